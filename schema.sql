@@ -1,0 +1,57 @@
+-- The log of deepsoc-gateway: the only definition of its tables.
+-- Applied once, to an empty file; the pragmas of a connection are set in src/log/sqlite-file.ts.
+
+-- One row: which database this is. log_id tells readers that a database was made anew.
+CREATE TABLE log (
+  only_row   INTEGER PRIMARY KEY CHECK (only_row = 1),
+  log_id     TEXT    NOT NULL,
+  created_at INTEGER NOT NULL          -- milliseconds since 1970
+) STRICT;
+
+-- The messages. AUTOINCREMENT: a db_id is never given out twice, not even after the highest row is gone.
+CREATE TABLE message (
+  db_id        INTEGER PRIMARY KEY AUTOINCREMENT,
+  event_id     TEXT    NOT NULL,
+  message_id   TEXT    NOT NULL,       -- idempotency key within its event
+  message_from TEXT,
+  message_type TEXT,
+  round_id     INTEGER,
+  received_at  INTEGER NOT NULL,       -- milliseconds since 1970
+  lacks        INTEGER NOT NULL,       -- keys the body lacks: 1 event_id, 2 message_id
+  body         TEXT    NOT NULL,       -- the text as it was published
+  UNIQUE (event_id, message_id)
+) STRICT;
+
+-- The one rule as an index: the messages of an event after a cursor, ascending.
+CREATE INDEX message_by_event ON message (event_id, db_id);
+
+-- Counts and bounds of each event, kept in the transaction that changes them.
+CREATE TABLE event (
+  event_id     TEXT    PRIMARY KEY,
+  messages     INTEGER NOT NULL,
+  first_db_id  INTEGER NOT NULL,       -- 0: no message left
+  last_db_id   INTEGER NOT NULL,       -- the greatest ever, also after it was pruned
+  pruned_db_id INTEGER NOT NULL,       -- the greatest removed by retention; 0: none
+  first_at     INTEGER NOT NULL,
+  last_at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX event_by_activity ON event (last_db_id);
+
+-- The quarantine: what could not be accepted, with all that is needed to look at it and to replay it.
+CREATE TABLE rejected (
+  rejected_id  INTEGER PRIMARY KEY AUTOINCREMENT,
+  received_at  INTEGER NOT NULL,
+  reason       TEXT    NOT NULL,       -- a code of src/message/errors.ts
+  detail       TEXT    NOT NULL,
+  exchange     TEXT    NOT NULL,
+  routing_key  TEXT    NOT NULL,
+  headers      TEXT    NOT NULL,       -- JSON object
+  properties   TEXT    NOT NULL,       -- JSON object: message_id, content_type, …
+  body         BLOB    NOT NULL,       -- up to MAX_MESSAGE_BYTES
+  body_bytes   INTEGER NOT NULL,       -- size before it was cut
+  sha256       TEXT    NOT NULL        -- of the whole body, hexadecimal
+) STRICT;
+
+-- A redelivery after a crash finds the copy that is already set aside.
+CREATE INDEX rejected_by_hash ON rejected (sha256);

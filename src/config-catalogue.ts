@@ -1,0 +1,171 @@
+import { z } from 'zod'
+
+/** One environment variable: its rule, its default and what it means, in one place. */
+export interface Variable {
+  readonly name: string
+  /** Text of the default as the sample file shows it; null: none. */
+  readonly default: string | null
+  readonly meaning: string
+  /** Never shown; also read from the file that NAME_FILE names. */
+  readonly secret?: true
+  /** The rule of a value that is given, in words. */
+  readonly rule: string
+  readonly schema: z.ZodType<unknown, string>
+  /** Said when the variable is set although this version cannot honour it. */
+  readonly arrivesLater?: (value: string) => string | null
+}
+
+const wholeNumber = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d+$/)
+    .transform(Number)
+    .refine((value) => value >= least && value <= most)
+
+const text = z.string().min(1)
+
+/** Exchange, queue and binding names are AMQP short strings. */
+const shortName = z
+  .string()
+  .min(1)
+  .refine((value) => Buffer.byteLength(value) <= 240 && !/\p{Cc}/u.test(value))
+
+const number = (name: string, usual: string | null, least: number, most: number, meaning: string): Variable => ({
+  name,
+  default: usual,
+  meaning,
+  rule: `a whole number from ${least} to ${most}`,
+  schema: wholeNumber(least, most),
+})
+
+const name = (variable: string, usual: string, meaning: string): Variable => ({
+  name: variable,
+  default: usual,
+  meaning,
+  rule: '1 to 240 bytes of text without control characters',
+  schema: shortName,
+})
+
+const later = (variable: string, usual: string | null, meaning: string, secret?: true): Variable => ({
+  name: variable,
+  default: usual,
+  meaning: `${meaning} (refused by this version)`,
+  ...(secret === undefined ? {} : { secret }),
+  rule: 'not set in this version',
+  schema: text,
+  arrivesLater: () => `${variable} is not supported by this version yet. Remove it.`,
+})
+
+const url = (...protocols: string[]) =>
+  z.string().refine((value) => URL.canParse(value) && protocols.includes(new URL(value).protocol))
+
+/** Every variable of the gateway, in the order of .env.sample and `config`. */
+export const VARIABLES: readonly Variable[] = [
+  {
+    name: 'HOST',
+    default: '127.0.0.1',
+    meaning: 'Listening address. Anything but loopback needs AUTH=none in so many words until tokens are supported.',
+    rule: 'an IP address or a host name',
+    schema: z.string().regex(/^[A-Za-z0-9.:_-]+$/),
+  },
+  number('PORT', '8080', 0, 65535, 'Listening port; 0 takes any free one.'),
+  {
+    name: 'WORKERS',
+    default: '1',
+    meaning: 'Worker processes.',
+    rule: 'a whole number from 1 up, or auto',
+    schema: z.union([z.literal('auto'), wholeNumber(1, 1024)]),
+    arrivesLater: (value) =>
+      value === '1' ? null : 'WORKERS above 1 is not supported by this version yet. Set it to 1.',
+  },
+  {
+    name: 'DATABASE_URL',
+    default: 'sqlite:data/gateway.db',
+    meaning: 'The log: sqlite:PATH. Missing folders are made.',
+    secret: true,
+    rule: 'sqlite:PATH or postgres://…',
+    schema: z.string().regex(/^(sqlite:.+|postgres(ql)?:\/\/.+)$/),
+    arrivesLater: (value) =>
+      value.startsWith('postgres') ? 'postgres is not supported by this version yet. Use sqlite:PATH.' : null,
+  },
+  {
+    name: 'RABBITMQ_URL',
+    default: null,
+    meaning:
+      'amqp:// or amqps://, with user, password and vhost. Neither this nor RABBITMQ_HOST: embedded mode, without a broker.',
+    secret: true,
+    rule: 'an amqp:// or amqps:// URL',
+    schema: url('amqp:', 'amqps:'),
+  },
+  {
+    name: 'RABBITMQ_HOST',
+    default: null,
+    meaning: 'Instead of RABBITMQ_URL, which wins.',
+    rule: 'a host',
+    schema: text,
+  },
+  number('RABBITMQ_PORT', '5672', 1, 65535, 'Used with RABBITMQ_HOST.'),
+  { name: 'RABBITMQ_USER', default: 'guest', meaning: 'Used with RABBITMQ_HOST.', rule: 'text', schema: text },
+  {
+    name: 'RABBITMQ_PASSWORD',
+    default: 'guest',
+    meaning: 'Used with RABBITMQ_HOST.',
+    secret: true,
+    rule: 'text',
+    schema: text,
+  },
+  { name: 'RABBITMQ_VHOST', default: '/', meaning: 'Used with RABBITMQ_HOST.', rule: 'text', schema: text },
+  name('RABBITMQ_EXCHANGE', 'deepsoc_notifications_exchange', 'Durable topic exchange to which agents publish.'),
+  name('RABBITMQ_QUEUE', 'frontend_notifications_queue', 'Durable queue that the gateway consumes.'),
+  name('RABBITMQ_BINDING', 'notifications.frontend.#', 'Binding key from the exchange to the queue.'),
+  {
+    name: 'RABBITMQ_QUEUE_TYPE',
+    default: 'quorum',
+    meaning: 'Type of the queue.',
+    rule: 'quorum or classic',
+    schema: z.enum(['quorum', 'classic']),
+  },
+  number('RABBITMQ_PREFETCH', '1000', 1, 65535, 'Unacknowledged messages per consumer.'),
+  number('MAX_MESSAGE_BYTES', '1048576', 1, 134217728, 'A larger body is set aside (AMQP) or refused with 413 (HTTP).'),
+  {
+    name: 'AUTH',
+    default: null,
+    meaning: 'Who may come in. none: everybody who reaches the address.',
+    rule: 'none or jwt',
+    schema: z.enum(['none', 'jwt']),
+    arrivesLater: (value) => (value === 'jwt' ? 'AUTH=jwt is not supported by this version yet. Use AUTH=none.' : null),
+  },
+  later('JWT_SECRET', null, 'Key of HS256 tokens.', true),
+  later('JWT_PUBLIC_KEY', null, 'Key of RS256, ES256 or EdDSA tokens.'),
+  later('JWT_JWKS_URL', null, 'Address of a key set.'),
+  later('JWT_ISSUER', null, 'Required issuer of tokens.'),
+  later('JWT_AUDIENCE', null, 'Required audience of tokens.'),
+  later('JWT_COOKIE', 'access_token', 'Cookie that may carry the token.'),
+  later('JWT_DEFAULT_EVENTS', null, 'Events of a token without an events claim.'),
+  later('CORS_ORIGINS', null, 'Exact origins of other sites, comma-separated.'),
+  number('HEARTBEAT_SECONDS', '15', 1, 3600, 'Seconds between the heartbeats of a stream.'),
+  number(
+    'STREAM_MAX_SECONDS',
+    '0',
+    0,
+    31536000,
+    'Longest life of a stream, shortened by up to 20 % at random; 0: unlimited.',
+  ),
+  number('RETENTION_DAYS', null, 1, 36500, 'Messages older than this are removed. Not set: keep everything.'),
+  number(
+    'RETENTION_MESSAGES_PER_EVENT',
+    null,
+    1,
+    1000000000,
+    'Only this many newest messages of each event are kept. Not set: all.',
+  ),
+  later('METRICS_PORT', null, 'A port of its own for /metrics.'),
+  {
+    name: 'LOG_LEVEL',
+    default: 'info',
+    meaning: 'Least severe lines that are logged.',
+    rule: 'fatal, error, warn, info, debug, trace or silent',
+    schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+  },
+  number('SHUTDOWN_SECONDS', '8', 1, 600, 'The gateway has stopped within this time after SIGTERM.'),
+]

@@ -1,0 +1,196 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { parseEnv } from 'node:util'
+import { VARIABLES, type Variable } from './config-catalogue.ts'
+import type { BrokerAddress } from './ingest/link.ts'
+import type { Topology } from './ingest/topology.ts'
+import { describeError, GatewayError } from './message/errors.ts'
+
+/** What the gateway runs by. Durations in milliseconds. */
+export interface Config {
+  readonly host: string
+  readonly port: number
+  /** Path of the SQLite file. */
+  readonly databaseFile: string
+  /** null: embedded mode. */
+  readonly broker: { readonly address: BrokerAddress; readonly topology: Topology; readonly prefetch: number } | null
+  readonly maxMessageBytes: number
+  readonly heartbeatMs: number
+  readonly streamMaxMs: number
+  readonly retention: { readonly maxAgeMs: number | null; readonly messagesPerEvent: number | null }
+  readonly logLevel: string
+  readonly shutdownMs: number
+  /** Every variable as it holds, for the `config` command; secrets masked. */
+  readonly effective: Readonly<Record<string, string>>
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** Adds what `.env` beside package.json says; the process's own environment wins over it. */
+export const readEnvironment = (own: Environment = process.env): Environment => {
+  const file = new URL('../.env', import.meta.url)
+  if (!existsSync(file)) return own
+  return { ...parseEnv(readFileSync(file, 'utf8')), ...own }
+}
+
+interface Read {
+  readonly values: Map<string, unknown>
+  readonly texts: Map<string, string>
+  readonly given: Set<string>
+  readonly faults: string[]
+}
+
+/** A variable's text: its own, that of the file NAME_FILE, or its default. Empty counts as not set. */
+const textOf = (variable: Variable, env: Environment, read: Read): string | null => {
+  const own = env[variable.name]
+  const file = variable.secret ? env[`${variable.name}_FILE`] : undefined
+  if (own) {
+    if (file) read.faults.push(`${variable.name} and ${variable.name}_FILE are both set; keep one.`)
+    read.given.add(variable.name)
+    return own
+  }
+  if (file) {
+    read.given.add(variable.name)
+    try {
+      return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+    } catch (error) {
+      read.faults.push(`${variable.name}_FILE cannot be read: ${describeError(error)}`)
+      return null
+    }
+  }
+  return variable.default
+}
+
+const readVariable = (variable: Variable, env: Environment, read: Read): void => {
+  const text = textOf(variable, env, read)
+  if (text === null) return
+  const result = variable.schema.safeParse(text)
+  if (!result.success) {
+    const shown = variable.secret ? '' : `, not ${JSON.stringify(text)}`
+    read.faults.push(`${variable.name} must be ${variable.rule}${shown}.`)
+    return
+  }
+  const refusal = read.given.has(variable.name) ? variable.arrivesLater?.(text) : null
+  if (refusal) read.faults.push(refusal)
+  read.values.set(variable.name, result.data)
+  read.texts.set(variable.name, text)
+}
+
+const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+
+/** user:password@ of a URL become stars. */
+const masked = (variable: Variable, text: string): string => {
+  if (!variable.secret) return text
+  return text.includes('://')
+    ? text.replace(/\/\/[^/]*@/, '//***@').replace(/\?.*$/, '?***')
+    : text.startsWith('sqlite:')
+      ? text
+      : '***'
+}
+
+const addressOf = (read: Read): BrokerAddress | null => {
+  const value = <T>(name: string) => read.values.get(name) as T
+  if (read.values.has('RABBITMQ_URL')) {
+    const url = new URL(value<string>('RABBITMQ_URL'))
+    const tls = url.protocol === 'amqps:'
+    const vhost = decodeURIComponent(url.pathname.slice(1))
+    return {
+      hostname: url.hostname.replace(/^\[|\]$/g, ''),
+      port: url.port === '' ? (tls ? 5671 : 5672) : Number(url.port),
+      // The library would send an empty name where the URL has none.
+      username: url.username === '' ? 'guest' : decodeURIComponent(url.username),
+      password: url.username === '' ? 'guest' : decodeURIComponent(url.password),
+      vhost: vhost === '' ? '/' : vhost,
+      tls,
+    }
+  }
+  if (!read.values.has('RABBITMQ_HOST')) return null
+  return {
+    hostname: value('RABBITMQ_HOST'),
+    port: value('RABBITMQ_PORT'),
+    username: value('RABBITMQ_USER'),
+    password: value('RABBITMQ_PASSWORD'),
+    vhost: value('RABBITMQ_VHOST'),
+    tls: false,
+  }
+}
+
+/** Rules that two variables share. */
+const crossChecks = (read: Read): void => {
+  const host = read.values.get('HOST') as string | undefined
+  if (host !== undefined && !isLoopback(host) && read.values.get('AUTH') !== 'none') {
+    read.faults.push(
+      'HOST is not a loopback address: everybody on the network could read and publish. Set AUTH=none if you mean it.',
+    )
+  }
+  const alone = ['RABBITMQ_PORT', 'RABBITMQ_USER', 'RABBITMQ_PASSWORD', 'RABBITMQ_VHOST']
+  const given = alone.filter((name) => read.given.has(name))
+  if (given.length > 0 && !read.given.has('RABBITMQ_URL') && !read.given.has('RABBITMQ_HOST')) {
+    read.faults.push(`${given.join(', ')} set without RABBITMQ_HOST or RABBITMQ_URL.`)
+  }
+  const url = read.values.get('RABBITMQ_URL') as string | undefined
+  if (url !== undefined && new URL(url).search !== '') {
+    read.faults.push('RABBITMQ_URL must have no query: options in it are not honoured.')
+  }
+}
+
+/**
+ * Reads the configuration out of an environment.
+ *
+ * @throws GatewayError config_invalid with all faults at once, one to a line of its message
+ */
+export const loadConfig = (env: Environment): Config => {
+  const read: Read = { values: new Map(), texts: new Map(), given: new Set(), faults: [] }
+  for (const variable of VARIABLES) readVariable(variable, env, read)
+  crossChecks(read)
+  if (read.faults.length > 0) throw new GatewayError('config_invalid', read.faults.join('\n'))
+  return Object.freeze(assemble(read))
+}
+
+const assemble = (read: Read): Config => {
+  const value = <T>(name: string) => read.values.get(name) as T
+  const address = addressOf(read)
+  const days = value<number | undefined>('RETENTION_DAYS')
+  const topology: Topology = {
+    exchange: value('RABBITMQ_EXCHANGE'),
+    queue: value('RABBITMQ_QUEUE'),
+    binding: value('RABBITMQ_BINDING'),
+    queueType: value('RABBITMQ_QUEUE_TYPE'),
+  }
+  return {
+    host: value('HOST'),
+    port: value('PORT'),
+    databaseFile: value<string>('DATABASE_URL').slice('sqlite:'.length),
+    broker: address === null ? null : { address, topology, prefetch: value('RABBITMQ_PREFETCH') },
+    maxMessageBytes: value('MAX_MESSAGE_BYTES'),
+    heartbeatMs: value<number>('HEARTBEAT_SECONDS') * 1_000,
+    streamMaxMs: value<number>('STREAM_MAX_SECONDS') * 1_000,
+    retention: {
+      maxAgeMs: days === undefined ? null : days * 86_400_000,
+      messagesPerEvent: value<number | undefined>('RETENTION_MESSAGES_PER_EVENT') ?? null,
+    },
+    logLevel: value('LOG_LEVEL'),
+    shutdownMs: value<number>('SHUTDOWN_SECONDS') * 1_000,
+    effective: Object.fromEntries(
+      VARIABLES.map((variable) => [variable.name, masked(variable, read.texts.get(variable.name) ?? '')]),
+    ),
+  }
+}
+
+/** The text of .env.sample. */
+export const sampleFile = (): string => {
+  const lines = [
+    '# Settings of deepsoc-gateway, each with its default. Copy to .env and change what you need.',
+    '# Made from src/config-catalogue.ts by: npm run env-sample',
+  ]
+  for (const variable of VARIABLES) {
+    lines.push(
+      '',
+      `# ${variable.meaning}`,
+      `# ${variable.rule}${variable.secret ? `; also ${variable.name}_FILE` : ''}`,
+    )
+    lines.push(`#${variable.name}=${variable.default ?? ''}`)
+  }
+  return `${lines.join('\n')}\n`
+}

@@ -1,0 +1,3 @@
+import { sampleFile } from './config.ts'
+
+process.stdout.write(sampleFile())

@@ -1,0 +1,209 @@
+import { randomUUID } from 'node:crypto'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import type { Logger } from 'pino'
+import type { Config } from './config.ts'
+import { type Fault, Health } from './health.ts'
+import { makeApp } from './http/app.ts'
+import { allowEverybody } from './http/auth.ts'
+import type { PublishPort } from './http/messages.ts'
+import { ExchangePublisher } from './ingest/exchange-publisher.ts'
+import { Ingest } from './ingest/ingest.ts'
+import { Live } from './live/live.ts'
+import { Bell } from './log/bell.ts'
+import type { Entry, Log, Outcome } from './log/log.ts'
+import { RetentionRounds } from './log/retention.ts'
+import { SqliteLog } from './log/sqlite.ts'
+import { GatewayError } from './message/errors.ts'
+import { embeddedPort, exchangePort } from './publish-ports.ts'
+import { type Metrics, makeMetrics } from './telemetry.ts'
+
+/** A header, a query and a cookie of honest length. */
+const MOST_HEADER_BYTES = 16 * 1024
+
+export interface GatewayParts {
+  readonly config: Config
+  readonly logger: Logger
+  readonly version: string
+  /** The log to use instead of the one in the configuration; it is started and stopped like it. */
+  readonly log?: Log
+}
+
+/** One worker, put together: its parts start in the order of the data's way and stop against it. */
+export class Gateway {
+  readonly #config: Config
+  readonly #logger: Logger
+  readonly #log: Log
+  readonly #bell = new Bell()
+  readonly #health: Health
+  readonly #metrics: Metrics
+  readonly #live: Live
+  readonly #retention: RetentionRounds
+  readonly #server: Server
+  readonly #ingest: Ingest | null = null
+  readonly #publisher: ExchangePublisher | null = null
+
+  constructor({ config, logger, version, log }: GatewayParts) {
+    this.#config = config
+    this.#logger = logger
+    this.#log = log ?? new SqliteLog({ file: config.databaseFile, newLogId: randomUUID(), now: Date.now() })
+    this.#health = new Health((component, fault) => logChange(logger, component, fault))
+    this.#live = new Live({
+      log: this.#log,
+      bell: this.#bell,
+      heartbeatMs: config.heartbeatMs,
+      maxAgeMs: config.streamMaxMs,
+      onFault: (error) => this.#note('log', error),
+      onClosing: (reason) => this.#metrics.closed.inc({ reason }),
+    })
+    this.#metrics = makeMetrics({
+      readers: () => this.#live.readers,
+      channels: () => this.#live.channels,
+      stalled: () => this.#live.stalled,
+    })
+    this.#retention = new RetentionRounds({
+      log: this.#log,
+      ...config.retention,
+      onPruned: (removed) => {
+        this.#live.pruned()
+        logger.info({ removed }, 'retention removed messages')
+      },
+      onFault: (error) => logger.warn({ err: error }, 'retention failed; the next round tries again'),
+    })
+    if (config.broker !== null) {
+      const { address, topology, prefetch } = config.broker
+      this.#ingest = new Ingest({
+        address,
+        topology,
+        prefetch,
+        health: this.#health,
+        append: this.#append,
+        maxMessageBytes: config.maxMessageBytes,
+        onCommitted: (entries, outcomes) => this.#committed(entries, outcomes),
+        onStorageFault: (error) => this.#note('storage', error),
+        onQueueDepth: (messages) => this.#metrics.queueDepth.set(messages),
+      })
+      this.#publisher = new ExchangePublisher({ address, topology, health: this.#health })
+    }
+    const app = makeApp({
+      log: this.#log,
+      live: this.#live,
+      logger,
+      health: this.#health,
+      metrics: this.#metrics.registry,
+      authorise: allowEverybody,
+      publishPort: this.#publishPort(),
+      maxMessageBytes: config.maxMessageBytes,
+      mode: this.mode,
+      version,
+    })
+    this.#server = createServer({ maxHeaderSize: MOST_HEADER_BYTES, requestTimeout: 60_000 }, app.callback())
+  }
+
+  get mode(): 'embedded' | 'broker' {
+    return this.#config.broker === null ? 'embedded' : 'broker'
+  }
+
+  /** The port that was really taken; meaningful once started. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  /** @throws GatewayError database_* or address_unavailable; nothing is left running then */
+  async start(): Promise<void> {
+    await this.#log.start()
+    try {
+      await this.#live.start()
+      await this.#listen()
+    } catch (error) {
+      await this.#live.stop()
+      await this.#log.stop()
+      throw error
+    }
+    if (this.#config.broker !== null) {
+      for (const component of ['consumer', 'publisher']) {
+        this.#health.fail(component, new GatewayError('broker_unreachable', 'not connected yet'))
+      }
+    }
+    this.#publisher?.start()
+    this.#ingest?.start()
+    this.#retention.start()
+  }
+
+  /**
+   * Stops in the order consumer, batch, streams, log (I2): unready, no more deliveries, what is in hand is
+   * committed and acknowledged, streams end with `closing`, the log closes.
+   */
+  async stop(): Promise<void> {
+    this.#health.fail('gateway', new GatewayError('shutting_down', 'The gateway is stopping.'))
+    const closed = new Promise((resolve) => this.#server.close(resolve))
+    await this.#ingest?.stop()
+    await this.#publisher?.stop()
+    await this.#retention.stop()
+    await this.#live.stop()
+    this.#server.closeIdleConnections()
+    await closed
+    await this.#log.stop()
+  }
+
+  /** Appends, and measures the commit. */
+  readonly #append = async (entries: readonly Entry[]): Promise<Outcome[]> => {
+    const begun = performance.now()
+    const outcomes = await this.#log.append(entries)
+    this.#metrics.commitSeconds.observe((performance.now() - begun) / 1_000)
+    this.#metrics.commitEntries.observe(entries.length)
+    return outcomes
+  }
+
+  #publishPort(): PublishPort {
+    if (this.#publisher !== null) return exchangePort(this.#publisher)
+    return embeddedPort(
+      this.#append,
+      (entries, outcomes) => this.#committed(entries, outcomes),
+      (error) => this.#note('storage', error),
+    )
+  }
+
+  #committed(entries: readonly Entry[], outcomes: readonly Outcome[]): void {
+    let stored = 0
+    for (const [index, { kind }] of outcomes.entries()) {
+      const entry = entries[index]!
+      if (kind === 'stored') stored++
+      else if (kind === 'duplicate') this.#metrics.duplicates.inc()
+      else {
+        const reason =
+          entry.kind === 'rejection'
+            ? entry.rejection.reason
+            : kind === 'conflict'
+              ? 'message_conflict'
+              : 'storage_refused'
+        this.#metrics.rejected.inc({ reason })
+        if (entry.kind === 'rejection' || entry.origin !== null) this.#logger.warn({ reason }, 'message set aside')
+      }
+    }
+    if (stored === 0) return
+    this.#metrics.stored.inc(stored)
+    this.#bell.ring()
+  }
+
+  #note(component: string, error: unknown): void {
+    if (error === null) this.#health.ok(component)
+    else this.#health.fail(component, error)
+  }
+
+  #listen(): Promise<void> {
+    const { host, port } = this.#config
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (cause) =>
+        reject(new GatewayError('address_unavailable', `Cannot listen on ${host} port ${port}.`, { cause })),
+      )
+      this.#server.listen(port, host, resolve)
+    })
+  }
+}
+
+const logChange = (logger: Logger, component: string, fault: Fault | null): void => {
+  if (fault === null) logger.info({ component }, 'component works')
+  else if (fault.code === 'shutting_down') logger.info('stopping')
+  else logger.warn({ component, code: fault.code, hint: fault.hint }, fault.message)
+}

@@ -1,0 +1,50 @@
+import { describeError, ERRORS, type ErrorCode, GatewayError } from './message/errors.ts'
+
+/** Something that keeps the gateway from doing its whole work. */
+export interface Fault {
+  readonly component: string
+  readonly code: ErrorCode
+  readonly message: string
+  readonly hint: string
+  /** ISO time at which it began. */
+  readonly since: string
+}
+
+/** Told of every change of state, once. `fault` is null when the component works again. */
+export type OnChange = (component: string, fault: Fault | null) => void
+
+/** What is missing right now, by component. `/readyz` shows it; each change is one log line. */
+export class Health {
+  readonly #faults = new Map<string, Fault>()
+  readonly #onChange: OnChange
+
+  constructor(onChange: OnChange) {
+    this.#onChange = onChange
+  }
+
+  get ready(): boolean {
+    return this.#faults.size === 0
+  }
+
+  get faults(): Fault[] {
+    return [...this.#faults.values()]
+  }
+
+  /** The component does not work, for this reason. Saying the same again changes nothing. */
+  fail(component: string, error: unknown): void {
+    const code = error instanceof GatewayError ? error.code : 'internal'
+    const hint = error instanceof GatewayError ? error.hint : ERRORS.internal.hint
+    const message = describeError(error)
+    const known = this.#faults.get(component)
+    if (known?.code === code && known.message === message) return
+    const since = known?.code === code ? known.since : new Date().toISOString()
+    const fault = { component, code, message, hint, since }
+    this.#faults.set(component, fault)
+    this.#onChange(component, fault)
+  }
+
+  /** The component works. */
+  ok(component: string): void {
+    if (this.#faults.delete(component)) this.#onChange(component, null)
+  }
+}

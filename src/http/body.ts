@@ -1,0 +1,31 @@
+import type { IncomingMessage } from 'node:http'
+import { GatewayError } from '../message/errors.ts'
+
+/**
+ * Reads a request body whole.
+ *
+ * @param most bytes; more is refused without being read to its end
+ * @throws GatewayError body_too_large, or body_incomplete when the client hangs up
+ */
+export const readBody = (request: IncomingMessage, most: number): Promise<Buffer> =>
+  new Promise((resolve, reject) => {
+    const tooLarge = () => new GatewayError('body_too_large', `The body is larger than ${most} bytes.`)
+    if (Number(request.headers['content-length'] ?? 0) > most) {
+      reject(tooLarge())
+      return
+    }
+    const chunks: Buffer[] = []
+    let bytes = 0
+    request.on('data', (chunk: Buffer) => {
+      bytes += chunk.length
+      if (bytes <= most) {
+        chunks.push(chunk)
+        return
+      }
+      request.pause()
+      reject(tooLarge())
+    })
+    request.on('end', () => resolve(Buffer.concat(chunks)))
+    request.on('error', (cause) => reject(new GatewayError('body_incomplete', 'The request broke off.', { cause })))
+    request.on('close', () => reject(new GatewayError('body_incomplete', 'The request broke off.')))
+  })

@@ -1,0 +1,194 @@
+import { randomBytes } from 'node:crypto'
+import type Router from '@koa/router'
+import type { Context } from 'koa'
+import type { EventSummary, Log, Page, PageLimit } from '../log/log.ts'
+import { parseCursor, resolveCursor } from '../message/cursor.ts'
+import { GatewayError } from '../message/errors.ts'
+import { checkMessage, decodeText, deliveredText, type NewMessage } from '../message/message.ts'
+import { type Selection, selection } from '../message/selection.ts'
+import { splitArray } from '../message/split-array.ts'
+import { uuidv7 } from '../message/uuid.ts'
+import type { Authorise } from './auth.ts'
+import { readBody } from './body.ts'
+import { dbIdOf, eventIdOf, filterOf, limitOf, single } from './query.ts'
+import { succeed, succeedTexts } from './reply.ts'
+
+const MESSAGES = { usual: 500, most: 5_000 }
+const EVENTS = { usual: 100, most: 1_000 }
+/** A page of messages ends here even below its limit; `has_more` then says so. */
+const PAGE_BYTES = 8 * 1024 * 1024
+const BATCH = { messages: 1_000, bytes: 16 * 1024 * 1024 }
+
+/** What became of one published message. `db_id` is known only where the gateway itself has stored it. */
+export interface Published {
+  readonly message_id: string
+  readonly db_id?: number
+  /** The same message was stored before. */
+  readonly duplicate?: true
+  /** Set where this message could not be taken. */
+  readonly error?: GatewayError
+}
+
+/** Hands messages on: straight to the log (embedded), or through the exchange. */
+export interface PublishPort {
+  /** HTTP status of a success: 201 where the messages are stored, 202 where the broker has them. */
+  readonly status: 201 | 202
+  /** @returns one result per message, in order. @throws GatewayError when none could be handed on */
+  publish(messages: readonly NewMessage[]): Promise<Published[]>
+}
+
+export interface MessagesOptions {
+  readonly log: Log
+  readonly authorise: Authorise
+  readonly publishPort: PublishPort
+  readonly maxMessageBytes: number
+}
+
+const summary = (event: EventSummary) => ({
+  ...event,
+  first_at: new Date(event.first_at).toISOString(),
+  last_at: new Date(event.last_at).toISOString(),
+})
+
+/** Reads windows of the log until a page is full: a filter may leave little of each window. */
+const fill = async (limit: number, read: (limit: PageLimit, from: Page | null) => Promise<Page>): Promise<Page[]> => {
+  const pages: Page[] = []
+  let left: PageLimit = { messages: limit, bytes: PAGE_BYTES }
+  let last: Page | null = null
+  do {
+    last = await read(left, last)
+    pages.push(last)
+    const bytes = last.messages.reduce((sum, message) => sum + message.body.length, 0)
+    left = { messages: left.messages - last.messages.length, bytes: left.bytes - bytes }
+  } while (last.more && left.messages > 0 && left.bytes > 0)
+  return pages
+}
+
+/** The REST side: the list of events, the messages of one, and publishing. */
+export const routeMessages = (router: Router, options: MessagesOptions): void => {
+  const { log, authorise } = options
+
+  router.get('/api/events', async (ctx) => {
+    const query = new URLSearchParams(ctx.querystring)
+    const limit = limitOf(query, EVENTS.usual, EVENTS.most)
+    const before = dbIdOf(query, 'before') ?? 0
+    await authorise(ctx, 'read', '*')
+    const events = await log.events(limit + 1, before)
+    const shown = events.slice(0, limit)
+    succeed(ctx, 200, shown.map(summary), { has_more: events.length > limit, log_id: log.logId })
+  })
+
+  router.get('/api/events/:event_id/messages', async (ctx) => {
+    const event_id = eventIdOf(ctx.params.event_id ?? '')
+    const query = new URLSearchParams(ctx.querystring)
+    const limit = limitOf(query, MESSAGES.usual, MESSAGES.most)
+    const access = await authorise(ctx, 'read', [event_id])
+    const wanted = selection(access.events, filterOf(query, 'message_type'), filterOf(query, 'message_from'))
+    const before = dbIdOf(query, 'before')
+    if (before === undefined) await answerAfter(ctx, log, wanted, limit, query)
+    else await answerBefore(ctx, log, wanted, limit, before, query)
+  })
+
+  router.post('/api/events/:event_id/messages', async (ctx) => {
+    const event_id = eventIdOf(ctx.params.event_id ?? '')
+    await authorise(ctx, 'publish', [event_id])
+    const { messages, batch } = await readMessages(ctx, event_id, options.maxMessageBytes)
+    answerPublished(ctx, options.publishPort.status, await options.publishPort.publish(messages), batch)
+  })
+}
+
+const answerAfter = async (ctx: Context, log: Log, wanted: Selection, limit: number, query: URLSearchParams) => {
+  const text = single(query, 'last_message_db_id')
+  const request = parseCursor(undefined, text)
+  if (request === null) {
+    throw new GatewayError('invalid_query', 'last_message_db_id must be a whole number from 0 up, or latest.')
+  }
+  const bounds = await log.bounds(wanted)
+  const { cursor, reset } = resolveCursor(request, bounds)
+  const pages = await fill(limit, (left, last) => log.read(wanted, last?.through ?? cursor, left))
+  const messages = pages.flatMap((page) => page.messages)
+  succeedTexts(ctx, messages.map(deliveredText), {
+    last_message_db_id: messages.at(-1)?.db_id ?? cursor,
+    has_more: pages.at(-1)!.more,
+    log_id: log.logId,
+    ...(reset === null ? {} : { reset: { reason: reset, first_db_id: bounds.first_db_id } }),
+  })
+}
+
+const answerBefore = async (
+  ctx: Context,
+  log: Log,
+  wanted: Selection,
+  limit: number,
+  before: number,
+  query: URLSearchParams,
+) => {
+  if (query.has('last_message_db_id')) {
+    throw new GatewayError('invalid_query', 'before and last_message_db_id exclude each other.')
+  }
+  const pages = await fill(limit, (left, last) => log.readBefore(wanted, last?.through ?? before, left))
+  const messages = pages.reverse().flatMap((page) => page.messages)
+  succeedTexts(ctx, messages.map(deliveredText), {
+    last_message_db_id: messages.at(-1)?.db_id ?? Math.max(0, before - 1),
+    has_more: pages[0]!.more,
+    log_id: log.logId,
+  })
+}
+
+const refused = (reason: GatewayError['code'], detail: string, index: number | null): GatewayError =>
+  new GatewayError(reason, detail, index === null ? {} : { details: { index } })
+
+/** Checks the whole request before anything of it is handed on. */
+const readMessages = async (
+  ctx: Context,
+  event_id: string,
+  maxMessageBytes: number,
+): Promise<{ messages: NewMessage[]; batch: boolean }> => {
+  const text = decodeText(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes)))
+  if (typeof text !== 'string') throw refused(text.refusal.reason, text.refusal.detail, null)
+  const batch = /^[ \t\r\n]*\[/.test(text)
+  const texts = batch ? elementsOf(text) : [text]
+  const key = ctx.get('idempotency-key')
+  if (batch && key !== '') {
+    throw new GatewayError(
+      'invalid_message_id',
+      'Idempotency-Key serves a single message; give each of many its own message_id.',
+    )
+  }
+  const received_at = Date.now()
+  const makeId = () => uuidv7(received_at, randomBytes(10))
+  const messages = texts.map((body, index) => {
+    const at = batch ? index : null
+    if (Buffer.byteLength(body) > maxMessageBytes) {
+      throw refused('body_too_large', `The message is larger than ${maxMessageBytes} bytes.`, at)
+    }
+    const checked = checkMessage(body, { received_at, event_id, message_id: key, makeId })
+    if ('refusal' in checked) throw refused(checked.refusal.reason, checked.refusal.detail, at)
+    return checked.message
+  })
+  return { messages, batch }
+}
+
+const elementsOf = (text: string): string[] => {
+  try {
+    JSON.parse(text)
+  } catch (error) {
+    throw refused('invalid_json', String(error), null)
+  }
+  const elements = splitArray(text)
+  if (elements.length === 0) throw new GatewayError('empty_batch', 'The array is empty.')
+  if (elements.length > BATCH.messages) {
+    throw new GatewayError('batch_too_large', `The array has ${elements.length} messages.`)
+  }
+  return elements
+}
+
+const answerPublished = (ctx: Context, status: number, published: readonly Published[], batch: boolean): void => {
+  const shown = published.map(({ error, ...rest }) => (error === undefined ? rest : { ...rest, code: error.code }))
+  const failed = published.find((one) => one.error !== undefined)?.error
+  if (failed === undefined) {
+    succeed(ctx, status, batch ? shown : shown[0])
+    return
+  }
+  throw batch ? new GatewayError(failed.code, failed.message, { details: { results: shown } }) : failed
+}

@@ -1,0 +1,36 @@
+import { readFileSync } from 'node:fs'
+import type Router from '@koa/router'
+
+const FILES = {
+  'index.html': 'text/html; charset=utf-8',
+  'page.js': 'text/javascript; charset=utf-8',
+  'page.css': 'text/css; charset=utf-8',
+} as const
+
+type Name = keyof typeof FILES
+
+/** The page and its parts, read once at start. */
+const load = (name: Name): Buffer => readFileSync(new URL(`../web/${name}`, import.meta.url))
+
+const POLICY =
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+/** `/` and `/events/:event_id` show the same page; what it shows is up to its script. */
+export const routePages = (router: Router): void => {
+  const routes: [string, Name][] = [
+    ['/', 'index.html'],
+    ['/events/:event_id', 'index.html'],
+    ['/page.js', 'page.js'],
+    ['/page.css', 'page.css'],
+  ]
+  const contents = new Map(routes.map(([, name]) => [name, load(name)]))
+  for (const [path, name] of routes) {
+    router.get(path, (ctx) => {
+      ctx.set('Content-Security-Policy', POLICY)
+      ctx.set('Referrer-Policy', 'no-referrer')
+      ctx.set('Cache-Control', 'no-cache')
+      ctx.type = FILES[name]
+      ctx.body = contents.get(name)
+    })
+  }
+}

@@ -1,0 +1,36 @@
+import type { Context } from 'koa'
+import { GatewayError } from '../message/errors.ts'
+
+/** Answers `{"status":"success","data":…}`, with more keys beside `data`. */
+export const succeed = (ctx: Context, status: number, data: unknown, beside: Record<string, unknown> = {}): void => {
+  ctx.status = status
+  ctx.type = 'application/json; charset=utf-8'
+  ctx.body = JSON.stringify({ status: 'success', data, ...beside })
+}
+
+/** Answers with a list whose elements are JSON texts already, so that no number in them is printed anew. */
+export const succeedTexts = (ctx: Context, texts: readonly string[], beside: Record<string, unknown>): void => {
+  ctx.status = 200
+  ctx.type = 'application/json; charset=utf-8'
+  ctx.body = `{"status":"success","data":[${texts.join(',')}],${JSON.stringify(beside).slice(1)}`
+}
+
+/** Answers `{"status":"error","code":…,"message":…,"hint":…}`. */
+export const fail = (ctx: Context, error: GatewayError): void => {
+  ctx.status = error.status
+  ctx.type = 'application/json; charset=utf-8'
+  if (error.status === 503) ctx.set('Retry-After', String(1 + Math.floor(Math.random() * 4)))
+  ctx.body = JSON.stringify({
+    status: 'error',
+    code: error.code,
+    message: error.message,
+    hint: error.hint,
+    ...error.details,
+  })
+}
+
+/** What leaves as an answer for anything thrown: faults of ours show no inside. */
+export const toGatewayError = (thrown: unknown): GatewayError =>
+  thrown instanceof GatewayError
+    ? thrown
+    : new GatewayError('internal', 'The gateway failed at this request.', { cause: thrown })

@@ -1,0 +1,155 @@
+import type { Socket } from 'node:net'
+import type Router from '@koa/router'
+import type { Context } from 'koa'
+import type { Live } from '../live/live.ts'
+import type { Sink } from '../live/subscriber.ts'
+import type { Log } from '../log/log.ts'
+import { parseCursor, resolveCursor, type Start } from '../message/cursor.ts'
+import { GatewayError } from '../message/errors.ts'
+import { helloFrame, resetFrame, retryFrame } from '../message/frames.ts'
+import { type Selection, selection } from '../message/selection.ts'
+import type { Authorise } from './auth.ts'
+import { dbIdOf, eventIdOf, filterOf, single } from './query.ts'
+
+/** What a client waits before it reconnects, unless told otherwise, in milliseconds. */
+const RETRY_MS = 2_000
+/** A socket that does not take its last bytes is destroyed after this many milliseconds. */
+const END_MS = 5_000
+const MOST_EVENTS = 100
+const MOST_TAIL = 5_000
+
+const HEADERS = {
+  'Content-Type': 'text/event-stream; charset=utf-8',
+  'Cache-Control': 'no-cache, no-transform',
+  'X-Accel-Buffering': 'no',
+  'X-Content-Type-Options': 'nosniff',
+}
+
+export interface StreamOptions {
+  readonly log: Log
+  readonly live: Live
+  readonly authorise: Authorise
+}
+
+/** A socket as the live room sees it: raw bytes, past the response, which would frame and count each of them. */
+class SocketSink implements Sink {
+  readonly #socket: Socket
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  write(bytes: Buffer, done: () => void): void {
+    if (!this.#socket.destroyed) this.#socket.write(bytes, done)
+  }
+
+  get pending(): boolean {
+    return this.#socket.writableLength > 0
+  }
+
+  get progress(): number {
+    // writableLength changes only when a whole write is out; the handle knows how far the present one is.
+    const handle = (this.#socket as unknown as { _handle: { writeQueueSize?: number } | null })._handle
+    return this.#socket.writableLength * 2 ** 31 + (handle?.writeQueueSize ?? 0)
+  }
+
+  end(last: Buffer | null): void {
+    if (this.#socket.destroyed) return
+    if (last !== null) this.#socket.write(last)
+    this.#socket.destroySoon()
+    setTimeout(() => this.#socket.destroy(), END_MS).unref()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}
+
+/** The events that a request names: `*` alone, or up to 100 ids. */
+const eventsOf = (query: URLSearchParams): string[] | '*' => {
+  const ids = query.getAll('event_id')
+  if (ids.length === 0) throw new GatewayError('invalid_query', 'event_id is missing.')
+  if (ids.includes('*')) {
+    if (ids.length > 1) throw new GatewayError('invalid_query', 'event_id=* stands alone.')
+    return '*'
+  }
+  if (ids.length > MOST_EVENTS) throw new GatewayError('too_many_events', `${ids.length} events are too many.`)
+  return ids.map(eventIdOf)
+}
+
+/** The SSE side: one event, or several on one connection with one cursor. */
+export const routeStreams = (router: Router, options: StreamOptions): void => {
+  router.get('/api/events/:event_id/stream', async (ctx) => {
+    const query = new URLSearchParams(ctx.querystring)
+    await openStream(ctx, options, [eventIdOf(ctx.params.event_id ?? '')], query)
+  })
+
+  router.get('/api/stream', async (ctx) => {
+    const query = new URLSearchParams(ctx.querystring)
+    await openStream(ctx, options, eventsOf(query), query)
+  })
+}
+
+const startOf = async (ctx: Context, log: Log, wanted: Selection, query: URLSearchParams) => {
+  const request = parseCursor(ctx.get('last-event-id') || undefined, single(query, 'last_message_db_id'))
+  if (request === null) {
+    throw new GatewayError('invalid_query', 'last_message_db_id must be a whole number from 0 up, or latest.')
+  }
+  const tail = dbIdOf(query, 'tail')
+  if (tail !== undefined && tail > MOST_TAIL) throw new GatewayError('invalid_query', `tail is at most ${MOST_TAIL}.`)
+  const bounds = await log.bounds(wanted)
+  let start: Start = resolveCursor(request, bounds)
+  const fromHeader = ctx.get('last-event-id') !== ''
+  if (tail !== undefined && !fromHeader) start = { cursor: await log.cursorBefore(wanted, tail), reset: null }
+  return { start, bounds }
+}
+
+const openStream = async (ctx: Context, options: StreamOptions, events: string[] | '*', query: URLSearchParams) => {
+  const { log, live, authorise } = options
+  const access = await authorise(ctx, 'read', events)
+  const wanted = selection(access.events, filterOf(query, 'message_type'), filterOf(query, 'message_from'))
+  const { start, bounds } = await startOf(ctx, log, wanted, query)
+  if (ctx.method === 'HEAD') {
+    ctx.set(HEADERS)
+    ctx.status = 200
+    return
+  }
+  const socket = ctx.req.socket
+  // The client may have left while its cursor was looked up (S2).
+  if (socket.destroyed) {
+    ctx.respond = false
+    return
+  }
+  takeOver(ctx)
+  const hello = helloFrame({
+    log_id: log.logId,
+    cursor: start.cursor,
+    first_db_id: bounds.first_db_id,
+    last_db_id: bounds.last_db_id,
+    server_time: new Date().toISOString(),
+  })
+  const reset = start.reset === null ? [] : [resetFrame(start.reset, bounds.first_db_id)]
+  const leave = live.subscribe({
+    selection: wanted,
+    sink: new SocketSink(socket),
+    cursor: start.cursor,
+    target: bounds.last_db_id,
+    head: bounds.head_db_id,
+    prelude: Buffer.concat([retryFrame(RETRY_MS), hello, ...reset]),
+  })
+  socket.once('close', leave)
+}
+
+/** Sends the head and leaves the socket to the live room. Koa answers no more. */
+const takeOver = (ctx: Context): void => {
+  ctx.respond = false
+  const { res, req } = ctx
+  // Without chunks the bytes of a frame go to the socket as they are; the stream ends with its connection.
+  res.useChunkedEncodingByDefault = false
+  for (const [name, value] of Object.entries(HEADERS)) res.setHeader(name, value)
+  res.writeHead(200)
+  res.flushHeaders()
+  req.socket.setTimeout(0)
+  req.socket.setNoDelay(true)
+  req.socket.setKeepAlive(true, 30_000)
+}

@@ -1,0 +1,162 @@
+import { createHash, randomBytes } from 'node:crypto'
+import type { Channel } from 'rabbitmq-client'
+import type { Entry, Log, Origin, Outcome } from '../log/log.ts'
+import { checkMessage, decodeText, type Refusal } from '../message/message.ts'
+import { uuidv7 } from '../message/uuid.ts'
+import { type Delivery, takeDeliveries } from './raw-body.ts'
+
+const BACKOFF_MS = { least: 100, most: 5_000 }
+
+export interface ConsumerOptions {
+  /** Commits a batch, durable once it resolves. */
+  readonly append: Log['append']
+  readonly queue: string
+  readonly prefetch: number
+  readonly maxMessageBytes: number
+  /** The log has grown. */
+  readonly onCommitted: (entries: readonly Entry[], outcomes: readonly Outcome[]) => void
+  /** The store failed, or, by null, works again. */
+  readonly onStorageFault: (error: unknown) => void
+}
+
+interface Taken {
+  readonly deliveryTag: number
+  readonly entry: Entry
+}
+
+const EMPTY = '{}'
+
+const originOf = (delivery: Delivery): Origin => {
+  const { headers, ...properties } = delivery.properties
+  return {
+    exchange: delivery.exchange,
+    routing_key: delivery.routingKey,
+    headers: headers === undefined ? EMPTY : JSON.stringify(headers),
+    properties: JSON.stringify(properties),
+    redelivered: delivery.redelivered,
+  }
+}
+
+/** Checks a delivery: a message of the log, or a rejection with its reason. */
+export const toEntry = (delivery: Delivery, limit: number, now: number): Entry => {
+  const origin = originOf(delivery)
+  const reject = ({ reason, detail }: Refusal): Entry => ({
+    kind: 'rejection',
+    rejection: {
+      origin,
+      received_at: now,
+      reason,
+      detail,
+      body: delivery.body,
+      body_bytes: delivery.bytes,
+      sha256: delivery.sha256 ?? createHash('sha256').update(delivery.body).digest('hex'),
+    },
+  })
+  if (delivery.bytes > limit) {
+    return reject({ reason: 'body_too_large', detail: `${delivery.bytes} bytes, ${limit} are allowed.` })
+  }
+  const text = decodeText(delivery.body)
+  if (typeof text !== 'string') return reject(text.refusal)
+  const checked = checkMessage(text, {
+    received_at: now,
+    message_id: delivery.properties.messageId,
+    makeId: () => uuidv7(now, randomBytes(10)),
+  })
+  return 'refusal' in checked ? reject(checked.refusal) : { kind: 'message', message: checked.message, origin }
+}
+
+/**
+ * Consumes one queue on one channel: deliveries gather for as long as the previous commit takes, then they
+ * are committed together and acknowledged by one frame (L1). On a storage fault nothing is acknowledged and
+ * nothing is requeued: the same batch is tried again, in order (I1). It lives as long as its channel; what is
+ * not acknowledged then, the broker delivers again.
+ */
+export class Consumer {
+  readonly #options: ConsumerOptions
+  readonly #channel: Channel
+  #waiting: Taken[] = []
+  #working: Promise<void> | null = null
+  #consumerTag: string | null = null
+  #closed = false
+  #wake: (() => void) | null = null
+
+  constructor(channel: Channel, options: ConsumerOptions) {
+    this.#channel = channel
+    this.#options = options
+    channel.once('close', () => {
+      this.#closed = true
+      this.#waiting = []
+      this.#wake?.()
+    })
+  }
+
+  async start(): Promise<void> {
+    const { queue, prefetch, maxMessageBytes } = this.#options
+    await this.#channel.basicQos({ prefetchCount: prefetch })
+    takeDeliveries(this.#channel, maxMessageBytes, (delivery) => this.#take(delivery))
+    const { consumerTag } = await this.#channel.basicConsume({ queue }, unused)
+    this.#consumerTag = consumerTag
+  }
+
+  /** Stops deliveries, then commits and acknowledges what is in hand. */
+  async stop(): Promise<void> {
+    if (this.#consumerTag !== null && !this.#closed) await this.#channel.basicCancel(this.#consumerTag)
+    while (this.#working !== null) await this.#working
+  }
+
+  /** Deliveries that are not committed yet. */
+  get inHand(): number {
+    return this.#waiting.length
+  }
+
+  #take(delivery: Delivery): void {
+    if (this.#closed) return
+    const entry = toEntry(delivery, this.#options.maxMessageBytes, Date.now())
+    this.#waiting.push({ deliveryTag: delivery.deliveryTag, entry })
+    this.#working ??= this.#work()
+  }
+
+  async #work(): Promise<void> {
+    // What came in the same read of the socket goes into the first batch.
+    await new Promise(setImmediate)
+    while (this.#waiting.length > 0) {
+      const batch = this.#waiting
+      this.#waiting = []
+      const entries = batch.map((taken) => taken.entry)
+      const outcomes = await this.#commit(entries)
+      if (outcomes === null) break
+      this.#options.onCommitted(entries, outcomes)
+      if (!this.#closed) this.#channel.basicAck({ deliveryTag: batch.at(-1)!.deliveryTag, multiple: true })
+    }
+    this.#working = null
+  }
+
+  /** Tries until it is committed. @returns null when the channel is gone, and with it the right to go on */
+  async #commit(entries: readonly Entry[]): Promise<Outcome[] | null> {
+    for (let attempt = 0; !this.#closed; attempt++) {
+      try {
+        const outcomes = await this.#options.append(entries)
+        this.#options.onStorageFault(null)
+        return outcomes
+      } catch (error) {
+        this.#options.onStorageFault(error)
+      }
+      await this.#backoff(attempt)
+    }
+    return null
+  }
+
+  async #backoff(attempt: number): Promise<void> {
+    const longest = Math.min(BACKOFF_MS.most, BACKOFF_MS.least * 2 ** attempt)
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, longest * (0.5 + Math.random() / 2))
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+}
+
+/** Deliveries are taken before the library would hand them out. */
+const unused = (): void => undefined

@@ -1,0 +1,137 @@
+import type { Channel, Connection } from 'rabbitmq-client'
+import type { Health } from '../health.ts'
+import { GatewayError } from '../message/errors.ts'
+import { appendKeys, LACKS_EVENT_ID, type NewMessage } from '../message/message.ts'
+import { brokerError } from './broker-error.ts'
+import { type BrokerAddress, Link } from './link.ts'
+import { routingKey, type Topology } from './topology.ts'
+
+/** The broker confirms within this, or the caller is told that it is not known whether the message is stored. */
+const CONFIRM_MS = 10_000
+
+export interface ExchangePublisherOptions {
+  readonly address: BrokerAddress
+  readonly topology: Topology
+  readonly health: Health
+}
+
+/**
+ * Publishes through the exchange, confirmed and mandatory. On a connection of its own (I3): a memory or disk
+ * alarm of the broker blocks a publishing connection whole, and the consumer must not be blocked with it.
+ */
+export class ExchangePublisher {
+  readonly #options: ExchangePublisherOptions
+  readonly #link: Link
+  #channel: Channel | null = null
+  #blocked = false
+  #stopSession: (() => void) | null = null
+  /** Message ids that came back as unroutable and whose confirm has not been looked at yet. */
+  readonly #returned = new Set<string>()
+
+  constructor(options: ExchangePublisherOptions) {
+    this.#options = options
+    this.#link = new Link({
+      address: options.address,
+      component: 'publisher',
+      health: options.health,
+      session: (connection, ready, lost) => this.#session(connection, ready, lost),
+    })
+  }
+
+  start(): void {
+    this.#link.start()
+  }
+
+  async stop(): Promise<void> {
+    const stopped = this.#link.stop()
+    this.#stopSession?.()
+    await stopped
+  }
+
+  /** @returns per message null once the broker has it, or why it has not */
+  publish(messages: readonly NewMessage[]): Promise<(GatewayError | null)[]> {
+    return Promise.all(messages.map((message) => this.#publish(message)))
+  }
+
+  async #publish(message: NewMessage): Promise<GatewayError | null> {
+    const channel = this.#channel
+    if (channel === null) return new GatewayError('broker_unreachable', 'There is no connection to RabbitMQ.')
+    if (this.#blocked) return new GatewayError('broker_blocked', 'RabbitMQ has an alarm.')
+    const body =
+      message.lacks & LACKS_EVENT_ID
+        ? appendKeys(message.body, `"event_id":${JSON.stringify(message.event_id)}`)
+        : message.body
+    const envelope = {
+      exchange: this.#options.topology.exchange,
+      routingKey: routingKey(this.#options.topology.binding, message.event_id, message.message_type),
+      durable: true,
+      mandatory: true,
+      contentType: 'application/json',
+      messageId: message.message_id,
+    }
+    try {
+      await withDeadline(channel.basicPublish(envelope, Buffer.from(body)))
+      // A return comes before its confirm, but the library hands it out one turn later.
+      await new Promise(setImmediate)
+      if (!this.#returned.delete(message.message_id)) return null
+      return new GatewayError('publish_unroutable', `No queue takes ${envelope.routingKey}.`)
+    } catch (error) {
+      return unconfirmed(error)
+    }
+  }
+
+  async #session(connection: Connection, ready: () => void, lost: Promise<never>): Promise<void> {
+    const { health } = this.#options
+    const channel = await connection.acquire({ emitErrorsFromChannel: true })
+    const failed = new Promise<never>((_resolve, reject) => channel.on('error', reject))
+    const closed = new Promise<never>((_resolve, reject) =>
+      channel.on('close', () => setImmediate(() => reject(new Error('the channel was closed')))),
+    )
+    closed.catch(() => undefined)
+    channel.on('basic.return', (message: { messageId?: string }) => this.#returned.add(message.messageId ?? ''))
+    connection.on('connection.blocked', (reason: string) => {
+      this.#blocked = true
+      health.fail('publisher', new GatewayError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`))
+    })
+    connection.on('connection.unblocked', () => {
+      this.#blocked = false
+      health.ok('publisher')
+    })
+    await channel.confirmSelect()
+    this.#channel = channel
+    ready()
+    const stop = new Promise<void>((resolve) => {
+      this.#stopSession = resolve
+      if (this.#link.stopping) resolve()
+    })
+    try {
+      await Promise.race([stop, lost, failed, closed])
+    } finally {
+      this.#channel = null
+      this.#blocked = false
+      this.#stopSession = null
+      this.#returned.clear()
+    }
+    await channel.close()
+  }
+}
+
+const withDeadline = async (confirmed: Promise<void>): Promise<void> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(
+      () => reject(new GatewayError('publish_unconfirmed', 'RabbitMQ did not confirm in time.')),
+      CONFIRM_MS,
+    )
+  })
+  // A confirm, or a failure, that comes after the deadline has nobody left to tell.
+  confirmed.catch(() => undefined)
+  await Promise.race([confirmed, late]).finally(() => clearTimeout(timer))
+}
+
+const unconfirmed = (error: unknown): GatewayError => {
+  const known = brokerError(error, true)
+  if (known.code === 'publish_nacked' || known.code === 'publish_unconfirmed') return known
+  // The connection broke while the confirm was awaited: the message may have arrived.
+  return new GatewayError('publish_unconfirmed', known.message, { cause: error })
+}

@@ -1,0 +1,98 @@
+import type { Channel, Connection } from 'rabbitmq-client'
+import type { Health } from '../health.ts'
+import { Consumer, type ConsumerOptions } from './consumer.ts'
+import { type BrokerAddress, Link } from './link.ts'
+import { deadQueue, declareTopology, type Topology } from './topology.ts'
+
+/** A deleted exchange under a live consumer is silent: everything is declared again this often. */
+const REDECLARE_MS = 10_000
+/**
+ * Dead letters are taken one by one: a crash then counts against one of them, not against a whole prefetch.
+ */
+const DEAD_PREFETCH = 1
+
+export interface IngestOptions extends Omit<ConsumerOptions, 'queue'> {
+  readonly address: BrokerAddress
+  readonly topology: Topology
+  readonly health: Health
+  /** Messages ready in the queue, seen now and then. */
+  readonly onQueueDepth: (messages: number) => void
+}
+
+/** From the queue to the log: topology, the consumer, and the one that reads back dead letters. */
+export class Ingest {
+  readonly #options: IngestOptions
+  readonly #link: Link
+  #stopSession: (() => void) | null = null
+
+  constructor(options: IngestOptions) {
+    this.#options = options
+    this.#link = new Link({
+      address: options.address,
+      component: 'consumer',
+      health: options.health,
+      session: (connection, ready, lost) => this.#session(connection, ready, lost),
+    })
+  }
+
+  start(): void {
+    this.#link.start()
+  }
+
+  /** Stops consuming, commits and acknowledges what is in hand, then closes the connection. */
+  async stop(): Promise<void> {
+    const stopped = this.#link.stop()
+    this.#stopSession?.()
+    await stopped
+  }
+
+  async #session(connection: Connection, ready: () => void, lost: Promise<never>): Promise<void> {
+    const { topology, prefetch } = this.#options
+    const control = await connection.acquire({ emitErrorsFromChannel: true })
+    const ended = ending(control)
+    await Promise.race([this.#declare(control), ended, lost])
+    const live = await this.#consume(connection, topology.queue, prefetch)
+    const dead = await this.#consume(connection, deadQueue(topology), DEAD_PREFETCH)
+    const stop = new Promise<void>((resolve) => {
+      this.#stopSession = resolve
+      if (this.#link.stopping) resolve()
+    })
+    const redeclare = setInterval(() => {
+      // A failure closes the channel, which ends the session with its cause.
+      this.#declare(control).catch((error: unknown) => control.emit('error', error))
+    }, REDECLARE_MS)
+    ready()
+    try {
+      await Promise.race([stop, lost, ended, live.ended, dead.ended])
+    } finally {
+      clearInterval(redeclare)
+      this.#stopSession = null
+    }
+    await Promise.all([live.consumer.stop(), dead.consumer.stop()])
+    await Promise.all([live.channel.close(), dead.channel.close(), control.close()])
+  }
+
+  async #declare(channel: Channel): Promise<void> {
+    this.#options.onQueueDepth(await declareTopology(channel, this.#options.topology))
+  }
+
+  async #consume(connection: Connection, queue: string, prefetch: number) {
+    const channel = await connection.acquire({ emitErrorsFromChannel: true })
+    const ended = ending(channel)
+    const consumer = new Consumer(channel, { ...this.#options, queue, prefetch })
+    await Promise.race([consumer.start(), ended])
+    return { channel, consumer, ended }
+  }
+}
+
+/** Rejects with the cause when a channel fails, its consumer is cancelled by the broker, or it closes. */
+const ending = (channel: Channel): Promise<never> => {
+  const ended = new Promise<never>((_resolve, reject) => {
+    channel.on('error', reject)
+    channel.on('basic.cancel', (_tag: string, error: unknown) => reject(error))
+    channel.on('close', () => setImmediate(() => reject(new Error('the channel was closed'))))
+  })
+  // Only the first of several ends is waited for.
+  ended.catch(() => undefined)
+  return ended
+}

@@ -1,0 +1,144 @@
+import type { TLSSocket } from 'node:tls'
+import { Connection } from 'rabbitmq-client'
+import type { Health } from '../health.ts'
+import { brokerError } from './broker-error.ts'
+import { installDecoder } from './raw-body.ts'
+
+/** Where RabbitMQ is. */
+export interface BrokerAddress {
+  readonly hostname: string
+  readonly port: number
+  readonly username: string
+  readonly password: string
+  readonly vhost: string
+  readonly tls: boolean
+}
+
+/** The most that RabbitMQ grants by default; what was agreed is taken over below. */
+const FRAME_MAX = 131_072
+/** Seconds. A dead peer is noticed after two of them. */
+const HEARTBEAT = 10
+const BACKOFF_MS = { least: 250, most: 15_000 }
+
+export interface LinkOptions {
+  readonly address: BrokerAddress
+  /** The component under which its faults are known, and the name of the connection at the broker. */
+  readonly component: string
+  readonly health: Health
+  /**
+   * Sets up and uses the connection. Resolves or rejects when the use has ended; `ready` is to be called once
+   * everything works; `lost` rejects when the connection is gone.
+   */
+  readonly session: (connection: Connection, ready: () => void, lost: Promise<never>) => Promise<void>
+}
+
+/** What rabbitmq-client keeps to itself of a connection. */
+interface Insides {
+  readonly _opt: { frameMax: number }
+  readonly _state: { readonly frameMax: number }
+  readonly _socket: TLSSocket
+}
+
+/**
+ * One connection to the broker, made anew for ever with jittered backoff. Each attempt is a new Connection of
+ * the library: its own reconnect reports only the first error of an outage, so the cause would grow stale.
+ */
+export class Link {
+  readonly #options: LinkOptions
+  #stopping = false
+  #running: Promise<void> | null = null
+  #wake: (() => void) | null = null
+  #attempt = 0
+
+  constructor(options: LinkOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    installDecoder()
+    this.#running = this.#run()
+  }
+
+  /** The session must end by itself or by what its owner does; then the connection closes. */
+  async stop(): Promise<void> {
+    this.#stopping = true
+    this.#wake?.()
+    await this.#running
+  }
+
+  get stopping(): boolean {
+    return this.#stopping
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopping) {
+      await this.#attemptOnce()
+      if (!this.#stopping) await this.#backoff()
+    }
+  }
+
+  async #attemptOnce(): Promise<void> {
+    const { component, health, session } = this.#options
+    const connection = this.#connect()
+    let opened = false
+    const lost = new Promise<never>((_resolve, reject) => {
+      connection.on('error', reject)
+      this.#wake = () => reject(new Error('the gateway is stopping'))
+    })
+    // It may be lost while nobody waits for it.
+    lost.catch(ignoreHere)
+    try {
+      await Promise.race([new Promise<void>((resolve) => connection.once('connection', () => resolve())), lost])
+      opened = true
+      this.#wake = null
+      this.#adoptFrameMax(connection)
+      await session(
+        connection,
+        () => {
+          this.#attempt = 0
+          health.ok(component)
+        },
+        lost,
+      )
+      await connection.close()
+    } catch (error) {
+      if (!this.#stopping) health.fail(component, brokerError(error, opened))
+      connection.unsafeDestroy()
+    }
+  }
+
+  #connect(): Connection {
+    const { address, component } = this.#options
+    const { tls, ...where } = address
+    return new Connection({
+      ...where,
+      ...(tls ? { tls: { servername: address.hostname } } : {}),
+      connectionName: `deepsoc-gateway ${component}`,
+      frameMax: FRAME_MAX,
+      heartbeat: HEARTBEAT,
+      acquireTimeout: 10_000,
+      connectionTimeout: 10_000,
+    })
+  }
+
+  /** The library's channels cut by the size that was asked for; what was agreed may be smaller. */
+  #adoptFrameMax(connection: Connection): void {
+    const inside = connection as unknown as Insides
+    inside._opt.frameMax = inside._state.frameMax
+  }
+
+  async #backoff(): Promise<void> {
+    const longest = Math.min(BACKOFF_MS.most, BACKOFF_MS.least * 2 ** this.#attempt++)
+    const delay = longest * (0.5 + Math.random() / 2)
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, delay)
+      this.#wake = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+}
+
+/** The rejection is waited for elsewhere too; here it only must not count as unhandled. */
+const ignoreHere = (): void => undefined

@@ -1,0 +1,64 @@
+import type { Channel } from 'rabbitmq-client'
+
+export interface Topology {
+  readonly exchange: string
+  readonly queue: string
+  readonly binding: string
+  readonly queueType: 'quorum' | 'classic'
+}
+
+/** Where the broker puts what it gives up on; read back through the same checks. */
+export const deadExchange = (topology: Topology): string => `${topology.exchange}.dead`
+export const deadQueue = (topology: Topology): string => `${topology.queue}.dead`
+
+/** None of these depends on the broker's version, so that its upgrade never makes the declaration conflict. */
+const queueArguments = (topology: Topology): Record<string, unknown> => {
+  const common = {
+    'x-queue-type': topology.queueType,
+    'x-single-active-consumer': true,
+    'x-dead-letter-exchange': deadExchange(topology),
+  }
+  // At-least-once exists for quorum queues alone, and only with an overflow that refuses instead of dropping.
+  return topology.queueType === 'quorum'
+    ? { ...common, 'x-dead-letter-strategy': 'at-least-once', 'x-overflow': 'reject-publish' }
+    : common
+}
+
+/**
+ * Declares exchanges, queues and bindings; nothing changes where they exist alike. Dead letters come first, so
+ * that no message can die before its place is there.
+ *
+ * @returns how many messages are ready in the queue
+ * @throws AMQPChannelError PRECONDITION_FAILED where one exists with other arguments
+ */
+export const declareTopology = async (channel: Channel, topology: Topology): Promise<number> => {
+  const { exchange, queue, binding, queueType } = topology
+  await channel.exchangeDeclare({ exchange: deadExchange(topology), type: 'topic', durable: true })
+  await channel.queueDeclare({
+    queue: deadQueue(topology),
+    durable: true,
+    arguments: { 'x-queue-type': queueType, 'x-single-active-consumer': true },
+  })
+  await channel.queueBind({ queue: deadQueue(topology), exchange: deadExchange(topology), routingKey: '#' })
+  await channel.exchangeDeclare({ exchange, type: 'topic', durable: true })
+  const { messageCount } = await channel.queueDeclare({ queue, durable: true, arguments: queueArguments(topology) })
+  await channel.queueBind({ queue, exchange, routingKey: binding })
+  return messageCount
+}
+
+/** One word of a routing key: bytes that mean something to a topic exchange, or take many bytes, are replaced. */
+const word = (text: string): string => {
+  const safe = text.replace(/[^A-Za-z0-9_-]/g, '_').slice(0, 64)
+  return safe === '' ? '_' : safe
+}
+
+/**
+ * A routing key that the binding lets through, by convention `notifications.frontend.<event_id>.<message_type>`.
+ * It only routes: the event is read from the body.
+ */
+export const routingKey = (binding: string, event_id: string, message_type: string | null): string => {
+  const tail = [word(event_id), word(message_type ?? 'message')]
+  if (binding === '#') return ['notifications', 'frontend', ...tail].join('.')
+  const words = binding.split('.').flatMap((part) => (part === '#' ? tail : part === '*' ? tail[0]! : part))
+  return words.join('.')
+}

@@ -1,0 +1,146 @@
+import type { Bell } from '../log/bell.ts'
+import type { Log } from '../log/log.ts'
+import type { ClosingReason } from '../message/frames.ts'
+import { type Selection, selectionKey } from '../message/selection.ts'
+import { Channel } from './channel.ts'
+import { Pages } from './pages.ts'
+import { Pulse } from './pulse.ts'
+import { type Sink, Subscriber } from './subscriber.ts'
+import { Tailer } from './tailer.ts'
+
+/** A client that has taken nothing for this long is closed. */
+const STALL_MS = 30_000
+/** The reconnection delays of a shutdown are spread over this, so that clients do not return all at once. */
+const RETRY_SPREAD_MS = { least: 1_000, most: 5_000 }
+
+export interface LiveOptions {
+  readonly log: Log
+  readonly bell: Bell
+  readonly heartbeatMs: number
+  /** Longest life of a stream; 0: unlimited. */
+  readonly maxAgeMs: number
+  readonly stallMs?: number
+  /** A read of the log failed, or, by null, works again. */
+  readonly onFault: (error: unknown) => void
+  /** The server ends a stream. */
+  readonly onClosing: (reason: ClosingReason) => void
+}
+
+export interface Subscription {
+  readonly selection: Selection
+  readonly sink: Sink
+  readonly cursor: number
+  /** What `hello` gave as the last db_id: `caught_up` comes once everything up to here has been sent. */
+  readonly target: number
+  /** A db_id that the log is known to have reached. */
+  readonly head: number
+  readonly prelude: Buffer
+}
+
+/** All streams of one process: channels, their subscribers, the tail of the log and the pulse. */
+export class Live {
+  readonly #options: LiveOptions
+  readonly #channels = new Map<string, Channel>()
+  readonly #closed = new Map<Subscriber, () => void>()
+  readonly #pages: Pages
+  readonly #tailer: Tailer
+  readonly #pulse: Pulse
+
+  constructor(options: LiveOptions) {
+    this.#options = options
+    this.#pages = new Pages(options.log)
+    this.#tailer = new Tailer(options)
+    this.#pulse = new Pulse({
+      heartbeatMs: options.heartbeatMs,
+      maxAgeMs: options.maxAgeMs,
+      stallMs: options.stallMs ?? STALL_MS,
+      onTooSlow: (subscriber) => this.#end(subscriber, 'too_slow'),
+      onMaxAge: (subscriber) => this.#end(subscriber, 'max_age'),
+      onTick: (now) => {
+        for (const channel of this.#channels.values()) channel.trim(now)
+      },
+    })
+  }
+
+  get readers(): number {
+    return this.#closed.size
+  }
+
+  get channels(): number {
+    return this.#channels.size
+  }
+
+  /** Readers whose socket is full. */
+  get stalled(): number {
+    return this.#pulse.stalled
+  }
+
+  async start(): Promise<void> {
+    await this.#tailer.start()
+    this.#pulse.start()
+  }
+
+  /** Ends every stream with `closing` and a spread `retry:`. */
+  async stop(): Promise<void> {
+    const { least, most } = RETRY_SPREAD_MS
+    for (const subscriber of [...this.#closed.keys()]) {
+      this.#end(subscriber, 'shutdown', least + Math.random() * (most - least))
+    }
+    this.#pulse.stop()
+    await this.#tailer.stop()
+  }
+
+  /** Retention has removed messages. */
+  pruned(): void {
+    this.#pages.clear()
+  }
+
+  /**
+   * Starts to serve a reader. The caller has made sure that its sink is still open (S2).
+   *
+   * @returns to be called once the sink is closed
+   */
+  subscribe(subscription: Subscription): () => void {
+    const channel = this.#channelOf(subscription.selection, subscription.head)
+    const subscriber = new Subscriber(subscription, {
+      channel,
+      seen: () => this.#tailer.seen,
+      history: (cursor) => this.#pages.after(channel.selection, cursor),
+      onBlocked: (which, blocked) => this.#pulse.blocked(which, blocked),
+      onFault: this.#options.onFault,
+    })
+    channel.add(subscriber)
+    this.#pulse.add(subscriber)
+    const leave = () => this.#leave(channel, subscriber)
+    this.#closed.set(subscriber, leave)
+    return leave
+  }
+
+  #channelOf(selection: Selection, head: number): Channel {
+    const key = selectionKey(selection)
+    let channel = this.#channels.get(key)
+    if (channel === undefined) {
+      channel = this.#tailer.add((from) => new Channel(selection, from), head)
+      this.#channels.set(key, channel)
+      // Without channels the tail has not listened: what came since `head` is behind this bell.
+      this.#tailer.ring()
+    }
+    return channel
+  }
+
+  #end(subscriber: Subscriber, reason: ClosingReason, retryMs: number | null = null): void {
+    this.#options.onClosing(reason)
+    subscriber.close(reason, retryMs)
+    this.#closed.get(subscriber)?.()
+  }
+
+  #leave(channel: Channel, subscriber: Subscriber): void {
+    if (!this.#closed.delete(subscriber)) return
+    subscriber.gone()
+    this.#pulse.remove(subscriber)
+    channel.remove(subscriber)
+    if (channel.size > 0) return
+    this.#channels.delete(channel.key)
+    this.#tailer.remove(channel)
+  }
+}

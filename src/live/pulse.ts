@@ -1,0 +1,92 @@
+import { heartbeatFrame } from '../message/frames.ts'
+import type { Subscriber } from './subscriber.ts'
+
+const TICK_MS = 500
+
+export interface PulseOptions {
+  readonly heartbeatMs: number
+  /** A subscriber whose peer takes nothing for this long is closed as too slow. */
+  readonly stallMs: number
+  /** Longest life of a stream, shortened by up to a fifth at random; 0: unlimited. */
+  readonly maxAgeMs: number
+  readonly onTooSlow: (subscriber: Subscriber) => void
+  readonly onMaxAge: (subscriber: Subscriber) => void
+  /** Called on every tick. */
+  readonly onTick: (now: number) => void
+}
+
+interface Stall {
+  progress: number
+  since: number
+}
+
+/**
+ * The one clock of all streams: heartbeats, stalls and ages. Subscribers are spread over as many slots as a
+ * heartbeat has ticks, so that ten thousand heartbeats never fall into one moment.
+ */
+export class Pulse {
+  readonly #options: PulseOptions
+  readonly #slots: Set<Subscriber>[]
+  readonly #slotOf = new Map<Subscriber, Set<Subscriber>>()
+  readonly #stalls = new Map<Subscriber, Stall>()
+  readonly #deadlines = new Map<Subscriber, number>()
+  #turn = 0
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(options: PulseOptions) {
+    this.#options = options
+    const slots = Math.max(1, Math.round(options.heartbeatMs / TICK_MS))
+    this.#slots = Array.from({ length: slots }, () => new Set())
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => this.#tick(performance.now()), TICK_MS)
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+
+  add(subscriber: Subscriber): void {
+    const slot = this.#slots[Math.floor(Math.random() * this.#slots.length)]!
+    slot.add(subscriber)
+    this.#slotOf.set(subscriber, slot)
+    const { maxAgeMs } = this.#options
+    if (maxAgeMs > 0) this.#deadlines.set(subscriber, performance.now() + maxAgeMs * (1 - Math.random() / 5))
+  }
+
+  remove(subscriber: Subscriber): void {
+    this.#slotOf.get(subscriber)?.delete(subscriber)
+    this.#slotOf.delete(subscriber)
+    this.#stalls.delete(subscriber)
+    this.#deadlines.delete(subscriber)
+  }
+
+  /** A write of the subscriber was not taken at once, or is taken now. */
+  blocked(subscriber: Subscriber, blocked: boolean): void {
+    if (!blocked) this.#stalls.delete(subscriber)
+    else this.#stalls.set(subscriber, { progress: subscriber.sink.progress, since: performance.now() })
+  }
+
+  /** Subscribers whose write is not taken yet. */
+  get stalled(): number {
+    return this.#stalls.size
+  }
+
+  #tick(now: number): void {
+    this.#turn = (this.#turn + 1) % this.#slots.length
+    const heartbeat = heartbeatFrame(new Date().toISOString())
+    for (const subscriber of this.#slots[this.#turn]!) {
+      subscriber.heartbeat(heartbeat)
+      // A page that could not be read is tried again here.
+      subscriber.pump()
+    }
+    for (const [subscriber, stall] of this.#stalls) {
+      const progress = subscriber.sink.progress
+      if (progress !== stall.progress) this.#stalls.set(subscriber, { progress, since: now })
+      else if (now - stall.since >= this.#options.stallMs) this.#options.onTooSlow(subscriber)
+    }
+    for (const [subscriber, deadline] of this.#deadlines) if (now >= deadline) this.#options.onMaxAge(subscriber)
+    this.#options.onTick(now)
+  }
+}

@@ -1,0 +1,167 @@
+import { type ClosingReason, caughtUpFrame, closingFrame, retryFrame } from '../message/frames.ts'
+import type { Channel } from './channel.ts'
+import type { HistoryPage } from './pages.ts'
+
+/** Where a subscriber's bytes go: the socket, or whatever carries them. */
+export interface Sink {
+  /** Writes, and calls `done`, never at once, when the bytes have left this process; a sink that is gone stays silent. */
+  write(bytes: Buffer, done: () => void): void
+  /** True while bytes of an earlier write are still in this process. */
+  readonly pending: boolean
+  /** A number that changes whenever the peer has taken something. */
+  readonly progress: number
+  /** Ends the stream after what was written; nothing may be written any more. */
+  end(last: Buffer | null): void
+  /** Ends the stream at once. */
+  destroy(): void
+}
+
+/** What a subscriber needs of the room it is in. */
+export interface Surroundings {
+  readonly channel: Channel
+  /** Everything up to this db_id has been offered to all channels. */
+  readonly seen: () => number
+  readonly history: (cursor: number) => Promise<HistoryPage>
+  /** Called once a write is not taken at once, and again when it is. */
+  readonly onBlocked: (subscriber: Subscriber, blocked: boolean) => void
+  /** Called for a page that could not be read; the subscriber is pumped again later. */
+  readonly onFault: (error: unknown) => void
+}
+
+export interface SubscriberOptions {
+  readonly sink: Sink
+  /** Everything with a greater db_id is sent. */
+  readonly cursor: number
+  /** `caught_up` is sent once everything up to here has been. */
+  readonly target: number
+  /** Bytes that go out before anything else: retry, hello, reset. */
+  readonly prelude: Buffer
+}
+
+/**
+ * A cursor and a sink. At most one write is under way: a slow reader costs one page (S1), and while its
+ * write lasts nothing is kept for it, since the cursor says where to go on. From the slab where the cursor
+ * is within it, from the log where it is not: the same rule, so there is no hand-over.
+ */
+export class Subscriber {
+  /** Index in the channel's list; the channel keeps it. */
+  place = -1
+  readonly #sink: Sink
+  readonly #around: Surroundings
+  readonly #target: number
+  #cursor: number
+  #lastSent: number
+  #writing = false
+  #blocked = false
+  #reading = false
+  #caughtUp = false
+  #closed = false
+
+  constructor(options: SubscriberOptions, around: Surroundings) {
+    this.#sink = options.sink
+    this.#around = around
+    this.#cursor = options.cursor
+    this.#lastSent = options.cursor
+    this.#target = options.target
+    this.#write(options.prelude)
+  }
+
+  /** The db_id up to which the reader has been served. */
+  get cursor(): number {
+    return this.#cursor
+  }
+
+  get caughtUp(): boolean {
+    return this.#caughtUp
+  }
+
+  get sink(): Sink {
+    return this.#sink
+  }
+
+  /** Takes what is behind the cursor, if the sink is free. Cheap when there is nothing. */
+  pump(): void {
+    if (this.#writing || this.#reading || this.#closed) return
+    const { slab } = this.#around.channel
+    // Before caught_up the target decides too: the tail may not have read as far as `hello` has promised.
+    const reached = this.#caughtUp || this.#cursor >= this.#target || this.#around.seen() >= this.#target
+    if (this.#cursor < slab.from || !reached) {
+      void this.#readPage()
+      return
+    }
+    const bytes = slab.after(this.#cursor)
+    if (bytes !== null) {
+      this.#cursor = slab.last
+      this.#lastSent = slab.last
+      this.#write(bytes)
+    } else if (!this.#caughtUp) {
+      this.#caughtUp = true
+      this.#write(caughtUpFrame(this.#lastSent))
+    }
+  }
+
+  /** Sends a heartbeat unless a write is under way: then the reader has other worries. */
+  heartbeat(frame: Buffer): void {
+    if (!this.#writing && !this.#closed) this.#write(frame)
+  }
+
+  /** Says why, and ends. @param retryMs the client's new reconnection delay */
+  close(reason: ClosingReason, retryMs: number | null = null): void {
+    if (this.#closed) return
+    this.#closed = true
+    const closing = closingFrame(reason)
+    this.#sink.end(retryMs === null ? closing : Buffer.concat([retryFrame(retryMs), closing]))
+  }
+
+  /** The sink is gone: nothing is written any more (S2). */
+  gone(): void {
+    this.#closed = true
+    this.#unblock()
+  }
+
+  #write(bytes: Buffer): void {
+    this.#writing = true
+    this.#sink.write(bytes, this.#onWritten)
+    if (this.#writing && this.#sink.pending && !this.#blocked) {
+      this.#blocked = true
+      this.#around.onBlocked(this, true)
+    }
+  }
+
+  readonly #onWritten = (): void => {
+    this.#writing = false
+    this.#unblock()
+    // Page after page would go out without the event loop ever having its turn.
+    if (this.#cursor < this.#around.channel.slab.from) setImmediate(this.#pumpLater)
+    else this.pump()
+  }
+
+  readonly #pumpLater = (): void => this.pump()
+
+  #unblock(): void {
+    if (!this.#blocked) return
+    this.#blocked = false
+    this.#around.onBlocked(this, false)
+  }
+
+  async #readPage(): Promise<void> {
+    this.#reading = true
+    try {
+      const page = await this.#around.history(this.#cursor)
+      this.#reading = false
+      // A heartbeat that began meanwhile ends first; its end pumps again, and the page is at hand.
+      if (!this.#closed && !this.#writing) this.#takePage(page)
+    } catch (error) {
+      this.#reading = false
+      this.#around.onFault(error)
+    }
+  }
+
+  #takePage(page: HistoryPage): void {
+    const bytes = page.slab.after(this.#cursor)
+    if (bytes !== null) this.#lastSent = page.slab.last
+    this.#cursor = Math.max(this.#cursor, page.through)
+    if (bytes === null) this.pump()
+    else this.#write(bytes)
+  }
+}

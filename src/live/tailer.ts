@@ -1,0 +1,137 @@
+import type { Bell } from '../log/bell.ts'
+import type { Log } from '../log/log.ts'
+import { messageFrame } from '../message/frames.ts'
+import { passesFilters, selection } from '../message/selection.ts'
+import type { Channel } from './channel.ts'
+
+/** The poll behind the bell (D1). */
+const POLL_MS = 1_000
+
+const EVERYTHING = selection('*')
+const PAGE = { messages: 1_000, bytes: 4 * 1024 * 1024 }
+
+export interface TailerOptions {
+  readonly log: Log
+  readonly bell: Bell
+  /** Told of every failed read, and by null of the first good one after it. */
+  readonly onFault: (error: unknown) => void
+}
+
+/** Reads the end of the log once for all channels, and offers each message to those that want it. */
+export class Tailer {
+  readonly #options: TailerOptions
+  readonly #byEvent = new Map<string, Set<Channel>>()
+  readonly #everything = new Set<Channel>()
+  readonly #touched = new Set<Channel>()
+  #channels = 0
+  #seen = 0
+  #rung = false
+  #running: Promise<void> | null = null
+  #stopped = true
+  #faulty = false
+  #poll: NodeJS.Timeout | undefined
+  #unlisten: (() => void) | undefined
+
+  constructor(options: TailerOptions) {
+    this.#options = options
+  }
+
+  /** Everything up to this db_id has been offered to all channels. */
+  get seen(): number {
+    return this.#seen
+  }
+
+  async start(): Promise<void> {
+    this.#seen = await this.#options.log.head()
+    this.#stopped = false
+    this.#unlisten = this.#options.bell.listen(() => this.ring())
+    this.#poll = setInterval(() => this.ring(), POLL_MS)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    this.#unlisten?.()
+    clearInterval(this.#poll)
+    await this.#running
+  }
+
+  /**
+   * Takes a channel in.
+   *
+   * @param head a db_id that the log is known to have reached; a tail without channels has not followed it
+   */
+  add(makeChannel: (from: number) => Channel, head: number): Channel {
+    if (this.#channels === 0) this.#seen = Math.max(this.#seen, head)
+    const channel = makeChannel(this.#seen)
+    this.#channels++
+    for (const set of this.#setsOf(channel)) set.add(channel)
+    return channel
+  }
+
+  remove(channel: Channel): void {
+    this.#channels--
+    for (const set of this.#setsOf(channel)) set.delete(channel)
+    if (channel.selection.events === '*') return
+    for (const event of channel.selection.events) if (this.#byEvent.get(event)?.size === 0) this.#byEvent.delete(event)
+  }
+
+  /** The log may have grown. */
+  ring(): void {
+    this.#rung = true
+    if (!this.#stopped && this.#channels > 0) this.#running ??= this.#run()
+  }
+
+  async #run(): Promise<void> {
+    try {
+      while (this.#rung && !this.#stopped) {
+        // Cleared before the look, so that what is committed during it is looked for again.
+        this.#rung = false
+        await this.#readOn()
+      }
+      if (this.#faulty) {
+        this.#faulty = false
+        this.#options.onFault(null)
+      }
+    } catch (error) {
+      // The poll tries again.
+      this.#faulty = true
+      this.#options.onFault(error)
+    } finally {
+      this.#running = null
+    }
+  }
+
+  async #readOn(): Promise<void> {
+    let more = true
+    while (more && !this.#stopped && this.#channels > 0) {
+      const page = await this.#options.log.read(EVERYTHING, this.#seen, PAGE)
+      for (const message of page.messages) {
+        let frame: Buffer | null = null
+        for (const channel of this.#wanting(message.event_id)) {
+          if (!passesFilters(channel.selection, message)) continue
+          frame ??= messageFrame(message)
+          channel.append(message.db_id, frame)
+          this.#touched.add(channel)
+        }
+      }
+      this.#seen = Math.max(this.#seen, page.through)
+      more = page.more
+      for (const channel of this.#touched) channel.flush()
+      this.#touched.clear()
+    }
+  }
+
+  *#wanting(event_id: string): Iterable<Channel> {
+    yield* this.#everything
+    yield* this.#byEvent.get(event_id) ?? []
+  }
+
+  #setsOf(channel: Channel): Set<Channel>[] {
+    if (channel.selection.events === '*') return [this.#everything]
+    return channel.selection.events.map((event) => {
+      let set = this.#byEvent.get(event)
+      if (set === undefined) this.#byEvent.set(event, (set = new Set()))
+      return set
+    })
+  }
+}

@@ -1,0 +1,121 @@
+import type { Bounds } from '../message/cursor.ts'
+import type { ErrorCode } from '../message/errors.ts'
+import type { NewMessage, StoredMessage } from '../message/message.ts'
+import type { Selection } from '../message/selection.ts'
+
+/** How a delivery came; what an operator needs beside its body to find its sender and to replay it. */
+export interface Origin {
+  readonly exchange: string
+  readonly routing_key: string
+  /** JSON object. */
+  readonly headers: string
+  /** JSON object of the other AMQP properties. */
+  readonly properties: string
+  /** True when the broker says it delivered this before: a copy already set aside then suffices. */
+  readonly redelivered: boolean
+}
+
+/** A delivery that could not be accepted. */
+export interface Rejection {
+  readonly origin: Origin
+  readonly received_at: number
+  readonly reason: ErrorCode
+  readonly detail: string
+  /** The body, cut at MAX_MESSAGE_BYTES. */
+  readonly body: Uint8Array
+  /** Bytes before the cut. */
+  readonly body_bytes: number
+  /** Hexadecimal, of the whole body. */
+  readonly sha256: string
+}
+
+/** One thing to append. A message with an origin is set aside should it prove a conflict; without one it is not. */
+export type Entry =
+  | { readonly kind: 'message'; readonly message: NewMessage; readonly origin: Origin | null }
+  | { readonly kind: 'rejection'; readonly rejection: Rejection }
+
+/**
+ * What became of an entry. `stored`: a new row. `duplicate`: the same body stands under this message_id
+ * already, as db_id. `conflict`: another body stands there, as db_id. `refused`: the store cannot hold this one
+ * message. Both are set aside if the entry has an origin. `rejected`: the rejection was written, or its copy found.
+ */
+export interface Outcome {
+  readonly kind: 'stored' | 'duplicate' | 'conflict' | 'refused' | 'rejected'
+  /** 0 where no row of the message table is meant. */
+  readonly db_id: number
+}
+
+/** Messages of a selection in one contiguous range of db_ids. */
+export interface Page {
+  /** Ascending. */
+  readonly messages: StoredMessage[]
+  /** Everything of the selection with `after < db_id <= through` is in `messages`. */
+  readonly through: number
+  /** True when a limit ended the page before the end of the log. */
+  readonly more: boolean
+}
+
+export interface PageLimit {
+  /** Messages at most; at least 1. */
+  readonly messages: number
+  /** A page ends once its bodies reach this many bytes; its first message is taken whatever its size. */
+  readonly bytes: number
+}
+
+/** An event in the list of events. Times are milliseconds since 1970. */
+export interface EventSummary {
+  readonly event_id: string
+  readonly messages: number
+  readonly first_db_id: number
+  readonly last_db_id: number
+  readonly first_at: number
+  readonly last_at: number
+}
+
+/** What retention removes; null: nothing by this rule. */
+export interface Retention {
+  /** Messages received before this time, in milliseconds since 1970. */
+  readonly receivedBefore: number | null
+  /** All but this many newest messages of each event. */
+  readonly messagesPerEvent: number | null
+}
+
+/**
+ * The log: every message once, in one order. Any implementation passes test/log-contract.test.ts, which tests:
+ *
+ * - **L1** `append` resolves only after the commit is durable; a crash afterwards loses nothing.
+ * - **L2** A db_id becomes visible only after all smaller ones; ids rise in commit order and never return.
+ * - **L3** A message_id makes at most one row in its event; the unique key decides.
+ * - **L4** `read` and `readBefore` filter, order and page by db_id alone.
+ * - **L5** All entries of one `append` commit together or not at all.
+ *
+ * Errors: every method rejects with a GatewayError with a `storage_*` code when the store fails; `append`
+ * has then stored nothing of its batch, which may be offered again as it is.
+ */
+export interface Log {
+  /** Names this database; it changes when the database is made anew. Known after `start`. */
+  readonly logId: string
+  start(): Promise<void>
+  /** Waits for appends under way, then closes. */
+  stop(): Promise<void>
+
+  /** Commits entries in their order, in one transaction. Outcomes are in the order of the entries. */
+  append(entries: readonly Entry[]): Promise<Outcome[]>
+
+  /** The messages of a selection after a cursor, ascending. */
+  read(selection: Selection, after: number, limit: PageLimit): Promise<Page>
+  /** The newest messages of a selection below `before`, ascending. `more`: older ones exist. */
+  readBefore(selection: Selection, before: number, limit: PageLimit): Promise<Page>
+  /** The cursor behind which exactly the newest `count` messages of a selection lie; 0 when there are no more. */
+  cursorBefore(selection: Selection, count: number): Promise<number>
+
+  /** The greatest db_id that ever became visible; 0 in a new log. */
+  head(): Promise<number>
+  /** The bounds of the events of a selection; its filters do not count. */
+  bounds(selection: Selection): Promise<Bounds>
+  /** Events by latest activity, at most `limit`, with a last_db_id below `before` (0: from the newest). */
+  events(limit: number, before: number): Promise<EventSummary[]>
+
+  /** Removes at most `limit` messages and as many rejections. @returns how many in all; 0: nothing is left to remove. */
+  prune(retention: Retention, limit: number): Promise<number>
+}

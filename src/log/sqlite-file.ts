@@ -1,0 +1,168 @@
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import Database from 'better-sqlite3'
+import { describeError, GatewayError } from '../message/errors.ts'
+
+/** "DSGW" in the header of the file: says that the database is ours. */
+export const APPLICATION_ID = 0x44534757
+/** The version of schema.sql, kept as `user_version` of the file. */
+export const SCHEMA_VERSION = 1
+
+/** Lets SQLite wait this long for a lock; longer waits happen outside, as SQLite's own block the thread. */
+const BUSY_TIMEOUT_MS = 100
+
+export interface SchemaMaker {
+  /** The text of schema.sql. */
+  readonly schema: string
+  readonly logId: string
+  /** Milliseconds since 1970. */
+  readonly now: number
+}
+
+interface Header {
+  readonly magic: boolean
+  readonly userVersion: number
+  readonly applicationId: number
+}
+
+/** Reads the header by hand: SQLite itself would already write beside a file that is not ours. */
+const readHeader = (file: string): Header | null => {
+  if (!existsSync(file) || statSync(file).size === 0) return null
+  const bytes = Buffer.alloc(100)
+  const fd = openSync(file, 'r')
+  try {
+    readSync(fd, bytes, 0, 100, 0)
+  } finally {
+    closeSync(fd)
+  }
+  return {
+    magic: bytes.toString('latin1', 0, 16) === 'SQLite format 3\0',
+    userVersion: bytes.readUInt32BE(60),
+    applicationId: bytes.readUInt32BE(68),
+  }
+}
+
+const hasTables = (file: string): boolean => {
+  const db = new Database(file, { readonly: true, timeout: BUSY_TIMEOUT_MS })
+  try {
+    return db.prepare('SELECT 1 FROM sqlite_master LIMIT 1').get() !== undefined
+  } finally {
+    db.close()
+  }
+}
+
+/** @returns true when the file must be given the schema first */
+const mustCreate = (file: string): boolean => {
+  const header = readHeader(file)
+  if (header === null) return true
+  const foreign = (why: string) => new GatewayError('database_foreign', `${file} ${why}`)
+  if (!header.magic) throw foreign('is not an SQLite database.')
+  if (header.applicationId === APPLICATION_ID) {
+    if (header.userVersion > SCHEMA_VERSION) {
+      throw new GatewayError(
+        'database_newer',
+        `${file} has schema version ${header.userVersion}; this gateway knows ${SCHEMA_VERSION}.`,
+      )
+    }
+    return false
+  }
+  if (header.applicationId !== 0 || header.userVersion !== 0 || hasTables(file)) {
+    throw foreign('belongs to another application.')
+  }
+  return true
+}
+
+/**
+ * Sets the pragmas of one connection and reads back those on which the guarantees rest (L1): a WAL file
+ * reopens at NORMAL, which may lose acknowledged commits on a power cut.
+ */
+export const configure = (db: Database.Database): void => {
+  db.pragma('synchronous = FULL')
+  db.pragma('temp_store = MEMORY')
+  db.pragma('journal_size_limit = 67108864')
+  const synchronous = db.pragma('synchronous', { simple: true })
+  const journal = db.pragma('journal_mode', { simple: true })
+  if (synchronous !== 2 || journal !== 'wal') {
+    throw new GatewayError('database_unopenable', `synchronous is ${synchronous}, journal_mode is ${journal}.`)
+  }
+}
+
+const create = (file: string, maker: SchemaMaker): void => {
+  const db = new Database(file, { timeout: BUSY_TIMEOUT_MS })
+  try {
+    // Made under the rollback journal, so that the header in the file itself says whose it is from its first
+    // commit on; only then does the file become a WAL file.
+    db.pragma('journal_mode = DELETE')
+    db.pragma('synchronous = FULL')
+    db.pragma('auto_vacuum = INCREMENTAL')
+    db.exec('BEGIN EXCLUSIVE')
+    // Another process may have been quicker between the look and the lock.
+    if (db.prepare('SELECT 1 FROM sqlite_master LIMIT 1').get() === undefined) {
+      db.exec(maker.schema)
+      db.prepare('INSERT INTO log (only_row, log_id, created_at) VALUES (1, ?, ?)').run(maker.logId, maker.now)
+      db.pragma(`application_id = ${APPLICATION_ID}`)
+      db.pragma(`user_version = ${SCHEMA_VERSION}`)
+    }
+    db.exec('COMMIT')
+    db.pragma('journal_mode = WAL')
+  } finally {
+    db.close()
+  }
+}
+
+/** Turns what SQLite throws at opening into an error with a hint. */
+const openError = (file: string, error: unknown): GatewayError => {
+  if (error instanceof GatewayError) return error
+  const code = (error as { code?: string }).code ?? ''
+  const corrupt = code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB'
+  return new GatewayError(
+    corrupt ? 'database_corrupt' : 'database_unopenable',
+    `${file} ${corrupt ? 'is damaged' : 'cannot be opened'}: ${describeError(error)}`,
+    { cause: error },
+  )
+}
+
+/**
+ * Makes sure that the file is a database of this application and version, creating it when there is none, and
+ * that it is sound. A file that is refused is left untouched.
+ *
+ * @throws GatewayError database_foreign, database_newer, database_corrupt or database_unopenable
+ */
+export const prepareFile = (file: string, maker: SchemaMaker): void => {
+  try {
+    mkdirSync(dirname(resolve(file)), { recursive: true })
+    if (mustCreate(file)) create(file, maker)
+    const db = openConnection(file)
+    try {
+      const version = db.pragma('user_version', { simple: true }) as number
+      if (version > SCHEMA_VERSION) throw new GatewayError('database_newer', `${file} has schema version ${version}.`)
+      const verdict = db.pragma('quick_check(1)', { simple: true })
+      if (verdict !== 'ok') throw new GatewayError('database_corrupt', `${file}: ${verdict}`)
+    } finally {
+      db.close()
+    }
+  } catch (error) {
+    throw openError(file, error)
+  }
+}
+
+/** Opens a prepared file with the pragmas set and read back. */
+export const openConnection = (file: string, options: { readonly?: boolean } = {}): Database.Database => {
+  const db = new Database(file, { ...options, fileMustExist: true, timeout: BUSY_TIMEOUT_MS })
+  try {
+    configure(db)
+    return db
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+/** Which file a path means right now, as text; null when there is none. */
+export const fileIdentity = (file: string): string | null => {
+  const stat = statSync(file, { bigint: true, throwIfNoEntry: false })
+  return stat === undefined ? null : `${stat.dev}:${stat.ino}`
+}
+
+/** The text of schema.sql, which lies beside package.json. */
+export const readSchema = (): string => readFileSync(new URL('../../schema.sql', import.meta.url), 'utf8')

@@ -1,0 +1,39 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import type { GatewayError } from '../message/errors.ts'
+import type { Entry, Retention } from './log.ts'
+import { SqliteWriter } from './sqlite-writer.ts'
+
+/** What the log asks of its writer's thread. */
+export type WriterRequest =
+  | { readonly seq: number; readonly op: 'append'; readonly entries: readonly Entry[] }
+  | { readonly seq: number; readonly op: 'prune'; readonly retention: Retention; readonly limit: number }
+  | { readonly seq: number; readonly op: 'close' }
+
+/** The thread's answer; an error crosses as code and text, since its class does not. */
+export type WriterReply =
+  | { readonly seq: number; readonly result: unknown }
+  | { readonly seq: number; readonly error: { readonly code: string; readonly message: string } }
+
+const port = parentPort!
+const writer = new SqliteWriter((workerData as { file: string }).file)
+
+const perform = (request: WriterRequest): unknown => {
+  switch (request.op) {
+    case 'append':
+      return writer.append(request.entries)
+    case 'prune':
+      return writer.prune(request.retention, request.limit)
+    case 'close':
+      return writer.close()
+  }
+}
+
+port.on('message', (request: WriterRequest) => {
+  try {
+    port.postMessage({ seq: request.seq, result: perform(request) } satisfies WriterReply)
+  } catch (error) {
+    const { code, message } = error as GatewayError
+    port.postMessage({ seq: request.seq, error: { code, message } } satisfies WriterReply)
+  }
+  if (request.op === 'close') port.close()
+})

@@ -1,0 +1,175 @@
+import { createHash } from 'node:crypto'
+import type Database from 'better-sqlite3'
+import { describeError, type ErrorCode, GatewayError } from '../message/errors.ts'
+import type { NewMessage } from '../message/message.ts'
+import type { Entry, Origin, Outcome, Rejection, Retention } from './log.ts'
+import { fileIdentity, openConnection } from './sqlite-file.ts'
+import * as queries from './sqlite-queries.ts'
+import { pruneMessages } from './sqlite-retention.ts'
+
+/** Where a test may end the process: inside the transaction, or between the commit and its report. */
+export type Stage = 'in_transaction' | 'committed'
+
+/** What a batch adds to an event. */
+interface Growth {
+  event_id: string
+  messages: number
+  first_db_id: number
+  last_db_id: number
+  first_at: number
+  last_at: number
+}
+
+/** Codes of SQLite that blame the one row, not the store. */
+const ROW_FAULT = /^SQLITE_(CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
+
+/** Turns what SQLite throws into an error of the catalogue. */
+export const storageError = (error: unknown): GatewayError => {
+  if (error instanceof GatewayError) return error
+  const code = (error as { code?: string }).code ?? ''
+  const busy = code.startsWith('SQLITE_BUSY')
+  return new GatewayError(busy ? 'storage_busy' : 'storage_unavailable', `${code} ${describeError(error)}`.trim(), {
+    cause: error,
+  })
+}
+
+/** The one connection that writes. Synchronous; it runs in a thread of its own (sqlite-writer-thread.ts). */
+export class SqliteWriter {
+  readonly #file: string
+  readonly #db: Database.Database
+  readonly #identity: string | null
+  readonly #onStage: ((stage: Stage) => void) | undefined
+  readonly #begin: Database.Statement
+  readonly #commit: Database.Statement
+  readonly #rollback: Database.Statement
+  readonly #insertMessage: Database.Statement
+  readonly #findMessage: Database.Statement
+  readonly #growEvent: Database.Statement
+  readonly #insertRejected: Database.Statement
+  readonly #findRejected: Database.Statement
+
+  /** @param file a file that prepareFile has been over */
+  constructor(file: string, onStage?: (stage: Stage) => void) {
+    this.#file = file
+    this.#db = openConnection(file)
+    this.#identity = fileIdentity(file)
+    this.#onStage = onStage
+    // IMMEDIATE: a deferred transaction that reads first fails at once when another process wrote meanwhile.
+    this.#begin = this.#db.prepare('BEGIN IMMEDIATE')
+    this.#commit = this.#db.prepare('COMMIT')
+    this.#rollback = this.#db.prepare('ROLLBACK')
+    this.#insertMessage = this.#db.prepare(queries.INSERT_MESSAGE)
+    this.#findMessage = this.#db.prepare(queries.FIND_MESSAGE)
+    this.#growEvent = this.#db.prepare(queries.GROW_EVENT)
+    this.#insertRejected = this.#db.prepare(queries.INSERT_REJECTED)
+    this.#findRejected = this.#db.prepare(queries.FIND_REJECTED)
+  }
+
+  /**
+   * Commits a batch in one transaction, durable when it returns (L1, L5).
+   *
+   * @throws GatewayError storage_busy, storage_unavailable or storage_lost; then nothing of it is stored
+   */
+  append(entries: readonly Entry[]): Outcome[] {
+    return this.#transaction(() => {
+      const growth = new Map<string, Growth>()
+      const outcomes = entries.map((entry) =>
+        entry.kind === 'message' ? this.#store(entry.message, entry.origin, growth) : this.#reject(entry.rejection),
+      )
+      for (const grown of growth.values()) this.#growEvent.run(grown)
+      return outcomes
+    })
+  }
+
+  /** Removes what retention says, at most `limit` messages. @returns how many */
+  prune(retention: Retention, limit: number): number {
+    const removed = this.#transaction(() => pruneMessages(this.#db, retention, limit))
+    if (removed > 0) this.#db.pragma('incremental_vacuum(256)')
+    return removed
+  }
+
+  close(): void {
+    this.#db.close()
+  }
+
+  #transaction<Result>(work: () => Result): Result {
+    try {
+      // Writes into a removed file succeed and are lost: no commit without a look.
+      if (fileIdentity(this.#file) !== this.#identity) {
+        throw new GatewayError('storage_lost', `${this.#file} was removed or replaced.`)
+      }
+      this.#begin.run()
+      const result = work()
+      this.#onStage?.('in_transaction')
+      this.#commit.run()
+      this.#onStage?.('committed')
+      return result
+    } catch (error) {
+      // A full disk ends the transaction by itself.
+      if (this.#db.inTransaction) this.#rollback.run()
+      throw storageError(error)
+    }
+  }
+
+  #store(message: NewMessage, origin: Origin | null, growth: Map<string, Growth>): Outcome {
+    let inserted: Database.RunResult
+    try {
+      inserted = this.#insertMessage.run(message)
+    } catch (error) {
+      const code = (error as { code?: string }).code
+      const blamesRow = code === undefined ? error instanceof RangeError : ROW_FAULT.test(code)
+      if (!blamesRow || !this.#db.inTransaction) throw error
+      if (origin !== null) this.#reject(rejectionOf(message, origin, 'storage_refused', describeError(error)))
+      return { kind: 'refused', db_id: 0 }
+    }
+    // `changes` decides (L3): a conflict leaves lastInsertRowid at an older row.
+    if (inserted.changes === 1) {
+      const db_id = Number(inserted.lastInsertRowid)
+      grow(growth, message, db_id)
+      return { kind: 'stored', db_id }
+    }
+    const standing = this.#findMessage.get({ event_id: message.event_id, message_id: message.message_id }) as {
+      db_id: number
+      body: string
+    }
+    if (standing.body === message.body) return { kind: 'duplicate', db_id: standing.db_id }
+    if (origin !== null) {
+      this.#reject(rejectionOf(message, origin, 'message_conflict', `db_id ${standing.db_id} has another body.`))
+    }
+    return { kind: 'conflict', db_id: standing.db_id }
+  }
+
+  #reject(rejection: Rejection): Outcome {
+    const { origin, ...rest } = rejection
+    const { redelivered, ...from } = origin
+    const { sha256, reason } = rest
+    const known = redelivered && this.#findRejected.get({ sha256, reason, routing_key: from.routing_key }) !== undefined
+    if (!known) this.#insertRejected.run({ ...rest, ...from })
+    return { kind: 'rejected', db_id: 0 }
+  }
+}
+
+/** Made only here, once a conflict is certain, so that no message carries a second copy of itself. */
+const rejectionOf = (message: NewMessage, origin: Origin, reason: ErrorCode, detail: string): Rejection => {
+  const body = Buffer.from(message.body)
+  const sha256 = createHash('sha256').update(body).digest('hex')
+  return { origin, received_at: message.received_at, reason, detail, body, body_bytes: body.length, sha256 }
+}
+
+const grow = (growth: Map<string, Growth>, message: NewMessage, db_id: number): void => {
+  const grown = growth.get(message.event_id)
+  if (grown === undefined) {
+    growth.set(message.event_id, {
+      event_id: message.event_id,
+      messages: 1,
+      first_db_id: db_id,
+      last_db_id: db_id,
+      first_at: message.received_at,
+      last_at: message.received_at,
+    })
+    return
+  }
+  grown.messages++
+  grown.last_db_id = db_id
+  grown.last_at = Math.max(grown.last_at, message.received_at)
+}

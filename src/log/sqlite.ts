@@ -1,0 +1,208 @@
+import type Database from 'better-sqlite3'
+import type { Bounds } from '../message/cursor.ts'
+import type { StoredMessage } from '../message/message.ts'
+import type { Selection } from '../message/selection.ts'
+import { GroupCommit } from './group-commit.ts'
+import type { Entry, EventSummary, Log, Outcome, Page, PageLimit, Retention } from './log.ts'
+import { openConnection, prepareFile, readSchema } from './sqlite-file.ts'
+import * as queries from './sqlite-queries.ts'
+import { SqliteWriter, type Stage, storageError } from './sqlite-writer.ts'
+import { ThreadedWriter, type Writer } from './sqlite-writer-client.ts'
+
+export interface SqliteLogOptions {
+  readonly file: string
+  /** Becomes the log_id of a database that is made new. */
+  readonly newLogId: string
+  /** Milliseconds since 1970. */
+  readonly now: number
+  /** Runs the writer in this thread instead of one of its own, and calls back at its stages: for fault injection. */
+  readonly inline?: { readonly onStage?: (stage: Stage) => void }
+}
+
+/** Rows that one call looks at under a filter, so that a filter that matches nothing walks no whole log. */
+const WINDOW = 2_000
+/** Above every db_id. */
+const END = Number.MAX_SAFE_INTEGER
+
+const inlineWriter = (file: string, onStage: ((stage: Stage) => void) | undefined): Writer => {
+  const writer = new SqliteWriter(file, onStage)
+  return {
+    append: async (entries) => writer.append(entries),
+    prune: async (retention, limit) => writer.prune(retention, limit),
+    close: async () => writer.close(),
+  }
+}
+
+/** The log in one SQLite file (WAL, synchronous=FULL): one writer, and one connection that only reads. */
+export class SqliteLog implements Log {
+  readonly #options: SqliteLogOptions
+  readonly #statements = new Map<string, Database.Statement>()
+  readonly #group = new GroupCommit((entries) => this.#open().writer.append(entries))
+  #db: Database.Database | null = null
+  #writer: Writer | null = null
+  #logId = ''
+
+  constructor(options: SqliteLogOptions) {
+    this.#options = options
+  }
+
+  get logId(): string {
+    return this.#logId
+  }
+
+  /** @throws GatewayError database_* when the file is not usable; it is then left as it was */
+  async start(): Promise<void> {
+    const { file, newLogId, now, inline } = this.#options
+    prepareFile(file, { schema: readSchema(), logId: newLogId, now })
+    this.#db = openConnection(file, { readonly: true })
+    this.#logId = this.#db.prepare(queries.LOG_ID).pluck().get() as string
+    this.#writer = inline === undefined ? new ThreadedWriter(file) : inlineWriter(file, inline.onStage)
+  }
+
+  async stop(): Promise<void> {
+    await this.#group.idle()
+    const writer = this.#writer
+    this.#writer = null
+    // The reader closes first: the last connection to close checkpoints the WAL, and it must be able to write.
+    this.#db?.close()
+    this.#db = null
+    this.#statements.clear()
+    await writer?.close()
+  }
+
+  append(entries: readonly Entry[]): Promise<Outcome[]> {
+    return this.#group.append(entries)
+  }
+
+  prune(retention: Retention, limit: number): Promise<number> {
+    return this.#open().writer.prune(retention, limit)
+  }
+
+  async read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
+    return this.#reading(() => {
+      // The head comes first: what is committed between the two looks is then merely left for the next page.
+      const head = this.#head()
+      const end = this.#windowEnd(wanted, 'asc', after, END)
+      const { messages, cut } = this.#window(wanted, 'asc', after, end ?? END, limit)
+      const last = messages.at(-1)?.db_id ?? after
+      if (cut) return { messages, through: last, more: true }
+      return end === null
+        ? { messages, through: Math.max(head, last), more: false }
+        : { messages, through: end - 1, more: true }
+    })
+  }
+
+  async readBefore(wanted: Selection, before: number, limit: PageLimit): Promise<Page> {
+    return this.#reading(() => {
+      const end = this.#windowEnd(wanted, 'desc', 0, before)
+      const { messages, cut } = this.#window(wanted, 'desc', end ?? 0, before, limit)
+      messages.reverse()
+      const first = messages[0]?.db_id ?? before
+      if (cut) return { messages, through: first, more: true }
+      return end === null ? { messages, through: 0, more: false } : { messages, through: end + 1, more: true }
+    })
+  }
+
+  async cursorBefore(wanted: Selection, count: number): Promise<number> {
+    return this.#reading(() => {
+      let before = END
+      let left = count
+      while (true) {
+        const after = this.#windowEnd(wanted, 'desc', 0, before)
+        const shape = queries.selectionShape(wanted)
+        const statement = this.#statement(`ids ${shape}`, () => queries.windowMessages(wanted, 'desc', 'db_id'))
+        const range = { after: after ?? 0, before, limit: left + 1 }
+        const ids = statement.pluck().all({ ...queries.selectionParams(wanted), ...range }) as number[]
+        if (ids.length > left) return ids[left]!
+        if (after === null) return 0
+        left -= ids.length
+        before = after + 1
+      }
+    })
+  }
+
+  async head(): Promise<number> {
+    return this.#reading(() => this.#head())
+  }
+
+  async bounds(wanted: Selection): Promise<Bounds> {
+    return this.#reading(() => {
+      const key = `bounds ${wanted.events === '*' ? '*' : wanted.events.length}`
+      const statement = this.#statement(key, () => queries.boundsOf(wanted))
+      const params = queries.selectionParams({ ...wanted, types: null, froms: null })
+      const bounds = statement.get(params) as Omit<Bounds, 'head_db_id'>
+      return { ...bounds, head_db_id: this.#head() }
+    })
+  }
+
+  async events(limit: number, before: number): Promise<EventSummary[]> {
+    return this.#reading(
+      () =>
+        this.#statement('events', () => queries.EVENTS).all({
+          limit,
+          before: before === 0 ? END : before,
+        }) as EventSummary[],
+    )
+  }
+
+  #open(): { db: Database.Database; writer: Writer } {
+    if (this.#db === null || this.#writer === null) throw new Error('the log is not started')
+    return { db: this.#db, writer: this.#writer }
+  }
+
+  #reading<Result>(read: () => Result): Result {
+    try {
+      return read()
+    } catch (error) {
+      throw storageError(error)
+    }
+  }
+
+  #statement(key: string, sql: () => string): Database.Statement {
+    let statement = this.#statements.get(key)
+    if (statement === undefined) {
+      statement = this.#open().db.prepare(sql())
+      this.#statements.set(key, statement)
+    }
+    return statement
+  }
+
+  #head(): number {
+    // AUTOINCREMENT's own counter: it stays when retention removes the last row.
+    return (
+      (this.#statement('head', () => queries.HEAD)
+        .pluck()
+        .get() as number | undefined) ?? 0
+    )
+  }
+
+  /** Under a filter: the first db_id beyond the window that one call looks at; null when it reaches the end. */
+  #windowEnd(wanted: Selection, direction: 'asc' | 'desc', after: number, before: number): number | null {
+    if (wanted.types === null && wanted.froms === null) return null
+    const key = `end ${direction} ${queries.selectionShape(wanted)}`
+    const statement = this.#statement(key, () => queries.windowEnd(wanted, direction))
+    const params = queries.selectionParams({ ...wanted, types: null, froms: null })
+    return (statement.pluck().get({ ...params, after, before, skip: WINDOW }) as number | undefined) ?? null
+  }
+
+  #window(
+    wanted: Selection,
+    direction: 'asc' | 'desc',
+    after: number,
+    before: number,
+    limit: PageLimit,
+  ): { messages: StoredMessage[]; cut: boolean } {
+    const key = `messages ${direction} ${queries.selectionShape(wanted)}`
+    const statement = this.#statement(key, () => queries.windowMessages(wanted, direction, 'all'))
+    const params = { ...queries.selectionParams(wanted), after, before, limit: limit.messages + 1 }
+    const messages: StoredMessage[] = []
+    let bytes = 0
+    // Closed before this call returns: an iterator left open would pin the WAL.
+    for (const row of statement.iterate(params) as IterableIterator<StoredMessage>) {
+      if (messages.length === limit.messages || bytes >= limit.bytes) return { messages, cut: true }
+      messages.push(row)
+      bytes += row.body.length
+    }
+    return { messages, cut: false }
+  }
+}

@@ -1,0 +1,70 @@
+/** What a log, or the part of it that a reader may see, begins and ends with. All are db_ids; 0: none. */
+export interface Bounds {
+  /** The smallest db_id among the messages. */
+  readonly first_db_id: number
+  /** The greatest db_id among the messages. */
+  readonly last_db_id: number
+  /** The greatest db_id ever removed by retention. */
+  readonly pruned_db_id: number
+  /** The greatest db_id that the whole log ever gave out: no honest cursor lies beyond. */
+  readonly head_db_id: number
+}
+
+export type ResetReason = 'cursor_ahead' | 'cursor_invalid' | 'history_pruned'
+
+/** Where a reader starts: everything with a db_id greater than `cursor`, after a `reset` if there is a reason. */
+export interface Start {
+  readonly cursor: number
+  readonly reset: ResetReason | null
+}
+
+/** What a reader asked for. `invalid` is possible only in a Last-Event-ID, a malformed query being refused. */
+export type CursorRequest =
+  | { readonly kind: 'after'; readonly db_id: number; readonly resumed: boolean }
+  | { readonly kind: 'latest' }
+  | { readonly kind: 'invalid' }
+
+/**
+ * Reads a db_id from text.
+ *
+ * @returns a safe integer from 0 up, or null for anything else
+ */
+export const parseDbId = (text: string): number | null => {
+  if (!/^\d{1,16}$/.test(text)) return null
+  const id = Number(text)
+  return Number.isSafeInteger(id) ? id : null
+}
+
+/**
+ * The first of Last-Event-ID header, `last_message_db_id` in the query and 0 decides; the header wins, because
+ * a browser reconnects to the original URL.
+ *
+ * @returns null when the query is malformed
+ */
+export const parseCursor = (header: string | undefined, query: string | undefined): CursorRequest | null => {
+  let fromQuery: CursorRequest = { kind: 'after', db_id: 0, resumed: false }
+  if (query === 'latest') fromQuery = { kind: 'latest' }
+  else if (query !== undefined) {
+    const db_id = parseDbId(query)
+    if (db_id === null) return null
+    fromQuery = { kind: 'after', db_id, resumed: db_id > 0 }
+  }
+  if (header === undefined || header === '') return fromQuery
+  const db_id = parseDbId(header)
+  return db_id === null ? { kind: 'invalid' } : { kind: 'after', db_id, resumed: true }
+}
+
+/** Honours a request against the bounds, or says by a reset why the reader begins anew. Pure. */
+export const resolveCursor = (request: CursorRequest, bounds: Bounds): Start => {
+  switch (request.kind) {
+    case 'invalid':
+      return { cursor: 0, reset: 'cursor_invalid' }
+    case 'latest':
+      return { cursor: Math.max(bounds.last_db_id, bounds.pruned_db_id), reset: null }
+    case 'after':
+      if (request.db_id > bounds.head_db_id) return { cursor: 0, reset: 'cursor_ahead' }
+      // A plain 0 asks for what there is; a resumed cursor claims to have seen all before it.
+      if (request.resumed && request.db_id < bounds.pruned_db_id) return { cursor: 0, reset: 'history_pruned' }
+      return { cursor: request.db_id, reset: null }
+  }
+}

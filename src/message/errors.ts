@@ -1,0 +1,152 @@
+/** What the catalogue knows of one error code. */
+export interface ErrorEntry {
+  /** HTTP status of an answer with this code. */
+  readonly status: number
+  /** True when the same call may succeed later without being changed. */
+  readonly retryable: boolean
+  /** What the reader of the error can do about it. */
+  readonly hint: string
+}
+
+const entry = (status: number, retryable: boolean, hint: string): ErrorEntry => ({ status, retryable, hint })
+
+/**
+ * Every error code of the gateway, whether it leaves by HTTP, by a log line, by `/readyz` or as the
+ * reason of a rejected message. docs/OPERATIONS.md lists the same codes; a test compares the two.
+ */
+export const ERRORS = {
+  // Bodies: the reason under which a message is set aside, or refused over HTTP.
+  body_too_large: entry(413, false, 'Send a smaller body, or raise MAX_MESSAGE_BYTES.'),
+  invalid_utf8: entry(400, false, 'Encode the body as UTF-8.'),
+  invalid_json: entry(400, false, 'Send strict JSON: no NaN, no Infinity, no comments, no byte order mark.'),
+  not_an_object: entry(400, false, 'Send one JSON object with the message fields at its top.'),
+  invalid_event_id: entry(400, false, 'event_id is a string of 1 to 255 characters without control characters.'),
+  invalid_message_id: entry(400, false, 'message_id is a string of 1 to 255 characters, or absent.'),
+  invalid_message_from: entry(400, false, 'message_from (or source) is a string, null or absent.'),
+  invalid_message_type: entry(400, false, 'message_type (or type) is a string, null or absent.'),
+  invalid_round_id: entry(400, false, 'round_id is an integer within ±(2^53-1), null or absent.'),
+  event_mismatch: entry(400, false, 'Leave event_id out of the body, or make it equal to the one in the path.'),
+  message_conflict: entry(
+    409,
+    false,
+    'This message_id is already stored in this event with another body; the first one stands. Use a new message_id.',
+  ),
+  storage_refused: entry(422, false, 'The store refused this one message; the cause names why. Change the message.'),
+
+  // Requests.
+  invalid_query: entry(400, false, 'See docs/PROTOCOL.md for the parameters of this call.'),
+  invalid_path: entry(400, false, 'Percent-encode the path as UTF-8.'),
+  empty_batch: entry(400, false, 'Send at least one message.'),
+  batch_too_large: entry(413, false, 'Send at most 1,000 messages in one request.'),
+  too_many_events: entry(400, false, 'Ask for at most 100 events on one stream, or for event_id=*.'),
+  body_incomplete: entry(400, false, 'The request ended before its body did. Send it again.'),
+  origin_forbidden: entry(
+    403,
+    false,
+    'Another site may not publish here from a browser. Publish from the same origin.',
+  ),
+  not_found: entry(404, false, 'See docs/PROTOCOL.md for the routes.'),
+  method_not_allowed: entry(405, false, 'See the Allow header for the methods of this route.'),
+  internal: entry(500, true, 'A fault of the gateway. Look for the request_id in its log and report it.'),
+  shutting_down: entry(503, true, 'The gateway is stopping. Send the request again in a moment.'),
+  not_ready: entry(503, true, 'The faults name what is missing.'),
+
+  // Storage.
+  storage_unavailable: entry(503, true, 'Look at the cause: free disk space, permissions and the disk itself.'),
+  storage_busy: entry(503, true, 'Another process holds the write lock of the database. It is tried again.'),
+  storage_lost: entry(
+    503,
+    false,
+    'The database file was removed or replaced while open. Restore it from a backup or start anew: restart the gateway.',
+  ),
+  database_newer: entry(
+    500,
+    false,
+    'This file was written by a newer gateway. Upgrade the gateway or restore a backup.',
+  ),
+  database_foreign: entry(500, false, 'This file belongs to another application. Point DATABASE_URL elsewhere.'),
+  database_corrupt: entry(500, false, 'Restore the database from a backup. The file was left as it is.'),
+  database_unopenable: entry(500, false, 'Check the path in DATABASE_URL, its folder and permissions.'),
+
+  // Broker.
+  broker_unreachable: entry(
+    503,
+    true,
+    'Check RABBITMQ_URL, that RabbitMQ runs and that the port is open. It is tried again.',
+  ),
+  broker_login_refused: entry(503, true, 'Check the user name and password of RabbitMQ. It is tried again.'),
+  broker_vhost_missing: entry(
+    503,
+    true,
+    'Create the vhost and grant the user rights to it: rabbitmqctl add_vhost, set_permissions. It is tried again.',
+  ),
+  broker_declaration_conflict: entry(
+    503,
+    true,
+    'A queue or exchange of this name exists with other arguments. Delete it once it is empty, or choose another name. It is tried again.',
+  ),
+  broker_access_refused: entry(
+    503,
+    true,
+    'Grant the user configure, write and read on the exchanges and queues. It is tried again.',
+  ),
+  broker_error: entry(503, true, 'RabbitMQ reported an error; the cause is its own text. It is tried again.'),
+  broker_blocked: entry(
+    503,
+    true,
+    'RabbitMQ has a memory or disk alarm and takes no messages. Free memory or disk there.',
+  ),
+  publish_unroutable: entry(503, true, 'No queue is bound for this routing key. Check RABBITMQ_BINDING and the queue.'),
+  publish_nacked: entry(503, true, 'RabbitMQ refused the message. Send it again with the same message_id.'),
+  publish_unconfirmed: entry(
+    503,
+    true,
+    'RabbitMQ did not confirm in time; the message may be stored. Send it again with the same message_id.',
+  ),
+
+  // Start.
+  config_invalid: entry(500, false, 'Each fault names the variable and its rule. See .env.sample.'),
+  address_unavailable: entry(500, false, 'The address is in use or not of this machine. Choose another HOST or PORT.'),
+  node_too_old: entry(500, false, 'Run npm ci, which brings Node 24 along on Linux, or install Node 22.18 or newer.'),
+} as const satisfies Record<string, ErrorEntry>
+
+export type ErrorCode = keyof typeof ERRORS
+
+export interface GatewayErrorOptions {
+  /** What went wrong underneath; kept for the log, never sent to a client. */
+  cause?: unknown
+  /** Fields that help the receiver, e.g. the index of a bad message. They are sent to the client. */
+  details?: Record<string, unknown>
+  /** Instead of the catalogue's hint, where a better one is known. */
+  hint?: string
+}
+
+/** An error with a code of the catalogue, a message for people, a cause and a hint. */
+export class GatewayError extends Error {
+  readonly code: ErrorCode
+  readonly hint: string
+  readonly details: Record<string, unknown> | undefined
+
+  constructor(code: ErrorCode, message: string, options: GatewayErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'GatewayError'
+    this.code = code
+    this.hint = options.hint ?? ERRORS[code].hint
+    this.details = options.details
+  }
+
+  get status(): number {
+    return ERRORS[this.code].status
+  }
+
+  get retryable(): boolean {
+    return ERRORS[this.code].retryable
+  }
+}
+
+/** The text of anything that was thrown, with its causes, for a log line or a fault. */
+export const describeError = (error: unknown): string => {
+  if (!(error instanceof Error)) return String(error)
+  const own = error.message || (error as { code?: string }).code || error.name
+  return error.cause === undefined ? own : `${own}: ${describeError(error.cause)}`
+}

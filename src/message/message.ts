@@ -1,0 +1,185 @@
+import { isUtf8 } from 'node:buffer'
+import { z } from 'zod'
+import type { ErrorCode } from './errors.ts'
+
+/** Which of its own keys the gateway must add because the published body lacks them. Bits, to be or-ed. */
+export const LACKS_EVENT_ID = 1
+export const LACKS_MESSAGE_ID = 2
+
+/** A message that passed the checks, not stored yet. */
+export interface NewMessage {
+  readonly event_id: string
+  readonly message_id: string
+  readonly message_from: string | null
+  readonly message_type: string | null
+  readonly round_id: number | null
+  /** Milliseconds since 1970 at which the gateway received it. */
+  readonly received_at: number
+  /** The published text, never parsed and printed. */
+  readonly body: string
+  /** LACKS_* bits. */
+  readonly lacks: number
+}
+
+/** A message of the log, as far as its delivery needs it. */
+export interface StoredMessage extends Omit<NewMessage, 'round_id'> {
+  readonly db_id: number
+}
+
+/** Why a body is set aside. */
+export interface Refusal {
+  readonly reason: ErrorCode
+  /** One sentence with the particulars. */
+  readonly detail: string
+}
+
+const CONTROL = /\p{Cc}/u
+
+/** Characters are code points, as Python's len() counts them. */
+const characters = (text: string): number => {
+  let count = 0
+  for (const _ of text) count++
+  return count
+}
+
+const identifier = z
+  .string()
+  // A lone surrogate has no UTF-8 form: two different ids would become one in the store.
+  .refine((id) => id.length > 0 && id.isWellFormed() && (id.length <= 255 || characters(id) <= 255), {
+    error: 'must have 1 to 255 characters',
+  })
+  .meta({ minLength: 1, maxLength: 255 })
+
+/** The id of an event: 1 to 255 characters, none of them a control character. */
+export const EventId = identifier.refine((id) => !CONTROL.test(id), {
+  error: 'must not hold control characters',
+})
+
+/** The idempotency key of a message within its event. */
+export const MessageId = identifier
+
+const optionalText = z.string().nullish()
+
+/**
+ * The fields that the gateway reads from a published body; all others pass through untouched. An alias is
+ * read only where the field itself is absent.
+ */
+export const PublishedMessage = z.object({
+  event_id: EventId.nullish(),
+  message_id: MessageId.nullish(),
+  message_from: optionalText,
+  source: z.unknown().optional(),
+  message_type: optionalText,
+  type: z.unknown().optional(),
+  message_content: z.unknown().optional(),
+  content: z.unknown().optional(),
+  round_id: z.number().int().nullish(),
+})
+
+const REASON_BY_FIELD: Record<string, ErrorCode> = {
+  event_id: 'invalid_event_id',
+  message_id: 'invalid_message_id',
+  message_from: 'invalid_message_from',
+  source: 'invalid_message_from',
+  message_type: 'invalid_message_type',
+  type: 'invalid_message_type',
+  round_id: 'invalid_round_id',
+}
+
+/** What the way of arrival knows beside the body. */
+export interface Arrival {
+  readonly received_at: number
+  /** The event named by an HTTP path; over AMQP the body alone names it. */
+  readonly event_id?: string
+  /** The AMQP `message_id` property or the Idempotency-Key; the body's own message_id wins over it. */
+  readonly message_id?: string | undefined
+  /** Makes an id where neither the body nor the property has one. */
+  readonly makeId: () => string
+}
+
+export type Checked = { readonly message: NewMessage } | { readonly refusal: Refusal }
+
+const refuse = (reason: ErrorCode, detail: string): { refusal: Refusal } => ({ refusal: { reason, detail } })
+
+/**
+ * Decodes a body strictly as UTF-8.
+ *
+ * @returns the text, or a refusal; a byte order mark is kept, so that the JSON check names it
+ */
+export const decodeText = (body: Buffer): string | { refusal: Refusal } =>
+  isUtf8(body) ? body.toString('utf8') : refuse('invalid_utf8', 'The body is not valid UTF-8.')
+
+/** Checks one published text and reads the fields of it that the gateway uses. Pure: clock and ids come in. */
+export const checkMessage = (body: string, arrival: Arrival): Checked => {
+  let parsed: unknown
+  try {
+    parsed = JSON.parse(body)
+  } catch (error) {
+    return refuse('invalid_json', body.startsWith('\uFEFF') ? 'The body starts with a byte order mark.' : String(error))
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
+    return refuse('not_an_object', `The body is ${Array.isArray(parsed) ? 'an array' : `a JSON ${typeof parsed}`}.`)
+  }
+  const result = PublishedMessage.safeParse(parsed)
+  if (!result.success) {
+    const issue = result.error.issues[0]!
+    const field = String(issue.path[0])
+    return refuse(REASON_BY_FIELD[field] ?? 'not_an_object', `${field}: ${issue.message}`)
+  }
+  return complete(body, result.data, arrival)
+}
+
+const complete = (body: string, fields: z.infer<typeof PublishedMessage>, arrival: Arrival): Checked => {
+  const event_id = fields.event_id ?? arrival.event_id
+  if (event_id === undefined) return refuse('invalid_event_id', 'event_id is missing.')
+  if (arrival.event_id !== undefined && event_id !== arrival.event_id) {
+    return refuse('event_mismatch', 'event_id in the body differs from the one in the path.')
+  }
+  const message_from = fields.message_from ?? fields.source ?? null
+  if (message_from !== null && typeof message_from !== 'string') {
+    return refuse('invalid_message_from', 'source: expected a string.')
+  }
+  const message_type = fields.message_type ?? fields.type ?? null
+  if (message_type !== null && typeof message_type !== 'string') {
+    return refuse('invalid_message_type', 'type: expected a string.')
+  }
+  const offered = arrival.message_id === '' ? undefined : arrival.message_id
+  if (fields.message_id == null && offered !== undefined && !MessageId.safeParse(offered).success) {
+    return refuse('invalid_message_id', 'The message_id property must have 1 to 255 characters.')
+  }
+  return {
+    message: {
+      event_id,
+      message_id: fields.message_id ?? offered ?? arrival.makeId(),
+      message_from,
+      message_type,
+      round_id: fields.round_id ?? null,
+      received_at: arrival.received_at,
+      body,
+      lacks: (fields.event_id == null ? LACKS_EVENT_ID : 0) | (fields.message_id == null ? LACKS_MESSAGE_ID : 0),
+    },
+  }
+}
+
+/**
+ * The published text with more keys at its end, where they win in every parser that keeps the last of two
+ * equal keys, as JSON.parse does.
+ *
+ * @param body the text of a JSON object
+ * @param keys `"name":value` pairs, joined by commas; not empty
+ */
+export const appendKeys = (body: string, keys: string): string => {
+  const text = body.trim()
+  const open = text.slice(0, text.lastIndexOf('}')).trimEnd()
+  // An empty object takes no comma before its first key.
+  return `${open}${open.length === 1 ? '' : ','}${keys}}`
+}
+
+/** The text of a delivered message: the published object with the gateway's own keys at its end. */
+export const deliveredText = (message: StoredMessage): string => {
+  let keys = ''
+  if (message.lacks & LACKS_EVENT_ID) keys += `"event_id":${JSON.stringify(message.event_id)},`
+  if (message.lacks & LACKS_MESSAGE_ID) keys += `"message_id":${JSON.stringify(message.message_id)},`
+  const received = new Date(message.received_at).toISOString()
+  return appendKeys(message.body, `${keys}"received_at":"${received}","db_id":${message.db_id}`)
+}
