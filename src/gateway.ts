@@ -29,6 +29,9 @@ export interface GatewayParts {
   readonly log?: Log
 }
 
+/** Between two looks at the database file. */
+const CHECK_MS = 2_000
+
 /** One worker, put together: its parts start in the order of the data's way and stop against it. */
 export class Gateway {
   readonly #config: Config
@@ -42,6 +45,7 @@ export class Gateway {
   readonly #server: Server
   readonly #ingest: Ingest | null = null
   readonly #publisher: ExchangePublisher | null = null
+  #checking: NodeJS.Timeout | undefined
 
   constructor({ config, logger, version, log }: GatewayParts) {
     this.#config = config
@@ -122,12 +126,13 @@ export class Gateway {
     }
     if (this.#config.broker !== null) {
       for (const component of ['consumer', 'publisher']) {
-        this.#health.fail(component, new GatewayError('broker_unreachable', 'not connected yet'))
+        this.#health.expect(component, 'broker_unreachable', 'not connected yet')
       }
     }
     this.#publisher?.start()
     this.#ingest?.start()
     this.#retention.start()
+    this.#checking = setInterval(() => void this.#check(), CHECK_MS)
   }
 
   /**
@@ -137,8 +142,9 @@ export class Gateway {
   async stop(): Promise<void> {
     this.#health.fail('gateway', new GatewayError('shutting_down', 'The gateway is stopping.'))
     const closed = new Promise((resolve) => this.#server.close(resolve))
-    await this.#ingest?.stop()
-    await this.#publisher?.stop()
+    clearInterval(this.#checking)
+    // A store or broker that hangs must not keep the streams from ending in order.
+    await within(this.#config.shutdownMs / 2, Promise.all([this.#ingest?.stop(), this.#publisher?.stop()]))
     await this.#retention.stop()
     await this.#live.stop()
     this.#server.closeIdleConnections()
@@ -155,6 +161,19 @@ export class Gateway {
     return outcomes
   }
 
+  /** Notices a database that was removed while nothing is written, and one that works again after a fault. */
+  async #check(): Promise<void> {
+    const failed = this.#health.faults.some((fault) => fault.component === 'storage')
+    try {
+      await this.#log.check(failed)
+      this.#health.ok('storage')
+      await this.#log.head()
+      this.#health.ok('log')
+    } catch (error) {
+      this.#health.fail('storage', error)
+    }
+  }
+
   #publishPort(): PublishPort {
     if (this.#publisher !== null) return exchangePort(this.#publisher)
     return embeddedPort(
@@ -166,21 +185,17 @@ export class Gateway {
 
   #committed(entries: readonly Entry[], outcomes: readonly Outcome[]): void {
     let stored = 0
+    const rejected = new Map<string, number>()
     for (const [index, { kind }] of outcomes.entries()) {
-      const entry = entries[index]!
       if (kind === 'stored') stored++
       else if (kind === 'duplicate') this.#metrics.duplicates.inc()
       else {
-        const reason =
-          entry.kind === 'rejection'
-            ? entry.rejection.reason
-            : kind === 'conflict'
-              ? 'message_conflict'
-              : 'storage_refused'
+        const reason = reasonOf(entries[index]!, kind)
         this.#metrics.rejected.inc({ reason })
-        if (entry.kind === 'rejection' || entry.origin !== null) this.#logger.warn({ reason }, 'message set aside')
+        rejected.set(reason, (rejected.get(reason) ?? 0) + 1)
       }
     }
+    if (rejected.size > 0) this.#logger.warn({ reasons: Object.fromEntries(rejected) }, 'messages set aside or refused')
     if (stored === 0) return
     this.#metrics.stored.inc(stored)
     this.#bell.ring()
@@ -200,6 +215,20 @@ export class Gateway {
       this.#server.listen(port, host, resolve)
     })
   }
+}
+
+const reasonOf = (entry: Entry, kind: Outcome['kind']): string => {
+  if (entry.kind === 'rejection') return entry.rejection.reason
+  return kind === 'conflict' ? 'message_conflict' : 'storage_refused'
+}
+
+/** Waits for something, but not longer than `ms`. */
+const within = async (ms: number, work: Promise<unknown>): Promise<void> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms)
+  })
+  await Promise.race([work, late]).finally(() => clearTimeout(timer))
 }
 
 const logChange = (logger: Logger, component: string, fault: Fault | null): void => {

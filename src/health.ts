@@ -30,6 +30,11 @@ export class Health {
     return [...this.#faults.values()]
   }
 
+  /** The component has not said anything yet; until it does, the gateway is not ready. No change, so no log line. */
+  expect(component: string, code: ErrorCode, message: string): void {
+    this.#faults.set(component, { component, code, message, hint: ERRORS[code].hint, since: new Date().toISOString() })
+  }
+
   /** The component does not work, for this reason. Saying the same again changes nothing. */
   fail(component: string, error: unknown): void {
     const code = error instanceof GatewayError ? error.code : 'internal'

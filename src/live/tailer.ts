@@ -13,7 +13,7 @@ const PAGE = { messages: 1_000, bytes: 4 * 1024 * 1024 }
 export interface TailerOptions {
   readonly log: Log
   readonly bell: Bell
-  /** Told of every failed read, and by null of the first good one after it. */
+  /** Told of every failed read, and by null of every good one. */
   readonly onFault: (error: unknown) => void
 }
 
@@ -28,7 +28,6 @@ export class Tailer {
   #rung = false
   #running: Promise<void> | null = null
   #stopped = true
-  #faulty = false
   #poll: NodeJS.Timeout | undefined
   #unlisten: (() => void) | undefined
 
@@ -88,13 +87,9 @@ export class Tailer {
         this.#rung = false
         await this.#readOn()
       }
-      if (this.#faulty) {
-        this.#faulty = false
-        this.#options.onFault(null)
-      }
+      this.#options.onFault(null)
     } catch (error) {
       // The poll tries again.
-      this.#faulty = true
       this.#options.onFault(error)
     } finally {
       this.#running = null

@@ -116,6 +116,14 @@ export interface Log {
   /** Events by latest activity, at most `limit`, with a last_db_id below `before` (0: from the newest). */
   events(limit: number, before: number): Promise<EventSummary[]>
 
+  /**
+   * Looks whether the store is still what was opened.
+   *
+   * @param write also writes a little, to see whether a store that failed works again
+   * @throws GatewayError storage_lost, storage_busy or storage_unavailable
+   */
+  check(write: boolean): Promise<void>
+
   /** Removes at most `limit` messages and as many rejections. @returns how many in all; 0: nothing is left to remove. */
   prune(retention: Retention, limit: number): Promise<number>
 }

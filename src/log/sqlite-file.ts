@@ -164,5 +164,9 @@ export const fileIdentity = (file: string): string | null => {
   return stat === undefined ? null : `${stat.dev}:${stat.ino}`
 }
 
+/** The file is no longer the one that was opened: what is written into it would be lost with it. */
+export const fileLost = (file: string): GatewayError =>
+  new GatewayError('storage_lost', `${file} was removed or replaced.`)
+
 /** The text of schema.sql, which lies beside package.json. */
 export const readSchema = (): string => readFileSync(new URL('../../schema.sql', import.meta.url), 'utf8')

@@ -83,6 +83,8 @@ const text = (query: { compile(): { sql: string; parameters: readonly unknown[] 
 
 export const LOG_ID = text(db.selectFrom('log').select('log_id'))
 
+export const PROBE = text(db.updateTable('log').set({ created_at: sql`created_at` }))
+
 export const HEAD = text(db.selectFrom('sqlite_sequence').select('seq').where('name', '=', sql.lit('message')))
 
 export const INSERT_MESSAGE = text(

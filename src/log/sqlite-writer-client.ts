@@ -7,6 +7,7 @@ import type { WriterReply, WriterRequest } from './sqlite-writer-thread.ts'
 export interface Writer {
   append(entries: readonly Entry[]): Promise<Outcome[]>
   prune(retention: Retention, limit: number): Promise<number>
+  probe(): Promise<void>
   close(): Promise<void>
 }
 
@@ -41,6 +42,10 @@ export class ThreadedWriter implements Writer {
 
   prune(retention: Retention, limit: number): Promise<number> {
     return this.#call({ op: 'prune', retention, limit }) as Promise<number>
+  }
+
+  async probe(): Promise<void> {
+    await this.#call({ op: 'probe' })
   }
 
   async close(): Promise<void> {

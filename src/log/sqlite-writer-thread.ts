@@ -7,7 +7,7 @@ import { SqliteWriter } from './sqlite-writer.ts'
 export type WriterRequest =
   | { readonly seq: number; readonly op: 'append'; readonly entries: readonly Entry[] }
   | { readonly seq: number; readonly op: 'prune'; readonly retention: Retention; readonly limit: number }
-  | { readonly seq: number; readonly op: 'close' }
+  | { readonly seq: number; readonly op: 'probe' | 'close' }
 
 /** The thread's answer; an error crosses as code and text, since its class does not. */
 export type WriterReply =
@@ -23,6 +23,8 @@ const perform = (request: WriterRequest): unknown => {
       return writer.append(request.entries)
     case 'prune':
       return writer.prune(request.retention, request.limit)
+    case 'probe':
+      return writer.probe()
     case 'close':
       return writer.close()
   }

@@ -3,7 +3,7 @@ import type Database from 'better-sqlite3'
 import { describeError, type ErrorCode, GatewayError } from '../message/errors.ts'
 import type { NewMessage } from '../message/message.ts'
 import type { Entry, Origin, Outcome, Rejection, Retention } from './log.ts'
-import { fileIdentity, openConnection } from './sqlite-file.ts'
+import { fileIdentity, fileLost, openConnection } from './sqlite-file.ts'
 import * as queries from './sqlite-queries.ts'
 import { pruneMessages } from './sqlite-retention.ts'
 
@@ -47,6 +47,7 @@ export class SqliteWriter {
   readonly #growEvent: Database.Statement
   readonly #insertRejected: Database.Statement
   readonly #findRejected: Database.Statement
+  readonly #probe: Database.Statement
 
   /** @param file a file that prepareFile has been over */
   constructor(file: string, onStage?: (stage: Stage) => void) {
@@ -63,6 +64,7 @@ export class SqliteWriter {
     this.#growEvent = this.#db.prepare(queries.GROW_EVENT)
     this.#insertRejected = this.#db.prepare(queries.INSERT_REJECTED)
     this.#findRejected = this.#db.prepare(queries.FIND_REJECTED)
+    this.#probe = this.#db.prepare(queries.PROBE)
   }
 
   /**
@@ -88,6 +90,11 @@ export class SqliteWriter {
     return removed
   }
 
+  /** Commits a write that changes nothing, to see whether writing works. @throws GatewayError like append */
+  probe(): void {
+    this.#transaction(() => this.#probe.run())
+  }
+
   close(): void {
     this.#db.close()
   }
@@ -95,9 +102,7 @@ export class SqliteWriter {
   #transaction<Result>(work: () => Result): Result {
     try {
       // Writes into a removed file succeed and are lost: no commit without a look.
-      if (fileIdentity(this.#file) !== this.#identity) {
-        throw new GatewayError('storage_lost', `${this.#file} was removed or replaced.`)
-      }
+      if (fileIdentity(this.#file) !== this.#identity) throw fileLost(this.#file)
       this.#begin.run()
       const result = work()
       this.#onStage?.('in_transaction')

@@ -4,7 +4,7 @@ import type { StoredMessage } from '../message/message.ts'
 import type { Selection } from '../message/selection.ts'
 import { GroupCommit } from './group-commit.ts'
 import type { Entry, EventSummary, Log, Outcome, Page, PageLimit, Retention } from './log.ts'
-import { openConnection, prepareFile, readSchema } from './sqlite-file.ts'
+import { fileIdentity, fileLost, openConnection, prepareFile, readSchema } from './sqlite-file.ts'
 import * as queries from './sqlite-queries.ts'
 import { SqliteWriter, type Stage, storageError } from './sqlite-writer.ts'
 import { ThreadedWriter, type Writer } from './sqlite-writer-client.ts'
@@ -29,6 +29,7 @@ const inlineWriter = (file: string, onStage: ((stage: Stage) => void) | undefine
   return {
     append: async (entries) => writer.append(entries),
     prune: async (retention, limit) => writer.prune(retention, limit),
+    probe: async () => writer.probe(),
     close: async () => writer.close(),
   }
 }
@@ -41,6 +42,7 @@ export class SqliteLog implements Log {
   #db: Database.Database | null = null
   #writer: Writer | null = null
   #logId = ''
+  #identity: string | null = null
 
   constructor(options: SqliteLogOptions) {
     this.#options = options
@@ -54,6 +56,7 @@ export class SqliteLog implements Log {
   async start(): Promise<void> {
     const { file, newLogId, now, inline } = this.#options
     prepareFile(file, { schema: readSchema(), logId: newLogId, now })
+    this.#identity = fileIdentity(file)
     this.#db = openConnection(file, { readonly: true })
     this.#logId = this.#db.prepare(queries.LOG_ID).pluck().get() as string
     this.#writer = inline === undefined ? new ThreadedWriter(file) : inlineWriter(file, inline.onStage)
@@ -76,6 +79,12 @@ export class SqliteLog implements Log {
 
   prune(retention: Retention, limit: number): Promise<number> {
     return this.#open().writer.prune(retention, limit)
+  }
+
+  async check(write: boolean): Promise<void> {
+    const { file } = this.#options
+    if (fileIdentity(file) !== this.#identity) throw fileLost(file)
+    if (write) await this.#open().writer.probe()
   }
 
   async read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
