@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import type { Channel } from 'rabbitmq-client'
 import type { Entry, Log, Origin, Outcome } from '../log/log.ts'
+import { describeError } from '../message/errors.ts'
 import { checkMessage, decodeText, type Refusal } from '../message/message.ts'
 import { uuidv7 } from '../message/uuid.ts'
 import { type Delivery, takeDeliveries } from './raw-body.ts'
@@ -55,14 +56,19 @@ export const toEntry = (delivery: Delivery, limit: number, now: number): Entry =
   if (delivery.bytes > limit) {
     return reject({ reason: 'body_too_large', detail: `${delivery.bytes} bytes, ${limit} are allowed.` })
   }
-  const text = decodeText(delivery.body)
-  if (typeof text !== 'string') return reject(text.refusal)
-  const checked = checkMessage(text, {
-    received_at: now,
-    message_id: delivery.properties.messageId,
-    makeId: () => uuidv7(now, randomBytes(10)),
-  })
-  return 'refusal' in checked ? reject(checked.refusal) : { kind: 'message', message: checked.message, origin }
+  try {
+    const text = decodeText(delivery.body)
+    if (typeof text !== 'string') return reject(text.refusal)
+    const checked = checkMessage(text, {
+      received_at: now,
+      message_id: delivery.properties.messageId,
+      makeId: () => uuidv7(now, randomBytes(10)),
+    })
+    return 'refusal' in checked ? reject(checked.refusal) : { kind: 'message', message: checked.message, origin }
+  } catch (error) {
+    // Thrown further it would reset the connection, and the broker would deliver the same message for ever.
+    return reject({ reason: 'internal', detail: describeError(error) })
+  }
 }
 
 /**

@@ -3,6 +3,7 @@ import type { Health } from '../health.ts'
 import { GatewayError } from '../message/errors.ts'
 import { appendKeys, LACKS_EVENT_ID, type NewMessage } from '../message/message.ts'
 import { brokerError } from './broker-error.ts'
+import { channelEnd } from './channel-end.ts'
 import { type BrokerAddress, Link } from './link.ts'
 import { routingKey, type Topology } from './topology.ts'
 
@@ -83,11 +84,7 @@ export class ExchangePublisher {
   async #session(connection: Connection, ready: () => void, lost: Promise<never>): Promise<void> {
     const { health } = this.#options
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
-    const failed = new Promise<never>((_resolve, reject) => channel.on('error', reject))
-    const closed = new Promise<never>((_resolve, reject) =>
-      channel.on('close', () => setImmediate(() => reject(new Error('the channel was closed')))),
-    )
-    closed.catch(() => undefined)
+    const ended = channelEnd(channel)
     channel.on('basic.return', (message: { messageId?: string }) => this.#returned.add(message.messageId ?? ''))
     connection.on('connection.blocked', (reason: string) => {
       this.#blocked = true
@@ -105,7 +102,7 @@ export class ExchangePublisher {
       if (this.#link.stopping) resolve()
     })
     try {
-      await Promise.race([stop, lost, failed, closed])
+      await Promise.race([stop, lost, ended])
     } finally {
       this.#channel = null
       this.#blocked = false

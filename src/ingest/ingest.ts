@@ -1,5 +1,6 @@
 import type { Channel, Connection } from 'rabbitmq-client'
 import type { Health } from '../health.ts'
+import { channelEnd } from './channel-end.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
 import { type BrokerAddress, Link } from './link.ts'
 import { deadQueue, declareTopology, type Topology } from './topology.ts'
@@ -49,7 +50,7 @@ export class Ingest {
   async #session(connection: Connection, ready: () => void, lost: Promise<never>): Promise<void> {
     const { topology, prefetch } = this.#options
     const control = await connection.acquire({ emitErrorsFromChannel: true })
-    const ended = ending(control)
+    const ended = channelEnd(control)
     await Promise.race([this.#declare(control), ended, lost])
     const live = await this.#consume(connection, topology.queue, prefetch)
     const dead = await this.#consume(connection, deadQueue(topology), DEAD_PREFETCH)
@@ -78,21 +79,9 @@ export class Ingest {
 
   async #consume(connection: Connection, queue: string, prefetch: number) {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
-    const ended = ending(channel)
+    const ended = channelEnd(channel)
     const consumer = new Consumer(channel, { ...this.#options, queue, prefetch })
     await Promise.race([consumer.start(), ended])
     return { channel, consumer, ended }
   }
-}
-
-/** Rejects with the cause when a channel fails, its consumer is cancelled by the broker, or it closes. */
-const ending = (channel: Channel): Promise<never> => {
-  const ended = new Promise<never>((_resolve, reject) => {
-    channel.on('error', reject)
-    channel.on('basic.cancel', (_tag: string, error: unknown) => reject(error))
-    channel.on('close', () => setImmediate(() => reject(new Error('the channel was closed'))))
-  })
-  // Only the first of several ends is waited for.
-  ended.catch(() => undefined)
-  return ended
 }

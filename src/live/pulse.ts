@@ -76,11 +76,7 @@ export class Pulse {
   #tick(now: number): void {
     this.#turn = (this.#turn + 1) % this.#slots.length
     const heartbeat = heartbeatFrame(new Date().toISOString())
-    for (const subscriber of this.#slots[this.#turn]!) {
-      subscriber.heartbeat(heartbeat)
-      // A page that could not be read is tried again here.
-      subscriber.pump()
-    }
+    for (const subscriber of this.#slots[this.#turn]!) subscriber.heartbeat(heartbeat)
     for (const [subscriber, stall] of this.#stalls) {
       const progress = subscriber.sink.progress
       if (progress !== stall.progress) this.#stalls.set(subscriber, { progress, since: now })

@@ -2,6 +2,9 @@ import { type ClosingReason, caughtUpFrame, closingFrame, retryFrame } from '../
 import type { Channel } from './channel.ts'
 import type { HistoryPage } from './pages.ts'
 
+/** A page that could not be read is asked for again after this long. */
+const READ_AGAIN_MS = 1_000
+
 /** Where a subscriber's bytes go: the socket, or whatever carries them. */
 export interface Sink {
   /** Writes, and calls `done`, never at once, when the bytes have left this process; a sink that is gone stays silent. */
@@ -24,7 +27,7 @@ export interface Surroundings {
   readonly history: (cursor: number) => Promise<HistoryPage>
   /** Called once a write is not taken at once, and again when it is. */
   readonly onBlocked: (subscriber: Subscriber, blocked: boolean) => void
-  /** Called for a page that could not be read; the subscriber is pumped again later. */
+  /** Called for a page that could not be read; it is asked for again. */
   readonly onFault: (error: unknown) => void
 }
 
@@ -154,6 +157,7 @@ export class Subscriber {
     } catch (error) {
       this.#reading = false
       this.#around.onFault(error)
+      setTimeout(this.#pumpLater, READ_AGAIN_MS).unref()
     }
   }
 

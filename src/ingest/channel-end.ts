@@ -1,0 +1,19 @@
+import type { Channel } from 'rabbitmq-client'
+
+/**
+ * Rejects with the cause when a channel fails, when the broker cancels a consumer on it, or when it closes.
+ * Never resolves.
+ */
+export const channelEnd = (channel: Channel): Promise<never> => {
+  const ended = new Promise<never>((_resolve, reject) => {
+    channel.on('error', reject)
+    channel.on('basic.cancel', (_tag: string, error: unknown) => reject(error))
+    // One turn later, so that a cause that is reported with the close comes first.
+    channel.on('close', () => setImmediate(() => reject(new Error('the channel was closed'))))
+  })
+  // Of several ends only the first is waited for.
+  ended.catch(alreadyEnded)
+  return ended
+}
+
+const alreadyEnded = (): void => undefined
