@@ -1,0 +1,70 @@
+import Database from 'better-sqlite3'
+
+/** A row of the table `message`, as far as tests look at it. */
+export type MessageRow = {
+  db_id: number
+  event_id: string
+  message_id: string
+  message_from: string | null
+  message_type: string | null
+  round_id: number | null
+  lacks: number
+  body: string
+}
+
+/** A row of the table `rejected`. */
+export type RejectedRow = {
+  rejected_id: number
+  received_at: number
+  reason: string
+  detail: string
+  exchange: string
+  routing_key: string
+  headers: string
+  properties: string
+  body: Buffer
+  body_bytes: number
+  sha256: string
+}
+
+/** Looks into a gateway's database from outside, with a connection of its own that only reads and is closed again. */
+export const inDatabase = <T>(file: string, look: (db: Database.Database) => T): T => {
+  const db = new Database(file, { readonly: true, fileMustExist: true, timeout: 5000 })
+  try {
+    return look(db)
+  } finally {
+    db.close()
+  }
+}
+
+/** All messages in the order of their db_id, or those of one event. */
+export const messageRows = (file: string, event_id?: string): MessageRow[] =>
+  inDatabase(file, (db) =>
+    event_id === undefined
+      ? (db.prepare('SELECT * FROM message ORDER BY db_id').all() as MessageRow[])
+      : (db.prepare('SELECT * FROM message WHERE event_id = ? ORDER BY db_id').all(event_id) as MessageRow[]),
+  )
+
+/** How many messages there are. */
+export const countMessages = (file: string): number =>
+  inDatabase(file, (db) => db.prepare('SELECT count(*) FROM message').pluck().get() as number)
+
+/** The quarantine, oldest first. */
+export const rejectedRows = (file: string): RejectedRow[] =>
+  inDatabase(file, (db) => db.prepare('SELECT * FROM rejected ORDER BY rejected_id').all() as RejectedRow[])
+
+/** `ok`, or what SQLite finds wrong with the file. */
+export const integrityOf = (file: string): string =>
+  inDatabase(file, (db) => db.pragma('integrity_check', { simple: true }) as string)
+
+/** A lock on writing that another program holds; `release` gives it back. */
+export const holdWriteLock = (file: string): { release(): void } => {
+  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  db.exec('BEGIN IMMEDIATE')
+  return {
+    release() {
+      db.exec('ROLLBACK')
+      db.close()
+    },
+  }
+}
