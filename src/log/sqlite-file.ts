@@ -8,8 +8,10 @@ export const APPLICATION_ID = 0x44534757
 /** The version of schema.sql, kept as `user_version` of the file. */
 export const SCHEMA_VERSION = 1
 
-/** Lets SQLite wait this long for a lock; longer waits happen outside, as SQLite's own block the thread. */
+/** SQLite waits this long for a lock, and blocks its thread meanwhile: short where that thread serves streams. */
 const BUSY_TIMEOUT_MS = 100
+/** What a thread may wait that does nothing but write. */
+export const WRITER_BUSY_TIMEOUT_MS = 5_000
 
 export interface SchemaMaker {
   /** The text of schema.sql. */
@@ -147,8 +149,11 @@ export const prepareFile = (file: string, maker: SchemaMaker): void => {
 }
 
 /** Opens a prepared file with the pragmas set and read back. */
-export const openConnection = (file: string, options: { readonly?: boolean } = {}): Database.Database => {
-  const db = new Database(file, { ...options, fileMustExist: true, timeout: BUSY_TIMEOUT_MS })
+export const openConnection = (
+  file: string,
+  options: { readonly?: boolean; timeout?: number } = {},
+): Database.Database => {
+  const db = new Database(file, { timeout: BUSY_TIMEOUT_MS, ...options, fileMustExist: true })
   try {
     configure(db)
     return db

@@ -50,9 +50,10 @@ export class SqliteWriter {
   readonly #probe: Database.Statement
 
   /** @param file a file that prepareFile has been over */
-  constructor(file: string, onStage?: (stage: Stage) => void) {
+  constructor(file: string, options: { onStage?: ((stage: Stage) => void) | undefined; timeout?: number } = {}) {
+    const { onStage, ...connection } = options
     this.#file = file
-    this.#db = openConnection(file)
+    this.#db = openConnection(file, connection)
     this.#identity = fileIdentity(file)
     this.#onStage = onStage
     // IMMEDIATE: a deferred transaction that reads first fails at once when another process wrote meanwhile.

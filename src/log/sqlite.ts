@@ -25,7 +25,7 @@ const WINDOW = 2_000
 const END = Number.MAX_SAFE_INTEGER
 
 const inlineWriter = (file: string, onStage: ((stage: Stage) => void) | undefined): Writer => {
-  const writer = new SqliteWriter(file, onStage)
+  const writer = new SqliteWriter(file, { onStage })
   return {
     append: async (entries) => writer.append(entries),
     prune: async (retention, limit) => writer.prune(retention, limit),

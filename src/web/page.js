@@ -3,36 +3,21 @@
 
 const CHINESE = (navigator.languages?.[0] ?? navigator.language ?? '').toLowerCase().startsWith('zh')
 
+/** What the script itself says; the words of index.html have their Chinese beside them. */
 const WORDS = {
-  events: ['Events', '事件'],
-  allEvents: ['All events', '全部事件'],
   messages: ['messages', '条消息'],
-  noEvents: ['No events yet. The first message makes one.', '暂无事件。收到第一条消息后会自动出现。'],
-  noMessages: ['No messages in this event yet.', '该事件暂无消息。'],
-  older: ['Show more', '显示更多'],
-  open: ['Open an event', '打开事件'],
-  eventId: ['Event id', '事件 ID'],
-  go: ['Open', '打开'],
-  log: ['Messages', '消息'],
-  name: ['Your name', '你的名字'],
-  text: ['Message', '消息'],
-  send: ['Send', '发送'],
-  sending: ['Sending…', '发送中…'],
-  notSent: ['Not sent', '未发送'],
-  json: ['Details', '详情'],
-  toEnd: ['To the newest', '回到最新'],
-  fresh: ['new', '条新消息'],
-  failed: ['The list could not be loaded', '无法加载列表'],
+  details: ['Details', '详情'],
+  toEnd: ['↓ To the newest, unseen: ', '↓ 回到最新，未读：'],
+  notSent: ['Not sent: ', '未发送：'],
+  notLoaded: ['The list could not be loaded: ', '无法加载列表：'],
   connecting: ['Connecting', '连接中'],
   catching_up: ['Catching up', '同步历史中'],
   live: ['Live', '实时'],
-  waiting: ['Connection lost, trying again', '连接已断开，正在重试'],
+  waiting: ['Connection lost, trying again', '连接断开，正在重试'],
   closed: ['Closed', '已关闭'],
   shutdown: ['the gateway is restarting', '网关正在重启'],
-  max_age: ['the stream had its longest life', '连接已到最长时限'],
+  max_age: ['this connection was at its longest age', '连接已到最长时限'],
   too_slow: ['this reader was too slow', '本端接收过慢'],
-  token_expired: ['the token has expired', '令牌已过期'],
-  unreachable: ['the gateway does not answer', '网关无响应'],
   captain: ['Captain', '安全指挥官'],
   manager: ['Manager', '安全管理员'],
   operator: ['Operator', '安全工程师'],
@@ -43,48 +28,51 @@ const WORDS = {
   user: ['User', '用户'],
 }
 
-/** The label of a key; a key without one stands for itself. */
 const t = (key) => (Object.hasOwn(WORDS, key) ? WORDS[key][CHINESE ? 1 : 0] : key)
 
-/** Makes an element. Strings among the children become text nodes. */
-const el = (tag, props = {}, ...children) => {
+const $ = (id) => document.getElementById(id)
+
+/** Makes an element. Strings among the children become text nodes, null nothing. */
+const el = (tag, attributes, ...children) => {
   const node = document.createElement(tag)
-  for (const [key, value] of Object.entries(props)) {
-    if (key.startsWith('on')) node.addEventListener(key.slice(2), value)
-    else if (value === true) node.setAttribute(key, '')
-    else if (value !== false && value !== null) node.setAttribute(key, value)
-  }
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value)
   node.append(...children.filter((child) => child !== null))
   return node
 }
 
-// Terminal escapes and marks that turn the direction of writing can make a text look like another one.
-const UNSEEN = /[\0-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/g
+/** Puts one of the page's templates into the document, in the reader's language. */
+const show = (view) => {
+  const content = document.importNode($(view).content, true)
+  if (CHINESE) for (const node of content.querySelectorAll('[data-zh]')) node.textContent = node.dataset.zh
+  document.body.className = view
+  document.body.append(content)
+}
 
-/** A text as it is, except that control characters are made visible. */
+// Terminal escapes, and marks that turn the direction of writing and so make one text look like another.
+const UNSEEN = /(?![\t\n])[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
+
+/** A text with its control characters made visible. */
 const visible = (text) =>
-  String(text).replace(UNSEEN, (char) => {
-    const code = char.codePointAt(0)
-    if (char === '\r') return ''
-    return code < 0x20 ? String.fromCodePoint(0x2400 + code) : `⟨U+${code.toString(16).toUpperCase().padStart(4, '0')}⟩`
-  })
+  String(text)
+    .replaceAll('\r\n', '\n')
+    .replace(UNSEEN, (char) => {
+      const code = char.charCodeAt(0)
+      return code < 32 ? String.fromCharCode(0x2400 + code) : `⟨U+${code.toString(16).toUpperCase().padStart(4, '0')}⟩`
+    })
 
-// JSON.parse would round 12302548181076029 to …028. Numbers that it cannot hold become marked strings and are
-// printed as the digits that were sent.
-const MARK = '\0'
+// JSON.parse rounds 12302548181076029 to …028. Numbers that it cannot hold become strings with a mark in front and
+// are printed as the digits that were sent.
 const STRING_OR_NUMBER = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
 const MARKED = /"\\u0000(-?\d[\d.eE+-]*)"/g
 
-const parseExact = (text) =>
-  JSON.parse(
-    text.replace(STRING_OR_NUMBER, (token) =>
-      token[0] === '"' || String(Number(token)) === token ? token : `"\\u0000${token}"`,
-    ),
-  )
+const parseExact = (text) => {
+  const keep = (token) => (token[0] === '"' || String(Number(token)) === token ? token : `"\\u0000${token}"`)
+  return JSON.parse(text.replace(STRING_OR_NUMBER, keep))
+}
 
 const printExact = (value) => JSON.stringify(value, null, 2).replace(MARKED, '$1')
 
-const isText = (value) => typeof value === 'string' && value.trim() !== '' && !value.startsWith(MARK)
+const isText = (value) => typeof value === 'string' && value.trim() !== '' && value[0] !== '\0'
 
 const TEXT_KEYS = ['text', 'content', 'response_text', 'ai_summary', 'event_summary']
 
@@ -98,49 +86,60 @@ const readable = (content) => {
   return others.length === 0 ? { text: data[key] } : { text: data[key], json: data }
 }
 
-const ROLES = ['captain', 'manager', 'operator', 'executor', 'expert']
-
 const roleOf = (from, message) => {
-  if (from.startsWith('_') && ROLES.includes(from.slice(1))) return from.slice(1)
+  const agent = /^_(captain|manager|operator|executor|expert)$/.exec(from)
+  if (agent !== null) return agent[1]
   if (from === 'ai_assistant' || message.sender_type === 'ai') return 'ai'
   return from === 'system' ? 'system' : 'user'
 }
 
-const clock = new Intl.DateTimeFormat(CHINESE ? 'zh-CN' : navigator.language, {
-  dateStyle: 'short',
-  timeStyle: 'medium',
-})
+const clock = new Intl.DateTimeFormat(CHINESE ? 'zh-CN' : undefined, { dateStyle: 'short', timeStyle: 'medium' })
 
 const timeOf = (iso) => el('time', { datetime: iso, title: iso }, clock.format(new Date(iso)))
 
-const rowOf = (data) => {
+const messageRow = (data) => {
   const message = parseExact(data)
   const from = visible(message.message_from ?? message.source ?? '')
   const role = roleOf(from, message)
   const { text, json } = readable(message.message_content ?? message.content)
-  const pre = json === undefined ? null : el('pre', {}, visible(printExact(json)))
-  return el(
-    'li',
-    { class: `message ${role}`, 'data-db-id': message.db_id },
-    el(
-      'div',
-      { class: 'meta' },
-      el('span', { class: 'role' }, t(role)),
-      el('span', { class: 'from' }, from),
-      el('span', { class: 'type' }, visible(message.message_type ?? message.type ?? '')),
-      timeOf(message.received_at),
-      el('span', { class: 'id' }, `#${message.db_id}`),
-    ),
-    text === undefined ? pre : el('p', { class: 'text', dir: 'auto' }, visible(text)),
-    text === undefined || pre === null ? null : el('details', {}, el('summary', {}, t('json')), pre),
+  const row = el('li', { class: role, 'data-db-id': message.db_id })
+  const meta = el(
+    'div',
+    { class: 'meta' },
+    el('span', { class: 'role' }, t(role)),
+    el('bdi', { class: 'from' }, from),
+    el('bdi', { class: 'type' }, visible(message.message_type ?? message.type ?? '')),
+    timeOf(message.received_at),
+    el('span', { class: 'id' }, `#${message.db_id}`),
   )
+  const pre = json === undefined ? null : el('pre', {}, visible(printExact(json)))
+  if (text === undefined) row.append(meta, pre)
+  else row.append(meta, el('p', { class: 'text', dir: 'auto' }, visible(text)))
+  if (text !== undefined && pre !== null) row.append(el('details', {}, el('summary', {}, t('details')), pre))
+  return row
 }
 
+const eventRow = ({ event_id, messages, last_at }) =>
+  el(
+    'li',
+    {},
+    el('a', { href: `/events/${encodeURIComponent(event_id)}`, dir: 'auto' }, visible(event_id)),
+    el('span', { class: 'count' }, `${messages.toLocaleString()} ${t('messages')}`),
+    timeOf(last_at),
+  )
+
+/** @throws Error with the answer's status, code and hint */
 const api = async (path, options) => {
   const answer = await fetch(path, options)
   const body = await answer.json().catch(() => ({}))
-  if (!answer.ok) throw new Error([`${answer.status} ${body.code ?? ''}`, body.message, body.hint].filter(Boolean).join(' — '))
+  if (!answer.ok) throw new Error([answer.status, body.code, body.message, body.hint].filter(Boolean).join(' · '))
   return body
+}
+
+const showState = (state, why = '') => {
+  const said = why === '' ? t(state) : `${t(state)}: ${t(why)}`
+  $('state').dataset.state = state
+  if ($('state').textContent !== said) $('state').textContent = said
 }
 
 /**
@@ -151,12 +150,9 @@ const follow = (path, { onMessage, onReset, onState }) => {
   let last = null
   let logId = null
   let why = ''
-  const startOver = (source) => {
-    source.close()
-    last = null
-    logId = null
-    onReset()
-    open()
+  const tell = (state, reason) => {
+    showState(state, reason)
+    onState(state)
   }
   const refused = async (url) => {
     const abort = new AbortController()
@@ -164,245 +160,181 @@ const follow = (path, { onMessage, onReset, onState }) => {
     const lasting = answer !== null && answer.status >= 400 && answer.status < 500
     const { code, message } = lasting ? await answer.json().catch(() => ({})) : {}
     abort.abort()
-    if (lasting) {
-      onState('closed', [answer.status, code, message].filter(Boolean).join(' '))
-      return
-    }
-    onState('waiting', 'unreachable')
-    setTimeout(open, 2000 + Math.random() * 3000)
+    tell(lasting ? 'closed' : 'waiting', lasting ? [answer.status, code, message].filter(Boolean).join(' ') : '')
+    if (!lasting) setTimeout(open, 2000 + Math.random() * 3000)
   }
   const open = () => {
     const url = new URL(path, location.href)
-    if (last !== null) url.searchParams.set('last_message_db_id', String(last))
+    if (last !== null) url.searchParams.set('last_message_db_id', last)
     const source = new EventSource(url)
-    source.addEventListener('hello', ({ data }) => {
-      const hello = JSON.parse(data)
-      if (logId !== null && hello.log_id !== logId) {
-        startOver(source)
+    const on = (name, act) => source.addEventListener(name, act)
+    on('hello', ({ data }) => {
+      const { log_id, cursor } = JSON.parse(data)
+      if (logId !== null && log_id !== logId) {
+        // Another database: its ids mean other messages, so everything is read anew.
+        source.close()
+        last = logId = null
+        onReset()
+        open()
         return
       }
-      logId = hello.log_id
-      last ??= hello.cursor
+      logId = log_id
+      last ??= cursor
       why = ''
-      onState('catching_up')
+      tell('catching_up')
     })
-    source.addEventListener('reset', () => {
+    on('reset', () => {
       last = 0
       onReset()
     })
-    source.addEventListener('new_message', ({ data, lastEventId }) => {
-      const db_id = Number(lastEventId)
-      if (db_id <= last) return
-      last = db_id
+    on('new_message', ({ data, lastEventId }) => {
+      if (Number(lastEventId) <= last) return
+      last = Number(lastEventId)
       onMessage(data)
     })
-    source.addEventListener('caught_up', () => onState('live'))
-    source.addEventListener('closing', ({ data }) => {
+    on('caught_up', () => tell('live'))
+    on('closing', ({ data }) => {
       why = JSON.parse(data).reason
     })
-    source.addEventListener('error', () => {
-      if (source.readyState === EventSource.CLOSED) refused(url)
-      else onState('waiting', why)
-    })
+    on('error', () => (source.readyState === EventSource.CLOSED ? refused(url) : tell('waiting', why)))
   }
-  onState('connecting')
+  tell('connecting')
   open()
 }
 
-/** The line that says how the connection is. */
-const stateLine = () => {
-  const node = el('p', { id: 'state', role: 'status' })
-  return {
-    node,
-    set(state, why = '') {
-      node.dataset.state = state
-      const said = `${t(state)}${why === '' ? '' : `: ${t(why)}`}`
-      if (node.textContent !== said) node.textContent = said
-    },
-  }
-}
-
-/** Keeps a box at its end while the reader is there, and counts what comes while they are not. */
+/** Keeps the box at its end while the reader is there. @returns to be told how many rows came */
 const keepAtEnd = (box, list, button) => {
   let atEnd = true
-  let fresh = 0
+  let unseen = 0
   const toEnd = () => {
     box.scrollTop = box.scrollHeight
-    fresh = 0
+    unseen = 0
     button.hidden = true
   }
+  const watch = new ResizeObserver(() => atEnd && toEnd())
+  watch.observe(list)
+  watch.observe(box)
+  button.addEventListener('click', toEnd)
   box.addEventListener('scroll', () => {
     atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40
     if (atEnd) toEnd()
   })
-  button.addEventListener('click', toEnd)
-  const watch = new ResizeObserver(() => atEnd && toEnd())
-  watch.observe(list)
-  watch.observe(box)
   return (count) => {
-    fresh += count
     if (atEnd) return
-    button.textContent = `${t('toEnd')} (${fresh} ${t('fresh')})`
+    unseen += count
+    button.textContent = t('toEnd') + unseen
     button.hidden = false
   }
 }
 
-const postForm = (base) => {
-  const name = el('input', { id: 'name', name: 'name', autocomplete: 'nickname', maxlength: '100' })
-  const text = el('textarea', { id: 'text', name: 'text', rows: '2', required: true })
-  const button = el('button', {}, t('send'))
-  const problem = el('p', { class: 'problem', role: 'alert' })
-  name.value = localStorage.getItem('name') ?? ''
-  // The same text sent again after a lost answer keeps its id, so that it is stored once.
+/** The form under a room. A text sent again after a lost answer keeps its id, so that it is stored once. */
+const preparePosting = (path) => {
+  const [name, text, send, problem] = ['name', 'text', 'send', 'problem'].map($)
   let sent = { text: '', id: '' }
-  const submit = async (event) => {
+  name.value = localStorage.getItem('name') ?? ''
+  $('post').addEventListener('submit', async (event) => {
     event.preventDefault()
-    if (text.value.trim() === '' || button.disabled) return
-    const from = name.value.trim() || 'web'
     localStorage.setItem('name', name.value.trim())
-    if (sent.text !== text.value) sent = { text: text.value, id: makeId() }
-    button.disabled = true
-    button.textContent = t('sending')
+    const id = [...crypto.getRandomValues(new Uint32Array(4))].join('-')
+    if (sent.text !== text.value) sent = { text: text.value, id }
+    const message_content = { type: 'text', text: sent.text }
+    const message = { message_from: name.value.trim() || 'web', message_type: 'user_message', message_content }
+    const headers = { 'content-type': 'application/json', 'idempotency-key': sent.id }
+    send.disabled = true
     try {
-      const message = { message_from: from, message_type: 'user_message', message_content: { type: 'text', text: sent.text } }
-      const headers = { 'content-type': 'application/json', 'idempotency-key': `${sent.id}` }
-      await api(`${base}/messages`, { method: 'POST', headers, body: JSON.stringify(message) })
-      text.value = ''
+      await api(path, { method: 'POST', headers, body: JSON.stringify(message) })
+      if (text.value === sent.text) text.value = ''
       sent = { text: '', id: '' }
       problem.textContent = ''
     } catch (error) {
-      problem.textContent = `${t('notSent')}: ${error.message}`
+      problem.textContent = t('notSent') + error.message
     }
-    button.disabled = false
-    button.textContent = t('send')
-    text.focus()
-  }
-  const form = el(
-    'form',
-    { onsubmit: submit },
-    el('label', { for: 'name' }, t('name')),
-    name,
-    el('label', { for: 'text' }, t('text')),
-    text,
-    button,
-    problem,
-  )
+    send.disabled = false
+  })
   text.addEventListener('keydown', (event) => {
     // An Enter that ends the composition of a Chinese word is no wish to send.
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
     event.preventDefault()
-    form.requestSubmit()
+    if (!send.disabled && text.value.trim() !== '') $('post').requestSubmit()
   })
-  return form
 }
 
-/** crypto.randomUUID exists on secure origins only. */
-const makeId = () => [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
-
-const showEvent = (top, main, event_id) => {
-  const base = `/api/events/${encodeURIComponent(event_id)}`
-  const state = stateLine()
-  const list = el('ol', { id: 'messages', role: 'log', 'aria-label': t('log'), 'aria-busy': 'true' })
-  const empty = el('p', { class: 'empty', hidden: true }, t('noMessages'))
-  const box = el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': t('log') }, list, empty)
-  const button = el('button', { class: 'to-end', hidden: true, type: 'button' })
+const showRoom = (event_id) => {
+  show('room-view')
   document.title = `${visible(event_id)} – deepsoc-gateway`
-  document.body.className = 'room'
-  top.append(el('a', { href: '/' }, `← ${t('allEvents')}`), el('h1', { dir: 'auto' }, visible(event_id)), state.node)
-  main.append(box, button, postForm(base))
-  const arrived = keepAtEnd(box, list, button)
-  let waiting = []
+  $('title').textContent = visible(event_id)
+  const base = `/api/events/${encodeURIComponent(event_id)}`
+  const list = $('messages')
+  const arrived = keepAtEnd($('box'), list, $('to-end'))
+  let rows = []
   const flush = () => {
-    const rows = waiting
-    waiting = []
-    list.append(...rows)
-    if (rows.length > 0) empty.hidden = true
     arrived(rows.length)
+    list.append(...rows)
+    rows = []
+    $('empty').hidden ||= list.childElementCount > 0
   }
+  preparePosting(`${base}/messages`)
   follow(`${base}/stream`, {
-    onMessage(data) {
+    onMessage: (data) => {
       // A long history comes in bursts: one layout for each.
-      if (waiting.length === 0) setTimeout(flush, 30)
-      waiting.push(rowOf(data))
+      if (rows.length === 0) setTimeout(flush, 30)
+      rows.push(messageRow(data))
     },
-    onReset() {
-      waiting = []
+    onReset: () => {
+      rows = []
       list.replaceChildren()
     },
-    onState(name, why) {
-      state.set(name, why)
-      list.setAttribute('aria-busy', String(name === 'catching_up' || name === 'connecting'))
-      if (name === 'live') empty.hidden = list.children.length + waiting.length > 0
+    onState: (state) => {
+      $('box').setAttribute('aria-busy', String(state === 'connecting' || state === 'catching_up'))
+      if (state === 'live') $('empty').hidden = list.childElementCount + rows.length > 0
     },
   })
 }
 
-const eventRow = (event) =>
-  el(
-    'li',
-    {},
-    el('a', { href: `/events/${encodeURIComponent(event.event_id)}`, dir: 'auto' }, visible(event.event_id)),
-    el('span', { class: 'count' }, `${event.messages.toLocaleString()} ${t('messages')}`),
-    timeOf(event.last_at),
-  )
-
-const showEvents = (top, main) => {
-  const state = stateLine()
-  const list = el('ul', { id: 'events' })
-  const note = el('p', { class: 'empty', role: 'status' })
-  const more = el('button', { type: 'button', hidden: true }, t('older'))
-  const input = el('input', { id: 'event-id', required: true, maxlength: '255', autocomplete: 'off' })
-  const openEvent = (event) => {
-    event.preventDefault()
-    location.href = `/events/${encodeURIComponent(input.value)}`
-  }
+const showEvents = () => {
+  show('events-view')
+  document.title = `${CHINESE ? '事件' : 'Events'} – deepsoc-gateway`
   let limit = 100
-  let loading = false
+  let resting = false
   let again = false
   const load = async () => {
-    again = loading
-    if (loading) return
-    loading = true
+    again = resting
+    if (resting) return
+    resting = true
     try {
       const { data, has_more } = await api(`/api/events?limit=${limit}`)
-      list.replaceChildren(...data.map(eventRow))
-      note.textContent = data.length === 0 ? t('noEvents') : ''
-      more.hidden = !has_more || limit >= 1000
+      const focused = document.activeElement?.getAttribute('href')
+      $('events').replaceChildren(...data.map(eventRow))
+      if (focused) [...$('events').querySelectorAll('a')].find((a) => a.getAttribute('href') === focused)?.focus()
+      $('empty').hidden = data.length > 0
+      $('more').hidden = !has_more || limit >= 1000
+      $('problem').textContent = ''
     } catch (error) {
-      note.textContent = `${t('failed')}: ${error.message}`
+      $('problem').textContent = t('notLoaded') + error.message
       again = true
     }
     // At most one look a second, however busy the events are.
     setTimeout(() => {
-      loading = false
+      resting = false
       if (again) load()
     }, 1000)
   }
-  more.addEventListener('click', () => {
-    limit = Math.min(1000, limit * 2)
+  $('more').addEventListener('click', () => {
+    limit *= 2
     load()
   })
-  document.title = `${t('events')} – deepsoc-gateway`
-  top.append(el('h1', {}, t('events')), state.node)
-  main.append(
-    el('form', { onsubmit: openEvent }, el('label', { for: 'event-id' }, t('open')), input, el('button', {}, t('go'))),
-    list,
-    note,
-    more,
-  )
+  $('open').addEventListener('submit', (event) => {
+    event.preventDefault()
+    location.href = `/events/${encodeURIComponent($('event-id').value)}`
+  })
   follow('/api/stream?event_id=*&last_message_db_id=latest', {
     onMessage: load,
     onReset: load,
-    onState(name, why) {
-      state.set(name, why)
-      if (name === 'live') load()
-    },
+    onState: (state) => state === 'live' && load(),
   })
 }
 
-const main = document.getElementById('main')
-const top = document.getElementById('top')
-const [, id] = /^\/events\/([^/]+)\/?$/.exec(location.pathname) ?? []
+const [, id] = /^\/events\/([^/]+)$/.exec(location.pathname) ?? []
 document.documentElement.lang = CHINESE ? 'zh-CN' : 'en'
-if (id === undefined) showEvents(top, main)
-else showEvent(top, main, decodeURIComponent(id))
+if (id === undefined) showEvents()
+else showRoom(decodeURIComponent(id))
