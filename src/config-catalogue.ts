@@ -56,8 +56,21 @@ const later = (variable: string, usual: string | null, meaning: string, secret?:
   arrivesLater: () => `${variable} is not supported by this version yet. Remove it.`,
 })
 
+const isDecodable = (part: string): boolean => {
+  try {
+    decodeURIComponent(part)
+    return true
+  } catch {
+    return false
+  }
+}
+
 const url = (...protocols: string[]) =>
-  z.string().refine((value) => URL.canParse(value) && protocols.includes(new URL(value).protocol))
+  z.string().refine((value) => {
+    if (!URL.canParse(value)) return false
+    const { protocol, hostname, username, password, pathname } = new URL(value)
+    return protocols.includes(protocol) && hostname !== '' && [username, password, pathname].every(isDecodable)
+  })
 
 /** Every variable of the gateway, in the order of .env.sample and `config`. */
 export const VARIABLES: readonly Variable[] = [

@@ -79,11 +79,11 @@ const readVariable = (variable: Variable, env: Environment, read: Read): void =>
 const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 
-/** user:password@ of a URL become stars. */
+/** user:password@ of a URL become stars, up to the last @: a password may hold a slash that was not encoded. */
 const masked = (variable: Variable, text: string): string => {
   if (!variable.secret) return text
   return text.includes('://')
-    ? text.replace(/\/\/[^/]*@/, '//***@').replace(/\?.*$/, '?***')
+    ? text.replace(/\/\/.*@/, '//***@').replace(/\?.*$/, '?***')
     : text.startsWith('sqlite:')
       ? text
       : '***'

@@ -120,6 +120,8 @@ const openStream = async (ctx: Context, options: StreamOptions, events: string[]
     ctx.respond = false
     return
   }
+  // Raw bytes would get in front of an answer that is still to be sent on this connection.
+  if (ctx.res.socket === null) throw new GatewayError('pipelined_stream', 'An earlier request is not answered yet.')
   takeOver(ctx)
   const hello = helloFrame({
     log_id: log.logId,

@@ -25,15 +25,16 @@ interface Header {
   readonly magic: boolean
   readonly userVersion: number
   readonly applicationId: number
+  readonly empty: boolean
 }
 
 /** Reads the header by hand: SQLite itself would already write beside a file that is not ours. */
 const readHeader = (file: string): Header | null => {
   if (!existsSync(file) || statSync(file).size === 0) return null
-  const bytes = Buffer.alloc(100)
+  const bytes = Buffer.alloc(108)
   const fd = openSync(file, 'r')
   try {
-    readSync(fd, bytes, 0, 100, 0)
+    readSync(fd, bytes, 0, 108, 0)
   } finally {
     closeSync(fd)
   }
@@ -41,15 +42,8 @@ const readHeader = (file: string): Header | null => {
     magic: bytes.toString('latin1', 0, 16) === 'SQLite format 3\0',
     userVersion: bytes.readUInt32BE(60),
     applicationId: bytes.readUInt32BE(68),
-  }
-}
-
-const hasTables = (file: string): boolean => {
-  const db = new Database(file, { readonly: true, timeout: BUSY_TIMEOUT_MS })
-  try {
-    return db.prepare('SELECT 1 FROM sqlite_master LIMIT 1').get() !== undefined
-  } finally {
-    db.close()
+    // The first page is the root of the table of tables: a leaf (13) without cells, and nothing waits in a WAL.
+    empty: bytes[100] === 13 && bytes.readUInt16BE(103) === 0 && !existsSync(`${file}-wal`),
   }
 }
 
@@ -68,7 +62,7 @@ const mustCreate = (file: string): boolean => {
     }
     return false
   }
-  if (header.applicationId !== 0 || header.userVersion !== 0 || hasTables(file)) {
+  if (header.applicationId !== 0 || header.userVersion !== 0 || !header.empty) {
     throw foreign('belongs to another application.')
   }
   return true
@@ -79,6 +73,8 @@ const mustCreate = (file: string): boolean => {
  * reopens at NORMAL, which may lose acknowledged commits on a power cut.
  */
 export const configure = (db: Database.Database): void => {
+  // Restored from a copy, or left between its making and this switch, a file of ours is none yet.
+  if (!db.readonly) db.pragma('journal_mode = WAL')
   db.pragma('synchronous = FULL')
   db.pragma('temp_store = MEMORY')
   db.pragma('journal_size_limit = 67108864')

@@ -128,6 +128,7 @@ export const GROW_EVENT = text(
         messages: sql`event.messages + excluded.messages`,
         // 0 says that retention has emptied the event.
         first_db_id: sql`iif(event.first_db_id = 0, excluded.first_db_id, event.first_db_id)`,
+        first_at: sql`iif(event.first_db_id = 0, excluded.first_at, event.first_at)`,
         last_db_id: sql`excluded.last_db_id`,
         last_at: sql`max(event.last_at, excluded.last_at)`,
       }),

@@ -39,6 +39,7 @@ export const ERRORS = {
   empty_batch: entry(400, false, 'Send at least one message.'),
   batch_too_large: entry(413, false, 'Send at most 1,000 messages in one request.'),
   too_many_events: entry(400, false, 'Ask for at most 100 events on one stream, or for event_id=*.'),
+  pipelined_stream: entry(400, false, 'Open a stream on a connection of its own, or wait for the answers before it.'),
   body_incomplete: entry(400, false, 'The request ended before its body did. Send it again.'),
   origin_forbidden: entry(
     403,

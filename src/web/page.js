@@ -3,62 +3,35 @@
 
 const CHINESE = (navigator.languages?.[0] ?? navigator.language ?? '').toLowerCase().startsWith('zh')
 
-/** What the script itself says; the words of index.html have their Chinese beside them. */
-const WORDS = {
-  messages: ['messages', '条消息'],
-  details: ['Details', '详情'],
-  toEnd: ['↓ To the newest, unseen: ', '↓ 回到最新，未读：'],
-  notSent: ['Not sent: ', '未发送：'],
-  notLoaded: ['The list could not be loaded: ', '无法加载列表：'],
-  connecting: ['Connecting', '连接中'],
-  catching_up: ['Catching up', '同步历史中'],
-  live: ['Live', '实时'],
-  waiting: ['Connection lost, trying again', '连接断开，正在重试'],
-  closed: ['Closed', '已关闭'],
-  shutdown: ['the gateway is restarting', '网关正在重启'],
-  max_age: ['this connection was at its longest age', '连接已到最长时限'],
-  too_slow: ['this reader was too slow', '本端接收过慢'],
-  captain: ['Captain', '安全指挥官'],
-  manager: ['Manager', '安全管理员'],
-  operator: ['Operator', '安全工程师'],
-  executor: ['Executor', '执行器'],
-  expert: ['Expert', '安全专家'],
-  system: ['System', '系统'],
-  ai: ['AI assistant', 'AI助手'],
-  user: ['User', '用户'],
-}
-
-const t = (key) => (Object.hasOwn(WORDS, key) ? WORDS[key][CHINESE ? 1 : 0] : key)
-
 const $ = (id) => document.getElementById(id)
 
-/** Makes an element. Strings among the children become text nodes, null nothing. */
+/** The content of one of the templates of index.html, in the reader's language. */
+const copyOf = (template) => {
+  const content = document.importNode($(template).content, true)
+  if (CHINESE) for (const node of content.querySelectorAll('[data-zh]')) node.textContent = node.dataset.zh
+  return content
+}
+
+const WORDS = new Map([...copyOf('words').children].map((node) => [node.dataset.word, node.textContent]))
+
+const t = (key) => WORDS.get(key) ?? key
+
+/** Makes an element. Strings among the children become text nodes. */
 const el = (tag, attributes, ...children) => {
   const node = document.createElement(tag)
   for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value)
-  node.append(...children.filter((child) => child !== null))
+  node.append(...children)
   return node
-}
-
-/** Puts one of the page's templates into the document, in the reader's language. */
-const show = (view) => {
-  const content = document.importNode($(view).content, true)
-  if (CHINESE) for (const node of content.querySelectorAll('[data-zh]')) node.textContent = node.dataset.zh
-  document.body.className = view
-  document.body.append(content)
 }
 
 // Terminal escapes, and marks that turn the direction of writing and so make one text look like another.
 const UNSEEN = /(?![\t\n])[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
 
 /** A text with its control characters made visible. */
-const visible = (text) =>
-  String(text)
-    .replaceAll('\r\n', '\n')
-    .replace(UNSEEN, (char) => {
-      const code = char.charCodeAt(0)
-      return code < 32 ? String.fromCharCode(0x2400 + code) : `⟨U+${code.toString(16).toUpperCase().padStart(4, '0')}⟩`
-    })
+const visible = (text) => {
+  const name = (char) => `⟨U+${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`
+  return String(text).replaceAll('\r\n', '\n').replace(UNSEEN, name)
+}
 
 // JSON.parse rounds 12302548181076029 to …028. Numbers that it cannot hold become strings with a mark in front and
 // are printed as the digits that were sent.
@@ -76,21 +49,20 @@ const isText = (value) => typeof value === 'string' && value.trim() !== '' && va
 
 const TEXT_KEYS = ['text', 'content', 'response_text', 'ai_summary', 'event_summary']
 
-/** What of a message_content a person reads, and what is left for the details. */
+/** What of a message_content a person reads, and what is for the details. */
 const readable = (content) => {
-  const data = content?.data ?? content ?? ''
+  const data = content?.data ?? content
+  if (data === undefined || data === null) return {}
   if (isText(data)) return { text: data }
   const key = TEXT_KEYS.find((name) => isText(data[name]))
   if (key === undefined) return { json: data }
-  const others = Object.keys(data).filter((name) => ![key, 'timestamp', 'type'].includes(name))
-  return others.length === 0 ? { text: data[key] } : { text: data[key], json: data }
+  const more = Object.keys(data).some((name) => ![key, 'timestamp', 'type'].includes(name))
+  return more ? { text: data[key], json: data } : { text: data[key] }
 }
 
-const roleOf = (from, message) => {
-  const agent = /^_(captain|manager|operator|executor|expert)$/.exec(from)
-  if (agent !== null) return agent[1]
-  if (from === 'ai_assistant' || message.sender_type === 'ai') return 'ai'
-  return from === 'system' ? 'system' : 'user'
+const roleOf = (from, senderType) => {
+  if (from === 'ai_assistant' || senderType === 'ai') return 'ai'
+  return /^_(captain|manager|operator|executor|expert)$/.exec(from)?.[1] ?? (from === 'system' ? 'system' : 'user')
 }
 
 const clock = new Intl.DateTimeFormat(CHINESE ? 'zh-CN' : undefined, { dateStyle: 'short', timeStyle: 'medium' })
@@ -100,9 +72,8 @@ const timeOf = (iso) => el('time', { datetime: iso, title: iso }, clock.format(n
 const messageRow = (data) => {
   const message = parseExact(data)
   const from = visible(message.message_from ?? message.source ?? '')
-  const role = roleOf(from, message)
+  const role = roleOf(from, message.sender_type)
   const { text, json } = readable(message.message_content ?? message.content)
-  const row = el('li', { class: role, 'data-db-id': message.db_id })
   const meta = el(
     'div',
     { class: 'meta' },
@@ -112,10 +83,11 @@ const messageRow = (data) => {
     timeOf(message.received_at),
     el('span', { class: 'id' }, `#${message.db_id}`),
   )
-  const pre = json === undefined ? null : el('pre', {}, visible(printExact(json)))
-  if (text === undefined) row.append(meta, pre)
-  else row.append(meta, el('p', { class: 'text', dir: 'auto' }, visible(text)))
-  if (text !== undefined && pre !== null) row.append(el('details', {}, el('summary', {}, t('details')), pre))
+  const row = el('li', { class: role, 'data-db-id': message.db_id }, meta)
+  if (text !== undefined) row.append(el('p', { class: 'text', dir: 'auto' }, visible(text)))
+  if (json === undefined) return row
+  const pre = el('pre', {}, visible(printExact(json)))
+  row.append(text === undefined ? pre : el('details', {}, el('summary', {}, t('details')), pre))
   return row
 }
 
@@ -124,7 +96,7 @@ const eventRow = ({ event_id, messages, last_at }) =>
     'li',
     {},
     el('a', { href: `/events/${encodeURIComponent(event_id)}`, dir: 'auto' }, visible(event_id)),
-    el('span', { class: 'count' }, `${messages.toLocaleString()} ${t('messages')}`),
+    el('span', { class: 'count' }, t('messages') + messages.toLocaleString()),
     timeOf(last_at),
   )
 
@@ -136,31 +108,26 @@ const api = async (path, options) => {
   return body
 }
 
-const showState = (state, why = '') => {
-  const said = why === '' ? t(state) : `${t(state)}: ${t(why)}`
-  $('state').dataset.state = state
-  if ($('state').textContent !== said) $('state').textContent = said
-}
-
 /**
  * Follows a stream. Every db_id is handed on once and in order: EventSource resumes by Last-Event-ID, and where it
  * gives up for good, a new one goes on behind the last id.
  */
 const follow = (path, { onMessage, onReset, onState }) => {
-  let last = null
-  let logId = null
-  let why = ''
-  const tell = (state, reason) => {
-    showState(state, reason)
+  let [last, logId, why] = [null, null, '']
+  const tell = (state, reason = '') => {
+    const said = reason === '' ? t(state) : `${t(state)}: ${t(reason)}`
+    $('state').dataset.state = state
+    // A live region that is written again is read out again.
+    if ($('state').textContent !== said) $('state').textContent = said
     onState(state)
   }
   const refused = async (url) => {
     const abort = new AbortController()
     const answer = await fetch(url, { signal: abort.signal }).catch(() => null)
     const lasting = answer !== null && answer.status >= 400 && answer.status < 500
-    const { code, message } = lasting ? await answer.json().catch(() => ({})) : {}
+    const said = lasting ? `${answer.status} ${(await answer.json().catch(() => ({}))).message ?? ''}` : ''
     abort.abort()
-    tell(lasting ? 'closed' : 'waiting', lasting ? [answer.status, code, message].filter(Boolean).join(' ') : '')
+    tell(lasting ? 'closed' : 'waiting', said)
     if (!lasting) setTimeout(open, 2000 + Math.random() * 3000)
   }
   const open = () => {
@@ -175,8 +142,7 @@ const follow = (path, { onMessage, onReset, onState }) => {
         source.close()
         last = logId = null
         onReset()
-        open()
-        return
+        return open()
       }
       logId = log_id
       last ??= cursor
@@ -193,9 +159,7 @@ const follow = (path, { onMessage, onReset, onState }) => {
       onMessage(data)
     })
     on('caught_up', () => tell('live'))
-    on('closing', ({ data }) => {
-      why = JSON.parse(data).reason
-    })
+    on('closing', ({ data }) => (why = JSON.parse(data).reason))
     on('error', () => (source.readyState === EventSource.CLOSED ? refused(url) : tell('waiting', why)))
   }
   tell('connecting')
@@ -204,19 +168,20 @@ const follow = (path, { onMessage, onReset, onState }) => {
 
 /** Keeps the box at its end while the reader is there. @returns to be told how many rows came */
 const keepAtEnd = (box, list, button) => {
-  let atEnd = true
-  let unseen = 0
+  let [atEnd, unseen, top] = [true, 0, 0]
   const toEnd = () => {
     box.scrollTop = box.scrollHeight
     unseen = 0
     button.hidden = true
   }
   const watch = new ResizeObserver(() => atEnd && toEnd())
-  watch.observe(list)
-  watch.observe(box)
+  for (const node of [list, box]) watch.observe(node)
   button.addEventListener('click', toEnd)
   box.addEventListener('scroll', () => {
-    atEnd = box.scrollHeight - box.scrollTop - box.clientHeight < 40
+    const near = box.scrollHeight - box.scrollTop - box.clientHeight < 40
+    // Rows that came between two frames leave the end as well; only who scrolls up wants to.
+    atEnd = near || (atEnd && box.scrollTop >= top)
+    top = box.scrollTop
     if (atEnd) toEnd()
   })
   return (count) => {
@@ -230,21 +195,22 @@ const keepAtEnd = (box, list, button) => {
 /** The form under a room. A text sent again after a lost answer keeps its id, so that it is stored once. */
 const preparePosting = (path) => {
   const [name, text, send, problem] = ['name', 'text', 'send', 'problem'].map($)
-  let sent = { text: '', id: '' }
-  name.value = localStorage.getItem('name') ?? ''
+  let sent = {}
   $('post').addEventListener('submit', async (event) => {
     event.preventDefault()
-    localStorage.setItem('name', name.value.trim())
-    const id = [...crypto.getRandomValues(new Uint32Array(4))].join('-')
-    if (sent.text !== text.value) sent = { text: text.value, id }
-    const message_content = { type: 'text', text: sent.text }
-    const message = { message_from: name.value.trim() || 'web', message_type: 'user_message', message_content }
-    const headers = { 'content-type': 'application/json', 'idempotency-key': sent.id }
+    const message_id = [...crypto.getRandomValues(new Uint32Array(4))].join('-')
+    if (sent.text !== text.value) sent = { text: text.value, message_id }
+    const message = {
+      message_id: sent.message_id,
+      message_from: name.value.trim() || 'web',
+      message_type: 'user_message',
+      message_content: { type: 'text', text: sent.text },
+    }
     send.disabled = true
     try {
-      await api(path, { method: 'POST', headers, body: JSON.stringify(message) })
+      await api(path, { method: 'POST', body: JSON.stringify(message) })
       if (text.value === sent.text) text.value = ''
-      sent = { text: '', id: '' }
+      sent = {}
       problem.textContent = ''
     } catch (error) {
       problem.textContent = t('notSent') + error.message
@@ -260,12 +226,13 @@ const preparePosting = (path) => {
 }
 
 const showRoom = (event_id) => {
-  show('room-view')
+  document.body.append(copyOf('room-view'))
   document.title = `${visible(event_id)} – deepsoc-gateway`
   $('title').textContent = visible(event_id)
   const base = `/api/events/${encodeURIComponent(event_id)}`
-  const list = $('messages')
-  const arrived = keepAtEnd($('box'), list, $('to-end'))
+  const [box, list] = [$('box'), $('messages')]
+  box.tabIndex = 0
+  const arrived = keepAtEnd(box, list, $('to-end'))
   let rows = []
   const flush = () => {
     arrived(rows.length)
@@ -285,18 +252,15 @@ const showRoom = (event_id) => {
       list.replaceChildren()
     },
     onState: (state) => {
-      $('box').setAttribute('aria-busy', String(state === 'connecting' || state === 'catching_up'))
+      box.setAttribute('aria-busy', String(state === 'connecting' || state === 'catching_up'))
       if (state === 'live') $('empty').hidden = list.childElementCount + rows.length > 0
     },
   })
 }
 
 const showEvents = () => {
-  show('events-view')
-  document.title = `${CHINESE ? '事件' : 'Events'} – deepsoc-gateway`
-  let limit = 100
-  let resting = false
-  let again = false
+  document.body.append(copyOf('events-view'))
+  let [limit, resting, again] = [100, false, false]
   const load = async () => {
     again = resting
     if (resting) return
@@ -305,7 +269,7 @@ const showEvents = () => {
       const { data, has_more } = await api(`/api/events?limit=${limit}`)
       const focused = document.activeElement?.getAttribute('href')
       $('events').replaceChildren(...data.map(eventRow))
-      if (focused) [...$('events').querySelectorAll('a')].find((a) => a.getAttribute('href') === focused)?.focus()
+      if (focused) $('events').querySelector(`a[href="${focused}"]`)?.focus()
       $('empty').hidden = data.length > 0
       $('more').hidden = !has_more || limit >= 1000
       $('problem').textContent = ''
@@ -319,14 +283,11 @@ const showEvents = () => {
       if (again) load()
     }, 1000)
   }
-  $('more').addEventListener('click', () => {
-    limit *= 2
-    load()
-  })
-  $('open').addEventListener('submit', (event) => {
-    event.preventDefault()
+  $('more').onclick = () => load((limit *= 2))
+  $('open').onsubmit = () => {
     location.href = `/events/${encodeURIComponent($('event-id').value)}`
-  })
+    return false
+  }
   follow('/api/stream?event_id=*&last_message_db_id=latest', {
     onMessage: load,
     onReset: load,
@@ -334,7 +295,6 @@ const showEvents = () => {
   })
 }
 
-const [, id] = /^\/events\/([^/]+)$/.exec(location.pathname) ?? []
 document.documentElement.lang = CHINESE ? 'zh-CN' : 'en'
-if (id === undefined) showEvents()
-else showRoom(decodeURIComponent(id))
+if (location.pathname === '/') showEvents()
+else showRoom(decodeURIComponent(location.pathname.split('/')[2]))
