@@ -45,9 +45,12 @@ export const messageRows = (file: string, event_id?: string): MessageRow[] =>
       : (db.prepare('SELECT * FROM message WHERE event_id = ? ORDER BY db_id').all(event_id) as MessageRow[]),
   )
 
-/** How many messages there are. */
-export const countMessages = (file: string): number =>
-  inDatabase(file, (db) => db.prepare('SELECT count(*) FROM message').pluck().get() as number)
+/** How many messages there are, in all or of one event. */
+export const countMessages = (file: string, event_id: string | null = null): number =>
+  inDatabase(file, (db) => {
+    const sql = 'SELECT count(*) FROM message WHERE @event_id IS NULL OR event_id = @event_id'
+    return db.prepare(sql).pluck().get({ event_id }) as number
+  })
 
 /** The quarantine, oldest first. */
 export const rejectedRows = (file: string): RejectedRow[] =>

@@ -42,7 +42,10 @@ export type Stage = {
   /** Resolves when the quarantine holds so many rows, and gives them. */
   rejected(count: number, timeoutMs?: number): Promise<RejectedRow[]>
   open(event_id: string): Promise<SseStream>
-  /** Ends the gateway, so that what it has not acknowledged returns, and gives how many messages the queue holds. */
+  /**
+   * Ends the gateway in order, so that what it has not acknowledged returns, and gives how many messages the queue
+   * then holds.
+   */
   leftInQueue(): Promise<number>
   dispose(): Promise<void>
 }
@@ -77,7 +80,7 @@ export const openStage = async (url: string, prefix: string, options: StageOptio
     },
     open: (event_id) => openSse(streamUrl(gateway, event_id)),
     async leftInQueue() {
-      await gateway.kill9()
+      await gateway.term()
       await until(async () => (await queueReady(url, names.queue))?.consumers === 0, { what: 'the consumer is gone' })
       return (await queueReady(url, names.queue))?.messages ?? -1
     },

@@ -1,0 +1,70 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { VARIABLES } from '../src/config-catalogue.ts'
+import { ERRORS } from '../src/message/errors.ts'
+import { makeMetrics } from '../src/telemetry.ts'
+import { ROOT } from './support/gateway.ts'
+import { suite } from './support/suite.ts'
+
+const test = suite('docs')
+
+const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8')
+
+const DOCUMENTS = [
+  'README.md',
+  'README.zh.md',
+  'CHANGELOG.md',
+  ...readdirSync(join(ROOT, 'docs')).map((f) => `docs/${f}`),
+].filter((file) => file.endsWith('.md'))
+
+test('every error code has its row in OPERATIONS, with the hint of the catalogue, and no other code has one', () => {
+  const rows = [...read('docs/OPERATIONS.md').matchAll(/^\| `(\w+)` \| (.+?) \| (.+?) \|$/gm)]
+  const table = new Map(rows.map(([, code, cause, action]) => [code!, { cause, action }]))
+  assert.equal([...table.keys()].sort(), Object.keys(ERRORS).sort())
+  for (const [code, { hint }] of Object.entries(ERRORS)) assert.is(table.get(code)?.action, hint, code)
+})
+
+test('every metric is described in OPERATIONS, and every described metric exists', async () => {
+  const zero = () => 0
+  const { registry } = makeMetrics({ readers: zero, channels: zero, stalled: zero })
+  const names = (await registry.getMetricsAsJSON()).map((metric) => metric.name).sort()
+  const described = new Set([...read('docs/OPERATIONS.md').matchAll(/`(gateway_\w+)/g)].map(([, name]) => name!))
+  assert.equal([...described].sort(), names)
+})
+
+test('the invariants name tests that exist', () => {
+  const named = [...read('docs/ARCHITECTURE.md').matchAll(/`([\w-]+\.test\.ts)`/g)].map(([, file]) => file!)
+  assert.ok(named.length > 10)
+  for (const file of named) assert.ok(existsSync(join(ROOT, 'test', file)), file)
+})
+
+test('source files named in ARCHITECTURE exist', () => {
+  const text = read('docs/ARCHITECTURE.md')
+  const named = [...text.matchAll(/`((?:src|log|live|http|ingest|message)\/[\w./-]+\.ts)`/g)].map(([, file]) => file!)
+  assert.ok(named.length > 5)
+  for (const file of named) {
+    assert.ok(existsSync(join(ROOT, file)) || existsSync(join(ROOT, 'src', file)), file)
+  }
+})
+
+test('links between the documents lead somewhere', () => {
+  for (const document of DOCUMENTS) {
+    for (const [, target] of read(document).matchAll(/\]\(([^)#]+)\)/g)) {
+      if (target!.includes('://')) continue
+      const from = document.startsWith('docs/') ? 'docs' : '.'
+      assert.ok(existsSync(join(ROOT, from, target!)), `${document} → ${target}`)
+    }
+  }
+})
+
+test('the variables that the documents name are in the catalogue', () => {
+  const known = new Set(VARIABLES.map(({ name }) => name))
+  for (const document of DOCUMENTS) {
+    for (const [, name] of read(document).matchAll(/`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`/g)) {
+      assert.ok(known.has(name!), `${document}: ${name}`)
+    }
+  }
+})
+
+test.run()

@@ -1,0 +1,23 @@
+import { checkAppending } from './log-contract-append.ts'
+import { checkModel } from './log-contract-model.ts'
+import { checkReading } from './log-contract-read.ts'
+import { checkRetention } from './log-contract-retention.ts'
+import { checkWriters } from './log-contract-writers.ts'
+import type { LogKind, LogTest, Store } from './log-store.ts'
+import { suite } from './suite.ts'
+
+/** The contract in src/log/log.ts, as tests. Every implementation of the log passes all of it. */
+export const checkLog = (kind: LogKind): void => {
+  const contract = suite(`the log's contract: ${kind.name}`, { timeoutMs: 240_000 })
+
+  contract.before.each(async (context) => {
+    const store = await kind.makeStore()
+    Object.assign(context, { store, log: await store.open() })
+  })
+  contract.after.each((context) => (context.store as Store).dispose())
+
+  const test: LogTest = (name, body) => contract(name, ({ log, store }) => body(log, store))
+  for (const part of [checkAppending, checkReading, checkRetention, checkWriters, checkModel]) part(test)
+
+  contract.run()
+}

@@ -1,0 +1,13 @@
+// A process of its own that writes into a log beside others: FILE COUNT EVENT…
+import { appendPatiently, entryOf } from './entries.ts'
+import { openSqlite } from './log-store.ts'
+
+const [file = '', count = '0', ...events] = process.argv.slice(2)
+const log = await openSqlite(file, true)
+for (let n = 0; n < Number(count); n++) {
+  for (const event_id of events) {
+    const [outcome] = await appendPatiently(log, [entryOf({ event_id })])
+    process.stdout.write(`${outcome?.db_id}\n`)
+  }
+}
+await log.stop()
