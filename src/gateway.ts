@@ -7,6 +7,7 @@ import { type Fault, Health } from './health.ts'
 import { makeApp } from './http/app.ts'
 import { allowEverybody } from './http/auth.ts'
 import type { PublishPort } from './http/messages.ts'
+import { refuseUnparsed } from './http/unparsed.ts'
 import { ExchangePublisher } from './ingest/exchange-publisher.ts'
 import { Ingest } from './ingest/ingest.ts'
 import { Live } from './live/live.ts'
@@ -102,6 +103,7 @@ export class Gateway {
       version,
     })
     this.#server = createServer({ maxHeaderSize: MOST_HEADER_BYTES, requestTimeout: 60_000 }, app.callback())
+    this.#server.on('clientError', refuseUnparsed)
   }
 
   get mode(): 'embedded' | 'broker' {

@@ -87,12 +87,10 @@ test('the same messages published again are stored once and sent to nobody', asy
 test('the message_id of the AMQP property serves where the body has none, and makes the message unique', async () => {
   const body = '{"event_id":"property","message_content":1}'
   await stage.publish([body, body], { message_id: 'from-the-property' })
-  const rows = await storedAs('property', ['{"event_id":"property","message_id":"in-the-body"}'], {
-    message_id: 'loses',
-  })
+  await stage.publish(['{"event_id":"property","message_id":"in-the-body"}'], { message_id: 'loses' })
   await until(() => messageRows(stage.gateway.dbFile, 'property').length === 2)
   assert.equal(
-    rows.map(({ message_id }) => message_id),
+    messageRows(stage.gateway.dbFile, 'property').map(({ message_id }) => message_id),
     ['from-the-property', 'in-the-body'],
   )
   const stream = await stage.open('property')

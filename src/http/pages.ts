@@ -13,7 +13,7 @@ type Name = keyof typeof FILES
 const load = (name: Name): Buffer => readFileSync(new URL(`../web/${name}`, import.meta.url))
 
 const POLICY =
-  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+  "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 /** `/` and `/events/:event_id` show the same page; what it shows is up to its script. */
 export const routePages = (router: Router): void => {

@@ -15,18 +15,22 @@ export const succeedTexts = (ctx: Context, texts: readonly string[], beside: Rec
   ctx.body = `{"status":"success","data":[${texts.join(',')}],${JSON.stringify(beside).slice(1)}`
 }
 
-/** Answers `{"status":"error","code":…,"message":…,"hint":…}`. */
-export const fail = (ctx: Context, error: GatewayError): void => {
-  ctx.status = error.status
-  ctx.type = 'application/json; charset=utf-8'
-  if (error.status === 503) ctx.set('Retry-After', String(1 + Math.floor(Math.random() * 4)))
-  ctx.body = JSON.stringify({
+/** The text of an error as clients get it. */
+export const errorBody = (error: GatewayError): string =>
+  JSON.stringify({
     status: 'error',
     code: error.code,
     message: error.message,
     hint: error.hint,
     ...error.details,
   })
+
+/** Answers `{"status":"error","code":…,"message":…,"hint":…}`. */
+export const fail = (ctx: Context, error: GatewayError): void => {
+  ctx.status = error.status
+  ctx.type = 'application/json; charset=utf-8'
+  if (error.status === 503) ctx.set('Retry-After', String(1 + Math.floor(Math.random() * 4)))
+  ctx.body = errorBody(error)
 }
 
 /** What leaves as an answer for anything thrown: faults of ours show no inside. */

@@ -40,6 +40,13 @@ export const ERRORS = {
   batch_too_large: entry(413, false, 'Send at most 1,000 messages in one request.'),
   too_many_events: entry(400, false, 'Ask for at most 100 events on one stream, or for event_id=*.'),
   pipelined_stream: entry(400, false, 'Open a stream on a connection of its own, or wait for the answers before it.'),
+  malformed_request: entry(400, false, 'The request is not valid HTTP/1.1. Check the client or the proxy before it.'),
+  headers_too_large: entry(
+    431,
+    false,
+    'The head of a request is at most 16 KiB: shorten the URL, the headers or the cookies.',
+  ),
+  request_timeout: entry(408, true, 'The request did not arrive in time. Send it again.'),
   body_incomplete: entry(400, false, 'The request ended before its body did. Send it again.'),
   origin_forbidden: entry(
     403,

@@ -33,8 +33,7 @@ const visible = (text) => {
   return String(text).replaceAll('\r\n', '\n').replace(UNSEEN, name)
 }
 
-// JSON.parse rounds 12302548181076029 to …028. Numbers that it cannot hold become strings with a mark in front and
-// are printed as the digits that were sent.
+// JSON.parse rounds 12302548181076029. What it cannot hold becomes a marked string and is printed as it was sent.
 const STRING_OR_NUMBER = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
 const MARKED = /"\\u0000(-?\d[\d.eE+-]*)"/g
 
