@@ -35,9 +35,8 @@ test('caught_up comes once, behind everything that hello has promised', async (s
   await hasIds(follower, ids)
   await stage.settle()
   assert.equal(names(follower), ['hello caught_up'])
-  const order = follower.sink.events.map(({ event }) => event)
-  assert.is(order.indexOf('caught_up'), 1_201)
-  assert.is(follower.sink.events[1_201]!.data, `{"last_message_db_id":${ids[1_199]}}`)
+  const { event, data } = follower.sink.events[1_201]!
+  assert.equal([event, data], ['caught_up', `{"last_message_db_id":${ids[1_199]}}`])
 })
 
 test('an empty channel is caught up at once, at its cursor', async (stage) => {
@@ -85,11 +84,11 @@ test('a bell that rings during a read is not lost (D1)', async (stage) => {
 test('a thousand bells are no thousand reads', async (stage) => {
   const follower = await stage.connect()
   await stage.settle()
-  const { reads } = stage.log
   const ids = await stage.append({})
+  stage.log.reads = 0
   for (let n = 0; n < 1_000; n++) stage.bell.ring()
   await hasIds(follower, ids)
-  assert.ok(stage.log.reads - reads <= 3, `${stage.log.reads - reads} reads`)
+  assert.ok(stage.log.reads <= 3, `${stage.log.reads} reads`)
 })
 
 test('a failing read of the tail is told, tried again, and loses nothing', async (stage) => {

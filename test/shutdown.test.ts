@@ -16,6 +16,7 @@ const test = suite('shutdown', { timeoutMs: 120_000 })
 
 const STREAMS = 20
 const SHUTDOWN_SECONDS = 8
+const RESTARTS = process.env.TEST_LONG === '1' ? 100 : 15
 /** The exit itself, on a busy machine. */
 const SLACK_MS = 2_000
 
@@ -118,6 +119,26 @@ test('what was committed before a shutdown is acknowledged: the broker does not 
       numbers,
       Array.from({ length: 501 }, (_, n) => n),
     )
+  }))
+
+test('what is on its way to a gateway that stops keeps its order', () =>
+  onStage({}, async (stage) => {
+    const { gateway } = stage
+    const { agent, load } = loadOf(stage, 'ordered')
+    try {
+      load.start()
+      // A delivery that crosses the end of its consumer is a matter of luck, so that it takes a few.
+      for (let round = 0; round < RESTARTS; round++) {
+        await load.more(50)
+        assert.is((await gateway.term()).code, 0)
+        await gateway.restart()
+        await gateway.ready(60_000)
+      }
+      await load.stop()
+      await assertNothingLost(gateway.dbFile, [load], [])
+    } finally {
+      await agent.kill9()
+    }
   }))
 
 test('a client that never reads does not hold up the end', () =>
