@@ -82,8 +82,8 @@ export class Consumer {
   readonly #channel: Channel
   #waiting: Taken[] = []
   #working: Promise<void> | null = null
-  #consumerTag: string | null = null
   #closed = false
+  #stopping = false
   #wake: (() => void) | null = null
 
   constructor(channel: Channel, options: ConsumerOptions) {
@@ -100,13 +100,15 @@ export class Consumer {
     const { queue, prefetch, maxMessageBytes } = this.#options
     await this.#channel.basicQos({ prefetchCount: prefetch })
     takeDeliveries(this.#channel, maxMessageBytes, (delivery) => this.#take(delivery))
-    const { consumerTag } = await this.#channel.basicConsume({ queue }, unused)
-    this.#consumerTag = consumerTag
+    await this.#channel.basicConsume({ queue }, unused)
   }
 
-  /** Stops deliveries, then commits and acknowledges what is in hand. */
+  /**
+   * Takes no more, then commits and acknowledges what is in hand. Without basic.cancel: a delivery that crosses it
+   * returns behind its successor; what is delivered from now on returns in order when the channel closes.
+   */
   async stop(): Promise<void> {
-    if (this.#consumerTag !== null && !this.#closed) await this.#channel.basicCancel(this.#consumerTag)
+    this.#stopping = true
     while (this.#working !== null) await this.#working
   }
 
@@ -116,7 +118,7 @@ export class Consumer {
   }
 
   #take(delivery: Delivery): void {
-    if (this.#closed) return
+    if (this.#closed || this.#stopping) return
     const entry = toEntry(delivery, this.#options.maxMessageBytes, Date.now())
     this.#waiting.push({ deliveryTag: delivery.deliveryTag, entry })
     this.#working ??= this.#work()

@@ -28,6 +28,8 @@ export class ExchangePublisher {
   #stopSession: (() => void) | null = null
   /** Message ids that came back as unroutable and whose confirm has not been looked at yet. */
   readonly #returned = new Set<string>()
+  /** Ends the wait for a confirm, one per message that has none yet. */
+  readonly #unconfirmed = new Set<(error: GatewayError) => void>()
 
   constructor(options: ExchangePublisherOptions) {
     this.#options = options
@@ -71,7 +73,7 @@ export class ExchangePublisher {
       messageId: message.message_id,
     }
     try {
-      await withDeadline(channel.basicPublish(envelope, Buffer.from(body)))
+      await this.#confirmed(channel.basicPublish(envelope, Buffer.from(body)))
       // A return comes before its confirm, but the library hands it out one turn later.
       await new Promise(setImmediate)
       if (!this.#returned.delete(message.message_id)) return null
@@ -89,6 +91,9 @@ export class ExchangePublisher {
     connection.on('connection.blocked', (reason: string) => {
       this.#blocked = true
       health.fail('publisher', new GatewayError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`))
+      // RabbitMQ tells a connection only when it publishes: what waits now is confirmed after the alarm, if at all.
+      const error = new GatewayError('publish_unconfirmed', `RabbitMQ has an alarm: ${reason}.`)
+      for (const giveUp of this.#unconfirmed) giveUp(error)
     })
     connection.on('connection.unblocked', () => {
       this.#blocked = false
@@ -111,19 +116,19 @@ export class ExchangePublisher {
     }
     await channel.close()
   }
-}
 
-const withDeadline = async (confirmed: Promise<void>): Promise<void> => {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(
-      () => reject(new GatewayError('publish_unconfirmed', 'RabbitMQ did not confirm in time.')),
-      CONFIRM_MS,
-    )
-  })
-  // A confirm, or a failure, that comes after the deadline has nobody left to tell.
-  confirmed.catch(() => undefined)
-  await Promise.race([confirmed, late]).finally(() => clearTimeout(timer))
+  /** Waits for a confirm: until the deadline, or until the broker says that it takes nothing. */
+  async #confirmed(published: Promise<void>): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    const late = new GatewayError('publish_unconfirmed', 'RabbitMQ did not confirm in time.')
+    const timer = setTimeout(reject, CONFIRM_MS, late)
+    this.#unconfirmed.add(reject)
+    published.then(resolve, reject)
+    await promise.finally(() => {
+      clearTimeout(timer)
+      this.#unconfirmed.delete(reject)
+    })
+  }
 }
 
 const unconfirmed = (error: unknown): GatewayError => {

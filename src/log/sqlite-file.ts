@@ -11,7 +11,7 @@ export const SCHEMA_VERSION = 1
 /** SQLite waits this long for a lock, and blocks its thread meanwhile: short where that thread serves streams. */
 const BUSY_TIMEOUT_MS = 100
 /** What a thread may wait that does nothing but write. */
-export const WRITER_BUSY_TIMEOUT_MS = 5_000
+export const WRITER_PATIENCE_MS = 5_000
 
 export interface SchemaMaker {
   /** The text of schema.sql. */
@@ -145,11 +145,8 @@ export const prepareFile = (file: string, maker: SchemaMaker): void => {
 }
 
 /** Opens a prepared file with the pragmas set and read back. */
-export const openConnection = (
-  file: string,
-  options: { readonly?: boolean; timeout?: number } = {},
-): Database.Database => {
-  const db = new Database(file, { timeout: BUSY_TIMEOUT_MS, ...options, fileMustExist: true })
+export const openConnection = (file: string, options: { readonly?: boolean } = {}): Database.Database => {
+  const db = new Database(file, { ...options, fileMustExist: true, timeout: BUSY_TIMEOUT_MS })
   try {
     configure(db)
     return db

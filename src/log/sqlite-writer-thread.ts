@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { GatewayError } from '../message/errors.ts'
 import type { Entry, Retention } from './log.ts'
-import { WRITER_BUSY_TIMEOUT_MS } from './sqlite-file.ts'
+import { WRITER_PATIENCE_MS } from './sqlite-file.ts'
 import { SqliteWriter } from './sqlite-writer.ts'
 
 /** What the log asks of its writer's thread. */
@@ -16,7 +16,7 @@ export type WriterReply =
   | { readonly seq: number; readonly error: { readonly code: string; readonly message: string } }
 
 const port = parentPort!
-const writer = new SqliteWriter((workerData as { file: string }).file, { timeout: WRITER_BUSY_TIMEOUT_MS })
+const writer = new SqliteWriter((workerData as { file: string }).file, { patienceMs: WRITER_PATIENCE_MS })
 
 const perform = (request: WriterRequest): unknown => {
   switch (request.op) {

@@ -38,6 +38,7 @@ export class SqliteWriter {
   readonly #file: string
   readonly #db: Database.Database
   readonly #identity: string | null
+  readonly #patienceMs: number
   readonly #onStage: ((stage: Stage) => void) | undefined
   readonly #begin: Database.Statement
   readonly #commit: Database.Statement
@@ -50,10 +51,11 @@ export class SqliteWriter {
   readonly #probe: Database.Statement
 
   /** @param file a file that prepareFile has been over */
-  constructor(file: string, options: { onStage?: ((stage: Stage) => void) | undefined; timeout?: number } = {}) {
-    const { onStage, ...connection } = options
+  constructor(file: string, options: { onStage?: ((stage: Stage) => void) | undefined; patienceMs?: number } = {}) {
+    const { onStage, patienceMs = 0 } = options
     this.#file = file
-    this.#db = openConnection(file, connection)
+    this.#db = openConnection(file)
+    this.#patienceMs = patienceMs
     this.#identity = fileIdentity(file)
     this.#onStage = onStage
     // IMMEDIATE: a deferred transaction that reads first fails at once when another process wrote meanwhile.
@@ -104,7 +106,7 @@ export class SqliteWriter {
     try {
       // Writes into a removed file succeed and are lost: no commit without a look.
       if (fileIdentity(this.#file) !== this.#identity) throw fileLost(this.#file)
-      this.#begin.run()
+      this.#beginPatiently()
       const result = work()
       this.#onStage?.('in_transaction')
       this.#commit.run()
@@ -114,6 +116,20 @@ export class SqliteWriter {
       // A full disk ends the transaction by itself.
       if (this.#db.inTransaction) this.#rollback.run()
       throw storageError(error)
+    }
+  }
+
+  /** Waits for the lock in short tries: SQLite's own wait is native code, which even the end of the process waits for. */
+  #beginPatiently(): void {
+    const until = Date.now() + this.#patienceMs
+    while (true) {
+      try {
+        this.#begin.run()
+        return
+      } catch (error) {
+        const busy = (error as { code?: string }).code?.startsWith('SQLITE_BUSY') === true
+        if (!busy || Date.now() >= until) throw error
+      }
     }
   }
 
