@@ -85,11 +85,9 @@ export const VARIABLES: readonly Variable[] = [
   {
     name: 'WORKERS',
     default: '1',
-    meaning: 'Worker processes.',
-    rule: 'a whole number from 1 up, or auto',
-    schema: z.union([z.literal('auto'), wholeNumber(1, 1024)]),
-    arrivesLater: (value) =>
-      value === '1' ? null : 'WORKERS above 1 is not supported by this version yet. Set it to 1.',
+    meaning: 'Worker processes; auto: one per core. Each runs one HTTP server and one RabbitMQ consumer.',
+    rule: 'a whole number from 1 to 256, or auto',
+    schema: z.union([z.literal('auto'), wholeNumber(1, 256)]),
   },
   {
     name: 'DATABASE_URL',

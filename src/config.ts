@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
 import { parseEnv } from 'node:util'
 import { VARIABLES, type Variable } from './config-catalogue.ts'
 import type { BrokerAddress } from './ingest/link.ts'
@@ -10,6 +11,7 @@ import { describeError, GatewayError } from './message/errors.ts'
 export interface Config {
   readonly host: string
   readonly port: number
+  readonly workers: number
   /** Path of the SQLite file. */
   readonly databaseFile: string
   /** null: embedded mode. */
@@ -161,6 +163,7 @@ const assemble = (read: Read): Config => {
   return {
     host: value('HOST'),
     port: value('PORT'),
+    workers: value('WORKERS') === 'auto' ? availableParallelism() : value('WORKERS'),
     databaseFile: value<string>('DATABASE_URL').slice('sqlite:'.length),
     broker: address === null ? null : { address, topology, prefetch: value('RABBITMQ_PREFETCH') },
     maxMessageBytes: value('MAX_MESSAGE_BYTES'),

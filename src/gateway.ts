@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { Logger } from 'pino'
+import type { Registry } from 'prom-client'
 import type { Config } from './config.ts'
 import { type Fault, Health } from './health.ts'
 import { makeApp } from './http/app.ts'
@@ -28,7 +29,16 @@ export interface GatewayParts {
   readonly version: string
   /** The log to use instead of the one in the configuration; it is started and stopped like it. */
   readonly log?: Log
+  /** The bell to use instead of one of its own. */
+  readonly bell?: Bell
+  /** The text for /metrics, where other processes have a part in it. */
+  readonly metricsText?: () => Promise<string>
+  /** Other workers listen on the same port. */
+  readonly sharedPort?: boolean
 }
+
+/** Connections that wait to be accepted: ten thousand readers may return at once; the kernel caps it by somaxconn. */
+const BACKLOG = 16_384
 
 /** Between two looks at the database file. */
 const CHECK_MS = 2_000
@@ -38,7 +48,8 @@ export class Gateway {
   readonly #config: Config
   readonly #logger: Logger
   readonly #log: Log
-  readonly #bell = new Bell()
+  readonly #bell: Bell
+  readonly #sharedPort: boolean
   readonly #health: Health
   readonly #metrics: Metrics
   readonly #live: Live
@@ -47,9 +58,12 @@ export class Gateway {
   readonly #ingest: Ingest | null = null
   readonly #publisher: ExchangePublisher | null = null
   #checking: NodeJS.Timeout | undefined
+  #refused: Promise<unknown> | null = null
 
-  constructor({ config, logger, version, log }: GatewayParts) {
+  constructor({ config, logger, version, log, bell, metricsText, sharedPort = false }: GatewayParts) {
+    this.#sharedPort = sharedPort
     this.#config = config
+    this.#bell = bell ?? new Bell()
     this.#logger = logger
     this.#log = log ?? new SqliteLog({ file: config.databaseFile, newLogId: randomUUID(), now: Date.now() })
     this.#health = new Health((component, fault) => logChange(logger, component, fault))
@@ -95,7 +109,8 @@ export class Gateway {
       live: this.#live,
       logger,
       health: this.#health,
-      metrics: this.#metrics.registry,
+      metricsText: metricsText ?? (() => this.#metrics.registry.metrics()),
+      metricsType: this.#metrics.registry.contentType,
       authorise: allowEverybody,
       publishPort: this.#publishPort(),
       maxMessageBytes: config.maxMessageBytes,
@@ -137,20 +152,30 @@ export class Gateway {
     this.#checking = setInterval(() => void this.#check(), CHECK_MS)
   }
 
+  /** The figures of this process. */
+  get registry(): Registry {
+    return this.#metrics.registry
+  }
+
+  /** Unready, and no more connections; what is open goes on. */
+  refuse(): void {
+    this.#health.fail('gateway', new GatewayError('shutting_down', 'The gateway is stopping.'))
+    this.#refused ??= new Promise((resolve) => this.#server.close(resolve))
+  }
+
   /**
    * Stops in the order consumer, batch, streams, log (I2): unready, no more deliveries, what is in hand is
    * committed and acknowledged, streams end with `closing`, the log closes.
    */
   async stop(): Promise<void> {
-    this.#health.fail('gateway', new GatewayError('shutting_down', 'The gateway is stopping.'))
-    const closed = new Promise((resolve) => this.#server.close(resolve))
+    this.refuse()
     clearInterval(this.#checking)
     // A store or broker that hangs must not keep the streams from ending in order.
     await within(this.#config.shutdownMs / 2, Promise.all([this.#ingest?.stop(), this.#publisher?.stop()]))
     await this.#retention.stop()
     await this.#live.stop()
     this.#server.closeIdleConnections()
-    await closed
+    await this.#refused
     await this.#log.stop()
   }
 
@@ -214,7 +239,10 @@ export class Gateway {
       this.#server.once('error', (cause) =>
         reject(new GatewayError('address_unavailable', `Cannot listen on ${host} port ${port}.`, { cause })),
       )
-      this.#server.listen(port, host, resolve)
+      this.#server.listen(
+        { host, port, backlog: BACKLOG, reusePort: this.#sharedPort, exclusive: this.#sharedPort },
+        resolve,
+      )
     })
   }
 }

@@ -1,7 +1,10 @@
+import cluster from 'node:cluster'
 import type { Logger } from 'pino'
+import { findPort, Primary } from './cluster.ts'
 import { type Config, loadConfig, readEnvironment } from './config.ts'
 import { Gateway } from './gateway.ts'
-import { makeLogger } from './telemetry.ts'
+import { Sibling } from './sibling.ts'
+import { makeGatherer, makeLogger, shareMetrics } from './telemetry.ts'
 
 /** The last part of the drain deadline is kept for the exit itself. */
 const RESERVE_MS = 500
@@ -26,12 +29,15 @@ Open ${url}/ in a browser, or listen in one terminal and publish in another:
 }
 
 /** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
-const untilSignal = (logger: Logger): Promise<string> =>
+const untilSignal = (logger: Logger, onSecond: () => void = () => undefined): Promise<string> =>
   new Promise((resolve) => {
     let first = true
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => {
-        if (!first) process.exit(1)
+        if (!first) {
+          onSecond()
+          process.exit(1)
+        }
         first = false
         logger.info({ signal }, 'signal received')
         resolve(signal)
@@ -39,8 +45,15 @@ const untilSignal = (logger: Logger): Promise<string> =>
     }
   })
 
+/** Says that the gateway serves: a line for the log, a paragraph for people. */
+const announce = (config: Config, logger: Logger, url: string): void => {
+  process.stderr.write(welcome(config, url))
+  const { workers, databaseFile, broker } = config
+  logger.info({ url, mode: broker === null ? 'embedded' : 'broker', database: databaseFile, workers }, 'listening')
+}
+
 /**
- * Runs the gateway until a signal ends it.
+ * Runs the gateway until a signal ends it: alone, or as the primary of its workers.
  *
  * @returns the exit code: 0 when everything stopped inside SHUTDOWN_SECONDS, else 1
  * @throws GatewayError config_invalid, database_* or address_unavailable
@@ -48,18 +61,52 @@ const untilSignal = (logger: Logger): Promise<string> =>
 export const serve = async (version: string): Promise<number> => {
   const config = loadConfig(readEnvironment())
   const logger = makeLogger(config.logLevel)
-  const gateway = new Gateway({ config, logger, version })
-  return run(gateway, config, logger)
+  if (cluster.isWorker) return serveAsWorker(config, logger.child({ worker: cluster.worker!.id }), version)
+  if (config.workers > 1) return serveAsPrimary(config, logger)
+  return run(new Gateway({ config, logger, version }), config, logger)
 }
 
 /** Runs a gateway that is put together already. */
 export const run = async (gateway: Gateway, config: Config, logger: Logger): Promise<number> => {
   const signalled = untilSignal(logger)
   await gateway.start()
-  const url = urlOf(config, gateway.port)
-  process.stderr.write(welcome(config, url))
-  logger.info({ url, mode: gateway.mode, database: config.databaseFile }, 'listening')
+  announce(config, logger, urlOf(config, gateway.port))
   await signalled
+  return stopInTime(gateway, config, logger)
+}
+
+const serveAsPrimary = async (config: Config, logger: Logger): Promise<number> => {
+  const port = await findPort(config.host, config.port)
+  const primary = new Primary({
+    port,
+    workers: config.workers,
+    gatherMetrics: makeGatherer(),
+    logger,
+    stopMs: config.shutdownMs - RESERVE_MS,
+    onListening: (url) => announce(config, logger, url),
+  })
+  const signalled = untilSignal(logger, () => primary.kill())
+  const failed = await Promise.race([primary.run(), signalled.then(() => null)])
+  if (failed !== null) return failed
+  const code = await primary.stop()
+  logger.info('stopped')
+  return code
+}
+
+const serveAsWorker = async (config: Config, logger: Logger, version: string): Promise<number> => {
+  const sibling = new Sibling()
+  const gateway = new Gateway({
+    config,
+    logger,
+    version,
+    bell: sibling.bell,
+    metricsText: () => sibling.metricsText(),
+    sharedPort: true,
+  })
+  shareMetrics(gateway.registry)
+  await gateway.start()
+  sibling.listening(urlOf(config, gateway.port))
+  await sibling.untilDrain(() => gateway.refuse())
   return stopInTime(gateway, config, logger)
 }
 

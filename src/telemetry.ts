@@ -1,5 +1,5 @@
 import pino, { type Logger } from 'pino'
-import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { AggregatorRegistry, Counter, Gauge, Histogram, Registry } from 'prom-client'
 
 /** The figures of one gateway. Their names and meanings stand in docs/OPERATIONS.md. */
 export interface Metrics {
@@ -28,6 +28,19 @@ export const makeLogger = (level: string): Logger => {
     ...base,
     transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss' } },
   })
+}
+
+/** In the primary: gives a function that gathers the figures of all workers as Prometheus text. */
+export const makeGatherer = (): (() => Promise<string>) => {
+  const aggregator = new AggregatorRegistry()
+  return () => aggregator.clusterMetrics()
+}
+
+/** In a worker: lets the primary gather these figures. */
+export const shareMetrics = (registry: Registry): void => {
+  AggregatorRegistry.setRegistries(registry)
+  // Only its constructor makes a worker answer.
+  new AggregatorRegistry()
 }
 
 export const makeMetrics = (readings: Readings): Metrics => {

@@ -100,7 +100,7 @@ command('an invalid configuration exits with 2 and prints each fault, never a se
   const dir = tempDir()
   const env = {
     PORT: 'eighty',
-    WORKERS: '2',
+    WORKERS: 'many',
     JWT_SECRET: SECRET,
     RABBITMQ_URL: `http://u:${SECRET}@h`,
     HOST: '0.0.0.0',

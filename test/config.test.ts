@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { type Config, type Environment, loadConfig, readEnvironment, sampleFile } from '../src/config.ts'
@@ -94,6 +95,7 @@ config('nothing set: embedded, on loopback, everything kept', () => {
   const expected: Omit<Config, 'effective'> = {
     host: '127.0.0.1',
     port: 8080,
+    workers: 1,
     databaseFile: 'data/gateway.db',
     broker: null,
     maxMessageBytes: 1_048_576,
@@ -200,7 +202,6 @@ config('every secret has a file form in the sample, and nothing else has', () =>
 
 config('refuses by name what only later versions can honour', () => {
   const later: Record<string, string> = {
-    WORKERS: '2',
     DATABASE_URL: 'postgres://h/db',
     AUTH: 'jwt',
     JWT_SECRET: SECRET,
@@ -213,7 +214,7 @@ config('refuses by name what only later versions can honour', () => {
     CORS_ORIGINS: 'https://h',
     METRICS_PORT: '9090',
   }
-  const names: Record<string, RegExp> = { DATABASE_URL: /postgres/, WORKERS: /WORKERS/, AUTH: /AUTH=jwt/ }
+  const names: Record<string, RegExp> = { DATABASE_URL: /postgres/, AUTH: /AUTH=jwt/ }
   for (const [name, value] of Object.entries(later)) {
     const [fault, ...more] = faultsOf({ [name]: value })
     assert.equal(more, [])
@@ -221,9 +222,14 @@ config('refuses by name what only later versions can honour', () => {
     assert.match(fault!, 'not supported by this version')
   }
   assert.is(faultsOf(later).length, Object.keys(later).length, 'all of them at once')
-  refused({ WORKERS: 'auto' }, /WORKERS/)
   refused({ JWT_SECRET_FILE: secretFile(SECRET) }, /^JWT_SECRET is not supported/)
   assert.equal(faultsOf({ WORKERS: '1', DATABASE_URL: 'sqlite:x', AUTH: 'none' }), [])
+})
+
+config('workers are a number, or one per core', () => {
+  assert.is(loadConfig({ WORKERS: '3' }).workers, 3)
+  assert.is(loadConfig({ WORKERS: 'auto' }).workers, availableParallelism())
+  for (const WORKERS of ['0', '-1', '1.5', '257', 'many']) refused({ WORKERS }, /^WORKERS must be/)
 })
 
 config('an open address must be wanted in so many words', () => {

@@ -144,6 +144,14 @@ files('that another tool made and left empty is adopted', async () => {
   }
 })
 
+files('that a death within its making left without tables is made anew', async () => {
+  const file = newFile()
+  byHand(file, `PRAGMA application_id = ${APPLICATION_ID}`, `PRAGMA user_version = ${SCHEMA_VERSION}`)
+  const log = await openSqlite(file, true)
+  assert.equal(await store(log, {}), [1])
+  await log.stop()
+})
+
 files('is named once, when it is made', async () => {
   const file = newFile()
   const names: string[] = []

@@ -1,5 +1,4 @@
 import type Router from '@koa/router'
-import type { Registry } from 'prom-client'
 import type { Health } from '../health.ts'
 import { GatewayError } from '../message/errors.ts'
 import type { Authorise } from './auth.ts'
@@ -7,7 +6,9 @@ import { succeed } from './reply.ts'
 
 export interface OpsOptions {
   readonly health: Health
-  readonly metrics: Registry
+  /** The figures of all workers, as Prometheus text. */
+  readonly metricsText: () => Promise<string>
+  readonly metricsType: string
   readonly authorise: Authorise
   /** `embedded` or `broker`. */
   readonly mode: string
@@ -16,7 +17,7 @@ export interface OpsOptions {
 
 /** Whether the process lives, whether it does its whole work, and its figures. */
 export const routeOps = (router: Router, options: OpsOptions): void => {
-  const { health, metrics, authorise, mode, version } = options
+  const { health, metricsText, metricsType, authorise, mode, version } = options
 
   router.get('/livez', (ctx) => {
     succeed(ctx, 200, { live: true })
@@ -34,7 +35,7 @@ export const routeOps = (router: Router, options: OpsOptions): void => {
 
   router.get('/metrics', async (ctx) => {
     await authorise(ctx, 'operate', '*')
-    ctx.type = metrics.contentType
-    ctx.body = await metrics.metrics()
+    ctx.body = await metricsText()
+    ctx.type = metricsType
   })
 }

@@ -9,6 +9,7 @@ import { GatewayError } from '../message/errors.ts'
 import { helloFrame, resetFrame, retryFrame } from '../message/frames.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import type { Authorise } from './auth.ts'
+import { takeSocket } from './lean-socket.ts'
 import { dbIdOf, eventIdOf, filterOf, single } from './query.ts'
 
 /** What a client waits before it reconnects, unless told otherwise, in milliseconds. */
@@ -114,15 +115,16 @@ const openStream = async (ctx: Context, options: StreamOptions, events: string[]
     ctx.status = 200
     return
   }
-  const socket = ctx.req.socket
   // The client may have left while its cursor was looked up (S2).
-  if (socket.destroyed) {
+  if (ctx.req.socket.destroyed) {
     ctx.respond = false
     return
   }
   // Raw bytes would get in front of an answer that is still to be sent on this connection.
   if (ctx.res.socket === null) throw new GatewayError('pipelined_stream', 'An earlier request is not answered yet.')
-  takeOver(ctx)
+  ctx.respond = false
+  let leave = (): void => undefined
+  const socket = takeOver(ctx, () => leave())
   const hello = helloFrame({
     log_id: log.logId,
     cursor: start.cursor,
@@ -131,7 +133,7 @@ const openStream = async (ctx: Context, options: StreamOptions, events: string[]
     server_time: new Date().toISOString(),
   })
   const reset = start.reset === null ? [] : [resetFrame(start.reset, bounds.first_db_id)]
-  const leave = live.subscribe({
+  leave = live.subscribe({
     selection: wanted,
     sink: new SocketSink(socket),
     cursor: start.cursor,
@@ -139,19 +141,18 @@ const openStream = async (ctx: Context, options: StreamOptions, events: string[]
     head: bounds.head_db_id,
     prelude: Buffer.concat([retryFrame(RETRY_MS), hello, ...reset]),
   })
-  socket.once('close', leave)
 }
 
 /** Sends the head and leaves the socket to the live room. Koa answers no more. */
-const takeOver = (ctx: Context): void => {
-  ctx.respond = false
-  const { res, req } = ctx
+const takeOver = (ctx: Context, onClose: () => void): Socket => {
+  const { res } = ctx
   // Without chunks the bytes of a frame go to the socket as they are; the stream ends with its connection.
   res.useChunkedEncodingByDefault = false
   for (const [name, value] of Object.entries(HEADERS)) res.setHeader(name, value)
   res.writeHead(200)
-  res.flushHeaders()
-  req.socket.setTimeout(0)
-  req.socket.setNoDelay(true)
-  req.socket.setKeepAlive(true, 30_000)
+  const socket = takeSocket(ctx, onClose)
+  socket.setTimeout(0)
+  socket.setNoDelay(true)
+  socket.setKeepAlive(true, 30_000)
+  return socket
 }

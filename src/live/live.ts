@@ -5,7 +5,7 @@ import { type Selection, selectionKey } from '../message/selection.ts'
 import { Channel } from './channel.ts'
 import { Pages } from './pages.ts'
 import { Pulse } from './pulse.ts'
-import { type Sink, Subscriber } from './subscriber.ts'
+import { type Sink, Subscriber, type Surroundings } from './subscriber.ts'
 import { Tailer } from './tailer.ts'
 
 /** A client that has taken nothing for this long is closed. */
@@ -40,8 +40,8 @@ export interface Subscription {
 /** All streams of one process: channels, their subscribers, the tail of the log and the pulse. */
 export class Live {
   readonly #options: LiveOptions
-  readonly #channels = new Map<string, Channel>()
-  readonly #closed = new Map<Subscriber, () => void>()
+  readonly #channels = new Map<string, Surroundings>()
+  readonly #subscribers = new Set<Subscriber>()
   readonly #pages: Pages
   readonly #tailer: Tailer
   readonly #pulse: Pulse
@@ -57,13 +57,13 @@ export class Live {
       onTooSlow: (subscriber) => this.#end(subscriber, 'too_slow'),
       onMaxAge: (subscriber) => this.#end(subscriber, 'max_age'),
       onTick: (now) => {
-        for (const channel of this.#channels.values()) channel.trim(now)
+        for (const { channel } of this.#channels.values()) channel.trim(now)
       },
     })
   }
 
   get readers(): number {
-    return this.#closed.size
+    return this.#subscribers.size
   }
 
   get channels(): number {
@@ -83,7 +83,7 @@ export class Live {
   /** Ends every stream with `closing` and a spread `retry:`. */
   async stop(): Promise<void> {
     const { least, most } = RETRY_SPREAD_MS
-    for (const subscriber of [...this.#closed.keys()]) {
+    for (const subscriber of [...this.#subscribers]) {
       this.#end(subscriber, 'shutdown', least + Math.random() * (most - least))
     }
     this.#pulse.stop()
@@ -101,41 +101,42 @@ export class Live {
    * @returns to be called once the sink is closed
    */
   subscribe(subscription: Subscription): () => void {
-    const channel = this.#channelOf(subscription.selection, subscription.head)
-    const subscriber = new Subscriber(subscription, {
-      channel,
-      seen: () => this.#tailer.seen,
-      history: (cursor) => this.#pages.after(channel.selection, cursor),
-      onBlocked: (which, blocked) => this.#pulse.blocked(which, blocked),
-      onFault: this.#options.onFault,
-    })
-    channel.add(subscriber)
+    const around = this.#surroundingsOf(subscription.selection, subscription.head)
+    const subscriber = new Subscriber(subscription, around)
+    around.channel.add(subscriber)
     this.#pulse.add(subscriber)
-    const leave = () => this.#leave(channel, subscriber)
-    this.#closed.set(subscriber, leave)
-    return leave
+    this.#subscribers.add(subscriber)
+    return () => this.#leave(subscriber)
   }
 
-  #channelOf(selection: Selection, head: number): Channel {
+  /** One object for all subscribers of a channel: what each of them holds counts ten thousand times. */
+  #surroundingsOf(selection: Selection, head: number): Surroundings {
     const key = selectionKey(selection)
-    let channel = this.#channels.get(key)
-    if (channel === undefined) {
-      channel = this.#tailer.add((from) => new Channel(selection, from), head)
-      this.#channels.set(key, channel)
-      // Without channels the tail has not listened: what came since `head` is behind this bell.
-      this.#tailer.ring()
+    const known = this.#channels.get(key)
+    if (known !== undefined) return known
+    const channel = this.#tailer.add((from) => new Channel(selection, from), head)
+    const around: Surroundings = {
+      channel,
+      seen: () => this.#tailer.seen,
+      history: (cursor) => this.#pages.after(selection, cursor),
+      onBlocked: (subscriber, blocked) => this.#pulse.blocked(subscriber, blocked),
+      onFault: this.#options.onFault,
     }
-    return channel
+    this.#channels.set(key, around)
+    // Without channels the tail has not listened: what came since `head` is behind this bell.
+    this.#tailer.ring()
+    return around
   }
 
   #end(subscriber: Subscriber, reason: ClosingReason, retryMs: number | null = null): void {
     this.#options.onClosing(reason)
     subscriber.close(reason, retryMs)
-    this.#closed.get(subscriber)?.()
+    this.#leave(subscriber)
   }
 
-  #leave(channel: Channel, subscriber: Subscriber): void {
-    if (!this.#closed.delete(subscriber)) return
+  #leave(subscriber: Subscriber): void {
+    if (!this.#subscribers.delete(subscriber)) return
+    const { channel } = subscriber
     subscriber.gone()
     this.#pulse.remove(subscriber)
     channel.remove(subscriber)

@@ -78,6 +78,10 @@ export class Subscriber {
     return this.#caughtUp
   }
 
+  get channel(): Channel {
+    return this.#around.channel
+  }
+
   get sink(): Sink {
     return this.#sink
   }

@@ -13,7 +13,35 @@ export class Bell {
     return () => this.#listeners.delete(listener)
   }
 
+  /** This process has committed. */
   ring(): void {
+    this.heard()
+  }
+
+  /** Somebody has committed. */
+  heard(): void {
     for (const listener of this.#listeners) listener()
+  }
+}
+
+/** Also rings at the sibling workers, at most once in a turn of the event loop. */
+export class SharedBell extends Bell {
+  readonly #send: () => void
+  #sending = false
+
+  /** @param send carries the hint to the siblings, who call `heard` */
+  constructor(send: () => void) {
+    super()
+    this.#send = send
+  }
+
+  override ring(): void {
+    super.ring()
+    if (this.#sending) return
+    this.#sending = true
+    setImmediate(() => {
+      this.#sending = false
+      this.#send()
+    })
   }
 }

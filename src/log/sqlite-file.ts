@@ -47,6 +47,16 @@ const readHeader = (file: string): Header | null => {
   }
 }
 
+/** Opens a file that is ours, which also takes back what a death has left half done. */
+const hasTables = (file: string): boolean => {
+  const db = new Database(file, { timeout: BUSY_TIMEOUT_MS })
+  try {
+    return db.prepare('SELECT 1 FROM sqlite_master LIMIT 1').get() !== undefined
+  } finally {
+    db.close()
+  }
+}
+
 /** @returns true when the file must be given the schema first */
 const mustCreate = (file: string): boolean => {
   const header = readHeader(file)
@@ -129,7 +139,8 @@ const openError = (file: string, error: unknown): GatewayError => {
 export const prepareFile = (file: string, maker: SchemaMaker): void => {
   try {
     mkdirSync(dirname(resolve(file)), { recursive: true })
-    if (mustCreate(file)) create(file, maker)
+    // A death within the very first commit leaves our header over a journal that takes everything back.
+    if (mustCreate(file) || !hasTables(file)) create(file, maker)
     const db = openConnection(file)
     try {
       const version = db.pragma('user_version', { simple: true }) as number

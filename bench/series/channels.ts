@@ -1,0 +1,51 @@
+import { startGatewayPeer } from '../peers/gateway.ts'
+import { startNchan } from '../peers/nchan.ts'
+import { NAMES, type Peer } from '../peers/peer.ts'
+import { startSocketio } from '../peers/socketio.ts'
+import type { Context, Sample, Series } from '../support/types.ts'
+import { steady, withPeer } from './measure.ts'
+
+const run = async (context: Context): Promise<Sample[]> => {
+  const { quick } = context
+  const events = quick ? 10 : 1_000
+  const readers = quick ? 50 : 10_000
+  const point = `${events} × ${readers / events}`
+  const peers: [string, () => Promise<Peer>][] = [
+    [NAMES.gateway, () => startGatewayPeer(context)],
+    [NAMES.gatewayAmqp, async () => startGatewayPeer(context, { broker: await context.broker() })],
+    [NAMES.nchan, () => startNchan()],
+    [NAMES.socketio, startSocketio],
+  ]
+  const samples: Sample[] = []
+  for (const [name, start] of peers) {
+    const values = await withPeer(context, name, start, (peer) =>
+      steady(context, peer, {
+        events,
+        readers,
+        rate: quick ? 50 : 1_000,
+        seconds: quick ? 1 : 6,
+        sampleEvery: quick ? 1 : 97,
+      }),
+    )
+    if (values !== null) samples.push({ peer: name, point, values })
+  }
+  return samples
+}
+
+/** Many events with few readers each. */
+export const channels: Series = {
+  name: 'channels',
+  title: 'Many small channels: one message a second to each of 1,000 events with 10 readers',
+  columns: [
+    { key: 'deliveries', label: 'deliveries/s', digits: 0 },
+    { key: 'taken', label: 'messages taken/s', digits: 0 },
+    { key: 'cpu', label: 'server CPU µs a delivery', digits: 2 },
+    { key: 'core', label: 'server, cores', digits: 2 },
+    { key: 'p50', label: 'p50 ms', digits: 1 },
+    { key: 'p99', label: 'p99 ms', digits: 1 },
+    { key: 'missing', label: 'missing', digits: 0 },
+  ],
+  targets: [],
+  plots: [{ kind: 'bars', key: 'cpu', label: 'server CPU, µs a delivery' }],
+  run,
+}

@@ -1,0 +1,72 @@
+import { startGatewayPeer } from '../peers/gateway.ts'
+import { startNchan } from '../peers/nchan.ts'
+import { NAMES, type Peer } from '../peers/peer.ts'
+import { startFlask, startSocketio } from '../peers/socketio.ts'
+import type { Context, Sample, Series } from '../support/types.ts'
+import { ratio, steady, withPeer } from './measure.ts'
+
+const point = (readers: number, rate: number): string => `${readers} × ${rate}/s`
+
+type Entry = [name: string, start: () => Promise<Peer>]
+
+const run = async (context: Context): Promise<Sample[]> => {
+  const { quick } = context
+  const peers: Entry[] = [
+    [NAMES.gateway, () => startGatewayPeer(context)],
+    [NAMES.nchan, () => startNchan()],
+    [NAMES.socketio, startSocketio],
+  ]
+  const loads: { readers: number; rate: number; peers: Entry[] }[] = [
+    ...(quick ? [10, 50] : [10, 50, 300]).map((rate) => ({ readers: quick ? 50 : 1_000, rate, peers })),
+    { readers: quick ? 20 : 200, rate: 20, peers: [peers[0]!, [NAMES.flask, startFlask]] },
+  ]
+  const samples: Sample[] = []
+  for (const load of loads) {
+    const { readers, rate } = load
+    for (const [name, start] of load.peers) {
+      const seconds = quick ? 1 : 6
+      const values = await withPeer(context, name, start, (peer) =>
+        steady(context, peer, { events: 1, readers, rate, seconds, sampleEvery: quick ? 1 : 20 }),
+      )
+      if (values !== null) samples.push({ peer: name, point: point(readers, rate), values })
+    }
+  }
+  return samples
+}
+
+/** Many readers of one event. */
+export const fanOut: Series = {
+  name: 'fan-out',
+  title: 'Steady fan-out: readers of one event, 300-byte messages over HTTP',
+  columns: [
+    { key: 'deliveries', label: 'deliveries/s', digits: 0 },
+    { key: 'taken', label: 'messages taken/s', digits: 0 },
+    { key: 'cpu', label: 'server CPU µs a delivery', digits: 2 },
+    { key: 'p50', label: 'p50 ms', digits: 1 },
+    { key: 'p99', label: 'p99 ms', digits: 1 },
+    { key: 'perRead', label: 'messages a read', digits: 1 },
+    { key: 'bytes', label: 'bytes a delivery', digits: 0 },
+    { key: 'driver', label: 'driver, cores', digits: 2 },
+    { key: 'missing', label: 'missing', digits: 0 },
+  ],
+  targets: [
+    {
+      what: 'CPU per delivery, 1,000 readers, 50 msg/s: gateway / nchan',
+      bound: 'at most',
+      value: 1,
+      of: (at) => ratio(at(NAMES.gateway, point(1_000, 50), 'cpu'), at(NAMES.nchan, point(1_000, 50), 'cpu')),
+    },
+    {
+      what: 'deliveries a second at 300 msg/s × 1,000: gateway / nchan',
+      bound: 'at least',
+      value: 5,
+      of: (at) =>
+        ratio(at(NAMES.gateway, point(1_000, 300), 'deliveries'), at(NAMES.nchan, point(1_000, 300), 'deliveries')),
+    },
+  ],
+  plots: [
+    { kind: 'bars', key: 'deliveries', label: 'deliveries a second' },
+    { kind: 'bars', key: 'cpu', label: 'server CPU, µs a delivery' },
+  ],
+  run,
+}

@@ -1,0 +1,137 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { declareTopology } from '../../src/ingest/topology.ts'
+import { type Broker, deleteNames, type Names, uniqueNames, withChannel } from '../../test/support/rabbitmq.ts'
+import { type Consumed, consumeBare, consumePika } from '../peers/consumers.ts'
+import { startGatewayPeer } from '../peers/gateway.ts'
+import { NAMES } from '../peers/peer.ts'
+import { cpuMicros } from '../support/stats.ts'
+import type { Context, Sample, Series } from '../support/types.ts'
+import { MESSAGE_BYTES, ratio } from './measure.ts'
+
+/** Declares the gateway's own topology and lets messages wait in its queue. */
+export const fillQueue = async (context: Context, broker: Broker, names: Names, messages: number, events: number) => {
+  await withChannel(broker.url, (channel) => declareTopology(channel, { ...names, queueType: 'quorum' }))
+  const to = { kind: 'amqp', url: broker.url, exchange: names.exchange } as const
+  await context.publisher.fill({ to, prefix: 'e', events, messages, size: MESSAGE_BYTES })
+  while ((await broker.queueDepth(names.queue)) < messages) await sleep(100)
+}
+
+/**
+ * Lets consumers attach to a queue that has a single active one without getting anything, until released: so none
+ * is measured while it starts.
+ *
+ * @returns releases the queue
+ */
+export const holdQueue = async (broker: Broker, queue: string): Promise<() => Promise<void>> => {
+  let release: () => void = () => undefined
+  const released = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  let held: () => void = () => undefined
+  const holding = new Promise<void>((resolve) => {
+    held = resolve
+  })
+  const work = withChannel(broker.url, async (channel) => {
+    await channel.basicQos({ prefetchCount: 1 })
+    await channel.basicConsume({ queue }, () => undefined)
+    held()
+    await released
+  })
+  await Promise.race([holding, work])
+  return async () => {
+    release()
+    await work
+  }
+}
+
+/** Lets a gateway take a queue that is full. @returns from its release to the last commit */
+export const consumeGateway = async (
+  context: Context,
+  broker: Broker,
+  names: Names,
+  messages: number,
+  dataDir?: string,
+): Promise<Consumed> => {
+  const release = await holdQueue(broker, names.queue)
+  const peer = await startGatewayPeer(context, {
+    broker,
+    names,
+    ...(dataDir === undefined ? {} : { dataDir }),
+  })
+  try {
+    const [before, begun] = [cpuMicros(peer.pids), performance.now()]
+    await release()
+    while ((await peer.metric('gateway_messages_stored_total')) < messages) {
+      await sleep(50)
+      if (performance.now() - begun > 120_000) throw new Error('the gateway did not store everything in time')
+    }
+    const consumed = { seconds: (performance.now() - begun) / 1000, messages, cpu: cpuMicros(peer.pids) - before }
+    // Acknowledged as well, not merely stored.
+    const deadline = performance.now() + 5_000
+    while ((await broker.queueDepth(names.queue)) > 0) {
+      if (performance.now() > deadline) throw new Error('stored, but not acknowledged')
+      await sleep(50)
+    }
+    return consumed
+  } finally {
+    await peer.stop()
+  }
+}
+
+const run = async (context: Context): Promise<Sample[]> => {
+  const broker = await context.broker()
+  const full = context.quick ? 2_000 : 60_000
+  const few = context.quick ? 100 : 1_500
+  const rows: [string, number, (names: Names, messages: number) => Promise<Consumed>][] = [
+    [NAMES.gateway, full, (names, messages) => consumeGateway(context, broker, names, messages)],
+    [NAMES.bare, full, ({ queue }, messages) => consumeBare(broker, queue, messages)],
+    [NAMES.pika, few, ({ queue }, messages) => consumePika(broker, queue, messages, 'delete')],
+    [NAMES.pikaWal, few, ({ queue }, messages) => consumePika(broker, queue, messages, 'wal')],
+  ]
+  const samples: Sample[] = []
+  for (const [peer, messages, consume] of rows) {
+    context.say(peer)
+    const names = uniqueNames('bench')
+    try {
+      await fillQueue(context, broker, names, messages, 100)
+      const { seconds, cpu } = await consume(names, messages)
+      const values = { rate: messages / seconds, cpu: cpu / messages, seconds }
+      samples.push({ peer, point: 'quorum queue', values, note: `${messages} messages` })
+    } catch (error) {
+      context.missing(peer, (error as Error).message.split('\n')[0]!)
+    } finally {
+      await deleteNames(broker.url, names)
+    }
+  }
+  return samples
+}
+
+const rateOf = (a: string, b: string) => (at: (peer: string, point: string, key: string) => number | undefined) =>
+  ratio(at(a, 'quorum queue', 'rate'), at(b, 'quorum queue', 'rate'))
+
+/** A queue that is full: how fast it gets into the log. */
+export const ingest: Series = {
+  name: 'ingest',
+  title: 'Ingest: 60,000 messages waiting in a quorum queue, until durable and acknowledged',
+  columns: [
+    { key: 'rate', label: 'messages/s', digits: 0 },
+    { key: 'cpu', label: 'consumer CPU µs a message', digits: 1 },
+    { key: 'seconds', label: 'seconds', digits: 2 },
+  ],
+  targets: [
+    {
+      what: 'messages a second: gateway / bare consumer that only acknowledges',
+      bound: 'at least',
+      value: 1.2,
+      of: rateOf(NAMES.gateway, NAMES.bare),
+    },
+    {
+      what: 'messages a second: gateway / original design (pika, commit and ack for each)',
+      bound: 'at least',
+      value: 60,
+      of: rateOf(NAMES.gateway, NAMES.pika),
+    },
+  ],
+  plots: [{ kind: 'bars', key: 'rate', label: 'messages a second' }],
+  run,
+}

@@ -1,0 +1,112 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type GatewayPeer, startGatewayPeer } from '../peers/gateway.ts'
+import { startNchan } from '../peers/nchan.ts'
+import { NAMES, type Peer } from '../peers/peer.ts'
+import { startFlask, startSocketio } from '../peers/socketio.ts'
+import { cpuMicros } from '../support/stats.ts'
+import type { Context, Sample, Series } from '../support/types.ts'
+import { MESSAGE_BYTES, openReaders, ratio, withPeer } from './measure.ts'
+
+const LOAD = { events: 1, rate: 100 }
+const INGEST = 2_000
+const ALONE = 'end to end'
+const BESIDE = `beside ${INGEST}/s`
+
+/** Latencies of one live event over some seconds. */
+const listen = async (context: Context, peer: Peer, seconds: number): Promise<Record<string, number>> => {
+  await context.driver.latencies()
+  const [before, begun] = [cpuMicros(peer.pids), performance.now()]
+  await sleep(seconds * 1000)
+  const { p50, p99, max, samples } = await context.driver.latencies()
+  const core = (cpuMicros(peer.pids) - before) / 1000 / (performance.now() - begun)
+  return { p50, p99, max, samples, core }
+}
+
+const startLive = async (context: Context, peer: Peer): Promise<number> => {
+  await openReaders(context, peer, { events: 1, readers: context.quick ? 20 : 100, sampleEvery: 1 })
+  const stream = await context.publisher.start({
+    to: peer.destination,
+    ...LOAD,
+    prefix: 'e',
+    size: MESSAGE_BYTES,
+  })
+  await sleep(context.quick ? 500 : 2_000)
+  return stream
+}
+
+/** The same live event without and with ingest to other events, on one gateway. */
+const beside = async (context: Context, peer: GatewayPeer, seconds: number) => {
+  const { publisher } = context
+  const stream = await startLive(context, peer)
+  const alone = await listen(context, peer, seconds)
+  const rate = context.quick ? 200 : INGEST
+  const other = await publisher.start({
+    to: peer.destination,
+    rate,
+    prefix: 'other',
+    events: 100,
+    size: MESSAGE_BYTES,
+  })
+  await sleep(context.quick ? 300 : 1_000)
+  const besides = await listen(context, peer, seconds)
+  await publisher.stop(other)
+  await publisher.stop(stream)
+  return { alone, besides }
+}
+
+const run = async (context: Context): Promise<Sample[]> => {
+  const seconds = context.quick ? 1 : 8
+  const peers: [string, () => Promise<Peer>][] = [
+    [NAMES.gateway, () => startGatewayPeer(context)],
+    [NAMES.nchan, () => startNchan()],
+    [NAMES.socketio, startSocketio],
+    [NAMES.flask, startFlask],
+  ]
+  const samples: Sample[] = []
+  for (const [name, start] of peers) {
+    const values = await withPeer(context, name, start, async (peer) => {
+      const stream = await startLive(context, peer)
+      const heard = await listen(context, peer, seconds)
+      await context.publisher.stop(stream)
+      return heard
+    })
+    if (values !== null) samples.push({ peer: name, point: ALONE, values })
+  }
+  const both = await withPeer(
+    context,
+    NAMES.gatewayAmqp,
+    async () => startGatewayPeer(context, { broker: await context.broker() }),
+    (peer) => beside(context, peer, seconds),
+  )
+  if (both !== null) {
+    samples.push({ peer: NAMES.gatewayAmqp, point: ALONE, values: both.alone })
+    samples.push({ peer: NAMES.gatewayAmqp, point: BESIDE, values: both.besides })
+  }
+  return samples
+}
+
+/** How long a message takes from the agent to the reader. */
+export const latency: Series = {
+  name: 'latency',
+  title: 'Latency, publish → reader: 100 msg/s × 100 readers; then beside ingest to other events',
+  columns: [
+    { key: 'p50', label: 'p50 ms', digits: 2 },
+    { key: 'p99', label: 'p99 ms', digits: 2 },
+    { key: 'max', label: 'max ms', digits: 1 },
+    { key: 'core', label: 'server, cores', digits: 2 },
+    { key: 'samples', label: 'samples', digits: 0 },
+  ],
+  targets: [
+    {
+      what: `live p99 beside ${INGEST} msg/s to other events / without`,
+      bound: 'at most',
+      value: 3,
+      of: (at) => ratio(at(NAMES.gatewayAmqp, BESIDE, 'p99'), at(NAMES.gatewayAmqp, ALONE, 'p99')),
+    },
+  ],
+  plots: [
+    { kind: 'bars', key: 'p50', label: 'p50, milliseconds' },
+    { kind: 'bars', key: 'p99', label: 'p99, milliseconds' },
+  ],
+  run,
+}

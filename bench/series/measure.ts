@@ -1,0 +1,106 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Peer } from '../peers/peer.ts'
+import { cpuMicros } from '../support/stats.ts'
+import type { Context } from '../support/types.ts'
+
+/** Bytes of a message as it is published. */
+export const MESSAGE_BYTES = 300
+
+export interface Load {
+  /** Events e0 … with this many readers in all, spread evenly. */
+  readonly events: number
+  readonly readers: number
+  /** Messages a second over all events. */
+  readonly rate: number
+  readonly seconds: number
+  readonly sampleEvery: number
+}
+
+/** Opens readers on what is new in the events e0 …. @throws Error when one of them cannot be opened */
+export const openReaders = async (
+  { driver }: Context,
+  peer: Peer,
+  { events, readers, sampleEvery }: Pick<Load, 'events' | 'readers' | 'sampleEvery'>,
+): Promise<void> => {
+  const paths = Array.from({ length: events }, (_, index) => peer.streamPath(`e${index}`))
+  const { open } = await driver.open({ protocol: peer.protocol, port: peer.port, paths, readers, sampleEvery })
+  if (open < readers) throw new Error(`${peer.name}: only ${open} of ${readers} readers could connect`)
+}
+
+/** Server CPU, deliveries and helper load between two moments. */
+export const window = async (
+  { driver, publisher }: Context,
+  pids: readonly number[],
+  during: () => Promise<unknown>,
+): Promise<{ seconds: number; messages: number; cpu: number; values: Record<string, number> }> => {
+  const cpuOf = () => [cpuMicros(pids), cpuMicros([driver.pid]), cpuMicros([publisher.pid])] as const
+  const [from, cpuFrom] = [await driver.snapshot(), cpuOf()]
+  await during()
+  const [to, cpuTo] = [await driver.snapshot(), cpuOf()]
+  const seconds = (to.at - from.at) / 1e6
+  const messages = to.messages - from.messages
+  const cpu = cpuTo[0] - cpuFrom[0]
+  return {
+    seconds,
+    messages,
+    cpu,
+    values: {
+      deliveries: messages / seconds,
+      cpu: cpu / Math.max(1, messages),
+      core: cpu / 1e6 / seconds,
+      driver: (cpuTo[1] - cpuFrom[1]) / 1e6 / seconds,
+      publisher: (cpuTo[2] - cpuFrom[2]) / 1e6 / seconds,
+      perRead: messages / Math.max(1, to.reads - from.reads),
+      bytes: (to.bytes - from.bytes) / Math.max(1, messages),
+    },
+  }
+}
+
+/** Lets readers receive at a rate: two seconds to get going, then the window that counts. */
+export const steady = async (context: Context, peer: Peer, load: Load): Promise<Record<string, number>> => {
+  const { driver, publisher } = context
+  await openReaders(context, peer, load)
+  const { rate, events, readers, seconds } = load
+  const stream = await publisher.start({ to: peer.destination, rate, prefix: 'e', events, size: MESSAGE_BYTES })
+  await sleep(Math.min(2_000, seconds * 500))
+  await driver.latencies()
+  const sentFrom = await publisher.sent(stream)
+  const measured = await window(context, peer.pids, () => sleep(seconds * 1000))
+  const sent = (await publisher.sent(stream)) - sentFrom
+  const { p50, p99 } = await driver.latencies()
+  const report = await publisher.stop(stream)
+  // Every message reaches every reader of its event; a saturated peer is given some time, no more.
+  const expected = (report.sent * readers) / events
+  const deadline = performance.now() + 6_000
+  let got = 0
+  while ((got = (await driver.snapshot()).messages) < expected && performance.now() < deadline) await sleep(50)
+  await driver.closeAll()
+  return { ...measured.values, taken: sent / measured.seconds, p50, p99, missing: Math.max(0, expected - got) }
+}
+
+/** Starts a peer, works with it and stops it; one that cannot be had is noted as missing. */
+export const withPeer = async <P extends Peer, R>(
+  context: Context,
+  name: string,
+  start: () => Promise<P>,
+  work: (peer: P) => Promise<R>,
+): Promise<R | null> => {
+  let peer: P
+  try {
+    peer = await start()
+  } catch (error) {
+    context.missing(name, (error as Error).message.split('\n')[0]!)
+    return null
+  }
+  context.say(name)
+  try {
+    return await work(peer)
+  } finally {
+    await context.driver.closeAll()
+    await peer.stop()
+  }
+}
+
+/** `a / b` of one run, undefined where one of them is missing. */
+export const ratio = (a: number | undefined, b: number | undefined): number | undefined =>
+  a === undefined || b === undefined || b === 0 ? undefined : a / b

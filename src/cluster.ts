@@ -1,0 +1,172 @@
+import cluster, { type Worker } from 'node:cluster'
+import { type AddressInfo, createServer } from 'node:net'
+import type { Logger } from 'pino'
+import { GatewayError } from './message/errors.ts'
+
+/** What primary and workers say to each other. Unknown messages (prom-client has its own) are left alone. */
+export type Message =
+  | { readonly gateway: 'bell' }
+  | { readonly gateway: 'listening'; readonly url: string }
+  | { readonly gateway: 'metrics'; readonly id: number; readonly text?: string }
+  /** Accept no more connections. */
+  | { readonly gateway: 'refuse' }
+  /** Stop in order and exit. */
+  | { readonly gateway: 'drain' }
+
+const BACKOFF_MS = { least: 100, most: 10_000 }
+/** A worker that has lived this long is no longer thought to die at start. */
+const SETTLED_MS = 30_000
+
+export const isMessage = (value: unknown): value is Message =>
+  typeof value === 'object' && value !== null && 'gateway' in value
+
+export interface PrimaryOptions {
+  readonly workers: number
+  /** Where all workers listen. */
+  readonly port: number
+  readonly logger: Logger
+  /** From the signal to the end, in milliseconds. */
+  readonly stopMs: number
+  /** The figures of all workers as Prometheus text. */
+  readonly gatherMetrics: () => Promise<string>
+  /** Called once the first worker listens. */
+  readonly onListening: (url: string) => void
+}
+
+/**
+ * Finds the port for all workers: the given one if it is free, any free one for 0. The workers then share it by
+ * SO_REUSEPORT, each with a queue of its own: a connection that the primary would hand to a worker in the moment
+ * of its death would hang for ever. The look comes first, as a second gateway could share the port just so.
+ *
+ * @throws GatewayError address_unavailable
+ */
+export const findPort = (host: string, port: number): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const probe = createServer()
+    probe.once('error', (cause) =>
+      reject(new GatewayError('address_unavailable', `Cannot listen on ${host} port ${port}.`, { cause })),
+    )
+    probe.listen(port, host, () => {
+      const taken = (probe.address() as AddressInfo).port
+      probe.close(() => resolve(taken))
+    })
+  })
+
+/**
+ * The process that forks the workers: it replaces one that dies, with backoff, relays bells and figures, and
+ * drains the workers one after another. It holds no data and serves nobody.
+ */
+export class Primary {
+  readonly #options: PrimaryOptions
+  readonly #forkedAt = new Map<number, number>()
+  readonly #timers = new Set<NodeJS.Timeout>()
+  #deaths = 0
+  #stopping = false
+  #listening = false
+  #end: (code: number) => void = () => undefined
+
+  constructor(options: PrimaryOptions) {
+    this.#options = options
+  }
+
+  /** Forks; resolves with an exit code when no worker could start, never while they run. */
+  run(): Promise<number> {
+    cluster.on('message', (worker: Worker, message: unknown) => this.#hear(worker, message))
+    cluster.on('exit', (worker: Worker, code: number | null, signal: string | null) =>
+      this.#exited(worker, code, signal),
+    )
+    // The first one alone: it makes and checks the database, and its fault is told once.
+    this.#fork()
+    return new Promise((resolve) => {
+      this.#end = resolve
+    })
+  }
+
+  /** Drains the workers one by one: the last streams end when the time is half over. @returns the exit code */
+  async stop(): Promise<number> {
+    this.#stopping = true
+    for (const timer of this.#timers) clearTimeout(timer)
+    const workers = this.#workers()
+    for (const worker of workers) send(worker, { gateway: 'refuse' })
+    const deadline = Date.now() + this.#options.stopMs
+    const share = this.#options.stopMs / 2 / Math.max(1, workers.length)
+    const exits = workers.map(
+      (worker) => new Promise<boolean>((resolve) => worker.once('exit', (code) => resolve(code === 0))),
+    )
+    for (const [index, worker] of workers.entries()) {
+      send(worker, { gateway: 'drain' })
+      await Promise.race([exits[index], sleep(share)])
+    }
+    const all = await Promise.race([Promise.all(exits), sleep(deadline - Date.now())])
+    if (all === undefined) this.kill()
+    return all?.every(Boolean) ? 0 : 1
+  }
+
+  /** Ends the workers at once. */
+  kill(): void {
+    for (const worker of this.#workers()) worker.process.kill('SIGKILL')
+  }
+
+  #workers(): Worker[] {
+    return Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined)
+  }
+
+  #fork(): void {
+    this.#forkedAt.set(cluster.fork({ PORT: String(this.#options.port) }).id, Date.now())
+  }
+
+  #hear(from: Worker, message: unknown): void {
+    if (!isMessage(message)) return
+    if (message.gateway === 'bell') {
+      for (const worker of this.#workers()) if (worker !== from) send(worker, message)
+    } else if (message.gateway === 'metrics') {
+      void this.#options.gatherMetrics().then(
+        (text) => send(from, { ...message, text }),
+        (error: unknown) =>
+          this.#options.logger.warn({ err: error }, 'the figures of the workers could not be gathered'),
+      )
+    } else if (message.gateway === 'listening') this.#started(message.url)
+  }
+
+  #started(url: string): void {
+    if (this.#listening) return
+    this.#listening = true
+    for (let count = 1; count < this.#options.workers; count++) this.#fork()
+    this.#options.onListening(url)
+  }
+
+  #exited(worker: Worker, code: number | null, signal: string | null): void {
+    const lived = Date.now() - (this.#forkedAt.get(worker.id) ?? 0)
+    this.#forkedAt.delete(worker.id)
+    if (this.#stopping) return
+    if (!this.#listening) {
+      // It has said itself why it cannot start.
+      this.#end(code ?? 1)
+      return
+    }
+    this.#deaths = lived > SETTLED_MS ? 0 : this.#deaths + 1
+    const longest = Math.min(BACKOFF_MS.most, BACKOFF_MS.least * 2 ** this.#deaths)
+    const delay = longest * (0.5 + Math.random() / 2)
+    this.#options.logger.warn(
+      { pid: worker.process.pid, code, signal, delay_ms: Math.round(delay) },
+      'a worker died and is replaced',
+    )
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer)
+      this.#fork()
+    }, delay)
+    this.#timers.add(timer)
+  }
+}
+
+/** A worker that dies meanwhile hears nothing, which is no fault: `exit` tells of it. */
+const send = (worker: Worker, message: Message): void => {
+  if (worker.isConnected()) worker.send(message, goneMeanwhile)
+}
+
+const goneMeanwhile = (): void => undefined
+
+const sleep = (ms: number): Promise<undefined> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, Math.max(0, ms), undefined).unref()
+  })
