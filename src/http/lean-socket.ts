@@ -19,9 +19,12 @@ const SERVER_EVENTS = ['data', 'end', 'close', 'drain', 'error', 'timeout'] as c
 export const responseHead = (res: ServerResponse): Buffer => {
   // Every outgoing message has it; the types know it of requests only.
   const names = (res as ServerResponse & Pick<ClientRequest, 'getRawHeaderNames'>).getRawHeaderNames()
-  const lines = names.flatMap((name) => [res.getHeader(name)].flat().map((value) => `${name}: ${value}\r\n`))
-  const date = new Date().toUTCString()
-  return Buffer.from(`HTTP/1.1 200 OK\r\n${lines.join('')}Date: ${date}\r\nConnection: close\r\n\r\n`, 'latin1')
+  let head = 'HTTP/1.1 200 OK\r\n'
+  for (const name of names) {
+    const value = res.getHeader(name)
+    for (const one of Array.isArray(value) ? value : [value]) head += `${name}: ${one}\r\n`
+  }
+  return Buffer.from(`${head}Date: ${new Date().toUTCString()}\r\nConnection: close\r\n\r\n`, 'latin1')
 }
 
 /**

@@ -149,7 +149,5 @@ const openStream = async (ctx: Context, options: StreamOptions, events: string[]
 const takeOver = (ctx: Context, onClose: () => void): Socket => {
   const socket = takeSocket(ctx, onClose)
   socket.setTimeout(0)
-  socket.setNoDelay(true)
-  socket.setKeepAlive(true, 30_000)
   return socket
 }
