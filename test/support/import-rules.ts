@@ -62,6 +62,14 @@ const MAY_ENTER: Record<string, Record<string, 'value' | 'type'>> = {
   'http/': { 'message/': 'value', 'http/': 'value', 'live/': 'value', 'log/': 'type', 'health.ts': 'type' },
   'publisher/': { 'publisher/': 'value' },
   'web/': { 'web/': 'value' },
+  'commands/': {
+    'commands/': 'value',
+    'publisher/': 'value',
+    'log/': 'value',
+    'message/': 'value',
+    'config.ts': 'value',
+    'serve.ts': 'value',
+  },
 }
 
 interface Owner {
@@ -83,6 +91,7 @@ const OWNERS: readonly Owner[] = [
   owned('kysely', /^log\//),
   owned('koa', /^http\//),
   owned('@koa/router', /^http\//),
+  owned('eventsource-parser', /^commands\//),
   owned('jose', /^http\/auth\.ts$/),
   owned('pino', /^telemetry\.ts$/, true),
   owned('prom-client', /^telemetry\.ts$/, true),
