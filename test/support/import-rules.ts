@@ -87,7 +87,7 @@ const owned = (name: string, owners: RegExp, typesFree = false): Owner => ({
 
 const OWNERS: readonly Owner[] = [
   owned('rabbitmq-client', /^(ingest|publisher)\//),
-  owned('better-sqlite3', /^log\//),
+  owned('better-sqlite3', /^(log\/|publisher\/outbox-file\.ts$)/),
   owned('kysely', /^log\//),
   owned('koa', /^http\//),
   owned('@koa/router', /^http\//),
@@ -102,7 +102,7 @@ const WORDS: readonly { readonly word: RegExp; readonly says: string; readonly o
   {
     word: /\bprocess\s*\.\s*env\b|\bprocess\s*\[|\{[^}]*\benv\b[^}]*\}\s*=\s*process\b/,
     says: 'process.env',
-    owners: /^config\.ts$/,
+    owners: /^(config|publisher\/environment)\.ts$/,
   },
   { word: /\bprocess\s*\.\s*(exit|reallyExit|abort)\b/, says: 'process.exit', owners: /^(cli|serve)\.ts$/ },
 ]

@@ -1,0 +1,9 @@
+export {
+  type Fate,
+  PUBLISH_ERRORS,
+  PublishError,
+  type PublishErrorCode,
+  type PublishErrorEntry,
+} from './errors.ts'
+export { type OutgoingMessage, routingKey } from './message.ts'
+export { Publisher, type PublisherOptions, type PublisherState, type Sent } from './publisher.ts'
