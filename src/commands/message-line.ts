@@ -1,5 +1,5 @@
 import { DIM, type Paint, RED, roleOf } from './colours.ts'
-import { fit, pad, visible } from './visible.ts'
+import { fit, pad, visible, widthOf } from './visible.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -77,20 +77,21 @@ export const messageLine = (data: string, { paint, columns, withEvent }: LineSty
   const message = JSON.parse(data, exactly as never) as Fields
   const { label, style } = roleOf(textOf(message.message_from ?? message.source))
   const type = textOf(message.message_type ?? message.type) ?? '-'
-  const cell = (text: string, width: number) => pad(fit(visible(text), width), width)
+  const whole = columns === Number.POSITIVE_INFINITY
+  const cell = (text: string, width: number) => pad(whole ? visible(text) : fit(visible(text), width), width)
   const id = `#${message.db_id}`.padStart(COLUMNS.id)
   const head = [timeOf(message.received_at), id, cell(label, COLUMNS.role), cell(type, COLUMNS.type)]
   if (withEvent) head.splice(2, 0, cell(String(message.event_id), COLUMNS.event))
-  const used = head.reduce((sum, part) => sum + part.length + 1, 0) + 1
+  const used = head.reduce((sum, part) => sum + widthOf(part) + 1, 0) + 1
   const gist = gistOf(message.message_content ?? message.content)
     .replace(/\s+/g, ' ')
     .trim()
-  const shown = visible(columns === Number.POSITIVE_INFINITY ? gist : gist.slice(0, columns * 2))
+  const shown = visible(whole ? gist : gist.slice(0, columns * 2))
   const failed = /^(error_|llm_unexpected)/.test(type)
   const parts = head.map((part, index) => {
     if (index === head.length - 2) return paint(part, style)
     return paint(part, index === head.length - 1 && failed ? RED : DIM)
   })
-  const body = columns === Number.POSITIVE_INFINITY ? shown : fit(shown, Math.max(10, columns - used))
+  const body = whole ? shown : fit(shown, Math.max(10, columns - used))
   return `${parts.join(' ')} ${body}`.trimEnd()
 }

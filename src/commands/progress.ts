@@ -20,6 +20,8 @@ export interface Work {
   readonly done: number
   /** null where it is not known. */
   readonly total: number | null
+  /** Where the total is not known: how much of the whole is done, from 0 to 1, if that is. */
+  readonly share?: number | null
   /** How many of the done ones failed. */
   readonly failed: number
 }
@@ -30,13 +32,14 @@ const clock = (seconds: number): string =>
 const grouped = (value: number): string => Math.round(value).toLocaleString('en')
 
 /** The line that shows work. `rate`: things per second. Pure. */
-export const progressLine = ({ what, done, total, failed }: Work, rate: number): string => {
+export const progressLine = ({ what, done, total, share, failed }: Work, rate: number): string => {
   const count = total === null ? grouped(done) : `${grouped(done)} of ${grouped(total)}`
   const parts = [`${what} ${count}`, `${grouped(rate)}/s`]
   if (failed > 0) parts.push(`${grouped(failed)} failed`)
-  if (total === null || total === 0) return parts.join(', ')
-  if (rate > 0 && done < total) parts.push(`${clock((total - done) / rate)} left`)
-  const filled = Math.min(BAR, Math.round((BAR * done) / total))
+  const part = total === null ? (share ?? null) : total === 0 ? 1 : done / total
+  if (part === null) return parts.join(', ')
+  if (rate > 0 && part > 0 && part < 1) parts.push(`${clock((done * (1 - part)) / part / rate)} left`)
+  const filled = Math.min(BAR, Math.round(BAR * part))
   return `[${'#'.repeat(filled)}${'.'.repeat(BAR - filled)}] ${parts.join(', ')}`
 }
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import type { Quarantine, RejectedFilter } from '../../log/quarantine.ts'
 import { type Command, EXIT, UsageError } from '../command.ts'
@@ -6,13 +7,15 @@ import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine 
 
 const BATCH = 500
 
-/** Asks on the terminal. @returns true for a yes */
+/** Asks on the terminal. @returns true for a yes; the end of the input, or a signal, is a no */
 const confirmed = async (question: string, io: Io): Promise<boolean> => {
   const terminal = createInterface({ input: io.in, output: process.stderr, terminal: false })
+  const closed = once(terminal, 'close', { signal: io.signal }).then(() => '')
   try {
-    const answer = await terminal.question(question, { signal: io.signal })
+    const answer = await Promise.race([terminal.question(question, { signal: io.signal }), closed])
     return /^y(es)?$/i.test(answer.trim())
   } finally {
+    closed.catch(() => undefined)
     terminal.close()
   }
 }

@@ -1,47 +1,57 @@
 import type { RejectedHead } from '../../log/quarantine.ts'
-import { BOLD, DIM, type Paint, painter, YELLOW } from '../colours.ts'
+import { BOLD, painter, YELLOW } from '../colours.ts'
 import { type Command, EXIT } from '../command.ts'
-import { fit, pad, visible } from '../visible.ts'
+import { fit, pad, visible, visibleJson, widthOf } from '../visible.ts'
+import { rejectedJson } from './rejected-json.ts'
 import { FILTER_FLAGS, filterOf, withQuarantine } from './selecting.ts'
 
 const USUAL_LIMIT = 50
 const PAGE = 500
 
 const COLUMNS = { id: 8, time: 19, bytes: 9, reason: 20, key: 36 }
+/** A narrower terminal has no room for the routing keys. */
+const WITH_KEYS = 120
 
 const timeOf = (ms: number): string => new Date(ms).toISOString().slice(0, 19).replace('T', ' ')
 
-const lineOf = (row: RejectedHead, paint: Paint, columns: number): string => {
-  const cell = (text: string, width: number) => pad(fit(visible(text), width), width)
-  const head = [
-    String(row.rejected_id).padStart(COLUMNS.id),
-    timeOf(row.received_at),
-    String(row.body_bytes).padStart(COLUMNS.bytes),
-  ].join('  ')
-  const key = cell(row.routing_key, COLUMNS.key)
-  const used = head.length + COLUMNS.reason + COLUMNS.key + 6
-  const detail = visible(row.detail)
-  const shown = columns === Number.POSITIVE_INFINITY ? detail : fit(detail, Math.max(10, columns - used - 1))
-  return `${head}  ${paint(cell(row.reason, COLUMNS.reason), YELLOW)}  ${key}  ${paint(shown, DIM)}`.trimEnd()
+type Row = Readonly<Record<'id' | 'time' | 'bytes' | 'reason' | 'key' | 'detail', string>>
+
+const HEADINGS: Row = {
+  id: 'ID',
+  time: 'RECEIVED (UTC)',
+  bytes: 'BYTES',
+  reason: 'REASON',
+  key: 'ROUTING KEY',
+  detail: 'DETAIL',
 }
 
-const headLine = (): string =>
-  [
-    'ID'.padStart(COLUMNS.id),
-    pad('RECEIVED (UTC)', COLUMNS.time),
-    'BYTES'.padStart(COLUMNS.bytes),
-    pad('REASON', COLUMNS.reason),
-    pad('ROUTING KEY', COLUMNS.key),
-    'DETAIL',
-  ].join('  ')
+const rowOf = ({ rejected_id, received_at, body_bytes, reason, routing_key, detail }: RejectedHead): Row => ({
+  id: String(rejected_id),
+  time: timeOf(received_at),
+  bytes: String(body_bytes),
+  reason,
+  key: visible(routing_key),
+  detail: visible(detail),
+})
 
-const jsonOf = ({ received_at, headers, properties, ...row }: RejectedHead): string =>
-  JSON.stringify({
-    ...row,
-    received_at: new Date(received_at).toISOString(),
-    headers: JSON.parse(headers),
-    properties: JSON.parse(properties),
-  })
+/** One line of the table; off a terminal nothing is cut. */
+const lineOf = (row: Row, columns: number, colour: (text: string, column: keyof Row) => string): string => {
+  const whole = columns === Number.POSITIVE_INFINITY
+  const cell = (text: string, width: number) => pad(whole ? text : fit(text, width), width)
+  const cells: [keyof Row, string][] = [
+    ['id', row.id.padStart(COLUMNS.id)],
+    ['time', pad(row.time, COLUMNS.time)],
+    ['bytes', row.bytes.padStart(COLUMNS.bytes)],
+    ['reason', cell(row.reason, COLUMNS.reason)],
+  ]
+  if (columns >= WITH_KEYS) cells.push(['key', cell(row.key, COLUMNS.key)])
+  const used = cells.reduce((sum, [, text]) => sum + widthOf(text) + 2, 0)
+  cells.push(['detail', whole ? row.detail : fit(row.detail, Math.max(10, columns - used - 1))])
+  return cells
+    .map(([column, text]) => colour(text, column))
+    .join('  ')
+    .trimEnd()
+}
 
 /** `rejected list`. */
 export const list: Command = {
@@ -64,14 +74,20 @@ export const list: Command = {
     const json = given.switch('json')
     return withQuarantine(async ({ quarantine }) => {
       const paint = painter(io.out.colours)
+      const printable = io.out.isTerminal ? visibleJson : (text: string) => text
       const { rows } = quarantine.count(filter)
       const wanted = limit === 0 ? rows : Math.min(limit, rows)
-      if (!json && wanted > 0) await io.out.write(`${paint(headLine(), BOLD)}\n`)
+      const colour = (text: string, column: keyof Row) => (column === 'reason' ? paint(text, YELLOW) : text)
+      if (!json && wanted > 0) {
+        await io.out.write(`${lineOf(HEADINGS, io.out.columns, (text) => paint(text, BOLD))}\n`)
+      }
       let before = 0
       for (let left = wanted; left > 0 && !io.signal.aborted; ) {
         const page = quarantine.newest(filter, before, Math.min(left, PAGE))
         if (page.length === 0) break
-        const lines = page.map((row) => (json ? jsonOf(row) : lineOf(row, paint, io.out.columns)))
+        const lines = page.map((row) =>
+          json ? printable(rejectedJson(row)) : lineOf(rowOf(row), io.out.columns, colour),
+        )
         await io.out.write(`${lines.join('\n')}\n`)
         left -= page.length
         before = page.at(-1)!.rejected_id

@@ -1,9 +1,9 @@
-import { isUtf8 } from 'node:buffer'
 import { EVERYTHING, type RejectedRow } from '../../log/quarantine.ts'
 import { BOLD, DIM, type Paint, painter } from '../colours.ts'
 import { type Command, EXIT, UsageError } from '../command.ts'
 import { visible, visibleBytes, visibleJson } from '../visible.ts'
 import { idsOf } from '../words.ts'
+import { rejectedJson } from './rejected-json.ts'
 import { withQuarantine } from './selecting.ts'
 
 const sheetOf = (row: RejectedRow, paint: Paint): string => {
@@ -23,15 +23,6 @@ const sheetOf = (row: RejectedRow, paint: Paint): string => {
   const lines = facts.map(([name, value]) => `${paint(name.padEnd(12), BOLD)}${visible(value)}`)
   return `${lines.join('\n')}\n${paint('-'.repeat(72), DIM)}\n${visibleBytes(row.body)}\n`
 }
-
-const jsonOf = ({ body, received_at, headers, properties, ...row }: RejectedRow): string =>
-  JSON.stringify({
-    ...row,
-    received_at: new Date(received_at).toISOString(),
-    headers: JSON.parse(headers),
-    properties: JSON.parse(properties),
-    ...(isUtf8(body) ? { body: body.toString() } : { body_base64: body.toString('base64') }),
-  })
 
 /** `rejected show`. */
 export const show: Command = {
@@ -67,7 +58,7 @@ export const show: Command = {
           io.note(`${id} is not in the quarantine.`)
         } else if (raw) await io.out.write(row.body)
         else if (given.switch('json'))
-          await io.out.write(`${io.out.isTerminal ? visibleJson(jsonOf(row)) : jsonOf(row)}\n`)
+          await io.out.write(`${io.out.isTerminal ? visibleJson(rejectedJson(row)) : rejectedJson(row)}\n`)
         else await io.out.write(sheetOf(row, paint))
       }
       return missing === 0 ? EXIT.ok : EXIT.failure
