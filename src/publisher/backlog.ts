@@ -36,6 +36,13 @@ export interface Backlog {
   fault(error: PublishError | null): void
 }
 
+export interface Limits {
+  readonly maxQueued: number
+  readonly maxQueuedBytes: number
+  /** Nothing is queued any more. */
+  readonly onIdle: () => void
+}
+
 /** A backlog that messages can be put into. */
 export interface Store extends Backlog {
   /**

@@ -1,4 +1,13 @@
 export {
+  type ChatPlace,
+  DEEPSOC,
+  type DeepsocMessage,
+  type DeepsocRole,
+  deepsoc,
+  type Place,
+} from './deepsoc.ts'
+export type * from './deepsoc-data.ts'
+export {
   type Fate,
   PUBLISH_ERRORS,
   PublishError,

@@ -1,4 +1,4 @@
-import type { Item, Store } from './backlog.ts'
+import type { Item, Limits, Store } from './backlog.ts'
 import { isLasting } from './broker-error.ts'
 import { forMessage, PublishError } from './errors.ts'
 import type { Encoded } from './message.ts'
@@ -12,9 +12,7 @@ interface Pending extends Item {
   sent: boolean
 }
 
-export interface MemoryLimits {
-  readonly maxQueued: number
-  readonly maxQueuedBytes: number
+export interface MemoryLimits extends Limits {
   /** Milliseconds. */
   readonly sendTimeoutMs: number
 }
@@ -103,10 +101,10 @@ export class MemoryBacklog implements Store {
     if (pending === undefined) return undefined
     this.#open.delete(seq)
     this.#bytes -= pending.body.length
-    if (this.#open.size === 0 && this.#timer !== null) {
-      clearTimeout(this.#timer)
-      this.#timer = null
-    }
+    if (this.#open.size > 0) return pending
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    this.#limits.onIdle()
     return pending
   }
 

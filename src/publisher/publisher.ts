@@ -1,8 +1,9 @@
-import type { Store } from './backlog.ts'
+import type { Limits, Store } from './backlog.ts'
 import { readSettings, type Settings } from './environment.ts'
 import { PublishError } from './errors.ts'
 import { MemoryBacklog } from './memory-backlog.ts'
 import { type Encoded, encode, encodeText, type OutgoingMessage } from './message.ts'
+import { Outbox } from './outbox.ts'
 import { Sender, type Way } from './sender.ts'
 
 export interface PublisherOptions {
@@ -10,6 +11,8 @@ export interface PublisherOptions {
   readonly url?: string | undefined
   /** Absent: RABBITMQ_EXCHANGE, else DeepSOC's. */
   readonly exchange?: string | undefined
+  /** A SQLite file that keeps messages until RabbitMQ has confirmed them; made if it is not there. */
+  readonly outbox?: string | undefined
   /** So many messages may wait; one more is refused. 10,000 if absent. */
   readonly maxQueued?: number | undefined
   /** So many bytes of bodies may wait; 256 MiB if absent. */
@@ -20,15 +23,18 @@ export interface PublisherOptions {
   readonly maxMessageBytes?: number | undefined
   /** Told of every change of `state`. */
   readonly onState?: ((state: PublisherState) => void) | undefined
+  /** With an outbox: RabbitMQ will never take this message, so it was put into the table `refused` of the file. */
+  readonly onSetAside?: ((error: PublishError) => void) | undefined
 }
 
 /**
  * `connecting`: the first attempt is under way. `ready`: messages go out. `blocked`: connected, but RabbitMQ has an
- * alarm. `waiting`: no connection, the next attempt follows by itself. `closed`: after close().
+ * alarm. `waiting`: no connection, the next attempt follows by itself. `held`: connected, but RabbitMQ refuses some
+ * messages of the outbox, which are sent again, or the file has a fault. `closed`: after close().
  */
 export interface PublisherState {
-  readonly status: Way['status'] | 'closed'
-  /** Why messages do not go out; null when they do. */
+  readonly status: Way['status'] | 'held' | 'closed'
+  /** Why messages do not go out, or not all of them; null when they do. */
   readonly error: PublishError | null
   /** Messages that RabbitMQ has not confirmed yet. */
   readonly queued: number
@@ -57,6 +63,7 @@ export class Publisher {
   #closing: Promise<{ queued: number }> | null = null
   #closed = false
   #pumping = false
+  #trouble: PublishError | null = null
   readonly #idle = new Set<() => void>()
 
   /** @throws PublishError config_invalid */
@@ -65,11 +72,15 @@ export class Publisher {
     if (maxMessageBytes !== undefined) limit('maxMessageBytes', maxMessageBytes, 1)
     this.#settings = readSettings(options)
     this.#onState = options.onState ?? (() => undefined)
-    this.#store = new MemoryBacklog({
+    const limits = {
       maxQueued: limit('maxQueued', maxQueued, 10_000),
       maxQueuedBytes: limit('maxQueuedBytes', maxQueuedBytes, 268_435_456),
       sendTimeoutMs: limit('sendTimeoutMs', sendTimeoutMs, 10_000),
-    })
+      onIdle: () => {
+        for (const resolve of this.#idle) resolve()
+      },
+    }
+    this.#store = options.outbox === undefined ? new MemoryBacklog(limits) : this.#openOutbox(options, limits)
     const { address, exchange } = this.#settings
     this.#sender = new Sender({ address, exchange, backlog: this.#store, onWay: (way) => this.#changed(way) })
     this.#sender.start()
@@ -78,6 +89,7 @@ export class Publisher {
   get state(): PublisherState {
     const { queued } = this.#store
     if (this.#closed) return { status: 'closed', error: null, queued }
+    if (this.#way.status === 'ready' && this.#trouble !== null) return { status: 'held', error: this.#trouble, queued }
     return { ...this.#way, queued }
   }
 
@@ -129,6 +141,20 @@ export class Publisher {
     return this.#closing
   }
 
+  #openOutbox({ outbox, onSetAside }: PublisherOptions, limits: Limits): Outbox {
+    if (!outbox || outbox === ':memory:') throw new PublishError('config_invalid', 'outbox must be the path of a file.')
+    return new Outbox({
+      ...limits,
+      path: outbox,
+      onReady: () => this.#sender.pump(),
+      onTrouble: (error) => {
+        this.#trouble = error
+        this.#onState(this.state)
+      },
+      onSetAside: (error) => onSetAside?.(error),
+    })
+  }
+
   async #close(timeoutMs: number): Promise<{ queued: number }> {
     await this.flush({ timeoutMs })
     await this.#sender.stop()
@@ -144,11 +170,7 @@ export class Publisher {
     if (this.#closing !== null) throw new PublishError('publisher_closed', 'close() was called.', { message_id })
     const added = this.#store.add(message)
     this.#pumpSoon()
-    try {
-      await added
-    } finally {
-      this.#tellIdle()
-    }
+    await added
     return { message_id }
   }
 
@@ -160,10 +182,6 @@ export class Publisher {
       this.#pumping = false
       this.#sender.pump()
     })
-  }
-
-  #tellIdle(): void {
-    if (this.#idle.size > 0 && this.#store.queued === 0) for (const resolve of this.#idle) resolve()
   }
 
   #changed(way: Way): void {
