@@ -19,8 +19,20 @@ export const gatewayUrl = (given: Given): string => {
   }
   const { host, port } = loadConfig(readEnvironment())
   if (port === 0) throw new UsageError('PORT is 0, which says no address. Give the gateway with --url.')
-  return `http://${reachable(host)}:${port}`
+  return addressOf(host, port)
 }
+
+/** The address at which this machine reaches a gateway that listens on a host and a port. */
+export const addressOf = (host: string, port: number): string => `http://${reachable(host)}:${port}`
+
+/**
+ * Where to publish: over HTTP if an address is given, else through the broker if the environment names one (null), else
+ * over HTTP to HOST and PORT.
+ *
+ * @throws UsageError, GatewayError config_invalid
+ */
+export const publishUrl = (given: Given): string | null =>
+  given.text('url') === undefined && loadConfig(readEnvironment()).broker !== null ? null : gatewayUrl(given)
 
 /** Where a gateway that listens on all addresses is found from this machine. */
 const reachable = (host: string): string => {

@@ -4,7 +4,7 @@ import { loadConfig, readEnvironment } from '../config.ts'
 import { ERRORS, type ErrorCode } from '../message/errors.ts'
 import type { Refusal } from '../message/message.ts'
 import { type Command, EXIT, type Given, UsageError } from './command.ts'
-import { URL_FLAG } from './gateway-client.ts'
+import { publishUrl, URL_FLAG } from './gateway-client.ts'
 import type { Io } from './io.ts'
 import { checkLine, checkText, messageOfFlags, type Source } from './publishing/check.ts'
 import { linesOf } from './publishing/lines.ts'
@@ -52,7 +52,8 @@ code is 1. Give your messages a message_id: then the same file can be published 
     }
     const run = new Run(io)
     const patienceMs = (given.positive('timeout') ?? PATIENCE_SECONDS) * 1_000
-    const { sink } = await openSink(given, { patienceMs, onFate: run.settle, signal: io.signal })
+    const url = publishUrl(given)
+    const sink = await openSink({ url, patienceMs, onFate: run.settle, signal: io.signal })
     try {
       if (text === null) await run.lines(given, (parcel) => sink.push(parcel))
       else await run.one(text, (parcel) => sink.push(parcel))
