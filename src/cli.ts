@@ -21,7 +21,10 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     'look at what was set aside, replay or drop it',
     async () => (await import('./commands/rejected.ts')).rejected,
   ],
-  config: ['show the effective configuration', async () => (await import('./commands/config.ts')).config],
+  config: [
+    'show the effective configuration; --check: is it valid?',
+    async () => (await import('./commands/config.ts')).config,
+  ],
 }
 
 const LATER = ['token', 'backup']

@@ -43,7 +43,7 @@ interface State {
  * Follows a stream for ever: after any loss it comes back with the last id, after a pause with jitter, so that each
  * message is said once and in order, also across a `reset` and a database that was made anew.
  *
- * @throws GatewayError gateway_unreachable when the first connection fails, or what the gateway refuses with
+ * @throws GatewayError no_gateway when the first connection fails, or what the gateway refuses with
  */
 export async function* follow(options: FollowOptions): AsyncGenerator<Heard> {
   const { signal } = options
@@ -63,7 +63,7 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Heard> {
 }
 
 const isPassing = (error: unknown): boolean =>
-  error instanceof GatewayError && ((error as { passing?: boolean }).passing ?? error.code === 'gateway_unreachable')
+  error instanceof GatewayError && ((error as { passing?: boolean }).passing ?? error.code === 'no_gateway')
 
 /** Spread, so that all who lost a gateway do not come back at once. */
 const delayOf = ({ retryMs, failures }: State): number =>
@@ -81,7 +81,7 @@ async function* connection({ url, start, silenceMs, signal }: FollowOptions, sta
   })
   if (response.status !== 200) throw await refusalOf(response)
   if (!response.headers.get('content-type')?.startsWith('text/event-stream') || response.body === null) {
-    throw new GatewayError('gateway_unexpected', `${url} answers, but not with a stream of events.`)
+    throw new GatewayError('not_a_gateway', `${url} answers, but not with a stream of events.`)
   }
   try {
     for await (const event of eventsOf(response.body, silenceMs, silence, state)) {
@@ -157,7 +157,7 @@ const hello = (event: EventSourceMessage, state: State): Heard[] | 'from the sta
 
 const message = (event: EventSourceMessage, state: State): Heard[] => {
   const db_id = parseDbId(event.id ?? '')
-  if (db_id === null) throw new GatewayError('gateway_unexpected', 'A message without a db_id came.')
+  if (db_id === null) throw new GatewayError('not_a_gateway', 'A message without a db_id came.')
   state.lastEventId = String(db_id)
   // After a reset for pruned history, messages of other events come a second time.
   if (db_id <= state.said) return []
@@ -178,6 +178,6 @@ const fieldOf = (event: EventSourceMessage, field: string): string => {
     const value = (JSON.parse(event.data) as Record<string, unknown> | null)?.[field]
     return typeof value === 'string' ? value : ''
   } catch {
-    throw new GatewayError('gateway_unexpected', `The data of ${event.event} are no JSON.`)
+    throw new GatewayError('not_a_gateway', `The data of ${event.event} are no JSON.`)
   }
 }

@@ -44,7 +44,7 @@ const reachable = (host: string): string => {
 /** The headers of every request to a gateway: the one place for what says who calls. */
 export const requestHeaders = (more: Readonly<Record<string, string>> = {}): Record<string, string> => ({ ...more })
 
-/** @throws GatewayError gateway_unreachable; whatever an aborted signal's reason is */
+/** @throws GatewayError no_gateway; whatever an aborted signal's reason is */
 export const request = async (url: string, init: RequestInit & { signal: AbortSignal }): Promise<Response> => {
   try {
     return await fetch(url, init)
@@ -55,7 +55,7 @@ export const request = async (url: string, init: RequestInit & { signal: AbortSi
 }
 
 export const unreachable = (url: string, cause: unknown): GatewayError =>
-  new GatewayError('gateway_unreachable', `${new URL(url).origin} does not answer.`, { cause })
+  new GatewayError('no_gateway', `${new URL(url).origin} does not answer.`, { cause })
 
 /** What a gateway answers that it does not do. */
 export class Refused extends GatewayError {
@@ -66,7 +66,7 @@ export class Refused extends GatewayError {
 
   constructor(response: Response, body: Record<string, unknown>) {
     const known = typeof body.code === 'string' && Object.hasOwn(ERRORS, body.code)
-    const code = known ? (body.code as ErrorCode) : 'gateway_unexpected'
+    const code = known ? (body.code as ErrorCode) : 'not_a_gateway'
     const text = typeof body.message === 'string' ? body.message : `Status ${response.status} without an error code.`
     super(code, text, typeof body.hint === 'string' ? { hint: body.hint } : {})
     this.httpStatus = response.status

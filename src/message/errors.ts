@@ -113,8 +113,8 @@ export const ERRORS = {
   ),
 
   // Commands that talk to a gateway, or to its database.
-  gateway_unreachable: entry(503, true, 'Start the gateway, or give its address with --url.'),
-  gateway_unexpected: entry(502, false, 'Something answers there, but not as this gateway does. Check --url.'),
+  no_gateway: entry(503, true, 'Start the gateway, or give its address with --url.'),
+  not_a_gateway: entry(502, false, 'Something answers there, but not as this gateway does. Check --url.'),
 
   // Start.
   config_invalid: entry(500, false, 'Each fault names the variable and its rule. See .env.sample.'),

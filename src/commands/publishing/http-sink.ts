@@ -37,7 +37,7 @@ const failed = (error: unknown, wayFault: boolean): Fate => {
 
 const fateOf = ({ db_id, duplicate, code }: Result): Fate => {
   if (code !== undefined) {
-    const known = Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'gateway_unexpected'
+    const known = Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'not_a_gateway'
     return failed(new GatewayError(known, `The gateway refused it: ${code}.`), false)
   }
   return { kind: 'published', ...(db_id !== undefined && { db_id }), ...(duplicate === true && { duplicate }) }

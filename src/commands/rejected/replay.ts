@@ -48,7 +48,7 @@ the reason of now. Works while a gateway runs on the same database, whose reader
   },
   examples: [
     ['deepsoc-gateway rejected replay 17 18', 'Offer two rows again'],
-    ['deepsoc-gateway rejected replay --reason body_too_large --since 1d', 'After MAX_MESSAGE_BYTES was raised'],
+    ['deepsoc-gateway rejected replay --reason storage_refused --since 1d', 'What the store could not hold yesterday'],
     ['deepsoc-gateway rejected replay --all --json', 'Offer all again and note the fate of each'],
   ],
   run: async (given, io) => {
