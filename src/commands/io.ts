@@ -46,6 +46,16 @@ export class Output {
     })
   }
 
+  /** Resolves when everything has been taken, so that the process may end. */
+  async flush(): Promise<void> {
+    if (this.#gone) return
+    // A socket is written to in the background; a reader that hangs up ends the wait too.
+    await new Promise<void>((resolve) => {
+      this.#stream.once('close', resolve)
+      this.#stream.write('', () => resolve())
+    })
+  }
+
   /** Writes without waiting, for a few lines. */
   print(text: string): void {
     if (!this.#gone) this.#stream.write(text)
@@ -84,6 +94,8 @@ export const makeIo = (version: string, stopping: AbortController): Io => {
     progress,
     signal: stopping.signal,
     note: (text) => {
+      // Quiet, as other programs are that a pipe has ended.
+      if (stopping.signal.reason === NOBODY_READS) return
       progress.clear()
       err.print(`${text}\n`)
     },

@@ -88,10 +88,10 @@ export const startCli = (args: readonly string[], { env, input }: CallOptions = 
 export const runCli = (args: readonly string[], { env, input = '' }: CallOptions = {}): Promise<Ran> =>
   startCli(args, { ...(env && { env }), input }).done
 
-/** Runs a line of the shell in which `$CLI` is the command. */
+/** Runs a line of the shell, without its rc file (it would read one where stdin is a socket), in which `$CLI` is the command. */
 export const startShell = (line: string, { env, input }: CallOptions = {}): Running => {
   const full = envOf({ ...env, CLI: `${process.execPath} ${CLI}` })
-  return follow(spawn('/bin/bash', ['-c', line], { env: full, stdio: 'pipe' }), input)
+  return follow(spawn('/bin/bash', ['--norc', '-c', line], { env: full, stdio: 'pipe' }), input)
 }
 
 /** Whether util-linux's `script` is there, which runs a command on a terminal of its own. */
