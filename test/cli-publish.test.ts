@@ -121,7 +121,7 @@ publish(`${MANY} lines go through in order with bounded memory`, async () => {
   assert.is(told.length, MANY)
   assert.ok(told.every(({ line, db_id }, index) => line === index + 1 && db_id === told[0]!.db_id! + index))
   const rows = messageRows(gateway.dbFile, room)
-  assert.ok(rows.every(({ body }, index) => body.includes(`"n":${index + 1},"id":12302548181076029}`)))
+  assert.ok(rows.every(({ body }, index) => body.includes(`"n":${index + 1},"id":12302548181076029,"message_id"`)))
   assert.ok(most > 10 && most < MOST_MEGABYTES, `${most} MB`)
 })
 

@@ -37,6 +37,8 @@ interface State {
   failures: number
   /** The line was lost and has not come back. */
   lost: boolean
+  /** Why the present connection may end: the gateway said so, or it must be opened from the start. */
+  ending: 'closing' | 'from the start' | null
 }
 
 /**
@@ -47,7 +49,15 @@ interface State {
  */
 export async function* follow(options: FollowOptions): AsyncGenerator<Heard> {
   const { signal } = options
-  const state: State = { logId: null, lastEventId: null, said: 0, retryMs: RETRY_MS.usual, failures: 0, lost: false }
+  const state: State = {
+    logId: null,
+    lastEventId: null,
+    said: 0,
+    retryMs: RETRY_MS.usual,
+    failures: 0,
+    lost: false,
+    ending: null,
+  }
   while (!signal.aborted) {
     try {
       yield* connection(options, state)
@@ -69,11 +79,12 @@ const isPassing = (error: unknown): boolean =>
 const delayOf = ({ retryMs, failures }: State): number =>
   Math.min(RETRY_MS.most, retryMs * 2 ** failures) * (0.5 + Math.random() / 2)
 
-/** One connection: ends when the stream does, throws when it cannot be had or breaks. */
+/** One connection: ends when the stream does as announced, throws when it cannot be had or breaks. */
 async function* connection({ url, start, silenceMs, signal }: FollowOptions, state: State): AsyncGenerator<Heard> {
   const silence = new AbortController()
   const address = new URL(url)
   const resumed = state.lastEventId !== null
+  state.ending = null
   if (!resumed) address.searchParams.set(...start)
   const response = await request(address.href, {
     headers: requestHeaders({ accept: 'text/event-stream', ...(resumed && { 'last-event-id': state.lastEventId! }) }),
@@ -85,10 +96,11 @@ async function* connection({ url, start, silenceMs, signal }: FollowOptions, sta
   }
   try {
     for await (const event of eventsOf(response.body, silenceMs, silence, state)) {
-      const heard = hear(event, state)
-      if (heard === 'from the start') return
-      yield* heard
+      yield* hear(event, state)
+      if (state.ending === 'from the start') return
     }
+    // A stream has no length: that of a killed gateway ends like any other, but for its last word.
+    if (state.ending === null && !signal.aborted) throw new GatewayError('no_gateway', 'The stream broke off.')
   } catch (cause) {
     if (signal.aborted || cause instanceof GatewayError) throw cause
     throw unreachable(url, cause)
@@ -118,8 +130,8 @@ async function* eventsOf(body: ReadableStream<Uint8Array>, silenceMs: number, si
   }
 }
 
-/** @returns what is to be said; or that the stream must be opened from the start */
-const hear = (event: EventSourceMessage, state: State): Heard[] | 'from the start' => {
+/** @returns what is to be said */
+const hear = (event: EventSourceMessage, state: State): Heard[] => {
   switch (event.event) {
     case 'hello':
       return hello(event, state)
@@ -130,13 +142,14 @@ const hear = (event: EventSourceMessage, state: State): Heard[] | 'from the star
     case 'reset':
       return reset(event, state)
     case 'closing':
+      state.ending = 'closing'
       return [{ kind: 'note', text: `The gateway closes the stream (${fieldOf(event, 'reason')}). Coming back.` }]
     default:
       return []
   }
 }
 
-const hello = (event: EventSourceMessage, state: State): Heard[] | 'from the start' => {
+const hello = (event: EventSourceMessage, state: State): Heard[] => {
   const logId = fieldOf(event, 'log_id')
   const anew = state.logId !== null && state.logId !== logId
   const resumedAt = state.lastEventId
@@ -152,7 +165,8 @@ const hello = (event: EventSourceMessage, state: State): Heard[] | 'from the sta
   // A cursor of the old database was taken for one of the new: what lies before it would be missing.
   if (resumedAt === null || event.id === '0') return notes
   state.lastEventId = '0'
-  return 'from the start'
+  state.ending = 'from the start'
+  return notes
 }
 
 const message = (event: EventSourceMessage, state: State): Heard[] => {
