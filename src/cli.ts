@@ -119,11 +119,12 @@ const run = async (command: Command, rest: readonly string[]): Promise<number> =
     }
     // The gateway has its own way to end.
     if (command.name === 'serve') return await command.run(given, io)
+    // Before the command begins: it may work for a while before it waits for the first time.
+    const overdue = endOf(stopping)
     const running = command.run(given, io).then(async (code) => {
       await Promise.all([io.out.flush(), io.err.flush()])
       return code
     })
-    const overdue = endOf(stopping)
     const code = await Promise.race([running, overdue]).catch((error: unknown) => {
       if (!stopping.signal.aborted) throw error
       return EXIT.failure

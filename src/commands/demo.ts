@@ -2,7 +2,7 @@ import { randomInt } from 'node:crypto'
 import { type Command, EXIT, type Flags, type Given } from './command.ts'
 import { newRun, play, stamper } from './demo/play.ts'
 import { messageText, type ScriptOptions, writeScript } from './demo/script.ts'
-import { gatewayUrl, publishUrl, URL_FLAG } from './gateway-client.ts'
+import { gatewayUrl, publishUrl, request, requestHeaders, URL_FLAG } from './gateway-client.ts'
 import type { Io } from './io.ts'
 import { noWords } from './words.ts'
 
@@ -49,6 +49,8 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any cas
     const wanted = playOf(given)
     if (given.switch('print')) return print(wanted, io)
     const url = publishUrl(given)
+    // A play that nobody can see is not begun.
+    if (url !== null) await request(`${url}/livez`, { signal: io.signal, headers: requestHeaders() })
     const page = url ?? pageUrl(given)
     let total = 0
     const { published, fault } = await play({

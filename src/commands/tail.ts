@@ -39,9 +39,9 @@ is let. A lost line is taken up again where it broke. '*' follows all events; qu
   ],
   run: async (given, io) => {
     const { url, start } = streamOf(given, gatewayUrl(given))
-    const show = shower(given, io)
     const once = given.switch('once')
     const silenceMs = (given.positive('silence') ?? SILENCE_SECONDS) * 1_000
+    const show = shower(given, io)
     for await (const heard of follow({ url, start, silenceMs, signal: io.signal })) {
       if (heard.kind === 'message') await io.out.write(`${show(heard.data)}\n`)
       else if (heard.kind === 'note') io.note(painter(io.err.colours)(visible(heard.text), DIM))
