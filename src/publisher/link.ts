@@ -8,7 +8,7 @@ const FRAME_MAX = 131_072
 /** Seconds. A dead peer is noticed after two of them. */
 const HEARTBEAT = 10
 const BACKOFF_MS = { least: 100, most: 10_000 }
-/** An orderly end gets this long; a connection that an alarm has stopped does not end by itself. */
+/** An orderly end of a channel or connection gets this long. */
 const CLOSE_MS = 1_000
 
 export interface LinkOptions {
@@ -83,7 +83,7 @@ export class Link {
       this.#wake = null
       adoptFrameMax(connection)
       await session(connection, () => (this.#attempt = 0), lost)
-      await Promise.race([connection.close(), after(CLOSE_MS)])
+      await inTime(connection.close())
     } catch (error) {
       if (!this.#stopping) onFault(brokerError(error, opened))
     } finally {
@@ -124,7 +124,15 @@ const adoptFrameMax = (connection: Connection): void => {
   inside._opt.frameMax = inside._state.frameMax
 }
 
-const after = (ms: number): Promise<void> => new Promise((resolve) => void setTimeout(resolve, ms).unref())
+/** Waits for an orderly end, but not for ever: a frozen line or an alarm would never let it come. */
+export const inTime = async (end: Promise<void>): Promise<void> => {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, CLOSE_MS)
+  })
+  await Promise.race([end, late])
+  clearTimeout(timer)
+}
 
 /** The rejection is waited for elsewhere too; here it only must not count as unhandled. */
 const ignoreHere = (): void => undefined

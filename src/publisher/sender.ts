@@ -3,7 +3,7 @@ import type { Backlog, Item } from './backlog.ts'
 import { brokerError } from './broker-error.ts'
 import type { BrokerAddress } from './environment.ts'
 import { describeError, PublishError } from './errors.ts'
-import { Link } from './link.ts'
+import { inTime, Link } from './link.ts'
 import { Session, type SessionHandlers } from './session.ts'
 
 /** So much is under way at most: enough to keep the broker busy, little enough to be sent again after a loss. */
@@ -90,7 +90,7 @@ export class Sender {
       this.#blocked = false
       this.#giveBack(backlog, session.end(), fault)
     }
-    await session.close()
+    await inTime(session.close())
   }
 
   readonly #handlers: SessionHandlers = {

@@ -118,13 +118,17 @@ export class Session {
       this.#fail(error)
       return
     }
-    // A return comes before its confirm, but the library hands it out one turn later.
-    if (this.#answers.push({ item, error }) === 1) setImmediate(() => this.#settle())
+    // A return comes before its confirm, but the library hands it out one turn later. So what has gathered in this
+    // turn is looked at in the turn after the next: by then the returns of all of it have been handed out.
+    if (this.#answers.push({ item, error }) > 1) return
+    setImmediate(() => {
+      const answers = this.#answers
+      this.#answers = []
+      setImmediate(() => this.#settle(answers))
+    })
   }
 
-  #settle(): void {
-    const answers = this.#answers
-    this.#answers = []
+  #settle(answers: readonly Answer[]): void {
     if (this.#over) return
     this.#lastAnswer = performance.now()
     for (const { item, error } of answers) {
