@@ -90,7 +90,10 @@ export const makeIo = (version: string, stopping: AbortController): Io => {
     version,
     out,
     err,
-    in: process.stdin,
+    // Opened only by those who read it.
+    get in() {
+      return process.stdin
+    },
     progress,
     signal: stopping.signal,
     note: (text) => {

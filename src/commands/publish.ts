@@ -10,7 +10,7 @@ import { checkLine, checkText, messageOfFlags, type Source } from './publishing/
 import { linesOf } from './publishing/lines.ts'
 import { openSink } from './publishing/open-sink.ts'
 import type { Fate, Parcel } from './publishing/sink.ts'
-import { visible } from './visible.ts'
+import { visible, visibleJson } from './visible.ts'
 import { noWords } from './words.ts'
 
 const PATIENCE_SECONDS = 30
@@ -130,9 +130,10 @@ class Run {
     }
     this.#published++
     const { kind: _, ...known } = fate
-    const shown = { ...(line !== null && { line }), message_id: message.message_id, ...known }
-    if (this.#io.out.isTerminal) this.#io.progress.clear()
-    await this.#io.out.write(`${JSON.stringify(shown)}\n`)
+    const shown = JSON.stringify({ ...(line !== null && { line }), message_id: message.message_id, ...known })
+    const { out, progress } = this.#io
+    if (out.isTerminal) progress.clear()
+    await out.write(`${out.isTerminal ? visibleJson(shown) : shown}\n`)
     this.#show()
   }
 
@@ -160,7 +161,7 @@ class Run {
 
   #report(line: number | null, code: string, text: string, hint: string): void {
     this.#failed++
-    this.#io.note(`${line === null ? '' : `line ${line}: `}${code}: ${visible(text)} ${hint}`)
+    this.#io.note(`${line === null ? '' : `line ${line}: `}${code}: ${visible(`${text} ${hint}`)}`)
     this.#show()
   }
 

@@ -3,7 +3,7 @@ import type { Quarantine, RejectedFilter, ReplayOutcome } from '../../log/quaran
 import { uuidv7 } from '../../message/uuid.ts'
 import { type Command, EXIT } from '../command.ts'
 import type { Io } from '../io.ts'
-import { visible } from '../visible.ts'
+import { visible, visibleJson } from '../visible.ts'
 import { recheck } from './recheck.ts'
 import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine } from './selecting.ts'
 
@@ -53,7 +53,11 @@ the reason of now. Works while a gateway runs on the same database, whose reader
   ],
   run: async (given, io) => {
     const filter = chosenOf(given)
-    const print = given.switch('json') ? jsonOf : lineOf
+    const print = !given.switch('json')
+      ? lineOf
+      : io.out.isTerminal
+        ? (id: number, outcome: ReplayOutcome) => visibleJson(jsonOf(id, outcome))
+        : jsonOf
     return withQuarantine(async ({ quarantine, maxMessageBytes }) => {
       const missing = missingIds(quarantine, filter)
       for (const id of missing) io.note(`${id} is not in the quarantine.`)
