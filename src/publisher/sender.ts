@@ -3,7 +3,7 @@ import type { Backlog, Item } from './backlog.ts'
 import { brokerError } from './broker-error.ts'
 import type { BrokerAddress } from './environment.ts'
 import { describeError, PublishError } from './errors.ts'
-import { inTime, Link } from './link.ts'
+import { inOneWrite, inTime, Link } from './link.ts'
 import { Session, type SessionHandlers } from './session.ts'
 
 /** So much is under way at most: enough to keep the broker busy, little enough to be sent again after a loss. */
@@ -61,6 +61,10 @@ export class Sender {
   pump(): void {
     const session = this.#session
     if (session === null || this.#blocked) return
+    inOneWrite(session.connection, () => this.#fill(session))
+  }
+
+  #fill(session: Session): void {
     const most = this.#alone > 0 ? 1 : WINDOW.messages
     while (session.underWay < most && (session.underWay === 0 || session.bytes < WINDOW.bytes)) {
       const item = this.#options.backlog.next()

@@ -18,6 +18,7 @@ type Answer = { readonly item: Item; readonly error: unknown }
  * `unanswered` when the channel ends.
  */
 export class Session {
+  readonly connection: Connection
   readonly #channel: Channel
   readonly #exchange: string
   readonly #handlers: SessionHandlers
@@ -35,7 +36,7 @@ export class Session {
   readonly ended: Promise<never>
   readonly #fail: (error: unknown) => void
 
-  private constructor(channel: Channel, exchange: string, handlers: SessionHandlers) {
+  private constructor(connection: Connection, channel: Channel, exchange: string, handlers: SessionHandlers) {
     const { promise, reject } = Promise.withResolvers<never>()
     // Of several ends only the first is waited for.
     promise.catch(alreadyEnded)
@@ -44,6 +45,7 @@ export class Session {
     channel.on('error', this.#fail)
     // One turn later, so that a cause that is reported with the close comes first.
     channel.on('close', () => setImmediate(this.#fail, new PublishError('broker_error', 'The channel was closed.')))
+    this.connection = connection
     this.#channel = channel
     this.#exchange = exchange
     this.#handlers = handlers
@@ -60,7 +62,7 @@ export class Session {
    */
   static async open(connection: Connection, exchange: string, handlers: SessionHandlers): Promise<Session> {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
-    const session = new Session(channel, exchange, handlers)
+    const session = new Session(connection, channel, exchange, handlers)
     await channel.exchangeDeclare({ exchange, passive: true })
     await channel.confirmSelect()
     return session

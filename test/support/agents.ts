@@ -1,6 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import type { AsyncMessage } from 'rabbitmq-client'
 import * as assert from 'uvu/assert'
 import type { PublishError, PublishErrorCode } from '../../src/publisher/index.ts'
 import { killAtExit, killNow } from './cleanup.ts'
@@ -16,7 +17,6 @@ export type Delivered = {
   event_id: string
   message_id: string
   n: number
-  bytes: number
 }
 
 /** Declares the exchange, and a queue bound to it: a classic one if not said otherwise. */
@@ -27,7 +27,7 @@ export const declareQueue = (url: string, names: Names, args: Record<string, unk
     await channel.queueBind({ queue: names.queue, exchange: names.exchange, routingKey: names.binding })
   })
 
-/** Takes messages out of a queue, in its order, until `enough` says so or it stays empty. */
+/** Takes messages out of a queue, in its order, until `enough` says so or it is empty. Nobody publishes meanwhile. */
 export const takeAll = (
   url: string,
   queue: string,
@@ -36,17 +36,24 @@ export const takeAll = (
   withChannel(url, async (channel) => {
     const taken: Delivered[] = []
     let last = performance.now()
-    await channel.basicQos({ prefetchCount: 500 })
-    await channel.basicConsume({ queue }, (message) => {
+    const take = (message: AsyncMessage): void => {
       last = performance.now()
       const { event_id, message_id, n } = message.body
       const { routingKey, messageId, contentType, durable = false } = message
-      const bytes = JSON.stringify(message.body).length
-      taken.push({ routingKey, messageId, contentType, durable, event_id, message_id, n, bytes })
+      taken.push({ routingKey, messageId, contentType, durable, event_id, message_id, n })
+    }
+    await channel.basicQos({ prefetchCount: 500 })
+    await channel.basicConsume({ queue }, (message) => {
+      take(message)
       channel.basicAck({ deliveryTag: message.deliveryTag })
     })
-    // An idle second after the queue was found empty: nobody publishes any more when this is called.
-    await until(() => enough(taken) || performance.now() - last > 1_000, { timeoutMs: 60_000, what: 'an empty queue' })
+    const isEmpty = async (): Promise<boolean> => {
+      if (performance.now() - last < 200) return false
+      const { messageCount } = await channel.queueDeclare({ queue, passive: true })
+      return messageCount === 0
+    }
+    const done = async () => enough(taken) || (await isEmpty())
+    await until(done, { timeoutMs: 60_000, what: 'an empty queue' })
     return taken
   })
 
