@@ -1,6 +1,7 @@
 import cluster, { type Worker } from 'node:cluster'
 import { type AddressInfo, createServer } from 'node:net'
 import type { Logger } from 'pino'
+import { backoffDelay } from './message/backoff.ts'
 import { GatewayError } from './message/errors.ts'
 
 /** What primary and workers say to each other. Unknown messages (prom-client has its own) are left alone. */
@@ -145,8 +146,7 @@ export class Primary {
       return
     }
     this.#deaths = lived > SETTLED_MS ? 0 : this.#deaths + 1
-    const longest = Math.min(BACKOFF_MS.most, BACKOFF_MS.least * 2 ** this.#deaths)
-    const delay = longest * (0.5 + Math.random() / 2)
+    const delay = backoffDelay(this.#deaths, BACKOFF_MS, Math.random())
     this.#options.logger.warn(
       { pid: worker.process.pid, code, signal, delay_ms: Math.round(delay) },
       'a worker died and is replaced',

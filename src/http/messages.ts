@@ -7,7 +7,7 @@ import { GatewayError } from '../message/errors.ts'
 import { checkMessage, decodeText, deliveredText, type NewMessage } from '../message/message.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import { splitArray } from '../message/split-array.ts'
-import { uuidv7 } from '../message/uuid.ts'
+import { uuidMaker } from '../message/uuid.ts'
 import type { Authorise } from './auth.ts'
 import { readBody } from './body.ts'
 import { dbIdOf, eventIdOf, filterOf, limitOf, single } from './query.ts'
@@ -67,6 +67,7 @@ const fill = async (limit: number, read: (limit: PageLimit, from: Page | null) =
 /** The REST side: the list of events, the messages of one, and publishing. */
 export const routeMessages = (router: Router, options: MessagesOptions): void => {
   const { log, authorise } = options
+  const publishing: Publishing = { maxMessageBytes: options.maxMessageBytes, makeId: uuidMaker(randomBytes) }
 
   router.get('/api/events', async (ctx) => {
     const query = new URLSearchParams(ctx.querystring)
@@ -92,7 +93,7 @@ export const routeMessages = (router: Router, options: MessagesOptions): void =>
   router.post('/api/events/:event_id/messages', async (ctx) => {
     const event_id = eventIdOf(ctx.params.event_id ?? '')
     await authorise(ctx, 'publish', [event_id])
-    const { messages, batch } = await readMessages(ctx, event_id, options.maxMessageBytes)
+    const { messages, batch } = await readMessages(ctx, event_id, publishing)
     answerPublished(ctx, options.publishPort.status, await options.publishPort.publish(messages), batch)
   })
 }
@@ -138,11 +139,16 @@ const answerBefore = async (
 const refused = (reason: GatewayError['code'], detail: string, index: number | null): GatewayError =>
   new GatewayError(reason, detail, index === null ? {} : { details: { index } })
 
+interface Publishing {
+  readonly maxMessageBytes: number
+  readonly makeId: (now: number) => string
+}
+
 /** Checks the whole request before anything of it is handed on. */
 const readMessages = async (
   ctx: Context,
   event_id: string,
-  maxMessageBytes: number,
+  { maxMessageBytes, makeId }: Publishing,
 ): Promise<{ messages: NewMessage[]; batch: boolean }> => {
   const text = decodeText(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes)))
   if (typeof text !== 'string') throw refused(text.refusal.reason, text.refusal.detail, null)
@@ -156,13 +162,12 @@ const readMessages = async (
     )
   }
   const received_at = Date.now()
-  const makeId = () => uuidv7(received_at, randomBytes(10))
   const messages = texts.map((body, index) => {
     const at = batch ? index : null
     if (Buffer.byteLength(body) > maxMessageBytes) {
       throw refused('body_too_large', `The message is larger than ${maxMessageBytes} bytes.`, at)
     }
-    const checked = checkMessage(body, { received_at, event_id, message_id: key, makeId })
+    const checked = checkMessage(body, { received_at, event_id, message_id: key, makeId: () => makeId(received_at) })
     if ('refusal' in checked) throw refused(checked.refusal.reason, checked.refusal.detail, at)
     return checked.message
   })

@@ -9,7 +9,7 @@ import { GatewayError } from '../message/errors.ts'
 import { helloFrame, resetFrame, retryFrame } from '../message/frames.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import type { Authorise } from './auth.ts'
-import { takeSocket } from './lean-socket.ts'
+import { responseHead, takeSocket } from './lean-socket.ts'
 import { dbIdOf, eventIdOf, filterOf, single } from './query.ts'
 
 /** What a client waits before it reconnects, unless told otherwise, in milliseconds. */
@@ -124,6 +124,8 @@ const openStream = async (ctx: Context, options: StreamOptions, events: string[]
   if (ctx.res.socket === null) throw new GatewayError('pipelined_stream', 'An earlier request is not answered yet.')
   ctx.respond = false
   let leave = (): void => undefined
+  for (const [name, value] of Object.entries(HEADERS)) ctx.res.setHeader(name, value)
+  const head = responseHead(ctx.res)
   const socket = takeOver(ctx, () => leave())
   const hello = helloFrame({
     log_id: log.logId,
@@ -139,20 +141,13 @@ const openStream = async (ctx: Context, options: StreamOptions, events: string[]
     cursor: start.cursor,
     target: bounds.last_db_id,
     head: bounds.head_db_id,
-    prelude: Buffer.concat([retryFrame(RETRY_MS), hello, ...reset]),
+    prelude: Buffer.concat([head, retryFrame(RETRY_MS), hello, ...reset]),
   })
 }
 
-/** Sends the head and leaves the socket to the live room. Koa answers no more. */
+/** Leaves the socket to the live room. Koa answers no more. */
 const takeOver = (ctx: Context, onClose: () => void): Socket => {
-  const { res } = ctx
-  // Without chunks the bytes of a frame go to the socket as they are; the stream ends with its connection.
-  res.useChunkedEncodingByDefault = false
-  for (const [name, value] of Object.entries(HEADERS)) res.setHeader(name, value)
-  res.writeHead(200)
   const socket = takeSocket(ctx, onClose)
   socket.setTimeout(0)
-  socket.setNoDelay(true)
-  socket.setKeepAlive(true, 30_000)
   return socket
 }

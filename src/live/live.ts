@@ -106,6 +106,7 @@ export class Live {
     around.channel.add(subscriber)
     this.#pulse.add(subscriber)
     this.#subscribers.add(subscriber)
+    subscriber.pump()
     return () => this.#leave(subscriber)
   }
 
@@ -120,7 +121,10 @@ export class Live {
       seen: () => this.#tailer.seen,
       history: (cursor) => this.#pages.after(selection, cursor),
       onBlocked: (subscriber, blocked) => this.#pulse.blocked(subscriber, blocked),
-      onFault: this.#options.onFault,
+      onFault: (subscriber, error) => {
+        this.#options.onFault(error)
+        this.#pulse.pumpLater(subscriber)
+      },
     }
     this.#channels.set(key, around)
     // Without channels the tail has not listened: what came since `head` is behind this bell.

@@ -30,6 +30,7 @@ export class Pulse {
   readonly #slotOf = new Map<Subscriber, Set<Subscriber>>()
   readonly #stalls = new Map<Subscriber, Stall>()
   readonly #deadlines = new Map<Subscriber, number>()
+  readonly #toPump = new Set<Subscriber>()
   #turn = 0
   #timer: NodeJS.Timeout | undefined
 
@@ -60,6 +61,12 @@ export class Pulse {
     this.#slotOf.delete(subscriber)
     this.#stalls.delete(subscriber)
     this.#deadlines.delete(subscriber)
+    this.#toPump.delete(subscriber)
+  }
+
+  /** Has the subscriber look on the next tick whether it can go on, however often it is asked for until then. */
+  pumpLater(subscriber: Subscriber): void {
+    this.#toPump.add(subscriber)
   }
 
   /** A write of the subscriber was not taken at once, or is taken now. */
@@ -83,6 +90,9 @@ export class Pulse {
       else if (now - stall.since >= this.#options.stallMs) this.#options.onTooSlow(subscriber)
     }
     for (const [subscriber, deadline] of this.#deadlines) if (now >= deadline) this.#options.onMaxAge(subscriber)
+    const toPump = [...this.#toPump]
+    this.#toPump.clear()
+    for (const subscriber of toPump) subscriber.pump()
     this.#options.onTick(now)
   }
 }
