@@ -1,4 +1,5 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import { backoffDelay } from '../message/backoff.ts'
 import { parseDbId } from '../message/cursor.ts'
 import { GatewayError } from '../message/errors.ts'
 import { refusalOf, request, requestHeaders, unreachable } from './gateway-client.ts'
@@ -77,7 +78,7 @@ const isPassing = (error: unknown): boolean =>
 
 /** Spread, so that all who lost a gateway do not come back at once. */
 const delayOf = ({ retryMs, failures }: State): number =>
-  Math.min(RETRY_MS.most, retryMs * 2 ** failures) * (0.5 + Math.random() / 2)
+  backoffDelay(failures, { least: retryMs, most: RETRY_MS.most }, Math.random())
 
 /** One connection: ends when the stream does as announced, throws when it cannot be had or breaks. */
 async function* connection({ url, start, silenceMs, signal }: FollowOptions, state: State): AsyncGenerator<Heard> {

@@ -3,6 +3,7 @@ import { fstatSync } from 'node:fs'
 import { loadConfig, readEnvironment } from '../config.ts'
 import { ERRORS, type ErrorCode } from '../message/errors.ts'
 import type { Refusal } from '../message/message.ts'
+import { uuidMaker } from '../message/uuid.ts'
 import { type Command, EXIT, type Given, UsageError } from './command.ts'
 import { publishUrl, URL_FLAG } from './gateway-client.ts'
 import type { Io } from './io.ts'
@@ -15,7 +16,7 @@ import { noWords } from './words.ts'
 
 const PATIENCE_SECONDS = 30
 
-const SOURCE: Source = { now: Date.now, random: randomBytes }
+const SOURCE: Source = { now: Date.now, makeId: uuidMaker(randomBytes) }
 
 /** `publish`: one message by flags, or many as JSON lines on stdin. */
 export const publish: Command = {

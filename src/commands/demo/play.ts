@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { uuidv7 } from '../../message/uuid.ts'
+import { uuidMaker } from '../../message/uuid.ts'
 import { pause } from '../io.ts'
 import { checkText } from '../publishing/check.ts'
 import { openSink } from '../publishing/open-sink.ts'
@@ -22,13 +22,15 @@ export interface PlayOptions extends Omit<ScriptOptions, 'run'> {
   readonly onProgress: (done: number) => void
 }
 
+const makeId = uuidMaker(randomBytes)
+
 /** A name for a run that no other has. */
 export const newRun = (): string => randomBytes(3).toString('hex')
 
 /** Numbers and names the messages of a run, and tells the time. */
 export const stamper = (now: () => number) => {
   let id = 0
-  return () => ({ id: ++id, message_id: uuidv7(now(), randomBytes(10)), now: now() })
+  return () => ({ id: ++id, message_id: makeId(now()), now: now() })
 }
 
 export interface Played {
@@ -74,7 +76,7 @@ const perform = async (cues: readonly Cue[], sink: Sink, options: PlayOptions, s
     const wait = begun + cue.at / options.speed - performance.now()
     if (wait > 0) await pause(wait, signal)
     if (signal.aborted) return
-    const checked = checkText(messageText(cue, stamp()), undefined, { now: Date.now, random: randomBytes })
+    const checked = checkText(messageText(cue, stamp()), undefined, { now: Date.now, makeId })
     if ('refusal' in checked) throw new Error(`the demo wrote a bad message: ${checked.refusal.detail}`)
     await sink.push({ line: null, message: checked.message })
     options.onProgress(index + 1)

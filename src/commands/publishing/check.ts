@@ -1,11 +1,11 @@
 import { type Checked, checkMessage, decodeText } from '../../message/message.ts'
-import { uuidv7 } from '../../message/uuid.ts'
 import { type Given, UsageError } from '../command.ts'
 
-/** Where clock and chance come from. */
+/** Where clock and ids come from. */
 export interface Source {
-  now(): number
-  random(bytes: number): Uint8Array
+  readonly now: () => number
+  /** Makes the id of a message of this time. */
+  readonly makeId: (now: number) => string
 }
 
 /**
@@ -15,7 +15,7 @@ export interface Source {
  */
 export const checkText = (text: string, event_id: string | undefined, source: Source): Checked => {
   const received_at = source.now()
-  const arrival = { received_at, makeId: () => uuidv7(received_at, source.random(10)) }
+  const arrival = { received_at, makeId: () => source.makeId(received_at) }
   const checked = checkMessage(text, arrival)
   if (event_id === undefined || !('refusal' in checked) || checked.refusal.reason !== 'invalid_event_id') return checked
   return checkMessage(text, { ...arrival, event_id })

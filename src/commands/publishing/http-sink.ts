@@ -1,3 +1,4 @@
+import { backoffDelay } from '../../message/backoff.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../../message/errors.ts'
 import { appendKeys, LACKS_MESSAGE_ID, type NewMessage } from '../../message/message.ts'
 import { Refused, refusalOf, request, requestHeaders, unreachable } from '../gateway-client.ts'
@@ -42,9 +43,6 @@ const fateOf = ({ db_id, duplicate, code }: Result): Fate => {
   }
   return { kind: 'published', ...(db_id !== undefined && { db_id }), ...(duplicate === true && { duplicate }) }
 }
-
-const backoff = (attempt: number): number =>
-  Math.min(BACKOFF_MS.most, BACKOFF_MS.least * 2 ** attempt) * (0.5 + Math.random() / 2)
 
 /**
  * Publishes over HTTP in the order of the pushes: what gathers while one request is under way, and belongs to one
@@ -117,7 +115,7 @@ export class HttpSink implements Sink {
       )
       if (trouble === null) continue
       if (signal.aborted || performance.now() >= until) this.#shut = trouble
-      else await pause(backoff(attempt), signal)
+      else await pause(backoffDelay(attempt, BACKOFF_MS, Math.random()), signal)
     }
     for (const parcel of batch) {
       await onFate(parcel, fates.get(parcel) ?? failed(this.#shut, true))

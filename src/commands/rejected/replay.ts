@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto'
 import type { Quarantine, RejectedFilter, ReplayOutcome } from '../../log/quarantine.ts'
-import { uuidv7 } from '../../message/uuid.ts'
+import { uuidMaker } from '../../message/uuid.ts'
 import { type Command, EXIT } from '../command.ts'
 import type { Io } from '../io.ts'
 import { visible, visibleJson } from '../visible.ts'
 import { recheck } from './recheck.ts'
 import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine } from './selecting.ts'
+
+const makeId = uuidMaker(randomBytes)
 
 interface Tally {
   done: number
@@ -86,10 +88,9 @@ const replayAll = async (
     const rows = quarantine.after(filter, after, through)
     if (rows.length === 0) break
     const now = Date.now()
-    const makeId = () => uuidv7(now, randomBytes(10))
     const replays = rows.map((row) => ({
       rejected_id: row.rejected_id,
-      checked: recheck(row, limit, now, makeId),
+      checked: recheck(row, limit, now, () => makeId(now)),
     }))
     const begun = performance.now()
     const outcomes = await patiently(io, () => quarantine.replay(replays))
