@@ -56,13 +56,13 @@ tail('several events, or all of them, come on one line with the name of each', a
 
 tail('kill -9 and a restart of the gateway: nothing is missing, nothing comes twice', async () => {
   const room = newRoom()
-  const ids = await publish(gateway, room, chats(300))
+  const ids = await publish(gateway, room, chats(100))
   const run = startCli(['tail', room, '--json'], { env: env() })
   await run.seen(new RegExp(`"db_id":${ids.at(-1)}\\}`))
   for (let round = 0; round < 2; round++) {
     await gateway.kill9()
     await gateway.restart()
-    ids.push(...(await publish(gateway, room, chats(300))))
+    ids.push(...(await publish(gateway, room, chats(100))))
     await run.seen(new RegExp(`"db_id":${ids.at(-1)}\\}`))
   }
   run.child.kill('SIGINT')

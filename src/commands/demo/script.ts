@@ -20,7 +20,7 @@ export interface ScriptOptions {
 }
 
 /** The next incident begins so long after the one before it: least and most, in milliseconds. */
-const STAGGER = [9_000, 20_000] as const
+const STAGGER = [4_000, 14_000] as const
 
 /** The whole play in the order of its messages. Pure. */
 export const writeScript = ({ seed, events, run }: ScriptOptions): Cue[] => {
