@@ -113,7 +113,7 @@ test('SIGINT ends a publish that waits for the broker', async () => {
   run.child.kill('SIGINT')
   const { code, stderr } = await run.done
   assert.is(code, 130, stderr)
-  assert.ok(performance.now() - from < 5_000)
+  assert.ok(performance.now() - from < 15_000)
 })
 
 test('demo plays through the broker', async () => {

@@ -157,7 +157,7 @@ demo('SIGINT stops it with 130', async () => {
   run.child.kill('SIGINT')
   const { code, stderr } = await run.done
   assert.is(code, 130)
-  assert.ok(performance.now() - from < 5_000)
+  assert.ok(performance.now() - from < 15_000)
   assert.match(stderr, 'interrupted')
 })
 

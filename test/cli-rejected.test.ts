@@ -245,7 +245,7 @@ rejected('a lock that somebody else holds is waited for, and Ctrl-C ends the wai
     impatient.child.kill('SIGINT')
     const { code, stdout } = await impatient.done
     assert.equal([code, stdout], [130, ''])
-    assert.ok(performance.now() - from < 5_000)
+    assert.ok(performance.now() - from < 15_000)
     assert.is(patient.child.exitCode, null)
     assert.is(countMessages(gateway.dbFile, room), 0)
   } finally {
