@@ -7,6 +7,7 @@ import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import { type PublishError, type PublishErrorCode, Publisher, type PublisherOptions } from '../src/publisher/index.ts'
 import { Agent, assertInOrder, declareQueue, firstCopies, rejection, takeAll } from './support/agents.ts'
+import { startProxy } from './support/proxy.ts'
 import { deleteNames, type Names, type SharedBroker, sharedBroker, uniqueNames } from './support/rabbitmq.ts'
 import { suite } from './support/suite.ts'
 import { mountTinyDisk, noTinyDisk } from './support/tiny-disk.ts'
@@ -158,6 +159,24 @@ test('an agent that is killed with a full outbox loses nothing that send has pro
     [...held].sort(),
   )
   assert.is(rowsLeft(), 0)
+})
+
+test('a row leaves the file only after its confirmation', async () => {
+  await declareQueue(broker.url, names)
+  const line = await startProxy(Number(new URL(broker.url).port))
+  const url = new URL(broker.url)
+  url.port = String(line.port)
+  const first = publisherOf({ url: url.href })
+  await send(first, 'warm', 0)
+  assert.ok(await first.flush())
+  line.freeze()
+  for (let n = 0; n < 50; n++) await send(first, `e${n}`, 0)
+  assert.not.ok(await first.flush({ timeoutMs: 300 }), 'nothing is confirmed')
+  assert.equal(await first.close({ timeoutMs: 1 }), { queued: 50 })
+  assert.is(rowsLeft(), 50)
+  await line.close()
+  assert.equal(await publisherOf().close({ timeoutMs: 20_000 }), { queued: 0 })
+  assertInOrder(await takeAll(broker.url, names.queue), 51)
 })
 
 test('what the broker refuses is sent again without losing its place in its event', async () => {

@@ -79,6 +79,20 @@ test('a message lies in the queue, persistent and with its id, when send resolve
   assert.equal(publisher.state, { status: 'ready', error: null, queued: 0 })
 })
 
+test('bodies of many frames arrive byte for byte', async () => {
+  await declareQueue(broker.url, names)
+  const publisher = publisherOf({ maxMessageBytes: 4_000_000 })
+  const texts = [1, 131_000, 131_072, 300_000, 3_000_000].map((size) => '内x'.repeat(Math.ceil(size / 4)))
+  await Promise.all(texts.map((text, n) => publisher.send({ event_id: 'e', n, text })))
+  await withChannel(broker.url, async (channel) => {
+    for (const [n, text] of texts.entries()) {
+      const message = await channel.basicGet({ queue: names.queue, noAck: true })
+      assert.is(message?.body.n, n)
+      assert.ok(message?.body.text === text, `${text.length} characters`)
+    }
+  })
+})
+
 test('a message that no queue takes is refused, and so is only that one', async () => {
   await declareQueue(broker.url, { ...names, binding: 'notifications.frontend.*.good' })
   const publisher = publisherOf()

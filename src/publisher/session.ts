@@ -2,6 +2,7 @@ import type { Channel, Connection, ReturnedMessage } from 'rabbitmq-client'
 import type { Item } from './backlog.ts'
 import { brokerError } from './broker-error.ts'
 import { PublishError } from './errors.ts'
+import { type Envelope, envelope, publishFrames } from './frames.ts'
 import { propertyId } from './message.ts'
 
 export interface SessionHandlers {
@@ -11,7 +12,25 @@ export interface SessionHandlers {
   readonly onRoom: () => void
 }
 
-type Answer = { readonly item: Item; readonly error: unknown }
+interface Answer {
+  readonly tag: number
+  readonly item: Item
+  readonly nacked: boolean
+}
+
+/** Methods of AMQP, as rabbitmq-client numbers them. */
+const ACK = (60 << 16) | 80
+const NACK = (60 << 16) | 120
+
+/**
+ * What rabbitmq-client keeps to itself of a channel. Its own basicPublish and its confirms cost a dozen promises and
+ * streams' turns a message; the frames are written here, and the answers are read before the channel sees them.
+ */
+interface Insides {
+  readonly _conn: { readonly _socket: { write(bytes: Buffer): boolean } }
+  readonly _state: { readonly maxFrameSize: number }
+  _onMethod(frame: { methodId: number; params: { deliveryTag: number; multiple: boolean } }): void
+}
 
 /**
  * One confirming channel. What is published on it is answered by `onConfirmed` or `onRefused`, or stays in
@@ -20,13 +39,17 @@ type Answer = { readonly item: Item; readonly error: unknown }
 export class Session {
   readonly connection: Connection
   readonly #channel: Channel
-  readonly #exchange: string
+  readonly #inside: Insides
+  readonly #envelope: Envelope
   readonly #handlers: SessionHandlers
-  /** In the order in which they were sent. */
+  /** By delivery tag, in the order in which they were sent. */
   readonly #underWay = new Map<number, Item>()
+  #tag = 0
   /** How often a message came back as unroutable whose confirm has not been looked at yet. */
   readonly #returned = new Map<string, number>()
   #answers: Answer[] = []
+  /** Answers that are not settled yet. */
+  readonly #unsettled = new Set<Answer>()
   #bytes = 0
   #over = false
   /** Milliseconds, of the monotonic clock. */
@@ -47,7 +70,8 @@ export class Session {
     channel.on('close', () => setImmediate(this.#fail, new PublishError('broker_error', 'The channel was closed.')))
     this.connection = connection
     this.#channel = channel
-    this.#exchange = exchange
+    this.#inside = channel as unknown as Insides
+    this.#envelope = envelope(channel.id, this.#inside._state.maxFrameSize, exchange)
     this.#handlers = handlers
     channel.on('basic.return', (message: ReturnedMessage) => {
       const key = returnKey(message.messageId ?? '', message.routingKey)
@@ -65,12 +89,13 @@ export class Session {
     const session = new Session(connection, channel, exchange, handlers)
     await channel.exchangeDeclare({ exchange, passive: true })
     await channel.confirmSelect()
+    session.#readAnswers()
     return session
   }
 
   /** Messages without an answer. */
   get underWay(): number {
-    return this.#underWay.size
+    return this.#underWay.size + this.#unsettled.size
   }
 
   /** Their bytes. */
@@ -85,44 +110,56 @@ export class Session {
 
   publish(item: Item): void {
     if (this.#underWay.size === 0) this.#lastAnswer = performance.now()
-    this.#underWay.set(item.seq, item)
+    this.#underWay.set(++this.#tag, item)
     this.#bytes += item.body.length
-    const envelope = {
-      exchange: this.#exchange,
-      routingKey: item.routingKey,
-      durable: true,
-      mandatory: true,
-      contentType: 'application/json',
-      messageId: propertyId(item.message_id),
-    }
-    this.#channel.basicPublish(envelope, item.body).then(
-      () => this.#answered(item, null),
-      (error: unknown) => this.#answered(item, error),
-    )
+    const seconds = Math.floor(Date.now() / 1_000)
+    const id = propertyId(item.message_id)
+    this.#inside._conn._socket.write(publishFrames(this.#envelope, item.routingKey, id, item.body, seconds))
   }
 
   /** Ends the session. @returns what has no answer, in the order in which it was sent */
   end(): Item[] {
     this.#over = true
-    const left = [...this.#underWay.values()]
+    const left = [...this.#unsettled, ...[...this.#underWay].map(([tag, item]) => ({ tag, item }))]
     this.#underWay.clear()
-    return left
+    this.#unsettled.clear()
+    return left.sort((a, b) => a.tag - b.tag).map(({ item }) => item)
   }
 
   async close(): Promise<void> {
     await this.#channel.close()
   }
 
-  #answered(item: Item, error: unknown): void {
-    if (this.#over) return
-    if (error !== null && (error as { code?: string }).code !== 'NACK') {
-      // The channel has ended, and the library tells the first message that waits, whichever message was at fault.
-      this.#fail(error)
+  #readAnswers(): void {
+    const inside = this.#inside
+    const others = inside._onMethod.bind(inside)
+    inside._onMethod = (frame) => {
+      const { methodId, params } = frame
+      if (methodId !== ACK && methodId !== NACK) others(frame)
+      else this.#answered(params.deliveryTag, params.multiple, methodId === NACK)
+    }
+  }
+
+  #answered(upTo: number, multiple: boolean, nacked: boolean): void {
+    if (!multiple) {
+      this.#answer(upTo, nacked)
       return
     }
+    for (const tag of this.#underWay.keys()) {
+      if (tag > upTo) return
+      this.#answer(tag, nacked)
+    }
+  }
+
+  #answer(tag: number, nacked: boolean): void {
+    const item = this.#underWay.get(tag)
+    if (item === undefined || this.#over) return
+    this.#underWay.delete(tag)
+    const answer = { tag, item, nacked }
+    this.#unsettled.add(answer)
     // A return comes before its confirm, but the library hands it out one turn later. So what has gathered in this
     // turn is looked at in the turn after the next: by then the returns of all of it have been handed out.
-    if (this.#answers.push({ item, error }) > 1) return
+    if (this.#answers.push(answer) > 1) return
     setImmediate(() => {
       const answers = this.#answers
       this.#answers = []
@@ -133,23 +170,21 @@ export class Session {
   #settle(answers: readonly Answer[]): void {
     if (this.#over) return
     this.#lastAnswer = performance.now()
-    for (const { item, error } of answers) {
-      if (!this.#underWay.delete(item.seq)) continue
+    for (const answer of answers) {
+      const { item, nacked } = answer
+      this.#unsettled.delete(answer)
       this.#bytes -= item.body.length
-      const refusal = this.#refusal(item, error)
+      const refusal = this.#refusal(item, nacked)
       if (refusal === null) this.#handlers.onConfirmed(item)
       else this.#handlers.onRefused(item, refusal, false)
     }
     this.#handlers.onRoom()
   }
 
-  #refusal(item: Item, error: unknown): PublishError | null {
+  #refusal(item: Item, nacked: boolean): PublishError | null {
     const { message_id, routingKey } = item
     const returned = this.#returned.size > 0 && this.#takeReturned(returnKey(propertyId(message_id), routingKey))
-    if (error !== null) {
-      const text = 'RabbitMQ refused the message.'
-      return new PublishError('publish_nacked', text, { fate: 'refused', message_id, cause: error })
-    }
+    if (nacked) return new PublishError('publish_nacked', 'RabbitMQ refused it.', { fate: 'refused', message_id })
     if (!returned) return null
     return new PublishError('publish_unroutable', `No queue takes ${routingKey}.`, { fate: 'refused', message_id })
   }

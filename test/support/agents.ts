@@ -27,11 +27,14 @@ export const declareQueue = (url: string, names: Names, args: Record<string, unk
     await channel.queueBind({ queue: names.queue, exchange: names.exchange, routingKey: names.binding })
   })
 
-/** Takes messages out of a queue, in its order, until `enough` says so or it is empty. Nobody publishes meanwhile. */
+/**
+ * Takes messages out of a queue, in its order: until `enough` says so where somebody still publishes, else until the
+ * queue is empty.
+ */
 export const takeAll = (
   url: string,
   queue: string,
-  enough: (taken: readonly Delivered[]) => boolean = () => false,
+  enough?: (taken: readonly Delivered[]) => boolean,
 ): Promise<Delivered[]> =>
   withChannel(url, async (channel) => {
     const taken: Delivered[] = []
@@ -52,8 +55,8 @@ export const takeAll = (
       const { messageCount } = await channel.queueDeclare({ queue, passive: true })
       return messageCount === 0
     }
-    const done = async () => enough(taken) || (await isEmpty())
-    await until(done, { timeoutMs: 60_000, what: 'an empty queue' })
+    const done = async () => (enough === undefined ? await isEmpty() : enough(taken))
+    await until(done, { timeoutMs: 60_000, what: enough === undefined ? 'an empty queue' : 'enough messages' })
     return taken
   })
 
