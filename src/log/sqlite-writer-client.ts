@@ -1,12 +1,14 @@
 import { Worker } from 'node:worker_threads'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
-import type { Entry, Outcome, Retention } from './log.ts'
+import type { Entry, Outcome, Retention, Revocation } from './log.ts'
 import type { WriterReply, WriterRequest } from './sqlite-writer-thread.ts'
 
 /** The writer as the log uses it, whether in this thread or in one of its own. */
 export interface Writer {
   append(entries: readonly Entry[]): Promise<Outcome[]>
   prune(retention: Retention, limit: number): Promise<number>
+  revoke(revocation: Revocation, now: number): Promise<Revocation>
+  unrevoke(subject: string): Promise<boolean>
   probe(): Promise<void>
   close(): Promise<void>
 }
@@ -42,6 +44,14 @@ export class ThreadedWriter implements Writer {
 
   prune(retention: Retention, limit: number): Promise<number> {
     return this.#call({ op: 'prune', retention, limit }) as Promise<number>
+  }
+
+  revoke(revocation: Revocation, now: number): Promise<Revocation> {
+    return this.#call({ op: 'revoke', revocation, now }) as Promise<Revocation>
+  }
+
+  unrevoke(subject: string): Promise<boolean> {
+    return this.#call({ op: 'unrevoke', subject }) as Promise<boolean>
   }
 
   async probe(): Promise<void> {
