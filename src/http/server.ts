@@ -50,6 +50,8 @@ export class HttpServer {
     this.#server.timeout = STILL_MS
     if (limits.connections > 0) this.#server.maxConnections = limits.connections
     this.#server.on('clientError', refuseUnparsed)
+    // Node would answer 417 with no body; an expectation that is not understood may as well go unheard.
+    this.#server.on('checkExpectation', handler)
     if (limits.connectionsPerAddress > 0) this.#server.on('connection', (socket) => this.#count(socket))
   }
 
