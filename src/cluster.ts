@@ -3,6 +3,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import type { Logger } from 'pino'
 import { type Answer, type Ask, Desk } from './http/desk.ts'
 import type { Revocation } from './log/log.ts'
+import { backoffDelay } from './message/backoff.ts'
 import { GatewayError } from './message/errors.ts'
 
 /** What primary and workers say to each other. Unknown messages (prom-client has its own) are left alone. */
@@ -157,8 +158,7 @@ export class Primary {
       return
     }
     this.#deaths = lived > SETTLED_MS ? 0 : this.#deaths + 1
-    const longest = Math.min(BACKOFF_MS.most, BACKOFF_MS.least * 2 ** this.#deaths)
-    const delay = longest * (0.5 + Math.random() / 2)
+    const delay = backoffDelay(this.#deaths, BACKOFF_MS, Math.random())
     this.#options.logger.warn(
       { pid: worker.process.pid, code, signal, delay_ms: Math.round(delay) },
       'a worker died and is replaced',

@@ -154,11 +154,11 @@ staged({ stallMs: 2_000 })(
       stage.clock.advance(600)
       lame.sink.takeSome()
     }
-    assert.equal(names(stuck, lame), ['hello closing', 'hello'])
+    assert.equal(names(stuck, lame), ['hello caught_up closing', 'hello caught_up'])
     assert.is(stuck.sink.events.at(-1)!.data, '{"reason":"too_slow"}')
     assert.equal([stage.closings, stage.live.readers, stage.live.stalled], [['too_slow'], 2, 1])
     stage.clock.advance(5_000)
-    assert.equal(names(lame), ['hello closing'])
+    assert.equal(names(lame), ['hello caught_up closing'])
     stage.clock.advance(60_000)
     assert.equal(names(quick), ['hello caught_up'])
     assert.equal([stage.live.readers, stage.live.stalled], [1, 0])

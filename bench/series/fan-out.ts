@@ -17,7 +17,7 @@ const run = async (context: Context): Promise<Sample[]> => {
     [NAMES.socketio, startSocketio],
   ]
   const loads: { readers: number; rate: number; peers: Entry[] }[] = [
-    ...(quick ? [10, 50] : [10, 50, 300]).map((rate) => ({ readers: quick ? 50 : 1_000, rate, peers })),
+    ...(quick ? [10, 50] : [10, 50, 300, 1_000]).map((rate) => ({ readers: quick ? 50 : 1_000, rate, peers })),
     { readers: quick ? 20 : 200, rate: 20, peers: [peers[0]!, [NAMES.flask, startFlask]] },
   ]
   const samples: Sample[] = []
@@ -62,6 +62,13 @@ export const fanOut: Series = {
       value: 5,
       of: (at) =>
         ratio(at(NAMES.gateway, point(1_000, 300), 'deliveries'), at(NAMES.nchan, point(1_000, 300), 'deliveries')),
+    },
+    {
+      what: 'deliveries a second at 1,000 msg/s × 1,000: gateway / nchan',
+      bound: 'at least',
+      value: 5,
+      of: (at) =>
+        ratio(at(NAMES.gateway, point(1_000, 1_000), 'deliveries'), at(NAMES.nchan, point(1_000, 1_000), 'deliveries')),
     },
   ],
   plots: [

@@ -1,3 +1,4 @@
+import type { ClientRequest, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Context } from 'koa'
 
@@ -12,12 +13,26 @@ interface Parser {
 const SERVER_EVENTS = ['data', 'end', 'close', 'drain', 'error', 'timeout'] as const
 
 /**
- * Takes a socket out of the hands of Node's HTTP server and of Koa once the head of its answer is out: an idle
+ * The head of an answer that ends with its connection, as Node would send it: written together with the first bytes of
+ * the body, it saves a stream one system call of two.
+ */
+export const responseHead = (res: ServerResponse): Buffer => {
+  // Every outgoing message has it; the types know it of requests only.
+  const names = (res as ServerResponse & Pick<ClientRequest, 'getRawHeaderNames'>).getRawHeaderNames()
+  let head = 'HTTP/1.1 200 OK\r\n'
+  for (const name of names) {
+    const value = res.getHeader(name)
+    for (const one of Array.isArray(value) ? value : [value]) head += `${name}: ${one}\r\n`
+  }
+  return Buffer.from(`${head}Date: ${new Date().toUTCString()}\r\nConnection: close\r\n\r\n`, 'latin1')
+}
+
+/**
+ * Takes a socket out of the hands of Node's HTTP server and of Koa: who asked for it writes the answer, head and all. An idle
  * stream then holds a socket and a cursor, and no request, response, context or parser. Measured per idle
  * stream on Node 24, after garbage collection: 27.2 KB untouched, 16.8 KB without request and response, 7.5 KB
  * without the parser too.
  *
- * The response ends as far as Node knows; what would then close the connection is shadowed for that moment.
  * The parser goes one turn later, since this may run inside it. Where Node's insides look different, or the
  * socket is not a plain one, the stream merely stays as heavy as it was.
  *
@@ -27,12 +42,7 @@ const SERVER_EVENTS = ['data', 'end', 'close', 'drain', 'error', 'timeout'] as c
 export const takeSocket = (ctx: Context, onClose: () => void): Socket => {
   const { res } = ctx
   const { socket } = ctx.req
-  const { destroySoon } = socket
-  // Put back by assignment: a deleted property would cost each socket 3.7 KB for its dictionary.
-  socket.destroySoon = () => {
-    socket.destroySoon = destroySoon
-  }
-  res.end()
+  res.detachSocket(socket)
   socket.on('close', onClose)
   setImmediate(dropParser, socket, onClose)
   return socket

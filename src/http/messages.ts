@@ -7,7 +7,7 @@ import { GatewayError } from '../message/errors.ts'
 import { checkMessage, decodeText, deliveredText, type NewMessage } from '../message/message.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import { splitArray } from '../message/split-array.ts'
-import { uuidv7 } from '../message/uuid.ts'
+import { uuidMaker } from '../message/uuid.ts'
 import type { Access, Authorise } from './auth.ts'
 import { readBody } from './body.ts'
 import type { Gate } from './limits.ts'
@@ -85,6 +85,7 @@ export const boundsFor = async (
 /** The REST side: the list of events, the messages of one, and publishing. */
 export const routeMessages = (router: Router, options: MessagesOptions): void => {
   const { log, authorise, gate } = options
+  const publishing: Publishing = { gate, maxMessageBytes: options.maxMessageBytes, makeId: uuidMaker(randomBytes) }
 
   router.get('/api/events', async (ctx) => {
     const query = new URLSearchParams(ctx.querystring)
@@ -113,7 +114,7 @@ export const routeMessages = (router: Router, options: MessagesOptions): void =>
     const access = await authorise(ctx, 'publish', [event_id])
     // Paid before the body is read: one that turns out wrong costs as much.
     await gate.publish(ctx, access, 1)
-    const { messages, batch } = await readMessages(ctx, event_id, options)
+    const { messages, batch } = await readMessages(ctx, event_id, publishing)
     await gate.publish(ctx, access, messages.length - 1)
     answerPublished(ctx, options.publishPort.status, await options.publishPort.publish(messages), batch)
   })
@@ -164,11 +165,17 @@ const answerBefore = async ({ ctx, log, wanted, limit, query, hold }: Asked, bef
 const refused = (reason: GatewayError['code'], detail: string, index: number | null): GatewayError =>
   new GatewayError(reason, detail, index === null ? {} : { details: { index } })
 
+interface Publishing {
+  readonly gate: Gate
+  readonly maxMessageBytes: number
+  readonly makeId: (now: number) => string
+}
+
 /** Checks the whole request before anything of it is handed on. */
 const readMessages = async (
   ctx: Context,
   event_id: string,
-  { maxMessageBytes, gate }: MessagesOptions,
+  { gate, maxMessageBytes, makeId }: Publishing,
 ): Promise<{ messages: NewMessage[]; batch: boolean }> => {
   const text = decodeText(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes), gate.holder(ctx)))
   if (typeof text !== 'string') throw refused(text.refusal.reason, text.refusal.detail, null)
@@ -182,13 +189,12 @@ const readMessages = async (
     )
   }
   const received_at = Date.now()
-  const makeId = () => uuidv7(received_at, randomBytes(10))
   const messages = texts.map((body, index) => {
     const at = batch ? index : null
     if (Buffer.byteLength(body) > maxMessageBytes) {
       throw refused('body_too_large', `The message is larger than ${maxMessageBytes} bytes.`, at)
     }
-    const checked = checkMessage(body, { received_at, event_id, message_id: key, makeId })
+    const checked = checkMessage(body, { received_at, event_id, message_id: key, makeId: () => makeId(received_at) })
     if ('refusal' in checked) throw refused(checked.refusal.reason, checked.refusal.detail, at)
     return checked.message
   })

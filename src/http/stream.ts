@@ -9,7 +9,7 @@ import { GatewayError } from '../message/errors.ts'
 import { helloFrame, resetFrame, retryFrame } from '../message/frames.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import type { Access, Authorise } from './auth.ts'
-import { takeSocket } from './lean-socket.ts'
+import { responseHead, takeSocket } from './lean-socket.ts'
 import type { Gate } from './limits.ts'
 import { boundsFor } from './messages.ts'
 import { dbIdOf, eventIdOf, filterOf, single } from './query.ts'
@@ -149,6 +149,8 @@ const openPlaced = async (
   if (!access.stands()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
   ctx.respond = false
   let leave = (): void => undefined
+  for (const [name, value] of Object.entries(HEADERS)) ctx.res.setHeader(name, value)
+  const responseBytes = responseHead(ctx.res)
   const socket = takeOver(ctx, () => {
     leave()
     onEnd()
@@ -168,21 +170,14 @@ const openPlaced = async (
     target: bounds.last_db_id,
     head,
     token: access.principal,
-    prelude: Buffer.concat([retryFrame(RETRY_MS), hello, ...reset]),
+    prelude: Buffer.concat([responseBytes, retryFrame(RETRY_MS), hello, ...reset]),
   })
   return true
 }
 
-/** Sends the head and leaves the socket to the live room. Koa answers no more. */
+/** Leaves the socket to the live room. Koa answers no more. */
 const takeOver = (ctx: Context, onClose: () => void): Socket => {
-  const { res } = ctx
-  // Without chunks the bytes of a frame go to the socket as they are; the stream ends with its connection.
-  res.useChunkedEncodingByDefault = false
-  for (const [name, value] of Object.entries(HEADERS)) res.setHeader(name, value)
-  res.writeHead(200)
   const socket = takeSocket(ctx, onClose)
   socket.setTimeout(0)
-  socket.setNoDelay(true)
-  socket.setKeepAlive(true, 30_000)
   return socket
 }

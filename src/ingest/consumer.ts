@@ -1,10 +1,17 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Channel } from 'rabbitmq-client'
 import type { Entry, Log, Origin, Outcome } from '../log/log.ts'
+import { backoffDelay } from '../message/backoff.ts'
 import { describeError } from '../message/errors.ts'
 import { checkMessage, decodeText, type Refusal } from '../message/message.ts'
-import { uuidv7 } from '../message/uuid.ts'
+import { uuidMaker } from '../message/uuid.ts'
 import { type Delivery, takeDeliveries } from './raw-body.ts'
+
+/** Commits of small batches begin at least this far apart; a message that comes alone is committed at once. */
+const PACE_MS = 5
+/** From this many deliveries on a batch waits no longer. */
+const ENOUGH = 100
 
 const BACKOFF_MS = { least: 100, most: 5_000 }
 
@@ -28,18 +35,18 @@ interface Taken {
 const EMPTY = '{}'
 
 const originOf = (delivery: Delivery): Origin => {
-  const { headers, ...properties } = delivery.properties
+  const { headers } = delivery.properties
   return {
     exchange: delivery.exchange,
     routing_key: delivery.routingKey,
     headers: headers === undefined ? EMPTY : JSON.stringify(headers),
-    properties: JSON.stringify(properties),
+    properties: JSON.stringify({ ...delivery.properties, headers: undefined }),
     redelivered: delivery.redelivered,
   }
 }
 
 /** Checks a delivery: a message of the log, or a rejection with its reason. */
-export const toEntry = (delivery: Delivery, limit: number, now: number): Entry => {
+export const toEntry = (delivery: Delivery, limit: number, now: number, makeId: (now: number) => string): Entry => {
   const origin = originOf(delivery)
   const reject = ({ reason, detail }: Refusal): Entry => ({
     kind: 'rejection',
@@ -48,7 +55,8 @@ export const toEntry = (delivery: Delivery, limit: number, now: number): Entry =
       received_at: now,
       reason,
       detail,
-      body: delivery.body,
+      // A copy: the body lies in what was read from the socket at once, and the writer's thread would get all of that.
+      body: Buffer.from(delivery.body),
       body_bytes: delivery.bytes,
       sha256: delivery.sha256 ?? createHash('sha256').update(delivery.body).digest('hex'),
     },
@@ -62,7 +70,7 @@ export const toEntry = (delivery: Delivery, limit: number, now: number): Entry =
     const checked = checkMessage(text, {
       received_at: now,
       message_id: delivery.properties.messageId,
-      makeId: () => uuidv7(now, randomBytes(10)),
+      makeId: () => makeId(now),
     })
     return 'refusal' in checked ? reject(checked.refusal) : { kind: 'message', message: checked.message, origin }
   } catch (error) {
@@ -80,9 +88,12 @@ export const toEntry = (delivery: Delivery, limit: number, now: number): Entry =
 export class Consumer {
   readonly #options: ConsumerOptions
   readonly #channel: Channel
+  readonly #makeId = uuidMaker(randomBytes)
   #waiting: Taken[] = []
   #working: Promise<void> | null = null
   #closed = false
+  /** When the next small batch may be taken; 0: at once. */
+  #notBefore = 0
   #stopping = false
   #wake: (() => void) | null = null
 
@@ -112,14 +123,9 @@ export class Consumer {
     while (this.#working !== null) await this.#working
   }
 
-  /** Deliveries that are not committed yet. */
-  get inHand(): number {
-    return this.#waiting.length
-  }
-
   #take(delivery: Delivery): void {
     if (this.#closed || this.#stopping) return
-    const entry = toEntry(delivery, this.#options.maxMessageBytes, Date.now())
+    const entry = toEntry(delivery, this.#options.maxMessageBytes, Date.now(), this.#makeId)
     this.#waiting.push({ deliveryTag: delivery.deliveryTag, entry })
     this.#working ??= this.#work()
   }
@@ -128,8 +134,10 @@ export class Consumer {
     // What came in the same read of the socket goes into the first batch.
     await new Promise(setImmediate)
     while (this.#waiting.length > 0) {
+      await this.#pace()
       const batch = this.#waiting
       this.#waiting = []
+      this.#notBefore = batch.length > 1 ? performance.now() + PACE_MS : 0
       const entries = batch.map((taken) => taken.entry)
       const outcomes = await this.#commit(entries)
       if (outcomes === null) break
@@ -137,6 +145,15 @@ export class Consumer {
       if (!this.#closed) this.#channel.basicAck({ deliveryTag: batch.at(-1)!.deliveryTag, multiple: true })
     }
     this.#working = null
+  }
+
+  /**
+   * A commit costs the machine the same for one message as for ten, and would be begun 600 times a second at 1,000 msg/s:
+   * what comes close together shares one.
+   */
+  async #pace(): Promise<void> {
+    const rest = this.#notBefore - performance.now()
+    if (rest > 1 && this.#waiting.length < ENOUGH && !this.#stopping) await delay(rest)
   }
 
   /** Tries until it is committed. @returns null when the channel is gone, and with it the right to go on */
@@ -155,9 +172,8 @@ export class Consumer {
   }
 
   async #backoff(attempt: number): Promise<void> {
-    const longest = Math.min(BACKOFF_MS.most, BACKOFF_MS.least * 2 ** attempt)
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, longest * (0.5 + Math.random() / 2))
+      const timer = setTimeout(resolve, backoffDelay(attempt, BACKOFF_MS, Math.random()))
       this.#wake = () => {
         clearTimeout(timer)
         resolve()

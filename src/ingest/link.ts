@@ -1,6 +1,7 @@
 import type { TLSSocket } from 'node:tls'
 import { Connection } from 'rabbitmq-client'
 import type { Health } from '../health.ts'
+import { backoffDelay } from '../message/backoff.ts'
 import { brokerError } from './broker-error.ts'
 import { installDecoder } from './raw-body.ts'
 
@@ -128,8 +129,7 @@ export class Link {
   }
 
   async #backoff(): Promise<void> {
-    const longest = Math.min(BACKOFF_MS.most, BACKOFF_MS.least * 2 ** this.#attempt++)
-    const delay = longest * (0.5 + Math.random() / 2)
+    const delay = backoffDelay(this.#attempt++, BACKOFF_MS, Math.random())
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, delay)
       this.#wake = () => {

@@ -119,6 +119,7 @@ export class Live {
     if (token !== null) this.#tokens.set(subscriber, token)
     this.#pulse.add(subscriber, token?.expiresAt ?? null)
     this.#subscribers.add(subscriber)
+    subscriber.pump()
     return () => this.#leave(subscriber)
   }
 
@@ -138,7 +139,10 @@ export class Live {
       seen: () => this.#tailer.seen,
       history: (cursor) => this.#pages.after(selection, cursor),
       onBlocked: (subscriber, blocked) => this.#pulse.blocked(subscriber, blocked),
-      onFault: this.#options.onFault,
+      onFault: (subscriber, error) => {
+        this.#options.onFault(error)
+        this.#pulse.pumpLater(subscriber)
+      },
     }
     this.#channels.set(key, around)
     // Without channels the tail has not listened: what came since `head` is behind this bell.

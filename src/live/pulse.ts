@@ -34,6 +34,7 @@ export class Pulse {
   readonly #deadlines = new Map<Subscriber, number>()
   /** Milliseconds since 1970. */
   readonly #expiries = new Map<Subscriber, number>()
+  readonly #toPump = new Set<Subscriber>()
   #turn = 0
   #timer: NodeJS.Timeout | undefined
 
@@ -67,6 +68,12 @@ export class Pulse {
     this.#stalls.delete(subscriber)
     this.#deadlines.delete(subscriber)
     this.#expiries.delete(subscriber)
+    this.#toPump.delete(subscriber)
+  }
+
+  /** Has the subscriber look on the next tick whether it can go on, however often it is asked for until then. */
+  pumpLater(subscriber: Subscriber): void {
+    this.#toPump.add(subscriber)
   }
 
   /** A write of the subscriber was not taken at once, or is taken now. */
@@ -92,6 +99,9 @@ export class Pulse {
     for (const [subscriber, deadline] of this.#deadlines) if (now >= deadline) this.#options.onMaxAge(subscriber)
     const time = Date.now()
     for (const [subscriber, expiry] of this.#expiries) if (time >= expiry) this.#options.onExpired(subscriber)
+    const toPump = [...this.#toPump]
+    this.#toPump.clear()
+    for (const subscriber of toPump) subscriber.pump()
     this.#options.onTick(now)
   }
 }

@@ -2,9 +2,6 @@ import { type ClosingReason, caughtUpFrame, closingFrame, retryFrame } from '../
 import type { Channel } from './channel.ts'
 import type { HistoryPage } from './pages.ts'
 
-/** A page that could not be read is asked for again after this long. */
-const READ_AGAIN_MS = 1_000
-
 /** Where a subscriber's bytes go: the socket, or whatever carries them. */
 export interface Sink {
   /** Writes, and calls `done`, never at once, when the bytes have left this process; a sink that is gone stays silent. */
@@ -27,8 +24,8 @@ export interface Surroundings {
   readonly history: (cursor: number) => Promise<HistoryPage>
   /** Called once a write is not taken at once, and again when it is. */
   readonly onBlocked: (subscriber: Subscriber, blocked: boolean) => void
-  /** Called for a page that could not be read; it is asked for again. */
-  readonly onFault: (error: unknown) => void
+  /** Called for a page that could not be read; `pump`, called later, asks for it again. */
+  readonly onFault: (subscriber: Subscriber, error: unknown) => void
 }
 
 export interface SubscriberOptions {
@@ -37,7 +34,7 @@ export interface SubscriberOptions {
   readonly cursor: number
   /** `caught_up` is sent once everything up to here has been. */
   readonly target: number
-  /** Bytes that go out before anything else: retry, hello, reset. */
+  /** Bytes that go out before anything else, in one write with the first page: head, retry, hello, reset. */
   readonly prelude: Buffer
 }
 
@@ -54,6 +51,7 @@ export class Subscriber {
   readonly #target: number
   #cursor: number
   #lastSent: number
+  #prelude: Buffer | null
   #writing = false
   #blocked = false
   #reading = false
@@ -66,7 +64,7 @@ export class Subscriber {
     this.#cursor = options.cursor
     this.#lastSent = options.cursor
     this.#target = options.target
-    this.#write(options.prelude)
+    this.#prelude = options.prelude
   }
 
   /** The db_id up to which the reader has been served. */
@@ -89,41 +87,65 @@ export class Subscriber {
   /** Takes what is behind the cursor, if the sink is free. Cheap when there is nothing. */
   pump(): void {
     if (this.#writing || this.#reading || this.#closed) return
-    const { slab } = this.#around.channel
-    // Before caught_up the target decides too: the tail may not have read as far as `hello` has promised.
-    const reached = this.#caughtUp || this.#cursor >= this.#target || this.#around.seen() >= this.#target
-    if (this.#cursor < slab.from || !reached) {
+    if (!this.#withinSlab) {
       void this.#readPage()
       return
     }
+    const { slab } = this.#around.channel
     const bytes = slab.after(this.#cursor)
     if (bytes !== null) {
       this.#cursor = slab.last
       this.#lastSent = slab.last
-      this.#write(bytes)
-    } else if (!this.#caughtUp) {
-      this.#caughtUp = true
-      this.#write(caughtUpFrame(this.#lastSent))
     }
+    this.#send(bytes)
   }
 
   /** Sends a heartbeat unless a write is under way: then the reader has other worries. */
   heartbeat(frame: Buffer): void {
-    if (!this.#writing && !this.#closed) this.#write(frame)
+    if (!this.#writing && !this.#closed && this.#prelude === null) this.#write(frame)
   }
 
   /** Says why, and ends. @param retryMs the client's new reconnection delay */
   close(reason: ClosingReason, retryMs: number | null = null): void {
     if (this.#closed) return
     this.#closed = true
-    const closing = closingFrame(reason)
-    this.#sink.end(retryMs === null ? closing : Buffer.concat([retryFrame(retryMs), closing]))
+    const retry = retryMs === null ? [] : [retryFrame(retryMs)]
+    this.#sink.end(Buffer.concat([...this.#takePrelude(), ...retry, closingFrame(reason)]))
   }
 
   /** The sink is gone: nothing is written any more (S2). */
   gone(): void {
     this.#closed = true
     this.#unblock()
+  }
+
+  /** True if the slab holds everything behind the cursor. */
+  get #withinSlab(): boolean {
+    const { channel, seen } = this.#around
+    // Before caught_up the target decides too: the tail may not have read as far as `hello` has promised.
+    const reached = this.#caughtUp || this.#cursor >= this.#target || seen() >= this.#target
+    return reached && this.#cursor >= channel.slab.from
+  }
+
+  #takePrelude(): Buffer[] {
+    const prelude = this.#prelude
+    this.#prelude = null
+    return prelude === null ? [] : [prelude]
+  }
+
+  /** Writes messages, with the prelude before them and `caught_up` behind them where it is their turn: one system call. */
+  #send(messages: Buffer | null): void {
+    if (messages !== null && this.#caughtUp) {
+      this.#write(messages)
+      return
+    }
+    const parts = this.#takePrelude()
+    if (messages !== null) parts.push(messages)
+    if (!this.#caughtUp && this.#withinSlab && this.#cursor >= this.#around.channel.slab.last) {
+      this.#caughtUp = true
+      parts.push(caughtUpFrame(this.#lastSent))
+    }
+    if (parts.length > 0) this.#write(parts.length === 1 ? parts[0]! : Buffer.concat(parts))
   }
 
   #write(bytes: Buffer): void {
@@ -160,8 +182,9 @@ export class Subscriber {
       if (!this.#closed && !this.#writing) this.#takePage(page)
     } catch (error) {
       this.#reading = false
-      this.#around.onFault(error)
-      setTimeout(this.#pumpLater, READ_AGAIN_MS).unref()
+      this.#around.onFault(this, error)
+      // The reader learns that it is connected, though there is nothing to give it yet.
+      if (!this.#closed && !this.#writing && this.#prelude !== null) this.#write(this.#takePrelude()[0]!)
     }
   }
 
@@ -169,7 +192,8 @@ export class Subscriber {
     const bytes = page.slab.after(this.#cursor)
     if (bytes !== null) this.#lastSent = page.slab.last
     this.#cursor = Math.max(this.#cursor, page.through)
-    if (bytes === null) this.pump()
-    else this.#write(bytes)
+    // An empty page leads on to the next one, unless the reader still waits for its first bytes.
+    if (bytes === null && this.#prelude === null) this.pump()
+    else this.#send(bytes)
   }
 }

@@ -63,6 +63,9 @@ const db = new Kysely<Tables>({
 /** A parameter whose value comes when the prepared statement runs. */
 const param = <T = number>(name: string) => sql<T>`${sql.raw(`@${name}`)}`
 
+/** A parameter that is bound by its position. */
+const place = sql<never>`?`
+
 // Each column costs 0.2 µs a row, so only what a delivery needs is read.
 const STORED = [
   'db_id',
@@ -88,18 +91,19 @@ export const PROBE = text(db.updateTable('log').set({ created_at: sql`created_at
 
 export const HEAD = text(db.selectFrom('sqlite_sequence').select('seq').where('name', '=', sql.lit('message')))
 
+/** Its values are bound in the order in which they stand here: bound by name, each row takes 1.2 µs longer. */
 export const INSERT_MESSAGE = text(
   db
     .insertInto('message')
     .values({
-      event_id: param('event_id'),
-      message_id: param('message_id'),
-      message_from: param('message_from'),
-      message_type: param('message_type'),
-      round_id: param('round_id'),
-      received_at: param('received_at'),
-      lacks: param('lacks'),
-      body: param('body'),
+      event_id: place,
+      message_id: place,
+      message_from: place,
+      message_type: place,
+      round_id: place,
+      received_at: place,
+      lacks: place,
+      body: place,
     } as never)
     .onConflict((conflict) => conflict.columns(['event_id', 'message_id']).doNothing()),
 )
@@ -265,7 +269,7 @@ export const windowMessages = (wanted: Selection, direction: Direction, columns:
   return text(query.orderBy('db_id', direction).limit(param('limit')))
 }
 
-/** Bounds over the selected events, all of them for `*`. */
+/** Bounds over the selected events, all of them for `*`, and the log's head: one statement, so one read lock. */
 export const boundsOf = (wanted: Selection): string => {
   const query = db
     .selectFrom('event')
@@ -273,6 +277,7 @@ export const boundsOf = (wanted: Selection): string => {
       sql<number>`coalesce(min(nullif(first_db_id, 0)), 0)`.as('first_db_id'),
       sql<number>`coalesce(max(iif(messages = 0, 0, last_db_id)), 0)`.as('last_db_id'),
       sql<number>`coalesce(max(pruned_db_id), 0)`.as('pruned_db_id'),
+      sql<number>`coalesce((select seq from sqlite_sequence where name = 'message'), 0)`.as('head_db_id'),
     ])
   return text(wanted.events === '*' ? query : query.where('event_id', 'in', listNames('e', wanted.events)))
 }

@@ -1,6 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
 import type { Entry, Outcome, Retention, Revocation } from './log.ts'
+import { packEntry } from './packed-entry.ts'
 import type { WriterReply, WriterRequest } from './sqlite-writer-thread.ts'
 
 /** The writer as the log uses it, whether in this thread or in one of its own. */
@@ -39,7 +40,7 @@ export class ThreadedWriter implements Writer {
   }
 
   append(entries: readonly Entry[]): Promise<Outcome[]> {
-    return this.#call({ op: 'append', entries }) as Promise<Outcome[]>
+    return this.#call({ op: 'append', entries: entries.map(packEntry) }) as Promise<Outcome[]>
   }
 
   prune(retention: Retention, limit: number): Promise<number> {

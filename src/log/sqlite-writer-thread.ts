@@ -1,12 +1,13 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { GatewayError } from '../message/errors.ts'
-import type { Entry, Retention, Revocation } from './log.ts'
+import type { Retention, Revocation } from './log.ts'
+import { type PackedEntry, unpackEntry } from './packed-entry.ts'
 import { WRITER_PATIENCE_MS } from './sqlite-file.ts'
 import { SqliteWriter } from './sqlite-writer.ts'
 
 /** What the log asks of its writer's thread. */
 export type WriterRequest =
-  | { readonly seq: number; readonly op: 'append'; readonly entries: readonly Entry[] }
+  | { readonly seq: number; readonly op: 'append'; readonly entries: readonly PackedEntry[] }
   | { readonly seq: number; readonly op: 'prune'; readonly retention: Retention; readonly limit: number }
   | { readonly seq: number; readonly op: 'revoke'; readonly revocation: Revocation; readonly now: number }
   | { readonly seq: number; readonly op: 'unrevoke'; readonly subject: string }
@@ -23,7 +24,7 @@ const writer = new SqliteWriter((workerData as { file: string }).file, { patienc
 const perform = (request: WriterRequest): unknown => {
   switch (request.op) {
     case 'append':
-      return writer.append(request.entries)
+      return writer.append(request.entries.map(unpackEntry))
     case 'prune':
       return writer.prune(request.retention, request.limit)
     case 'revoke':

@@ -149,7 +149,17 @@ export class SqliteWriter {
   #store(message: NewMessage, origin: Origin | null, growth: Map<string, Growth>): Outcome {
     let inserted: Database.RunResult
     try {
-      inserted = this.#insertMessage.run(message)
+      const { event_id, message_id, message_from, message_type, round_id, received_at, lacks, body } = message
+      inserted = this.#insertMessage.run(
+        event_id,
+        message_id,
+        message_from,
+        message_type,
+        round_id,
+        received_at,
+        lacks,
+        body,
+      )
     } catch (error) {
       const code = (error as { code?: string }).code
       const blamesRow = code === undefined ? error instanceof RangeError : ROW_FAULT.test(code)

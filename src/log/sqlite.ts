@@ -156,8 +156,7 @@ export class SqliteLog implements Log {
       const key = `bounds ${wanted.events === '*' ? '*' : wanted.events.length}`
       const statement = this.#statement(key, () => queries.boundsOf(wanted))
       const params = queries.selectionParams({ ...wanted, types: null, froms: null })
-      const bounds = statement.get(params) as Omit<Bounds, 'head_db_id'>
-      return { ...bounds, head_db_id: this.#head() }
+      return statement.get(params) as Bounds
     })
   }
 

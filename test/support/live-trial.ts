@@ -249,7 +249,8 @@ export class LiveTrial {
     const what = `cursor ${cursor}, target ${target}, of ${JSON.stringify(reader.wanted)}`
     assert.equal(sink.breaches, [], what)
     assert.equal(ids, gone ? expected.slice(0, ids.length) : expected, what)
-    assert.is(sink.events[0]!.event, 'hello', what)
+    // One that left at once may have got nothing: its first bytes wait for its first page.
+    if (!gone || sink.events.length > 0) assert.is(sink.events[0]!.event, 'hello', what)
     if (!gone) assert.is(caughtUp.length, 1, `caught_up comes once: ${what}`)
     assert.ok(caughtUp.length <= 1, `caught_up comes once: ${what}`)
     for (const { id, after } of caughtUp) {
