@@ -333,6 +333,8 @@ revocations('hold for tokens of before, also after a kill -9; a token that is is
   const old = await sign({ sub: 'bob', events: '*', iat: now() - 5 })
   assert.is((await list(gateway, bearer(old))).status, 200)
   const answer = await revoke(gateway, { sub: 'bob' })
+  const line = await gateway.waitForLog(({ msg }) => msg === 'a subject was revoked')
+  assert.equal([line.sub, line.by], ['bob', 'tester'])
   assert.equal([answer.status, answer.body.data.sub, answer.body.data.until], [201, 'bob', null])
   await gateway.kill9()
   await gateway.restart()
