@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import type Router from '@koa/router'
 import type { Context } from 'koa'
-import type { Live } from '../live/live.ts'
+import type { Live, StreamToken } from '../live/live.ts'
 import type { Sink } from '../live/subscriber.ts'
 import type { Log } from '../log/log.ts'
 import { parseCursor, resolveCursor, type Start } from '../message/cursor.ts'
@@ -128,6 +128,13 @@ const openStream = async (ctx: Context, options: StreamOptions, events: string[]
 const wantedOf = ({ events }: Access, query: URLSearchParams): Selection =>
   selection(events, filterOf(query, 'message_type'), filterOf(query, 'message_from'))
 
+/** A stream keeps no more of its token than decides on its end. */
+const tokenOf = ({ principal }: Access): StreamToken | null => {
+  if (principal === null) return null
+  const { subject, issuedAt, expiresAt } = principal
+  return { subject, issuedAt, expiresAt }
+}
+
 /** @returns whether the stream is open; `onEnd` is then called at its end */
 const openPlaced = async (
   ctx: Context,
@@ -169,7 +176,7 @@ const openPlaced = async (
     cursor: start.cursor,
     target: bounds.last_db_id,
     head,
-    token: access.principal,
+    token: tokenOf(access),
     prelude: Buffer.concat([responseBytes, retryFrame(RETRY_MS), hello, ...reset]),
   })
   return true
