@@ -7,6 +7,7 @@ import { Gate } from '../src/http/limits.ts'
 import { Proxies } from '../src/http/proxies.ts'
 import type { GatewayError } from '../src/message/errors.ts'
 import { type Env, type Gateway, startGateway } from './support/gateway.ts'
+import { untilListening } from './support/listeners.ts'
 import { chat, chats, eventUrl, isError } from './support/rooms.ts'
 import { openSse, type SseStream } from './support/sse.ts'
 import { suite } from './support/suite.ts'
@@ -50,6 +51,7 @@ for (const WORKERS of ['1', '3']) {
         TRUSTED_PROXIES: '127.0.0.1',
       }),
       async (gateway) => {
+        await untilListening(gateway, Number(WORKERS))
         const from = (address: string, token: string) => ({ 'x-forwarded-for': address, ...bearer(token) })
         const [one, two, three, four] = (await Promise.all(
           ['1', '2', '3', '4'].map((sub) => sign({ sub, events: '*' })),
@@ -104,7 +106,7 @@ limits('the places of a worker that dies are free again', () =>
         .filter(Boolean)
         .map(Number)
     const headers = bearer(await sign({ events: '*' }))
-    await until(() => children().length === 2, { what: 'both workers' })
+    await untilListening(gateway, 2)
     const streams = await openAll(gateway, 12, headers)
     assert.equal(counted(streams), [10, 2])
     for (const pid of children()) process.kill(pid, 'SIGKILL')
