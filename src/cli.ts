@@ -25,9 +25,10 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     'show the effective configuration; --check: is it valid?',
     async () => (await import('./commands/config.ts')).config,
   ],
+  token: ['mint a token for trials', async () => (await import('./commands/token.ts')).token],
 }
 
-const LATER = ['token', 'backup']
+const LATER = ['backup']
 
 const HELP = `deepsoc-gateway: from RabbitMQ to the browser by one rule
 

@@ -9,11 +9,12 @@ import { publish } from '../src/commands/publish.ts'
 import { rejected } from '../src/commands/rejected.ts'
 import { serve } from '../src/commands/serve.ts'
 import { tail } from '../src/commands/tail.ts'
+import { token } from '../src/commands/token.ts'
 import { runCli } from './support/cli.ts'
 import { ROOT } from './support/gateway.ts'
 import { suite } from './support/suite.ts'
 
-const COMMANDS: Command[] = [serve, publish, tail, demo, ...Object.values(rejected.commands), config]
+const COMMANDS: Command[] = [serve, publish, tail, demo, ...Object.values(rejected.commands), config, token]
 
 const DOCUMENT = readFileSync(join(ROOT, 'docs', 'CLI.md'), 'utf8')
 

@@ -67,6 +67,8 @@ const MAY_ENTER: Record<string, Record<string, 'value' | 'type'>> = {
     'publisher/': 'value',
     'log/': 'value',
     'message/': 'value',
+    'http/auth-mint.ts': 'value',
+    'http/auth.ts': 'type',
     'config.ts': 'value',
     'serve.ts': 'value',
   },
@@ -92,7 +94,8 @@ const OWNERS: readonly Owner[] = [
   owned('koa', /^http\//),
   owned('@koa/router', /^http\//),
   owned('eventsource-parser', /^commands\//),
-  owned('jose', /^http\/auth\.ts$/),
+  owned('@koa/cors', /^http\//),
+  owned('jose', /^http\/auth[\w-]*\.ts$/),
   owned('pino', /^telemetry\.ts$/, true),
   owned('prom-client', /^telemetry\.ts$/, true),
 ]
