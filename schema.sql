@@ -1,5 +1,6 @@
 -- The log of deepsoc-gateway: the only definition of its tables.
--- Applied once, to an empty file; the pragmas of a connection are set in src/log/sqlite-file.ts.
+-- Applied to an empty file; of a file made by an earlier version, what is missing is added. The pragmas of a
+-- connection are set in src/log/sqlite-file.ts.
 
 -- One row: which database this is. log_id tells readers that a database was made anew.
 CREATE TABLE log (
@@ -55,3 +56,10 @@ CREATE TABLE rejected (
 
 -- A redelivery after a crash finds the copy that is already set aside.
 CREATE INDEX rejected_by_hash ON rejected (sha256);
+
+-- Subjects whose tokens are refused. Kept here, as a restart must not let a revoked token in again.
+CREATE TABLE revocation (
+  subject       TEXT    PRIMARY KEY,
+  issued_before INTEGER NOT NULL,      -- tokens issued up to this time; milliseconds since 1970
+  until         INTEGER                -- forgotten after this time; NULL: never
+) STRICT, WITHOUT ROWID;

@@ -15,6 +15,7 @@ Commands:
   serve            run the gateway (default)
   config           show the effective configuration, secrets masked
   config --check   say only whether the configuration is valid
+  token            mint a token for trials: --sub, --events, --scope, --expires, --key-file
 
 Options:
   --version        show the version
@@ -23,7 +24,7 @@ Options:
 Settings come from environment variables and from .env; .env.sample lists them all.
 `
 
-const LATER = ['publish', 'tail', 'demo', 'rejected', 'token', 'backup']
+const LATER = ['publish', 'tail', 'demo', 'rejected', 'backup']
 
 const version = (): string => {
   const file = new URL('../package.json', import.meta.url)
@@ -91,11 +92,28 @@ const showConfig = async (check: boolean): Promise<number> => {
   return EXIT.ok
 }
 
+const mintToken = async (args: readonly string[]): Promise<number> => {
+  const { token, WrongCall } = await import('./commands/token.ts')
+  try {
+    const options = Object.fromEntries(Object.keys(token.flags).map((flag) => [flag, { type: 'string' as const }]))
+    const { values } = parseArgs({ args: [...args], options })
+    const text = (flag: string) => values[flag] as string | undefined
+    return await token.run({ text }, { out: process.stdout, note: complain })
+  } catch (error) {
+    const { code = '' } = error as { code?: string }
+    if (!(error instanceof WrongCall) && !code.startsWith('ERR_PARSE_ARGS')) throw error
+    complain(`deepsoc-gateway: ${(error as Error).message}\n\n${HELP}`)
+    return EXIT.usage
+  }
+}
+
 const main = async (): Promise<number> => {
   if (!checkNode()) return EXIT.failure
-  const wanted = readArguments()
+  const [first, ...rest] = process.argv.slice(2)
+  const wanted = first === 'token' && !rest.includes('--help') ? null : readArguments()
   if (typeof wanted === 'number') return wanted
   try {
+    if (wanted === null) return await mintToken(rest)
     if (wanted.command === 'config') return await showConfig(wanted.check)
     // Loaded only now, so that an old Node gets a clear word instead of a crash inside the database driver.
     const { serve } = await import('./serve.ts')

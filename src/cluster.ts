@@ -1,6 +1,8 @@
 import cluster, { type Worker } from 'node:cluster'
 import { type AddressInfo, createServer } from 'node:net'
 import type { Logger } from 'pino'
+import { type Answer, type Ask, Desk } from './http/desk.ts'
+import type { Revocation } from './log/log.ts'
 import { backoffDelay } from './message/backoff.ts'
 import { GatewayError } from './message/errors.ts'
 
@@ -9,6 +11,11 @@ export type Message =
   | { readonly gateway: 'bell' }
   | { readonly gateway: 'listening'; readonly url: string }
   | { readonly gateway: 'metrics'; readonly id: number; readonly text?: string }
+  /** A subject is shut out, or let in again. */
+  | { readonly gateway: 'revocation'; readonly revocation: Revocation }
+  /** Questions to the desk, those of one turn of the event loop together; and its answers, in the same order. */
+  | { readonly gateway: 'ask'; readonly id: number; readonly asks: readonly Ask[] }
+  | { readonly gateway: 'answer'; readonly id: number; readonly answers: readonly Answer[] }
   /** Accept no more connections. */
   | { readonly gateway: 'refuse' }
   /** Stop in order and exit. */
@@ -54,13 +61,14 @@ export const findPort = (host: string, port: number): Promise<number> =>
   })
 
 /**
- * The process that forks the workers: it replaces one that dies, with backoff, relays bells and figures, and
- * drains the workers one after another. It holds no data and serves nobody.
+ * The process that forks the workers: it replaces one that dies, with backoff, relays bells, revocations and figures,
+ * counts for all of them what is limited, and drains them one after another. It holds no data and serves nobody.
  */
 export class Primary {
   readonly #options: PrimaryOptions
   readonly #forkedAt = new Map<number, number>()
   readonly #timers = new Set<NodeJS.Timeout>()
+  readonly #desk = new Desk()
   #deaths = 0
   #stopping = false
   #listening = false
@@ -118,7 +126,7 @@ export class Primary {
 
   #hear(from: Worker, message: unknown): void {
     if (!isMessage(message)) return
-    if (message.gateway === 'bell') {
+    if (message.gateway === 'bell' || message.gateway === 'revocation') {
       for (const worker of this.#workers()) if (worker !== from) send(worker, message)
     } else if (message.gateway === 'metrics') {
       void this.#options.gatherMetrics().then(
@@ -126,6 +134,9 @@ export class Primary {
         (error: unknown) =>
           this.#options.logger.warn({ err: error }, 'the figures of the workers could not be gathered'),
       )
+    } else if (message.gateway === 'ask') {
+      const answers = message.asks.map((ask) => this.#desk.answer(ask, from.id, performance.now()))
+      send(from, { gateway: 'answer', id: message.id, answers })
     } else if (message.gateway === 'listening') this.#started(message.url)
   }
 
@@ -139,6 +150,7 @@ export class Primary {
   #exited(worker: Worker, code: number | null, signal: string | null): void {
     const lived = Date.now() - (this.#forkedAt.get(worker.id) ?? 0)
     this.#forkedAt.delete(worker.id)
+    this.#desk.drop(worker.id)
     if (this.#stopping) return
     if (!this.#listening) {
       // It has said itself why it cannot start.

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isAddressList, isEventList, isKeySetUrl, isOrigin, listOf } from './config-parts.ts'
 
 /** One environment variable: its rule, its default and what it means, in one place. */
 export interface Variable {
@@ -46,16 +47,6 @@ const name = (variable: string, usual: string, meaning: string): Variable => ({
   schema: shortName,
 })
 
-const later = (variable: string, usual: string | null, meaning: string, secret?: true): Variable => ({
-  name: variable,
-  default: usual,
-  meaning: `${meaning} (refused by this version)`,
-  ...(secret === undefined ? {} : { secret }),
-  rule: 'not set in this version',
-  schema: text,
-  arrivesLater: () => `${variable} is not supported by this version yet. Remove it.`,
-})
-
 const isDecodable = (part: string): boolean => {
   try {
     decodeURIComponent(part)
@@ -77,7 +68,7 @@ export const VARIABLES: readonly Variable[] = [
   {
     name: 'HOST',
     default: '127.0.0.1',
-    meaning: 'Listening address. Anything but loopback needs AUTH=none in so many words until tokens are supported.',
+    meaning: 'Listening address. Anything but loopback needs a key for tokens, or AUTH=none in so many words.',
     rule: 'an IP address or a host name',
     schema: z.string().regex(/^[A-Za-z0-9.:_-]+$/),
   },
@@ -141,19 +132,97 @@ export const VARIABLES: readonly Variable[] = [
   {
     name: 'AUTH',
     default: null,
-    meaning: 'Who may come in. none: everybody who reaches the address.',
+    meaning:
+      'Who may come in. jwt: who has a token; the default once a key is set. none: everybody who reaches the address.',
     rule: 'none or jwt',
     schema: z.enum(['none', 'jwt']),
-    arrivesLater: (value) => (value === 'jwt' ? 'AUTH=jwt is not supported by this version yet. Use AUTH=none.' : null),
   },
-  later('JWT_SECRET', null, 'Key of HS256 tokens.', true),
-  later('JWT_PUBLIC_KEY', null, 'Key of RS256, ES256 or EdDSA tokens.'),
-  later('JWT_JWKS_URL', null, 'Address of a key set.'),
-  later('JWT_ISSUER', null, 'Required issuer of tokens.'),
-  later('JWT_AUDIENCE', null, 'Required audience of tokens.'),
-  later('JWT_COOKIE', 'access_token', 'Cookie that may carry the token.'),
-  later('JWT_DEFAULT_EVENTS', null, 'Events of a token without an events claim.'),
-  later('CORS_ORIGINS', null, 'Exact origins of other sites, comma-separated.'),
+  {
+    name: 'JWT_SECRET',
+    default: null,
+    meaning: 'Key of HS256 tokens. One of the three key variables at most.',
+    secret: true,
+    rule: 'text of at least 32 bytes',
+    schema: text,
+  },
+  {
+    name: 'JWT_PUBLIC_KEY',
+    default: null,
+    meaning: 'Key of RS256, ES256 or EdDSA tokens; which of them, its type says. Line breaks may be written as \\n.',
+    secret: true,
+    rule: 'a public key in PEM',
+    schema: text,
+  },
+  {
+    name: 'JWT_JWKS_URL',
+    default: null,
+    meaning: 'Key set of RS256, ES256 and EdDSA tokens.',
+    rule: 'an https:// URL without user and password; http:// only to this machine',
+    schema: z.string().refine(isKeySetUrl),
+  },
+  { name: 'JWT_ISSUER', default: null, meaning: 'Issuer (iss) that a token must have.', rule: 'text', schema: text },
+  {
+    name: 'JWT_AUDIENCE',
+    default: null,
+    meaning: 'Audience (aud) that a token must have.',
+    rule: 'text',
+    schema: text,
+  },
+  {
+    name: 'JWT_COOKIE',
+    default: 'access_token',
+    meaning: 'Cookie that may carry the token.',
+    rule: 'the name of a cookie',
+    schema: z.string().regex(/^[\w!#$%&'*+.^`|~-]+$/),
+  },
+  {
+    name: 'JWT_DEFAULT_EVENTS',
+    default: null,
+    meaning: 'Events of a token without an events claim. Not set: it reads none.',
+    rule: 'event ids, comma-separated, or *',
+    schema: z.string().refine(isEventList),
+  },
+  {
+    name: 'CORS_ORIGINS',
+    default: null,
+    meaning: 'Other sites whose pages may call this gateway, comma-separated.',
+    rule: 'exact origins such as https://app.example, without a path and without *',
+    schema: z.string().refine((value) => listOf(value).every(isOrigin)),
+  },
+  {
+    name: 'TRUSTED_PROXIES',
+    default: null,
+    meaning: 'Proxies whose X-Forwarded-For and X-Forwarded-Host are believed, comma-separated. Not set: none.',
+    rule: 'IP addresses or networks such as 10.0.0.0/8',
+    schema: z.string().refine(isAddressList),
+  },
+  number('MAX_STREAMS', '20000', 0, 10000000, 'Open streams of all workers together; 0: without limit.'),
+  number('MAX_STREAMS_PER_TOKEN', '1000', 0, 10000000, 'Open streams of one token; 0: without limit.'),
+  number(
+    'MAX_STREAMS_PER_ADDRESS',
+    '2000',
+    0,
+    10000000,
+    'Open streams of one address (IPv6: of one /64), loopback not counted; 0: without limit.',
+  ),
+  number(
+    'PUBLISH_RATE',
+    '5000',
+    0,
+    10000000,
+    'Messages a second that one token may publish over HTTP; without tokens one address, loopback not counted. 0: without limit.',
+  ),
+  number('PUBLISH_BURST', '50000', 1, 10000000, 'Messages that may come at once above PUBLISH_RATE.'),
+  number('MAX_CONNECTIONS', '25000', 0, 10000000, 'Connections of one worker; 0: without limit.'),
+  number(
+    'MAX_CONNECTIONS_PER_ADDRESS',
+    '2500',
+    0,
+    10000000,
+    'Connections of one address to one worker, loopback and TRUSTED_PROXIES not counted; 0: without limit.',
+  ),
+  number('HEADERS_SECONDS', '10', 1, 3600, 'The head of a request must have arrived within this time.'),
+  number('REQUEST_SECONDS', '60', 1, 3600, 'A request must have arrived whole within this time.'),
   number('HEARTBEAT_SECONDS', '15', 1, 3600, 'Seconds between the heartbeats of a stream.'),
   number(
     'STREAM_MAX_SECONDS',
@@ -170,7 +239,13 @@ export const VARIABLES: readonly Variable[] = [
     1000000000,
     'Only this many newest messages of each event are kept. Not set: all.',
   ),
-  later('METRICS_PORT', null, 'A port of its own for /metrics.'),
+  number(
+    'METRICS_PORT',
+    null,
+    1,
+    65535,
+    'A port of its own for /metrics, at the same address, open to all who reach it.',
+  ),
   {
     name: 'LOG_LEVEL',
     default: 'info',

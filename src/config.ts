@@ -1,8 +1,12 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { isIP } from 'node:net'
+import type { BlockList } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { parseEnv } from 'node:util'
+import { checkHost, hasKey, limitsOf, tokensOf } from './config-access.ts'
 import { VARIABLES, type Variable } from './config-catalogue.ts'
+import { listOf, parseAddressList } from './config-parts.ts'
+import type { TokenConfig } from './http/auth.ts'
+import type { Limits } from './http/limits.ts'
 import type { BrokerAddress } from './ingest/link.ts'
 import type { Topology } from './ingest/topology.ts'
 import { describeError, GatewayError } from './message/errors.ts'
@@ -17,6 +21,18 @@ export interface Config {
   /** null: embedded mode. */
   readonly broker: { readonly address: BrokerAddress; readonly topology: Topology; readonly prefetch: number } | null
   readonly maxMessageBytes: number
+  /** null: AUTH=none. */
+  readonly tokens: TokenConfig | null
+  /** AUTH=none was said in so many words: requests under any host name are served. */
+  readonly open: boolean
+  /** A key for tokens is there, used or not. */
+  readonly keySet: boolean
+  /** Exact origins of other sites. */
+  readonly corsOrigins: readonly string[]
+  readonly trustedProxies: BlockList
+  readonly limits: Limits
+  /** null: /metrics only beside everything else. */
+  readonly metricsPort: number | null
   readonly heartbeatMs: number
   readonly streamMaxMs: number
   readonly retention: { readonly maxAgeMs: number | null; readonly messagesPerEvent: number | null }
@@ -78,9 +94,6 @@ const readVariable = (variable: Variable, env: Environment, read: Read): void =>
   read.texts.set(variable.name, text)
 }
 
-const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
-
 /** user:password@ of a URL become stars, up to the last @: a password may hold a slash that was not encoded. */
 const masked = (variable: Variable, text: string): string => {
   if (!variable.secret) return text
@@ -120,12 +133,7 @@ const addressOf = (read: Read): BrokerAddress | null => {
 
 /** Rules that two variables share. */
 const crossChecks = (read: Read): void => {
-  const host = read.values.get('HOST') as string | undefined
-  if (host !== undefined && !isLoopback(host) && read.values.get('AUTH') !== 'none') {
-    read.faults.push(
-      'HOST is not a loopback address: everybody on the network could read and publish. Set AUTH=none if you mean it.',
-    )
-  }
+  checkHost(read)
   const alone = ['RABBITMQ_PORT', 'RABBITMQ_USER', 'RABBITMQ_PASSWORD', 'RABBITMQ_VHOST']
   const given = alone.filter((name) => read.given.has(name))
   if (given.length > 0 && !read.given.has('RABBITMQ_URL') && !read.given.has('RABBITMQ_HOST')) {
@@ -146,11 +154,12 @@ export const loadConfig = (env: Environment): Config => {
   const read: Read = { values: new Map(), texts: new Map(), given: new Set(), faults: [] }
   for (const variable of VARIABLES) readVariable(variable, env, read)
   crossChecks(read)
+  const tokens = tokensOf(read)
   if (read.faults.length > 0) throw new GatewayError('config_invalid', read.faults.join('\n'))
-  return Object.freeze(assemble(read))
+  return Object.freeze(assemble(read, tokens))
 }
 
-const assemble = (read: Read): Config => {
+const assemble = (read: Read, tokens: TokenConfig | null): Config => {
   const value = <T>(name: string) => read.values.get(name) as T
   const address = addressOf(read)
   const days = value<number | undefined>('RETENTION_DAYS')
@@ -167,6 +176,13 @@ const assemble = (read: Read): Config => {
     databaseFile: value<string>('DATABASE_URL').slice('sqlite:'.length),
     broker: address === null ? null : { address, topology, prefetch: value('RABBITMQ_PREFETCH') },
     maxMessageBytes: value('MAX_MESSAGE_BYTES'),
+    tokens,
+    open: value('AUTH') === 'none',
+    keySet: hasKey(read),
+    corsOrigins: listOf(value<string | undefined>('CORS_ORIGINS') ?? ''),
+    trustedProxies: parseAddressList(value<string | undefined>('TRUSTED_PROXIES') ?? ''),
+    limits: limitsOf(read),
+    metricsPort: value<number | undefined>('METRICS_PORT') ?? null,
     heartbeatMs: value<number>('HEARTBEAT_SECONDS') * 1_000,
     streamMaxMs: value<number>('STREAM_MAX_SECONDS') * 1_000,
     retention: {

@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto'
-import { createServer, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
+import { type AccessRules, makeAccess, type Siblings } from './access.ts'
 import type { Config } from './config.ts'
 import { type Fault, Health } from './health.ts'
 import { makeApp } from './http/app.ts'
-import { allowEverybody } from './http/auth.ts'
 import type { PublishPort } from './http/messages.ts'
-import { refuseUnparsed } from './http/unparsed.ts'
+import { serveMetrics } from './http/ops.ts'
+import { HttpServer } from './http/server.ts'
 import { ExchangePublisher } from './ingest/exchange-publisher.ts'
 import { Ingest } from './ingest/ingest.ts'
 import { Live } from './live/live.ts'
@@ -19,9 +18,6 @@ import { SqliteLog } from './log/sqlite.ts'
 import { GatewayError } from './message/errors.ts'
 import { embeddedPort, exchangePort } from './publish-ports.ts'
 import { type Metrics, makeMetrics } from './telemetry.ts'
-
-/** A header, a query and a cookie of honest length. */
-const MOST_HEADER_BYTES = 16 * 1024
 
 export interface GatewayParts {
   readonly config: Config
@@ -35,10 +31,9 @@ export interface GatewayParts {
   readonly metricsText?: () => Promise<string>
   /** Other workers listen on the same port. */
   readonly sharedPort?: boolean
+  /** What is shared with other workers. */
+  readonly siblings?: Siblings
 }
-
-/** Connections that wait to be accepted: ten thousand readers may return at once; the kernel caps it by somaxconn. */
-const BACKLOG = 16_384
 
 /** Between two looks at the database file. */
 const CHECK_MS = 2_000
@@ -49,19 +44,19 @@ export class Gateway {
   readonly #logger: Logger
   readonly #log: Log
   readonly #bell: Bell
-  readonly #sharedPort: boolean
   readonly #health: Health
   readonly #metrics: Metrics
   readonly #live: Live
   readonly #retention: RetentionRounds
-  readonly #server: Server
+  readonly #access: AccessRules
+  readonly #server: HttpServer
+  readonly #metricsServer: HttpServer | null = null
   readonly #ingest: Ingest | null = null
   readonly #publisher: ExchangePublisher | null = null
   #checking: NodeJS.Timeout | undefined
   #refused: Promise<unknown> | null = null
 
-  constructor({ config, logger, version, log, bell, metricsText, sharedPort = false }: GatewayParts) {
-    this.#sharedPort = sharedPort
+  constructor({ config, logger, version, log, bell, metricsText, sharedPort = false, siblings }: GatewayParts) {
     this.#config = config
     this.#bell = bell ?? new Bell()
     this.#logger = logger
@@ -104,21 +99,34 @@ export class Gateway {
       })
       this.#publisher = new ExchangePublisher({ address, topology, health: this.#health })
     }
+    this.#access = makeAccess({ config, logger, log: this.#log, live: this.#live, health: this.#health, siblings })
+    const figures = {
+      metricsText: metricsText ?? (() => this.#metrics.registry.metrics()),
+      metricsType: this.#metrics.registry.contentType,
+    }
+    const { corsOrigins, limits, host, port, metricsPort } = config
     const app = makeApp({
+      ...this.#access,
+      ...figures,
       log: this.#log,
       live: this.#live,
       logger,
       health: this.#health,
-      metricsText: metricsText ?? (() => this.#metrics.registry.metrics()),
-      metricsType: this.#metrics.registry.contentType,
-      authorise: allowEverybody,
+      listRevocations: () => this.#log.revocations(),
+      corsOrigins,
+      localOnly: config.tokens === null && !config.open,
+      guarded: config.tokens !== null,
+      onRefused: (code) => this.#metrics.refused.inc({ code }),
       publishPort: this.#publishPort(),
       maxMessageBytes: config.maxMessageBytes,
       mode: this.mode,
       version,
     })
-    this.#server = createServer({ maxHeaderSize: MOST_HEADER_BYTES, requestTimeout: 60_000 }, app.callback())
-    this.#server.on('clientError', refuseUnparsed)
+    const server = { limits, proxies: this.#access.proxies, host, sharedPort }
+    this.#server = new HttpServer({ ...server, port, handler: app.callback() })
+    if (metricsPort !== null) {
+      this.#metricsServer = new HttpServer({ ...server, port: metricsPort, handler: serveMetrics(figures) })
+    }
   }
 
   get mode(): 'embedded' | 'broker' {
@@ -127,7 +135,7 @@ export class Gateway {
 
   /** The port that was really taken; meaningful once started. */
   get port(): number {
-    return (this.#server.address() as AddressInfo).port
+    return this.#server.port
   }
 
   /** @throws GatewayError database_* or address_unavailable; nothing is left running then */
@@ -135,8 +143,11 @@ export class Gateway {
     await this.#log.start()
     try {
       await this.#live.start()
-      await this.#listen()
+      await this.#access.start()
+      await this.#metricsServer?.listen()
+      await this.#server.listen()
     } catch (error) {
+      await this.#metricsServer?.refuse()
       await this.#live.stop()
       await this.#log.stop()
       throw error
@@ -160,7 +171,7 @@ export class Gateway {
   /** Unready, and no more connections; what is open goes on. */
   refuse(): void {
     this.#health.fail('gateway', new GatewayError('shutting_down', 'The gateway is stopping.'))
-    this.#refused ??= new Promise((resolve) => this.#server.close(resolve))
+    this.#refused ??= Promise.all([this.#server.refuse(), this.#metricsServer?.refuse()])
   }
 
   /**
@@ -175,6 +186,7 @@ export class Gateway {
     await this.#retention.stop()
     await this.#live.stop()
     this.#server.closeIdleConnections()
+    this.#metricsServer?.closeIdleConnections()
     await this.#refused
     await this.#log.stop()
   }
@@ -231,19 +243,6 @@ export class Gateway {
   #note(component: string, error: unknown): void {
     if (error === null) this.#health.ok(component)
     else this.#health.fail(component, error)
-  }
-
-  #listen(): Promise<void> {
-    const { host, port } = this.#config
-    return new Promise((resolve, reject) => {
-      this.#server.once('error', (cause) =>
-        reject(new GatewayError('address_unavailable', `Cannot listen on ${host} port ${port}.`, { cause })),
-      )
-      this.#server.listen(
-        { host, port, backlog: BACKLOG, reusePort: this.#sharedPort, exclusive: this.#sharedPort },
-        resolve,
-      )
-    })
   }
 }
 

@@ -18,12 +18,13 @@ const welcome = (config: Config, url: string): string => {
     config.broker === null
       ? 'embedded mode (no broker: publish over HTTP)'
       : `broker mode (queue ${config.broker.topology.queue} at ${config.broker.address.hostname}:${config.broker.address.port})`
+  const token = config.tokens === null ? '' : '-H "Authorization: Bearer $TOKEN" '
   return `
 deepsoc-gateway serves ${url} in ${mode}, its log in ${config.databaseFile}.
-Open ${url}/ in a browser, or listen in one terminal and publish in another:
+${config.tokens === null ? `Open ${url}/ in a browser, or listen` : 'Who calls needs a token ($TOKEN below). Listen'} in one terminal and publish in another:
 
-  curl -N ${url}/api/events/demo/stream
-  curl -H 'Content-Type: application/json' -d '{"message_from":"me","message_type":"chat","message_content":"hello"}' ${url}/api/events/demo/messages
+  curl -N ${token}${url}/api/events/demo/stream
+  curl ${token}-H 'Content-Type: application/json' -d '{"message_from":"me","message_type":"chat","message_content":"hello"}' ${url}/api/events/demo/messages
 
 `
 }
@@ -49,6 +50,9 @@ const untilSignal = (logger: Logger, onSecond: () => void = () => undefined): Pr
 const announce = (config: Config, logger: Logger, url: string): void => {
   process.stderr.write(welcome(config, url))
   const { workers, databaseFile, broker } = config
+  if (config.tokens === null && config.keySet) {
+    logger.warn('AUTH=none: a key for tokens is set, but everybody who reaches the address may do everything')
+  }
   logger.info({ url, mode: broker === null ? 'embedded' : 'broker', database: databaseFile, workers }, 'listening')
 }
 
@@ -102,6 +106,7 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
     bell: sibling.bell,
     metricsText: () => sibling.metricsText(),
     sharedPort: true,
+    siblings: sibling,
   })
   shareMetrics(gateway.registry)
   await gateway.start()

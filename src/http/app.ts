@@ -2,27 +2,47 @@ import { randomUUID } from 'node:crypto'
 import Router from '@koa/router'
 import Koa, { type Context, type Next } from 'koa'
 import type { Logger } from 'pino'
-import { GatewayError } from '../message/errors.ts'
+import { type ErrorCode, GatewayError } from '../message/errors.ts'
+import { type AccessOptions, routeAccess } from './access.ts'
 import { type MessagesOptions, routeMessages } from './messages.ts'
 import { type OpsOptions, routeOps } from './ops.ts'
+import { allowSites, guardChanges, guardName, makeOriginCheck, type SiteOptions } from './origin.ts'
 import { routePages } from './pages.ts'
 import { fail, toGatewayError } from './reply.ts'
 import { routeStreams, type StreamOptions } from './stream.ts'
 
-export interface AppOptions extends MessagesOptions, StreamOptions, OpsOptions {
+export interface RouteOptions extends MessagesOptions, StreamOptions, OpsOptions, AccessOptions {}
+
+export interface AppOptions extends RouteOptions, SiteOptions {
   readonly logger: Logger
+  /** Only this machine is meant to be served: names that could be anybody's are refused. */
+  readonly localOnly: boolean
+  /** Told of every request that was turned away: 401, 403, 429, overload. */
+  readonly onRefused: (code: ErrorCode) => void
+}
+
+/** A URL of 100 events with UUIDs has half of this. */
+const MOST_URL_BYTES = 8_192
+
+/** On every answer; the page has a policy of its own. */
+const HEADERS = {
+  'X-Content-Type-Options': 'nosniff',
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'Referrer-Policy': 'no-referrer',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Cache-Control': 'no-store',
 }
 
 /** Every answer has an id, so that its line in the log can be found; every error leaves as JSON. */
 const guard =
-  (logger: Logger) =>
+  ({ logger, onRefused }: AppOptions) =>
   async (ctx: Context, next: Next): Promise<void> => {
     const request_id = randomUUID()
     ctx.set('X-Request-Id', request_id)
-    ctx.set('X-Content-Type-Options', 'nosniff')
+    ctx.set(HEADERS)
     try {
       await next()
-      if (ctx.respond !== false && ctx.body === undefined) answerUnrouted(ctx)
+      if (ctx.respond !== false && ctx.body === undefined && ctx.status !== 204) answerUnrouted(ctx)
     } catch (thrown) {
       const error = toGatewayError(thrown)
       if (error.status === 500) {
@@ -31,11 +51,15 @@ const guard =
           error.message,
         )
       }
+      if (isRefusal(error)) onRefused(error.code)
       // A body that was not read to its end cannot be followed by another request.
       if (!ctx.req.complete) ctx.set('Connection', 'close')
       fail(ctx, error)
     }
   }
+
+const isRefusal = ({ status, code }: GatewayError): boolean =>
+  status === 401 || status === 403 || status === 429 || code === 'overloaded'
 
 /** The router sets 405 and Allow where the path is known, and 404 stays where it is not. */
 const answerUnrouted = (ctx: Context): void => {
@@ -47,7 +71,8 @@ const answerUnrouted = (ctx: Context): void => {
 }
 
 /** A path that is no UTF-8 would otherwise reach the routes as it stands, and mean another event. */
-const decodable = async (ctx: Context, next: Next): Promise<void> => {
+const checkUrl = async (ctx: Context, next: Next): Promise<void> => {
+  if (ctx.url.length > MOST_URL_BYTES) throw new GatewayError('url_too_long', `The URL has ${ctx.url.length} bytes.`)
   try {
     decodeURIComponent(ctx.path)
   } catch (cause) {
@@ -56,14 +81,15 @@ const decodable = async (ctx: Context, next: Next): Promise<void> => {
   await next()
 }
 
-/** Browsers name the site that sends a request which changes something; a foreign one is refused. */
-const sameOrigin = async (ctx: Context, next: Next): Promise<void> => {
-  const origin = ctx.get('origin')
-  const safe = ctx.method === 'GET' || ctx.method === 'HEAD' || ctx.method === 'OPTIONS'
-  if (!safe && origin !== '' && origin !== `http://${ctx.host}` && origin !== `https://${ctx.host}`) {
-    throw new GatewayError('origin_forbidden', 'This request comes from a page of another site.')
-  }
-  await next()
+/** All routes there are. Each asks the one authorisation function, or serves what is open to everybody. */
+export const makeRouter = (options: RouteOptions): Router => {
+  const router = new Router()
+  routeMessages(router, options)
+  routeStreams(router, options)
+  routeAccess(router, options)
+  routeOps(router, options)
+  routePages(router)
+  return router
 }
 
 /** Puts the HTTP side together. `callback()` of the result serves requests. */
@@ -71,14 +97,12 @@ export const makeApp = (options: AppOptions): Koa => {
   const app = new Koa()
   // Koa's own handler would print what guard has logged already.
   app.silent = true
-  const router = new Router()
-  routeMessages(router, options)
-  routeStreams(router, options)
-  routeOps(router, options)
-  routePages(router)
-  app.use(guard(options.logger))
-  app.use(decodable)
-  app.use(sameOrigin)
+  const router = makeRouter(options)
+  app.use(guard(options))
+  app.use(checkUrl)
+  if (options.localOnly) app.use(guardName(options))
+  app.use(allowSites(options))
+  app.use(guardChanges(makeOriginCheck(options)))
   app.use(router.routes())
   app.use(router.allowedMethods())
   return app

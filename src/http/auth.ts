@@ -1,25 +1,107 @@
+import type { Context } from 'koa'
+import { GatewayError } from '../message/errors.ts'
+import { type Principal, principalOf } from './auth-claims.ts'
+import { type TokenKeys, Verifier, type VerifierOptions } from './auth-keys.ts'
+import { credentialOf } from './credentials.ts'
+import type { OriginCheck } from './origin.ts'
+import type { Revocations } from './revocations.ts'
+import type { Tickets } from './tickets.ts'
+
 /** What a caller wants to do. */
-export type Action = 'read' | 'publish' | 'operate'
+export type Action = 'read' | 'stream' | 'publish' | 'ticket' | 'operate'
+
+/** What AUTH=jwt works by. */
+export interface TokenConfig {
+  readonly keys: TokenKeys
+  /** null: not checked. */
+  readonly issuer: string | null
+  readonly audience: string | null
+  readonly cookie: string
+  /** Events of a token without an `events` claim; null: it may read none. */
+  readonly defaultEvents: readonly string[] | '*' | null
+}
 
 /** Who calls, and what they may touch. */
 export interface Access {
-  /** The events that may be read, or `*` for all. */
+  /** The events that the request gets, or `*` for all. */
   readonly events: readonly string[] | '*'
-}
-
-/** What of a request decides on access. */
-export interface Caller {
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  /** All that the caller may read: nothing beyond it may show in an answer. */
+  readonly readable: readonly string[] | '*'
+  /** null: everybody may do everything (AUTH=none). */
+  readonly principal: Principal | null
+  /** False once the subject was revoked: asked again where time has passed since. */
+  readonly stands: () => boolean
 }
 
 /**
- * The one function that every stream, page and REST answer passes (A1).
+ * The one function that every stream, page of messages, list, publish and admin call passes (A1).
  *
- * @param events the events named by the request; `*`: all that the caller may read
+ * @param events the events named by the request; `*`: all that the caller may touch
  * @returns the events the caller gets
  * @throws GatewayError when the caller may not; a forbidden event and an unknown one look the same
  */
-export type Authorise = (caller: Caller, action: Action, events: readonly string[] | '*') => Promise<Access>
+export type Authorise = (ctx: Context, action: Action, events: readonly string[] | '*') => Promise<Access>
+
+const ALL: Omit<Access, 'events'> = { readable: '*', principal: null, stands: () => true }
 
 /** `AUTH=none`: everybody who reaches the address may do everything. */
-export const allowEverybody: Authorise = async (_caller, _action, events) => ({ events })
+export const allowEverybody: Authorise = async (_ctx, _action, events) => ({ ...ALL, events })
+
+export interface AuthOptions {
+  readonly tokens: TokenConfig
+  readonly tickets: Tickets
+  readonly revocations: Revocations
+  readonly checkOrigin: OriginCheck
+  readonly onKeySet: VerifierOptions['onKeySet']
+}
+
+const scopeMissing = (scope: string): GatewayError =>
+  new GatewayError('scope_missing', `This needs a token with the scope ${scope}.`)
+
+/** The events of a request that a grant covers. Never looks into the log, so unknown and forbidden take equally long. */
+const covered = (wanted: readonly string[] | '*', granted: readonly string[] | '*'): readonly string[] | '*' => {
+  if (wanted === '*') return granted
+  if (granted === '*' || wanted.every((event) => granted.includes(event))) return wanted
+  throw new GatewayError('event_forbidden', 'The token does not open every event of this request.')
+}
+
+const grantedTo = (principal: Principal, action: Action, events: readonly string[] | '*') => {
+  switch (action) {
+    case 'read':
+    case 'stream':
+      return covered(events, principal.events)
+    case 'publish':
+      if (principal.publishes.length === 0) throw scopeMissing('publish')
+      return covered(events, principal.publishes)
+    case 'operate':
+      if (!principal.admin) throw scopeMissing('admin')
+      return events
+    case 'ticket':
+      return events
+  }
+}
+
+/** `AUTH=jwt`: who has a token, in the Authorization header, the cookie or, on streams, as a ticket. */
+export const makeAuthorise = (options: AuthOptions): { authorise: Authorise; start: () => void } => {
+  const { tokens, tickets, revocations, checkOrigin, onKeySet } = options
+  const verifier = new Verifier({ ...tokens, onKeySet })
+
+  const principalFor = async (ctx: Context, action: Action): Promise<Principal> => {
+    const credential = credentialOf(ctx, tokens.cookie, action === 'stream')
+    if (credential.kind === 'ticket') return tickets.redeem(credential.text)
+    // A browser adds the cookie to whatever page asks, so where it counts the asking page counts too.
+    if (credential.kind === 'cookie' && (action === 'stream' || !isSafe(ctx.method))) checkOrigin(ctx)
+    return principalOf(credential.text, await verifier.verify(credential.text), tokens.defaultEvents)
+  }
+
+  const authorise: Authorise = async (ctx, action, events) => {
+    const principal = await principalFor(ctx, action)
+    const stands = () => !revocations.refuse(principal)
+    if (!stands()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
+    return { events: grantedTo(principal, action, events), readable: principal.events, principal, stands }
+  }
+  return { authorise, start: () => verifier.start() }
+}
+
+/** True for methods that change nothing. */
+export const isSafe = (method: string): boolean => method === 'GET' || method === 'HEAD' || method === 'OPTIONS'

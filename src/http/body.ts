@@ -5,9 +5,14 @@ import { GatewayError } from '../message/errors.ts'
  * Reads a request body whole.
  *
  * @param most bytes; more is refused without being read to its end
+ * @param hold called with the bytes that have come; what it throws refuses the body
  * @throws GatewayError body_too_large, or body_incomplete when the client hangs up
  */
-export const readBody = (request: IncomingMessage, most: number): Promise<Buffer> =>
+export const readBody = (
+  request: IncomingMessage,
+  most: number,
+  hold: (bytes: number) => void = () => undefined,
+): Promise<Buffer> =>
   new Promise((resolve, reject) => {
     const tooLarge = () => new GatewayError('body_too_large', `The body is larger than ${most} bytes.`)
     if (Number(request.headers['content-length'] ?? 0) > most) {
@@ -18,12 +23,15 @@ export const readBody = (request: IncomingMessage, most: number): Promise<Buffer
     let bytes = 0
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length
-      if (bytes <= most) {
+      try {
+        if (bytes > most) throw tooLarge()
+        hold(chunk.length)
         chunks.push(chunk)
-        return
+      } catch (error) {
+        chunks.length = 0
+        request.pause()
+        reject(error)
       }
-      request.pause()
-      reject(tooLarge())
     })
     request.on('end', () => resolve(Buffer.concat(chunks)))
     request.on('error', (cause) => reject(new GatewayError('body_incomplete', 'The request broke off.', { cause })))

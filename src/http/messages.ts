@@ -2,14 +2,15 @@ import { randomBytes } from 'node:crypto'
 import type Router from '@koa/router'
 import type { Context } from 'koa'
 import type { EventSummary, Log, Page, PageLimit } from '../log/log.ts'
-import { parseCursor, resolveCursor } from '../message/cursor.ts'
+import { type Bounds, boundsWithin, parseCursor, resolveCursor } from '../message/cursor.ts'
 import { GatewayError } from '../message/errors.ts'
 import { checkMessage, decodeText, deliveredText, type NewMessage } from '../message/message.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import { splitArray } from '../message/split-array.ts'
 import { uuidMaker } from '../message/uuid.ts'
-import type { Authorise } from './auth.ts'
+import type { Access, Authorise } from './auth.ts'
 import { readBody } from './body.ts'
+import type { Gate } from './limits.ts'
 import { dbIdOf, eventIdOf, filterOf, limitOf, single } from './query.ts'
 import { succeed, succeedTexts } from './reply.ts'
 
@@ -40,6 +41,7 @@ export interface PublishPort {
 export interface MessagesOptions {
   readonly log: Log
   readonly authorise: Authorise
+  readonly gate: Gate
   readonly publishPort: PublishPort
   readonly maxMessageBytes: number
 }
@@ -51,7 +53,11 @@ const summary = (event: EventSummary) => ({
 })
 
 /** Reads windows of the log until a page is full: a filter may leave little of each window. */
-const fill = async (limit: number, read: (limit: PageLimit, from: Page | null) => Promise<Page>): Promise<Page[]> => {
+const fill = async (
+  limit: number,
+  hold: (bytes: number) => void,
+  read: (limit: PageLimit, from: Page | null) => Promise<Page>,
+): Promise<Page[]> => {
   const pages: Page[] = []
   let left: PageLimit = { messages: limit, bytes: PAGE_BYTES }
   let last: Page | null = null
@@ -59,22 +65,34 @@ const fill = async (limit: number, read: (limit: PageLimit, from: Page | null) =
     last = await read(left, last)
     pages.push(last)
     const bytes = last.messages.reduce((sum, message) => sum + message.body.length, 0)
+    hold(bytes)
     left = { messages: left.messages - last.messages.length, bytes: left.bytes - bytes }
   } while (last.more && left.messages > 0 && left.bytes > 0)
   return pages
 }
 
+/** The bounds of a selection as far as its reader may know them, and the end of the log, which stays in here. */
+export const boundsFor = async (
+  log: Log,
+  wanted: Selection,
+  { readable }: Access,
+): Promise<{ bounds: Bounds; head: number }> => {
+  const bounds = await log.bounds(wanted)
+  const head = bounds.head_db_id
+  return { bounds: readable === '*' ? bounds : boundsWithin(bounds, await log.bounds(selection(readable))), head }
+}
+
 /** The REST side: the list of events, the messages of one, and publishing. */
 export const routeMessages = (router: Router, options: MessagesOptions): void => {
-  const { log, authorise } = options
-  const publishing: Publishing = { maxMessageBytes: options.maxMessageBytes, makeId: uuidMaker(randomBytes) }
+  const { log, authorise, gate } = options
+  const publishing: Publishing = { maxMessageBytes: options.maxMessageBytes, makeId: uuidMaker(randomBytes), gate }
 
   router.get('/api/events', async (ctx) => {
     const query = new URLSearchParams(ctx.querystring)
     const limit = limitOf(query, EVENTS.usual, EVENTS.most)
     const before = dbIdOf(query, 'before') ?? 0
-    await authorise(ctx, 'read', '*')
-    const events = await log.events(limit + 1, before)
+    const access = await authorise(ctx, 'read', '*')
+    const events = await log.events(limit + 1, before, access.events)
     const shown = events.slice(0, limit)
     succeed(ctx, 200, shown.map(summary), { has_more: events.length > limit, log_id: log.logId })
   })
@@ -86,27 +104,42 @@ export const routeMessages = (router: Router, options: MessagesOptions): void =>
     const access = await authorise(ctx, 'read', [event_id])
     const wanted = selection(access.events, filterOf(query, 'message_type'), filterOf(query, 'message_from'))
     const before = dbIdOf(query, 'before')
-    if (before === undefined) await answerAfter(ctx, log, wanted, limit, query)
-    else await answerBefore(ctx, log, wanted, limit, before, query)
+    const hold = gate.holder(ctx)
+    if (before === undefined) await answerAfter({ ctx, log, wanted, limit, query, hold }, access)
+    else await answerBefore({ ctx, log, wanted, limit, query, hold }, before)
   })
 
   router.post('/api/events/:event_id/messages', async (ctx) => {
     const event_id = eventIdOf(ctx.params.event_id ?? '')
-    await authorise(ctx, 'publish', [event_id])
+    const access = await authorise(ctx, 'publish', [event_id])
+    // Paid before the body is read: one that turns out wrong costs as much.
+    await gate.publish(ctx, access, 1)
     const { messages, batch } = await readMessages(ctx, event_id, publishing)
+    await gate.publish(ctx, access, messages.length - 1)
     answerPublished(ctx, options.publishPort.status, await options.publishPort.publish(messages), batch)
   })
 }
 
-const answerAfter = async (ctx: Context, log: Log, wanted: Selection, limit: number, query: URLSearchParams) => {
+/** A request for messages, read and let in. */
+interface Asked {
+  readonly ctx: Context
+  readonly log: Log
+  readonly wanted: Selection
+  readonly limit: number
+  readonly query: URLSearchParams
+  /** Told of the bytes that the answer will hold. */
+  readonly hold: (bytes: number) => void
+}
+
+const answerAfter = async ({ ctx, log, wanted, limit, query, hold }: Asked, access: Access) => {
   const text = single(query, 'last_message_db_id')
   const request = parseCursor(undefined, text)
   if (request === null) {
     throw new GatewayError('invalid_query', 'last_message_db_id must be a whole number from 0 up, or latest.')
   }
-  const bounds = await log.bounds(wanted)
+  const { bounds } = await boundsFor(log, wanted, access)
   const { cursor, reset } = resolveCursor(request, bounds)
-  const pages = await fill(limit, (left, last) => log.read(wanted, last?.through ?? cursor, left))
+  const pages = await fill(limit, hold, (left, last) => log.read(wanted, last?.through ?? cursor, left))
   const messages = pages.flatMap((page) => page.messages)
   succeedTexts(ctx, messages.map(deliveredText), {
     last_message_db_id: messages.at(-1)?.db_id ?? cursor,
@@ -116,18 +149,11 @@ const answerAfter = async (ctx: Context, log: Log, wanted: Selection, limit: num
   })
 }
 
-const answerBefore = async (
-  ctx: Context,
-  log: Log,
-  wanted: Selection,
-  limit: number,
-  before: number,
-  query: URLSearchParams,
-) => {
+const answerBefore = async ({ ctx, log, wanted, limit, query, hold }: Asked, before: number) => {
   if (query.has('last_message_db_id')) {
     throw new GatewayError('invalid_query', 'before and last_message_db_id exclude each other.')
   }
-  const pages = await fill(limit, (left, last) => log.readBefore(wanted, last?.through ?? before, left))
+  const pages = await fill(limit, hold, (left, last) => log.readBefore(wanted, last?.through ?? before, left))
   const messages = pages.reverse().flatMap((page) => page.messages)
   succeedTexts(ctx, messages.map(deliveredText), {
     last_message_db_id: messages.at(-1)?.db_id ?? Math.max(0, before - 1),
@@ -142,15 +168,16 @@ const refused = (reason: GatewayError['code'], detail: string, index: number | n
 interface Publishing {
   readonly maxMessageBytes: number
   readonly makeId: (now: number) => string
+  readonly gate: Gate
 }
 
 /** Checks the whole request before anything of it is handed on. */
 const readMessages = async (
   ctx: Context,
   event_id: string,
-  { maxMessageBytes, makeId }: Publishing,
+  { maxMessageBytes, makeId, gate }: Publishing,
 ): Promise<{ messages: NewMessage[]; batch: boolean }> => {
-  const text = decodeText(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes)))
+  const text = decodeText(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes), gate.holder(ctx)))
   if (typeof text !== 'string') throw refused(text.refusal.reason, text.refusal.detail, null)
   const batch = /^[ \t\r\n]*\[/.test(text)
   const texts = batch ? elementsOf(text) : [text]

@@ -27,7 +27,6 @@ export const routePages = (router: Router): void => {
   for (const [path, name] of routes) {
     router.get(path, (ctx) => {
       ctx.set('Content-Security-Policy', POLICY)
-      ctx.set('Referrer-Policy', 'no-referrer')
       ctx.set('Cache-Control', 'no-cache')
       ctx.type = FILES[name]
       ctx.body = contents.get(name)

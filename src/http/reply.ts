@@ -29,9 +29,20 @@ export const errorBody = (error: GatewayError): string =>
 export const fail = (ctx: Context, error: GatewayError): void => {
   ctx.status = error.status
   ctx.type = 'application/json; charset=utf-8'
-  if (error.status === 503) ctx.set('Retry-After', String(1 + Math.floor(Math.random() * 4)))
+  if (error.status === 401) ctx.set('WWW-Authenticate', challengeOf(error))
+  if (error.status === 503 || error.status === 429) ctx.set('Retry-After', retryAfterOf(error))
   ctx.body = errorBody(error)
 }
+
+/** Seconds, spread so that all who were refused at once do not come back at once. */
+const retryAfterOf = ({ retryAfterMs }: GatewayError): string => {
+  const seconds = Math.max(1, Math.ceil(retryAfterMs / 1_000))
+  return String(seconds + Math.floor(Math.random() * Math.max(4, seconds / 2)))
+}
+
+/** RFC 6750, 3: no error where nothing was shown. */
+const challengeOf = ({ code }: GatewayError): string =>
+  code === 'token_missing' ? 'Bearer realm="deepsoc-gateway"' : 'Bearer realm="deepsoc-gateway", error="invalid_token"'
 
 /** What leaves as an answer for anything thrown: faults of ours show no inside. */
 export const toGatewayError = (thrown: unknown): GatewayError =>

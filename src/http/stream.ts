@@ -8,8 +8,10 @@ import { parseCursor, resolveCursor, type Start } from '../message/cursor.ts'
 import { GatewayError } from '../message/errors.ts'
 import { helloFrame, resetFrame, retryFrame } from '../message/frames.ts'
 import { type Selection, selection } from '../message/selection.ts'
-import type { Authorise } from './auth.ts'
+import type { Access, Authorise } from './auth.ts'
 import { responseHead, takeSocket } from './lean-socket.ts'
+import type { Gate } from './limits.ts'
+import { boundsFor } from './messages.ts'
 import { dbIdOf, eventIdOf, filterOf, single } from './query.ts'
 
 /** What a client waits before it reconnects, unless told otherwise, in milliseconds. */
@@ -30,6 +32,7 @@ export interface StreamOptions {
   readonly log: Log
   readonly live: Live
   readonly authorise: Authorise
+  readonly gate: Gate
 }
 
 /** A socket as the live room sees it: raw bytes, past the response, which would frame and count each of them. */
@@ -91,42 +94,67 @@ export const routeStreams = (router: Router, options: StreamOptions): void => {
   })
 }
 
-const startOf = async (ctx: Context, log: Log, wanted: Selection, query: URLSearchParams) => {
+const startOf = async (ctx: Context, log: Log, wanted: Selection, access: Access, query: URLSearchParams) => {
   const request = parseCursor(ctx.get('last-event-id') || undefined, single(query, 'last_message_db_id'))
   if (request === null) {
     throw new GatewayError('invalid_query', 'last_message_db_id must be a whole number from 0 up, or latest.')
   }
   const tail = dbIdOf(query, 'tail')
   if (tail !== undefined && tail > MOST_TAIL) throw new GatewayError('invalid_query', `tail is at most ${MOST_TAIL}.`)
-  const bounds = await log.bounds(wanted)
+  const { bounds, head } = await boundsFor(log, wanted, access)
   let start: Start = resolveCursor(request, bounds)
   const fromHeader = ctx.get('last-event-id') !== ''
   if (tail !== undefined && !fromHeader) start = { cursor: await log.cursorBefore(wanted, tail), reset: null }
-  return { start, bounds }
+  return { start, bounds, head }
 }
 
 const openStream = async (ctx: Context, options: StreamOptions, events: string[] | '*', query: URLSearchParams) => {
-  const { log, live, authorise } = options
-  const access = await authorise(ctx, 'read', events)
-  const wanted = selection(access.events, filterOf(query, 'message_type'), filterOf(query, 'message_from'))
-  const { start, bounds } = await startOf(ctx, log, wanted, query)
+  const access = await options.authorise(ctx, 'stream', events)
   if (ctx.method === 'HEAD') {
+    await startOf(ctx, options.log, wantedOf(access, query), access, query)
     ctx.set(HEADERS)
     ctx.status = 200
     return
   }
+  const leavePlace = await options.gate.enter(ctx, access)
+  let open = false
+  try {
+    open = await openPlaced(ctx, options, access, query, leavePlace)
+  } finally {
+    if (!open) leavePlace()
+  }
+}
+
+const wantedOf = ({ events }: Access, query: URLSearchParams): Selection =>
+  selection(events, filterOf(query, 'message_type'), filterOf(query, 'message_from'))
+
+/** @returns whether the stream is open; `onEnd` is then called at its end */
+const openPlaced = async (
+  ctx: Context,
+  { log, live }: StreamOptions,
+  access: Access,
+  query: URLSearchParams,
+  onEnd: () => void,
+): Promise<boolean> => {
+  const wanted = wantedOf(access, query)
+  const { start, bounds, head: logEnd } = await startOf(ctx, log, wanted, access, query)
   // The client may have left while its cursor was looked up (S2).
   if (ctx.req.socket.destroyed) {
     ctx.respond = false
-    return
+    return false
   }
   // Raw bytes would get in front of an answer that is still to be sent on this connection.
   if (ctx.res.socket === null) throw new GatewayError('pipelined_stream', 'An earlier request is not answered yet.')
+  // Nothing waits between this look and the subscription, so no revocation falls between them.
+  if (!access.stands()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
   ctx.respond = false
   let leave = (): void => undefined
   for (const [name, value] of Object.entries(HEADERS)) ctx.res.setHeader(name, value)
   const head = responseHead(ctx.res)
-  const socket = takeOver(ctx, () => leave())
+  const socket = takeOver(ctx, () => {
+    leave()
+    onEnd()
+  })
   const hello = helloFrame({
     log_id: log.logId,
     cursor: start.cursor,
@@ -140,9 +168,11 @@ const openStream = async (ctx: Context, options: StreamOptions, events: string[]
     sink: new SocketSink(socket),
     cursor: start.cursor,
     target: bounds.last_db_id,
-    head: bounds.head_db_id,
+    head: logEnd,
+    token: access.principal,
     prelude: Buffer.concat([head, retryFrame(RETRY_MS), hello, ...reset]),
   })
+  return true
 }
 
 /** Leaves the socket to the live room. Koa answers no more. */

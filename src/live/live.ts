@@ -35,6 +35,15 @@ export interface Subscription {
   /** A db_id that the log is known to have reached. */
   readonly head: number
   readonly prelude: Buffer
+  /** The token by which the reader was let in; null: none was needed. */
+  readonly token?: StreamToken | null
+}
+
+/** What of a token decides on the end of a stream. Times in milliseconds since 1970. */
+export interface StreamToken {
+  readonly subject: string | null
+  readonly issuedAt: number | null
+  readonly expiresAt: number
 }
 
 /** All streams of one process: channels, their subscribers, the tail of the log and the pulse. */
@@ -42,6 +51,7 @@ export class Live {
   readonly #options: LiveOptions
   readonly #channels = new Map<string, Surroundings>()
   readonly #subscribers = new Set<Subscriber>()
+  readonly #tokens = new Map<Subscriber, StreamToken>()
   readonly #pages: Pages
   readonly #tailer: Tailer
   readonly #pulse: Pulse
@@ -56,6 +66,7 @@ export class Live {
       stallMs: options.stallMs ?? STALL_MS,
       onTooSlow: (subscriber) => this.#end(subscriber, 'too_slow'),
       onMaxAge: (subscriber) => this.#end(subscriber, 'max_age'),
+      onExpired: (subscriber) => this.#end(subscriber, 'token_expired'),
       onTick: (now) => {
         for (const { channel } of this.#channels.values()) channel.trim(now)
       },
@@ -104,10 +115,17 @@ export class Live {
     const around = this.#surroundingsOf(subscription.selection, subscription.head)
     const subscriber = new Subscriber(subscription, around)
     around.channel.add(subscriber)
-    this.#pulse.add(subscriber)
+    const { token = null } = subscription
+    if (token !== null) this.#tokens.set(subscriber, token)
+    this.#pulse.add(subscriber, token?.expiresAt ?? null)
     this.#subscribers.add(subscriber)
     subscriber.pump()
     return () => this.#leave(subscriber)
+  }
+
+  /** Ends the streams whose token is no longer good. Their readers may come back with a new one. */
+  expel(isHit: (token: StreamToken) => boolean): void {
+    for (const [subscriber, token] of this.#tokens) if (isHit(token)) this.#end(subscriber, 'token_expired')
   }
 
   /** One object for all subscribers of a channel: what each of them holds counts ten thousand times. */
@@ -140,6 +158,7 @@ export class Live {
 
   #leave(subscriber: Subscriber): void {
     if (!this.#subscribers.delete(subscriber)) return
+    this.#tokens.delete(subscriber)
     const { channel } = subscriber
     subscriber.gone()
     this.#pulse.remove(subscriber)

@@ -11,6 +11,8 @@ export interface PulseOptions {
   readonly maxAgeMs: number
   readonly onTooSlow: (subscriber: Subscriber) => void
   readonly onMaxAge: (subscriber: Subscriber) => void
+  /** The token of the subscriber has expired. */
+  readonly onExpired: (subscriber: Subscriber) => void
   /** Called on every tick. */
   readonly onTick: (now: number) => void
 }
@@ -31,6 +33,8 @@ export class Pulse {
   readonly #stalls = new Map<Subscriber, Stall>()
   readonly #deadlines = new Map<Subscriber, number>()
   readonly #toPump = new Set<Subscriber>()
+  /** Milliseconds since 1970. */
+  readonly #expiries = new Map<Subscriber, number>()
   #turn = 0
   #timer: NodeJS.Timeout | undefined
 
@@ -48,11 +52,13 @@ export class Pulse {
     clearInterval(this.#timer)
   }
 
-  add(subscriber: Subscriber): void {
+  /** @param expiresAt when its token ends, in milliseconds since 1970; null: never */
+  add(subscriber: Subscriber, expiresAt: number | null): void {
     const slot = this.#slots[Math.floor(Math.random() * this.#slots.length)]!
     slot.add(subscriber)
     this.#slotOf.set(subscriber, slot)
     const { maxAgeMs } = this.#options
+    if (expiresAt !== null) this.#expiries.set(subscriber, expiresAt)
     if (maxAgeMs > 0) this.#deadlines.set(subscriber, performance.now() + maxAgeMs * (1 - Math.random() / 5))
   }
 
@@ -61,6 +67,7 @@ export class Pulse {
     this.#slotOf.delete(subscriber)
     this.#stalls.delete(subscriber)
     this.#deadlines.delete(subscriber)
+    this.#expiries.delete(subscriber)
     this.#toPump.delete(subscriber)
   }
 
@@ -90,6 +97,8 @@ export class Pulse {
       else if (now - stall.since >= this.#options.stallMs) this.#options.onTooSlow(subscriber)
     }
     for (const [subscriber, deadline] of this.#deadlines) if (now >= deadline) this.#options.onMaxAge(subscriber)
+    const time = Date.now()
+    for (const [subscriber, expiry] of this.#expiries) if (time >= expiry) this.#options.onExpired(subscriber)
     const toPump = [...this.#toPump]
     this.#toPump.clear()
     for (const subscriber of toPump) subscriber.pump()

@@ -80,6 +80,14 @@ export interface Retention {
   readonly messagesPerEvent: number | null
 }
 
+/** A subject whose tokens are refused, as far as they were issued up to a time. Times are milliseconds since 1970. */
+export interface Revocation {
+  readonly subject: string
+  readonly issued_before: number
+  /** Forgotten after this time; null: never. */
+  readonly until: number | null
+}
+
 /**
  * The log: every message once, in one order. Any implementation passes test/log-contract.test.ts, which tests:
  *
@@ -102,7 +110,7 @@ export interface Log {
   /** Commits entries in their order, in one transaction. Outcomes are in the order of the entries. */
   append(entries: readonly Entry[]): Promise<Outcome[]>
 
-  /** The messages of a selection after a cursor, ascending. */
+  /** The messages of a selection after a cursor, ascending. A selection of no events has none. */
   read(selection: Selection, after: number, limit: PageLimit): Promise<Page>
   /** The newest messages of a selection below `before`, ascending. `more`: older ones exist. */
   readBefore(selection: Selection, before: number, limit: PageLimit): Promise<Page>
@@ -113,8 +121,19 @@ export interface Log {
   head(): Promise<number>
   /** The bounds of the events of a selection; its filters do not count. */
   bounds(selection: Selection): Promise<Bounds>
-  /** Events by latest activity, at most `limit`, with a last_db_id below `before` (0: from the newest). */
-  events(limit: number, before: number): Promise<EventSummary[]>
+  /** Of the named events those by latest activity, at most `limit`, with a last_db_id below `before` (0: from the newest). */
+  events(limit: number, before: number, among?: readonly string[] | '*'): Promise<EventSummary[]>
+
+  /**
+   * Stores a revocation, durably. A subject has one: of two, the later times hold. Those that are over by `now` go.
+   *
+   * @returns what holds for the subject from now on
+   */
+  revoke(revocation: Revocation, now: number): Promise<Revocation>
+  /** Takes a revocation back. @returns whether there was one */
+  unrevoke(subject: string): Promise<boolean>
+  /** All revocations, by subject. */
+  revocations(): Promise<Revocation[]>
 
   /**
    * Looks whether the store is still what was opened.

@@ -45,6 +45,7 @@ interface Tables {
     body_bytes: number
     sha256: string
   }
+  revocation: { subject: string; issued_before: number; until: number | null }
   sqlite_sequence: { name: string; seq: number }
 }
 
@@ -164,15 +165,41 @@ export const FIND_REJECTED = text(
     .limit(sql.lit(1)),
 )
 
-export const EVENTS = text(
+export const REVOKE = text(
   db
+    .insertInto('revocation')
+    .values({
+      subject: param<string>('subject'),
+      issued_before: param('issued_before'),
+      until: param<number | null>('until'),
+    })
+    .onConflict((conflict) =>
+      conflict.column('subject').doUpdateSet({
+        issued_before: sql`max(issued_before, excluded.issued_before)`,
+        // max() of SQLite is NULL where one side is, and NULL is the latest: never.
+        until: sql`max(until, excluded.until)`,
+      }),
+    )
+    .returningAll(),
+)
+
+export const UNREVOKE = text(db.deleteFrom('revocation').where('subject', '=', param<string>('subject')))
+
+export const FORGET_REVOCATIONS = text(db.deleteFrom('revocation').where('until', '<', param('now')))
+
+export const REVOCATIONS = text(db.selectFrom('revocation').selectAll().orderBy('subject'))
+
+/** The list of events, of the named ones alone or of all. */
+export const eventsAmong = (among: readonly string[] | '*'): string => {
+  const query = db
     .selectFrom('event')
     .select(['event_id', 'messages', 'first_db_id', 'last_db_id', 'first_at', 'last_at'])
     .where('last_db_id', '<', param('before'))
     .where('messages', '>', sql.lit(0))
     .orderBy('last_db_id', 'desc')
-    .limit(param('limit')),
-)
+    .limit(param('limit'))
+  return text(among === '*' ? query : query.where('event_id', 'in', listNames('e', among)))
+}
 
 /** The name under which the n-th value of a list of a selection is bound. */
 const listNames = (prefix: string, values: readonly string[]) =>

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
-import type { Entry, Outcome, Retention } from './log.ts'
+import type { Entry, Outcome, Retention, Revocation } from './log.ts'
 import { packEntry } from './packed-entry.ts'
 import type { WriterReply, WriterRequest } from './sqlite-writer-thread.ts'
 
@@ -8,6 +8,8 @@ import type { WriterReply, WriterRequest } from './sqlite-writer-thread.ts'
 export interface Writer {
   append(entries: readonly Entry[]): Promise<Outcome[]>
   prune(retention: Retention, limit: number): Promise<number>
+  revoke(revocation: Revocation, now: number): Promise<Revocation>
+  unrevoke(subject: string): Promise<boolean>
   probe(): Promise<void>
   close(): Promise<void>
 }
@@ -43,6 +45,14 @@ export class ThreadedWriter implements Writer {
 
   prune(retention: Retention, limit: number): Promise<number> {
     return this.#call({ op: 'prune', retention, limit }) as Promise<number>
+  }
+
+  revoke(revocation: Revocation, now: number): Promise<Revocation> {
+    return this.#call({ op: 'revoke', revocation, now }) as Promise<Revocation>
+  }
+
+  unrevoke(subject: string): Promise<boolean> {
+    return this.#call({ op: 'unrevoke', subject }) as Promise<boolean>
   }
 
   async probe(): Promise<void> {

@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { GatewayError } from '../message/errors.ts'
-import type { Retention } from './log.ts'
+import type { Retention, Revocation } from './log.ts'
 import { type PackedEntry, unpackEntry } from './packed-entry.ts'
 import { WRITER_PATIENCE_MS } from './sqlite-file.ts'
 import { SqliteWriter } from './sqlite-writer.ts'
@@ -9,6 +9,8 @@ import { SqliteWriter } from './sqlite-writer.ts'
 export type WriterRequest =
   | { readonly seq: number; readonly op: 'append'; readonly entries: readonly PackedEntry[] }
   | { readonly seq: number; readonly op: 'prune'; readonly retention: Retention; readonly limit: number }
+  | { readonly seq: number; readonly op: 'revoke'; readonly revocation: Revocation; readonly now: number }
+  | { readonly seq: number; readonly op: 'unrevoke'; readonly subject: string }
   | { readonly seq: number; readonly op: 'probe' | 'close' }
 
 /** The thread's answer; an error crosses as code and text, since its class does not. */
@@ -25,6 +27,10 @@ const perform = (request: WriterRequest): unknown => {
       return writer.append(request.entries.map(unpackEntry))
     case 'prune':
       return writer.prune(request.retention, request.limit)
+    case 'revoke':
+      return writer.revoke(request.revocation, request.now)
+    case 'unrevoke':
+      return writer.unrevoke(request.subject)
     case 'probe':
       return writer.probe()
     case 'close':

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type Database from 'better-sqlite3'
 import { describeError, type ErrorCode, GatewayError } from '../message/errors.ts'
 import type { NewMessage } from '../message/message.ts'
-import type { Entry, Origin, Outcome, Rejection, Retention } from './log.ts'
+import type { Entry, Origin, Outcome, Rejection, Retention, Revocation } from './log.ts'
 import { fileIdentity, fileLost, openConnection } from './sqlite-file.ts'
 import * as queries from './sqlite-queries.ts'
 import { pruneMessages } from './sqlite-retention.ts'
@@ -91,6 +91,19 @@ export class SqliteWriter {
     const removed = this.#transaction(() => pruneMessages(this.#db, retention, limit))
     if (removed > 0) this.#db.pragma('incremental_vacuum(256)')
     return removed
+  }
+
+  /** Stores a revocation, and forgets those that are over. @throws GatewayError like append */
+  revoke(revocation: Revocation, now: number): Revocation {
+    return this.#transaction(() => {
+      this.#db.prepare(queries.FORGET_REVOCATIONS).run({ now })
+      return this.#db.prepare(queries.REVOKE).get(revocation) as Revocation
+    })
+  }
+
+  /** @returns whether there was one. @throws GatewayError like append */
+  unrevoke(subject: string): boolean {
+    return this.#transaction(() => this.#db.prepare(queries.UNREVOKE).run({ subject }).changes > 0)
   }
 
   /** Commits a write that changes nothing, to see whether writing works. @throws GatewayError like append */

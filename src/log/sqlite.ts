@@ -1,9 +1,9 @@
 import type Database from 'better-sqlite3'
 import type { Bounds } from '../message/cursor.ts'
 import type { StoredMessage } from '../message/message.ts'
-import type { Selection } from '../message/selection.ts'
+import { type Selection, selection } from '../message/selection.ts'
 import { GroupCommit } from './group-commit.ts'
-import type { Entry, EventSummary, Log, Outcome, Page, PageLimit, Retention } from './log.ts'
+import type { Entry, EventSummary, Log, Outcome, Page, PageLimit, Retention, Revocation } from './log.ts'
 import { fileIdentity, fileLost, openConnection, prepareFile, readSchema } from './sqlite-file.ts'
 import * as queries from './sqlite-queries.ts'
 import { SqliteWriter, type Stage, storageError } from './sqlite-writer.ts'
@@ -19,6 +19,8 @@ export interface SqliteLogOptions {
   readonly inline?: { readonly onStage?: (stage: Stage) => void }
 }
 
+/** Statements kept prepared. Readers choose their shapes, by the number of events and filters, so they have a bound. */
+const MOST_STATEMENTS = 256
 /** Rows that one call looks at under a filter, so that a filter that matches nothing walks no whole log. */
 const WINDOW = 2_000
 /** Above every db_id. */
@@ -29,6 +31,8 @@ const inlineWriter = (file: string, onStage: ((stage: Stage) => void) | undefine
   return {
     append: async (entries) => writer.append(entries),
     prune: async (retention, limit) => writer.prune(retention, limit),
+    revoke: async (revocation, now) => writer.revoke(revocation, now),
+    unrevoke: async (subject) => writer.unrevoke(subject),
     probe: async () => writer.probe(),
     close: async () => writer.close(),
   }
@@ -81,6 +85,18 @@ export class SqliteLog implements Log {
     return this.#open().writer.prune(retention, limit)
   }
 
+  revoke(revocation: Revocation, now: number): Promise<Revocation> {
+    return this.#open().writer.revoke(revocation, now)
+  }
+
+  unrevoke(subject: string): Promise<boolean> {
+    return this.#open().writer.unrevoke(subject)
+  }
+
+  async revocations(): Promise<Revocation[]> {
+    return this.#reading(() => this.#statement('revocations', () => queries.REVOCATIONS).all() as Revocation[])
+  }
+
   async check(write: boolean): Promise<void> {
     const { file } = this.#options
     if (fileIdentity(file) !== this.#identity) throw fileLost(file)
@@ -113,6 +129,7 @@ export class SqliteLog implements Log {
   }
 
   async cursorBefore(wanted: Selection, count: number): Promise<number> {
+    if (wanted.events.length === 0) return 0
     return this.#reading(() => {
       let before = END
       let left = count
@@ -143,14 +160,14 @@ export class SqliteLog implements Log {
     })
   }
 
-  async events(limit: number, before: number): Promise<EventSummary[]> {
-    return this.#reading(
-      () =>
-        this.#statement('events', () => queries.EVENTS).all({
-          limit,
-          before: before === 0 ? END : before,
-        }) as EventSummary[],
-    )
+  async events(limit: number, before: number, among: readonly string[] | '*' = '*'): Promise<EventSummary[]> {
+    return this.#reading(() => {
+      const wanted = selection(among)
+      const key = `events ${wanted.events === '*' ? '*' : wanted.events.length}`
+      const statement = this.#statement(key, () => queries.eventsAmong(wanted.events))
+      const params = queries.selectionParams(wanted)
+      return statement.all({ ...params, limit, before: before === 0 ? END : before }) as EventSummary[]
+    })
   }
 
   #open(): { db: Database.Database; writer: Writer } {
@@ -167,11 +184,11 @@ export class SqliteLog implements Log {
   }
 
   #statement(key: string, sql: () => string): Database.Statement {
-    let statement = this.#statements.get(key)
-    if (statement === undefined) {
-      statement = this.#open().db.prepare(sql())
-      this.#statements.set(key, statement)
-    }
+    const statement = this.#statements.get(key) ?? this.#open().db.prepare(sql())
+    // The order of the map is that of the last use.
+    this.#statements.delete(key)
+    this.#statements.set(key, statement)
+    if (this.#statements.size > MOST_STATEMENTS) this.#statements.delete(this.#statements.keys().next().value!)
     return statement
   }
 
@@ -186,7 +203,7 @@ export class SqliteLog implements Log {
 
   /** Under a filter: the first db_id beyond the window that one call looks at; null when it reaches the end. */
   #windowEnd(wanted: Selection, direction: 'asc' | 'desc', after: number, before: number): number | null {
-    if (wanted.types === null && wanted.froms === null) return null
+    if (wanted.events.length === 0 || (wanted.types === null && wanted.froms === null)) return null
     const key = `end ${direction} ${queries.selectionShape(wanted)}`
     const statement = this.#statement(key, () => queries.windowEnd(wanted, direction))
     const params = queries.selectionParams({ ...wanted, types: null, froms: null })
@@ -200,6 +217,7 @@ export class SqliteLog implements Log {
     before: number,
     limit: PageLimit,
   ): { messages: StoredMessage[]; cut: boolean } {
+    if (wanted.events.length === 0) return { messages: [], cut: false }
     const key = `messages ${direction} ${queries.selectionShape(wanted)}`
     const statement = this.#statement(key, () => queries.windowMessages(wanted, direction, 'all'))
     const params = { ...queries.selectionParams(wanted), after, before, limit: limit.messages + 1 }

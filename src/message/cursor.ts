@@ -10,6 +10,18 @@ export interface Bounds {
   readonly head_db_id: number
 }
 
+/**
+ * The bounds as a reader may know them who does not read everything: a cursor beyond all that it ever could have
+ * been given is ahead, whatever others have written since. Were it the log's own end that decides, anybody could
+ * find out by trying how much happens in events of others.
+ *
+ * @param readable the bounds of all events that the reader may read
+ */
+export const boundsWithin = (bounds: Bounds, readable: Bounds): Bounds => ({
+  ...bounds,
+  head_db_id: Math.max(readable.last_db_id, readable.pruned_db_id),
+})
+
 export type ResetReason = 'cursor_ahead' | 'cursor_invalid' | 'history_pruned'
 
 /** Where a reader starts: everything with a db_id greater than `cursor`, after a `reset` if there is a reason. */

@@ -51,8 +51,48 @@ export const ERRORS = {
   origin_forbidden: entry(
     403,
     false,
-    'Another site may not publish here from a browser. Publish from the same origin.',
+    'Pages of another site may not do this. Call from the same origin, or name the site in CORS_ORIGINS.',
   ),
+  host_forbidden: entry(
+    403,
+    false,
+    'Without tokens this name is not served: a foreign page could point it here. Call by IP address or localhost, set a key, or say AUTH=none.',
+  ),
+  url_too_long: entry(414, false, 'The URL is at most 8,192 bytes: ask for fewer events or filters.'),
+  token_missing: entry(
+    401,
+    false,
+    'Send a token as Authorization: Bearer …, or in the cookie; on a stream a ticket of POST /api/stream-tickets in ?ticket= serves too.',
+  ),
+  token_invalid: entry(401, false, 'Get a new token from its issuer. The message says which check it failed.'),
+  token_expired: entry(401, false, 'Renew the token and come back; a stream goes on behind its last id.'),
+  token_revoked: entry(401, false, 'This subject was revoked. Log in anew; a token that is issued later is accepted.'),
+  token_in_query: entry(
+    400,
+    false,
+    'A token in a URL ends up in logs and histories: count it as leaked. Send it as Authorization: Bearer …, or trade it for a ticket at POST /api/stream-tickets.',
+  ),
+  ticket_invalid: entry(
+    401,
+    false,
+    'A ticket serves once, within 30 seconds. Get a new one: POST /api/stream-tickets.',
+  ),
+  event_forbidden: entry(403, false, 'The token’s events claim must name each event of the request.'),
+  scope_missing: entry(403, false, 'The token’s scope claim must hold the scope that the message names.'),
+  keys_unavailable: entry(
+    503,
+    true,
+    'The key set at JWT_JWKS_URL cannot be read; no token can be checked yet. It is tried again.',
+  ),
+  invalid_revocation: entry(400, false, 'Send {"sub": …} with issued_before and until, if any, as ISO 8601 times.'),
+  too_many_streams: entry(
+    429,
+    true,
+    'Close streams that are not needed, ask for several events on one, or raise the limit that the message names.',
+  ),
+  too_many_messages: entry(429, true, 'Publish more slowly, or raise PUBLISH_RATE and PUBLISH_BURST.'),
+  too_many_tickets: entry(429, true, 'Use the tickets that were given out, or wait until they are over.'),
+  overloaded: entry(503, true, 'The gateway has as much in hand as it takes. Come back after Retry-After.'),
   not_found: entry(404, false, 'See docs/PROTOCOL.md for the routes.'),
   method_not_allowed: entry(405, false, 'See the Allow header for the methods of this route.'),
   internal: entry(500, true, 'A fault of the gateway. Look for the request_id in its log and report it.'),
@@ -125,6 +165,8 @@ export interface GatewayErrorOptions {
   cause?: unknown
   /** Fields that help the receiver, e.g. the index of a bad message. They are sent to the client. */
   details?: Record<string, unknown>
+  /** When the same call may succeed, in milliseconds from now. */
+  retryAfterMs?: number
   /** Instead of the catalogue's hint, where a better one is known. */
   hint?: string
 }
@@ -134,6 +176,7 @@ export class GatewayError extends Error {
   readonly code: ErrorCode
   readonly hint: string
   readonly details: Record<string, unknown> | undefined
+  readonly retryAfterMs: number
 
   constructor(code: ErrorCode, message: string, options: GatewayErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause })
@@ -141,6 +184,7 @@ export class GatewayError extends Error {
     this.code = code
     this.hint = options.hint ?? ERRORS[code].hint
     this.details = options.details
+    this.retryAfterMs = options.retryAfterMs ?? 1_000
   }
 
   get status(): number {

@@ -83,7 +83,8 @@ const OWNERS: readonly Owner[] = [
   owned('kysely', /^log\//),
   owned('koa', /^http\//),
   owned('@koa/router', /^http\//),
-  owned('jose', /^http\/auth\.ts$/),
+  owned('@koa/cors', /^http\//),
+  owned('jose', /^http\/auth[\w-]*\.ts$/),
   owned('pino', /^telemetry\.ts$/, true),
   owned('prom-client', /^telemetry\.ts$/, true),
 ]

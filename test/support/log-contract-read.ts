@@ -215,4 +215,36 @@ export const checkReading = (test: LogTest): void => {
       [1],
     )
   })
+
+  test('a selection of no events is empty, by every way of reading', async (log) => {
+    await store(log, { event_id: 'a' }, { event_id: 'b' })
+    for (const wanted of [selection([]), selection([], ['t'], ['f'])]) {
+      assert.equal(await log.read(wanted, 0, ALL), { messages: [], through: 2, more: false })
+      assert.equal(await log.readBefore(wanted, 100, ALL), { messages: [], through: 0, more: false })
+      assert.is(await log.cursorBefore(wanted, 5), 0)
+      assert.equal(await log.bounds(wanted), { first_db_id: 0, last_db_id: 0, pruned_db_id: 0, head_db_id: 2 })
+    }
+    assert.equal(await log.events(10, 0, []), [])
+  })
+
+  test('lists the named events alone, in the same order and by the same pages', async (log) => {
+    await store(log, ...['a', 'b', 'c', 'a', 'd'].map((event_id) => ({ event_id })))
+    const named = async (limit: number, before: number, among: string[]) =>
+      (await log.events(limit, before, among)).map(({ event_id }) => event_id)
+    assert.equal(await named(10, 0, ['c', 'a', 'unknown', 'a']), ['a', 'c'])
+    assert.equal(await named(1, 0, ['c', 'a']), ['a'])
+    assert.equal(await named(1, 4, ['c', 'a']), ['c'])
+    const many = Array.from({ length: 400 }, (_, n) => `e${n}`)
+    assert.equal(await named(10, 0, [...many, 'd']), ['d'])
+    assert.is((await log.read(selection(many), 0, ALL)).through, 5)
+  })
+
+  test('answers readers of every shape, however many shapes they choose', async (log) => {
+    await store(log, { event_id: 'e0', message_type: 't0', message_from: 'f0' })
+    const names = (prefix: string, count: number) => Array.from({ length: count }, (_, n) => `${prefix}${n}`)
+    for (let n = 0; n < 600; n++) {
+      const wanted = selection(names('e', 1 + (n % 40)), names('t', 1 + (n % 7)), names('f', 1 + Math.floor(n / 40)))
+      assert.is((await log.read(wanted, 0, ALL)).messages.length, 1)
+    }
+  })
 }

@@ -1,3 +1,4 @@
+import { checkAccess } from './log-contract-access.ts'
 import { checkAppending } from './log-contract-append.ts'
 import { checkModel } from './log-contract-model.ts'
 import { checkReading } from './log-contract-read.ts'
@@ -17,7 +18,7 @@ export const checkLog = (kind: LogKind): void => {
   contract.after.each((context) => (context.store as Store).dispose())
 
   const test: LogTest = (name, body) => contract(name, ({ log, store }) => body(log, store))
-  for (const part of [checkAppending, checkReading, checkRetention, checkWriters, checkModel]) part(test)
+  for (const part of [checkAccess, checkAppending, checkReading, checkRetention, checkWriters, checkModel]) part(test)
 
   contract.run()
 }

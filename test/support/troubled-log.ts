@@ -1,4 +1,4 @@
-import type { Entry, EventSummary, Log, Outcome, Page, PageLimit, Retention } from '../../src/log/log.ts'
+import type { Entry, EventSummary, Log, Outcome, Page, PageLimit, Retention, Revocation } from '../../src/log/log.ts'
 import type { Bounds } from '../../src/message/cursor.ts'
 import { GatewayError } from '../../src/message/errors.ts'
 import type { Selection } from '../../src/message/selection.ts'
@@ -67,8 +67,20 @@ export class TroubledLog implements Log {
     return this.#log.bounds(wanted)
   }
 
-  events(limit: number, before: number): Promise<EventSummary[]> {
-    return this.#log.events(limit, before)
+  events(limit: number, before: number, among?: readonly string[] | '*'): Promise<EventSummary[]> {
+    return this.#log.events(limit, before, among)
+  }
+
+  revoke(revocation: Revocation, now: number): Promise<Revocation> {
+    return this.#log.revoke(revocation, now)
+  }
+
+  unrevoke(subject: string): Promise<boolean> {
+    return this.#log.unrevoke(subject)
+  }
+
+  revocations(): Promise<Revocation[]> {
+    return this.#log.revocations()
   }
 
   check(write: boolean): Promise<void> {

@@ -1,0 +1,84 @@
+import type { Logger } from 'pino'
+import type { Config } from './config.ts'
+import type { Health } from './health.ts'
+import { type Authorise, allowEverybody, makeAuthorise } from './http/auth.ts'
+import { type AskDesk, ownDesk } from './http/desk.ts'
+import { Gate } from './http/limits.ts'
+import { makeOriginCheck } from './http/origin.ts'
+import { Proxies } from './http/proxies.ts'
+import { isHit, Revocations } from './http/revocations.ts'
+import { Tickets } from './http/tickets.ts'
+import type { Live } from './live/live.ts'
+import type { Log, Revocation } from './log/log.ts'
+import type { GatewayError } from './message/errors.ts'
+
+/** What workers share with each other; a process alone needs none of it. */
+export interface Siblings {
+  readonly ask: AskDesk
+  readonly tellRevocation: (revocation: Revocation) => void
+  /** Calls back for what a sibling has told. */
+  readonly onRevocation: (listener: (revocation: Revocation) => void) => void
+}
+
+export interface AccessParts {
+  readonly config: Config
+  readonly logger: Logger
+  readonly log: Log
+  readonly live: Live
+  readonly health: Health
+  readonly siblings: Siblings | undefined
+}
+
+/** Who may do what, and how much of it: put together once for each worker. */
+export interface AccessRules {
+  readonly authorise: Authorise
+  readonly tickets: Tickets
+  readonly revocations: Revocations
+  readonly gate: Gate
+  readonly proxies: Proxies
+  /** Called once the log is open, before the first request. @throws GatewayError storage_* */
+  readonly start: () => Promise<void>
+}
+
+export const makeAccess = ({ config, logger, log, live, health, siblings }: AccessParts): AccessRules => {
+  const { tokens, corsOrigins, trustedProxies, limits } = config
+  const proxies = new Proxies(trustedProxies)
+  const ask = siblings?.ask ?? ownDesk()
+  const tickets = new Tickets(ask)
+  const revocations = new Revocations({
+    log,
+    onRevoked: (revocation) =>
+      live.expel(({ subject, issuedAt }) => subject === revocation.subject && isHit(revocation, issuedAt)),
+    tell: siblings?.tellRevocation ?? (() => undefined),
+  })
+  siblings?.onRevocation((revocation) => revocations.heard(revocation))
+  const rules = { tickets, revocations, gate: new Gate(limits, ask, proxies), proxies }
+  if (tokens === null) return { ...rules, authorise: allowEverybody, start: () => revocations.start() }
+  const { authorise, start } = makeAuthorise({
+    tokens,
+    tickets,
+    revocations,
+    checkOrigin: makeOriginCheck({ proxies, corsOrigins }),
+    onKeySet: noteKeySet(health, logger),
+  })
+  return {
+    ...rules,
+    authorise,
+    start: async () => {
+      await revocations.start()
+      if (tokens.keys.kind === 'jwks') health.expect('keys', 'keys_unavailable', 'not read yet')
+      start()
+    },
+  }
+}
+
+/** Without any key nobody gets in; while keys of before are at hand, an issuer that is away is worth a line only. */
+const noteKeySet = (health: Health, logger: Logger) => {
+  let away = false
+  return (error: GatewayError | null, usable: boolean): void => {
+    if (error === null) health.ok('keys')
+    else if (!usable) health.fail('keys', error)
+    else if (!away) logger.warn({ code: error.code, hint: error.hint }, error.message)
+    away = error !== null
+  }
+}

@@ -1,0 +1,77 @@
+import { BadText, isLoopback, parseEventList, parsePublicKey, parseSecret } from './config-parts.ts'
+import type { TokenConfig } from './http/auth.ts'
+import type { TokenKeys } from './http/auth-keys.ts'
+import type { Limits } from './http/limits.ts'
+
+/** What was read of the environment, as far as access depends on it. */
+interface Read {
+  readonly values: ReadonlyMap<string, unknown>
+  readonly given: ReadonlySet<string>
+  readonly faults: string[]
+}
+
+const KEY_VARIABLES = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL'] as const
+
+/** True when a key for tokens is given, good or not. */
+export const hasKey = (read: Read): boolean => KEY_VARIABLES.some((name) => read.given.has(name))
+
+/** The one key by which tokens are verified; null where there is none, or where it is told as a fault. */
+const keysOf = (read: Read): TokenKeys | null => {
+  const [name, second] = KEY_VARIABLES.filter((variable) => read.values.has(variable))
+  if (name === undefined) return null
+  if (second !== undefined) read.faults.push(`${name} and ${second} are both set; keep one.`)
+  const text = read.values.get(name) as string
+  try {
+    if (name === 'JWT_SECRET') return { kind: 'secret', secret: parseSecret(text) }
+    if (name === 'JWT_PUBLIC_KEY') return { kind: 'key', ...parsePublicKey(text) }
+    return { kind: 'jwks', url: new URL(text) }
+  } catch (error) {
+    if (!(error instanceof BadText)) throw error
+    read.faults.push(`${name} ${error.message}`)
+    return null
+  }
+}
+
+/** Who may come in: AUTH, or jwt where a key is set. */
+export const tokensOf = (read: Read): TokenConfig | null => {
+  const value = <T>(name: string) => read.values.get(name) as T
+  const keys = keysOf(read)
+  const auth = value<string | undefined>('AUTH') ?? (hasKey(read) ? 'jwt' : 'none')
+  if (auth === 'none') return null
+  if (!hasKey(read)) read.faults.push(`AUTH=jwt needs one of ${KEY_VARIABLES.join(', ')}.`)
+  if (keys === null) return null
+  const events = value<string | undefined>('JWT_DEFAULT_EVENTS')
+  return {
+    keys,
+    issuer: value<string | undefined>('JWT_ISSUER') ?? null,
+    audience: value<string | undefined>('JWT_AUDIENCE') ?? null,
+    cookie: value('JWT_COOKIE'),
+    defaultEvents: events === undefined ? null : parseEventList(events),
+  }
+}
+
+export const limitsOf = (read: Read): Limits => {
+  const value = (name: string) => read.values.get(name) as number
+  return {
+    streams: value('MAX_STREAMS'),
+    streamsPerToken: value('MAX_STREAMS_PER_TOKEN'),
+    streamsPerAddress: value('MAX_STREAMS_PER_ADDRESS'),
+    publishRate: value('PUBLISH_RATE'),
+    publishBurst: value('PUBLISH_BURST'),
+    connections: value('MAX_CONNECTIONS'),
+    connectionsPerAddress: value('MAX_CONNECTIONS_PER_ADDRESS'),
+    headersMs: value('HEADERS_SECONDS') * 1_000,
+    requestMs: value('REQUEST_SECONDS') * 1_000,
+  }
+}
+
+/** An address that others reach is served with a key, or where AUTH says so. */
+export const checkHost = (read: Read): void => {
+  const host = read.values.get('HOST') as string | undefined
+  const guarded = read.given.has('AUTH') || hasKey(read)
+  if (host !== undefined && !isLoopback(host) && !guarded) {
+    read.faults.push(
+      'HOST is not a loopback address: everybody on the network could read and publish. Set JWT_SECRET or another key, or AUTH=none if you mean it.',
+    )
+  }
+}

@@ -1,0 +1,100 @@
+import { createPublicKey, type KeyObject } from 'node:crypto'
+import { BlockList, isIP } from 'node:net'
+import type { TokenKeys } from './http/auth-keys.ts'
+import { EventId } from './message/message.ts'
+
+/** RFC 7518, 3.2: a key of the size of the hash or larger. */
+const LEAST_SECRET_BYTES = 32
+/** RFC 7518, 3.3. */
+const LEAST_RSA_BITS = 2048
+
+/** A rule that a text broke, as the end of "NAME …". */
+export class BadText extends Error {}
+
+/** @throws BadText */
+export const parseSecret = (text: string): Uint8Array => {
+  const secret = Buffer.from(text)
+  if (secret.length < LEAST_SECRET_BYTES) {
+    throw new BadText(
+      `has ${secret.length} bytes; HS256 needs at least ${LEAST_SECRET_BYTES}. Make one: openssl rand -base64 48`,
+    )
+  }
+  return secret
+}
+
+/** Reads a public key in PEM; in a variable its line breaks may be written as \n. @throws BadText */
+export const parsePublicKey = (text: string): Omit<Extract<TokenKeys, { kind: 'key' }>, 'kind'> => {
+  const pem = text.replaceAll('\\n', '\n').trim()
+  if (/PRIVATE KEY/.test(pem)) throw new BadText('holds a private key. Give the public one; the private one signs.')
+  if (!/^-----BEGIN (RSA PUBLIC KEY|PUBLIC KEY|CERTIFICATE)-----/.test(pem)) {
+    throw new BadText('is no PEM text that begins with -----BEGIN PUBLIC KEY-----.')
+  }
+  let key: KeyObject
+  try {
+    key = createPublicKey(pem)
+  } catch {
+    throw new BadText('is no readable public key in PEM.')
+  }
+  const { modulusLength = 0, namedCurve } = key.asymmetricKeyDetails ?? {}
+  if (key.asymmetricKeyType === 'rsa') {
+    if (modulusLength >= LEAST_RSA_BITS) return { key, algorithm: 'RS256' }
+    throw new BadText(`is an RSA key of ${modulusLength} bits; at least ${LEAST_RSA_BITS} are needed.`)
+  }
+  if (key.asymmetricKeyType === 'ec' && namedCurve === 'prime256v1') return { key, algorithm: 'ES256' }
+  if (key.asymmetricKeyType === 'ed25519') return { key, algorithm: 'EdDSA' }
+  throw new BadText('must be an RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA) key.')
+}
+
+export const isLoopback = (host: string): boolean =>
+  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
+
+/** Whoever can change what comes from this address can make tokens, so it must be safe on the way. */
+export const isKeySetUrl = (text: string): boolean => {
+  if (!URL.canParse(text)) return false
+  const { protocol, hostname, username, password } = new URL(text)
+  if (username !== '' || password !== '') return false
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname.replace(/^\[|\]$/g, '')))
+}
+
+/** The items of a comma-separated list. */
+export const listOf = (text: string): string[] =>
+  text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '')
+
+/** True for `https://app.example` or `http://host:8080`, and nothing that says more or less. */
+export const isOrigin = (text: string): boolean =>
+  /^https?:\/\/[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text
+
+export const isEventList = (text: string): boolean =>
+  text.trim() === '*' ||
+  (listOf(text).length > 0 && listOf(text).every((id) => EventId.safeParse(id).success && id !== '*'))
+
+export const parseEventList = (text: string): readonly string[] | '*' => (text.trim() === '*' ? '*' : listOf(text))
+
+const addToList = (list: BlockList, text: string): boolean => {
+  const [address = '', prefix, ...rest] = text.split('/')
+  const version = isIP(address)
+  if (version === 0 || rest.length > 0) return false
+  const family = version === 4 ? 'ipv4' : 'ipv6'
+  if (prefix === undefined) {
+    list.addAddress(address, family)
+    return true
+  }
+  if (!/^\d{1,3}$/.test(prefix) || Number(prefix) > (version === 4 ? 32 : 128)) return false
+  list.addSubnet(address, Number(prefix), family)
+  return true
+}
+
+export const isAddressList = (text: string): boolean => {
+  const scratch = new BlockList()
+  return listOf(text).every((item) => addToList(scratch, item))
+}
+
+/** @param text addresses and networks, comma-separated, that isAddressList has passed */
+export const parseAddressList = (text: string): BlockList => {
+  const list = new BlockList()
+  for (const item of listOf(text)) addToList(list, item)
+  return list
+}

@@ -1,0 +1,78 @@
+import type Router from '@koa/router'
+import { z } from 'zod'
+import type { Revocation } from '../log/log.ts'
+import { GatewayError } from '../message/errors.ts'
+import { decodeText } from '../message/message.ts'
+import type { Authorise } from './auth.ts'
+import { readBody } from './body.ts'
+import { succeed } from './reply.ts'
+import type { Revocations } from './revocations.ts'
+import { TICKET_MS, type Tickets } from './tickets.ts'
+
+const MOST_BODY_BYTES = 4_096
+const MOST_SUBJECT = 255
+
+export interface AccessOptions {
+  readonly authorise: Authorise
+  readonly tickets: Tickets
+  readonly revocations: Revocations
+  /** All that stand. */
+  readonly listRevocations: () => Promise<Revocation[]>
+}
+
+const time = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text))
+
+const Subject = z.string().min(1).max(MOST_SUBJECT)
+
+const RevocationBody = z.strictObject({
+  sub: Subject,
+  issued_before: time.optional(),
+  until: time.nullish(),
+})
+
+const shown = ({ subject, issued_before, until }: Revocation) => ({
+  sub: subject,
+  issued_before: new Date(issued_before).toISOString(),
+  until: until === null ? null : new Date(until).toISOString(),
+})
+
+/** @throws GatewayError invalid_revocation, and what reading a body throws */
+const readRevocation = async (request: Parameters<typeof readBody>[0]): Promise<Revocation> => {
+  const text = decodeText(await readBody(request, MOST_BODY_BYTES))
+  if (typeof text !== 'string') throw new GatewayError(text.refusal.reason, text.refusal.detail)
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch (cause) {
+    throw new GatewayError('invalid_json', 'The body is not JSON.', { cause })
+  }
+  const { success, data, error } = RevocationBody.safeParse(body)
+  if (!success) throw new GatewayError('invalid_revocation', z.prettifyError(error).replaceAll('\n', ' '))
+  return { subject: data.sub, issued_before: data.issued_before ?? Date.now(), until: data.until ?? null }
+}
+
+/** Tickets for streams, and shutting subjects out. */
+export const routeAccess = (router: Router, options: AccessOptions): void => {
+  const { authorise, tickets, revocations } = options
+
+  router.post('/api/stream-tickets', async (ctx) => {
+    const { principal } = await authorise(ctx, 'ticket', '*')
+    const ticket = await tickets.issue(principal)
+    succeed(ctx, 201, { ticket, expires_in: TICKET_MS / 1_000 })
+  })
+
+  router.get('/api/revocations', async (ctx) => {
+    await authorise(ctx, 'operate', '*')
+    succeed(ctx, 200, (await options.listRevocations()).map(shown))
+  })
+
+  router.post('/api/revocations', async (ctx) => {
+    await authorise(ctx, 'operate', '*')
+    succeed(ctx, 201, shown(await revocations.add(await readRevocation(ctx.req))))
+  })
+
+  router.delete('/api/revocations/:subject', async (ctx) => {
+    await authorise(ctx, 'operate', '*')
+    succeed(ctx, 200, { lifted: await revocations.lift(ctx.params.subject ?? '') })
+  })
+}

@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto'
+import { GatewayError } from '../message/errors.ts'
+import { EventId } from '../message/message.ts'
+import type { Claims } from './auth-keys.ts'
+
+/** Who holds a token, and what it allows. Times in milliseconds since 1970. */
+export interface Principal {
+  /** null: the token names none, and cannot be revoked. */
+  readonly subject: string | null
+  /** Names the token without giving it away. */
+  readonly tokenId: string
+  /** What may be read. */
+  readonly events: readonly string[] | '*'
+  /** Where may be published. */
+  readonly publishes: readonly string[] | '*'
+  readonly admin: boolean
+  readonly issuedAt: number | null
+  readonly expiresAt: number
+}
+
+/** One query joins the events of a token, and SQLite joins at most 500. */
+const MOST_EVENTS = 400
+
+const invalid = (why: string): GatewayError => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
+
+const eventsOf = (claim: unknown): readonly string[] | '*' | null => {
+  if (claim === undefined || claim === null) return null
+  const ids = typeof claim === 'string' ? [claim] : claim
+  if (!Array.isArray(ids)) throw invalid('its events claim is no list')
+  if (ids.includes('*')) return '*'
+  if (ids.length > MOST_EVENTS) throw invalid(`its events claim names more than ${MOST_EVENTS} events`)
+  if (!ids.every((id) => EventId.safeParse(id).success)) throw invalid('its events claim holds what is no event id')
+  return [...new Set(ids as string[])]
+}
+
+const scopesOf = (claim: unknown): readonly unknown[] => {
+  if (claim === undefined || claim === null) return []
+  if (typeof claim === 'string') return claim.split(' ')
+  if (Array.isArray(claim)) return claim
+  throw invalid('its scope claim is neither text nor a list')
+}
+
+const subjectOf = (claim: unknown): string | null => {
+  if (claim === undefined || claim === null) return null
+  if (typeof claim === 'string') return claim
+  if (typeof claim === 'number') return String(claim)
+  throw invalid('its sub claim is no text')
+}
+
+/**
+ * What the claims of a verified token allow. `events` names what may be read and, with the scope `publish`,
+ * published to. Without it `defaultEvents` holds; without that too nothing may be read, and the scope `publish`
+ * is that of an agent: it publishes to every event.
+ *
+ * @throws GatewayError token_invalid for claims that make no sense
+ */
+export const principalOf = (
+  token: string,
+  claims: Claims,
+  defaultEvents: readonly string[] | '*' | null,
+): Principal => {
+  const events = eventsOf(claims.events) ?? defaultEvents
+  const scopes = scopesOf(claims.scope)
+  const { iat } = claims
+  return {
+    subject: subjectOf(claims.sub),
+    tokenId: createHash('sha256').update(token).digest('base64url').slice(0, 22),
+    events: events ?? [],
+    publishes: scopes.includes('publish') ? (events ?? '*') : [],
+    admin: scopes.includes('admin'),
+    issuedAt: typeof iat === 'number' && Number.isFinite(iat) ? iat * 1_000 : null,
+    expiresAt: claims.exp * 1_000,
+  }
+}

@@ -1,0 +1,180 @@
+import { createSecretKey, type KeyObject } from 'node:crypto'
+import {
+  createRemoteJWKSet,
+  errors,
+  type JWSHeaderParameters,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  type JWTVerifyOptions,
+  jwtVerify,
+} from 'jose'
+import { describeError, GatewayError } from '../message/errors.ts'
+
+/** How tokens are verified; exactly one of the three kinds. The algorithms follow from it, never from a token. */
+export type TokenKeys =
+  | { readonly kind: 'secret'; readonly secret: Uint8Array }
+  | { readonly kind: 'key'; readonly key: KeyObject; readonly algorithm: 'RS256' | 'ES256' | 'EdDSA' }
+  | { readonly kind: 'jwks'; readonly url: URL }
+
+/** Algorithms of a key set. Symmetric ones are not among them: whoever reads the set could sign. */
+const KEY_SET_ALGORITHMS = ['RS256', 'ES256', 'EdDSA']
+
+/** A key that the issuer takes out of its set is refused after this time at the latest, as long as the issuer answers. */
+const REFRESH_MS = 600_000
+/** Between two questions to the issuer, answered or not: a token that names unknown keys must not cause one each. */
+const COOLDOWN_MS = 30_000
+/** The same while no key is known yet. */
+const FIRST_COOLDOWN_MS = 1_000
+const TIMEOUT_MS = 3_000
+
+/** An issuer whose clock is ahead has just made this token: `nbf` may lie this far ahead. `exp` has no such grace. */
+const NOT_BEFORE_GRACE_SECONDS = 5
+
+export interface VerifierOptions {
+  readonly keys: TokenKeys
+  /** null: not checked. */
+  readonly issuer: string | null
+  readonly audience: string | null
+  /** The key set could not be read, or, by null, can be. `usable`: keys of before are at hand. */
+  readonly onKeySet: (error: GatewayError | null, usable: boolean) => void
+  /** Milliseconds of a clock that never goes back, by which the key set ages. */
+  readonly clock?: () => number
+}
+
+/** What a verified token says. `exp` is there, a finite number, and ahead. */
+export type Claims = JWTPayload & { readonly exp: number }
+
+/** The keys of an issuer, kept through its outages, and looked up anew now and then and for a name that is unknown. */
+class KeySet {
+  readonly #remote: ReturnType<typeof createRemoteJWKSet>
+  readonly #onKeySet: VerifierOptions['onKeySet']
+  readonly #clock: () => number
+  #readAt = Number.NEGATIVE_INFINITY
+  #triedAt = Number.NEGATIVE_INFINITY
+  #failed = false
+  #refreshing: Promise<void> | null = null
+
+  constructor(url: URL, { onKeySet, clock = () => performance.now() }: VerifierOptions) {
+    // When to ask is decided here alone: jose would fail by age in an outage, and ask for every unknown key.
+    this.#remote = createRemoteJWKSet(url, {
+      timeoutDuration: TIMEOUT_MS,
+      cacheMaxAge: Number.POSITIVE_INFINITY,
+      cooldownDuration: Number.POSITIVE_INFINITY,
+    })
+    this.#onKeySet = onKeySet
+    this.#clock = clock
+  }
+
+  get #known(): boolean {
+    return this.#remote.jwks() !== undefined
+  }
+
+  /** @throws GatewayError keys_unavailable; JOSEError where no key fits */
+  readonly find: JWTVerifyGetKey = async (header, token) => {
+    if (!this.#known || this.#clock() - this.#readAt > REFRESH_MS) await this.refresh()
+    if (!this.#known) throw new GatewayError('keys_unavailable', 'The keys of the issuer are not known yet.')
+    try {
+      return await this.#remote(header as JWSHeaderParameters, token)
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+      await this.refresh()
+      if (this.#failed) {
+        throw new GatewayError('keys_unavailable', 'The token names an unknown key, and the issuer does not answer.')
+      }
+      return this.#remote(header as JWSHeaderParameters, token)
+    }
+  }
+
+  /** Asks the issuer, unless it was asked a moment ago. Never rejects: what is known goes on to serve. */
+  refresh(): Promise<void> {
+    const cooldown = this.#known ? COOLDOWN_MS : FIRST_COOLDOWN_MS
+    if (this.#refreshing === null && this.#clock() - this.#triedAt > cooldown) {
+      this.#refreshing = this.#read().finally(() => {
+        this.#refreshing = null
+      })
+    }
+    return this.#refreshing ?? Promise.resolve()
+  }
+
+  async #read(): Promise<void> {
+    try {
+      await this.#remote.reload()
+      this.#readAt = this.#clock()
+      this.#failed = false
+      this.#onKeySet(null, true)
+    } catch (cause) {
+      this.#failed = true
+      const text = `The key set could not be read: ${describeError(cause)}`
+      this.#onKeySet(new GatewayError('keys_unavailable', text, { cause }), this.#known)
+    } finally {
+      this.#triedAt = this.#clock()
+    }
+  }
+}
+
+const CLAIM_TEXTS: Record<string, string> = {
+  exp: 'it has no usable expiry (exp)',
+  nbf: 'it is not valid yet (nbf)',
+  iss: 'its issuer (iss) is not the expected one',
+  aud: 'its audience (aud) is not the expected one',
+}
+
+/** Why a token is refused, without a word of what it holds. */
+const refusalOf = (error: unknown): GatewayError => {
+  if (error instanceof GatewayError) return error
+  const invalid = (why: string) => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
+  if (error instanceof errors.JWTExpired) return expired()
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    return invalid(CLAIM_TEXTS[error.claim] ?? 'one of its claims is wrong')
+  }
+  if (error instanceof errors.JOSEAlgNotAllowed) return invalid('it is signed by an algorithm that is not allowed here')
+  if (error instanceof errors.JWSSignatureVerificationFailed) return invalid('its signature does not fit the key')
+  if (error instanceof errors.JWKSNoMatchingKey) return invalid('its key is not in the key set')
+  if (error instanceof errors.JWKSMultipleMatchingKeys)
+    return invalid('it does not say which key of the key set it is signed by')
+  return invalid('it is no signed token that can be read')
+}
+
+const expired = (): GatewayError => new GatewayError('token_expired', 'The token has expired.')
+
+/** Checks signatures, times, issuer and audience of tokens; what they allow is auth-claims.ts's matter. */
+export class Verifier {
+  readonly #options: JWTVerifyOptions
+  readonly #keys: KeySet | KeyObject
+
+  constructor(options: VerifierOptions) {
+    const { keys, issuer, audience } = options
+    this.#options = {
+      algorithms: keys.kind === 'secret' ? ['HS256'] : keys.kind === 'key' ? [keys.algorithm] : KEY_SET_ALGORITHMS,
+      requiredClaims: ['exp'],
+      clockTolerance: NOT_BEFORE_GRACE_SECONDS,
+      ...(issuer === null ? {} : { issuer }),
+      ...(audience === null ? {} : { audience }),
+    }
+    if (keys.kind === 'jwks') this.#keys = new KeySet(keys.url, options)
+    else this.#keys = keys.kind === 'secret' ? createSecretKey(keys.secret) : keys.key
+  }
+
+  /** Asks for the key set ahead of the first token. */
+  start(): void {
+    if (this.#keys instanceof KeySet) void this.#keys.refresh()
+  }
+
+  /** @throws GatewayError token_invalid, token_expired or keys_unavailable */
+  async verify(token: string): Promise<Claims> {
+    try {
+      const { payload } = await (this.#keys instanceof KeySet
+        ? jwtVerify(token, this.#keys.find, this.#options)
+        : jwtVerify(token, this.#keys, this.#options))
+      const { exp } = payload
+      // 1e400 is a number to JSON, and would never come.
+      if (!Number.isFinite(exp))
+        throw new GatewayError('token_invalid', 'The token is not accepted: its exp is no time.')
+      // The grace is for nbf alone: a stream ends at exp, and must not come back for a moment.
+      if (exp! * 1_000 <= Date.now()) throw expired()
+      return payload as Claims
+    } catch (error) {
+      throw refusalOf(error)
+    }
+  }
+}

@@ -1,0 +1,59 @@
+import type { Context } from 'koa'
+import { GatewayError } from '../message/errors.ts'
+
+/** What a caller shows to be let in, and where it was found. */
+export interface Credential {
+  readonly kind: 'bearer' | 'cookie' | 'ticket'
+  readonly text: string
+}
+
+/** Parameters that people put a token into. */
+const TOKEN_PARAMETERS = ['access_token', 'token', 'jwt', 'id_token', 'auth_token', 'bearer']
+
+const malformed = (why: string): GatewayError => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
+
+const bearerOf = (header: string): Credential => {
+  const [, text] = /^Bearer +([^\s]+) *$/i.exec(header) ?? []
+  if (text === undefined) throw malformed('the Authorization header is not "Bearer" and one token')
+  return { kind: 'bearer', text }
+}
+
+/** @returns the cookie's value, or null; two different ones could be the work of a neighbouring site */
+const cookieOf = (header: string, name: string): string | null => {
+  const values = new Set<string>()
+  for (const part of header.split(';')) {
+    const equals = part.indexOf('=')
+    if (equals < 0 || part.slice(0, equals).trim() !== name) continue
+    values.add(
+      part
+        .slice(equals + 1)
+        .trim()
+        .replace(/^"(.*)"$/, '$1'),
+    )
+  }
+  if (values.size > 1) throw malformed(`the cookie ${name} is there more than once`)
+  const [value = ''] = values
+  return value === '' ? null : value
+}
+
+/**
+ * The caller's credential: the Authorization header, else a ticket where one may serve, else the cookie. What was
+ * shown counts: something wrong in the first place is not made up for by the second.
+ *
+ * @throws GatewayError token_missing, token_invalid, ticket_invalid or token_in_query
+ */
+export const credentialOf = (ctx: Context, cookie: string, takesTicket: boolean): Credential => {
+  const query = new URLSearchParams(ctx.querystring)
+  const leaked = TOKEN_PARAMETERS.find((name) => query.has(name))
+  if (leaked !== undefined) {
+    throw new GatewayError('token_in_query', `A token in the query (${leaked}=…) is never accepted.`)
+  }
+  const header = ctx.get('authorization')
+  if (header !== '') return bearerOf(header)
+  const tickets = takesTicket ? query.getAll('ticket') : []
+  if (tickets.length > 1) throw new GatewayError('ticket_invalid', 'More than one ticket is given.')
+  if (tickets[0] !== undefined) return { kind: 'ticket', text: tickets[0] }
+  const text = cookieOf(ctx.get('cookie'), cookie)
+  if (text === null) throw new GatewayError('token_missing', 'This needs a token.')
+  return { kind: 'cookie', text }
+}

@@ -1,0 +1,101 @@
+import type { Context } from 'koa'
+import { GatewayError } from '../message/errors.ts'
+import type { Access } from './auth.ts'
+import type { AskDesk } from './desk.ts'
+import type { Proxies } from './proxies.ts'
+
+/** What one caller, one address and all together may take. 0: without limit. */
+export interface Limits {
+  readonly streams: number
+  readonly streamsPerToken: number
+  readonly streamsPerAddress: number
+  /** Messages a second, and at once, per token, or per address without tokens. */
+  readonly publishRate: number
+  readonly publishBurst: number
+  /** Of one worker. */
+  readonly connections: number
+  readonly connectionsPerAddress: number
+  /** Milliseconds for the head of a request, and for the whole of it. */
+  readonly headersMs: number
+  readonly requestMs: number
+}
+
+/** Bytes of bodies, in and out, that one worker has in hand; what is more waits outside. */
+const MOST_BYTES = 256 * 1024 * 1024
+const COME_BACK_MS = 5_000
+
+const REFUSALS: Record<string, () => GatewayError> = {
+  all: () => new GatewayError('overloaded', 'MAX_STREAMS streams are open.', { retryAfterMs: COME_BACK_MS }),
+  token: () =>
+    new GatewayError('too_many_streams', 'MAX_STREAMS_PER_TOKEN streams of this token are open.', {
+      retryAfterMs: COME_BACK_MS,
+    }),
+  address: () =>
+    new GatewayError('too_many_streams', 'MAX_STREAMS_PER_ADDRESS streams of this address are open.', {
+      retryAfterMs: COME_BACK_MS,
+    }),
+}
+
+const nothing = (): void => undefined
+
+/** Counts what callers take, over all workers, and refuses what is too much. */
+export class Gate {
+  readonly #limits: Limits
+  readonly #ask: AskDesk
+  readonly #proxies: Proxies
+  #bytes = 0
+
+  constructor(limits: Limits, ask: AskDesk, proxies: Proxies) {
+    this.#limits = limits
+    this.#ask = ask
+    this.#proxies = proxies
+  }
+
+  /**
+   * A place for one more stream.
+   *
+   * @returns to be called, once, when the stream is over
+   * @throws GatewayError too_many_streams or overloaded
+   */
+  async enter(ctx: Context, { principal }: Access): Promise<() => void> {
+    const { streams, streamsPerToken, streamsPerAddress } = this.#limits
+    const address = this.#proxies.clientOf(ctx.req)
+    const keys: [string, number][] = []
+    if (streams > 0) keys.push(['all', streams])
+    if (streamsPerToken > 0 && principal !== null) keys.push([`token ${principal.tokenId}`, streamsPerToken])
+    if (streamsPerAddress > 0 && address !== null) keys.push([`address ${address}`, streamsPerAddress])
+    if (keys.length === 0) return nothing
+    const { ok, key = '' } = await this.#ask({ do: 'enter', keys })
+    if (!ok) throw REFUSALS[key.split(' ')[0]!]!()
+    const names = keys.map(([name]) => name)
+    return () => void this.#ask({ do: 'leave', keys: names }).catch(nothing)
+  }
+
+  /** @throws GatewayError too_many_messages */
+  async publish(ctx: Context, { principal }: Access, amount: number): Promise<void> {
+    const { publishRate: rate, publishBurst: burst } = this.#limits
+    const who = principal?.tokenId ?? this.#proxies.clientOf(ctx.req)
+    if (rate === 0 || who === null || amount === 0) return
+    const { ok, waitMs = 0 } = await this.#ask({ do: 'spend', key: `publish ${who}`, amount, rate, burst })
+    if (ok) return
+    throw new GatewayError('too_many_messages', 'PUBLISH_RATE is exceeded.', { retryAfterMs: waitMs })
+  }
+
+  /**
+   * Counts the bytes of a request and its answer for as long as it lasts.
+   *
+   * @returns to be called with bytes that come in hand; throws GatewayError overloaded where they are too many
+   */
+  holder(ctx: Context): (bytes: number) => void {
+    let held = 0
+    ctx.res.once('close', () => {
+      this.#bytes -= held
+      held = 0
+    })
+    return (bytes) => {
+      if (this.#bytes + bytes > MOST_BYTES) throw new GatewayError('overloaded', 'Too many large bodies are under way.')
+      this.#bytes += bytes
+      held += bytes
+    }
+  }
+}

@@ -1,0 +1,66 @@
+import cors from '@koa/cors'
+import type { Context, Middleware, Next } from 'koa'
+import { GatewayError } from '../message/errors.ts'
+import { isSafe } from './auth.ts'
+import type { Proxies } from './proxies.ts'
+
+/** @throws GatewayError origin_forbidden when a page of a site that is not named sends this */
+export type OriginCheck = (ctx: Context) => void
+
+export interface SiteOptions {
+  readonly proxies: Proxies
+  /** Exact origins of other sites. */
+  readonly corsOrigins: readonly string[]
+}
+
+/** Browsers say which page asks: by Origin, and where that is left out, by Sec-Fetch-Site. Other clients say neither. */
+export const makeOriginCheck =
+  ({ proxies, corsOrigins }: SiteOptions): OriginCheck =>
+  (ctx) => {
+    const origin = ctx.get('origin')
+    const host = proxies.hostOf(ctx.req)
+    const own = host !== '' && (origin === `http://${host}` || origin === `https://${host}`)
+    if (own || corsOrigins.includes(origin)) return
+    const site = ctx.get('sec-fetch-site')
+    if (origin === '' && (site === '' || site === 'same-origin' || site === 'none')) return
+    throw new GatewayError('origin_forbidden', 'This request comes from a page of another site.')
+  }
+
+/** What changes something is refused to pages of other sites, whatever they show. */
+export const guardChanges =
+  (check: OriginCheck) =>
+  async (ctx: Context, next: Next): Promise<void> => {
+    if (!isSafe(ctx.method)) check(ctx)
+    await next()
+  }
+
+/** Lets the named sites read answers. The value sent is the configured one, never what the caller wrote. */
+export const allowSites = ({ corsOrigins }: SiteOptions): Middleware =>
+  cors({
+    // No header at all for any other site.
+    origin: (ctx) => corsOrigins.find((origin) => origin === ctx.get('origin')) ?? '',
+    credentials: true,
+    allowMethods: 'GET,HEAD,POST,DELETE',
+    allowHeaders: 'Authorization,Content-Type,Idempotency-Key,Last-Event-ID,Cache-Control',
+    exposeHeaders: 'X-Request-Id,Retry-After',
+    maxAge: 600,
+    // guard answers errors on this same context; errors may be shared by requests, and must stay as they are.
+    keepHeadersOnError: false,
+  })
+
+const LOCAL_NAME = /^(localhost|([\w-]+\.)*localhost|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\])(:\d+)?$/i
+
+/**
+ * Without tokens only this machine is served, and a name is no proof of that: any page could have its own name
+ * resolve to 127.0.0.1 and would be of the same origin then. Addresses cannot be bent like that.
+ */
+export const guardName =
+  ({ proxies, corsOrigins }: SiteOptions) =>
+  async (ctx: Context, next: Next): Promise<void> => {
+    const host = proxies.hostOf(ctx.req)
+    const named = corsOrigins.some((origin) => new URL(origin).host === host)
+    if (host !== '' && !LOCAL_NAME.test(host) && !named) {
+      throw new GatewayError('host_forbidden', 'This host name is not served without tokens.')
+    }
+    await next()
+  }

@@ -1,0 +1,70 @@
+import type { Log, Revocation } from '../log/log.ts'
+import type { Principal } from './auth-claims.ts'
+
+export interface RevocationsOptions {
+  readonly log: Log
+  /** Ends the streams that a revocation hits. */
+  readonly onRevoked: (revocation: Revocation) => void
+  /** Tells the siblings, who call `heard`. */
+  readonly tell: (revocation: Revocation) => void
+}
+
+/** Who is shut out. The log keeps it across restarts; each worker holds a copy, which its siblings keep fresh. */
+export class Revocations {
+  readonly #options: RevocationsOptions
+  readonly #bySubject = new Map<string, Revocation>()
+
+  constructor(options: RevocationsOptions) {
+    this.#options = options
+  }
+
+  /** Reads what stands. Called before the first request is taken. @throws GatewayError storage_* */
+  async start(): Promise<void> {
+    for (const revocation of await this.#options.log.revocations()) this.#bySubject.set(revocation.subject, revocation)
+  }
+
+  /** Durable first, so that no restart lets in again whom an answer called revoked. @throws GatewayError storage_* */
+  async add(revocation: Revocation): Promise<Revocation> {
+    const standing = await this.#options.log.revoke(revocation, Date.now())
+    this.heard(standing)
+    this.#options.tell(standing)
+    return standing
+  }
+
+  /** @returns whether there was one. @throws GatewayError storage_* */
+  async lift(subject: string): Promise<boolean> {
+    const there = await this.#options.log.unrevoke(subject)
+    const lifted = { subject, issued_before: 0, until: 0 }
+    this.heard(lifted)
+    this.#options.tell(lifted)
+    return there
+  }
+
+  /** What holds for a subject from now on. One that is over already says that nothing does. */
+  heard(revocation: Revocation): void {
+    if (isOver(revocation, Date.now())) {
+      this.#bySubject.delete(revocation.subject)
+      return
+    }
+    // Two of two workers may be heard in another order than the log has them.
+    const known = this.#bySubject.get(revocation.subject)
+    if (known !== undefined && known.issued_before > revocation.issued_before) return
+    this.#bySubject.set(revocation.subject, revocation)
+    this.#options.onRevoked(revocation)
+  }
+
+  /** Whether a token is refused. One that does not say when it was issued cannot show that it is newer. */
+  refuse({ subject, issuedAt }: Pick<Principal, 'subject' | 'issuedAt'>): boolean {
+    const revocation = subject === null ? undefined : this.#bySubject.get(subject)
+    if (revocation === undefined) return false
+    if (!isOver(revocation, Date.now())) return isHit(revocation, issuedAt)
+    this.#bySubject.delete(revocation.subject)
+    return false
+  }
+}
+
+const isOver = ({ until }: Revocation, now: number): boolean => until !== null && until <= now
+
+/** `iat` counts whole seconds: a token of the same second counts as older. */
+export const isHit = ({ issued_before }: Revocation, issuedAt: number | null): boolean =>
+  issuedAt === null || Math.floor(issuedAt / 1_000) <= Math.floor(issued_before / 1_000)

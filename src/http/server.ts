@@ -1,0 +1,112 @@
+import { createServer, type RequestListener, type Server } from 'node:http'
+import type { AddressInfo, Socket } from 'node:net'
+import { GatewayError } from '../message/errors.ts'
+import type { Limits } from './limits.ts'
+import type { Proxies } from './proxies.ts'
+import { refuseUnparsed } from './unparsed.ts'
+
+/** A header, a query and a cookie of honest length. */
+const MOST_HEADER_BYTES = 16 * 1024
+const MOST_HEADERS = 100
+/** Connections that wait to be accepted: ten thousand readers may return at once; the kernel caps it by somaxconn. */
+const BACKLOG = 16_384
+/** How often connections are looked at that are late with their head or their body. */
+const LATE_CHECK_MS = 1_000
+/** Closed connections are forgotten when so many have come since the last look. */
+const FORGET_EVERY = 1_000
+/** A connection on which nothing moves, neither way, is ended; streams take their socket out of this. */
+const STILL_MS = 60_000
+
+export interface ServerOptions {
+  readonly handler: RequestListener
+  readonly limits: Limits
+  readonly proxies: Proxies
+  readonly host: string
+  readonly port: number
+  /** Other workers listen on the same port. */
+  readonly sharedPort: boolean
+}
+
+/** An HTTP server that slow, large and many requests do not wear down. */
+export class HttpServer {
+  readonly #options: ServerOptions
+  readonly #server: Server
+  readonly #byAddress = new Map<string, Set<Socket>>()
+  #uncounted = 0
+
+  constructor(options: ServerOptions) {
+    this.#options = options
+    const { limits, handler } = options
+    this.#server = createServer(
+      {
+        maxHeaderSize: MOST_HEADER_BYTES,
+        headersTimeout: limits.headersMs,
+        requestTimeout: Math.max(limits.requestMs, limits.headersMs),
+        connectionsCheckingInterval: LATE_CHECK_MS,
+      },
+      handler,
+    )
+    this.#server.maxHeadersCount = MOST_HEADERS
+    this.#server.timeout = STILL_MS
+    if (limits.connections > 0) this.#server.maxConnections = limits.connections
+    this.#server.on('clientError', refuseUnparsed)
+    // Node would answer 417 with no body; an expectation that is not understood may as well go unheard.
+    this.#server.on('checkExpectation', handler)
+    if (limits.connectionsPerAddress > 0) this.#server.on('connection', (socket) => this.#count(socket))
+  }
+
+  /** The port that was really taken; meaningful once it listens. */
+  get port(): number {
+    return (this.#server.address() as AddressInfo).port
+  }
+
+  /** @throws GatewayError address_unavailable */
+  listen(): Promise<void> {
+    const { host, port, sharedPort } = this.#options
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', (cause) =>
+        reject(new GatewayError('address_unavailable', `Cannot listen on ${host} port ${port}.`, { cause })),
+      )
+      this.#server.listen({ host, port, backlog: BACKLOG, reusePort: sharedPort, exclusive: sharedPort }, resolve)
+    })
+  }
+
+  /** Takes no more connections. Resolves when the last one has ended. */
+  refuse(): Promise<void> {
+    return new Promise((resolve) => this.#server.close(() => resolve()))
+  }
+
+  closeIdleConnections(): void {
+    this.#server.closeIdleConnections()
+  }
+
+  /**
+   * One address must not hold what is meant for all. No listener tells of the end of a connection, since a stream
+   * takes them all off its socket: what is closed is found when it matters.
+   */
+  #count(socket: Socket): void {
+    const { proxies, limits } = this.#options
+    const peer = proxies.trusts(socket.remoteAddress) ? null : proxies.peerOf(socket.remoteAddress)
+    if (peer === null) return
+    if (++this.#uncounted >= FORGET_EVERY) this.#forget()
+    const sockets = this.#byAddress.get(peer) ?? new Set()
+    if (sockets.size >= limits.connectionsPerAddress) dropClosed(sockets)
+    if (sockets.size >= limits.connectionsPerAddress) {
+      socket.destroy()
+      return
+    }
+    this.#byAddress.set(peer, sockets.add(socket))
+  }
+
+  #forget(): void {
+    this.#uncounted = 0
+    for (const [peer, sockets] of this.#byAddress) {
+      dropClosed(sockets)
+      if (sockets.size === 0) this.#byAddress.delete(peer)
+    }
+  }
+}
+
+const dropClosed = (sockets: Set<Socket>): void => {
+  for (const socket of sockets) if (socket.destroyed) sockets.delete(socket)
+}

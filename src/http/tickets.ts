@@ -1,0 +1,52 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { GatewayError } from '../message/errors.ts'
+import type { Principal } from './auth-claims.ts'
+import type { AskDesk } from './desk.ts'
+
+/** How long a ticket may wait for its use. */
+export const TICKET_MS = 30_000
+/** Tickets that one token may have out at once. */
+const MOST_TICKETS = 1_000
+
+const idOf = (ticket: string): string => `ticket ${createHash('sha256').update(ticket).digest('base64url')}`
+
+/** One-use tickets for streams: EventSource cannot send headers, and a token in a URL would end up in logs. */
+export class Tickets {
+  readonly #ask: AskDesk
+
+  constructor(ask: AskDesk) {
+    this.#ask = ask
+  }
+
+  /**
+   * @param principal who may use it up to its own expiry; null: AUTH=none
+   * @returns the ticket, which is kept nowhere: the desk knows its hash
+   * @throws GatewayError too_many_tickets or overloaded
+   */
+  async issue(principal: Principal | null): Promise<string> {
+    if (principal !== null) {
+      const rate = MOST_TICKETS / (TICKET_MS / 1_000)
+      const key = `tickets ${principal.tokenId}`
+      const { ok, waitMs = 0 } = await this.#ask({ do: 'spend', key, amount: 1, rate, burst: MOST_TICKETS })
+      if (!ok) throw new GatewayError('too_many_tickets', 'This token has many tickets out.', { retryAfterMs: waitMs })
+    }
+    const ticket = randomBytes(32).toString('base64url')
+    const value = JSON.stringify(principal)
+    const { ok } = await this.#ask({ do: 'keep', id: idOf(ticket), value, ms: TICKET_MS })
+    if (!ok) throw new GatewayError('overloaded', 'As many tickets as the gateway keeps are out.')
+    return ticket
+  }
+
+  /**
+   * Uses a ticket up, whatever comes of it. It opens streams and nothing else.
+   *
+   * @throws GatewayError ticket_invalid, or token_expired where its token's time has come meanwhile
+   */
+  async redeem(ticket: string): Promise<Principal> {
+    const { value } = await this.#ask({ do: 'take', id: idOf(ticket) })
+    const principal = value === undefined ? null : (JSON.parse(value) as Principal | null)
+    if (principal === null) throw new GatewayError('ticket_invalid', 'The ticket is unknown, used or over.')
+    if (principal.expiresAt <= Date.now()) throw new GatewayError('token_expired', 'The token has expired.')
+    return { ...principal, publishes: [], admin: false }
+  }
+}
