@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { Http2ServerResponse } from 'node:http2'
 import Router from '@koa/router'
 import Koa, { type Context, type Next } from 'koa'
 import type { Logger } from 'pino'
@@ -10,6 +11,7 @@ import { allowSites, guardChanges, guardName, makeOriginCheck, type SiteOptions 
 import { routePages } from './pages.ts'
 import { fail, toGatewayError } from './reply.ts'
 import { routeStreams, type StreamOptions } from './stream.ts'
+import { closeUnread } from './unparsed.ts'
 
 export interface RouteOptions extends MessagesOptions, StreamOptions, OpsOptions, AccessOptions {}
 
@@ -53,10 +55,16 @@ const guard =
       }
       if (isRefusal(error)) onRefused(error.code)
       // A body that was not read to its end cannot be followed by another request.
-      if (!ctx.req.complete) ctx.set('Connection', 'close')
+      if (!ctx.req.complete) hangUp(ctx)
       fail(ctx, error)
     }
   }
+
+const hangUp = (ctx: Context): void => {
+  const { res } = ctx
+  if (!(res instanceof Http2ServerResponse)) ctx.set('Connection', 'close')
+  else if (!res.stream.endAfterHeaders) closeUnread(res.stream)
+}
 
 const isRefusal = ({ status, code }: GatewayError): boolean =>
   status === 401 || status === 403 || status === 429 || code === 'overloaded'

@@ -51,7 +51,7 @@ export const takeSocket = (ctx: Context, onClose: () => void): Socket => {
 const dropParser = (socket: Socket, onClose: () => void): void => {
   const holder = socket as Socket & { parser?: Parser | null; encrypted?: boolean }
   const { parser } = holder
-  if (socket.destroyed || !parser || holder.encrypted || typeof parser.unconsume !== 'function') return
+  if (socket.destroyed || !parser || typeof parser.unconsume !== 'function') return
   for (const event of SERVER_EVENTS) socket.removeAllListeners(event)
   socket.on('close', onClose)
   parser.unconsume()

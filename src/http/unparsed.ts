@@ -1,4 +1,5 @@
 import { STATUS_CODES } from 'node:http'
+import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
 import { errorBody } from './reply.ts'
@@ -21,4 +22,22 @@ export const refuseUnparsed = (cause: Error & { code?: string }, socket: Duplex)
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\nConnection: close\r\n` +
       `Content-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
+}
+
+/** Answers an HTTP/2 request whose body does not arrive in time. */
+export const refuseLate = (response: Http2ServerResponse): void => {
+  const { stream } = response
+  const error = new GatewayError('request_timeout', 'The request took too long.')
+  if (!response.headersSent) {
+    response.writeHead(error.status, { 'Content-Type': 'application/json; charset=utf-8' })
+    response.end(errorBody(error))
+  }
+  closeUnread(stream)
+}
+
+/** Ends an HTTP/2 stream whose request is not wanted any more, once its answer is out. */
+export const closeUnread = (stream: ServerHttp2Stream): void => {
+  const close = () => stream.close(constants.NGHTTP2_NO_ERROR)
+  if (stream.writableFinished) close()
+  else stream.once('finish', close)
 }
