@@ -15,6 +15,7 @@ Comment lines at the top of a file:
   // needs: rabbitmq, chromium, pika, postgres    installed if missing; rabbitmq: one shared broker for all
   // alone                                        runs by itself, after the others
   // limit: 600s                                  its time limit, 300s if not said
+  // workers: 1, 3                                runs once for each: its gateways have so many worker processes
 --jobs N   files at a time (2)
 --long     sets TEST_LONG=1: tests run their long form
 `
@@ -23,7 +24,7 @@ const DEFAULT_LIMIT_MS = 300_000
 /** How long a file may live on once its totals are printed: what it left open is a fault of its own. */
 const LINGER_MS = 10_000
 
-type TestFile = { path: string; name: string; needs: string[]; alone: boolean; limitMs: number }
+type TestFile = { path: string; name: string; needs: string[]; alone: boolean; limitMs: number; workers: string[] }
 type Totals = { total: number; passed: number; skipped: number }
 type Outcome = { passed: number; failed: number; skipped: number }
 type Ended = {
@@ -35,11 +36,12 @@ type Ended = {
 }
 
 const readHeader = (path: string, name: string): TestFile => {
-  const file: TestFile = { path, name, needs: [], alone: false, limitMs: DEFAULT_LIMIT_MS }
+  const file: TestFile = { path, name, needs: [], alone: false, limitMs: DEFAULT_LIMIT_MS, workers: [] }
   for (const line of readFileSync(path, 'utf8').split('\n')) {
     if (line.trim() !== '' && !line.startsWith('//') && !line.startsWith('#!')) break
-    const [, key, value = ''] = /^\/\/\s*(needs|alone|limit)\b:?\s*(.*)$/.exec(line.trimEnd()) ?? []
+    const [, key, value = ''] = /^\/\/\s*(needs|alone|limit|workers)\b:?\s*(.*)$/.exec(line.trimEnd()) ?? []
     if (key === 'needs') file.needs = value.split(/[\s,]+/).filter(Boolean)
+    if (key === 'workers') file.workers = value.split(/[\s,]+/).filter(Boolean)
     if (key === 'alone') file.alone = true
     if (key === 'limit') file.limitMs = Number.parseFloat(value) * 1000 || DEFAULT_LIMIT_MS
   }
@@ -52,6 +54,11 @@ const findFiles = (dir: string, filters: string[]): TestFile[] =>
     .filter((path) => filters.length === 0 || filters.some((filter) => path.includes(filter)))
     .sort()
     .map((path) => readHeader(join(dir, path), relative(process.cwd(), join(dir, path))))
+    .flatMap((file) =>
+      file.workers.length === 0
+        ? [file]
+        : file.workers.map((count) => ({ ...file, workers: [count], name: `${file.name}, WORKERS=${count}` })),
+    )
 
 /** The totals that uvu prints at its very end; undefined when it never came to that. */
 const parseTotals = (output: string): Totals | undefined => {
@@ -71,9 +78,11 @@ const killGroup = (child: ChildProcess, signal: NodeJS.Signals): void => {
   }
 }
 
-const runProcess = (file: TestFile, env: NodeJS.ProcessEnv): Promise<Ended> =>
+const runProcess = (file: TestFile, general: NodeJS.ProcessEnv): Promise<Ended> =>
   new Promise((resolve) => {
     const from = performance.now()
+    const [workers] = file.workers
+    const env = workers === undefined ? general : { ...general, TEST_WORKERS: workers }
     const child = spawn(process.execPath, [file.path], { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
     const spare = child.pid === undefined ? () => {} : killAtExit(-child.pid)
     running.add(child)

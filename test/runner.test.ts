@@ -204,6 +204,20 @@ runner('fails a file that stays open after its tests', async () => {
   await expectFailure(text, '1 passed, 1 failed', /did not end within/)
 })
 
+runner('runs a file once for each number of workers it names, and says which of them failed', async () => {
+  const file = `// workers: 1, 3
+${OURS}
+const t = suite('s')
+t('one', () => assert.is(process.env.TEST_WORKERS, '1'))
+t.run()`
+  const { last, output } = await runFiles({
+    'x.test.ts': file.replace('import', "import * as assert from 'uvu/assert'\nimport"),
+  })
+  assert.is(last, '1 passed, 1 failed', output)
+  assert.match(output, /^ok .*x\.test\.ts, WORKERS=1: 1 passed/m)
+  assert.match(output, /^FAIL .*x\.test\.ts, WORKERS=3: /m)
+})
+
 runner('fails files whose needs mean nothing', async () => {
   await expectFailure('// needs: unicorn', '0 passed, 1 failed', /needs: unicorn/)
 })

@@ -16,6 +16,8 @@ const EVENTS = 10_000
 /** A reader of so many events at once, all of them together reading each row once. */
 const EVENTS_A_READER = 50
 const INGESTED = 30_000
+/** Events that are active at once in the second kind of ingest. */
+const FEW = 100
 
 /** Fills a new database directly, in batches as large as they pay. */
 const fillDatabase = async (context: Context, file: string, rows: number, events: number): Promise<void> => {
@@ -90,7 +92,17 @@ const measure = async (context: Context, rows: number, events: number): Promise<
     const messages = context.quick ? 1_000 : INGESTED
     await fillQueue(context, broker, names, messages, events)
     const { seconds, cpu } = await consumeGateway({ ...context, profileDir: null }, broker, names, messages, dataDir)
-    return { ...caught, ingest: messages / seconds, ingestCpu: cpu / messages, fillRate }
+    context.say(`${rows} rows, ingest to few`)
+    await fillQueue(context, broker, names, messages, Math.min(FEW, events))
+    const few = await consumeGateway({ ...context, profileDir: null }, broker, names, messages, dataDir)
+    return {
+      ...caught,
+      ingest: messages / seconds,
+      ingestCpu: cpu / messages,
+      ingestFew: messages / few.seconds,
+      ingestFewCpu: few.cpu / messages,
+      fillRate,
+    }
   } finally {
     await deleteNames(broker.url, names)
     if (existsSync(dataDir)) rmSync(dataDir, { recursive: true, force: true })
@@ -125,12 +137,20 @@ export const history: Series = {
   columns: [
     { key: 'ingest', label: 'ingest, messages/s', digits: 0 },
     { key: 'ingestCpu', label: 'CPU µs a message', digits: 1 },
+    { key: 'ingestFew', label: 'the same to 100 of the events', digits: 0 },
+    { key: 'ingestFewCpu', label: 'CPU µs a message', digits: 1 },
     { key: 'catchUp', label: 'catch-up, deliveries/s', digits: 0 },
     { key: 'catchUpCpu', label: 'CPU µs a delivery', digits: 1 },
     { key: 'fillRate', label: 'rows/s while filling', digits: 0 },
   ],
   targets: [
     { what: 'ingest: small history / large', bound: 'at most', value: 1.2, of: grown('ingest') },
+    {
+      what: 'ingest to 100 of the events: small history / large',
+      bound: 'at most',
+      value: 1.2,
+      of: grown('ingestFew'),
+    },
     { what: 'catch-up: small history / large', bound: 'at most', value: 1.2, of: grown('catchUp') },
   ],
   plots: [

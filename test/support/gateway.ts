@@ -83,6 +83,8 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     PORT: '0',
     DATABASE_URL: `sqlite:${dbFile}`,
     LOG_LEVEL: 'info',
+    // The runner lets some files run with several (`// workers:` in test/run.ts).
+    WORKERS: process.env.TEST_WORKERS ?? '',
     ...options.env,
   }
   const lines: LogLine[] = []
