@@ -176,6 +176,7 @@ export const VARIABLES: readonly Variable[] = [
     name: 'JWT_JWKS_URL',
     default: null,
     meaning: 'Key set of RS256, ES256 and EdDSA tokens.',
+    secret: true,
     rule: 'an https:// URL without user and password; http:// only to this machine',
     schema: z.string().refine(isKeySetUrl),
   },

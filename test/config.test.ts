@@ -220,7 +220,7 @@ config('tells a secret given twice, a file that cannot be read, and a bad text i
 })
 
 config('every secret has a file form in the sample, and nothing else has', () => {
-  const secrets = ['DATABASE_URL', 'RABBITMQ_URL', 'RABBITMQ_PASSWORD', 'JWT_SECRET', 'JWT_PUBLIC_KEY']
+  const secrets = ['DATABASE_URL', 'RABBITMQ_URL', 'RABBITMQ_PASSWORD', 'JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL']
   assert.equal(
     [...sampleFile().matchAll(/(\w+)_FILE/g)].map(([, name]) => name),
     secrets,

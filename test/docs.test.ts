@@ -39,6 +39,17 @@ test('the invariants name tests that exist', () => {
   for (const file of named) assert.ok(existsSync(join(ROOT, 'test', file)), file)
 })
 
+test('every threat in SECURITY names the test that stops it, and it exists', () => {
+  const table = read('docs/SECURITY.md').split('## Threats')[1]!.split('\n## ')[0]!
+  const rows = table.split('\n').filter((line) => line.startsWith('| ') && !/^\| (threat|---) /.test(line))
+  assert.ok(rows.length > 20, `${rows.length} threats`)
+  for (const row of rows) {
+    const named = [...row.matchAll(/`([\w-]+\.test\.ts)`/g)].map(([, file]) => file!)
+    assert.ok(named.length > 0, row)
+    for (const file of named) assert.ok(existsSync(join(ROOT, 'test', file)), file)
+  }
+})
+
 test('source files named in ARCHITECTURE exist', () => {
   const text = read('docs/ARCHITECTURE.md')
   const named = [...text.matchAll(/`((?:src|log|live|http|ingest|message)\/[\w./-]+\.ts)`/g)].map(([, file]) => file!)

@@ -4,6 +4,7 @@ import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import { SqliteLog } from '../src/log/sqlite.ts'
 import { APPLICATION_ID, openConnection, readSchema, SCHEMA_VERSION } from '../src/log/sqlite-file.ts'
+import { StatementCache } from '../src/log/statement-cache.ts'
 import type { GatewayError } from '../src/message/errors.ts'
 import { selection } from '../src/message/selection.ts'
 import { store } from './support/entries.ts'
@@ -45,6 +46,27 @@ const refusal = async (file: string): Promise<string> => {
     return code
   }
 }
+
+const statements = suite('prepared statements')
+
+statements('are as many as allowed, and those in use stay', () => {
+  const cache = new StatementCache(10)
+  const prepared: string[] = []
+  const get = (key: string) =>
+    cache.get(key, () => {
+      prepared.push(key)
+      return {} as Database.Statement
+    })
+  for (let n = 0; n < 1_000; n++) {
+    get('hot')
+    get(`shape ${n}`)
+  }
+  assert.is(cache.size, 10)
+  assert.equal(
+    prepared.filter((key) => key === 'hot'),
+    ['hot'],
+  )
+})
 
 const files = suite('the database file')
 
@@ -290,3 +312,4 @@ files('has strict tables that give their space back', async () => {
 })
 
 files.run()
+statements.run()

@@ -78,9 +78,13 @@ const answerUnrouted = (ctx: Context): void => {
   }
 }
 
+/** A path and a query in visible ASCII, and nothing else: what has a host, a fragment or raw bytes is read in many ways. */
+const ORIGIN_FORM = /^\/[\x21-\x22\x24-\x7e]*$/
+
 /** A path that is no UTF-8 would otherwise reach the routes as it stands, and mean another event. */
 const checkUrl = async (ctx: Context, next: Next): Promise<void> => {
   if (ctx.url.length > MOST_URL_BYTES) throw new GatewayError('url_too_long', `The URL has ${ctx.url.length} bytes.`)
+  if (!ORIGIN_FORM.test(ctx.url)) throw new GatewayError('invalid_path', 'The request target is no encoded path.')
   try {
     decodeURIComponent(ctx.path)
   } catch (cause) {

@@ -85,7 +85,7 @@ export const boundsFor = async (
 /** The REST side: the list of events, the messages of one, and publishing. */
 export const routeMessages = (router: Router, options: MessagesOptions): void => {
   const { log, authorise, gate } = options
-  const publishing: Publishing = { maxMessageBytes: options.maxMessageBytes, makeId: uuidMaker(randomBytes), gate }
+  const publishing: Publishing = { gate, maxMessageBytes: options.maxMessageBytes, makeId: uuidMaker(randomBytes) }
 
   router.get('/api/events', async (ctx) => {
     const query = new URLSearchParams(ctx.querystring)
@@ -166,16 +166,16 @@ const refused = (reason: GatewayError['code'], detail: string, index: number | n
   new GatewayError(reason, detail, index === null ? {} : { details: { index } })
 
 interface Publishing {
+  readonly gate: Gate
   readonly maxMessageBytes: number
   readonly makeId: (now: number) => string
-  readonly gate: Gate
 }
 
 /** Checks the whole request before anything of it is handed on. */
 const readMessages = async (
   ctx: Context,
   event_id: string,
-  { maxMessageBytes, makeId, gate }: Publishing,
+  { gate, maxMessageBytes, makeId }: Publishing,
 ): Promise<{ messages: NewMessage[]; batch: boolean }> => {
   const text = decodeText(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes), gate.holder(ctx)))
   if (typeof text !== 'string') throw refused(text.refusal.reason, text.refusal.detail, null)

@@ -99,7 +99,7 @@ const openPlaced = async (
   onEnd: () => void,
 ): Promise<boolean> => {
   const wanted = wantedOf(access, query)
-  const { start, bounds, head: logEnd } = await startOf(ctx, log, wanted, access, query)
+  const { start, bounds, head } = await startOf(ctx, log, wanted, access, query)
   // The client may have left while its cursor was looked up (S2).
   if (ctx.req.socket.destroyed) {
     ctx.respond = false
@@ -112,7 +112,7 @@ const openPlaced = async (
   ctx.respond = false
   let leave = (): void => undefined
   for (const [name, value] of Object.entries(HEADERS)) ctx.res.setHeader(name, value)
-  const { sink, head } = takeOver(ctx, () => {
+  const { sink, head: responseBytes } = takeOver(ctx, () => {
     leave()
     onEnd()
   })
@@ -129,9 +129,9 @@ const openPlaced = async (
     sink,
     cursor: start.cursor,
     target: bounds.last_db_id,
-    head: logEnd,
+    head,
     token: access.principal,
-    prelude: Buffer.concat([head, retryFrame(RETRY_MS), hello, ...reset]),
+    prelude: Buffer.concat([responseBytes, retryFrame(RETRY_MS), hello, ...reset]),
   })
   return true
 }

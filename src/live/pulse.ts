@@ -32,9 +32,9 @@ export class Pulse {
   readonly #slotOf = new Map<Subscriber, Set<Subscriber>>()
   readonly #stalls = new Map<Subscriber, Stall>()
   readonly #deadlines = new Map<Subscriber, number>()
-  readonly #toPump = new Set<Subscriber>()
   /** Milliseconds since 1970. */
   readonly #expiries = new Map<Subscriber, number>()
+  readonly #toPump = new Set<Subscriber>()
   #turn = 0
   #timer: NodeJS.Timeout | undefined
 

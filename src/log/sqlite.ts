@@ -8,6 +8,7 @@ import { fileIdentity, fileLost, openConnection, prepareFile, readSchema } from 
 import * as queries from './sqlite-queries.ts'
 import { SqliteWriter, type Stage, storageError } from './sqlite-writer.ts'
 import { ThreadedWriter, type Writer } from './sqlite-writer-client.ts'
+import { StatementCache } from './statement-cache.ts'
 
 export interface SqliteLogOptions {
   readonly file: string
@@ -19,7 +20,7 @@ export interface SqliteLogOptions {
   readonly inline?: { readonly onStage?: (stage: Stage) => void }
 }
 
-/** Statements kept prepared. Readers choose their shapes, by the number of events and filters, so they have a bound. */
+/** Statements kept prepared. */
 const MOST_STATEMENTS = 256
 /** Rows that one call looks at under a filter, so that a filter that matches nothing walks no whole log. */
 const WINDOW = 2_000
@@ -41,7 +42,7 @@ const inlineWriter = (file: string, onStage: ((stage: Stage) => void) | undefine
 /** The log in one SQLite file (WAL, synchronous=FULL): one writer, and one connection that only reads. */
 export class SqliteLog implements Log {
   readonly #options: SqliteLogOptions
-  readonly #statements = new Map<string, Database.Statement>()
+  readonly #statements = new StatementCache(MOST_STATEMENTS)
   readonly #group = new GroupCommit((entries) => this.#open().writer.append(entries))
   #db: Database.Database | null = null
   #writer: Writer | null = null
@@ -184,12 +185,7 @@ export class SqliteLog implements Log {
   }
 
   #statement(key: string, sql: () => string): Database.Statement {
-    const statement = this.#statements.get(key) ?? this.#open().db.prepare(sql())
-    // The order of the map is that of the last use.
-    this.#statements.delete(key)
-    this.#statements.set(key, statement)
-    if (this.#statements.size > MOST_STATEMENTS) this.#statements.delete(this.#statements.keys().next().value!)
-    return statement
+    return this.#statements.get(key, () => this.#open().db.prepare(sql()))
   }
 
   #head(): number {
