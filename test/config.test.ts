@@ -106,6 +106,7 @@ config('nothing set: embedded, on loopback, everything kept', () => {
   const expected: Omit<Config, 'effective' | 'trustedProxies'> = {
     host: '127.0.0.1',
     port: 8080,
+    tls: null,
     workers: 1,
     databaseFile: 'data/gateway.db',
     broker: null,

@@ -218,6 +218,20 @@ t.run()`
   assert.match(output, /^FAIL .*x\.test\.ts, WORKERS=3: /m)
 })
 
+runner('runs a file once for each transport it names, and says which of them failed', async () => {
+  const file = `// transports: http1, http2
+${OURS}
+const t = suite('s')
+t('one', () => assert.is(process.env.TEST_TRANSPORT, 'http2'))
+t.run()`
+  const { last, output } = await runFiles({
+    'x.test.ts': file.replace('import', "import * as assert from 'uvu/assert'\nimport"),
+  })
+  assert.is(last, '1 passed, 1 failed', output)
+  assert.match(output, /^FAIL .*x\.test\.ts, http1: /m)
+  assert.match(output, /^ok .*x\.test\.ts, http2: 1 passed/m)
+})
+
 runner('fails files whose needs mean nothing', async () => {
   await expectFailure('// needs: unicorn', '0 passed, 1 failed', /needs: unicorn/)
 })

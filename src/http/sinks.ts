@@ -106,6 +106,10 @@ class Http2Sink implements Sink {
   }
 }
 
+/** True when nobody waits for the answer any more. */
+export const isGone = ({ req, res }: Context): boolean =>
+  req.socket.destroyed || (res instanceof Http2ServerResponse && res.stream.closed)
+
 /** A request's way out, taken over from Koa. */
 export interface Taken {
   readonly sink: Sink

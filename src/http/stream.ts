@@ -10,7 +10,7 @@ import type { Access, Authorise } from './auth.ts'
 import type { Gate } from './limits.ts'
 import { boundsFor } from './messages.ts'
 import { dbIdOf, eventIdOf, filterOf, single } from './query.ts'
-import { takeOver } from './sinks.ts'
+import { isGone, takeOver } from './sinks.ts'
 
 /** What a client waits before it reconnects, unless told otherwise, in milliseconds. */
 const RETRY_MS = 2_000
@@ -101,7 +101,7 @@ const openPlaced = async (
   const wanted = wantedOf(access, query)
   const { start, bounds, head } = await startOf(ctx, log, wanted, access, query)
   // The client may have left while its cursor was looked up (S2).
-  if (ctx.req.socket.destroyed) {
+  if (isGone(ctx)) {
     ctx.respond = false
     return false
   }
