@@ -1,4 +1,5 @@
 import type { ClientRequest, ServerResponse } from 'node:http'
+import type { ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Context } from 'koa'
 
@@ -62,6 +63,27 @@ const dropParser = (socket: Socket, onClose: () => void): void => {
   socket.on('error', ended)
   socket.on('end', destroy)
   socket.resume()
+}
+
+/** What Node's request and response of HTTP/2 listen to on their stream; each listener holds both. */
+const STREAM_EVENTS = ['trailers', 'end', 'error', 'aborted', 'timeout', 'drain', 'wantTrailers'] as const
+
+/**
+ * The same for a stream of HTTP/2 that has been answered: MEASURED
+ */
+export const takeStream = (stream: ServerHttp2Stream, onClose: () => void): void => {
+  stream.setTimeout(0)
+  for (const event of STREAM_EVENTS) stream.removeAllListeners(event)
+  // The count of the session's streams goes by this one too, and stays.
+  for (const listener of stream.listeners('close')) {
+    if (/^onStreamClose(Request|Response)$/.test(listener.name)) stream.off('close', listener as () => void)
+  }
+  const holder = stream as unknown as Record<symbol, unknown>
+  for (const symbol of Object.getOwnPropertySymbols(stream)) {
+    if (symbol.description === 'request' || symbol.description === 'response') holder[symbol] = undefined
+  }
+  stream.on('error', ended)
+  stream.once('close', onClose)
 }
 
 const ended = (): void => undefined

@@ -1,6 +1,5 @@
 import type { RequestListener, Server } from 'node:http'
 import { createSecureServer, type Http2SecureServer, Http2ServerResponse, type SecureServerOptions } from 'node:http2'
-import type { TLSSocket } from 'node:tls'
 import type { Certificate } from './certificate.ts'
 import { Sessions } from './sessions.ts'
 import { refuseLate } from './unparsed.ts'
@@ -80,7 +79,3 @@ const timed =
 /** New connections get the new certificate; those that stand keep what they have agreed on. */
 export const replaceCertificate = (server: Server, certificate: Certificate): void =>
   (server as unknown as Http2SecureServer).setSecureContext(contextOf(certificate))
-
-/** True for what failed before there was any HTTP. */
-export const isHandshakeFault = (cause: Error & { code?: string }, socket: Partial<TLSSocket>): boolean =>
-  socket.encrypted === true && !/^(HPE_|ERR_HTTP_)/.test(cause.code ?? '')

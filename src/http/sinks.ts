@@ -2,7 +2,7 @@ import { constants, Http2ServerResponse, type ServerHttp2Stream } from 'node:htt
 import type { Socket } from 'node:net'
 import type { Context } from 'koa'
 import type { Sink } from '../live/subscriber.ts'
-import { responseHead, takeSocket } from './lean-socket.ts'
+import { responseHead, takeSocket, takeStream } from './lean-socket.ts'
 
 /** A peer that does not take its last bytes is cut off after this many milliseconds. */
 const END_MS = 5_000
@@ -126,9 +126,8 @@ export const takeOver = (ctx: Context, onClose: () => void): Taken => {
   const { res } = ctx
   if (res instanceof Http2ServerResponse) {
     const { stream } = res
-    stream.setTimeout(0)
-    stream.once('close', onClose)
     stream.respond({ ':status': 200, ...res.getHeaders() })
+    takeStream(stream, onClose)
     return { sink: new Http2Sink(stream), head: NO_BYTES }
   }
   const head = responseHead(res)

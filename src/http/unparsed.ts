@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
 import { errorBody } from './reply.ts'
 
@@ -9,9 +10,13 @@ const CODES: Record<string, [ErrorCode, string]> = {
   ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'The request took too long.'],
 }
 
+/** True for what failed before there was any HTTP: there is no line yet on which to answer. */
+const isHandshakeFault = (cause: Error & { code?: string }, socket: Duplex): boolean =>
+  (socket as Partial<TLSSocket>).encrypted === true && !/^(HPE_|ERR_HTTP_)/.test(cause.code ?? '')
+
 /** Answers what Node could not parse like every other error, and closes: what follows has no beginning. */
 export const refuseUnparsed = (cause: Error & { code?: string }, socket: Duplex): void => {
-  if (cause.code === 'ECONNRESET' || !socket.writable) {
+  if (cause.code === 'ECONNRESET' || !socket.writable || isHandshakeFault(cause, socket)) {
     socket.destroy()
     return
   }
