@@ -60,6 +60,7 @@ amqps.before(async () => {
   broker = await startBroker({
     config: [
       `listeners.ssl.1 = 127.0.0.1:${tlsPort}`,
+      `listeners.ssl.2 = 127.0.0.2:${tlsPort}`,
       `ssl_options.cacertfile = ${authority.caFile}`,
       `ssl_options.certfile = ${certFile}`,
       `ssl_options.keyfile = ${keyFile}`,
@@ -88,14 +89,12 @@ amqps('refuses a broker whose certificate no trusted authority has signed, and s
 
 amqps('refuses a broker whose certificate is for another name', async () => {
   const env = { RABBITMQ_CA_FILE: authority.caFile, ...client(authority) }
-  // All of 127.0.0.0/8 is this machine; the certificate names 127.0.0.1 only, as the listener does, so a name will do.
-  const gateway = await serve(env, 'ip6-localhost.localhost')
-  const fault = await faultOf(gateway, 'broker_certificate_name')
-  assert.match(fault.message, /ip6-localhost\.localhost/)
+  const fault = await faultOf(await serve(env, '127.0.0.2'), 'broker_certificate_name')
+  assert.match(fault.message, /127\.0\.0\.2/)
   assert.match(fault.hint, /another name/)
 })
 
-amqps('says that the broker wants a client certificate, and that it trusts the one it got not', async () => {
+amqps('says that the broker wants a client certificate, or does not trust the one it gets', async () => {
   const none = await serve({ RABBITMQ_CA_FILE: authority.caFile })
   assert.match((await faultOf(none, 'broker_client_certificate')).hint, /RABBITMQ_CERT_FILE/)
   const foreign = await serve({ RABBITMQ_CA_FILE: authority.caFile, ...client(stranger) })

@@ -25,13 +25,17 @@ slow('is left alone while it takes something, though one write of the gateway la
   let end = ''
   let closed = false
   let trickling = true
+  let taken = 0
   // At most 64 KB at a time, so that all of it takes more than 40 s.
   const timer = setInterval(() => reader.resume(), 100)
   try {
     reader.body.on('data', (chunk: Buffer) => {
       bytes += chunk.length
+      taken += chunk.length
       end = (end + chunk).slice(-200)
-      if (trickling) reader.pause()
+      if (!trickling || taken < 65_536) return
+      taken = 0
+      reader.pause()
     })
     reader.body.once('error', () => {})
     reader.body.once('close', () => {

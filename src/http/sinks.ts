@@ -2,7 +2,7 @@ import { constants, Http2ServerResponse, type ServerHttp2Stream } from 'node:htt
 import type { Socket } from 'node:net'
 import type { Context } from 'koa'
 import type { Sink } from '../live/subscriber.ts'
-import { responseHead, takeSocket, takeStream } from './lean-socket.ts'
+import { responseHead, takeSocket } from './lean-socket.ts'
 
 /** A peer that does not take its last bytes is cut off after this many milliseconds. */
 const END_MS = 5_000
@@ -127,7 +127,9 @@ export const takeOver = (ctx: Context, onClose: () => void): Taken => {
   if (res instanceof Http2ServerResponse) {
     const { stream } = res
     stream.respond({ ':status': 200, ...res.getHeaders() })
-    takeStream(stream, onClose)
+    // The clock of an answer that nobody takes; a stream of events has that of the live room.
+    stream.setTimeout(0)
+    stream.once('close', onClose)
     return { sink: new Http2Sink(stream), head: NO_BYTES }
   }
   const head = responseHead(res)
