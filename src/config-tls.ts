@@ -1,5 +1,5 @@
+import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createSecureContext } from 'node:tls'
 import { type CertificateFiles, readPair } from './http/certificate.ts'
 import type { BrokerTls } from './ingest/link.ts'
 import { describeError, type GatewayError } from './message/errors.ts'
@@ -57,10 +57,11 @@ export const checkBrokerTls = (read: Read): void => {
   const { caFile } = brokerTlsOf(read)
   if (caFile === null) return
   try {
-    const ca = readFileSync(caFile)
-    // Text without any certificate in it would trust nobody, without a word.
-    if (!ca.includes('-----BEGIN ')) throw new Error('it holds no certificate in PEM')
-    createSecureContext({ ca })
+    const text = readFileSync(caFile, 'utf8')
+    const certificates = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? []
+    // OpenSSL passes over what it cannot read, and would then trust nobody, without a word.
+    if (certificates.length === 0) throw new Error('it holds no certificate in PEM')
+    for (const certificate of certificates) new X509Certificate(certificate)
   } catch (error) {
     read.faults.push(`RABBITMQ_CA_FILE cannot be used: ${describeError(error)}.`)
   }

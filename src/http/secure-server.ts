@@ -45,6 +45,7 @@ export const createHttpsServer = (options: SecureOptions, handler: RequestListen
     ...contextOf(certificate),
     ...http1,
     allowHTTP1: true,
+    noDelay: true,
     ALPNProtocols: ['h2', 'http/1.1'],
     maxHeaderSize,
     handshakeTimeout: firstMs,
