@@ -47,6 +47,14 @@ const name = (variable: string, usual: string, meaning: string): Variable => ({
   schema: shortName,
 })
 
+const file = (variable: string, meaning: string): Variable => ({
+  name: variable,
+  default: null,
+  meaning,
+  rule: 'the path of a file in PEM',
+  schema: text,
+})
+
 const isDecodable = (part: string): boolean => {
   try {
     decodeURIComponent(part)
@@ -73,6 +81,11 @@ export const VARIABLES: readonly Variable[] = [
     schema: z.string().regex(/^[A-Za-z0-9.:_-]+$/),
   },
   number('PORT', '8080', 0, 65535, 'Listening port; 0 takes any free one.'),
+  file(
+    'TLS_CERT_FILE',
+    'Serve HTTPS (HTTP/2, and HTTP/1.1 to who cannot) by this certificate, with its chain behind it. New files are taken while the gateway runs.',
+  ),
+  file('TLS_KEY_FILE', 'The private key of TLS_CERT_FILE, without a passphrase.'),
   {
     name: 'WORKERS',
     default: '1',
@@ -117,6 +130,12 @@ export const VARIABLES: readonly Variable[] = [
     schema: text,
   },
   { name: 'RABBITMQ_VHOST', default: '/', meaning: 'Used with RABBITMQ_HOST.', rule: 'text', schema: text },
+  file(
+    'RABBITMQ_CA_FILE',
+    'With amqps://: the authorities that may have signed the certificate of RabbitMQ. Not set: those that Node trusts.',
+  ),
+  file('RABBITMQ_CERT_FILE', 'With amqps://: the client certificate, where RabbitMQ wants one.'),
+  file('RABBITMQ_KEY_FILE', 'The private key of RABBITMQ_CERT_FILE, without a passphrase.'),
   name('RABBITMQ_EXCHANGE', 'deepsoc_notifications_exchange', 'Durable topic exchange to which agents publish.'),
   name('RABBITMQ_QUEUE', 'frontend_notifications_queue', 'Durable queue that the gateway consumes.'),
   name('RABBITMQ_BINDING', 'notifications.frontend.#', 'Binding key from the exchange to the queue.'),

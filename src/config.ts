@@ -5,7 +5,9 @@ import { parseEnv } from 'node:util'
 import { checkHost, hasKey, limitsOf, tokensOf } from './config-access.ts'
 import { VARIABLES, type Variable } from './config-catalogue.ts'
 import { listOf, parseAddressList } from './config-parts.ts'
+import { brokerTlsOf, checkBrokerTls, tlsOf } from './config-tls.ts'
 import type { TokenConfig } from './http/auth.ts'
+import type { CertificateFiles } from './http/certificate.ts'
 import type { Limits } from './http/limits.ts'
 import type { BrokerAddress } from './ingest/link.ts'
 import type { Topology } from './ingest/topology.ts'
@@ -15,6 +17,8 @@ import { describeError, GatewayError } from './message/errors.ts'
 export interface Config {
   readonly host: string
   readonly port: number
+  /** null: plain HTTP. */
+  readonly tls: CertificateFiles | null
   readonly workers: number
   /** Path of the SQLite file. */
   readonly databaseFile: string
@@ -117,7 +121,7 @@ const addressOf = (read: Read): BrokerAddress | null => {
       username: url.username === '' ? 'guest' : decodeURIComponent(url.username),
       password: url.username === '' ? 'guest' : decodeURIComponent(url.password),
       vhost: vhost === '' ? '/' : vhost,
-      tls,
+      tls: tls ? brokerTlsOf(read) : null,
     }
   }
   if (!read.values.has('RABBITMQ_HOST')) return null
@@ -127,7 +131,7 @@ const addressOf = (read: Read): BrokerAddress | null => {
     username: value('RABBITMQ_USER'),
     password: value('RABBITMQ_PASSWORD'),
     vhost: value('RABBITMQ_VHOST'),
-    tls: false,
+    tls: null,
   }
 }
 
@@ -143,6 +147,7 @@ const crossChecks = (read: Read): void => {
   if (url !== undefined && new URL(url).search !== '') {
     read.faults.push('RABBITMQ_URL must have no query: options in it are not honoured.')
   }
+  checkBrokerTls(read)
 }
 
 /**
@@ -155,11 +160,12 @@ export const loadConfig = (env: Environment): Config => {
   for (const variable of VARIABLES) readVariable(variable, env, read)
   crossChecks(read)
   const tokens = tokensOf(read)
+  const tls = tlsOf(read)
   if (read.faults.length > 0) throw new GatewayError('config_invalid', read.faults.join('\n'))
-  return Object.freeze(assemble(read, tokens))
+  return Object.freeze(assemble(read, tokens, tls))
 }
 
-const assemble = (read: Read, tokens: TokenConfig | null): Config => {
+const assemble = (read: Read, tokens: TokenConfig | null, tls: CertificateFiles | null): Config => {
   const value = <T>(name: string) => read.values.get(name) as T
   const address = addressOf(read)
   const days = value<number | undefined>('RETENTION_DAYS')
@@ -172,6 +178,7 @@ const assemble = (read: Read, tokens: TokenConfig | null): Config => {
   return {
     host: value('HOST'),
     port: value('PORT'),
+    tls,
     workers: value('WORKERS') === 'auto' ? availableParallelism() : value('WORKERS'),
     databaseFile: value<string>('DATABASE_URL').slice('sqlite:'.length),
     broker: address === null ? null : { address, topology, prefetch: value('RABBITMQ_PREFETCH') },

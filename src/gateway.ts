@@ -5,6 +5,7 @@ import { type AccessRules, makeAccess, type Siblings } from './access.ts'
 import type { Config } from './config.ts'
 import { type Fault, Health } from './health.ts'
 import { makeApp } from './http/app.ts'
+import { Certificates } from './http/certificates.ts'
 import type { PublishPort } from './http/messages.ts'
 import { serveMetrics } from './http/ops.ts'
 import { HttpServer } from './http/server.ts'
@@ -49,6 +50,7 @@ export class Gateway {
   readonly #live: Live
   readonly #retention: RetentionRounds
   readonly #access: AccessRules
+  readonly #certificates: Certificates | null
   readonly #server: HttpServer
   readonly #metricsServer: HttpServer | null = null
   readonly #ingest: Ingest | null = null
@@ -70,10 +72,12 @@ export class Gateway {
       onFault: (error) => this.#note('log', error),
       onClosing: (reason) => this.#metrics.closed.inc({ reason }),
     })
+    this.#certificates = config.tls === null ? null : new Certificates({ files: config.tls, logger })
     this.#metrics = makeMetrics({
       readers: () => this.#live.readers,
       channels: () => this.#live.channels,
       stalled: () => this.#live.stalled,
+      certificateExpiry: this.#certificates && (() => this.#certificates!.current.expiresAt / 1_000),
     })
     this.#retention = new RetentionRounds({
       log: this.#log,
@@ -123,9 +127,15 @@ export class Gateway {
       version,
     })
     const server = { limits, proxies: this.#access.proxies, host, sharedPort }
-    this.#server = new HttpServer({ ...server, port, handler: app.callback() })
+    const certificate = this.#certificates?.current ?? null
+    this.#server = new HttpServer({ ...server, port, certificate, handler: app.callback() })
     if (metricsPort !== null) {
-      this.#metricsServer = new HttpServer({ ...server, port: metricsPort, handler: serveMetrics(figures) })
+      this.#metricsServer = new HttpServer({
+        ...server,
+        port: metricsPort,
+        certificate: null,
+        handler: serveMetrics(figures),
+      })
     }
   }
 
@@ -160,6 +170,7 @@ export class Gateway {
     this.#publisher?.start()
     this.#ingest?.start()
     this.#retention.start()
+    this.#certificates?.start((certificate) => this.#server.replaceCertificate(certificate))
     this.#checking = setInterval(() => void this.#check(), CHECK_MS)
   }
 
@@ -181,6 +192,7 @@ export class Gateway {
   async stop(): Promise<void> {
     this.refuse()
     clearInterval(this.#checking)
+    this.#certificates?.stop()
     // A store or broker that hangs must not keep the streams from ending in order.
     await within(this.#config.shutdownMs / 2, Promise.all([this.#ingest?.stop(), this.#publisher?.stop()]))
     await this.#retention.stop()

@@ -10,7 +10,7 @@ import { makeGatherer, makeLogger, shareMetrics } from './telemetry.ts'
 const RESERVE_MS = 500
 
 const urlOf = (config: Config, port: number): string =>
-  `http://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`
+  `http${config.tls === null ? '' : 's'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`
 
 /** What a newcomer needs to know, in one readable paragraph. */
 const welcome = (config: Config, url: string): string => {

@@ -20,6 +20,8 @@ export interface Readings {
   readonly readers: () => number
   readonly channels: () => number
   readonly stalled: () => number
+  /** Seconds since 1970; null: no certificate is served. */
+  readonly certificateExpiry: (() => number) | null
 }
 
 // Control characters, the line ends of Unicode, and marks that turn the direction of writing.
@@ -85,10 +87,11 @@ export const shareMetrics = (registry: Registry): void => {
 export const makeMetrics = (readings: Readings): Metrics => {
   const registry = new Registry()
   const registers = [registry]
-  const gauge = (name: string, help: string, read: () => number) =>
+  const gauge = (name: string, help: string, read: () => number, aggregator: 'sum' | 'min' = 'sum') =>
     new Gauge({
       name,
       help,
+      aggregator,
       registers,
       collect() {
         this.set(read())
@@ -96,6 +99,10 @@ export const makeMetrics = (readings: Readings): Metrics => {
     })
   gauge('gateway_readers', 'Open streams.', readings.readers)
   gauge('gateway_channels', 'Selections that have at least one open stream.', readings.channels)
+  if (readings.certificateExpiry !== null) {
+    const help = 'When the certificate of HTTPS ends, in seconds since 1970.'
+    gauge('gateway_certificate_expiry_timestamp_seconds', help, readings.certificateExpiry, 'min')
+  }
   gauge('gateway_readers_stalled', 'Open streams whose socket is full.', readings.stalled)
   return {
     registry,

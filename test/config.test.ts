@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { type Config, type Environment, loadConfig, readEnvironment, sampleFile } from '../src/config.ts'
 import { VARIABLES } from '../src/config-catalogue.ts'
+import type { BrokerTls } from '../src/ingest/link.ts'
 import { GatewayError } from '../src/message/errors.ts'
 import { ROOT } from './support/gateway.ts'
 import { suite } from './support/suite.ts'
@@ -85,6 +86,11 @@ const DEFAULTS: Record<string, string | null> = {
   METRICS_PORT: null,
   LOG_LEVEL: 'info',
   SHUTDOWN_SECONDS: '8',
+  TLS_CERT_FILE: null,
+  TLS_KEY_FILE: null,
+  RABBITMQ_CA_FILE: null,
+  RABBITMQ_CERT_FILE: null,
+  RABBITMQ_KEY_FILE: null,
 }
 
 const config = suite('the configuration')
@@ -106,6 +112,7 @@ config('nothing set: embedded, on loopback, everything kept', () => {
   const expected: Omit<Config, 'effective' | 'trustedProxies'> = {
     host: '127.0.0.1',
     port: 8080,
+    tls: null,
     workers: 1,
     databaseFile: 'data/gateway.db',
     broker: null,
@@ -222,7 +229,7 @@ config('tells a secret given twice, a file that cannot be read, and a bad text i
 config('every secret has a file form in the sample, and nothing else has', () => {
   const secrets = ['DATABASE_URL', 'RABBITMQ_URL', 'RABBITMQ_PASSWORD', 'JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL']
   assert.equal(
-    [...sampleFile().matchAll(/(\w+)_FILE/g)].map(([, name]) => name),
+    [...sampleFile().matchAll(/also (\w+)_FILE/g)].map(([, name]) => name),
     secrets,
   )
 })
@@ -248,13 +255,21 @@ config('an open address must be wanted in so many words', () => {
 })
 
 config('reads every part of a broker URL', () => {
-  const address = { hostname: 'h', port: 5672, username: 'guest', password: 'guest', vhost: '/', tls: false }
+  const address = {
+    hostname: 'h',
+    port: 5672,
+    username: 'guest',
+    password: 'guest',
+    vhost: '/',
+    tls: null as BrokerTls | null,
+  }
+  const tls: BrokerTls = { caFile: null, certFile: null, keyFile: null }
   const table: [string, Partial<typeof address>][] = [
     ['amqp://h', {}],
     ['amqp://h/', {}],
     ['amqp://h/%2F', {}],
-    ['amqps://h', { port: 5671, tls: true }],
-    ['amqps://h:99', { port: 99, tls: true }],
+    ['amqps://h', { port: 5671, tls }],
+    ['amqps://h:99', { port: 99, tls }],
     ['amqp://h/team', { vhost: 'team' }],
     ['amqp://h/a%2Fb%20c', { vhost: 'a/b c' }],
     ['amqp://bob:p%40ss%2F%3A@h', { username: 'bob', password: 'p@ss/:' }],
@@ -281,7 +296,7 @@ config('takes the five names, which the URL wins over', () => {
     RABBITMQ_PASSWORD: 'p@/',
     RABBITMQ_VHOST: 'v/1',
   }
-  const address = { hostname: 'mq', port: 5673, username: 'u', password: 'p@/', vhost: 'v/1', tls: false }
+  const address = { hostname: 'mq', port: 5673, username: 'u', password: 'p@/', vhost: 'v/1', tls: null }
   assert.equal(addressOf(five), address)
   assert.is(addressOf({ ...five, RABBITMQ_URL: 'amqp://winner' }).hostname, 'winner')
   const alone = addressOf({ RABBITMQ_HOST: 'mq' })

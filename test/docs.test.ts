@@ -27,7 +27,7 @@ test('every error code has its row in OPERATIONS, with the hint of the catalogue
 
 test('every metric is described in OPERATIONS, and every described metric exists', async () => {
   const zero = () => 0
-  const { registry } = makeMetrics({ readers: zero, channels: zero, stalled: zero })
+  const { registry } = makeMetrics({ readers: zero, channels: zero, stalled: zero, certificateExpiry: zero })
   const names = (await registry.getMetricsAsJSON()).map((metric) => metric.name).sort()
   const described = new Set([...read('docs/OPERATIONS.md').matchAll(/`(gateway_\w+)/g)].map(([, name]) => name!))
   assert.equal([...described].sort(), names)

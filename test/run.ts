@@ -12,10 +12,11 @@ const USAGE = `node test/run.ts [NAME-FILTER…] [--jobs N] [--long] [--dir DIR]
 
 Runs every *.test.ts below test/ (or DIR) whose path contains one of the filters, each in a process of its own.
 Comment lines at the top of a file:
-  // needs: rabbitmq, chromium, pika, postgres    installed if missing; rabbitmq: one shared broker for all
+  // needs: rabbitmq, chromium, pika, postgres, openssl    installed if missing; rabbitmq: one shared broker for all
   // alone                                        runs by itself, after the others
   // limit: 600s                                  its time limit, 300s if not said
   // workers: 1, 3                                runs once for each: its gateways have so many worker processes
+  // transports: http1, https1, http2             runs once for each: plain HTTP/1.1, or over TLS
 --jobs N   files at a time (2)
 --long     sets TEST_LONG=1: tests run their long form
 `
@@ -24,7 +25,16 @@ const DEFAULT_LIMIT_MS = 300_000
 /** How long a file may live on once its totals are printed: what it left open is a fault of its own. */
 const LINGER_MS = 10_000
 
-type TestFile = { path: string; name: string; needs: string[]; alone: boolean; limitMs: number; workers: string[] }
+type TestFile = {
+  path: string
+  name: string
+  needs: string[]
+  alone: boolean
+  limitMs: number
+  /** What the file asks to be run with, each in turn; of a run, the one that it has. */
+  workers: string[]
+  transports: string[]
+}
 type Totals = { total: number; passed: number; skipped: number }
 type Outcome = { passed: number; failed: number; skipped: number }
 type Ended = {
@@ -36,17 +46,35 @@ type Ended = {
 }
 
 const readHeader = (path: string, name: string): TestFile => {
-  const file: TestFile = { path, name, needs: [], alone: false, limitMs: DEFAULT_LIMIT_MS, workers: [] }
+  const file: TestFile = { path, name, needs: [], alone: false, limitMs: DEFAULT_LIMIT_MS, workers: [], transports: [] }
   for (const line of readFileSync(path, 'utf8').split('\n')) {
     if (line.trim() !== '' && !line.startsWith('//') && !line.startsWith('#!')) break
-    const [, key, value = ''] = /^\/\/\s*(needs|alone|limit|workers)\b:?\s*(.*)$/.exec(line.trimEnd()) ?? []
+    const [, key, value = ''] = /^\/\/\s*(needs|alone|limit|workers|transports)\b:?\s*(.*)$/.exec(line.trimEnd()) ?? []
     if (key === 'needs') file.needs = value.split(/[\s,]+/).filter(Boolean)
     if (key === 'workers') file.workers = value.split(/[\s,]+/).filter(Boolean)
+    if (key === 'transports') file.transports = value.split(/[\s,]+/).filter(Boolean)
     if (key === 'alone') file.alone = true
     if (key === 'limit') file.limitMs = Number.parseFloat(value) * 1000 || DEFAULT_LIMIT_MS
   }
   return file
 }
+
+const inWorkers = (file: TestFile): TestFile[] =>
+  file.workers.length === 0
+    ? [file]
+    : file.workers.map((count) => ({ ...file, workers: [count], name: `${file.name}, WORKERS=${count}` }))
+
+/** The transports of a file are gone through with the first number of workers only: the two have no part in each other. */
+const overTransports = (file: TestFile, index: number, variants: readonly TestFile[]): TestFile[] =>
+  file.transports.length === 0 || variants.findIndex(({ path }) => path === file.path) !== index
+    ? [{ ...file, transports: [] }]
+    : file.transports.map((transport) => ({
+        ...file,
+        transports: [transport],
+        name: `${file.name}, ${transport}`,
+        // Certificates are made by it.
+        needs: transport === 'http1' ? file.needs : [...file.needs, 'openssl'],
+      }))
 
 const findFiles = (dir: string, filters: string[]): TestFile[] =>
   readdirSync(dir, { recursive: true, encoding: 'utf8' })
@@ -54,11 +82,8 @@ const findFiles = (dir: string, filters: string[]): TestFile[] =>
     .filter((path) => filters.length === 0 || filters.some((filter) => path.includes(filter)))
     .sort()
     .map((path) => readHeader(join(dir, path), relative(process.cwd(), join(dir, path))))
-    .flatMap((file) =>
-      file.workers.length === 0
-        ? [file]
-        : file.workers.map((count) => ({ ...file, workers: [count], name: `${file.name}, WORKERS=${count}` })),
-    )
+    .flatMap(inWorkers)
+    .flatMap(overTransports)
 
 /** The totals that uvu prints at its very end; undefined when it never came to that. */
 const parseTotals = (output: string): Totals | undefined => {
@@ -82,7 +107,12 @@ const runProcess = (file: TestFile, general: NodeJS.ProcessEnv): Promise<Ended> 
   new Promise((resolve) => {
     const from = performance.now()
     const [workers] = file.workers
-    const env = workers === undefined ? general : { ...general, TEST_WORKERS: workers }
+    const [transport] = file.transports
+    const env = {
+      ...general,
+      ...(workers !== undefined && { TEST_WORKERS: workers }),
+      ...(transport !== undefined && { TEST_TRANSPORT: transport }),
+    }
     const child = spawn(process.execPath, [file.path], { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
     const spare = child.pid === undefined ? () => {} : killAtExit(-child.pid)
     running.add(child)

@@ -208,14 +208,28 @@ runner('runs a file once for each number of workers it names, and says which of 
   const file = `// workers: 1, 3
 ${OURS}
 const t = suite('s')
-t('one', () => assert.is(process.env.TEST_WORKERS, '1'))
+t('one', () => {
+  if (process.env.TEST_WORKERS !== '1') throw new Error('not here')
+})
 t.run()`
-  const { last, output } = await runFiles({
-    'x.test.ts': file.replace('import', "import * as assert from 'uvu/assert'\nimport"),
-  })
+  const { last, output } = await runFiles({ 'x.test.ts': file })
   assert.is(last, '1 passed, 1 failed', output)
   assert.match(output, /^ok .*x\.test\.ts, WORKERS=1: 1 passed/m)
   assert.match(output, /^FAIL .*x\.test\.ts, WORKERS=3: /m)
+})
+
+runner('runs a file once for each transport it names, and says which of them failed', async () => {
+  const file = `// transports: http1, http2
+${OURS}
+const t = suite('s')
+t('one', () => {
+  if (process.env.TEST_TRANSPORT !== 'http2') throw new Error('not here')
+})
+t.run()`
+  const { last, output } = await runFiles({ 'x.test.ts': file })
+  assert.is(last, '1 passed, 1 failed', output)
+  assert.match(output, /^FAIL .*x\.test\.ts, http1: /m)
+  assert.match(output, /^ok .*x\.test\.ts, http2: 1 passed/m)
 })
 
 runner('fails files whose needs mean nothing', async () => {

@@ -1,4 +1,5 @@
 // workers: 1, 3
+// transports: http1, https1, http2
 import { rmSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { type Env, type Gateway, startGateway } from './support/gateway.ts'

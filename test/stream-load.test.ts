@@ -1,3 +1,4 @@
+// transports: http1, http2
 // limit: 400s
 import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'

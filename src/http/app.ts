@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { Http2ServerResponse } from 'node:http2'
 import Router from '@koa/router'
 import Koa, { type Context, type Next } from 'koa'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
@@ -9,6 +10,7 @@ import { allowSites, guardChanges, guardName, makeOriginCheck, type SiteOptions 
 import { routePages } from './pages.ts'
 import { fail, toGatewayError } from './reply.ts'
 import { routeStreams, type StreamOptions } from './stream.ts'
+import { closeUnread } from './unparsed.ts'
 
 export interface RouteOptions extends MessagesOptions, StreamOptions, OpsOptions, AccessOptions {}
 
@@ -51,10 +53,16 @@ const guard =
       }
       if (isRefusal(error)) onRefused(error.code)
       // A body that was not read to its end cannot be followed by another request.
-      if (!ctx.req.complete) ctx.set('Connection', 'close')
+      if (!ctx.req.complete) hangUp(ctx)
       fail(ctx, error)
     }
   }
+
+const hangUp = (ctx: Context): void => {
+  const { res } = ctx
+  if (!(res instanceof Http2ServerResponse)) ctx.set('Connection', 'close')
+  else if (!res.stream.endAfterHeaders) closeUnread(res.stream)
+}
 
 const isRefusal = ({ status, code }: GatewayError): boolean =>
   status === 401 || status === 403 || status === 429 || code === 'overloaded'

@@ -31,10 +31,10 @@ export const responseHead = (res: ServerResponse): Buffer => {
  * Takes a socket out of the hands of Node's HTTP server and of Koa: who asked for it writes the answer, head and all. An idle
  * stream then holds a socket and a cursor, and no request, response, context or parser. Measured per idle
  * stream on Node 24, after garbage collection: 27.2 KB untouched, 16.8 KB without request and response, 7.5 KB
- * without the parser too.
+ * without the parser too. Over TLS 77.9 KB and 54.9 KB: most of it is OpenSSL's.
  *
- * The parser goes one turn later, since this may run inside it. Where Node's insides look different, or the
- * socket is not a plain one, the stream merely stays as heavy as it was.
+ * The parser goes one turn later, since this may run inside it. Where Node's insides look different, the stream
+ * merely stays as heavy as it was.
  *
  * @param onClose called once when the connection is gone
  * @returns the socket, to be written to freely; it is destroyed when the client ends its side
@@ -49,9 +49,9 @@ export const takeSocket = (ctx: Context, onClose: () => void): Socket => {
 }
 
 const dropParser = (socket: Socket, onClose: () => void): void => {
-  const holder = socket as Socket & { parser?: Parser | null; encrypted?: boolean }
+  const holder = socket as Socket & { parser?: Parser | null }
   const { parser } = holder
-  if (socket.destroyed || !parser || holder.encrypted || typeof parser.unconsume !== 'function') return
+  if (socket.destroyed || !parser || typeof parser.unconsume !== 'function') return
   for (const event of SERVER_EVENTS) socket.removeAllListeners(event)
   socket.on('close', onClose)
   parser.unconsume()

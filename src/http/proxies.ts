@@ -62,7 +62,8 @@ export class Proxies {
   /** The host that the caller asked for, with its port; '' where it named none. */
   hostOf(request: IncomingMessage): string {
     const forwarded = this.trusts(request.socket.remoteAddress) ? header(request, 'x-forwarded-host').split(',')[0] : ''
-    return forwarded?.trim() || header(request, 'host')
+    // HTTP/2 has a field of its own, and where both are there, it counts.
+    return forwarded?.trim() || header(request, ':authority') || header(request, 'host')
   }
 }
 

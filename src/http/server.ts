@@ -1,8 +1,10 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { GatewayError } from '../message/errors.ts'
+import type { Certificate } from './certificate.ts'
 import type { Limits } from './limits.ts'
 import type { Proxies } from './proxies.ts'
+import { createHttpsServer, replaceCertificate } from './secure-server.ts'
 import { refuseUnparsed } from './unparsed.ts'
 
 /** A header, a query and a cookie of honest length. */
@@ -25,6 +27,8 @@ export interface ServerOptions {
   readonly port: number
   /** Other workers listen on the same port. */
   readonly sharedPort: boolean
+  /** Serves HTTPS by it; null: plain HTTP. */
+  readonly certificate: Certificate | null
 }
 
 /** An HTTP server that slow, large and many requests do not wear down. */
@@ -36,16 +40,17 @@ export class HttpServer {
 
   constructor(options: ServerOptions) {
     this.#options = options
-    const { limits, handler } = options
-    this.#server = createServer(
-      {
-        maxHeaderSize: MOST_HEADER_BYTES,
-        headersTimeout: limits.headersMs,
-        requestTimeout: Math.max(limits.requestMs, limits.headersMs),
-        connectionsCheckingInterval: LATE_CHECK_MS,
-      },
-      handler,
-    )
+    const { limits, handler, certificate } = options
+    const http1 = {
+      headersTimeout: limits.headersMs,
+      requestTimeout: Math.max(limits.requestMs, limits.headersMs),
+      connectionsCheckingInterval: LATE_CHECK_MS,
+    }
+    const sizes = { maxHeaderSize: MOST_HEADER_BYTES, maxHeaders: MOST_HEADERS }
+    this.#server =
+      certificate === null
+        ? createServer({ ...sizes, ...http1 }, handler)
+        : createHttpsServer({ ...sizes, certificate, firstMs: limits.headersMs, stillMs: STILL_MS, http1 }, handler)
     this.#server.maxHeadersCount = MOST_HEADERS
     this.#server.timeout = STILL_MS
     if (limits.connections > 0) this.#server.maxConnections = limits.connections
@@ -74,6 +79,11 @@ export class HttpServer {
   /** Takes no more connections. Resolves when the last one has ended. */
   refuse(): Promise<void> {
     return new Promise((resolve) => this.#server.close(() => resolve()))
+  }
+
+  /** For connections to come; of a server that serves HTTPS. */
+  replaceCertificate(certificate: Certificate): void {
+    replaceCertificate(this.#server, certificate)
   }
 
   closeIdleConnections(): void {

@@ -1,23 +1,19 @@
-import type { Socket } from 'node:net'
 import type Router from '@koa/router'
 import type { Context } from 'koa'
 import type { Live, StreamToken } from '../live/live.ts'
-import type { Sink } from '../live/subscriber.ts'
 import type { Log } from '../log/log.ts'
 import { parseCursor, resolveCursor, type Start } from '../message/cursor.ts'
 import { GatewayError } from '../message/errors.ts'
 import { helloFrame, resetFrame, retryFrame } from '../message/frames.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import type { Access, Authorise } from './auth.ts'
-import { responseHead, takeSocket } from './lean-socket.ts'
 import type { Gate } from './limits.ts'
 import { boundsFor } from './messages.ts'
 import { dbIdOf, eventIdOf, filterOf, single } from './query.ts'
+import { isGone, takeOver } from './sinks.ts'
 
 /** What a client waits before it reconnects, unless told otherwise, in milliseconds. */
 const RETRY_MS = 2_000
-/** A socket that does not take its last bytes is destroyed after this many milliseconds. */
-const END_MS = 5_000
 const MOST_EVENTS = 100
 const MOST_TAIL = 5_000
 
@@ -33,40 +29,6 @@ export interface StreamOptions {
   readonly live: Live
   readonly authorise: Authorise
   readonly gate: Gate
-}
-
-/** A socket as the live room sees it: raw bytes, past the response, which would frame and count each of them. */
-class SocketSink implements Sink {
-  readonly #socket: Socket
-
-  constructor(socket: Socket) {
-    this.#socket = socket
-  }
-
-  write(bytes: Buffer, done: () => void): void {
-    if (!this.#socket.destroyed) this.#socket.write(bytes, done)
-  }
-
-  get pending(): boolean {
-    return this.#socket.writableLength > 0
-  }
-
-  get progress(): number {
-    // writableLength changes only when a whole write is out; the handle knows how far the present one is.
-    const handle = (this.#socket as unknown as { _handle: { writeQueueSize?: number } | null })._handle
-    return this.#socket.writableLength * 2 ** 31 + (handle?.writeQueueSize ?? 0)
-  }
-
-  end(last: Buffer | null): void {
-    if (this.#socket.destroyed) return
-    if (last !== null) this.#socket.write(last)
-    this.#socket.destroySoon()
-    setTimeout(() => this.#socket.destroy(), END_MS).unref()
-  }
-
-  destroy(): void {
-    this.#socket.destroy()
-  }
 }
 
 /** The events that a request names: `*` alone, or up to 100 ids. */
@@ -146,7 +108,7 @@ const openPlaced = async (
   const wanted = wantedOf(access, query)
   const { start, bounds, head } = await startOf(ctx, log, wanted, access, query)
   // The client may have left while its cursor was looked up (S2).
-  if (ctx.req.socket.destroyed) {
+  if (isGone(ctx)) {
     ctx.respond = false
     return false
   }
@@ -157,8 +119,7 @@ const openPlaced = async (
   ctx.respond = false
   let leave = (): void => undefined
   for (const [name, value] of Object.entries(HEADERS)) ctx.res.setHeader(name, value)
-  const responseBytes = responseHead(ctx.res)
-  const socket = takeOver(ctx, () => {
+  const { sink, head: responseBytes } = takeOver(ctx, () => {
     leave()
     onEnd()
   })
@@ -172,7 +133,7 @@ const openPlaced = async (
   const reset = start.reset === null ? [] : [resetFrame(start.reset, bounds.first_db_id)]
   leave = live.subscribe({
     selection: wanted,
-    sink: new SocketSink(socket),
+    sink,
     cursor: start.cursor,
     target: bounds.last_db_id,
     head,
@@ -180,11 +141,4 @@ const openPlaced = async (
     prelude: Buffer.concat([responseBytes, retryFrame(RETRY_MS), hello, ...reset]),
   })
   return true
-}
-
-/** Leaves the socket to the live room. Koa answers no more. */
-const takeOver = (ctx: Context, onClose: () => void): Socket => {
-  const socket = takeSocket(ctx, onClose)
-  socket.setTimeout(0)
-  return socket
 }

@@ -1,5 +1,7 @@
 import { STATUS_CODES } from 'node:http'
+import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
+import type { TLSSocket } from 'node:tls'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
 import { errorBody } from './reply.ts'
 
@@ -8,9 +10,13 @@ const CODES: Record<string, [ErrorCode, string]> = {
   ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'The request took too long.'],
 }
 
+/** True for what failed before there was any HTTP: there is no line yet on which to answer. */
+const isHandshakeFault = (cause: Error & { code?: string }, socket: Duplex): boolean =>
+  (socket as Partial<TLSSocket>).encrypted === true && !/^(HPE_|ERR_HTTP_)/.test(cause.code ?? '')
+
 /** Answers what Node could not parse like every other error, and closes: what follows has no beginning. */
 export const refuseUnparsed = (cause: Error & { code?: string }, socket: Duplex): void => {
-  if (cause.code === 'ECONNRESET' || !socket.writable) {
+  if (cause.code === 'ECONNRESET' || !socket.writable || isHandshakeFault(cause, socket)) {
     socket.destroy()
     return
   }
@@ -21,4 +27,22 @@ export const refuseUnparsed = (cause: Error & { code?: string }, socket: Duplex)
     `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\nConnection: close\r\n` +
       `Content-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
+}
+
+/** Answers an HTTP/2 request whose body does not arrive in time. */
+export const refuseLate = (response: Http2ServerResponse): void => {
+  const { stream } = response
+  const error = new GatewayError('request_timeout', 'The request took too long.')
+  if (!response.headersSent) {
+    response.writeHead(error.status, { 'Content-Type': 'application/json; charset=utf-8' })
+    response.end(errorBody(error))
+  }
+  closeUnread(stream)
+}
+
+/** Ends an HTTP/2 stream whose request is not wanted any more, once its answer is out. */
+export const closeUnread = (stream: ServerHttp2Stream): void => {
+  const close = () => stream.close(constants.NGHTTP2_NO_ERROR)
+  if (stream.writableFinished) close()
+  else stream.once('finish', close)
 }

@@ -21,6 +21,25 @@ const CODES: Record<string, ErrorCode> = {
   ETIMEDOUT: 'broker_unreachable',
 }
 
+/** What a handshake came to, by OpenSSL's and Node's codes. */
+const tlsCode = (code: string, text: string): ErrorCode | null => {
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID' || code === 'HOSTNAME_MISMATCH') return 'broker_certificate_name'
+  if (
+    /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_|CRL_|INVALID_(CA|PURPOSE)$|ERROR_IN_CERT_|PATH_LENGTH_)/.test(code)
+  ) {
+    return 'broker_certificate_untrusted'
+  }
+  // What the broker says of ours. Up to TLS 1.2 a missing certificate has no alert of its own.
+  if (/ALERT_(CERTIFICATE_|BAD_CERT|UNSUPPORTED_CERT|UNKNOWN_CA|NO_CERT|HANDSHAKE_FAILURE)/.test(code)) {
+    return 'broker_client_certificate'
+  }
+  // What meets a write that is under way comes without a code of its own.
+  if (code === 'EPROTO' && /alert (certificate|bad cert|unsupported cert|unknown ca|handshake failure)/i.test(text)) {
+    return 'broker_client_certificate'
+  }
+  return code === 'EPROTO' || /^ERR_(SSL|TLS|OSSL)_/.test(code) ? 'broker_tls_failed' : null
+}
+
 /**
  * Names what the broker, or the way to it, has reported.
  *
@@ -36,5 +55,5 @@ export const brokerError = (error: unknown, opened: boolean): GatewayError => {
     const missing = /not found/i.test(text)
     return new GatewayError(missing ? 'broker_vhost_missing' : 'broker_access_refused', text, { cause: error })
   }
-  return new GatewayError(CODES[code] ?? 'broker_error', text, { cause: error })
+  return new GatewayError(CODES[code] ?? tlsCode(code, text) ?? 'broker_error', text, { cause: error })
 }

@@ -1,7 +1,10 @@
-import type { TLSSocket } from 'node:tls'
+import { readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { Connection } from 'rabbitmq-client'
 import type { Health } from '../health.ts'
 import { backoffDelay } from '../message/backoff.ts'
+import { describeError, GatewayError } from '../message/errors.ts'
 import { brokerError } from './broker-error.ts'
 import { installDecoder } from './raw-body.ts'
 
@@ -12,7 +15,16 @@ export interface BrokerAddress {
   readonly username: string
   readonly password: string
   readonly vhost: string
-  readonly tls: boolean
+  /** null: plain AMQP. */
+  readonly tls: BrokerTls | null
+}
+
+/** Files in PEM, read anew for each connection, so that they may be renewed while the gateway runs. null: none. */
+export interface BrokerTls {
+  /** The authorities that are trusted; null: those of the system's usual list. */
+  readonly caFile: string | null
+  readonly certFile: string | null
+  readonly keyFile: string | null
 }
 
 /** The most that RabbitMQ grants by default; what was agreed is taken over below. */
@@ -80,7 +92,13 @@ export class Link {
 
   async #attemptOnce(): Promise<void> {
     const { component, health, session } = this.#options
-    const connection = this.#connect()
+    let connection: Connection
+    try {
+      connection = this.#connect()
+    } catch (error) {
+      health.fail(component, brokerError(error, false))
+      return
+    }
     let opened = false
     const lost = new Promise<never>((_resolve, reject) => {
       connection.on('error', reject)
@@ -113,7 +131,7 @@ export class Link {
     const { tls, ...where } = address
     return new Connection({
       ...where,
-      ...(tls ? { tls: { servername: address.hostname } } : {}),
+      ...(tls === null ? {} : { tls: tlsOptions(address.hostname, tls) }),
       connectionName: `deepsoc-gateway ${component}`,
       frameMax: FRAME_MAX,
       heartbeat: HEARTBEAT,
@@ -137,6 +155,24 @@ export class Link {
         resolve()
       }
     })
+  }
+}
+
+/** @throws GatewayError broker_tls_failed when a file cannot be read */
+const tlsOptions = (hostname: string, { caFile, certFile, keyFile }: BrokerTls): ConnectionOptions => {
+  const read = (file: string) => {
+    try {
+      return readFileSync(file)
+    } catch (cause) {
+      throw new GatewayError('broker_tls_failed', `A file cannot be read: ${describeError(cause)}.`, { cause })
+    }
+  }
+  return {
+    minVersion: 'TLSv1.2',
+    // TLS has no way to ask for an address; the certificate is held against it all the same.
+    ...(isIP(hostname) === 0 ? { servername: hostname } : {}),
+    ...(caFile === null ? {} : { ca: read(caFile) }),
+    ...(certFile === null || keyFile === null ? {} : { cert: read(certFile), key: read(keyFile) }),
   }
 }
 

@@ -138,6 +138,26 @@ export const ERRORS = {
     true,
     'Grant the user configure, write and read on the exchanges and queues. It is tried again.',
   ),
+  broker_certificate_untrusted: entry(
+    503,
+    true,
+    'Set RABBITMQ_CA_FILE to the certificate of the authority that signed the one of RabbitMQ, and see that this is in date. It is tried again.',
+  ),
+  broker_certificate_name: entry(
+    503,
+    true,
+    'The certificate of RabbitMQ is for another name: use one of its names in RABBITMQ_URL, or have it issued for this one. It is tried again.',
+  ),
+  broker_client_certificate: entry(
+    503,
+    true,
+    'RabbitMQ wants a client certificate of an authority that it trusts: set RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE. It is tried again.',
+  ),
+  broker_tls_failed: entry(
+    503,
+    true,
+    'Check that the port of RABBITMQ_URL is the TLS one (5671 as a rule), and the files of RABBITMQ_CA_FILE, RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE. It is tried again.',
+  ),
   broker_error: entry(503, true, 'RabbitMQ reported an error; the cause is its own text. It is tried again.'),
   broker_blocked: entry(
     503,
@@ -158,6 +178,11 @@ export const ERRORS = {
 
   // Start.
   config_invalid: entry(500, false, 'Each fault names the variable and its rule. See .env.sample.'),
+  certificate_unusable: entry(
+    500,
+    false,
+    'TLS_CERT_FILE holds the certificate and its chain, TLS_KEY_FILE its private key without a passphrase, both in PEM. A running gateway goes on with the old pair until both are right.',
+  ),
   address_unavailable: entry(500, false, 'The address is in use or not of this machine. Choose another HOST or PORT.'),
   node_too_old: entry(500, false, 'Run npm ci, which brings Node 24 along on Linux, or install Node 22.18 or newer.'),
 } as const satisfies Record<string, ErrorEntry>

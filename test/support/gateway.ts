@@ -4,6 +4,7 @@ import { dirname, isAbsolute, join, resolve as resolvePath } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { VARIABLES } from '../../src/config-catalogue.ts'
 import { killAtExit, killNow } from './cleanup.ts'
+import { transportEnv } from './transport.ts'
 import { getJson, type Json, tempDir, until, within } from './wait.ts'
 
 /** The folder that holds package.json. */
@@ -18,7 +19,7 @@ export type Ended = { code: number | null; signal: NodeJS.Signals | null; ms: nu
 
 /** A gateway in a process of its own. */
 export type Gateway = {
-  /** `http://127.0.0.1:PORT`, the same after a restart. */
+  /** `http://127.0.0.1:PORT`, or `https://` by the transport, the same after a restart. */
   readonly url: string
   readonly pid: number
   readonly dataDir: string
@@ -83,6 +84,8 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     PORT: '0',
     DATABASE_URL: `sqlite:${dbFile}`,
     LOG_LEVEL: 'info',
+    // So is the way it serves (`// transports:`).
+    ...transportEnv(),
     // The runner lets some files run with several (`// workers:` in test/run.ts).
     WORKERS: process.env.TEST_WORKERS ?? '',
     ...options.env,

@@ -122,7 +122,7 @@ export const forbiddenArrows = (sources: Sources): string[] => {
       const inside = to.endsWith('.ts') && !to.startsWith('node:')
       if (inside) {
         if (sources[to] === undefined) faults.push(`${from} imports ${to}, which is not there`)
-        const may = allowed === undefined ? 'value' : allowed[room(to)]
+        const may = allowed === undefined ? 'value' : (allowed[to] ?? allowed[room(to)])
         if (may === undefined) faults.push(`${from} must not import ${to}`)
         else if (may === 'type' && kind !== 'type') faults.push(`${from} may import only types of ${to}`)
         continue

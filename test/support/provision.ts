@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 
-export type Need = 'rabbitmq' | 'chromium' | 'pika' | 'postgres'
+export type Need = 'rabbitmq' | 'chromium' | 'pika' | 'postgres' | 'openssl'
 
 type Recipe = { package: string; override: string; present: () => boolean }
 
@@ -49,6 +49,11 @@ const RECIPES: Record<Need, Recipe> = {
     package: 'postgresql',
     override: 'TEST_POSTGRES_URL to a running server',
     present: () => !!process.env.TEST_POSTGRES_URL || postgresBin() !== undefined,
+  },
+  openssl: {
+    package: 'openssl',
+    override: 'PATH to a folder with openssl',
+    present: () => spawnSync('openssl', ['version'], { stdio: 'ignore' }).status === 0,
   },
 }
 

@@ -1,5 +1,6 @@
-import http from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import { createParser } from 'eventsource-parser'
+import { type Answer, ask } from './transport.ts'
 import { type Json, until } from './wait.ts'
 
 /** `event` is `message` where the stream names none; `data` is the parsed JSON, undefined where it is not JSON. */
@@ -10,7 +11,7 @@ export type SseEnd = { reason: 'ended' | 'broken' | 'closed'; error?: Error }
 
 export type SseStream = {
   readonly status: number
-  readonly headers: http.IncomingHttpHeaders
+  readonly headers: IncomingHttpHeaders
   /** All events so far, in order. */
   readonly events: ParsedEvent[]
   /** Comments of the stream (`: …`). */
@@ -59,31 +60,17 @@ const parseData = (text: string): unknown => {
 }
 
 /**
- * Opens a stream on a connection of its own; resolves with the response's head, whatever its status.
+ * Opens a stream by the transport of this process; resolves with the response's head, whatever its status.
  * @throws the socket's error when there is no response
  */
-export const openSse = (url: string, options: SseOptions = {}): Promise<SseStream> =>
-  new Promise((resolve, reject) => {
-    const { headers = {}, signal, keep = true } = options
-    const request = http.get(url, {
-      agent: false,
-      headers: { accept: 'text/event-stream', 'cache-control': 'no-cache', ...headers },
-      ...(signal && { signal }),
-    })
-    request.once('error', reject)
-    request.once('response', (response) => {
-      request.off('error', reject)
-      request.on('error', () => {})
-      resolve(readStream(request, response, options, keep))
-    })
-  })
+export const openSse = async (url: string, options: SseOptions = {}): Promise<SseStream> => {
+  const { headers = {}, signal } = options
+  const all = { accept: 'text/event-stream', 'cache-control': 'no-cache', ...headers }
+  return readStream(await ask(url, { method: 'GET', headers: all, signal }).answer, options)
+}
 
-const readStream = (
-  request: http.ClientRequest,
-  response: http.IncomingMessage,
-  { onEvent, onRetry, onId, signal }: SseOptions,
-  keep: boolean,
-): SseStream => {
+const readStream = (answer: Answer, { onEvent, onRetry, onId, signal, keep = true }: SseOptions): SseStream => {
+  const response = answer.body
   const events: ParsedEvent[] = []
   const comments: string[] = []
   const parseErrors: Error[] = []
@@ -124,7 +111,7 @@ const readStream = (
       error = problem
     })
     response.once('close', () => {
-      const reason = closedHere || signal?.aborted ? 'closed' : response.complete ? 'ended' : 'broken'
+      const reason = closedHere || signal?.aborted ? 'closed' : answer.complete() ? 'ended' : 'broken'
       end = { reason, ...(reason === 'broken' && error && { error }) }
       notify()
       resolve(end)
@@ -162,8 +149,8 @@ const readStream = (
     })
 
   const stream: SseStream = {
-    status: response.statusCode ?? 0,
-    headers: response.headers,
+    status: answer.status,
+    headers: answer.headers,
     events,
     comments,
     parseErrors,
@@ -188,18 +175,11 @@ const readStream = (
     async waitFor(condition, timeoutMs = 20_000) {
       await wait(() => condition(stream) || undefined, timeoutMs, 'the condition')
     },
-    pause() {
-      response.pause()
-      response.socket.pause()
-    },
-    resume() {
-      response.socket.resume()
-      response.resume()
-    },
+    pause: () => answer.pause(),
+    resume: () => answer.resume(),
     close() {
       closedHere = true
-      request.destroy()
-      response.destroy()
+      answer.destroy()
     },
     closed,
   }

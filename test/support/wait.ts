@@ -1,10 +1,11 @@
 import { mkdtempSync } from 'node:fs'
-import http from 'node:http'
+import type { IncomingHttpHeaders } from 'node:http'
 import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { removeAtExit } from './cleanup.ts'
+import { ask } from './transport.ts'
 
 /**
  * Polls until `condition` gives something truthy and returns that; a condition that throws counts as not met yet.
@@ -80,42 +81,34 @@ export const tempDir = (prefix = 'gateway-test-'): string => {
 export type Json = any
 
 /** `body` is the parsed JSON, or undefined where `text` is not JSON. */
-export type HttpResult = { status: number; headers: http.IncomingHttpHeaders; body: Json; text: string }
+export type HttpResult = { status: number; headers: IncomingHttpHeaders; body: Json; text: string }
 
 export type HttpOptions = { headers?: Record<string, string>; timeoutMs?: number; signal?: AbortSignal }
 
 /**
- * One HTTP request on a connection of its own.
+ * One HTTP request, by the transport of this process (test/support/transport.ts).
  * @throws the socket's error, or Error after `timeoutMs` (default 20 s) without an answer
  */
-export const request = (
+export const request = async (
   method: string,
   url: string,
   payload?: string | Buffer,
   { headers = {}, timeoutMs = 20_000, signal }: HttpOptions = {},
-): Promise<HttpResult> =>
-  new Promise((resolve, reject) => {
-    const length = payload === undefined ? {} : { 'content-length': String(Buffer.byteLength(payload)) }
-    const req = http.request(url, {
-      method,
-      agent: false,
-      headers: { ...length, ...headers },
-      ...(signal && { signal }),
-    })
-    const timer = setTimeout(() => req.destroy(new Error(`${method} ${url}: no answer in ${timeoutMs} ms`)), timeoutMs)
-    req.once('close', () => clearTimeout(timer))
-    req.once('error', reject)
-    req.once('response', (res) => {
-      const chunks: Buffer[] = []
-      res.on('data', (chunk: Buffer) => chunks.push(chunk))
-      res.once('error', reject)
-      res.once('end', () => {
-        const text = Buffer.concat(chunks).toString('utf8')
-        resolve({ status: res.statusCode ?? 0, headers: res.headers, body: parseOrUndefined(text), text })
-      })
-    })
-    req.end(payload)
-  })
+): Promise<HttpResult> => {
+  const length = payload === undefined ? {} : { 'content-length': String(Buffer.byteLength(payload)) }
+  const asked = ask(url, { method, headers: { ...length, ...headers }, payload, signal })
+  const timer = setTimeout(() => asked.destroy(new Error(`${method} ${url}: no answer in ${timeoutMs} ms`)), timeoutMs)
+  try {
+    const answer = await asked.answer
+    const chunks: Buffer[] = []
+    for await (const chunk of answer.body) chunks.push(chunk as Buffer)
+    if (!answer.complete()) throw new Error(`${method} ${url}: the answer broke off`)
+    const text = Buffer.concat(chunks).toString('utf8')
+    return { status: answer.status, headers: answer.headers, body: parseOrUndefined(text), text }
+  } finally {
+    clearTimeout(timer)
+  }
+}
 
 const parseOrUndefined = (text: string): unknown => {
   try {

@@ -1,0 +1,57 @@
+import type { Logger } from 'pino'
+import { type Certificate, type CertificateFiles, CertificateWatch, readPair } from './certificate.ts'
+
+/** A certificate that ends this soon is worth a line: what renews it does not work. */
+const SOON_MS = 14 * 24 * 3_600_000
+
+/** The certificate of HTTPS and its renewal, with a line in the log for whatever happens to it. */
+export class Certificates {
+  readonly #files: CertificateFiles
+  readonly #logger: Logger
+  #current: Certificate
+  #watch: CertificateWatch | null = null
+
+  /** @throws GatewayError certificate_unusable */
+  constructor({ files, logger }: { files: CertificateFiles; logger: Logger }) {
+    this.#files = files
+    this.#logger = logger
+    this.#current = readPair(files)
+  }
+
+  get current(): Certificate {
+    return this.#current
+  }
+
+  /** @param onChange called with each new certificate */
+  start(onChange: (certificate: Certificate) => void): void {
+    this.#warn(this.#current)
+    this.#watch = new CertificateWatch({
+      files: this.#files,
+      current: this.#current,
+      onChange: (certificate) => {
+        onChange(certificate)
+        this.#current = certificate
+        this.#logger.info(shown(certificate), 'new certificate')
+        this.#warn(certificate)
+      },
+      onFault: ({ code, hint, message }) => this.#logger.warn({ code, hint }, `the old certificate stays: ${message}`),
+    })
+    this.#watch.start()
+  }
+
+  stop(): void {
+    this.#watch?.stop()
+  }
+
+  #warn(certificate: Certificate): void {
+    const left = certificate.expiresAt - Date.now()
+    if (left > SOON_MS) return
+    this.#logger.warn(shown(certificate), left > 0 ? 'the certificate ends soon' : 'the certificate has expired')
+  }
+}
+
+const shown = ({ fingerprint, names, expiresAt }: Certificate) => ({
+  fingerprint,
+  names,
+  expires: new Date(expiresAt).toISOString(),
+})

@@ -1,0 +1,141 @@
+import { constants, Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
+import type { Socket } from 'node:net'
+import type { Context } from 'koa'
+import type { Sink } from '../live/subscriber.ts'
+import { responseHead, takeSocket } from './lean-socket.ts'
+
+/** A peer that does not take its last bytes is cut off after this many milliseconds. */
+const END_MS = 5_000
+/** HTTP/2 takes this much in one frame. */
+const SLICE_BYTES = 16_384
+
+/** A socket as the live room sees it: raw bytes, past the response, which would frame and count each of them. */
+class SocketSink implements Sink {
+  readonly #socket: Socket
+
+  constructor(socket: Socket) {
+    this.#socket = socket
+  }
+
+  write(bytes: Buffer, done: () => void): void {
+    if (!this.#socket.destroyed) this.#socket.write(bytes, done)
+  }
+
+  get pending(): boolean {
+    return this.#socket.writableLength > 0
+  }
+
+  get progress(): number {
+    // writableLength changes only when a whole write is out; the handle knows how far the present one is.
+    const handle = (this.#socket as unknown as { _handle: { writeQueueSize?: number } | null })._handle
+    return this.#socket.writableLength * 2 ** 31 + (handle?.writeQueueSize ?? 0)
+  }
+
+  end(last: Buffer | null): void {
+    if (this.#socket.destroyed) return
+    if (last !== null) this.#socket.write(last)
+    this.#socket.destroySoon()
+    setTimeout(() => this.#socket.destroy(), END_MS).unref()
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+}
+
+/**
+ * A stream of an HTTP/2 connection. It has a window of its own, so that one that is not read leaves its siblings alone.
+ * Node tells of a write only when the whole of it has gone: in slices it is seen that a slow reader takes something.
+ */
+class Http2Sink implements Sink {
+  readonly #stream: ServerHttp2Stream
+  #rest: Buffer | null = null
+  #slices = 0
+  #done: (() => void) | null = null
+
+  constructor(stream: ServerHttp2Stream) {
+    this.#stream = stream
+  }
+
+  write(bytes: Buffer, done: () => void): void {
+    this.#done = done
+    this.#writeSlice(bytes)
+  }
+
+  get pending(): boolean {
+    return this.#done !== null
+  }
+
+  get progress(): number {
+    return this.#slices
+  }
+
+  end(last: Buffer | null): void {
+    const stream = this.#stream
+    if (stream.destroyed) return
+    if (this.#rest !== null) stream.write(this.#rest)
+    this.#rest = null
+    this.#done = null
+    stream.end(last ?? undefined)
+    setTimeout(() => this.destroy(), END_MS).unref()
+  }
+
+  destroy(): void {
+    if (this.#stream.destroyed) return
+    this.#stream.close(constants.NGHTTP2_CANCEL)
+    this.#stream.destroy()
+  }
+
+  #writeSlice(bytes: Buffer): void {
+    if (this.#stream.destroyed || this.#stream.writableEnded) return
+    const more = bytes.length > SLICE_BYTES
+    this.#rest = more ? bytes.subarray(SLICE_BYTES) : null
+    this.#stream.write(more ? bytes.subarray(0, SLICE_BYTES) : bytes, this.#onSlice)
+  }
+
+  readonly #onSlice = (error?: Error | null): void => {
+    this.#slices++
+    if (error) return
+    if (this.#rest !== null) {
+      this.#writeSlice(this.#rest)
+      return
+    }
+    const done = this.#done
+    this.#done = null
+    done?.()
+  }
+}
+
+/** True when nobody waits for the answer any more. */
+export const isGone = ({ req, res }: Context): boolean =>
+  req.socket.destroyed || (res instanceof Http2ServerResponse && res.stream.closed)
+
+/** A request's way out, taken over from Koa. */
+export interface Taken {
+  readonly sink: Sink
+  /** Bytes to be written in front of all others. */
+  readonly head: Buffer
+}
+
+/**
+ * Takes the answer to a request out of Koa's hands: 200, the headers that are set, and then what is written to the sink.
+ *
+ * @param onClose called once when the client or its connection is gone
+ */
+export const takeOver = (ctx: Context, onClose: () => void): Taken => {
+  const { res } = ctx
+  if (res instanceof Http2ServerResponse) {
+    const { stream } = res
+    stream.respond({ ':status': 200, ...res.getHeaders() })
+    // The clock of an answer that nobody takes; a stream of events has that of the live room.
+    stream.setTimeout(0)
+    stream.once('close', onClose)
+    return { sink: new Http2Sink(stream), head: NO_BYTES }
+  }
+  const head = responseHead(res)
+  const socket = takeSocket(ctx, onClose)
+  socket.setTimeout(0)
+  return { sink: new SocketSink(socket), head }
+}
+
+const NO_BYTES = Buffer.alloc(0)
