@@ -199,7 +199,7 @@ export const VARIABLES: readonly Variable[] = [
     name: 'JWT_DEFAULT_EVENTS',
     default: null,
     meaning: 'Events of a token without an events claim. Not set: it reads none.',
-    rule: 'event ids, comma-separated, or *',
+    rule: 'up to 400 event ids, comma-separated, or *',
     schema: z.string().refine(isEventList),
   },
   {

@@ -56,6 +56,9 @@ export const isKeySetUrl = (text: string): boolean => {
   return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname.replace(/^\[|\]$/g, '')))
 }
 
+/** One query joins the events of a reader, and SQLite joins at most 500. */
+const MOST_EVENTS = 400
+
 /** The items of a comma-separated list. */
 export const listOf = (text: string): string[] =>
   text
@@ -67,9 +70,11 @@ export const listOf = (text: string): string[] =>
 export const isOrigin = (text: string): boolean =>
   /^https?:\/\/[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text
 
-export const isEventList = (text: string): boolean =>
-  text.trim() === '*' ||
-  (listOf(text).length > 0 && listOf(text).every((id) => EventId.safeParse(id).success && id !== '*'))
+export const isEventList = (text: string): boolean => {
+  const ids = listOf(text)
+  if (text.trim() === '*') return true
+  return ids.length > 0 && ids.length <= MOST_EVENTS && ids.every((id) => id !== '*' && EventId.safeParse(id).success)
+}
 
 export const parseEventList = (text: string): readonly string[] | '*' => (text.trim() === '*' ? '*' : listOf(text))
 

@@ -163,12 +163,21 @@ answers('without tokens is given to this machine only, whatever name a foreign p
     'evil.example:8080',
     '127.0.0.1.evil.example',
     'localhost.evil.example',
+    'evil.',
     '[::1].x',
   ]) {
     isError(await named(host), 403, 'host_forbidden')
     isError(await named(host, { origin: `http://${host}` }), 403, 'host_forbidden')
   }
-  for (const host of ['127.0.0.1:1', 'localhost', 'localhost:8080', 'app.localhost', '[::1]:80', '10.0.0.7']) {
+  for (const host of [
+    '127.0.0.1:1',
+    'gateway:8080',
+    'localhost',
+    'localhost:8080',
+    'app.localhost',
+    '[::1]:80',
+    '10.0.0.7',
+  ]) {
     assert.is((await named(host)).status, 200, host)
   }
   const open = await startGateway({ env: { AUTH: 'none' } })

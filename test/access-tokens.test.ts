@@ -6,6 +6,7 @@ import { ownDesk } from '../src/http/desk.ts'
 import { Tickets } from '../src/http/tickets.ts'
 import type { GatewayError } from '../src/message/errors.ts'
 import { type Env, type Gateway, startGateway } from './support/gateway.ts'
+import { untilListening } from './support/listeners.ts'
 import { chat, chats, eventUrl, isError } from './support/rooms.ts'
 import { collectIds, openSse, Reader } from './support/sse.ts'
 import { suite } from './support/suite.ts'
@@ -253,6 +254,7 @@ tickets('of one token are bounded, and those of others are not', async () => {
 
 tickets('are used once in all, whichever worker is asked', () =>
   withGateway(guarded({ WORKERS: '3' }), async (many) => {
+    await untilListening(many, 3)
     const token = await sign({ events: '*' })
     let opened = 0
     for (let round = 0; round < 8; round++) {
@@ -296,6 +298,7 @@ ends('at its token’s expiry is told, and a renewed token goes on where it was'
 
 ends('is within a second of a revocation, on every worker; others stay', () =>
   withGateway(guarded({ WORKERS: '3' }), async (many) => {
+    await untilListening(many, 3)
     const url = `${eventUrl(many, 'a')}/stream`
     const open = (token: string) =>
       Promise.all(Array.from({ length: 8 }, () => openSse(url, { headers: bearer(token) })))
@@ -333,6 +336,8 @@ revocations('hold for tokens of before, also after a kill -9; a token that is is
   const old = await sign({ sub: 'bob', events: '*', iat: now() - 5 })
   assert.is((await list(gateway, bearer(old))).status, 200)
   const answer = await revoke(gateway, { sub: 'bob' })
+  const line = await gateway.waitForLog(({ msg }) => msg === 'a subject was revoked')
+  assert.equal([line.sub, line.by], ['bob', 'tester'])
   assert.equal([answer.status, answer.body.data.sub, answer.body.data.until], [201, 'bob', null])
   await gateway.kill9()
   await gateway.restart()

@@ -139,7 +139,8 @@ access('lists are exact', () => {
     loadConfig({ JWT_SECRET: SECRET, JWT_DEFAULT_EVENTS }).tokens!.defaultEvents
   assert.is(events('*'), '*')
   assert.equal(events('a, b'), ['a', 'b'])
-  for (const bad of ['a,*', ',', 'a\nb']) refused({ JWT_DEFAULT_EVENTS: bad }, /^JWT_DEFAULT_EVENTS must be/)
+  for (const bad of ['a,*', ',', 'a\nb', Array.from({ length: 401 }, (_, n) => n).join()])
+    refused({ JWT_DEFAULT_EVENTS: bad }, /^JWT_DEFAULT_EVENTS must be/)
   refused({ JWT_COOKIE: 'a b' }, /^JWT_COOKIE must be/)
 })
 

@@ -49,4 +49,12 @@ test('neither costs the gateway anything', async () => {
   assert.is((await getJson(`${gateway.url}/readyz`)).status, 200)
 })
 
+test('a request target that is no path is refused, however it could be read', async () => {
+  for (const target of ['//a@b#e]', '//x?y=z@&m=#e]', '/a#b', 'http://x/livez', '/\xe9', '/a\\b#', '*']) {
+    const answer = await exchange(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+    assert.match(answer, /^HTTP\/1\.1 400 /, target)
+    assert.match(answer, /"code":"(invalid_path|malformed_request)"/, target)
+  }
+})
+
 test.run()

@@ -1,8 +1,13 @@
+import { EventEmitter } from 'node:events'
 import net from 'node:net'
 import * as assert from 'uvu/assert'
 import { parseAddressList } from '../src/config-parts.ts'
+import { ownDesk } from '../src/http/desk.ts'
+import { Gate } from '../src/http/limits.ts'
 import { Proxies } from '../src/http/proxies.ts'
+import type { GatewayError } from '../src/message/errors.ts'
 import { type Env, type Gateway, startGateway } from './support/gateway.ts'
+import { untilListening } from './support/listeners.ts'
 import { chat, chats, eventUrl, isError } from './support/rooms.ts'
 import { openSse, type SseStream } from './support/sse.ts'
 import { suite } from './support/suite.ts'
@@ -46,6 +51,7 @@ for (const WORKERS of ['1', '3']) {
         TRUSTED_PROXIES: '127.0.0.1',
       }),
       async (gateway) => {
+        await untilListening(gateway, Number(WORKERS))
         const from = (address: string, token: string) => ({ 'x-forwarded-for': address, ...bearer(token) })
         const [one, two, three, four] = (await Promise.all(
           ['1', '2', '3', '4'].map((sub) => sign({ sub, events: '*' })),
@@ -100,7 +106,7 @@ limits('the places of a worker that dies are free again', () =>
         .filter(Boolean)
         .map(Number)
     const headers = bearer(await sign({ events: '*' }))
-    await until(() => children().length === 2, { what: 'both workers' })
+    await untilListening(gateway, 2)
     const streams = await openAll(gateway, 12, headers)
     assert.equal(counted(streams), [10, 2])
     for (const pid of children()) process.kill(pid, 'SIGKILL')
@@ -185,6 +191,31 @@ limits('one address holds no more connections than its share, and no listing cou
   }),
 )
 
+const gate = suite('bodies under way')
+
+gate('are bounded in all, and free again when their answers are out', () => {
+  const MEGABYTE = 1024 * 1024
+  const none = { streams: 0, streamsPerToken: 0, streamsPerAddress: 0, publishRate: 0, publishBurst: 1 }
+  const rest = { connections: 0, connectionsPerAddress: 0, headersMs: 1, requestMs: 1 }
+  const one = new Gate({ ...none, ...rest }, ownDesk(), new Proxies(parseAddressList('')))
+  const request = () => {
+    const res = new EventEmitter()
+    return { res, hold: one.holder({ res } as never) }
+  }
+  const [first, second, third] = [request(), request(), request()]
+  for (let n = 0; n < 200; n++) first.hold(MEGABYTE)
+  second.hold(50 * MEGABYTE)
+  assert.throws(
+    () => third.hold(10 * MEGABYTE),
+    (error: GatewayError) => error.code === 'overloaded' && error.status === 503,
+  )
+  first.res.emit('close')
+  third.hold(200 * MEGABYTE)
+  second.res.emit('close')
+  third.res.emit('close')
+  request().hold(256 * MEGABYTE)
+})
+
 const proxies = suite('who calls')
 
 const clientOf = (trusted: string, remoteAddress: string, forwarded?: string) =>
@@ -220,4 +251,5 @@ proxies('has one name for all addresses of an IPv6 network', () => {
 })
 
 limits.run()
+gate.run()
 proxies.run()

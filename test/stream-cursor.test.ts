@@ -1,3 +1,4 @@
+// workers: 1, 3
 // transports: http1, https1, http2
 import { rmSync } from 'node:fs'
 import * as assert from 'uvu/assert'

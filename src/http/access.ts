@@ -1,4 +1,5 @@
 import type Router from '@koa/router'
+import type { Logger } from 'pino'
 import { z } from 'zod'
 import type { Revocation } from '../log/log.ts'
 import { GatewayError } from '../message/errors.ts'
@@ -14,6 +15,8 @@ const MOST_SUBJECT = 255
 
 export interface AccessOptions {
   readonly authorise: Authorise
+  /** Who was shut out, and by whom, belongs into the log. */
+  readonly logger: Logger
   readonly tickets: Tickets
   readonly revocations: Revocations
   /** All that stand. */
@@ -53,7 +56,7 @@ const readRevocation = async (request: Parameters<typeof readBody>[0]): Promise<
 
 /** Tickets for streams, and shutting subjects out. */
 export const routeAccess = (router: Router, options: AccessOptions): void => {
-  const { authorise, tickets, revocations } = options
+  const { authorise, tickets, revocations, logger } = options
 
   router.post('/api/stream-tickets', async (ctx) => {
     const { principal } = await authorise(ctx, 'ticket', '*')
@@ -67,12 +70,17 @@ export const routeAccess = (router: Router, options: AccessOptions): void => {
   })
 
   router.post('/api/revocations', async (ctx) => {
-    await authorise(ctx, 'operate', '*')
-    succeed(ctx, 201, shown(await revocations.add(await readRevocation(ctx.req))))
+    const { principal } = await authorise(ctx, 'operate', '*')
+    const revocation = shown(await revocations.add(await readRevocation(ctx.req)))
+    logger.info({ ...revocation, by: principal?.subject ?? null }, 'a subject was revoked')
+    succeed(ctx, 201, revocation)
   })
 
   router.delete('/api/revocations/:subject', async (ctx) => {
-    await authorise(ctx, 'operate', '*')
-    succeed(ctx, 200, { lifted: await revocations.lift(ctx.params.subject ?? '') })
+    const { principal } = await authorise(ctx, 'operate', '*')
+    const sub = ctx.params.subject ?? ''
+    const lifted = await revocations.lift(sub)
+    if (lifted) logger.info({ sub, by: principal?.subject ?? null }, 'a revocation was taken back')
+    succeed(ctx, 200, { lifted })
   })
 }

@@ -2,7 +2,6 @@ import { randomUUID } from 'node:crypto'
 import { Http2ServerResponse } from 'node:http2'
 import Router from '@koa/router'
 import Koa, { type Context, type Next } from 'koa'
-import type { Logger } from 'pino'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
 import { type AccessOptions, routeAccess } from './access.ts'
 import { type MessagesOptions, routeMessages } from './messages.ts'
@@ -16,7 +15,6 @@ import { closeUnread } from './unparsed.ts'
 export interface RouteOptions extends MessagesOptions, StreamOptions, OpsOptions, AccessOptions {}
 
 export interface AppOptions extends RouteOptions, SiteOptions {
-  readonly logger: Logger
   /** Only this machine is meant to be served: names that could be anybody's are refused. */
   readonly localOnly: boolean
   /** Told of every request that was turned away: 401, 403, 429, overload. */

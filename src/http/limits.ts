@@ -54,7 +54,7 @@ export class Gate {
   /**
    * A place for one more stream.
    *
-   * @returns to be called, once, when the stream is over
+   * @returns to be called when the stream is over; a second call does nothing
    * @throws GatewayError too_many_streams or overloaded
    */
   async enter(ctx: Context, { principal }: Access): Promise<() => void> {
@@ -67,8 +67,11 @@ export class Gate {
     if (keys.length === 0) return nothing
     const { ok, key = '' } = await this.#ask({ do: 'enter', keys })
     if (!ok) throw REFUSALS[key.split(' ')[0]!]!()
-    const names = keys.map(([name]) => name)
-    return () => void this.#ask({ do: 'leave', keys: names }).catch(nothing)
+    let names = keys.map(([name]) => name)
+    return () => {
+      if (names.length > 0) void this.#ask({ do: 'leave', keys: names }).catch(nothing)
+      names = []
+    }
   }
 
   /** @throws GatewayError too_many_messages */

@@ -48,7 +48,8 @@ export const allowSites = ({ corsOrigins }: SiteOptions): Middleware =>
     keepHeadersOnError: false,
   })
 
-const LOCAL_NAME = /^(localhost|([\w-]+\.)*localhost|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\])(:\d+)?$/i
+/** Addresses, localhost, and names of one label, which nobody can register. */
+const LOCAL_NAME = /^(([\w-]+\.)*localhost|[\w-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\])(:\d+)?$/i
 
 /**
  * Without tokens only this machine is served, and a name is no proof of that: any page could have its own name

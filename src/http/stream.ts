@@ -1,6 +1,6 @@
 import type Router from '@koa/router'
 import type { Context } from 'koa'
-import type { Live } from '../live/live.ts'
+import type { Live, StreamToken } from '../live/live.ts'
 import type { Log } from '../log/log.ts'
 import { parseCursor, resolveCursor, type Start } from '../message/cursor.ts'
 import { GatewayError } from '../message/errors.ts'
@@ -90,6 +90,13 @@ const openStream = async (ctx: Context, options: StreamOptions, events: string[]
 const wantedOf = ({ events }: Access, query: URLSearchParams): Selection =>
   selection(events, filterOf(query, 'message_type'), filterOf(query, 'message_from'))
 
+/** A stream keeps no more of its token than decides on its end. */
+const tokenOf = ({ principal }: Access): StreamToken | null => {
+  if (principal === null) return null
+  const { subject, issuedAt, expiresAt } = principal
+  return { subject, issuedAt, expiresAt }
+}
+
 /** @returns whether the stream is open; `onEnd` is then called at its end */
 const openPlaced = async (
   ctx: Context,
@@ -130,7 +137,7 @@ const openPlaced = async (
     cursor: start.cursor,
     target: bounds.last_db_id,
     head,
-    token: access.principal,
+    token: tokenOf(access),
     prelude: Buffer.concat([responseBytes, retryFrame(RETRY_MS), hello, ...reset]),
   })
   return true
