@@ -1,3 +1,4 @@
+// workers: 1, 3
 import { rmSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { type Env, type Gateway, startGateway } from './support/gateway.ts'
