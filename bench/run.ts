@@ -14,6 +14,7 @@ import { idle } from './series/idle.ts'
 import { ingest } from './series/ingest.ts'
 import { latency } from './series/latency.ts'
 import { neverReads } from './series/never-read.ts'
+import { publish } from './series/publish.ts'
 import { reconnectStorm } from './series/storm.ts'
 import { Driver, Publisher } from './support/helpers.ts'
 import { brokerOnDemand, versions } from './support/needs.ts'
@@ -30,6 +31,7 @@ const ALL: readonly Series[] = [
   catchingUp,
   reconnectStorm,
   ingest,
+  publish,
   latency,
   idle,
   neverReads,

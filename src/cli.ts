@@ -1,30 +1,51 @@
 #!/usr/bin/env node
+import cluster from 'node:cluster'
 import { readFileSync } from 'node:fs'
-import { parseArgs } from 'node:util'
+import type { Command, Group } from './commands/command.ts'
 
 const LEAST_NODE = [22, 18] as const
 
 /** Ends a command that was given wrongly, or could not do its work. */
 const EXIT = { ok: 0, failure: 1, usage: 2 } as const
 
+/** A command that is interrupted has this long to put its things in order, in milliseconds. */
+const INTERRUPT_MS = 1_500
+
+/** Each is loaded when it is called: a short command does not wait for the parts of the others. */
+const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => Promise<Command | Group>]>> = {
+  serve: ['run the gateway (default)', async () => (await import('./commands/serve.ts')).serve],
+  publish: ['publish a message, or JSON lines from stdin', async () => (await import('./commands/publish.ts')).publish],
+  tail: ['follow events as they happen', async () => (await import('./commands/tail.ts')).tail],
+  demo: ['play a team of agents at work', async () => (await import('./commands/demo.ts')).demo],
+  rejected: [
+    'look at what was set aside, replay or drop it',
+    async () => (await import('./commands/rejected.ts')).rejected,
+  ],
+  token: ['mint a token for trials', async () => (await import('./commands/token.ts')).token],
+  config: [
+    'show the effective configuration; --check: is it valid?',
+    async () => (await import('./commands/config.ts')).config,
+  ],
+}
+
+const LATER = ['backup']
+
 const HELP = `deepsoc-gateway: from RabbitMQ to the browser by one rule
 
-Usage: deepsoc-gateway [COMMAND]
+Usage: deepsoc-gateway [COMMAND] [flags]
 
 Commands:
-  serve            run the gateway (default)
-  config           show the effective configuration, secrets masked
-  config --check   say only whether the configuration is valid
-  token            mint a token for trials: --sub, --events, --scope, --expires, --key-file
+${Object.entries(COMMANDS)
+  .map(([name, [summary]]) => `  ${name.padEnd(10)}${summary}`)
+  .join('\n')}
 
 Options:
-  --version        show the version
-  --help           show this text
+  --version   show the version
+  --help      show this text; behind a command: its flags and examples
 
 Settings come from environment variables and from .env; .env.sample lists them all.
+Exit codes: 0 done, 1 failure, 2 wrong call or configuration, 130 interrupted.
 `
-
-const LATER = ['publish', 'tail', 'demo', 'rejected', 'backup']
 
 const version = (): string => {
   const file = new URL('../package.json', import.meta.url)
@@ -36,11 +57,12 @@ const complain = (text: string): void => {
 }
 
 /** Says what is wrong in the same three lines everywhere: what, why, what to do. */
-const complainOf = (error: unknown): void => {
+const complainOf = async (error: unknown): Promise<void> => {
+  const { visible } = await import('./commands/visible.ts')
   const { code, message, hint } = error as { code?: string; message?: string; hint?: string }
-  complain(`deepsoc-gateway: ${code ?? 'internal'}`)
-  for (const line of (message ?? String(error)).split('\n')) complain(`  ${line}`)
-  if (hint !== undefined) complain(`  hint: ${hint}`)
+  complain(`deepsoc-gateway: ${visible(code ?? 'internal')}`)
+  for (const line of (message ?? String(error)).split('\n')) complain(`  ${visible(line)}`)
+  if (hint !== undefined) complain(`  hint: ${visible(hint)}`)
 }
 
 const checkNode = (): boolean => {
@@ -53,73 +75,101 @@ const checkNode = (): boolean => {
   return false
 }
 
-interface Arguments {
-  readonly command: string
-  readonly check: boolean
+/** Finds the command that the words call, and what is left for it; or the exit code where that is settled already. */
+const findCommand = async (
+  argv: readonly string[],
+): Promise<{ command: Command; rest: readonly string[] } | number> => {
+  const { helpOfGroup, UsageError } = await import('./commands/command.ts')
+  const [first = ''] = argv
+  if (first === '--help' || first === '-h') {
+    process.stdout.write(HELP)
+    return EXIT.ok
+  }
+  if (first === '--version') {
+    process.stdout.write(`${version()}\n`)
+    return EXIT.ok
+  }
+  const name = first === '' || first.startsWith('-') ? 'serve' : first
+  const rest = name === first ? argv.slice(1) : argv
+  if (LATER.includes(name)) throw new UsageError(`the command ${name} is not part of this version yet`)
+  if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`unknown command ${JSON.stringify(name)}`)
+  const found = await COMMANDS[name]![1]()
+  if (!('commands' in found)) return { command: found, rest }
+  const [second = ''] = rest
+  if (Object.hasOwn(found.commands, second)) return { command: found.commands[second]!, rest: rest.slice(1) }
+  if (second === '--help' || second === '-h') {
+    process.stdout.write(helpOfGroup(found))
+    return EXIT.ok
+  }
+  const what = second === '' ? 'a command is missing' : `unknown command ${JSON.stringify(second)}`
+  complain(`deepsoc-gateway: ${what} behind ${name}\n\n${helpOfGroup(found)}`)
+  return EXIT.usage
 }
 
-/** @returns what to do, or the exit code where that is settled already */
-const readArguments = (): Arguments | number => {
+/** Runs a command until it is done, or a signal or a reader that hangs up ends it. */
+const run = async (command: Command, rest: readonly string[]): Promise<number> => {
+  const { helpOf, readCall, usageOf, UsageError } = await import('./commands/command.ts')
+  const { makeIo, NOBODY_READS } = await import('./commands/io.ts')
+  const stopping = new AbortController()
+  const io = makeIo(version(), stopping)
   try {
-    const { values, positionals } = parseArgs({
-      allowPositionals: true,
-      options: { help: { type: 'boolean' }, version: { type: 'boolean' }, check: { type: 'boolean' } },
+    const given = readCall(command, rest)
+    if (given === null) {
+      await io.out.write(helpOf(command))
+      return EXIT.ok
+    }
+    // The gateway has its own way to end.
+    if (command.name === 'serve') return await command.run(given, io)
+    // Before the command begins: it may work for a while before it waits for the first time.
+    const overdue = endOf(stopping)
+    const running = command.run(given, io).then(async (code) => {
+      await Promise.all([io.out.flush(), io.err.flush()])
+      return code
     })
-    if (values.help) {
-      process.stdout.write(HELP)
-      return EXIT.ok
-    }
-    if (values.version) {
-      process.stdout.write(`${version()}\n`)
-      return EXIT.ok
-    }
-    const [command = 'serve', ...rest] = positionals
-    if (rest.length > 0) throw new Error(`unexpected argument ${JSON.stringify(rest[0])}`)
-    if (LATER.includes(command)) throw new Error(`the command ${command} is not part of this version yet`)
-    if (command !== 'serve' && command !== 'config') throw new Error(`unknown command ${JSON.stringify(command)}`)
-    return { command, check: values.check === true }
+    const code = await Promise.race([running, overdue]).catch((error: unknown) => {
+      if (!stopping.signal.aborted) throw error
+      return EXIT.failure
+    })
+    if (!stopping.signal.aborted) return code
+    return stopping.signal.reason === NOBODY_READS ? EXIT.ok : Number(stopping.signal.reason)
   } catch (error) {
-    complain(`deepsoc-gateway: ${(error as Error).message}\n\n${HELP}`)
+    if (!(error instanceof UsageError)) throw error
+    complain(`deepsoc-gateway: ${error.message}\n\n${usageOf(command)}`)
     return EXIT.usage
+  } finally {
+    io.progress.clear()
   }
 }
 
-const showConfig = async (check: boolean): Promise<number> => {
-  const { loadConfig, readEnvironment } = await import('./config.ts')
-  const { effective } = loadConfig(readEnvironment())
-  if (check) complain('The configuration is valid.')
-  else for (const [name, value] of Object.entries(effective)) process.stdout.write(`${name}=${value}\n`)
-  return EXIT.ok
-}
-
-const mintToken = async (args: readonly string[]): Promise<number> => {
-  const { token, WrongCall } = await import('./commands/token.ts')
-  try {
-    const options = Object.fromEntries(Object.keys(token.flags).map((flag) => [flag, { type: 'string' as const }]))
-    const { values } = parseArgs({ args: [...args], options })
-    const text = (flag: string) => values[flag] as string | undefined
-    return await token.run({ text }, { out: process.stdout, note: complain })
-  } catch (error) {
-    const { code = '' } = error as { code?: string }
-    if (!(error instanceof WrongCall) && !code.startsWith('ERR_PARSE_ARGS')) throw error
-    complain(`deepsoc-gateway: ${(error as Error).message}\n\n${HELP}`)
-    return EXIT.usage
-  }
-}
+/** Aborts at the first signal; resolves when the command did not end soon after, or at the second signal. */
+const endOf = (stopping: AbortController): Promise<number> =>
+  new Promise((resolve) => {
+    for (const [signal, code] of [
+      ['SIGINT', 130],
+      ['SIGTERM', 143],
+    ] as const) {
+      process.on(signal, () => {
+        if (stopping.signal.aborted) resolve(code)
+        stopping.abort(code)
+      })
+    }
+    stopping.signal.addEventListener('abort', () => setTimeout(resolve, INTERRUPT_MS, EXIT.failure))
+  })
 
 const main = async (): Promise<number> => {
   if (!checkNode()) return EXIT.failure
-  const [first, ...rest] = process.argv.slice(2)
-  const wanted = first === 'token' && !rest.includes('--help') ? null : readArguments()
-  if (typeof wanted === 'number') return wanted
+  const { UsageError } = await import('./commands/command.ts')
   try {
-    if (wanted === null) return await mintToken(rest)
-    if (wanted.command === 'config') return await showConfig(wanted.check)
-    // Loaded only now, so that an old Node gets a clear word instead of a crash inside the database driver.
-    const { serve } = await import('./serve.ts')
-    return await serve(version())
+    // A worker has its primary's arguments, which are not meant for it.
+    if (cluster.isWorker) return await (await import('./serve.ts')).serve(version())
+    const found = await findCommand(process.argv.slice(2))
+    return typeof found === 'number' ? found : await run(found.command, found.rest)
   } catch (error) {
-    complainOf(error)
+    if (error instanceof UsageError) {
+      complain(`deepsoc-gateway: ${error.message}\n\n${HELP}`)
+      return EXIT.usage
+    }
+    await complainOf(error)
     return (error as { code?: string }).code === 'config_invalid' ? EXIT.usage : EXIT.failure
   }
 }

@@ -46,6 +46,9 @@ const untilSignal = (logger: Logger, onSecond: () => void = () => undefined): Pr
     }
   })
 
+/** Told of the port once the gateway serves. */
+export type OnListening = (port: number) => void
+
 /** Says that the gateway serves: a line for the log, a paragraph for people. */
 const announce = (config: Config, logger: Logger, url: string): void => {
   process.stderr.write(welcome(config, url))
@@ -59,27 +62,34 @@ const announce = (config: Config, logger: Logger, url: string): void => {
 /**
  * Runs the gateway until a signal ends it: alone, or as the primary of its workers.
  *
+ * @param onListening called once the gateway serves; never in a worker
  * @returns the exit code: 0 when everything stopped inside SHUTDOWN_SECONDS, else 1
  * @throws GatewayError config_invalid, database_* or address_unavailable
  */
-export const serve = async (version: string): Promise<number> => {
+export const serve = async (version: string, onListening: OnListening = () => undefined): Promise<number> => {
   const config = loadConfig(readEnvironment())
   const logger = makeLogger(config.logLevel)
   if (cluster.isWorker) return serveAsWorker(config, logger.child({ worker: cluster.worker!.id }), version)
-  if (config.workers > 1) return serveAsPrimary(config, logger)
-  return run(new Gateway({ config, logger, version }), config, logger)
+  if (config.workers > 1) return serveAsPrimary(config, logger, onListening)
+  return run(new Gateway({ config, logger, version }), config, logger, onListening)
 }
 
 /** Runs a gateway that is put together already. */
-export const run = async (gateway: Gateway, config: Config, logger: Logger): Promise<number> => {
+export const run = async (
+  gateway: Gateway,
+  config: Config,
+  logger: Logger,
+  onListening: OnListening = () => undefined,
+): Promise<number> => {
   const signalled = untilSignal(logger)
   await gateway.start()
   announce(config, logger, urlOf(config, gateway.port))
+  onListening(gateway.port)
   await signalled
   return stopInTime(gateway, config, logger)
 }
 
-const serveAsPrimary = async (config: Config, logger: Logger): Promise<number> => {
+const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnListening): Promise<number> => {
   const port = await findPort(config.host, config.port)
   const primary = new Primary({
     port,
@@ -87,7 +97,10 @@ const serveAsPrimary = async (config: Config, logger: Logger): Promise<number> =
     gatherMetrics: makeGatherer(),
     logger,
     stopMs: config.shutdownMs - RESERVE_MS,
-    onListening: (url) => announce(config, logger, url),
+    onListening: (url) => {
+      announce(config, logger, url)
+      onListening(port)
+    },
   })
   const signalled = untilSignal(logger, () => primary.kill())
   const failed = await Promise.race([primary.run(), signalled.then(() => null)])

@@ -1,4 +1,5 @@
 // needs: rabbitmq, pika
+// workers: 1, 3
 // limit: 400s
 import * as assert from 'uvu/assert'
 import { messageRows } from './support/database.ts'

@@ -1,4 +1,5 @@
 // needs: rabbitmq, pika
+// workers: 1, 3
 // limit: 300s
 import * as assert from 'uvu/assert'
 import { countMessages, messageRows, rejectedRows } from './support/database.ts'

@@ -1,3 +1,4 @@
+// workers: 1, 3
 import * as assert from 'uvu/assert'
 import { type Gateway, startGateway } from './support/gateway.ts'
 import { chat, chats, isError, publish } from './support/rooms.ts'

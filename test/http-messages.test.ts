@@ -1,3 +1,4 @@
+// workers: 1, 3
 import * as assert from 'uvu/assert'
 import { type Gateway, startGateway } from './support/gateway.ts'
 import { chat, chats, eventUrl, idsOf, isError, newRoom, publish, readPages, restIds } from './support/rooms.ts'

@@ -1,3 +1,4 @@
+// workers: 1, 3
 import net from 'node:net'
 import * as assert from 'uvu/assert'
 import { type Gateway, startGateway } from './support/gateway.ts'

@@ -1,4 +1,5 @@
 // needs: rabbitmq, pika
+// workers: 1, 3
 // limit: 600s
 // alone
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -1,3 +1,4 @@
+// workers: 1, 3
 // limit: 300s
 import http from 'node:http'
 import * as assert from 'uvu/assert'

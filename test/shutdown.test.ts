@@ -1,4 +1,5 @@
 // needs: rabbitmq, pika
+// workers: 1, 3
 // limit: 400s
 import http from 'node:http'
 import net from 'node:net'

@@ -1,4 +1,5 @@
 // needs: rabbitmq, pika
+// workers: 1, 3
 // limit: 300s
 import { execFileSync } from 'node:child_process'
 import { renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs'

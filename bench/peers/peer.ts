@@ -26,4 +26,8 @@ export const NAMES = {
   bare: 'bare consumer',
   pika: 'pika + SQLite',
   pikaWal: 'pika + SQLite, WAL',
+  library: 'publisher',
+  outbox: 'publisher with outbox',
+  client: "rabbitmq-client's own",
+  pikaConfirms: 'pika with confirms',
 } as const

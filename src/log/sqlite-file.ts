@@ -177,6 +177,21 @@ export const prepareFile = (file: string, maker: SchemaMaker): void => {
   }
 }
 
+/**
+ * Makes sure that the file is a database of this application and version, for those who only visit it: nothing is
+ * made, and nothing is looked through.
+ *
+ * @throws GatewayError database_foreign, database_newer or database_unopenable
+ */
+export const requireFile = (file: string): void => {
+  try {
+    if (!mustCreate(file)) return
+  } catch (error) {
+    throw openError(file, error)
+  }
+  throw new GatewayError('database_unopenable', `There is no database at ${resolve(file)} yet.`)
+}
+
 /** Opens a prepared file with the pragmas set and read back. */
 export const openConnection = (file: string, options: { readonly?: boolean } = {}): Database.Database => {
   const db = new Database(file, { ...options, fileMustExist: true, timeout: BUSY_TIMEOUT_MS })

@@ -51,7 +51,7 @@ interface Tables {
 
 // Kysely builds and types; it never runs a query: its driver prepares each one anew, four times slower than
 // the statements that are prepared once from these texts.
-const db = new Kysely<Tables>({
+export const db = new Kysely<Tables>({
   dialect: {
     createAdapter: () => new SqliteAdapter(),
     createDriver: () => new DummyDriver(),
@@ -61,7 +61,7 @@ const db = new Kysely<Tables>({
 })
 
 /** A parameter whose value comes when the prepared statement runs. */
-const param = <T = number>(name: string) => sql<T>`${sql.raw(`@${name}`)}`
+export const param = <T = number>(name: string) => sql<T>`${sql.raw(`@${name}`)}`
 
 /** A parameter that is bound by its position. */
 const place = sql<never>`?`
@@ -79,7 +79,7 @@ const STORED = [
 ] as const
 
 /** The text of a query. A value that slipped in as an anonymous parameter would only fail when it runs. */
-const text = (query: { compile(): { sql: string; parameters: readonly unknown[] } }): string => {
+export const text = (query: { compile(): { sql: string; parameters: readonly unknown[] } }): string => {
   const compiled = query.compile()
   if (compiled.parameters.length > 0) throw new Error(`a query has anonymous parameters: ${compiled.sql}`)
   return compiled.sql

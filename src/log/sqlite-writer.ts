@@ -3,6 +3,8 @@ import type Database from 'better-sqlite3'
 import { describeError, type ErrorCode, GatewayError } from '../message/errors.ts'
 import type { NewMessage } from '../message/message.ts'
 import type { Entry, Origin, Outcome, Rejection, Retention, Revocation } from './log.ts'
+import type { Replay, ReplayOutcome } from './quarantine.ts'
+import { FORGET, IS_THERE, KEEP } from './quarantine-queries.ts'
 import { fileIdentity, fileLost, openConnection } from './sqlite-file.ts'
 import * as queries from './sqlite-queries.ts'
 import { pruneMessages } from './sqlite-retention.ts'
@@ -48,6 +50,9 @@ export class SqliteWriter {
   readonly #growEvent: Database.Statement
   readonly #insertRejected: Database.Statement
   readonly #findRejected: Database.Statement
+  readonly #forgetRejected: Database.Statement
+  readonly #keepRejected: Database.Statement
+  readonly #isRejected: Database.Statement
   readonly #probe: Database.Statement
 
   /** @param file a file that prepareFile has been over */
@@ -67,6 +72,9 @@ export class SqliteWriter {
     this.#growEvent = this.#db.prepare(queries.GROW_EVENT)
     this.#insertRejected = this.#db.prepare(queries.INSERT_REJECTED)
     this.#findRejected = this.#db.prepare(queries.FIND_REJECTED)
+    this.#forgetRejected = this.#db.prepare(FORGET)
+    this.#keepRejected = this.#db.prepare(KEEP)
+    this.#isRejected = this.#db.prepare(IS_THERE)
     this.#probe = this.#db.prepare(queries.PROBE)
   }
 
@@ -84,6 +92,28 @@ export class SqliteWriter {
       for (const grown of growth.values()) this.#growEvent.run(grown)
       return outcomes
     })
+  }
+
+  /**
+   * Takes messages out of the quarantine: a row goes in the very transaction that stores its message, and one that
+   * still cannot be accepted stays with its present reason (L5).
+   *
+   * @throws GatewayError like append; then nothing has changed
+   */
+  replay(replays: readonly Replay[]): ReplayOutcome[] {
+    return this.#transaction(() => {
+      const growth = new Map<string, Growth>()
+      const outcomes = replays.map((replay) => this.#replayOne(replay, growth))
+      for (const grown of growth.values()) this.#growEvent.run(grown)
+      return outcomes
+    })
+  }
+
+  /** Removes rows of the quarantine. @returns how many were there. @throws GatewayError like append */
+  forget(ids: readonly number[]): number {
+    return this.#transaction(() =>
+      ids.reduce((sum, rejected_id) => sum + this.#forgetRejected.run({ rejected_id }).changes, 0),
+    )
   }
 
   /** Removes what retention says, at most `limit` messages. @returns how many */
@@ -182,6 +212,21 @@ export class SqliteWriter {
       this.#reject(rejectionOf(message, origin, 'message_conflict', `db_id ${standing.db_id} has another body.`))
     }
     return { kind: 'conflict', db_id: standing.db_id }
+  }
+
+  #replayOne({ rejected_id, checked }: Replay, growth: Map<string, Growth>): ReplayOutcome {
+    const keep = (reason: ErrorCode, detail: string): ReplayOutcome => {
+      const there = this.#keepRejected.run({ rejected_id, reason, detail }).changes === 1
+      return there ? { kind: 'kept', reason, detail } : { kind: 'gone' }
+    }
+    if ('refusal' in checked) return keep(checked.refusal.reason, checked.refusal.detail)
+    // Replayed or dropped by somebody else since it was read: it must not come back.
+    if (this.#isRejected.get({ rejected_id }) === undefined) return { kind: 'gone' }
+    const { kind, db_id } = this.#store(checked.message, null, growth)
+    if (kind === 'conflict') return keep('message_conflict', `db_id ${db_id} has another body.`)
+    if (kind !== 'stored' && kind !== 'duplicate') return keep('storage_refused', 'The store cannot hold this message.')
+    this.#forgetRejected.run({ rejected_id })
+    return { kind, db_id, message: checked.message }
   }
 
   #reject(rejection: Rejection): Outcome {

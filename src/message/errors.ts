@@ -172,6 +172,10 @@ export const ERRORS = {
     'RabbitMQ did not confirm in time; the message may be stored. Send it again with the same message_id.',
   ),
 
+  // Commands that talk to a gateway, or to its database.
+  no_gateway: entry(503, true, 'Start the gateway, or give its address with --url.'),
+  not_a_gateway: entry(502, false, 'Something answers there, but not as this gateway does. Check --url.'),
+
   // Start.
   config_invalid: entry(500, false, 'Each fault names the variable and its rule. See .env.sample.'),
   certificate_unusable: entry(

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import Database from 'better-sqlite3'
 
 /** A row of the table `message`, as far as tests look at it. */
@@ -69,5 +70,43 @@ export const holdWriteLock = (file: string): { release(): void } => {
       db.exec('ROLLBACK')
       db.close()
     },
+  }
+}
+
+/** Empties the quarantine. */
+export const clearRejected = (file: string): void => {
+  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  db.exec('DELETE FROM rejected')
+  db.close()
+}
+
+/** A row for the quarantine; what is not said is filled in as ingest would. */
+export type NewRejected = Partial<Omit<RejectedRow, 'rejected_id' | 'body'>> & { body: string | Buffer }
+
+/** Puts rows into the quarantine of a database, as a gateway that could not accept them would have. */
+export const addRejected = (file: string, rows: readonly NewRejected[]): number[] => {
+  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  try {
+    const names = 'received_at, reason, detail, exchange, routing_key, headers, properties, body, body_bytes, sha256'
+    const insert = db.prepare(`INSERT INTO rejected (${names}) VALUES (${names.replace(/\w+/g, '@$&')})`)
+    return db.transaction(() =>
+      rows.map((row) => {
+        const body = Buffer.from(row.body as string)
+        const usual = {
+          received_at: Date.now(),
+          reason: 'internal',
+          detail: 'for a reason of that time',
+          exchange: 'agents',
+          routing_key: 'notifications.frontend.test',
+          headers: '{}',
+          properties: '{}',
+          body_bytes: body.length,
+          sha256: createHash('sha256').update(body).digest('hex'),
+        }
+        return Number(insert.run({ ...usual, ...row, body }).lastInsertRowid)
+      }),
+    )()
+  } finally {
+    db.close()
   }
 }

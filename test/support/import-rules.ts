@@ -62,6 +62,14 @@ const MAY_ENTER: Record<string, Record<string, 'value' | 'type'>> = {
   'http/': { 'message/': 'value', 'http/': 'value', 'live/': 'value', 'log/': 'type', 'health.ts': 'type' },
   'publisher/': { 'publisher/': 'value' },
   'web/': { 'web/': 'value' },
+  'commands/': {
+    'commands/': 'value',
+    'publisher/': 'value',
+    'log/': 'value',
+    'message/': 'value',
+    'config.ts': 'value',
+    'serve.ts': 'value',
+  },
 }
 
 interface Owner {
@@ -79,12 +87,13 @@ const owned = (name: string, owners: RegExp, typesFree = false): Owner => ({
 
 const OWNERS: readonly Owner[] = [
   owned('rabbitmq-client', /^(ingest|publisher)\//),
-  owned('better-sqlite3', /^log\//),
+  owned('better-sqlite3', /^(log\/|publisher\/outbox-file\.ts$)/),
   owned('kysely', /^log\//),
   owned('koa', /^http\//),
   owned('@koa/router', /^http\//),
   owned('@koa/cors', /^http\//),
-  owned('jose', /^http\/auth[\w-]*\.ts$/),
+  owned('eventsource-parser', /^commands\//),
+  owned('jose', /^(http\/auth|commands\/token)[\w-]*\.ts$/),
   owned('pino', /^telemetry\.ts$/, true),
   owned('prom-client', /^telemetry\.ts$/, true),
 ]
@@ -94,7 +103,7 @@ const WORDS: readonly { readonly word: RegExp; readonly says: string; readonly o
   {
     word: /\bprocess\s*\.\s*env\b|\bprocess\s*\[|\{[^}]*\benv\b[^}]*\}\s*=\s*process\b/,
     says: 'process.env',
-    owners: /^config\.ts$/,
+    owners: /^(config|publisher\/environment)\.ts$/,
   },
   { word: /\bprocess\s*\.\s*(exit|reallyExit|abort)\b/, says: 'process.exit', owners: /^(cli|serve)\.ts$/ },
 ]

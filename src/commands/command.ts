@@ -1,0 +1,189 @@
+import { parseArgs } from 'node:util'
+import type { Io } from './io.ts'
+
+/** Ends a command that could not do its work, or was given wrongly. */
+export const EXIT = { ok: 0, failure: 1, usage: 2 } as const
+
+/** A command was called wrongly: exit 2, with its usage and what to do. */
+export class UsageError extends Error {}
+
+/** One flag of a command. */
+export interface Flag {
+  /** What stands for its value in the help; absent: a switch. */
+  readonly value?: string
+  /** It may be given several times. */
+  readonly many?: true
+  readonly meaning: string
+}
+
+export type Flags = Readonly<Record<string, Flag>>
+
+/** A command: what its help says and what it does. */
+export interface Command {
+  /** The words that call it: `rejected list`. */
+  readonly name: string
+  readonly summary: string
+  /** What follows the name, one line for each form: `EVENT_ID… [flags]`. */
+  readonly usage: readonly string[]
+  /** More to know, in lines of at most 100 characters. */
+  readonly about?: string
+  readonly flags: Flags
+  /** Calls that work, each with what it does. */
+  readonly examples: readonly (readonly [call: string, does: string])[]
+  /** @returns the exit code. @throws UsageError, GatewayError */
+  run(given: Given, io: Io): Promise<number>
+}
+
+/** A command that consists of others, by their second word. */
+export interface Group {
+  readonly name: string
+  readonly summary: string
+  readonly commands: Readonly<Record<string, Command>>
+}
+
+const PROGRAM = 'deepsoc-gateway'
+
+const HELP_FLAG: Flag = { meaning: 'show this text' }
+
+const flagLines = (flags: Flags): string[] => {
+  const rows = Object.entries({ ...flags, help: HELP_FLAG }).map(
+    ([name, { value, meaning }]) => [`--${name}${value === undefined ? '' : ` ${value}`}`, meaning] as const,
+  )
+  const width = Math.max(...rows.map(([left]) => left.length))
+  return rows.map(([left, meaning]) => `  ${left.padEnd(width)}  ${meaning}`)
+}
+
+const usageLines = (command: Command): string[] =>
+  command.usage.map((form, index) =>
+    `${index === 0 ? 'Usage:' : '      '} ${PROGRAM} ${command.name} ${form}`.trimEnd(),
+  )
+
+/** The help of a command. */
+export const helpOf = (command: Command): string => {
+  const lines = [`${PROGRAM} ${command.name}: ${command.summary}`, '', ...usageLines(command), '']
+  if (command.about !== undefined) lines.push(command.about.trim(), '')
+  lines.push('Flags:', ...flagLines(command.flags), '', 'Examples:')
+  for (const [call, does] of command.examples) lines.push(`  # ${does}`, `  ${call}`)
+  return `${lines.join('\n')}\n`
+}
+
+/** The help of a group: its commands, one to a line. */
+export const helpOfGroup = (group: Group): string => {
+  const names = Object.keys(group.commands)
+  const width = Math.max(...names.map((name) => name.length))
+  const rows = names.map((name) => `  ${name.padEnd(width)}  ${group.commands[name]!.summary}`)
+  return [
+    `${PROGRAM} ${group.name}: ${group.summary}`,
+    '',
+    `Usage: ${PROGRAM} ${group.name} ${names.join('|')} …`,
+    '',
+    ...rows,
+    '',
+    `Each has its own help: ${PROGRAM} ${group.name} ${names[0]} --help`,
+    '',
+  ].join('\n')
+}
+
+/** What to print beside a usage error. */
+export const usageOf = (command: Command): string =>
+  `${usageLines(command).join('\n')}\nMore: ${PROGRAM} ${command.name} --help`
+
+type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>
+
+/** What a command was called with. */
+export class Given {
+  readonly #values: Values
+  readonly words: readonly string[]
+
+  constructor(values: Values, words: readonly string[]) {
+    this.#values = values
+    this.words = words
+  }
+
+  switch(flag: string): boolean {
+    return this.#values[flag] === true
+  }
+
+  /** @throws UsageError when the value is empty */
+  text(flag: string): string | undefined {
+    const value = this.#values[flag]
+    if (value === '') throw new UsageError(`--${flag} needs a value.`)
+    return typeof value === 'string' ? value : undefined
+  }
+
+  /** The values of a flag that may be given several times, each a comma-separated list. */
+  list(flag: string): string[] {
+    const values = this.#values[flag]
+    const texts = Array.isArray(values) ? values.filter((value) => typeof value === 'string') : []
+    const items = texts.flatMap((text) => text.split(',')).map((item) => item.trim())
+    if (items.includes('')) throw new UsageError(`--${flag} has an empty value.`)
+    return items
+  }
+
+  /** @throws UsageError when it is no whole number within the bounds */
+  whole(flag: string, least: number, most = Number.MAX_SAFE_INTEGER): number | undefined {
+    const text = this.text(flag)
+    if (text === undefined) return undefined
+    return wholeNumber(text, `--${flag}`, least, most)
+  }
+
+  /** @throws UsageError when it is no number above 0 */
+  positive(flag: string): number | undefined {
+    const text = this.text(flag)
+    if (text === undefined) return undefined
+    const value = Number(text)
+    if (!/^[\d.]+$/.test(text) || !(value > 0)) {
+      throw new UsageError(`--${flag} must be a number above 0, not ${JSON.stringify(text)}.`)
+    }
+    return value
+  }
+}
+
+/** @throws UsageError when the text is no whole number within the bounds */
+export const wholeNumber = (text: string, what: string, least: number, most: number): number => {
+  const value = Number(text)
+  if (/^-?\d{1,16}$/.test(text) && Number.isSafeInteger(value) && value >= least && value <= most) return value
+  const upTo = most === Number.MAX_SAFE_INTEGER ? `from ${least} up` : `from ${least} to ${most}`
+  throw new UsageError(`${what} must be a whole number ${upTo}, not ${JSON.stringify(text)}.`)
+}
+
+/**
+ * Reads the words and flags of a call.
+ *
+ * @returns null when help is asked for
+ * @throws UsageError naming the flag that is unknown, lacks its value or was given twice
+ */
+export const readCall = (command: Command, argv: readonly string[]): Given | null => {
+  const options = Object.fromEntries(
+    Object.entries(command.flags).map(([name, { value }]) => [
+      name,
+      // All take several, so that a flag given twice by mistake is noticed instead of dropped.
+      { type: value === undefined ? ('boolean' as const) : ('string' as const), multiple: true },
+    ]),
+  )
+  try {
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: { ...options, help: { type: 'boolean', short: 'h' } },
+    })
+    if (values.help === true) return null
+    return new Given(onceEach(command, values), positionals)
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    throw new UsageError((error as Error).message)
+  }
+}
+
+const onceEach = (command: Command, values: Record<string, unknown>) => {
+  const once: Record<string, string | boolean | (string | boolean)[]> = {}
+  for (const [name, given] of Object.entries(values)) {
+    if (!Array.isArray(given)) continue
+    const { many, value } = command.flags[name]!
+    if (many === true) once[name] = given
+    else if (given.length > 1 && value !== undefined) {
+      throw new UsageError(`--${name} is given ${given.length} times; keep one.`)
+    } else once[name] = given[0]
+  }
+  return once
+}

@@ -1,0 +1,22 @@
+import { loadConfig, readEnvironment } from '../config.ts'
+import { type Command, EXIT } from './command.ts'
+import { noWords } from './words.ts'
+
+/** `config`: what holds, and whether it is valid. */
+export const config: Command = {
+  name: 'config',
+  summary: 'show the effective configuration, secrets masked',
+  usage: ['[--check]'],
+  flags: { check: { meaning: 'say only whether the configuration is valid' } },
+  examples: [
+    ['deepsoc-gateway config', 'Every variable as it holds'],
+    ['deepsoc-gateway config --check', 'Exit code 2 names each fault'],
+  ],
+  run: async (given, io) => {
+    noWords(given)
+    const { effective } = loadConfig(readEnvironment())
+    if (given.switch('check')) io.note('The configuration is valid.')
+    else for (const [name, value] of Object.entries(effective)) await io.out.write(`${name}=${value}\n`)
+    return EXIT.ok
+  },
+}

@@ -1,0 +1,99 @@
+import { randomInt } from 'node:crypto'
+import { type Command, EXIT, type Flags, type Given } from './command.ts'
+import { newRun, play, stamper } from './demo/play.ts'
+import { messageText, type ScriptOptions, writeScript } from './demo/script.ts'
+import { gatewayUrl, publishUrl, request, requestHeaders, URL_FLAG } from './gateway-client.ts'
+import type { Io } from './io.ts'
+import { noWords } from './words.ts'
+
+const USUAL_EVENTS = 3
+const MOST_EVENTS = 100
+/** How long a message is tried while the way is shut, in milliseconds. */
+const PATIENCE_MS = 15_000
+
+/** The flags that shape a play, here and of `serve --demo`. */
+export const PLAY_FLAGS: Flags = {
+  events: { value: 'N', meaning: `how many incidents (default: ${USUAL_EVENTS})` },
+  speed: { value: 'X', meaning: 'how many times faster than people work (default: 1)' },
+  seed: { value: 'N', meaning: 'the same seed plays the same incidents (default: by chance)' },
+}
+
+/** @throws UsageError */
+export const playOf = (given: Given): Omit<ScriptOptions, 'run'> & { readonly speed: number } => ({
+  events: given.whole('events', 1, MOST_EVENTS) ?? USUAL_EVENTS,
+  speed: given.positive('speed') ?? 1,
+  seed: given.whole('seed', 0) ?? randomInt(1_000_000),
+})
+
+/** `demo`: a team of agents at work on incidents that never happened. */
+export const demo: Command = {
+  name: 'demo',
+  summary: 'play a team of agents at work on security incidents',
+  usage: ['[flags]'],
+  about: `Captain, manager, operator, executor, expert, an engineer and an AI work on incidents in rounds, with every type of
+message that DeepSOC's agents send. Each run has events of its own. Goes through RabbitMQ if RABBITMQ_URL or
+RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any case.`,
+  flags: {
+    ...PLAY_FLAGS,
+    loop: { meaning: 'begin anew when all incidents are closed, until interrupted' },
+    print: { meaning: 'publish nothing: print the messages as JSON lines' },
+    url: URL_FLAG,
+  },
+  examples: [
+    ['deepsoc-gateway demo', 'Three incidents at human speed'],
+    ['deepsoc-gateway demo --events 1 --speed 20 --seed 7', 'One incident in a few seconds, always the same'],
+    ['deepsoc-gateway serve --demo', 'A gateway and the play in one go'],
+  ],
+  run: async (given, io) => {
+    noWords(given)
+    const wanted = playOf(given)
+    if (given.switch('print')) return print(wanted, io)
+    const url = publishUrl(given)
+    // A play that nobody can see is not begun.
+    if (url !== null) await request(`${url}/livez`, { signal: io.signal, headers: requestHeaders() })
+    const page = url ?? pageUrl(given)
+    let total = 0
+    const { published, fault } = await play({
+      ...wanted,
+      url,
+      loop: given.switch('loop'),
+      patienceMs: PATIENCE_MS,
+      signal: io.signal,
+      onBegin: (events, messages) => {
+        total = messages
+        io.note(beginning(events, messages, wanted.seed))
+        for (const event of events) io.note(page === null ? `  ${event}` : `  ${page}/events/${event}`)
+      },
+      onProgress: (done) => io.progress.show({ what: 'playing', done, total, failed: 0 }),
+    })
+    if (fault !== null) throw Object.assign(new Error(fault.text), { code: fault.code, hint: fault.hint })
+    io.note(`${published} messages published${io.signal.aborted ? '; interrupted' : ''}.`)
+    return EXIT.ok
+  },
+}
+
+export const beginning = (events: readonly string[], messages: number, seed: number): string =>
+  `The team works on ${events.length} incident${events.length === 1 ? '' : 's'}, ${messages} messages (seed ${seed}):`
+
+/** Where the page probably is, of a gateway that is fed through the broker; null where nothing says. */
+const pageUrl = (given: Given): string | null => {
+  try {
+    return gatewayUrl(given)
+  } catch {
+    // PORT=0 names no address; the events are then shown by their ids alone.
+    return null
+  }
+}
+
+/** The whole play at once, with the times that it would have. */
+const print = async (wanted: ReturnType<typeof playOf>, io: Io): Promise<number> => {
+  const begun = Date.now()
+  let now = begun
+  const stamp = stamper(() => now)
+  for (const cue of writeScript({ ...wanted, run: newRun() })) {
+    if (io.signal.aborted) break
+    now = begun + Math.round(cue.at / wanted.speed)
+    await io.out.write(`${messageText(cue, stamp())}\n`)
+  }
+  return EXIT.ok
+}

@@ -1,0 +1,47 @@
+/** Chance that a seed decides: the same seed, the same draws. */
+export class Chance {
+  #state: number
+
+  /** @param seed any whole number */
+  constructor(seed: number) {
+    // Neighbouring seeds begin far from each other.
+    this.#state = Math.imul(seed ^ (seed / 2 ** 32), 0x9e3779b1) >>> 0
+  }
+
+  /** At least 0, below 1 (mulberry32). */
+  next(): number {
+    this.#state = (this.#state + 0x6d2b79f5) >>> 0
+    let mixed = this.#state
+    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
+  }
+
+  /** A whole number within the bounds, both included. */
+  whole(least: number, most: number): number {
+    return least + Math.floor(this.next() * (most - least + 1))
+  }
+
+  pick<T>(items: readonly T[]): T {
+    return items[this.whole(0, items.length - 1)]!
+  }
+
+  hex(digits: number): string {
+    return Array.from({ length: digits }, () => this.whole(0, 15).toString(16)).join('')
+  }
+
+  /** In the form of a UUID of version 4. */
+  uuid(): string {
+    const variant = this.pick(['8', '9', 'a', 'b'])
+    return `${this.hex(8)}-${this.hex(4)}-4${this.hex(3)}-${variant}${this.hex(3)}-${this.hex(12)}`
+  }
+
+  /** An address of the ranges kept for documentation (RFC 5737): it belongs to nobody. */
+  outsideAddress(): string {
+    return `${this.pick(['203.0.113', '198.51.100', '192.0.2'])}.${this.whole(2, 250)}`
+  }
+
+  insideAddress(): string {
+    return `10.${this.whole(10, 40)}.${this.whole(1, 60)}.${this.whole(10, 240)}`
+  }
+}

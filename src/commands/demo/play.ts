@@ -1,0 +1,84 @@
+import { randomBytes } from 'node:crypto'
+import { uuidMaker } from '../../message/uuid.ts'
+import { pause } from '../io.ts'
+import { checkText } from '../publishing/check.ts'
+import { openSink } from '../publishing/open-sink.ts'
+import type { Fate, Sink } from '../publishing/sink.ts'
+import { type Cue, messageText, type ScriptOptions, writeScript } from './script.ts'
+
+export interface PlayOptions extends Omit<ScriptOptions, 'run'> {
+  /** 1: human speed. */
+  readonly speed: number
+  /** Begins anew when all incidents are closed. */
+  readonly loop: boolean
+  /** The gateway to publish to; null: through the broker of the environment. */
+  readonly url: string | null
+  /** How long one message is tried while the way is shut, in milliseconds. */
+  readonly patienceMs: number
+  readonly signal: AbortSignal
+  /** A play of so many messages begins, in these events. */
+  readonly onBegin: (events: readonly string[], messages: number) => void
+  /** So many messages of it have been handed on. */
+  readonly onProgress: (done: number) => void
+}
+
+const makeId = uuidMaker(randomBytes)
+
+/** A name for a run that no other has. */
+export const newRun = (): string => randomBytes(3).toString('hex')
+
+/** Numbers and names the messages of a run, and tells the time. */
+export const stamper = (now: () => number) => {
+  let id = 0
+  return () => ({ id: ++id, message_id: makeId(now()), now: now() })
+}
+
+export interface Played {
+  /** Messages that have arrived. */
+  readonly published: number
+  /** Why the play broke off; null: it did not. */
+  readonly fault: Extract<Fate, { kind: 'failed' }> | null
+}
+
+/** Plays at human speed, or faster, until all is played, the way is shut for good, or the signal comes. */
+export const play = async (options: PlayOptions): Promise<Played> => {
+  const played: { published: number; fault: Played['fault'] } = { published: 0, fault: null }
+  const stop = new AbortController()
+  const signal = AbortSignal.any([options.signal, stop.signal])
+  const sink = await openSink({
+    ...options,
+    onFate: (_parcel, fate) => {
+      if (fate.kind === 'published') played.published++
+      else if (!options.signal.aborted) {
+        played.fault ??= fate
+        stop.abort()
+      }
+    },
+  })
+  try {
+    for (let seed = options.seed; !signal.aborted; seed++) {
+      await perform(writeScript({ seed, events: options.events, run: newRun() }), sink, options, signal)
+      if (!options.loop) break
+    }
+    if (!signal.aborted) await sink.finish()
+  } finally {
+    await sink.close()
+  }
+  return played
+}
+
+const perform = async (cues: readonly Cue[], sink: Sink, options: PlayOptions, signal: AbortSignal): Promise<void> => {
+  const events = [...new Set(cues.map(({ event_id }) => event_id))]
+  options.onBegin(events, cues.length)
+  const stamp = stamper(Date.now)
+  const begun = performance.now()
+  for (const [index, cue] of cues.entries()) {
+    const wait = begun + cue.at / options.speed - performance.now()
+    if (wait > 0) await pause(wait, signal)
+    if (signal.aborted) return
+    const checked = checkText(messageText(cue, stamp()), undefined, { now: Date.now, makeId })
+    if ('refusal' in checked) throw new Error(`the demo wrote a bad message: ${checked.refusal.detail}`)
+    await sink.push({ line: null, message: checked.message })
+    options.onProgress(index + 1)
+  }
+}

@@ -1,0 +1,77 @@
+import { Chance } from './chance.ts'
+import { type Beat, Incident } from './incident.ts'
+import { SCENARIOS } from './scenarios/index.ts'
+
+/** One message of the play. */
+export interface Cue {
+  /** Milliseconds since the beginning of the play, at human speed. */
+  readonly at: number
+  readonly event_id: string
+  readonly beat: Beat
+}
+
+export interface ScriptOptions {
+  /** Decides what happens: the same seed, the same play. */
+  readonly seed: number
+  /** How many incidents. */
+  readonly events: number
+  /** Names this run, so that its events are not those of another. */
+  readonly run: string
+}
+
+/** The next incident begins so long after the one before it: least and most, in milliseconds. */
+const STAGGER = [4_000, 14_000] as const
+
+/** The whole play in the order of its messages. Pure. */
+export const writeScript = ({ seed, events, run }: ScriptOptions): Cue[] => {
+  const chance = new Chance(seed)
+  const first = chance.whole(0, SCENARIOS.length - 1)
+  const cues: Cue[] = []
+  let begins = 0
+  for (let index = 0; index < events; index++) {
+    const scenario = SCENARIOS[(first + index) % SCENARIOS.length]!(chance)
+    const event_id = `${scenario.slug}-${run}-${index + 1}`
+    let at = begins
+    for (const beat of new Incident(scenario, event_id, chance).write()) {
+      at += beat.pause
+      cues.push({ at, event_id, beat })
+    }
+    begins += chance.whole(...STAGGER)
+  }
+  // Stable: two cues of one moment stay in the order in which they were written.
+  return cues.sort((a, b) => a.at - b.at)
+}
+
+/** DeepSOC writes naive times. */
+const naive = (ms: number): string => new Date(ms).toISOString().slice(0, -1)
+
+/**
+ * The text of a cue as an agent of DeepSOC publishes it: fourteen keys, in their order. Pure.
+ *
+ * @param stamp the number of the message in the agents' own database, its id and its time in milliseconds since 1970
+ */
+export const messageText = (
+  { event_id, beat }: Cue,
+  stamp: { readonly id: number; readonly message_id: string; readonly now: number },
+): string => {
+  const { from, type, round, data, chat } = beat
+  const timestamp = `${naive(stamp.now)}000`
+  const seconds = naive(stamp.now).slice(0, 19)
+  const content = chat === null ? { data, timestamp } : chat === 'user' ? data : { ...(data as object), timestamp }
+  return JSON.stringify({
+    id: stamp.id,
+    message_id: stamp.message_id,
+    event_id,
+    user_id: chat === null || chat === 'system' ? null : from,
+    message_from: from,
+    round_id: round,
+    message_content: content,
+    message_type: type,
+    message_category: chat === null ? 'agent' : 'engineer_chat',
+    chat_session_id: chat === null ? null : `chat_${event_id}`,
+    sender_type: chat,
+    event_summary_version: null,
+    created_at: seconds,
+    updated_at: seconds,
+  })
+}

@@ -1,0 +1,97 @@
+import { DIM, type Paint, RED, roleOf } from './colours.ts'
+import { fit, pad, visible, widthOf } from './visible.ts'
+
+type Fields = Readonly<Record<string, unknown>>
+
+const isFields = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** Of JSON.parse's newer parts: the source of a number in a reviver, and a number that is printed as it was written. */
+type Reviver = (key: string, value: unknown, context: { source?: string }) => unknown
+const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
+
+const exactly: Reviver = (_key, value, { source }) =>
+  typeof value === 'number' && source !== undefined && String(value) !== source ? rawJSON(source) : value
+
+const textOf = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)
+
+const namesIn = (value: unknown, name: string, assignee: string): string | null => {
+  if (!Array.isArray(value) || value.length === 0) return null
+  const items = value.filter(isFields).map((item) => {
+    const to = textOf(item[assignee])
+    return `${to === null ? '' : `@${to.replace(/^_/, '')} `}${textOf(item[name]) ?? '?'}`
+  })
+  return items.join('; ')
+}
+
+/** What an agent's data say, in the shapes that DeepSOC's agents use; null for any other. */
+const ofData = (data: unknown): string | null => {
+  if (typeof data === 'string') return data
+  if (!isFields(data)) return null
+  const list =
+    namesIn(data.tasks, 'task_name', 'task_assignee') ??
+    namesIn(data.actions, 'action_name', 'action_assignee') ??
+    namesIn(data.commands, 'command_name', 'command_assignee')
+  const kind = textOf(data.response_type)
+  const said = [textOf(data.response_text), list].filter((part) => part !== null).join(' → ')
+  if (kind !== null) return said === '' ? kind : `${kind}: ${said}`
+  const result = textOf(data.status)
+  if (result !== null && data.result !== undefined) {
+    return `${textOf(data.command_name) ?? 'command'} ${result}: ${JSON.stringify(data.result)}`
+  }
+  return textOf(data.text) ?? textOf(data.ai_summary) ?? textOf(data.event_summary)
+}
+
+/** The gist of a message's content on one line, as yet with whatever characters it holds. */
+export const gistOf = (content: unknown): string => {
+  if (content === undefined || content === null) return ''
+  if (typeof content === 'string') return content
+  if (isFields(content)) {
+    const known = ofData(content.data) ?? textOf(content.text) ?? textOf(content.content)
+    if (known !== null) return known
+  }
+  return JSON.stringify(content)
+}
+
+const COLUMNS = { id: 7, role: 9, type: 22, event: 24 }
+
+export interface LineStyle {
+  readonly paint: Paint
+  /** Where the line ends; Infinity: nowhere. */
+  readonly columns: number
+  /** Shows which event a message belongs to. */
+  readonly withEvent: boolean
+}
+
+const timeOf = (value: unknown): string => {
+  const time = new Date(String(value))
+  return Number.isNaN(time.getTime()) ? '--:--:--' : time.toTimeString().slice(0, 8)
+}
+
+/**
+ * A delivered message as one line for people: time, role, type, gist, db_id. Nothing in it can command a terminal.
+ *
+ * @param data the JSON text of the message
+ */
+export const messageLine = (data: string, { paint, columns, withEvent }: LineStyle): string => {
+  const message = JSON.parse(data, exactly as never) as Fields
+  const { label, style } = roleOf(textOf(message.message_from ?? message.source))
+  const type = textOf(message.message_type ?? message.type) ?? '-'
+  const whole = columns === Number.POSITIVE_INFINITY
+  const cell = (text: string, width: number) => pad(whole ? visible(text) : fit(visible(text), width), width)
+  const id = `#${message.db_id}`.padStart(COLUMNS.id)
+  const head = [timeOf(message.received_at), id, cell(label, COLUMNS.role), cell(type, COLUMNS.type)]
+  if (withEvent) head.splice(2, 0, cell(String(message.event_id), COLUMNS.event))
+  const used = head.reduce((sum, part) => sum + widthOf(part) + 1, 0) + 1
+  const gist = gistOf(message.message_content ?? message.content)
+    .replace(/\s+/g, ' ')
+    .trim()
+  const shown = visible(whole ? gist : gist.slice(0, columns * 2))
+  const failed = /^(error_|llm_unexpected)/.test(type)
+  const parts = head.map((part, index) => {
+    if (index === head.length - 2) return paint(part, style)
+    return paint(part, index === head.length - 1 && failed ? RED : DIM)
+  })
+  const body = whole ? shown : fit(shown, Math.max(10, columns - used))
+  return `${parts.join(' ')} ${body}`.trimEnd()
+}

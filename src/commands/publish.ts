@@ -1,0 +1,181 @@
+import { randomBytes } from 'node:crypto'
+import { fstatSync } from 'node:fs'
+import { loadConfig, readEnvironment } from '../config.ts'
+import { ERRORS, type ErrorCode } from '../message/errors.ts'
+import type { Refusal } from '../message/message.ts'
+import { uuidMaker } from '../message/uuid.ts'
+import { type Command, EXIT, type Given, UsageError } from './command.ts'
+import { publishUrl, URL_FLAG } from './gateway-client.ts'
+import type { Io } from './io.ts'
+import { checkLine, checkText, messageOfFlags, type Source } from './publishing/check.ts'
+import { linesOf } from './publishing/lines.ts'
+import { openSink } from './publishing/open-sink.ts'
+import type { Fate, Parcel } from './publishing/sink.ts'
+import { visible, visibleJson } from './visible.ts'
+import { noWords } from './words.ts'
+
+const PATIENCE_SECONDS = 30
+
+const SOURCE: Source = { now: Date.now, makeId: uuidMaker(randomBytes) }
+
+/** `publish`: one message by flags, or many as JSON lines on stdin. */
+export const publish: Command = {
+  name: 'publish',
+  summary: 'publish a message, or JSON lines from stdin, each confirmed',
+  usage: ['--event ID [--from NAME] [--type TYPE] [--content TEXT] [flags]', '[--event ID] [flags] < messages.jsonl'],
+  about: `Goes through RabbitMQ if RABBITMQ_URL or RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in
+any case. Prints message_id, and db_id where it is known, of each message as a JSON line. A line of stdin is published
+as the text that it is, digit for digit. A bad line is reported with its number and the rest goes on; then the exit
+code is 1. Give your messages a message_id: then the same file can be published again and nothing is stored twice.`,
+  flags: {
+    event: { value: 'ID', meaning: 'the event; with stdin: of lines that name none' },
+    from: { value: 'NAME', meaning: 'message_from' },
+    type: { value: 'TYPE', meaning: 'message_type' },
+    content: { value: 'TEXT', meaning: 'message_content: a JSON object, list or quoted text as it is, else text' },
+    round: { value: 'N', meaning: 'round_id' },
+    id: { value: 'ID', meaning: 'message_id (default: a new one)' },
+    timeout: { value: 'SECONDS', meaning: `how long to try while the way is shut (default: ${PATIENCE_SECONDS})` },
+    url: URL_FLAG,
+  },
+  examples: [
+    ['deepsoc-gateway publish --event incident-17 --from me --type chat --content hello', 'Publish one message'],
+    [
+      `deepsoc-gateway publish --event incident-17 --type command_result --content '{"status":"ok"}'`,
+      'Its content may be JSON',
+    ],
+    ['deepsoc-gateway publish < messages.jsonl > ids.jsonl', 'Publish a file and keep the ids'],
+  ],
+  run: async (given, io) => {
+    noWords(given)
+    const text = messageOfFlags(given)
+    if (text === null && io.in.isTTY) {
+      throw new UsageError('nothing to publish: give --content and the like, or JSON lines on stdin')
+    }
+    const run = new Run(io)
+    const patienceMs = (given.positive('timeout') ?? PATIENCE_SECONDS) * 1_000
+    const url = publishUrl(given)
+    const sink = await openSink({ url, patienceMs, onFate: run.settle, signal: io.signal })
+    try {
+      if (text === null) await run.lines(given, (parcel) => sink.push(parcel))
+      else await run.one(text, (parcel) => sink.push(parcel))
+      await sink.finish()
+    } finally {
+      await sink.close()
+    }
+    return run.end()
+  },
+}
+
+type Push = (parcel: Parcel) => Promise<void>
+
+/** One call of the command: what it has read and what became of it. */
+class Run {
+  readonly #io: Io
+  #published = 0
+  #failed = 0
+  /** The first line, or message, that a fault of the way kept from being published. */
+  #stoppedAt: number | null = null
+  /** How much of the input is read, from 0 to 1; null where its end is not known. */
+  #share: number | null = null
+  #fromStdin = false
+
+  constructor(io: Io) {
+    this.#io = io
+  }
+
+  async one(text: string, push: Push): Promise<void> {
+    const checked = checkText(text, undefined, SOURCE)
+    if ('refusal' in checked) this.#refuse(null, checked.refusal)
+    else await push({ line: null, message: checked.message })
+  }
+
+  async lines(given: Given, push: Push): Promise<void> {
+    this.#fromStdin = true
+    const { signal } = this.#io
+    const event_id = given.text('event')
+    const { maxMessageBytes } = loadConfig(readEnvironment())
+    const total = sizeOfInput()
+    const input = this.#io.in as AsyncIterable<Buffer>
+    const stop = () => this.#io.in.destroy()
+    signal.addEventListener('abort', stop)
+    if (signal.aborted) stop()
+    try {
+      for await (const line of linesOf(input, maxMessageBytes)) {
+        if (signal.aborted || this.#stoppedAt !== null) break
+        this.#share = total === null ? null : line.end / total
+        if ('tooLong' in line) {
+          const detail = `${line.tooLong} bytes, ${maxMessageBytes} are allowed.`
+          this.#refuse(line.number, { reason: 'body_too_large', detail })
+          continue
+        }
+        const checked = checkLine(line.bytes, event_id, SOURCE)
+        if (checked === null) continue
+        if ('refusal' in checked) this.#refuse(line.number, checked.refusal)
+        else await push({ line: line.number, message: checked.message })
+      }
+    } catch (error) {
+      // Input that was cut off for a reason of ours is no fault of its own.
+      if (!signal.aborted && this.#stoppedAt === null) throw error
+    } finally {
+      signal.removeEventListener('abort', stop)
+    }
+  }
+
+  readonly settle = async ({ line, message }: Parcel, fate: Fate): Promise<void> => {
+    if (fate.kind === 'failed') {
+      // The first one says why the way is shut; the others only share its fate.
+      if (this.#stoppedAt === null) this.#report(line, fate.code, fate.text, fate.hint)
+      else this.#failed++
+      if (fate.wayFault) this.#stop(line ?? 0)
+      return
+    }
+    this.#published++
+    const { kind: _, ...known } = fate
+    const shown = JSON.stringify({ ...(line !== null && { line }), message_id: message.message_id, ...known })
+    const { out, progress } = this.#io
+    if (out.isTerminal) progress.clear()
+    await out.write(`${out.isTerminal ? visibleJson(shown) : shown}\n`)
+    this.#show()
+  }
+
+  end(): number {
+    const { note, err, signal, progress } = this.#io
+    progress.clear()
+    const failed = this.#failed > 0 || signal.aborted
+    if (this.#fromStdin && (failed || err.isTerminal)) {
+      const stopped = this.#stoppedAt === null ? '' : `; stopped, publish again from line ${this.#stoppedAt} on`
+      note(`${this.#published} published, ${this.#failed} failed${stopped}${signal.aborted ? '; interrupted' : ''}.`)
+    }
+    return failed ? EXIT.failure : EXIT.ok
+  }
+
+  /** Reads no more: what follows would fare alike. */
+  #stop(line: number): void {
+    if (this.#stoppedAt !== null) return
+    this.#stoppedAt = line
+    if (this.#fromStdin) this.#io.in.destroy()
+  }
+
+  #refuse(line: number | null, { reason, detail }: Refusal): void {
+    this.#report(line, reason, detail, ERRORS[reason as ErrorCode].hint)
+  }
+
+  #report(line: number | null, code: string, text: string, hint: string): void {
+    this.#failed++
+    this.#io.note(`${line === null ? '' : `line ${line}: `}${code}: ${visible(`${text} ${hint}`)}`)
+    this.#show()
+  }
+
+  #show(): void {
+    const done = this.#published + this.#failed
+    if (this.#fromStdin) {
+      this.#io.progress.show({ what: 'publishing', done, total: null, share: this.#share, failed: this.#failed })
+    }
+  }
+}
+
+/** Bytes on stdin where it is a file; null for a pipe. */
+const sizeOfInput = (): number | null => {
+  const stat = fstatSync(0)
+  return stat.isFile() && stat.size > 0 ? stat.size : null
+}

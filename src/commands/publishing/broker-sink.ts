@@ -1,0 +1,90 @@
+import type { Config } from '../../config.ts'
+import { appendKeys, LACKS_MESSAGE_ID } from '../../message/message.ts'
+import { PublishError, Publisher } from '../../publisher/index.ts'
+import { type Fate, type OnFate, type Parcel, ROOM, type Sink } from './sink.ts'
+
+export interface BrokerSinkOptions {
+  readonly broker: NonNullable<Config['broker']>
+  readonly maxMessageBytes: number
+  /** How long one message is tried while the broker is away, in milliseconds. */
+  readonly patienceMs: number
+  readonly onFate: OnFate
+}
+
+const urlOf = ({ tls, username, password, hostname, port, vhost }: BrokerSinkOptions['broker']['address']): string => {
+  const [user, word, host] = [username, password, vhost].map(encodeURIComponent)
+  const name = hostname.includes(':') ? `[${hostname}]` : hostname
+  return `amqp${tls ? 's' : ''}://${user}:${word}@${name}:${port}/${host}`
+}
+
+/** Faults of one message; all others are of the way. */
+const OWN_FAULTS = new Set(['invalid_message', 'message_too_large', 'publish_nacked'])
+
+const failed = (error: unknown): Fate => {
+  if (!(error instanceof PublishError)) throw error
+  const { code, message, hint } = error
+  return { kind: 'failed', code, text: message, hint, wayFault: !OWN_FAULTS.has(code) }
+}
+
+interface UnderWay {
+  readonly parcel: Parcel
+  readonly fate: Promise<Fate>
+}
+
+/** Publishes through the broker by the agents' own library: confirmed, mandatory, in order. */
+export class BrokerSink implements Sink {
+  readonly #publisher: Publisher
+  readonly #onFate: OnFate
+  readonly #underWay: UnderWay[] = []
+  #bytes = 0
+  #working: Promise<void> | null = null
+  #room = Promise.withResolvers<void>()
+
+  /** It connects at once. */
+  constructor({ broker, maxMessageBytes, patienceMs, onFate }: BrokerSinkOptions) {
+    this.#onFate = onFate
+    this.#publisher = new Publisher({
+      url: urlOf(broker.address),
+      exchange: broker.topology.exchange,
+      maxMessageBytes,
+      maxQueued: ROOM.messages * 2,
+      sendTimeoutMs: Math.max(1, Math.round(patienceMs)),
+    })
+  }
+
+  async push(parcel: Parcel): Promise<void> {
+    const { body, lacks, event_id, message_id } = parcel.message
+    const text = lacks & LACKS_MESSAGE_ID ? appendKeys(body, `"message_id":${JSON.stringify(message_id)}`) : body
+    const fate = this.#publisher.sendText(text, { event_id }).then((): Fate => ({ kind: 'published' }), failed)
+    // It is awaited in its turn, which may come after it has failed.
+    fate.catch(() => undefined)
+    this.#underWay.push({ parcel, fate })
+    this.#bytes += body.length
+    this.#working ??= this.#work()
+    if (this.#underWay.length >= ROOM.messages || this.#bytes >= ROOM.bytes) await this.#room.promise
+  }
+
+  async finish(): Promise<void> {
+    while (this.#working !== null) await this.#working
+  }
+
+  async close(): Promise<void> {
+    await this.#publisher.close({ timeoutMs: 1 })
+    await this.finish()
+  }
+
+  async #work(): Promise<void> {
+    for (let at = 0; at < this.#underWay.length; at++) {
+      const { parcel, fate } = this.#underWay[at]!
+      await this.#onFate(parcel, await fate)
+      this.#bytes -= parcel.message.body.length
+      // Taken off in bunches: a shift for each would move the whole list each time.
+      if (at < 255 && at < this.#underWay.length - 1) continue
+      this.#underWay.splice(0, at + 1)
+      at = -1
+      this.#room.resolve()
+      this.#room = Promise.withResolvers()
+    }
+    this.#working = null
+  }
+}

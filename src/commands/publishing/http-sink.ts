@@ -1,0 +1,167 @@
+import { backoffDelay } from '../../message/backoff.ts'
+import { ERRORS, type ErrorCode, GatewayError } from '../../message/errors.ts'
+import { appendKeys, LACKS_MESSAGE_ID, type NewMessage } from '../../message/message.ts'
+import { Refused, refusalOf, request, requestHeaders, unreachable } from '../gateway-client.ts'
+import { pause } from '../io.ts'
+import { type Fate, type OnFate, type Parcel, ROOM, type Sink } from './sink.ts'
+
+/** One request: below the gateway's own limits of 1,000 messages and 16 MiB. */
+const BATCH = { messages: 500, bytes: 4 * 1024 * 1024 }
+const BACKOFF_MS = { least: 200, most: 5_000 }
+/** A request that takes longer is made again: the ids make that harmless. */
+const REQUEST_MS = 30_000
+
+export interface HttpSinkOptions {
+  /** The gateway's address, without a slash at its end. */
+  readonly url: string
+  /** How long one message is tried while the gateway is away, in milliseconds. */
+  readonly patienceMs: number
+  readonly onFate: OnFate
+  readonly signal: AbortSignal
+}
+
+/** The gateway's answer for one message of a batch. */
+interface Result {
+  readonly db_id?: number
+  readonly duplicate?: boolean
+  readonly code?: string
+}
+
+/** The text to send: with an id in any case, so that a second try stores nothing twice. */
+const textOf = ({ body, lacks, message_id }: NewMessage): string =>
+  lacks & LACKS_MESSAGE_ID ? appendKeys(body, `"message_id":${JSON.stringify(message_id)}`) : body
+
+const failed = (error: unknown, wayFault: boolean): Fate => {
+  const { code = 'internal', message, hint = ERRORS.internal.hint } = error as Partial<GatewayError>
+  return { kind: 'failed', code, text: String(message ?? error), hint, wayFault }
+}
+
+const fateOf = ({ db_id, duplicate, code }: Result): Fate => {
+  if (code !== undefined) {
+    const known = Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'not_a_gateway'
+    return failed(new GatewayError(known, `The gateway refused it: ${code}.`), false)
+  }
+  return { kind: 'published', ...(db_id !== undefined && { db_id }), ...(duplicate === true && { duplicate }) }
+}
+
+/**
+ * Publishes over HTTP in the order of the pushes: what gathers while one request is under way, and belongs to one
+ * event, goes with the next. A gateway that is away is tried again for a while.
+ */
+export class HttpSink implements Sink {
+  readonly #options: HttpSinkOptions
+  #waiting: Parcel[] = []
+  #bytes = 0
+  #working: Promise<void> | null = null
+  /** Why the way is shut: what still waits need not try it. */
+  #shut: unknown = null
+  #room = Promise.withResolvers<void>()
+
+  constructor(options: HttpSinkOptions) {
+    this.#options = options
+  }
+
+  async push(parcel: Parcel): Promise<void> {
+    this.#waiting.push(parcel)
+    this.#bytes += parcel.message.body.length
+    this.#working ??= this.#work()
+    if (this.#waiting.length >= ROOM.messages || this.#bytes >= ROOM.bytes) await this.#room.promise
+  }
+
+  async finish(): Promise<void> {
+    while (this.#working !== null) await this.#working
+  }
+
+  async close(): Promise<void> {
+    this.#waiting = []
+    await this.finish()
+  }
+
+  async #work(): Promise<void> {
+    // A turn of its own lets what is pushed in this moment share the first request.
+    await new Promise(setImmediate)
+    while (this.#waiting.length > 0) {
+      const batch = this.#take()
+      await this.#deliver(batch)
+      this.#bytes -= batch.reduce((sum, { message }) => sum + message.body.length, 0)
+      this.#room.resolve()
+      this.#room = Promise.withResolvers()
+    }
+    this.#working = null
+  }
+
+  /** The longest run of one event at the head that fits into a request. */
+  #take(): Parcel[] {
+    const { event_id } = this.#waiting[0]!.message
+    let bytes = 0
+    let count = 0
+    for (const { message } of this.#waiting) {
+      bytes += Buffer.byteLength(message.body) + 1
+      if (count > 0 && (message.event_id !== event_id || count >= BATCH.messages || bytes > BATCH.bytes)) break
+      count++
+    }
+    return this.#waiting.splice(0, count)
+  }
+
+  /** Tries a batch until each of its messages has its fate. */
+  async #deliver(batch: Parcel[]): Promise<void> {
+    const { signal, patienceMs, onFate } = this.#options
+    const fates = new Map<Parcel, Fate>()
+    const until = performance.now() + patienceMs
+    for (let attempt = 0; fates.size < batch.length && this.#shut === null; attempt++) {
+      const trouble = await this.#attempt(
+        batch.filter((parcel) => !fates.has(parcel)),
+        fates,
+      )
+      if (trouble === null) continue
+      if (signal.aborted || performance.now() >= until) this.#shut = trouble
+      else await pause(backoffDelay(attempt, BACKOFF_MS, Math.random()), signal)
+    }
+    for (const parcel of batch) {
+      await onFate(parcel, fates.get(parcel) ?? failed(this.#shut, true))
+    }
+  }
+
+  /** One request. @returns null when it brought fates, else why it must be made again */
+  async #attempt(open: readonly Parcel[], fates: Map<Parcel, Fate>): Promise<unknown> {
+    const { url, signal } = this.#options
+    const event_id = open[0]!.message.event_id
+    try {
+      const response = await request(`${url}/api/events/${encodeURIComponent(event_id)}/messages`, {
+        method: 'POST',
+        headers: requestHeaders({ 'content-type': 'application/json' }),
+        body: `[${open.map(({ message }) => textOf(message)).join(',')}]`,
+        signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]),
+      })
+      if (!response.ok) throw await refusalOf(response)
+      const results = ((await response.json()) as { data: Result[] }).data
+      for (const [index, parcel] of open.entries()) fates.set(parcel, fateOf(results[index] ?? {}))
+      return null
+    } catch (error) {
+      if (error instanceof Refused) return this.#refused(error, open, fates)
+      return error instanceof GatewayError ? error : unreachable(url, error)
+    }
+  }
+
+  #refused(error: Refused, open: readonly Parcel[], fates: Map<Parcel, Fate>): unknown {
+    const { index, results } = error.body as { index?: number; results?: Result[] }
+    if (Array.isArray(results)) {
+      let again = false
+      for (const [at, parcel] of open.entries()) {
+        const result = results[at] ?? {}
+        const retryable = result.code !== undefined && ERRORS[result.code as ErrorCode]?.retryable === true
+        if (retryable) again = true
+        else fates.set(parcel, fateOf(result))
+      }
+      return again ? error : null
+    }
+    // Nothing of the request was taken: without the one at fault, the others go again.
+    const culprit = open[Number(index ?? (open.length === 1 ? 0 : -1))]
+    if (!error.passing && culprit !== undefined) {
+      fates.set(culprit, failed(error, false))
+      return null
+    }
+    if (!error.passing) this.#shut = error
+    return error
+  }
+}

@@ -1,0 +1,39 @@
+/** A line of input. `tooLong`: its bytes were not kept. */
+export type Line =
+  | { readonly number: number; readonly bytes: Buffer; readonly end: number }
+  | { readonly number: number; readonly tooLong: number; readonly end: number }
+
+/**
+ * Cuts input into lines as it comes, with at most one line in memory. `end` is how many bytes were read up to it.
+ *
+ * @param most bytes of a line; of a longer one only the size is told
+ */
+export async function* linesOf(input: AsyncIterable<Buffer>, most: number): AsyncGenerator<Line> {
+  let parts: Buffer[] = []
+  let size = 0
+  let number = 0
+  let read = 0
+  const take = (end: number): Line => {
+    const line: Line =
+      size > most ? { number: ++number, tooLong: size, end } : { number: ++number, bytes: Buffer.concat(parts), end }
+    parts = []
+    size = 0
+    return line
+  }
+  const keep = (part: Buffer) => {
+    size += part.length
+    if (size <= most) parts.push(part)
+    else parts = []
+  }
+  for await (const chunk of input) {
+    let from = 0
+    for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
+      keep(chunk.subarray(from, at))
+      from = at + 1
+      yield take(read + from)
+    }
+    read += chunk.length
+    if (from < chunk.length) keep(chunk.subarray(from))
+  }
+  if (size > 0) yield take(read)
+}

@@ -1,0 +1,22 @@
+import { loadConfig, readEnvironment } from '../../config.ts'
+import { HttpSink } from './http-sink.ts'
+import type { OnFate, Sink } from './sink.ts'
+
+export interface SinkWish {
+  /** Publish over HTTP to this gateway; null: through the broker of the environment. */
+  readonly url: string | null
+  /** How long one message is tried while the way is shut, in milliseconds. */
+  readonly patienceMs: number
+  readonly onFate: OnFate
+  readonly signal: AbortSignal
+}
+
+/** @throws GatewayError config_invalid */
+export const openSink = async ({ url, ...wish }: SinkWish): Promise<Sink> => {
+  if (url !== null) return new HttpSink({ url, ...wish })
+  const { broker, maxMessageBytes } = loadConfig(readEnvironment())
+  if (broker === null) throw new Error('there is neither an address nor a broker')
+  // Its library is loaded where it is used: HTTP needs none of it.
+  const { BrokerSink } = await import('./broker-sink.ts')
+  return new BrokerSink({ broker, maxMessageBytes, ...wish })
+}

@@ -1,0 +1,77 @@
+import { once } from 'node:events'
+import { createInterface } from 'node:readline/promises'
+import type { Quarantine, RejectedFilter } from '../../log/quarantine.ts'
+import { type Command, EXIT, UsageError } from '../command.ts'
+import type { Io } from '../io.ts'
+import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine } from './selecting.ts'
+
+const BATCH = 500
+
+/** Asks on the terminal. @returns true for a yes; the end of the input, or a signal, is a no */
+const confirmed = async (question: string, io: Io): Promise<boolean> => {
+  const terminal = createInterface({ input: io.in, output: process.stderr, terminal: false })
+  const closed = once(terminal, 'close', { signal: io.signal }).then(() => '')
+  try {
+    const answer = await Promise.race([terminal.question(question, { signal: io.signal }), closed])
+    return /^y(es)?$/i.test(answer.trim())
+  } finally {
+    closed.catch(() => undefined)
+    terminal.close()
+  }
+}
+
+/** `rejected drop`. */
+export const drop: Command = {
+  name: 'rejected drop',
+  summary: 'remove rows from the quarantine for good',
+  usage: ['ID… [flags]', '--all', '--reason CODE,… [flags]'],
+  flags: {
+    ...FILTER_FLAGS,
+    all: { meaning: 'every row there is now' },
+    yes: { meaning: 'do not ask; needed where there is no terminal to ask on' },
+  },
+  examples: [
+    ['deepsoc-gateway rejected drop 17', 'Remove a row, after a question'],
+    ['deepsoc-gateway rejected drop --reason invalid_json --yes', 'Remove all that is no JSON, unasked'],
+  ],
+  run: async (given, io) => {
+    const filter = chosenOf(given)
+    const asks = !given.switch('yes')
+    if (asks && !(io.in.isTTY && io.err.isTerminal)) {
+      throw new UsageError('there is no terminal to ask on; say --yes if you mean it')
+    }
+    return withQuarantine(async ({ quarantine }) => {
+      const missing = missingIds(quarantine, filter)
+      for (const id of missing) io.note(`${id} is not in the quarantine.`)
+      const { rows, last_rejected_id } = quarantine.count(filter)
+      if (rows > 0 && asks && !(await confirmed(`Remove ${rows} of the rejected messages for good? [y/N] `, io))) {
+        io.note('Nothing was removed.')
+        return EXIT.failure
+      }
+      const dropped = await dropAll(quarantine, filter, { rows, through: last_rejected_id }, io)
+      await io.out.write(`${dropped} removed\n`)
+      return missing.length === 0 ? EXIT.ok : EXIT.failure
+    })
+  },
+}
+
+const dropAll = async (
+  quarantine: Quarantine,
+  filter: RejectedFilter,
+  { rows, through }: { rows: number; through: number },
+  io: Io,
+): Promise<number> => {
+  let dropped = 0
+  let after = 0
+  while (!io.signal.aborted) {
+    const ids = quarantine.idsAfter(filter, after, through, BATCH)
+    if (ids.length === 0) break
+    const begun = performance.now()
+    dropped += await patiently(io, () => quarantine.drop(ids))
+    after = ids.at(-1)!
+    io.progress.show({ what: 'removing', done: dropped, total: rows, failed: 0 })
+    await giveWay(io, performance.now() - begun)
+  }
+  io.progress.clear()
+  return dropped
+}

@@ -1,0 +1,100 @@
+import type { RejectedHead } from '../../log/quarantine.ts'
+import { BOLD, painter, YELLOW } from '../colours.ts'
+import { type Command, EXIT } from '../command.ts'
+import { fit, pad, visible, visibleJson, widthOf } from '../visible.ts'
+import { rejectedJson } from './rejected-json.ts'
+import { FILTER_FLAGS, filterOf, withQuarantine } from './selecting.ts'
+
+const USUAL_LIMIT = 50
+const PAGE = 500
+
+const COLUMNS = { id: 8, time: 19, bytes: 9, reason: 20, key: 36 }
+/** A narrower terminal has no room for the routing keys. */
+const WITH_KEYS = 120
+
+const timeOf = (ms: number): string => new Date(ms).toISOString().slice(0, 19).replace('T', ' ')
+
+type Row = Readonly<Record<'id' | 'time' | 'bytes' | 'reason' | 'key' | 'detail', string>>
+
+const HEADINGS: Row = {
+  id: 'ID',
+  time: 'RECEIVED (UTC)',
+  bytes: 'BYTES',
+  reason: 'REASON',
+  key: 'ROUTING KEY',
+  detail: 'DETAIL',
+}
+
+const rowOf = ({ rejected_id, received_at, body_bytes, reason, routing_key, detail }: RejectedHead): Row => ({
+  id: String(rejected_id),
+  time: timeOf(received_at),
+  bytes: String(body_bytes),
+  reason,
+  key: visible(routing_key),
+  detail: visible(detail),
+})
+
+/** One line of the table; off a terminal nothing is cut. */
+const lineOf = (row: Row, columns: number, colour: (text: string, column: keyof Row) => string): string => {
+  const whole = columns === Number.POSITIVE_INFINITY
+  const cell = (text: string, width: number) => pad(whole ? text : fit(text, width), width)
+  const cells: [keyof Row, string][] = [
+    ['id', row.id.padStart(COLUMNS.id)],
+    ['time', pad(row.time, COLUMNS.time)],
+    ['bytes', row.bytes.padStart(COLUMNS.bytes)],
+    ['reason', cell(row.reason, COLUMNS.reason)],
+  ]
+  if (columns >= WITH_KEYS) cells.push(['key', cell(row.key, COLUMNS.key)])
+  const used = cells.reduce((sum, [, text]) => sum + widthOf(text) + 2, 0)
+  cells.push(['detail', whole ? row.detail : fit(row.detail, Math.max(10, columns - used - 1))])
+  return cells
+    .map(([column, text]) => colour(text, column))
+    .join('  ')
+    .trimEnd()
+}
+
+/** `rejected list`. */
+export const list: Command = {
+  name: 'rejected list',
+  summary: 'list what was set aside, newest first',
+  usage: ['[ID…] [flags]'],
+  flags: {
+    ...FILTER_FLAGS,
+    limit: { value: 'N', meaning: `at most so many rows; 0: all (default: ${USUAL_LIMIT})` },
+    json: { meaning: 'print each row as a JSON object, one to a line' },
+  },
+  examples: [
+    ['deepsoc-gateway rejected list', 'The newest rows'],
+    ['deepsoc-gateway rejected list --reason message_conflict --since 7d', 'Conflicts of the last week'],
+    ["deepsoc-gateway rejected list --routing-key '*._executor.*' --json --limit 0", 'All from executors, as JSON'],
+  ],
+  run: async (given, io) => {
+    const filter = filterOf(given)
+    const limit = given.whole('limit', 0) ?? USUAL_LIMIT
+    const json = given.switch('json')
+    return withQuarantine(async ({ quarantine }) => {
+      const paint = painter(io.out.colours)
+      const printable = io.out.isTerminal ? visibleJson : (text: string) => text
+      const { rows } = quarantine.count(filter)
+      const wanted = limit === 0 ? rows : Math.min(limit, rows)
+      const colour = (text: string, column: keyof Row) => (column === 'reason' ? paint(text, YELLOW) : text)
+      if (!json && wanted > 0) {
+        await io.out.write(`${lineOf(HEADINGS, io.out.columns, (text) => paint(text, BOLD))}\n`)
+      }
+      let before = 0
+      for (let left = wanted; left > 0 && !io.signal.aborted; ) {
+        const page = quarantine.newest(filter, before, Math.min(left, PAGE))
+        if (page.length === 0) break
+        const lines = page.map((row) =>
+          json ? printable(rejectedJson(row)) : lineOf(rowOf(row), io.out.columns, colour),
+        )
+        await io.out.write(`${lines.join('\n')}\n`)
+        left -= page.length
+        before = page.at(-1)!.rejected_id
+      }
+      if (rows === 0) io.note('Nothing is set aside that fits.')
+      else if (rows > wanted) io.note(`${wanted} of ${rows} rows; --limit shows more.`)
+      return EXIT.ok
+    })
+  },
+}

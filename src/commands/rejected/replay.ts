@@ -1,0 +1,108 @@
+import { randomBytes } from 'node:crypto'
+import type { Quarantine, RejectedFilter, ReplayOutcome } from '../../log/quarantine.ts'
+import { uuidMaker } from '../../message/uuid.ts'
+import { type Command, EXIT } from '../command.ts'
+import type { Io } from '../io.ts'
+import { visible, visibleJson } from '../visible.ts'
+import { recheck } from './recheck.ts'
+import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine } from './selecting.ts'
+
+const makeId = uuidMaker(randomBytes)
+
+interface Tally {
+  done: number
+  stored: number
+  duplicate: number
+  kept: number
+  gone: number
+}
+
+const jsonOf = (rejected_id: number, outcome: ReplayOutcome): string => {
+  if (outcome.kind !== 'stored' && outcome.kind !== 'duplicate') return JSON.stringify({ rejected_id, ...outcome })
+  const { kind, db_id, message } = outcome
+  return JSON.stringify({ rejected_id, kind, db_id, event_id: message.event_id, message_id: message.message_id })
+}
+
+const lineOf = (rejected_id: number, outcome: ReplayOutcome): string => {
+  switch (outcome.kind) {
+    case 'stored':
+      return `${rejected_id} stored as db_id ${outcome.db_id} in ${visible(outcome.message.event_id)}`
+    case 'duplicate':
+      return `${rejected_id} was stored before, as db_id ${outcome.db_id} in ${visible(outcome.message.event_id)}`
+    case 'kept':
+      return `${rejected_id} stays: ${outcome.reason}, ${visible(outcome.detail)}`
+    case 'gone':
+      return `${rejected_id} is gone`
+  }
+}
+
+/** `rejected replay`. */
+export const replay: Command = {
+  name: 'rejected replay',
+  summary: 'offer rows to the checks again and store what passes',
+  usage: ['ID… [flags]', '--all', '--reason CODE,… [flags]'],
+  about: `A row leaves the quarantine in the transaction that stores its message; what still cannot be accepted stays, with
+the reason of now. Works while a gateway runs on the same database, whose readers see the messages within a second.`,
+  flags: {
+    ...FILTER_FLAGS,
+    all: { meaning: 'every row there is now' },
+    json: { meaning: 'print the fate of each row as a JSON object, one to a line' },
+  },
+  examples: [
+    ['deepsoc-gateway rejected replay 17 18', 'Offer two rows again'],
+    ['deepsoc-gateway rejected replay --reason storage_refused --since 1d', 'What the store could not hold yesterday'],
+    ['deepsoc-gateway rejected replay --all --json', 'Offer all again and note the fate of each'],
+  ],
+  run: async (given, io) => {
+    const filter = chosenOf(given)
+    const print = !given.switch('json')
+      ? lineOf
+      : io.out.isTerminal
+        ? (id: number, outcome: ReplayOutcome) => visibleJson(jsonOf(id, outcome))
+        : jsonOf
+    return withQuarantine(async ({ quarantine, maxMessageBytes }) => {
+      const missing = missingIds(quarantine, filter)
+      for (const id of missing) io.note(`${id} is not in the quarantine.`)
+      const tally = await replayAll(quarantine, filter, maxMessageBytes, print, io)
+      const { stored, duplicate, kept, gone } = tally
+      io.note(
+        `${stored} stored, ${duplicate} stored before, ${kept} stay, ${gone + missing.length} gone${io.signal.aborted ? '; interrupted' : ''}.`,
+      )
+      return kept + missing.length === 0 ? EXIT.ok : EXIT.failure
+    })
+  },
+}
+
+const replayAll = async (
+  quarantine: Quarantine,
+  filter: RejectedFilter,
+  limit: number,
+  print: (id: number, outcome: ReplayOutcome) => string,
+  io: Io,
+): Promise<Tally> => {
+  const tally: Tally = { done: 0, stored: 0, duplicate: 0, kept: 0, gone: 0 }
+  // What comes in from now on is not meant.
+  const { rows: total, last_rejected_id: through } = quarantine.count(filter)
+  let after = 0
+  while (!io.signal.aborted) {
+    const rows = quarantine.after(filter, after, through)
+    if (rows.length === 0) break
+    const now = Date.now()
+    const replays = rows.map((row) => ({
+      rejected_id: row.rejected_id,
+      checked: recheck(row, limit, now, () => makeId(now)),
+    }))
+    const begun = performance.now()
+    const outcomes = await patiently(io, () => quarantine.replay(replays))
+    const held = performance.now() - begun
+    for (const outcome of outcomes) tally[outcome.kind]++
+    tally.done += rows.length
+    after = rows.at(-1)!.rejected_id
+    io.progress.clear()
+    await io.out.write(outcomes.map((outcome, index) => `${print(rows[index]!.rejected_id, outcome)}\n`).join(''))
+    io.progress.show({ what: 'replaying', done: tally.done, total, failed: tally.kept })
+    await giveWay(io, held)
+  }
+  io.progress.clear()
+  return tally
+}

@@ -1,0 +1,103 @@
+import { loadConfig, readEnvironment } from '../../config.ts'
+import { EVERYTHING, Quarantine, type RejectedFilter } from '../../log/quarantine.ts'
+import { ERRORS, GatewayError } from '../../message/errors.ts'
+import { type Flags, type Given, UsageError } from '../command.ts'
+import { type Io, pause } from '../io.ts'
+import { idsOf } from '../words.ts'
+
+/** The flags by which rows are chosen. */
+export const FILTER_FLAGS: Flags = {
+  reason: { value: 'CODE,…', many: true, meaning: 'only rows set aside for these reasons' },
+  'routing-key': { value: 'KEY', meaning: 'only rows with this routing key; * stands for any characters' },
+  since: { value: 'TIME', meaning: 'only rows received since then: 30m, 12h, 7d, or 2026-11-22T10:00:00Z' },
+}
+
+const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
+
+/** Reads an age such as `12h`, or a date. @returns milliseconds since 1970. @throws UsageError */
+export const sinceOf = (text: string, now: number): number => {
+  const [, count, unit] = /^(\d{1,9})([smhdw])$/.exec(text) ?? []
+  if (count !== undefined) return now - Number(count) * UNITS[unit!]!
+  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN
+  if (!Number.isNaN(time)) return time
+  throw new UsageError(
+    `--since must be an age such as 30m, 12h or 7d, or a date such as 2026-11-22T10:00:00Z, not ${JSON.stringify(text)}.`,
+  )
+}
+
+/** @throws UsageError */
+export const filterOf = (given: Given): RejectedFilter => {
+  const ids = idsOf(given)
+  const reasons = given.list('reason')
+  const unknown = reasons.find((reason) => !Object.hasOwn(ERRORS, reason))
+  if (unknown !== undefined) {
+    throw new UsageError(`--reason ${JSON.stringify(unknown)} is no error code; docs/OPERATIONS.md lists them.`)
+  }
+  const since = given.text('since')
+  return {
+    ids: ids.length === 0 ? null : ids,
+    reasons: reasons.length === 0 ? null : reasons,
+    routingKey: given.text('routing-key') ?? null,
+    since: since === undefined ? null : sinceOf(since, Date.now()),
+  }
+}
+
+/** For commands that change rows: a filter, ids, or --all in so many words. @throws UsageError */
+export const chosenOf = (given: Given): RejectedFilter => {
+  const filter = filterOf(given)
+  const narrow = Object.values(filter).some((part) => part !== null)
+  if (given.switch('all')) {
+    if (narrow) throw new UsageError('--all stands alone, without ids and filters')
+    return EVERYTHING
+  }
+  if (!narrow) throw new UsageError('say which rows: ids, a filter such as --reason, or --all')
+  return filter
+}
+
+export interface Opened {
+  readonly quarantine: Quarantine
+  readonly maxMessageBytes: number
+}
+
+/** Works on the quarantine of the configured database and closes it. @throws GatewayError config_invalid, database_* */
+export const withQuarantine = async (work: (opened: Opened) => Promise<number>): Promise<number> => {
+  const { databaseFile, maxMessageBytes } = loadConfig(readEnvironment())
+  const quarantine = new Quarantine(databaseFile)
+  try {
+    return await work({ quarantine, maxMessageBytes })
+  } finally {
+    quarantine.close()
+  }
+}
+
+/** How long a write waits for a gateway that holds the lock, in milliseconds. */
+const PATIENCE_MS = 60_000
+
+/**
+ * Tries a write until the database is free. The waits are short ones between the tries, so that a signal still ends
+ * the command, and spread, so that a busy gateway and the command do not always meet.
+ *
+ * @throws GatewayError storage_busy when it is not free in time
+ */
+export const patiently = async <Result>(io: Io, write: () => Result): Promise<Result> => {
+  const until = Date.now() + PATIENCE_MS
+  while (true) {
+    try {
+      return write()
+    } catch (error) {
+      const busy = error instanceof GatewayError && error.code === 'storage_busy'
+      if (!busy || Date.now() >= until || io.signal.aborted) throw error
+    }
+    await pause(20 + Math.random() * 80, io.signal)
+  }
+}
+
+/** Leaves the lock to the gateway for as long as it was held, so that its messages do not wait behind a long work. */
+export const giveWay = (io: Io, heldMs: number): Promise<void> => pause(Math.min(100, heldMs), io.signal)
+
+/** The ids that were named and are not there. */
+export const missingIds = (quarantine: Quarantine, { ids }: RejectedFilter): number[] => {
+  if (ids === null) return []
+  const there = new Set(quarantine.idsAfter({ ...EVERYTHING, ids }, 0, Number.MAX_SAFE_INTEGER - 1, ids.length))
+  return ids.filter((id) => !there.has(id))
+}

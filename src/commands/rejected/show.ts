@@ -1,0 +1,67 @@
+import { EVERYTHING, type RejectedRow } from '../../log/quarantine.ts'
+import { BOLD, DIM, type Paint, painter } from '../colours.ts'
+import { type Command, EXIT, UsageError } from '../command.ts'
+import { visible, visibleBytes, visibleJson } from '../visible.ts'
+import { idsOf } from '../words.ts'
+import { rejectedJson } from './rejected-json.ts'
+import { withQuarantine } from './selecting.ts'
+
+const sheetOf = (row: RejectedRow, paint: Paint): string => {
+  const cut = row.body.length < row.body_bytes ? `, of which ${row.body.length} were kept` : ''
+  const facts: readonly (readonly [string, string])[] = [
+    ['rejected_id', String(row.rejected_id)],
+    ['received_at', new Date(row.received_at).toISOString()],
+    ['reason', row.reason],
+    ['detail', row.detail],
+    ['exchange', row.exchange],
+    ['routing_key', row.routing_key],
+    ['headers', row.headers],
+    ['properties', row.properties],
+    ['sha256', row.sha256],
+    ['body', `${row.body_bytes} bytes${cut}`],
+  ]
+  const lines = facts.map(([name, value]) => `${paint(name.padEnd(12), BOLD)}${visible(value)}`)
+  return `${lines.join('\n')}\n${paint('-'.repeat(72), DIM)}\n${visibleBytes(row.body)}\n`
+}
+
+/** `rejected show`. */
+export const show: Command = {
+  name: 'rejected show',
+  summary: 'show all that is known of rows, their bodies included',
+  usage: ['ID… [--json]', 'ID --raw'],
+  about: `Bytes that are no text, and characters that a terminal would obey, are written out as \\xNN and the like;
+--raw gives the body byte by byte.`,
+  flags: {
+    json: { meaning: 'print each row as a JSON object, its body as text, or as body_base64 where it is none' },
+    raw: { meaning: 'print nothing but the bytes of the body' },
+  },
+  examples: [
+    ['deepsoc-gateway rejected show 17', 'Look at a row'],
+    [
+      "deepsoc-gateway rejected show 17 --raw | sed 's/NaN/null/' | deepsoc-gateway publish",
+      'Mend its body and publish it again',
+    ],
+  ],
+  run: async (given, io) => {
+    const ids = idsOf(given)
+    const raw = given.switch('raw')
+    if (ids.length === 0) throw new UsageError('an ID is missing; rejected list shows them')
+    if (raw && ids.length > 1) throw new UsageError('--raw takes one ID')
+    if (raw && given.switch('json')) throw new UsageError('--raw and --json exclude each other')
+    return withQuarantine(async ({ quarantine }) => {
+      const paint = painter(io.out.colours)
+      let missing = 0
+      for (const id of ids) {
+        const [row] = quarantine.after({ ...EVERYTHING, ids: [id] }, id - 1, id)
+        if (row === undefined) {
+          missing++
+          io.note(`${id} is not in the quarantine.`)
+        } else if (raw) await io.out.write(row.body)
+        else if (given.switch('json'))
+          await io.out.write(`${io.out.isTerminal ? visibleJson(rejectedJson(row)) : rejectedJson(row)}\n`)
+        else await io.out.write(sheetOf(row, paint))
+      }
+      return missing === 0 ? EXIT.ok : EXIT.failure
+    })
+  },
+}

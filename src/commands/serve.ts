@@ -1,0 +1,92 @@
+import { loadConfig, readEnvironment } from '../config.ts'
+import { describeError } from '../message/errors.ts'
+import { serve as serveGateway } from '../serve.ts'
+import { type Command, type Given, UsageError } from './command.ts'
+import type { Played } from './demo/play.ts'
+import { beginning, PLAY_FLAGS, playOf } from './demo.ts'
+import { addressOf, request, requestHeaders } from './gateway-client.ts'
+import { type Io, pause } from './io.ts'
+import { noWords } from './words.ts'
+
+/** The play waits for a broker that comes late: it must not end before the gateway does. Milliseconds. */
+const PATIENCE_MS = 24 * 3_600_000
+/** Between two looks whether the gateway is ready, in milliseconds. */
+const AGAIN_MS = 500
+
+/** `serve`: runs the gateway, with a team of agents to watch if wanted. */
+export const serve: Command = {
+  name: 'serve',
+  summary: 'run the gateway until SIGTERM or SIGINT',
+  usage: ['[--demo [--events N] [--speed X] [--seed N]]'],
+  flags: {
+    demo: { meaning: 'also play a team of agents at work, again and again' },
+    ...Object.fromEntries(
+      Object.entries(PLAY_FLAGS).map(([name, flag]) => [name, { ...flag, meaning: `with --demo: ${flag.meaning}` }]),
+    ),
+  },
+  examples: [
+    ['deepsoc-gateway serve', 'Serve with the settings of the environment'],
+    ['deepsoc-gateway serve --demo', 'See a living war room at once'],
+  ],
+  run: async (given, io) => {
+    noWords(given)
+    if (given.switch('demo')) return serveDemo(given, io)
+    const flag = Object.keys(PLAY_FLAGS).find((name) => given.text(name) !== undefined)
+    if (flag !== undefined) throw new UsageError(`--${flag} goes with --demo`)
+    return serveGateway(io.version)
+  },
+}
+
+const serveDemo = async (given: Given, io: Io): Promise<number> => {
+  const wanted = playOf(given)
+  const config = loadConfig(readEnvironment())
+  const { play } = await import('./demo/play.ts')
+  const stopping = new AbortController()
+  // Beside the gateway's own handlers: the play must not run into a gateway that drains.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
+  let playing: Promise<unknown> = Promise.resolve()
+  const code = await serveGateway(io.version, (port) => {
+    const page = addressOf(config, port)
+    const begin = () =>
+      play({
+        ...wanted,
+        loop: true,
+        url: config.broker === null ? page : null,
+        patienceMs: PATIENCE_MS,
+        signal: stopping.signal,
+        onBegin: (events, messages) => {
+          io.note(beginning(events, messages, wanted.seed))
+          for (const event of events) io.note(`  ${page}/events/${event}`)
+        },
+        onProgress: () => undefined,
+      })
+    playing = keepPlaying(begin, page, stopping.signal, io)
+  })
+  stopping.abort()
+  await playing
+  return code
+}
+
+/** Plays whenever the gateway is ready, until the signal: neither a fault of the way nor of the play ends the gateway. */
+const keepPlaying = async (begin: () => Promise<Played>, page: string, signal: AbortSignal, io: Io): Promise<void> => {
+  while (!signal.aborted) {
+    if (await isReady(page, signal)) {
+      const fault = await begin().then(
+        (played) => played.fault?.text ?? null,
+        (error: unknown) => describeError(error),
+      )
+      if (fault !== null && !signal.aborted) io.note(`The demo was interrupted: ${fault} It begins anew.`)
+    }
+    await pause(AGAIN_MS, signal)
+  }
+}
+
+/** With a broker, its exchange is there only once the gateway is ready. */
+const isReady = async (page: string, signal: AbortSignal): Promise<boolean> => {
+  try {
+    return (await request(`${page}/readyz`, { signal, headers: requestHeaders() })).ok
+  } catch {
+    // Stopped, or so busy that it accepts nothing: the next look tells.
+    return false
+  }
+}

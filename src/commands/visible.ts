@@ -1,0 +1,106 @@
+/**
+ * Everything that a terminal may obey or that changes how text reads: C0 and C1 controls, directions (bidi),
+ * line and paragraph separators, invisible marks and tags, lone surrogates.
+ */
+const HOSTILE =
+  /[\p{Cc}\p{Cs}\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu
+
+const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t', '\x1b': '\\x1b' }
+
+const escaped = (char: string): string => {
+  const known = SHORT[char]
+  if (known !== undefined) return known
+  const code = char.codePointAt(0)!
+  if (code < 0x100) return `\\x${code.toString(16).padStart(2, '0')}`
+  return code < 0x10000 ? `\\u${code.toString(16).padStart(4, '0')}` : `\\u{${code.toString(16)}}`
+}
+
+/** Makes text fit to be shown on one line of a terminal: whatever a terminal might obey is written out. */
+export const visible = (text: string): string => text.replace(HOSTILE, escaped)
+
+/** The same for text of several lines, whose line breaks and tabs stay. */
+export const visibleLines = (text: string): string =>
+  text.replace(HOSTILE, (char) => (char === '\n' || char === '\t' ? char : escaped(char)))
+
+/** The same for a JSON text, whose escapes mean what they stand for: the value does not change. */
+export const visibleJson = (json: string): string =>
+  json.replace(HOSTILE, (char) => {
+    // Outside of strings JSON knows no other control characters than these.
+    if (char === '\n' || char === '\r' || char === '\t') return char
+    const units = Array.from({ length: char.length }, (_, index) => char.charCodeAt(index))
+    return units.map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`).join('')
+  })
+
+/** Bytes as text: UTF-8 where they are, `\xNN` where not, controls written out. */
+export const visibleBytes = (bytes: Uint8Array): string => {
+  let text = ''
+  let rest = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+  while (rest.length > 0) {
+    const valid = validPrefix(rest)
+    if (valid > 0) text += visibleLines(decoder.decode(rest.subarray(0, valid)))
+    if (valid < rest.length) text += `\\x${rest[valid]!.toString(16).padStart(2, '0')}`
+    rest = rest.subarray(valid + 1)
+  }
+  return text
+}
+
+/** How many bytes from the start are whole characters of UTF-8. */
+const validPrefix = (bytes: Buffer): number => {
+  let at = 0
+  while (at < bytes.length) {
+    const size = characterSize(bytes, at)
+    if (size === 0) return at
+    at += size
+  }
+  return at
+}
+
+/** The bytes of the character at a place (the ranges of RFC 3629), 0 where none is. */
+const characterSize = (bytes: Buffer, at: number): number => {
+  const first = bytes[at]!
+  const second = bytes[at + 1] ?? 0
+  const follows = (offset: number) => ((bytes[at + offset] ?? 0) & 0xc0) === 0x80
+  if (first < 0x80) return 1
+  if (first >= 0xc2 && first <= 0xdf) return follows(1) ? 2 : 0
+  if (first >= 0xe0 && first <= 0xef) {
+    const fits = (first !== 0xe0 || second >= 0xa0) && (first !== 0xed || second <= 0x9f)
+    return fits && follows(1) && follows(2) ? 3 : 0
+  }
+  if (first >= 0xf0 && first <= 0xf4) {
+    const fits = (first !== 0xf0 || second >= 0x90) && (first !== 0xf4 || second <= 0x8f)
+    return fits && follows(1) && follows(2) && follows(3) ? 4 : 0
+  }
+  return 0
+}
+
+const WIDE =
+  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u
+const NARROWLESS = /\p{Mn}|\p{Me}|\u200c|\u200d/u
+
+const widthOfChar = (char: string): number => (NARROWLESS.test(char) ? 0 : WIDE.test(char) ? 2 : 1)
+
+/** Columns of a terminal that visible text takes. */
+export const widthOf = (text: string): number => {
+  let width = 0
+  for (const char of text) width += widthOfChar(char)
+  return width
+}
+
+/** Cuts visible text to so many columns; an ellipsis stands for the rest. */
+export const fit = (text: string, columns: number): string => {
+  // Most of a long text is never looked at.
+  const head = text.length > columns * 4 ? text.slice(0, columns * 4) : text
+  if (head.length === text.length && widthOf(text) <= columns) return text
+  let width = 0
+  let kept = ''
+  for (const char of head) {
+    width += widthOfChar(char)
+    if (width > columns - 1) break
+    kept += char
+  }
+  return `${kept}…`
+}
+
+/** Fills visible text up to so many columns. */
+export const pad = (text: string, columns: number): string => text + ' '.repeat(Math.max(0, columns - widthOf(text)))

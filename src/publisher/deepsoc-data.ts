@@ -1,0 +1,140 @@
+/** Fields that an agent adds pass through. */
+export interface Open {
+  readonly [field: string]: unknown
+}
+
+/** One line for a human. */
+export interface Notice extends Open {
+  readonly text: string
+}
+
+export interface Task extends Open {
+  readonly task_id?: string
+  readonly task_name: string
+  readonly task_type?: string
+  readonly task_assignee: string
+}
+
+export interface CaptainResponse extends Open {
+  readonly response_type: 'TASK' | 'ROGER' | 'MISSION_COMPLETE'
+  readonly response_text?: string
+  readonly event_name?: string
+  readonly tasks?: readonly Task[]
+  readonly req_id?: string
+  readonly res_id?: string
+}
+
+export interface Action extends Open {
+  readonly task_id?: string
+  readonly action_id?: string
+  readonly action_name: string
+  readonly action_type?: string
+  readonly action_assignee: string
+}
+
+export interface ManagerResponse extends Open {
+  readonly response_type: 'ACTION'
+  readonly response_text?: string
+  readonly actions: readonly Action[]
+}
+
+export interface Command extends Open {
+  readonly task_id?: string
+  readonly action_id?: string
+  readonly command_id?: string
+  readonly command_name: string
+  readonly command_type?: string
+  readonly command_assignee: string
+  /** Ids beyond 2^53 are given as BigInt. */
+  readonly command_entity?: unknown
+  readonly command_params?: unknown
+}
+
+export interface OperatorResponse extends Open {
+  readonly response_type: 'COMMAND'
+  readonly response_text?: string
+  readonly commands: readonly Command[]
+}
+
+export interface ActionCreated extends Notice {
+  readonly action_details: Partial<Action>
+}
+
+export interface CommandCreated extends Notice {
+  readonly command_details: Partial<Command>
+}
+
+export interface CommandResult extends Open {
+  readonly command_id: string
+  readonly command_name?: string
+  readonly command_type?: string
+  readonly action_id?: string
+  readonly task_id?: string
+  readonly status: string
+  readonly result: unknown
+}
+
+export interface ExecutionSummary extends Open {
+  readonly execution_id: string
+  readonly command_id?: string
+  readonly action_id?: string
+  readonly task_id?: string
+  /** Markdown. */
+  readonly ai_summary: string
+}
+
+export interface EventSummary extends Open {
+  readonly event_name?: string
+  readonly event_status?: string
+  readonly summary_id?: string
+  /** Markdown. */
+  readonly event_summary: string
+  readonly event_suggestion?: string
+}
+
+export interface ChatLine {
+  /** Markdown, but for users' own lines. */
+  readonly text: string
+}
+
+/** What the data of each role's message types is. A type that stands here and not in the table does not compile. */
+export interface DeepsocData {
+  readonly system: {
+    readonly llm_request: Notice
+    readonly manager_llm_request: Notice
+    readonly operator_llm_request: Notice
+    readonly expert_llm_request_exec_summary: Notice
+    readonly expert_llm_request_event_summary: Notice
+    readonly event_next_round_initiated: Notice
+    readonly system_notification: Notice
+    readonly chat: ChatLine
+  }
+  readonly captain: {
+    readonly llm_response: CaptainResponse
+    readonly llm_roger_response: Notice
+    readonly event_completed_by_captain: Notice
+    readonly error_internal: Notice
+  }
+  readonly manager: {
+    readonly manager_llm_response: ManagerResponse
+    readonly action_created: ActionCreated
+    readonly error_action_creation: Notice
+    readonly llm_unexpected_response: Notice
+    readonly error_internal: Notice
+  }
+  readonly operator: {
+    readonly operator_llm_response: OperatorResponse
+    readonly command_created: CommandCreated
+    readonly error_command_creation: Notice
+    readonly llm_unexpected_response: Notice
+    readonly error_internal: Notice
+  }
+  readonly executor: { readonly command_result: CommandResult }
+  readonly expert: {
+    readonly execution_summary_generated: ExecutionSummary
+    readonly event_summary_generated: EventSummary
+    readonly error_execution_summary: Notice
+  }
+  readonly ai: { readonly chat: ChatLine }
+  readonly user: { readonly chat: ChatLine; readonly user_message: ChatLine }
+}

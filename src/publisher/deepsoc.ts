@@ -1,0 +1,168 @@
+import type { ChatLine, DeepsocData, Open } from './deepsoc-data.ts'
+import type { OutgoingMessage } from './message.ts'
+import { uuidv7 } from './uuid.ts'
+
+/** Where and when a message belongs. */
+export interface Place {
+  readonly event_id: string
+  readonly round_id?: number | null
+  /** Now, if absent. */
+  readonly at?: Date
+  /** A new UUIDv7, if absent. */
+  readonly message_id?: string
+}
+
+/** Where a message belongs, and of the engineers' chat also who writes it. */
+export interface ChatPlace extends Place {
+  /** Whoever writes; the sender of a user's messages. */
+  readonly user_id?: string | null
+  readonly chat_session_id?: string | null
+}
+
+export type DeepsocRole = keyof DeepsocData
+
+/**
+ * How the content is made of the data. `data`: `{data, timestamp}`. `response`: the same, with the envelope of an LLM's
+ * answer around the data. `event`: the same, with the event and round in the data. `chat`: `{content, timestamp}`.
+ * `typed`: `{type: "text", text}`.
+ */
+interface Form {
+  readonly form: 'data' | 'response' | 'event' | 'chat' | 'typed'
+  /** Who is to act on a response. */
+  readonly to?: string
+}
+
+interface RoleEntry<Types extends string> {
+  /** `message_from`; null: the user who writes. */
+  readonly from: string | null
+  readonly types: Readonly<Record<Types, Form>>
+}
+
+const data: Form = { form: 'data' }
+const chat: Form = { form: 'chat' }
+const response = (to: string): Form => ({ form: 'response', to })
+
+/** Every role of DeepSOC and every type of message it sends; the helpers below are made from it. */
+export const DEEPSOC: { readonly [Role in DeepsocRole]: RoleEntry<string & keyof DeepsocData[Role]> } = {
+  system: {
+    from: 'system',
+    types: {
+      llm_request: data,
+      manager_llm_request: data,
+      operator_llm_request: data,
+      expert_llm_request_exec_summary: data,
+      expert_llm_request_event_summary: data,
+      event_next_round_initiated: data,
+      system_notification: data,
+      chat,
+    },
+  },
+  captain: {
+    from: '_captain',
+    types: {
+      llm_response: response('_manager'),
+      llm_roger_response: data,
+      event_completed_by_captain: data,
+      error_internal: data,
+    },
+  },
+  manager: {
+    from: '_manager',
+    types: {
+      manager_llm_response: response('_operator'),
+      action_created: data,
+      error_action_creation: data,
+      llm_unexpected_response: data,
+      error_internal: data,
+    },
+  },
+  operator: {
+    from: '_operator',
+    types: {
+      operator_llm_response: response('_executor'),
+      command_created: data,
+      error_command_creation: data,
+      llm_unexpected_response: data,
+      error_internal: data,
+    },
+  },
+  executor: { from: '_executor', types: { command_result: data } },
+  expert: {
+    from: '_expert',
+    types: {
+      execution_summary_generated: data,
+      event_summary_generated: { form: 'event' },
+      error_execution_summary: data,
+    },
+  },
+  ai: { from: 'ai_assistant', types: { chat } },
+  user: { from: null, types: { chat: { form: 'typed' }, user_message: { form: 'typed' } } },
+}
+
+/** A message with DeepSOC's fourteen keys, but `id`, which is its own database's and null here. */
+export interface DeepsocMessage extends OutgoingMessage {
+  readonly id: null
+  readonly message_id: string
+  readonly message_from: string
+  readonly message_type: string
+  readonly round_id: number | null
+}
+
+type Helper<Data> = (place: ChatPlace, data: Data) => DeepsocMessage
+
+export type DeepsocHelpers = {
+  readonly [Role in DeepsocRole]: {
+    readonly [Type in keyof DeepsocData[Role]]: Helper<DeepsocData[Role][Type]>
+  }
+}
+
+const contentOf = (form: Form, from: string, place: ChatPlace, given: Open | ChatLine, timestamp: string): unknown => {
+  const { event_id, round_id = null } = place
+  if (form.form === 'typed') return { type: 'text', text: given.text }
+  if (form.form === 'chat') return { content: given.text, timestamp }
+  if (form.form === 'event') return { data: { event_id, round_id, ...given }, timestamp }
+  if (form.form === 'data') return { data: given, timestamp }
+  return { data: { type: 'llm_response', from, to: form.to, event_id, round_id, ...given }, timestamp }
+}
+
+const SENDER_TYPES: Readonly<Partial<Record<DeepsocRole, string>>> = { ai: 'ai', user: 'user', system: 'system' }
+
+const helper =
+  (role: DeepsocRole, sender: string | null, message_type: string, form: Form): Helper<Open | ChatLine> =>
+  (place, given) => {
+    const { event_id, round_id = null, user_id = null, chat_session_id = null, at = new Date() } = place
+    const from = sender ?? user_id ?? 'user'
+    const inChat = form.form === 'chat' || form.form === 'typed'
+    const time = at.toISOString()
+    return {
+      id: null,
+      message_id: place.message_id ?? uuidv7(),
+      event_id,
+      user_id: user_id ?? (role === 'ai' ? from : null),
+      message_from: from,
+      round_id,
+      message_content: contentOf(form, from, place, given, time),
+      message_type,
+      message_category: inChat ? 'engineer_chat' : 'agent',
+      chat_session_id,
+      sender_type: inChat ? (SENDER_TYPES[role] ?? null) : null,
+      event_summary_version: null,
+      created_at: time,
+      updated_at: time,
+    }
+  }
+
+const helpersOf = (role: DeepsocRole) => {
+  const { from, types } = DEEPSOC[role] as RoleEntry<string>
+  return Object.fromEntries(Object.entries(types).map(([type, form]) => [type, helper(role, from, type, form)]))
+}
+
+/**
+ * One function for each role and message type: it makes a message of DeepSOC's shape, to be handed to `send`. Each has
+ * a message_id of its own, so that the same message may be sent again.
+ *
+ * @example await publisher.send(deepsoc.captain.event_completed_by_captain({ event_id, round_id: 3 }, { text: '结束' }))
+ */
+export const deepsoc = Object.fromEntries(
+  (Object.keys(DEEPSOC) as DeepsocRole[]).map((role) => [role, helpersOf(role)]),
+) as unknown as DeepsocHelpers

@@ -1,0 +1,107 @@
+import { readFileSync } from 'node:fs'
+import { describeError, PublishError } from './errors.ts'
+
+/** Where RabbitMQ is. */
+export interface BrokerAddress {
+  readonly hostname: string
+  readonly port: number
+  readonly username: string
+  readonly password: string
+  readonly vhost: string
+  readonly tls: boolean
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+export interface Settings {
+  readonly address: BrokerAddress
+  readonly exchange: string
+  /** Bytes. */
+  readonly maxMessageBytes: number
+}
+
+/** What the options say instead of the environment. */
+export interface Given {
+  readonly url?: string | undefined
+  readonly exchange?: string | undefined
+  readonly maxMessageBytes?: number | undefined
+}
+
+const DEFAULT_EXCHANGE = 'deepsoc_notifications_exchange'
+const DEFAULT_MAX_BYTES = 1_048_576
+
+const invalid = (text: string, cause?: unknown): PublishError => new PublishError('config_invalid', text, { cause })
+
+/** A variable that is set and not empty; a secret may lie in the file that NAME_FILE names. */
+const textOf = (env: Environment, name: string, secret = false): string | undefined => {
+  if (env[name]) return env[name]
+  const file = secret ? env[`${name}_FILE`] : undefined
+  if (!file) return undefined
+  try {
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '') || undefined
+  } catch (error) {
+    throw invalid(`${name}_FILE cannot be read: ${describeError(error)}`, error)
+  }
+}
+
+const numberOf = (env: Environment, name: string, usual: number, most: number): number => {
+  const text = textOf(env, name)
+  if (text === undefined) return usual
+  const value = /^\d+$/.test(text) ? Number(text) : 0
+  if (value < 1 || value > most) throw invalid(`${name} must be a whole number from 1 to ${most}.`)
+  return value
+}
+
+/** @throws PublishError config_invalid; the URL itself is never shown, since it may hold a password */
+export const parseUrl = (text: string, what: string): BrokerAddress => {
+  const url = URL.canParse(text) ? new URL(text) : null
+  if (url === null || (url.protocol !== 'amqp:' && url.protocol !== 'amqps:') || url.hostname === '') {
+    throw invalid(`${what} must be an amqp:// or amqps:// URL.`)
+  }
+  if (url.search !== '') throw invalid(`${what} must have no query: options in it are not honoured.`)
+  const tls = url.protocol === 'amqps:'
+  try {
+    const vhost = decodeURIComponent(url.pathname.slice(1))
+    return {
+      hostname: url.hostname.replace(/^\[|\]$/g, ''),
+      port: url.port === '' ? (tls ? 5671 : 5672) : Number(url.port),
+      // RabbitMQ's own client library would send an empty name where the URL has none.
+      username: url.username === '' ? 'guest' : decodeURIComponent(url.username),
+      password: url.username === '' ? 'guest' : decodeURIComponent(url.password),
+      vhost: vhost === '' ? '/' : vhost,
+      tls,
+    }
+  } catch (error) {
+    throw invalid(`${what} must be percent-encoded.`, error)
+  }
+}
+
+const addressOf = (env: Environment, given: string | undefined): BrokerAddress => {
+  if (given !== undefined) return parseUrl(given, 'url')
+  const url = textOf(env, 'RABBITMQ_URL', true)
+  if (url !== undefined) return parseUrl(url, 'RABBITMQ_URL')
+  const hostname = textOf(env, 'RABBITMQ_HOST')
+  if (hostname === undefined) throw invalid('No broker is named: give url, or set RABBITMQ_URL or RABBITMQ_HOST.')
+  return {
+    hostname,
+    port: numberOf(env, 'RABBITMQ_PORT', 5672, 65_535),
+    username: textOf(env, 'RABBITMQ_USER') ?? 'guest',
+    password: textOf(env, 'RABBITMQ_PASSWORD', true) ?? 'guest',
+    vhost: textOf(env, 'RABBITMQ_VHOST') ?? '/',
+    tls: false,
+  }
+}
+
+/**
+ * What the options and the gateway's own environment variables say; options win.
+ *
+ * @throws PublishError config_invalid
+ */
+export const readSettings = (given: Given, env: Environment = process.env): Settings => {
+  const exchange = given.exchange ?? textOf(env, 'RABBITMQ_EXCHANGE') ?? DEFAULT_EXCHANGE
+  if (exchange === '' || Buffer.byteLength(exchange) > 240 || /\p{Cc}/u.test(exchange)) {
+    throw invalid('exchange must be 1 to 240 bytes of text without control characters.')
+  }
+  const maxMessageBytes = given.maxMessageBytes ?? numberOf(env, 'MAX_MESSAGE_BYTES', DEFAULT_MAX_BYTES, 134_217_728)
+  return { address: addressOf(env, given.url), exchange, maxMessageBytes }
+}

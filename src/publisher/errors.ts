@@ -1,0 +1,117 @@
+/** What the catalogue knows of one error code. */
+export interface PublishErrorEntry {
+  /** True when the same call may succeed later without being changed. */
+  readonly retryable: boolean
+  /** What the agent or its operator can do about it. */
+  readonly hint: string
+}
+
+const entry = (retryable: boolean, hint: string): PublishErrorEntry => ({ retryable, hint })
+
+/** Every error code of the publisher. docs/PUBLISHING.md lists the same codes; a test compares the two. */
+export const PUBLISH_ERRORS = {
+  // What the caller has given.
+  config_invalid: entry(false, 'Correct the options or the environment variables that the message names.'),
+  invalid_message: entry(false, 'Correct the field that the message names.'),
+  message_too_large: entry(
+    false,
+    'Send a smaller body, or raise MAX_MESSAGE_BYTES of the gateway and maxMessageBytes here (and max_message_size of RabbitMQ).',
+  ),
+  queue_full: entry(
+    true,
+    'Send slower, wait for earlier sends, raise maxQueued, or use an outbox if the broker is away for long.',
+  ),
+  publisher_closed: entry(false, 'Send before close(), and give close() more time.'),
+
+  // The way to the broker.
+  broker_unreachable: entry(true, 'Check that RabbitMQ runs and that address and port are right.'),
+  broker_login_refused: entry(true, 'Check user and password in RABBITMQ_URL.'),
+  broker_vhost_missing: entry(true, 'Create the virtual host on RabbitMQ, or correct the one that is configured.'),
+  broker_access_refused: entry(
+    true,
+    'Give the user access to the virtual host, and the right to write to the exchange.',
+  ),
+  broker_blocked: entry(
+    true,
+    'RabbitMQ has a memory or disk alarm: free memory or disk on its host. It takes messages again by itself after that.',
+  ),
+  broker_error: entry(true, 'See the cause, and the log of RabbitMQ.'),
+
+  // What the broker does with a message.
+  exchange_missing: entry(true, 'Start the gateway, which declares the exchange, or correct RABBITMQ_EXCHANGE.'),
+  publish_unroutable: entry(
+    true,
+    'No queue is bound for this routing key: start the gateway once, which declares queue and binding, or correct RABBITMQ_BINDING.',
+  ),
+  publish_nacked: entry(
+    true,
+    'RabbitMQ could not take the message, most often because a queue is at its length limit: check the queue and its consumer.',
+  ),
+  publish_timed_out: entry(true, 'The message was not sent. Send it again, slower, or with a longer sendTimeoutMs.'),
+  publish_unconfirmed: entry(
+    true,
+    'The message may be stored or not. Send it again with the same message_id and body: it is stored once.',
+  ),
+
+  // The outbox.
+  outbox_full: entry(true, 'The broker has been away too long for maxQueued: bring it back, or raise maxQueued.'),
+  outbox_in_use: entry(true, 'Another agent has this outbox open. Give each agent a file of its own.'),
+  outbox_foreign: entry(false, 'Choose another path: this file is no outbox, and it was left untouched.'),
+  outbox_newer: entry(false, 'Use the version of this library that made the file, or a newer one.'),
+  outbox_damaged: entry(false, 'Move the file away, keep it, and try to recover it with `sqlite3 FILE .recover`.'),
+  outbox_unwritable: entry(
+    true,
+    'Check disk space, permissions and the disk itself. Send it again with the same message_id and body.',
+  ),
+  outbox_lost: entry(false, 'The file was removed or replaced under the running agent: restart the agent.'),
+} as const satisfies Record<string, PublishErrorEntry>
+
+export type PublishErrorCode = keyof typeof PUBLISH_ERRORS
+
+/**
+ * What has become of the message: `not_sent`: it never left this process. `refused`: the broker has it not.
+ * `unknown`: the broker may have it; the same message_id and body may be sent again and are stored once.
+ */
+export type Fate = 'not_sent' | 'refused' | 'unknown'
+
+export interface PublishErrorOptions {
+  readonly fate?: Fate
+  readonly cause?: unknown
+  readonly message_id?: string | undefined
+}
+
+/** Why a message was not published, or why the publisher cannot work. */
+export class PublishError extends Error {
+  override readonly name = 'PublishError'
+  readonly code: PublishErrorCode
+  /** What can be done about it. */
+  readonly hint: string
+  /** True when the same call may succeed later without being changed. */
+  readonly retryable: boolean
+  readonly fate: Fate
+  readonly message_id: string | undefined
+
+  constructor(
+    code: PublishErrorCode,
+    message: string,
+    { fate = 'not_sent', cause, message_id }: PublishErrorOptions = {},
+  ) {
+    super(message, cause === undefined ? undefined : { cause })
+    this.code = code
+    this.hint = PUBLISH_ERRORS[code].hint
+    this.retryable = PUBLISH_ERRORS[code].retryable
+    this.fate = fate
+    this.message_id = message_id
+  }
+}
+
+/** The same fault as it concerns one message. */
+export const forMessage = (fault: PublishError, message_id: string, fate: Fate): PublishError =>
+  new PublishError(fault.code, fault.message, { fate, message_id, cause: fault.cause ?? fault })
+
+/** One line of text for whatever was thrown; AggregateErrors (a host with several addresses) hold theirs inside. */
+export const describeError = (error: unknown): string => {
+  if (error instanceof AggregateError && error.errors.length > 0) return describeError(error.errors[0])
+  if (error instanceof Error) return error.message === '' ? error.name : error.message
+  return String(error)
+}

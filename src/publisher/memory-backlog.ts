@@ -1,0 +1,137 @@
+import type { Item, Limits, Store } from './backlog.ts'
+import { isLasting } from './broker-error.ts'
+import { forMessage, PublishError } from './errors.ts'
+import type { Encoded } from './message.ts'
+
+interface Pending extends Item {
+  /** Milliseconds of the monotonic clock at which its caller is told. */
+  readonly deadline: number
+  readonly resolve: () => void
+  readonly reject: (error: PublishError) => void
+  /** It was handed to a connection at least once. */
+  sent: boolean
+}
+
+export interface MemoryLimits extends Limits {
+  /** Milliseconds. */
+  readonly sendTimeoutMs: number
+}
+
+/** Messages that live as long as the process, each with a caller who waits for it until its deadline. */
+export class MemoryBacklog implements Store {
+  readonly #limits: MemoryLimits
+  /** All without an answer, under way or not, in the order of the calls and so of their deadlines. */
+  readonly #open = new Map<number, Pending>()
+  /** Those of them that are to be sent, and perhaps some that were given up since. */
+  #waiting: Pending[] = []
+  #head = 0
+  #seq = 0
+  #bytes = 0
+  #fault: PublishError | null = null
+  #timer: NodeJS.Timeout | null = null
+  #closed = false
+
+  constructor(limits: MemoryLimits) {
+    this.#limits = limits
+  }
+
+  get queued(): number {
+    return this.#open.size
+  }
+
+  add(message: Encoded): Promise<void> {
+    const { maxQueued, maxQueuedBytes, sendTimeoutMs } = this.#limits
+    const { message_id, body } = message
+    if (this.#open.size >= maxQueued || (this.#bytes > 0 && this.#bytes + body.length > maxQueuedBytes)) {
+      const text = `${this.#open.size} messages (${this.#bytes} bytes) wait already.`
+      return Promise.reject(new PublishError('queue_full', text, { message_id, cause: this.#fault ?? undefined }))
+    }
+    return new Promise((resolve, reject) => {
+      const deadline = performance.now() + sendTimeoutMs
+      const pending: Pending = { ...message, seq: ++this.#seq, deadline, resolve, reject, sent: false }
+      this.#open.set(pending.seq, pending)
+      this.#waiting.push(pending)
+      this.#bytes += body.length
+      this.#timer ??= setTimeout(this.#onTime, sendTimeoutMs)
+    })
+  }
+
+  next(): Item | null {
+    for (;;) {
+      const pending = this.#waiting[this.#head]
+      if (pending === undefined) return null
+      this.#head++
+      if (this.#head > 4_096 && this.#head * 2 > this.#waiting.length) {
+        this.#waiting = this.#waiting.slice(this.#head)
+        this.#head = 0
+      }
+      if (!this.#open.has(pending.seq)) continue
+      pending.sent = true
+      return pending
+    }
+  }
+
+  confirmed(item: Item): void {
+    this.#take(item.seq)?.resolve()
+  }
+
+  refused(item: Item, error: PublishError): void {
+    this.#take(item.seq)?.reject(error)
+  }
+
+  unanswered(items: readonly Item[]): void {
+    const again = (items as readonly Pending[]).filter(({ seq }) => this.#open.has(seq))
+    if (again.length === 0) return
+    this.#waiting = [...again, ...this.#waiting.slice(this.#head)]
+    this.#head = 0
+  }
+
+  fault(error: PublishError | null): void {
+    this.#fault = error
+    if (error !== null && isLasting(error)) this.#giveUp(() => true)
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#giveUp(() => true)
+  }
+
+  #take(seq: number): Pending | undefined {
+    const pending = this.#open.get(seq)
+    if (pending === undefined) return undefined
+    this.#open.delete(seq)
+    this.#bytes -= pending.body.length
+    if (this.#open.size > 0) return pending
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
+    this.#limits.onIdle()
+    return pending
+  }
+
+  readonly #onTime = (): void => {
+    this.#timer = null
+    const now = performance.now()
+    this.#giveUp(({ deadline }) => deadline <= now)
+    const [oldest] = this.#open.values()
+    if (oldest !== undefined) this.#timer = setTimeout(this.#onTime, Math.max(1, oldest.deadline - now))
+  }
+
+  /** Tells callers that their message will not be sent any more, from the oldest on, as long as `when` says so. */
+  #giveUp(when: (pending: Pending) => boolean): void {
+    for (const pending of this.#open.values()) {
+      if (!when(pending)) return
+      this.#take(pending.seq)
+      pending.reject(this.#reason(pending))
+    }
+  }
+
+  #reason({ sent, message_id }: Pending): PublishError {
+    const fault = this.#fault
+    const fate = sent ? 'unknown' : 'not_sent'
+    if (fault !== null && (!sent || fault.code === 'broker_blocked')) return forMessage(fault, message_id, fate)
+    const options = { fate, message_id, cause: fault ?? undefined } as const
+    if (sent) return new PublishError('publish_unconfirmed', 'RabbitMQ did not confirm the message in time.', options)
+    if (this.#closed) return new PublishError('publisher_closed', 'The publisher was closed before its turn.', options)
+    return new PublishError('publish_timed_out', 'The message had no turn before its deadline.', options)
+  }
+}

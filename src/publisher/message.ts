@@ -1,0 +1,150 @@
+import { PublishError } from './errors.ts'
+import { uuidv7 } from './uuid.ts'
+
+/** What an agent publishes. All further fields pass through to the reader as they are. */
+export interface OutgoingMessage {
+  /** 1 to 255 characters without control characters. */
+  readonly event_id: string
+  readonly message_from?: string | null
+  readonly message_type?: string | null
+  /** Anything that JSON can say; a BigInt becomes an integer of all its digits. */
+  readonly message_content?: unknown
+  /** An integer within ±(2^53-1). */
+  readonly round_id?: number | null
+  /** 1 to 255 characters: the idempotency key within the event. Absent: a UUIDv7 is made. */
+  readonly message_id?: string | null
+  readonly [field: string]: unknown
+}
+
+/** A message as it goes to the broker. */
+export interface Encoded {
+  readonly event_id: string
+  readonly message_id: string
+  readonly routingKey: string
+  readonly body: Buffer
+}
+
+const CONTROL = /\p{Cc}/u
+
+const invalid = (text: string, message_id?: unknown, cause?: unknown): PublishError =>
+  new PublishError('invalid_message', text, {
+    cause,
+    message_id: typeof message_id === 'string' ? message_id : undefined,
+  })
+
+/** Characters are code points, as the gateway counts them. */
+const isIdentifier = (value: unknown): value is string => {
+  if (typeof value !== 'string' || value === '' || !value.isWellFormed()) return false
+  return value.length <= 255 || [...value].length <= 255
+}
+
+/** One word of a routing key: characters that mean something to a topic exchange, or take many bytes, are replaced. */
+const word = (text: string): string => {
+  const safe = text.replace(/[^A-Za-z0-9_-]/g, '_').slice(0, 64)
+  return safe === '' ? '_' : safe
+}
+
+/**
+ * `notifications.frontend.<event_id>.<message_type>`, always four words and at most 152 bytes. It only routes: the
+ * gateway reads the event from the body.
+ */
+export const routingKey = (event_id: string, message_type: string | null | undefined): string =>
+  `notifications.frontend.${word(event_id)}.${word(message_type ?? 'message')}`
+
+/** The AMQP property holds 255 bytes; a longer id stands in the body alone. */
+export const propertyId = (message_id: string): string =>
+  message_id.length <= 85 || Buffer.byteLength(message_id) <= 255 ? message_id : `long:${message_id.slice(0, 60)}`
+
+const optionalText = (value: unknown, field: string, id: unknown): string | null => {
+  if (value == null) return null
+  if (typeof value !== 'string') throw invalid(`${field} must be a string.`, id)
+  return value
+}
+
+/** Text that JSON.stringify puts in as it is; TypeScript does not know it yet. */
+const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
+
+/** Numbers that JSON has no form for are refused, not turned into null; BigInts keep their digits. */
+const strict = (key: string, value: unknown): unknown => {
+  if (typeof value === 'number' && !Number.isFinite(value)) {
+    throw invalid(`${key === '' ? 'a value' : JSON.stringify(key)} is ${value}, which JSON cannot say.`)
+  }
+  return typeof value === 'bigint' ? rawJSON(String(value)) : value
+}
+
+/** The fields that the gateway reads, checked by its rules. @returns the message type, for the routing key */
+const checkFields = (message: Readonly<Record<string, unknown>>): string | null => {
+  const { event_id, message_id: id, round_id } = message
+  if (!isIdentifier(event_id) || CONTROL.test(event_id)) {
+    throw invalid('event_id must be a string of 1 to 255 characters without control characters.', id)
+  }
+  if (id != null && !isIdentifier(id)) throw invalid('message_id must be a string of 1 to 255 characters.')
+  if (round_id != null && !Number.isSafeInteger(round_id)) throw invalid('round_id must be an integer.', id)
+  optionalText(message.message_from ?? message.source, 'message_from', id)
+  return optionalText(message.message_type ?? message.type, 'message_type', id)
+}
+
+const limited = (message: Encoded, maxBytes: number): Encoded => {
+  const { length } = message.body
+  if (length <= maxBytes) return message
+  throw new PublishError('message_too_large', `The body has ${length} bytes; at most ${maxBytes} are allowed.`, {
+    message_id: message.message_id,
+  })
+}
+
+/**
+ * Checks a message and makes the bytes of it, with a message_id where it has none.
+ *
+ * @throws PublishError invalid_message or message_too_large
+ */
+export const encode = (message: OutgoingMessage, maxBytes: number): Encoded => {
+  if (typeof message !== 'object' || message === null || Array.isArray(message)) {
+    throw invalid('A message is an object.')
+  }
+  const type = checkFields(message)
+  const message_id = message.message_id ?? uuidv7()
+  let text: string
+  try {
+    text = JSON.stringify(message.message_id == null ? { ...message, message_id } : message, strict)
+  } catch (error) {
+    if (error instanceof PublishError) throw error
+    throw invalid(`The message has no JSON form: ${(error as Error).message}`, message_id, error)
+  }
+  const { event_id } = message
+  return limited({ event_id, message_id, routingKey: routingKey(event_id, type), body: Buffer.from(text) }, maxBytes)
+}
+
+/**
+ * The same for a message that is JSON text already: it is published as it stands, digit for digit, and only
+ * `message_id` and `event_id` are put at its end where they are missing.
+ *
+ * @param event_id used when the text names none
+ * @throws PublishError invalid_message or message_too_large
+ */
+export const encodeText = (text: string, event_id: string | undefined, maxBytes: number): Encoded => {
+  let parsed: Record<string, unknown>
+  try {
+    parsed = JSON.parse(text)
+  } catch (error) {
+    throw invalid(`The text is not JSON: ${(error as Error).message}`, undefined, error)
+  }
+  if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
+    throw invalid('The text is no JSON object.')
+  const event = parsed.event_id ?? event_id
+  const type = checkFields({ ...parsed, event_id: event })
+  const message_id = (parsed.message_id as string | null | undefined) ?? uuidv7()
+  const missing = [
+    ...(parsed.event_id == null ? [`"event_id":${JSON.stringify(event)}`] : []),
+    ...(parsed.message_id == null ? [`"message_id":${JSON.stringify(message_id)}`] : []),
+  ]
+  const body = Buffer.from(missing.length === 0 ? text : appended(text, missing.join(',')))
+  const key = routingKey(event as string, type)
+  return limited({ event_id: event as string, message_id, routingKey: key, body }, maxBytes)
+}
+
+/** More keys at the end of an object's text, where they win. */
+const appended = (text: string, keys: string): string => {
+  const open = text.slice(0, text.lastIndexOf('}')).trimEnd()
+  // An empty object takes no comma before its first key.
+  return `${open}${open.trimStart() === '{' ? '' : ','}${keys}}`
+}

@@ -1,0 +1,227 @@
+import { mkdirSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import Database from 'better-sqlite3'
+import { describeError, PublishError } from './errors.ts'
+import type { Encoded } from './message.ts'
+
+/** "DSOB" in the header of the file: says that it is an outbox. */
+const APPLICATION_ID = 0x44534f42
+const SCHEMA_VERSION = 1
+/** An agent that is just ending gets this long to let go of the file; SQLite blocks the thread meanwhile. */
+const PATIENCE_MS = 200
+
+const SCHEMA = `
+  CREATE TABLE outbox (
+    seq INTEGER PRIMARY KEY,
+    event_id TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    routing_key TEXT NOT NULL,
+    body BLOB NOT NULL
+  );
+  CREATE TABLE refused (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    routing_key TEXT NOT NULL,
+    body BLOB NOT NULL,
+    reason TEXT NOT NULL,
+    refused_at TEXT NOT NULL
+  );
+`
+
+/** One row as far as its place in the order needs it. */
+export interface Waiting {
+  readonly seq: number
+  readonly event_id: string
+  readonly bytes: number
+}
+
+export interface Entry {
+  readonly seq: number
+  readonly message: Encoded
+}
+
+/** The broker will never take it: it is kept for a human, out of the way of the others. */
+export interface SetAside {
+  readonly seq: number
+  readonly reason: string
+}
+
+export interface Change {
+  readonly added: readonly Entry[]
+  readonly confirmed: readonly number[]
+  readonly setAside: readonly SetAside[]
+}
+
+const sqliteCode = (error: unknown): string => String((error as { code?: unknown } | null)?.code ?? '')
+
+const named = (file: string, error: unknown): PublishError => {
+  if (error instanceof PublishError) return error
+  const code = sqliteCode(error)
+  const text = `${file}: ${describeError(error)}`
+  if (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')) {
+    return new PublishError('outbox_in_use', `${file} is open in another agent.`, { cause: error })
+  }
+  if (code === 'SQLITE_NOTADB') return new PublishError('outbox_foreign', text, { cause: error })
+  if (code.startsWith('SQLITE_CORRUPT')) return new PublishError('outbox_damaged', text, { cause: error })
+  // What a full disk has refused is certainly not there; after another fault it may be found after a crash.
+  return new PublishError('outbox_unwritable', text, {
+    cause: error,
+    fate: code === 'SQLITE_FULL' ? 'not_sent' : 'unknown',
+  })
+}
+
+const identityOf = (file: string): string | null => {
+  const stat = statSync(file, { bigint: true, throwIfNoEntry: false })
+  return stat === undefined ? null : `${stat.dev}:${stat.ino}`
+}
+
+/** @throws PublishError outbox_foreign or outbox_newer @returns true when there is nothing in it yet */
+const isEmpty = (db: Database.Database, file: string): boolean => {
+  const application = db.pragma('application_id', { simple: true })
+  const tables = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all()
+  if (application === APPLICATION_ID) {
+    const version = db.pragma('user_version', { simple: true }) as number
+    if (version > SCHEMA_VERSION) throw new PublishError('outbox_newer', `${file} has version ${version}.`)
+    return !tables.includes('outbox')
+  }
+  if (application !== 0 || tables.length > 0) {
+    throw new PublishError('outbox_foreign', `${file} belongs to another application.`)
+  }
+  return true
+}
+
+/** Made under the rollback journal, so that the header says whose the file is from its first commit on. */
+const create = (db: Database.Database): void => {
+  db.pragma('synchronous = FULL')
+  db.exec('BEGIN EXCLUSIVE')
+  db.exec(SCHEMA)
+  db.pragma(`application_id = ${APPLICATION_ID}`)
+  db.pragma(`user_version = ${SCHEMA_VERSION}`)
+  db.exec('COMMIT')
+}
+
+/** Sets what the promise rests on and reads it back: a WAL file reopens at NORMAL, which a power cut may cost rows. */
+const configure = (db: Database.Database, file: string): void => {
+  db.pragma('journal_mode = WAL')
+  db.pragma('synchronous = FULL')
+  db.pragma('journal_size_limit = 16777216')
+  const journal = db.pragma('journal_mode', { simple: true })
+  const synchronous = db.pragma('synchronous', { simple: true })
+  const locking = db.pragma('locking_mode', { simple: true })
+  if (journal !== 'wal' || synchronous !== 2 || locking !== 'exclusive') {
+    throw new PublishError('outbox_unwritable', `${file}: ${journal}, synchronous ${synchronous}, locking ${locking}.`)
+  }
+}
+
+const open = (file: string): Database.Database => {
+  mkdirSync(dirname(file), { recursive: true })
+  const db = new Database(file, { timeout: PATIENCE_MS })
+  try {
+    // Held from the first access until the process ends, in whatever way; it keeps every other process out.
+    db.pragma('locking_mode = EXCLUSIVE')
+    if (isEmpty(db, file)) create(db)
+    configure(db, file)
+    // The lock is taken by the first write only.
+    db.exec('BEGIN IMMEDIATE; COMMIT')
+    const verdict = db.pragma('quick_check(1)', { simple: true })
+    if (verdict !== 'ok') throw new PublishError('outbox_damaged', `${file}: ${verdict}`)
+    return db
+  } catch (error) {
+    db.close()
+    throw error
+  }
+}
+
+/**
+ * The SQLite file of an outbox. Every method is synchronous; what `commit` has returned from is durable. No file is
+ * ever read past SQLite: closing any other handle to it would drop the process's lock on it.
+ */
+export class OutboxFile {
+  readonly file: string
+  readonly #db: Database.Database
+  readonly #identity: string | null
+  readonly #insert: Database.Statement
+  readonly #delete: Database.Statement
+  readonly #read: Database.Statement
+  readonly #setAside: Database.Statement
+  readonly #apply: (change: Change) => void
+
+  /** @throws PublishError outbox_in_use, outbox_foreign, outbox_newer, outbox_damaged or outbox_unwritable */
+  constructor(path: string) {
+    this.file = resolve(path)
+    try {
+      this.#db = open(this.file)
+    } catch (error) {
+      throw named(this.file, error)
+    }
+    const db = this.#db
+    this.#identity = identityOf(this.file)
+    this.#insert = db.prepare(
+      'INSERT INTO outbox (seq, event_id, message_id, routing_key, body) VALUES (?, ?, ?, ?, ?)',
+    )
+    this.#delete = db.prepare('DELETE FROM outbox WHERE seq = ?')
+    this.#read = db.prepare('SELECT message_id, routing_key, body FROM outbox WHERE seq = ?')
+    this.#setAside = db.prepare(
+      `INSERT INTO refused (event_id, message_id, routing_key, body, reason, refused_at)
+       SELECT event_id, message_id, routing_key, body, ?, ? FROM outbox WHERE seq = ?`,
+    )
+    this.#apply = db.transaction((change: Change) => {
+      for (const { seq, reason } of change.setAside) {
+        this.#setAside.run(reason, new Date().toISOString(), seq)
+        this.#delete.run(seq)
+      }
+      for (const seq of change.confirmed) this.#delete.run(seq)
+      for (const { seq, message } of change.added) {
+        this.#insert.run(seq, message.event_id, message.message_id, message.routingKey, message.body)
+      }
+    }).immediate
+  }
+
+  /** All that waits, in its order. */
+  waiting(): Waiting[] {
+    return this.#db.prepare('SELECT seq, event_id, length(body) AS bytes FROM outbox ORDER BY seq').all() as Waiting[]
+  }
+
+  /** @throws PublishError outbox_damaged or outbox_unwritable */
+  read(seq: number): { message_id: string; routingKey: string; body: Buffer } {
+    try {
+      const row = this.#read.get(seq) as { message_id: string; routing_key: string; body: Buffer | string } | undefined
+      if (row === undefined) throw new PublishError('outbox_damaged', `${this.file} has lost message ${seq}.`)
+      return { message_id: row.message_id, routingKey: row.routing_key, body: Buffer.from(row.body as string) }
+    } catch (error) {
+      throw named(this.file, error)
+    }
+  }
+
+  /**
+   * Durable when it returns; all of it or nothing.
+   *
+   * @throws PublishError outbox_lost, outbox_damaged or outbox_unwritable
+   */
+  commit(change: Change): void {
+    if (identityOf(this.file) !== this.#identity) {
+      throw new PublishError('outbox_lost', `${this.file} was removed or replaced.`)
+    }
+    try {
+      this.#apply(change)
+    } catch (error) {
+      if (sqliteCode(error) !== 'SQLITE_FULL') throw named(this.file, error)
+      this.#applyInLittleSpace(change)
+    }
+  }
+
+  close(): void {
+    this.#db.close()
+  }
+
+  /** Once the WAL is written back, its space is used again, so that a full disk need not grow it. */
+  #applyInLittleSpace(change: Change): void {
+    try {
+      this.#db.pragma('wal_checkpoint(RESTART)')
+      this.#apply(change)
+    } catch (error) {
+      throw named(this.file, error)
+    }
+  }
+}

@@ -1,0 +1,270 @@
+import type { Item, Limits, Store } from './backlog.ts'
+import { PublishError } from './errors.ts'
+import { backoff } from './link.ts'
+import type { Encoded } from './message.ts'
+import { type Entry, OutboxFile, type SetAside } from './outbox-file.ts'
+
+/** A refused message is sent again after this, in milliseconds. */
+const REFUSED_BACKOFF_MS = { least: 100, most: 10_000 }
+/** Confirmed rows are deleted with the next commit, or after this. Milliseconds. */
+const DELETE_MS = 50
+/** Bodies that need not be read back from the file. Bytes. */
+const CACHE_BYTES = 16_777_216
+/** A fault of the file is met again after this. Milliseconds. */
+const FAULT_MS = 1_000
+
+/** The messages of one event, in their order; at most its first one is under way. */
+interface Lane {
+  readonly event_id: string
+  readonly seqs: number[]
+  head: number
+  refusals: number
+  timer: NodeJS.Timeout | null
+}
+
+interface Row extends Item {
+  readonly lane: Lane
+}
+
+interface Adding {
+  readonly entry: Entry
+  readonly resolve: () => void
+  readonly reject: (error: PublishError) => void
+}
+
+export interface OutboxOptions extends Limits {
+  readonly path: string
+  /** There is something to send. */
+  readonly onReady: () => void
+  /** Why messages are held back although the broker is there; null: none is any more. */
+  readonly onTrouble: (error: PublishError | null) => void
+  /** A message was set aside in the file for good. */
+  readonly onSetAside: (error: PublishError) => void
+}
+
+/**
+ * Messages that live in a file until the broker has confirmed them. What is sent in one turn of the event loop is
+ * committed together, with the deletion of what was confirmed meanwhile.
+ */
+export class Outbox implements Store {
+  readonly #options: OutboxOptions
+  readonly #file: OutboxFile
+  readonly #lanes = new Map<string, Lane>()
+  /** Lanes whose first message may be sent, in the order of their turns. */
+  #ready: Lane[] = []
+  #head = 0
+  readonly #held = new Set<Lane>()
+  readonly #cache = new Map<number, Encoded>()
+  #cached = 0
+  #seq: number
+  #rows = 0
+  #bytes = 0
+  #adding: Adding[] = []
+  #confirmed: number[] = []
+  #setAside: SetAside[] = []
+  #soon: NodeJS.Immediate | null = null
+  #later: NodeJS.Timeout | null = null
+  #fileFault: PublishError | null = null
+  #closed = false
+
+  /** @throws PublishError, as of OutboxFile */
+  constructor(options: OutboxOptions) {
+    this.#options = options
+    this.#file = new OutboxFile(options.path)
+    const waiting = this.#file.waiting()
+    this.#seq = waiting.at(-1)?.seq ?? 0
+    for (const { seq, event_id, bytes } of waiting) {
+      this.#rows++
+      this.#bytes += bytes
+      this.#append(event_id, seq)
+    }
+  }
+
+  get queued(): number {
+    return this.#rows
+  }
+
+  add(message: Encoded): Promise<void> {
+    const { maxQueued, maxQueuedBytes, path } = this.#options
+    const { message_id, body } = message
+    if (this.#rows >= maxQueued || (this.#bytes > 0 && this.#bytes + body.length > maxQueuedBytes)) {
+      const text = `${this.#rows} messages (${this.#bytes} bytes) wait in ${path}.`
+      return Promise.reject(new PublishError('outbox_full', text, { message_id }))
+    }
+    this.#rows++
+    this.#bytes += body.length
+    return new Promise((resolve, reject) => {
+      this.#adding.push({ entry: { seq: ++this.#seq, message }, resolve, reject })
+      this.#soon ??= setImmediate(this.#commit)
+    })
+  }
+
+  next(): Item | null {
+    const lane = this.#ready[this.#head]
+    if (lane === undefined) return null
+    const seq = lane.seqs[lane.head]!
+    const message = this.#messageOf(seq)
+    if (message === null) return null
+    this.#head++
+    if (this.#head > 1_024 && this.#head * 2 > this.#ready.length) {
+      this.#ready = this.#ready.slice(this.#head)
+      this.#head = 0
+    }
+    return { ...message, event_id: lane.event_id, seq, lane } as Row
+  }
+
+  confirmed(item: Item): void {
+    this.#confirmed.push(item.seq)
+    this.#done(item as Row)
+  }
+
+  refused(item: Item, error: PublishError, lasting: boolean): void {
+    const { lane } = item as Row
+    if (lasting) {
+      this.#setAside.push({ seq: item.seq, reason: `${error.code}: ${error.message}` })
+      this.#done(item as Row)
+      this.#options.onSetAside(error)
+      return
+    }
+    this.#held.add(lane)
+    lane.timer = setTimeout(() => this.#again(lane), backoff(lane.refusals++, REFUSED_BACKOFF_MS))
+    this.#options.onTrouble(error)
+  }
+
+  unanswered(items: readonly Item[]): void {
+    const again = (items as readonly Row[]).map(({ lane }) => lane)
+    if (again.length === 0) return
+    this.#ready = [...again, ...this.#ready.slice(this.#head)]
+    this.#head = 0
+  }
+
+  fault(error: PublishError | null): void {
+    // Who comes back to the broker may find the queue that was missing.
+    if (error === null) for (const lane of this.#held) this.#again(lane)
+  }
+
+  close(): void {
+    for (const { timer } of this.#held) clearTimeout(timer ?? undefined)
+    this.#commit()
+    this.#closed = true
+    clearTimeout(this.#later ?? undefined)
+    this.#file.close()
+  }
+
+  #append(event_id: string, seq: number): void {
+    const lane = this.#lanes.get(event_id)
+    if (lane !== undefined) {
+      lane.seqs.push(seq)
+      return
+    }
+    const made: Lane = { event_id, seqs: [seq], head: 0, refusals: 0, timer: null }
+    this.#lanes.set(event_id, made)
+    this.#ready.push(made)
+  }
+
+  /** The first message of its lane has left the outbox. */
+  #done({ seq, body, lane }: Row): void {
+    this.#rows--
+    this.#bytes -= body.length
+    this.#uncache(seq)
+    lane.refusals = 0
+    if (this.#held.delete(lane) && this.#held.size === 0) this.#options.onTrouble(this.#fileFault)
+    lane.head++
+    if (lane.head === lane.seqs.length) this.#lanes.delete(lane.event_id)
+    else this.#ready.push(lane)
+    if (lane.head > 1_024) {
+      lane.seqs.splice(0, lane.head)
+      lane.head = 0
+    }
+    this.#commitLater(DELETE_MS)
+    if (this.#rows === 0) this.#options.onIdle()
+  }
+
+  #again(lane: Lane): void {
+    if (this.#closed || lane.timer === null) return
+    clearTimeout(lane.timer)
+    lane.timer = null
+    this.#ready.push(lane)
+    this.#options.onReady()
+  }
+
+  #messageOf(seq: number): Omit<Encoded, 'event_id'> | null {
+    const cached = this.#cache.get(seq)
+    if (cached !== undefined) return cached
+    try {
+      return this.#file.read(seq)
+    } catch (error) {
+      this.#faulty(error as PublishError)
+      setTimeout(this.#options.onReady, FAULT_MS).unref()
+      return null
+    }
+  }
+
+  #uncache(seq: number): void {
+    const cached = this.#cache.get(seq)
+    if (cached === undefined) return
+    this.#cache.delete(seq)
+    this.#cached -= cached.body.length
+  }
+
+  #commitLater(ms: number): void {
+    if (this.#soon !== null || this.#closed) return
+    this.#later ??= setTimeout(this.#commit, ms)
+  }
+
+  readonly #commit = (): void => {
+    if (this.#closed) return
+    if (this.#soon !== null) clearImmediate(this.#soon)
+    if (this.#later !== null) clearTimeout(this.#later)
+    this.#soon = null
+    this.#later = null
+    const adding = this.#adding
+    this.#adding = []
+    if (adding.length + this.#confirmed.length + this.#setAside.length === 0) return
+    try {
+      const added = adding.map(({ entry }) => entry)
+      this.#file.commit({ added, confirmed: this.#confirmed, setAside: this.#setAside })
+    } catch (error) {
+      this.#notCommitted(adding, error as PublishError)
+      return
+    }
+    this.#confirmed = []
+    this.#setAside = []
+    this.#committed(adding)
+  }
+
+  #committed(adding: readonly Adding[]): void {
+    if (this.#fileFault !== null) {
+      this.#fileFault = null
+      if (this.#held.size === 0) this.#options.onTrouble(null)
+    }
+    for (const { entry, resolve } of adding) {
+      const { seq, message } = entry
+      if (this.#cached < CACHE_BYTES) {
+        this.#cache.set(seq, message)
+        this.#cached += message.body.length
+      }
+      this.#append(message.event_id, seq)
+      resolve()
+    }
+    if (adding.length > 0) this.#options.onReady()
+  }
+
+  /** Callers are told; what is confirmed stays in the file a while longer and is, at worst, sent once more. */
+  #notCommitted(adding: readonly Adding[], error: PublishError): void {
+    for (const { entry, reject } of adding) {
+      const { body, message_id } = entry.message
+      this.#rows--
+      this.#bytes -= body.length
+      reject(new PublishError(error.code, error.message, { fate: error.fate, message_id, cause: error.cause }))
+    }
+    this.#faulty(error)
+    this.#commitLater(FAULT_MS)
+    if (this.#rows === 0) this.#options.onIdle()
+  }
+
+  #faulty(error: PublishError): void {
+    this.#fileFault = error
+    this.#options.onTrouble(error)
+  }
+}

@@ -1,0 +1,185 @@
+import type { Connection } from 'rabbitmq-client'
+import type { Backlog, Item } from './backlog.ts'
+import { brokerError } from './broker-error.ts'
+import type { BrokerAddress } from './environment.ts'
+import { describeError, PublishError } from './errors.ts'
+import { inOneWrite, inTime, Link } from './link.ts'
+import { Session, type SessionHandlers } from './session.ts'
+
+/** So much is under way at most: enough to keep the broker busy, little enough to be sent again after a loss. */
+const WINDOW = { messages: 1_024, bytes: 8_388_608 }
+/** A broker that answers nothing for so long, without an alarm, is connected to anew. Milliseconds. */
+const SILENCE_MS = 30_000
+
+/** How the way to the broker is, and since which fault. */
+export type Way =
+  | { readonly status: 'connecting' | 'ready'; readonly error: null }
+  | { readonly status: 'waiting' | 'blocked'; readonly error: PublishError }
+
+export interface SenderOptions {
+  readonly address: BrokerAddress
+  readonly exchange: string
+  readonly backlog: Backlog
+  readonly onWay: (way: Way) => void
+}
+
+/** Empties a backlog into the broker, over connections that are made anew for ever. */
+export class Sender {
+  readonly #options: SenderOptions
+  readonly #link: Link
+  readonly #stop = Promise.withResolvers<void>()
+  #session: Session | null = null
+  #blocked = false
+  /** So many messages are sent one by one, until it is known which of them the broker cannot take. */
+  #alone = 0
+
+  constructor(options: SenderOptions) {
+    this.#options = options
+    this.#link = new Link({
+      address: options.address,
+      name: 'deepsoc-gateway/publisher',
+      session: (connection, ready, lost) => this.#run(connection, ready, lost),
+      onFault: (error) => {
+        options.backlog.fault(error)
+        options.onWay({ status: 'waiting', error })
+      },
+    })
+  }
+
+  start(): void {
+    this.#options.onWay({ status: 'connecting', error: null })
+    this.#link.start()
+  }
+
+  /** Ends the connection; what has no answer yet goes back to the backlog. */
+  async stop(): Promise<void> {
+    this.#stop.resolve()
+    await this.#link.stop()
+  }
+
+  /** Sends what can be sent now. */
+  pump(): void {
+    const session = this.#session
+    if (session === null || this.#blocked) return
+    inOneWrite(session.connection, () => this.#fill(session))
+  }
+
+  #fill(session: Session): void {
+    const most = this.#alone > 0 ? 1 : WINDOW.messages
+    while (session.underWay < most && (session.underWay === 0 || session.bytes < WINDOW.bytes)) {
+      const item = this.#options.backlog.next()
+      if (item === null) return
+      session.publish(item)
+    }
+  }
+
+  async #run(connection: Connection, ready: () => void, lost: Promise<never>): Promise<void> {
+    const { backlog, exchange, onWay } = this.#options
+    this.#watchAlarms(connection)
+    const session = await Promise.race([Session.open(connection, exchange, this.#handlers), lost])
+    const silence = new Silence(session, () => this.#blocked)
+    let fault: PublishError | null = null
+    try {
+      ready()
+      this.#session = session
+      this.#clear(onWay)
+      this.pump()
+      await Promise.race([this.#stop.promise, lost, session.ended, silence.broken])
+    } catch (error) {
+      fault = brokerError(error, true)
+      throw fault
+    } finally {
+      silence.end()
+      this.#session = null
+      this.#blocked = false
+      this.#giveBack(backlog, session.end(), fault)
+    }
+    await inTime(session.close())
+  }
+
+  readonly #handlers: SessionHandlers = {
+    onConfirmed: (item) => {
+      if (this.#alone > 0) this.#alone--
+      this.#options.backlog.confirmed(item)
+    },
+    onRefused: (item, error) => {
+      if (this.#alone > 0) this.#alone--
+      this.#options.backlog.refused(item, error, false)
+    },
+    onRoom: () => this.pump(),
+  }
+
+  #clear(onWay: SenderOptions['onWay']): void {
+    this.#options.backlog.fault(null)
+    onWay({ status: 'ready', error: null })
+  }
+
+  #watchAlarms(connection: Connection): void {
+    const { backlog, onWay } = this.#options
+    connection.on('connection.blocked', (reason: string) => {
+      this.#blocked = true
+      const error = new PublishError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`)
+      backlog.fault(error)
+      onWay({ status: 'blocked', error })
+    })
+    connection.on('connection.unblocked', () => {
+      this.#blocked = false
+      this.#clear(onWay)
+      this.pump()
+    })
+  }
+
+  #giveBack(backlog: Backlog, left: Item[], fault: PublishError | null): void {
+    const culprit = fault === null ? -1 : this.#culprit(left, fault)
+    if (culprit < 0) {
+      backlog.unanswered(left)
+      return
+    }
+    const [item] = left.splice(culprit, 1)
+    const { message_id } = item!
+    backlog.unanswered(left)
+    const text = `RabbitMQ will not take the message: ${describeError(fault)}`
+    const error = new PublishError('message_too_large', text, { fate: 'refused', message_id, cause: fault })
+    backlog.refused(item!, error, true)
+  }
+
+  /** RabbitMQ answers a message above its own limit by ending the channel. @returns the index of that message or -1 */
+  #culprit(left: readonly Item[], fault: PublishError): number {
+    if ((fault.cause as { code?: string } | undefined)?.code !== 'PRECONDITION_FAILED' || left.length === 0) return -1
+    const size = Number(/message size (\d+)/.exec(fault.message)?.[1])
+    const named = left.findIndex(({ body }) => body.length === size)
+    if (named >= 0) return named
+    if (left.length === 1) return 0
+    this.#alone = left.length
+    return -1
+  }
+}
+
+/** Notices that nothing is answered although messages are under way. */
+class Silence {
+  readonly broken: Promise<never>
+  readonly #timer: NodeJS.Timeout
+
+  constructor(session: Session, isBlocked: () => boolean) {
+    const { promise, reject } = Promise.withResolvers<never>()
+    // The session may end first.
+    promise.catch(alreadyOver)
+    this.broken = promise
+    let blocked = false
+    let since = performance.now()
+    this.#timer = setInterval(() => {
+      const now = performance.now()
+      if (isBlocked() || blocked) since = now
+      blocked = isBlocked()
+      if (Math.min(session.silence(now), now - since) < SILENCE_MS) return
+      reject(new PublishError('broker_unreachable', `RabbitMQ has confirmed nothing for ${SILENCE_MS / 1_000} s.`))
+    }, SILENCE_MS / 6)
+    this.#timer.unref()
+  }
+
+  end(): void {
+    clearInterval(this.#timer)
+  }
+}
+
+const alreadyOver = (): void => undefined

@@ -1,0 +1,203 @@
+import type { Channel, Connection, ReturnedMessage } from 'rabbitmq-client'
+import type { Item } from './backlog.ts'
+import { brokerError } from './broker-error.ts'
+import { PublishError } from './errors.ts'
+import { type Envelope, envelope, publishFrames } from './frames.ts'
+import { propertyId } from './message.ts'
+
+export interface SessionHandlers {
+  readonly onConfirmed: (item: Item) => void
+  readonly onRefused: (item: Item, error: PublishError, lasting: boolean) => void
+  /** After a bunch of answers: there is room for more. */
+  readonly onRoom: () => void
+}
+
+interface Answer {
+  readonly tag: number
+  readonly item: Item
+  readonly nacked: boolean
+}
+
+/** Methods of AMQP, as rabbitmq-client numbers them. */
+const ACK = (60 << 16) | 80
+const NACK = (60 << 16) | 120
+
+/**
+ * What rabbitmq-client keeps to itself of a channel. Its own basicPublish and its confirms cost a dozen promises and
+ * streams' turns a message; the frames are written here, and the answers are read before the channel sees them.
+ */
+interface Insides {
+  readonly _conn: { readonly _socket: { write(bytes: Buffer): boolean } }
+  readonly _state: { readonly maxFrameSize: number }
+  _onMethod(frame: { methodId: number; params: { deliveryTag: number; multiple: boolean } }): void
+}
+
+/**
+ * One confirming channel. What is published on it is answered by `onConfirmed` or `onRefused`, or stays in
+ * `unanswered` when the channel ends.
+ */
+export class Session {
+  readonly connection: Connection
+  readonly #channel: Channel
+  readonly #inside: Insides
+  readonly #envelope: Envelope
+  readonly #handlers: SessionHandlers
+  /** By delivery tag, in the order in which they were sent. */
+  readonly #underWay = new Map<number, Item>()
+  #tag = 0
+  /** How often a message came back as unroutable whose confirm has not been looked at yet. */
+  readonly #returned = new Map<string, number>()
+  #answers: Answer[] = []
+  /** Answers that are not settled yet. */
+  readonly #unsettled = new Set<Answer>()
+  #bytes = 0
+  #over = false
+  /** Milliseconds, of the monotonic clock. */
+  #lastAnswer = performance.now()
+
+  /** Rejects with the cause when the channel fails or closes; never resolves. */
+  readonly ended: Promise<never>
+  readonly #fail: (error: unknown) => void
+
+  private constructor(connection: Connection, channel: Channel, exchange: string, handlers: SessionHandlers) {
+    const { promise, reject } = Promise.withResolvers<never>()
+    // Of several ends only the first is waited for.
+    promise.catch(alreadyEnded)
+    this.ended = promise
+    this.#fail = (error) => reject(brokerError(error, true))
+    channel.on('error', this.#fail)
+    // One turn later, so that a cause that is reported with the close comes first.
+    channel.on('close', () => setImmediate(this.#fail, new PublishError('broker_error', 'The channel was closed.')))
+    this.connection = connection
+    this.#channel = channel
+    this.#inside = channel as unknown as Insides
+    this.#envelope = envelope(channel.id, this.#inside._state.maxFrameSize, exchange)
+    this.#handlers = handlers
+    channel.on('basic.return', (message: ReturnedMessage) => {
+      const key = returnKey(message.messageId ?? '', message.routingKey)
+      this.#returned.set(key, (this.#returned.get(key) ?? 0) + 1)
+    })
+  }
+
+  /**
+   * Opens a channel, and makes sure that the exchange is there: otherwise the first publish would end the channel.
+   *
+   * @throws what rabbitmq-client throws; NOT_FOUND: there is no such exchange
+   */
+  static async open(connection: Connection, exchange: string, handlers: SessionHandlers): Promise<Session> {
+    const channel = await connection.acquire({ emitErrorsFromChannel: true })
+    const session = new Session(connection, channel, exchange, handlers)
+    await channel.exchangeDeclare({ exchange, passive: true })
+    await channel.confirmSelect()
+    session.#readAnswers()
+    return session
+  }
+
+  /** Messages without an answer. */
+  get underWay(): number {
+    return this.#underWay.size + this.#unsettled.size
+  }
+
+  /** Their bytes. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Milliseconds for which messages have been under way without any answer; 0 when none are. */
+  silence(now: number): number {
+    return this.#underWay.size === 0 ? 0 : now - this.#lastAnswer
+  }
+
+  publish(item: Item): void {
+    if (this.#underWay.size === 0) this.#lastAnswer = performance.now()
+    this.#underWay.set(++this.#tag, item)
+    this.#bytes += item.body.length
+    const seconds = Math.floor(Date.now() / 1_000)
+    const id = propertyId(item.message_id)
+    this.#inside._conn._socket.write(publishFrames(this.#envelope, item.routingKey, id, item.body, seconds))
+  }
+
+  /** Ends the session. @returns what has no answer, in the order in which it was sent */
+  end(): Item[] {
+    this.#over = true
+    const left = [...this.#unsettled, ...[...this.#underWay].map(([tag, item]) => ({ tag, item }))]
+    this.#underWay.clear()
+    this.#unsettled.clear()
+    return left.sort((a, b) => a.tag - b.tag).map(({ item }) => item)
+  }
+
+  async close(): Promise<void> {
+    await this.#channel.close()
+  }
+
+  #readAnswers(): void {
+    const inside = this.#inside
+    const others = inside._onMethod.bind(inside)
+    inside._onMethod = (frame) => {
+      const { methodId, params } = frame
+      if (methodId !== ACK && methodId !== NACK) others(frame)
+      else this.#answered(params.deliveryTag, params.multiple, methodId === NACK)
+    }
+  }
+
+  #answered(upTo: number, multiple: boolean, nacked: boolean): void {
+    if (!multiple) {
+      this.#answer(upTo, nacked)
+      return
+    }
+    for (const tag of this.#underWay.keys()) {
+      if (tag > upTo) return
+      this.#answer(tag, nacked)
+    }
+  }
+
+  #answer(tag: number, nacked: boolean): void {
+    const item = this.#underWay.get(tag)
+    if (item === undefined || this.#over) return
+    this.#underWay.delete(tag)
+    const answer = { tag, item, nacked }
+    this.#unsettled.add(answer)
+    // A return comes before its confirm, but the library hands it out one turn later. So what has gathered in this
+    // turn is looked at in the turn after the next: by then the returns of all of it have been handed out.
+    if (this.#answers.push(answer) > 1) return
+    setImmediate(() => {
+      const answers = this.#answers
+      this.#answers = []
+      setImmediate(() => this.#settle(answers))
+    })
+  }
+
+  #settle(answers: readonly Answer[]): void {
+    if (this.#over) return
+    this.#lastAnswer = performance.now()
+    for (const answer of answers) {
+      const { item, nacked } = answer
+      this.#unsettled.delete(answer)
+      this.#bytes -= item.body.length
+      const refusal = this.#refusal(item, nacked)
+      if (refusal === null) this.#handlers.onConfirmed(item)
+      else this.#handlers.onRefused(item, refusal, false)
+    }
+    this.#handlers.onRoom()
+  }
+
+  #refusal(item: Item, nacked: boolean): PublishError | null {
+    const { message_id, routingKey } = item
+    const returned = this.#returned.size > 0 && this.#takeReturned(returnKey(propertyId(message_id), routingKey))
+    if (nacked) return new PublishError('publish_nacked', 'RabbitMQ refused it.', { fate: 'refused', message_id })
+    if (!returned) return null
+    return new PublishError('publish_unroutable', `No queue takes ${routingKey}.`, { fate: 'refused', message_id })
+  }
+
+  #takeReturned(key: string): boolean {
+    const count = this.#returned.get(key)
+    if (count === undefined) return false
+    if (count === 1) this.#returned.delete(key)
+    else this.#returned.set(key, count - 1)
+    return true
+  }
+}
+
+const returnKey = (id: string, routingKey: string): string => `${routingKey} ${id}`
+
+const alreadyEnded = (): void => undefined
