@@ -14,7 +14,7 @@ import { runCli } from './support/cli.ts'
 import { ROOT } from './support/gateway.ts'
 import { suite } from './support/suite.ts'
 
-const COMMANDS: Command[] = [serve, publish, tail, demo, ...Object.values(rejected.commands), config, token]
+const COMMANDS: Command[] = [serve, publish, tail, demo, ...Object.values(rejected.commands), token, config]
 
 const DOCUMENT = readFileSync(join(ROOT, 'docs', 'CLI.md'), 'utf8')
 

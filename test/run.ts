@@ -16,7 +16,8 @@ Comment lines at the top of a file:
   // alone                                        runs by itself, after the others
   // limit: 600s                                  its time limit, 300s if not said
   // workers: 1, 3                                runs once for each: its gateways have so many worker processes
-  // transports: http1, https1, http2             runs once for each: plain HTTP/1.1, or over TLS
+  // transports: http1, https1, http2             runs once for each: plain HTTP/1.1, or over TLS; with workers, each
+                                                  further one runs with the first number of them
 --jobs N   files at a time (2)
 --long     sets TEST_LONG=1: tests run their long form
 `
@@ -59,22 +60,25 @@ const readHeader = (path: string, name: string): TestFile => {
   return file
 }
 
-const inWorkers = (file: TestFile): TestFile[] =>
-  file.workers.length === 0
-    ? [file]
-    : file.workers.map((count) => ({ ...file, workers: [count], name: `${file.name}, WORKERS=${count}` }))
-
-/** The transports of a file are gone through with the first number of workers only: the two have no part in each other. */
-const overTransports = (file: TestFile, index: number, variants: readonly TestFile[]): TestFile[] =>
-  file.transports.length === 0 || variants.findIndex(({ path }) => path === file.path) !== index
-    ? [{ ...file, transports: [] }]
-    : file.transports.map((transport) => ({
-        ...file,
-        transports: [transport],
-        name: `${file.name}, ${transport}`,
-        // Certificates are made by it.
-        needs: transport === 'http1' ? file.needs : [...file.needs, 'openssl'],
-      }))
+/** A file once for each number of workers over its first transport, and once for each further transport. */
+const variantsOf = (file: TestFile): TestFile[] => {
+  const { name, needs, workers, transports } = file
+  const variant = (count: string | undefined, transport: string | undefined): TestFile => ({
+    ...file,
+    workers: count === undefined ? [] : [count],
+    transports: transport === undefined ? [] : [transport],
+    name: [
+      name,
+      ...(count === undefined ? [] : [`WORKERS=${count}`]),
+      ...(transport === undefined ? [] : [transport]),
+    ].join(', '),
+    // Certificates are made by it.
+    needs: transport === undefined || transport === 'http1' ? needs : [...needs, 'openssl'],
+  })
+  const [first, ...further] = transports
+  const counts = workers.length === 0 ? [undefined] : workers
+  return [...counts.map((count) => variant(count, first)), ...further.map((transport) => variant(counts[0], transport))]
+}
 
 const findFiles = (dir: string, filters: string[]): TestFile[] =>
   readdirSync(dir, { recursive: true, encoding: 'utf8' })
@@ -82,8 +86,7 @@ const findFiles = (dir: string, filters: string[]): TestFile[] =>
     .filter((path) => filters.length === 0 || filters.some((filter) => path.includes(filter)))
     .sort()
     .map((path) => readHeader(join(dir, path), relative(process.cwd(), join(dir, path))))
-    .flatMap(inWorkers)
-    .flatMap(overTransports)
+    .flatMap(variantsOf)
 
 /** The totals that uvu prints at its very end; undefined when it never came to that. */
 const parseTotals = (output: string): Totals | undefined => {

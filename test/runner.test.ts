@@ -232,6 +232,15 @@ t.run()`
   assert.match(output, /^ok .*x\.test\.ts, http2: 1 passed/m)
 })
 
+runner('runs each number of workers over the first transport, and the further ones with the first number', async () => {
+  const file = `// workers: 1, 3\n// transports: http1, http2\n${OURS}\nconst t = suite('s')\nt('one', () => {})\nt.run()`
+  const { last, output } = await runFiles({ 'x.test.ts': file })
+  assert.is(last, '3 passed, 0 failed', output)
+  for (const variant of ['WORKERS=1, http1', 'WORKERS=3, http1', 'WORKERS=1, http2']) {
+    assert.match(output, `x.test.ts, ${variant}: 1 passed`)
+  }
+})
+
 runner('fails files whose needs mean nothing', async () => {
   await expectFailure('// needs: unicorn', '0 passed, 1 failed', /needs: unicorn/)
 })

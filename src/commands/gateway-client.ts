@@ -1,4 +1,4 @@
-import { loadConfig, readEnvironment } from '../config.ts'
+import { type Config, loadConfig, readEnvironment } from '../config.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../message/errors.ts'
 import { type Flag, type Given, UsageError } from './command.ts'
 
@@ -17,13 +17,14 @@ export const gatewayUrl = (given: Given): string => {
     }
     return url.href.replace(/\/+$/, '')
   }
-  const { host, port } = loadConfig(readEnvironment())
-  if (port === 0) throw new UsageError('PORT is 0, which says no address. Give the gateway with --url.')
-  return addressOf(host, port)
+  const config = loadConfig(readEnvironment())
+  if (config.port === 0) throw new UsageError('PORT is 0, which says no address. Give the gateway with --url.')
+  return addressOf(config, config.port)
 }
 
-/** The address at which this machine reaches a gateway that listens on a host and a port. */
-export const addressOf = (host: string, port: number): string => `http://${reachable(host)}:${port}`
+/** The address at which this machine reaches a gateway of this configuration that listens on a port. */
+export const addressOf = ({ host, tls }: Pick<Config, 'host' | 'tls'>, port: number): string =>
+  `http${tls === null ? '' : 's'}://${reachable(host)}:${port}`
 
 /**
  * Where to publish: over HTTP if an address is given, else through the broker if the environment names one (null), else

@@ -39,19 +39,19 @@ export const serve: Command = {
 
 const serveDemo = async (given: Given, io: Io): Promise<number> => {
   const wanted = playOf(given)
-  const { host, broker } = loadConfig(readEnvironment())
+  const config = loadConfig(readEnvironment())
   const { play } = await import('./demo/play.ts')
   const stopping = new AbortController()
   // Beside the gateway's own handlers: the play must not run into a gateway that drains.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
   let playing: Promise<unknown> = Promise.resolve()
   const code = await serveGateway(io.version, (port) => {
-    const page = addressOf(host, port)
+    const page = addressOf(config, port)
     const begin = () =>
       play({
         ...wanted,
         loop: true,
-        url: broker === null ? page : null,
+        url: config.broker === null ? page : null,
         patienceMs: PATIENCE_MS,
         signal: stopping.signal,
         onBegin: (events, messages) => {

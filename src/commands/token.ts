@@ -1,10 +1,9 @@
 import { readFileSync } from 'node:fs'
-import { loadConfig, readEnvironment } from '../config.ts'
-import type { TokenConfig } from '../http/auth.ts'
-import { mint, privateSigner, type SigningKey, secretSigner } from '../http/auth-mint.ts'
+import { type Config, loadConfig, readEnvironment } from '../config.ts'
 import { describeError } from '../message/errors.ts'
 import { EventId } from '../message/message.ts'
-import { type Command, EXIT, UsageError } from './command.ts'
+import { type Command, EXIT, type Given, UsageError } from './command.ts'
+import { mint, privateSigner, type SigningKey, secretSigner } from './token-signer.ts'
 import { noWords } from './words.ts'
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400 }
@@ -45,7 +44,7 @@ const privateKeyOf = (file: string): SigningKey => {
   throw new UsageError('--key-file holds no RSA, P-256 or Ed25519 private key in PEM without a passphrase.')
 }
 
-const signerOf = (tokens: TokenConfig | null, file: string | undefined): SigningKey => {
+const signerOf = (tokens: Config['tokens'], file: string | undefined): SigningKey => {
   if (file !== undefined) return privateKeyOf(file)
   if (tokens?.keys.kind === 'secret') return secretSigner(tokens.keys.secret)
   throw new UsageError(
@@ -53,6 +52,23 @@ const signerOf = (tokens: TokenConfig | null, file: string | undefined): Signing
       ? 'There is nothing to sign with: set JWT_SECRET, or give --key-file.'
       : 'The gateway is set to a public key; the private one signs: give it by --key-file.',
   )
+}
+
+/** @returns the token, and a line that says what is in it. @throws UsageError, GatewayError config_invalid */
+const mintFor = async (given: Given): Promise<{ minted: string; says: string }> => {
+  const subject = given.text('sub') ?? 'trial'
+  const listed = given.text('events')
+  const events = listed === undefined ? null : eventsOf(listed)
+  const scopes = scopesOf(given.text('scope') ?? '')
+  const lifetime = lifetimeOf(given.text('expires') ?? '1h')
+  const { tokens } = loadConfig(readEnvironment())
+  const signer = signerOf(tokens, given.text('key-file'))
+  const [issuer, audience] = [tokens?.issuer ?? null, tokens?.audience ?? null]
+  const minted = await mint({ subject, events, scopes, lifetime, issuer, audience }, signer)
+  const opens = events === null ? 'the events of JWT_DEFAULT_EVENTS' : events === '*' ? 'all events' : events.join(', ')
+  const may = scopes.length === 0 ? '' : `, scope ${scopes.join(' ')}`
+  const says = `${signer.algorithm} token of ${JSON.stringify(subject)} for ${opens}${may}, good for ${lifetime} s`
+  return { minted, says }
 }
 
 /** `token`: mints a token for trials that the gateway of this configuration accepts. */
@@ -74,20 +90,8 @@ export const token: Command = {
   ],
   run: async (given, io) => {
     noWords(given)
-    const text = (flag: string) => given.text(flag)
-    const subject = text('sub') ?? 'trial'
-    const listed = text('events')
-    const events = listed === undefined ? null : eventsOf(listed)
-    const scopes = scopesOf(text('scope') ?? '')
-    const lifetime = lifetimeOf(text('expires') ?? '1h')
-    const { tokens } = loadConfig(readEnvironment())
-    const signer = signerOf(tokens, text('key-file'))
-    const [issuer, audience] = [tokens?.issuer ?? null, tokens?.audience ?? null]
-    const minted = await mint({ subject, events, scopes, lifetime, issuer, audience }, signer)
-    const opens =
-      events === null ? 'the events of JWT_DEFAULT_EVENTS' : events === '*' ? 'all events' : events.join(', ')
-    const may = scopes.length === 0 ? '' : `, scope ${scopes.join(' ')}`
-    io.note(`${signer.algorithm} token of ${JSON.stringify(subject)} for ${opens}${may}, good for ${lifetime} s`)
+    const { minted, says } = await mintFor(given)
+    io.note(says)
     await io.out.write(`${minted}\n`)
     return EXIT.ok
   },

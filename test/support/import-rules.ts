@@ -93,9 +93,9 @@ const OWNERS: readonly Owner[] = [
   owned('kysely', /^log\//),
   owned('koa', /^http\//),
   owned('@koa/router', /^http\//),
-  owned('eventsource-parser', /^commands\//),
   owned('@koa/cors', /^http\//),
-  owned('jose', /^http\/auth[\w-]*\.ts$/),
+  owned('eventsource-parser', /^commands\//),
+  owned('jose', /^(http\/auth|commands\/token)[\w-]*\.ts$/),
   owned('pino', /^telemetry\.ts$/, true),
   owned('prom-client', /^telemetry\.ts$/, true),
 ]
