@@ -26,7 +26,6 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     'show the effective configuration; --check: is it valid?',
     async () => (await import('./commands/config.ts')).config,
   ],
-  token: ['mint a token for trials', async () => (await import('./commands/token.ts')).token],
 }
 
 const LATER = ['backup']

@@ -67,8 +67,6 @@ const MAY_ENTER: Record<string, Record<string, 'value' | 'type'>> = {
     'publisher/': 'value',
     'log/': 'value',
     'message/': 'value',
-    'http/auth-mint.ts': 'value',
-    'http/auth.ts': 'type',
     'config.ts': 'value',
     'serve.ts': 'value',
   },
