@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { findPort, Primary } from './cluster.ts'
 import { type Config, loadConfig, readEnvironment } from './config.ts'
 import { Gateway } from './gateway.ts'
+import { freshenWebAssets } from './http/web-assets.ts'
 import { Sibling } from './sibling.ts'
 import { makeGatherer, makeLogger, shareMetrics } from './telemetry.ts'
 
@@ -70,6 +71,7 @@ export const serve = async (version: string, onListening: OnListening = () => un
   const config = loadConfig(readEnvironment())
   const logger = makeLogger(config.logLevel)
   if (cluster.isWorker) return serveAsWorker(config, logger.child({ worker: cluster.worker!.id }), version)
+  await freshenWebAssets()
   if (config.workers > 1) return serveAsPrimary(config, logger, onListening)
   return run(new Gateway({ config, logger, version }), config, logger, onListening)
 }

@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os'
 import { dirname, join, relative, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, stripVTControlCharacters } from 'node:util'
+import { freshenWebAssets } from '../src/http/web-assets.ts'
 import { killAtExit } from './support/cleanup.ts'
 import { isNeed, type Need, provision } from './support/provision.ts'
 import { type Broker, startBroker } from './support/rabbitmq.ts'
@@ -260,6 +261,8 @@ const main = async (): Promise<number> => {
   process.once('SIGINT', interrupted).once('SIGTERM', interrupted).once('SIGHUP', interrupted)
   const files = findFiles(resolve(values.dir), positionals)
   if (files.length === 0) process.stdout.write('FAIL no test file matches\n')
+  // Once for all, so that gateways that start side by side find it done.
+  await freshenWebAssets()
   const { passed, failed, skipped } = await runAll(files, jobs, values.long)
   const failures = files.length === 0 ? 1 : failed
   process.stdout.write(`${passed} passed, ${failures} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)

@@ -1,16 +1,14 @@
-import { readFileSync } from 'node:fs'
 import type Router from '@koa/router'
+import { readWebAsset } from './web-assets.ts'
 
 const FILES = {
   'index.html': 'text/html; charset=utf-8',
   'page.js': 'text/javascript; charset=utf-8',
   'page.css': 'text/css; charset=utf-8',
+  'client.js': 'text/javascript; charset=utf-8',
 } as const
 
 type Name = keyof typeof FILES
-
-/** The page and its parts, read once at start. */
-const load = (name: Name): Buffer => readFileSync(new URL(`../web/${name}`, import.meta.url))
 
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -22,8 +20,9 @@ export const routePages = (router: Router): void => {
     ['/events/:event_id', 'index.html'],
     ['/page.js', 'page.js'],
     ['/page.css', 'page.css'],
+    ['/client.js', 'client.js'],
   ]
-  const contents = new Map(routes.map(([, name]) => [name, load(name)]))
+  const contents = new Map(routes.map(([, name]) => [name, readWebAsset(name)]))
   for (const [path, name] of routes) {
     router.get(path, (ctx) => {
       ctx.set('Content-Security-Policy', POLICY)
