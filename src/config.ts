@@ -174,6 +174,12 @@ export const readGatewayToken = (env: Environment = readEnvironment()): string |
   return (read.values.get('GATEWAY_TOKEN') as string | undefined) ?? null
 }
 
+const DATABASE_URL = VARIABLES.find(({ name }) => name === 'DATABASE_URL')!
+
+/** Whether the log is in PostgreSQL, whatever else is set, or wrong. */
+export const namesPostgres = (env: Environment = readEnvironment()): boolean =>
+  /^postgres(ql)?:/.test(textOf(DATABASE_URL, env, newRead()) ?? '')
+
 /**
  * Reads the configuration out of an environment.
  *
