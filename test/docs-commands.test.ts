@@ -22,6 +22,8 @@ const ELSEWHERE: readonly [RegExp, string][] = [
   [/rabbit\.example/, 'test/ingest.test.ts'],
   [/^TLS_CERT_FILE=/m, 'test/tls.test.ts'],
   [/^python3 agent\.py/m, 'test/python-agent.test.ts'],
+  [/gateway\.example/, 'test/cli-access.test.ts'],
+  [/\/backups\//, 'test/backup.test.ts'],
   [/^sqlite3 captain\.db/m, 'test/outbox.test.ts'],
 ]
 

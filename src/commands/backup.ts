@@ -28,7 +28,7 @@ restore it, put it in the place of the database while no gateway runs, without t
   flags: { json: { meaning: 'print what the backup holds as a JSON object' } },
   examples: [
     ['deepsoc-gateway backup gateway-backup.db', 'Back up the database of DATABASE_URL'],
-    ['deepsoc-gateway backup "/backups/gateway-$(date +%F).db"', 'One for each day'],
+    ['deepsoc-gateway backup "gateway-$(date +%F).db"', 'One for each day'],
   ],
   run: async (given, io) => {
     const file = fileOf(given)
