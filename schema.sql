@@ -39,6 +39,9 @@ CREATE TABLE event (
 
 CREATE INDEX event_by_activity ON event (last_db_id);
 
+-- The greatest of all at once: only retention writes here.
+CREATE INDEX event_by_pruning ON event (pruned_db_id) WHERE pruned_db_id > 0;
+
 -- The quarantine: what could not be accepted, with all that is needed to look at it and to replay it.
 CREATE TABLE rejected (
   rejected_id  INTEGER PRIMARY KEY AUTOINCREMENT,

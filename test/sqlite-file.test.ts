@@ -4,6 +4,7 @@ import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import { SqliteLog } from '../src/log/sqlite.ts'
 import { APPLICATION_ID, openConnection, readSchema, SCHEMA_VERSION } from '../src/log/sqlite-file.ts'
+import { boundsOf } from '../src/log/sqlite-queries.ts'
 import { StatementCache } from '../src/log/statement-cache.ts'
 import type { GatewayError } from '../src/message/errors.ts'
 import { selection } from '../src/message/selection.ts'
@@ -136,7 +137,8 @@ files('that cannot be opened at all is told as such', async () => {
 })
 
 /** Turns a database of ours into one as the first version made it. */
-const asFirstVersion = (file: string): void => byHand(file, 'DROP TABLE revocation', 'PRAGMA user_version = 1')
+const asFirstVersion = (file: string): void =>
+  byHand(file, 'DROP TABLE revocation', 'DROP INDEX event_by_pruning', 'PRAGMA user_version = 1')
 
 files('of the first version is given what it lacks, from schema.sql, and keeps what it has', async () => {
   const file = await ours()
@@ -285,6 +287,73 @@ files('its reading connection cannot write', async () => {
   const db = openConnection(await ours(), { readonly: true })
   assert.throws(() => db.exec('DELETE FROM message'), /readonly/)
   db.close()
+})
+
+files('tells the bounds of all events without a walk over events or messages', async () => {
+  const db = openConnection(await ours(), { readonly: true })
+  const plan = db.prepare(`EXPLAIN QUERY PLAN ${boundsOf(selection('*'))}`).all() as { detail: string }[]
+  const steps = plan
+    .map(({ detail }) => detail)
+    .filter((detail) => !/^(SCAN CONSTANT ROW|SCALAR SUBQUERY)/.test(detail))
+  const counter = 'SCAN sqlite_sequence'
+  assert.equal(
+    steps.filter((step) => !step.startsWith('SEARCH ')),
+    [counter],
+    steps.join('\n'),
+  )
+  assert.ok(steps.some((step) => step.includes('event_by_pruning')))
+  db.close()
+})
+
+const day = 86_400_000
+const fewDaysAgo = (days: number) => Date.now() - days * day
+
+/** Prunes all that is older than 30 days. */
+const pruneMonth = async (log: SqliteLog): Promise<void> => {
+  while ((await log.prune({ receivedBefore: fewDaysAgo(30), messagesPerEvent: null }, 1_000)) > 0);
+}
+
+const left = async (log: SqliteLog): Promise<number[]> =>
+  (await log.read(selection('*'), 0, ALL)).messages.map(({ db_id }) => db_id)
+
+files('retention by age goes on behind messages of a clock that was ahead', async () => {
+  const log = await openSqlite(newFile(), true)
+  // Far ahead, and more of them than one look takes in.
+  const ahead = Array.from({ length: 13_000 }, () => ({ received_at: fewDaysAgo(-3_650) }))
+  const ids = await store(log, ...ahead, { received_at: fewDaysAgo(29) }, { received_at: fewDaysAgo(1) })
+  await pruneMonth(log)
+  await pruneMonth(log)
+  assert.equal(await left(log), ids, 'nothing behind them is old yet')
+  await log.stop()
+
+  const later = await openSqlite(newFile(), true)
+  const more = await store(
+    later,
+    ...ahead,
+    { received_at: fewDaysAgo(40) },
+    { received_at: fewDaysAgo(31) },
+    { received_at: fewDaysAgo(1) },
+  )
+  await pruneMonth(later)
+  await pruneMonth(later)
+  assert.equal(await left(later), more.slice(-1))
+  await later.stop()
+})
+
+files('retention by age keeps what a clock that was behind has stamped, as long as what is before it', async () => {
+  const log = await openSqlite(newFile(), true)
+  const ids = await store(
+    log,
+    { received_at: fewDaysAgo(40) },
+    { received_at: fewDaysAgo(2) },
+    { received_at: 0 },
+    {
+      received_at: fewDaysAgo(1),
+    },
+  )
+  await pruneMonth(log)
+  assert.equal(await left(log), ids.slice(1))
+  await log.stop()
 })
 
 files('has strict tables that give their space back', async () => {

@@ -8,7 +8,7 @@ import { takeOverBackup } from './sqlite-restore.ts'
 export { APPLICATION_ID } from './sqlite-header.ts'
 
 /** The version of schema.sql, kept as `user_version` of the file. */
-export const SCHEMA_VERSION = 2
+export const SCHEMA_VERSION = 3
 
 /** SQLite waits this long for a lock, and blocks its thread meanwhile: short where that thread serves streams. */
 const BUSY_TIMEOUT_MS = 100

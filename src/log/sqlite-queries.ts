@@ -269,15 +269,29 @@ export const windowMessages = (wanted: Selection, direction: Direction, columns:
   return text(query.orderBy('db_id', direction).limit(param('limit')))
 }
 
+/** The log's head; AUTOINCREMENT's own counter stays when retention removes the last row. */
+const HEAD_DB_ID = sql<number>`coalesce((select seq from sqlite_sequence where name = 'message'), 0)`.as('head_db_id')
+
+// Each a single step down an index, however many events and messages there are.
+const BOUNDS_OF_ALL = text(
+  db.selectNoFrom([
+    sql<number>`coalesce((select min(db_id) from message), 0)`.as('first_db_id'),
+    sql<number>`coalesce((select max(db_id) from message), 0)`.as('last_db_id'),
+    sql<number>`coalesce((select max(pruned_db_id) from event where pruned_db_id > 0), 0)`.as('pruned_db_id'),
+    HEAD_DB_ID,
+  ]),
+)
+
 /** Bounds over the selected events, all of them for `*`, and the log's head: one statement, so one read lock. */
 export const boundsOf = (wanted: Selection): string => {
+  if (wanted.events === '*') return BOUNDS_OF_ALL
   const query = db
     .selectFrom('event')
     .select([
       sql<number>`coalesce(min(nullif(first_db_id, 0)), 0)`.as('first_db_id'),
       sql<number>`coalesce(max(iif(messages = 0, 0, last_db_id)), 0)`.as('last_db_id'),
       sql<number>`coalesce(max(pruned_db_id), 0)`.as('pruned_db_id'),
-      sql<number>`coalesce((select seq from sqlite_sequence where name = 'message'), 0)`.as('head_db_id'),
+      HEAD_DB_ID,
     ])
-  return text(wanted.events === '*' ? query : query.where('event_id', 'in', listNames('e', wanted.events)))
+  return text(query.where('event_id', 'in', listNames('e', wanted.events)))
 }

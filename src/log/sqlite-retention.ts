@@ -6,9 +6,16 @@ interface Doomed {
   readonly event_id: string
 }
 
+interface Row extends Doomed {
+  readonly received_at: number
+}
+
+/** Rows looked at in one read, and rows that one call looks at beyond the head of the log. */
+const LOOK = 1_000
+const LOOK_ON = 10_000
+
 // db_ids rise with the time of receipt, so the oldest messages are the first rows: no index on time is needed.
-const OLDEST = `SELECT db_id, event_id FROM
-  (SELECT db_id, event_id, received_at FROM message ORDER BY db_id LIMIT @limit) WHERE received_at < @before`
+const FIRST = 'SELECT db_id, event_id, received_at FROM message WHERE db_id > @after ORDER BY db_id LIMIT @rows'
 
 const SURPLUS_EVENT = 'SELECT event_id, messages FROM event WHERE messages > @keep LIMIT 1'
 
@@ -27,17 +34,61 @@ const FORGET_REJECTED =
   'DELETE FROM rejected WHERE rejected_id IN (SELECT rejected_id FROM rejected WHERE received_at < @before LIMIT @limit)'
 
 /**
+ * Finds the messages that are too old: those at the head of the log, up to the first that is young enough. One with a
+ * time that is still to come was received while the clock was ahead. It would stand before all others until that time,
+ * so it counts as old as soon as one behind it is: it was committed before that.
+ */
+export class OldestMessages {
+  /** All up to here were seen with times to come. */
+  #ahead = 0
+
+  /** @param before times in milliseconds since 1970. @returns at most `limit`, in the order of the log */
+  find(db: Database.Database, before: number, limit: number, now: number): Doomed[] {
+    const look = db.prepare(FIRST)
+    const head = look.all({ after: 0, rows: Math.max(LOOK, limit) }) as Row[]
+    let old = 0
+    for (const [index, { received_at }] of head.entries()) {
+      if (received_at < before) old = index + 1
+      else if (received_at <= now) return head.slice(0, Math.min(old, limit))
+    }
+    if (old === 0 && head.length >= LOOK && this.#oldBehind(look, head.at(-1)!.db_id, before, now)) old = head.length
+    return head.slice(0, Math.min(old, limit))
+  }
+
+  /** Whether the first message with a time of the past is too old. It may take several calls to get there. */
+  #oldBehind(look: Database.Statement, after: number, before: number, now: number): boolean {
+    this.#ahead = Math.max(this.#ahead, after)
+    for (let looked = 0; looked < LOOK_ON; looked += LOOK) {
+      const rows = look.all({ after: this.#ahead, rows: LOOK }) as Row[]
+      for (const { db_id, received_at } of rows) {
+        if (received_at <= now) return received_at < before
+        this.#ahead = db_id
+      }
+      if (rows.length < LOOK) return false
+    }
+    return false
+  }
+}
+
+/**
  * Removes the oldest messages that a retention rule names, at most `limit` in all, and keeps the counts and
  * bounds of their events true. Runs inside the caller's transaction.
  *
+ * @param now milliseconds since 1970
  * @returns how many messages and rejections it removed
  */
-export const pruneMessages = (db: Database.Database, retention: Retention, limit: number): number => {
+export const pruneMessages = (
+  db: Database.Database,
+  retention: Retention,
+  limit: number,
+  oldest: OldestMessages,
+  now: number,
+): number => {
   const doomed: Doomed[] = []
   let forgotten = 0
   if (retention.receivedBefore !== null) {
     const before = retention.receivedBefore
-    doomed.push(...(db.prepare(OLDEST).all({ limit, before }) as Doomed[]))
+    doomed.push(...oldest.find(db, before, limit, now))
     forgotten = db.prepare(FORGET_REJECTED).run({ before, limit }).changes
   }
   if (retention.messagesPerEvent !== null && doomed.length === 0) {

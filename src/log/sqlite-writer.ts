@@ -7,7 +7,7 @@ import type { Replay, ReplayOutcome } from './quarantine.ts'
 import { FORGET, IS_THERE, KEEP } from './quarantine-queries.ts'
 import { fileIdentity, fileLost, openConnection } from './sqlite-file.ts'
 import * as queries from './sqlite-queries.ts'
-import { pruneMessages } from './sqlite-retention.ts'
+import { OldestMessages, pruneMessages } from './sqlite-retention.ts'
 
 /** Where a test may end the process: inside the transaction, or between the commit and its report. */
 export type Stage = 'in_transaction' | 'committed'
@@ -54,6 +54,7 @@ export class SqliteWriter {
   readonly #keepRejected: Database.Statement
   readonly #isRejected: Database.Statement
   readonly #probe: Database.Statement
+  readonly #oldest = new OldestMessages()
 
   /** @param file a file that prepareFile has been over */
   constructor(file: string, options: { onStage?: ((stage: Stage) => void) | undefined; patienceMs?: number } = {}) {
@@ -118,7 +119,7 @@ export class SqliteWriter {
 
   /** Removes what retention says, at most `limit` messages. @returns how many */
   prune(retention: Retention, limit: number): number {
-    const removed = this.#transaction(() => pruneMessages(this.#db, retention, limit))
+    const removed = this.#transaction(() => pruneMessages(this.#db, retention, limit, this.#oldest, Date.now()))
     if (removed > 0) this.#db.pragma('incremental_vacuum(256)')
     return removed
   }
