@@ -3,8 +3,8 @@ import type { Bounds } from '../message/cursor.ts'
 import type { StoredMessage } from '../message/message.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import { GroupCommit } from './group-commit.ts'
-import type { Entry, EventSummary, Log, Outcome, Page, PageLimit, Retention, Revocation } from './log.ts'
-import { fileIdentity, fileLost, openConnection, prepareFile, readSchema } from './sqlite-file.ts'
+import type { Entry, EventSummary, Log, LogSize, Outcome, Page, PageLimit, Retention, Revocation } from './log.ts'
+import { fileIdentity, fileLost, fileSizes, openConnection, prepareFile, readSchema } from './sqlite-file.ts'
 import * as queries from './sqlite-queries.ts'
 import { SqliteWriter, type Stage, storageError } from './sqlite-writer.ts'
 import { ThreadedWriter, type Writer } from './sqlite-writer-client.ts'
@@ -102,6 +102,10 @@ export class SqliteLog implements Log {
     const { file } = this.#options
     if (fileIdentity(file) !== this.#identity) throw fileLost(file)
     if (write) await this.#open().writer.probe()
+  }
+
+  size(): Promise<LogSize> {
+    return fileSizes(this.#options.file)
   }
 
   async read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
