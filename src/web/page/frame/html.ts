@@ -8,4 +8,9 @@ export type View = VNode | null
 export type Children = ComponentChildren
 
 /** Markup in JavaScript, by htm. What is put into it is text, whatever it holds: there is no way to put markup in. */
-export const html = htm.bind(h) as (strings: TemplateStringsArray, ...values: unknown[]) => VNode
+export const html = (htm as unknown as Htm).bind(h)
+
+/** htm's declaration is that of another kind of module than the one that is bundled. */
+interface Htm {
+  bind(make: typeof h): (strings: TemplateStringsArray, ...values: unknown[]) => VNode
+}

@@ -68,8 +68,15 @@ const Choices = (): View => {
   `
 }
 
-const NavLink = ({ to, here, children }: { readonly to: string; readonly here: boolean; readonly children?: Children }): View =>
-  html`<a href=${to} aria-current=${here ? 'page' : null}>${children}</a>`
+const NavLink = ({
+  to,
+  here,
+  children,
+}: {
+  readonly to: string
+  readonly here: boolean
+  readonly children?: Children
+}): View => html`<a href=${to} aria-current=${here ? 'page' : null}>${children}</a>`
 
 /** The head of every page, and below it the page itself, or the panel where a token can be given. */
 export const Layout = ({ at, children }: { readonly at: Route['page']; readonly children?: Children }): View => {

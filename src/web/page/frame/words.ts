@@ -29,7 +29,8 @@ export const chooseLanguage = (next: Language): void => {
 }
 
 /** The locale for numbers and times. */
-export const locale = (): string => (language.get() === 'zh' ? 'zh-CN' : navigator.language?.startsWith('en') ? navigator.language : 'en-GB')
+export const locale = (): string =>
+  language.get() === 'zh' ? 'zh-CN' : navigator.language?.startsWith('en') ? navigator.language : 'en-GB'
 
 const BRACES = /\{(\w+)(?::([^{}|]*)\|([^{}]*))?\}/g
 
