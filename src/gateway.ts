@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import { type AccessRules, makeAccess, type Siblings } from './access.ts'
+import { measuredAppend, noteCommitted, type OnCommitted } from './committed.ts'
 import type { Config } from './config.ts'
 import { type Fault, Health } from './health.ts'
 import { makeApp } from './http/app.ts'
@@ -14,15 +15,16 @@ import { ExchangePublisher } from './ingest/exchange-publisher.ts'
 import { Ingest } from './ingest/ingest.ts'
 import { Live } from './live/live.ts'
 import { Bell } from './log/bell.ts'
-import type { Entry, Log, Outcome } from './log/log.ts'
+import type { Log } from './log/log.ts'
 import { RetentionRounds } from './log/retention.ts'
 import { SqliteLog } from './log/sqlite.ts'
 import { GatewayError } from './message/errors.ts'
-import { Observer } from './overview/observer.ts'
-import { readVitals, type Seen, type Vitals } from './overview/vitals.ts'
+import { type Observer, observeAlone } from './overview/observer.ts'
+import { readVitals, type Vitals } from './overview/vitals.ts'
 import { embeddedPort, exchangePort } from './publish-ports.ts'
 import { rejectedPort } from './rejected-port.ts'
-import { type Metrics, makeMetrics } from './telemetry.ts'
+import { LoopDelay } from './telemetry/loop-delay.ts'
+import { type Metrics, makeMetrics } from './telemetry/metrics.ts'
 
 export interface GatewayParts {
   readonly config: Config
@@ -53,6 +55,9 @@ export class Gateway {
   readonly #bell: Bell
   readonly #health: Health
   readonly #metrics: Metrics
+  readonly #loopDelay: LoopDelay
+  readonly #append: Log['append']
+  readonly #committed: OnCommitted
   readonly #live: Live
   readonly #retention: RetentionRounds
   readonly #access: AccessRules
@@ -71,7 +76,7 @@ export class Gateway {
     this.#bell = bell ?? new Bell()
     this.#logger = logger
     this.#log = log ?? new SqliteLog({ file: config.databaseFile, newLogId: randomUUID(), now: Date.now() })
-    this.#health = new Health((component, fault) => logChange(logger, component, fault))
+    this.#health = new Health((component, fault) => this.#noteChange(component, fault))
     this.#live = new Live({
       log: this.#log,
       bell: this.#bell,
@@ -82,11 +87,18 @@ export class Gateway {
     })
     this.#certificates = config.tls === null ? null : new Certificates({ files: config.tls, logger })
     this.#metrics = makeMetrics({
-      readers: () => this.#live.readers,
-      channels: () => this.#live.channels,
-      stalled: () => this.#live.stalled,
+      version,
+      mode: this.mode,
+      live: () => this.#live.figures,
+      readers: () => this.#live.readersByState(),
+      queue: () => this.#ingest?.queue ?? null,
+      size: async () => this.#log.size?.() ?? null,
+      faults: () => this.#health.faults,
       certificateExpiry: this.#certificates && (() => this.#certificates!.current.expiresAt / 1_000),
     })
+    this.#loopDelay = new LoopDelay(this.#metrics.loopDelay)
+    this.#append = measuredAppend(this.#log, this.#metrics)
+    this.#committed = noteCommitted({ metrics: this.#metrics, logger, bell: this.#bell })
     this.#retention = new RetentionRounds({
       log: this.#log,
       ...config.retention,
@@ -105,9 +117,9 @@ export class Gateway {
         health: this.#health,
         append: this.#append,
         maxMessageBytes: config.maxMessageBytes,
-        onCommitted: (entries, outcomes) => this.#committed(entries, outcomes),
+        onCommitted: this.#committed,
+        onLag: (seconds, since) => this.#metrics.lag.observe({ since }, seconds),
         onStorageFault: (error) => this.#note('storage', error),
-        onQueueDepth: (messages) => this.#metrics.queueDepth.set(messages),
       })
       this.#publisher = new ExchangePublisher({ address, topology, health: this.#health })
     }
@@ -116,8 +128,7 @@ export class Gateway {
       metricsText: metricsText ?? (() => this.#metrics.registry.metrics()),
       metricsType: this.#metrics.registry.contentType,
     }
-    this.#observer =
-      parts.overview === undefined ? new Observer({ look: () => this.#lookAtMyself(), expected: 1 }) : null
+    this.#observer = parts.overview === undefined ? observeAlone(() => this.vitals()) : null
     const { corsOrigins, limits, host, port, metricsPort } = config
     const app = makeApp({
       ...this.#access,
@@ -130,6 +141,7 @@ export class Gateway {
       corsOrigins,
       localOnly: config.tokens === null && !config.open,
       guarded: config.tokens !== null,
+      onReset: (reason) => this.#metrics.resets.inc({ reason }),
       onRefused: (code) => this.#metrics.refused.inc({ code }),
       publishPort: this.#publishPort(),
       maxMessageBytes: config.maxMessageBytes,
@@ -140,7 +152,10 @@ export class Gateway {
       rejected: rejectedPort({
         log: this.#log,
         maxMessageBytes: config.maxMessageBytes,
-        onStored: (messages) => this.#grown(messages),
+        onStored: (messages) => {
+          this.#metrics.stored.inc(messages)
+          this.#bell.ring()
+        },
         onStorageFault: (error) => this.#note('storage', error),
       }),
     })
@@ -188,6 +203,7 @@ export class Gateway {
     this.#publisher?.start()
     this.#ingest?.start()
     this.#retention.start()
+    this.#loopDelay.start()
     this.#certificates?.start((certificate) => this.#server.replaceCertificate(certificate))
     this.#observer?.start()
     this.#checking = setInterval(() => void this.#check(), CHECK_MS)
@@ -217,6 +233,7 @@ export class Gateway {
     this.refuse()
     clearInterval(this.#checking)
     this.#observer?.stop()
+    this.#loopDelay.stop()
     this.#certificates?.stop()
     // A store or broker that hangs must not keep the streams from ending in order.
     await within(this.#config.shutdownMs / 2, Promise.all([this.#ingest?.stop(), this.#publisher?.stop()]))
@@ -226,15 +243,6 @@ export class Gateway {
     this.#metricsServer?.closeIdleConnections()
     await this.#refused
     await this.#log.stop()
-  }
-
-  /** Appends, and measures the commit. */
-  readonly #append = async (entries: readonly Entry[]): Promise<Outcome[]> => {
-    const begun = performance.now()
-    const outcomes = await this.#log.append(entries)
-    this.#metrics.commitSeconds.observe((performance.now() - begun) / 1_000)
-    this.#metrics.commitEntries.observe(entries.length)
-    return outcomes
   }
 
   /** Notices a database that was removed while nothing is written, and one that works again after a fault. */
@@ -252,47 +260,22 @@ export class Gateway {
 
   #publishPort(): PublishPort {
     if (this.#publisher !== null) return exchangePort(this.#publisher)
-    return embeddedPort(
-      this.#append,
-      (entries, outcomes) => this.#committed(entries, outcomes),
-      (error) => this.#note('storage', error),
-    )
+    return embeddedPort(this.#append, this.#committed, (error) => this.#note('storage', error))
   }
 
-  #committed(entries: readonly Entry[], outcomes: readonly Outcome[]): void {
-    let stored = 0
-    const rejected = new Map<string, number>()
-    for (const [index, { kind }] of outcomes.entries()) {
-      if (kind === 'stored') stored++
-      else if (kind === 'duplicate') this.#metrics.duplicates.inc()
-      else {
-        const reason = reasonOf(entries[index]!, kind)
-        this.#metrics.rejected.inc({ reason })
-        rejected.set(reason, (rejected.get(reason) ?? 0) + 1)
-      }
+  #noteChange(component: string, fault: Fault | null): void {
+    if (fault === null) this.#logger.info({ component }, 'component works')
+    else if (fault.code === 'shutting_down') this.#logger.info('stopping')
+    else {
+      this.#metrics.faults.inc({ code: fault.code })
+      this.#logger.warn({ component, code: fault.code, hint: fault.hint }, fault.message)
     }
-    if (rejected.size > 0) this.#logger.warn({ reasons: Object.fromEntries(rejected) }, 'messages set aside or refused')
-    if (stored > 0) this.#grown(stored)
-  }
-
-  #grown(stored: number): void {
-    this.#metrics.stored.inc(stored)
-    this.#bell.ring()
-  }
-
-  async #lookAtMyself(): Promise<Seen[]> {
-    return [{ worker: 1, pid: process.pid, vitals: await this.vitals() }]
   }
 
   #note(component: string, error: unknown): void {
     if (error === null) this.#health.ok(component)
     else this.#health.fail(component, error)
   }
-}
-
-const reasonOf = (entry: Entry, kind: Outcome['kind']): string => {
-  if (entry.kind === 'rejection') return entry.rejection.reason
-  return kind === 'conflict' ? 'message_conflict' : 'storage_refused'
 }
 
 /** Waits for something, but not longer than `ms`. */
@@ -302,10 +285,4 @@ const within = async (ms: number, work: Promise<unknown>): Promise<void> => {
     timer = setTimeout(resolve, ms)
   })
   await Promise.race([work, late]).finally(() => clearTimeout(timer))
-}
-
-const logChange = (logger: Logger, component: string, fault: Fault | null): void => {
-  if (fault === null) logger.info({ component }, 'component works')
-  else if (fault.code === 'shutting_down') logger.info('stopping')
-  else logger.warn({ component, code: fault.code, hint: fault.hint }, fault.message)
 }

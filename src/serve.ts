@@ -5,7 +5,8 @@ import { type Config, loadConfig, readEnvironment } from './config.ts'
 import { Gateway } from './gateway.ts'
 import { freshenWebAssets } from './http/web-assets.ts'
 import { Sibling } from './sibling.ts'
-import { makeGatherer, makeLogger, shareMetrics } from './telemetry.ts'
+import { makeLogger } from './telemetry/logger.ts'
+import { makeGatherer, shareMetrics } from './telemetry/registry.ts'
 
 /** The last part of the drain deadline is kept for the exit itself. */
 const RESERVE_MS = 500

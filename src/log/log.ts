@@ -82,6 +82,15 @@ export interface Retention {
   readonly messagesPerEvent: number | null
 }
 
+/** What the store takes, in bytes. null: it does not know. */
+export interface LogSize {
+  readonly database: number
+  /** Committed, and not yet taken over into the database's file. */
+  readonly wal: number | null
+  /** What the disk still has for it. */
+  readonly free: number | null
+}
+
 /** A subject whose tokens are refused, as far as they were issued up to a time. Times are milliseconds since 1970. */
 export interface Revocation {
   readonly subject: string
@@ -178,6 +187,9 @@ export interface Log {
    * @throws GatewayError storage_lost, storage_busy or storage_unavailable
    */
   check(write: boolean): Promise<void>
+
+  /** How large the store is, for who asks now and then. Absent where nothing is known of it. */
+  size?(): Promise<LogSize>
 
   /** Removes at most `limit` messages and as many rejections. @returns how many in all; 0: nothing is left to remove. */
   prune(retention: Retention, limit: number): Promise<number>

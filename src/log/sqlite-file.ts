@@ -1,7 +1,9 @@
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
+import { stat, statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { describeError, GatewayError } from '../message/errors.ts'
+import type { LogSize } from './log.ts'
 
 /** "DSGW" in the header of the file: says that the database is ours. */
 export const APPLICATION_ID = 0x44534757
@@ -208,6 +210,22 @@ export const openConnection = (file: string, options: { readonly?: boolean } = {
 export const fileIdentity = (file: string): string | null => {
   const stat = statSync(file, { bigint: true, throwIfNoEntry: false })
   return stat === undefined ? null : `${stat.dev}:${stat.ino}`
+}
+
+const bytesOf = (file: string): Promise<number> =>
+  stat(file).then(
+    ({ size }) => size,
+    () => 0,
+  )
+
+/** The sizes of a database file and its WAL, 0 where there is none, and what its file system has left for us. */
+export const fileSizes = async (file: string): Promise<LogSize> => {
+  const [database, wal, disk] = await Promise.all([
+    bytesOf(file),
+    bytesOf(`${file}-wal`),
+    statfs(dirname(resolve(file))).catch(() => null),
+  ])
+  return { database, wal, free: disk === null ? null : disk.bavail * disk.bsize }
 }
 
 /** The file is no longer the one that was opened: what is written into it would be lost with it. */

@@ -3,9 +3,20 @@ import type { Bounds } from '../message/cursor.ts'
 import type { StoredMessage } from '../message/message.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import { GroupCommit } from './group-commit.ts'
-import type { Entry, EventSummary, Log, Outcome, Page, PageLimit, RejectedLog, Retention, Revocation } from './log.ts'
+import type {
+  Entry,
+  EventSummary,
+  Log,
+  LogSize,
+  Outcome,
+  Page,
+  PageLimit,
+  RejectedLog,
+  Retention,
+  Revocation,
+} from './log.ts'
 import { QuarantineReader } from './quarantine-reader.ts'
-import { fileIdentity, fileLost, openConnection, prepareFile, readSchema } from './sqlite-file.ts'
+import { fileIdentity, fileLost, fileSizes, openConnection, prepareFile, readSchema } from './sqlite-file.ts'
 import * as queries from './sqlite-queries.ts'
 import { SqliteWriter, type Stage, storageError } from './sqlite-writer.ts'
 import { ThreadedWriter, type Writer } from './sqlite-writer-client.ts'
@@ -110,6 +121,10 @@ export class SqliteLog implements Log {
     const { file } = this.#options
     if (fileIdentity(file) !== this.#identity) throw fileLost(file)
     if (write) await this.#open().writer.probe()
+  }
+
+  size(): Promise<LogSize> {
+    return fileSizes(this.#options.file)
   }
 
   async read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {

@@ -2,7 +2,7 @@ import type { Overview, SharedFault, WorkerState } from '../http/overview.ts'
 import { sumOf } from './figures.ts'
 import { History, SAMPLE_MS } from './history.ts'
 import { type Base, type Measured, measure, nextBase, sharedOf, totalOf } from './measure.ts'
-import type { Seen } from './vitals.ts'
+import type { Seen, Vitals } from './vitals.ts'
 
 /** A rate over less than this says little. Milliseconds. */
 const LEAST_WINDOW_MS = 5_000
@@ -90,6 +90,10 @@ export class Observer {
     this.#base = nextBase(this.#base, seen, now)
   }
 }
+
+/** The observer of a process without siblings. */
+export const observeAlone = (read: () => Promise<Vitals>): Observer =>
+  new Observer({ look: async () => [{ worker: 1, pid: process.pid, vitals: await read() }], expected: 1 })
 
 const stateOf = ({ worker, pid, vitals }: Seen, { loopDelay }: Measured): WorkerState => ({
   worker,
