@@ -121,10 +121,12 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
     version,
     bell: sibling.bell,
     metricsText: () => sibling.metricsText(),
+    overview: sibling.overview,
     sharedPort: true,
     siblings: sibling,
   })
   shareMetrics(gateway.registry)
+  sibling.onVitals(() => gateway.vitals())
   await gateway.start()
   sibling.listening(urlOf(config, gateway.port))
   await sibling.untilDrain(() => gateway.refuse())
