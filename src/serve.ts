@@ -69,7 +69,7 @@ const announce = (config: Config, logger: Logger, url: string): void => {
  */
 export const serve = async (version: string, onListening: OnListening = () => undefined): Promise<number> => {
   const config = loadConfig(readEnvironment())
-  const logger = makeLogger(config.logLevel)
+  const logger = await makeLogger(config.logLevel)
   if (cluster.isWorker) return serveAsWorker(config, logger.child({ worker: cluster.worker!.id }), version)
   await freshenWebAssets()
   if (config.workers > 1) return serveAsPrimary(config, logger, onListening)

@@ -1,6 +1,7 @@
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
+import { readAsset } from '../assets.ts'
 import { describeError, GatewayError } from '../message/errors.ts'
 
 /** "DSGW" in the header of the file: says that the database is ours. */
@@ -214,5 +215,15 @@ export const fileIdentity = (file: string): string | null => {
 export const fileLost = (file: string): GatewayError =>
   new GatewayError('storage_lost', `${file} was removed or replaced.`)
 
+/** The version of SQLite that better-sqlite3 carries. */
+export const sqliteVersion = (): string => {
+  const db = new Database(':memory:')
+  try {
+    return db.prepare('SELECT sqlite_version()').pluck().get() as string
+  } finally {
+    db.close()
+  }
+}
+
 /** The text of schema.sql, which lies beside package.json. */
-export const readSchema = (): string => readFileSync(new URL('../../schema.sql', import.meta.url), 'utf8')
+export const readSchema = (): string => readAsset('schema.sql').toString()

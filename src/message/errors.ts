@@ -184,6 +184,11 @@ export const ERRORS = {
     'TLS_CERT_FILE holds the certificate and its chain, TLS_KEY_FILE its private key without a passphrase, both in PEM. A running gateway goes on with the old pair until both are right.',
   ),
   address_unavailable: entry(500, false, 'The address is in use or not of this machine. Choose another HOST or PORT.'),
+  native_module_unusable: entry(
+    500,
+    false,
+    'The folder must be writable and on a file system that is mounted without noexec. Set CACHE_DIR to such a folder.',
+  ),
   node_too_old: entry(500, false, 'Run npm ci, which brings Node 24 along on Linux, or install Node 22.18 or newer.'),
 } as const satisfies Record<string, ErrorEntry>
 
