@@ -10,7 +10,8 @@ import { makeGatherer, makeLogger, shareMetrics } from './telemetry.ts'
 /** The last part of the drain deadline is kept for the exit itself. */
 const RESERVE_MS = 500
 
-const urlOf = (config: Config, port: number): string =>
+/** Where a gateway of this configuration serves that listens on this port. */
+export const addressOf = (config: Config, port: number): string =>
   `http${config.tls === null ? '' : 's'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`
 
 /** What a newcomer needs to know, in one readable paragraph. */
@@ -85,7 +86,7 @@ export const run = async (
 ): Promise<number> => {
   const signalled = untilSignal(logger)
   await gateway.start()
-  announce(config, logger, urlOf(config, gateway.port))
+  announce(config, logger, addressOf(config, gateway.port))
   onListening(gateway.port)
   await signalled
   return stopInTime(gateway, config, logger)
@@ -125,7 +126,7 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
   })
   shareMetrics(gateway.registry)
   await gateway.start()
-  sibling.listening(urlOf(config, gateway.port))
+  sibling.listening(addressOf(config, gateway.port))
   await sibling.untilDrain(() => gateway.refuse())
   return stopInTime(gateway, config, logger)
 }
