@@ -3,11 +3,10 @@ import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { readAsset } from '../assets.ts'
 import { describeError, GatewayError } from '../message/errors.ts'
+import { migrate, newer, SCHEMA_VERSION } from './migrations.ts'
 
 /** "DSGW" in the header of the file: says that the database is ours. */
 export const APPLICATION_ID = 0x44534757
-/** The version of schema.sql, kept as `user_version` of the file. */
-export const SCHEMA_VERSION = 2
 
 /** SQLite waits this long for a lock, and blocks its thread meanwhile: short where that thread serves streams. */
 const BUSY_TIMEOUT_MS = 100
@@ -65,12 +64,7 @@ const mustCreate = (file: string): boolean => {
   const foreign = (why: string) => new GatewayError('database_foreign', `${file} ${why}`)
   if (!header.magic) throw foreign('is not an SQLite database.')
   if (header.applicationId === APPLICATION_ID) {
-    if (header.userVersion > SCHEMA_VERSION) {
-      throw new GatewayError(
-        'database_newer',
-        `${file} has schema version ${header.userVersion}; this gateway knows ${SCHEMA_VERSION}.`,
-      )
-    }
+    if (header.userVersion > SCHEMA_VERSION) throw newer(file, header.userVersion)
     return false
   }
   if (header.applicationId !== 0 || header.userVersion !== 0 || !header.empty) {
@@ -121,25 +115,6 @@ const create = (file: string, maker: SchemaMaker): void => {
   }
 }
 
-/** What a statement of schema.sql makes, by its name. */
-const MADE = /^\s*CREATE (?:TABLE|INDEX) (\w+)/m
-
-/**
- * Gives a file of an earlier version the tables and indexes that it lacks. Versions so far only add, so that
- * schema.sql alone says what there is; one that changes a table needs a step of its own here.
- */
-const upgrade = (db: Database.Database, schema: string): void => {
-  // IMMEDIATE, and the look behind it: another process may be about the same.
-  db.transaction(() => {
-    const known = new Set(db.prepare('SELECT name FROM sqlite_master').pluck().all())
-    for (const statement of schema.split(/;\s*$/m)) {
-      const name = MADE.exec(statement)?.[1]
-      if (name !== undefined && !known.has(name)) db.exec(statement)
-    }
-    db.pragma(`user_version = ${SCHEMA_VERSION}`)
-  }).immediate()
-}
-
 /** Turns what SQLite throws at opening into an error with a hint. */
 const openError = (file: string, error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
@@ -154,9 +129,9 @@ const openError = (file: string, error: unknown): GatewayError => {
 
 /**
  * Makes sure that the file is a database of this application and version, creating it when there is none and
- * adding what an earlier version lacks, and that it is sound. A file that is refused is left untouched.
+ * upgrading one of an earlier version, and that it is sound. A file that is refused is left untouched.
  *
- * @throws GatewayError database_foreign, database_newer, database_corrupt or database_unopenable
+ * @throws GatewayError database_foreign, database_newer, database_corrupt, database_upgrade_failed or database_unopenable
  */
 export const prepareFile = (file: string, maker: SchemaMaker): void => {
   try {
@@ -165,11 +140,9 @@ export const prepareFile = (file: string, maker: SchemaMaker): void => {
     if (mustCreate(file) || !hasTables(file)) create(file, maker)
     const db = openConnection(file)
     try {
-      const version = db.pragma('user_version', { simple: true }) as number
-      if (version > SCHEMA_VERSION) throw new GatewayError('database_newer', `${file} has schema version ${version}.`)
       const verdict = db.pragma('quick_check(1)', { simple: true })
       if (verdict !== 'ok') throw new GatewayError('database_corrupt', `${file}: ${verdict}`)
-      if (version < SCHEMA_VERSION) upgrade(db, maker.schema)
+      migrate(db)
     } finally {
       db.close()
     }

@@ -112,6 +112,11 @@ export const ERRORS = {
     false,
     'This file was written by a newer gateway. Upgrade the gateway or restore a backup.',
   ),
+  database_upgrade_failed: entry(
+    500,
+    false,
+    'The file is as it was, and the gateway of before can still use it. Remove the cause, and start again.',
+  ),
   database_foreign: entry(500, false, 'This file belongs to another application. Point DATABASE_URL elsewhere.'),
   database_corrupt: entry(500, false, 'Restore the database from a backup. The file was left as it is.'),
   database_unopenable: entry(500, false, 'Check the path in DATABASE_URL, its folder and permissions.'),
