@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     'look at what was set aside, replay or drop it',
     async () => (await import('./commands/rejected.ts')).rejected,
   ],
+  health: ['ask a gateway whether it is well', async () => (await import('./commands/health.ts')).health],
   token: ['mint a token for trials', async () => (await import('./commands/token.ts')).token],
   config: [
     'show the effective configuration; --check: is it valid?',
