@@ -281,5 +281,13 @@ export const VARIABLES: readonly Variable[] = [
     rule: 'fatal, error, warn, info, debug, trace or silent',
     schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
   },
+  {
+    name: 'CACHE_DIR',
+    default: null,
+    meaning:
+      'Where the single executable keeps its SQLite module: a folder that it alone may write, on a file system without noexec. Not set: a folder of its user in the temporary folder.',
+    rule: 'the path of a folder',
+    schema: text,
+  },
   number('SHUTDOWN_SECONDS', '8', 1, 600, 'The gateway has stopped within this time after SIGTERM.'),
 ]

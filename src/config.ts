@@ -1,11 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import type { BlockList } from 'node:net'
 import { availableParallelism } from 'node:os'
-import { parseEnv } from 'node:util'
 import { checkHost, hasKey, limitsOf, tokensOf } from './config-access.ts'
 import { VARIABLES, type Variable } from './config-catalogue.ts'
 import { listOf, parseAddressList } from './config-parts.ts'
 import { brokerTlsOf, checkBrokerTls, tlsOf } from './config-tls.ts'
+import { type Environment, readEnvironment } from './environment.ts'
 import type { TokenConfig } from './http/auth.ts'
 import type { CertificateFiles } from './http/certificate.ts'
 import type { Limits } from './http/limits.ts'
@@ -47,15 +47,7 @@ export interface Config {
 }
 
 export { isToken } from './config-parts.ts'
-
-export type Environment = Readonly<Record<string, string | undefined>>
-
-/** Adds what `.env` beside package.json says; the process's own environment wins over it. */
-export const readEnvironment = (own: Environment = process.env): Environment => {
-  const file = new URL('../.env', import.meta.url)
-  if (!existsSync(file)) return own
-  return { ...parseEnv(readFileSync(file, 'utf8')), ...own }
-}
+export { type Environment, readEnvironment } from './environment.ts'
 
 interface Read {
   readonly values: Map<string, unknown>

@@ -146,7 +146,7 @@ export class Refused extends GatewayError {
 }
 
 /** What an answer says that is no success; empty where that is no JSON object. */
-const bodyOf = async (response: Response): Promise<Record<string, unknown>> => {
+export const bodyOf = async (response: Response): Promise<Record<string, unknown>> => {
   try {
     const body: unknown = JSON.parse(await response.text())
     return typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {}

@@ -1,14 +1,15 @@
-import { mkdirSync, readFileSync, statSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
+import { stat, statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
+import { readAsset } from '../assets.ts'
 import { describeError, GatewayError } from '../message/errors.ts'
+import type { LogSize } from './log.ts'
+import { migrate, newer, SCHEMA_VERSION } from './migrations.ts'
 import { APPLICATION_ID, BACKUP_ID, readHeader } from './sqlite-header.ts'
 import { takeOverBackup } from './sqlite-restore.ts'
 
 export { APPLICATION_ID } from './sqlite-header.ts'
-
-/** The version of schema.sql, kept as `user_version` of the file. */
-export const SCHEMA_VERSION = 3
 
 /** SQLite waits this long for a lock, and blocks its thread meanwhile: short where that thread serves streams. */
 const BUSY_TIMEOUT_MS = 100
@@ -40,12 +41,7 @@ const mustCreate = (file: string): boolean => {
   const foreign = (why: string) => new GatewayError('database_foreign', `${file} ${why}`)
   if (!header.magic) throw foreign('is not an SQLite database.')
   if (header.applicationId === APPLICATION_ID || header.applicationId === BACKUP_ID) {
-    if (header.userVersion > SCHEMA_VERSION) {
-      throw new GatewayError(
-        'database_newer',
-        `${file} has schema version ${header.userVersion}; this gateway knows ${SCHEMA_VERSION}.`,
-      )
-    }
+    if (header.userVersion > SCHEMA_VERSION) throw newer(file, header.userVersion)
     return false
   }
   if (header.applicationId !== 0 || header.userVersion !== 0 || !header.empty) {
@@ -96,25 +92,6 @@ const create = (file: string, maker: SchemaMaker): void => {
   }
 }
 
-/** What a statement of schema.sql makes, by its name. */
-const MADE = /^\s*CREATE (?:TABLE|INDEX) (\w+)/m
-
-/**
- * Gives a file of an earlier version the tables and indexes that it lacks. Versions so far only add, so that
- * schema.sql alone says what there is; one that changes a table needs a step of its own here.
- */
-const upgrade = (db: Database.Database, schema: string): void => {
-  // IMMEDIATE, and the look behind it: another process may be about the same.
-  db.transaction(() => {
-    const known = new Set(db.prepare('SELECT name FROM sqlite_master').pluck().all())
-    for (const statement of schema.split(/;\s*$/m)) {
-      const name = MADE.exec(statement)?.[1]
-      if (name !== undefined && !known.has(name)) db.exec(statement)
-    }
-    db.pragma(`user_version = ${SCHEMA_VERSION}`)
-  }).immediate()
-}
-
 /** Turns what SQLite throws at opening into an error with a hint. */
 const openError = (file: string, error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
@@ -128,11 +105,11 @@ const openError = (file: string, error: unknown): GatewayError => {
 }
 
 /**
- * Makes sure that the file is a database of this application and version, creating it when there is none, adding
- * what an earlier version lacks and taking over a restored backup, and that it is sound. A file that is refused is
- * left untouched.
+ * Makes sure that the file is a database of this application and version, creating it when there is none, upgrading one
+ * of an earlier version and taking over a restored backup, and that it is sound. A file that is refused is left untouched.
  *
- * @throws GatewayError database_foreign, database_newer, database_corrupt, database_leftovers or database_unopenable
+ * @throws GatewayError database_foreign, database_newer, database_corrupt, database_leftovers, database_upgrade_failed or
+ * database_unopenable
  */
 export const prepareFile = (file: string, maker: SchemaMaker): void => {
   try {
@@ -145,11 +122,9 @@ export const prepareFile = (file: string, maker: SchemaMaker): void => {
     takeOverBackup(file, maker)
     const db = openConnection(file)
     try {
-      const version = db.pragma('user_version', { simple: true }) as number
-      if (version > SCHEMA_VERSION) throw new GatewayError('database_newer', `${file} has schema version ${version}.`)
       const verdict = db.pragma('quick_check(1)', { simple: true })
       if (verdict !== 'ok') throw new GatewayError('database_corrupt', `${file}: ${verdict}`)
-      if (version < SCHEMA_VERSION) upgrade(db, maker.schema)
+      migrate(db)
     } finally {
       db.close()
     }
@@ -195,9 +170,35 @@ export const fileIdentity = (file: string): string | null => {
   return stat === undefined ? null : `${stat.dev}:${stat.ino}`
 }
 
+const bytesOf = (file: string): Promise<number> =>
+  stat(file).then(
+    ({ size }) => size,
+    () => 0,
+  )
+
+/** The sizes of a database file and its WAL, 0 where there is none, and what its file system has left for us. */
+export const fileSizes = async (file: string): Promise<LogSize> => {
+  const [database, wal, disk] = await Promise.all([
+    bytesOf(file),
+    bytesOf(`${file}-wal`),
+    statfs(dirname(resolve(file))).catch(() => null),
+  ])
+  return { database, wal, free: disk === null ? null : disk.bavail * disk.bsize }
+}
+
 /** The file is no longer the one that was opened: what is written into it would be lost with it. */
 export const fileLost = (file: string): GatewayError =>
   new GatewayError('storage_lost', `${file} was removed or replaced.`)
 
+/** The version of SQLite that better-sqlite3 carries. */
+export const sqliteVersion = (): string => {
+  const db = new Database(':memory:')
+  try {
+    return db.prepare('SELECT sqlite_version()').pluck().get() as string
+  } finally {
+    db.close()
+  }
+}
+
 /** The text of schema.sql, which lies beside package.json. */
-export const readSchema = (): string => readFileSync(new URL('../../schema.sql', import.meta.url), 'utf8')
+export const readSchema = (): string => readAsset('schema.sql').toString()

@@ -112,6 +112,11 @@ export const ERRORS = {
     false,
     'This file was written by a newer gateway. Upgrade the gateway or restore a backup.',
   ),
+  database_upgrade_failed: entry(
+    500,
+    false,
+    'The file is as it was, and the gateway of before can still use it. Remove the cause, and start again.',
+  ),
   database_foreign: entry(500, false, 'This file belongs to another application. Point DATABASE_URL elsewhere.'),
   database_corrupt: entry(500, false, 'Restore the database from a backup. The file was left as it is.'),
   database_unopenable: entry(500, false, 'Check the path in DATABASE_URL, its folder and permissions.'),
@@ -197,6 +202,11 @@ export const ERRORS = {
     'TLS_CERT_FILE holds the certificate and its chain, TLS_KEY_FILE its private key without a passphrase, both in PEM. A running gateway goes on with the old pair until both are right.',
   ),
   address_unavailable: entry(500, false, 'The address is in use or not of this machine. Choose another HOST or PORT.'),
+  native_module_unusable: entry(
+    500,
+    false,
+    'The folder must be writable and on a file system that is mounted without noexec. Set CACHE_DIR to such a folder.',
+  ),
   node_too_old: entry(500, false, 'Run npm ci, which brings Node 24 along on Linux, or install Node 22.18 or newer.'),
 } as const satisfies Record<string, ErrorEntry>
 
