@@ -4,6 +4,7 @@ import Router from '@koa/router'
 import Koa, { type Context, type Next } from 'koa'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
 import { type AccessOptions, routeAccess } from './access.ts'
+import { routeDocuments } from './api/routes.ts'
 import { type MessagesOptions, routeMessages } from './messages.ts'
 import { type OpsOptions, routeOps } from './ops.ts'
 import { allowSites, guardChanges, guardName, makeOriginCheck, type SiteOptions } from './origin.ts'
@@ -42,7 +43,8 @@ const guard =
     ctx.set(HEADERS)
     try {
       await next()
-      if (ctx.respond !== false && ctx.body === undefined && ctx.status !== 204) answerUnrouted(ctx)
+      if (ctx.respond !== false && ctx.body === undefined && ctx.status !== 204 && ctx.status !== 304)
+        answerUnrouted(ctx)
     } catch (thrown) {
       const error = toGatewayError(thrown)
       if (error.status === 500) {
@@ -98,6 +100,7 @@ export const makeRouter = (options: RouteOptions): Router => {
   routeStreams(router, options)
   routeAccess(router, options)
   routeOps(router, options)
+  routeDocuments(router, options)
   routePages(router)
   return router
 }
