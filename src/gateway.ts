@@ -9,6 +9,7 @@ import { makeApp } from './http/app.ts'
 import { Certificates } from './http/certificates.ts'
 import type { PublishPort } from './http/messages.ts'
 import { serveMetrics } from './http/ops.ts'
+import type { OverviewOptions } from './http/overview.ts'
 import { HttpServer } from './http/server.ts'
 import { ExchangePublisher } from './ingest/exchange-publisher.ts'
 import { Ingest } from './ingest/ingest.ts'
@@ -18,7 +19,10 @@ import type { Log } from './log/log.ts'
 import { RetentionRounds } from './log/retention.ts'
 import { SqliteLog } from './log/sqlite.ts'
 import { GatewayError } from './message/errors.ts'
+import { type Observer, observeAlone } from './overview/observer.ts'
+import { readVitals, type Vitals } from './overview/vitals.ts'
 import { embeddedPort, exchangePort } from './publish-ports.ts'
+import { rejectedPort } from './rejected-port.ts'
 import { LoopDelay } from './telemetry/loop-delay.ts'
 import { type Metrics, makeMetrics } from './telemetry/metrics.ts'
 
@@ -32,6 +36,8 @@ export interface GatewayParts {
   readonly bell?: Bell
   /** The text for /metrics, where other processes have a part in it. */
   readonly metricsText?: () => Promise<string>
+  /** How all workers are, where there are others. */
+  readonly overview?: OverviewOptions['overview']
   /** Other workers listen on the same port. */
   readonly sharedPort?: boolean
   /** What is shared with other workers. */
@@ -56,6 +62,7 @@ export class Gateway {
   readonly #retention: RetentionRounds
   readonly #access: AccessRules
   readonly #certificates: Certificates | null
+  readonly #observer: Observer | null
   readonly #server: HttpServer
   readonly #metricsServer: HttpServer | null = null
   readonly #ingest: Ingest | null = null
@@ -63,7 +70,8 @@ export class Gateway {
   #checking: NodeJS.Timeout | undefined
   #refused: Promise<unknown> | null = null
 
-  constructor({ config, logger, version, log, bell, metricsText, sharedPort = false, siblings }: GatewayParts) {
+  constructor(parts: GatewayParts) {
+    const { config, logger, version, log, bell, metricsText, sharedPort = false, siblings } = parts
     this.#config = config
     this.#bell = bell ?? new Bell()
     this.#logger = logger
@@ -120,6 +128,7 @@ export class Gateway {
       metricsText: metricsText ?? (() => this.#metrics.registry.metrics()),
       metricsType: this.#metrics.registry.contentType,
     }
+    this.#observer = parts.overview === undefined ? observeAlone(() => this.vitals()) : null
     const { corsOrigins, limits, host, port, metricsPort } = config
     const app = makeApp({
       ...this.#access,
@@ -138,6 +147,17 @@ export class Gateway {
       maxMessageBytes: config.maxMessageBytes,
       mode: this.mode,
       version,
+      overview: parts.overview ?? ((after) => this.#observer!.overview(after)),
+      rejectedReasons: (most) => this.#log.quarantine.reasons(most),
+      rejected: rejectedPort({
+        log: this.#log,
+        maxMessageBytes: config.maxMessageBytes,
+        onStored: (messages) => {
+          this.#metrics.stored.inc(messages)
+          this.#bell.ring()
+        },
+        onStorageFault: (error) => this.#note('storage', error),
+      }),
     })
     const server = { limits, proxies: this.#access.proxies, host, sharedPort }
     const certificate = this.#certificates?.current ?? null
@@ -185,12 +205,18 @@ export class Gateway {
     this.#retention.start()
     this.#loopDelay.start()
     this.#certificates?.start((certificate) => this.#server.replaceCertificate(certificate))
+    this.#observer?.start()
     this.#checking = setInterval(() => void this.#check(), CHECK_MS)
   }
 
   /** The figures of this process. */
   get registry(): Registry {
     return this.#metrics.registry
+  }
+
+  /** How this process is now. */
+  vitals(): Promise<Vitals> {
+    return readVitals(this.#health, this.registry)
   }
 
   /** Unready, and no more connections; what is open goes on. */
@@ -206,6 +232,7 @@ export class Gateway {
   async stop(): Promise<void> {
     this.refuse()
     clearInterval(this.#checking)
+    this.#observer?.stop()
     this.#loopDelay.stop()
     this.#certificates?.stop()
     // A store or broker that hangs must not keep the streams from ending in order.

@@ -30,6 +30,13 @@ const ROWS: Record<string, { rule: Rule; url: string; body?: string; ok: number 
   'GET /api/revocations': { rule: 'admin', url: '/api/revocations', ok: 200 },
   'POST /api/revocations': { rule: 'admin', url: '/api/revocations', body: '{"sub":"nobody"}', ok: 201 },
   'DELETE /api/revocations/:subject': { rule: 'admin', url: '/api/revocations/nobody', ok: 200 },
+  'GET /api/health': { rule: 'admin', url: '/api/health', ok: 200 },
+  'GET /api/rejected': { rule: 'admin', url: '/api/rejected', ok: 200 },
+  'POST /api/rejected/replay': { rule: 'admin', url: '/api/rejected/replay?all=true', body: '', ok: 200 },
+  // Nothing is there; who may not look is not told so.
+  'GET /api/rejected/:rejected_id': { rule: 'admin', url: '/api/rejected/7', ok: 404 },
+  'POST /api/rejected/:rejected_id/replay': { rule: 'admin', url: '/api/rejected/7/replay', body: '', ok: 404 },
+  'DELETE /api/rejected/:rejected_id': { rule: 'admin', url: '/api/rejected/7', ok: 200 },
   'GET /livez': { rule: 'everybody', url: '/livez', ok: 200 },
   'GET /readyz': { rule: 'everybody', url: '/readyz', ok: 200 },
   'GET /metrics': { rule: 'admin', url: '/metrics', ok: 200 },
@@ -38,6 +45,7 @@ const ROWS: Record<string, { rule: Rule; url: string; body?: string; ok: number 
   'GET /docs': { rule: 'everybody', url: '/docs', ok: 200 },
   'GET /': { rule: 'everybody', url: '/', ok: 200 },
   'GET /events/:event_id': { rule: 'everybody', url: '/events/{event}', ok: 200 },
+  'GET /health': { rule: 'everybody', url: '/health', ok: 200 },
   'GET /page.js': { rule: 'everybody', url: '/page.js', ok: 200 },
   'GET /page.css': { rule: 'everybody', url: '/page.css', ok: 200 },
 }
