@@ -11,10 +11,14 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const SOURCES = join(ROOT, 'src/web')
 const BUNDLE = join(ROOT, 'dist/web')
 
-/** What is bundled: name in dist/web → entry in src/web. */
-const ENTRIES = { client: 'client/index.ts', page: 'page/main.js' }
+/** What is bundled: name in dist/web, without its extension, and entry in src/web. */
+const ENTRIES = [
+  ['client', 'client/index.ts'],
+  ['page', 'page/main.ts'],
+  ['page', 'page/css/index.css'],
+] as const
 /** What is copied as it is. */
-const COPIES = { 'index.html': 'page/index.html', 'page.css': 'page/page.css' }
+const COPIES = { 'index.html': 'page/index.html' }
 
 const newest = (folder: string): number =>
   Math.max(
@@ -35,7 +39,7 @@ export const buildWeb = async (): Promise<void> => {
   const made = mkdtempSync(join(ROOT, 'dist-web-'))
   try {
     await build({
-      entryPoints: Object.entries(ENTRIES).map(([out, entry]) => ({ out, in: join(SOURCES, entry) })),
+      entryPoints: ENTRIES.map(([out, entry]) => ({ out, in: join(SOURCES, entry) })),
       outdir: made,
       bundle: true,
       format: 'esm',

@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     'look at what was set aside, replay or drop it',
     async () => (await import('./commands/rejected.ts')).rejected,
   ],
+  backup: ['copy the database while it is used', async () => (await import('./commands/backup.ts')).backup],
   health: ['ask a gateway whether it is well', async () => (await import('./commands/health.ts')).health],
   token: ['mint a token for trials', async () => (await import('./commands/token.ts')).token],
   config: [
@@ -28,8 +29,6 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     async () => (await import('./commands/config.ts')).config,
   ],
 }
-
-const LATER = ['backup']
 
 const HELP = `deepsoc-gateway: from RabbitMQ to the browser by one rule
 
@@ -87,7 +86,6 @@ const findCommand = async (
   }
   const name = first === '' || first.startsWith('-') ? 'serve' : first
   const rest = name === first ? argv.slice(1) : argv
-  if (LATER.includes(name)) throw new UsageError(`the command ${name} is not part of this version yet`)
   if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`unknown command ${JSON.stringify(name)}`)
   const found = await COMMANDS[name]![1]()
   if (!('commands' in found)) return { command: found, rest }

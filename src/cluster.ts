@@ -2,15 +2,23 @@ import cluster, { type Worker } from 'node:cluster'
 import { type AddressInfo, createServer } from 'node:net'
 import type { Logger } from 'pino'
 import { type Answer, type Ask, Desk } from './http/desk.ts'
+import type { Overview } from './http/overview.ts'
 import type { Revocation } from './log/log.ts'
 import { backoffDelay } from './message/backoff.ts'
 import { GatewayError } from './message/errors.ts'
+import { Observer } from './overview/observer.ts'
+import { Rounds } from './overview/round.ts'
+import type { Seen, Vitals } from './overview/vitals.ts'
 
 /** What primary and workers say to each other. Unknown messages (prom-client has its own) are left alone. */
 export type Message =
   | { readonly gateway: 'bell' }
   | { readonly gateway: 'listening'; readonly url: string }
   | { readonly gateway: 'metrics'; readonly id: number; readonly text?: string }
+  /** The primary asks how a worker is; the worker says it. */
+  | { readonly gateway: 'vitals'; readonly id: number; readonly vitals?: Vitals }
+  /** A worker asks how all of them are. */
+  | { readonly gateway: 'overview'; readonly id: number; readonly after: number; readonly overview?: Overview }
   /** A subject is shut out, or let in again. */
   | { readonly gateway: 'revocation'; readonly revocation: Revocation }
   /** Questions to the desk, those of one turn of the event loop together; and its answers, in the same order. */
@@ -62,13 +70,16 @@ export const findPort = (host: string, port: number): Promise<number> =>
 
 /**
  * The process that forks the workers: it replaces one that dies, with backoff, relays bells, revocations and figures,
- * counts for all of them what is limited, and drains them one after another. It holds no data and serves nobody.
+ * counts for all of them what is limited, watches how they are, and drains them one after another. It holds no data
+ * and serves nobody.
  */
 export class Primary {
   readonly #options: PrimaryOptions
   readonly #forkedAt = new Map<number, number>()
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #desk = new Desk()
+  readonly #rounds = new Rounds()
+  readonly #observer: Observer
   #deaths = 0
   #stopping = false
   #listening = false
@@ -76,6 +87,7 @@ export class Primary {
 
   constructor(options: PrimaryOptions) {
     this.#options = options
+    this.#observer = new Observer({ look: () => this.#look(), expected: options.workers })
   }
 
   /** Forks; resolves with an exit code when no worker could start, never while they run. */
@@ -84,6 +96,7 @@ export class Primary {
     cluster.on('exit', (worker: Worker, code: number | null, signal: string | null) =>
       this.#exited(worker, code, signal),
     )
+    this.#observer.start()
     // The first one alone: it makes and checks the database, and its fault is told once.
     this.#fork()
     return new Promise((resolve) => {
@@ -94,6 +107,7 @@ export class Primary {
   /** Drains the workers one by one: the last streams end when the time is half over. @returns the exit code */
   async stop(): Promise<number> {
     this.#stopping = true
+    this.#observer.stop()
     for (const timer of this.#timers) clearTimeout(timer)
     const workers = this.#workers()
     for (const worker of workers) send(worker, { gateway: 'refuse' })
@@ -120,6 +134,16 @@ export class Primary {
     return Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined)
   }
 
+  #look(): Promise<Seen[]> {
+    return this.#rounds.look(
+      this.#workers().map((worker) => ({
+        worker: worker.id,
+        pid: worker.process.pid ?? 0,
+        ask: (id) => send(worker, { gateway: 'vitals', id }),
+      })),
+    )
+  }
+
   #fork(): void {
     this.#forkedAt.set(cluster.fork({ PORT: String(this.#options.port) }).id, Date.now())
   }
@@ -134,6 +158,10 @@ export class Primary {
         (error: unknown) =>
           this.#options.logger.warn({ err: error }, 'the figures of the workers could not be gathered'),
       )
+    } else if (message.gateway === 'vitals') {
+      if (message.vitals !== undefined) this.#rounds.heard(message.id, from.id, message.vitals)
+    } else if (message.gateway === 'overview') {
+      void this.#observer.overview(message.after).then((overview) => send(from, { ...message, overview }))
     } else if (message.gateway === 'ask') {
       const answers = message.asks.map((ask) => this.#desk.answer(ask, from.id, performance.now()))
       send(from, { gateway: 'answer', id: message.id, answers })

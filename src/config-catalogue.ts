@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { isAddressList, isEventList, isKeySetUrl, isOrigin, listOf } from './config-parts.ts'
+import { isAddressList, isEventList, isKeySetUrl, isOrigin, isToken, listOf } from './config-parts.ts'
 
 /** One environment variable: its rule, its default and what it means, in one place. */
 export interface Variable {
@@ -201,6 +201,14 @@ export const VARIABLES: readonly Variable[] = [
     meaning: 'Events of a token without an events claim. Not set: it reads none.',
     rule: 'up to 400 event ids, comma-separated, or *',
     schema: z.string().refine(isEventList),
+  },
+  {
+    name: 'GATEWAY_TOKEN',
+    default: null,
+    meaning: 'Token that the commands tail, publish and demo show to a gateway, unless --token-file gives one.',
+    secret: true,
+    rule: 'a token and nothing else, as it stands behind Authorization: Bearer',
+    schema: z.string().refine(isToken),
   },
   {
     name: 'CORS_ORIGINS',

@@ -2,23 +2,29 @@ import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import { type AccessRules, makeAccess, type Siblings } from './access.ts'
+import { measuredAppend, noteCommitted, type OnCommitted } from './committed.ts'
 import type { Config } from './config.ts'
 import { type Fault, Health } from './health.ts'
 import { makeApp } from './http/app.ts'
 import { Certificates } from './http/certificates.ts'
 import type { PublishPort } from './http/messages.ts'
 import { serveMetrics } from './http/ops.ts'
+import type { OverviewOptions } from './http/overview.ts'
 import { HttpServer } from './http/server.ts'
 import { ExchangePublisher } from './ingest/exchange-publisher.ts'
 import { Ingest } from './ingest/ingest.ts'
 import { Live } from './live/live.ts'
 import { Bell } from './log/bell.ts'
-import type { Entry, Log, Outcome } from './log/log.ts'
+import type { Log } from './log/log.ts'
 import { RetentionRounds } from './log/retention.ts'
 import { SqliteLog } from './log/sqlite.ts'
 import { GatewayError } from './message/errors.ts'
+import { type Observer, observeAlone } from './overview/observer.ts'
+import { readVitals, type Vitals } from './overview/vitals.ts'
 import { embeddedPort, exchangePort } from './publish-ports.ts'
-import { type Metrics, makeMetrics } from './telemetry.ts'
+import { rejectedPort } from './rejected-port.ts'
+import { LoopDelay } from './telemetry/loop-delay.ts'
+import { type Metrics, makeMetrics } from './telemetry/metrics.ts'
 
 export interface GatewayParts {
   readonly config: Config
@@ -30,6 +36,8 @@ export interface GatewayParts {
   readonly bell?: Bell
   /** The text for /metrics, where other processes have a part in it. */
   readonly metricsText?: () => Promise<string>
+  /** How all workers are, where there are others. */
+  readonly overview?: OverviewOptions['overview']
   /** Other workers listen on the same port. */
   readonly sharedPort?: boolean
   /** What is shared with other workers. */
@@ -47,10 +55,14 @@ export class Gateway {
   readonly #bell: Bell
   readonly #health: Health
   readonly #metrics: Metrics
+  readonly #loopDelay: LoopDelay
+  readonly #append: Log['append']
+  readonly #committed: OnCommitted
   readonly #live: Live
   readonly #retention: RetentionRounds
   readonly #access: AccessRules
   readonly #certificates: Certificates | null
+  readonly #observer: Observer | null
   readonly #server: HttpServer
   readonly #metricsServer: HttpServer | null = null
   readonly #ingest: Ingest | null = null
@@ -58,12 +70,13 @@ export class Gateway {
   #checking: NodeJS.Timeout | undefined
   #refused: Promise<unknown> | null = null
 
-  constructor({ config, logger, version, log, bell, metricsText, sharedPort = false, siblings }: GatewayParts) {
+  constructor(parts: GatewayParts) {
+    const { config, logger, version, log, bell, metricsText, sharedPort = false, siblings } = parts
     this.#config = config
     this.#bell = bell ?? new Bell()
     this.#logger = logger
     this.#log = log ?? new SqliteLog({ file: config.databaseFile, newLogId: randomUUID(), now: Date.now() })
-    this.#health = new Health((component, fault) => logChange(logger, component, fault))
+    this.#health = new Health((component, fault) => this.#noteChange(component, fault))
     this.#live = new Live({
       log: this.#log,
       bell: this.#bell,
@@ -74,11 +87,18 @@ export class Gateway {
     })
     this.#certificates = config.tls === null ? null : new Certificates({ files: config.tls, logger })
     this.#metrics = makeMetrics({
-      readers: () => this.#live.readers,
-      channels: () => this.#live.channels,
-      stalled: () => this.#live.stalled,
+      version,
+      mode: this.mode,
+      live: () => this.#live.figures,
+      readers: () => this.#live.readersByState(),
+      queue: () => this.#ingest?.queue ?? null,
+      size: async () => this.#log.size?.() ?? null,
+      faults: () => this.#health.faults,
       certificateExpiry: this.#certificates && (() => this.#certificates!.current.expiresAt / 1_000),
     })
+    this.#loopDelay = new LoopDelay(this.#metrics.loopDelay)
+    this.#append = measuredAppend(this.#log, this.#metrics)
+    this.#committed = noteCommitted({ metrics: this.#metrics, logger, bell: this.#bell })
     this.#retention = new RetentionRounds({
       log: this.#log,
       ...config.retention,
@@ -97,9 +117,9 @@ export class Gateway {
         health: this.#health,
         append: this.#append,
         maxMessageBytes: config.maxMessageBytes,
-        onCommitted: (entries, outcomes) => this.#committed(entries, outcomes),
+        onCommitted: this.#committed,
+        onLag: (seconds, since) => this.#metrics.lag.observe({ since }, seconds),
         onStorageFault: (error) => this.#note('storage', error),
-        onQueueDepth: (messages) => this.#metrics.queueDepth.set(messages),
       })
       this.#publisher = new ExchangePublisher({ address, topology, health: this.#health })
     }
@@ -108,6 +128,7 @@ export class Gateway {
       metricsText: metricsText ?? (() => this.#metrics.registry.metrics()),
       metricsType: this.#metrics.registry.contentType,
     }
+    this.#observer = parts.overview === undefined ? observeAlone(() => this.vitals()) : null
     const { corsOrigins, limits, host, port, metricsPort } = config
     const app = makeApp({
       ...this.#access,
@@ -120,11 +141,23 @@ export class Gateway {
       corsOrigins,
       localOnly: config.tokens === null && !config.open,
       guarded: config.tokens !== null,
+      onReset: (reason) => this.#metrics.resets.inc({ reason }),
       onRefused: (code) => this.#metrics.refused.inc({ code }),
       publishPort: this.#publishPort(),
       maxMessageBytes: config.maxMessageBytes,
       mode: this.mode,
       version,
+      overview: parts.overview ?? ((after) => this.#observer!.overview(after)),
+      rejectedReasons: (most) => this.#log.quarantine.reasons(most),
+      rejected: rejectedPort({
+        log: this.#log,
+        maxMessageBytes: config.maxMessageBytes,
+        onStored: (messages) => {
+          this.#metrics.stored.inc(messages)
+          this.#bell.ring()
+        },
+        onStorageFault: (error) => this.#note('storage', error),
+      }),
     })
     const server = { limits, proxies: this.#access.proxies, host, sharedPort }
     const certificate = this.#certificates?.current ?? null
@@ -170,13 +203,20 @@ export class Gateway {
     this.#publisher?.start()
     this.#ingest?.start()
     this.#retention.start()
+    this.#loopDelay.start()
     this.#certificates?.start((certificate) => this.#server.replaceCertificate(certificate))
+    this.#observer?.start()
     this.#checking = setInterval(() => void this.#check(), CHECK_MS)
   }
 
   /** The figures of this process. */
   get registry(): Registry {
     return this.#metrics.registry
+  }
+
+  /** How this process is now. */
+  vitals(): Promise<Vitals> {
+    return readVitals(this.#health, this.registry)
   }
 
   /** Unready, and no more connections; what is open goes on. */
@@ -192,6 +232,8 @@ export class Gateway {
   async stop(): Promise<void> {
     this.refuse()
     clearInterval(this.#checking)
+    this.#observer?.stop()
+    this.#loopDelay.stop()
     this.#certificates?.stop()
     // A store or broker that hangs must not keep the streams from ending in order.
     await within(this.#config.shutdownMs / 2, Promise.all([this.#ingest?.stop(), this.#publisher?.stop()]))
@@ -201,15 +243,6 @@ export class Gateway {
     this.#metricsServer?.closeIdleConnections()
     await this.#refused
     await this.#log.stop()
-  }
-
-  /** Appends, and measures the commit. */
-  readonly #append = async (entries: readonly Entry[]): Promise<Outcome[]> => {
-    const begun = performance.now()
-    const outcomes = await this.#log.append(entries)
-    this.#metrics.commitSeconds.observe((performance.now() - begun) / 1_000)
-    this.#metrics.commitEntries.observe(entries.length)
-    return outcomes
   }
 
   /** Notices a database that was removed while nothing is written, and one that works again after a fault. */
@@ -227,40 +260,22 @@ export class Gateway {
 
   #publishPort(): PublishPort {
     if (this.#publisher !== null) return exchangePort(this.#publisher)
-    return embeddedPort(
-      this.#append,
-      (entries, outcomes) => this.#committed(entries, outcomes),
-      (error) => this.#note('storage', error),
-    )
+    return embeddedPort(this.#append, this.#committed, (error) => this.#note('storage', error))
   }
 
-  #committed(entries: readonly Entry[], outcomes: readonly Outcome[]): void {
-    let stored = 0
-    const rejected = new Map<string, number>()
-    for (const [index, { kind }] of outcomes.entries()) {
-      if (kind === 'stored') stored++
-      else if (kind === 'duplicate') this.#metrics.duplicates.inc()
-      else {
-        const reason = reasonOf(entries[index]!, kind)
-        this.#metrics.rejected.inc({ reason })
-        rejected.set(reason, (rejected.get(reason) ?? 0) + 1)
-      }
+  #noteChange(component: string, fault: Fault | null): void {
+    if (fault === null) this.#logger.info({ component }, 'component works')
+    else if (fault.code === 'shutting_down') this.#logger.info('stopping')
+    else {
+      this.#metrics.faults.inc({ code: fault.code })
+      this.#logger.warn({ component, code: fault.code, hint: fault.hint }, fault.message)
     }
-    if (rejected.size > 0) this.#logger.warn({ reasons: Object.fromEntries(rejected) }, 'messages set aside or refused')
-    if (stored === 0) return
-    this.#metrics.stored.inc(stored)
-    this.#bell.ring()
   }
 
   #note(component: string, error: unknown): void {
     if (error === null) this.#health.ok(component)
     else this.#health.fail(component, error)
   }
-}
-
-const reasonOf = (entry: Entry, kind: Outcome['kind']): string => {
-  if (entry.kind === 'rejection') return entry.rejection.reason
-  return kind === 'conflict' ? 'message_conflict' : 'storage_refused'
 }
 
 /** Waits for something, but not longer than `ms`. */
@@ -270,10 +285,4 @@ const within = async (ms: number, work: Promise<unknown>): Promise<void> => {
     timer = setTimeout(resolve, ms)
   })
   await Promise.race([work, late]).finally(() => clearTimeout(timer))
-}
-
-const logChange = (logger: Logger, component: string, fault: Fault | null): void => {
-  if (fault === null) logger.info({ component }, 'component works')
-  else if (fault.code === 'shutting_down') logger.info('stopping')
-  else logger.warn({ component, code: fault.code, hint: fault.hint }, fault.message)
 }

@@ -3,7 +3,7 @@ import { Gateway } from './gateway.ts'
 import { freshenWebAssets } from './http/web-assets.ts'
 import { GatewayError } from './message/errors.ts'
 import { addressOf } from './serve.ts'
-import { makeLogger } from './telemetry.ts'
+import { makeLogger } from './telemetry/logger.ts'
 import { version } from './version.ts'
 
 /** A gateway inside this process. */

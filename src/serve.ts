@@ -5,7 +5,8 @@ import { type Config, loadConfig, readEnvironment } from './config.ts'
 import { Gateway } from './gateway.ts'
 import { freshenWebAssets } from './http/web-assets.ts'
 import { Sibling } from './sibling.ts'
-import { makeGatherer, makeLogger, shareMetrics } from './telemetry.ts'
+import { makeLogger } from './telemetry/logger.ts'
+import { makeGatherer, shareMetrics } from './telemetry/registry.ts'
 
 /** The last part of the drain deadline is kept for the exit itself. */
 const RESERVE_MS = 500
@@ -121,10 +122,12 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
     version,
     bell: sibling.bell,
     metricsText: () => sibling.metricsText(),
+    overview: sibling.overview,
     sharedPort: true,
     siblings: sibling,
   })
   shareMetrics(gateway.registry)
+  sibling.onVitals(() => gateway.vitals())
   await gateway.start()
   sibling.listening(addressOf(config, gateway.port))
   await sibling.untilDrain(() => gateway.refuse())

@@ -1,12 +1,16 @@
 import type { Siblings } from './access.ts'
 import { isMessage, type Message } from './cluster.ts'
 import type { Answer, Ask } from './http/desk.ts'
+import type { Overview } from './http/overview.ts'
 import { SharedBell } from './log/bell.ts'
 import type { Revocation } from './log/log.ts'
 import { GatewayError } from './message/errors.ts'
+import type { Vitals } from './overview/vitals.ts'
 
 /** The primary answers with the figures of all workers within this, or /metrics shows none. */
 const METRICS_MS = 6_000
+/** The same for how all workers are, of which the primary waits for each a while. */
+const OVERVIEW_MS = 5_000
 /** The same for the desk, or the request that asks is refused. */
 const DESK_MS = 5_000
 
@@ -18,10 +22,11 @@ interface Question {
 /** A worker's side of what primary and workers say to each other. */
 export class Sibling implements Siblings {
   readonly bell = new SharedBell(() => tell({ gateway: 'bell' }))
-  readonly #asked = new Map<number, (text: string) => void>()
+  readonly #asked = new Map<number, (answer: Message) => void>()
   readonly #questions = new Map<number, readonly Question[]>()
   #waiting: Question[] = []
   #onRevocation: (revocation: Revocation) => void = () => undefined
+  #vitals: (() => Promise<Vitals>) | null = null
   #asking = 0
 
   constructor() {
@@ -30,21 +35,27 @@ export class Sibling implements Siblings {
       if (message.gateway === 'bell') this.bell.heard()
       else if (message.gateway === 'revocation') this.#onRevocation(message.revocation)
       else if (message.gateway === 'answer') this.#answered(message.id, message.answers)
-      else if (message.gateway === 'metrics') this.#asked.get(message.id)?.(message.text ?? '')
+      else if (message.gateway === 'vitals') void this.#sayVitals(message.id)
+      else if (message.gateway === 'metrics' || message.gateway === 'overview') this.#asked.get(message.id)?.(message)
     })
   }
 
   /** The figures of all workers, gathered by the primary. */
-  metricsText(): Promise<string> {
-    const id = ++this.#asking
-    return new Promise<string>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error('the primary did not answer in time')), METRICS_MS)
-      this.#asked.set(id, (text) => {
-        clearTimeout(timer)
-        resolve(text)
-      })
-      tell({ gateway: 'metrics', id })
-    }).finally(() => this.#asked.delete(id))
+  async metricsText(): Promise<string> {
+    const answer = await this.#askPrimary((id) => ({ gateway: 'metrics', id }), METRICS_MS)
+    return answer.gateway === 'metrics' ? (answer.text ?? '') : ''
+  }
+
+  /** How all workers are, and were in the last hour. @throws GatewayError overloaded when the primary does not answer in time */
+  readonly overview = async (after: number): Promise<Overview> => {
+    const answer = await this.#askPrimary((id) => ({ gateway: 'overview', id, after }), OVERVIEW_MS).catch(() => null)
+    if (answer?.gateway === 'overview' && answer.overview !== undefined) return answer.overview
+    throw new GatewayError('overloaded', 'The primary did not answer in time.')
+  }
+
+  /** What this worker answers when it is asked how it is. */
+  onVitals(read: () => Promise<Vitals>): void {
+    this.#vitals = read
   }
 
   /** Asks the desk of the primary. @throws GatewayError overloaded when it does not answer in time */
@@ -71,6 +82,22 @@ export class Sibling implements Siblings {
 
   readonly onRevocation = (listener: (revocation: Revocation) => void): void => {
     this.#onRevocation = listener
+  }
+
+  #askPrimary(question: (id: number) => Message, patienceMs: number): Promise<Message> {
+    const id = ++this.#asking
+    return new Promise<Message>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error('the primary did not answer in time')), patienceMs)
+      this.#asked.set(id, (answer) => {
+        clearTimeout(timer)
+        resolve(answer)
+      })
+      tell(question(id))
+    }).finally(() => this.#asked.delete(id))
+  }
+
+  async #sayVitals(id: number): Promise<void> {
+    if (this.#vitals !== null) tell({ gateway: 'vitals', id, vitals: await this.#vitals() })
   }
 
   #sendQuestions(): void {

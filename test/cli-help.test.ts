@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { backup } from '../src/commands/backup.ts'
 import { type Command, helpOf, readCall, UsageError } from '../src/commands/command.ts'
 import { config } from '../src/commands/config.ts'
 import { demo } from '../src/commands/demo.ts'
@@ -15,7 +16,17 @@ import { runCli } from './support/cli.ts'
 import { ROOT } from './support/gateway.ts'
 import { suite } from './support/suite.ts'
 
-const COMMANDS: Command[] = [serve, publish, tail, demo, ...Object.values(rejected.commands), health, token, config]
+const COMMANDS: Command[] = [
+  serve,
+  publish,
+  tail,
+  demo,
+  ...Object.values(rejected.commands),
+  backup,
+  health,
+  token,
+  config,
+]
 
 const DOCUMENT = readFileSync(join(ROOT, 'docs', 'CLI.md'), 'utf8')
 

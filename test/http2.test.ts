@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert'
 import type { Authority } from './support/certificates.ts'
 import { type Env, type Gateway, startGateway } from './support/gateway.ts'
 import { type Http2, type Opened, openHttp2 } from './support/http2-client.ts'
+import { parseMetrics, sampleOf } from './support/rooms.ts'
 import { suite } from './support/suite.ts'
 import { testAuthority } from './support/transport.ts'
 import { until } from './support/wait.ts'
@@ -54,11 +55,7 @@ const publish = async (client: Http2, name: string, text: string): Promise<void>
 const figure = async (client: Http2, name: string): Promise<number> => {
   const opened = await client.open('/metrics')
   await until(() => opened.closed, { what: 'the figures' })
-  const line = opened
-    .text()
-    .split('\n')
-    .find((one) => one.startsWith(`${name} `))
-  return Number(line?.split(' ')[1] ?? 0)
+  return sampleOf(parseMetrics(opened.text()), name)
 }
 
 const readersAre = async (client: Http2, count: number): Promise<void> => {

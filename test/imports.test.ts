@@ -173,7 +173,7 @@ checker('lets pass what is allowed', () => {
     ['live/x.ts', "import type { Log } from '../log/log.ts'\nimport { m } from '../message/message.ts'"],
     ['http/x.ts', "import Koa from 'koa'\nimport { Live } from '../live/live.ts'\nimport type { Logger } from 'pino'"],
     ['http/auth.ts', "import { jwtVerify } from 'jose'"],
-    ['telemetry.ts', "import pino from 'pino'\nimport { Registry } from 'prom-client'"],
+    ['telemetry/logger.ts', "import pino from 'pino'\nimport { Registry } from 'prom-client'"],
     ['gateway.ts', "import { l } from './log/log.ts'\nimport { a } from './http/app.ts'\n// process.env, process.exit"],
     ['environment.ts', 'export const env = process.env'],
     ['publisher/environment.ts', 'export const env = process.env'],

@@ -1,7 +1,7 @@
 // needs: rabbitmq, pika
 // limit: 300s
 import * as assert from 'uvu/assert'
-import { makeLogger } from '../src/telemetry.ts'
+import { makeLogger } from '../src/telemetry/logger.ts'
 import { rejectedRows } from './support/database.ts'
 import { type Gateway, startGateway } from './support/gateway.ts'
 import { type SharedBroker, sharedBroker } from './support/rabbitmq.ts'
@@ -147,7 +147,7 @@ const lines = suite('a line of the log')
 const linesOf = async (code: string): Promise<string> => {
   const { execFileSync } = await import('node:child_process')
   const { ROOT } = await import('./support/gateway.ts')
-  const script = `import { makeLogger } from '${ROOT}/src/telemetry.ts'
+  const script = `import { makeLogger } from '${ROOT}/src/telemetry/logger.ts'
 const logger = await makeLogger('info')
 ${code}`
   return execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' })

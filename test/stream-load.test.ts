@@ -41,7 +41,9 @@ const rss = (): number => {
 }
 
 const stalled = (count: number): Promise<boolean> =>
-  until(async () => (await metric(gateway, 'gateway_readers_stalled')) >= count, { what: `${count} stalled readers` })
+  until(async () => (await metric(gateway, 'gateway_readers{state="stalled"}')) >= count, {
+    what: `${count} stalled readers`,
+  })
 
 const load = suite('streams under load', { timeoutMs: 180_000 })
 
@@ -131,7 +133,7 @@ load('go on where they were when a reader pauses and reads again', async () => {
     await opened.waitFor((seen) => collectIds(seen).length >= ids.length, 60_000)
   }
   assert.equal(collectIds(opened), ids)
-  assert.is(await metric(gateway, 'gateway_readers_stalled'), 0)
+  assert.is(await metric(gateway, 'gateway_readers{state="stalled"}'), 0)
 })
 
 load('cost neither memory nor others anything for a reader that never reads, and end it after 30 s', async () => {

@@ -41,9 +41,11 @@ slow('is left alone while it takes something, though one write of the gateway la
     reader.body.once('close', () => {
       closed = true
     })
-    await until(async () => (await metric(gateway, 'gateway_readers_stalled')) === 1, { what: 'a full socket' })
+    await until(async () => (await metric(gateway, 'gateway_readers{state="stalled"}')) === 1, {
+      what: 'a full socket',
+    })
     const from = performance.now()
-    const written = async (): Promise<boolean> => (await metric(gateway, 'gateway_readers_stalled')) === 0
+    const written = async (): Promise<boolean> => (await metric(gateway, 'gateway_readers{state="stalled"}')) === 0
     await until(async () => closed || (await written()), { timeoutMs: 200_000, what: 'the write', everyMs: 200 })
     const seconds = (performance.now() - from) / 1_000
     assert.not(closed, `the reader was ended after ${bytes} bytes`)

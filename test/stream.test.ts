@@ -3,7 +3,7 @@
 import net from 'node:net'
 import * as assert from 'uvu/assert'
 import { type Gateway, startGateway } from './support/gateway.ts'
-import { chat, chats, eventUrl, idsOf, isError, newRoom, publish, restIds } from './support/rooms.ts'
+import { chat, chats, eventUrl, idsOf, isError, metric, newRoom, publish, restIds } from './support/rooms.ts'
 import { collectIds, openSse, type ParsedEvent, type SseStream } from './support/sse.ts'
 import { suite } from './support/suite.ts'
 import { TRANSPORT } from './support/transport.ts'
@@ -294,7 +294,7 @@ streams('give their memory back when readers leave while they are being served',
   const room = newRoom()
   await publish(gateway, room, chats(500))
   for (let n = 0; n < 40; n++) (await streamOf(room)).close()
-  const gone = async (): Promise<boolean> => /^gateway_readers 0$/m.test((await getJson(`${gateway.url}/metrics`)).text)
+  const gone = async (): Promise<boolean> => (await metric(gateway, 'gateway_readers')) === 0
   await until(gone, { what: 'no readers' })
   assert.equal(idsOf((await getJson(`${eventUrl(gateway, room)}/messages`)).body.data).length, 500)
 })

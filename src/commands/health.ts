@@ -2,7 +2,7 @@ import http from 'node:http'
 import https from 'node:https'
 import { text } from 'node:stream/consumers'
 import { type Command, EXIT } from './command.ts'
-import { gatewayUrl, refusalOf, requestHeaders, URL_FLAG, unreachable } from './gateway-client.ts'
+import { bodyOf, gatewayUrl, Refused, URL_FLAG, unreachable } from './gateway-client.ts'
 import { noWords } from './words.ts'
 
 /** Longer than a worker hangs in any commit, and shorter than what container engines wait. */
@@ -27,7 +27,7 @@ about a restart. Without --url it asks the gateway of this configuration on this
     const live = given.switch('live')
     const url = gatewayUrl(given) + (live ? '/livez' : '/readyz')
     const answer = await ask(url, given.text('url') === undefined, io.signal)
-    if (!answer.ok) throw await refusalOf(answer)
+    if (!answer.ok) throw new Refused(answer, await bodyOf(answer), false)
     await io.out.write(live ? 'live\n' : 'ready\n')
     return EXIT.ok
   },
@@ -41,7 +41,7 @@ about a restart. Without --url it asks the gateway of this configuration on this
  */
 const ask = async (url: string, own: boolean, signal: AbortSignal): Promise<Response> => {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)])
-  const options = { headers: requestHeaders(), signal: limit, agent: false as const }
+  const options = { signal: limit, agent: false as const }
   try {
     const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
       const request = url.startsWith('https:')

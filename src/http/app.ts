@@ -7,12 +7,20 @@ import { type AccessOptions, routeAccess } from './access.ts'
 import { type MessagesOptions, routeMessages } from './messages.ts'
 import { type OpsOptions, routeOps } from './ops.ts'
 import { allowSites, guardChanges, guardName, makeOriginCheck, type SiteOptions } from './origin.ts'
+import { type OverviewOptions, routeOverview } from './overview.ts'
 import { routePages } from './pages.ts'
+import { type RejectedOptions, routeRejected } from './rejected.ts'
 import { fail, toGatewayError } from './reply.ts'
 import { routeStreams, type StreamOptions } from './stream.ts'
 import { closeUnread } from './unparsed.ts'
 
-export interface RouteOptions extends MessagesOptions, StreamOptions, OpsOptions, AccessOptions {}
+export interface RouteOptions
+  extends MessagesOptions,
+    StreamOptions,
+    OpsOptions,
+    AccessOptions,
+    OverviewOptions,
+    RejectedOptions {}
 
 export interface AppOptions extends RouteOptions, SiteOptions {
   /** Only this machine is meant to be served: names that could be anybody's are refused. */
@@ -98,6 +106,8 @@ export const makeRouter = (options: RouteOptions): Router => {
   routeStreams(router, options)
   routeAccess(router, options)
   routeOps(router, options)
+  routeOverview(router, options)
+  routeRejected(router, options)
   routePages(router)
   return router
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type Router from '@koa/router'
 import type { Context } from 'koa'
 import type { EventSummary, Log, Page, PageLimit } from '../log/log.ts'
-import { type Bounds, boundsWithin, parseCursor, resolveCursor } from '../message/cursor.ts'
+import { type Bounds, boundsWithin, parseCursor, type ResetReason, resolveCursor } from '../message/cursor.ts'
 import { GatewayError } from '../message/errors.ts'
 import { checkMessage, decodeText, deliveredText, type NewMessage } from '../message/message.ts'
 import { type Selection, selection } from '../message/selection.ts'
@@ -44,6 +44,8 @@ export interface MessagesOptions {
   readonly gate: Gate
   readonly publishPort: PublishPort
   readonly maxMessageBytes: number
+  /** Told of every cursor that could not be honoured. */
+  readonly onReset: (reason: ResetReason) => void
 }
 
 const summary = (event: EventSummary) => ({
@@ -84,7 +86,7 @@ export const boundsFor = async (
 
 /** The REST side: the list of events, the messages of one, and publishing. */
 export const routeMessages = (router: Router, options: MessagesOptions): void => {
-  const { log, authorise, gate } = options
+  const { log, authorise, gate, onReset } = options
   const publishing: Publishing = { gate, maxMessageBytes: options.maxMessageBytes, makeId: uuidMaker(randomBytes) }
 
   router.get('/api/events', async (ctx) => {
@@ -105,8 +107,8 @@ export const routeMessages = (router: Router, options: MessagesOptions): void =>
     const wanted = selection(access.events, filterOf(query, 'message_type'), filterOf(query, 'message_from'))
     const before = dbIdOf(query, 'before')
     const hold = gate.holder(ctx)
-    if (before === undefined) await answerAfter({ ctx, log, wanted, limit, query, hold }, access)
-    else await answerBefore({ ctx, log, wanted, limit, query, hold }, before)
+    if (before === undefined) await answerAfter({ ctx, log, wanted, limit, query, hold, onReset }, access)
+    else await answerBefore({ ctx, log, wanted, limit, query, hold, onReset }, before)
   })
 
   router.post('/api/events/:event_id/messages', async (ctx) => {
@@ -129,9 +131,10 @@ interface Asked {
   readonly query: URLSearchParams
   /** Told of the bytes that the answer will hold. */
   readonly hold: (bytes: number) => void
+  readonly onReset: (reason: ResetReason) => void
 }
 
-const answerAfter = async ({ ctx, log, wanted, limit, query, hold }: Asked, access: Access) => {
+const answerAfter = async ({ ctx, log, wanted, limit, query, hold, onReset }: Asked, access: Access) => {
   const text = single(query, 'last_message_db_id')
   const request = parseCursor(undefined, text)
   if (request === null) {
@@ -139,6 +142,7 @@ const answerAfter = async ({ ctx, log, wanted, limit, query, hold }: Asked, acce
   }
   const { bounds } = await boundsFor(log, wanted, access)
   const { cursor, reset } = resolveCursor(request, bounds)
+  if (reset !== null) onReset(reset)
   const pages = await fill(limit, hold, (left, last) => log.read(wanted, last?.through ?? cursor, left))
   const messages = pages.flatMap((page) => page.messages)
   succeedTexts(ctx, messages.map(deliveredText), {

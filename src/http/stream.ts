@@ -2,7 +2,7 @@ import type Router from '@koa/router'
 import type { Context } from 'koa'
 import type { Live, StreamToken } from '../live/live.ts'
 import type { Log } from '../log/log.ts'
-import { parseCursor, resolveCursor, type Start } from '../message/cursor.ts'
+import { parseCursor, type ResetReason, resolveCursor, type Start } from '../message/cursor.ts'
 import { GatewayError } from '../message/errors.ts'
 import { helloFrame, resetFrame, retryFrame } from '../message/frames.ts'
 import { type Selection, selection } from '../message/selection.ts'
@@ -29,6 +29,8 @@ export interface StreamOptions {
   readonly live: Live
   readonly authorise: Authorise
   readonly gate: Gate
+  /** Told of every cursor that could not be honoured. */
+  readonly onReset: (reason: ResetReason) => void
 }
 
 /** The events that a request names: `*` alone, or up to 100 ids. */
@@ -100,7 +102,7 @@ const tokenOf = ({ principal }: Access): StreamToken | null => {
 /** @returns whether the stream is open; `onEnd` is then called at its end */
 const openPlaced = async (
   ctx: Context,
-  { log, live }: StreamOptions,
+  { log, live, onReset }: StreamOptions,
   access: Access,
   query: URLSearchParams,
   onEnd: () => void,
@@ -131,6 +133,7 @@ const openPlaced = async (
     server_time: new Date().toISOString(),
   })
   const reset = start.reset === null ? [] : [resetFrame(start.reset, bounds.first_db_id)]
+  if (start.reset !== null) onReset(start.reset)
   leave = live.subscribe({
     selection: wanted,
     sink,

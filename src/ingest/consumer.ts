@@ -6,6 +6,7 @@ import { backoffDelay } from '../message/backoff.ts'
 import { describeError } from '../message/errors.ts'
 import { checkMessage, decodeText, type Refusal } from '../message/message.ts'
 import { uuidMaker } from '../message/uuid.ts'
+import { type LagSince, type Sent, sentOf } from './lag.ts'
 import { type Delivery, takeDeliveries } from './raw-body.ts'
 
 /** Commits of small batches begin at least this far apart; a message that comes alone is committed at once. */
@@ -23,6 +24,8 @@ export interface ConsumerOptions {
   readonly maxMessageBytes: number
   /** The log has grown. */
   readonly onCommitted: (entries: readonly Entry[], outcomes: readonly Outcome[]) => void
+  /** A batch is committed: how long its oldest message was under way, in seconds. */
+  readonly onLag: (seconds: number, since: LagSince) => void
   /** The store failed, or, by null, works again. */
   readonly onStorageFault: (error: unknown) => void
 }
@@ -30,6 +33,7 @@ export interface ConsumerOptions {
 interface Taken {
   readonly deliveryTag: number
   readonly entry: Entry
+  readonly sent: Sent
 }
 
 const EMPTY = '{}'
@@ -125,8 +129,9 @@ export class Consumer {
 
   #take(delivery: Delivery): void {
     if (this.#closed || this.#stopping) return
-    const entry = toEntry(delivery, this.#options.maxMessageBytes, Date.now(), this.#makeId)
-    this.#waiting.push({ deliveryTag: delivery.deliveryTag, entry })
+    const now = Date.now()
+    const entry = toEntry(delivery, this.#options.maxMessageBytes, now, this.#makeId)
+    this.#waiting.push({ deliveryTag: delivery.deliveryTag, entry, sent: sentOf(delivery.properties, now) })
     this.#working ??= this.#work()
   }
 
@@ -142,6 +147,7 @@ export class Consumer {
       const outcomes = await this.#commit(entries)
       if (outcomes === null) break
       this.#options.onCommitted(entries, outcomes)
+      this.#noteLag(batch)
       if (!this.#closed) this.#channel.basicAck({ deliveryTag: batch.at(-1)!.deliveryTag, multiple: true })
     }
     this.#working = null
@@ -154,6 +160,12 @@ export class Consumer {
   async #pace(): Promise<void> {
     const rest = this.#notBefore - performance.now()
     if (rest > 1 && this.#waiting.length < ENOUGH && !this.#stopping) await delay(rest)
+  }
+
+  #noteLag(batch: readonly Taken[]): void {
+    let oldest = batch[0]!.sent
+    for (const { sent } of batch) if (sent.at < oldest.at) oldest = sent
+    this.#options.onLag(Math.max(0, Date.now() - oldest.at) / 1_000, oldest.since)
   }
 
   /** Tries until it is committed. @returns null when the channel is gone, and with it the right to go on */

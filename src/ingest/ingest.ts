@@ -3,7 +3,7 @@ import type { Health } from '../health.ts'
 import { channelEnd } from './channel-end.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
 import { type BrokerAddress, Link } from './link.ts'
-import { deadQueue, declareTopology, type Topology } from './topology.ts'
+import { deadQueue, declareTopology, type QueueFigures, type Topology } from './topology.ts'
 
 /** A deleted exchange under a live consumer is silent: everything is declared again this often. */
 const REDECLARE_MS = 10_000
@@ -16,8 +16,6 @@ export interface IngestOptions extends Omit<ConsumerOptions, 'queue'> {
   readonly address: BrokerAddress
   readonly topology: Topology
   readonly health: Health
-  /** Messages ready in the queue, seen now and then. */
-  readonly onQueueDepth: (messages: number) => void
 }
 
 /** From the queue to the log: topology, the consumer, and the one that reads back dead letters. */
@@ -25,6 +23,7 @@ export class Ingest {
   readonly #options: IngestOptions
   readonly #link: Link
   #stopSession: (() => void) | null = null
+  #queue: QueueFigures | null = null
 
   constructor(options: IngestOptions) {
     this.#options = options
@@ -34,6 +33,11 @@ export class Ingest {
       health: options.health,
       session: (connection, ready, lost) => this.#session(connection, ready, lost),
     })
+  }
+
+  /** Seen at most 10 seconds ago; null while there is no connection. */
+  get queue(): QueueFigures | null {
+    return this.#queue
   }
 
   start(): void {
@@ -67,6 +71,7 @@ export class Ingest {
       await Promise.race([stop, lost, ended, live.ended, dead.ended])
     } finally {
       clearInterval(redeclare)
+      this.#queue = null
       this.#stopSession = null
     }
     await Promise.all([live.consumer.stop(), dead.consumer.stop()])
@@ -74,7 +79,7 @@ export class Ingest {
   }
 
   async #declare(channel: Channel): Promise<void> {
-    this.#options.onQueueDepth(await declareTopology(channel, this.#options.topology))
+    this.#queue = await declareTopology(channel, this.#options.topology)
   }
 
   async #consume(connection: Connection, queue: string, prefetch: number) {

@@ -24,26 +24,36 @@ const queueArguments = (topology: Topology): Record<string, unknown> => {
     : common
 }
 
+/** What the broker said of the queues at the last look. */
+export interface QueueFigures {
+  /** Messages that wait in the queue. */
+  readonly ready: number
+  /** Consumers of the queue, of all gateways; one of them is active. */
+  readonly consumers: number
+  /** Messages that wait in the queue of dead letters. */
+  readonly dead: number
+}
+
 /**
  * Declares exchanges, queues and bindings; nothing changes where they exist alike. Dead letters come first, so
  * that no message can die before its place is there.
  *
- * @returns how many messages are ready in the queue
+ * @returns what the broker says of the queues, which costs nothing more
  * @throws AMQPChannelError PRECONDITION_FAILED where one exists with other arguments
  */
-export const declareTopology = async (channel: Channel, topology: Topology): Promise<number> => {
+export const declareTopology = async (channel: Channel, topology: Topology): Promise<QueueFigures> => {
   const { exchange, queue, binding, queueType } = topology
   await channel.exchangeDeclare({ exchange: deadExchange(topology), type: 'topic', durable: true })
-  await channel.queueDeclare({
+  const dead = await channel.queueDeclare({
     queue: deadQueue(topology),
     durable: true,
     arguments: { 'x-queue-type': queueType, 'x-single-active-consumer': true },
   })
   await channel.queueBind({ queue: deadQueue(topology), exchange: deadExchange(topology), routingKey: '#' })
   await channel.exchangeDeclare({ exchange, type: 'topic', durable: true })
-  const { messageCount } = await channel.queueDeclare({ queue, durable: true, arguments: queueArguments(topology) })
+  const live = await channel.queueDeclare({ queue, durable: true, arguments: queueArguments(topology) })
   await channel.queueBind({ queue, exchange, routingKey: binding })
-  return messageCount
+  return { ready: live.messageCount, consumers: live.consumerCount, dead: dead.messageCount }
 }
 
 /** One word of a routing key: bytes that mean something to a topic exchange, or take many bytes, are replaced. */

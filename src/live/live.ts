@@ -5,7 +5,7 @@ import { type Selection, selectionKey } from '../message/selection.ts'
 import { Channel } from './channel.ts'
 import { Pages } from './pages.ts'
 import { Pulse } from './pulse.ts'
-import { type Sink, Subscriber, type Surroundings } from './subscriber.ts'
+import { type Given, type ReaderState, type Sink, Subscriber, type Surroundings } from './subscriber.ts'
 import { Tailer } from './tailer.ts'
 
 /** A client that has taken nothing for this long is closed. */
@@ -46,12 +46,21 @@ export interface StreamToken {
   readonly expiresAt: number
 }
 
+/** What Live does and has done since its start. */
+export interface LiveFigures extends Readonly<Given> {
+  /** Selections that have at least one reader. */
+  readonly channels: number
+  /** Pages of history that had to be read and encoded; all others were at hand. */
+  readonly pageReads: number
+}
+
 /** All streams of one process: channels, their subscribers, the tail of the log and the pulse. */
 export class Live {
   readonly #options: LiveOptions
   readonly #channels = new Map<string, Surroundings>()
   readonly #subscribers = new Set<Subscriber>()
   readonly #tokens = new Map<Subscriber, StreamToken>()
+  readonly #given: Given = { messages: 0, bytes: 0, pages: 0 }
   readonly #pages: Pages
   readonly #tailer: Tailer
   readonly #pulse: Pulse
@@ -84,6 +93,17 @@ export class Live {
   /** Readers whose socket is full. */
   get stalled(): number {
     return this.#pulse.stalled
+  }
+
+  get figures(): LiveFigures {
+    return { channels: this.channels, pageReads: this.#pages.reads, ...this.#given }
+  }
+
+  /** Looks at every reader: for who asks now and then. */
+  readersByState(): Record<ReaderState, number> {
+    const readers = { live: 0, catching_up: 0, stalled: 0 }
+    for (const subscriber of this.#subscribers) readers[subscriber.state]++
+    return readers
   }
 
   async start(): Promise<void> {
@@ -136,6 +156,7 @@ export class Live {
     const channel = this.#tailer.add((from) => new Channel(selection, from), head)
     const around: Surroundings = {
       channel,
+      given: this.#given,
       seen: () => this.#tailer.seen,
       history: (cursor) => this.#pages.after(selection, cursor),
       onBlocked: (subscriber, blocked) => this.#pulse.blocked(subscriber, blocked),

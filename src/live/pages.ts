@@ -23,9 +23,15 @@ export class Pages {
   readonly #bySelection = new Map<string, Set<HistoryPage>>()
   readonly #loading = new Map<string, Promise<HistoryPage>>()
   #bytes = 0
+  #reads = 0
 
   constructor(log: Log) {
     this.#log = log
+  }
+
+  /** Pages that were read from the log and encoded; all others were at hand. */
+  get reads(): number {
+    return this.#reads
   }
 
   /**
@@ -65,6 +71,7 @@ export class Pages {
   }
 
   async #load(selection: Selection, key: string, cursor: number): Promise<HistoryPage> {
+    this.#reads++
     const { messages, through } = await this.#log.read(selection, cursor, PAGE)
     const slab = new Slab(cursor, Number.POSITIVE_INFINITY)
     for (const message of messages) slab.append(message.db_id, messageFrame(message))

@@ -63,6 +63,11 @@ export class Slab {
     return this.#buffer.subarray(index === 0 ? 0 : this.#ends[index - 1]!, this.#used)
   }
 
+  /** How many frames `after` gives for this cursor. */
+  countAfter(cursor: number): number {
+    return this.#ids.length - this.#indexAfter(cursor)
+  }
+
   /** Gives the memory back. Who is not at the end yet reads the log. */
   clear(): void {
     this.#from = this.last

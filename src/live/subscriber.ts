@@ -16,9 +16,23 @@ export interface Sink {
   destroy(): void
 }
 
+/** What all readers together were given since the start; plain numbers, as they are counted at each write. */
+export interface Given {
+  /** Messages. */
+  messages: number
+  /** Bytes of messages and of all other events. */
+  bytes: number
+  /** Pages of history. */
+  pages: number
+}
+
+/** `stalled`: its socket is full. `catching_up`: it is given history. `live`: it has all there is. */
+export type ReaderState = 'live' | 'catching_up' | 'stalled'
+
 /** What a subscriber needs of the room it is in. */
 export interface Surroundings {
   readonly channel: Channel
+  readonly given: Given
   /** Everything up to this db_id has been offered to all channels. */
   readonly seen: () => number
   readonly history: (cursor: number) => Promise<HistoryPage>
@@ -76,6 +90,11 @@ export class Subscriber {
     return this.#caughtUp
   }
 
+  get state(): ReaderState {
+    if (this.#blocked) return 'stalled'
+    return this.#caughtUp && this.#cursor >= this.channel.slab.from ? 'live' : 'catching_up'
+  }
+
   get channel(): Channel {
     return this.#around.channel
   }
@@ -91,9 +110,11 @@ export class Subscriber {
       void this.#readPage()
       return
     }
-    const { slab } = this.#around.channel
+    const { given, channel } = this.#around
+    const { slab } = channel
     const bytes = slab.after(this.#cursor)
     if (bytes !== null) {
+      given.messages += slab.countAfter(this.#cursor)
       this.#cursor = slab.last
       this.#lastSent = slab.last
     }
@@ -150,6 +171,7 @@ export class Subscriber {
 
   #write(bytes: Buffer): void {
     this.#writing = true
+    this.#around.given.bytes += bytes.length
     this.#sink.write(bytes, this.#onWritten)
     if (this.#writing && this.#sink.pending && !this.#blocked) {
       this.#blocked = true
@@ -189,8 +211,13 @@ export class Subscriber {
   }
 
   #takePage(page: HistoryPage): void {
+    const { given } = this.#around
     const bytes = page.slab.after(this.#cursor)
-    if (bytes !== null) this.#lastSent = page.slab.last
+    given.pages++
+    if (bytes !== null) {
+      given.messages += page.slab.countAfter(this.#cursor)
+      this.#lastSent = page.slab.last
+    }
     this.#cursor = Math.max(this.#cursor, page.through)
     // An empty page leads on to the next one, unless the reader still waits for its first bytes.
     if (bytes === null && this.#prelude === null) this.pump()

@@ -1,6 +1,8 @@
 import type { Bounds } from '../message/cursor.ts'
 import type { ErrorCode } from '../message/errors.ts'
 import type { NewMessage, StoredMessage } from '../message/message.ts'
+import type { RejectedLine, RejectedRow, Replay } from '../message/rejected.ts'
+import type { RejectedFilter } from '../message/rejected-filter.ts'
 import type { Selection } from '../message/selection.ts'
 
 /** How a delivery came; what an operator needs beside its body to find its sender and to replay it. */
@@ -80,12 +82,54 @@ export interface Retention {
   readonly messagesPerEvent: number | null
 }
 
+/** What the store takes, in bytes. null: it does not know. */
+export interface LogSize {
+  readonly database: number
+  /** Committed, and not yet taken over into the database's file. */
+  readonly wal: number | null
+  /** What the disk still has for it. */
+  readonly free: number | null
+}
+
 /** A subject whose tokens are refused, as far as they were issued up to a time. Times are milliseconds since 1970. */
 export interface Revocation {
   readonly subject: string
   readonly issued_before: number
   /** Forgotten after this time; null: never. */
   readonly until: number | null
+}
+
+/**
+ * What became of a row that was to leave the quarantine. `stored`: a new message. `duplicate`: the same body stands under its message_id already; both
+ * have left the quarantine. `kept`: it still cannot be accepted. `gone`: somebody else took it out meanwhile.
+ */
+export type ReplayOutcome =
+  | { readonly kind: 'stored' | 'duplicate'; readonly db_id: number; readonly message: NewMessage }
+  | { readonly kind: 'kept'; readonly reason: ErrorCode; readonly detail: string }
+  | { readonly kind: 'gone' }
+
+/** How many rows of the quarantine have which reason. */
+export interface ReasonCount {
+  readonly reason: string
+  readonly rows: number
+}
+
+/** The quarantine of a running log. Errors are those of Log. */
+export interface RejectedLog {
+  /** The newest rows below an id (0: of all), newest first. */
+  lines(filter: RejectedFilter, before: number, limit: number): Promise<RejectedLine[]>
+  /** One row with at most so many bytes of its body; null where there is none. */
+  row(rejected_id: number, bytes: number): Promise<RejectedRow | null>
+  /** Whole rows with `after < rejected_id <= through`, oldest first, as many as a page of memory takes; none: the end. */
+  page(filter: RejectedFilter, after: number, through: number): Promise<RejectedRow[]>
+  /** The greatest id there is; 0 where there is none. */
+  lastId(): Promise<number>
+  /** Of the newest `most` rows: how many have which reason, the most frequent first. */
+  reasons(most: number): Promise<ReasonCount[]>
+  /** Commits in one transaction what the checks accept, and what else has become of the rows. In their order. */
+  replay(replays: readonly Replay[]): Promise<ReplayOutcome[]>
+  /** Removes rows for good. @returns how many were there */
+  drop(ids: readonly number[]): Promise<number>
 }
 
 /**
@@ -103,6 +147,7 @@ export interface Revocation {
 export interface Log {
   /** Names this database; it changes when the database is made anew. Known after `start`. */
   readonly logId: string
+  readonly quarantine: RejectedLog
   start(): Promise<void>
   /** Waits for appends under way, then closes. */
   stop(): Promise<void>
@@ -142,6 +187,9 @@ export interface Log {
    * @throws GatewayError storage_lost, storage_busy or storage_unavailable
    */
   check(write: boolean): Promise<void>
+
+  /** How large the store is, for who asks now and then. Absent where nothing is known of it. */
+  size?(): Promise<LogSize>
 
   /** Removes at most `limit` messages and as many rejections. @returns how many in all; 0: nothing is left to remove. */
   prune(retention: Retention, limit: number): Promise<number>

@@ -1,16 +1,6 @@
 import { sql } from 'kysely'
+import type { RejectedFilter } from '../message/rejected-filter.ts'
 import { db, param, text } from './sqlite-queries.ts'
-
-/** Which rows of the quarantine are meant. All that is said must hold. */
-export interface RejectedFilter {
-  /** null: any. */
-  readonly ids: readonly number[] | null
-  readonly reasons: readonly string[] | null
-  /** A routing key in which `*` stands for any characters. */
-  readonly routingKey: string | null
-  /** Received at or after this time, in milliseconds since 1970. */
-  readonly since: number | null
-}
 
 const BY_ID = { rejected_id: param('rejected_id') }
 
@@ -27,18 +17,26 @@ export const KEEP = text(
     .where('rejected_id', '=', BY_ID.rejected_id),
 )
 
-const HEAD = [
+const LINE = [
   'rejected_id',
   'received_at',
   'reason',
   'detail',
   'exchange',
   'routing_key',
-  'headers',
-  'properties',
   'body_bytes',
   'sha256',
 ] as const
+
+/** What a page of rows shows of each. */
+const COLUMNS = {
+  id: ['rejected_id'],
+  line: LINE,
+  head: [...LINE, 'headers', 'properties'],
+  whole: [...LINE, 'headers', 'properties', 'body'],
+} as const
+
+export type Columns = keyof typeof COLUMNS
 
 /** GLOB's own signs, but for the star, stand for themselves. */
 const globOf = (pattern: string): string => pattern.replace(/[[?]/g, '[$&]')
@@ -64,14 +62,31 @@ const filtered = ({ ids, reasons, routingKey, since }: RejectedFilter) => {
   return query
 }
 
-/** Rows without their bodies, or whole, in either direction, at most @limit. */
-export const pageOf = (filter: RejectedFilter, direction: 'asc' | 'desc', whole: boolean): string =>
-  text(
-    filtered(filter)
-      .select(whole ? [...HEAD, 'body'] : HEAD)
-      .orderBy('rejected_id', direction)
-      .limit(param('limit')),
-  )
+/** Rows in either direction, at most @limit. */
+export const pageOf = (filter: RejectedFilter, direction: 'asc' | 'desc', columns: Columns): string =>
+  text(filtered(filter).select(COLUMNS[columns]).orderBy('rejected_id', direction).limit(param('limit')))
+
+/** One row, of its body only the first @bytes. */
+export const ROW = text(
+  db
+    .selectFrom('rejected')
+    .select([...COLUMNS.head, sql<Buffer>`substr(body, 1, @bytes)`.as('body')])
+    .where('rejected_id', '=', BY_ID.rejected_id),
+)
+
+/** The reasons of the newest @most rows, and how many rows have each. */
+export const REASONS = text(
+  db
+    .selectFrom(
+      db.selectFrom('rejected').select('reason').orderBy('rejected_id', 'desc').limit(param('most')).as('newest'),
+    )
+    .select(['reason', sql<number>`count(*)`.as('rows')])
+    .groupBy('reason')
+    .orderBy('rows', 'desc'),
+)
+
+/** The greatest id there is; 0 where there is none. */
+export const LAST_ID = text(db.selectFrom('rejected').select(sql<number>`coalesce(max(rejected_id), 0)`.as('id')))
 
 /** How many rows there are, and the greatest id among them. */
 export const countOf = (filter: RejectedFilter): string =>

@@ -1,12 +1,15 @@
-import { closeSync, existsSync, mkdirSync, openSync, readSync, statSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
+import { stat, statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { readAsset } from '../assets.ts'
 import { describeError, GatewayError } from '../message/errors.ts'
+import type { LogSize } from './log.ts'
 import { migrate, newer, SCHEMA_VERSION } from './migrations.ts'
+import { APPLICATION_ID, BACKUP_ID, readHeader } from './sqlite-header.ts'
+import { takeOverBackup } from './sqlite-restore.ts'
 
-/** "DSGW" in the header of the file: says that the database is ours. */
-export const APPLICATION_ID = 0x44534757
+export { APPLICATION_ID } from './sqlite-header.ts'
 
 /** SQLite waits this long for a lock, and blocks its thread meanwhile: short where that thread serves streams. */
 const BUSY_TIMEOUT_MS = 100
@@ -19,32 +22,6 @@ export interface SchemaMaker {
   readonly logId: string
   /** Milliseconds since 1970. */
   readonly now: number
-}
-
-interface Header {
-  readonly magic: boolean
-  readonly userVersion: number
-  readonly applicationId: number
-  readonly empty: boolean
-}
-
-/** Reads the header by hand: SQLite itself would already write beside a file that is not ours. */
-const readHeader = (file: string): Header | null => {
-  if (!existsSync(file) || statSync(file).size === 0) return null
-  const bytes = Buffer.alloc(108)
-  const fd = openSync(file, 'r')
-  try {
-    readSync(fd, bytes, 0, 108, 0)
-  } finally {
-    closeSync(fd)
-  }
-  return {
-    magic: bytes.toString('latin1', 0, 16) === 'SQLite format 3\0',
-    userVersion: bytes.readUInt32BE(60),
-    applicationId: bytes.readUInt32BE(68),
-    // The first page is the root of the table of tables: a leaf (13) without cells, and nothing waits in a WAL.
-    empty: bytes[100] === 13 && bytes.readUInt16BE(103) === 0 && !existsSync(`${file}-wal`),
-  }
 }
 
 /** Opens a file that is ours, which also takes back what a death has left half done. */
@@ -63,7 +40,7 @@ const mustCreate = (file: string): boolean => {
   if (header === null) return true
   const foreign = (why: string) => new GatewayError('database_foreign', `${file} ${why}`)
   if (!header.magic) throw foreign('is not an SQLite database.')
-  if (header.applicationId === APPLICATION_ID) {
+  if (header.applicationId === APPLICATION_ID || header.applicationId === BACKUP_ID) {
     if (header.userVersion > SCHEMA_VERSION) throw newer(file, header.userVersion)
     return false
   }
@@ -128,16 +105,21 @@ const openError = (file: string, error: unknown): GatewayError => {
 }
 
 /**
- * Makes sure that the file is a database of this application and version, creating it when there is none and
- * upgrading one of an earlier version, and that it is sound. A file that is refused is left untouched.
+ * Makes sure that the file is a database of this application and version, creating it when there is none, upgrading one
+ * of an earlier version and taking over a restored backup, and that it is sound. A file that is refused is left untouched.
  *
- * @throws GatewayError database_foreign, database_newer, database_corrupt, database_upgrade_failed or database_unopenable
+ * @throws GatewayError database_foreign, database_newer, database_corrupt, database_leftovers, database_upgrade_failed or
+ * database_unopenable
  */
 export const prepareFile = (file: string, maker: SchemaMaker): void => {
   try {
     mkdirSync(dirname(resolve(file)), { recursive: true })
+    const isNew = mustCreate(file)
+    takeOverBackup(file, maker)
     // A death within the very first commit leaves our header over a journal that takes everything back.
-    if (mustCreate(file) || !hasTables(file)) create(file, maker)
+    if (isNew || !hasTables(file)) create(file, maker)
+    // One within the take-over leaves our header over a journal that makes it a backup again.
+    takeOverBackup(file, maker)
     const db = openConnection(file)
     try {
       const verdict = db.pragma('quick_check(1)', { simple: true })
@@ -153,17 +135,21 @@ export const prepareFile = (file: string, maker: SchemaMaker): void => {
 
 /**
  * Makes sure that the file is a database of this application and version, for those who only visit it: nothing is
- * made, and nothing is looked through.
+ * made, and nothing is looked through. A backup that no gateway has started on must not be written to, since its ids
+ * would be given out a second time.
  *
- * @throws GatewayError database_foreign, database_newer or database_unopenable
+ * @throws GatewayError database_foreign, database_newer, database_is_backup or database_unopenable
  */
-export const requireFile = (file: string): void => {
+export const requireFile = (file: string, { backupToo = false } = {}): void => {
+  let missing: boolean
   try {
-    if (!mustCreate(file)) return
+    missing = mustCreate(file)
   } catch (error) {
     throw openError(file, error)
   }
-  throw new GatewayError('database_unopenable', `There is no database at ${resolve(file)} yet.`)
+  if (missing) throw new GatewayError('database_unopenable', `There is no database at ${resolve(file)} yet.`)
+  if (backupToo || readHeader(file)?.applicationId !== BACKUP_ID) return
+  throw new GatewayError('database_is_backup', `${resolve(file)} is a backup that no gateway has started on yet.`)
 }
 
 /** Opens a prepared file with the pragmas set and read back. */
@@ -182,6 +168,22 @@ export const openConnection = (file: string, options: { readonly?: boolean } = {
 export const fileIdentity = (file: string): string | null => {
   const stat = statSync(file, { bigint: true, throwIfNoEntry: false })
   return stat === undefined ? null : `${stat.dev}:${stat.ino}`
+}
+
+const bytesOf = (file: string): Promise<number> =>
+  stat(file).then(
+    ({ size }) => size,
+    () => 0,
+  )
+
+/** The sizes of a database file and its WAL, 0 where there is none, and what its file system has left for us. */
+export const fileSizes = async (file: string): Promise<LogSize> => {
+  const [database, wal, disk] = await Promise.all([
+    bytesOf(file),
+    bytesOf(`${file}-wal`),
+    statfs(dirname(resolve(file))).catch(() => null),
+  ])
+  return { database, wal, free: disk === null ? null : disk.bavail * disk.bsize }
 }
 
 /** The file is no longer the one that was opened: what is written into it would be lost with it. */

@@ -1,7 +1,8 @@
 import type { Worker } from 'node:worker_threads'
 import { startThread } from '../assets.ts'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
-import type { Entry, Outcome, Retention, Revocation } from './log.ts'
+import type { Replay } from '../message/rejected.ts'
+import type { Entry, Outcome, ReplayOutcome, Retention, Revocation } from './log.ts'
 import { packEntry } from './packed-entry.ts'
 import type { WriterReply, WriterRequest } from './sqlite-writer-thread.ts'
 
@@ -11,6 +12,8 @@ export interface Writer {
   prune(retention: Retention, limit: number): Promise<number>
   revoke(revocation: Revocation, now: number): Promise<Revocation>
   unrevoke(subject: string): Promise<boolean>
+  replay(replays: readonly Replay[]): Promise<ReplayOutcome[]>
+  forget(ids: readonly number[]): Promise<number>
   probe(): Promise<void>
   close(): Promise<void>
 }
@@ -54,6 +57,14 @@ export class ThreadedWriter implements Writer {
 
   unrevoke(subject: string): Promise<boolean> {
     return this.#call({ op: 'unrevoke', subject }) as Promise<boolean>
+  }
+
+  replay(replays: readonly Replay[]): Promise<ReplayOutcome[]> {
+    return this.#call({ op: 'replay', replays }) as Promise<ReplayOutcome[]>
+  }
+
+  forget(ids: readonly number[]): Promise<number> {
+    return this.#call({ op: 'forget', ids }) as Promise<number>
   }
 
   async probe(): Promise<void> {

@@ -1,5 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { GatewayError } from '../message/errors.ts'
+import type { Replay } from '../message/rejected.ts'
 import type { Retention, Revocation } from './log.ts'
 import { type PackedEntry, unpackEntry } from './packed-entry.ts'
 import { WRITER_PATIENCE_MS } from './sqlite-file.ts'
@@ -11,6 +12,8 @@ export type WriterRequest =
   | { readonly seq: number; readonly op: 'prune'; readonly retention: Retention; readonly limit: number }
   | { readonly seq: number; readonly op: 'revoke'; readonly revocation: Revocation; readonly now: number }
   | { readonly seq: number; readonly op: 'unrevoke'; readonly subject: string }
+  | { readonly seq: number; readonly op: 'replay'; readonly replays: readonly Replay[] }
+  | { readonly seq: number; readonly op: 'forget'; readonly ids: readonly number[] }
   | { readonly seq: number; readonly op: 'probe' | 'close' }
 
 /** The thread's answer; an error crosses as code and text, since its class does not. */
@@ -31,6 +34,10 @@ const perform = (request: WriterRequest): unknown => {
       return writer.revoke(request.revocation, request.now)
     case 'unrevoke':
       return writer.unrevoke(request.subject)
+    case 'replay':
+      return writer.replay(request.replays)
+    case 'forget':
+      return writer.forget(request.ids)
     case 'probe':
       return writer.probe()
     case 'close':

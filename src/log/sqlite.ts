@@ -3,8 +3,20 @@ import type { Bounds } from '../message/cursor.ts'
 import type { StoredMessage } from '../message/message.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import { GroupCommit } from './group-commit.ts'
-import type { Entry, EventSummary, Log, Outcome, Page, PageLimit, Retention, Revocation } from './log.ts'
-import { fileIdentity, fileLost, openConnection, prepareFile, readSchema } from './sqlite-file.ts'
+import type {
+  Entry,
+  EventSummary,
+  Log,
+  LogSize,
+  Outcome,
+  Page,
+  PageLimit,
+  RejectedLog,
+  Retention,
+  Revocation,
+} from './log.ts'
+import { QuarantineReader } from './quarantine-reader.ts'
+import { fileIdentity, fileLost, fileSizes, openConnection, prepareFile, readSchema } from './sqlite-file.ts'
 import * as queries from './sqlite-queries.ts'
 import { SqliteWriter, type Stage, storageError } from './sqlite-writer.ts'
 import { ThreadedWriter, type Writer } from './sqlite-writer-client.ts'
@@ -34,6 +46,8 @@ const inlineWriter = (file: string, onStage: ((stage: Stage) => void) | undefine
     prune: async (retention, limit) => writer.prune(retention, limit),
     revoke: async (revocation, now) => writer.revoke(revocation, now),
     unrevoke: async (subject) => writer.unrevoke(subject),
+    replay: async (replays) => writer.replay(replays),
+    forget: async (ids) => writer.forget(ids),
     probe: async () => writer.probe(),
     close: async () => writer.close(),
   }
@@ -46,6 +60,7 @@ export class SqliteLog implements Log {
   readonly #group = new GroupCommit((entries) => this.#open().writer.append(entries))
   #db: Database.Database | null = null
   #writer: Writer | null = null
+  readonly #quarantine = this.#makeQuarantine()
   #logId = ''
   #identity: string | null = null
 
@@ -55,6 +70,10 @@ export class SqliteLog implements Log {
 
   get logId(): string {
     return this.#logId
+  }
+
+  get quarantine(): RejectedLog {
+    return this.#quarantine
   }
 
   /** @throws GatewayError database_* when the file is not usable; it is then left as it was */
@@ -102,6 +121,10 @@ export class SqliteLog implements Log {
     const { file } = this.#options
     if (fileIdentity(file) !== this.#identity) throw fileLost(file)
     if (write) await this.#open().writer.probe()
+  }
+
+  size(): Promise<LogSize> {
+    return fileSizes(this.#options.file)
   }
 
   async read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
@@ -174,6 +197,19 @@ export class SqliteLog implements Log {
   #open(): { db: Database.Database; writer: Writer } {
     if (this.#db === null || this.#writer === null) throw new Error('the log is not started')
     return { db: this.#db, writer: this.#writer }
+  }
+
+  #makeQuarantine(): RejectedLog {
+    const reader = new QuarantineReader((sql) => this.#statement(sql, () => sql))
+    return {
+      lines: async (filter, before, limit) => reader.newestLines(filter, before, limit),
+      row: async (rejected_id, bytes) => reader.row(rejected_id, bytes),
+      page: async (filter, after, through) => reader.after(filter, after, through),
+      lastId: async () => reader.lastId(),
+      reasons: async (most) => reader.reasons(most),
+      replay: (replays) => this.#open().writer.replay(replays),
+      drop: (ids) => this.#open().writer.forget(ids),
+    }
   }
 
   #reading<Result>(read: () => Result): Result {

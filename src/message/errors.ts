@@ -120,6 +120,12 @@ export const ERRORS = {
   database_foreign: entry(500, false, 'This file belongs to another application. Point DATABASE_URL elsewhere.'),
   database_corrupt: entry(500, false, 'Restore the database from a backup. The file was left as it is.'),
   database_unopenable: entry(500, false, 'Check the path in DATABASE_URL, its folder and permissions.'),
+  database_leftovers: entry(
+    500,
+    false,
+    'Remove the files -wal and -shm beside the restored backup, or move them to the database that they belong to, and start again.',
+  ),
+  database_is_backup: entry(500, false, 'Start the gateway on it once, or on a copy of it if it is to stay a backup.'),
 
   // Broker.
   broker_unreachable: entry(
@@ -178,6 +184,13 @@ export const ERRORS = {
   ),
 
   // Commands that talk to a gateway, or to its database.
+  backup_exists: entry(500, false, 'Name a file that is not there yet: a backup overwrites nothing.'),
+  backup_unwritable: entry(500, true, 'Check the folder of the backup, its permissions and free disk space.'),
+  backup_by_other_means: entry(
+    500,
+    false,
+    'Use the tools of PostgreSQL, which read the same DATABASE_URL: pg_dump --format=custom --file=FILE --dbname=URL. See docs/OPERATIONS.md.',
+  ),
   no_gateway: entry(503, true, 'Start the gateway, or give its address with --url.'),
   not_a_gateway: entry(502, false, 'Something answers there, but not as this gateway does. Check --url.'),
 

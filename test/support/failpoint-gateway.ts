@@ -3,7 +3,7 @@ import { loadConfig, readEnvironment } from '../../src/config.ts'
 import { Gateway } from '../../src/gateway.ts'
 import { SqliteLog } from '../../src/log/sqlite.ts'
 import { run } from '../../src/serve.ts'
-import { makeLogger } from '../../src/telemetry.ts'
+import { makeLogger } from '../../src/telemetry/logger.ts'
 
 /**
  * A gateway that kills itself by SIGKILL: FAILPOINT_STAGE says where (`in_transaction` or `committed`, which is before

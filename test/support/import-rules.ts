@@ -59,6 +59,14 @@ const MAY_ENTER: Record<string, Record<string, 'value' | 'type'>> = {
   'log/': { 'message/': 'value', 'log/': 'value', 'assets.ts': 'value' },
   'ingest/': { 'message/': 'value', 'ingest/': 'value', 'log/': 'type', 'health.ts': 'type' },
   'live/': { 'message/': 'value', 'live/': 'value', 'log/': 'type' },
+  'telemetry/': {
+    'message/': 'value',
+    'telemetry/': 'value',
+    'log/': 'type',
+    'live/': 'type',
+    'ingest/': 'type',
+    'health.ts': 'type',
+  },
   'http/': {
     'message/': 'value',
     'http/': 'value',
@@ -101,8 +109,9 @@ const OWNERS: readonly Owner[] = [
   owned('@koa/cors', /^http\//),
   owned('eventsource-parser', /^commands\//),
   owned('jose', /^(http\/auth|commands\/token)[\w-]*\.ts$/),
-  owned('pino', /^telemetry\.ts$/, true),
-  owned('prom-client', /^telemetry\.ts$/, true),
+  owned('pino', /^telemetry\//, true),
+  owned('prom-client', /^telemetry\//, true),
+  owned('@opentelemetry/.+', /^telemetry\/tracing[\w-]*\.ts$/, true),
 ]
 
 /** Words of the language that have one owner. */

@@ -83,11 +83,19 @@ export const isError = (answer: HttpResult, status: number, code: string): void 
   }
 }
 
-/** One sample of a Prometheus text, 0 where it is absent; throws on a line that is no sample and no comment. */
+/**
+ * One sample of a Prometheus text, or the sum of all of a bare name; 0 where there is none. Throws on a line that is
+ * no sample and no comment.
+ */
 export const metric = async (gateway: Pick<Gateway, 'url'>, sample: string): Promise<number> => {
   const { status, text } = await getJson(`${gateway.url}/metrics`)
   assert.is(status, 200, text)
-  return parseMetrics(text).get(sample) ?? 0
+  return sampleOf(parseMetrics(text), sample)
+}
+
+export const sampleOf = (samples: Map<string, number>, sample: string): number => {
+  const labelled = [...samples].filter(([name]) => name.startsWith(`${sample}{`))
+  return samples.get(sample) ?? labelled.reduce((sum, [, value]) => sum + value, 0)
 }
 
 const SAMPLE = /^([a-zA-Z_:][\w:]*(?:\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*",?)*\})?) (NaN|[+-]?Inf|-?\d\S*)$/

@@ -1,4 +1,14 @@
-import type { Entry, EventSummary, Log, Outcome, Page, PageLimit, Retention, Revocation } from '../../src/log/log.ts'
+import type {
+  Entry,
+  EventSummary,
+  Log,
+  Outcome,
+  Page,
+  PageLimit,
+  RejectedLog,
+  Retention,
+  Revocation,
+} from '../../src/log/log.ts'
 import type { Bounds } from '../../src/message/cursor.ts'
 import { GatewayError } from '../../src/message/errors.ts'
 import type { Selection } from '../../src/message/selection.ts'
@@ -37,6 +47,10 @@ export class TroubledLog implements Log {
 
   get logId(): string {
     return this.#log.logId
+  }
+
+  get quarantine(): RejectedLog {
+    return this.#log.quarantine
   }
 
   start(): Promise<void> {

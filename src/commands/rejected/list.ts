@@ -1,8 +1,8 @@
-import type { RejectedHead } from '../../log/quarantine.ts'
+import type { RejectedHead } from '../../message/rejected.ts'
+import { rejectedJson } from '../../message/rejected-json.ts'
 import { BOLD, painter, YELLOW } from '../colours.ts'
 import { type Command, EXIT } from '../command.ts'
 import { fit, pad, visible, visibleJson, widthOf } from '../visible.ts'
-import { rejectedJson } from './rejected-json.ts'
 import { FILTER_FLAGS, filterOf, withQuarantine } from './selecting.ts'
 
 const USUAL_LIMIT = 50

@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import type { Quarantine, RejectedFilter, ReplayOutcome } from '../../log/quarantine.ts'
+import type { ReplayOutcome } from '../../log/log.ts'
+import type { Quarantine } from '../../log/quarantine.ts'
+import { recheck } from '../../message/rejected.ts'
+import type { RejectedFilter } from '../../message/rejected-filter.ts'
 import { uuidMaker } from '../../message/uuid.ts'
 import { type Command, EXIT } from '../command.ts'
 import type { Io } from '../io.ts'
 import { visible, visibleJson } from '../visible.ts'
-import { recheck } from './recheck.ts'
 import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine } from './selecting.ts'
 
 const makeId = uuidMaker(randomBytes)
@@ -87,11 +89,7 @@ const replayAll = async (
   while (!io.signal.aborted) {
     const rows = quarantine.after(filter, after, through)
     if (rows.length === 0) break
-    const now = Date.now()
-    const replays = rows.map((row) => ({
-      rejected_id: row.rejected_id,
-      checked: recheck(row, limit, now, () => makeId(now)),
-    }))
+    const replays = recheck(rows, limit, Date.now(), makeId)
     const begun = performance.now()
     const outcomes = await patiently(io, () => quarantine.replay(replays))
     const held = performance.now() - begun

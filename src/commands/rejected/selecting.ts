@@ -1,6 +1,7 @@
 import { loadConfig, readEnvironment } from '../../config.ts'
-import { EVERYTHING, Quarantine, type RejectedFilter } from '../../log/quarantine.ts'
-import { ERRORS, GatewayError } from '../../message/errors.ts'
+import { Quarantine } from '../../log/quarantine.ts'
+import { GatewayError } from '../../message/errors.ts'
+import { EVERYTHING, type RejectedFilter, timeOf, unknownReason } from '../../message/rejected-filter.ts'
 import { type Flags, type Given, UsageError } from '../command.ts'
 import { type Io, pause } from '../io.ts'
 import { idsOf } from '../words.ts'
@@ -12,14 +13,10 @@ export const FILTER_FLAGS: Flags = {
   since: { value: 'TIME', meaning: 'only rows received since then: 30m, 12h, 7d, or 2026-11-22T10:00:00Z' },
 }
 
-const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
-
 /** Reads an age such as `12h`, or a date. @returns milliseconds since 1970. @throws UsageError */
 export const sinceOf = (text: string, now: number): number => {
-  const [, count, unit] = /^(\d{1,9})([smhdw])$/.exec(text) ?? []
-  if (count !== undefined) return now - Number(count) * UNITS[unit!]!
-  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN
-  if (!Number.isNaN(time)) return time
+  const time = timeOf(text, now)
+  if (time !== null) return time
   throw new UsageError(
     `--since must be an age such as 30m, 12h or 7d, or a date such as 2026-11-22T10:00:00Z, not ${JSON.stringify(text)}.`,
   )
@@ -29,7 +26,7 @@ export const sinceOf = (text: string, now: number): number => {
 export const filterOf = (given: Given): RejectedFilter => {
   const ids = idsOf(given)
   const reasons = given.list('reason')
-  const unknown = reasons.find((reason) => !Object.hasOwn(ERRORS, reason))
+  const unknown = unknownReason(reasons)
   if (unknown !== undefined) {
     throw new UsageError(`--reason ${JSON.stringify(unknown)} is no error code; docs/OPERATIONS.md lists them.`)
   }

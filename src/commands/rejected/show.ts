@@ -1,9 +1,10 @@
-import { EVERYTHING, type RejectedRow } from '../../log/quarantine.ts'
+import type { RejectedRow } from '../../message/rejected.ts'
+import { EVERYTHING } from '../../message/rejected-filter.ts'
+import { rejectedJson } from '../../message/rejected-json.ts'
 import { BOLD, DIM, type Paint, painter } from '../colours.ts'
 import { type Command, EXIT, UsageError } from '../command.ts'
 import { visible, visibleBytes, visibleJson } from '../visible.ts'
 import { idsOf } from '../words.ts'
-import { rejectedJson } from './rejected-json.ts'
 import { withQuarantine } from './selecting.ts'
 
 const sheetOf = (row: RejectedRow, paint: Paint): string => {

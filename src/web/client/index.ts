@@ -1,1 +1,40 @@
-export {}
+import { browserWorld } from './browser-world.ts'
+import { Tab } from './tab.ts'
+import type { Channel, ChannelOptions } from './types.ts'
+
+export type * from './types.ts'
+
+/**
+ * Follows events of a gateway: each message once and in the order of db_id, for as long as the page lives.
+ *
+ * @param target the address of a stream, or the ids of up to 100 events
+ * @throws TypeError where the address is none
+ */
+export const openChannel = (target: string | URL | readonly string[], options: ChannelOptions): Channel => {
+  const tab = new Tab(browserWorld(options.withCredentials ?? false), target, options)
+  const ears = new AbortController()
+  const on = (target: EventTarget, name: string, act: (event: Event) => unknown): void =>
+    target.addEventListener(name, act, { signal: ears.signal })
+  on(document, 'freeze', () => tab.suspend())
+  on(document, 'resume', () => tab.start())
+  on(document, 'visibilitychange', () => tab.check())
+  on(window, 'pagehide', () => tab.suspend())
+  on(window, 'pageshow', (event) => (event as PageTransitionEvent).persisted && tab.start())
+  on(window, 'online', () => tab.network(true))
+  on(window, 'offline', () => tab.network(false))
+  // Behind the caller's `const channel = …`, which its callbacks may use.
+  queueMicrotask(() => tab.start())
+  return {
+    get state() {
+      return tab.state
+    },
+    get status() {
+      return tab.status
+    },
+    retry: () => tab.retry(),
+    close() {
+      ears.abort()
+      tab.close()
+    },
+  }
+}

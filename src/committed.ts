@@ -1,0 +1,50 @@
+import type { Logger } from 'pino'
+import type { Bell } from './log/bell.ts'
+import type { Entry, Log, Outcome } from './log/log.ts'
+import type { Metrics } from './telemetry/metrics.ts'
+
+export type OnCommitted = (entries: readonly Entry[], outcomes: readonly Outcome[]) => void
+
+/** Counts what became of a batch, and rings where the log has grown. What was set aside is one line a batch. */
+export const noteCommitted =
+  ({ metrics, logger, bell }: { metrics: Metrics; logger: Logger; bell: Bell }): OnCommitted =>
+  (entries, outcomes) => {
+    let stored = 0
+    let duplicates = 0
+    const rejected = new Map<string, number>()
+    for (const [index, { kind }] of outcomes.entries()) {
+      if (kind === 'stored') stored++
+      else if (kind === 'duplicate') duplicates++
+      else {
+        const reason = reasonOf(entries[index]!, kind)
+        rejected.set(reason, (rejected.get(reason) ?? 0) + 1)
+      }
+    }
+    if (duplicates > 0) metrics.duplicates.inc(duplicates)
+    for (const [reason, count] of rejected) metrics.rejected.inc({ reason }, count)
+    if (rejected.size > 0) logger.warn({ reasons: Object.fromEntries(rejected) }, 'messages set aside or refused')
+    if (stored === 0) return
+    metrics.stored.inc(stored)
+    bell.ring()
+  }
+
+const reasonOf = (entry: Entry, kind: Outcome['kind']): string => {
+  if (entry.kind === 'rejection') return entry.rejection.reason
+  return kind === 'conflict' ? 'message_conflict' : 'storage_refused'
+}
+
+/** Appends to the log, and measures the commit. */
+export const measuredAppend =
+  (log: Log, metrics: Metrics): Log['append'] =>
+  async (entries) => {
+    const begun = performance.now()
+    try {
+      const outcomes = await log.append(entries)
+      metrics.commitSeconds.observe((performance.now() - begun) / 1_000)
+      metrics.commitEntries.observe(entries.length)
+      return outcomes
+    } catch (error) {
+      metrics.commitFailures.inc()
+      throw error
+    }
+  }

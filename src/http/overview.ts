@@ -1,0 +1,141 @@
+import type Router from '@koa/router'
+import type { Fault } from '../health.ts'
+import type { ReasonCount, RejectedLog } from '../log/log.ts'
+import { ERRORS, type ErrorCode } from '../message/errors.ts'
+import type { Authorise } from './auth.ts'
+import { dbIdOf } from './query.ts'
+import { succeed } from './reply.ts'
+
+/** A fault, and the workers that have it. */
+export interface SharedFault extends Fault {
+  readonly workers: readonly number[]
+}
+
+/** One process that serves. Where it did not answer in time, only its number and pid are known. */
+export interface WorkerState {
+  readonly worker: number
+  readonly pid: number
+  readonly answers: boolean
+  readonly ready: boolean | null
+  /** ISO time. */
+  readonly started_at: string | null
+  readonly readers: number | null
+  readonly memory_bytes: number | null
+  readonly event_loop_delay_seconds: number | null
+}
+
+/** What is measured over a time; null: not known then. */
+export interface Sample {
+  readonly stored_per_second: number | null
+  readonly rejected_per_second: number | null
+  readonly delivered_per_second: number | null
+  /** 95 of 100 commits ended within this, counted from their oldest delivery. */
+  readonly lag_seconds: number | null
+  readonly queue_ready: number | null
+  readonly readers: number | null
+  readonly readers_stalled: number | null
+  /** The 99th percentile of the slowest worker. */
+  readonly event_loop_delay_seconds: number | null
+  readonly wal_bytes: number | null
+  readonly workers: number | null
+}
+
+/** The samples of the last hour, oldest first, by column; times are milliseconds since 1970. */
+export type Samples = { readonly at: readonly number[] } & {
+  readonly [Name in keyof Sample]: readonly (number | null)[]
+}
+
+/** How all workers are. */
+export interface Overview {
+  /** Every worker that there should be answers, and has no fault. */
+  readonly ready: boolean
+  readonly faults: readonly SharedFault[]
+  readonly workers_expected: number
+  readonly workers: readonly WorkerState[]
+  /** Over the last 5 to 15 seconds; gauges are of now. */
+  readonly now: Sample
+  /** From when on the lag is counted: `broker`, `publisher` or `arrival`; null: nothing was committed. */
+  readonly lag_since: string | null
+  /** Since the workers started. */
+  readonly totals: { readonly stored: number; readonly duplicates: number; readonly rejected: number }
+  readonly readers: {
+    readonly live: number
+    readonly catching_up: number
+    readonly stalled: number
+    readonly channels: number
+  }
+  /** null: no broker, or no connection to it. */
+  readonly queue: { readonly ready: number; readonly consumers: number | null; readonly dead: number | null } | null
+  readonly database: {
+    readonly bytes: number | null
+    readonly wal_bytes: number | null
+    readonly disk_free_bytes: number | null
+  }
+  /** Since when samples are taken: ISO time. Before it nothing is known. */
+  readonly sampled_since: string
+  readonly sample_seconds: number
+  readonly samples: Samples
+}
+
+export interface OverviewOptions {
+  readonly authorise: Authorise
+  readonly mode: string
+  readonly version: string
+  /** @param after only samples later than this, in milliseconds since 1970 */
+  readonly overview: (after: number) => Promise<Overview>
+  /** Of the newest so many rows of the quarantine. */
+  readonly rejectedReasons: RejectedLog['reasons']
+}
+
+/** Rows of the quarantine that are counted. */
+const MOST_COUNTED = 10_000
+/** After a count the store rests so many times as long as it took. */
+const REST = 20
+
+interface Counted {
+  /** At most MOST_COUNTED. */
+  readonly rows: number
+  /** There are more than were counted. */
+  readonly more: boolean
+  readonly reasons: readonly (ReasonCount & { readonly hint: string })[]
+}
+
+const hintOf = (reason: string): string => (Object.hasOwn(ERRORS, reason) ? ERRORS[reason as ErrorCode].hint : '')
+
+/** Counts the newest rows of the quarantine, but not all the time. */
+const quarantineCounter = ({ rejectedReasons }: OverviewOptions): (() => Promise<Counted | null>) => {
+  let counted: Counted | null = null
+  let restUntil = 0
+  return async () => {
+    const begun = performance.now()
+    if (begun < restUntil) return counted
+    try {
+      const reasons = await rejectedReasons(MOST_COUNTED + 1)
+      const rows = reasons.reduce((sum, reason) => sum + reason.rows, 0)
+      counted = {
+        rows: Math.min(rows, MOST_COUNTED),
+        more: rows > MOST_COUNTED,
+        reasons: reasons.map((reason) => ({ ...reason, hint: hintOf(reason.reason) })),
+      }
+    } catch {
+      // The faults say what ails the store; the rest of the answer is wanted just then.
+      counted = null
+    }
+    restUntil = performance.now() + (performance.now() - begun) * REST
+    return counted
+  }
+}
+
+/** How the gateway is, over all workers, with the last hour. */
+export const routeOverview = (router: Router, options: OverviewOptions): void => {
+  const { authorise, mode, version, overview } = options
+  const countRejected = quarantineCounter(options)
+
+  router.get('/api/health', async (ctx) => {
+    await authorise(ctx, 'operate', '*')
+    const after = dbIdOf(new URLSearchParams(ctx.querystring), 'samples_after') ?? 0
+    const [whole, quarantine] = await Promise.all([overview(after), countRejected()])
+    const { samples, ...rest } = whole
+    succeed(ctx, 200, { mode, version, server_time: new Date().toISOString(), ...rest, quarantine, samples })
+  })
+}

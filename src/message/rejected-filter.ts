@@ -1,0 +1,28 @@
+import { ERRORS } from './errors.ts'
+
+/** Which rows of the quarantine are meant. All that is said must hold. */
+export interface RejectedFilter {
+  /** null: any. */
+  readonly ids: readonly number[] | null
+  readonly reasons: readonly string[] | null
+  /** A routing key in which `*` stands for any characters. */
+  readonly routingKey: string | null
+  /** Received at or after this time, in milliseconds since 1970. */
+  readonly since: number | null
+}
+
+export const EVERYTHING: RejectedFilter = { ids: null, reasons: null, routingKey: null, since: null }
+
+const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
+
+/** Reads an age such as `12h`, or a date. @returns milliseconds since 1970; null for what is neither */
+export const timeOf = (text: string, now: number): number | null => {
+  const [, count, unit] = /^(\d{1,9})([smhdw])$/.exec(text) ?? []
+  if (count !== undefined) return now - Number(count) * UNITS[unit!]!
+  const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN
+  return Number.isNaN(time) ? null : time
+}
+
+/** The first of these reasons that is no code of the catalogue. */
+export const unknownReason = (reasons: readonly string[]): string | undefined =>
+  reasons.find((reason) => !Object.hasOwn(ERRORS, reason))

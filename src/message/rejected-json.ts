@@ -1,0 +1,32 @@
+import { isUtf8 } from 'node:buffer'
+import type { RejectedHead, RejectedLine, RejectedRow } from './rejected.ts'
+
+/**
+ * A row as a JSON object on one line. Headers and properties go in as the texts that they are: an integer beyond
+ * 2^53 keeps its digits. A body that is no UTF-8 becomes `body_base64`.
+ */
+export const rejectedJson = (row: RejectedLine | RejectedHead | RejectedRow): string => {
+  const { headers, properties, body, received_at, ...facts } = row as Partial<RejectedRow> & RejectedLine
+  const parts = [JSON.stringify({ ...facts, received_at: new Date(received_at).toISOString() }).slice(1, -1)]
+  if (headers !== undefined) parts.push(`"headers":${headers}`)
+  if (properties !== undefined) parts.push(`"properties":${properties}`)
+  if (body !== undefined) parts.push(bodyPair(body))
+  return `{${parts.join(',')}}`
+}
+
+const bodyPair = (body: Buffer): string =>
+  isUtf8(body) ? `"body":${JSON.stringify(body.toString())}` : `"body_base64":"${body.toString('base64')}"`
+
+/** Bytes without the character that a cut went through at their end. */
+export const wholeCharacters = (bytes: Buffer): Buffer => {
+  for (let cut = 1; cut <= Math.min(3, bytes.length); cut++) {
+    const byte = bytes[bytes.length - cut]!
+    if (byte < 0x80) return bytes
+    // The first byte of a character says how many follow.
+    if (byte >= 0xc0) {
+      const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2
+      return cut < length ? bytes.subarray(0, bytes.length - cut) : bytes
+    }
+  }
+  return bytes
+}

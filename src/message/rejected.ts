@@ -1,0 +1,69 @@
+import type { ErrorCode } from './errors.ts'
+import { type Checked, checkMessage, decodeText } from './message.ts'
+
+/** A row of the quarantine, as far as a list of many shows it. */
+export interface RejectedLine {
+  readonly rejected_id: number
+  /** Milliseconds since 1970. */
+  readonly received_at: number
+  readonly reason: string
+  readonly detail: string
+  readonly exchange: string
+  readonly routing_key: string
+  /** Size before it was cut. */
+  readonly body_bytes: number
+  /** Of the whole body, hexadecimal. */
+  readonly sha256: string
+}
+
+/** A row of the quarantine, without its body. */
+export interface RejectedHead extends RejectedLine {
+  /** JSON object. */
+  readonly headers: string
+  /** JSON object of the other AMQP properties. */
+  readonly properties: string
+}
+
+export interface RejectedRow extends RejectedHead {
+  /** Shorter than body_bytes says where it was cut. */
+  readonly body: Buffer
+}
+
+/** A row that is to leave the quarantine, and what the checks now say of it. */
+export interface Replay {
+  readonly rejected_id: number
+  readonly checked: Checked
+}
+
+const refuse = (reason: ErrorCode, detail: string): Checked => ({ refusal: { reason, detail } })
+
+/** The AMQP property message_id, which serves where the body has none. */
+const messageIdOf = (properties: string): string | undefined => {
+  const id = (JSON.parse(properties) as { messageId?: unknown }).messageId
+  return typeof id === 'string' ? id : undefined
+}
+
+/**
+ * Checks rows of the quarantine as ingest checks deliveries. Pure: clock, ids and limit come in.
+ *
+ * @param limit MAX_MESSAGE_BYTES
+ * @param now milliseconds since 1970; the messages count as received then
+ */
+export const recheck = (
+  rows: readonly RejectedRow[],
+  limit: number,
+  now: number,
+  makeId: (now: number) => string,
+): Replay[] =>
+  rows.map((row) => ({ rejected_id: row.rejected_id, checked: recheckOne(row, limit, now, () => makeId(now)) }))
+
+const recheckOne = (row: RejectedRow, limit: number, now: number, makeId: () => string): Checked => {
+  if (row.body_bytes > limit) return refuse('body_too_large', `${row.body_bytes} bytes, ${limit} are allowed.`)
+  if (row.body.length < row.body_bytes) {
+    const detail = `Of ${row.body_bytes} bytes only ${row.body.length} were kept: its sender must publish it again.`
+    return refuse('body_too_large', detail)
+  }
+  const text = decodeText(row.body)
+  if (typeof text !== 'string') return text
+  return checkMessage(text, { received_at: now, message_id: messageIdOf(row.properties), makeId })
+}

@@ -1,0 +1,79 @@
+import type { Registry } from 'prom-client'
+
+/** Metrics as plain numbers by sample name: `gateway_readers{state="live"}`. */
+export type Figures = Readonly<Record<string, number>>
+
+const labelled = (name: string, labels: Readonly<Record<string, unknown>>): string => {
+  const pairs = Object.entries(labels).map(([label, value]) => `${label}="${String(value)}"`)
+  return pairs.length === 0 ? name : `${name}{${pairs.join(',')}}`
+}
+
+/** What a registry says now. */
+export const readFigures = async (registry: Registry): Promise<Figures> => {
+  const figures: Record<string, number> = {}
+  for (const { name, values } of await registry.getMetricsAsJSON()) {
+    for (const sample of values as readonly { value: number; labels: Record<string, unknown>; metricName?: string }[]) {
+      figures[labelled(sample.metricName ?? name, sample.labels)] = sample.value
+    }
+  }
+  return figures
+}
+
+/** The sum of a metric over all its labels; null: it has no sample. */
+export const sumOf = (figures: Figures, name: string): number | null => {
+  let sum: number | null = null
+  for (const [sample, value] of Object.entries(figures)) {
+    if (sample === name || sample.startsWith(`${name}{`)) sum = (sum ?? 0) + value
+  }
+  return sum
+}
+
+/** What has been added since, sample by sample; what was not there before counts from 0. */
+export const growth = (before: Figures | undefined, now: Figures): Figures =>
+  Object.fromEntries(
+    Object.entries(now).map(([sample, value]) => {
+      const grown = value - (before?.[sample] ?? 0)
+      // Of a process that began anew under the same number everything is new.
+      return [sample, grown < 0 ? value : grown]
+    }),
+  )
+
+/** Figures of several processes, added up. */
+export const addUp = (all: readonly Figures[]): Figures => {
+  const sum: Record<string, number> = {}
+  for (const figures of all) {
+    for (const [sample, value] of Object.entries(figures)) sum[sample] = (sum[sample] ?? 0) + value
+  }
+  return sum
+}
+
+const LE = /[{,]le="([^"]+)"/
+
+/**
+ * A quantile of what a histogram observed, by its buckets, as Prometheus reckons it; null: it observed nothing.
+ *
+ * @param figures what was added during the time that is meant
+ * @param label a label that its buckets must have, as `since="broker"`
+ */
+export const quantileOf = (figures: Figures, name: string, quantile: number, label = ''): number | null => {
+  const buckets: { readonly to: number; readonly count: number }[] = []
+  for (const [sample, count] of Object.entries(figures)) {
+    if (!sample.startsWith(`${name}_bucket{`) || !sample.includes(label)) continue
+    buckets.push({ to: Number(LE.exec(sample)?.[1]?.replace('+Inf', 'Infinity')), count })
+  }
+  buckets.sort((one, other) => one.to - other.to)
+  const all = buckets.at(-1)?.count ?? 0
+  if (all === 0) return null
+  const wanted = all * quantile
+  let from = 0
+  let below = 0
+  for (const { to, count } of buckets) {
+    if (count >= wanted) {
+      if (to === Number.POSITIVE_INFINITY) return from
+      return from + (to - from) * ((wanted - below) / Math.max(1e-9, count - below))
+    }
+    from = to
+    below = count
+  }
+  return from
+}

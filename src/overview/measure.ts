@@ -1,0 +1,80 @@
+import type { Sample } from '../http/overview.ts'
+import { addUp, type Figures, growth, quantileOf, sumOf } from './figures.ts'
+import type { Seen } from './vitals.ts'
+
+/** What was known of the processes at a time, in milliseconds since 1970. */
+export interface Base {
+  readonly at: number
+  readonly byPid: ReadonlyMap<number, Figures>
+}
+
+/** From when on lag is counted, by what tells most: the broker's stamp, the publisher's, or the arrival here. */
+const LAG_SINCE = ['broker', 'publisher', 'arrival'] as const
+
+export interface Measured {
+  readonly sample: Sample
+  readonly lag_since: string | null
+  /** By pid. */
+  readonly loopDelay: ReadonlyMap<number, number | null>
+}
+
+const answers = (seen: readonly Seen[]): { pid: number; figures: Figures }[] =>
+  seen.flatMap(({ pid, vitals }) => (vitals === null ? [] : [{ pid, figures: vitals.figures }]))
+
+/** A thing that is the same for all processes, as some of them know it. */
+export const sharedOf = (seen: readonly Seen[], name: string): number | null => {
+  const known = answers(seen).flatMap(({ figures }) => figures[name] ?? [])
+  return known.length === 0 ? null : Math.max(...known)
+}
+
+/** A thing of which each process has its own. */
+export const totalOf = (seen: readonly Seen[], name: string): number | null =>
+  sumOf(addUp(answers(seen).map(({ figures }) => figures)), name)
+
+/** What those who are there now know, and of those who are silent what was known before. */
+export const nextBase = (before: Base, seen: readonly Seen[], at: number): Base => {
+  const byPid = new Map<number, Figures>()
+  for (const { pid, vitals } of seen) {
+    const figures = vitals?.figures ?? before.byPid.get(pid)
+    if (figures !== undefined) byPid.set(pid, figures)
+  }
+  return { at, byPid }
+}
+
+/** What happened between a base and now. Each process is compared with itself, so that one that is new or gone falsifies nothing. */
+export const measure = (base: Base, seen: readonly Seen[], at: number): Measured => {
+  const there = answers(seen)
+  const grown = there.map(({ pid, figures }) => ({ pid, figures: growth(base.byPid.get(pid), figures) }))
+  const all = addUp(grown.map(({ figures }) => figures))
+  const seconds = Math.max(0.001, (at - base.at) / 1_000)
+  const perSecond = (name: string): number | null => (there.length === 0 ? null : (sumOf(all, name) ?? 0) / seconds)
+  const lag = lagOf(all)
+  const loopDelay = new Map(
+    grown.map(({ pid, figures }) => [pid, quantileOf(figures, 'gateway_event_loop_delay_seconds', 0.99)]),
+  )
+  const delays = [...loopDelay.values()].filter((delay) => delay !== null)
+  return {
+    sample: {
+      stored_per_second: perSecond('gateway_messages_stored_total'),
+      rejected_per_second: perSecond('gateway_messages_rejected_total'),
+      delivered_per_second: perSecond('gateway_deliveries_total'),
+      lag_seconds: lag?.seconds ?? null,
+      queue_ready: sharedOf(seen, 'gateway_queue_messages_ready'),
+      readers: totalOf(seen, 'gateway_readers'),
+      readers_stalled: totalOf(seen, 'gateway_readers{state="stalled"}'),
+      event_loop_delay_seconds: delays.length === 0 ? null : Math.max(...delays),
+      wal_bytes: sharedOf(seen, 'gateway_wal_bytes'),
+      workers: there.length,
+    },
+    lag_since: lag?.since ?? null,
+    loopDelay,
+  }
+}
+
+const lagOf = (grown: Figures): { readonly seconds: number; readonly since: string } | null => {
+  for (const since of LAG_SINCE) {
+    const seconds = quantileOf(grown, 'gateway_ingest_lag_seconds', 0.95, `since="${since}"`)
+    if (seconds !== null) return { seconds, since }
+  }
+  return null
+}

@@ -1,0 +1,121 @@
+import type { Overview, SharedFault, WorkerState } from '../http/overview.ts'
+import { sumOf } from './figures.ts'
+import { History, SAMPLE_MS } from './history.ts'
+import { type Base, type Measured, measure, nextBase, sharedOf, totalOf } from './measure.ts'
+import type { Seen, Vitals } from './vitals.ts'
+
+/** A rate over less than this says little. Milliseconds. */
+const LEAST_WINDOW_MS = 5_000
+
+export interface ObserverOptions {
+  /** Asks all processes that serve how they are; never rejects. */
+  readonly look: () => Promise<Seen[]>
+  /** How many processes there should be. */
+  readonly expected: number
+}
+
+/** Looks at all workers every 10 seconds and remembers the last hour: in the process alone, or in the primary. */
+export class Observer {
+  readonly #options: ObserverOptions
+  readonly #history = new History()
+  readonly #startedAt = Date.now()
+  #timer: NodeJS.Timeout | undefined
+  /** The last two samples' figures: rates are reckoned from the younger one that is old enough. */
+  #base: Base = { at: this.#startedAt, byPid: new Map() }
+  #baseBefore: Base = this.#base
+
+  constructor(options: ObserverOptions) {
+    this.#options = options
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => void this.#sample(), SAMPLE_MS).unref()
+  }
+
+  stop(): void {
+    clearInterval(this.#timer)
+  }
+
+  /** How all workers are now. @param after only samples later than this, in milliseconds since 1970 */
+  async overview(after: number): Promise<Overview> {
+    const seen = await this.#options.look()
+    const now = Date.now()
+    const base = now - this.#base.at >= LEAST_WINDOW_MS ? this.#base : this.#baseBefore
+    const measured = measure(base, seen, now)
+    const { expected } = this.#options
+    const workers = seen.map((one) => stateOf(one, measured))
+    const queue = sharedOf(seen, 'gateway_queue_messages_ready')
+    return {
+      ready: workers.length === expected && workers.every(({ ready }) => ready === true),
+      faults: gatherFaults(seen),
+      workers_expected: expected,
+      workers,
+      now: measured.sample,
+      lag_since: measured.lag_since,
+      totals: {
+        stored: totalOf(seen, 'gateway_messages_stored_total') ?? 0,
+        duplicates: totalOf(seen, 'gateway_messages_duplicate_total') ?? 0,
+        rejected: totalOf(seen, 'gateway_messages_rejected_total') ?? 0,
+      },
+      readers: {
+        live: totalOf(seen, 'gateway_readers{state="live"}') ?? 0,
+        catching_up: totalOf(seen, 'gateway_readers{state="catching_up"}') ?? 0,
+        stalled: totalOf(seen, 'gateway_readers{state="stalled"}') ?? 0,
+        channels: totalOf(seen, 'gateway_channels') ?? 0,
+      },
+      queue:
+        queue === null
+          ? null
+          : {
+              ready: queue,
+              consumers: sharedOf(seen, 'gateway_queue_consumers'),
+              dead: sharedOf(seen, 'gateway_dead_letters_ready'),
+            },
+      database: {
+        bytes: sharedOf(seen, 'gateway_database_bytes'),
+        wal_bytes: sharedOf(seen, 'gateway_wal_bytes'),
+        disk_free_bytes: sharedOf(seen, 'gateway_database_disk_free_bytes'),
+      },
+      sampled_since: new Date(this.#startedAt).toISOString(),
+      sample_seconds: SAMPLE_MS / 1_000,
+      samples: this.#history.since(after),
+    }
+  }
+
+  async #sample(): Promise<void> {
+    const seen = await this.#options.look()
+    const now = Date.now()
+    this.#history.add(now, measure(this.#base, seen, now).sample)
+    this.#baseBefore = this.#base
+    this.#base = nextBase(this.#base, seen, now)
+  }
+}
+
+/** The observer of a process without siblings. */
+export const observeAlone = (read: () => Promise<Vitals>): Observer =>
+  new Observer({ look: async () => [{ worker: 1, pid: process.pid, vitals: await read() }], expected: 1 })
+
+const stateOf = ({ worker, pid, vitals }: Seen, { loopDelay }: Measured): WorkerState => ({
+  worker,
+  pid,
+  answers: vitals !== null,
+  ready: vitals === null ? null : vitals.faults.length === 0,
+  started_at: vitals === null ? null : new Date(vitals.started_at).toISOString(),
+  readers: vitals === null ? null : sumOf(vitals.figures, 'gateway_readers'),
+  memory_bytes: vitals?.figures.process_resident_memory_bytes ?? null,
+  event_loop_delay_seconds: loopDelay.get(pid) ?? null,
+})
+
+/** What several workers suffer alike is one fault, since its earliest. */
+const gatherFaults = (seen: readonly Seen[]): SharedFault[] => {
+  const faults = new Map<string, SharedFault>()
+  for (const { worker, vitals } of seen) {
+    for (const fault of vitals?.faults ?? []) {
+      const key = `${fault.component} ${fault.code}`
+      const known = faults.get(key)
+      const first = known !== undefined && known.since <= fault.since ? known : fault
+      faults.set(key, { ...first, workers: [...(known?.workers ?? []), worker] })
+    }
+  }
+  return [...faults.values()]
+}

@@ -1,0 +1,25 @@
+import type { Registry } from 'prom-client'
+import type { Fault, Health } from '../health.ts'
+import { type Figures, readFigures } from './figures.ts'
+
+/** How one process is. It crosses from a worker to the primary. */
+export interface Vitals {
+  /** Milliseconds since 1970. */
+  readonly started_at: number
+  readonly faults: readonly Fault[]
+  readonly figures: Figures
+}
+
+/** A process that serves, and what it said of itself; null: it did not answer in time. */
+export interface Seen {
+  readonly worker: number
+  readonly pid: number
+  readonly vitals: Vitals | null
+}
+
+/** How this process is now. */
+export const readVitals = async (health: Health, registry: Registry): Promise<Vitals> => ({
+  started_at: performance.timeOrigin,
+  faults: health.faults,
+  figures: await readFigures(registry),
+})

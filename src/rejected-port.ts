@@ -1,0 +1,48 @@
+import { randomBytes } from 'node:crypto'
+import type { RejectedPort } from './http/rejected.ts'
+import type { Log } from './log/log.ts'
+import { recheck } from './message/rejected.ts'
+import { uuidMaker } from './message/uuid.ts'
+
+export interface RejectedPortOptions {
+  readonly log: Log
+  readonly maxMessageBytes: number
+  /** So many messages were committed out of the quarantine. */
+  readonly onStored: (messages: number) => void
+  /** The store failed, or, by null, works again. */
+  readonly onStorageFault: (error: unknown) => void
+}
+
+/** The quarantine over HTTP: rows are checked as ingest checks deliveries, and their fate is told once it is durable. */
+export const rejectedPort = (options: RejectedPortOptions): RejectedPort => {
+  const { log, maxMessageBytes, onStored, onStorageFault } = options
+  const makeId = uuidMaker(randomBytes)
+  const { lines, row, page, lastId } = log.quarantine
+
+  const writing = async <Result>(write: () => Promise<Result>): Promise<Result> => {
+    try {
+      const result = await write()
+      onStorageFault(null)
+      return result
+    } catch (error) {
+      onStorageFault(error)
+      throw error
+    }
+  }
+
+  return {
+    lines,
+    row,
+    page,
+    lastId,
+    replay: async (rows) => {
+      if (rows.length === 0) return []
+      const replays = recheck(rows, maxMessageBytes, Date.now(), makeId)
+      const outcomes = await writing(() => log.quarantine.replay(replays))
+      const stored = outcomes.filter(({ kind }) => kind === 'stored').length
+      if (stored > 0) onStored(stored)
+      return outcomes
+    },
+    drop: (ids) => writing(() => log.quarantine.drop(ids)),
+  }
+}

@@ -1,0 +1,167 @@
+import { performance } from 'node:perf_hooks'
+import { Counter, Histogram, Registry } from 'prom-client'
+import type { Fault } from '../health.ts'
+import type { LagSince } from '../ingest/lag.ts'
+import type { QueueFigures } from '../ingest/topology.ts'
+import type { LiveFigures } from '../live/live.ts'
+import type { ReaderState } from '../live/subscriber.ts'
+import type { LogSize } from '../log/log.ts'
+import type { ResetReason } from '../message/cursor.ts'
+import type { ClosingReason } from '../message/frames.ts'
+import { makeReaders } from './registry.ts'
+
+/** The figures of one gateway. Their names and meanings stand in docs/OPERATIONS.md. */
+export interface Metrics {
+  readonly registry: Registry
+  readonly stored: Counter
+  readonly duplicates: Counter
+  readonly rejected: Counter<'reason'>
+  readonly commitSeconds: Histogram
+  readonly commitEntries: Histogram
+  readonly commitFailures: Counter
+  readonly lag: Histogram<'since'>
+  readonly closed: Counter<'reason'>
+  readonly resets: Counter<'reason'>
+  readonly refused: Counter<'code'>
+  readonly faults: Counter<'code'>
+  readonly loopDelay: Histogram
+}
+
+/** Where the figures are that are looked up only when they are asked for. */
+export interface Readings {
+  readonly version: string
+  /** `embedded` or `broker`. */
+  readonly mode: string
+  readonly live: () => LiveFigures
+  readonly readers: () => Record<ReaderState, number>
+  /** null: no connection to the broker, or none wanted. */
+  readonly queue: () => QueueFigures | null
+  /** null: not known. */
+  readonly size: () => Promise<LogSize | null>
+  readonly faults: () => readonly Fault[]
+  /** Seconds since 1970; null: no certificate is served. */
+  readonly certificateExpiry: (() => number) | null
+}
+
+const CLOSINGS: readonly ClosingReason[] = ['shutdown', 'token_expired', 'max_age', 'too_slow']
+const RESETS: readonly ResetReason[] = ['cursor_ahead', 'cursor_invalid', 'history_pruned']
+const SINCE: readonly LagSince[] = ['broker', 'publisher', 'arrival']
+
+type Readers = ReturnType<typeof makeReaders>
+
+const addProcess = ({ gauge, gauges, counter }: Readers, { version, mode }: Readings): void => {
+  const build = { version, node: process.version, mode }
+  gauges('gateway_build_info', 'What runs; always 1.', Object.keys(build), () => [[build, 1]], 'max')
+  gauge('gateway_workers', 'Processes that serve.', () => 1)
+  const { timeOrigin } = performance
+  gauge('process_start_time_seconds', 'When the oldest of them began.', () => timeOrigin / 1_000, 'min')
+  gauge('process_resident_memory_bytes', 'Memory of all of them.', () => process.memoryUsage.rss())
+  counter('process_cpu_seconds_total', 'Processor time of all of them.', () => {
+    const { user, system } = process.cpuUsage()
+    return (user + system) / 1_000_000
+  })
+  const busy = () => performance.eventLoopUtilization().active / 1_000
+  counter('gateway_event_loop_busy_seconds_total', 'Time in which the event loop was at work.', busy)
+}
+
+const addStreams = ({ gauge, gauges, counter }: Readers, { live, readers }: Readings): void => {
+  gauges('gateway_readers', 'Open streams by state.', ['state'], () =>
+    Object.entries(readers()).map(([state, count]) => [{ state }, count]),
+  )
+  gauge('gateway_channels', 'Selections that have at least one open stream.', () => live().channels)
+  counter('gateway_deliveries_total', 'Messages given to readers.', () => live().messages)
+  counter('gateway_delivered_bytes_total', 'Bytes given to readers, all events, before TLS.', () => live().bytes)
+  counter('gateway_catch_up_pages_total', 'Pages of history given to readers.', () => live().pages)
+  const reads = 'Pages of history read from the log; the others were at hand.'
+  counter('gateway_catch_up_page_reads_total', reads, () => live().pageReads)
+}
+
+const addStore = ({ gauge }: Readers, { queue, size }: Readings): void => {
+  // The broker and the file are the same for all workers.
+  const ready = 'Messages ready in the queue, at most 10 seconds ago.'
+  gauge('gateway_queue_messages_ready', ready, () => queue()?.ready ?? null, 'max')
+  const consumers = 'Consumers of the queue, of all gateways; one is active.'
+  gauge('gateway_queue_consumers', consumers, () => queue()?.consumers ?? null, 'max')
+  const dead = 'Messages ready in the queue of dead letters.'
+  gauge('gateway_dead_letters_ready', dead, () => queue()?.dead ?? null, 'max')
+  gauge('gateway_database_bytes', 'Size of the database.', async () => (await size())?.database ?? null, 'max')
+  const wal = 'Size of the write-ahead log beside the database.'
+  gauge('gateway_wal_bytes', wal, async () => (await size())?.wal ?? null, 'max')
+  const free = 'What the disk of the database has left.'
+  gauge('gateway_database_disk_free_bytes', free, async () => (await size())?.free ?? null, 'min')
+}
+
+const addHealth = ({ gauge, gauges }: Readers, { faults, certificateExpiry }: Readings): void => {
+  gauge('gateway_ready', '1: everything works, as /readyz says.', () => (faults().length === 0 ? 1 : 0), 'min')
+  const labels = ['component', 'code']
+  gauges('gateway_component_faults', 'Components that do not work, and why: 1 while it lasts.', labels, () =>
+    faults().map(({ component, code }) => [{ component, code }, 1]),
+  )
+  if (certificateExpiry === null) return
+  const help = 'When the certificate of HTTPS ends, in seconds since 1970.'
+  gauge('gateway_certificate_expiry_timestamp_seconds', help, certificateExpiry, 'min')
+}
+
+/** So that the first one counts as an increase: a series that begins at 1 has none. */
+const withZeros = <Label extends string>(counter: Counter<Label>, label: Label, values: readonly string[]) => {
+  for (const value of values) counter.inc({ [label]: value } as Record<Label, string>, 0)
+  return counter
+}
+
+/** Makes the registry of one gateway. The labels of all metrics have few values: those of the code. */
+export const makeMetrics = (readings: Readings): Metrics => {
+  const registry = new Registry()
+  const registers = [registry]
+  const readers = makeReaders(registry)
+  addProcess(readers, readings)
+  addStreams(readers, readings)
+  addStore(readers, readings)
+  addHealth(readers, readings)
+  const counter = (name: string, help: string) => new Counter({ name, help, registers })
+  const counters = <Label extends string>(name: string, help: string, label: Label) =>
+    new Counter({ name, help, labelNames: [label], registers })
+  const closed = counters('gateway_streams_closed_total', 'Streams ended by the gateway, by reason.', 'reason')
+  const resets = counters('gateway_resets_total', 'Cursors that could not be honoured, by reason.', 'reason')
+  const lag = new Histogram({
+    name: 'gateway_ingest_lag_seconds',
+    help: 'Per commit, from its oldest delivery to its end. since: the stamp of the broker or publisher, else the arrival.',
+    labelNames: ['since'],
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 7_200],
+    registers,
+  })
+  for (const since of SINCE) lag.zero({ since })
+  return {
+    registry,
+    stored: counter('gateway_messages_stored_total', 'Messages committed.'),
+    duplicates: counter('gateway_messages_duplicate_total', 'Deliveries of a stored message.'),
+    rejected: counters('gateway_messages_rejected_total', 'Messages set aside, by reason.', 'reason'),
+    commitSeconds: new Histogram({
+      name: 'gateway_commit_seconds',
+      help: 'Time of one append to the log.',
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+      registers,
+    }),
+    commitEntries: new Histogram({
+      name: 'gateway_commit_entries',
+      help: 'Entries of one append to the log.',
+      buckets: [1, 5, 10, 50, 100, 500, 1000, 2000],
+      registers,
+    }),
+    commitFailures: counter('gateway_commit_failures_total', 'Appends that failed; they are tried again.'),
+    lag,
+    closed: withZeros(closed, 'reason', CLOSINGS),
+    resets: withZeros(resets, 'reason', RESETS),
+    refused: counters(
+      'gateway_requests_refused_total',
+      'Requests turned away for want of rights or by a limit, by error code.',
+      'code',
+    ),
+    faults: counters('gateway_faults_total', 'Faults of components as they were logged, by error code.', 'code'),
+    loopDelay: new Histogram({
+      name: 'gateway_event_loop_delay_seconds',
+      help: 'How late the event loop is, looked at ten times a second.',
+      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
+      registers,
+    }),
+  }
+}

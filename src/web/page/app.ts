@@ -1,0 +1,32 @@
+import { EventsPage } from './events/page.ts'
+import { useCell } from './frame/cell.ts'
+import { html, type View } from './frame/html.ts'
+import { Layout } from './frame/layout.ts'
+import { LostPage } from './frame/lost.ts'
+import { route } from './frame/router.ts'
+import { session } from './frame/session.ts'
+import { language } from './frame/words.ts'
+import { HealthPage } from './health/page.ts'
+import { RoomPage } from './room/page.ts'
+
+/** The page that the address names, in the frame that all of them share. */
+export const App = (): View => {
+  const at = useCell(route)
+  const { generation } = useCell(session)
+  useCell(language)
+  // A key per page and per login: what another reader was shown is gone with its page.
+  return html`<${Layout} at=${at.page}>${pageOf(at, generation)}</${Layout}>`
+}
+
+const pageOf = (at: ReturnType<typeof route.get>, generation: number): View => {
+  switch (at.page) {
+    case 'events':
+      return html`<${EventsPage} key=${`events ${generation}`} />`
+    case 'room':
+      return html`<${RoomPage} key=${`room ${generation} ${at.eventId}`} eventId=${at.eventId} />`
+    case 'health':
+      return html`<${HealthPage} key=${`health ${generation}`} />`
+    case 'lost':
+      return html`<${LostPage} />`
+  }
+}

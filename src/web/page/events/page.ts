@@ -1,0 +1,3 @@
+import { html, type View } from '../frame/html.ts'
+
+export const EventsPage = (_props: { readonly eventId?: string }): View => html`<main id="main" tabindex="-1"></main>`

@@ -1,0 +1,86 @@
+import { askForToken, session } from './session.ts'
+
+/** An answer of the gateway's that is no success, or none at all (`status` 0, code `unreachable`). */
+export class ApiError extends Error {
+  readonly status: number
+  readonly code: string
+  readonly hint: string
+  /** The parsed answer, for what stands beside code, message and hint; an empty object where there is none. */
+  readonly body: Readonly<Record<string, unknown>>
+
+  constructor(status: number, body: Readonly<Record<string, unknown>>) {
+    super(textOf(body.message) || `HTTP ${status}`)
+    this.name = 'ApiError'
+    this.status = status
+    this.code = textOf(body.code)
+    this.hint = textOf(body.hint)
+    this.body = body
+  }
+}
+
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
+
+export interface ApiOptions {
+  readonly method?: 'GET' | 'POST' | 'DELETE'
+  /** Sent as JSON; a string goes as it is. */
+  readonly body?: unknown
+  readonly headers?: Readonly<Record<string, string>>
+  readonly signal?: AbortSignal
+}
+
+/** The pasted token, where there is one; a cookie goes by itself. */
+export const authHeaders = (): Record<string, string> => {
+  const { token } = session.get()
+  return token === null ? {} : { Authorization: `Bearer ${token}` }
+}
+
+const ask = async (path: string, { method = 'GET', body, headers, signal }: ApiOptions): Promise<Response> => {
+  const type = body === undefined ? {} : { 'Content-Type': 'application/json' }
+  const sent = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
+  try {
+    return await fetch(path, {
+      method,
+      headers: { ...authHeaders(), ...type, ...headers },
+      ...(sent === undefined ? {} : { body: sent }),
+      ...(signal === undefined ? {} : { signal }),
+    })
+  } catch (error) {
+    if (signal?.aborted) throw error
+    throw new ApiError(0, { code: 'unreachable', message: error instanceof Error ? error.message : String(error) })
+  }
+}
+
+/**
+ * The text of a successful answer, for what must not go through JSON.parse.
+ *
+ * @throws ApiError; on 401 the page asks for a token beside
+ * @throws DOMException AbortError when the signal says so
+ */
+export const apiText = async (path: string, options: ApiOptions = {}): Promise<string> => {
+  const answer = await ask(path, options)
+  const text = await answer.text()
+  if (answer.ok) return text
+  const error = new ApiError(answer.status, parsed(text))
+  if (answer.status === 401) askForToken(error.message)
+  throw error
+}
+
+/** The parsed body of a successful answer: `data` and what stands beside it. Throws as {@link apiText} does. */
+export const api = async <T>(path: string, options: ApiOptions = {}): Promise<T> =>
+  JSON.parse(await apiText(path, options)) as T
+
+const parsed = (text: string): Record<string, unknown> => {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+  } catch {
+    return {}
+  }
+}
+
+/** What an error says to a reader: what happened, and what to do. */
+export const explain = (error: unknown): string => {
+  if (!(error instanceof ApiError)) return error instanceof Error ? error.message : String(error)
+  const status = error.status === 0 ? '' : `${error.status} `
+  return [`${status}${error.code}`.trim(), error.message, error.hint].filter(Boolean).join(' · ')
+}

@@ -1,0 +1,98 @@
+import uPlot from 'uplot'
+import { clockMinute, shortDay } from './format.ts'
+import type { PlotProps } from './plot.ts'
+
+const HEIGHT = 120
+const DAY_S = 86_400
+/** What moves less than this many pixels is a click. */
+const CLICK_PX = 4
+
+/** Each column with those before it added. */
+export const stack = (columns: readonly (readonly (number | null)[])[]): number[][] => {
+  const sums: number[][] = []
+  for (const column of columns) {
+    const below = sums.at(-1)
+    sums.push(column.map((value, index) => (value ?? 0) + (below?.[index] ?? 0)))
+  }
+  return sums
+}
+
+export interface PlotHooks {
+  /** Told of the time under the pointer, by its index. */
+  readonly tell: (index: number | null) => void
+  readonly choose: (from: number, to: number) => void
+}
+
+/** How uPlot is to draw, in the colours that the page has now. */
+export const plotOptions = (host: HTMLElement, props: PlotProps, { tell, choose }: PlotHooks): uPlot.Options => {
+  const style = getComputedStyle(host)
+  const colour = (name: string): string => (name.startsWith('--') ? style.getPropertyValue(name).trim() : name)
+  const [ink, line] = [colour('--faint'), colour('--line')]
+  const { stacked = false, height = HEIGHT, step } = props
+  const bars = uPlot.paths.bars!({ size: [0.8, 24, 1], align: 1 })
+  const drawn = props.series.map(({ label, colour: name }) => ({
+    label,
+    stroke: colour(name),
+    width: stacked ? 0 : 1.5,
+    points: { show: false },
+    ...(stacked ? { fill: colour(name), paths: bars } : {}),
+  }))
+  const axis = { stroke: ink, font: '11px system-ui, sans-serif', ticks: { show: false } }
+  return {
+    width: Math.max(1, host.clientWidth),
+    height,
+    padding: [8, 8, 0, 0],
+    legend: { show: false },
+    cursor: { y: false, points: { show: false }, drag: { x: props.onRange !== undefined, y: false, setScale: false } },
+    // The highest of a stack is drawn first, so that the lower ones stand before it.
+    series: [{}, ...(stacked ? drawn.reverse() : drawn)],
+    scales: {
+      x: { time: true, ...(step === undefined ? {} : { range: (_plot, least, most) => [least, most + step] }) },
+      y: { range: (_plot, _least, most) => [0, Math.max(1, most * 1.05)] },
+    },
+    axes: [
+      {
+        ...axis,
+        grid: { show: false },
+        size: 20,
+        gap: 2,
+        values: (_plot, splits, _axis, space) => timesOf(splits, space),
+      },
+      {
+        ...axis,
+        grid: { stroke: line, width: 1 },
+        size: 36,
+        gap: 4,
+        space: 28,
+        incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 100_000, 1_000_000],
+        ...(props.format === undefined ? {} : { values: (_plot, splits) => splits.map(props.format!) }),
+      },
+    ],
+    hooks: {
+      setCursor: [(plot) => tell(plot.cursor.idx ?? null)],
+      ready: [(plot) => props.onRange !== undefined && takeClicks(plot, step ?? 60, choose)],
+      setSelect: [
+        (plot) => {
+          if (plot.select.width < CLICK_PX) return
+          const [from, to] = [plot.select.left, plot.select.left + plot.select.width].map((x) => plot.posToVal(x, 'x'))
+          choose(from!, to!)
+          plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false)
+        },
+      ],
+    },
+  }
+}
+
+const takeClicks = (plot: uPlot, step: number, choose: PlotHooks['choose']): void => {
+  let downAt = 0
+  plot.over.addEventListener('pointerdown', (event) => (downAt = event.clientX))
+  plot.over.addEventListener('click', (event) => {
+    const from = plot.data[0][plot.cursor.idx ?? -1]
+    if (from !== undefined && Math.abs(event.clientX - downAt) < CLICK_PX) choose(from, from + step)
+  })
+}
+
+const timesOf = (splits: readonly number[], space: number): string[] => {
+  const far = (splits.at(-1) ?? 0) - (splits[0] ?? 0) > DAY_S || space > DAY_S
+  return splits.map((at) => (far ? `${shortDay(at * 1000)} ` : '') + clockMinute(at * 1000))
+}

@@ -1,0 +1,10 @@
+// The page of deepsoc-gateway: events at `/`, the war room of one at `/events/:event_id`, the gateway at `/health`.
+import { render } from 'preact'
+import { App } from './app.ts'
+import { html } from './frame/html.ts'
+import { startRouting } from './frame/router.ts'
+import { startTheme } from './frame/theme.ts'
+
+startTheme()
+startRouting()
+render(html`<${App} />`, document.getElementById('app')!)
