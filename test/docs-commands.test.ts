@@ -19,6 +19,8 @@ const ELSEWHERE: readonly [RegExp, string][] = [
   [/^npm ci && npm start/m, '.ci/run'],
   [/^npm cit/m, '.ci/run'],
   [/^npm (test|run (check|format|bench))/m, 'package.json'],
+  [/^npm ci && npm run build/m, 'test/binary.test.ts'],
+  [/^docker (build|run) /m, 'test/docker.test.ts'],
   [/rabbit\.example/, 'test/ingest.test.ts'],
   [/^TLS_CERT_FILE=/m, 'test/tls.test.ts'],
   [/^python3 agent\.py/m, 'test/python-agent.test.ts'],

@@ -20,6 +20,8 @@ Comment lines at the top of a file:
   // workers: 1, 3                                runs once for each: its gateways have so many worker processes
   // transports: http1, https1, http2             runs once for each: plain HTTP/1.1, or over TLS; with workers, each
                                                   further one runs with the first number of them
+TEST_BINARY=dist/deepsoc-gateway runs gateways and commands of the executable instead of the sources.
+
 --jobs N   files at a time (2)
 --long     sets TEST_LONG=1: tests run their long form
 `

@@ -52,7 +52,7 @@ export type GatewayOptions = {
   env?: Env
   /** Where gateway.db lies; a new temporary folder if absent. A folder given here is not deleted. */
   dataDir?: string
-  /** A script for Node, or an executable; relative to the repository. */
+  /** A script for Node, or an executable; relative to the repository. TEST_BINARY, or else src/cli.ts, if absent. */
   entry?: string
   args?: string[]
   /** The repository if absent. */
@@ -81,7 +81,7 @@ const isScript = (entry: string): boolean => /\.[cm]?[jt]s$/.test(entry)
  * @throws Error with the process's output when it ends before, or does not listen in time
  */
 export const startGateway = async (options: GatewayOptions = {}): Promise<Gateway> => {
-  const { entry = 'src/cli.ts', args = ['serve'], cwd = ROOT, startLimitMs = 30_000 } = options
+  const { entry = process.env.TEST_BINARY || 'src/cli.ts', args = ['serve'], cwd = ROOT, startLimitMs = 30_000 } = options
   const dataDir = options.dataDir ?? tempDir('gateway-data-')
   const dbFile = join(dataDir, 'gateway.db')
   const file = isAbsolute(entry) ? entry : join(ROOT, entry)

@@ -1,8 +1,9 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 
-export type Need = 'rabbitmq' | 'chromium' | 'pika' | 'postgres' | 'openssl' | 'strace' | 'nginx'
+export type Need = 'rabbitmq' | 'chromium' | 'pika' | 'postgres' | 'openssl' | 'strace' | 'nginx' | 'docker'
 
+/** `package`: one or several, separated by spaces. */
 type Recipe = { package: string; override: string; present: () => boolean }
 
 const POLICY = '/usr/sbin/policy-rc.d'
@@ -28,6 +29,9 @@ export const postgresBin = (): string | undefined => {
   const versions = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)) : []
   return versions.map((version) => `${root}/${version}/bin`).find((bin) => existsSync(`${bin}/initdb`))
 }
+
+const isInstalled = (program: string): boolean =>
+  ['/usr/sbin', '/usr/bin'].some((folder) => existsSync(`${folder}/${program}`))
 
 /** The nginx to run: TEST_NGINX, or an installed one, or undefined. */
 export const nginxPath = (): string | undefined =>
@@ -63,6 +67,11 @@ const RECIPES: Record<Need, Recipe> = {
     package: 'strace',
     override: 'PATH to a folder with strace',
     present: () => spawnSync('strace', ['-V'], { stdio: 'ignore' }).status === 0,
+  },
+  docker: {
+    package: 'docker.io iptables mmdebstrap docker-compose',
+    override: 'TEST_DOCKER_HOST to a running engine that can pull images',
+    present: () => !!process.env.TEST_DOCKER_HOST || ['dockerd', 'mmdebstrap', 'docker-compose'].every(isInstalled),
   },
   nginx: {
     package: 'nginx-light',
@@ -121,7 +130,7 @@ const withoutServices = async (work: () => Promise<void>): Promise<void> => {
 export const provision = async (needs: Need[]): Promise<void> => {
   const missing = [...new Set(needs)].map((need) => RECIPES[need]).filter((recipe) => !recipe.present())
   if (missing.length === 0) return
-  const packages = missing.map((recipe) => recipe.package)
+  const packages = missing.flatMap((recipe) => recipe.package.split(' '))
   if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
     const overrides = missing.map((recipe) => recipe.override).join(', ')
     throw new Error(`missing: run "sudo apt-get install ${packages.join(' ')}", or set ${overrides}`)

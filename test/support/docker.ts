@@ -1,0 +1,145 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { killAtExit, removeAtExit } from './cleanup.ts'
+import { tempDir, until } from './wait.ts'
+
+/** A command of docker, run to its end. */
+export type Ran = { code: number | null; stdout: string; stderr: string }
+
+/** An engine of the tests' own, or the one that TEST_DOCKER_HOST names. */
+export interface Docker {
+  /** @throws Error with the output when it fails */
+  run(...args: string[]): string
+  /** The same without throwing. */
+  try(...args: string[]): Ran
+  /** True where images come from a registry; else from what the engine was given. */
+  readonly pulls: boolean
+  dispose(): Promise<void>
+}
+
+const SUITE = 'bookworm'
+/** Outside the repository, and kept between runs: it takes the longest. */
+const BASE = join(tmpdir(), `gateway-test-debian-${SUITE}-${process.arch}.tar`)
+
+const DOCKER = ['/usr/bin/docker', '/usr/local/bin/docker'].find(existsSync) ?? 'docker'
+
+const clientOf = (host: string): Pick<Docker, 'run' | 'try'> => {
+  const attempt = (...args: string[]): Ran => {
+    // The classic builder: Debian's engine has no other.
+    const env = { ...process.env, DOCKER_BUILDKIT: '0' }
+    const done = spawnSync(DOCKER, ['-H', host, ...args], { env, encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
+    return { code: done.status, stdout: done.stdout, stderr: done.stderr }
+  }
+  return {
+    try: attempt,
+    run: (...args) => {
+      const { code, stdout, stderr } = attempt(...args)
+      if (code !== 0)
+        throw new Error(
+          `docker ${args.join(' ')} ended with ${code}:\n${stdout.slice(-3_000)}\n${stderr.slice(-3_000)}`,
+        )
+      return stdout.trim()
+    },
+  }
+}
+
+/**
+ * Starts dockerd with data, socket and runtime of its own, and without touching the network of this machine.
+ *
+ * @throws Error with its log where it does not come up
+ */
+export const startDocker = async (): Promise<Docker> => {
+  const given = process.env.TEST_DOCKER_HOST
+  if (given) return { ...clientOf(given), pulls: true, dispose: async () => {} }
+  const dir = mkdtempSync(join(tmpdir(), 'gateway-docker-'))
+  const host = `unix://${dir}/sock`
+  const off = [
+    '--bridge=none',
+    '--iptables=false',
+    '--ip6tables=false',
+    '--ip-forward=false',
+    '--ip-masq=false',
+    '--userland-proxy=false',
+  ]
+  const child = spawn(
+    '/usr/sbin/dockerd',
+    ['-H', host, '--data-root', `${dir}/data`, '--exec-root', `${dir}/exec`, '--pidfile', `${dir}/pid`, ...off],
+    { detached: true, stdio: ['ignore', 'ignore', 'pipe'] },
+  )
+  let log = ''
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (log = (log + chunk).slice(-20_000)))
+  const spare = killAtExit(-child.pid!)
+  removeAtExit(dir)
+  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  const client = clientOf(host)
+  const up = () => child.exitCode !== null || client.try('version').code === 0
+  await until(up, { timeoutMs: 60_000, what: 'dockerd', everyMs: 200 }).catch(() => undefined)
+  if (child.exitCode !== null || client.try('version').code !== 0) {
+    process.kill(-child.pid!, 'SIGKILL')
+    throw new Error(`dockerd does not run here:\n${log.slice(-2_000)}`)
+  }
+  return {
+    ...client,
+    pulls: false,
+    dispose: async () => {
+      const left = client.try('ps', '-aq').stdout.split('\n').filter(Boolean)
+      if (left.length > 0) client.try('rm', '-f', ...left)
+      child.kill('SIGTERM')
+      await ended
+      spare()
+      rmSync(dir, { recursive: true, force: true, maxRetries: 5 })
+    },
+  }
+}
+
+/** Debian's smallest system, from its packages. */
+const makeBase = (): void => {
+  if (existsSync(BASE)) return
+  const made = `${BASE}.${process.pid}`
+  try {
+    execFileSync('mmdebstrap', ['--variant=minbase', SUITE, made], { stdio: 'pipe' })
+    renameSync(made, BASE)
+  } finally {
+    rmSync(made, { force: true })
+  }
+}
+
+/**
+ * Gives the engine the two images that the Dockerfile begins with, where it cannot pull them: Debian as its packages
+ * make it, and the same with the Node and npm of this machine.
+ */
+export const provideBases = (docker: Docker): void => {
+  if (docker.pulls) return
+  makeBase()
+  docker.run('import', BASE, 'debian:bookworm-slim')
+  const context = tempDir('gateway-docker-node-')
+  cpSync(process.execPath, join(context, 'node'))
+  const npm = dirname(dirname(realpathSync(execFileSync('which', ['npm'], { encoding: 'utf8' }).trim())))
+  cpSync(npm, join(context, 'npm'), { recursive: true })
+  mkdirSync(join(context, 'certs'))
+  const authorities = '/etc/ssl/certs/ca-certificates.crt'
+  writeFileSync(join(context, 'certs', 'ca-certificates.crt'), existsSync(authorities) ? readFileSync(authorities) : '')
+  writeFileSync(
+    join(context, 'Dockerfile'),
+    `FROM debian:bookworm-slim
+COPY node /usr/local/bin/node
+COPY npm /usr/local/lib/node_modules/npm
+COPY certs /etc/ssl/certs
+ENV NODE_EXTRA_CA_CERTS=${authorities}
+RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
+`,
+  )
+  docker.run('build', '-t', 'node:24-bookworm', context)
+}
