@@ -9,6 +9,7 @@ import * as assert from 'uvu/assert'
 import { buildWeb } from '../build/web.ts'
 import { launchChromium } from './support/browser.ts'
 import { closeTabs, Tab } from './support/client-pages.ts'
+import { startDocPage } from './support/doc-page.ts'
 import { type Env, type Gateway, ROOT, startGateway } from './support/gateway.ts'
 import { startProxy } from './support/proxy.ts'
 import { chat, chats, metric, newRoom, publish, restIds } from './support/rooms.ts'
@@ -264,6 +265,23 @@ client('gets a ticket for each connection, and a new token when the old one has 
   const tickets = urls.map((url) => new URL(url).searchParams.get('ticket')).filter(Boolean)
   assert.is(new Set(tickets).size, tickets.length)
   assert.not.ok(urls.some((url) => url.includes('eyJ')))
+})
+
+client('switches the page of DeepSOC by the one script tag of the documentation', async () => {
+  const it = await gateway()
+  const warRoom = await startDocPage(it.url)
+  try {
+    const page = await (await browser.newContext()).newPage()
+    await publish(it, 'room/1', [chat(1, { message_id: 'm-1' }), chat(2, { message_id: 'm-2' })])
+    await page.goto(warRoom.url)
+    await publish(it, 'room/1', chat(3, { message_id: 'm-3' }))
+    const shown = (): Promise<string[]> => page.$$eval('li', (rows) => rows.map(({ textContent }) => textContent))
+    await until(async () => (await shown()).length >= 3, { what: 'three messages' })
+    assert.equal(await shown(), ['m-1', 'm-2', 'm-3'])
+    assert.equal(await page.evaluate('taken'), ['off new_message', 'scrolled', 'scrolled'])
+  } finally {
+    await warRoom.close()
+  }
 })
 
 client('needs no ticket where a cookie carries the token, and says why an event is not opened', async () => {
