@@ -289,19 +289,24 @@ line('tells of a reset before everything comes anew', async () => {
   assert.is(kept.resets[0]?.reason, 'log_changed')
 })
 
-line('goes on behind a message whose reader threw', async () => {
+line('goes on behind callbacks of the page that throw, and tells of it', async () => {
+  const fault = new Error('the page’s fault')
   const ids: number[] = []
   const stage = new ClientStage({
     onMessage: ({ db_id }) => {
       ids.push(db_id)
-      if (db_id === 1) throw new Error('the page’s fault')
+      throw fault
+    },
+    onState: () => {
+      throw fault
     },
   })
   stage.gateway.append(2)
-  stage.tab.start()
-  for (let n = 0; n < 20; n++) await stage.browser.step(0).catch(() => undefined)
+  await stage.start()
   assert.equal(ids, [1, 2])
   assert.is(stage.tab.state, 'live')
+  // Two messages, three states.
+  assert.equal(stage.browser.reports, Array(5).fill(fault))
 })
 
 line('calls nobody back once it is closed, not even from within', async () => {

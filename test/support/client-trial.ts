@@ -232,6 +232,8 @@ export class ClientTrial {
   }
 
   #judge(): void {
+    // What a reader found wrong when it was told.
+    for (const report of this.browser.reports) throw report
     const { rows, open } = this.browser.gateway
     for (const { tab, seen } of this.#readers) {
       assert.is(tab.state, 'live', JSON.stringify(tab.status))

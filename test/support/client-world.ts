@@ -30,6 +30,8 @@ interface Ear {
 export class ModelBrowser {
   readonly gateway: ModelGateway
   online = true
+  /** Errors that callbacks of pages have thrown. */
+  readonly reports: unknown[] = []
   #clock = 0
   /** What the wall clock is ahead by: sleep, or somebody who set it. */
   #ahead = Date.parse('2026-11-22T10:00:00Z')
@@ -69,6 +71,7 @@ export class ModelBrowser {
         return source
       },
       fetch: (url, options) => this.gateway.answer(url, options),
+      report: (error) => void this.reports.push(error),
       online: () => this.online,
       lead: (name, steal, onLead, onLost) => this.#lead(name, steal, { life, onLead, onLost }),
       post: (name, onNote) => {

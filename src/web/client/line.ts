@@ -37,7 +37,7 @@ export interface LineUser {
  */
 export class Line {
   state: ChannelState = 'connecting'
-  /** The db_id up to which everything has come; null: before `hello`. */
+  /** The db_id up to which everything has come on this connection; null: there is none, or no `hello` on it yet. */
   at: number | null = null
 
   readonly #world: World
@@ -93,7 +93,6 @@ export class Line {
     this.#patience.restart()
     this.#greeted = false
     this.#why = this.#retryAt = this.#dueAt = null
-    this.at = null
     this.#resumedFrom = this.#user.cursor
     this.#become('connecting')
     void this.#connect(this.#attempt)
@@ -248,6 +247,7 @@ export class Line {
     this.#cancelRetry()
     this.#source?.close()
     this.#source = null
+    this.at = null
   }
 
   #hear(): void {
