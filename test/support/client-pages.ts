@@ -106,6 +106,19 @@ export class Tab {
     assert.equal(await this.ids, ids)
   }
 
+  /** Its scripts stand still, without the browser knowing; `wake` ends that. */
+  async hang(): Promise<void> {
+    const paused = new Promise((resolve) => this.cdp.once('Debugger.paused', resolve))
+    await this.cdp.send('Debugger.enable')
+    await this.cdp.send('Debugger.pause')
+    await paused
+  }
+
+  async wake(): Promise<void> {
+    await this.cdp.send('Debugger.resume')
+    await this.cdp.send('Debugger.disable')
+  }
+
   /** As the browser does with tabs that nobody looks at. */
   freeze(frozen: boolean): Promise<unknown> {
     return this.cdp.send('Page.setWebLifecycleState', { state: frozen ? 'frozen' : 'active' })
