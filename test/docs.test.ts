@@ -63,6 +63,17 @@ test('source files named in ARCHITECTURE exist', () => {
   }
 })
 
+test('every option and figure of the browser client is described in CLIENT', () => {
+  const types = read('src/web/client/types.ts')
+  const text = read('docs/CLIENT.md')
+  for (const part of ['ChannelOptions', 'ChannelStatus', 'Hello', 'Progress', 'Reset', 'Why']) {
+    const body = types.split(`interface ${part} {`)[1]!.split('\n}')[0]!
+    const names = [...body.matchAll(/^ {2}readonly (\w+)/gm)].map(([, name]) => name!)
+    assert.ok(names.length > 2, part)
+    for (const name of names) assert.match(text, new RegExp(`\`[\\w.]*\\b${name}\\b`), `${part}.${name}`)
+  }
+})
+
 test('links between the documents lead somewhere', () => {
   for (const document of DOCUMENTS) {
     for (const [, target] of read(document).matchAll(/\]\(([^)#]+)\)/g)) {

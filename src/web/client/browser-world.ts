@@ -11,7 +11,11 @@ export const browserWorld = (withCredentials: boolean): World => ({
   },
   source: (url) => new EventSource(url, { withCredentials }),
   fetch: (url, options) => fetch(url, options),
-  online: () => navigator.onLine,
+  report: (error) =>
+    queueMicrotask(() => {
+      throw error
+    }),
+  online: () => navigator.onLine !== false,
   lead(name, steal, onLead, onLost) {
     const wait = new AbortController()
     let leave = (): void => wait.abort()

@@ -13,15 +13,16 @@ export type * from './types.ts'
 export const openChannel = (target: string | URL | readonly string[], options: ChannelOptions): Channel => {
   const tab = new Tab(browserWorld(options.withCredentials ?? false), target, options)
   const ears = new AbortController()
-  const on = (target: EventTarget, name: string, act: (event: Event) => unknown): void =>
-    target.addEventListener(name, act, { signal: ears.signal })
-  on(document, 'freeze', () => tab.suspend())
-  on(document, 'resume', () => tab.start())
-  on(document, 'visibilitychange', () => tab.check())
-  on(window, 'pagehide', () => tab.suspend())
-  on(window, 'pageshow', (event) => (event as PageTransitionEvent).persisted && tab.start())
-  on(window, 'online', () => tab.network(true))
-  on(window, 'offline', () => tab.network(false))
+  const page: EventTarget | undefined = globalThis.document
+  const on = (target: EventTarget | undefined, name: string, act: (event: Event) => unknown): void =>
+    target?.addEventListener?.(name, act, { signal: ears.signal })
+  on(page, 'freeze', () => tab.suspend())
+  on(page, 'resume', () => tab.start())
+  on(page, 'visibilitychange', () => tab.check())
+  on(globalThis, 'pagehide', () => tab.suspend())
+  on(globalThis, 'pageshow', (event) => (event as PageTransitionEvent).persisted && tab.start())
+  on(globalThis, 'online', () => tab.network(true))
+  on(globalThis, 'offline', () => tab.network(false))
   // Behind the caller's `const channel = …`, which its callbacks may use.
   queueMicrotask(() => tab.start())
   return {

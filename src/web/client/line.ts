@@ -37,7 +37,7 @@ export interface LineUser {
  */
 export class Line {
   state: ChannelState = 'connecting'
-  /** The db_id up to which everything has come; null: before `hello`. */
+  /** The db_id up to which everything has come on this connection; null: there is none, or no `hello` on it yet. */
   at: number | null = null
 
   readonly #world: World
@@ -93,7 +93,6 @@ export class Line {
     this.#patience.restart()
     this.#greeted = false
     this.#why = this.#retryAt = this.#dueAt = null
-    this.at = null
     this.#resumedFrom = this.#user.cursor
     this.#become('connecting')
     void this.#connect(this.#attempt)
@@ -167,7 +166,6 @@ export class Line {
         this.#heardAt = this.#heard.wall
         act(event)
       })
-    on('open', () => undefined)
     on('hello', ({ data }) => this.#onHello(JSON.parse(data)))
     on('reset', ({ data }) => {
       const { reason, first_db_id } = JSON.parse(data)
@@ -191,10 +189,10 @@ export class Line {
       this.#user.onHeartbeat()
     })
     on('closing', ({ data }) => this.#lose({ code: JSON.parse(data).reason }))
-    on('error', () => {
-      if (this.#greeted) this.#lose({ code: 'lost' })
-      else if (source.readyState === GIVEN_UP) void this.#askWhy(this.#attempt)
-      else this.#failed('The connection broke off.')
+    source.addEventListener('error', () => {
+      if (source !== this.#source) return
+      if (!this.#greeted && source.readyState === GIVEN_UP) void this.#askWhy(this.#attempt)
+      else this.#failed(null)
     })
   }
 
@@ -217,9 +215,12 @@ export class Line {
     }
   }
 
+  /** @param error null: the connection broke, or never came about */
   #failed(error: unknown): void {
     if (error instanceof Refused) this.#refused(error.refusal)
-    else this.#lose({ code: this.#world.online() ? 'unreachable' : 'offline', message: String(error) })
+    else if (!this.#world.online()) this.#lose({ code: 'offline' })
+    else if (this.#greeted) this.#lose({ code: 'lost' })
+    else this.#lose({ code: 'unreachable', ...(error !== null && { message: String(error) }) })
   }
 
   #refused({ why, lasting, waitMs }: Refusal): void {
@@ -246,6 +247,7 @@ export class Line {
     this.#cancelRetry()
     this.#source?.close()
     this.#source = null
+    this.at = null
   }
 
   #hear(): void {

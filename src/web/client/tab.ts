@@ -219,7 +219,9 @@ export class Tab implements Channel, LineUser, Sharer {
     const { log, status } = this.#standing ?? {}
     if (!this.#share || this.#share.leads || this.#joined) return
     if (this.#line.state !== 'live' || status?.state !== 'live' || log !== this.#log) return
-    if (this.#passedTo > this.#cursor!) return
+    // What a tab that hangs by now has said long ago is no promise.
+    const isFresh = this.#world.wall() - this.#passedAt < NAP_MS
+    if (this.#passedTo > this.#cursor! || !isFresh) return
     this.#joined = true
     this.#line.stop('closed', null)
   }
@@ -259,14 +261,23 @@ export class Tab implements Channel, LineUser, Sharer {
   #begin(reset: Reset): void {
     this.#reset = reset
     this.#cursor = 0
-    this.#options.onReset?.(reset)
+    this.#call(() => this.#options.onReset?.(reset))
   }
 
   #deliver(id: number, text: string): void {
     if (id <= this.#cursor!) return
     this.#cursor = id
     this.#messages++
-    this.#options.onMessage(JSON.parse(text), text)
+    this.#call(() => this.#options.onMessage(JSON.parse(text), text))
+  }
+
+  /** A fault of the page is no fault of the channel. */
+  #call(callback: () => void): void {
+    try {
+      callback()
+    } catch (error) {
+      this.#world.report(error)
+    }
   }
 
   #progressOf({ state, hello }: Pick<ChannelStatus, 'state' | 'hello'>): Progress | null {
@@ -283,6 +294,6 @@ export class Tab implements Channel, LineUser, Sharer {
     if (news === this.#told) return
     this.#told = news
     this.#toldState = state
-    this.#options.onState?.(state, status)
+    this.#call(() => this.#options.onState?.(state, status))
   }
 }

@@ -5,6 +5,7 @@ export type ChannelState = 'connecting' | 'catching_up' | 'live' | 'waiting' | '
  * Why a channel waits or is closed. `code` is one of the gateway's error codes where it refused the stream, else
  *
  * - `shutdown`, `token_expired`, `max_age`, `too_slow`: the gateway said so before it ended the stream;
+ * - `log_changed`: the database is another one, and is read anew;
  * - `lost`: the connection broke; `silent`: nothing came for two heartbeats;
  * - `unreachable`: no connection could be had; `offline`: the same, and the browser says that it is offline;
  * - `not_a_stream`: something else than the gateway answers under this address;

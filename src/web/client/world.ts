@@ -24,6 +24,8 @@ export interface World {
   after(ms: number, act: () => void): () => void
   source(url: string): Source
   fetch(url: string, options: RequestInit): Promise<Response>
+  /** Tells of an error that a callback of the page has thrown, as the browser does with those of event handlers. */
+  report(error: unknown): void
   /** False if the browser knows that it has no network. */
   online(): boolean
   /**
