@@ -15,7 +15,7 @@ const ROWS = { usual: 50, most: 200 }
 const BODY_BYTES = 64 * 1024
 
 /** The quarantine of this gateway, as who operates it changes it. */
-export interface RejectedPort extends Pick<RejectedLog, 'lines' | 'row' | 'page' | 'lastId' | 'drop'> {
+export interface RejectedPort extends Omit<RejectedLog, 'replay'> {
   /** Checks rows anew and commits what passes. @returns their fates, in order. @throws GatewayError storage_* */
   replay(rows: readonly RejectedRow[]): Promise<ReplayOutcome[]>
 }

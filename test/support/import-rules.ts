@@ -60,6 +60,7 @@ const MAY_ENTER: Record<string, Record<string, 'value' | 'type'>> = {
   'ingest/': { 'message/': 'value', 'ingest/': 'value', 'log/': 'type', 'health.ts': 'type' },
   'live/': { 'message/': 'value', 'live/': 'value', 'log/': 'type' },
   'http/': { 'message/': 'value', 'http/': 'value', 'live/': 'value', 'log/': 'type', 'health.ts': 'type' },
+  'overview/': { 'overview/': 'value', 'http/': 'type', 'health.ts': 'type' },
   'telemetry/': {
     'message/': 'value',
     'telemetry/': 'value',
