@@ -1,5 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { ApiError, api } from '../frame/api.ts'
+import { t } from './health-words.ts'
 import { joinSamples, type Report, type Samples } from './report.ts'
 
 export interface Watched {
@@ -15,6 +16,8 @@ export interface Watched {
 
 const REST_MS = 3_000
 const REST_IN_TROUBLE_MS = 5_000
+/** Who takes longer is as good as gone: a process that hangs refuses nothing. */
+const PATIENCE_MS = 8_000
 
 /** Who may not know will not be told in three seconds either. */
 const isFinal = (error: unknown): boolean => error instanceof ApiError && (error.status === 403 || error.status === 401)
@@ -48,24 +51,32 @@ export const useReport = (): Watched => {
 
     const ask = async (): Promise<void> => {
       clearTimeout(timer)
+      if (document.hidden) return
       running?.abort()
-      running = new AbortController()
-      const { signal } = running
+      const own = new AbortController()
+      running = own
+      const late = window.setTimeout(
+        () => own.abort(new ApiError(0, { code: 'unreachable', message: t('noAnswer', { n: PATIENCE_MS / 1_000 }) })),
+        PATIENCE_MS,
+      )
       let rest = REST_MS
       try {
-        const report = await read(signal)
+        const report = await read(own.signal)
         if (!over) setSeen({ report, problem: null, at: Date.now() })
       } catch (problem) {
-        if (over || signal.aborted) return
+        // A later question is under way, or nobody is there any more.
+        if (over || running !== own) return
         setSeen((last) => ({ ...last, problem }))
         rest = isFinal(problem) ? Number.POSITIVE_INFINITY : REST_IN_TROUBLE_MS
+      } finally {
+        clearTimeout(late)
       }
       if (!over && !document.hidden && rest < Number.POSITIVE_INFINITY) timer = window.setTimeout(ask, rest)
     }
 
     const look = (): void => {
-      if (document.hidden) clearTimeout(timer)
-      else void ask()
+      clearTimeout(timer)
+      void ask()
     }
     refresh.current = () => void ask()
     document.addEventListener('visibilitychange', look)
