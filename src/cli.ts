@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import cluster from 'node:cluster'
-import { readFileSync } from 'node:fs'
 import type { Command, Group } from './commands/command.ts'
+import { version, versionText } from './version.ts'
 
 const LEAST_NODE = [22, 18] as const
 
@@ -21,14 +21,14 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
     'look at what was set aside, replay or drop it',
     async () => (await import('./commands/rejected.ts')).rejected,
   ],
+  backup: ['copy the database while it is used', async () => (await import('./commands/backup.ts')).backup],
+  health: ['ask a gateway whether it is well', async () => (await import('./commands/health.ts')).health],
   token: ['mint a token for trials', async () => (await import('./commands/token.ts')).token],
   config: [
     'show the effective configuration; --check: is it valid?',
     async () => (await import('./commands/config.ts')).config,
   ],
 }
-
-const LATER = ['backup']
 
 const HELP = `deepsoc-gateway: from RabbitMQ to the browser by one rule
 
@@ -40,17 +40,12 @@ ${Object.entries(COMMANDS)
   .join('\n')}
 
 Options:
-  --version   show the version
+  --version   show the version; of the single executable also what is inside it
   --help      show this text; behind a command: its flags and examples
 
 Settings come from environment variables and from .env; .env.sample lists them all.
 Exit codes: 0 done, 1 failure, 2 wrong call or configuration, 130 interrupted.
 `
-
-const version = (): string => {
-  const file = new URL('../package.json', import.meta.url)
-  return (JSON.parse(readFileSync(file, 'utf8')) as { version: string }).version
-}
 
 const complain = (text: string): void => {
   process.stderr.write(`${text}\n`)
@@ -86,12 +81,11 @@ const findCommand = async (
     return EXIT.ok
   }
   if (first === '--version') {
-    process.stdout.write(`${version()}\n`)
+    process.stdout.write(await versionText())
     return EXIT.ok
   }
   const name = first === '' || first.startsWith('-') ? 'serve' : first
   const rest = name === first ? argv.slice(1) : argv
-  if (LATER.includes(name)) throw new UsageError(`the command ${name} is not part of this version yet`)
   if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`unknown command ${JSON.stringify(name)}`)
   const found = await COMMANDS[name]![1]()
   if (!('commands' in found)) return { command: found, rest }
@@ -174,4 +168,5 @@ const main = async (): Promise<number> => {
   }
 }
 
-process.exit(await main())
+// Not awaited: the single executable is CommonJS, which has no await at its top.
+void main().then((code) => process.exit(code))

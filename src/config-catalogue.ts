@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { isAddressList, isEventList, isKeySetUrl, isOrigin, listOf } from './config-parts.ts'
+import { isAddressList, isEventList, isKeySetUrl, isOrigin, isToken, listOf } from './config-parts.ts'
 
 /** One environment variable: its rule, its default and what it means, in one place. */
 export interface Variable {
@@ -203,6 +203,14 @@ export const VARIABLES: readonly Variable[] = [
     schema: z.string().refine(isEventList),
   },
   {
+    name: 'GATEWAY_TOKEN',
+    default: null,
+    meaning: 'Token that the commands tail, publish and demo show to a gateway, unless --token-file gives one.',
+    secret: true,
+    rule: 'a token and nothing else, as it stands behind Authorization: Bearer',
+    schema: z.string().refine(isToken),
+  },
+  {
     name: 'CORS_ORIGINS',
     default: null,
     meaning: 'Other sites whose pages may call this gateway, comma-separated.',
@@ -272,6 +280,14 @@ export const VARIABLES: readonly Variable[] = [
     meaning: 'Least severe lines that are logged.',
     rule: 'fatal, error, warn, info, debug, trace or silent',
     schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
+  },
+  {
+    name: 'CACHE_DIR',
+    default: null,
+    meaning:
+      'Where the single executable keeps its SQLite module: a folder that it alone may write, on a file system without noexec. Not set: a folder of its user in the temporary folder.',
+    rule: 'the path of a folder',
+    schema: text,
   },
   number('SHUTDOWN_SECONDS', '8', 1, 600, 'The gateway has stopped within this time after SIGTERM.'),
 ]

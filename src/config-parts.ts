@@ -103,3 +103,6 @@ export const parseAddressList = (text: string): BlockList => {
   for (const item of listOf(text)) addToList(list, item)
   return list
 }
+
+/** What may stand behind `Authorization: Bearer`: no line break that would end the header, no word beside the token. */
+export const isToken = (text: string): boolean => /^[\w.~+/-]+=*$/.test(text)

@@ -1,11 +1,11 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import type { BlockList } from 'node:net'
 import { availableParallelism } from 'node:os'
-import { parseEnv } from 'node:util'
 import { checkHost, hasKey, limitsOf, tokensOf } from './config-access.ts'
 import { VARIABLES, type Variable } from './config-catalogue.ts'
 import { listOf, parseAddressList } from './config-parts.ts'
 import { brokerTlsOf, checkBrokerTls, tlsOf } from './config-tls.ts'
+import { type Environment, readEnvironment } from './environment.ts'
 import type { TokenConfig } from './http/auth.ts'
 import type { CertificateFiles } from './http/certificate.ts'
 import type { Limits } from './http/limits.ts'
@@ -46,14 +46,8 @@ export interface Config {
   readonly effective: Readonly<Record<string, string>>
 }
 
-export type Environment = Readonly<Record<string, string | undefined>>
-
-/** Adds what `.env` beside package.json says; the process's own environment wins over it. */
-export const readEnvironment = (own: Environment = process.env): Environment => {
-  const file = new URL('../.env', import.meta.url)
-  if (!existsSync(file)) return own
-  return { ...parseEnv(readFileSync(file, 'utf8')), ...own }
-}
+export { isToken } from './config-parts.ts'
+export { type Environment, readEnvironment } from './environment.ts'
 
 interface Read {
   readonly values: Map<string, unknown>
@@ -76,7 +70,9 @@ const textOf = (variable: Variable, env: Environment, read: Read): string | null
     try {
       return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
     } catch (error) {
-      read.faults.push(`${variable.name}_FILE cannot be read: ${describeError(error)}`)
+      // Without the path: the secret itself may have been given instead of its file.
+      const why = describeError(error).replace(/, \w+ '.*$/s, '')
+      read.faults.push(`${variable.name}_FILE cannot be read: ${why}`)
       return null
     }
   }
@@ -150,18 +146,44 @@ const crossChecks = (read: Read): void => {
   checkBrokerTls(read)
 }
 
+const newRead = (): Read => ({ values: new Map(), texts: new Map(), given: new Set(), faults: [] })
+
+const throwFaults = ({ faults }: Read): void => {
+  if (faults.length > 0) throw new GatewayError('config_invalid', faults.join('\n'))
+}
+
+const GATEWAY_TOKEN = VARIABLES.filter(({ name }) => name === 'GATEWAY_TOKEN')
+
+/**
+ * The token that commands show to a gateway, alone and as it is now: its file may have been renewed. null: none.
+ *
+ * @throws GatewayError config_invalid
+ */
+export const readGatewayToken = (env: Environment = readEnvironment()): string | null => {
+  const read = newRead()
+  for (const variable of GATEWAY_TOKEN) readVariable(variable, env, read)
+  throwFaults(read)
+  return (read.values.get('GATEWAY_TOKEN') as string | undefined) ?? null
+}
+
+const DATABASE_URL = VARIABLES.find(({ name }) => name === 'DATABASE_URL')!
+
+/** Whether the log is in PostgreSQL, whatever else is set, or wrong. */
+export const namesPostgres = (env: Environment = readEnvironment()): boolean =>
+  /^postgres(ql)?:/.test(textOf(DATABASE_URL, env, newRead()) ?? '')
+
 /**
  * Reads the configuration out of an environment.
  *
  * @throws GatewayError config_invalid with all faults at once, one to a line of its message
  */
 export const loadConfig = (env: Environment): Config => {
-  const read: Read = { values: new Map(), texts: new Map(), given: new Set(), faults: [] }
+  const read = newRead()
   for (const variable of VARIABLES) readVariable(variable, env, read)
   crossChecks(read)
   const tokens = tokensOf(read)
   const tls = tlsOf(read)
-  if (read.faults.length > 0) throw new GatewayError('config_invalid', read.faults.join('\n'))
+  throwFaults(read)
   return Object.freeze(assemble(read, tokens, tls))
 }
 

@@ -11,7 +11,8 @@ import { makeGatherer, shareMetrics } from './telemetry/registry.ts'
 /** The last part of the drain deadline is kept for the exit itself. */
 const RESERVE_MS = 500
 
-const urlOf = (config: Config, port: number): string =>
+/** Where a gateway of this configuration serves that listens on this port. */
+export const addressOf = (config: Config, port: number): string =>
   `http${config.tls === null ? '' : 's'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`
 
 /** What a newcomer needs to know, in one readable paragraph. */
@@ -70,7 +71,7 @@ const announce = (config: Config, logger: Logger, url: string): void => {
  */
 export const serve = async (version: string, onListening: OnListening = () => undefined): Promise<number> => {
   const config = loadConfig(readEnvironment())
-  const logger = makeLogger(config.logLevel)
+  const logger = await makeLogger(config.logLevel)
   if (cluster.isWorker) return serveAsWorker(config, logger.child({ worker: cluster.worker!.id }), version)
   await freshenWebAssets()
   if (config.workers > 1) return serveAsPrimary(config, logger, onListening)
@@ -86,7 +87,7 @@ export const run = async (
 ): Promise<number> => {
   const signalled = untilSignal(logger)
   await gateway.start()
-  announce(config, logger, urlOf(config, gateway.port))
+  announce(config, logger, addressOf(config, gateway.port))
   onListening(gateway.port)
   await signalled
   return stopInTime(gateway, config, logger)
@@ -128,7 +129,7 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
   shareMetrics(gateway.registry)
   sibling.onVitals(() => gateway.vitals())
   await gateway.start()
-  sibling.listening(urlOf(config, gateway.port))
+  sibling.listening(addressOf(config, gateway.port))
   await sibling.untilDrain(() => gateway.refuse())
   return stopInTime(gateway, config, logger)
 }

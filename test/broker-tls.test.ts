@@ -1,11 +1,16 @@
-// needs: rabbitmq, openssl
+// needs: rabbitmq, openssl, pika
 // limit: 400s
+import { spawnSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { Publisher, type PublisherOptions } from '../src/publisher/index.ts'
+import { rejection } from './support/agents.ts'
 import { type Authority, makeAuthority } from './support/certificates.ts'
-import { type Env, type Gateway, startGateway } from './support/gateway.ts'
-import { type Broker, startBroker, uniqueNames } from './support/rabbitmq.ts'
+import { runCli } from './support/cli.ts'
+import { type Env, type Gateway, ROOT, startGateway } from './support/gateway.ts'
+import { pikaPython } from './support/provision.ts'
+import { type Broker, type Names, startBroker, uniqueNames } from './support/rabbitmq.ts'
 import { chat, eventUrl, restIds } from './support/rooms.ts'
 import { brokerEnv } from './support/stage.ts'
 import { suite } from './support/suite.ts'
@@ -72,7 +77,6 @@ amqps.before(async () => {
 amqps.after.each(async () => {
   for (const gateway of started.splice(0)) await gateway.dispose()
 })
-amqps.after(() => broker?.dispose())
 
 amqps('carries messages both ways with the CA and a client certificate, by name and by address', async () => {
   const env = { RABBITMQ_CA_FILE: authority.caFile, ...client(authority) }
@@ -125,4 +129,111 @@ amqps('takes renewed files at its next connection, without a restart', async () 
   await carries(gateway)
 })
 
+const agents = suite('agents over TLS', { timeoutMs: 150_000 })
+
+let gateway: Gateway
+let names: Names
+const open: Publisher[] = []
+
+agents.before(async () => {
+  names = uniqueNames('tls-agents')
+  const env = { RABBITMQ_CA_FILE: authority.caFile, ...client(authority) }
+  gateway = await startGateway({ env: brokerEnv(`amqps://guest:guest@127.0.0.1:${tlsPort}`, names, env) })
+  await gateway.ready(60_000)
+})
+agents.after.each(async () => {
+  for (const publisher of open.splice(0)) await publisher.close({ timeoutMs: 1 })
+})
+agents.after(async () => {
+  await gateway?.dispose()
+  await broker?.dispose()
+})
+
+const publisherOf = (options: PublisherOptions = {}, host = '127.0.0.1'): Publisher => {
+  const url = `amqps://guest:guest@${host}:${tlsPort}`
+  const publisher = new Publisher({ url, exchange: names.exchange, sendTimeoutMs: 30_000, ...options })
+  open.push(publisher)
+  return publisher
+}
+
+const arrived = (room: string, count: number) =>
+  until(async () => (await restIds(gateway, room)).length === count, { what: `${count} messages in ${room}` })
+
+agents('the library publishes with the CA and a client certificate, by name and by address', async () => {
+  const files = { caFile: authority.caFile, ...authority.issue() }
+  await publisherOf(files).send({ event_id: 'library', n: 1 })
+  await publisherOf(files, 'localhost').send({ event_id: 'library', n: 2 })
+  await arrived('library', 2)
+})
+
+agents('the library names what is wrong with a certificate, and rejects at once', async () => {
+  const own = authority.issue()
+  const caFile = authority.caFile
+  const message = { event_id: 'refused' }
+  const from = performance.now()
+  const untrusted = await rejection(publisherOf({ ...own }).send(message), 'broker_certificate_untrusted')
+  assert.match(untrusted.hint, /RABBITMQ_CA_FILE/)
+  await rejection(publisherOf({ caFile: stranger.caFile, ...own }).send(message), 'broker_certificate_untrusted')
+  await rejection(publisherOf({ caFile, ...own }, '127.0.0.2').send(message), 'broker_certificate_name')
+  await rejection(publisherOf({ caFile }).send(message), 'broker_client_certificate')
+  await rejection(publisherOf({ caFile, ...stranger.issue() }).send(message), 'broker_client_certificate')
+  assert.ok(performance.now() - from < 29_000, 'none has waited until its deadline')
+  const plain = { url: `amqps://guest:guest@127.0.0.1:${broker.port}`, sendTimeoutMs: 2_000 }
+  await rejection(publisherOf({ caFile, ...plain }).send(message), 'broker_tls_failed')
+})
+
+agents('an outbox waits for the right certificate, and goes on by itself once it is there', async () => {
+  const dir = tempDir()
+  const put = (from: Authority): void => {
+    const { certFile, keyFile } = from.issue()
+    copyFileSync(certFile, join(dir, 'cert'))
+    copyFileSync(keyFile, join(dir, 'key'))
+  }
+  put(stranger)
+  const files = { caFile: authority.caFile, certFile: join(dir, 'cert'), keyFile: join(dir, 'key') }
+  const publisher = publisherOf({ ...files, outbox: join(dir, 'outbox.db') })
+  await publisher.send({ event_id: 'renewed' })
+  await until(() => publisher.state.error?.code === 'broker_client_certificate', { what: 'the fault' })
+  assert.is(publisher.queued, 1)
+  put(authority)
+  assert.ok(await publisher.flush({ timeoutMs: 60_000 }))
+  await arrived('renewed', 1)
+})
+
+const variables = (): Record<string, string> => ({
+  RABBITMQ_URL: `amqps://guest:guest@127.0.0.1:${tlsPort}`,
+  RABBITMQ_EXCHANGE: names.exchange,
+  RABBITMQ_CA_FILE: authority.caFile,
+  ...(client(authority) as Record<string, string>),
+})
+
+agents('the command line publishes over TLS with the variables of the gateway', async () => {
+  const args = ['publish', '--event', 'cli', '--content', 'x']
+  const { code, stderr } = await runCli(args, { env: variables() })
+  assert.is(code, 0, stderr)
+  await arrived('cli', 1)
+  const wrong = await runCli(args, { env: { ...variables(), RABBITMQ_CA_FILE: stranger.caFile } })
+  assert.is(wrong.code, 1)
+  assert.match(wrong.stderr, /broker_certificate_untrusted/)
+})
+
+agents('the Python example publishes over TLS with the variables of the gateway', async () => {
+  const script = join(ROOT, 'examples', 'python', 'agent.py')
+  const run = (env: Record<string, string>) =>
+    spawnSync(pikaPython()!, ['-B', script, '--event-id', 'python', '--content', 'x'], {
+      env: { PATH: process.env.PATH, ...env },
+      encoding: 'utf8',
+      timeout: 60_000,
+    })
+  const sent = run(variables())
+  assert.is(sent.status, 0, sent.stderr)
+  await arrived('python', 1)
+  for (const wrong of [{ RABBITMQ_CA_FILE: stranger.caFile }, { RABBITMQ_CERT_FILE: '', RABBITMQ_KEY_FILE: '' }]) {
+    const { status, stderr } = run({ ...variables(), ...wrong })
+    assert.is(status, 1)
+    assert.match(stderr, /broker_tls_failed/)
+  }
+})
+
 amqps.run()
+agents.run()

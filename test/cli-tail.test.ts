@@ -2,6 +2,7 @@ import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import * as assert from 'uvu/assert'
 import { follow, type Heard } from '../src/commands/follow.ts'
+import { noToken } from '../src/commands/token-source.ts'
 import { hasTerminal, jsonLines, runCli, startCli, startOnTerminal, startShell } from './support/cli.ts'
 import { type Gateway, startGateway } from './support/gateway.ts'
 import { chats, newRoom, publish } from './support/rooms.ts'
@@ -215,7 +216,7 @@ const hearOut = async ({ url, server }: Played, count: number, silenceMs = 10_00
   const ids: number[] = []
   const notes: string[] = []
   try {
-    const heard = follow({ url, start: ['last_message_db_id', '0'], silenceMs, signal: stop.signal })
+    const heard = follow({ url, start: ['last_message_db_id', '0'], silenceMs, signal: stop.signal, token: noToken })
     for await (const one of heard as AsyncGenerator<Heard>) {
       if (one.kind === 'message') ids.push(one.db_id)
       if (one.kind === 'note') notes.push(one.text)
@@ -322,7 +323,7 @@ lines('a slow reader holds the stream back instead of piling it up', async () =>
     },
   ])
   const stop = new AbortController()
-  const heard = follow({ url: played.url, start: ['tail', '5'], silenceMs: 200, signal: stop.signal })
+  const heard = follow({ url: played.url, start: ['tail', '5'], silenceMs: 200, signal: stop.signal, token: noToken })
   await heard.next()
   // The reader does nothing, for longer than the silence that a dead line would be allowed.
   let seen = -1

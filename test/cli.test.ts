@@ -67,14 +67,6 @@ command('a wrong call exits with 2, says what is wrong and shows the usage on st
   }
 })
 
-command('says of commands of later versions that they come later', async () => {
-  const names = ['backup']
-  for (const { code, stdout, stderr } of await Promise.all(names.map((name) => cli([name])))) {
-    assert.equal([code, stdout], [2, ''])
-    assert.match(stderr, /the command \w+ is not part of this version yet/)
-  }
-})
-
 command('config shows every variable on stdout, the secrets masked', async () => {
   const env = { PORT: '1234', RABBITMQ_URL: `amqp://bob:${SECRET}@mq.example/v`, RABBITMQ_PASSWORD: SECRET }
   const { code, stdout, stderr } = await cli(['config'], env)

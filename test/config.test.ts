@@ -67,6 +67,7 @@ const DEFAULTS: Record<string, string | null> = {
   JWT_AUDIENCE: null,
   JWT_COOKIE: 'access_token',
   JWT_DEFAULT_EVENTS: null,
+  GATEWAY_TOKEN: null,
   AUTH: null,
   CORS_ORIGINS: null,
   TRUSTED_PROXIES: null,

@@ -148,7 +148,7 @@ const linesOf = async (code: string): Promise<string> => {
   const { execFileSync } = await import('node:child_process')
   const { ROOT } = await import('./support/gateway.ts')
   const script = `import { makeLogger } from '${ROOT}/src/telemetry/logger.ts'
-const logger = makeLogger('info')
+const logger = await makeLogger('info')
 ${code}`
   return execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' })
 }

@@ -13,7 +13,8 @@ const USAGE = `node test/run.ts [NAME-FILTER…] [--jobs N] [--long] [--dir DIR]
 
 Runs every *.test.ts below test/ (or DIR) whose path contains one of the filters, each in a process of its own.
 Comment lines at the top of a file:
-  // needs: rabbitmq, chromium, pika, postgres, openssl    installed if missing; rabbitmq: one shared broker for all
+  // needs: rabbitmq, chromium, pika, postgres, openssl, strace, nginx    installed if missing; rabbitmq: one shared
+                                                  broker for all
   // alone                                        runs by itself, after the others
   // limit: 600s                                  its time limit, 300s if not said
   // workers: 1, 3                                runs once for each: its gateways have so many worker processes

@@ -2,8 +2,9 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFi
 import { dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
+import { SCHEMA_VERSION } from '../src/log/migrations.ts'
 import { SqliteLog } from '../src/log/sqlite.ts'
-import { APPLICATION_ID, openConnection, readSchema, SCHEMA_VERSION } from '../src/log/sqlite-file.ts'
+import { APPLICATION_ID, openConnection, readSchema } from '../src/log/sqlite-file.ts'
 import { StatementCache } from '../src/log/statement-cache.ts'
 import type { GatewayError } from '../src/message/errors.ts'
 import { selection } from '../src/message/selection.ts'
@@ -133,39 +134,6 @@ files('that cannot be opened at all is told as such', async () => {
     )
     assert.is(error?.code, 'database_unopenable', path)
   }
-})
-
-/** Turns a database of ours into one as the first version made it. */
-const asFirstVersion = (file: string): void => byHand(file, 'DROP TABLE revocation', 'PRAGMA user_version = 1')
-
-files('of the first version is given what it lacks, from schema.sql, and keeps what it has', async () => {
-  const file = await ours()
-  const newest = newFile()
-  await (await openSqlite(newest, true)).stop()
-  asFirstVersion(file)
-  const log = await openSqlite(file, true)
-  assert.is((await log.read(selection('*'), 0, ALL)).messages.length, 3)
-  const revocation = { subject: 's', issued_before: 1, until: null }
-  assert.equal([await log.revoke(revocation, 0), await log.revocations()], [revocation, [revocation]])
-  await log.stop()
-  const schemaOf = (path: string) => {
-    const db = new Database(path, { readonly: true })
-    const rows = db
-      .prepare("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name")
-      .all()
-    const version = db.pragma('user_version', { simple: true })
-    db.close()
-    return { rows, version }
-  }
-  assert.equal(schemaOf(file), schemaOf(newest))
-})
-
-files('of the first version may be opened by several at once', async () => {
-  const file = await ours()
-  asFirstVersion(file)
-  const logs = await Promise.all([openSqlite(file, false), openSqlite(file, false), openSqlite(file, true)])
-  for (const log of logs) assert.equal(await log.revocations(), [])
-  for (const log of logs) await log.stop()
 })
 
 files('that is missing is made, with its folders', async () => {

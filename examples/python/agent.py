@@ -16,7 +16,8 @@ As a script, one message by flags or one per line on stdin:
 
 RabbitMQ is named by RABBITMQ_URL, or by RABBITMQ_HOST, _PORT, _USER, _PASSWORD and _VHOST; RABBITMQ_EXCHANGE and
 MAX_MESSAGE_BYTES are read too. RABBITMQ_URL and RABBITMQ_PASSWORD may lie in files that RABBITMQ_URL_FILE and
-RABBITMQ_PASSWORD_FILE name.
+RABBITMQ_PASSWORD_FILE name. For amqps://, RABBITMQ_CA_FILE, RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE name files in PEM,
+which are read anew at each connection.
 
 What `send` promises: without an outbox it returns when RabbitMQ has confirmed the message, or raises a PublishError
 within `send_timeout` seconds. With an outbox it returns when the message is durable in that SQLite file, and a thread
@@ -32,6 +33,7 @@ import os
 import random
 import re
 import sqlite3
+import ssl
 import sys
 import threading
 import time
@@ -51,6 +53,7 @@ HINTS = {
     "broker_unreachable": "Check that RabbitMQ runs and that address and port are right.",
     "broker_login_refused": "Check user and password.",
     "broker_access_refused": "Create the virtual host, and give the user the right to write to the exchange.",
+    "broker_tls_failed": "Check the port (5671 as a rule) and RABBITMQ_CA_FILE, RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE.",
     "broker_blocked": "RabbitMQ has a memory or disk alarm: free memory or disk on its host.",
     "exchange_missing": "Start the gateway, which declares the exchange, or correct RABBITMQ_EXCHANGE.",
     "publish_unroutable": "No queue is bound: start the gateway once, which declares queue and binding.",
@@ -105,6 +108,18 @@ def broker_url():
     user, password = (quote(part, safe="") for part in parts)
     vhost = quote(setting("RABBITMQ_VHOST", "/"), safe="")
     return "amqp://%s:%s@%s:%s/%s" % (user, password, host, setting("RABBITMQ_PORT", "5672"), vhost)
+
+
+def tls_options(host):
+    """Trusts RABBITMQ_CA_FILE, or what Python trusts; the name in the certificate is always checked."""
+    try:
+        context = ssl.create_default_context(cafile=setting("RABBITMQ_CA_FILE"))
+        certificate = setting("RABBITMQ_CERT_FILE")
+        if certificate:
+            context.load_cert_chain(certificate, setting("RABBITMQ_KEY_FILE"))
+    except (OSError, ValueError) as error:
+        raise PublishError("broker_tls_failed", "A file cannot be used: %s." % error) from error
+    return pika.SSLOptions(context, host)
 
 
 def key_word(text):
@@ -431,6 +446,8 @@ class Publisher:
     def open(self):
         if self.channel is None or not self.channel.is_open:
             self.drop()
+            if self.parameters.ssl_options is not None:
+                self.parameters.ssl_options = tls_options(self.parameters.host)
             self.connection = pika.BlockingConnection(self.parameters)
             channel = self.connection.channel()
             channel.exchange_declare(self.exchange, passive=True)
@@ -471,6 +488,9 @@ class Publisher:
             return PublishError("broker_access_refused", text)
         if isinstance(error, pika.exceptions.ConnectionClosedByBroker) and error.reply_code == 530:
             return PublishError("broker_access_refused", text)
+        # pika wraps what the handshake came to; only its text tells.
+        if "SSL" in text or "certificate" in text.lower():
+            return PublishError("broker_tls_failed", text)
         return PublishError("broker_unreachable", text, "unknown")
 
     def settle(self, item, error=None):

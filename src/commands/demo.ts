@@ -1,9 +1,11 @@
 import { randomInt } from 'node:crypto'
+import { loadConfig, readEnvironment } from '../config.ts'
 import { type Command, EXIT, type Flags, type Given } from './command.ts'
 import { newRun, play, stamper } from './demo/play.ts'
 import { messageText, type ScriptOptions, writeScript } from './demo/script.ts'
-import { gatewayUrl, publishUrl, request, requestHeaders, URL_FLAG } from './gateway-client.ts'
+import { gatewayUrl, publishWay, request, URL_FLAG } from './gateway-client.ts'
 import type { Io } from './io.ts'
+import { TOKEN_FILE_FLAG } from './token-source.ts'
 import { noWords } from './words.ts'
 
 const USUAL_EVENTS = 3
@@ -38,6 +40,7 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any cas
     loop: { meaning: 'begin anew when all incidents are closed, until interrupted' },
     print: { meaning: 'publish nothing: print the messages as JSON lines' },
     url: URL_FLAG,
+    'token-file': TOKEN_FILE_FLAG,
   },
   examples: [
     ['deepsoc-gateway demo', 'Three incidents at human speed'],
@@ -48,14 +51,16 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any cas
     noWords(given)
     const wanted = playOf(given)
     if (given.switch('print')) return print(wanted, io)
-    const url = publishUrl(given)
+    const { url, token } = await publishWay(given)
     // A play that nobody can see is not begun.
-    if (url !== null) await request(`${url}/livez`, { signal: io.signal, headers: requestHeaders() })
+    if (url !== null) await request(`${url}/livez`, { signal: io.signal })
     const page = url ?? pageUrl(given)
+    const guarded = url === null ? loadConfig(readEnvironment()).tokens !== null : (await token()) !== null
     let total = 0
     const { published, fault } = await play({
       ...wanted,
       url,
+      token,
       loop: given.switch('loop'),
       patienceMs: PATIENCE_MS,
       signal: io.signal,
@@ -63,6 +68,7 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any cas
         total = messages
         io.note(beginning(events, messages, wanted.seed))
         for (const event of events) io.note(page === null ? `  ${event}` : `  ${page}/events/${event}`)
+        if (guarded) io.note(HOW_TO_LOOK)
       },
       onProgress: (done) => io.progress.show({ what: 'playing', done, total, failed: 0 }),
     })
@@ -74,6 +80,10 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any cas
 
 export const beginning = (events: readonly string[], messages: number, seed: number): string =>
   `The team works on ${events.length} incident${events.length === 1 ? '' : 's'}, ${messages} messages (seed ${seed}):`
+
+/** Said below the addresses of pages that show nothing to who has no token. */
+export const HOW_TO_LOOK = `The page needs a token that reads these events, as a cookie. In a terminal, with one from its file:
+  deepsoc-gateway tail '*' --token-file FILE`
 
 /** Where the page probably is, of a gateway that is fed through the broker; null where nothing says. */
 const pageUrl = (given: Given): string | null => {

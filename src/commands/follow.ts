@@ -2,8 +2,9 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import { backoffDelay } from '../message/backoff.ts'
 import { parseDbId } from '../message/cursor.ts'
 import { GatewayError } from '../message/errors.ts'
-import { refusalOf, request, requestHeaders, unreachable } from './gateway-client.ts'
+import { ask, unreachable } from './gateway-client.ts'
 import { pause } from './io.ts'
+import type { TokenSource } from './token-source.ts'
 
 /** What a stream says, once and in order. */
 export type Heard =
@@ -19,6 +20,8 @@ export interface FollowOptions {
   readonly url: string
   /** Where to start: `last_message_db_id` or `tail` and its value. */
   readonly start: readonly [parameter: string, value: string]
+  /** What to show to the gateway, at each connection. */
+  readonly token: TokenSource
   /** A line on which nothing comes for so long is dead, in milliseconds. */
   readonly silenceMs: number
   readonly signal: AbortSignal
@@ -46,7 +49,7 @@ interface State {
  * Follows a stream for ever: after any loss it comes back with the last id, after a pause with jitter, so that each
  * message is said once and in order, also across a `reset` and a database that was made anew.
  *
- * @throws GatewayError no_gateway when the first connection fails, or what the gateway refuses with
+ * @throws GatewayError no_gateway or config_invalid when the first connection fails, or what the gateway refuses with
  */
 export async function* follow(options: FollowOptions): AsyncGenerator<Heard> {
   const { signal } = options
@@ -73,25 +76,26 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Heard> {
   }
 }
 
+/** `config_invalid` is the token's file in the moment in which it is renewed: nothing is asked until it is whole. */
 const isPassing = (error: unknown): boolean =>
-  error instanceof GatewayError && ((error as { passing?: boolean }).passing ?? error.code === 'no_gateway')
+  error instanceof GatewayError &&
+  ((error as { passing?: boolean }).passing ?? (error.code === 'no_gateway' || error.code === 'config_invalid'))
 
 /** Spread, so that all who lost a gateway do not come back at once. */
 const delayOf = ({ retryMs, failures }: State): number =>
   backoffDelay(failures, { least: retryMs, most: RETRY_MS.most }, Math.random())
 
 /** One connection: ends when the stream does as announced, throws when it cannot be had or breaks. */
-async function* connection({ url, start, silenceMs, signal }: FollowOptions, state: State): AsyncGenerator<Heard> {
+async function* connection(options: FollowOptions, state: State): AsyncGenerator<Heard> {
+  const { url, start, silenceMs, signal } = options
   const silence = new AbortController()
   const address = new URL(url)
   const resumed = state.lastEventId !== null
   state.ending = null
   if (!resumed) address.searchParams.set(...start)
-  const response = await request(address.href, {
-    headers: requestHeaders({ accept: 'text/event-stream', ...(resumed && { 'last-event-id': state.lastEventId! }) }),
-    signal: AbortSignal.any([signal, silence.signal]),
-  })
-  if (response.status !== 200) throw await refusalOf(response)
+  const headers = { accept: 'text/event-stream', ...(resumed && { 'last-event-id': state.lastEventId! }) }
+  const init = { headers, signal: AbortSignal.any([signal, silence.signal]) }
+  const response = await ask(address.href, init, options.token)
   if (!response.headers.get('content-type')?.startsWith('text/event-stream') || response.body === null) {
     throw new GatewayError('not_a_gateway', `${url} answers, but not with a stream of events.`)
   }

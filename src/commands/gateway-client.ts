@@ -1,6 +1,7 @@
 import { type Config, loadConfig, readEnvironment } from '../config.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../message/errors.ts'
 import { type Flag, type Given, UsageError } from './command.ts'
+import { noToken, openTokenSource, type TokenSource } from './token-source.ts'
 
 export const URL_FLAG: Flag = {
   value: 'URL',
@@ -13,7 +14,12 @@ export const gatewayUrl = (given: Given): string => {
   if (text !== undefined) {
     const url = URL.canParse(text) ? new URL(text) : null
     if (url === null || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
-      throw new UsageError(`--url must be an http:// or https:// address, not ${JSON.stringify(text)}.`)
+      throw new UsageError(
+        `--url must be an http:// or https:// address without a query, not ${JSON.stringify(shownUrl(text))}.`,
+      )
+    }
+    if (url.username !== '' || url.password !== '') {
+      throw new UsageError('--url must have no user and password: a gateway asks for a token, see --token-file.')
     }
     return url.href.replace(/\/+$/, '')
   }
@@ -22,18 +28,40 @@ export const gatewayUrl = (given: Given): string => {
   return addressOf(config, config.port)
 }
 
+/** Without what may be a secret. */
+const shownUrl = (text: string): string => text.replace(/[?#].*$/s, '?…').replace(/^(\w*:?\/*).*@/s, '$1…@')
+
 /** The address at which this machine reaches a gateway of this configuration that listens on a port. */
 export const addressOf = ({ host, tls }: Pick<Config, 'host' | 'tls'>, port: number): string =>
   `http${tls === null ? '' : 's'}://${reachable(host)}:${port}`
 
+/** Where to publish. */
+export interface PublishWay {
+  /** The gateway's address; null: through the broker of the environment. */
+  readonly url: string | null
+  /** What to show to the gateway. */
+  readonly token: TokenSource
+}
+
 /**
- * Where to publish: over HTTP if an address is given, else through the broker if the environment names one (null), else
- * over HTTP to HOST and PORT.
+ * Over HTTP if an address is given, else through the broker if the environment names one, else over HTTP to HOST and
+ * PORT.
  *
  * @throws UsageError, GatewayError config_invalid
  */
-export const publishUrl = (given: Given): string | null =>
-  given.text('url') === undefined && loadConfig(readEnvironment()).broker !== null ? null : gatewayUrl(given)
+export const publishWay = async (given: Given): Promise<PublishWay> => {
+  if (given.text('url') !== undefined || loadConfig(readEnvironment()).broker === null) {
+    return { url: gatewayUrl(given), token: await openTokenSource(given) }
+  }
+  refuseTokenFile(given)
+  return { url: null, token: noToken }
+}
+
+/** RabbitMQ is shown no token: who gives one means HTTP. @throws UsageError */
+export const refuseTokenFile = (given: Given): void => {
+  if (given.text('token-file') === undefined) return
+  throw new UsageError('--token-file is for HTTP, but the environment names a broker: RABBITMQ_URL or RABBITMQ_HOST')
+}
 
 /** Where a gateway that listens on all addresses is found from this machine. */
 const reachable = (host: string): string => {
@@ -42,8 +70,26 @@ const reachable = (host: string): string => {
   return host.includes(':') ? `[${host}]` : host
 }
 
-/** The headers of every request to a gateway: the one place for what says who calls. */
-export const requestHeaders = (more: Readonly<Record<string, string>> = {}): Record<string, string> => ({ ...more })
+/**
+ * Asks with the token of the moment, the one place that says who calls.
+ *
+ * @returns an answer of success
+ * @throws Refused for any other, GatewayError no_gateway and what the token's source throws
+ */
+export const ask = async (
+  url: string,
+  init: RequestInit & { headers: Readonly<Record<string, string>>; signal: AbortSignal },
+  token: TokenSource,
+): Promise<Response> => {
+  const shown = await token()
+  const authorization = shown === null ? {} : { authorization: `Bearer ${shown}` }
+  const response = await request(url, { ...init, headers: { ...init.headers, ...authorization } })
+  if (response.ok) return response
+  const body = await bodyOf(response)
+  // One that cannot be read is just being written.
+  const renewed = response.status === 401 && (await token().catch(() => undefined)) !== shown
+  throw new Refused(response, body, renewed)
+}
 
 /** @throws GatewayError no_gateway; whatever an aborted signal's reason is */
 export const request = async (url: string, init: RequestInit & { signal: AbortSignal }): Promise<Response> => {
@@ -55,8 +101,21 @@ export const request = async (url: string, init: RequestInit & { signal: AbortSi
   }
 }
 
-export const unreachable = (url: string, cause: unknown): GatewayError =>
-  new GatewayError('no_gateway', `${new URL(url).origin} does not answer.`, { cause })
+/** What OpenSSL and Node call a certificate that they do not accept. */
+const CERTIFICATE_FAULT = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT_|INVALID_CA$|INVALID_PURPOSE$)/
+
+export const unreachable = (url: string, cause: unknown): GatewayError => {
+  const { origin } = new URL(url)
+  const { code = '' } = ((cause as Error | undefined)?.cause ?? {}) as { code?: string }
+  if (!CERTIFICATE_FAULT.test(code)) return new GatewayError('no_gateway', `${origin} does not answer.`, { cause })
+  return new GatewayError('no_gateway', `The certificate of ${origin} is not accepted: ${code}.`, {
+    cause,
+    hint: 'Set NODE_EXTRA_CA_CERTS to the file of the authority that signed it, and use a name that it is for.',
+  })
+}
+
+const TOKEN_HINT =
+  'Give a token by --token-file FILE, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN, and see that it is in date. deepsoc-gateway token mints one for trials.'
 
 /** What a gateway answers that it does not do. */
 export class Refused extends GatewayError {
@@ -64,32 +123,35 @@ export class Refused extends GatewayError {
   /** Seconds to wait before the next try, where the gateway says so. */
   readonly retryAfter: number | null
   readonly body: Readonly<Record<string, unknown>>
+  readonly #renewed: boolean
 
-  constructor(response: Response, body: Record<string, unknown>) {
+  /** @param renewed the token that was refused is not the one to show any more */
+  constructor(response: Response, body: Readonly<Record<string, unknown>>, renewed: boolean) {
     const known = typeof body.code === 'string' && Object.hasOwn(ERRORS, body.code)
     const code = known ? (body.code as ErrorCode) : 'not_a_gateway'
     const text = typeof body.message === 'string' ? body.message : `Status ${response.status} without an error code.`
-    super(code, text, typeof body.hint === 'string' ? { hint: body.hint } : {})
+    const hint = response.status === 401 ? TOKEN_HINT : body.hint
+    super(code, text, typeof hint === 'string' ? { hint } : {})
     this.httpStatus = response.status
     const seconds = Number(response.headers.get('retry-after') ?? Number.NaN)
     this.retryAfter = Number.isFinite(seconds) ? seconds : null
     this.body = body
+    this.#renewed = renewed
   }
 
   /** The same request may succeed later. */
   get passing(): boolean {
-    return this.httpStatus >= 500 || this.httpStatus === 408 || this.httpStatus === 429
+    return this.#renewed || this.httpStatus >= 500 || this.httpStatus === 408 || this.httpStatus === 429
   }
 }
 
-/** Reads an answer that is no success. */
-export const refusalOf = async (response: Response): Promise<Refused> => {
-  let body: unknown
+/** What an answer says that is no success; empty where that is no JSON object. */
+export const bodyOf = async (response: Response): Promise<Record<string, unknown>> => {
   try {
-    body = JSON.parse(await response.text())
+    const body: unknown = JSON.parse(await response.text())
+    return typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {}
   } catch {
     // A proxy's page of HTML, or an answer that broke off: the status says enough.
-    body = {}
+    return {}
   }
-  return new Refused(response, typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {})
 }

@@ -22,6 +22,8 @@ export interface Work {
   readonly total: number | null
   /** Where the total is not known: how much of the whole is done, from 0 to 1, if that is. */
   readonly share?: number | null
+  /** What is counted, where `what` does not say so: `MB`. */
+  readonly unit?: string
   /** How many of the done ones failed. */
   readonly failed: number
 }
@@ -32,9 +34,10 @@ const clock = (seconds: number): string =>
 const grouped = (value: number): string => Math.round(value).toLocaleString('en')
 
 /** The line that shows work. `rate`: things per second. Pure. */
-export const progressLine = ({ what, done, total, share, failed }: Work, rate: number): string => {
+export const progressLine = ({ what, done, total, share, unit, failed }: Work, rate: number): string => {
+  const of = unit === undefined ? '' : ` ${unit}`
   const count = total === null ? grouped(done) : `${grouped(done)} of ${grouped(total)}`
-  const parts = [`${what} ${count}`, `${grouped(rate)}/s`]
+  const parts = [`${what} ${count}${of}`, `${grouped(rate)}${of}/s`]
   if (failed > 0) parts.push(`${grouped(failed)} failed`)
   const part = total === null ? (share ?? null) : total === 0 ? 1 : done / total
   if (part === null) return parts.join(', ')

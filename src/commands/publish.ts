@@ -5,12 +5,13 @@ import { ERRORS, type ErrorCode } from '../message/errors.ts'
 import type { Refusal } from '../message/message.ts'
 import { uuidMaker } from '../message/uuid.ts'
 import { type Command, EXIT, type Given, UsageError } from './command.ts'
-import { publishUrl, URL_FLAG } from './gateway-client.ts'
+import { publishWay, URL_FLAG } from './gateway-client.ts'
 import type { Io } from './io.ts'
 import { checkLine, checkText, messageOfFlags, type Source } from './publishing/check.ts'
 import { linesOf } from './publishing/lines.ts'
 import { openSink } from './publishing/open-sink.ts'
 import type { Fate, Parcel } from './publishing/sink.ts'
+import { TOKEN_FILE_FLAG } from './token-source.ts'
 import { visible, visibleJson } from './visible.ts'
 import { noWords } from './words.ts'
 
@@ -36,6 +37,7 @@ code is 1. Give your messages a message_id: then the same file can be published 
     id: { value: 'ID', meaning: 'message_id (default: a new one)' },
     timeout: { value: 'SECONDS', meaning: `how long to try while the way is shut (default: ${PATIENCE_SECONDS})` },
     url: URL_FLAG,
+    'token-file': TOKEN_FILE_FLAG,
   },
   examples: [
     ['deepsoc-gateway publish --event incident-17 --from me --type chat --content hello', 'Publish one message'],
@@ -53,8 +55,8 @@ code is 1. Give your messages a message_id: then the same file can be published 
     }
     const run = new Run(io)
     const patienceMs = (given.positive('timeout') ?? PATIENCE_SECONDS) * 1_000
-    const url = publishUrl(given)
-    const sink = await openSink({ url, patienceMs, onFate: run.settle, signal: io.signal })
+    const way = await publishWay(given)
+    const sink = await openSink({ ...way, patienceMs, onFate: run.settle, signal: io.signal })
     try {
       if (text === null) await run.lines(given, (parcel) => sink.push(parcel))
       else await run.one(text, (parcel) => sink.push(parcel))

@@ -1,10 +1,11 @@
 import { loadConfig, readEnvironment } from '../config.ts'
-import { describeError } from '../message/errors.ts'
+import { describeError, type GatewayError } from '../message/errors.ts'
 import { serve as serveGateway } from '../serve.ts'
-import { type Command, type Given, UsageError } from './command.ts'
+import { type Command, type Flags, type Given, UsageError } from './command.ts'
 import type { Played } from './demo/play.ts'
-import { beginning, PLAY_FLAGS, playOf } from './demo.ts'
-import { addressOf, request, requestHeaders } from './gateway-client.ts'
+import { demoToken } from './demo/token.ts'
+import { beginning, HOW_TO_LOOK, PLAY_FLAGS, playOf } from './demo.ts'
+import { addressOf, request } from './gateway-client.ts'
 import { type Io, pause } from './io.ts'
 import { noWords } from './words.ts'
 
@@ -13,15 +14,20 @@ const PATIENCE_MS = 24 * 3_600_000
 /** Between two looks whether the gateway is ready, in milliseconds. */
 const AGAIN_MS = 500
 
+const DEMO_FLAGS: Flags = {
+  ...PLAY_FLAGS,
+  'token-file': { value: 'FILE', meaning: 'file with the token to publish with (default: one made by JWT_SECRET)' },
+}
+
 /** `serve`: runs the gateway, with a team of agents to watch if wanted. */
 export const serve: Command = {
   name: 'serve',
   summary: 'run the gateway until SIGTERM or SIGINT',
-  usage: ['[--demo [--events N] [--speed X] [--seed N]]'],
+  usage: ['[--demo [--events N] [--speed X] [--seed N] [--token-file FILE]]'],
   flags: {
     demo: { meaning: 'also play a team of agents at work, again and again' },
     ...Object.fromEntries(
-      Object.entries(PLAY_FLAGS).map(([name, flag]) => [name, { ...flag, meaning: `with --demo: ${flag.meaning}` }]),
+      Object.entries(DEMO_FLAGS).map(([name, flag]) => [name, { ...flag, meaning: `with --demo: ${flag.meaning}` }]),
     ),
   },
   examples: [
@@ -31,7 +37,7 @@ export const serve: Command = {
   run: async (given, io) => {
     noWords(given)
     if (given.switch('demo')) return serveDemo(given, io)
-    const flag = Object.keys(PLAY_FLAGS).find((name) => given.text(name) !== undefined)
+    const flag = Object.keys(DEMO_FLAGS).find((name) => given.text(name) !== undefined)
     if (flag !== undefined) throw new UsageError(`--${flag} goes with --demo`)
     return serveGateway(io.version)
   },
@@ -40,6 +46,7 @@ export const serve: Command = {
 const serveDemo = async (given: Given, io: Io): Promise<number> => {
   const wanted = playOf(given)
   const config = loadConfig(readEnvironment())
+  const token = await demoToken(given, config)
   const { play } = await import('./demo/play.ts')
   const stopping = new AbortController()
   // Beside the gateway's own handlers: the play must not run into a gateway that drains.
@@ -52,11 +59,13 @@ const serveDemo = async (given: Given, io: Io): Promise<number> => {
         ...wanted,
         loop: true,
         url: config.broker === null ? page : null,
+        token,
         patienceMs: PATIENCE_MS,
         signal: stopping.signal,
         onBegin: (events, messages) => {
           io.note(beginning(events, messages, wanted.seed))
           for (const event of events) io.note(`  ${page}/events/${event}`)
+          if (config.tokens !== null) io.note(HOW_TO_LOOK)
         },
         onProgress: () => undefined,
       })
@@ -67,26 +76,44 @@ const serveDemo = async (given: Given, io: Io): Promise<number> => {
   return code
 }
 
+/** Faults of the token that the play shows: trying again changes nothing. */
+const REFUSED = /^(token_|scope_missing$|event_forbidden$)/
+
 /** Plays whenever the gateway is ready, until the signal: neither a fault of the way nor of the play ends the gateway. */
 const keepPlaying = async (begin: () => Promise<Played>, page: string, signal: AbortSignal, io: Io): Promise<void> => {
+  let told = ''
+  const onAway = (why: string) => {
+    if (why !== told && !signal.aborted) io.note(`The demo waits: ${why}`)
+    told = why
+  }
   while (!signal.aborted) {
-    if (await isReady(page, signal)) {
+    if (await isReady(page, signal, onAway)) {
       const fault = await begin().then(
-        (played) => played.fault?.text ?? null,
-        (error: unknown) => describeError(error),
+        (played) => played.fault,
+        (error: unknown) => ({ code: 'internal', text: describeError(error), hint: '' }),
       )
-      if (fault !== null && !signal.aborted) io.note(`The demo was interrupted: ${fault} It begins anew.`)
+      if (signal.aborted) return
+      if (fault !== null && REFUSED.test(fault.code)) {
+        return io.note(`The demo has ended, the gateway goes on: ${fault.text} ${fault.hint}`)
+      }
+      if (fault !== null) io.note(`The demo was interrupted: ${fault.text} It begins anew.`)
     }
     await pause(AGAIN_MS, signal)
   }
 }
 
-/** With a broker, its exchange is there only once the gateway is ready. */
-const isReady = async (page: string, signal: AbortSignal): Promise<boolean> => {
+/**
+ * With a broker, its exchange is there only once the gateway is ready.
+ *
+ * @param onAway told why the gateway cannot be asked at all: its certificate is not for this address, say
+ */
+const isReady = async (page: string, signal: AbortSignal, onAway: (why: string) => void): Promise<boolean> => {
   try {
-    return (await request(`${page}/readyz`, { signal, headers: requestHeaders() })).ok
-  } catch {
+    return (await request(`${page}/readyz`, { signal })).ok
+  } catch (error) {
     // Stopped, or so busy that it accepts nothing: the next look tells.
+    const { message, hint = '' } = error as Partial<GatewayError>
+    onAway(`${message} ${hint}`)
     return false
   }
 }

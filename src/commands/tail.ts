@@ -6,6 +6,7 @@ import { follow } from './follow.ts'
 import { gatewayUrl, URL_FLAG } from './gateway-client.ts'
 import type { Io } from './io.ts'
 import { type LineStyle, messageLine } from './message-line.ts'
+import { openTokenSource, TOKEN_FILE_FLAG } from './token-source.ts'
 import { visible, visibleJson } from './visible.ts'
 
 /** Three of the gateway's usual heartbeats. */
@@ -31,6 +32,7 @@ is let. A lost line is taken up again where it broke. '*' follows all events; qu
       meaning: `a line without a sign of life is dead after this (default: ${SILENCE_SECONDS})`,
     },
     url: URL_FLAG,
+    'token-file': TOKEN_FILE_FLAG,
   },
   examples: [
     ['deepsoc-gateway tail incident-17', 'Follow an event from its beginning'],
@@ -41,8 +43,9 @@ is let. A lost line is taken up again where it broke. '*' follows all events; qu
     const { url, start } = streamOf(given, gatewayUrl(given))
     const once = given.switch('once')
     const silenceMs = (given.positive('silence') ?? SILENCE_SECONDS) * 1_000
+    const token = await openTokenSource(given)
     const show = shower(given, io)
-    for await (const heard of follow({ url, start, silenceMs, signal: io.signal })) {
+    for await (const heard of follow({ url, start, token, silenceMs, signal: io.signal })) {
       if (heard.kind === 'message') await io.out.write(`${show(heard.data)}\n`)
       else if (heard.kind === 'note') io.note(painter(io.err.colours)(visible(heard.text), DIM))
       else if (once) return EXIT.ok

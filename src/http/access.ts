@@ -25,12 +25,13 @@ export interface AccessOptions {
 
 const time = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text))
 
-const Subject = z.string().min(1).max(MOST_SUBJECT)
+export const Subject = z.string().min(1).max(MOST_SUBJECT)
 
-const RevocationBody = z.strictObject({
-  sub: Subject,
-  issued_before: time.optional(),
-  until: time.nullish(),
+/** Who is shut out. */
+export const RevocationBody = z.strictObject({
+  sub: Subject.describe('The subject whose tokens are refused.'),
+  issued_before: time.optional().describe('Tokens issued up to this time are refused; now, if absent.'),
+  until: time.nullish().describe('Forgotten after this time; never, if absent.'),
 })
 
 const shown = ({ subject, issued_before, until }: Revocation) => ({

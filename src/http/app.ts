@@ -4,6 +4,7 @@ import Router from '@koa/router'
 import Koa, { type Context, type Next } from 'koa'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
 import { type AccessOptions, routeAccess } from './access.ts'
+import { routeDocuments } from './api/routes.ts'
 import { type MessagesOptions, routeMessages } from './messages.ts'
 import { type OpsOptions, routeOps } from './ops.ts'
 import { allowSites, guardChanges, guardName, makeOriginCheck, type SiteOptions } from './origin.ts'
@@ -50,7 +51,8 @@ const guard =
     ctx.set(HEADERS)
     try {
       await next()
-      if (ctx.respond !== false && ctx.body === undefined && ctx.status !== 204) answerUnrouted(ctx)
+      if (ctx.respond !== false && ctx.body === undefined && ctx.status !== 204 && ctx.status !== 304)
+        answerUnrouted(ctx)
     } catch (thrown) {
       const error = toGatewayError(thrown)
       if (error.status === 500) {
@@ -108,6 +110,7 @@ export const makeRouter = (options: RouteOptions): Router => {
   routeOps(router, options)
   routeOverview(router, options)
   routeRejected(router, options)
+  routeDocuments(router, options)
   routePages(router)
   return router
 }

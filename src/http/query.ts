@@ -1,8 +1,15 @@
-import { parseDbId } from '../message/cursor.ts'
+import { z } from 'zod'
+import { DbId } from '../message/cursor.ts'
 import { GatewayError } from '../message/errors.ts'
 import { EventId } from '../message/message.ts'
 
 const bad = (message: string): GatewayError => new GatewayError('invalid_query', message)
+
+/** How many things a page holds; what is greater than the most counts as the most. */
+export const Limit = DbId.pipe(z.number().int().min(1))
+
+/** The values of a filter. */
+export const Filter = z.array(z.string()).max(100)
 
 /** @throws GatewayError invalid_query when a parameter that has one value is given twice */
 export const single = (query: URLSearchParams, name: string): string | undefined => {
@@ -15,18 +22,18 @@ export const single = (query: URLSearchParams, name: string): string | undefined
 export const limitOf = (query: URLSearchParams, usual: number, most: number): number => {
   const text = single(query, 'limit')
   if (text === undefined) return usual
-  const limit = parseDbId(text)
-  if (limit === null || limit < 1) throw bad(`limit must be a whole number from 1 to ${most}.`)
-  return Math.min(limit, most)
+  const limit = Limit.safeParse(text)
+  if (!limit.success) throw bad(`limit must be a whole number from 1 to ${most}.`)
+  return Math.min(limit.data, most)
 }
 
 /** A db_id, or undefined where the parameter is absent. */
 export const dbIdOf = (query: URLSearchParams, name: string): number | undefined => {
   const text = single(query, name)
   if (text === undefined) return undefined
-  const id = parseDbId(text)
-  if (id === null) throw bad(`${name} must be a whole number from 0 up.`)
-  return id
+  const id = DbId.safeParse(text)
+  if (!id.success) throw bad(`${name} must be a whole number from 0 up.`)
+  return id.data
 }
 
 /** The values of a comma-separated filter; null where it is absent or empty. */
@@ -36,7 +43,7 @@ export const filterOf = (query: URLSearchParams, name: string): string[] | null 
     .flatMap((text) => text.split(','))
     .map((value) => value.trim())
     .filter((value) => value !== '')
-  if (values.length > 100) throw bad(`${name} takes at most 100 values.`)
+  if (!Filter.safeParse(values).success) throw bad(`${name} takes at most 100 values.`)
   return values.length === 0 ? null : values
 }
 

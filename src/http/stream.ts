@@ -1,10 +1,12 @@
 import type Router from '@koa/router'
 import type { Context } from 'koa'
+import { z } from 'zod'
 import type { Live, StreamToken } from '../live/live.ts'
 import type { Log } from '../log/log.ts'
-import { parseCursor, type ResetReason, resolveCursor, type Start } from '../message/cursor.ts'
+import { DbId, parseCursor, type ResetReason, resolveCursor, type Start } from '../message/cursor.ts'
 import { GatewayError } from '../message/errors.ts'
 import { helloFrame, resetFrame, retryFrame } from '../message/frames.ts'
+import { EventId } from '../message/message.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import type { Access, Authorise } from './auth.ts'
 import type { Gate } from './limits.ts'
@@ -16,6 +18,14 @@ import { isGone, takeOver } from './sinks.ts'
 const RETRY_MS = 2_000
 const MOST_EVENTS = 100
 const MOST_TAIL = 5_000
+
+/** The events of one stream. */
+export const StreamEvents = z
+  .array(z.union([z.literal('*'), EventId]))
+  .min(1)
+  .max(MOST_EVENTS)
+/** How many messages before the end a stream begins. */
+export const Tail = DbId.pipe(z.number().int().max(MOST_TAIL))
 
 const HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',

@@ -1,10 +1,8 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { pathToFileURL } from 'node:url'
+import { fileOfClone, readAsset } from '../assets.ts'
 
 /** The names of the bundled files that browsers get. */
 export type WebAsset = 'index.html' | 'page.js' | 'page.css' | 'client.js'
-
-const BUNDLE = new URL('../../dist/web/', import.meta.url)
-const BUILDER = new URL('../../build/web.ts', import.meta.url)
 
 /** What build/web.ts exports; it is no part of an installed package, so nothing here may import it by name. */
 interface Builder {
@@ -14,14 +12,15 @@ interface Builder {
 
 /**
  * In a clone, bundles the page where its sources are newer than the bundle, so that no separate step can be forgotten.
- * Elsewhere the bundle came with the package.
+ * Elsewhere the bundle came with the package, or lies in the executable.
  * @throws what the bundler says of the sources.
  */
 export const freshenWebAssets = async (): Promise<void> => {
-  if (!existsSync(BUILDER)) return
-  const { isFresh, buildWeb } = (await import(BUILDER.href)) as Builder
+  const builder = fileOfClone('build/web.ts')
+  if (builder === null) return
+  const { isFresh, buildWeb } = (await import(pathToFileURL(builder).href)) as Builder
   if (!isFresh()) await buildWeb()
 }
 
 /** One file of the bundle. @throws the file system's error where the bundle is not there. */
-export const readWebAsset = (name: WebAsset): Buffer => readFileSync(new URL(name, BUNDLE))
+export const readWebAsset = (name: WebAsset): Buffer => readAsset(`dist/web/${name}`)

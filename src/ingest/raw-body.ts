@@ -11,9 +11,10 @@
  * test/raw-body.test.ts shows each of the three against a real broker.
  */
 import { createHash, type Hash } from 'node:crypto'
-import { createRequire } from 'node:module'
 import type { Socket } from 'node:net'
 import type { Channel } from 'rabbitmq-client'
+import codec from 'rabbitmq-client/lib/codec.js'
+import util from 'rabbitmq-client/lib/util.js'
 import {
   BASIC_DELIVER,
   type BodyFrame,
@@ -75,11 +76,10 @@ let installed = false
 export const installDecoder = (): void => {
   if (installed) return
   installed = true
-  const require = createRequire(import.meta.url)
-  const codec = require('rabbitmq-client/lib/codec') as Codec
-  codec.decodeFrame = decodeWith(codec.decodeFrame)
-  const util = require('rabbitmq-client/lib/util') as { createAsyncReader: (socket: Socket) => Read }
-  util.createAsyncReader = (socket) => {
+  const decoding = codec as unknown as Codec
+  decoding.decodeFrame = decodeWith(decoding.decodeFrame)
+  const reading = util as unknown as { createAsyncReader: (socket: Socket) => Read }
+  reading.createAsyncReader = (socket) => {
     const frames = new FrameReader(socket)
     return Object.assign((bytes: number) => frames.read(bytes), { frames })
   }

@@ -1,14 +1,15 @@
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, readSync, statSync } from 'node:fs'
+import { mkdirSync, statSync } from 'node:fs'
 import { stat, statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
+import { readAsset } from '../assets.ts'
 import { describeError, GatewayError } from '../message/errors.ts'
 import type { LogSize } from './log.ts'
+import { migrate, newer, SCHEMA_VERSION } from './migrations.ts'
+import { APPLICATION_ID, BACKUP_ID, readHeader } from './sqlite-header.ts'
+import { takeOverBackup } from './sqlite-restore.ts'
 
-/** "DSGW" in the header of the file: says that the database is ours. */
-export const APPLICATION_ID = 0x44534757
-/** The version of schema.sql, kept as `user_version` of the file. */
-export const SCHEMA_VERSION = 2
+export { APPLICATION_ID } from './sqlite-header.ts'
 
 /** SQLite waits this long for a lock, and blocks its thread meanwhile: short where that thread serves streams. */
 const BUSY_TIMEOUT_MS = 100
@@ -21,32 +22,6 @@ export interface SchemaMaker {
   readonly logId: string
   /** Milliseconds since 1970. */
   readonly now: number
-}
-
-interface Header {
-  readonly magic: boolean
-  readonly userVersion: number
-  readonly applicationId: number
-  readonly empty: boolean
-}
-
-/** Reads the header by hand: SQLite itself would already write beside a file that is not ours. */
-const readHeader = (file: string): Header | null => {
-  if (!existsSync(file) || statSync(file).size === 0) return null
-  const bytes = Buffer.alloc(108)
-  const fd = openSync(file, 'r')
-  try {
-    readSync(fd, bytes, 0, 108, 0)
-  } finally {
-    closeSync(fd)
-  }
-  return {
-    magic: bytes.toString('latin1', 0, 16) === 'SQLite format 3\0',
-    userVersion: bytes.readUInt32BE(60),
-    applicationId: bytes.readUInt32BE(68),
-    // The first page is the root of the table of tables: a leaf (13) without cells, and nothing waits in a WAL.
-    empty: bytes[100] === 13 && bytes.readUInt16BE(103) === 0 && !existsSync(`${file}-wal`),
-  }
 }
 
 /** Opens a file that is ours, which also takes back what a death has left half done. */
@@ -65,13 +40,8 @@ const mustCreate = (file: string): boolean => {
   if (header === null) return true
   const foreign = (why: string) => new GatewayError('database_foreign', `${file} ${why}`)
   if (!header.magic) throw foreign('is not an SQLite database.')
-  if (header.applicationId === APPLICATION_ID) {
-    if (header.userVersion > SCHEMA_VERSION) {
-      throw new GatewayError(
-        'database_newer',
-        `${file} has schema version ${header.userVersion}; this gateway knows ${SCHEMA_VERSION}.`,
-      )
-    }
+  if (header.applicationId === APPLICATION_ID || header.applicationId === BACKUP_ID) {
+    if (header.userVersion > SCHEMA_VERSION) throw newer(file, header.userVersion)
     return false
   }
   if (header.applicationId !== 0 || header.userVersion !== 0 || !header.empty) {
@@ -122,25 +92,6 @@ const create = (file: string, maker: SchemaMaker): void => {
   }
 }
 
-/** What a statement of schema.sql makes, by its name. */
-const MADE = /^\s*CREATE (?:TABLE|INDEX) (\w+)/m
-
-/**
- * Gives a file of an earlier version the tables and indexes that it lacks. Versions so far only add, so that
- * schema.sql alone says what there is; one that changes a table needs a step of its own here.
- */
-const upgrade = (db: Database.Database, schema: string): void => {
-  // IMMEDIATE, and the look behind it: another process may be about the same.
-  db.transaction(() => {
-    const known = new Set(db.prepare('SELECT name FROM sqlite_master').pluck().all())
-    for (const statement of schema.split(/;\s*$/m)) {
-      const name = MADE.exec(statement)?.[1]
-      if (name !== undefined && !known.has(name)) db.exec(statement)
-    }
-    db.pragma(`user_version = ${SCHEMA_VERSION}`)
-  }).immediate()
-}
-
 /** Turns what SQLite throws at opening into an error with a hint. */
 const openError = (file: string, error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
@@ -154,23 +105,26 @@ const openError = (file: string, error: unknown): GatewayError => {
 }
 
 /**
- * Makes sure that the file is a database of this application and version, creating it when there is none and
- * adding what an earlier version lacks, and that it is sound. A file that is refused is left untouched.
+ * Makes sure that the file is a database of this application and version, creating it when there is none, upgrading one
+ * of an earlier version and taking over a restored backup, and that it is sound. A file that is refused is left untouched.
  *
- * @throws GatewayError database_foreign, database_newer, database_corrupt or database_unopenable
+ * @throws GatewayError database_foreign, database_newer, database_corrupt, database_leftovers, database_upgrade_failed or
+ * database_unopenable
  */
 export const prepareFile = (file: string, maker: SchemaMaker): void => {
   try {
     mkdirSync(dirname(resolve(file)), { recursive: true })
+    const isNew = mustCreate(file)
+    takeOverBackup(file, maker)
     // A death within the very first commit leaves our header over a journal that takes everything back.
-    if (mustCreate(file) || !hasTables(file)) create(file, maker)
+    if (isNew || !hasTables(file)) create(file, maker)
+    // One within the take-over leaves our header over a journal that makes it a backup again.
+    takeOverBackup(file, maker)
     const db = openConnection(file)
     try {
-      const version = db.pragma('user_version', { simple: true }) as number
-      if (version > SCHEMA_VERSION) throw new GatewayError('database_newer', `${file} has schema version ${version}.`)
       const verdict = db.pragma('quick_check(1)', { simple: true })
       if (verdict !== 'ok') throw new GatewayError('database_corrupt', `${file}: ${verdict}`)
-      if (version < SCHEMA_VERSION) upgrade(db, maker.schema)
+      migrate(db)
     } finally {
       db.close()
     }
@@ -181,17 +135,21 @@ export const prepareFile = (file: string, maker: SchemaMaker): void => {
 
 /**
  * Makes sure that the file is a database of this application and version, for those who only visit it: nothing is
- * made, and nothing is looked through.
+ * made, and nothing is looked through. A backup that no gateway has started on must not be written to, since its ids
+ * would be given out a second time.
  *
- * @throws GatewayError database_foreign, database_newer or database_unopenable
+ * @throws GatewayError database_foreign, database_newer, database_is_backup or database_unopenable
  */
-export const requireFile = (file: string): void => {
+export const requireFile = (file: string, { backupToo = false } = {}): void => {
+  let missing: boolean
   try {
-    if (!mustCreate(file)) return
+    missing = mustCreate(file)
   } catch (error) {
     throw openError(file, error)
   }
-  throw new GatewayError('database_unopenable', `There is no database at ${resolve(file)} yet.`)
+  if (missing) throw new GatewayError('database_unopenable', `There is no database at ${resolve(file)} yet.`)
+  if (backupToo || readHeader(file)?.applicationId !== BACKUP_ID) return
+  throw new GatewayError('database_is_backup', `${resolve(file)} is a backup that no gateway has started on yet.`)
 }
 
 /** Opens a prepared file with the pragmas set and read back. */
@@ -232,5 +190,15 @@ export const fileSizes = async (file: string): Promise<LogSize> => {
 export const fileLost = (file: string): GatewayError =>
   new GatewayError('storage_lost', `${file} was removed or replaced.`)
 
+/** The version of SQLite that better-sqlite3 carries. */
+export const sqliteVersion = (): string => {
+  const db = new Database(':memory:')
+  try {
+    return db.prepare('SELECT sqlite_version()').pluck().get() as string
+  } finally {
+    db.close()
+  }
+}
+
 /** The text of schema.sql, which lies beside package.json. */
-export const readSchema = (): string => readFileSync(new URL('../../schema.sql', import.meta.url), 'utf8')
+export const readSchema = (): string => readAsset('schema.sql').toString()

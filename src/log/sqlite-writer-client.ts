@@ -1,4 +1,5 @@
-import { Worker } from 'node:worker_threads'
+import type { Worker } from 'node:worker_threads'
+import { startThread } from '../assets.ts'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
 import type { Replay } from '../message/rejected.ts'
 import type { Entry, Outcome, ReplayOutcome, Retention, Revocation } from './log.ts'
@@ -36,7 +37,7 @@ export class ThreadedWriter implements Writer {
   #failure: GatewayError | null = null
 
   constructor(file: string) {
-    this.#worker = new Worker(new URL('./sqlite-writer-thread.ts', import.meta.url), { workerData: { file } })
+    this.#worker = startThread('sqlite-writer-thread', new URL('./sqlite-writer-thread.ts', import.meta.url), { file })
     this.#worker.on('message', (reply: WriterReply) => this.#settle(reply))
     this.#worker.on('error', (error) => this.#fail(error))
     this.#worker.on('exit', (code) => this.#fail(new Error(`the writer thread ended with code ${code}`)))

@@ -1,3 +1,5 @@
+import { z } from 'zod'
+
 /** What a log, or the part of it that a reader may see, begins and ends with. All are db_ids; 0: none. */
 export interface Bounds {
   /** The smallest db_id among the messages. */
@@ -47,6 +49,16 @@ export const parseDbId = (text: string): number | null => {
   return Number.isSafeInteger(id) ? id : null
 }
 
+/** A db_id as the text of a query. */
+export const DbId = z
+  .string()
+  .refine((text) => parseDbId(text) !== null, { error: 'must be a whole number from 0 up' })
+  .transform(Number)
+  .pipe(z.number().int().min(0))
+
+/** A cursor as the text of a query. */
+export const Cursor = z.union([z.literal('latest'), DbId])
+
 /**
  * The first of Last-Event-ID header, `last_message_db_id` in the query and 0 decides; the header wins, because
  * a browser reconnects to the original URL.
@@ -55,11 +67,10 @@ export const parseDbId = (text: string): number | null => {
  */
 export const parseCursor = (header: string | undefined, query: string | undefined): CursorRequest | null => {
   let fromQuery: CursorRequest = { kind: 'after', db_id: 0, resumed: false }
-  if (query === 'latest') fromQuery = { kind: 'latest' }
-  else if (query !== undefined) {
-    const db_id = parseDbId(query)
-    if (db_id === null) return null
-    fromQuery = { kind: 'after', db_id, resumed: db_id > 0 }
+  if (query !== undefined) {
+    const { success, data } = Cursor.safeParse(query)
+    if (!success) return null
+    fromQuery = data === 'latest' ? { kind: 'latest' } : { kind: 'after', db_id: data, resumed: data > 0 }
   }
   if (header === undefined || header === '') return fromQuery
   const db_id = parseDbId(header)

@@ -112,9 +112,20 @@ export const ERRORS = {
     false,
     'This file was written by a newer gateway. Upgrade the gateway or restore a backup.',
   ),
+  database_upgrade_failed: entry(
+    500,
+    false,
+    'The file is as it was, and the gateway of before can still use it. Remove the cause, and start again.',
+  ),
   database_foreign: entry(500, false, 'This file belongs to another application. Point DATABASE_URL elsewhere.'),
   database_corrupt: entry(500, false, 'Restore the database from a backup. The file was left as it is.'),
   database_unopenable: entry(500, false, 'Check the path in DATABASE_URL, its folder and permissions.'),
+  database_leftovers: entry(
+    500,
+    false,
+    'Remove the files -wal and -shm beside the restored backup, or move them to the database that they belong to, and start again.',
+  ),
+  database_is_backup: entry(500, false, 'Start the gateway on it once, or on a copy of it if it is to stay a backup.'),
 
   // Broker.
   broker_unreachable: entry(
@@ -173,6 +184,13 @@ export const ERRORS = {
   ),
 
   // Commands that talk to a gateway, or to its database.
+  backup_exists: entry(500, false, 'Name a file that is not there yet: a backup overwrites nothing.'),
+  backup_unwritable: entry(500, true, 'Check the folder of the backup, its permissions and free disk space.'),
+  backup_by_other_means: entry(
+    500,
+    false,
+    'Use the tools of PostgreSQL, which read the same DATABASE_URL: pg_dump --format=custom --file=FILE --dbname=URL. See docs/OPERATIONS.md.',
+  ),
   no_gateway: entry(503, true, 'Start the gateway, or give its address with --url.'),
   not_a_gateway: entry(502, false, 'Something answers there, but not as this gateway does. Check --url.'),
 
@@ -184,6 +202,11 @@ export const ERRORS = {
     'TLS_CERT_FILE holds the certificate and its chain, TLS_KEY_FILE its private key without a passphrase, both in PEM. A running gateway goes on with the old pair until both are right.',
   ),
   address_unavailable: entry(500, false, 'The address is in use or not of this machine. Choose another HOST or PORT.'),
+  native_module_unusable: entry(
+    500,
+    false,
+    'The folder must be writable and on a file system that is mounted without noexec. Set CACHE_DIR to such a folder.',
+  ),
   node_too_old: entry(500, false, 'Run npm ci, which brings Node 24 along on Linux, or install Node 22.18 or newer.'),
 } as const satisfies Record<string, ErrorEntry>
 

@@ -65,15 +65,15 @@ const optionalText = z.string().nullish()
  * read only where the field itself is absent.
  */
 export const PublishedMessage = z.object({
-  event_id: EventId.nullish(),
-  message_id: MessageId.nullish(),
-  message_from: optionalText,
-  source: z.unknown().optional(),
-  message_type: optionalText,
-  type: z.unknown().optional(),
-  message_content: z.unknown().optional(),
-  content: z.unknown().optional(),
-  round_id: z.number().int().nullish(),
+  event_id: EventId.nullish().describe('The event; no control characters. Over HTTP the path names it.'),
+  message_id: MessageId.nullish().describe('The idempotency key within its event; made where it is absent.'),
+  message_from: optionalText.describe('Who speaks.'),
+  source: z.unknown().optional().describe('Read as message_from where that is absent: text then.'),
+  message_type: optionalText.describe('What kind of message it is.'),
+  type: z.unknown().optional().describe('Read as message_type where that is absent: text then.'),
+  message_content: z.unknown().optional().describe('Anything.'),
+  content: z.unknown().optional().describe('Another name of message_content.'),
+  round_id: z.number().int().nullish().describe('The round of the investigation.'),
 })
 
 const REASON_BY_FIELD: Record<string, ErrorCode> = {

@@ -20,12 +20,37 @@ const CODES: Record<string, PublishErrorCode> = {
   ETIMEDOUT: 'broker_unreachable',
 }
 
+/** What a handshake came to, by OpenSSL's and Node's codes. */
+const tlsCode = (code: string, text: string): PublishErrorCode | null => {
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID' || code === 'HOSTNAME_MISMATCH') return 'broker_certificate_name'
+  if (
+    /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_|CRL_|INVALID_(CA|PURPOSE)$|ERROR_IN_CERT_|PATH_LENGTH_)/.test(code)
+  ) {
+    return 'broker_certificate_untrusted'
+  }
+  // What the broker says of ours. Up to TLS 1.2 a missing certificate has no alert of its own.
+  if (/ALERT_(CERTIFICATE_|BAD_CERT|UNSUPPORTED_CERT|UNKNOWN_CA|NO_CERT|HANDSHAKE_FAILURE)/.test(code)) {
+    return 'broker_client_certificate'
+  }
+  // What meets a write that is under way comes without a code of its own.
+  if (code === 'EPROTO' && /alert (certificate|bad cert|unsupported cert|unknown ca|handshake failure)/i.test(text)) {
+    return 'broker_client_certificate'
+  }
+  return code === 'EPROTO' || /^ERR_(SSL|TLS|OSSL)_/.test(code) ? 'broker_tls_failed' : null
+}
+
+const LASTING: ReadonlySet<PublishErrorCode> = new Set([
+  'broker_login_refused',
+  'broker_vhost_missing',
+  'broker_access_refused',
+  'broker_certificate_untrusted',
+  'broker_certificate_name',
+  'broker_client_certificate',
+  'exchange_missing',
+])
+
 /** Faults that no waiting mends: without an outbox, what was not sent yet is refused at once. */
-export const isLasting = ({ code }: PublishError): boolean =>
-  code === 'broker_login_refused' ||
-  code === 'broker_vhost_missing' ||
-  code === 'broker_access_refused' ||
-  code === 'exchange_missing'
+export const isLasting = ({ code }: PublishError): boolean => LASTING.has(code)
 
 /**
  * Names what the broker, or the way to it, has reported.
@@ -42,5 +67,5 @@ export const brokerError = (error: unknown, opened: boolean): PublishError => {
     const missing = /not found/i.test(text)
     return new PublishError(missing ? 'broker_vhost_missing' : 'broker_access_refused', text, { cause: error })
   }
-  return new PublishError(CODES[code] ?? 'broker_error', text, { cause: error })
+  return new PublishError(CODES[code] ?? tlsCode(code, text) ?? 'broker_error', text, { cause: error })
 }

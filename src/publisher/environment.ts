@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describeError, PublishError } from './errors.ts'
+import { checkTlsFiles, type TlsFiles } from './tls.ts'
 
 /** Where RabbitMQ is. */
 export interface BrokerAddress {
@@ -8,7 +9,8 @@ export interface BrokerAddress {
   readonly username: string
   readonly password: string
   readonly vhost: string
-  readonly tls: boolean
+  /** null: plain AMQP. */
+  readonly tls: TlsFiles | null
 }
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -25,6 +27,9 @@ export interface Given {
   readonly url?: string | undefined
   readonly exchange?: string | undefined
   readonly maxMessageBytes?: number | undefined
+  readonly caFile?: string | undefined
+  readonly certFile?: string | undefined
+  readonly keyFile?: string | undefined
 }
 
 const DEFAULT_EXCHANGE = 'deepsoc_notifications_exchange'
@@ -52,8 +57,10 @@ const numberOf = (env: Environment, name: string, usual: number, most: number): 
   return value
 }
 
+const NO_FILES: TlsFiles = { caFile: null, certFile: null, keyFile: null }
+
 /** @throws PublishError config_invalid; the URL itself is never shown, since it may hold a password */
-export const parseUrl = (text: string, what: string): BrokerAddress => {
+const parseUrl = (text: string, what: string): BrokerAddress => {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url === null || (url.protocol !== 'amqp:' && url.protocol !== 'amqps:') || url.hostname === '') {
     throw invalid(`${what} must be an amqp:// or amqps:// URL.`)
@@ -69,7 +76,7 @@ export const parseUrl = (text: string, what: string): BrokerAddress => {
       username: url.username === '' ? 'guest' : decodeURIComponent(url.username),
       password: url.username === '' ? 'guest' : decodeURIComponent(url.password),
       vhost: vhost === '' ? '/' : vhost,
-      tls,
+      tls: tls ? NO_FILES : null,
     }
   } catch (error) {
     throw invalid(`${what} must be percent-encoded.`, error)
@@ -88,8 +95,28 @@ const addressOf = (env: Environment, given: string | undefined): BrokerAddress =
     username: textOf(env, 'RABBITMQ_USER') ?? 'guest',
     password: textOf(env, 'RABBITMQ_PASSWORD', true) ?? 'guest',
     vhost: textOf(env, 'RABBITMQ_VHOST') ?? '/',
-    tls: false,
+    tls: null,
   }
+}
+
+const VARIABLES = { caFile: 'RABBITMQ_CA_FILE', certFile: 'RABBITMQ_CERT_FILE', keyFile: 'RABBITMQ_KEY_FILE' } as const
+const FILES = ['caFile', 'certFile', 'keyFile'] as const
+
+/** The files of amqps://, of the options or else of the environment. @throws PublishError config_invalid */
+const withTls = (address: BrokerAddress, given: Given, env: Environment): BrokerAddress => {
+  const named = FILES.filter((file) => given[file] !== undefined)
+  // An address that was given by option has nothing to do with what the environment says of its own.
+  const variables = FILES.filter((file) => given[file] === undefined && textOf(env, VARIABLES[file]) !== undefined)
+  if (address.tls === null) {
+    const idle = [...named, ...(given.url === undefined ? variables.map((file) => VARIABLES[file]) : [])]
+    if (idle.length === 0) return address
+    throw invalid(`${idle.join(', ')} set without an amqps:// URL: nothing would be encrypted.`)
+  }
+  const pathOf = (file: (typeof FILES)[number]) => given[file] ?? textOf(env, VARIABLES[file]) ?? null
+  const tls: TlsFiles = { caFile: pathOf('caFile'), certFile: pathOf('certFile'), keyFile: pathOf('keyFile') }
+  const nameOf = (file: (typeof FILES)[number]) => (named.includes(file) ? file : VARIABLES[file])
+  checkTlsFiles(tls, { caFile: nameOf('caFile'), certFile: nameOf('certFile'), keyFile: nameOf('keyFile') })
+  return { ...address, tls }
 }
 
 /**
@@ -103,5 +130,5 @@ export const readSettings = (given: Given, env: Environment = process.env): Sett
     throw invalid('exchange must be 1 to 240 bytes of text without control characters.')
   }
   const maxMessageBytes = given.maxMessageBytes ?? numberOf(env, 'MAX_MESSAGE_BYTES', DEFAULT_MAX_BYTES, 134_217_728)
-  return { address: addressOf(env, given.url), exchange, maxMessageBytes }
+  return { address: withTls(addressOf(env, given.url), given, env), exchange, maxMessageBytes }
 }

@@ -31,6 +31,22 @@ export const PUBLISH_ERRORS = {
     true,
     'Give the user access to the virtual host, and the right to write to the exchange.',
   ),
+  broker_certificate_untrusted: entry(
+    true,
+    'Give caFile (RABBITMQ_CA_FILE) the certificate of the authority that signed the one of RabbitMQ, and see that this is in date.',
+  ),
+  broker_certificate_name: entry(
+    true,
+    'The certificate of RabbitMQ is for another name: use one of its names in the URL, or have it issued for this one.',
+  ),
+  broker_client_certificate: entry(
+    true,
+    'RabbitMQ wants a client certificate of an authority that it trusts: give certFile and keyFile (RABBITMQ_CERT_FILE, RABBITMQ_KEY_FILE).',
+  ),
+  broker_tls_failed: entry(
+    true,
+    'Check that the port is the TLS one (5671 as a rule), and the files of caFile, certFile and keyFile.',
+  ),
   broker_blocked: entry(
     true,
     'RabbitMQ has a memory or disk alarm: free memory or disk on its host. It takes messages again by itself after that.',

@@ -3,6 +3,7 @@ import { Connection } from 'rabbitmq-client'
 import { brokerError } from './broker-error.ts'
 import type { BrokerAddress } from './environment.ts'
 import type { PublishError } from './errors.ts'
+import { tlsOptions } from './tls.ts'
 
 /** The most that RabbitMQ grants by default; what was agreed is taken over below. */
 const FRAME_MAX = 131_072
@@ -84,7 +85,13 @@ export class Link {
 
   async #attemptOnce(): Promise<void> {
     const { session, onFault } = this.#options
-    const connection = this.#connect()
+    let connection: Connection
+    try {
+      connection = this.#connect()
+    } catch (error) {
+      onFault(brokerError(error, false))
+      return
+    }
     let opened = false
     const lost = new Promise<never>((_resolve, reject) => {
       connection.on('error', reject)
@@ -111,7 +118,7 @@ export class Link {
     const { tls, ...where } = address
     return new Connection({
       ...where,
-      ...(tls ? { tls: { servername: address.hostname } } : {}),
+      ...(tls === null ? {} : { tls: tlsOptions(address.hostname, tls) }),
       connectionName: name,
       frameMax: FRAME_MAX,
       heartbeat: HEARTBEAT,

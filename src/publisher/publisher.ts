@@ -9,6 +9,15 @@ import { Sender, type Way } from './sender.ts'
 export interface PublisherOptions {
   /** `amqp://` or `amqps://`. Absent: RABBITMQ_URL, or RABBITMQ_HOST and its companions. */
   readonly url?: string | undefined
+  /**
+   * For `amqps://`, a file in PEM: the authorities that are trusted. Absent: RABBITMQ_CA_FILE, else those that Node
+   * trusts. Read anew at each connection, as the next two are.
+   */
+  readonly caFile?: string | undefined
+  /** For `amqps://`, a file in PEM: the agent's own certificate. Absent: RABBITMQ_CERT_FILE, else none is shown. */
+  readonly certFile?: string | undefined
+  /** Its private key, without a passphrase. Absent: RABBITMQ_KEY_FILE. */
+  readonly keyFile?: string | undefined
   /** Absent: RABBITMQ_EXCHANGE, else DeepSOC's. */
   readonly exchange?: string | undefined
   /** A SQLite file that keeps messages until RabbitMQ has confirmed them; made if it is not there. */

@@ -28,7 +28,7 @@ const errorLine = (error: Error) => ({
 })
 
 /** JSON lines on stdout; readable ones when stdout is a terminal. What comes from outside cannot forge a line. */
-export const makeLogger = (level: string): Logger => {
+export const makeLogger = async (level: string): Promise<Logger> => {
   const base: LoggerOptions = {
     level,
     base: null,
@@ -42,8 +42,7 @@ export const makeLogger = (level: string): Logger => {
     },
   }
   if (!process.stdout.isTTY) return pino(base, pino.destination({ fd: 1, sync: true }))
-  return pino({
-    ...base,
-    transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'HH:MM:ss' } },
-  })
+  // In this thread: pino's own way would start one from a file of its package, which the single executable has not.
+  const { default: pretty } = await import('pino-pretty')
+  return pino(base, pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss', sync: true }))
 }

@@ -13,7 +13,7 @@ const { FAILPOINT_STAGE: wanted, FAILPOINT_NTH: nth = '1' } = process.env
 
 let left = Number(nth)
 const config = loadConfig(readEnvironment())
-const logger = makeLogger(config.logLevel)
+const logger = await makeLogger(config.logLevel)
 const log = new SqliteLog({
   file: config.databaseFile,
   newLogId: randomUUID(),

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 
-export type Need = 'rabbitmq' | 'chromium' | 'pika' | 'postgres' | 'openssl'
+export type Need = 'rabbitmq' | 'chromium' | 'pika' | 'postgres' | 'openssl' | 'strace' | 'nginx'
 
 type Recipe = { package: string; override: string; present: () => boolean }
 
@@ -29,6 +29,10 @@ export const postgresBin = (): string | undefined => {
   return versions.map((version) => `${root}/${version}/bin`).find((bin) => existsSync(`${bin}/initdb`))
 }
 
+/** The nginx to run: TEST_NGINX, or an installed one, or undefined. */
+export const nginxPath = (): string | undefined =>
+  process.env.TEST_NGINX ?? ['/usr/sbin/nginx', '/usr/local/sbin/nginx', '/opt/homebrew/bin/nginx'].find(existsSync)
+
 const RECIPES: Record<Need, Recipe> = {
   rabbitmq: {
     package: 'rabbitmq-server',
@@ -54,6 +58,16 @@ const RECIPES: Record<Need, Recipe> = {
     package: 'openssl',
     override: 'PATH to a folder with openssl',
     present: () => spawnSync('openssl', ['version'], { stdio: 'ignore' }).status === 0,
+  },
+  strace: {
+    package: 'strace',
+    override: 'PATH to a folder with strace',
+    present: () => spawnSync('strace', ['-V'], { stdio: 'ignore' }).status === 0,
+  },
+  nginx: {
+    package: 'nginx-light',
+    override: 'TEST_NGINX to its executable',
+    present: () => nginxPath() !== undefined,
   },
 }
 

@@ -1,18 +1,17 @@
 import { randomBytes } from 'node:crypto'
 import { uuidMaker } from '../../message/uuid.ts'
+import type { PublishWay } from '../gateway-client.ts'
 import { pause } from '../io.ts'
 import { checkText } from '../publishing/check.ts'
 import { openSink } from '../publishing/open-sink.ts'
 import type { Fate, Sink } from '../publishing/sink.ts'
 import { type Cue, messageText, type ScriptOptions, writeScript } from './script.ts'
 
-export interface PlayOptions extends Omit<ScriptOptions, 'run'> {
+export interface PlayOptions extends Omit<ScriptOptions, 'run'>, PublishWay {
   /** 1: human speed. */
   readonly speed: number
   /** Begins anew when all incidents are closed. */
   readonly loop: boolean
-  /** The gateway to publish to; null: through the broker of the environment. */
-  readonly url: string | null
   /** How long one message is tried while the way is shut, in milliseconds. */
   readonly patienceMs: number
   readonly signal: AbortSignal

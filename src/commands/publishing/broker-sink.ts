@@ -45,6 +45,9 @@ export class BrokerSink implements Sink {
     this.#onFate = onFate
     this.#publisher = new Publisher({
       url: urlOf(broker.address),
+      caFile: broker.address.tls?.caFile ?? undefined,
+      certFile: broker.address.tls?.certFile ?? undefined,
+      keyFile: broker.address.tls?.keyFile ?? undefined,
       exchange: broker.topology.exchange,
       maxMessageBytes,
       maxQueued: ROOM.messages * 2,

@@ -1,8 +1,9 @@
 import { backoffDelay } from '../../message/backoff.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../../message/errors.ts'
 import { appendKeys, LACKS_MESSAGE_ID, type NewMessage } from '../../message/message.ts'
-import { Refused, refusalOf, request, requestHeaders, unreachable } from '../gateway-client.ts'
+import { ask, Refused, unreachable } from '../gateway-client.ts'
 import { pause } from '../io.ts'
+import type { TokenSource } from '../token-source.ts'
 import { type Fate, type OnFate, type Parcel, ROOM, type Sink } from './sink.ts'
 
 /** One request: below the gateway's own limits of 1,000 messages and 16 MiB. */
@@ -14,6 +15,8 @@ const REQUEST_MS = 30_000
 export interface HttpSinkOptions {
   /** The gateway's address, without a slash at its end. */
   readonly url: string
+  /** What to show to it, at each request. */
+  readonly token: TokenSource
   /** How long one message is tried while the gateway is away, in milliseconds. */
   readonly patienceMs: number
   readonly onFate: OnFate
@@ -124,16 +127,16 @@ export class HttpSink implements Sink {
 
   /** One request. @returns null when it brought fates, else why it must be made again */
   async #attempt(open: readonly Parcel[], fates: Map<Parcel, Fate>): Promise<unknown> {
-    const { url, signal } = this.#options
+    const { url, token, signal } = this.#options
     const event_id = open[0]!.message.event_id
     try {
-      const response = await request(`${url}/api/events/${encodeURIComponent(event_id)}/messages`, {
+      const init = {
         method: 'POST',
-        headers: requestHeaders({ 'content-type': 'application/json' }),
+        headers: { 'content-type': 'application/json' },
         body: `[${open.map(({ message }) => textOf(message)).join(',')}]`,
         signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]),
-      })
-      if (!response.ok) throw await refusalOf(response)
+      }
+      const response = await ask(`${url}/api/events/${encodeURIComponent(event_id)}/messages`, init, token)
       const results = ((await response.json()) as { data: Result[] }).data
       for (const [index, parcel] of open.entries()) fates.set(parcel, fateOf(results[index] ?? {}))
       return null
@@ -155,8 +158,14 @@ export class HttpSink implements Sink {
       }
       return again ? error : null
     }
-    // Nothing of the request was taken: without the one at fault, the others go again.
-    const culprit = open[Number(index ?? (open.length === 1 ? 0 : -1))]
+    // All of the request are of one event; those of others may be let in.
+    if (error.code === 'event_forbidden') {
+      for (const parcel of open) fates.set(parcel, failed(error, false))
+      return null
+    }
+    // Nothing of the request was taken: without the one at fault, the others go again. Who calls is no fault of any.
+    const ofCaller = error.httpStatus === 401 || error.httpStatus === 403
+    const culprit = ofCaller ? undefined : open[Number(index ?? (open.length === 1 ? 0 : -1))]
     if (!error.passing && culprit !== undefined) {
       fates.set(culprit, failed(error, false))
       return null

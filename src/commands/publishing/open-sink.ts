@@ -1,10 +1,9 @@
 import { loadConfig, readEnvironment } from '../../config.ts'
+import type { PublishWay } from '../gateway-client.ts'
 import { HttpSink } from './http-sink.ts'
 import type { OnFate, Sink } from './sink.ts'
 
-export interface SinkWish {
-  /** Publish over HTTP to this gateway; null: through the broker of the environment. */
-  readonly url: string | null
+export interface SinkWish extends PublishWay {
   /** How long one message is tried while the way is shut, in milliseconds. */
   readonly patienceMs: number
   readonly onFate: OnFate
@@ -12,8 +11,8 @@ export interface SinkWish {
 }
 
 /** @throws GatewayError config_invalid */
-export const openSink = async ({ url, ...wish }: SinkWish): Promise<Sink> => {
-  if (url !== null) return new HttpSink({ url, ...wish })
+export const openSink = async ({ url, token, ...wish }: SinkWish): Promise<Sink> => {
+  if (url !== null) return new HttpSink({ url, token, ...wish })
   const { broker, maxMessageBytes } = loadConfig(readEnvironment())
   if (broker === null) throw new Error('there is neither an address nor a broker')
   // Its library is loaded where it is used: HTTP needs none of it.

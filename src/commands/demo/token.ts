@@ -1,0 +1,42 @@
+import type { Config } from '../../config.ts'
+import { type Given, UsageError } from '../command.ts'
+import { refuseTokenFile } from '../gateway-client.ts'
+import { mint, secretSigner } from '../token-signer.ts'
+import { noToken, openTokenSource, type TokenSource } from '../token-source.ts'
+
+/** Seconds that a minted token is good, and left of it when the next one is minted. */
+const LIFETIME = 300
+const RESERVE = 60
+
+/**
+ * What the play of `serve --demo` shows to its own gateway: a token of its own where JWT_SECRET signs it.
+ *
+ * @throws UsageError where a token is needed that only somebody else can make, GatewayError config_invalid
+ */
+export const demoToken = async (given: Given, { broker, tokens }: Config): Promise<TokenSource> => {
+  if (broker !== null) {
+    refuseTokenFile(given)
+    return noToken
+  }
+  if (given.text('token-file') !== undefined) return openTokenSource(given)
+  if (tokens === null) return noToken
+  if (tokens.keys.kind === 'secret') return minting(tokens, tokens.keys.secret)
+  const source = await openTokenSource(given)
+  if ((await source()) !== null) return source
+  throw new UsageError(
+    '--demo publishes with a token, and the gateway is set to public keys, which sign none: give one with the scope publish by --token-file, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN',
+  )
+}
+
+const minting = ({ issuer, audience }: NonNullable<Config['tokens']>, secret: Uint8Array): TokenSource => {
+  const trial = { subject: 'demo', events: '*', scopes: ['publish'], lifetime: LIFETIME, issuer, audience } as const
+  let minted: Promise<string> | null = null
+  let renewAt = 0
+  return () => {
+    // By the clock that ends tokens: a machine that slept wakes with one that is over.
+    if (minted !== null && Date.now() < renewAt) return minted
+    renewAt = Date.now() + (LIFETIME - RESERVE) * 1_000
+    minted = mint(trial, secretSigner(secret))
+    return minted
+  }
+}

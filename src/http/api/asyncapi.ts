@@ -1,0 +1,162 @@
+import { z } from 'zod'
+import { type Json, jsonSchema } from './json-schema.ts'
+import { EXAMPLE_EVENT } from './operation.ts'
+import { SentMessage, STREAM_EVENTS } from './schemas.ts'
+
+/** The names that hold unless the environment says others. */
+const EXCHANGE = 'deepsoc_notifications_exchange'
+const QUEUE = 'frontend_notifications_queue'
+const VERSION = '0.3.0'
+
+/** What the gateway reads of the properties of a message, beside the headers that it keeps. */
+const Headers = z.looseObject({
+  timestamp_in_ms: z.number().int().optional().describe('When RabbitMQ received it, where it is set up to say so.'),
+})
+
+const EXAMPLE = {
+  event_id: EXAMPLE_EVENT,
+  message_from: '_captain',
+  message_type: 'llm_response',
+  message_content: { text: 'Two hosts speak to the same address every 60 seconds.' },
+  round_id: 1,
+}
+
+/** One of each event of a stream, as its `data`. */
+const EXAMPLES: Record<keyof typeof STREAM_EVENTS, unknown> = {
+  hello: {
+    log_id: '6f0f1c1e-5a86-4c0a-8f0a-0f7a54cf0a51',
+    cursor: 120,
+    first_db_id: 1,
+    last_db_id: 123,
+    server_time: '2026-11-22T10:00:00.123Z',
+  },
+  reset: { reason: 'history_pruned', first_db_id: 100 },
+  new_message: {
+    ...EXAMPLE,
+    message_id: '019a0b5e-3c58-7d4a-9c1f-2b6f0a9d4e11',
+    received_at: '2026-11-22T10:00:00.123Z',
+    db_id: 121,
+  },
+  caught_up: { last_message_db_id: 123 },
+  heartbeat: { server_time: '2026-11-22T10:00:00.123Z' },
+  closing: { reason: 'shutdown' },
+}
+
+const streamMessages = (): Json =>
+  Object.fromEntries(
+    Object.entries(STREAM_EVENTS).map(([name, { id, data, meaning }]) => [
+      name,
+      {
+        name,
+        contentType: 'application/json',
+        summary: meaning,
+        description: id ? 'Carries an id, always a db_id.' : 'Carries no id.',
+        payload: jsonSchema(data, 'output'),
+        examples: [{ name, payload: EXAMPLES[name as keyof typeof EXAMPLES] }],
+      },
+    ]),
+  )
+
+const published = (): Json => ({
+  name: 'published',
+  title: 'A message of an agent',
+  contentType: 'application/json',
+  summary: 'One JSON object in UTF-8, whatever its content_type says; all fields pass through, digit for digit.',
+  description:
+    'The property message_id serves where the body has none. What cannot be accepted is set aside with its reason, and acknowledged.',
+  headers: jsonSchema(Headers, 'input'),
+  payload: jsonSchema(SentMessage, 'input'),
+  examples: [{ name: 'chat', payload: EXAMPLE }],
+  bindings: { amqp: { contentEncoding: 'UTF-8', bindingVersion: VERSION } },
+})
+
+const channels = (): Json => ({
+  notifications: {
+    address: 'notifications.frontend.{event_id}.{message_type}',
+    title: 'What agents publish',
+    description: 'Any routing key that the binding lets through; this is the convention. It only routes.',
+    servers: [{ $ref: '#/servers/rabbitmq' }],
+    parameters: {
+      event_id: { description: 'The event, as a word of a routing key.' },
+      message_type: { description: 'The type, likewise.' },
+    },
+    messages: { published: { $ref: '#/components/messages/published' } },
+    bindings: {
+      amqp: {
+        is: 'routingKey',
+        exchange: { name: EXCHANGE, type: 'topic', durable: true, autoDelete: false, vhost: '/' },
+        bindingVersion: VERSION,
+      },
+    },
+  },
+  queue: {
+    address: QUEUE,
+    title: 'What the gateway consumes',
+    description: 'With a single active consumer; what the broker gives up on goes to the same names with .dead behind.',
+    servers: [{ $ref: '#/servers/rabbitmq' }],
+    messages: { published: { $ref: '#/components/messages/published' } },
+    bindings: {
+      amqp: {
+        is: 'queue',
+        queue: { name: QUEUE, durable: true, exclusive: false, autoDelete: false, vhost: '/' },
+        bindingVersion: VERSION,
+      },
+    },
+  },
+  stream: {
+    address: '/api/events/{event_id}/stream',
+    title: 'What readers get',
+    description: 'Server-sent events. How to ask for them, also for several events at once: /openapi.json.',
+    servers: [{ $ref: '#/servers/gateway' }],
+    parameters: { event_id: { description: 'The event, percent-encoded.' } },
+    messages: Object.fromEntries(
+      Object.keys(STREAM_EVENTS).map((name) => [name, { $ref: `#/components/messages/${name}` }]),
+    ),
+  },
+})
+
+/** The AMQP side, and the events of a stream, as AsyncAPI 3.0. */
+export const makeAsyncApi = (version: string): Json => ({
+  asyncapi: '3.0.0',
+  info: {
+    title: 'deepsoc-gateway',
+    version,
+    description:
+      'Agents publish to a topic exchange; the gateway commits, then acknowledges; readers get everything in the order of its commits. The names are those of the defaults: RABBITMQ_EXCHANGE, RABBITMQ_QUEUE, RABBITMQ_BINDING.',
+  },
+  defaultContentType: 'application/json',
+  servers: {
+    rabbitmq: {
+      host: 'localhost:5672',
+      protocol: 'amqp',
+      protocolVersion: '0.9.1',
+      description: 'RABBITMQ_URL says where it is.',
+    },
+    gateway: { host: 'localhost:8080', protocol: 'http', description: 'HOST and PORT say where it is.' },
+  },
+  channels: channels(),
+  operations: {
+    consume: {
+      action: 'receive',
+      title: 'Commit, then acknowledge',
+      channel: { $ref: '#/channels/queue' },
+      messages: [{ $ref: '#/channels/queue/messages/published' }],
+      bindings: { amqp: { ack: true, bindingVersion: VERSION } },
+    },
+    publish: {
+      action: 'send',
+      title: 'What comes by POST /api/events/{event_id}/messages',
+      description: 'Agents do the same: persistent, mandatory, confirmed.',
+      channel: { $ref: '#/channels/notifications' },
+      messages: [{ $ref: '#/channels/notifications/messages/published' }],
+      bindings: { amqp: { deliveryMode: 2, mandatory: true, bindingVersion: VERSION } },
+    },
+    follow: {
+      action: 'send',
+      title: 'Give readers what is behind their cursor',
+      channel: { $ref: '#/channels/stream' },
+      messages: Object.keys(STREAM_EVENTS).map((name) => ({ $ref: `#/channels/stream/messages/${name}` })),
+    },
+  },
+  components: { messages: { published: published(), ...streamMessages() } },
+})

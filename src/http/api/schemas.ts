@@ -1,0 +1,103 @@
+import { z } from 'zod'
+import { ERRORS, type ErrorCode } from '../../message/errors.ts'
+import type { ClosingReason, Hello } from '../../message/frames.ts'
+import { EventId, MessageId, PublishedMessage } from '../../message/message.ts'
+
+/** Schemas of what the gateway sends. What it takes is described by the very schemas that check it. */
+
+const dbId = z.number().int().min(0)
+const time = z.iso.datetime().describe('ISO 8601 in UTC.')
+const CODES = Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]
+
+/** The body of every error. */
+export const ErrorAnswer = z.looseObject({
+  status: z.literal('error'),
+  code: z.enum(CODES),
+  message: z.string(),
+  hint: z.string().describe('What to do about it.'),
+})
+
+/** `{"status":"success","data":…}`, with more keys beside `data`. */
+export const success = <Data extends z.ZodType>(data: Data, beside: z.ZodRawShape = {}) =>
+  z.strictObject({ status: z.literal('success'), data, ...beside })
+
+/** A message as readers get it: the published object with the gateway's keys at its end. */
+export const DeliveredMessage = PublishedMessage.extend({
+  event_id: EventId,
+  message_id: MessageId,
+  received_at: time,
+  db_id: dbId.min(1).describe('Rises with each commit, over all events. The cursor of a reader.'),
+}).loose()
+
+/** A message as an agent sends it to the exchange: nothing else names its event. */
+export const SentMessage = PublishedMessage.extend({
+  event_id: EventId.describe('The event; no control characters. Read from here, never from the routing key.'),
+}).loose()
+
+/** The same over HTTP, where the path names the event. */
+export const PostedMessage = PublishedMessage.loose()
+
+const resetReason = z.enum(['cursor_ahead', 'cursor_invalid', 'history_pruned'])
+
+/** Why a cursor could not be honoured: everything from `first_db_id` on follows. */
+export const Reset = z.strictObject({ reason: resetReason, first_db_id: dbId })
+
+/** What stands beside a page of messages. */
+export const BESIDE_MESSAGES = {
+  last_message_db_id: dbId.describe('The next cursor.'),
+  has_more: z.boolean(),
+  log_id: z.string().describe('Names the database; it changes when that is made anew.'),
+  reset: Reset.optional(),
+}
+
+export const EventSummary = z.strictObject({
+  event_id: EventId,
+  messages: z.number().int(),
+  first_db_id: dbId,
+  last_db_id: dbId,
+  first_at: time,
+  last_at: time,
+})
+
+/** What became of one published message. */
+export const PublishedResult = z.strictObject({
+  message_id: MessageId,
+  db_id: dbId.optional().describe('Only where the gateway itself has stored it (without a broker).'),
+  duplicate: z.literal(true).optional().describe('It was stored before.'),
+})
+
+export const Ticket = z.strictObject({ ticket: z.string(), expires_in: z.number().describe('Seconds.') })
+
+export const RevocationAnswer = z.strictObject({ sub: z.string(), issued_before: time, until: time.nullable() })
+
+const HelloData = z.strictObject({
+  log_id: z.string(),
+  cursor: dbId.describe('Everything behind it follows.'),
+  first_db_id: dbId,
+  last_db_id: dbId.describe('caught_up comes once everything up to here has been sent.'),
+  server_time: time,
+}) satisfies z.ZodType<Hello>
+
+const CLOSINGS = ['shutdown', 'token_expired', 'max_age', 'too_slow'] as const satisfies readonly ClosingReason[]
+
+/** Every event of a stream: whether it carries an `id:`, and its data. test/api-documents.test.ts compares them with those that are sent. */
+export const STREAM_EVENTS = {
+  hello: { id: true, data: HelloData, meaning: 'First, once: where the stream begins.' },
+  reset: { id: false, data: Reset, meaning: 'Behind hello, if the cursor could not be honoured.' },
+  new_message: { id: true, data: DeliveredMessage, meaning: 'Each message, once, ascending by db_id.' },
+  caught_up: {
+    id: false,
+    data: z.strictObject({ last_message_db_id: dbId }),
+    meaning: 'Once, when everything up to last_db_id of hello has been sent.',
+  },
+  heartbeat: {
+    id: false,
+    data: z.strictObject({ server_time: time }),
+    meaning: 'Every HEARTBEAT_SECONDS. Who hears nothing for two of them has a dead line.',
+  },
+  closing: {
+    id: false,
+    data: z.strictObject({ reason: z.enum(CLOSINGS) }),
+    meaning: 'Before the server ends the stream. Come back with the last id.',
+  },
+} as const

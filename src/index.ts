@@ -1,0 +1,34 @@
+import { loadConfig } from './config.ts'
+import { Gateway } from './gateway.ts'
+import { freshenWebAssets } from './http/web-assets.ts'
+import { GatewayError } from './message/errors.ts'
+import { addressOf } from './serve.ts'
+import { makeLogger } from './telemetry/logger.ts'
+import { version } from './version.ts'
+
+/** A gateway inside this process. */
+export interface RunningGateway {
+  /** `http://HOST:PORT` with the port that was really taken. */
+  readonly url: string
+  readonly port: number
+  /** Commits what is in hand, ends the streams with a word and closes the log. */
+  stop(): Promise<void>
+}
+
+/**
+ * Runs a gateway inside this process: for tests of agents and pages, or as a part of another program. It takes no
+ * signals and ends no process.
+ *
+ * @param environment the variables of docs/OPERATIONS.md by their names; nothing else is read, not even process.env
+ * @throws Error with `code`, `message` and `hint`: config_invalid, database_*, address_unavailable, certificate_unusable
+ */
+export const startGateway = async (
+  environment: Readonly<Record<string, string | undefined>> = {},
+): Promise<RunningGateway> => {
+  const config = loadConfig(environment)
+  if (config.workers > 1) throw new GatewayError('config_invalid', 'WORKERS must be 1 inside another program.')
+  await freshenWebAssets()
+  const gateway = new Gateway({ config, logger: await makeLogger(config.logLevel), version: version() })
+  await gateway.start()
+  return { url: addressOf(config, gateway.port), port: gateway.port, stop: () => gateway.stop() }
+}

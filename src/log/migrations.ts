@@ -1,0 +1,71 @@
+import type Database from 'better-sqlite3'
+import { describeError, GatewayError } from '../message/errors.ts'
+
+/** What makes a database of one version into one of the next. */
+export interface Migration {
+  /** The version that it leads to. */
+  readonly version: number
+  readonly summary: string
+  /** Statements in the form of the day they were written: released, a migration is never changed again. */
+  readonly sql: string
+}
+
+/**
+ * All of them, in order and without a gap. schema.sql says what they lead to and is what a new file is made from;
+ * migrations.test.ts brings a file of every released version up and compares. A change of a table is a new entry here, the
+ * same change in schema.sql, and a fixture of the version before.
+ */
+export const MIGRATIONS: readonly Migration[] = [
+  {
+    version: 2,
+    summary: 'subjects whose tokens are refused',
+    sql: `
+CREATE TABLE revocation (
+  subject       TEXT    PRIMARY KEY,
+  issued_before INTEGER NOT NULL,      -- tokens issued up to this time; milliseconds since 1970
+  until         INTEGER                -- forgotten after this time; NULL: never
+) STRICT, WITHOUT ROWID;`,
+  },
+]
+
+/** The first version that was released. */
+export const FIRST_VERSION = 1
+
+/** The version of schema.sql, kept as `user_version` of the file. */
+export const SCHEMA_VERSION = MIGRATIONS.at(-1)?.version ?? FIRST_VERSION
+
+/** Nothing is served yet, so a process that waits for another one's upgrade blocks nobody. */
+const PATIENCE_MS = 60_000
+
+/**
+ * Brings a database of ours to a version, whichever it has: all steps in one transaction, so that a file is of one version
+ * or the other, whatever happens meanwhile. Another process may be about the same; it then finds nothing left to do.
+ *
+ * @param db a connection of its own: its patience with locks is changed
+ * @param steps all migrations, unless a test has others
+ * @throws GatewayError database_newer, or database_upgrade_failed; the file is then as it was
+ */
+export const migrate = (db: Database.Database, steps: readonly Migration[] = MIGRATIONS): void => {
+  const goal = steps.at(-1)?.version ?? FIRST_VERSION
+  const versionNow = (): number => db.pragma('user_version', { simple: true }) as number
+  if (versionNow() > goal) throw newer(db.name, versionNow(), goal)
+  if (versionNow() === goal) return
+  db.pragma(`busy_timeout = ${PATIENCE_MS}`)
+  let at = 'waiting for the lock'
+  try {
+    db.transaction(() => {
+      for (const { version, summary, sql } of steps.filter((step) => step.version > versionNow())) {
+        at = `step ${version} (${summary})`
+        db.exec(sql)
+        db.pragma(`user_version = ${version}`)
+      }
+      at = 'the commit'
+    }).immediate()
+  } catch (cause) {
+    throw new GatewayError('database_upgrade_failed', `${db.name}, ${at}: ${describeError(cause)}`, { cause })
+  }
+}
+
+/** A file of a later version is left alone: what that version means by its tables is not known here. */
+export const newer = (file: string, version: number, known = SCHEMA_VERSION): GatewayError =>
+  new GatewayError('database_newer', `${file} has schema version ${version}; this gateway knows ${known}.`)

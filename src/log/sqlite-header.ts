@@ -1,0 +1,37 @@
+import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
+
+/** "DSGW" in the header of the file: says that the database is ours. */
+export const APPLICATION_ID = 0x44534757
+/** "DSGB": a backup of one of ours, which no gateway has started on yet. */
+export const BACKUP_ID = 0x44534742
+
+/** What the first page of an SQLite file says. */
+export interface Header {
+  readonly magic: boolean
+  readonly userVersion: number
+  readonly applicationId: number
+  readonly empty: boolean
+}
+
+/**
+ * Reads the header by hand: SQLite itself would already write beside a file that is not ours.
+ *
+ * @returns null where there is no file, or nothing in it
+ */
+export const readHeader = (file: string): Header | null => {
+  if (!existsSync(file) || statSync(file).size === 0) return null
+  const bytes = Buffer.alloc(108)
+  const fd = openSync(file, 'r')
+  try {
+    readSync(fd, bytes, 0, 108, 0)
+  } finally {
+    closeSync(fd)
+  }
+  return {
+    magic: bytes.toString('latin1', 0, 16) === 'SQLite format 3\0',
+    userVersion: bytes.readUInt32BE(60),
+    applicationId: bytes.readUInt32BE(68),
+    // The first page is the root of the table of tables: a leaf (13) without cells, and nothing waits in a WAL.
+    empty: bytes[100] === 13 && bytes.readUInt16BE(103) === 0 && !existsSync(`${file}-wal`),
+  }
+}

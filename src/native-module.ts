@@ -1,0 +1,72 @@
+import { createHash } from 'node:crypto'
+import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, resolve } from 'node:path'
+import { readAsset } from './assets.ts'
+import { readEnvironment } from './environment.ts'
+import { describeError, GatewayError } from './message/errors.ts'
+
+/**
+ * Only in the single executable, where it takes the place of better-sqlite3's own search for its native module
+ * (build/binary.ts): the module is an asset, and the system loads modules from files alone.
+ */
+const ASSET = 'better_sqlite3.node'
+
+/** Makes a folder in which nobody else can put a module of theirs in the place of ours. */
+const makeOwnFolder = (folder: string, uid: number): void => {
+  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  const stat = lstatSync(folder)
+  if (!stat.isDirectory() || stat.uid !== uid || (stat.mode & 0o022) !== 0) {
+    throw new Error('others may write into that folder')
+  }
+}
+
+const holds = (file: string, bytes: Buffer): boolean => {
+  try {
+    return readFileSync(file).equals(bytes)
+  } catch {
+    return false
+  }
+}
+
+/**
+ * The file of the module. Its name says which it is, so that versions live side by side; and it is the same in all
+ * threads of a process, since two copies of SQLite in one would drop each other's locks on the database.
+ */
+const unpack = (folder: string): string => {
+  const bytes = readAsset(ASSET)
+  const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 16)
+  const file = join(folder, `better_sqlite3-${hash}.node`)
+  if (holds(file, bytes)) return file
+  const made = `${file}.${process.pid}`
+  try {
+    writeFileSync(made, bytes, { mode: 0o755 })
+    renameSync(made, file)
+  } finally {
+    rmSync(made, { force: true })
+  }
+  return file
+}
+
+let loaded: unknown
+
+/** better-sqlite3's native module. @throws GatewayError native_module_unusable */
+export const getBinding = (): unknown => {
+  if (loaded !== undefined) return loaded
+  const configured = readEnvironment().CACHE_DIR
+  const uid = process.getuid?.() ?? 0
+  const folder = configured ? resolve(configured) : join(tmpdir(), `deepsoc-gateway-${uid}`)
+  try {
+    if (configured) mkdirSync(folder, { recursive: true })
+    else makeOwnFolder(folder, uid)
+    const module = { exports: {} }
+    process.dlopen(module, unpack(folder))
+    loaded = module.exports
+    return loaded
+  } catch (cause) {
+    const why = describeError(cause)
+    throw new GatewayError('native_module_unusable', `The SQLite module cannot be loaded from ${folder}: ${why}`, {
+      cause,
+    })
+  }
+}

@@ -1,0 +1,42 @@
+import { FORM, readAsset } from './assets.ts'
+import { describeError } from './message/errors.ts'
+
+/** What build/binary.ts knows of the executable that it makes. */
+export interface BuildNote {
+  /** The commit of the sources, or `unknown`. */
+  readonly commit: string
+  /** The packages that went in, of those that package.json names, with their versions. */
+  readonly packages: Readonly<Record<string, string>>
+}
+
+export const version = (): string => (JSON.parse(readAsset('package.json').toString()) as { version: string }).version
+
+/** The version of SQLite as it says itself; or why it cannot be loaded, which `--version` must survive. */
+const sqliteVersion = async (): Promise<string> => {
+  try {
+    return (await import('./log/sqlite-file.ts')).sqliteVersion()
+  } catch (error) {
+    return `cannot be loaded: ${describeError(error)}`
+  }
+}
+
+/** What `--version` prints: the version alone on the first line; of the single executable also what is inside it. */
+export const versionText = async (): Promise<string> => {
+  if (FORM !== 'executable') return `${version()}\n`
+  const { commit, packages } = JSON.parse(readAsset('build.json').toString()) as BuildNote
+  const { node, v8, openssl, uv, zlib } = process.versions
+  const inside = {
+    commit,
+    platform: `${process.platform}-${process.arch}`,
+    node,
+    v8,
+    sqlite: await sqliteVersion(),
+    openssl,
+    uv,
+    zlib,
+    ...packages,
+  }
+  const width = Math.max(...Object.keys(inside).map((name) => name.length))
+  const lines = Object.entries(inside).map(([name, text]) => `${name.padEnd(width)}  ${text}`)
+  return `${[version(), ...lines].join('\n')}\n`
+}
