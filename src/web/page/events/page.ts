@@ -1,3 +1,142 @@
+import { useEffect, useMemo, useState } from 'preact/hooks'
+import { explain } from '../frame/api.ts'
+import { useCell } from '../frame/cell.ts'
 import { html, type View } from '../frame/html.ts'
+import { Icon } from '../frame/icons.ts'
+import { lineText, whyText } from '../frame/line-words.ts'
+import { navigate, roomPath } from '../frame/router.ts'
+import { markSeen, onSeenElsewhere, seenMarks } from '../frame/unread.ts'
+import { type EventSummary, Events } from './events.ts'
+import { Table, unreadOf } from './table.ts'
+import { t } from './words.ts'
 
-export const EventsPage = (_props: { readonly eventId?: string }): View => html`<main id="main" tabindex="-1"></main>`
+/** Times are told anew so often. */
+const CLOCK_MS = 5_000
+
+const useEvents = (): Events => {
+  const events = useMemo(() => new Events(), [])
+  useEffect(() => {
+    events.start()
+    return () => events.stop()
+  }, [events])
+  return events
+}
+
+/** Counts up whenever times are to be told anew, or marks may be others. */
+const useBeats = (): [number, () => void] => {
+  const [beat, setBeat] = useState(0)
+  const next = (): void => setBeat((n) => n + 1)
+  useEffect(() => {
+    const timer = setInterval(next, CLOCK_MS)
+    const end = onSeenElsewhere(next)
+    return () => {
+      clearInterval(timer)
+      end()
+    }
+  }, [])
+  return [beat, next]
+}
+
+const LiveMark = ({ events }: { readonly events: Events }): View => {
+  const status = useCell(events.line)
+  const state = status?.state ?? 'connecting'
+  const why = status?.why ? whyText(status.why.code) : ''
+  const said = lineText(state)
+  return html`
+    <p class="live-mark" id="state" data-state=${state} role="status">
+      <span class="dot" aria-hidden="true"></span>${why === '' ? said : lineText('because', { state: said, why })}
+    </p>
+  `
+}
+
+const Nothing = ({ loaded, is }: { readonly loaded: number; readonly is: string }): View => {
+  if (is === 'loading') return html`<p class="empty-list">${t('loading')}</p>`
+  if (is === 'failed') return null
+  if (loaded > 0) return html`<p class="empty-list" id="empty">${t('nothing', { n: loaded })}</p>`
+  return html`<div class="empty-list" id="empty"><p>${t('empty')}</p><p class="faint">${t('emptyHow')}</p></div>`
+}
+
+const matching = (events: readonly EventSummary[], text: string): readonly EventSummary[] => {
+  const wanted = text.trim().toLowerCase()
+  return wanted === '' ? events : events.filter(({ event_id }) => event_id.toLowerCase().includes(wanted))
+}
+
+/** All events that the reader may read, those first in which something happened last. */
+export const EventsPage = (): View => {
+  const source = useEvents()
+  const { is, error, events, hasMore, logId } = useCell(source.list)
+  const [text, setText] = useState('')
+  const [onlyUnread, setOnlyUnread] = useState(false)
+  const [beat, next] = useBeats()
+  const seen = useMemo(() => seenMarks(logId), [logId, beat])
+  useEffect(() => {
+    document.title = `${t('events')} – deepsoc-gateway`
+  })
+
+  const found = matching(events, text)
+  const shown = onlyUnread ? found.filter((event) => unreadOf(event, seen) !== 0) : found
+  const unread = events.reduce((sum, event) => sum + (unreadOf(event, seen) ?? event.messages), 0)
+  const wanted = text.trim()
+  const isThere = events.some(({ event_id }) => event_id === wanted)
+  const open = (event: Event): void => {
+    event.preventDefault()
+    if (wanted !== '') navigate(roomPath(shown.length === 1 ? shown[0]!.event_id : wanted))
+  }
+  const markAll = (): void => {
+    for (const { event_id, last_db_id, messages } of events) markSeen(logId, event_id, { id: last_db_id, messages })
+    next()
+  }
+  return html`
+    <main class="narrow events" id="main" tabindex="-1">
+      <div class="events-head">
+        <h1>${t('events')}</h1>
+        <p class="faint number" id="summary">
+          ${is === 'loaded' && t(hasMore ? 'introPart' : 'intro', { n: events.length, m: unread })}
+        </p>
+        <${LiveMark} events=${source} />
+      </div>
+      <form class="events-tools" onSubmit=${open}>
+        <div class="search">
+          <${Icon} name="search" />
+          <input
+            id="search"
+            type="search"
+            aria-label=${t('search')}
+            placeholder=${t('search')}
+            maxlength="255"
+            autocomplete="off"
+            spellcheck=${false}
+            value=${text}
+            onInput=${({ currentTarget }: { currentTarget: HTMLInputElement }) => setText(currentTarget.value)}
+          />
+        </div>
+        ${
+          wanted !== '' &&
+          !isThere &&
+          shown.length !== 1 &&
+          html`<button type="submit" id="open">${t('openThis', { id: wanted.length > 30 ? `${wanted.slice(0, 30)}…` : wanted })}</button>`
+        }
+        <label class="check">
+          <input id="only-unread" type="checkbox" checked=${onlyUnread} onChange=${() => setOnlyUnread(!onlyUnread)} />
+          ${t('onlyUnread')}
+        </label>
+        <button type="button" class="quiet" id="mark-all" disabled=${unread === 0} onClick=${markAll}>${t('markAll')}</button>
+      </form>
+      ${
+        error !== null &&
+        html`<p class="problem" id="problem" role="alert">
+          ${t('problem', { why: explain(error) })}${' '}
+          <button type="button" class="small" onClick=${() => source.reload()}>${t('retry')}</button>
+        </p>`
+      }
+      ${shown.length > 0 ? html`<${Table} events=${shown} seen=${seen} now=${Date.now()} />` : html`<${Nothing} loaded=${events.length} is=${is} />`}
+      ${
+        hasMore &&
+        html`<p class="more-events">
+          ${wanted !== '' && html`<span class="faint">${t('honest')}</span>`}
+          <button type="button" id="more" onClick=${() => source.more()}>${t('more')}</button>
+        </p>`
+      }
+    </main>
+  `
+}

@@ -1,3 +1,173 @@
+import { useCallback, useEffect, useMemo, useState } from 'preact/hooks'
+import { useCell } from '../frame/cell.ts'
 import { html, type View } from '../frame/html.ts'
+import { roomPath } from '../frame/router.ts'
+import { copyText } from './clipboard.ts'
+import { Composer } from './composer.ts'
+import { exportShown } from './export.ts'
+import { Help } from './help.ts'
+import { HistoryMark } from './history-mark.ts'
+import { useKeys } from './keys.ts'
+import { stateText } from './line.ts'
+import type { Entry } from './model/entry.ts'
+import { type Filter, toggled } from './model/filter.ts'
+import { Room } from './model/room.ts'
+import { Moves } from './moves.ts'
+import { Rail } from './rail.ts'
+import { RatePlot } from './rate-plot.ts'
+import { RoomHead } from './room-head.ts'
+import type { RowAct } from './timeline/row.ts'
+import type { Scroller } from './timeline/scroller.ts'
+import { Timeline, ToEnd, useScroller } from './timeline/timeline.ts'
+import { useAnnouncement, useNew, useTitle, useUnseen } from './use-room.ts'
+import { t } from './words.ts'
 
-export const RoomPage = (_props: { readonly eventId?: string }): View => html`<main id="main" tabindex="-1"></main>`
+const focusOn = (id: string): void => document.getElementById(id)?.focus()
+
+/** A short word about what a key or a button did. */
+const useNote = (): [string, (text: string) => void] => {
+  const [note, setNote] = useState('')
+  useEffect(() => {
+    if (note === '') return
+    const timer = setTimeout(() => setNote(''), 5_000)
+    return () => clearTimeout(timer)
+  }, [note])
+  return [note, setNote]
+}
+
+/** Goes where the address points to, now and whenever its hash changes. */
+const useHash = (moves: Moves, missing: (id: number) => void): void => {
+  useEffect(() => {
+    const go = async (): Promise<void> => {
+      const id = Number(/^#(\d{1,16})$/.exec(location.hash)?.[1])
+      if (id > 0 && !(await moves.message(id))) missing(id)
+    }
+    go()
+    addEventListener('hashchange', go)
+    return () => removeEventListener('hashchange', go)
+  }, [moves])
+}
+
+const Note = ({ room, note }: { readonly room: Room; readonly note: string }): View => {
+  const said = useAnnouncement(room)
+  const line = useCell(room.line)
+  return html`
+    <p class="unseen" role="status" id="said">${stateText(line)}. ${said}</p>
+    <p class="note" role="status" id="note">${note}</p>
+  `
+}
+
+const Empty = ({ room }: { readonly room: Room }): View => {
+  useCell(room.changed)
+  const { is } = useCell(room.history)
+  if (room.selection.shown.length > 0) return null
+  if (room.entries.length > 0) {
+    if (room.selection.seen < room.entries.length) return null
+    return html`<p class="empty" id="empty">${t('nothingFound', { n: room.entries.length })}</p>`
+  }
+  return html`<p class="empty" id="empty">${t(is === 'whole' ? 'empty' : 'loadingFirst')}</p>`
+}
+
+const BackToEnd = ({ room, scroller, moves }: { room: Room; scroller: Scroller; moves: Moves }): View => {
+  useCell(room.changed)
+  const unseen = useUnseen(room, scroller)
+  return scroller.atEnd ? null : html`<${ToEnd} unseen=${unseen} onClick=${() => moves.newest()} />`
+}
+
+/** The war room of one event. */
+export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
+  const room = useNew(() => new Room(eventId))
+  const scroller = useScroller()
+  const [selected, select] = useState<number | null>(null)
+  const [unfolded, setUnfolded] = useState<ReadonlySet<number>>(new Set())
+  const [filtersOpen, setFiltersOpen] = useState(false)
+  const [helpOpen, setHelpOpen] = useState(false)
+  const [note, setNote] = useNote()
+  const [filter, setShownFilter] = useState<Filter>(room.selection.filter)
+  const moves = useMemo(() => new Moves(room, scroller, select), [room, scroller])
+  useTitle(room)
+  useHash(moves, (id) => setNote(t('notThere', { n: String(id) })))
+
+  const setFilter = (next: Filter): void => {
+    setShownFilter(next)
+    room.selection.setFilter(next)
+  }
+  // A permalink may have lifted the filter.
+  useEffect(() => room.changed.listen(() => setShownFilter(room.selection.filter)), [room])
+
+  const act = useCallback(
+    async (what: RowAct, entry: Entry): Promise<void> => {
+      if (what === 'json') return setUnfolded((old) => toggled(old, entry.id))
+      const link = `${location.origin}${roomPath(eventId)}#${entry.id}`
+      setNote(t((await copyText(what === 'copy' ? entry.raw : link)) ? 'copied' : 'notCopied'))
+    },
+    [eventId],
+  )
+  const onSelected = (what: RowAct) => () => {
+    const entry = room.entries.find(({ id }) => id === selected)
+    if (entry !== undefined) act(what, entry)
+  }
+  const leave = (): void => {
+    if (document.activeElement?.id === 'search' && filter.text !== '') setFilter({ ...filter, text: '' })
+    setFiltersOpen(false)
+    focusOn('box')
+  }
+  useKeys({
+    j: () => moves.step(selected, 1),
+    k: () => moves.step(selected, -1),
+    ']': () => moves.byRound(selected, 1),
+    '[': () => moves.byRound(selected, -1),
+    g: () => moves.first(),
+    G: () => moves.newest(),
+    '/': () => focusOn('search'),
+    f: () => setFiltersOpen(!filtersOpen),
+    n: () => focusOn('text'),
+    x: onSelected('json'),
+    c: onSelected('copy'),
+    l: onSelected('link'),
+    '?': () => setHelpOpen(true),
+    Escape: leave,
+  })
+
+  return html`
+    <main class="room" id="main" tabindex="-1" data-filters=${filtersOpen ? 'open' : 'closed'}>
+      <${RoomHead}
+        room=${room}
+        search=${filter.text}
+        filtersOpen=${filtersOpen}
+        onSearch=${(text: string) => setFilter({ ...filter, text })}
+        onFilters=${() => setFiltersOpen(!filtersOpen)}
+        onExport=${() => exportShown(room, () => setNote(t('exportLoading')))}
+        onHelp=${() => setHelpOpen(true)}
+      />
+      <aside class="rail" id="rail" aria-label=${t('filters')}>
+        <${Rail}
+          room=${room}
+          filter=${filter}
+          onFilter=${setFilter}
+          onRound=${(round: number) => moves.round(round)}
+          onClose=${() => setFiltersOpen(false)}
+        />
+      </aside>
+      <div class="middle">
+        <${RatePlot} room=${room} onPeriod=${(from: number, to: number) => setFilter({ ...filter, from, to })} />
+        <${HistoryMark} room=${room} />
+        <div class="stage">
+          <${Timeline}
+            room=${room}
+            scroller=${scroller}
+            selected=${selected}
+            unfolded=${unfolded}
+            onAct=${act}
+            onSelect=${select}
+          />
+          <${Empty} room=${room} />
+          <${BackToEnd} room=${room} scroller=${scroller} moves=${moves} />
+        </div>
+        <${Composer} eventId=${eventId} />
+      </div>
+      <${Note} room=${room} note=${note} />
+      ${helpOpen && html`<${Help} onClose=${() => setHelpOpen(false)} />`}
+    </main>
+  `
+}

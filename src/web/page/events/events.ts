@@ -1,0 +1,159 @@
+import { type Channel, type ChannelStatus, type Message, openChannel } from '../../client/index.ts'
+import { api } from '../frame/api.ts'
+import { cell } from '../frame/cell.ts'
+import { session } from '../frame/session.ts'
+
+/** An event as `/api/events` lists it, with its times in milliseconds since 1970. */
+export interface EventSummary {
+  readonly event_id: string
+  readonly messages: number
+  readonly last_db_id: number
+  readonly firstAt: number
+  readonly lastAt: number
+}
+
+interface Listed {
+  readonly event_id: string
+  readonly messages: number
+  readonly last_db_id: number
+  readonly first_at: string
+  readonly last_at: string
+}
+
+interface Answer {
+  readonly data: readonly Listed[]
+  readonly has_more: boolean
+  readonly log_id: string
+}
+
+export interface EventList {
+  readonly is: 'loading' | 'loaded' | 'failed'
+  readonly error: unknown
+  /** Latest activity first. */
+  readonly events: readonly EventSummary[]
+  readonly hasMore: boolean
+  readonly logId: string
+}
+
+const PAGE = 200
+/** The list is put in order at most so often, in milliseconds: rows that jump cannot be clicked. */
+const REST_MS = 500
+const RETRY_MS = 3_000
+
+const summaryOf = ({ event_id, messages, last_db_id, first_at, last_at }: Listed): EventSummary => ({
+  event_id,
+  messages,
+  last_db_id,
+  firstAt: Date.parse(first_at),
+  lastAt: Date.parse(last_at),
+})
+
+/** The events that the reader may read, kept up to date: the list once, then each message that comes counts. */
+export class Events {
+  readonly list = cell<EventList>({ is: 'loading', error: null, events: [], hasMore: false, logId: '' })
+  readonly line = cell<ChannelStatus | null>(null)
+  readonly #events = new Map<string, EventSummary>()
+  #channel: Channel | null = null
+  #timer = 0
+  #retry = 0
+  #over = false
+
+  start(): void {
+    this.#load()
+  }
+
+  stop(): void {
+    this.#over = true
+    clearTimeout(this.#timer)
+    clearTimeout(this.#retry)
+    this.#channel?.close()
+  }
+
+  reload(): void {
+    clearTimeout(this.#retry)
+    this.#channel?.close()
+    this.#channel = null
+    this.#load()
+  }
+
+  /** Older events, behind those that are there. */
+  async more(): Promise<void> {
+    const last = Math.min(...[...this.#events.values()].map(({ last_db_id }) => last_db_id))
+    try {
+      const { data, has_more } = await api<Answer>(`/api/events?limit=${PAGE}&before=${last}`)
+      for (const one of data) if (!this.#events.has(one.event_id)) this.#events.set(one.event_id, summaryOf(one))
+      this.#publish({ hasMore: has_more })
+    } catch (error) {
+      this.#publish({ error })
+    }
+  }
+
+  async #load(): Promise<void> {
+    if (this.#over) return
+    try {
+      const { data, has_more, log_id } = await api<Answer>(`/api/events?limit=${PAGE}`)
+      if (this.#over) return
+      this.#events.clear()
+      for (const one of data) this.#events.set(one.event_id, summaryOf(one))
+      this.#publish({ is: 'loaded', error: null, hasMore: has_more, logId: log_id })
+      this.#follow(data[0]?.last_db_id ?? 0, log_id)
+    } catch (error) {
+      if (this.#over) return
+      this.#publish({ is: 'failed', error })
+      this.#retry = window.setTimeout(() => this.#load(), RETRY_MS)
+    }
+  }
+
+  /** @param last up to which db_id the list has counted */
+  #follow(last: number, logId: string): void {
+    const { token } = session.get()
+    const channel = openChannel('/api/stream?event_id=*', {
+      lastMessageDbId: last,
+      logId,
+      ...(token === null ? {} : { token: () => token }),
+      onMessage: (message) => this.#count(message),
+      onState: (_state, status) => channel === this.#channel && this.line.set(status),
+      onReset: () => queueMicrotask(() => channel === this.#channel && this.reload()),
+    })
+    this.#channel = channel
+  }
+
+  #count({ event_id, db_id, received_at }: Message): void {
+    const known = this.#events.get(event_id)
+    if (known !== undefined && db_id <= known.last_db_id) return
+    const at = Date.parse(received_at)
+    this.#events.set(event_id, {
+      event_id,
+      messages: (known?.messages ?? 0) + 1,
+      last_db_id: db_id,
+      firstAt: known?.firstAt ?? at,
+      lastAt: at,
+    })
+    // An event that is not on the list may be an old one, of which the list does not know how much there was.
+    if (known === undefined && this.list.get().hasMore) this.#ask(event_id)
+    this.#timer ||= window.setTimeout(() => this.#publish({}), REST_MS)
+  }
+
+  /** Asks how many messages an event has, until no other comes meanwhile. */
+  async #ask(event_id: string): Promise<void> {
+    const before = this.#events.get(event_id)!
+    const path = `/api/events?limit=1&before=${before.last_db_id + 1}`
+    const [one] = (await api<Answer>(path).catch(() => ({ data: [] }))).data
+    const now = this.#events.get(event_id)
+    if (one === undefined || now === undefined || this.#over) return
+    if (one.event_id !== event_id) {
+      if (now.last_db_id > before.last_db_id) await this.#ask(event_id)
+      return
+    }
+    const messages = one.messages + now.messages - before.messages
+    this.#events.set(event_id, { ...now, messages, firstAt: Date.parse(one.first_at) })
+    this.#publish({})
+  }
+
+  #publish(change: Partial<EventList>): void {
+    clearTimeout(this.#timer)
+    this.#timer = 0
+    const events = [...this.#events.values()].sort((a, b) => b.last_db_id - a.last_db_id)
+    this.list.set({ ...this.list.get(), events, ...change })
+  }
+}

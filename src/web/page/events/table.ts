@@ -1,0 +1,62 @@
+import { ago, count, fullTime } from '../frame/format.ts'
+import { html, type View } from '../frame/html.ts'
+import { roomPath } from '../frame/router.ts'
+import type { Seen } from '../frame/unread.ts'
+import { visibleLine } from '../frame/visible.ts'
+import type { EventSummary } from './events.ts'
+import { t } from './words.ts'
+
+/** How many messages of an event the reader has not seen; null: they have seen none, ever. */
+export const unreadOf = (event: EventSummary, seen: ReadonlyMap<string, Seen>): number | null => {
+  const mark = seen.get(event.event_id)
+  if (mark === undefined) return null
+  // What was removed since counts no more, so the difference may be too small, yet never nothing.
+  return event.last_db_id <= mark.id ? 0 : Math.max(1, event.messages - mark.messages)
+}
+
+/** A minute in which something came is shown by a mark beside the time. */
+const BUSY_MS = 20_000
+
+const Unread = ({ unread }: { readonly unread: number | null }): View => {
+  if (unread === 0) return null
+  if (unread === null) return html`<span class="unread fresh">${t('fresh')}</span>`
+  return html`<span class="unread" title=${t('unreadCount', { n: unread })}
+    ><span aria-hidden="true">${count(unread)}</span><span class="unseen">${t('unreadCount', { n: unread })}</span></span
+  >`
+}
+
+interface RowProps {
+  readonly event: EventSummary
+  readonly unread: number | null
+  readonly now: number
+}
+
+const EventRow = ({ event, unread, now }: RowProps): View => {
+  const { event_id, messages, firstAt, lastAt } = event
+  return html`
+    <li class="event" data-unread=${unread !== 0} data-busy=${now - lastAt < BUSY_MS}>
+      <a href=${roomPath(event_id)} dir="auto">${visibleLine(event_id)}</a>
+      <${Unread} unread=${unread} />
+      <span class="count number">${t('count', { n: messages })}</span>
+      <time class="first number" datetime=${new Date(firstAt).toISOString()} title=${t('first')}>${fullTime(firstAt)}</time>
+      <time class="last number" datetime=${new Date(lastAt).toISOString()} title=${fullTime(lastAt)}>
+        <span class="dot" aria-hidden="true"></span>${ago(lastAt, now)}
+      </time>
+    </li>
+  `
+}
+
+export interface TableProps {
+  readonly events: readonly EventSummary[]
+  readonly seen: ReadonlyMap<string, Seen>
+  readonly now: number
+}
+
+/** Events, one a line. */
+export const Table = ({ events, seen, now }: TableProps): View => html`
+  <ul id="events">
+    ${events.map(
+      (event) => html`<${EventRow} key=${event.event_id} event=${event} unread=${unreadOf(event, seen)} now=${now} />`,
+    )}
+  </ul>
+`

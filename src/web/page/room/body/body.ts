@@ -1,0 +1,75 @@
+import { html, type View } from '../../frame/html.ts'
+import { visibleLine } from '../../frame/visible.ts'
+import type { Entry } from '../model/entry.ts'
+import { type Reading, readingOf } from '../model/reading.ts'
+import { answerName } from '../role-words.ts'
+import { t } from '../words.ts'
+import { Json } from './json.ts'
+import { LongText } from './long-text.ts'
+import { Ids, Orders, Status } from './orders.ts'
+
+const KEPT = 400
+const kept = new Map<Entry, Reading>()
+
+const readOnce = (entry: Entry): Reading => {
+  const known = kept.get(entry)
+  if (known !== undefined) return known
+  if (kept.size >= KEPT) kept.delete(kept.keys().next().value!)
+  const reading = readingOf(entry)
+  kept.set(entry, reading)
+  return reading
+}
+
+const AnswerMark = ({ answer }: { readonly answer: string }): View => {
+  const name = answerName(answer)
+  return name === '' ? null : html`<span class="status good">${name}</span>`
+}
+
+const Result = ({ reading }: { readonly reading: Extract<Reading, { as: 'result' }> }): View => {
+  const { order, failed, value } = reading
+  return html`
+    <div class="order-head">
+      <bdi class="order-title">${visibleLine(order.title)}</bdi>
+      ${order.kind !== '' && html`<span class="kind mono">${visibleLine(order.kind)}</span>`}
+      <${Status} status=${order.status} failed=${failed} />
+      <${Ids} ids=${order.ids} />
+    </div>
+    <${Json} value=${value} />
+  `
+}
+
+/** What a message says, in the form that its type has. */
+export const Body = ({ entry }: { readonly entry: Entry }): View => {
+  const reading = readOnce(entry)
+  switch (reading.as) {
+    case 'notice':
+    case 'text':
+      return html`<${LongText} text=${reading.text} />${
+        reading.more !== undefined &&
+        html`<details class="details"><summary>${t('details')}</summary><${Json} value=${reading.more} /></details>`
+      }`
+    case 'markdown':
+      return html`
+        ${
+          (reading.status !== '' || reading.ids.length > 0) &&
+          html`<div class="order-head"><${Status} status=${reading.status} /><${Ids} ids=${reading.ids} /></div>`
+        }
+        ${reading.parts.map(
+          (part, index) => html`
+            ${index > 0 && html`<p class="part-name">${t('suggestion')}</p>`}
+            <${LongText} text=${part} markdown />
+          `,
+        )}
+      `
+    case 'orders':
+      return html`
+        <${AnswerMark} answer=${reading.answer} />
+        ${reading.text !== '' && html`<${LongText} text=${reading.text} />`}
+        <${Orders} orders=${reading.orders} />
+      `
+    case 'result':
+      return html`<${Result} reading=${reading} />`
+    case 'json':
+      return html`<${Json} value=${reading.value} />`
+  }
+}

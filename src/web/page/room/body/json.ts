@@ -1,0 +1,107 @@
+import { useState } from 'preact/hooks'
+import { html, type View } from '../../frame/html.ts'
+import { visible, visibleLine } from '../../frame/visible.ts'
+import { Digits } from '../model/exact.ts'
+import { t } from '../words.ts'
+
+/** So many entries of an object or an array are shown at once. */
+const PAGE = 100
+const MOST_CHARACTERS = 2_000
+/** What has no more values than this is shown open. */
+const SMALL = 24
+
+type Inner = readonly (readonly [key: string, value: unknown])[]
+
+const innerOf = (value: unknown): Inner | null => {
+  if (typeof value !== 'object' || value === null || value instanceof Digits) return null
+  return Array.isArray(value) ? value.map((inner, index) => [String(index), inner] as const) : Object.entries(value)
+}
+
+/** How many values there are in a value, as far as `most`. Pure. */
+export const sizeOf = (value: unknown, most: number): number => {
+  let size = 0
+  const left: unknown[] = [value]
+  while (left.length > 0 && size <= most) {
+    size++
+    const next = left.pop()
+    if (typeof next !== 'object' || next === null || next instanceof Digits) continue
+    const inner = Array.isArray(next) ? next : Object.values(next)
+    left.push(...inner.slice(0, most + 1))
+  }
+  return size
+}
+
+const Leaf = ({ value }: { readonly value: unknown }): View => {
+  const [whole, setWhole] = useState(false)
+  if (typeof value !== 'string') {
+    const text = value instanceof Digits ? value.text : String(value)
+    return html`<span class="json-plain">${text}</span>`
+  }
+  const long = value.length > MOST_CHARACTERS
+  const shown = long && !whole ? `${value.slice(0, MOST_CHARACTERS)}…` : value
+  return html`<span class="json-text">"${visible(shown)}"</span>${
+    long &&
+    html` <button type="button" class="more quiet" onClick=${() => setWhole(!whole)}>
+        ${whole ? t('fold') : t('showAll', { n: value.length })}
+      </button>`
+  }`
+}
+
+const Inside = ({
+  inner,
+  list,
+  depth,
+}: {
+  readonly inner: Inner
+  readonly list: boolean
+  readonly depth: number
+}): View => {
+  const [most, setMost] = useState(PAGE)
+  return html`
+    <ul class="json-inside">
+      ${inner.slice(0, most).map(([key, value]) => html`<li><${Value} name=${key} listed=${list} value=${value} depth=${depth} /></li>`)}
+      ${
+        inner.length > most &&
+        html`<li>
+          <button type="button" class="more quiet" onClick=${() => setMost(most + PAGE)}>
+            ${t('moreItems', { n: inner.length - most })}
+          </button>
+        </li>`
+      }
+    </ul>
+  `
+}
+
+const Key = ({ name, listed }: { readonly name: string; readonly listed: boolean }): View =>
+  listed ? html`<span class="json-index">${name}</span> ` : html`<span class="json-key">${visibleLine(name)}</span>: `
+
+interface ValueProps {
+  readonly name: string | null
+  /** It stands in an array: its name is its place. */
+  readonly listed: boolean
+  readonly value: unknown
+  /** So many levels of it are open. */
+  readonly depth: number
+}
+
+const Value = ({ name, listed, value, depth }: ValueProps): View => {
+  const inner = innerOf(value)
+  const [open, setOpen] = useState(depth > 0)
+  const key = name !== null && html`<${Key} name=${name} listed=${listed} />`
+  if (inner === null) return html`${key}<${Leaf} value=${value} />`
+  const list = Array.isArray(value)
+  if (inner.length === 0) return html`${key}<span class="json-plain">${list ? '[]' : '{}'}</span>`
+  const size = t(list ? 'items' : 'fields', { n: inner.length })
+  return html`
+    <details open=${open} onToggle=${(event: Event) => setOpen((event.currentTarget as HTMLDetailsElement).open)}>
+      <summary>${key}<span class="json-size">${list ? '[' : '{'} ${size} ${list ? ']' : '}'}</span></summary>
+      ${open && html`<${Inside} inner=${inner} list=${list} depth=${depth - 1} />`}
+    </details>
+  `
+}
+
+/** A value of parseExact's as a tree to unfold, every digit as it was published. */
+export const Json = ({ value, open }: { readonly value: unknown; readonly open?: boolean }): View => {
+  const depth = (open ?? true) ? (sizeOf(value, SMALL) <= SMALL ? 8 : 1) : 0
+  return html`<div class="json" dir="ltr"><${Value} name=${null} listed=${false} value=${value} depth=${depth} /></div>`
+}

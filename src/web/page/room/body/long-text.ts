@@ -1,0 +1,37 @@
+import { useState } from 'preact/hooks'
+import { html, type View } from '../../frame/html.ts'
+import { visible } from '../../frame/visible.ts'
+import { t } from '../words.ts'
+import { Markdown } from './markdown.ts'
+
+const MOST_CHARACTERS = 3_000
+const MOST_LINES = 40
+
+/** The beginning of a text, by whole characters. Pure. */
+export const beginningOf = (text: string, characters: number, lines: number): string => {
+  let end = -1
+  for (let line = 0; line < lines; line++) {
+    end = text.indexOf('\n', end + 1)
+    if (end < 0) break
+  }
+  const short = text.slice(0, Math.min(characters, end < 0 ? text.length : end))
+  // Half of a pair of surrogates is no character.
+  return short.length < text.length ? short.replace(/[\ud800-\udbff]$/, '') : short
+}
+
+/** A text, plain or as markdown; a long one is shown whole when the reader wants it. */
+export const LongText = ({ text, markdown = false }: { readonly text: string; readonly markdown?: boolean }): View => {
+  const [whole, setWhole] = useState(false)
+  const beginning = beginningOf(text, MOST_CHARACTERS, MOST_LINES)
+  const cut = beginning.length < text.length
+  const shown = whole ? text : beginning
+  return html`
+    ${markdown ? html`<${Markdown} text=${shown} />` : html`<p class="text" dir="auto">${visible(shown)}</p>`}
+    ${
+      cut &&
+      html`<button type="button" class="more quiet" aria-expanded=${whole} onClick=${() => setWhole(!whole)}>
+        ${whole ? t('fold') : `… ${t('showAll', { n: text.length })}`}
+      </button>`
+    }
+  `
+}

@@ -1,0 +1,65 @@
+import DOMPurify from 'dompurify'
+import { Marked, type Tokens } from 'marked'
+import { useLayoutEffect, useRef } from 'preact/hooks'
+import { html, type View } from '../../frame/html.ts'
+import { visible } from '../../frame/visible.ts'
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+}
+
+const escaped = (text: string): string => text.replace(/[&<>"']/g, (char) => ENTITIES[char]!)
+
+/** Where an address leads is read, never followed: what agents quote is often the attacker's. */
+const withAddress = (shown: string, address: string): string =>
+  shown === escaped(address) || shown === ''
+    ? `<code>${escaped(address)}</code>`
+    : `${shown} <code>${escaped(address)}</code>`
+
+const marked = new Marked({
+  gfm: true,
+  breaks: true,
+  renderer: {
+    html: ({ text }: Tokens.HTML | Tokens.Tag) => escaped(text),
+    link({ href, tokens }: Tokens.Link) {
+      return withAddress(this.parser.parseInline(tokens), href)
+    },
+    image: ({ href, text }: Tokens.Image) => withAddress(escaped(text), href),
+    heading({ tokens, depth }: Tokens.Heading) {
+      return `<h3 data-depth="${depth}">${this.parser.parseInline(tokens)}</h3>`
+    },
+    checkbox: ({ checked }: Tokens.Checkbox) => (checked ? '☑ ' : '☐ '),
+  },
+})
+
+const TAGS = 'p br strong em del code pre ul ol li blockquote h3 hr table thead tbody tr th td'.split(' ')
+
+const KEPT = 200
+const kept = new Map<string, DocumentFragment>()
+
+/** Markdown as elements: rendered, then through the sanitiser, which knows nothing of what went before. */
+const fragmentOf = (text: string): DocumentFragment => {
+  const known = kept.get(text)
+  if (known !== undefined) return known
+  const made = DOMPurify.sanitize(marked.parse(text, { async: false }), {
+    ALLOWED_TAGS: TAGS,
+    ALLOWED_ATTR: ['data-depth', 'start'],
+    ALLOW_DATA_ATTR: false,
+    ALLOW_ARIA_ATTR: false,
+    RETURN_DOM_FRAGMENT: true,
+  })
+  if (kept.size >= KEPT) kept.delete(kept.keys().next().value!)
+  kept.set(text, made)
+  return made
+}
+
+/** A text as markdown, with its control characters made visible. Links are shown, and lead nowhere. */
+export const Markdown = ({ text }: { readonly text: string }): View => {
+  const box = useRef<HTMLDivElement>(null)
+  useLayoutEffect(() => box.current!.replaceChildren(fragmentOf(visible(text)).cloneNode(true)), [text])
+  return html`<div class="markdown" dir="auto" ref=${box}></div>`
+}

@@ -1,0 +1,34 @@
+/** Puts a text on the clipboard. @returns whether the browser let it */
+export const copyText = async (text: string): Promise<boolean> => {
+  try {
+    await navigator.clipboard.writeText(text)
+    return true
+  } catch {
+    // There is no clipboard on a page that was loaded over plain HTTP from another machine.
+    return copyBySelection(text)
+  }
+}
+
+const copyBySelection = (text: string): boolean => {
+  const field = document.createElement('textarea')
+  field.value = text
+  field.className = 'unseen'
+  const focused = document.activeElement
+  document.body.append(field)
+  field.select()
+  const done = document.execCommand('copy')
+  field.remove()
+  if (focused instanceof HTMLElement) focused.focus()
+  return done
+}
+
+/** Saves a text as a file. */
+export const saveText = (name: string, type: string, parts: readonly string[]): void => {
+  const url = URL.createObjectURL(new Blob(parts as string[], { type }))
+  const link = document.createElement('a')
+  link.href = url
+  link.download = name
+  link.click()
+  // The browser reads it after the click.
+  setTimeout(() => URL.revokeObjectURL(url), 60_000)
+}

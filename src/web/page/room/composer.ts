@@ -1,0 +1,111 @@
+import { useState } from 'preact/hooks'
+import { api, explain } from '../frame/api.ts'
+import { html, type View } from '../frame/html.ts'
+import { recall, remember } from '../frame/storage.ts'
+import { t } from './words.ts'
+
+const KEPT = 'name'
+
+/** What is under way or could not be sent; sent again it keeps its key, so that it is stored once. */
+interface Draft {
+  readonly key: string
+  readonly name: string
+  readonly text: string
+  /** Empty while it is under way. */
+  readonly problem: string
+}
+
+/** randomUUID is not there on pages over plain HTTP. */
+const newKey = (): string =>
+  [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+
+const post = (eventId: string, { key, name, text }: Draft): Promise<unknown> =>
+  api(`/api/events/${encodeURIComponent(eventId)}/messages`, {
+    method: 'POST',
+    headers: { 'Idempotency-Key': key },
+    body: {
+      message_from: name || 'web',
+      message_type: 'user_message',
+      message_category: 'engineer_chat',
+      sender_type: 'user',
+      message_content: { type: 'text', text },
+    },
+  })
+
+interface NotSentProps {
+  readonly draft: Draft
+  readonly onRetry: () => void
+  readonly onDiscard: () => void
+}
+
+const NotSent = ({ draft, onRetry, onDiscard }: NotSentProps): View => html`
+  <div class="not-sent">
+    <p class="problem" id="problem" role="alert">${t('notSent', { why: draft.problem })}</p>
+    <button type="button" class="small" id="send-again" onClick=${onRetry}>${t('retry')}</button>
+    <button type="button" class="small quiet" id="discard" onClick=${onDiscard}>${t('discard')}</button>
+  </div>
+`
+
+/** The form under a room, through which people write into it. */
+export const Composer = ({ eventId }: { readonly eventId: string }): View => {
+  const [name, setName] = useState(recall(KEPT) ?? '')
+  const [text, setText] = useState('')
+  const [draft, setDraft] = useState<Draft | null>(null)
+  const underWay = draft !== null && draft.problem === ''
+
+  const send = async (next: Draft): Promise<void> => {
+    setDraft({ ...next, problem: '' })
+    try {
+      await post(eventId, next)
+      setDraft(null)
+      setText((typed) => (typed === next.text ? '' : typed))
+    } catch (error) {
+      setDraft({ ...next, problem: explain(error) })
+    }
+  }
+  const submit = (event: Event): void => {
+    event.preventDefault()
+    if (underWay || text.trim() === '') return
+    // The same text again is the same message.
+    const same = draft !== null && draft.text === text && draft.name === name.trim()
+    send(same ? draft : { key: newKey(), name: name.trim(), text, problem: '' })
+  }
+  const onKeyDown = (event: KeyboardEvent): void => {
+    // An Enter that ends the composition of a Chinese word is no wish to send.
+    if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
+    submit(event)
+  }
+  return html`
+    <form class="composer" id="post" onSubmit=${submit}>
+      ${
+        draft !== null &&
+        draft.problem !== '' &&
+        html`<${NotSent} draft=${draft} onRetry=${() => send(draft)} onDiscard=${() => setDraft(null)} />`
+      }
+      <label class="unseen" for="name">${t('name')}</label>
+      <input
+        id="name"
+        maxlength="100"
+        autocomplete="nickname"
+        placeholder=${t('name')}
+        value=${name}
+        onInput=${({ currentTarget }: { currentTarget: HTMLInputElement }) => {
+          setName(currentTarget.value)
+          remember(KEPT, currentTarget.value)
+        }}
+      />
+      <label class="unseen" for="text">${t('write')}</label>
+      <textarea
+        id="text"
+        rows="1"
+        placeholder=${t('writeHint')}
+        value=${text}
+        onInput=${({ currentTarget }: { currentTarget: HTMLTextAreaElement }) => setText(currentTarget.value)}
+        onKeyDown=${onKeyDown}
+      ></textarea>
+      <button type="submit" class="primary" id="send" disabled=${underWay || text.trim() === ''}>
+        ${t(underWay ? 'sending' : 'send')}
+      </button>
+    </form>
+  `
+}

@@ -1,0 +1,50 @@
+import type { Entry } from './entry.ts'
+import type { Role } from './roles.ts'
+
+/** Which messages to show. Empty sets, an empty text and null let everything pass. */
+export interface Filter {
+  readonly roles: ReadonlySet<Role>
+  readonly types: ReadonlySet<string>
+  /** Searched for without regard to case, in everything that a message says, names of fields included. */
+  readonly text: string
+  /** Milliseconds since 1970; `to` exclusive. */
+  readonly from: number | null
+  readonly to: number | null
+}
+
+export const EVERYTHING: Filter = { roles: new Set(), types: new Set(), text: '', from: null, to: null }
+
+export const isEverything = ({ roles, types, text, from, to }: Filter): boolean =>
+  roles.size === 0 && types.size === 0 && text === '' && from === null && to === null
+
+const ESCAPE = /\\(?:u([0-9a-fA-F]{4})|(.))/g
+const SHORT: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', b: '\b', f: '\f' }
+
+/** JSON text as it reads: Python's agents write 封 as backslash, u, 5c01. */
+export const unescaped = (raw: string): string =>
+  raw.includes('\\')
+    ? raw.replace(ESCAPE, (_all, code?: string, char = '') =>
+        code === undefined ? (SHORT[char] ?? char) : String.fromCharCode(Number.parseInt(code, 16)),
+      )
+    : raw
+
+/** Tells of each message whether a filter lets it pass. */
+export const testOf = ({ roles, types, text, from, to }: Filter): ((entry: Entry) => boolean) => {
+  const wanted = text.trim().toLowerCase()
+  const number = /^#(\d+)$/.exec(wanted)?.[1]
+  return (entry) => {
+    if (roles.size > 0 && !roles.has(entry.role)) return false
+    if (types.size > 0 && !types.has(entry.type)) return false
+    if (from !== null && !(entry.at >= from)) return false
+    if (to !== null && !(entry.at < to)) return false
+    if (number !== undefined) return String(entry.id) === number
+    return wanted === '' || unescaped(entry.raw).toLowerCase().includes(wanted)
+  }
+}
+
+/** The same set with one member more, or without it. */
+export const toggled = <T>(set: ReadonlySet<T>, member: T): ReadonlySet<T> => {
+  const next = new Set(set)
+  if (!next.delete(member)) next.add(member)
+  return next
+}

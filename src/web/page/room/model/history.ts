@@ -1,0 +1,53 @@
+import { apiText } from '../../frame/api.ts'
+import { type Entry, entryOf } from './entry.ts'
+import { answerTail, elementTexts } from './exact.ts'
+import { inSlices } from './time-slices.ts'
+
+/** Greater than every db_id: the newest messages are those before it. */
+export const END = Number.MAX_SAFE_INTEGER
+
+export interface HistoryPage {
+  /** Ascending. */
+  readonly entries: readonly Entry[]
+  readonly hasMore: boolean
+  readonly logId: string
+}
+
+/**
+ * The newest messages before a db_id.
+ *
+ * @param goOn false gives the page up, and null comes back
+ * @throws ApiError
+ */
+export const readHistory = async (
+  eventId: string,
+  before: number,
+  limit: number,
+  goOn: () => boolean,
+): Promise<HistoryPage | null> => {
+  const answer = await apiText(`/api/events/${encodeURIComponent(eventId)}/messages?before=${before}&limit=${limit}`)
+  const entries: Entry[] = []
+  const take = (raw: string): void => void entries.push(entryOf(JSON.parse(raw), raw))
+  if (!(await inSlices(elementTexts(answer), take, goOn))) return null
+  const { has_more, log_id } = answerTail(answer)
+  return { entries, hasMore: has_more === true, logId: String(log_id) }
+}
+
+interface Summary {
+  readonly event_id: string
+  readonly messages: number
+  readonly first_db_id: number
+}
+
+/**
+ * How many messages an event has up to its last one, and the db_id of its first.
+ *
+ * @returns null where a newer message has come meanwhile
+ * @throws ApiError
+ */
+export const readSummary = async (eventId: string, lastId: number): Promise<Summary | null> => {
+  // The list is by last_db_id, so of the events before the next one this one is the first.
+  const answer = await apiText(`/api/events?limit=1&before=${lastId + 1}`)
+  const [first] = (JSON.parse(answer) as { data: Summary[] }).data
+  return first?.event_id === eventId ? first : null
+}

@@ -1,0 +1,139 @@
+import type { Entry } from './entry.ts'
+import { Digits, parseExact } from './exact.ts'
+
+/** One task, action or command. */
+export interface Order {
+  readonly title: string
+  readonly kind: string
+  readonly assignee: string
+  readonly status: string
+  /** What it belongs to: the name of the id, and the id. */
+  readonly ids: readonly (readonly [name: string, id: string])[]
+  /** Parameters and the like, where there are any. */
+  readonly more: Readonly<Record<string, unknown>> | null
+}
+
+/** What a person reads of a message, by the way it is to be shown. */
+export type Reading =
+  | { readonly as: 'text' | 'notice'; readonly text: string; readonly more: unknown }
+  | { readonly as: 'markdown'; readonly parts: readonly string[]; readonly status: string; readonly ids: Order['ids'] }
+  | { readonly as: 'orders'; readonly text: string; readonly answer: string; readonly orders: readonly Order[] }
+  | { readonly as: 'result'; readonly order: Order; readonly failed: boolean; readonly value: unknown }
+  | { readonly as: 'json'; readonly value: unknown }
+
+type Fields = Readonly<Record<string, unknown>>
+
+const isFields = (value: unknown): value is Fields =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Digits)
+
+const textIn = (value: unknown): string => {
+  if (value instanceof Digits) return value.text
+  return typeof value === 'string' ? value : typeof value === 'number' ? String(value) : ''
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string' && value.trim() !== ''
+
+const IDS = ['task_id', 'action_id', 'command_id', 'execution_id', 'summary_id'] as const
+
+const idsOf = (fields: Fields): Order['ids'] =>
+  IDS.flatMap((name) => {
+    const id = textIn(fields[name])
+    return id === '' ? [] : [[name.replace('_id', ''), id] as const]
+  })
+
+const KNOWN = /^(id|event_id|event_name|round_id|created_at|updated_at)$|_(id|name|type|assignee|status|result)$/
+
+const orderOf = (fields: Fields, of: string): Order => {
+  const more = Object.entries(fields).filter(([key, value]) => !KNOWN.test(key) && value !== null && key !== 'status')
+  return {
+    title: textIn(fields[`${of}_name`]),
+    kind: textIn(fields[`${of}_type`]),
+    assignee: textIn(fields[`${of}_assignee`]),
+    status: textIn(fields[`${of}_status`] ?? fields.status),
+    ids: idsOf(fields),
+    more: more.length === 0 ? null : Object.fromEntries(more),
+  }
+}
+
+const LISTS = { tasks: 'task', actions: 'action', commands: 'command' } as const
+
+const readOrders = (data: Fields): Reading | null => {
+  for (const [list, of] of Object.entries(LISTS)) {
+    const orders = data[list]
+    if (!Array.isArray(orders) || !orders.every(isFields)) continue
+    const text = isText(data.response_text) ? data.response_text : ''
+    return { as: 'orders', text, answer: textIn(data.response_type), orders: orders.map((one) => orderOf(one, of)) }
+  }
+  return null
+}
+
+const readCreated = (data: Fields): Reading | null => {
+  for (const of of ['action', 'command']) {
+    const details = data[`${of}_details`]
+    if (isFields(details)) return { as: 'orders', text: textIn(data.text), answer: '', orders: [orderOf(details, of)] }
+  }
+  return null
+}
+
+const readResult = (data: Fields): Reading | null => {
+  if (!('result' in data)) return null
+  const order = orderOf(data, 'command')
+  return {
+    as: 'result',
+    order: { ...order, more: null },
+    failed: /fail|error|timeout/i.test(order.status),
+    value: data.result,
+  }
+}
+
+const readSummary = (data: Fields): Reading | null => {
+  const parts = ['ai_summary', 'event_summary', 'event_suggestion'].map((key) => data[key]).filter(isText)
+  if (parts.length === 0) return null
+  return { as: 'markdown', parts, status: textIn(data.event_status), ids: idsOf(data) }
+}
+
+const READERS: Readonly<Record<string, (data: Fields) => Reading | null>> = {
+  llm_response: readOrders,
+  manager_llm_response: readOrders,
+  operator_llm_response: readOrders,
+  action_created: readCreated,
+  command_created: readCreated,
+  command_result: readResult,
+  execution_summary_generated: readSummary,
+  event_summary_generated: readSummary,
+}
+
+const TEXTS = ['text', 'content', 'response_text', 'ai_summary', 'event_summary'] as const
+const BESIDE = new Set<string>(['timestamp', 'type'])
+
+/** Whatever it is: the text that it has, and all else as JSON. */
+const readAny = (data: unknown, entry: Entry): Reading => {
+  const as = entry.tone === 'notice' ? 'notice' : 'text'
+  if (isText(data)) return entry.role === 'ai' ? markdown(data) : { as, text: data, more: undefined }
+  if (!isFields(data)) return { as: 'json', value: data }
+  const key = TEXTS.find((name) => isText(data[name]))
+  if (key === undefined) return { as: 'json', value: data }
+  const text = data[key] as string
+  const rest = Object.entries(data).filter(([name]) => name !== key && !BESIDE.has(name))
+  if (rest.length === 0 && entry.role === 'ai') return markdown(text)
+  return { as, text, more: rest.length === 0 ? undefined : data }
+}
+
+const markdown = (text: string): Reading => ({ as: 'markdown', parts: [text], status: '', ids: [] })
+
+/** How to show a message. Never fails: what has another shape than its type promises is shown as what it is. Pure. */
+export const readingOf = (entry: Entry): Reading => {
+  const message = parseExact(entry.raw)
+  if (!isFields(message)) return { as: 'json', value: message }
+  const content = message.message_content ?? message.content
+  const data = isFields(content) && content.data !== undefined ? content.data : content
+  if (data === undefined || data === null) return { as: 'json', value: ownFields(message) }
+  const read = isFields(data) && Object.hasOwn(READERS, entry.type) ? READERS[entry.type]!(data) : null
+  return read ?? readAny(data, entry)
+}
+
+/** A message without content still says something: all that its publisher wrote. */
+const ownFields = (message: Fields): Fields => {
+  const { db_id: _db, received_at: _at, ...own } = message
+  return own
+}

@@ -1,0 +1,14 @@
+/** Who speaks in a war room. */
+export const ROLES = ['captain', 'manager', 'operator', 'executor', 'expert', 'system', 'ai', 'user'] as const
+
+export type Role = (typeof ROLES)[number]
+
+const AGENT = /^_(captain|manager|operator|executor|expert)$/
+
+/** The role behind a sender's name; whoever is no agent is a person. Pure. */
+export const roleOf = (from: string, senderType: unknown): Role => {
+  if (from === 'ai_assistant' || senderType === 'ai') return 'ai'
+  const agent = AGENT.exec(from)?.[1]
+  if (agent !== undefined) return agent as Role
+  return from === 'system' || senderType === 'system' ? 'system' : 'user'
+}

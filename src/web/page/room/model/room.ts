@@ -1,0 +1,231 @@
+import { type Channel, type ChannelStatus, openChannel, type Reset, type Why } from '../../../client/index.ts'
+import { ApiError } from '../../frame/api.ts'
+import { cell } from '../../frame/cell.ts'
+import { session } from '../../frame/session.ts'
+import { type Entry, entryOf } from './entry.ts'
+import { END, readHistory, readSummary } from './history.ts'
+import { Selection } from './selection.ts'
+import { Tally } from './tally.ts'
+
+/** The first page: what fills a screen, so that it is there at once. */
+const FIRST_PAGE = 120
+const PAGE = 2_000
+/** So much history comes by itself; more when it is asked for. */
+const USUAL_HISTORY = 6_000
+const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000]
+/** For how long a burst of live messages is worked on before the browser may draw. */
+const BURST_MS = 8
+
+export interface HistoryState {
+  readonly is: 'loading' | 'resting' | 'whole' | 'failed'
+  /** Somebody waits for more than comes by itself. */
+  readonly wanted: boolean
+  readonly error: unknown
+}
+
+/** How the room stands to its gateway; `channel` is null until the first page is there. */
+export interface Line {
+  readonly channel: ChannelStatus | null
+  /** Where the first page could not be had: why, and when it is tried again (null: it is not). */
+  readonly trouble: { readonly why: Why; readonly retryAt: number | null } | null
+  readonly reset: Reset | null
+}
+
+/** A war room: the newest messages first, then what comes, and the history backwards. */
+export class Room {
+  readonly eventId: string
+  readonly selection = new Selection(() => this.changed.set(this.changed.get() + 1))
+  /** Counts the changes of what is loaded or shown. */
+  readonly changed = cell(0)
+  readonly line = cell<Line>({ channel: null, trouble: null, reset: null })
+  readonly history = cell<HistoryState>({ is: 'loading', wanted: false, error: null })
+  entries: readonly Entry[] = []
+  tally = new Tally()
+  /** How many messages the event has; null: not known. */
+  total: number | null = null
+  #channel: Channel | null = null
+  /** The database that the messages are of. */
+  logId = ''
+  #epoch = 0
+  #over = false
+  #retry = 0
+  #pending: Entry[] = []
+  #flushing = false
+  #wanted: () => boolean = () => false
+
+  constructor(eventId: string) {
+    this.eventId = eventId
+  }
+
+  /** The figures of now, which move without a change of state. */
+  get status(): ChannelStatus | null {
+    return this.#channel?.status ?? null
+  }
+
+  start(): void {
+    this.#open(0)
+  }
+
+  stop(): void {
+    this.#over = true
+    this.#epoch++
+    clearTimeout(this.#retry)
+    this.#channel?.close()
+    this.#channel = null
+  }
+
+  /** Tries at once what waits for its time. */
+  retry(): void {
+    clearTimeout(this.#retry)
+    if (this.line.get().trouble !== null) this.#open(0)
+    else this.#channel?.retry()
+  }
+
+  /** Loads history until `enough`, or all of it; what was asked for before is forgotten. */
+  loadUntil(enough: () => boolean): void {
+    this.#wanted = () => !enough()
+    if (this.#wanted()) this.#mark({ wanted: true })
+    this.#goBack(this.#epoch)
+  }
+
+  stopLoading(): void {
+    this.#wanted = () => false
+    this.#mark({ wanted: false })
+  }
+
+  async #open(attempt: number): Promise<void> {
+    if (this.#over) return
+    const epoch = ++this.#epoch
+    this.#channel?.close()
+    this.#channel = null
+    this.#clear()
+    this.line.set({ ...this.line.get(), channel: null, trouble: null })
+    this.#set({ is: 'loading', wanted: false, error: null })
+    try {
+      const page = await readHistory(this.eventId, END, FIRST_PAGE, () => epoch === this.#epoch)
+      if (page === null || epoch !== this.#epoch) return
+      this.#prepend(page.entries)
+      this.#set({ is: page.hasMore ? 'resting' : 'whole', wanted: false, error: null })
+      if (!page.hasMore) this.total = page.entries.length
+      this.logId = page.logId
+      this.#follow(epoch, page.logId)
+      this.#goBack(epoch)
+    } catch (error) {
+      if (epoch === this.#epoch) this.#fail(error, attempt)
+    }
+  }
+
+  #fail(error: unknown, attempt: number): void {
+    const {
+      status = 0,
+      code = 'unreachable',
+      message = String(error),
+      hint = '',
+    } = error instanceof ApiError ? error : {}
+    // It would be refused again; a token is asked for elsewhere.
+    const lasting = status >= 400 && status < 500 && status !== 429
+    const wait = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]! * (0.75 + Math.random() / 2)
+    const why = { code, message, hint, ...(status === 0 ? {} : { status }) }
+    this.line.set({ ...this.line.get(), trouble: { why, retryAt: lasting ? null : Date.now() + wait } })
+    if (!lasting) this.#retry = window.setTimeout(() => this.#open(attempt + 1), wait)
+  }
+
+  #follow(epoch: number, logId: string): void {
+    const { token } = session.get()
+    this.#channel = openChannel(`/api/events/${encodeURIComponent(this.eventId)}/stream`, {
+      lastMessageDbId: this.entries.at(-1)?.id ?? 0,
+      logId,
+      ...(token === null ? {} : { token: () => token }),
+      onMessage: (message, text) => {
+        if (epoch !== this.#epoch) return
+        this.#pending.push(entryOf(message, text))
+        this.#flushSoon()
+      },
+      onState: (_state, status) => {
+        if (epoch !== this.#epoch) return
+        this.line.set({ ...this.line.get(), channel: status })
+        if (status.state === 'live' && this.history.get().is === 'failed') this.#goBack(epoch)
+      },
+      onReset: (reset) => {
+        if (epoch !== this.#epoch) return
+        this.line.set({ ...this.line.get(), reset })
+        // What was shown is void: the newest page first, as at the beginning.
+        this.#epoch++
+        queueMicrotask(() => this.#open(0))
+      },
+    })
+  }
+
+  #flushSoon(): void {
+    if (this.#flushing) return
+    this.#flushing = true
+    // A hidden tab draws no frames, but goes on counting.
+    if (document.hidden) setTimeout(() => this.#flush(), 100)
+    else requestAnimationFrame(() => this.#flush())
+  }
+
+  #flush(): void {
+    this.#flushing = false
+    const until = performance.now() + BURST_MS
+    let taken = 0
+    while (taken < this.#pending.length && performance.now() < until) this.tally.add(this.#pending[taken++]!)
+    const fresh = this.#pending.splice(0, taken)
+    if (fresh.length === 0) return
+    this.entries = this.entries.concat(fresh)
+    if (this.total !== null) this.total += fresh.length
+    this.selection.append(this.entries, fresh)
+    if (this.#pending.length > 0) this.#flushSoon()
+  }
+
+  #prepend(entries: readonly Entry[]): void {
+    for (const entry of entries) this.tally.add(entry)
+    this.entries = entries.concat(this.entries)
+    this.selection.prepend(this.entries, entries.length)
+  }
+
+  #clear(): void {
+    this.#pending = []
+    this.entries = []
+    this.tally = new Tally()
+    this.total = null
+    this.selection.replace([])
+  }
+
+  async #goBack(epoch: number): Promise<void> {
+    if (this.history.get().is === 'loading' || this.history.get().is === 'whole') return
+    this.#set({ is: 'loading', wanted: this.#wanted(), error: null })
+    try {
+      await this.#count()
+      while (epoch === this.#epoch && (this.entries.length < USUAL_HISTORY || this.#wanted())) {
+        const page = await readHistory(this.eventId, this.entries[0]!.id, PAGE, () => epoch === this.#epoch)
+        // Another database by now: its reset comes by the stream.
+        if (page === null || epoch !== this.#epoch || page.logId !== this.logId) return
+        this.#prepend(page.entries)
+        if (!page.hasMore) {
+          this.total = this.entries.length
+          this.#set({ is: 'whole', wanted: false, error: null })
+          return
+        }
+      }
+      if (epoch === this.#epoch) this.#set({ is: 'resting', wanted: false, error: null })
+    } catch (error) {
+      if (epoch === this.#epoch) this.#set({ is: 'failed', wanted: false, error })
+    }
+  }
+
+  async #count(): Promise<void> {
+    const last = this.entries.at(-1)
+    if (this.total !== null || last === undefined) return
+    const before = this.entries.length
+    const summary = await readSummary(this.eventId, last.id)
+    if (summary !== null) this.total = summary.messages + this.entries.length - before
+  }
+
+  #set(next: HistoryState): void {
+    this.history.set(next)
+  }
+
+  #mark(change: Partial<HistoryState>): void {
+    this.history.set({ ...this.history.get(), ...change })
+  }
+}

@@ -1,0 +1,91 @@
+import type { Entry } from './entry.ts'
+import { EVERYTHING, type Filter, isEverything, testOf } from './filter.ts'
+import { inSlices } from './time-slices.ts'
+
+function* backwards(entries: readonly Entry[], from: number): Generator<Entry> {
+  for (let index = from - 1; index >= 0; index--) yield entries[index]!
+}
+
+/** What a filter lets pass of what is loaded, kept up to date. Looks from the newest message backwards, in slices. */
+export class Selection {
+  filter: Filter = EVERYTHING
+  /** Ascending. Without a filter, all that is loaded. */
+  shown: readonly Entry[] = []
+  #entries: readonly Entry[] = []
+  #test: (entry: Entry) => boolean = () => true
+  /** The messages before this index have not been looked at. */
+  #unseen = 0
+  #job = 0
+  readonly #onChange: () => void
+
+  constructor(onChange: () => void) {
+    this.#onChange = onChange
+  }
+
+  /** How many of the loaded messages have been looked at. */
+  get seen(): number {
+    return this.#entries.length - this.#unseen
+  }
+
+  setFilter(filter: Filter): void {
+    this.filter = filter
+    this.#test = testOf(filter)
+    this.#begin()
+  }
+
+  /** Other messages altogether. */
+  replace(entries: readonly Entry[]): void {
+    this.#entries = entries
+    this.#begin()
+  }
+
+  /** @param entries the same as before, and `fresh` at the end */
+  append(entries: readonly Entry[], fresh: readonly Entry[]): void {
+    this.#entries = entries
+    if (isEverything(this.filter)) this.shown = entries
+    else this.shown = [...this.shown, ...fresh.filter(this.#test)]
+    this.#onChange()
+  }
+
+  /** @param entries `count` others, and then the same as before */
+  prepend(entries: readonly Entry[], count: number): void {
+    this.#entries = entries
+    if (isEverything(this.filter)) {
+      this.shown = entries
+      this.#onChange()
+      return
+    }
+    this.#unseen += count
+    this.#look()
+  }
+
+  #begin(): void {
+    this.#job++
+    if (isEverything(this.filter)) {
+      this.shown = this.#entries
+      this.#unseen = 0
+      this.#onChange()
+      return
+    }
+    this.shown = []
+    this.#unseen = this.#entries.length
+    this.#look()
+  }
+
+  async #look(): Promise<void> {
+    const job = ++this.#job
+    const found: Entry[] = []
+    const publish = (): boolean => {
+      if (job !== this.#job) return false
+      if (found.length > 0) this.shown = [...found.splice(0).reverse(), ...this.shown]
+      this.#onChange()
+      return true
+    }
+    const work = (entry: Entry): void => {
+      if (job !== this.#job) return
+      this.#unseen--
+      if (this.#test(entry)) found.push(entry)
+    }
+    await inSlices(backwards(this.#entries, this.#unseen), work, publish)
+  }
+}

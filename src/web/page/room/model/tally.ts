@@ -1,0 +1,76 @@
+import type { Entry } from './entry.ts'
+import { ROLES, type Role } from './roles.ts'
+
+export interface Round {
+  readonly round: number
+  messages: number
+  errors: number
+  /** The smallest db_id of it. */
+  firstId: number
+}
+
+const MINUTE_MS = 60_000
+const PLACE = Object.fromEntries(ROLES.map((role, index) => [role, index])) as Record<Role, number>
+
+/** Counts of what was loaded: by role, type, round and minute. */
+export class Tally {
+  readonly roles = new Map<Role, number>()
+  readonly types = new Map<string, number>()
+  readonly rounds = new Map<number, Round>()
+  /** Minutes since 1970 → messages by role, in the order of ROLES. */
+  readonly minutes = new Map<number, Uint32Array>()
+
+  add(entry: Entry): void {
+    const { role, type, round, id, at, tone } = entry
+    this.roles.set(role, (this.roles.get(role) ?? 0) + 1)
+    this.types.set(type, (this.types.get(type) ?? 0) + 1)
+    this.#minute(at)[PLACE[role]]! += 1
+    if (round === null) return
+    const known = this.rounds.get(round)
+    const errors = tone === 'error' ? 1 : 0
+    if (known === undefined) {
+      this.rounds.set(round, { round, messages: 1, errors, firstId: id })
+      return
+    }
+    known.messages += 1
+    known.errors += errors
+    known.firstId = Math.min(known.firstId, id)
+  }
+
+  #minute(at: number): Uint32Array {
+    const minute = Number.isFinite(at) ? Math.floor(at / MINUTE_MS) : 0
+    const known = this.minutes.get(minute)
+    if (known !== undefined) return known
+    const fresh = new Uint32Array(ROLES.length)
+    this.minutes.set(minute, fresh)
+    return fresh
+  }
+}
+
+/** Messages per minute, by role. */
+export interface Rates {
+  /** Seconds since 1970. */
+  readonly times: number[]
+  /** The distance of two times, in seconds. */
+  readonly step: number
+  /** By role in the order of ROLES; each of the length of `times`. */
+  readonly values: number[][]
+}
+
+const STEPS_MIN = [1, 2, 5, 10, 30, 60, 180, 360, 720, 1_440, 10_080]
+
+/** The rates of what was counted, in at most `most` steps, quiet minutes included. Pure. */
+export const ratesOf = (minutes: ReadonlyMap<number, Uint32Array>, most: number): Rates => {
+  if (minutes.size === 0) return { times: [], step: 60, values: ROLES.map(() => []) }
+  let [first, last] = [Number.POSITIVE_INFINITY, 0]
+  for (const minute of minutes.keys()) [first, last] = [Math.min(first, minute), Math.max(last, minute)]
+  const step = STEPS_MIN.find((one) => (last - first) / one < most - 1) ?? STEPS_MIN.at(-1)!
+  const begin = Math.floor(first / step)
+  const length = Math.floor(last / step) - begin + 1
+  const values = ROLES.map(() => new Array<number>(length).fill(0))
+  for (const [minute, counts] of minutes) {
+    const at = Math.floor(minute / step) - begin
+    for (const [role, count] of counts.entries()) values[role]![at]! += count / step
+  }
+  return { times: Array.from({ length }, (_, index) => (begin + index) * step * 60), step: step * 60, values }
+}

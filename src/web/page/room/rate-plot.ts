@@ -1,0 +1,64 @@
+import { useMemo, useState } from 'preact/hooks'
+import { useCell } from '../frame/cell.ts'
+import { html, type View } from '../frame/html.ts'
+import { Plot } from '../frame/plot.ts'
+import { recall, remember } from '../frame/storage.ts'
+import { ROLES } from './model/roles.ts'
+import type { Room } from './model/room.ts'
+import { ratesOf } from './model/tally.ts'
+import { roleName } from './role-words.ts'
+import { t } from './words.ts'
+
+const KEPT = 'plot'
+const MOST_STEPS = 480
+/** The plot follows a busy room at most so often, in milliseconds. */
+const REST_MS = 500
+
+export interface RatePlotProps {
+  readonly room: Room
+  /** Milliseconds since 1970; `to` exclusive. */
+  readonly onPeriod: (from: number, to: number) => void
+}
+
+/** Messages per minute by role, of what is loaded; a part of it can be chosen. */
+export const RatePlot = ({ room, onPeriod }: RatePlotProps): View => {
+  const version = useCell(room.changed)
+  const [shown, setShown] = useState(recall(KEPT) !== 'hidden')
+  // Counting is cheap, drawing is not: half a second is one picture.
+  const beat = useMemo(() => ({ at: 0, version: -1 }), [])
+  const now = performance.now()
+  if (beat.version !== version && now - beat.at > REST_MS) Object.assign(beat, { at: now, version })
+  const { times, step, values } = useMemo(() => ratesOf(room.tally.minutes, MOST_STEPS), [beat.version, room.tally])
+  const series = useMemo(
+    () => ROLES.map((role, index) => ({ label: roleName(role), colour: `--role-${role}`, values: values[index]! })),
+    [values, roleName('system')],
+  )
+  const toggle = (): void => {
+    remember(KEPT, shown ? 'hidden' : null)
+    setShown(!shown)
+  }
+  if (times.length < 2 && shown) return null
+  return html`
+    <section class="rate" aria-label=${t('plot')}>
+      <div class="rate-head">
+        <h2>${t('plot')}</h2>
+        <span class="faint">${shown && t('plotNote')}</span>
+        <button type="button" class="quiet small" id="plot-toggle" aria-expanded=${shown} onClick=${toggle}>
+          ${t(shown ? 'hidePlot' : 'showPlot')}
+        </button>
+      </div>
+      ${
+        shown &&
+        html`<${Plot}
+          times=${times}
+          series=${series}
+          step=${step}
+          stacked
+          height=${84}
+          label=${t('plot')}
+          onRange=${(from: number, to: number) => onPeriod(from * 1000, to * 1000)}
+        />`
+      }
+    </section>
+  `
+}

@@ -1,0 +1,60 @@
+import { useCell } from '../frame/cell.ts'
+import { html, type View } from '../frame/html.ts'
+import { Icon } from '../frame/icons.ts'
+import { visibleLine } from '../frame/visible.ts'
+import { LineMark } from './line.ts'
+import type { Room } from './model/room.ts'
+import { t } from './words.ts'
+
+export interface RoomHeadProps {
+  readonly room: Room
+  readonly search: string
+  readonly filtersOpen: boolean
+  readonly onSearch: (text: string) => void
+  readonly onFilters: () => void
+  readonly onExport: () => void
+  readonly onHelp: () => void
+}
+
+const Count = ({ room }: { readonly room: Room }): View => {
+  useCell(room.changed)
+  const n = room.total ?? room.entries.length
+  return html`<span class="count number faint" id="count">${t('messages', { n })}</span>`
+}
+
+/** The event's name, its connection, and what can be done with all of it. */
+export const RoomHead = (props: RoomHeadProps): View => {
+  const { room, search, filtersOpen, onSearch, onFilters, onExport, onHelp } = props
+  return html`
+    <div class="room-head">
+      <a class="back" href="/" aria-label=${t('allEvents')} title=${t('allEvents')}><${Icon} name="back" /></a>
+      <h1 id="title" dir="auto" title=${visibleLine(room.eventId)}>${visibleLine(room.eventId)}</h1>
+      <${Count} room=${room} />
+      <${LineMark} room=${room} />
+      <div class="room-tools">
+        <search class="search">
+          <${Icon} name="search" />
+          <input
+            id="search"
+            type="search"
+            aria-label=${t('search')}
+            placeholder=${t('searchHint')}
+            autocomplete="off"
+            spellcheck=${false}
+            value=${search}
+            onInput=${({ currentTarget }: { currentTarget: HTMLInputElement }) => onSearch(currentTarget.value)}
+          />
+        </search>
+        <button type="button" class="quiet" id="filters" aria-expanded=${filtersOpen} aria-controls="rail" onClick=${onFilters}>
+          <${Icon} name="filter" /><span class="tool-name">${t('filters')}</span>
+        </button>
+        <button type="button" class="quiet" id="export" title=${t('exportTitle')} onClick=${onExport}>
+          <${Icon} name="download" /><span class="tool-name">${t('export')}</span>
+        </button>
+        <button type="button" class="quiet" id="keys" title=${t('helpTitle')} onClick=${onHelp}>
+          <${Icon} name="keyboard" /><span class="tool-name">${t('help')}</span>
+        </button>
+      </div>
+    </div>
+  `
+}

@@ -1,0 +1,77 @@
+import { Component } from 'preact'
+import { clockTime, fullTime } from '../../frame/format.ts'
+import { html, type View } from '../../frame/html.ts'
+import { Icon } from '../../frame/icons.ts'
+import { visibleLine } from '../../frame/visible.ts'
+import { Body } from '../body/body.ts'
+import { Json } from '../body/json.ts'
+import type { Entry } from '../model/entry.ts'
+import { parseExact } from '../model/exact.ts'
+import { roleName, typeName } from '../role-words.ts'
+import { t } from '../words.ts'
+
+export interface RowProps {
+  readonly entry: Entry
+  readonly jsonShown: boolean
+  /** What it was drawn in: another language is another row. */
+  readonly language: string
+  readonly onAct: (act: RowAct, entry: Entry) => void
+}
+
+export type RowAct = 'copy' | 'link' | 'json'
+
+/** A user is a name or a uuid; a role's own name says nothing that its label does not. */
+const shownSender = ({ from, role }: Entry): string => (role === 'user' ? from : '')
+
+const Tools = ({ entry, jsonShown, onAct }: RowProps): View => {
+  const tool = (act: RowAct, icon: string, label: string): View =>
+    html`<button type="button" class="quiet tool" aria-label=${label} title=${label} onClick=${() => onAct(act, entry)}>
+      <${Icon} name=${icon} />
+    </button>`
+  return html`
+    <div class="tools">
+      ${tool('json', 'braces', t(jsonShown ? 'hideJson' : 'allJson'))} ${tool('copy', 'copy', t('copy'))}
+      ${tool('link', 'link', t('link'))}
+    </div>
+  `
+}
+
+const Time = ({ at }: { readonly at: number }): View => {
+  if (Number.isNaN(at)) return null
+  return html`<time class="number" datetime=${new Date(at).toISOString()} title=${fullTime(at)}>${clockTime(at)}</time>`
+}
+
+/** One message. Drawn again only if something of it has changed. */
+export class Row extends Component<RowProps> {
+  override shouldComponentUpdate(next: RowProps): boolean {
+    const { entry, jsonShown, language, onAct } = this.props
+    return entry !== next.entry || jsonShown !== next.jsonShown || language !== next.language || onAct !== next.onAct
+  }
+
+  override render(): View {
+    const { entry, jsonShown } = this.props
+    const { id, at, role, type, tone } = entry
+    const from = shownSender(entry)
+    return html`
+      <span class="avatar" aria-hidden="true"><${Icon} name=${role} /></span>
+      <div class="message">
+        <div class="meta" id=${`m${id}`}>
+          <span class="role">${roleName(role)}</span>
+          ${from !== '' && html`<bdi class="from">${visibleLine(from)}</bdi>`}
+          ${
+            (tone === 'error' || tone === 'warning') &&
+            html`<span class="mark"><${Icon} name="warn" />${t(tone)}</span>`
+          }
+          ${type !== '' && html`<bdi class="type" title=${visibleLine(type)}>${typeName(type)}</bdi>`}
+          <span class="where">
+            <a class="id number" href=${`#${id}`} aria-label=${t('linkTo', { n: id })}>#${id}</a>
+            <${Time} at=${at} />
+          </span>
+        </div>
+        <div class="body"><${Body} entry=${entry} /></div>
+        ${jsonShown && html`<div class="whole"><${Json} value=${parseExact(entry.raw)} /></div>`}
+      </div>
+      <${Tools} ...${this.props} />
+    `
+  }
+}

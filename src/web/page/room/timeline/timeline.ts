@@ -1,0 +1,127 @@
+import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { useCell } from '../../frame/cell.ts'
+import { shortDay } from '../../frame/format.ts'
+import { html, type View } from '../../frame/html.ts'
+import { Icon } from '../../frame/icons.ts'
+import { language } from '../../frame/words.ts'
+import type { Entry } from '../model/entry.ts'
+import type { Room } from '../model/room.ts'
+import { t } from '../words.ts'
+import { Row, type RowAct } from './row.ts'
+import { NEW_DAY, NEW_ROUND } from './rows.ts'
+import { Scroller } from './scroller.ts'
+
+export interface TimelineProps {
+  readonly room: Room
+  readonly scroller: Scroller
+  /** The message that keys act on. */
+  readonly selected: number | null
+  /** Messages whose whole JSON is shown. */
+  readonly unfolded: ReadonlySet<number>
+  readonly onAct: (act: RowAct, entry: Entry) => void
+  readonly onSelect: (id: number) => void
+}
+
+/** A scroller that belongs to a component, which is drawn when the scroller says so. */
+export const useScroller = (): Scroller => {
+  const [, redraw] = useState(0)
+  return useMemo(() => new Scroller(() => redraw((n) => n + 1)), [])
+}
+
+const Above = ({ bits, entry }: { readonly bits: number; readonly entry: Entry }): View => html`
+  ${bits & NEW_DAY ? html`<div class="divider day"><span>${shortDay(entry.at)}</span></div>` : null}
+  ${bits & NEW_ROUND ? html`<div class="divider round"><span>${t('round', { n: entry.round ?? 0 })}</span></div>` : null}
+`
+
+/** The rows that are drawn, measured each time that their size changes. */
+const useMeasuring = (measure: () => void): ((row: HTMLElement | null) => void) => {
+  const now = useRef(measure)
+  now.current = measure
+  const watch = useMemo(() => new ResizeObserver(() => now.current()), [])
+  useEffect(() => () => watch.disconnect(), [watch])
+  return useCallback((row: HTMLElement | null) => void (row && watch.observe(row)), [watch])
+}
+
+/** The messages of a room: of many, those are drawn that can be seen. */
+export const Timeline = (props: TimelineProps): View => {
+  const { room, scroller, selected, unfolded, onAct, onSelect } = props
+  useCell(room.changed)
+  const history = useCell(room.history)
+  const box = useRef<HTMLDivElement>(null)
+  const list = useRef<HTMLDivElement>(null)
+  const [, redraw] = useState(0)
+  const { shown } = room.selection
+  if (scroller.rows.entries !== shown) scroller.setEntries(shown)
+  const { start, end, top, total } = scroller.span()
+
+  const measure = (): void => {
+    const rows = [...list.current!.children].map((row) => ({
+      index: Number((row as HTMLElement).dataset.index),
+      height: row.getBoundingClientRect().height,
+    }))
+    if (scroller.measure(rows)) redraw((n) => n + 1)
+  }
+  const watch = useMeasuring(measure)
+
+  useLayoutEffect(() => {
+    scroller.attach(box.current)
+    const resized = new ResizeObserver(() => redraw((n) => n + 1))
+    resized.observe(box.current!)
+    return () => resized.disconnect()
+  }, [scroller])
+  useLayoutEffect(() => {
+    measure()
+    scroller.place()
+  })
+
+  const whole = history.is === 'whole'
+  const rows = shown.slice(start, end).map((entry, place) => {
+    const index = start + place
+    const mine = entry.id === selected
+    return html`
+      <article
+        key=${entry.id}
+        ref=${watch}
+        class="row"
+        data-id=${entry.id}
+        data-index=${index}
+        data-role=${entry.role}
+        data-tone=${entry.tone}
+        data-selected=${mine}
+        aria-labelledby=${`m${entry.id}`}
+        aria-posinset=${whole ? index + 1 : null}
+        aria-setsize=${whole ? shown.length : -1}
+        tabindex=${mine ? 0 : -1}
+        onFocus=${() => onSelect(entry.id)}
+      >
+        <${Above} bits=${scroller.rows.above[index]} entry=${entry} />
+        <div class="line-up">
+          <${Row} entry=${entry} jsonShown=${unfolded.has(entry.id)} language=${language.get()} onAct=${onAct} />
+        </div>
+      </article>
+    `
+  })
+  return html`
+    <div
+      class="box"
+      id="box"
+      ref=${box}
+      role="feed"
+      aria-label=${t('timeline')}
+      aria-busy=${history.is === 'loading'}
+      tabindex="0"
+      onScroll=${() => scroller.scrolled()}
+    >
+      <div class="height" role="none" style=${{ height: `${total}px` }}>
+        <div class="rows" role="none" ref=${list} style=${{ transform: `translateY(${top}px)` }}>${rows}</div>
+      </div>
+    </div>
+  `
+}
+
+/** Where a reader stands who has scrolled up: what has come since, and the way back. */
+export const ToEnd = ({ unseen, onClick }: { readonly unseen: number; readonly onClick: () => void }): View => html`
+  <button type="button" class="to-end" id="to-end" onClick=${onClick}>
+    ${unseen > 0 ? t('newMessages', { n: unseen }) : t('toEnd')} <${Icon} name="down" />
+  </button>
+`

@@ -1,0 +1,72 @@
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { useCell } from '../frame/cell.ts'
+import { markSeen } from '../frame/unread.ts'
+import { visibleLine } from '../frame/visible.ts'
+import type { Room } from './model/room.ts'
+import { agentName, roleName } from './role-words.ts'
+import { indexFrom } from './timeline/rows.ts'
+import type { Scroller } from './timeline/scroller.ts'
+import { t } from './words.ts'
+
+/** Live regions speak at most so often, in milliseconds: a busy room would never be silent. */
+const SPEAK_MS = 10_000
+
+/** How many of the shown messages have come since the reader was at the end last; marks what was seen. */
+export const useUnseen = (room: Room, scroller: Scroller): number => {
+  const last = useRef<number | null>(null)
+  const newest = room.entries.at(-1)?.id ?? 0
+  if (scroller.atEnd || last.current === null) last.current = newest
+  const here = scroller.atEnd && !document.hidden
+  const { total, logId } = room
+  useEffect(() => {
+    if (here && newest > 0 && total !== null) markSeen(logId, room.eventId, { id: newest, messages: total })
+  }, [here, newest, total])
+  return scroller.atEnd ? 0 : scroller.rows.entries.length - indexFrom(scroller.rows, last.current + 1)
+}
+
+/** What is said aloud of messages that came: how many, and from whom the last is. */
+export const useAnnouncement = (room: Room): string => {
+  const [said, setSaid] = useState('')
+  const from = useRef<number | null>(null)
+  useEffect(() => {
+    const timer = setInterval(() => {
+      const last = room.entries.at(-1)
+      const before = from.current
+      from.current = last?.id ?? null
+      if (last === undefined || before === null || last.id <= before) return setSaid('')
+      const n = room.entries.length - indexFrom({ entries: room.entries }, before + 1)
+      const who = last.role === 'user' ? visibleLine(last.from) : agentName(last.from) || roleName(last.role)
+      setSaid(t('announce', { n, who }))
+    }, SPEAK_MS)
+    return () => clearInterval(timer)
+  }, [room])
+  return said
+}
+
+/** The title of the tab: the event, and how many messages have come while nobody looked. */
+export const useTitle = (room: Room): void => {
+  const version = useCell(room.changed)
+  const seen = useRef(0)
+  const [, look] = useState(0)
+  useEffect(() => {
+    const onVisible = (): void => look((n) => n + 1)
+    document.addEventListener('visibilitychange', onVisible)
+    return () => document.removeEventListener('visibilitychange', onVisible)
+  }, [])
+  const newest = room.entries.at(-1)?.id ?? 0
+  if (!document.hidden) seen.current = newest
+  useEffect(() => {
+    const behind = room.entries.length - indexFrom({ entries: room.entries }, seen.current + 1)
+    document.title = `${document.hidden && behind > 0 ? `(${behind}) ` : ''}${visibleLine(room.eventId)} – deepsoc-gateway`
+  }, [room, version, document.hidden])
+}
+
+/** A room that lives as long as the component does. */
+export const useNew = <T extends { start(): void; stop(): void }>(make: () => T): T => {
+  const one = useMemo(make, [])
+  useEffect(() => {
+    one.start()
+    return () => one.stop()
+  }, [one])
+  return one
+}
