@@ -148,7 +148,6 @@ export class Gateway {
       mode: this.mode,
       version,
       overview: parts.overview ?? ((after) => this.#observer!.overview(after)),
-      rejectedReasons: (most) => this.#log.quarantine.reasons(most),
       rejected: rejectedPort({
         log: this.#log,
         maxMessageBytes: config.maxMessageBytes,

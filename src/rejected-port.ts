@@ -17,7 +17,6 @@ export interface RejectedPortOptions {
 export const rejectedPort = (options: RejectedPortOptions): RejectedPort => {
   const { log, maxMessageBytes, onStored, onStorageFault } = options
   const makeId = uuidMaker(randomBytes)
-  const { lines, row, page, lastId } = log.quarantine
 
   const writing = async <Result>(write: () => Promise<Result>): Promise<Result> => {
     try {
@@ -31,10 +30,7 @@ export const rejectedPort = (options: RejectedPortOptions): RejectedPort => {
   }
 
   return {
-    lines,
-    row,
-    page,
-    lastId,
+    ...log.quarantine,
     replay: async (rows) => {
       if (rows.length === 0) return []
       const replays = recheck(rows, maxMessageBytes, Date.now(), makeId)

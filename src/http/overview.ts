@@ -1,9 +1,10 @@
 import type Router from '@koa/router'
 import type { Fault } from '../health.ts'
-import type { ReasonCount, RejectedLog } from '../log/log.ts'
+import type { ReasonCount } from '../log/log.ts'
 import { ERRORS, type ErrorCode } from '../message/errors.ts'
 import type { Authorise } from './auth.ts'
 import { dbIdOf } from './query.ts'
+import type { RejectedPort } from './rejected.ts'
 import { succeed } from './reply.ts'
 
 /** A fault, and the workers that have it. */
@@ -83,8 +84,7 @@ export interface OverviewOptions {
   readonly version: string
   /** @param after only samples later than this, in milliseconds since 1970 */
   readonly overview: (after: number) => Promise<Overview>
-  /** Of the newest so many rows of the quarantine. */
-  readonly rejectedReasons: RejectedLog['reasons']
+  readonly rejected: RejectedPort
 }
 
 /** Rows of the quarantine that are counted. */
@@ -97,24 +97,27 @@ interface Counted {
   readonly rows: number
   /** There are more than were counted. */
   readonly more: boolean
+  /** 0: there is none. */
+  readonly last_rejected_id: number
   readonly reasons: readonly (ReasonCount & { readonly hint: string })[]
 }
 
 const hintOf = (reason: string): string => (Object.hasOwn(ERRORS, reason) ? ERRORS[reason as ErrorCode].hint : '')
 
 /** Counts the newest rows of the quarantine, but not all the time. */
-const quarantineCounter = ({ rejectedReasons }: OverviewOptions): (() => Promise<Counted | null>) => {
+const quarantineCounter = ({ rejected }: OverviewOptions): (() => Promise<Counted | null>) => {
   let counted: Counted | null = null
   let restUntil = 0
   return async () => {
     const begun = performance.now()
     if (begun < restUntil) return counted
     try {
-      const reasons = await rejectedReasons(MOST_COUNTED + 1)
+      const [reasons, last_rejected_id] = await Promise.all([rejected.reasons(MOST_COUNTED + 1), rejected.lastId()])
       const rows = reasons.reduce((sum, reason) => sum + reason.rows, 0)
       counted = {
         rows: Math.min(rows, MOST_COUNTED),
         more: rows > MOST_COUNTED,
+        last_rejected_id,
         reasons: reasons.map((reason) => ({ ...reason, hint: hintOf(reason.reason) })),
       }
     } catch {

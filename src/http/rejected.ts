@@ -13,9 +13,11 @@ import { succeed, succeedTexts } from './reply.ts'
 const ROWS = { usual: 50, most: 200 }
 /** Of a body no more is shown; the command line has all of it. */
 const BODY_BYTES = 64 * 1024
+/** Bodies that are checked in one go: the streams of this process wait as long. */
+const REPLAY_BYTES = 1024 * 1024
 
 /** The quarantine of this gateway, as who operates it changes it. */
-export interface RejectedPort extends Pick<RejectedLog, 'lines' | 'row' | 'page' | 'lastId' | 'drop'> {
+export interface RejectedPort extends Omit<RejectedLog, 'replay'> {
   /** Checks rows anew and commits what passes. @returns their fates, in order. @throws GatewayError storage_* */
   replay(rows: readonly RejectedRow[]): Promise<ReplayOutcome[]>
 }
@@ -95,7 +97,7 @@ export const routeRejected = (router: Router, { authorise, logger, rejected }: R
     const after = dbIdOf(query, 'after') ?? 0
     // What comes in from the first page on is not meant.
     const through = dbIdOf(query, 'through') ?? (await rejected.lastId())
-    const rows = await rejected.page(filter, after, through)
+    const rows = await rejected.page(filter, after, through, REPLAY_BYTES)
     const fates = (await rejected.replay(rows)).map((outcome, index) => fateOf(rows[index]!.rejected_id, outcome))
     if (fates.length > 0)
       logger.info({ ...tallyOf(fates), by: principal?.subject ?? null }, 'rejected messages were replayed')
@@ -116,7 +118,7 @@ export const routeRejected = (router: Router, { authorise, logger, rejected }: R
   router.post('/api/rejected/:rejected_id/replay', async (ctx) => {
     const { principal } = await authorise(ctx, 'operate', '*')
     const rejected_id = idIn(ctx)
-    const rows = await rejected.page({ ...EVERYTHING, ids: [rejected_id] }, rejected_id - 1, rejected_id)
+    const rows = await rejected.page({ ...EVERYTHING, ids: [rejected_id] }, rejected_id - 1, rejected_id, 1)
     const [outcome = { kind: 'gone' } as const] = await rejected.replay(rows)
     if (outcome.kind === 'gone') throw gone(rejected_id)
     const fate = fateOf(rejected_id, outcome)

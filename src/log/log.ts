@@ -120,8 +120,8 @@ export interface RejectedLog {
   lines(filter: RejectedFilter, before: number, limit: number): Promise<RejectedLine[]>
   /** One row with at most so many bytes of its body; null where there is none. */
   row(rejected_id: number, bytes: number): Promise<RejectedRow | null>
-  /** Whole rows with `after < rejected_id <= through`, oldest first, as many as a page of memory takes; none: the end. */
-  page(filter: RejectedFilter, after: number, through: number): Promise<RejectedRow[]>
+  /** Whole rows with `after < rejected_id <= through`, oldest first: at most 200, and some `bytes` of bodies; none: the end. */
+  page(filter: RejectedFilter, after: number, through: number, bytes: number): Promise<RejectedRow[]>
   /** The greatest id there is; 0 where there is none. */
   lastId(): Promise<number>
   /** Of the newest `most` rows: how many have which reason, the most frequent first. */

@@ -35,8 +35,12 @@ export class QuarantineReader {
     return this.#newest(filter, before, limit, 'line') as RejectedLine[]
   }
 
-  /** Rows with their bodies behind an id, oldest first, as many as a page of memory takes; none: the end. */
-  after(filter: RejectedFilter, after: number, through: number): RejectedRow[] {
+  /**
+   * Rows with their bodies behind an id, oldest first, as many as a page of memory takes; none: the end.
+   *
+   * @param most bytes of bodies at which the page ends; its first row is taken whatever its size
+   */
+  after(filter: RejectedFilter, after: number, through: number, most = PAGE_BYTES): RejectedRow[] {
     return this.#read(queries.pageOf(filter, 'asc', 'whole'), (statement) => {
       const params = { ...queries.filterParams(filter), after, before: through + 1, limit: PAGE_ROWS }
       const page: RejectedRow[] = []
@@ -44,7 +48,7 @@ export class QuarantineReader {
       for (const row of statement.iterate(params) as Iterable<RejectedRow>) {
         page.push(row)
         bytes += row.body.length
-        if (bytes >= PAGE_BYTES) break
+        if (bytes >= most) break
       }
       return page
     })

@@ -204,7 +204,7 @@ export class SqliteLog implements Log {
     return {
       lines: async (filter, before, limit) => reader.newestLines(filter, before, limit),
       row: async (rejected_id, bytes) => reader.row(rejected_id, bytes),
-      page: async (filter, after, through) => reader.after(filter, after, through),
+      page: async (filter, after, through, bytes) => reader.after(filter, after, through, bytes),
       lastId: async () => reader.lastId(),
       reasons: async (most) => reader.reasons(most),
       replay: (replays) => this.#open().writer.replay(replays),

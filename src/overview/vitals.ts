@@ -17,9 +17,10 @@ export interface Seen {
   readonly vitals: Vitals | null
 }
 
-/** How this process is now. */
+/** How this process is now; never rejects. */
 export const readVitals = async (health: Health, registry: Registry): Promise<Vitals> => ({
   started_at: performance.timeOrigin,
   faults: health.faults,
-  figures: await readFigures(registry),
+  // Figures that cannot be read, of which /metrics tells, must not hide the faults.
+  figures: await readFigures(registry).catch(() => ({})),
 })

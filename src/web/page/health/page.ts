@@ -1,5 +1,44 @@
-import { t } from '../frame/frame-words.ts'
+import { ApiError } from '../frame/api.ts'
+import { useCell } from '../frame/cell.ts'
+import { t as frameWords } from '../frame/frame-words.ts'
 import { html, type View } from '../frame/html.ts'
+import { session, signOut } from '../frame/session.ts'
+import { Figures, Workers } from './figures.ts'
+import { t } from './health-words.ts'
+import { Plots } from './plots.ts'
+import { QuarantineSection } from './quarantine.ts'
+import { State } from './state.ts'
+import { useReport } from './use-report.ts'
 
-/** The gateway's own state. */
-export const HealthPage = (): View => html`<main class="narrow" id="main" tabindex="-1"><h1>${t('health')}</h1></main>`
+const Refused = (): View => {
+  const { token } = useCell(session)
+  return html`
+    <section class="panel refused" role="alert">
+      <h2>${t('refused')}</h2>
+      <p>${t('refusedHow')}</p>
+      ${token !== null && html`<button type="button" class="primary" onClick=${signOut}>${frameWords('signOut')}</button>`}
+    </section>
+  `
+}
+
+/** The gateway's own state: what fails, what it does, what it did in the last hour, and what it has set aside. */
+export const HealthPage = (): View => {
+  const { report, problem, at, refresh } = useReport()
+  const refused = problem instanceof ApiError && problem.status === 403
+  return html`
+    <main class="narrow health" id="main" tabindex="-1">
+      <h1>${t('title')}</h1>
+      ${refused ? html`<${Refused} />` : html`<${State} report=${report} problem=${problem} at=${at} />`}
+      ${
+        report !== null &&
+        !refused &&
+        html`
+          <${Figures} report=${report} />
+          <${Workers} report=${report} />
+          <${Plots} report=${report} />
+          <${QuarantineSection} counted=${report.quarantine} changed=${refresh} />
+        `
+      }
+    </main>
+  `
+}

@@ -1,0 +1,113 @@
+import { useRef, useState } from 'preact/hooks'
+import { explain } from '../frame/api.ts'
+import { count } from '../frame/format.ts'
+import { html, type View } from '../frame/html.ts'
+import { visible, visibleLine } from '../frame/visible.ts'
+import { hintOf } from './code-words.ts'
+import { DropDialog } from './drop-dialog.ts'
+import { t } from './health-words.ts'
+import type { QuarantineCount } from './report.ts'
+import { Results } from './results.ts'
+import { Row } from './row.ts'
+import { type QuarantineView, useQuarantine } from './use-quarantine.ts'
+
+interface FilterProps {
+  readonly counted: QuarantineCount
+  readonly chosen: string | null
+  readonly choose: (reason: string | null) => void
+}
+
+const ReasonFilter = ({ counted, chosen, choose }: FilterProps): View => {
+  const chip = (reason: string | null, label: string, rows: string): View => html`
+    <button
+      key=${reason ?? ''}
+      type="button"
+      class="chip"
+      data-reason=${reason ?? ''}
+      aria-pressed=${chosen === reason}
+      onClick=${() => choose(reason)}
+    >
+      ${label} <span class="number">${rows}</span>
+    </button>
+  `
+  const all = counted.more ? t('atLeast', { n: counted.rows }) : count(counted.rows)
+  return html`
+    <div class="chips" role="group" aria-label=${t('reasonFilter')}>
+      ${chip(null, t('allReasons'), all)}
+      ${counted.reasons.map(({ reason, rows }) => chip(reason, visibleLine(reason), count(rows)))}
+    </div>
+  `
+}
+
+const Bulk = ({ view, reason }: { readonly view: QuarantineView; readonly reason: string | null }): View =>
+  view.bulk === null
+    ? html`<button type="button" class="replay-all" onClick=${() => void view.replayAll()}>
+        ${reason === null ? t('replayAll') : t('replayReason', { reason })}
+      </button>`
+    : html`<p class="bulk">
+        <span role="status">${t('replaying', { done: view.bulk })}</span>
+        <button type="button" onClick=${view.stop}>${t('stop')}</button>
+      </p>`
+
+/** What was set aside: why, where it came from, and what can be done with it. */
+export const QuarantineSection = ({
+  counted,
+  changed,
+}: {
+  readonly counted: QuarantineCount | null
+  readonly changed: () => void
+}): View => {
+  const [chosen, choose] = useState<string | null>(null)
+  const [dropping, setDropping] = useState<number | null>(null)
+  const heading = useRef<HTMLHeadingElement>(null)
+  // Of a reason that nothing is left of, all is shown again.
+  const reason = counted?.reasons.some((one) => one.reason === chosen) ? chosen : null
+  const view = useQuarantine(reason, counted, changed)
+  const hint = counted?.reasons.find((one) => one.reason === reason)?.hint
+
+  /** The row with the button that was pressed may be gone afterwards; the keyboard goes on from the one behind it. */
+  const act = async (id: number, work: () => Promise<void>): Promise<void> => {
+    const at = view.rows.findIndex((row) => row.rejected_id === id)
+    await work()
+    requestAnimationFrame(() => {
+      if (document.activeElement !== document.body && document.activeElement !== null) return
+      const left = document.querySelectorAll<HTMLButtonElement>('.rejected .replay')
+      const next = left[Math.min(at, left.length - 1)] ?? heading.current
+      next?.focus()
+    })
+  }
+
+  const answered = (yes: boolean): void => {
+    const id = dropping!
+    setDropping(null)
+    if (yes) void act(id, () => view.drop(id))
+  }
+
+  return html`
+    <section class="quarantine" aria-labelledby="quarantine-title">
+      <h2 id="quarantine-title" tabindex="-1" ref=${heading}>${t('quarantineTitle')}</h2>
+      <p class="faint">${t('quarantineWhat')}</p>
+      ${counted !== null && counted.rows > 0 && html`<${ReasonFilter} counted=${counted} chosen=${reason} choose=${choose} />`}
+      ${hint !== undefined && reason !== null && html`<p><span class="faint">${t('hint')}: </span>${visible(hintOf(reason, hint))}</p>`}
+      ${view.rows.length > 1 && html`<${Bulk} view=${view} reason=${reason} />`}
+      <${Results} results=${view.results} />
+      ${view.problem !== null && html`<p class="problem" role="alert">${visibleLine(explain(view.problem))}</p>`}
+      ${counted?.rows === 0 && view.rows.length === 0 && html`<p class="panel nothing">${t('quarantineEmpty')}</p>`}
+      <ul class="rejected-list" aria-label=${t('rows')}>
+        ${view.rows.map(
+          (row) => html`
+            <${Row}
+              key=${row.rejected_id}
+              row=${row}
+              busy=${view.busy.has(row.rejected_id)}
+              onReplay=${(id: number) => void act(id, () => view.replay(id))}
+              onDrop=${setDropping}
+            />
+          `,
+        )}
+      </ul>
+      ${view.hasMore && html`<button type="button" class="more" onClick=${view.more}>${t('showMore')}</button>`}
+      ${dropping !== null && html`<${DropDialog} id=${dropping} onAnswer=${answered} />`}
+    </section>
+  `
+}

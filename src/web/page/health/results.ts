@@ -1,0 +1,56 @@
+import { explain } from '../frame/api.ts'
+import { html, type View } from '../frame/html.ts'
+import { roomPath } from '../frame/router.ts'
+import { visibleLine } from '../frame/visible.ts'
+import { t } from './health-words.ts'
+import type { Fate } from './report.ts'
+import type { Result } from './use-quarantine.ts'
+
+const fateText = ({ kind, rejected_id, db_id, reason, detail }: Fate): string => {
+  const id = String(rejected_id)
+  switch (kind) {
+    case 'stored':
+    case 'duplicate':
+      return t(kind, { id, db: String(db_id) })
+    case 'kept':
+      return t('kept', { id, reason: visibleLine(reason ?? ''), detail: visibleLine(detail ?? '') })
+    case 'gone':
+      return t('gone', { id })
+  }
+}
+
+const textOf = (result: Result): string => {
+  switch (result.is) {
+    case 'fate':
+      return fateText(result.fate)
+    case 'dropped':
+      return t('dropped', { id: String(result.id) })
+    case 'failed': {
+      const why = visibleLine(explain(result.error))
+      return result.id === null ? why : t('failed', { id: String(result.id), why })
+    }
+    case 'bulk':
+      return t(result.stopped ? 'bulkStopped' : 'bulkDone', result.tally)
+  }
+}
+
+const isGood = (result: Result): boolean =>
+  result.is === 'dropped' ||
+  (result.is === 'fate' && (result.fate.kind === 'stored' || result.fate.kind === 'duplicate')) ||
+  (result.is === 'bulk' && result.tally.kept === 0 && !result.stopped)
+
+const eventOf = (result: Result): string | undefined => (result.is === 'fate' ? result.fate.event_id : undefined)
+
+/** What the last actions have brought, told once to who hears the page. */
+export const Results = ({ results }: { readonly results: readonly Result[] }): View => html`
+  <ul class="results" role="log" aria-label=${t('results')} aria-live="polite">
+    ${results.map((result) => {
+      const event = eventOf(result)
+      return html`
+        <li key=${result.key} data-good=${isGood(result) ? '' : null}>
+          ${textOf(result)}${event !== undefined && html` <a href=${roomPath(event)}>${visibleLine(event)}</a>`}
+        </li>
+      `
+    })}
+  </ul>
+`

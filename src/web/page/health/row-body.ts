@@ -1,0 +1,67 @@
+import { useEffect, useState } from 'preact/hooks'
+import { apiText, explain } from '../frame/api.ts'
+import { html, type View } from '../frame/html.ts'
+import { visible, visibleLine } from '../frame/visible.ts'
+import { parseExact, printExact } from './exact-json.ts'
+import { t } from './health-words.ts'
+import type { RejectedLine } from './report.ts'
+import { bytes } from './units.ts'
+
+interface Whole extends RejectedLine {
+  readonly headers: unknown
+  readonly properties: unknown
+  readonly body?: string
+  readonly body_base64?: string
+  readonly shown_bytes: number
+}
+
+const PRINTABLE = /[\x20-\x7e\n\t]/
+
+/** Bytes that are no text: ASCII as it is, all others as \xNN. */
+const bytesText = (base64: string): string =>
+  Array.from(atob(base64), (char) =>
+    PRINTABLE.test(char) ? char : `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  ).join('')
+
+const isEmpty = (value: unknown): boolean =>
+  typeof value === 'object' && value !== null && Object.keys(value).length === 0
+
+const Json = ({ label, value }: { readonly label: string; readonly value: unknown }): View =>
+  isEmpty(value) ? null : html`<div><dt>${label}</dt><dd><pre>${visible(printExact(value))}</pre></dd></div>`
+
+const bodyLabel = ({ shown_bytes, body_bytes }: Whole): string =>
+  shown_bytes < body_bytes
+    ? t('bodyCut', { shown: bytes(shown_bytes), size: bytes(body_bytes) })
+    : t('body', { size: bytes(body_bytes) })
+
+const Sheet = ({ row }: { readonly row: Whole }): View => html`
+  <dl class="sheet">
+    <div><dt>${t('exchange')}</dt><dd class="mono">${visibleLine(row.exchange)}</dd></div>
+    <div><dt>${t('routingKey')}</dt><dd class="mono">${visibleLine(row.routing_key)}</dd></div>
+    <${Json} label=${t('headers')} value=${row.headers} />
+    <${Json} label=${t('properties')} value=${row.properties} />
+    <div><dt>${t('sha256')}</dt><dd class="mono">${row.sha256}</dd></div>
+    <div>
+      <dt>${bodyLabel(row)}${row.body === undefined && html` <span class="faint">(${t('bodyBytes')})</span>`}</dt>
+      <dd><pre class="body" tabindex="0" aria-label=${bodyLabel(row)}>${
+        row.body === undefined ? bytesText(row.body_base64 ?? '') : visible(row.body)
+      }</pre></dd>
+    </div>
+  </dl>
+`
+
+/** All that is known of a row, fetched when it is opened. */
+export const RowBody = ({ id }: { readonly id: number }): View => {
+  const [row, setRow] = useState<Whole | null>(null)
+  const [problem, setProblem] = useState('')
+  useEffect(() => {
+    const leaving = new AbortController()
+    apiText(`/api/rejected/${id}`, { signal: leaving.signal }).then(
+      (text) => setRow((parseExact(text) as { data: Whole }).data),
+      (error: unknown) => leaving.signal.aborted || setProblem(explain(error)),
+    )
+    return () => leaving.abort()
+  }, [id])
+  if (problem !== '') return html`<p class="problem" role="alert">${visibleLine(problem)}</p>`
+  return row === null ? html`<p class="faint">…</p>` : html`<${Sheet} row=${row} />`
+}

@@ -1,0 +1,177 @@
+import { useEffect, useRef, useState } from 'preact/hooks'
+import { api } from '../frame/api.ts'
+import type { Fate, QuarantineCount, RejectedLine } from './report.ts'
+
+/** Rows that come at once. */
+const PAGE = 20
+/** The most that the gateway gives at once. */
+const MOST = 200
+
+interface Page {
+  readonly data: readonly RejectedLine[]
+  readonly has_more: boolean
+}
+
+interface BulkPage {
+  readonly data: readonly Fate[]
+  readonly has_more: boolean
+  readonly after: number
+  readonly through: number
+}
+
+/** How many rows a replay of many has brought where. */
+export type Tally = Readonly<Record<Fate['kind'], number>>
+
+/** What an action has brought, newest first. */
+export type Result =
+  | { readonly key: number; readonly is: 'fate'; readonly fate: Fate }
+  | { readonly key: number; readonly is: 'dropped'; readonly id: number }
+  | { readonly key: number; readonly is: 'failed'; readonly id: number | null; readonly error: unknown }
+  | { readonly key: number; readonly is: 'bulk'; readonly tally: Tally; readonly stopped: boolean }
+
+/** A result that is not counted yet; distributed, so that each kind keeps its fields. */
+type Outcome<R = Result> = R extends Result ? Omit<R, 'key'> : never
+
+/** Results that stay in sight. */
+const MOST_RESULTS = 5
+
+export interface QuarantineView {
+  readonly rows: readonly RejectedLine[]
+  readonly hasMore: boolean
+  readonly problem: unknown
+  readonly results: readonly Result[]
+  /** Rows that something is done with right now. */
+  readonly busy: ReadonlySet<number>
+  /** Rows that a replay of many has been through; null: none is under way. */
+  readonly bulk: number | null
+  readonly more: () => void
+  readonly replay: (id: number) => Promise<void>
+  readonly drop: (id: number) => Promise<void>
+  readonly replayAll: () => Promise<void>
+  readonly stop: () => void
+}
+
+const query = (reason: string | null): string => (reason === null ? '' : `&reason=${encodeURIComponent(reason)}`)
+
+/**
+ * The rows of one reason, or of all, and what can be done with them.
+ *
+ * @param count read anew whenever it is another
+ * @param changed told after each change, so that the figures follow
+ */
+export const useQuarantine = (
+  reason: string | null,
+  count: QuarantineCount | null,
+  changed: () => void,
+): QuarantineView => {
+  const [page, setPage] = useState<Page>({ data: [], has_more: false })
+  const [problem, setProblem] = useState<unknown>(null)
+  const [results, setResults] = useState<readonly Result[]>([])
+  const [busy, setBusy] = useState<ReadonlySet<number>>(new Set())
+  const [bulk, setBulk] = useState<number | null>(null)
+  const stopped = useRef(false)
+  const keys = useRef(0)
+  const reading = useRef(0)
+
+  const tell = (outcome: Outcome): void =>
+    setResults((last) => [{ ...outcome, key: ++keys.current } as Result, ...last].slice(0, MOST_RESULTS))
+
+  const read = async (limit: number, before = 0): Promise<void> => {
+    const turn = ++reading.current
+    try {
+      const path = `/api/rejected?limit=${limit}${before === 0 ? '' : `&before=${before}`}${query(reason)}`
+      const next = await api<Page>(path)
+      // An answer that was overtaken by a later question is not of now.
+      if (turn !== reading.current) return
+      setPage((last) => (before === 0 ? next : { ...next, data: [...last.data, ...next.data] }))
+      setProblem(null)
+    } catch (error) {
+      if (turn === reading.current) setProblem(error)
+    }
+  }
+
+  const signature = JSON.stringify(count)
+  const seen = useRef(reason)
+  useEffect(() => {
+    const kept = seen.current === reason ? page.data.length : 0
+    seen.current = reason
+    void read(Math.min(MOST, Math.max(PAGE, kept)))
+  }, [reason, signature])
+
+  const acting = async (
+    id: number,
+    act: () => Promise<Outcome>,
+    goes: (outcome: Outcome) => boolean,
+  ): Promise<void> => {
+    setBusy((last) => new Set(last).add(id))
+    try {
+      const outcome = await act()
+      if (goes(outcome)) setPage((last) => ({ ...last, data: last.data.filter((row) => row.rejected_id !== id) }))
+      tell(outcome)
+    } catch (error) {
+      tell({ is: 'failed', id, error })
+    }
+    setBusy((last) => new Set([...last].filter((one) => one !== id)))
+    changed()
+  }
+
+  const replay = (id: number): Promise<void> =>
+    acting(
+      id,
+      async () => ({
+        is: 'fate',
+        fate: (await api<{ data: Fate }>(`/api/rejected/${id}/replay`, { method: 'POST' })).data,
+      }),
+      (outcome) => outcome.is === 'fate' && outcome.fate.kind !== 'kept',
+    )
+
+  const drop = (id: number): Promise<void> =>
+    acting(
+      id,
+      async () => {
+        const { data } = await api<{ data: { dropped: boolean } }>(`/api/rejected/${id}`, { method: 'DELETE' })
+        return data.dropped ? { is: 'dropped', id } : { is: 'fate', fate: { rejected_id: id, kind: 'gone' } }
+      },
+      () => true,
+    )
+
+  const replayAll = async (): Promise<void> => {
+    const tally = { stored: 0, duplicate: 0, kept: 0, gone: 0 }
+    stopped.current = false
+    setBulk(0)
+    try {
+      let from = ''
+      for (let goOn = true; goOn && !stopped.current; ) {
+        const which = reason === null ? 'all=true' : query(reason).slice(1)
+        const done = await api<BulkPage>(`/api/rejected/replay?${which}${from}`, { method: 'POST' })
+        for (const { kind } of done.data) tally[kind]++
+        setBulk(tally.stored + tally.duplicate + tally.kept + tally.gone)
+        from = `&after=${done.after}&through=${done.through}`
+        goOn = done.has_more
+      }
+      tell({ is: 'bulk', tally, stopped: stopped.current })
+    } catch (error) {
+      tell({ is: 'bulk', tally, stopped: true })
+      tell({ is: 'failed', id: null, error })
+    }
+    setBulk(null)
+    await read(PAGE)
+    changed()
+  }
+
+  return {
+    rows: page.data,
+    hasMore: page.has_more,
+    problem,
+    results,
+    busy,
+    bulk,
+    more: () => void read(PAGE, page.data.at(-1)?.rejected_id ?? 0),
+    replay,
+    drop,
+    replayAll,
+    stop: () => {
+      stopped.current = true
+    },
+  }
+}
