@@ -81,7 +81,12 @@ const isScript = (entry: string): boolean => /\.[cm]?[jt]s$/.test(entry)
  * @throws Error with the process's output when it ends before, or does not listen in time
  */
 export const startGateway = async (options: GatewayOptions = {}): Promise<Gateway> => {
-  const { entry = process.env.TEST_BINARY || 'src/cli.ts', args = ['serve'], cwd = ROOT, startLimitMs = 30_000 } = options
+  const {
+    entry = process.env.TEST_BINARY || 'src/cli.ts',
+    args = ['serve'],
+    cwd = ROOT,
+    startLimitMs = 30_000,
+  } = options
   const dataDir = options.dataDir ?? tempDir('gateway-data-')
   const dbFile = join(dataDir, 'gateway.db')
   const file = isAbsolute(entry) ? entry : join(ROOT, entry)
