@@ -36,6 +36,11 @@ export class ModelGateway {
     this.#wall = wall
   }
 
+  /** The greatest db_id that this log has given out. */
+  get head(): number {
+    return this.#head
+  }
+
   /** Sources that are connected. */
   get open(): ModelSource[] {
     return [...this.sources].filter((source) => source.readyState === 1)

@@ -8,6 +8,8 @@ export class ClientStage {
   readonly tab: Tab
   readonly ids: number[] = []
   readonly states: ChannelState[] = []
+  /** The codes of why it waited or was closed. */
+  readonly whys: string[] = []
   readonly resets: Reset[] = []
   readonly #life = { frozen: false }
 
@@ -16,7 +18,10 @@ export class ClientStage {
     this.tab = new Tab(this.browser.world(this.#life, false), target, {
       base: 'http://gateway',
       onMessage: ({ db_id }) => void this.ids.push(db_id),
-      onState: (state) => void this.states.push(state),
+      onState: (state, { why }) => {
+        this.states.push(state)
+        if (why !== null) this.whys.push(why.code)
+      },
       onReset: (reset) => void this.resets.push(reset),
       ...options,
     })

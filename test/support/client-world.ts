@@ -126,6 +126,7 @@ export class ModelBrowser {
    * @returns whether anything did
    */
   async step(which: number): Promise<boolean> {
+    await setImmediate()
     const sources = [...this.gateway.sources].filter((source) => !this.#sourcesOf.get(source)!.frozen)
     const ears = [...this.#ears].filter(({ life, notes }) => !life.frozen && notes.length > 0)
     const all: (() => boolean)[] = [
@@ -136,11 +137,8 @@ export class ModelBrowser {
       }),
     ]
     for (let n = 0; n < all.length; n++) {
-      if (!all[(which + n) % all.length]!()) continue
-      await setImmediate()
-      return true
+      if (all[(which + n) % all.length]!()) return true
     }
-    await setImmediate()
     return false
   }
 

@@ -47,6 +47,8 @@ export class Line {
   #why: Why | null = null
   #retryAt: number | null = null
   #failures = 0
+  /** The code of the last loss. */
+  #lostBy = ''
   #hello: Hello | null = null
   #resumedFrom: number | null = null
   #heardAt: number | null = null
@@ -232,7 +234,10 @@ export class Line {
     this.#drop()
     const { least, most } = BACKOFF_MS
     const backoff = Math.min(most, least * 2 ** this.#failures)
-    const [from, to] = (this.#failures === 0 && ANNOUNCED_MS[why.code]) || [backoff / 2, backoff]
+    // The same twice in a row, with nothing gained in between, is a fault of its own.
+    const isNews = this.#failures === 0 || this.#lostBy !== why.code
+    const [from, to] = (isNews && ANNOUNCED_MS[why.code]) || [backoff / 2, backoff]
+    this.#lostBy = why.code
     const delay = Math.max(leastMs, from) + this.#world.random() * (to - from)
     this.#failures++
     this.#why = why
