@@ -1,5 +1,6 @@
 // needs: postgres
 // limit: 300s
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
@@ -24,6 +25,7 @@ import {
   schemaOf,
   sharedPostgres,
 } from './support/postgres.ts'
+import { postgresBin } from './support/provision.ts'
 import { suite } from './support/suite.ts'
 import { until } from './support/wait.ts'
 
@@ -255,16 +257,13 @@ test('the tables are those of schema.sql, column for column', async () => {
 test('tables of an earlier version get what they lack, those of a later one are refused', async () => {
   const url = freshSchema(server)
   await store(await open(url), {})
-  await queryRows(url, 'DROP TABLE revocation; UPDATE schema_version SET version = 1')
+  await queryRows(url, 'DROP TABLE revocation; UPDATE header SET version = 1')
   const log = await open(url)
   await log.revoke({ subject: 's', issued_before: 1, until: null }, 0)
   assert.is((await idsOf(log)).length, 1)
-  const [{ version } = { version: '' }] = await queryRows<{ version: string }>(
-    url,
-    'SELECT version FROM schema_version',
-  )
+  const [{ version } = { version: '' }] = await queryRows<{ version: string }>(url, 'SELECT version FROM header')
   assert.is(version, String(SCHEMA_VERSION))
-  await queryRows(url, `UPDATE schema_version SET version = ${SCHEMA_VERSION + 1}`)
+  await queryRows(url, `UPDATE header SET version = ${SCHEMA_VERSION + 1}`)
   assert.is(await codeOf(openPostgres(url)), 'database_newer')
 })
 
@@ -357,6 +356,42 @@ test('a commit whose answer is lost is found again: nothing twice, neither messa
     ['invalid_json', 'message_conflict'],
   )
   await line.close()
+})
+
+test('a restored copy has a name of its own, and gives out no id again that the lost log can have given out (R1)', async () => {
+  const url = freshSchema(server)
+  const schema = schemaOf(url)
+  const before = await open(url)
+  const [first] = await store(before, { received_at: Date.now() })
+  const bin = postgresBin()
+  const plain = server.replace(/\?.*$/, '')
+  const dumped = spawnSync(join(bin!, 'pg_dump'), ['--dbname', plain, '--schema', schema], { encoding: 'utf8' })
+  assert.is(dumped.status, 0, dumped.stderr)
+  // These are lost, and readers have seen them.
+  await store(before, {}, {}, {})
+  await queryRows(server, `DROP SCHEMA "${schema}" CASCADE`)
+  const restored = spawnSync(join(bin!, 'psql'), ['--quiet', '--dbname', plain], {
+    input: dumped.stdout,
+    encoding: 'utf8',
+  })
+  assert.is(restored.status, 0, restored.stderr)
+  assert.is(await codeOf(before.append([entryOf()])), 'none', 'it is the same log until a gateway starts on it')
+  const after = await open(url)
+  assert.is.not(after.logId, before.logId)
+  assert.is(await codeOf(before.append([entryOf()])), 'storage_lost')
+  const [next] = await store(after, {})
+  assert.ok(next! - first! >= 1_000_000_000, `${next} after ${first}`)
+  assert.is((await open(url)).logId, after.logId, 'once')
+})
+
+test('after the promotion of a standby ids go on beyond all that the old primary can have given out (R1)', async () => {
+  const url = freshSchema(server)
+  const log = await open(url)
+  const [first] = await store(log, { received_at: Date.now() })
+  await queryRows(url, "UPDATE header SET timeline = '00000000'")
+  const [second, third] = await store(log, {}, {})
+  assert.ok(second! - first! >= 1_000_000_000, `${second} after ${first}`)
+  assert.is(third, second! + 1)
 })
 
 test('reads take no more connections than they may, and none waits for ever', async () => {

@@ -54,6 +54,14 @@ current_setting('server_encoding') AS encoding, current_setting('server_version'
 current_setting('server_version_num')::int AS version_num, pg_is_in_recovery() AS recovering,
 current_setting('transaction_read_only') AS read_only`
 
+/** The history that a server writes: it changes when a standby is promoted, and after a restore to a point in time. */
+const TIMELINE = 'SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline'
+
+const timelines = new WeakMap<Client, string>()
+
+/** The timeline of the server that a connection leads to; null: it does not tell. */
+export const timelineOf = (client: Client): string | null => timelines.get(client) ?? null
+
 /** db_ids and times stay below 2^53. */
 const types = (getTypeParser: (oid: number, format?: never) => unknown): ClientConfig['types'] =>
   ({
@@ -212,6 +220,9 @@ export class Connector {
     if (session.version_num < LEAST_VERSION) {
       throw new GatewayError('database_unsuitable', `The server is PostgreSQL ${session.version}; 12 is the oldest.`)
     }
+    // Some services keep their WAL to themselves.
+    const known = await client.query<{ timeline: string }>(TIMELINE).catch(() => null)
+    if (known !== null) timelines.set(client, known.rows[0]!.timeline)
     if (session.fsync === 'on' || this.#warned) return
     this.#warned = true
     this.#onWarning('PostgreSQL runs with fsync=off: a crash of its machine loses messages that were acknowledged')

@@ -43,8 +43,8 @@ export class Listener {
   async stop(): Promise<void> {
     this.#stopped = true
     clearTimeout(this.#again)
-    clearInterval(this.#ping)
     await this.#opening
+    clearInterval(this.#ping)
     this.#client?.end().catch(() => undefined)
     this.#client = null
   }

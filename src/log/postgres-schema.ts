@@ -1,17 +1,31 @@
 import type { Client } from 'pg'
 import { GatewayError } from '../message/errors.ts'
 import { MIGRATIONS, SCHEMA_VERSION } from './migrations.ts'
+import { timelineOf } from './postgres-connect.ts'
 import { codeOf } from './postgres-errors.ts'
 import type { SchemaMaker } from './sqlite-file.ts'
+import { idsToLeaveOut } from './sqlite-restore.ts'
 
 /** Two gateways that start at once must not both make the tables: "DSGW" and a number of its own. */
 const MAKING = 'SELECT pg_advisory_xact_lock(1146308439, 0)'
 
-/** SQLite's version is a field of its file; here it takes a table. */
-const VERSION_TABLE = `CREATE TABLE schema_version (
-  only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
-  version  INTEGER NOT NULL
-) STRICT`
+/**
+ * Tables beside those of schema.sql. `header` has what SQLite keeps in the header of its file, and where the log is at home: a
+ * restored copy is somewhere else. Tickets live for seconds; a crash of the server may take them.
+ */
+const OWN_TABLES = `
+CREATE TABLE header (
+  only_row   INTEGER PRIMARY KEY CHECK (only_row = 1),
+  version    INTEGER NOT NULL,
+  schema_oid INTEGER NOT NULL,
+  timeline   TEXT
+);
+CREATE UNLOGGED TABLE ticket (
+  id    TEXT    PRIMARY KEY,
+  value TEXT    NOT NULL,
+  until INTEGER NOT NULL
+);
+CREATE INDEX ticket_by_end ON ticket (until);`
 
 /** What stands in schema.sql for SQLite, and what PostgreSQL has in its place. */
 const DIALECT: readonly (readonly [RegExp, string])[] = [
@@ -28,7 +42,7 @@ export const inPostgres = (sqlite: string): string =>
   // Comments hold words of their own.
   DIALECT.reduce((text, [word, other]) => text.replace(word, other), sqlite.replace(/--.*$/gm, ''))
 
-const EXISTS = 'SELECT 1 FROM pg_namespace WHERE nspname = $1'
+const SCHEMA_OID = 'SELECT oid::bigint FROM pg_namespace WHERE nspname = $1'
 
 const RELATIONS = `SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
 WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'i', 'f', 'S')`
@@ -55,12 +69,12 @@ export const prepareSchema = async (client: Client, schema: string, maker: Schem
 }
 
 const prepare = async (client: Client, schema: string, maker: SchemaMaker): Promise<void> => {
-  const { rows: spaces } = await client.query(EXISTS, [schema])
+  const { rows: spaces } = await client.query(SCHEMA_OID, [schema])
   // Not IF NOT EXISTS: that needs the right to make schemas even where there is nothing to make.
   if (spaces.length === 0) await client.query(`CREATE SCHEMA "${schema}"`)
   const { rows: relations } = await client.query<{ relname: string }>(RELATIONS, [schema])
   const known = new Set(relations.map(({ relname }) => relname))
-  const version = known.has('schema_version') ? await versionOf(client) : null
+  const version = known.has('header') ? await versionOf(client) : null
   if (version === null && known.size > 0) {
     throw new GatewayError('database_foreign', `The schema ${schema} holds tables of another application.`, {
       hint: 'Choose another schema for the gateway: add ?schema=NAME to DATABASE_URL.',
@@ -73,19 +87,53 @@ const prepare = async (client: Client, schema: string, maker: SchemaMaker): Prom
       { hint: 'These tables were made by a newer gateway. Upgrade the gateway or restore a backup.' },
     )
   }
-  if (version === SCHEMA_VERSION) return
-  if (version === null) {
-    await client.query(inPostgres(`${maker.schema};${VERSION_TABLE}`))
-    await client.query('INSERT INTO log (only_row, log_id, created_at) VALUES (1, $1, $2)', [maker.logId, maker.now])
-    await client.query('INSERT INTO schema_version (only_row, version) VALUES (1, $1)', [SCHEMA_VERSION])
-    return
-  }
+  if (version === null) await create(client, schema, maker)
+  else await bringUp(client, schema, version, maker)
+}
+
+const create = async (client: Client, schema: string, { schema: tables, logId, now }: SchemaMaker): Promise<void> => {
+  await client.query(inPostgres(`${tables};${OWN_TABLES}`))
+  await client.query('INSERT INTO log (only_row, log_id, created_at) VALUES (1, $1, $2)', [logId, now])
+  await client.query('INSERT INTO header VALUES (1, $1, $2, $3)', [
+    SCHEMA_VERSION,
+    await oidOf(client, schema),
+    timelineOf(client),
+  ])
+}
+
+const bringUp = async (client: Client, schema: string, version: number, { logId, now }: SchemaMaker): Promise<void> => {
   for (const step of MIGRATIONS) if (step.version > version) await client.query(inPostgres(step.sql))
-  await client.query('UPDATE schema_version SET version = $1', [SCHEMA_VERSION])
+  await client.query('UPDATE header SET version = $1', [SCHEMA_VERSION])
+  const { rows } = await client.query<{ schema_oid: number }>('SELECT schema_oid FROM header')
+  const oid = await oidOf(client, schema)
+  if (rows[0]!.schema_oid === oid) return
+  // Made by pg_restore from a copy of this log or another: a log of its own.
+  await client.query('UPDATE header SET schema_oid = $1', [oid])
+  await client.query('UPDATE log SET log_id = $1, created_at = $2', [logId, now])
+  await leaveOutIds(client, now)
+}
+
+const oidOf = async (client: Client, schema: string): Promise<number> =>
+  (await client.query<{ oid: number }>(SCHEMA_OID, [schema])).rows[0]!.oid
+
+/**
+ * Passes over ids that a lost part of this log can have given out: a restored copy, or a standby that was behind when it
+ * was promoted, must not give them out again (R1). In the caller's transaction.
+ *
+ * @param now milliseconds since 1970
+ */
+export const leaveOutIds = async (client: Client, now: number): Promise<void> => {
+  const { rows } = await client.query<{ last_at: number }>(
+    'SELECT coalesce((SELECT max(last_at) FROM event), (SELECT created_at FROM log))::bigint AS last_at',
+  )
+  const sequence = "pg_get_serial_sequence('message', 'db_id')"
+  const ids = idsToLeaveOut(rows[0]!.last_at, now)
+  await client.query(`SELECT setval(${sequence}, nextval(${sequence}) + $1::bigint)`, [ids])
+  await client.query('UPDATE header SET timeline = $1', [timelineOf(client)])
 }
 
 const versionOf = async (client: Client): Promise<number | null> => {
-  const { rows } = await client.query<{ version: number }>('SELECT version FROM schema_version')
+  const { rows } = await client.query<{ version: number }>('SELECT version FROM header')
   return rows[0]?.version ?? null
 }
 
@@ -95,7 +143,7 @@ const versionOf = async (client: Client): Promise<number | null> => {
  * @throws GatewayError database_foreign, database_newer or database_unopenable
  */
 export const requireSchema = async (client: Client, schema: string): Promise<void> => {
-  const { rows } = await client.query(`SELECT 1 WHERE to_regclass('"${schema}".schema_version') IS NOT NULL`)
+  const { rows } = await client.query(`SELECT 1 WHERE to_regclass('"${schema}".header') IS NOT NULL`)
   if (rows.length === 0) {
     throw new GatewayError('database_unopenable', `There is no log in the schema ${schema} yet.`, {
       hint: 'Start a gateway on it first, or check DATABASE_URL.',

@@ -1,11 +1,13 @@
-import type { Client } from 'pg'
+import type { Client, QueryResult } from 'pg'
 import { GatewayError } from '../message/errors.ts'
 import type { Entry, Outcome, Retention, Revocation } from './log.ts'
+import { timelineOf } from './postgres-connect.ts'
 import { blamesRow, logLost } from './postgres-errors.ts'
 import type { Pool } from './postgres-pool.ts'
 import { forgetRevocations, PROBE, revoke, unrevoke } from './postgres-queries.ts'
 import { rowsOf } from './postgres-reader.ts'
 import { pruneMessages } from './postgres-retention.ts'
+import { leaveOutIds } from './postgres-schema.ts'
 import { storeBatch } from './postgres-store.ts'
 import { fromColumn, toColumn } from './postgres-values.ts'
 
@@ -123,9 +125,12 @@ export class PostgresWriter {
     const { schema, self, where, onStage } = this.#options
     return this.#pool.use(async (client) => {
       try {
-        const begun = await client.query(`${BEGIN}; ${lockSql(schema)}; SELECT log_id FROM log`)
-        const found = (begun as unknown as { rows: { log_id: string }[] }[])[2]!.rows[0]?.log_id
-        if (this.#logId !== null && found !== this.#logId) throw logLost(where)
+        const begun = await client.query(`${BEGIN}; ${lockSql(schema)}; SELECT log_id, timeline FROM log, header`)
+        const home = (begun as unknown as QueryResult<Home>[])[2]!.rows[0]
+        if (this.#logId !== null && home?.log_id !== this.#logId) throw logLost(where)
+        const timeline = timelineOf(client)
+        // A standby was promoted: what the old primary had given out last may have got lost with it.
+        if (timeline !== null && home !== undefined && timeline !== home.timeline) await leaveOutIds(client, Date.now())
         const { result, word, entries } = await work(client)
         onStage?.('in_transaction')
         await this.#commit(client, word === null ? '' : notifySql(schema, self, word), entries)
@@ -151,6 +156,11 @@ export class PostgresWriter {
       throw error
     }
   }
+}
+
+interface Home {
+  readonly log_id: string
+  readonly timeline: string | null
 }
 
 /** What a piece of work has come to. */

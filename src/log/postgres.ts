@@ -15,6 +15,7 @@ import type {
   RejectedLog,
   Retention,
   Revocation,
+  TicketStore,
 } from './log.ts'
 import { Connector } from './postgres-connect.ts'
 import { logLost, postgresError } from './postgres-errors.ts'
@@ -23,6 +24,7 @@ import { Pool } from './postgres-pool.ts'
 import { PostgresReader } from './postgres-reader.ts'
 import { rejectedLog } from './postgres-rejected.ts'
 import { prepareSchema } from './postgres-schema.ts'
+import { ticketsIn } from './postgres-tickets.ts'
 import { describePostgres, type PostgresAddress } from './postgres-url.ts'
 import { type PostgresStage, PostgresWriter } from './postgres-writer.ts'
 import { readSchema } from './sqlite-file.ts'
@@ -66,6 +68,7 @@ export class PostgresLog implements Log {
   readonly #reader: PostgresReader
   readonly #listener: Listener
   readonly quarantine: RejectedLog
+  readonly tickets: TicketStore
   #logId = ''
 
   constructor(options: PostgresLogOptions) {
@@ -81,6 +84,7 @@ export class PostgresLog implements Log {
     this.#reading = new Pool(connector, Math.max(1, connections - 2))
     this.#writer = new PostgresWriter(this.#writing, { schema, where: this.#where, self, onStage })
     this.#reader = new PostgresReader(this.#reading)
+    this.tickets = ticketsIn(this.#reading)
     this.quarantine = rejectedLog(this.#reading, this.#writer)
     this.#group = new GroupCommit((entries) => this.#writer.append(entries))
     const onWord = (word: 'grown' | 'revoked') => (word === 'grown' ? onGrown() : onRevoked())
