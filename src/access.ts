@@ -9,7 +9,7 @@ import { Proxies } from './http/proxies.ts'
 import { isHit, Revocations } from './http/revocations.ts'
 import { Tickets } from './http/tickets.ts'
 import type { Live } from './live/live.ts'
-import type { Log, Revocation } from './log/log.ts'
+import type { Log, Revocation, TicketStore } from './log/log.ts'
 import type { GatewayError } from './message/errors.ts'
 
 /** What workers share with each other; a process alone needs none of it. */
@@ -44,7 +44,7 @@ export const makeAccess = ({ config, logger, log, live, health, siblings }: Acce
   const { tokens, corsOrigins, trustedProxies, limits } = config
   const proxies = new Proxies(trustedProxies)
   const ask = siblings?.ask ?? ownDesk()
-  const tickets = new Tickets(ask)
+  const tickets = new Tickets(log.tickets === undefined ? ask : sharing(ask, log.tickets))
   const revocations = new Revocations({
     log,
     onRevoked: (revocation) =>
@@ -71,6 +71,19 @@ export const makeAccess = ({ config, logger, log, live, health, siblings }: Acce
     },
   }
 }
+
+/** A desk whose values lie where all hosts find them; what is counted, each host counts for itself. */
+const sharing =
+  (ask: AskDesk, tickets: TicketStore): AskDesk =>
+  async (question) => {
+    if (question.do === 'keep') {
+      await tickets.keep(question.id, question.value, question.ms)
+      return { ok: true }
+    }
+    if (question.do !== 'take') return ask(question)
+    const value = await tickets.take(question.id)
+    return value === null ? { ok: false } : { ok: true, value }
+  }
 
 /** Without any key nobody gets in; while keys of before are at hand, an issuer that is away is worth a line only. */
 const noteKeySet = (health: Health, logger: Logger) => {

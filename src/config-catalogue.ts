@@ -12,8 +12,6 @@ export interface Variable {
   /** The rule of a value that is given, in words. */
   readonly rule: string
   readonly schema: z.ZodType<unknown, string>
-  /** Said when the variable is set although this version cannot honour it. */
-  readonly arrivesLater?: (value: string) => string | null
 }
 
 const wholeNumber = (least: number, most: number) =>
@@ -96,13 +94,13 @@ export const VARIABLES: readonly Variable[] = [
   {
     name: 'DATABASE_URL',
     default: 'sqlite:data/gateway.db',
-    meaning: 'The log: sqlite:PATH. Missing folders are made.',
+    meaning:
+      'The log: sqlite:PATH, whose missing folders are made; or, for several hosts, postgres://user:password@host:port/database, as libpq reads it.',
     secret: true,
     rule: 'sqlite:PATH or postgres://…',
-    schema: z.string().regex(/^(sqlite:.+|postgres(ql)?:\/\/.+)$/),
-    arrivesLater: (value) =>
-      value.startsWith('postgres') ? 'postgres is not supported by this version yet. Use sqlite:PATH.' : null,
+    schema: z.string().regex(/^(sqlite:.+|postgres(ql)?:\/\/.+)$/s),
   },
+  number('DATABASE_CONNECTIONS', '6', 3, 1000, 'With postgres://: connections of one worker at most.'),
   {
     name: 'RABBITMQ_URL',
     default: null,

@@ -3,6 +3,7 @@ import type { BlockList } from 'node:net'
 import { availableParallelism } from 'node:os'
 import { checkHost, hasKey, limitsOf, tokensOf } from './config-access.ts'
 import { VARIABLES, type Variable } from './config-catalogue.ts'
+import { databaseFileOf, postgresOf } from './config-database.ts'
 import { listOf, parseAddressList } from './config-parts.ts'
 import { brokerTlsOf, checkBrokerTls, tlsOf } from './config-tls.ts'
 import { type Environment, readEnvironment } from './environment.ts'
@@ -11,6 +12,7 @@ import type { CertificateFiles } from './http/certificate.ts'
 import type { Limits } from './http/limits.ts'
 import type { BrokerAddress } from './ingest/link.ts'
 import type { Topology } from './ingest/topology.ts'
+import type { PostgresAddress } from './log/postgres-url.ts'
 import { describeError, GatewayError } from './message/errors.ts'
 
 /** What the gateway runs by. Durations in milliseconds. */
@@ -20,8 +22,12 @@ export interface Config {
   /** null: plain HTTP. */
   readonly tls: CertificateFiles | null
   readonly workers: number
-  /** Path of the SQLite file. */
+  /** Path of the SQLite file; empty with PostgreSQL. */
   readonly databaseFile: string
+  /** null: the log is in SQLite. */
+  readonly postgres: PostgresAddress | null
+  /** Connections to PostgreSQL of one worker at most. */
+  readonly databaseConnections: number
   /** null: embedded mode. */
   readonly broker: { readonly address: BrokerAddress; readonly topology: Topology; readonly prefetch: number } | null
   readonly maxMessageBytes: number
@@ -88,8 +94,6 @@ const readVariable = (variable: Variable, env: Environment, read: Read): void =>
     read.faults.push(`${variable.name} must be ${variable.rule}${shown}.`)
     return
   }
-  const refusal = read.given.has(variable.name) ? variable.arrivesLater?.(text) : null
-  if (refusal) read.faults.push(refusal)
   read.values.set(variable.name, result.data)
   read.texts.set(variable.name, text)
 }
@@ -183,11 +187,12 @@ export const loadConfig = (env: Environment): Config => {
   crossChecks(read)
   const tokens = tokensOf(read)
   const tls = tlsOf(read)
+  const postgres = postgresOf(read)
   throwFaults(read)
-  return Object.freeze(assemble(read, tokens, tls))
+  return Object.freeze({ ...assemble(read, tokens, tls), postgres })
 }
 
-const assemble = (read: Read, tokens: TokenConfig | null, tls: CertificateFiles | null): Config => {
+const assemble = (read: Read, tokens: TokenConfig | null, tls: CertificateFiles | null): Omit<Config, 'postgres'> => {
   const value = <T>(name: string) => read.values.get(name) as T
   const address = addressOf(read)
   const days = value<number | undefined>('RETENTION_DAYS')
@@ -202,7 +207,8 @@ const assemble = (read: Read, tokens: TokenConfig | null, tls: CertificateFiles 
     port: value('PORT'),
     tls,
     workers: value('WORKERS') === 'auto' ? availableParallelism() : value('WORKERS'),
-    databaseFile: value<string>('DATABASE_URL').slice('sqlite:'.length),
+    databaseFile: databaseFileOf(read),
+    databaseConnections: value('DATABASE_CONNECTIONS'),
     broker: address === null ? null : { address, topology, prefetch: value('RABBITMQ_PREFETCH') },
     maxMessageBytes: value('MAX_MESSAGE_BYTES'),
     tokens,

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import { type AccessRules, makeAccess, type Siblings } from './access.ts'
@@ -16,8 +15,8 @@ import { Ingest } from './ingest/ingest.ts'
 import { Live } from './live/live.ts'
 import { Bell } from './log/bell.ts'
 import type { Log } from './log/log.ts'
+import { openLog } from './log/open-log.ts'
 import { RetentionRounds } from './log/retention.ts'
-import { SqliteLog } from './log/sqlite.ts'
 import { GatewayError } from './message/errors.ts'
 import { type Observer, observeAlone } from './overview/observer.ts'
 import { readVitals, type Vitals } from './overview/vitals.ts'
@@ -75,7 +74,13 @@ export class Gateway {
     this.#config = config
     this.#bell = bell ?? new Bell()
     this.#logger = logger
-    this.#log = log ?? new SqliteLog({ file: config.databaseFile, newLogId: randomUUID(), now: Date.now() })
+    this.#log =
+      log ??
+      openLog(config, {
+        onGrown: () => this.#bell.heard(),
+        onRevoked: () => void this.#access.revocations.refresh().catch(unheard),
+        onWarning: (text) => logger.warn(text),
+      })
     this.#health = new Health((component, fault) => this.#noteChange(component, fault))
     this.#live = new Live({
       log: this.#log,
@@ -252,6 +257,8 @@ export class Gateway {
       this.#health.ok('storage')
       await this.#log.head()
       this.#health.ok('log')
+      // What another host has changed, and whose word was lost.
+      if (this.#config.postgres !== null) await this.#access.revocations.refresh()
     } catch (error) {
       this.#health.fail('storage', error)
     }
@@ -276,6 +283,9 @@ export class Gateway {
     else this.#health.fail(component, error)
   }
 }
+
+/** The next look tells of the same fault, and makes up for it. */
+const unheard = (): void => undefined
 
 /** Waits for something, but not longer than `ms`. */
 const within = async (ms: number, work: Promise<unknown>): Promise<void> => {

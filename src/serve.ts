@@ -4,6 +4,7 @@ import { findPort, Primary } from './cluster.ts'
 import { type Config, loadConfig, readEnvironment } from './config.ts'
 import { Gateway } from './gateway.ts'
 import { freshenWebAssets } from './http/web-assets.ts'
+import { describePlace } from './log/open-log.ts'
 import { Sibling } from './sibling.ts'
 import { makeLogger } from './telemetry/logger.ts'
 import { makeGatherer, shareMetrics } from './telemetry/registry.ts'
@@ -23,7 +24,7 @@ const welcome = (config: Config, url: string): string => {
       : `broker mode (queue ${config.broker.topology.queue} at ${config.broker.address.hostname}:${config.broker.address.port})`
   const token = config.tokens === null ? '' : '-H "Authorization: Bearer $TOKEN" '
   return `
-deepsoc-gateway serves ${url} in ${mode}, its log in ${config.databaseFile}.
+deepsoc-gateway serves ${url} in ${mode}, its log in ${describePlace(config)}.
 ${config.tokens === null ? `Open ${url}/ in a browser, or listen` : 'Who calls needs a token ($TOKEN below). Listen'} in one terminal and publish in another:
 
   curl -N ${token}${url}/api/events/demo/stream
@@ -55,11 +56,12 @@ export type OnListening = (port: number) => void
 /** Says that the gateway serves: a line for the log, a paragraph for people. */
 const announce = (config: Config, logger: Logger, url: string): void => {
   process.stderr.write(welcome(config, url))
-  const { workers, databaseFile, broker } = config
+  const { workers, broker } = config
   if (config.tokens === null && config.keySet) {
     logger.warn('AUTH=none: a key for tokens is set, but everybody who reaches the address may do everything')
   }
-  logger.info({ url, mode: broker === null ? 'embedded' : 'broker', database: databaseFile, workers }, 'listening')
+  const mode = broker === null ? 'embedded' : 'broker'
+  logger.info({ url, mode, database: describePlace(config), workers }, 'listening')
 }
 
 /**

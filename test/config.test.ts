@@ -48,6 +48,7 @@ const DEFAULTS: Record<string, string | null> = {
   PORT: '8080',
   WORKERS: '1',
   DATABASE_URL: 'sqlite:data/gateway.db',
+  DATABASE_CONNECTIONS: '6',
   RABBITMQ_URL: null,
   RABBITMQ_HOST: null,
   RABBITMQ_PORT: '5672',
@@ -116,6 +117,8 @@ config('nothing set: embedded, on loopback, everything kept', () => {
     tls: null,
     workers: 1,
     databaseFile: 'data/gateway.db',
+    postgres: null,
+    databaseConnections: 6,
     broker: null,
     maxMessageBytes: 1_048_576,
     tokens: null,
@@ -188,7 +191,7 @@ config('shows a wrong value, unless it is a secret', () => {
   for (const url of [`http://u:${SECRET}@h`, `amqp://u:${SECRET}@h:port`, `${SECRET}`]) {
     refused({ RABBITMQ_URL: url }, /^RABBITMQ_URL must be an amqp:\/\/ or amqps:\/\/ URL\.$/)
   }
-  for (const url of [`mysql://u:${SECRET}@h`, `postgres://u:${SECRET}@h/db`, 'sqlite:']) {
+  for (const url of [`mysql://u:${SECRET}@h`, `postgres://u:${SECRET}@h:port/db`, 'sqlite:']) {
     assert.not.match(faultsOf({ DATABASE_URL: url }).join(), SECRET)
     assert.is(faultsOf({ DATABASE_URL: url }).length, 1)
   }
@@ -233,11 +236,6 @@ config('every secret has a file form in the sample, and nothing else has', () =>
     [...sampleFile().matchAll(/also (\w+)_FILE/g)].map(([, name]) => name),
     secrets,
   )
-})
-
-config('refuses by name what only later versions can honour', () => {
-  refused({ DATABASE_URL: 'postgres://h/db' }, /postgres is not supported by this version/)
-  assert.equal(faultsOf({ WORKERS: '1', DATABASE_URL: 'sqlite:x', AUTH: 'none' }), [])
 })
 
 config('workers are a number, or one per core', () => {

@@ -150,6 +150,8 @@ checker('finds every forbidden arrow', () => {
     ['gateway.ts', "import type { Connection } from 'rabbitmq-client'"],
     ['http/x.ts', "import Database from 'better-sqlite3'"],
     ['serve.ts', "import { sql } from 'kysely'"],
+    ['gateway.ts', "import type { Client } from 'pg'"],
+    ['log/sqlite.ts', "import pg from 'pg'"],
     ['gateway.ts', "import Koa from 'koa'"],
     ['serve.ts', "import Router from '@koa/router'"],
     ['http/x.ts', "import { jwtVerify } from 'jose'"],
@@ -168,6 +170,7 @@ checker('lets pass what is allowed', () => {
   const allowed: [string, string][] = [
     ['message/x.ts', "import { z } from 'zod'\nimport { isUtf8 } from 'node:buffer'\nimport { m } from './message.ts'"],
     ['log/x.ts', "import Database from 'better-sqlite3'\nimport { sql } from 'kysely'\nimport { l } from './log.ts'"],
+    ['log/postgres-x.ts', "import type { Client } from 'pg'\nconst pg = await import('pg')"],
     ['ingest/x.ts', "import type { Log } from '../log/log.ts'\nimport { type H } from '../health.ts'"],
     ['ingest/x.ts', "import { Connection } from 'rabbitmq-client'\nimport { m } from '../message/message.ts'"],
     ['live/x.ts', "import type { Log } from '../log/log.ts'\nimport { m } from '../message/message.ts'"],

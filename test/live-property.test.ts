@@ -1,8 +1,9 @@
 // limit: 600s
 import fc from 'fast-check'
 import { Clock } from './support/clock.ts'
+import { fastDir } from './support/fast-dir.ts'
 import { LiveTrial, liveOperation } from './support/live-trial.ts'
-import { fastDir, openSqlite } from './support/log-store.ts'
+import { openSqlite } from './support/log-store.ts'
 import { suite } from './support/suite.ts'
 
 const property = suite('any interleaving', { timeoutMs: 590_000 })

@@ -10,7 +10,8 @@ import { StatementCache } from '../src/log/statement-cache.ts'
 import type { GatewayError } from '../src/message/errors.ts'
 import { selection } from '../src/message/selection.ts'
 import { store } from './support/entries.ts'
-import { fastDir, openSqlite } from './support/log-store.ts'
+import { fastDir } from './support/fast-dir.ts'
+import { openSqlite } from './support/log-store.ts'
 import { suite } from './support/suite.ts'
 
 const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }

@@ -13,6 +13,8 @@ export interface RevocationsOptions {
 export class Revocations {
   readonly #options: RevocationsOptions
   readonly #bySubject = new Map<string, Revocation>()
+  /** Counts what was heard, so that a slow look at the log does not undo it. */
+  #changes = 0
 
   constructor(options: RevocationsOptions) {
     this.#options = options
@@ -21,6 +23,23 @@ export class Revocations {
   /** Reads what stands. Called before the first request is taken. @throws GatewayError storage_* */
   async start(): Promise<void> {
     for (const revocation of await this.#options.log.revocations()) this.#bySubject.set(revocation.subject, revocation)
+  }
+
+  /**
+   * Takes over what stands in the log, where other hosts may have changed it.
+   *
+   * @throws GatewayError storage_* or database_*
+   */
+  async refresh(): Promise<void> {
+    let before: number
+    let standing: Revocation[]
+    do {
+      before = this.#changes
+      standing = await this.#options.log.revocations()
+    } while (before !== this.#changes)
+    const subjects = new Set(standing.map(({ subject }) => subject))
+    for (const subject of this.#bySubject.keys()) if (!subjects.has(subject)) this.#bySubject.delete(subject)
+    for (const revocation of standing) if (!isKnown(this.#bySubject, revocation)) this.heard(revocation)
   }
 
   /** Durable first, so that no restart lets in again whom an answer called revoked. @throws GatewayError storage_* */
@@ -42,6 +61,7 @@ export class Revocations {
 
   /** What holds for a subject from now on. One that is over already says that nothing does. */
   heard(revocation: Revocation): void {
+    this.#changes++
     if (isOver(revocation, Date.now())) {
       this.#bySubject.delete(revocation.subject)
       return
@@ -61,6 +81,11 @@ export class Revocations {
     this.#bySubject.delete(revocation.subject)
     return false
   }
+}
+
+const isKnown = (known: ReadonlyMap<string, Revocation>, { subject, issued_before, until }: Revocation): boolean => {
+  const one = known.get(subject)
+  return one !== undefined && one.issued_before === issued_before && one.until === until
 }
 
 const isOver = ({ until }: Revocation, now: number): boolean => until !== null && until <= now

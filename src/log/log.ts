@@ -108,6 +108,14 @@ export type ReplayOutcome =
   | { readonly kind: 'kept'; readonly reason: ErrorCode; readonly detail: string }
   | { readonly kind: 'gone' }
 
+/** Values that are given once, kept for a while where all hosts find them. Errors are those of Log. */
+export interface TicketStore {
+  /** @param ms how long it is kept */
+  keep(id: string, value: string, ms: number): Promise<void>
+  /** @returns the value, once; null: unknown, given already, or over */
+  take(id: string): Promise<string | null>
+}
+
 /** How many rows of the quarantine have which reason. */
 export interface ReasonCount {
   readonly reason: string
@@ -141,8 +149,8 @@ export interface RejectedLog {
  * - **L4** `read` and `readBefore` filter, order and page by db_id alone.
  * - **L5** All entries of one `append` commit together or not at all.
  *
- * Errors: every method rejects with a GatewayError with a `storage_*` code when the store fails; `append`
- * has then stored nothing of its batch, which may be offered again as it is.
+ * Errors: every method rejects with a GatewayError with a `storage_*` or `database_*` code when the store fails; `append`
+ * has then stored nothing of its batch, or all of it and could not tell, and it may be offered again as it is.
  */
 export interface Log {
   /** Names this database; it changes when the database is made anew. Known after `start`. */
@@ -187,6 +195,9 @@ export interface Log {
    * @throws GatewayError storage_lost, storage_busy or storage_unavailable
    */
   check(write: boolean): Promise<void>
+
+  /** Tickets of all hosts. Absent where there is one host, which keeps its own. */
+  readonly tickets?: TicketStore
 
   /** How large the store is, for who asks now and then. Absent where nothing is known of it. */
   size?(): Promise<LogSize>

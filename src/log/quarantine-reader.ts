@@ -6,8 +6,8 @@ import { storageError } from './sqlite-writer.ts'
 
 const END = Number.MAX_SAFE_INTEGER
 /** One page of rows with their bodies; a body has at most MAX_MESSAGE_BYTES. */
-const PAGE_ROWS = 200
-const PAGE_BYTES = 8 * 1024 * 1024
+export const PAGE_ROWS = 200
+export const PAGE_BYTES = 8 * 1024 * 1024
 
 /** What the quarantine of one connection holds. Every method throws GatewayError storage_* when it cannot be read. */
 export class QuarantineReader {

@@ -1,57 +1,14 @@
-import {
-  DummyDriver,
-  type Generated,
-  Kysely,
-  SqliteAdapter,
-  SqliteIntrospector,
-  SqliteQueryCompiler,
-  sql,
-} from 'kysely'
+import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler, sql } from 'kysely'
 import type { Selection } from '../message/selection.ts'
+import type { Tables } from './tables.ts'
 
-/** The tables of schema.sql as Kysely sees them. */
-interface Tables {
-  log: { only_row: number; log_id: string; created_at: number }
-  message: {
-    db_id: Generated<number>
-    event_id: string
-    message_id: string
-    message_from: string | null
-    message_type: string | null
-    round_id: number | null
-    received_at: number
-    lacks: number
-    body: string
-  }
-  event: {
-    event_id: string
-    messages: number
-    first_db_id: number
-    last_db_id: number
-    pruned_db_id: number
-    first_at: number
-    last_at: number
-  }
-  rejected: {
-    rejected_id: Generated<number>
-    received_at: number
-    reason: string
-    detail: string
-    exchange: string
-    routing_key: string
-    headers: string
-    properties: string
-    body: Uint8Array
-    body_bytes: number
-    sha256: string
-  }
-  revocation: { subject: string; issued_before: number; until: number | null }
+interface SqliteTables extends Tables {
   sqlite_sequence: { name: string; seq: number }
 }
 
 // Kysely builds and types; it never runs a query: its driver prepares each one anew, four times slower than
 // the statements that are prepared once from these texts.
-export const db = new Kysely<Tables>({
+export const db = new Kysely<SqliteTables>({
   dialect: {
     createAdapter: () => new SqliteAdapter(),
     createDriver: () => new DummyDriver(),

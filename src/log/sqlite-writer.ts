@@ -1,10 +1,10 @@
-import { createHash } from 'node:crypto'
 import type Database from 'better-sqlite3'
 import { describeError, type ErrorCode, GatewayError } from '../message/errors.ts'
 import type { NewMessage } from '../message/message.ts'
 import type { Replay } from '../message/rejected.ts'
 import type { Entry, Origin, Outcome, Rejection, ReplayOutcome, Retention, Revocation } from './log.ts'
 import { FORGET, IS_THERE, KEEP } from './quarantine-queries.ts'
+import { conflictDetail, REFUSED_DETAIL, rejectionOf } from './set-aside.ts'
 import { fileIdentity, fileLost, openConnection } from './sqlite-file.ts'
 import * as queries from './sqlite-queries.ts'
 import { OldestMessages, pruneMessages } from './sqlite-retention.ts'
@@ -210,7 +210,7 @@ export class SqliteWriter {
     }
     if (standing.body === message.body) return { kind: 'duplicate', db_id: standing.db_id }
     if (origin !== null) {
-      this.#reject(rejectionOf(message, origin, 'message_conflict', `db_id ${standing.db_id} has another body.`))
+      this.#reject(rejectionOf(message, origin, 'message_conflict', conflictDetail(standing.db_id)))
     }
     return { kind: 'conflict', db_id: standing.db_id }
   }
@@ -224,8 +224,8 @@ export class SqliteWriter {
     // Replayed or dropped by somebody else since it was read: it must not come back.
     if (this.#isRejected.get({ rejected_id }) === undefined) return { kind: 'gone' }
     const { kind, db_id } = this.#store(checked.message, null, growth)
-    if (kind === 'conflict') return keep('message_conflict', `db_id ${db_id} has another body.`)
-    if (kind !== 'stored' && kind !== 'duplicate') return keep('storage_refused', 'The store cannot hold this message.')
+    if (kind === 'conflict') return keep('message_conflict', conflictDetail(db_id))
+    if (kind !== 'stored' && kind !== 'duplicate') return keep('storage_refused', REFUSED_DETAIL)
     this.#forgetRejected.run({ rejected_id })
     return { kind, db_id, message: checked.message }
   }
@@ -238,13 +238,6 @@ export class SqliteWriter {
     if (!known) this.#insertRejected.run({ ...rest, ...from })
     return { kind: 'rejected', db_id: 0 }
   }
-}
-
-/** Made only here, once a conflict is certain, so that no message carries a second copy of itself. */
-const rejectionOf = (message: NewMessage, origin: Origin, reason: ErrorCode, detail: string): Rejection => {
-  const body = Buffer.from(message.body)
-  const sha256 = createHash('sha256').update(body).digest('hex')
-  return { origin, received_at: message.received_at, reason, detail, body, body_bytes: body.length, sha256 }
 }
 
 const grow = (growth: Map<string, Growth>, message: NewMessage, db_id: number): void => {

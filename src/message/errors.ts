@@ -126,6 +126,47 @@ export const ERRORS = {
     'Remove the files -wal and -shm beside the restored backup, or move them to the database that they belong to, and start again.',
   ),
   database_is_backup: entry(500, false, 'Start the gateway on it once, or on a copy of it if it is to stay a backup.'),
+  database_unreachable: entry(
+    503,
+    true,
+    'Check DATABASE_URL, that PostgreSQL runs and that its port is open. It is tried again.',
+  ),
+  database_login_refused: entry(
+    503,
+    true,
+    'Check user and password in DATABASE_URL, and pg_hba.conf of PostgreSQL. It is tried again.',
+  ),
+  database_missing: entry(
+    503,
+    true,
+    'Create the database that DATABASE_URL names: createdb --encoding=UTF8 --template=template0 NAME. It is tried again.',
+  ),
+  database_access_refused: entry(
+    503,
+    true,
+    'Make the user of DATABASE_URL the owner of the schema and of its tables. It is tried again.',
+  ),
+  database_read_only: entry(
+    503,
+    true,
+    'The server is a standby or set to read only. Promote it, or name the primary in DATABASE_URL; several hosts, comma-separated, are tried in turn. It is tried again.',
+  ),
+  database_full: entry(503, true, 'Free disk space on the machine of PostgreSQL. It is tried again.'),
+  database_connections: entry(
+    503,
+    true,
+    'Raise max_connections of PostgreSQL, or lower DATABASE_CONNECTIONS. It is tried again.',
+  ),
+  database_tls_failed: entry(
+    503,
+    true,
+    'Check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL against what PostgreSQL offers. It is tried again.',
+  ),
+  database_unsuitable: entry(
+    500,
+    false,
+    'The log needs PostgreSQL 12 or newer, a database with the encoding UTF8, and synchronous_commit on.',
+  ),
 
   // Broker.
   broker_unreachable: entry(

@@ -105,6 +105,7 @@ const OWNERS: readonly Owner[] = [
   owned('rabbitmq-client', /^(ingest|publisher)\//),
   owned('better-sqlite3', /^(log\/|publisher\/outbox-file\.ts$)/),
   owned('kysely', /^log\//),
+  owned('pg', /^log\/postgres[\w-]*\.ts$/),
   owned('koa', /^http\//),
   owned('@koa/router', /^http\//),
   owned('@koa/cors', /^http\//),

@@ -108,6 +108,20 @@ export const assertSameOnce = (actual: readonly string[], expected: readonly str
   assert.is(misplaced, -1, `${what}: out of order at ${misplaced}: ${actual[misplaced]}, not ${expected[misplaced]}`)
 }
 
+/** Each reader got each confirmed message of its load once, in the order of the database. */
+export const assertReadOnce = async (loads: readonly Load[], readers: readonly IdReader[]): Promise<void> => {
+  for (const [n, reader] of readers.entries()) {
+    const { confirmed } = loads[n % loads.length]!
+    await reader.waitForCount(confirmed.length, 60_000)
+    assertSameOnce(reader.messageIds, confirmed, `reader ${n}`)
+    assert.ok(
+      reader.ids.every((id, index) => id > (reader.ids[index - 1] ?? 0)),
+      `reader ${n}: its db_ids rise`,
+    )
+    assert.is(reader.counts.reset ?? 0, 0, `reader ${n}: no reset`)
+  }
+}
+
 /**
  * The end of every trial: the database is sound, holds each confirmed message once and in the order of its publisher,
  * and each reader got each once, in the order of the database.
@@ -128,15 +142,6 @@ export const assertNothingLost = async (
     const ids = messageRows(file, event_id).map(({ message_id }) => message_id)
     assertSameOnce(ids, confirmed, `the rows of ${event_id}`)
   }
-  for (const [n, reader] of readers.entries()) {
-    const { confirmed } = loads[n % loads.length]!
-    await reader.waitForCount(confirmed.length, 60_000)
-    assertSameOnce(reader.messageIds, confirmed, `reader ${n}`)
-    assert.ok(
-      reader.ids.every((id, index) => id > (reader.ids[index - 1] ?? 0)),
-      `reader ${n}: its db_ids rise`,
-    )
-    assert.is(reader.counts.reset ?? 0, 0, `reader ${n}: no reset`)
-  }
+  await assertReadOnce(loads, readers)
   assert.is(integrityOf(file), 'ok')
 }

@@ -83,7 +83,7 @@ export const checkAppending = (test: LogTest): void => {
       ['stored', 'duplicate', true],
     )
     assert.equal(await contents(log), ['m: {"a":1}', 'n: {"a":1}'])
-    assert.equal(itsStore.rejected(), [])
+    assert.equal(await itsStore.rejected(), [])
     assert.is((await log.events(10, 0))[0]!.messages, 2, 'duplicates are not counted')
   })
 
@@ -104,7 +104,7 @@ export const checkAppending = (test: LogTest): void => {
     const conflicting = entryOf({ event_id: 'e', message_id: 'm', body: '{"a":"ä"}', received_at: 77 }, ORIGIN)
     assert.equal(await log.append([conflicting]), [{ kind: 'conflict', db_id: id }])
     assert.equal(await contents(log), ['m: {"a":1}'])
-    const [row, ...more] = itsStore.rejected()
+    const [row, ...more] = await itsStore.rejected()
     assert.equal(more, [])
     assert.equal([row!.reason, row!.routing_key, row!.body.toString()], ['message_conflict', 'a.b.c', '{"a":"ä"}'])
     assert.is(row!.body_bytes, 10, 'counted in bytes')
@@ -115,14 +115,14 @@ export const checkAppending = (test: LogTest): void => {
   test('a conflict without an origin is only told: the sender hears it himself', async (log, itsStore) => {
     const [id] = await store(log, { message_id: 'm', body: '{"a":1}' })
     assert.equal(await log.append([entryOf({ message_id: 'm', body: '{"a":2}' })]), [{ kind: 'conflict', db_id: id }])
-    assert.equal(itsStore.rejected(), [])
+    assert.equal(await itsStore.rejected(), [])
   })
 
   test('a rejection is kept whole', async (log, itsStore) => {
     const bytes = Buffer.from([0xff, 0, 0x7b])
     const entry = rejectionOf('', { body: bytes, body_bytes: 5_000_000, sha256: 'f'.repeat(64), origin: ORIGIN })
     assert.equal(await log.append([entry]), [{ kind: 'rejected', db_id: 0 }])
-    const [row] = itsStore.rejected()
+    const [row] = await itsStore.rejected()
     assert.equal([row!.reason, row!.detail, row!.routing_key], ['invalid_json', 'no JSON', 'a.b.c'])
     assert.ok(row!.body.equals(bytes))
     assert.equal([row!.body_bytes, row!.sha256], [5_000_000, 'f'.repeat(64)])
@@ -131,14 +131,14 @@ export const checkAppending = (test: LogTest): void => {
   test('a redelivered rejection is not kept twice, a new one of the same body is', async (log, itsStore) => {
     const again = { origin: originOf({ redelivered: true }) }
     await log.append([rejectionOf('x', again)])
-    assert.is(itsStore.rejected().length, 1, 'redelivered, yet not known: a crash came before its commit')
+    assert.is((await itsStore.rejected()).length, 1, 'redelivered, yet not known: a crash came before its commit')
     await log.append([rejectionOf('x', again), rejectionOf('x', again)])
-    assert.is(itsStore.rejected().length, 1)
+    assert.is((await itsStore.rejected()).length, 1)
     await log.append([rejectionOf('x')])
-    assert.is(itsStore.rejected().length, 2)
+    assert.is((await itsStore.rejected()).length, 2)
     await log.append([rejectionOf('y', again), rejectionOf('x', { ...again, reason: 'not_an_object' })])
     await log.append([rejectionOf('x', { origin: originOf({ redelivered: true, routing_key: 'other' }) })])
-    assert.is(itsStore.rejected().length, 5, 'another body, reason or key is another rejection')
+    assert.is((await itsStore.rejected()).length, 5, 'another body, reason or key is another rejection')
   })
 
   test('a redelivered conflict is not kept twice', async (log, itsStore) => {
@@ -147,7 +147,7 @@ export const checkAppending = (test: LogTest): void => {
       entryOf({ message_id: 'm', body: '{}' }, originOf({ redelivered }))
     await log.append([conflict(false)])
     await log.append([conflict(true)])
-    assert.is(itsStore.rejected().length, 1)
+    assert.is((await itsStore.rejected()).length, 1)
   })
 
   test('a message that the store cannot hold does not harm its neighbours', async (log, itsStore) => {
@@ -167,7 +167,7 @@ export const checkAppending = (test: LogTest): void => {
       ['a', 'b'],
     )
     assert.equal(
-      itsStore.rejected().map((row) => row.reason),
+      (await itsStore.rejected()).map((row) => row.reason),
       ['storage_refused'],
       'set aside where it has an origin',
     )
@@ -182,34 +182,34 @@ export const checkAppending = (test: LogTest): void => {
       outcomes.map((outcome) => outcome.kind),
       ['stored', 'rejected', 'stored'],
     )
-    assert.equal([(await contents(log)).length, itsStore.rejected().length], [2, 1])
+    assert.equal([(await contents(log)).length, (await itsStore.rejected()).length], [2, 1])
   })
 
   test('an append that fails late has stored nothing, and works when offered again (L5)', async (log, itsStore) => {
     await store(log, { event_id: 'before' })
-    const mend = itsStore.breakAppends()
+    const mend = await itsStore.breakAppends()
     const batch = mixed()
     assert.is(await codeOf(log.append(batch)), 'storage_unavailable')
     assert.is((await contents(log)).length, 1)
-    assert.equal(itsStore.rejected(), [])
-    mend()
+    assert.equal(await itsStore.rejected(), [])
+    await mend()
     const outcomes = await log.append(batch)
     assert.equal(
       outcomes.map((outcome) => outcome.kind),
       ['stored', 'rejected', 'stored'],
     )
-    assert.equal([(await contents(log)).length, itsStore.rejected().length], [3, 1])
+    assert.equal([(await contents(log)).length, (await itsStore.rejected()).length], [3, 1])
   })
 
   test('a store that is busy is an error of its own, and stores nothing', async (log, itsStore) => {
-    const release = itsStore.lock()
+    const release = await itsStore.lock()
     const batch = mixed()
     assert.is(await codeOf(log.append(batch)), 'storage_busy')
     assert.is(await codeOf(log.check(true)), 'storage_busy')
     await log.check(false)
-    release()
+    await release()
     await log.check(true)
-    assert.equal([await contents(log), itsStore.rejected()], [[], []])
+    assert.equal([await contents(log), await itsStore.rejected()], [[], []])
     assert.is((await log.append(batch)).length, 3)
   })
 
@@ -235,13 +235,13 @@ export const checkAppending = (test: LogTest): void => {
   })
 
   test('a failing commit is told to every caller of it', async (log, itsStore) => {
-    const release = itsStore.lock()
+    const release = await itsStore.lock()
     const calls = Array.from({ length: 5 }, () => codeOf(log.append([entryOf()])))
     assert.equal(
       await Promise.all(calls),
       Array.from({ length: 5 }, () => 'storage_busy'),
     )
-    release()
+    await release()
     assert.equal(await contents(log), [])
   })
 

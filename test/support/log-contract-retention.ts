@@ -83,7 +83,7 @@ export const checkRetention = (test: LogTest): void => {
     await log.append([rejectionOf('old', { received_at: 5 }), rejectionOf('new', { received_at: 15 })])
     await pruneAll(log, before(10))
     assert.equal(
-      itsStore.rejected().map((row) => row.body.toString()),
+      (await itsStore.rejected()).map((row) => row.body.toString()),
       ['new'],
     )
   })
@@ -137,10 +137,10 @@ export const checkRetention = (test: LogTest): void => {
 
   test('a prune that fails removes nothing', async (log, itsStore) => {
     await store(log, at('a', 1))
-    const release = itsStore.lock()
+    const release = await itsStore.lock()
     let code = ''
     await log.prune(before(10), 10).catch((error) => (code = error.code))
-    release()
+    await release()
     assert.equal([code, (await idsOf(log)).length], ['storage_busy', 1])
   })
 }

@@ -1,25 +1,26 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { accessSync, constants, mkdtempSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import type { Log } from '../../src/log/log.ts'
 import { SqliteLog } from '../../src/log/sqlite.ts'
-import { killAtExit, removeAtExit } from './cleanup.ts'
+import { killAtExit } from './cleanup.ts'
 import type { RejectedRow } from './database.ts'
 import { fresh } from './entries.ts'
+import { fastDir } from './fast-dir.ts'
 import { ROOT } from './gateway.ts'
+
+type Awaitable<T> = T | Promise<T>
 
 /** Where logs keep their rows: what the contract needs of it beside the Log interface. */
 export interface Store {
   /** Opens a log on it, started; several may be open at once. All are stopped by `dispose`. */
   open(): Promise<Log>
   /** The quarantine as an operator sees it, oldest first. */
-  rejected(): RejectedRow[]
+  rejected(): Awaitable<RejectedRow[]>
   /** Keeps every writer from writing until the function returned is called. */
-  lock(): () => void
+  lock(): Awaitable<() => Awaitable<void>>
   /** Makes every append fail late, when its rows are written but not committed, until the function returned is called. */
-  breakAppends(): () => void
+  breakAppends(): Awaitable<() => Awaitable<void>>
   /** A process that appends `count` single messages to each of the events, in a log of its own. */
   writerProcess(events: readonly string[], count: number): ChildProcess
   dispose(): Promise<void>
@@ -34,25 +35,20 @@ export interface LogKind {
   makeStore(): Promise<Store>
 }
 
-/** A new folder in memory where there is such a thing, so that thousands of commits cost little. */
-export const fastDir = (): string => {
-  let parent = tmpdir()
-  try {
-    accessSync('/dev/shm', constants.W_OK)
-    parent = '/dev/shm'
-  } catch {
-    // No such memory: the disk does too.
-  }
-  const dir = mkdtempSync(join(parent, 'gateway-log-'))
-  removeAtExit(dir)
-  return dir
-}
-
 export const openSqlite = async (file: string, inline: boolean): Promise<SqliteLog> => {
   const options = { file, newLogId: fresh('log'), now: 1 }
   const log = new SqliteLog(inline ? { ...options, inline: {} } : options)
   await log.start()
   return log
+}
+
+/** A process that appends to the log at a place: a file, or a postgres:// URL. */
+export const spawnWriter = (place: string, events: readonly string[], count: number): ChildProcess => {
+  const script = join(ROOT, 'test', 'support', 'log-writer.ts')
+  const args = [script, place, String(count), ...events]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  if (child.pid !== undefined) child.once('exit', killAtExit(child.pid))
+  return child
 }
 
 const makeSqliteStore = async (inline: boolean): Promise<Store> => {
@@ -70,21 +66,15 @@ const makeSqliteStore = async (inline: boolean): Promise<Store> => {
     rejected: () => db.prepare('SELECT * FROM rejected ORDER BY rejected_id').all() as RejectedRow[],
     lock: () => {
       db.exec('BEGIN IMMEDIATE')
-      return () => db.exec('COMMIT')
+      return () => void db.exec('COMMIT')
     },
     breakAppends: () => {
       // The events are counted last, after every row of the batch.
       const fail = "BEGIN SELECT RAISE(ABORT, 'broken by the test'); END"
       db.exec(`CREATE TRIGGER broken_insert BEFORE INSERT ON event ${fail}`)
-      return () => db.exec('DROP TRIGGER broken_insert')
+      return () => void db.exec('DROP TRIGGER broken_insert')
     },
-    writerProcess: (events, count) => {
-      const script = join(ROOT, 'test', 'support', 'log-writer.ts')
-      const args = [script, file, String(count), ...events]
-      const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
-      if (child.pid !== undefined) child.once('exit', killAtExit(child.pid))
-      return child
-    },
+    writerProcess: (events, count) => spawnWriter(file, events, count),
     dispose: async () => {
       for (const log of logs) await log.stop()
       db.close()

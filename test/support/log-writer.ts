@@ -1,9 +1,10 @@
-// A process of its own that writes into a log beside others: FILE COUNT EVENT…
+// A process of its own that writes into a log beside others: PLACE COUNT EVENT…
 import { appendPatiently, entryOf } from './entries.ts'
 import { openSqlite } from './log-store.ts'
+import { openPostgres } from './log-store-postgres.ts'
 
-const [file = '', count = '0', ...events] = process.argv.slice(2)
-const log = await openSqlite(file, true)
+const [place = '', count = '0', ...events] = process.argv.slice(2)
+const log = place.startsWith('postgres:') ? await openPostgres(place) : await openSqlite(place, true)
 for (let n = 0; n < Number(count); n++) {
   for (const event_id of events) {
     const [outcome] = await appendPatiently(log, [entryOf({ event_id })])

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
-import type { Quarantine } from '../../log/quarantine.ts'
+import type { QuarantineStore } from '../../log/quarantine.ts'
 import type { RejectedFilter } from '../../message/rejected-filter.ts'
 import { type Command, EXIT, UsageError } from '../command.ts'
 import type { Io } from '../io.ts'
@@ -42,9 +42,9 @@ export const drop: Command = {
       throw new UsageError('there is no terminal to ask on; say --yes if you mean it')
     }
     return withQuarantine(async ({ quarantine }) => {
-      const missing = missingIds(quarantine, filter)
+      const missing = await missingIds(quarantine, filter)
       for (const id of missing) io.note(`${id} is not in the quarantine.`)
-      const { rows, last_rejected_id } = quarantine.count(filter)
+      const { rows, last_rejected_id } = await quarantine.count(filter)
       if (rows > 0 && asks && !(await confirmed(`Remove ${rows} of the rejected messages for good? [y/N] `, io))) {
         io.note('Nothing was removed.')
         return EXIT.failure
@@ -57,7 +57,7 @@ export const drop: Command = {
 }
 
 const dropAll = async (
-  quarantine: Quarantine,
+  quarantine: QuarantineStore,
   filter: RejectedFilter,
   { rows, through }: { rows: number; through: number },
   io: Io,
@@ -65,7 +65,7 @@ const dropAll = async (
   let dropped = 0
   let after = 0
   while (!io.signal.aborted) {
-    const ids = quarantine.idsAfter(filter, after, through, BATCH)
+    const ids = await quarantine.idsAfter(filter, after, through, BATCH)
     if (ids.length === 0) break
     const begun = performance.now()
     dropped += await patiently(io, () => quarantine.drop(ids))

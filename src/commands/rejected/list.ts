@@ -75,7 +75,7 @@ export const list: Command = {
     return withQuarantine(async ({ quarantine }) => {
       const paint = painter(io.out.colours)
       const printable = io.out.isTerminal ? visibleJson : (text: string) => text
-      const { rows } = quarantine.count(filter)
+      const { rows } = await quarantine.count(filter)
       const wanted = limit === 0 ? rows : Math.min(limit, rows)
       const colour = (text: string, column: keyof Row) => (column === 'reason' ? paint(text, YELLOW) : text)
       if (!json && wanted > 0) {
@@ -83,7 +83,7 @@ export const list: Command = {
       }
       let before = 0
       for (let left = wanted; left > 0 && !io.signal.aborted; ) {
-        const page = quarantine.newest(filter, before, Math.min(left, PAGE))
+        const page = await quarantine.newest(filter, before, Math.min(left, PAGE))
         if (page.length === 0) break
         const lines = page.map((row) =>
           json ? printable(rejectedJson(row)) : lineOf(rowOf(row), io.out.columns, colour),

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import type { ReplayOutcome } from '../../log/log.ts'
-import type { Quarantine } from '../../log/quarantine.ts'
+import type { QuarantineStore } from '../../log/quarantine.ts'
 import { recheck } from '../../message/rejected.ts'
 import type { RejectedFilter } from '../../message/rejected-filter.ts'
 import { uuidMaker } from '../../message/uuid.ts'
@@ -63,7 +63,7 @@ the reason of now. Works while a gateway runs on the same database, whose reader
         ? (id: number, outcome: ReplayOutcome) => visibleJson(jsonOf(id, outcome))
         : jsonOf
     return withQuarantine(async ({ quarantine, maxMessageBytes }) => {
-      const missing = missingIds(quarantine, filter)
+      const missing = await missingIds(quarantine, filter)
       for (const id of missing) io.note(`${id} is not in the quarantine.`)
       const tally = await replayAll(quarantine, filter, maxMessageBytes, print, io)
       const { stored, duplicate, kept, gone } = tally
@@ -76,7 +76,7 @@ the reason of now. Works while a gateway runs on the same database, whose reader
 }
 
 const replayAll = async (
-  quarantine: Quarantine,
+  quarantine: QuarantineStore,
   filter: RejectedFilter,
   limit: number,
   print: (id: number, outcome: ReplayOutcome) => string,
@@ -84,10 +84,10 @@ const replayAll = async (
 ): Promise<Tally> => {
   const tally: Tally = { done: 0, stored: 0, duplicate: 0, kept: 0, gone: 0 }
   // What comes in from now on is not meant.
-  const { rows: total, last_rejected_id: through } = quarantine.count(filter)
+  const { rows: total, last_rejected_id: through } = await quarantine.count(filter)
   let after = 0
   while (!io.signal.aborted) {
-    const rows = quarantine.after(filter, after, through)
+    const rows = await quarantine.after(filter, after, through)
     if (rows.length === 0) break
     const replays = recheck(rows, limit, Date.now(), makeId)
     const begun = performance.now()

@@ -1,5 +1,6 @@
 import { loadConfig, readEnvironment } from '../../config.ts'
-import { Quarantine } from '../../log/quarantine.ts'
+import { openQuarantine } from '../../log/open-log.ts'
+import type { QuarantineStore } from '../../log/quarantine.ts'
 import { GatewayError } from '../../message/errors.ts'
 import { EVERYTHING, type RejectedFilter, timeOf, unknownReason } from '../../message/rejected-filter.ts'
 import { type Flags, type Given, UsageError } from '../command.ts'
@@ -52,18 +53,18 @@ export const chosenOf = (given: Given): RejectedFilter => {
 }
 
 export interface Opened {
-  readonly quarantine: Quarantine
+  readonly quarantine: QuarantineStore
   readonly maxMessageBytes: number
 }
 
 /** Works on the quarantine of the configured database and closes it. @throws GatewayError config_invalid, database_* */
 export const withQuarantine = async (work: (opened: Opened) => Promise<number>): Promise<number> => {
-  const { databaseFile, maxMessageBytes } = loadConfig(readEnvironment())
-  const quarantine = new Quarantine(databaseFile)
+  const config = loadConfig(readEnvironment())
+  const quarantine = await openQuarantine(config)
   try {
-    return await work({ quarantine, maxMessageBytes })
+    return await work({ quarantine, maxMessageBytes: config.maxMessageBytes })
   } finally {
-    quarantine.close()
+    await quarantine.close()
   }
 }
 
@@ -76,11 +77,11 @@ const PATIENCE_MS = 60_000
  *
  * @throws GatewayError storage_busy when it is not free in time
  */
-export const patiently = async <Result>(io: Io, write: () => Result): Promise<Result> => {
+export const patiently = async <Result>(io: Io, write: () => Result | Promise<Result>): Promise<Result> => {
   const until = Date.now() + PATIENCE_MS
   while (true) {
     try {
-      return write()
+      return await write()
     } catch (error) {
       const busy = error instanceof GatewayError && error.code === 'storage_busy'
       if (!busy || Date.now() >= until || io.signal.aborted) throw error
@@ -93,8 +94,8 @@ export const patiently = async <Result>(io: Io, write: () => Result): Promise<Re
 export const giveWay = (io: Io, heldMs: number): Promise<void> => pause(Math.min(100, heldMs), io.signal)
 
 /** The ids that were named and are not there. */
-export const missingIds = (quarantine: Quarantine, { ids }: RejectedFilter): number[] => {
+export const missingIds = async (quarantine: QuarantineStore, { ids }: RejectedFilter): Promise<number[]> => {
   if (ids === null) return []
-  const there = new Set(quarantine.idsAfter({ ...EVERYTHING, ids }, 0, Number.MAX_SAFE_INTEGER - 1, ids.length))
+  const there = new Set(await quarantine.idsAfter({ ...EVERYTHING, ids }, 0, Number.MAX_SAFE_INTEGER - 1, ids.length))
   return ids.filter((id) => !there.has(id))
 }

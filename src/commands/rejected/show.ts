@@ -53,7 +53,7 @@ export const show: Command = {
       const paint = painter(io.out.colours)
       let missing = 0
       for (const id of ids) {
-        const [row] = quarantine.after({ ...EVERYTHING, ids: [id] }, id - 1, id)
+        const [row] = await quarantine.after({ ...EVERYTHING, ids: [id] }, id - 1, id)
         if (row === undefined) {
           missing++
           io.note(`${id} is not in the quarantine.`)

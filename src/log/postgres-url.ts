@@ -1,0 +1,180 @@
+import { userInfo } from 'node:os'
+
+/** What libpq knows as sslmode. */
+export type SslMode = 'disable' | 'allow' | 'prefer' | 'require' | 'verify-ca' | 'verify-full'
+
+const SSL_MODES: readonly string[] = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']
+
+/** How the line to PostgreSQL is encrypted. The files are read at each connection. */
+export interface PostgresTls {
+  readonly mode: SslMode
+  /** Authorities that may have signed the server's certificate; null: those that Node trusts. */
+  readonly caFile: string | null
+  readonly certFile: string | null
+  readonly keyFile: string | null
+}
+
+/** One server. A host that begins with a slash is the folder of a Unix socket. */
+export interface PostgresHost {
+  readonly host: string
+  readonly port: number
+}
+
+/** Where the log lies in PostgreSQL, and how to get there. */
+export interface PostgresAddress {
+  /** Tried in this order until one of them can be written to. */
+  readonly hosts: readonly PostgresHost[]
+  readonly user: string
+  readonly password: string
+  readonly database: string
+  /** The schema that holds the tables. */
+  readonly schema: string
+  readonly applicationName: string
+  /** Milliseconds until a connection must stand. */
+  readonly connectTimeoutMs: number
+  readonly tls: PostgresTls
+}
+
+/** A rule that a URL broke, as the end of "DATABASE_URL …". Never holds a part of the URL that could be secret. */
+export class BadPostgresUrl extends Error {}
+
+const PORT = 5432
+const SOCKETS = '/var/run/postgresql'
+export const SCHEMA = 'deepsoc_gateway'
+const CONNECT_SECONDS = 5
+
+/** Options of libpq that change nothing here, or nothing that anybody relies upon. */
+const IGNORED = ['fallback_application_name', 'gssencmode', 'keepalives', 'keepalives_idle', 'keepalives_interval']
+const HONOURED = [
+  ...['host', 'port', 'user', 'password', 'dbname', 'sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'connect_timeout'],
+  ...['application_name', 'target_session_attrs', 'schema'],
+]
+/** Known to libpq and refused, since who sets them relies on them. */
+const REFUSED = [
+  ...['channel_binding', 'require_auth', 'options', 'passfile', 'service', 'servicefile', 'sslcrl', 'sslcrldir'],
+  ...['sslpassword', 'sslnegotiation', 'ssl_min_protocol_version', 'ssl_max_protocol_version', 'gsslib', 'krbsrvname'],
+  ...['requirepeer', 'replication', 'client_encoding', 'hostaddr', 'load_balance_hosts', 'tcp_user_timeout', 'ssl'],
+]
+
+const decoded = (text: string): string => {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    throw new BadPostgresUrl('has a % that is not followed by two hexadecimal digits: write %25 for a percent sign.')
+  }
+}
+
+const portOf = (text: string): number => {
+  const port = Number(text)
+  if (/^\d{1,5}$/.test(text) && port >= 1 && port <= 65_535) return port
+  throw new BadPostgresUrl('has a port that is no number from 1 to 65535.')
+}
+
+/** `host`, `host:port`, `[::1]:port`, or nothing. */
+const hostOf = (text: string): { host: string; port: number | null } => {
+  const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/.exec(text) ?? []
+  if (bracketed === undefined && plain === undefined) {
+    throw new BadPostgresUrl(
+      'has a host that is none; an IPv6 address stands in brackets, and @ : / in a password are %40 %3A %2F.',
+    )
+  }
+  return { host: decoded(bracketed ?? plain ?? ''), port: port === undefined || port === '' ? null : portOf(port) }
+}
+
+const optionsOf = (query: string): Map<string, string> => {
+  const options = new Map<string, string>()
+  for (const pair of query.split('&').filter((part) => part !== '')) {
+    const at = pair.indexOf('=')
+    const name = decoded(at === -1 ? pair : pair.slice(0, at))
+    if (REFUSED.includes(name)) throw new BadPostgresUrl(`has the option ${name}, which is not honoured. Leave it out.`)
+    if (IGNORED.includes(name)) continue
+    // Not named: it may be the end of a password that was not encoded.
+    if (!HONOURED.includes(name)) {
+      throw new BadPostgresUrl(`has an option that is not known. These are: ${HONOURED.join(', ')}.`)
+    }
+    options.set(name, at === -1 ? '' : decoded(pair.slice(at + 1)))
+  }
+  return options
+}
+
+const hostsOf = (authority: string, options: Map<string, string>): PostgresHost[] => {
+  const listed = authority.split(',').map(hostOf)
+  const names = options.get('host')?.split(',')
+  const ports = options.get('port')?.split(',')
+  const hosts = names?.map((host) => ({ host, port: null as number | null })) ?? listed
+  return hosts.map(({ host, port }, index) => {
+    const said = ports?.[ports.length === 1 ? 0 : index]
+    return { host: host === '' ? SOCKETS : host, port: said ? portOf(said) : (port ?? PORT) }
+  })
+}
+
+const tlsOf = (options: Map<string, string>): PostgresTls => {
+  const mode = options.get('sslmode') ?? 'prefer'
+  if (!SSL_MODES.includes(mode)) throw new BadPostgresUrl(`has an sslmode that is none of ${SSL_MODES.join(', ')}.`)
+  const file = (name: string) => options.get(name) || null
+  const ca = file('sslrootcert')
+  const tls = { certFile: file('sslcert'), keyFile: file('sslkey') }
+  if ((tls.certFile === null) !== (tls.keyFile === null)) {
+    throw new BadPostgresUrl('has one of sslcert and sslkey; a client certificate needs both.')
+  }
+  if (ca === 'system' && mode !== 'verify-full') {
+    throw new BadPostgresUrl(
+      'has sslrootcert=system: anybody can get a certificate from there. Say sslmode=verify-full.',
+    )
+  }
+  if (mode === 'verify-ca' && ca === null) {
+    throw new BadPostgresUrl('has sslmode=verify-ca without sslrootcert: name the authority that signs your server.')
+  }
+  return { ...tls, caFile: ca === 'system' ? null : ca, mode: mode as SslMode }
+}
+
+const userOf = (given: string): string => (given === '' ? userInfo().username : given)
+
+const checkSession = (options: Map<string, string>): void => {
+  const attributes = options.get('target_session_attrs')
+  if (attributes !== undefined && !['read-write', 'primary', 'any'].includes(attributes)) {
+    throw new BadPostgresUrl(
+      'has a target_session_attrs that cannot be: the log needs a server that can be written to.',
+    )
+  }
+  const seconds = options.get('connect_timeout')
+  if (seconds !== undefined && !/^\d{1,4}$/.test(seconds)) {
+    throw new BadPostgresUrl('has a connect_timeout that is no number of seconds.')
+  }
+  if (!/^[a-z_][a-z0-9_]{0,50}$/.test(options.get('schema') ?? SCHEMA)) {
+    throw new BadPostgresUrl('has a schema that is no name of lower-case letters, digits and _, at most 51 of them.')
+  }
+}
+
+/**
+ * Reads a connection URL as libpq does, several hosts included, as far as its options are honoured here.
+ *
+ * @param url `postgres://user:password@host:port,host:port/database?option=value`
+ * @throws BadPostgresUrl
+ */
+export const parsePostgresUrl = (url: string): PostgresAddress => {
+  const [, authority = '', path = '', query = ''] =
+    /^postgres(?:ql)?:\/\/([^/?]*)(?:\/([^?]*))?(?:\?(.*))?$/s.exec(url) ?? []
+  const at = authority.lastIndexOf('@')
+  const [, name = '', secret = ''] = /^([^:]*)(?::(.*))?$/s.exec(authority.slice(0, Math.max(0, at))) ?? []
+  const options = optionsOf(query)
+  checkSession(options)
+  const user = userOf(options.get('user') ?? decoded(name))
+  const seconds = Number(options.get('connect_timeout') ?? CONNECT_SECONDS)
+  return {
+    hosts: hostsOf(authority.slice(at + 1), options),
+    user,
+    password: options.get('password') ?? decoded(secret),
+    database: (options.get('dbname') ?? decoded(path)) || user,
+    schema: options.get('schema') ?? SCHEMA,
+    applicationName: options.get('application_name') ?? 'deepsoc-gateway',
+    connectTimeoutMs: (seconds === 0 ? 60 : seconds) * 1_000,
+    tls: tlsOf(options),
+  }
+}
+
+/** An address for people and logs: who logs in, and with what, is not in it. */
+export const describePostgres = ({ hosts, database, schema }: PostgresAddress): string => {
+  const named = hosts.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',')
+  return `postgres://${named}/${database}${schema === SCHEMA ? '' : `?schema=${schema}`}`
+}

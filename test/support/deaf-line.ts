@@ -1,0 +1,49 @@
+import net from 'node:net'
+
+/** A line to a server whose answers can be lost. */
+export type DeafLine = {
+  readonly port: number
+  /** From now on the server hears, and its answers go nowhere. */
+  deafen(): void
+  /** Breaks what is open; new connections are served. */
+  reset(): void
+  close(): Promise<void>
+}
+
+/** Forwards a port of its own to a port on loopback. */
+export const startDeafLine = async (target: number): Promise<DeafLine> => {
+  const pairs = new Set<[net.Socket, net.Socket]>()
+  let deaf = false
+  const server = net.createServer((near) => {
+    const far = net.connect(target, '127.0.0.1')
+    pairs.add([near, far])
+    near.on('data', (chunk) => void far.write(chunk))
+    far.on('data', (chunk) => {
+      if (!deaf) near.write(chunk)
+    })
+    for (const [one, other] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      one.on('error', () => undefined)
+      one.once('close', () => other.destroy())
+    }
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const reset = (): void => {
+    deaf = false
+    for (const [near] of pairs) near.resetAndDestroy()
+    pairs.clear()
+  }
+  return {
+    port: (server.address() as net.AddressInfo).port,
+    deafen() {
+      deaf = true
+    },
+    reset,
+    async close() {
+      reset()
+      await new Promise((resolve) => server.close(resolve))
+    },
+  }
+}
