@@ -35,5 +35,8 @@ export const readBody = (
     })
     request.on('end', () => resolve(Buffer.concat(chunks)))
     request.on('error', (cause) => reject(new GatewayError('body_incomplete', 'The request broke off.', { cause })))
-    request.on('close', () => reject(new GatewayError('body_incomplete', 'The request broke off.')))
+    request.on('close', () => {
+      // Every request closes; an error takes a stack, which each publish would pay for.
+      if (!request.readableEnded) reject(new GatewayError('body_incomplete', 'The request broke off.'))
+    })
   })
