@@ -46,6 +46,7 @@ const ROWS: Record<string, { rule: Rule; url: string; body?: string; ok: number 
   'GET /': { rule: 'everybody', url: '/', ok: 200 },
   'GET /events/:event_id': { rule: 'everybody', url: '/events/{event}', ok: 200 },
   'GET /health': { rule: 'everybody', url: '/health', ok: 200 },
+  'GET /client.js': { rule: 'everybody', url: '/client.js', ok: 200 },
   'GET /page.js': { rule: 'everybody', url: '/page.js', ok: 200 },
   'GET /page.css': { rule: 'everybody', url: '/page.css', ok: 200 },
 }
