@@ -13,6 +13,7 @@ import { readBody } from './body.ts'
 import type { Gate } from './limits.ts'
 import { dbIdOf, eventIdOf, filterOf, limitOf, single } from './query.ts'
 import { succeed, succeedTexts } from './reply.ts'
+import { isGone } from './sinks.ts'
 
 const MESSAGES = { usual: 500, most: 5_000 }
 const EVENTS = { usual: 100, most: 1_000 }
@@ -56,8 +57,7 @@ const summary = (event: EventSummary) => ({
 
 /** Reads windows of the log until a page is full: a filter may leave little of each window. */
 const fill = async (
-  limit: number,
-  hold: (bytes: number) => void,
+  { ctx, limit, hold }: Asked,
   read: (limit: PageLimit, from: Page | null) => Promise<Page>,
 ): Promise<Page[]> => {
   const pages: Page[] = []
@@ -69,7 +69,8 @@ const fill = async (
     const bytes = last.messages.reduce((sum, message) => sum + message.body.length, 0)
     hold(bytes)
     left = { messages: left.messages - last.messages.length, bytes: left.bytes - bytes }
-  } while (last.more && left.messages > 0 && left.bytes > 0)
+    // Who has left needs no more of them.
+  } while (last.more && left.messages > 0 && left.bytes > 0 && !isGone(ctx))
   return pages
 }
 
@@ -134,7 +135,8 @@ interface Asked {
   readonly onReset: (reason: ResetReason) => void
 }
 
-const answerAfter = async ({ ctx, log, wanted, limit, query, hold, onReset }: Asked, access: Access) => {
+const answerAfter = async (asked: Asked, access: Access) => {
+  const { ctx, log, wanted, query, onReset } = asked
   const text = single(query, 'last_message_db_id')
   const request = parseCursor(undefined, text)
   if (request === null) {
@@ -143,7 +145,7 @@ const answerAfter = async ({ ctx, log, wanted, limit, query, hold, onReset }: As
   const { bounds } = await boundsFor(log, wanted, access)
   const { cursor, reset } = resolveCursor(request, bounds)
   if (reset !== null) onReset(reset)
-  const pages = await fill(limit, hold, (left, last) => log.read(wanted, last?.through ?? cursor, left))
+  const pages = await fill(asked, (left, last) => log.read(wanted, last?.through ?? cursor, left))
   const messages = pages.flatMap((page) => page.messages)
   succeedTexts(ctx, messages.map(deliveredText), {
     last_message_db_id: messages.at(-1)?.db_id ?? cursor,
@@ -153,11 +155,12 @@ const answerAfter = async ({ ctx, log, wanted, limit, query, hold, onReset }: As
   })
 }
 
-const answerBefore = async ({ ctx, log, wanted, limit, query, hold }: Asked, before: number) => {
+const answerBefore = async (asked: Asked, before: number) => {
+  const { ctx, log, wanted, query } = asked
   if (query.has('last_message_db_id')) {
     throw new GatewayError('invalid_query', 'before and last_message_db_id exclude each other.')
   }
-  const pages = await fill(limit, hold, (left, last) => log.readBefore(wanted, last?.through ?? before, left))
+  const pages = await fill(asked, (left, last) => log.readBefore(wanted, last?.through ?? before, left))
   const messages = pages.reverse().flatMap((page) => page.messages)
   succeedTexts(ctx, messages.map(deliveredText), {
     last_message_db_id: messages.at(-1)?.db_id ?? Math.max(0, before - 1),
