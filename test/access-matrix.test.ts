@@ -189,6 +189,20 @@ matrix("A's token opens nothing of B, whatever else it may do", async () => {
   }
 })
 
+matrix('a route has one spelling, so that what a proxy says of an address holds', async () => {
+  const headers = bearer(await rs(all))
+  for (const { url } of Object.values(ROWS)) {
+    const [path = ''] = url.replace('{event}', A).split('?')
+    if (path === '/') continue
+    for (const other of [`${path}/`, path.toUpperCase(), path.replace('/', '//'), `${path};x`]) {
+      // The last part of some is a name of the caller's own.
+      if (other === path || /^\/(events|api\/\w+)\/[^/]+$/.test(other)) continue
+      const answer = await request('GET', gateway.url + other, undefined, { headers })
+      assert.is(answer.status, 404, other)
+    }
+  }
+})
+
 matrix('a method that a route does not take is refused before anything else, whoever asks', async () => {
   const paths = [...new Set(Object.values(ROWS).map(({ url }) => url.replace('{event}', A)))]
   for (const path of paths) {

@@ -103,7 +103,8 @@ const checkUrl = async (ctx: Context, next: Next): Promise<void> => {
 
 /** All routes there are. Each asks the one authorisation function, or serves what is open to everybody. */
 export const makeRouter = (options: RouteOptions): Router => {
-  const router = new Router()
+  // One address for each thing: rules of a proxy for an address would not hold for its other spellings.
+  const router = new Router({ sensitive: true, strict: true })
   routeMessages(router, options)
   routeStreams(router, options)
   routeAccess(router, options)
