@@ -181,7 +181,15 @@ answers('without tokens is given to this machine only, whatever name a foreign p
     assert.is((await named(host)).status, 200, host)
   }
   const open = await startGateway({ env: { AUTH: 'none' } })
-  assert.is((await getJson(`${open.url}/api/events`, { headers: { host: 'gateway.example' } })).status, 200)
+  const statusOf = async (host: string) => (await getJson(`${open.url}/api/events`, { headers: { host } })).status
+  assert.is(await statusOf('gateway.example'), 200)
+  await open.restart({ ALLOWED_HOSTS: 'gateway.example, localhost' })
+  assert.equal(
+    await Promise.all(
+      ['gateway.example', 'Gateway.Example:8080', '10.0.0.7:1', 'evil.example', 'x.gateway.example'].map(statusOf),
+    ),
+    [200, 200, 200, 403, 403],
+  )
   await open.dispose()
 })
 

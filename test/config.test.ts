@@ -123,9 +123,9 @@ config('nothing set: embedded, on loopback, everything kept', () => {
     broker: null,
     maxMessageBytes: 1_048_576,
     tokens: null,
-    open: false,
     keySet: false,
     corsOrigins: [],
+    hosts: [],
     limits: {
       streams: 20_000,
       streamsPerToken: 1_000,
