@@ -71,6 +71,7 @@ const DEFAULTS: Record<string, string | null> = {
   GATEWAY_TOKEN: null,
   AUTH: null,
   CORS_ORIGINS: null,
+  ALLOWED_HOSTS: null,
   TRUSTED_PROXIES: null,
   MAX_STREAMS: '20000',
   MAX_STREAMS_PER_TOKEN: '1000',
