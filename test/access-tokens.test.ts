@@ -470,6 +470,24 @@ keys('are kept through an outage of the issuer, however long', () =>
   }),
 )
 
+keys('that are known serve at once while the issuer is silent, but for the first look', () =>
+  withKeySet(async (issuer, verifier, pass) => {
+    await issuer.publish(...members(0))
+    const token = await by(0)
+    assert.is(await verdict(verifier, token), 'good')
+    issuer.silent = true
+    pass(601_000)
+    assert.is(await verdict(verifier, token), 'good')
+    const asked = issuer.asked
+    pass(31_000)
+    const from = performance.now()
+    for (let n = 0; n < 20; n++) assert.is(await verdict(verifier, token), 'good')
+    // One look alone would wait for three seconds.
+    assert.ok(performance.now() - from < 2_500, `${performance.now() - from} ms`)
+    await until(() => issuer.asked === asked + 1, { what: 'the look that nobody waits for' })
+  }),
+)
+
 keys('that nobody has do not make the issuer be asked each time', () =>
   withKeySet(async (issuer, verifier, pass) => {
     await issuer.publish(...members(0))

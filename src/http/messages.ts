@@ -88,7 +88,7 @@ export const boundsFor = async (
 /** The REST side: the list of events, the messages of one, and publishing. */
 export const routeMessages = (router: Router, options: MessagesOptions): void => {
   const { log, authorise, gate, onReset } = options
-  const publishing: Publishing = { gate, maxMessageBytes: options.maxMessageBytes, makeId: uuidMaker(randomBytes) }
+  const publishing: Publishing = { maxMessageBytes: options.maxMessageBytes, makeId: uuidMaker(randomBytes) }
 
   router.get('/api/events', async (ctx) => {
     const query = new URLSearchParams(ctx.querystring)
@@ -107,7 +107,7 @@ export const routeMessages = (router: Router, options: MessagesOptions): void =>
     const access = await authorise(ctx, 'read', [event_id])
     const wanted = selection(access.events, filterOf(query, 'message_type'), filterOf(query, 'message_from'))
     const before = dbIdOf(query, 'before')
-    const hold = gate.holder(ctx)
+    const hold = gate.holder(ctx, access)
     if (before === undefined) await answerAfter({ ctx, log, wanted, limit, query, hold, onReset }, access)
     else await answerBefore({ ctx, log, wanted, limit, query, hold, onReset }, before)
   })
@@ -117,7 +117,8 @@ export const routeMessages = (router: Router, options: MessagesOptions): void =>
     const access = await authorise(ctx, 'publish', [event_id])
     // Paid before the body is read: one that turns out wrong costs as much.
     await gate.publish(ctx, access, 1)
-    const { messages, batch } = await readMessages(ctx, event_id, publishing)
+    const hold = gate.holder(ctx, access)
+    const { messages, batch } = await readMessages(ctx, event_id, hold, publishing)
     await gate.publish(ctx, access, messages.length - 1)
     answerPublished(ctx, options.publishPort.status, await options.publishPort.publish(messages), batch)
   })
@@ -173,7 +174,6 @@ const refused = (reason: GatewayError['code'], detail: string, index: number | n
   new GatewayError(reason, detail, index === null ? {} : { details: { index } })
 
 interface Publishing {
-  readonly gate: Gate
   readonly maxMessageBytes: number
   readonly makeId: (now: number) => string
 }
@@ -182,9 +182,10 @@ interface Publishing {
 const readMessages = async (
   ctx: Context,
   event_id: string,
-  { gate, maxMessageBytes, makeId }: Publishing,
+  hold: (bytes: number) => void,
+  { maxMessageBytes, makeId }: Publishing,
 ): Promise<{ messages: NewMessage[]; batch: boolean }> => {
-  const text = decodeText(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes), gate.holder(ctx)))
+  const text = decodeText(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes), hold))
   if (typeof text !== 'string') throw refused(text.refusal.reason, text.refusal.detail, null)
   const batch = /^[ \t\r\n]*\[/.test(text)
   const texts = batch ? elementsOf(text) : [text]
