@@ -1,4 +1,6 @@
 import * as assert from 'uvu/assert'
+import { ROUTES } from './support/api-documents.ts'
+import { addRejected, rejectedRows } from './support/database.ts'
 import { type Gateway, startGateway } from './support/gateway.ts'
 import { chat, eventUrl, isError } from './support/rooms.ts'
 import { openSse } from './support/sse.ts'
@@ -57,6 +59,39 @@ origin('cannot change anything with the cookie of a reader', async () => {
     assert.is((await post({ cookie, ...headers })).status, 201, JSON.stringify(headers))
   }
 })
+
+/** Every call that changes something, from the router itself. */
+const CHANGES = ROUTES.filter((route) => !route.startsWith('GET '))
+
+origin(
+  'are refused every call that changes something, whatever its body and type, before anything is looked at',
+  async () => {
+    assert.ok(CHANGES.length >= 6 && CHANGES.some((route) => route.includes('rejected')), CHANGES.join())
+    const open = await startGateway()
+    const [kept] = addRejected(open.dbFile, [{ body: '{"event_id":"room","message_id":"replayed"}' }])
+    const foreign: Record<string, string>[] = [
+      { origin: 'https://evil.example' },
+      // What a form of another page sends.
+      { origin: 'null', 'content-type': 'text/plain' },
+      { 'sec-fetch-site': 'cross-site', 'content-type': 'application/x-www-form-urlencoded' },
+    ]
+    for (const route of CHANGES) {
+      const [method = '', path = ''] = route.split(' ')
+      const url = `${path.replace(':rejected_id', String(kept)).replace(/:\w+/, 'room')}?all=true`
+      for (const headers of foreign) {
+        isError(
+          await request(method, gateway.url + url, '', { headers: { cookie, ...headers } }),
+          403,
+          'origin_forbidden',
+        )
+        // Without tokens a page needs no cookie.
+        isError(await request(method, open.url + url, '', { headers }), 403, 'origin_forbidden')
+      }
+    }
+    assert.is(rejectedRows(open.dbFile).length, 1)
+    await open.dispose()
+  },
+)
 
 origin('cannot open a stream with the cookie of a reader', async () => {
   const open = (headers: Record<string, string>) => openSse(`${eventUrl(gateway, 'room')}/stream`, { headers })

@@ -299,9 +299,9 @@ ends('at its token’s expiry is told, and a renewed token goes on where it was'
 ends('is within a second of a revocation, on every worker; others stay', () =>
   withGateway(guarded({ WORKERS: '3' }), async (many) => {
     await untilListening(many, 3)
-    const url = `${eventUrl(many, 'a')}/stream`
+    const urls = [`${eventUrl(many, 'a')}/stream`, `${many.url}/api/stream?event_id=*`] as const
     const open = (token: string) =>
-      Promise.all(Array.from({ length: 8 }, () => openSse(url, { headers: bearer(token) })))
+      Promise.all(Array.from({ length: 8 }, (_, n) => openSse(urls[n % 2]!, { headers: bearer(token) })))
     const spared = await sign({ sub: 'alice', events: '*', iat: now() - 5 })
     const others = await open(spared)
     const took: number[] = []
