@@ -51,7 +51,9 @@ const NOBODY = {
   expiresAt: Number.POSITIVE_INFINITY,
 }
 
+/** One for all suites but those that say otherwise. */
 let gateway: Gateway
+let many: Gateway
 
 const tokens = suite('tokens', { timeoutMs: 90_000 })
 
@@ -60,7 +62,6 @@ tokens.before(async () => {
   await publish(gateway, 'a', chats(3))
   await publish(gateway, 'b', chats(2))
 })
-tokens.after(() => gateway?.dispose())
 
 tokens('of a stronger hash than the configured one are refused all the same', async () => {
   for (const alg of ['HS384', 'HS512']) {
@@ -170,13 +171,6 @@ tokens('never come in the query, and what was put there is not logged', async ()
 
 const tickets = suite('tickets', { timeoutMs: 90_000 })
 
-tickets.before(async () => {
-  gateway = await startGateway({ env: guarded() })
-  await publish(gateway, 'a', chats(3))
-  await publish(gateway, 'b', chats(2))
-})
-tickets.after(() => gateway?.dispose())
-
 tickets('open one stream, with what their token may read, and no second one', async () => {
   const ticket = await ticketOf(gateway, await sign({ events: ['a'] }))
   const stream = await openSse(`${gateway.url}/api/stream?event_id=*&ticket=${ticket}`)
@@ -255,13 +249,12 @@ tickets('of one token are bounded, and those of others are not', async () => {
 const workers = suite('with workers', { timeoutMs: 90_000 })
 
 workers.before(async () => {
-  gateway = await startGateway({ env: guarded({ WORKERS: '3' }) })
-  await untilListening(gateway, 3)
+  many = await startGateway({ env: guarded({ WORKERS: '3' }) })
+  await untilListening(many, 3)
 })
-workers.after(() => gateway?.dispose())
+workers.after(() => many?.dispose())
 
 workers('a ticket is used once in all, whichever is asked', async () => {
-  const many = gateway
   const token = await sign({ events: '*' })
   let opened = 0
   for (let round = 0; round < 8; round++) {
@@ -277,11 +270,6 @@ workers('a ticket is used once in all, whichever is asked', async () => {
 })
 
 const ends = suite('the end of a stream', { timeoutMs: 90_000 })
-
-ends.before(async () => {
-  gateway = await startGateway({ env: guarded() })
-})
-ends.after(() => gateway?.dispose())
 
 ends('at its token’s expiry is told, and a renewed token goes on where it was', async () => {
   const room = 'renewed'
@@ -303,7 +291,6 @@ ends('at its token’s expiry is told, and a renewed token goes on where it was'
 })
 
 workers('a stream ends within a second of a revocation, on every worker; others stay', async () => {
-  const many = gateway
   const urls = [`${eventUrl(many, 'a')}/stream`, `${many.url}/api/stream?event_id=*`] as const
   const open = (token: string) =>
     Promise.all(Array.from({ length: 8 }, (_, n) => openSse(urls[n % 2]!, { headers: bearer(token) })))
@@ -330,11 +317,6 @@ workers('a stream ends within a second of a revocation, on every worker; others 
 })
 
 const revocations = suite('revocations', { timeoutMs: 90_000 })
-
-revocations.before(async () => {
-  gateway = await startGateway({ env: guarded() })
-})
-revocations.after(() => gateway?.dispose())
 
 revocations('hold for tokens of before, also after a kill -9; a token that is issued later is good', async () => {
   const old = await sign({ sub: 'bob', events: '*', iat: now() - 5 })
@@ -525,33 +507,33 @@ keys('that cannot be read at start are told by /readyz, and serve once they can'
 
 const together = suite('readers with tokens', { timeoutMs: 90_000 })
 
-together('a client whose token is renewed in time misses nothing over many expiries', () =>
-  withGateway(guarded(), async (own) => {
-    let token = await sign({ events: ['room'], exp: now() + 2 })
-    const renewing = setInterval(async () => {
-      token = await sign({ events: ['room'], exp: now() + 2 })
-    }, 300)
-    const headers = {
-      get authorization() {
-        return `Bearer ${token}`
-      },
-    }
-    const reader = new Reader(`${eventUrl(own, 'room')}/stream`, { headers })
-    Object.defineProperty(reader, 'retryMs', { get: () => 50, set: () => {} })
-    reader.start()
-    const sent = 40
-    for (let n = 0; n < sent; n++) {
-      await publish(own, 'room', chat(n))
-      await new Promise((resolve) => setTimeout(resolve, 100))
-    }
-    await reader.waitForCount(sent)
-    clearInterval(renewing)
-    await reader.stop()
-    assert.is(new Set(reader.ids).size, sent)
-    assert.is(reader.ids.length, sent)
-    assert.ok(reader.connections >= 3, `${reader.connections} connections`)
-  }),
-)
+together.after(() => gateway?.dispose())
+
+together('a client whose token is renewed in time misses nothing over many expiries', async () => {
+  let token = await sign({ events: ['room'], exp: now() + 2 })
+  const renewing = setInterval(async () => {
+    token = await sign({ events: ['room'], exp: now() + 2 })
+  }, 300)
+  const headers = {
+    get authorization() {
+      return `Bearer ${token}`
+    },
+  }
+  const reader = new Reader(`${eventUrl(gateway, 'room')}/stream`, { headers })
+  Object.defineProperty(reader, 'retryMs', { get: () => 50, set: () => {} })
+  reader.start()
+  const sent = 40
+  for (let n = 0; n < sent; n++) {
+    await publish(gateway, 'room', chat(n))
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  await reader.waitForCount(sent)
+  clearInterval(renewing)
+  await reader.stop()
+  assert.is(new Set(reader.ids).size, sent)
+  assert.is(reader.ids.length, sent)
+  assert.ok(reader.connections >= 3, `${reader.connections} connections`)
+})
 
 tokens.run()
 tickets.run()
