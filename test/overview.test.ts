@@ -152,7 +152,10 @@ test('every worker gives the figures of all, and tells of the one that is silent
         ['invalid_json'],
       )
       // Of a quorum queue brokers tell of the active one alone, others may tell of all.
-      assert.ok([1, 3].includes(whole.queue.consumers), `${whole.queue.consumers} consumers, not one sum of all workers`)
+      assert.ok(
+        [1, 3].includes(whole.queue.consumers),
+        `${whole.queue.consumers} consumers, not one sum of all workers`,
+      )
     }
     const [frozen] = childrenOf(gateway)
     process.kill(frozen!, 'SIGSTOP')
