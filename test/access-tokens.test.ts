@@ -299,9 +299,9 @@ ends('at its token’s expiry is told, and a renewed token goes on where it was'
 ends('is within a second of a revocation, on every worker; others stay', () =>
   withGateway(guarded({ WORKERS: '3' }), async (many) => {
     await untilListening(many, 3)
-    const url = `${eventUrl(many, 'a')}/stream`
+    const urls = [`${eventUrl(many, 'a')}/stream`, `${many.url}/api/stream?event_id=*`] as const
     const open = (token: string) =>
-      Promise.all(Array.from({ length: 8 }, () => openSse(url, { headers: bearer(token) })))
+      Promise.all(Array.from({ length: 8 }, (_, n) => openSse(urls[n % 2]!, { headers: bearer(token) })))
     const spared = await sign({ sub: 'alice', events: '*', iat: now() - 5 })
     const others = await open(spared)
     const took: number[] = []
@@ -467,6 +467,24 @@ keys('are kept through an outage of the issuer, however long', () =>
     await issuer.publish(...members(1))
     pass(3_600_000)
     assert.is(await verdict(verifier, await by(1)), 'good')
+  }),
+)
+
+keys('that are known serve at once while the issuer is silent, but for the first look', () =>
+  withKeySet(async (issuer, verifier, pass) => {
+    await issuer.publish(...members(0))
+    const token = await by(0)
+    assert.is(await verdict(verifier, token), 'good')
+    issuer.silent = true
+    pass(601_000)
+    assert.is(await verdict(verifier, token), 'good')
+    const asked = issuer.asked
+    pass(31_000)
+    const from = performance.now()
+    for (let n = 0; n < 20; n++) assert.is(await verdict(verifier, token), 'good')
+    // One look alone would wait for three seconds.
+    assert.ok(performance.now() - from < 2_500, `${performance.now() - from} ms`)
+    await until(() => issuer.asked === asked + 1, { what: 'the look that nobody waits for' })
   }),
 )
 
