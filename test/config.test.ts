@@ -140,6 +140,7 @@ config('nothing set: embedded, on loopback, everything kept', () => {
     heartbeatMs: 15_000,
     streamMaxMs: 0,
     retention: { maxAgeMs: null, messagesPerEvent: null },
+    tracing: null,
     logLevel: 'info',
     shutdownMs: 8_000,
   }
