@@ -23,6 +23,7 @@ const ELSEWHERE: readonly [RegExp, string][] = [
   [/^docker (build|run) /m, 'test/docker.test.ts'],
   [/rabbit\.example/, 'test/ingest.test.ts'],
   [/^TLS_CERT_FILE=/m, 'test/tls.test.ts'],
+  [/^OTEL_EXPORTER_OTLP_ENDPOINT=/m, 'test/tracing.test.ts'],
   [/^python3 agent\.py/m, 'test/python-agent.test.ts'],
   [/gateway\.example/, 'test/cli-access.test.ts'],
   [/\/backups\//, 'test/backup.test.ts'],

@@ -13,6 +13,7 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { killAtExit, removeAtExit } from './cleanup.ts'
+import { ROOT } from './gateway.ts'
 import { tempDir, until } from './wait.ts'
 
 /** A command of docker, run to its end. */
@@ -30,8 +31,8 @@ export interface Docker {
 }
 
 const SUITE = 'bookworm'
-/** Outside the repository, and kept between runs: it takes the longest. */
-const BASE = join(tmpdir(), `gateway-test-debian-${SUITE}-${process.arch}.tar`)
+/** Kept between runs, where `npm ci` takes it away. */
+const BASE = join(ROOT, 'node_modules', '.cache', 'docker-test', `${SUITE}-${process.arch}.tar`)
 
 const DOCKER = ['/usr/bin/docker', '/usr/local/bin/docker'].find(existsSync) ?? 'docker'
 
@@ -99,17 +100,28 @@ export const startDocker = async (): Promise<Docker> => {
       child.kill('SIGTERM')
       await ended
       spare()
+      unmountBelow(dir)
       rmSync(dir, { recursive: true, force: true, maxRetries: 5 })
     },
   }
 }
 
-/** Debian's smallest system, from its packages. */
+/** The engine leaves the name of its network mounted. */
+const unmountBelow = (dir: string): void => {
+  for (const [, place] of readFileSync('/proc/self/mounts', 'utf8').matchAll(/^\S+ (\S+) /gm)) {
+    if (place!.startsWith(`${dir}/`)) execFileSync('umount', ['--lazy', place!])
+  }
+}
+
+/** Debian's smallest system, from its packages, without what nobody reads: as in the image of that name. */
 const makeBase = (): void => {
   if (existsSync(BASE)) return
-  const made = `${BASE}.${process.pid}`
+  mkdirSync(dirname(BASE), { recursive: true })
+  // mmdebstrap makes a folder of whatever does not end with .tar.
+  const made = BASE.replace(/tar$/, `${process.pid}.tar`)
+  const unread = ['doc', 'man', 'locale', 'info'].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`)
   try {
-    execFileSync('mmdebstrap', ['--variant=minbase', SUITE, made], { stdio: 'pipe' })
+    execFileSync('mmdebstrap', ['--variant=minbase', ...unread, SUITE, made], { stdio: 'pipe' })
     renameSync(made, BASE)
   } finally {
     rmSync(made, { force: true })
