@@ -1,10 +1,11 @@
 // needs: pika
 import { spawn } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { killAtExit } from './support/cleanup.ts'
 import { addRejected } from './support/database.ts'
+import { blocksOf, DOCUMENTS } from './support/documents.ts'
 import { type Gateway, ROOT, startGateway } from './support/gateway.ts'
 import { publish } from './support/rooms.ts'
 import { suite } from './support/suite.ts'
@@ -12,7 +13,8 @@ import { freePort, tempDir } from './support/wait.ts'
 
 const test = suite('commands of the documentation', { timeoutMs: 240_000 })
 
-const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)]
+/** Those of the Chinese README are the same, as test/docs-names.test.ts sees to. */
+const RUN = DOCUMENTS.filter((name) => name !== 'README.zh.md')
 
 /** Blocks that are not run here, by a line that they hold, with the file that runs what they say. */
 const ELSEWHERE: readonly [RegExp, string][] = [
@@ -32,11 +34,10 @@ const ELSEWHERE: readonly [RegExp, string][] = [
 
 type Block = { readonly file: string; readonly script: string }
 
-const blocks: Block[] = DOCUMENTS.filter((name) => name.endsWith('.md')).flatMap((file) =>
-  [...readFileSync(join(ROOT, file), 'utf8').matchAll(/^```(?:sh|bash)\n(.*?)^```/gms)].map(([, script]) => ({
-    file,
-    script: script!,
-  })),
+const blocks: Block[] = RUN.flatMap((file) =>
+  blocksOf(file)
+    .filter(({ language }) => language === 'sh' || language === 'bash')
+    .map(({ text }) => ({ file, script: text })),
 )
 
 let gateway: Gateway
