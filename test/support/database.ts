@@ -83,6 +83,16 @@ export const clearRejected = (file: string): void => {
 /** A row for the quarantine; what is not said is filled in as ingest would. */
 export type NewRejected = Partial<Omit<RejectedRow, 'rejected_id' | 'body'>> & { body: string | Buffer }
 
+/** Empties the quarantine as if there had never been a row. */
+export const forgetRejected = (file: string): void => {
+  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  try {
+    db.exec("DELETE FROM rejected; DELETE FROM sqlite_sequence WHERE name = 'rejected'")
+  } finally {
+    db.close()
+  }
+}
+
 /** Puts rows into the quarantine of a database, as a gateway that could not accept them would have. */
 export const addRejected = (file: string, rows: readonly NewRejected[]): number[] => {
   const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
