@@ -20,7 +20,7 @@ const RUNS: readonly Run[] = [
   { seed: 12, run: '5d21b0', events: 2, minutesAgo: 1_705, slower: 3 },
   { seed: 4, run: 'a81c3e', events: 2, minutesAgo: 430, slower: 4 },
   { seed: 31, run: '20fe94', events: 1, minutesAgo: 150, slower: 3 },
-  { seed: 2, run: 'c0f47a', events: 3, minutesAgo: 36, slower: 0 },
+  { seed: 6, run: 'c0f47a', events: 3, minutesAgo: 36, slower: 0 },
 ]
 /** So many of the last messages of the last run are still to come. */
 const TO_COME = 24
@@ -30,6 +30,13 @@ interface Dated {
   readonly text: string
   readonly at: number
 }
+
+/** What agents get wrong, and the quarantine keeps. */
+const REFUSED = [
+  '{"event_id":"web-shell-7c1","message_from":"_executor","message_type":"command_result","message_content":{"data":{"score":NaN}}}',
+  '{"message_from":"_manager","message_type":"action_created","message_content":{"data":{"text":"Isolate web-03"}}}',
+  '{"event_id":"web-shell-7c1","message_from":"_operator","round_id":"two","message_content":{"data":{"text":"Collect the access log"}}}',
+]
 
 const MINUTE_MS = 60_000
 
@@ -80,6 +87,8 @@ export const openScene = async (brokerUrl: string): Promise<Scene> => {
   await writer.term()
   setTimes(writer.dbFile, times)
   const stage = await openStage(brokerUrl, 'pictures', { env: { WORKERS: '2' }, gateway: { dataDir } })
+  await stage.publish(REFUSED)
+  await stage.rejected(REFUSED.length)
   const events = [...new Set(dated.at(-1)!.map(({ event_id }) => event_id))]
   return {
     ...stage,
