@@ -9,7 +9,7 @@ import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { freshenWebAssets } from '../src/http/web-assets.ts'
 import { launchChromium } from './support/browser.ts'
 import { ROOT } from './support/gateway.ts'
-import { hourOf } from './support/made-up-hour.ts'
+import { withHour } from './support/made-up-hour.ts'
 import { isState } from './support/pages.ts'
 import { provision } from './support/provision.ts'
 import { startBroker } from './support/rabbitmq.ts'
@@ -40,20 +40,21 @@ interface Picture {
   readonly open: (page: Page, scene: Scene) => Promise<unknown>
 }
 
+/** @param top how far from its beginning the room is shown; absent: its end */
 const openRoom =
-  (place: number, from = 0) =>
+  (place: number, top?: number) =>
   async (page: Page, { gateway, events }: Scene): Promise<void> => {
     await page.goto(`${gateway.url}/events/${events[place]}`)
     await isState(page, 'live')
     await page.waitForSelector('.rate canvas')
-    if (from > 0) await page.goto(`${page.url()}#${await page.getAttribute(`.row >> nth=${from}`, 'data-id')}`)
+    if (top !== undefined) await page.$eval('#box', (box, y) => box.scrollTo(0, y), top)
   }
 
 const openHealth = async (page: Page, { gateway }: Scene): Promise<void> => {
   await page.route(/\/api\/health/, async (route) => {
     const answer = await route.fetch()
     const { data, ...rest } = await answer.json()
-    await route.fulfill({ response: answer, json: { ...rest, data: { ...data, ...hourOf(Date.now()) } } })
+    await route.fulfill({ response: answer, json: { ...rest, data: withHour(data, Date.now()) } })
   })
   await page.goto(`${gateway.url}/health`)
   await page.waitForSelector('[data-plot] canvas')
@@ -63,7 +64,7 @@ const openHealth = async (page: Page, { gateway }: Scene): Promise<void> => {
 const PICTURES: readonly Picture[] = [
   {
     name: 'events',
-    options: { ...LIGHT, ...WIDE },
+    options: { ...LIGHT, viewport: { width: 1280, height: 580 } },
     open: async (page, scene) => {
       await page.goto(scene.gateway.url)
       await isState(page, 'live')
@@ -73,7 +74,7 @@ const PICTURES: readonly Picture[] = [
       await page.waitForFunction(() => document.querySelectorAll('.event[data-busy="true"] .unread').length === 3)
     },
   },
-  { name: 'war-room', options: { ...LIGHT, ...WIDE }, open: openRoom(0) },
+  { name: 'war-room', options: { ...LIGHT, ...WIDE }, open: openRoom(0, 560) },
   { name: 'war-room-zh', options: { ...DARK, ...WIDE }, open: openRoom(2) },
   { name: 'war-room-phone', options: { ...DARK, ...PHONE }, open: openRoom(2) },
   { name: 'health', options: { ...LIGHT, ...TALL }, open: openHealth },

@@ -1,13 +1,14 @@
 import { Chance } from '../../src/commands/demo/chance.ts'
+import type { Json } from './wait.ts'
 
 const SAMPLES = 360
 const EVERY_MS = 10_000
 
 /**
- * An hour of figures for `/api/health`, which nobody has to wait for: shifts of agents at work, a burst, a restart of
- * readers. The same seed, the same hour.
+ * A report of `/api/health` with an hour of figures that nobody had to wait for: agents at work, a burst, readers that
+ * leave and come back. State, faults and quarantine stay as they are.
  */
-export const hourOf = (now: number): Record<string, unknown> => {
+export const withHour = (report: Json, now: number): Json => {
   const chance = new Chance(41)
   const wobble = (value: number, by: number): number => Math.max(0, value * (1 + (chance.next() - 0.5) * by))
   const rows = Array.from({ length: SAMPLES }, (_, n) => {
@@ -30,11 +31,19 @@ export const hourOf = (now: number): Record<string, unknown> => {
   const last = rows.at(-1)!
   const names = Object.keys(last) as (keyof typeof last)[]
   return {
+    ...report,
     now: last,
     samples: Object.fromEntries(names.map((name) => [name, rows.map((row) => row[name])])),
     sampled_since: new Date(now - 26 * 3_600_000).toISOString(),
     readers: { live: last.readers, catching_up: 0, stalled: 0, channels: 12 },
     lag_since: 'publisher',
     totals: { stored: 1_284_031, duplicates: 12, rejected: 4 },
+    database: { bytes: 918_552_576, wal_bytes: last.wal_bytes, disk_free_bytes: 221_000_000_000 },
+    workers: report.workers.map((worker: Json) => ({
+      ...worker,
+      readers: last.readers / report.workers.length,
+      event_loop_delay_seconds: last.event_loop_delay_seconds / (worker.worker === 1 ? 1 : 1.3),
+      started_at: new Date(now - 26 * 3_600_000).toISOString(),
+    })),
   }
 }

@@ -55,7 +55,9 @@ export const Timeline = (props: TimelineProps): View => {
   const { start, end, top, total } = scroller.span()
 
   const measure = (): void => {
-    const rows = [...list.current!.children].map((row) => ({
+    // The observer's last word comes when the room has been left: rows that go are of another size, too.
+    if (list.current === null) return
+    const rows = [...list.current.children].map((row) => ({
       index: Number((row as HTMLElement).dataset.index),
       height: row.getBoundingClientRect().height,
     }))
