@@ -1,5 +1,5 @@
-import Database from 'better-sqlite3'
 import { type Cue, messageText, writeScript } from '../../src/commands/demo/script.ts'
+import { setTimes } from './database.ts'
 import { startGateway } from './gateway.ts'
 import { publish } from './rooms.ts'
 import { openStage, type Stage } from './stage.ts'
@@ -52,18 +52,6 @@ const datedOf = (cues: readonly Cue[], { minutesAgo, slower }: Run): Dated[] => 
     const message_id = `0198c0de-0000-7000-8000-${String(id).padStart(12, '0')}`
     return { event_id: cue.event_id, at, text: messageText(cue, { id, message_id, now: at }) }
   })
-}
-
-/** Puts the times into the log that the messages would have if somebody had really waited for them. */
-const setTimes = (file: string, times: ReadonlyMap<number, number>): void => {
-  const db = new Database(file, { fileMustExist: true })
-  const set = db.prepare('UPDATE message SET received_at = ? WHERE db_id = ?')
-  db.transaction(() => {
-    for (const [id, at] of times) set.run(at, id)
-    const bound = (which: string) => `(SELECT ${which}(received_at) FROM message m WHERE m.event_id = event.event_id)`
-    db.exec(`UPDATE event SET first_at = ${bound('min')}, last_at = ${bound('max')}`)
-  })()
-  db.close()
 }
 
 /** The demo as if it had been played since yesterday, in a gateway with RabbitMQ and two workers. */

@@ -103,12 +103,14 @@ export const Timeline = (props: TimelineProps): View => {
       </article>
     `
   })
+  // The headings in the messages are below this one, also where the filters with theirs are not shown.
   return html`
+    <h2 class="unseen">${t('timeline')}</h2>
     <div
       class="box"
       id="box"
       ref=${box}
-      role="feed"
+      role=${rows.length === 0 ? 'group' : 'feed'}
       aria-label=${t('timeline')}
       aria-busy=${history.is === 'loading'}
       tabindex="0"
