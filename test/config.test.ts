@@ -93,6 +93,7 @@ const DEFAULTS: Record<string, string | null> = {
   RABBITMQ_CA_FILE: null,
   RABBITMQ_CERT_FILE: null,
   RABBITMQ_KEY_FILE: null,
+  CACHE_DIR: null,
 }
 
 const config = suite('the configuration')
@@ -231,7 +232,9 @@ config('tells a secret given twice, a file that cannot be read, and a bad text i
 })
 
 config('every secret has a file form in the sample, and nothing else has', () => {
-  const secrets = ['DATABASE_URL', 'RABBITMQ_URL', 'RABBITMQ_PASSWORD', 'JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL']
+  const broker = ['RABBITMQ_URL', 'RABBITMQ_PASSWORD']
+  const keys = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL']
+  const secrets = ['DATABASE_URL', ...broker, ...keys, 'GATEWAY_TOKEN']
   assert.equal(
     [...sampleFile().matchAll(/also (\w+)_FILE/g)].map(([, name]) => name),
     secrets,

@@ -114,7 +114,10 @@ const withTls = (address: BrokerAddress, given: Given, env: Environment): Broker
   }
   const pathOf = (file: (typeof FILES)[number]) => given[file] ?? textOf(env, VARIABLES[file]) ?? null
   const tls: TlsFiles = { caFile: pathOf('caFile'), certFile: pathOf('certFile'), keyFile: pathOf('keyFile') }
-  const nameOf = (file: (typeof FILES)[number]) => (named.includes(file) ? file : VARIABLES[file])
+  // What is missing is named as its companion was given: by option, or by variable.
+  const byOption = (file: (typeof FILES)[number]) =>
+    named.includes(file) || (named.length > 0 && !variables.includes(file))
+  const nameOf = (file: (typeof FILES)[number]) => (byOption(file) ? file : VARIABLES[file])
   checkTlsFiles(tls, { caFile: nameOf('caFile'), certFile: nameOf('certFile'), keyFile: nameOf('keyFile') })
   return { ...address, tls }
 }
