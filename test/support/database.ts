@@ -120,3 +120,15 @@ export const addRejected = (file: string, rows: readonly NewRejected[]): number[
     db.close()
   }
 }
+
+/** Gives messages, by db_id, the times in milliseconds that they would have if somebody had really waited for them. */
+export const setTimes = (file: string, times: ReadonlyMap<number, number>): void => {
+  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  const set = db.prepare('UPDATE message SET received_at = ? WHERE db_id = ?')
+  db.transaction(() => {
+    for (const [id, at] of times) set.run(at, id)
+    const bound = (which: string) => `(SELECT ${which}(received_at) FROM message m WHERE m.event_id = event.event_id)`
+    db.exec(`UPDATE event SET first_at = ${bound('min')}, last_at = ${bound('max')}`)
+  })()
+  db.close()
+}
