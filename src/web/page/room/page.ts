@@ -8,7 +8,7 @@ import { exportShown } from './export.ts'
 import { Help } from './help.ts'
 import { HistoryMark } from './history-mark.ts'
 import { useKeys } from './keys.ts'
-import { stateText } from './line.ts'
+import { ClosedBar, stateText } from './line.ts'
 import type { Entry } from './model/entry.ts'
 import { type Filter, toggled } from './model/filter.ts'
 import { Room } from './model/room.ts'
@@ -152,6 +152,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
       <div class="middle">
         <${RatePlot} room=${room} onPeriod=${(from: number, to: number) => setFilter({ ...filter, from, to })} />
         <${HistoryMark} room=${room} />
+        <${ClosedBar} room=${room} />
         <div class="stage">
           <${Timeline}
             room=${room}
