@@ -196,9 +196,11 @@ test('finds and filters without a pause, and reaches its first message and any o
 
 test('holds all of them, once and in order', async () => {
   const { lines } = await savedBy(page, () => page.click('#export'))
-  assert.equal(
-    lines.map((line) => JSON.parse(line).db_id),
-    ids,
+  // A diff of so many says nothing.
+  assert.is(lines.length, ids.length)
+  assert.is(
+    lines.findIndex((line, n) => JSON.parse(line).db_id !== ids[n]),
+    -1,
   )
   assert.is(await textOf(page, '#count'), `${ids.length.toLocaleString('en-US')} messages`)
   await publish(gateway, 'many', chat(1))
