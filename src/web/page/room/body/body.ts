@@ -35,8 +35,14 @@ const Result = ({ reading }: { readonly reading: Extract<Reading, { as: 'result'
       <${Ids} ids=${order.ids} />
     </div>
     <${Json} value=${value} />
+    <${More} more=${order.more} />
   `
 }
+
+const More = ({ more }: { readonly more: unknown }): View =>
+  more === null
+    ? null
+    : html`<details class="details"><summary>${t('details')}</summary><${Json} value=${more} /></details>`
 
 /** What a message says, in the form that its type has. */
 export const Body = ({ entry }: { readonly entry: Entry }): View => {
@@ -44,10 +50,7 @@ export const Body = ({ entry }: { readonly entry: Entry }): View => {
   switch (reading.as) {
     case 'notice':
     case 'text':
-      return html`<${LongText} text=${reading.text} />${
-        reading.more !== undefined &&
-        html`<details class="details"><summary>${t('details')}</summary><${Json} value=${reading.more} /></details>`
-      }`
+      return html`<${LongText} text=${reading.text} /><${More} more=${reading.more} />`
     case 'markdown':
       return html`
         <${Status} status=${reading.status} />
@@ -58,6 +61,7 @@ export const Body = ({ entry }: { readonly entry: Entry }): View => {
           `,
         )}
         ${reading.ids.length > 0 && html`<p class="belongs"><${Ids} ids=${reading.ids} /></p>`}
+        <${More} more=${reading.more} />
       `
     case 'orders':
       return html`

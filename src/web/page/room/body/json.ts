@@ -5,7 +5,7 @@ import { Digits } from '../model/exact.ts'
 import { t } from '../words.ts'
 
 /** So many entries of an object or an array are shown at once. */
-const PAGE = 100
+const PAGE = 30
 const MOST_CHARACTERS = 2_000
 /** What has no more values than this is shown open. */
 const SMALL = 24

@@ -69,6 +69,7 @@ export class Row extends Component<RowProps> {
           }
           ${type !== '' && html`<bdi class="type" title=${visibleLine(type)}>${typeName(type)}</bdi>`}
           <span class="where">
+            <${Tools} ...${this.props} />
             <a class="id number" href=${`#${id}`} aria-label=${t('linkTo', { n: id })}>#${id}</a>
             <${Time} at=${at} />
           </span>
@@ -76,7 +77,6 @@ export class Row extends Component<RowProps> {
         <div class="body"><${Body} entry=${entry} /></div>
         ${jsonShown && html`<div class="whole"><${Json} value=${parseExact(entry.raw)} /></div>`}
       </div>
-      <${Tools} ...${this.props} />
     `
   }
 }

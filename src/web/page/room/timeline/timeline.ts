@@ -9,7 +9,7 @@ import type { Room } from '../model/room.ts'
 import { t } from '../words.ts'
 import { Row, type RowAct } from './row.ts'
 import { NEW_DAY, NEW_ROUND } from './rows.ts'
-import { Scroller } from './scroller.ts'
+import type { Scroller } from './scroller.ts'
 
 export interface TimelineProps {
   readonly room: Room
@@ -20,12 +20,6 @@ export interface TimelineProps {
   readonly unfolded: ReadonlySet<number>
   readonly onAct: (act: RowAct, entry: Entry) => void
   readonly onSelect: (id: number) => void
-}
-
-/** A scroller that belongs to a component, which is drawn when the scroller says so. */
-export const useScroller = (): Scroller => {
-  const [, redraw] = useState(0)
-  return useMemo(() => new Scroller(() => redraw((n) => n + 1)), [])
 }
 
 const Above = ({ bits, entry }: { readonly bits: number; readonly entry: Entry }): View => html`
@@ -46,6 +40,7 @@ const useMeasuring = (measure: () => void): ((row: HTMLElement | null) => void) 
 export const Timeline = (props: TimelineProps): View => {
   const { room, scroller, selected, unfolded, onAct, onSelect } = props
   useCell(room.changed)
+  useCell(scroller.moved)
   const history = useCell(room.history)
   const box = useRef<HTMLDivElement>(null)
   const list = useRef<HTMLDivElement>(null)
