@@ -87,6 +87,9 @@ const DEFAULTS: Record<string, string | null> = {
   RETENTION_DAYS: null,
   RETENTION_MESSAGES_PER_EVENT: null,
   METRICS_PORT: null,
+  OTEL_EXPORTER_OTLP_ENDPOINT: null,
+  OTEL_EXPORTER_OTLP_HEADERS: null,
+  OTEL_SERVICE_NAME: 'deepsoc-gateway',
   LOG_LEVEL: 'info',
   SHUTDOWN_SECONDS: '8',
   TLS_CERT_FILE: null,
@@ -142,6 +145,7 @@ config('nothing set: embedded, on loopback, everything kept', () => {
     heartbeatMs: 15_000,
     streamMaxMs: 0,
     retention: { maxAgeMs: null, messagesPerEvent: null },
+    tracing: null,
     logLevel: 'info',
     shutdownMs: 8_000,
   }
@@ -235,7 +239,7 @@ config('tells a secret given twice, a file that cannot be read, and a bad text i
 config('every secret has a file form in the sample, and nothing else has', () => {
   const broker = ['RABBITMQ_URL', 'RABBITMQ_PASSWORD']
   const keys = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL']
-  const secrets = ['DATABASE_URL', ...broker, ...keys, 'GATEWAY_TOKEN']
+  const secrets = ['DATABASE_URL', ...broker, ...keys, 'GATEWAY_TOKEN', 'OTEL_EXPORTER_OTLP_HEADERS']
   assert.equal(
     [...sampleFile().matchAll(/also (\w+)_FILE/g)].map(([, name]) => name),
     secrets,

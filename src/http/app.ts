@@ -47,6 +47,8 @@ const guard =
   ({ logger, onRefused }: AppOptions) =>
   async (ctx: Context, next: Next): Promise<void> => {
     const request_id = randomUUID()
+    const begun = performance.now()
+    let code: ErrorCode | undefined
     ctx.set('X-Request-Id', request_id)
     ctx.set(HEADERS)
     try {
@@ -55,16 +57,22 @@ const guard =
         answerUnrouted(ctx)
     } catch (thrown) {
       const error = toGatewayError(thrown)
+      code = error.code
       if (error.status === 500) {
-        logger.error(
-          { request_id, method: ctx.method, path: ctx.path, code: error.code, err: error.cause },
-          error.message,
-        )
+        logger.error({ request_id, method: ctx.method, path: ctx.path, code, err: error.cause }, error.message)
       }
-      if (isRefusal(error)) onRefused(error.code)
+      if (isRefusal(error)) onRefused(code)
       // A body that was not read to its end cannot be followed by another request.
       if (!ctx.req.complete) hangUp(ctx)
       fail(ctx, error)
+    } finally {
+      if (logger.isLevelEnabled('debug')) {
+        const ms = Math.round(performance.now() - begun)
+        logger.debug(
+          { request_id, method: ctx.method, path: ctx.path.slice(0, 200), status: ctx.status, code, ms },
+          'request',
+        )
+      }
     }
   }
 

@@ -8,12 +8,13 @@ import { GatewayError } from '../message/errors.ts'
 import { checkMessage, decodeText, deliveredText, type NewMessage } from '../message/message.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import { splitArray } from '../message/split-array.ts'
+import { type Span, type Tracer, traceparentOf } from '../message/trace.ts'
 import { uuidMaker } from '../message/uuid.ts'
 import type { Access, Authorise } from './auth.ts'
 import { readBody } from './body.ts'
 import type { Gate } from './limits.ts'
 import { dbIdOf, eventIdOf, filterOf, limitOf, single } from './query.ts'
-import { succeed, succeedTexts } from './reply.ts'
+import { succeed, succeedTexts, toGatewayError } from './reply.ts'
 import { isGone } from './sinks.ts'
 
 const MESSAGES = { usual: 500, most: 5_000 }
@@ -48,6 +49,8 @@ export interface MessagesOptions {
   readonly gate: Gate
   readonly publishPort: PublishPort
   readonly maxMessageBytes: number
+  /** Begins spans; null: nobody wants them. */
+  readonly tracer: Tracer | null
   /** Told of every cursor that could not be honoured. */
   readonly onReset: (reason: ResetReason) => void
 }
@@ -120,11 +123,43 @@ export const routeMessages = (router: Router, options: MessagesOptions): void =>
     const access = await authorise(ctx, 'publish', [event_id])
     // Paid before the body is read: one that turns out wrong costs as much.
     await gate.publish(ctx, access, 1)
-    const hold = gate.holder(ctx, access)
-    const { messages, batch } = await readMessages(ctx, event_id, hold, publishing)
-    await gate.publish(ctx, access, messages.length - 1)
-    answerPublished(ctx, options.publishPort.status, await options.publishPort.publish(messages), batch)
+    await inSpan(ctx, options.tracer, async (traceparent) => {
+      const hold = gate.holder(ctx, access)
+      const { messages, batch } = await readMessages(ctx, event_id, traceparent, hold, publishing)
+      await gate.publish(ctx, access, messages.length - 1)
+      answerPublished(ctx, options.publishPort.status, await options.publishPort.publish(messages), batch)
+    })
   })
+}
+
+/** Does work within a span, where the caller traces. @param work is given what the messages carry on */
+const inSpan = async (
+  ctx: Context,
+  tracer: Tracer | null,
+  work: (traceparent: string | null) => Promise<void>,
+): Promise<void> => {
+  const parent = traceparentOf(ctx.get('traceparent'))
+  if (parent === null || tracer === null) return work(parent)
+  const span = beginSpan(ctx, tracer, parent)
+  try {
+    await work(span.traceparent)
+    span.end(null, { 'http.response.status_code': ctx.status })
+  } catch (thrown) {
+    const { status, code, message } = toGatewayError(thrown)
+    span.end(`${code}: ${message}`, { 'http.response.status_code': status })
+    throw thrown
+  }
+}
+
+const beginSpan = (ctx: Context, tracer: Tracer, parent: string): Span => {
+  const route = '/api/events/:event_id/messages'
+  const facts = {
+    'http.request.method': 'POST',
+    'http.route': route,
+    'url.path': ctx.path,
+    'gateway.request_id': ctx.response.get('X-Request-Id'),
+  }
+  return tracer(parent, { name: `POST ${route}`, kind: 'server', at: Date.now(), facts })
 }
 
 /** A request for messages, read and let in. */
@@ -185,6 +220,7 @@ interface Publishing {
 const readMessages = async (
   ctx: Context,
   event_id: string,
+  traceparent: string | null,
   hold: (bytes: number) => void,
   { maxMessageBytes, makeId }: Publishing,
 ): Promise<{ messages: NewMessage[]; batch: boolean }> => {
@@ -213,7 +249,8 @@ const readMessages = async (
       parsed = 0
       await setImmediate()
     }
-    const checked = checkMessage(body, { received_at, event_id, message_id: key, makeId: () => makeId(received_at) })
+    const arrival = { received_at, event_id, message_id: key, traceparent, makeId: () => makeId(received_at) }
+    const checked = checkMessage(body, arrival)
     if ('refusal' in checked) throw refused(checked.refusal.reason, checked.refusal.detail, at)
     messages.push(checked.message)
   }

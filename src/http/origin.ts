@@ -41,7 +41,7 @@ export const allowSites = ({ corsOrigins }: SiteOptions): Middleware =>
     origin: (ctx) => corsOrigins.find((origin) => origin === ctx.get('origin')) ?? '',
     credentials: true,
     allowMethods: 'GET,HEAD,POST,DELETE',
-    allowHeaders: 'Authorization,Content-Type,Idempotency-Key,Last-Event-ID,Cache-Control',
+    allowHeaders: 'Authorization,Content-Type,Idempotency-Key,Last-Event-ID,Cache-Control,Traceparent',
     exposeHeaders: 'X-Request-Id,Retry-After',
     maxAge: 600,
     // guard answers errors on this same context; errors may be shared by requests, and must stay as they are.

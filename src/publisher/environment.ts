@@ -1,6 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { describeError, PublishError } from './errors.ts'
-import { checkTlsFiles, type TlsFiles } from './tls.ts'
+import { checkTlsFiles } from './tls.ts'
+
+// Here and not in tls.ts: whoever imports the library gets declarations of this file, and need not have those of Node.
+/** Files in PEM, read anew for each connection, so that they may be renewed while the agent runs. null: none. */
+export interface TlsFiles {
+  /** The authorities that are trusted; null: those that Node trusts. */
+  readonly caFile: string | null
+  readonly certFile: string | null
+  readonly keyFile: string | null
+}
 
 /** Where RabbitMQ is. */
 export interface BrokerAddress {
