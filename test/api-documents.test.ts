@@ -64,11 +64,7 @@ documents('name every error code, with status and hint', () => {
   const said = new Set(callsOf(openapi).flatMap(({ operation }) => JSON.stringify(operation).match(/`(\w+)`/g) ?? []))
   // What no answer to a described call can say: faults of the start, of commands, of readiness, of calls that are none.
   const elsewhere =
-<<<<<<< HEAD
     /^(backup_|native_|database_|config_|certificate_|address_|node_|no_gateway|not_a_gateway|broker_|not_found|method_not_allowed|shutting_down)/
-=======
-    /^(database_|backup_|native_module_|config_|certificate_|address_|node_|no_gateway|not_a_gateway|broker_|not_found|method_not_allowed|shutting_down)/
->>>>>>> ea025b649a065136ca238c0c3e23bfd900bb0daa
   for (const code of Object.keys(ERRORS)) assert.ok(said.has(`\`${code}\``) || elsewhere.test(code), code)
 })
 
@@ -85,12 +81,8 @@ const isStream = ({ operation }: Call): boolean => operation.responses[200]?.con
 
 documents('give examples that the gateway answers as described', async () => {
   const own = await startGateway()
-<<<<<<< HEAD
   // Something must lie in the quarantine, and stay there when it is replayed.
   addRejected(own.dbFile, [{ body: 'x', reason: 'invalid_json' }])
-=======
-  addRejected(own.dbFile, [{ body: '{NaN', reason: 'invalid_json' }])
->>>>>>> ea025b649a065136ca238c0c3e23bfd900bb0daa
   // What one call makes, the next ones read, and the last ones take away.
   const order = ['POST', 'GET', 'DELETE']
   const calls = callsOf(openapi).filter((one) => !isStream(one))
