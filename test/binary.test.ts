@@ -8,12 +8,13 @@ import { aloneInFolder, ensureBinary, makeJail, noJail } from './support/binary.
 import { killAtExit } from './support/cleanup.ts'
 import { hasTerminal } from './support/cli.ts'
 import { type Env, type Gateway, ROOT, startGateway } from './support/gateway.ts'
+import { startOtlp } from './support/otlp.ts'
 import { sharedBroker, uniqueNames } from './support/rabbitmq.ts'
 import { chat, newRoom, publish } from './support/rooms.ts'
 import { openSse } from './support/sse.ts'
 import { brokerEnv } from './support/stage.ts'
 import { suite } from './support/suite.ts'
-import { getJson, tempDir, until } from './support/wait.ts'
+import { getJson, postJson, tempDir, until } from './support/wait.ts'
 
 const test = suite('the single executable', { timeoutMs: 120_000 })
 
@@ -156,6 +157,19 @@ test('has one copy of SQLite in a process, as two would drop each other’s lock
   }
 })
 
+test('sends spans: OpenTelemetry is inside, and loaded when it is wanted', async () => {
+  const otlp = await startOtlp()
+  const gateway = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: otlp.endpoint })
+  try {
+    const traceparent = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
+    await postJson(`${gateway.url}/api/events/e/messages`, chat(1), { headers: { traceparent } })
+    await otlp.span(({ parentSpanId }) => parentSpanId === '00f067aa0ba902b7', 'of the call')
+  } finally {
+    await gateway.dispose()
+    await otlp.dispose()
+  }
+})
+
 test('takes a .env of the folder it is started in', () => {
   const dir = tempDir()
   spawnSync('/bin/sh', ['-c', 'echo PORT=4321 > .env'], { cwd: dir })
@@ -174,13 +188,14 @@ test('works with RabbitMQ: publishes, consumes, tails, sets aside', async () => 
     )
     const published = run(alone.file, ['publish'], env, `${lines.join('\n')}\n`)
     assert.is(published.code, 0, published.stderr)
-    const tail = run(alone.file, ['tail', room, '--json', '--count', '3', '--url', gateway.url], env)
+    const stored = async () => (await getJson(`${gateway.url}/api/events/${room}/messages`)).body.data.length
+    await until(async () => (await stored()) === 3, { what: 'three messages' })
+    const tail = run(alone.file, ['tail', room, '--json', '--once', '--url', gateway.url], env)
     assert.equal([tail.code, tail.stdout.match(/"big":12302548181076029/g)?.length], [0, 3], tail.stderr)
     await gateway.kill9()
     await gateway.restart(env)
     await gateway.ready(60_000)
-    const { body } = await getJson(`${gateway.url}/api/events/${room}/messages`)
-    assert.is(body.data.length, 3)
+    assert.is(await stored(), 3)
     const listed = run(alone.file, ['rejected', 'list', '--json'], { DATABASE_URL: `sqlite:${gateway.dbFile}` })
     assert.equal([listed.code, listed.stdout], [0, ''], listed.stderr)
   } finally {
