@@ -216,13 +216,13 @@ test('who has no scope admin is refused, in words, and asks for nothing more; wh
   try {
     addRejected(closed.dbFile, [{ body: 'secret' }])
     const page = await own.open('/health')
-    let asked = 0
-    page.on('request', (request) => void (/\/api\/(health|rejected)/.test(request.url()) && asked++))
     const use = async (token: string) => {
       await page.fill('#token', token)
       await page.click('.sign-in .primary')
     }
     await page.waitForSelector('#token')
+    let asked = 0
+    page.on('request', (request) => void (/\/api\/(health|rejected)/.test(request.url()) && asked++))
     await use(await sign({ events: '*', scope: 'publish' }))
     await page.waitForSelector('.refused')
     assert.match(await textOf(page, '.refused'), 'scope admin')
