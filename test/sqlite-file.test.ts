@@ -14,7 +14,7 @@ import { fastDir } from './support/fast-dir.ts'
 import { openSqlite } from './support/log-store.ts'
 import { suite } from './support/suite.ts'
 
-const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
+const ALL = { messages: 100_000, bytes: Number.POSITIVE_INFINITY }
 
 const newFile = (name = 'gateway.db'): string => join(fastDir(), name)
 
