@@ -3,6 +3,7 @@ import {
   isAddressList,
   isEndpoint,
   isEventList,
+  isHostName,
   isKeySetUrl,
   isOrigin,
   isToken,
@@ -156,6 +157,14 @@ export const VARIABLES: readonly Variable[] = [
     meaning: 'Other sites whose pages may call this gateway, comma-separated.',
     rule: 'exact origins such as https://app.example, without a path and without *',
     schema: z.string().refine((value) => listOf(value).every(isOrigin)),
+  },
+  {
+    name: 'ALLOWED_HOSTS',
+    default: null,
+    meaning:
+      'Without tokens: host names that are served beside addresses and names without a dot, comma-separated. Not set: on loopback no others, with AUTH=none any.',
+    rule: 'host names such as gateway.example, without a port',
+    schema: z.string().refine((value) => listOf(value).every(isHostName)),
   },
   {
     name: 'TRUSTED_PROXIES',

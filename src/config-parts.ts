@@ -71,6 +71,8 @@ export const listOf = (text: string): string[] =>
 export const isOrigin = (text: string): boolean =>
   /^https?:\/\/[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text
 
+export const isHostName = (text: string): boolean => /^[\w-]+(\.[\w-]+)*$/.test(text)
+
 export const isEventList = (text: string): boolean => {
   const ids = listOf(text)
   if (text.trim() === '*') return true

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { BlockList } from 'node:net'
 import { availableParallelism } from 'node:os'
-import { checkHost, hasKey, limitsOf, tokensOf } from './config-access.ts'
+import { checkHost, hasKey, hostsOf, limitsOf, tokensOf } from './config-access.ts'
 import { VARIABLES } from './config-catalogue.ts'
 import { databaseFileOf, postgresOf } from './config-database.ts'
 import { listOf, parseAddressList, parseHeaders } from './config-parts.ts'
@@ -35,12 +35,12 @@ export interface Config {
   readonly maxMessageBytes: number
   /** null: AUTH=none. */
   readonly tokens: TokenConfig | null
-  /** AUTH=none was said in so many words: requests under any host name are served. */
-  readonly open: boolean
   /** A key for tokens is there, used or not. */
   readonly keySet: boolean
   /** Exact origins of other sites. */
   readonly corsOrigins: readonly string[]
+  /** Host names that are served beside addresses and names of one label; null: any. */
+  readonly hosts: readonly string[] | null
   readonly trustedProxies: BlockList
   readonly limits: Limits
   /** null: /metrics only beside everything else. */
@@ -216,9 +216,9 @@ const assemble = (read: Read, tokens: TokenConfig | null, tls: CertificateFiles 
     broker: address === null ? null : { address, topology, prefetch: value('RABBITMQ_PREFETCH') },
     maxMessageBytes: value('MAX_MESSAGE_BYTES'),
     tokens,
-    open: value('AUTH') === 'none',
     keySet: hasKey(read),
     corsOrigins: listOf(value<string | undefined>('CORS_ORIGINS') ?? ''),
+    hosts: hostsOf(read, tokens),
     trustedProxies: parseAddressList(value<string | undefined>('TRUSTED_PROXIES') ?? ''),
     limits: limitsOf(read),
     metricsPort: value<number | undefined>('METRICS_PORT') ?? null,

@@ -140,7 +140,7 @@ export class Gateway {
       metricsType: this.#metrics.registry.contentType,
     }
     this.#observer = parts.overview === undefined ? observeAlone(() => this.vitals()) : null
-    const { corsOrigins, limits, host, port, metricsPort } = config
+    const { corsOrigins, hosts, limits, host, port, metricsPort } = config
     const app = makeApp({
       ...this.#access,
       ...figures,
@@ -150,7 +150,7 @@ export class Gateway {
       health: this.#health,
       listRevocations: () => this.#log.revocations(),
       corsOrigins,
-      localOnly: config.tokens === null && !config.open,
+      hosts,
       guarded: config.tokens !== null,
       onReset: (reason) => this.#metrics.resets.inc({ reason }),
       onRefused: (code) => this.#metrics.refused.inc({ code }),

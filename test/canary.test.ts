@@ -61,6 +61,11 @@ const exercise = async (gateway: Gateway, tokens: Record<string, string>, emitte
       '/metrics',
       '/readyz',
       '/api/revocations',
+      '/api/health',
+      '/api/rejected',
+      '/openapi.json',
+      '/asyncapi.json',
+      '/docs',
       '/nope',
     ]) {
       await call(`${path} with ${name}`, getJson(gateway.url + path, { headers }))
@@ -160,7 +165,8 @@ test('are in no text about a configuration, right or wrong', () => {
     { RABBITMQ_URL: `http://u:${secrets.password}@h` },
   ]
   for (const env of environments) {
-    for (const args of [['config'], ['token']]) {
+    // The last one connects, and says what went wrong.
+    for (const args of [['config'], ['token'], ...('DATABASE_URL' in env ? [['rejected', 'list']] : [])]) {
       let text: string
       try {
         text = execFileSync(process.execPath, [join(ROOT, 'src/cli.ts'), ...args], {

@@ -71,6 +71,7 @@ const DEFAULTS: Record<string, string | null> = {
   GATEWAY_TOKEN: null,
   AUTH: null,
   CORS_ORIGINS: null,
+  ALLOWED_HOSTS: null,
   TRUSTED_PROXIES: null,
   MAX_STREAMS: '20000',
   MAX_STREAMS_PER_TOKEN: '1000',
@@ -126,9 +127,9 @@ config('nothing set: embedded, on loopback, everything kept', () => {
     broker: null,
     maxMessageBytes: 1_048_576,
     tokens: null,
-    open: false,
     keySet: false,
     corsOrigins: [],
+    hosts: [],
     limits: {
       streams: 20_000,
       streamsPerToken: 1_000,

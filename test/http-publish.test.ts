@@ -118,6 +118,11 @@ publishing('refuses what is no message, each with its own code', async () => {
     ['{"a":1} {"b":2}', 'invalid_json'],
     ['[{"a":1},]', 'invalid_json'],
     ['[{"a":1}] x', 'invalid_json'],
+    ['[{"a":1} {"b":2}]', 'invalid_json'],
+    ['[{"a":1},\u00a0{"b":2}]', 'invalid_json'],
+    ['[{]', 'invalid_json'],
+    ['[[[[', 'invalid_json'],
+    ['[[]]', 'not_an_object'],
     ['"text"', 'not_an_object'],
     ['12', 'not_an_object'],
     ['null', 'not_an_object'],
@@ -133,6 +138,22 @@ publishing('refuses what is no message, each with its own code', async () => {
     isError(answer, 400, code)
   }
   assert.equal(await restIds(gateway, room), [])
+})
+
+publishing('a batch that is hard to parse leaves everybody else their turn', async () => {
+  const hard = `{"message_content":[${'{},'.repeat(345_000)}1]}`
+  const from = performance.now()
+  let pending = true
+  const refusal = post(newRoom(), `[${Array(14).fill(hard).join(',')},nothing]`).finally(() => (pending = false))
+  let worst = 0
+  while (pending) {
+    const asked = performance.now()
+    await getJson(`${gateway.url}/livez`)
+    worst = Math.max(worst, performance.now() - asked)
+  }
+  isError(await refusal, 400, 'invalid_json')
+  const whole = performance.now() - from
+  assert.ok(worst < whole / 2, `${Math.round(worst)} ms of ${Math.round(whole)} ms`)
 })
 
 publishing('takes a message of MAX_MESSAGE_BYTES and refuses one byte more', async () => {

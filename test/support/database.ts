@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, randomUUID } from 'node:crypto'
 import Database from 'better-sqlite3'
 
 /** A row of the table `message`, as far as tests look at it. */
@@ -116,6 +116,45 @@ export const addRejected = (file: string, rows: readonly NewRejected[]): number[
         return Number(insert.run({ ...usual, ...row, body }).lastInsertRowid)
       }),
     )()
+  } finally {
+    db.close()
+  }
+}
+
+/** Gives messages, by db_id, the times in milliseconds that they would have if somebody had really waited for them. */
+export const setTimes = (file: string, times: ReadonlyMap<number, number>): void => {
+  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  const set = db.prepare('UPDATE message SET received_at = ? WHERE db_id = ?')
+  db.transaction(() => {
+    for (const [id, at] of times) set.run(at, id)
+    const bound = (which: string) => `(SELECT ${which}(received_at) FROM message m WHERE m.event_id = event.event_id)`
+    db.exec(`UPDATE event SET first_at = ${bound('min')}, last_at = ${bound('max')}`)
+  })()
+  db.close()
+}
+
+/** A message for the log: a published body, and when the gateway is to have got it, in milliseconds since 1970. */
+export type NewMessageRow = { body: Record<string, unknown>; at: number }
+
+/** Puts the messages of one event into the log of a gateway that does not run, as if they had come by themselves. */
+export const addMessages = (file: string, event_id: string, rows: Iterable<NewMessageRow>): void => {
+  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  try {
+    const names = 'event_id, message_id, message_from, message_type, round_id, received_at, lacks, body'
+    const insert = db.prepare(`INSERT INTO message (${names}) VALUES (${names.replace(/\w+/g, '@$&')})`)
+    db.transaction(() => {
+      for (const { body, at } of rows) {
+        const { message_from = null, message_type = null, round_id = null } = body
+        const own = { event_id, message_id: randomUUID(), message_from, message_type, round_id }
+        // 3: the body lacks both ids.
+        insert.run({ ...own, received_at: at, lacks: 3, body: JSON.stringify(body) })
+      }
+      db.prepare(
+        `INSERT OR REPLACE INTO event
+         SELECT event_id, count(*), min(db_id), max(db_id), 0, min(received_at), max(received_at)
+         FROM message WHERE event_id = ? GROUP BY event_id`,
+      ).run(event_id)
+    })()
   } finally {
     db.close()
   }

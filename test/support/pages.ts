@@ -1,6 +1,5 @@
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
-import { until } from './wait.ts'
 
 /** Pages of one gateway in one browser, watched for what a page of ours never does. */
 export class Pages {
@@ -45,23 +44,11 @@ export class Pages {
   }
 }
 
-/** Waits for a state of the connection: connecting, catching_up, live, waiting or closed. */
-export const isState = (page: Page, state: string): Promise<unknown> =>
-  page.waitForSelector(`#state[data-state="${state}"]`, { timeout: 40_000 })
-
-export const shownIds = (page: Page): Promise<number[]> =>
-  page.$$eval('#messages > li', (rows) => rows.map((row) => Number((row as HTMLElement).dataset.dbId)))
-
-/** Waits until the page shows as many messages, and asserts that they are these, in order. */
-export const shows = async (page: Page, ids: number[]): Promise<void> => {
-  await until(async () => (await shownIds(page)).length >= ids.length, {
-    timeoutMs: 60_000,
-    what: `${ids.length} rows`,
-  })
-  assert.equal(await shownIds(page), ids)
-}
-
 export const textOf = async (page: Page, selector: string): Promise<string> => (await page.textContent(selector)) ?? ''
 
 export const textsOf = (page: Page, selector: string): Promise<string[]> =>
   page.$$eval(selector, (nodes) => nodes.map((node) => node.textContent ?? ''))
+
+/** Waits for a state of a page's line: loading, connecting, catching_up, live, waiting or closed. */
+export const isState = (page: Page, state: string): Promise<unknown> =>
+  page.waitForSelector(`#state[data-state="${state}"]`, { timeout: 60_000 })

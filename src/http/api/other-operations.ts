@@ -1,7 +1,6 @@
 import { z } from 'zod'
 import { RevocationBody, Subject } from '../access.ts'
 import { EVENT_ID, LOG_CALL, type Operation, type Operations } from './operation.ts'
-import { OPERATOR_OPERATIONS } from './operator-operations.ts'
 import { RevocationAnswer, success, Ticket } from './schemas.ts'
 
 const REVOCATION = { sub: 'ann', issued_before: '2026-11-22T10:00:00.000Z', until: null }
@@ -144,11 +143,11 @@ const file = (summary: string, type: string): Operation => ({
 const PAGE: Operations = {
   'GET /': file('The web page', 'text/html'),
   'GET /events/:event_id': { ...file('The web page at one event', 'text/html'), parameters: [EVENT_ID] },
-  'GET /health': file('The web page for operators', 'text/html'),
+  'GET /health': file('The web page on how the gateway is', 'text/html'),
   'GET /page.js': file('Its script', 'text/javascript'),
   'GET /page.css': file('Its style', 'text/css'),
   'GET /client.js': file('The client for browsers', 'text/javascript'),
 }
 
-/** All calls but those for messages. */
-export const OTHER_OPERATIONS: Operations = { ...ACCESS, ...OPERATION, ...OPERATOR_OPERATIONS, ...PAGE }
+/** Access, documents, figures and the page. */
+export const OTHER_OPERATIONS: Operations = { ...ACCESS, ...OPERATION, ...PAGE }

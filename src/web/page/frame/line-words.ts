@@ -28,6 +28,7 @@ export const lineText = defineWords({
     reset: 'Begun anew',
     resetAt: '{why}, at {time}',
     now: 'Try now',
+    signIn: 'Give a token',
   },
   zh: {
     loading: '加载中',
@@ -55,6 +56,7 @@ export const lineText = defineWords({
     reset: '已重新开始',
     resetAt: '{why}，{time}',
     now: '立即重试',
+    signIn: '提供令牌',
   },
 })
 

@@ -1,7 +1,8 @@
-// Terminal escapes, and marks that turn the direction of writing and so make one text look like another.
-const UNSEEN = /(?![\t\n])[\p{Cc}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
+// Terminal escapes, marks that turn the direction of writing, and what takes no place at all: with them one text looks
+// like another. Joiners stay, since emoji and some scripts are written with them, and so do Arabic's visible signs.
+const UNSEEN = /(?![\t\n\u0600-\u0605\u06dd\u08e2]|\u200c|\u200d)[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu
 
-const nameOf = (char: string): string => `⟨U+${char.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`
+const nameOf = (char: string): string => `⟨U+${char.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}⟩`
 
 /** A text with its control characters made visible. Everything that agents wrote passes here on its way to the eye. */
 export const visible = (text: unknown): string => String(text).replaceAll('\r\n', '\n').replace(UNSEEN, nameOf)

@@ -4,6 +4,7 @@ import { useCell } from '../frame/cell.ts'
 import { clockTime, count } from '../frame/format.ts'
 import { type Children, html, type View } from '../frame/html.ts'
 import { lineText, whyText } from '../frame/line-words.ts'
+import { askForToken } from '../frame/session.ts'
 import { visibleLine } from '../frame/visible.ts'
 import type { Line, Room } from './model/room.ts'
 
@@ -120,5 +121,24 @@ export const LineMark = ({ room }: { readonly room: Room }): View => {
         </div>`
       }
     </details>
+  `
+}
+
+/** A line that is closed brings nothing any more, so it is said where the messages are, with what can be done. */
+export const ClosedBar = ({ room }: { readonly room: Room }): View => {
+  const line = useCell(room.line)
+  const why = whyOf(line)
+  if (stateOf(line) !== 'closed' || why === null) return null
+  return html`
+    <div class="closed-bar" id="closed">
+      <span>${stateText(line)}${why.hint ? ` · ${visibleLine(why.hint)}` : ''}</span>
+      <button type="button" class="small" id="reopen" onClick=${() => room.retry()}>${lineText('now')}</button>
+      ${
+        why.status === 401 &&
+        html`<button type="button" class="small" id="sign-in" onClick=${() => askForToken(reasonText(why))}>
+          ${lineText('signIn')}
+        </button>`
+      }
+    </div>
   `
 }

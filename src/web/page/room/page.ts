@@ -8,7 +8,7 @@ import { exportShown } from './export.ts'
 import { Help } from './help.ts'
 import { HistoryMark } from './history-mark.ts'
 import { useKeys } from './keys.ts'
-import { stateText } from './line.ts'
+import { ClosedBar, stateText } from './line.ts'
 import type { Entry } from './model/entry.ts'
 import { type Filter, toggled } from './model/filter.ts'
 import { Room } from './model/room.ts'
@@ -17,8 +17,8 @@ import { Rail } from './rail.ts'
 import { RatePlot } from './rate-plot.ts'
 import { RoomHead } from './room-head.ts'
 import type { RowAct } from './timeline/row.ts'
-import type { Scroller } from './timeline/scroller.ts'
-import { Timeline, ToEnd, useScroller } from './timeline/timeline.ts'
+import { Scroller } from './timeline/scroller.ts'
+import { Timeline, ToEnd } from './timeline/timeline.ts'
 import { useAnnouncement, useNew, useTitle, useUnseen } from './use-room.ts'
 import { t } from './words.ts'
 
@@ -48,12 +48,13 @@ const useHash = (moves: Moves, missing: (id: number) => void): void => {
   }, [moves])
 }
 
+/** An empty text would be written anew at each drawing, and a change of nothing is heard too. */
 const Note = ({ room, note }: { readonly room: Room; readonly note: string }): View => {
   const said = useAnnouncement(room)
   const line = useCell(room.line)
   return html`
-    <p class="unseen" role="status" id="said">${stateText(line)}. ${said}</p>
-    <p class="note" role="status" id="note">${note}</p>
+    <p class="unseen" role="status" id="said">${`${stateText(line)}. ${said}`}</p>
+    <p class="note" role="status" id="note">${note || null}</p>
   `
 }
 
@@ -70,6 +71,7 @@ const Empty = ({ room }: { readonly room: Room }): View => {
 
 const BackToEnd = ({ room, scroller, moves }: { room: Room; scroller: Scroller; moves: Moves }): View => {
   useCell(room.changed)
+  useCell(scroller.moved)
   const unseen = useUnseen(room, scroller)
   return scroller.atEnd ? null : html`<${ToEnd} unseen=${unseen} onClick=${() => moves.newest()} />`
 }
@@ -77,7 +79,7 @@ const BackToEnd = ({ room, scroller, moves }: { room: Room; scroller: Scroller; 
 /** The war room of one event. */
 export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
   const room = useNew(() => new Room(eventId))
-  const scroller = useScroller()
+  const scroller = useMemo(() => new Scroller(), [])
   const [selected, select] = useState<number | null>(null)
   const [unfolded, setUnfolded] = useState<ReadonlySet<number>>(new Set())
   const [filtersOpen, setFiltersOpen] = useState(false)
@@ -152,6 +154,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
       <div class="middle">
         <${RatePlot} room=${room} onPeriod=${(from: number, to: number) => setFilter({ ...filter, from, to })} />
         <${HistoryMark} room=${room} />
+        <${ClosedBar} room=${room} />
         <div class="stage">
           <${Timeline}
             room=${room}

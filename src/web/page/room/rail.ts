@@ -20,6 +20,8 @@ export interface RailProps {
 
 /** So many types are listed; whoever sends more of them means no good. */
 const MOST_TYPES = 60
+/** So many rounds are listed at once, the last ones first. */
+const MOST_ROUNDS = 50
 
 const Part = ({ title, children }: { readonly title: string; readonly children?: Children }): View =>
   html`<section class="part"><h2>${title}</h2>${children}</section>`
@@ -44,13 +46,22 @@ const Choice = ({ on, label, hint, number, role, onClick }: ChoiceProps): View =
 `
 
 const Rounds = ({ room, onRound }: Pick<RailProps, 'room' | 'onRound'>): View => {
-  const known = [...room.tally.rounds.values()].sort((a, b) => a.round - b.round)
+  const [most, setMost] = useState(MOST_ROUNDS)
+  const all = [...room.tally.rounds.values()].sort((a, b) => a.round - b.round)
+  const known = all.slice(-most)
   const first = known[0]?.round ?? 1
   // Rounds are counted from one, so those before the first that is loaded are known to be there.
-  const before = room.history.get().is === 'whole' ? 0 : Math.min(Math.max(0, first - 1), 50)
+  const isBegin = room.history.get().is === 'whole' || known.length < all.length
+  const before = isBegin ? 0 : Math.min(Math.max(0, first - 1), MOST_ROUNDS)
   const earlier = Array.from({ length: before }, (_, index) => first - before + index)
   if (known.length === 0) return html`<p class="faint">${t('noRounds')}</p>`
   return html`
+    ${
+      known.length < all.length &&
+      html`<button type="button" class="quiet more" onClick=${() => setMost(most + MOST_ROUNDS)}>
+        ${t('moreItems', { n: all.length - known.length })}
+      </button>`
+    }
     <ol class="rounds">
       ${earlier.map(
         (round) => html`<li>

@@ -41,11 +41,21 @@ const TAGS = 'p br strong em del code pre ul ol li blockquote h3 hr table thead 
 const KEPT = 200
 const kept = new Map<string, DocumentFragment>()
 
+const MOST_CHARACTERS = 100_000
+/** What is nested, or looked at again and again until its end is found. */
+const COSTLY = /[_[>~<]/g
+
+/** A text of more marks than words takes the renderer seconds, or all of its stack: it is shown as it is. */
+const rendered = (text: string): string => {
+  const costs = text.length > MOST_CHARACTERS ? Number.POSITIVE_INFINITY : (text.match(COSTLY)?.length ?? 0)
+  return costs > 400 + text.length / 20 ? `<pre>${escaped(text)}</pre>` : marked.parse(text, { async: false })
+}
+
 /** Markdown as elements: rendered, then through the sanitiser, which knows nothing of what went before. */
 const fragmentOf = (text: string): DocumentFragment => {
   const known = kept.get(text)
   if (known !== undefined) return known
-  const made = DOMPurify.sanitize(marked.parse(text, { async: false }), {
+  const made = DOMPurify.sanitize(rendered(text), {
     ALLOWED_TAGS: TAGS,
     ALLOWED_ATTR: ['data-depth', 'start'],
     ALLOW_DATA_ATTR: false,

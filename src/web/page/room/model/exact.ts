@@ -22,7 +22,9 @@ const stringEnd = (text: string, from: number): number => {
   }
 }
 
-/** Numbers that would be rounded become strings that begin with NUL; strings that began with it get a second one. */
+const isKey = (text: string, end: number): boolean => /^\s*:/.test(text.slice(end, end + 100))
+
+/** Numbers that would be rounded become strings that begin with NUL; values that began with it get a second one. */
 const mark = (text: string): string => {
   let marked = ''
   let done = 0
@@ -33,8 +35,9 @@ const mark = (text: string): string => {
   for (let at = 0; at < text.length; at++) {
     const char = text[at]!
     if (char === '"') {
-      if (text.startsWith(NUL, at + 1)) put(at + 1, NUL, at + 1)
-      at = stringEnd(text, at) - 1
+      const end = stringEnd(text, at)
+      if (text.startsWith(NUL, at + 1) && !isKey(text, end)) put(at + 1, NUL, at + 1)
+      at = end - 1
     } else if (char === '-' || (char >= '0' && char <= '9')) {
       NUMBER.lastIndex = at
       const token = NUMBER.exec(text)?.[0] ?? char
@@ -65,17 +68,6 @@ export const parseExact = (text: string): unknown => {
     if (error instanceof RangeError) return text
     throw error
   }
-}
-
-/** The text of a value of parseExact's, indented by two. */
-export const printExact = (value: unknown): string => {
-  const keep = (_key: string, inner: unknown): unknown => {
-    if (inner instanceof Digits) return `\0${inner.text}`
-    return typeof inner === 'string' && inner[0] === '\0' ? `\0${inner}` : inner
-  }
-  return JSON.stringify(value, keep, 2).replace(/"\\u0000(\\u0000|-?\d[\d.eE+-]*")/g, (_all, rest: string) =>
-    rest === NUL ? `"${NUL}` : rest.slice(0, -1),
-  )
 }
 
 /** The texts of the elements of the array behind `"data":`, which an answer of messages begins with. Pure. */

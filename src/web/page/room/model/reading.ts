@@ -1,6 +1,8 @@
 import type { Entry } from './entry.ts'
 import { Digits, parseExact } from './exact.ts'
 
+type Fields = Readonly<Record<string, unknown>>
+
 /** One task, action or command. */
 export interface Order {
   readonly title: string
@@ -10,18 +12,16 @@ export interface Order {
   /** What it belongs to: the name of the id, and the id. */
   readonly ids: readonly (readonly [name: string, id: string])[]
   /** Parameters and the like, where there are any. */
-  readonly more: Readonly<Record<string, unknown>> | null
+  readonly more: Fields | null
 }
 
 /** What a person reads of a message, by the way it is to be shown. */
 export type Reading =
-  | { readonly as: 'text' | 'notice'; readonly text: string; readonly more: unknown }
-  | { readonly as: 'markdown'; readonly parts: readonly string[]; readonly status: string; readonly ids: Order['ids'] }
+  | { readonly as: 'text' | 'notice'; readonly text: string; readonly more: Fields | null }
+  | ({ readonly as: 'markdown'; readonly parts: readonly string[] } & Pick<Order, 'status' | 'ids' | 'more'>)
   | { readonly as: 'orders'; readonly text: string; readonly answer: string; readonly orders: readonly Order[] }
   | { readonly as: 'result'; readonly order: Order; readonly failed: boolean; readonly value: unknown }
   | { readonly as: 'json'; readonly value: unknown }
-
-type Fields = Readonly<Record<string, unknown>>
 
 const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Digits)
@@ -41,19 +41,31 @@ const idsOf = (fields: Fields): Order['ids'] =>
     return id === '' ? [] : [[name.replace('_id', ''), id] as const]
   })
 
-const KNOWN = /^(id|event_id|event_name|round_id|created_at|updated_at)$|_(id|name|type|assignee|status|result)$/
+const USUAL = /^(id|type|from|to|event_id|event_name|round_id|timestamp|created_at|updated_at)$/
 
-const orderOf = (fields: Fields, of: string): Order => {
-  const more = Object.entries(fields).filter(([key, value]) => !KNOWN.test(key) && value !== null && key !== 'status')
-  return {
-    title: textIn(fields[`${of}_name`]),
-    kind: textIn(fields[`${of}_type`]),
-    assignee: textIn(fields[`${of}_assignee`]),
-    status: textIn(fields[`${of}_status`] ?? fields.status),
-    ids: idsOf(fields),
-    more: more.length === 0 ? null : Object.fromEntries(more),
-  }
+const isPlain = (value: unknown): boolean => value === '' || textIn(value) !== ''
+
+/** What is neither shown elsewhere nor the same in all messages; null where there is nothing of the kind. */
+const moreOf = (fields: Fields, of: string, shown: readonly string[] = []): Fields | null => {
+  const brief = new Set<string>([
+    ...IDS,
+    'status',
+    ...['name', 'type', 'assignee', 'status'].map((part) => `${of}_${part}`),
+  ])
+  const isMore = ([key, value]: [string, unknown]): boolean =>
+    value !== null && !shown.includes(key) && !(isPlain(value) && (brief.has(key) || USUAL.test(key)))
+  const more = Object.entries(fields).filter(isMore)
+  return more.length === 0 ? null : Object.fromEntries(more)
 }
+
+const orderOf = (fields: Fields, of: string, shown?: readonly string[]): Order => ({
+  title: textIn(fields[`${of}_name`]),
+  kind: textIn(fields[`${of}_type`]),
+  assignee: textIn(fields[`${of}_assignee`]),
+  status: textIn(fields[`${of}_status`] ?? fields.status),
+  ids: idsOf(fields),
+  more: moreOf(fields, of, shown),
+})
 
 const LISTS = { tasks: 'task', actions: 'action', commands: 'command' } as const
 
@@ -62,6 +74,7 @@ const readOrders = (data: Fields): Reading | null => {
     const orders = data[list]
     if (!Array.isArray(orders) || !orders.every(isFields)) continue
     const text = isText(data.response_text) ? data.response_text : ''
+    if (text === '' && orders.length === 0) return null
     return { as: 'orders', text, answer: textIn(data.response_type), orders: orders.map((one) => orderOf(one, of)) }
   }
   return null
@@ -77,19 +90,29 @@ const readCreated = (data: Fields): Reading | null => {
 
 const readResult = (data: Fields): Reading | null => {
   if (!('result' in data)) return null
-  const order = orderOf(data, 'command')
+  const order = orderOf(data, 'command', ['result'])
   return {
     as: 'result',
-    order: { ...order, more: null },
+    order,
     failed: /fail|error|timeout/i.test(order.status),
     value: data.result,
   }
 }
 
+const SUMMARIES = ['ai_summary', 'event_summary', 'event_suggestion'] as const
+
 const readSummary = (data: Fields): Reading | null => {
-  const parts = ['ai_summary', 'event_summary', 'event_suggestion'].map((key) => data[key]).filter(isText)
-  if (parts.length === 0) return null
-  return { as: 'markdown', parts, status: textIn(data.event_status), ids: idsOf(data) }
+  const written = SUMMARIES.filter((key) => isText(data[key]))
+  if (written.length === 0) return null
+  const parts = written.map((key) => data[key] as string)
+  const shown = SUMMARIES.filter((key) => typeof data[key] === 'string')
+  return {
+    as: 'markdown',
+    parts,
+    status: textIn(data.event_status),
+    ids: idsOf(data),
+    more: moreOf(data, 'event', shown),
+  }
 }
 
 const READERS: Readonly<Record<string, (data: Fields) => Reading | null>> = {
@@ -109,17 +132,17 @@ const BESIDE = new Set<string>(['timestamp', 'type'])
 /** Whatever it is: the text that it has, and all else as JSON. */
 const readAny = (data: unknown, entry: Entry): Reading => {
   const as = entry.tone === 'notice' ? 'notice' : 'text'
-  if (isText(data)) return entry.role === 'ai' ? markdown(data) : { as, text: data, more: undefined }
+  if (isText(data)) return entry.role === 'ai' ? markdown(data) : { as, text: data, more: null }
   if (!isFields(data)) return { as: 'json', value: data }
   const key = TEXTS.find((name) => isText(data[name]))
   if (key === undefined) return { as: 'json', value: data }
   const text = data[key] as string
   const rest = Object.entries(data).filter(([name]) => name !== key && !BESIDE.has(name))
   if (rest.length === 0 && entry.role === 'ai') return markdown(text)
-  return { as, text, more: rest.length === 0 ? undefined : data }
+  return { as, text, more: rest.length === 0 ? null : data }
 }
 
-const markdown = (text: string): Reading => ({ as: 'markdown', parts: [text], status: '', ids: [] })
+const markdown = (text: string): Reading => ({ as: 'markdown', parts: [text], status: '', ids: [], more: null })
 
 /** How to show a message. Never fails: what has another shape than its type promises is shown as what it is. Pure. */
 export const readingOf = (entry: Entry): Reading => {

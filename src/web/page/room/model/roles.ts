@@ -5,8 +5,9 @@ export type Role = (typeof ROLES)[number]
 
 const AGENT = /^_(captain|manager|operator|executor|expert)$/
 
-/** The role behind a sender's name; whoever is no agent is a person. Pure. */
+/** The role behind a sender's name; whoever is no agent, or says to be a person, is one. Pure. */
 export const roleOf = (from: string, senderType: unknown): Role => {
+  if (senderType === 'user') return 'user'
   if (from === 'ai_assistant' || senderType === 'ai') return 'ai'
   const agent = AGENT.exec(from)?.[1]
   if (agent !== undefined) return agent as Role

@@ -15,6 +15,8 @@ const USUAL_HISTORY = 6_000
 const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000]
 /** For how long a burst of live messages is worked on before the browser may draw. */
 const BURST_MS = 8
+/** A frame that has not come within this will not come soon. */
+const HIDDEN_MS = 250
 
 export interface HistoryState {
   readonly is: 'loading' | 'resting' | 'whole' | 'failed'
@@ -159,12 +161,14 @@ export class Room {
   #flushSoon(): void {
     if (this.#flushing) return
     this.#flushing = true
-    // A hidden tab draws no frames, but goes on counting.
-    if (document.hidden) setTimeout(() => this.#flush(), 100)
-    else requestAnimationFrame(() => this.#flush())
+    // A tab that nobody sees, or that is hidden before its next frame, draws none, but goes on counting.
+    const timer = window.setTimeout(() => this.#flush(timer, frame), HIDDEN_MS)
+    const frame = requestAnimationFrame(() => this.#flush(timer, frame))
   }
 
-  #flush(): void {
+  #flush(timer: number, frame: number): void {
+    clearTimeout(timer)
+    cancelAnimationFrame(frame)
     this.#flushing = false
     const until = performance.now() + BURST_MS
     let taken = 0

@@ -10,6 +10,8 @@ export interface Round {
 }
 
 const MINUTE_MS = 60_000
+/** So many types and rounds are told apart: nobody has more who means well. */
+const MOST_KINDS = 2_000
 const PLACE = Object.fromEntries(ROLES.map((role, index) => [role, index])) as Record<Role, number>
 
 /** Counts of what was loaded: by role, type, round and minute. */
@@ -23,12 +25,14 @@ export class Tally {
   add(entry: Entry): void {
     const { role, type, round, id, at, tone } = entry
     this.roles.set(role, (this.roles.get(role) ?? 0) + 1)
-    this.types.set(type, (this.types.get(type) ?? 0) + 1)
+    const ofType = this.types.get(type) ?? 0
+    if (ofType > 0 || this.types.size < MOST_KINDS) this.types.set(type, ofType + 1)
     this.#minute(at)[PLACE[role]]! += 1
     if (round === null) return
     const known = this.rounds.get(round)
     const errors = tone === 'error' ? 1 : 0
     if (known === undefined) {
+      if (this.rounds.size >= MOST_KINDS) return
       this.rounds.set(round, { round, messages: 1, errors, firstId: id })
       return
     }

@@ -1,8 +1,12 @@
+import { cell } from '../../frame/cell.ts'
 import type { Entry } from '../model/entry.ts'
 import { indexFrom, type Rows, rowsOf } from './rows.ts'
 
-/** So many pixels above and below what is seen are drawn too. */
+/** So many pixels above and below what is seen are drawn too, in steps, once the reader has not leapt for a moment. */
 const MARGIN_PX = 600
+const MARGIN_STEP_PX = 200
+const LEAP_REST_MS = 80
+const STEP_REST_MS = 20
 /** Whoever is so near to the end is at it. */
 const NEAR_PX = 40
 
@@ -31,11 +35,12 @@ export class Scroller {
   #box: HTMLElement | null = null
   #anchor: Anchor | null = null
   #lastTop = 0
-  readonly #redraw: () => void
-
-  constructor(redraw: () => void) {
-    this.#redraw = redraw
-  }
+  #margin = MARGIN_PX
+  #rest = 0
+  /** What was drawn last. */
+  #drawn: Span | null = null
+  /** Counts up when there is something else to draw. */
+  readonly moved = cell(0)
 
   attach(box: HTMLElement | null): void {
     this.#box = box
@@ -45,14 +50,19 @@ export class Scroller {
     this.rows = rowsOf(entries, new Date().getTimezoneOffset() * 60_000)
   }
 
-  /** What to draw now. */
+  /** What to draw now; the caller draws it. */
   span(): Span {
+    this.#drawn = this.#spanNow()
+    return this.#drawn
+  }
+
+  #spanNow(): Span {
     const { heights } = this.rows
     const { length, total } = heights
     const view = this.#box?.clientHeight || 800
     const top = this.#wantedTop(view)
-    const start = heights.at(Math.max(0, top - MARGIN_PX))
-    const end = Math.min(length, heights.at(top + view + MARGIN_PX) + 1)
+    const start = heights.at(Math.max(0, top - this.#margin))
+    const end = Math.min(length, heights.at(top + view + this.#margin) + 1)
     return { start, end, top: heights.offset(start), total }
   }
 
@@ -87,9 +97,30 @@ export class Scroller {
     const near = scrollHeight - scrollTop - clientHeight < NEAR_PX
     // Rows that came between two frames leave the end as well; only who scrolls up wants to.
     const atEnd = near || (this.atEnd && scrollTop >= this.#lastTop)
+    if (Math.abs(scrollTop - this.#lastTop) > clientHeight / 2) this.#leapt()
     this.#lastTop = scrollTop
+    const wasAtEnd = this.atEnd
     this.atEnd = atEnd
     this.#anchor = this.#anchorAt(scrollTop)
+    const { start, end, top } = this.#spanNow()
+    const { start: from, end: to, top: at } = this.#drawn ?? {}
+    if (start !== from || end !== to || top !== at || atEnd !== wasAtEnd) this.#redraw()
+  }
+
+  #redraw(): void {
+    this.moved.set(this.moved.get() + 1)
+  }
+
+  /** All rows are new: those that are seen are drawn first, so that no frame has to wait for the others. */
+  #leapt(): void {
+    this.#margin = 0
+    clearTimeout(this.#rest)
+    this.#rest = window.setTimeout(() => this.#widen(), LEAP_REST_MS)
+  }
+
+  #widen(): void {
+    this.#margin += MARGIN_STEP_PX
+    if (this.#margin < MARGIN_PX) this.#rest = window.setTimeout(() => this.#widen(), STEP_REST_MS)
     this.#redraw()
   }
 

@@ -9,7 +9,7 @@ import type { Room } from '../model/room.ts'
 import { t } from '../words.ts'
 import { Row, type RowAct } from './row.ts'
 import { NEW_DAY, NEW_ROUND } from './rows.ts'
-import { Scroller } from './scroller.ts'
+import type { Scroller } from './scroller.ts'
 
 export interface TimelineProps {
   readonly room: Room
@@ -20,12 +20,6 @@ export interface TimelineProps {
   readonly unfolded: ReadonlySet<number>
   readonly onAct: (act: RowAct, entry: Entry) => void
   readonly onSelect: (id: number) => void
-}
-
-/** A scroller that belongs to a component, which is drawn when the scroller says so. */
-export const useScroller = (): Scroller => {
-  const [, redraw] = useState(0)
-  return useMemo(() => new Scroller(() => redraw((n) => n + 1)), [])
 }
 
 const Above = ({ bits, entry }: { readonly bits: number; readonly entry: Entry }): View => html`
@@ -46,6 +40,7 @@ const useMeasuring = (measure: () => void): ((row: HTMLElement | null) => void) 
 export const Timeline = (props: TimelineProps): View => {
   const { room, scroller, selected, unfolded, onAct, onSelect } = props
   useCell(room.changed)
+  useCell(scroller.moved)
   const history = useCell(room.history)
   const box = useRef<HTMLDivElement>(null)
   const list = useRef<HTMLDivElement>(null)
@@ -55,7 +50,9 @@ export const Timeline = (props: TimelineProps): View => {
   const { start, end, top, total } = scroller.span()
 
   const measure = (): void => {
-    const rows = [...list.current!.children].map((row) => ({
+    // The observer's last word comes when the room has been left: rows that go are of another size, too.
+    if (list.current === null) return
+    const rows = [...list.current.children].map((row) => ({
       index: Number((row as HTMLElement).dataset.index),
       height: row.getBoundingClientRect().height,
     }))
@@ -101,12 +98,14 @@ export const Timeline = (props: TimelineProps): View => {
       </article>
     `
   })
+  // The headings in the messages are below this one, also where the filters with theirs are not shown.
   return html`
+    <h2 class="unseen">${t('timeline')}</h2>
     <div
       class="box"
       id="box"
       ref=${box}
-      role="feed"
+      role=${rows.length === 0 ? 'group' : 'feed'}
       aria-label=${t('timeline')}
       aria-busy=${history.is === 'loading'}
       tabindex="0"
