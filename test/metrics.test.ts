@@ -117,6 +117,9 @@ figures('measure the lag from the stamp of the broker, else of the publisher, el
       ),
     )
     await stage.stored(n)
+    // The row can be seen before the commit is told of.
+    const told = async () => (await count('arrival')) + (await count('publisher')) + (await count('broker'))
+    await until(async () => (await told()) === n, { what: `the lag of ${n} commits` })
   }
   // Else the library sets one by itself.
   await send(1, { timestamp: undefined })
