@@ -1,21 +1,18 @@
 // needs: chromium
 // limit: 500s
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { messageText, writeScript } from '../src/commands/demo/script.ts'
+import { violations } from './support/axe.ts'
 import { launchChromium } from './support/browser.ts'
 import { addRejected, setTimes } from './support/database.ts'
-import { type Gateway, ROOT, startGateway } from './support/gateway.ts'
+import { type Gateway, startGateway } from './support/gateway.ts'
 import { isState, Pages, textOf } from './support/pages.ts'
 import { chat, chats, newRoom, publish } from './support/rooms.ts'
 import { FIXTURE } from './support/stage.ts'
 import { suite } from './support/suite.ts'
 import { guarded } from './support/tokens.ts'
-import { getJson, type Json, until } from './support/wait.ts'
-
-const AXE = readFileSync(join(ROOT, 'node_modules/axe-core/axe.min.js'), 'utf8')
+import { getJson, until } from './support/wait.ts'
 
 const LONG = process.env.TEST_LONG === '1'
 const WIDTHS = [360, 820, 1440]
@@ -92,12 +89,6 @@ const show = async (name: Name, options: BrowserContextOptions = {}): Promise<Pa
   else await isState(page, 'live')
   if (name === 'room') await page.waitForSelector('.rate canvas')
   return page
-}
-
-const violations = async (page: Page): Promise<string[]> => {
-  if (!(await page.evaluate('"axe" in window'))) await page.evaluate(AXE)
-  const { violations: found } = (await page.evaluate('axe.run()')) as Json
-  return found.map(({ id, nodes }: Json) => `${id}: ${nodes.map(({ target }: Json) => target).join(' ')}`)
 }
 
 /** What sticks out of the window, by what it is. */
