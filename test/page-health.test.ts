@@ -13,7 +13,7 @@ import { openSse } from './support/sse.ts'
 import { openStage, type Stage, streamUrl, waitForMessages } from './support/stage.ts'
 import { suite } from './support/suite.ts'
 import { guarded, sign } from './support/tokens.ts'
-import { type Json, until } from './support/wait.ts'
+import { until } from './support/wait.ts'
 
 let browser: Browser
 let broker: Broker

@@ -13,7 +13,7 @@ import { chat, chats, newRoom, publish } from './support/rooms.ts'
 import { FIXTURE } from './support/stage.ts'
 import { suite } from './support/suite.ts'
 import { guarded } from './support/tokens.ts'
-import { getJson, type Json, until } from './support/wait.ts'
+import { getJson, until } from './support/wait.ts'
 
 const LONG = process.env.TEST_LONG === '1'
 const WIDTHS = [360, 820, 1440]
