@@ -279,7 +279,11 @@ test('loads the newest of many, older ones on demand, says so, and counts an old
 })
 
 test('says what is wrong when the list cannot be had, and goes on when it can', async () => {
-  const page = await pages.open('/HEALTH')
+  const page = await pages.open('/health')
+  await page.evaluate(() => {
+    history.pushState(null, '', '/no/such/page')
+    dispatchEvent(new PopStateEvent('popstate'))
+  })
   assert.is(await textOf(page, 'h1'), 'There is no such page')
   let failing = true
   await page.route('**/api/events?*', (route) =>
