@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { mkdtempSync, readdirSync, readFileSync } from 'node:fs'
+import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join, relative, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, stripVTControlCharacters } from 'node:util'
 import { freshenWebAssets } from '../src/http/web-assets.ts'
-import { killAtExit } from './support/cleanup.ts'
+import { killAtExit, removeAtExit } from './support/cleanup.ts'
 import { isNeed, type Need, provision } from './support/provision.ts'
 import { type Broker, startBroker } from './support/rabbitmq.ts'
 
@@ -199,7 +199,10 @@ const provisionAll = async (files: TestFile[]): Promise<Map<string, string>> => 
 
 const runAll = async (files: TestFile[], jobs: number, long: boolean): Promise<Outcome> => {
   const problems = await provisionAll(files)
-  const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0' }
+  // Hundreds of gateways and commands start; with their code compiled already each takes 0.8 instead of 1.3 s of processor.
+  const compiled = mkdtempSync(join(tmpdir(), 'gateway-test-compiled-'))
+  removeAtExit(compiled)
+  const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', NODE_COMPILE_CACHE: compiled }
   if (long) env.TEST_LONG = '1'
   const wantsBroker = files.some((file) => file.needs.includes('rabbitmq')) && !problems.has('rabbitmq')
   // Files without a broker run while it starts.

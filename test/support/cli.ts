@@ -38,6 +38,7 @@ const envOf = (env: Env = {}): NodeJS.ProcessEnv => {
   const all = {
     PATH: process.env.PATH,
     NODE_V8_COVERAGE: process.env.NODE_V8_COVERAGE,
+    NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
     TERM: 'xterm-256color',
     ...UNSET,
     ...env,
