@@ -50,7 +50,8 @@ export const Timeline = (props: TimelineProps): View => {
   const { start, end, top, total } = scroller.span()
 
   const measure = (): void => {
-    const rows = [...list.current!.children].map((row) => ({
+    // An observer may tell of rows that have just gone with the whole timeline.
+    const rows = [...(list.current?.children ?? [])].map((row) => ({
       index: Number((row as HTMLElement).dataset.index),
       height: row.getBoundingClientRect().height,
     }))
