@@ -1,6 +1,6 @@
 # Builds the single executable and puts it, alone, on Debian. No instruction needs BuildKit.
 #   docker build -t deepsoc-gateway --build-arg COMMIT=$(git rev-parse --short HEAD) .
-#   docker run --rm -p 127.0.0.1:8080:8080 -e AUTH=none -v gateway-data:/data deepsoc-gateway
+#   docker run --rm -p 127.0.0.1:8080:8080 -e AUTH=none -e ALLOWED_HOSTS=localhost -v gateway-data:/data deepsoc-gateway
 
 FROM node:24-bookworm AS build
 WORKDIR /src

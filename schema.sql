@@ -20,6 +20,7 @@ CREATE TABLE message (
   received_at  INTEGER NOT NULL,       -- milliseconds since 1970
   lacks        INTEGER NOT NULL,       -- keys the body lacks: 1 event_id, 2 message_id
   body         TEXT    NOT NULL,       -- the text as it was published
+  traceparent  TEXT,                   -- W3C Trace Context; NULL: it came without
   UNIQUE (event_id, message_id)
 ) STRICT;
 

@@ -1,4 +1,4 @@
-import { BadText, isLoopback, parseEventList, parsePublicKey, parseSecret } from './config-parts.ts'
+import { BadText, isLoopback, listOf, parseEventList, parsePublicKey, parseSecret } from './config-parts.ts'
 import type { TokenConfig } from './http/auth.ts'
 import type { TokenKeys } from './http/auth-keys.ts'
 import type { Limits } from './http/limits.ts'
@@ -48,6 +48,16 @@ export const tokensOf = (read: Read): TokenConfig | null => {
     cookie: value('JWT_COOKIE'),
     defaultEvents: events === undefined ? null : parseEventList(events),
   }
+}
+
+/**
+ * Names of hosts with a domain that are served. A token proves more than a name; without one, a foreign page could have
+ * its own name lead here.
+ */
+export const hostsOf = (read: Read, tokens: TokenConfig | null): readonly string[] | null => {
+  const named = read.values.get('ALLOWED_HOSTS') as string | undefined
+  if (tokens !== null || (named === undefined && read.values.get('AUTH') === 'none')) return null
+  return listOf((named ?? '').toLowerCase())
 }
 
 export const limitsOf = (read: Read): Limits => {

@@ -1,73 +1,16 @@
 import { z } from 'zod'
-import { isAddressList, isEventList, isKeySetUrl, isOrigin, isToken, listOf } from './config-parts.ts'
-
-/** One environment variable: its rule, its default and what it means, in one place. */
-export interface Variable {
-  readonly name: string
-  /** Text of the default as the sample file shows it; null: none. */
-  readonly default: string | null
-  readonly meaning: string
-  /** Never shown; also read from the file that NAME_FILE names. */
-  readonly secret?: true
-  /** The rule of a value that is given, in words. */
-  readonly rule: string
-  readonly schema: z.ZodType<unknown, string>
-}
-
-const wholeNumber = (least: number, most: number) =>
-  z
-    .string()
-    .regex(/^\d+$/)
-    .transform(Number)
-    .refine((value) => value >= least && value <= most)
-
-const text = z.string().min(1)
-
-/** Exchange, queue and binding names are AMQP short strings. */
-const shortName = z
-  .string()
-  .min(1)
-  .refine((value) => Buffer.byteLength(value) <= 240 && !/\p{Cc}/u.test(value))
-
-const number = (name: string, usual: string | null, least: number, most: number, meaning: string): Variable => ({
-  name,
-  default: usual,
-  meaning,
-  rule: `a whole number from ${least} to ${most}`,
-  schema: wholeNumber(least, most),
-})
-
-const name = (variable: string, usual: string, meaning: string): Variable => ({
-  name: variable,
-  default: usual,
-  meaning,
-  rule: '1 to 240 bytes of text without control characters',
-  schema: shortName,
-})
-
-const file = (variable: string, meaning: string): Variable => ({
-  name: variable,
-  default: null,
-  meaning,
-  rule: 'the path of a file in PEM',
-  schema: text,
-})
-
-const isDecodable = (part: string): boolean => {
-  try {
-    decodeURIComponent(part)
-    return true
-  } catch {
-    return false
-  }
-}
-
-const url = (...protocols: string[]) =>
-  z.string().refine((value) => {
-    if (!URL.canParse(value)) return false
-    const { protocol, hostname, username, password, pathname } = new URL(value)
-    return protocols.includes(protocol) && hostname !== '' && [username, password, pathname].every(isDecodable)
-  })
+import {
+  isAddressList,
+  isEndpoint,
+  isEventList,
+  isHostName,
+  isKeySetUrl,
+  isOrigin,
+  isToken,
+  listOf,
+  parseHeaders,
+} from './config-parts.ts'
+import { file, name, number, text, url, type Variable, wholeNumber } from './config-variable.ts'
 
 /** Every variable of the gateway, in the order of .env.sample and `config`. */
 export const VARIABLES: readonly Variable[] = [
@@ -216,6 +159,14 @@ export const VARIABLES: readonly Variable[] = [
     schema: z.string().refine((value) => listOf(value).every(isOrigin)),
   },
   {
+    name: 'ALLOWED_HOSTS',
+    default: null,
+    meaning:
+      'Without tokens: host names that are served beside addresses and names without a dot, comma-separated. Not set: on loopback no others, with AUTH=none any.',
+    rule: 'host names such as gateway.example, without a port',
+    schema: z.string().refine((value) => listOf(value).every(isHostName)),
+  },
+  {
     name: 'TRUSTED_PROXIES',
     default: null,
     meaning: 'Proxies whose X-Forwarded-For and X-Forwarded-Host are believed, comma-separated. Not set: none.',
@@ -272,6 +223,28 @@ export const VARIABLES: readonly Variable[] = [
     65535,
     'A port of its own for /metrics, at the same address, open to all who reach it.',
   ),
+  {
+    name: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+    default: null,
+    meaning: 'Where spans are sent by OTLP over HTTP, without /v1/traces. Not set: none are made.',
+    rule: 'an http:// or https:// URL without user and password',
+    schema: z.string().refine(isEndpoint),
+  },
+  {
+    name: 'OTEL_EXPORTER_OTLP_HEADERS',
+    default: null,
+    meaning: 'Headers for the receiver of spans.',
+    secret: true,
+    rule: 'name=value, comma-separated, values percent-encoded',
+    schema: z.string().refine((value) => parseHeaders(value) !== null),
+  },
+  {
+    name: 'OTEL_SERVICE_NAME',
+    default: 'deepsoc-gateway',
+    meaning: 'The name of this gateway in traces.',
+    rule: 'text',
+    schema: text,
+  },
   {
     name: 'LOG_LEVEL',
     default: 'info',

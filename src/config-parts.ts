@@ -1,5 +1,6 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
+import { isDecodable } from './config-variable.ts'
 import type { TokenKeys } from './http/auth-keys.ts'
 import { EventId } from './message/message.ts'
 
@@ -70,6 +71,8 @@ export const listOf = (text: string): string[] =>
 export const isOrigin = (text: string): boolean =>
   /^https?:\/\/[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text
 
+export const isHostName = (text: string): boolean => /^[\w-]+(\.[\w-]+)*$/.test(text)
+
 export const isEventList = (text: string): boolean => {
   const ids = listOf(text)
   if (text.trim() === '*') return true
@@ -102,6 +105,24 @@ export const parseAddressList = (text: string): BlockList => {
   const list = new BlockList()
   for (const item of listOf(text)) addToList(list, item)
   return list
+}
+
+/** Credentials belong into the headers, which are never shown. */
+export const isEndpoint = (text: string): boolean => {
+  if (!URL.canParse(text)) return false
+  const { protocol, username, password, search } = new URL(text)
+  return /^https?:$/.test(protocol) && username === '' && password === '' && search === ''
+}
+
+/** Reads `name=value,name=value` as OpenTelemetry writes it, values percent-encoded. @returns null: it is none */
+export const parseHeaders = (text: string): Record<string, string> | null => {
+  const headers: Record<string, string> = {}
+  for (const item of listOf(text)) {
+    const [, name, value] = /^([\w!#$%&'*+.^`|~-]+)\s*=\s*([!-~]*)$/.exec(item) ?? []
+    if (name === undefined || !isDecodable(value!)) return null
+    headers[name] = decodeURIComponent(value!)
+  }
+  return headers
 }
 
 /** What may stand behind `Authorization: Bearer`: no line break that would end the header, no word beside the token. */

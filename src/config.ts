@@ -1,11 +1,12 @@
 import { readFileSync } from 'node:fs'
 import type { BlockList } from 'node:net'
 import { availableParallelism } from 'node:os'
-import { checkHost, hasKey, limitsOf, tokensOf } from './config-access.ts'
-import { VARIABLES, type Variable } from './config-catalogue.ts'
+import { checkHost, hasKey, hostsOf, limitsOf, tokensOf } from './config-access.ts'
+import { VARIABLES } from './config-catalogue.ts'
 import { databaseFileOf, postgresOf } from './config-database.ts'
-import { listOf, parseAddressList } from './config-parts.ts'
+import { listOf, parseAddressList, parseHeaders } from './config-parts.ts'
 import { brokerTlsOf, checkBrokerTls, tlsOf } from './config-tls.ts'
+import type { Variable } from './config-variable.ts'
 import { type Environment, readEnvironment } from './environment.ts'
 import type { TokenConfig } from './http/auth.ts'
 import type { CertificateFiles } from './http/certificate.ts'
@@ -14,6 +15,7 @@ import type { BrokerAddress } from './ingest/link.ts'
 import type { Topology } from './ingest/topology.ts'
 import type { PostgresAddress } from './log/postgres-url.ts'
 import { describeError, GatewayError } from './message/errors.ts'
+import type { TracingConfig } from './telemetry/tracing.ts'
 
 /** What the gateway runs by. Durations in milliseconds. */
 export interface Config {
@@ -33,12 +35,12 @@ export interface Config {
   readonly maxMessageBytes: number
   /** null: AUTH=none. */
   readonly tokens: TokenConfig | null
-  /** AUTH=none was said in so many words: requests under any host name are served. */
-  readonly open: boolean
   /** A key for tokens is there, used or not. */
   readonly keySet: boolean
   /** Exact origins of other sites. */
   readonly corsOrigins: readonly string[]
+  /** Host names that are served beside addresses and names of one label; null: any. */
+  readonly hosts: readonly string[] | null
   readonly trustedProxies: BlockList
   readonly limits: Limits
   /** null: /metrics only beside everything else. */
@@ -46,6 +48,8 @@ export interface Config {
   readonly heartbeatMs: number
   readonly streamMaxMs: number
   readonly retention: { readonly maxAgeMs: number | null; readonly messagesPerEvent: number | null }
+  /** null: no spans are made. */
+  readonly tracing: TracingConfig | null
   readonly logLevel: string
   readonly shutdownMs: number
   /** Every variable as it holds, for the `config` command; secrets masked. */
@@ -212,9 +216,9 @@ const assemble = (read: Read, tokens: TokenConfig | null, tls: CertificateFiles 
     broker: address === null ? null : { address, topology, prefetch: value('RABBITMQ_PREFETCH') },
     maxMessageBytes: value('MAX_MESSAGE_BYTES'),
     tokens,
-    open: value('AUTH') === 'none',
     keySet: hasKey(read),
     corsOrigins: listOf(value<string | undefined>('CORS_ORIGINS') ?? ''),
+    hosts: hostsOf(read, tokens),
     trustedProxies: parseAddressList(value<string | undefined>('TRUSTED_PROXIES') ?? ''),
     limits: limitsOf(read),
     metricsPort: value<number | undefined>('METRICS_PORT') ?? null,
@@ -224,12 +228,20 @@ const assemble = (read: Read, tokens: TokenConfig | null, tls: CertificateFiles 
       maxAgeMs: days === undefined ? null : days * 86_400_000,
       messagesPerEvent: value<number | undefined>('RETENTION_MESSAGES_PER_EVENT') ?? null,
     },
+    tracing: tracingOf(read),
     logLevel: value('LOG_LEVEL'),
     shutdownMs: value<number>('SHUTDOWN_SECONDS') * 1_000,
     effective: Object.fromEntries(
       VARIABLES.map((variable) => [variable.name, masked(variable, read.texts.get(variable.name) ?? '')]),
     ),
   }
+}
+
+const tracingOf = ({ values }: Read): TracingConfig | null => {
+  const endpoint = values.get('OTEL_EXPORTER_OTLP_ENDPOINT') as string | undefined
+  if (endpoint === undefined) return null
+  const headers = parseHeaders((values.get('OTEL_EXPORTER_OTLP_HEADERS') as string | undefined) ?? '') ?? {}
+  return { endpoint, headers, serviceName: values.get('OTEL_SERVICE_NAME') as string }
 }
 
 /** The text of .env.sample. */

@@ -24,6 +24,8 @@ import { embeddedPort, exchangePort } from './publish-ports.ts'
 import { rejectedPort } from './rejected-port.ts'
 import { LoopDelay } from './telemetry/loop-delay.ts'
 import { type Metrics, makeMetrics } from './telemetry/metrics.ts'
+import { Tracing } from './telemetry/tracing.ts'
+import { within } from './within.ts'
 
 export interface GatewayParts {
   readonly config: Config
@@ -55,6 +57,7 @@ export class Gateway {
   readonly #health: Health
   readonly #metrics: Metrics
   readonly #loopDelay: LoopDelay
+  readonly #tracing: Tracing
   readonly #append: Log['append']
   readonly #committed: OnCommitted
   readonly #live: Live
@@ -102,6 +105,8 @@ export class Gateway {
       certificateExpiry: this.#certificates && (() => this.#certificates!.current.expiresAt / 1_000),
     })
     this.#loopDelay = new LoopDelay(this.#metrics.loopDelay)
+    this.#tracing = new Tracing({ config: config.tracing, version, logger })
+    const { tracer } = this.#tracing
     this.#append = measuredAppend(this.#log, this.#metrics)
     this.#committed = noteCommitted({ metrics: this.#metrics, logger, bell: this.#bell })
     this.#retention = new RetentionRounds({
@@ -125,6 +130,7 @@ export class Gateway {
         onCommitted: this.#committed,
         onLag: (seconds, since) => this.#metrics.lag.observe({ since }, seconds),
         onStorageFault: (error) => this.#note('storage', error),
+        tracer,
       })
       this.#publisher = new ExchangePublisher({ address, topology, health: this.#health })
     }
@@ -134,7 +140,7 @@ export class Gateway {
       metricsType: this.#metrics.registry.contentType,
     }
     this.#observer = parts.overview === undefined ? observeAlone(() => this.vitals()) : null
-    const { corsOrigins, limits, host, port, metricsPort } = config
+    const { corsOrigins, hosts, limits, host, port, metricsPort } = config
     const app = makeApp({
       ...this.#access,
       ...figures,
@@ -144,12 +150,13 @@ export class Gateway {
       health: this.#health,
       listRevocations: () => this.#log.revocations(),
       corsOrigins,
-      localOnly: config.tokens === null && !config.open,
+      hosts,
       guarded: config.tokens !== null,
       onReset: (reason) => this.#metrics.resets.inc({ reason }),
       onRefused: (code) => this.#metrics.refused.inc({ code }),
       publishPort: this.#publishPort(),
       maxMessageBytes: config.maxMessageBytes,
+      tracer,
       mode: this.mode,
       version,
       overview: parts.overview ?? ((after) => this.#observer!.overview(after)),
@@ -189,6 +196,7 @@ export class Gateway {
   async start(): Promise<void> {
     await this.#log.start()
     try {
+      await this.#tracing.start()
       await this.#live.start()
       await this.#access.start()
       await this.#metricsServer?.listen()
@@ -246,6 +254,7 @@ export class Gateway {
     this.#server.closeIdleConnections()
     this.#metricsServer?.closeIdleConnections()
     await this.#refused
+    await this.#tracing.stop()
     await this.#log.stop()
   }
 
@@ -286,12 +295,3 @@ export class Gateway {
 
 /** The next look tells of the same fault, and makes up for it. */
 const unheard = (): void => undefined
-
-/** Waits for something, but not longer than `ms`. */
-const within = async (ms: number, work: Promise<unknown>): Promise<void> => {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms)
-  })
-  await Promise.race([work, late]).finally(() => clearTimeout(timer))
-}

@@ -14,6 +14,8 @@ const OVERVIEW_MS = 5_000
 /** The same for the desk, or the request that asks is refused. */
 const DESK_MS = 5_000
 
+const unanswered = (): GatewayError => new GatewayError('overloaded', 'The primary did not answer in time.')
+
 interface Question {
   readonly ask: Ask
   readonly settle: (answer: Answer) => void
@@ -40,7 +42,7 @@ export class Sibling implements Siblings {
     })
   }
 
-  /** The figures of all workers, gathered by the primary. */
+  /** The figures of all workers, gathered by the primary. @throws GatewayError overloaded when one of them is silent */
   async metricsText(): Promise<string> {
     const answer = await this.#askPrimary((id) => ({ gateway: 'metrics', id }), METRICS_MS)
     return answer.gateway === 'metrics' ? (answer.text ?? '') : ''
@@ -48,9 +50,9 @@ export class Sibling implements Siblings {
 
   /** How all workers are, and were in the last hour. @throws GatewayError overloaded when the primary does not answer in time */
   readonly overview = async (after: number): Promise<Overview> => {
-    const answer = await this.#askPrimary((id) => ({ gateway: 'overview', id, after }), OVERVIEW_MS).catch(() => null)
-    if (answer?.gateway === 'overview' && answer.overview !== undefined) return answer.overview
-    throw new GatewayError('overloaded', 'The primary did not answer in time.')
+    const answer = await this.#askPrimary((id) => ({ gateway: 'overview', id, after }), OVERVIEW_MS)
+    if (answer.gateway === 'overview' && answer.overview !== undefined) return answer.overview
+    throw unanswered()
   }
 
   /** What this worker answers when it is asked how it is. */
@@ -64,7 +66,7 @@ export class Sibling implements Siblings {
       let late = false
       const timer = setTimeout(() => {
         late = true
-        reject(new GatewayError('overloaded', 'The primary did not answer in time.'))
+        reject(unanswered())
       }, DESK_MS)
       const settle = (answer: Answer): void => {
         clearTimeout(timer)
@@ -87,7 +89,7 @@ export class Sibling implements Siblings {
   #askPrimary(question: (id: number) => Message, patienceMs: number): Promise<Message> {
     const id = ++this.#asking
     return new Promise<Message>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error('the primary did not answer in time')), patienceMs)
+      const timer = setTimeout(() => reject(unanswered()), patienceMs)
       this.#asked.set(id, (answer) => {
         clearTimeout(timer)
         resolve(answer)

@@ -46,6 +46,7 @@ const ROWS: Record<string, { rule: Rule; url: string; body?: string; ok: number 
   'GET /': { rule: 'everybody', url: '/', ok: 200 },
   'GET /events/:event_id': { rule: 'everybody', url: '/events/{event}', ok: 200 },
   'GET /health': { rule: 'everybody', url: '/health', ok: 200 },
+  'GET /client.js': { rule: 'everybody', url: '/client.js', ok: 200 },
   'GET /page.js': { rule: 'everybody', url: '/page.js', ok: 200 },
   'GET /page.css': { rule: 'everybody', url: '/page.css', ok: 200 },
 }
@@ -185,6 +186,20 @@ matrix("A's token opens nothing of B, whatever else it may do", async () => {
     }
     const both = await call('GET', `/api/stream?event_id=${A}&event_id=${B}`, headers)
     assert.is(both.status, 403, 'one of two is one too many')
+  }
+})
+
+matrix('a route has one spelling, so that what a proxy says of an address holds', async () => {
+  const headers = bearer(await rs(all))
+  for (const { url } of Object.values(ROWS)) {
+    const [path = ''] = url.replace('{event}', A).split('?')
+    if (path === '/') continue
+    for (const other of [`${path}/`, path.toUpperCase(), path.replace('/', '//'), `${path};x`]) {
+      // The last part of some is a name of the caller's own.
+      if (other === path || /^\/(events|api\/\w+)\/[^/]+$/.test(other)) continue
+      const answer = await request('GET', gateway.url + other, undefined, { headers })
+      assert.is(answer.status, 404, other)
+    }
   }
 })
 

@@ -1,4 +1,6 @@
 import * as assert from 'uvu/assert'
+import { ROUTES } from './support/api-documents.ts'
+import { addRejected, rejectedRows } from './support/database.ts'
 import { type Gateway, startGateway } from './support/gateway.ts'
 import { chat, eventUrl, isError } from './support/rooms.ts'
 import { openSse } from './support/sse.ts'
@@ -57,6 +59,39 @@ origin('cannot change anything with the cookie of a reader', async () => {
     assert.is((await post({ cookie, ...headers })).status, 201, JSON.stringify(headers))
   }
 })
+
+/** Every call that changes something, from the router itself. */
+const CHANGES = ROUTES.filter((route) => !route.startsWith('GET '))
+
+origin(
+  'are refused every call that changes something, whatever its body and type, before anything is looked at',
+  async () => {
+    assert.ok(CHANGES.length >= 6 && CHANGES.some((route) => route.includes('rejected')), CHANGES.join())
+    const open = await startGateway()
+    const [kept] = addRejected(open.dbFile, [{ body: '{"event_id":"room","message_id":"replayed"}' }])
+    const foreign: Record<string, string>[] = [
+      { origin: 'https://evil.example' },
+      // What a form of another page sends.
+      { origin: 'null', 'content-type': 'text/plain' },
+      { 'sec-fetch-site': 'cross-site', 'content-type': 'application/x-www-form-urlencoded' },
+    ]
+    for (const route of CHANGES) {
+      const [method = '', path = ''] = route.split(' ')
+      const url = `${path.replace(':rejected_id', String(kept)).replace(/:\w+/, 'room')}?all=true`
+      for (const headers of foreign) {
+        isError(
+          await request(method, gateway.url + url, '', { headers: { cookie, ...headers } }),
+          403,
+          'origin_forbidden',
+        )
+        // Without tokens a page needs no cookie.
+        isError(await request(method, open.url + url, '', { headers }), 403, 'origin_forbidden')
+      }
+    }
+    assert.is(rejectedRows(open.dbFile).length, 1)
+    await open.dispose()
+  },
+)
 
 origin('cannot open a stream with the cookie of a reader', async () => {
   const open = (headers: Record<string, string>) => openSse(`${eventUrl(gateway, 'room')}/stream`, { headers })
@@ -181,7 +216,15 @@ answers('without tokens is given to this machine only, whatever name a foreign p
     assert.is((await named(host)).status, 200, host)
   }
   const open = await startGateway({ env: { AUTH: 'none' } })
-  assert.is((await getJson(`${open.url}/api/events`, { headers: { host: 'gateway.example' } })).status, 200)
+  const statusOf = async (host: string) => (await getJson(`${open.url}/api/events`, { headers: { host } })).status
+  assert.is(await statusOf('gateway.example'), 200)
+  await open.restart({ ALLOWED_HOSTS: 'gateway.example, localhost' })
+  assert.equal(
+    await Promise.all(
+      ['gateway.example', 'Gateway.Example:8080', '10.0.0.7:1', 'evil.example', 'x.gateway.example'].map(statusOf),
+    ),
+    [200, 200, 200, 403, 403],
+  )
   await open.dispose()
 })
 

@@ -1,3 +1,4 @@
+// needs: strace
 import { spawnSync } from 'node:child_process'
 import {
   chmodSync,
@@ -281,13 +282,13 @@ test('a death within the take-over leaves a backup, not a log that gives ids out
   const file = await bigDatabase()
   const place = join(tempDir(), 'gateway.db')
   await backupFile({ from: file, to: place, ...still() })
-  // Like the take-over, with so much written that the header reaches the disk before the commit.
+  // Like the take-over, killed when all of it is on the disk and the removal of the journal would make it hold.
   const script = `import Database from 'better-sqlite3'
     const db = new Database(${JSON.stringify(place)})
-    db.pragma('cache_size = 1')
-    db.exec('BEGIN EXCLUSIVE; PRAGMA application_id = ${APPLICATION_ID}; UPDATE rejected SET body = zeroblob(900000)')
-    process.kill(process.pid, 'SIGKILL')`
-  spawnSync(process.execPath, ['--input-type=module', '-e', script], { cwd: import.meta.dirname, stdio: 'inherit' })
+    db.exec('BEGIN EXCLUSIVE; PRAGMA application_id = ${APPLICATION_ID}; COMMIT')`
+  const killed = '--quiet=all --follow-forks --trace=unlink --inject=unlink:signal=KILL --output=/dev/null'.split(' ')
+  const node = [process.execPath, '--input-type=module', '-e', script]
+  spawnSync('strace', [...killed, ...node], { cwd: import.meta.dirname, stdio: 'inherit' })
   assert.is(readHeader(place)?.applicationId, APPLICATION_ID, 'the header of the half-done work is on the disk')
   assert.ok(existsSync(`${place}-journal`))
   const log = await openSqlite(place, true)

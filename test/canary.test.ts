@@ -5,10 +5,11 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { type Gateway, ROOT, startGateway } from './support/gateway.ts'
+import { startOtlp } from './support/otlp.ts'
 import { chat, eventUrl } from './support/rooms.ts'
 import { openSse } from './support/sse.ts'
 import { suite } from './support/suite.ts'
-import { bearer, forge, KeySetServer, makePair, sign } from './support/tokens.ts'
+import { bearer, forge, guarded, KeySetServer, makePair, sign } from './support/tokens.ts'
 import { getJson, type HttpResult, postJson, request, tempDir, until } from './support/wait.ts'
 
 /** A text that is nowhere else, and that no escaping changes. */
@@ -61,6 +62,11 @@ const exercise = async (gateway: Gateway, tokens: Record<string, string>, emitte
       '/metrics',
       '/readyz',
       '/api/revocations',
+      '/api/health',
+      '/api/rejected',
+      '/openapi.json',
+      '/asyncapi.json',
+      '/docs',
       '/nope',
     ]) {
       await call(`${path} with ${name}`, getJson(gateway.url + path, { headers }))
@@ -156,11 +162,14 @@ test('are in no text about a configuration, right or wrong', () => {
     { JWT_PUBLIC_KEY: secrets.pem },
     { JWT_JWKS_URL: `https://issuer.example/keys?key=${secrets.password}` },
     { JWT_JWKS_URL: `https://u:${secrets.password}@issuer.example/keys` },
-    { DATABASE_URL: `postgres://u:${secrets.password}@h/db`, AUTH: 'jwt' },
+    { DATABASE_URL: `postgres://u:${secrets.password}@127.0.0.1:1/db` },
+    { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://h', OTEL_EXPORTER_OTLP_HEADERS: `authorization=${secrets.password}` },
+    { OTEL_EXPORTER_OTLP_HEADERS: `${secrets.password}` },
     { RABBITMQ_URL: `http://u:${secrets.password}@h` },
   ]
   for (const env of environments) {
-    for (const args of [['config'], ['token']]) {
+    // The last one connects, and says what went wrong.
+    for (const args of [['config'], ['token'], ...('DATABASE_URL' in env ? [['rejected', 'list']] : [])]) {
       let text: string
       try {
         text = execFileSync(process.execPath, [join(ROOT, 'src/cli.ts'), ...args], {
@@ -190,6 +199,40 @@ test('of an issuer that fails are in no line of the log, nor is what it answered
   emitted.assertFree({ answer })
   await gateway.dispose()
   await issuer.stop()
+})
+
+test('are in no span, nor in a line on a receiver of spans that refuses', async () => {
+  const emitted = new Emitted()
+  const header = canary('otlp')
+  const otlp = await startOtlp()
+  otlp.answer = 401
+  const gateway = await startGateway({
+    env: guarded({
+      OTEL_EXPORTER_OTLP_ENDPOINT: otlp.endpoint,
+      OTEL_EXPORTER_OTLP_HEADERS: `authorization=Bearer%20${header}`,
+      LOG_LEVEL: 'trace',
+    }),
+  })
+  const token = await sign({ events: '*', scope: 'publish' })
+  const headers = { ...bearer(token), traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` }
+  const publish = async (): Promise<void> => {
+    for (let n = 0; n < 10; n++) {
+      emitted.answer(await postJson(`${eventUrl(gateway, 'room')}/messages`, chat(n), { headers }), 'publishing')
+    }
+  }
+  await publish()
+  await gateway.waitForLog(({ msg }) => msg === 'spans cannot be sent; they are dropped')
+  otlp.answer = 200
+  await publish()
+  await otlp.span(() => true, 'of a message')
+  assert.match(String(otlp.headers.authorization), header)
+  emitted.add('spans', JSON.stringify(otlp.spans))
+  emitted.process(gateway)
+  await gateway.term()
+  emitted.add('output at the end', gateway.output())
+  emitted.assertFree({ header, token })
+  await gateway.dispose()
+  await otlp.dispose()
 })
 
 test.run()

@@ -83,7 +83,7 @@ test('tail, publish and demo show the token of --token-file, of GATEWAY_TOKEN_FI
 
 test('a refused call has its code, its cause and what to do, and exit code 1', async () => {
   const room = newRoom()
-  const missing = /hint: Give a token by --token-file FILE, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN/
+  const missing = /Give a token by --token-file FILE, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN/
   const cases: [string, Record<string, unknown> | null, RegExp, RegExp][] = [
     ['tail', null, /token_missing/, missing],
     ['tail', { events: '*', exp: now() - 10 }, /token_expired/, missing],

@@ -1,32 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { backup } from '../src/commands/backup.ts'
 import { type Command, helpOf, readCall, UsageError } from '../src/commands/command.ts'
-import { config } from '../src/commands/config.ts'
 import { demo } from '../src/commands/demo.ts'
-import { health } from '../src/commands/health.ts'
 import type { Io } from '../src/commands/io.ts'
 import { publish } from '../src/commands/publish.ts'
 import { rejected } from '../src/commands/rejected.ts'
 import { serve } from '../src/commands/serve.ts'
 import { tail } from '../src/commands/tail.ts'
-import { token } from '../src/commands/token.ts'
 import { runCli } from './support/cli.ts'
+import { COMMANDS } from './support/commands.ts'
 import { ROOT } from './support/gateway.ts'
 import { suite } from './support/suite.ts'
-
-const COMMANDS: Command[] = [
-  serve,
-  publish,
-  tail,
-  demo,
-  ...Object.values(rejected.commands),
-  backup,
-  health,
-  token,
-  config,
-]
 
 const DOCUMENT = readFileSync(join(ROOT, 'docs', 'CLI.md'), 'utf8')
 

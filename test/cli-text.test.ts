@@ -73,6 +73,22 @@ text('a message is one line with its gist, whatever its shape', () => {
   }
 })
 
+text('no name and no depth that a publisher may choose ends the command', () => {
+  for (const name of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
+    assert.match(shown({ message_from: name, message_type: name, message_content: 'x' }), `#7 ${name}`)
+  }
+  for (const content of [
+    '['.repeat(400_000) + ']'.repeat(400_000),
+    `${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`,
+  ]) {
+    for (const columns of [80, Number.POSITIVE_INFINITY]) {
+      const data = `{"message_from":"_captain","message_content":${content},"n":12302548181076029,"db_id":7}`
+      const line = messageLine(data, { paint: painter(false), columns, withEvent: false })
+      assert.match(line, /#7 captain .*\{"message_from":"_captain"/)
+    }
+  }
+})
+
 text('numbers of an unknown shape are shown digit for digit', () => {
   const data = '{"db_id":7,"message_content":{"n":12302548181076029,"r":1.10}}'
   const line = messageLine(data, { paint: painter(false), columns: Number.POSITIVE_INFINITY, withEvent: false })

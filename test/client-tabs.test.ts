@@ -2,7 +2,7 @@
 // limit: 400s
 import type { Browser, BrowserContext } from 'playwright-core'
 import * as assert from 'uvu/assert'
-import { launchChromium } from './support/browser.ts'
+import { launchChromium, launchDrowsyChromium } from './support/browser.ts'
 import { closeTabs, Tab } from './support/client-pages.ts'
 import { type Gateway, startGateway } from './support/gateway.ts'
 import { chats, metric, newRoom, publish, restIds } from './support/rooms.ts'
@@ -122,30 +122,32 @@ sharing('have it taken over when the leading tab crashes', async () => {
 })
 
 sharing('have it taken over when the browser puts the leading tab to sleep', async () => {
-  const [first, second] = [await tab(), await tab()]
-  await follows(second)
-  await first.freeze(true)
-  await leads(second)
-  await publish(gateway, event_id, chats(20))
-  await complete(second)
-  await first.freeze(false)
-  await complete(first)
-  await follows(first)
-  await streams(1)
+  const drowsy = await launchDrowsyChromium()
+  try {
+    context = drowsy.context
+    const [first, second] = [await tab(), await tab()]
+    await follows(second)
+    await first.freeze(true)
+    await leads(second)
+    await publish(gateway, event_id, chats(20))
+    await complete(second)
+    await first.freeze(false)
+    await complete(first)
+    await follows(first)
+    await streams(1)
+  } finally {
+    await drowsy.close()
+  }
 })
 
 sharing('take the lead from a tab that hangs', async () => {
   const [first, second] = [await tab(), await tab()]
   await follows(second)
-  await first.page.evaluate(() => {
-    setTimeout(() => {
-      const end = Date.now() + 14_000
-      while (Date.now() < end);
-    })
-  })
+  await first.hang()
   await publish(gateway, event_id, chats(20))
   await leads(second)
   await complete(second)
+  await first.wake()
   // When it wakes it finds that it leads no longer, and has missed nothing.
   await complete(first)
   await follows(first)

@@ -7,7 +7,7 @@ import type { Browser, BrowserContextOptions } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { buildWeb } from '../build/web.ts'
 import type { Channel, ChannelOptions } from '../src/web/client/index.ts'
-import { launchChromium } from './support/browser.ts'
+import { launchChromium, launchDrowsyChromium } from './support/browser.ts'
 import { closeTabs, Tab } from './support/client-pages.ts'
 import { startDocPage } from './support/doc-page.ts'
 import { type Env, type Gateway, ROOT, startGateway } from './support/gateway.ts'
@@ -175,15 +175,22 @@ client('wakes after a sleep: a line that has outlived it is kept, a dead one is 
 client('lets the browser put its tab to sleep, and goes on when it wakes', async () => {
   const it = await gateway()
   const event_id = newRoom()
-  const page = await tab(it.url)
-  await page.follow(streamOf(event_id))
-  await page.is('live')
-  await page.freeze(true)
-  await until(async () => (await metric(it, 'gateway_readers')) === 0, { what: 'the end of its stream' })
-  const ids = await publish(it, event_id, chats(5))
-  await page.freeze(false)
-  await page.gets(ids)
-  assert.ok((await page.trial).states.some(([state, code]) => state === 'waiting' && code === 'frozen'))
+  const drowsy = await launchDrowsyChromium()
+  try {
+    const page = await Tab.open(drowsy.context, it.url)
+    await page.follow(streamOf(event_id))
+    await page.is('live')
+    await page.freeze(true)
+    const ids = await publish(it, event_id, chats(5))
+    await page.freeze(false)
+    await page.gets(ids)
+    // The browser itself closes what the page has closed only when it wakes.
+    await until(async () => (await metric(it, 'gateway_readers')) === 1, { what: 'the end of its old stream' })
+    assert.ok((await page.trial).states.some(([state, code]) => state === 'waiting' && code === 'frozen'))
+    assert.equal(page.faults, [])
+  } finally {
+    await drowsy.close()
+  }
 })
 
 client('says that the browser is offline, and is back with the network', async () => {

@@ -113,6 +113,18 @@ access('a key set comes over a line that nobody else can write to', () => {
   }
 })
 
+access('names of hosts count without tokens only; AUTH=none takes any, unless they are named', () => {
+  const hosts = (env: Record<string, string>) => loadConfig(env).hosts
+  assert.equal(hosts({}), [])
+  assert.equal(hosts({ ALLOWED_HOSTS: 'Gateway.example, localhost' }), ['gateway.example', 'localhost'])
+  assert.is(hosts({ AUTH: 'none' }), null)
+  assert.equal(hosts({ AUTH: 'none', HOST: '0.0.0.0', ALLOWED_HOSTS: 'localhost' }), ['localhost'])
+  assert.is(hosts({ JWT_SECRET: SECRET, ALLOWED_HOSTS: 'localhost' }), null)
+  for (const bad of ['*', 'a.example:80', 'https://a.example', 'a..b', '.a']) {
+    refused({ ALLOWED_HOSTS: bad }, /^ALLOWED_HOSTS must be host names/)
+  }
+})
+
 access('lists are exact', () => {
   assert.equal(loadConfig({ CORS_ORIGINS: 'https://a.example, http://b:8080' }).corsOrigins, [
     'https://a.example',

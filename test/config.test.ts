@@ -71,6 +71,7 @@ const DEFAULTS: Record<string, string | null> = {
   GATEWAY_TOKEN: null,
   AUTH: null,
   CORS_ORIGINS: null,
+  ALLOWED_HOSTS: null,
   TRUSTED_PROXIES: null,
   MAX_STREAMS: '20000',
   MAX_STREAMS_PER_TOKEN: '1000',
@@ -86,6 +87,9 @@ const DEFAULTS: Record<string, string | null> = {
   RETENTION_DAYS: null,
   RETENTION_MESSAGES_PER_EVENT: null,
   METRICS_PORT: null,
+  OTEL_EXPORTER_OTLP_ENDPOINT: null,
+  OTEL_EXPORTER_OTLP_HEADERS: null,
+  OTEL_SERVICE_NAME: 'deepsoc-gateway',
   LOG_LEVEL: 'info',
   SHUTDOWN_SECONDS: '8',
   TLS_CERT_FILE: null,
@@ -93,6 +97,7 @@ const DEFAULTS: Record<string, string | null> = {
   RABBITMQ_CA_FILE: null,
   RABBITMQ_CERT_FILE: null,
   RABBITMQ_KEY_FILE: null,
+  CACHE_DIR: null,
 }
 
 const config = suite('the configuration')
@@ -122,9 +127,9 @@ config('nothing set: embedded, on loopback, everything kept', () => {
     broker: null,
     maxMessageBytes: 1_048_576,
     tokens: null,
-    open: false,
     keySet: false,
     corsOrigins: [],
+    hosts: [],
     limits: {
       streams: 20_000,
       streamsPerToken: 1_000,
@@ -140,6 +145,7 @@ config('nothing set: embedded, on loopback, everything kept', () => {
     heartbeatMs: 15_000,
     streamMaxMs: 0,
     retention: { maxAgeMs: null, messagesPerEvent: null },
+    tracing: null,
     logLevel: 'info',
     shutdownMs: 8_000,
   }
@@ -231,7 +237,9 @@ config('tells a secret given twice, a file that cannot be read, and a bad text i
 })
 
 config('every secret has a file form in the sample, and nothing else has', () => {
-  const secrets = ['DATABASE_URL', 'RABBITMQ_URL', 'RABBITMQ_PASSWORD', 'JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL']
+  const broker = ['RABBITMQ_URL', 'RABBITMQ_PASSWORD']
+  const keys = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL']
+  const secrets = ['DATABASE_URL', ...broker, ...keys, 'GATEWAY_TOKEN', 'OTEL_EXPORTER_OTLP_HEADERS']
   assert.equal(
     [...sampleFile().matchAll(/also (\w+)_FILE/g)].map(([, name]) => name),
     secrets,

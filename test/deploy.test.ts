@@ -167,4 +167,15 @@ deploy('a running gateway shows the metrics that are declared, named as Promethe
   }
 })
 
+for (const file of ['compose.yaml', 'compose.postgres.yaml']) {
+  deploy(`${file} is open to this machine alone, and to no page that points its own name here`, () => {
+    const { services } = yaml.load(read(file))
+    for (const [name, { ports = [], environment = {} }] of Object.entries<Json>(services)) {
+      for (const port of ports) assert.match(port, /^127\.0\.0\.1:/, name)
+      if (String(environment.AUTH).includes('none')) assert.match(environment.ALLOWED_HOSTS, /:-localhost\}$/, name)
+    }
+    assert.ok(Object.values<Json>(services).some(({ environment }) => environment?.ALLOWED_HOSTS !== undefined))
+  })
+}
+
 deploy.run()

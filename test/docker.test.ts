@@ -146,13 +146,12 @@ inDocker('is unhealthy where it does not answer', async (docker) => {
 })
 
 inDocker('runs as any user, and below an init', async (docker) => {
-  const container = await start(docker, [
-    '--init',
-    '--user=12345:0',
-    '--read-only',
-    '--tmpfs=/data:mode=1777',
-    '--cap-drop=ALL',
-  ])
+  await image(docker)
+  // An empty volume would get the owner of the image's folder at each start.
+  const own = ['--user=0', '--entrypoint=install', '--volume=own:/data']
+  docker.run('run', '--rm', '--network=none', ...own, TAG, '--directory', '--owner=12345', '/data/own')
+  const flags = ['--init', '--user=12345:0', '--read-only', '--volume=own:/data', '--cap-drop=ALL']
+  const container = await start(docker, flags, { DATABASE_URL: 'sqlite:/data/own/gateway.db' })
   await publish(container, newRoom(), chat(1))
   docker.run('stop', container.id)
   assert.is(container.state().ExitCode, 0, container.logs())

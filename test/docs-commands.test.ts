@@ -1,18 +1,21 @@
 // needs: pika
 import { spawn } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { killAtExit } from './support/cleanup.ts'
-import { addRejected } from './support/database.ts'
+import { addRejected, forgetRejected } from './support/database.ts'
+import { blocksOf, DOCUMENTS } from './support/documents.ts'
 import { type Gateway, ROOT, startGateway } from './support/gateway.ts'
 import { publish } from './support/rooms.ts'
+import { openSse } from './support/sse.ts'
 import { suite } from './support/suite.ts'
 import { freePort, tempDir } from './support/wait.ts'
 
 const test = suite('commands of the documentation', { timeoutMs: 240_000 })
 
-const DOCUMENTS = ['README.md', 'CONTRIBUTING.md', ...readdirSync(join(ROOT, 'docs')).map((name) => `docs/${name}`)]
+/** Those of the Chinese README are the same, as test/docs-names.test.ts sees to. */
+const RUN = DOCUMENTS.filter((name) => name !== 'README.zh.md')
 
 /** Blocks that are not run here, by a line that they hold, with the file that runs what they say. */
 const ELSEWHERE: readonly [RegExp, string][] = [
@@ -23,6 +26,8 @@ const ELSEWHERE: readonly [RegExp, string][] = [
   [/^docker (build|run) /m, 'test/docker.test.ts'],
   [/rabbit\.example/, 'test/ingest.test.ts'],
   [/^TLS_CERT_FILE=/m, 'test/tls.test.ts'],
+  [/^DATABASE_URL=postgres:/m, 'test/postgres-gateway.test.ts'],
+  [/^OTEL_EXPORTER_OTLP_ENDPOINT=/m, 'test/tracing.test.ts'],
   [/^python3 agent\.py/m, 'test/python-agent.test.ts'],
   [/gateway\.example/, 'test/cli-access.test.ts'],
   [/\/backups\//, 'test/backup.test.ts'],
@@ -31,19 +36,21 @@ const ELSEWHERE: readonly [RegExp, string][] = [
 
 type Block = { readonly file: string; readonly script: string }
 
-const blocks: Block[] = DOCUMENTS.filter((name) => name.endsWith('.md')).flatMap((file) =>
-  [...readFileSync(join(ROOT, file), 'utf8').matchAll(/^```(?:sh|bash)\n(.*?)^```/gms)].map(([, script]) => ({
-    file,
-    script: script!,
-  })),
+const blocks: Block[] = RUN.flatMap((file) =>
+  blocksOf(file)
+    .filter(({ language }) => language === 'sh' || language === 'bash')
+    .map(({ text }) => ({ file, script: text })),
 )
 
 let gateway: Gateway
 let bin: string
+let talk: NodeJS.Timeout
+let broken: unknown
 
 test.before(async () => {
   gateway = await startGateway({ env: { RETENTION_DAYS: undefined } })
   for (const event of ['demo', 'incident-17']) await publish(gateway, event, [{ n: 1 }, { n: 2 }])
+  talk = keepTalking()
   bin = join(tempDir('gateway-doc-bin-'), 'bin')
   mkdirSync(bin)
   const helper = join(ROOT, 'test/support/doc-command.ts')
@@ -51,16 +58,29 @@ test.before(async () => {
     writeFileSync(join(bin, name), `#!/bin/sh\nexec "${process.execPath}" "${helper}" ${name} "$@"\n`, { mode: 0o755 })
   }
 })
-test.after(() => gateway.dispose())
+test.after(async () => {
+  clearInterval(talk)
+  await gateway?.dispose()
+  assert.is(broken, undefined)
+})
 
-/** Rows 1 to 18 of the quarantine, of all reasons that the documents name. */
+/** Rows 1 to 18 of the quarantine, of all reasons that the documents name; what was wrong with them is no longer. */
 const fillQuarantine = (): void => {
   const reasons = ['message_conflict', 'storage_refused', 'invalid_json']
-  addRejected(
-    gateway.dbFile,
-    Array.from({ length: 18 }, (_, n) => ({ body: `{"event_id":"r","n":${n},"x":NaN}`, reason: reasons[n % 3]! })),
-  )
+  const rows = Array.from({ length: 18 }, (_, n) => ({
+    body: `{"event_id":"r","n":${n}}`,
+    reason: reasons[n % 3]!,
+  }))
+  forgetRejected(gateway.dbFile)
+  addRejected(gateway.dbFile, rows)
 }
+
+/** What is said in the events of the documents meanwhile, so that whoever follows them hears something. */
+const keepTalking = (): NodeJS.Timeout =>
+  setInterval(() => {
+    const said = { message_from: '_captain', message_type: 'llm_response', message_content: 'go on' }
+    for (const event of ['demo', 'incident-17']) publish(gateway, event, said).catch((error) => (broken ??= error))
+  }, 500)
 
 /** Runs a block as a user would paste it, in an empty folder. @returns its exit code and what it printed */
 const runBlock = async ({ script }: Block): Promise<{ code: number | null; output: string }> => {
@@ -71,9 +91,13 @@ const runBlock = async ({ script }: Block): Promise<{ code: number | null; outpu
   const child = spawn('bash', ['-euo', 'pipefail', '-c', script], {
     cwd: folder,
     detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: `${bin}:${process.env.PATH}`,
       HOME: folder,
+      // Without a key the gateway looks at no token; `token` signs with one.
+      TOKEN: 'any',
+      ...(/ token /.test(script) && !ownGateway && { JWT_SECRET: 'x'.repeat(32) }),
       DOC_PATH: process.env.PATH,
       DOC_URL: `http://127.0.0.1:${port}`,
       ...(ownGateway ? { DOC_BACKGROUND: '1', DOC_PORT: String(port) } : {}),
@@ -84,7 +108,6 @@ const runBlock = async ({ script }: Block): Promise<{ code: number | null; outpu
   const forget = killAtExit(child.pid!)
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
-  child.stdin.end()
   const code = await new Promise<number | null>((resolve) => child.once('exit', resolve))
   // What it left in the background goes with it.
   try {
@@ -97,6 +120,30 @@ const runBlock = async ({ script }: Block): Promise<{ code: number | null; outpu
 }
 
 const elsewhereOf = ({ script }: Block): string | undefined => ELSEWHERE.find(([line]) => line.test(script))?.[1]
+
+/** What a document shows, as a pattern: `…` stands for what differs each time. */
+const patternOf = (text: string): RegExp =>
+  new RegExp(
+    text
+      .trim()
+      .split('…')
+      .map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+      .join('[^"\\n]+'),
+  )
+
+test('show in the README what one sees', async () => {
+  const own = await startGateway()
+  const [welcome, stream] = blocksOf('README.md').filter(({ language }) => language === 'text')
+  const said = welcome!.text.replaceAll('http://127.0.0.1:8080', own.url).replace('data/gateway.db', own.dbFile)
+  assert.match(own.output(), patternOf(said))
+  const reader = await openSse(`${own.url}/api/events/demo/stream`)
+  await reader.next('caught_up')
+  await publish(own, 'demo', { message_from: 'me', message_type: 'chat', message_content: 'hello' })
+  await reader.next('new_message')
+  assert.match(String(reader.raw()), patternOf(stream!.text))
+  reader.close()
+  await own.dispose()
+})
 
 test('that are proved by another test name one that exists, and each such rule still fits a block', () => {
   for (const [line, file] of ELSEWHERE) {

@@ -1,22 +1,16 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { VARIABLES } from '../src/config-catalogue.ts'
 import { ERRORS } from '../src/message/errors.ts'
+import { anchorsOf, DOCUMENTS, readText } from './support/documents.ts'
 import { ROOT } from './support/gateway.ts'
 import { declaredMetrics } from './support/metrics.ts'
 import { suite } from './support/suite.ts'
 
 const test = suite('docs')
 
-const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8')
-
-const DOCUMENTS = [
-  'README.md',
-  'README.zh.md',
-  'CHANGELOG.md',
-  ...readdirSync(join(ROOT, 'docs')).map((f) => `docs/${f}`),
-].filter((file) => file.endsWith('.md'))
+const read = readText
 
 test('every error code has its row in OPERATIONS, with the hint of the catalogue, and no other code has one', () => {
   const rows = [
@@ -54,15 +48,6 @@ test('every threat in SECURITY names the test that stops it, and it exists', () 
   }
 })
 
-test('source files named in ARCHITECTURE exist', () => {
-  const text = read('docs/ARCHITECTURE.md')
-  const named = [...text.matchAll(/`((?:src|log|live|http|ingest|message)\/[\w./-]+\.ts)`/g)].map(([, file]) => file!)
-  assert.ok(named.length > 5)
-  for (const file of named) {
-    assert.ok(existsSync(join(ROOT, file)) || existsSync(join(ROOT, 'src', file)), file)
-  }
-})
-
 test('every option and figure of the browser client is described in CLIENT', () => {
   const types = read('src/web/client/types.ts')
   const text = read('docs/CLIENT.md')
@@ -74,14 +59,22 @@ test('every option and figure of the browser client is described in CLIENT', () 
   }
 })
 
-test('links between the documents lead somewhere', () => {
+test('links between the documents lead to a file, and to a heading of it', () => {
+  let seen = 0
   for (const document of DOCUMENTS) {
-    for (const [, target] of read(document).matchAll(/\]\(([^)#]+)\)/g)) {
-      if (target!.includes('://')) continue
-      const from = document.startsWith('docs/') ? 'docs' : '.'
-      assert.ok(existsSync(join(ROOT, from, target!)), `${document} → ${target}`)
+    for (const [, target] of read(document).matchAll(/\]\(([^)]+)\)/g)) {
+      seen++
+      if (target!.includes('://')) {
+        assert.ok(URL.canParse(target!) && target!.startsWith('https://'), `${document} → ${target}`)
+        continue
+      }
+      const [path = '', anchor] = target!.split('#')
+      const file = path === '' ? document : join(dirname(document), path)
+      assert.ok(existsSync(join(ROOT, file)), `${document} → ${target}`)
+      if (anchor !== undefined) assert.ok(anchorsOf(file).has(anchor), `${document} → ${target}`)
     }
   }
+  assert.ok(seen > 80, `${seen} links`)
 })
 
 test('the variables that the documents name are in the catalogue', () => {

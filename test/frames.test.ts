@@ -52,6 +52,7 @@ const stored = (body: string, over: Partial<StoredMessage> = {}): StoredMessage 
   received_at: 0,
   body,
   lacks: 0,
+  traceparent: null,
   ...over,
 })
 

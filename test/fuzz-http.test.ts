@@ -1,25 +1,26 @@
-// limit: 1800s
+// limit: 5400s
 import net from 'node:net'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { makeRouter, type RouteOptions } from '../src/http/app.ts'
 import { ERRORS } from '../src/message/errors.ts'
-import { type Gateway, startGateway } from './support/gateway.ts'
+import { type Call, callsOf, targetOf } from './support/api-documents.ts'
+import { type Gateway, startGateway, tellsOfFault } from './support/gateway.ts'
 import { suite } from './support/suite.ts'
 import { guarded, sign } from './support/tokens.ts'
-import { getJson } from './support/wait.ts'
+import { getJson, type Json } from './support/wait.ts'
 
 /** Requests in all: 100,000 in the long form. */
 const REQUESTS = process.env.TEST_LONG ? 100_000 : 3_000
 const AT_ONCE = 20
 const ANSWER_MS = 15_000
 
-const fuzz = suite('any request at all', { timeoutMs: 1_500_000 })
+const fuzz = suite('any request at all', { timeoutMs: 2_600_000 })
 
 const PATHS = [...new Set(makeRouter({} as RouteOptions).stack.map(({ path }) => String(path)))]
 
-/** A request as it goes over the wire. `halfClosed`: the client ends its side behind it. */
-type Shot = { bytes: Buffer; method: string; halfClosed: boolean }
+/** A request as it goes over the wire. `halfClosed`: the client ends its side behind it; `call`: what it is in the API documents. */
+type Shot = { bytes: Buffer; method: string; halfClosed: boolean; call?: Call }
 
 const text = fc.oneof(
   fc.string({ maxLength: 20 }),
@@ -103,7 +104,77 @@ const body = fc.oneof(
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)) },
 )
 
-const shotOf = (tokens: readonly string[]): fc.Arbitrary<Shot> => {
+/** What a request says of the length of its body. */
+type Length = 'right' | 'more' | 'none' | 'bad' | 'chunked' | 'both'
+
+const wire = (line: string, headers: readonly string[], payload: Buffer, length: Length): Omit<Shot, 'method'> => {
+  const size = payload.length
+  const framing = {
+    right: [`content-length: ${size}`],
+    more: [`content-length: ${size + 7}`],
+    none: [],
+    bad: ['content-length: -1'],
+    chunked: ['transfer-encoding: chunked'],
+    both: [`content-length: ${size}`, 'transfer-encoding: chunked'],
+  }[length]
+  const [before, after] = size === 0 ? ['', '0\r\n\r\n'] : [`${size.toString(16)}\r\n`, '\r\n0\r\n\r\n']
+  const chunks = length === 'chunked' ? Buffer.concat([Buffer.from(before), payload, Buffer.from(after)]) : payload
+  const head = [`${line} HTTP/1.1`, ...headers, ...framing, '', ''].join('\r\n')
+  // What does not end by itself is ended by the client.
+  return {
+    bytes: Buffer.concat([Buffer.from(head, 'latin1'), chunks]),
+    halfClosed: length !== 'right' && length !== 'chunked',
+  }
+}
+
+/** A value as a schema of the API documents has it. Its bounds are kept now and then, and just missed otherwise. */
+const fromSchema = (schema: Json): fc.Arbitrary<Json> => {
+  if (schema.const !== undefined) return fc.constant(schema.const)
+  if (schema.enum !== undefined) return fc.constantFrom(...schema.enum)
+  const some: Json[] | undefined = schema.anyOf ?? schema.oneOf
+  if (some !== undefined) return fc.oneof(...some.map(fromSchema))
+  switch (Array.isArray(schema.type) ? schema.type[0] : schema.type) {
+    case 'integer':
+      return fc.oneof(fc.nat(50), fc.constantFrom(schema.minimum ?? 0, schema.maximum ?? 0, (schema.minimum ?? 0) - 1))
+    case 'array':
+      return fc.array(fromSchema(schema.items), { minLength: schema.minItems ?? 0, maxLength: 4 })
+    case 'object': {
+      const fields = Object.entries<Json>(schema.properties ?? {}).map(([name, field]) => [name, fromSchema(field)])
+      return fc.record(Object.fromEntries(fields), { requiredKeys: schema.required ?? [] })
+    }
+    case 'string':
+      return schema.format === 'date-time' ? fc.oneof(fc.date().map(String), fc.constant('2026-11-22T10:00:00Z')) : text
+    default:
+      return fc.jsonValue()
+  }
+}
+
+/** A parameter: as described, nearly so, or left out. */
+const parameterOf = ({ schema, required, in: place, example }: Json): fc.Arbitrary<unknown> => {
+  // What is not encoded, or empty, could make another path of it.
+  const wellFormed = (value: unknown): string => String(value ?? '').toWellFormed()
+  const any = fc.oneof(fromSchema(schema), text, fc.constant(example ?? '1'))
+  if (place === 'path') return any.map((value) => wellFormed(value) || '1')
+  if (place === 'header') return any.map((value) => wellFormed(value).replace(/[^\x20-\x7e]/g, '?'))
+  const given = any.map((value) => [value].flat().map(wellFormed))
+  return required ? given : fc.option(given, { nil: undefined })
+}
+
+/** A call of the API documents, with parameters and a body as they describe them, or nearly so. */
+const described = (call: Call) => {
+  const { parameters, requestBody } = call.operation
+  const schema = requestBody?.content['application/json'].schema
+  const values = fc.tuple(...(parameters as Json[]).map(parameterOf))
+  const sent =
+    schema === undefined ? fc.constant(null) : fromSchema(schema).map((value) => Buffer.from(JSON.stringify(value)))
+  return fc.record({ values, sent }).map((made) => ({
+    ...targetOf(call, (parameter) => made.values[parameters.indexOf(parameter)]),
+    call,
+    sent: made.sent,
+  }))
+}
+
+const shotOf = (tokens: readonly string[], calls: readonly Call[]): fc.Arbitrary<Shot> => {
   const credential = fc.oneof(
     { weight: 3, arbitrary: fc.constantFrom(...tokens).map((token) => `authorization: Bearer ${token}`) },
     { weight: 1, arbitrary: fc.constantFrom(...tokens).map((token) => `cookie: access_token=${token}`) },
@@ -154,31 +225,33 @@ const shotOf = (tokens: readonly string[]): fc.Arbitrary<Shot> => {
       credential,
       headers: fc.array(header, { maxLength: 4 }),
       body,
-      length: fc.constantFrom('right', 'right', 'right', 'right', 'chunked', 'more', 'none', 'bad', 'both'),
+      length: fc.constantFrom<Length>('right', 'right', 'right', 'right', 'chunked', 'more', 'none', 'bad', 'both'),
       host: fc.oneof({ weight: 9, arbitrary: fc.constant('127.0.0.1') }, { weight: 1, arbitrary: headerText }),
     })
-    .map(({ method, target: url, credential: shown, headers, body: payload, length, host }) => {
-      const size = payload.length
-      const framing = {
-        right: [`content-length: ${size}`],
-        more: [`content-length: ${size + 7}`],
-        none: [],
-        bad: ['content-length: -1'],
-        chunked: ['transfer-encoding: chunked'],
-        both: [`content-length: ${size}`, 'transfer-encoding: chunked'],
-      }[length]!
-      const chunks =
-        length === 'chunked'
-          ? Buffer.concat([
-              Buffer.from(size === 0 ? '' : `${size.toString(16)}\r\n`),
-              payload,
-              Buffer.from(`${size === 0 ? '' : '\r\n'}0\r\n\r\n`),
-            ])
-          : payload
-      const head = [`${method} ${url} HTTP/1.1`, `host: ${host}`, shown, ...headers, ...framing, '', ''].join('\r\n')
-      // What does not end by itself is ended by the client.
-      const halfClosed = length !== 'right' && length !== 'chunked'
-      return { bytes: Buffer.concat([Buffer.from(head, 'latin1'), chunks]), method, halfClosed }
+    .map(({ method, target: url, credential: shown, headers, body: payload, length, host }) => ({
+      ...wire(`${method} ${url}`, [`host: ${host}`, shown, ...headers], payload, length),
+      method,
+    }))
+  const known = fc
+    .record({
+      asked: fc.oneof(...calls.map(described)),
+      credential,
+      headers: fc.array(header, { maxLength: 2 }),
+      body,
+      length: fc.constantFrom<Length>('right', 'right', 'right', 'chunked', 'more'),
+      head: fc.boolean(),
+      astray: fc.nat(9),
+    })
+    .map(({ asked, credential: shown, headers, body: payload, length, head, astray }) => {
+      const { call, target: url, headers: own, sent } = asked
+      const method = call.method === 'GET' && head && astray === 0 ? 'HEAD' : call.method
+      const lines = Object.entries(own).map(([name, value]) => `${name}: ${value}`)
+      const bytes = sent !== null && astray > 1 ? sent : payload
+      return {
+        ...wire(`${method} ${url}`, ['host: localhost', shown, ...lines, ...headers], bytes, length),
+        method,
+        call,
+      }
     })
   const noise = fc
     .oneof(
@@ -186,7 +259,7 @@ const shotOf = (tokens: readonly string[]): fc.Arbitrary<Shot> => {
       fc.string({ unit: 'binary', minLength: 1 }).map((line) => Buffer.from(`GET ${line} HTTP/1.1\r\n\r\n`)),
     )
     .map((bytes) => ({ bytes, method: 'GET', halfClosed: true }))
-  return fc.oneof({ weight: 12, arbitrary: shaped }, { weight: 1, arbitrary: noise })
+  return fc.oneof({ weight: 6, arbitrary: shaped }, { weight: 6, arbitrary: known }, { weight: 1, arbitrary: noise })
 }
 
 /** The answer's head and body as far as they came; a stream is left after its head. */
@@ -227,18 +300,26 @@ const check = (answer: string, shot: Shot): void => {
   if (answer === '' && shot.halfClosed) return
   const [, status = '0'] = /^HTTP\/1\.1 (\d{3}) /.exec(answer) ?? []
   assert.ok(Number(status) >= 200 && Number(status) < 500, `status ${status}: ${answer.slice(0, 600)}`)
+  const said = shot.call?.operation.responses[status]
+  // 304 and what it takes are HTTP's own.
+  assert.ok(
+    shot.call === undefined || said !== undefined || status === '304',
+    `${shot.call?.route} does not tell of ${status}`,
+  )
   if (Number(status) < 400 || shot.method === 'HEAD') return
   const [head = '', ...rest] = answer.split('\r\n\r\n')
   assert.match(head, /^content-type: application\/json/im)
   const length = Number(/^content-length: (\d+)/im.exec(head)?.[1])
   // Behind it may stand the answer to what the client wrote behind its request.
-  const said = JSON.parse(Buffer.from(rest.join('\r\n\r\n')).subarray(0, length).toString())
-  assert.ok(CODES.has(said.code) && said.hint.length > 0, answer)
+  const error = JSON.parse(Buffer.from(rest.join('\r\n\r\n')).subarray(0, length).toString())
+  assert.ok(CODES.has(error.code) && error.hint.length > 0, answer)
+  if (said !== undefined) assert.match(said.description, `\`${error.code}\``, `${shot.call?.route}: ${error.code}`)
 }
 
 const bombard = async (gateway: Gateway, tokens: readonly string[]): Promise<void> => {
   const port = Number(new URL(gateway.url).port)
-  const shots = fc.array(shotOf(tokens), { minLength: AT_ONCE, maxLength: AT_ONCE })
+  const calls = callsOf((await getJson(`${gateway.url}/openapi.json`)).body)
+  const shots = fc.array(shotOf(tokens, calls), { minLength: AT_ONCE, maxLength: AT_ONCE })
   const failures: string[] = []
   const { failed, seed } = await fc.check(
     fc.asyncProperty(shots, async (volley) => {
@@ -261,7 +342,7 @@ const bombard = async (gateway: Gateway, tokens: readonly string[]): Promise<voi
   // It is as well as before: nothing was logged as its own fault, and it answers.
   assert.ok(gateway.running)
   assert.equal(
-    gateway.logs().filter(({ level }) => Number(level) >= 50),
+    gateway.logs().filter(({ level }) => tellsOfFault(level)),
     [],
   )
   assert.is((await getJson(`${gateway.url}/readyz`)).status, 200)

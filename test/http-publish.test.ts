@@ -1,7 +1,7 @@
 // workers: 1, 3
 import net from 'node:net'
 import * as assert from 'uvu/assert'
-import { type Gateway, startGateway } from './support/gateway.ts'
+import { type Gateway, startGateway, tellsOfFault } from './support/gateway.ts'
 import { chat, chats, eventUrl, idsOf, isError, newRoom, publish, restIds } from './support/rooms.ts'
 import { suite } from './support/suite.ts'
 import { getJson, type HttpResult, type Json, postJson, request, until } from './support/wait.ts'
@@ -118,6 +118,11 @@ publishing('refuses what is no message, each with its own code', async () => {
     ['{"a":1} {"b":2}', 'invalid_json'],
     ['[{"a":1},]', 'invalid_json'],
     ['[{"a":1}] x', 'invalid_json'],
+    ['[{"a":1} {"b":2}]', 'invalid_json'],
+    ['[{"a":1},\u00a0{"b":2}]', 'invalid_json'],
+    ['[{]', 'invalid_json'],
+    ['[[[[', 'invalid_json'],
+    ['[[]]', 'not_an_object'],
     ['"text"', 'not_an_object'],
     ['12', 'not_an_object'],
     ['null', 'not_an_object'],
@@ -133,6 +138,22 @@ publishing('refuses what is no message, each with its own code', async () => {
     isError(answer, 400, code)
   }
   assert.equal(await restIds(gateway, room), [])
+})
+
+publishing('a batch that is hard to parse leaves everybody else their turn', async () => {
+  const hard = `{"message_content":[${'{},'.repeat(345_000)}1]}`
+  const from = performance.now()
+  let pending = true
+  const refusal = post(newRoom(), `[${Array(14).fill(hard).join(',')},nothing]`).finally(() => (pending = false))
+  let worst = 0
+  while (pending) {
+    const asked = performance.now()
+    await getJson(`${gateway.url}/livez`)
+    worst = Math.max(worst, performance.now() - asked)
+  }
+  isError(await refusal, 400, 'invalid_json')
+  const whole = performance.now() - from
+  assert.ok(worst < whole / 2, `${Math.round(worst)} ms of ${Math.round(whole)} ms`)
 })
 
 publishing('takes a message of MAX_MESSAGE_BYTES and refuses one byte more', async () => {
@@ -249,7 +270,7 @@ publishing('drops a request that breaks off, and nothing else', async () => {
   const open = (): Promise<Json> => getJson(`${gateway.url}/readyz`)
   assert.is((await open()).status, 200)
   assert.not(
-    gateway.logs().some(({ msg, level }) => Number(level) >= 50 || msg?.includes('failed')),
+    gateway.logs().some(({ msg, level }) => tellsOfFault(level) || msg?.includes('failed')),
     gateway.output(),
   )
 })

@@ -2,7 +2,7 @@
 // limit: 300s
 import * as assert from 'uvu/assert'
 import { makeLogger } from '../src/telemetry/logger.ts'
-import { rejectedRows } from './support/database.ts'
+import { addRejected, rejectedRows } from './support/database.ts'
 import { type Gateway, startGateway } from './support/gateway.ts'
 import { type SharedBroker, sharedBroker } from './support/rabbitmq.ts'
 import { eventUrl, isError } from './support/rooms.ts'
@@ -10,7 +10,7 @@ import { openSse } from './support/sse.ts'
 import { openStage, type Stage } from './support/stage.ts'
 import { suite } from './support/suite.ts'
 import { bearer, guarded, sign } from './support/tokens.ts'
-import { getJson, type Json, postJson, request, until } from './support/wait.ts'
+import { getJson, type HttpResult, type Json, postJson, request, until } from './support/wait.ts'
 
 /** What means something to a terminal, a log, a stream, a page, a template or a database. */
 const CORPUS: Record<string, string> = {
@@ -29,6 +29,7 @@ const CORPUS: Record<string, string> = {
   json: '","db_id":999999,"x":"',
   path: '../../../../etc/passwd',
   prototype: '__proto__',
+  inherited: 'constructor',
   percent: '%0d%0aX-Injected:%201 %00 %s %n',
   pino: '{"level":50,"msg":"forged"}\n{"level":50,"msg":"forged"}',
 }
@@ -49,8 +50,30 @@ const http = suite('hostile text over HTTP', { timeoutMs: 90_000 })
 
 http.before(async () => {
   gateway = await startGateway({ env: guarded({ LOG_LEVEL: 'debug' }) })
+  // So that the quarantine has something to show.
+  addRejected(
+    gateway.dbFile,
+    Object.values(CORPUS).map((text) => ({
+      body: text,
+      reason: 'invalid_json',
+      detail: text,
+      exchange: text,
+      routing_key: text,
+    })),
+  )
 })
 http.after(() => gateway?.dispose())
+
+/** What operators see, and what they ask by. */
+const operatorCalls = (encoded: string, headers: Record<string, string>): (() => Promise<HttpResult>)[] => [
+  ...['reason', 'since', 'id', 'before'].map(
+    (name) => () => getJson(`${gateway.url}/api/rejected?${name}=${encoded}`, { headers }),
+  ),
+  () => getJson(`${gateway.url}/api/rejected/${encoded}`, { headers }),
+  () => request('POST', `${gateway.url}/api/rejected/${encoded}/replay`, '', { headers }),
+  () => request('DELETE', `${gateway.url}/api/rejected/${encoded}`, '', { headers }),
+  () => getJson(`${gateway.url}/api/health?samples_after=${encoded}`, { headers }),
+]
 
 for (const [name, text] of Object.entries(CORPUS)) {
   http(`${name}: in every field it is stored and streamed as it was, and means nothing`, async () => {
@@ -125,7 +148,7 @@ for (const [name, text] of Object.entries(CORPUS)) {
       () =>
         postJson(`${eventUrl(gateway, 'r')}/messages`, '{', { headers: { ...headers, 'idempotency-key': inHeader } }),
     ]
-    for (const [index, call] of calls.entries()) {
+    for (const [index, call] of [...calls, ...operatorCalls(encoded, headers)].entries()) {
       const answer = await call()
       assert.ok(answer.status < 500, `${index}: ${answer.text}`)
       assert.is(answer.headers['x-injected'], undefined)
@@ -135,6 +158,29 @@ for (const [name, text] of Object.entries(CORPUS)) {
     }
   })
 }
+
+http('what was set aside is shown as it was, in JSON that nothing takes for anything else', async () => {
+  const headers = bearer(await sign({ scope: 'admin' }))
+  const list = await getJson(`${gateway.url}/api/rejected?limit=200`, { headers })
+  const texts = Object.values(CORPUS).reverse()
+  for (const field of ['detail', 'exchange', 'routing_key']) {
+    assert.equal(
+      list.body.data.map((row: Json) => row[field]),
+      texts,
+    )
+  }
+  for (const text of texts) {
+    const found = await getJson(`${gateway.url}/api/rejected?routing_key=${encodeURIComponent(text)}`, { headers })
+    assert.equal(
+      found.body.data.map(({ routing_key }: Json) => routing_key),
+      [text],
+    )
+  }
+  const id = list.body.data[0].rejected_id
+  const row = await getJson(`${gateway.url}/api/rejected/${id}`, { headers })
+  assert.is(row.body.data.body, texts[0])
+  for (const answer of [list, row]) assert.match(String(answer.headers['content-type']), /^application\/json/)
+})
 
 http('nothing of it has forged a line of the log', () => {
   assert.ok(gateway.running)

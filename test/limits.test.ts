@@ -193,27 +193,38 @@ limits('one address holds no more connections than its share, and no listing cou
 
 const gate = suite('bodies under way')
 
-gate('are bounded in all, and free again when their answers are out', () => {
+gate('are bounded in all and for each caller, and free again when their answers are out', () => {
   const MEGABYTE = 1024 * 1024
   const none = { streams: 0, streamsPerToken: 0, streamsPerAddress: 0, publishRate: 0, publishBurst: 1 }
   const rest = { connections: 0, connectionsPerAddress: 0, headersMs: 1, requestMs: 1 }
   const one = new Gate({ ...none, ...rest }, ownDesk(), new Proxies(parseAddressList('')))
-  const request = () => {
+  const request = (who: string, address = '192.0.2.1') => {
     const res = new EventEmitter()
-    return { res, hold: one.holder({ res } as never) }
+    const req = { socket: { remoteAddress: address }, headers: {} }
+    const principal = who === '' ? null : { tokenId: who }
+    return { res, hold: one.holder({ req, res } as never, { principal } as never) }
   }
-  const [first, second, third] = [request(), request(), request()]
-  for (let n = 0; n < 200; n++) first.hold(MEGABYTE)
-  second.hold(50 * MEGABYTE)
-  assert.throws(
-    () => third.hold(10 * MEGABYTE),
-    (error: GatewayError) => error.code === 'overloaded' && error.status === 503,
-  )
-  first.res.emit('close')
-  third.hold(200 * MEGABYTE)
-  second.res.emit('close')
-  third.res.emit('close')
-  request().hold(256 * MEGABYTE)
+  const isFull = (hold: (bytes: number) => void, megabytes: number): void =>
+    assert.throws(
+      () => hold(megabytes * MEGABYTE),
+      (error: GatewayError) => error.code === 'overloaded' && error.status === 503,
+    )
+  const [greedy, again] = [request('greedy'), request('greedy')]
+  for (let n = 0; n < 60; n++) greedy.hold(MEGABYTE)
+  isFull(again.hold, 5)
+  const modest = request('modest')
+  modest.hold(60 * MEGABYTE)
+  // Without tokens the address counts; this machine itself is everybody.
+  const far = request('')
+  far.hold(60 * MEGABYTE)
+  isFull(request('').hold, 5)
+  const near = request('', '127.0.0.1')
+  for (let n = 0; n < 7; n++) near.hold(10 * MEGABYTE)
+  isFull(request('late').hold, 10)
+  for (const { res } of [greedy, again, modest, far, near]) res.emit('close')
+  // A page that is read for who has left.
+  for (let n = 0; n < 60; n++) greedy.hold(MEGABYTE)
+  request('a large one').hold(256 * MEGABYTE)
 })
 
 const proxies = suite('who calls')

@@ -54,6 +54,7 @@ messages('reads the fields of a full message', () => {
     round_id: 3,
     received_at: ARRIVAL.received_at,
     lacks: 0,
+    traceparent: null,
   })
 })
 

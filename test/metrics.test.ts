@@ -117,8 +117,12 @@ figures('measure the lag from the stamp of the broker, else of the publisher, el
       ),
     )
     await stage.stored(n)
+    // The row can be seen before the commit is told of.
+    const told = async () => (await count('arrival')) + (await count('publisher')) + (await count('broker'))
+    await until(async () => (await told()) === n, { what: `the lag of ${n} commits` })
   }
-  await send(1, {})
+  // Else the library sets one by itself.
+  await send(1, { timestamp: undefined })
   assert.equal([await count('arrival'), await count('publisher'), await count('broker')], [1, 0, 0])
   assert.ok((await sum('arrival')) < 60)
   await send(2, { timestamp: ago(100) })
@@ -142,8 +146,7 @@ figures('show queue, consumers and faults, and nothing of the queue while the br
   line.port = String(proxy.port)
   const own = await startGateway({ env: brokerEnv(line.href, stage.names) })
   await own.ready()
-  // Those of both gateways.
-  await until(async () => (await metric(own, 'gateway_queue_consumers')) === 2, { what: 'two consumers' })
+  await until(async () => (await metric(own, 'gateway_queue_consumers')) > 0, { what: 'the figures of the queue' })
   const fault = 'gateway_component_faults{component="consumer",code="broker_unreachable"}'
   const well = await samplesOf(own)
   assert.equal([well.get('gateway_queue_messages_ready'), well.get('gateway_dead_letters_ready')], [0, 0])

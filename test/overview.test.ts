@@ -151,7 +151,11 @@ test('every worker gives the figures of all, and tells of the one that is silent
         whole.quarantine.reasons.map(({ reason }: Json) => reason),
         ['invalid_json'],
       )
-      assert.is(whole.queue.consumers, 3, 'the queue is the same for all workers')
+      // Of a quorum queue brokers tell of the active one alone, others may tell of all.
+      assert.ok(
+        [1, 3].includes(whole.queue.consumers),
+        `${whole.queue.consumers} consumers, not one sum of all workers`,
+      )
     }
     const [frozen] = childrenOf(gateway)
     process.kill(frozen!, 'SIGSTOP')

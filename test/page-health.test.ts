@@ -1,12 +1,11 @@
 // needs: rabbitmq, pika, chromium
 // limit: 400s
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
+import { violations } from './support/axe.ts'
 import { launchChromium } from './support/browser.ts'
 import { addRejected, clearRejected, type NewRejected, rejectedRows } from './support/database.ts'
-import { type Gateway, ROOT, startGateway } from './support/gateway.ts'
+import { type Gateway, startGateway } from './support/gateway.ts'
 import { Pages, textOf, textsOf } from './support/pages.ts'
 import { type Broker, startBroker } from './support/rabbitmq.ts'
 import { newRoom } from './support/rooms.ts'
@@ -14,9 +13,7 @@ import { openSse } from './support/sse.ts'
 import { openStage, type Stage, streamUrl, waitForMessages } from './support/stage.ts'
 import { suite } from './support/suite.ts'
 import { guarded, sign } from './support/tokens.ts'
-import { type Json, until } from './support/wait.ts'
-
-const AXE = readFileSync(join(ROOT, 'node_modules/axe-core/axe.min.js'), 'utf8')
+import { until } from './support/wait.ts'
 
 let browser: Browser
 let broker: Broker
@@ -53,12 +50,6 @@ const isState = (page: Page, is: string): Promise<unknown> =>
 const row = (id: number | undefined): string => `.rejected[data-id="${id}"]`
 
 const figure = (page: Page, name: string): Promise<string> => textOf(page, `[data-figure="${name}"] .figure`)
-
-const violations = async (page: Page): Promise<string[]> => {
-  if (!(await page.evaluate('"axe" in window'))) await page.evaluate(AXE)
-  const { violations: found } = (await page.evaluate('axe.run()')) as Json
-  return found.map(({ id, nodes }: Json) => `${id}: ${nodes.map(({ target }: Json) => target).join(' ')}`)
-}
 
 test('says that everything works, in figures, and plots what was sampled', async () => {
   const room = newRoom()
@@ -216,13 +207,13 @@ test('who has no scope admin is refused, in words, and asks for nothing more; wh
   try {
     addRejected(closed.dbFile, [{ body: 'secret' }])
     const page = await own.open('/health')
-    let asked = 0
-    page.on('request', (request) => void (/\/api\/(health|rejected)/.test(request.url()) && asked++))
     const use = async (token: string) => {
       await page.fill('#token', token)
       await page.click('.sign-in .primary')
     }
     await page.waitForSelector('#token')
+    let asked = 0
+    page.on('request', (request) => void (/\/api\/(health|rejected)/.test(request.url()) && asked++))
     await use(await sign({ events: '*', scope: 'publish' }))
     await page.waitForSelector('.refused')
     assert.match(await textOf(page, '.refused'), 'scope admin')

@@ -17,6 +17,14 @@ test('every error code of the publisher has its row in PUBLISHING, with its hint
   for (const [code, { hint }] of Object.entries(PUBLISH_ERRORS)) assert.is(table.get(code), hint, code)
 })
 
+test('every option of the publisher is described in PUBLISHING, and no other', () => {
+  const body = read('src/publisher/publisher.ts').split('interface PublisherOptions {')[1]!.split('\n}')[0]!
+  const options = [...body.matchAll(/^ {2}readonly (\w+)/gm)].map(([, name]) => name!)
+  const table = read('docs/PUBLISHING.md').split('| option | default | meaning |')[1]!.split('\n\n')[0]!
+  const described = [...table.matchAll(/^\| (`[^|]+`) \|/gm)].flatMap(([, names]) => [...names!.matchAll(/`(\w+)`/g)])
+  assert.equal(described.map(([, name]) => name!).sort(), options.sort())
+})
+
 test('every error code is raised somewhere', () => {
   const dir = join(ROOT, 'src', 'publisher')
   const sources = readdirSync(dir)

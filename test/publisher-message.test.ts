@@ -28,8 +28,8 @@ const refused = (make: () => unknown, code: PublishErrorCode, about: RegExp): vo
 }
 
 /** What the gateway reads from the bytes. */
-const asGatewaySees = (body: Buffer) => {
-  const checked = checkMessage(body.toString(), { received_at: 1, makeId: () => 'made by the gateway' })
+const asGatewaySees = (body: Uint8Array) => {
+  const checked = checkMessage(Buffer.from(body).toString(), { received_at: 1, makeId: () => 'made by the gateway' })
   if ('refusal' in checked) throw new Error(`${checked.refusal.reason}: ${checked.refusal.detail}`)
   return checked.message
 }

@@ -28,6 +28,37 @@ splitting('an empty array has no elements', () => {
   for (const text of ['[]', ' [ ] ', '[\r\n]']) assert.equal(splitArray(text), [])
 })
 
+splitting('what is no array is refused, wherever it breaks', () => {
+  const broken = [
+    '',
+    '{}',
+    '[',
+    ']',
+    '[1',
+    '[1,',
+    '[1,]',
+    '[,1]',
+    '[,]',
+    '[1,,2]',
+    '[1]]',
+    '[1] x',
+    'x[1]',
+    '[[1]',
+    '[1}]',
+    '["a]',
+    '[{]',
+  ]
+  for (const text of [...broken, '[1]\u00a0', '\ufeff[1]']) assert.is(splitArray(text), null, text)
+  // What is no JSON inside stays as it is, and is found there.
+  assert.equal(splitArray('[{"a":1} {"b":2},{],{"c":}, \u00a0{}]'), ['{"a":1} {"b":2}', '{]', '{"c":}', '\u00a0{}'])
+})
+
+splitting('space without end between two words costs no more than its length', () => {
+  const from = performance.now()
+  assert.equal(splitArray(`[1${' '.repeat(4_000_000)}2]`)?.length, 1)
+  assert.ok(performance.now() - from < 10_000)
+})
+
 splitting('keeps what lies between the tokens of an element', () => {
   assert.equal(splitArray('[ { "a" :\n1 } , { } ]'), ['{ "a" :\n1 }', '{ }'])
 })
@@ -38,7 +69,7 @@ splitting('any array with any indent gives texts that stand in it and mean its e
   fc.assert(
     fc.property(array, indent, fc.constantFrom('', ' ', '\n'), (values, space, around) => {
       const text = `${around}${JSON.stringify(values, null, space)}${around}`
-      const elements = splitArray(text)
+      const elements = splitArray(text)!
       assert.ok(
         isDeepStrictEqual(
           elements.map((element) => JSON.parse(element)),

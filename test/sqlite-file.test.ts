@@ -14,7 +14,7 @@ import { fastDir } from './support/fast-dir.ts'
 import { openSqlite } from './support/log-store.ts'
 import { suite } from './support/suite.ts'
 
-const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
+const ALL = { messages: 100_000, bytes: Number.POSITIVE_INFINITY }
 
 const newFile = (name = 'gateway.db'): string => join(fastDir(), name)
 
@@ -128,7 +128,7 @@ files('that cannot be opened at all is told as such', async () => {
   mkdirSync(folder)
   const file = newFile()
   writeFileSync(file, '')
-  for (const path of [folder, join(file, 'below.db')]) {
+  for (const path of [folder, join(file, 'below.db'), '/proc/nothing/below.db']) {
     const log = new SqliteLog({ file: path, newLogId: 'l', now: 1, inline: {} })
     const error = await log.start().then(
       () => null,

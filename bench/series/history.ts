@@ -41,6 +41,7 @@ const fillDatabase = async (context: Context, file: string, rows: number, events
           received_at: Date.now(),
           body: messageText(event_id, n, MESSAGE_BYTES),
           lacks: 2,
+          traceparent: null,
         },
       }
     })

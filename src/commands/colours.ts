@@ -22,6 +22,7 @@ export const painter = (on: boolean): Paint => (on ? (text, style) => `\x1b[${st
 
 /** How a sender is shown: a role's own name and colour, anybody else as they call themselves. */
 export const roleOf = (from: string | null): { readonly label: string; readonly style: string } => {
-  const [label, colour] = ROLES[from ?? ''] ?? [from ?? '-', 252]
+  const known = from !== null && Object.hasOwn(ROLES, from) ? ROLES[from] : undefined
+  const [label, colour] = known ?? [from ?? '-', 252]
   return { label, style: `38;5;${colour}` }
 }

@@ -73,8 +73,17 @@ const timeOf = (value: unknown): string => {
  *
  * @param data the JSON text of the message
  */
-export const messageLine = (data: string, { paint, columns, withEvent }: LineStyle): string => {
-  const message = JSON.parse(data, exactly as never) as Fields
+export const messageLine = (data: string, style: LineStyle): string => {
+  try {
+    return lineOf(JSON.parse(data, exactly as never) as Fields, style)
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error
+    // Nested deeper than the stack, which only the bare JSON.parse does without: nobody may end a `tail` by that.
+    return lineOf({ ...(JSON.parse(data) as Fields), message_content: data }, style)
+  }
+}
+
+const lineOf = (message: Fields, { paint, columns, withEvent }: LineStyle): string => {
   const { label, style } = roleOf(textOf(message.message_from ?? message.source))
   const type = textOf(message.message_type ?? message.type) ?? '-'
   const whole = columns === Number.POSITIVE_INFINITY

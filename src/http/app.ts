@@ -24,8 +24,8 @@ export interface RouteOptions
     RejectedOptions {}
 
 export interface AppOptions extends RouteOptions, SiteOptions {
-  /** Only this machine is meant to be served: names that could be anybody's are refused. */
-  readonly localOnly: boolean
+  /** Host names that are served beside addresses and names of one label; null: any. */
+  readonly hosts: readonly string[] | null
   /** Told of every request that was turned away: 401, 403, 429, overload. */
   readonly onRefused: (code: ErrorCode) => void
 }
@@ -47,6 +47,8 @@ const guard =
   ({ logger, onRefused }: AppOptions) =>
   async (ctx: Context, next: Next): Promise<void> => {
     const request_id = randomUUID()
+    const begun = performance.now()
+    let code: ErrorCode | undefined
     ctx.set('X-Request-Id', request_id)
     ctx.set(HEADERS)
     try {
@@ -55,16 +57,22 @@ const guard =
         answerUnrouted(ctx)
     } catch (thrown) {
       const error = toGatewayError(thrown)
+      code = error.code
       if (error.status === 500) {
-        logger.error(
-          { request_id, method: ctx.method, path: ctx.path, code: error.code, err: error.cause },
-          error.message,
-        )
+        logger.error({ request_id, method: ctx.method, path: ctx.path, code, err: error.cause }, error.message)
       }
-      if (isRefusal(error)) onRefused(error.code)
+      if (isRefusal(error)) onRefused(code)
       // A body that was not read to its end cannot be followed by another request.
       if (!ctx.req.complete) hangUp(ctx)
       fail(ctx, error)
+    } finally {
+      if (logger.isLevelEnabled('debug')) {
+        const ms = Math.round(performance.now() - begun)
+        logger.debug(
+          { request_id, method: ctx.method, path: ctx.path.slice(0, 200), status: ctx.status, code, ms },
+          'request',
+        )
+      }
     }
   }
 
@@ -103,7 +111,8 @@ const checkUrl = async (ctx: Context, next: Next): Promise<void> => {
 
 /** All routes there are. Each asks the one authorisation function, or serves what is open to everybody. */
 export const makeRouter = (options: RouteOptions): Router => {
-  const router = new Router()
+  // One address for each thing: rules of a proxy for an address would not hold for its other spellings.
+  const router = new Router({ sensitive: true, strict: true })
   routeMessages(router, options)
   routeStreams(router, options)
   routeAccess(router, options)
@@ -123,7 +132,7 @@ export const makeApp = (options: AppOptions): Koa => {
   const router = makeRouter(options)
   app.use(guard(options))
   app.use(checkUrl)
-  if (options.localOnly) app.use(guardName(options))
+  if (options.hosts !== null) app.use(guardName(options, options.hosts))
   app.use(allowSites(options))
   app.use(guardChanges(makeOriginCheck(options)))
   app.use(router.routes())

@@ -71,7 +71,11 @@ class KeySet {
 
   /** @throws GatewayError keys_unavailable; JOSEError where no key fits */
   readonly find: JWTVerifyGetKey = async (header, token) => {
-    if (!this.#known || this.#clock() - this.#readAt > REFRESH_MS) await this.refresh()
+    if (!this.#known || this.#clock() - this.#readAt > REFRESH_MS) {
+      const refreshed = this.refresh()
+      // In an outage of which is known already nobody waits for an answer that may not come.
+      if (!this.#known || !this.#failed) await refreshed
+    }
     if (!this.#known) throw new GatewayError('keys_unavailable', 'The keys of the issuer are not known yet.')
     try {
       return await this.#remote(header as JWSHeaderParameters, token)

@@ -22,6 +22,8 @@ export interface Limits {
 
 /** Bytes of bodies, in and out, that one worker has in hand; what is more waits outside. */
 const MOST_BYTES = 256 * 1024 * 1024
+/** Of these, for one token or address: who reads slowly, or sends slowly, holds up itself alone. */
+const MOST_BYTES_EACH = MOST_BYTES / 4
 const COME_BACK_MS = 5_000
 
 const REFUSALS: Record<string, () => GatewayError> = {
@@ -43,6 +45,7 @@ export class Gate {
   readonly #limits: Limits
   readonly #ask: AskDesk
   readonly #proxies: Proxies
+  readonly #bytesOf = new Map<string, number>()
   #bytes = 0
 
   constructor(limits: Limits, ask: AskDesk, proxies: Proxies) {
@@ -77,7 +80,7 @@ export class Gate {
   /** @throws GatewayError too_many_messages */
   async publish(ctx: Context, { principal }: Access, amount: number): Promise<void> {
     const { publishRate: rate, publishBurst: burst } = this.#limits
-    const who = principal?.tokenId ?? this.#proxies.clientOf(ctx.req)
+    const who = this.#whoIs(ctx, principal)
     if (rate === 0 || who === null || amount === 0) return
     const { ok, waitMs = 0 } = await this.#ask({ do: 'spend', key: `publish ${who}`, amount, rate, burst })
     if (ok) return
@@ -89,16 +92,37 @@ export class Gate {
    *
    * @returns to be called with bytes that come in hand; throws GatewayError overloaded where they are too many
    */
-  holder(ctx: Context): (bytes: number) => void {
+  holder(ctx: Context, { principal }: Access): (bytes: number) => void {
+    // This machine itself has no share: it is everybody behind a proxy that is not named.
+    const who = this.#whoIs(ctx, principal) ?? ''
     let held = 0
-    ctx.res.once('close', () => {
-      this.#bytes -= held
-      held = 0
-    })
-    return (bytes) => {
-      if (this.#bytes + bytes > MOST_BYTES) throw new GatewayError('overloaded', 'Too many large bodies are under way.')
+    let over = false
+    const add = (bytes: number): void => {
+      const own = (this.#bytesOf.get(who) ?? 0) + bytes
       this.#bytes += bytes
       held += bytes
+      if (own > 0) this.#bytesOf.set(who, own)
+      else this.#bytesOf.delete(who)
     }
+    ctx.res.once('close', () => {
+      over = true
+      add(-held)
+    })
+    return (bytes) => {
+      // What comes in hand for a caller who has left goes with the next collection, and nothing would give it back here.
+      if (over) return
+      const own = this.#bytesOf.get(who) ?? 0
+      // A single body of a caller may be as large as MAX_MESSAGE_BYTES lets it be.
+      const greedy = who !== '' && own > held && own + bytes > MOST_BYTES_EACH
+      if (greedy || this.#bytes + bytes > MOST_BYTES) {
+        throw new GatewayError('overloaded', 'Too many large bodies are under way.', { retryAfterMs: COME_BACK_MS })
+      }
+      add(bytes)
+    }
+  }
+
+  /** Whom a limit counts: the token, or the address where there is none; null for this machine itself. */
+  #whoIs(ctx: Context, principal: Access['principal']): string | null {
+    return principal?.tokenId ?? this.#proxies.clientOf(ctx.req)
   }
 }

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
 import type Router from '@koa/router'
 import type { Context } from 'koa'
 import type { EventSummary, Log, Page, PageLimit } from '../log/log.ts'
@@ -7,18 +8,22 @@ import { GatewayError } from '../message/errors.ts'
 import { checkMessage, decodeText, deliveredText, type NewMessage } from '../message/message.ts'
 import { type Selection, selection } from '../message/selection.ts'
 import { splitArray } from '../message/split-array.ts'
+import { type Span, type Tracer, traceparentOf } from '../message/trace.ts'
 import { uuidMaker } from '../message/uuid.ts'
 import type { Access, Authorise } from './auth.ts'
 import { readBody } from './body.ts'
 import type { Gate } from './limits.ts'
 import { dbIdOf, eventIdOf, filterOf, limitOf, single } from './query.ts'
-import { succeed, succeedTexts } from './reply.ts'
+import { succeed, succeedTexts, toGatewayError } from './reply.ts'
+import { isGone } from './sinks.ts'
 
 const MESSAGES = { usual: 500, most: 5_000 }
 const EVENTS = { usual: 100, most: 1_000 }
 /** A page of messages ends here even below its limit; `has_more` then says so. */
 const PAGE_BYTES = 8 * 1024 * 1024
 const BATCH = { messages: 1_000, bytes: 16 * 1024 * 1024 }
+/** Bodies that are parsed in one go: nested or with a million keys they take a hundred times as long as others. */
+const PARSED_BYTES = 256 * 1024
 
 /** What became of one published message. `db_id` is known only where the gateway itself has stored it. */
 export interface Published {
@@ -44,6 +49,8 @@ export interface MessagesOptions {
   readonly gate: Gate
   readonly publishPort: PublishPort
   readonly maxMessageBytes: number
+  /** Begins spans; null: nobody wants them. */
+  readonly tracer: Tracer | null
   /** Told of every cursor that could not be honoured. */
   readonly onReset: (reason: ResetReason) => void
 }
@@ -56,8 +63,7 @@ const summary = (event: EventSummary) => ({
 
 /** Reads windows of the log until a page is full: a filter may leave little of each window. */
 const fill = async (
-  limit: number,
-  hold: (bytes: number) => void,
+  { ctx, limit, hold }: Asked,
   read: (limit: PageLimit, from: Page | null) => Promise<Page>,
 ): Promise<Page[]> => {
   const pages: Page[] = []
@@ -69,7 +75,8 @@ const fill = async (
     const bytes = last.messages.reduce((sum, message) => sum + message.body.length, 0)
     hold(bytes)
     left = { messages: left.messages - last.messages.length, bytes: left.bytes - bytes }
-  } while (last.more && left.messages > 0 && left.bytes > 0)
+    // Who has left needs no more of them.
+  } while (last.more && left.messages > 0 && left.bytes > 0 && !isGone(ctx))
   return pages
 }
 
@@ -87,7 +94,7 @@ export const boundsFor = async (
 /** The REST side: the list of events, the messages of one, and publishing. */
 export const routeMessages = (router: Router, options: MessagesOptions): void => {
   const { log, authorise, gate, onReset } = options
-  const publishing: Publishing = { gate, maxMessageBytes: options.maxMessageBytes, makeId: uuidMaker(randomBytes) }
+  const publishing: Publishing = { maxMessageBytes: options.maxMessageBytes, makeId: uuidMaker(randomBytes) }
 
   router.get('/api/events', async (ctx) => {
     const query = new URLSearchParams(ctx.querystring)
@@ -106,7 +113,7 @@ export const routeMessages = (router: Router, options: MessagesOptions): void =>
     const access = await authorise(ctx, 'read', [event_id])
     const wanted = selection(access.events, filterOf(query, 'message_type'), filterOf(query, 'message_from'))
     const before = dbIdOf(query, 'before')
-    const hold = gate.holder(ctx)
+    const hold = gate.holder(ctx, access)
     if (before === undefined) await answerAfter({ ctx, log, wanted, limit, query, hold, onReset }, access)
     else await answerBefore({ ctx, log, wanted, limit, query, hold, onReset }, before)
   })
@@ -116,10 +123,43 @@ export const routeMessages = (router: Router, options: MessagesOptions): void =>
     const access = await authorise(ctx, 'publish', [event_id])
     // Paid before the body is read: one that turns out wrong costs as much.
     await gate.publish(ctx, access, 1)
-    const { messages, batch } = await readMessages(ctx, event_id, publishing)
-    await gate.publish(ctx, access, messages.length - 1)
-    answerPublished(ctx, options.publishPort.status, await options.publishPort.publish(messages), batch)
+    await inSpan(ctx, options.tracer, async (traceparent) => {
+      const hold = gate.holder(ctx, access)
+      const { messages, batch } = await readMessages(ctx, event_id, traceparent, hold, publishing)
+      await gate.publish(ctx, access, messages.length - 1)
+      answerPublished(ctx, options.publishPort.status, await options.publishPort.publish(messages), batch)
+    })
   })
+}
+
+/** Does work within a span, where the caller traces. @param work is given what the messages carry on */
+const inSpan = async (
+  ctx: Context,
+  tracer: Tracer | null,
+  work: (traceparent: string | null) => Promise<void>,
+): Promise<void> => {
+  const parent = traceparentOf(ctx.get('traceparent'))
+  if (parent === null || tracer === null) return work(parent)
+  const span = beginSpan(ctx, tracer, parent)
+  try {
+    await work(span.traceparent)
+    span.end(null, { 'http.response.status_code': ctx.status })
+  } catch (thrown) {
+    const { status, code, message } = toGatewayError(thrown)
+    span.end(`${code}: ${message}`, { 'http.response.status_code': status })
+    throw thrown
+  }
+}
+
+const beginSpan = (ctx: Context, tracer: Tracer, parent: string): Span => {
+  const route = '/api/events/:event_id/messages'
+  const facts = {
+    'http.request.method': 'POST',
+    'http.route': route,
+    'url.path': ctx.path,
+    'gateway.request_id': ctx.response.get('X-Request-Id'),
+  }
+  return tracer(parent, { name: `POST ${route}`, kind: 'server', at: Date.now(), facts })
 }
 
 /** A request for messages, read and let in. */
@@ -134,7 +174,8 @@ interface Asked {
   readonly onReset: (reason: ResetReason) => void
 }
 
-const answerAfter = async ({ ctx, log, wanted, limit, query, hold, onReset }: Asked, access: Access) => {
+const answerAfter = async (asked: Asked, access: Access) => {
+  const { ctx, log, wanted, query, onReset } = asked
   const text = single(query, 'last_message_db_id')
   const request = parseCursor(undefined, text)
   if (request === null) {
@@ -143,7 +184,7 @@ const answerAfter = async ({ ctx, log, wanted, limit, query, hold, onReset }: As
   const { bounds } = await boundsFor(log, wanted, access)
   const { cursor, reset } = resolveCursor(request, bounds)
   if (reset !== null) onReset(reset)
-  const pages = await fill(limit, hold, (left, last) => log.read(wanted, last?.through ?? cursor, left))
+  const pages = await fill(asked, (left, last) => log.read(wanted, last?.through ?? cursor, left))
   const messages = pages.flatMap((page) => page.messages)
   succeedTexts(ctx, messages.map(deliveredText), {
     last_message_db_id: messages.at(-1)?.db_id ?? cursor,
@@ -153,11 +194,12 @@ const answerAfter = async ({ ctx, log, wanted, limit, query, hold, onReset }: As
   })
 }
 
-const answerBefore = async ({ ctx, log, wanted, limit, query, hold }: Asked, before: number) => {
+const answerBefore = async (asked: Asked, before: number) => {
+  const { ctx, log, wanted, query } = asked
   if (query.has('last_message_db_id')) {
     throw new GatewayError('invalid_query', 'before and last_message_db_id exclude each other.')
   }
-  const pages = await fill(limit, hold, (left, last) => log.readBefore(wanted, last?.through ?? before, left))
+  const pages = await fill(asked, (left, last) => log.readBefore(wanted, last?.through ?? before, left))
   const messages = pages.reverse().flatMap((page) => page.messages)
   succeedTexts(ctx, messages.map(deliveredText), {
     last_message_db_id: messages.at(-1)?.db_id ?? Math.max(0, before - 1),
@@ -170,7 +212,6 @@ const refused = (reason: GatewayError['code'], detail: string, index: number | n
   new GatewayError(reason, detail, index === null ? {} : { details: { index } })
 
 interface Publishing {
-  readonly gate: Gate
   readonly maxMessageBytes: number
   readonly makeId: (now: number) => string
 }
@@ -179,9 +220,11 @@ interface Publishing {
 const readMessages = async (
   ctx: Context,
   event_id: string,
-  { gate, maxMessageBytes, makeId }: Publishing,
+  traceparent: string | null,
+  hold: (bytes: number) => void,
+  { maxMessageBytes, makeId }: Publishing,
 ): Promise<{ messages: NewMessage[]; batch: boolean }> => {
-  const text = decodeText(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes), gate.holder(ctx)))
+  const text = decodeText(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes), hold))
   if (typeof text !== 'string') throw refused(text.refusal.reason, text.refusal.detail, null)
   const batch = /^[ \t\r\n]*\[/.test(text)
   const texts = batch ? elementsOf(text) : [text]
@@ -193,25 +236,30 @@ const readMessages = async (
     )
   }
   const received_at = Date.now()
-  const messages = texts.map((body, index) => {
+  const messages: NewMessage[] = []
+  let parsed = 0
+  for (const [index, body] of texts.entries()) {
     const at = batch ? index : null
-    if (Buffer.byteLength(body) > maxMessageBytes) {
+    const bytes = Buffer.byteLength(body)
+    if (bytes > maxMessageBytes) {
       throw refused('body_too_large', `The message is larger than ${maxMessageBytes} bytes.`, at)
     }
-    const checked = checkMessage(body, { received_at, event_id, message_id: key, makeId: () => makeId(received_at) })
+    parsed += bytes
+    if (parsed > PARSED_BYTES) {
+      parsed = 0
+      await setImmediate()
+    }
+    const arrival = { received_at, event_id, message_id: key, traceparent, makeId: () => makeId(received_at) }
+    const checked = checkMessage(body, arrival)
     if ('refusal' in checked) throw refused(checked.refusal.reason, checked.refusal.detail, at)
-    return checked.message
-  })
+    messages.push(checked.message)
+  }
   return { messages, batch }
 }
 
 const elementsOf = (text: string): string[] => {
-  try {
-    JSON.parse(text)
-  } catch (error) {
-    throw refused('invalid_json', String(error), null)
-  }
   const elements = splitArray(text)
+  if (elements === null) throw refused('invalid_json', 'The body is no whole array.', null)
   if (elements.length === 0) throw new GatewayError('empty_batch', 'The array is empty.')
   if (elements.length > BATCH.messages) {
     throw new GatewayError('batch_too_large', `The array has ${elements.length} messages.`)

@@ -41,7 +41,7 @@ export const allowSites = ({ corsOrigins }: SiteOptions): Middleware =>
     origin: (ctx) => corsOrigins.find((origin) => origin === ctx.get('origin')) ?? '',
     credentials: true,
     allowMethods: 'GET,HEAD,POST,DELETE',
-    allowHeaders: 'Authorization,Content-Type,Idempotency-Key,Last-Event-ID,Cache-Control',
+    allowHeaders: 'Authorization,Content-Type,Idempotency-Key,Last-Event-ID,Cache-Control,Traceparent',
     exposeHeaders: 'X-Request-Id,Retry-After',
     maxAge: 600,
     // guard answers errors on this same context; errors may be shared by requests, and must stay as they are.
@@ -52,14 +52,17 @@ export const allowSites = ({ corsOrigins }: SiteOptions): Middleware =>
 const LOCAL_NAME = /^(([\w-]+\.)*localhost|[\w-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\])(:\d+)?$/i
 
 /**
- * Without tokens only this machine is served, and a name is no proof of that: any page could have its own name
- * resolve to 127.0.0.1 and would be of the same origin then. Addresses cannot be bent like that.
+ * Where no token is asked for, a name is no proof of who was meant: any page could have its own name resolve to
+ * 127.0.0.1 and would be of the same origin then. Addresses cannot be bent like that.
+ *
+ * @param hosts names that are served all the same, in lower case
  */
 export const guardName =
-  ({ proxies, corsOrigins }: SiteOptions) =>
+  ({ proxies, corsOrigins }: SiteOptions, hosts: readonly string[]) =>
   async (ctx: Context, next: Next): Promise<void> => {
     const host = proxies.hostOf(ctx.req)
-    const named = corsOrigins.some((origin) => new URL(origin).host === host)
+    const name = host.toLowerCase().replace(/:\d+$/, '')
+    const named = hosts.includes(name) || corsOrigins.some((origin) => new URL(origin).host === host)
     if (host !== '' && !LOCAL_NAME.test(host) && !named) {
       throw new GatewayError('host_forbidden', 'This host name is not served without tokens.')
     }

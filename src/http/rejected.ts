@@ -47,8 +47,8 @@ const readFilter = (query: URLSearchParams): RejectedFilter => {
   const ids = filterOf(query, 'id')?.map(Number) ?? null
   if (ids?.some((id) => !Number.isSafeInteger(id) || id < 1)) throw bad('id must be whole numbers from 1 up.')
   const reasons = filterOf(query, 'reason')
-  const unknown = unknownReason(reasons ?? [])
-  if (unknown !== undefined) throw bad(`${JSON.stringify(unknown)} is no error code.`)
+  // Not repeated in the answer: it may hold what a terminal obeys.
+  if (unknownReason(reasons ?? []) !== undefined) throw bad('reason must be error codes.')
   const sinceText = single(query, 'since')
   const since = sinceText === undefined ? null : timeOf(sinceText, Date.now())
   if (sinceText !== undefined && since === null) {

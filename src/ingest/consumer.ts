@@ -5,9 +5,11 @@ import type { Entry, Log, Origin, Outcome } from '../log/log.ts'
 import { backoffDelay } from '../message/backoff.ts'
 import { describeError } from '../message/errors.ts'
 import { checkMessage, decodeText, type Refusal } from '../message/message.ts'
+import type { Span, Tracer } from '../message/trace.ts'
 import { uuidMaker } from '../message/uuid.ts'
 import { type LagSince, type Sent, sentOf } from './lag.ts'
 import { type Delivery, takeDeliveries } from './raw-body.ts'
+import { beginSpan, endSpan } from './spans.ts'
 
 /** Commits of small batches begin at least this far apart; a message that comes alone is committed at once. */
 const PACE_MS = 5
@@ -28,12 +30,15 @@ export interface ConsumerOptions {
   readonly onLag: (seconds: number, since: LagSince) => void
   /** The store failed, or, by null, works again. */
   readonly onStorageFault: (error: unknown) => void
+  /** Begins spans; null: nobody wants them. */
+  readonly tracer: Tracer | null
 }
 
 interface Taken {
   readonly deliveryTag: number
   readonly entry: Entry
   readonly sent: Sent
+  readonly span: Span | null
 }
 
 const EMPTY = '{}'
@@ -49,8 +54,19 @@ const originOf = (delivery: Delivery): Origin => {
   }
 }
 
+/** What a delivery is checked by. */
+interface Check {
+  /** MAX_MESSAGE_BYTES. */
+  readonly limit: number
+  /** Milliseconds since 1970. */
+  readonly now: number
+  readonly makeId: (now: number) => string
+  /** The header traceparent, or the span that took its place. */
+  readonly traceparent: unknown
+}
+
 /** Checks a delivery: a message of the log, or a rejection with its reason. */
-export const toEntry = (delivery: Delivery, limit: number, now: number, makeId: (now: number) => string): Entry => {
+const toEntry = (delivery: Delivery, { limit, now, makeId, traceparent }: Check): Entry => {
   const origin = originOf(delivery)
   const reject = ({ reason, detail }: Refusal): Entry => ({
     kind: 'rejection',
@@ -74,6 +90,7 @@ export const toEntry = (delivery: Delivery, limit: number, now: number, makeId: 
     const checked = checkMessage(text, {
       received_at: now,
       message_id: delivery.properties.messageId,
+      traceparent,
       makeId: () => makeId(now),
     })
     return 'refusal' in checked ? reject(checked.refusal) : { kind: 'message', message: checked.message, origin }
@@ -130,8 +147,11 @@ export class Consumer {
   #take(delivery: Delivery): void {
     if (this.#closed || this.#stopping) return
     const now = Date.now()
-    const entry = toEntry(delivery, this.#options.maxMessageBytes, now, this.#makeId)
-    this.#waiting.push({ deliveryTag: delivery.deliveryTag, entry, sent: sentOf(delivery.properties, now) })
+    const { maxMessageBytes: limit, tracer, queue } = this.#options
+    const span = tracer === null ? null : beginSpan(tracer, delivery, queue, now)
+    const traceparent = span?.traceparent ?? delivery.properties.headers?.traceparent
+    const entry = toEntry(delivery, { limit, now, makeId: this.#makeId, traceparent })
+    this.#waiting.push({ deliveryTag: delivery.deliveryTag, entry, sent: sentOf(delivery.properties, now), span })
     this.#working ??= this.#work()
   }
 
@@ -146,6 +166,9 @@ export class Consumer {
       const entries = batch.map((taken) => taken.entry)
       const outcomes = await this.#commit(entries)
       if (outcomes === null) break
+      if (this.#options.tracer !== null) {
+        for (const [index, { span, entry }] of batch.entries()) endSpan(span, entry, outcomes[index]!)
+      }
       this.#options.onCommitted(entries, outcomes)
       this.#noteLag(batch)
       if (!this.#closed) this.#channel.basicAck({ deliveryTag: batch.at(-1)!.deliveryTag, multiple: true })

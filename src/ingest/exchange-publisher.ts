@@ -71,6 +71,7 @@ export class ExchangePublisher {
       mandatory: true,
       contentType: 'application/json',
       messageId: message.message_id,
+      ...(message.traceparent !== null && { headers: { traceparent: message.traceparent } }),
     }
     try {
       await this.#confirmed(channel.basicPublish(envelope, Buffer.from(body)))

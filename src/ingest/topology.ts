@@ -28,7 +28,7 @@ const queueArguments = (topology: Topology): Record<string, unknown> => {
 export interface QueueFigures {
   /** Messages that wait in the queue. */
   readonly ready: number
-  /** Consumers of the queue, of all gateways; one of them is active. */
+  /** Consumers of the queue, of all gateways; of a quorum queue RabbitMQ counts the active one alone. */
   readonly consumers: number
   /** Messages that wait in the queue of dead letters. */
   readonly dead: number

@@ -31,6 +31,11 @@ CREATE TABLE revocation (
     summary: 'the greatest pruned db_id of all events at once',
     sql: 'CREATE INDEX event_by_pruning ON event (pruned_db_id) WHERE pruned_db_id > 0;',
   },
+  {
+    version: 4,
+    summary: 'the trace of a message',
+    sql: 'ALTER TABLE message ADD COLUMN traceparent TEXT;',
+  },
 ]
 
 /** The first version that was released. */

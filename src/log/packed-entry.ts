@@ -10,6 +10,7 @@ type PackedMessage = readonly [
   received_at: number,
   body: string,
   lacks: number,
+  traceparent: string | null,
   /** Absent without an origin. */
   exchange?: string,
   routing_key?: string,
@@ -28,42 +29,45 @@ export type PackedEntry = PackedMessage | Rejection
 export const packEntry = (entry: Entry): PackedEntry => {
   if (entry.kind === 'rejection') return entry.rejection
   const { message: m, origin: o } = entry
-  const { event_id, message_id, message_from, message_type, round_id, received_at, body, lacks } = m
-  if (o === null) return [event_id, message_id, message_from, message_type, round_id, received_at, body, lacks]
-  return [
-    event_id,
-    message_id,
-    message_from,
-    message_type,
-    round_id,
-    received_at,
-    body,
-    lacks,
-    o.exchange,
-    o.routing_key,
-    o.headers,
-    o.properties,
-    o.redelivered,
-  ]
+  const { event_id, message_id, message_from, message_type, round_id, received_at, body, lacks, traceparent } = m
+  // Without a spread: this runs once a message.
+  return o === null
+    ? [event_id, message_id, message_from, message_type, round_id, received_at, body, lacks, traceparent]
+    : [
+        event_id,
+        message_id,
+        message_from,
+        message_type,
+        round_id,
+        received_at,
+        body,
+        lacks,
+        traceparent,
+        o.exchange,
+        o.routing_key,
+        o.headers,
+        o.properties,
+        o.redelivered,
+      ]
 }
 
 /** The entry that was packed. */
 export const unpackEntry = (packed: PackedEntry): Entry => {
   if (!isMessage(packed)) return { kind: 'rejection', rejection: packed }
-  const [event_id, message_id, message_from, message_type, round_id, received_at, body, lacks] = packed
-  const exchange = packed[8]
+  const [event_id, message_id, message_from, message_type, round_id, received_at, body, lacks, traceparent] = packed
+  const exchange = packed[9]
   return {
     kind: 'message',
-    message: { event_id, message_id, message_from, message_type, round_id, received_at, body, lacks },
+    message: { event_id, message_id, message_from, message_type, round_id, received_at, body, lacks, traceparent },
     origin:
       exchange === undefined
         ? null
         : {
             exchange,
-            routing_key: packed[9]!,
-            headers: packed[10]!,
-            properties: packed[11]!,
-            redelivered: packed[12]!,
+            routing_key: packed[10]!,
+            headers: packed[11]!,
+            properties: packed[12]!,
+            redelivered: packed[13]!,
           },
   }
 }

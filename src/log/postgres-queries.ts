@@ -29,11 +29,13 @@ export const HEAD: Prepared = { name: 'head', text: `SELECT ${HEAD_SQL}::bigint 
 export const STORE: Prepared = {
   name: 'store',
   text: `WITH offered AS (
-  SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[])
-    WITH ORDINALITY AS one (event_id, message_id, message_from, message_type, round_id, received_at, lacks, body, place)
+  SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
+    $9::text[]) WITH ORDINALITY
+    AS one (event_id, message_id, message_from, message_type, round_id, received_at, lacks, body, traceparent, place)
 ), stored AS (
-  INSERT INTO message (event_id, message_id, message_from, message_type, round_id, received_at, lacks, body)
-  SELECT event_id, message_id, message_from, message_type, round_id, received_at, lacks, body FROM offered ORDER BY place
+  INSERT INTO message (event_id, message_id, message_from, message_type, round_id, received_at, lacks, body, traceparent)
+  SELECT event_id, message_id, message_from, message_type, round_id, received_at, lacks, body, traceparent
+  FROM offered ORDER BY place
   ON CONFLICT (event_id, message_id) DO NOTHING
   RETURNING db_id, event_id, message_id, received_at
 ), grown AS (

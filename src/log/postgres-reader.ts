@@ -44,6 +44,7 @@ const storedOf = (row: WindowRow): StoredMessage => ({
   message_type: fromNullable(row.message_type),
   received_at: row.received_at,
   lacks: row.lacks,
+  traceparent: row.traceparent,
   body: row.body!,
 })
 

@@ -39,6 +39,7 @@ const insert = async (client: Client, messages: readonly NewMessage[]): Promise<
     bigintArray(messages.map((message) => message.received_at)),
     bigintArray(messages.map((message) => message.lacks)),
     textArray(messages.map((message) => message.body)),
+    textArray(messages.map((message) => message.traceparent)),
   ]
   type Stored = { db_id: number; event_id: string; message_id: string }
   const { rows } = await client.query<Stored>({ ...STORE, values })

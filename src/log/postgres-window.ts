@@ -34,6 +34,7 @@ const STORED = [
   'received_at',
   'lacks',
   'body',
+  'traceparent',
 ] as const
 
 /** Collects values, and gives each its place in the text. */

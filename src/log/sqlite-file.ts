@@ -1,4 +1,4 @@
-import { mkdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { stat, statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
@@ -104,6 +104,18 @@ const openError = (file: string, error: unknown): GatewayError => {
   )
 }
 
+/** Not by mkdir's own recursion: it never ends where a file system takes no folders, such as /proc. */
+const makeFolder = (folder: string): void => {
+  if (existsSync(folder)) return
+  makeFolder(dirname(folder))
+  try {
+    mkdirSync(folder)
+  } catch (error) {
+    // Another process may have been faster.
+    if (!existsSync(folder)) throw error
+  }
+}
+
 /**
  * Makes sure that the file is a database of this application and version, creating it when there is none, upgrading one
  * of an earlier version and taking over a restored backup, and that it is sound. A file that is refused is left untouched.
@@ -113,7 +125,7 @@ const openError = (file: string, error: unknown): GatewayError => {
  */
 export const prepareFile = (file: string, maker: SchemaMaker): void => {
   try {
-    mkdirSync(dirname(resolve(file)), { recursive: true })
+    makeFolder(dirname(resolve(file)))
     const isNew = mustCreate(file)
     takeOverBackup(file, maker)
     // A death within the very first commit leaves our header over a journal that takes everything back.

@@ -33,6 +33,7 @@ const STORED = [
   'received_at',
   'lacks',
   'body',
+  'traceparent',
 ] as const
 
 /** The text of a query. A value that slipped in as an anonymous parameter would only fail when it runs. */
@@ -61,6 +62,7 @@ export const INSERT_MESSAGE = text(
       received_at: place,
       lacks: place,
       body: place,
+      traceparent: place,
     } as never)
     .onConflict((conflict) => conflict.columns(['event_id', 'message_id']).doNothing()),
 )

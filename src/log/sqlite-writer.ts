@@ -180,16 +180,17 @@ export class SqliteWriter {
   #store(message: NewMessage, origin: Origin | null, growth: Map<string, Growth>): Outcome {
     let inserted: Database.RunResult
     try {
-      const { event_id, message_id, message_from, message_type, round_id, received_at, lacks, body } = message
+      const m = message
       inserted = this.#insertMessage.run(
-        event_id,
-        message_id,
-        message_from,
-        message_type,
-        round_id,
-        received_at,
-        lacks,
-        body,
+        m.event_id,
+        m.message_id,
+        m.message_from,
+        m.message_type,
+        m.round_id,
+        m.received_at,
+        m.lacks,
+        m.body,
+        m.traceparent,
       )
     } catch (error) {
       const code = (error as { code?: string }).code

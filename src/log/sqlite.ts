@@ -21,6 +21,7 @@ import * as queries from './sqlite-queries.ts'
 import { SqliteWriter, type Stage, storageError } from './sqlite-writer.ts'
 import { ThreadedWriter, type Writer } from './sqlite-writer-client.ts'
 import { StatementCache } from './statement-cache.ts'
+import { Turns } from './turns.ts'
 
 export interface SqliteLogOptions {
   readonly file: string
@@ -38,6 +39,8 @@ const MOST_STATEMENTS = 256
 const WINDOW = 2_000
 /** Above every db_id. */
 const END = Number.MAX_SAFE_INTEGER
+
+const isFiltered = ({ types, froms }: Selection): boolean => types !== null || froms !== null
 
 const inlineWriter = (file: string, onStage: ((stage: Stage) => void) | undefined): Writer => {
   const writer = new SqliteWriter(file, { onStage })
@@ -57,6 +60,8 @@ const inlineWriter = (file: string, onStage: ((stage: Stage) => void) | undefine
 export class SqliteLog implements Log {
   readonly #options: SqliteLogOptions
   readonly #statements = new StatementCache(MOST_STATEMENTS)
+  /** Windows of all readers that look for something rare: one after another, they would hold up every stream. */
+  readonly #turns = new Turns()
   readonly #group = new GroupCommit((entries) => this.#open().writer.append(entries))
   #db: Database.Database | null = null
   #writer: Writer | null = null
@@ -128,6 +133,7 @@ export class SqliteLog implements Log {
   }
 
   async read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
+    if (isFiltered(wanted)) await this.#turns.next()
     return this.#reading(() => {
       // The head comes first: what is committed between the two looks is then merely left for the next page.
       const head = this.#head()
@@ -142,6 +148,7 @@ export class SqliteLog implements Log {
   }
 
   async readBefore(wanted: Selection, before: number, limit: PageLimit): Promise<Page> {
+    if (isFiltered(wanted)) await this.#turns.next()
     return this.#reading(() => {
       const end = this.#windowEnd(wanted, 'desc', 0, before)
       const { messages, cut } = this.#window(wanted, 'desc', end ?? 0, before, limit)
@@ -154,21 +161,16 @@ export class SqliteLog implements Log {
 
   async cursorBefore(wanted: Selection, count: number): Promise<number> {
     if (wanted.events.length === 0) return 0
-    return this.#reading(() => {
-      let before = END
-      let left = count
-      while (true) {
-        const after = this.#windowEnd(wanted, 'desc', 0, before)
-        const shape = queries.selectionShape(wanted)
-        const statement = this.#statement(`ids ${shape}`, () => queries.windowMessages(wanted, 'desc', 'db_id'))
-        const range = { after: after ?? 0, before, limit: left + 1 }
-        const ids = statement.pluck().all({ ...queries.selectionParams(wanted), ...range }) as number[]
-        if (ids.length > left) return ids[left]!
-        if (after === null) return 0
-        left -= ids.length
-        before = after + 1
-      }
-    })
+    let before = END
+    let left = count
+    while (true) {
+      if (isFiltered(wanted)) await this.#turns.next()
+      const { after, ids } = this.#reading(() => this.#idsBefore(wanted, before, left + 1))
+      if (ids.length > left) return ids[left]!
+      if (after === null) return 0
+      left -= ids.length
+      before = after + 1
+    }
   }
 
   async head(): Promise<number> {
@@ -235,11 +237,20 @@ export class SqliteLog implements Log {
 
   /** Under a filter: the first db_id beyond the window that one call looks at; null when it reaches the end. */
   #windowEnd(wanted: Selection, direction: 'asc' | 'desc', after: number, before: number): number | null {
-    if (wanted.events.length === 0 || (wanted.types === null && wanted.froms === null)) return null
+    if (wanted.events.length === 0 || !isFiltered(wanted)) return null
     const key = `end ${direction} ${queries.selectionShape(wanted)}`
     const statement = this.#statement(key, () => queries.windowEnd(wanted, direction))
     const params = queries.selectionParams({ ...wanted, types: null, froms: null })
     return (statement.pluck().get({ ...params, after, before, skip: WINDOW }) as number | undefined) ?? null
+  }
+
+  /** The newest db_ids of one window; `after`: where it ends, null at the beginning of the log. */
+  #idsBefore(wanted: Selection, before: number, limit: number): { after: number | null; ids: number[] } {
+    const after = this.#windowEnd(wanted, 'desc', 0, before)
+    const shape = queries.selectionShape(wanted)
+    const statement = this.#statement(`ids ${shape}`, () => queries.windowMessages(wanted, 'desc', 'db_id'))
+    const range = { after: after ?? 0, before, limit }
+    return { after, ids: statement.pluck().all({ ...queries.selectionParams(wanted), ...range }) as number[] }
   }
 
   #window(

@@ -13,6 +13,7 @@ export interface Tables {
     received_at: number
     lacks: number
     body: string
+    traceparent: string | null
   }
   event: {
     event_id: string

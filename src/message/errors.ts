@@ -56,7 +56,7 @@ export const ERRORS = {
   host_forbidden: entry(
     403,
     false,
-    'Without tokens no host name with a domain is served: a foreign page could point its own here. Call by IP address or localhost, set a key, or say AUTH=none.',
+    'Without tokens no host name with a domain is served: a foreign page could point its own here. Call by IP address or localhost, name the host in ALLOWED_HOSTS, or set a key.',
   ),
   url_too_long: entry(414, false, 'The URL is at most 8,192 bytes: ask for fewer events or filters.'),
   token_missing: entry(

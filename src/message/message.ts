@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { z } from 'zod'
 import type { ErrorCode } from './errors.ts'
+import { traceparentOf } from './trace.ts'
 
 /** Which of its own keys the gateway must add because the published body lacks them. Bits, to be or-ed. */
 export const LACKS_EVENT_ID = 1
@@ -19,6 +20,8 @@ export interface NewMessage {
   readonly body: string
   /** LACKS_* bits. */
   readonly lacks: number
+  /** The trace that it belongs to, in the form of traceparentOf; null: it came without. */
+  readonly traceparent: string | null
 }
 
 /** A message of the log, as far as its delivery needs it. */
@@ -93,6 +96,8 @@ export interface Arrival {
   readonly event_id?: string
   /** The AMQP `message_id` property or the Idempotency-Key; the body's own message_id wins over it. */
   readonly message_id?: string | undefined
+  /** The header traceparent, of AMQP or HTTP, as it came or as a span names itself. */
+  readonly traceparent?: unknown
   /** Makes an id where neither the body nor the property has one. */
   readonly makeId: () => string
 }
@@ -156,6 +161,7 @@ const complete = (body: string, fields: z.infer<typeof PublishedMessage>, arriva
       round_id: fields.round_id ?? null,
       received_at: arrival.received_at,
       body,
+      traceparent: arrival.traceparent === undefined ? null : traceparentOf(arrival.traceparent),
       lacks: (fields.event_id == null ? LACKS_EVENT_ID : 0) | (fields.message_id == null ? LACKS_MESSAGE_ID : 0),
     },
   }
@@ -180,6 +186,7 @@ export const deliveredText = (message: StoredMessage): string => {
   let keys = ''
   if (message.lacks & LACKS_EVENT_ID) keys += `"event_id":${JSON.stringify(message.event_id)},`
   if (message.lacks & LACKS_MESSAGE_ID) keys += `"message_id":${JSON.stringify(message.message_id)},`
+  if (message.traceparent !== null) keys += `"traceparent":"${message.traceparent}",`
   const received = new Date(message.received_at).toISOString()
   return appendKeys(message.body, `${keys}"received_at":"${received}","db_id":${message.db_id}`)
 }

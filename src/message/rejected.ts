@@ -37,6 +37,9 @@ export interface Replay {
 
 const refuse = (reason: ErrorCode, detail: string): Checked => ({ refusal: { reason, detail } })
 
+/** The header traceparent, whatever it is. */
+const traceparentIn = (headers: string): unknown => (JSON.parse(headers) as { traceparent?: unknown }).traceparent
+
 /** The AMQP property message_id, which serves where the body has none. */
 const messageIdOf = (properties: string): string | undefined => {
   const id = (JSON.parse(properties) as { messageId?: unknown }).messageId
@@ -65,5 +68,10 @@ const recheckOne = (row: RejectedRow, limit: number, now: number, makeId: () => 
   }
   const text = decodeText(row.body)
   if (typeof text !== 'string') return text
-  return checkMessage(text, { received_at: now, message_id: messageIdOf(row.properties), makeId })
+  return checkMessage(text, {
+    received_at: now,
+    message_id: messageIdOf(row.properties),
+    traceparent: traceparentIn(row.headers),
+    makeId,
+  })
 }

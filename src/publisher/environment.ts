@@ -1,6 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { describeError, PublishError } from './errors.ts'
-import { checkTlsFiles, type TlsFiles } from './tls.ts'
+import { checkTlsFiles } from './tls.ts'
+
+// Here and not in tls.ts: whoever imports the library gets declarations of this file, and need not have those of Node.
+/** Files in PEM, read anew for each connection, so that they may be renewed while the agent runs. null: none. */
+export interface TlsFiles {
+  /** The authorities that are trusted; null: those that Node trusts. */
+  readonly caFile: string | null
+  readonly certFile: string | null
+  readonly keyFile: string | null
+}
 
 /** Where RabbitMQ is. */
 export interface BrokerAddress {
@@ -114,7 +123,10 @@ const withTls = (address: BrokerAddress, given: Given, env: Environment): Broker
   }
   const pathOf = (file: (typeof FILES)[number]) => given[file] ?? textOf(env, VARIABLES[file]) ?? null
   const tls: TlsFiles = { caFile: pathOf('caFile'), certFile: pathOf('certFile'), keyFile: pathOf('keyFile') }
-  const nameOf = (file: (typeof FILES)[number]) => (named.includes(file) ? file : VARIABLES[file])
+  // What is missing is named as its companion was given: by option, or by variable.
+  const byOption = (file: (typeof FILES)[number]) =>
+    named.includes(file) || (named.length > 0 && !variables.includes(file))
+  const nameOf = (file: (typeof FILES)[number]) => (byOption(file) ? file : VARIABLES[file])
   checkTlsFiles(tls, { caFile: nameOf('caFile'), certFile: nameOf('certFile'), keyFile: nameOf('keyFile') })
   return { ...address, tls }
 }

@@ -47,7 +47,7 @@ export const publishFrames = (
   { channel, frameMax, exchange }: Envelope,
   routingKey: string,
   messageId: string,
-  body: Buffer,
+  body: Uint8Array,
   seconds: number,
 ): Buffer => {
   const idBytes = Buffer.byteLength(messageId)
@@ -82,7 +82,8 @@ export const publishFrames = (
   for (let from = 0; from < body.length; from += most) {
     const size = Math.min(most, body.length - from)
     at = begin(out, at, BODY, channel, size)
-    at += body.copy(out, at, from, from + size)
+    out.set(body.subarray(from, from + size), at)
+    at += size
     at = out.writeUInt8(FRAME_END, at)
   }
   return out

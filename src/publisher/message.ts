@@ -21,7 +21,8 @@ export interface Encoded {
   readonly event_id: string
   readonly message_id: string
   readonly routingKey: string
-  readonly body: Buffer
+  /** No Buffer: whoever imports the library need not have the declarations of Node. */
+  readonly body: Uint8Array
 }
 
 const CONTROL = /\p{Cc}/u

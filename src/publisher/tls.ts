@@ -2,15 +2,8 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { type ConnectionOptions, createSecureContext } from 'node:tls'
+import type { TlsFiles } from './environment.ts'
 import { describeError, PublishError } from './errors.ts'
-
-/** Files in PEM, read anew for each connection, so that they may be renewed while the agent runs. null: none. */
-export interface TlsFiles {
-  /** The authorities that are trusted; null: those that Node trusts. */
-  readonly caFile: string | null
-  readonly certFile: string | null
-  readonly keyFile: string | null
-}
 
 /** What each file is called where it was given: an option, or a variable. */
 export type TlsNames = Readonly<Record<keyof TlsFiles, string>>

@@ -34,7 +34,11 @@ export const makeLogger = async (level: string): Promise<Logger> => {
     base: null,
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: (error: unknown) => harmless(error) },
-    formatters: { log: (fields) => harmless(fields) as Record<string, unknown> },
+    formatters: {
+      // A word is what one looks for in a log.
+      level: (label) => ({ level: label }),
+      log: (fields) => harmless(fields) as Record<string, unknown>,
+    },
     hooks: {
       logMethod(args, method) {
         method.apply(this, args.map((arg) => (typeof arg === 'string' ? oneLine(arg) : arg)) as typeof args)

@@ -80,7 +80,7 @@ const addStore = ({ gauge }: Readers, { queue, size }: Readings): void => {
   // The broker and the file are the same for all workers.
   const ready = 'Messages ready in the queue, at most 10 seconds ago.'
   gauge('gateway_queue_messages_ready', ready, () => queue()?.ready ?? null, 'max')
-  const consumers = 'Consumers of the queue, of all gateways; one is active.'
+  const consumers = 'Consumers of the queue, of all gateways; of a quorum queue RabbitMQ counts the active one alone.'
   gauge('gateway_queue_consumers', consumers, () => queue()?.consumers ?? null, 'max')
   const dead = 'Messages ready in the queue of dead letters.'
   gauge('gateway_dead_letters_ready', dead, () => queue()?.dead ?? null, 'max')

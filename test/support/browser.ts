@@ -1,5 +1,12 @@
-import { type Browser, chromium } from 'playwright-core'
+import {
+  type Browser,
+  type BrowserContext,
+  type ConnectOverCDPOptions,
+  chromium,
+  type LaunchOptions,
+} from 'playwright-core'
 import { chromiumPath } from './provision.ts'
+import { freePort } from './wait.ts'
 
 const FLAGS = [
   '--no-sandbox',
@@ -12,12 +19,32 @@ const FLAGS = [
   '--disable-dev-shm-usage',
 ]
 
+const options = (...flags: string[]): LaunchOptions => {
+  const executablePath = chromiumPath()
+  if (!executablePath) throw new Error('Chromium is not installed (apt-get install chromium)')
+  return { executablePath, args: [...FLAGS, ...flags], headless: true }
+}
+
 /**
  * A headless Chromium: TEST_CHROMIUM or the system's. It ends with `close()`, at the latest with this process.
  * @throws Error when none is installed
  */
-export const launchChromium = (): Promise<Browser> => {
-  const executablePath = chromiumPath()
-  if (!executablePath) throw new Error('Chromium is not installed (apt-get install chromium)')
-  return chromium.launch({ executablePath, args: FLAGS, headless: true })
+export const launchChromium = async (): Promise<Browser> => chromium.launch(options())
+
+/**
+ * One that can put its tabs to sleep: launched the usual way, each tab counts as being looked at for ever, and sleeps never.
+ * @throws Error when none is installed
+ */
+export const launchDrowsyChromium = async (): Promise<{ context: BrowserContext; close(): Promise<void> }> => {
+  const port = await freePort()
+  const launched = await chromium.launch(options(`--remote-debugging-port=${port}`))
+  const plain: ConnectOverCDPOptions & { noDefaults: boolean } = { noDefaults: true }
+  const browser = await chromium.connectOverCDP(`http://127.0.0.1:${port}`, plain)
+  return {
+    context: browser.contexts()[0]!,
+    close: async () => {
+      await browser.close()
+      await launched.close()
+    },
+  }
 }

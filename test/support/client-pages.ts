@@ -53,7 +53,11 @@ export class Tab {
             trial.ids.push(message.db_id)
             trial.texts.push(text)
           },
-          onState: (state: string, { why }: Json) => trial.states.push([state, why?.code ?? null]),
+          onState: (state: string, { why }: Json) => {
+            // Told anew as well when only the lead has changed, which comes before or after the first answer.
+            const [last, code] = trial.states.at(-1) ?? []
+            if (last !== state || code !== (why?.code ?? null)) trial.states.push([state, why?.code ?? null])
+          },
           onReset: (reset: Json) => {
             trial.resets.push(reset)
             trial.ids = []

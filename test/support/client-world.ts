@@ -8,9 +8,10 @@ interface Timer {
   readonly owner: Life
 }
 
-/** A tab may hang: nothing reaches it, and none of its timers runs. */
+/** A tab may hang: nothing reaches it, and none of its timers runs. Once it is buried, what it had under way ends with it. */
 export interface Life {
   frozen: boolean
+  buried?: true
 }
 
 interface Waiter {
@@ -62,12 +63,13 @@ export class ModelBrowser {
       random: this.#random,
       after: (ms, act) => {
         const timer = { at: this.#clock + ms, act, owner: life }
-        this.#timers.add(timer)
+        if (!life.buried) this.#timers.add(timer)
         return () => void this.#timers.delete(timer)
       },
       source: (url) => {
         const source = new ModelSource(this.gateway, url)
         this.#sourcesOf.set(source, life)
+        if (life.buried) source.close()
         return source
       },
       fetch: (url, options) => this.gateway.answer(url, options),
@@ -92,6 +94,7 @@ export class ModelBrowser {
 
   /** A tab is closed, or its process crashes: what it held is free. */
   bury(life: Life): void {
+    life.buried = true
     for (const [source, owner] of this.#sourcesOf) if (owner === life) source.close()
     for (const ear of this.#ears) if (ear.life === life) this.#ears.delete(ear)
     for (const timer of this.#timers) if (timer.owner === life) this.#timers.delete(timer)

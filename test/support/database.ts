@@ -83,6 +83,16 @@ export const clearRejected = (file: string): void => {
 /** A row for the quarantine; what is not said is filled in as ingest would. */
 export type NewRejected = Partial<Omit<RejectedRow, 'rejected_id' | 'body'>> & { body: string | Buffer }
 
+/** Empties the quarantine as if there had never been a row. */
+export const forgetRejected = (file: string): void => {
+  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  try {
+    db.exec("DELETE FROM rejected; DELETE FROM sqlite_sequence WHERE name = 'rejected'")
+  } finally {
+    db.close()
+  }
+}
+
 /** Puts rows into the quarantine of a database, as a gateway that could not accept them would have. */
 export const addRejected = (file: string, rows: readonly NewRejected[]): number[] => {
   const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
@@ -109,6 +119,18 @@ export const addRejected = (file: string, rows: readonly NewRejected[]): number[
   } finally {
     db.close()
   }
+}
+
+/** Gives messages, by db_id, the times in milliseconds that they would have if somebody had really waited for them. */
+export const setTimes = (file: string, times: ReadonlyMap<number, number>): void => {
+  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  const set = db.prepare('UPDATE message SET received_at = ? WHERE db_id = ?')
+  db.transaction(() => {
+    for (const [id, at] of times) set.run(at, id)
+    const bound = (which: string) => `(SELECT ${which}(received_at) FROM message m WHERE m.event_id = event.event_id)`
+    db.exec(`UPDATE event SET first_at = ${bound('min')}, last_at = ${bound('max')}`)
+  })()
+  db.close()
 }
 
 /** A message for the log: a published body, and when the gateway is to have got it, in milliseconds since 1970. */

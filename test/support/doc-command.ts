@@ -21,11 +21,18 @@ const gatewayCall = (): string[] | null => {
 const workingSign = ([command = 'serve', ...flags]: readonly string[]): RegExp | null => {
   if (flags.includes('--help')) return null
   if (command === 'serve' || command.startsWith('--demo')) return /deepsoc-gateway serves http/
-  if (command === 'tail') return flags.includes('--once') ? null : /"event_id"|hello|following/i
+  if (command === 'tail') return flags.includes('--once') ? null : /\S/
   return command === 'demo' ? /\S/ : null
 }
 
-const run = (file: string, args: readonly string[], sign: RegExp | null, env: NodeJS.ProcessEnv): void => {
+interface Run {
+  readonly sign: RegExp | null
+  /** It goes on once it works, until the block ends. */
+  readonly stays: boolean
+  readonly env?: NodeJS.ProcessEnv
+}
+
+const run = (file: string, args: readonly string[], { sign, stays, env = {} }: Run): void => {
   const child = spawn(file, args, {
     stdio: ['inherit', 'pipe', 'pipe'],
     env: { ...process.env, PATH: DOC_PATH, ...env },
@@ -37,7 +44,7 @@ const run = (file: string, args: readonly string[], sign: RegExp | null, env: No
     output += chunk
     if (works || sign === null || !sign.test(output)) return
     works = true
-    if (DOC_BACKGROUND === undefined) child.kill('SIGINT')
+    if (!stays) child.kill('SIGINT')
   }
   child.stdout.on('data', (chunk: Buffer) => look(chunk, process.stdout))
   child.stderr.on('data', (chunk: Buffer) => look(chunk, process.stderr))
@@ -50,12 +57,18 @@ const run = (file: string, args: readonly string[], sign: RegExp | null, env: No
 const call = gatewayCall()
 if (call !== null) {
   const serves = [undefined, 'serve', '--demo'].includes(call[0])
-  run(process.execPath, [CLI, ...call], workingSign(call), serves ? { PORT: DOC_PORT } : {})
+  // Who drops is asked on a terminal, and says yes.
+  const answer = call[0] === 'rejected' && call[1] === 'drop' && !call.includes('--yes') ? ['--yes'] : []
+  run(process.execPath, [CLI, ...call, ...answer], {
+    sign: workingSign(call),
+    stays: serves && DOC_BACKGROUND !== undefined,
+    env: serves ? { PORT: DOC_PORT } : {},
+  })
 } else if (name === 'curl') {
   const args = given.map((word) => word.replace('http://127.0.0.1:8080', DOC_URL))
   const follows = args.includes('-N')
   const patience = ['--fail-with-body', '--retry', '60', '--retry-delay', '1', '--retry-connrefused']
-  run('curl', [...patience, ...args], follows ? /event: hello/ : null, {})
+  run('curl', [...patience, ...args], { sign: follows ? /event: hello/ : null, stays: false })
 } else {
   process.stderr.write(`${name} ${given.join(' ')}: say in test/docs-commands.test.ts which test proves it\n`)
   process.exitCode = 97

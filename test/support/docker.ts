@@ -10,9 +10,10 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { killAtExit, removeAtExit } from './cleanup.ts'
+import { ROOT } from './gateway.ts'
 import { tempDir, until } from './wait.ts'
 
 /** A command of docker, run to its end. */
@@ -30,8 +31,8 @@ export interface Docker {
 }
 
 const SUITE = 'bookworm'
-/** Outside the repository, and kept between runs: it takes the longest. */
-const BASE = join(tmpdir(), `gateway-test-debian-${SUITE}-${process.arch}.tar`)
+/** Kept between runs, where `npm ci` takes it away. */
+const BASE = join(ROOT, 'node_modules', '.cache', 'docker-test', `${SUITE}-${process.arch}.tar`)
 
 const DOCKER = ['/usr/bin/docker', '/usr/local/bin/docker'].find(existsSync) ?? 'docker'
 
@@ -99,17 +100,40 @@ export const startDocker = async (): Promise<Docker> => {
       child.kill('SIGTERM')
       await ended
       spare()
+      unmountBelow(dir)
       rmSync(dir, { recursive: true, force: true, maxRetries: 5 })
     },
   }
 }
 
-/** Debian's smallest system, from its packages. */
+/** The engine leaves the name of its network mounted. */
+const unmountBelow = (dir: string): void => {
+  for (const [, place] of readFileSync('/proc/self/mounts', 'utf8').matchAll(/^\S+ (\S+) /gm)) {
+    if (place!.startsWith(`${dir}/`)) execFileSync('umount', ['--lazy', place!])
+  }
+}
+
+/** What the Dockerfile uses of debian:bookworm-slim, and what the executable loads. */
+const PACKAGES = ['base-files', 'base-passwd', 'dash', 'coreutils', 'passwd', 'libstdc++6']
+
+/**
+ * Debian from its packages. Unpacked only: to run their scripts takes as long as all the rest, and leaves nothing behind
+ * that is needed here but the users.
+ */
 const makeBase = (): void => {
   if (existsSync(BASE)) return
-  const made = `${BASE}.${process.pid}`
+  mkdirSync(dirname(BASE), { recursive: true })
+  // mmdebstrap makes a folder of whatever does not end with .tar.
+  const made = BASE.replace(/tar$/, `${process.pid}.tar`)
+  const args = [
+    '--variant=extract',
+    `--include=${PACKAGES.join(',')}`,
+    '--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr',
+    '--customize-hook=for name in passwd group; do cp "$1/usr/share/base-passwd/$name.master" "$1/etc/$name"; done',
+    ...['doc', 'man', 'locale'].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`),
+  ]
   try {
-    execFileSync('mmdebstrap', ['--variant=minbase', SUITE, made], { stdio: 'pipe' })
+    execFileSync('mmdebstrap', [...args, SUITE, made], { stdio: 'pipe' })
     renameSync(made, BASE)
   } finally {
     rmSync(made, { force: true })
@@ -117,8 +141,8 @@ const makeBase = (): void => {
 }
 
 /**
- * Gives the engine the two images that the Dockerfile begins with, where it cannot pull them: Debian as its packages
- * make it, and the same with the Node and npm of this machine.
+ * Gives the engine the two images that the Dockerfile begins with, where it cannot pull them: Debian of its packages,
+ * and the same with the Node and npm of this machine.
  */
 export const provideBases = (docker: Docker): void => {
   if (docker.pulls) return
@@ -128,6 +152,10 @@ export const provideBases = (docker: Docker): void => {
   cpSync(process.execPath, join(context, 'node'))
   const npm = dirname(dirname(realpathSync(execFileSync('which', ['npm'], { encoding: 'utf8' }).trim())))
   cpSync(npm, join(context, 'npm'), { recursive: true })
+  // What npm has fetched for this repository already, the image need not fetch again.
+  const cache = join(process.env.npm_config_cache ?? join(homedir(), '.npm'), '_cacache')
+  mkdirSync(join(context, 'cache'))
+  if (existsSync(cache)) cpSync(cache, join(context, 'cache', '_cacache'), { recursive: true })
   mkdirSync(join(context, 'certs'))
   const authorities = '/etc/ssl/certs/ca-certificates.crt'
   writeFileSync(join(context, 'certs', 'ca-certificates.crt'), existsSync(authorities) ? readFileSync(authorities) : '')
@@ -137,7 +165,8 @@ export const provideBases = (docker: Docker): void => {
 COPY node /usr/local/bin/node
 COPY npm /usr/local/lib/node_modules/npm
 COPY certs /etc/ssl/certs
-ENV NODE_EXTRA_CA_CERTS=${authorities}
+COPY cache /root/.npm
+ENV NODE_EXTRA_CA_CERTS=${authorities} npm_config_prefer_offline=true npm_config_audit=false
 RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm
 `,
   )

@@ -19,6 +19,7 @@ export const newMessage = (over: Partial<NewMessage> = {}): NewMessage => {
     received_at: 1_000,
     body: JSON.stringify({ event_id, message_id }),
     lacks: 0,
+    traceparent: null,
     ...over,
     event_id,
     message_id,

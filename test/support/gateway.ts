@@ -10,7 +10,10 @@ import { getJson, type Json, tempDir, until, within } from './wait.ts'
 /** The folder that holds package.json. */
 export const ROOT = resolvePath(dirname(fileURLToPath(import.meta.url)), '..', '..')
 
-export type LogLine = Record<string, Json> & { msg?: string; level?: number | string }
+export type LogLine = Record<string, Json> & { msg?: string; level?: string }
+
+/** Whether a line of the log tells of a fault of the gateway itself. */
+export const tellsOfFault = (level: string | undefined): boolean => level === 'error' || level === 'fatal'
 
 export type Env = Record<string, string | undefined>
 

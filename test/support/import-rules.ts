@@ -67,6 +67,7 @@ const MAY_ENTER: Record<string, Record<string, 'value' | 'type'>> = {
     'live/': 'type',
     'ingest/': 'type',
     'health.ts': 'type',
+    'within.ts': 'value',
   },
   'http/': {
     'message/': 'value',

@@ -48,3 +48,7 @@ export const textOf = async (page: Page, selector: string): Promise<string> => (
 
 export const textsOf = (page: Page, selector: string): Promise<string[]> =>
   page.$$eval(selector, (nodes) => nodes.map((node) => node.textContent ?? ''))
+
+/** Waits for a state of a page's line: loading, connecting, catching_up, live, waiting or closed. */
+export const isState = (page: Page, state: string): Promise<unknown> =>
+  page.waitForSelector(`#state[data-state="${state}"]`, { timeout: 60_000 })

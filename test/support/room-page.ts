@@ -6,10 +6,6 @@ import { type Json, until } from './wait.ts'
 /** The selector of a message's row. */
 export const row = (id: number | undefined): string => `.row[data-id="${id}"]`
 
-/** Waits for a state of the room's line: loading, connecting, catching_up, live, waiting or closed. */
-export const isState = (page: Page, state: string): Promise<unknown> =>
-  page.waitForSelector(`#state[data-state="${state}"]`, { timeout: 60_000 })
-
 /** Waits until all of the history is loaded. */
 export const isWhole = (page: Page): Promise<unknown> =>
   page.waitForSelector('#box[aria-busy="false"] .row[aria-posinset]', { timeout: 60_000 })

@@ -52,9 +52,12 @@ export const makePair = (alg: 'RS256' | 'ES256' | 'EdDSA'): Pair => {
 export class KeySetServer {
   asked = 0
   failing = false
+  /** It takes connections, and answers nothing. */
+  silent = false
   #keys: JWK[] = []
   readonly #server = http.createServer((_request, response) => {
     this.asked += 1
+    if (this.silent) return
     response.statusCode = this.failing ? 500 : 200
     response.end(JSON.stringify({ keys: this.#keys }))
   })

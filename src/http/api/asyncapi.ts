@@ -10,6 +10,7 @@ const VERSION = '0.3.0'
 
 /** What the gateway reads of the properties of a message, beside the headers that it keeps. */
 const Headers = z.looseObject({
+  traceparent: z.string().optional().describe('W3C Trace Context: the trace goes on to the delivered message.'),
   timestamp_in_ms: z.number().int().optional().describe('When RabbitMQ received it, where it is set up to say so.'),
 })
 

@@ -139,6 +139,12 @@ export const MESSAGE_OPERATIONS: Operations = {
     parameters: [
       EVENT_ID,
       {
+        name: 'traceparent',
+        in: 'header',
+        schema: z.string(),
+        meaning: 'W3C Trace Context: the trace goes on to the delivered messages.',
+      },
+      {
         name: 'Idempotency-Key',
         in: 'header',
         schema: MessageId,

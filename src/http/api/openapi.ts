@@ -2,11 +2,12 @@ import { ERRORS, type ErrorCode } from '../../message/errors.ts'
 import { type Json, jsonSchema } from './json-schema.ts'
 import { MESSAGE_OPERATIONS } from './message-operations.ts'
 import { ANY_CALL, type Answer, CHANGING_CALL, type Operation, type Operations, TOKEN_CALL } from './operation.ts'
+import { OPERATOR_OPERATIONS } from './operator-operations.ts'
 import { OTHER_OPERATIONS } from './other-operations.ts'
 import { ErrorAnswer, STREAM_EVENTS } from './schemas.ts'
 
 /** Every call there is. A route without its entry here makes test/api-documents.test.ts fail. */
-export const OPERATIONS: Operations = { ...MESSAGE_OPERATIONS, ...OTHER_OPERATIONS }
+export const OPERATIONS: Operations = { ...MESSAGE_OPERATIONS, ...OTHER_OPERATIONS, ...OPERATOR_OPERATIONS }
 
 const SECURITY = {
   nothing: [],

@@ -143,10 +143,11 @@ const file = (summary: string, type: string): Operation => ({
 const PAGE: Operations = {
   'GET /': file('The web page', 'text/html'),
   'GET /events/:event_id': { ...file('The web page at one event', 'text/html'), parameters: [EVENT_ID] },
+  'GET /health': file('The web page on how the gateway is', 'text/html'),
   'GET /page.js': file('Its script', 'text/javascript'),
   'GET /page.css': file('Its style', 'text/css'),
   'GET /client.js': file('The client for browsers', 'text/javascript'),
 }
 
-/** All calls but those for messages. */
+/** Access, documents, figures and the page. */
 export const OTHER_OPERATIONS: Operations = { ...ACCESS, ...OPERATION, ...PAGE }

@@ -6,15 +6,34 @@ import type { Operation } from './operation.ts'
 import { SentMessage, STREAM_EVENTS } from './schemas.ts'
 
 const STYLE = `
-:root { color-scheme: light dark }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem }
-h2 { margin-top: 2.5rem; border-bottom: 1px solid #8886 }
-h3 { margin: 1.8rem 0 .3rem; font-size: 1.05rem }
-code, pre { font: .875em/1.45 ui-monospace, monospace }
-pre { padding: .7rem; overflow: auto; background: #8881; border-radius: 4px }
-table { border-collapse: collapse; display: block; overflow-x: auto }
-th, td { text-align: left; vertical-align: top; padding: .2rem .8rem .2rem 0; border-bottom: 1px solid #8883 }
-details { margin: .4rem 0 }
+:root {
+  color-scheme: light dark;
+  --paper: light-dark(#f5f6f8, #0d1116); --card: light-dark(#ffffff, #141a21); --ink: light-dark(#161c23, #e4eaf1);
+  --faint: light-dark(#596573, #93a1b0); --line: light-dark(#dde1e7, #252e39); --link: light-dark(#0a58b0, #74b4ff);
+}
+* { box-sizing: border-box }
+body {
+  margin: 0 auto; max-width: 64rem; padding: 0 1rem 4rem; background: var(--paper); color: var(--ink);
+  font: .9375rem/1.55 system-ui, -apple-system, "Segoe UI", "Noto Sans SC", "PingFang SC", "Microsoft YaHei", sans-serif;
+  overflow-wrap: anywhere;
+}
+a { color: var(--link); text-underline-offset: .15em }
+:focus-visible { outline: 2px solid var(--link); outline-offset: 2px }
+nav { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; padding: .75rem 0; border-bottom: 1px solid var(--line) }
+h1 { margin: 1.5rem 0 .5rem; font-size: 1.5rem; letter-spacing: -.015em }
+h2 { margin: 2.5rem 0 1rem; font-size: 1.25rem }
+h3 { margin: 0 0 .35rem; font-size: 1rem }
+p { margin: .5rem 0; max-width: 75ch }
+section { margin: .75rem 0; padding: 1rem; background: var(--card); border: 1px solid var(--line); border-radius: 8px }
+code, pre { font: .8125rem/1.5 ui-monospace, "SF Mono", Menlo, Consolas, "Liberation Mono", "DejaVu Sans Mono", monospace }
+h3 code { font-size: .9375rem; font-weight: 650 }
+pre { margin: .5rem 0; padding: .7rem; overflow: auto; background: var(--paper); border: 1px solid var(--line); border-radius: 6px }
+table { border-collapse: collapse; width: 100%; overflow-wrap: normal }
+th, td { padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); text-align: start; vertical-align: top }
+th { color: var(--faint); font-weight: 600 }
+.wide { overflow-x: auto }
+details { margin: .5rem 0 0 }
+summary { cursor: pointer; color: var(--faint) }
 `
 
 /** Only this very style, and nothing else. */
@@ -32,7 +51,7 @@ const table = (heads: readonly string[], rows: readonly (readonly string[])[]): 
   if (rows.length === 0) return ''
   const head = heads.map((text) => `<th scope="col">${text}</th>`).join('')
   const body = rows.map((cells) => `<tr>${cells.map((cell) => `<td>${cell}</td>`).join('')}</tr>`).join('\n')
-  return `<table><thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table>`
+  return `<div class="wide" tabindex="0" role="group" aria-label="Table"><table><thead><tr>${head}</tr></thead><tbody>\n${body}\n</tbody></table></div>`
 }
 
 const details = (summary: string, inside: string): string => `<details><summary>${summary}</summary>${inside}</details>`
@@ -74,7 +93,7 @@ const callOf = (route: string, operation: Operation): string => {
   ])
   const codes = errorsOf(route.split(' ')[0]!, operation).map((one) => `<a href="#${one}">${code(one)}</a>`)
   return [
-    `<h3 id="${id}">${code(route)}</h3>`,
+    `<section aria-labelledby="${id}"><h3 id="${id}">${code(route)}</h3>`,
     `<p>${escaped(summary)}. ${escaped(description ?? '')} ${NEEDS[needs]}</p>`,
     table(['parameter', 'in', 'type', 'meaning'], rows),
     body === undefined ? '' : `<p>Body: ${escaped(body.meaning)}</p>${pre(body.example)}`,
@@ -83,6 +102,7 @@ const callOf = (route: string, operation: Operation): string => {
       return `<p>${status}: ${escaped(meaning)}</p>${shown === undefined ? '' : pre(shown)}`
     }),
     details('Errors', `<p>${codes.join(', ')}</p>`),
+    '</section>',
   ].join('\n')
 }
 
@@ -90,7 +110,7 @@ const callOf = (route: string, operation: Operation): string => {
 export const makePage = (version: string): string => {
   const events = Object.entries(STREAM_EVENTS).map(
     ([name, { id, data, meaning }]) =>
-      `<h3 id="event-${name}">${code(name)}</h3><p>${escaped(meaning)} ${id ? 'Carries an id.' : ''}</p>${fieldsOf(jsonSchema(data, 'output'))}`,
+      `<section><h3 id="event-${name}">${code(name)}</h3><p>${escaped(meaning)} ${id ? 'Carries an id.' : ''}</p>${fieldsOf(jsonSchema(data, 'output'))}</section>`,
   )
   const errors = Object.entries(ERRORS).map(([name, { status, retryable, hint }]) => [
     `<span id="${name}">${code(name)}</span>`,
@@ -108,10 +128,10 @@ export const makePage = (version: string): string => {
 </head>
 <body>
 <header>
+<nav aria-label="Page"><a href="/">Events</a> <a href="/health">Health</a> <a href="#calls">Calls</a> <a href="#events">Events of a stream</a> <a href="#amqp">AMQP</a> <a href="#errors">Errors</a></nav>
 <h1>deepsoc-gateway ${escaped(version)}</h1>
 <p>A reader is a cursor: what it receives, live or later, is the messages of its events with a <code>db_id</code> greater
 than the cursor, ascending. For programs: <a href="/openapi.json">openapi.json</a>, <a href="/asyncapi.json">asyncapi.json</a>.</p>
-<nav><a href="#calls">Calls</a> · <a href="#events">Events of a stream</a> · <a href="#amqp">AMQP</a> · <a href="#errors">Errors</a></nav>
 </header>
 <main>
 <h2 id="calls">Calls</h2>

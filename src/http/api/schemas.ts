@@ -25,6 +25,10 @@ export const success = <Data extends z.ZodType>(data: Data, beside: z.ZodRawShap
 export const DeliveredMessage = PublishedMessage.extend({
   event_id: EventId,
   message_id: MessageId,
+  traceparent: z
+    .unknown()
+    .optional()
+    .describe('Where the message came with a header traceparent: its trace. Else what the body says, if anything.'),
   received_at: time,
   db_id: dbId.min(1).describe('Rises with each commit, over all events. The cursor of a reader.'),
 }).loose()

@@ -1,4 +1,4 @@
-import { ago, count, fullTime } from '../frame/format.ts'
+import { ago, count, fullTime, shortTime } from '../frame/format.ts'
 import { html, type View } from '../frame/html.ts'
 import { roomPath } from '../frame/router.ts'
 import type { Seen } from '../frame/unread.ts'
@@ -37,8 +37,10 @@ const EventRow = ({ event, unread, now }: RowProps): View => {
     <li class="event" data-unread=${unread !== 0} data-busy=${now - lastAt < BUSY_MS}>
       <a href=${roomPath(event_id)} dir="auto">${visibleLine(event_id)}</a>
       <${Unread} unread=${unread} />
-      <span class="count number">${t('count', { n: messages })}</span>
-      <time class="first number" datetime=${new Date(firstAt).toISOString()} title=${t('first')}>${fullTime(firstAt)}</time>
+      <span class="count number">${count(messages)} <span class="count-word">${t('countWord', { n: messages })}</span></span>
+      <time class="first number" datetime=${new Date(firstAt).toISOString()} title=${fullTime(firstAt)}>
+        <span class="unseen">${t('first')} </span>${shortTime(firstAt)}
+      </time>
       <time class="last number" datetime=${new Date(lastAt).toISOString()} title=${fullTime(lastAt)}>
         <span class="dot" aria-hidden="true"></span>${ago(lastAt, now)}
       </time>
@@ -52,11 +54,25 @@ export interface TableProps {
   readonly now: number
 }
 
+/** What the columns are, for the eye alone: in each row it is said by itself. */
+const Heads = (): View => html`
+  <div class="event-heads" aria-hidden="true">
+    <span class="head">${t('event')}</span>
+    <span class="count">${t('messages')}</span>
+    <span class="first">${t('first')}</span>
+    <span class="last">${t('last')}</span>
+  </div>
+`
+
 /** Events, one a line. */
 export const Table = ({ events, seen, now }: TableProps): View => html`
-  <ul id="events">
-    ${events.map(
-      (event) => html`<${EventRow} key=${event.event_id} event=${event} unread=${unreadOf(event, seen)} now=${now} />`,
-    )}
-  </ul>
+  <div class="events-list">
+    <${Heads} />
+    <ul id="events" aria-label=${t('events')}>
+      ${events.map(
+        (event) =>
+          html`<${EventRow} key=${event.event_id} event=${event} unread=${unreadOf(event, seen)} now=${now} />`,
+      )}
+    </ul>
+  </div>
 `

@@ -22,6 +22,10 @@ export const clockMinute = (ms: number): string =>
 /** 22 Nov */
 export const shortDay = (ms: number): string => formatOf('day', { day: 'numeric', month: 'short' }).format(ms)
 
+/** 22 Nov, 14:05 */
+export const shortTime = (ms: number): string =>
+  formatOf('short', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(ms)
+
 /** Day and time, in full. */
 export const fullTime = (ms: number): string =>
   formatOf('full', { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' }).format(ms)

@@ -1,4 +1,4 @@
-import { useEffect } from 'preact/hooks'
+import { useEffect, useRef } from 'preact/hooks'
 import { useCell } from './cell.ts'
 import { t } from './frame-words.ts'
 import { type GatewayState, useGatewayState } from './gateway-state.ts'
@@ -33,7 +33,7 @@ const GatewayMark = (): View => {
   return html`
     <a class="gateway-mark" id="gateway" href="/health" data-is=${state.is} title=${faults || null}>
       <span class="dot" aria-hidden="true"></span>
-      <span class="gateway-name">${t('gateway')}: </span>${t(STATES[state.is])}
+      <span><span class="gateway-name">${t('gateway')}</span>${t(STATES[state.is])}</span>
       ${faults !== '' && html`<span class="gateway-faults">(${faults})</span>`}
     </a>
   `
@@ -81,8 +81,14 @@ const NavLink = ({
 /** The head of every page, and below it the page itself, or the panel where a token can be given. */
 export const Layout = ({ at, children }: { readonly at: Route['page']; readonly children?: Children }): View => {
   const { wanted } = useCell(session)
-  // Who moves by ear starts at the content of the new page.
-  useEffect(() => document.getElementById('main')?.focus({ preventScroll: true }), [at])
+  const loaded = useRef(false)
+  useEffect(() => {
+    // The room fills the window, the others are as long as they are.
+    document.documentElement.dataset.page = wanted === null ? at : 'sign-in'
+    // Who moves by ear starts at the content of the new page; one that was loaded begins at its beginning, as anywhere.
+    if (loaded.current) document.getElementById('main')?.focus({ preventScroll: true })
+    loaded.current = true
+  }, [at, wanted])
   return html`
     <a class="skip" href="#main" onClick=${skip}>${t('skip')}</a>
     <header class="bar">

@@ -41,7 +41,7 @@ export const plotOptions = (host: HTMLElement, props: PlotProps, { tell, choose 
   return {
     width: Math.max(1, host.clientWidth),
     height,
-    padding: [8, 8, 0, 0],
+    padding: [8, 16, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: props.onRange !== undefined, y: false, setScale: false } },
     // The highest of a stack is drawn first, so that the lower ones stand before it.

@@ -4,9 +4,10 @@ export type Route =
   | { readonly page: 'events' | 'health' | 'lost' }
   | { readonly page: 'room'; readonly eventId: string }
 
-/** What a path names. Pure. */
-export const routeOf = (path: string): Route => {
-  if (path === '/') return { page: 'events' }
+/** What a path names, with or without a slash at its end. Pure. */
+export const routeOf = (address: string): Route => {
+  if (address === '/') return { page: 'events' }
+  const path = address.replace(/\/$/, '')
   if (path === '/health') return { page: 'health' }
   const eventId = /^\/events\/([^/]+)$/.exec(path)?.[1]
   if (eventId === undefined) return { page: 'lost' }

@@ -15,13 +15,18 @@ export const DropDialog = ({ id, onAnswer }: DropDialogProps): View => {
     dialog.current!.showModal()
     dialog.current!.querySelector<HTMLButtonElement>('.cancel')!.focus()
   }, [])
+  // Closed before it is gone: so the focus goes back to where it came from.
+  const answer = (yes: boolean): void => {
+    dialog.current!.close()
+    onAnswer(yes)
+  }
   return html`
-    <dialog ref=${dialog} class="drop-dialog" aria-labelledby="drop-title" onCancel=${() => onAnswer(false)}>
+    <dialog ref=${dialog} class="drop-dialog" aria-labelledby="drop-title" onCancel=${() => answer(false)}>
       <h2 id="drop-title">${t('dropTitle', { id: String(id) })}</h2>
       <p>${t('dropWhy')}</p>
       <div class="rejected-actions">
-        <button type="button" class="cancel" onClick=${() => onAnswer(false)}>${t('cancel')}</button>
-        <button type="button" class="drop" onClick=${() => onAnswer(true)}>${t('dropYes')}</button>
+        <button type="button" class="cancel" onClick=${() => answer(false)}>${t('cancel')}</button>
+        <button type="button" class="drop" onClick=${() => answer(true)}>${t('dropYes')}</button>
       </div>
     </dialog>
   `

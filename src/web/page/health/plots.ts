@@ -136,6 +136,8 @@ const Drawn = ({
 export const Plots = ({ report }: { readonly report: Report }): View => {
   const { samples, sample_seconds: every, sampled_since, mode } = report
   const axis = useMemo(() => axisOf(samples, every * 1_000), [samples])
+  const since = Date.parse(sampled_since)
+  const isWhole = since <= (samples.at.at(-1) ?? 0) - HOUR_S * 1_000
   return html`
     <section aria-labelledby="plots-title">
       <h2 id="plots-title">${t('lastHour')}</h2>
@@ -143,7 +145,7 @@ export const Plots = ({ report }: { readonly report: Report }): View => {
         ${
           samples.at.length === 0
             ? t('noSamples', { every })
-            : t('sampledSince', { every, time: fullTime(Date.parse(sampled_since)) })
+            : t(isWhole ? 'sampled' : 'sampledSince', { every, time: fullTime(since) })
         }
       </p>
       ${

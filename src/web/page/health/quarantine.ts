@@ -92,7 +92,7 @@ export const QuarantineSection = ({
       ${view.rows.length > 1 && html`<${Bulk} view=${view} reason=${reason} />`}
       <${Results} results=${view.results} />
       ${view.problem !== null && html`<p class="problem" role="alert">${visibleLine(explain(view.problem))}</p>`}
-      ${counted?.rows === 0 && view.rows.length === 0 && html`<p class="panel nothing">${t('quarantineEmpty')}</p>`}
+      ${counted?.rows === 0 && view.rows.length === 0 && html`<p class="panel nothing">${t('quarantineNothing')}</p>`}
       <ul class="rejected-list" aria-label=${t('rows')}>
         ${view.rows.map(
           (row) => html`

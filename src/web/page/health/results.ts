@@ -41,16 +41,18 @@ const isGood = (result: Result): boolean =>
 
 const eventOf = (result: Result): string | undefined => (result.is === 'fate' ? result.fate.event_id : undefined)
 
+const Item = ({ result }: { readonly result: Result }): View => {
+  const event = eventOf(result)
+  return html`
+    <li data-good=${isGood(result) ? '' : null}>
+      ${textOf(result)}${event !== undefined && html` <a href=${roomPath(event)}>${visibleLine(event)}</a>`}
+    </li>
+  `
+}
+
 /** What the last actions have brought, told once to who hears the page. */
 export const Results = ({ results }: { readonly results: readonly Result[] }): View => html`
-  <ul class="results" role="log" aria-label=${t('results')} aria-live="polite">
-    ${results.map((result) => {
-      const event = eventOf(result)
-      return html`
-        <li key=${result.key} data-good=${isGood(result) ? '' : null}>
-          ${textOf(result)}${event !== undefined && html` <a href=${roomPath(event)}>${visibleLine(event)}</a>`}
-        </li>
-      `
-    })}
-  </ul>
+  <div class="results" role="log" aria-label=${t('results')}>
+    ${results.length > 0 && html`<ul>${results.map((result) => html`<${Item} key=${result.key} result=${result} />`)}</ul>`}
+  </div>
 `

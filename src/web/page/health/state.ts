@@ -56,6 +56,7 @@ const Facts = ({ report, at }: { readonly report: Report; readonly at: number })
   <dl class="facts">
     <div><dt>${t('mode')}</dt><dd>${report.mode === 'embedded' ? t('modeEmbedded') : t('modeBroker')}</dd></div>
     <div><dt>${t('version')}</dt><dd class="mono">${report.version}</dd></div>
+    <div><dt>${t('api')}</dt><dd><a href="/docs">${t('apiLink')}</a></dd></div>
     <div><dt>${t('asOf')}</dt><dd><time class="number" datetime=${new Date(at).toISOString()}>${clockTime(at)}</time></dd></div>
   </dl>
 `

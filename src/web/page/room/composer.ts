@@ -99,6 +99,7 @@ export const Composer = ({ eventId }: { readonly eventId: string }): View => {
         id="text"
         rows="1"
         placeholder=${t('writeHint')}
+        title=${t('writeHow')}
         value=${text}
         onInput=${({ currentTarget }: { currentTarget: HTMLTextAreaElement }) => setText(currentTarget.value)}
         onKeyDown=${onKeyDown}

@@ -48,12 +48,13 @@ const useHash = (moves: Moves, missing: (id: number) => void): void => {
   }, [moves])
 }
 
+/** An empty text would be written anew at each drawing, and a change of nothing is heard too. */
 const Note = ({ room, note }: { readonly room: Room; readonly note: string }): View => {
   const said = useAnnouncement(room)
   const line = useCell(room.line)
   return html`
-    <p class="unseen" role="status" id="said">${stateText(line)}. ${said}</p>
-    <p class="note" role="status" id="note">${note}</p>
+    <p class="unseen" role="status" id="said">${`${stateText(line)}. ${said}`}</p>
+    <p class="note" role="status" id="note">${note || null}</p>
   `
 }
 

@@ -1,5 +1,4 @@
-import { useMemo, useState } from 'preact/hooks'
-import { useCell } from '../frame/cell.ts'
+import { useEffect, useMemo, useState } from 'preact/hooks'
 import { html, type View } from '../frame/html.ts'
 import { Plot } from '../frame/plot.ts'
 import { recall, remember } from '../frame/storage.ts'
@@ -20,15 +19,31 @@ export interface RatePlotProps {
   readonly onPeriod: (from: number, to: number) => void
 }
 
+/** Counts up when the room has changed, the last change included. Counting is cheap, drawing is not. */
+const useBeat = (room: Room): number => {
+  const [beat, setBeat] = useState(0)
+  useEffect(() => {
+    let timer = 0
+    const draw = (): void => {
+      timer = 0
+      setBeat((n) => n + 1)
+    }
+    // What was loaded between the drawing and now would else be missing until the next change.
+    draw()
+    const end = room.changed.listen(() => (timer ||= window.setTimeout(draw, REST_MS)))
+    return () => {
+      end()
+      clearTimeout(timer)
+    }
+  }, [room])
+  return beat
+}
+
 /** Messages per minute by role, of what is loaded; a part of it can be chosen. */
 export const RatePlot = ({ room, onPeriod }: RatePlotProps): View => {
-  const version = useCell(room.changed)
+  const beat = useBeat(room)
   const [shown, setShown] = useState(recall(KEPT) !== 'hidden')
-  // Counting is cheap, drawing is not: half a second is one picture.
-  const beat = useMemo(() => ({ at: 0, version: -1 }), [])
-  const now = performance.now()
-  if (beat.version !== version && now - beat.at > REST_MS) Object.assign(beat, { at: now, version })
-  const { times, step, values } = useMemo(() => ratesOf(room.tally.minutes, MOST_STEPS), [beat.version, room.tally])
+  const { times, step, values } = useMemo(() => ratesOf(room.tally.minutes, MOST_STEPS), [beat, room.tally])
   const series = useMemo(
     () => ROLES.map((role, index) => ({ label: roleName(role), colour: `--role-${role}`, values: values[index]! })),
     [values, roleName('system')],

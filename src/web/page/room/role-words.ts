@@ -65,6 +65,48 @@ export const agentName = (name: string): string => {
   return role === undefined ? visibleLine(name) : roleName(role as Role)
 }
 
+const STATUSES: Readonly<Record<string, string>> = {
+  pending: '待执行',
+  processing: '执行中',
+  running: '执行中',
+  completed: '已完成',
+  success: '成功',
+  failed: '失败',
+  error: '出错',
+  timeout: '超时',
+  summarized: '已总结',
+  resolved: '已处置',
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  query: '查询',
+  write: '处置',
+  notify: '通知',
+  playbook: '剧本',
+  manual: '人工',
+}
+
+const ID_NAMES: Readonly<Record<string, string>> = {
+  task: '任务',
+  action: '行动',
+  command: '指令',
+  execution: '执行',
+  summary: '总结',
+}
+
+/** DeepSOC's own English words are said in Chinese to who reads Chinese; any other is left as it is. */
+const inChinese = (words: Readonly<Record<string, string>>, word: string): string =>
+  language.get() === 'zh' && Object.hasOwn(words, word) ? words[word]! : visibleLine(word)
+
+/** How far a task, an action or a command has come. */
+export const statusName = (status: string): string => inChinese(STATUSES, status)
+
+/** What sort of task, action or command it is. */
+export const kindName = (kind: string): string => inChinese(KINDS, kind)
+
+/** What an id is of. */
+export const idName = (name: string): string => inChinese(ID_NAMES, name)
+
 const ANSWERS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
   ROGER: ['Roger', '收到'],
   MISSION_COMPLETE: ['Mission complete', '任务完成'],

@@ -2,7 +2,7 @@ import { html, type View } from '../../frame/html.ts'
 import { visibleLine } from '../../frame/visible.ts'
 import type { Entry } from '../model/entry.ts'
 import { type Reading, readingOf } from '../model/reading.ts'
-import { answerName } from '../role-words.ts'
+import { answerName, kindName } from '../role-words.ts'
 import { t } from '../words.ts'
 import { Json } from './json.ts'
 import { LongText } from './long-text.ts'
@@ -30,7 +30,7 @@ const Result = ({ reading }: { readonly reading: Extract<Reading, { as: 'result'
   return html`
     <div class="order-head">
       <bdi class="order-title">${visibleLine(order.title)}</bdi>
-      ${order.kind !== '' && html`<span class="kind mono">${visibleLine(order.kind)}</span>`}
+      ${order.kind !== '' && html`<span class="kind">${kindName(order.kind)}</span>`}
       <${Status} status=${order.status} failed=${failed} />
       <${Ids} ids=${order.ids} />
     </div>
@@ -53,16 +53,14 @@ export const Body = ({ entry }: { readonly entry: Entry }): View => {
       return html`<${LongText} text=${reading.text} /><${More} more=${reading.more} />`
     case 'markdown':
       return html`
-        ${
-          (reading.status !== '' || reading.ids.length > 0) &&
-          html`<div class="order-head"><${Status} status=${reading.status} /><${Ids} ids=${reading.ids} /></div>`
-        }
+        <${Status} status=${reading.status} />
         ${reading.parts.map(
           (part, index) => html`
             ${index > 0 && html`<p class="part-name">${t('suggestion')}</p>`}
             <${LongText} text=${part} markdown />
           `,
         )}
+        ${reading.ids.length > 0 && html`<p class="belongs"><${Ids} ids=${reading.ids} /></p>`}
         <${More} more=${reading.more} />
       `
     case 'orders':

@@ -100,8 +100,23 @@ const Value = ({ name, listed, value, depth }: ValueProps): View => {
   `
 }
 
+export interface JsonProps {
+  readonly value: unknown
+  /** The fields of an object without a line above them that folds them all away. */
+  readonly bare?: boolean
+}
+
 /** A value of parseExact's as a tree to unfold, every digit as it was published. */
-export const Json = ({ value, open }: { readonly value: unknown; readonly open?: boolean }): View => {
-  const depth = (open ?? true) ? (sizeOf(value, SMALL) <= SMALL ? 8 : 1) : 0
-  return html`<div class="json" dir="ltr"><${Value} name=${null} listed=${false} value=${value} depth=${depth} /></div>`
+export const Json = ({ value, bare = false }: JsonProps): View => {
+  const depth = sizeOf(value, SMALL) <= SMALL ? 8 : 1
+  const inner = bare ? innerOf(value) : null
+  return html`
+    <div class="json" dir="ltr">
+      ${
+        inner === null
+          ? html`<${Value} name=${null} listed=${false} value=${value} depth=${depth} />`
+          : html`<${Inside} inner=${inner} list=${Array.isArray(value)} depth=${depth} />`
+      }
+    </div>
+  `
 }

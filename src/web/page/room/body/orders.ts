@@ -1,7 +1,7 @@
 import { html, type View } from '../../frame/html.ts'
 import { visibleLine } from '../../frame/visible.ts'
 import type { Order } from '../model/reading.ts'
-import { agentName } from '../role-words.ts'
+import { agentName, idName, kindName, statusName } from '../role-words.ts'
 import { t } from '../words.ts'
 import { Json } from './json.ts'
 
@@ -13,13 +13,13 @@ export const Ids = ({ ids }: { readonly ids: Order['ids'] }): View =>
     >${ids.map(
       ([name, id]) =>
         html`<span class="short-id mono" title=${`${name}_id ${visibleLine(id)}`}
-          >${name} ${visibleLine(id.slice(0, SHORT))}${id.length > SHORT ? '…' : ''}</span
+          >${idName(name)} ${visibleLine(id.slice(0, SHORT))}${id.length > SHORT ? '…' : ''}</span
         >`,
     )}</span
   >`
 
 export const Status = ({ status, failed }: { readonly status: string; readonly failed?: boolean }): View =>
-  status === '' ? null : html`<span class=${failed ? 'status bad' : 'status'}>${visibleLine(status)}</span>`
+  status === '' ? null : html`<span class=${failed ? 'status bad' : 'status'}>${statusName(status)}</span>`
 
 const OneOrder = ({ order }: { readonly order: Order }): View => {
   const { title, kind, assignee, status, ids, more } = order
@@ -27,12 +27,12 @@ const OneOrder = ({ order }: { readonly order: Order }): View => {
     <li class="order">
       <div class="order-head">
         <bdi class="order-title">${visibleLine(title)}</bdi>
-        ${kind !== '' && html`<span class="kind mono">${visibleLine(kind)}</span>`}
+        ${kind !== '' && html`<span class="kind">${kindName(kind)}</span>`}
         <${Status} status=${status} />
         ${assignee !== '' && html`<span class="assignee">${t('assignedTo', { who: agentName(assignee) })}</span>`}
         <${Ids} ids=${ids} />
       </div>
-      ${more !== null && html`<${Json} value=${more} />`}
+      ${more !== null && html`<${Json} value=${more} bare />`}
     </li>
   `
 }

@@ -20,8 +20,14 @@ export interface RowProps {
 
 export type RowAct = 'copy' | 'link' | 'json'
 
-/** A user is a name or a uuid; a role's own name says nothing that its label does not. */
-const shownSender = ({ from, role }: Entry): string => (role === 'user' ? from : '')
+const UUID = /^([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
+
+/** A user is a name or a uuid, of which the beginning will do; a role's own name says nothing that its label does not. */
+const Sender = ({ entry: { from, role } }: { readonly entry: Entry }): View => {
+  if (role !== 'user' || from === '') return null
+  const short = UUID.exec(from)?.[1]
+  return html`<bdi class="from" title=${short === undefined ? null : from}>${short === undefined ? visibleLine(from) : `${short}…`}</bdi>`
+}
 
 const Tools = ({ entry, jsonShown, onAct }: RowProps): View => {
   const tool = (act: RowAct, icon: string, label: string): View =>
@@ -51,13 +57,12 @@ export class Row extends Component<RowProps> {
   override render(): View {
     const { entry, jsonShown } = this.props
     const { id, at, role, type, tone } = entry
-    const from = shownSender(entry)
     return html`
       <span class="avatar" aria-hidden="true"><${Icon} name=${role} /></span>
       <div class="message">
         <div class="meta" id=${`m${id}`}>
           <span class="role">${roleName(role)}</span>
-          ${from !== '' && html`<bdi class="from">${visibleLine(from)}</bdi>`}
+          <${Sender} entry=${entry} />
           ${
             (tone === 'error' || tone === 'warning') &&
             html`<span class="mark"><${Icon} name="warn" />${t(tone)}</span>`

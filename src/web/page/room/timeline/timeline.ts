@@ -50,8 +50,9 @@ export const Timeline = (props: TimelineProps): View => {
   const { start, end, top, total } = scroller.span()
 
   const measure = (): void => {
-    // An observer may tell of rows that have just gone with the whole timeline.
-    const rows = [...(list.current?.children ?? [])].map((row) => ({
+    // The observer's last word comes when the room has been left: rows that go are of another size, too.
+    if (list.current === null) return
+    const rows = [...list.current.children].map((row) => ({
       index: Number((row as HTMLElement).dataset.index),
       height: row.getBoundingClientRect().height,
     }))
@@ -97,12 +98,14 @@ export const Timeline = (props: TimelineProps): View => {
       </article>
     `
   })
+  // The headings in the messages are below this one, also where the filters with theirs are not shown.
   return html`
+    <h2 class="unseen">${t('timeline')}</h2>
     <div
       class="box"
       id="box"
       ref=${box}
-      role="feed"
+      role=${rows.length === 0 ? 'group' : 'feed'}
       aria-label=${t('timeline')}
       aria-busy=${history.is === 'loading'}
       tabindex="0"

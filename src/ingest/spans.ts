@@ -1,0 +1,35 @@
+import type { Entry, Outcome } from '../log/log.ts'
+import { type Span, type Tracer, traceparentOf } from '../message/trace.ts'
+import type { Delivery } from './raw-body.ts'
+
+/** Begins the span of a delivery, from its arrival to its commit. null: its publisher does not trace. */
+export const beginSpan = (tracer: Tracer, delivery: Delivery, queue: string, at: number): Span | null => {
+  const parent = traceparentOf(delivery.properties.headers?.traceparent)
+  if (parent === null) return null
+  const facts = {
+    'messaging.system': 'rabbitmq',
+    'messaging.operation.type': 'process',
+    'messaging.destination.name': delivery.exchange,
+    'messaging.rabbitmq.destination.routing_key': delivery.routingKey,
+    'messaging.rabbitmq.message.delivery_tag': delivery.deliveryTag,
+    'messaging.message.body.size': delivery.bytes,
+  }
+  return tracer(parent, { name: `process ${queue}`, kind: 'consumer', at, facts })
+}
+
+/** Ends the span of a delivery whose batch is committed. */
+export const endSpan = (span: Span | null, entry: Entry, { kind, db_id }: Outcome): void => {
+  if (span === null) return
+  if (entry.kind === 'rejection') {
+    span.end(`${entry.rejection.reason}: ${entry.rejection.detail}`, { 'gateway.outcome': kind })
+    return
+  }
+  const { event_id, message_id } = entry.message
+  const failed = kind === 'conflict' || kind === 'refused'
+  span.end(failed ? `set aside: ${kind}` : null, {
+    'gateway.outcome': kind,
+    'gateway.event_id': event_id,
+    'gateway.db_id': db_id === 0 ? undefined : db_id,
+    'messaging.message.id': message_id,
+  })
+}

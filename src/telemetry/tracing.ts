@@ -1,0 +1,119 @@
+import type { Tracer as SdkTracer } from '@opentelemetry/api'
+import type { SpanExporter, TracerProvider } from '@opentelemetry/sdk-trace'
+import type { Logger } from 'pino'
+import type { Tracer } from '../message/trace.ts'
+import { within } from '../within.ts'
+
+export interface TracingConfig {
+  /** Of an OTLP receiver, without the path of its signals. */
+  readonly endpoint: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly serviceName: string
+}
+
+export interface TracingOptions {
+  /** null: no spans are made. */
+  readonly config: TracingConfig | null
+  readonly version: string
+  readonly logger: Logger
+}
+
+/** A receiver that does not answer must not hold up the end. */
+const STOP_MS = 1_000
+/** An export that takes longer has failed. */
+const EXPORT_MS = 5_000
+
+/**
+ * Spans by OpenTelemetry, sent by OTLP over HTTP. Only what came with a traceparent gets one, and only if its sampled
+ * flag is set: the agents decide what is traced. What cannot be sent is dropped, never waited for.
+ */
+export class Tracing {
+  readonly #options: TracingOptions
+  #provider: TracerProvider | null = null
+  #begin: Tracer | null = null
+
+  constructor(options: TracingOptions) {
+    this.#options = options
+  }
+
+  /** Begins spans, once started; null without an endpoint. */
+  get tracer(): Tracer | null {
+    if (this.#options.config === null) return null
+    return (traceparent, start) => this.#begin!(traceparent, start)
+  }
+
+  /** Loads OpenTelemetry, for those alone who want it: it takes 100 ms and 10 MB. */
+  async start(): Promise<void> {
+    const { config, version, logger } = this.#options
+    if (config === null) return
+    const [api, sdk, { resourceFromAttributes }, { OTLPTraceExporter }] = await Promise.all([
+      import('@opentelemetry/api'),
+      import('@opentelemetry/sdk-trace'),
+      import('@opentelemetry/resources'),
+      import('@opentelemetry/exporter-trace-otlp-http'),
+    ])
+    const url = `${config.endpoint.replace(/\/+$/, '')}/v1/traces`
+    const exporter = watched(new OTLPTraceExporter({ url, headers: { ...config.headers }, timeoutMillis: EXPORT_MS }), {
+      failed: (error) =>
+        logger.warn({ err: error, endpoint: config.endpoint }, 'spans cannot be sent; they are dropped'),
+      works: () => logger.info({ endpoint: config.endpoint }, 'spans are sent'),
+    })
+    this.#provider = new sdk.TracerProvider({
+      resource: resourceFromAttributes({ 'service.name': config.serviceName, 'service.version': version }),
+      spanProcessors: [
+        new sdk.BatchSpanProcessor({ exporter, exportTimeoutMillis: EXPORT_MS, scheduledDelayMillis: 1_000 }),
+      ],
+      sampler: new sdk.ParentBasedSampler({ root: new sdk.AlwaysOffSampler() }),
+    })
+    this.#begin = beginner(api, this.#provider.getTracer('deepsoc-gateway', version))
+  }
+
+  /** Sends what is left, for a second at most. */
+  async stop(): Promise<void> {
+    if (this.#provider === null) return
+    // Why it failed, the exporter has said.
+    await within(STOP_MS, this.#provider.shutdown().catch(unheard))
+  }
+}
+
+const unheard = (): void => undefined
+
+const beginner = (api: typeof import('@opentelemetry/api'), tracer: SdkTracer): Tracer => {
+  const kinds = { consumer: api.SpanKind.CONSUMER, server: api.SpanKind.SERVER }
+  return (traceparent, { name, kind, at, facts }) => {
+    const [, traceId, spanId, flags] = traceparent.split('-') as [string, string, string, string]
+    const parent = { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true }
+    const context = api.trace.setSpanContext(api.ROOT_CONTEXT, parent)
+    const span = tracer.startSpan(name, { kind: kinds[kind], startTime: at, attributes: facts }, context)
+    // One that nobody will see would leave a hole in the trace of those who come after.
+    const named = span.isRecording() ? span.spanContext() : parent
+    return {
+      traceparent: `00-${named.traceId}-${named.spanId}-${named.traceFlags.toString(16).padStart(2, '0')}`,
+      end(fault, more = {}) {
+        span.setAttributes(more)
+        if (fault !== null) span.setStatus({ code: api.SpanStatusCode.ERROR, message: fault })
+        span.end()
+      },
+    }
+  }
+}
+
+/** Tells of the first failure of an exporter and of its first success after that. */
+const watched = (
+  exporter: SpanExporter,
+  { failed, works }: { failed: (error: unknown) => void; works: () => void },
+): SpanExporter => {
+  let state: 'new' | 'works' | 'failed' = 'new'
+  return {
+    export: (spans, done) =>
+      exporter.export(spans, (result) => {
+        // ExportResultCode.SUCCESS
+        const now = result.code === 0 ? 'works' : 'failed'
+        if (now !== state) now === 'works' ? works() : failed(result.error)
+        state = now
+        done(result)
+      }),
+    forceFlush: async () => exporter.forceFlush?.(),
+    shutdown: () => exporter.shutdown(),
+  }
+}
