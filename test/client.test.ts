@@ -153,6 +153,7 @@ client('wakes after a sleep: a line that has outlived it is kept, a dead one is 
         const ahead = now() + 3_600_000 - performance.now()
         Date.now = () => ahead + performance.now()
       })
+    await until(async () => (await page.status).connection === 'leading', { what: 'the lead' })
     const { states } = await page.trial
     await sleep()
     const ids = await publish(it, event_id, chats(2))

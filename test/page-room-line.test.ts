@@ -8,7 +8,7 @@ import { addMessages } from './support/database.ts'
 import { type Env, type Gateway, startGateway } from './support/gateway.ts'
 import { isState, Pages, textOf } from './support/pages.ts'
 import { startProxy } from './support/proxy.ts'
-import { holds, watchLine } from './support/room-page.ts'
+import { holds, row, watchLine } from './support/room-page.ts'
 import { chat, chats, eventUrl, metric, newRoom, publish, restIds } from './support/rooms.ts'
 import { suite } from './support/suite.ts'
 import { bearer, guarded, now, sign } from './support/tokens.ts'
@@ -29,8 +29,11 @@ test.before(async () => {
 })
 test.after.each(async () => {
   through = null
-  await pages.close()
-  await gateway?.dispose()
+  try {
+    await pages.close()
+  } finally {
+    await gateway?.dispose()
+  }
 })
 test.after(() => browser?.close())
 
@@ -265,7 +268,7 @@ test('begins anew, and says so, when the database was made anew', async () => {
   )
   await isState(page, 'live')
   await holds(page, ids)
-  assert.match(await textOf(page, '.row .body'), 'message 101')
+  assert.match(await textOf(page, `${row(ids.at(-1))} .body`), 'message 120')
   await page.click('#state summary')
   assert.match(await fact(page, 'Begun anew'), /^the database was made anew, at \d\d:\d\d:\d\d$/)
 })

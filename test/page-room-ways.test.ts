@@ -154,6 +154,8 @@ test('chooses a period by a click on the plot, by a drag, and by the two times',
   await page.mouse.move(at(2.2 / minutes), middle)
   await page.mouse.down()
   await page.mouse.move(at(5.1 / minutes), middle, { steps: 5 })
+  // The plot follows the pointer once a frame.
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
   await page.mouse.up()
   const dragged = async (): Promise<number> =>
     Number(/^([\d,]+)/.exec(await textOf(page, '#found'))?.[1]?.replace(',', ''))

@@ -1,11 +1,12 @@
 /** The heights of many rows and the sums of them, each asked or changed in logarithmic time (a Fenwick tree). */
 export class Heights {
-  readonly #tree: Float64Array
-  readonly #heights: Float64Array
-  readonly #top: number
+  #tree: Float64Array
+  #heights: Float64Array
+  #length: number
 
   constructor(heights: Float64Array) {
     const { length } = heights
+    this.#length = length
     this.#heights = heights
     this.#tree = new Float64Array(length + 1)
     this.#tree.set(heights, 1)
@@ -13,11 +14,24 @@ export class Heights {
       const parent = at + (at & -at)
       if (parent <= length) this.#tree[parent]! += this.#tree[at]!
     }
-    this.#top = 2 ** Math.floor(Math.log2(Math.max(1, length)))
   }
 
   get length(): number {
-    return this.#heights.length
+    return this.#length
+  }
+
+  /** One more row at the end. */
+  push(height: number): void {
+    const at = this.#length + 1
+    if (at > this.#heights.length) {
+      this.#heights = grown(this.#heights, 2 * at)
+      this.#tree = grown(this.#tree, 2 * at + 1)
+    }
+    let sum = height
+    for (let part = at - 1; part > at - (at & -at); part -= part & -part) sum += this.#tree[part]!
+    this.#heights[at - 1] = height
+    this.#tree[at] = sum
+    this.#length = at
   }
 
   get total(): number {
@@ -45,7 +59,7 @@ export class Heights {
   at(offset: number): number {
     let index = 0
     let left = offset
-    for (let step = this.#top; step > 0; step >>= 1) {
+    for (let step = 2 ** Math.floor(Math.log2(Math.max(1, this.length))); step > 0; step >>= 1) {
       const next = index + step
       if (next > this.length || this.#tree[next]! > left) continue
       index = next
@@ -53,4 +67,10 @@ export class Heights {
     }
     return Math.max(0, Math.min(index, this.length - 1))
   }
+}
+
+const grown = (from: Float64Array, length: number): Float64Array => {
+  const to = new Float64Array(length)
+  to.set(from)
+  return to
 }

@@ -12,29 +12,49 @@ const DAY_MS = 86_400_000
 
 /** The rows of a timeline: messages, what stands above each, and how high they are. */
 export interface Rows {
-  readonly entries: readonly Entry[]
-  readonly above: Uint8Array
+  entries: readonly Entry[]
+  readonly above: number[]
   readonly heights: Heights
+  /** Of local time behind UTC, which decides where a day begins. */
+  readonly offsetMs: number
+  /** The round and the day of the last row. */
+  round: number | null
+  day: number
 }
 
-/** @param offsetMs of local time behind UTC, which decides where a day begins */
-export const rowsOf = (entries: readonly Entry[], offsetMs: number): Rows => {
-  const above = new Uint8Array(entries.length)
-  const heights = new Float64Array(entries.length)
-  let round: number | null = null
-  let day = Number.NaN
-  for (const [index, entry] of entries.entries()) {
-    const { at, height, tone } = entry
-    const today = Math.floor((at - offsetMs) / DAY_MS)
-    if (entry.round !== null && entry.round !== round) {
-      round = entry.round
-      above[index]! |= NEW_ROUND
-    }
-    if (today !== day && index > 0) above[index]! |= NEW_DAY
-    day = today
-    heights[index] = height > 0 ? height : tone === 'notice' ? NOTICE_HEIGHT : USUAL_HEIGHT
+const usualHeight = ({ height, tone }: Entry): number =>
+  height > 0 ? height : tone === 'notice' ? NOTICE_HEIGHT : USUAL_HEIGHT
+
+/** What stands above the row behind the last one. */
+const aboveOf = (rows: Rows, entry: Entry): number => {
+  let above = 0
+  const day = Math.floor((entry.at - rows.offsetMs) / DAY_MS)
+  if (entry.round !== null && entry.round !== rows.round) {
+    rows.round = entry.round
+    above |= NEW_ROUND
   }
-  return { entries, above, heights: new Heights(heights) }
+  if (day !== rows.day && rows.above.length > 0) above |= NEW_DAY
+  rows.day = day
+  return above
+}
+
+export const rowsOf = (entries: readonly Entry[], offsetMs: number): Rows => {
+  const heights = new Heights(Float64Array.from(entries, usualHeight))
+  const rows: Rows = { entries, above: [], heights, offsetMs, round: null, day: Number.NaN }
+  for (const entry of entries) rows.above.push(aboveOf(rows, entry))
+  return rows
+}
+
+/** @returns whether these are the same rows with others behind them; then they are added */
+export const addBehind = (rows: Rows, entries: readonly Entry[]): boolean => {
+  const { length } = rows.entries
+  if (length === 0 || entries[0] !== rows.entries[0] || entries[length - 1] !== rows.entries[length - 1]) return false
+  for (const entry of entries.slice(length)) {
+    rows.above.push(aboveOf(rows, entry))
+    rows.heights.push(usualHeight(entry))
+  }
+  rows.entries = entries
+  return true
 }
 
 /** The index of the first row with this db_id or a greater one. */

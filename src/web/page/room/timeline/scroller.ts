@@ -1,6 +1,6 @@
 import { cell } from '../../frame/cell.ts'
 import type { Entry } from '../model/entry.ts'
-import { indexFrom, type Rows, rowsOf } from './rows.ts'
+import { addBehind, indexFrom, type Rows, rowsOf } from './rows.ts'
 
 /** So many pixels above and below what is seen are drawn too, in steps, once the reader has not leapt for a moment. */
 const MARGIN_PX = 600
@@ -47,6 +47,8 @@ export class Scroller {
   }
 
   setEntries(entries: readonly Entry[]): void {
+    // A room of a hundred thousand is not gone through for each message that comes.
+    if (addBehind(this.rows, entries)) return
     this.rows = rowsOf(entries, new Date().getTimezoneOffset() * 60_000)
   }
 
