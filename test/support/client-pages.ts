@@ -123,8 +123,9 @@ export class Tab {
     await this.cdp.send('Debugger.disable')
   }
 
+  /** As the browser does with tabs that nobody looks at; only one of `launchDrowsyChromium` does it. */
   freeze(frozen: boolean): Promise<unknown> {
-    return freezeTab(this.page, frozen)
+    return this.cdp.send('Page.setWebLifecycleState', { state: frozen ? 'frozen' : 'active' })
   }
 }
 
@@ -137,6 +138,6 @@ export const closeTabs = async (browser: Browser, tabs: Tab[]): Promise<void> =>
   )
 }
 
-/** What the browser tells tabs that nobody looks at. Chromium 156 heeds Page.setWebLifecycleState no more. */
+/** What the browser tells a tab that it puts to sleep, in a Chromium that keeps every tab awake. */
 export const freezeTab = (page: Page, frozen: boolean): Promise<unknown> =>
   page.evaluate((name) => document.dispatchEvent(new Event(name)), frozen ? 'freeze' : 'resume')
