@@ -251,8 +251,6 @@ export class Gateway {
     await within(this.#config.shutdownMs / 2, Promise.all([this.#ingest?.stop(), this.#publisher?.stop()]))
     await this.#retention.stop()
     await this.#live.stop()
-    this.#server.closeIdleConnections()
-    this.#metricsServer?.closeIdleConnections()
     await this.#refused
     await this.#tracing.stop()
     await this.#log.stop()

@@ -257,7 +257,10 @@ test('the tables are those of schema.sql, column for column', async () => {
 test('tables of an earlier version get what they lack, those of a later one are refused', async () => {
   const url = freshSchema(server)
   await store(await open(url), {})
-  await queryRows(url, 'DROP TABLE revocation; DROP INDEX event_by_pruning; UPDATE header SET version = 1')
+  await queryRows(
+    url,
+    'DROP TABLE revocation; DROP INDEX event_by_pruning; ALTER TABLE message DROP COLUMN traceparent; UPDATE header SET version = 1',
+  )
   const log = await open(url)
   await log.revoke({ subject: 's', issued_before: 1, until: null }, 0)
   assert.is((await idsOf(log)).length, 1)

@@ -161,6 +161,29 @@ test('a client that never reads does not hold up the end', () =>
     deaf.destroy()
   }))
 
+test('a connection on which one request follows the other does not hold up the end', () =>
+  onStage({}, async ({ gateway }) => {
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    const ask = (): Promise<void> =>
+      new Promise((resolve, reject) => {
+        http
+          .get(`${gateway.url}/livez`, { agent }, (response) => response.resume().once('end', resolve))
+          .once('error', reject)
+      })
+    const asking = Array.from({ length: 4 }, async () => {
+      // Until the listening socket is closed, and no kept connection is left to ask on.
+      for (let up = true; up; )
+        up = await ask().then(
+          () => true,
+          () => false,
+        )
+    })
+    const ended = await gateway.term()
+    assert.is(ended.code, 0, gateway.output())
+    await Promise.all(asking)
+    agent.destroy()
+  }))
+
 test('while it drains, the gateway says that it is not ready', () =>
   onStage({ env: { SHUTDOWN_SECONDS: '20' } }, async (stage) => {
     const { gateway } = stage

@@ -16,6 +16,8 @@ const BACKLOG = 16_384
 const LATE_CHECK_MS = 1_000
 /** Closed connections are forgotten when so many have come since the last look. */
 const FORGET_EVERY = 1_000
+/** Once no more are taken, connections that have become idle are closed so often. */
+const IDLE_LOOK_MS = 50
 /** A connection on which nothing moves, neither way, is ended; streams take their socket out of this. */
 const STILL_MS = 60_000
 
@@ -37,6 +39,7 @@ export class HttpServer {
   readonly #server: Server
   readonly #byAddress = new Map<string, Set<Socket>>()
   #uncounted = 0
+  #refusing = false
 
   constructor(options: ServerOptions) {
     this.#options = options
@@ -54,6 +57,10 @@ export class HttpServer {
     this.#server.maxHeadersCount = MOST_HEADERS
     this.#server.timeout = STILL_MS
     if (limits.connections > 0) this.#server.maxConnections = limits.connections
+    this.#server.prependListener('request', (request, response) => {
+      // A proxy that sends one request after the other on a connection would hold up the end for ever.
+      if (this.#refusing && request.httpVersionMajor === 1) response.shouldKeepAlive = false
+    })
     this.#server.on('clientError', refuseUnparsed)
     // Node would answer 417 with no body; an expectation that is not understood may as well go unheard.
     this.#server.on('checkExpectation', handler)
@@ -76,18 +83,21 @@ export class HttpServer {
     })
   }
 
-  /** Takes no more connections. Resolves when the last one has ended. */
+  /** Takes no more connections, and none for another request. Resolves when the last one has ended. */
   refuse(): Promise<void> {
-    return new Promise((resolve) => this.#server.close(() => resolve()))
+    this.#refusing = true
+    return new Promise((resolve) => {
+      const look = setInterval(() => this.#server.closeIdleConnections(), IDLE_LOOK_MS)
+      this.#server.close(() => {
+        clearInterval(look)
+        resolve()
+      })
+    })
   }
 
   /** For connections to come; of a server that serves HTTPS. */
   replaceCertificate(certificate: Certificate): void {
     replaceCertificate(this.#server, certificate)
-  }
-
-  closeIdleConnections(): void {
-    this.#server.closeIdleConnections()
   }
 
   /**
