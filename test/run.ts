@@ -22,7 +22,7 @@ Comment lines at the top of a file:
                                                   further one runs with the first number of them
 TEST_BINARY=dist/deepsoc-gateway runs gateways and commands of the executable instead of the sources.
 
---jobs N   files at a time (2)
+--jobs N   files at a time (3)
 --long     sets TEST_LONG=1: tests run their long form
 `
 
@@ -249,7 +249,7 @@ const main = async (): Promise<number> => {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      jobs: { type: 'string', default: '2' },
+      jobs: { type: 'string', default: '3' },
       long: { type: 'boolean', default: false },
       dir: { type: 'string', default: dirname(fileURLToPath(import.meta.url)) },
       help: { type: 'boolean', default: false },
