@@ -45,7 +45,7 @@ export interface PrimaryOptions {
   readonly stopMs: number
   /** The figures of all workers as Prometheus text. */
   readonly gatherMetrics: () => Promise<string>
-  /** Called once the first worker listens. */
+  /** Called once all workers listen. */
   readonly onListening: (url: string) => void
 }
 
@@ -83,6 +83,8 @@ export class Primary {
   #deaths = 0
   #stopping = false
   #listening = false
+  /** How many times a worker has come to listen, replaced ones with it. */
+  #starts = 0
   #end: (code: number) => void = () => undefined
 
   constructor(options: PrimaryOptions) {
@@ -168,11 +170,13 @@ export class Primary {
     } else if (message.gateway === 'listening') this.#started(message.url)
   }
 
+  /** A worker listens: the first one lets the others start, the last one is what the operator was waiting for. */
   #started(url: string): void {
-    if (this.#listening) return
-    this.#listening = true
-    for (let count = 1; count < this.#options.workers; count++) this.#fork()
-    this.#options.onListening(url)
+    if (!this.#listening) {
+      this.#listening = true
+      for (let count = 1; count < this.#options.workers; count++) this.#fork()
+    }
+    if (++this.#starts === this.#options.workers) this.#options.onListening(url)
   }
 
   #exited(worker: Worker, code: number | null, signal: string | null): void {
