@@ -4,8 +4,9 @@ import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { type Gateway, ROOT, startGateway } from './support/gateway.ts'
+import { type Gateway, startGateway } from './support/gateway.ts'
 import { startOtlp } from './support/otlp.ts'
+import { PROGRAM, wordsOf } from './support/program.ts'
 import { chat, eventUrl } from './support/rooms.ts'
 import { openSse } from './support/sse.ts'
 import { suite } from './support/suite.ts'
@@ -167,12 +168,13 @@ test('are in no text about a configuration, right or wrong', () => {
     { OTEL_EXPORTER_OTLP_HEADERS: `${secrets.password}` },
     { RABBITMQ_URL: `http://u:${secrets.password}@h` },
   ]
+  const [command, ...words] = wordsOf(PROGRAM)
   for (const env of environments) {
     // The last one connects, and says what went wrong.
     for (const args of [['config'], ['token'], ...('DATABASE_URL' in env ? [['rejected', 'list']] : [])]) {
       let text: string
       try {
-        text = execFileSync(process.execPath, [join(ROOT, 'src/cli.ts'), ...args], {
+        text = execFileSync(command!, [...words, ...args], {
           env: { PATH: process.env.PATH, ...env },
           encoding: 'utf8',
           stdio: ['ignore', 'pipe', 'pipe'],

@@ -323,7 +323,7 @@ lines('a slow reader holds the stream back instead of piling it up', async () =>
     },
   ])
   const stop = new AbortController()
-  const heard = follow({ url: played.url, start: ['tail', '5'], silenceMs: 200, signal: stop.signal, token: noToken })
+  const heard = follow({ url: played.url, start: ['tail', '5'], silenceMs: 2_000, signal: stop.signal, token: noToken })
   await heard.next()
   // The reader does nothing, for longer than the silence that a dead line would be allowed.
   let seen = -1
@@ -332,7 +332,7 @@ lines('a slow reader holds the stream back instead of piling it up', async () =>
     seen = written
     return before === written
   }
-  await until(standsStill, { everyMs: 500, what: 'the stream stands still' })
+  await until(standsStill, { everyMs: 2_500, what: 'the stream stands still' })
   assert.ok(written < 500, `${written} of 1000 were written`)
   let count = 1
   for await (const one of heard) {

@@ -99,6 +99,8 @@ const runBlock = async ({ script }: Block): Promise<{ code: number | null; outpu
       TOKEN: 'any',
       ...(/ token /.test(script) && !ownGateway && { JWT_SECRET: 'x'.repeat(32) }),
       DOC_PATH: process.env.PATH,
+      TEST_BINARY: process.env.TEST_BINARY,
+      NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
       DOC_URL: `http://127.0.0.1:${port}`,
       ...(ownGateway ? { DOC_BACKGROUND: '1', DOC_PORT: String(port) } : {}),
       PORT: String(port),

@@ -5,6 +5,7 @@ import { dirname, join, relative, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, stripVTControlCharacters } from 'node:util'
 import { freshenWebAssets } from '../src/http/web-assets.ts'
+import { bundleProgram } from './support/bundle.ts'
 import { killAtExit, removeAtExit } from './support/cleanup.ts'
 import { isNeed, type Need, provision } from './support/provision.ts'
 import { type Broker, startBroker } from './support/rabbitmq.ts'
@@ -20,7 +21,8 @@ Comment lines at the top of a file:
   // workers: 1, 3                                runs once for each: its gateways have so many worker processes
   // transports: http1, https1, http2             runs once for each: plain HTTP/1.1, or over TLS; with workers, each
                                                   further one runs with the first number of them
-TEST_BINARY=dist/deepsoc-gateway runs gateways and commands of the executable instead of the sources.
+Gateways and commands run from a bundle of the sources. TEST_BINARY=dist/deepsoc-gateway lets the executable run instead,
+TEST_BINARY=src/cli.ts the sources as they are.
 
 --jobs N   files at a time (3)
 --long     sets TEST_LONG=1: tests run their long form
@@ -199,11 +201,12 @@ const provisionAll = async (files: TestFile[]): Promise<Map<string, string>> => 
 
 const runAll = async (files: TestFile[], jobs: number, long: boolean): Promise<Outcome> => {
   const problems = await provisionAll(files)
-  // Hundreds of gateways and commands start; with their code compiled already each takes 0.8 instead of 1.3 s of processor.
+  // Compiled code is kept for all the processes that start.
   const compiled = mkdtempSync(join(tmpdir(), 'gateway-test-compiled-'))
   removeAtExit(compiled)
   const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', NODE_COMPILE_CACHE: compiled }
   if (long) env.TEST_LONG = '1'
+  if (!env.TEST_BINARY) env.TEST_BINARY = await bundleProgram()
   const wantsBroker = files.some((file) => file.needs.includes('rabbitmq')) && !problems.has('rabbitmq')
   // Files without a broker run while it starts.
   const broker: Promise<Broker | undefined> =

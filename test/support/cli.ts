@@ -1,15 +1,12 @@
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
-import { join, resolve } from 'node:path'
 import { VARIABLES } from '../../src/config-catalogue.ts'
 import { killAtExit } from './cleanup.ts'
-import { type Env, ROOT } from './gateway.ts'
+import type { Env } from './gateway.ts'
+import { PROGRAM, wordsOf } from './program.ts'
 import { until, within } from './wait.ts'
 
-/** The command line as a user calls it. */
-export const CLI = join(ROOT, 'src', 'cli.ts')
-
-/** The same as words of a command: TEST_BINARY lets the tests of the command line run the executable. */
-const PROGRAM = process.env.TEST_BINARY ? [resolve(ROOT, process.env.TEST_BINARY)] : [process.execPath, CLI]
+/** The command line as words of a command. */
+const WORDS = wordsOf(PROGRAM)
 
 export type Ran = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }
 
@@ -86,7 +83,7 @@ const follow = (child: ChildProcessWithoutNullStreams, input: string | Buffer | 
 
 /** Starts a command; its stdin stays open unless there is input. */
 export const startCli = (args: readonly string[], { env, input }: CallOptions = {}): Running =>
-  follow(spawn(PROGRAM[0]!, [...PROGRAM.slice(1), ...args], { env: envOf(env), stdio: 'pipe' }), input)
+  follow(spawn(WORDS[0]!, [...WORDS.slice(1), ...args], { env: envOf(env), stdio: 'pipe' }), input)
 
 /** Runs a command to its end, with nothing on stdin unless there is input. */
 export const runCli = (args: readonly string[], { env, input = '' }: CallOptions = {}): Promise<Ran> =>
@@ -94,7 +91,7 @@ export const runCli = (args: readonly string[], { env, input = '' }: CallOptions
 
 /** Runs a line of the shell, without its rc file (it would read one where stdin is a socket), in which `$CLI` is the command. */
 export const startShell = (line: string, { env, input }: CallOptions = {}): Running => {
-  const full = envOf({ ...env, CLI: PROGRAM.join(' ') })
+  const full = envOf({ ...env, CLI: WORDS.join(' ') })
   return follow(spawn('/bin/bash', ['--norc', '-c', line], { env: full, stdio: 'pipe' }), input)
 }
 
@@ -105,7 +102,7 @@ const quoted = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
 
 /** The same on a terminal of 120 columns: stdout and stderr come as one, in `stdout`. stdin of the command is the terminal. */
 export const startOnTerminal = (args: readonly string[], { env, input }: CallOptions = {}): Running => {
-  const line = `stty cols 120 -echo; exec ${[...PROGRAM, ...args].map(quoted).join(' ')}`
+  const line = `stty cols 120 -echo; exec ${[...WORDS, ...args].map(quoted).join(' ')}`
   return follow(
     spawn('script', ['-qec', line, '/dev/null'], { env: envOf({ SHELL: '/bin/sh', ...env }), stdio: 'pipe' }),
     input,

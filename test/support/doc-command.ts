@@ -3,7 +3,7 @@
  * documentation: runs the real thing against the test's own gateway, and ends what would never end once it works.
  */
 import { spawn } from 'node:child_process'
-import { CLI } from './cli.ts'
+import { PROGRAM, wordsOf } from './program.ts'
 
 const [name = '', ...given] = process.argv.slice(2)
 const { DOC_URL = '', DOC_BACKGROUND, DOC_PORT = '0', DOC_PATH = '' } = process.env
@@ -59,7 +59,8 @@ if (call !== null) {
   const serves = [undefined, 'serve', '--demo'].includes(call[0])
   // Who drops is asked on a terminal, and says yes.
   const answer = call[0] === 'rejected' && call[1] === 'drop' && !call.includes('--yes') ? ['--yes'] : []
-  run(process.execPath, [CLI, ...call, ...answer], {
+  const [command, ...words] = wordsOf(PROGRAM)
+  run(command!, [...words, ...call, ...answer], {
     sign: workingSign(call),
     stays: serves && DOC_BACKGROUND !== undefined,
     env: serves ? { PORT: DOC_PORT } : {},

@@ -1,14 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
-import { dirname, isAbsolute, join, resolve as resolvePath } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
 import { VARIABLES } from '../../src/config-catalogue.ts'
 import { killAtExit, killNow } from './cleanup.ts'
+import { isScript, PROGRAM, ROOT, wordsOf } from './program.ts'
 import { transportEnv } from './transport.ts'
 import { getJson, type Json, tempDir, until, within } from './wait.ts'
 
-/** The folder that holds package.json. */
-export const ROOT = resolvePath(dirname(fileURLToPath(import.meta.url)), '..', '..')
+export { ROOT }
 
 export type LogLine = Record<string, Json> & { msg?: string; level?: string }
 
@@ -55,7 +54,7 @@ export type GatewayOptions = {
   env?: Env
   /** Where gateway.db lies; a new temporary folder if absent. A folder given here is not deleted. */
   dataDir?: string
-  /** A script for Node, or an executable; relative to the repository. TEST_BINARY, or else src/cli.ts, if absent. */
+  /** A script for Node, or an executable; relative to the repository. The program of this run if absent. */
   entry?: string
   args?: string[]
   /** The repository if absent. */
@@ -77,23 +76,15 @@ export const everyWorker = async (look: () => Promise<boolean>): Promise<boolean
   return true
 }
 
-const isScript = (entry: string): boolean => /\.[cm]?[jt]s$/.test(entry)
-
 /**
  * Starts a gateway with an environment of nothing but PATH, HOME and what is given, and waits until it listens.
  * @throws Error with the process's output when it ends before, or does not listen in time
  */
 export const startGateway = async (options: GatewayOptions = {}): Promise<Gateway> => {
-  const {
-    entry = process.env.TEST_BINARY || 'src/cli.ts',
-    args = ['serve'],
-    cwd = ROOT,
-    startLimitMs = 30_000,
-  } = options
+  const { entry = PROGRAM, args = ['serve'], cwd = ROOT, startLimitMs = 30_000 } = options
   const dataDir = options.dataDir ?? tempDir('gateway-data-')
   const dbFile = join(dataDir, 'gateway.db')
-  const file = isAbsolute(entry) ? entry : join(ROOT, entry)
-  const command = isScript(file) ? [process.execPath, file, ...args] : [file, ...args]
+  const command = [...wordsOf(entry), ...args]
   const baseEnv: Env = {
     // Empty counts as not set, and wins over what a developer's own .env says.
     ...Object.fromEntries(VARIABLES.map(({ name }) => [name, ''])),
@@ -102,7 +93,7 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     // Coverage of the gateway is lost without it when the tests are measured.
     NODE_V8_COVERAGE: process.env.NODE_V8_COVERAGE,
     // The runner's, for what it speeds up; the executable writes nowhere but where it says.
-    NODE_COMPILE_CACHE: isScript(file) ? process.env.NODE_COMPILE_CACHE : undefined,
+    NODE_COMPILE_CACHE: isScript(entry) ? process.env.NODE_COMPILE_CACHE : undefined,
     HOST: '127.0.0.1',
     PORT: '0',
     DATABASE_URL: `sqlite:${dbFile}`,
