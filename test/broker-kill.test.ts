@@ -1,7 +1,6 @@
 // needs: rabbitmq, pika
 // workers: 1, 3
 // limit: 600s
-// alone
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { type Gateway, startGateway } from './support/gateway.ts'

@@ -1,7 +1,6 @@
 // needs: rabbitmq, pika
 // workers: 1, 3
 // limit: 600s
-// alone
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { countMessages } from './support/database.ts'
@@ -14,8 +13,8 @@ import { suite } from './support/suite.ts'
 import { until } from './support/wait.ts'
 
 const LONG = process.env.TEST_LONG === '1'
-const ROUNDS = LONG ? 200 : 50
-const FAILPOINT_ROUNDS = LONG ? 20 : 5
+const ROUNDS = LONG ? 200 : 20
+const FAILPOINT_ROUNDS = LONG ? 20 : 3
 /** The longest that a round lets the gateway live, in milliseconds after it listens. */
 const LIFE_MS = 1_200
 

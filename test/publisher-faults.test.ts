@@ -1,6 +1,5 @@
 // needs: rabbitmq
 // limit: 600s
-// alone
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { Publisher, type PublisherOptions } from '../src/publisher/index.ts'

@@ -208,7 +208,6 @@ const runAll = async (files: TestFile[], jobs: number, long: boolean): Promise<O
   if (long) env.TEST_LONG = '1'
   if (!env.TEST_BINARY) env.TEST_BINARY = await bundleProgram()
   const wantsBroker = files.some((file) => file.needs.includes('rabbitmq')) && !problems.has('rabbitmq')
-  // Files without a broker run while it starts.
   const broker: Promise<Broker | undefined> =
     wantsBroker && !process.env.TEST_RABBITMQ_URL ? startBroker() : Promise.resolve(undefined)
   broker.catch(() => {})
@@ -234,11 +233,8 @@ const runAll = async (files: TestFile[], jobs: number, long: boolean): Promise<O
       sum.skipped += skipped
     }
   }
-  const together = files.filter((file) => !file.alone)
-  const queue = [
-    ...together.filter((file) => !file.needs.includes('rabbitmq')),
-    ...together.filter((file) => file.needs.includes('rabbitmq')),
-  ]
+  // Those that may take long first, so that none of them is the last one to run while the other places are empty.
+  const queue = files.filter((file) => !file.alone).sort((a, b) => b.limitMs - a.limitMs)
   try {
     await Promise.all(Array.from({ length: jobs }, () => drain(queue)))
     await drain(files.filter((file) => file.alone))
