@@ -8,8 +8,10 @@ import { makeApp } from './http/app.ts'
 import { Certificates } from './http/certificates.ts'
 import type { PublishPort } from './http/messages.ts'
 import { serveMetrics } from './http/ops.ts'
+import { makeNameCheck } from './http/origin.ts'
 import type { OverviewOptions } from './http/overview.ts'
 import { HttpServer } from './http/server.ts'
+import { type Refusals, StreamDoor } from './http/stream-door.ts'
 import { ExchangePublisher } from './ingest/exchange-publisher.ts'
 import { Ingest } from './ingest/ingest.ts'
 import { Live } from './live/live.ts'
@@ -17,6 +19,7 @@ import { Bell } from './log/bell.ts'
 import type { Log } from './log/log.ts'
 import { openLog } from './log/open-log.ts'
 import { RetentionRounds } from './log/retention.ts'
+import type { ResetReason } from './message/cursor.ts'
 import { GatewayError } from './message/errors.ts'
 import { type Observer, observeAlone } from './overview/observer.ts'
 import { readVitals, type Vitals } from './overview/vitals.ts'
@@ -141,18 +144,23 @@ export class Gateway {
     }
     this.#observer = parts.overview === undefined ? observeAlone(() => this.vitals()) : null
     const { corsOrigins, hosts, limits, host, port, metricsPort } = config
-    const app = makeApp({
+    const refusals: Refusals = new WeakMap()
+    const streams = {
       ...this.#access,
-      ...figures,
       log: this.#log,
       live: this.#live,
       logger,
+      refusals,
+      onReset: (reason: ResetReason) => this.#metrics.resets.inc({ reason }),
+    }
+    const app = makeApp({
+      ...streams,
+      ...figures,
       health: this.#health,
       listRevocations: () => this.#log.revocations(),
       corsOrigins,
       hosts,
       guarded: config.tokens !== null,
-      onReset: (reason) => this.#metrics.resets.inc({ reason }),
       onRefused: (code) => this.#metrics.refused.inc({ code }),
       publishPort: this.#publishPort(),
       maxMessageBytes: config.maxMessageBytes,
@@ -172,7 +180,13 @@ export class Gateway {
     })
     const server = { limits, proxies: this.#access.proxies, host, sharedPort }
     const certificate = this.#certificates?.current ?? null
-    this.#server = new HttpServer({ ...server, port, certificate, handler: app.callback() })
+    const { proxies } = this.#access
+    const door = new StreamDoor({
+      ...streams,
+      checkName: hosts === null ? null : makeNameCheck({ proxies, corsOrigins }, hosts),
+      headersMs: limits.headersMs,
+    })
+    this.#server = new HttpServer({ ...server, port, certificate, handler: app.callback(), door })
     if (metricsPort !== null) {
       this.#metricsServer = new HttpServer({
         ...server,

@@ -30,7 +30,7 @@ TEST_BINARY=src/cli.ts the sources as they are.
 
 const DEFAULT_LIMIT_MS = 300_000
 /** How long a file may live on once its totals are printed: what it left open is a fault of its own. */
-const LINGER_MS = 10_000
+const LINGER_MS = 30_000
 
 type TestFile = {
   path: string

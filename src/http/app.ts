@@ -7,12 +7,13 @@ import { type AccessOptions, routeAccess } from './access.ts'
 import { routeDocuments } from './api/routes.ts'
 import { type MessagesOptions, routeMessages } from './messages.ts'
 import { type OpsOptions, routeOps } from './ops.ts'
-import { allowSites, guardChanges, guardName, makeOriginCheck, type SiteOptions } from './origin.ts'
+import { allowSites, guardChanges, guardName, makeNameCheck, makeOriginCheck, type SiteOptions } from './origin.ts'
 import { type OverviewOptions, routeOverview } from './overview.ts'
 import { routePages } from './pages.ts'
 import { type RejectedOptions, routeRejected } from './rejected.ts'
 import { fail, toGatewayError } from './reply.ts'
 import { routeStreams, type StreamOptions } from './stream.ts'
+import type { Refusals } from './stream-door.ts'
 import { closeUnread } from './unparsed.ts'
 
 export interface RouteOptions
@@ -26,6 +27,8 @@ export interface RouteOptions
 export interface AppOptions extends RouteOptions, SiteOptions {
   /** Host names that are served beside addresses and names of one label; null: any. */
   readonly hosts: readonly string[] | null
+  /** What became of requests that another way has looked at before. */
+  readonly refusals: Refusals
   /** Told of every request that was turned away: 401, 403, 429, overload. */
   readonly onRefused: (code: ErrorCode) => void
 }
@@ -34,7 +37,7 @@ export interface AppOptions extends RouteOptions, SiteOptions {
 const MOST_URL_BYTES = 8_192
 
 /** On every answer; the page has a policy of its own. */
-const HEADERS = {
+export const ANSWER_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
   'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
   'Referrer-Policy': 'no-referrer',
@@ -50,7 +53,7 @@ const guard =
     const begun = performance.now()
     let code: ErrorCode | undefined
     ctx.set('X-Request-Id', request_id)
-    ctx.set(HEADERS)
+    ctx.set(ANSWER_HEADERS)
     try {
       await next()
       if (ctx.respond !== false && ctx.body === undefined && ctx.status !== 204 && ctx.status !== 304)
@@ -109,6 +112,17 @@ const checkUrl = async (ctx: Context, next: Next): Promise<void> => {
   await next()
 }
 
+/** What the door has refused already is not looked at again: a ticket, say, could be shown only once. */
+const throwRefusal =
+  (refusals: Refusals) =>
+  async (ctx: Context, next: Next): Promise<void> => {
+    const { socket } = ctx.req
+    const refusal = refusals.get(socket)
+    // It is about this request, and the connection may bring another one.
+    if (refusals.delete(socket)) throw refusal
+    await next()
+  }
+
 /** All routes there are. Each asks the one authorisation function, or serves what is open to everybody. */
 export const makeRouter = (options: RouteOptions): Router => {
   // One address for each thing: rules of a proxy for an address would not hold for its other spellings.
@@ -132,7 +146,8 @@ export const makeApp = (options: AppOptions): Koa => {
   const router = makeRouter(options)
   app.use(guard(options))
   app.use(checkUrl)
-  if (options.hosts !== null) app.use(guardName(options, options.hosts))
+  app.use(throwRefusal(options.refusals))
+  if (options.hosts !== null) app.use(guardName(makeNameCheck(options, options.hosts)))
   app.use(allowSites(options))
   app.use(guardChanges(makeOriginCheck(options)))
   app.use(router.routes())

@@ -1,5 +1,5 @@
-import type { Context } from 'koa'
 import { GatewayError } from '../message/errors.ts'
+import type { Asked } from './asked.ts'
 import { type Principal, principalOf } from './auth-claims.ts'
 import { type TokenKeys, Verifier, type VerifierOptions } from './auth-keys.ts'
 import { credentialOf } from './credentials.ts'
@@ -40,12 +40,12 @@ export interface Access {
  * @returns the events the caller gets
  * @throws GatewayError when the caller may not; a forbidden event and an unknown one look the same
  */
-export type Authorise = (ctx: Context, action: Action, events: readonly string[] | '*') => Promise<Access>
+export type Authorise = (asked: Asked, action: Action, events: readonly string[] | '*') => Promise<Access>
 
 const ALL: Omit<Access, 'events'> = { readable: '*', principal: null, stands: () => true }
 
 /** `AUTH=none`: everybody who reaches the address may do everything. */
-export const allowEverybody: Authorise = async (_ctx, _action, events) => ({ ...ALL, events })
+export const allowEverybody: Authorise = async (_asked, _action, events) => ({ ...ALL, events })
 
 export interface AuthOptions {
   readonly tokens: TokenConfig
@@ -86,16 +86,16 @@ export const makeAuthorise = (options: AuthOptions): { authorise: Authorise; sta
   const { tokens, tickets, revocations, checkOrigin, onKeySet } = options
   const verifier = new Verifier({ ...tokens, onKeySet })
 
-  const principalFor = async (ctx: Context, action: Action): Promise<Principal> => {
-    const credential = credentialOf(ctx, tokens.cookie, action === 'stream')
+  const principalFor = async (asked: Asked, action: Action): Promise<Principal> => {
+    const credential = credentialOf(asked, tokens.cookie, action === 'stream')
     if (credential.kind === 'ticket') return tickets.redeem(credential.text)
     // A browser adds the cookie to whatever page asks, so where it counts the asking page counts too.
-    if (credential.kind === 'cookie' && (action === 'stream' || !isSafe(ctx.method))) checkOrigin(ctx)
+    if (credential.kind === 'cookie' && (action === 'stream' || !isSafe(asked.method))) checkOrigin(asked)
     return principalOf(credential.text, await verifier.verify(credential.text), tokens.defaultEvents)
   }
 
-  const authorise: Authorise = async (ctx, action, events) => {
-    const principal = await principalFor(ctx, action)
+  const authorise: Authorise = async (asked, action, events) => {
+    const principal = await principalFor(asked, action)
     const stands = () => !revocations.refuse(principal)
     if (!stands()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
     return { events: grantedTo(principal, action, events), readable: principal.events, principal, stands }

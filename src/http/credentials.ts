@@ -1,5 +1,5 @@
-import type { Context } from 'koa'
 import { GatewayError } from '../message/errors.ts'
+import type { Asked } from './asked.ts'
 
 /** What a caller shows to be let in, and where it was found. */
 export interface Credential {
@@ -42,18 +42,18 @@ const cookieOf = (header: string, name: string): string | null => {
  *
  * @throws GatewayError token_missing, token_invalid, ticket_invalid or token_in_query
  */
-export const credentialOf = (ctx: Context, cookie: string, takesTicket: boolean): Credential => {
-  const query = new URLSearchParams(ctx.querystring)
+export const credentialOf = (asked: Asked, cookie: string, takesTicket: boolean): Credential => {
+  const query = new URLSearchParams(asked.querystring)
   const leaked = TOKEN_PARAMETERS.find((name) => query.has(name))
   if (leaked !== undefined) {
     throw new GatewayError('token_in_query', `A token in the query (${leaked}=…) is never accepted.`)
   }
-  const header = ctx.get('authorization')
+  const header = asked.get('authorization')
   if (header !== '') return bearerOf(header)
   const tickets = takesTicket ? query.getAll('ticket') : []
   if (tickets.length > 1) throw new GatewayError('ticket_invalid', 'More than one ticket is given.')
   if (tickets[0] !== undefined) return { kind: 'ticket', text: tickets[0] }
-  const text = cookieOf(ctx.get('cookie'), cookie)
+  const text = cookieOf(asked.get('cookie'), cookie)
   if (text === null) throw new GatewayError('token_missing', 'This needs a token.')
   return { kind: 'cookie', text }
 }

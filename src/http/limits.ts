@@ -1,5 +1,6 @@
 import type { Context } from 'koa'
 import { GatewayError } from '../message/errors.ts'
+import type { Asked } from './asked.ts'
 import type { Access } from './auth.ts'
 import type { AskDesk } from './desk.ts'
 import type { Proxies } from './proxies.ts'
@@ -60,9 +61,9 @@ export class Gate {
    * @returns to be called when the stream is over; a second call does nothing
    * @throws GatewayError too_many_streams or overloaded
    */
-  async enter(ctx: Context, { principal }: Access): Promise<() => void> {
+  async enter(asked: Asked, { principal }: Access): Promise<() => void> {
     const { streams, streamsPerToken, streamsPerAddress } = this.#limits
-    const address = this.#proxies.clientOf(ctx.req)
+    const address = this.#proxies.clientOf(asked.req)
     const keys: [string, number][] = []
     if (streams > 0) keys.push(['all', streams])
     if (streamsPerToken > 0 && principal !== null) keys.push([`token ${principal.tokenId}`, streamsPerToken])

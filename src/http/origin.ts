@@ -1,11 +1,12 @@
 import cors from '@koa/cors'
 import type { Context, Middleware, Next } from 'koa'
 import { GatewayError } from '../message/errors.ts'
+import type { Asked } from './asked.ts'
 import { isSafe } from './auth.ts'
 import type { Proxies } from './proxies.ts'
 
 /** @throws GatewayError origin_forbidden when a page of a site that is not named sends this */
-export type OriginCheck = (ctx: Context) => void
+export type OriginCheck = (asked: Asked) => void
 
 export interface SiteOptions {
   readonly proxies: Proxies
@@ -16,12 +17,12 @@ export interface SiteOptions {
 /** Browsers say which page asks: by Origin, and where that is left out, by Sec-Fetch-Site. Other clients say neither. */
 export const makeOriginCheck =
   ({ proxies, corsOrigins }: SiteOptions): OriginCheck =>
-  (ctx) => {
-    const origin = ctx.get('origin')
-    const host = proxies.hostOf(ctx.req)
+  (asked) => {
+    const origin = asked.get('origin')
+    const host = proxies.hostOf(asked.req)
     const own = host !== '' && (origin === `http://${host}` || origin === `https://${host}`)
     if (own || corsOrigins.includes(origin)) return
-    const site = ctx.get('sec-fetch-site')
+    const site = asked.get('sec-fetch-site')
     if (origin === '' && (site === '' || site === 'same-origin' || site === 'none')) return
     throw new GatewayError('origin_forbidden', 'This request comes from a page of another site.')
   }
@@ -48,6 +49,9 @@ export const allowSites = ({ corsOrigins }: SiteOptions): Middleware =>
     keepHeadersOnError: false,
   })
 
+/** @throws GatewayError host_forbidden when the request names a host that is not served */
+export type NameCheck = (asked: Asked) => void
+
 /** Addresses, localhost, and names of one label, which nobody can register. */
 const LOCAL_NAME = /^(([\w-]+\.)*localhost|[\w-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\])(:\d+)?$/i
 
@@ -57,14 +61,20 @@ const LOCAL_NAME = /^(([\w-]+\.)*localhost|[\w-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.
  *
  * @param hosts names that are served all the same, in lower case
  */
-export const guardName =
-  ({ proxies, corsOrigins }: SiteOptions, hosts: readonly string[]) =>
-  async (ctx: Context, next: Next): Promise<void> => {
-    const host = proxies.hostOf(ctx.req)
+export const makeNameCheck =
+  ({ proxies, corsOrigins }: SiteOptions, hosts: readonly string[]): NameCheck =>
+  ({ req }) => {
+    const host = proxies.hostOf(req)
     const name = host.toLowerCase().replace(/:\d+$/, '')
     const named = hosts.includes(name) || corsOrigins.some((origin) => new URL(origin).host === host)
     if (host !== '' && !LOCAL_NAME.test(host) && !named) {
       throw new GatewayError('host_forbidden', 'This host name is not served without tokens.')
     }
+  }
+
+export const guardName =
+  (check: NameCheck) =>
+  async (ctx: Context, next: Next): Promise<void> => {
+    check(ctx)
     await next()
   }

@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http'
 import { type BlockList, isIP } from 'node:net'
+import type { Wire } from './asked.ts'
 
 /** The address of a socket in its one form: an IPv4 address is no IPv6 one. */
 const plain = (address: string): string => address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '').replace(/%.*$/, '')
@@ -19,7 +19,7 @@ const networkOf = (address: string): string => {
   return `${network.join(':')}::/64`
 }
 
-const header = (request: IncomingMessage, name: string): string => {
+const header = (request: Wire, name: string): string => {
   const value = request.headers[name]
   return Array.isArray(value) ? value.join(',') : (value ?? '')
 }
@@ -42,7 +42,7 @@ export class Proxies {
    *
    * @returns null for this machine itself
    */
-  clientOf(request: IncomingMessage): string | null {
+  clientOf(request: Wire): string | null {
     let client = plain(request.socket.remoteAddress ?? '')
     const hops = header(request, 'x-forwarded-for').split(',')
     // From the nearest proxy outwards, as far as each one is trusted: what is behind it anybody could have written.
@@ -60,7 +60,7 @@ export class Proxies {
   }
 
   /** The host that the caller asked for, with its port; '' where it named none. */
-  hostOf(request: IncomingMessage): string {
+  hostOf(request: Wire): string {
     const forwarded = this.trusts(request.socket.remoteAddress) ? header(request, 'x-forwarded-host').split(',')[0] : ''
     // HTTP/2 has a field of its own, and where both are there, it counts.
     return forwarded?.trim() || header(request, ':authority') || header(request, 'host')

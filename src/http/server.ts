@@ -5,6 +5,7 @@ import type { Certificate } from './certificate.ts'
 import type { Limits } from './limits.ts'
 import type { Proxies } from './proxies.ts'
 import { createHttpsServer, replaceCertificate } from './secure-server.ts'
+import type { StreamDoor } from './stream-door.ts'
 import { refuseUnparsed } from './unparsed.ts'
 
 /** A header, a query and a cookie of honest length. */
@@ -31,6 +32,8 @@ export interface ServerOptions {
   readonly sharedPort: boolean
   /** Serves HTTPS by it; null: plain HTTP. */
   readonly certificate: Certificate | null
+  /** Sees each connection of plain HTTP first. */
+  readonly door?: StreamDoor
 }
 
 /** An HTTP server that slow, large and many requests do not wear down. */
@@ -43,7 +46,7 @@ export class HttpServer {
 
   constructor(options: ServerOptions) {
     this.#options = options
-    const { limits, handler, certificate } = options
+    const { limits, handler, certificate, door } = options
     const http1 = {
       headersTimeout: limits.headersMs,
       requestTimeout: Math.max(limits.requestMs, limits.headersMs),
@@ -64,7 +67,8 @@ export class HttpServer {
     this.#server.on('clientError', refuseUnparsed)
     // Node would answer 417 with no body; an expectation that is not understood may as well go unheard.
     this.#server.on('checkExpectation', handler)
-    if (limits.connectionsPerAddress > 0) this.#server.on('connection', (socket) => this.#count(socket))
+    if (door !== undefined && certificate === null) placeBefore(this.#server, door)
+    if (limits.connectionsPerAddress > 0) this.#server.prependListener('connection', (socket) => this.#count(socket))
   }
 
   /** The port that was really taken; meaningful once it listens. */
@@ -87,7 +91,10 @@ export class HttpServer {
   refuse(): Promise<void> {
     this.#refusing = true
     return new Promise((resolve) => {
-      const look = setInterval(() => this.#server.closeIdleConnections(), IDLE_LOOK_MS)
+      const look = setInterval(() => {
+        this.#server.closeIdleConnections()
+        this.#options.door?.closeSilent()
+      }, IDLE_LOOK_MS)
       this.#server.close(() => {
         clearInterval(look)
         resolve()
@@ -125,6 +132,15 @@ export class HttpServer {
       if (sockets.size === 0) this.#byAddress.delete(peer)
     }
   }
+}
+
+/** The listener that Node has put there serves what the door leaves to it. */
+const placeBefore = (server: Server, door: StreamDoor): void => {
+  const [serve] = server.listeners('connection') as ((this: Server, socket: Socket) => void)[]
+  server.removeAllListeners('connection')
+  server.on('connection', (socket) => {
+    if (!socket.destroyed) door.receive(socket, (given) => serve!.call(server, given))
+  })
 }
 
 const dropClosed = (sockets: Set<Socket>): void => {

@@ -138,4 +138,7 @@ export const takeOver = (ctx: Context, onClose: () => void): Taken => {
   return { sink: new SocketSink(socket), head }
 }
 
+/** The same for a socket that no HTTP server has seen. The caller writes the head. */
+export const sinkOf = (socket: Socket): Sink => new SocketSink(socket)
+
 const NO_BYTES = Buffer.alloc(0)

@@ -8,11 +8,12 @@ import { GatewayError } from '../message/errors.ts'
 import { helloFrame, resetFrame, retryFrame } from '../message/frames.ts'
 import { EventId } from '../message/message.ts'
 import { type Selection, selection } from '../message/selection.ts'
+import type { Asked } from './asked.ts'
 import type { Access, Authorise } from './auth.ts'
 import type { Gate } from './limits.ts'
 import { boundsFor } from './messages.ts'
 import { dbIdOf, eventIdOf, filterOf, single } from './query.ts'
-import { isGone, takeOver } from './sinks.ts'
+import { isGone, type Taken, takeOver } from './sinks.ts'
 
 /** What a client waits before it reconnects, unless told otherwise, in milliseconds. */
 const RETRY_MS = 2_000
@@ -27,7 +28,8 @@ export const StreamEvents = z
 /** How many messages before the end a stream begins. */
 export const Tail = DbId.pipe(z.number().int().max(MOST_TAIL))
 
-const HEADERS = {
+/** On the answer that is a stream. */
+export const STREAM_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
   'Cache-Control': 'no-cache, no-transform',
   'X-Accel-Buffering': 'no',
@@ -43,7 +45,7 @@ export interface StreamOptions {
   readonly onReset: (reason: ResetReason) => void
 }
 
-/** The events that a request names: `*` alone, or up to 100 ids. */
+/** The events that a query names: `*` alone, or up to 100 ids. */
 const eventsOf = (query: URLSearchParams): string[] | '*' => {
   const ids = query.getAll('event_id')
   if (ids.length === 0) throw new GatewayError('invalid_query', 'event_id is missing.')
@@ -57,19 +59,46 @@ const eventsOf = (query: URLSearchParams): string[] | '*' => {
 
 /** The SSE side: one event, or several on one connection with one cursor. */
 export const routeStreams = (router: Router, options: StreamOptions): void => {
-  router.get('/api/events/:event_id/stream', async (ctx) => {
-    const query = new URLSearchParams(ctx.querystring)
-    await openStream(ctx, options, [eventIdOf(ctx.params.event_id ?? '')], query)
-  })
-
-  router.get('/api/stream', async (ctx) => {
-    const query = new URLSearchParams(ctx.querystring)
-    await openStream(ctx, options, eventsOf(query), query)
-  })
+  const open = async (ctx: Context, event: string | null): Promise<void> => {
+    if (ctx.method === 'HEAD') {
+      await probe(ctx, event, options)
+      ctx.set(STREAM_HEADERS)
+      ctx.status = 200
+      return
+    }
+    await openStream(ctx, event, wayOf(ctx), options)
+    // The stream has the connection now, or there is nobody any more who waits for an answer.
+    ctx.respond = false
+  }
+  router.get('/api/events/:event_id/stream', (ctx) => open(ctx, ctx.params.event_id ?? ''))
+  router.get('/api/stream', (ctx) => open(ctx, null))
 }
 
-const startOf = async (ctx: Context, log: Log, wanted: Selection, access: Access, query: URLSearchParams) => {
-  const request = parseCursor(ctx.get('last-event-id') || undefined, single(query, 'last_message_db_id'))
+/** How a stream gets out. */
+export interface Way {
+  /** True when nobody waits for the answer any more. */
+  isGone(): boolean
+  /**
+   * Takes the connection over. Nothing was written on it before.
+   *
+   * @param onClose called once when the client or its connection is gone
+   */
+  take(onClose: () => void): Taken
+}
+
+const wayOf = (ctx: Context): Way => ({
+  isGone: () => isGone(ctx),
+  take: (onClose) => {
+    // Raw bytes would get in front of an answer that is still to be sent on this connection.
+    if (ctx.res.socket === null) throw new GatewayError('pipelined_stream', 'An earlier request is not answered yet.')
+    ctx.respond = false
+    for (const [name, value] of Object.entries(STREAM_HEADERS)) ctx.res.setHeader(name, value)
+    return takeOver(ctx, onClose)
+  },
+})
+
+const startOf = async (asked: Asked, log: Log, wanted: Selection, access: Access, query: URLSearchParams) => {
+  const request = parseCursor(asked.get('last-event-id') || undefined, single(query, 'last_message_db_id'))
   if (request === null) {
     throw new GatewayError('invalid_query', 'last_message_db_id must be a whole number from 0 up, or latest.')
   }
@@ -77,23 +106,36 @@ const startOf = async (ctx: Context, log: Log, wanted: Selection, access: Access
   if (tail !== undefined && tail > MOST_TAIL) throw new GatewayError('invalid_query', `tail is at most ${MOST_TAIL}.`)
   const { bounds, head } = await boundsFor(log, wanted, access)
   let start: Start = resolveCursor(request, bounds)
-  const fromHeader = ctx.get('last-event-id') !== ''
+  const fromHeader = asked.get('last-event-id') !== ''
   if (tail !== undefined && !fromHeader) start = { cursor: await log.cursorBefore(wanted, tail), reset: null }
   return { start, bounds, head }
 }
 
-const openStream = async (ctx: Context, options: StreamOptions, events: string[] | '*', query: URLSearchParams) => {
-  const access = await options.authorise(ctx, 'stream', events)
-  if (ctx.method === 'HEAD') {
-    await startOf(ctx, options.log, wantedOf(access, query), access, query)
-    ctx.set(HEADERS)
-    ctx.status = 200
-    return
-  }
-  const leavePlace = await options.gate.enter(ctx, access)
+/** @param event the one of the path; null: the query names them */
+const admit = async (asked: Asked, event: string | null, authorise: Authorise) => {
+  const query = new URLSearchParams(asked.querystring)
+  const events = event === null ? eventsOf(query) : [eventIdOf(event)]
+  return { query, access: await authorise(asked, 'stream', events) }
+}
+
+/** Everything that could be wrong with a request for a stream, and no stream. */
+const probe = async (asked: Asked, event: string | null, { log, authorise }: StreamOptions): Promise<void> => {
+  const { query, access } = await admit(asked, event, authorise)
+  await startOf(asked, log, wantedOf(access, query), access, query)
+}
+
+/**
+ * Opens a stream, unless its client has left meanwhile.
+ *
+ * @param event the one of the path, decoded; null: the query names them
+ * @throws GatewayError when it may not be opened; nothing was taken or written then
+ */
+export const openStream = async (asked: Asked, event: string | null, way: Way, options: StreamOptions) => {
+  const { query, access } = await admit(asked, event, options.authorise)
+  const leavePlace = await options.gate.enter(asked, access)
   let open = false
   try {
-    open = await openPlaced(ctx, options, access, query, leavePlace)
+    open = await openPlaced(asked, way, options, access, query, leavePlace)
   } finally {
     if (!open) leavePlace()
   }
@@ -111,27 +153,21 @@ const tokenOf = ({ principal }: Access): StreamToken | null => {
 
 /** @returns whether the stream is open; `onEnd` is then called at its end */
 const openPlaced = async (
-  ctx: Context,
+  asked: Asked,
+  way: Way,
   { log, live, onReset }: StreamOptions,
   access: Access,
   query: URLSearchParams,
   onEnd: () => void,
 ): Promise<boolean> => {
   const wanted = wantedOf(access, query)
-  const { start, bounds, head } = await startOf(ctx, log, wanted, access, query)
+  const { start, bounds, head } = await startOf(asked, log, wanted, access, query)
   // The client may have left while its cursor was looked up (S2).
-  if (isGone(ctx)) {
-    ctx.respond = false
-    return false
-  }
-  // Raw bytes would get in front of an answer that is still to be sent on this connection.
-  if (ctx.res.socket === null) throw new GatewayError('pipelined_stream', 'An earlier request is not answered yet.')
+  if (way.isGone()) return false
   // Nothing waits between this look and the subscription, so no revocation falls between them.
   if (!access.stands()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
-  ctx.respond = false
   let leave = (): void => undefined
-  for (const [name, value] of Object.entries(HEADERS)) ctx.res.setHeader(name, value)
-  const { sink, head: responseBytes } = takeOver(ctx, () => {
+  const { sink, head: responseBytes } = way.take(() => {
     leave()
     onEnd()
   })

@@ -1,0 +1,167 @@
+import { randomUUID } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { Logger } from 'pino'
+import type { GatewayError } from '../message/errors.ts'
+import { ANSWER_HEADERS } from './app.ts'
+import type { NameCheck } from './origin.ts'
+import { toGatewayError } from './reply.ts'
+import { sinkOf, type Taken } from './sinks.ts'
+import { openStream, STREAM_HEADERS, type StreamOptions, type Way } from './stream.ts'
+import { readStreamRequest, type StreamRequest } from './stream-request.ts'
+import { refuseUnparsed } from './unparsed.ts'
+
+/** Why a connection's request was refused, until its answer is made. */
+export type Refusals = WeakMap<Socket, GatewayError>
+
+export interface StreamDoorOptions extends StreamOptions {
+  /** null: any host is served. */
+  readonly checkName: NameCheck | null
+  readonly refusals: Refusals
+  readonly logger: Logger
+  /** Milliseconds for the first bytes of a connection. */
+  readonly headersMs: number
+}
+
+/** What is the same in every answer, in front of its id and its date. */
+const HEAD = Object.entries({ Vary: 'Origin', ...ANSWER_HEADERS, ...STREAM_HEADERS }).reduce(
+  (head, [name, value]) => `${head}${name}: ${value}\r\n`,
+  'HTTP/1.1 200 OK\r\n',
+)
+
+const headOf = (request_id: string): Buffer =>
+  Buffer.from(
+    `${HEAD}X-Request-Id: ${request_id}\r\nDate: ${new Date().toUTCString()}\r\nConnection: close\r\n\r\n`,
+    'latin1',
+  )
+
+/**
+ * Opens the streams of plain HTTP/1.1 on their bare sockets, past Node's HTTP server and Koa. It looks at the first bytes of each
+ * connection; whatever is no plain request for a stream, and all that is refused, it gives to the HTTP server as it came, so
+ * that there is one place which answers. When ten thousand readers come back at once, a reader costs … instead of … µs.
+ */
+export class StreamDoor {
+  readonly #options: StreamDoorOptions
+  /** Connections on which nothing has come yet. */
+  readonly #silent = new Set<Visitor>()
+
+  constructor(options: StreamDoorOptions) {
+    this.#options = options
+  }
+
+  /** @param serve gives a connection to the HTTP server, which then takes the bytes that it emits */
+  receive(socket: Socket, serve: (socket: Socket) => void): void {
+    const { headersMs } = this.#options
+    const visitor = new Visitor(socket, headersMs, {
+      serve,
+      heard: () => this.#silent.delete(visitor),
+      open: (request) => this.#open(request),
+    })
+    this.#silent.add(visitor)
+  }
+
+  /** Ends the connections on which nothing has come yet. */
+  closeSilent(): void {
+    for (const visitor of this.#silent) visitor.destroy()
+  }
+
+  /** @returns null, or why the request is to be answered elsewhere */
+  async #open(request: StreamRequest): Promise<GatewayError | null> {
+    const { checkName, refusals, logger } = this.#options
+    const { socket } = request.req
+    const begun = performance.now()
+    const request_id = randomUUID()
+    try {
+      checkName?.(request)
+      await openStream(request, request.event, wayOf(socket, request_id), this.#options)
+    } catch (thrown) {
+      const error = toGatewayError(thrown)
+      refusals.set(socket, error)
+      return error
+    }
+    if (logger.isLevelEnabled('debug')) {
+      const ms = Math.round(performance.now() - begun)
+      logger.debug({ request_id, method: request.method, path: request.path.slice(0, 200), status: 200, ms }, 'request')
+    }
+    return null
+  }
+}
+
+const wayOf = (socket: Socket, request_id: string): Way => ({
+  isGone: () => socket.destroyed,
+  take: (onClose): Taken => {
+    socket.on('close', onClose)
+    return { sink: sinkOf(socket), head: headOf(request_id) }
+  },
+})
+
+interface Host {
+  readonly serve: (socket: Socket) => void
+  readonly heard: () => void
+  readonly open: (request: StreamRequest) => Promise<GatewayError | null>
+}
+
+/** A connection, until it is a stream or the HTTP server's. */
+class Visitor {
+  readonly #socket: Socket
+  readonly #host: Host
+  #came: Buffer[] = []
+
+  constructor(socket: Socket, headersMs: number, host: Host) {
+    this.#socket = socket
+    this.#host = host
+    socket.on('data', this.#onData)
+    socket.on('end', destroy)
+    socket.on('error', ended)
+    socket.on('close', host.heard)
+    socket.on('timeout', this.#onTimeout)
+    socket.setTimeout(headersMs)
+  }
+
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  readonly #onData = (bytes: Buffer): void => {
+    this.#came.push(bytes)
+    if (this.#came.length > 1) {
+      // Nothing has to follow a request for a stream: what does, waits until it is known who answers.
+      this.#socket.pause()
+      return
+    }
+    this.#host.heard()
+    const request = readStreamRequest(this.#socket, bytes)
+    if (request === null) this.#serve()
+    else void this.#host.open(request).then((refusal) => (refusal === null ? this.#leave() : this.#serve()))
+  }
+
+  readonly #onTimeout = (): void => {
+    const late = new Error('nothing came on this connection')
+    refuseUnparsed(Object.assign(late, { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), this.#socket)
+  }
+
+  /** The stream has the socket; what its client still says is not for anybody. */
+  #leave(): void {
+    const socket = this.#socket
+    socket.off('data', this.#onData)
+    socket.off('close', this.#host.heard)
+    socket.off('timeout', this.#onTimeout)
+    socket.setTimeout(0)
+    socket.resume()
+  }
+
+  #serve(): void {
+    const socket = this.#socket
+    if (socket.destroyed) return
+    this.#leave()
+    socket.off('end', destroy)
+    this.#host.serve(socket)
+    socket.off('error', ended)
+    socket.unshift(Buffer.concat(this.#came))
+  }
+}
+
+const ended = (): void => undefined
+
+function destroy(this: Socket): void {
+  this.destroy()
+}
