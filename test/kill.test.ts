@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { countMessages } from './support/database.ts'
-import { startGateway } from './support/gateway.ts'
+import { RUN_WORKERS, startGateway } from './support/gateway.ts'
 import { assertNothingLost, IdReader, Load } from './support/load.ts'
 import { PikaPublisher } from './support/pika.ts'
 import { type Broker, startBroker, uniqueNames } from './support/rabbitmq.ts'
@@ -13,8 +13,9 @@ import { suite } from './support/suite.ts'
 import { until } from './support/wait.ts'
 
 const LONG = process.env.TEST_LONG === '1'
-const ROUNDS = LONG ? 200 : 20
-const FAILPOINT_ROUNDS = LONG ? 20 : 3
+// A life of several workers costs as much processor as that many lives of one.
+const ROUNDS = LONG ? 200 : RUN_WORKERS === 1 ? 20 : 8
+const FAILPOINT_ROUNDS = LONG ? 20 : RUN_WORKERS === 1 ? 3 : 2
 /** The longest that a round lets the gateway live, in milliseconds after it listens. */
 const LIFE_MS = 1_200
 

@@ -27,12 +27,15 @@ const header = (request: Wire, name: string): string => {
 /** Who really calls. What a caller says of itself in X-Forwarded-* is heard only from proxies that are trusted. */
 export class Proxies {
   readonly #trusted: BlockList
+  readonly #trustsAny: boolean
 
   constructor(trusted: BlockList) {
     this.#trusted = trusted
+    this.#trustsAny = trusted.rules.length > 0
   }
 
   trusts(address: string | undefined): boolean {
+    if (!this.#trustsAny) return false
     const family = isIP(plain(address ?? ''))
     return family !== 0 && this.#trusted.check(plain(address!), family === 4 ? 'ipv4' : 'ipv6')
   }
