@@ -140,6 +140,37 @@ test('a reader that takes nothing costs one write, whatever comes (S1)', async (
   await hasIds(slow, quick.sink.ids)
 })
 
+test('what comes while nobody takes anything is not even read, and comes as soon as somebody does', async (stage) => {
+  const deaf = await stage.connect({ slow: true })
+  await stage.settle()
+  const reads = stage.log.reads
+  for (let n = 0; n < 5; n++) {
+    await stage.append({ body: LARGE })
+    stage.bell.ring()
+    await stage.settle()
+  }
+  assert.is(stage.log.reads, reads)
+  deaf.sink.slow = false
+  deaf.sink.take()
+  await stage.settle()
+  assert.is(deaf.sink.ids.length, 5, 'without a bell or a tick of the clock')
+  deaf.sink.slow = true
+  await stage.append({})
+  stage.bell.ring()
+  await stage.settle()
+  // It has room again while the head is looked at.
+  await stage.append({})
+  stage.log.hold()
+  stage.bell.ring()
+  await stage.settle()
+  deaf.sink.slow = false
+  deaf.sink.take()
+  await stage.settle()
+  stage.log.release()
+  await stage.settle()
+  assert.is(deaf.sink.ids.length, 7)
+})
+
 staged({ stallMs: 2_000 })(
   'a reader that takes nothing is closed as too slow; one that takes a little is not',
   async (stage) => {

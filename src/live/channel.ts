@@ -25,6 +25,8 @@ export class Channel {
   readonly #subscribers: Subscriber[] = []
   /** Counts departures: a pass that sees one looks again, since the last subscriber moves into the gap. */
   #departures = 0
+  /** Subscribers whose sink is full. */
+  #blocked = 0
   #passing = false
   #again = false
   #notBefore = 0
@@ -57,6 +59,16 @@ export class Channel {
       last.place = subscriber.place
     }
     this.#departures++
+  }
+
+  /** A subscriber's sink is full, or has room again. */
+  block(blocked: boolean): void {
+    this.#blocked += blocked ? 1 : -1
+  }
+
+  /** True while nobody in here could take anything: then nothing is encoded or kept, as the log has it. */
+  get isDeaf(): boolean {
+    return this.#blocked >= this.#subscribers.length
   }
 
   append(db_id: number, frame: Buffer): void {

@@ -159,7 +159,10 @@ export class Live {
       given: this.#given,
       seen: () => this.#tailer.seen,
       history: (cursor) => this.#pages.after(selection, cursor),
-      onBlocked: (subscriber, blocked) => this.#pulse.blocked(subscriber, blocked),
+      onBlocked: (subscriber, blocked) => {
+        channel.block(blocked)
+        this.#pulse.blocked(subscriber, blocked)
+      },
       onFault: (subscriber, error) => {
         this.#options.onFault(error)
         this.#pulse.pumpLater(subscriber)

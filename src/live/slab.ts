@@ -70,7 +70,13 @@ export class Slab {
 
   /** Gives the memory back. Who is not at the end yet reads the log. */
   clear(): void {
-    this.#from = this.last
+    this.skip(this.last)
+  }
+
+  /** Holds nothing up to this db_id, nor anything before: who wants it reads the log. */
+  skip(db_id: number): void {
+    if (db_id < this.last) return
+    this.#from = db_id
     this.#buffer = Buffer.alloc(0)
     this.#used = 0
     this.#ids = []

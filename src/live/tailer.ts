@@ -99,21 +99,51 @@ export class Tailer {
   async #readOn(): Promise<void> {
     let more = true
     while (more && !this.#stopped && this.#channels > 0) {
+      if (this.#isDeaf()) return this.#skipOn()
       const page = await this.#options.log.read(EVERYTHING, this.#seen, PAGE)
       for (const message of page.messages) {
         let frame: Buffer | null = null
         for (const channel of this.#wanting(message.event_id)) {
           if (!passesFilters(channel.selection, message)) continue
-          frame ??= messageFrame(message)
-          channel.append(message.db_id, frame)
+          if (channel.isDeaf) channel.slab.skip(message.db_id)
+          else {
+            frame ??= messageFrame(message)
+            channel.append(message.db_id, frame)
+          }
           this.#touched.add(channel)
         }
       }
       this.#seen = Math.max(this.#seen, page.through)
       more = page.more
-      for (const channel of this.#touched) channel.flush()
-      this.#touched.clear()
+      this.#flush()
     }
+  }
+
+  /** Nobody could take anything: messages that nobody takes are not even read. */
+  async #skipOn(): Promise<void> {
+    const head = await this.#options.log.head()
+    for (const channel of this.#all()) {
+      channel.slab.skip(head)
+      this.#touched.add(channel)
+    }
+    this.#seen = Math.max(this.#seen, head)
+    // Who has room again by now would else not hear of what was skipped.
+    this.#flush()
+  }
+
+  #flush(): void {
+    for (const channel of this.#touched) channel.flush()
+    this.#touched.clear()
+  }
+
+  #isDeaf(): boolean {
+    for (const channel of this.#all()) if (!channel.isDeaf) return false
+    return true
+  }
+
+  *#all(): Iterable<Channel> {
+    yield* this.#everything
+    for (const channels of this.#byEvent.values()) yield* channels
   }
 
   *#wanting(event_id: string): Iterable<Channel> {

@@ -38,11 +38,19 @@ export class TroubledLog implements Log {
 
   async read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
     this.reads++
+    return this.#troubled(() => this.#log.read(wanted, after, limit))
+  }
+
+  head(): Promise<number> {
+    return this.#troubled(() => this.#log.head())
+  }
+
+  async #troubled<Seen>(look: () => Promise<Seen>): Promise<Seen> {
     if (this.failing) throw new GatewayError('storage_unavailable', 'fault of the test')
-    const page = await this.#log.read(wanted, after, limit)
+    const seen = await look()
     if (this.#held !== null) await new Promise<void>((resolve) => this.#held!.push(resolve))
     if (this.failing) throw new GatewayError('storage_unavailable', 'late fault of the test')
-    return page
+    return seen
   }
 
   get logId(): string {
@@ -71,10 +79,6 @@ export class TroubledLog implements Log {
 
   cursorBefore(wanted: Selection, count: number): Promise<number> {
     return this.#log.cursorBefore(wanted, count)
-  }
-
-  head(): Promise<number> {
-    return this.#log.head()
   }
 
   bounds(wanted: Selection): Promise<Bounds> {
