@@ -1,12 +1,12 @@
 // needs: rabbitmq, pika
 import { readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
-import type { Sample } from '../src/http/overview.ts'
 import { growth, quantileOf } from '../src/overview/figures.ts'
 import { History } from '../src/overview/history.ts'
 import { type Base, measure, nextBase } from '../src/overview/measure.ts'
 import { Observer } from '../src/overview/observer.ts'
 import type { Seen } from '../src/overview/vitals.ts'
+import type { Sample } from '../src/sample.ts'
 import { addRejected } from './support/database.ts'
 import { type Gateway, startGateway } from './support/gateway.ts'
 import { sharedBroker } from './support/rabbitmq.ts'

@@ -1,31 +1,16 @@
 // needs: chromium
 // limit: 400s
-import type { Browser, Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
-import { launchChromium } from './support/browser.ts'
-import { type Gateway, startGateway } from './support/gateway.ts'
-import { isState, Pages, textOf, textsOf } from './support/pages.ts'
+import { startGateway } from './support/gateway.ts'
+import { isState, Pages, siteOf, textOf, textsOf } from './support/pages.ts'
 import { chat, chats, eventUrl, newRoom, publish } from './support/rooms.ts'
 import { suite } from './support/suite.ts'
 import { bearer, guarded, sign } from './support/tokens.ts'
 import { freePort, postJson, until } from './support/wait.ts'
 
-let gateway: Gateway
-let browser: Browser
-let pages: Pages
-
 const test = suite('the events page', { timeoutMs: 120_000 })
-
-test.before(async () => {
-  gateway = await startGateway()
-  browser = await launchChromium()
-  pages = new Pages(browser, () => gateway.url)
-})
-test.after.each(() => pages.close())
-test.after(async () => {
-  await browser?.close()
-  await gateway?.dispose()
-})
+const site = siteOf(test)
 
 /** The first rows: event, mark of what is unread, count. */
 const top = (page: Page, rows: number): Promise<string[]> =>
@@ -51,29 +36,29 @@ const becomes = async (page: Page, rows: string[]): Promise<void> => {
 }
 
 test('says that there are none yet and how one comes about, until the first message is there', async () => {
-  const page = await pages.open('/')
+  const page = await site.pages.open('/')
   await isState(page, 'live')
   assert.match(await textOf(page, '#empty'), /No events yet.*deepsoc-gateway demo/s)
   assert.is(await textOf(page, '#summary').then((text) => text.trim()), '0 events, 0 unread messages')
   assert.is(await page.locator('.event-heads').count(), 0)
   const first = newRoom('first')
-  await publish(gateway, first, chat(1))
+  await publish(site.gateway, first, chat(1))
   await becomes(page, [`${first} | new | 1 message`])
   assert.is(await page.locator('#empty').count(), 0)
 })
 
 test('lists events by latest activity and counts their messages while it is open', async () => {
   const [a, b] = [newRoom('list'), newRoom('list')]
-  await publish(gateway, a, chats(2))
-  await publish(gateway, b, chats(3))
-  const page = await pages.open('/')
+  await publish(site.gateway, a, chats(2))
+  await publish(site.gateway, b, chats(3))
+  const page = await site.pages.open('/')
   await isState(page, 'live')
   await becomes(page, [`${b} | new | 3 messages`, `${a} | new | 2 messages`])
-  await publish(gateway, a, chats(1_500))
+  await publish(site.gateway, a, chats(1_500))
   await becomes(page, [`${a} | new | 1,502 messages`, `${b} | new | 3 messages`])
   assert.is(await page.getAttribute('#events > li:first-child', 'data-busy'), 'true')
   const fresh = newRoom('事件/新')
-  await publish(gateway, fresh, chat(1))
+  await publish(site.gateway, fresh, chat(1))
   await becomes(page, [`${fresh} | new | 1 message`, `${a} | new | 1,502 messages`])
   await page.click('#events > li:first-child a')
   await page.waitForSelector('#messages, #box')
@@ -82,11 +67,11 @@ test('lists events by latest activity and counts their messages while it is open
 
 test('marks what came since a reader was in the room, in this tab and in the others', async () => {
   const event = newRoom('marks')
-  await publish(gateway, event, chats(3))
-  const page = await pages.open('/')
+  await publish(site.gateway, event, chats(3))
+  const page = await site.pages.open('/')
   await isState(page, 'live')
   const other = await page.context().newPage()
-  await other.goto(gateway.url)
+  await other.goto(site.gateway.url)
   await isState(other, 'live')
   await becomes(other, [`${event} | new | 3 messages`])
   await page.click(`#events a[href$="${event}"]`)
@@ -94,7 +79,7 @@ test('marks what came since a reader was in the room, in this tab and in the oth
   await becomes(other, [`${event} | - | 3 messages`])
   await page.goBack()
   await isState(page, 'live')
-  await publish(gateway, event, chats(2))
+  await publish(site.gateway, event, chats(2))
   for (const one of [page, other]) await becomes(one, [`${event} | 2 | 5 messages`])
   assert.is(await page.getAttribute('#events > li:first-child', 'data-unread'), 'true')
   await page.reload()
@@ -104,7 +89,7 @@ test('marks what came since a reader was in the room, in this tab and in the oth
   await page.click('#mark-all')
   await page.waitForSelector('#empty')
   assert.match(await textOf(page, '#summary'), '0 unread messages')
-  await publish(gateway, event, chat(1))
+  await publish(site.gateway, event, chat(1))
   await becomes(page, [`${event} | 1 | 6 messages`])
   assert.is(await page.locator('#events > li').count(), 1)
   assert.is((await textsOf(page, '#events .unread .unseen')).join(), '1 unread')
@@ -112,8 +97,8 @@ test('marks what came since a reader was in the room, in this tab and in the oth
 
 test('finds events by a part of their id, opens the only one, or one that is not listed', async () => {
   const [one, two] = [newRoom('Needle-A'), newRoom('needle-b')]
-  for (const event of [one, two]) await publish(gateway, event, chat(1))
-  const page = await pages.open('/')
+  for (const event of [one, two]) await publish(site.gateway, event, chat(1))
+  const page = await site.pages.open('/')
   await isState(page, 'live')
   await page.fill('#search', ' NEEDLE ')
   await until(async () => (await page.locator('#events > li').count()) === 2, { what: 'two events' })
@@ -147,8 +132,8 @@ test('shows hostile ids as text, with what cannot be seen made visible', async (
     '%2e%2e%2f',
     'x'.repeat(255),
   ].map((name) => `${name}`)
-  for (const event of hostile) await publish(gateway, event, chat(1))
-  const page = await pages.open('/', { viewport: { width: 360, height: 740 } })
+  for (const event of hostile) await publish(site.gateway, event, chat(1))
+  const page = await site.pages.open('/', { viewport: { width: 360, height: 740 } })
   await isState(page, 'live')
   const shown = hostile.map((id) => id.replace('\u202e', '⟨U+202E⟩')).reverse()
   await becomes(
@@ -168,7 +153,7 @@ test('shows hostile ids as text, with what cannot be seen made visible', async (
 
 test('names the state of the gateway on every page: what fails, that it is gone, that it is back', async () => {
   const broken = await startGateway({ env: { RABBITMQ_URL: `amqp://127.0.0.1:${await freePort()}` } })
-  const own = new Pages(browser, () => broken.url)
+  const own = new Pages(site.browser, () => broken.url)
   try {
     const page = await own.open('/')
     await page.waitForSelector('#gateway[data-is="faulty"]', { timeout: 60_000 })
@@ -180,7 +165,7 @@ test('names the state of the gateway on every page: what fails, that it is gone,
     await own.close()
     await broken.dispose()
   }
-  const page = await pages.open('/')
+  const page = await site.pages.open('/')
   await page.waitForSelector('#gateway[data-is="ready"]')
   await page.clock.install()
   await page.reload()
@@ -203,7 +188,7 @@ test('names the state of the gateway on every page: what fails, that it is gone,
 
 test('asks for a token where one is needed, refuses a wrong one in words, and forgets it on leaving', async () => {
   const closed = await startGateway({ env: guarded() })
-  const own = new Pages(browser, () => closed.url)
+  const own = new Pages(site.browser, () => closed.url)
   try {
     const writer = { headers: bearer(await sign({ events: '*', scope: 'read publish' })) }
     const say = async (event: string) => {
@@ -255,14 +240,14 @@ test('asks for a token where one is needed, refuses a wrong one in words, and fo
 
 test('loads the newest of many, older ones on demand, says so, and counts an old one that comes to life whole', async () => {
   const [old, ...rest] = Array.from({ length: 460 }, (_, n) => `many-${String(n).padStart(3, '0')}`)
-  await publish(gateway, old!, chats(7))
-  for (const event of rest) await publish(gateway, event, chat(1))
-  const page = await pages.open('/')
+  await publish(site.gateway, old!, chats(7))
+  for (const event of rest) await publish(site.gateway, event, chat(1))
+  const page = await site.pages.open('/')
   await isState(page, 'live')
   const rows = page.locator('#events > li')
   await until(async () => (await rows.count()) === 200, { what: 'the first 200' })
   assert.match(await textOf(page, '#summary'), /^\s*200 newest events/)
-  await publish(gateway, old!, chat(1))
+  await publish(site.gateway, old!, chat(1))
   await becomes(page, [`${old} | new | 8 messages`, 'many-459 | new | 1 message'])
   await page.fill('#search', 'many-0')
   await page.waitForSelector('.more-events')
@@ -279,7 +264,7 @@ test('loads the newest of many, older ones on demand, says so, and counts an old
 })
 
 test('says what is wrong when the list cannot be had, and goes on when it can', async () => {
-  const page = await pages.open('/health')
+  const page = await site.pages.open('/health')
   await page.evaluate(() => {
     history.pushState(null, '', '/no/such/page')
     dispatchEvent(new PopStateEvent('popstate'))

@@ -123,16 +123,16 @@ const landmarks = (page: Page): Promise<string> =>
 for (const name of NAMES) {
   test(`axe finds nothing on the ${name} page, and nothing is too wide or cut off: languages, themes, widths`, async () => {
     const page = await show(name)
-    for (const [index, language] of LANGUAGES.entries()) {
-      if (index > 0 && name !== 'docs') await page.click('#language')
+    // The documentation of the API is English for everybody.
+    for (const [index, language] of LANGUAGES.slice(0, name === 'docs' ? 1 : 2).entries()) {
+      if (index > 0) await page.click('#language')
       for (const [turn, colorScheme] of THEMES.entries()) {
         await page.emulateMedia({ colorScheme })
         for (const [place, width] of WIDTHS.entries()) {
-          // In the short form each width is looked at in two of the four.
-          if (!LONG && (place + turn + index) % 2 === 1) continue
           const what = `${name} ${language} ${colorScheme} ${width}`
           await page.setViewportSize({ width, height: 900 })
-          assert.equal(await violations(page), [], what)
+          // In the short form axe looks at each theme in each language, and at each width.
+          if (LONG || place === turn + index) assert.equal(await violations(page), [], what)
           assert.equal(await tooWide(page), [], what)
           assert.equal(await cutOff(page), [], what)
           assert.is(await landmarks(page), '1 main, 1 header, 1 nav, 1 h1', what)
@@ -230,16 +230,19 @@ test('a busy room is told aloud in few words, and a busy list not at all', async
   const heard = (page: Page): Promise<string[]> => page.evaluate('said')
   const busy = newRoom('busy')
   await publish(gateway, busy, chats(5))
-  const [room, list] = [await pages.room(busy), await show('events')]
+  const [room, list] = [await pages.open('/livez'), await show('events')]
+  await room.clock.install()
+  await room.goto(`${gateway.url}/events/${busy}`)
   await isState(room, 'live')
   assert.is(await room.getAttribute('#box', 'aria-live'), null, 'a feed is no live region')
   for (const page of [room, list]) await listen(page)
   await until(
     async () => {
       await publish(gateway, busy, chats(10))
+      await room.clock.runFor(1_000)
       return /new messages, the last from Captain/.test((await heard(room)).join())
     },
-    { what: 'what is said of them', timeoutMs: 60_000, everyMs: 100 },
+    { what: 'what is said of them', timeoutMs: 60_000 },
   )
   const told = await heard(room)
   assert.ok(told.length <= 4, told.join(' / '))

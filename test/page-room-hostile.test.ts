@@ -1,10 +1,8 @@
 // needs: chromium
 // limit: 400s
-import type { Browser, Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
-import { launchChromium } from './support/browser.ts'
-import { type Gateway, startGateway } from './support/gateway.ts'
-import { isState, Pages, textOf, textsOf } from './support/pages.ts'
+import { isState, siteOf, textOf, textsOf } from './support/pages.ts'
 import { holds, isWhole, row } from './support/room-page.ts'
 import { newRoom, publish } from './support/rooms.ts'
 import { suite } from './support/suite.ts'
@@ -123,23 +121,9 @@ const messagesOf = (text: string): Json[] => {
   ]
 }
 
-let gateway: Gateway
-let browser: Browser
-let pages: Pages
-
 const test = suite('hostile text in a war room', { timeoutMs: 180_000 })
-
-test.before(async () => {
-  gateway = await startGateway()
-  browser = await launchChromium()
-  pages = new Pages(browser, () => gateway.url)
-})
-// It throws where a dialog came, a request left, a script failed or the policy was broken.
-test.after.each(() => pages.close())
-test.after(async () => {
-  await browser?.close()
-  await gateway?.dispose()
-})
+// Closing a page fails its test where a dialog came, a request left, a script failed or the policy was broken.
+const site = siteOf(test)
 
 /** Unfolds all that can be unfolded and reads it. @returns the text of each row, and what no row should hold */
 const readAll = (page: Page): Promise<{ texts: string[]; odd: string[] }> =>
@@ -178,19 +162,23 @@ const readAll = (page: Page): Promise<{ texts: string[]; odd: string[] }> =>
     return { texts, odd }
   })
 
-/** So high that all of an event is drawn, in pixels so coarse that drawing it costs little. */
-const TALL = { viewport: { width: 1280, height: 30_000 }, deviceScaleFactor: 0.1 }
+/**
+ * So high that all of an event is drawn, in pixels so coarse that drawing it costs little. Much higher, and the browser
+ * takes seconds to make a window of it.
+ */
+const TALL = { viewport: { width: 1280, height: 12_000 }, deviceScaleFactor: 0.1 }
 
 for (const [name, text] of TEXTS) {
   test(`${name}: in every field it is text, all of it to be seen, and does nothing`, async () => {
     const event_id = newRoom()
     const messages = messagesOf(text)
-    const ids = await publish(gateway, event_id, messages)
-    const page = await pages.room(event_id, TALL)
+    const ids = await publish(site.gateway, event_id, messages)
+    const page = await site.pages.room(event_id, TALL)
     await isState(page, 'live')
     await holds(page, ids)
     const { texts, odd } = await readAll(page)
     assert.equal(odd, [])
+    assert.is(texts.length, messages.length, 'all are drawn')
     const readable = visible(text)
     for (const [n, shown] of texts.entries()) {
       const flat = shown.toWellFormed().replaceAll('⏎', '\n')
@@ -210,38 +198,40 @@ test('markdown: what it says is read, where it leads is said, and it leads nowhe
   const event_id = newRoom()
   const all = Object.values(MARKDOWN)
   const ids = await publish(
-    gateway,
+    site.gateway,
     event_id,
     all.map(([content]) => ({ message_from: 'ai_assistant', message_type: 'chat', message_content: { content } })),
   )
-  const page = await pages.room(event_id, TALL)
+  const page = await site.pages.room(event_id, TALL)
   await isState(page, 'live')
   await holds(page, ids)
   for (const [n, [text, reads]] of all.entries()) {
     assert.match(await textOf(page, `${row(ids[n])} .markdown`), reads, text)
   }
-  assert.equal((await readAll(page)).odd, [])
+  const { texts, odd } = await readAll(page)
+  assert.equal(odd, [])
+  assert.is(texts.length, all.length, 'all are drawn')
   assert.is(await page.locator('.markdown :is(a, img, svg, input)').count(), 0)
 })
 
 test('the name of an event is text in the head, the title and the address', async () => {
   const names = [`<img src=x onerror=alert(1)>`, `"><script>alert(2)</script>`, '{{7*7}}', '__proto__', "'); --"]
   names.push('a/../..\\b?c#d%00', 'x\u202egnp', 'y\u2028z', 'javascript:alert(3)')
+  const page = await site.pages.open('/livez')
   for (const event_id of names) {
-    const [id] = await publish(gateway, event_id, { message_content: 'here' })
-    const page = await pages.room(event_id)
+    const [id] = await publish(site.gateway, event_id, { message_content: 'here' })
+    await page.goto(`${site.gateway.url}/events/${encodeURIComponent(event_id)}`)
     await isState(page, 'live')
     await isWhole(page)
     assert.is(await textOf(page, '#title'), visible(event_id))
     assert.is(await page.title(), `${visible(event_id)} – deepsoc-gateway`)
     assert.match(await textOf(page, `${row(id)} .body`), 'here')
-    await page.context().close()
   }
 })
 
 test('what a reader types, and what an address says, is text as well', async () => {
   const event_id = newRoom()
-  const page = await pages.open(`/events/${event_id}?x=<script>alert(1)</script>#<img src=x onerror=alert(1)>`)
+  const page = await site.pages.open(`/events/${event_id}?x=<script>alert(1)</script>#<img src=x onerror=alert(1)>`)
   await isState(page, 'live')
   for (const text of Object.values(CORPUS)) await page.fill('#search', text.replaceAll(/[\r\n]/g, ' '))
   await page.fill('#search', '')
@@ -258,8 +248,9 @@ test('numbers beyond all bounds where numbers are shown break nothing', async ()
   const event_id = newRoom()
   const rounds = ['-1', '0', '9007199254740991', '-9007199254740991', '1e3', 'null']
   const ids: number[] = []
-  for (const one of rounds) ids.push(...(await publish(gateway, event_id, `{"round_id":${one},"message_content":"r"}`)))
-  const page = await pages.room(event_id)
+  for (const one of rounds)
+    ids.push(...(await publish(site.gateway, event_id, `{"round_id":${one},"message_content":"r"}`)))
+  const page = await site.pages.room(event_id)
   await isState(page, 'live')
   await holds(page, ids)
   assert.match(await textOf(page, '.rounds'), 'Round 9,007,199,254,740,991')

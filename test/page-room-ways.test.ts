@@ -1,11 +1,9 @@
 // needs: chromium
 // limit: 400s
-import type { Browser, Page } from 'playwright-core'
+import type { Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
-import { launchChromium } from './support/browser.ts'
 import { addMessages, type NewMessageRow } from './support/database.ts'
-import { type Gateway, startGateway } from './support/gateway.ts'
-import { isState, Pages, textOf, textsOf } from './support/pages.ts'
+import { isState, siteOf, textOf, textsOf } from './support/pages.ts'
 import { isWhole, readThrough, row, savedBy, seenIds, sees } from './support/room-page.ts'
 import { chat, eventUrl, newRoom, publish, restIds } from './support/rooms.ts'
 import { suite } from './support/suite.ts'
@@ -17,13 +15,11 @@ const ROUNDS = 9
 /** Noon of a day in the past, so that all minutes are of one day. */
 const BEGIN = new Date(2026, 10, 2, 12).getTime()
 
-let gateway: Gateway
-let browser: Browser
-let pages: Pages
 /** The db_ids of the long event. */
 let long: number[]
 
 const test = suite('ways through a war room', { timeoutMs: 120_000 })
+const site = siteOf(test)
 
 /** A thousand messages a round, one of them an error, and 500 a minute. */
 function* longEvent(): Generator<NewMessageRow> {
@@ -35,22 +31,14 @@ function* longEvent(): Generator<NewMessageRow> {
 }
 
 test.before(async () => {
-  gateway = await startGateway()
-  await gateway.term()
-  addMessages(gateway.dbFile, 'long', longEvent())
-  await gateway.restart()
-  long = await restIds(gateway, 'long')
-  browser = await launchChromium()
-  pages = new Pages(browser, () => gateway.url)
-})
-test.after.each(() => pages.close())
-test.after(async () => {
-  await browser?.close()
-  await gateway?.dispose()
+  await site.gateway.term()
+  addMessages(site.gateway.dbFile, 'long', longEvent())
+  await site.gateway.restart()
+  long = await restIds(site.gateway, 'long')
 })
 
 const openLong = async (hash = '', options = {}): Promise<Page> => {
-  const page = await pages.open(`/events/long${hash}`, { viewport: { width: 1280, height: 900 }, ...options })
+  const page = await site.pages.open(`/events/long${hash}`, { viewport: { width: 1280, height: 900 }, ...options })
   await isState(page, 'live')
   return page
 }
@@ -64,14 +52,14 @@ const mixed = async (options = {}): Promise<{ page: Page; ids: number[]; event_i
     round_id,
     message_content: { data: { text } },
   })
-  const ids = await publish(gateway, event_id, [
+  const ids = await publish(site.gateway, event_id, [
     says('_captain', 'event_completed_by_captain', 1, 'Alpha'),
     says('_manager', 'error_action_creation', 1, 'beta ALPHA'),
     says('_captain', 'error_internal', 2, 'gamma 封禁 203.0.113.9'),
     says('system', 'system_notification', 2, 'delta \n "quoted" \\ back'),
     says('_manager', 'error_action_creation', 3, 'epsilon'),
   ])
-  const page = await pages.room(event_id, options)
+  const page = await site.pages.room(event_id, options)
   await isState(page, 'live')
   await isWhole(page)
   return { page, ids, event_id }
@@ -104,7 +92,7 @@ test('filters by role and by type, together, counts what passes, and heeds the f
   await choose(page, '#types', 'action not created')
   await shows(page, [ids[1], ids[4]])
   const more = [chat(6, { message_type: 'error_action_creation' }), chat(7, { message_type: 'chat' })]
-  const [sixth] = await publish(gateway, event_id, more)
+  const [sixth] = await publish(site.gateway, event_id, more)
   await shows(page, [ids[1], ids[4], sixth])
   await page.waitForSelector('#found:has-text("3 of 7 loaded messages")')
   await choose(page, '#roles', 'Captain')
@@ -188,9 +176,9 @@ test('says how much of the history is loaded, and loads the rest when it is aske
 })
 
 test('says when the history cannot be loaded, and tries again', async () => {
-  const page = await pages.open('/')
+  const page = await site.pages.open('/')
   await page.route('**/messages?before=*limit=2000', (route) => route.abort())
-  await page.goto(`${gateway.url}/events/long`)
+  await page.goto(`${site.gateway.url}/events/long`)
   await isState(page, 'live')
   await page.waitForSelector('#history[data-is="failed"] .problem')
   assert.match(await textOf(page, '#history'), /Older messages could not be loaded: unreachable/)
@@ -242,7 +230,7 @@ test('goes where keys say, and tells them', async () => {
   const press = (key: string): Promise<void> => page.keyboard.press(key)
   const clipboard = (): Promise<string> => page.evaluate(() => navigator.clipboard.readText())
   const [raw] =
-    (await getJson(`${eventUrl(gateway, event_id)}/messages`)).text.match(
+    (await getJson(`${eventUrl(site.gateway, event_id)}/messages`)).text.match(
       /\{"message_from":"system".*?"db_id":\d+\}/,
     ) ?? []
   await press('k')
@@ -253,7 +241,9 @@ test('goes where keys say, and tells them', async () => {
   await page.waitForSelector('#note:has-text("Copied")')
   assert.is(await clipboard(), raw)
   await press('l')
-  await until(async () => (await clipboard()) === `${gateway.url}/events/${event_id}#${ids[3]}`, { what: 'the link' })
+  await until(async () => (await clipboard()) === `${site.gateway.url}/events/${event_id}#${ids[3]}`, {
+    what: 'the link',
+  })
   await press('x')
   await page.waitForSelector(`${row(ids[3])} .whole`)
   await press('x')
@@ -297,7 +287,7 @@ test('exports what is shown, as it was published, and loads for it what is not t
     long,
   )
   const { page: other, event_id } = await mixed()
-  await publish(gateway, event_id, '{"message_content":{\n"data":12302548181076029 }}')
+  await publish(site.gateway, event_id, '{"message_content":{\n"data":12302548181076029 }}')
   await other.waitForSelector('#count:text-is("6 messages")')
   await other.fill('#search', '12302548181076029')
   await other.waitForSelector('#found:has-text("1 of 6")')
@@ -309,8 +299,8 @@ test('exports what is shown, as it was published, and loads for it what is not t
 test('lists rounds and types in reasonable numbers, whatever was published', async () => {
   const event_id = newRoom()
   const odd = Array.from({ length: 3_000 }, (_, n) => chat(n, { round_id: n * 7, message_type: `type-${n}` }))
-  await publish(gateway, event_id, odd)
-  const page = await pages.room(event_id)
+  await publish(site.gateway, event_id, odd)
+  const page = await site.pages.room(event_id)
   await isState(page, 'live')
   await isWhole(page)
   assert.ok((await page.locator('#rail button').count()) < 300)

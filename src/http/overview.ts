@@ -2,6 +2,7 @@ import type Router from '@koa/router'
 import type { Fault } from '../health.ts'
 import type { ReasonCount } from '../log/log.ts'
 import { ERRORS, type ErrorCode } from '../message/errors.ts'
+import type { Sample, Samples } from '../sample.ts'
 import type { Authorise } from './auth.ts'
 import { dbIdOf } from './query.ts'
 import type { RejectedPort } from './rejected.ts'
@@ -23,27 +24,6 @@ export interface WorkerState {
   readonly readers: number | null
   readonly memory_bytes: number | null
   readonly event_loop_delay_seconds: number | null
-}
-
-/** What is measured over a time; null: not known then. */
-export interface Sample {
-  readonly stored_per_second: number | null
-  readonly rejected_per_second: number | null
-  readonly delivered_per_second: number | null
-  /** 95 of 100 commits ended within this, counted from their oldest delivery. */
-  readonly lag_seconds: number | null
-  readonly queue_ready: number | null
-  readonly readers: number | null
-  readonly readers_stalled: number | null
-  /** The 99th percentile of the slowest worker. */
-  readonly event_loop_delay_seconds: number | null
-  readonly wal_bytes: number | null
-  readonly workers: number | null
-}
-
-/** The samples of the last hour, oldest first, by column; times are milliseconds since 1970. */
-export type Samples = { readonly at: readonly number[] } & {
-  readonly [Name in keyof Sample]: readonly (number | null)[]
 }
 
 /** How all workers are. */

@@ -1,4 +1,4 @@
-import type { Sample } from '../http/overview.ts'
+import type { Sample } from '../sample.ts'
 import { addUp, type Figures, growth, quantileOf, sumOf } from './figures.ts'
 import type { Seen } from './vitals.ts'
 

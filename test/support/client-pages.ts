@@ -137,7 +137,3 @@ export const closeTabs = async (browser: Browser, tabs: Tab[]): Promise<void> =>
     [],
   )
 }
-
-/** What the browser tells a tab that it puts to sleep, in a Chromium that keeps every tab awake. */
-export const freezeTab = (page: Page, frozen: boolean): Promise<unknown> =>
-  page.evaluate((name) => document.dispatchEvent(new Event(name)), frozen ? 'freeze' : 'resume')

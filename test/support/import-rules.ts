@@ -59,7 +59,7 @@ const MAY_ENTER: Record<string, Record<string, 'value' | 'type'>> = {
   'log/': { 'message/': 'value', 'log/': 'value', 'assets.ts': 'value' },
   'ingest/': { 'message/': 'value', 'ingest/': 'value', 'log/': 'type', 'health.ts': 'type' },
   'live/': { 'message/': 'value', 'live/': 'value', 'log/': 'type' },
-  'overview/': { 'overview/': 'value', 'http/': 'type', 'health.ts': 'type' },
+  'overview/': { 'overview/': 'value', 'http/': 'type', 'health.ts': 'type', 'sample.ts': 'value' },
   'telemetry/': {
     'message/': 'value',
     'telemetry/': 'value',
@@ -75,6 +75,7 @@ const MAY_ENTER: Record<string, Record<string, 'value' | 'type'>> = {
     'live/': 'value',
     'log/': 'type',
     'health.ts': 'type',
+    'sample.ts': 'value',
     'assets.ts': 'value',
   },
   'publisher/': { 'publisher/': 'value' },

@@ -1,5 +1,8 @@
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
+import { launchChromium } from './browser.ts'
+import { type Gateway, startGateway } from './gateway.ts'
+import type { Suite } from './suite.ts'
 
 /** Pages of one gateway in one browser, watched for what a page of ours never does. */
 export class Pages {
@@ -42,6 +45,28 @@ export class Pages {
     for (const context of this.#browser.contexts()) await context.close()
     assert.equal(this.incidents.splice(0), [])
   }
+}
+
+/** What the tests of a suite share, there from the first one on. */
+export interface Site {
+  gateway: Gateway
+  browser: Browser
+  pages: Pages
+}
+
+/** A gateway and a browser for a suite, each of whose tests closes the pages that it opened. */
+export const siteOf = (test: Suite): Site => {
+  const site = {} as Site
+  test.before(async () => {
+    const [gateway, browser] = await Promise.all([startGateway(), launchChromium()])
+    Object.assign(site, { gateway, browser, pages: new Pages(browser, () => gateway.url) })
+  })
+  test.after.each(() => site.pages.close())
+  test.after(async () => {
+    await site.browser?.close()
+    await site.gateway?.dispose()
+  })
+  return site
 }
 
 export const textOf = async (page: Page, selector: string): Promise<string> => (await page.textContent(selector)) ?? ''

@@ -14,8 +14,8 @@ export type Line = {
   close(): Promise<void>
 }
 
-/** Forwards a port of its own to a port on loopback. */
-export const startProxy = async (target: number): Promise<Line> => {
+/** Forwards a port of its own, or one that is given, to a port on loopback. */
+export const startProxy = async (target: number, own = 0): Promise<Line> => {
   const pairs = new Set<[net.Socket, net.Socket]>()
   let frozen = false
   let connections = 0
@@ -37,7 +37,7 @@ export const startProxy = async (target: number): Promise<Line> => {
     forward(near, far)
     forward(far, near)
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  await new Promise<void>((resolve) => server.listen(own, '127.0.0.1', resolve))
 
   const all = (act: (socket: net.Socket) => void): void => {
     for (const pair of [...pairs]) for (const socket of pair) act(socket)

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { SAMPLED } from '../../sample.ts'
 
 const time = z.iso.datetime()
 const id = z.number().int().min(1)
@@ -50,19 +51,6 @@ const Worker = z.strictObject({
   memory_bytes: known,
   event_loop_delay_seconds: known,
 })
-
-const SAMPLED = [
-  'stored_per_second',
-  'rejected_per_second',
-  'delivered_per_second',
-  'lag_seconds',
-  'queue_ready',
-  'readers',
-  'readers_stalled',
-  'event_loop_delay_seconds',
-  'wal_bytes',
-  'workers',
-] as const
 
 const each = <Schema extends z.ZodType>(schema: Schema) =>
   z.strictObject(Object.fromEntries(SAMPLED.map((name) => [name, schema])))

@@ -170,11 +170,13 @@ export class Room {
     clearTimeout(timer)
     cancelAnimationFrame(frame)
     this.#flushing = false
+    if (this.#pending.length === 0) return
     const until = performance.now() + BURST_MS
     let taken = 0
-    while (taken < this.#pending.length && performance.now() < until) this.tally.add(this.#pending[taken++]!)
+    // One at least: a machine that is busy elsewhere may let the time pass before the first, and nobody would come for the rest.
+    do this.tally.add(this.#pending[taken++]!)
+    while (taken < this.#pending.length && performance.now() < until)
     const fresh = this.#pending.splice(0, taken)
-    if (fresh.length === 0) return
     this.entries = this.entries.concat(fresh)
     if (this.total !== null) this.total += fresh.length
     this.selection.append(this.entries, fresh)
