@@ -35,7 +35,7 @@ test.after(async () => {
 /** Publishes and reads through `rounds` outages of the broker, and counts at the end. */
 const survive = async (event_id: string, rounds: number, end: () => Promise<void>): Promise<void> => {
   const agent = new PikaPublisher({ url: broker.url, exchange: names.exchange, mandatory: true, retry: true })
-  const load = new Load(agent, event_id, { everyMs: 1 })
+  const load = new Load(agent, event_id, { everyMs: 5 })
   const readers = [0, 1].map(() => new IdReader(gateway, event_id))
   try {
     for (const one of [load, ...readers]) one.start()

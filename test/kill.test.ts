@@ -36,7 +36,7 @@ test(`a gateway that is killed ${ROUNDS} times under load loses nothing and doub
   const gateway = await startGateway({ env: brokerEnv(broker.url, names) })
   const options = { url: broker.url, exchange: names.exchange, mandatory: true, retry: true }
   const agents = [0, 1].map(() => new PikaPublisher(options))
-  const loads = agents.map((agent, n) => new Load(agent, `event-${n}`, { everyMs: 2 }))
+  const loads = agents.map((agent, n) => new Load(agent, `event-${n}`, { everyMs: 10 }))
   const readers = loads.map(({ event_id }) => new IdReader(gateway, event_id, { retryMs: 50 }))
   try {
     await gateway.ready(60_000)
@@ -72,7 +72,7 @@ const failAt = async (stage: string): Promise<void> => {
   const entry = 'test/support/failpoint-gateway.ts'
   const gateway = await startGateway({ entry, env: { ...env, FAILPOINT_NTH: '1' } })
   const agent = new PikaPublisher({ url: broker.url, exchange: names.exchange, mandatory: true, retry: true })
-  const load = new Load(agent, stage, { everyMs: 2 })
+  const load = new Load(agent, stage, { everyMs: 10 })
   const reader = new IdReader(gateway, stage, { retryMs: 50 })
   try {
     // Only then is there a queue that keeps what is published.

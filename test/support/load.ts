@@ -11,7 +11,7 @@ import { until } from './wait.ts'
 const WINDOW = 50
 
 /**
- * Publishes numbered messages of one event, as fast as the broker confirms them or slower, until it is stopped. Their
+ * Publishes numbered messages of one event, some hundred a second unless told otherwise, until it is stopped. Their
  * ids are `PREFIX-0`, `PREFIX-1` and so on.
  */
 export class Load {
@@ -24,7 +24,7 @@ export class Load {
   #stopping = false
   #running: Promise<void> | null = null
 
-  constructor(publisher: PikaPublisher, event_id: string, { prefix = event_id, everyMs = 0 } = {}) {
+  constructor(publisher: PikaPublisher, event_id: string, { prefix = event_id, everyMs = 3 } = {}) {
     this.#publisher = publisher
     this.event_id = event_id
     this.#prefix = prefix
