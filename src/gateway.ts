@@ -8,10 +8,9 @@ import { makeApp } from './http/app.ts'
 import { Certificates } from './http/certificates.ts'
 import type { PublishPort } from './http/messages.ts'
 import { serveMetrics } from './http/ops.ts'
-import { makeNameCheck } from './http/origin.ts'
 import type { OverviewOptions } from './http/overview.ts'
 import { HttpServer } from './http/server.ts'
-import { type Refusals, StreamDoor } from './http/stream-door.ts'
+import { StreamDoor } from './http/stream-door.ts'
 import { ExchangePublisher } from './ingest/exchange-publisher.ts'
 import { Ingest } from './ingest/ingest.ts'
 import { Live } from './live/live.ts'
@@ -144,22 +143,22 @@ export class Gateway {
     }
     this.#observer = parts.overview === undefined ? observeAlone(() => this.vitals()) : null
     const { corsOrigins, hosts, limits, host, port, metricsPort } = config
-    const refusals: Refusals = new WeakMap()
     const streams = {
       ...this.#access,
       log: this.#log,
       live: this.#live,
       logger,
-      refusals,
+      corsOrigins,
+      hosts,
       onReset: (reason: ResetReason) => this.#metrics.resets.inc({ reason }),
     }
+    const door = new StreamDoor({ ...streams, headersMs: limits.headersMs })
     const app = makeApp({
       ...streams,
+      refusals: door.refusals,
       ...figures,
       health: this.#health,
       listRevocations: () => this.#log.revocations(),
-      corsOrigins,
-      hosts,
       guarded: config.tokens !== null,
       onRefused: (code) => this.#metrics.refused.inc({ code }),
       publishPort: this.#publishPort(),
@@ -178,22 +177,11 @@ export class Gateway {
         onStorageFault: (error) => this.#note('storage', error),
       }),
     })
-    const server = { limits, proxies: this.#access.proxies, host, sharedPort }
+    const server = { limits, proxies: this.#access.proxies, host, sharedPort, certificate: null }
     const certificate = this.#certificates?.current ?? null
-    const { proxies } = this.#access
-    const door = new StreamDoor({
-      ...streams,
-      checkName: hosts === null ? null : makeNameCheck({ proxies, corsOrigins }, hosts),
-      headersMs: limits.headersMs,
-    })
     this.#server = new HttpServer({ ...server, port, certificate, handler: app.callback(), door })
     if (metricsPort !== null) {
-      this.#metricsServer = new HttpServer({
-        ...server,
-        port: metricsPort,
-        certificate: null,
-        handler: serveMetrics(figures),
-      })
+      this.#metricsServer = new HttpServer({ ...server, port: metricsPort, handler: serveMetrics(figures) })
     }
   }
 

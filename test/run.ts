@@ -24,7 +24,7 @@ Comment lines at the top of a file:
 Gateways and commands run from a bundle of the sources. TEST_BINARY=dist/deepsoc-gateway lets the executable run instead,
 TEST_BINARY=src/cli.ts the sources as they are.
 
---jobs N   files at a time (3)
+--jobs N   files at a time (4)
 --long     sets TEST_LONG=1: tests run their long form
 `
 
@@ -248,7 +248,7 @@ const main = async (): Promise<number> => {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
     options: {
-      jobs: { type: 'string', default: '3' },
+      jobs: { type: 'string', default: '4' },
       long: { type: 'boolean', default: false },
       dir: { type: 'string', default: dirname(fileURLToPath(import.meta.url)) },
       help: { type: 'boolean', default: false },
