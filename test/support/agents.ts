@@ -1,7 +1,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import type { AsyncMessage } from 'rabbitmq-client'
+import type { AsyncMessage, Channel } from 'rabbitmq-client'
 import * as assert from 'uvu/assert'
 import type { PublishError, PublishErrorCode } from '../../src/publisher/index.ts'
 import { killAtExit, killNow } from './cleanup.ts'
@@ -38,11 +38,14 @@ export const takeAll = (
 ): Promise<Delivered[]> =>
   withChannel(url, async (channel) => {
     const taken: Delivered[] = []
-    let last = performance.now()
+    let ended = false
     const take = (message: AsyncMessage): void => {
-      last = performance.now()
-      const { event_id, message_id, n } = message.body
       const { routingKey, messageId, contentType, durable = false } = message
+      if (messageId === END) {
+        ended = true
+        return
+      }
+      const { event_id, message_id, n } = message.body
       taken.push({ routingKey, messageId, contentType, durable, event_id, message_id, n })
     }
     await channel.basicQos({ prefetchCount: 500 })
@@ -50,15 +53,25 @@ export const takeAll = (
       take(message)
       channel.basicAck({ deliveryTag: message.deliveryTag })
     })
-    const isEmpty = async (): Promise<boolean> => {
-      if (performance.now() - last < 200) return false
-      const { messageCount } = await channel.queueDeclare({ queue, passive: true })
-      return messageCount === 0
-    }
-    const done = async () => (enough === undefined ? await isEmpty() : enough(taken))
+    if (enough === undefined) await markEnd(channel, queue)
+    const done = () => (enough === undefined ? ended : enough(taken))
     await until(done, { timeoutMs: 60_000, what: enough === undefined ? 'an empty queue' : 'enough messages' })
     return taken
   })
+
+const END = 'the end of the queue'
+
+/** Puts a mark behind all that is in a queue: what a busy broker says of how much is in it may be an old guess. */
+const markEnd = async (channel: Channel, queue: string): Promise<void> => {
+  await channel.confirmSelect()
+  const mark = () =>
+    channel.basicPublish({ routingKey: queue, messageId: END }, {}).then(
+      () => true,
+      // A queue with a bound may still be full.
+      () => false,
+    )
+  await until(mark, { timeoutMs: 60_000, what: 'a mark behind the messages', everyMs: 50 })
+}
 
 /** What the gateway would keep: of each message its first copy. */
 export const firstCopies = (messages: readonly Delivered[]): Delivered[] => {
