@@ -21,7 +21,7 @@ CREATE TABLE message (
   lacks        INTEGER NOT NULL,       -- keys the body lacks: 1 event_id, 2 message_id
   body         TEXT    NOT NULL,       -- the text as it was published
   traceparent  TEXT,                   -- W3C Trace Context; NULL: it came without
-  UNIQUE (event_id, message_id)
+  UNIQUE (message_id, event_id)        -- in this order ids that rise with time touch the index's end only
 ) STRICT;
 
 -- The one rule as an index: the messages of an event after a cursor, ascending.

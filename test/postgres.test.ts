@@ -257,13 +257,19 @@ test('the tables are those of schema.sql, column for column', async () => {
 test('tables of an earlier version get what they lack, those of a later one are refused', async () => {
   const url = freshSchema(server)
   await store(await open(url), {})
+  const KEYS = `SELECT conname, pg_get_constraintdef(oid) AS def FROM pg_constraint
+    WHERE conrelid = 'message'::regclass AND contype = 'u'`
+  const keys = await queryRows(url, KEYS)
   await queryRows(
     url,
-    'DROP TABLE revocation; DROP INDEX event_by_pruning; ALTER TABLE message DROP COLUMN traceparent; UPDATE header SET version = 1',
+    `DROP TABLE revocation; DROP INDEX event_by_pruning; ALTER TABLE message DROP COLUMN traceparent;
+    ALTER TABLE message DROP CONSTRAINT message_message_id_event_id_key;
+    ALTER TABLE message ADD UNIQUE (event_id, message_id); UPDATE header SET version = 1`,
   )
   const log = await open(url)
   await log.revoke({ subject: 's', issued_before: 1, until: null }, 0)
   assert.is((await idsOf(log)).length, 1)
+  assert.equal(await queryRows(url, KEYS), keys)
   const [{ version } = { version: '' }] = await queryRows<{ version: string }>(url, 'SELECT version FROM header')
   assert.is(version, String(SCHEMA_VERSION))
   await queryRows(url, `UPDATE header SET version = ${SCHEMA_VERSION + 1}`)

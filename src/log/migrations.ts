@@ -8,6 +8,8 @@ export interface Migration {
   readonly summary: string
   /** Statements in the form of the day they were written: released, a migration is never changed again. */
   readonly sql: string
+  /** The same for PostgreSQL, where it is not the same words. */
+  readonly postgres?: string
 }
 
 /**
@@ -35,6 +37,37 @@ CREATE TABLE revocation (
     version: 4,
     summary: 'the trace of a message',
     sql: 'ALTER TABLE message ADD COLUMN traceparent TEXT;',
+  },
+  {
+    version: 5,
+    summary: 'the unique key by message_id first',
+    sql: `
+DROP INDEX message_by_event;
+ALTER TABLE message RENAME TO message_4;
+CREATE TABLE message (
+  db_id        INTEGER PRIMARY KEY AUTOINCREMENT,
+  event_id     TEXT    NOT NULL,
+  message_id   TEXT    NOT NULL,       -- idempotency key within its event
+  message_from TEXT,
+  message_type TEXT,
+  round_id     INTEGER,
+  received_at  INTEGER NOT NULL,       -- milliseconds since 1970
+  lacks        INTEGER NOT NULL,       -- keys the body lacks: 1 event_id, 2 message_id
+  body         TEXT    NOT NULL,       -- the text as it was published
+  traceparent  TEXT,                   -- W3C Trace Context; NULL: it came without
+  UNIQUE (message_id, event_id)        -- in this order ids that rise with time touch the index's end only
+) STRICT;
+INSERT INTO message (db_id, event_id, message_id, message_from, message_type, round_id, received_at, lacks, body, traceparent)
+  SELECT db_id, event_id, message_id, message_from, message_type, round_id, received_at, lacks, body, traceparent
+  FROM message_4 ORDER BY db_id;
+-- Ids that were given out are beyond the rows that are left.
+DELETE FROM sqlite_sequence WHERE name = 'message';
+INSERT INTO sqlite_sequence (name, seq) SELECT 'message', seq FROM sqlite_sequence WHERE name = 'message_4';
+DROP TABLE message_4;
+CREATE INDEX message_by_event ON message (event_id, db_id);`,
+    postgres: `
+ALTER TABLE message ADD UNIQUE (message_id, event_id);
+ALTER TABLE message DROP CONSTRAINT message_event_id_message_id_key;`,
   },
 ]
 

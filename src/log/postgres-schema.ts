@@ -102,7 +102,7 @@ const create = async (client: Client, schema: string, { schema: tables, logId, n
 }
 
 const bringUp = async (client: Client, schema: string, version: number, { logId, now }: SchemaMaker): Promise<void> => {
-  for (const step of MIGRATIONS) if (step.version > version) await client.query(inPostgres(step.sql))
+  for (const step of MIGRATIONS) if (step.version > version) await client.query(step.postgres ?? inPostgres(step.sql))
   await client.query('UPDATE header SET version = $1', [SCHEMA_VERSION])
   const { rows } = await client.query<{ schema_oid: number }>('SELECT schema_oid FROM header')
   const oid = await oidOf(client, schema)

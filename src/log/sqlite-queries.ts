@@ -64,7 +64,7 @@ export const INSERT_MESSAGE = text(
       body: place,
       traceparent: place,
     } as never)
-    .onConflict((conflict) => conflict.columns(['event_id', 'message_id']).doNothing()),
+    .onConflict((conflict) => conflict.columns(['message_id', 'event_id']).doNothing()),
 )
 
 export const FIND_MESSAGE = text(
