@@ -79,6 +79,18 @@ https.after.each(async () => {
   for (const gateway of started.splice(0)) await gateway.dispose()
 })
 
+https('takes its plain namesake for another site: who is on the line could have written that page', async () => {
+  const gateway = await serve(authority.issue())
+  const post = async (origin: string): Promise<string> => {
+    const headers = `Host: ${new URL(gateway.url).host}\r\nOrigin: ${origin}\r\nContent-Type: application/json`
+    const body = '{"message_from":"me","message_type":"chat","message_content":"x"}'
+    const text = `POST /api/events/room/messages HTTP/1.1\r\n${headers}\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+    return answerOf(await connect(gateway), text, (seen) => seen.includes('}'))
+  }
+  assert.match(await post(gateway.url), /^HTTP\/1\.1 201 /)
+  assert.match(await post(gateway.url.replace('https', 'http')), /^HTTP\/1\.1 403 .*origin_forbidden/s)
+})
+
 https('speaks HTTP/2 with who offers it, HTTP/1.1 with all others, and TLS 1.2 at least', async () => {
   const gateway = await serve(authority.issue())
   assert.match(gateway.url, /^https:/)

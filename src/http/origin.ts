@@ -20,7 +20,9 @@ export const makeOriginCheck =
   (asked) => {
     const origin = asked.get('origin')
     const host = proxies.hostOf(asked.req)
-    const own = host !== '' && (origin === `http://${host}` || origin === `https://${host}`)
+    // Behind a proxy that ends TLS the page has https though the line has not; the other way round there is no such page.
+    const plain = !('encrypted' in asked.req.socket)
+    const own = host !== '' && (origin === `https://${host}` || (plain && origin === `http://${host}`))
     if (own || corsOrigins.includes(origin)) return
     const site = asked.get('sec-fetch-site')
     if (origin === '' && (site === '' || site === 'same-origin' || site === 'none')) return
