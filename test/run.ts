@@ -225,19 +225,18 @@ const runAll = async (files: TestFile[], jobs: number, long: boolean): Promise<O
   }
 
   const sum: Outcome = { passed: 0, failed: 0, skipped: 0 }
-  const drain = async (queue: TestFile[], longestFirst = true): Promise<void> => {
-    const next = () => (longestFirst ? queue.shift() : queue.pop())
-    for (let file = next(); file; file = next()) {
+  const drain = async (queue: TestFile[]): Promise<void> => {
+    for (let file = queue.shift(); file; file = queue.shift()) {
       const { passed, failed, skipped } = await runOne(file)
       sum.passed += passed
       sum.failed += failed
       sum.skipped += skipped
     }
   }
-  // Half of the places take those that may take long, which often wait; the others take the short ones meanwhile.
+  // Those that may take long first, so that none of them is the last one to run while the other places are empty.
   const queue = files.filter((file) => !file.alone).sort((a, b) => b.limitMs - a.limitMs)
   try {
-    await Promise.all(Array.from({ length: jobs }, (_, place) => drain(queue, place % 2 === 0)))
+    await Promise.all(Array.from({ length: jobs }, () => drain(queue)))
     await drain(files.filter((file) => file.alone))
   } finally {
     await broker.then((started) => started?.dispose()).catch(() => {})
