@@ -82,7 +82,6 @@ export class Primary {
   readonly #observer: Observer
   #deaths = 0
   #stopping = false
-  #listening = false
   /** How many times a worker has come to listen, replaced ones with it. */
   #starts = 0
   #end: (code: number) => void = () => undefined
@@ -172,11 +171,9 @@ export class Primary {
 
   /** A worker listens: the first one lets the others start, the last one is what the operator was waiting for. */
   #started(url: string): void {
-    if (!this.#listening) {
-      this.#listening = true
-      for (let count = 1; count < this.#options.workers; count++) this.#fork()
-    }
-    if (++this.#starts === this.#options.workers) this.#options.onListening(url)
+    this.#starts++
+    if (this.#starts === 1) for (let count = 1; count < this.#options.workers; count++) this.#fork()
+    if (this.#starts === this.#options.workers) this.#options.onListening(url)
   }
 
   #exited(worker: Worker, code: number | null, signal: string | null): void {
@@ -184,7 +181,7 @@ export class Primary {
     this.#forkedAt.delete(worker.id)
     this.#desk.drop(worker.id)
     if (this.#stopping) return
-    if (!this.#listening) {
+    if (this.#starts === 0) {
       // It has said itself why it cannot start.
       this.#end(code ?? 1)
       return

@@ -63,10 +63,7 @@ const UNUSUAL: Record<string, string> = {
   'another protocol': PLAIN.replace('Last-Event-ID: 7', 'Connection: upgrade\r\nUpgrade: h2c'),
   'another page': PLAIN.replace('Last-Event-ID: 7', 'Origin: http://other'),
   'an expectation': PLAIN.replace('Last-Event-ID: 7', 'Expect: 100-continue'),
-  'many fields': PLAIN.replace(
-    '\r\n\r\n',
-    `${'\r\nX-1: 1'.replaceAll('1', '1')}${Array.from({ length: 64 }, (_, n) => `\r\nX-${n}: 1`).join('')}\r\n\r\n`,
-  ),
+  'many fields': PLAIN.replace('\r\n\r\n', `${Array.from({ length: 64 }, (_, n) => `\r\nX-${n}: 1`).join('')}\r\n\r\n`),
   'a long head': PLAIN.replace('7', '7'.repeat(9_000)),
 }
 

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { Http2ServerResponse } from 'node:http2'
 import Router from '@koa/router'
 import Koa, { type Context, type Next } from 'koa'
+import type { Logger } from 'pino'
 import { type ErrorCode, GatewayError } from '../message/errors.ts'
 import { type AccessOptions, routeAccess } from './access.ts'
 import { routeDocuments } from './api/routes.ts'
@@ -69,15 +70,24 @@ const guard =
       if (!ctx.req.complete) hangUp(ctx)
       fail(ctx, error)
     } finally {
-      if (logger.isLevelEnabled('debug')) {
-        const ms = Math.round(performance.now() - begun)
-        logger.debug(
-          { request_id, method: ctx.method, path: ctx.path.slice(0, 200), status: ctx.status, code, ms },
-          'request',
-        )
-      }
+      noteRequest(logger, begun, { request_id, method: ctx.method, path: ctx.path, status: ctx.status, code })
     }
   }
+
+interface Answered {
+  readonly request_id: string
+  readonly method: string
+  readonly path: string
+  readonly status: number
+  readonly code?: ErrorCode | undefined
+}
+
+/** A line of the log for who looks closely. @param begun `performance.now()` when the request came */
+export const noteRequest = (logger: Logger, begun: number, { request_id, method, path, status, code }: Answered) => {
+  if (!logger.isLevelEnabled('debug')) return
+  const ms = Math.round(performance.now() - begun)
+  logger.debug({ request_id, method, path: path.slice(0, 200), status, code, ms }, 'request')
+}
 
 const hangUp = (ctx: Context): void => {
   const { res } = ctx

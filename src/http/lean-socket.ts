@@ -24,8 +24,12 @@ export const responseHead = (res: ServerResponse): Buffer => {
     const value = res.getHeader(name)
     for (const one of Array.isArray(value) ? value : [value]) head += `${name}: ${one}\r\n`
   }
-  return Buffer.from(`${head}Date: ${new Date().toUTCString()}\r\nConnection: close\r\n\r\n`, 'latin1')
+  return headBytes(head)
 }
+
+/** The same from its status line and fields, each with its line's end. */
+export const headBytes = (lines: string): Buffer =>
+  Buffer.from(`${lines}Date: ${new Date().toUTCString()}\r\nConnection: close\r\n\r\n`, 'latin1')
 
 /**
  * Takes a socket out of the hands of Node's HTTP server and of Koa: who asked for it writes the answer, head and all. An idle
@@ -58,14 +62,15 @@ const dropParser = (socket: Socket, onClose: () => void): void => {
   parser.remove()
   parser.close()
   holder.parser = null
-  // `close` follows and tells the stream; an error of a connection that is gone says nothing more.
   socket.on('error', ended)
   socket.on('end', destroy)
   socket.resume()
 }
 
-const ended = (): void => undefined
+/** For `error`: `close` follows and tells the stream; an error of a connection that is gone says nothing more. */
+export const ended = (): void => undefined
 
-function destroy(this: Socket): void {
+/** For `end`: who ends its side has left. */
+export function destroy(this: Socket): void {
   this.destroy()
 }

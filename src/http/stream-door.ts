@@ -2,7 +2,8 @@ import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
 import type { GatewayError } from '../message/errors.ts'
-import { ANSWER_HEADERS } from './app.ts'
+import { ANSWER_HEADERS, noteRequest } from './app.ts'
+import { destroy, ended, headBytes } from './lean-socket.ts'
 import { makeNameCheck, type NameCheck, type SiteOptions } from './origin.ts'
 import { toGatewayError } from './reply.ts'
 import { sinkOf, type Taken } from './sinks.ts'
@@ -27,12 +28,6 @@ const HEAD = Object.entries({ Vary: 'Origin', ...ANSWER_HEADERS, ...STREAM_HEADE
   'HTTP/1.1 200 OK\r\n',
 )
 
-const headOf = (request_id: string): Buffer =>
-  Buffer.from(
-    `${HEAD}X-Request-Id: ${request_id}\r\nDate: ${new Date().toUTCString()}\r\nConnection: close\r\n\r\n`,
-    'latin1',
-  )
-
 /**
  * Opens the streams of plain HTTP/1.1 on their bare sockets, past Node's HTTP server and Koa. It looks at the first bytes of each
  * connection; whatever is no plain request for a stream, and all that is refused, it gives to the HTTP server as it came, so
@@ -44,7 +39,7 @@ export class StreamDoor {
   readonly #options: StreamDoorOptions
   readonly #checkName: NameCheck | null
   /** Connections on which nothing has come yet. */
-  readonly #silent = new Set<Visitor>()
+  readonly #silent = new Set<Socket>()
 
   constructor(options: StreamDoorOptions) {
     this.#options = options
@@ -54,17 +49,17 @@ export class StreamDoor {
   /** @param serve gives a connection to the HTTP server, which then takes the bytes that it emits */
   receive(socket: Socket, serve: (socket: Socket) => void): void {
     const { headersMs } = this.#options
-    const visitor = new Visitor(socket, headersMs, {
+    this.#silent.add(socket)
+    new Visitor(socket, headersMs, {
       serve,
-      heard: () => this.#silent.delete(visitor),
+      heard: () => this.#silent.delete(socket),
       open: (request) => this.#open(request),
     })
-    this.#silent.add(visitor)
   }
 
   /** Ends the connections on which nothing has come yet. */
   closeSilent(): void {
-    for (const visitor of this.#silent) visitor.destroy()
+    for (const socket of this.#silent) socket.destroy()
   }
 
   /** @returns null, or why the request is to be answered elsewhere */
@@ -81,10 +76,7 @@ export class StreamDoor {
       this.refusals.set(socket, error)
       return error
     }
-    if (logger.isLevelEnabled('debug')) {
-      const ms = Math.round(performance.now() - begun)
-      logger.debug({ request_id, method: request.method, path: request.path.slice(0, 200), status: 200, ms }, 'request')
-    }
+    noteRequest(logger, begun, { request_id, method: request.method, path: request.path, status: 200 })
     return null
   }
 }
@@ -93,7 +85,7 @@ const wayOf = (socket: Socket, request_id: string): Way => ({
   isGone: () => socket.destroyed,
   take: (onClose): Taken => {
     socket.on('close', onClose)
-    return { sink: sinkOf(socket), head: headOf(request_id) }
+    return { sink: sinkOf(socket), head: headBytes(`${HEAD}X-Request-Id: ${request_id}\r\n`) }
   },
 })
 
@@ -118,10 +110,6 @@ class Visitor {
     socket.on('close', host.heard)
     socket.on('timeout', this.#onTimeout)
     socket.setTimeout(headersMs)
-  }
-
-  destroy(): void {
-    this.#socket.destroy()
   }
 
   readonly #onData = (bytes: Buffer): void => {
@@ -161,10 +149,4 @@ class Visitor {
     socket.off('error', ended)
     socket.unshift(Buffer.concat(this.#came))
   }
-}
-
-const ended = (): void => undefined
-
-function destroy(this: Socket): void {
-  this.destroy()
 }

@@ -105,11 +105,12 @@ export class Tailer {
         let frame: Buffer | null = null
         for (const channel of this.#wanting(message.event_id)) {
           if (!passesFilters(channel.selection, message)) continue
-          if (channel.isDeaf) channel.slab.skip(message.db_id)
-          else {
-            frame ??= messageFrame(message)
-            channel.append(message.db_id, frame)
+          if (channel.isDeaf) {
+            channel.slab.skip(message.db_id)
+            continue
           }
+          frame ??= messageFrame(message)
+          channel.append(message.db_id, frame)
           this.#touched.add(channel)
         }
       }
@@ -124,10 +125,10 @@ export class Tailer {
     const head = await this.#options.log.head()
     for (const channel of this.#all()) {
       channel.slab.skip(head)
-      this.#touched.add(channel)
+      // Who has room again by now would else not hear of what was skipped.
+      if (!channel.isDeaf) this.#touched.add(channel)
     }
     this.#seen = Math.max(this.#seen, head)
-    // Who has room again by now would else not hear of what was skipped.
     this.#flush()
   }
 
