@@ -144,6 +144,62 @@ test('a message above the limit of RabbitMQ costs no other one, and is set aside
   }
 })
 
+/** Channels that are open at the broker. */
+const channels = async (): Promise<number> => Number(await broker.evaluate('length(rabbit_channel:list())'))
+
+/** Sends to 50 events at once, more than RabbitMQ takes from one channel at a time. */
+const burst = async (publisher: Publisher, from: number, count: number): Promise<void> => {
+  const sends = Array.from({ length: count }, (_, i) => {
+    const n = from + i
+    return publisher.send({ event_id: `e${n % 50}`, message_id: `m${n}`, n: Math.floor(n / 50) })
+  })
+  await Promise.all(sends)
+}
+
+test('few messages under way take one channel, a burst is divided among several, each event in order', async () => {
+  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
+  const others = await channels()
+  const publisher = publisherOf({ sendTimeoutMs: 60_000 })
+  await burst(publisher, 0, 20)
+  assert.is(await channels(), others + 1)
+  await burst(publisher, 20, 6_000)
+  assert.is(await channels(), others + 16)
+  await burst(publisher, 6_020, 3_000)
+  assertInOrder(await takeAll(broker.url, names.queue), 9_020)
+})
+
+test('where the broker grants a connection three channels, a burst takes three', async () => {
+  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
+  const others = await channels()
+  await broker.evaluate('application:set_env(rabbit, channel_max, 3)')
+  try {
+    const publisher = publisherOf({ sendTimeoutMs: 60_000 })
+    await burst(publisher, 0, 3_000)
+    assert.is(await channels(), others + 3)
+    assertInOrder(await takeAll(broker.url, names.queue), 3_000)
+  } finally {
+    await broker.evaluate('application:set_env(rabbit, channel_max, 2047)')
+  }
+})
+
+test('where the operator allows a user fewer channels than a burst asks for, it goes on over one', async () => {
+  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
+  const others = await channels()
+  await broker.ctl('set_user_limits', 'guest', JSON.stringify({ 'max-channels': others + 2 }))
+  try {
+    const faults: string[] = []
+    const onState = ({ error }: Publisher['state']) => faults.push(...(error === null ? [] : [error.code]))
+    const publisher = publisherOf({ sendTimeoutMs: 60_000, onState })
+    await burst(publisher, 0, 3_000)
+    await burst(publisher, 3_000, 3_000)
+    assert.is(await channels(), others + 1)
+    assert.is(faults.length, 1, faults.join(' '))
+  } finally {
+    await broker.ctl('clear_user_limits', 'guest', 'max-channels')
+  }
+  assertInOrder(await takeAll(broker.url, names.queue), 6_000)
+})
+
 /** What one event's agent has sent, in the shape of what `assertNothingLost` compares. */
 class Burst {
   readonly confirmed: string[] = []

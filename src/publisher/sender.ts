@@ -1,10 +1,11 @@
 import type { Connection } from 'rabbitmq-client'
 import type { Backlog, Item } from './backlog.ts'
 import { brokerError } from './broker-error.ts'
+import { Channels, grant } from './channels.ts'
 import type { BrokerAddress } from './environment.ts'
 import { describeError, PublishError } from './errors.ts'
 import { inOneWrite, inTime, Link } from './link.ts'
-import { Session, type SessionHandlers } from './session.ts'
+import type { SessionHandlers } from './session.ts'
 
 /** So much is under way at most: enough to keep the broker busy, little enough to be sent again after a loss. */
 const WINDOW = { messages: 1_024, bytes: 8_388_608 }
@@ -28,7 +29,8 @@ export class Sender {
   readonly #options: SenderOptions
   readonly #link: Link
   readonly #stop = Promise.withResolvers<void>()
-  #session: Session | null = null
+  readonly #granted = grant()
+  #channels: Channels | null = null
   #blocked = false
   /** So many messages are sent one by one, until it is known which of them the broker cannot take. */
   #alone = 0
@@ -59,42 +61,44 @@ export class Sender {
 
   /** Sends what can be sent now. */
   pump(): void {
-    const session = this.#session
-    if (session === null || this.#blocked) return
-    inOneWrite(session.connection, () => this.#fill(session))
+    const channels = this.#channels
+    if (channels === null || this.#blocked) return
+    this.#fill(channels)
+    inOneWrite(channels.connection, () => channels.flush())
   }
 
-  #fill(session: Session): void {
+  #fill(channels: Channels): void {
     const most = this.#alone > 0 ? 1 : WINDOW.messages
-    while (session.underWay < most && (session.underWay === 0 || session.bytes < WINDOW.bytes)) {
+    while (channels.hasRoom(most, WINDOW.bytes)) {
       const item = this.#options.backlog.next()
       if (item === null) return
-      session.publish(item)
+      channels.publish(item)
     }
   }
 
   async #run(connection: Connection, ready: () => void, lost: Promise<never>): Promise<void> {
     const { backlog, exchange, onWay } = this.#options
     this.#watchAlarms(connection)
-    const session = await Promise.race([Session.open(connection, exchange, this.#handlers), lost])
-    const silence = new Silence(session, () => this.#blocked)
+    const opened = Channels.open(connection, exchange, this.#handlers, this.#granted)
+    const channels = await Promise.race([opened, lost])
+    const silence = new Silence(channels, () => this.#blocked)
     let fault: PublishError | null = null
     try {
       ready()
-      this.#session = session
+      this.#channels = channels
       this.#clear(onWay)
       this.pump()
-      await Promise.race([this.#stop.promise, lost, session.ended, silence.broken])
+      await Promise.race([this.#stop.promise, lost, channels.ended, silence.broken])
     } catch (error) {
       fault = brokerError(error, true)
       throw fault
     } finally {
       silence.end()
-      this.#session = null
+      this.#channels = null
       this.#blocked = false
-      this.#giveBack(backlog, session.end(), fault)
+      this.#giveBack(backlog, channels.end(), fault)
     }
-    await inTime(session.close())
+    await inTime(channels.close())
   }
 
   readonly #handlers: SessionHandlers = {
@@ -160,7 +164,7 @@ class Silence {
   readonly broken: Promise<never>
   readonly #timer: NodeJS.Timeout
 
-  constructor(session: Session, isBlocked: () => boolean) {
+  constructor(channels: Channels, isBlocked: () => boolean) {
     const { promise, reject } = Promise.withResolvers<never>()
     // The session may end first.
     promise.catch(alreadyOver)
@@ -171,7 +175,7 @@ class Silence {
       const now = performance.now()
       if (isBlocked() || blocked) since = now
       blocked = isBlocked()
-      if (Math.min(session.silence(now), now - since) < SILENCE_MS) return
+      if (Math.min(channels.silence(now), now - since) < SILENCE_MS) return
       reject(new PublishError('broker_unreachable', `RabbitMQ has confirmed nothing for ${SILENCE_MS / 1_000} s.`))
     }, SILENCE_MS / 6)
     this.#timer.unref()
