@@ -24,7 +24,7 @@ Comment lines at the top of a file:
 Gateways and commands run from a bundle of the sources. TEST_BINARY=dist/deepsoc-gateway lets the executable run instead,
 TEST_BINARY=src/cli.ts the sources as they are.
 
---jobs N   files at a time (4)
+--jobs N   files at a time (4); half as many again once only files without a limit of their own are left
 --long     sets TEST_LONG=1: tests run their long form
 `
 
@@ -199,13 +199,13 @@ const provisionAll = async (files: TestFile[]): Promise<Map<string, string>> => 
   return problems
 }
 
-const runAll = async (files: TestFile[], jobs: number, long: boolean): Promise<Outcome> => {
+const runAll = async (files: TestFile[], jobs: number, longForm: boolean): Promise<Outcome> => {
   const problems = await provisionAll(files)
   // Compiled code is kept for all the processes that start.
   const compiled = mkdtempSync(join(tmpdir(), 'gateway-test-compiled-'))
   removeAtExit(compiled)
   const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', NODE_COMPILE_CACHE: compiled }
-  if (long) env.TEST_LONG = '1'
+  if (longForm) env.TEST_LONG = '1'
   if (!env.TEST_BINARY) env.TEST_BINARY = await bundleProgram()
   const wantsBroker = files.some((file) => file.needs.includes('rabbitmq')) && !problems.has('rabbitmq')
   const broker: Promise<Broker | undefined> =
@@ -235,8 +235,15 @@ const runAll = async (files: TestFile[], jobs: number, long: boolean): Promise<O
   }
   // Those that may take long first, so that none of them is the last one to run while the other places are empty.
   const queue = files.filter((file) => !file.alone).sort((a, b) => b.limitMs - a.limitMs)
+  const long = queue.filter((file) => file.limitMs > DEFAULT_LIMIT_MS)
+  const short = queue.filter((file) => file.limitMs <= DEFAULT_LIMIT_MS)
+  // The short ones wait more than they work, so every second place then takes two of them at a time.
+  const place = async (index: number): Promise<void> => {
+    await drain(long)
+    await Promise.all(Array.from({ length: 1 + (index % 2) }, () => drain(short)))
+  }
   try {
-    await Promise.all(Array.from({ length: jobs }, () => drain(queue)))
+    await Promise.all(Array.from({ length: jobs }, (_, index) => place(index)))
     await drain(files.filter((file) => file.alone))
   } finally {
     await broker.then((started) => started?.dispose()).catch(() => {})
