@@ -46,13 +46,19 @@ export class Channels {
   readonly ended: Promise<never>
   readonly #fail: (error: PublishError) => void
 
-  private constructor(first: Session, exchange: string, handlers: SessionHandlers, granted: Grant) {
+  private constructor(
+    connection: Connection,
+    first: Session,
+    exchange: string,
+    handlers: SessionHandlers,
+    granted: Grant,
+  ) {
     const { promise, reject } = Promise.withResolvers<never>()
     // Of several ends only the first is waited for.
     promise.catch(alreadyEnded)
     this.ended = promise
     this.#fail = reject
-    this.connection = first.connection
+    this.connection = connection
     this.#exchange = exchange
     this.#handlers = handlers
     this.#grant = granted
@@ -67,7 +73,8 @@ export class Channels {
     handlers: SessionHandlers,
     granted: Grant,
   ): Promise<Channels> {
-    return new Channels(await Session.open(connection, exchange, handlers), exchange, handlers, granted)
+    const first = await Session.open(connection, exchange, handlers)
+    return new Channels(connection, first, exchange, handlers, granted)
   }
 
   /** Milliseconds for which messages have been under way without any answer, on the channel where it is longest. */

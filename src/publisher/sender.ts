@@ -166,7 +166,7 @@ class Silence {
 
   constructor(channels: Channels, isBlocked: () => boolean) {
     const { promise, reject } = Promise.withResolvers<never>()
-    // The session may end first.
+    // The channels may end first.
     promise.catch(alreadyOver)
     this.broken = promise
     let blocked = false

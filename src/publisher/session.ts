@@ -13,7 +13,6 @@ export interface SessionHandlers {
 }
 
 interface Answer {
-  readonly tag: number
   readonly item: Item
   readonly nacked: boolean
 }
@@ -37,7 +36,6 @@ interface Insides {
  * `unanswered` when the channel ends.
  */
 export class Session {
-  readonly connection: Connection
   readonly #channel: Channel
   readonly #inside: Insides
   readonly #envelope: Envelope
@@ -60,7 +58,7 @@ export class Session {
   readonly ended: Promise<never>
   readonly #fail: (error: unknown) => void
 
-  private constructor(connection: Connection, channel: Channel, exchange: string, handlers: SessionHandlers) {
+  private constructor(channel: Channel, exchange: string, handlers: SessionHandlers) {
     const { promise, reject } = Promise.withResolvers<never>()
     // Of several ends only the first is waited for.
     promise.catch(alreadyEnded)
@@ -69,7 +67,6 @@ export class Session {
     channel.on('error', this.#fail)
     // One turn later, so that a cause that is reported with the close comes first.
     channel.on('close', () => setImmediate(this.#fail, new PublishError('broker_error', 'The channel was closed.')))
-    this.connection = connection
     this.#channel = channel
     this.#inside = channel as unknown as Insides
     this.#envelope = envelope(channel.id, this.#inside._state.maxFrameSize, exchange)
@@ -87,7 +84,7 @@ export class Session {
    */
   static async open(connection: Connection, exchange: string, handlers: SessionHandlers): Promise<Session> {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
-    const session = new Session(connection, channel, exchange, handlers)
+    const session = new Session(channel, exchange, handlers)
     await channel.exchangeDeclare({ exchange, passive: true })
     await channel.confirmSelect()
     session.#readAnswers()
@@ -125,13 +122,13 @@ export class Session {
     this.#frames = []
   }
 
-  /** Ends the session. @returns what has no answer, in the order in which it was sent */
+  /** Ends the session. @returns what has no answer, in no order */
   end(): Item[] {
     this.#over = true
-    const left = [...this.#unsettled, ...[...this.#underWay].map(([tag, item]) => ({ tag, item }))]
+    const left = [...[...this.#unsettled].map(({ item }) => item), ...this.#underWay.values()]
     this.#underWay.clear()
     this.#unsettled.clear()
-    return left.sort((a, b) => a.tag - b.tag).map(({ item }) => item)
+    return left
   }
 
   async close(): Promise<void> {
@@ -163,7 +160,7 @@ export class Session {
     const item = this.#underWay.get(tag)
     if (item === undefined || this.#over) return
     this.#underWay.delete(tag)
-    const answer = { tag, item, nacked }
+    const answer = { item, nacked }
     this.#unsettled.add(answer)
     // A return comes before its confirm, but the library hands it out one turn later. So what has gathered in this
     // turn is looked at in the turn after the next: by then the returns of all of it have been handed out.
