@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 import type { Health } from './health.ts'
 import { type Authorise, allowEverybody, makeAuthorise } from './http/auth.ts'
 import { type AskDesk, ownDesk } from './http/desk.ts'

@@ -3,7 +3,7 @@ import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { readAsset } from './assets.ts'
-import { readEnvironment } from './environment.ts'
+import { readEnvironment } from './config/env.ts'
 import { describeError, GatewayError } from './message/errors.ts'
 
 /**

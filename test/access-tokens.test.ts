@@ -1,6 +1,6 @@
 // limit: 400s
 import * as assert from 'uvu/assert'
-import { parsePublicKey } from '../src/config-parts.ts'
+import { parsePublicKey } from '../src/config/parsers.ts'
 import { type TokenKeys, Verifier } from '../src/http/auth-keys.ts'
 import { ownDesk } from '../src/http/desk.ts'
 import { Tickets } from '../src/http/tickets.ts'

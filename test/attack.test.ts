@@ -28,7 +28,7 @@ class Attacker {
   readonly #lines: AsyncIterator<string>
 
   constructor(port: number, kind: string, count: number) {
-    const script = fileURLToPath(new URL('support/attacker.ts', import.meta.url))
+    const script = fileURLToPath(new URL('./support/attacker.ts', import.meta.url))
     this.#child = spawn(process.execPath, [script, String(port), kind, String(count)], {
       stdio: ['pipe', 'pipe', 'inherit'],
     })

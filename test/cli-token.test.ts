@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { parsePublicKey } from '../src/config-parts.ts'
+import { parsePublicKey } from '../src/config/parsers.ts'
 import { Verifier } from '../src/http/auth-keys.ts'
 import { runCli } from './support/cli.ts'
 import type { Env } from './support/gateway.ts'

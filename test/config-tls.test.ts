@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { type Environment, loadConfig } from '../src/config.ts'
+import { type Environment, loadConfig } from '../src/config/config.ts'
 import { type Authority, makeAuthority } from './support/certificates.ts'
 import { suite } from './support/suite.ts'
 import { tempDir } from './support/wait.ts'

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { VARIABLES } from '../src/config-catalogue.ts'
+import { VARIABLES } from '../src/config/variables.ts'
 import { ERRORS } from '../src/message/errors.ts'
 import { anchorsOf, DOCUMENTS, readText } from './support/documents.ts'
 import { ROOT } from './support/gateway.ts'

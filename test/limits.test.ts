@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import net from 'node:net'
 import * as assert from 'uvu/assert'
-import { parseAddressList } from '../src/config-parts.ts'
+import { parseAddressList } from '../src/config/parsers.ts'
 import { ownDesk } from '../src/http/desk.ts'
 import { Gate } from '../src/http/limits.ts'
 import { Proxies } from '../src/http/proxies.ts'

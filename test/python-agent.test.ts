@@ -45,7 +45,7 @@ const python = (): string => {
 }
 
 const agentOf = (options: Partial<AgentOptions>): Agent => {
-  const command = [python(), fileURLToPath(new URL('support/agent.py', import.meta.url))]
+  const command = [python(), fileURLToPath(new URL('./support/agent.py', import.meta.url))]
   return new Agent({ url: broker.url, exchange: names.exchange, outbox: '-', count: 1, ...options, command })
 }
 

@@ -1,4 +1,4 @@
-import { loadConfig, namesPostgres, readEnvironment } from '../config.ts'
+import { loadConfig, namesPostgres, readEnvironment } from '../config/config.ts'
 import { type Backup, backupFile } from '../log/sqlite-backup.ts'
 import { GatewayError } from '../message/errors.ts'
 import { type Command, EXIT, type Given, UsageError } from './command.ts'

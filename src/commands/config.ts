@@ -1,4 +1,4 @@
-import { loadConfig, readEnvironment } from '../config.ts'
+import { loadConfig, readEnvironment } from '../config/config.ts'
 import { type Command, EXIT } from './command.ts'
 import { noWords } from './words.ts'
 

@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import { loadConfig, readEnvironment } from '../config.ts'
+import { loadConfig, readEnvironment } from '../config/config.ts'
 import { type Command, EXIT, type Flags, type Given } from './command.ts'
 import { newRun, play, stamper } from './demo/play.ts'
 import { messageText, type ScriptOptions, writeScript } from './demo/script.ts'

@@ -1,4 +1,4 @@
-import { type Config, loadConfig, readEnvironment } from '../config.ts'
+import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../message/errors.ts'
 import { type Flag, type Given, UsageError } from './command.ts'
 import { noToken, openTokenSource, type TokenSource } from './token-source.ts'

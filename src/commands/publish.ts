@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { fstatSync } from 'node:fs'
-import { loadConfig, readEnvironment } from '../config.ts'
+import { loadConfig, readEnvironment } from '../config/config.ts'
 import { ERRORS, type ErrorCode } from '../message/errors.ts'
 import type { Refusal } from '../message/message.ts'
 import { uuidMaker } from '../message/uuid.ts'

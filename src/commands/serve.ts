@@ -1,4 +1,4 @@
-import { loadConfig, readEnvironment } from '../config.ts'
+import { loadConfig, readEnvironment } from '../config/config.ts'
 import { describeError, type GatewayError } from '../message/errors.ts'
 import { serve as serveGateway } from '../serve.ts'
 import { type Command, type Flags, type Given, UsageError } from './command.ts'

@@ -1,5 +1,5 @@
 import { readFile, stat } from 'node:fs/promises'
-import { isToken, readGatewayToken } from '../config.ts'
+import { isToken, readGatewayToken } from '../config/config.ts'
 import { GatewayError } from '../message/errors.ts'
 import type { Flag, Given } from './command.ts'
 

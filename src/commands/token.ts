@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { type Config, loadConfig, readEnvironment } from '../config.ts'
+import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
 import { describeError } from '../message/errors.ts'
 import { EventId } from '../message/message.ts'
 import { type Command, EXIT, type Given, UsageError } from './command.ts'

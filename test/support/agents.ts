@@ -129,7 +129,7 @@ export class Agent {
   output = ''
 
   constructor({ url, exchange, outbox, count, from = 0, events = 1, command }: AgentOptions) {
-    const script = fileURLToPath(new URL('agent.ts', import.meta.url))
+    const script = fileURLToPath(new URL('./agent.ts', import.meta.url))
     const [program, ...rest] = command ?? [process.execPath, script]
     const args = [...rest, url, exchange, outbox, String(from), String(count), String(events)]
     this.#child = spawn(program!, args, { stdio: 'pipe' })

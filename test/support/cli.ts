@@ -1,5 +1,5 @@
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
-import { VARIABLES } from '../../src/config-catalogue.ts'
+import { VARIABLES } from '../../src/config/variables.ts'
 import { killAtExit } from './cleanup.ts'
 import type { Env } from './gateway.ts'
 import { PROGRAM, wordsOf } from './program.ts'

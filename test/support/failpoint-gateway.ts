@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { loadConfig, readEnvironment } from '../../src/config.ts'
+import { loadConfig, readEnvironment } from '../../src/config/config.ts'
 import { Gateway } from '../../src/gateway.ts'
 import { SqliteLog } from '../../src/log/sqlite.ts'
 import { run } from '../../src/serve.ts'

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { VARIABLES } from '../../src/config-catalogue.ts'
+import { VARIABLES } from '../../src/config/variables.ts'
 import { killAtExit, killNow } from './cleanup.ts'
 import { isScript, PROGRAM, ROOT, wordsOf } from './program.ts'
 import { transportEnv } from './transport.ts'

@@ -66,7 +66,7 @@ export class PikaPublisher {
   constructor({ url, exchange, declare, confirms = true, mandatory, retry }: PikaOptions) {
     const python = pikaPython()
     if (!python) throw new Error('no Python that can import pika (apt-get install python3-pika)')
-    const script = fileURLToPath(new URL('publisher.py', import.meta.url))
+    const script = fileURLToPath(new URL('./publisher.py', import.meta.url))
     const args = [script, '--url', url]
     if (exchange !== undefined) args.push('--exchange', exchange)
     if (declare) args.push('--declare')

@@ -1,4 +1,4 @@
-import type { Config } from '../../config.ts'
+import type { Config } from '../../config/config.ts'
 import { type Given, UsageError } from '../command.ts'
 import { refuseTokenFile } from '../gateway-client.ts'
 import { mint, secretSigner } from '../token-signer.ts'

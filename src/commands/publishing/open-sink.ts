@@ -1,4 +1,4 @@
-import { loadConfig, readEnvironment } from '../../config.ts'
+import { loadConfig, readEnvironment } from '../../config/config.ts'
 import type { PublishWay } from '../gateway-client.ts'
 import { HttpSink } from './http-sink.ts'
 import type { OnFate, Sink } from './sink.ts'

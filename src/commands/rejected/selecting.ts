@@ -1,4 +1,4 @@
-import { loadConfig, readEnvironment } from '../../config.ts'
+import { loadConfig, readEnvironment } from '../../config/config.ts'
 import { openQuarantine } from '../../log/open-log.ts'
 import type { QuarantineStore } from '../../log/quarantine.ts'
 import { GatewayError } from '../../message/errors.ts'

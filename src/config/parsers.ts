@@ -1,8 +1,8 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
-import { isDecodable } from './config-variable.ts'
-import type { TokenKeys } from './http/auth-keys.ts'
-import { EventId } from './message/message.ts'
+import type { TokenKeys } from '../http/auth-keys.ts'
+import { EventId } from '../message/message.ts'
+import { isDecodable } from './variable.ts'
 
 /** RFC 7518, 3.2: a key of the size of the hash or larger. */
 const LEAST_SECRET_BYTES = 32

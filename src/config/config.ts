@@ -1,21 +1,21 @@
 import { readFileSync } from 'node:fs'
 import type { BlockList } from 'node:net'
 import { availableParallelism } from 'node:os'
-import { checkHost, hasKey, hostsOf, limitsOf, tokensOf } from './config-access.ts'
-import { VARIABLES } from './config-catalogue.ts'
-import { databaseFileOf, postgresOf } from './config-database.ts'
-import { listOf, parseAddressList, parseHeaders } from './config-parts.ts'
-import { brokerTlsOf, checkBrokerTls, tlsOf } from './config-tls.ts'
-import type { Variable } from './config-variable.ts'
-import { type Environment, readEnvironment } from './environment.ts'
-import type { TokenConfig } from './http/auth.ts'
-import type { CertificateFiles } from './http/certificate.ts'
-import type { Limits } from './http/limits.ts'
-import type { BrokerAddress } from './ingest/link.ts'
-import type { Topology } from './ingest/topology.ts'
-import type { PostgresAddress } from './log/postgres-url.ts'
-import { describeError, GatewayError } from './message/errors.ts'
-import type { TracingConfig } from './telemetry/tracing.ts'
+import type { TokenConfig } from '../http/auth.ts'
+import type { CertificateFiles } from '../http/certificate.ts'
+import type { Limits } from '../http/limits.ts'
+import type { BrokerAddress } from '../ingest/link.ts'
+import type { Topology } from '../ingest/topology.ts'
+import type { PostgresAddress } from '../log/postgres-url.ts'
+import { describeError, GatewayError } from '../message/errors.ts'
+import type { TracingConfig } from '../telemetry/tracing.ts'
+import { checkHost, hasKey, hostsOf, limitsOf, tokensOf } from './auth.ts'
+import { databaseFileOf, postgresOf } from './database.ts'
+import { type Environment, readEnvironment } from './env.ts'
+import { listOf, parseAddressList, parseHeaders } from './parsers.ts'
+import { brokerTlsOf, checkBrokerTls, tlsOf } from './tls.ts'
+import type { Variable } from './variable.ts'
+import { VARIABLES } from './variables.ts'
 
 /** What the gateway runs by. Durations in milliseconds. */
 export interface Config {
@@ -56,8 +56,8 @@ export interface Config {
   readonly effective: Readonly<Record<string, string>>
 }
 
-export { isToken } from './config-parts.ts'
-export { type Environment, readEnvironment } from './environment.ts'
+export { type Environment, readEnvironment } from './env.ts'
+export { isToken } from './parsers.ts'
 
 interface Read {
   readonly values: Map<string, unknown>
@@ -248,7 +248,7 @@ const tracingOf = ({ values }: Read): TracingConfig | null => {
 export const sampleFile = (): string => {
   const lines = [
     '# Settings of deepsoc-gateway, each with its default. Copy to .env and change what you need.',
-    '# Made from src/config-catalogue.ts by: npm run env-sample',
+    '# Made from src/config/variables.ts by: npm run env-sample',
   ]
   for (const variable of VARIABLES) {
     lines.push(

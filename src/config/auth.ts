@@ -1,7 +1,7 @@
-import { BadText, isLoopback, listOf, parseEventList, parsePublicKey, parseSecret } from './config-parts.ts'
-import type { TokenConfig } from './http/auth.ts'
-import type { TokenKeys } from './http/auth-keys.ts'
-import type { Limits } from './http/limits.ts'
+import type { TokenConfig } from '../http/auth.ts'
+import type { TokenKeys } from '../http/auth-keys.ts'
+import type { Limits } from '../http/limits.ts'
+import { BadText, isLoopback, listOf, parseEventList, parsePublicKey, parseSecret } from './parsers.ts'
 
 /** What was read of the environment, as far as access depends on it. */
 interface Read {

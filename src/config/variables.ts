@@ -9,8 +9,8 @@ import {
   isToken,
   listOf,
   parseHeaders,
-} from './config-parts.ts'
-import { file, name, number, text, url, type Variable, wholeNumber } from './config-variable.ts'
+} from './parsers.ts'
+import { file, name, number, text, url, type Variable, wholeNumber } from './variable.ts'
 
 /** Every variable of the gateway, in the order of .env.sample and `config`. */
 export const VARIABLES: readonly Variable[] = [
