@@ -47,7 +47,7 @@ CREATE INDEX event_by_pruning ON event (pruned_db_id) WHERE pruned_db_id > 0;
 CREATE TABLE rejected (
   rejected_id  INTEGER PRIMARY KEY AUTOINCREMENT,
   received_at  INTEGER NOT NULL,
-  reason       TEXT    NOT NULL,       -- a code of src/message/errors.ts
+  reason       TEXT    NOT NULL,       -- a code of src/core/errors.ts
   detail       TEXT    NOT NULL,
   exchange     TEXT    NOT NULL,
   routing_key  TEXT    NOT NULL,

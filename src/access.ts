@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Config } from './config/config.ts'
+import type { GatewayError } from './core/errors.ts'
 import type { Health } from './health.ts'
 import { type Authorise, allowEverybody, makeAuthorise } from './http/auth.ts'
 import { type AskDesk, ownDesk } from './http/desk.ts'
@@ -10,7 +11,6 @@ import { isHit, Revocations } from './http/revocations.ts'
 import { Tickets } from './http/tickets.ts'
 import type { Live } from './live/live.ts'
 import type { Log, Revocation, TicketStore } from './log/log.ts'
-import type { GatewayError } from './message/errors.ts'
 
 /** What workers share with each other; a process alone needs none of it. */
 export interface Siblings {

@@ -1,7 +1,7 @@
 import { loadConfig } from './config/config.ts'
+import { GatewayError } from './core/errors.ts'
 import { Gateway } from './gateway.ts'
 import { freshenWebAssets } from './http/web-assets.ts'
-import { GatewayError } from './message/errors.ts'
 import { addressOf } from './serve.ts'
 import { makeLogger } from './telemetry/logger.ts'
 import { version } from './version.ts'

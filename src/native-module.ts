@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { readAsset } from './assets.ts'
 import { readEnvironment } from './config/env.ts'
-import { describeError, GatewayError } from './message/errors.ts'
+import { describeError, GatewayError } from './core/errors.ts'
 
 /**
  * Only in the single executable, where it takes the place of better-sqlite3's own search for its native module

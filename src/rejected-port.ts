@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
+import { recheck } from './core/quarantine.ts'
+import { uuidMaker } from './core/uuid.ts'
 import type { RejectedPort } from './http/rejected.ts'
 import type { Log } from './log/log.ts'
-import { recheck } from './message/rejected.ts'
-import { uuidMaker } from './message/uuid.ts'
 
 export interface RejectedPortOptions {
   readonly log: Log

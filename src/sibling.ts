@@ -1,10 +1,10 @@
 import type { Siblings } from './access.ts'
 import { isMessage, type Message } from './cluster.ts'
+import { GatewayError } from './core/errors.ts'
 import type { Answer, Ask } from './http/desk.ts'
 import type { Overview } from './http/overview.ts'
 import { SharedBell } from './log/bell.ts'
 import type { Revocation } from './log/log.ts'
-import { GatewayError } from './message/errors.ts'
 import type { Vitals } from './overview/vitals.ts'
 
 /** The primary answers with the figures of all workers within this, or /metrics shows none. */

@@ -1,5 +1,5 @@
 import { FORM, readAsset } from './assets.ts'
-import { describeError } from './message/errors.ts'
+import { describeError } from './core/errors.ts'
 
 /** What build/binary.ts knows of the executable that it makes. */
 export interface BuildNote {

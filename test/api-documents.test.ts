@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { Parser } from '@asyncapi/parser'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import * as assert from 'uvu/assert'
-import { ERRORS } from '../src/message/errors.ts'
-import { checkMessage } from '../src/message/message.ts'
+import { ERRORS } from '../src/core/errors.ts'
+import { checkMessage } from '../src/core/message.ts'
 import { type Call, callsOf, faultsOf, ROUTES, targetOf } from './support/api-documents.ts'
 import { addRejected } from './support/database.ts'
 import { type Gateway, ROOT, startGateway } from './support/gateway.ts'
@@ -123,7 +123,7 @@ documents('give examples of bodies that their schemas accept', () => {
 })
 
 documents('describe every event of a stream, and no other', () => {
-  const frames = readFileSync(join(ROOT, 'src/message/frames.ts'), 'utf8')
+  const frames = readFileSync(join(ROOT, 'src/core/sse.ts'), 'utf8')
   const sent = [...frames.matchAll(/frame\('(\w+)'|event: (\w+)\\n/g)].map(([, name, other]) => name ?? other!).sort()
   const what = 'Add it to STREAM_EVENTS in src/http/api/schemas.ts, and its example to src/http/api/asyncapi.ts.'
   assert.equal(Object.keys(openapi.components['x-events']).sort(), sent, what)

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { type Bounds, type CursorRequest, parseCursor, parseDbId, resolveCursor } from '../src/message/cursor.ts'
+import { type Bounds, type CursorRequest, parseCursor, parseDbId, resolveCursor } from '../src/core/cursor.ts'
 import { suite } from './support/suite.ts'
 
 const GREATEST = Number.MAX_SAFE_INTEGER

@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
+import type { StoredMessage } from '../src/core/message.ts'
 import {
   caughtUpFrame,
   closingFrame,
@@ -10,8 +11,7 @@ import {
   messageFrame,
   resetFrame,
   retryFrame,
-} from '../src/message/frames.ts'
-import type { StoredMessage } from '../src/message/message.ts'
+} from '../src/core/sse.ts'
 import { suite } from './support/suite.ts'
 
 interface Parsed {

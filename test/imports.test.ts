@@ -43,7 +43,7 @@ const checker = suite('the checker of the rooms')
 /** The checker's verdict on one file of this text, beside others that are there to be imported. */
 const verdict = (path: string, text: string): string[] => {
   const others = [
-    'message/message.ts',
+    'core/message.ts',
     'log/log.ts',
     'live/live.ts',
     'ingest/ingest.ts',

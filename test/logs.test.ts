@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import * as assert from 'uvu/assert'
-import { ERRORS } from '../src/message/errors.ts'
+import { ERRORS } from '../src/core/errors.ts'
 import { type Gateway, startGateway } from './support/gateway.ts'
 import { chat, eventUrl, publish } from './support/rooms.ts'
 import { suite } from './support/suite.ts'

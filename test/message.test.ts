@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { ERRORS, type ErrorCode } from '../src/message/errors.ts'
+import { ERRORS, type ErrorCode } from '../src/core/errors.ts'
 import {
   type Arrival,
   appendKeys,
@@ -12,7 +12,7 @@ import {
   LACKS_MESSAGE_ID,
   type NewMessage,
   PublishedMessage,
-} from '../src/message/message.ts'
+} from '../src/core/message.ts'
 import { suite } from './support/suite.ts'
 import type { Json } from './support/wait.ts'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { checkMessage } from '../src/message/message.ts'
+import { checkMessage } from '../src/core/message.ts'
 import { envelope, publishFrames } from '../src/publisher/frames.ts'
 import { DEEPSOC, deepsoc, type PublishError, type PublishErrorCode, routingKey } from '../src/publisher/index.ts'
 import { encode, encodeText } from '../src/publisher/message.ts'

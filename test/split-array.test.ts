@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { splitArray } from '../src/message/split-array.ts'
+import { splitArray } from '../src/core/split-json-array.ts'
 import { suite } from './support/suite.ts'
 
 const splitting = suite('splitting a batch')

@@ -1,7 +1,7 @@
 // needs: rabbitmq
 import { randomBytes } from 'node:crypto'
 import * as assert from 'uvu/assert'
-import { traceparentOf } from '../src/message/trace.ts'
+import { traceparentOf } from '../src/core/trace.ts'
 import { type Gateway, startGateway } from './support/gateway.ts'
 import { type Otlp, startOtlp } from './support/otlp.ts'
 import { type Names, type SharedBroker, sharedBroker, uniqueNames, withChannel } from './support/rabbitmq.ts'

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
+import { type Selection, selection } from '../src/core/subscription-filter.ts'
 import type { SqliteLog } from '../src/log/sqlite.ts'
-import { type Selection, selection } from '../src/message/selection.ts'
 import { entryOf } from './support/entries.ts'
 import { fastDir } from './support/fast-dir.ts'
 import { openSqlite } from './support/log-store.ts'

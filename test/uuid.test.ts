@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { MessageId } from '../src/message/message.ts'
-import { uuidMaker, uuidv7 } from '../src/message/uuid.ts'
+import { MessageId } from '../src/core/message.ts'
+import { uuidMaker, uuidv7 } from '../src/core/uuid.ts'
 import { suite } from './support/suite.ts'
 
 const FORM = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/

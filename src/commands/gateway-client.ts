@@ -1,5 +1,5 @@
 import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
-import { ERRORS, type ErrorCode, GatewayError } from '../message/errors.ts'
+import { ERRORS, type ErrorCode, GatewayError } from '../core/errors.ts'
 import { type Flag, type Given, UsageError } from './command.ts'
 import { noToken, openTokenSource, type TokenSource } from './token-source.ts'
 

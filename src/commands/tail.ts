@@ -1,5 +1,5 @@
-import { parseDbId } from '../message/cursor.ts'
-import { EventId } from '../message/message.ts'
+import { parseDbId } from '../core/cursor.ts'
+import { EventId } from '../core/message.ts'
 import { DIM, painter } from './colours.ts'
 import { type Command, EXIT, type Given, UsageError } from './command.ts'
 import { follow } from './follow.ts'

@@ -1,6 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
 import { isToken, readGatewayToken } from '../config/config.ts'
-import { GatewayError } from '../message/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import type { Flag, Given } from './command.ts'
 
 export const TOKEN_FILE_FLAG: Flag = {

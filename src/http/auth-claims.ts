@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { GatewayError } from '../message/errors.ts'
-import { EventId } from '../message/message.ts'
+import { GatewayError } from '../core/errors.ts'
+import { EventId } from '../core/message.ts'
 import type { Claims } from './auth-keys.ts'
 
 /** Who holds a token, and what it allows. Times in milliseconds since 1970. */

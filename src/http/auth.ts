@@ -1,4 +1,4 @@
-import { GatewayError } from '../message/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import type { Asked } from './asked.ts'
 import { type Principal, principalOf } from './auth-claims.ts'
 import { type TokenKeys, Verifier, type VerifierOptions } from './auth-keys.ts'

@@ -1,4 +1,4 @@
-import { GatewayError } from '../message/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import type { Asked } from './asked.ts'
 
 /** What a caller shows to be let in, and where it was found. */

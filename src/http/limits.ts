@@ -1,5 +1,5 @@
 import type { Context } from 'koa'
-import { GatewayError } from '../message/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import type { Asked } from './asked.ts'
 import type { Access } from './auth.ts'
 import type { AskDesk } from './desk.ts'

@@ -1,6 +1,6 @@
 import cors from '@koa/cors'
 import type { Context, Middleware, Next } from 'koa'
-import { GatewayError } from '../message/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import type { Asked } from './asked.ts'
 import { isSafe } from './auth.ts'
 import type { Proxies } from './proxies.ts'

@@ -1,7 +1,7 @@
 import type Router from '@koa/router'
+import { ERRORS, type ErrorCode } from '../core/errors.ts'
 import type { Fault } from '../health.ts'
 import type { ReasonCount } from '../log/log.ts'
-import { ERRORS, type ErrorCode } from '../message/errors.ts'
 import type { Sample, Samples } from '../sample.ts'
 import type { Authorise } from './auth.ts'
 import { dbIdOf } from './query.ts'

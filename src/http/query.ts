@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { DbId } from '../message/cursor.ts'
-import { GatewayError } from '../message/errors.ts'
-import { EventId } from '../message/message.ts'
+import { DbId } from '../core/cursor.ts'
+import { GatewayError } from '../core/errors.ts'
+import { EventId } from '../core/message.ts'
 
 const bad = (message: string): GatewayError => new GatewayError('invalid_query', message)
 

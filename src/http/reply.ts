@@ -1,5 +1,5 @@
 import type { Context } from 'koa'
-import { GatewayError } from '../message/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 
 /** Answers `{"status":"success","data":…}`, with more keys beside `data`. */
 export const succeed = (ctx: Context, status: number, data: unknown, beside: Record<string, unknown> = {}): void => {

@@ -1,6 +1,6 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { GatewayError } from '../message/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import type { Certificate } from './certificate.ts'
 import type { Limits } from './limits.ts'
 import type { Proxies } from './proxies.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
-import type { GatewayError } from '../message/errors.ts'
+import type { GatewayError } from '../core/errors.ts'
 import { ANSWER_HEADERS, noteRequest } from './app.ts'
 import { destroy, ended, headBytes } from './lean-socket.ts'
 import { makeNameCheck, type NameCheck, type SiteOptions } from './origin.ts'

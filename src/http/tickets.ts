@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { GatewayError } from '../message/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import type { Principal } from './auth-claims.ts'
 import type { AskDesk } from './desk.ts'
 

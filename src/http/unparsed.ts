@@ -2,7 +2,7 @@ import { STATUS_CODES } from 'node:http'
 import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { type ErrorCode, GatewayError } from '../message/errors.ts'
+import { type ErrorCode, GatewayError } from '../core/errors.ts'
 import { errorBody } from './reply.ts'
 
 const CODES: Record<string, [ErrorCode, string]> = {

@@ -1,4 +1,4 @@
-import { describeError, type ErrorCode, GatewayError } from '../message/errors.ts'
+import { describeError, type ErrorCode, GatewayError } from '../core/errors.ts'
 
 /** rabbitmq-client's codes, and those of the socket, in the words of the catalogue. */
 const CODES: Record<string, ErrorCode> = {

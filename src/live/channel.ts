@@ -1,4 +1,4 @@
-import { type Selection, selectionKey } from '../message/selection.ts'
+import { type Selection, selectionKey } from '../core/subscription-filter.ts'
 import { Slab } from './slab.ts'
 import type { Subscriber } from './subscriber.ts'
 

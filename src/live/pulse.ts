@@ -1,4 +1,4 @@
-import { heartbeatFrame } from '../message/frames.ts'
+import { heartbeatFrame } from '../core/sse.ts'
 import type { Subscriber } from './subscriber.ts'
 
 const TICK_MS = 500

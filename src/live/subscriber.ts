@@ -1,4 +1,4 @@
-import { type ClosingReason, caughtUpFrame, closingFrame, retryFrame } from '../message/frames.ts'
+import { type ClosingReason, caughtUpFrame, closingFrame, retryFrame } from '../core/sse.ts'
 import type { Channel } from './channel.ts'
 import type { HistoryPage } from './pages.ts'
 

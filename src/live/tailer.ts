@@ -1,7 +1,7 @@
+import { messageFrame } from '../core/sse.ts'
+import { passesFilters, selection } from '../core/subscription-filter.ts'
 import type { Bell } from '../log/bell.ts'
 import type { Log } from '../log/log.ts'
-import { messageFrame } from '../message/frames.ts'
-import { passesFilters, selection } from '../message/selection.ts'
 import type { Channel } from './channel.ts'
 
 /** The poll behind the bell (D1). */

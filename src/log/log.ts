@@ -1,9 +1,9 @@
-import type { Bounds } from '../message/cursor.ts'
-import type { ErrorCode } from '../message/errors.ts'
-import type { NewMessage, StoredMessage } from '../message/message.ts'
-import type { RejectedLine, RejectedRow, Replay } from '../message/rejected.ts'
-import type { RejectedFilter } from '../message/rejected-filter.ts'
-import type { Selection } from '../message/selection.ts'
+import type { Bounds } from '../core/cursor.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import type { NewMessage, StoredMessage } from '../core/message.ts'
+import type { RejectedLine, RejectedRow, Replay } from '../core/quarantine.ts'
+import type { RejectedFilter } from '../core/quarantine-filter.ts'
+import type { Selection } from '../core/subscription-filter.ts'
 
 /** How a delivery came; what an operator needs beside its body to find its sender and to replay it. */
 export interface Origin {

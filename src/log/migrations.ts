@@ -1,5 +1,5 @@
 import type Database from 'better-sqlite3'
-import { describeError, GatewayError } from '../message/errors.ts'
+import { describeError, GatewayError } from '../core/errors.ts'
 
 /** What makes a database of one version into one of the next. */
 export interface Migration {

@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
 import type { Client, ClientConfig } from 'pg'
-import { backoffDelay } from '../message/backoff.ts'
-import { GatewayError } from '../message/errors.ts'
+import { backoffDelay } from '../core/backoff.ts'
+import { GatewayError } from '../core/errors.ts'
 import { codeOf, postgresError } from './postgres-errors.ts'
 import type { PostgresAddress, PostgresHost, PostgresTls } from './postgres-url.ts'
 

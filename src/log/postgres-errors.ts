@@ -1,4 +1,4 @@
-import { describeError, type ErrorCode, GatewayError } from '../message/errors.ts'
+import { describeError, type ErrorCode, GatewayError } from '../core/errors.ts'
 
 /** SQLSTATE codes, and those of Node's sockets, in the words of the catalogue. */
 const CODES: Readonly<Record<string, ErrorCode>> = {

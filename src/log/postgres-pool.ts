@@ -1,5 +1,5 @@
 import type { Client } from 'pg'
-import { GatewayError } from '../message/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import { type Connector, destroy } from './postgres-connect.ts'
 import { isFatal, isSqlState, postgresError, UnstorableValue } from './postgres-errors.ts'
 

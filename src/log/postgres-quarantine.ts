@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Replay } from '../message/rejected.ts'
+import type { Replay } from '../core/quarantine.ts'
 import type { ReplayOutcome } from './log.ts'
 import { Connector } from './postgres-connect.ts'
 import { Pool } from './postgres-pool.ts'

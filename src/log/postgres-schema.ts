@@ -1,5 +1,5 @@
 import type { Client } from 'pg'
-import { GatewayError } from '../message/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import { MIGRATIONS, SCHEMA_VERSION } from './migrations.ts'
 import { timelineOf } from './postgres-connect.ts'
 import { codeOf } from './postgres-errors.ts'

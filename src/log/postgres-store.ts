@@ -1,6 +1,6 @@
 import type { Client } from 'pg'
-import { describeError } from '../message/errors.ts'
-import type { NewMessage } from '../message/message.ts'
+import { describeError } from '../core/errors.ts'
+import type { NewMessage } from '../core/message.ts'
 import type { Entry, Outcome, Rejection } from './log.ts'
 import { blamesRow } from './postgres-errors.ts'
 import { FIND, FIND_REJECTED, REJECT, STORE } from './postgres-queries.ts'

@@ -1,4 +1,4 @@
-import type { Selection } from '../message/selection.ts'
+import type { Selection } from '../core/subscription-filter.ts'
 import { HEAD_SQL, type Prepared } from './postgres-queries.ts'
 import { toColumn } from './postgres-values.ts'
 

@@ -1,5 +1,5 @@
 import type { Client, QueryResult } from 'pg'
-import { GatewayError } from '../message/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import type { Entry, Outcome, Retention, Revocation } from './log.ts'
 import { timelineOf } from './postgres-connect.ts'
 import { blamesRow, logLost } from './postgres-errors.ts'

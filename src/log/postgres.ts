@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Bounds } from '../message/cursor.ts'
-import { GatewayError } from '../message/errors.ts'
-import type { Selection } from '../message/selection.ts'
+import type { Bounds } from '../core/cursor.ts'
+import { GatewayError } from '../core/errors.ts'
+import type { Selection } from '../core/subscription-filter.ts'
 import { GroupCommit } from './group-commit.ts'
 import type {
   Entry,

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { RejectedFilter } from '../message/rejected-filter.ts'
+import type { RejectedFilter } from '../core/quarantine-filter.ts'
 import { db, param, text } from './sqlite-queries.ts'
 
 const BY_ID = { rejected_id: param('rejected_id') }

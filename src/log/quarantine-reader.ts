@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3'
-import type { RejectedHead, RejectedLine, RejectedRow } from '../message/rejected.ts'
-import type { RejectedFilter } from '../message/rejected-filter.ts'
+import type { RejectedHead, RejectedLine, RejectedRow } from '../core/quarantine.ts'
+import type { RejectedFilter } from '../core/quarantine-filter.ts'
 import * as queries from './quarantine-queries.ts'
 import { storageError } from './sqlite-writer.ts'
 

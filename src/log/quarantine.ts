@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3'
-import type { RejectedHead, RejectedRow, Replay } from '../message/rejected.ts'
-import type { RejectedFilter } from '../message/rejected-filter.ts'
+import type { RejectedHead, RejectedRow, Replay } from '../core/quarantine.ts'
+import type { RejectedFilter } from '../core/quarantine-filter.ts'
 import type { ReplayOutcome } from './log.ts'
 import { QuarantineReader } from './quarantine-reader.ts'
 import { openConnection, requireFile } from './sqlite-file.ts'

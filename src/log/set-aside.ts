@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { ErrorCode } from '../message/errors.ts'
-import type { NewMessage } from '../message/message.ts'
+import type { ErrorCode } from '../core/errors.ts'
+import type { NewMessage } from '../core/message.ts'
 import type { Origin, Rejection } from './log.ts'
 
 /** Made only here, once a conflict is certain, so that no message carries a second copy of itself. */

@@ -1,7 +1,7 @@
 import { closeSync, existsSync, fsyncSync, linkSync, lstatSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
-import { describeError, GatewayError } from '../message/errors.ts'
+import { describeError, GatewayError } from '../core/errors.ts'
 import { requireFile } from './sqlite-file.ts'
 import { BACKUP_ID } from './sqlite-header.ts'
 import { refuseLeftovers } from './sqlite-restore.ts'

@@ -1,5 +1,5 @@
 import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler, sql } from 'kysely'
-import type { Selection } from '../message/selection.ts'
+import type { Selection } from '../core/subscription-filter.ts'
 import type { Tables } from './tables.ts'
 
 interface SqliteTables extends Tables {

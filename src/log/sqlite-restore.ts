@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import Database from 'better-sqlite3'
-import { GatewayError } from '../message/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import { APPLICATION_ID, BACKUP_ID, readHeader } from './sqlite-header.ts'
 
 /** Of several workers one takes a backup over, and looks through all of it; the others wait so long, in milliseconds. */

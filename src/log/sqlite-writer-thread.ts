@@ -1,6 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import type { GatewayError } from '../message/errors.ts'
-import type { Replay } from '../message/rejected.ts'
+import type { GatewayError } from '../core/errors.ts'
+import type { Replay } from '../core/quarantine.ts'
 import type { Retention, Revocation } from './log.ts'
 import { type PackedEntry, unpackEntry } from './packed-entry.ts'
 import { WRITER_PATIENCE_MS } from './sqlite-file.ts'

@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3'
-import type { Bounds } from '../message/cursor.ts'
-import type { StoredMessage } from '../message/message.ts'
-import { type Selection, selection } from '../message/selection.ts'
+import type { Bounds } from '../core/cursor.ts'
+import type { StoredMessage } from '../core/message.ts'
+import { type Selection, selection } from '../core/subscription-filter.ts'
 import { GroupCommit } from './group-commit.ts'
 import type {
   Entry,

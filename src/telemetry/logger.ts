@@ -1,5 +1,5 @@
 import pino, { type Logger, type LoggerOptions } from 'pino'
-import { describeError } from '../message/errors.ts'
+import { describeError } from '../core/errors.ts'
 
 // Control characters, the line ends of Unicode, and marks that turn the direction of writing.
 const UNSEEN = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu

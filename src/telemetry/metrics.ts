@@ -1,13 +1,13 @@
 import { performance } from 'node:perf_hooks'
 import { Counter, Histogram, Registry } from 'prom-client'
+import type { ResetReason } from '../core/cursor.ts'
+import type { ClosingReason } from '../core/sse.ts'
 import type { Fault } from '../health.ts'
 import type { LagSince } from '../ingest/lag.ts'
 import type { QueueFigures } from '../ingest/topology.ts'
 import type { LiveFigures } from '../live/live.ts'
 import type { ReaderState } from '../live/subscriber.ts'
 import type { LogSize } from '../log/log.ts'
-import type { ResetReason } from '../message/cursor.ts'
-import type { ClosingReason } from '../message/frames.ts'
 import { makeReaders } from './registry.ts'
 
 /** The figures of one gateway. Their names and meanings stand in docs/OPERATIONS.md. */

@@ -1,7 +1,7 @@
 import type { Tracer as SdkTracer } from '@opentelemetry/api'
 import type { SpanExporter, TracerProvider } from '@opentelemetry/sdk-trace'
 import type { Logger } from 'pino'
-import type { Tracer } from '../message/trace.ts'
+import type { Tracer } from '../core/trace.ts'
 import { within } from '../within.ts'
 
 export interface TracingConfig {

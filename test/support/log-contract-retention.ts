@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
+import { selection } from '../../src/core/subscription-filter.ts'
 import type { Log, Retention } from '../../src/log/log.ts'
-import { selection } from '../../src/message/selection.ts'
 import { rejectionOf, store } from './entries.ts'
 import type { LogTest } from './log-store.ts'
 

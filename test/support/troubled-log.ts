@@ -1,3 +1,6 @@
+import type { Bounds } from '../../src/core/cursor.ts'
+import { GatewayError } from '../../src/core/errors.ts'
+import type { Selection } from '../../src/core/subscription-filter.ts'
 import type {
   Entry,
   EventSummary,
@@ -9,9 +12,6 @@ import type {
   Retention,
   Revocation,
 } from '../../src/log/log.ts'
-import type { Bounds } from '../../src/message/cursor.ts'
-import { GatewayError } from '../../src/message/errors.ts'
-import type { Selection } from '../../src/message/selection.ts'
 
 /** A log whose reads can be made to fail, or to come late with what they saw in time. */
 export class TroubledLog implements Log {

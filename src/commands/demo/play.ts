@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import { uuidMaker } from '../../message/uuid.ts'
+import { uuidMaker } from '../../core/uuid.ts'
 import type { PublishWay } from '../gateway-client.ts'
 import { pause } from '../io.ts'
 import { checkText } from '../publishing/check.ts'

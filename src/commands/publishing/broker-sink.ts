@@ -1,5 +1,5 @@
 import type { Config } from '../../config/config.ts'
-import { appendKeys, LACKS_MESSAGE_ID } from '../../message/message.ts'
+import { appendKeys, LACKS_MESSAGE_ID } from '../../core/message.ts'
 import { PublishError, Publisher } from '../../publisher/index.ts'
 import { type Fate, type OnFate, type Parcel, ROOM, type Sink } from './sink.ts'
 

@@ -1,4 +1,4 @@
-import { type Checked, checkMessage, decodeText } from '../../message/message.ts'
+import { type Checked, checkMessage, decodeText } from '../../core/message.ts'
 import { type Given, UsageError } from '../command.ts'
 
 /** Where clock and ids come from. */

@@ -1,4 +1,4 @@
-import type { NewMessage } from '../../message/message.ts'
+import type { NewMessage } from '../../core/message.ts'
 
 /** A message on its way, checked by the rules of the gateway. */
 export interface Parcel {

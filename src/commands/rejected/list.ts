@@ -1,5 +1,5 @@
-import type { RejectedHead } from '../../message/rejected.ts'
-import { rejectedJson } from '../../message/rejected-json.ts'
+import type { RejectedHead } from '../../core/quarantine.ts'
+import { rejectedJson } from '../../core/quarantine-json.ts'
 import { BOLD, painter, YELLOW } from '../colours.ts'
 import { type Command, EXIT } from '../command.ts'
 import { fit, pad, visible, visibleJson, widthOf } from '../visible.ts'

@@ -1,4 +1,4 @@
-import { ERRORS, type ErrorCode } from '../../message/errors.ts'
+import { ERRORS, type ErrorCode } from '../../core/errors.ts'
 import { type Json, jsonSchema } from './json-schema.ts'
 import { MESSAGE_OPERATIONS } from './message-operations.ts'
 import { ANY_CALL, type Answer, CHANGING_CALL, type Operation, type Operations, TOKEN_CALL } from './operation.ts'

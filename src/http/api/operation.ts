@@ -1,6 +1,6 @@
 import type { z } from 'zod'
-import type { ErrorCode } from '../../message/errors.ts'
-import { EventId } from '../../message/message.ts'
+import type { ErrorCode } from '../../core/errors.ts'
+import { EventId } from '../../core/message.ts'
 import { Filter } from '../query.ts'
 
 export type Tag = 'messages' | 'streams' | 'access' | 'operation' | 'page'

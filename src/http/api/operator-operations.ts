@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { DbId } from '../../message/cursor.ts'
-import { ERRORS, type ErrorCode } from '../../message/errors.ts'
+import { DbId } from '../../core/cursor.ts'
+import { ERRORS, type ErrorCode } from '../../core/errors.ts'
 import { Filter, Limit } from '../query.ts'
 import { LOG_CALL, type Operations, type Parameter } from './operation.ts'
 import { success } from './schemas.ts'

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { ERRORS } from '../../message/errors.ts'
+import { ERRORS } from '../../core/errors.ts'
 import { type Json, jsonSchema } from './json-schema.ts'
 import { errorsOf, OPERATIONS } from './openapi.ts'
 import type { Operation } from './operation.ts'

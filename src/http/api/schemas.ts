@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { ERRORS, type ErrorCode } from '../../message/errors.ts'
-import type { ClosingReason, Hello } from '../../message/frames.ts'
-import { EventId, MessageId, PublishedMessage } from '../../message/message.ts'
+import { ERRORS, type ErrorCode } from '../../core/errors.ts'
+import { EventId, MessageId, PublishedMessage } from '../../core/message.ts'
+import type { ClosingReason, Hello } from '../../core/sse.ts'
 
 /** Schemas of what the gateway sends. What it takes is described by the very schemas that check it. */
 

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import type { RejectedHead, RejectedLine, RejectedRow } from './rejected.ts'
+import type { RejectedHead, RejectedLine, RejectedRow } from './quarantine.ts'
 
 /**
  * A row as a JSON object on one line. Headers and properties go in as the texts that they are: an integer beyond
