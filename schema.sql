@@ -1,6 +1,6 @@
 -- The log of deepsoc-gateway: the only definition of its tables.
--- Applied to an empty file; src/log/migrations.ts brings a file of an earlier version to the same. The pragmas of a
--- connection are set in src/log/sqlite-file.ts.
+-- Applied to an empty file; src/store/migrations.ts brings a file of an earlier version to the same. The pragmas of a
+-- connection are set in src/store/sqlite/file.ts.
 
 -- One row: which database this is. log_id tells readers that a database was made anew.
 CREATE TABLE log (

@@ -128,7 +128,7 @@ export const buildBinary = async (): Promise<string> => {
     if (!isFresh()) await buildWeb()
     const [main] = await Promise.all([
       bundle('src/cli.ts', join(work, 'main.cjs')),
-      bundle('src/log/sqlite-writer-thread.ts', join(work, 'thread.cjs')),
+      bundle('src/store/sqlite/writer-thread.ts', join(work, 'thread.cjs')),
     ])
     const config = {
       main: join(work, 'main.cjs'),

@@ -26,7 +26,7 @@ const ENTRIES = {
   cli: 'cli.ts',
   index: 'index.ts',
   publisher: 'publisher/index.ts',
-  'sqlite-writer-thread': 'log/sqlite-writer-thread.ts',
+  'sqlite-writer-thread': 'store/sqlite/writer-thread.ts',
 }
 /** What others import, and so needs declarations. */
 const TYPED = ['index.ts', 'publisher/index.ts', 'web/client/index.ts']

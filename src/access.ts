@@ -10,7 +10,7 @@ import { Proxies } from './http/proxies.ts'
 import { isHit, Revocations } from './http/revocations.ts'
 import { Tickets } from './http/tickets.ts'
 import type { Live } from './live/live.ts'
-import type { Log, Revocation, TicketStore } from './log/log.ts'
+import type { Log, Revocation, TicketStore } from './store/store.ts'
 
 /** What workers share with each other; a process alone needs none of it. */
 export interface Siblings {

@@ -5,10 +5,10 @@ import { backoffDelay } from './core/backoff.ts'
 import { GatewayError } from './core/errors.ts'
 import { type Answer, type Ask, Desk } from './http/desk.ts'
 import type { Overview } from './http/overview.ts'
-import type { Revocation } from './log/log.ts'
 import { Observer } from './overview/observer.ts'
 import { Rounds } from './overview/round.ts'
 import type { Seen, Vitals } from './overview/vitals.ts'
+import type { Revocation } from './store/store.ts'
 
 /** What primary and workers say to each other. Unknown messages (prom-client has its own) are left alone. */
 export type Message =

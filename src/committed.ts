@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
-import type { Bell } from './log/bell.ts'
-import type { Entry, Log, Outcome } from './log/log.ts'
+import type { Bell } from './store/change-notifier.ts'
+import type { Entry, Log, Outcome } from './store/store.ts'
 import type { Metrics } from './telemetry/metrics.ts'
 
 export type OnCommitted = (entries: readonly Entry[], outcomes: readonly Outcome[]) => void

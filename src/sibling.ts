@@ -3,9 +3,9 @@ import { isMessage, type Message } from './cluster.ts'
 import { GatewayError } from './core/errors.ts'
 import type { Answer, Ask } from './http/desk.ts'
 import type { Overview } from './http/overview.ts'
-import { SharedBell } from './log/bell.ts'
-import type { Revocation } from './log/log.ts'
 import type { Vitals } from './overview/vitals.ts'
+import { SharedBell } from './store/change-notifier.ts'
+import type { Revocation } from './store/store.ts'
 
 /** The primary answers with the figures of all workers within this, or /metrics shows none. */
 const METRICS_MS = 6_000

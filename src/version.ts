@@ -14,7 +14,7 @@ export const version = (): string => (JSON.parse(readAsset('package.json').toStr
 /** The version of SQLite as it says itself; or why it cannot be loaded, which `--version` must survive. */
 const sqliteVersion = async (): Promise<string> => {
   try {
-    return (await import('./log/sqlite-file.ts')).sqliteVersion()
+    return (await import('./store/sqlite/file.ts')).sqliteVersion()
   } catch (error) {
     return `cannot be loaded: ${describeError(error)}`
   }

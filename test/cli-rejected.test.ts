@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert'
 import { readCall } from '../src/commands/command.ts'
 import { filterOf } from '../src/commands/rejected/selecting.ts'
 import { rejected as group } from '../src/commands/rejected.ts'
-import { Quarantine } from '../src/log/quarantine.ts'
+import { Quarantine } from '../src/store/sqlite/quarantine.ts'
 import { hasTerminal, jsonLines, runCli, startCli, startOnTerminal, startShell } from './support/cli.ts'
 import {
   addRejected,

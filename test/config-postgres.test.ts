@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { loadConfig } from '../src/config/config.ts'
 import type { GatewayError } from '../src/core/errors.ts'
-import { describePostgres, type PostgresAddress } from '../src/log/postgres-url.ts'
+import { describePostgres, type PostgresAddress } from '../src/store/postgres/url.ts'
 import { suite } from './support/suite.ts'
 import { tempDir } from './support/wait.ts'
 

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
-import { GroupCommit } from '../src/log/group-commit.ts'
-import type { Entry, Outcome } from '../src/log/log.ts'
+import { GroupCommit } from '../src/store/group-commit.ts'
+import type { Entry, Outcome } from '../src/store/store.ts'
 import { entryOf } from './support/entries.ts'
 import { suite } from './support/suite.ts'
 

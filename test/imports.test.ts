@@ -44,7 +44,7 @@ const checker = suite('the checker of the rooms')
 const verdict = (path: string, text: string): string[] => {
   const others = [
     'core/message.ts',
-    'log/log.ts',
+    'store/store.ts',
     'live/live.ts',
     'ingest/ingest.ts',
     'http/app.ts',
@@ -151,7 +151,7 @@ checker('finds every forbidden arrow', () => {
     ['http/x.ts', "import Database from 'better-sqlite3'"],
     ['serve.ts', "import { sql } from 'kysely'"],
     ['gateway.ts', "import type { Client } from 'pg'"],
-    ['log/sqlite.ts', "import pg from 'pg'"],
+    ['store/sqlite/store.ts', "import pg from 'pg'"],
     ['gateway.ts', "import Koa from 'koa'"],
     ['serve.ts', "import Router from '@koa/router'"],
     ['http/x.ts', "import { jwtVerify } from 'jose'"],

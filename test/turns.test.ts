@@ -1,14 +1,14 @@
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { type Selection, selection } from '../src/core/subscription-filter.ts'
-import type { SqliteLog } from '../src/log/sqlite.ts'
+import type { SqliteLog } from '../src/store/sqlite/store.ts'
 import { entryOf } from './support/entries.ts'
 import { fastDir } from './support/fast-dir.ts'
 import { openSqlite } from './support/log-store.ts'
 import { suite } from './support/suite.ts'
 
 const MESSAGES = 20_000
-/** What one look takes in (src/log/sqlite.ts). */
+/** What one look takes in (src/store/sqlite/store.ts). */
 const WINDOWS = MESSAGES / 2_000
 const AT_ONCE = 5
 const LIMIT = { messages: 500, bytes: 1_000_000 }

@@ -1,6 +1,6 @@
 import { loadConfig, namesPostgres, readEnvironment } from '../config/config.ts'
 import { GatewayError } from '../core/errors.ts'
-import { type Backup, backupFile } from '../log/sqlite-backup.ts'
+import { type Backup, backupFile } from '../store/sqlite/backup.ts'
 import { type Command, EXIT, type Given, UsageError } from './command.ts'
 import { visible } from './visible.ts'
 

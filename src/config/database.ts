@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { describeError } from '../core/errors.ts'
-import { BadPostgresUrl, type PostgresAddress, parsePostgresUrl } from '../log/postgres-url.ts'
+import { BadPostgresUrl, type PostgresAddress, parsePostgresUrl } from '../store/postgres/url.ts'
 
 /** What was read of the environment, as far as the database depends on it. */
 interface Read {

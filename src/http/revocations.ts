@@ -1,4 +1,4 @@
-import type { Log, Revocation } from '../log/log.ts'
+import type { Log, Revocation } from '../store/store.ts'
 import type { Principal } from './auth-claims.ts'
 
 export interface RevocationsOptions {

@@ -1,5 +1,5 @@
 import { type Span, type Tracer, traceparentOf } from '../core/trace.ts'
-import type { Entry, Outcome } from '../log/log.ts'
+import type { Entry, Outcome } from '../store/store.ts'
 import type { Delivery } from './raw-body.ts'
 
 /** Begins the span of a delivery, from its arrival to its commit. null: its publisher does not trace. */

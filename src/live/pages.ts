@@ -1,6 +1,6 @@
 import { messageFrame } from '../core/sse.ts'
 import { type Selection, selectionKey } from '../core/subscription-filter.ts'
-import type { Log } from '../log/log.ts'
+import type { Log } from '../store/store.ts'
 import { Slab } from './slab.ts'
 
 /** One page of history: what a reader that lags takes from the log at a time. */

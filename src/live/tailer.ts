@@ -1,7 +1,7 @@
 import { messageFrame } from '../core/sse.ts'
 import { passesFilters, selection } from '../core/subscription-filter.ts'
-import type { Bell } from '../log/bell.ts'
-import type { Log } from '../log/log.ts'
+import type { Bell } from '../store/change-notifier.ts'
+import type { Log } from '../store/store.ts'
 import type { Channel } from './channel.ts'
 
 /** The poll behind the bell (D1). */

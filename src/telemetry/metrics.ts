@@ -7,7 +7,7 @@ import type { LagSince } from '../ingest/lag.ts'
 import type { QueueFigures } from '../ingest/topology.ts'
 import type { LiveFigures } from '../live/live.ts'
 import type { ReaderState } from '../live/subscriber.ts'
-import type { LogSize } from '../log/log.ts'
+import type { LogSize } from '../store/store.ts'
 import { makeReaders } from './registry.ts'
 
 /** The figures of one gateway. Their names and meanings stand in docs/OPERATIONS.md. */

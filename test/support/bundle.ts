@@ -17,7 +17,7 @@ export const bundleProgram = async (): Promise<string> => {
   await build({
     entryPoints: [
       { out: 'cli', in: join(ROOT, 'src/cli.ts') },
-      { out: 'sqlite-writer-thread', in: join(ROOT, 'src/log/sqlite-writer-thread.ts') },
+      { out: 'sqlite-writer-thread', in: join(ROOT, 'src/store/sqlite/writer-thread.ts') },
     ],
     outdir,
     bundle: true,

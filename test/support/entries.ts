@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { GatewayError } from '../../src/core/errors.ts'
 import type { NewMessage } from '../../src/core/message.ts'
-import type { Entry, Log, Origin, Outcome, Rejection } from '../../src/log/log.ts'
+import type { Entry, Log, Origin, Outcome, Rejection } from '../../src/store/store.ts'
 
 let made = 0
 

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { loadConfig, readEnvironment } from '../../src/config/config.ts'
 import { Gateway } from '../../src/gateway.ts'
-import { SqliteLog } from '../../src/log/sqlite.ts'
 import { run } from '../../src/serve.ts'
+import { SqliteLog } from '../../src/store/sqlite/store.ts'
 import { makeLogger } from '../../src/telemetry/logger.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { posix } from 'node:path'
 
-/** Source texts by path below src/, with `/`: `log/sqlite.ts`. */
+/** Source texts by path below src/, with `/`: `store/sqlite/store.ts`. */
 export type Sources = Readonly<Record<string, string>>
 
 /** One import. `type`: erased before it runs. `worker`: a file that `new URL` names, run in a thread. */

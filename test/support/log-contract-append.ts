@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../src/core/errors.ts'
 import { selection } from '../../src/core/subscription-filter.ts'
-import type { Entry, Log } from '../../src/log/log.ts'
+import type { Entry, Log } from '../../src/store/store.ts'
 import { entryOf, newMessage, originOf, rejectionOf, store } from './entries.ts'
 import type { LogTest } from './log-store.ts'
 

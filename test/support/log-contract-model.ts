@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import type { NewMessage } from '../../src/core/message.ts'
 import { passesFilters, type Selection, selection } from '../../src/core/subscription-filter.ts'
-import type { Log, PageLimit } from '../../src/log/log.ts'
+import type { Log, PageLimit } from '../../src/store/store.ts'
 import { appendPatiently, entryOf, fresh } from './entries.ts'
 import type { LogTest } from './log-store.ts'
 

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
 import { type Selection, selection } from '../../src/core/subscription-filter.ts'
-import type { Log, Page, PageLimit } from '../../src/log/log.ts'
+import type { Log, Page, PageLimit } from '../../src/store/store.ts'
 import { entryOf, originOf, store } from './entries.ts'
 import type { LogTest } from './log-store.ts'
 

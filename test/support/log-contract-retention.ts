@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
 import { selection } from '../../src/core/subscription-filter.ts'
-import type { Log, Retention } from '../../src/log/log.ts'
+import type { Log, Retention } from '../../src/store/store.ts'
 import { rejectionOf, store } from './entries.ts'
 import type { LogTest } from './log-store.ts'
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import * as assert from 'uvu/assert'
 import { selection } from '../../src/core/subscription-filter.ts'
-import type { Log } from '../../src/log/log.ts'
+import type { Log } from '../../src/store/store.ts'
 import { appendPatiently, entryOf, store } from './entries.ts'
 import type { LogTest } from './log-store.ts'
 import { until } from './wait.ts'

@@ -7,7 +7,7 @@ import { checkWriters } from './log-contract-writers.ts'
 import type { LogKind, LogTest, Store } from './log-store.ts'
 import { suite } from './suite.ts'
 
-/** The contract in src/log/log.ts, as tests. Every implementation of the log passes all of it. */
+/** The contract in src/store/store.ts, as tests. Every implementation of the log passes all of it. */
 export const checkLog = (kind: LogKind): void => {
   const contract = suite(`the log's contract: ${kind.name}`, { timeoutMs: 240_000 })
 

@@ -11,7 +11,7 @@ import type {
   RejectedLog,
   Retention,
   Revocation,
-} from '../../src/log/log.ts'
+} from '../../src/store/store.ts'
 
 /** A log whose reads can be made to fail, or to come late with what they saw in time. */
 export class TroubledLog implements Log {

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import type { RejectedFilter } from '../../core/quarantine-filter.ts'
-import type { QuarantineStore } from '../../log/quarantine.ts'
+import type { QuarantineStore } from '../../store/sqlite/quarantine.ts'
 import { type Command, EXIT, UsageError } from '../command.ts'
 import type { Io } from '../io.ts'
 import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine } from './selecting.ts'

@@ -1,0 +1,203 @@
+import type { Client } from 'pg'
+import { describeError } from '../../core/errors.ts'
+import type { NewMessage } from '../../core/message.ts'
+import { conflictDetail, rejectionOf } from '../rejections.ts'
+import type { Entry, Outcome, Rejection } from '../store.ts'
+import { blamesRow } from './errors.ts'
+import { FIND, FIND_REJECTED, REJECT, STORE } from './queries.ts'
+import { bigintArray, bytesArray, textArray, toColumn, toNullable } from './values.ts'
+
+/** What one statement carries at most; PostgreSQL takes no message of 1 GB. */
+const MOST_BYTES = 16 * 1024 * 1024
+const MOST_ROWS = 2_000
+
+/** Parts of a list, each of at most so many bytes and rows, but of one item at least. */
+const partsOf = <Item>(items: readonly Item[], bytesOf: (item: Item) => number): Item[][] => {
+  const parts: Item[][] = []
+  let bytes = Number.POSITIVE_INFINITY
+  for (const item of items) {
+    const size = bytesOf(item)
+    if (bytes + size > MOST_BYTES || parts.at(-1)!.length >= MOST_ROWS) {
+      parts.push([])
+      bytes = 0
+    }
+    parts.at(-1)!.push(item)
+    bytes += size
+  }
+  return parts
+}
+
+/** Offers messages to the unique key (L3). @returns the db_id of each that was stored, null for the others */
+const insert = async (client: Client, messages: readonly NewMessage[]): Promise<(number | null)[]> => {
+  const ids = messages.map((message) => [toColumn(message.event_id), toColumn(message.message_id)] as const)
+  const values = [
+    textArray(ids.map(([event_id]) => event_id)),
+    textArray(ids.map(([, message_id]) => message_id)),
+    textArray(messages.map((message) => toNullable(message.message_from))),
+    textArray(messages.map((message) => toNullable(message.message_type))),
+    bigintArray(messages.map((message) => message.round_id)),
+    bigintArray(messages.map((message) => message.received_at)),
+    bigintArray(messages.map((message) => message.lacks)),
+    textArray(messages.map((message) => message.body)),
+    textArray(messages.map((message) => message.traceparent)),
+  ]
+  type Stored = { db_id: number; event_id: string; message_id: string }
+  const { rows } = await client.query<Stored>({ ...STORE, values })
+  // Both are in the order of the batch.
+  let next = 0
+  return ids.map(([event_id, message_id]) => {
+    const row = rows[next]
+    if (row?.event_id !== event_id || row.message_id !== message_id) return null
+    next++
+    return row.db_id
+  })
+}
+
+/** Tells duplicates from conflicts, for messages whose key was taken. */
+const compare = async (client: Client, messages: readonly NewMessage[]): Promise<Outcome[]> => {
+  const keyOf = (event_id: string, message_id: string): string => `${event_id.length} ${event_id}${message_id}`
+  const events = messages.map(({ event_id }) => toColumn(event_id))
+  const names = messages.map(({ message_id }) => toColumn(message_id))
+  type Standing = { db_id: number; event_id: string; message_id: string; body: string }
+  const values = [textArray(events), textArray(names)]
+  const { rows } = await client.query<Standing>({ ...FIND, values })
+  const standing = new Map(rows.map((row) => [keyOf(row.event_id, row.message_id), row]))
+  return messages.map(({ body }, index) => {
+    const row = standing.get(keyOf(events[index]!, names[index]!))
+    if (row === undefined) throw new Error('a key is taken by no message')
+    return { kind: row.body === body ? 'duplicate' : 'conflict', db_id: row.db_id }
+  })
+}
+
+/** Stores a list of messages in its order, in the caller's transaction. */
+const storeTogether = async (client: Client, messages: readonly NewMessage[]): Promise<Outcome[]> => {
+  const outcomes: Outcome[] = []
+  for (const part of partsOf(messages, ({ body }) => body.length * 2)) {
+    const ids = await insert(client, part)
+    const taken = part.filter((_, index) => ids[index] === null)
+    const compared = taken.length === 0 ? [] : await compare(client, taken)
+    for (const db_id of ids) outcomes.push(db_id === null ? compared.shift()! : { kind: 'stored', db_id })
+  }
+  return outcomes
+}
+
+/** Runs work so that its failure takes back nothing but itself. */
+const guarded = async <Result>(client: Client, work: () => Promise<Result>): Promise<Result> => {
+  await client.query('SAVEPOINT guarded')
+  try {
+    const result = await work()
+    await client.query('RELEASE SAVEPOINT guarded')
+    return result
+  } catch (error) {
+    await client.query('ROLLBACK TO SAVEPOINT guarded')
+    throw error
+  }
+}
+
+/** What became of a message; `refused` says why the store cannot hold it. */
+export type Stored = Outcome & { readonly fault?: string }
+
+/**
+ * Stores messages in their order, in the caller's transaction.
+ *
+ * @param singly offers them one by one, so that one which cannot be held does not harm the others; else it throws
+ */
+export const storeMessages = async (
+  client: Client,
+  messages: readonly NewMessage[],
+  singly: boolean,
+): Promise<Stored[]> => {
+  if (!singly) return storeTogether(client, messages)
+  const outcomes: Stored[] = []
+  for (const message of messages) {
+    try {
+      outcomes.push(...(await guarded(client, () => storeTogether(client, [message]))))
+    } catch (error) {
+      if (!blamesRow(error)) throw error
+      outcomes.push({ kind: 'refused', db_id: 0, fault: describeError(error) })
+    }
+  }
+  return outcomes
+}
+
+const keyOf = (sha256: string, reason: string, routing_key: string): string => `${sha256} ${reason} ${routing_key}`
+
+/** Sets rejections aside in their order, in the caller's transaction; those redelivered only if no copy is there. */
+export const setAside = async (client: Client, rejections: readonly Rejection[]): Promise<void> => {
+  const known = await knownCopies(client, rejections)
+  const wanted = rejections.filter(({ sha256, reason, origin }) => {
+    const key = keyOf(sha256, reason, toColumn(origin.routing_key))
+    if (origin.redelivered && known.has(key)) return false
+    known.add(key)
+    return true
+  })
+  for (const part of partsOf(wanted, ({ body }) => body.length)) {
+    const texts = (of: (rejection: Rejection) => string) => textArray(part.map((one) => toColumn(of(one))))
+    const values = [
+      bigintArray(part.map((one) => one.received_at)),
+      texts((one) => one.reason),
+      texts((one) => one.detail),
+      texts((one) => one.origin.exchange),
+      texts((one) => one.origin.routing_key),
+      texts((one) => one.origin.headers),
+      texts((one) => one.origin.properties),
+      bytesArray(part.map((one) => one.body)),
+      bigintArray(part.map((one) => one.body_bytes)),
+      texts((one) => one.sha256),
+    ]
+    await client.query({ ...REJECT, values })
+  }
+}
+
+const knownCopies = async (client: Client, rejections: readonly Rejection[]): Promise<Set<string>> => {
+  const again = rejections.filter(({ origin }) => origin.redelivered)
+  if (again.length === 0) return new Set()
+  const values = [
+    textArray(again.map(({ sha256 }) => sha256)),
+    textArray(again.map(({ reason }) => reason)),
+    textArray(again.map(({ origin }) => toColumn(origin.routing_key))),
+  ]
+  type Copy = { sha256: string; reason: string; routing_key: string }
+  const { rows } = await client.query<Copy>({ ...FIND_REJECTED, values })
+  return new Set(rows.map((row) => keyOf(row.sha256, row.reason, row.routing_key)))
+}
+
+/**
+ * Stores a batch, accepted and rejected entries together (L5), in the caller's transaction.
+ *
+ * @param singly see storeMessages
+ * @param again entries of a batch whose commit may have succeeded unseen: what of them is set aside already suffices
+ */
+export const storeBatch = async (
+  client: Client,
+  entries: readonly Entry[],
+  { singly, again }: { singly: boolean; again: (entry: Entry) => boolean },
+): Promise<Outcome[]> => {
+  const offered = entries.filter((entry) => entry.kind === 'message')
+  const stored = await storeMessages(
+    client,
+    offered.map(({ message }) => message),
+    singly,
+  )
+  const rejections: Rejection[] = []
+  const outcomes = entries.map((entry): Outcome => {
+    if (entry.kind === 'rejection') {
+      rejections.push(redeliveredIf(again(entry), entry.rejection))
+      return { kind: 'rejected', db_id: 0 }
+    }
+    const { fault = '', ...outcome } = stored.shift()!
+    const { message, origin } = entry
+    if (origin === null || outcome.kind === 'stored' || outcome.kind === 'duplicate') return outcome
+    const rejection =
+      outcome.kind === 'conflict'
+        ? rejectionOf(message, origin, 'message_conflict', conflictDetail(outcome.db_id))
+        : rejectionOf(message, origin, 'storage_refused', fault)
+    rejections.push(redeliveredIf(again(entry), rejection))
+    return outcome
+  })
+  await setAside(client, rejections)
+  return outcomes
+}
+
+const redeliveredIf = (again: boolean, rejection: Rejection): Rejection =>
+  again ? { ...rejection, origin: { ...rejection.origin, redelivered: true } } : rejection

@@ -1,0 +1,230 @@
+import { readFileSync } from 'node:fs'
+import type { ConnectionOptions } from 'node:tls'
+import type { Client, ClientConfig } from 'pg'
+import { backoffDelay } from '../../core/backoff.ts'
+import { GatewayError } from '../../core/errors.ts'
+import { codeOf, postgresError } from './errors.ts'
+import type { PostgresAddress, PostgresHost, PostgresTls } from './url.ts'
+
+/** Between two attempts while nothing answers, in milliseconds. */
+const BACKOFF_MS = { least: 100, most: 5_000 }
+/** Oldest server: it has tcp_user_timeout. */
+const LEAST_VERSION = 120_000
+const OID_BIGINT = 20
+
+/** What each connection is set to. */
+export interface SessionOptions {
+  /** How long a write waits for its turn, in milliseconds. */
+  readonly lockTimeoutMs: number
+}
+
+/** What the server says of a connection once it is set up. */
+interface Session {
+  readonly synchronous_commit: string
+  readonly fsync: string
+  readonly encoding: string
+  readonly version: string
+  readonly version_num: number
+  readonly recovering: boolean
+  readonly read_only: string
+}
+
+/**
+ * The settings of a connection. `remote_apply` is stricter than `on` and stays. A host that vanishes within a transaction
+ * holds the lock of all others until the server has noticed, hence the short times. The planner gets no choice where an
+ * index serves: it has no statistics of a table that has just begun to grow.
+ */
+const setup = ({ schema }: PostgresAddress, { lockTimeoutMs }: SessionOptions): string => `
+SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false);
+SET client_encoding = 'UTF8';
+SET search_path = "${schema}";
+SET lock_timeout = ${lockTimeoutMs};
+SET statement_timeout = 0;
+SET idle_in_transaction_session_timeout = 10000;
+SET tcp_keepalives_idle = 10;
+SET tcp_keepalives_interval = 5;
+SET tcp_keepalives_count = 3;
+SET tcp_user_timeout = 20000;
+SET enable_seqscan = off;
+SET enable_bitmapscan = off;
+SET jit = off`
+
+const SESSION = `SELECT current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync,
+current_setting('server_encoding') AS encoding, current_setting('server_version') AS version,
+current_setting('server_version_num')::int AS version_num, pg_is_in_recovery() AS recovering,
+current_setting('transaction_read_only') AS read_only`
+
+/** The history that a server writes: it changes when a standby is promoted, and after a restore to a point in time. */
+const TIMELINE = 'SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline'
+
+const timelines = new WeakMap<Client, string>()
+
+/** The timeline of the server that a connection leads to; null: it does not tell. */
+export const timelineOf = (client: Client): string | null => timelines.get(client) ?? null
+
+/** db_ids and times stay below 2^53. */
+const types = (getTypeParser: (oid: number, format?: never) => unknown): ClientConfig['types'] =>
+  ({
+    getTypeParser: (oid: number, format: never) => (oid === OID_BIGINT ? Number : getTypeParser(oid, format)),
+  }) as ClientConfig['types']
+
+const readFile = (option: string, file: string | null): { text?: string } => {
+  if (file === null) return {}
+  try {
+    return { text: readFileSync(file, 'utf8') }
+  } catch (error) {
+    throw new GatewayError('database_tls_failed', `${option} of DATABASE_URL cannot be read.`, { cause: error })
+  }
+}
+
+/** What Node must check of the server, by libpq's rules; `false`: nothing is encrypted. */
+const sslOf = ({ mode, caFile, certFile, keyFile }: PostgresTls): ConnectionOptions => {
+  const { text: ca } = readFile('sslrootcert', caFile)
+  const { text: cert } = readFile('sslcert', certFile)
+  const { text: key } = readFile('sslkey', keyFile)
+  const files = {
+    ...(ca !== undefined && { ca }),
+    ...(cert !== undefined && { cert }),
+    ...(key !== undefined && { key }),
+  }
+  if (mode === 'verify-full') return files
+  // As libpq: who names an authority wants the certificate to be signed by it, by whatever name.
+  if (mode === 'verify-ca' || (mode === 'require' && ca !== undefined)) {
+    return { ...files, checkServerIdentity: () => undefined }
+  }
+  return { ...files, rejectUnauthorized: false }
+}
+
+/** The ways in which a host is tried, one after the other. */
+const waysOf = (tls: PostgresTls, { host }: PostgresHost): (ConnectionOptions | false)[] => {
+  if (tls.mode === 'disable' || host.startsWith('/')) return [false]
+  if (tls.mode === 'allow') return [false, sslOf(tls)]
+  return tls.mode === 'prefer' ? [sslOf(tls), false] : [sslOf(tls)]
+}
+
+/** The server takes no connection of this kind: encrypted, or not. */
+const wantsAnotherWay = (error: unknown): boolean =>
+  codeOf(error) === '28000' || /does not support SSL/.test((error as Error).message)
+
+/** Ends a connection without waiting for anybody: its line may be dead. */
+export const destroy = (client: Client): void => {
+  client.connection.stream.destroy()
+}
+
+/**
+ * Opens connections that are safe to write by (L1), at the first host that can be written to. While there is none,
+ * attempts come at growing and jittered intervals; who asks in between hears the last fault.
+ */
+export class Connector {
+  readonly #address: PostgresAddress
+  readonly #options: SessionOptions
+  readonly #onWarning: (text: string) => void
+  #failures = 0
+  #notBefore = 0
+  #fault: GatewayError | null = null
+  #warned = false
+
+  constructor(address: PostgresAddress, options: SessionOptions, onWarning: (text: string) => void) {
+    this.#address = address
+    this.#options = options
+    this.#onWarning = onWarning
+  }
+
+  /** @throws GatewayError database_* */
+  async open(): Promise<Client> {
+    if (this.#fault !== null && performance.now() < this.#notBefore) throw this.#fault
+    try {
+      const client = await this.#openAny()
+      this.#fault = null
+      this.#failures = 0
+      return client
+    } catch (error) {
+      this.#fault = postgresError(error)
+      this.#notBefore = performance.now() + backoffDelay(this.#failures++, BACKOFF_MS, Math.random())
+      throw this.#fault
+    }
+  }
+
+  async #openAny(): Promise<Client> {
+    let fault: unknown
+    for (const host of this.#address.hosts) {
+      try {
+        return await this.#openHost(host)
+      } catch (error) {
+        // A standby that answers says more than a host that is away.
+        if (fault === undefined || postgresError(fault).code === 'database_unreachable') fault = error
+      }
+    }
+    throw fault
+  }
+
+  async #openHost(host: PostgresHost): Promise<Client> {
+    const ways = waysOf(this.#address.tls, host)
+    for (const [index, ssl] of ways.entries()) {
+      try {
+        return await this.#connect(host, ssl)
+      } catch (error) {
+        if (index === ways.length - 1 || !wantsAnotherWay(error)) throw error
+      }
+    }
+    throw new Error('unreachable')
+  }
+
+  async #connect({ host, port }: PostgresHost, ssl: ConnectionOptions | false): Promise<Client> {
+    // Only who uses PostgreSQL pays for its driver.
+    const { default: pg } = await import('pg')
+    const { user, password, database, applicationName, connectTimeoutMs } = this.#address
+    const client = new pg.Client({
+      host,
+      port,
+      user,
+      // As a function: else the driver would look for a password in the environment and in files.
+      password: () => password,
+      database,
+      ssl,
+      application_name: applicationName,
+      connectionTimeoutMillis: connectTimeoutMs,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: 10_000,
+      types: types(pg.types.getTypeParser as never),
+    })
+    // Every query under way hears of it too; without a listener the process would end.
+    client.on('error', () => undefined)
+    const timer = setTimeout(() => destroy(client), connectTimeoutMs + 1_000)
+    try {
+      await client.connect()
+      await this.#setUp(client)
+      return client
+    } catch (error) {
+      destroy(client)
+      throw error
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Sets a connection up and reads back what the guarantees rest upon. */
+  async #setUp(client: Client): Promise<void> {
+    await client.query(setup(this.#address, this.#options))
+    const { rows } = await client.query<Session>(SESSION)
+    const session = rows[0]!
+    if (session.recovering || session.read_only === 'on') {
+      throw new GatewayError('database_read_only', 'The server is a standby, or set to read only.')
+    }
+    if (!['on', 'remote_apply'].includes(session.synchronous_commit)) {
+      throw new GatewayError('database_unsuitable', `synchronous_commit is ${session.synchronous_commit}, not on.`)
+    }
+    if (session.encoding !== 'UTF8') {
+      throw new GatewayError('database_unsuitable', `The database has the encoding ${session.encoding}, not UTF8.`)
+    }
+    if (session.version_num < LEAST_VERSION) {
+      throw new GatewayError('database_unsuitable', `The server is PostgreSQL ${session.version}; 12 is the oldest.`)
+    }
+    // Some services keep their WAL to themselves.
+    const known = await client.query<{ timeline: string }>(TIMELINE).catch(() => null)
+    if (known !== null) timelines.set(client, known.rows[0]!.timeline)
+    if (session.fsync === 'on' || this.#warned) return
+    this.#warned = true
+    this.#onWarning('PostgreSQL runs with fsync=off: a crash of its machine loses messages that were acknowledged')
+  }
+}

@@ -1,0 +1,90 @@
+import { describeError, type ErrorCode, GatewayError } from '../../core/errors.ts'
+
+/** SQLSTATE codes, and those of Node's sockets, in the words of the catalogue. */
+const CODES: Readonly<Record<string, ErrorCode>> = {
+  '25006': 'database_read_only',
+  '28000': 'database_login_refused',
+  '28P01': 'database_login_refused',
+  '3D000': 'database_missing',
+  '3F000': 'storage_lost',
+  '42P01': 'storage_lost',
+  '42501': 'database_access_refused',
+  '40001': 'storage_busy',
+  '40P01': 'storage_busy',
+  '55P03': 'storage_busy',
+  '53100': 'database_full',
+  '53300': 'database_connections',
+  '57P01': 'database_unreachable',
+  '57P02': 'database_unreachable',
+  '57P03': 'database_unreachable',
+  ECONNREFUSED: 'database_unreachable',
+  ECONNRESET: 'database_unreachable',
+  EHOSTUNREACH: 'database_unreachable',
+  ENETUNREACH: 'database_unreachable',
+  ENOTFOUND: 'database_unreachable',
+  EAI_AGAIN: 'database_unreachable',
+  ENOENT: 'database_unreachable',
+  EPIPE: 'database_unreachable',
+  ETIMEDOUT: 'database_unreachable',
+}
+
+/** pg's own words, which come without a code. */
+const WORDS: readonly (readonly [RegExp, ErrorCode])[] = [
+  [
+    /^Connection terminated|^timeout expired|^This socket has been ended|not queryable|^no answer within/,
+    'database_unreachable',
+  ],
+  [/^SASL: /, 'database_login_refused'],
+  [/does not support SSL|establishing an SSL connection/, 'database_tls_failed'],
+]
+
+const LOST_HINT =
+  'The tables are gone, or those of another log took their place. Restore them from a backup or start anew: restart the gateway.'
+
+const tlsCode = (code: string): boolean =>
+  /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_|HOSTNAME_MISMATCH|ERR_(TLS|SSL|OSSL)_|EPROTO|INVALID_(CA|PURPOSE)$)/.test(
+    code,
+  )
+
+/** The SQLSTATE of what PostgreSQL has reported, or Node's code of a socket; empty where there is none. */
+export const codeOf = (error: unknown): string => {
+  const code = (error as { code?: unknown } | null)?.code
+  return typeof code === 'string' ? code : ''
+}
+
+/** The server itself has reported it. */
+export const isSqlState = (error: unknown): boolean => /^[0-9A-Z]{5}$/.test(codeOf(error)) && severityOf(error) !== null
+
+/** The server ends the connection with it. */
+export const isFatal = (error: unknown): boolean => /^(FATAL|PANIC)$/.test(severityOf(error) ?? '')
+
+const severityOf = (error: unknown): string | null => (error as { severity?: string } | null)?.severity ?? null
+
+const nameOf = (code: string, text: string): ErrorCode => {
+  const known = CODES[code]
+  if (known !== undefined) return known
+  if (code.startsWith('08')) return 'database_unreachable'
+  if (tlsCode(code)) return 'database_tls_failed'
+  return WORDS.find(([pattern]) => pattern.test(text))?.[1] ?? 'storage_unavailable'
+}
+
+/** Turns what PostgreSQL, its driver or the way to it has reported into an error of the catalogue. */
+export const postgresError = (error: unknown): GatewayError => {
+  if (error instanceof GatewayError) return error
+  const code = codeOf(error)
+  const text = describeError(error)
+  const name = nameOf(code, text)
+  const message = isSqlState(error) ? `${text} (SQLSTATE ${code})` : text
+  return new GatewayError(name, message, { cause: error, ...(name === 'storage_lost' && { hint: LOST_HINT }) })
+}
+
+/** A log that was opened is no longer there. */
+export const logLost = (where: string): GatewayError =>
+  new GatewayError('storage_lost', `The log at ${where} was removed or replaced.`, { hint: LOST_HINT })
+
+/** Errors that blame the one row, not the store: its values, its size. */
+export const blamesRow = (error: unknown): boolean =>
+  error instanceof UnstorableValue || /^(22|23|54)/.test(codeOf(error))
+
+/** A value that has no form in PostgreSQL. */
+export class UnstorableValue extends Error {}

@@ -1,0 +1,118 @@
+import type { Client } from 'pg'
+import { GatewayError } from '../../core/errors.ts'
+import { type Connector, destroy } from './connect.ts'
+import { isFatal, isSqlState, postgresError, UnstorableValue } from './errors.ts'
+
+/** A piece of work on one connection that takes longer is given up: the line may be dead without a word. */
+const MOST_MS = 30_000
+
+interface Waiting {
+  readonly resolve: (client: Client) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** Connections that are kept open, up to a number; who finds none free waits for its turn. */
+export class Pool {
+  readonly #connector: Connector
+  readonly #most: number
+  readonly #idle: Client[] = []
+  readonly #dead = new WeakSet<Client>()
+  readonly #waiting: Waiting[] = []
+  #open = 0
+  #ended: (() => void) | null = null
+
+  constructor(connector: Connector, most: number) {
+    this.#connector = connector
+    this.#most = most
+  }
+
+  /**
+   * Works on a connection of its own. Whatever fails, a transaction left open and a dead line included, the next one
+   * finds a sound connection.
+   *
+   * @throws GatewayError storage_* or database_*
+   */
+  async use<Result>(work: (client: Client) => Promise<Result>): Promise<Result> {
+    const client = await this.#take()
+    const timer = setTimeout(() => {
+      this.#dead.add(client)
+      client.connection.stream.destroy(new Error(`no answer within ${MOST_MS / 1_000} seconds`))
+    }, MOST_MS)
+    try {
+      return await work(client)
+    } catch (error) {
+      // Where it was neither the server that spoke nor we, nobody knows what state the connection is in.
+      const known = isSqlState(error) || error instanceof GatewayError || error instanceof UnstorableValue
+      if (!known || isFatal(error) || client.getTransactionStatus() !== 'I') this.#dead.add(client)
+      throw postgresError(error)
+    } finally {
+      clearTimeout(timer)
+      this.#give(client)
+    }
+  }
+
+  /** Closes what is open once nobody works on it any more. */
+  async end(): Promise<void> {
+    const ended = new Promise<void>((resolve) => {
+      this.#ended = resolve
+    })
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(new Error('the log is stopped'))
+    for (const client of this.#idle.splice(0)) this.#close(client)
+    if (this.#open === 0) return
+    await ended
+  }
+
+  async #take(): Promise<Client> {
+    if (this.#ended !== null) throw new Error('the log is stopped')
+    const idle = this.#idle.pop()
+    if (idle !== undefined) return idle
+    if (this.#open >= this.#most) {
+      return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
+    }
+    return this.#make()
+  }
+
+  async #make(): Promise<Client> {
+    this.#open++
+    try {
+      const client = await this.#connector.open()
+      client.on('end', () => {
+        this.#dead.add(client)
+        const at = this.#idle.indexOf(client)
+        if (at === -1) return
+        this.#idle.splice(at, 1)
+        this.#closed()
+      })
+      return client
+    } catch (error) {
+      this.#closed()
+      throw error
+    }
+  }
+
+  #give(client: Client): void {
+    if (this.#dead.has(client) || this.#ended !== null) {
+      this.#close(client)
+      return
+    }
+    const next = this.#waiting.shift()
+    if (next === undefined) this.#idle.push(client)
+    else next.resolve(client)
+  }
+
+  #close(client: Client): void {
+    if (this.#dead.has(client)) destroy(client)
+    // Nobody waits for the server's goodbye; a line that is dead never brings it.
+    else client.end().catch(() => undefined)
+    this.#dead.add(client)
+    this.#closed()
+  }
+
+  /** One connection less: there is room for who waits. */
+  #closed(): void {
+    this.#open--
+    const next = this.#waiting.shift()
+    if (next !== undefined) this.#make().then(next.resolve, next.reject)
+    else if (this.#open === 0) this.#ended?.()
+  }
+}

@@ -1,0 +1,55 @@
+import { randomUUID } from 'node:crypto'
+import type { Replay } from '../../core/quarantine.ts'
+import type { QuarantineStore } from '../sqlite/quarantine.ts'
+import type { ReplayOutcome } from '../store.ts'
+import { Connector } from './connect.ts'
+import { Pool } from './pool.ts'
+import { drop, PostgresRejectedReader, replay } from './quarantine-reader.ts'
+import { requireSchema } from './schema.ts'
+import { describePostgres, type PostgresAddress } from './url.ts'
+import { PostgresWriter } from './writer.ts'
+
+/** A write waits for its turn as long as the caller's tries are apart, so that a signal ends the command. */
+const LOCK_TIMEOUT_MS = 500
+
+/**
+ * The quarantine of a log in PostgreSQL, for a visitor beside gateways that may run on it. A write that finds others at
+ * work fails with storage_busy, has changed nothing and may be tried again.
+ */
+export class PostgresQuarantine extends PostgresRejectedReader implements QuarantineStore {
+  readonly #connections: Pool
+  readonly #writer: PostgresWriter
+
+  private constructor(pool: Pool, writer: PostgresWriter) {
+    super(pool)
+    this.#connections = pool
+    this.#writer = writer
+  }
+
+  /** @throws GatewayError database_* when there is no usable log */
+  static async open(address: PostgresAddress): Promise<PostgresQuarantine> {
+    const { schema } = address
+    const connector = new Connector(address, { lockTimeoutMs: LOCK_TIMEOUT_MS }, () => undefined)
+    const pool = new Pool(connector, 1)
+    try {
+      await pool.use((client) => requireSchema(client, schema))
+    } catch (error) {
+      await pool.end()
+      throw error
+    }
+    const writer = new PostgresWriter(pool, { schema, where: describePostgres(address), self: randomUUID() })
+    return new PostgresQuarantine(pool, writer)
+  }
+
+  close(): Promise<void> {
+    return this.#connections.end()
+  }
+
+  replay(replays: readonly Replay[]): Promise<ReplayOutcome[]> {
+    return replay(this.#writer, replays)
+  }
+
+  drop(ids: readonly number[]): Promise<number> {
+    return drop(this.#writer, ids)
+  }
+}

@@ -1,0 +1,136 @@
+import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler, sql } from 'kysely'
+import type { Tables } from '../tables.ts'
+
+/** A statement that the driver prepares once in each connection. */
+export interface Prepared {
+  readonly name: string
+  readonly text: string
+}
+
+// Kysely builds and types; what it makes runs on connections of our own, which know of time limits and transactions.
+export const db = new Kysely<Tables>({
+  dialect: {
+    createAdapter: () => new PostgresAdapter(),
+    createDriver: () => new DummyDriver(),
+    createIntrospector: (instance) => new PostgresIntrospector(instance),
+    createQueryCompiler: () => new PostgresQueryCompiler(),
+  },
+})
+
+export const HEAD_SQL = '(SELECT coalesce(max(last_db_id), 0) FROM event)'
+
+// The event's greatest db_id ever, kept when retention removes the row: what a sequence has given out may never come.
+export const HEAD: Prepared = { name: 'head', text: `SELECT ${HEAD_SQL}::bigint AS head` }
+
+/**
+ * Messages in the order of the batch, and what they add to their events; RETURNING tells those that were stored. The
+ * ORDER BY makes the ids rise in that order.
+ */
+export const STORE: Prepared = {
+  name: 'store',
+  text: `WITH offered AS (
+  SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
+    $9::text[]) WITH ORDINALITY
+    AS one (event_id, message_id, message_from, message_type, round_id, received_at, lacks, body, traceparent, place)
+), stored AS (
+  INSERT INTO message (event_id, message_id, message_from, message_type, round_id, received_at, lacks, body, traceparent)
+  SELECT event_id, message_id, message_from, message_type, round_id, received_at, lacks, body, traceparent
+  FROM offered ORDER BY place
+  ON CONFLICT (event_id, message_id) DO NOTHING
+  RETURNING db_id, event_id, message_id, received_at
+), grown AS (
+  INSERT INTO event (event_id, messages, first_db_id, last_db_id, pruned_db_id, first_at, last_at)
+  SELECT event_id, count(*), min(db_id), max(db_id), 0, (array_agg(received_at ORDER BY db_id))[1], max(received_at)
+  FROM stored GROUP BY event_id
+  ON CONFLICT (event_id) DO UPDATE SET
+    messages = event.messages + excluded.messages,
+    -- 0 says that retention has emptied the event.
+    first_db_id = CASE WHEN event.first_db_id = 0 THEN excluded.first_db_id ELSE event.first_db_id END,
+    first_at = CASE WHEN event.first_db_id = 0 THEN excluded.first_at ELSE event.first_at END,
+    last_db_id = excluded.last_db_id,
+    last_at = greatest(event.last_at, excluded.last_at)
+)
+SELECT db_id, event_id, message_id FROM stored ORDER BY db_id`,
+}
+
+/** The messages that stand under these keys. */
+export const FIND: Prepared = {
+  name: 'find',
+  text: `SELECT message.event_id, message.message_id, db_id, body
+FROM unnest($1::text[], $2::text[]) AS wanted (event_id, message_id)
+JOIN message ON message.event_id = wanted.event_id AND message.message_id = wanted.message_id`,
+}
+
+/** Which of these rejections have a copy that is set aside already. */
+export const FIND_REJECTED: Prepared = {
+  name: 'find_rejected',
+  text: `SELECT DISTINCT rejected.sha256, rejected.reason, rejected.routing_key
+FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (sha256, reason, routing_key)
+JOIN rejected ON rejected.sha256 = wanted.sha256 AND rejected.reason = wanted.reason
+  AND rejected.routing_key = wanted.routing_key`,
+}
+
+export const REJECT: Prepared = {
+  name: 'reject',
+  text: `INSERT INTO rejected
+  (received_at, reason, detail, exchange, routing_key, headers, properties, body, body_bytes, sha256)
+SELECT received_at, reason, detail, exchange, routing_key, headers, properties, body, body_bytes, sha256
+FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bytea[],
+  $9::bigint[], $10::text[])
+  WITH ORDINALITY AS one (received_at, reason, detail, exchange, routing_key, headers, properties, body, body_bytes,
+  sha256, place)
+ORDER BY place`,
+}
+
+/** Bounds over the selected events, all of them for `*`, and the log's head. */
+export const boundsOf = (events: readonly string[] | '*') => {
+  const query = db
+    .selectFrom('event')
+    .select([
+      sql<number>`coalesce(min(nullif(first_db_id, 0)), 0)::bigint`.as('first_db_id'),
+      sql<number>`coalesce(max(CASE WHEN messages = 0 THEN 0 ELSE last_db_id END), 0)::bigint`.as('last_db_id'),
+      sql<number>`coalesce(max(pruned_db_id), 0)::bigint`.as('pruned_db_id'),
+      sql<number>`${sql.raw(HEAD_SQL)}::bigint`.as('head_db_id'),
+    ])
+  return (events === '*' ? query : query.where(sql<boolean>`event_id = ANY(${events}::text[])`)).compile()
+}
+
+/** The list of events, of the named ones alone or of all. */
+export const eventsAmong = (among: readonly string[] | '*', limit: number, before: number) => {
+  const query = db
+    .selectFrom('event')
+    .select(['event_id', 'messages', 'first_db_id', 'last_db_id', 'first_at', 'last_at'])
+    .where('last_db_id', '<', before)
+    .where('messages', '>', 0)
+    .orderBy('last_db_id', 'desc')
+    .limit(limit)
+  return (among === '*' ? query : query.where(sql<boolean>`event_id = ANY(${among}::text[])`)).compile()
+}
+
+/** Of two revocations of a subject the later times hold; NULL is the latest: never. */
+export const revoke = (subject: string, issued_before: number, until: number | null) =>
+  db
+    .insertInto('revocation')
+    .values({ subject, issued_before, until })
+    .onConflict((conflict) =>
+      conflict.column('subject').doUpdateSet({
+        issued_before: sql`greatest(revocation.issued_before, excluded.issued_before)`,
+        until: sql`CASE WHEN revocation.until IS NULL OR excluded.until IS NULL THEN NULL
+          ELSE greatest(revocation.until, excluded.until) END`,
+      }),
+    )
+    .returningAll()
+    .compile()
+
+export const unrevoke = (subject: string) => db.deleteFrom('revocation').where('subject', '=', subject).compile()
+
+export const forgetRevocations = (now: number) => db.deleteFrom('revocation').where('until', '<', now).compile()
+
+export const REVOCATIONS = db.selectFrom('revocation').selectAll().orderBy('subject').compile()
+
+export const LOG_ID = db.selectFrom('log').select('log_id').compile()
+
+export const PROBE = db.updateTable('log').set({ created_at: sql`created_at` }).compile()
+
+export const SIZE = `SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint AS bytes FROM pg_class
+WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace`

@@ -1,0 +1,150 @@
+import type { Client } from 'pg'
+import type { Bounds } from '../../core/cursor.ts'
+import type { StoredMessage } from '../../core/message.ts'
+import type { Selection } from '../../core/subscription-filter.ts'
+import type { EventSummary, LogSize, Page, PageLimit, Revocation } from '../store.ts'
+import type { Pool } from './pool.ts'
+import { boundsOf, eventsAmong, HEAD, LOG_ID, REVOCATIONS, SIZE } from './queries.ts'
+import { fromColumn, fromNullable, toColumn } from './values.ts'
+import { type Call, type Direction, END, type Range, windowOf } from './window.ts'
+
+/** A query that Kysely has compiled. */
+export interface Compiled {
+  readonly sql: string
+  readonly parameters: readonly unknown[]
+}
+
+/** Runs a compiled query. @returns its rows */
+export const rowsOf = async <Row>(client: Client, { sql, parameters }: Compiled): Promise<Row[]> =>
+  (await client.query(sql, parameters as unknown[])).rows as Row[]
+
+/** A row of a window; `db_id` is null in the one row of an empty window, `body` in a row that no longer fits. */
+type WindowRow = { head: number; edge: number | null; db_id: number | null; body: string | null } & Omit<
+  StoredMessage,
+  'db_id' | 'body'
+>
+
+interface Window {
+  /** In the direction of the question. */
+  readonly rows: readonly WindowRow[]
+  /** The greatest db_id of the whole log at that moment. */
+  readonly head: number
+  /** The first db_id that a filter has not looked at; null: it has looked at all. */
+  readonly edge: number | null
+}
+
+/** More than any body. */
+const NO_LIMIT = 1e15
+
+const storedOf = (row: WindowRow): StoredMessage => ({
+  db_id: row.db_id!,
+  event_id: fromColumn(row.event_id),
+  message_id: fromColumn(row.message_id),
+  message_from: fromNullable(row.message_from),
+  message_type: fromNullable(row.message_type),
+  received_at: row.received_at,
+  lacks: row.lacks,
+  traceparent: row.traceparent,
+  body: row.body!,
+})
+
+/** All questions to the log: each is one statement, and so sees one moment. */
+export class PostgresReader {
+  readonly #pool: Pool
+
+  constructor(pool: Pool) {
+    this.#pool = pool
+  }
+
+  async read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
+    const { rows, head, edge } = await this.#page(wanted, 'asc', { after, before: END, ...ofLimit(limit) })
+    const { messages, cut } = cutOf(rows, limit)
+    const last = messages.at(-1)?.db_id ?? after
+    if (cut) return { messages, through: last, more: true }
+    if (edge !== null) return { messages, through: edge - 1, more: true }
+    return { messages, through: Math.max(head, last), more: false }
+  }
+
+  async readBefore(wanted: Selection, before: number, limit: PageLimit): Promise<Page> {
+    const { rows, edge } = await this.#page(wanted, 'desc', { after: 0, before, ...ofLimit(limit) })
+    const { messages, cut } = cutOf(rows, limit)
+    messages.reverse()
+    const first = messages[0]?.db_id ?? before
+    if (cut) return { messages, through: first, more: true }
+    return edge === null ? { messages, through: 0, more: false } : { messages, through: edge + 1, more: true }
+  }
+
+  async cursorBefore(wanted: Selection, count: number): Promise<number> {
+    let before = END
+    let left = count
+    while (true) {
+      const range = { after: 0, before, limit: left + 1, bytes: NO_LIMIT }
+      const { rows, edge } = await this.#window(windowOf(wanted, 'desc', 'db_id', range))
+      if (rows.length > left) return rows[left]!.db_id!
+      if (edge === null) return 0
+      left -= rows.length
+      before = edge + 1
+    }
+  }
+
+  async head(): Promise<number> {
+    const { rows } = await this.#pool.use((client) => client.query<{ head: number }>(HEAD))
+    return rows[0]!.head
+  }
+
+  async bounds({ events }: Selection): Promise<Bounds> {
+    const [bounds] = await this.#rows<Bounds>(boundsOf(events === '*' ? '*' : events.map(toColumn)))
+    return bounds!
+  }
+
+  async events(limit: number, before: number, among: readonly string[] | '*'): Promise<EventSummary[]> {
+    const named = among === '*' ? '*' : among.map(toColumn)
+    const rows = await this.#rows<EventSummary>(eventsAmong(named, limit, before === 0 ? END : before))
+    return rows.map((row) => ({ ...row, event_id: fromColumn(row.event_id) }))
+  }
+
+  async revocations(): Promise<Revocation[]> {
+    const rows = await this.#rows<Revocation>(REVOCATIONS)
+    return rows.map((row) => ({ ...row, subject: fromColumn(row.subject) }))
+  }
+
+  /** The name of the log that is there now. */
+  async logId(): Promise<string | null> {
+    return (await this.#rows<{ log_id: string }>(LOG_ID))[0]?.log_id ?? null
+  }
+
+  /** Tables and indexes; what WAL and disk have, only the machine of the server knows. */
+  async size(): Promise<LogSize> {
+    const { rows } = await this.#pool.use((client) => client.query<{ bytes: number }>(SIZE))
+    return { database: rows[0]!.bytes, wal: null, free: null }
+  }
+
+  #rows<Row>(query: Compiled): Promise<Row[]> {
+    return this.#pool.use((client) => rowsOf<Row>(client, query))
+  }
+
+  #page(wanted: Selection, direction: Direction, range: Range): Promise<Window> {
+    return this.#window(windowOf(wanted, direction, 'all', range))
+  }
+
+  async #window(call: Call): Promise<Window> {
+    const { rows } = await this.#pool.use((client) => client.query<WindowRow>(call))
+    const { head, edge } = rows[0]!
+    return { rows: rows[0]!.db_id === null ? [] : rows, head, edge }
+  }
+}
+
+/** One row more than wanted says whether there are more. */
+const ofLimit = ({ messages, bytes }: PageLimit): Pick<Range, 'limit' | 'bytes'> => ({
+  limit: messages + 1,
+  bytes: Math.min(bytes, NO_LIMIT),
+})
+
+const cutOf = (rows: readonly WindowRow[], limit: PageLimit): { messages: StoredMessage[]; cut: boolean } => {
+  const messages: StoredMessage[] = []
+  for (const row of rows) {
+    if (messages.length === limit.messages || row.body === null) return { messages, cut: true }
+    messages.push(storedOf(row))
+  }
+  return { messages, cut: false }
+}

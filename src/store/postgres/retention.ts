@@ -1,0 +1,72 @@
+import type { Client } from 'pg'
+import type { Retention } from '../store.ts'
+import { END } from './window.ts'
+
+/** What was removed of one event. */
+interface Shrunk {
+  readonly event_id: string
+  readonly removed: number
+  readonly pruned_db_id: number
+}
+
+const deleteOf = (doomed: string): string => `WITH doomed AS MATERIALIZED (${doomed}), removed AS (
+  DELETE FROM message USING doomed WHERE message.db_id = doomed.db_id RETURNING message.db_id, message.event_id
+) SELECT event_id, count(*) AS removed, max(db_id) AS pruned_db_id FROM removed GROUP BY event_id`
+
+// db_ids rise with the time of receipt, so the oldest messages are the first rows: no index on time is needed.
+const DELETE_OLDEST = deleteOf(
+  'SELECT db_id FROM (SELECT db_id, received_at FROM message ORDER BY db_id LIMIT $1) AS oldest WHERE received_at < $2',
+)
+
+const DELETE_OF_EVENT = deleteOf(
+  `SELECT db_id FROM message WHERE (event_id, db_id) > ($2, 0::bigint) AND (event_id, db_id) < ($2, ${END}) ORDER BY event_id, db_id LIMIT $1`,
+)
+
+const SURPLUS_EVENT = 'SELECT event_id, messages FROM event WHERE messages > $1 LIMIT 1'
+
+const SHRINK_EVENTS = `UPDATE event SET
+  messages = messages - shrunk.removed,
+  pruned_db_id = greatest(event.pruned_db_id, shrunk.pruned_db_id),
+  first_db_id = coalesce(oldest.db_id, 0),
+  first_at = coalesce(oldest.received_at, event.last_at)
+FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS shrunk (event_id, removed, pruned_db_id)
+LEFT JOIN LATERAL (
+  SELECT db_id, received_at FROM message
+  WHERE (message.event_id, message.db_id) > (shrunk.event_id, 0::bigint)
+    AND (message.event_id, message.db_id) < (shrunk.event_id, ${END})
+  ORDER BY message.event_id, message.db_id LIMIT 1
+) AS oldest ON true
+WHERE event.event_id = shrunk.event_id`
+
+const FORGET_REJECTED =
+  'DELETE FROM rejected WHERE rejected_id IN (SELECT rejected_id FROM rejected WHERE received_at < $1 LIMIT $2)'
+
+/**
+ * Removes the oldest messages that a retention rule names, at most `limit` in all, and keeps the counts and bounds of
+ * their events true. Runs inside the caller's transaction.
+ *
+ * @returns how many messages and rejections it removed
+ */
+export const pruneMessages = async (client: Client, retention: Retention, limit: number): Promise<number> => {
+  const { receivedBefore, messagesPerEvent } = retention
+  let shrunk: Shrunk[] = []
+  let forgotten = 0
+  if (receivedBefore !== null) {
+    shrunk = (await client.query<Shrunk>(DELETE_OLDEST, [limit, receivedBefore])).rows
+    forgotten = (await client.query(FORGET_REJECTED, [receivedBefore, limit])).rowCount ?? 0
+  }
+  if (messagesPerEvent !== null && shrunk.length === 0) {
+    const { rows } = await client.query<{ event_id: string; messages: number }>(SURPLUS_EVENT, [messagesPerEvent])
+    const surplus = rows[0]
+    if (surplus !== undefined) {
+      const count = Math.min(limit, surplus.messages - messagesPerEvent)
+      shrunk = (await client.query<Shrunk>(DELETE_OF_EVENT, [count, surplus.event_id])).rows
+    }
+  }
+  if (shrunk.length > 0) {
+    const column = (of: (one: Shrunk) => unknown) => shrunk.map(of)
+    const values = [column((one) => one.event_id), column((one) => one.removed), column((one) => one.pruned_db_id)]
+    await client.query(SHRINK_EVENTS, values)
+  }
+  return shrunk.reduce((sum, { removed }) => sum + removed, forgotten)
+}

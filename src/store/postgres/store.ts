@@ -1,0 +1,191 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Bounds } from '../../core/cursor.ts'
+import { GatewayError } from '../../core/errors.ts'
+import type { Selection } from '../../core/subscription-filter.ts'
+import { GroupCommit } from '../group-commit.ts'
+import { readSchema } from '../sqlite/file.ts'
+import type {
+  Entry,
+  EventSummary,
+  Log,
+  LogSize,
+  Outcome,
+  Page,
+  PageLimit,
+  RejectedLog,
+  Retention,
+  Revocation,
+  TicketStore,
+} from '../store.ts'
+import { Connector } from './connect.ts'
+import { logLost, postgresError } from './errors.ts'
+import { Listener } from './listener.ts'
+import { Pool } from './pool.ts'
+import { rejectedLog } from './quarantine-reader.ts'
+import { PostgresReader } from './reader.ts'
+import { prepareSchema } from './schema.ts'
+import { ticketsIn } from './tickets.ts'
+import { describePostgres, type PostgresAddress } from './url.ts'
+import { type PostgresStage, PostgresWriter } from './writer.ts'
+
+export interface PostgresLogOptions {
+  readonly address: PostgresAddress
+  /** Connections at most, the one that listens and the one that writes among them; at least 3. */
+  readonly connections: number
+  /** Becomes the log_id of a database that is made new. */
+  readonly newLogId: string
+  /** Milliseconds since 1970. */
+  readonly now: number
+  /** Another process has stored messages: on this host or another. A hint, which may be lost (D1). */
+  readonly onGrown?: () => void
+  /** Another process has changed the revocations. A hint too. */
+  readonly onRevoked?: () => void
+  /** Something that an operator should know, once. */
+  readonly onWarning?: (text: string) => void
+  /** How long a write waits for its turn, in milliseconds. */
+  readonly lockTimeoutMs?: number
+  /** How long to wait at the start for a server that is not there yet, in milliseconds. */
+  readonly patienceMs?: number
+  /** Called at the stages of a transaction, for fault injection. */
+  readonly onStage?: (stage: PostgresStage) => void
+}
+
+const LOCK_TIMEOUT_MS = 5_000
+/** A database that starts together with the gateway is there within this time, as a rule. */
+const PATIENCE_MS = 15_000
+const LOOK_MS = 200
+const nothing = (): void => undefined
+
+/** The log in PostgreSQL, for gateways on several hosts: one writer at a time by an advisory lock, readers beside it. */
+export class PostgresLog implements Log {
+  readonly #options: PostgresLogOptions
+  readonly #where: string
+  readonly #group: GroupCommit
+  readonly #writing: Pool
+  readonly #reading: Pool
+  readonly #writer: PostgresWriter
+  readonly #reader: PostgresReader
+  readonly #listener: Listener
+  readonly quarantine: RejectedLog
+  readonly tickets: TicketStore
+  #logId = ''
+
+  constructor(options: PostgresLogOptions) {
+    const { address, connections, onGrown = nothing, onRevoked = nothing, onStage } = options
+    const { lockTimeoutMs = LOCK_TIMEOUT_MS, onWarning = nothing } = options
+    const { schema } = address
+    const self = randomUUID()
+    const connector = new Connector(address, { lockTimeoutMs }, onWarning)
+    this.#options = options
+    this.#where = describePostgres(address)
+    // A connection of its own: no crowd of readers keeps a commit waiting.
+    this.#writing = new Pool(connector, 1)
+    this.#reading = new Pool(connector, Math.max(1, connections - 2))
+    this.#writer = new PostgresWriter(this.#writing, { schema, where: this.#where, self, onStage })
+    this.#reader = new PostgresReader(this.#reading)
+    this.tickets = ticketsIn(this.#reading)
+    this.quarantine = rejectedLog(this.#reading, this.#writer)
+    this.#group = new GroupCommit((entries) => this.#writer.append(entries))
+    const onWord = (word: 'grown' | 'revoked') => (word === 'grown' ? onGrown() : onRevoked())
+    this.#listener = new Listener({ connector, schema, self, onWord })
+  }
+
+  get logId(): string {
+    return this.#logId
+  }
+
+  /** @throws GatewayError database_* when the database is not usable */
+  async start(): Promise<void> {
+    try {
+      await this.#prepare()
+      this.#logId = (await this.#reader.logId()) ?? ''
+      this.#writer.bindTo(this.#logId)
+    } catch (error) {
+      await Promise.all([this.#writing.end(), this.#reading.end()])
+      throw error
+    }
+    this.#listener.start()
+  }
+
+  async stop(): Promise<void> {
+    await this.#group.idle()
+    await this.#listener.stop()
+    await Promise.all([this.#writing.end(), this.#reading.end()])
+  }
+
+  append(entries: readonly Entry[]): Promise<Outcome[]> {
+    return this.#group.append(entries)
+  }
+
+  prune(retention: Retention, limit: number): Promise<number> {
+    return this.#writer.prune(retention, limit)
+  }
+
+  revoke(revocation: Revocation, now: number): Promise<Revocation> {
+    return this.#writer.revoke(revocation, now)
+  }
+
+  unrevoke(subject: string): Promise<boolean> {
+    return this.#writer.unrevoke(subject)
+  }
+
+  revocations(): Promise<Revocation[]> {
+    return this.#reader.revocations()
+  }
+
+  read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
+    return this.#reader.read(wanted, after, limit)
+  }
+
+  readBefore(wanted: Selection, before: number, limit: PageLimit): Promise<Page> {
+    return this.#reader.readBefore(wanted, before, limit)
+  }
+
+  cursorBefore(wanted: Selection, count: number): Promise<number> {
+    return this.#reader.cursorBefore(wanted, count)
+  }
+
+  head(): Promise<number> {
+    return this.#reader.head()
+  }
+
+  bounds(wanted: Selection): Promise<Bounds> {
+    return this.#reader.bounds(wanted)
+  }
+
+  events(limit: number, before: number, among: readonly string[] | '*' = '*'): Promise<EventSummary[]> {
+    return this.#reader.events(limit, before, among)
+  }
+
+  async check(write: boolean): Promise<void> {
+    if ((await this.#reader.logId()) !== this.#logId) throw logLost(this.#where)
+    if (write) await this.#writer.probe()
+  }
+
+  size(): Promise<LogSize> {
+    return this.#reader.size()
+  }
+
+  /** Makes or checks the tables; waits for a server that is starting, or failing over. */
+  async #prepare(): Promise<void> {
+    const { address, newLogId, now, patienceMs = PATIENCE_MS, onWarning = nothing } = this.#options
+    const until = performance.now() + patienceMs
+    const maker = { schema: readSchema(), logId: newLogId, now }
+    for (let first = true; ; first = false) {
+      try {
+        return await this.#writing.use((client) => prepareSchema(client, address.schema, maker))
+      } catch (error) {
+        const fault = postgresError(error)
+        const passing = ['database_unreachable', 'database_read_only', 'database_connections'].includes(fault.code)
+        if (!passing || performance.now() >= until) throw inPlace(fault, this.#where)
+        if (first) onWarning(`${this.#where} is not there yet: ${fault.message} It is tried again.`)
+      }
+      await sleep(LOOK_MS)
+    }
+  }
+}
+
+/** Says which database is meant. */
+const inPlace = ({ code, message, hint, cause }: GatewayError, where: string): GatewayError =>
+  new GatewayError(code, `${where}: ${message}`, { cause, hint })

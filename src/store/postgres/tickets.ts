@@ -1,0 +1,31 @@
+import type { TicketStore } from '../store.ts'
+import type { Pool } from './pool.ts'
+import type { Prepared } from './queries.ts'
+
+// By the server's clock: those of the hosts may differ by more than a ticket lives.
+const NOW = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint'
+
+const KEEP: Prepared = {
+  name: 'keep_ticket',
+  text: `WITH over AS (
+  DELETE FROM ticket WHERE id IN (SELECT id FROM ticket WHERE until < ${NOW} LIMIT 100 FOR UPDATE SKIP LOCKED)
+) INSERT INTO ticket (id, value, until) VALUES ($1, $2, ${NOW} + $3::bigint)`,
+}
+
+const TAKE: Prepared = {
+  name: 'take_ticket',
+  text: `DELETE FROM ticket WHERE id = $1 RETURNING CASE WHEN until > ${NOW} THEN value END AS value`,
+}
+
+/** Tickets that hold on all hosts: whichever is asked first gives the value, and no other does. */
+export const ticketsIn = (pool: Pool): TicketStore => ({
+  keep: (id, value, ms) =>
+    pool.use(async (client) => {
+      await client.query({ ...KEEP, values: [id, value, ms] })
+    }),
+  take: (id) =>
+    pool.use(async (client) => {
+      const { rows } = await client.query<{ value: string | null }>({ ...TAKE, values: [id] })
+      return rows[0]?.value ?? null
+    }),
+})

@@ -1,0 +1,79 @@
+import { UnstorableValue } from './errors.ts'
+
+const OID_BYTEA = 17
+const OID_BIGINT = 20
+const OID_TEXT = 25
+
+/** Stands before a digit for a character that PostgreSQL's text cannot hold, and for itself. */
+const ESCAPE = '\u001a'
+
+/**
+ * The form in which a name is kept: PostgreSQL's text holds no NUL, and a message_id, a type or a routing key may. Equal
+ * names have equal forms and different ones different forms. Bodies need none: JSON has no such characters in it.
+ */
+export const toColumn = (text: string): string =>
+  text.includes('\0') || text.includes(ESCAPE)
+    ? text.replaceAll(ESCAPE, `${ESCAPE}1`).replaceAll('\0', `${ESCAPE}0`)
+    : text
+
+/** The name that a column keeps. */
+export const fromColumn = (text: string): string =>
+  text.includes(ESCAPE) ? text.replaceAll(`${ESCAPE}0`, '\0').replaceAll(`${ESCAPE}1`, ESCAPE) : text
+
+export const toNullable = (text: string | null): string | null => (text === null ? null : toColumn(text))
+export const fromNullable = (text: string | null): string | null => (text === null ? null : fromColumn(text))
+
+const HEAD_BYTES = 20
+
+/** A one-dimensional array in PostgreSQL's binary format. `write` puts a value at an offset and tells its bytes. */
+const arrayOf = <Value>(
+  oid: number,
+  values: readonly (Value | null)[],
+  sizeOf: (value: Value) => number,
+  write: (buffer: Buffer, value: Value, at: number) => number,
+): Buffer => {
+  let most = HEAD_BYTES
+  for (const value of values) most += 4 + (value === null ? 0 : sizeOf(value))
+  const buffer = Buffer.allocUnsafe(most)
+  buffer.writeInt32BE(1, 0)
+  buffer.writeInt32BE(values.includes(null) ? 1 : 0, 4)
+  buffer.writeInt32BE(oid, 8)
+  buffer.writeInt32BE(values.length, 12)
+  buffer.writeInt32BE(1, 16)
+  let at = HEAD_BYTES
+  for (const value of values) {
+    const bytes = value === null ? -1 : write(buffer, value, at + 4)
+    buffer.writeInt32BE(bytes, at)
+    at += 4 + Math.max(0, bytes)
+  }
+  return buffer
+}
+
+/** text[]; as text it would have to be quoted here and unquoted there, character by character. */
+export const textArray = (values: readonly (string | null)[]): Buffer =>
+  arrayOf(OID_TEXT, values, Buffer.byteLength, (buffer, value, at) => buffer.write(value, at))
+
+/** bytea[]. */
+export const bytesArray = (values: readonly Uint8Array[]): Buffer =>
+  arrayOf(
+    OID_BYTEA,
+    values,
+    (value) => value.length,
+    (buffer, value, at) => {
+      buffer.set(value, at)
+      return value.length
+    },
+  )
+
+/** bigint[]. @throws UnstorableValue for what is no whole number */
+export const bigintArray = (values: readonly (number | null)[]): Buffer =>
+  arrayOf(
+    OID_BIGINT,
+    values,
+    () => 8,
+    (buffer, value, at) => {
+      if (!Number.isSafeInteger(value)) throw new UnstorableValue(`${String(value)} is no whole number`)
+      buffer.writeBigInt64BE(BigInt(value), at)
+      return 8
+    },
+  )

@@ -1,0 +1,158 @@
+import { closeSync, existsSync, fsyncSync, linkSync, lstatSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import Database from 'better-sqlite3'
+import { describeError, GatewayError } from '../../core/errors.ts'
+import { requireFile } from './file.ts'
+import { BACKUP_ID } from './header.ts'
+import { refuseLeftovers } from './restore.ts'
+import { storageError } from './writer.ts'
+
+/** Pages between two looks at the signal: 4 MB, some milliseconds of an SSD. */
+const STEP_PAGES = 1_024
+
+export interface BackupOptions {
+  /** The database. A gateway may run on it. */
+  readonly from: string
+  /** The file to make; its folder must be there, it must not. */
+  readonly to: string
+  readonly signal: AbortSignal
+  /** Told of bytes copied so far. */
+  readonly onProgress: (done: number, total: number) => void
+  /** All is copied; looking through the copy begins, which calls nothing back. */
+  readonly onCheck: () => void
+}
+
+/** What a backup holds. */
+export interface Backup {
+  readonly bytes: number
+  readonly log_id: string
+  readonly messages: number
+  /** The greatest db_id that the log had given out. */
+  readonly last_db_id: number
+}
+
+const unwritable = (to: string, cause: unknown): GatewayError =>
+  new GatewayError('backup_unwritable', `${to} cannot be written: ${describeError(cause)}.`, { cause })
+
+const exists = (to: string): GatewayError => new GatewayError('backup_exists', `${to} is there already.`)
+
+/**
+ * Copies a database as it is at one moment into a file of its own, while others go on writing into it. The copy is
+ * checked, durable, and complete once it has its name; a file that is there is never overwritten. Its log_id is that of
+ * its source until a gateway starts on it (sqlite-restore.ts).
+ *
+ * @throws GatewayError backup_exists, backup_unwritable, database_*, storage_*; what the signal's reason is, as it is;
+ * then nothing is left behind
+ */
+export const backupFile = async (options: BackupOptions): Promise<Backup> => {
+  const from = resolve(options.from)
+  const to = resolve(options.to)
+  requireFile(from, { backupToo: true })
+  refuseLeftovers(from)
+  if (lstatSync(to, { throwIfNoEntry: false }) !== undefined) throw exists(to)
+  const draft = `${to}.${process.pid}.part`
+  try {
+    reserve(draft, from)
+    const copied = await copy(from, draft, options)
+    options.onCheck()
+    const bytes = seal(draft, copied)
+    options.signal.throwIfAborted()
+    publish(draft, to)
+    return { ...copied, bytes }
+  } catch (error) {
+    if (error instanceof GatewayError || options.signal.aborted) throw error
+    throw unwritable(to, error)
+  } finally {
+    for (const file of [draft, `${draft}-journal`, `${draft}-wal`, `${draft}-shm`]) rmSync(file, { force: true })
+  }
+}
+
+/** Makes the file before SQLite does, to be read by those alone who may read the database. */
+const reserve = (draft: string, from: string): void => {
+  closeSync(openSync(draft, 'wx', statSync(from).mode & 0o777))
+}
+
+type Copied = Omit<Backup, 'bytes'>
+
+const copy = async (from: string, draft: string, { signal, onProgress }: BackupOptions): Promise<Copied> => {
+  const db = reading(() => new Database(from, { readonly: true, fileMustExist: true, timeout: 5_000 }))
+  try {
+    // One read transaction around all steps: without it each commit of the gateway would make SQLite begin anew, and
+    // the copy would not be of one moment.
+    const copied = reading(() => {
+      db.exec('BEGIN')
+      return contentOf(db)
+    })
+    const pageBytes = db.pragma('page_size', { simple: true }) as number
+    const step = ({ totalPages, remainingPages }: Database.BackupMetadata): number => {
+      signal.throwIfAborted()
+      onProgress((totalPages - remainingPages) * pageBytes, totalPages * pageBytes)
+      return STEP_PAGES
+    }
+    await db.backup(draft, { progress: step })
+    return copied
+  } finally {
+    db.close()
+  }
+}
+
+const reading = <Result>(read: () => Result): Result => {
+  try {
+    return read()
+  } catch (error) {
+    throw storageError(error)
+  }
+}
+
+const CONTENT = `SELECT log_id,
+  (SELECT coalesce(sum(messages), 0) FROM event) AS messages,
+  coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0) AS last_db_id FROM log`
+
+const contentOf = (db: Database.Database): Copied => db.prepare(CONTENT).get() as Copied
+
+/** Makes the copy one file, marks it as a backup, looks through it and makes it durable. @returns its size */
+const seal = (draft: string, copied: Copied): number => {
+  const db = new Database(draft, { fileMustExist: true })
+  try {
+    // A lone file that may be opened anywhere, and beside which no WAL can be its own.
+    db.pragma('journal_mode = DELETE')
+    db.pragma('synchronous = FULL')
+    db.pragma(`application_id = ${BACKUP_ID}`)
+    const verdict = db.pragma('quick_check(1)', { simple: true })
+    if (verdict !== 'ok') throw new GatewayError('database_corrupt', `The database is damaged: ${verdict}.`)
+    const held = contentOf(db)
+    // SQLite reports a copy that it could not even begin as finished.
+    const same = held.log_id === copied.log_id && held.last_db_id === copied.last_db_id
+    if (!same || held.messages !== copied.messages) throw new Error('the copy is not what was copied')
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? ''
+    if (!/^SQLITE_(CORRUPT|NOTADB)/.test(code)) throw error
+    throw new GatewayError('database_corrupt', `The database is damaged: ${describeError(error)}.`, { cause: error })
+  } finally {
+    db.close()
+  }
+  return synced(draft)
+}
+
+const synced = (path: string): number => {
+  const fd = openSync(path, 'r')
+  try {
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+  return statSync(path).size
+}
+
+/** Gives the finished file its name, which must be free still. */
+const publish = (draft: string, to: string): void => {
+  try {
+    // A rename would overwrite what has come there meanwhile.
+    linkSync(draft, to)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST' || existsSync(to)) throw exists(to)
+    // A file system without hard links.
+    renameSync(draft, to)
+  }
+  synced(dirname(to))
+}

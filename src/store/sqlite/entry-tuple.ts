@@ -1,0 +1,75 @@
+import type { Entry, Rejection } from '../store.ts'
+
+/** A message and its origin as one array. */
+type PackedMessage = readonly [
+  event_id: string,
+  message_id: string,
+  message_from: string | null,
+  message_type: string | null,
+  round_id: number | null,
+  received_at: number,
+  body: string,
+  lacks: number,
+  traceparent: string | null,
+  /** Absent without an origin. */
+  exchange?: string,
+  routing_key?: string,
+  headers?: string,
+  properties?: string,
+  redelivered?: boolean,
+]
+
+/** An entry on its way to the writer's thread. */
+export type PackedEntry = PackedMessage | Rejection
+
+/**
+ * Without the names of the fields, which would be copied with each message: 0.7 instead of 2.2 µs a message for both
+ * threads together. Rejections are rare and stay objects.
+ */
+export const packEntry = (entry: Entry): PackedEntry => {
+  if (entry.kind === 'rejection') return entry.rejection
+  const { message: m, origin: o } = entry
+  const { event_id, message_id, message_from, message_type, round_id, received_at, body, lacks, traceparent } = m
+  // Without a spread: this runs once a message.
+  return o === null
+    ? [event_id, message_id, message_from, message_type, round_id, received_at, body, lacks, traceparent]
+    : [
+        event_id,
+        message_id,
+        message_from,
+        message_type,
+        round_id,
+        received_at,
+        body,
+        lacks,
+        traceparent,
+        o.exchange,
+        o.routing_key,
+        o.headers,
+        o.properties,
+        o.redelivered,
+      ]
+}
+
+/** The entry that was packed. */
+export const unpackEntry = (packed: PackedEntry): Entry => {
+  if (!isMessage(packed)) return { kind: 'rejection', rejection: packed }
+  const [event_id, message_id, message_from, message_type, round_id, received_at, body, lacks, traceparent] = packed
+  const exchange = packed[9]
+  return {
+    kind: 'message',
+    message: { event_id, message_id, message_from, message_type, round_id, received_at, body, lacks, traceparent },
+    origin:
+      exchange === undefined
+        ? null
+        : {
+            exchange,
+            routing_key: packed[10]!,
+            headers: packed[11]!,
+            properties: packed[12]!,
+            redelivered: packed[13]!,
+          },
+  }
+}
+
+const isMessage = (packed: PackedEntry): packed is PackedMessage => Array.isArray(packed)

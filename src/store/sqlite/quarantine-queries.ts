@@ -1,0 +1,98 @@
+import { sql } from 'kysely'
+import type { RejectedFilter } from '../../core/quarantine-filter.ts'
+import { db, param, text } from './queries.ts'
+
+const BY_ID = { rejected_id: param('rejected_id') }
+
+export const FORGET = text(db.deleteFrom('rejected').where('rejected_id', '=', BY_ID.rejected_id))
+
+export const IS_THERE = text(
+  db.selectFrom('rejected').select('rejected_id').where('rejected_id', '=', BY_ID.rejected_id),
+)
+
+export const KEEP = text(
+  db
+    .updateTable('rejected')
+    .set({ reason: param<string>('reason'), detail: param<string>('detail') })
+    .where('rejected_id', '=', BY_ID.rejected_id),
+)
+
+const LINE = [
+  'rejected_id',
+  'received_at',
+  'reason',
+  'detail',
+  'exchange',
+  'routing_key',
+  'body_bytes',
+  'sha256',
+] as const
+
+/** What a page of rows shows of each. */
+const COLUMNS = {
+  id: ['rejected_id'],
+  line: LINE,
+  head: [...LINE, 'headers', 'properties'],
+  whole: [...LINE, 'headers', 'properties', 'body'],
+} as const
+
+export type Columns = keyof typeof COLUMNS
+
+/** GLOB's own signs, but for the star, stand for themselves. */
+const globOf = (pattern: string): string => pattern.replace(/[[?]/g, '[$&]')
+
+/** The named parameters of a filter. Lists go as JSON, so that one text serves lists of any length. */
+export const filterParams = ({ ids, reasons, routingKey, since }: RejectedFilter): Record<string, string | number> => ({
+  ...(ids !== null && { ids: JSON.stringify(ids) }),
+  ...(reasons !== null && { reasons: JSON.stringify(reasons) }),
+  ...(routingKey !== null && { routing_key: globOf(routingKey) }),
+  ...(since !== null && { since }),
+})
+
+/** Rows between @after and @before that a filter lets through. */
+const filtered = ({ ids, reasons, routingKey, since }: RejectedFilter) => {
+  let query = db
+    .selectFrom('rejected')
+    .where('rejected_id', '>', param('after'))
+    .where('rejected_id', '<', param('before'))
+  if (ids !== null) query = query.where(sql<boolean>`rejected_id IN (SELECT value FROM json_each(@ids))`)
+  if (reasons !== null) query = query.where(sql<boolean>`reason IN (SELECT value FROM json_each(@reasons))`)
+  if (routingKey !== null) query = query.where(sql<boolean>`routing_key GLOB @routing_key`)
+  if (since !== null) query = query.where('received_at', '>=', param('since'))
+  return query
+}
+
+/** Rows in either direction, at most @limit. */
+export const pageOf = (filter: RejectedFilter, direction: 'asc' | 'desc', columns: Columns): string =>
+  text(filtered(filter).select(COLUMNS[columns]).orderBy('rejected_id', direction).limit(param('limit')))
+
+/** One row, of its body only the first @bytes. */
+export const ROW = text(
+  db
+    .selectFrom('rejected')
+    .select([...COLUMNS.head, sql<Buffer>`substr(body, 1, @bytes)`.as('body')])
+    .where('rejected_id', '=', BY_ID.rejected_id),
+)
+
+/** The reasons of the newest @most rows, and how many rows have each. */
+export const REASONS = text(
+  db
+    .selectFrom(
+      db.selectFrom('rejected').select('reason').orderBy('rejected_id', 'desc').limit(param('most')).as('newest'),
+    )
+    .select(['reason', sql<number>`count(*)`.as('rows')])
+    .groupBy('reason')
+    .orderBy('rows', 'desc'),
+)
+
+/** The greatest id there is; 0 where there is none. */
+export const LAST_ID = text(db.selectFrom('rejected').select(sql<number>`coalesce(max(rejected_id), 0)`.as('id')))
+
+/** How many rows there are, and the greatest id among them. */
+export const countOf = (filter: RejectedFilter): string =>
+  text(
+    filtered(filter).select([
+      sql<number>`count(*)`.as('rows'),
+      sql<number>`coalesce(max(rejected_id), 0)`.as('last_rejected_id'),
+    ]),
+  )

@@ -1,0 +1,112 @@
+import type Database from 'better-sqlite3'
+import type { Retention } from '../store.ts'
+
+interface Doomed {
+  readonly db_id: number
+  readonly event_id: string
+}
+
+interface Row extends Doomed {
+  readonly received_at: number
+}
+
+/** Rows looked at in one read, and rows that one call looks at beyond the head of the log. */
+const LOOK = 1_000
+const LOOK_ON = 10_000
+
+// db_ids rise with the time of receipt, so the oldest messages are the first rows: no index on time is needed.
+const FIRST = 'SELECT db_id, event_id, received_at FROM message WHERE db_id > @after ORDER BY db_id LIMIT @rows'
+
+const SURPLUS_EVENT = 'SELECT event_id, messages FROM event WHERE messages > @keep LIMIT 1'
+
+const OLDEST_OF_EVENT = 'SELECT db_id, event_id FROM message WHERE event_id = @event_id ORDER BY db_id LIMIT @limit'
+
+const DELETE = 'DELETE FROM message WHERE db_id = @db_id'
+
+const SHRINK_EVENT = `UPDATE event SET
+  messages = messages - @removed,
+  pruned_db_id = max(pruned_db_id, @pruned_db_id),
+  first_db_id = coalesce((SELECT min(db_id) FROM message WHERE message.event_id = @event_id), 0),
+  first_at = coalesce((SELECT received_at FROM message WHERE message.event_id = @event_id ORDER BY db_id LIMIT 1), last_at)
+  WHERE event_id = @event_id`
+
+const FORGET_REJECTED =
+  'DELETE FROM rejected WHERE rejected_id IN (SELECT rejected_id FROM rejected WHERE received_at < @before LIMIT @limit)'
+
+/**
+ * Finds the messages that are too old: those at the head of the log, up to the first that is young enough. One with a
+ * time that is still to come was received while the clock was ahead. It would stand before all others until that time,
+ * so it counts as old as soon as one behind it is: it was committed before that.
+ */
+export class OldestMessages {
+  /** All up to here were seen with times to come. */
+  #ahead = 0
+
+  /** @param before times in milliseconds since 1970. @returns at most `limit`, in the order of the log */
+  find(db: Database.Database, before: number, limit: number, now: number): Doomed[] {
+    const look = db.prepare(FIRST)
+    const head = look.all({ after: 0, rows: Math.max(LOOK, limit) }) as Row[]
+    let old = 0
+    for (const [index, { received_at }] of head.entries()) {
+      if (received_at < before) old = index + 1
+      else if (received_at <= now) return head.slice(0, Math.min(old, limit))
+    }
+    if (old === 0 && head.length >= LOOK && this.#oldBehind(look, head.at(-1)!.db_id, before, now)) old = head.length
+    return head.slice(0, Math.min(old, limit))
+  }
+
+  /** Whether the first message with a time of the past is too old. It may take several calls to get there. */
+  #oldBehind(look: Database.Statement, after: number, before: number, now: number): boolean {
+    this.#ahead = Math.max(this.#ahead, after)
+    for (let looked = 0; looked < LOOK_ON; looked += LOOK) {
+      const rows = look.all({ after: this.#ahead, rows: LOOK }) as Row[]
+      for (const { db_id, received_at } of rows) {
+        if (received_at <= now) return received_at < before
+        this.#ahead = db_id
+      }
+      if (rows.length < LOOK) return false
+    }
+    return false
+  }
+}
+
+/**
+ * Removes the oldest messages that a retention rule names, at most `limit` in all, and keeps the counts and
+ * bounds of their events true. Runs inside the caller's transaction.
+ *
+ * @param now milliseconds since 1970
+ * @returns how many messages and rejections it removed
+ */
+export const pruneMessages = (
+  db: Database.Database,
+  retention: Retention,
+  limit: number,
+  oldest: OldestMessages,
+  now: number,
+): number => {
+  const doomed: Doomed[] = []
+  let forgotten = 0
+  if (retention.receivedBefore !== null) {
+    const before = retention.receivedBefore
+    doomed.push(...oldest.find(db, before, limit, now))
+    forgotten = db.prepare(FORGET_REJECTED).run({ before, limit }).changes
+  }
+  if (retention.messagesPerEvent !== null && doomed.length === 0) {
+    const keep = retention.messagesPerEvent
+    const surplus = db.prepare(SURPLUS_EVENT).get({ keep }) as { event_id: string; messages: number } | undefined
+    if (surplus !== undefined) {
+      const count = Math.min(limit, surplus.messages - keep)
+      doomed.push(...(db.prepare(OLDEST_OF_EVENT).all({ event_id: surplus.event_id, limit: count }) as Doomed[]))
+    }
+  }
+  const remove = db.prepare(DELETE)
+  const shrunk = new Map<string, { removed: number; pruned_db_id: number }>()
+  for (const { db_id, event_id } of doomed) {
+    remove.run({ db_id })
+    const event = shrunk.get(event_id) ?? { removed: 0, pruned_db_id: 0 }
+    shrunk.set(event_id, { removed: event.removed + 1, pruned_db_id: Math.max(event.pruned_db_id, db_id) })
+  }
+  const shrink = db.prepare(SHRINK_EVENT)
+  for (const [event_id, event] of shrunk) shrink.run({ event_id, ...event })
+  return doomed.length + forgotten
+}

@@ -1,0 +1,103 @@
+import type { Worker } from 'node:worker_threads'
+import { startThread } from '../../assets.ts'
+import { type ErrorCode, GatewayError } from '../../core/errors.ts'
+import type { Replay } from '../../core/quarantine.ts'
+import type { Entry, Outcome, ReplayOutcome, Retention, Revocation } from '../store.ts'
+import { packEntry } from './entry-tuple.ts'
+import type { WriterReply, WriterRequest } from './writer-thread.ts'
+
+/** The writer as the log uses it, whether in this thread or in one of its own. */
+export interface Writer {
+  append(entries: readonly Entry[]): Promise<Outcome[]>
+  prune(retention: Retention, limit: number): Promise<number>
+  revoke(revocation: Revocation, now: number): Promise<Revocation>
+  unrevoke(subject: string): Promise<boolean>
+  replay(replays: readonly Replay[]): Promise<ReplayOutcome[]>
+  forget(ids: readonly number[]): Promise<number>
+  probe(): Promise<void>
+  close(): Promise<void>
+}
+
+interface Pending {
+  readonly resolve: (result: unknown) => void
+  readonly reject: (error: unknown) => void
+}
+
+/** `WriterRequest` without its number; distributed over the union so that each kind keeps its fields. */
+type Request<R = WriterRequest> = R extends WriterRequest ? Omit<R, 'seq'> : never
+
+/**
+ * Runs the writer in a worker thread: a commit waits for the disk, and the streams must not wait with it
+ * (docs/ARCHITECTURE.md has the figures).
+ */
+export class ThreadedWriter implements Writer {
+  readonly #worker: Worker
+  readonly #pending = new Map<number, Pending>()
+  #seq = 0
+  #failure: GatewayError | null = null
+
+  constructor(file: string) {
+    this.#worker = startThread('sqlite-writer-thread', new URL('./writer-thread.ts', import.meta.url), { file })
+    this.#worker.on('message', (reply: WriterReply) => this.#settle(reply))
+    this.#worker.on('error', (error) => this.#fail(error))
+    this.#worker.on('exit', (code) => this.#fail(new Error(`the writer thread ended with code ${code}`)))
+  }
+
+  append(entries: readonly Entry[]): Promise<Outcome[]> {
+    return this.#call({ op: 'append', entries: entries.map(packEntry) }) as Promise<Outcome[]>
+  }
+
+  prune(retention: Retention, limit: number): Promise<number> {
+    return this.#call({ op: 'prune', retention, limit }) as Promise<number>
+  }
+
+  revoke(revocation: Revocation, now: number): Promise<Revocation> {
+    return this.#call({ op: 'revoke', revocation, now }) as Promise<Revocation>
+  }
+
+  unrevoke(subject: string): Promise<boolean> {
+    return this.#call({ op: 'unrevoke', subject }) as Promise<boolean>
+  }
+
+  replay(replays: readonly Replay[]): Promise<ReplayOutcome[]> {
+    return this.#call({ op: 'replay', replays }) as Promise<ReplayOutcome[]>
+  }
+
+  forget(ids: readonly number[]): Promise<number> {
+    return this.#call({ op: 'forget', ids }) as Promise<number>
+  }
+
+  async probe(): Promise<void> {
+    await this.#call({ op: 'probe' })
+  }
+
+  async close(): Promise<void> {
+    await this.#call({ op: 'close' })
+  }
+
+  #call(request: Request): Promise<unknown> {
+    if (this.#failure !== null) return Promise.reject(this.#failure)
+    return new Promise((resolve, reject) => {
+      const seq = ++this.#seq
+      this.#pending.set(seq, { resolve, reject })
+      this.#worker.postMessage({ ...request, seq })
+    })
+  }
+
+  #settle(reply: WriterReply): void {
+    const pending = this.#pending.get(reply.seq)
+    this.#pending.delete(reply.seq)
+    if ('error' in reply) pending?.reject(new GatewayError(reply.error.code as ErrorCode, reply.error.message))
+    else pending?.resolve(reply.result)
+  }
+
+  #fail(cause: unknown): void {
+    // Whether the last batch was committed is unknown; its unique keys make offering it again harmless.
+    this.#failure ??= new GatewayError('storage_unavailable', 'The writer of the database has stopped.', {
+      cause,
+      hint: 'Restart the gateway.',
+    })
+    for (const pending of this.#pending.values()) pending.reject(this.#failure)
+    this.#pending.clear()
+  }
+}

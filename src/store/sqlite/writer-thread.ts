@@ -1,0 +1,56 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import type { GatewayError } from '../../core/errors.ts'
+import type { Replay } from '../../core/quarantine.ts'
+import type { Retention, Revocation } from '../store.ts'
+import { type PackedEntry, unpackEntry } from './entry-tuple.ts'
+import { WRITER_PATIENCE_MS } from './file.ts'
+import { SqliteWriter } from './writer.ts'
+
+/** What the log asks of its writer's thread. */
+export type WriterRequest =
+  | { readonly seq: number; readonly op: 'append'; readonly entries: readonly PackedEntry[] }
+  | { readonly seq: number; readonly op: 'prune'; readonly retention: Retention; readonly limit: number }
+  | { readonly seq: number; readonly op: 'revoke'; readonly revocation: Revocation; readonly now: number }
+  | { readonly seq: number; readonly op: 'unrevoke'; readonly subject: string }
+  | { readonly seq: number; readonly op: 'replay'; readonly replays: readonly Replay[] }
+  | { readonly seq: number; readonly op: 'forget'; readonly ids: readonly number[] }
+  | { readonly seq: number; readonly op: 'probe' | 'close' }
+
+/** The thread's answer; an error crosses as code and text, since its class does not. */
+export type WriterReply =
+  | { readonly seq: number; readonly result: unknown }
+  | { readonly seq: number; readonly error: { readonly code: string; readonly message: string } }
+
+const port = parentPort!
+const writer = new SqliteWriter((workerData as { file: string }).file, { patienceMs: WRITER_PATIENCE_MS })
+
+const perform = (request: WriterRequest): unknown => {
+  switch (request.op) {
+    case 'append':
+      return writer.append(request.entries.map(unpackEntry))
+    case 'prune':
+      return writer.prune(request.retention, request.limit)
+    case 'revoke':
+      return writer.revoke(request.revocation, request.now)
+    case 'unrevoke':
+      return writer.unrevoke(request.subject)
+    case 'replay':
+      return writer.replay(request.replays)
+    case 'forget':
+      return writer.forget(request.ids)
+    case 'probe':
+      return writer.probe()
+    case 'close':
+      return writer.close()
+  }
+}
+
+port.on('message', (request: WriterRequest) => {
+  try {
+    port.postMessage({ seq: request.seq, result: perform(request) } satisfies WriterReply)
+  } catch (error) {
+    const { code, message } = error as GatewayError
+    port.postMessage({ seq: request.seq, error: { code, message } } satisfies WriterReply)
+  }
+  if (request.op === 'close') port.close()
+})
