@@ -9,8 +9,8 @@ import { makeOriginCheck } from './http/origin.ts'
 import { Proxies } from './http/proxies.ts'
 import { isHit, Revocations } from './http/revocations.ts'
 import { Tickets } from './http/tickets.ts'
-import type { Live } from './live/live.ts'
 import type { Log, Revocation, TicketStore } from './store/store.ts'
+import type { Live } from './streams/hub.ts'
 
 /** What workers share with each other; a process alone needs none of it. */
 export interface Siblings {

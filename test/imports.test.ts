@@ -45,7 +45,7 @@ const verdict = (path: string, text: string): string[] => {
   const others = [
     'core/message.ts',
     'store/store.ts',
-    'live/live.ts',
+    'streams/hub.ts',
     'ingest/ingest.ts',
     'http/app.ts',
     'health.ts',

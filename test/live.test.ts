@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
 import { selection } from '../src/core/subscription-filter.ts'
-import type { LiveOptions } from '../src/live/live.ts'
+import type { LiveOptions } from '../src/streams/hub.ts'
 import { type Follower, hasIds, type LiveStage, makeLiveStage } from './support/live-stage.ts'
 import { suite } from './support/suite.ts'
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { selection } from '../src/core/subscription-filter.ts'
-import { Channel } from '../src/live/channel.ts'
-import { Slab } from '../src/live/slab.ts'
+import { Channel } from '../src/streams/channel.ts'
+import { Slab } from '../src/streams/replay-buffer.ts'
 import { suite } from './support/suite.ts'
 
 const MOST = 4_096

@@ -5,9 +5,9 @@ import type { ClosingReason } from '../core/sse.ts'
 import type { Fault } from '../health.ts'
 import type { LagSince } from '../ingest/lag.ts'
 import type { QueueFigures } from '../ingest/topology.ts'
-import type { LiveFigures } from '../live/live.ts'
-import type { ReaderState } from '../live/subscriber.ts'
 import type { LogSize } from '../store/store.ts'
+import type { LiveFigures } from '../streams/hub.ts'
+import type { ReaderState } from '../streams/subscriber.ts'
 import { makeReaders } from './registry.ts'
 
 /** The figures of one gateway. Their names and meanings stand in docs/OPERATIONS.md. */

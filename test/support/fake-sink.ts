@@ -1,4 +1,4 @@
-import type { Sink } from '../../src/live/subscriber.ts'
+import type { Sink } from '../../src/streams/subscriber.ts'
 
 /** One event as it was written. */
 export interface Written {

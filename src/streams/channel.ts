@@ -1,5 +1,5 @@
 import { type Selection, selectionKey } from '../core/subscription-filter.ts'
-import { Slab } from './slab.ts'
+import { Slab } from './replay-buffer.ts'
 import type { Subscriber } from './subscriber.ts'
 
 /** Subscribers served in one go before the event loop has its turn. */

@@ -1,7 +1,7 @@
 import { messageFrame } from '../core/sse.ts'
 import { type Selection, selectionKey } from '../core/subscription-filter.ts'
 import type { Log } from '../store/store.ts'
-import { Slab } from './slab.ts'
+import { Slab } from './replay-buffer.ts'
 
 /** One page of history: what a reader that lags takes from the log at a time. */
 const PAGE = { messages: 500, bytes: 128 * 1024 }

@@ -1,6 +1,6 @@
 import { type ClosingReason, caughtUpFrame, closingFrame, retryFrame } from '../core/sse.ts'
 import type { Channel } from './channel.ts'
-import type { HistoryPage } from './pages.ts'
+import type { HistoryPage } from './history-cache.ts'
 
 /** Where a subscriber's bytes go: the socket, or whatever carries them. */
 export interface Sink {
