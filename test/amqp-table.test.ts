@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { decodeTable } from '../src/ingest/amqp-table.ts'
+import { decodeTable } from '../src/amqp/field-table.ts'
 import { suite } from './support/suite.ts'
 
 const test = suite('amqp-table')

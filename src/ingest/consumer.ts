@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Channel } from 'rabbitmq-client'
+import { type Delivery, takeDeliveries } from '../amqp/rabbitmq-client-patch.ts'
 import { backoffDelay } from '../core/backoff.ts'
 import { describeError } from '../core/errors.ts'
 import { checkMessage, decodeText, type Refusal } from '../core/message.ts'
@@ -8,7 +9,6 @@ import type { Span, Tracer } from '../core/trace.ts'
 import { uuidMaker } from '../core/uuid.ts'
 import type { Entry, Log, Origin, Outcome } from '../store/store.ts'
 import { type LagSince, type Sent, sentOf } from './lag.ts'
-import { type Delivery, takeDeliveries } from './raw-body.ts'
 import { beginSpan, endSpan } from './spans.ts'
 
 /** Commits of small batches begin at least this far apart; a message that comes alone is committed at once. */

@@ -1,10 +1,10 @@
 import type { Channel, Connection } from 'rabbitmq-client'
+import { channelEnd } from '../amqp/channel-close.ts'
+import { type BrokerAddress, Link } from '../amqp/connection.ts'
+import { brokerError } from '../amqp/errors.ts'
 import { GatewayError } from '../core/errors.ts'
 import { appendKeys, LACKS_EVENT_ID, type NewMessage } from '../core/message.ts'
 import type { Health } from '../health.ts'
-import { brokerError } from './broker-error.ts'
-import { channelEnd } from './channel-end.ts'
-import { type BrokerAddress, Link } from './link.ts'
 import { routingKey, type Topology } from './topology.ts'
 
 /** The broker confirms within this, or the caller is told that it is not known whether the message is stored. */

@@ -1,8 +1,8 @@
 import type { Channel, Connection } from 'rabbitmq-client'
+import { channelEnd } from '../amqp/channel-close.ts'
+import { type BrokerAddress, Link } from '../amqp/connection.ts'
 import type { Health } from '../health.ts'
-import { channelEnd } from './channel-end.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
-import { type BrokerAddress, Link } from './link.ts'
 import { deadQueue, declareTopology, type QueueFigures, type Topology } from './topology.ts'
 
 /** A deleted exchange under a live consumer is silent: everything is declared again this often. */

@@ -1,4 +1,4 @@
-import type { Properties } from './delivery-frames.ts'
+import type { Properties } from '../amqp/delivery-frames.ts'
 
 /**
  * From when on a delay is counted. `broker`: RabbitMQ stamps messages as they come in (its message interceptor, or the

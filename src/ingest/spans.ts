@@ -1,6 +1,6 @@
+import type { Delivery } from '../amqp/rabbitmq-client-patch.ts'
 import { type Span, type Tracer, traceparentOf } from '../core/trace.ts'
 import type { Entry, Outcome } from '../store/store.ts'
-import type { Delivery } from './raw-body.ts'
 
 /** Begins the span of a delivery, from its arrival to its commit. null: its publisher does not trace. */
 export const beginSpan = (tracer: Tracer, delivery: Delivery, queue: string, at: number): Span | null => {

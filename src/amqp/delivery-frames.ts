@@ -1,4 +1,4 @@
-import { decodeTable, type FieldValue } from './amqp-table.ts'
+import { decodeTable, type FieldValue } from './field-table.ts'
 import { HEAD_BYTES, type RawFrame } from './frame-reader.ts'
 
 /** Beside the headers, the properties of AMQP 0-9-1's basic class. */

@@ -5,8 +5,8 @@ import { Connection } from 'rabbitmq-client'
 import { backoffDelay } from '../core/backoff.ts'
 import { describeError, GatewayError } from '../core/errors.ts'
 import type { Health } from '../health.ts'
-import { brokerError } from './broker-error.ts'
-import { installDecoder } from './raw-body.ts'
+import { brokerError } from './errors.ts'
+import { installDecoder } from './rabbitmq-client-patch.ts'
 
 /** Where RabbitMQ is. */
 export interface BrokerAddress {
