@@ -179,7 +179,7 @@ checker('lets pass what is allowed', () => {
     ['telemetry/logger.ts', "import pino from 'pino'\nimport { Registry } from 'prom-client'"],
     ['gateway.ts', "import { l } from './log/log.ts'\nimport { a } from './http/app.ts'\n// process.env, process.exit"],
     ['environment.ts', 'export const env = process.env'],
-    ['publisher/environment.ts', 'export const env = process.env'],
+    ['publisher/settings.ts', 'export const env = process.env'],
     ['publisher/outbox-file.ts', "import Database from 'better-sqlite3'"],
     ['publisher/x.ts', "import { Connection } from 'rabbitmq-client'\nimport { o } from './outbox-file.ts'"],
     ['commands/x.ts', "import { createParser } from 'eventsource-parser'\nimport { c } from '../config.ts'"],

@@ -1,8 +1,8 @@
-import type { Item, Limits, Store } from './backlog.ts'
+import { backoff } from './connection.ts'
 import { PublishError } from './errors.ts'
-import { backoff } from './link.ts'
 import type { Encoded } from './message.ts'
 import { type Entry, OutboxFile, type SetAside } from './outbox-file.ts'
+import type { Item, Limits, Store } from './queue.ts'
 
 /** A refused message is sent again after this, in milliseconds. */
 const REFUSED_BACKOFF_MS = { least: 100, most: 10_000 }

@@ -1,10 +1,10 @@
-import type { Limits, Store } from './backlog.ts'
-import { readSettings, type Settings } from './environment.ts'
 import { PublishError } from './errors.ts'
-import { MemoryBacklog } from './memory-backlog.ts'
+import { MemoryBacklog } from './memory-queue.ts'
 import { type Encoded, encode, encodeText, type OutgoingMessage } from './message.ts'
 import { Outbox } from './outbox.ts'
+import type { Limits, Store } from './queue.ts'
 import { Sender, type Way } from './sender.ts'
+import { readSettings, type Settings } from './settings.ts'
 
 export interface PublisherOptions {
   /** `amqp://` or `amqps://`. Absent: RABBITMQ_URL, or RABBITMQ_HOST and its companions. */

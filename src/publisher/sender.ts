@@ -1,11 +1,11 @@
 import type { Connection } from 'rabbitmq-client'
-import type { Backlog, Item } from './backlog.ts'
 import { brokerError } from './broker-error.ts'
-import { Channels, grant } from './channels.ts'
-import type { BrokerAddress } from './environment.ts'
+import { Channels, grant } from './channel-pool.ts'
+import type { SessionHandlers } from './confirm-channel.ts'
+import { inOneWrite, inTime, Link } from './connection.ts'
 import { describeError, PublishError } from './errors.ts'
-import { inOneWrite, inTime, Link } from './link.ts'
-import type { SessionHandlers } from './session.ts'
+import type { Backlog, Item } from './queue.ts'
+import type { BrokerAddress } from './settings.ts'
 
 /** So much is under way at most: enough to keep the broker busy, little enough to be sent again after a loss. */
 const WINDOW = { messages: 1_024, bytes: 8_388_608 }

@@ -1,8 +1,8 @@
 import type { TcpSocketConnectOpts } from 'node:net'
 import { Connection } from 'rabbitmq-client'
 import { brokerError } from './broker-error.ts'
-import type { BrokerAddress } from './environment.ts'
 import type { PublishError } from './errors.ts'
+import type { BrokerAddress } from './settings.ts'
 import { tlsOptions } from './tls.ts'
 
 /** The most that RabbitMQ grants by default; what was agreed is taken over below. */

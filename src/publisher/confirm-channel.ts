@@ -1,9 +1,9 @@
 import type { Channel, Connection, ReturnedMessage } from 'rabbitmq-client'
-import type { Item } from './backlog.ts'
 import { brokerError } from './broker-error.ts'
 import { PublishError } from './errors.ts'
 import { type Envelope, envelope, publishFrames } from './frames.ts'
 import { propertyId } from './message.ts'
+import type { Item } from './queue.ts'
 
 export interface SessionHandlers {
   readonly onConfirmed: (item: Item) => void

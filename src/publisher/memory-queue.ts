@@ -1,7 +1,7 @@
-import type { Item, Limits, Store } from './backlog.ts'
 import { isLasting } from './broker-error.ts'
 import { forMessage, PublishError } from './errors.ts'
 import type { Encoded } from './message.ts'
+import type { Item, Limits, Store } from './queue.ts'
 
 interface Pending extends Item {
   /** Milliseconds of the monotonic clock at which its caller is told. */

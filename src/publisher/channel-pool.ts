@@ -1,8 +1,8 @@
 import type { Connection } from 'rabbitmq-client'
-import type { Item } from './backlog.ts'
 import { brokerError } from './broker-error.ts'
+import { Session, type SessionHandlers } from './confirm-channel.ts'
 import type { PublishError } from './errors.ts'
-import { Session, type SessionHandlers } from './session.ts'
+import type { Item } from './queue.ts'
 
 /**
  * RabbitMQ lets a channel have so many messages under way to a quorum queue (its `quorum_commands_soft_limit`) before
