@@ -5,9 +5,9 @@ import { backoffDelay } from './core/backoff.ts'
 import { GatewayError } from './core/errors.ts'
 import { type Answer, type Ask, Desk } from './http/desk.ts'
 import type { Overview } from './http/overview.ts'
-import { Observer } from './overview/observer.ts'
-import { Rounds } from './overview/round.ts'
-import type { Seen, Vitals } from './overview/vitals.ts'
+import { Observer } from './monitoring/health-monitor.ts'
+import { Rounds } from './monitoring/worker-poller.ts'
+import type { Seen, Vitals } from './monitoring/worker-status.ts'
 import type { Revocation } from './store/store.ts'
 
 /** What primary and workers say to each other. Unknown messages (prom-client has its own) are left alone. */

@@ -3,7 +3,7 @@ import { isMessage, type Message } from './cluster.ts'
 import { GatewayError } from './core/errors.ts'
 import type { Answer, Ask } from './http/desk.ts'
 import type { Overview } from './http/overview.ts'
-import type { Vitals } from './overview/vitals.ts'
+import type { Vitals } from './monitoring/worker-status.ts'
 import { SharedBell } from './store/change-notifier.ts'
 import type { Revocation } from './store/store.ts'
 

@@ -4,7 +4,7 @@ import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { Connection } from 'rabbitmq-client'
 import { backoffDelay } from '../core/backoff.ts'
 import { describeError, GatewayError } from '../core/errors.ts'
-import type { Health } from '../health.ts'
+import type { Health } from '../monitoring/health.ts'
 import { brokerError } from './errors.ts'
 import { installDecoder } from './rabbitmq-client-patch.ts'
 

@@ -4,7 +4,7 @@ import { type BrokerAddress, Link } from '../amqp/connection.ts'
 import { brokerError } from '../amqp/errors.ts'
 import { GatewayError } from '../core/errors.ts'
 import { appendKeys, LACKS_EVENT_ID, type NewMessage } from '../core/message.ts'
-import type { Health } from '../health.ts'
+import type { Health } from '../monitoring/health.ts'
 import { routingKey, type Topology } from './topology.ts'
 
 /** The broker confirms within this, or the caller is told that it is not known whether the message is stored. */

@@ -1,7 +1,7 @@
 import type { Channel, Connection } from 'rabbitmq-client'
 import { channelEnd } from '../amqp/channel-close.ts'
 import { type BrokerAddress, Link } from '../amqp/connection.ts'
-import type { Health } from '../health.ts'
+import type { Health } from '../monitoring/health.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
 import { deadQueue, declareTopology, type QueueFigures, type Topology } from './topology.ts'
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { SAMPLED } from '../../sample.ts'
+import { SAMPLED } from '../../monitoring/samples.ts'
 
 const time = z.iso.datetime()
 const id = z.number().int().min(1)

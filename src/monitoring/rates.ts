@@ -1,6 +1,6 @@
-import type { Sample } from '../sample.ts'
-import { addUp, type Figures, growth, quantileOf, sumOf } from './figures.ts'
-import type { Seen } from './vitals.ts'
+import { addUp, type Figures, growth, quantileOf, sumOf } from './metrics-snapshot.ts'
+import type { Sample } from './samples.ts'
+import type { Seen } from './worker-status.ts'
 
 /** What was known of the processes at a time, in milliseconds since 1970. */
 export interface Base {

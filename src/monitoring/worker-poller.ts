@@ -1,4 +1,4 @@
-import type { Seen, Vitals } from './vitals.ts'
+import type { Seen, Vitals } from './worker-status.ts'
 
 /** A worker that takes longer than this to say how it is counts as silent, in milliseconds. */
 const PATIENCE_MS = 2_000

@@ -1,8 +1,8 @@
 import type { Overview, SharedFault, WorkerState } from '../http/overview.ts'
-import { sumOf } from './figures.ts'
-import { History, SAMPLE_MS } from './history.ts'
-import { type Base, type Measured, measure, nextBase, sharedOf, totalOf } from './measure.ts'
-import type { Seen, Vitals } from './vitals.ts'
+import { sumOf } from './metrics-snapshot.ts'
+import { type Base, type Measured, measure, nextBase, sharedOf, totalOf } from './rates.ts'
+import { History, SAMPLE_MS } from './sample-ring.ts'
+import type { Seen, Vitals } from './worker-status.ts'
 
 /** A rate over less than this says little. Milliseconds. */
 const LEAST_WINDOW_MS = 5_000

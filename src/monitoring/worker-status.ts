@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client'
-import type { Fault, Health } from '../health.ts'
-import { type Figures, readFigures } from './figures.ts'
+import type { Fault, Health } from './health.ts'
+import { type Figures, readFigures } from './metrics-snapshot.ts'
 
 /** How one process is. It crosses from a worker to the primary. */
 export interface Vitals {

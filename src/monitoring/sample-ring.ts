@@ -1,4 +1,4 @@
-import { SAMPLED, type Sample, type Samples } from '../sample.ts'
+import { SAMPLED, type Sample, type Samples } from './samples.ts'
 
 /** Between two samples, in milliseconds. */
 export const SAMPLE_MS = 10_000

@@ -1,4 +1,4 @@
-import { describeError, ERRORS, type ErrorCode, GatewayError } from './core/errors.ts'
+import { describeError, ERRORS, type ErrorCode, GatewayError } from '../core/errors.ts'
 
 /** Something that keeps the gateway from doing its whole work. */
 export interface Fault {
