@@ -6,8 +6,8 @@ import { Gateway } from './gateway.ts'
 import { freshenWebAssets } from './http/web-assets.ts'
 import { Sibling } from './sibling.ts'
 import { describePlace } from './store/open-store.ts'
+import { makeGatherer, shareMetrics } from './telemetry/callback-metrics.ts'
 import { makeLogger } from './telemetry/logger.ts'
-import { makeGatherer, shareMetrics } from './telemetry/registry.ts'
 
 /** The last part of the drain deadline is kept for the exit itself. */
 const RESERVE_MS = 500

@@ -8,7 +8,7 @@ import type { Fault } from '../monitoring/health.ts'
 import type { LogSize } from '../store/store.ts'
 import type { LiveFigures } from '../streams/hub.ts'
 import type { ReaderState } from '../streams/subscriber.ts'
-import { makeReaders } from './registry.ts'
+import { makeReaders } from './callback-metrics.ts'
 
 /** The figures of one gateway. Their names and meanings stand in docs/OPERATIONS.md. */
 export interface Metrics {
