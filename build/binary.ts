@@ -17,7 +17,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build, type Metafile, type Plugin } from 'esbuild'
-import type { BuildNote } from '../src/version.ts'
+import type { BuildNote } from '../src/platform/version.ts'
 import { buildWeb, isFresh } from './web.ts'
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -29,7 +29,7 @@ const SENTINEL = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'
 
 const require = createRequire(import.meta.url)
 
-/** better-sqlite3 looks for its native module beside itself; in the executable src/native-module.ts has it. */
+/** better-sqlite3 looks for its native module beside itself; in the executable src/platform/native-module.ts has it. */
 const nativeModule: Plugin = {
   name: 'native-module',
   setup: (bundler) => {

@@ -21,7 +21,7 @@ import { buildWeb } from './web.ts'
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const DIST = join(ROOT, 'dist')
 
-/** name in dist/ → entry in src/. All lie in one folder, as src/assets.ts expects. */
+/** name in dist/ → entry in src/. All lie in one folder, as src/platform/assets.ts expects. */
 const ENTRIES = {
   cli: 'cli.ts',
   index: 'index.ts',

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import cluster from 'node:cluster'
 import type { Command, Group } from './commands/command.ts'
-import { version, versionText } from './version.ts'
+import { version, versionText } from './platform/version.ts'
 
 const LEAST_NODE = [22, 18] as const
 

@@ -17,6 +17,7 @@ import { Ingest } from './ingest/ingest.ts'
 import { type Fault, Health } from './monitoring/health.ts'
 import { type Observer, observeAlone } from './monitoring/health-monitor.ts'
 import { readVitals, type Vitals } from './monitoring/worker-status.ts'
+import { within } from './platform/with-timeout.ts'
 import { embeddedPort, exchangePort } from './publish-ports.ts'
 import { rejectedPort } from './rejected-port.ts'
 import { Bell } from './store/change-notifier.ts'
@@ -27,7 +28,6 @@ import { Live } from './streams/hub.ts'
 import { LoopDelay } from './telemetry/event-loop-delay.ts'
 import { type Metrics, makeMetrics } from './telemetry/metrics.ts'
 import { Tracing } from './telemetry/tracing.ts'
-import { within } from './within.ts'
 
 export interface GatewayParts {
   readonly config: Config

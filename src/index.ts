@@ -2,9 +2,9 @@ import { loadConfig } from './config/config.ts'
 import { GatewayError } from './core/errors.ts'
 import { Gateway } from './gateway.ts'
 import { freshenWebAssets } from './http/web-assets.ts'
+import { version } from './platform/version.ts'
 import { addressOf } from './serve.ts'
 import { makeLogger } from './telemetry/logger.ts'
-import { version } from './version.ts'
 
 /** A gateway inside this process. */
 export interface RunningGateway {

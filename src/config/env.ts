@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseEnv } from 'node:util'
-import { FORM, fileOfClone } from '../assets.ts'
+import { FORM, fileOfClone } from '../platform/assets.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 

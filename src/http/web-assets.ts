@@ -1,5 +1,5 @@
 import { pathToFileURL } from 'node:url'
-import { fileOfClone, readAsset } from '../assets.ts'
+import { fileOfClone, readAsset } from '../platform/assets.ts'
 
 /** The names of the bundled files that browsers get. */
 export type WebAsset = 'index.html' | 'page.js' | 'page.css' | 'client.js'

@@ -2,7 +2,7 @@ import type { Tracer as SdkTracer } from '@opentelemetry/api'
 import type { SpanExporter, TracerProvider } from '@opentelemetry/sdk-trace'
 import type { Logger } from 'pino'
 import type { Tracer } from '../core/trace.ts'
-import { within } from '../within.ts'
+import { within } from '../platform/with-timeout.ts'
 
 export interface TracingConfig {
   /** Of an OTLP receiver, without the path of its signals. */

@@ -1,7 +1,7 @@
 import type { Worker } from 'node:worker_threads'
-import { startThread } from '../../assets.ts'
 import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 import type { Replay } from '../../core/quarantine.ts'
+import { startThread } from '../../platform/assets.ts'
 import type { Entry, Outcome, ReplayOutcome, Retention, Revocation } from '../store.ts'
 import { packEntry } from './entry-tuple.ts'
 import type { WriterReply, WriterRequest } from './writer-thread.ts'

@@ -1,5 +1,5 @@
+import { describeError } from '../core/errors.ts'
 import { FORM, readAsset } from './assets.ts'
-import { describeError } from './core/errors.ts'
 
 /** What build/binary.ts knows of the executable that it makes. */
 export interface BuildNote {
@@ -14,7 +14,7 @@ export const version = (): string => (JSON.parse(readAsset('package.json').toStr
 /** The version of SQLite as it says itself; or why it cannot be loaded, which `--version` must survive. */
 const sqliteVersion = async (): Promise<string> => {
   try {
-    return (await import('./store/sqlite/file.ts')).sqliteVersion()
+    return (await import('../store/sqlite/file.ts')).sqliteVersion()
   } catch (error) {
     return `cannot be loaded: ${describeError(error)}`
   }

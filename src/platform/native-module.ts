@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto'
 import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
+import { readEnvironment } from '../config/env.ts'
+import { describeError, GatewayError } from '../core/errors.ts'
 import { readAsset } from './assets.ts'
-import { readEnvironment } from './config/env.ts'
-import { describeError, GatewayError } from './core/errors.ts'
 
 /**
  * Only in the single executable, where it takes the place of better-sqlite3's own search for its native module
