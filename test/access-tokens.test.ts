@@ -1,9 +1,9 @@
 // limit: 400s
 import * as assert from 'uvu/assert'
+import { ownDesk } from '../src/cluster/coordinator.ts'
 import { parsePublicKey } from '../src/config/parsers.ts'
 import type { GatewayError } from '../src/core/errors.ts'
 import { type TokenKeys, Verifier } from '../src/http/auth-keys.ts'
-import { ownDesk } from '../src/http/desk.ts'
 import { Tickets } from '../src/http/tickets.ts'
 import { type Env, type Gateway, startGateway } from './support/gateway.ts'
 import { untilListening } from './support/listeners.ts'

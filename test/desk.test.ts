@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { Desk } from '../src/http/desk.ts'
+import { Desk } from '../src/cluster/coordinator.ts'
 import { suite } from './support/suite.ts'
 
 const desk = suite('the desk that workers share')

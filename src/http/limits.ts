@@ -1,8 +1,8 @@
 import type { Context } from 'koa'
+import type { AskDesk } from '../cluster/coordinator.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { Asked } from './asked.ts'
 import type { Access } from './auth.ts'
-import type { AskDesk } from './desk.ts'
 import type { Proxies } from './proxies.ts'
 
 /** What one caller, one address and all together may take. 0: without limit. */

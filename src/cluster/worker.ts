@@ -1,11 +1,11 @@
-import type { Siblings } from './access.ts'
-import { isMessage, type Message } from './cluster.ts'
-import { GatewayError } from './core/errors.ts'
-import type { Answer, Ask } from './http/desk.ts'
-import type { Overview } from './http/overview.ts'
-import type { Vitals } from './monitoring/worker-status.ts'
-import { SharedBell } from './store/change-notifier.ts'
-import type { Revocation } from './store/store.ts'
+import type { Siblings } from '../access.ts'
+import { GatewayError } from '../core/errors.ts'
+import type { Overview } from '../http/overview.ts'
+import type { Vitals } from '../monitoring/worker-status.ts'
+import { SharedBell } from '../store/change-notifier.ts'
+import type { Revocation } from '../store/store.ts'
+import type { Answer, Ask } from './coordinator.ts'
+import { isMessage, type Message } from './primary.ts'
 
 /** The primary answers with the figures of all workers within this, or /metrics shows none. */
 const METRICS_MS = 6_000

@@ -1,14 +1,14 @@
 import cluster, { type Worker } from 'node:cluster'
 import { type AddressInfo, createServer } from 'node:net'
 import type { Logger } from 'pino'
-import { backoffDelay } from './core/backoff.ts'
-import { GatewayError } from './core/errors.ts'
-import { type Answer, type Ask, Desk } from './http/desk.ts'
-import type { Overview } from './http/overview.ts'
-import { Observer } from './monitoring/health-monitor.ts'
-import { Rounds } from './monitoring/worker-poller.ts'
-import type { Seen, Vitals } from './monitoring/worker-status.ts'
-import type { Revocation } from './store/store.ts'
+import { backoffDelay } from '../core/backoff.ts'
+import { GatewayError } from '../core/errors.ts'
+import type { Overview } from '../http/overview.ts'
+import { Observer } from '../monitoring/health-monitor.ts'
+import { Rounds } from '../monitoring/worker-poller.ts'
+import type { Seen, Vitals } from '../monitoring/worker-status.ts'
+import type { Revocation } from '../store/store.ts'
+import { type Answer, type Ask, Desk } from './coordinator.ts'
 
 /** What primary and workers say to each other. Unknown messages (prom-client has its own) are left alone. */
 export type Message =
