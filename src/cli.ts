@@ -155,7 +155,7 @@ const main = async (): Promise<number> => {
   const { UsageError } = await import('./commands/command.ts')
   try {
     // A worker has its primary's arguments, which are not meant for it.
-    if (cluster.isWorker) return await (await import('./serve.ts')).serve(version())
+    if (cluster.isWorker) return await (await import('./app/serve.ts')).serve(version())
     const found = await findCommand(process.argv.slice(2))
     return typeof found === 'number' ? found : await run(found.command, found.rest)
   } catch (error) {

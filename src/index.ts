@@ -1,9 +1,9 @@
+import { Gateway } from './app/gateway.ts'
+import { addressOf } from './app/serve.ts'
 import { loadConfig } from './config/config.ts'
 import { GatewayError } from './core/errors.ts'
-import { Gateway } from './gateway.ts'
 import { freshenWebAssets } from './http/web-assets.ts'
 import { version } from './platform/version.ts'
-import { addressOf } from './serve.ts'
 import { makeLogger } from './telemetry/logger.ts'
 
 /** A gateway inside this process. */

@@ -1,4 +1,4 @@
-import type { Siblings } from '../access.ts'
+import type { Siblings } from '../app/access-control.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { Overview } from '../http/overview.ts'
 import type { Vitals } from '../monitoring/worker-status.ts'

@@ -1,6 +1,6 @@
+import { serve as serveGateway } from '../app/serve.ts'
 import { loadConfig, readEnvironment } from '../config/config.ts'
 import { describeError, type GatewayError } from '../core/errors.ts'
-import { serve as serveGateway } from '../serve.ts'
 import { type Command, type Flags, type Given, UsageError } from './command.ts'
 import type { Played } from './demo/play.ts'
 import { demoToken } from './demo/token.ts'

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { Gateway } from '../../src/app/gateway.ts'
+import { run } from '../../src/app/serve.ts'
 import { loadConfig, readEnvironment } from '../../src/config/config.ts'
-import { Gateway } from '../../src/gateway.ts'
-import { run } from '../../src/serve.ts'
 import { SqliteLog } from '../../src/store/sqlite/store.ts'
 import { makeLogger } from '../../src/telemetry/logger.ts'
 

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { recheck } from './core/quarantine.ts'
-import { uuidMaker } from './core/uuid.ts'
-import type { RejectedPort } from './http/rejected.ts'
-import type { Log } from './store/store.ts'
+import { recheck } from '../core/quarantine.ts'
+import { uuidMaker } from '../core/uuid.ts'
+import type { RejectedPort } from '../http/rejected.ts'
+import type { Log } from '../store/store.ts'
 
 export interface RejectedPortOptions {
   readonly log: Log

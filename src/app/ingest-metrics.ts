@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
-import type { Bell } from './store/change-notifier.ts'
-import type { Entry, Log, Outcome } from './store/store.ts'
-import type { Metrics } from './telemetry/metrics.ts'
+import type { Bell } from '../store/change-notifier.ts'
+import type { Entry, Log, Outcome } from '../store/store.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
 
 export type OnCommitted = (entries: readonly Entry[], outcomes: readonly Outcome[]) => void
 

@@ -1,8 +1,8 @@
-import { GatewayError } from './core/errors.ts'
-import type { NewMessage } from './core/message.ts'
-import type { Published, PublishPort } from './http/messages.ts'
-import type { ExchangePublisher } from './ingest/exchange-publisher.ts'
-import type { Entry, Log, Outcome } from './store/store.ts'
+import { GatewayError } from '../core/errors.ts'
+import type { NewMessage } from '../core/message.ts'
+import type { Published, PublishPort } from '../http/messages.ts'
+import type { ExchangePublisher } from '../ingest/exchange-publisher.ts'
+import type { Entry, Log, Outcome } from '../store/store.ts'
 
 const resultOf = (message: NewMessage, outcome: Outcome): Published => {
   const { message_id } = message

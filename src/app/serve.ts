@@ -1,13 +1,13 @@
 import cluster from 'node:cluster'
 import type { Logger } from 'pino'
-import { findPort, Primary } from './cluster/primary.ts'
-import { Sibling } from './cluster/worker.ts'
-import { type Config, loadConfig, readEnvironment } from './config/config.ts'
+import { findPort, Primary } from '../cluster/primary.ts'
+import { Sibling } from '../cluster/worker.ts'
+import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
+import { freshenWebAssets } from '../http/web-assets.ts'
+import { describePlace } from '../store/open-store.ts'
+import { makeGatherer, shareMetrics } from '../telemetry/callback-metrics.ts'
+import { makeLogger } from '../telemetry/logger.ts'
 import { Gateway } from './gateway.ts'
-import { freshenWebAssets } from './http/web-assets.ts'
-import { describePlace } from './store/open-store.ts'
-import { makeGatherer, shareMetrics } from './telemetry/callback-metrics.ts'
-import { makeLogger } from './telemetry/logger.ts'
 
 /** The last part of the drain deadline is kept for the exit itself. */
 const RESERVE_MS = 500
