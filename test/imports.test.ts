@@ -175,7 +175,7 @@ checker('lets pass what is allowed', () => {
     ['ingest/x.ts', "import { Connection } from 'rabbitmq-client'\nimport { m } from '../message/message.ts'"],
     ['live/x.ts', "import type { Log } from '../log/log.ts'\nimport { m } from '../message/message.ts'"],
     ['http/x.ts', "import Koa from 'koa'\nimport { Live } from '../live/live.ts'\nimport type { Logger } from 'pino'"],
-    ['http/auth.ts', "import { jwtVerify } from 'jose'"],
+    ['http/auth/authorize.ts', "import { jwtVerify } from 'jose'"],
     ['telemetry/logger.ts', "import pino from 'pino'\nimport { Registry } from 'prom-client'"],
     ['gateway.ts', "import { l } from './log/log.ts'\nimport { a } from './http/app.ts'\n// process.env, process.exit"],
     ['environment.ts', 'export const env = process.env'],

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { readStreamRequest } from '../src/http/stream-request.ts'
+import { readStreamRequest } from '../src/http/server/parse-stream-request.ts'
 import { suite } from './support/suite.ts'
 
 const request = suite('a request for a stream, read off its bytes')

@@ -1,6 +1,6 @@
 import { GatewayError } from '../core/errors.ts'
 import type { NewMessage } from '../core/message.ts'
-import type { Published, PublishPort } from '../http/messages.ts'
+import type { Published, PublishPort } from '../http/routes/messages.ts'
 import type { ExchangePublisher } from '../ingest/exchange-publisher.ts'
 import type { Entry, Log, Outcome } from '../store/store.ts'
 

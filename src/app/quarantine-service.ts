@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { recheck } from '../core/quarantine.ts'
 import { uuidMaker } from '../core/uuid.ts'
-import type { RejectedPort } from '../http/rejected.ts'
+import type { RejectedPort } from '../http/routes/quarantine.ts'
 import type { Log } from '../store/store.ts'
 
 export interface RejectedPortOptions {

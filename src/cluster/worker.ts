@@ -1,6 +1,6 @@
 import type { Siblings } from '../app/access-control.ts'
 import { GatewayError } from '../core/errors.ts'
-import type { Overview } from '../http/overview.ts'
+import type { Overview } from '../http/routes/health-report.ts'
 import type { Vitals } from '../monitoring/worker-status.ts'
 import { SharedBell } from '../store/change-notifier.ts'
 import type { Revocation } from '../store/store.ts'

@@ -1,6 +1,6 @@
-import type { TokenConfig } from '../http/auth.ts'
-import type { TokenKeys } from '../http/auth-keys.ts'
-import type { Limits } from '../http/limits.ts'
+import type { TokenConfig } from '../http/auth/authorize.ts'
+import type { TokenKeys } from '../http/auth/token-verifier.ts'
+import type { Limits } from '../http/quotas.ts'
 import { BadText, isLoopback, listOf, parseEventList, parsePublicKey, parseSecret } from './parsers.ts'
 
 /** What was read of the environment, as far as access depends on it. */

@@ -1,7 +1,7 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
 import { EventId } from '../core/message.ts'
-import type { TokenKeys } from '../http/auth-keys.ts'
+import type { TokenKeys } from '../http/auth/token-verifier.ts'
 import { isDecodable } from './variable.ts'
 
 /** RFC 7518, 3.2: a key of the size of the hash or larger. */

@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { BrokerTls } from '../amqp/connection.ts'
 import { describeError, type GatewayError } from '../core/errors.ts'
-import { type CertificateFiles, readPair } from '../http/certificate.ts'
+import { type CertificateFiles, readPair } from '../http/server/certificate-watcher.ts'
 
 /** What was read of the environment, as far as TLS depends on it. */
 interface Read {

@@ -1,4 +1,4 @@
-import type { Overview, SharedFault, WorkerState } from '../http/overview.ts'
+import type { Overview, SharedFault, WorkerState } from '../http/routes/health-report.ts'
 import { sumOf } from './metrics-snapshot.ts'
 import { type Base, type Measured, measure, nextBase, sharedOf, totalOf } from './rates.ts'
 import { History, SAMPLE_MS } from './sample-ring.ts'

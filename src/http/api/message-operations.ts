@@ -3,7 +3,7 @@ import { Cursor, DbId } from '../../core/cursor.ts'
 import type { ErrorCode } from '../../core/errors.ts'
 import { MessageId } from '../../core/message.ts'
 import { Limit } from '../query.ts'
-import { StreamEvents, Tail } from '../stream.ts'
+import { StreamEvents, Tail } from '../routes/streams.ts'
 import { EVENT_ID, EXAMPLE_EVENT, FILTERS, LOG_CALL, type Operations, type Parameter } from './operation.ts'
 import { BESIDE_MESSAGES, DeliveredMessage, EventSummary, PostedMessage, PublishedResult, success } from './schemas.ts'
 

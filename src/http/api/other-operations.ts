@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { RevocationBody, Subject } from '../access.ts'
+import { RevocationBody, Subject } from '../routes/access.ts'
 import { EVENT_ID, LOG_CALL, type Operation, type Operations } from './operation.ts'
 import { RevocationAnswer, success, Ticket } from './schemas.ts'
 

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import type Router from '@koa/router'
 import { makeAsyncApi } from './asyncapi.ts'
+import { makePage, PAGE_POLICY } from './docs-page.ts'
 import { makeOpenApi } from './openapi.ts'
-import { makePage, PAGE_POLICY } from './page.ts'
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 

@@ -1,8 +1,8 @@
 import { constants, Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Context } from 'koa'
-import type { Sink } from '../streams/subscriber.ts'
-import { responseHead, takeSocket } from './lean-socket.ts'
+import type { Sink } from '../../streams/subscriber.ts'
+import { responseHead, takeSocket } from './detach-socket.ts'
 
 /** A peer that does not take its last bytes is cut off after this many milliseconds. */
 const END_MS = 5_000

@@ -1,14 +1,14 @@
 import type Router from '@koa/router'
 import type { Logger } from 'pino'
 import { z } from 'zod'
-import { GatewayError } from '../core/errors.ts'
-import { decodeText } from '../core/message.ts'
-import type { Revocation } from '../store/store.ts'
-import type { Authorise } from './auth.ts'
-import { readBody } from './body.ts'
-import { succeed } from './reply.ts'
-import type { Revocations } from './revocations.ts'
-import { TICKET_MS, type Tickets } from './tickets.ts'
+import { GatewayError } from '../../core/errors.ts'
+import { decodeText } from '../../core/message.ts'
+import type { Revocation } from '../../store/store.ts'
+import type { Authorise } from '../auth/authorize.ts'
+import type { Revocations } from '../auth/revocations.ts'
+import { TICKET_MS, type Tickets } from '../auth/tickets.ts'
+import { readBody } from '../body.ts'
+import { succeed } from '../responses.ts'
 
 const MOST_BODY_BYTES = 4_096
 const MOST_SUBJECT = 255

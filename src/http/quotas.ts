@@ -1,9 +1,9 @@
 import type { Context } from 'koa'
 import type { AskDesk } from '../cluster/coordinator.ts'
 import { GatewayError } from '../core/errors.ts'
-import type { Asked } from './asked.ts'
-import type { Access } from './auth.ts'
-import type { Proxies } from './proxies.ts'
+import type { Access } from './auth/authorize.ts'
+import type { Asked } from './request-view.ts'
+import type { Proxies } from './trusted-proxies.ts'
 
 /** What one caller, one address and all together may take. 0: without limit. */
 export interface Limits {

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
-import type { AskDesk } from '../cluster/coordinator.ts'
-import { GatewayError } from '../core/errors.ts'
-import type { Principal } from './auth-claims.ts'
+import type { AskDesk } from '../../cluster/coordinator.ts'
+import { GatewayError } from '../../core/errors.ts'
+import type { Principal } from './claims.ts'
 
 /** How long a ticket may wait for its use. */
 export const TICKET_MS = 30_000

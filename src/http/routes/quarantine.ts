@@ -1,14 +1,14 @@
 import type Router from '@koa/router'
 import type { Context } from 'koa'
 import type { Logger } from 'pino'
-import { GatewayError } from '../core/errors.ts'
-import type { RejectedRow } from '../core/quarantine.ts'
-import { EVERYTHING, type RejectedFilter, timeOf, unknownReason } from '../core/quarantine-filter.ts'
-import { rejectedJson, wholeCharacters } from '../core/quarantine-json.ts'
-import type { RejectedLog, ReplayOutcome } from '../store/store.ts'
-import type { Authorise } from './auth.ts'
-import { dbIdOf, filterOf, limitOf, single } from './query.ts'
-import { succeed, succeedTexts } from './reply.ts'
+import { GatewayError } from '../../core/errors.ts'
+import type { RejectedRow } from '../../core/quarantine.ts'
+import { EVERYTHING, type RejectedFilter, timeOf, unknownReason } from '../../core/quarantine-filter.ts'
+import { rejectedJson, wholeCharacters } from '../../core/quarantine-json.ts'
+import type { RejectedLog, ReplayOutcome } from '../../store/store.ts'
+import type { Authorise } from '../auth/authorize.ts'
+import { dbIdOf, filterOf, limitOf, single } from '../query.ts'
+import { succeed, succeedTexts } from '../responses.ts'
 
 const ROWS = { usual: 50, most: 200 }
 /** Of a body no more is shown; the command line has all of it. */

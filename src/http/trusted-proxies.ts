@@ -1,5 +1,5 @@
 import { type BlockList, isIP } from 'node:net'
-import type { Wire } from './asked.ts'
+import type { Wire } from './request-view.ts'
 
 /** The address of a socket in its one form: an IPv4 address is no IPv6 one. */
 const plain = (address: string): string => address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '').replace(/%.*$/, '')

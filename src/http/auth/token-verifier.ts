@@ -8,7 +8,7 @@ import {
   type JWTVerifyOptions,
   jwtVerify,
 } from 'jose'
-import { describeError, GatewayError } from '../core/errors.ts'
+import { describeError, GatewayError } from '../../core/errors.ts'
 
 /** How tokens are verified; exactly one of the three kinds. The algorithms follow from it, never from a token. */
 export type TokenKeys =

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Asked, Wire } from './asked.ts'
+import type { Asked, Wire } from '../request-view.ts'
 
 /** A request for a stream, read off the first bytes of a connection. */
 export class StreamRequest implements Asked {

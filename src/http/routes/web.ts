@@ -1,5 +1,5 @@
 import type Router from '@koa/router'
-import { readWebAsset } from './web-assets.ts'
+import { readWebAsset } from '../web-assets.ts'
 
 const FILES = {
   'index.html': 'text/html; charset=utf-8',

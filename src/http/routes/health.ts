@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type Router from '@koa/router'
 import type { Context } from 'koa'
-import { GatewayError } from '../core/errors.ts'
-import type { Health } from '../monitoring/health.ts'
-import type { Authorise } from './auth.ts'
-import { errorBody, succeed } from './reply.ts'
+import { GatewayError } from '../../core/errors.ts'
+import type { Health } from '../../monitoring/health.ts'
+import type { Authorise } from '../auth/authorize.ts'
+import { errorBody, succeed } from '../responses.ts'
 
 export interface OpsOptions {
   readonly health: Health

@@ -1,12 +1,12 @@
 import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
-import { GatewayError } from '../core/errors.ts'
-import type { Certificate } from './certificate.ts'
-import type { Limits } from './limits.ts'
-import type { Proxies } from './proxies.ts'
-import { createHttpsServer, replaceCertificate } from './secure-server.ts'
-import type { StreamDoor } from './stream-door.ts'
-import { refuseUnparsed } from './unparsed.ts'
+import { GatewayError } from '../../core/errors.ts'
+import type { Limits } from '../quotas.ts'
+import type { Proxies } from '../trusted-proxies.ts'
+import type { Certificate } from './certificate-watcher.ts'
+import { refuseUnparsed } from './client-errors.ts'
+import { createHttpsServer, replaceCertificate } from './https-server.ts'
+import type { StreamDoor } from './stream-fast-path.ts'
 
 /** A header, a query and a cookie of honest length. */
 const MOST_HEADER_BYTES = 16 * 1024

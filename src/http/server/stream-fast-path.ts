@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
-import type { GatewayError } from '../core/errors.ts'
-import { ANSWER_HEADERS, noteRequest } from './app.ts'
-import { destroy, ended, headBytes } from './lean-socket.ts'
-import { makeNameCheck, type NameCheck, type SiteOptions } from './origin.ts'
-import { toGatewayError } from './reply.ts'
+import type { GatewayError } from '../../core/errors.ts'
+import { ANSWER_HEADERS, noteRequest } from '../app.ts'
+import { makeNameCheck, type NameCheck, type SiteOptions } from '../auth/origin.ts'
+import { toGatewayError } from '../responses.ts'
+import { openStream, STREAM_HEADERS, type StreamOptions, type Way } from '../routes/streams.ts'
+import { refuseUnparsed } from './client-errors.ts'
+import { destroy, ended, headBytes } from './detach-socket.ts'
+import { readStreamRequest, type StreamRequest } from './parse-stream-request.ts'
 import { sinkOf, type Taken } from './sinks.ts'
-import { openStream, STREAM_HEADERS, type StreamOptions, type Way } from './stream.ts'
-import { readStreamRequest, type StreamRequest } from './stream-request.ts'
-import { refuseUnparsed } from './unparsed.ts'
 
 /** Why a connection's request was refused, until its answer is made. */
 export type Refusals = WeakMap<Socket, GatewayError>

@@ -1,5 +1,5 @@
-import { GatewayError } from '../core/errors.ts'
-import type { Asked } from './asked.ts'
+import { GatewayError } from '../../core/errors.ts'
+import type { Asked } from '../request-view.ts'
 
 /** What a caller shows to be let in, and where it was found. */
 export interface Credential {

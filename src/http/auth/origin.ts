@@ -1,9 +1,9 @@
 import cors from '@koa/cors'
 import type { Context, Middleware, Next } from 'koa'
-import { GatewayError } from '../core/errors.ts'
-import type { Asked } from './asked.ts'
-import { isSafe } from './auth.ts'
-import type { Proxies } from './proxies.ts'
+import { GatewayError } from '../../core/errors.ts'
+import type { Asked } from '../request-view.ts'
+import type { Proxies } from '../trusted-proxies.ts'
+import { isSafe } from './authorize.ts'
 
 /** @throws GatewayError origin_forbidden when a page of a site that is not named sends this */
 export type OriginCheck = (asked: Asked) => void

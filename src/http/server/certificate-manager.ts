@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { type Certificate, type CertificateFiles, CertificateWatch, readPair } from './certificate.ts'
+import { type Certificate, type CertificateFiles, CertificateWatch, readPair } from './certificate-watcher.ts'
 
 /** A certificate that ends this soon is worth a line: what renews it does not work. */
 const SOON_MS = 14 * 24 * 3_600_000

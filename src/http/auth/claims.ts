@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
-import { GatewayError } from '../core/errors.ts'
-import { EventId } from '../core/message.ts'
-import type { Claims } from './auth-keys.ts'
+import { GatewayError } from '../../core/errors.ts'
+import { EventId } from '../../core/message.ts'
+import type { Claims } from './token-verifier.ts'
 
 /** Who holds a token, and what it allows. Times in milliseconds since 1970. */
 export interface Principal {

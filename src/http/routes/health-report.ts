@@ -1,12 +1,12 @@
 import type Router from '@koa/router'
-import { ERRORS, type ErrorCode } from '../core/errors.ts'
-import type { Fault } from '../monitoring/health.ts'
-import type { Sample, Samples } from '../monitoring/samples.ts'
-import type { ReasonCount } from '../store/store.ts'
-import type { Authorise } from './auth.ts'
-import { dbIdOf } from './query.ts'
-import type { RejectedPort } from './rejected.ts'
-import { succeed } from './reply.ts'
+import { ERRORS, type ErrorCode } from '../../core/errors.ts'
+import type { Fault } from '../../monitoring/health.ts'
+import type { Sample, Samples } from '../../monitoring/samples.ts'
+import type { ReasonCount } from '../../store/store.ts'
+import type { Authorise } from '../auth/authorize.ts'
+import { dbIdOf } from '../query.ts'
+import { succeed } from '../responses.ts'
+import type { RejectedPort } from './quarantine.ts'
 
 /** A fault, and the workers that have it. */
 export interface SharedFault extends Fault {

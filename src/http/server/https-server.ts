@@ -1,8 +1,8 @@
 import type { RequestListener, Server } from 'node:http'
 import { createSecureServer, type Http2SecureServer, Http2ServerResponse, type SecureServerOptions } from 'node:http2'
-import type { Certificate } from './certificate.ts'
-import { Sessions } from './sessions.ts'
-import { refuseLate } from './unparsed.ts'
+import type { Certificate } from './certificate-watcher.ts'
+import { refuseLate } from './client-errors.ts'
+import { Sessions } from './http2-sessions.ts'
 
 /** Streams of one session; browsers wait with more until one has ended. */
 const MOST_STREAMS = 250

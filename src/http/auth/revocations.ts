@@ -1,5 +1,5 @@
-import type { Log, Revocation } from '../store/store.ts'
-import type { Principal } from './auth-claims.ts'
+import type { Log, Revocation } from '../../store/store.ts'
+import type { Principal } from './claims.ts'
 
 export interface RevocationsOptions {
   readonly log: Log

@@ -2,8 +2,8 @@ import { STATUS_CODES } from 'node:http'
 import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
-import { type ErrorCode, GatewayError } from '../core/errors.ts'
-import { errorBody } from './reply.ts'
+import { type ErrorCode, GatewayError } from '../../core/errors.ts'
+import { errorBody } from '../responses.ts'
 
 const CODES: Record<string, [ErrorCode, string]> = {
   HPE_HEADER_OVERFLOW: ['headers_too_large', 'The head of the request is too large.'],

@@ -2,7 +2,7 @@ import { createHash, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
-import { describeError, GatewayError } from '../core/errors.ts'
+import { describeError, GatewayError } from '../../core/errors.ts'
 
 /** Where certificate (its chain behind it) and private key lie, in PEM. */
 export interface CertificateFiles {

@@ -1,11 +1,11 @@
-import { GatewayError } from '../core/errors.ts'
-import type { Asked } from './asked.ts'
-import { type Principal, principalOf } from './auth-claims.ts'
-import { type TokenKeys, Verifier, type VerifierOptions } from './auth-keys.ts'
+import { GatewayError } from '../../core/errors.ts'
+import type { Asked } from '../request-view.ts'
+import { type Principal, principalOf } from './claims.ts'
 import { credentialOf } from './credentials.ts'
 import type { OriginCheck } from './origin.ts'
 import type { Revocations } from './revocations.ts'
 import type { Tickets } from './tickets.ts'
+import { type TokenKeys, Verifier, type VerifierOptions } from './token-verifier.ts'
 
 /** What a caller wants to do. */
 export type Action = 'read' | 'stream' | 'publish' | 'ticket' | 'operate'
