@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import cluster from 'node:cluster'
-import type { Command, Group } from './commands/command.ts'
+import type { Command, Group } from './cli/command.ts'
 import { version, versionText } from './platform/version.ts'
 
 const LEAST_NODE = [22, 18] as const
@@ -13,20 +13,17 @@ const INTERRUPT_MS = 1_500
 
 /** Each is loaded when it is called: a short command does not wait for the parts of the others. */
 const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => Promise<Command | Group>]>> = {
-  serve: ['run the gateway (default)', async () => (await import('./commands/serve.ts')).serve],
-  publish: ['publish a message, or JSON lines from stdin', async () => (await import('./commands/publish.ts')).publish],
-  tail: ['follow events as they happen', async () => (await import('./commands/tail.ts')).tail],
-  demo: ['play a team of agents at work', async () => (await import('./commands/demo.ts')).demo],
-  rejected: [
-    'look at what was set aside, replay or drop it',
-    async () => (await import('./commands/rejected.ts')).rejected,
-  ],
-  backup: ['copy the database while it is used', async () => (await import('./commands/backup.ts')).backup],
-  health: ['ask a gateway whether it is well', async () => (await import('./commands/health.ts')).health],
-  token: ['mint a token for trials', async () => (await import('./commands/token.ts')).token],
+  serve: ['run the gateway (default)', async () => (await import('./cli/serve.ts')).serve],
+  publish: ['publish a message, or JSON lines from stdin', async () => (await import('./cli/publish.ts')).publish],
+  tail: ['follow events as they happen', async () => (await import('./cli/tail.ts')).tail],
+  demo: ['play a team of agents at work', async () => (await import('./cli/demo.ts')).demo],
+  rejected: ['look at what was set aside, replay or drop it', async () => (await import('./cli/rejected.ts')).rejected],
+  backup: ['copy the database while it is used', async () => (await import('./cli/backup.ts')).backup],
+  health: ['ask a gateway whether it is well', async () => (await import('./cli/health.ts')).health],
+  token: ['mint a token for trials', async () => (await import('./cli/token.ts')).token],
   config: [
     'show the effective configuration; --check: is it valid?',
-    async () => (await import('./commands/config.ts')).config,
+    async () => (await import('./cli/config.ts')).config,
   ],
 }
 
@@ -53,7 +50,7 @@ const complain = (text: string): void => {
 
 /** Says what is wrong in the same three lines everywhere: what, why, what to do. */
 const complainOf = async (error: unknown): Promise<void> => {
-  const { visible } = await import('./commands/visible.ts')
+  const { visible } = await import('./cli/terminal-escape.ts')
   const { code, message, hint } = error as { code?: string; message?: string; hint?: string }
   complain(`deepsoc-gateway: ${visible(code ?? 'internal')}`)
   for (const line of (message ?? String(error)).split('\n')) complain(`  ${visible(line)}`)
@@ -74,7 +71,7 @@ const checkNode = (): boolean => {
 const findCommand = async (
   argv: readonly string[],
 ): Promise<{ command: Command; rest: readonly string[] } | number> => {
-  const { helpOfGroup, UsageError } = await import('./commands/command.ts')
+  const { helpOfGroup, UsageError } = await import('./cli/command.ts')
   const [first = ''] = argv
   if (first === '--help' || first === '-h') {
     process.stdout.write(HELP)
@@ -102,8 +99,8 @@ const findCommand = async (
 
 /** Runs a command until it is done, or a signal or a reader that hangs up ends it. */
 const run = async (command: Command, rest: readonly string[]): Promise<number> => {
-  const { helpOf, readCall, usageOf, UsageError } = await import('./commands/command.ts')
-  const { makeIo, NOBODY_READS } = await import('./commands/io.ts')
+  const { helpOf, readCall, usageOf, UsageError } = await import('./cli/command.ts')
+  const { makeIo, NOBODY_READS } = await import('./cli/io.ts')
   const stopping = new AbortController()
   const io = makeIo(version(), stopping)
   try {
@@ -152,7 +149,7 @@ const endOf = (stopping: AbortController): Promise<number> =>
 
 const main = async (): Promise<number> => {
   if (!checkNode()) return EXIT.failure
-  const { UsageError } = await import('./commands/command.ts')
+  const { UsageError } = await import('./cli/command.ts')
   try {
     // A worker has its primary's arguments, which are not meant for it.
     if (cluster.isWorker) return await (await import('./app/serve.ts')).serve(version())

@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
-import { SCENARIOS } from '../src/commands/demo/scenarios/index.ts'
-import { type Cue, messageText, writeScript } from '../src/commands/demo/script.ts'
+import { SCENARIOS } from '../src/cli/demo/scenarios/index.ts'
+import { type Cue, messageText, writeScript } from '../src/cli/demo/script.ts'
 import { checkMessage } from '../src/core/message.ts'
 import { DEEPSOC } from '../src/publisher/deepsoc.ts'
 import { jsonLines, runCli, startCli } from './support/cli.ts'

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { readCall } from '../src/commands/command.ts'
-import { filterOf } from '../src/commands/rejected/selecting.ts'
-import { rejected as group } from '../src/commands/rejected.ts'
+import { readCall } from '../src/cli/command.ts'
+import { filterOf } from '../src/cli/rejected/options.ts'
+import { rejected as group } from '../src/cli/rejected.ts'
 import { Quarantine } from '../src/store/sqlite/quarantine.ts'
 import { hasTerminal, jsonLines, runCli, startCli, startOnTerminal, startShell } from './support/cli.ts'
 import {

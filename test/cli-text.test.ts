@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream'
 import { stripVTControlCharacters } from 'node:util'
 import * as assert from 'uvu/assert'
-import { painter } from '../src/commands/colours.ts'
-import { messageLine } from '../src/commands/message-line.ts'
-import { Progress, progressLine } from '../src/commands/progress.ts'
-import { type Line, linesOf } from '../src/commands/publishing/lines.ts'
-import { sinceOf } from '../src/commands/rejected/selecting.ts'
-import { fit, visible, visibleBytes, visibleJson, widthOf } from '../src/commands/visible.ts'
+import { painter } from '../src/cli/colours.ts'
+import { messageLine } from '../src/cli/message-line.ts'
+import { Progress, progressLine } from '../src/cli/progress.ts'
+import { type Line, linesOf } from '../src/cli/publish/lines.ts'
+import { sinceOf } from '../src/cli/rejected/options.ts'
+import { fit, visible, visibleBytes, visibleJson, widthOf } from '../src/cli/terminal-escape.ts'
 import { suite } from './support/suite.ts'
 
 const text = suite('text for people')

@@ -50,7 +50,7 @@ const verdict = (path: string, text: string): string[] => {
     'http/app.ts',
     'health.ts',
     'config.ts',
-    'commands/tail.ts',
+    'cli/tail.ts',
     'publisher/outbox-file.ts',
   ]
   return forbiddenArrows({ ...Object.fromEntries(others.map((other) => [other, ''])), [path]: text })

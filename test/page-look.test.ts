@@ -2,7 +2,7 @@
 // limit: 500s
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
-import { messageText, writeScript } from '../src/commands/demo/script.ts'
+import { messageText, writeScript } from '../src/cli/demo/script.ts'
 import { violations } from './support/axe.ts'
 import { launchChromium } from './support/browser.ts'
 import { addRejected, setTimes } from './support/database.ts'

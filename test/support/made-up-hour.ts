@@ -1,4 +1,4 @@
-import { Chance } from '../../src/commands/demo/chance.ts'
+import { Chance } from '../../src/cli/demo/seeded-random.ts'
 import type { Json } from './wait.ts'
 
 const SAMPLES = 360

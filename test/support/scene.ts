@@ -1,4 +1,4 @@
-import { type Cue, messageText, writeScript } from '../../src/commands/demo/script.ts'
+import { type Cue, messageText, writeScript } from '../../src/cli/demo/script.ts'
 import { setTimes } from './database.ts'
 import { startGateway } from './gateway.ts'
 import { publish } from './rooms.ts'

@@ -1,6 +1,6 @@
-import type { Chance } from './chance.ts'
 import { PHRASES, type Phrases } from './phrases.ts'
 import type { Round, Scenario, Work } from './scenario.ts'
+import type { Chance } from './seeded-random.ts'
 
 /** One message of an incident, as yet without ids and times of its own. */
 export interface Beat {

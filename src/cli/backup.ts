@@ -2,7 +2,7 @@ import { loadConfig, namesPostgres, readEnvironment } from '../config/config.ts'
 import { GatewayError } from '../core/errors.ts'
 import { type Backup, backupFile } from '../store/sqlite/backup.ts'
 import { type Command, EXIT, type Given, UsageError } from './command.ts'
-import { visible } from './visible.ts'
+import { visible } from './terminal-escape.ts'
 
 const MEGABYTE = 1_000_000
 

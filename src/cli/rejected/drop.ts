@@ -4,7 +4,7 @@ import type { RejectedFilter } from '../../core/quarantine-filter.ts'
 import type { QuarantineStore } from '../../store/sqlite/quarantine.ts'
 import { type Command, EXIT, UsageError } from '../command.ts'
 import type { Io } from '../io.ts'
-import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine } from './selecting.ts'
+import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine } from './options.ts'
 
 const BATCH = 500
 

@@ -1,6 +1,6 @@
-import { Chance } from './chance.ts'
 import { type Beat, Incident } from './incident.ts'
 import { SCENARIOS } from './scenarios/index.ts'
+import { Chance } from './seeded-random.ts'
 
 /** One message of the play. */
 export interface Cue {

@@ -2,9 +2,9 @@ import { randomBytes } from 'node:crypto'
 import { uuidMaker } from '../../core/uuid.ts'
 import type { PublishWay } from '../gateway-client.ts'
 import { pause } from '../io.ts'
-import { checkText } from '../publishing/check.ts'
-import { openSink } from '../publishing/open-sink.ts'
-import type { Fate, Sink } from '../publishing/sink.ts'
+import { openSink } from '../publish/open-transport.ts'
+import type { Fate, Sink } from '../publish/transport.ts'
+import { checkText } from '../publish/validate.ts'
 import { type Cue, messageText, type ScriptOptions, writeScript } from './script.ts'
 
 export interface PlayOptions extends Omit<ScriptOptions, 'run'>, PublishWay {

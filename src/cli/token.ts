@@ -3,8 +3,8 @@ import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
 import { describeError } from '../core/errors.ts'
 import { EventId } from '../core/message.ts'
 import { type Command, EXIT, type Given, UsageError } from './command.ts'
+import { noWords } from './positionals.ts'
 import { mint, privateSigner, type SigningKey, secretSigner } from './token-signer.ts'
-import { noWords } from './words.ts'
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400 }
 const LONGEST_SECONDS = 366 * 86_400

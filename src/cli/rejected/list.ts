@@ -2,8 +2,8 @@ import type { RejectedHead } from '../../core/quarantine.ts'
 import { rejectedJson } from '../../core/quarantine-json.ts'
 import { BOLD, painter, YELLOW } from '../colours.ts'
 import { type Command, EXIT } from '../command.ts'
-import { fit, pad, visible, visibleJson, widthOf } from '../visible.ts'
-import { FILTER_FLAGS, filterOf, withQuarantine } from './selecting.ts'
+import { fit, pad, visible, visibleJson, widthOf } from '../terminal-escape.ts'
+import { FILTER_FLAGS, filterOf, withQuarantine } from './options.ts'
 
 const USUAL_LIMIT = 50
 const PAGE = 500

@@ -7,7 +7,7 @@ import { demoToken } from './demo/token.ts'
 import { beginning, HOW_TO_LOOK, PLAY_FLAGS, playOf } from './demo.ts'
 import { addressOf, request } from './gateway-client.ts'
 import { type Io, pause } from './io.ts'
-import { noWords } from './words.ts'
+import { noWords } from './positionals.ts'
 
 /** The play waits for a broker that comes late: it must not end before the gateway does. Milliseconds. */
 const PATIENCE_MS = 24 * 3_600_000

@@ -1,7 +1,7 @@
 import type { Config } from '../../config/config.ts'
 import { appendKeys, LACKS_MESSAGE_ID } from '../../core/message.ts'
 import { PublishError, Publisher } from '../../publisher/index.ts'
-import { type Fate, type OnFate, type Parcel, ROOM, type Sink } from './sink.ts'
+import { type Fate, type OnFate, type Parcel, ROOM, type Sink } from './transport.ts'
 
 export interface BrokerSinkOptions {
   readonly broker: NonNullable<Config['broker']>

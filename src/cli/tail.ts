@@ -6,8 +6,8 @@ import { follow } from './follow.ts'
 import { gatewayUrl, URL_FLAG } from './gateway-client.ts'
 import type { Io } from './io.ts'
 import { type LineStyle, messageLine } from './message-line.ts'
+import { visible, visibleJson } from './terminal-escape.ts'
 import { openTokenSource, TOKEN_FILE_FLAG } from './token-source.ts'
-import { visible, visibleJson } from './visible.ts'
 
 /** Three of the gateway's usual heartbeats. */
 const SILENCE_SECONDS = 45

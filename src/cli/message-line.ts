@@ -1,5 +1,5 @@
 import { DIM, type Paint, RED, roleOf } from './colours.ts'
-import { fit, pad, visible, widthOf } from './visible.ts'
+import { fit, pad, visible, widthOf } from './terminal-escape.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 

@@ -3,7 +3,7 @@ import https from 'node:https'
 import { text } from 'node:stream/consumers'
 import { type Command, EXIT } from './command.ts'
 import { bodyOf, gatewayUrl, Refused, URL_FLAG, unreachable } from './gateway-client.ts'
-import { noWords } from './words.ts'
+import { noWords } from './positionals.ts'
 
 /** Longer than a worker hangs in any commit, and shorter than what container engines wait. */
 const LIMIT_MS = 4_000

@@ -6,8 +6,8 @@ import type { QuarantineStore } from '../../store/sqlite/quarantine.ts'
 import type { ReplayOutcome } from '../../store/store.ts'
 import { type Command, EXIT } from '../command.ts'
 import type { Io } from '../io.ts'
-import { visible, visibleJson } from '../visible.ts'
-import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine } from './selecting.ts'
+import { visible, visibleJson } from '../terminal-escape.ts'
+import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine } from './options.ts'
 
 const makeId = uuidMaker(randomBytes)
 

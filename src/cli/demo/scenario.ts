@@ -1,4 +1,4 @@
-import type { Chance } from './chance.ts'
+import type { Chance } from './seeded-random.ts'
 
 /** One piece of work: a task of the captain, and what manager, operator, executor and expert make of it. */
 export interface Work {

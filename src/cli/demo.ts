@@ -5,8 +5,8 @@ import { newRun, play, stamper } from './demo/play.ts'
 import { messageText, type ScriptOptions, writeScript } from './demo/script.ts'
 import { gatewayUrl, publishWay, request, URL_FLAG } from './gateway-client.ts'
 import type { Io } from './io.ts'
+import { noWords } from './positionals.ts'
 import { TOKEN_FILE_FLAG } from './token-source.ts'
-import { noWords } from './words.ts'
 
 const USUAL_EVENTS = 3
 const MOST_EVENTS = 100

@@ -1,7 +1,7 @@
 import { loadConfig, readEnvironment } from '../../config/config.ts'
 import type { PublishWay } from '../gateway-client.ts'
-import { HttpSink } from './http-sink.ts'
-import type { OnFate, Sink } from './sink.ts'
+import { HttpSink } from './http-transport.ts'
+import type { OnFate, Sink } from './transport.ts'
 
 export interface SinkWish extends PublishWay {
   /** How long one message is tried while the way is shut, in milliseconds. */
@@ -16,6 +16,6 @@ export const openSink = async ({ url, token, ...wish }: SinkWish): Promise<Sink>
   const { broker, maxMessageBytes } = loadConfig(readEnvironment())
   if (broker === null) throw new Error('there is neither an address nor a broker')
   // Its library is loaded where it is used: HTTP needs none of it.
-  const { BrokerSink } = await import('./broker-sink.ts')
+  const { BrokerSink } = await import('./broker-transport.ts')
   return new BrokerSink({ broker, maxMessageBytes, ...wish })
 }

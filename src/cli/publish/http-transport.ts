@@ -4,7 +4,7 @@ import { appendKeys, LACKS_MESSAGE_ID, type NewMessage } from '../../core/messag
 import { ask, Refused, unreachable } from '../gateway-client.ts'
 import { pause } from '../io.ts'
 import type { TokenSource } from '../token-source.ts'
-import { type Fate, type OnFate, type Parcel, ROOM, type Sink } from './sink.ts'
+import { type Fate, type OnFate, type Parcel, ROOM, type Sink } from './transport.ts'
 
 /** One request: below the gateway's own limits of 1,000 messages and 16 MiB. */
 const BATCH = { messages: 500, bytes: 4 * 1024 * 1024 }

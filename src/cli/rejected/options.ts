@@ -5,7 +5,7 @@ import { openQuarantine } from '../../store/open-store.ts'
 import type { QuarantineStore } from '../../store/sqlite/quarantine.ts'
 import { type Flags, type Given, UsageError } from '../command.ts'
 import { type Io, pause } from '../io.ts'
-import { idsOf } from '../words.ts'
+import { idsOf } from '../positionals.ts'
 
 /** The flags by which rows are chosen. */
 export const FILTER_FLAGS: Flags = {

@@ -3,9 +3,9 @@ import { EVERYTHING } from '../../core/quarantine-filter.ts'
 import { rejectedJson } from '../../core/quarantine-json.ts'
 import { BOLD, DIM, type Paint, painter } from '../colours.ts'
 import { type Command, EXIT, UsageError } from '../command.ts'
-import { visible, visibleBytes, visibleJson } from '../visible.ts'
-import { idsOf } from '../words.ts'
-import { withQuarantine } from './selecting.ts'
+import { idsOf } from '../positionals.ts'
+import { visible, visibleBytes, visibleJson } from '../terminal-escape.ts'
+import { withQuarantine } from './options.ts'
 
 const sheetOf = (row: RejectedRow, paint: Paint): string => {
   const cut = row.body.length < row.body_bytes ? `, of which ${row.body.length} were kept` : ''

@@ -1,6 +1,6 @@
 import { loadConfig, readEnvironment } from '../config/config.ts'
 import { type Command, EXIT } from './command.ts'
-import { noWords } from './words.ts'
+import { noWords } from './positionals.ts'
 
 /** `config`: what holds, and whether it is valid. */
 export const config: Command = {
