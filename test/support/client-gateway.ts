@@ -1,5 +1,5 @@
 import type { Hello } from '../../src/web/client/index.ts'
-import type { Source } from '../../src/web/client/world.ts'
+import type { Source } from '../../src/web/client/platform.ts'
 
 const FIRST_OWN_LOG = 1
 

@@ -1,5 +1,5 @@
+import { Tab } from '../../src/web/client/channel.ts'
 import type { ChannelOptions, ChannelState, Reset } from '../../src/web/client/index.ts'
-import { Tab } from '../../src/web/client/tab.ts'
 import { ModelBrowser } from './client-world.ts'
 
 /** One tab of a browser of its own, and what it was told. */

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { Tab } from '../../src/web/client/tab.ts'
+import { Tab } from '../../src/web/client/channel.ts'
 import { type Life, ModelBrowser } from './client-world.ts'
 
 const choice = <T>(...values: T[]) => fc.constantFrom(...values)

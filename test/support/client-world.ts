@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import type { World } from '../../src/web/client/world.ts'
+import type { World } from '../../src/web/client/platform.ts'
 import { ModelGateway, ModelSource } from './client-gateway.ts'
 
 interface Timer {

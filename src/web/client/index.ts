@@ -1,5 +1,5 @@
-import { browserWorld } from './browser-world.ts'
-import { Tab } from './tab.ts'
+import { browserWorld } from './browser-platform.ts'
+import { Tab } from './channel.ts'
 import type { Channel, ChannelOptions } from './types.ts'
 
 export type * from './types.ts'

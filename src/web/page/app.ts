@@ -1,13 +1,13 @@
 import { EventsPage } from './events/page.ts'
-import { useCell } from './frame/cell.ts'
-import { html, type View } from './frame/html.ts'
-import { Layout } from './frame/layout.ts'
-import { LostPage } from './frame/lost.ts'
-import { route } from './frame/router.ts'
-import { session } from './frame/session.ts'
-import { language } from './frame/words.ts'
 import { HealthPage } from './health/page.ts'
 import { RoomPage } from './room/page.ts'
+import { html, type View } from './shared/html.ts'
+import { language } from './shared/i18n.ts'
+import { Layout } from './shared/layout.ts'
+import { LostPage } from './shared/not-found.ts'
+import { route } from './shared/router.ts'
+import { session } from './shared/session.ts'
+import { useCell } from './shared/signal.ts'
 
 /** The page that the address names, in the frame that all of them share. */
 export const App = (): View => {

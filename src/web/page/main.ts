@@ -1,9 +1,9 @@
 // The page of deepsoc-gateway: events at `/`, the war room of one at `/events/:event_id`, the gateway at `/health`.
 import { render } from 'preact'
 import { App } from './app.ts'
-import { html } from './frame/html.ts'
-import { startRouting } from './frame/router.ts'
-import { startTheme } from './frame/theme.ts'
+import { html } from './shared/html.ts'
+import { startRouting } from './shared/router.ts'
+import { startTheme } from './shared/theme.ts'
 
 startTheme()
 startRouting()

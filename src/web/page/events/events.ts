@@ -1,7 +1,7 @@
 import { type Channel, type ChannelStatus, type Message, openChannel } from '../../client/index.ts'
-import { api } from '../frame/api.ts'
-import { cell } from '../frame/cell.ts'
-import { session } from '../frame/session.ts'
+import { api } from '../shared/api.ts'
+import { session } from '../shared/session.ts'
+import { cell } from '../shared/signal.ts'
 
 /** An event as `/api/events` lists it, with its times in milliseconds since 1970. */
 export interface EventSummary {

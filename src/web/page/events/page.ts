@@ -1,14 +1,14 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import { explain } from '../frame/api.ts'
-import { useCell } from '../frame/cell.ts'
-import { html, type View } from '../frame/html.ts'
-import { Icon } from '../frame/icons.ts'
-import { lineText, whyText } from '../frame/line-words.ts'
-import { navigate, roomPath } from '../frame/router.ts'
-import { markSeen, onSeenElsewhere, seenMarks } from '../frame/unread.ts'
+import { explain } from '../shared/api.ts'
+import { lineText, whyText } from '../shared/connection-messages.ts'
+import { html, type View } from '../shared/html.ts'
+import { Icon } from '../shared/icons.ts'
+import { markSeen, onSeenElsewhere, seenMarks } from '../shared/read-markers.ts'
+import { navigate, roomPath } from '../shared/router.ts'
+import { useCell } from '../shared/signal.ts'
 import { type EventSummary, Events } from './events.ts'
+import { t } from './messages.ts'
 import { Table, unreadOf } from './table.ts'
-import { t } from './words.ts'
 
 /** Times are told anew so often. */
 const CLOCK_MS = 5_000

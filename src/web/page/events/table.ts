@@ -1,10 +1,10 @@
-import { ago, count, fullTime, shortTime } from '../frame/format.ts'
-import { html, type View } from '../frame/html.ts'
-import { roomPath } from '../frame/router.ts'
-import type { Seen } from '../frame/unread.ts'
-import { visibleLine } from '../frame/visible.ts'
+import { visibleLine } from '../shared/escape-control-chars.ts'
+import { ago, count, fullTime, shortTime } from '../shared/format.ts'
+import { html, type View } from '../shared/html.ts'
+import type { Seen } from '../shared/read-markers.ts'
+import { roomPath } from '../shared/router.ts'
 import type { EventSummary } from './events.ts'
-import { t } from './words.ts'
+import { t } from './messages.ts'
 
 /** How many messages of an event the reader has not seen; null: they have seen none, ever. */
 export const unreadOf = (event: EventSummary, seen: ReadonlyMap<string, Seen>): number | null => {

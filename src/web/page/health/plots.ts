@@ -1,8 +1,8 @@
 import { useMemo } from 'preact/hooks'
-import { fullTime } from '../frame/format.ts'
-import { html, type View } from '../frame/html.ts'
-import { Plot, type PlotSeries } from '../frame/plot.ts'
-import { t } from './health-words.ts'
+import { fullTime } from '../shared/format.ts'
+import { html, type View } from '../shared/html.ts'
+import { Plot, type PlotSeries } from '../shared/plot.ts'
+import { t } from './messages.ts'
 import type { Report, SampleName, Samples } from './report.ts'
 import { short } from './units.ts'
 

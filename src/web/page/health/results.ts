@@ -1,8 +1,8 @@
-import { explain } from '../frame/api.ts'
-import { html, type View } from '../frame/html.ts'
-import { roomPath } from '../frame/router.ts'
-import { visibleLine } from '../frame/visible.ts'
-import { t } from './health-words.ts'
+import { explain } from '../shared/api.ts'
+import { visibleLine } from '../shared/escape-control-chars.ts'
+import { html, type View } from '../shared/html.ts'
+import { roomPath } from '../shared/router.ts'
+import { t } from './messages.ts'
 import type { Fate } from './report.ts'
 import type { Result } from './use-quarantine.ts'
 

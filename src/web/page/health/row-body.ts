@@ -1,9 +1,9 @@
 import { useEffect, useState } from 'preact/hooks'
-import { apiText, explain } from '../frame/api.ts'
-import { html, type View } from '../frame/html.ts'
-import { visible, visibleLine } from '../frame/visible.ts'
+import { apiText, explain } from '../shared/api.ts'
+import { visible, visibleLine } from '../shared/escape-control-chars.ts'
+import { html, type View } from '../shared/html.ts'
 import { parseExact, printExact } from './exact-json.ts'
-import { t } from './health-words.ts'
+import { t } from './messages.ts'
 import type { RejectedLine } from './report.ts'
 import { bytes } from './units.ts'
 

@@ -1,4 +1,4 @@
-import { locale } from '../frame/words.ts'
+import { locale } from '../shared/i18n.ts'
 
 const number = (value: number, digits: number): string =>
   value.toLocaleString(locale(), { maximumFractionDigits: digits })

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { api } from '../frame/api.ts'
+import { api } from '../shared/api.ts'
 import type { Fate, QuarantineCount, RejectedLine } from './report.ts'
 
 /** Rows that come at once. */

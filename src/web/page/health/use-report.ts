@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
-import { ApiError, api } from '../frame/api.ts'
-import { t } from './health-words.ts'
+import { ApiError, api } from '../shared/api.ts'
+import { t } from './messages.ts'
 import { joinSamples, type Report, type Samples } from './report.ts'
 
 export interface Watched {

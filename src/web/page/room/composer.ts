@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks'
-import { api, explain } from '../frame/api.ts'
-import { html, type View } from '../frame/html.ts'
-import { recall, remember } from '../frame/storage.ts'
-import { t } from './words.ts'
+import { api, explain } from '../shared/api.ts'
+import { html, type View } from '../shared/html.ts'
+import { recall, remember } from '../shared/storage.ts'
+import { t } from './messages.ts'
 
 const KEPT = 'name'
 

@@ -1,12 +1,12 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import { html, type View } from '../frame/html.ts'
-import { Plot } from '../frame/plot.ts'
-import { recall, remember } from '../frame/storage.ts'
+import { html, type View } from '../shared/html.ts'
+import { Plot } from '../shared/plot.ts'
+import { recall, remember } from '../shared/storage.ts'
+import { t } from './messages.ts'
+import { ratesOf } from './model/message-counts.ts'
 import { ROLES } from './model/roles.ts'
 import type { Room } from './model/room.ts'
-import { ratesOf } from './model/tally.ts'
-import { roleName } from './role-words.ts'
-import { t } from './words.ts'
+import { roleName } from './role-messages.ts'
 
 const KEPT = 'plot'
 const MOST_STEPS = 480

@@ -1,10 +1,10 @@
-import { useCell } from '../frame/cell.ts'
-import { html, type View } from '../frame/html.ts'
-import { Icon } from '../frame/icons.ts'
-import { visibleLine } from '../frame/visible.ts'
-import { LineMark } from './line.ts'
+import { visibleLine } from '../shared/escape-control-chars.ts'
+import { html, type View } from '../shared/html.ts'
+import { Icon } from '../shared/icons.ts'
+import { useCell } from '../shared/signal.ts'
+import { LineMark } from './connection-status.ts'
+import { t } from './messages.ts'
 import type { Room } from './model/room.ts'
-import { t } from './words.ts'
 
 export interface RoomHeadProps {
   readonly room: Room

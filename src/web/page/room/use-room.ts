@@ -1,12 +1,12 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
-import { useCell } from '../frame/cell.ts'
-import { markSeen } from '../frame/unread.ts'
-import { visibleLine } from '../frame/visible.ts'
+import { visibleLine } from '../shared/escape-control-chars.ts'
+import { markSeen } from '../shared/read-markers.ts'
+import { useCell } from '../shared/signal.ts'
+import { t } from './messages.ts'
 import type { Room } from './model/room.ts'
-import { agentName, roleName } from './role-words.ts'
+import { agentName, roleName } from './role-messages.ts'
 import { indexFrom } from './timeline/rows.ts'
-import type { Scroller } from './timeline/scroller.ts'
-import { t } from './words.ts'
+import type { Scroller } from './timeline/virtual-list.ts'
 
 /** Live regions speak at most so often, in milliseconds: a busy room would never be silent. */
 const SPEAK_MS = 10_000

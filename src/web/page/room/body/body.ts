@@ -1,12 +1,12 @@
-import { html, type View } from '../../frame/html.ts'
-import { visibleLine } from '../../frame/visible.ts'
+import { visibleLine } from '../../shared/escape-control-chars.ts'
+import { html, type View } from '../../shared/html.ts'
+import { t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
-import { type Reading, readingOf } from '../model/reading.ts'
-import { answerName, kindName } from '../role-words.ts'
-import { t } from '../words.ts'
+import { type Reading, readingOf } from '../model/parse-content.ts'
+import { answerName, kindName } from '../role-messages.ts'
 import { Json } from './json.ts'
 import { LongText } from './long-text.ts'
-import { Ids, Orders, Status } from './orders.ts'
+import { Ids, Orders, Status } from './work-items.ts'
 
 const KEPT = 400
 const kept = new Map<Entry, Reading>()

@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks'
-import { html, type View } from '../../frame/html.ts'
-import { visible, visibleLine } from '../../frame/visible.ts'
+import { visible, visibleLine } from '../../shared/escape-control-chars.ts'
+import { html, type View } from '../../shared/html.ts'
+import { t } from '../messages.ts'
 import { Digits } from '../model/exact.ts'
-import { t } from '../words.ts'
 
 /** So many entries of an object or an array are shown at once. */
 const PAGE = 30

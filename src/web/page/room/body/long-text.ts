@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
-import { html, type View } from '../../frame/html.ts'
-import { visible } from '../../frame/visible.ts'
-import { t } from '../words.ts'
+import { visible } from '../../shared/escape-control-chars.ts'
+import { html, type View } from '../../shared/html.ts'
+import { t } from '../messages.ts'
 import { Markdown } from './markdown.ts'
 
 const MOST_CHARACTERS = 3_000

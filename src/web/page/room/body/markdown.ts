@@ -1,8 +1,8 @@
 import DOMPurify from 'dompurify'
 import { Marked, type Tokens } from 'marked'
 import { useLayoutEffect, useRef } from 'preact/hooks'
-import { html, type View } from '../../frame/html.ts'
-import { visible } from '../../frame/visible.ts'
+import { visible } from '../../shared/escape-control-chars.ts'
+import { html, type View } from '../../shared/html.ts'
 
 const ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',

@@ -1,4 +1,4 @@
-import { apiText } from '../../frame/api.ts'
+import { apiText } from '../../shared/api.ts'
 import { type Entry, entryOf } from './entry.ts'
 import { answerTail, elementTexts } from './exact.ts'
 import { inSlices } from './time-slices.ts'

@@ -1,11 +1,11 @@
 import { type Channel, type ChannelStatus, openChannel, type Reset, type Why } from '../../../client/index.ts'
-import { ApiError } from '../../frame/api.ts'
-import { cell } from '../../frame/cell.ts'
-import { session } from '../../frame/session.ts'
+import { ApiError } from '../../shared/api.ts'
+import { session } from '../../shared/session.ts'
+import { cell } from '../../shared/signal.ts'
 import { type Entry, entryOf } from './entry.ts'
+import { Selection } from './filtered-messages.ts'
 import { END, readHistory, readSummary } from './history.ts'
-import { Selection } from './selection.ts'
-import { Tally } from './tally.ts'
+import { Tally } from './message-counts.ts'
 
 /** The first page: what fills a screen, so that it is there at once. */
 const FIRST_PAGE = 120

@@ -1,14 +1,14 @@
 import { Component } from 'preact'
-import { clockTime, fullTime } from '../../frame/format.ts'
-import { html, type View } from '../../frame/html.ts'
-import { Icon } from '../../frame/icons.ts'
-import { visibleLine } from '../../frame/visible.ts'
+import { visibleLine } from '../../shared/escape-control-chars.ts'
+import { clockTime, fullTime } from '../../shared/format.ts'
+import { html, type View } from '../../shared/html.ts'
+import { Icon } from '../../shared/icons.ts'
 import { Body } from '../body/body.ts'
 import { Json } from '../body/json.ts'
+import { t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
 import { parseExact } from '../model/exact.ts'
-import { roleName, typeName } from '../role-words.ts'
-import { t } from '../words.ts'
+import { roleName, typeName } from '../role-messages.ts'
 
 export interface RowProps {
   readonly entry: Entry

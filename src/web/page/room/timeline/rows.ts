@@ -1,5 +1,5 @@
 import type { Entry } from '../model/entry.ts'
-import { Heights } from './heights.ts'
+import { Heights } from './fenwick-tree.ts'
 
 /** What stands above a row: a bit each. */
 export const NEW_ROUND = 1

@@ -1,15 +1,15 @@
 import { useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks'
-import { useCell } from '../../frame/cell.ts'
-import { shortDay } from '../../frame/format.ts'
-import { html, type View } from '../../frame/html.ts'
-import { Icon } from '../../frame/icons.ts'
-import { language } from '../../frame/words.ts'
+import { shortDay } from '../../shared/format.ts'
+import { html, type View } from '../../shared/html.ts'
+import { language } from '../../shared/i18n.ts'
+import { Icon } from '../../shared/icons.ts'
+import { useCell } from '../../shared/signal.ts'
+import { t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
 import type { Room } from '../model/room.ts'
-import { t } from '../words.ts'
 import { Row, type RowAct } from './row.ts'
 import { NEW_DAY, NEW_ROUND } from './rows.ts'
-import type { Scroller } from './scroller.ts'
+import type { Scroller } from './virtual-list.ts'
 
 export interface TimelineProps {
   readonly room: Room

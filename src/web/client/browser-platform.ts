@@ -1,0 +1,42 @@
+import type { World } from './platform.ts'
+
+/** The browser's own. */
+export const browserWorld = (withCredentials: boolean): World => ({
+  wall: () => Date.now(),
+  clock: () => performance.now(),
+  random: () => Math.random(),
+  after(ms, act) {
+    const timer = setTimeout(act, ms)
+    return () => clearTimeout(timer)
+  },
+  source: (url) => new EventSource(url, { withCredentials }),
+  fetch: (url, options) => fetch(url, options),
+  report: (error) =>
+    queueMicrotask(() => {
+      throw error
+    }),
+  online: () => navigator.onLine !== false,
+  lead(name, steal, onLead, onLost) {
+    const wait = new AbortController()
+    let leave = (): void => wait.abort()
+    let given = false
+    const hold = (): Promise<void> =>
+      new Promise((resolve) => {
+        leave = resolve
+        if (given) resolve()
+        else onLead()
+      })
+    navigator.locks.request(name, steal ? { steal } : { signal: wait.signal }, hold).catch(() => given || onLost())
+    return () => {
+      given = true
+      leave()
+    }
+  },
+  post(name, onNote) {
+    const channel = new BroadcastChannel(name)
+    channel.onmessage = ({ data }) => onNote(data)
+    return { send: (note) => channel.postMessage(note), close: () => channel.close() }
+  },
+  // Neither is there on a page that was not loaded over HTTPS or from this machine.
+  shares: typeof BroadcastChannel === 'function' && 'locks' in navigator,
+})

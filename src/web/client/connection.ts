@@ -1,0 +1,267 @@
+import type { Address } from './endpoint.ts'
+import { type Refusal, Refused } from './errors.ts'
+import type { Patience } from './heartbeat-timeout.ts'
+import { GIVEN_UP, type Source, type World } from './platform.ts'
+import type { ChannelState, Hello, Reset, Why } from './types.ts'
+
+const BACKOFF_MS = { least: 2_000, most: 30_000 }
+/** What has come while a tab slept is read within this. */
+const GRACE_MS = 2_000
+/** For what the gateway has announced: it is there, or comes back as soon as it can. */
+const ANNOUNCED_MS: Record<string, readonly [least: number, most: number]> = {
+  shutdown: [1_000, 5_000],
+  token_expired: [0, 500],
+  max_age: [0, 500],
+  log_changed: [0, 500],
+}
+
+/** Who uses a line. */
+export interface LineUser {
+  /** Where to go on; null: where the address itself begins. */
+  readonly cursor: number | null
+  /** @returns false: this is another log than that of the cursor, so the line begins anew */
+  onHello(hello: Hello): boolean
+  onReset(reason: Reset['reason'], first_db_id: number): void
+  /** The stream holds nothing between the db_id `prev` and this one. */
+  onMessage(prev: number, db_id: number, text: string): void
+  /** Everything up to this db_id has come. */
+  onCaughtUp(db_id: number): void
+  onHeartbeat(): void
+  /** State, or what belongs to it, has changed. */
+  onState(): void
+}
+
+/**
+ * One connection to the gateway, made again for as long as it is open, each time behind the user's cursor. EventSource's
+ * own reconnection is not used: it gives up at refusals, shows a spent ticket again, and does not notice a dead line.
+ */
+export class Line {
+  state: ChannelState = 'connecting'
+  /** The db_id up to which everything has come on this connection; null: there is none, or no `hello` on it yet. */
+  at: number | null = null
+
+  readonly #world: World
+  readonly #address: Address
+  readonly #patience: Patience
+  readonly #user: LineUser
+  #why: Why | null = null
+  #retryAt: number | null = null
+  #failures = 0
+  /** The code of the last loss. */
+  #lostBy = ''
+  #hello: Hello | null = null
+  #resumedFrom: number | null = null
+  #heardAt: number | null = null
+  #heartbeatAt: number | null = null
+  #source: Source | null = null
+  /** What belongs to an earlier attempt has another number. */
+  #attempt = 0
+  #cancelRetry = (): void => undefined
+  /** By both clocks: one can be set, the other stands still while the machine sleeps. */
+  #heard = { clock: 0, wall: 0 }
+  /** What has come while the tab slept has had its time to be read. */
+  #graced = false
+  /** When the next attempt is due, on the clock. */
+  #dueAt: number | null = null
+  #offlineSince: number | null = null
+  /** This connection has said `hello`. */
+  #greeted = false
+
+  constructor(world: World, address: Address, patience: Patience, user: LineUser) {
+    this.#world = world
+    this.#address = address
+    this.#patience = patience
+    this.#user = user
+  }
+
+  /** The line's part of a channel's status. */
+  get status() {
+    return {
+      state: this.state,
+      why: this.#why,
+      retryAt: this.#retryAt,
+      failures: this.#failures,
+      hello: this.#hello,
+      resumedFrom: this.#resumedFrom,
+      heardAt: this.#heardAt,
+      heartbeatAt: this.#heartbeatAt,
+    }
+  }
+
+  /** Connects at once. */
+  open(): void {
+    this.#drop()
+    this.#hear()
+    this.#patience.restart()
+    this.#greeted = false
+    this.#why = this.#retryAt = this.#dueAt = null
+    this.#resumedFrom = this.#user.cursor
+    this.#become('connecting')
+    void this.#connect(this.#attempt)
+  }
+
+  /** Ends it, until it is opened again. @param state what it is called meanwhile */
+  stop(state: 'closed' | 'waiting', why: Why | null): void {
+    this.#drop()
+    this.#why = why
+    this.#retryAt = this.#dueAt = null
+    this.#become(state)
+  }
+
+  /** Tries now, if it waits. */
+  retry(): void {
+    if (this.state === 'waiting') this.open()
+  }
+
+  /** Looks whether the line is dead, or an attempt due whose timer was held back. */
+  check(): void {
+    if (this.#dueAt !== null && this.#world.clock() >= this.#dueAt) this.open()
+    if (!this.#isOpen) return
+    const { clock, wall } = this.#heard
+    const silentMs = Math.max(this.#world.clock() - clock, this.#world.wall() - wall)
+    if (silentMs < this.#patience.ms) return
+    if (this.#greeted) this.#patience.lost()
+    this.#lose({ code: 'silent' })
+  }
+
+  /** The machine or the tab may have slept: what was to happen meanwhile happens now, and what has come is read first. */
+  wake(): void {
+    this.retry()
+    if (this.#graced) return
+    this.#graced = true
+    const graceMs = GRACE_MS - this.#patience.ms
+    this.#heard.clock = Math.max(this.#heard.clock, this.#world.clock() + graceMs)
+    this.#heard.wall = Math.max(this.#heard.wall, this.#world.wall() + graceMs)
+  }
+
+  /** The browser says that the network is gone, or back. A gateway on this very machine is there all the same. */
+  network(online: boolean): void {
+    if (!online) {
+      this.#offlineSince ??= this.#world.clock()
+      return
+    }
+    const since = this.#offlineSince
+    this.#offlineSince = null
+    if (this.state === 'waiting' || (this.#isOpen && since !== null && this.#heard.clock <= since)) this.open()
+  }
+
+  get #isOpen(): boolean {
+    return this.state !== 'waiting' && this.state !== 'closed'
+  }
+
+  async #connect(attempt: number): Promise<void> {
+    try {
+      const url = await this.#address.open(this.#user.cursor)
+      if (attempt === this.#attempt) this.#listen(url)
+    } catch (error) {
+      if (attempt === this.#attempt) this.#failed(error)
+    }
+  }
+
+  #listen(url: string): void {
+    const source = this.#world.source(url)
+    this.#source = source
+    const on = (name: string, act: (event: MessageEvent<string>) => void): void =>
+      source.addEventListener(name, (event) => {
+        if (source !== this.#source) return
+        this.#hear()
+        this.#heardAt = this.#heard.wall
+        act(event)
+      })
+    on('hello', ({ data }) => this.#onHello(JSON.parse(data)))
+    on('reset', ({ data }) => {
+      const { reason, first_db_id } = JSON.parse(data)
+      this.at = 0
+      this.#user.onReset(reason, first_db_id)
+    })
+    on('new_message', ({ data, lastEventId }) => {
+      const prev = this.at!
+      this.at = Number(lastEventId)
+      this.#user.onMessage(prev, this.at, data)
+    })
+    on('caught_up', () => {
+      this.#failures = 0
+      this.at = Math.max(this.at!, this.#hello!.last_db_id)
+      this.#user.onCaughtUp(this.at)
+      this.#become('live')
+    })
+    on('heartbeat', ({ data }) => {
+      this.#heartbeatAt = this.#heardAt
+      this.#patience.heartbeat(JSON.parse(data).server_time)
+      this.#user.onHeartbeat()
+    })
+    on('closing', ({ data }) => this.#lose({ code: JSON.parse(data).reason }))
+    source.addEventListener('error', () => {
+      if (source !== this.#source) return
+      if (!this.#greeted && source.readyState === GIVEN_UP) void this.#askWhy(this.#attempt)
+      else this.#failed(null)
+    })
+  }
+
+  #onHello(hello: Hello): void {
+    this.#hello = hello
+    this.#greeted = true
+    // Nothing lies between what there is and a cursor beyond it, so a tab that has seen all of it misses nothing.
+    this.at = Math.min(hello.cursor, hello.last_db_id)
+    if (!this.#user.onHello(hello)) this.#lose({ code: 'log_changed' })
+    else this.#become('catching_up')
+  }
+
+  async #askWhy(attempt: number): Promise<void> {
+    this.#source?.close()
+    try {
+      const refusal = await this.#address.whyRefused(this.#user.cursor)
+      if (attempt === this.#attempt) this.#refused(refusal ?? { why: { code: 'lost' }, lasting: false, waitMs: 0 })
+    } catch (error) {
+      if (attempt === this.#attempt) this.#failed(error)
+    }
+  }
+
+  /** @param error null: the connection broke, or never came about */
+  #failed(error: unknown): void {
+    if (error instanceof Refused) this.#refused(error.refusal)
+    else if (!this.#world.online()) this.#lose({ code: 'offline' })
+    else if (this.#greeted) this.#lose({ code: 'lost' })
+    else this.#lose({ code: 'unreachable', ...(error !== null && { message: String(error) }) })
+  }
+
+  #refused({ why, lasting, waitMs }: Refusal): void {
+    if (lasting) this.stop('closed', why)
+    else this.#lose(why, waitMs)
+  }
+
+  #lose(why: Why, leastMs = 0): void {
+    this.#drop()
+    const { least, most } = BACKOFF_MS
+    const backoff = Math.min(most, least * 2 ** this.#failures)
+    // The same twice in a row, with nothing gained in between, is a fault of its own.
+    const isNews = this.#failures === 0 || this.#lostBy !== why.code
+    const [from, to] = (isNews && ANNOUNCED_MS[why.code]) || [backoff / 2, backoff]
+    this.#lostBy = why.code
+    const delay = Math.max(leastMs, from) + this.#world.random() * (to - from)
+    this.#failures++
+    this.#why = why
+    this.#retryAt = this.#world.wall() + delay
+    this.#dueAt = this.#world.clock() + delay
+    this.#cancelRetry = this.#world.after(delay, () => this.open())
+    this.#become('waiting')
+  }
+
+  #drop(): void {
+    this.#attempt++
+    this.#cancelRetry()
+    this.#source?.close()
+    this.#source = null
+    this.at = null
+  }
+
+  #hear(): void {
+    this.#graced = false
+    this.#heard = { clock: this.#world.clock(), wall: this.#world.wall() }
+  }
+
+  #become(state: ChannelState): void {
+    this.state = state
+    this.#user.onState()
+  }
+}

@@ -1,0 +1,131 @@
+import { type Refusal, Refused, refusalOf } from './errors.ts'
+import type { World } from './platform.ts'
+import type { ChannelOptions } from './types.ts'
+
+/** An answer that takes longer counts as none. */
+const ASK_MS = 15_000
+/** A token may be refused for its issuer's clock, so the same one is shown again, some times. */
+const MOST_REFUSALS = 4
+
+/** Where a stream is, and how to be let in. */
+export class Address {
+  readonly #url: URL
+  readonly #options: ChannelOptions
+  readonly #world: World
+  /** True where streams are opened by one-use tickets. */
+  readonly #ticketed: boolean
+  /** A ticket that the caller brought along. */
+  #ticket: string | null
+  #token = ''
+  /** How often that token was refused. */
+  #refusals = 0
+
+  /** @param target the address of a stream, or the ids of its events */
+  constructor(target: string | URL | readonly string[], options: ChannelOptions, world: World) {
+    const named = typeof target === 'string' || target instanceof URL
+    const here = globalThis.location?.href
+    this.#url = new URL(named ? target : '/api/stream', named ? here : (options.base ?? here))
+    const query = this.#url.searchParams
+    if (!named) for (const id of target) query.append('event_id', id)
+    this.#ticket = query.get('ticket')
+    query.delete('ticket')
+    if (options.lastMessageDbId === 'latest') setCursor(this.#url, 'latest')
+    this.#options = options
+    this.#world = world
+    this.#ticketed = Boolean(this.#ticket ?? options.token ?? options.fetchOptions)
+  }
+
+  /** The same in all tabs that may share a connection; null: they may not. */
+  get sharedName(): string | null {
+    const { identity } = this.#options
+    const query = this.#url.searchParams
+    // Who may read what is the gateway's knowledge, and `*` opens to each what he may.
+    if (identity === undefined && (this.#ticketed || query.get('event_id') === '*')) return null
+    const url = this.#at(0)
+    url.searchParams.sort()
+    return `deepsoc-gateway ${JSON.stringify([1, identity, url])}`
+  }
+
+  /**
+   * An address that EventSource can open, once.
+   *
+   * @param cursor null: where the address itself begins
+   * @throws Refused where no ticket is given, TypeError where nobody answers
+   */
+  async open(cursor: number | null): Promise<string> {
+    const url = this.#at(cursor)
+    if (this.#ticketed) url.searchParams.set('ticket', this.#ticket ?? (await this.#buyTicket()))
+    this.#ticket = null
+    return url.href
+  }
+
+  /**
+   * EventSource does not say why it was refused; this asks for the same once more.
+   *
+   * @returns null: it is not refused any more
+   * @throws TypeError where nobody answers
+   */
+  async whyRefused(cursor: number | null): Promise<Refusal | null> {
+    const answer = await this.#ask(this.#at(cursor), 'GET')
+    if (!answer.headers.get('content-type')?.startsWith('text/event-stream')) return this.#refusal(answer)
+    void answer.body?.cancel()
+    return null
+  }
+
+  /** A token that was refused may be shown again. */
+  forgive(): void {
+    this.#refusals = 0
+  }
+
+  async #buyTicket(): Promise<string> {
+    const url = new URL(this.#url)
+    url.pathname = url.pathname.replace(/\/(events\/[^/]*\/)?stream$/, '/stream-tickets')
+    url.search = ''
+    const answer = await this.#ask(url, 'POST')
+    if (answer.status !== 201) throw new Refused(await this.#refusal(answer))
+    return (await answer.json()).data.ticket
+  }
+
+  async #ask(url: URL, method: string): Promise<Response> {
+    const { token, fetchOptions, withCredentials } = this.#options
+    const headers = new Headers(fetchOptions?.headers)
+    if (token) headers.set('authorization', `Bearer ${await this.#askToken(token)}`)
+    return this.#world.fetch(url.href, {
+      cache: 'no-store',
+      ...(withCredentials && { credentials: 'include' }),
+      ...fetchOptions,
+      method,
+      headers,
+      signal: AbortSignal.timeout(ASK_MS),
+    })
+  }
+
+  async #askToken(token: () => string | Promise<string>): Promise<string> {
+    const given = await Promise.resolve()
+      .then(token)
+      .catch((error) => {
+        throw new Refused({ why: { code: 'token_failed', message: String(error) }, lasting: false, waitMs: 0 })
+      })
+    if (given !== this.#token) this.#refusals = 0
+    this.#token = given
+    return given
+  }
+
+  async #refusal(answer: Response): Promise<Refusal> {
+    const refusal = await refusalOf(answer)
+    if (answer.status !== 401 || !this.#options.token) return refusal
+    return { ...refusal, lasting: ++this.#refusals >= MOST_REFUSALS }
+  }
+
+  #at(cursor: number | null): URL {
+    const url = new URL(this.#url)
+    if (cursor !== null) setCursor(url, String(cursor))
+    return url
+  }
+}
+
+const setCursor = ({ searchParams }: URL, cursor: string): void => {
+  searchParams.set('last_message_db_id', cursor)
+  // It would win over the cursor.
+  searchParams.delete('tail')
+}

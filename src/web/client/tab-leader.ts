@@ -1,0 +1,175 @@
+import type { Post, World } from './platform.ts'
+import type { ChannelStatus, Reset } from './types.ts'
+
+/** A leader that does not answer within this, spread so that not all followers take its place at once, has hung. */
+const ANSWER_MS = { least: 3_000, most: 6_000 }
+
+/** What a leader tells: where it stands. `log`: its log_id; `at`: the db_id up to which it has passed everything on. */
+export interface Standing {
+  readonly kind: 'standing'
+  readonly leader: string
+  readonly log: string | null
+  readonly at: number | null
+  readonly status: ChannelStatus
+}
+
+/** A message that a leader passes on: there is nothing between the db_ids `prev` and `id`. */
+export interface Passed {
+  readonly kind: 'message'
+  readonly leader: string
+  readonly log: string
+  readonly prev: number
+  readonly id: number
+  readonly text: string
+}
+
+/** What the leader passed on before is void; it begins anew. */
+interface PassedReset {
+  readonly kind: 'reset'
+  readonly leader: string
+  readonly log: string
+  readonly reset: Reset
+}
+
+/** Where does the leader stand? `retry`: and if it waits, it shall try now. */
+interface Ask {
+  readonly kind: 'ask'
+  readonly retry: boolean
+}
+
+type Note = Standing | Passed | PassedReset | Ask
+
+/** Who shares. */
+export interface Sharer {
+  readonly patienceMs: number
+  /** This tab holds the connection of all from now on, or no longer. */
+  onLead(leads: boolean): void
+  onStanding(standing: Standing): void
+  onPassed(message: Passed): void
+  onPassedReset(log: string, reset: Reset): void
+  /** The leader is gone without having left. */
+  onSilence(): void
+  /** Where this leader stands. */
+  readonly standing: Omit<Standing, 'kind' | 'leader'>
+  /** A follower has asked: it may have noticed sooner that something is due. */
+  onAsked(retry: boolean): void
+}
+
+/**
+ * One of the tabs leads: it has the connection, and passes on what comes. Who leads is decided by a lock that the browser
+ * takes back when the tab is closed or crashes. Two leaders, or none, cost a connection more or a moment: never a
+ * message, since followers go by the db_ids alone.
+ */
+export class Share {
+  leads = false
+  readonly #world: World
+  readonly #name: string
+  readonly #sharer: Sharer
+  readonly #me: string
+  readonly #post: Post
+  #leave: () => void
+  /** Nobody listens until somebody has asked. */
+  #isFollowed = false
+  /** Who was last heard to lead. */
+  #leader = ''
+  /** When the leader was last heard, on the clock. */
+  #heard: number
+  /** When the leader, having been asked, counts as gone. */
+  #deadline: number | null = null
+
+  constructor(world: World, name: string, sharer: Sharer) {
+    this.#world = world
+    this.#name = name
+    this.#sharer = sharer
+    this.#me = String(world.random())
+    this.#heard = world.clock()
+    this.#post = world.post(name, (note) => this.#onNote(note as Note))
+    this.#leave = this.#queue(false)
+    this.ask()
+  }
+
+  close(): void {
+    this.leads = false
+    this.#leave()
+    this.#post.close()
+  }
+
+  /** Asks the leader where it stands. @param retry if it waits, it shall try now */
+  ask(retry = false): void {
+    if (!this.leads) this.#send({ kind: 'ask', retry })
+  }
+
+  /** Tells all followers where this leader stands. */
+  tell(): void {
+    if (this.leads) this.#send({ kind: 'standing', leader: this.#me, ...this.#sharer.standing })
+  }
+
+  /** Passes a message on. */
+  pass(log: string, prev: number, id: number, text: string): void {
+    if (this.leads && this.#isFollowed) this.#send({ kind: 'message', leader: this.#me, log, prev, id, text })
+  }
+
+  reset(log: string, reset: Reset): void {
+    if (this.leads) this.#send({ kind: 'reset', leader: this.#me, log, reset })
+  }
+
+  /** Looks whether the leader is still there. */
+  check(): void {
+    if (this.leads) return
+    const now = this.#world.clock()
+    if (this.#deadline !== null && now >= this.#deadline) {
+      this.#heard = now
+      this.#deadline = null
+      this.#leave()
+      this.#leave = this.#queue(true)
+      this.#sharer.onSilence()
+    } else if (now - this.#heard >= this.#sharer.patienceMs) {
+      const { least, most } = ANSWER_MS
+      this.#deadline ??= now + least + this.#world.random() * (most - least)
+      this.ask()
+    }
+  }
+
+  #queue(steal: boolean): () => void {
+    const onLead = (): void => {
+      this.leads = true
+      this.#isFollowed = false
+      this.#sharer.onLead(true)
+    }
+    const onLost = (): void => {
+      // Who never led cannot lead here; it keeps its own connection, unless another tab can.
+      if (!this.leads) return
+      this.leads = false
+      this.#heard = this.#world.clock()
+      this.#leave = this.#queue(false)
+      this.#sharer.onLead(false)
+    }
+    return this.#world.lead(this.#name, steal, onLead, onLost)
+  }
+
+  #send(note: Note): void {
+    this.#post.send(note)
+  }
+
+  #onNote(note: Note): void {
+    if (note.kind === 'ask') {
+      if (!this.leads) return
+      this.#isFollowed = true
+      this.#sharer.onAsked(note.retry)
+      this.tell()
+      return
+    }
+    if (this.leads) return
+    this.#heard = this.#world.clock()
+    this.#deadline = null
+    if (note.kind === 'standing') {
+      // A new one passes nothing on until it is asked.
+      if (note.leader !== this.#leader) this.ask()
+      this.#leader = note.leader
+      this.#sharer.onStanding(note)
+    } else if (note.leader === this.#leader) {
+      if (note.kind === 'message') this.#sharer.onPassed(note)
+      else this.#sharer.onPassedReset(note.log, note.reset)
+    }
+  }
+}

@@ -1,6 +1,0 @@
-import { t } from './frame-words.ts'
-import { html, type View } from './html.ts'
-
-/** An address that names no page. */
-export const LostPage = (): View =>
-  html`<main class="narrow" id="main" tabindex="-1"><h1>${t('lost')}</h1><p><a href="/">${t('toEvents')}</a></p></main>`

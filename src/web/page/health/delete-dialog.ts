@@ -1,0 +1,33 @@
+import { useEffect, useRef } from 'preact/hooks'
+import { html, type View } from '../shared/html.ts'
+import { t } from './messages.ts'
+
+export interface DropDialogProps {
+  readonly id: number
+  /** True: drop it. */
+  readonly onAnswer: (yes: boolean) => void
+}
+
+/** Asks before a message is gone for good; whoever presses Enter or Escape by habit keeps it. */
+export const DropDialog = ({ id, onAnswer }: DropDialogProps): View => {
+  const dialog = useRef<HTMLDialogElement>(null)
+  useEffect(() => {
+    dialog.current!.showModal()
+    dialog.current!.querySelector<HTMLButtonElement>('.cancel')!.focus()
+  }, [])
+  // Closed before it is gone: so the focus goes back to where it came from.
+  const answer = (yes: boolean): void => {
+    dialog.current!.close()
+    onAnswer(yes)
+  }
+  return html`
+    <dialog ref=${dialog} class="drop-dialog" aria-labelledby="drop-title" onCancel=${() => answer(false)}>
+      <h2 id="drop-title">${t('dropTitle', { id: String(id) })}</h2>
+      <p>${t('dropWhy')}</p>
+      <div class="rejected-actions">
+        <button type="button" class="cancel" onClick=${() => answer(false)}>${t('cancel')}</button>
+        <button type="button" class="drop" onClick=${() => answer(true)}>${t('dropYes')}</button>
+      </div>
+    </dialog>
+  `
+}

@@ -1,0 +1,126 @@
+import { ago, count } from '../shared/format.ts'
+import { html, type View } from '../shared/html.ts'
+import { t } from './messages.ts'
+import type { Report } from './report.ts'
+import { workerWord } from './status-summary.ts'
+import { bytes, known, seconds, short } from './units.ts'
+
+interface Figure {
+  readonly name: string
+  readonly label: string
+  readonly value: string
+  readonly note: string
+  readonly alarming?: boolean
+}
+
+const rate = (value: number | null): string => known(value, (one) => t('perSecond', { rate: short(one) }))
+
+const SINCE = { broker: 'lag_broker', publisher: 'lag_publisher', arrival: 'lag_arrival' } as const
+
+const lagNote = (since: string | null): string => {
+  const word = since === null ? undefined : SINCE[since as keyof typeof SINCE]
+  return word === undefined ? t('lagNone') : t('lagNote', { since: t(word) })
+}
+
+const queueNote = ({ queue, mode }: Report): string => {
+  if (queue !== null) return t('queueNote', { n: queue.consumers ?? 0, dead: known(queue.dead, count) })
+  return mode === 'embedded' ? t('queueNone') : t('queueUnknown')
+}
+
+const quarantineFigure = ({ quarantine }: Report): Figure => {
+  const figure = { name: 'quarantine', label: t('quarantine') }
+  if (quarantine === null) return { ...figure, value: '–', note: t('quarantineUnknown') }
+  const { rows, more, reasons } = quarantine
+  const value = more ? t('atLeast', { n: rows }) : count(rows)
+  const note = rows === 0 ? t('quarantineEmpty') : t('quarantineNote', { n: reasons.length })
+  return { ...figure, value, note, alarming: rows > 0 }
+}
+
+/** Which figures are shown, in their order. */
+const figuresOf = (report: Report): Figure[] => {
+  const { now, readers, database, totals } = report
+  const { live, catching_up: behind, stalled } = readers
+  return [
+    {
+      name: 'ingest',
+      label: t('ingest'),
+      value: rate(now.stored_per_second),
+      note: t('ingestNote', { n: totals.stored }),
+    },
+    { name: 'lag', label: t('lag'), value: known(now.lag_seconds, seconds), note: lagNote(report.lag_since) },
+    { name: 'queue', label: t('queue'), value: known(report.queue?.ready, count), note: queueNote(report) },
+    {
+      name: 'readers',
+      label: t('readers'),
+      value: count(live + behind + stalled),
+      note: t('readersNote', { live, behind, stalled }),
+      alarming: stalled > 0,
+    },
+    { name: 'delivered', label: t('delivered'), value: rate(now.delivered_per_second), note: t('deliveredNote') },
+    quarantineFigure(report),
+    {
+      name: 'database',
+      label: t('database'),
+      value: known(database.bytes, bytes),
+      note: t('databaseNote', { wal: known(database.wal_bytes, bytes), free: known(database.disk_free_bytes, bytes) }),
+    },
+    { name: 'loop', label: t('loop'), value: known(now.event_loop_delay_seconds, seconds), note: t('loopNote') },
+  ]
+}
+
+/** What the gateway does now, in figures. */
+export const Figures = ({ report }: { readonly report: Report }): View => html`
+  <section aria-label=${t('figures')}>
+    <dl class="figures">
+      ${figuresOf(report).map(
+        ({ name, label, value, note, alarming = false }) => html`
+          <div class="panel" key=${name} data-figure=${name} data-alarming=${alarming ? '' : null}>
+            <dt>${label}</dt>
+            <dd class="figure number">${value}</dd>
+            <dd class="faint note">${note}</dd>
+          </div>
+        `,
+      )}
+    </dl>
+  </section>
+`
+
+/** The processes that serve, where there are several. */
+export const Workers = ({ report }: { readonly report: Report }): View =>
+  report.workers_expected === 1
+    ? null
+    : html`
+        <section class="panel workers" aria-labelledby="workers-title">
+          <h2 id="workers-title">${t('workers')}</h2>
+          <div class="wide" tabindex="0" role="region" aria-labelledby="workers-title">
+            <table>
+              <thead>
+                <tr>
+                  <th scope="col">${t('worker')}</th>
+                  <th scope="col">${t('state')}</th>
+                  <th scope="col">${t('readers')}</th>
+                  <th scope="col">${t('loop')}</th>
+                  <th scope="col">${t('memory')}</th>
+                  <th scope="col">${t('process')}</th>
+                  <th scope="col">${t('started')}</th>
+                </tr>
+              </thead>
+              <tbody class="number">
+                ${report.workers.map(
+                  (worker) => html`
+                    <tr key=${worker.pid}>
+                      <th scope="row">${String(worker.worker)}</th>
+                      <td class=${worker.ready === true ? null : 'problem'}>${workerWord(worker)}</td>
+                      <td>${known(worker.readers, count)}</td>
+                      <td>${known(worker.event_loop_delay_seconds, seconds)}</td>
+                      <td>${known(worker.memory_bytes, bytes)}</td>
+                      <td>${String(worker.pid)}</td>
+                      <td>${worker.started_at === null ? '–' : ago(Date.parse(worker.started_at), Date.now())}</td>
+                    </tr>
+                  `,
+                )}
+              </tbody>
+            </table>
+          </div>
+        </section>
+      `

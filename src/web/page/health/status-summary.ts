@@ -1,0 +1,95 @@
+import { explain } from '../shared/api.ts'
+import { visible, visibleLine } from '../shared/escape-control-chars.ts'
+import { ago, clockTime, fullTime } from '../shared/format.ts'
+import { html, type View } from '../shared/html.ts'
+import { Icon } from '../shared/icons.ts'
+import { componentName, hintOf, titleOf } from './error-messages-zh.ts'
+import { t } from './messages.ts'
+import type { Report, SharedFault, WorkerState } from './report.ts'
+import type { Watched } from './use-report.ts'
+
+const listOf = (workers: readonly number[]): string => workers.join(', ')
+
+const silentOf = ({ workers }: Report): readonly number[] =>
+  workers.filter(({ answers }) => !answers).map(({ worker }) => worker)
+
+/** Sentences on workers that are not as they should be. */
+const workerTroubles = (report: Report): string[] => {
+  const silent = silentOf(report)
+  const { workers_expected: expected, workers } = report
+  return [
+    ...(silent.length === 0 ? [] : [t('silentWorkers', { n: silent.length, list: listOf(silent) })]),
+    ...(workers.length >= expected ? [] : [t('missingWorkers', { there: workers.length, expected })]),
+  ]
+}
+
+const FaultItem = ({ fault, all }: { readonly fault: SharedFault; readonly all: number }): View => {
+  const since = Date.parse(fault.since)
+  const hint = hintOf(fault.code, fault.hint)
+  const title = titleOf(fault.code)
+  return html`
+    <li class="fault" data-component=${fault.component} data-code=${fault.code}>
+      <p class="fault-name">
+        <strong>${componentName(fault.component)}</strong> <code>${fault.code}</code> ${title}
+      </p>
+      <p class="fault-text">${visible(fault.message)}</p>
+      <p><span class="faint">${t('hint')}: </span>${visible(hint)}</p>
+      <p class="faint">
+        ${t('since', { time: fullTime(since), ago: ago(since, Date.now()) })}${
+          all > 1 && ` · ${t('ofWorkers', { n: fault.workers.length, list: listOf(fault.workers) })}`
+        }
+      </p>
+    </li>
+  `
+}
+
+/** In one sentence, for who hears the page: it changes only when the state does. */
+const spoken = (report: Report | null, problem: unknown): string => {
+  if (problem !== null) return t('unreachable')
+  if (report === null) return ''
+  if (report.ready) return t('ready')
+  const faults = report.faults.map(({ component, code }) => `${componentName(component)}: ${titleOf(code) || code}`)
+  return [t('notReady'), ...faults, ...workerTroubles(report)].join('. ')
+}
+
+const Facts = ({ report, at }: { readonly report: Report; readonly at: number }): View => html`
+  <dl class="facts">
+    <div><dt>${t('mode')}</dt><dd>${report.mode === 'embedded' ? t('modeEmbedded') : t('modeBroker')}</dd></div>
+    <div><dt>${t('version')}</dt><dd class="mono">${report.version}</dd></div>
+    <div><dt>${t('api')}</dt><dd><a href="/docs">${t('apiLink')}</a></dd></div>
+    <div><dt>${t('asOf')}</dt><dd><time class="number" datetime=${new Date(at).toISOString()}>${clockTime(at)}</time></dd></div>
+  </dl>
+`
+
+/** Whether the gateway works, and what is missing if it does not. */
+export const State = ({ report, problem, at }: Omit<Watched, 'refresh'>): View => {
+  const gone = problem !== null
+  const is = gone ? 'gone' : report === null ? 'unknown' : report.ready ? 'ready' : 'faulty'
+  const headline = { gone: 'unreachable', unknown: 'loading', ready: 'ready', faulty: 'notReady' } as const
+  const troubles = report === null ? [] : workerTroubles(report)
+  return html`
+    <section class="panel state" data-is=${is} aria-label=${t('state')}>
+      <p class="headline"><${Icon} name=${is === 'ready' ? 'captain' : 'warn'} />${t(headline[is])}</p>
+      <p class="unseen" role="status">${spoken(report, problem)}</p>
+      ${report !== null && html`<${Facts} report=${report} at=${at} />`}
+      ${gone && html`<p class="problem">${visibleLine(explain(problem))}</p>`}
+      ${gone && report !== null && html`<p>${t('unreachableHow', { time: clockTime(at) })}</p>`}
+      ${troubles.map((trouble) => html`<p class="problem" key=${trouble}>${trouble}</p>`)}
+      ${
+        report !== null &&
+        report.faults.length > 0 &&
+        html`<h2>${t('faults')}</h2>
+          <ul class="faults">
+            ${report.faults.map(
+              (fault) =>
+                html`<${FaultItem} key=${`${fault.component} ${fault.code}`} fault=${fault} all=${report.workers.length} />`,
+            )}
+          </ul>`
+      }
+    </section>
+  `
+}
+
+/** The word for how a worker is. */
+export const workerWord = ({ answers, ready }: WorkerState): string =>
+  t(answers ? (ready === true ? 'stateReady' : 'stateFaulty') : 'stateSilent')

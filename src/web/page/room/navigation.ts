@@ -1,0 +1,94 @@
+import type { Entry } from './model/entry.ts'
+import { EVERYTHING, isEverything } from './model/filter.ts'
+import type { Room } from './model/room.ts'
+import { indexFrom } from './timeline/rows.ts'
+import type { Scroller } from './timeline/virtual-list.ts'
+
+/** Ways to messages that may not be loaded yet. */
+export class Moves {
+  readonly #room: Room
+  readonly #scroller: Scroller
+  readonly #select: (id: number | null) => void
+
+  constructor(room: Room, scroller: Scroller, select: (id: number | null) => void) {
+    this.#room = room
+    this.#scroller = scroller
+    this.#select = select
+  }
+
+  /** The message that is so many rows away from the selected one, or at the edge of what is seen. */
+  step(from: number | null, by: 1 | -1): void {
+    const { entries } = this.#scroller.rows
+    const index = from === null ? entries.length - 1 : indexFrom(this.#scroller.rows, from) + by
+    const next = entries[Math.max(0, Math.min(index, entries.length - 1))]
+    if (next !== undefined) this.#go(next, 'near')
+  }
+
+  first(): void {
+    this.#room.loadUntil(() => false)
+    const first = this.#scroller.rows.entries[0]
+    if (first !== undefined) this.#go(first, 'top')
+  }
+
+  newest(): void {
+    this.#select(null)
+    this.#scroller.toEnd()
+  }
+
+  /** The next round behind the selected message, or the one before it. */
+  byRound(from: number | null, by: 1 | -1): void {
+    const at = from ?? this.#room.entries.at(-1)?.id ?? 0
+    const rounds = [...this.#room.tally.rounds.values()].sort((a, b) => a.firstId - b.firstId)
+    const next = by === 1 ? rounds.find(({ firstId }) => firstId > at) : rounds.findLast(({ firstId }) => firstId < at)
+    if (next !== undefined) this.round(next.round)
+  }
+
+  /** The beginning of a round; history is loaded until it is there. */
+  async round(round: number): Promise<void> {
+    const room = this.#room
+    // Its first message is known to be the first once an earlier round, or the beginning, is there.
+    const begun = (): boolean => [...room.tally.rounds.keys()].some((known) => known < round)
+    await this.#loaded(begun)
+    const found = room.tally.rounds.get(round)
+    if (found === undefined) return
+    const shown = this.#scroller.rows.entries
+    const entry = shown[indexFrom({ entries: shown }, found.firstId)]
+    if (entry !== undefined) this.#go(entry, 'top')
+  }
+
+  /** @returns whether there is such a message */
+  async message(id: number): Promise<boolean> {
+    const room = this.#room
+    await this.#loaded(() => (room.entries[0]?.id ?? Number.POSITIVE_INFINITY) <= id)
+    const found = room.entries[indexFrom({ entries: room.entries }, id)]
+    if (found?.id !== id) return false
+    const passes = (): boolean => room.selection.shown[indexFrom({ entries: room.selection.shown }, id)]?.id === id
+    if (!isEverything(room.selection.filter) && !passes()) room.selection.setFilter(EVERYTHING)
+    this.#scroller.setEntries(room.selection.shown)
+    this.#go(found, 'third')
+    return true
+  }
+
+  #go(entry: Entry, how: 'third' | 'near' | 'top'): void {
+    this.#select(entry.id)
+    this.#scroller.reveal(entry.id, how)
+  }
+
+  /** Resolves when `enough` holds, or there is no more history to load. */
+  #loaded(enough: () => boolean): Promise<void> {
+    const room = this.#room
+    return new Promise((resolve) => {
+      const look = (): void => {
+        const { is } = room.history.get()
+        if (room.entries.length === 0 ? is !== 'whole' : !enough() && is !== 'whole' && is !== 'failed') return
+        end()
+        ended()
+        resolve()
+      }
+      const end = room.changed.listen(look)
+      const ended = room.history.listen(look)
+      if (!enough()) room.loadUntil(enough)
+      look()
+    })
+  }
+}

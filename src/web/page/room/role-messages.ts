@@ -1,0 +1,117 @@
+import { visibleLine } from '../shared/escape-control-chars.ts'
+import { defineWords, language } from '../shared/i18n.ts'
+import type { Role } from './model/roles.ts'
+
+/** The names of the roles. */
+export const roleName: (role: Role) => string = defineWords<Role>({
+  en: {
+    captain: 'Captain',
+    manager: 'Manager',
+    operator: 'Operator',
+    executor: 'Executor',
+    expert: 'Expert',
+    system: 'System',
+    ai: 'AI assistant',
+    user: 'User',
+  },
+  zh: {
+    captain: '安全指挥官',
+    manager: '安全管理员',
+    operator: '安全工程师',
+    executor: '执行器',
+    expert: '安全专家',
+    system: '系统',
+    ai: 'AI助手',
+    user: '用户',
+  },
+})
+
+const TYPES: Readonly<Record<string, readonly [en: string, zh: string]>> = {
+  llm_request: ['asks the model', '请求分析'],
+  manager_llm_request: ['asks the model', '请求分析'],
+  operator_llm_request: ['asks the model', '请求分析'],
+  expert_llm_request_exec_summary: ['asks for a summary', '请求执行总结'],
+  expert_llm_request_event_summary: ['asks for a summary', '请求事件总结'],
+  event_next_round_initiated: ['next round', '进入下一轮'],
+  system_notification: ['notification', '系统通知'],
+  llm_response: ['tasks', '任务下达'],
+  llm_roger_response: ['roger', '确认收到'],
+  event_completed_by_captain: ['completed', '事件完成'],
+  error_internal: ['internal error', '内部错误'],
+  manager_llm_response: ['actions', '行动安排'],
+  action_created: ['action created', '行动已创建'],
+  error_action_creation: ['action not created', '行动创建失败'],
+  llm_unexpected_response: ['unexpected response', '意外响应'],
+  operator_llm_response: ['commands', '指令下达'],
+  command_created: ['command created', '指令已创建'],
+  error_command_creation: ['command not created', '指令创建失败'],
+  command_result: ['result', '执行结果'],
+  execution_summary_generated: ['execution summary', '执行总结'],
+  event_summary_generated: ['event summary', '事件总结'],
+  error_execution_summary: ['no summary', '总结失败'],
+  chat: ['chat', '对话'],
+  user_message: ['message', '留言'],
+}
+
+/** What a message_type says, in words where it is one of DeepSOC's; else as it is. */
+export const typeName = (type: string): string => {
+  if (!Object.hasOwn(TYPES, type)) return visibleLine(type)
+  return TYPES[type]![language.get() === 'zh' ? 1 : 0]
+}
+
+/** `_manager` as a person says it; anything else as it is. */
+export const agentName = (name: string): string => {
+  const role = /^_(captain|manager|operator|executor|expert)$/.exec(name)?.[1]
+  return role === undefined ? visibleLine(name) : roleName(role as Role)
+}
+
+const STATUSES: Readonly<Record<string, string>> = {
+  pending: '待执行',
+  processing: '执行中',
+  running: '执行中',
+  completed: '已完成',
+  success: '成功',
+  failed: '失败',
+  error: '出错',
+  timeout: '超时',
+  summarized: '已总结',
+  resolved: '已处置',
+}
+
+const KINDS: Readonly<Record<string, string>> = {
+  query: '查询',
+  write: '处置',
+  notify: '通知',
+  playbook: '剧本',
+  manual: '人工',
+}
+
+const ID_NAMES: Readonly<Record<string, string>> = {
+  task: '任务',
+  action: '行动',
+  command: '指令',
+  execution: '执行',
+  summary: '总结',
+}
+
+/** DeepSOC's own English words are said in Chinese to who reads Chinese; any other is left as it is. */
+const inChinese = (words: Readonly<Record<string, string>>, word: string): string =>
+  language.get() === 'zh' && Object.hasOwn(words, word) ? words[word]! : visibleLine(word)
+
+/** How far a task, an action or a command has come. */
+export const statusName = (status: string): string => inChinese(STATUSES, status)
+
+/** What sort of task, action or command it is. */
+export const kindName = (kind: string): string => inChinese(KINDS, kind)
+
+/** What an id is of. */
+export const idName = (name: string): string => inChinese(ID_NAMES, name)
+
+const ANSWERS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
+  ROGER: ['Roger', '收到'],
+  MISSION_COMPLETE: ['Mission complete', '任务完成'],
+}
+
+/** What an answer of the captain's declares; empty for a plain list of tasks. */
+export const answerName = (answer: string): string =>
+  Object.hasOwn(ANSWERS, answer) ? ANSWERS[answer]![language.get() === 'zh' ? 1 : 0] : ''

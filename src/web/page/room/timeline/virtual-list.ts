@@ -1,0 +1,166 @@
+import { cell } from '../../shared/signal.ts'
+import type { Entry } from '../model/entry.ts'
+import { addBehind, indexFrom, type Rows, rowsOf } from './rows.ts'
+
+/** So many pixels above and below what is seen are drawn too, in steps, once the reader has not leapt for a moment. */
+const MARGIN_PX = 600
+const MARGIN_STEP_PX = 200
+const LEAP_REST_MS = 80
+const STEP_REST_MS = 20
+/** Whoever is so near to the end is at it. */
+const NEAR_PX = 40
+
+/** A row that is to stay where the reader sees it: its db_id, and how far its top is below that of the box. */
+interface Anchor {
+  readonly id: number
+  readonly below: number
+}
+
+/** The rows to draw, from `start` up to `end`, and where the first of them stands. */
+export interface Span {
+  readonly start: number
+  readonly end: number
+  readonly top: number
+  readonly total: number
+}
+
+/**
+ * Which rows of many are drawn, and where. Whatever changes (rows before, behind and among them, their heights), what
+ * the reader looks at stays where it is; at the end the end stays in sight.
+ */
+export class Scroller {
+  rows: Rows = rowsOf([], 0)
+  /** The reader is at the newest message. */
+  atEnd = true
+  #box: HTMLElement | null = null
+  #anchor: Anchor | null = null
+  #lastTop = 0
+  #margin = MARGIN_PX
+  #rest = 0
+  /** What was drawn last. */
+  #drawn: Span | null = null
+  /** Counts up when there is something else to draw. */
+  readonly moved = cell(0)
+
+  attach(box: HTMLElement | null): void {
+    this.#box = box
+  }
+
+  setEntries(entries: readonly Entry[]): void {
+    // A room of a hundred thousand is not gone through for each message that comes.
+    if (addBehind(this.rows, entries)) return
+    this.rows = rowsOf(entries, new Date().getTimezoneOffset() * 60_000)
+  }
+
+  /** What to draw now; the caller draws it. */
+  span(): Span {
+    this.#drawn = this.#spanNow()
+    return this.#drawn
+  }
+
+  #spanNow(): Span {
+    const { heights } = this.rows
+    const { length, total } = heights
+    const view = this.#box?.clientHeight || 800
+    const top = this.#wantedTop(view)
+    const start = heights.at(Math.max(0, top - this.#margin))
+    const end = Math.min(length, heights.at(top + view + this.#margin) + 1)
+    return { start, end, top: heights.offset(start), total }
+  }
+
+  /** Puts the box where it belongs, once what span() said is drawn. */
+  place(): void {
+    const box = this.#box
+    if (box === null) return
+    const top = this.#wantedTop(box.clientHeight)
+    if (Math.abs(box.scrollTop - top) >= 1) box.scrollTop = top
+    this.#lastTop = box.scrollTop
+  }
+
+  /** @returns whether any row turned out to be of another height than thought */
+  measure(rows: Iterable<{ readonly index: number; readonly height: number }>): boolean {
+    let changed = false
+    for (const { index, height } of rows) {
+      const entry = this.rows.entries[index]
+      if (entry === undefined || height === 0) continue
+      entry.height = height
+      if (Math.abs(this.rows.heights.of(index) - height) < 0.5) continue
+      this.rows.heights.set(index, height)
+      changed = true
+    }
+    return changed
+  }
+
+  /** The reader has scrolled, or the box was placed. */
+  scrolled(): void {
+    const box = this.#box
+    if (box === null) return
+    const { scrollTop, scrollHeight, clientHeight } = box
+    const near = scrollHeight - scrollTop - clientHeight < NEAR_PX
+    // Rows that came between two frames leave the end as well; only who scrolls up wants to.
+    const atEnd = near || (this.atEnd && scrollTop >= this.#lastTop)
+    if (Math.abs(scrollTop - this.#lastTop) > clientHeight / 2) this.#leapt()
+    this.#lastTop = scrollTop
+    const wasAtEnd = this.atEnd
+    this.atEnd = atEnd
+    this.#anchor = this.#anchorAt(scrollTop)
+    const { start, end, top } = this.#spanNow()
+    const { start: from, end: to, top: at } = this.#drawn ?? {}
+    if (start !== from || end !== to || top !== at || atEnd !== wasAtEnd) this.#redraw()
+  }
+
+  #redraw(): void {
+    this.moved.set(this.moved.get() + 1)
+  }
+
+  /** All rows are new: those that are seen are drawn first, so that no frame has to wait for the others. */
+  #leapt(): void {
+    this.#margin = 0
+    clearTimeout(this.#rest)
+    this.#rest = window.setTimeout(() => this.#widen(), LEAP_REST_MS)
+  }
+
+  #widen(): void {
+    this.#margin += MARGIN_STEP_PX
+    if (this.#margin < MARGIN_PX) this.#rest = window.setTimeout(() => this.#widen(), STEP_REST_MS)
+    this.#redraw()
+  }
+
+  /** Brings a message to the top third of the box, or no farther than needed. @returns its index */
+  reveal(id: number, how: 'third' | 'near' | 'top'): number {
+    const index = indexFrom(this.rows, id)
+    const { heights, entries } = this.rows
+    const box = this.#box
+    if (entries[index]?.id !== id || box === null) return -1
+    const offset = heights.offset(index)
+    const view = box.clientHeight
+    const [above, under] = [offset < box.scrollTop, offset + heights.of(index) > box.scrollTop + view]
+    this.atEnd = false
+    if (how === 'near' && !above && !under) this.#anchor = this.#anchorAt(box.scrollTop)
+    else if (how === 'near') this.#anchor = { id, below: above ? 8 : Math.max(8, view - heights.of(index) - 8) }
+    else this.#anchor = { id, below: how === 'third' ? view / 3 : 0 }
+    this.#redraw()
+    return index
+  }
+
+  toEnd(): void {
+    this.atEnd = true
+    this.#redraw()
+  }
+
+  #anchorAt(scrollTop: number): Anchor | null {
+    const { heights, entries } = this.rows
+    const index = heights.at(scrollTop)
+    const entry = entries[index]
+    return entry === undefined ? null : { id: entry.id, below: heights.offset(index) - scrollTop }
+  }
+
+  #wantedTop(view: number): number {
+    const { heights, entries } = this.rows
+    const most = Math.max(0, heights.total - view)
+    if (this.atEnd || this.#anchor === null) return this.atEnd ? most : 0
+    const { id, below } = this.#anchor
+    const index = Math.min(indexFrom(this.rows, id), entries.length - 1)
+    return Math.min(most, Math.max(0, heights.offset(index) - below))
+  }
+}

@@ -1,0 +1,111 @@
+import { useEffect, useRef } from 'preact/hooks'
+import { visibleLine } from './escape-control-chars.ts'
+import { type Children, html, type View } from './html.ts'
+import { chooseLanguage, language } from './i18n.ts'
+import { Icon } from './icons.ts'
+import { t } from './messages.ts'
+import { type GatewayState, useGatewayState } from './readiness.ts'
+import type { Route } from './router.ts'
+import { session, signOut } from './session.ts'
+import { SignIn } from './sign-in.ts'
+import { useCell } from './signal.ts'
+import { nextTheme, theme } from './theme.ts'
+
+const STATES = {
+  unknown: 'gatewayUnknown',
+  ready: 'gatewayReady',
+  faulty: 'gatewayFaulty',
+  gone: 'gatewayGone',
+} as const
+
+const THEMES = {
+  system: { icon: 'screen', label: 'themeSystem' },
+  light: { icon: 'sun', label: 'themeLight' },
+  dark: { icon: 'moon', label: 'themeDark' },
+} as const
+
+const faultsOf = (state: GatewayState): string =>
+  state.is === 'faulty' ? state.faults.map(({ component, code }) => `${component}: ${code}`).join(', ') : ''
+
+const GatewayMark = (): View => {
+  const state = useGatewayState()
+  const faults = visibleLine(faultsOf(state))
+  return html`
+    <a class="gateway-mark" id="gateway" href="/health" data-is=${state.is} title=${faults || null}>
+      <span class="dot" aria-hidden="true"></span>
+      <span><span class="gateway-name">${t('gateway')}</span>${t(STATES[state.is])}</span>
+      ${faults !== '' && html`<span class="gateway-faults">(${faults})</span>`}
+    </a>
+  `
+}
+
+const Choices = (): View => {
+  const { token } = useCell(session)
+  const look = THEMES[useCell(theme)]
+  const other = language.get() === 'zh' ? 'en' : 'zh'
+  return html`
+    <div class="choices">
+      <button
+        type="button"
+        class="quiet"
+        id="language"
+        lang=${other === 'zh' ? 'zh-CN' : 'en'}
+        aria-label=${t('otherLanguageLabel')}
+        onClick=${() => chooseLanguage(other)}
+      >
+        ${t('otherLanguage')}
+      </button>
+      <button type="button" class="quiet square" id="theme" aria-label=${t(look.label)} title=${t(look.label)} onClick=${nextTheme}>
+        <${Icon} name=${look.icon} />
+      </button>
+      ${
+        token !== null &&
+        html`<button type="button" class="quiet square" id="sign-out" aria-label=${t('signOut')} title=${t('signOut')} onClick=${signOut}>
+          <${Icon} name="out" />
+        </button>`
+      }
+    </div>
+  `
+}
+
+const NavLink = ({
+  to,
+  here,
+  children,
+}: {
+  readonly to: string
+  readonly here: boolean
+  readonly children?: Children
+}): View => html`<a href=${to} aria-current=${here ? 'page' : null}>${children}</a>`
+
+/** The head of every page, and below it the page itself, or the panel where a token can be given. */
+export const Layout = ({ at, children }: { readonly at: Route['page']; readonly children?: Children }): View => {
+  const { wanted } = useCell(session)
+  const loaded = useRef(false)
+  useEffect(() => {
+    // The room fills the window, the others are as long as they are.
+    document.documentElement.dataset.page = wanted === null ? at : 'sign-in'
+    // Who moves by ear starts at the content of the new page; one that was loaded begins at its beginning, as anywhere.
+    if (loaded.current) document.getElementById('main')?.focus({ preventScroll: true })
+    loaded.current = true
+  }, [at, wanted])
+  return html`
+    <a class="skip" href="#main" onClick=${skip}>${t('skip')}</a>
+    <header class="bar">
+      <a class="brand" href="/" aria-label="deepsoc-gateway"><${Icon} name="logo" /><span>deepsoc-gateway</span></a>
+      <nav aria-label=${t('pages')}>
+        <${NavLink} to="/" here=${at === 'events'}>${t('events')}</${NavLink}>
+        <${NavLink} to="/health" here=${at === 'health'}>${t('health')}</${NavLink}>
+      </nav>
+      <${GatewayMark} />
+      <${Choices} />
+    </header>
+    ${wanted === null ? children : html`<${SignIn} reason=${wanted} />`}
+  `
+}
+
+/** The hash belongs to the messages, so the link does its work without it. */
+const skip = (event: Event): void => {
+  event.preventDefault()
+  document.getElementById('main')?.focus()
+}

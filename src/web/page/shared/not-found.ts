@@ -1,0 +1,6 @@
+import { html, type View } from './html.ts'
+import { t } from './messages.ts'
+
+/** An address that names no page. */
+export const LostPage = (): View =>
+  html`<main class="narrow" id="main" tabindex="-1"><h1>${t('lost')}</h1><p><a href="/">${t('toEvents')}</a></p></main>`

@@ -1,0 +1,96 @@
+import { useEffect, useRef } from 'preact/hooks'
+import uPlot from 'uplot'
+import { clockMinute, shortDay } from './format.ts'
+import { html, type View } from './html.ts'
+import { plotOptions, stack } from './plot-options.ts'
+import { useCell } from './signal.ts'
+import { scheme } from './theme.ts'
+
+export interface PlotSeries {
+  readonly label: string
+  /** A colour, or the name of a custom property: `--role-captain`. */
+  readonly colour: string
+  /** One per time; null: nothing is known of it. */
+  readonly values: readonly (number | null)[]
+}
+
+export interface PlotProps {
+  /** Seconds since 1970, ascending. */
+  readonly times: readonly number[]
+  readonly series: readonly PlotSeries[]
+  /** Bars that stand on each other instead of lines. */
+  readonly stacked?: boolean
+  /** In CSS pixels. */
+  readonly height?: number
+  /** What is drawn, for who does not see it. */
+  readonly label: string
+  /** A value with its unit. */
+  readonly format?: (value: number) => string
+  /** Called with a part that was drawn with the pointer, or one step that was clicked: seconds, `to` exclusive. */
+  readonly onRange?: (from: number, to: number) => void
+  /** The distance of two times where that is always the same, in seconds: the width of a bar and of a click. */
+  readonly step?: number
+}
+
+const usual = (value: number): string => String(Math.round(value * 100) / 100)
+
+/** A drawing of figures over time, as wide as there is room, with a line that reads out what the pointer is at. */
+export const Plot = (props: PlotProps): View => {
+  const box = useRef<HTMLDivElement>(null)
+  const readout = useRef<HTMLParagraphElement>(null)
+  const kept = useRef<uPlot | null>(null)
+  const now = useRef(props)
+  now.current = props
+  const shown = useCell(scheme)
+  const shape = [
+    shown,
+    props.stacked,
+    props.height,
+    props.step,
+    ...props.series.map(({ label, colour }) => label + colour),
+  ].join('\n')
+
+  useEffect(() => {
+    const host = box.current!
+    const tell = (index: number | null): void => {
+      readout.current!.textContent = index === null ? '' : readingAt(now.current, index)
+    }
+    const plot = new uPlot(
+      plotOptions(host, now.current, { tell, choose: (from, to) => now.current.onRange?.(from, to) }),
+      dataOf(now.current),
+      host,
+    )
+    kept.current = plot
+    const watch = new ResizeObserver(() => plot.setSize({ width: host.clientWidth, height: plot.height }))
+    watch.observe(host)
+    return () => {
+      watch.disconnect()
+      plot.destroy()
+      kept.current = null
+    }
+  }, [shape])
+
+  useEffect(() => kept.current?.setData(dataOf(props)), [props.times, props.series])
+
+  return html`
+    <figure class="plot" role="img" aria-label=${props.label}>
+      <div ref=${box} class=${props.onRange ? 'plot-box choosing' : 'plot-box'}></div>
+      <p ref=${readout} class="plot-readout" aria-hidden="true"></p>
+    </figure>
+  `
+}
+
+const dataOf = ({ times, series, stacked = false }: PlotProps): uPlot.AlignedData => {
+  const columns = series.map(({ values }) => values)
+  return [times, ...(stacked ? stack(columns).reverse() : columns)] as unknown as uPlot.AlignedData
+}
+
+const readingAt = ({ times, series, format = usual }: PlotProps, index: number): string => {
+  const at = times[index]
+  if (at === undefined) return ''
+  const values = series.flatMap(({ label, values }) => {
+    const value = values[index]
+    return value === null || value === undefined || value === 0 ? [] : [`${label} ${format(value)}`]
+  })
+  return [`${shortDay(at * 1000)} ${clockMinute(at * 1000)}`, ...values].join(' · ')
+}

@@ -1,0 +1,60 @@
+import { useEffect } from 'preact/hooks'
+import { authHeaders } from './api.ts'
+import { cell, useCell } from './signal.ts'
+
+/** A part that does not work, as `/readyz` names it; particulars only for who may know them. */
+export interface Fault {
+  readonly component: string
+  readonly code: string
+  readonly message?: string
+  readonly hint?: string
+  readonly since?: string
+}
+
+export type GatewayState =
+  | { readonly is: 'unknown' | 'gone' }
+  | { readonly is: 'ready'; readonly mode: string; readonly version: string | null }
+  | { readonly is: 'faulty'; readonly faults: readonly Fault[] }
+
+/** What `/readyz` said last. */
+export const gatewayState = cell<GatewayState>({ is: 'unknown' })
+
+const REST_MS = 15_000
+const REST_IN_TROUBLE_MS = 4_000
+
+const look = async (): Promise<GatewayState> => {
+  try {
+    const answer = await fetch('/readyz', { headers: authHeaders() })
+    const body = (await answer.json()) as { data?: { mode: string; version?: string }; faults?: Fault[] }
+    if (answer.ok && body.data) return { is: 'ready', mode: body.data.mode, version: body.data.version ?? null }
+    return { is: 'faulty', faults: body.faults ?? [] }
+  } catch {
+    return { is: 'gone' }
+  }
+}
+
+const same = (a: GatewayState, b: GatewayState): boolean => JSON.stringify(a) === JSON.stringify(b)
+
+/** Asks for as long as a component is there that shows it, and less while nobody looks at the tab. */
+export const useGatewayState = (): GatewayState => {
+  useEffect(() => {
+    let timer = 0
+    let over = false
+    const ask = async (): Promise<void> => {
+      clearTimeout(timer)
+      const next = document.hidden ? gatewayState.get() : await look()
+      if (over) return
+      if (!same(next, gatewayState.get())) gatewayState.set(next)
+      timer = window.setTimeout(ask, next.is === 'ready' ? REST_MS : REST_IN_TROUBLE_MS)
+    }
+    const back = (): void => void (document.hidden || ask())
+    document.addEventListener('visibilitychange', back)
+    ask()
+    return () => {
+      over = true
+      clearTimeout(timer)
+      document.removeEventListener('visibilitychange', back)
+    }
+  }, [])
+  return useCell(gatewayState)
+}

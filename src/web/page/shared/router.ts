@@ -1,0 +1,57 @@
+import { cell } from './signal.ts'
+
+export type Route =
+  | { readonly page: 'events' | 'health' | 'lost' }
+  | { readonly page: 'room'; readonly eventId: string }
+
+/** What a path names, with or without a slash at its end. Pure. */
+export const routeOf = (address: string): Route => {
+  if (address === '/') return { page: 'events' }
+  const path = address.replace(/\/$/, '')
+  if (path === '/health') return { page: 'health' }
+  const eventId = /^\/events\/([^/]+)$/.exec(path)?.[1]
+  if (eventId === undefined) return { page: 'lost' }
+  try {
+    return { page: 'room', eventId: decodeURIComponent(eventId) }
+  } catch {
+    return { page: 'lost' }
+  }
+}
+
+/** The path of an event's war room. */
+export const roomPath = (eventId: string): string => `/events/${encodeURIComponent(eventId)}`
+
+/** Where the reader is. */
+export const route = cell<Route>(routeOf(location.pathname))
+
+let path = location.pathname
+
+const follow = (): void => {
+  // A new hash alone is the affair of the page that is open.
+  if (location.pathname === path) return
+  path = location.pathname
+  route.set(routeOf(path))
+}
+
+/** Goes to another page of ours without loading it anew. */
+export const navigate = (to: string): void => {
+  history.pushState(null, '', to)
+  follow()
+  scrollTo(0, 0)
+}
+
+const isPlainClick = (event: MouseEvent): boolean =>
+  event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey && !event.defaultPrevented
+
+/** Takes the clicks on links to our own pages, and the browser's back and forward. */
+export const startRouting = (): void => {
+  addEventListener('popstate', follow)
+  document.addEventListener('click', (event) => {
+    const link = event.target instanceof Element ? event.target.closest('a') : null
+    if (link === null || !isPlainClick(event) || link.target !== '' || link.hasAttribute('download')) return
+    if (link.origin !== location.origin || link.pathname === location.pathname) return
+    if (routeOf(link.pathname).page === 'lost') return
+    event.preventDefault()
+    navigate(link.pathname + link.search + link.hash)
+  })
+}

@@ -1,0 +1,38 @@
+import { cell } from './signal.ts'
+import { recall, remember } from './storage.ts'
+
+export type Theme = 'system' | 'light' | 'dark'
+
+const KEPT = 'theme'
+const ORDER: readonly Theme[] = ['system', 'light', 'dark']
+
+/** The reader's choice; `system`: whatever the browser says. */
+export const theme = cell<Theme>(ORDER.find((one) => one === recall(KEPT)) ?? 'system')
+
+const dark = matchMedia('(prefers-color-scheme: dark)')
+
+const schemeNow = (): 'light' | 'dark' => {
+  const chosen = theme.get()
+  return chosen === 'system' ? (dark.matches ? 'dark' : 'light') : chosen
+}
+
+/** What is shown: for what is drawn on a canvas, since a canvas knows no CSS. */
+export const scheme = cell(schemeNow())
+
+const apply = (): void => {
+  document.documentElement.dataset.theme = theme.get()
+  scheme.set(schemeNow())
+}
+
+export const startTheme = (): void => {
+  apply()
+  theme.listen(apply)
+  dark.addEventListener('change', apply)
+}
+
+/** System, light, dark, and so on. */
+export const nextTheme = (): void => {
+  const next = ORDER[(ORDER.indexOf(theme.get()) + 1) % ORDER.length]!
+  remember(KEPT, next === 'system' ? null : next)
+  theme.set(next)
+}
