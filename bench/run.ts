@@ -206,7 +206,7 @@ for (const [signal, code] of [
   ['SIGINT', 130],
   ['SIGTERM', 143],
 ] as const) {
-  // The exit ends everything that was started (test/support/cleanup.ts).
+  // The exit ends everything that was started (test/support/harness/cleanup.ts).
   process.once(signal, () => process.exit(code))
 }
 

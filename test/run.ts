@@ -5,10 +5,10 @@ import { dirname, join, relative, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, stripVTControlCharacters } from 'node:util'
 import { freshenWebAssets } from '../src/http/web-assets.ts'
-import { bundleProgram } from './support/bundle.ts'
-import { killAtExit, removeAtExit } from './support/cleanup.ts'
-import { isNeed, type Need, provision } from './support/provision.ts'
-import { type Broker, startBroker } from './support/rabbitmq.ts'
+import { bundleProgram } from './support/harness/bundle.ts'
+import { killAtExit, removeAtExit } from './support/harness/cleanup.ts'
+import { isNeed, type Need, provision } from './support/harness/provision.ts'
+import { type Broker, startBroker } from './support/servers/rabbitmq.ts'
 
 const USAGE = `node test/run.ts [NAME-FILTER…] [--jobs N] [--long] [--dir DIR]
 

@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs'
-import { type Env, type Gateway, startGateway } from '../../test/support/gateway.ts'
-import { type Broker, type Names, uniqueNames } from '../../test/support/rabbitmq.ts'
-import { getJson, tempDir } from '../../test/support/wait.ts'
+import { getJson, tempDir } from '../../test/support/harness/wait.ts'
+import { type Env, type Gateway, startGateway } from '../../test/support/servers/gateway.ts'
+import { type Broker, type Names, uniqueNames } from '../../test/support/servers/rabbitmq.ts'
 import type { Context } from '../support/types.ts'
 import { NAMES, type Peer } from './peer.ts'
 

@@ -1,6 +1,6 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { freePort, getJson, tempDir } from '../../test/support/wait.ts'
+import { freePort, getJson, tempDir } from '../../test/support/harness/wait.ts'
 import { Program } from '../support/program.ts'
 import { ensure, nginx } from '../support/provision.ts'
 import { NAMES, type Peer } from './peer.ts'

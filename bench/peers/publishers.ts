@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { tempDir } from '../../test/support/wait.ts'
+import { tempDir } from '../../test/support/harness/wait.ts'
 import { Program } from '../support/program.ts'
 import { ensure, PYTHON } from '../support/provision.ts'
 import { cpuMicros } from '../support/stats.ts'

@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { freePort } from '../../test/support/wait.ts'
+import { freePort } from '../../test/support/harness/wait.ts'
 import { Program } from '../support/program.ts'
 import { ensure, PYTHON, packageVersion } from '../support/provision.ts'
 import { accepts } from './accepts.ts'

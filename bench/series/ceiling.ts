@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { freePort } from '../../test/support/wait.ts'
+import { freePort } from '../../test/support/harness/wait.ts'
 import { accepts } from '../peers/accepts.ts'
 import type { Peer } from '../peers/peer.ts'
 import { Program } from '../support/program.ts'

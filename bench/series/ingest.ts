@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { declareTopology } from '../../src/ingest/topology.ts'
-import { type Broker, deleteNames, type Names, uniqueNames, withChannel } from '../../test/support/rabbitmq.ts'
+import { type Broker, deleteNames, type Names, uniqueNames, withChannel } from '../../test/support/servers/rabbitmq.ts'
 import { type Consumed, consumeBare, consumePika } from '../peers/consumers.ts'
 import { startGatewayPeer } from '../peers/gateway.ts'
 import { NAMES } from '../peers/peer.ts'

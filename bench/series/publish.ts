@@ -1,5 +1,5 @@
 import { declareTopology } from '../../src/ingest/topology.ts'
-import { deleteNames, uniqueNames, withChannel } from '../../test/support/rabbitmq.ts'
+import { deleteNames, uniqueNames, withChannel } from '../../test/support/servers/rabbitmq.ts'
 import { NAMES } from '../peers/peer.ts'
 import { type Published, type PublishLoad, publishNode, publishPika } from '../peers/publishers.ts'
 import type { Context, Sample, Series } from '../support/types.ts'

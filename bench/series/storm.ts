@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { getJson } from '../../test/support/wait.ts'
+import { getJson } from '../../test/support/harness/wait.ts'
 import { type GatewayPeer, startGatewayPeer } from '../peers/gateway.ts'
 import { startNchan } from '../peers/nchan.ts'
 import { NAMES, type Peer } from '../peers/peer.ts'

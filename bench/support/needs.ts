@@ -1,4 +1,4 @@
-import { type Broker, startBroker } from '../../test/support/rabbitmq.ts'
+import { type Broker, startBroker } from '../../test/support/servers/rabbitmq.ts'
 import { debianVersion, ensure, packageVersion } from './provision.ts'
 
 /** A broker that is started when first asked for, once. */

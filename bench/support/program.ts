@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { killAtExit, killNow } from '../../test/support/cleanup.ts'
-import { until } from '../../test/support/wait.ts'
+import { killAtExit, killNow } from '../../test/support/harness/cleanup.ts'
+import { until } from '../../test/support/harness/wait.ts'
 
 export interface ProgramOptions {
   readonly command: string

@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { RABBITMQ_BINS } from '../../test/support/provision.ts'
+import { RABBITMQ_BINS } from '../../test/support/harness/provision.ts'
 
 /** Programs of other people that the bench compares with. */
 export type Program = 'rabbitmq' | 'nchan' | 'flask' | 'pika'

@@ -1,5 +1,5 @@
 import { type ChildProcess, fork } from 'node:child_process'
-import { killAtExit } from '../../test/support/cleanup.ts'
+import { killAtExit } from '../../test/support/harness/cleanup.ts'
 
 interface Call {
   readonly id: number

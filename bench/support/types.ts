@@ -1,4 +1,4 @@
-import type { Broker } from '../../test/support/rabbitmq.ts'
+import type { Broker } from '../../test/support/servers/rabbitmq.ts'
 import type { Driver, Publisher } from './helpers.ts'
 
 /** What one peer achieved at one point of a series, in one run. `lines` are curves for the plot: [x, y] pairs. */

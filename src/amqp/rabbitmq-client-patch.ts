@@ -8,7 +8,7 @@
  * - Its codec has no decoder for the header type `L` and resets the connection at it, for ever, since the
  *   broker delivers the message again. Here every table is read, or left out, without an error.
  *
- * test/raw-body.test.ts shows each of the three against a real broker.
+ * test/integration/ingest/raw-body.test.ts shows each of the three against a real broker.
  */
 import { createHash, type Hash } from 'node:crypto'
 import type { Socket } from 'node:net'

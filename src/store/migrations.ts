@@ -14,7 +14,7 @@ export interface Migration {
 
 /**
  * All of them, in order and without a gap. schema.sql says what they lead to and is what a new file is made from;
- * migrations.test.ts brings a file of every released version up and compares. A change of a table is a new entry here, the
+ * integration/store/migrations.test.ts brings a file of every released version up and compares. A change of a table is a new entry here, the
  * same change in schema.sql, and a fixture of the version before.
  */
 export const MIGRATIONS: readonly Migration[] = [

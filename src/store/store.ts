@@ -141,7 +141,7 @@ export interface RejectedLog {
 }
 
 /**
- * The log: every message once, in one order. Any implementation passes test/log-contract.test.ts, which tests:
+ * The log: every message once, in one order. Any implementation passes test/unit/store/sqlite-contract.test.ts, which tests:
  *
  * - **L1** `append` resolves only after the commit is durable; a crash afterwards loses nothing.
  * - **L2** A db_id becomes visible only after all smaller ones; ids rise in commit order and never return.

@@ -6,7 +6,7 @@ import { OPERATOR_OPERATIONS } from './operator-operations.ts'
 import { OTHER_OPERATIONS } from './other-operations.ts'
 import { ErrorAnswer, STREAM_EVENTS } from './schemas.ts'
 
-/** Every call there is. A route without its entry here makes test/api-documents.test.ts fail. */
+/** Every call there is. A route without its entry here makes test/repo/api-documents.test.ts fail. */
 export const OPERATIONS: Operations = { ...MESSAGE_OPERATIONS, ...OTHER_OPERATIONS, ...OPERATOR_OPERATIONS }
 
 const SECURITY = {

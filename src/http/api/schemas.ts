@@ -84,7 +84,7 @@ const HelloData = z.strictObject({
 
 const CLOSINGS = ['shutdown', 'token_expired', 'max_age', 'too_slow'] as const satisfies readonly ClosingReason[]
 
-/** Every event of a stream: whether it carries an `id:`, and its data. test/api-documents.test.ts compares them with those that are sent. */
+/** Every event of a stream: whether it carries an `id:`, and its data. test/repo/api-documents.test.ts compares them with those that are sent. */
 export const STREAM_EVENTS = {
   hello: { id: true, data: HelloData, meaning: 'First, once: where the stream begins.' },
   reset: { id: false, data: Reset, meaning: 'Behind hello, if the cursor could not be honoured.' },

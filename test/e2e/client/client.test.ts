@@ -1,0 +1,325 @@
+// needs: chromium
+// limit: 400s
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import type { Browser, BrowserContextOptions } from 'playwright-core'
+import * as assert from 'uvu/assert'
+import { buildWeb } from '../../../build/web.ts'
+import type { Channel, ChannelOptions } from '../../../src/web/client/index.ts'
+import { launchChromium, launchDrowsyChromium } from '../../support/clients/browser.ts'
+import { bearer, guarded, now, sign } from '../../support/clients/tokens.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { getJson, postJson, until } from '../../support/harness/wait.ts'
+import { startDocPage } from '../../support/repo/doc-page.ts'
+import { type Env, type Gateway, ROOT, startGateway } from '../../support/servers/gateway.ts'
+import { startProxy } from '../../support/servers/proxy.ts'
+import { closeTabs, Tab } from '../../support/stages/client-pages.ts'
+import { chat, chats, metric, newRoom, publish, restIds } from '../../support/stages/rooms.ts'
+
+const MOST_BYTES = 5_000
+
+let browser: Browser
+const gateways: Gateway[] = []
+const tabs: Tab[] = []
+
+const gateway = async (env: Env = {}): Promise<Gateway> => {
+  const started = await startGateway({ env: { HEARTBEAT_SECONDS: '1', ...env } })
+  gateways.push(started)
+  return started
+}
+
+const tab = async (url: string, options: BrowserContextOptions = {}): Promise<Tab> => {
+  const opened = await Tab.open(await browser.newContext(options), url)
+  tabs.push(opened)
+  return opened
+}
+
+const streamOf = (event_id: string): string => `/api/events/${event_id}/stream`
+
+const client = suite('the browser client', { timeoutMs: 120_000 })
+
+client.before(async () => {
+  browser = await launchChromium()
+})
+client.after.each(async () => {
+  await closeTabs(browser, tabs)
+  for (const one of gateways.splice(0)) await one.dispose()
+})
+client.after(() => browser?.close())
+
+client(`has less than ${MOST_BYTES} bytes, gzipped`, async () => {
+  await buildWeb()
+  const { length } = gzipSync(readFileSync(join(ROOT, 'dist/web/client.js')), { level: 9 })
+  assert.ok(length < MOST_BYTES, `${length} bytes`)
+})
+
+client('can be imported under the name of the package', async () => {
+  // Its declarations are built for the package alone, so the compiler must not look for them here.
+  const name: string = 'deepsoc-gateway/client'
+  const { openChannel } = await import(name)
+  const open: (target: string, options: ChannelOptions) => Channel = openChannel
+  assert.type(open, 'function')
+})
+
+client('gives a page the history, then what comes, with every digit', async () => {
+  const it = await gateway()
+  const event_id = newRoom()
+  const ids = await publish(it, event_id, chats(700))
+  const page = await tab(it.url)
+  await page.follow(streamOf(event_id))
+  await page.is('live')
+  ids.push(...(await publish(it, event_id, '{"message_content":{"playbook_id":12302548181076029}}')))
+  await page.gets(ids)
+  const { states, texts } = await page.trial
+  assert.equal(
+    states.map(([state]) => state),
+    ['connecting', 'catching_up', 'live'],
+  )
+  assert.match(texts.at(-1)!, '"playbook_id":12302548181076029')
+  const status = await page.status
+  assert.is(status.cursor, ids.at(-1))
+  assert.is(status.hello?.last_db_id, ids.at(-2))
+  await until(async () => (await page.status).heartbeatAt !== null, { what: 'a heartbeat' })
+})
+
+client('follows several events on one stream', async () => {
+  const it = await gateway()
+  const [a, b] = [newRoom(), newRoom('房间 &')]
+  const page = await tab(it.url)
+  await page.follow([a, b])
+  await page.is('live')
+  const ids = [
+    ...(await publish(it, a, chat(1))),
+    ...(await publish(it, b, chat(2))),
+    ...(await publish(it, a, chat(3))),
+  ]
+  await publish(it, newRoom(), chat(4))
+  await page.gets(ids)
+  assert.is(await metric(it, 'gateway_readers'), 1)
+})
+
+client('misses and doubles nothing when the gateway is killed and started again', async () => {
+  const it = await gateway()
+  const event_id = newRoom()
+  const page = await tab(it.url)
+  await page.follow(streamOf(event_id))
+  await page.is('live')
+  for (let round = 0; round < 2; round++) {
+    await publish(it, event_id, chats(30))
+    await it.kill9()
+    const { why, retryAt } = await page.is('waiting')
+    assert.ok(['lost', 'unreachable'].includes(why!.code), why!.code)
+    assert.ok(retryAt! > Date.now() - 1_000, String(retryAt))
+    await it.restart()
+    await publish(it, event_id, chats(30))
+    await page.is('live')
+  }
+  await page.gets(await restIds(it, event_id))
+  assert.equal((await page.trial).resets, [])
+})
+
+client('notices a line that has fallen silent, and goes on behind its last id', async () => {
+  const it = await gateway()
+  const line = await startProxy(Number(new URL(it.url).port))
+  try {
+    const event_id = newRoom()
+    const ids = await publish(it, event_id, chats(3))
+    const page = await tab(`http://127.0.0.1:${line.port}`)
+    await page.follow(streamOf(event_id))
+    await until(async () => (await page.status).patienceMs === 3_000, { what: 'the learned interval' })
+    line.freeze()
+    ids.push(...(await publish(it, event_id, chats(3))))
+    await page.is('waiting', 'silent')
+    line.thaw()
+    await page.is('live')
+    await page.gets(ids)
+  } finally {
+    await line.close()
+  }
+})
+
+client('wakes after a sleep: a line that has outlived it is kept, a dead one is not', async () => {
+  const it = await gateway()
+  const line = await startProxy(Number(new URL(it.url).port))
+  try {
+    const event_id = newRoom()
+    const page = await tab(`http://127.0.0.1:${line.port}`)
+    await page.follow(streamOf(event_id))
+    await page.is('live')
+    const sleep = (): Promise<void> =>
+      page.page.evaluate(() => {
+        const { now } = Date
+        const ahead = now() + 3_600_000 - performance.now()
+        Date.now = () => ahead + performance.now()
+      })
+    await until(async () => (await page.status).connection === 'leading', { what: 'the lead' })
+    const { states } = await page.trial
+    await sleep()
+    const ids = await publish(it, event_id, chats(2))
+    const { heardAt } = await page.status
+    await until(async () => (await page.status).heardAt! > heardAt! + 5_000, { what: 'five seconds of heartbeats' })
+    assert.equal((await page.trial).states, states)
+    line.freeze()
+    await sleep()
+    await page.is('waiting', 'silent')
+    line.reset()
+    line.thaw()
+    ids.push(...(await publish(it, event_id, chats(2))))
+    await page.gets(ids)
+  } finally {
+    await line.close()
+  }
+})
+
+client('lets the browser put its tab to sleep, and goes on when it wakes', async () => {
+  const it = await gateway()
+  const event_id = newRoom()
+  const drowsy = await launchDrowsyChromium()
+  try {
+    const page = await Tab.open(drowsy.context, it.url)
+    await page.follow(streamOf(event_id))
+    await page.is('live')
+    await page.freeze(true)
+    const ids = await publish(it, event_id, chats(5))
+    await page.freeze(false)
+    await page.gets(ids)
+    // The browser itself closes what the page has closed only when it wakes.
+    await until(async () => (await metric(it, 'gateway_readers')) === 1, { what: 'the end of its old stream' })
+    assert.ok((await page.trial).states.some(([state, code]) => state === 'waiting' && code === 'frozen'))
+    assert.equal(page.faults, [])
+  } finally {
+    await drowsy.close()
+  }
+})
+
+client('says that the browser is offline, and is back with the network', async () => {
+  const it = await gateway()
+  const event_id = newRoom()
+  const page = await tab(it.url)
+  await page.follow(streamOf(event_id))
+  await page.is('live')
+  await page.page.context().setOffline(true)
+  await it.kill9()
+  await page.is('waiting', 'offline')
+  await it.restart()
+  const ids = await publish(it, event_id, chats(2))
+  await page.page.context().setOffline(false)
+  await page.gets(ids)
+  await page.is('live')
+})
+
+client('clears what it gave when the database was made anew, or is behind its cursor', async () => {
+  const it = await gateway()
+  await publish(it, 'room', chats(5))
+  const page = await tab(it.url)
+  await page.follow(streamOf('room'))
+  await page.is('live')
+  await it.restart({ HEARTBEAT_SECONDS: '1', DATABASE_URL: `sqlite:${it.dataDir}/another.db` })
+  const ids = await publish(it, 'room', chats(20))
+  await until(async () => (await page.trial).resets.length === 1, { what: 'a reset' })
+  await page.gets(ids)
+  assert.is((await page.trial).resets[0].reason, 'log_changed')
+  const ahead = await tab(it.url)
+  await ahead.follow(streamOf('room'), { lastMessageDbId: 4_711 })
+  await ahead.is('live')
+  await ahead.gets(ids)
+  assert.equal(
+    (await ahead.trial).resets.map(({ reason, first_db_id }) => [reason, first_db_id]),
+    [['cursor_ahead', 1]],
+  )
+  assert.is((await ahead.status).reset?.reason, 'cursor_ahead')
+})
+
+client('waits where the gateway has no place, and says so', async () => {
+  const it = await gateway({ MAX_STREAMS: '1' })
+  const event_id = newRoom()
+  const [first, second] = [await tab(it.url), await tab(it.url)]
+  await first.follow(streamOf(event_id))
+  await first.is('live')
+  await second.follow(streamOf(event_id))
+  const { why, retryAt } = await second.is('waiting', 'overloaded')
+  assert.is(why?.status, 503)
+  assert.type(why?.hint, 'string')
+  assert.ok(retryAt! - Date.now() > 4_000, 'Retry-After is 5 seconds at least')
+  await first.page.close()
+  await until(async () => (await metric(it, 'gateway_readers')) === 0, { what: 'a free place' })
+  await second.retry()
+  await second.is('live')
+})
+
+client('gets a ticket for each connection, and a new token when the old one has expired', async () => {
+  const it = await gateway(guarded())
+  const publisher = await sign({ events: ['room'], scope: 'publish' })
+  const page = await tab(it.url)
+  const urls: string[] = []
+  page.page.on('request', (request) => urls.push(request.url()))
+  let tokens = 0
+  await page.page.exposeFunction('freshToken', () => {
+    tokens++
+    return sign({ events: ['room'], exp: now() + (tokens === 1 ? 3 : 600) })
+  })
+  await page.follow(streamOf('room'), { token: true })
+  await page.is('live')
+  await until(async () => (await page.trial).states.some(([, code]) => code === 'token_expired'), {
+    what: 'the expiry',
+  })
+  await page.is('live')
+  assert.is(tokens, 2)
+  // A line that breaks cannot be had back with the ticket that it was opened with.
+  await it.kill9()
+  await page.is('waiting')
+  await it.restart()
+  const answer = await postJson(`${it.url}/api/events/room/messages`, chats(3), { headers: bearer(publisher) })
+  await page.is('live')
+  await page.gets(answer.body.data.map(({ db_id }: { db_id: number }) => db_id))
+  const tickets = urls.map((url) => new URL(url).searchParams.get('ticket')).filter(Boolean)
+  assert.is(new Set(tickets).size, tickets.length)
+  assert.not.ok(urls.some((url) => url.includes('eyJ')))
+})
+
+client('switches the page of DeepSOC by the one script tag of the documentation', async () => {
+  const it = await gateway()
+  const warRoom = await startDocPage(it.url)
+  try {
+    const page = await (await browser.newContext()).newPage()
+    await publish(it, 'room/1', [chat(1, { message_id: 'm-1' }), chat(2, { message_id: 'm-2' })])
+    await page.goto(warRoom.url)
+    await publish(it, 'room/1', chat(3, { message_id: 'm-3' }))
+    const shown = (): Promise<string[]> => page.$$eval('li', (rows) => rows.map(({ textContent }) => textContent))
+    await until(async () => (await shown()).length >= 3, { what: 'three messages' })
+    assert.equal(await shown(), ['m-1', 'm-2', 'm-3'])
+    assert.equal(await page.evaluate('taken'), ['off new_message', 'scrolled', 'scrolled'])
+  } finally {
+    await warRoom.close()
+  }
+})
+
+client('needs no ticket where a cookie carries the token, and says why an event is not opened', async () => {
+  const it = await gateway(guarded())
+  const page = await tab(it.url)
+  await page.follow(streamOf('room'))
+  const { why } = await page.is('closed', 'token_missing')
+  assert.is(why?.status, 401)
+  const value = await sign({ events: ['room'] })
+  await page.page.context().addCookies([{ name: 'access_token', value, url: it.url }])
+  await page.retry()
+  await page.is('live')
+  const other = await tab(it.url)
+  await other.page.context().addCookies([{ name: 'access_token', value, url: it.url }])
+  await other.follow(streamOf('secret'))
+  assert.is((await other.is('closed', 'event_forbidden')).why?.status, 403)
+  // An address with a ticket that serves no more.
+  const { body } = await postJson(`${it.url}/api/stream-tickets`, '', { headers: bearer(value) })
+  const stale = await getJson(`${it.url}/api/events/room/stream?ticket=none`)
+  assert.is(stale.status, 401)
+  await other.follow(`${streamOf('room')}?ticket=${body.data.ticket}`)
+  await other.is('live')
+  await it.restart({ HEARTBEAT_SECONDS: '1' })
+  await until(async () => (await other.trial).states.filter(([state]) => state === 'live').length === 2, {
+    timeoutMs: 40_000,
+    what: 'a connection by another ticket',
+  })
+})
+
+client.run()

@@ -1,0 +1,181 @@
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { type Declared, declaredMetrics, seriesOf } from '../../support/clients/metrics.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { getJson, type Json } from '../../support/harness/wait.ts'
+import { ROOT, startGateway } from '../../support/servers/gateway.ts'
+
+const deploy = suite('the dashboard and the alerts')
+
+const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8')
+
+/** The parser of the AsyncAPI validator: no other part of the project reads YAML. */
+const require = createRequire(import.meta.url)
+const yaml = createRequire(require.resolve('@asyncapi/parser'))('js-yaml') as { load(text: string): Json }
+
+type Rule = { alert: string; expr: string; labels: { severity: string }; annotations: Record<string, string> }
+
+const RULES: Rule[] = yaml.load(read('deploy/alerts.yml')).groups.flatMap(({ rules }: Json) => rules)
+const DASHBOARD: Json = JSON.parse(read('deploy/grafana-dashboard.json'))
+const PANELS: Json[] = DASHBOARD.panels.filter(({ type }: Json) => type !== 'row')
+
+const METRICS = declaredMetrics()
+const SERIES = new Map<string, Declared>(
+  [...METRICS.values()].flatMap((metric) => seriesOf(metric).map((name) => [name, metric] as const)),
+)
+
+/** Prometheus adds these to everything that it scrapes. */
+const SCRAPED = ['instance', 'job']
+const LABEL_VALUES: Record<string, RegExp> = {
+  component: /^(consumer|publisher|storage|log|keys|gateway)$/,
+  job: /^deepsoc-gateway$/,
+  reason: /^(too_slow|cursor_ahead)$/,
+}
+
+/** The series in an expression, each with the labels that it is picked by. */
+const selectorsOf = (expr: string): { name: string; matchers: { label: string; value: string }[] }[] =>
+  [...expr.matchAll(/\b((?:gateway|process|nodejs)_\w+|up)\b(?:\{([^}]*)\})?/g)].map(([, name, inside = '']) => ({
+    name: name!,
+    matchers: [...inside.matchAll(/(\w+)\s*(?:=~|!~|!=|=)\s*"([^"]*)"/g)].map(([, label, value]) => ({
+      label: label!,
+      value: value!,
+    })),
+  }))
+
+const labelsOf = (name: string): string[] => {
+  if (name === 'up') return SCRAPED
+  const { type, labels } = SERIES.get(name)!
+  return [...SCRAPED, ...labels, ...(type === 'histogram' && name.endsWith('_bucket') ? ['le'] : [])]
+}
+
+/** Throws unless all that an expression speaks of is there. */
+const check = (expr: string, where: string): void => {
+  for (const [open, close] of ['()', '{}', '[]']) {
+    assert.is(expr.split(open!).length, expr.split(close!).length, `${where}: ${expr}`)
+  }
+  const selectors = selectorsOf(expr)
+  assert.ok(selectors.length > 0, `${where} asks for nothing: ${expr}`)
+  const known = new Set<string>()
+  for (const { name, matchers } of selectors) {
+    assert.ok(name === 'up' || SERIES.has(name), `${where}: there is no ${name}`)
+    for (const label of labelsOf(name)) known.add(label)
+    for (const { label, value } of matchers) {
+      assert.ok(labelsOf(name).includes(label), `${where}: ${name} has no label ${label}`)
+      if (value.startsWith('$')) continue
+      for (const one of value.split('|')) assert.match(one, LABEL_VALUES[label]!, `${where}: ${label}`)
+    }
+  }
+  for (const [, list] of expr.matchAll(/\bby \(([^)]*)\)/g)) {
+    for (const label of list!.split(',').map((text) => text.trim())) {
+      assert.ok(known.has(label), `${where}: nothing in it has the label ${label}: ${expr}`)
+    }
+  }
+  for (const [, inside] of expr.matchAll(/\b(?:rate|increase)\(([^[]+)\[/g)) {
+    const { name } = selectorsOf(inside!)[0]!
+    assert.match(SERIES.get(name)!.type, /counter|histogram/, `${where}: ${name} is no counter`)
+  }
+}
+
+deploy('every alert asks for metrics and labels that there are, and says which series it names', () => {
+  assert.ok(RULES.length >= 15)
+  for (const { alert, expr, labels, annotations } of RULES) {
+    check(expr, alert)
+    assert.match(labels.severity, /^(critical|warning)$/, alert)
+    const by = [...expr.matchAll(/\bby \(([^)]*)\)/g)].flatMap(([, list]) =>
+      list!.split(',').map((text) => text.trim()),
+    )
+    const all = by.length > 0 ? by : /\bmax\(/.test(expr) ? [] : selectorsOf(expr).flatMap(({ name }) => labelsOf(name))
+    for (const [, label] of annotations.summary!.matchAll(/\$labels\.(\w+)/g)) {
+      assert.ok(all.includes(label!), `${alert} has no label ${label} left`)
+    }
+    // A sum over all instances has none to name.
+    if (/histogram_quantile/.test(expr) && !by.includes('instance')) assert.not.match(annotations.summary!, 'instance')
+  }
+})
+
+deploy('every alert has its line of what to do in OPERATIONS, and no other has one', () => {
+  const section = read('docs/OPERATIONS.md').split('## Alerts')[1]!.split('\n## ')[0]!
+  const lines = [...section.matchAll(/^\| `(Gateway\w+)` \| (.{20,}) \| (.{20,}) \|$/gm)].map(([, name]) => name!)
+  assert.equal(lines.sort(), RULES.map(({ alert }) => alert).sort())
+  for (const { alert, annotations } of RULES) assert.is(annotations.runbook, 'docs/OPERATIONS.md#alerts', alert)
+})
+
+deploy('every panel asks for metrics and labels that there are, and every metric is on a panel', () => {
+  const shown = new Set<string>()
+  for (const { title, targets } of PANELS) {
+    assert.ok(targets.length > 0, title)
+    for (const { expr } of targets) {
+      check(expr, title)
+      for (const { name } of selectorsOf(expr)) shown.add(SERIES.get(name)!.name)
+    }
+  }
+  assert.equal([...shown].sort(), [...METRICS.keys()].sort())
+})
+
+deploy('the panels lie side by side, each with an id of its own and a source to choose', () => {
+  const ids = DASHBOARD.panels.map(({ id }: Json) => id)
+  assert.is(new Set(ids).size, ids.length)
+  const taken = new Set<string>()
+  for (const { gridPos, title } of DASHBOARD.panels) {
+    assert.ok(gridPos.x + gridPos.w <= 24, title)
+    for (let x = gridPos.x; x < gridPos.x + gridPos.w; x++) {
+      for (let y = gridPos.y; y < gridPos.y + gridPos.h; y++) {
+        assert.not.ok(taken.has(`${x} ${y}`), `${title} lies upon another`)
+        taken.add(`${x} ${y}`)
+      }
+    }
+  }
+  const variables = new Set(DASHBOARD.templating.list.map(({ name }: Json) => name))
+  const used = [...read('deploy/grafana-dashboard.json').matchAll(/\$\{?(\w+)\}?/g)].map(([, name]) => name!)
+  for (const name of used) assert.ok(variables.has(name) || /^__/.test(name), name)
+})
+
+deploy('the checker sees what is not there', () => {
+  for (const expr of [
+    'gateway_nothing > 0',
+    'gateway_ready{reason="x"} == 0',
+    'sum by (reason) (gateway_ready)',
+    'rate(gateway_ready[5m]) > 0',
+    'increase(gateway_streams_closed_total{reason="tooslow"}[5m]) > 0',
+    'sum(gateway_ready',
+    'vector(1)',
+  ]) {
+    let seen = false
+    try {
+      check(expr, 'a rule')
+    } catch {
+      seen = true
+    }
+    assert.ok(seen, expr)
+  }
+})
+
+deploy('a running gateway shows the metrics that are declared, named as Prometheus wants them', async () => {
+  const gateway = await startGateway()
+  const { text } = await getJson(`${gateway.url}/metrics`)
+  await gateway.dispose()
+  const shown = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name, type]) => [name!, type!] as const)
+  // Only where a certificate is served.
+  const always = [...METRICS.keys()].filter((name) => !name.includes('certificate'))
+  assert.equal(shown.map(([name]) => name).sort(), always.sort())
+  for (const [name, type] of shown) {
+    assert.match(name, /^(gateway|process)_[a-z_]+$/)
+    assert.is(name.endsWith('_total'), type === 'counter', name)
+    assert.not.match(name, /_(ms|milliseconds|kb|mb|minutes|percent)(_|$)/)
+  }
+})
+
+for (const file of ['compose.yaml', 'compose.postgres.yaml']) {
+  deploy(`${file} is open to this machine alone, and to no page that points its own name here`, () => {
+    const { services } = yaml.load(read(file))
+    for (const [name, { ports = [], environment = {} }] of Object.entries<Json>(services)) {
+      for (const port of ports) assert.match(port, /^127\.0\.0\.1:/, name)
+      if (String(environment.AUTH).includes('none')) assert.match(environment.ALLOWED_HOSTS, /:-localhost\}$/, name)
+    }
+    assert.ok(Object.values<Json>(services).some(({ environment }) => environment?.ALLOWED_HOSTS !== undefined))
+  })
+}
+
+deploy.run()

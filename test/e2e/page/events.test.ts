@@ -1,0 +1,292 @@
+// needs: chromium
+// limit: 400s
+import type { Page } from 'playwright-core'
+import * as assert from 'uvu/assert'
+import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { freePort, postJson, until } from '../../support/harness/wait.ts'
+import { startGateway } from '../../support/servers/gateway.ts'
+import { isState, Pages, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
+import { chat, chats, eventUrl, newRoom, publish } from '../../support/stages/rooms.ts'
+
+const test = suite('the events page', { timeoutMs: 120_000 })
+const site = siteOf(test)
+
+/** The first rows: event, mark of what is unread, count. */
+const top = (page: Page, rows: number): Promise<string[]> =>
+  page.$$eval(
+    '#events > li',
+    (items, most) =>
+      items.slice(0, most).map((item) => {
+        const [name, unread, count] = ['a', '.unread > :first-child, .unread.fresh', '.count'].map(
+          (part) => item.querySelector(part)?.textContent ?? '-',
+        )
+        return `${name} | ${unread} | ${count}`
+      }),
+    rows,
+  )
+
+const becomes = async (page: Page, rows: string[]): Promise<void> => {
+  let seen: string[] = []
+  await until(async () => JSON.stringify((seen = await top(page, rows.length))) === JSON.stringify(rows), {
+    what: `the rows ${rows}`,
+  }).catch((error: Error) => {
+    throw new Error(`${error.message}, but ${seen.join('; ')}`)
+  })
+}
+
+test('says that there are none yet and how one comes about, until the first message is there', async () => {
+  const page = await site.pages.open('/')
+  await isState(page, 'live')
+  assert.match(await textOf(page, '#empty'), /No events yet.*deepsoc-gateway demo/s)
+  assert.is(await textOf(page, '#summary').then((text) => text.trim()), '0 events, 0 unread messages')
+  assert.is(await page.locator('.event-heads').count(), 0)
+  const first = newRoom('first')
+  await publish(site.gateway, first, chat(1))
+  await becomes(page, [`${first} | new | 1 message`])
+  assert.is(await page.locator('#empty').count(), 0)
+})
+
+test('lists events by latest activity and counts their messages while it is open', async () => {
+  const [a, b] = [newRoom('list'), newRoom('list')]
+  await publish(site.gateway, a, chats(2))
+  await publish(site.gateway, b, chats(3))
+  const page = await site.pages.open('/')
+  await isState(page, 'live')
+  await becomes(page, [`${b} | new | 3 messages`, `${a} | new | 2 messages`])
+  await publish(site.gateway, a, chats(1_500))
+  await becomes(page, [`${a} | new | 1,502 messages`, `${b} | new | 3 messages`])
+  assert.is(await page.getAttribute('#events > li:first-child', 'data-busy'), 'true')
+  const fresh = newRoom('事件/新')
+  await publish(site.gateway, fresh, chat(1))
+  await becomes(page, [`${fresh} | new | 1 message`, `${a} | new | 1,502 messages`])
+  await page.click('#events > li:first-child a')
+  await page.waitForSelector('#messages, #box')
+  assert.is(await textOf(page, '#title'), fresh)
+})
+
+test('marks what came since a reader was in the room, in this tab and in the others', async () => {
+  const event = newRoom('marks')
+  await publish(site.gateway, event, chats(3))
+  const page = await site.pages.open('/')
+  await isState(page, 'live')
+  const other = await page.context().newPage()
+  await other.goto(site.gateway.url)
+  await isState(other, 'live')
+  await becomes(other, [`${event} | new | 3 messages`])
+  await page.click(`#events a[href$="${event}"]`)
+  await isState(page, 'live')
+  await becomes(other, [`${event} | - | 3 messages`])
+  await page.goBack()
+  await isState(page, 'live')
+  await publish(site.gateway, event, chats(2))
+  for (const one of [page, other]) await becomes(one, [`${event} | 2 | 5 messages`])
+  assert.is(await page.getAttribute('#events > li:first-child', 'data-unread'), 'true')
+  await page.reload()
+  await becomes(page, [`${event} | 2 | 5 messages`])
+
+  await page.check('#only-unread')
+  await page.click('#mark-all')
+  await page.waitForSelector('#empty')
+  assert.match(await textOf(page, '#summary'), '0 unread messages')
+  await publish(site.gateway, event, chat(1))
+  await becomes(page, [`${event} | 1 | 6 messages`])
+  assert.is(await page.locator('#events > li').count(), 1)
+  assert.is((await textsOf(page, '#events .unread .unseen')).join(), '1 unread')
+})
+
+test('finds events by a part of their id, opens the only one, or one that is not listed', async () => {
+  const [one, two] = [newRoom('Needle-A'), newRoom('needle-b')]
+  for (const event of [one, two]) await publish(site.gateway, event, chat(1))
+  const page = await site.pages.open('/')
+  await isState(page, 'live')
+  await page.fill('#search', ' NEEDLE ')
+  await until(async () => (await page.locator('#events > li').count()) === 2, { what: 'two events' })
+  await page.fill('#search', 'needle-a')
+  await until(async () => (await page.locator('#events > li').count()) === 1, { what: 'one event' })
+  await page.press('#search', 'Enter')
+  await page.waitForSelector('#title')
+  assert.is(await textOf(page, '#title'), one)
+  await page.goBack()
+  const unknown = 'never/seen #1'
+  await page.fill('#search', unknown)
+  await page.waitForSelector('#empty')
+  assert.match(await textOf(page, '#empty'), /None of the \d+ loaded events matches/)
+  assert.is((await textOf(page, '#open')).trim(), `Open event “${unknown}”`)
+  await page.click('#open')
+  await page.waitForSelector('#title')
+  assert.is(await textOf(page, '#title'), unknown)
+  assert.is(new URL(page.url()).pathname, `/events/${encodeURIComponent(unknown)}`)
+})
+
+test('shows hostile ids as text, with what cannot be seen made visible', async () => {
+  const hostile = [
+    '<img src="http://evil.example/x" onerror="alert(1)">',
+    '"><script>alert(2)</script>',
+    'javascript:alert(3)',
+    '../../../health?x=<svg onload=alert(4)>#1',
+    'file\u202egpj.exe',
+    '__proto__',
+    'constructor',
+    '*',
+    '%2e%2e%2f',
+    'x'.repeat(255),
+  ].map((name) => `${name}`)
+  for (const event of hostile) await publish(site.gateway, event, chat(1))
+  const page = await site.pages.open('/', { viewport: { width: 360, height: 740 } })
+  await isState(page, 'live')
+  const shown = hostile.map((id) => id.replace('\u202e', '⟨U+202E⟩')).reverse()
+  await becomes(
+    page,
+    shown.map((id) => `${id} | new | 1 message`),
+  )
+  assert.is(await page.locator('main :is(img, script, iframe, svg:not(.icon))').count(), 0)
+  assert.ok((await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)) <= 0)
+  for (const [index, id] of hostile.entries()) {
+    await page.click(`#events > li:nth-child(${hostile.length - index}) a`)
+    await page.waitForSelector('#title')
+    assert.is(await textOf(page, '#title'), id.replace('\u202e', '⟨U+202E⟩'))
+    await page.goBack()
+    await isState(page, 'live')
+  }
+})
+
+test('names the state of the gateway on every page: what fails, that it is gone, that it is back', async () => {
+  const broken = await startGateway({ env: { RABBITMQ_URL: `amqp://127.0.0.1:${await freePort()}` } })
+  const own = new Pages(site.browser, () => broken.url)
+  try {
+    const page = await own.open('/')
+    await page.waitForSelector('#gateway[data-is="faulty"]', { timeout: 60_000 })
+    assert.match(await textOf(page, '#gateway'), /Gateway: Not ready.*consumer: broker_unreachable/s)
+    await page.click('#gateway')
+    await page.waitForSelector('.fault')
+    assert.is(new URL(page.url()).pathname, '/health')
+  } finally {
+    await own.close()
+    await broken.dispose()
+  }
+  const page = await site.pages.open('/')
+  await page.waitForSelector('#gateway[data-is="ready"]')
+  await page.clock.install()
+  await page.reload()
+  await page.waitForSelector('#gateway[data-is="ready"]')
+  const after = async (is: string): Promise<void> => {
+    await until(
+      async () => {
+        await page.clock.runFor(2_000)
+        return page.locator(`#gateway[data-is="${is}"]`).isVisible()
+      },
+      { what: `the mark ${is}`, timeoutMs: 60_000 },
+    )
+  }
+  await page.route('**/readyz', (route) => route.abort('connectionrefused'))
+  await after('gone')
+  assert.match(await textOf(page, '#gateway'), 'Not reachable')
+  await page.unroute('**/readyz')
+  await after('ready')
+})
+
+test('asks for a token where one is needed, refuses a wrong one in words, and forgets it on leaving', async () => {
+  const closed = await startGateway({ env: guarded() })
+  const own = new Pages(site.browser, () => closed.url)
+  try {
+    const writer = { headers: bearer(await sign({ events: '*', scope: 'read publish' })) }
+    const say = async (event: string) => {
+      const { status } = await postJson(`${eventUrl(closed, event)}/messages`, chat(1), writer)
+      assert.is(status, 201)
+    }
+    for (const event of ['mine', 'theirs']) await say(event)
+    const page = await own.open('/')
+    await page.waitForSelector('#token')
+    assert.is(await page.locator('#events, #summary').count(), 0)
+    await page.fill('#token', await sign({ events: '*' }, { key: Buffer.from('x'.repeat(64)) }))
+    await page.press('#token', 'Enter')
+    await until(async () => /^401 token_/.test(await textOf(page, '.sign-in .problem')), { what: 'the refusal' })
+    assert.is(await page.locator('#events').count(), 0)
+    // As it is found in a header, with the break of a terminal's line.
+    const token = await sign({ events: ['mine'] })
+    await page.evaluate(
+      (text) => {
+        const field = document.querySelector<HTMLInputElement>('#token')!
+        field.value = text
+        field.dispatchEvent(new InputEvent('input', { bubbles: true }))
+      },
+      `Bearer ${token.slice(0, 40)} ${token.slice(40)}`,
+    )
+    await page.click('.sign-in .primary')
+    await isState(page, 'live')
+    await becomes(page, ['mine | new | 1 message'])
+    assert.is(await page.locator('#events > li').count(), 1)
+    for (const event of ['theirs', 'mine']) await say(event)
+    await becomes(page, ['mine | new | 2 messages'])
+    assert.is(await page.locator('#events > li').count(), 1)
+    await page.click('#events a')
+    await isState(page, 'live')
+    await page.goBack()
+    await page.reload()
+    await isState(page, 'live')
+    const kept = await page.evaluate((text) => JSON.stringify({ ...localStorage }).includes(text), token)
+    assert.is(kept, false, 'the token is not kept beyond the tab')
+    await page.click('#sign-out')
+    await page.waitForSelector('#token')
+    assert.is(await page.locator('#events').count(), 0)
+    await page.reload()
+    await page.waitForSelector('#token')
+  } finally {
+    await own.close()
+    await closed.dispose()
+  }
+})
+
+test('loads the newest of many, older ones on demand, says so, and counts an old one that comes to life whole', async () => {
+  const [old, ...rest] = Array.from({ length: 460 }, (_, n) => `many-${String(n).padStart(3, '0')}`)
+  await publish(site.gateway, old!, chats(7))
+  for (const event of rest) await publish(site.gateway, event, chat(1))
+  const page = await site.pages.open('/')
+  await isState(page, 'live')
+  const rows = page.locator('#events > li')
+  await until(async () => (await rows.count()) === 200, { what: 'the first 200' })
+  assert.match(await textOf(page, '#summary'), /^\s*200 newest events/)
+  await publish(site.gateway, old!, chat(1))
+  await becomes(page, [`${old} | new | 8 messages`, 'many-459 | new | 1 message'])
+  await page.fill('#search', 'many-0')
+  await page.waitForSelector('.more-events')
+  assert.match(await textOf(page, '.more-events'), 'Older events are not loaded and not searched.')
+  await page.fill('#search', '')
+  await page.click('#more')
+  await until(async () => (await rows.count()) === 401, { what: 'older ones' })
+  await page.click('#more')
+  await until(async () => (await page.locator('#more').count()) === 0, { what: 'the end' })
+  const names = await textsOf(page, '#events > li a')
+  assert.is(new Set(names).size, names.length)
+  assert.equal(names.slice(0, 460), [old, ...rest.reverse()])
+  assert.is(await page.locator('.more-events').count(), 0)
+})
+
+test('says what is wrong when the list cannot be had, and goes on when it can', async () => {
+  const page = await site.pages.open('/health')
+  await page.evaluate(() => {
+    history.pushState(null, '', '/no/such/page')
+    dispatchEvent(new PopStateEvent('popstate'))
+  })
+  assert.is(await textOf(page, 'h1'), 'There is no such page')
+  let failing = true
+  await page.route('**/api/events?*', (route) =>
+    failing
+      ? route.fulfill({
+          status: 503,
+          json: { status: 'error', code: 'storage_unavailable', message: 'disk', hint: 'look' },
+        })
+      : route.continue(),
+  )
+  await page.click('main a')
+  await page.waitForSelector('#problem')
+  assert.match(await textOf(page, '#problem'), 'The list could not be loaded: 503 storage_unavailable · disk · look')
+  failing = false
+  await page.click('#problem button')
+  await isState(page, 'live')
+  assert.is(await page.locator('#problem').count(), 0)
+  assert.ok((await page.locator('#events > li').count()) > 0)
+})
+
+test.run()

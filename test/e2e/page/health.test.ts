@@ -1,0 +1,331 @@
+// needs: rabbitmq, pika, chromium
+// limit: 400s
+import type { Browser, Page } from 'playwright-core'
+import * as assert from 'uvu/assert'
+import { violations } from '../../support/clients/axe.ts'
+import { launchChromium } from '../../support/clients/browser.ts'
+import { openSse } from '../../support/clients/sse.ts'
+import { guarded, sign } from '../../support/clients/tokens.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { until } from '../../support/harness/wait.ts'
+import { addRejected, clearRejected, type NewRejected, rejectedRows } from '../../support/servers/database.ts'
+import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { type Line, startProxy } from '../../support/servers/proxy.ts'
+import { type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
+import { Pages, textOf, textsOf } from '../../support/stages/pages.ts'
+import { newRoom } from '../../support/stages/rooms.ts'
+import { openStage, type Stage, streamUrl, waitForMessages } from '../../support/stages/stage.ts'
+
+const LONG = process.env.TEST_LONG === '1'
+
+let browser: Browser
+let broker: SharedBroker
+/** Between the gateway and the broker. */
+let line: Line
+let stage: Stage
+let gateway: Gateway
+let pages: Pages
+
+const test = suite('the health page', { timeoutMs: 180_000 })
+
+test.before(async () => {
+  broker = await sharedBroker()
+  const url = new URL(broker.url)
+  line = await startProxy(Number(url.port))
+  url.port = String(line.port)
+  stage = await openStage(broker.url, 'health', { env: { RABBITMQ_URL: url.href } })
+  gateway = stage.gateway
+  browser = await launchChromium()
+  pages = new Pages(browser, () => gateway.url)
+})
+test.before.each(() => clearRejected(gateway.dbFile))
+test.after.each(() => pages.close())
+test.after(async () => {
+  await browser?.close()
+  await stage?.dispose()
+  await line?.close()
+  await broker?.dispose()
+})
+
+const add = (...rows: NewRejected[]): number[] => addRejected(gateway.dbFile, rows)
+const good = (event_id: string, message_id: string): string =>
+  `{"event_id":"${event_id}","message_id":"${message_id}","message_content":"late","id":12302548181076029}`
+
+const isState = (page: Page, is: string): Promise<unknown> =>
+  page.waitForSelector(`.state[data-is="${is}"]`, { timeout: 60_000 })
+
+const row = (id: number | undefined): string => `.rejected[data-id="${id}"]`
+
+/** The page with a clock that `soon` moves on. */
+const openHurried = async (): Promise<Page> => {
+  const page = await pages.open('/livez')
+  await page.clock.install()
+  await page.goto(`${gateway.url}/health`)
+  return page
+}
+
+/** Waits for what the page shows when it has asked again; a second of it takes a quarter of one, so that an answer has its time. */
+const soon = (page: Page, selector: string): Promise<unknown> =>
+  until(
+    async () => {
+      await page.clock.runFor(1_000)
+      return page.locator(selector).first().isVisible()
+    },
+    { what: selector, everyMs: 250, timeoutMs: 60_000 },
+  )
+
+const figure = (page: Page, name: string): Promise<string> => textOf(page, `[data-figure="${name}"] .figure`)
+
+test('says that everything works, in figures, and plots what was sampled', async () => {
+  const room = newRoom()
+  const stream = await openSse(streamUrl(gateway, room))
+  await stage.publish(Array.from({ length: 50 }, (_, n) => good(room, `m${n}`)))
+  const page = await pages.open('/health')
+  await isState(page, 'ready')
+  assert.is(await textOf(page, '.state [role="status"]'), 'Everything works')
+  await until(async () => (await figure(page, 'readers')) === '1')
+  await until(async () => /^[1-9][\d.]* \/s$/.test(await figure(page, 'ingest')), { what: 'the rate' })
+  assert.match(await textOf(page, '[data-figure="ingest"]'), '50 stored')
+  assert.match(await figure(page, 'lag'), /(ms|s)$/)
+  assert.is(await figure(page, 'queue'), '0')
+  await page.waitForSelector('[data-plot="messages"] canvas', { timeout: 30_000 })
+  assert.is(await page.locator('[data-plot] canvas').count(), 6)
+  assert.match((await page.getAttribute('[data-plot="readers"] figure', 'aria-label')) ?? '', 'Now 1')
+  stream.close()
+})
+
+test('names a fault while it lasts: the broker cannot be reached, and then it can', async () => {
+  const page = await openHurried()
+  await isState(page, 'ready')
+  await line.close()
+  const fault = page.locator('.fault[data-component="consumer"]')
+  await soon(page, '.fault[data-component="consumer"]')
+  await isState(page, 'faulty')
+  await until(async () => /broker_unreachable[\s\S]*RABBITMQ_URL[\s\S]*since/.test((await fault.textContent()) ?? ''), {
+    what: 'what fails, what to do, since when',
+  })
+  assert.match(await textOf(page, '.state [role="status"]'), /Not ready\. .*consumer: broker_/)
+  await until(async () => (await textOf(page, '[data-figure="queue"]')).includes('no connection to the broker'))
+  await page.click('#language')
+  assert.match((await fault.textContent()) ?? '', '请检查 RABBITMQ_URL')
+  line = await startProxy(Number(new URL(broker.url).port), line.port)
+  await soon(page, '.state[data-is="ready"]')
+  await until(async () => (await page.locator('.fault').count()) === 0)
+})
+
+test('a gateway that does not answer is said to be gone, and its last figures stay, with their time', async () => {
+  const page = await openHurried()
+  await isState(page, 'ready')
+  gateway.freeze()
+  try {
+    await soon(page, '.state[data-is="gone"]')
+    assert.match(await textOf(page, '.state'), /does not answer[\s\S]*What you see below is of \d\d:\d\d:\d\d/)
+    assert.ok((await figure(page, 'readers')) !== '')
+  } finally {
+    gateway.thaw()
+  }
+  await soon(page, '.state[data-is="ready"]')
+})
+
+test('a message is replayed by its button and reaches the readers of its event', async () => {
+  const room = newRoom()
+  const stream = await openSse(streamUrl(gateway, room))
+  await stream.next('caught_up')
+  const page = await openHurried()
+  await isState(page, 'ready')
+  await stage.publish(['{"event_id":NaN}'])
+  await soon(page, '.rejected:has-text("invalid_json")')
+  const bad = Number(await page.getAttribute('.rejected', 'data-id'))
+  const [fine] = add({ body: good(room, 'late') })
+  await page.click(`${row(fine)} .replay`)
+  const [message] = await waitForMessages(stream, 1)
+  await until(async () => (await textOf(page, '.results')).includes(`stored as message ${message!.id} of ${room}`))
+  assert.is(await page.getAttribute('.results a', 'href'), `/events/${room}`)
+  assert.is(await page.locator(row(fine)).count(), 0)
+  await page.click(`${row(bad)} .replay`)
+  await until(async () => (await textOf(page, '.results')).includes('stays: invalid_json'))
+  assert.is(await page.locator(row(bad)).count(), 1)
+  stream.close()
+})
+
+test('many are replayed at once, by reason, with an honest sum', async () => {
+  const room = newRoom()
+  const bodies = Array.from({ length: 300 }, (_, n) => (n % 10 === 0 ? 'no json' : good(room, `m${n}`)))
+  add(...bodies.map((body) => ({ body, reason: 'storage_refused' })), { body: 'x', reason: 'invalid_utf8' })
+  const page = await pages.open('/health')
+  await page.click('.chip[data-reason="storage_refused"]')
+  // Before the chip there are as many, of all reasons.
+  await page.waitForFunction(() => {
+    const rows = [...document.querySelectorAll('.rejected')]
+    return rows.length === 20 && rows.every(({ textContent }) => !textContent.includes('invalid_utf8'))
+  })
+  await page.click('.more')
+  await page.waitForFunction(() => document.querySelectorAll('.rejected').length === 40)
+  await page.click('.replay-all')
+  const sum = '270 stored, 0 stored before, 30 stay, 0 gone.'
+  await until(async () => (await textOf(page, '.results')).includes(sum), { what: sum })
+  assert.is(rejectedRows(gateway.dbFile).length, 31)
+  await page.waitForSelector('.chip[data-reason="invalid_json"]')
+})
+
+test('nothing is dropped by habit: a dialog asks, Escape and Enter keep the row, and the keyboard goes on behind it', async () => {
+  const ids = add({ body: 'one' }, { body: 'two' }, { body: 'three' })
+  const [first, second, third] = ids
+  const page = await pages.open('/health')
+  const drop = page.locator(`${row(third)} .drop`)
+  const closed = () => page.waitForSelector('dialog', { state: 'detached' })
+  for (const key of ['Escape', 'Enter']) {
+    await drop.press('Enter')
+    await page.waitForSelector('dialog[open]')
+    assert.is(await page.evaluate(() => document.activeElement?.textContent), 'Cancel')
+    await page.keyboard.press(key)
+    await closed()
+    assert.is(await drop.evaluate((button) => button === document.activeElement), true, 'back where it came from')
+  }
+  assert.is(rejectedRows(gateway.dbFile).length, 3)
+  await drop.press('Enter')
+  await page.waitForSelector('dialog[open]')
+  await page.keyboard.press('Tab')
+  await page.keyboard.press('Enter')
+  await until(async () => (await textOf(page, '.results')).includes(`Row ${third} is dropped.`))
+  assert.equal(
+    rejectedRows(gateway.dbFile).map(({ rejected_id }) => rejected_id),
+    [first, second],
+  )
+  await page.waitForFunction(
+    (id) => document.activeElement?.closest('.rejected')?.getAttribute('data-id') === String(id),
+    second,
+  )
+})
+
+const HOSTILE = `"><img src=https://evil.example/x onerror=alert(1)><script>alert(2)</script>\u202egpj.exe\u001b[2J\u0000{t}`
+
+test('hostile text in every field of the quarantine is text, with what cannot be seen made visible', async () => {
+  const bytes = Buffer.concat([Buffer.from('<svg onload=alert(3)>\u202e'), Buffer.from([0xff, 0xfe, 0x00])])
+  const [text, binary] = add(
+    {
+      body: `${HOSTILE}{"id":12302548181076029}`,
+      reason: HOSTILE,
+      detail: HOSTILE,
+      exchange: HOSTILE,
+      routing_key: HOSTILE,
+      headers: `{${JSON.stringify(HOSTILE)}:${JSON.stringify(HOSTILE)},"n":12302548181076029,"__proto__":{"x":1}}`,
+      properties: JSON.stringify({ messageId: HOSTILE, constructor: HOSTILE }),
+    },
+    { body: bytes },
+  )
+  const page = await pages.open('/health')
+  await page.click(`${row(text)} [aria-expanded]`)
+  await page.waitForSelector(`${row(text)} pre.body`)
+  const shown = await textOf(page, row(text))
+  assert.is(shown.split('<script>alert(2)</script>⟨U+202E⟩gpj.exe⟨U+001B⟩[2J⟨U+0000⟩').length - 1, 6, shown)
+  for (const unseen of ['\u202e', '\u001b', '\u0000']) assert.not.ok(shown.includes(unseen), shown)
+  assert.is(shown.split('12302548181076029').length - 1, 2, 'digit for digit')
+  assert.match(shown, '__proto__')
+  await page.click(`${row(binary)} [aria-expanded]`)
+  await page.waitForSelector(`${row(binary)} pre.body`)
+  assert.is(await textOf(page, `${row(binary)} pre.body`), '<svg onload=alert(3)>\\xe2\\x80\\xae\\xff\\xfe\\x00')
+  await page.click('#language')
+  assert.is(await page.locator('main img, main script, main svg:not(.icon)').count(), 0)
+})
+
+test('who has no scope admin is refused, in words, and asks for nothing more; who has it is let in', async () => {
+  const closed = await startGateway({ env: guarded() })
+  const own = new Pages(browser, () => closed.url)
+  try {
+    addRejected(closed.dbFile, [{ body: 'secret' }])
+    const page = await own.open('/health')
+    const use = async (token: string) => {
+      await page.fill('#token', token)
+      await page.click('.sign-in .primary')
+    }
+    await page.waitForSelector('#token')
+    let asked = 0
+    page.on('request', (request) => void (/\/api\/(health|rejected)/.test(request.url()) && asked++))
+    await use(await sign({ events: '*', scope: 'publish' }))
+    await page.waitForSelector('.refused')
+    assert.match(await textOf(page, '.refused'), 'scope admin')
+    assert.equal(await textsOf(page, '.rejected, .figure'), [])
+    assert.is(asked, 1)
+    assert.equal(await violations(page), [])
+    await page.click('.refused .primary')
+    await page.waitForSelector('#token')
+    await use(await sign({ scope: 'admin' }))
+    await isState(page, 'ready')
+    await page.waitForSelector('.rejected')
+  } finally {
+    await own.close()
+    await closed.dispose()
+  }
+})
+
+test('nothing is asked while the tab is hidden, and at once when it is seen again', async () => {
+  const page = await pages.open('/health')
+  await page.clock.install()
+  await page.reload()
+  let asked = 0
+  page.on('request', (request) => void (request.url().includes('/api/health') && asked++))
+  const seesMore = async (what: string) => {
+    const before = asked
+    await until(
+      async () => {
+        await page.clock.runFor(1_000)
+        return asked > before
+      },
+      { what },
+    )
+  }
+  const setHidden = (hidden: boolean) =>
+    page.evaluate((value) => {
+      Object.defineProperty(document, 'hidden', { configurable: true, get: () => value })
+      document.dispatchEvent(new Event('visibilitychange'))
+    }, hidden)
+  await isState(page, 'ready')
+  await seesMore('a question')
+  await seesMore('and another')
+  await setHidden(true)
+  const before = asked
+  await page.clock.runFor('10:00')
+  assert.is(asked, before)
+  await setHidden(false)
+  await until(() => asked > before, { what: 'a question at once' })
+})
+
+/** In the short form each width, each language and each theme. */
+const SHAPES = LONG
+  ? [360, 1440].flatMap((width) =>
+      (['en-US', 'zh-CN'] as const).flatMap((locale) =>
+        (['light', 'dark'] as const).map((colorScheme) => ({ width, locale, colorScheme })),
+      ),
+    )
+  : ([
+      { width: 360, locale: 'en-US', colorScheme: 'light' },
+      { width: 360, locale: 'zh-CN', colorScheme: 'dark' },
+      { width: 1440, locale: 'zh-CN', colorScheme: 'light' },
+    ] as const)
+
+test('axe finds nothing, and nothing is wider than the screen, in both languages and themes, narrow and wide', async () => {
+  const long = 'notifications.frontend.'.repeat(8)
+  const [id] = add(
+    { body: '{"event_id":7}', reason: 'invalid_event_id', detail: 'event_id: expected a string', routing_key: long },
+    { body: 'x'.repeat(5_000), reason: 'invalid_json', headers: '{"a":"b"}' },
+  )
+  for (const { width, locale, colorScheme } of SHAPES) {
+    const what = `${width} ${locale} ${colorScheme}`
+    const page = await pages.open('/health', { viewport: { width, height: 900 }, locale, colorScheme })
+    await page.waitForSelector('[data-plot] canvas', { timeout: 30_000 })
+    await page.click(`${row(id! + 1)} [aria-expanded]`)
+    await page.waitForSelector('pre.body')
+    await page.click(`${row(id)} .replay`)
+    await page.waitForSelector('.results li')
+    assert.equal(await violations(page), [], what)
+    const wide = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+    assert.ok(wide <= 0, `${what}: ${wide} px too wide`)
+    await page.click(`${row(id)} .drop`)
+    await page.waitForSelector('dialog[open]')
+    assert.equal(await violations(page), [], `${what}, with the dialog`)
+    await page.context().close()
+  }
+})
+
+test.run()

@@ -1,0 +1,374 @@
+// needs: chromium
+// limit: 500s
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
+import * as assert from 'uvu/assert'
+import { launchChromium, launchDrowsyChromium } from '../../support/clients/browser.ts'
+import { bearer, guarded, now, sign } from '../../support/clients/tokens.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { postJson, until } from '../../support/harness/wait.ts'
+import { addMessages } from '../../support/servers/database.ts'
+import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { startProxy } from '../../support/servers/proxy.ts'
+import { Tab } from '../../support/stages/client-pages.ts'
+import { isState, Pages, textOf } from '../../support/stages/pages.ts'
+import { holds, row, watchLine } from '../../support/stages/room-page.ts'
+import { chat, chats, eventUrl, metric, newRoom, publish, restIds } from '../../support/stages/rooms.ts'
+
+const LONG = process.env.TEST_LONG === '1'
+
+let browser: Browser
+let gateway: Gateway
+/** One that asks for tokens. */
+let closed: Gateway
+let pages: Pages
+let closedPages: Pages
+/** Where the pages of the test find the gateway, if not at its own address. */
+let through: string | null = null
+
+const test = suite('the line of a war room', { timeoutMs: 150_000 })
+
+test.before(async () => {
+  const env = { HEARTBEAT_SECONDS: '1' }
+  ;[gateway, closed] = await Promise.all([startGateway({ env }), startGateway({ env: { ...env, ...guarded() } })])
+  browser = await launchChromium()
+  pages = new Pages(browser, () => through ?? gateway.url)
+  closedPages = new Pages(browser, () => closed.url)
+})
+test.before.each(async () => {
+  if (!gateway.running) await gateway.restart()
+})
+test.after.each(async () => {
+  through = null
+  await pages.close()
+  await closedPages.close()
+})
+test.after(async () => {
+  await browser?.close()
+  await gateway?.dispose()
+  await closed?.dispose()
+})
+
+const openRoom = async (event_id: string, options = {}): Promise<Page> => {
+  const page = await pages.room(event_id, options)
+  await isState(page, 'live')
+  return page
+}
+
+/** A fact of the opened panel of the line. */
+const fact = (page: Page, name: string): Promise<string> =>
+  textOf(page, `#state .facts > div:has(dt:text-is("${name}")) dd`)
+
+const says = (page: Page, selector: string, text: string | RegExp): Promise<unknown> =>
+  until(
+    async () => {
+      const shown = await textOf(page, selector)
+      return typeof text === 'string' ? shown.includes(text) : text.test(shown)
+    },
+    { what: `${text} in ${selector}`, timeoutMs: 60_000 },
+  )
+
+/** All that was published is read from the beginning to the end, so it is not more than the test needs. */
+const PACE_MS = 25
+
+/** Publishes until it is told to stop; what got no answer is sent again. @returns how many got none */
+const publishing = (event_id: string): (() => Promise<number>) => {
+  let on = true
+  let lost = 0
+  const done = (async () => {
+    for (let n = 0; on; n++) {
+      // The message_id makes it safe.
+      const message = chat(n, { message_id: `m-${n}` })
+      const send = async (): Promise<boolean> => {
+        const answer = await postJson(`${eventUrl(gateway, event_id)}/messages`, message).catch(() => null)
+        if (answer === null) lost++
+        return answer?.status === 201
+      }
+      await until(send, { what: 'the message is stored', timeoutMs: 60_000 })
+      await sleep(PACE_MS)
+    }
+    return lost
+  })()
+  return () => {
+    on = false
+    return done
+  }
+}
+
+test('misses and doubles nothing when the gateway is killed and comes back, in two tabs on one connection', async () => {
+  const event_id = newRoom()
+  const ids = await publish(gateway, event_id, chats(40))
+  const first = await openRoom(event_id)
+  const second = await first.context().newPage()
+  await second.goto(first.url())
+  await isState(second, 'live')
+  const oneStream = (): Promise<unknown> =>
+    until(async () => (await metric(gateway, 'gateway_readers')) === 1, {
+      timeoutMs: 60_000,
+      what: 'one stream for both',
+    })
+  await oneStream()
+  const stop = publishing(event_id)
+  for (let round = 0; round < (LONG ? 2 : 1); round++) {
+    const before = (await restIds(gateway, event_id)).length
+    await until(async () => (await restIds(gateway, event_id)).length > before + 5, { what: 'more messages' })
+    await gateway.kill9()
+    await Promise.all([isState(first, 'waiting'), isState(second, 'waiting')])
+    await says(first, '#state summary', /^Connection lost.*Trying again in \d+ s$/)
+    await gateway.restart()
+    await Promise.all([isState(first, 'live'), isState(second, 'live')])
+  }
+  assert.ok((await stop()) > 0, 'no request met a dead gateway')
+  const stored = await restIds(gateway, event_id)
+  assert.equal(stored.slice(0, 40), ids)
+  for (const tab of [first, second]) {
+    // The browser draws a frame a second, or fewer, of a tab that is behind another.
+    await tab.bringToFront()
+    await holds(tab, stored)
+  }
+  await oneStream()
+  await first.click('#state summary')
+  await second.click('#state summary')
+  const owners = [await fact(first, 'Connection of'), await fact(second, 'Connection of')].sort()
+  assert.equal(owners, ['another tab', 'this tab, for others too'])
+  // Who has the connection leaves; the other goes on without it.
+  const [leader, other] = (await fact(first, 'Connection of')) === 'another tab' ? [second, first] : [first, second]
+  const mine = publishing(event_id)
+  await leader.close()
+  await oneStream()
+  await mine()
+  await other.bringToFront()
+  await holds(other, await restIds(gateway, event_id))
+})
+
+test('shows which state the line is in, what it was resumed from, and when it was heard last', async () => {
+  const proxy = await startProxy(Number(new URL(gateway.url).port))
+  try {
+    through = `http://127.0.0.1:${proxy.port}`
+    const event_id = newRoom()
+    const ids = await publish(gateway, event_id, chats(3))
+    proxy.freeze()
+    const opening = pages.room(event_id)
+    proxy.thaw()
+    const page = await opening
+    await isState(page, 'live')
+    await page.click('#state summary')
+    await says(page, '#heartbeat', /^\d\d:\d\d:\d\d$/)
+    assert.is(await fact(page, 'State'), 'Live ')
+    assert.is(await fact(page, 'At message'), `#${ids[2]}`)
+    assert.is(await fact(page, 'Connection of'), 'this tab, for others too')
+    const beat = await textOf(page, '#heartbeat')
+    await until(async () => (await textOf(page, '#heartbeat')) !== beat, { what: 'the next heartbeat' })
+    ids.push(...(await publish(gateway, event_id, chats(2))))
+    await says(page, '#count', '5 messages')
+    // Nothing passes any more, and nobody is told.
+    proxy.freeze()
+    await isState(page, 'waiting')
+    await says(page, '#state summary', /^Connection lost: nothing came for two heartbeats Trying again in \d+ s$/)
+    assert.match(await textOf(page, '#said'), 'Connection lost: nothing came for two heartbeats')
+    await page.click('#retry')
+    await isState(page, 'connecting')
+    proxy.reset()
+    proxy.thaw()
+    await isState(page, 'live')
+    await says(page, '#resumed-from', `#${ids[4]}`)
+    await holds(page, ids)
+    const wrong = await pages.room('x'.repeat(256))
+    await isState(wrong, 'closed')
+    assert.match(await textOf(wrong, '#state summary'), /^Closed: 400 event_id/)
+  } finally {
+    await proxy.close()
+  }
+})
+
+test('says how far it has come in catching up', async () => {
+  const event_id = newRoom()
+  await publish(gateway, event_id, chats(3))
+  const page = await openRoom(event_id)
+  const texts = await watchLine(page)
+  await gateway.kill9()
+  await isState(page, 'waiting')
+  const missed = LONG ? 30_000 : 3_000
+  const at = Date.now()
+  addMessages(
+    gateway.dbFile,
+    event_id,
+    Array.from({ length: missed }, (_, n) => ({ body: chat(n), at })),
+  )
+  // So slow a network makes many steps of few messages.
+  const cdp = await page.context().newCDPSession(page)
+  const slow = { offline: false, latency: 0, uploadThroughput: -1, downloadThroughput: 400_000 }
+  await cdp.send('Network.emulateNetworkConditions', slow)
+  await gateway.restart()
+  await isState(page, 'live')
+  await says(page, '#count', `${(missed + 3).toLocaleString('en-US')} messages`)
+  const progress = (await texts()).flatMap((text) => {
+    const [, n, at, of] = /^Catching up: ([\d,]+) messages?, ([\d,]+) of ([\d,]+)$/.exec(text) ?? []
+    return n === undefined ? [] : [[n, at, of].map((one) => Number(one!.replaceAll(',', '')))]
+  })
+  assert.ok(progress.length > 1, (await texts()).join('\n'))
+  for (const [n, at, of] of progress) {
+    assert.is(of, missed)
+    assert.is(n, at)
+  }
+})
+
+test('goes on after a sleep of the machine', async () => {
+  const proxy = await startProxy(Number(new URL(gateway.url).port))
+  try {
+    through = `http://127.0.0.1:${proxy.port}`
+    const event_id = newRoom()
+    const ids = await publish(gateway, event_id, chats(5))
+    const page = await openRoom(event_id)
+    // While the lid is shut nothing runs, the clock goes on, and the network forgets the connection.
+    proxy.freeze()
+    await page.evaluate(() => {
+      const { now } = Date
+      Date.now = () => now() + 3_600_000
+    })
+    ids.push(...(await publish(gateway, event_id, chats(5))))
+    await isState(page, 'waiting')
+    proxy.reset()
+    proxy.thaw()
+    await isState(page, 'live')
+    await holds(page, ids)
+  } finally {
+    await proxy.close()
+  }
+})
+
+test('goes on where it was when the browser wakes its tab', async () => {
+  const drowsy = await launchDrowsyChromium()
+  try {
+    const event_id = newRoom()
+    const ids = await publish(gateway, event_id, chats(5))
+    const tab = await Tab.open(drowsy.context, gateway.url)
+    const { page } = tab
+    await page.goto(`${gateway.url}/events/${event_id}`)
+    await isState(page, 'live')
+    await page.click('#state summary')
+    await tab.freeze(true)
+    const more = await publish(gateway, event_id, chats(5))
+    await tab.freeze(false)
+    await says(page, '#resumed-from', `#${ids.at(-1)}`)
+    await isState(page, 'live')
+    // Nothing that waits for a frame: a tab that slept need not be in front when it wakes.
+    const drawn = (): Promise<number[]> =>
+      page.$$eval('.row', (rows) => rows.map((one) => Number(one.getAttribute('data-id'))))
+    await until(async () => (await drawn()).length === 10, { what: 'all messages' })
+    assert.equal(await drawn(), [...ids, ...more])
+    assert.equal(tab.faults, [])
+  } finally {
+    await drowsy.close()
+  }
+})
+
+test('says that the browser is offline, and goes on once it is not', async () => {
+  const event_id = newRoom()
+  const ids = await publish(gateway, event_id, chats(2))
+  const page = await openRoom(event_id)
+  await page.context().setOffline(true)
+  await gateway.kill9()
+  await says(page, '#state summary', 'Connection lost: this browser is offline')
+  await gateway.restart()
+  ids.push(...(await publish(gateway, event_id, chats(2))))
+  await page.context().setOffline(false)
+  await isState(page, 'live')
+  await holds(page, ids)
+})
+
+test('waits for a gateway that is not there when the room is opened', async () => {
+  const event_id = newRoom()
+  const ids = await publish(gateway, event_id, chats(2))
+  const page = await pages.open('/')
+  await page.route('**/api/events/*/messages*', (route) => route.abort())
+  await page.goto(`${gateway.url}/events/${event_id}`)
+  await isState(page, 'waiting')
+  await says(page, '#state summary', /the gateway cannot be reached.*Trying again in \d+ s/)
+  await page.unroute('**/api/events/*/messages*')
+  await page.click('#state summary')
+  await page.click('#retry')
+  await isState(page, 'live')
+  await holds(page, ids)
+})
+
+test('begins anew, and says so, when the database was made anew', async () => {
+  await publish(gateway, 'room', chats(5))
+  const page = await openRoom('room')
+  // It is said for as long as the first attempt to connect again takes, which may be over before the gateway is.
+  const texts = await watchLine(page)
+  await gateway.term()
+  assert.match((await texts()).join('\n'), 'the gateway is restarting')
+  // More messages than the page has seen, so that its cursor looks honest to the new database.
+  await gateway.restart({ DATABASE_URL: `sqlite:${gateway.dataDir}/another.db` })
+  const ids = await publish(
+    gateway,
+    'room',
+    chats(20, (n) => chat(100 + n)),
+  )
+  await isState(page, 'live')
+  await holds(page, ids)
+  assert.match(await textOf(page, `${row(ids.at(-1))} .body`), 'message 120')
+  await page.click('#state summary')
+  assert.match(await fact(page, 'Begun anew'), /^the database was made anew, at \d\d:\d\d:\d\d$/)
+})
+
+test('asks for a token, says when it has expired, and goes on with the next one', async () => {
+  const event_id = newRoom()
+  const writer = bearer(await sign({ events: [event_id], scope: 'publish' }))
+  const write = async (): Promise<number> => {
+    const { body } = await postJson(`${eventUrl(closed, event_id)}/messages`, chat(1), { headers: writer })
+    return body.data.db_id
+  }
+  const ids = [await write()]
+  const page = await closedPages.room(event_id)
+  const give = async (token: string): Promise<void> => {
+    await page.fill('#token', token)
+    await page.click('.sign-in .primary')
+  }
+  await page.waitForSelector('#token')
+  await give(await sign({ events: [event_id], exp: now() + 6 }))
+  await isState(page, 'live')
+  await isState(page, 'closed')
+  await says(page, '#state summary', /^Closed: the token has expired/)
+  // What is there stays to be read; a new token is asked for when the reader wants to go on.
+  await page.waitForSelector('.row')
+  ids.push(await write())
+  await page.click('#sign-in')
+  await give(await sign({ events: [event_id], exp: now() + 600 }))
+  await isState(page, 'live')
+  await holds(page, ids)
+})
+
+const cookieFor = (context: BrowserContext, token: string): Promise<void> =>
+  context.addCookies([{ name: 'access_token', value: token, url: closed.url }])
+
+test('goes on by itself when the cookie was renewed before the old token expired, and by hand when after', async () => {
+  const event_id = newRoom()
+  const token = async (seconds: number): Promise<string> =>
+    sign({ events: [event_id], scope: 'publish', exp: now() + seconds })
+  const write = async (): Promise<number> =>
+    (await postJson(`${eventUrl(closed, event_id)}/messages`, chat(1), { headers: bearer(await token(60)) })).body.data
+      .db_id
+  const ids = [await write()]
+  const page = await closedPages.open('/livez')
+  const texts = async (): Promise<string> => textOf(page, '#state summary')
+  await cookieFor(page.context(), await token(6))
+  await page.goto(`${closed.url}/events/${event_id}`)
+  await isState(page, 'live')
+  // Long enough for a busy machine to show that it went on.
+  await cookieFor(page.context(), await token(25))
+  await says(page, '#state summary', 'the token has expired')
+  await isState(page, 'live')
+  ids.push(await write())
+  await isState(page, 'closed')
+  assert.match(await texts(), /^Closed: the token has expired/)
+  ids.push(await write())
+  await cookieFor(page.context(), await token(600))
+  await page.click('#state summary')
+  await page.click('#retry')
+  await isState(page, 'live')
+  await holds(page, ids)
+})
+
+test.run()

@@ -1,0 +1,312 @@
+// needs: chromium
+// limit: 400s
+import type { Page } from 'playwright-core'
+import * as assert from 'uvu/assert'
+import { suite } from '../../support/harness/suite.ts'
+import { getJson, type Json, until } from '../../support/harness/wait.ts'
+import { addMessages, type NewMessageRow } from '../../support/servers/database.ts'
+import { isState, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
+import { isWhole, readThrough, row, savedBy, seenIds, sees } from '../../support/stages/room-page.ts'
+import { chat, eventUrl, newRoom, publish, restIds } from '../../support/stages/rooms.ts'
+
+/** More than is loaded by itself. */
+const LONG = 9_000
+const ROUNDS = 9
+/** Noon of a day in the past, so that all minutes are of one day. */
+const BEGIN = new Date(2026, 10, 2, 12).getTime()
+
+/** The db_ids of the long event. */
+let long: number[]
+
+const test = suite('ways through a war room', { timeoutMs: 120_000 })
+const site = siteOf(test)
+
+/** A thousand messages a round, one of them an error, and 500 a minute. */
+function* longEvent(): Generator<NewMessageRow> {
+  for (let n = 0; n < LONG; n++) {
+    const round_id = 1 + Math.floor((n * ROUNDS) / LONG)
+    const message_type = n % 1_000 === 500 ? 'error_internal' : 'system_notification'
+    yield { body: chat(n, { message_from: 'system', message_type, round_id }), at: BEGIN + n * 120 }
+  }
+}
+
+test.before(async () => {
+  await site.gateway.term()
+  addMessages(site.gateway.dbFile, 'long', longEvent())
+  await site.gateway.restart()
+  long = await restIds(site.gateway, 'long')
+})
+
+const openLong = async (hash = '', options = {}): Promise<Page> => {
+  const page = await site.pages.open(`/events/long${hash}`, { viewport: { width: 1280, height: 900 }, ...options })
+  await isState(page, 'live')
+  return page
+}
+
+/** An event with some of everything: three roles, three rounds, two errors. */
+const mixed = async (options = {}): Promise<{ page: Page; ids: number[]; event_id: string }> => {
+  const event_id = newRoom('mixed')
+  const says = (message_from: string, message_type: string, round_id: number | null, text: string): Json => ({
+    message_from,
+    message_type,
+    round_id,
+    message_content: { data: { text } },
+  })
+  const ids = await publish(site.gateway, event_id, [
+    says('_captain', 'event_completed_by_captain', 1, 'Alpha'),
+    says('_manager', 'error_action_creation', 1, 'beta ALPHA'),
+    says('_captain', 'error_internal', 2, 'gamma 封禁 203.0.113.9'),
+    says('system', 'system_notification', 2, 'delta \n "quoted" \\ back'),
+    says('_manager', 'error_action_creation', 3, 'epsilon'),
+  ])
+  const page = await site.pages.room(event_id, options)
+  await isState(page, 'live')
+  await isWhole(page)
+  return { page, ids, event_id }
+}
+
+/** Waits until just these messages are shown. */
+const shows = async (page: Page, ids: (number | undefined)[]): Promise<void> => {
+  let last: number[] = []
+  await until(
+    async () => {
+      last = await readThrough(page)
+      return JSON.stringify(last) === JSON.stringify(ids)
+    },
+    { what: `the messages ${ids}` },
+  ).catch((error) => {
+    throw new Error(`${error.message}; there are ${last}`)
+  })
+}
+
+const choose = (page: Page, list: string, name: string): Promise<void> =>
+  page.click(`${list} .choice:has(.choice-label:text-is("${name}"))`)
+
+test('filters by role and by type, together, counts what passes, and heeds the filter for what comes', async () => {
+  const { page, ids, event_id } = await mixed()
+  await choose(page, '#roles', 'Captain')
+  await shows(page, [ids[0], ids[2]])
+  assert.is(await textOf(page, '#found'), '2 of 5 loaded messages')
+  await choose(page, '#roles', 'Manager')
+  await shows(page, [ids[0], ids[1], ids[2], ids[4]])
+  await choose(page, '#types', 'action not created')
+  await shows(page, [ids[1], ids[4]])
+  const more = [chat(6, { message_type: 'error_action_creation' }), chat(7, { message_type: 'chat' })]
+  const [sixth] = await publish(site.gateway, event_id, more)
+  await shows(page, [ids[1], ids[4], sixth])
+  await page.waitForSelector('#found:has-text("3 of 7 loaded messages")')
+  await choose(page, '#roles', 'Captain')
+  await choose(page, '#roles', 'Manager')
+  await choose(page, '#types', 'action not created')
+  assert.is((await readThrough(page)).length, 7)
+  await choose(page, '#roles', 'System')
+  await choose(page, '#types', 'chat')
+  await page.waitForSelector('#empty:has-text("None of the 7 loaded messages passes the filter.")')
+  await page.click('#clear')
+  assert.is((await readThrough(page)).length, 7)
+})
+
+test('searches in all that a message says, as it reads, without regard to case', async () => {
+  const { page, ids } = await mixed()
+  const finds = async (text: string, found: (number | undefined)[]): Promise<void> => {
+    await page.fill('#search', text)
+    await page.waitForSelector(`#found:text-is("${found.length} of 5 loaded messages")`)
+    await shows(page, found)
+  }
+  await finds('alpha', [ids[0], ids[1]])
+  await finds('  ALPHA ', [ids[0], ids[1]])
+  await finds('封禁', [ids[2]])
+  await finds('"quoted" \\ back', [ids[3]])
+  await finds('error_action_creation', [ids[1], ids[4]])
+  await finds(`#${ids[4]}`, [ids[4]])
+  await finds('.*', [])
+  await page.press('#search', 'Escape')
+  await shows(page, ids)
+  assert.is(await page.inputValue('#search'), '')
+})
+
+test('chooses a period by a click on the plot, by a drag, and by the two times', async () => {
+  const page = await openLong()
+  // 6,000 messages are loaded by themselves: the last twelve minutes.
+  await page.waitForSelector('#history[data-is="resting"]')
+  await page.waitForSelector('.rate canvas')
+  const over = (await (await page.waitForSelector('.rate .u-over')).boundingBox())!
+  const minutes = new Set(long.slice(-6_000).map((_, n) => Math.floor((BEGIN + (n + 3_000) * 120) / 60_000))).size
+  const middle = over.y + over.height / 2
+  const at = (part: number): number => over.x + over.width * part
+  await page.mouse.click(at(1.5 / minutes), middle)
+  await page.waitForSelector('#found:text-is("500 of 6,120 loaded messages")')
+  const clicked = await readThrough(page)
+  assert.is(clicked.length, 500)
+  assert.is(clicked.at(-1)! - clicked[0]!, 499)
+  await page.mouse.move(at(2.2 / minutes), middle)
+  await page.mouse.down()
+  await page.mouse.move(at(5.1 / minutes), middle, { steps: 5 })
+  // The plot follows the pointer once a frame.
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
+  await page.mouse.up()
+  const dragged = async (): Promise<number> =>
+    Number(/^([\d,]+)/.exec(await textOf(page, '#found'))?.[1]?.replace(',', ''))
+  await until(async () => (await dragged()) > 1_200 && (await dragged()) < 1_700, { what: 'about three minutes' })
+  const [from, to] = await page.$$eval('.period input', (fields) =>
+    fields.map((one) => (one as HTMLInputElement).value),
+  )
+  assert.match(from!, /^2026-11-02T12:\d\d$/)
+  assert.ok(to! > from!)
+  await page.fill('.period input >> nth=0', '2026-11-02T12:17')
+  await page.fill('.period input >> nth=1', '2026-11-02T12:18')
+  await page.waitForSelector('#found:text-is("500 of 6,120 loaded messages")')
+  assert.equal(await readThrough(page), long.slice(8_500))
+  await page.click('#clear')
+  await page.waitForSelector('#found', { state: 'detached' })
+})
+
+test('says how much of the history is loaded, and loads the rest when it is asked to', async () => {
+  const page = await openLong()
+  await page.waitForSelector('#history[data-is="resting"]')
+  assert.match(await textOf(page, '#history'), 'History: 6,120 of 9,000 messages loaded')
+  assert.is(await textOf(page, '#count'), '9,000 messages')
+  await page.fill('#search', 'message 17"')
+  await page.waitForSelector('#found:has-text("0 of 6,120 loaded messages")')
+  assert.match(await textOf(page, '#history'), 'Older messages are not loaded and not searched.')
+  await page.click('#load-all')
+  await page.waitForSelector('#found:has-text("1 of 9,000 loaded messages")')
+  assert.is(await page.locator('#history progress, #load-all').count(), 0)
+  assert.equal(await readThrough(page), [long[17]])
+})
+
+test('says when the history cannot be loaded, and tries again', async () => {
+  const page = await site.pages.open('/')
+  await page.route('**/messages?before=*limit=2000', (route) => route.abort())
+  await page.goto(`${site.gateway.url}/events/long`)
+  await isState(page, 'live')
+  await page.waitForSelector('#history[data-is="failed"] .problem')
+  assert.match(await textOf(page, '#history'), /Older messages could not be loaded: unreachable/)
+  await page.unroute('**/messages?before=*limit=2000')
+  await page.click('#load-all')
+  await isWhole(page)
+})
+
+test('jumps to a round, also to one that is not loaded', async () => {
+  const page = await openLong()
+  await page.waitForSelector('#history[data-is="resting"]')
+  assert.match(await textOf(page, '.rounds'), /Round 1not loaded yet/)
+  await page.click('.rounds [data-round="5"]')
+  await sees(page, long[4_000])
+  assert.match(await textOf(page, row(long[4_000])), /^(2 Nov|Nov 2)?Round 5/)
+  assert.is((await seenIds(page))[0], long[4_000])
+  await page.click('.rounds .choice:has-text("Round 2")')
+  await sees(page, long[1_000])
+  await page.click('.rounds .choice:has-text("Round 1")')
+  await sees(page, long[0])
+  assert.match(await textOf(page, '.rounds'), /Round 111,000/)
+})
+
+test('opens at the message that its address names, and follows the hash from there', async () => {
+  const page = await openLong(`#${long[123]}`)
+  await sees(page, long[123])
+  assert.is(await page.getAttribute(row(long[123]), 'data-selected'), 'true')
+  await page.waitForSelector('#to-end')
+  await page.fill('#search', 'error_internal')
+  await page.waitForSelector('#found:has-text("9 of 9,000")')
+  // A filter that hides what is asked for gives way.
+  await page.evaluate((id) => void (location.hash = `#${id}`), long[4_711])
+  await sees(page, long[4_711])
+  assert.is(await page.locator('#found').count(), 0)
+  assert.is(await page.inputValue('#search'), '')
+  await page.evaluate(() => void (location.hash = '#999999999'))
+  await page.waitForSelector('#note:has-text("Message #999999999 is not in this event.")')
+  await page.click(`${row(long[4_712])} a.id`)
+  await page.waitForSelector(`${row(long[4_712])}[data-selected="true"]`)
+  assert.is(new URL(page.url()).hash, `#${long[4_712]}`)
+  await page.goBack()
+  await page.waitForSelector('#note:has-text("Message #999999999 is not in this event.")')
+})
+
+test('goes where keys say, and tells them', async () => {
+  const { page, ids, event_id } = await mixed({ permissions: ['clipboard-read', 'clipboard-write'] })
+  const isSelected = (id: number | undefined): Promise<unknown> =>
+    page.waitForSelector(`${row(id)}[data-selected="true"]`)
+  const press = (key: string): Promise<void> => page.keyboard.press(key)
+  const clipboard = (): Promise<string> => page.evaluate(() => navigator.clipboard.readText())
+  const [raw] =
+    (await getJson(`${eventUrl(site.gateway, event_id)}/messages`)).text.match(
+      /\{"message_from":"system".*?"db_id":\d+\}/,
+    ) ?? []
+  await press('k')
+  await isSelected(ids[4])
+  await press('k')
+  await isSelected(ids[3])
+  await press('c')
+  await page.waitForSelector('#note:has-text("Copied")')
+  assert.is(await clipboard(), raw)
+  await press('l')
+  await until(async () => (await clipboard()) === `${site.gateway.url}/events/${event_id}#${ids[3]}`, {
+    what: 'the link',
+  })
+  await press('x')
+  await page.waitForSelector(`${row(ids[3])} .whole`)
+  await press('x')
+  await page.waitForSelector(`${row(ids[3])} .whole`, { state: 'detached' })
+  await press('j')
+  await isSelected(ids[4])
+  await press('[')
+  await isSelected(ids[2])
+  await press('[')
+  await isSelected(ids[0])
+  await press(']')
+  await isSelected(ids[2])
+  await press('g')
+  await isSelected(ids[0])
+  await press('G')
+  await page.waitForSelector('[data-selected="true"]', { state: 'detached' })
+  const focused = (): Promise<string> => page.evaluate(() => document.activeElement?.id ?? '')
+  await press('/')
+  assert.is(await focused(), 'search')
+  await page.keyboard.type('jk?')
+  assert.is(await page.inputValue('#search'), 'jk?', 'who types is not led away')
+  await press('Escape')
+  assert.is(await focused(), 'box')
+  await press('n')
+  assert.is(await focused(), 'text')
+  await press('Escape')
+  await press('?')
+  await page.waitForSelector('dialog[open]')
+  assert.match(await textOf(page, '#help'), /Copy as JSON/)
+  await press('Escape')
+  await page.waitForSelector('dialog', { state: 'detached' })
+})
+
+test('exports what is shown, as it was published, and loads for it what is not there yet', async () => {
+  const page = await openLong()
+  await page.waitForSelector('#history[data-is="resting"]')
+  const all = await savedBy(page, () => page.click('#export'))
+  assert.is(all.name, 'long.jsonl')
+  assert.equal(
+    all.lines.map((line) => JSON.parse(line).db_id),
+    long,
+  )
+  const { page: other, event_id } = await mixed()
+  await publish(site.gateway, event_id, '{"message_content":{\n"data":12302548181076029 }}')
+  await other.waitForSelector('#count:text-is("6 messages")')
+  await other.fill('#search', '12302548181076029')
+  await other.waitForSelector('#found:has-text("1 of 6")')
+  const { lines } = await savedBy(other, () => other.click('#export'))
+  assert.is(lines.length, 1)
+  assert.ok(lines[0]!.startsWith('{"message_content":{ "data":12302548181076029 },"event_id"'), lines[0])
+})
+
+test('lists rounds and types in reasonable numbers, whatever was published', async () => {
+  const event_id = newRoom()
+  const odd = Array.from({ length: 3_000 }, (_, n) => chat(n, { round_id: n * 7, message_type: `type-${n}` }))
+  await publish(site.gateway, event_id, odd)
+  const page = await site.pages.room(event_id)
+  await isState(page, 'live')
+  await isWhole(page)
+  assert.ok((await page.locator('#rail button').count()) < 300)
+  await page.click('#types + .more')
+  assert.ok((await textsOf(page, '#types .choice')).length >= 50)
+  assert.ok((await page.locator('#rail button').count()) < 400)
+})
+
+test.run()

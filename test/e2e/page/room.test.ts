@@ -1,0 +1,348 @@
+// needs: chromium
+// limit: 400s
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Page } from 'playwright-core'
+import * as assert from 'uvu/assert'
+import { suite } from '../../support/harness/suite.ts'
+import { getJson, type Json, postJson, until } from '../../support/harness/wait.ts'
+import { ROOT } from '../../support/servers/gateway.ts'
+import { isState, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
+import { below, holds, row, seenIds, sees } from '../../support/stages/room-page.ts'
+import { chat, chats, eventUrl, newRoom, publish } from '../../support/stages/rooms.ts'
+
+const test = suite('the war room', { timeoutMs: 120_000 })
+const site = siteOf(test)
+
+/** Publishes, opens the room, and waits until it is live. */
+const roomOf = async (messages: Json, options = {}): Promise<{ page: Page; ids: number[]; event_id: string }> => {
+  const event_id = newRoom()
+  const ids = await publish(site.gateway, event_id, messages)
+  const page = await site.pages.room(event_id, options)
+  await isState(page, 'live')
+  return { page, ids, event_id }
+}
+
+const body = (id: number | undefined): string => `${row(id)} .body`
+
+test('shows the newest messages first, then the history behind them, then what comes', async () => {
+  const { page, ids, event_id } = await roomOf(chats(400))
+  await sees(page, ids.at(-1))
+  assert.is(await textOf(page, '#state summary'), 'Live ')
+  assert.is(await textOf(page, body(ids.at(-1))), 'message 400')
+  ids.push(...(await publish(site.gateway, event_id, [chat(401), chat(402)])))
+  await sees(page, ids.at(-1))
+  await holds(page, ids)
+  assert.is(await page.title(), `${event_id} – deepsoc-gateway`)
+})
+
+test('says that an event without messages has none, and shows its first one', async () => {
+  const { page, event_id } = await roomOf([])
+  assert.match(await textOf(page, '#empty'), 'No messages in this event yet')
+  const ids = await publish(site.gateway, event_id, chat(1))
+  await holds(page, ids)
+  assert.is(await page.locator('#empty').count(), 0)
+})
+
+const fixture = (): string[] =>
+  readFileSync(join(ROOT, 'test/fixtures/messages.jsonl'), 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => line.replace(/"event_id":"[^"]*",("user_id")/, '$1'))
+
+test('shows what the agents of DeepSOC send: orders as lists, results as JSON, summaries as markdown', async () => {
+  const event_id = newRoom()
+  const { body: answer } = await postJson(`${eventUrl(site.gateway, event_id)}/messages`, `[${fixture().join(',')}]`)
+  const ids: number[] = answer.data.map(({ db_id }: Json) => db_id)
+  const page = await site.pages.room(event_id, { viewport: { width: 1280, height: 3_000 } })
+  await isState(page, 'live')
+  await sees(page, ids[0])
+  const texts = await Promise.all(ids.map(async (id) => (await textOf(page, body(id))).trim()))
+  const [notice, tasks, actions, action, commands, command, result, execution, event, chatted] = texts as string[]
+  assert.is(notice, '指挥官正在分析')
+  assert.match(tasks!, /^先取证\n再封禁查询203\.0\.113\.9情报queryfor _analyst$/)
+  assert.match(actions!, /剧本查情报queryfor Operatortask a1f0c2d4…/)
+  assert.match(action!, /^已建行动剧本查情报querypendingfor Operatortask a1f0c2d4…action c7e2b9d0…$/)
+  assert.match(commands!, /^查情报playbookfor Executor[\s\S]*playbook_id: 12302548181076029[\s\S]*203\.0\.113\.9/)
+  assert.match(command!, /^已建指令查情报playbookpending.*command e94d1a63…[\s\S]*12302548181076029/)
+  assert.match(result!, /^查情报playbookfailed[\s\S]*error: "timeout"/)
+  assert.match(execution!, /恶意IP/)
+  assert.is(await textOf(page, `${body(ids[7])} strong`), '恶意IP')
+  assert.match(event!, /^summarized[\s\S]*概述/)
+  assert.match(event!, 'summary 5d2f7c18…')
+  assert.is(await textOf(page, `${body(ids[8])} h3`), '概述')
+  assert.is(await page.locator(`${body(ids[9])} .markdown`).count(), 1)
+  assert.is(chatted, '建议封禁')
+  // The whole of a short id is had by pointing at it.
+  const hint = await page.getAttribute(`${body(ids[6])} .short-id >> nth=0`, 'title')
+  assert.match(hint ?? '', /^\w+_id [0-9a-f-]{36}$/)
+  assert.equal((await textsOf(page, '.role')).slice(0, 3), ['System', 'Captain', 'Manager'])
+  await page.click('#language')
+  assert.equal(await textsOf(page, '.role'), [
+    ...['系统', '安全指挥官', '安全管理员', '安全管理员', '安全工程师', '安全工程师', '执行器', '安全专家'],
+    ...['安全专家', 'AI助手'],
+  ])
+  assert.match(await textOf(page, body(ids[2])), '交给安全工程师')
+})
+
+/** All that DeepSOC's agents say, by sender: the type, and what a reader sees of it in place of its name. */
+const SAID: Readonly<Record<string, Readonly<Record<string, string>>>> = {
+  system: {
+    llm_request: '',
+    manager_llm_request: '',
+    operator_llm_request: '',
+    expert_llm_request_exec_summary: '',
+    expert_llm_request_event_summary: '',
+    event_next_round_initiated: '',
+    system_notification: 'notification',
+    chat: 'chat',
+  },
+  _captain: {
+    llm_response: 'tasks',
+    llm_roger_response: '',
+    event_completed_by_captain: 'completed',
+    error_internal: 'internal error',
+  },
+  _manager: {
+    manager_llm_response: 'actions',
+    action_created: 'action created',
+    error_action_creation: 'action not created',
+    llm_unexpected_response: 'unexpected response',
+    error_internal: 'internal error',
+  },
+  _operator: {
+    operator_llm_response: 'commands',
+    command_created: 'command created',
+    error_command_creation: 'command not created',
+    llm_unexpected_response: 'unexpected response',
+    error_internal: 'internal error',
+  },
+  _executor: { command_result: 'result' },
+  _expert: {
+    execution_summary_generated: 'execution summary',
+    event_summary_generated: 'event summary',
+    error_execution_summary: 'no summary',
+  },
+  ai_assistant: { chat: 'chat' },
+  'f5c0619c-451e-47ec-a665-a2e42c258e24': { chat: 'chat', user_message: 'message' },
+}
+
+const ROLE_OF: Readonly<Record<string, string>> = {
+  system: 'System',
+  _captain: 'Captain',
+  _manager: 'Manager',
+  _operator: 'Operator',
+  _executor: 'Executor',
+  _expert: 'Expert',
+  ai_assistant: 'AI assistant',
+}
+
+test('has a label, an icon and a colour for each role, and marks notices, errors and what was unexpected', async () => {
+  const all = Object.entries(SAID).flatMap(([from, types]) => Object.entries(types).map((entry) => [from, ...entry]))
+  const said = all.map(([message_from, message_type], n) =>
+    chat(n, { message_from: message_from!, message_type: message_type!, round_id: 1 }),
+  )
+  const { page, ids } = await roomOf(said, { viewport: { width: 1280, height: 3_000 } })
+  await sees(page, ids[0])
+  const shown = await page.$$eval('.row', (rows) =>
+    rows.map((one) => {
+      const text = (selector: string): string => one.querySelector(selector)?.textContent ?? ''
+      const avatar = one.querySelector('.avatar')!
+      const isSeen = one.querySelector('.type')?.checkVisibility() ?? false
+      return {
+        tone: (one as HTMLElement).dataset.tone,
+        role: text('.role'),
+        from: text('.from'),
+        type: isSeen ? text('.type') : '',
+        body: text('.body').trim(),
+        mark: text('.mark'),
+        colour: getComputedStyle(avatar).color,
+        icon: avatar.innerHTML,
+      }
+    }),
+  )
+  assert.is(shown.length, all.length)
+  const looks = new Map<string, string>()
+  const icons = new Map<string, string>()
+  for (const [n, [from, type, name]] of all.entries()) {
+    const one = shown[n]!
+    const what = `${from} ${type}`
+    const error = type!.startsWith('error_')
+    assert.is(one.role, ROLE_OF[from!] ?? 'User', what)
+    assert.is(one.from.slice(0, 8), from! in ROLE_OF ? '' : from!.slice(0, 8), what)
+    assert.is(one.body, `message ${n}`, what)
+    if (name !== '') assert.is(one.type, name, what)
+    assert.is(
+      one.tone,
+      error ? 'error' : name === '' ? 'notice' : type === 'llm_unexpected_response' ? 'warning' : 'plain',
+    )
+    assert.is(one.mark, error ? 'Error' : one.tone === 'warning' ? 'Unexpected' : '', what)
+    if (one.tone === 'plain') looks.set(one.colour, one.role)
+    icons.set(one.icon, one.role)
+  }
+  assert.is(looks.size, 8, 'colours')
+  assert.is(icons.size, 8, 'icons')
+  const colours = await page.evaluate(() => {
+    const style = getComputedStyle(document.documentElement)
+    return ['captain', 'manager', 'operator', 'executor', 'expert', 'system', 'ai'].map((role) =>
+      style.getPropertyValue(`--role-${role}`).trim(),
+    )
+  })
+  assert.equal(colours, ['#00a8ff', '#1ee280', '#ffcc00', '#9c27b0', '#ff9800', '#607d8b', '#66bb6a'])
+})
+
+test('keeps every number as it was written, wherever it is shown, copied or saved', async () => {
+  const numbers = ['12302548181076029', '-9007199254740993', '1.0', '1e400', '0.10000000000000000001', '7', '-0']
+  const content = `{"data":{"list":[${numbers}],"text":9007199254740993,"s":"1.0 \\" 2.0","\\u0000k":"\\u0000v"}}`
+  const result = `{"data":{"command_name":"c","status":"done","result":{"id":${numbers[0]}},"task_id":${numbers[1]}}}`
+  const { page, ids } = await roomOf([], { permissions: ['clipboard-read', 'clipboard-write'] })
+  const event_id = await textOf(page, '#title')
+  const raws = [
+    `{"message_content":${content}}`,
+    `{"message_content":${numbers[0]}}`,
+    `{"message_type":"command_result","message_content":${result}}`,
+  ]
+  for (const raw of raws) ids.push(...(await publish(site.gateway, event_id, raw)))
+  await holds(page, ids)
+  assert.equal(await textsOf(page, `${body(ids[0])} .json-index + .json-plain`), numbers)
+  const first = await textOf(page, body(ids[0]))
+  assert.match(first, 'text: 9007199254740993')
+  assert.match(first, 's: "1.0 " 2.0"')
+  assert.match(first, /(?<!⟩)⟨U\+0000⟩k: "⟨U\+0000⟩v"/)
+  assert.is((await textOf(page, body(ids[1]))).trim(), numbers[0])
+  assert.match(await textOf(page, body(ids[2])), /id: 12302548181076029/)
+  assert.match((await page.getAttribute(`${body(ids[2])} .short-id`, 'title')) ?? '', numbers[1]!)
+  await page.hover(row(ids[0]))
+  await page.click(`${row(ids[0])} .tool >> nth=0`)
+  assert.match(await textOf(page, `${row(ids[0])} .whole`), '12302548181076029')
+  await page.click(`${row(ids[0])} .tool >> nth=1`)
+  await page.waitForSelector('#note:has-text("Copied")')
+  const copied = await page.evaluate(() => navigator.clipboard.readText())
+  assert.ok(copied.startsWith(`{"message_content":${content},"event_id":"${event_id}","message_id":`), copied)
+  assert.ok(copied.endsWith(`"db_id":${ids[0]}}`), copied)
+})
+
+test('leaves nothing that it does not know unreadable', async () => {
+  const known = (message_type: string, data: Json): Json => ({
+    message_from: '_manager',
+    message_type,
+    message_content: { data },
+  })
+  const odd: [message: Json, says: RegExp][] = [
+    [{ message_type: 'x', note: 'no content' }, /note: "no content"/],
+    [{ message_content: null, note: 'null' }, /note: "null"/],
+    [{ message_content: ['a', { b: 'c' }] }, /b: "c"/],
+    [{ message_content: 'bare' }, /^bare$/],
+    [{ message_content: '', note: 'empty' }, /""/],
+    [{ message_content: false }, /false/],
+    [{ message_content: {} }, /\{\}/],
+    [{ message_content: { data: { content: 'inner', extra: [1] } } }, /^inner.*extra/s],
+    [{ content: { data: 'by its other name' }, type: 'chat', source: '_captain' }, /^by its other name$/],
+    [known('llm_response', { tasks: 'none', text: 'odd tasks' }), /^odd tasks.*tasks: "none"/s],
+    [known('llm_response', { tasks: [1, 'two', null] }), /two/],
+    [known('llm_response', { tasks: [], response_type: 'ROGER', response_text: 'heard' }), /^Rogerheard$/],
+    [known('llm_response', { tasks: [] }), /tasks/],
+    [known('manager_llm_response', { actions: [{ action_name: { deep: 'name' } }] }), /deep: "name"/],
+    [known('manager_llm_response', { actions: [{}, { unknown_field: 'kept' }] }), /unknown_field: "kept"/],
+    [known('action_created', { action_details: null, text: 'no details' }), /no details/],
+    [known('command_result', { status: 7, result: 'plain text' }), /7.*plain text/s],
+    [known('command_result', { status: 'done', result: null, note: 'why' }), /null.*note: "why"/s],
+    [known('command_result', 'just a line'), /just a line/],
+    [known('execution_summary_generated', { ai_summary: 5 }), /ai_summary: 5/],
+    [known('event_summary_generated', { event_summary: 'sum', score: 0.5 }), /sum.*score: 0\.5/s],
+    [known('of_tomorrow', { a: { b: { c: 'deep' } } }), /c: "deep"/],
+    [{ message_content: { data: JSON.parse(`${'['.repeat(500)}"deepest"${']'.repeat(500)}`) } }, /1 item/],
+  ]
+  const { page, ids } = await roomOf(
+    odd.map(([message]) => message),
+    { viewport: { width: 1280, height: 6_000 } },
+  )
+  await sees(page, ids[0])
+  for (const [n, [message, says]] of odd.entries()) {
+    const text = (await textOf(page, body(ids[n]))).trim()
+    assert.match(text, says, JSON.stringify(message).slice(0, 300))
+  }
+})
+
+test('stays at the end for a reader who is there, and only for that one', async () => {
+  const { page, ids, event_id } = await roomOf(chats(300), { viewport: { width: 360, height: 640 } })
+  for (let n = 0; n < 5; n++) {
+    ids.push(...(await publish(site.gateway, event_id, chats(7))))
+    await sees(page, ids.at(-1))
+    await until(async () => (await below(page)) < 2, { what: 'the end' })
+  }
+  assert.is(await page.locator('#to-end').count(), 0)
+  await page.hover('#box')
+  await page.mouse.wheel(0, -3_000)
+  await page.waitForSelector('#to-end')
+  assert.match(await textOf(page, '#to-end'), /^To the newest/)
+  await until(async () => (await below(page)) > 2_000, { what: 'a reader further up' })
+  const seen = await seenIds(page)
+  ids.push(...(await publish(site.gateway, event_id, chats(3))))
+  await page.waitForSelector('#to-end:has-text("3 new messages")')
+  ids.push(...(await publish(site.gateway, event_id, chats(1))))
+  await page.waitForSelector('#to-end:has-text("4 new messages")')
+  assert.equal(await seenIds(page), seen, 'what was read stays where it is')
+  await page.click('#to-end')
+  await sees(page, ids.at(-1))
+  await page.waitForSelector('#to-end', { state: 'detached' })
+  ids.push(...(await publish(site.gateway, event_id, chats(1))))
+  await sees(page, ids.at(-1))
+})
+
+test('shows what came although the machine is so busy that no moment is short', async () => {
+  const { page, ids, event_id } = await roomOf(chats(3))
+  await page.evaluate(() => {
+    let at = performance.now()
+    performance.now = () => (at += 20)
+  })
+  for (let n = 0; n < 3; n++) {
+    ids.push(...(await publish(site.gateway, event_id, chats(2))))
+    await sees(page, ids.at(-1))
+  }
+})
+
+test('counts in the title what comes while nobody looks', async () => {
+  const { page, event_id } = await roomOf(chats(3))
+  await page.evaluate(() => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })
+    // As browsers do: who cannot be seen draws nothing.
+    globalThis.requestAnimationFrame = () => 0
+    document.dispatchEvent(new Event('visibilitychange'))
+  })
+  await publish(site.gateway, event_id, chats(2))
+  await until(async () => (await page.title()) === `(2) ${event_id} – deepsoc-gateway`, { what: 'the count' })
+})
+
+test('posts what is typed, once, and says why when it cannot', async () => {
+  const { page, event_id } = await roomOf([])
+  const stored = async (): Promise<Json[]> => (await getJson(`${eventUrl(site.gateway, event_id)}/messages`)).body.data
+  await page.fill('#name', '_captain')
+  await page.fill('#text', 'first\nline')
+  await page.click('#send')
+  await page.waitForSelector('.row')
+  assert.is(await page.inputValue('#text'), '')
+  assert.is(await textOf(page, '.row .role'), 'User', 'a name makes nobody an agent')
+  await page.fill('#text', 'second')
+  // The answer is lost, the message is not.
+  await page.route('**/messages', async (route) => {
+    await route.fetch()
+    await route.abort()
+  })
+  await page.press('#text', 'Enter')
+  await page.waitForSelector('#problem:has-text("Not sent")')
+  await page.waitForSelector('.row:nth-child(2)')
+  await page.unroute('**/messages')
+  await page.click('#send-again')
+  await until(async () => (await page.inputValue('#text')) === '', { what: 'the empty field' })
+  assert.equal(
+    (await stored()).map((m: Json) => [m.message_from, m.message_type, m.message_content.text]),
+    ['first\nline', 'second'].map((said) => ['_captain', 'user_message', said]),
+  )
+  await page.fill('#text', 'x'.repeat(1_100_000))
+  await page.click('#send')
+  await page.waitForSelector('#problem:has-text("413")')
+  assert.is((await page.inputValue('#text')).length, 1_100_000)
+})
+
+test.run()

@@ -1,0 +1,131 @@
+import { spawn } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { VARIABLES } from '../../../src/config/variables.ts'
+import { killAtExit } from '../../support/harness/cleanup.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { tempDir } from '../../support/harness/wait.ts'
+import { type Env, ROOT } from '../../support/servers/gateway.ts'
+
+const SECRET = 'hunter2-do-not-show'
+
+/** All variables as empty texts, so that a developer's .env has no say. */
+const UNSET = Object.fromEntries(
+  VARIABLES.flatMap(({ name }) => [
+    [name, ''],
+    [`${name}_FILE`, ''],
+  ]),
+)
+
+interface Run {
+  code: number | null
+  stdout: string
+  stderr: string
+}
+
+const cli = (args: string[], env: Env = {}): Promise<Run> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [join(ROOT, 'src', 'cli.ts'), ...args], {
+      env: { PATH: process.env.PATH, NODE_V8_COVERAGE: process.env.NODE_V8_COVERAGE, ...UNSET, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    if (child.pid !== undefined) child.once('exit', killAtExit(child.pid))
+    const run: Run = { code: null, stdout: '', stderr: '' }
+    child.stdout.setEncoding('utf8').on('data', (chunk: string) => (run.stdout += chunk))
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => (run.stderr += chunk))
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ ...run, code }))
+  })
+
+const command = suite('the command line', { timeoutMs: 120_000 })
+
+command('--help and --version answer on stdout', async () => {
+  const help = await cli(['--help'])
+  assert.equal([help.code, help.stderr], [0, ''])
+  for (const word of ['serve', 'config', '--check', '--version', '.env.sample']) assert.match(help.stdout, word)
+  const version = await cli(['--version'])
+  const { version: own } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
+  assert.equal(version, { code: 0, stdout: `${own}\n`, stderr: '' })
+})
+
+command('help and version need no valid configuration', async () => {
+  for (const flag of ['--help', '--version']) assert.is((await cli([flag], { PORT: 'x' })).code, 0)
+})
+
+command('a wrong call exits with 2, says what is wrong and shows the usage on stderr', async () => {
+  for (const [args, says] of [
+    [['bogus'], /unknown command "bogus"/],
+    [['--bogus'], /bogus/],
+    [['config', 'more'], /unexpected argument "more"/],
+    [['serve', '--check=1'], /check/],
+  ] as const) {
+    const { code, stdout, stderr } = await cli([...args])
+    assert.equal([code, stdout], [2, ''], args.join(' '))
+    assert.match(stderr, says)
+    assert.match(stderr, 'Usage: deepsoc-gateway')
+  }
+})
+
+command('config shows every variable on stdout, the secrets masked', async () => {
+  const env = { PORT: '1234', RABBITMQ_URL: `amqp://bob:${SECRET}@mq.example/v`, RABBITMQ_PASSWORD: SECRET }
+  const { code, stdout, stderr } = await cli(['config'], env)
+  assert.equal([code, stderr], [0, ''])
+  const lines = stdout.trimEnd().split('\n')
+  assert.equal(
+    lines.map((line) => line.split('=')[0]),
+    VARIABLES.map(({ name }) => name),
+  )
+  for (const line of ['PORT=1234', 'HOST=127.0.0.1', 'RABBITMQ_URL=amqp://***@mq.example/v', 'RABBITMQ_PASSWORD=***']) {
+    assert.ok(lines.includes(line), `${line} in\n${stdout}`)
+  }
+  assert.not.match(stdout, SECRET)
+})
+
+command('config --check keeps stdout empty', async () => {
+  const { code, stdout, stderr } = await cli(['config', '--check'])
+  assert.equal([code, stdout], [0, ''])
+  assert.match(stderr, 'valid')
+})
+
+command('an invalid configuration exits with 2 and prints each fault, never a secret', async () => {
+  const dir = tempDir()
+  const env = {
+    PORT: 'eighty',
+    WORKERS: 'many',
+    JWT_SECRET: SECRET,
+    RABBITMQ_URL: `http://u:${SECRET}@h`,
+    HOST: 'a b',
+    LOG_LEVEL: 'loud',
+    DATABASE_URL: `sqlite:${join(dir, 'sub', 'x.db')}`,
+  }
+  for (const args of [['config'], ['config', '--check'], ['serve'], []]) {
+    const { code, stdout, stderr } = await cli(args, env)
+    assert.equal([code, stdout], [2, ''], args.join(' '))
+    assert.match(stderr, 'config_invalid')
+    for (const name of ['PORT', 'WORKERS', 'JWT_SECRET', 'RABBITMQ_URL', 'HOST', 'LOG_LEVEL']) {
+      assert.match(stderr, new RegExp(`^ {2}${name} `, 'm'))
+    }
+    assert.match(stderr, 'hint:')
+    assert.not.match(stderr, SECRET)
+  }
+  assert.not.ok(existsSync(join(dir, 'sub')), 'nothing was made before the configuration was right')
+})
+
+command('a broker URL with a broken escape is a fault of the configuration', async () => {
+  const { code, stderr } = await cli(['config', '--check'], { RABBITMQ_URL: `amqp://u:${SECRET}%zz@h` })
+  assert.is(code, 2, stderr)
+  assert.match(stderr, 'RABBITMQ_URL')
+  assert.not.match(stderr, SECRET)
+})
+
+command('a database that cannot be used exits with 1 and says what to do', async () => {
+  const file = join(tempDir(), 'notes.txt')
+  writeFileSync(file, 'just some notes, longer than a header would be\n'.repeat(10))
+  const { code, stdout, stderr } = await cli(['serve'], { DATABASE_URL: `sqlite:${file}`, PORT: '0' })
+  assert.equal([code, stdout], [1, ''])
+  assert.match(stderr, 'database_foreign')
+  assert.match(stderr, 'hint:')
+})
+
+command.run()

@@ -1,0 +1,128 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { type Command, helpOf, readCall, UsageError } from '../../../src/cli/command.ts'
+import { demo } from '../../../src/cli/demo.ts'
+import type { Io } from '../../../src/cli/io.ts'
+import { publish } from '../../../src/cli/publish.ts'
+import { rejected } from '../../../src/cli/rejected.ts'
+import { serve } from '../../../src/cli/serve.ts'
+import { tail } from '../../../src/cli/tail.ts'
+import { runCli } from '../../support/clients/cli.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { COMMANDS } from '../../support/repo/commands.ts'
+import { ROOT } from '../../support/servers/gateway.ts'
+
+const DOCUMENT = readFileSync(join(ROOT, 'docs', 'CLI.md'), 'utf8')
+
+/** The part of the document below a heading. */
+const sectionOf = (name: string): string => DOCUMENT.split(/^## /m).find((part) => part.startsWith(`${name}\n`)) ?? ''
+
+const help = suite('help', { timeoutMs: 120_000 })
+
+help('--help and docs/CLI.md name the same flags, forms and examples', () => {
+  for (const command of COMMANDS) {
+    const section = sectionOf(command.name)
+    assert.ok(section !== '', `docs/CLI.md has no section ${command.name}`)
+    const rows = [...section.matchAll(/^\| `--([\w-]+)(?: ([^`]+))?` \| (.+) \|$/gm)]
+    const documented = rows.map(([, name, value, meaning]) => [name, value, meaning])
+    const known = Object.entries(command.flags).map(([name, { value, meaning }]) => [name, value, meaning])
+    assert.equal(documented, known, command.name)
+    const shown = [...helpOf(command).matchAll(/^ {2}--([\w-]+)/gm)].map(([, name]) => name)
+    assert.equal(shown, [...Object.keys(command.flags), 'help'])
+    for (const form of command.usage)
+      assert.ok(section.includes(`deepsoc-gateway ${command.name} ${form}`.trim()), form)
+    for (const [call] of command.examples) assert.ok(section.includes(call), call)
+  }
+})
+
+help('the examples of a command use flags that it has', () => {
+  for (const command of COMMANDS) {
+    for (const [call] of command.examples) {
+      for (const [, words] of call.matchAll(/deepsoc-gateway ([^|<>]+)/g)) {
+        const called = COMMANDS.find(({ name }) => words!.startsWith(name))
+        assert.ok(called, call)
+        const flags = [...words!.matchAll(/--([\w-]+)/g)].map(([, flag]) => flag!)
+        for (const flag of flags) assert.ok(Object.hasOwn(called.flags, flag), `${call}: --${flag}`)
+      }
+    }
+  }
+})
+
+help('a flag that is unknown, lacks its value, has one too many or comes twice is named', () => {
+  for (const [command, argv, says] of [
+    [tail, ['e', '--bogus'], /--bogus/],
+    [tail, ['e', '--after'], /--after/],
+    [tail, ['e', '--json=1'], /--json/],
+    [tail, ['e', '--after', '1', '--after', '2'], /--after is given 2 times/],
+  ] as const) {
+    assert.throws(
+      () => readCall(command, argv),
+      (error: unknown) => error instanceof UsageError && says.test(error.message),
+    )
+  }
+})
+
+help('--help answers on stdout without a valid configuration, of a group of commands too', async () => {
+  const env = { PORT: 'x', DATABASE_URL: 'x' }
+  for (const words of [['tail'], ['rejected'], ['rejected', 'drop']]) {
+    const { code, stdout, stderr } = await runCli([...words, '--help'], { env })
+    assert.equal([code, stderr], [0, ''], words.join(' '))
+    assert.match(stdout, `Usage: deepsoc-gateway ${words.join(' ')}`)
+  }
+})
+
+/** Nothing of it is needed before the call is understood. */
+const NOWHERE = { in: { isTTY: false }, err: { isTerminal: false } } as unknown as Io
+
+help('a wrong call is refused before anything is done, and told what to do', async () => {
+  const { list, show, replay, drop } = rejected.commands
+  const calls: [Command, string[], RegExp][] = [
+    [tail, [], /EVENT_ID is missing/],
+    [tail, ['*', 'e'], /'\*' stands alone/],
+    [tail, ['a\nb', '--url', 'http://h'], /no event id/],
+    [tail, ['e', '--after', 'x', '--url', 'http://h'], /--after must be a whole number/],
+    [tail, ['e', '--after', '1', '--last', '1', '--url', 'http://h'], /exclude each other/],
+    [tail, ['e', '--url', 'ftp://h'], /--url must be an http/],
+    [tail, ['e', '--silence', '0', '--url', 'http://h'], /--silence must be a number above 0/],
+    [publish, ['word'], /unexpected argument "word"/],
+    [publish, ['--content', 'x'], /--event is missing/],
+    [publish, ['--event', 'e', '--round', '1.5'], /--round must be a whole number/],
+    [publish, ['--event', ''], /--event needs a value/],
+    [demo, ['--events', '0'], /--events must be a whole number from 1 to 100/],
+    [demo, ['--speed', 'fast'], /--speed must be a number above 0/],
+    [serve, ['--speed', '2'], /--speed goes with --demo/],
+    [show!, [], /an ID is missing/],
+    [show!, ['x'], /an id must be a whole number/],
+    [show!, ['1', '2', '--raw'], /--raw takes one ID/],
+    [replay!, [], /say which rows/],
+    [replay!, ['--all', '--reason', 'invalid_json'], /--all stands alone/],
+    [list!, ['--reason', 'nonsense'], /no error code/],
+    [list!, ['--since', 'yesterday'], /--since must be an age/],
+    [drop!, ['1'], /--yes/],
+  ]
+  for (const [command, argv, says] of calls) {
+    const error = await (async () => command.run(readCall(command, argv)!, NOWHERE))().then(
+      () => null,
+      (thrown: unknown) => thrown,
+    )
+    assert.ok(error instanceof UsageError, `${command.name} ${argv.join(' ')}: ${error}`)
+    assert.match(error.message, says)
+  }
+})
+
+help('a wrong call exits with 2, leaves stdout alone and shows the usage', async () => {
+  for (const [words, says] of [
+    [['tail'], /EVENT_ID is missing/],
+    [['publish', '--bogus'], /--bogus/],
+    [['rejected'], /a command is missing behind rejected/],
+    [['rejected', 'eat'], /unknown command "eat" behind rejected/],
+  ] as const) {
+    const { code, stdout, stderr } = await runCli([...words])
+    assert.equal([code, stdout], [2, ''], `${words.join(' ')}: ${stderr}`)
+    assert.match(stderr, says)
+    assert.match(stderr, `Usage: deepsoc-gateway ${words[0]}`)
+  }
+})
+
+help.run()

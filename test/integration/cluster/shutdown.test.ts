@@ -1,0 +1,258 @@
+// needs: rabbitmq, pika
+// workers: 1, 3
+// limit: 400s
+import http from 'node:http'
+import net from 'node:net'
+import * as assert from 'uvu/assert'
+import { assertNothingLost, assertSameOnce, IdReader, Load } from '../../support/clients/load.ts'
+import { PikaPublisher } from '../../support/clients/pika.ts'
+import type { SseStream } from '../../support/clients/sse.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { getJson, until } from '../../support/harness/wait.ts'
+import { holdWriteLock, messageRows } from '../../support/servers/database.ts'
+import { RUN_WORKERS } from '../../support/servers/gateway.ts'
+import { queueReady, type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
+import { messagesOf, openStage, type Stage, type StageOptions, waitForMessages } from '../../support/stages/stage.ts'
+
+const test = suite('shutdown', { timeoutMs: 120_000 })
+
+const STREAMS = 20
+const SHUTDOWN_SECONDS = 8
+const LONG = process.env.TEST_LONG === '1'
+const RESTARTS = LONG ? 100 : RUN_WORKERS === 1 ? 5 : 2
+/** The exit itself, on a busy machine. */
+const SLACK_MS = 5_000
+
+let broker: SharedBroker
+
+test.before(async () => {
+  broker = await sharedBroker()
+})
+
+test.after(async () => {
+  await broker?.dispose()
+})
+
+const onStage = async (options: StageOptions, work: (stage: Stage) => Promise<void>): Promise<void> => {
+  const stage = await openStage(broker.url, 'shutdown', options)
+  try {
+    await work(stage)
+  } finally {
+    await stage.dispose()
+  }
+}
+
+const lastRetry = (stream: SseStream): number | undefined => {
+  const all = [
+    ...stream
+      .raw()
+      .toString()
+      .matchAll(/^retry: (\d+)$/gm),
+  ]
+  // The first is the one of the stream's beginning.
+  return all.length < 2 ? undefined : Number(all.at(-1)![1])
+}
+
+const loadOf = (stage: Stage, event_id: string): { agent: PikaPublisher; load: Load } => {
+  const agent = new PikaPublisher({ url: broker.url, exchange: stage.names.exchange, mandatory: true, retry: true })
+  return { agent, load: new Load(agent, event_id) }
+}
+
+for (const signal of LONG || RUN_WORKERS === 1 ? (['SIGTERM', 'SIGINT'] as const) : (['SIGTERM'] as const)) {
+  test(`${signal} under load ends every stream with a word and the process in time, and loses nothing`, () =>
+    onStage({}, async (stage) => {
+      const { gateway } = stage
+      const { agent, load } = loadOf(stage, 'busy')
+      const reader = new IdReader(gateway, 'busy', { retryMs: 100 })
+      try {
+        const streams = await Promise.all(Array.from({ length: STREAMS }, () => stage.open('busy')))
+        load.start()
+        reader.start()
+        await load.more(200)
+        await Promise.all(streams.map((stream) => waitForMessages(stream, 100)))
+
+        const ended = await gateway.term(signal)
+        assert.is(ended.code, 0, gateway.output())
+        assert.ok(ended.ms < SHUTDOWN_SECONDS * 1_000, `${ended.ms} ms`)
+        const stored = messageRows(gateway.dbFile).map(({ message_id }) => message_id)
+        const retries = new Set<number>()
+        for (const stream of streams) {
+          await stream.closed
+          const last = stream.events.at(-1)!
+          assert.is(last.event, 'closing')
+          assert.equal(last.data, { reason: 'shutdown' })
+          const retry = lastRetry(stream) ?? 0
+          assert.ok(retry >= 1_000 && retry <= 5_000, `retry ${retry}`)
+          retries.add(retry)
+          const got = messagesOf(stream).map(({ data }) => data.message_id as string)
+          assertSameOnce(got, stored.slice(0, got.length), 'what a stream got')
+        }
+        assert.ok(retries.size > STREAMS / 4, `${retries.size} different delays for ${STREAMS} streams`)
+
+        await gateway.restart()
+        await gateway.ready(60_000)
+        const after = messageRows(gateway.dbFile).map(({ message_id }) => message_id)
+        assert.equal(after.slice(0, stored.length), stored)
+        await load.more(50)
+        await load.stop()
+        await assertNothingLost(gateway.dbFile, [load], [reader])
+        assert.ok(reader.connections >= 2)
+      } finally {
+        await reader.stop()
+        await agent.kill9()
+      }
+    }))
+}
+
+test('what was committed before a shutdown is acknowledged: the broker does not deliver it again', () =>
+  onStage({}, async (stage) => {
+    // Without an id of their own, a second delivery would be a second row.
+    await stage.publish(Array.from({ length: 500 }, (_, n) => `{"event_id":"nameless","n":${n}}`))
+    await until(() => messageRows(stage.gateway.dbFile).length > 0, { everyMs: 1 })
+    assert.is((await stage.gateway.term()).code, 0)
+    const stored = messageRows(stage.gateway.dbFile).length
+    await until(async () => (await queueReady(broker.url, stage.names.queue))?.consumers === 0)
+    assert.is((await queueReady(broker.url, stage.names.queue))?.messages, 500 - stored)
+    await stage.gateway.restart()
+    await stage.stored(500)
+    await stage.publish(['{"event_id":"nameless","n":500}'])
+    await stage.stored(501)
+    const numbers = messageRows(stage.gateway.dbFile).map(({ body }) => JSON.parse(body).n as number)
+    assert.equal(
+      numbers,
+      Array.from({ length: 501 }, (_, n) => n),
+    )
+  }))
+
+test('what is on its way to a gateway that stops keeps its order', () =>
+  onStage({}, async (stage) => {
+    const { gateway } = stage
+    const { agent, load } = loadOf(stage, 'ordered')
+    try {
+      load.start()
+      // A delivery that crosses the end of its consumer is a matter of luck, so that it takes a few.
+      for (let round = 0; round < RESTARTS; round++) {
+        await load.more(50)
+        assert.is((await gateway.term()).code, 0)
+        await gateway.restart()
+        await gateway.ready(60_000)
+      }
+      await load.stop()
+      await assertNothingLost(gateway.dbFile, [load], [])
+    } finally {
+      await agent.kill9()
+    }
+  }))
+
+test('a client that never reads does not hold up the end', () =>
+  onStage({}, async (stage) => {
+    const big = 'x'.repeat(500_000)
+    await stage.publish(Array.from({ length: 40 }, (_, n) => `{"event_id":"deaf","message_id":"${n}","big":"${big}"}`))
+    await stage.stored(40)
+    const { hostname, port } = new URL(stage.gateway.url)
+    const deaf = net.connect({ host: hostname, port: Number(port) })
+    deaf.on('error', () => {})
+    deaf.pause()
+    deaf.write('GET /api/events/deaf/stream HTTP/1.1\r\nHost: x\r\n\r\n')
+    await until(async () => /state="stalled"\} 1$/m.test((await getJson(`${stage.gateway.url}/metrics`)).text), {
+      what: 'a stalled reader in the metrics',
+    })
+    const ended = await stage.gateway.term()
+    assert.ok(ended.ms < SHUTDOWN_SECONDS * 1_000 + SLACK_MS, `${ended.ms} ms`)
+    assert.is(ended.signal, null)
+    deaf.destroy()
+  }))
+
+test('a connection on which one request follows the other does not hold up the end', () =>
+  onStage({}, async ({ gateway }) => {
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    const ask = (): Promise<void> =>
+      new Promise((resolve, reject) => {
+        http
+          .get(`${gateway.url}/livez`, { agent }, (response) => response.resume().once('end', resolve))
+          .once('error', reject)
+      })
+    const asking = Array.from({ length: 4 }, async () => {
+      // Until the listening socket is closed, and no kept connection is left to ask on.
+      for (let up = true; up; )
+        up = await ask().then(
+          () => true,
+          () => false,
+        )
+    })
+    const ended = await gateway.term()
+    assert.is(ended.code, 0, gateway.output())
+    await Promise.all(asking)
+    agent.destroy()
+  }))
+
+test('while it drains, the gateway says that it is not ready', () =>
+  onStage({ env: { SHUTDOWN_SECONDS: '20' } }, async (stage) => {
+    const { gateway } = stage
+    // A connection that was open before can still ask while the listening socket is closed.
+    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+    const ask = (): Promise<{ status: number; text: string }> =>
+      new Promise((resolve, reject) => {
+        http
+          .get(`${gateway.url}/readyz`, { agent }, (response) => {
+            let text = ''
+            response.setEncoding('utf8').on('data', (chunk: string) => {
+              text += chunk
+            })
+            response.once('end', () => resolve({ status: response.statusCode ?? 0, text }))
+          })
+          .once('error', reject)
+      })
+    assert.is((await ask()).status, 200)
+    const lock = holdWriteLock(gateway.dbFile)
+    await stage.publish(['{"event_id":"drain","message_id":"d"}'])
+    await gateway.waitForLog(({ code }) => code === 'storage_busy')
+    const ended = gateway.term()
+    await gateway.waitForLog(({ msg }) => msg === 'stopping')
+    const during = await ask().catch((error: Error) => ({ status: 0, text: error.message }))
+    assert.is.not(during.status, 200)
+    if (during.status === 503) assert.match(during.text, 'shutting_down')
+    assert.ok(gateway.running, 'it was still draining')
+    lock.release()
+    assert.is((await ended).code, 0)
+    agent.destroy()
+    assert.is(messageRows(gateway.dbFile, 'drain').length, 1, 'what was in hand is committed while it drains')
+  }))
+
+test('a store that hangs does not hold up the end, and what it did not take is delivered again', () =>
+  onStage({ env: { SHUTDOWN_SECONDS: '3' } }, async (stage) => {
+    const { gateway } = stage
+    const stream = await stage.open('hung')
+    const lock = holdWriteLock(gateway.dbFile)
+    await stage.publish(['{"event_id":"hung","message_id":"h"}'])
+    await gateway.waitForLog(({ code }) => code === 'storage_busy')
+    const ended = await gateway.term()
+    assert.is(ended.signal, null)
+    assert.ok(ended.ms < 3_000 + SLACK_MS, `${ended.ms} ms`)
+    await stream.closed
+    assert.is(stream.events.at(-1)?.event, 'closing')
+    lock.release()
+    assert.equal(messageRows(gateway.dbFile), [])
+    await gateway.restart()
+    await stage.stored(1)
+  }))
+
+test('a second signal ends the process at once, even while the store hangs', () =>
+  onStage({ env: { SHUTDOWN_SECONDS: '60' } }, async (stage) => {
+    const { gateway } = stage
+    const lock = holdWriteLock(gateway.dbFile)
+    await stage.publish(['{"event_id":"twice","message_id":"t"}'])
+    await gateway.waitForLog(({ code }) => code === 'storage_busy')
+    const first = gateway.term('SIGTERM')
+    await gateway.waitForLog(({ msg }) => msg === 'stopping')
+    assert.ok(gateway.running)
+    const second = await gateway.term('SIGTERM')
+    assert.is(second.code, 1)
+    assert.ok(second.ms < SLACK_MS, `${second.ms} ms`)
+    await first
+    lock.release()
+    await gateway.restart()
+    await stage.stored(1)
+  }))
+
+test.run()

@@ -1,0 +1,179 @@
+// needs: rabbitmq, pika
+// limit: 400s
+import { readFileSync } from 'node:fs'
+import * as assert from 'uvu/assert'
+import { assertNothingLost, IdReader, Load } from '../../support/clients/load.ts'
+import { PikaPublisher } from '../../support/clients/pika.ts'
+import { openSse } from '../../support/clients/sse.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { freePort, getJson, until } from '../../support/harness/wait.ts'
+import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
+import { chat, chats, metric, newRoom, publish } from '../../support/stages/rooms.ts'
+import { openStage } from '../../support/stages/stage.ts'
+
+const test = suite('workers', { timeoutMs: 120_000 })
+
+const WORKERS = 3
+/** Enough that no worker is likely to be without one. */
+const STREAMS = 24
+
+let broker: SharedBroker
+
+test.before(async () => {
+  broker = await sharedBroker()
+})
+test.after(async () => {
+  await broker?.dispose()
+})
+
+/** The processes of the workers, from /proc. */
+const workersOf = (gateway: Gateway): number[] =>
+  readFileSync(`/proc/${gateway.pid}/task/${gateway.pid}/children`, 'utf8')
+    .trim()
+    .split(' ')
+    .filter(Boolean)
+    .map(Number)
+
+/** How many sockets listen on the gateway's port: each worker has one of its own. */
+const listenersOf = (gateway: Gateway): number => {
+  const port = Number(new URL(gateway.url).port).toString(16).toUpperCase().padStart(4, '0')
+  const sockets = readFileSync('/proc/net/tcp', 'utf8').split('\n')
+  return sockets.filter((line) => line.includes(`:${port} 00000000:0000 0A`)).length
+}
+
+const withWorkers = async (work: (gateway: Gateway) => Promise<void>, env = {}): Promise<void> => {
+  const gateway = await startGateway({ env: { WORKERS: String(WORKERS), ...env } })
+  try {
+    await work(gateway)
+  } finally {
+    await gateway.dispose()
+  }
+}
+
+test('the gateway says that it listens once every worker does', () =>
+  withWorkers(async (gateway) => assert.is(listenersOf(gateway), WORKERS)))
+
+test('a message that one worker stores reaches the readers of every worker, once and in order', () =>
+  withWorkers(async (gateway) => {
+    const room = newRoom()
+    const url = `${gateway.url}/api/events/${room}/stream`
+    const streams = await Promise.all(Array.from({ length: STREAMS }, () => openSse(url)))
+    await until(async () => (await metric(gateway, 'gateway_readers')) === STREAMS, { what: 'all readers counted' })
+    await Promise.all(chats(100).map((message) => publish(gateway, room, message)))
+    const { body } = await getJson(`${gateway.url}/api/events/${room}/messages`)
+    const ids = body.data.map(({ db_id }: { db_id: number }) => db_id)
+    assert.is(ids.length, 100)
+    for (const stream of streams) {
+      const got = () => stream.events.filter(({ event }) => event === 'new_message').map(({ id }) => Number(id))
+      await stream.waitFor(() => got().length >= 100, 30_000)
+      assert.equal(got(), ids)
+      stream.close()
+    }
+    assert.is(await metric(gateway, 'gateway_messages_stored_total'), 100, 'the figures are those of all workers')
+  }))
+
+test('a worker that dies is replaced and takes only its own connections with it', () =>
+  withWorkers(async (gateway) => {
+    const room = newRoom()
+    const readers = Array.from({ length: STREAMS }, () => new IdReader(gateway, room, { retryMs: 100 }))
+    for (const reader of readers) reader.start()
+    await until(async () => (await metric(gateway, 'gateway_readers')) === STREAMS, { what: 'all readers' })
+    await publish(gateway, room, chats(20))
+    const [victim] = workersOf(gateway)
+    process.kill(victim!, 'SIGKILL')
+    await until(() => !workersOf(gateway).includes(victim!) && workersOf(gateway).length === WORKERS, {
+      timeoutMs: 60_000,
+      what: 'a new worker',
+    })
+    await until(
+      () =>
+        publish(gateway, room, chats(20)).then(
+          () => true,
+          () => false,
+        ),
+      { timeoutMs: 60_000, what: 'publishing goes on' },
+    )
+    for (const reader of readers) {
+      await reader.waitForCount(40, 30_000)
+      assert.ok(reader.ids.every((id, index) => id > (reader.ids[index - 1] ?? 0)))
+      assert.is(reader.ids.length, 40)
+      await reader.stop()
+    }
+    const stayed = readers.filter((reader) => reader.connections === 1).length
+    assert.ok(stayed > 0 && stayed < STREAMS, `${stayed} of ${STREAMS} readers kept their connection`)
+  }))
+
+test('when the consuming worker dies, the next takes over in order and nothing is lost', async () => {
+  const stage = await openStage(broker.url, 'workers', { env: { WORKERS: String(WORKERS) } })
+  try {
+    const agent = new PikaPublisher({ url: broker.url, exchange: stage.names.exchange, mandatory: true, retry: true })
+    const load = new Load(agent, newRoom()).start()
+    const reader = new IdReader(stage.gateway, load.event_id, { retryMs: 100 })
+    reader.start()
+    for (let death = 0; death < WORKERS; death++) {
+      await load.more(100)
+      // Whichever consumes: each of those that were there at first dies.
+      const pid = workersOf(stage.gateway)[0]!
+      process.kill(pid, 'SIGKILL')
+      await until(() => !workersOf(stage.gateway).includes(pid) && workersOf(stage.gateway).length === WORKERS, {
+        timeoutMs: 60_000,
+        what: 'a new worker',
+      })
+    }
+    await load.more(100)
+    await load.stop()
+    await agent.close()
+    await assertNothingLost(stage.gateway.dbFile, [load], [reader])
+    await reader.stop()
+  } finally {
+    await stage.dispose()
+  }
+})
+
+test('SIGTERM drains all workers in time, each stream with a word', () =>
+  withWorkers(async (gateway) => {
+    const room = newRoom()
+    await publish(gateway, room, chat(1))
+    const url = `${gateway.url}/api/events/${room}/stream`
+    const streams = await Promise.all(Array.from({ length: STREAMS }, () => openSse(url)))
+    await Promise.all(streams.map((stream) => stream.next('caught_up')))
+    const { code, ms } = await gateway.term()
+    assert.is(code, 0, gateway.output())
+    assert.ok(ms < 10_000, `${ms} ms`)
+    for (const stream of streams) {
+      await stream.closed
+      assert.equal(stream.events.at(-1)?.data, { reason: 'shutdown' })
+    }
+  }))
+
+test('workers end by themselves when the primary is killed', () =>
+  withWorkers(async (gateway) => {
+    const pids = workersOf(gateway)
+    process.kill(gateway.pid, 'SIGKILL')
+    const gone = (pid: number): boolean => {
+      try {
+        process.kill(pid, 0)
+        return false
+      } catch {
+        return true
+      }
+    }
+    await until(() => pids.every(gone), { timeoutMs: 30_000, what: 'the workers to end' })
+  }))
+
+test('what keeps the first worker from starting is told once and ends the gateway', async () => {
+  const port = await freePort()
+  const first = await startGateway({ env: { PORT: String(port) } })
+  try {
+    const error = await startGateway({ env: { PORT: String(port), WORKERS: String(WORKERS) } }).then(
+      () => assert.unreachable(),
+      (failure: Error) => failure,
+    )
+    assert.is(String((error as Error).message).match(/address_unavailable/g)?.length, 1, String(error))
+  } finally {
+    await first.dispose()
+  }
+})
+
+test.run()

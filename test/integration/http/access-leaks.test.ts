@@ -1,0 +1,191 @@
+import * as assert from 'uvu/assert'
+import { collectIds, openSse, type SseStream } from '../../support/clients/sse.ts'
+import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { getJson, type HttpResult, type Json, postJson, request } from '../../support/harness/wait.ts'
+import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { chat, chats, eventUrl, isError, metric } from '../../support/stages/rooms.ts'
+
+let gateway: Gateway
+/** Reads `mine-1` and `mine-2`, and knows of nothing else. */
+let reader: Record<string, string>
+let everybody: Record<string, string>
+
+const leaks = suite('what a token does not open', { timeoutMs: 90_000 })
+
+const publish = async (event: string, messages: Json): Promise<number[]> => {
+  const answer = await postJson(`${eventUrl(gateway, event)}/messages`, messages, { headers: everybody })
+  assert.is(answer.status, 201, answer.text)
+  return [answer.body.data].flat().map(({ db_id }: Json) => db_id)
+}
+
+const get = (path: string, headers = reader): Promise<HttpResult> => getJson(gateway.url + path, { headers })
+
+const open = (path: string, headers: Record<string, string> = {}): Promise<SseStream> =>
+  openSse(gateway.url + path, { headers: { ...reader, ...headers } })
+
+leaks.before(async () => {
+  gateway = await startGateway({ env: guarded() })
+  reader = bearer(await sign({ events: ['mine-1', 'mine-2', 'mine-empty'] }))
+  everybody = bearer(await sign({ events: '*', scope: 'publish' }))
+  await publish('foreign', chats(5))
+  await publish('mine-1', chats(3))
+  await publish('foreign', chats(5))
+  await publish('mine-2', chats(2))
+  await publish('foreign', chats(20))
+})
+leaks.after(() => gateway?.dispose())
+
+/** What an answer shows, but for what differs from call to call. */
+const shape = ({ status, headers, text }: HttpResult): unknown => {
+  const { 'x-request-id': _id, date: _date, ...rest } = headers
+  return [status, rest, text]
+}
+
+leaks('looks the same whether it exists or not, in status, headers and body', async () => {
+  for (const path of ['/messages', '/messages?before=5&limit=1', '/stream', '/stream?tail=5&message_type=x']) {
+    const known = await get(`/api/events/foreign${path}`)
+    const unknown = await get(`/api/events/unknown${path}`)
+    isError(known, 403, 'event_forbidden')
+    assert.equal(shape(known), shape(unknown), path)
+  }
+  const streams = ['foreign', 'unknown'].map((event) => get(`/api/stream?event_id=mine-1&event_id=${event}`))
+  const [known, unknown] = await Promise.all(streams)
+  assert.equal(shape(known!), shape(unknown!))
+  const posts = await Promise.all(
+    ['foreign', 'unknown'].map((event) =>
+      postJson(`${eventUrl(gateway, event)}/messages`, chat(1), { headers: bearer('') && reader }),
+    ),
+  )
+  assert.equal(shape(posts[0]!), shape(posts[1]!))
+  const head = (event: string) => request('HEAD', `${eventUrl(gateway, event)}/stream`, undefined, { headers: reader })
+  assert.equal(shape(await head('foreign')), shape(await head('unknown')))
+})
+
+leaks('takes as long whether it exists or not', async () => {
+  const times: Record<string, number[]> = { foreign: [], unknown: [] }
+  for (let n = 0; n < 300; n++) {
+    for (const event of n % 2 ? ['foreign', 'unknown'] : ['unknown', 'foreign']) {
+      const from = performance.now()
+      await get(`/api/events/${event}/messages`)
+      times[event]!.push(performance.now() - from)
+    }
+  }
+  const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!
+  const [known, unknown] = [median(times.foreign!), median(times.unknown!)]
+  // The log is not asked at all, so what differs is noise; a look into it would show on one side only.
+  assert.ok(Math.abs(known - unknown) < 0.4 * Math.max(known, unknown), `${known} ms, ${unknown} ms`)
+})
+
+leaks('is not in the list, nor counted, nor paged over', async () => {
+  const { body } = await get('/api/events')
+  assert.equal(
+    body.data.map(({ event_id }: Json) => event_id),
+    ['mine-2', 'mine-1'],
+  )
+  assert.is(body.has_more, false)
+  const first = (await get('/api/events?limit=1')).body
+  assert.equal([first.data[0].event_id, first.has_more], ['mine-2', true])
+  const second = (await get(`/api/events?limit=1&before=${first.data[0].last_db_id}`)).body
+  assert.equal([second.data[0].event_id, second.has_more], ['mine-1', false])
+  assert.equal((await get('/api/events', bearer(await sign({ events: ['foreign-2'] })))).body.data, [])
+})
+
+leaks('is not on a stream of all events, nor in its bounds', async () => {
+  const stream = await open('/api/stream?event_id=*')
+  const hello = (await stream.next('hello')).data
+  await stream.next('caught_up')
+  const mine = collectIds(stream)
+  assert.is(mine.length, 5)
+  assert.equal([hello.first_db_id, hello.last_db_id], [mine[0], mine.at(-1)])
+  const seen = stream.events.length
+  await publish('foreign', chats(3))
+  const [next] = await publish('mine-1', chat(9))
+  assert.is((await stream.next('new_message')).data.db_id, next)
+  assert.is(stream.events.filter(({ event }) => event === 'new_message').length, 6)
+  assert.ok(stream.events.length >= seen)
+  assert.not.match(stream.raw().toString(), 'foreign')
+  stream.close()
+})
+
+leaks('a token that opens nothing gets an empty list and a quiet stream', async () => {
+  const nothing = bearer(await sign({ events: [] }))
+  assert.equal((await get('/api/events', nothing)).body.data, [])
+  for (const query of ['', '&tail=10', '&last_message_db_id=latest', '&message_type=a&message_from=b']) {
+    const stream = await openSse(`${gateway.url}/api/stream?event_id=*${query}`, { headers: nothing })
+    const hello = (await stream.next('hello')).data
+    assert.equal([stream.status, hello.cursor, hello.first_db_id, hello.last_db_id], [200, 0, 0, 0], query)
+    assert.equal((await stream.next('caught_up')).data, { last_message_db_id: 0 })
+    await publish('foreign', chat(1))
+    await publish('mine-1', chat(1))
+    assert.equal(collectIds(stream), [])
+    stream.close()
+  }
+})
+
+leaks('a cursor is judged by what its reader may read, so that none can feel for the end of the log', async () => {
+  const ids = (await publish('mine-2', chats(2))).concat(await publish('foreign', chats(10)))
+  const own = ids[1]!
+  const head = ids.at(-1)!
+  const verdictOf = async (cursor: number): Promise<string> => {
+    const stream = await open('/api/stream?event_id=*', { 'last-event-id': String(cursor) })
+    await stream.next('caught_up')
+    const reset = stream.events.find(({ event }) => event === 'reset')
+    stream.close()
+    return reset === undefined ? 'honoured' : reset.data.reason
+  }
+  assert.is(await verdictOf(own), 'honoured')
+  const beyond = await Promise.all([own + 1, head - 1, head, head + 1, head + 1_000].map(verdictOf))
+  assert.equal([...new Set(beyond)], ['cursor_ahead'], 'the same before and behind the end of the log')
+  const rest = await Promise.all(
+    [own + 1, head, head + 1].map((cursor) => get(`/api/events/mine-1/messages?last_message_db_id=${cursor}`)),
+  )
+  assert.equal(new Set(rest.map(({ body }) => JSON.stringify([body.reset, body.last_message_db_id]))).size, 1)
+  // A cursor of another event of the same reader is honest, and who reads everything may know the end.
+  assert.is((await get(`/api/events/mine-1/messages?last_message_db_id=${own}`)).body.reset, undefined)
+  const all = bearer(await sign({ events: '*' }))
+  assert.is((await get(`/api/events/mine-1/messages?last_message_db_id=${head}`, all)).body.reset, undefined)
+})
+
+leaks('does not move the cursors that a reader is given', async () => {
+  const before = (await get('/api/events/mine-1/messages')).body
+  await publish('foreign', chats(5))
+  const after = (await get(`/api/events/mine-1/messages?last_message_db_id=${before.last_message_db_id}`)).body
+  assert.is(after.last_message_db_id, before.last_message_db_id)
+  const latest = (await get('/api/events/mine-empty/messages?last_message_db_id=latest')).body
+  assert.equal([latest.last_message_db_id, latest.data], [0, []])
+  const stream = await open('/api/events/mine-1/stream?last_message_db_id=latest')
+  assert.is((await stream.next('hello')).data.cursor, before.last_message_db_id)
+  assert.is((await stream.next('caught_up')).data.last_message_db_id, before.last_message_db_id)
+  stream.close()
+})
+
+leaks('is in no health answer, and figures are for operators', async () => {
+  isError(await get('/metrics'), 403, 'scope_missing')
+  const ready = await get('/readyz')
+  assert.equal(ready.body.data, { ready: true, mode: 'embedded' })
+  const admin = bearer(await sign({ scope: 'admin' }))
+  assert.ok((await get('/readyz', admin)).body.data.version)
+  const figures = (await get('/metrics', admin)).text
+  assert.match(figures, 'gateway_messages_stored_total')
+  assert.not.match(figures, /foreign|mine|tester/)
+  assert.match(figures, /gateway_requests_refused_total\{code="event_forbidden"\} [1-9]/)
+})
+
+leaks('/metrics on a port of its own asks for no token, and serves nothing else', async () => {
+  const { freePort } = await import('../../support/harness/wait.ts')
+  const port = await freePort()
+  for (const WORKERS of ['1', '2']) {
+    const own = await startGateway({ env: guarded({ METRICS_PORT: String(port), WORKERS }) })
+    const figures = { url: `http://127.0.0.1:${port}` }
+    assert.is(await metric(figures, 'gateway_readers'), 0)
+    for (const path of ['/', '/api/events', '/readyz', '/metricsx']) {
+      isError(await getJson(figures.url + path), 404, 'not_found')
+    }
+    assert.is((await request('POST', `${figures.url}/metrics`, '')).status, 404)
+    isError(await getJson(`${own.url}/metrics`), 401, 'token_missing')
+    await own.dispose()
+  }
+})
+
+leaks.run()

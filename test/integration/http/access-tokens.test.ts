@@ -1,0 +1,544 @@
+// limit: 400s
+import * as assert from 'uvu/assert'
+import { ownDesk } from '../../../src/cluster/coordinator.ts'
+import { parsePublicKey } from '../../../src/config/parsers.ts'
+import type { GatewayError } from '../../../src/core/errors.ts'
+import { Tickets } from '../../../src/http/auth/tickets.ts'
+import { type TokenKeys, Verifier } from '../../../src/http/auth/token-verifier.ts'
+import { collectIds, openSse, Reader } from '../../support/clients/sse.ts'
+import { bearer, forge, guarded, KeySetServer, makePair, now, sign } from '../../support/clients/tokens.ts'
+import { untilListening } from '../../support/harness/listeners.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { getJson, type HttpResult, type Json, postJson, request, until } from '../../support/harness/wait.ts'
+import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { chat, chats, eventUrl, isError } from '../../support/stages/rooms.ts'
+
+const list = (gateway: Gateway, headers: Record<string, string>): Promise<HttpResult> =>
+  getJson(`${gateway.url}/api/events`, { headers })
+
+const publish = async (gateway: Gateway, event: string, messages: Json): Promise<void> => {
+  const headers = bearer(await sign({ scope: 'publish' }))
+  const answer = await postJson(`${eventUrl(gateway, event)}/messages`, messages, { headers })
+  assert.is(answer.status, 201, answer.text)
+}
+
+const withGateway = async (env: Env, work: (gateway: Gateway) => Promise<void>): Promise<void> => {
+  const gateway = await startGateway({ env })
+  try {
+    await work(gateway)
+  } finally {
+    await gateway.dispose()
+  }
+}
+
+const ticketOf = async (gateway: Gateway, token: string): Promise<string> => {
+  const answer = await postJson(`${gateway.url}/api/stream-tickets`, '', { headers: bearer(token) })
+  assert.is(answer.status, 201, answer.text)
+  assert.equal(answer.body.data.expires_in, 30)
+  return answer.body.data.ticket
+}
+
+const revoke = async (gateway: Gateway, body: Json): Promise<HttpResult> =>
+  postJson(`${gateway.url}/api/revocations`, body, { headers: bearer(await sign({ scope: 'admin' })) })
+
+const NOBODY = {
+  subject: null,
+  tokenId: '',
+  events: [],
+  publishes: [],
+  admin: false,
+  issuedAt: null,
+  expiresAt: Number.POSITIVE_INFINITY,
+}
+
+/** One for all suites but those that say otherwise. */
+let gateway: Gateway
+let many: Gateway
+
+const tokens = suite('tokens', { timeoutMs: 90_000 })
+
+tokens.before(async () => {
+  gateway = await startGateway({ env: guarded({ HEARTBEAT_SECONDS: '1' }) })
+  await publish(gateway, 'a', chats(3))
+  await publish(gateway, 'b', chats(2))
+})
+
+tokens('of a stronger hash than the configured one are refused all the same', async () => {
+  for (const alg of ['HS384', 'HS512']) {
+    isError(await list(gateway, bearer(await sign({}, { alg }))), 401, 'token_invalid')
+  }
+})
+
+tokens('are refused however they are bent', async () => {
+  const good = await sign({ events: '*' })
+  const [header = '', claims = '', signature = ''] = good.split('.')
+  const bent = [
+    `${header}.${claims}.`,
+    `${header}.${claims}`,
+    `${header}.${claims}.${signature}x`,
+    `${header}.${Buffer.from('{"exp":9999999999}').toString('base64url')}.${signature}`,
+    `.${claims}.${signature}`,
+    '..',
+    'a.b.c',
+    `${good}.${signature}`,
+    forge({ alg: 'HS256', crit: ['x'], x: 1 }, { exp: now() + 60 }, signature),
+    forge({ alg: 'HS256', b64: false, crit: ['b64'] }, { exp: now() + 60 }, signature),
+    forge({ alg: 'none' }, { exp: now() + 60 }),
+    forge({ alg: 'HS256', jwk: { kty: 'oct', k: 'AAAA' } }, { exp: now() + 60 }, signature),
+  ]
+  for (const token of bent) isError(await list(gateway, bearer(token)), 401, 'token_invalid')
+  for (const authorization of ['Bearer', 'Bearer a b', `Basic ${good}`, good, `Bearer\t${good} x`]) {
+    isError(await list(gateway, { authorization }), 401, 'token_invalid')
+  }
+  assert.is((await list(gateway, { authorization: `bearer ${good}` })).status, 200, 'the scheme has no case')
+})
+
+tokens('have claims that make sense, or are refused', async () => {
+  const senseless = [
+    { events: 7 },
+    { events: [7] },
+    { events: ['a\nb'] },
+    { events: [''] },
+    { events: Array.from({ length: 401 }, (_, n) => `e${n}`) },
+    { scope: 7 },
+    { scope: { publish: true } },
+    { sub: ['x'] },
+    { exp: 'soon' },
+    { nbf: 'now' },
+  ]
+  for (const claims of senseless) isError(await list(gateway, bearer(await sign(claims as Json))), 401, 'token_invalid')
+  for (const events of [
+    ['a', 'a'],
+    'a',
+    ['*'],
+    '*',
+    Array.from({ length: 400 }, (_, n) => (n === 0 ? 'a' : `e${n}`)),
+  ]) {
+    const answer = await list(gateway, bearer(await sign({ events })))
+    assert.ok(
+      answer.body.data.some((event: Json) => event.event_id === 'a'),
+      JSON.stringify(events).slice(0, 50),
+    )
+  }
+})
+
+tokens('a clock that is a little ahead is forgiven in nbf, never in exp', async () => {
+  assert.is((await list(gateway, bearer(await sign({ nbf: now() + 3 })))).status, 200)
+  isError(await list(gateway, bearer(await sign({ nbf: now() + 60 }))), 401, 'token_invalid')
+  isError(await list(gateway, bearer(await sign({ exp: now() }))), 401, 'token_expired')
+})
+
+tokens('a token without an events claim reads what JWT_DEFAULT_EVENTS says, and nothing without it', async () => {
+  const headers = bearer(await sign({}))
+  assert.equal((await list(gateway, headers)).body.data, [])
+  isError(await getJson(`${eventUrl(gateway, 'a')}/messages`, { headers }), 403, 'event_forbidden')
+  await withGateway(guarded({ JWT_DEFAULT_EVENTS: 'a, c', JWT_COOKIE: 'session' }), async (own) => {
+    const cookie = `session=${await sign({})}`
+    assert.is((await getJson(`${eventUrl(own, 'a')}/messages`, { headers: { cookie } })).status, 200)
+    isError(await getJson(`${eventUrl(own, 'b')}/messages`, { headers }), 403, 'event_forbidden')
+    const named = bearer(await sign({ events: ['x'] }))
+    isError(await getJson(`${eventUrl(own, 'a')}/messages`, { headers: named }), 403, 'event_forbidden')
+    isError(await list(own, { cookie: `access_token=${await sign({})}` }), 401, 'token_missing')
+  })
+})
+
+tokens('come in the cookie too, of which there is one', async () => {
+  const good = await sign({ events: '*' })
+  for (const cookie of [`access_token=${good}`, `x=1; access_token=${good}; y=2`, `access_token="${good}"`]) {
+    assert.is((await list(gateway, { cookie })).status, 200, cookie.slice(0, 20))
+  }
+  for (const cookie of ['access_token=', `xaccess_token=${good}`, `other=${good}`]) {
+    isError(await list(gateway, { cookie }), 401, 'token_missing')
+  }
+  isError(await list(gateway, { cookie: `access_token=junk; access_token=${good}` }), 401, 'token_invalid')
+  isError(await list(gateway, { cookie: `access_token=${good}`, ...bearer('junk') }), 401, 'token_invalid')
+})
+
+tokens('never come in the query, and what was put there is not logged', async () => {
+  const good = await sign({ events: '*' })
+  for (const name of ['access_token', 'token', 'jwt']) {
+    isError(await getJson(`${gateway.url}/api/events?${name}=${good}`), 400, 'token_in_query')
+    const stream = await openSse(`${eventUrl(gateway, 'a')}/stream?${name}=${good}`)
+    assert.is(stream.status, 400)
+    isError(
+      await getJson(`${gateway.url}/api/events?${name}=${good}`, { headers: bearer(good) }),
+      400,
+      'token_in_query',
+    )
+  }
+  assert.not.match(gateway.output(), good.slice(20, 60))
+})
+
+const tickets = suite('tickets', { timeoutMs: 90_000 })
+
+tickets('open one stream, with what their token may read, and no second one', async () => {
+  const ticket = await ticketOf(gateway, await sign({ events: ['a'] }))
+  const stream = await openSse(`${gateway.url}/api/stream?event_id=*&ticket=${ticket}`)
+  await stream.next('caught_up')
+  assert.equal(
+    stream.events.filter(({ event }) => event === 'new_message').map(({ data }) => data.event_id),
+    ['a', 'a', 'a'],
+  )
+  stream.close()
+  const again = await getJson(`${eventUrl(gateway, 'a')}/stream?ticket=${ticket}`)
+  isError(again, 401, 'ticket_invalid')
+})
+
+tickets('are used up by whatever they are shown for, and open nothing but streams', async () => {
+  const token = await sign({ events: ['a'], scope: 'publish admin' })
+  const ticket = await ticketOf(gateway, token)
+  for (const path of ['/api/events', '/api/events/a/messages', '/metrics', '/api/revocations']) {
+    isError(await getJson(`${gateway.url}${path}?ticket=${ticket}`), 401, 'token_missing')
+  }
+  isError(await postJson(`${gateway.url}/api/stream-tickets?ticket=${ticket}`, ''), 401, 'token_missing')
+  isError(await postJson(`${eventUrl(gateway, 'a')}/messages?ticket=${ticket}`, chat(1)), 401, 'token_missing')
+  isError(await getJson(`${eventUrl(gateway, 'b')}/stream?ticket=${ticket}`), 403, 'event_forbidden')
+  isError(await getJson(`${eventUrl(gateway, 'a')}/stream?ticket=${ticket}`), 401, 'ticket_invalid')
+})
+
+tickets('that were never given out are refused, whatever they look like', async () => {
+  const real = await ticketOf(gateway, await sign({ events: '*' }))
+  for (const ticket of [
+    '',
+    'x',
+    `${real}x`,
+    real.slice(1),
+    real.toLowerCase(),
+    encodeURIComponent('a\0b'),
+    'x'.repeat(4_000),
+  ]) {
+    isError(await getJson(`${eventUrl(gateway, 'a')}/stream?ticket=${ticket}`), 401, 'ticket_invalid')
+  }
+  isError(await getJson(`${eventUrl(gateway, 'a')}/stream?ticket=${real}&ticket=${real}`), 401, 'ticket_invalid')
+})
+
+tickets('end with their token, and so do the streams that they opened', async () => {
+  const ticket = await ticketOf(gateway, await sign({ events: ['a'], exp: now() + 3 }))
+  const late = await ticketOf(gateway, await sign({ events: ['a'], exp: now() + 3 }))
+  const stream = await openSse(`${eventUrl(gateway, 'a')}/stream?ticket=${ticket}`)
+  assert.equal((await stream.next('closing', 10_000)).data, { reason: 'token_expired' })
+  isError(await getJson(`${eventUrl(gateway, 'a')}/stream?ticket=${late}`), 401, 'token_expired')
+})
+
+tickets('serve without tokens too, so that a client need not know', () =>
+  withGateway({}, async (open) => {
+    const answer = await postJson(`${open.url}/api/stream-tickets`, '')
+    assert.is(answer.status, 201)
+    const stream = await openSse(`${eventUrl(open, 'a')}/stream?ticket=${answer.body.data.ticket}`)
+    assert.is(stream.status, 200)
+    stream.close()
+  }),
+)
+
+tickets('of one token are bounded, and those of others are not', async () => {
+  const own = new Tickets(ownDesk())
+  const holder = (tokenId: string) => ({ ...NOBODY, tokenId })
+  const out: string[] = []
+  let refused: GatewayError | null = null
+  while (refused === null && out.length < 3_000) {
+    await own.issue(holder('greedy')).then(
+      (ticket) => out.push(ticket),
+      (error: GatewayError) => (refused = error),
+    )
+  }
+  assert.is((refused as GatewayError | null)?.code, 'too_many_tickets')
+  assert.ok(out.length >= 1_000 && out.length < 1_500, `${out.length}`)
+  assert.ok(await own.issue(holder('modest')))
+})
+
+const workers = suite('with workers', { timeoutMs: 90_000 })
+
+workers.before(async () => {
+  many = await startGateway({ env: guarded({ WORKERS: '3' }) })
+  await untilListening(many, 3)
+})
+workers.after(() => many?.dispose())
+
+workers('a ticket is used once in all, whichever is asked', async () => {
+  const token = await sign({ events: '*' })
+  let opened = 0
+  for (let round = 0; round < 8; round++) {
+    const ticket = await ticketOf(many, token)
+    const streams = await Promise.all(
+      Array.from({ length: 12 }, () => openSse(`${eventUrl(many, 'a')}/stream?ticket=${ticket}`)),
+    )
+    assert.is(streams.filter(({ status }) => status === 200).length, 1, `round ${round}`)
+    opened += 1
+    for (const stream of streams) stream.close()
+  }
+  assert.is(opened, 8)
+})
+
+const ends = suite('the end of a stream', { timeoutMs: 90_000 })
+
+ends('at its token’s expiry is told, and a renewed token goes on where it was', async () => {
+  const room = 'renewed'
+  await publish(gateway, room, chats(3))
+  const short = await openSse(`${eventUrl(gateway, room)}/stream`, {
+    headers: bearer(await sign({ events: [room], exp: now() + 2 })),
+  })
+  await short.next('caught_up')
+  assert.equal((await short.next('closing', 10_000)).data, { reason: 'token_expired' })
+  assert.is((await short.closed).reason, 'ended')
+  await publish(gateway, room, chats(2))
+  const headers = { ...bearer(await sign({ events: [room] })), 'last-event-id': short.lastEventId }
+  const renewed = await openSse(`${eventUrl(gateway, room)}/stream`, { headers })
+  await renewed.next('caught_up')
+  assert.is(collectIds(short).length, 3)
+  assert.is(collectIds(renewed).length, 2)
+  assert.ok(collectIds(renewed)[0]! > collectIds(short)[2]!)
+  renewed.close()
+})
+
+workers('a stream ends within a second of a revocation, on every worker; others stay', async () => {
+  const urls = [`${eventUrl(many, 'a')}/stream`, `${many.url}/api/stream?event_id=*`] as const
+  const open = (token: string) =>
+    Promise.all(Array.from({ length: 8 }, (_, n) => openSse(urls[n % 2]!, { headers: bearer(token) })))
+  const spared = await sign({ sub: 'alice', events: '*', iat: now() - 5 })
+  const others = await open(spared)
+  const took: number[] = []
+  let hit = ''
+  // The machine may be busy with something else; the gateway must have shown once that it is not what takes long.
+  for (let round = 0; round < 5 && !took.some((ms) => ms < 1_000); round++) {
+    hit = await sign({ sub: `mallory-${round}`, events: '*', iat: now() - 5 })
+    const theirs = await open(hit)
+    await Promise.all(theirs.map((stream) => stream.next('caught_up')))
+    const from = performance.now()
+    assert.is((await revoke(many, { sub: `mallory-${round}` })).status, 201)
+    for (const stream of theirs) assert.equal((await stream.next('closing')).data, { reason: 'token_expired' })
+    took.push(Math.round(performance.now() - from))
+  }
+  assert.ok(Math.min(...took) < 1_000, `${took} ms`)
+  // Every worker refuses it from now on, at each of many tries.
+  for (let n = 0; n < 20; n++) isError(await list(many, bearer(hit)), 401, 'token_revoked')
+  for (let n = 0; n < 5; n++) assert.is((await list(many, bearer(spared))).status, 200)
+  assert.ok(others.every((stream) => stream.events.every(({ event }) => event !== 'closing')))
+  for (const stream of others) stream.close()
+})
+
+const revocations = suite('revocations', { timeoutMs: 90_000 })
+
+revocations('hold for tokens of before, also after a kill -9; a token that is issued later is good', async () => {
+  const old = await sign({ sub: 'bob', events: '*', iat: now() - 5 })
+  assert.is((await list(gateway, bearer(old))).status, 200)
+  const answer = await revoke(gateway, { sub: 'bob' })
+  const line = await gateway.waitForLog(({ msg }) => msg === 'a subject was revoked')
+  assert.equal([line.sub, line.by], ['bob', 'tester'])
+  assert.equal([answer.status, answer.body.data.sub, answer.body.data.until], [201, 'bob', null])
+  await gateway.kill9()
+  await gateway.restart()
+  isError(await list(gateway, bearer(old)), 401, 'token_revoked')
+  isError(await list(gateway, bearer(await sign({ sub: 'bob', iat: undefined } as Json))), 401, 'token_revoked')
+  assert.is((await list(gateway, bearer(await sign({ sub: 'bob', iat: now() + 2 })))).status, 200)
+  assert.is((await list(gateway, bearer(await sign({ sub: 'rob', iat: now() - 5 })))).status, 200)
+})
+
+revocations('hit tickets that were given out before', async () => {
+  const ticket = await ticketOf(gateway, await sign({ sub: 'carol', events: '*' }))
+  await revoke(gateway, { sub: 'carol' })
+  isError(await getJson(`${eventUrl(gateway, 'a')}/stream?ticket=${ticket}`), 401, 'token_revoked')
+})
+
+revocations('may bar a subject until a time, be forgotten after one, and be taken back', async () => {
+  const headers = bearer(await sign({ scope: 'admin' }))
+  const token = await sign({ sub: 'dave', events: '*' })
+  const later = new Date(Date.now() + 3_600_000).toISOString()
+  await revoke(gateway, { sub: 'dave', issued_before: later })
+  isError(await list(gateway, bearer(await sign({ sub: 'dave', iat: now() + 60 }))), 401, 'token_revoked')
+  await revoke(gateway, { sub: 'dave' })
+  const standing = (await getJson(`${gateway.url}/api/revocations`, { headers })).body.data
+  assert.is(standing.find(({ sub }: Json) => sub === 'dave').issued_before, later, 'the later of two holds')
+  const lift = () => request('DELETE', `${gateway.url}/api/revocations/dave`, '', { headers })
+  assert.equal([(await lift()).body.data, (await lift()).body.data], [{ lifted: true }, { lifted: false }])
+  assert.is((await list(gateway, bearer(token))).status, 200)
+  await revoke(gateway, { sub: 'dave', until: new Date(Date.now() + 1_500).toISOString() })
+  isError(await list(gateway, bearer(token)), 401, 'token_revoked')
+  await until(async () => (await list(gateway, bearer(token))).status === 200, {
+    timeoutMs: 10_000,
+    what: 'the end of it',
+  })
+})
+
+revocations('are refused where they make no sense', async () => {
+  for (const body of [{}, { sub: '' }, { sub: 7 }, { sub: 'x', until: 'soon' }, { sub: 'x', more: 1 }, [], null, 'x']) {
+    isError(await revoke(gateway, JSON.stringify(body)), 400, 'invalid_revocation')
+  }
+  isError(await revoke(gateway, '{'), 400, 'invalid_json')
+  isError(await revoke(gateway, JSON.stringify({ sub: 'x'.repeat(5_000) })), 413, 'body_too_large')
+})
+
+const keys = suite('the keys of tokens', { timeoutMs: 90_000 })
+
+const pairs = [makePair('RS256'), makePair('ES256'), makePair('EdDSA')] as const
+const by = (index: 0 | 1 | 2, kid = `k${index}`, key = pairs[index].privateKey): Promise<string> =>
+  sign({ events: '*' }, { key, alg: pairs[index].alg, kid })
+const members = (...indexes: (0 | 1 | 2)[]) => indexes.map((index) => ({ pair: pairs[index], kid: `k${index}` }))
+
+/** What becomes of a token: `good`, or the code of its refusal. */
+const verdict = (verifier: Verifier, token: string): Promise<string> =>
+  verifier.verify(token).then(
+    () => 'good',
+    ({ code }: GatewayError) => code,
+  )
+
+const verifierOf = (keys: TokenKeys, clock?: () => number): Verifier =>
+  new Verifier({ keys, issuer: null, audience: null, onKeySet: () => undefined, ...(clock && { clock }) })
+
+keys('of every kind verify what they signed, and nothing else', async () => {
+  for (const [index, { alg, publicPem }] of pairs.entries()) {
+    const verifier = verifierOf({ kind: 'key', ...parsePublicKey(publicPem) })
+    assert.is(await verdict(verifier, await by(index as 0)), 'good', alg)
+    const other = makePair(alg as 'RS256').privateKey
+    assert.is(await verdict(verifier, await by(index as 0, 'k', other)), 'token_invalid', alg)
+    // The public key is known to all; a gateway that took the token's word for the algorithm would take this.
+    const confused = await sign({}, { key: Buffer.from(publicPem), alg: 'HS256' })
+    assert.is(await verdict(verifier, confused), 'token_invalid', alg)
+  }
+})
+
+const withKeySet = async (
+  work: (issuer: KeySetServer, verifier: Verifier, pass: (ms: number) => void) => Promise<void>,
+): Promise<void> => {
+  const issuer = await new KeySetServer().start()
+  let time = 0
+  try {
+    await work(
+      issuer,
+      verifierOf({ kind: 'jwks', url: new URL(issuer.url) }, () => time),
+      (ms) => {
+        time += ms
+      },
+    )
+  } finally {
+    await issuer.stop()
+  }
+}
+
+keys('of a set are asked for once, whatever tokens come', () =>
+  withKeySet(async (issuer, verifier) => {
+    await issuer.publish(...members(0, 1, 2))
+    const tokens = await Promise.all(([0, 1, 2, 0, 1, 2] as const).map((index) => by(index)))
+    assert.equal([...new Set(await Promise.all(tokens.map((token) => verdict(verifier, token))))], ['good'])
+    assert.is(await verdict(verifier, await sign({}, { kid: 'k0' })), 'token_invalid', 'no symmetric key in a set')
+    assert.is(issuer.asked, 1)
+  }),
+)
+
+keys('that rotate are found, and those taken out are refused', () =>
+  withKeySet(async (issuer, verifier, pass) => {
+    await issuer.publish(...members(0))
+    assert.is(await verdict(verifier, await by(0)), 'good')
+    await issuer.publish(...members(0, 1))
+    pass(31_000)
+    assert.is(await verdict(verifier, await by(1)), 'good', 'a new key is looked for at once')
+    await issuer.publish(...members(1))
+    assert.is(await verdict(verifier, await by(0)), 'good', 'nobody has asked yet')
+    pass(601_000)
+    assert.is(await verdict(verifier, await by(0)), 'token_invalid')
+    assert.is(await verdict(verifier, await by(1)), 'good')
+  }),
+)
+
+keys('are kept through an outage of the issuer, however long', () =>
+  withKeySet(async (issuer, verifier, pass) => {
+    await issuer.publish(...members(0))
+    assert.is(await verdict(verifier, await by(0)), 'good')
+    issuer.failing = true
+    for (let hours = 0; hours < 50; hours++) {
+      pass(3_600_000)
+      assert.is(await verdict(verifier, await by(0)), 'good')
+    }
+    assert.is(await verdict(verifier, await by(1)), 'keys_unavailable', 'perhaps a new key: no verdict on it')
+    issuer.failing = false
+    await issuer.publish(...members(1))
+    pass(3_600_000)
+    assert.is(await verdict(verifier, await by(1)), 'good')
+  }),
+)
+
+keys('that are known serve at once in an outage, also while the issuer takes questions and answers none', () =>
+  withKeySet(async (issuer, verifier, pass) => {
+    await issuer.publish(...members(0))
+    const token = await by(0)
+    assert.is(await verdict(verifier, token), 'good')
+    issuer.failing = true
+    pass(601_000)
+    assert.is(await verdict(verifier, token), 'good')
+    issuer.silent = true
+    const asked = issuer.asked
+    pass(31_000)
+    const from = performance.now()
+    for (let n = 0; n < 20; n++) assert.is(await verdict(verifier, token), 'good')
+    // One look alone would wait for three seconds.
+    assert.ok(performance.now() - from < 2_500, `${performance.now() - from} ms`)
+    await until(() => issuer.asked === asked + 1, { what: 'the look that nobody waits for' })
+  }),
+)
+
+keys('that nobody has do not make the issuer be asked each time', () =>
+  withKeySet(async (issuer, verifier, pass) => {
+    await issuer.publish(...members(0))
+    assert.is(await verdict(verifier, await by(0)), 'good')
+    for (let n = 0; n < 100; n++) {
+      assert.is(await verdict(verifier, await by(0, `unknown-${n}`)), 'token_invalid')
+      pass(1_000)
+    }
+    assert.ok(issuer.asked <= 5, `asked ${issuer.asked} times in 100 s`)
+  }),
+)
+
+keys('that cannot be read at start are told by /readyz, and serve once they can', async () => {
+  const issuer = await new KeySetServer().start()
+  issuer.failing = true
+  await issuer.publish(...members(0))
+  await withGateway({ JWT_JWKS_URL: issuer.url }, async (own) => {
+    isError(await list(own, bearer(await by(0))), 503, 'keys_unavailable')
+    const ready = await getJson(`${own.url}/readyz`)
+    assert.equal([ready.status, ready.body.faults], [503, [{ component: 'keys', code: 'keys_unavailable' }]])
+    issuer.failing = false
+    await until(async () => (await list(own, bearer(await by(0)))).status === 200, {
+      timeoutMs: 20_000,
+      what: 'the keys',
+    })
+    assert.is((await getJson(`${own.url}/readyz`)).status, 200)
+  })
+  await issuer.stop()
+})
+
+const together = suite('readers with tokens', { timeoutMs: 90_000 })
+
+together.after(() => gateway?.dispose())
+
+together('a client whose token is renewed in time misses nothing over many expiries', async () => {
+  let token = await sign({ events: ['room'], exp: now() + 2 })
+  const renewing = setInterval(async () => {
+    token = await sign({ events: ['room'], exp: now() + 2 })
+  }, 300)
+  const headers = {
+    get authorization() {
+      return `Bearer ${token}`
+    },
+  }
+  const reader = new Reader(`${eventUrl(gateway, 'room')}/stream`, { headers })
+  Object.defineProperty(reader, 'retryMs', { get: () => 50, set: () => {} })
+  reader.start()
+  const sent = 40
+  for (let n = 0; n < sent; n++) {
+    await publish(gateway, 'room', chat(n))
+    await new Promise((resolve) => setTimeout(resolve, 100))
+  }
+  await reader.waitForCount(sent)
+  clearInterval(renewing)
+  await reader.stop()
+  assert.is(new Set(reader.ids).size, sent)
+  assert.is(reader.ids.length, sent)
+  assert.ok(reader.connections >= 3, `${reader.connections} connections`)
+})
+
+tokens.run()
+tickets.run()
+ends.run()
+workers.run()
+revocations.run()
+keys.run()
+together.run()

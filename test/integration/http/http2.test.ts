@@ -1,0 +1,327 @@
+// needs: openssl
+// limit: 400s
+import http2, { type ClientHttp2Stream } from 'node:http2'
+import tls from 'node:tls'
+import * as assert from 'uvu/assert'
+import { type Http2, type Opened, openHttp2 } from '../../support/clients/http2-client.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { testAuthority } from '../../support/harness/transport.ts'
+import { until } from '../../support/harness/wait.ts'
+import type { Authority } from '../../support/servers/certificates.ts'
+import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { parseMetrics, sampleOf } from '../../support/stages/rooms.ts'
+
+const MEGABYTE = 1024 * 1024
+const { NGHTTP2_CANCEL, NGHTTP2_NO_ERROR } = http2.constants
+
+let authority: Authority
+let gateway: Gateway
+const sessions: Http2[] = []
+const others: Gateway[] = []
+
+const serve = (env: Env = {}): Promise<Gateway> => {
+  const { certFile, keyFile } = authority.issue()
+  return startGateway({ env: { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile, ...env } })
+}
+
+const other = async (env: Env): Promise<Gateway> => {
+  const started = await serve(env)
+  others.push(started)
+  return started
+}
+
+const connect = async (to: Gateway = gateway, options: http2.ClientSessionOptions = {}): Promise<Http2> => {
+  const opened = await openHttp2(to.url, authority.ca, options)
+  sessions.push(opened)
+  return opened
+}
+
+const room = (name: string): string => `/api/events/${name}/stream`
+
+const openRoom = async (client: Http2, name: string): Promise<Opened> => {
+  const opened = await client.open(room(name))
+  assert.is(opened.status, 200)
+  await opened.says('caught_up')
+  return opened
+}
+
+const publish = async (client: Http2, name: string, text: string): Promise<void> => {
+  const body = JSON.stringify({ message_content: text })
+  const { status, stream } = await client.open(`/api/events/${name}/messages`, { ':method': 'POST' }, body)
+  assert.is(status, 201)
+  await until(() => stream.closed, { what: 'the end of the answer' })
+}
+
+const figure = async (client: Http2, name: string): Promise<number> => {
+  const opened = await client.open('/metrics')
+  await until(() => opened.closed, { what: 'the figures' })
+  return sampleOf(parseMetrics(opened.text()), name)
+}
+
+const readersAre = async (client: Http2, count: number): Promise<void> => {
+  await until(async () => (await figure(client, 'gateway_readers')) === count, { what: `${count} readers` })
+}
+
+/** Lasts for half a minute, on a gateway of its own, while the tests before its own run. */
+const leaveUnread = async (to: Gateway): Promise<void> => {
+  // The window of a connection is its streams' in common: one that keeps its share unread must leave the others some.
+  const client = await openHttp2(to.url, authority.ca)
+  client.session.setLocalWindowSize(16 * MEGABYTE)
+  const before = await figure(client, 'gateway_streams_closed_total{reason="too_slow"}')
+  const sibling = await openRoom(client, 'stalled')
+  const [deaf, dead] = [await openRoom(client, 'stalled'), await openRoom(client, 'stalled')]
+  for (const { stream } of [deaf, dead]) stream.pause()
+  const from = performance.now()
+  for (let n = 0; n < 5; n++) await publish(client, 'stalled', `${n}:${'x'.repeat(MEGABYTE)}:end-${n}`)
+  await sibling.says('end-4')
+  assert.not.ok(deaf.text().includes('end-1'))
+  await until(async () => (await figure(client, 'gateway_streams_closed_total{reason="too_slow"}')) === before + 2, {
+    timeoutMs: 60_000,
+    what: 'the end as too_slow',
+  })
+  assert.ok(performance.now() - from > 29_000, `${performance.now() - from} ms`)
+  await readersAre(client, 1)
+  // Who reads at last is told why; who does not is cut off, and must not take what it has for the whole.
+  deaf.stream.resume()
+  await deaf.says('event: closing\ndata: {"reason":"too_slow"}')
+  await until(() => dead.stream.closed, { what: 'the end of the stream' })
+  assert.equal([deaf.stream.rstCode, dead.stream.rstCode], [NGHTTP2_NO_ERROR, NGHTTP2_CANCEL])
+  await publish(client, 'stalled', 'and on')
+  await sibling.says('and on')
+  client.close()
+}
+
+const over = suite('HTTP/2', { timeoutMs: 120_000 })
+
+let unread: Promise<void>
+let unreadAt: Gateway
+
+over.before(async () => {
+  authority = testAuthority()
+  const env = { HEARTBEAT_SECONDS: '1', MAX_MESSAGE_BYTES: String(8 * MEGABYTE) }
+  ;[gateway, unreadAt] = await Promise.all([serve(env), serve(env)])
+  unread = leaveUnread(unreadAt)
+  unread.catch(() => undefined)
+})
+over.after.each(async () => {
+  for (const opened of sessions.splice(0)) opened.close()
+  for (const started of others.splice(0)) await started.dispose()
+})
+over.after(() => Promise.all([gateway.dispose(), unreadAt.dispose()]))
+
+over('carries many streams on one connection, each of its own event', async () => {
+  const client = await connect()
+  const streams = await Promise.all(Array.from({ length: 100 }, (_, n) => openRoom(client, `many-${n}`)))
+  for (const n of [0, 50, 99]) await publish(client, `many-${n}`, `only for ${n}`)
+  for (const n of [0, 50, 99]) await streams[n]!.says(`only for ${n}`)
+  assert.is(streams.filter(({ text }) => text().includes('new_message')).length, 3)
+  assert.is(streams[0]!.headers.connection, undefined)
+  assert.is(streams[0]!.headers['transfer-encoding'], undefined)
+})
+
+over('lets 250 streams of one connection be open, and has the next wait until one ends', async () => {
+  const client = await connect()
+  await until(() => client.session.remoteSettings.maxConcurrentStreams === 250, { what: 'the settings' })
+  const streams = await Promise.all(Array.from({ length: 250 }, () => openRoom(client, 'full')))
+  let came = false
+  const late = openRoom(client, 'full').then(
+    () => (came = true),
+    () => (came = false),
+  )
+  const from = streams[1]!.text().length
+  await until(() => streams[1]!.text().length > from, { what: 'a heartbeat' })
+  assert.not(came)
+  streams[0]!.stream.close(NGHTTP2_CANCEL)
+  // The one that takes a place in the moment it is left may be refused, and comes again as an EventSource does.
+  if (!(await late)) await openRoom(client, 'full')
+})
+
+over('forgets the readers of streams that were reset, and of connections that are gone', async () => {
+  const [client, watcher] = [await connect(), await connect()]
+  const streams = await Promise.all(Array.from({ length: 20 }, (_, n) => openRoom(client, `leaving-${n % 3}`)))
+  await readersAre(watcher, 20)
+  for (const { stream } of streams.slice(0, 10)) stream.close(NGHTTP2_CANCEL)
+  await readersAre(watcher, 10)
+  client.session.destroy()
+  await readersAre(watcher, 0)
+  assert.is(await figure(watcher, 'gateway_channels'), 0)
+})
+
+over('keeps nothing of readers that leave while they are being let in', async () => {
+  const [client, watcher] = [await connect(), await connect()]
+  for (let n = 0; n < 50; n++) await publish(watcher, 'hasty', `message ${n}`)
+  for (let n = 0; n < 100; n++) {
+    const stream = client.session.request({ ':path': room('hasty') })
+    stream.on('error', () => {})
+    if (n % 2 === 0) stream.close(NGHTTP2_CANCEL)
+    else setImmediate(() => stream.close(NGHTTP2_CANCEL))
+  }
+  await figure(watcher, 'gateway_readers')
+  await readersAre(watcher, 0)
+  assert.not(client.session.destroyed)
+})
+
+over('refuses a body that is too large without reading it, and goes on with the connection', async () => {
+  const client = await connect()
+  const stream = client.session.request({ ':method': 'POST', ':path': '/api/events/room/messages' })
+  let status = 0
+  stream.on('response', (head) => {
+    status = head[':status'] ?? 0
+  })
+  stream.on('error', () => {})
+  stream.resume()
+  const flood = (): void => {
+    while (!stream.destroyed && stream.write(Buffer.alloc(64 * 1024, ' '))) {}
+  }
+  stream.on('drain', flood)
+  flood()
+  await until(() => stream.closed, { what: 'the end of the request' })
+  assert.equal([status, stream.rstCode], [413, NGHTTP2_NO_ERROR])
+  assert.is((await client.open('/livez')).status, 200)
+})
+
+over('gives an answer whose request brings a connection header of none of its own', async () => {
+  const client = await connect()
+  const { status, headers, stream } = await client.open('/api/nothing', { ':method': 'POST' }, 'x')
+  await until(() => stream.closed, { what: 'the end' })
+  assert.equal([status, headers.connection], [404, undefined])
+  assert.not.match(gateway.output(), /Warning/)
+})
+
+over('ends every stream with closing and the connection with GOAWAY at a shutdown', async () => {
+  const own = await other({})
+  const client = await connect(own)
+  const streams = await Promise.all([openRoom(client, 'a'), openRoom(client, 'b')])
+  const idle = await connect(own)
+  await idle.open('/livez')
+  const { code, ms } = await own.term()
+  assert.is(code, 0)
+  assert.ok(ms < 8_000, `${ms} ms`)
+  for (const { text, stream } of streams) {
+    assert.match(text(), /retry: \d+\n\nevent: closing\ndata: \{"reason":"shutdown"\}\n\n$/)
+    assert.is(stream.rstCode, NGHTTP2_NO_ERROR)
+  }
+  for (const one of [client, idle]) {
+    await until(() => one.session.destroyed, { what: 'the end of the connection' })
+    assert.equal([one.goaway(), one.errors], [NGHTTP2_NO_ERROR, []])
+  }
+})
+
+over('ends a connection that asks for nothing in HEADERS_SECONDS, whatever else it sends', async () => {
+  const own = await other({ HEADERS_SECONDS: '1' })
+  const [quiet, busy, honest] = [await connect(own), await connect(own), await connect(own)]
+  const stream = await openRoom(honest, 'room')
+  const pings = setInterval(() => !busy.session.destroyed && busy.session.ping(() => {}), 100)
+  try {
+    await until(() => quiet.session.destroyed && busy.session.destroyed, { what: 'the end of both' })
+  } finally {
+    clearInterval(pings)
+  }
+  await publish(honest, 'room', 'still here')
+  await stream.says('still here')
+})
+
+over('answers a body that does not arrive in REQUEST_SECONDS with 408', async () => {
+  const own = await other({ HEADERS_SECONDS: '1', REQUEST_SECONDS: '1' })
+  const client = await connect(own)
+  const stream = client.session.request({ ':method': 'POST', ':path': '/api/events/room/messages' })
+  let text = ''
+  stream.setEncoding('utf8').on('data', (chunk) => {
+    text += chunk
+  })
+  stream.on('error', () => {})
+  const drip = setInterval(() => stream.writable && stream.write('{'), 200)
+  try {
+    await until(() => stream.closed, { what: 'the end of the request' })
+  } finally {
+    clearInterval(drip)
+  }
+  assert.equal([stream.sentHeaders !== undefined, JSON.parse(text).code], [true, 'request_timeout'])
+  assert.is((await client.open('/livez')).status, 200)
+})
+
+/** Frames of HTTP/2 as such: an attacker has no library that holds it back. */
+const frame = (type: number, flags: number, id: number, payload: Buffer): Buffer => {
+  const head = Buffer.alloc(9)
+  head.writeUIntBE(payload.length, 0, 3)
+  head.writeUInt8(type, 3)
+  head.writeUInt8(flags, 4)
+  head.writeUInt32BE(id, 5)
+  return Buffer.concat([head, payload])
+}
+
+const PREFACE = Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), frame(4, 0, 0, Buffer.alloc(0))])
+/** :method GET, :scheme https, :path /, by the static table; :authority localhost. */
+const REQUEST = Buffer.from([0x82, 0x87, 0x84, 0x41, 9, ...Buffer.from('localhost')])
+
+const FLOODS: Record<string, (id: number) => Buffer> = {
+  'streams that are reset at once': (id) =>
+    Buffer.concat([frame(1, 5, id, REQUEST), frame(3, 0, id, Buffer.from([0, 0, 0, 8]))]),
+  pings: () => frame(6, 0, 0, Buffer.alloc(8)),
+  settings: () => frame(4, 0, 0, Buffer.alloc(0)),
+  'heads without end': (id) =>
+    id === 1
+      ? frame(1, 1, 1, REQUEST)
+      : frame(9, 0, 1, Buffer.concat([Buffer.from([0, 1, 97, 100]), Buffer.alloc(100, 98)])),
+  'empty frames of data': (id) => (id === 1 ? frame(1, 4, 1, REQUEST) : frame(0, 0, 1, Buffer.alloc(0))),
+  'frames that mean nothing': (id) => frame(8, 0, id, Buffer.alloc(4)),
+}
+
+for (const [what, make] of Object.entries(FLOODS)) {
+  over(`survives a flood of ${what}, while an honest reader misses nothing`, async () => {
+    const client = await connect()
+    const stream = await openRoom(client, 'flooded')
+    const socket = tls.connect({
+      host: '127.0.0.1',
+      port: Number(new URL(gateway.url).port),
+      ca: authority.ca,
+      ALPNProtocols: ['h2'],
+    })
+    let ended = false
+    socket.on('error', () => {})
+    socket.once('close', () => {
+      ended = true
+    })
+    socket.resume()
+    socket.write(PREFACE)
+    let sent = 0
+    let id = 1
+    try {
+      while (!ended && sent < 200_000) {
+        const frames: Buffer[] = []
+        for (let n = 0; n < 500; n++, id += 2) frames.push(make(id))
+        sent += 500
+        if (!socket.write(Buffer.concat(frames))) {
+          await new Promise<void>((resolve) => {
+            socket.once('drain', resolve)
+            socket.once('close', resolve)
+          })
+        } else await new Promise((resolve) => setImmediate(resolve))
+        if (sent % 20_000 === 0) await publish(client, 'flooded', `after ${sent} of ${what}`)
+      }
+      await publish(client, 'flooded', `the end of ${what}`)
+      await stream.says(`the end of ${what}`)
+      process.stdout.write(`${what}: ${ended ? 'ended' : 'borne'} after ${sent} frames\n`)
+    } finally {
+      socket.destroy()
+    }
+    await readersAre(client, 1)
+  })
+}
+
+over('refuses a head that is too large without reading on', async () => {
+  const client = await connect()
+  const huge = { 'x-large': 'x'.repeat(64 * 1024) }
+  const answer: Promise<number | string> = new Promise((resolve) => {
+    const stream: ClientHttp2Stream = client.session.request({ ':path': '/livez', ...huge })
+    stream.once('response', (head) => resolve(head[':status'] ?? 0))
+    stream.once('error', (error) => resolve(error.message))
+    stream.once('close', () => resolve(`closed with ${stream.rstCode}`))
+  })
+  assert.is.not(await answer, 200)
+  assert.is((await (await connect()).open('/livez')).status, 200)
+})
+
+over('ends a stream that is not read after 30 s, while its siblings on the connection miss nothing', () => unread)
+
+over.run()

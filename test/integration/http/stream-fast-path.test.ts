@@ -1,0 +1,127 @@
+import net from 'node:net'
+import * as assert from 'uvu/assert'
+import { suite } from '../../support/harness/suite.ts'
+import { until } from '../../support/harness/wait.ts'
+import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { chat, metric, publish } from '../../support/stages/rooms.ts'
+
+const door = suite('the way of a stream past the HTTP server')
+
+let gateway: Gateway
+
+door.before(async () => {
+  gateway = await startGateway({ env: { WORKERS: '1', HEADERS_SECONDS: '1' } })
+  await publish(gateway, 'room', chat(1))
+})
+door.after(async () => {
+  await gateway?.dispose()
+})
+
+const STREAM = 'GET /api/events/room/stream HTTP/1.1\r\nHost: h\r\n\r\n'
+
+type Line = { socket: net.Socket; text(): string; seen(pattern: RegExp): Promise<RegExpMatchArray>; closed(): boolean }
+
+const connect = (): Line => {
+  const { hostname, port } = new URL(gateway.url)
+  const socket = net.connect({ host: hostname, port: Number(port) })
+  let text = ''
+  let closed = false
+  socket.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+  socket.on('error', () => {})
+  socket.on('close', () => (closed = true))
+  const seen = (pattern: RegExp) => until(() => text.match(pattern), { what: `${pattern} in ${text}` })
+  return { socket, text: () => text, seen, closed: () => closed }
+}
+
+/** The fields of an answer, by name, without those that are different each time. */
+const fieldsOf = (text: string): string[] =>
+  text
+    .split('\r\n\r\n')[0]!
+    .split('\r\n')
+    .filter((line) => !/^(Date|X-Request-Id):/.test(line))
+    .sort()
+
+door('gives the answer that the HTTP server gives', async () => {
+  const [direct, pieces] = [connect(), connect()]
+  direct.socket.write(STREAM)
+  // Half a request is not read by the door.
+  pieces.socket.write(STREAM.slice(0, 30))
+  setTimeout(() => pieces.socket.write(STREAM.slice(30)), 50)
+  await Promise.all([direct.seen(/caught_up/), pieces.seen(/caught_up/)])
+  assert.equal(fieldsOf(direct.text()), fieldsOf(pieces.text()))
+  const [ours, theirs] = [direct, pieces].map((line) => line.text().match(/^X-Request-Id: (\S+)/m)?.[1])
+  assert.match(ours!, /^[0-9a-f-]{36}$/)
+  assert.is.not(ours, theirs)
+  const bodyOf = (line: Line) =>
+    line
+      .text()
+      .split('\r\n\r\n')[1]!
+      .replace(/"server_time":"[^"]*"/, '')
+  assert.is(bodyOf(direct), bodyOf(pieces))
+  await publish(gateway, 'room', chat(2))
+  await Promise.all([direct.seen(/message 2/), pieces.seen(/message 2/)])
+  for (const { socket } of [direct, pieces]) socket.destroy()
+})
+
+door('gives what it does not open to the HTTP server, with what follows on the connection', async () => {
+  const line = connect()
+  line.socket.write('GET /livez HTTP/1.1\r\nHost: h\r\n\r\nGET /livez HTTP/1.1\r\nHost: h\r\n\r\n')
+  await until(() => line.text().match(/HTTP\/1\.1 200 OK/g)?.length === 2)
+  line.socket.write(STREAM)
+  await line.seen(/caught_up/)
+  line.socket.destroy()
+})
+
+door('a refusal is told and counted once, and the connection serves the next request', async () => {
+  const before = await metric(gateway, 'gateway_readers')
+  const line = connect()
+  line.socket.write(STREAM.replace('stream', 'stream?tail=x'))
+  // It comes while the first one is looked at.
+  setImmediate(() => line.socket.write('GET /livez HTTP/1.1\r\nHost: h\r\n\r\n'))
+  await line.seen(/invalid_query/)
+  await until(() => line.text().match(/HTTP\/1\.1 200 OK/g)?.length === 1)
+  assert.is(line.text().match(/invalid_query/g)?.length, 1)
+  line.socket.write(STREAM)
+  await line.seen(/caught_up/)
+  assert.is(await metric(gateway, 'gateway_readers'), before + 1)
+  line.socket.destroy()
+  await until(async () => (await metric(gateway, 'gateway_readers')) === before, { what: 'nobody reads' })
+})
+
+door('a client that ends its side, or goes on talking, is a client that leaves, or is not heard', async () => {
+  const [leaving, talking] = [connect(), connect()]
+  leaving.socket.write(STREAM)
+  talking.socket.write(STREAM)
+  await Promise.all([leaving.seen(/caught_up/), talking.seen(/caught_up/)])
+  leaving.socket.end()
+  await until(leaving.closed, { what: 'the end' })
+  talking.socket.write('x'.repeat(100_000))
+  await publish(gateway, 'room', chat(3))
+  await talking.seen(/message 3/)
+  assert.not.match(talking.text(), /malformed/)
+  talking.socket.destroy()
+})
+
+door('a connection that says nothing is told so in HEADERS_SECONDS, and closed', async () => {
+  const line = connect()
+  await until(line.closed, { what: 'the end' })
+  assert.match(line.text(), /^HTTP\/1\.1 408 /)
+  assert.match(line.text(), /"code":"request_timeout"/)
+})
+
+door('one that says nothing, and one that is reset, hold up no end', async () => {
+  const own = await startGateway({ env: { WORKERS: '1', HEADERS_SECONDS: '60' } })
+  const { hostname, port } = new URL(own.url)
+  const sockets = Array.from({ length: 5 }, () => net.connect({ host: hostname, port: Number(port) }))
+  for (const socket of sockets) socket.on('error', () => {})
+  await Promise.all(sockets.map((socket) => new Promise((resolve) => socket.once('connect', resolve))))
+  sockets[0]!.resetAndDestroy()
+  sockets[1]!.write(STREAM)
+  sockets[1]!.resetAndDestroy()
+  const ended = await own.term()
+  assert.is(ended.code, 0, own.output())
+  assert.ok(ended.ms < 5_000, `${ended.ms} ms`)
+  await own.dispose()
+})
+
+door.run()

@@ -1,0 +1,118 @@
+// needs: rabbitmq, pika
+// workers: 1, 3
+// limit: 300s
+import * as assert from 'uvu/assert'
+import { PikaPublisher } from '../../support/clients/pika.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { until } from '../../support/harness/wait.ts'
+import { countMessages, messageRows, rejectedRows } from '../../support/servers/database.ts'
+import { type Broker, startBroker } from '../../support/servers/rabbitmq.ts'
+import { KEY, openStage, type Stage, type StageOptions } from '../../support/stages/stage.ts'
+
+const test = suite('dead-letters', { timeoutMs: 180_000 })
+
+let broker: Broker
+
+test.before(async () => {
+  broker = await startBroker()
+})
+
+test.after(async () => {
+  await broker?.dispose()
+})
+
+const onStage = async (options: StageOptions, work: (stage: Stage) => Promise<void>): Promise<void> => {
+  const stage = await openStage(broker.url, 'dead', options)
+  try {
+    await work(stage)
+  } finally {
+    await stage.dispose()
+  }
+}
+
+const bothEmpty = ({ names }: Stage): Promise<unknown> =>
+  until(
+    async () => (await broker.queueDepth(names.queue)) === 0 && (await broker.queueDepth(`${names.queue}.dead`)) === 0,
+    { timeoutMs: 60_000, what: 'two empty queues' },
+  )
+
+test('what lies in the dead-letter queue is read back: sound messages once, bad ones into the quarantine', () =>
+  onStage({}, async (stage) => {
+    const { names, gateway } = stage
+    const undertaker = new PikaPublisher({ url: broker.url, exchange: `${names.exchange}.dead`, mandatory: true })
+    const both = '{"event_id":"dead","message_id":"both","n":12302548181076029}'
+    try {
+      await stage.publish([both])
+      await stage.stored(1)
+      await undertaker.publishAll([
+        { key: KEY, body: both },
+        { key: 'any.other.key', body: '{"event_id":"dead","message_id":"only-dead"}' },
+        { key: KEY, body: 'no json' },
+        { key: KEY, body: both.replace('029}', '030}') },
+        { key: KEY, body: '{"event_id":"dead","message_id":"last"}' },
+      ])
+      await stage.stored(3)
+      assert.equal(
+        messageRows(gateway.dbFile).map(({ message_id, body }) => [message_id, body.includes('12302548181076029')]),
+        [
+          ['both', true],
+          ['only-dead', false],
+          ['last', false],
+        ],
+      )
+      assert.equal(
+        rejectedRows(gateway.dbFile).map(({ reason, exchange }) => [reason, exchange]),
+        [
+          ['invalid_json', `${names.exchange}.dead`],
+          ['message_conflict', `${names.exchange}.dead`],
+        ],
+      )
+      await bothEmpty(stage)
+    } finally {
+      await undertaker.close()
+    }
+  }))
+
+for (const stageName of ['committed', 'in_transaction'] as const) {
+  test(`messages that the broker gives up on after crashes at ${stageName} arrive all the same, once each`, () =>
+    onStage(
+      {
+        gateway: { entry: 'test/support/servers/failpoint-gateway.ts' },
+        env: { FAILPOINT_STAGE: stageName, FAILPOINT_NTH: '1' },
+      },
+      async (stage) => {
+        const { names, gateway } = stage
+        const pattern = `^${names.queue.replaceAll('.', '\\.')}$`
+        await broker.ctl('set_policy', '--apply-to', 'queues', names.queue, pattern, '{"delivery-limit":2}')
+        const count = 20
+        const total = count + 1
+        const ids = Array.from({ length: count }, (_, n) => `d${n}`)
+        await stage.publish([
+          ...ids.map((message_id) => JSON.stringify({ event_id: 'crash', message_id })),
+          '{"event_id":"crash"}',
+        ])
+        const died = async (): Promise<void> => {
+          await until(() => !gateway.running, { what: 'the crash', timeoutMs: 60_000 })
+        }
+        // The main queue's limit counts crashes; the dead-letter queue has none, so its message brings the next ones.
+        for (let crash = 0; crash < 4; crash++) {
+          await died()
+          await gateway.restart()
+        }
+        await died()
+        assert.ok((await broker.queueDepth(`${names.queue}.dead`)) > 0, 'the broker has given up on some')
+        await gateway.restart({ FAILPOINT_STAGE: undefined })
+        await until(() => countMessages(gateway.dbFile) >= total, { timeoutMs: 90_000, what: 'all messages' })
+        await bothEmpty(stage)
+        const rows = messageRows(gateway.dbFile)
+        const named = rows.map(({ message_id }) => message_id).filter((id) => ids.includes(id))
+        assert.equal([...named].sort(), [...ids].sort())
+        const log = gateway.output()
+        assert.not.match(log, /uncaught/i)
+        assert.equal(rejectedRows(gateway.dbFile), [])
+        if (stageName === 'in_transaction') assert.is(rows.length, total, 'nothing was committed twice')
+      },
+    ))
+}
+
+test.run()

@@ -1,0 +1,74 @@
+import { randomUUID } from 'node:crypto'
+import * as assert from 'uvu/assert'
+import { ERRORS } from '../../../src/core/errors.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { freePort, getJson, postJson, until } from '../../support/harness/wait.ts'
+import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { chat, eventUrl, publish } from '../../support/stages/rooms.ts'
+
+const logs = suite('the log')
+
+let gateway: Gateway
+
+logs.before(async () => {
+  gateway = await startGateway({ env: { LOG_LEVEL: 'debug' } })
+})
+logs.after(() => gateway?.dispose())
+
+logs('is JSON, each line with a time, a level in words and what it is about', async () => {
+  await publish(gateway, 'e', chat(1))
+  const lines = gateway.logs()
+  assert.ok(lines.length >= 2)
+  for (const { level, time, msg } of lines) {
+    assert.match(level!, /^(debug|info|warn|error)$/)
+    assert.is(new Date(time).toISOString(), time)
+    assert.ok(msg!.length > 0)
+  }
+})
+
+logs('has the line of a request by the id of its answer, with what became of it', async () => {
+  const refused = await postJson(`${eventUrl(gateway, 'e')}/messages`, { round_id: 'x' })
+  const { headers } = await getJson(`${eventUrl(gateway, 'e')}/messages`)
+  for (const [id, method, status, code] of [
+    [refused.headers['x-request-id'], 'POST', 400, 'invalid_round_id'],
+    [headers['x-request-id'], 'GET', 200, undefined],
+  ]) {
+    const line = await gateway.waitForLog(({ request_id }) => request_id === id)
+    assert.equal([line.method, line.path, line.status], [method, '/api/events/e/messages', status])
+    assert.is(line.code, code)
+    assert.is(line.level, 'debug')
+    assert.ok(line.ms >= 0)
+  }
+})
+
+logs('says nothing of requests at the usual level', async () => {
+  const quiet = await startGateway()
+  await publish(quiet, 'e', chat(1))
+  await postJson(`${eventUrl(quiet, 'e')}/messages`, 'no JSON')
+  await quiet.term()
+  assert.equal(
+    quiet.logs().map(({ msg }) => msg),
+    ['listening', 'signal received', 'stopping', 'stopped'],
+  )
+  await quiet.dispose()
+})
+
+logs('tells of a fault once, however often it is tried, with cause and hint', async () => {
+  const port = await freePort()
+  const own = await startGateway({ env: { RABBITMQ_URL: `amqp://guest:guest@127.0.0.1:${port}/${randomUUID()}` } })
+  const faults = () => own.logs().filter(({ level }) => level === 'warn')
+  await until(() => faults().length === 2, { what: 'the faults of consumer and publisher' })
+  // Meanwhile it has tried again and again, and the log has said no more.
+  const before = Date.now()
+  await until(() => Date.now() - before > 3_000, { what: 'more attempts' })
+  assert.equal(
+    faults()
+      .map(({ component, code, hint }) => [component, code, hint])
+      .sort(),
+    ['consumer', 'publisher'].map((component) => [component, 'broker_unreachable', ERRORS.broker_unreachable.hint]),
+  )
+  for (const { msg } of faults()) assert.match(msg!, /ECONNREFUSED/)
+  await own.dispose()
+})
+
+logs.run()

@@ -1,0 +1,177 @@
+// needs: rabbitmq, pika
+// limit: 300s
+import { statSync } from 'node:fs'
+import * as assert from 'uvu/assert'
+import { openSse } from '../../support/clients/sse.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { getJson, until } from '../../support/harness/wait.ts'
+import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { startProxy } from '../../support/servers/proxy.ts'
+import { type SharedBroker, sharedBroker, withChannel } from '../../support/servers/rabbitmq.ts'
+import { chats, eventUrl, metric, parseMetrics, publish, sampleOf } from '../../support/stages/rooms.ts'
+import { brokerEnv, KEY, openStage, type Stage } from '../../support/stages/stage.ts'
+
+const samplesOf = async ({ url }: Pick<Gateway, 'url'>): Promise<Map<string, number>> =>
+  parseMetrics((await getJson(`${url}/metrics`)).text)
+
+const figures = suite('figures', { timeoutMs: 120_000 })
+
+let broker: SharedBroker
+let stage: Stage
+let gateway: Gateway
+
+figures.before(async () => {
+  broker = await sharedBroker()
+  stage = await openStage(broker.url, 'metrics', { env: { HEARTBEAT_SECONDS: '1' } })
+  gateway = await startGateway()
+})
+
+figures.after(async () => {
+  await gateway?.dispose()
+  await stage?.dispose()
+  await broker?.dispose()
+})
+
+figures('count what readers are given: messages, bytes, pages of history', async () => {
+  const room = 'counted'
+  await publish(gateway, room, chats(1_200))
+  const before = await samplesOf(gateway)
+  const rise = async (name: string): Promise<number> =>
+    sampleOf(await samplesOf(gateway), name) - sampleOf(before, name)
+  let bytes = 0
+  for (let readers = 1; readers <= 2; readers++) {
+    const stream = await openSse(`${eventUrl(gateway, room)}/stream`)
+    await stream.next('caught_up')
+    assert.is(await rise('gateway_deliveries_total'), 1_200 * readers)
+    bytes += stream.raw().length
+    stream.close()
+  }
+  const given = await rise('gateway_delivered_bytes_total')
+  // The head of the answer goes out with the first of them.
+  assert.ok(given >= bytes && given < bytes + 4_096, `${given} for ${bytes} bytes of bodies`)
+  const pages = await rise('gateway_catch_up_pages_total')
+  const reads = await rise('gateway_catch_up_page_reads_total')
+  assert.ok(reads >= 3 && pages >= 2 * reads, `the second reader is given the ${reads} pages of the first: ${pages}`)
+  await until(async () => (await metric(gateway, 'gateway_readers')) === 0, { what: 'no readers' })
+})
+
+figures('tell readers that have all from those that are stalled', async () => {
+  const room = 'states'
+  await publish(gateway, room, chats(3))
+  const live = await openSse(`${eventUrl(gateway, room)}/stream`)
+  await live.next('caught_up')
+  const full = await openSse(`${eventUrl(gateway, 'full')}/stream`)
+  await full.next('caught_up')
+  full.pause()
+  const long = { message_content: 'x'.repeat(500_000) }
+  await until(
+    async () => {
+      await publish(gateway, 'full', [long, long])
+      return (await metric(gateway, 'gateway_readers{state="stalled"}')) === 1
+    },
+    { what: 'a full socket' },
+  )
+  assert.is(await metric(gateway, 'gateway_readers{state="live"}'), 1)
+  assert.is(await metric(gateway, 'gateway_channels'), 2)
+  full.resume()
+  await until(async () => (await metric(gateway, 'gateway_readers{state="live"}')) === 2, { what: 'both live' })
+  live.close()
+  full.close()
+})
+
+figures('count cursors that cannot be honoured, on streams and over REST', async () => {
+  const count = (reason: string): Promise<number> => metric(gateway, `gateway_resets_total{reason="${reason}"}`)
+  assert.is(await count('cursor_ahead'), 0)
+  await getJson(`${eventUrl(gateway, 'resets')}/messages?last_message_db_id=99999999`)
+  const stream = await openSse(`${eventUrl(gateway, 'resets')}/stream`, { headers: { 'Last-Event-ID': 'junk' } })
+  await stream.next('reset')
+  stream.close()
+  assert.equal([await count('cursor_ahead'), await count('cursor_invalid'), await count('history_pruned')], [1, 1, 0])
+})
+
+figures('give the sizes of the database, the time of the event loop, and what runs', async () => {
+  const samples = await samplesOf(gateway)
+  // No commit since: the file is as it was.
+  assert.is(samples.get('gateway_database_bytes'), statSync(gateway.dbFile).size)
+  assert.is(samples.get('gateway_wal_bytes'), statSync(`${gateway.dbFile}-wal`).size)
+  assert.ok(samples.get('gateway_database_disk_free_bytes')! > 0)
+  assert.ok(samples.get('process_resident_memory_bytes')! > 10_000_000)
+  assert.is(samples.get('gateway_ready'), 1)
+  assert.is(sampleOf(samples, 'gateway_build_info'), 1)
+  assert.is(samples.has('gateway_queue_messages_ready'), false, 'embedded, there is no queue')
+  const looks = 'gateway_event_loop_delay_seconds_count'
+  await until(async () => (await metric(gateway, looks)) > samples.get(looks)!, { what: 'one more look' })
+})
+
+figures('measure the lag from the stamp of the broker, else of the publisher, else from the arrival', async () => {
+  const count = (since: string): Promise<number> =>
+    metric(stage.gateway, `gateway_ingest_lag_seconds_count{since="${since}"}`)
+  const sum = (since: string): Promise<number> =>
+    metric(stage.gateway, `gateway_ingest_lag_seconds_sum{since="${since}"}`)
+  const ago = (seconds: number): number => Math.floor(Date.now() / 1_000) - seconds
+  const send = async (n: number, envelope: object): Promise<void> => {
+    await withChannel(broker.url, (channel) =>
+      channel.basicPublish(
+        { exchange: stage.names.exchange, routingKey: KEY, ...envelope },
+        `{"event_id":"lag","n":${n}}`,
+      ),
+    )
+    await stage.stored(n)
+    // The row can be seen before the commit is told of.
+    const told = async () => (await count('arrival')) + (await count('publisher')) + (await count('broker'))
+    await until(async () => (await told()) === n, { what: `the lag of ${n} commits` })
+  }
+  // Else the library sets one by itself.
+  await send(1, { timestamp: undefined })
+  assert.equal([await count('arrival'), await count('publisher'), await count('broker')], [1, 0, 0])
+  assert.ok((await sum('arrival')) < 60)
+  await send(2, { timestamp: ago(100) })
+  assert.is(await count('publisher'), 1)
+  const late = await sum('publisher')
+  assert.ok(late >= 100 && late < 160, `${late} s`)
+  await send(3, { timestamp: ago(100), headers: { timestamp_in_ms: ago(1_000) * 1_000 } })
+  assert.is(await count('broker'), 1)
+  const later = await sum('broker')
+  assert.ok(later >= 1_000 && later < 1_060, `${later} s`)
+  // A clock that is ahead, and a number that is no time.
+  await send(4, { timestamp: ago(-500) })
+  await send(5, { timestamp: 12 })
+  assert.ok((await sum('publisher')) < late + 60)
+  assert.equal([await count('publisher'), await count('arrival')], [2, 2])
+})
+
+figures('show queue, consumers and faults, and nothing of the queue while the broker is away', async () => {
+  const line = new URL(broker.url)
+  const proxy = await startProxy(Number(line.port))
+  line.port = String(proxy.port)
+  const own = await startGateway({ env: brokerEnv(line.href, stage.names) })
+  await own.ready()
+  await until(async () => (await metric(own, 'gateway_queue_consumers')) > 0, { what: 'the figures of the queue' })
+  const fault = 'gateway_component_faults{component="consumer",code="broker_unreachable"}'
+  const well = await samplesOf(own)
+  assert.equal([well.get('gateway_queue_messages_ready'), well.get('gateway_dead_letters_ready')], [0, 0])
+  assert.equal([well.get('gateway_ready'), well.get(fault)], [1, undefined])
+  await proxy.close()
+  await until(async () => (await metric(own, fault)) === 1, { what: 'the fault of the consumer' })
+  const samples = await samplesOf(own)
+  assert.is(samples.get('gateway_ready'), 0)
+  assert.is(samples.has('gateway_queue_messages_ready'), false, 'what is not known is not shown')
+  assert.ok(samples.get('gateway_faults_total{code="broker_unreachable"}')! >= 1)
+  await own.dispose()
+})
+
+figures('of several workers are one set: what they share is not added up', async () => {
+  const own = await startGateway({ env: { WORKERS: '2' } })
+  await until(async () => (await metric(own, 'gateway_workers')) === 2, { what: 'both workers' })
+  await publish(own, 'shared', chats(10))
+  const samples = await samplesOf(own)
+  assert.is(samples.get('gateway_messages_stored_total'), 10)
+  assert.is(sampleOf(samples, 'gateway_build_info'), 1)
+  assert.is(samples.get('gateway_ready'), 1)
+  assert.is(samples.get('gateway_database_bytes'), statSync(own.dbFile).size)
+  const started = samples.get('process_start_time_seconds')!
+  assert.ok(started <= Date.now() / 1_000 && started > Date.now() / 1_000 - 120, `${started}`)
+  await own.dispose()
+})
+
+figures.run()

@@ -1,0 +1,353 @@
+// needs: rabbitmq
+// limit: 300s
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import Database from 'better-sqlite3'
+import * as assert from 'uvu/assert'
+import {
+  type PublishError,
+  type PublishErrorCode,
+  Publisher,
+  type PublisherOptions,
+} from '../../../src/publisher/index.ts'
+import { Agent, assertInOrder, declareQueue, firstCopies, rejection, takeAll } from '../../support/clients/agents.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { tempDir, until } from '../../support/harness/wait.ts'
+import { startProxy } from '../../support/servers/proxy.ts'
+import {
+  deleteNames,
+  type Names,
+  type SharedBroker,
+  sharedBroker,
+  uniqueNames,
+} from '../../support/servers/rabbitmq.ts'
+import { mountTinyDisk, noTinyDisk } from '../../support/servers/tiny-disk.ts'
+
+const test = suite('outbox', { timeoutMs: 90_000 })
+
+/** Nobody listens there. */
+const NOWHERE = 'amqp://127.0.0.1:1'
+
+let broker: SharedBroker
+let names: Names
+let file: string
+const open: Publisher[] = []
+
+test.before(async () => {
+  broker = await sharedBroker()
+})
+
+test.after(async () => {
+  await broker?.dispose()
+})
+
+test.before.each(() => {
+  names = uniqueNames('outbox')
+  file = join(tempDir('gateway-outbox-'), 'agent.db')
+})
+
+test.after.each(async () => {
+  for (const publisher of open.splice(0)) await publisher.close({ timeoutMs: 1 })
+  await deleteNames(broker.url, names)
+})
+
+const publisherOf = (options: PublisherOptions = {}): Publisher => {
+  const publisher = new Publisher({ url: broker.url, exchange: names.exchange, outbox: file, ...options })
+  open.push(publisher)
+  return publisher
+}
+
+const send = (publisher: Publisher, event_id: string, n: number): Promise<unknown> =>
+  publisher.send({ event_id, n, message_id: `${event_id}-${n}`, text: 'x'.repeat(200) })
+
+const inFile = <T>(look: (db: Database.Database) => T): T => {
+  const db = new Database(file, { readonly: true })
+  try {
+    return look(db)
+  } finally {
+    db.close()
+  }
+}
+
+const rowsLeft = (): number => inFile((db) => db.prepare('SELECT count(*) FROM outbox').pluck().get() as number)
+
+const openFault = (options: PublisherOptions = {}): PublishErrorCode => {
+  try {
+    publisherOf(options)
+  } catch (error) {
+    return (error as PublishError).code
+  }
+  throw new Error('it was opened')
+}
+
+test('send resolves without a broker, and a later agent sends what the file holds, in its order', async () => {
+  const first = publisherOf({ url: NOWHERE })
+  await Promise.all(Array.from({ length: 600 }, (_, n) => send(first, `e${n % 3}`, Math.floor(n / 3))))
+  assert.is(first.queued, 600)
+  assert.equal(await first.close({ timeoutMs: 100 }), { queued: 600 })
+  assert.is(rowsLeft(), 600)
+  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
+  const second = publisherOf()
+  assert.is(second.queued, 600)
+  const more = Array.from({ length: 30 }, (_, n) => send(second, `e${n % 3}`, 200 + Math.floor(n / 3)))
+  await Promise.all(more)
+  assert.ok(await second.flush({ timeoutMs: 30_000 }))
+  assert.equal(await second.close(), { queued: 0 })
+  assert.is(rowsLeft(), 0)
+  assertInOrder(await takeAll(broker.url, names.queue), 630)
+})
+
+test('what send has promised is in the file, synchronous and in WAL mode, before it resolves', async () => {
+  const publisher = publisherOf({ url: NOWHERE })
+  const { message_id } = await publisher.send({ event_id: 'e', message_content: 12302548181076029n })
+  await publisher.close({ timeoutMs: 1 })
+  const row = inFile((db) => db.prepare('SELECT * FROM outbox').get()) as Record<string, unknown>
+  assert.is(row.message_id, message_id)
+  assert.is(String(row.body), `{"event_id":"e","message_content":12302548181076029,"message_id":"${message_id}"}`)
+})
+
+test('a full outbox refuses, across a restart too', async () => {
+  const first = publisherOf({ url: NOWHERE, maxQueued: 3 })
+  const outcomes = await Promise.allSettled([0, 1, 2, 3].map((n) => send(first, 'e', n)))
+  assert.equal(
+    outcomes.map(({ status }) => status),
+    ['fulfilled', 'fulfilled', 'fulfilled', 'rejected'],
+  )
+  assert.is((await rejection(send(first, 'e', 4), 'outbox_full')).fate, 'not_sent')
+  await first.close({ timeoutMs: 1 })
+  await rejection(send(publisherOf({ url: NOWHERE, maxQueued: 3 }), 'e', 5), 'outbox_full')
+})
+
+test('two agents never share a file: the second is refused, whoever it is, until the first has ended', async () => {
+  await declareQueue(broker.url, names)
+  const agent = new Agent({ url: NOWHERE, exchange: names.exchange, outbox: file, count: 50 })
+  await agent.hasAccepted(50)
+  const from = performance.now()
+  assert.is(openFault(), 'outbox_in_use')
+  assert.ok(performance.now() - from < 5_000)
+  await agent.kill9()
+  const publisher = publisherOf()
+  assert.is(openFault(), 'outbox_in_use', 'in the same process too')
+  const other = new Agent({ url: broker.url, exchange: names.exchange, outbox: file, count: 1 })
+  await other.ended()
+  assert.is(other.fault, 'outbox_in_use')
+  assert.is(openFault(), 'outbox_in_use', 'a refusal takes no lock away')
+  assert.ok(await publisher.flush({ timeoutMs: 20_000 }))
+  await publisher.close()
+  assertInOrder(await takeAll(broker.url, names.queue), 50)
+  assert.is(
+    inFile((db) => db.pragma('integrity_check', { simple: true })),
+    'ok',
+  )
+})
+
+test('an agent that is killed with a full outbox loses nothing that send has promised', async () => {
+  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
+  const options = { exchange: names.exchange, outbox: file, events: 5 }
+  const first = new Agent({ ...options, url: NOWHERE, count: 100_000 })
+  await first.hasAccepted(2_000)
+  await first.kill9()
+  const promised = first.accepted
+  const held = inFile((db) => db.prepare('SELECT message_id FROM outbox ORDER BY seq').pluck().all()) as string[]
+  assert.ok(held.length >= promised, `${held.length} of ${promised}`)
+  // It dies a second time, in the middle of emptying the file.
+  const second = new Agent({ ...options, url: broker.url, count: 0 })
+  await until(() => second.queued > 0 && second.queued < held.length, {
+    everyMs: 1,
+    what: 'a file that is being emptied',
+  })
+  await second.kill9()
+  const third = new Agent({ ...options, url: broker.url, count: 0 })
+  await third.ended()
+  assert.is(third.fault, undefined)
+  const taken = await takeAll(broker.url, names.queue)
+  assertInOrder(taken, held.length)
+  assert.equal(
+    firstCopies(taken)
+      .map(({ message_id }) => message_id)
+      .sort(),
+    [...held].sort(),
+  )
+  assert.is(rowsLeft(), 0)
+})
+
+test('a row leaves the file only after its confirmation', async () => {
+  await declareQueue(broker.url, names)
+  const line = await startProxy(Number(new URL(broker.url).port))
+  const url = new URL(broker.url)
+  url.port = String(line.port)
+  const first = publisherOf({ url: url.href })
+  await send(first, 'warm', 0)
+  assert.ok(await first.flush())
+  line.freeze()
+  for (let n = 0; n < 50; n++) await send(first, `e${n}`, 0)
+  assert.not.ok(await first.flush({ timeoutMs: 300 }), 'nothing is confirmed')
+  assert.equal(await first.close({ timeoutMs: 1 }), { queued: 50 })
+  assert.is(rowsLeft(), 50)
+  await line.close()
+  assert.equal(await publisherOf().close({ timeoutMs: 20_000 }), { queued: 0 })
+  assertInOrder(await takeAll(broker.url, names.queue), 51)
+})
+
+test('what the broker refuses is sent again without losing its place in its event', async () => {
+  // A classic queue decides for each message anew, so that an earlier one can be refused and a later one taken.
+  await declareQueue(broker.url, names, { 'x-max-length': 5, 'x-overflow': 'reject-publish' })
+  const states: string[] = []
+  const publisher = publisherOf({
+    onState: ({ status, error }) => states.push(`${status} ${error?.code ?? ''}`.trim()),
+  })
+  await Promise.all(Array.from({ length: 300 }, (_, n) => send(publisher, `e${n % 2}`, Math.floor(n / 2))))
+  await until(() => states.includes('held publish_nacked'))
+  const taken = await takeAll(broker.url, names.queue, (seen) => firstCopies(seen).length === 300)
+  assertInOrder(taken, 300)
+  assert.ok(await publisher.flush({ timeoutMs: 20_000 }))
+  assert.equal(publisher.state, { status: 'ready', error: null, queued: 0 })
+})
+
+test('messages that no queue takes wait in the file, say so, and go out once one is bound; others pass them', async () => {
+  await declareQueue(broker.url, { ...names, binding: 'notifications.frontend.*.good' })
+  const states: string[] = []
+  const publisher = publisherOf({
+    onState: ({ status, error }) => states.push(`${status} ${error?.code ?? ''}`.trim()),
+  })
+  await publisher.send({ event_id: 'stuck', message_type: 'bad', n: 0 })
+  await publisher.send({ event_id: 'stuck', message_type: 'good', n: 1 })
+  await publisher.send({ event_id: 'free', message_type: 'good', n: 0 })
+  await until(() => states.includes('held publish_unroutable') && publisher.queued === 2)
+  assert.is(publisher.state.error?.code, 'publish_unroutable')
+  await declareQueue(broker.url, names)
+  assert.ok(await publisher.flush({ timeoutMs: 30_000 }))
+  assert.is(publisher.state.status, 'ready')
+  assertInOrder(await takeAll(broker.url, names.queue), 3)
+})
+
+test('a missing exchange holds messages back until it is there', async () => {
+  const publisher = publisherOf()
+  await send(publisher, 'e', 0)
+  await until(() => publisher.state.error?.code === 'exchange_missing')
+  await declareQueue(broker.url, names)
+  assert.ok(await publisher.flush({ timeoutMs: 30_000 }))
+  assertInOrder(await takeAll(broker.url, names.queue), 1)
+})
+
+const without = noTinyDisk()
+if (without !== null) test.skip('a full disk refuses, and loses nothing that was promised', without)
+else {
+  test('a full disk refuses, and loses nothing that was promised', async () => {
+    await declareQueue(broker.url, names)
+    const disk = mountTinyDisk(1_048_576)
+    try {
+      file = join(disk.dir, 'agent.db')
+      const publisher = publisherOf({ url: NOWHERE })
+      for (let n = 0; n < 20; n++) await send(publisher, 'e', n)
+      disk.fill()
+      let promised = 20
+      // What room the file itself still has is used up first.
+      const error = await until(
+        async () => {
+          try {
+            await publisher.send({ event_id: 'e', n: promised, message_id: `e-${promised}`, text: 'x'.repeat(4_000) })
+            promised++
+            return false
+          } catch (reason) {
+            return reason as PublishError
+          }
+        },
+        { everyMs: 1 },
+      )
+      assert.is(error.code, 'outbox_unwritable')
+      assert.is(error.fate, 'not_sent')
+      assert.ok(error.hint.includes('disk'))
+      assert.is(publisher.queued, promised)
+      await publisher.close({ timeoutMs: 1 })
+      // A full disk does not keep the file from being emptied, nor its agent from being started.
+      const second = publisherOf()
+      assert.ok(await second.flush({ timeoutMs: 20_000 }))
+      disk.free()
+      await send(second, 'e', promised)
+      assert.ok(await second.flush({ timeoutMs: 20_000 }))
+      await second.close()
+      assert.is(rowsLeft(), 0)
+      assertInOrder(await takeAll(broker.url, names.queue), promised + 1)
+    } finally {
+      for (const publisher of open.splice(0)) await publisher.close({ timeoutMs: 1 })
+      await disk.dispose()
+    }
+  })
+}
+
+test('a file that is removed or replaced under the agent is noticed, and nothing is promised any more', async () => {
+  for (const lose of [() => rmSync(file), () => renameSync(file, `${file}.moved`)]) {
+    const publisher = publisherOf({ url: NOWHERE })
+    await send(publisher, 'e', 0)
+    lose()
+    await rejection(send(publisher, 'e', 1), 'outbox_lost')
+    assert.is(publisher.queued, 1)
+    await publisher.close({ timeoutMs: 1 })
+    for (const suffix of ['', '-wal']) rmSync(`${file}${suffix}`, { force: true })
+  }
+})
+
+test('what is no outbox is refused and left as it was', async () => {
+  const contents: [string, PublishErrorCode, () => void][] = [
+    ['text', 'outbox_foreign', () => writeFileSync(file, 'my diary\n'.repeat(500))],
+    [
+      "another application's database",
+      'outbox_foreign',
+      () => {
+        const db = new Database(file)
+        db.exec('CREATE TABLE diary (day TEXT)')
+        db.close()
+      },
+    ],
+    [
+      'a newer outbox',
+      'outbox_newer',
+      () => {
+        const db = new Database(file)
+        db.pragma(`application_id = ${0x44534f42}`)
+        db.pragma('user_version = 99')
+        db.exec('CREATE TABLE outbox (seq INTEGER)')
+        db.close()
+      },
+    ],
+  ]
+  for (const [what, code, make] of contents) {
+    make()
+    const before = readFileSync(file)
+    assert.is(openFault({ url: NOWHERE }), code, what)
+    assert.ok(readFileSync(file).equals(before), what)
+    assert.not.ok(existsSync(`${file}-wal`))
+    rmSync(file)
+  }
+  assert.is(openFault({ url: NOWHERE, outbox: '/dev/null/agent.db' }), 'outbox_unwritable')
+})
+
+test('a damaged file is refused, with what to do', async () => {
+  const publisher = publisherOf({ url: NOWHERE })
+  for (let n = 0; n < 50; n++) await send(publisher, 'e', n)
+  await publisher.close({ timeoutMs: 1 })
+  const bytes = readFileSync(file)
+  bytes.fill(0xa5, 8_192, 16_384)
+  writeFileSync(file, bytes)
+  assert.is(openFault({ url: NOWHERE }), 'outbox_damaged')
+})
+
+test('the outbox empties itself while its agent goes on sending, and the file does not grow for ever', async () => {
+  await declareQueue(broker.url, names)
+  const publisher = publisherOf()
+  for (let round = 0; round < 20; round++) {
+    await Promise.all(
+      Array.from({ length: 200 }, (_, n) => send(publisher, `e${n % 20}`, round * 10 + Math.floor(n / 20))),
+    )
+    await publisher.flush({ timeoutMs: 20_000 })
+  }
+  await sleep(100)
+  await publisher.close()
+  const pages = inFile((db) => db.pragma('page_count', { simple: true })) as number
+  assert.ok(pages < 200, `${pages} pages`)
+  assertInOrder(await takeAll(broker.url, names.queue), 4_000)
+})
+
+test.run()

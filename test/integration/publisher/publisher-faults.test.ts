@@ -1,0 +1,278 @@
+// needs: rabbitmq
+// limit: 600s
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { Publisher, type PublisherOptions } from '../../../src/publisher/index.ts'
+import { assertInOrder, declareQueue, rejection, takeAll } from '../../support/clients/agents.ts'
+import { assertNothingLost, IdReader, type Load } from '../../support/clients/load.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { tempDir, until } from '../../support/harness/wait.ts'
+import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { type Broker, deleteNames, type Names, startBroker, uniqueNames } from '../../support/servers/rabbitmq.ts'
+import { brokerEnv } from '../../support/stages/stage.ts'
+
+const test = suite('publisher-faults', { timeoutMs: 300_000 })
+
+const MESSAGES = 10_000
+const DEATHS = 3
+
+let broker: Broker
+let names: Names
+const open: Publisher[] = []
+
+test.before(async () => {
+  broker = await startBroker()
+})
+
+test.after(async () => {
+  await broker?.dispose()
+})
+
+test.before.each(() => {
+  names = uniqueNames('faults')
+})
+
+test.after.each(async () => {
+  for (const publisher of open.splice(0)) await publisher.close({ timeoutMs: 1 })
+  await deleteNames(broker.url, names)
+})
+
+const publisherOf = (options: PublisherOptions = {}): Publisher => {
+  const publisher = new Publisher({ url: broker.url, exchange: names.exchange, ...options })
+  open.push(publisher)
+  return publisher
+}
+
+const outboxOf = (name: string): string => join(tempDir('gateway-outbox-'), `${name}.db`)
+
+test('a memory alarm is told as what it is, and costs neither messages nor their order', async () => {
+  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
+  const states: string[] = []
+  const onState = ({ status, error }: Publisher['state']) => states.push(`${status} ${error?.code ?? ''}`.trim())
+  const direct = publisherOf({ sendTimeoutMs: 1_500, onState })
+  const patient = publisherOf({ sendTimeoutMs: 60_000 })
+  const kept = publisherOf({ outbox: outboxOf('alarm') })
+  for (const one of [direct, patient, kept]) await one.send({ event_id: 'warm' })
+  await kept.flush()
+  await broker.alarmOn()
+  try {
+    const waiting = Array.from({ length: 200 }, (_, n) => patient.send({ event_id: 'patient', message_id: `p${n}`, n }))
+    // RabbitMQ tells a connection when it publishes, so the fate of this one is not known.
+    assert.is(
+      (await rejection(direct.send({ event_id: 'direct', n: 0, message_id: 'd0' }), 'broker_blocked')).fate,
+      'unknown',
+    )
+    assert.is(direct.state.status, 'blocked')
+    assert.is(
+      (await rejection(direct.send({ event_id: 'direct', n: 1, message_id: 'd1' }), 'broker_blocked')).fate,
+      'not_sent',
+    )
+    for (let n = 0; n < 50; n++) await kept.send({ event_id: 'kept', message_id: `k${n}`, n })
+    assert.is(kept.queued, 50)
+    await broker.alarmOff()
+    await Promise.all(waiting)
+    assert.ok(await kept.flush({ timeoutMs: 30_000 }))
+    await until(() => direct.state.status === 'ready')
+    await direct.send({ event_id: 'direct', n: 0, message_id: 'd0' })
+  } finally {
+    await broker.alarmOff()
+  }
+  assert.equal(states, ['connecting', 'ready', 'blocked broker_blocked', 'ready'])
+  const taken = (await takeAll(broker.url, names.queue)).filter(({ event_id }) => event_id !== 'warm')
+  assertInOrder(taken, 251)
+})
+
+test('close does not wait for the end of an alarm, and an outbox goes on where it was', async () => {
+  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
+  const outbox = outboxOf('closed')
+  const first = publisherOf({ outbox })
+  await first.send({ event_id: 'e', message_id: 'm0', n: 0 })
+  await first.flush()
+  await broker.alarmOn()
+  try {
+    for (let n = 1; n < 20; n++) await first.send({ event_id: 'e', message_id: `m${n}`, n })
+    await until(() => first.state.status === 'blocked')
+    const from = performance.now()
+    const { queued } = await first.close({ timeoutMs: 200 })
+    assert.ok(performance.now() - from < 10_000)
+    assert.is(queued, 19)
+  } finally {
+    await broker.alarmOff()
+  }
+  const second = publisherOf({ outbox })
+  assert.ok(await second.flush({ timeoutMs: 30_000 }))
+  assertInOrder(await takeAll(broker.url, names.queue), 20)
+})
+
+test('a message above the limit of RabbitMQ costs no other one, and is set aside in an outbox', async () => {
+  await declareQueue(broker.url, names)
+  const before = await broker.evaluate('application:get_env(rabbit, max_message_size)')
+  await broker.evaluate('application:set_env(rabbit, max_message_size, 2000)')
+  try {
+    const direct = publisherOf()
+    const setAside: string[] = []
+    const kept = publisherOf({
+      outbox: outboxOf('large'),
+      onSetAside: ({ code, message_id, fate }) => setAside.push(`${code} ${message_id} ${fate}`),
+    })
+    const message = (event_id: string, n: number, size = 10) => ({
+      event_id,
+      n,
+      message_id: `m${n}`,
+      text: 'x'.repeat(size),
+    })
+    const sends = [0, 1, 2, 3].map((n) => direct.send(message('direct', n)))
+    const large = direct.send(message('direct', 99, 5_000))
+    const more = [4, 5, 6].map((n) => direct.send(message('direct', n)))
+    const error = await rejection(large, 'message_too_large')
+    assert.is(error.fate, 'refused')
+    assert.is(error.message_id, 'm99')
+    await Promise.all([...sends, ...more])
+    for (const n of [0, 1, 2]) await kept.send(message('kept', n))
+    await kept.send(message('kept', 98, 6_000))
+    for (const n of [3, 4]) await kept.send(message('kept', n))
+    assert.ok(await kept.flush({ timeoutMs: 30_000 }))
+    assert.equal(setAside, ['message_too_large m98 refused'])
+    assertInOrder(await takeAll(broker.url, names.queue), 12)
+  } finally {
+    const [, value] = /\{ok, *(\d+)\}/.exec(before) ?? []
+    await broker.evaluate(
+      value === undefined
+        ? 'application:unset_env(rabbit, max_message_size)'
+        : `application:set_env(rabbit, max_message_size, ${value})`,
+    )
+  }
+})
+
+/** Channels that are open at the broker. */
+const channels = async (): Promise<number> => Number(await broker.evaluate('length(rabbit_channel:list())'))
+
+/** Sends to 50 events at once, more than RabbitMQ takes from one channel at a time. */
+const burst = async (publisher: Publisher, from: number, count: number): Promise<void> => {
+  const sends = Array.from({ length: count }, (_, i) => {
+    const n = from + i
+    return publisher.send({ event_id: `e${n % 50}`, message_id: `m${n}`, n: Math.floor(n / 50) })
+  })
+  await Promise.all(sends)
+}
+
+test('few messages under way take one channel, a burst is divided among several, each event in order', async () => {
+  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
+  const others = await channels()
+  const publisher = publisherOf({ sendTimeoutMs: 60_000 })
+  await burst(publisher, 0, 20)
+  assert.is(await channels(), others + 1)
+  await burst(publisher, 20, 6_000)
+  assert.is(await channels(), others + 16)
+  await burst(publisher, 6_020, 3_000)
+  assertInOrder(await takeAll(broker.url, names.queue), 9_020)
+})
+
+test('where the broker grants a connection three channels, a burst takes three', async () => {
+  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
+  const others = await channels()
+  await broker.evaluate('application:set_env(rabbit, channel_max, 3)')
+  try {
+    const publisher = publisherOf({ sendTimeoutMs: 60_000 })
+    await burst(publisher, 0, 3_000)
+    assert.is(await channels(), others + 3)
+    assertInOrder(await takeAll(broker.url, names.queue), 3_000)
+  } finally {
+    await broker.evaluate('application:set_env(rabbit, channel_max, 2047)')
+  }
+})
+
+test('where the operator allows a user fewer channels than a burst asks for, it goes on over one', async () => {
+  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
+  const others = await channels()
+  await broker.ctl('set_user_limits', 'guest', JSON.stringify({ 'max-channels': others + 2 }))
+  try {
+    const faults: string[] = []
+    const onState = ({ error }: Publisher['state']) => faults.push(...(error === null ? [] : [error.code]))
+    const publisher = publisherOf({ sendTimeoutMs: 60_000, onState })
+    await burst(publisher, 0, 3_000)
+    await burst(publisher, 3_000, 3_000)
+    assert.is(await channels(), others + 1)
+    assert.is(faults.length, 1, faults.join(' '))
+  } finally {
+    await broker.ctl('clear_user_limits', 'guest', 'max-channels')
+  }
+  assertInOrder(await takeAll(broker.url, names.queue), 6_000)
+})
+
+/** What one event's agent has sent, in the shape of what `assertNothingLost` compares. */
+class Burst {
+  readonly confirmed: string[] = []
+  readonly event_id: string
+  readonly #publisher: Publisher
+
+  constructor(publisher: Publisher, event_id: string) {
+    this.#publisher = publisher
+    this.event_id = event_id
+  }
+
+  /**
+   * Sends so many, with some dozens under way at a time; every one of them must be kept.
+   *
+   * @param read how many of them the slowest reader has: the burst is to last until the last death
+   */
+  async send(count: number, read: () => number): Promise<void> {
+    const under: Promise<void>[] = []
+    for (let n = 0; n < count; n++) {
+      if (n % 50 === 0) await until(() => n < read() + 500, { everyMs: 5, timeoutMs: 240_000 })
+      const message_id = `${this.event_id}-${n}`
+      const sent = this.#publisher.send({ event_id: this.event_id, message_id, n, text: '内容'.repeat(40) })
+      under.push(sent.then(() => void this.confirmed.push(message_id)))
+      if (under.length >= 60) await under.shift()
+    }
+    await Promise.all(under)
+  }
+}
+
+test(`${MESSAGES} messages get through ${DEATHS} deaths of the broker: none lost, none twice, all in order`, async () => {
+  let gateway: Gateway | undefined
+  const readers: IdReader[] = []
+  try {
+    gateway = await startGateway({ env: brokerEnv(broker.url, names) })
+    await gateway.ready(60_000)
+    const { dbFile } = gateway
+    const patient = { sendTimeoutMs: 240_000 }
+    const kept = publisherOf({ outbox: outboxOf('burst') })
+    const direct = publisherOf(patient)
+    const bursts = [new Burst(kept, 'kept 1'), new Burst(kept, 'kept.2'), new Burst(direct, 'direct')]
+    const late: Burst[] = []
+    for (const { event_id } of bursts) readers.push(new IdReader(gateway, event_id))
+    for (const reader of readers) reader.start()
+    const work: Promise<void>[] = []
+    const share = (MESSAGES - 400) / 3
+    const done = () => Math.min(...readers.map(({ messageIds }) => messageIds.length))
+    for (const burst of bursts) work.push(burst.send(share, done))
+    for (let death = 1; death <= DEATHS; death++) {
+      await until(() => done() >= (share * (death - 0.6)) / (DEATHS + 1), { everyMs: 2, timeoutMs: 120_000 })
+      await broker.kill9()
+      if (death === 1) {
+        // These start while there is no broker at all.
+        late.push(
+          new Burst(publisherOf({ outbox: outboxOf('late') }), 'late kept'),
+          new Burst(publisherOf(patient), 'late'),
+        )
+        for (const burst of late) work.push(burst.send(200, () => 200))
+      }
+      await broker.start()
+    }
+    await Promise.all(work)
+    assert.is(
+      [...bursts, ...late].reduce((sum, { confirmed }) => sum + confirmed.length, 0),
+      MESSAGES,
+    )
+    for (const publisher of open) assert.ok(await publisher.flush({ timeoutMs: 60_000 }))
+    await assertNothingLost(dbFile, bursts as unknown as Load[], readers)
+    await assertNothingLost(dbFile, late as unknown as Load[], [])
+    await until(async () => (await broker.queueDepth(names.queue)) === 0, { what: 'an empty queue' })
+  } finally {
+    for (const reader of readers) await reader.stop()
+    await gateway?.dispose()
+  }
+})
+
+test.run()

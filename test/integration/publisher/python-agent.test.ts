@@ -1,0 +1,205 @@
+// needs: rabbitmq, pika
+// limit: 600s
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import Database from 'better-sqlite3'
+import * as assert from 'uvu/assert'
+import { Publisher } from '../../../src/publisher/index.ts'
+import {
+  Agent,
+  type AgentOptions,
+  assertInOrder,
+  declareQueue,
+  firstCopies,
+  takeAll,
+} from '../../support/clients/agents.ts'
+import { killAtExit } from '../../support/harness/cleanup.ts'
+import { pikaPython } from '../../support/harness/provision.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { tempDir, until } from '../../support/harness/wait.ts'
+import { ROOT } from '../../support/servers/gateway.ts'
+import { type Broker, deleteNames, type Names, startBroker, uniqueNames } from '../../support/servers/rabbitmq.ts'
+
+const test = suite('python-agent', { timeoutMs: 120_000 })
+
+const NOWHERE = 'amqp://guest:guest@127.0.0.1:1'
+const SCRIPT = join(ROOT, 'examples', 'python', 'agent.py')
+
+let broker: Broker
+let names: Names
+let outbox: string
+
+test.before(async () => {
+  broker = await startBroker()
+})
+
+test.after(async () => {
+  await broker?.dispose()
+})
+
+test.before.each(() => {
+  names = uniqueNames('python')
+  outbox = join(tempDir('gateway-outbox-'), 'agent.db')
+})
+
+test.after.each(() => deleteNames(broker.url, names))
+
+const python = (): string => {
+  const found = pikaPython()
+  if (found === undefined) throw new Error('no Python with pika')
+  return found
+}
+
+const agentOf = (options: Partial<AgentOptions>): Agent => {
+  const command = [python(), fileURLToPath(new URL('../../support/clients/agent.py', import.meta.url))]
+  return new Agent({ url: broker.url, exchange: names.exchange, outbox: '-', count: 1, ...options, command })
+}
+
+/** Runs the example as the script it is. */
+const runScript = (args: string[], env: Record<string, string>, input = '') =>
+  new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve, reject) => {
+    const child = spawn(python(), ['-B', SCRIPT, ...args], { env: { PATH: process.env.PATH, ...env }, stdio: 'pipe' })
+    if (child.pid !== undefined) child.once('exit', killAtExit(child.pid))
+    let [stdout, stderr] = ['', '']
+    child.stdout.on('data', (chunk: Buffer) => {
+      stdout += chunk.toString()
+    })
+    child.stderr.on('data', (chunk: Buffer) => {
+      stderr += chunk.toString()
+    })
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ code, stdout, stderr }))
+    child.stdin.end(input)
+  })
+
+test('the script publishes by flags and from stdin, and a bad line costs no other one', async () => {
+  await declareQueue(broker.url, names)
+  const env = { RABBITMQ_URL: broker.url, RABBITMQ_EXCHANGE: names.exchange }
+  const flags = ['--event-id', 'a.b', '--from', '_captain', '--type', 'llm_response', '--content', '{"data":{"n":1}}']
+  const one = await runScript(flags, env)
+  assert.is(one.code, 0, one.stderr)
+  const lines = [
+    '{"event_id":"e","n":0}',
+    'no json',
+    '{"event_id":"e","score":NaN}',
+    '',
+    '{"event_id":"e","n":1}',
+  ].join('\n')
+  const many = await runScript([], env, lines)
+  assert.is(many.code, 1)
+  assert.match(many.stderr, 'line 2:')
+  assert.match(many.stderr, 'line 3: invalid_message')
+  const taken = await takeAll(broker.url, names.queue)
+  assert.equal(
+    taken.map(({ routingKey, durable, contentType }) => [routingKey, durable, contentType]),
+    ['a_b.llm_response', 'e.message', 'e.message'].map((key) => [
+      `notifications.frontend.${key}`,
+      true,
+      'application/json',
+    ]),
+  )
+  for (const { messageId, message_id } of taken) {
+    assert.is(messageId, message_id)
+    assert.match(message_id, /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
+  }
+  assert.equal(
+    [one.stdout, many.stdout].join('').trim().split('\n'),
+    taken.map(({ message_id }) => message_id),
+  )
+})
+
+test('what goes wrong has the code that the TypeScript library gives it', async () => {
+  const wrong = new URL(broker.url)
+  wrong.password = 'wrong'
+  process.env.TIMEOUT = '2'
+  try {
+    const cases: [Partial<AgentOptions>, string][] = [
+      [{ url: NOWHERE }, 'broker_unreachable'],
+      [{ url: wrong.href }, 'broker_login_refused'],
+      [{}, 'exchange_missing'],
+    ]
+    for (const [options, code] of cases) {
+      const agent = agentOf(options)
+      await agent.ended()
+      assert.is(agent.fault, code, agent.output)
+    }
+    await declareQueue(broker.url, { ...names, binding: 'elsewhere' })
+    const unroutable = agentOf({})
+    await unroutable.ended()
+    assert.is(unroutable.fault, 'publish_unroutable')
+    await declareQueue(
+      broker.url,
+      { ...names, queue: `${names.queue}.full` },
+      { 'x-max-length': 2, 'x-overflow': 'reject-publish' },
+    )
+    const nacked = agentOf({ count: 3 })
+    await nacked.ended()
+    assert.is(nacked.fault, 'publish_nacked', nacked.output)
+    assert.is(nacked.accepted, 2)
+    await takeAll(broker.url, `${names.queue}.full`)
+    await deleteNames(broker.url, { ...names, queue: `${names.queue}.full` })
+  } finally {
+    delete process.env.TIMEOUT
+  }
+  const { code, stderr } = await runScript(['--event-id', 'e'], {})
+  assert.is(code, 2)
+  assert.match(stderr, 'config_invalid')
+})
+
+test('an outbox is emptied after a kill -9 of the agent, and no second agent opens it', async () => {
+  await declareQueue(broker.url, names)
+  const first = agentOf({ url: NOWHERE, outbox, count: 100_000, events: 3 })
+  await first.hasAccepted(300)
+  const second = agentOf({ outbox })
+  await second.ended()
+  assert.is(second.fault, 'outbox_in_use', second.output)
+  await first.kill9()
+  const db = new Database(outbox, { readonly: true })
+  const held = db.prepare('SELECT message_id FROM outbox ORDER BY seq').pluck().all() as string[]
+  db.close()
+  assert.ok(held.length >= first.accepted)
+  const third = agentOf({ outbox, count: 0 })
+  await until(() => third.queued > 0 && third.queued < held.length, { everyMs: 1 })
+  await third.kill9()
+  // The file has the form of the TypeScript library's, which can empty it as well.
+  const publisher = new Publisher({ url: broker.url, exchange: names.exchange, outbox })
+  assert.ok(publisher.queued > 0)
+  assert.equal(await publisher.close({ timeoutMs: 30_000 }), { queued: 0 })
+  const taken = await takeAll(broker.url, names.queue)
+  assertInOrder(taken, held.length)
+  assert.equal(
+    firstCopies(taken)
+      .map(({ message_id }) => message_id)
+      .sort(),
+    [...held].sort(),
+  )
+})
+
+test('a death of the broker in the middle of a burst loses nothing and keeps the order', async () => {
+  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
+  const other = { ...names, exchange: `${names.exchange}.kept`, queue: `${names.queue}.kept` }
+  await declareQueue(broker.url, other, { 'x-queue-type': 'quorum' })
+  const direct = agentOf({ count: 600, events: 2 })
+  const kept = agentOf({ exchange: other.exchange, outbox, count: 600, events: 2 })
+  await direct.hasAccepted(100)
+  await broker.kill9()
+  const late = agentOf({ count: 1, from: 600, events: 601 })
+  await kept.hasAccepted(600)
+  await broker.start()
+  for (const agent of [direct, kept, late]) {
+    await agent.ended()
+    assert.is(agent.fault, undefined, agent.output)
+  }
+  assert.is(kept.queued, 0)
+  const taken = await takeAll(broker.url, names.queue)
+  assertInOrder(
+    taken.filter(({ event_id }) => event_id !== 'e600'),
+    600,
+  )
+  assert.is(firstCopies(taken).length, 601)
+  assertInOrder(await takeAll(broker.url, other.queue), 600)
+  await deleteNames(broker.url, other)
+})
+
+test.run()

@@ -1,0 +1,351 @@
+// needs: strace
+import { spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
+import Database from 'better-sqlite3'
+import * as assert from 'uvu/assert'
+import type { GatewayError } from '../../../src/core/errors.ts'
+import { backupFile } from '../../../src/store/sqlite/backup.ts'
+import { APPLICATION_ID, BACKUP_ID, readHeader } from '../../../src/store/sqlite/header.ts'
+import { idsToLeaveOut } from '../../../src/store/sqlite/restore.ts'
+import { hasTerminal, jsonLines, runCli, startCli, startOnTerminal } from '../../support/clients/cli.ts'
+import { collectIds, openSse } from '../../support/clients/sse.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { type Json, tempDir } from '../../support/harness/wait.ts'
+import { addRejected, inDatabase, integrityOf, messageRows } from '../../support/servers/database.ts'
+import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { store } from '../../support/stages/entries.ts'
+import { chat, chats, eventUrl, idsOf, newRoom, publish, readPages } from '../../support/stages/rooms.ts'
+import { openSqlite } from '../../support/store/sqlite-store.ts'
+
+const test = suite('backup', { timeoutMs: 120_000 })
+
+const started: Gateway[] = []
+const serve = async (): Promise<Gateway> => {
+  const gateway = await startGateway()
+  started.push(gateway)
+  return gateway
+}
+test.after.each(async () => {
+  for (const gateway of started.splice(0)) await gateway.dispose()
+})
+
+const env = ({ dbFile }: Pick<Gateway, 'dbFile'>) => ({ DATABASE_URL: `sqlite:${dbFile}` })
+
+/** A file of the quarantine's big bodies and some messages, closed: about 12 MB. */
+const bigDatabase = async (): Promise<string> => {
+  const file = join(tempDir(), 'gateway.db')
+  const log = await openSqlite(file, true)
+  await store(log, ...Array.from({ length: 10 }, () => ({})))
+  await log.stop()
+  addRejected(
+    file,
+    Array.from({ length: 12 }, () => ({ body: Buffer.alloc(1_000_000, 'x') })),
+  )
+  return file
+}
+
+const still = () => ({ signal: new AbortController().signal, onProgress: () => {}, onCheck: () => {} })
+
+const logIdOf = (file: string): string =>
+  inDatabase(file, (db) => db.prepare('SELECT log_id FROM log').pluck().get() as string)
+
+const codeOf = async (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'none',
+    (error: GatewayError) => error.code,
+  )
+
+/** Puts a backup into the place of a database, as docs/OPERATIONS.md says. */
+const restore = (backup: string, file: string): void => {
+  for (const end of ['-wal', '-shm']) rmSync(file + end, { force: true })
+  copyFileSync(backup, file)
+}
+
+/** Publishes without a pause until it is told to stop. */
+const underLoad = (gateway: Gateway, room: string) => {
+  let going = true
+  const run = (async () => {
+    while (going)
+      await publish(
+        gateway,
+        room,
+        chats(50, (n) => chat(n, { pad: 'x'.repeat(1_000) })),
+      )
+  })()
+  return async () => {
+    going = false
+    await run
+  }
+}
+
+test('under load it is of one moment; who resumes on the restored log misses nothing, twice', async () => {
+  const gateway = await serve()
+  const room = newRoom()
+  await publish(
+    gateway,
+    room,
+    chats(6_000, (n) => chat(n, { pad: 'x'.repeat(2_000) })),
+  )
+  const first = await openSse(`${eventUrl(gateway, room)}/stream?last_message_db_id=latest`)
+  const oldLogId = (await first.next('hello')).data.log_id
+  const tail = startCli(['tail', room, '--json', '--after', 'latest', '--url', gateway.url])
+  const stop = underLoad(gateway, room)
+  await first.waitFor(() => collectIds(first).length > 100)
+  const file = join(tempDir(), 'backup.db')
+  const { code, stdout, stderr } = await runCli(['backup', file, '--json'], { env: env(gateway) })
+  assert.equal([code, stderr], [0, ''])
+  const backedUpAt = collectIds(first).length
+  await first.waitFor(() => collectIds(first).length > backedUpAt + 200)
+  await stop()
+  const live = messageRows(gateway.dbFile)
+  await first.waitFor(() => collectIds(first).at(-1) === live.at(-1)!.db_id)
+  await tail.seen(new RegExp(`"db_id":${live.at(-1)!.db_id}\\}`))
+  await gateway.kill9()
+
+  const said = JSON.parse(stdout)
+  assert.equal(said, {
+    file,
+    log_id: oldLogId,
+    messages: said.messages,
+    last_db_id: said.messages,
+    bytes: statSync(file).size,
+  })
+  assert.ok(said.messages > 6_100 && said.messages < live.length, `${said.messages} of ${live.length}`)
+  assert.is(integrityOf(file), 'ok')
+  assert.equal(messageRows(file), live.slice(0, said.messages), 'a prefix, to the last field')
+  assert.equal(readdirSync(dirname(file)), ['backup.db'])
+  assert.is(readHeader(file)?.applicationId, BACKUP_ID)
+
+  // What the readers hold lies beyond the end of the backup.
+  let cursor = live.at(-1)!.db_id
+  let logId = oldLogId
+  const given = new Set(live.slice(said.messages).map(({ db_id }) => db_id))
+  for (let time = 1; time <= 2; time++) {
+    if (gateway.running) await gateway.kill9()
+    restore(file, gateway.dbFile)
+    await gateway.restart()
+    const news = await publish(gateway, room, chats(20))
+    for (const id of news) assert.ok(id > cursor && !given.has(id), `${id} after ${cursor}`)
+    const resumed = await openSse(`${eventUrl(gateway, room)}/stream`, { headers: { 'last-event-id': String(cursor) } })
+    const hello = (await resumed.next('hello')).data
+    assert.is.not(hello.log_id, logId)
+    assert.is.not(hello.log_id, oldLogId)
+    await resumed.next('caught_up')
+    assert.equal(collectIds(resumed), news, 'by its cursor alone, whatever it makes of the log_id')
+    const within = await openSse(`${eventUrl(gateway, room)}/stream`, {
+      headers: { 'last-event-id': String(said.messages - 5) },
+    })
+    await within.next('caught_up')
+    const left = live.slice(said.messages - 5, said.messages).map(({ db_id }) => db_id)
+    assert.equal(collectIds(within), [...left, ...news])
+    for (const id of news) given.add(id)
+    cursor = news.at(-1)!
+    logId = hello.log_id
+    resumed.close()
+    within.close()
+  }
+  // A client that heeds the log_id reads all of the log that is there now.
+  await tail.seen(new RegExp(`"db_id":${cursor}\\}`))
+  tail.child.kill('SIGTERM')
+  const ended = await tail.done
+  assert.match(ended.stderr, 'This is another database than before')
+  const restored = idsOf((await readPages(gateway, room)).flat())
+  const heard = jsonLines<{ db_id: number }>(ended.stdout).map(({ db_id }) => db_id)
+  assert.equal(heard.slice(-restored.length), restored)
+})
+
+test('the ids that a restored log leaves out are more than the old one can have given out, each time anew', () => {
+  const day = 86_400_000
+  const lost = Date.parse('2026-11-22T10:00:00Z')
+  assert.ok(idsToLeaveOut(lost, lost + day) > day * 110, 'at 110,000 messages a second')
+  assert.ok(idsToLeaveOut(lost, lost - day) >= 1_000_000_000, 'with a clock that is behind')
+  const [one, two] = [lost + day, lost + day + 1_000].map((now) => idsToLeaveOut(lost, now))
+  assert.ok(two! - one! >= 110_000, 'the same backup again, a second later')
+  assert.ok(Number.isSafeInteger(5 * idsToLeaveOut(0, Number.MAX_SAFE_INTEGER)))
+})
+
+test('a copy that was made by other means becomes a backup by a backup of it', async () => {
+  const file = await bigDatabase()
+  const snapshot = join(tempDir(), 'snapshot.db')
+  copyFileSync(file, snapshot)
+  const made = join(tempDir(), 'backup.db')
+  const { code, stderr } = await runCli(['backup', made], { env: env({ dbFile: snapshot }) })
+  assert.is(code, 0, stderr)
+  // A backup of that one is a backup too.
+  const again = join(tempDir(), 'again.db')
+  assert.is((await runCli(['backup', again], { env: env({ dbFile: made }) })).code, 0)
+  const log = await openSqlite(again, true)
+  try {
+    assert.is.not(log.logId, logIdOf(file))
+    assert.ok((await log.head()) > 1_000_000_000)
+  } finally {
+    await log.stop()
+  }
+  assert.is(readHeader(again)?.applicationId, APPLICATION_ID)
+})
+
+test('it has the rights of the database, and leaves nothing beside it', async () => {
+  const file = await bigDatabase()
+  chmodSync(file, 0o600)
+  const to = join(tempDir(), 'copy of the log.db')
+  const made = await backupFile({ from: file, to, ...still() })
+  assert.equal([made.messages, made.last_db_id, made.bytes], [10, 10, statSync(to).size])
+  assert.is(statSync(to).mode & 0o777, 0o600)
+  assert.equal(readdirSync(dirname(to)), ['copy of the log.db'])
+  assert.equal(
+    readdirSync(dirname(file)).filter((name) => !/-(wal|shm)$/.test(name)),
+    ['gateway.db'],
+  )
+})
+
+test('nothing that is there is overwritten, and what fails leaves nothing behind', async () => {
+  const file = await bigDatabase()
+  const dir = tempDir()
+  const there = join(dir, 'there.db')
+  writeFileSync(there, 'precious')
+  symlinkSync(join(dir, 'nowhere'), join(dir, 'link.db'))
+  const before = readdirSync(dir).sort()
+  const refused = (to: string, from = file) => codeOf(backupFile({ from, to, ...still() }))
+  assert.is(await refused(there), 'backup_exists')
+  assert.is(await refused(join(dir, 'link.db')), 'backup_exists')
+  assert.is(await refused(file), 'backup_exists')
+  assert.is(await refused(join(dir, 'no folder', 'b.db')), 'backup_unwritable')
+  assert.is(await refused(join(dir, 'b.db'), join(dir, 'none.db')), 'database_unopenable')
+  assert.is(await refused(join(dir, 'b.db'), there), 'database_foreign')
+  // It comes while the copy is made.
+  const late = join(dir, 'late.db')
+  const racing = { ...still(), onCheck: () => writeFileSync(late, 'precious too') }
+  assert.is(await codeOf(backupFile({ from: file, to: late, ...racing })), 'backup_exists')
+  assert.is(readFileSync(late, 'utf8'), 'precious too')
+  rmSync(late)
+  const stop = new AbortController()
+  let steps = 0
+  const stopping = {
+    ...still(),
+    signal: stop.signal,
+    onProgress: () => ++steps === 2 && stop.abort(new Error('enough')),
+  }
+  await backupFile({ from: file, to: join(dir, 'b.db'), ...stopping }).then(
+    () => assert.unreachable(),
+    (error: Error) => assert.is(error.message, 'enough'),
+  )
+  assert.equal(readdirSync(dir).sort(), before)
+  assert.is(readFileSync(there, 'utf8'), 'precious')
+})
+
+test('damage of the database is found in the copy, which is then not there', async () => {
+  const file = await bigDatabase()
+  const bytes = readFileSync(file)
+  const index = inDatabase(file, (db) =>
+    db.prepare("SELECT rootpage FROM sqlite_master WHERE name = 'message_by_event'").pluck().get(),
+  ) as number
+  bytes.fill(0xa5, (index - 1) * 4096, index * 4096)
+  writeFileSync(file, bytes)
+  const to = join(tempDir(), 'b.db')
+  assert.is(await codeOf(backupFile({ from: file, to, ...still() })), 'database_corrupt')
+  assert.not.ok(existsSync(to))
+})
+
+test('a restored backup with the WAL of another database is refused untouched, and taken once that is gone', async () => {
+  const file = await bigDatabase()
+  const backup = join(tempDir(), 'b.db')
+  await backupFile({ from: file, to: backup, ...still() })
+  const place = join(tempDir(), 'gateway.db')
+  const other = new Database(place)
+  other.pragma('journal_mode = WAL')
+  other.exec("CREATE TABLE message (x); INSERT INTO message VALUES ('of another time')")
+  const wal = readFileSync(`${place}-wal`)
+  other.close()
+  restore(backup, place)
+  writeFileSync(`${place}-wal`, wal)
+  assert.is(await codeOf(openSqlite(place, true)), 'database_leftovers')
+  assert.ok(readFileSync(place).equals(readFileSync(backup)))
+  assert.ok(readFileSync(`${place}-wal`).equals(wal))
+  rmSync(`${place}-wal`)
+  const log = await openSqlite(place, true)
+  await log.stop()
+  assert.equal(messageRows(place), messageRows(file))
+})
+
+test('a death within the take-over leaves a backup, not a log that gives ids out again', async () => {
+  const file = await bigDatabase()
+  const place = join(tempDir(), 'gateway.db')
+  await backupFile({ from: file, to: place, ...still() })
+  // Like the take-over, killed when all of it is on the disk and the removal of the journal would make it hold.
+  const script = `import Database from 'better-sqlite3'
+    const db = new Database(${JSON.stringify(place)})
+    db.exec('BEGIN EXCLUSIVE; PRAGMA application_id = ${APPLICATION_ID}; COMMIT')`
+  const killed = '--quiet=all --follow-forks --trace=unlink --inject=unlink:signal=KILL --output=/dev/null'.split(' ')
+  const node = [process.execPath, '--input-type=module', '-e', script]
+  spawnSync('strace', [...killed, ...node], { cwd: import.meta.dirname, stdio: 'inherit' })
+  assert.is(readHeader(place)?.applicationId, APPLICATION_ID, 'the header of the half-done work is on the disk')
+  assert.ok(existsSync(`${place}-journal`))
+  const log = await openSqlite(place, true)
+  try {
+    assert.is.not(log.logId, logIdOf(file))
+    assert.ok((await log.head()) > 1_000_000_000)
+  } finally {
+    await log.stop()
+  }
+})
+
+test('commands that would write into a backup refuse it', async () => {
+  const file = await bigDatabase()
+  const backup = join(tempDir(), 'b.db')
+  await backupFile({ from: file, to: backup, ...still() })
+  const { code, stderr } = await runCli(['rejected', 'list'], { env: env({ dbFile: backup }) })
+  assert.is(code, 1)
+  assert.match(stderr, /database_is_backup[\s\S]*hint: Start the gateway on it once/)
+  assert.is(readHeader(backup)?.applicationId, BACKUP_ID)
+})
+
+test('several workers that start on a restored backup agree on what it is now', async () => {
+  const file = await bigDatabase()
+  const dataDir = tempDir()
+  await backupFile({ from: file, to: join(dataDir, 'gateway.db'), ...still() })
+  const gateway = await startGateway({ dataDir, env: { WORKERS: '3' } })
+  started.push(gateway)
+  const seen = new Set<Json>()
+  for (let n = 0; n < 12; n++) {
+    const stream = await openSse(`${eventUrl(gateway, 'event')}/stream`)
+    seen.add((await stream.next('hello')).data.log_id)
+    stream.close()
+  }
+  assert.equal([...seen], [logIdOf(gateway.dbFile)])
+  assert.not.match(gateway.output(), /database_|storage_/)
+})
+
+test('wrong calls, and a log in PostgreSQL, are told what to do', async () => {
+  for (const args of [[], ['a', 'b'], ['']]) assert.is((await runCli(['backup', ...args])).code, 2)
+  const postgres = { DATABASE_URL: 'postgres://ann:hunter2@db.example/log' }
+  const { code, stdout, stderr } = await runCli(['backup', join(tempDir(), 'b.db')], { env: postgres })
+  assert.equal([code, stdout], [1, ''])
+  assert.match(stderr, /backup_by_other_means[\s\S]*hint: .*pg_dump/)
+  assert.not.match(stderr, /hunter2|db\.example/)
+})
+
+if (hasTerminal) {
+  test('on a terminal it shows how far it is and how fast, then what it has made', async () => {
+    const file = await bigDatabase()
+    const to = join(tempDir(), 'b.db')
+    const { code, stdout } = await startOnTerminal(['backup', to], { env: env({ dbFile: file }) }).done
+    assert.is(code, 0)
+    assert.match(stdout, /\[#*\.+\] backing up \d+ of 1\d MB, [\d,]+ MB\/s/)
+    assert.match(stdout, /b\.db: 10 messages up to db_id 10, 1\d,\d{3},\d{3} bytes, checked\r\n$/)
+  })
+} else {
+  test.skip('on a terminal it shows how far it is and how fast', 'there is no script of util-linux')
+}
+
+test.run()

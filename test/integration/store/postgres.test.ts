@@ -1,0 +1,433 @@
+// needs: postgres
+// limit: 300s
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import * as assert from 'uvu/assert'
+import type { GatewayError } from '../../../src/core/errors.ts'
+import { selection } from '../../../src/core/subscription-filter.ts'
+import { SCHEMA_VERSION } from '../../../src/store/migrations.ts'
+import type { PostgresLog } from '../../../src/store/postgres/store.ts'
+import { fromColumn, toColumn } from '../../../src/store/postgres/values.ts'
+import { lockSql } from '../../../src/store/postgres/writer.ts'
+import type { Log } from '../../../src/store/store.ts'
+import { postgresBin } from '../../support/harness/provision.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { until } from '../../support/harness/wait.ts'
+import { ROOT } from '../../support/servers/gateway.ts'
+import { startDeafLine } from '../../support/servers/half-open-proxy.ts'
+import {
+  connect,
+  freshSchema,
+  messagesIn,
+  queryRows,
+  rejectedIn,
+  schemaOf,
+  sharedPostgres,
+} from '../../support/servers/postgres.ts'
+import { appendPatiently, entryOf, originOf, rejectionOf, store } from '../../support/stages/entries.ts'
+import { openPostgres } from '../../support/store/postgres-store.ts'
+
+const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
+const EVERYTHING = selection('*')
+
+const test = suite('the log in PostgreSQL', { timeoutMs: 60_000 })
+
+let server = ''
+let opened: PostgresLog[] = []
+
+const open: typeof openPostgres = async (url, options) => {
+  const log = await openPostgres(url, options)
+  opened.push(log)
+  return log
+}
+
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'none',
+    (error: GatewayError) => error.code,
+  )
+
+const idsOf = async (log: Log): Promise<number[]> =>
+  (await log.read(EVERYTHING, 0, ALL)).messages.map(({ db_id }) => db_id)
+
+test.before(async () => {
+  server = await sharedPostgres()
+})
+test.after.each(async () => {
+  for (const log of opened) await log.stop()
+  opened = []
+})
+
+test('no db_id becomes visible after a greater one, however long commits take (L2)', async () => {
+  const url = freshSchema(server)
+  const logs = await Promise.all([open(url), open(url), open(url), open(url)])
+  // Without the lock, who took his id first would now often be seen last.
+  await queryRows(
+    url,
+    `CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
+      $$BEGIN PERFORM pg_sleep(random() * 0.004); RETURN NULL; END$$;
+    CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT ON message DEFERRABLE INITIALLY DEFERRED
+      FOR EACH ROW EXECUTE FUNCTION dawdle()`,
+  )
+  const follower = await open(url)
+  const seen: number[] = []
+  let through = 0
+  let done = false
+  const following = (async () => {
+    while (true) {
+      const last = done
+      const page = await follower.read(EVERYTHING, through, ALL)
+      seen.push(...page.messages.map(({ db_id }) => db_id))
+      through = page.through
+      if (last) return
+    }
+  })()
+  const appended = await Promise.all(
+    logs.map(async (log, writer) => {
+      const ids: number[] = []
+      for (let n = 0; n < 40; n++) {
+        const batch = [entryOf({ event_id: `w${writer}` }), entryOf({ event_id: 'shared' })]
+        ids.push(...(await appendPatiently(log, batch)).map(({ db_id }) => db_id))
+      }
+      return ids
+    }),
+  )
+  done = true
+  await following
+  assert.equal(
+    seen,
+    appended.flat().sort((a, b) => a - b),
+  )
+})
+
+test('commits are durable whatever the role and the database have as their defaults (L1)', async () => {
+  const url = freshSchema(server)
+  const [{ database, role } = { database: '', role: '' }] = await queryRows<{ database: string; role: string }>(
+    url,
+    'SELECT current_database() AS database, current_user AS role',
+  )
+  const settings = ['synchronous_commit = off', "default_transaction_isolation = 'repeatable read'", 'lock_timeout = 1']
+  try {
+    for (const setting of settings) await queryRows(url, `ALTER ROLE "${role}" SET ${setting}`)
+    const log = await open(url)
+    await queryRows(
+      url,
+      `CREATE TABLE seen (value text); CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+        $$BEGIN INSERT INTO seen SELECT concat_ws(' ', current_setting('synchronous_commit'),
+          current_setting('transaction_isolation')); RETURN NULL; END$$;
+      CREATE TRIGGER note AFTER INSERT ON message FOR EACH ROW EXECUTE FUNCTION note()`,
+    )
+    await store(log, {})
+    await queryRows(url, `ALTER ROLE "${role}" SET synchronous_commit = remote_apply`)
+    await store(await open(url), {})
+    assert.equal(await queryRows(url, 'SELECT value FROM seen'), [
+      { value: 'on read committed' },
+      { value: 'remote_apply read committed' },
+    ])
+  } finally {
+    await queryRows(server, `ALTER ROLE "${role}" RESET ALL`)
+  }
+  assert.ok(database !== '')
+})
+
+test('names of any characters are kept and told apart, those that PostgreSQL has no text for too', async () => {
+  const log = await open(freshSchema(server))
+  const odd = [
+    'a',
+    'a\0',
+    'a\u001a',
+    'a\u001a0',
+    'a\u001a1',
+    '\0\u001a\0',
+    '\u001a\u001a',
+    'ä\0𝒳',
+    "'; --",
+    '\\x00',
+    '%',
+  ]
+  for (const name of odd) assert.is(fromColumn(toColumn(name)), name)
+  assert.is(new Set(odd.map(toColumn)).size, odd.length)
+  const ids = await store(log, ...odd.map((name) => ({ event_id: 'e', message_id: name, message_type: name })))
+  for (const [index, name] of odd.entries()) {
+    const { messages } = await log.read(selection(['e'], [name]), 0, ALL)
+    assert.equal(
+      messages.map((message) => [message.db_id, message.message_id, message.message_type]),
+      [[ids[index], name, name]],
+    )
+  }
+  const again = await log.append(odd.map((name) => entryOf({ event_id: 'e', message_id: name, body: '{}' })))
+  assert.equal(
+    again.map(({ kind, db_id }) => [kind, db_id]),
+    ids.map((id) => ['conflict', id]),
+  )
+})
+
+test('bodies are kept as they were published, whatever they say', async () => {
+  const log = await open(freshSchema(server))
+  const bodies = [
+    '{"playbook_id":12302548181076029,"x":1.10,"e":1E400}',
+    '{"nul":"\\u0000","lone":"\\ud800","pair":"\\ud83d\\ude00","raw":"😀𝒳"}',
+    '{"a":1,"a":2}',
+    ' {\r\n\t"quotes":"\\"{}\\\\,NULL"}\n',
+    `{"long":"${'内'.repeat(300_000)}"}`,
+  ]
+  await store(log, ...bodies.map((body) => ({ body })))
+  const { messages } = await log.read(EVERYTHING, 0, ALL)
+  assert.equal(
+    messages.map(({ body }) => body),
+    bodies,
+  )
+})
+
+test('a body that has no form in PostgreSQL is refused alone, with its reason, in the commit of its neighbours', async () => {
+  const url = freshSchema(server)
+  const log = await open(url)
+  const nul = entryOf({ message_id: 'nul', body: '{"a":"\0"}' }, originOf())
+  const outcomes = await log.append([entryOf({ message_id: 'a' }), nul, rejectionOf('x'), entryOf({ message_id: 'b' })])
+  assert.equal(
+    outcomes.map(({ kind }) => kind),
+    ['stored', 'refused', 'rejected', 'stored'],
+  )
+  assert.equal(
+    (await rejectedIn(url)).map(({ reason, detail }) => `${reason}: ${detail}`),
+    ['storage_refused: invalid byte sequence for encoding "UTF8": 0x00', 'invalid_json: no JSON'],
+  )
+})
+
+test('batches of any size go in one commit and out in pages', async () => {
+  const log = await open(freshSchema(server))
+  const body = JSON.stringify('x'.repeat(1_000_000))
+  const ids = await store(log, ...Array.from({ length: 40 }, () => ({ body })))
+  const { messages, more } = await log.read(EVERYTHING, 0, { messages: 100, bytes: 3_500_000 })
+  assert.equal([messages.length, more], [4, true])
+  assert.equal((await log.readBefore(EVERYTHING, ids.at(-1)! + 1, { messages: 2, bytes: 1 })).messages.length, 1)
+  assert.is(await log.head(), ids.at(-1))
+})
+
+test('gateways that start at once make the tables once', async () => {
+  const url = freshSchema(server)
+  const logs = await Promise.all(Array.from({ length: 5 }, () => open(url)))
+  assert.is(new Set(logs.map(({ logId }) => logId)).size, 1)
+  assert.is((await queryRows(url, 'SELECT * FROM log')).length, 1)
+})
+
+test('the tables are those of schema.sql, column for column', async () => {
+  const url = freshSchema(server)
+  await open(url)
+  const sqlite = new Database(':memory:')
+  sqlite.exec(readFileSync(join(ROOT, 'schema.sql'), 'utf8'))
+  const tables = sqlite.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%'")
+  const types: Record<string, string> = { INTEGER: 'bigint', TEXT: 'text', BLOB: 'bytea' }
+  for (const { name } of tables.all() as { name: string }[]) {
+    const wanted = sqlite.prepare(`PRAGMA table_info(${name})`).all() as Record<string, string | number>[]
+    const columns = await queryRows<Record<string, string>>(
+      url,
+      `SELECT column_name, data_type, is_nullable, collation_name FROM information_schema.columns
+      WHERE table_schema = $1 AND table_name = $2 ORDER BY ordinal_position`,
+      [schemaOf(url), name],
+    )
+    assert.equal(
+      columns.map((one) => [one.column_name, one.data_type, one.is_nullable, one.collation_name]),
+      wanted.map((one) => [
+        one.name,
+        types[one.type!],
+        one.notnull || one.pk ? 'NO' : 'YES',
+        one.type === 'TEXT' ? 'C' : null,
+      ]),
+      name,
+    )
+  }
+  const indexes = sqlite
+    .prepare("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
+    .pluck()
+    .all()
+  const made = await queryRows<{ indexname: string }>(url, 'SELECT indexname FROM pg_indexes WHERE schemaname = $1', [
+    schemaOf(url),
+  ])
+  for (const name of indexes)
+    assert.ok(
+      made.some(({ indexname }) => indexname === name),
+      String(name),
+    )
+  sqlite.close()
+})
+
+test('tables of an earlier version get what they lack, those of a later one are refused', async () => {
+  const url = freshSchema(server)
+  await store(await open(url), {})
+  const KEYS = `SELECT conname, pg_get_constraintdef(oid) AS def FROM pg_constraint
+    WHERE conrelid = 'message'::regclass AND contype = 'u'`
+  const keys = await queryRows(url, KEYS)
+  await queryRows(
+    url,
+    `DROP TABLE revocation; DROP INDEX event_by_pruning; ALTER TABLE message DROP COLUMN traceparent;
+    ALTER TABLE message DROP CONSTRAINT message_message_id_event_id_key;
+    ALTER TABLE message ADD UNIQUE (event_id, message_id); UPDATE header SET version = 1`,
+  )
+  const log = await open(url)
+  await log.revoke({ subject: 's', issued_before: 1, until: null }, 0)
+  assert.is((await idsOf(log)).length, 1)
+  assert.equal(await queryRows(url, KEYS), keys)
+  const [{ version } = { version: '' }] = await queryRows<{ version: string }>(url, 'SELECT version FROM header')
+  assert.is(version, String(SCHEMA_VERSION))
+  await queryRows(url, `UPDATE header SET version = ${SCHEMA_VERSION + 1}`)
+  assert.is(await codeOf(openPostgres(url)), 'database_newer')
+})
+
+test('a schema of somebody else is refused and left as it was', async () => {
+  const url = freshSchema(server)
+  const schema = schemaOf(url)
+  await queryRows(server, `CREATE SCHEMA "${schema}"; CREATE TABLE "${schema}".event (id int)`)
+  const error = await openPostgres(url).catch((fault: GatewayError) => fault)
+  assert.is((error as GatewayError).code, 'database_foreign')
+  assert.match((error as GatewayError).hint, '?schema=NAME')
+  const relations = await queryRows(url, 'SELECT tablename FROM pg_tables WHERE schemaname = $1', [schema])
+  assert.is(relations.length, 1)
+})
+
+test('tables that go away under the log are noticed before anything is written into others', async () => {
+  const url = freshSchema(server)
+  const log = await open(url)
+  await store(log, {})
+  await queryRows(url, "UPDATE log SET log_id = 'another'")
+  for (const write of [false, true]) assert.is(await codeOf(log.check(write)), 'storage_lost')
+  assert.is(await codeOf(log.append([entryOf()])), 'storage_lost')
+  assert.is((await messagesIn(url)).length, 1)
+  await queryRows(url, `DROP SCHEMA "${schemaOf(url)}" CASCADE`)
+  assert.is(await codeOf(log.check(false)), 'storage_lost')
+  assert.is(await codeOf(log.append([entryOf()])), 'storage_lost')
+})
+
+test('others hear of a commit and of a revocation; who made it does not', async () => {
+  const url = freshSchema(server)
+  const heard: string[] = []
+  const listening = (name: string) => ({
+    onGrown: () => void heard.push(`${name} grown`),
+    onRevoked: () => void heard.push(`${name} revoked`),
+  })
+  const one = await open(url, listening('one'))
+  await open(url, listening('two'))
+  await until(() => heard.filter((word) => word.endsWith('grown')).length === 2, { what: 'both listen' })
+  heard.length = 0
+  await store(one, {})
+  await until(() => heard.length > 0, { what: 'the word of the commit' })
+  await one.append([rejectionOf('x')])
+  await one.revoke({ subject: 's', issued_before: 1, until: null }, 0)
+  await until(() => heard.length > 1, { what: 'the word of the revocation' })
+  assert.equal(heard, ['two grown', 'two revoked'])
+})
+
+test('who has lost its line listens again, and passes on what it may have missed', async () => {
+  const url = freshSchema(server)
+  let heard = 0
+  const log = await open(url, { onGrown: () => heard++ })
+  await until(() => heard === 1, { what: 'it listens' })
+  const ended = await queryRows(
+    url,
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND query LIKE $1",
+    [`%${schemaOf(url)}%`],
+  )
+  assert.is(ended.length, 1)
+  await until(() => heard === 2, { what: 'it listens again' })
+  await store(log, {})
+})
+
+test('a commit whose answer is lost is found again: nothing twice, neither messages nor what is set aside', async () => {
+  const url = freshSchema(server)
+  const line = await startDeafLine(Number(new URL(server).port))
+  let once = true
+  const log = await open(url.replace(/:\d+\//, `:${line.port}/`), {
+    onStage: (stage) => {
+      if (stage === 'in_transaction' && once) line.deafen()
+      once = false
+    },
+  })
+  await (await open(url)).append([entryOf({ message_id: 'm', body: '{"first":1}' })])
+  const conflict = entryOf({ message_id: 'm', body: '{"second":1}' }, originOf())
+  const batch = [entryOf({ message_id: 'a' }), rejectionOf('bad'), conflict, entryOf({ message_id: 'b' })]
+  const lost = codeOf(log.append(batch))
+  await until(async () => (await messagesIn(url)).length === 3, { what: 'the commit' })
+  line.reset()
+  assert.is(await lost, 'database_unreachable')
+  const kinds = async () => (await appendPatiently(log, batch)).map(({ kind }) => kind)
+  await until(
+    async () => {
+      assert.equal(await kinds(), ['duplicate', 'rejected', 'conflict', 'duplicate'])
+      return true
+    },
+    { what: 'the same batch again' },
+  )
+  assert.is((await messagesIn(url)).length, 3)
+  assert.equal(
+    (await rejectedIn(url)).map(({ reason }) => reason),
+    ['invalid_json', 'message_conflict'],
+  )
+  await line.close()
+})
+
+test('a restored copy has a name of its own, and gives out no id again that the lost log can have given out (R1)', async () => {
+  const url = freshSchema(server)
+  const schema = schemaOf(url)
+  const before = await open(url)
+  const [first] = await store(before, { received_at: Date.now() })
+  const bin = postgresBin()
+  const plain = server.replace(/\?.*$/, '')
+  const dumped = spawnSync(join(bin!, 'pg_dump'), ['--dbname', plain, '--schema', schema], { encoding: 'utf8' })
+  assert.is(dumped.status, 0, dumped.stderr)
+  // These are lost, and readers have seen them.
+  await store(before, {}, {}, {})
+  await queryRows(server, `DROP SCHEMA "${schema}" CASCADE`)
+  const restored = spawnSync(join(bin!, 'psql'), ['--quiet', '--dbname', plain], {
+    input: dumped.stdout,
+    encoding: 'utf8',
+  })
+  assert.is(restored.status, 0, restored.stderr)
+  assert.is(await codeOf(before.append([entryOf()])), 'none', 'it is the same log until a gateway starts on it')
+  const after = await open(url)
+  assert.is.not(after.logId, before.logId)
+  assert.is(await codeOf(before.append([entryOf()])), 'storage_lost')
+  const [next] = await store(after, {})
+  assert.ok(next! - first! >= 1_000_000_000, `${next} after ${first}`)
+  assert.is((await open(url)).logId, after.logId, 'once')
+})
+
+test('after the promotion of a standby ids go on beyond all that the old primary can have given out (R1)', async () => {
+  const url = freshSchema(server)
+  const log = await open(url)
+  const [first] = await store(log, { received_at: Date.now() })
+  await queryRows(url, "UPDATE header SET timeline = '00000000'")
+  const [second, third] = await store(log, {}, {})
+  assert.ok(second! - first! >= 1_000_000_000, `${second} after ${first}`)
+  assert.is(third, second! + 1)
+})
+
+test('reads take no more connections than they may, and none waits for ever', async () => {
+  const url = freshSchema(`${server}?application_name=crowd`)
+  const log = await open(url, { connections: 5 })
+  await store(log, {})
+  const reads = Promise.all(Array.from({ length: 200 }, () => log.read(EVERYTHING, 0, ALL)))
+  const counted = queryRows<{ count: string }>(
+    server,
+    "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'crowd'",
+  )
+  assert.is((await reads).length, 200)
+  const [{ count } = { count: '' }] = await counted
+  assert.ok(Number(count) <= 5, count)
+})
+
+test('readers go on while a writer waits for its turn', async () => {
+  const url = freshSchema(server)
+  const log = await open(url)
+  const [id] = await store(log, {})
+  const other = await connect(url)
+  await other.query(`BEGIN; ${lockSql(schemaOf(url))}`)
+  const late = codeOf(log.append([entryOf()]))
+  assert.equal(await idsOf(log), [id])
+  assert.is(await late, 'storage_busy')
+  await other.end()
+  assert.is((await log.append([entryOf()]))[0]!.kind, 'stored')
+})
+
+test.run()

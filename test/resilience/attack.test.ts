@@ -1,0 +1,152 @@
+// alone
+// limit: 600s
+import { type ChildProcess, spawn } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import * as assert from 'uvu/assert'
+import { Reader } from '../support/clients/sse.ts'
+import { bearer, guarded, sign } from '../support/clients/tokens.ts'
+import { killAtExit } from '../support/harness/cleanup.ts'
+import { suite } from '../support/harness/suite.ts'
+import { getJson, postJson, until } from '../support/harness/wait.ts'
+import { type Gateway, startGateway, tellsOfFault } from '../support/servers/gateway.ts'
+import { chat, eventUrl, parseMetrics, sampleOf } from '../support/stages/rooms.ts'
+
+const LONG = Boolean(process.env.TEST_LONG)
+const READERS = 100
+/** How long each attack lasts while messages are published. */
+const ATTACK_MS = LONG ? 30_000 : 2_500
+/** Long enough for every slow connection to be found late. */
+const SLOW_ATTACK_MS = LONG ? 30_000 : 4_500
+const HEADERS_SECONDS = 2
+
+type Did = { opened: number; closed: number; sent: number; answers: Record<string, number> }
+
+class Attacker {
+  readonly #child: ChildProcess
+  readonly #lines: AsyncIterator<string>
+
+  constructor(port: number, kind: string, count: number) {
+    const script = fileURLToPath(new URL('../support/clients/attacker.ts', import.meta.url))
+    this.#child = spawn(process.execPath, [script, String(port), kind, String(count)], {
+      stdio: ['pipe', 'pipe', 'inherit'],
+    })
+    killAtExit(this.#child.pid!)
+    this.#lines = createInterface({ input: this.#child.stdout! })[Symbol.asyncIterator]()
+  }
+
+  async did(): Promise<Did> {
+    this.#child.stdin!.write('\n')
+    return JSON.parse((await this.#lines.next()).value)
+  }
+
+  async end(): Promise<Did> {
+    const did = await this.did()
+    const gone = new Promise((resolve) => this.#child.once('exit', resolve))
+    this.#child.kill('SIGKILL')
+    await gone
+    return did
+  }
+}
+
+const attack = suite('under attack', { timeoutMs: 280_000 })
+
+let gateway: Gateway
+let readers: Reader[]
+let headers: Record<string, string>
+let sent = 0
+
+const residentMb = (): number =>
+  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${gateway.pid}/status`, 'utf8'))![1]) / 1024
+
+const publish = async (): Promise<void> => {
+  const answer = await postJson(`${eventUrl(gateway, 'room')}/messages`, chat(sent), { headers, timeoutMs: 30_000 })
+  assert.is(answer.status, 201, answer.text)
+  sent += 1
+}
+
+attack.before(async () => {
+  gateway = await startGateway({
+    env: guarded({ HEADERS_SECONDS: String(HEADERS_SECONDS), REQUEST_SECONDS: '4', HEARTBEAT_SECONDS: '2' }),
+  })
+  headers = bearer(await sign({ events: ['room'], scope: 'publish' }))
+  readers = Array.from({ length: READERS }, () =>
+    new Reader(`${eventUrl(gateway, 'room')}/stream`, { headers }).start(),
+  )
+  await publish()
+  await Promise.all(readers.map((reader) => reader.waitForCount(1)))
+})
+attack.after(async () => {
+  await Promise.all(readers.map((reader) => reader.stop()))
+  await gateway.dispose()
+})
+
+/** Publishes and lets newcomers in while the attack lasts; then every reader has everything, on its first connection. */
+const endure = async (kind: string, count: number, ms = ATTACK_MS): Promise<Did> => {
+  const before = residentMb()
+  const attacker = new Attacker(Number(new URL(gateway.url).port), kind, count)
+  await until(async () => (await attacker.did()).opened >= Math.min(count, 50), { what: 'the attack' })
+  const end = performance.now() + ms
+  while (performance.now() < end) {
+    await publish()
+    const newcomer = new Reader(`${eventUrl(gateway, 'room')}/stream`, { headers }).start()
+    await newcomer.waitForCount(sent, 30_000)
+    await newcomer.stop()
+    assert.is((await getJson(`${gateway.url}/livez`, { timeoutMs: 10_000 })).status, 200)
+  }
+  await Promise.all(readers.map((reader) => reader.waitForCount(sent, 30_000)))
+  const did = await attacker.end()
+  for (const reader of readers) {
+    assert.is(reader.ids.length, sent, 'nothing is missed and nothing doubled')
+    assert.ok(
+      reader.ids.every((id, n) => n === 0 || id > reader.ids[n - 1]!),
+      'in order',
+    )
+    assert.is(reader.connections, 1, 'nobody was thrown out for it')
+  }
+  const after = residentMb()
+  assert.ok(after < before + 250, `${Math.round(before)} MB before, ${Math.round(after)} MB after ${kind}`)
+  return did
+}
+
+const LORIS = LONG ? 2_000 : 600
+
+attack(`${LORIS} connections whose head never ends are ended, and honest readers miss nothing`, async () => {
+  const { closed, answers } = await endure('slowloris', LORIS, SLOW_ATTACK_MS)
+  assert.ok(closed >= LORIS, `${closed} of ${LORIS} were ended in ${SLOW_ATTACK_MS} ms`)
+  assert.ok((answers['408'] ?? 0) > 0, JSON.stringify(answers))
+})
+
+attack('bodies that never end are cut off by time', async () => {
+  const { answers } = await endure('slowbody', 200)
+  // They show no token: the answer comes before their body.
+  assert.equal(Object.keys(answers), ['401'])
+})
+
+attack('header bombs are refused', async () => {
+  const { opened } = await endure('bomb', 20)
+  assert.ok(opened > 100, `${opened} bombs`)
+})
+
+attack('connections that come and go', async () => {
+  const { opened } = await endure('churn', 50)
+  assert.ok(opened > 1_000, `${opened} connections`)
+})
+
+attack('bodies without an end are refused without being taken', async () => {
+  const { opened, sent: bytes } = await endure('oversize', 20)
+  assert.ok(opened > 20, `${opened} connections, ${bytes} bytes`)
+})
+
+attack('leaves nothing behind: no reader but ours, no fault in the log', async () => {
+  const admin = bearer(await sign({ scope: 'admin' }))
+  const { text } = await getJson(`${gateway.url}/metrics`, { headers: admin })
+  assert.is(sampleOf(parseMetrics(text), 'gateway_readers'), READERS)
+  assert.equal(
+    gateway.logs().filter(({ level }) => tellsOfFault(level)),
+    [],
+  )
+})
+
+attack.run()

@@ -1,0 +1,180 @@
+// needs: rabbitmq, pika
+// workers: 1, 3
+// limit: 300s
+import { execFileSync } from 'node:child_process'
+import { renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { assertNothingLost, IdReader, Load } from '../support/clients/load.ts'
+import { PikaPublisher } from '../support/clients/pika.ts'
+import { suite } from '../support/harness/suite.ts'
+import { getJson, type Json, tempDir, until } from '../support/harness/wait.ts'
+import { countMessages, holdWriteLock, integrityOf, messageRows } from '../support/servers/database.ts'
+import type { Gateway } from '../support/servers/gateway.ts'
+import { type Broker, startBroker } from '../support/servers/rabbitmq.ts'
+import { openStage, type Stage } from '../support/stages/stage.ts'
+
+const test = suite('storage-faults', { timeoutMs: 180_000 })
+
+let broker: Broker
+
+test.before(async () => {
+  broker = await startBroker()
+})
+
+test.after(async () => {
+  await broker?.dispose()
+})
+
+const storageFault = (gateway: Gateway, code: string): Promise<Json> =>
+  until(
+    async () => {
+      const { body } = await getJson(`${gateway.url}/readyz`)
+      return body.faults?.find((fault: Json) => fault.component === 'storage' && fault.code === code)
+    },
+    { timeoutMs: 60_000, what: `the fault ${code}` },
+  )
+
+/** A small file system in memory, or why there can be none. */
+const mountSmall = (): { dir: string; unmount(): void } | string => {
+  if (process.getuid?.() !== 0) return 'mounting a tmpfs needs root'
+  const dir = tempDir('gateway-small-')
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', dir], { stdio: 'pipe' })
+  } catch (error) {
+    return `no tmpfs can be mounted: ${(error as Error).message.split('\n')[0]}`
+  }
+  return { dir, unmount: () => void execFileSync('umount', ['-l', dir], { stdio: 'pipe' }) }
+}
+
+const fill = (file: string): void => {
+  const { bavail, bsize } = statfsSync(file.replace(/\/[^/]*$/, ''))
+  // The last bytes too, so that not even a small commit finds room.
+  writeFileSync(file, Buffer.alloc(bavail * bsize))
+}
+
+const small = mountSmall()
+if (typeof small === 'string') test.skip('a full disk stops acknowledging, and loses nothing', small)
+else {
+  test('a full disk stops acknowledging, keeps streams open, and loses nothing', async () => {
+    let stage: Stage | undefined
+    try {
+      stage = await openStage(broker.url, 'full', { gateway: { dataDir: small.dir } })
+      const { gateway, names } = stage
+      const stream = await stage.open('full')
+      const bodies = Array.from({ length: 40 }, (_, n) =>
+        JSON.stringify({ event_id: 'full', n, message_content: 'x'.repeat(8_000) }),
+      )
+      await stage.publish(bodies.slice(0, 10))
+      await stage.stored(10)
+      const ballast = join(small.dir, 'ballast')
+      fill(ballast)
+      await stage.publish(bodies.slice(10))
+      const fault = await storageFault(gateway, 'storage_unavailable')
+      assert.ok(fault.hint.includes('disk'))
+      const stored = countMessages(gateway.dbFile)
+      assert.ok(stored < 40, `${stored} stored`)
+      assert.ok((await broker.queueDepth(names.queue)) >= 40 - stored, 'what is not stored is not acknowledged')
+      await stream.next('heartbeat', 40_000)
+      assert.is((await getJson(`${gateway.url}/livez`)).status, 200)
+      rmSync(ballast)
+      await stage.stored(40)
+      await gateway.ready()
+      // Without ids of their own a second delivery would be seen, and so would a requeue that changes the order.
+      const numbers = messageRows(gateway.dbFile).map(({ body }) => JSON.parse(body).n as number)
+      assert.equal(
+        numbers,
+        Array.from({ length: 40 }, (_, n) => n),
+      )
+      await stream.waitFor(({ events }) => events.filter(({ event }) => event === 'new_message').length === 40)
+      await until(async () => (await broker.queueDepth(names.queue)) === 0, { what: 'an empty queue' })
+      assert.is(integrityOf(gateway.dbFile), 'ok')
+    } finally {
+      await stage?.dispose()
+      small.unmount()
+    }
+  })
+}
+
+test('a write lock that another process holds is waited out, with nothing acknowledged meanwhile', async () => {
+  const stage = await openStage(broker.url, 'locked')
+  const { gateway, names } = stage
+  const agent = new PikaPublisher({ url: broker.url, exchange: names.exchange, mandatory: true })
+  const load = new Load(agent, 'locked', { everyMs: 2 })
+  const reader = new IdReader(gateway, 'locked')
+  try {
+    load.start()
+    reader.start()
+    await load.more(100)
+    const lock = holdWriteLock(gateway.dbFile)
+    const stored = countMessages(gateway.dbFile)
+    const fault = await storageFault(gateway, 'storage_busy')
+    assert.is(fault.component, 'storage')
+    await load.more(50)
+    assert.is(countMessages(gateway.dbFile), stored)
+    assert.ok((await broker.queueDepth(names.queue)) >= 50)
+    assert.is((await getJson(`${gateway.url}/api/events`)).status, 200, 'reading goes on')
+    lock.release()
+    await gateway.ready(60_000)
+    await load.stop()
+    await assertNothingLost(gateway.dbFile, [load], [reader])
+    assert.is(reader.connections, 1)
+    await until(async () => (await broker.queueDepth(names.queue)) === 0, { what: 'an empty queue' })
+  } finally {
+    await reader.stop()
+    await agent.kill9()
+    await stage.dispose()
+  }
+})
+
+for (const [what, lose] of [
+  ['removed', (file: string) => rmSync(file)],
+  [
+    'replaced',
+    (file: string) => {
+      renameSync(file, `${file}.moved`)
+      writeFileSync(file, '')
+    },
+  ],
+] as const) {
+  test(`a database file that is ${what} is named, and nothing is acknowledged any more`, async () => {
+    const stage = await openStage(broker.url, what)
+    try {
+      const { gateway, names } = stage
+      await stage.publish(['{"event_id":"lost","message_id":"1"}'])
+      await stage.stored(1)
+      await until(async () => (await broker.queueDepth(names.queue)) === 0)
+      lose(gateway.dbFile)
+      // Before the gateway has had the time to look by itself.
+      await stage.publish(['{"event_id":"lost","message_id":"2"}', '{"bad":1}'])
+      const fault = await storageFault(gateway, 'storage_lost')
+      assert.ok(fault.hint.includes('restart'))
+      assert.is(await broker.queueDepth(names.queue), 2)
+      assert.is((await getJson(`${gateway.url}/livez`)).status, 200)
+      for (const suffix of ['', '-wal', '-shm', '.moved']) rmSync(`${gateway.dbFile}${suffix}`, { force: true })
+      await gateway.kill9()
+      await gateway.restart()
+      await gateway.ready(60_000)
+      await stage.stored(1)
+      assert.equal(
+        messageRows(gateway.dbFile).map(({ message_id }) => message_id),
+        ['2'],
+      )
+      await until(async () => (await broker.queueDepth(names.queue)) === 0)
+    } finally {
+      await stage.dispose()
+    }
+  })
+}
+
+test('a database that is removed while nothing comes in is noticed all the same', async () => {
+  const stage = await openStage(broker.url, 'idle')
+  try {
+    rmSync(stage.gateway.dbFile)
+    await storageFault(stage.gateway, 'storage_lost')
+  } finally {
+    await stage.dispose()
+  }
+})
+
+test.run()

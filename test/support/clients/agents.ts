@@ -1,0 +1,168 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import type { AsyncMessage, Channel } from 'rabbitmq-client'
+import * as assert from 'uvu/assert'
+import type { PublishError, PublishErrorCode } from '../../../src/publisher/index.ts'
+import { killAtExit, killNow } from '../harness/cleanup.ts'
+import { until } from '../harness/wait.ts'
+import { type Names, withChannel } from '../servers/rabbitmq.ts'
+
+/** A message as it lies in a queue. */
+export type Delivered = {
+  routingKey: string
+  messageId: string | undefined
+  contentType: string | undefined
+  durable: boolean
+  event_id: string
+  message_id: string
+  n: number
+}
+
+/** Declares the exchange, and a queue bound to it: a classic one if not said otherwise. */
+export const declareQueue = (url: string, names: Names, args: Record<string, unknown> = {}): Promise<void> =>
+  withChannel(url, async (channel) => {
+    await channel.exchangeDeclare({ exchange: names.exchange, type: 'topic', durable: true })
+    await channel.queueDeclare({ queue: names.queue, durable: true, arguments: args })
+    await channel.queueBind({ queue: names.queue, exchange: names.exchange, routingKey: names.binding })
+  })
+
+/**
+ * Takes messages out of a queue, in its order: until `enough` says so where somebody still publishes, else until the
+ * queue is empty.
+ */
+export const takeAll = (
+  url: string,
+  queue: string,
+  enough?: (taken: readonly Delivered[]) => boolean,
+): Promise<Delivered[]> =>
+  withChannel(url, async (channel) => {
+    const taken: Delivered[] = []
+    let ended = false
+    const take = (message: AsyncMessage): void => {
+      const { routingKey, messageId, contentType, durable = false } = message
+      if (messageId === END) {
+        ended = true
+        return
+      }
+      const { event_id, message_id, n } = message.body
+      taken.push({ routingKey, messageId, contentType, durable, event_id, message_id, n })
+    }
+    await channel.basicQos({ prefetchCount: 500 })
+    await channel.basicConsume({ queue }, (message) => {
+      take(message)
+      channel.basicAck({ deliveryTag: message.deliveryTag })
+    })
+    if (enough === undefined) await markEnd(channel, queue)
+    const done = () => (enough === undefined ? ended : enough(taken))
+    await until(done, { timeoutMs: 60_000, what: enough === undefined ? 'an empty queue' : 'enough messages' })
+    return taken
+  })
+
+const END = 'the end of the queue'
+
+/** Puts a mark behind all that is in a queue: what a busy broker says of how much is in it may be an old guess. */
+const markEnd = async (channel: Channel, queue: string): Promise<void> => {
+  await channel.confirmSelect()
+  const mark = () =>
+    channel.basicPublish({ routingKey: queue, messageId: END }, {}).then(
+      () => true,
+      // A queue with a bound may still be full.
+      () => false,
+    )
+  await until(mark, { timeoutMs: 60_000, what: 'a mark behind the messages', everyMs: 50 })
+}
+
+/** What the gateway would keep: of each message its first copy. */
+export const firstCopies = (messages: readonly Delivered[]): Delivered[] => {
+  const seen = new Set<string>()
+  return messages.filter(({ event_id, message_id }) => {
+    const key = `${event_id}\n${message_id}`
+    return seen.size < seen.add(key).size
+  })
+}
+
+/** The numbers of each event, in the order of their first copies, rise by one from 0: nothing lost, nothing displaced. */
+export const assertInOrder = (messages: readonly Delivered[], count: number): void => {
+  const numbers = new Map<string, number[]>()
+  const copies = firstCopies(messages)
+  for (const { event_id, n } of copies) numbers.set(event_id, [...(numbers.get(event_id) ?? []), n])
+  assert.is(copies.length, count, 'every message is there')
+  for (const [event_id, seen] of numbers) {
+    const wrong = seen.findIndex((n, index) => n !== index)
+    assert.is(wrong, -1, `${event_id}: ${seen.slice(Math.max(0, wrong - 3), wrong + 4).join(' ')} at ${wrong}`)
+  }
+}
+
+/** @returns the error with which the promise rejects; fails unless it has this code */
+export const rejection = async (promise: Promise<unknown>, code: PublishErrorCode): Promise<PublishError> => {
+  const error = await promise.then(
+    (value) => assert.unreachable(`no rejection, but ${JSON.stringify(value)}`),
+    (reason: PublishError) => reason,
+  )
+  assert.is((error as PublishError).code, code, String((error as Error).message))
+  return error as PublishError
+}
+
+export type AgentOptions = {
+  url: string
+  exchange: string
+  outbox: string
+  /** Messages to send, numbered from `from`; the events take turns. */
+  count: number
+  from?: number
+  events?: number
+  /** Any command; the TypeScript agent of support/clients/agent.ts if absent. */
+  command?: string[]
+}
+
+/** An agent in a process of its own, with an outbox. It tells of each message that it was promised to keep. */
+export class Agent {
+  /** Messages for which `send` has resolved. */
+  accepted = 0
+  /** What the broker has not confirmed, as last told. */
+  queued = 0
+  /** The error code with which it could not start or send, if any. */
+  fault: string | undefined
+  readonly #child: ChildProcessWithoutNullStreams
+  readonly #ended: Promise<void>
+  output = ''
+
+  constructor({ url, exchange, outbox, count, from = 0, events = 1, command }: AgentOptions) {
+    const script = fileURLToPath(new URL('./agent.ts', import.meta.url))
+    const [program, ...rest] = command ?? [process.execPath, script]
+    const args = [...rest, url, exchange, outbox, String(from), String(count), String(events)]
+    this.#child = spawn(program!, args, { stdio: 'pipe' })
+    if (this.#child.pid !== undefined) this.#child.once('exit', killAtExit(this.#child.pid))
+    this.#child.stderr.on('data', (chunk: Buffer) => {
+      this.output += chunk.toString()
+    })
+    createInterface({ input: this.#child.stdout }).on('line', (line) => {
+      const told = JSON.parse(line) as { accepted?: number; queued?: number; fault?: string }
+      this.accepted = told.accepted ?? this.accepted
+      this.queued = told.queued ?? this.queued
+      this.fault = told.fault ?? this.fault
+    })
+    this.#ended = new Promise((resolve) => this.#child.once('close', () => resolve()))
+  }
+
+  get running(): boolean {
+    return this.#child.exitCode === null && this.#child.signalCode === null
+  }
+
+  async hasAccepted(count: number): Promise<void> {
+    const enough = () => this.accepted >= count || (!this.running && 'ended')
+    const verdict = await until(enough, { timeoutMs: 60_000, what: `${count} accepted messages, not ${this.accepted}` })
+    if (verdict === 'ended' && this.accepted < count) throw new Error(`the agent ended: ${this.fault}\n${this.output}`)
+  }
+
+  /** Resolves when the process has ended by itself. */
+  async ended(): Promise<void> {
+    await this.#ended
+  }
+
+  async kill9(): Promise<void> {
+    if (this.#child.pid !== undefined) killNow(this.#child.pid)
+    await this.#ended
+  }
+}

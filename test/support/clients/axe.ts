@@ -1,0 +1,17 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Page } from 'playwright-core'
+import type { Json } from '../harness/wait.ts'
+import { ROOT } from '../servers/gateway.ts'
+
+const AXE = readFileSync(join(ROOT, 'node_modules/axe-core/axe.min.js'), 'utf8')
+
+/** What axe finds wrong with a page: each rule, and where. */
+export const violations = async (page: Page): Promise<string[]> => {
+  if (!(await page.evaluate('"axe" in window'))) await page.evaluate(AXE)
+  // What is right is not told in full: that takes longer than to find what is wrong.
+  return page.evaluate(async () => {
+    const { violations: found } = await (globalThis as Json).axe.run({ resultTypes: ['violations'] })
+    return found.map(({ id, nodes }: Json) => `${id}: ${nodes.map(({ target }: Json) => target).join(' ')}`)
+  })
+}

@@ -1,0 +1,50 @@
+import {
+  type Browser,
+  type BrowserContext,
+  type ConnectOverCDPOptions,
+  chromium,
+  type LaunchOptions,
+} from 'playwright-core'
+import { chromiumPath } from '../harness/provision.ts'
+import { freePort } from '../harness/wait.ts'
+
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--disable-dev-shm-usage',
+]
+
+const options = (...flags: string[]): LaunchOptions => {
+  const executablePath = chromiumPath()
+  if (!executablePath) throw new Error('Chromium is not installed (apt-get install chromium)')
+  return { executablePath, args: [...FLAGS, ...flags], headless: true }
+}
+
+/**
+ * A headless Chromium: TEST_CHROMIUM or the system's. It ends with `close()`, at the latest with this process.
+ * @throws Error when none is installed
+ */
+export const launchChromium = async (): Promise<Browser> => chromium.launch(options())
+
+/**
+ * One that can put its tabs to sleep: launched the usual way, each tab counts as being looked at for ever, and sleeps never.
+ * @throws Error when none is installed
+ */
+export const launchDrowsyChromium = async (): Promise<{ context: BrowserContext; close(): Promise<void> }> => {
+  const port = await freePort()
+  const launched = await chromium.launch(options(`--remote-debugging-port=${port}`))
+  const plain: ConnectOverCDPOptions & { noDefaults: boolean } = { noDefaults: true }
+  const browser = await chromium.connectOverCDP(`http://127.0.0.1:${port}`, plain)
+  return {
+    context: browser.contexts()[0]!,
+    close: async () => {
+      await browser.close()
+      await launched.close()
+    },
+  }
+}

@@ -1,0 +1,117 @@
+import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
+import { VARIABLES } from '../../../src/config/variables.ts'
+import { killAtExit } from '../harness/cleanup.ts'
+import { PROGRAM, wordsOf } from '../harness/program.ts'
+import { until, within } from '../harness/wait.ts'
+import type { Env } from '../servers/gateway.ts'
+
+/** The command line as words of a command. */
+const WORDS = wordsOf(PROGRAM)
+
+export type Ran = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }
+
+/** A command under way. */
+export type Running = {
+  readonly child: ChildProcessWithoutNullStreams
+  readonly stdout: string
+  readonly stderr: string
+  /** Resolves when stdout or stderr matches; throws with both after 30 s, or when the command ends before. */
+  seen(pattern: RegExp): Promise<void>
+  /** Resolves when the command has ended and its output is complete; throws after 60 s. */
+  readonly done: Promise<Ran>
+}
+
+export type CallOptions = { env?: Env; input?: string | Buffer }
+
+/** All variables as empty texts, so that a developer's .env has no say. */
+const UNSET = Object.fromEntries(
+  VARIABLES.flatMap(({ name }) => [
+    [name, ''],
+    [`${name}_FILE`, ''],
+  ]),
+)
+
+const envOf = (env: Env = {}): NodeJS.ProcessEnv => {
+  const all = {
+    PATH: process.env.PATH,
+    NODE_V8_COVERAGE: process.env.NODE_V8_COVERAGE,
+    NODE_COMPILE_CACHE: process.env.NODE_COMPILE_CACHE,
+    TERM: 'xterm-256color',
+    ...UNSET,
+    ...env,
+  }
+  return Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined)) as NodeJS.ProcessEnv
+}
+
+const follow = (child: ChildProcessWithoutNullStreams, input: string | Buffer | undefined): Running => {
+  if (child.pid !== undefined) child.once('exit', killAtExit(child.pid))
+  let stdout = ''
+  let stderr = ''
+  let over = false
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (stdout += chunk))
+  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk))
+  // A command may end before it has read all that it is given.
+  child.stdin.on('error', () => {})
+  if (input !== undefined) child.stdin.end(input)
+  const ended = new Promise<Ran>((resolve, reject) => {
+    child.once('error', reject)
+    child.once('close', (code, signal) => {
+      over = true
+      resolve({ code, signal, stdout, stderr })
+    })
+  })
+  const done = within(ended, 60_000, `the end of ${child.spawnargs.slice(1).join(' ')}`)
+  done.catch(() => {})
+  return {
+    child,
+    get stdout() {
+      return stdout
+    },
+    get stderr() {
+      return stderr
+    },
+    async seen(pattern) {
+      const found = () => pattern.test(stdout) || pattern.test(stderr)
+      await until(() => found() || over, { timeoutMs: 30_000, what: String(pattern), everyMs: 10 }).catch((error) => {
+        throw new Error(`${(error as Error).message}\n${stdout}\n${stderr}`)
+      })
+      if (!found()) throw new Error(`the command ended before ${pattern}\n${stdout}\n${stderr}`)
+    },
+    done,
+  }
+}
+
+/** Starts a command; its stdin stays open unless there is input. */
+export const startCli = (args: readonly string[], { env, input }: CallOptions = {}): Running =>
+  follow(spawn(WORDS[0]!, [...WORDS.slice(1), ...args], { env: envOf(env), stdio: 'pipe' }), input)
+
+/** Runs a command to its end, with nothing on stdin unless there is input. */
+export const runCli = (args: readonly string[], { env, input = '' }: CallOptions = {}): Promise<Ran> =>
+  startCli(args, { ...(env && { env }), input }).done
+
+/** Runs a line of the shell, without its rc file (it would read one where stdin is a socket), in which `$CLI` is the command. */
+export const startShell = (line: string, { env, input }: CallOptions = {}): Running => {
+  const full = envOf({ ...env, CLI: WORDS.join(' ') })
+  return follow(spawn('/bin/bash', ['--norc', '-c', line], { env: full, stdio: 'pipe' }), input)
+}
+
+/** Whether util-linux's `script` is there, which runs a command on a terminal of its own. */
+export const hasTerminal = spawnSync('script', ['--version']).status === 0
+
+const quoted = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
+
+/** The same on a terminal of 120 columns: stdout and stderr come as one, in `stdout`. stdin of the command is the terminal. */
+export const startOnTerminal = (args: readonly string[], { env, input }: CallOptions = {}): Running => {
+  const line = `stty cols 120 -echo; exec ${[...WORDS, ...args].map(quoted).join(' ')}`
+  return follow(
+    spawn('script', ['-qec', line, '/dev/null'], { env: envOf({ SHELL: '/bin/sh', ...env }), stdio: 'pipe' }),
+    input,
+  )
+}
+
+/** The values of JSON lines. */
+export const jsonLines = <T>(text: string): T[] =>
+  text
+    .split('\n')
+    .filter((line) => line !== '')
+    .map((line) => JSON.parse(line) as T)

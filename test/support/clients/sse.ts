@@ -1,0 +1,335 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { createParser } from 'eventsource-parser'
+import { type Answer, ask } from '../harness/transport.ts'
+import { type Json, until } from '../harness/wait.ts'
+
+/** `event` is `message` where the stream names none; `data` is the parsed JSON, undefined where it is not JSON. */
+export type ParsedEvent = { event: string; id: string | undefined; data: Json; rawData: string }
+
+/** Why a stream ended: by the server's last byte, by a broken connection, or by `close()` or the signal. */
+export type SseEnd = { reason: 'ended' | 'broken' | 'closed'; error?: Error }
+
+export type SseStream = {
+  readonly status: number
+  readonly headers: IncomingHttpHeaders
+  /** All events so far, in order. */
+  readonly events: ParsedEvent[]
+  /** Comments of the stream (`: …`). */
+  readonly comments: string[]
+  /** What the parser found wrong with the stream. */
+  readonly parseErrors: Error[]
+  /** All body bytes so far. */
+  raw(): Buffer
+  /** The last `id:` seen, '' before the first. */
+  readonly lastEventId: string
+  /** The last `retry:` seen, milliseconds. */
+  readonly retry: number | undefined
+  /**
+   * The first event after the one that the last `next` returned that fulfils the predicate (or has that name);
+   * throws when the stream ends before, or after `timeoutMs` (20 s).
+   */
+  next(predicate?: ((event: ParsedEvent) => boolean) | string, timeoutMs?: number): Promise<ParsedEvent>
+  /** Resolves when the condition holds; throws when the stream ends before, or after `timeoutMs` (20 s). */
+  waitFor(condition: (stream: SseStream) => boolean, timeoutMs?: number): Promise<void>
+  /** Stops reading from the socket, so that the server's buffers fill; `resume` goes on. */
+  pause(): void
+  resume(): void
+  close(): void
+  /** Settles, never rejects, when the stream has ended in whatever way. */
+  readonly closed: Promise<SseEnd>
+}
+
+export type SseOptions = {
+  headers?: Record<string, string>
+  signal?: AbortSignal
+  /** Called with each event as it arrives. */
+  onEvent?: (event: ParsedEvent) => void
+  /** Called with each `retry:` and each `id:`. */
+  onRetry?: (ms: number) => void
+  onId?: (id: string) => void
+  /** False: events and bytes are not kept, for streams that run long. */
+  keep?: boolean
+}
+
+const parseData = (text: string): unknown => {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * Opens a stream by the transport of this process; resolves with the response's head, whatever its status.
+ * @throws the socket's error when there is no response
+ */
+export const openSse = async (url: string, options: SseOptions = {}): Promise<SseStream> => {
+  const { headers = {}, signal } = options
+  const all = { accept: 'text/event-stream', 'cache-control': 'no-cache', ...headers }
+  return readStream(await ask(url, { method: 'GET', headers: all, signal }).answer, options)
+}
+
+const readStream = (answer: Answer, { onEvent, onRetry, onId, signal, keep = true }: SseOptions): SseStream => {
+  const response = answer.body
+  const events: ParsedEvent[] = []
+  const comments: string[] = []
+  const parseErrors: Error[] = []
+  const chunks: Buffer[] = []
+  const watchers = new Set<() => void>()
+  let lastEventId = ''
+  let retry: number | undefined
+  let taken = 0
+  let end: SseEnd | undefined
+  let closedHere = false
+
+  const notify = (): void => {
+    for (const watcher of [...watchers]) watcher()
+  }
+
+  const parser = createParser({
+    onId: (id) => {
+      lastEventId = id
+      onId?.(id)
+    },
+    onRetry: (ms) => {
+      retry = ms
+      onRetry?.(ms)
+    },
+    onComment: (comment) => void comments.push(comment),
+    onError: (error) => void parseErrors.push(error),
+    onEvent: ({ event = 'message', id, data }) => {
+      const parsed: ParsedEvent = { event, id, data: parseData(data), rawData: data }
+      if (keep) events.push(parsed)
+      onEvent?.(parsed)
+    },
+  })
+  const decoder = new TextDecoder()
+
+  const closed = new Promise<SseEnd>((resolve) => {
+    let error: Error | undefined
+    response.on('error', (problem) => {
+      error = problem
+    })
+    response.once('close', () => {
+      const reason = closedHere || signal?.aborted ? 'closed' : answer.complete() ? 'ended' : 'broken'
+      end = { reason, ...(reason === 'broken' && error && { error }) }
+      notify()
+      resolve(end)
+    })
+  })
+
+  response.on('data', (chunk: Buffer) => {
+    if (keep) chunks.push(chunk)
+    parser.feed(decoder.decode(chunk, { stream: true }))
+    notify()
+  })
+
+  const wait = <T>(look: () => T | undefined, timeoutMs: number, what: string): Promise<T> =>
+    new Promise((resolve, reject) => {
+      const seen = (): string => {
+        const last = events.slice(-5).map(({ event, id }) => (id === undefined ? event : `${event} ${id}`))
+        return `; status ${stream.status}, ${events.length} events, the last: ${last.join(', ') || 'none'}`
+      }
+      const settle = (act: () => void): void => {
+        clearTimeout(timer)
+        watchers.delete(check)
+        act()
+      }
+      const check = (): void => {
+        const found = look()
+        if (found !== undefined) settle(() => resolve(found))
+        else if (end) settle(() => reject(new Error(`the stream ${end?.reason} before ${what}${seen()}`)))
+      }
+      const timer = setTimeout(
+        () => settle(() => reject(new Error(`${what} not within ${timeoutMs} ms${seen()}`))),
+        timeoutMs,
+      )
+      watchers.add(check)
+      check()
+    })
+
+  const stream: SseStream = {
+    status: answer.status,
+    headers: answer.headers,
+    events,
+    comments,
+    parseErrors,
+    raw: () => Buffer.concat(chunks),
+    get lastEventId() {
+      return lastEventId
+    },
+    get retry() {
+      return retry
+    },
+    next(predicate = () => true, timeoutMs = 20_000) {
+      const matches =
+        typeof predicate === 'string' ? ({ event }: ParsedEvent): boolean => event === predicate : predicate
+      const look = (): ParsedEvent | undefined => {
+        const index = events.findIndex((event, position) => position >= taken && matches(event))
+        if (index < 0) return undefined
+        taken = index + 1
+        return events[index]
+      }
+      return wait(look, timeoutMs, typeof predicate === 'string' ? `the event ${predicate}` : 'the event')
+    },
+    async waitFor(condition, timeoutMs = 20_000) {
+      await wait(() => condition(stream) || undefined, timeoutMs, 'the condition')
+    },
+    pause: () => answer.pause(),
+    resume: () => answer.resume(),
+    close() {
+      closedHere = true
+      answer.destroy()
+    },
+    closed,
+  }
+  return stream
+}
+
+/** The `db_id`s of a stream's `new_message` events, in arrival order. */
+export const collectIds = (stream: Pick<SseStream, 'events'>): number[] =>
+  stream.events.filter(({ event }) => event === 'new_message').map(({ data }) => data.db_id as number)
+
+export type ReaderOptions = {
+  headers?: Record<string, string>
+  /** Called with each `new_message`. */
+  onMessage?: (event: ParsedEvent) => void
+  /** Milliseconds before a reconnect until the stream says another `retry:`; browsers take 3000 or more. */
+  retryMs?: number
+}
+
+/**
+ * A client that comes back as a browser's EventSource does: after any loss of the connection, with the original URL
+ * and the header Last-Event-ID, after the delay that `retry:` set; and that gives up on anything but 200 and an
+ * event stream.
+ */
+export class Reader {
+  /** The `db_id`s of all `new_message` events across reconnects, in arrival order, doubles included. */
+  readonly ids: number[] = []
+  /** How often each event name came. */
+  readonly counts: Record<string, number> = {}
+  /** The data of every event that is no `new_message` and no `heartbeat`. */
+  readonly control: ParsedEvent[] = []
+  /** Connections that got a 200. */
+  connections = 0
+  /** Why it gave up for good, as an EventSource would. */
+  failed: string | undefined
+  lastEventId = ''
+  retryMs: number
+  readonly #url: string | (() => string)
+  readonly #options: ReaderOptions
+  readonly #stopped = new AbortController()
+  #stream: SseStream | undefined
+  #loop: Promise<void> | undefined
+
+  /** A function as `url` is asked anew for each connection. */
+  constructor(url: string | (() => string), options: ReaderOptions = {}) {
+    this.#url = url
+    this.#options = options
+    this.retryMs = options.retryMs ?? 3000
+  }
+
+  /** Begins to connect; returns itself. */
+  start(): this {
+    this.#loop ??= this.#run()
+    return this
+  }
+
+  /** Resolves when `count` messages, doubles included, have arrived; throws when it gave up or after `timeoutMs`. */
+  async waitForCount(count: number, timeoutMs = 30_000): Promise<void> {
+    await this.#waitFor(() => this.ids.length >= count, `${count} messages`, timeoutMs)
+  }
+
+  /** Resolves when the message with that `db_id` has arrived. */
+  async waitForId(id: number, timeoutMs = 30_000): Promise<void> {
+    await this.#waitFor(() => this.ids.includes(id), `the message ${id}`, timeoutMs)
+  }
+
+  /** Resolves when as many connections have been made. */
+  async waitForConnections(count: number, timeoutMs = 30_000): Promise<void> {
+    await this.#waitFor(() => this.connections >= count, `${count} connections`, timeoutMs)
+  }
+
+  /** Breaks the connection from this side; it comes back by itself. */
+  drop(): void {
+    this.#stream?.close()
+  }
+
+  /** Ends for good. */
+  async stop(): Promise<void> {
+    this.#stopped.abort()
+    this.#stream?.close()
+    await this.#loop
+  }
+
+  async #waitFor(condition: () => boolean, what: string, timeoutMs: number): Promise<void> {
+    await until(() => condition() || this.failed !== undefined, { timeoutMs, what }).catch((error: Error) => {
+      const state = `${this.ids.length} messages, the last ${this.ids.at(-1)}, in ${this.connections} connections`
+      throw new Error(`${error.message}: ${state}`)
+    })
+    if (!condition()) throw new Error(`${what}: the reader gave up: ${this.failed}`)
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stopped
+    while (!signal.aborted && this.failed === undefined) {
+      try {
+        await this.#connect(signal)
+      } catch {
+        // No connection: an EventSource tries again just the same.
+      }
+      if (this.failed === undefined) await pause(this.retryMs, signal)
+    }
+  }
+
+  async #connect(signal: AbortSignal): Promise<void> {
+    const url = typeof this.#url === 'string' ? this.#url : this.#url()
+    const resume: Record<string, string> = this.lastEventId === '' ? {} : { 'last-event-id': this.lastEventId }
+    const stream = await openSse(url, {
+      headers: { ...this.#options.headers, ...resume },
+      signal,
+      keep: false,
+      onId: (id) => {
+        this.lastEventId = id
+      },
+      onRetry: (ms) => {
+        this.retryMs = ms
+      },
+      onEvent: (event) => this.#take(event),
+    })
+    this.#stream = stream
+    const type = String(stream.headers['content-type'])
+    if (stream.status !== 200 || !type.startsWith('text/event-stream')) {
+      this.failed = `${stream.status} ${type}`
+      stream.close()
+      return
+    }
+    this.connections += 1
+    await stream.closed
+  }
+
+  #take(event: ParsedEvent): void {
+    this.counts[event.event] = (this.counts[event.event] ?? 0) + 1
+    if (event.event === 'new_message') {
+      this.ids.push(event.data.db_id)
+      this.#options.onMessage?.(event)
+    } else if (event.event !== 'heartbeat') {
+      this.control.push(event)
+    }
+  }
+}
+
+const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => {
+    if (signal.aborted) {
+      resolve()
+      return
+    }
+    const done = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done)
+  })

@@ -1,0 +1,61 @@
+import { createRequire } from 'node:module'
+import { makeRouter, type RouteOptions } from '../../../src/http/app.ts'
+import type { Json } from '../harness/wait.ts'
+
+/** The validator that the OpenAPI one is made of; it knows the dialect of OpenAPI 3.1. */
+const require = createRequire(createRequire(import.meta.url).resolve('@seriousme/openapi-schema-validator'))
+const { default: Ajv } = require('ajv/dist/2020') as { default: new (options: object) => Json }
+const { default: addFormats } = require('ajv-formats') as { default: (ajv: Json) => void }
+
+const ajv = new Ajv({ strict: false, allErrors: true })
+addFormats(ajv)
+
+/** What a value does not fulfil of a schema of the document; empty: it does. */
+export const faultsOf = (schema: Json, value: Json, document: Json): string[] => {
+  const whole = { ...schema, components: document.components }
+  const validate = ajv.compile(whole)
+  return validate(value) ? [] : validate.errors.map((error: Json) => `${error.instancePath} ${error.message}`)
+}
+
+/** Every route of the router, HEAD left out: it is GET without a body. Handlers are only registered, never called. */
+export const ROUTES: readonly string[] = makeRouter({} as RouteOptions).stack.flatMap(({ methods, path }) =>
+  methods.filter((method) => method !== 'HEAD').map((method) => `${method} ${String(path)}`),
+)
+
+/** A call of the document, under the name that the router gives it. */
+export interface Call {
+  readonly route: string
+  readonly method: string
+  readonly path: string
+  readonly operation: Json
+}
+
+export const callsOf = (document: Json): Call[] =>
+  Object.entries<Json>(document.paths).flatMap(([path, item]) =>
+    Object.entries<Json>(item).map(([method, operation]) => ({
+      route: `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`,
+      method: method.toUpperCase(),
+      path,
+      operation,
+    })),
+  )
+
+/** The target and headers of a call, from the value that each parameter is given; undefined leaves one out. */
+export const targetOf = (
+  { path, operation }: Call,
+  choose: (parameter: Json) => unknown,
+): { target: string; headers: Record<string, string> } => {
+  const query: string[] = []
+  const headers: Record<string, string> = {}
+  let filled = path
+  for (const parameter of operation.parameters) {
+    const value = choose(parameter)
+    if (value === undefined) continue
+    const texts = [value].flat().map((one) => encodeURIComponent(String(one)))
+    if (parameter.in === 'path') filled = filled.replace(`{${parameter.name}}`, texts.join(','))
+    else if (parameter.in === 'header') headers[parameter.name] = String(value)
+    else if (parameter.explode) query.push(...texts.map((text) => `${parameter.name}=${text}`))
+    else query.push(`${parameter.name}=${texts.join(',')}`)
+  }
+  return { target: query.length === 0 ? filled : `${filled}?${query.join('&')}`, headers }
+}

@@ -1,0 +1,23 @@
+import { backup } from '../../../src/cli/backup.ts'
+import type { Command } from '../../../src/cli/command.ts'
+import { config } from '../../../src/cli/config.ts'
+import { demo } from '../../../src/cli/demo.ts'
+import { health } from '../../../src/cli/health.ts'
+import { publish } from '../../../src/cli/publish.ts'
+import { rejected } from '../../../src/cli/rejected.ts'
+import { serve } from '../../../src/cli/serve.ts'
+import { tail } from '../../../src/cli/tail.ts'
+import { token } from '../../../src/cli/token.ts'
+
+/** Every command there is; one of a group under both its words. */
+export const COMMANDS: readonly Command[] = [
+  serve,
+  publish,
+  tail,
+  demo,
+  ...Object.values(rejected.commands),
+  backup,
+  health,
+  token,
+  config,
+]

@@ -1,0 +1,54 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { ROOT } from '../servers/gateway.ts'
+
+/** Every document of the repository, by its path from the root. */
+export const DOCUMENTS: readonly string[] = [
+  ...['README.md', 'README.zh.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
+  ...readdirSync(join(ROOT, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+]
+
+/** The text of a file of the repository. */
+export const readText = (file: string): string => readFileSync(join(ROOT, file), 'utf8')
+
+export interface Block {
+  readonly file: string
+  /** `sh`, `ts` …; empty where nothing is said. */
+  readonly language: string
+  readonly text: string
+}
+
+const FENCE = /^( *)```(\w*)\n(.*?)^\1```/gms
+
+/** The fenced blocks of a document, without the indentation of those in a list. */
+export const blocksOf = (file: string): Block[] =>
+  [...readText(file).matchAll(FENCE)].map(([, indent, language, text]) => ({
+    file,
+    language: language!,
+    text: text!.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
+  }))
+
+/** What stands between backticks in a document, outside of its blocks. */
+export const namesOf = (file: string): string[] =>
+  [
+    ...readText(file)
+      .replace(FENCE, '')
+      .matchAll(/(?<!`)`([^`\n]+)`(?!`)/g),
+  ].map(([, name]) => name!)
+
+/** The anchors that GitHub makes of the headings of a document. */
+export const anchorsOf = (file: string): Set<string> =>
+  new Set(
+    [
+      ...readText(file)
+        .replace(FENCE, '')
+        .matchAll(/^#+ (.+)$/gm),
+    ].map(([, heading]) =>
+      heading!
+        .toLowerCase()
+        .replace(/[^\p{L}\p{N}_ -]/gu, '')
+        .replaceAll(' ', '-'),
+    ),
+  )

@@ -1,0 +1,31 @@
+import { randomUUID } from 'node:crypto'
+import { Gateway } from '../../../src/app/gateway.ts'
+import { run } from '../../../src/app/serve.ts'
+import { loadConfig, readEnvironment } from '../../../src/config/config.ts'
+import { SqliteLog } from '../../../src/store/sqlite/store.ts'
+import { makeLogger } from '../../../src/telemetry/logger.ts'
+
+/**
+ * A gateway that kills itself by SIGKILL: FAILPOINT_STAGE says where (`in_transaction` or `committed`, which is before
+ * the acknowledgement), FAILPOINT_NTH at which transaction. Without FAILPOINT_STAGE it is a gateway like any other.
+ */
+const { FAILPOINT_STAGE: wanted, FAILPOINT_NTH: nth = '1' } = process.env
+
+let left = Number(nth)
+const config = loadConfig(readEnvironment())
+const logger = await makeLogger(config.logLevel)
+const log = new SqliteLog({
+  file: config.databaseFile,
+  newLogId: randomUUID(),
+  now: Date.now(),
+  inline: {
+    onStage: (stage) => {
+      if (stage !== wanted || --left > 0) return
+      process.kill(process.pid, 'SIGKILL')
+      // The signal ends the process before this does.
+      for (;;);
+    },
+  },
+})
+const gateway = new Gateway({ config, logger, version: '0.0.0', log })
+process.exit(await run(gateway, config, logger))

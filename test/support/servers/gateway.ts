@@ -1,0 +1,248 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { VARIABLES } from '../../../src/config/variables.ts'
+import { killAtExit, killNow } from '../harness/cleanup.ts'
+import { isScript, PROGRAM, ROOT, wordsOf } from '../harness/program.ts'
+import { transportEnv } from '../harness/transport.ts'
+import { getJson, type Json, tempDir, until, within } from '../harness/wait.ts'
+
+export { ROOT }
+
+export type LogLine = Record<string, Json> & { msg?: string; level?: string }
+
+/** Whether a line of the log tells of a fault of the gateway itself. */
+export const tellsOfFault = (level: string | undefined): boolean => level === 'error' || level === 'fatal'
+
+export type Env = Record<string, string | undefined>
+
+/** `ms`: from the signal to the end of the process. */
+export type Ended = { code: number | null; signal: NodeJS.Signals | null; ms: number }
+
+/** A gateway in a process of its own. */
+export type Gateway = {
+  /** `http://127.0.0.1:PORT`, or `https://` by the transport, the same after a restart. */
+  readonly url: string
+  readonly pid: number
+  readonly dataDir: string
+  readonly dbFile: string
+  /** Whether the process is there. */
+  readonly running: boolean
+  /** Every JSON line of stdout since the first start, restarts included. */
+  logs(): LogLine[]
+  /** stdout and stderr since the first start. */
+  output(): string
+  /** The first log line that fulfils the predicate, past ones included; throws with the output after `timeoutMs`. */
+  waitForLog(predicate: (line: LogLine) => boolean, timeoutMs?: number): Promise<LogLine>
+  /** Resolves when GET /readyz answers 200, whichever worker answers; throws with its last answer after `timeoutMs`. */
+  ready(timeoutMs?: number): Promise<void>
+  /** SIGKILL to the process spawned (with workers: the primary), and waits until it is gone. */
+  kill9(): Promise<void>
+  /** Sends the signal and waits for the end; after 30 s it kills and throws. */
+  term(signal?: NodeJS.Signals): Promise<Ended>
+  /** Freezes the process by SIGSTOP; `thaw` ends that. */
+  freeze(): void
+  thaw(): void
+  /** Starts again on the same data and port, ending it by SIGTERM first if it runs; `env` goes over the first one. */
+  restart(env?: Env): Promise<void>
+  /** Kills it and all its workers and deletes the temporary folder. */
+  dispose(): Promise<void>
+}
+
+export type GatewayOptions = {
+  /** Goes over the defaults HOST, PORT=0, DATABASE_URL, LOG_LEVEL; undefined removes one. */
+  env?: Env
+  /** Where gateway.db lies; a new temporary folder if absent. A folder given here is not deleted. */
+  dataDir?: string
+  /** A script for Node, or an executable; relative to the repository. The program of this run if absent. */
+  entry?: string
+  args?: string[]
+  /** The repository if absent. */
+  cwd?: string
+  /** How long to wait for the line `listening`, 30 s if absent. */
+  startLimitMs?: number
+}
+
+/** How many worker processes this run's gateways have (`// workers:` in test/run.ts). */
+export const RUN_WORKERS = Number(process.env.TEST_WORKERS ?? 1)
+
+/**
+ * Whether a look is true of every worker. The kernel deals connections out at random, so it looks again and again:
+ * that one of three is missed by all looks happens once in ten thousand times.
+ */
+export const everyWorker = async (look: () => Promise<boolean>): Promise<boolean> => {
+  const looks = RUN_WORKERS === 1 ? 1 : RUN_WORKERS * 8
+  for (let n = 0; n < looks; n++) if (!(await look())) return false
+  return true
+}
+
+/**
+ * Starts a gateway with an environment of nothing but PATH, HOME and what is given, and waits until it listens.
+ * @throws Error with the process's output when it ends before, or does not listen in time
+ */
+export const startGateway = async (options: GatewayOptions = {}): Promise<Gateway> => {
+  const { entry = PROGRAM, args = ['serve'], cwd = ROOT, startLimitMs = 30_000 } = options
+  const dataDir = options.dataDir ?? tempDir('gateway-data-')
+  const dbFile = join(dataDir, 'gateway.db')
+  const command = [...wordsOf(entry), ...args]
+  const baseEnv: Env = {
+    // Empty counts as not set, and wins over what a developer's own .env says.
+    ...Object.fromEntries(VARIABLES.map(({ name }) => [name, ''])),
+    PATH: process.env.PATH,
+    HOME: process.env.HOME,
+    // Coverage of the gateway is lost without it when the tests are measured.
+    NODE_V8_COVERAGE: process.env.NODE_V8_COVERAGE,
+    // The runner's, for what it speeds up; the executable writes nowhere but where it says.
+    NODE_COMPILE_CACHE: isScript(entry) ? process.env.NODE_COMPILE_CACHE : undefined,
+    HOST: '127.0.0.1',
+    PORT: '0',
+    DATABASE_URL: `sqlite:${dbFile}`,
+    LOG_LEVEL: 'info',
+    // So is the way it serves (`// transports:`).
+    ...transportEnv(),
+    // The runner lets some files run with several (`// workers:` in test/run.ts).
+    WORKERS: process.env.TEST_WORKERS ?? '',
+    ...options.env,
+  }
+  const lines: LogLine[] = []
+  let text = ''
+  let url = ''
+  let child: ChildProcess
+  let exit: Promise<Ended>
+  let spareGroup = (): void => {}
+
+  const running = (): boolean => child.exitCode === null && child.signalCode === null
+
+  const launch = async (env: Env): Promise<void> => {
+    const from = lines.length
+    const defined = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined))
+    // A group of its own, so that its workers can be ended with it.
+    const started = spawn(command[0] as string, command.slice(1), {
+      cwd,
+      env: defined as NodeJS.ProcessEnv,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    child = started
+    if (started.pid !== undefined) spareGroup = killAtExit(-started.pid)
+    let rest = ''
+    started.stdout.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk
+      const complete = (rest + chunk).split('\n')
+      rest = complete.pop() ?? ''
+      for (const line of complete) {
+        const parsed = parseLog(line)
+        if (parsed) lines.push(parsed)
+      }
+    })
+    started.stderr.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk
+    })
+    exit = new Promise((resolve) => {
+      started.once('error', (error) => {
+        text += `${error}\n`
+        resolve({ code: null, signal: null, ms: 0 })
+      })
+      started.once('exit', (code, signal) => resolve({ code, signal, ms: 0 }))
+    })
+    let over = false
+    started.once('close', () => {
+      over = true
+    })
+    const announced = (): LogLine | undefined => lines.slice(from).find((line) => line.msg === 'listening' && line.url)
+    let first: LogLine | undefined
+    try {
+      await until(() => announced() ?? over, { timeoutMs: startLimitMs, what: 'the log line "listening"' })
+      first = announced()
+      if (!first) throw new Error(`the gateway ended (${child.signalCode ?? child.exitCode}) before it listened`)
+    } catch (error) {
+      killGroup()
+      throw new Error(`${(error as Error).message}\n${text}`)
+    }
+    url = String(first.url).replace(/\/$/, '')
+  }
+
+  const killGroup = (): void => {
+    if (child.pid !== undefined) killNow(-child.pid)
+    spareGroup()
+  }
+
+  const term = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<Ended> => {
+    const from = performance.now()
+    child.kill(signal)
+    try {
+      const { code, signal: by } = await within(exit, 30_000, `the end after ${signal}`)
+      return { code, signal: by, ms: Math.round(performance.now() - from) }
+    } catch (error) {
+      killGroup()
+      throw new Error(`${(error as Error).message}\n${text}`)
+    }
+  }
+
+  await launch(baseEnv)
+
+  return {
+    get url() {
+      return url
+    },
+    get pid() {
+      return child.pid as number
+    },
+    get running() {
+      return running()
+    },
+    dataDir,
+    dbFile,
+    logs: () => lines,
+    output: () => text,
+    async waitForLog(predicate, timeoutMs = 20_000) {
+      try {
+        return await until(() => lines.find(predicate), { timeoutMs, what: 'the log line' })
+      } catch (error) {
+        throw new Error(`${(error as Error).message}\n${text}`)
+      }
+    },
+    async ready(timeoutMs = 30_000) {
+      let last = ''
+      try {
+        await until(
+          () =>
+            everyWorker(async () => {
+              const answer = await getJson(`${url}/readyz`, { timeoutMs: 5000 })
+              last = `${answer.status} ${answer.text}`
+              return answer.status === 200
+            }),
+          { timeoutMs, what: 'GET /readyz with 200', everyMs: 50 },
+        )
+      } catch (error) {
+        throw new Error(`${(error as Error).message}; last answer: ${last}\n${text}`)
+      }
+    },
+    async kill9() {
+      if (running()) child.kill('SIGKILL')
+      await exit
+    },
+    term,
+    freeze: () => void child.kill('SIGSTOP'),
+    thaw: () => void child.kill('SIGCONT'),
+    async restart(env = {}) {
+      if (running()) await term()
+      killGroup()
+      await launch({ ...baseEnv, PORT: new URL(url).port, ...env })
+    },
+    async dispose() {
+      killGroup()
+      await exit
+      if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true, maxRetries: 10 })
+    },
+  }
+}
+
+const parseLog = (line: string): LogLine | undefined => {
+  if (!line.startsWith('{')) return undefined
+  try {
+    return JSON.parse(line) as LogLine
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,177 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { chownSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import pg from 'pg'
+import { killAtExit, killNow, removeAtExit } from '../harness/cleanup.ts'
+import { postgresBin } from '../harness/provision.ts'
+import { freePort, until } from '../harness/wait.ts'
+import type { MessageRow, RejectedRow } from './database.ts'
+import { fastDir } from './fast-dir.ts'
+
+/** A PostgreSQL of the tests' own: a cluster in a folder of its own, on a free port of loopback. */
+export type Postgres = {
+  /** A database in which the user may do everything, without a schema of its own yet. */
+  readonly url: string
+  readonly port: number
+  readonly dir: string
+  /** What the server has written to its log. */
+  output(): string
+  /** SIGKILL to the server and all its children, as a machine that loses its power. */
+  kill9(): Promise<void>
+  /** Starts it again, on the same data and port, and waits until it answers. */
+  start(settings?: readonly string[]): Promise<void>
+  /** SIGINT: no more connections, and those that are open end. */
+  stop(): Promise<void>
+  dispose(): Promise<void>
+}
+
+const USER = 'gateway'
+const PASSWORD = 'p@ss/word?#%'
+
+/** A user that is not root, under whom the server runs; it refuses root. */
+const runAs = (): { uid: number; gid: number } | null => {
+  if (process.getuid?.() !== 0) return null
+  const users = readFileSync('/etc/passwd', 'utf8').split('\n')
+  const line = users.find((user) => /^postgres:/.test(user)) ?? users.find((user) => /^nobody:/.test(user))
+  const [, , uid, gid] = (line ?? '').split(':')
+  return { uid: Number(uid), gid: Number(gid) }
+}
+
+const childrenOf = (pid: number): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
+
+export type PostgresOptions = {
+  /** `name=value` of postgresql.conf. */
+  settings?: readonly string[]
+  /** Where the folder is made; a folder in memory if absent. */
+  parent?: string
+}
+
+/** Makes a cluster and starts it. @throws Error when there are no programs for it, or it does not start */
+export const startPostgres = async ({ settings = [], parent = fastDir() }: PostgresOptions = {}): Promise<Postgres> => {
+  const bin = postgresBin()
+  if (bin === undefined) throw new Error('no PostgreSQL (apt-get install postgresql)')
+  const user = runAs()
+  const dir = join(parent, 'cluster')
+  const data = join(dir, 'data')
+  const passwordFile = join(dir, 'password')
+  const logFile = join(dir, 'log')
+  mkdirSync(dir)
+  removeAtExit(dir)
+  writeFileSync(passwordFile, PASSWORD)
+  writeFileSync(logFile, '')
+  if (user !== null) for (const path of [parent, dir, passwordFile, logFile]) chownSync(path, user.uid, user.gid)
+  const spawning = { ...user, cwd: dir, env: { PATH: process.env.PATH, LC_ALL: 'C.UTF-8' } }
+  const args = ['-D', data, '-U', USER, '-E', 'UTF8', '--locale=C.UTF-8', '-A', 'scram-sha-256', '--no-sync']
+  const made = spawnSync(join(bin, 'initdb'), [...args, '--pwfile', passwordFile], { ...spawning, encoding: 'utf8' })
+  if (made.status !== 0) throw new Error(`initdb: ${made.error?.message ?? made.stderr}`)
+  const port = await freePort()
+  const url = `postgres://${USER}:${encodeURIComponent(PASSWORD)}@127.0.0.1:${port}/postgres`
+
+  let child: ChildProcess
+  let spare = (): void => undefined
+  let ended: Promise<unknown> = Promise.resolve()
+
+  const start = async (more: readonly string[] = []): Promise<void> => {
+    const own = ['listen_addresses=127.0.0.1', `unix_socket_directories=${dir}`, 'max_connections=100']
+    const small = ['shared_buffers=32MB', 'max_wal_size=256MB', 'max_worker_processes=2']
+    const set = [...own, ...small, ...settings, ...more].flatMap((setting) => ['-c', setting])
+    const log = openSync(logFile, 'a')
+    child = spawn(join(bin, 'postgres'), ['-D', data, '-p', String(port), ...set], {
+      ...spawning,
+      stdio: ['ignore', log, log],
+    })
+    const started = child
+    ended = new Promise((resolve) => started.once('exit', resolve))
+    if (child.pid !== undefined) spare = killAtExit(child.pid)
+    child.unref()
+    const answers = async (): Promise<boolean> => {
+      if (started.exitCode !== null) throw new Error(`it ended:\n${readFileSync(logFile, 'utf8')}`)
+      await queryRows(url, 'SELECT 1')
+      return true
+    }
+    await until(answers, { timeoutMs: 60_000, what: 'an answer of PostgreSQL', everyMs: 50 })
+  }
+
+  const kill9 = async (): Promise<void> => {
+    if (child.exitCode !== null || child.signalCode !== null) return
+    const children = childrenOf(child.pid!)
+    killNow(child.pid!)
+    for (const pid of children) killNow(pid)
+    await ended
+    spare()
+  }
+
+  await start()
+  return {
+    url,
+    port,
+    dir,
+    output: () => readFileSync(logFile, 'utf8'),
+    kill9,
+    start,
+    async stop() {
+      child.kill('SIGINT')
+      await ended
+      spare()
+    },
+    dispose: kill9,
+  }
+}
+
+let shared: Promise<string> | undefined
+
+/** TEST_POSTGRES_URL, or a server of this process's own, which ends with it. @returns the URL of a database */
+export const sharedPostgres = (): Promise<string> => {
+  shared ??= process.env.TEST_POSTGRES_URL
+    ? Promise.resolve(process.env.TEST_POSTGRES_URL)
+    : startPostgres().then(({ url }) => url)
+  return shared
+}
+
+let schemas = 0
+
+/** The URL with a schema that nothing else uses. */
+export const freshSchema = (url: string): string => {
+  const name = `test_${process.pid}_${Date.now().toString(36)}_${++schemas}`
+  return `${url}${url.includes('?') ? '&' : '?'}schema=${name}`
+}
+
+/** The schema that a URL of `freshSchema` names. */
+export const schemaOf = (url: string): string => /[?&]schema=(\w+)/.exec(url)?.[1] ?? 'deepsoc_gateway'
+
+/** The URL as the driver itself takes it. */
+const bare = (url: string): string => url.replace(/([?&])schema=\w+&?/, '$1').replace(/[?&]$/, '')
+
+/** A connection beside the gateways', in the schema of the URL. */
+export const connect = async (url: string): Promise<pg.Client> => {
+  const client = new pg.Client({ connectionString: bare(url), connectionTimeoutMillis: 10_000 })
+  client.on('error', () => undefined)
+  await client.connect()
+  await client.query(`SET search_path = "${schemaOf(url)}"`)
+  return client
+}
+
+/** Rows of one query on a connection of its own. */
+export const queryRows = async <Row>(url: string, sql: string, values: unknown[] = []): Promise<Row[]> => {
+  const client = await connect(url)
+  try {
+    return (await client.query(sql, values)).rows as Row[]
+  } finally {
+    await client.end()
+  }
+}
+
+/** The messages in the order of their db_id, all or those of one event. */
+export const messagesIn = async (url: string, event_id: string | null = null): Promise<MessageRow[]> => {
+  const sql = 'SELECT * FROM message WHERE $1::text IS NULL OR event_id = $1 ORDER BY db_id'
+  const rows = await queryRows<MessageRow>(url, sql, [event_id])
+  return rows.map((row) => ({ ...row, db_id: Number(row.db_id) }))
+}
+
+/** The quarantine, oldest first. */
+export const rejectedIn = async (url: string): Promise<RejectedRow[]> => {
+  const rows = await queryRows<RejectedRow>(url, 'SELECT * FROM rejected ORDER BY rejected_id')
+  const numbers = ['rejected_id', 'received_at', 'body_bytes'] as const
+  return rows.map((row) => ({ ...row, ...Object.fromEntries(numbers.map((name) => [name, Number(row[name])])) }))
+}

@@ -1,0 +1,379 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import net from 'node:net'
+import { join } from 'node:path'
+import { type Channel, Connection } from 'rabbitmq-client'
+import { killAtExit } from '../harness/cleanup.ts'
+import { RABBITMQ_BINS } from '../harness/provision.ts'
+import { freePort, tempDir, until, within } from '../harness/wait.ts'
+
+/** A private RabbitMQ node. Every method settles only when what it says has happened. */
+export type Broker = {
+  /** `amqp://guest:guest@127.0.0.1:PORT`, the same for the node's whole life. */
+  readonly url: string
+  readonly port: number
+  /** Where the management API listens if that plugin is on, e.g. `http://127.0.0.1:20123` (guest, guest). */
+  readonly managementUrl: string | undefined
+  /** Process id of the Erlang VM, undefined while the node is down. */
+  readonly pid: number | undefined
+  /**
+   * SIGKILL; data and ports stay for `start`. RabbitMQ writes its register of quorum queues lazily: one declared in
+   * the last moments before a SIGKILL comes back empty and without a leader for ever. So the register is written
+   * first, unless `raw` asks for the bare kill.
+   */
+  kill9(options?: { raw?: boolean }): Promise<void>
+  /** An orderly shutdown by SIGTERM; data and ports stay for `start`. */
+  stop(): Promise<void>
+  /** Starts a stopped or killed node again; one that is up stays as it is. */
+  start(): Promise<void>
+  /** Freezes the VM by SIGSTOP: connections stay open and nobody answers. `thaw` ends that. */
+  freeze(): void
+  thaw(): void
+  /** Runs rabbitmqctl against the node and gives its stdout; throws with its output when it fails. Takes a second. */
+  ctl(...args: string[]): Promise<string>
+  /** Evaluates Erlang on the node in milliseconds, e.g. `rabbit:is_running()`, and gives the printed result. */
+  evaluate(expression: string): Promise<string>
+  /** The memory alarm: publishers are blocked from now on. */
+  alarmOn(): Promise<void>
+  alarmOff(): Promise<void>
+  /** Messages in a queue, ready and unacknowledged together, exact at this moment also for quorum queues. */
+  queueDepth(queue: string, vhost?: string): Promise<number>
+  /** The text of the node's log so far. */
+  log(): string
+  /** Kills the node and its epmd and deletes its folder. */
+  dispose(): Promise<void>
+}
+
+export type BrokerOptions = {
+  /** Plugins to enable, e.g. `['rabbitmq_management']`. */
+  plugins?: string[]
+  /** Further lines for rabbitmq.conf. */
+  config?: string
+}
+
+const ERL_CALLS = ['/usr/lib/erlang/bin/erl_call', '/usr/bin/erl_call', '/usr/local/lib/erlang/bin/erl_call']
+
+const START_LIMIT_MS = 120_000
+
+const SYNC_REGISTER = '[dets:sync(Table) || Table <- dets:all()]'
+
+type Ran = { code: number | null; stdout: string; stderr: string }
+
+const run = (file: string, args: string[], env: NodeJS.ProcessEnv, input = ''): Promise<Ran> =>
+  new Promise((resolve, reject) => {
+    const child = spawn(file, args, { env, stdio: 'pipe' })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.on('data', (chunk: Buffer) => {
+      stdout += chunk.toString()
+    })
+    child.stderr.on('data', (chunk: Buffer) => {
+      stderr += chunk.toString()
+    })
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ code, stdout, stderr }))
+    child.stdin.on('error', () => {})
+    child.stdin.end(input)
+  })
+
+/** Whether a broker answers AMQP's greeting with Connection.Start: a listening port alone proves nothing. */
+const greets = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1')
+    const done = (value: boolean): void => {
+      socket.destroy()
+      resolve(value)
+    }
+    let seen = Buffer.alloc(0)
+    socket.setTimeout(2000, () => done(false))
+    socket.once('error', () => done(false))
+    socket.once('close', () => done(false))
+    socket.once('connect', () => socket.write(Buffer.from('AMQP\x00\x00\x09\x01', 'latin1')))
+    socket.on('data', (chunk: Buffer) => {
+      seen = Buffer.concat([seen, chunk])
+      if (seen.length >= 11) done(seen[0] === 1 && seen.readUInt32BE(7) === 0x000a000a)
+    })
+  })
+
+const alive = (child: ChildProcess): boolean => child.exitCode === null && child.signalCode === null
+
+const gone = (child: ChildProcess): Promise<void> =>
+  new Promise((resolve) => {
+    if (alive(child)) child.once('exit', () => resolve())
+    else resolve()
+  })
+
+const guard = (child: ChildProcess): void => {
+  if (child.pid !== undefined) child.once('exit', killAtExit(child.pid))
+}
+
+/**
+ * Starts a RabbitMQ node of one's own on loopback, with name, ports, data and epmd of its own, in 10 to 20 s. Any
+ * number of them run side by side. Whatever is not disposed of ends with the test process.
+ * @throws Error with the node's output when it does not come up
+ */
+export const startBroker = async (options: BrokerOptions = {}): Promise<Broker> => {
+  for (let attempt = 1; ; attempt += 1) {
+    const broker = await createNode(options)
+    try {
+      await broker.start()
+      return broker
+    } catch (error) {
+      await broker.dispose()
+      // Between looking for a free port and listening on it somebody else can take it.
+      if (attempt === 3 || !/eaddrinuse|address already in use/i.test(String(error))) throw error
+    }
+  }
+}
+
+const createNode = async ({ plugins = [], config = '' }: BrokerOptions): Promise<Broker> => {
+  const bin = RABBITMQ_BINS.find((folder) => existsSync(join(folder, 'rabbitmq-server')))
+  if (!bin) throw new Error('RabbitMQ is not installed (apt-get install rabbitmq-server)')
+  const dir = tempDir('gateway-rabbit-')
+  const [port, distPort, epmdPort, managementPort] = [
+    await freePort(),
+    await freePort(),
+    await freePort(),
+    await freePort(),
+  ]
+  const management = plugins.includes('rabbitmq_management')
+  const name = `t${randomBytes(6).toString('hex')}@localhost`
+  const cookie = randomBytes(12).toString('hex')
+  for (const folder of ['home', 'mnesia', 'log']) mkdirSync(join(dir, folder))
+  writeFileSync(join(dir, 'home', '.erlang.cookie'), cookie, { mode: 0o400 })
+  writeFileSync(join(dir, 'enabled_plugins'), `[${plugins.join(',')}].\n`)
+  writeFileSync(
+    join(dir, 'rabbitmq.conf'),
+    [
+      'vm_memory_high_watermark.absolute = 1GB',
+      'disk_free_limit.absolute = 50MB',
+      ...(management ? ['management.tcp.ip = 127.0.0.1', `management.tcp.port = ${managementPort}`] : []),
+      config,
+      '',
+    ].join('\n'),
+  )
+  const loopback = '-kernel inet_dist_use_interface {127,0,0,1}'
+  const env: NodeJS.ProcessEnv = {
+    PATH: process.env.PATH,
+    LANG: 'C.UTF-8',
+    HOME: join(dir, 'home'),
+    RABBITMQ_NODENAME: name,
+    RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
+    RABBITMQ_NODE_PORT: String(port),
+    RABBITMQ_DIST_PORT: String(distPort),
+    ERL_EPMD_PORT: String(epmdPort),
+    ERL_EPMD_ADDRESS: '127.0.0.1',
+    RABBITMQ_MNESIA_BASE: join(dir, 'mnesia'),
+    RABBITMQ_LOG_BASE: join(dir, 'log'),
+    RABBITMQ_ENABLED_PLUGINS_FILE: join(dir, 'enabled_plugins'),
+    RABBITMQ_CONFIG_FILE: join(dir, 'rabbitmq.conf'),
+    RABBITMQ_PID_FILE: join(dir, 'pid'),
+    RABBITMQ_CONF_ENV_FILE: '/dev/null',
+    // Makes the start script exec the Erlang VM, so that the process spawned here is the node itself.
+    RABBITMQ_ALLOW_INPUT: 'true',
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-noinput -start_epmd false +sbwt none ${loopback}`,
+    RABBITMQ_CTL_ERL_ARGS: loopback,
+    RABBITMQ_CTL_DIST_PORT_MAX: '36671',
+  }
+  const erlCall = ERL_CALLS.find(existsSync)
+  let epmd: ChildProcess | undefined
+  let node: ChildProcess | undefined
+  let output = ''
+
+  const startEpmd = async (): Promise<void> => {
+    if (epmd && alive(epmd)) return
+    const child = spawn('epmd', ['-port', String(epmdPort), '-address', '127.0.0.1'], { env, stdio: 'ignore' })
+    child.on('error', () => {})
+    guard(child)
+    epmd = child
+    await until(() => accepts(epmdPort), { what: `epmd on port ${epmdPort}`, timeoutMs: 20_000 })
+  }
+
+  const ctl = async (...args: string[]): Promise<string> => {
+    const { code, stdout, stderr } = await run(join(bin, 'rabbitmqctl'), args, env)
+    if (code !== 0) throw new Error(`rabbitmqctl ${args.join(' ')} ended with ${code}:\n${stdout}${stderr}`)
+    return stdout
+  }
+
+  const evaluate = async (expression: string): Promise<string> => {
+    if (!erlCall) return (await ctl('eval', `${expression}.`)).trim()
+    const args = ['-address', `127.0.0.1:${distPort}`, '-c', cookie, '-e']
+    const { code, stdout, stderr } = await run(erlCall, args, env, `${expression}.\n`)
+    const value = /^\{ok, ([\s\S]*)\}\s*$/.exec(stdout)?.[1]
+    if (code !== 0 || value === undefined) throw new Error(`${expression}: ${stdout}${stderr}`)
+    return value
+  }
+
+  const isUp = async (child: ChildProcess): Promise<boolean> => {
+    if (!alive(child)) return true
+    return (await greets(port)) && (await evaluate('rabbit:is_running()')) === 'true'
+  }
+
+  const start = async (): Promise<void> => {
+    if (node && alive(node)) return
+    await startEpmd()
+    output = ''
+    const child = spawn(join(bin, 'rabbitmq-server'), [], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    const keep = (chunk: Buffer): void => {
+      output = (output + chunk.toString()).slice(-20_000)
+    }
+    child.stdout.on('data', keep)
+    child.stderr.on('data', keep)
+    child.on('error', (error) => {
+      output += String(error)
+    })
+    guard(child)
+    node = child
+    await until(() => isUp(child), { what: `RabbitMQ on port ${port}`, timeoutMs: START_LIMIT_MS, everyMs: 50 }).catch(
+      (error: Error) => {
+        throw new Error(`${error.message}\n${output}`)
+      },
+    )
+    if (!alive(child)) throw new Error(`RabbitMQ ended while starting:\n${output}`)
+  }
+
+  const kill9 = async ({ raw = false }: { raw?: boolean } = {}): Promise<void> => {
+    if (!node) return
+    // A frozen node or one in the middle of its start cannot answer, and is to die all the same.
+    if (alive(node) && !raw) await within(evaluate(SYNC_REGISTER), 2000, 'the register').catch(() => {})
+    if (alive(node)) node.kill('SIGKILL')
+    await gone(node)
+  }
+
+  const setWatermark = async (limit: string, blocked: boolean): Promise<void> => {
+    await evaluate(`vm_memory_monitor:set_vm_memory_high_watermark(${limit})`)
+    const what = `the memory alarm ${blocked ? 'on' : 'off'}`
+    await until(async () => (await evaluate('rabbit_alarm:get_alarms()')).includes('memory') === blocked, { what })
+  }
+
+  const queueDepth = async (queue: string, vhost = '/'): Promise<number> => {
+    // A quorum queue reports its length every five seconds only, so its state machine is asked itself.
+    const answer = await evaluate(`case rabbit_amqqueue:lookup(
+        rabbit_misc:r(${erlangBinary(vhost)}, queue, ${erlangBinary(queue)})) of
+      {ok, Q} -> case amqqueue:get_type(Q) of
+        rabbit_quorum_queue ->
+          case ra:leader_query(amqqueue:get_pid(Q), fun rabbit_fifo:query_messages_total/1) of
+            {ok, {_, N}, _} -> N;
+            _ -> leaderless
+          end;
+        _ -> proplists:get_value(messages, rabbit_amqqueue:info(Q, [messages]))
+      end;
+      {error, not_found} -> missing
+    end`)
+    if (!/^\d+$/.test(answer)) throw new Error(`queue ${queue}: ${answer}`)
+    return Number(answer)
+  }
+
+  return {
+    url: `amqp://guest:guest@127.0.0.1:${port}`,
+    port,
+    managementUrl: management ? `http://127.0.0.1:${managementPort}` : undefined,
+    get pid() {
+      return node && alive(node) ? node.pid : undefined
+    },
+    kill9,
+    async stop() {
+      if (!node || !alive(node)) return
+      node.kill('SIGTERM')
+      await within(gone(node), 60_000, 'the shutdown of RabbitMQ')
+    },
+    start,
+    freeze: () => void node?.kill('SIGSTOP'),
+    thaw: () => void node?.kill('SIGCONT'),
+    ctl,
+    evaluate,
+    alarmOn: () => setWatermark('0.0', true),
+    alarmOff: () => setWatermark('{absolute, "1GB"}', false),
+    queueDepth,
+    log() {
+      const file = join(dir, 'log', `${name}.log`)
+      return existsSync(file) ? readFileSync(file, 'utf8') : ''
+    },
+    async dispose() {
+      await kill9({ raw: true })
+      if (epmd) {
+        epmd.kill('SIGKILL')
+        await gone(epmd)
+      }
+      rmSync(dir, { recursive: true, force: true, maxRetries: 10 })
+    },
+  }
+}
+
+const accepts = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1')
+    socket.once('error', () => resolve(false))
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+  })
+
+const erlangBinary = (text: string): string => `<<${[...Buffer.from(text)].join(',')}>>`
+
+/** A broker that others use at the same time: never stop it, and use names of `uniqueNames` only. */
+export type SharedBroker = { readonly url: string; dispose(): Promise<void> }
+
+/**
+ * The broker of TEST_RABBITMQ_URL (the runner's, or a user's own, which `dispose` leaves alone), else a private one
+ * that `dispose` ends.
+ */
+export const sharedBroker = async (): Promise<SharedBroker> => {
+  const url = process.env.TEST_RABBITMQ_URL
+  if (url) return { url, dispose: async () => {} }
+  const { url: own, dispose } = await startBroker()
+  return { url: own, dispose }
+}
+
+export type Names = { exchange: string; queue: string; binding: string }
+
+/** Exchange and queue names that nobody else uses; the binding is the convention's, as the exchange is one's own. */
+export const uniqueNames = (prefix: string): Names => {
+  const id = `${prefix}-${randomBytes(6).toString('hex')}`
+  return { exchange: `${id}.exchange`, queue: `${id}.queue`, binding: 'notifications.frontend.#' }
+}
+
+/**
+ * Runs `work` with a raw channel of rabbitmq-client on a connection of its own, and closes both.
+ * @throws what `work` throws, or at once the connection's first error when it could not be made
+ */
+export const withChannel = async <T>(url: string, work: (channel: Channel) => Promise<T>): Promise<T> => {
+  const connection = new Connection({ url, connectionName: 'test', heartbeat: 10 })
+  const refused = new Promise<never>((_resolve, reject) => connection.on('error', reject))
+  refused.catch(() => {})
+  try {
+    const channel = await Promise.race([connection.acquire({ emitErrorsFromChannel: true }), refused])
+    channel.on('error', () => {})
+    try {
+      return await work(channel)
+    } finally {
+      if (channel.active) await within(channel.close(), 5000, 'closing the channel').catch(() => {})
+    }
+  } finally {
+    await within(connection.close(), 5000, 'closing the connection').catch(() => connection.unsafeDestroy())
+  }
+}
+
+/**
+ * Messages ready for delivery (not those unacknowledged) and consumers of a queue on any broker, by a passive
+ * declaration; undefined when there is no such queue.
+ */
+export const queueReady = (url: string, queue: string): Promise<{ messages: number; consumers: number } | undefined> =>
+  withChannel(url, async (channel) => {
+    try {
+      const { messageCount, consumerCount } = await channel.queueDeclare({ queue, passive: true })
+      return { messages: messageCount, consumers: consumerCount }
+    } catch (error) {
+      if ((error as { code?: string }).code === 'NOT_FOUND') return undefined
+      throw error
+    }
+  })
+
+/** Deletes a test's exchange and queue, their dead-letter companions included, where they exist. */
+export const deleteNames = (url: string, { exchange, queue }: Pick<Names, 'exchange' | 'queue'>): Promise<void> =>
+  withChannel(url, async (channel) => {
+    for (const name of [queue, `${queue}.dead`]) await channel.queueDelete({ queue: name })
+    for (const name of [exchange, `${exchange}.dead`]) await channel.exchangeDelete({ exchange: name })
+  })

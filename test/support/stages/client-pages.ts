@@ -1,0 +1,139 @@
+import type { Browser, BrowserContext, CDPSession, Page } from 'playwright-core'
+import * as assert from 'uvu/assert'
+import type { ChannelStatus } from '../../../src/web/client/index.ts'
+import { type Json, until } from '../harness/wait.ts'
+
+/** Options of openChannel that can be handed to a page. `token`: asked for by the function `freshToken` of the page. */
+export type TrialOptions = Record<string, Json> & { token?: boolean }
+
+/** What a page's channel has given it. */
+export interface Trial {
+  readonly ids: number[]
+  readonly texts: string[]
+  /** State and code of its reason. */
+  readonly states: [string, string | null][]
+  readonly resets: Json[]
+}
+
+/** A page of the gateway, under the policy of its pages, that does nothing but what a test tells it. */
+export class Tab {
+  readonly page: Page
+  readonly cdp: CDPSession
+
+  private constructor(page: Page, cdp: CDPSession) {
+    this.page = page
+    this.cdp = cdp
+  }
+
+  static async open(context: BrowserContext, url: string): Promise<Tab> {
+    const page = await context.newPage()
+    const tab = new Tab(page, await context.newCDPSession(page))
+    page.on('pageerror', (error) => tab.faults.push(error.message))
+    page.on('console', (message) => {
+      if (/Content Security Policy/i.test(message.text())) tab.faults.push(message.text())
+    })
+    await page.goto(`${url}/client.js`)
+    return tab
+  }
+
+  /** Errors of scripts, and violations of the policy. */
+  readonly faults: string[] = []
+
+  /** Opens the channel of this tab. */
+  follow(target: string | string[], options: TrialOptions = {}): Promise<void> {
+    return this.page.evaluate(
+      async ([target, { token, ...options }]) => {
+        const client = '/client.js'
+        const { openChannel } = await import(client)
+        const trial: Json = { ids: [], texts: [], states: [], resets: [] }
+        trial.channel = openChannel(target, {
+          ...options,
+          ...(token && { token: () => (globalThis as Json).freshToken() }),
+          onMessage: (message: Json, text: string) => {
+            trial.ids.push(message.db_id)
+            trial.texts.push(text)
+          },
+          onState: (state: string, { why }: Json) => {
+            // Told anew as well when only the lead has changed, which comes before or after the first answer.
+            const [last, code] = trial.states.at(-1) ?? []
+            if (last !== state || code !== (why?.code ?? null)) trial.states.push([state, why?.code ?? null])
+          },
+          onReset: (reset: Json) => {
+            trial.resets.push(reset)
+            trial.ids = []
+          },
+        })
+        ;(globalThis as Json).trial = trial
+      },
+      [target, options] as const,
+    )
+  }
+
+  get trial(): Promise<Trial> {
+    return this.page.evaluate(() => {
+      const { channel: _, ...told } = (globalThis as Json).trial
+      return told
+    })
+  }
+
+  get ids(): Promise<number[]> {
+    return this.page.evaluate(() => (globalThis as Json).trial.ids)
+  }
+
+  get status(): Promise<ChannelStatus> {
+    return this.page.evaluate(() => (globalThis as Json).trial.channel.status)
+  }
+
+  retry(): Promise<void> {
+    return this.page.evaluate(() => (globalThis as Json).trial.channel.retry())
+  }
+
+  /** Waits for a state, and for the code of its reason if one is given. */
+  async is(state: string, code?: string, timeoutMs = 40_000): Promise<ChannelStatus> {
+    let last: ChannelStatus | undefined
+    const reached = async (): Promise<boolean> => {
+      last = await this.status
+      return last.state === state && (code === undefined || last.why?.code === code)
+    }
+    await until(reached, { timeoutMs, what: `${state} ${code ?? ''}` }).catch((error) => {
+      throw new Error(`${(error as Error).message}; it is ${JSON.stringify(last)}`)
+    })
+    return last!
+  }
+
+  /** Waits until so many have come, and asserts that they are these, in order. */
+  async gets(ids: number[]): Promise<void> {
+    await until(async () => (await this.ids).length >= ids.length, {
+      timeoutMs: 60_000,
+      what: `${ids.length} messages`,
+    })
+    assert.equal(await this.ids, ids)
+  }
+
+  /** Its scripts stand still, without the browser knowing; `wake` ends that. */
+  async hang(): Promise<void> {
+    const paused = new Promise((resolve) => this.cdp.once('Debugger.paused', resolve))
+    await this.cdp.send('Debugger.enable')
+    await this.cdp.send('Debugger.pause')
+    await paused
+  }
+
+  async wake(): Promise<void> {
+    await this.cdp.send('Debugger.resume')
+    await this.cdp.send('Debugger.disable')
+  }
+
+  /** As the browser does with tabs that nobody looks at; only one of `launchDrowsyChromium` does it. */
+  freeze(frozen: boolean): Promise<unknown> {
+    return this.cdp.send('Page.setWebLifecycleState', { state: frozen ? 'frozen' : 'active' })
+  }
+}
+
+/** Closes all pages of a browser. @throws where one of them had an error or broke the policy */
+export const closeTabs = async (browser: Browser, tabs: Tab[]): Promise<void> => {
+  for (const context of browser.contexts()) await context.close()
+  assert.equal(
+    tabs.splice(0).flatMap(({ faults }) => faults),
+    [],
+  )
+}

@@ -1,0 +1,86 @@
+import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { GatewayError } from '../../../src/core/errors.ts'
+import type { NewMessage } from '../../../src/core/message.ts'
+import type { Entry, Log, Origin, Outcome, Rejection } from '../../../src/store/store.ts'
+
+let made = 0
+
+/** A name that nothing else in this process has. */
+export const fresh = (what = 'x'): string => `${what}-${process.pid}-${++made}`
+
+export const newMessage = (over: Partial<NewMessage> = {}): NewMessage => {
+  const event_id = over.event_id ?? 'event'
+  const message_id = over.message_id ?? fresh('m')
+  return {
+    message_from: null,
+    message_type: null,
+    round_id: null,
+    received_at: 1_000,
+    body: JSON.stringify({ event_id, message_id }),
+    lacks: 0,
+    traceparent: null,
+    ...over,
+    event_id,
+    message_id,
+  }
+}
+
+export const originOf = (over: Partial<Origin> = {}): Origin => ({
+  exchange: 'exchange',
+  routing_key: 'key',
+  headers: '{}',
+  properties: '{}',
+  redelivered: false,
+  ...over,
+})
+
+/** An entry for a message; without an origin unless one is given. */
+export const entryOf = (over: Partial<NewMessage> = {}, origin: Origin | null = null): Entry => ({
+  kind: 'message',
+  message: newMessage(over),
+  origin,
+})
+
+/** An entry for a body that could not be accepted. */
+export const rejectionOf = (body: string, over: Partial<Rejection> = {}): Entry => {
+  const bytes = Buffer.from(body)
+  const sha256 = createHash('sha256').update(bytes).digest('hex')
+  return {
+    kind: 'rejection',
+    rejection: {
+      origin: originOf(),
+      received_at: 1_000,
+      reason: 'invalid_json',
+      detail: 'no JSON',
+      body: bytes,
+      body_bytes: bytes.length,
+      sha256,
+      ...over,
+    },
+  }
+}
+
+/** Appends as ingest does: a batch that found the store busy is offered again as it is. */
+export const appendPatiently = async (log: Log, entries: readonly Entry[]): Promise<Outcome[]> => {
+  for (;;) {
+    try {
+      return await log.append(entries)
+    } catch (error) {
+      if ((error as GatewayError).code !== 'storage_busy') throw error
+      await sleep(Math.random() * 20)
+    }
+  }
+}
+
+/** Stores one message after the other in one batch. @returns their db_ids */
+export const store = async (log: Log, ...messages: Partial<NewMessage>[]): Promise<number[]> => {
+  const outcomes = await appendPatiently(
+    log,
+    messages.map((message) => entryOf(message)),
+  )
+  return outcomes.map(({ kind, db_id }) => {
+    if (kind !== 'stored') throw new Error(`not stored but ${kind}`)
+    return db_id
+  })
+}

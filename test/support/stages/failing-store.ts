@@ -1,0 +1,111 @@
+import type { Bounds } from '../../../src/core/cursor.ts'
+import { GatewayError } from '../../../src/core/errors.ts'
+import type { Selection } from '../../../src/core/subscription-filter.ts'
+import type {
+  Entry,
+  EventSummary,
+  Log,
+  Outcome,
+  Page,
+  PageLimit,
+  RejectedLog,
+  Retention,
+  Revocation,
+} from '../../../src/store/store.ts'
+
+/** A log whose reads can be made to fail, or to come late with what they saw in time. */
+export class TroubledLog implements Log {
+  /** Reads fail while this is set. */
+  failing = false
+  reads = 0
+  readonly #log: Log
+  #held: (() => void)[] | null = null
+
+  constructor(log: Log) {
+    this.#log = log
+  }
+
+  /** From now on reads look at once, but answer only after `release`. */
+  hold(): void {
+    this.#held ??= []
+  }
+
+  release(): void {
+    const held = this.#held ?? []
+    this.#held = null
+    for (const answer of held) answer()
+  }
+
+  async read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
+    this.reads++
+    return this.#troubled(() => this.#log.read(wanted, after, limit))
+  }
+
+  head(): Promise<number> {
+    return this.#troubled(() => this.#log.head())
+  }
+
+  async #troubled<Seen>(look: () => Promise<Seen>): Promise<Seen> {
+    if (this.failing) throw new GatewayError('storage_unavailable', 'fault of the test')
+    const seen = await look()
+    if (this.#held !== null) await new Promise<void>((resolve) => this.#held!.push(resolve))
+    if (this.failing) throw new GatewayError('storage_unavailable', 'late fault of the test')
+    return seen
+  }
+
+  get logId(): string {
+    return this.#log.logId
+  }
+
+  get quarantine(): RejectedLog {
+    return this.#log.quarantine
+  }
+
+  start(): Promise<void> {
+    return this.#log.start()
+  }
+
+  stop(): Promise<void> {
+    return this.#log.stop()
+  }
+
+  append(entries: readonly Entry[]): Promise<Outcome[]> {
+    return this.#log.append(entries)
+  }
+
+  readBefore(wanted: Selection, before: number, limit: PageLimit): Promise<Page> {
+    return this.#log.readBefore(wanted, before, limit)
+  }
+
+  cursorBefore(wanted: Selection, count: number): Promise<number> {
+    return this.#log.cursorBefore(wanted, count)
+  }
+
+  bounds(wanted: Selection): Promise<Bounds> {
+    return this.#log.bounds(wanted)
+  }
+
+  events(limit: number, before: number, among?: readonly string[] | '*'): Promise<EventSummary[]> {
+    return this.#log.events(limit, before, among)
+  }
+
+  revoke(revocation: Revocation, now: number): Promise<Revocation> {
+    return this.#log.revoke(revocation, now)
+  }
+
+  unrevoke(subject: string): Promise<boolean> {
+    return this.#log.unrevoke(subject)
+  }
+
+  revocations(): Promise<Revocation[]> {
+    return this.#log.revocations()
+  }
+
+  check(write: boolean): Promise<void> {
+    return this.#log.check(write)
+  }
+
+  prune(retention: Retention, limit: number): Promise<number> {
+    return this.#log.prune(retention, limit)
+  }
+}

@@ -1,0 +1,96 @@
+import type { NewMessage } from '../../../src/core/message.ts'
+import { type ClosingReason, helloFrame } from '../../../src/core/sse.ts'
+import { type Selection, selection } from '../../../src/core/subscription-filter.ts'
+import { Bell } from '../../../src/store/change-notifier.ts'
+import type { Log } from '../../../src/store/store.ts'
+import { Live, type LiveOptions } from '../../../src/streams/hub.ts'
+import { Clock } from '../harness/clock.ts'
+import { until } from '../harness/wait.ts'
+import { fastDir } from '../servers/fast-dir.ts'
+import { openSqlite } from '../store/sqlite-store.ts'
+import { store } from './entries.ts'
+import { TroubledLog } from './failing-store.ts'
+import { FakeSink } from './fake-sink.ts'
+
+export interface Follower {
+  readonly sink: FakeSink
+  readonly leave: () => void
+  /** Names of its events that are neither messages nor heartbeats, in order. */
+  names(): string[]
+}
+
+/** A Live over a real log, with the test's hand on the clock, the bell, the sockets and the log's health. */
+export interface LiveStage {
+  readonly live: Live
+  readonly bell: Bell
+  readonly log: TroubledLog
+  readonly clock: Clock
+  readonly closings: ClosingReason[]
+  readonly faults: unknown[]
+  /** Stores messages of event `e` unless told otherwise, without a bell. */
+  append(...messages: Partial<NewMessage>[]): Promise<number[]>
+  /** Subscribes as a request does: bounds first, then hello, then the stream. */
+  connect(options?: { wanted?: Selection; cursor?: number; slow?: boolean }): Promise<Follower>
+  /** Lets what is under way come to its end. */
+  settle(): Promise<void>
+  dispose(): Promise<void>
+}
+
+const turn = (): Promise<void> => new Promise(setImmediate)
+
+export const E = selection(['e'])
+
+export const makeLiveStage = async (options: Partial<LiveOptions> = {}): Promise<LiveStage> => {
+  const inner: Log = await openSqlite(`${fastDir()}/gateway.db`, true)
+  const log = new TroubledLog(inner)
+  const bell = new Bell()
+  const closings: ClosingReason[] = []
+  const faults: unknown[] = []
+  const clock = new Clock().install()
+  const live = new Live({
+    log,
+    bell,
+    heartbeatMs: 15_000,
+    maxAgeMs: 0,
+    onFault: (error) => faults.push(error),
+    onClosing: (reason) => closings.push(reason),
+    ...options,
+  })
+  await live.start()
+  return {
+    live,
+    bell,
+    log,
+    clock,
+    closings,
+    faults,
+    append: (...messages) => store(log, ...messages.map((message) => ({ event_id: 'e', ...message }))),
+    connect: async ({ wanted = E, cursor = 0, slow = false } = {}) => {
+      const { head_db_id: head, first_db_id, last_db_id: target } = await log.bounds(wanted)
+      const sink = new FakeSink({ slow })
+      const prelude = helloFrame({ log_id: 'l', cursor, first_db_id, last_db_id: target, server_time: '' })
+      const leave = live.subscribe({ selection: wanted, sink, cursor, target, head, prelude })
+      const names = () =>
+        sink.events.map(({ event }) => event).filter((event) => !/^(new_message|heartbeat)$/.test(event))
+      return { sink, leave, names }
+    },
+    settle: async () => {
+      for (let n = 0; n < 20; n++) await turn()
+      // A channel may rest a few milliseconds between two passes.
+      await new Promise((resolve) => setTimeout(resolve, 20))
+      for (let n = 0; n < 20; n++) await turn()
+    },
+    dispose: async () => {
+      clock.uninstall()
+      log.release()
+      await live.stop()
+      await log.stop()
+    },
+  }
+}
+
+/** Resolves when the reader has exactly these messages; throws with what it has after a while. */
+export const hasIds = async ({ sink }: Follower, ids: readonly number[]): Promise<void> => {
+  await until(() => sink.ids.length >= ids.length, { timeoutMs: 10_000, everyMs: 2 }).catch(() => {})
+  if (JSON.stringify(sink.ids) !== JSON.stringify(ids)) throw new Error(`it has ${sink.ids}, not ${ids}`)
+}

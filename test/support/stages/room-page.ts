@@ -1,0 +1,91 @@
+import type { Download, Page } from 'playwright-core'
+import * as assert from 'uvu/assert'
+import { type Json, until } from '../harness/wait.ts'
+import { textOf } from './pages.ts'
+
+/** The selector of a message's row. */
+export const row = (id: number | undefined): string => `.row[data-id="${id}"]`
+
+/** Waits until all of the history is loaded. */
+export const isWhole = (page: Page): Promise<unknown> =>
+  page.waitForSelector('#box[aria-busy="false"] .row[aria-posinset]', { timeout: 60_000 })
+
+/** The db_ids of all messages that the timeline holds, read as a person does: from the beginning to the end. */
+export const readThrough = async (page: Page): Promise<number[]> => {
+  const { ids, disorder } = await page.evaluate(async () => {
+    const box = document.getElementById('box')!
+    const drawn = (): Promise<void> =>
+      new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => resolve())))
+    const ids: number[] = []
+    const disorder: number[][] = []
+    box.scrollTop = 0
+    for (;;) {
+      await drawn()
+      const here = [...document.querySelectorAll<HTMLElement>('.row')].map(({ dataset }) => Number(dataset.id))
+      if (here.some((id, index) => index > 0 && id <= here[index - 1]!)) disorder.push(here)
+      ids.push(...here.filter((id) => id > (ids.at(-1) ?? 0)))
+      const { scrollTop, clientHeight, scrollHeight } = box
+      if (scrollTop + clientHeight >= scrollHeight - 1) return { ids, disorder }
+      box.scrollTop = scrollTop + clientHeight
+    }
+  })
+  assert.equal(disorder, [], 'each message once, in order')
+  return ids
+}
+
+/** Waits until the room counts as many messages, and asserts that it holds these, in order. */
+export const holds = async (page: Page, ids: number[]): Promise<void> => {
+  const count = `${ids.length.toLocaleString('en-US')} message${ids.length === 1 ? '' : 's'}`
+  await until(async () => (await textOf(page, '#count')) === count, { timeoutMs: 60_000, what: `"${count}"` })
+  await isWhole(page)
+  assert.equal(await readThrough(page), ids)
+}
+
+/** The db_ids of the rows that a person can see now, at least in part. */
+export const seenIds = (page: Page): Promise<number[]> =>
+  page.evaluate(() => {
+    const { top, bottom } = document.getElementById('box')!.getBoundingClientRect()
+    const rows = [...document.querySelectorAll<HTMLElement>('.row')]
+    return rows
+      .filter((one) => {
+        const { top: above, bottom: below } = one.getBoundingClientRect()
+        return below > top + 1 && above < bottom - 1
+      })
+      .map(({ dataset }) => Number(dataset.id))
+  })
+
+/** Waits until a person sees the message. */
+export const sees = (page: Page, id: number | undefined): Promise<unknown> =>
+  until(async () => (await seenIds(page)).includes(id!), { what: `message ${id} in sight` })
+
+/** How many pixels of the timeline lie below what is seen. */
+export const below = (page: Page): Promise<number> =>
+  page.$eval('#box', ({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)
+
+/** Does something that saves a file. @returns its lines and its name */
+export const savedBy = async (page: Page, act: () => Promise<unknown>): Promise<{ lines: string[]; name: string }> => {
+  const [download] = (await Promise.all([page.waitForEvent('download', { timeout: 60_000 }), act()])) as [
+    Download,
+    Json,
+  ]
+  const chunks: Buffer[] = []
+  for await (const chunk of await download.createReadStream()) chunks.push(chunk as Buffer)
+  const text = Buffer.concat(chunks).toString('utf8')
+  assert.ok(text.endsWith('\n'))
+  return { lines: text.slice(0, -1).split('\n'), name: download.suggestedFilename() }
+}
+
+/** Notes all texts that the mark of the line has, from now on. @returns them */
+export const watchLine = async (page: Page): Promise<() => Promise<string[]>> => {
+  await page.evaluate(() => {
+    const texts: string[] = []
+    const note = (): void => {
+      const text = document.querySelector('#state summary')?.textContent?.trim() ?? ''
+      if (text !== texts.at(-1)) texts.push(text)
+    }
+    new MutationObserver(note).observe(document.body, { subtree: true, childList: true, characterData: true })
+    note()
+    Object.assign(globalThis, { lineTexts: texts })
+  })
+  return () => page.evaluate(() => (globalThis as Json).lineTexts)
+}

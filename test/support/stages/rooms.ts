@@ -1,0 +1,113 @@
+import * as assert from 'uvu/assert'
+import { getJson, type HttpResult, type Json, postJson } from '../harness/wait.ts'
+import type { Gateway } from '../servers/gateway.ts'
+
+let rooms = 0
+
+/** An event id that no other test of this process uses. */
+export const newRoom = (name = 'room'): string => {
+  rooms += 1
+  return `${name}-${rooms}`
+}
+
+/** The address of an event below /api/events, its id encoded. */
+export const eventUrl = (gateway: Pick<Gateway, 'url'>, event_id: string): string =>
+  `${gateway.url}/api/events/${encodeURIComponent(event_id)}`
+
+/** A message as an agent writes it. */
+export const chat = (n: number, extra: Record<string, Json> = {}): Record<string, Json> => ({
+  message_from: '_captain',
+  message_type: 'llm_response',
+  message_content: { data: { text: `message ${n}` }, timestamp: '2026-11-22T10:00:00' },
+  ...extra,
+})
+
+/** As many messages as wanted. */
+export const chats = (count: number, make: (n: number) => Json = chat): Json[] =>
+  Array.from({ length: count }, (_, index) => make(index + 1))
+
+/**
+ * Publishes one message, or an array in requests of up to 1,000, over HTTP.
+ * @returns the db_ids
+ * @throws Error on anything but 201
+ */
+export const publish = async (gateway: Pick<Gateway, 'url'>, event_id: string, messages: Json): Promise<number[]> => {
+  const ids: number[] = []
+  const batches: Json[] = Array.isArray(messages) ? [] : [messages]
+  if (Array.isArray(messages)) {
+    for (let from = 0; from < messages.length; from += 1_000) batches.push(messages.slice(from, from + 1_000))
+  }
+  for (const batch of batches) {
+    const answer = await postJson(`${eventUrl(gateway, event_id)}/messages`, batch)
+    if (answer.status !== 201) throw new Error(`${answer.status} ${answer.text}`)
+    ids.push(...[answer.body.data].flat().map(({ db_id }: Json) => db_id))
+  }
+  return ids
+}
+
+/** Every page of an event over REST, from the beginning or behind a cursor. */
+export const readPages = async (
+  gateway: Pick<Gateway, 'url'>,
+  event_id: string,
+  query = '',
+  after = 0,
+): Promise<Json[][]> => {
+  const pages: Json[][] = []
+  let cursor = after
+  for (;;) {
+    const url = `${eventUrl(gateway, event_id)}/messages?last_message_db_id=${cursor}${query === '' ? '' : `&${query}`}`
+    const { status, text, body } = await getJson(url)
+    if (status !== 200) throw new Error(`${status} ${text}`)
+    pages.push(body.data)
+    if (!body.has_more) return pages
+    assert.ok(body.last_message_db_id > cursor, `the cursor stays at ${cursor} although has_more is said`)
+    cursor = body.last_message_db_id
+  }
+}
+
+export const idsOf = (messages: Json[]): number[] => messages.map(({ db_id }) => db_id)
+
+/** The db_ids of an event over REST. */
+export const restIds = async (gateway: Pick<Gateway, 'url'>, event_id: string, query = ''): Promise<number[]> =>
+  idsOf((await readPages(gateway, event_id, query)).flat())
+
+/** Asserts that an answer is an error of this status and code, in the one shape that all errors have. */
+export const isError = (answer: HttpResult, status: number, code: string): void => {
+  assert.is(answer.status, status, answer.text)
+  assert.match(String(answer.headers['content-type']), /^application\/json/)
+  assert.is(answer.body?.status, 'error', answer.text)
+  assert.is(answer.body.code, code, answer.text)
+  for (const key of ['message', 'hint']) {
+    assert.type(answer.body[key], 'string', answer.text)
+    assert.ok(answer.body[key].length > 0, `${key} is empty`)
+  }
+}
+
+/**
+ * One sample of a Prometheus text, or the sum of all of a bare name; 0 where there is none. Throws on a line that is
+ * no sample and no comment.
+ */
+export const metric = async (gateway: Pick<Gateway, 'url'>, sample: string): Promise<number> => {
+  const { status, text } = await getJson(`${gateway.url}/metrics`)
+  assert.is(status, 200, text)
+  return sampleOf(parseMetrics(text), sample)
+}
+
+export const sampleOf = (samples: Map<string, number>, sample: string): number => {
+  const labelled = [...samples].filter(([name]) => name.startsWith(`${sample}{`))
+  return samples.get(sample) ?? labelled.reduce((sum, [, value]) => sum + value, 0)
+}
+
+const SAMPLE = /^([a-zA-Z_:][\w:]*(?:\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*",?)*\})?) (NaN|[+-]?Inf|-?\d\S*)$/
+
+/** @throws Error naming the first line that is no Prometheus text */
+export const parseMetrics = (text: string): Map<string, number> => {
+  const samples = new Map<string, number>()
+  for (const line of text.split('\n')) {
+    if (line === '' || line.startsWith('# HELP ') || line.startsWith('# TYPE ')) continue
+    const [, name, value] = SAMPLE.exec(line) ?? []
+    if (name === undefined) throw new Error(`no sample: ${line}`)
+    samples.set(name, Number(value))
+  }
+  return samples
+}

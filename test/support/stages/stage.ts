@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs'
+import { type PikaProperties, PikaPublisher } from '../clients/pika.ts'
+import { openSse, type ParsedEvent, type SseStream } from '../clients/sse.ts'
+import { until } from '../harness/wait.ts'
+import { countMessages, type RejectedRow, rejectedRows } from '../servers/database.ts'
+import { type Env, type Gateway, type GatewayOptions, startGateway } from '../servers/gateway.ts'
+import { deleteNames, type Names, queueReady, uniqueNames } from '../servers/rabbitmq.ts'
+
+/** The ten messages in the shape of DeepSOC's, as text, and the event of all of them. */
+export const FIXTURE = readFileSync(new URL('../../fixtures/messages.jsonl', import.meta.url), 'utf8')
+  .split('\n')
+  .filter((line) => line.trim() !== '')
+export const FIXTURE_EVENT = '3b0c9f4e-6a1d-4c57-9a2e-5f1e0c8d7a11'
+
+/** A key that the tests' binding lets through. */
+export const KEY = 'notifications.frontend.test'
+
+/** What makes a gateway use a broker under these names. */
+export const brokerEnv = (url: string, { exchange, queue, binding }: Names, env: Env = {}): Env => ({
+  RABBITMQ_URL: url,
+  RABBITMQ_EXCHANGE: exchange,
+  RABBITMQ_QUEUE: queue,
+  RABBITMQ_BINDING: binding,
+  ...env,
+})
+
+export const streamUrl = (gateway: Gateway, event_id: string): string =>
+  `${gateway.url}/api/events/${encodeURIComponent(event_id)}/stream`
+
+export const messagesUrl = (gateway: Gateway, event_id: string): string =>
+  `${gateway.url}/api/events/${encodeURIComponent(event_id)}/messages`
+
+/** A gateway in broker mode under names of its own, with an agent that publishes to it through pika. */
+export type Stage = {
+  readonly names: Names
+  readonly gateway: Gateway
+  readonly agent: PikaPublisher
+  /** Publishes texts or bytes in order and resolves when the broker has confirmed them all. */
+  publish(bodies: readonly (string | Buffer)[], properties?: PikaProperties): Promise<void>
+  /** Resolves when the database holds so many messages. */
+  stored(count: number, timeoutMs?: number): Promise<void>
+  /** Resolves when the quarantine holds so many rows, and gives them. */
+  rejected(count: number, timeoutMs?: number): Promise<RejectedRow[]>
+  open(event_id: string): Promise<SseStream>
+  /**
+   * Ends the gateway in order, so that what it has not acknowledged returns, and gives how many messages the queue
+   * then holds.
+   */
+  leftInQueue(): Promise<number>
+  dispose(): Promise<void>
+}
+
+export type StageOptions = { env?: Env; gateway?: GatewayOptions }
+
+export const openStage = async (url: string, prefix: string, options: StageOptions = {}): Promise<Stage> => {
+  const names = uniqueNames(prefix)
+  const gateway = await startGateway({ ...options.gateway, env: brokerEnv(url, names, options.env) })
+  await gateway.ready(60_000)
+  const agent = new PikaPublisher({ url, exchange: names.exchange, mandatory: true })
+  return {
+    names,
+    gateway,
+    agent,
+    async publish(bodies, properties) {
+      const of = (body: string | Buffer) =>
+        typeof body === 'string' ? { body } : { body_base64: body.toString('base64') }
+      await agent.publishAll(bodies.map((body) => ({ key: KEY, ...of(body), ...(properties && { properties }) })))
+    },
+    async stored(count, timeoutMs = 60_000) {
+      const what = `${count} messages in the database`
+      let seen = 0
+      await until(() => (seen = countMessages(gateway.dbFile)) >= count, { timeoutMs, what }).catch((error: Error) => {
+        throw new Error(`${error.message}, but ${seen}\n${gateway.output()}`)
+      })
+    },
+    async rejected(count, timeoutMs = 60_000) {
+      const what = `${count} rows in the quarantine`
+      await until(() => rejectedRows(gateway.dbFile).length >= count, { timeoutMs, what })
+      return rejectedRows(gateway.dbFile)
+    },
+    open: (event_id) => openSse(streamUrl(gateway, event_id)),
+    async leftInQueue() {
+      await gateway.term()
+      await until(async () => (await queueReady(url, names.queue))?.consumers === 0, { what: 'the consumer is gone' })
+      return (await queueReady(url, names.queue))?.messages ?? -1
+    },
+    async dispose() {
+      await agent.kill9()
+      await gateway.dispose()
+      await deleteNames(url, names)
+    },
+  }
+}
+
+/** The messages of a stream so far. */
+export const messagesOf = (stream: SseStream): ParsedEvent[] =>
+  stream.events.filter(({ event }) => event === 'new_message')
+
+/** Resolves with the messages of a stream once there are so many. */
+export const waitForMessages = async (stream: SseStream, count: number, timeoutMs = 60_000): Promise<ParsedEvent[]> => {
+  await stream.waitFor(() => messagesOf(stream).length >= count, timeoutMs)
+  return messagesOf(stream)
+}

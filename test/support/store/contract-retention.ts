@@ -1,0 +1,146 @@
+import * as assert from 'uvu/assert'
+import { selection } from '../../../src/core/subscription-filter.ts'
+import type { Log, Retention } from '../../../src/store/store.ts'
+import { rejectionOf, store } from '../stages/entries.ts'
+import type { LogTest } from './sqlite-store.ts'
+
+const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
+
+const before = (receivedBefore: number): Retention => ({ receivedBefore, messagesPerEvent: null })
+const keep = (messagesPerEvent: number): Retention => ({ receivedBefore: null, messagesPerEvent })
+
+const idsOf = async (log: Log, events: string[] | '*' = '*'): Promise<number[]> =>
+  (await log.read(selection(events), 0, ALL)).messages.map(({ db_id }) => db_id)
+
+/** Prunes until nothing is left to remove. @returns what each call removed */
+const pruneAll = async (log: Log, retention: Retention, limit = 1_000): Promise<number[]> => {
+  const removed: number[] = []
+  while (removed.at(-1) !== 0) {
+    removed.push(await log.prune(retention, limit))
+    assert.ok(removed.length < 1_000, 'it comes to an end')
+  }
+  return removed
+}
+
+/** What retention removes, and what it leaves behind. */
+export const checkRetention = (test: LogTest): void => {
+  const at = (event_id: string, received_at: number) => ({ event_id, received_at })
+
+  test('removes nothing where no rule says so', async (log) => {
+    await store(log, at('a', 1))
+    await log.append([rejectionOf('x')])
+    assert.is(await log.prune({ receivedBefore: null, messagesPerEvent: null }, 100), 0)
+    assert.is(await log.prune(before(1), 100), 0, 'received at the very time is kept')
+    assert.is(await log.prune(keep(1), 100), 0)
+    assert.is((await idsOf(log)).length, 1)
+  })
+
+  test('removes by age, and says what is pruned of each event', async (log) => {
+    const ids = await store(log, at('a', 1), at('b', 2), at('a', 3), at('b', 10), at('a', 11))
+    await pruneAll(log, before(10))
+    assert.equal(await idsOf(log), ids.slice(3))
+    const head_db_id = ids[4]
+    const a = { first_db_id: ids[4], last_db_id: ids[4], pruned_db_id: ids[2], head_db_id }
+    const b = { first_db_id: ids[3], last_db_id: ids[3], pruned_db_id: ids[1], head_db_id }
+    assert.equal(await log.bounds(selection(['a'])), a)
+    assert.equal(await log.bounds(selection(['b'])), b)
+    assert.equal(await log.bounds(selection('*')), { ...a, first_db_id: ids[3] })
+    assert.equal(await log.events(10, 0), [
+      { event_id: 'a', messages: 1, first_db_id: ids[4], last_db_id: ids[4], first_at: 11, last_at: 11 },
+      { event_id: 'b', messages: 1, first_db_id: ids[3], last_db_id: ids[3], first_at: 10, last_at: 10 },
+    ])
+  })
+
+  test('removes all but the newest of each event', async (log) => {
+    const ids = await store(log, at('a', 1), at('a', 2), at('b', 3), at('a', 4), at('b', 5), at('b', 6), at('c', 7))
+    await pruneAll(log, keep(2))
+    assert.equal(await idsOf(log), [ids[1], ids[3], ids[4], ids[5], ids[6]])
+    assert.equal(
+      (await log.events(10, 0)).map(({ messages }) => messages),
+      [1, 2, 2],
+    )
+    assert.is((await log.bounds(selection(['a']))).pruned_db_id, ids[0])
+    assert.is((await log.bounds(selection(['c']))).pruned_db_id, 0)
+  })
+
+  test('applies both rules', async (log) => {
+    const ids = await store(log, at('a', 1), at('a', 20), at('a', 21), at('a', 22), at('b', 23))
+    await pruneAll(log, { receivedBefore: 10, messagesPerEvent: 2 })
+    assert.equal(await idsOf(log), ids.slice(2))
+  })
+
+  test('removes a limited number at a time, oldest first', async (log) => {
+    const ids = await store(log, ...Array.from({ length: 25 }, (_, n) => at(`e${n % 2}`, n)))
+    assert.is(await log.prune(before(20), 10), 10)
+    assert.equal(await idsOf(log), ids.slice(10))
+    assert.equal(await pruneAll(log, before(20), 10), [10, 0])
+    assert.equal(await idsOf(log), ids.slice(20))
+    const removed = await pruneAll(log, keep(1), 1)
+    assert.equal(removed, [1, 1, 1, 0])
+  })
+
+  test('forgets old rejections', async (log, itsStore) => {
+    await log.append([rejectionOf('old', { received_at: 5 }), rejectionOf('new', { received_at: 15 })])
+    await pruneAll(log, before(10))
+    assert.equal(
+      (await itsStore.rejected()).map((row) => row.body.toString()),
+      ['new'],
+    )
+  })
+
+  test('an event that was emptied is in no list, keeps its bounds for old cursors, and can begin anew', async (log) => {
+    const ids = await store(log, at('a', 1), at('a', 2), at('b', 50))
+    await pruneAll(log, before(10))
+    assert.equal(
+      (await log.events(10, 0)).map(({ event_id }) => event_id),
+      ['b'],
+    )
+    const emptied = { first_db_id: 0, last_db_id: 0, pruned_db_id: ids[1], head_db_id: ids[2] }
+    assert.equal(await log.bounds(selection(['a'])), emptied)
+    assert.equal(await log.bounds(selection(['a', 'b'])), { ...emptied, first_db_id: ids[2], last_db_id: ids[2] })
+    const [again] = await store(log, at('a', 60))
+    assert.equal(await log.bounds(selection(['a'])), {
+      first_db_id: again,
+      last_db_id: again,
+      pruned_db_id: ids[1],
+      head_db_id: again,
+    })
+    assert.equal((await log.events(1, 0))[0], {
+      event_id: 'a',
+      messages: 1,
+      first_db_id: again,
+      last_db_id: again,
+      first_at: 60,
+      last_at: 60,
+    })
+  })
+
+  test('never gives an id out again, not even that of the highest row, not even after it is opened anew', async (log, itsStore) => {
+    const ids = await store(log, at('a', 1), at('a', 2))
+    await pruneAll(log, before(100))
+    assert.equal(await idsOf(log), [])
+    assert.is(await log.head(), ids[1], 'the head stays')
+    assert.equal((await log.read(selection('*'), 0, ALL)).through, ids[1])
+    const other = await itsStore.open()
+    assert.is(await other.head(), ids[1])
+    const [next] = await store(other, at('a', 3))
+    assert.ok(next! > ids[1]!, `${next} after ${ids[1]}`)
+  })
+
+  test('a pruned message_id may come again as a new message', async (log) => {
+    const message = { event_id: 'a', message_id: 'm', body: '{}', received_at: 1 }
+    const [first] = await store(log, message)
+    await pruneAll(log, before(10))
+    const [second] = await store(log, { ...message, received_at: 20 })
+    assert.ok(second! > first!)
+  })
+
+  test('a prune that fails removes nothing', async (log, itsStore) => {
+    await store(log, at('a', 1))
+    const release = await itsStore.lock()
+    let code = ''
+    await log.prune(before(10), 10).catch((error) => (code = error.code))
+    await release()
+    assert.equal([code, (await idsOf(log)).length], ['storage_busy', 1])
+  })
+}

@@ -1,0 +1,24 @@
+import { suite } from '../harness/suite.ts'
+import { checkAccess } from './contract-access.ts'
+import { checkAppending } from './contract-append.ts'
+import { checkModel } from './contract-model.ts'
+import { checkReading } from './contract-read.ts'
+import { checkRetention } from './contract-retention.ts'
+import { checkWriters } from './contract-writers.ts'
+import type { LogKind, LogTest, Store } from './sqlite-store.ts'
+
+/** The contract in src/store/store.ts, as tests. Every implementation of the log passes all of it. */
+export const checkLog = (kind: LogKind): void => {
+  const contract = suite(`the log's contract: ${kind.name}`, { timeoutMs: 240_000 })
+
+  contract.before.each(async (context) => {
+    const store = await kind.makeStore()
+    Object.assign(context, { store, log: await store.open() })
+  })
+  contract.after.each((context) => (context.store as Store).dispose())
+
+  const test: LogTest = (name, body) => contract(name, ({ log, store }) => body(log, store))
+  for (const part of [checkAccess, checkAppending, checkReading, checkRetention, checkWriters, checkModel]) part(test)
+
+  contract.run()
+}

@@ -1,0 +1,56 @@
+import { PostgresLog, type PostgresLogOptions } from '../../../src/store/postgres/store.ts'
+import { parsePostgresUrl } from '../../../src/store/postgres/url.ts'
+import { lockSql } from '../../../src/store/postgres/writer.ts'
+import { connect, freshSchema, rejectedIn, schemaOf, sharedPostgres } from '../servers/postgres.ts'
+import { fresh } from '../stages/entries.ts'
+import { type LogKind, type Store, spawnWriter } from './sqlite-store.ts'
+
+/** How long a write waits for a lock that a test holds. */
+const LOCK_TIMEOUT_MS = 500
+
+export const openPostgres = async (url: string, options: Partial<PostgresLogOptions> = {}): Promise<PostgresLog> => {
+  const log = new PostgresLog({
+    address: parsePostgresUrl(url),
+    connections: 4,
+    newLogId: fresh('log'),
+    now: 1,
+    lockTimeoutMs: LOCK_TIMEOUT_MS,
+    ...options,
+  })
+  await log.start()
+  return log
+}
+
+const makePostgresStore = async (): Promise<Store> => {
+  const url = freshSchema(await sharedPostgres())
+  const schema = schemaOf(url)
+  const logs: PostgresLog[] = []
+  await (await openPostgres(url)).stop()
+  const db = await connect(url)
+  return {
+    open: async () => {
+      const log = await openPostgres(url)
+      logs.push(log)
+      return log
+    },
+    rejected: () => rejectedIn(url),
+    lock: async () => {
+      await db.query(`BEGIN; ${lockSql(schema)}`)
+      return async () => void (await db.query('COMMIT'))
+    },
+    breakAppends: async () => {
+      await db.query(`CREATE FUNCTION broken() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN RAISE 'broken by the test'; END$$;
+        CREATE TRIGGER broken_insert BEFORE INSERT ON event FOR EACH ROW EXECUTE FUNCTION broken()`)
+      return async () => void (await db.query('DROP TRIGGER broken_insert ON event'))
+    },
+    writerProcess: (events, count) => spawnWriter(url, events, count),
+    dispose: async () => {
+      for (const log of logs) await log.stop()
+      await db.query(`DROP SCHEMA "${schema}" CASCADE`)
+      await db.end()
+    },
+  }
+}
+
+/** The log as gateways on several hosts share it. */
+export const POSTGRES: LogKind = { name: 'PostgreSQL', makeStore: makePostgresStore }

@@ -1,0 +1,89 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import { SqliteLog } from '../../../src/store/sqlite/store.ts'
+import type { Log } from '../../../src/store/store.ts'
+import { killAtExit } from '../harness/cleanup.ts'
+import type { RejectedRow } from '../servers/database.ts'
+import { fastDir } from '../servers/fast-dir.ts'
+import { ROOT } from '../servers/gateway.ts'
+import { fresh } from '../stages/entries.ts'
+
+type Awaitable<T> = T | Promise<T>
+
+/** Where logs keep their rows: what the contract needs of it beside the Log interface. */
+export interface Store {
+  /** Opens a log on it, started; several may be open at once. All are stopped by `dispose`. */
+  open(): Promise<Log>
+  /** The quarantine as an operator sees it, oldest first. */
+  rejected(): Awaitable<RejectedRow[]>
+  /** Keeps every writer from writing until the function returned is called. */
+  lock(): Awaitable<() => Awaitable<void>>
+  /** Makes every append fail late, when its rows are written but not committed, until the function returned is called. */
+  breakAppends(): Awaitable<() => Awaitable<void>>
+  /** A process that appends `count` single messages to each of the events, in a log of its own. */
+  writerProcess(events: readonly string[], count: number): ChildProcess
+  dispose(): Promise<void>
+}
+
+/** Registers a test of the contract; its body gets a log, open on a new store of its own. */
+export type LogTest = (name: string, body: (log: Log, store: Store) => unknown) => void
+
+/** One implementation of the log. */
+export interface LogKind {
+  readonly name: string
+  makeStore(): Promise<Store>
+}
+
+export const openSqlite = async (file: string, inline: boolean): Promise<SqliteLog> => {
+  const options = { file, newLogId: fresh('log'), now: 1 }
+  const log = new SqliteLog(inline ? { ...options, inline: {} } : options)
+  await log.start()
+  return log
+}
+
+/** A process that appends to the log at a place: a file, or a postgres:// URL. */
+export const spawnWriter = (place: string, events: readonly string[], count: number): ChildProcess => {
+  const script = join(ROOT, 'test/support/store/writer-process.ts')
+  const args = [script, place, String(count), ...events]
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] })
+  if (child.pid !== undefined) child.once('exit', killAtExit(child.pid))
+  return child
+}
+
+const makeSqliteStore = async (inline: boolean): Promise<Store> => {
+  const file = join(fastDir(), 'gateway.db')
+  const logs: Log[] = []
+  // Made here, so that the connection that looks on finds its tables.
+  await (await openSqlite(file, true)).stop()
+  const db = new Database(file)
+  return {
+    open: async () => {
+      const log = await openSqlite(file, inline)
+      logs.push(log)
+      return log
+    },
+    rejected: () => db.prepare('SELECT * FROM rejected ORDER BY rejected_id').all() as RejectedRow[],
+    lock: () => {
+      db.exec('BEGIN IMMEDIATE')
+      return () => void db.exec('COMMIT')
+    },
+    breakAppends: () => {
+      // The events are counted last, after every row of the batch.
+      const fail = "BEGIN SELECT RAISE(ABORT, 'broken by the test'); END"
+      db.exec(`CREATE TRIGGER broken_insert BEFORE INSERT ON event ${fail}`)
+      return () => void db.exec('DROP TRIGGER broken_insert')
+    },
+    writerProcess: (events, count) => spawnWriter(file, events, count),
+    dispose: async () => {
+      for (const log of logs) await log.stop()
+      db.close()
+    },
+  }
+}
+
+/** The log with its writer in the same thread. */
+export const SQLITE_INLINE: LogKind = { name: 'SQLite, inline', makeStore: () => makeSqliteStore(true) }
+
+/** The log as the gateway runs it, its writer in a thread of its own. */
+export const SQLITE_THREADED: LogKind = { name: 'SQLite, threaded', makeStore: () => makeSqliteStore(false) }

@@ -1,0 +1,177 @@
+import { Readable } from 'node:stream'
+import { stripVTControlCharacters } from 'node:util'
+import * as assert from 'uvu/assert'
+import { painter } from '../../../src/cli/colours.ts'
+import { messageLine } from '../../../src/cli/message-line.ts'
+import { Progress, progressLine } from '../../../src/cli/progress.ts'
+import { type Line, linesOf } from '../../../src/cli/publish/lines.ts'
+import { sinceOf } from '../../../src/cli/rejected/options.ts'
+import { fit, visible, visibleBytes, visibleJson, widthOf } from '../../../src/cli/terminal-escape.ts'
+import { suite } from '../../support/harness/suite.ts'
+
+const text = suite('text for people')
+
+/** What makes a terminal clear, retitle, recolour or reorder. */
+const HOSTILE = '\x1b[2J\x1b]0;owned\x07 a\u009b31mb\r\nc\u202eevil\u2066x\u200bz\u2028\ufeff\u{e0041}\ud800\x7f'
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
+const OBEYED = /[\0-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff\u{e0041}]|\p{Cs}/u
+
+text('nothing that a terminal obeys gets through', () => {
+  assert.not.match(visible(HOSTILE), OBEYED)
+  assert.match(visible(HOSTILE), '\\x1b[2J')
+  assert.match(visible(HOSTILE), '\\u202eevil')
+  assert.is(visible('中文 – café ✓ 👩‍🚒'), '中文 – café ✓ 👩‍🚒')
+})
+
+text('JSON keeps its value when it is made visible', () => {
+  const json = '{"a":"\u009b31m\u202e\u{e0041}\x7f","n":12302548181076029}'
+  assert.not.match(visibleJson(json), OBEYED)
+  assert.equal(JSON.parse(visibleJson(json)), JSON.parse(json))
+  assert.match(visibleJson(json), '12302548181076029')
+})
+
+text('bytes that are no UTF-8 are written out one by one', () => {
+  const bytes = Buffer.concat([Buffer.from('中\x1b['), Buffer.from([0xff, 0xe4, 0xb8]), Buffer.from('文\n👍')])
+  assert.is(visibleBytes(bytes), '中\\x1b[\\xff\\xe4\\xb8文\n👍')
+  assert.is(visibleBytes(Buffer.from('\xed\xa0\x80\xc0\xaf\xf5', 'latin1')), '\\xed\\xa0\\x80\\xc0\\xaf\\xf5')
+})
+
+text('wide characters take two columns, and a cut text fits', () => {
+  assert.is(widthOf('ab中文'), 6)
+  assert.is(fit('ab中文', 6), 'ab中文')
+  for (const columns of [1, 2, 3, 4, 5, 10]) assert.ok(widthOf(fit('中文中文中文', columns)) <= columns)
+  assert.is(fit('x'.repeat(1e6), 5), 'xxxx…')
+})
+
+const shown = (fields: object, columns = Number.POSITIVE_INFINITY) =>
+  messageLine(JSON.stringify({ event_id: 'e', received_at: '2026-11-22T10:00:00.123Z', db_id: 7, ...fields }), {
+    paint: painter(columns !== Number.POSITIVE_INFINITY),
+    columns,
+    withEvent: false,
+  })
+
+text('a message is one line with its gist, whatever its shape', () => {
+  for (const [content, gist] of [
+    ['hello', 'hello'],
+    [{ data: { text: 'a\n b' } }, 'a b'],
+    [{ data: 'plain' }, 'plain'],
+    [
+      { data: { response_type: 'TASK', response_text: 'go', tasks: [{ task_name: 't', task_assignee: '_m' }] } },
+      'TASK: go → @m t',
+    ],
+    [{ data: { command_name: 'c', status: 'failed', result: { error: 'x' } } }, 'c failed: {"error":"x"}'],
+    [{ content: '**b**' }, '**b**'],
+    [{ type: 'text', text: 'typed' }, 'typed'],
+    [[1, null], '[1,null]'],
+    [null, ''],
+    [7, '7'],
+  ] as const) {
+    const line = shown({ message_from: '_captain', message_type: 'chat', message_content: content })
+    assert.match(line, /^\d\d:\d\d:\d\d {6}#7 captain {3}chat/)
+    assert.ok(line.endsWith(gist), `${JSON.stringify(content)}: ${line}`)
+  }
+})
+
+text('no name and no depth that a publisher may choose ends the command', () => {
+  for (const name of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
+    assert.match(shown({ message_from: name, message_type: name, message_content: 'x' }), `#7 ${name}`)
+  }
+  for (const content of [
+    '['.repeat(400_000) + ']'.repeat(400_000),
+    `${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`,
+  ]) {
+    for (const columns of [80, Number.POSITIVE_INFINITY]) {
+      const data = `{"message_from":"_captain","message_content":${content},"n":12302548181076029,"db_id":7}`
+      const line = messageLine(data, { paint: painter(false), columns, withEvent: false })
+      assert.match(line, /#7 captain .*\{"message_from":"_captain"/)
+    }
+  }
+})
+
+text('numbers of an unknown shape are shown digit for digit', () => {
+  const data = '{"db_id":7,"message_content":{"n":12302548181076029,"r":1.10}}'
+  const line = messageLine(data, { paint: painter(false), columns: Number.POSITIVE_INFINITY, withEvent: false })
+  assert.match(line, '{"n":12302548181076029,"r":1.10}')
+})
+
+text('a hostile message fits its line and commands nothing but colours', () => {
+  const line = shown({ message_from: HOSTILE, message_type: HOSTILE, message_content: HOSTILE.repeat(50) }, 100)
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: our own colours
+  const bare = line.replace(/\x1b\[[\d;]*m/g, '')
+  assert.not.match(bare, OBEYED)
+  assert.ok(widthOf(bare) <= 100, bare)
+  assert.not.match(stripVTControlCharacters(line), OBEYED)
+})
+
+const lines = suite('lines of input')
+
+const cut = async (chunks: (string | Buffer)[], most = 10): Promise<Line[]> => {
+  const all: Line[] = []
+  for await (const line of linesOf(Readable.from(chunks.map((chunk) => Buffer.from(chunk))), most)) all.push(line)
+  return all
+}
+
+lines('are cut wherever the chunks end', async () => {
+  const whole = Buffer.from('ab\n\n中c\nlast')
+  for (let size = 1; size <= whole.length; size++) {
+    const chunks = Array.from({ length: Math.ceil(whole.length / size) }, (_, i) =>
+      whole.subarray(i * size, (i + 1) * size),
+    )
+    const seen = await cut(chunks)
+    assert.equal(
+      seen.map((line) => ('bytes' in line ? line.bytes.toString() : null)),
+      ['ab', '', '中c', 'last'],
+    )
+    assert.equal(
+      seen.map(({ number }) => number),
+      [1, 2, 3, 4],
+    )
+    assert.equal(seen.at(-1)!.end, whole.length)
+  }
+})
+
+lines('that are too long are told by their size and not kept', async () => {
+  const [first, second] = await cut(['x'.repeat(8), 'x'.repeat(8), 'x\nok\n'])
+  assert.equal(first, { number: 1, tooLong: 17, end: 18 })
+  assert.is('bytes' in second! && second.bytes.toString(), 'ok')
+})
+
+const work = suite('progress')
+
+work('shows count, rate, share and what is left', () => {
+  const line = progressLine({ what: 'replaying', done: 500, total: 1_000, failed: 2 }, 100)
+  assert.is(line, '[############............] replaying 500 of 1,000, 100/s, 2 failed, 5 s left')
+  assert.is(progressLine({ what: 'publishing', done: 1_500, total: null, failed: 0 }, 300), 'publishing 1,500, 300/s')
+  assert.match(
+    progressLine({ what: 'x', done: 30, total: null, share: 0.25, failed: 0 }, 10),
+    /^\[#{6}\.{18}\] .*9 s left$/,
+  )
+})
+
+work('is drawn ten times a second at most, wiped before other lines, and never off a terminal', () => {
+  let written = ''
+  const screen = (isTerminal: boolean) => ({ isTerminal, columns: 80, print: (part: string) => void (written += part) })
+  const bar = new Progress(screen(true))
+  for (let now = 0; now < 1_000; now += 10) bar.show({ what: 'x', done: now, total: null, failed: 0 }, now)
+  assert.is(written.split('\r').length - 1, 10)
+  bar.clear()
+  assert.ok(written.endsWith('\r\x1b[K'))
+  written = ''
+  bar.clear()
+  new Progress(screen(false)).show({ what: 'x', done: 1, total: 2, failed: 0 })
+  assert.is(written, '')
+})
+
+work('a time is an age or a date', () => {
+  const now = Date.parse('2026-11-22T10:00:00Z')
+  assert.is(sinceOf('90s', now), now - 90_000)
+  assert.is(sinceOf('7d', now), now - 7 * 86_400_000)
+  assert.is(sinceOf('2026-11-21T10:00:00Z', now), now - 86_400_000)
+  for (const bad of ['yesterday', '7', '7y', '', '2026-99-99'])
+    assert.throws(() => sinceOf(bad, now), /--since must be/)
+})
+
+text.run()
+lines.run()
+work.run()

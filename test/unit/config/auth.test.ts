@@ -1,0 +1,159 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { type Environment, loadConfig } from '../../../src/config/config.ts'
+import type { GatewayError } from '../../../src/core/errors.ts'
+import { makePair } from '../../support/clients/tokens.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { tempDir } from '../../support/harness/wait.ts'
+
+const SECRET = 'a secret of thirty-two bytes, so.'
+
+const faultsOf = (env: Environment): string[] => {
+  try {
+    loadConfig(env)
+    return []
+  } catch (error) {
+    assert.is((error as GatewayError).code, 'config_invalid', String(error))
+    return (error as GatewayError).message.split('\n')
+  }
+}
+
+const refused = (env: Environment, ...says: RegExp[]): void => {
+  const faults = faultsOf(env)
+  assert.is(faults.length, says.length, `${JSON.stringify(env)}: ${faults.join(' | ')}`)
+  for (const [index, text] of says.entries()) assert.match(faults[index]!, text)
+}
+
+const file = (text: string): string => {
+  const path = join(tempDir(), 'key')
+  writeFileSync(path, text)
+  return path
+}
+
+const access = suite('the settings of access')
+
+access('tokens are asked for once there is a key, and AUTH=none has the last word', () => {
+  assert.is(loadConfig({}).tokens, null)
+  assert.is(loadConfig({ JWT_SECRET: SECRET }).tokens?.keys.kind, 'secret')
+  assert.is(loadConfig({ JWT_SECRET: SECRET, AUTH: 'jwt' }).tokens?.keys.kind, 'secret')
+  assert.is(loadConfig({ JWT_SECRET: SECRET, AUTH: 'none' }).tokens, null)
+  refused({ AUTH: 'jwt' }, /^AUTH=jwt needs one of JWT_SECRET, JWT_PUBLIC_KEY, JWT_JWKS_URL\.$/)
+})
+
+access('an open address needs a key, or AUTH=none in so many words', () => {
+  refused({ HOST: '0.0.0.0' }, /not a loopback address/)
+  assert.is(loadConfig({ HOST: '0.0.0.0', JWT_SECRET: SECRET }).tokens?.keys.kind, 'secret')
+  assert.is(loadConfig({ HOST: '0.0.0.0', AUTH: 'none' }).tokens, null)
+  // A key that is refused must not open the address meanwhile.
+  refused({ HOST: '0.0.0.0', JWT_SECRET: 'short' }, /^JWT_SECRET has 5 bytes/)
+})
+
+access('a secret that is too short for HS256 is refused, and never shown', () => {
+  const short = 'x'.repeat(31)
+  refused({ JWT_SECRET: short }, /^JWT_SECRET has 31 bytes; HS256 needs at least 32/)
+  assert.not.match(faultsOf({ JWT_SECRET: short }).join(), short)
+  // Bytes count, not characters.
+  assert.equal(faultsOf({ JWT_SECRET: '密'.repeat(11) }), [])
+  assert.is(loadConfig({ JWT_SECRET: SECRET }).effective.JWT_SECRET, '***')
+})
+
+access('secret and key come from files too', () => {
+  const keys = loadConfig({ JWT_SECRET_FILE: file(`${SECRET}\n`) }).tokens!.keys
+  assert.ok(keys.kind === 'secret' && Buffer.from(keys.secret).toString() === SECRET)
+  const { publicPem } = makePair('ES256')
+  assert.is(loadConfig({ JWT_PUBLIC_KEY_FILE: file(publicPem) }).tokens?.keys.kind, 'key')
+  refused({ JWT_SECRET: SECRET, JWT_SECRET_FILE: file(SECRET) }, /are both set/)
+})
+
+access('two kinds of key at once are refused', () => {
+  const { publicPem } = makePair('EdDSA')
+  refused({ JWT_SECRET: SECRET, JWT_PUBLIC_KEY: publicPem }, /^JWT_SECRET and JWT_PUBLIC_KEY are both set/)
+  refused({ JWT_SECRET: SECRET, JWT_JWKS_URL: 'https://h/k' }, /^JWT_SECRET and JWT_JWKS_URL are both set/)
+})
+
+access('the type of a public key decides on the algorithm', () => {
+  for (const alg of ['RS256', 'ES256', 'EdDSA'] as const) {
+    const { publicPem } = makePair(alg)
+    for (const JWT_PUBLIC_KEY of [publicPem, publicPem.replaceAll('\n', '\\n')]) {
+      const keys = loadConfig({ JWT_PUBLIC_KEY }).tokens!.keys
+      assert.is(keys.kind === 'key' && keys.algorithm, alg)
+    }
+  }
+})
+
+access('what is no fitting public key is refused with the reason', () => {
+  const pem = (key: { export(options: object): string | Buffer }, type: string) =>
+    key.export({ type, format: 'pem' }).toString()
+  const weak = generateKeyPairSync('rsa', { modulusLength: 1024 })
+  const curve = generateKeyPairSync('ec', { namedCurve: 'secp384r1' })
+  const ed = generateKeyPairSync('ed25519')
+  const x = generateKeyPairSync('x25519')
+  refused({ JWT_PUBLIC_KEY: pem(ed.privateKey, 'pkcs8') }, /holds a private key/)
+  refused({ JWT_PUBLIC_KEY: pem(weak.publicKey, 'spki') }, /1024 bits; at least 2048/)
+  for (const key of [curve.publicKey, x.publicKey]) {
+    refused({ JWT_PUBLIC_KEY: pem(key, 'spki') }, /must be an RSA \(RS256\), P-256 \(ES256\) or Ed25519/)
+  }
+  refused({ JWT_PUBLIC_KEY: 'no pem' }, /is no PEM text/)
+  refused({ JWT_PUBLIC_KEY: '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----' }, /no readable public key/)
+})
+
+access('a key set comes over a line that nobody else can write to', () => {
+  for (const JWT_JWKS_URL of [
+    'https://issuer.example/keys',
+    'http://127.0.0.1:8/keys',
+    'http://localhost/k',
+    'http://[::1]/k',
+  ]) {
+    assert.is(loadConfig({ JWT_JWKS_URL }).tokens?.keys.kind, 'jwks', JWT_JWKS_URL)
+  }
+  for (const JWT_JWKS_URL of ['http://issuer.example/keys', 'https://user:pass@h/keys', 'file:///etc/passwd', 'keys']) {
+    refused({ JWT_JWKS_URL }, /^JWT_JWKS_URL must be an https/)
+  }
+})
+
+access('names of hosts count without tokens only; AUTH=none takes any, unless they are named', () => {
+  const hosts = (env: Record<string, string>) => loadConfig(env).hosts
+  assert.equal(hosts({}), [])
+  assert.equal(hosts({ ALLOWED_HOSTS: 'Gateway.example, localhost' }), ['gateway.example', 'localhost'])
+  assert.is(hosts({ AUTH: 'none' }), null)
+  assert.equal(hosts({ AUTH: 'none', HOST: '0.0.0.0', ALLOWED_HOSTS: 'localhost' }), ['localhost'])
+  assert.is(hosts({ JWT_SECRET: SECRET, ALLOWED_HOSTS: 'localhost' }), null)
+  for (const bad of ['*', 'a.example:80', 'https://a.example', 'a..b', '.a']) {
+    refused({ ALLOWED_HOSTS: bad }, /^ALLOWED_HOSTS must be host names/)
+  }
+})
+
+access('lists are exact', () => {
+  assert.equal(loadConfig({ CORS_ORIGINS: 'https://a.example, http://b:8080' }).corsOrigins, [
+    'https://a.example',
+    'http://b:8080',
+  ])
+  for (const bad of [
+    '*',
+    'a.example',
+    'https://a.example/',
+    'https://*.example',
+    'null',
+    'https://A.example',
+    'https://a:443',
+  ]) {
+    refused({ CORS_ORIGINS: bad }, /^CORS_ORIGINS must be exact origins/)
+  }
+  const proxies = loadConfig({ TRUSTED_PROXIES: '10.0.0.0/8, 2001:db8::/32, 192.0.2.7' }).trustedProxies
+  assert.ok(proxies.check('10.1.2.3') && proxies.check('192.0.2.7') && proxies.check('2001:db8::1', 'ipv6'))
+  assert.not(proxies.check('11.1.2.3') || proxies.check('192.0.2.8'))
+  for (const bad of ['proxy', '10.0.0.0/33', '10.0.0.0/x', '10.0.0.0/8/8', '::/129', '*']) {
+    refused({ TRUSTED_PROXIES: bad }, /^TRUSTED_PROXIES must be/)
+  }
+  const events = (JWT_DEFAULT_EVENTS: string) =>
+    loadConfig({ JWT_SECRET: SECRET, JWT_DEFAULT_EVENTS }).tokens!.defaultEvents
+  assert.is(events('*'), '*')
+  assert.equal(events('a, b'), ['a', 'b'])
+  for (const bad of ['a,*', ',', 'a\nb', Array.from({ length: 401 }, (_, n) => n).join()])
+    refused({ JWT_DEFAULT_EVENTS: bad }, /^JWT_DEFAULT_EVENTS must be/)
+  refused({ JWT_COOKIE: 'a b' }, /^JWT_COOKIE must be/)
+})
+
+access.run()

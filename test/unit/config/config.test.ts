@@ -1,0 +1,320 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import type { BrokerTls } from '../../../src/amqp/connection.ts'
+import { type Config, type Environment, loadConfig, readEnvironment, sampleFile } from '../../../src/config/config.ts'
+import { VARIABLES } from '../../../src/config/variables.ts'
+import { GatewayError } from '../../../src/core/errors.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { tempDir } from '../../support/harness/wait.ts'
+import { ROOT } from '../../support/servers/gateway.ts'
+
+const SECRET = 'hunter2-do-not-show'
+
+/** The faults of an environment, one to an entry. */
+const faultsOf = (env: Environment): string[] => {
+  try {
+    loadConfig(env)
+  } catch (error) {
+    assert.instance(error, GatewayError)
+    assert.is((error as GatewayError).code, 'config_invalid', String(error))
+    return (error as GatewayError).message.split('\n')
+  }
+  return []
+}
+
+const refused = (env: Environment, ...says: (string | RegExp)[]): void => {
+  const faults = faultsOf(env)
+  assert.is(faults.length, says.length, `${JSON.stringify(env)}: ${faults.join(' | ')}`)
+  for (const [index, text] of says.entries()) assert.match(faults[index]!, text)
+}
+
+const addressOf = (env: Environment) => {
+  const { broker } = loadConfig(env)
+  if (broker === null) throw new Error('embedded mode')
+  return broker.address
+}
+
+const secretFile = (text: string): string => {
+  const file = join(tempDir(), 'secret')
+  writeFileSync(file, text)
+  return file
+}
+
+/** Every variable with the text of its default; null: none. */
+const DEFAULTS: Record<string, string | null> = {
+  HOST: '127.0.0.1',
+  PORT: '8080',
+  WORKERS: '1',
+  DATABASE_URL: 'sqlite:data/gateway.db',
+  DATABASE_CONNECTIONS: '6',
+  RABBITMQ_URL: null,
+  RABBITMQ_HOST: null,
+  RABBITMQ_PORT: '5672',
+  RABBITMQ_USER: 'guest',
+  RABBITMQ_PASSWORD: 'guest',
+  RABBITMQ_VHOST: '/',
+  RABBITMQ_EXCHANGE: 'deepsoc_notifications_exchange',
+  RABBITMQ_QUEUE: 'frontend_notifications_queue',
+  RABBITMQ_BINDING: 'notifications.frontend.#',
+  RABBITMQ_QUEUE_TYPE: 'quorum',
+  RABBITMQ_PREFETCH: '1000',
+  MAX_MESSAGE_BYTES: '1048576',
+  JWT_SECRET: null,
+  JWT_PUBLIC_KEY: null,
+  JWT_JWKS_URL: null,
+  JWT_ISSUER: null,
+  JWT_AUDIENCE: null,
+  JWT_COOKIE: 'access_token',
+  JWT_DEFAULT_EVENTS: null,
+  GATEWAY_TOKEN: null,
+  AUTH: null,
+  CORS_ORIGINS: null,
+  ALLOWED_HOSTS: null,
+  TRUSTED_PROXIES: null,
+  MAX_STREAMS: '20000',
+  MAX_STREAMS_PER_TOKEN: '1000',
+  MAX_STREAMS_PER_ADDRESS: '2000',
+  PUBLISH_RATE: '5000',
+  PUBLISH_BURST: '50000',
+  MAX_CONNECTIONS: '25000',
+  MAX_CONNECTIONS_PER_ADDRESS: '2500',
+  HEADERS_SECONDS: '10',
+  REQUEST_SECONDS: '60',
+  HEARTBEAT_SECONDS: '15',
+  STREAM_MAX_SECONDS: '0',
+  RETENTION_DAYS: null,
+  RETENTION_MESSAGES_PER_EVENT: null,
+  METRICS_PORT: null,
+  OTEL_EXPORTER_OTLP_ENDPOINT: null,
+  OTEL_EXPORTER_OTLP_HEADERS: null,
+  OTEL_SERVICE_NAME: 'deepsoc-gateway',
+  LOG_LEVEL: 'info',
+  SHUTDOWN_SECONDS: '8',
+  TLS_CERT_FILE: null,
+  TLS_KEY_FILE: null,
+  RABBITMQ_CA_FILE: null,
+  RABBITMQ_CERT_FILE: null,
+  RABBITMQ_KEY_FILE: null,
+  CACHE_DIR: null,
+}
+
+const config = suite('the configuration')
+
+config('knows every variable with its default', () => {
+  const known = Object.fromEntries(VARIABLES.map((variable) => [variable.name, variable.default]))
+  assert.equal(known, DEFAULTS)
+})
+
+config('.env.sample is what the catalogue says', () => {
+  const sample = readFileSync(join(ROOT, '.env.sample'), 'utf8')
+  assert.is(sample, sampleFile())
+  for (const [name, usual] of Object.entries(DEFAULTS)) assert.match(sample, `\n#${name}=${usual ?? ''}\n`)
+})
+
+config('nothing set: embedded, on loopback, everything kept', () => {
+  const { effective, trustedProxies, ...rest } = loadConfig({})
+  assert.equal(trustedProxies.rules, [])
+  const expected: Omit<Config, 'effective' | 'trustedProxies'> = {
+    host: '127.0.0.1',
+    port: 8080,
+    tls: null,
+    workers: 1,
+    databaseFile: 'data/gateway.db',
+    postgres: null,
+    databaseConnections: 6,
+    broker: null,
+    maxMessageBytes: 1_048_576,
+    tokens: null,
+    keySet: false,
+    corsOrigins: [],
+    hosts: [],
+    limits: {
+      streams: 20_000,
+      streamsPerToken: 1_000,
+      streamsPerAddress: 2_000,
+      publishRate: 5_000,
+      publishBurst: 50_000,
+      connections: 25_000,
+      connectionsPerAddress: 2_500,
+      headersMs: 10_000,
+      requestMs: 60_000,
+    },
+    metricsPort: null,
+    heartbeatMs: 15_000,
+    streamMaxMs: 0,
+    retention: { maxAgeMs: null, messagesPerEvent: null },
+    tracing: null,
+    logLevel: 'info',
+    shutdownMs: 8_000,
+  }
+  assert.equal(rest, expected)
+  assert.is(effective.PORT, '8080')
+})
+
+config('an empty string counts as not set', () => {
+  const empty = Object.fromEntries(
+    VARIABLES.flatMap(({ name }) => [
+      [name, ''],
+      [`${name}_FILE`, ''],
+    ]),
+  )
+  assert.equal(loadConfig(empty), loadConfig({}))
+})
+
+config('is frozen', () => {
+  assert.ok(Object.isFrozen(loadConfig({})))
+})
+
+config('tells all faults at once, each with its rule', () => {
+  const bad = {
+    HOST: 'a b',
+    PORT: '65536',
+    RABBITMQ_URL: 'http://x',
+    RABBITMQ_QUEUE_TYPE: 'lazy',
+    RABBITMQ_PREFETCH: '0',
+    MAX_MESSAGE_BYTES: '1e6',
+    AUTH: 'maybe',
+    HEARTBEAT_SECONDS: '-1',
+    RETENTION_DAYS: '1.5',
+    LOG_LEVEL: 'loud',
+    SHUTDOWN_SECONDS: 'soon',
+  }
+  const faults = faultsOf(bad)
+  for (const name of Object.keys(bad)) {
+    const rule = VARIABLES.find((variable) => variable.name === name)!.rule
+    assert.ok(
+      faults.some((fault) => fault.startsWith(`${name} must be ${rule}`)),
+      `${name}: ${faults.join(' | ')}`,
+    )
+  }
+  assert.is(faults.length, Object.keys(bad).length)
+})
+
+config('shows a wrong value, unless it is a secret', () => {
+  refused({ PORT: 'eighty' }, /^PORT must be .*, not "eighty"\.$/)
+  for (const url of [`http://u:${SECRET}@h`, `amqp://u:${SECRET}@h:port`, `${SECRET}`]) {
+    refused({ RABBITMQ_URL: url }, /^RABBITMQ_URL must be an amqp:\/\/ or amqps:\/\/ URL\.$/)
+  }
+  for (const url of [`mysql://u:${SECRET}@h`, `postgres://u:${SECRET}@h:port/db`, 'sqlite:']) {
+    assert.not.match(faultsOf({ DATABASE_URL: url }).join(), SECRET)
+    assert.is(faultsOf({ DATABASE_URL: url }).length, 1)
+  }
+  assert.not.match(faultsOf({ JWT_SECRET: SECRET }).join(), SECRET)
+})
+
+config('masks secrets in what it shows', () => {
+  const urls = [`amqp://bob:${SECRET}@h/v`, `amqps://${SECRET}@h`, `amqp://bob:${SECRET}%2F@h:1/a%2Fb`]
+  for (const url of urls) {
+    const shown = loadConfig({ RABBITMQ_URL: url }).effective.RABBITMQ_URL!
+    assert.match(shown, '//***@h')
+    assert.not.match(shown, SECRET)
+  }
+  const slash = loadConfig({ RABBITMQ_URL: `amqp://bob:12/${SECRET}@h/v` }).effective.RABBITMQ_URL!
+  assert.is(slash, 'amqp://***@h/v', 'a slash that should have been encoded unmasks nothing')
+  const five = loadConfig({ RABBITMQ_HOST: 'h', RABBITMQ_PASSWORD: SECRET }).effective
+  assert.is(five.RABBITMQ_PASSWORD, '***')
+  assert.is(five.RABBITMQ_HOST, 'h')
+  assert.is(loadConfig({ DATABASE_URL: 'sqlite:/var/x.db' }).effective.DATABASE_URL, 'sqlite:/var/x.db')
+})
+
+config('reads a secret from the file that NAME_FILE names, without its last line break', () => {
+  for (const end of ['', '\n', '\r\n']) {
+    const env = { RABBITMQ_HOST: 'h', RABBITMQ_PASSWORD_FILE: secretFile(`${SECRET}${end}`) }
+    assert.is(addressOf(env).password, SECRET)
+    assert.is(loadConfig(env).effective.RABBITMQ_PASSWORD, '***')
+  }
+  assert.is(addressOf({ RABBITMQ_URL_FILE: secretFile('amqp://u:p@there') }).hostname, 'there')
+  assert.is(loadConfig({ DATABASE_URL_FILE: secretFile('sqlite:x.db\n') }).databaseFile, 'x.db')
+})
+
+config('tells a secret given twice, a file that cannot be read, and a bad text in a file', () => {
+  const file = secretFile(`amqp://u:${SECRET}@h`)
+  refused({ RABBITMQ_URL: 'amqp://h', RABBITMQ_URL_FILE: file }, /RABBITMQ_URL and RABBITMQ_URL_FILE are both set/)
+  refused({ RABBITMQ_URL_FILE: '/nowhere/secret' }, /RABBITMQ_URL_FILE cannot be read.*ENOENT/)
+  refused({ RABBITMQ_URL_FILE: secretFile(`http://u:${SECRET}@h`) }, /^RABBITMQ_URL must be an amqp[^,]*$/)
+})
+
+config('every secret has a file form in the sample, and nothing else has', () => {
+  const broker = ['RABBITMQ_URL', 'RABBITMQ_PASSWORD']
+  const keys = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL']
+  const secrets = ['DATABASE_URL', ...broker, ...keys, 'GATEWAY_TOKEN', 'OTEL_EXPORTER_OTLP_HEADERS']
+  assert.equal(
+    [...sampleFile().matchAll(/also (\w+)_FILE/g)].map(([, name]) => name),
+    secrets,
+  )
+})
+
+config('workers are a number, or one per core', () => {
+  assert.is(loadConfig({ WORKERS: '3' }).workers, 3)
+  assert.is(loadConfig({ WORKERS: 'auto' }).workers, availableParallelism())
+  for (const WORKERS of ['0', '-1', '1.5', '257', 'many']) refused({ WORKERS }, /^WORKERS must be/)
+})
+
+config('an open address must be wanted in so many words', () => {
+  for (const HOST of ['0.0.0.0', '::', '192.168.1.7', 'example.org']) {
+    refused({ HOST }, /not a loopback address.*AUTH=none/)
+    assert.is(loadConfig({ HOST, AUTH: 'none' }).host, HOST)
+  }
+  for (const HOST of ['127.0.0.1', '127.8.9.10', 'localhost', '::1']) assert.is(loadConfig({ HOST }).host, HOST)
+  refused({ HOST: '127.evil.example' }, /not a loopback address/)
+})
+
+config('reads every part of a broker URL', () => {
+  const address = {
+    hostname: 'h',
+    port: 5672,
+    username: 'guest',
+    password: 'guest',
+    vhost: '/',
+    tls: null as BrokerTls | null,
+  }
+  const tls: BrokerTls = { caFile: null, certFile: null, keyFile: null }
+  const table: [string, Partial<typeof address>][] = [
+    ['amqp://h', {}],
+    ['amqp://h/', {}],
+    ['amqp://h/%2F', {}],
+    ['amqps://h', { port: 5671, tls }],
+    ['amqps://h:99', { port: 99, tls }],
+    ['amqp://h/team', { vhost: 'team' }],
+    ['amqp://h/a%2Fb%20c', { vhost: 'a/b c' }],
+    ['amqp://bob:p%40ss%2F%3A@h', { username: 'bob', password: 'p@ss/:' }],
+    ['amqp://b%C3%B6b:x@h', { username: 'böb', password: 'x' }],
+    ['amqp://bob@h', { username: 'bob', password: '' }],
+    ['amqp://[::1]:5673/v', { hostname: '::1', port: 5673, vhost: 'v' }],
+    ['amqp://10.0.0.1', { hostname: '10.0.0.1' }],
+  ]
+  for (const [url, over] of table) assert.equal(addressOf({ RABBITMQ_URL: url }), { ...address, ...over }, url)
+})
+
+config('refuses a broker URL that would be honoured in part only', () => {
+  refused({ RABBITMQ_URL: 'amqps://h?cacertfile=/x&verify=none' }, /RABBITMQ_URL must have no query/)
+  refused({ RABBITMQ_URL: 'amqp://' }, /^RABBITMQ_URL must be/)
+  refused({ RABBITMQ_URL: 'amqp:h' }, /^RABBITMQ_URL must be/)
+  refused({ RABBITMQ_URL: `amqp://u:%zz${SECRET}@h` }, /^RABBITMQ_URL must be [^%]*$/)
+})
+
+config('takes the five names, which the URL wins over', () => {
+  const five = {
+    RABBITMQ_HOST: 'mq',
+    RABBITMQ_PORT: '5673',
+    RABBITMQ_USER: 'u',
+    RABBITMQ_PASSWORD: 'p@/',
+    RABBITMQ_VHOST: 'v/1',
+  }
+  const address = { hostname: 'mq', port: 5673, username: 'u', password: 'p@/', vhost: 'v/1', tls: null }
+  assert.equal(addressOf(five), address)
+  assert.is(addressOf({ ...five, RABBITMQ_URL: 'amqp://winner' }).hostname, 'winner')
+  const alone = addressOf({ RABBITMQ_HOST: 'mq' })
+  assert.equal(alone, { ...address, port: 5672, username: 'guest', password: 'guest', vhost: '/' })
+  refused({ RABBITMQ_PORT: '5673', RABBITMQ_USER: 'u' }, /RABBITMQ_PORT, RABBITMQ_USER set without RABBITMQ_HOST/)
+})
+
+config('the process’s own environment wins over .env, and an empty text there switches it off', () => {
+  const own = { HOST: 'h', PORT: '' }
+  const read = readEnvironment(own)
+  assert.equal([read.HOST, read.PORT], ['h', ''])
+})
+
+config.run()

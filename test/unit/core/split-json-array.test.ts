@@ -1,0 +1,92 @@
+import { isDeepStrictEqual } from 'node:util'
+import fc from 'fast-check'
+import * as assert from 'uvu/assert'
+import { splitArray } from '../../../src/core/split-json-array.ts'
+import { suite } from '../../support/harness/suite.ts'
+
+const splitting = suite('splitting a batch')
+
+splitting('cuts the elements out as they stand', () => {
+  const texts = [
+    '{"n":12302548181076029,"x":1.10}',
+    '{"s":"],[}{\\"\\\\"}',
+    '[1,[2,{"a":[]}]]',
+    '"a,b"',
+    '""',
+    '-0',
+    '1e400',
+    'null',
+    '{}',
+    '[]',
+    '"\\u005d\u2028"',
+  ]
+  assert.equal(splitArray(`[${texts.join(',')}]`), texts)
+  assert.equal(splitArray(`\r\n [ ${texts.join(' ,\n')}\t] \n`), texts)
+})
+
+splitting('an empty array has no elements', () => {
+  for (const text of ['[]', ' [ ] ', '[\r\n]']) assert.equal(splitArray(text), [])
+})
+
+splitting('what is no array is refused, wherever it breaks', () => {
+  const broken = [
+    '',
+    '{}',
+    '[',
+    ']',
+    '[1',
+    '[1,',
+    '[1,]',
+    '[,1]',
+    '[,]',
+    '[1,,2]',
+    '[1]]',
+    '[1] x',
+    'x[1]',
+    '[[1]',
+    '[1}]',
+    '["a]',
+    '[{]',
+  ]
+  for (const text of [...broken, '[1]\u00a0', '\ufeff[1]']) assert.is(splitArray(text), null, text)
+  // What is no JSON inside stays as it is, and is found there.
+  assert.equal(splitArray('[{"a":1} {"b":2},{],{"c":}, \u00a0{}]'), ['{"a":1} {"b":2}', '{]', '{"c":}', '\u00a0{}'])
+})
+
+splitting('space without end between two words costs no more than its length', () => {
+  const from = performance.now()
+  assert.equal(splitArray(`[1${' '.repeat(4_000_000)}2]`)?.length, 1)
+  assert.ok(performance.now() - from < 10_000)
+})
+
+splitting('keeps what lies between the tokens of an element', () => {
+  assert.equal(splitArray('[ { "a" :\n1 } , { } ]'), ['{ "a" :\n1 }', '{ }'])
+})
+
+splitting('any array with any indent gives texts that stand in it and mean its elements', () => {
+  const array = fc.array(fc.jsonValue({ stringUnit: 'binary', maxDepth: 4 }))
+  const indent = fc.constantFrom<string | number | undefined>(undefined, 1, 10, '\t', '\n', '\r\n ', ' \t')
+  fc.assert(
+    fc.property(array, indent, fc.constantFrom('', ' ', '\n'), (values, space, around) => {
+      const text = `${around}${JSON.stringify(values, null, space)}${around}`
+      const elements = splitArray(text)!
+      assert.ok(
+        isDeepStrictEqual(
+          elements.map((element) => JSON.parse(element)),
+          JSON.parse(text),
+        ),
+        text,
+      )
+      let from = 0
+      for (const element of elements) {
+        const at = text.indexOf(element, from)
+        assert.ok(at >= from, `${element} does not stand in ${text} after offset ${from}`)
+        assert.is(element, element.trim())
+        from = at + element.length
+      }
+    }),
+    { numRuns: 3_000 },
+  )
+})
+
+splitting.run()

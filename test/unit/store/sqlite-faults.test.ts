@@ -1,0 +1,186 @@
+import { copyFileSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import Database from 'better-sqlite3'
+import * as assert from 'uvu/assert'
+import type { GatewayError } from '../../../src/core/errors.ts'
+import { selection } from '../../../src/core/subscription-filter.ts'
+import { SqliteLog } from '../../../src/store/sqlite/store.ts'
+import type { Stage } from '../../../src/store/sqlite/writer.ts'
+import type { Log } from '../../../src/store/store.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { fastDir } from '../../support/servers/fast-dir.ts'
+import { mountTinyDisk, noTinyDisk, type TinyDisk } from '../../support/servers/tiny-disk.ts'
+import { entryOf, rejectionOf, store } from '../../support/stages/entries.ts'
+import { openSqlite } from '../../support/store/sqlite-store.ts'
+
+const ALL = { messages: 100_000, bytes: Number.POSITIVE_INFINITY }
+
+const codeOf = (work: Promise<unknown>): Promise<string> =>
+  work.then(
+    () => 'none',
+    (error: GatewayError) => error.code,
+  )
+
+const idsOf = async (log: Log): Promise<string[]> =>
+  (await log.read(selection('*'), 0, ALL)).messages.map(({ message_id }) => message_id)
+
+const faults = suite('a database file in trouble')
+
+for (const inline of [true, false]) {
+  const how = inline ? 'inline' : 'threaded'
+
+  const lost = (title: string, takeAway: (file: string) => void): void => {
+    faults(`${title} is noticed before anything is written into nowhere (${how})`, async () => {
+      const file = join(fastDir(), 'gateway.db')
+      const log = await openSqlite(file, inline)
+      await store(log, {})
+      await log.check(false)
+      takeAway(file)
+      for (const write of [false, true]) assert.is(await codeOf(log.check(write)), 'storage_lost')
+      assert.is(await codeOf(log.append([entryOf()])), 'storage_lost')
+      assert.is(await codeOf(log.prune({ receivedBefore: 9_999, messagesPerEvent: null }, 10)), 'storage_lost')
+      await log.stop()
+    })
+  }
+
+  lost('a removed file', (file) => rmSync(file))
+  lost('a replaced file', (file) => {
+    copyFileSync(file, `${file}.new`)
+    renameSync(`${file}.new`, file)
+  })
+  lost('a file that was moved away', (file) => renameSync(file, `${file}.old`))
+}
+
+/** A log that ends its commits by throwing at a stage, while `stage` is set. */
+const withFault = async (): Promise<{ log: Log; file: string; at: { stage: Stage | null }; stages: Stage[] }> => {
+  const file = join(fastDir(), 'gateway.db')
+  const at: { stage: Stage | null } = { stage: null }
+  const stages: Stage[] = []
+  const onStage = (stage: Stage): void => {
+    stages.push(stage)
+    if (stage === at.stage) throw new Error('fault of the test')
+  }
+  const log = new SqliteLog({ file, newLogId: 'l', now: 1, inline: { onStage } })
+  await log.start()
+  return { log, file, at, stages }
+}
+
+faults('nobody sees a batch before its commit, and everybody all of it afterwards', async () => {
+  const file = join(fastDir(), 'gateway.db')
+  const counts: Record<string, number[]> = {}
+  const log = new SqliteLog({
+    file,
+    newLogId: 'l',
+    now: 1,
+    inline: {
+      onStage: (stage) => {
+        const db = new Database(file, { readonly: true })
+        const count = (table: string) => db.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number
+        counts[stage] = ['message', 'rejected', 'event'].map(count)
+        db.close()
+      },
+    },
+  })
+  await log.start()
+  await log.append([entryOf(), rejectionOf('x'), entryOf(), rejectionOf('y')])
+  assert.equal(counts, { in_transaction: [0, 0, 0], committed: [2, 2, 1] })
+  await log.stop()
+})
+
+faults('a fault inside the transaction stores nothing, messages and rejections alike', async () => {
+  const { log, file, at } = await withFault()
+  await store(log, { message_id: 'before' })
+  at.stage = 'in_transaction'
+  const batch = [entryOf({ message_id: 'a' }), rejectionOf('x'), entryOf({ message_id: 'b', event_id: 'new' })]
+  assert.is(await codeOf(log.append(batch)), 'storage_unavailable')
+  at.stage = null
+  const db = new Database(file, { readonly: true })
+  assert.is(db.prepare('SELECT count(*) FROM rejected').pluck().get(), 0)
+  db.close()
+  assert.equal([await idsOf(log), (await log.events(9, 0)).length], [['before'], 1])
+  assert.equal(
+    (await log.append(batch)).map(({ kind }) => kind),
+    ['stored', 'rejected', 'stored'],
+  )
+  await log.stop()
+})
+
+faults('a batch whose commit was not reported is found again when it is offered again', async () => {
+  const { log, at } = await withFault()
+  at.stage = 'committed'
+  const batch = [entryOf({ message_id: 'a' }), entryOf({ message_id: 'b' })]
+  assert.is(await codeOf(log.append(batch)), 'storage_unavailable')
+  at.stage = null
+  assert.equal(
+    (await log.append(batch)).map(({ kind }) => kind),
+    ['duplicate', 'duplicate'],
+  )
+  assert.equal(await idsOf(log), ['a', 'b'])
+  await log.stop()
+})
+
+faults('appends of one moment share one transaction', async () => {
+  const { log, stages } = await withFault()
+  await Promise.all(Array.from({ length: 40 }, () => log.append([entryOf()])))
+  assert.equal(stages, ['in_transaction', 'committed'])
+  await log.stop()
+})
+
+const withDisk = (title: string, body: (log: Log, disk: TinyDisk) => Promise<void>): void => {
+  const reason = noTinyDisk()
+  if (reason !== null) {
+    faults.skip(title, reason)
+    return
+  }
+  for (const inline of [true, false]) {
+    faults(`${title} (${inline ? 'inline' : 'threaded'})`, async () => {
+      const disk = mountTinyDisk(4 * 1024 * 1024)
+      try {
+        const log = await openSqlite(join(disk.dir, 'gateway.db'), inline)
+        await body(log, disk)
+        await log.stop()
+      } finally {
+        await disk.dispose()
+      }
+    })
+  }
+}
+
+const large = (n: number) => entryOf({ message_id: `large-${n}`, body: JSON.stringify('x'.repeat(40_000)) })
+
+withDisk(
+  'on a full disk an append stores nothing, and the same batch goes through once there is space',
+  async (log, disk) => {
+    await store(log, { message_id: 'before' })
+    disk.fill()
+    const batch = [...Array.from({ length: 10 }, (_, n) => large(n)), rejectionOf('x'.repeat(40_000))]
+    for (let attempt = 0; attempt < 3; attempt++) {
+      assert.is(await codeOf(log.append(batch)), 'storage_unavailable')
+      assert.equal(await idsOf(log), ['before'], 'reading goes on')
+    }
+    disk.free()
+    await log.check(true)
+    assert.equal(new Set((await log.append(batch)).map(({ kind }) => kind)), new Set(['stored', 'rejected']))
+    assert.is((await idsOf(log)).length, 11)
+    assert.is((await log.events(9, 0))[0]!.messages, 11)
+  },
+)
+
+withDisk(
+  'a disk that fills up under single messages loses none that was told stored, and keeps none that was not',
+  async (log) => {
+    const stored: string[] = []
+    let code = 'none'
+    for (let n = 0; code === 'none' && n < 1_000; n++) {
+      code = await codeOf(log.append([large(n)]))
+      if (code === 'none') stored.push(`large-${n}`)
+    }
+    assert.is(code, 'storage_unavailable')
+    assert.ok(stored.length > 10, `${stored.length} stored`)
+    assert.equal(await idsOf(log), stored)
+    assert.match(await codeOf(log.check(true)), /^(none|storage_unavailable)$/)
+    assert.equal(await idsOf(log), stored)
+  },
+)
+
+faults.run()

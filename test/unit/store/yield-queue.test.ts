@@ -1,0 +1,68 @@
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { type Selection, selection } from '../../../src/core/subscription-filter.ts'
+import type { SqliteLog } from '../../../src/store/sqlite/store.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { fastDir } from '../../support/servers/fast-dir.ts'
+import { entryOf } from '../../support/stages/entries.ts'
+import { openSqlite } from '../../support/store/sqlite-store.ts'
+
+const MESSAGES = 20_000
+/** What one look takes in (src/store/sqlite/store.ts). */
+const WINDOWS = MESSAGES / 2_000
+const AT_ONCE = 5
+const LIMIT = { messages: 500, bytes: 1_000_000 }
+const END = Number.MAX_SAFE_INTEGER
+
+const test = suite('a look through the whole log for what is not there', { timeoutMs: 120_000 })
+
+let log: SqliteLog
+
+test.before(async () => {
+  log = await openSqlite(join(fastDir(), 'gateway.db'), true)
+  for (let n = 0; n < MESSAGES; n += 1_000) {
+    await log.append(Array.from({ length: 1_000 }, () => entryOf({ event_id: `e${n % 3_000}`, message_type: 'a' })))
+  }
+})
+test.after(() => log.stop())
+
+const forward = async (wanted: Selection): Promise<void> => {
+  for (let after = 0, more = true; more; ) ({ through: after, more } = await log.read(wanted, after, LIMIT))
+}
+
+const backward = async (wanted: Selection): Promise<void> => {
+  for (let before = END, more = true; more; ) ({ through: before, more } = await log.readBefore(wanted, before, LIMIT))
+}
+
+const LOOKS: Record<string, (wanted: Selection) => Promise<unknown>> = {
+  forward,
+  backward,
+  'for the last ones': (wanted) => log.cursorBefore(wanted, 5),
+}
+
+for (const [name, look] of Object.entries(LOOKS)) {
+  test(`${name}: everybody else has a turn after each window, however many look`, async () => {
+    let turns = 0
+    let looking = true
+    const count = (): void => {
+      turns += 1
+      if (looking) setImmediate(count)
+    }
+    setImmediate(count)
+    const wanted = ['*', ['e0', 'e1000'], ['e2000']] as const
+    const work = Array.from({ length: AT_ONCE }, (_, n) => look(selection(wanted[n % 3]!, [`nothing-${n}`])))
+    await Promise.all(work)
+    looking = false
+    // Of the events each look sees a part; the two looks at all of them have every window.
+    assert.ok(turns >= 2 * WINDOWS, `${turns} turns`)
+  })
+}
+
+test('what is found is the same as without company', async () => {
+  const wanted = selection('*', ['a'])
+  const pages = await Promise.all(Array.from({ length: AT_ONCE }, () => log.read(wanted, 0, LIMIT)))
+  assert.equal([...new Set(pages.map(({ messages }) => messages.length))], [500])
+  assert.is(await log.cursorBefore(wanted, 5), MESSAGES - 5)
+})
+
+test.run()

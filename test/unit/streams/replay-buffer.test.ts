@@ -1,0 +1,120 @@
+import fc from 'fast-check'
+import * as assert from 'uvu/assert'
+import { selection } from '../../../src/core/subscription-filter.ts'
+import { Channel } from '../../../src/streams/channel.ts'
+import { Slab } from '../../../src/streams/replay-buffer.ts'
+import { suite } from '../../support/harness/suite.ts'
+
+const MOST = 4_096
+
+/** A frame of this size whose bytes tell its id. */
+const frameOf = (id: number, size: number): Buffer => Buffer.alloc(Math.max(1, size), `<${id}>`)
+
+const operation = fc.oneof(
+  {
+    weight: 8,
+    arbitrary: fc.record({
+      op: fc.constant('append' as const),
+      gap: fc.integer({ min: 0, max: 3 }),
+      size: fc.integer({ min: 1, max: 900 }),
+    }),
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({
+      op: fc.constant('append' as const),
+      gap: fc.constant(1),
+      size: fc.integer({ min: MOST / 2, max: 2 * MOST }),
+    }),
+  },
+  { weight: 4, arbitrary: fc.record({ op: fc.constant('after' as const), back: fc.integer({ min: -3, max: 30 }) }) },
+  { weight: 1, arbitrary: fc.record({ op: fc.constant('clear' as const) }) },
+)
+
+const slabs = suite('the slab')
+
+slabs(
+  'hands out exactly the frames behind a cursor, never changes what it handed out, and stays within its memory',
+  () => {
+    fc.assert(
+      fc.property(fc.nat({ max: 100 }), fc.array(operation, { maxLength: 120, size: 'max' }), (from, operations) => {
+        const slab = new Slab(from, MOST)
+        const all: { id: number; frame: Buffer }[] = []
+        const handed: { bytes: Buffer; copy: Buffer }[] = []
+        let last = from
+        let largest = 0
+        for (const one of operations) {
+          if (one.op === 'clear') {
+            slab.clear()
+            assert.equal([slab.bytes, slab.from, slab.last, slab.after(last)], [0, last, last, null])
+          } else if (one.op === 'append') {
+            const id = last + one.gap
+            const frame = frameOf(id, one.size)
+            slab.append(id, frame)
+            // An id that is known is left out.
+            if (one.gap > 0) all.push({ id, frame })
+            if (one.gap > 0) largest = Math.max(largest, frame.length)
+            last = id
+          } else {
+            const cursor = Math.max(slab.from, last - one.back)
+            const expected = Buffer.concat(all.filter(({ id }) => id > cursor).map(({ frame }) => frame))
+            const bytes = slab.after(cursor)
+            assert.is(bytes?.toString('latin1') ?? '', expected.toString('latin1'), `after ${cursor}`)
+            if (bytes !== null) handed.push({ bytes, copy: Buffer.from(bytes) })
+          }
+          assert.is(slab.last, last)
+          assert.ok(slab.from <= last)
+          assert.is(slab.frames, all.filter(({ id }) => id > slab.from).length, 'whatever is behind `from` is there')
+          assert.ok(slab.bytes <= Math.max(MOST, MOST / 2 + largest), `${slab.bytes} bytes`)
+          for (const { bytes, copy } of handed)
+            assert.ok(bytes.equals(copy), 'bytes that a socket may hold are never written over')
+        }
+      }),
+      { numRuns: 1_500 },
+    )
+  },
+)
+
+slabs('an empty slab holds no memory', () => {
+  const slab = new Slab(7)
+  assert.equal([slab.bytes, slab.frames, slab.from, slab.last, slab.after(7)], [0, 0, 7, 7, null])
+})
+
+slabs('starts small, and gives up its oldest half at the most', () => {
+  const slab = new Slab(0)
+  slab.append(1, frameOf(1, 100))
+  assert.ok(slab.bytes <= 4_096, `${slab.bytes} bytes for one frame`)
+  for (let id = 2; id <= 5_000; id++) slab.append(id, frameOf(id, 200))
+  assert.ok(slab.bytes <= 256 * 1024)
+  assert.ok(slab.frames * 200 >= 100 * 1024, `${slab.frames} of the newest frames are kept`)
+  assert.is(slab.from, 5_000 - slab.frames)
+})
+
+slabs('carries a frame that is larger than itself', () => {
+  const slab = new Slab(0, MOST)
+  slab.append(1, frameOf(1, 100))
+  slab.append(2, frameOf(2, 10 * MOST))
+  assert.ok(slab.after(Math.max(1, slab.from))!.equals(frameOf(2, 10 * MOST)))
+  slab.append(3, frameOf(3, 100))
+  assert.ok(slab.after(2)!.equals(frameOf(3, 100)))
+  assert.ok(slab.bytes <= MOST, 'and lets it go with the next')
+})
+
+slabs('a page of history is never cut', () => {
+  const slab = new Slab(0, Number.POSITIVE_INFINITY)
+  for (let id = 1; id <= 2_000; id++) slab.append(id, frameOf(id, 1_000))
+  assert.equal([slab.from, slab.frames, slab.after(0)!.length], [0, 2_000, 2_000_000])
+})
+
+slabs('a quiet channel gives the memory of its slab back', () => {
+  const channel = new Channel(selection(['e']), 0)
+  channel.append(1, frameOf(1, 100_000))
+  const now = performance.now()
+  channel.trim(now + 9_000)
+  assert.ok(channel.slab.bytes >= 100_000)
+  channel.append(2, frameOf(2, 100))
+  channel.trim(now + 11_000)
+  assert.equal([channel.slab.bytes, channel.slab.from, channel.slab.last], [0, 2, 2])
+})
+
+slabs.run()
