@@ -11,8 +11,8 @@ export type Form = 'sources' | 'package' | 'executable'
 
 export const FORM: Form = isSea() ? 'executable' : import.meta.url.endsWith('.ts') ? 'sources' : 'package'
 
-/** The folder of package.json; src/ and dist/ both lie in it. Of no use in the executable. */
-const ROOT = new URL('../', import.meta.url)
+/** The folder of package.json: the sources lie two folders below it, the built files one. Not used in the executable. */
+const ROOT = new URL(FORM === 'sources' ? '../../' : '../', import.meta.url)
 
 /**
  * One file by its path from the folder of package.json: `schema.sql`, `dist/web/page.js`.
