@@ -17,7 +17,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build, type Metafile, type Plugin } from 'esbuild'
-import type { BuildNote } from '../src/platform/version.ts'
+import type { BuildInfo } from '../src/platform/version.ts'
 import { buildWeb, isFresh } from './web.ts'
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -34,7 +34,7 @@ const nativeModule: Plugin = {
   name: 'native-module',
   setup: (bundler) => {
     bundler.onResolve({ filter: /^\.\/binding$/ }, ({ importer }) =>
-      /[\\/]better-sqlite3[\\/]lib[\\/]/.test(importer) ? { path: join(ROOT, 'src', 'native-module.ts') } : undefined,
+      /[\\/]better-sqlite3[\\/]lib[\\/]/.test(importer) ? { path: join(ROOT, 'src/platform/native-module.ts') } : undefined,
     )
   },
 }
@@ -100,7 +100,7 @@ const packagesIn = ({ inputs }: Metafile): Record<string, string> => {
 
 const assetsOf = (work: string, metafile: Metafile): Record<string, string> => {
   const web = join(ROOT, 'dist', 'web')
-  const note: BuildNote = { commit: commitOf(), packages: packagesIn(metafile) }
+  const note: BuildInfo = { commit: commitOf(), packages: packagesIn(metafile) }
   writeFileSync(join(work, 'build.json'), JSON.stringify(note))
   return {
     'build.json': join(work, 'build.json'),

@@ -1,18 +1,18 @@
 #!/usr/bin/env node
 import cluster from 'node:cluster'
-import type { Command, Group } from './cli/command.ts'
+import type { CliCommand, CommandGroup } from './cli/command.ts'
 import { version, versionText } from './platform/version.ts'
 
-const LEAST_NODE = [22, 18] as const
+const MIN_NODE_VERSION = [22, 18] as const
 
 /** Ends a command that was given wrongly, or could not do its work. */
 const EXIT = { ok: 0, failure: 1, usage: 2 } as const
 
 /** A command that is interrupted has this long to put its things in order, in milliseconds. */
-const INTERRUPT_MS = 1_500
+const INTERRUPT_GRACE_MS = 1_500
 
 /** Each is loaded when it is called: a short command does not wait for the parts of the others. */
-const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => Promise<Command | Group>]>> = {
+const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => Promise<CliCommand | CommandGroup>]>> = {
   serve: ['run the gateway (default)', async () => (await import('./cli/serve.ts')).serve],
   publish: ['publish a message, or JSON lines from stdin', async () => (await import('./cli/publish.ts')).publish],
   tail: ['follow events as they happen', async () => (await import('./cli/tail.ts')).tail],
@@ -44,33 +44,33 @@ Settings come from environment variables and from .env; .env.sample lists them a
 Exit codes: 0 done, 1 failure, 2 wrong call or configuration, 130 interrupted.
 `
 
-const complain = (text: string): void => {
+const printError = (text: string): void => {
   process.stderr.write(`${text}\n`)
 }
 
 /** Says what is wrong in the same three lines everywhere: what, why, what to do. */
-const complainOf = async (error: unknown): Promise<void> => {
-  const { visible } = await import('./cli/terminal-escape.ts')
+const reportError = async (error: unknown): Promise<void> => {
+  const { escapeForTerminal } = await import('./cli/terminal-escape.ts')
   const { code, message, hint } = error as { code?: string; message?: string; hint?: string }
-  complain(`deepsoc-gateway: ${visible(code ?? 'internal')}`)
-  for (const line of (message ?? String(error)).split('\n')) complain(`  ${visible(line)}`)
-  if (hint !== undefined) complain(`  hint: ${visible(hint)}`)
+  printError(`deepsoc-gateway: ${escapeForTerminal(code ?? 'internal')}`)
+  for (const line of (message ?? String(error)).split('\n')) printError(`  ${escapeForTerminal(line)}`)
+  if (hint !== undefined) printError(`  hint: ${escapeForTerminal(hint)}`)
 }
 
 const checkNode = (): boolean => {
   const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
-  if (major > LEAST_NODE[0] || (major === LEAST_NODE[0] && minor >= LEAST_NODE[1])) return true
-  complain(
-    `deepsoc-gateway: node_too_old\n  This is Node ${process.versions.node}; at least ${LEAST_NODE.join('.')} is needed.`,
+  if (major > MIN_NODE_VERSION[0] || (major === MIN_NODE_VERSION[0] && minor >= MIN_NODE_VERSION[1])) return true
+  printError(
+    `deepsoc-gateway: node_too_old\n  This is Node ${process.versions.node}; at least ${MIN_NODE_VERSION.join('.')} is needed.`,
   )
-  complain('  hint: Run npm ci, which brings Node 24 along on Linux, or install Node 22.18 or newer.')
+  printError('  hint: Run npm ci, which brings Node 24 along on Linux, or install Node 22.18 or newer.')
   return false
 }
 
 /** Finds the command that the words call, and what is left for it; or the exit code where that is settled already. */
 const findCommand = async (
   argv: readonly string[],
-): Promise<{ command: Command; rest: readonly string[] } | number> => {
+): Promise<{ command: CliCommand; rest: readonly string[] } | number> => {
   const { helpOfGroup, UsageError } = await import('./cli/command.ts')
   const [first = ''] = argv
   if (first === '--help' || first === '-h') {
@@ -93,26 +93,26 @@ const findCommand = async (
     return EXIT.ok
   }
   const what = second === '' ? 'a command is missing' : `unknown command ${JSON.stringify(second)}`
-  complain(`deepsoc-gateway: ${what} behind ${name}\n\n${helpOfGroup(found)}`)
+  printError(`deepsoc-gateway: ${what} behind ${name}\n\n${helpOfGroup(found)}`)
   return EXIT.usage
 }
 
 /** Runs a command until it is done, or a signal or a reader that hangs up ends it. */
-const run = async (command: Command, rest: readonly string[]): Promise<number> => {
-  const { helpOf, readCall, usageOf, UsageError } = await import('./cli/command.ts')
-  const { makeIo, NOBODY_READS } = await import('./cli/io.ts')
+const run = async (command: CliCommand, rest: readonly string[]): Promise<number> => {
+  const { renderHelp, parseCall, renderUsage, UsageError } = await import('./cli/command.ts')
+  const { makeIo, PIPE_CLOSED } = await import('./cli/io.ts')
   const stopping = new AbortController()
   const io = makeIo(version(), stopping)
   try {
-    const given = readCall(command, rest)
+    const given = parseCall(command, rest)
     if (given === null) {
-      await io.out.write(helpOf(command))
+      await io.out.write(renderHelp(command))
       return EXIT.ok
     }
     // The gateway has its own way to end.
     if (command.name === 'serve') return await command.run(given, io)
     // Before the command begins: it may work for a while before it waits for the first time.
-    const overdue = endOf(stopping)
+    const overdue = waitForInterrupt(stopping)
     const running = command.run(given, io).then(async (code) => {
       await Promise.all([io.out.flush(), io.err.flush()])
       return code
@@ -122,10 +122,10 @@ const run = async (command: Command, rest: readonly string[]): Promise<number> =
       return EXIT.failure
     })
     if (!stopping.signal.aborted) return code
-    return stopping.signal.reason === NOBODY_READS ? EXIT.ok : Number(stopping.signal.reason)
+    return stopping.signal.reason === PIPE_CLOSED ? EXIT.ok : Number(stopping.signal.reason)
   } catch (error) {
     if (!(error instanceof UsageError)) throw error
-    complain(`deepsoc-gateway: ${error.message}\n\n${usageOf(command)}`)
+    printError(`deepsoc-gateway: ${error.message}\n\n${renderUsage(command)}`)
     return EXIT.usage
   } finally {
     io.progress.clear()
@@ -133,7 +133,7 @@ const run = async (command: Command, rest: readonly string[]): Promise<number> =
 }
 
 /** Aborts at the first signal; resolves when the command did not end soon after, or at the second signal. */
-const endOf = (stopping: AbortController): Promise<number> =>
+const waitForInterrupt = (stopping: AbortController): Promise<number> =>
   new Promise((resolve) => {
     for (const [signal, code] of [
       ['SIGINT', 130],
@@ -144,7 +144,7 @@ const endOf = (stopping: AbortController): Promise<number> =>
         stopping.abort(code)
       })
     }
-    stopping.signal.addEventListener('abort', () => setTimeout(resolve, INTERRUPT_MS, EXIT.failure))
+    stopping.signal.addEventListener('abort', () => setTimeout(resolve, INTERRUPT_GRACE_MS, EXIT.failure))
   })
 
 const main = async (): Promise<number> => {
@@ -152,15 +152,15 @@ const main = async (): Promise<number> => {
   const { UsageError } = await import('./cli/command.ts')
   try {
     // A worker has its primary's arguments, which are not meant for it.
-    if (cluster.isWorker) return await (await import('./app/serve.ts')).serve(version())
+    if (cluster.isWorker) return await (await import('./app/serve.ts')).serveUntilSignal(version())
     const found = await findCommand(process.argv.slice(2))
     return typeof found === 'number' ? found : await run(found.command, found.rest)
   } catch (error) {
     if (error instanceof UsageError) {
-      complain(`deepsoc-gateway: ${error.message}\n\n${HELP}`)
+      printError(`deepsoc-gateway: ${error.message}\n\n${HELP}`)
       return EXIT.usage
     }
-    await complainOf(error)
+    await reportError(error)
     return (error as { code?: string }).code === 'config_invalid' ? EXIT.usage : EXIT.failure
   }
 }

@@ -1,10 +1,10 @@
 import { Gateway } from './app/gateway.ts'
-import { addressOf } from './app/serve.ts'
+import { baseUrl } from './app/serve.ts'
 import { loadConfig } from './config/config.ts'
 import { GatewayError } from './core/errors.ts'
-import { freshenWebAssets } from './http/web-assets.ts'
+import { ensureWebBundle } from './http/web-assets.ts'
 import { version } from './platform/version.ts'
-import { makeLogger } from './telemetry/logger.ts'
+import { createLogger } from './telemetry/logger.ts'
 
 /** A gateway inside this process. */
 export interface RunningGateway {
@@ -27,8 +27,8 @@ export const startGateway = async (
 ): Promise<RunningGateway> => {
   const config = loadConfig(environment)
   if (config.workers > 1) throw new GatewayError('config_invalid', 'WORKERS must be 1 inside another program.')
-  await freshenWebAssets()
-  const gateway = new Gateway({ config, logger: await makeLogger(config.logLevel), version: version() })
+  await ensureWebBundle()
+  const gateway = new Gateway({ config, logger: await createLogger(config.logLevel), version: version() })
   await gateway.start()
-  return { url: addressOf(config, gateway.port), port: gateway.port, stop: () => gateway.stop() }
+  return { url: baseUrl(config, gateway.port), port: gateway.port, stop: () => gateway.stop() }
 }

@@ -6,7 +6,7 @@
 import { mkdirSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { freshenWebAssets } from '../src/http/web-assets.ts'
+import { ensureWebBundle } from '../src/http/web-assets.ts'
 import { launchChromium } from './support/clients/browser.ts'
 import { provision } from './support/harness/provision.ts'
 import { tempDir } from './support/harness/wait.ts'
@@ -102,7 +102,7 @@ const take = async (
 }
 
 await provision(['rabbitmq', 'pika', 'chromium'])
-await freshenWebAssets()
+await ensureWebBundle()
 const folder = process.argv[2] ?? join(ROOT, 'docs/images')
 mkdirSync(folder, { recursive: true })
 const fonts = join(tempDir('gateway-fonts-'), 'fonts.conf')

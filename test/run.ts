@@ -4,7 +4,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { dirname, join, relative, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs, stripVTControlCharacters } from 'node:util'
-import { freshenWebAssets } from '../src/http/web-assets.ts'
+import { ensureWebBundle } from '../src/http/web-assets.ts'
 import { bundleProgram } from './support/harness/bundle.ts'
 import { killAtExit, removeAtExit } from './support/harness/cleanup.ts'
 import { isNeed, type Need, provision } from './support/harness/provision.ts'
@@ -274,7 +274,7 @@ const main = async (): Promise<number> => {
   const files = findFiles(resolve(values.dir), positionals)
   if (files.length === 0) process.stdout.write('FAIL no test file matches\n')
   // Once for all, so that gateways that start side by side find it done.
-  await freshenWebAssets()
+  await ensureWebBundle()
   const { passed, failed, skipped } = await runAll(files, jobs, values.long)
   const failures = files.length === 0 ? 1 : failed
   process.stdout.write(`${passed} passed, ${failures} failed${skipped > 0 ? `, ${skipped} skipped` : ''}\n`)

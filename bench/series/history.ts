@@ -1,6 +1,6 @@
 import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { prepareFile, readSchema } from '../../src/store/sqlite/file.ts'
+import { ensureDatabase, readSchema } from '../../src/store/sqlite/file.ts'
 import { SqliteWriter } from '../../src/store/sqlite/writer.ts'
 import { tempDir } from '../../test/support/harness/wait.ts'
 import { deleteNames, uniqueNames } from '../../test/support/servers/rabbitmq.ts'
@@ -21,7 +21,7 @@ const FEW = 100
 
 /** Fills a new database directly, in batches as large as they pay. */
 const fillDatabase = async (context: Context, file: string, rows: number, events: number): Promise<void> => {
-  prepareFile(file, { schema: readSchema(), logId: 'bench', now: Date.now() })
+  ensureDatabase(file, { schema: readSchema(), logId: 'bench', now: Date.now() })
   const writer = new SqliteWriter(file)
   const BATCH = 20_000
   for (let row = 0; row < rows; ) {

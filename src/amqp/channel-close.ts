@@ -4,7 +4,7 @@ import type { Channel } from 'rabbitmq-client'
  * Rejects with the cause when a channel fails, when the broker cancels a consumer on it, or when it closes.
  * Never resolves.
  */
-export const channelEnd = (channel: Channel): Promise<never> => {
+export const rejectOnClose = (channel: Channel): Promise<never> => {
   const ended = new Promise<never>((_resolve, reject) => {
     channel.on('error', reject)
     channel.on('basic.cancel', (_tag: string, error: unknown) => reject(error))
@@ -12,8 +12,8 @@ export const channelEnd = (channel: Channel): Promise<never> => {
     channel.on('close', () => setImmediate(() => reject(new Error('the channel was closed'))))
   })
   // Of several ends only the first is waited for.
-  ended.catch(alreadyEnded)
+  ended.catch(noop)
   return ended
 }
 
-const alreadyEnded = (): void => undefined
+const noop = (): void => undefined

@@ -3,10 +3,10 @@ import { isIP } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { Connection } from 'rabbitmq-client'
 import { backoffDelay } from '../core/backoff.ts'
-import { describeError, GatewayError } from '../core/errors.ts'
-import type { Health } from '../monitoring/health.ts'
-import { brokerError } from './errors.ts'
-import { installDecoder } from './rabbitmq-client-patch.ts'
+import { errorChainText, GatewayError } from '../core/errors.ts'
+import type { HealthRegistry } from '../monitoring/health.ts'
+import { toBrokerError } from './errors.ts'
+import { patchDecoder } from './rabbitmq-client-patch.ts'
 
 /** Where RabbitMQ is. */
 export interface BrokerAddress {
@@ -31,22 +31,22 @@ export interface BrokerTls {
 const FRAME_MAX = 131_072
 /** Seconds. A dead peer is noticed after two of them. */
 const HEARTBEAT = 10
-const BACKOFF_MS = { least: 250, most: 15_000 }
+const BACKOFF_MS = { minMs: 250, maxMs: 15_000 }
 
-export interface LinkOptions {
+export interface ReconnectingConnectionOptions {
   readonly address: BrokerAddress
   /** The component under which its faults are known, and the name of the connection at the broker. */
   readonly component: string
-  readonly health: Health
+  readonly health: HealthRegistry
   /**
    * Sets up and uses the connection. Resolves or rejects when the use has ended; `ready` is to be called once
    * everything works; `lost` rejects when the connection is gone.
    */
-  readonly session: (connection: Connection, ready: () => void, lost: Promise<never>) => Promise<void>
+  readonly use: (connection: Connection, ready: () => void, closed: Promise<never>) => Promise<void>
 }
 
 /** What rabbitmq-client keeps to itself of a connection. */
-interface Insides {
+interface RabbitmqClientInternals {
   readonly _opt: { frameMax: number }
   readonly _state: { readonly frameMax: number }
   readonly _socket: TLSSocket
@@ -56,19 +56,19 @@ interface Insides {
  * One connection to the broker, made anew for ever with jittered backoff. Each attempt is a new Connection of
  * the library: its own reconnect reports only the first error of an outage, so the cause would grow stale.
  */
-export class Link {
-  readonly #options: LinkOptions
+export class ReconnectingConnection {
+  readonly #options: ReconnectingConnectionOptions
   #stopping = false
   #running: Promise<void> | null = null
   #wake: (() => void) | null = null
   #attempt = 0
 
-  constructor(options: LinkOptions) {
+  constructor(options: ReconnectingConnectionOptions) {
     this.#options = options
   }
 
   start(): void {
-    installDecoder()
+    patchDecoder()
     this.#running = this.#run()
   }
 
@@ -91,37 +91,37 @@ export class Link {
   }
 
   async #attemptOnce(): Promise<void> {
-    const { component, health, session } = this.#options
+    const { component, health, use } = this.#options
     let connection: Connection
     try {
       connection = this.#connect()
     } catch (error) {
-      health.fail(component, brokerError(error, false))
+      health.markFailed(component, toBrokerError(error, false))
       return
     }
     let opened = false
-    const lost = new Promise<never>((_resolve, reject) => {
+    const closed = new Promise<never>((_resolve, reject) => {
       connection.on('error', reject)
       this.#wake = () => reject(new Error('the gateway is stopping'))
     })
     // It may be lost while nobody waits for it.
-    lost.catch(ignoreHere)
+    closed.catch(noop)
     try {
-      await Promise.race([new Promise<void>((resolve) => connection.once('connection', () => resolve())), lost])
+      await Promise.race([new Promise<void>((resolve) => connection.once('connection', () => resolve())), closed])
       opened = true
       this.#wake = null
       this.#adoptFrameMax(connection)
-      await session(
+      await use(
         connection,
         () => {
           this.#attempt = 0
-          health.ok(component)
+          health.markHealthy(component)
         },
-        lost,
+        closed,
       )
       await connection.close()
     } catch (error) {
-      if (!this.#stopping) health.fail(component, brokerError(error, opened))
+      if (!this.#stopping) health.markFailed(component, toBrokerError(error, opened))
       connection.unsafeDestroy()
     }
   }
@@ -142,7 +142,7 @@ export class Link {
 
   /** The library's channels cut by the size that was asked for; what was agreed may be smaller. */
   #adoptFrameMax(connection: Connection): void {
-    const inside = connection as unknown as Insides
+    const inside = connection as unknown as RabbitmqClientInternals
     inside._opt.frameMax = inside._state.frameMax
   }
 
@@ -164,7 +164,7 @@ const tlsOptions = (hostname: string, { caFile, certFile, keyFile }: BrokerTls):
     try {
       return readFileSync(file)
     } catch (cause) {
-      throw new GatewayError('broker_tls_failed', `A file cannot be read: ${describeError(cause)}.`, { cause })
+      throw new GatewayError('broker_tls_failed', `A file cannot be read: ${errorChainText(cause)}.`, { cause })
     }
   }
   return {
@@ -177,4 +177,4 @@ const tlsOptions = (hostname: string, { caFile, certFile, keyFile }: BrokerTls):
 }
 
 /** The rejection is waited for elsewhere too; here it only must not count as unhandled. */
-const ignoreHere = (): void => undefined
+const noop = (): void => undefined

@@ -1,8 +1,8 @@
-import { decodeTable, type FieldValue } from './field-table.ts'
-import { HEAD_BYTES, type RawFrame } from './frame-reader.ts'
+import { decodeFieldTable, type FieldValue } from './field-table.ts'
+import { FRAME_HEADER_BYTES, type RawFrame } from './frame-reader.ts'
 
 /** Beside the headers, the properties of AMQP 0-9-1's basic class. */
-export interface Properties {
+export interface BasicProperties {
   contentType?: string
   contentEncoding?: string
   headers?: { [name: string]: FieldValue }
@@ -37,7 +37,7 @@ export interface HeaderFrame {
   readonly type: 2
   readonly channelId: number
   readonly bodySize: number
-  readonly fields: Properties
+  readonly fields: BasicProperties
 }
 
 export interface BodyFrame {
@@ -80,12 +80,12 @@ const shortString: [Decode, Skip] = [
 const octet: [Decode, Skip] = [(bytes, at) => bytes[at], (_bytes, at) => at + 1]
 const time: [Decode, Skip] = [longLong, (_bytes, at) => at + 8]
 const table: [Decode, Skip] = [
-  (bytes, at) => decodeTable(bytes.subarray(at + 4, at + 4 + bytes.readUInt32BE(at))),
+  (bytes, at) => decodeFieldTable(bytes.subarray(at + 4, at + 4 + bytes.readUInt32BE(at))),
   (bytes, at) => at + 4 + bytes.readUInt32BE(at),
 ]
 
 /** The properties in the order of the protocol; the flag of the first is the highest bit. */
-const PROPERTIES: readonly [keyof Properties, [Decode, Skip]][] = [
+const PROPERTIES: readonly [keyof BasicProperties, [Decode, Skip]][] = [
   ['contentType', shortString],
   ['contentEncoding', shortString],
   ['headers', table],
@@ -102,7 +102,7 @@ const PROPERTIES: readonly [keyof Properties, [Decode, Skip]][] = [
   ['clusterId', shortString],
 ]
 
-const decodeProperties = (bytes: Buffer, payload: number): Properties => {
+const decodeProperties = (bytes: Buffer, payload: number): BasicProperties => {
   const fields: Record<string, unknown> = {}
   let at = payload + 14
   let flags = bytes.readUInt16BE(payload + 12)
@@ -115,14 +115,14 @@ const decodeProperties = (bytes: Buffer, payload: number): Properties => {
     fields[name] = decode(bytes, at)
     at = skip(bytes, at)
   }
-  return fields as Properties
+  return fields as BasicProperties
 }
 
 /** A frame of a delivery; null for every other one. */
 export const decodeDeliveryFrame = ({ bytes, at, end }: RawFrame): DeliveryFrame | null => {
   if (bytes[end - 1] !== FRAME_END) return null
   const channelId = bytes.readUInt16BE(at + 1)
-  const payload = at + HEAD_BYTES
+  const payload = at + FRAME_HEADER_BYTES
   switch (bytes[at]) {
     case BODY:
       return { type: BODY, channelId, payload: bytes.subarray(payload, end - 1) }

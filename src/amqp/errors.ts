@@ -1,4 +1,4 @@
-import { describeError, type ErrorCode, GatewayError } from '../core/errors.ts'
+import { type ErrorCode, errorChainText, GatewayError } from '../core/errors.ts'
 
 /** rabbitmq-client's codes, and those of the socket, in the words of the catalogue. */
 const CODES: Record<string, ErrorCode> = {
@@ -43,14 +43,14 @@ const tlsCode = (code: string, text: string): ErrorCode | null => {
 /**
  * Names what the broker, or the way to it, has reported.
  *
- * @param opened whether the connection stood: a refusal before that is about the login
+ * @param wasOpen whether the connection stood: a refusal before that is about the login
  */
-export const brokerError = (error: unknown, opened: boolean): GatewayError => {
+export const toBrokerError = (error: unknown, wasOpen: boolean): GatewayError => {
   if (error instanceof GatewayError) return error
   const code = String((error as { code?: unknown } | null)?.code ?? '')
-  const text = describeError(error)
-  if (code === 'ACCESS_REFUSED' && !opened) return new GatewayError('broker_login_refused', text, { cause: error })
-  if (code === 'NOT_ALLOWED' && !opened) {
+  const text = errorChainText(error)
+  if (code === 'ACCESS_REFUSED' && !wasOpen) return new GatewayError('broker_login_refused', text, { cause: error })
+  if (code === 'NOT_ALLOWED' && !wasOpen) {
     // RabbitMQ has one code for both; its text tells a missing vhost from a forbidden one.
     const missing = /not found/i.test(text)
     return new GatewayError(missing ? 'broker_vhost_missing' : 'broker_access_refused', text, { cause: error })

@@ -1,7 +1,7 @@
 /** A value of an AMQP field table, as JSON can show it. Integers beyond 2^53 become text, digit for digit. */
 export type FieldValue = string | number | boolean | null | FieldValue[] | { [name: string]: FieldValue }
 
-const MOST_DEPTH = 16
+const MAX_DEPTH = 16
 
 const integer = (value: bigint): FieldValue =>
   value >= Number.MIN_SAFE_INTEGER && value <= Number.MAX_SAFE_INTEGER ? Number(value) : value.toString()
@@ -25,16 +25,16 @@ const FIXED: Record<string, [number, (bytes: Buffer, at: number) => FieldValue]>
   // Not in RabbitMQ's list of types, yet py-amqp and Celery send it and RabbitMQ relays it.
   L: [8, (bytes, at) => integer(bytes.readBigInt64BE(at))],
   T: [8, (bytes, at) => integer(bytes.readBigUInt64BE(at))],
-  f: [4, (bytes, at) => printable(bytes.readFloatBE(at))],
-  d: [8, (bytes, at) => printable(bytes.readDoubleBE(at))],
+  f: [4, (bytes, at) => finiteOrText(bytes.readFloatBE(at))],
+  d: [8, (bytes, at) => finiteOrText(bytes.readDoubleBE(at))],
   D: [5, (bytes, at) => `${bytes.readInt32BE(at + 1)}e-${bytes.readUInt8(at)}`],
   V: [0, () => null],
 }
 
 /** JSON has no NaN and no infinities. */
-const printable = (value: number): FieldValue => (Number.isFinite(value) ? value : String(value))
+const finiteOrText = (value: number): FieldValue => (Number.isFinite(value) ? value : String(value))
 
-const take = (reader: Reader, length: number): Buffer => {
+const readBytes = (reader: Reader, length: number): Buffer => {
   const end = reader.at + length
   if (end > reader.bytes.length) throw new RangeError('the field table ends too early')
   const part = reader.bytes.subarray(reader.at, end)
@@ -43,17 +43,17 @@ const take = (reader: Reader, length: number): Buffer => {
 }
 
 const readValue = (reader: Reader, depth: number): FieldValue => {
-  const type = String.fromCharCode(take(reader, 1)[0]!)
+  const type = String.fromCharCode(readBytes(reader, 1)[0]!)
   const fixed = FIXED[type]
   if (fixed !== undefined) {
     const [length, read] = fixed
-    return read(take(reader, length), 0)
+    return read(readBytes(reader, length), 0)
   }
   if (!'SxAF'.includes(type)) throw new RangeError(`unknown field type ${JSON.stringify(type)}`)
-  const part = take(reader, take(reader, 4).readUInt32BE(0))
+  const part = readBytes(reader, readBytes(reader, 4).readUInt32BE(0))
   if (type === 'S') return part.toString('utf8')
   if (type === 'x') return part.toString('base64')
-  if (depth >= MOST_DEPTH) throw new RangeError('the field table is nested too deeply')
+  if (depth >= MAX_DEPTH) throw new RangeError('the field table is nested too deeply')
   if (type === 'F') return readFields(part, depth + 1)
   const inner: Reader = { bytes: part, at: 0 }
   const items: FieldValue[] = []
@@ -65,7 +65,7 @@ const readFields = (bytes: Buffer, depth: number): { [name: string]: FieldValue 
   const reader: Reader = { bytes, at: 0 }
   const fields: [string, FieldValue][] = []
   while (reader.at < bytes.length) {
-    const name = take(reader, take(reader, 1)[0]!).toString('utf8')
+    const name = readBytes(reader, readBytes(reader, 1)[0]!).toString('utf8')
     fields.push([name, readValue(reader, depth)])
   }
   return Object.fromEntries(fields)
@@ -75,7 +75,7 @@ const readFields = (bytes: Buffer, depth: number): { [name: string]: FieldValue 
  * Decodes the content of a field table. A table that cannot be read costs its message only its headers: the
  * answer then says why, under the name `undecodable`.
  */
-export const decodeTable = (bytes: Buffer): { [name: string]: FieldValue } => {
+export const decodeFieldTable = (bytes: Buffer): { [name: string]: FieldValue } => {
   try {
     return readFields(bytes, 0)
   } catch (error) {

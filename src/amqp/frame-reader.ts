@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 
 const NOTHING = Buffer.alloc(0)
 /** Type, channel and size. */
-export const HEAD_BYTES = 7
+export const FRAME_HEADER_BYTES = 7
 
 /** One AMQP frame, from its head to its end mark, where it lies in what was read. */
 export interface RawFrame {
@@ -12,7 +12,7 @@ export interface RawFrame {
 }
 
 /** What the library asks for bytes; it also hands out whole frames. */
-export interface Read {
+export interface FrameSource {
   (bytes: number): Promise<Buffer>
   readonly frames: FrameReader
 }
@@ -35,11 +35,11 @@ export class FrameReader {
   }
 
   /** The next frame if all of it is here. */
-  take(): RawFrame | null {
+  tryRead(): RawFrame | null {
     const bytes = this.#bytes
     const at = this.#at
-    if (bytes.length - at < HEAD_BYTES) return null
-    const end = at + HEAD_BYTES + bytes.readUInt32BE(at + 3) + 1
+    if (bytes.length - at < FRAME_HEADER_BYTES) return null
+    const end = at + FRAME_HEADER_BYTES + bytes.readUInt32BE(at + 3) + 1
     if (bytes.length < end) return null
     this.#at = end
     return { bytes, at, end }
@@ -48,7 +48,7 @@ export class FrameReader {
   /** Waits until `take` finds a frame. @throws Error READ_END when the socket ends before */
   async next(): Promise<RawFrame> {
     while (true) {
-      const frame = this.take()
+      const frame = this.tryRead()
       if (frame !== null) return frame
       await this.#more()
     }
@@ -72,16 +72,16 @@ export class FrameReader {
   async #fromSocket(count?: number): Promise<Buffer> {
     let chunk: Buffer | null = null
     while ((chunk = this.#socket.read(count) as Buffer | null) === null) {
-      if (!this.#socket.readable) throw readEnd()
+      if (!this.#socket.readable) throw readEndError()
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
     }
     // A socket that has ended gives what is left.
-    if (count !== undefined && chunk.length < count) throw readEnd()
+    if (count !== undefined && chunk.length < count) throw readEndError()
     return chunk
   }
 }
 
 /** The library looks at this code: an end that was expected is no error. */
-const readEnd = (): Error => Object.assign(new Error('the connection ended within a frame'), { code: 'READ_END' })
+const readEndError = (): Error => Object.assign(new Error('the connection ended within a frame'), { code: 'READ_END' })

@@ -17,15 +17,15 @@ import codec from 'rabbitmq-client/lib/codec.js'
 import util from 'rabbitmq-client/lib/util.js'
 import {
   BASIC_DELIVER,
+  type BasicProperties,
   type BodyFrame,
   type DeliverParams,
   type DeliveryFrame,
   decodeDeliveryFrame,
   type HeaderFrame,
   type MethodFrame,
-  type Properties,
 } from './delivery-frames.ts'
-import { FrameReader, HEAD_BYTES, type RawFrame, type Read } from './frame-reader.ts'
+import { FRAME_HEADER_BYTES, FrameReader, type FrameSource, type RawFrame } from './frame-reader.ts'
 
 /** A message as the broker delivers it, its body untouched. */
 export interface Delivery {
@@ -33,7 +33,7 @@ export interface Delivery {
   readonly redelivered: boolean
   readonly exchange: string
   readonly routingKey: string
-  readonly properties: Properties
+  readonly properties: BasicProperties
   /** Cut at the limit that `takeDeliveries` was given. */
   readonly body: Buffer
   /** Bytes before the cut. */
@@ -43,7 +43,7 @@ export interface Delivery {
 }
 
 interface Codec {
-  decodeFrame: (read: Read) => Frame | Promise<Frame>
+  decodeFrame: (read: FrameSource) => Frame | Promise<Frame>
 }
 
 type Frame = DeliveryFrame | { readonly type: 8; readonly channelId: 0 }
@@ -56,16 +56,19 @@ interface Insides {
 }
 
 /** Decodes the three frames of a delivery by hand; every other frame is left to the library. */
-const decodeWith = (original: Codec['decodeFrame']): Codec['decodeFrame'] => {
+const wrapDecoder = (original: Codec['decodeFrame']): Codec['decodeFrame'] => {
   const decode = (raw: RawFrame): Frame | Promise<Frame> => {
     const own = decodeDeliveryFrame(raw)
     if (own !== null) return own
-    const parts = [raw.bytes.subarray(raw.at, raw.at + HEAD_BYTES), raw.bytes.subarray(raw.at + HEAD_BYTES, raw.end)]
-    return original((async () => parts.shift()!) as unknown as Read)
+    const parts = [
+      raw.bytes.subarray(raw.at, raw.at + FRAME_HEADER_BYTES),
+      raw.bytes.subarray(raw.at + FRAME_HEADER_BYTES, raw.end),
+    ]
+    return original((async () => parts.shift()!) as unknown as FrameSource)
   }
   // The library awaits the result: of a frame that is here already it costs one turn of the promise queue, not six.
-  return ({ frames }: Read) => {
-    const raw = frames.take()
+  return ({ frames }: FrameSource) => {
+    const raw = frames.tryRead()
     return raw === null ? frames.next().then(decode) : decode(raw)
   }
 }
@@ -73,19 +76,19 @@ const decodeWith = (original: Codec['decodeFrame']): Codec['decodeFrame'] => {
 let installed = false
 
 /** Puts the tolerant decoder in. Once for the process, before the first connection. */
-export const installDecoder = (): void => {
+export const patchDecoder = (): void => {
   if (installed) return
   installed = true
   const decoding = codec as unknown as Codec
-  decoding.decodeFrame = decodeWith(decoding.decodeFrame)
-  const reading = util as unknown as { createAsyncReader: (socket: Socket) => Read }
+  decoding.decodeFrame = wrapDecoder(decoding.decodeFrame)
+  const reading = util as unknown as { createAsyncReader: (socket: Socket) => FrameSource }
   reading.createAsyncReader = (socket) => {
     const frames = new FrameReader(socket)
     return Object.assign((bytes: number) => frames.read(bytes), { frames })
   }
 }
 
-interface Incoming {
+interface PartialDelivery {
   readonly params: DeliverParams
   header: HeaderFrame | null
   readonly chunks: Buffer[]
@@ -99,12 +102,16 @@ interface Incoming {
  *
  * @param limit bytes of a body that are kept; of a longer one the rest is only hashed
  */
-export const takeDeliveries = (channel: Channel, limit: number, onDelivery: (delivery: Delivery) => void): void => {
+export const interceptDeliveries = (
+  channel: Channel,
+  limit: number,
+  onDelivery: (delivery: Delivery) => void,
+): void => {
   const inside = channel as unknown as Insides
   const { _onMethod, _onHeader, _onBody } = inside
-  let incoming: Incoming | null = null
+  let incoming: PartialDelivery | null = null
 
-  const finish = (done: Incoming, header: HeaderFrame): void => {
+  const finish = (done: PartialDelivery, header: HeaderFrame): void => {
     incoming = null
     const { deliveryTag, redelivered, exchange, routingKey } = done.params
     onDelivery({

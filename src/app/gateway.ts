@@ -3,48 +3,48 @@ import type { Registry } from 'prom-client'
 import type { Config } from '../config/config.ts'
 import type { ResetReason } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
-import { makeApp } from '../http/app.ts'
-import { serveMetrics } from '../http/routes/health.ts'
+import { createApp } from '../http/app.ts'
+import { createMetricsHandler } from '../http/routes/health.ts'
 import type { OverviewOptions } from '../http/routes/health-report.ts'
-import type { PublishPort } from '../http/routes/messages.ts'
-import { Certificates } from '../http/server/certificate-manager.ts'
+import type { MessagePublisher } from '../http/routes/messages.ts'
+import { CertificateManager } from '../http/server/certificate-manager.ts'
 import { HttpServer } from '../http/server/http-server.ts'
-import { StreamDoor } from '../http/server/stream-fast-path.ts'
+import { StreamFastPath } from '../http/server/stream-fast-path.ts'
 import { ExchangePublisher } from '../ingest/exchange-publisher.ts'
-import { Ingest } from '../ingest/ingest.ts'
-import { type Fault, Health } from '../monitoring/health.ts'
-import { type Observer, observeAlone } from '../monitoring/health-monitor.ts'
-import { readVitals, type Vitals } from '../monitoring/worker-status.ts'
-import { within } from '../platform/with-timeout.ts'
-import { Bell } from '../store/change-notifier.ts'
-import { openLog } from '../store/open-store.ts'
-import { RetentionRounds } from '../store/retention.ts'
-import type { Log } from '../store/store.ts'
-import { Live } from '../streams/hub.ts'
-import { LoopDelay } from '../telemetry/event-loop-delay.ts'
+import { IngestService } from '../ingest/ingest.ts'
+import { type Fault, HealthRegistry } from '../monitoring/health.ts'
+import { type HealthMonitor, monitorSingleProcess } from '../monitoring/health-monitor.ts'
+import { collectWorkerStatus, type WorkerStatus } from '../monitoring/worker-status.ts'
+import { withTimeout } from '../platform/with-timeout.ts'
+import { ChangeNotifier } from '../store/change-notifier.ts'
+import { openStore } from '../store/open-store.ts'
+import { RetentionJob } from '../store/retention.ts'
+import type { MessageStore } from '../store/store.ts'
+import { StreamHub } from '../streams/hub.ts'
+import { EventLoopDelayMonitor } from '../telemetry/event-loop-delay.ts'
 import { type Metrics, makeMetrics } from '../telemetry/metrics.ts'
 import { Tracing } from '../telemetry/tracing.ts'
-import { type AccessRules, makeAccess, type Siblings } from './access-control.ts'
-import { measuredAppend, noteCommitted, type OnCommitted } from './ingest-metrics.ts'
-import { embeddedPort, exchangePort } from './publishers.ts'
-import { rejectedPort } from './quarantine-service.ts'
+import { type AccessControl, type ClusterPeers, createAccessControl } from './access-control.ts'
+import { type CommitListener, instrumentAppend, recordCommit } from './ingest-metrics.ts'
+import { createExchangePublisher, createStorePublisher } from './publishers.ts'
+import { createQuarantineService } from './quarantine-service.ts'
 
-export interface GatewayParts {
+export interface GatewayOptions {
   readonly config: Config
   readonly logger: Logger
   readonly version: string
   /** The log to use instead of the one in the configuration; it is started and stopped like it. */
-  readonly log?: Log
+  readonly log?: MessageStore
   /** The bell to use instead of one of its own. */
-  readonly bell?: Bell
+  readonly bell?: ChangeNotifier
   /** The text for /metrics, where other processes have a part in it. */
   readonly metricsText?: () => Promise<string>
   /** How all workers are, where there are others. */
   readonly overview?: OverviewOptions['overview']
   /** Other workers listen on the same port. */
-  readonly sharedPort?: boolean
+  readonly reusePort?: boolean
   /** What is shared with other workers. */
-  readonly siblings?: Siblings
+  readonly clusterPeers?: ClusterPeers
 }
 
 /** Between two looks at the database file. */
@@ -54,40 +54,40 @@ const CHECK_MS = 2_000
 export class Gateway {
   readonly #config: Config
   readonly #logger: Logger
-  readonly #log: Log
-  readonly #bell: Bell
-  readonly #health: Health
+  readonly #log: MessageStore
+  readonly #bell: ChangeNotifier
+  readonly #health: HealthRegistry
   readonly #metrics: Metrics
-  readonly #loopDelay: LoopDelay
+  readonly #loopDelay: EventLoopDelayMonitor
   readonly #tracing: Tracing
-  readonly #append: Log['append']
-  readonly #committed: OnCommitted
-  readonly #live: Live
-  readonly #retention: RetentionRounds
-  readonly #access: AccessRules
-  readonly #certificates: Certificates | null
-  readonly #observer: Observer | null
+  readonly #append: MessageStore['append']
+  readonly #committed: CommitListener
+  readonly #live: StreamHub
+  readonly #retention: RetentionJob
+  readonly #access: AccessControl
+  readonly #certificates: CertificateManager | null
+  readonly #observer: HealthMonitor | null
   readonly #server: HttpServer
   readonly #metricsServer: HttpServer | null = null
-  readonly #ingest: Ingest | null = null
+  readonly #ingest: IngestService | null = null
   readonly #publisher: ExchangePublisher | null = null
   #checking: NodeJS.Timeout | undefined
   #refused: Promise<unknown> | null = null
 
-  constructor(parts: GatewayParts) {
-    const { config, logger, version, log, bell, metricsText, sharedPort = false, siblings } = parts
+  constructor(parts: GatewayOptions) {
+    const { config, logger, version, log, bell, metricsText, reusePort = false, clusterPeers } = parts
     this.#config = config
-    this.#bell = bell ?? new Bell()
+    this.#bell = bell ?? new ChangeNotifier()
     this.#logger = logger
     this.#log =
       log ??
-      openLog(config, {
-        onGrown: () => this.#bell.heard(),
-        onRevoked: () => void this.#access.revocations.refresh().catch(unheard),
+      openStore(config, {
+        onGrown: () => this.#bell.emit(),
+        onRevoked: () => void this.#access.revocations.refresh().catch(noop),
         onWarning: (text) => logger.warn(text),
       })
-    this.#health = new Health((component, fault) => this.#noteChange(component, fault))
-    this.#live = new Live({
+    this.#health = new HealthRegistry((component, fault) => this.#noteChange(component, fault))
+    this.#live = new StreamHub({
       log: this.#log,
       bell: this.#bell,
       heartbeatMs: config.heartbeatMs,
@@ -95,7 +95,7 @@ export class Gateway {
       onFault: (error) => this.#note('log', error),
       onClosing: (reason) => this.#metrics.closed.inc({ reason }),
     })
-    this.#certificates = config.tls === null ? null : new Certificates({ files: config.tls, logger })
+    this.#certificates = config.tls === null ? null : new CertificateManager({ files: config.tls, logger })
     this.#metrics = makeMetrics({
       version,
       mode: this.mode,
@@ -106,23 +106,23 @@ export class Gateway {
       faults: () => this.#health.faults,
       certificateExpiry: this.#certificates && (() => this.#certificates!.current.expiresAt / 1_000),
     })
-    this.#loopDelay = new LoopDelay(this.#metrics.loopDelay)
+    this.#loopDelay = new EventLoopDelayMonitor(this.#metrics.eventLoopDelay)
     this.#tracing = new Tracing({ config: config.tracing, version, logger })
     const { tracer } = this.#tracing
-    this.#append = measuredAppend(this.#log, this.#metrics)
-    this.#committed = noteCommitted({ metrics: this.#metrics, logger, bell: this.#bell })
-    this.#retention = new RetentionRounds({
+    this.#append = instrumentAppend(this.#log, this.#metrics)
+    this.#committed = recordCommit({ metrics: this.#metrics, logger, bell: this.#bell })
+    this.#retention = new RetentionJob({
       log: this.#log,
       ...config.retention,
       onPruned: (removed) => {
-        this.#live.pruned()
+        this.#live.clearHistoryCache()
         logger.info({ removed }, 'retention removed messages')
       },
       onFault: (error) => logger.warn({ err: error }, 'retention failed; the next round tries again'),
     })
     if (config.broker !== null) {
       const { address, topology, prefetch } = config.broker
-      this.#ingest = new Ingest({
+      this.#ingest = new IngestService({
         address,
         topology,
         prefetch,
@@ -136,12 +136,19 @@ export class Gateway {
       })
       this.#publisher = new ExchangePublisher({ address, topology, health: this.#health })
     }
-    this.#access = makeAccess({ config, logger, log: this.#log, live: this.#live, health: this.#health, siblings })
+    this.#access = createAccessControl({
+      config,
+      logger,
+      log: this.#log,
+      live: this.#live,
+      health: this.#health,
+      siblings: clusterPeers,
+    })
     const figures = {
       metricsText: metricsText ?? (() => this.#metrics.registry.metrics()),
       metricsType: this.#metrics.registry.contentType,
     }
-    this.#observer = parts.overview === undefined ? observeAlone(() => this.vitals()) : null
+    this.#observer = parts.overview === undefined ? monitorSingleProcess(() => this.status()) : null
     const { corsOrigins, hosts, limits, host, port, metricsPort } = config
     const streams = {
       ...this.#access,
@@ -152,36 +159,36 @@ export class Gateway {
       hosts,
       onReset: (reason: ResetReason) => this.#metrics.resets.inc({ reason }),
     }
-    const door = new StreamDoor({ ...streams, headersMs: limits.headersMs })
-    const app = makeApp({
+    const door = new StreamFastPath({ ...streams, headersMs: limits.headersMs })
+    const app = createApp({
       ...streams,
       refusals: door.refusals,
       ...figures,
       health: this.#health,
       listRevocations: () => this.#log.revocations(),
-      guarded: config.tokens !== null,
+      authEnabled: config.tokens !== null,
       onRefused: (code) => this.#metrics.refused.inc({ code }),
       publishPort: this.#publishPort(),
       maxMessageBytes: config.maxMessageBytes,
       tracer,
       mode: this.mode,
       version,
-      overview: parts.overview ?? ((after) => this.#observer!.overview(after)),
-      rejected: rejectedPort({
+      overview: parts.overview ?? ((after) => this.#observer!.report(after)),
+      rejected: createQuarantineService({
         log: this.#log,
         maxMessageBytes: config.maxMessageBytes,
         onStored: (messages) => {
           this.#metrics.stored.inc(messages)
-          this.#bell.ring()
+          this.#bell.notify()
         },
         onStorageFault: (error) => this.#note('storage', error),
       }),
     })
-    const server = { limits, proxies: this.#access.proxies, host, sharedPort, certificate: null }
+    const server = { limits, proxies: this.#access.proxies, host, sharedPort: reusePort, certificate: null }
     const certificate = this.#certificates?.current ?? null
-    this.#server = new HttpServer({ ...server, port, certificate, handler: app.callback(), door })
+    this.#server = new HttpServer({ ...server, port, certificate, handler: app.callback(), fastPath: door })
     if (metricsPort !== null) {
-      this.#metricsServer = new HttpServer({ ...server, port: metricsPort, handler: serveMetrics(figures) })
+      this.#metricsServer = new HttpServer({ ...server, port: metricsPort, handler: createMetricsHandler(figures) })
     }
   }
 
@@ -204,14 +211,14 @@ export class Gateway {
       await this.#metricsServer?.listen()
       await this.#server.listen()
     } catch (error) {
-      await this.#metricsServer?.refuse()
+      await this.#metricsServer?.stopAccepting()
       await this.#live.stop()
       await this.#log.stop()
       throw error
     }
     if (this.#config.broker !== null) {
       for (const component of ['consumer', 'publisher']) {
-        this.#health.expect(component, 'broker_unreachable', 'not connected yet')
+        this.#health.markPending(component, 'broker_unreachable', 'not connected yet')
       }
     }
     this.#publisher?.start()
@@ -229,14 +236,14 @@ export class Gateway {
   }
 
   /** How this process is now. */
-  vitals(): Promise<Vitals> {
-    return readVitals(this.#health, this.registry)
+  status(): Promise<WorkerStatus> {
+    return collectWorkerStatus(this.#health, this.registry)
   }
 
   /** Unready, and no more connections; what is open goes on. */
-  refuse(): void {
-    this.#health.fail('gateway', new GatewayError('shutting_down', 'The gateway is stopping.'))
-    this.#refused ??= Promise.all([this.#server.refuse(), this.#metricsServer?.refuse()])
+  stopAccepting(): void {
+    this.#health.markFailed('gateway', new GatewayError('shutting_down', 'The gateway is stopping.'))
+    this.#refused ??= Promise.all([this.#server.stopAccepting(), this.#metricsServer?.stopAccepting()])
   }
 
   /**
@@ -244,13 +251,13 @@ export class Gateway {
    * committed and acknowledged, streams end with `closing`, the log closes.
    */
   async stop(): Promise<void> {
-    this.refuse()
+    this.stopAccepting()
     clearInterval(this.#checking)
     this.#observer?.stop()
     this.#loopDelay.stop()
     this.#certificates?.stop()
     // A store or broker that hangs must not keep the streams from ending in order.
-    await within(this.#config.shutdownMs / 2, Promise.all([this.#ingest?.stop(), this.#publisher?.stop()]))
+    await withTimeout(this.#config.shutdownMs / 2, Promise.all([this.#ingest?.stop(), this.#publisher?.stop()]))
     await this.#retention.stop()
     await this.#live.stop()
     await this.#refused
@@ -263,19 +270,19 @@ export class Gateway {
     const failed = this.#health.faults.some((fault) => fault.component === 'storage')
     try {
       await this.#log.check(failed)
-      this.#health.ok('storage')
+      this.#health.markHealthy('storage')
       await this.#log.head()
-      this.#health.ok('log')
+      this.#health.markHealthy('log')
       // What another host has changed, and whose word was lost.
       if (this.#config.postgres !== null) await this.#access.revocations.refresh()
     } catch (error) {
-      this.#health.fail('storage', error)
+      this.#health.markFailed('storage', error)
     }
   }
 
-  #publishPort(): PublishPort {
-    if (this.#publisher !== null) return exchangePort(this.#publisher)
-    return embeddedPort(this.#append, this.#committed, (error) => this.#note('storage', error))
+  #publishPort(): MessagePublisher {
+    if (this.#publisher !== null) return createExchangePublisher(this.#publisher)
+    return createStorePublisher(this.#append, this.#committed, (error) => this.#note('storage', error))
   }
 
   #noteChange(component: string, fault: Fault | null): void {
@@ -288,10 +295,10 @@ export class Gateway {
   }
 
   #note(component: string, error: unknown): void {
-    if (error === null) this.#health.ok(component)
-    else this.#health.fail(component, error)
+    if (error === null) this.#health.markHealthy(component)
+    else this.#health.markFailed(component, error)
   }
 }
 
 /** The next look tells of the same fault, and makes up for it. */
-const unheard = (): void => undefined
+const noop = (): void => undefined

@@ -1,13 +1,13 @@
 import type { Logger } from 'pino'
-import type { Bell } from '../store/change-notifier.ts'
-import type { Entry, Log, Outcome } from '../store/store.ts'
+import type { ChangeNotifier } from '../store/change-notifier.ts'
+import type { AppendEntry, AppendResult, MessageStore } from '../store/store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 
-export type OnCommitted = (entries: readonly Entry[], outcomes: readonly Outcome[]) => void
+export type CommitListener = (entries: readonly AppendEntry[], outcomes: readonly AppendResult[]) => void
 
 /** Counts what became of a batch, and rings where the log has grown. What was set aside is one line a batch. */
-export const noteCommitted =
-  ({ metrics, logger, bell }: { metrics: Metrics; logger: Logger; bell: Bell }): OnCommitted =>
+export const recordCommit =
+  ({ metrics, logger, bell }: { metrics: Metrics; logger: Logger; bell: ChangeNotifier }): CommitListener =>
   (entries, outcomes) => {
     let stored = 0
     let duplicates = 0
@@ -25,17 +25,17 @@ export const noteCommitted =
     if (rejected.size > 0) logger.warn({ reasons: Object.fromEntries(rejected) }, 'messages set aside or refused')
     if (stored === 0) return
     metrics.stored.inc(stored)
-    bell.ring()
+    bell.notify()
   }
 
-const reasonOf = (entry: Entry, kind: Outcome['kind']): string => {
+const reasonOf = (entry: AppendEntry, kind: AppendResult['kind']): string => {
   if (entry.kind === 'rejection') return entry.rejection.reason
   return kind === 'conflict' ? 'message_conflict' : 'storage_refused'
 }
 
 /** Appends to the log, and measures the commit. */
-export const measuredAppend =
-  (log: Log, metrics: Metrics): Log['append'] =>
+export const instrumentAppend =
+  (log: MessageStore, metrics: Metrics): MessageStore['append'] =>
   async (entries) => {
     const begun = performance.now()
     try {

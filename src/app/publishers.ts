@@ -1,10 +1,10 @@
 import { GatewayError } from '../core/errors.ts'
 import type { NewMessage } from '../core/message.ts'
-import type { Published, PublishPort } from '../http/routes/messages.ts'
+import type { MessagePublisher, PublishResult } from '../http/routes/messages.ts'
 import type { ExchangePublisher } from '../ingest/exchange-publisher.ts'
-import type { Entry, Log, Outcome } from '../store/store.ts'
+import type { AppendEntry, AppendResult, MessageStore } from '../store/store.ts'
 
-const resultOf = (message: NewMessage, outcome: Outcome): Published => {
+const resultOf = (message: NewMessage, outcome: AppendResult): PublishResult => {
   const { message_id } = message
   const { db_id, kind } = outcome
   if (kind === 'stored') return { message_id, db_id }
@@ -21,14 +21,14 @@ const resultOf = (message: NewMessage, outcome: Outcome): Published => {
 }
 
 /** Embedded: what is published is committed to the log at once. */
-export const embeddedPort = (
-  append: Log['append'],
-  onCommitted: (entries: readonly Entry[], outcomes: readonly Outcome[]) => void,
+export const createStorePublisher = (
+  append: MessageStore['append'],
+  onCommitted: (entries: readonly AppendEntry[], outcomes: readonly AppendResult[]) => void,
   onStorageFault: (error: unknown) => void,
-): PublishPort => ({
+): MessagePublisher => ({
   status: 201,
   publish: async (messages) => {
-    const entries: Entry[] = messages.map((message) => ({ kind: 'message', message, origin: null }))
+    const entries: AppendEntry[] = messages.map((message) => ({ kind: 'message', message, origin: null }))
     try {
       const outcomes = await append(entries)
       onStorageFault(null)
@@ -42,7 +42,7 @@ export const embeddedPort = (
 })
 
 /** With a broker: what is published goes through the exchange, and so the same way as what agents publish. */
-export const exchangePort = (publisher: ExchangePublisher): PublishPort => ({
+export const createExchangePublisher = (publisher: ExchangePublisher): MessagePublisher => ({
   status: 202,
   publish: async (messages) => {
     const failures = await publisher.publish(messages)

@@ -1,11 +1,11 @@
 import { randomBytes } from 'node:crypto'
-import { recheck } from '../core/quarantine.ts'
-import { uuidMaker } from '../core/uuid.ts'
-import type { RejectedPort } from '../http/routes/quarantine.ts'
-import type { Log } from '../store/store.ts'
+import { revalidate } from '../core/quarantine.ts'
+import { createUuidV7Generator } from '../core/uuid.ts'
+import type { QuarantineService } from '../http/routes/quarantine.ts'
+import type { MessageStore } from '../store/store.ts'
 
 export interface RejectedPortOptions {
-  readonly log: Log
+  readonly log: MessageStore
   readonly maxMessageBytes: number
   /** So many messages were committed out of the quarantine. */
   readonly onStored: (messages: number) => void
@@ -14,11 +14,11 @@ export interface RejectedPortOptions {
 }
 
 /** The quarantine over HTTP: rows are checked as ingest checks deliveries, and their fate is told once it is durable. */
-export const rejectedPort = (options: RejectedPortOptions): RejectedPort => {
+export const createQuarantineService = (options: RejectedPortOptions): QuarantineService => {
   const { log, maxMessageBytes, onStored, onStorageFault } = options
-  const makeId = uuidMaker(randomBytes)
+  const makeId = createUuidV7Generator(randomBytes)
 
-  const writing = async <Result>(write: () => Promise<Result>): Promise<Result> => {
+  const withHealthReport = async <Result>(write: () => Promise<Result>): Promise<Result> => {
     try {
       const result = await write()
       onStorageFault(null)
@@ -33,12 +33,12 @@ export const rejectedPort = (options: RejectedPortOptions): RejectedPort => {
     ...log.quarantine,
     replay: async (rows) => {
       if (rows.length === 0) return []
-      const replays = recheck(rows, maxMessageBytes, Date.now(), makeId)
-      const outcomes = await writing(() => log.quarantine.replay(replays))
+      const replays = revalidate(rows, maxMessageBytes, Date.now(), makeId)
+      const outcomes = await withHealthReport(() => log.quarantine.replay(replays))
       const stored = outcomes.filter(({ kind }) => kind === 'stored').length
       if (stored > 0) onStored(stored)
       return outcomes
     },
-    drop: (ids) => writing(() => log.quarantine.drop(ids)),
+    drop: (ids) => withHealthReport(() => log.quarantine.drop(ids)),
   }
 }

@@ -1,30 +1,30 @@
 import cluster from 'node:cluster'
 import type { Logger } from 'pino'
-import { findPort, Primary } from '../cluster/primary.ts'
-import { Sibling } from '../cluster/worker.ts'
+import { ClusterPrimary, reservePort } from '../cluster/primary.ts'
+import { ClusterWorker } from '../cluster/worker.ts'
 import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
-import { freshenWebAssets } from '../http/web-assets.ts'
-import { describePlace } from '../store/open-store.ts'
-import { makeGatherer, shareMetrics } from '../telemetry/callback-metrics.ts'
-import { makeLogger } from '../telemetry/logger.ts'
+import { ensureWebBundle } from '../http/web-assets.ts'
+import { describeLocation } from '../store/open-store.ts'
+import { createClusterMetrics, registerWorkerMetrics } from '../telemetry/callback-metrics.ts'
+import { createLogger } from '../telemetry/logger.ts'
 import { Gateway } from './gateway.ts'
 
 /** The last part of the drain deadline is kept for the exit itself. */
-const RESERVE_MS = 500
+const EXIT_RESERVE_MS = 500
 
 /** Where a gateway of this configuration serves that listens on this port. */
-export const addressOf = (config: Config, port: number): string =>
+export const baseUrl = (config: Config, port: number): string =>
   `http${config.tls === null ? '' : 's'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`
 
 /** What a newcomer needs to know, in one readable paragraph. */
-const welcome = (config: Config, url: string): string => {
+const startupBanner = (config: Config, url: string): string => {
   const mode =
     config.broker === null
       ? 'embedded mode (no broker: publish over HTTP)'
       : `broker mode (queue ${config.broker.topology.queue} at ${config.broker.address.hostname}:${config.broker.address.port})`
   const token = config.tokens === null ? '' : '-H "Authorization: Bearer $TOKEN" '
   return `
-deepsoc-gateway serves ${url} in ${mode}, its log in ${describePlace(config)}.
+deepsoc-gateway serves ${url} in ${mode}, its log in ${describeLocation(config)}.
 ${config.tokens === null ? `Open ${url}/ in a browser, or listen` : 'Who calls needs a token ($TOKEN below). Listen'} in one terminal and publish in another:
 
   curl -N ${token}${url}/api/events/demo/stream
@@ -34,7 +34,7 @@ ${config.tokens === null ? `Open ${url}/ in a browser, or listen` : 'Who calls n
 }
 
 /** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
-const untilSignal = (logger: Logger, onSecond: () => void = () => undefined): Promise<string> =>
+const waitForSignal = (logger: Logger, onSecond: () => void = () => undefined): Promise<string> =>
   new Promise((resolve) => {
     let first = true
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -54,14 +54,14 @@ const untilSignal = (logger: Logger, onSecond: () => void = () => undefined): Pr
 export type OnListening = (port: number) => void
 
 /** Says that the gateway serves: a line for the log, a paragraph for people. */
-const announce = (config: Config, logger: Logger, url: string): void => {
-  process.stderr.write(welcome(config, url))
+const logListening = (config: Config, logger: Logger, url: string): void => {
+  process.stderr.write(startupBanner(config, url))
   const { workers, broker } = config
-  if (config.tokens === null && config.keySet) {
+  if (config.tokens === null && config.hasTokenKey) {
     logger.warn('AUTH=none: a key for tokens is set, but everybody who reaches the address may do everything')
   }
   const mode = broker === null ? 'embedded' : 'broker'
-  logger.info({ url, mode, database: describePlace(config), workers }, 'listening')
+  logger.info({ url, mode, database: describeLocation(config), workers }, 'listening')
 }
 
 /**
@@ -71,44 +71,47 @@ const announce = (config: Config, logger: Logger, url: string): void => {
  * @returns the exit code: 0 when everything stopped inside SHUTDOWN_SECONDS, else 1
  * @throws GatewayError config_invalid, database_* or address_unavailable
  */
-export const serve = async (version: string, onListening: OnListening = () => undefined): Promise<number> => {
+export const serveUntilSignal = async (
+  version: string,
+  onListening: OnListening = () => undefined,
+): Promise<number> => {
   const config = loadConfig(readEnvironment())
-  const logger = await makeLogger(config.logLevel)
+  const logger = await createLogger(config.logLevel)
   if (cluster.isWorker) return serveAsWorker(config, logger.child({ worker: cluster.worker!.id }), version)
-  await freshenWebAssets()
+  await ensureWebBundle()
   if (config.workers > 1) return serveAsPrimary(config, logger, onListening)
-  return run(new Gateway({ config, logger, version }), config, logger, onListening)
+  return runGateway(new Gateway({ config, logger, version }), config, logger, onListening)
 }
 
 /** Runs a gateway that is put together already. */
-export const run = async (
+export const runGateway = async (
   gateway: Gateway,
   config: Config,
   logger: Logger,
   onListening: OnListening = () => undefined,
 ): Promise<number> => {
-  const signalled = untilSignal(logger)
+  const signalled = waitForSignal(logger)
   await gateway.start()
-  announce(config, logger, addressOf(config, gateway.port))
+  logListening(config, logger, baseUrl(config, gateway.port))
   onListening(gateway.port)
   await signalled
-  return stopInTime(gateway, config, logger)
+  return stopWithDeadline(gateway, config, logger)
 }
 
 const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnListening): Promise<number> => {
-  const port = await findPort(config.host, config.port)
-  const primary = new Primary({
+  const port = await reservePort(config.host, config.port)
+  const primary = new ClusterPrimary({
     port,
     workers: config.workers,
-    gatherMetrics: makeGatherer(),
+    collectMetrics: createClusterMetrics(),
     logger,
-    stopMs: config.shutdownMs - RESERVE_MS,
+    stopMs: config.shutdownMs - EXIT_RESERVE_MS,
     onListening: (url) => {
-      announce(config, logger, url)
+      logListening(config, logger, url)
       onListening(port)
     },
   })
-  const signalled = untilSignal(logger, () => primary.kill())
+  const signalled = waitForSignal(logger, () => primary.kill())
   const failed = await Promise.race([primary.run(), signalled.then(() => null)])
   if (failed !== null) return failed
   const code = await primary.stop()
@@ -117,7 +120,7 @@ const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnLis
 }
 
 const serveAsWorker = async (config: Config, logger: Logger, version: string): Promise<number> => {
-  const sibling = new Sibling()
+  const sibling = new ClusterWorker()
   const gateway = new Gateway({
     config,
     logger,
@@ -125,20 +128,20 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
     bell: sibling.bell,
     metricsText: () => sibling.metricsText(),
     overview: sibling.overview,
-    sharedPort: true,
-    siblings: sibling,
+    reusePort: true,
+    clusterPeers: sibling,
   })
-  shareMetrics(gateway.registry)
-  sibling.onVitals(() => gateway.vitals())
+  registerWorkerMetrics(gateway.registry)
+  sibling.onStatusRequest(() => gateway.status())
   await gateway.start()
-  sibling.listening(addressOf(config, gateway.port))
-  await sibling.untilDrain(() => gateway.refuse())
-  return stopInTime(gateway, config, logger)
+  sibling.listening(baseUrl(config, gateway.port))
+  await sibling.waitForDrain(() => gateway.stopAccepting())
+  return stopWithDeadline(gateway, config, logger)
 }
 
-const stopInTime = async (gateway: Gateway, config: Config, logger: Logger): Promise<number> => {
+const stopWithDeadline = async (gateway: Gateway, config: Config, logger: Logger): Promise<number> => {
   const deadline = new Promise<'late'>((resolve) => {
-    setTimeout(resolve, Math.max(RESERVE_MS, config.shutdownMs - RESERVE_MS), 'late')
+    setTimeout(resolve, Math.max(EXIT_RESERVE_MS, config.shutdownMs - EXIT_RESERVE_MS), 'late')
   })
   const end = await Promise.race([gateway.stop().then(() => 'stopped' as const), deadline])
   if (end === 'stopped') {

@@ -1,25 +1,25 @@
-import { loadConfig, namesPostgres, readEnvironment } from '../config/config.ts'
+import { loadConfig, readEnvironment, usesPostgres } from '../config/config.ts'
 import { GatewayError } from '../core/errors.ts'
-import { type Backup, backupFile } from '../store/sqlite/backup.ts'
-import { type Command, EXIT, type Given, UsageError } from './command.ts'
-import { visible } from './terminal-escape.ts'
+import { type BackupResult, createBackup } from '../store/sqlite/backup.ts'
+import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
+import { escapeForTerminal } from './terminal-escape.ts'
 
 const MEGABYTE = 1_000_000
 
 const grouped = (value: number): string => value.toLocaleString('en')
 
-const fileOf = ({ words }: Given): string => {
-  const [file, ...more] = words
+const fileOf = ({ positionals }: ParsedArgs): string => {
+  const [file, ...more] = positionals
   if (file === undefined || file === '') throw new UsageError('name the file to make')
-  if (more.length > 0) throw new UsageError(`one file is made, but there are ${words.length} words`)
+  if (more.length > 0) throw new UsageError(`one file is made, but there are ${positionals.length} words`)
   return file
 }
 
-const said = (file: string, { messages, last_db_id, bytes }: Backup): string =>
-  `${visible(file)}: ${grouped(messages)} messages up to db_id ${last_db_id}, ${grouped(bytes)} bytes, checked`
+const summaryText = (file: string, { messages, last_db_id, bytes }: BackupResult): string =>
+  `${escapeForTerminal(file)}: ${grouped(messages)} messages up to db_id ${last_db_id}, ${grouped(bytes)} bytes, checked`
 
 /** `backup`: a copy of the database as it is at this moment. */
-export const backup: Command = {
+export const backup: CliCommand = {
   name: 'backup',
   summary: 'copy the database into a file, also while a gateway runs on it',
   usage: ['FILE [--json]'],
@@ -32,7 +32,7 @@ restore it, put it in the place of the database while no gateway runs, without t
   ],
   run: async (given, io) => {
     const file = fileOf(given)
-    if (namesPostgres()) {
+    if (usesPostgres()) {
       throw new GatewayError(
         'backup_by_other_means',
         'DATABASE_URL names PostgreSQL, which has backup tools of its own.',
@@ -42,7 +42,7 @@ restore it, put it in the place of the database while no gateway runs, without t
     let total = 0
     const show = (done: number) =>
       io.progress.show({ what: 'backing up', done: done / MEGABYTE, total: total / MEGABYTE, unit: 'MB', failed: 0 })
-    const made = await backupFile({
+    const made = await createBackup({
       from: databaseFile,
       to: file,
       signal: io.signal,
@@ -53,7 +53,7 @@ restore it, put it in the place of the database while no gateway runs, without t
       onCheck: () => show(total),
     })
     io.progress.clear()
-    await io.out.write(`${given.switch('json') ? JSON.stringify({ file, ...made }) : said(file, made)}\n`)
+    await io.out.write(`${given.switch('json') ? JSON.stringify({ file, ...made }) : summaryText(file, made)}\n`)
     return EXIT.ok
   },
 }

@@ -15,13 +15,14 @@ export const RED = '38;5;203'
 export const YELLOW = '38;5;220'
 
 /** Wraps text into a colour, or leaves it. */
-export type Paint = (text: string, style: string) => string
+export type Styler = (text: string, style: string) => string
 
 /** @param on whether the output shows colours */
-export const painter = (on: boolean): Paint => (on ? (text, style) => `\x1b[${style}m${text}\x1b[0m` : (text) => text)
+export const createStyler = (on: boolean): Styler =>
+  on ? (text, style) => `\x1b[${style}m${text}\x1b[0m` : (text) => text
 
 /** How a sender is shown: a role's own name and colour, anybody else as they call themselves. */
-export const roleOf = (from: string | null): { readonly label: string; readonly style: string } => {
+export const roleStyle = (from: string | null): { readonly label: string; readonly style: string } => {
   const known = from !== null && Object.hasOwn(ROLES, from) ? ROLES[from] : undefined
   const [label, colour] = known ?? [from ?? '-', 252]
   return { label, style: `38;5;${colour}` }

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import type { Io } from './io.ts'
+import type { CommandIo } from './io.ts'
 
 /** Ends a command that could not do its work, or was given wrongly. */
 export const EXIT = { ok: 0, failure: 1, usage: 2 } as const
@@ -19,7 +19,7 @@ export interface Flag {
 export type Flags = Readonly<Record<string, Flag>>
 
 /** A command: what its help says and what it does. */
-export interface Command {
+export interface CliCommand {
   /** The words that call it: `rejected list`. */
   readonly name: string
   readonly summary: string
@@ -31,14 +31,14 @@ export interface Command {
   /** Calls that work, each with what it does. */
   readonly examples: readonly (readonly [call: string, does: string])[]
   /** @returns the exit code. @throws UsageError, GatewayError */
-  run(given: Given, io: Io): Promise<number>
+  run(given: ParsedArgs, io: CommandIo): Promise<number>
 }
 
 /** A command that consists of others, by their second word. */
-export interface Group {
+export interface CommandGroup {
   readonly name: string
   readonly summary: string
-  readonly commands: Readonly<Record<string, Command>>
+  readonly commands: Readonly<Record<string, CliCommand>>
 }
 
 const PROGRAM = 'deepsoc-gateway'
@@ -53,13 +53,13 @@ const flagLines = (flags: Flags): string[] => {
   return rows.map(([left, meaning]) => `  ${left.padEnd(width)}  ${meaning}`)
 }
 
-const usageLines = (command: Command): string[] =>
+const usageLines = (command: CliCommand): string[] =>
   command.usage.map((form, index) =>
     `${index === 0 ? 'Usage:' : '      '} ${PROGRAM} ${command.name} ${form}`.trimEnd(),
   )
 
 /** The help of a command. */
-export const helpOf = (command: Command): string => {
+export const renderHelp = (command: CliCommand): string => {
   const lines = [`${PROGRAM} ${command.name}: ${command.summary}`, '', ...usageLines(command), '']
   if (command.about !== undefined) lines.push(command.about.trim(), '')
   lines.push('Flags:', ...flagLines(command.flags), '', 'Examples:')
@@ -68,7 +68,7 @@ export const helpOf = (command: Command): string => {
 }
 
 /** The help of a group: its commands, one to a line. */
-export const helpOfGroup = (group: Group): string => {
+export const helpOfGroup = (group: CommandGroup): string => {
   const names = Object.keys(group.commands)
   const width = Math.max(...names.map((name) => name.length))
   const rows = names.map((name) => `  ${name.padEnd(width)}  ${group.commands[name]!.summary}`)
@@ -85,19 +85,19 @@ export const helpOfGroup = (group: Group): string => {
 }
 
 /** What to print beside a usage error. */
-export const usageOf = (command: Command): string =>
+export const renderUsage = (command: CliCommand): string =>
   `${usageLines(command).join('\n')}\nMore: ${PROGRAM} ${command.name} --help`
 
 type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>
 
 /** What a command was called with. */
-export class Given {
+export class ParsedArgs {
   readonly #values: Values
-  readonly words: readonly string[]
+  readonly positionals: readonly string[]
 
   constructor(values: Values, words: readonly string[]) {
     this.#values = values
-    this.words = words
+    this.positionals = words
   }
 
   switch(flag: string): boolean {
@@ -124,7 +124,7 @@ export class Given {
   whole(flag: string, least: number, most = Number.MAX_SAFE_INTEGER): number | undefined {
     const text = this.text(flag)
     if (text === undefined) return undefined
-    return wholeNumber(text, `--${flag}`, least, most)
+    return parseInteger(text, `--${flag}`, least, most)
   }
 
   /** @throws UsageError when it is no number above 0 */
@@ -140,7 +140,7 @@ export class Given {
 }
 
 /** @throws UsageError when the text is no whole number within the bounds */
-export const wholeNumber = (text: string, what: string, least: number, most: number): number => {
+export const parseInteger = (text: string, what: string, least: number, most: number): number => {
   const value = Number(text)
   if (/^-?\d{1,16}$/.test(text) && Number.isSafeInteger(value) && value >= least && value <= most) return value
   const upTo = most === Number.MAX_SAFE_INTEGER ? `from ${least} up` : `from ${least} to ${most}`
@@ -153,7 +153,7 @@ export const wholeNumber = (text: string, what: string, least: number, most: num
  * @returns null when help is asked for
  * @throws UsageError naming the flag that is unknown, lacks its value or was given twice
  */
-export const readCall = (command: Command, argv: readonly string[]): Given | null => {
+export const parseCall = (command: CliCommand, argv: readonly string[]): ParsedArgs | null => {
   const options = Object.fromEntries(
     Object.entries(command.flags).map(([name, { value }]) => [
       name,
@@ -168,14 +168,14 @@ export const readCall = (command: Command, argv: readonly string[]): Given | nul
       options: { ...options, help: { type: 'boolean', short: 'h' } },
     })
     if (values.help === true) return null
-    return new Given(onceEach(command, values), positionals)
+    return new ParsedArgs(onceEach(command, values), positionals)
   } catch (error) {
     if (error instanceof UsageError) throw error
     throw new UsageError((error as Error).message)
   }
 }
 
-const onceEach = (command: Command, values: Record<string, unknown>) => {
+const onceEach = (command: CliCommand, values: Record<string, unknown>) => {
   const once: Record<string, string | boolean | (string | boolean)[]> = {}
   for (const [name, given] of Object.entries(values)) {
     if (!Array.isArray(given)) continue

@@ -1,9 +1,9 @@
 import { loadConfig, readEnvironment } from '../config/config.ts'
-import { type Command, EXIT } from './command.ts'
-import { noWords } from './positionals.ts'
+import { type CliCommand, EXIT } from './command.ts'
+import { requireNoPositionals } from './positionals.ts'
 
 /** `config`: what holds, and whether it is valid. */
-export const config: Command = {
+export const config: CliCommand = {
   name: 'config',
   summary: 'show the effective configuration, secrets masked',
   usage: ['[--check]'],
@@ -13,10 +13,10 @@ export const config: Command = {
     ['deepsoc-gateway config --check', 'Exit code 2 names each fault'],
   ],
   run: async (given, io) => {
-    noWords(given)
-    const { effective } = loadConfig(readEnvironment())
+    requireNoPositionals(given)
+    const { redactedValues } = loadConfig(readEnvironment())
     if (given.switch('check')) io.note('The configuration is valid.')
-    else for (const [name, value] of Object.entries(effective)) await io.out.write(`${name}=${value}\n`)
+    else for (const [name, value] of Object.entries(redactedValues)) await io.out.write(`${name}=${value}\n`)
     return EXIT.ok
   },
 }

@@ -1,17 +1,17 @@
 import { randomInt } from 'node:crypto'
 import { loadConfig, readEnvironment } from '../config/config.ts'
-import { type Command, EXIT, type Flags, type Given } from './command.ts'
-import { newRun, play, stamper } from './demo/play.ts'
+import { type CliCommand, EXIT, type Flags, type ParsedArgs } from './command.ts'
+import { createTimestamper, newRun, play } from './demo/play.ts'
 import { messageText, type ScriptOptions, writeScript } from './demo/script.ts'
-import { gatewayUrl, publishWay, request, URL_FLAG } from './gateway-client.ts'
-import type { Io } from './io.ts'
-import { noWords } from './positionals.ts'
+import { request, resolveGatewayUrl, resolvePublishTarget, URL_FLAG } from './gateway-client.ts'
+import type { CommandIo } from './io.ts'
+import { requireNoPositionals } from './positionals.ts'
 import { TOKEN_FILE_FLAG } from './token-source.ts'
 
 const USUAL_EVENTS = 3
-const MOST_EVENTS = 100
+const MAX_EVENTS = 100
 /** How long a message is tried while the way is shut, in milliseconds. */
-const PATIENCE_MS = 15_000
+const TIMEOUT_MS = 15_000
 
 /** The flags that shape a play, here and of `serve --demo`. */
 export const PLAY_FLAGS: Flags = {
@@ -21,14 +21,14 @@ export const PLAY_FLAGS: Flags = {
 }
 
 /** @throws UsageError */
-export const playOf = (given: Given): Omit<ScriptOptions, 'run'> & { readonly speed: number } => ({
-  events: given.whole('events', 1, MOST_EVENTS) ?? USUAL_EVENTS,
+export const playOf = (given: ParsedArgs): Omit<ScriptOptions, 'run'> & { readonly speed: number } => ({
+  events: given.whole('events', 1, MAX_EVENTS) ?? USUAL_EVENTS,
   speed: given.positive('speed') ?? 1,
   seed: given.whole('seed', 0) ?? randomInt(1_000_000),
 })
 
 /** `demo`: a team of agents at work on incidents that never happened. */
-export const demo: Command = {
+export const demo: CliCommand = {
   name: 'demo',
   summary: 'play a team of agents at work on security incidents',
   usage: ['[flags]'],
@@ -48,10 +48,10 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any cas
     ['deepsoc-gateway serve --demo', 'A gateway and the play in one go'],
   ],
   run: async (given, io) => {
-    noWords(given)
+    requireNoPositionals(given)
     const wanted = playOf(given)
     if (given.switch('print')) return print(wanted, io)
-    const { url, token } = await publishWay(given)
+    const { url, token } = await resolvePublishTarget(given)
     // A play that nobody can see is not begun.
     if (url !== null) await request(`${url}/livez`, { signal: io.signal })
     const page = url ?? pageUrl(given)
@@ -62,13 +62,13 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any cas
       url,
       token,
       loop: given.switch('loop'),
-      patienceMs: PATIENCE_MS,
+      patienceMs: TIMEOUT_MS,
       signal: io.signal,
       onBegin: (events, messages) => {
         total = messages
-        io.note(beginning(events, messages, wanted.seed))
+        io.note(introText(events, messages, wanted.seed))
         for (const event of events) io.note(page === null ? `  ${event}` : `  ${page}/events/${event}`)
-        if (guarded) io.note(HOW_TO_LOOK)
+        if (guarded) io.note(VIEW_HINT)
       },
       onProgress: (done) => io.progress.show({ what: 'playing', done, total, failed: 0 }),
     })
@@ -78,17 +78,17 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any cas
   },
 }
 
-export const beginning = (events: readonly string[], messages: number, seed: number): string =>
+export const introText = (events: readonly string[], messages: number, seed: number): string =>
   `The team works on ${events.length} incident${events.length === 1 ? '' : 's'}, ${messages} messages (seed ${seed}):`
 
 /** Said below the addresses of pages that show nothing to who has no token. */
-export const HOW_TO_LOOK = `The page needs a token that reads these events, as a cookie. In a terminal, with one from its file:
+export const VIEW_HINT = `The page needs a token that reads these events, as a cookie. In a terminal, with one from its file:
   deepsoc-gateway tail '*' --token-file FILE`
 
 /** Where the page probably is, of a gateway that is fed through the broker; null where nothing says. */
-const pageUrl = (given: Given): string | null => {
+const pageUrl = (given: ParsedArgs): string | null => {
   try {
-    return gatewayUrl(given)
+    return resolveGatewayUrl(given)
   } catch {
     // PORT=0 names no address; the events are then shown by their ids alone.
     return null
@@ -96,10 +96,10 @@ const pageUrl = (given: Given): string | null => {
 }
 
 /** The whole play at once, with the times that it would have. */
-const print = async (wanted: ReturnType<typeof playOf>, io: Io): Promise<number> => {
+const print = async (wanted: ReturnType<typeof playOf>, io: CommandIo): Promise<number> => {
   const begun = Date.now()
   let now = begun
-  const stamp = stamper(() => now)
+  const stamp = createTimestamper(() => now)
   for (const cue of writeScript({ ...wanted, run: newRun() })) {
     if (io.signal.aborted) break
     now = begun + Math.round(cue.at / wanted.speed)

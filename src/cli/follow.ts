@@ -2,12 +2,12 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import { backoffDelay } from '../core/backoff.ts'
 import { parseDbId } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
-import { ask, unreachable } from './gateway-client.ts'
-import { pause } from './io.ts'
+import { authorizedRequest, unreachable } from './gateway-client.ts'
+import { sleep } from './io.ts'
 import type { TokenSource } from './token-source.ts'
 
 /** What a stream says, once and in order. */
-export type Heard =
+export type StreamItem =
   /** A message: its data as they came, a JSON text on one line. */
   | { readonly kind: 'message'; readonly db_id: number; readonly data: string }
   /** Everything stored before has been said. */
@@ -27,7 +27,7 @@ export interface FollowOptions {
   readonly signal: AbortSignal
 }
 
-const RETRY_MS = { usual: 2_000, most: 15_000 }
+const RETRY_MS = { initial: 2_000, max: 15_000 }
 
 /** What is known across connections. */
 interface State {
@@ -51,13 +51,13 @@ interface State {
  *
  * @throws GatewayError no_gateway or config_invalid when the first connection fails, or what the gateway refuses with
  */
-export async function* follow(options: FollowOptions): AsyncGenerator<Heard> {
+export async function* follow(options: FollowOptions): AsyncGenerator<StreamItem> {
   const { signal } = options
   const state: State = {
     logId: null,
     lastEventId: null,
     said: 0,
-    retryMs: RETRY_MS.usual,
+    retryMs: RETRY_MS.initial,
     failures: 0,
     lost: false,
     ending: null,
@@ -71,7 +71,7 @@ export async function* follow(options: FollowOptions): AsyncGenerator<Heard> {
       if (!state.lost) yield { kind: 'note', text: `The line is lost (${(error as Error).message}) Trying again.` }
       state.lost = true
     }
-    await pause(delayOf(state), signal)
+    await sleep(delayOf(state), signal)
     state.failures++
   }
 }
@@ -83,10 +83,10 @@ const isPassing = (error: unknown): boolean =>
 
 /** Spread, so that all who lost a gateway do not come back at once. */
 const delayOf = ({ retryMs, failures }: State): number =>
-  backoffDelay(failures, { least: retryMs, most: RETRY_MS.most }, Math.random())
+  backoffDelay(failures, { minMs: retryMs, maxMs: RETRY_MS.max }, Math.random())
 
 /** One connection: ends when the stream does as announced, throws when it cannot be had or breaks. */
-async function* connection(options: FollowOptions, state: State): AsyncGenerator<Heard> {
+async function* connection(options: FollowOptions, state: State): AsyncGenerator<StreamItem> {
   const { url, start, silenceMs, signal } = options
   const silence = new AbortController()
   const address = new URL(url)
@@ -95,13 +95,13 @@ async function* connection(options: FollowOptions, state: State): AsyncGenerator
   if (!resumed) address.searchParams.set(...start)
   const headers = { accept: 'text/event-stream', ...(resumed && { 'last-event-id': state.lastEventId! }) }
   const init = { headers, signal: AbortSignal.any([signal, silence.signal]) }
-  const response = await ask(address.href, init, options.token)
+  const response = await authorizedRequest(address.href, init, options.token)
   if (!response.headers.get('content-type')?.startsWith('text/event-stream') || response.body === null) {
     throw new GatewayError('not_a_gateway', `${url} answers, but not with a stream of events.`)
   }
   try {
     for await (const event of eventsOf(response.body, silenceMs, silence, state)) {
-      yield* hear(event, state)
+      yield* handleEvent(event, state)
       if (state.ending === 'from the start') return
     }
     // A stream has no length: that of a killed gateway ends like any other, but for its last word.
@@ -136,7 +136,7 @@ async function* eventsOf(body: ReadableStream<Uint8Array>, silenceMs: number, si
 }
 
 /** @returns what is to be said */
-const hear = (event: EventSourceMessage, state: State): Heard[] => {
+const handleEvent = (event: EventSourceMessage, state: State): StreamItem[] => {
   switch (event.event) {
     case 'hello':
       return hello(event, state)
@@ -154,11 +154,11 @@ const hear = (event: EventSourceMessage, state: State): Heard[] => {
   }
 }
 
-const hello = (event: EventSourceMessage, state: State): Heard[] => {
+const hello = (event: EventSourceMessage, state: State): StreamItem[] => {
   const logId = fieldOf(event, 'log_id')
   const anew = state.logId !== null && state.logId !== logId
   const resumedAt = state.lastEventId
-  const notes: Heard[] = []
+  const notes: StreamItem[] = []
   if (state.lost) notes.push({ kind: 'note', text: 'Connected again.' })
   state.logId = logId
   state.lost = false
@@ -174,7 +174,7 @@ const hello = (event: EventSourceMessage, state: State): Heard[] => {
   return notes
 }
 
-const message = (event: EventSourceMessage, state: State): Heard[] => {
+const message = (event: EventSourceMessage, state: State): StreamItem[] => {
   const db_id = parseDbId(event.id ?? '')
   if (db_id === null) throw new GatewayError('not_a_gateway', 'A message without a db_id came.')
   state.lastEventId = String(db_id)
@@ -184,7 +184,7 @@ const message = (event: EventSourceMessage, state: State): Heard[] => {
   return [{ kind: 'message', db_id, data: event.data }]
 }
 
-const reset = (event: EventSourceMessage, state: State): Heard[] => {
+const reset = (event: EventSourceMessage, state: State): StreamItem[] => {
   const reason = fieldOf(event, 'reason')
   // Anything but pruning means that the ids of before are not those of now.
   if (reason !== 'history_pruned') state.said = 0

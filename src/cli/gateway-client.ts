@@ -1,6 +1,6 @@
 import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../core/errors.ts'
-import { type Flag, type Given, UsageError } from './command.ts'
+import { type Flag, type ParsedArgs, UsageError } from './command.ts'
 import { noToken, openTokenSource, type TokenSource } from './token-source.ts'
 
 export const URL_FLAG: Flag = {
@@ -9,7 +9,7 @@ export const URL_FLAG: Flag = {
 }
 
 /** The address of the gateway without a slash at its end. @throws UsageError, GatewayError config_invalid */
-export const gatewayUrl = (given: Given): string => {
+export const resolveGatewayUrl = (given: ParsedArgs): string => {
   const text = given.text('url')
   if (text !== undefined) {
     const url = URL.canParse(text) ? new URL(text) : null
@@ -25,18 +25,18 @@ export const gatewayUrl = (given: Given): string => {
   }
   const config = loadConfig(readEnvironment())
   if (config.port === 0) throw new UsageError('PORT is 0, which says no address. Give the gateway with --url.')
-  return addressOf(config, config.port)
+  return gatewayUrl(config, config.port)
 }
 
 /** Without what may be a secret. */
 const shownUrl = (text: string): string => text.replace(/[?#].*$/s, '?…').replace(/^(\w*:?\/*).*@/s, '$1…@')
 
 /** The address at which this machine reaches a gateway of this configuration that listens on a port. */
-export const addressOf = ({ host, tls }: Pick<Config, 'host' | 'tls'>, port: number): string =>
+export const gatewayUrl = ({ host, tls }: Pick<Config, 'host' | 'tls'>, port: number): string =>
   `http${tls === null ? '' : 's'}://${reachable(host)}:${port}`
 
 /** Where to publish. */
-export interface PublishWay {
+export interface PublishTarget {
   /** The gateway's address; null: through the broker of the environment. */
   readonly url: string | null
   /** What to show to the gateway. */
@@ -49,16 +49,16 @@ export interface PublishWay {
  *
  * @throws UsageError, GatewayError config_invalid
  */
-export const publishWay = async (given: Given): Promise<PublishWay> => {
+export const resolvePublishTarget = async (given: ParsedArgs): Promise<PublishTarget> => {
   if (given.text('url') !== undefined || loadConfig(readEnvironment()).broker === null) {
-    return { url: gatewayUrl(given), token: await openTokenSource(given) }
+    return { url: resolveGatewayUrl(given), token: await openTokenSource(given) }
   }
   refuseTokenFile(given)
   return { url: null, token: noToken }
 }
 
 /** RabbitMQ is shown no token: who gives one means HTTP. @throws UsageError */
-export const refuseTokenFile = (given: Given): void => {
+export const refuseTokenFile = (given: ParsedArgs): void => {
   if (given.text('token-file') === undefined) return
   throw new UsageError('--token-file is for HTTP, but the environment names a broker: RABBITMQ_URL or RABBITMQ_HOST')
 }
@@ -76,7 +76,7 @@ const reachable = (host: string): string => {
  * @returns an answer of success
  * @throws Refused for any other, GatewayError no_gateway and what the token's source throws
  */
-export const ask = async (
+export const authorizedRequest = async (
   url: string,
   init: RequestInit & { headers: Readonly<Record<string, string>>; signal: AbortSignal },
   token: TokenSource,
@@ -85,10 +85,10 @@ export const ask = async (
   const authorization = shown === null ? {} : { authorization: `Bearer ${shown}` }
   const response = await request(url, { ...init, headers: { ...init.headers, ...authorization } })
   if (response.ok) return response
-  const body = await bodyOf(response)
+  const body = await readErrorBody(response)
   // One that cannot be read is just being written.
   const renewed = response.status === 401 && (await token().catch(() => undefined)) !== shown
-  throw new Refused(response, body, renewed)
+  throw new ResponseError(response, body, renewed)
 }
 
 /** @throws GatewayError no_gateway; whatever an aborted signal's reason is */
@@ -118,7 +118,7 @@ const TOKEN_HINT =
   'Give a token by --token-file FILE, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN, and see that it is in date. deepsoc-gateway token mints one for trials.'
 
 /** What a gateway answers that it does not do. */
-export class Refused extends GatewayError {
+export class ResponseError extends GatewayError {
   readonly httpStatus: number
   /** Seconds to wait before the next try, where the gateway says so. */
   readonly retryAfter: number | null
@@ -146,7 +146,7 @@ export class Refused extends GatewayError {
 }
 
 /** What an answer says that is no success; empty where that is no JSON object. */
-export const bodyOf = async (response: Response): Promise<Record<string, unknown>> => {
+export const readErrorBody = async (response: Response): Promise<Record<string, unknown>> => {
   try {
     const body: unknown = JSON.parse(await response.text())
     return typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {}

@@ -1,15 +1,15 @@
 import http from 'node:http'
 import https from 'node:https'
 import { text } from 'node:stream/consumers'
-import { type Command, EXIT } from './command.ts'
-import { bodyOf, gatewayUrl, Refused, URL_FLAG, unreachable } from './gateway-client.ts'
-import { noWords } from './positionals.ts'
+import { type CliCommand, EXIT } from './command.ts'
+import { ResponseError, readErrorBody, resolveGatewayUrl, URL_FLAG, unreachable } from './gateway-client.ts'
+import { requireNoPositionals } from './positionals.ts'
 
 /** Longer than a worker hangs in any commit, and shorter than what container engines wait. */
-const LIMIT_MS = 4_000
+const TIMEOUT_MS = 4_000
 
 /** `health`: for health checks of containers, which have no curl. */
-export const health: Command = {
+export const health: CliCommand = {
   name: 'health',
   summary: 'ask a gateway whether it is well',
   usage: ['[--live] [--url URL]'],
@@ -23,11 +23,11 @@ about a restart. Without --url it asks the gateway of this configuration on this
     ['deepsoc-gateway health --live', 'Does it answer? For the HEALTHCHECK of a container'],
   ],
   run: async (given, io) => {
-    noWords(given)
+    requireNoPositionals(given)
     const live = given.switch('live')
-    const url = gatewayUrl(given) + (live ? '/livez' : '/readyz')
+    const url = resolveGatewayUrl(given) + (live ? '/livez' : '/readyz')
     const answer = await ask(url, given.text('url') === undefined, io.signal)
-    if (!answer.ok) throw new Refused(answer, await bodyOf(answer), false)
+    if (!answer.ok) throw new ResponseError(answer, await readErrorBody(answer), false)
     await io.out.write(live ? 'live\n' : 'ready\n')
     return EXIT.ok
   },
@@ -40,7 +40,7 @@ about a restart. Without --url it asks the gateway of this configuration on this
  * @throws GatewayError no_gateway
  */
 const ask = async (url: string, own: boolean, signal: AbortSignal): Promise<Response> => {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(LIMIT_MS)])
+  const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)])
   const options = { signal: limit, agent: false as const }
   try {
     const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {

@@ -1,5 +1,5 @@
 import type { ReadStream, WriteStream } from 'node:tty'
-import { Progress } from './progress.ts'
+import { ProgressReporter } from './progress.ts'
 
 /** Where a command writes: its data, or what it has to say about them. */
 export class Output {
@@ -63,7 +63,7 @@ export class Output {
 }
 
 /** What a command has to do with the world. */
-export interface Io {
+export interface CommandIo {
   readonly version: string
   /** Data. */
   readonly out: Output
@@ -71,7 +71,7 @@ export interface Io {
   readonly err: Output
   readonly in: ReadStream
   /** The work that is shown on a terminal while it goes on. */
-  readonly progress: Progress
+  readonly progress: ProgressReporter
   /** Aborted by SIGINT, SIGTERM, or when nobody reads the data any more. */
   readonly signal: AbortSignal
   /** Writes a line of diagnostics past the progress bar. */
@@ -79,13 +79,13 @@ export interface Io {
 }
 
 /** Why `signal` was aborted when the reader of the data has gone. */
-export const NOBODY_READS = 'nobody reads'
+export const PIPE_CLOSED = 'nobody reads'
 
 /** Ties a command to the process's own streams. */
-export const makeIo = (version: string, stopping: AbortController): Io => {
-  const out = new Output(process.stdout, () => stopping.abort(NOBODY_READS))
+export const makeIo = (version: string, stopping: AbortController): CommandIo => {
+  const out = new Output(process.stdout, () => stopping.abort(PIPE_CLOSED))
   const err = new Output(process.stderr, () => undefined)
-  const progress = new Progress(err)
+  const progress = new ProgressReporter(err)
   return {
     version,
     out,
@@ -98,7 +98,7 @@ export const makeIo = (version: string, stopping: AbortController): Io => {
     signal: stopping.signal,
     note: (text) => {
       // Quiet, as other programs are that a pipe has ended.
-      if (stopping.signal.reason === NOBODY_READS) return
+      if (stopping.signal.reason === PIPE_CLOSED) return
       progress.clear()
       err.print(`${text}\n`)
     },
@@ -106,7 +106,7 @@ export const makeIo = (version: string, stopping: AbortController): Io => {
 }
 
 /** Waits; a signal ends the wait early. */
-export const pause = (ms: number, signal: AbortSignal): Promise<void> =>
+export const sleep = (ms: number, signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
     if (signal.aborted) return resolve()
     const done = () => {

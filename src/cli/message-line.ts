@@ -1,5 +1,5 @@
-import { DIM, type Paint, RED, roleOf } from './colours.ts'
-import { fit, pad, visible, widthOf } from './terminal-escape.ts'
+import { DIM, RED, roleStyle, type Styler } from './colours.ts'
+import { escapeForTerminal, pad, truncate, widthOf } from './terminal-escape.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -10,7 +10,7 @@ const isFields = (value: unknown): value is Fields =>
 type Reviver = (key: string, value: unknown, context: { source?: string }) => unknown
 const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
 
-const exactly: Reviver = (_key, value, { source }) =>
+const keepDigits: Reviver = (_key, value, { source }) =>
   typeof value === 'number' && source !== undefined && String(value) !== source ? rawJSON(source) : value
 
 const textOf = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)
@@ -43,7 +43,7 @@ const ofData = (data: unknown): string | null => {
 }
 
 /** The gist of a message's content on one line, as yet with whatever characters it holds. */
-export const gistOf = (content: unknown): string => {
+export const summarizeContent = (content: unknown): string => {
   if (content === undefined || content === null) return ''
   if (typeof content === 'string') return content
   if (isFields(content)) {
@@ -56,7 +56,7 @@ export const gistOf = (content: unknown): string => {
 const COLUMNS = { id: 7, role: 9, type: 22, event: 24 }
 
 export interface LineStyle {
-  readonly paint: Paint
+  readonly paint: Styler
   /** Where the line ends; Infinity: nowhere. */
   readonly columns: number
   /** Shows which event a message belongs to. */
@@ -73,9 +73,9 @@ const timeOf = (value: unknown): string => {
  *
  * @param data the JSON text of the message
  */
-export const messageLine = (data: string, style: LineStyle): string => {
+export const formatMessageLine = (data: string, style: LineStyle): string => {
   try {
-    return lineOf(JSON.parse(data, exactly as never) as Fields, style)
+    return lineOf(JSON.parse(data, keepDigits as never) as Fields, style)
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     // Nested deeper than the stack, which only the bare JSON.parse does without: nobody may end a `tail` by that.
@@ -84,23 +84,24 @@ export const messageLine = (data: string, style: LineStyle): string => {
 }
 
 const lineOf = (message: Fields, { paint, columns, withEvent }: LineStyle): string => {
-  const { label, style } = roleOf(textOf(message.message_from ?? message.source))
+  const { label, style } = roleStyle(textOf(message.message_from ?? message.source))
   const type = textOf(message.message_type ?? message.type) ?? '-'
   const whole = columns === Number.POSITIVE_INFINITY
-  const cell = (text: string, width: number) => pad(whole ? visible(text) : fit(visible(text), width), width)
+  const cell = (text: string, width: number) =>
+    pad(whole ? escapeForTerminal(text) : truncate(escapeForTerminal(text), width), width)
   const id = `#${message.db_id}`.padStart(COLUMNS.id)
   const head = [timeOf(message.received_at), id, cell(label, COLUMNS.role), cell(type, COLUMNS.type)]
   if (withEvent) head.splice(2, 0, cell(String(message.event_id), COLUMNS.event))
   const used = head.reduce((sum, part) => sum + widthOf(part) + 1, 0) + 1
-  const gist = gistOf(message.message_content ?? message.content)
+  const gist = summarizeContent(message.message_content ?? message.content)
     .replace(/\s+/g, ' ')
     .trim()
-  const shown = visible(whole ? gist : gist.slice(0, columns * 2))
+  const shown = escapeForTerminal(whole ? gist : gist.slice(0, columns * 2))
   const failed = /^(error_|llm_unexpected)/.test(type)
   const parts = head.map((part, index) => {
     if (index === head.length - 2) return paint(part, style)
     return paint(part, index === head.length - 1 && failed ? RED : DIM)
   })
-  const body = whole ? shown : fit(shown, Math.max(10, columns - used))
+  const body = whole ? shown : truncate(shown, Math.max(10, columns - used))
   return `${parts.join(' ')} ${body}`.trimEnd()
 }

@@ -1,5 +1,5 @@
 /** As much of an output as a progress bar needs. */
-export interface Screen {
+export interface ProgressOutput {
   readonly isTerminal: boolean
   readonly columns: number
   print(text: string): void
@@ -12,9 +12,9 @@ const BAR = 24
 const RATE_MS = 3_000
 
 /** Back to the line's start, and everything behind it away. */
-const WIPE = '\r\x1b[K'
+const CLEAR_LINE = '\r\x1b[K'
 
-export interface Work {
+export interface ProgressState {
   /** What is done to what: `publishing`. */
   readonly what: string
   readonly done: number
@@ -34,7 +34,7 @@ const clock = (seconds: number): string =>
 const grouped = (value: number): string => Math.round(value).toLocaleString('en')
 
 /** The line that shows work. `rate`: things per second. Pure. */
-export const progressLine = ({ what, done, total, share, unit, failed }: Work, rate: number): string => {
+export const progressLine = ({ what, done, total, share, unit, failed }: ProgressState, rate: number): string => {
   const of = unit === undefined ? '' : ` ${unit}`
   const count = total === null ? grouped(done) : `${grouped(done)} of ${grouped(total)}`
   const parts = [`${what} ${count}${of}`, `${grouped(rate)}${of}/s`]
@@ -47,29 +47,29 @@ export const progressLine = ({ what, done, total, share, unit, failed }: Work, r
 }
 
 /** A progress line at the foot of a terminal; off a terminal it shows nothing. */
-export class Progress {
-  readonly #screen: Screen
+export class ProgressReporter {
+  readonly #screen: ProgressOutput
   #shown = false
   #drawnAt = Number.NEGATIVE_INFINITY
   #samples: { at: number; done: number }[] = []
 
-  constructor(screen: Screen) {
+  constructor(screen: ProgressOutput) {
     this.#screen = screen
   }
 
   /** Shows the work, at most ten times a second. */
-  show(work: Work, now = performance.now()): void {
+  show(work: ProgressState, now = performance.now()): void {
     if (!this.#screen.isTerminal || now - this.#drawnAt < REDRAW_MS) return
     this.#drawnAt = now
     const line = progressLine(work, this.#rate(work.done, now))
-    this.#screen.print(`${WIPE}${line.slice(0, this.#screen.columns - 1)}`)
+    this.#screen.print(`${CLEAR_LINE}${line.slice(0, this.#screen.columns - 1)}`)
     this.#shown = true
   }
 
   /** Takes the line away, so that others can be written; the next `show` draws it again. */
   clear(): void {
     if (!this.#shown) return
-    this.#screen.print(WIPE)
+    this.#screen.print(CLEAR_LINE)
     this.#shown = false
     this.#drawnAt = Number.NEGATIVE_INFINITY
   }

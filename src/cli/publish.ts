@@ -2,25 +2,25 @@ import { randomBytes } from 'node:crypto'
 import { fstatSync } from 'node:fs'
 import { loadConfig, readEnvironment } from '../config/config.ts'
 import { ERRORS, type ErrorCode } from '../core/errors.ts'
-import type { Refusal } from '../core/message.ts'
-import { uuidMaker } from '../core/uuid.ts'
-import { type Command, EXIT, type Given, UsageError } from './command.ts'
-import { publishWay, URL_FLAG } from './gateway-client.ts'
-import type { Io } from './io.ts'
-import { noWords } from './positionals.ts'
-import { linesOf } from './publish/lines.ts'
-import { openSink } from './publish/open-transport.ts'
-import type { Fate, Parcel } from './publish/transport.ts'
-import { checkLine, checkText, messageOfFlags, type Source } from './publish/validate.ts'
-import { visible, visibleJson } from './terminal-escape.ts'
+import type { ValidationError } from '../core/message.ts'
+import { createUuidV7Generator } from '../core/uuid.ts'
+import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
+import { resolvePublishTarget, URL_FLAG } from './gateway-client.ts'
+import type { CommandIo } from './io.ts'
+import { requireNoPositionals } from './positionals.ts'
+import { readLines } from './publish/lines.ts'
+import { openTransport } from './publish/open-transport.ts'
+import type { LineResult, OutgoingLine } from './publish/transport.ts'
+import { checkLine, type IdSource, messageOfFlags, validateText } from './publish/validate.ts'
+import { escapeForTerminal, visibleJson } from './terminal-escape.ts'
 import { TOKEN_FILE_FLAG } from './token-source.ts'
 
 const PATIENCE_SECONDS = 30
 
-const SOURCE: Source = { now: Date.now, makeId: uuidMaker(randomBytes) }
+const SOURCE: IdSource = { now: Date.now, makeId: createUuidV7Generator(randomBytes) }
 
 /** `publish`: one message by flags, or many as JSON lines on stdin. */
-export const publish: Command = {
+export const publish: CliCommand = {
   name: 'publish',
   summary: 'publish a message, or JSON lines from stdin, each confirmed',
   usage: ['--event ID [--from NAME] [--type TYPE] [--content TEXT] [flags]', '[--event ID] [flags] < messages.jsonl'],
@@ -48,15 +48,15 @@ code is 1. Give your messages a message_id: then the same file can be published 
     ['deepsoc-gateway publish < messages.jsonl > ids.jsonl', 'Publish a file and keep the ids'],
   ],
   run: async (given, io) => {
-    noWords(given)
+    requireNoPositionals(given)
     const text = messageOfFlags(given)
     if (text === null && io.in.isTTY) {
       throw new UsageError('nothing to publish: give --content and the like, or JSON lines on stdin')
     }
-    const run = new Run(io)
+    const run = new PublishRun(io)
     const patienceMs = (given.positive('timeout') ?? PATIENCE_SECONDS) * 1_000
-    const way = await publishWay(given)
-    const sink = await openSink({ ...way, patienceMs, onFate: run.settle, signal: io.signal })
+    const way = await resolvePublishTarget(given)
+    const sink = await openTransport({ ...way, patienceMs, onFate: run.settle, signal: io.signal })
     try {
       if (text === null) await run.lines(given, (parcel) => sink.push(parcel))
       else await run.one(text, (parcel) => sink.push(parcel))
@@ -68,11 +68,11 @@ code is 1. Give your messages a message_id: then the same file can be published 
   },
 }
 
-type Push = (parcel: Parcel) => Promise<void>
+type Push = (parcel: OutgoingLine) => Promise<void>
 
 /** One call of the command: what it has read and what became of it. */
-class Run {
-  readonly #io: Io
+class PublishRun {
+  readonly #io: CommandIo
   #published = 0
   #failed = 0
   /** The first line, or message, that a fault of the way kept from being published. */
@@ -81,17 +81,17 @@ class Run {
   #share: number | null = null
   #fromStdin = false
 
-  constructor(io: Io) {
+  constructor(io: CommandIo) {
     this.#io = io
   }
 
   async one(text: string, push: Push): Promise<void> {
-    const checked = checkText(text, undefined, SOURCE)
+    const checked = validateText(text, undefined, SOURCE)
     if ('refusal' in checked) this.#refuse(null, checked.refusal)
     else await push({ line: null, message: checked.message })
   }
 
-  async lines(given: Given, push: Push): Promise<void> {
+  async lines(given: ParsedArgs, push: Push): Promise<void> {
     this.#fromStdin = true
     const { signal } = this.#io
     const event_id = given.text('event')
@@ -102,7 +102,7 @@ class Run {
     signal.addEventListener('abort', stop)
     if (signal.aborted) stop()
     try {
-      for await (const line of linesOf(input, maxMessageBytes)) {
+      for await (const line of readLines(input, maxMessageBytes)) {
         if (signal.aborted || this.#stoppedAt !== null) break
         this.#share = total === null ? null : line.end / total
         if ('tooLong' in line) {
@@ -123,7 +123,7 @@ class Run {
     }
   }
 
-  readonly settle = async ({ line, message }: Parcel, fate: Fate): Promise<void> => {
+  readonly settle = async ({ line, message }: OutgoingLine, fate: LineResult): Promise<void> => {
     if (fate.kind === 'failed') {
       // The first one says why the way is shut; the others only share its fate.
       if (this.#stoppedAt === null) this.#report(line, fate.code, fate.text, fate.hint)
@@ -158,13 +158,13 @@ class Run {
     if (this.#fromStdin) this.#io.in.destroy()
   }
 
-  #refuse(line: number | null, { reason, detail }: Refusal): void {
+  #refuse(line: number | null, { reason, detail }: ValidationError): void {
     this.#report(line, reason, detail, ERRORS[reason as ErrorCode].hint)
   }
 
   #report(line: number | null, code: string, text: string, hint: string): void {
     this.#failed++
-    this.#io.note(`${line === null ? '' : `line ${line}: `}${code}: ${visible(`${text} ${hint}`)}`)
+    this.#io.note(`${line === null ? '' : `line ${line}: `}${code}: ${escapeForTerminal(`${text} ${hint}`)}`)
     this.#show()
   }
 

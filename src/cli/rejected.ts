@@ -1,12 +1,12 @@
-import type { Group } from './command.ts'
-import { drop } from './rejected/drop.ts'
-import { list } from './rejected/list.ts'
-import { replay } from './rejected/replay.ts'
-import { show } from './rejected/show.ts'
+import type { CommandGroup } from './command.ts'
+import { dropCommand } from './rejected/drop.ts'
+import { listCommand } from './rejected/list.ts'
+import { replayCommand } from './rejected/replay.ts'
+import { showCommand } from './rejected/show.ts'
 
 /** `rejected`: the quarantine of a database, also while a gateway runs on it. */
-export const rejected: Group = {
+export const rejected: CommandGroup = {
   name: 'rejected',
   summary: 'look at what was set aside, replay or drop it',
-  commands: { list, show, replay, drop },
+  commands: { list: listCommand, show: showCommand, replay: replayCommand, drop: dropCommand },
 }

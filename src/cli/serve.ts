@@ -1,16 +1,16 @@
-import { serve as serveGateway } from '../app/serve.ts'
+import { serveUntilSignal as serveGateway } from '../app/serve.ts'
 import { loadConfig, readEnvironment } from '../config/config.ts'
-import { describeError, type GatewayError } from '../core/errors.ts'
-import { type Command, type Flags, type Given, UsageError } from './command.ts'
-import type { Played } from './demo/play.ts'
+import { errorChainText, type GatewayError } from '../core/errors.ts'
+import { type CliCommand, type Flags, type ParsedArgs, UsageError } from './command.ts'
+import type { PlayResult } from './demo/play.ts'
 import { demoToken } from './demo/token.ts'
-import { beginning, HOW_TO_LOOK, PLAY_FLAGS, playOf } from './demo.ts'
-import { addressOf, request } from './gateway-client.ts'
-import { type Io, pause } from './io.ts'
-import { noWords } from './positionals.ts'
+import { introText, PLAY_FLAGS, playOf, VIEW_HINT } from './demo.ts'
+import { gatewayUrl, request } from './gateway-client.ts'
+import { type CommandIo, sleep } from './io.ts'
+import { requireNoPositionals } from './positionals.ts'
 
 /** The play waits for a broker that comes late: it must not end before the gateway does. Milliseconds. */
-const PATIENCE_MS = 24 * 3_600_000
+const TIMEOUT_MS = 24 * 3_600_000
 /** Between two looks whether the gateway is ready, in milliseconds. */
 const AGAIN_MS = 500
 
@@ -20,7 +20,7 @@ const DEMO_FLAGS: Flags = {
 }
 
 /** `serve`: runs the gateway, with a team of agents to watch if wanted. */
-export const serve: Command = {
+export const serve: CliCommand = {
   name: 'serve',
   summary: 'run the gateway until SIGTERM or SIGINT',
   usage: ['[--demo [--events N] [--speed X] [--seed N] [--token-file FILE]]'],
@@ -35,7 +35,7 @@ export const serve: Command = {
     ['deepsoc-gateway serve --demo', 'See a living war room at once'],
   ],
   run: async (given, io) => {
-    noWords(given)
+    requireNoPositionals(given)
     if (given.switch('demo')) return serveDemo(given, io)
     const flag = Object.keys(DEMO_FLAGS).find((name) => given.text(name) !== undefined)
     if (flag !== undefined) throw new UsageError(`--${flag} goes with --demo`)
@@ -43,7 +43,7 @@ export const serve: Command = {
   },
 }
 
-const serveDemo = async (given: Given, io: Io): Promise<number> => {
+const serveDemo = async (given: ParsedArgs, io: CommandIo): Promise<number> => {
   const wanted = playOf(given)
   const config = loadConfig(readEnvironment())
   const token = await demoToken(given, config)
@@ -53,19 +53,19 @@ const serveDemo = async (given: Given, io: Io): Promise<number> => {
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
   let playing: Promise<unknown> = Promise.resolve()
   const code = await serveGateway(io.version, (port) => {
-    const page = addressOf(config, port)
+    const page = gatewayUrl(config, port)
     const begin = () =>
       play({
         ...wanted,
         loop: true,
         url: config.broker === null ? page : null,
         token,
-        patienceMs: PATIENCE_MS,
+        patienceMs: TIMEOUT_MS,
         signal: stopping.signal,
         onBegin: (events, messages) => {
-          io.note(beginning(events, messages, wanted.seed))
+          io.note(introText(events, messages, wanted.seed))
           for (const event of events) io.note(`  ${page}/events/${event}`)
-          if (config.tokens !== null) io.note(HOW_TO_LOOK)
+          if (config.tokens !== null) io.note(VIEW_HINT)
         },
         onProgress: () => undefined,
       })
@@ -80,7 +80,12 @@ const serveDemo = async (given: Given, io: Io): Promise<number> => {
 const REFUSED = /^(token_|scope_missing$|event_forbidden$)/
 
 /** Plays whenever the gateway is ready, until the signal: neither a fault of the way nor of the play ends the gateway. */
-const keepPlaying = async (begin: () => Promise<Played>, page: string, signal: AbortSignal, io: Io): Promise<void> => {
+const keepPlaying = async (
+  begin: () => Promise<PlayResult>,
+  page: string,
+  signal: AbortSignal,
+  io: CommandIo,
+): Promise<void> => {
   let told = ''
   const onAway = (why: string) => {
     if (why !== told && !signal.aborted) io.note(`The demo waits: ${why}`)
@@ -90,7 +95,7 @@ const keepPlaying = async (begin: () => Promise<Played>, page: string, signal: A
     if (await isReady(page, signal, onAway)) {
       const fault = await begin().then(
         (played) => played.fault,
-        (error: unknown) => ({ code: 'internal', text: describeError(error), hint: '' }),
+        (error: unknown) => ({ code: 'internal', text: errorChainText(error), hint: '' }),
       )
       if (signal.aborted) return
       if (fault !== null && REFUSED.test(fault.code)) {
@@ -98,7 +103,7 @@ const keepPlaying = async (begin: () => Promise<Played>, page: string, signal: A
       }
       if (fault !== null) io.note(`The demo was interrupted: ${fault.text} It begins anew.`)
     }
-    await pause(AGAIN_MS, signal)
+    await sleep(AGAIN_MS, signal)
   }
 }
 

@@ -2,7 +2,7 @@
  * Everything that a terminal may obey or that changes how text reads: C0 and C1 controls, directions (bidi),
  * line and paragraph separators, invisible marks and tags, lone surrogates.
  */
-const HOSTILE =
+const UNSAFE =
   /[\p{Cc}\p{Cs}\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu
 
 const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t', '\x1b': '\\x1b' }
@@ -16,15 +16,15 @@ const escaped = (char: string): string => {
 }
 
 /** Makes text fit to be shown on one line of a terminal: whatever a terminal might obey is written out. */
-export const visible = (text: string): string => text.replace(HOSTILE, escaped)
+export const escapeForTerminal = (text: string): string => text.replace(UNSAFE, escaped)
 
 /** The same for text of several lines, whose line breaks and tabs stay. */
 export const visibleLines = (text: string): string =>
-  text.replace(HOSTILE, (char) => (char === '\n' || char === '\t' ? char : escaped(char)))
+  text.replace(UNSAFE, (char) => (char === '\n' || char === '\t' ? char : escaped(char)))
 
 /** The same for a JSON text, whose escapes mean what they stand for: the value does not change. */
 export const visibleJson = (json: string): string =>
-  json.replace(HOSTILE, (char) => {
+  json.replace(UNSAFE, (char) => {
     // Outside of strings JSON knows no other control characters than these.
     if (char === '\n' || char === '\r' || char === '\t') return char
     const units = Array.from({ length: char.length }, (_, index) => char.charCodeAt(index))
@@ -76,9 +76,9 @@ const characterSize = (bytes: Buffer, at: number): number => {
 
 const WIDE =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u
-const NARROWLESS = /\p{Mn}|\p{Me}|\u200c|\u200d/u
+const ZERO_WIDTH = /\p{Mn}|\p{Me}|\u200c|\u200d/u
 
-const widthOfChar = (char: string): number => (NARROWLESS.test(char) ? 0 : WIDE.test(char) ? 2 : 1)
+const widthOfChar = (char: string): number => (ZERO_WIDTH.test(char) ? 0 : WIDE.test(char) ? 2 : 1)
 
 /** Columns of a terminal that visible text takes. */
 export const widthOf = (text: string): number => {
@@ -88,7 +88,7 @@ export const widthOf = (text: string): number => {
 }
 
 /** Cuts visible text to so many columns; an ellipsis stands for the rest. */
-export const fit = (text: string, columns: number): string => {
+export const truncate = (text: string, columns: number): string => {
   // Most of a long text is never looked at.
   const head = text.length > columns * 4 ? text.slice(0, columns * 4) : text
   if (head.length === text.length && widthOf(text) <= columns) return text

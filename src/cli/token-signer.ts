@@ -26,7 +26,7 @@ export const privateSigner = (pem: string): SigningKey | null => {
   return key.asymmetricKeyType === 'ec' && curve === 'prime256v1' ? { key, algorithm: 'ES256' } : null
 }
 
-export interface Trial {
+export interface TokenClaims {
   readonly subject: string
   readonly events: readonly string[] | '*' | null
   readonly scopes: readonly string[]
@@ -37,7 +37,7 @@ export interface Trial {
 }
 
 /** Signs a token for trials: what it says is what the caller wants, checked only where it is used. */
-export const mint = (trial: Trial, { key, algorithm }: SigningKey): Promise<string> => {
+export const signToken = (trial: TokenClaims, { key, algorithm }: SigningKey): Promise<string> => {
   const token = new SignJWT({
     ...(trial.events === null ? {} : { events: trial.events }),
     ...(trial.scopes.length === 0 ? {} : { scope: trial.scopes.join(' ') }),

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { isToken, readGatewayToken } from '../config/config.ts'
 import { GatewayError } from '../core/errors.ts'
-import type { Flag, Given } from './command.ts'
+import type { Flag, ParsedArgs } from './command.ts'
 
 export const TOKEN_FILE_FLAG: Flag = {
   value: 'FILE',
@@ -17,7 +17,7 @@ export type TokenSource = () => Promise<string | null>
 export const noToken: TokenSource = async () => null
 
 /** The source that a call names: its --token-file, else the environment. @throws GatewayError config_invalid */
-export const openTokenSource = async (given: Given): Promise<TokenSource> => {
+export const openTokenSource = async (given: ParsedArgs): Promise<TokenSource> => {
   const file = given.text('token-file')
   const read: TokenSource = file === undefined ? async () => readGatewayToken() : () => tokenIn(file)
   const token = await read()

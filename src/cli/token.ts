@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
 import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
-import { describeError } from '../core/errors.ts'
+import { errorChainText } from '../core/errors.ts'
 import { EventId } from '../core/message.ts'
-import { type Command, EXIT, type Given, UsageError } from './command.ts'
-import { noWords } from './positionals.ts'
-import { mint, privateSigner, type SigningKey, secretSigner } from './token-signer.ts'
+import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
+import { requireNoPositionals } from './positionals.ts'
+import { privateSigner, type SigningKey, secretSigner, signToken } from './token-signer.ts'
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400 }
 const LONGEST_SECONDS = 366 * 86_400
@@ -37,7 +37,7 @@ const privateKeyOf = (file: string): SigningKey => {
   try {
     pem = readFileSync(file, 'utf8')
   } catch (error) {
-    throw new UsageError(`--key-file cannot be read: ${describeError(error)}`)
+    throw new UsageError(`--key-file cannot be read: ${errorChainText(error)}`)
   }
   const signer = privateSigner(pem)
   if (signer !== null) return signer
@@ -55,7 +55,7 @@ const signerOf = (tokens: Config['tokens'], file: string | undefined): SigningKe
 }
 
 /** @returns the token, and a line that says what is in it. @throws UsageError, GatewayError config_invalid */
-const mintFor = async (given: Given): Promise<{ minted: string; says: string }> => {
+const mintFor = async (given: ParsedArgs): Promise<{ minted: string; says: string }> => {
   const subject = given.text('sub') ?? 'trial'
   const listed = given.text('events')
   const events = listed === undefined ? null : eventsOf(listed)
@@ -64,7 +64,7 @@ const mintFor = async (given: Given): Promise<{ minted: string; says: string }> 
   const { tokens } = loadConfig(readEnvironment())
   const signer = signerOf(tokens, given.text('key-file'))
   const [issuer, audience] = [tokens?.issuer ?? null, tokens?.audience ?? null]
-  const minted = await mint({ subject, events, scopes, lifetime, issuer, audience }, signer)
+  const minted = await signToken({ subject, events, scopes, lifetime, issuer, audience }, signer)
   const opens = events === null ? 'the events of JWT_DEFAULT_EVENTS' : events === '*' ? 'all events' : events.join(', ')
   const may = scopes.length === 0 ? '' : `, scope ${scopes.join(' ')}`
   const says = `${signer.algorithm} token of ${JSON.stringify(subject)} for ${opens}${may}, good for ${lifetime} s`
@@ -72,7 +72,7 @@ const mintFor = async (given: Given): Promise<{ minted: string; says: string }> 
 }
 
 /** `token`: mints a token for trials that the gateway of this configuration accepts. */
-export const token: Command = {
+export const token: CliCommand = {
   name: 'token',
   summary: 'mint a token for trials',
   usage: ['[flags]'],
@@ -89,7 +89,7 @@ export const token: Command = {
     ['deepsoc-gateway token --sub ops --scope admin --expires 15m', 'Calls /metrics and shuts subjects out'],
   ],
   run: async (given, io) => {
-    noWords(given)
+    requireNoPositionals(given)
     const { minted, says } = await mintFor(given)
     io.note(says)
     await io.out.write(`${minted}\n`)

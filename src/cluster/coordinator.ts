@@ -5,7 +5,7 @@
  */
 
 /** A question. Keys are chosen by the asker; times in milliseconds. */
-export type Ask =
+export type CoordinatorRequest =
   /** Keeps a value under an id for a while. */
   | { readonly do: 'keep'; readonly id: string; readonly value: string; readonly ms: number }
   /** Gives the value of an id, once. */
@@ -23,7 +23,7 @@ export type Ask =
       readonly burst: number
     }
 
-export interface Answer {
+export interface CoordinatorResponse {
   readonly ok: boolean
   readonly value?: string
   /** The key that is at its limit. */
@@ -33,46 +33,46 @@ export interface Answer {
 }
 
 /** Asks the desk, wherever it is. @throws GatewayError overloaded when it does not answer */
-export type AskDesk = (ask: Ask) => Promise<Answer>
+export type CoordinatorClient = (ask: CoordinatorRequest) => Promise<CoordinatorResponse>
 
-interface Bucket {
+interface TokenBucket {
   tokens: number
   at: number
   readonly rate: number
   readonly burst: number
 }
 
-const OK: Answer = { ok: true }
-const NO: Answer = { ok: false }
+const OK: CoordinatorResponse = { ok: true }
+const NO: CoordinatorResponse = { ok: false }
 
 /** Values kept at once; more are refused rather than the memory filled. */
-const MOST_KEPT = 100_000
+const MAX_KEPT = 100_000
 /** Full buckets are dropped when so many have come since the last look. */
 const SWEEP_EVERY = 1_000
 
-export class Desk {
+export class Coordinator {
   /** In the order of their end, as all are kept equally long. */
   readonly #kept = new Map<string, { readonly value: string; readonly end: number }>()
   readonly #counts = new Map<string, number>()
   /** What each holder has counted, so that one that dies takes its share with it. */
   readonly #holders = new Map<number, Map<string, number>>()
-  readonly #buckets = new Map<string, Bucket>()
+  readonly #buckets = new Map<string, TokenBucket>()
   #unswept = 0
 
   /**
-   * @param holder who asks: what it has entered is counted as its own
+   * @param owner who asks: what it has entered is counted as its own
    * @param now milliseconds of a clock that never goes back
    */
-  answer(ask: Ask, holder: number, now: number): Answer {
+  answer(ask: CoordinatorRequest, owner: number, now: number): CoordinatorResponse {
     switch (ask.do) {
       case 'keep':
         return this.#keep(ask.id, ask.value, now, ask.ms)
       case 'take':
         return this.#take(ask.id, now)
       case 'enter':
-        return this.#enter(ask.keys, holder)
+        return this.#enter(ask.keys, owner)
       case 'leave':
-        for (const key of ask.keys) this.#add(key, holder, -1)
+        for (const key of ask.keys) this.#add(key, owner, -1)
         return OK
       case 'spend':
         return this.#spend(ask, now)
@@ -80,9 +80,9 @@ export class Desk {
   }
 
   /** The holder is gone, and with it what it held. */
-  drop(holder: number): void {
-    for (const [key, count] of this.#holders.get(holder) ?? []) this.#change(this.#counts, key, -count)
-    this.#holders.delete(holder)
+  releaseOwner(owner: number): void {
+    for (const [key, count] of this.#holders.get(owner) ?? []) this.#change(this.#counts, key, -count)
+    this.#holders.delete(owner)
   }
 
   /** Keys, values and buckets at hand, for tests of what is left behind. */
@@ -90,32 +90,32 @@ export class Desk {
     return this.#kept.size + this.#counts.size + this.#buckets.size
   }
 
-  #keep(id: string, value: string, now: number, ms: number): Answer {
+  #keep(id: string, value: string, now: number, ms: number): CoordinatorResponse {
     for (const [oldest, { end }] of this.#kept) {
       if (end > now) break
       this.#kept.delete(oldest)
     }
-    if (this.#kept.size >= MOST_KEPT) return NO
+    if (this.#kept.size >= MAX_KEPT) return NO
     this.#kept.set(id, { value, end: now + ms })
     return OK
   }
 
-  #take(id: string, now: number): Answer {
+  #take(id: string, now: number): CoordinatorResponse {
     const kept = this.#kept.get(id)
     this.#kept.delete(id)
     return kept === undefined || kept.end <= now ? NO : { ok: true, value: kept.value }
   }
 
-  #enter(keys: readonly (readonly [string, number])[], holder: number): Answer {
+  #enter(keys: readonly (readonly [string, number])[], owner: number): CoordinatorResponse {
     const full = keys.find(([key, limit]) => (this.#counts.get(key) ?? 0) >= limit)
     if (full !== undefined) return { ok: false, key: full[0] }
-    for (const [key] of keys) this.#add(key, holder, 1)
+    for (const [key] of keys) this.#add(key, owner, 1)
     return OK
   }
 
-  #add(key: string, holder: number, by: number): void {
-    let own = this.#holders.get(holder)
-    if (own === undefined) this.#holders.set(holder, (own = new Map()))
+  #add(key: string, owner: number, by: number): void {
+    let own = this.#holders.get(owner)
+    if (own === undefined) this.#holders.set(owner, (own = new Map()))
     // A late word of a holder that was dropped must not take from the others.
     if (by < 0 && !own.has(key)) return
     this.#change(own, key, by)
@@ -128,7 +128,7 @@ export class Desk {
     else counts.delete(key)
   }
 
-  #spend({ key, amount, rate, burst }: Extract<Ask, { do: 'spend' }>, now: number): Answer {
+  #spend({ key, amount, rate, burst }: Extract<CoordinatorRequest, { do: 'spend' }>, now: number): CoordinatorResponse {
     this.#sweep(now)
     const known = this.#buckets.get(key)
     const tokens = known === undefined ? burst : levelOf(known, now)
@@ -146,11 +146,11 @@ export class Desk {
   }
 }
 
-const levelOf = ({ tokens, at, rate, burst }: Bucket, now: number): number =>
+const levelOf = ({ tokens, at, rate, burst }: TokenBucket, now: number): number =>
   Math.min(burst, tokens + ((now - at) / 1_000) * rate)
 
 /** The desk of a process without siblings. */
-export const ownDesk = (): AskDesk => {
-  const desk = new Desk()
+export const createLocalCoordinator = (): CoordinatorClient => {
+  const desk = new Coordinator()
   return async (ask) => desk.answer(ask, 0, performance.now())
 }

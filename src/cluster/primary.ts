@@ -3,37 +3,37 @@ import { type AddressInfo, createServer } from 'node:net'
 import type { Logger } from 'pino'
 import { backoffDelay } from '../core/backoff.ts'
 import { GatewayError } from '../core/errors.ts'
-import type { Overview } from '../http/routes/health-report.ts'
-import { Observer } from '../monitoring/health-monitor.ts'
-import { Rounds } from '../monitoring/worker-poller.ts'
-import type { Seen, Vitals } from '../monitoring/worker-status.ts'
+import type { HealthReport } from '../http/routes/health-report.ts'
+import { HealthMonitor } from '../monitoring/health-monitor.ts'
+import { WorkerPoller } from '../monitoring/worker-poller.ts'
+import type { WorkerReply, WorkerStatus } from '../monitoring/worker-status.ts'
 import type { Revocation } from '../store/store.ts'
-import { type Answer, type Ask, Desk } from './coordinator.ts'
+import { Coordinator, type CoordinatorRequest, type CoordinatorResponse } from './coordinator.ts'
 
 /** What primary and workers say to each other. Unknown messages (prom-client has its own) are left alone. */
-export type Message =
+export type ClusterMessage =
   | { readonly gateway: 'bell' }
   | { readonly gateway: 'listening'; readonly url: string }
   | { readonly gateway: 'metrics'; readonly id: number; readonly text?: string }
   /** The primary asks how a worker is; the worker says it. */
-  | { readonly gateway: 'vitals'; readonly id: number; readonly vitals?: Vitals }
+  | { readonly gateway: 'vitals'; readonly id: number; readonly vitals?: WorkerStatus }
   /** A worker asks how all of them are. */
-  | { readonly gateway: 'overview'; readonly id: number; readonly after: number; readonly overview?: Overview }
+  | { readonly gateway: 'overview'; readonly id: number; readonly after: number; readonly overview?: HealthReport }
   /** A subject is shut out, or let in again. */
   | { readonly gateway: 'revocation'; readonly revocation: Revocation }
   /** Questions to the desk, those of one turn of the event loop together; and its answers, in the same order. */
-  | { readonly gateway: 'ask'; readonly id: number; readonly asks: readonly Ask[] }
-  | { readonly gateway: 'answer'; readonly id: number; readonly answers: readonly Answer[] }
+  | { readonly gateway: 'ask'; readonly id: number; readonly asks: readonly CoordinatorRequest[] }
+  | { readonly gateway: 'answer'; readonly id: number; readonly answers: readonly CoordinatorResponse[] }
   /** Accept no more connections. */
   | { readonly gateway: 'refuse' }
   /** Stop in order and exit. */
   | { readonly gateway: 'drain' }
 
-const BACKOFF_MS = { least: 100, most: 10_000 }
+const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
 /** A worker that has lived this long is no longer thought to die at start. */
-const SETTLED_MS = 30_000
+const STABLE_AFTER_MS = 30_000
 
-export const isMessage = (value: unknown): value is Message =>
+export const isClusterMessage = (value: unknown): value is ClusterMessage =>
   typeof value === 'object' && value !== null && 'gateway' in value
 
 export interface PrimaryOptions {
@@ -44,7 +44,7 @@ export interface PrimaryOptions {
   /** From the signal to the end, in milliseconds. */
   readonly stopMs: number
   /** The figures of all workers as Prometheus text. */
-  readonly gatherMetrics: () => Promise<string>
+  readonly collectMetrics: () => Promise<string>
   /** Called once all workers listen. */
   readonly onListening: (url: string) => void
 }
@@ -56,7 +56,7 @@ export interface PrimaryOptions {
  *
  * @throws GatewayError address_unavailable
  */
-export const findPort = (host: string, port: number): Promise<number> =>
+export const reservePort = (host: string, port: number): Promise<number> =>
   new Promise((resolve, reject) => {
     const probe = createServer()
     probe.once('error', (cause) =>
@@ -73,13 +73,13 @@ export const findPort = (host: string, port: number): Promise<number> =>
  * counts for all of them what is limited, watches how they are, and drains them one after another. It holds no data
  * and serves nobody.
  */
-export class Primary {
+export class ClusterPrimary {
   readonly #options: PrimaryOptions
   readonly #forkedAt = new Map<number, number>()
   readonly #timers = new Set<NodeJS.Timeout>()
-  readonly #desk = new Desk()
-  readonly #rounds = new Rounds()
-  readonly #observer: Observer
+  readonly #desk = new Coordinator()
+  readonly #rounds = new WorkerPoller()
+  readonly #observer: HealthMonitor
   #deaths = 0
   #stopping = false
   /** How many times a worker has come to listen, replaced ones with it. */
@@ -88,7 +88,7 @@ export class Primary {
 
   constructor(options: PrimaryOptions) {
     this.#options = options
-    this.#observer = new Observer({ look: () => this.#look(), expected: options.workers })
+    this.#observer = new HealthMonitor({ pollWorkers: () => this.#look(), expected: options.workers })
   }
 
   /** Forks; resolves with an exit code when no worker could start, never while they run. */
@@ -135,8 +135,8 @@ export class Primary {
     return Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined)
   }
 
-  #look(): Promise<Seen[]> {
-    return this.#rounds.look(
+  #look(): Promise<WorkerReply[]> {
+    return this.#rounds.poll(
       this.#workers().map((worker) => ({
         worker: worker.id,
         pid: worker.process.pid ?? 0,
@@ -150,19 +150,19 @@ export class Primary {
   }
 
   #hear(from: Worker, message: unknown): void {
-    if (!isMessage(message)) return
+    if (!isClusterMessage(message)) return
     if (message.gateway === 'bell' || message.gateway === 'revocation') {
       for (const worker of this.#workers()) if (worker !== from) send(worker, message)
     } else if (message.gateway === 'metrics') {
-      void this.#options.gatherMetrics().then(
+      void this.#options.collectMetrics().then(
         (text) => send(from, { ...message, text }),
         (error: unknown) =>
           this.#options.logger.warn({ err: error }, 'the figures of the workers could not be gathered'),
       )
     } else if (message.gateway === 'vitals') {
-      if (message.vitals !== undefined) this.#rounds.heard(message.id, from.id, message.vitals)
+      if (message.vitals !== undefined) this.#rounds.onReply(message.id, from.id, message.vitals)
     } else if (message.gateway === 'overview') {
-      void this.#observer.overview(message.after).then((overview) => send(from, { ...message, overview }))
+      void this.#observer.report(message.after).then((overview) => send(from, { ...message, overview }))
     } else if (message.gateway === 'ask') {
       const answers = message.asks.map((ask) => this.#desk.answer(ask, from.id, performance.now()))
       send(from, { gateway: 'answer', id: message.id, answers })
@@ -179,14 +179,14 @@ export class Primary {
   #exited(worker: Worker, code: number | null, signal: string | null): void {
     const lived = Date.now() - (this.#forkedAt.get(worker.id) ?? 0)
     this.#forkedAt.delete(worker.id)
-    this.#desk.drop(worker.id)
+    this.#desk.releaseOwner(worker.id)
     if (this.#stopping) return
     if (this.#starts === 0) {
       // It has said itself why it cannot start.
       this.#end(code ?? 1)
       return
     }
-    this.#deaths = lived > SETTLED_MS ? 0 : this.#deaths + 1
+    this.#deaths = lived > STABLE_AFTER_MS ? 0 : this.#deaths + 1
     const delay = backoffDelay(this.#deaths, BACKOFF_MS, Math.random())
     this.#options.logger.warn(
       { pid: worker.process.pid, code, signal, delay_ms: Math.round(delay) },
@@ -201,11 +201,11 @@ export class Primary {
 }
 
 /** A worker that dies meanwhile hears nothing, which is no fault: `exit` tells of it. */
-const send = (worker: Worker, message: Message): void => {
-  if (worker.isConnected()) worker.send(message, goneMeanwhile)
+const send = (worker: Worker, message: ClusterMessage): void => {
+  if (worker.isConnected()) worker.send(message, noop)
 }
 
-const goneMeanwhile = (): void => undefined
+const noop = (): void => undefined
 
 const sleep = (ms: number): Promise<undefined> =>
   new Promise((resolve) => {

@@ -1,40 +1,40 @@
-import type { Siblings } from '../app/access-control.ts'
+import type { ClusterPeers } from '../app/access-control.ts'
 import { GatewayError } from '../core/errors.ts'
-import type { Overview } from '../http/routes/health-report.ts'
-import type { Vitals } from '../monitoring/worker-status.ts'
-import { SharedBell } from '../store/change-notifier.ts'
+import type { HealthReport } from '../http/routes/health-report.ts'
+import type { WorkerStatus } from '../monitoring/worker-status.ts'
+import { ClusterChangeNotifier } from '../store/change-notifier.ts'
 import type { Revocation } from '../store/store.ts'
-import type { Answer, Ask } from './coordinator.ts'
-import { isMessage, type Message } from './primary.ts'
+import type { CoordinatorRequest, CoordinatorResponse } from './coordinator.ts'
+import { type ClusterMessage, isClusterMessage } from './primary.ts'
 
 /** The primary answers with the figures of all workers within this, or /metrics shows none. */
 const METRICS_MS = 6_000
 /** The same for how all workers are, of which the primary waits for each a while. */
 const OVERVIEW_MS = 5_000
 /** The same for the desk, or the request that asks is refused. */
-const DESK_MS = 5_000
+const COORDINATOR_TIMEOUT_MS = 5_000
 
-const unanswered = (): GatewayError => new GatewayError('overloaded', 'The primary did not answer in time.')
+const primaryTimeout = (): GatewayError => new GatewayError('overloaded', 'The primary did not answer in time.')
 
-interface Question {
-  readonly ask: Ask
-  readonly settle: (answer: Answer) => void
+interface PendingRequest {
+  readonly ask: CoordinatorRequest
+  readonly settle: (answer: CoordinatorResponse) => void
 }
 
 /** A worker's side of what primary and workers say to each other. */
-export class Sibling implements Siblings {
-  readonly bell = new SharedBell(() => tell({ gateway: 'bell' }))
-  readonly #asked = new Map<number, (answer: Message) => void>()
-  readonly #questions = new Map<number, readonly Question[]>()
-  #waiting: Question[] = []
+export class ClusterWorker implements ClusterPeers {
+  readonly bell = new ClusterChangeNotifier(() => sendToPrimary({ gateway: 'bell' }))
+  readonly #asked = new Map<number, (answer: ClusterMessage) => void>()
+  readonly #questions = new Map<number, readonly PendingRequest[]>()
+  #waiting: PendingRequest[] = []
   #onRevocation: (revocation: Revocation) => void = () => undefined
-  #vitals: (() => Promise<Vitals>) | null = null
+  #vitals: (() => Promise<WorkerStatus>) | null = null
   #asking = 0
 
   constructor() {
     process.on('message', (message: unknown) => {
-      if (!isMessage(message)) return
-      if (message.gateway === 'bell') this.bell.heard()
+      if (!isClusterMessage(message)) return
+      if (message.gateway === 'bell') this.bell.emit()
       else if (message.gateway === 'revocation') this.#onRevocation(message.revocation)
       else if (message.gateway === 'answer') this.#answered(message.id, message.answers)
       else if (message.gateway === 'vitals') void this.#sayVitals(message.id)
@@ -49,57 +49,57 @@ export class Sibling implements Siblings {
   }
 
   /** How all workers are, and were in the last hour. @throws GatewayError overloaded when the primary does not answer in time */
-  readonly overview = async (after: number): Promise<Overview> => {
+  readonly overview = async (after: number): Promise<HealthReport> => {
     const answer = await this.#askPrimary((id) => ({ gateway: 'overview', id, after }), OVERVIEW_MS)
     if (answer.gateway === 'overview' && answer.overview !== undefined) return answer.overview
-    throw unanswered()
+    throw primaryTimeout()
   }
 
   /** What this worker answers when it is asked how it is. */
-  onVitals(read: () => Promise<Vitals>): void {
+  onStatusRequest(read: () => Promise<WorkerStatus>): void {
     this.#vitals = read
   }
 
   /** Asks the desk of the primary. @throws GatewayError overloaded when it does not answer in time */
-  readonly ask = (ask: Ask): Promise<Answer> =>
+  readonly request = (ask: CoordinatorRequest): Promise<CoordinatorResponse> =>
     new Promise((resolve, reject) => {
       let late = false
       const timer = setTimeout(() => {
         late = true
-        reject(unanswered())
-      }, DESK_MS)
-      const settle = (answer: Answer): void => {
+        reject(primaryTimeout())
+      }, COORDINATOR_TIMEOUT_MS)
+      const settle = (answer: CoordinatorResponse): void => {
         clearTimeout(timer)
         resolve(answer)
         // Nobody waits for this place any more.
         if (late && answer.ok && ask.do === 'enter') {
-          void this.ask({ do: 'leave', keys: ask.keys.map(([key]) => key) }).catch(() => undefined)
+          void this.request({ do: 'leave', keys: ask.keys.map(([key]) => key) }).catch(() => undefined)
         }
       }
       // Ten thousand readers who come back at once must not cost as many messages.
       if (this.#waiting.push({ ask, settle }) === 1) setImmediate(() => this.#sendQuestions())
     })
 
-  readonly tellRevocation = (revocation: Revocation): void => tell({ gateway: 'revocation', revocation })
+  readonly broadcastRevocation = (revocation: Revocation): void => sendToPrimary({ gateway: 'revocation', revocation })
 
   readonly onRevocation = (listener: (revocation: Revocation) => void): void => {
     this.#onRevocation = listener
   }
 
-  #askPrimary(question: (id: number) => Message, patienceMs: number): Promise<Message> {
+  #askPrimary(question: (id: number) => ClusterMessage, timeoutMs: number): Promise<ClusterMessage> {
     const id = ++this.#asking
-    return new Promise<Message>((resolve, reject) => {
-      const timer = setTimeout(() => reject(unanswered()), patienceMs)
+    return new Promise<ClusterMessage>((resolve, reject) => {
+      const timer = setTimeout(() => reject(primaryTimeout()), timeoutMs)
       this.#asked.set(id, (answer) => {
         clearTimeout(timer)
         resolve(answer)
       })
-      tell(question(id))
+      sendToPrimary(question(id))
     }).finally(() => this.#asked.delete(id))
   }
 
   async #sayVitals(id: number): Promise<void> {
-    if (this.#vitals !== null) tell({ gateway: 'vitals', id, vitals: await this.#vitals() })
+    if (this.#vitals !== null) sendToPrimary({ gateway: 'vitals', id, vitals: await this.#vitals() })
   }
 
   #sendQuestions(): void {
@@ -107,16 +107,16 @@ export class Sibling implements Siblings {
     const questions = this.#waiting
     this.#waiting = []
     this.#questions.set(id, questions)
-    tell({ gateway: 'ask', id, asks: questions.map(({ ask }) => ask) })
+    sendToPrimary({ gateway: 'ask', id, asks: questions.map(({ ask }) => ask) })
   }
 
-  #answered(id: number, answers: readonly Answer[]): void {
+  #answered(id: number, answers: readonly CoordinatorResponse[]): void {
     for (const [index, { settle }] of (this.#questions.get(id) ?? []).entries()) settle(answers[index]!)
     this.#questions.delete(id)
   }
 
   listening(url: string): void {
-    tell({ gateway: 'listening', url })
+    sendToPrimary({ gateway: 'listening', url })
   }
 
   /**
@@ -125,10 +125,10 @@ export class Sibling implements Siblings {
    *
    * @param onRefuse called when no more connections are to be accepted
    */
-  untilDrain(onRefuse: () => void): Promise<void> {
+  waitForDrain(onRefuse: () => void): Promise<void> {
     return new Promise((resolve) => {
       process.on('message', (message: unknown) => {
-        if (!isMessage(message)) return
+        if (!isClusterMessage(message)) return
         if (message.gateway === 'refuse') onRefuse()
         if (message.gateway === 'drain') resolve()
       })
@@ -140,6 +140,6 @@ export class Sibling implements Siblings {
   }
 }
 
-const tell = (message: Message): void => {
+const sendToPrimary = (message: ClusterMessage): void => {
   if (process.connected) process.send?.(message)
 }

@@ -1,44 +1,44 @@
 import type { TokenConfig } from '../http/auth/authorize.ts'
-import type { TokenKeys } from '../http/auth/token-verifier.ts'
+import type { VerificationKey } from '../http/auth/token-verifier.ts'
 import type { Limits } from '../http/quotas.ts'
-import { BadText, isLoopback, listOf, parseEventList, parsePublicKey, parseSecret } from './parsers.ts'
+import { ConfigValueError, isLoopback, parseEventList, parsePublicKey, parseSecret, splitList } from './parsers.ts'
 
 /** What was read of the environment, as far as access depends on it. */
-interface Read {
+interface RawConfig {
   readonly values: ReadonlyMap<string, unknown>
   readonly given: ReadonlySet<string>
-  readonly faults: string[]
+  readonly problems: string[]
 }
 
 const KEY_VARIABLES = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL'] as const
 
 /** True when a key for tokens is given, good or not. */
-export const hasKey = (read: Read): boolean => KEY_VARIABLES.some((name) => read.given.has(name))
+export const hasTokenKey = (read: RawConfig): boolean => KEY_VARIABLES.some((name) => read.given.has(name))
 
 /** The one key by which tokens are verified; null where there is none, or where it is told as a fault. */
-const keysOf = (read: Read): TokenKeys | null => {
+const keysOf = (read: RawConfig): VerificationKey | null => {
   const [name, second] = KEY_VARIABLES.filter((variable) => read.values.has(variable))
   if (name === undefined) return null
-  if (second !== undefined) read.faults.push(`${name} and ${second} are both set; keep one.`)
+  if (second !== undefined) read.problems.push(`${name} and ${second} are both set; keep one.`)
   const text = read.values.get(name) as string
   try {
     if (name === 'JWT_SECRET') return { kind: 'secret', secret: parseSecret(text) }
     if (name === 'JWT_PUBLIC_KEY') return { kind: 'key', ...parsePublicKey(text) }
     return { kind: 'jwks', url: new URL(text) }
   } catch (error) {
-    if (!(error instanceof BadText)) throw error
-    read.faults.push(`${name} ${error.message}`)
+    if (!(error instanceof ConfigValueError)) throw error
+    read.problems.push(`${name} ${error.message}`)
     return null
   }
 }
 
 /** Who may come in: AUTH, or jwt where a key is set. */
-export const tokensOf = (read: Read): TokenConfig | null => {
+export const parseTokenConfig = (read: RawConfig): TokenConfig | null => {
   const value = <T>(name: string) => read.values.get(name) as T
   const keys = keysOf(read)
-  const auth = value<string | undefined>('AUTH') ?? (hasKey(read) ? 'jwt' : 'none')
+  const auth = value<string | undefined>('AUTH') ?? (hasTokenKey(read) ? 'jwt' : 'none')
   if (auth === 'none') return null
-  if (!hasKey(read)) read.faults.push(`AUTH=jwt needs one of ${KEY_VARIABLES.join(', ')}.`)
+  if (!hasTokenKey(read)) read.problems.push(`AUTH=jwt needs one of ${KEY_VARIABLES.join(', ')}.`)
   if (keys === null) return null
   const events = value<string | undefined>('JWT_DEFAULT_EVENTS')
   return {
@@ -54,13 +54,13 @@ export const tokensOf = (read: Read): TokenConfig | null => {
  * Names of hosts with a domain that are served. A token proves more than a name; without one, a foreign page could have
  * its own name lead here.
  */
-export const hostsOf = (read: Read, tokens: TokenConfig | null): readonly string[] | null => {
+export const parseAllowedHosts = (read: RawConfig, tokens: TokenConfig | null): readonly string[] | null => {
   const named = read.values.get('ALLOWED_HOSTS') as string | undefined
   if (tokens !== null || (named === undefined && read.values.get('AUTH') === 'none')) return null
-  return listOf((named ?? '').toLowerCase())
+  return splitList((named ?? '').toLowerCase())
 }
 
-export const limitsOf = (read: Read): Limits => {
+export const parseLimits = (read: RawConfig): Limits => {
   const value = (name: string) => read.values.get(name) as number
   return {
     streams: value('MAX_STREAMS'),
@@ -76,11 +76,11 @@ export const limitsOf = (read: Read): Limits => {
 }
 
 /** An address that others reach is served with a key, or where AUTH says so. */
-export const checkHost = (read: Read): void => {
+export const validateListenHost = (read: RawConfig): void => {
   const host = read.values.get('HOST') as string | undefined
-  const guarded = read.given.has('AUTH') || hasKey(read)
+  const guarded = read.given.has('AUTH') || hasTokenKey(read)
   if (host !== undefined && !isLoopback(host) && !guarded) {
-    read.faults.push(
+    read.problems.push(
       'HOST is not a loopback address: everybody on the network could read and publish. Set JWT_SECRET or another key, or AUTH=none if you mean it.',
     )
   }

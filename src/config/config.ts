@@ -2,20 +2,20 @@ import { readFileSync } from 'node:fs'
 import type { BlockList } from 'node:net'
 import { availableParallelism } from 'node:os'
 import type { BrokerAddress } from '../amqp/connection.ts'
-import { describeError, GatewayError } from '../core/errors.ts'
+import { errorChainText, GatewayError } from '../core/errors.ts'
 import type { TokenConfig } from '../http/auth/authorize.ts'
 import type { Limits } from '../http/quotas.ts'
 import type { CertificateFiles } from '../http/server/certificate-watcher.ts'
 import type { Topology } from '../ingest/topology.ts'
 import type { PostgresAddress } from '../store/postgres/url.ts'
 import type { TracingConfig } from '../telemetry/tracing.ts'
-import { checkHost, hasKey, hostsOf, limitsOf, tokensOf } from './auth.ts'
-import { databaseFileOf, postgresOf } from './database.ts'
-import { type Environment, readEnvironment } from './env.ts'
-import { listOf, parseAddressList, parseHeaders } from './parsers.ts'
-import { brokerTlsOf, checkBrokerTls, tlsOf } from './tls.ts'
-import type { Variable } from './variable.ts'
-import { VARIABLES } from './variables.ts'
+import { hasTokenKey, parseAllowedHosts, parseLimits, parseTokenConfig, validateListenHost } from './auth.ts'
+import { parsePostgresConfig, parseSqlitePath } from './database.ts'
+import { type Env, loadEnv } from './env.ts'
+import { parseAddressList, parseHeaders, splitList } from './parsers.ts'
+import { parseBrokerTls, parseTlsConfig, validateBrokerTls } from './tls.ts'
+import type { ConfigVariable } from './variable.ts'
+import { CONFIG_VARIABLES } from './variables.ts'
 
 /** What the gateway runs by. Durations in milliseconds. */
 export interface Config {
@@ -36,7 +36,7 @@ export interface Config {
   /** null: AUTH=none. */
   readonly tokens: TokenConfig | null
   /** A key for tokens is there, used or not. */
-  readonly keySet: boolean
+  readonly hasTokenKey: boolean
   /** Exact origins of other sites. */
   readonly corsOrigins: readonly string[]
   /** Host names that are served beside addresses and names of one label; null: any. */
@@ -53,25 +53,25 @@ export interface Config {
   readonly logLevel: string
   readonly shutdownMs: number
   /** Every variable as it holds, for the `config` command; secrets masked. */
-  readonly effective: Readonly<Record<string, string>>
+  readonly redactedValues: Readonly<Record<string, string>>
 }
 
-export { type Environment, readEnvironment } from './env.ts'
-export { isToken } from './parsers.ts'
+export { type Env as Environment, loadEnv as readEnvironment } from './env.ts'
+export { isBearerToken as isToken } from './parsers.ts'
 
 interface Read {
   readonly values: Map<string, unknown>
   readonly texts: Map<string, string>
   readonly given: Set<string>
-  readonly faults: string[]
+  readonly problems: string[]
 }
 
 /** A variable's text: its own, that of the file NAME_FILE, or its default. Empty counts as not set. */
-const textOf = (variable: Variable, env: Environment, read: Read): string | null => {
+const textOf = (variable: ConfigVariable, env: Env, read: Read): string | null => {
   const own = env[variable.name]
   const file = variable.secret ? env[`${variable.name}_FILE`] : undefined
   if (own) {
-    if (file) read.faults.push(`${variable.name} and ${variable.name}_FILE are both set; keep one.`)
+    if (file) read.problems.push(`${variable.name} and ${variable.name}_FILE are both set; keep one.`)
     read.given.add(variable.name)
     return own
   }
@@ -81,21 +81,21 @@ const textOf = (variable: Variable, env: Environment, read: Read): string | null
       return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
     } catch (error) {
       // Without the path: the secret itself may have been given instead of its file.
-      const why = describeError(error).replace(/, \w+ '.*$/s, '')
-      read.faults.push(`${variable.name}_FILE cannot be read: ${why}`)
+      const why = errorChainText(error).replace(/, \w+ '.*$/s, '')
+      read.problems.push(`${variable.name}_FILE cannot be read: ${why}`)
       return null
     }
   }
   return variable.default
 }
 
-const readVariable = (variable: Variable, env: Environment, read: Read): void => {
+const readVariable = (variable: ConfigVariable, env: Env, read: Read): void => {
   const text = textOf(variable, env, read)
   if (text === null) return
   const result = variable.schema.safeParse(text)
   if (!result.success) {
     const shown = variable.secret ? '' : `, not ${JSON.stringify(text)}`
-    read.faults.push(`${variable.name} must be ${variable.rule}${shown}.`)
+    read.problems.push(`${variable.name} must be ${variable.constraint}${shown}.`)
     return
   }
   read.values.set(variable.name, result.data)
@@ -103,7 +103,7 @@ const readVariable = (variable: Variable, env: Environment, read: Read): void =>
 }
 
 /** user:password@ of a URL become stars, up to the last @: a password may hold a slash that was not encoded. */
-const masked = (variable: Variable, text: string): string => {
+const redact = (variable: ConfigVariable, text: string): string => {
   if (!variable.secret) return text
   return text.includes('://')
     ? text.replace(/\/\/.*@/, '//***@').replace(/\?.*$/, '?***')
@@ -125,7 +125,7 @@ const addressOf = (read: Read): BrokerAddress | null => {
       username: url.username === '' ? 'guest' : decodeURIComponent(url.username),
       password: url.username === '' ? 'guest' : decodeURIComponent(url.password),
       vhost: vhost === '' ? '/' : vhost,
-      tls: tls ? brokerTlsOf(read) : null,
+      tls: tls ? parseBrokerTls(read) : null,
     }
   }
   if (!read.values.has('RABBITMQ_HOST')) return null
@@ -140,63 +140,67 @@ const addressOf = (read: Read): BrokerAddress | null => {
 }
 
 /** Rules that two variables share. */
-const crossChecks = (read: Read): void => {
-  checkHost(read)
+const validateCombinations = (read: Read): void => {
+  validateListenHost(read)
   const alone = ['RABBITMQ_PORT', 'RABBITMQ_USER', 'RABBITMQ_PASSWORD', 'RABBITMQ_VHOST']
   const given = alone.filter((name) => read.given.has(name))
   if (given.length > 0 && !read.given.has('RABBITMQ_URL') && !read.given.has('RABBITMQ_HOST')) {
-    read.faults.push(`${given.join(', ')} set without RABBITMQ_HOST or RABBITMQ_URL.`)
+    read.problems.push(`${given.join(', ')} set without RABBITMQ_HOST or RABBITMQ_URL.`)
   }
   const url = read.values.get('RABBITMQ_URL') as string | undefined
   if (url !== undefined && new URL(url).search !== '') {
-    read.faults.push('RABBITMQ_URL must have no query: options in it are not honoured.')
+    read.problems.push('RABBITMQ_URL must have no query: options in it are not honoured.')
   }
-  checkBrokerTls(read)
+  validateBrokerTls(read)
 }
 
-const newRead = (): Read => ({ values: new Map(), texts: new Map(), given: new Set(), faults: [] })
+const createRawConfig = (): Read => ({ values: new Map(), texts: new Map(), given: new Set(), problems: [] })
 
-const throwFaults = ({ faults }: Read): void => {
-  if (faults.length > 0) throw new GatewayError('config_invalid', faults.join('\n'))
+const throwIfInvalid = ({ problems }: Read): void => {
+  if (problems.length > 0) throw new GatewayError('config_invalid', problems.join('\n'))
 }
 
-const GATEWAY_TOKEN = VARIABLES.filter(({ name }) => name === 'GATEWAY_TOKEN')
+const GATEWAY_TOKEN = CONFIG_VARIABLES.filter(({ name }) => name === 'GATEWAY_TOKEN')
 
 /**
  * The token that commands show to a gateway, alone and as it is now: its file may have been renewed. null: none.
  *
  * @throws GatewayError config_invalid
  */
-export const readGatewayToken = (env: Environment = readEnvironment()): string | null => {
-  const read = newRead()
+export const readGatewayToken = (env: Env = loadEnv()): string | null => {
+  const read = createRawConfig()
   for (const variable of GATEWAY_TOKEN) readVariable(variable, env, read)
-  throwFaults(read)
+  throwIfInvalid(read)
   return (read.values.get('GATEWAY_TOKEN') as string | undefined) ?? null
 }
 
-const DATABASE_URL = VARIABLES.find(({ name }) => name === 'DATABASE_URL')!
+const DATABASE_URL = CONFIG_VARIABLES.find(({ name }) => name === 'DATABASE_URL')!
 
 /** Whether the log is in PostgreSQL, whatever else is set, or wrong. */
-export const namesPostgres = (env: Environment = readEnvironment()): boolean =>
-  /^postgres(ql)?:/.test(textOf(DATABASE_URL, env, newRead()) ?? '')
+export const usesPostgres = (env: Env = loadEnv()): boolean =>
+  /^postgres(ql)?:/.test(textOf(DATABASE_URL, env, createRawConfig()) ?? '')
 
 /**
  * Reads the configuration out of an environment.
  *
  * @throws GatewayError config_invalid with all faults at once, one to a line of its message
  */
-export const loadConfig = (env: Environment): Config => {
-  const read = newRead()
-  for (const variable of VARIABLES) readVariable(variable, env, read)
-  crossChecks(read)
-  const tokens = tokensOf(read)
-  const tls = tlsOf(read)
-  const postgres = postgresOf(read)
-  throwFaults(read)
-  return Object.freeze({ ...assemble(read, tokens, tls), postgres })
+export const loadConfig = (env: Env): Config => {
+  const read = createRawConfig()
+  for (const variable of CONFIG_VARIABLES) readVariable(variable, env, read)
+  validateCombinations(read)
+  const tokens = parseTokenConfig(read)
+  const tls = parseTlsConfig(read)
+  const postgres = parsePostgresConfig(read)
+  throwIfInvalid(read)
+  return Object.freeze({ ...buildConfig(read, tokens, tls), postgres })
 }
 
-const assemble = (read: Read, tokens: TokenConfig | null, tls: CertificateFiles | null): Omit<Config, 'postgres'> => {
+const buildConfig = (
+  read: Read,
+  tokens: TokenConfig | null,
+  tls: CertificateFiles | null,
+): Omit<Config, 'postgres'> => {
   const value = <T>(name: string) => read.values.get(name) as T
   const address = addressOf(read)
   const days = value<number | undefined>('RETENTION_DAYS')
@@ -211,16 +215,16 @@ const assemble = (read: Read, tokens: TokenConfig | null, tls: CertificateFiles 
     port: value('PORT'),
     tls,
     workers: value('WORKERS') === 'auto' ? availableParallelism() : value('WORKERS'),
-    databaseFile: databaseFileOf(read),
+    databaseFile: parseSqlitePath(read),
     databaseConnections: value('DATABASE_CONNECTIONS'),
     broker: address === null ? null : { address, topology, prefetch: value('RABBITMQ_PREFETCH') },
     maxMessageBytes: value('MAX_MESSAGE_BYTES'),
     tokens,
-    keySet: hasKey(read),
-    corsOrigins: listOf(value<string | undefined>('CORS_ORIGINS') ?? ''),
-    hosts: hostsOf(read, tokens),
+    hasTokenKey: hasTokenKey(read),
+    corsOrigins: splitList(value<string | undefined>('CORS_ORIGINS') ?? ''),
+    hosts: parseAllowedHosts(read, tokens),
     trustedProxies: parseAddressList(value<string | undefined>('TRUSTED_PROXIES') ?? ''),
-    limits: limitsOf(read),
+    limits: parseLimits(read),
     metricsPort: value<number | undefined>('METRICS_PORT') ?? null,
     heartbeatMs: value<number>('HEARTBEAT_SECONDS') * 1_000,
     streamMaxMs: value<number>('STREAM_MAX_SECONDS') * 1_000,
@@ -231,8 +235,8 @@ const assemble = (read: Read, tokens: TokenConfig | null, tls: CertificateFiles 
     tracing: tracingOf(read),
     logLevel: value('LOG_LEVEL'),
     shutdownMs: value<number>('SHUTDOWN_SECONDS') * 1_000,
-    effective: Object.fromEntries(
-      VARIABLES.map((variable) => [variable.name, masked(variable, read.texts.get(variable.name) ?? '')]),
+    redactedValues: Object.fromEntries(
+      CONFIG_VARIABLES.map((variable) => [variable.name, redact(variable, read.texts.get(variable.name) ?? '')]),
     ),
   }
 }
@@ -245,16 +249,16 @@ const tracingOf = ({ values }: Read): TracingConfig | null => {
 }
 
 /** The text of .env.sample. */
-export const sampleFile = (): string => {
+export const renderEnvSample = (): string => {
   const lines = [
     '# Settings of deepsoc-gateway, each with its default. Copy to .env and change what you need.',
     '# Made from src/config/variables.ts by: npm run env-sample',
   ]
-  for (const variable of VARIABLES) {
+  for (const variable of CONFIG_VARIABLES) {
     lines.push(
       '',
-      `# ${variable.meaning}`,
-      `# ${variable.rule}${variable.secret ? `; also ${variable.name}_FILE` : ''}`,
+      `# ${variable.description}`,
+      `# ${variable.constraint}${variable.secret ? `; also ${variable.name}_FILE` : ''}`,
     )
     lines.push(`#${variable.name}=${variable.default ?? ''}`)
   }

@@ -1,13 +1,13 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { describeError } from '../core/errors.ts'
+import { errorChainText } from '../core/errors.ts'
 import { BadPostgresUrl, type PostgresAddress, parsePostgresUrl } from '../store/postgres/url.ts'
 
 /** What was read of the environment, as far as the database depends on it. */
 interface Read {
   readonly values: ReadonlyMap<string, unknown>
   readonly given: ReadonlySet<string>
-  readonly faults: string[]
+  readonly problems: string[]
 }
 
 const urlOf = (read: Read): string => (read.values.get('DATABASE_URL') as string | undefined) ?? ''
@@ -15,27 +15,27 @@ const urlOf = (read: Read): string => (read.values.get('DATABASE_URL') as string
 const isPostgres = (url: string): boolean => /^postgres(ql)?:/.test(url)
 
 /** Where the log lies in PostgreSQL; null: in SQLite, or told as a fault. */
-export const postgresOf = (read: Read): PostgresAddress | null => {
+export const parsePostgresConfig = (read: Read): PostgresAddress | null => {
   const url = urlOf(read)
   if (!isPostgres(url)) {
     if (url !== '' && read.given.has('DATABASE_CONNECTIONS')) {
-      read.faults.push('DATABASE_CONNECTIONS is set without a postgres:// DATABASE_URL: SQLite has none.')
+      read.problems.push('DATABASE_CONNECTIONS is set without a postgres:// DATABASE_URL: SQLite has none.')
     }
     return null
   }
   try {
     const address = parsePostgresUrl(url)
-    checkFiles(read, address)
+    validateTlsFiles(read, address)
     return address
   } catch (error) {
     if (!(error instanceof BadPostgresUrl)) throw error
-    read.faults.push(`DATABASE_URL ${error.message}`)
+    read.problems.push(`DATABASE_URL ${error.message}`)
     return null
   }
 }
 
 /** Nobody believes to be guarded by files that are not there. */
-const checkFiles = (read: Read, { tls }: PostgresAddress): void => {
+const validateTlsFiles = (read: Read, { tls }: PostgresAddress): void => {
   const files = { sslrootcert: tls.caFile, sslcert: tls.certFile, sslkey: tls.keyFile }
   for (const [option, file] of Object.entries(files)) {
     if (file === null) continue
@@ -45,13 +45,13 @@ const checkFiles = (read: Read, { tls }: PostgresAddress): void => {
       if (option !== 'sslkey' && certificates.length === 0) throw new Error('it holds no certificate in PEM')
       for (const certificate of certificates) new X509Certificate(certificate)
     } catch (error) {
-      read.faults.push(`${option} of DATABASE_URL cannot be used: ${describeError(error)}.`)
+      read.problems.push(`${option} of DATABASE_URL cannot be used: ${errorChainText(error)}.`)
     }
   }
 }
 
 /** Path of the SQLite file; empty with PostgreSQL. */
-export const databaseFileOf = (read: Read): string => {
+export const parseSqlitePath = (read: Read): string => {
   const url = urlOf(read)
   return isPostgres(url) ? '' : url.slice('sqlite:'.length)
 }

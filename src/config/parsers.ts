@@ -1,56 +1,57 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
 import { EventId } from '../core/message.ts'
-import type { TokenKeys } from '../http/auth/token-verifier.ts'
+import type { VerificationKey } from '../http/auth/token-verifier.ts'
 import { isDecodable } from './variable.ts'
 
 /** RFC 7518, 3.2: a key of the size of the hash or larger. */
-const LEAST_SECRET_BYTES = 32
+const MIN_SECRET_BYTES = 32
 /** RFC 7518, 3.3. */
-const LEAST_RSA_BITS = 2048
+const MIN_RSA_BITS = 2048
 
 /** A rule that a text broke, as the end of "NAME …". */
-export class BadText extends Error {}
+export class ConfigValueError extends Error {}
 
 /** @throws BadText */
 export const parseSecret = (text: string): Uint8Array => {
   const secret = Buffer.from(text)
-  if (secret.length < LEAST_SECRET_BYTES) {
-    throw new BadText(
-      `has ${secret.length} bytes; HS256 needs at least ${LEAST_SECRET_BYTES}. Make one: openssl rand -base64 48`,
+  if (secret.length < MIN_SECRET_BYTES) {
+    throw new ConfigValueError(
+      `has ${secret.length} bytes; HS256 needs at least ${MIN_SECRET_BYTES}. Make one: openssl rand -base64 48`,
     )
   }
   return secret
 }
 
 /** Reads a public key in PEM; in a variable its line breaks may be written as \n. @throws BadText */
-export const parsePublicKey = (text: string): Omit<Extract<TokenKeys, { kind: 'key' }>, 'kind'> => {
+export const parsePublicKey = (text: string): Omit<Extract<VerificationKey, { kind: 'key' }>, 'kind'> => {
   const pem = text.replaceAll('\\n', '\n').trim()
-  if (/PRIVATE KEY/.test(pem)) throw new BadText('holds a private key. Give the public one; the private one signs.')
+  if (/PRIVATE KEY/.test(pem))
+    throw new ConfigValueError('holds a private key. Give the public one; the private one signs.')
   if (!/^-----BEGIN (RSA PUBLIC KEY|PUBLIC KEY|CERTIFICATE)-----/.test(pem)) {
-    throw new BadText('is no PEM text that begins with -----BEGIN PUBLIC KEY-----.')
+    throw new ConfigValueError('is no PEM text that begins with -----BEGIN PUBLIC KEY-----.')
   }
   let key: KeyObject
   try {
     key = createPublicKey(pem)
   } catch {
-    throw new BadText('is no readable public key in PEM.')
+    throw new ConfigValueError('is no readable public key in PEM.')
   }
   const { modulusLength = 0, namedCurve } = key.asymmetricKeyDetails ?? {}
   if (key.asymmetricKeyType === 'rsa') {
-    if (modulusLength >= LEAST_RSA_BITS) return { key, algorithm: 'RS256' }
-    throw new BadText(`is an RSA key of ${modulusLength} bits; at least ${LEAST_RSA_BITS} are needed.`)
+    if (modulusLength >= MIN_RSA_BITS) return { key, algorithm: 'RS256' }
+    throw new ConfigValueError(`is an RSA key of ${modulusLength} bits; at least ${MIN_RSA_BITS} are needed.`)
   }
   if (key.asymmetricKeyType === 'ec' && namedCurve === 'prime256v1') return { key, algorithm: 'ES256' }
   if (key.asymmetricKeyType === 'ed25519') return { key, algorithm: 'EdDSA' }
-  throw new BadText('must be an RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA) key.')
+  throw new ConfigValueError('must be an RSA (RS256), P-256 (ES256) or Ed25519 (EdDSA) key.')
 }
 
 export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 
 /** Whoever can change what comes from this address can make tokens, so it must be safe on the way. */
-export const isKeySetUrl = (text: string): boolean => {
+export const isJwksUrl = (text: string): boolean => {
   if (!URL.canParse(text)) return false
   const { protocol, hostname, username, password } = new URL(text)
   if (username !== '' || password !== '') return false
@@ -58,10 +59,10 @@ export const isKeySetUrl = (text: string): boolean => {
 }
 
 /** One query joins the events of a reader, and SQLite joins at most 500. */
-const MOST_EVENTS = 400
+const MAX_EVENTS = 400
 
 /** The items of a comma-separated list. */
-export const listOf = (text: string): string[] =>
+export const splitList = (text: string): string[] =>
   text
     .split(',')
     .map((item) => item.trim())
@@ -74,14 +75,14 @@ export const isOrigin = (text: string): boolean =>
 export const isHostName = (text: string): boolean => /^[\w-]+(\.[\w-]+)*$/.test(text)
 
 export const isEventList = (text: string): boolean => {
-  const ids = listOf(text)
+  const ids = splitList(text)
   if (text.trim() === '*') return true
-  return ids.length > 0 && ids.length <= MOST_EVENTS && ids.every((id) => id !== '*' && EventId.safeParse(id).success)
+  return ids.length > 0 && ids.length <= MAX_EVENTS && ids.every((id) => id !== '*' && EventId.safeParse(id).success)
 }
 
-export const parseEventList = (text: string): readonly string[] | '*' => (text.trim() === '*' ? '*' : listOf(text))
+export const parseEventList = (text: string): readonly string[] | '*' => (text.trim() === '*' ? '*' : splitList(text))
 
-const addToList = (list: BlockList, text: string): boolean => {
+const addToBlockList = (list: BlockList, text: string): boolean => {
   const [address = '', prefix, ...rest] = text.split('/')
   const version = isIP(address)
   if (version === 0 || rest.length > 0) return false
@@ -97,18 +98,18 @@ const addToList = (list: BlockList, text: string): boolean => {
 
 export const isAddressList = (text: string): boolean => {
   const scratch = new BlockList()
-  return listOf(text).every((item) => addToList(scratch, item))
+  return splitList(text).every((item) => addToBlockList(scratch, item))
 }
 
 /** @param text addresses and networks, comma-separated, that isAddressList has passed */
 export const parseAddressList = (text: string): BlockList => {
   const list = new BlockList()
-  for (const item of listOf(text)) addToList(list, item)
+  for (const item of splitList(text)) addToBlockList(list, item)
   return list
 }
 
 /** Credentials belong into the headers, which are never shown. */
-export const isEndpoint = (text: string): boolean => {
+export const isOtlpEndpoint = (text: string): boolean => {
   if (!URL.canParse(text)) return false
   const { protocol, username, password, search } = new URL(text)
   return /^https?:$/.test(protocol) && username === '' && password === '' && search === ''
@@ -117,7 +118,7 @@ export const isEndpoint = (text: string): boolean => {
 /** Reads `name=value,name=value` as OpenTelemetry writes it, values percent-encoded. @returns null: it is none */
 export const parseHeaders = (text: string): Record<string, string> | null => {
   const headers: Record<string, string> = {}
-  for (const item of listOf(text)) {
+  for (const item of splitList(text)) {
     const [, name, value] = /^([\w!#$%&'*+.^`|~-]+)\s*=\s*([!-~]*)$/.exec(item) ?? []
     if (name === undefined || !isDecodable(value!)) return null
     headers[name] = decodeURIComponent(value!)
@@ -126,4 +127,4 @@ export const parseHeaders = (text: string): Record<string, string> | null => {
 }
 
 /** What may stand behind `Authorization: Bearer`: no line break that would end the header, no word beside the token. */
-export const isToken = (text: string): boolean => /^[\w.~+/-]+=*$/.test(text)
+export const isBearerToken = (text: string): boolean => /^[\w.~+/-]+=*$/.test(text)

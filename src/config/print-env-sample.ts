@@ -1,3 +1,3 @@
-import { sampleFile } from './config.ts'
+import { renderEnvSample } from './config.ts'
 
-process.stdout.write(sampleFile())
+process.stdout.write(renderEnvSample())

@@ -1,24 +1,24 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { BrokerTls } from '../amqp/connection.ts'
-import { describeError, type GatewayError } from '../core/errors.ts'
-import { type CertificateFiles, readPair } from '../http/server/certificate-watcher.ts'
+import { errorChainText, type GatewayError } from '../core/errors.ts'
+import { type CertificateFiles, loadCertificatePair } from '../http/server/certificate-watcher.ts'
 
 /** What was read of the environment, as far as TLS depends on it. */
 interface Read {
   readonly values: ReadonlyMap<string, unknown>
-  readonly faults: string[]
+  readonly problems: string[]
 }
 
 const textOf = (read: Read, name: string): string | null => (read.values.get(name) as string | undefined) ?? null
 
 /** Two files that make sense together only. Tells it as a fault where one is missing. */
-const pairOf = (read: Read, certName: string, keyName: string): CertificateFiles | null => {
+const parseCertificatePair = (read: Read, certName: string, keyName: string): CertificateFiles | null => {
   const certFile = textOf(read, certName)
   const keyFile = textOf(read, keyName)
   if (certFile !== null && keyFile !== null) return { certFile, keyFile }
-  if (certFile !== null) read.faults.push(`${certName} is set without ${keyName}.`)
-  if (keyFile !== null) read.faults.push(`${keyName} is set without ${certName}.`)
+  if (certFile !== null) read.problems.push(`${certName} is set without ${keyName}.`)
+  if (keyFile !== null) read.problems.push(`${keyName} is set without ${certName}.`)
   return null
 }
 
@@ -26,35 +26,35 @@ const pairOf = (read: Read, certName: string, keyName: string): CertificateFiles
 const checkPairOf = (read: Read, names: string, files: CertificateFiles | null): void => {
   if (files === null) return
   try {
-    readPair(files)
+    loadCertificatePair(files)
   } catch (error) {
-    read.faults.push(`${names}: ${(error as GatewayError).message}`)
+    read.problems.push(`${names}: ${(error as GatewayError).message}`)
   }
 }
 
 /** The files of HTTPS, checked as they are now; null: plain HTTP. */
-export const tlsOf = (read: Read): CertificateFiles | null => {
-  const files = pairOf(read, 'TLS_CERT_FILE', 'TLS_KEY_FILE')
+export const parseTlsConfig = (read: Read): CertificateFiles | null => {
+  const files = parseCertificatePair(read, 'TLS_CERT_FILE', 'TLS_KEY_FILE')
   checkPairOf(read, 'TLS_CERT_FILE and TLS_KEY_FILE', files)
   return files
 }
 
-export const brokerTlsOf = (read: Read): BrokerTls => ({
+export const parseBrokerTls = (read: Read): BrokerTls => ({
   caFile: textOf(read, 'RABBITMQ_CA_FILE'),
   certFile: textOf(read, 'RABBITMQ_CERT_FILE'),
   keyFile: textOf(read, 'RABBITMQ_KEY_FILE'),
 })
 
 /** The files of amqps:// can be used as they are now, and nobody believes to be guarded by files that are not. */
-export const checkBrokerTls = (read: Read): void => {
+export const validateBrokerTls = (read: Read): void => {
   const names = ['RABBITMQ_CA_FILE', 'RABBITMQ_CERT_FILE', 'RABBITMQ_KEY_FILE'].filter((name) => read.values.has(name))
   if (names.length === 0) return
   if (!textOf(read, 'RABBITMQ_URL')?.startsWith('amqps:')) {
-    read.faults.push(`${names.join(', ')} set without an amqps:// RABBITMQ_URL: nothing would be encrypted.`)
+    read.problems.push(`${names.join(', ')} set without an amqps:// RABBITMQ_URL: nothing would be encrypted.`)
   }
-  const pair = pairOf(read, 'RABBITMQ_CERT_FILE', 'RABBITMQ_KEY_FILE')
+  const pair = parseCertificatePair(read, 'RABBITMQ_CERT_FILE', 'RABBITMQ_KEY_FILE')
   checkPairOf(read, 'RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE', pair)
-  const { caFile } = brokerTlsOf(read)
+  const { caFile } = parseBrokerTls(read)
   if (caFile === null) return
   try {
     const text = readFileSync(caFile, 'utf8')
@@ -63,6 +63,6 @@ export const checkBrokerTls = (read: Read): void => {
     if (certificates.length === 0) throw new Error('it holds no certificate in PEM')
     for (const certificate of certificates) new X509Certificate(certificate)
   } catch (error) {
-    read.faults.push(`RABBITMQ_CA_FILE cannot be used: ${describeError(error)}.`)
+    read.problems.push(`RABBITMQ_CA_FILE cannot be used: ${errorChainText(error)}.`)
   }
 }

@@ -1,55 +1,61 @@
 import { z } from 'zod'
 
 /** One environment variable: its rule, its default and what it means, in one place. */
-export interface Variable {
+export interface ConfigVariable {
   readonly name: string
   /** Text of the default as the sample file shows it; null: none. */
   readonly default: string | null
-  readonly meaning: string
+  readonly description: string
   /** Never shown; also read from the file that NAME_FILE names. */
   readonly secret?: true
   /** The rule of a value that is given, in words. */
-  readonly rule: string
+  readonly constraint: string
   readonly schema: z.ZodType<unknown, string>
 }
 
-export const wholeNumber = (least: number, most: number) =>
+export const integerString = (min: number, max: number) =>
   z
     .string()
     .regex(/^\d+$/)
     .transform(Number)
-    .refine((value) => value >= least && value <= most)
+    .refine((value) => value >= min && value <= max)
 
-export const text = z.string().min(1)
+export const nonEmptyString = z.string().min(1)
 
 /** Exchange, queue and binding names are AMQP short strings. */
-export const shortName = z
+export const amqpShortString = z
   .string()
   .min(1)
   .refine((value) => Buffer.byteLength(value) <= 240 && !/\p{Cc}/u.test(value))
 
-export const number = (name: string, usual: string | null, least: number, most: number, meaning: string): Variable => ({
+export const integerVariable = (
+  name: string,
+  defaultValue: string | null,
+  min: number,
+  max: number,
+  meaning: string,
+): ConfigVariable => ({
   name,
-  default: usual,
-  meaning,
-  rule: `a whole number from ${least} to ${most}`,
-  schema: wholeNumber(least, most),
+  default: defaultValue,
+  description: meaning,
+  constraint: `a whole number from ${min} to ${max}`,
+  schema: integerString(min, max),
 })
 
-export const name = (variable: string, usual: string, meaning: string): Variable => ({
+export const amqpNameVariable = (variable: string, defaultValue: string, meaning: string): ConfigVariable => ({
   name: variable,
-  default: usual,
-  meaning,
-  rule: '1 to 240 bytes of text without control characters',
-  schema: shortName,
+  default: defaultValue,
+  description: meaning,
+  constraint: '1 to 240 bytes of text without control characters',
+  schema: amqpShortString,
 })
 
-export const file = (variable: string, meaning: string): Variable => ({
+export const pemFileVariable = (variable: string, meaning: string): ConfigVariable => ({
   name: variable,
   default: null,
-  meaning,
-  rule: 'the path of a file in PEM',
-  schema: text,
+  description: meaning,
+  constraint: 'the path of a file in PEM',
+  schema: nonEmptyString,
 })
 
 export const isDecodable = (part: string): boolean => {
@@ -61,7 +67,7 @@ export const isDecodable = (part: string): boolean => {
   }
 }
 
-export const url = (...protocols: string[]) =>
+export const urlSchema = (...protocols: string[]) =>
   z.string().refine((value) => {
     if (!URL.canParse(value)) return false
     const { protocol, hostname, username, password, pathname } = new URL(value)

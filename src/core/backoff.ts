@@ -1,8 +1,8 @@
-export interface BackoffRange {
+export interface BackoffOptions {
   /** Milliseconds before the first repetition, at most. */
-  readonly least: number
+  readonly minMs: number
   /** Milliseconds beyond which it grows no further. */
-  readonly most: number
+  readonly maxMs: number
 }
 
 /**
@@ -13,5 +13,5 @@ export interface BackoffRange {
  * @param random from 0 up to 1
  * @returns milliseconds
  */
-export const backoffDelay = (attempt: number, { least, most }: BackoffRange, random: number): number =>
-  Math.min(most, least * 2 ** attempt) * (0.5 + random / 2)
+export const backoffDelay = (attempt: number, { minMs, maxMs }: BackoffOptions, random: number): number =>
+  Math.min(maxMs, minMs * 2 ** attempt) * (0.5 + random / 2)

@@ -19,7 +19,7 @@ export interface Bounds {
  *
  * @param readable the bounds of all events that the reader may read
  */
-export const boundsWithin = (bounds: Bounds, readable: Bounds): Bounds => ({
+export const restrictBounds = (bounds: Bounds, readable: Bounds): Bounds => ({
   ...bounds,
   head_db_id: Math.max(readable.last_db_id, readable.pruned_db_id),
 })
@@ -27,7 +27,7 @@ export const boundsWithin = (bounds: Bounds, readable: Bounds): Bounds => ({
 export type ResetReason = 'cursor_ahead' | 'cursor_invalid' | 'history_pruned'
 
 /** Where a reader starts: everything with a db_id greater than `cursor`, after a `reset` if there is a reason. */
-export interface Start {
+export interface ResolvedCursor {
   readonly cursor: number
   readonly reset: ResetReason | null
 }
@@ -78,7 +78,7 @@ export const parseCursor = (header: string | undefined, query: string | undefine
 }
 
 /** Honours a request against the bounds, or says by a reset why the reader begins anew. Pure. */
-export const resolveCursor = (request: CursorRequest, bounds: Bounds): Start => {
+export const resolveCursor = (request: CursorRequest, bounds: Bounds): ResolvedCursor => {
   switch (request.kind) {
     case 'invalid':
       return { cursor: 0, reset: 'cursor_invalid' }

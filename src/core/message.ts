@@ -1,11 +1,11 @@
 import { isUtf8 } from 'node:buffer'
 import { z } from 'zod'
 import type { ErrorCode } from './errors.ts'
-import { traceparentOf } from './trace.ts'
+import { parseTraceparent } from './trace.ts'
 
 /** Which of its own keys the gateway must add because the published body lacks them. Bits, to be or-ed. */
-export const LACKS_EVENT_ID = 1
-export const LACKS_MESSAGE_ID = 2
+export const MISSING_EVENT_ID = 1
+export const MISSING_MESSAGE_ID = 2
 
 /** A message that passed the checks, not stored yet. */
 export interface NewMessage {
@@ -30,7 +30,7 @@ export interface StoredMessage extends Omit<NewMessage, 'round_id'> {
 }
 
 /** Why a body is set aside. */
-export interface Refusal {
+export interface ValidationError {
   readonly reason: ErrorCode
   /** One sentence with the particulars. */
   readonly detail: string
@@ -90,7 +90,7 @@ const REASON_BY_FIELD: Record<string, ErrorCode> = {
 }
 
 /** What the way of arrival knows beside the body. */
-export interface Arrival {
+export interface ReceiveContext {
   readonly received_at: number
   /** The event named by an HTTP path; over AMQP the body alone names it. */
   readonly event_id?: string
@@ -102,55 +102,62 @@ export interface Arrival {
   readonly makeId: () => string
 }
 
-export type Checked = { readonly message: NewMessage } | { readonly refusal: Refusal }
+export type ValidationResult = { readonly message: NewMessage } | { readonly refusal: ValidationError }
 
-const refuse = (reason: ErrorCode, detail: string): { refusal: Refusal } => ({ refusal: { reason, detail } })
+const invalid = (reason: ErrorCode, detail: string): { refusal: ValidationError } => ({ refusal: { reason, detail } })
 
 /**
  * Decodes a body strictly as UTF-8.
  *
  * @returns the text, or a refusal; a byte order mark is kept, so that the JSON check names it
  */
-export const decodeText = (body: Buffer): string | { refusal: Refusal } =>
-  isUtf8(body) ? body.toString('utf8') : refuse('invalid_utf8', 'The body is not valid UTF-8.')
+export const decodeUtf8 = (body: Buffer): string | { refusal: ValidationError } =>
+  isUtf8(body) ? body.toString('utf8') : invalid('invalid_utf8', 'The body is not valid UTF-8.')
 
 /** Checks one published text and reads the fields of it that the gateway uses. Pure: clock and ids come in. */
-export const checkMessage = (body: string, arrival: Arrival): Checked => {
+export const validateMessage = (body: string, arrival: ReceiveContext): ValidationResult => {
   let parsed: unknown
   try {
     parsed = JSON.parse(body)
   } catch (error) {
-    return refuse('invalid_json', body.startsWith('\uFEFF') ? 'The body starts with a byte order mark.' : String(error))
+    return invalid(
+      'invalid_json',
+      body.startsWith('\uFEFF') ? 'The body starts with a byte order mark.' : String(error),
+    )
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) {
-    return refuse('not_an_object', `The body is ${Array.isArray(parsed) ? 'an array' : `a JSON ${typeof parsed}`}.`)
+    return invalid('not_an_object', `The body is ${Array.isArray(parsed) ? 'an array' : `a JSON ${typeof parsed}`}.`)
   }
   const result = PublishedMessage.safeParse(parsed)
   if (!result.success) {
     const issue = result.error.issues[0]!
     const field = String(issue.path[0])
-    return refuse(REASON_BY_FIELD[field] ?? 'not_an_object', `${field}: ${issue.message}`)
+    return invalid(REASON_BY_FIELD[field] ?? 'not_an_object', `${field}: ${issue.message}`)
   }
-  return complete(body, result.data, arrival)
+  return normalize(body, result.data, arrival)
 }
 
-const complete = (body: string, fields: z.infer<typeof PublishedMessage>, arrival: Arrival): Checked => {
+const normalize = (
+  body: string,
+  fields: z.infer<typeof PublishedMessage>,
+  arrival: ReceiveContext,
+): ValidationResult => {
   const event_id = fields.event_id ?? arrival.event_id
-  if (event_id === undefined) return refuse('invalid_event_id', 'event_id is missing.')
+  if (event_id === undefined) return invalid('invalid_event_id', 'event_id is missing.')
   if (arrival.event_id !== undefined && event_id !== arrival.event_id) {
-    return refuse('event_mismatch', 'event_id in the body differs from the one in the path.')
+    return invalid('event_mismatch', 'event_id in the body differs from the one in the path.')
   }
   const message_from = fields.message_from ?? fields.source ?? null
   if (message_from !== null && typeof message_from !== 'string') {
-    return refuse('invalid_message_from', 'source: expected a string.')
+    return invalid('invalid_message_from', 'source: expected a string.')
   }
   const message_type = fields.message_type ?? fields.type ?? null
   if (message_type !== null && typeof message_type !== 'string') {
-    return refuse('invalid_message_type', 'type: expected a string.')
+    return invalid('invalid_message_type', 'type: expected a string.')
   }
   const offered = arrival.message_id === '' ? undefined : arrival.message_id
   if (fields.message_id == null && offered !== undefined && !MessageId.safeParse(offered).success) {
-    return refuse('invalid_message_id', 'The message_id property must have 1 to 255 characters.')
+    return invalid('invalid_message_id', 'The message_id property must have 1 to 255 characters.')
   }
   return {
     message: {
@@ -161,8 +168,8 @@ const complete = (body: string, fields: z.infer<typeof PublishedMessage>, arriva
       round_id: fields.round_id ?? null,
       received_at: arrival.received_at,
       body,
-      traceparent: arrival.traceparent === undefined ? null : traceparentOf(arrival.traceparent),
-      lacks: (fields.event_id == null ? LACKS_EVENT_ID : 0) | (fields.message_id == null ? LACKS_MESSAGE_ID : 0),
+      traceparent: arrival.traceparent === undefined ? null : parseTraceparent(arrival.traceparent),
+      lacks: (fields.event_id == null ? MISSING_EVENT_ID : 0) | (fields.message_id == null ? MISSING_MESSAGE_ID : 0),
     },
   }
 }
@@ -174,7 +181,7 @@ const complete = (body: string, fields: z.infer<typeof PublishedMessage>, arriva
  * @param body the text of a JSON object
  * @param keys `"name":value` pairs, joined by commas; not empty
  */
-export const appendKeys = (body: string, keys: string): string => {
+export const appendJsonMembers = (body: string, keys: string): string => {
   const text = body.trim()
   const open = text.slice(0, text.lastIndexOf('}')).trimEnd()
   // An empty object takes no comma before its first key.
@@ -182,11 +189,11 @@ export const appendKeys = (body: string, keys: string): string => {
 }
 
 /** The text of a delivered message: the published object with the gateway's own keys at its end. */
-export const deliveredText = (message: StoredMessage): string => {
+export const serializeDelivery = (message: StoredMessage): string => {
   let keys = ''
-  if (message.lacks & LACKS_EVENT_ID) keys += `"event_id":${JSON.stringify(message.event_id)},`
-  if (message.lacks & LACKS_MESSAGE_ID) keys += `"message_id":${JSON.stringify(message.message_id)},`
+  if (message.lacks & MISSING_EVENT_ID) keys += `"event_id":${JSON.stringify(message.event_id)},`
+  if (message.lacks & MISSING_MESSAGE_ID) keys += `"message_id":${JSON.stringify(message.message_id)},`
   if (message.traceparent !== null) keys += `"traceparent":"${message.traceparent}",`
   const received = new Date(message.received_at).toISOString()
-  return appendKeys(message.body, `${keys}"received_at":"${received}","db_id":${message.db_id}`)
+  return appendJsonMembers(message.body, `${keys}"received_at":"${received}","db_id":${message.db_id}`)
 }

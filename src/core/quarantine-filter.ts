@@ -11,12 +11,12 @@ export interface RejectedFilter {
   readonly since: number | null
 }
 
-export const EVERYTHING: RejectedFilter = { ids: null, reasons: null, routingKey: null, since: null }
+export const MATCH_ALL: RejectedFilter = { ids: null, reasons: null, routingKey: null, since: null }
 
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 
 /** Reads an age such as `12h`, or a date. @returns milliseconds since 1970; null for what is neither */
-export const timeOf = (text: string, now: number): number | null => {
+export const parseSince = (text: string, now: number): number | null => {
   const [, count, unit] = /^(\d{1,9})([smhdw])$/.exec(text) ?? []
   if (count !== undefined) return now - Number(count) * UNITS[unit!]!
   const time = /^\d{4}-\d\d-\d\d/.test(text) ? Date.parse(text) : Number.NaN
@@ -24,5 +24,5 @@ export const timeOf = (text: string, now: number): number | null => {
 }
 
 /** The first of these reasons that is no code of the catalogue. */
-export const unknownReason = (reasons: readonly string[]): string | undefined =>
+export const findUnknownReason = (reasons: readonly string[]): string | undefined =>
   reasons.find((reason) => !Object.hasOwn(ERRORS, reason))

@@ -1,12 +1,12 @@
 import { isUtf8 } from 'node:buffer'
-import type { RejectedHead, RejectedLine, RejectedRow } from './quarantine.ts'
+import type { QuarantineEnvelope, QuarantineRow, QuarantineSummary } from './quarantine.ts'
 
 /**
  * A row as a JSON object on one line. Headers and properties go in as the texts that they are: an integer beyond
  * 2^53 keeps its digits. A body that is no UTF-8 becomes `body_base64`.
  */
-export const rejectedJson = (row: RejectedLine | RejectedHead | RejectedRow): string => {
-  const { headers, properties, body, received_at, ...facts } = row as Partial<RejectedRow> & RejectedLine
+export const serializeQuarantineRow = (row: QuarantineSummary | QuarantineEnvelope | QuarantineRow): string => {
+  const { headers, properties, body, received_at, ...facts } = row as Partial<QuarantineRow> & QuarantineSummary
   const parts = [JSON.stringify({ ...facts, received_at: new Date(received_at).toISOString() }).slice(1, -1)]
   if (headers !== undefined) parts.push(`"headers":${headers}`)
   if (properties !== undefined) parts.push(`"properties":${properties}`)
@@ -18,7 +18,7 @@ const bodyPair = (body: Buffer): string =>
   isUtf8(body) ? `"body":${JSON.stringify(body.toString())}` : `"body_base64":"${body.toString('base64')}"`
 
 /** Bytes without the character that a cut went through at their end. */
-export const wholeCharacters = (bytes: Buffer): Buffer => {
+export const trimPartialUtf8 = (bytes: Buffer): Buffer => {
   for (let cut = 1; cut <= Math.min(3, bytes.length); cut++) {
     const byte = bytes[bytes.length - cut]!
     if (byte < 0x80) return bytes

@@ -1,8 +1,8 @@
 import type { ErrorCode } from './errors.ts'
-import { type Checked, checkMessage, decodeText } from './message.ts'
+import { decodeUtf8, type ValidationResult, validateMessage } from './message.ts'
 
 /** A row of the quarantine, as far as a list of many shows it. */
-export interface RejectedLine {
+export interface QuarantineSummary {
   readonly rejected_id: number
   /** Milliseconds since 1970. */
   readonly received_at: number
@@ -17,25 +17,25 @@ export interface RejectedLine {
 }
 
 /** A row of the quarantine, without its body. */
-export interface RejectedHead extends RejectedLine {
+export interface QuarantineEnvelope extends QuarantineSummary {
   /** JSON object. */
   readonly headers: string
   /** JSON object of the other AMQP properties. */
   readonly properties: string
 }
 
-export interface RejectedRow extends RejectedHead {
+export interface QuarantineRow extends QuarantineEnvelope {
   /** Shorter than body_bytes says where it was cut. */
   readonly body: Buffer
 }
 
 /** A row that is to leave the quarantine, and what the checks now say of it. */
-export interface Replay {
+export interface ReplayRequest {
   readonly rejected_id: number
-  readonly checked: Checked
+  readonly checked: ValidationResult
 }
 
-const refuse = (reason: ErrorCode, detail: string): Checked => ({ refusal: { reason, detail } })
+const refuse = (reason: ErrorCode, detail: string): ValidationResult => ({ refusal: { reason, detail } })
 
 /** The header traceparent, whatever it is. */
 const traceparentIn = (headers: string): unknown => (JSON.parse(headers) as { traceparent?: unknown }).traceparent
@@ -52,23 +52,23 @@ const messageIdOf = (properties: string): string | undefined => {
  * @param limit MAX_MESSAGE_BYTES
  * @param now milliseconds since 1970; the messages count as received then
  */
-export const recheck = (
-  rows: readonly RejectedRow[],
+export const revalidate = (
+  rows: readonly QuarantineRow[],
   limit: number,
   now: number,
   makeId: (now: number) => string,
-): Replay[] =>
+): ReplayRequest[] =>
   rows.map((row) => ({ rejected_id: row.rejected_id, checked: recheckOne(row, limit, now, () => makeId(now)) }))
 
-const recheckOne = (row: RejectedRow, limit: number, now: number, makeId: () => string): Checked => {
+const recheckOne = (row: QuarantineRow, limit: number, now: number, makeId: () => string): ValidationResult => {
   if (row.body_bytes > limit) return refuse('body_too_large', `${row.body_bytes} bytes, ${limit} are allowed.`)
   if (row.body.length < row.body_bytes) {
     const detail = `Of ${row.body_bytes} bytes only ${row.body.length} were kept: its sender must publish it again.`
     return refuse('body_too_large', detail)
   }
-  const text = decodeText(row.body)
+  const text = decodeUtf8(row.body)
   if (typeof text !== 'string') return text
-  return checkMessage(text, {
+  return validateMessage(text, {
     received_at: now,
     message_id: messageIdOf(row.properties),
     traceparent: traceparentIn(row.headers),

@@ -14,7 +14,7 @@ const trimmed = (text: string, from: number, to: number): string => {
  *
  * @returns null where no elements make it an array
  */
-export const splitArray = (text: string): string[] | null => {
+export const splitJsonArray = (text: string): string[] | null => {
   const elements: string[] = []
   let depth = 0
   let inString = false

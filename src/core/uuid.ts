@@ -22,7 +22,7 @@ export const uuidv7 = (now: number, random: string): string => {
  * @param randomBytes a cryptographic source
  * @returns makes the id of a message that was received `now`, in milliseconds since 1970
  */
-export const uuidMaker = (randomBytes: (count: number) => Buffer): ((now: number) => string) => {
+export const createUuidV7Generator = (randomBytes: (count: number) => Buffer): ((now: number) => string) => {
   let pool = ''
   let at = 0
   return (now) => {

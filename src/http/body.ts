@@ -4,18 +4,18 @@ import { GatewayError } from '../core/errors.ts'
 /**
  * Reads a request body whole.
  *
- * @param most bytes; more is refused without being read to its end
- * @param hold called with the bytes that have come; what it throws refuses the body
+ * @param max bytes; more is refused without being read to its end
+ * @param onBytes called with the bytes that have come; what it throws refuses the body
  * @throws GatewayError body_too_large, or body_incomplete when the client hangs up
  */
 export const readBody = (
   request: IncomingMessage,
-  most: number,
-  hold: (bytes: number) => void = () => undefined,
+  max: number,
+  onBytes: (bytes: number) => void = () => undefined,
 ): Promise<Buffer> =>
   new Promise((resolve, reject) => {
-    const tooLarge = () => new GatewayError('body_too_large', `The body is larger than ${most} bytes.`)
-    if (Number(request.headers['content-length'] ?? 0) > most) {
+    const tooLarge = () => new GatewayError('body_too_large', `The body is larger than ${max} bytes.`)
+    if (Number(request.headers['content-length'] ?? 0) > max) {
       reject(tooLarge())
       return
     }
@@ -24,8 +24,8 @@ export const readBody = (
     request.on('data', (chunk: Buffer) => {
       bytes += chunk.length
       try {
-        if (bytes > most) throw tooLarge()
-        hold(chunk.length)
+        if (bytes > max) throw tooLarge()
+        onBytes(chunk.length)
         chunks.push(chunk)
       } catch (error) {
         chunks.length = 0

@@ -9,27 +9,27 @@ const bad = (message: string): GatewayError => new GatewayError('invalid_query',
 export const Limit = DbId.pipe(z.number().int().min(1))
 
 /** The values of a filter. */
-export const Filter = z.array(z.string()).max(100)
+export const FilterSchema = z.array(z.string()).max(100)
 
 /** @throws GatewayError invalid_query when a parameter that has one value is given twice */
-export const single = (query: URLSearchParams, name: string): string | undefined => {
+export const singleParam = (query: URLSearchParams, name: string): string | undefined => {
   const values = query.getAll(name)
   if (values.length > 1) throw bad(`${name} is given ${values.length} times.`)
   return values[0]
 }
 
 /** A whole number from 1 up; what is greater than `most` counts as `most`. */
-export const limitOf = (query: URLSearchParams, usual: number, most: number): number => {
-  const text = single(query, 'limit')
-  if (text === undefined) return usual
+export const parseLimit = (query: URLSearchParams, defaultValue: number, max: number): number => {
+  const text = singleParam(query, 'limit')
+  if (text === undefined) return defaultValue
   const limit = Limit.safeParse(text)
-  if (!limit.success) throw bad(`limit must be a whole number from 1 to ${most}.`)
-  return Math.min(limit.data, most)
+  if (!limit.success) throw bad(`limit must be a whole number from 1 to ${max}.`)
+  return Math.min(limit.data, max)
 }
 
 /** A db_id, or undefined where the parameter is absent. */
-export const dbIdOf = (query: URLSearchParams, name: string): number | undefined => {
-  const text = single(query, name)
+export const parseDbIdParam = (query: URLSearchParams, name: string): number | undefined => {
+  const text = singleParam(query, name)
   if (text === undefined) return undefined
   const id = DbId.safeParse(text)
   if (!id.success) throw bad(`${name} must be a whole number from 0 up.`)
@@ -37,18 +37,18 @@ export const dbIdOf = (query: URLSearchParams, name: string): number | undefined
 }
 
 /** The values of a comma-separated filter; null where it is absent or empty. */
-export const filterOf = (query: URLSearchParams, name: string): string[] | null => {
+export const parseListParam = (query: URLSearchParams, name: string): string[] | null => {
   const values = query
     .getAll(name)
     .flatMap((text) => text.split(','))
     .map((value) => value.trim())
     .filter((value) => value !== '')
-  if (!Filter.safeParse(values).success) throw bad(`${name} takes at most 100 values.`)
+  if (!FilterSchema.safeParse(values).success) throw bad(`${name} takes at most 100 values.`)
   return values.length === 0 ? null : values
 }
 
 /** @throws GatewayError invalid_event_id */
-export const eventIdOf = (text: string): string => {
+export const parseEventId = (text: string): string => {
   const result = EventId.safeParse(text)
   if (!result.success) throw new GatewayError('invalid_event_id', `event_id ${result.error.issues[0]!.message}.`)
   return result.data

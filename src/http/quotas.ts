@@ -1,9 +1,9 @@
 import type { Context } from 'koa'
-import type { AskDesk } from '../cluster/coordinator.ts'
+import type { CoordinatorClient } from '../cluster/coordinator.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { Access } from './auth/authorize.ts'
-import type { Asked } from './request-view.ts'
-import type { Proxies } from './trusted-proxies.ts'
+import type { RequestView } from './request-view.ts'
+import type { TrustedProxies } from './trusted-proxies.ts'
 
 /** What one caller, one address and all together may take. 0: without limit. */
 export interface Limits {
@@ -22,34 +22,34 @@ export interface Limits {
 }
 
 /** Bytes of bodies, in and out, that one worker has in hand; what is more waits outside. */
-const MOST_BYTES = 256 * 1024 * 1024
+const MAX_BYTES = 256 * 1024 * 1024
 /** Of these, for one token or address: who reads slowly, or sends slowly, holds up itself alone. */
-const MOST_BYTES_EACH = MOST_BYTES / 4
-const COME_BACK_MS = 5_000
+const MAX_BYTES_EACH = MAX_BYTES / 4
+const RETRY_AFTER_MS = 5_000
 
-const REFUSALS: Record<string, () => GatewayError> = {
-  all: () => new GatewayError('overloaded', 'MAX_STREAMS streams are open.', { retryAfterMs: COME_BACK_MS }),
+const LIMIT_ERRORS: Record<string, () => GatewayError> = {
+  all: () => new GatewayError('overloaded', 'MAX_STREAMS streams are open.', { retryAfterMs: RETRY_AFTER_MS }),
   token: () =>
     new GatewayError('too_many_streams', 'MAX_STREAMS_PER_TOKEN streams of this token are open.', {
-      retryAfterMs: COME_BACK_MS,
+      retryAfterMs: RETRY_AFTER_MS,
     }),
   address: () =>
     new GatewayError('too_many_streams', 'MAX_STREAMS_PER_ADDRESS streams of this address are open.', {
-      retryAfterMs: COME_BACK_MS,
+      retryAfterMs: RETRY_AFTER_MS,
     }),
 }
 
 const nothing = (): void => undefined
 
 /** Counts what callers take, over all workers, and refuses what is too much. */
-export class Gate {
+export class Quotas {
   readonly #limits: Limits
-  readonly #ask: AskDesk
-  readonly #proxies: Proxies
+  readonly #ask: CoordinatorClient
+  readonly #proxies: TrustedProxies
   readonly #bytesOf = new Map<string, number>()
   #bytes = 0
 
-  constructor(limits: Limits, ask: AskDesk, proxies: Proxies) {
+  constructor(limits: Limits, ask: CoordinatorClient, proxies: TrustedProxies) {
     this.#limits = limits
     this.#ask = ask
     this.#proxies = proxies
@@ -61,16 +61,16 @@ export class Gate {
    * @returns to be called when the stream is over; a second call does nothing
    * @throws GatewayError too_many_streams or overloaded
    */
-  async enter(asked: Asked, { principal }: Access): Promise<() => void> {
+  async acquireStream(asked: RequestView, { principal }: Access): Promise<() => void> {
     const { streams, streamsPerToken, streamsPerAddress } = this.#limits
-    const address = this.#proxies.clientOf(asked.req)
+    const address = this.#proxies.clientAddress(asked.req)
     const keys: [string, number][] = []
     if (streams > 0) keys.push(['all', streams])
     if (streamsPerToken > 0 && principal !== null) keys.push([`token ${principal.tokenId}`, streamsPerToken])
     if (streamsPerAddress > 0 && address !== null) keys.push([`address ${address}`, streamsPerAddress])
     if (keys.length === 0) return nothing
     const { ok, key = '' } = await this.#ask({ do: 'enter', keys })
-    if (!ok) throw REFUSALS[key.split(' ')[0]!]!()
+    if (!ok) throw LIMIT_ERRORS[key.split(' ')[0]!]!()
     let names = keys.map(([name]) => name)
     return () => {
       if (names.length > 0) void this.#ask({ do: 'leave', keys: names }).catch(nothing)
@@ -79,7 +79,7 @@ export class Gate {
   }
 
   /** @throws GatewayError too_many_messages */
-  async publish(ctx: Context, { principal }: Access, amount: number): Promise<void> {
+  async consumePublish(ctx: Context, { principal }: Access, amount: number): Promise<void> {
     const { publishRate: rate, publishBurst: burst } = this.#limits
     const who = this.#whoIs(ctx, principal)
     if (rate === 0 || who === null || amount === 0) return
@@ -93,7 +93,7 @@ export class Gate {
    *
    * @returns to be called with bytes that come in hand; throws GatewayError overloaded where they are too many
    */
-  holder(ctx: Context, { principal }: Access): (bytes: number) => void {
+  trackBodyBytes(ctx: Context, { principal }: Access): (bytes: number) => void {
     // This machine itself has no share: it is everybody behind a proxy that is not named.
     const who = this.#whoIs(ctx, principal) ?? ''
     let held = 0
@@ -114,9 +114,9 @@ export class Gate {
       if (over) return
       const own = this.#bytesOf.get(who) ?? 0
       // A single body of a caller may be as large as MAX_MESSAGE_BYTES lets it be.
-      const greedy = who !== '' && own > held && own + bytes > MOST_BYTES_EACH
-      if (greedy || this.#bytes + bytes > MOST_BYTES) {
-        throw new GatewayError('overloaded', 'Too many large bodies are under way.', { retryAfterMs: COME_BACK_MS })
+      const greedy = who !== '' && own > held && own + bytes > MAX_BYTES_EACH
+      if (greedy || this.#bytes + bytes > MAX_BYTES) {
+        throw new GatewayError('overloaded', 'Too many large bodies are under way.', { retryAfterMs: RETRY_AFTER_MS })
       }
       add(bytes)
     }
@@ -124,6 +124,6 @@ export class Gate {
 
   /** Whom a limit counts: the token, or the address where there is none; null for this machine itself. */
   #whoIs(ctx: Context, principal: Access['principal']): string | null {
-    return principal?.tokenId ?? this.#proxies.clientOf(ctx.req)
+    return principal?.tokenId ?? this.#proxies.clientAddress(ctx.req)
   }
 }

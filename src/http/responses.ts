@@ -2,17 +2,17 @@ import type { Context } from 'koa'
 import { GatewayError } from '../core/errors.ts'
 
 /** Answers `{"status":"success","data":…}`, with more keys beside `data`. */
-export const succeed = (ctx: Context, status: number, data: unknown, beside: Record<string, unknown> = {}): void => {
+export const sendSuccess = (ctx: Context, status: number, data: unknown, extra: Record<string, unknown> = {}): void => {
   ctx.status = status
   ctx.type = 'application/json; charset=utf-8'
-  ctx.body = JSON.stringify({ status: 'success', data, ...beside })
+  ctx.body = JSON.stringify({ status: 'success', data, ...extra })
 }
 
 /** Answers with a list whose elements are JSON texts already, so that no number in them is printed anew. */
-export const succeedTexts = (ctx: Context, texts: readonly string[], beside: Record<string, unknown>): void => {
+export const sendJsonTexts = (ctx: Context, texts: readonly string[], extra: Record<string, unknown>): void => {
   ctx.status = 200
   ctx.type = 'application/json; charset=utf-8'
-  ctx.body = `{"status":"success","data":[${texts.join(',')}],${JSON.stringify(beside).slice(1)}`
+  ctx.body = `{"status":"success","data":[${texts.join(',')}],${JSON.stringify(extra).slice(1)}`
 }
 
 /** The text of an error as clients get it. */
@@ -26,10 +26,10 @@ export const errorBody = (error: GatewayError): string =>
   })
 
 /** Answers `{"status":"error","code":…,"message":…,"hint":…}`. */
-export const fail = (ctx: Context, error: GatewayError): void => {
+export const sendError = (ctx: Context, error: GatewayError): void => {
   ctx.status = error.status
   ctx.type = 'application/json; charset=utf-8'
-  if (error.status === 401) ctx.set('WWW-Authenticate', challengeOf(error))
+  if (error.status === 401) ctx.set('WWW-Authenticate', wwwAuthenticate(error))
   if (error.status === 503 || error.status === 429) ctx.set('Retry-After', retryAfterOf(error))
   ctx.body = errorBody(error)
 }
@@ -41,7 +41,7 @@ const retryAfterOf = ({ retryAfterMs }: GatewayError): string => {
 }
 
 /** RFC 6750, 3: no error where nothing was shown. */
-const challengeOf = ({ code }: GatewayError): string =>
+const wwwAuthenticate = ({ code }: GatewayError): string =>
   code === 'token_missing' ? 'Bearer realm="deepsoc-gateway"' : 'Bearer realm="deepsoc-gateway", error="invalid_token"'
 
 /** What leaves as an answer for anything thrown: faults of ours show no inside. */

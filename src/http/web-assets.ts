@@ -1,5 +1,5 @@
 import { pathToFileURL } from 'node:url'
-import { fileOfClone, readAsset } from '../platform/assets.ts'
+import { readAsset, repositoryFile } from '../platform/assets.ts'
 
 /** The names of the bundled files that browsers get. */
 export type WebAsset = 'index.html' | 'page.js' | 'page.css' | 'client.js'
@@ -15,8 +15,8 @@ interface Builder {
  * Elsewhere the bundle came with the package, or lies in the executable.
  * @throws what the bundler says of the sources.
  */
-export const freshenWebAssets = async (): Promise<void> => {
-  const builder = fileOfClone('build/web.ts')
+export const ensureWebBundle = async (): Promise<void> => {
+  const builder = repositoryFile('build/web.ts')
   if (builder === null) return
   const { isFresh, buildWeb } = (await import(pathToFileURL(builder).href)) as Builder
   if (!isFresh()) await buildWeb()

@@ -1,49 +1,49 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Channel } from 'rabbitmq-client'
-import { type Delivery, takeDeliveries } from '../amqp/rabbitmq-client-patch.ts'
+import { type Delivery, interceptDeliveries } from '../amqp/rabbitmq-client-patch.ts'
 import { backoffDelay } from '../core/backoff.ts'
-import { describeError } from '../core/errors.ts'
-import { checkMessage, decodeText, type Refusal } from '../core/message.ts'
+import { errorChainText } from '../core/errors.ts'
+import { decodeUtf8, type ValidationError, validateMessage } from '../core/message.ts'
 import type { Span, Tracer } from '../core/trace.ts'
-import { uuidMaker } from '../core/uuid.ts'
-import type { Entry, Log, Origin, Outcome } from '../store/store.ts'
-import { type LagSince, type Sent, sentOf } from './lag.ts'
-import { beginSpan, endSpan } from './spans.ts'
+import { createUuidV7Generator } from '../core/uuid.ts'
+import type { AppendEntry, AppendResult, DeliveryOrigin, MessageStore } from '../store/store.ts'
+import { type LagReference, type PublishTime, publishTimeOf } from './lag.ts'
+import { endDeliverySpan, startDeliverySpan } from './spans.ts'
 
 /** Commits of small batches begin at least this far apart; a message that comes alone is committed at once. */
-const PACE_MS = 5
+const MIN_COMMIT_INTERVAL_MS = 5
 /** From this many deliveries on a batch waits no longer. */
-const ENOUGH = 100
+const FLUSH_AT_DELIVERIES = 100
 
-const BACKOFF_MS = { least: 100, most: 5_000 }
+const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
 
 export interface ConsumerOptions {
   /** Commits a batch, durable once it resolves. */
-  readonly append: Log['append']
+  readonly append: MessageStore['append']
   readonly queue: string
   readonly prefetch: number
   readonly maxMessageBytes: number
   /** The log has grown. */
-  readonly onCommitted: (entries: readonly Entry[], outcomes: readonly Outcome[]) => void
+  readonly onCommitted: (entries: readonly AppendEntry[], outcomes: readonly AppendResult[]) => void
   /** A batch is committed: how long its oldest message was under way, in seconds. */
-  readonly onLag: (seconds: number, since: LagSince) => void
+  readonly onLag: (seconds: number, since: LagReference) => void
   /** The store failed, or, by null, works again. */
   readonly onStorageFault: (error: unknown) => void
   /** Begins spans; null: nobody wants them. */
   readonly tracer: Tracer | null
 }
 
-interface Taken {
+interface PendingDelivery {
   readonly deliveryTag: number
-  readonly entry: Entry
-  readonly sent: Sent
+  readonly entry: AppendEntry
+  readonly publishedAt: PublishTime
   readonly span: Span | null
 }
 
 const EMPTY = '{}'
 
-const originOf = (delivery: Delivery): Origin => {
+const toOrigin = (delivery: Delivery): DeliveryOrigin => {
   const { headers } = delivery.properties
   return {
     exchange: delivery.exchange,
@@ -55,7 +55,7 @@ const originOf = (delivery: Delivery): Origin => {
 }
 
 /** What a delivery is checked by. */
-interface Check {
+interface ValidationOptions {
   /** MAX_MESSAGE_BYTES. */
   readonly limit: number
   /** Milliseconds since 1970. */
@@ -66,9 +66,9 @@ interface Check {
 }
 
 /** Checks a delivery: a message of the log, or a rejection with its reason. */
-const toEntry = (delivery: Delivery, { limit, now, makeId, traceparent }: Check): Entry => {
-  const origin = originOf(delivery)
-  const reject = ({ reason, detail }: Refusal): Entry => ({
+const validateDelivery = (delivery: Delivery, { limit, now, makeId, traceparent }: ValidationOptions): AppendEntry => {
+  const origin = toOrigin(delivery)
+  const reject = ({ reason, detail }: ValidationError): AppendEntry => ({
     kind: 'rejection',
     rejection: {
       origin,
@@ -85,9 +85,9 @@ const toEntry = (delivery: Delivery, { limit, now, makeId, traceparent }: Check)
     return reject({ reason: 'body_too_large', detail: `${delivery.bytes} bytes, ${limit} are allowed.` })
   }
   try {
-    const text = decodeText(delivery.body)
+    const text = decodeUtf8(delivery.body)
     if (typeof text !== 'string') return reject(text.refusal)
-    const checked = checkMessage(text, {
+    const checked = validateMessage(text, {
       received_at: now,
       message_id: delivery.properties.messageId,
       traceparent,
@@ -96,7 +96,7 @@ const toEntry = (delivery: Delivery, { limit, now, makeId, traceparent }: Check)
     return 'refusal' in checked ? reject(checked.refusal) : { kind: 'message', message: checked.message, origin }
   } catch (error) {
     // Thrown further it would reset the connection, and the broker would deliver the same message for ever.
-    return reject({ reason: 'internal', detail: describeError(error) })
+    return reject({ reason: 'internal', detail: errorChainText(error) })
   }
 }
 
@@ -109,8 +109,8 @@ const toEntry = (delivery: Delivery, { limit, now, makeId, traceparent }: Check)
 export class Consumer {
   readonly #options: ConsumerOptions
   readonly #channel: Channel
-  readonly #makeId = uuidMaker(randomBytes)
-  #waiting: Taken[] = []
+  readonly #makeId = createUuidV7Generator(randomBytes)
+  #waiting: PendingDelivery[] = []
   #working: Promise<void> | null = null
   #closed = false
   /** When the next small batch may be taken; 0: at once. */
@@ -131,8 +131,8 @@ export class Consumer {
   async start(): Promise<void> {
     const { queue, prefetch, maxMessageBytes } = this.#options
     await this.#channel.basicQos({ prefetchCount: prefetch })
-    takeDeliveries(this.#channel, maxMessageBytes, (delivery) => this.#take(delivery))
-    await this.#channel.basicConsume({ queue }, unused)
+    interceptDeliveries(this.#channel, maxMessageBytes, (delivery) => this.#take(delivery))
+    await this.#channel.basicConsume({ queue }, noop)
   }
 
   /**
@@ -148,10 +148,15 @@ export class Consumer {
     if (this.#closed || this.#stopping) return
     const now = Date.now()
     const { maxMessageBytes: limit, tracer, queue } = this.#options
-    const span = tracer === null ? null : beginSpan(tracer, delivery, queue, now)
+    const span = tracer === null ? null : startDeliverySpan(tracer, delivery, queue, now)
     const traceparent = span?.traceparent ?? delivery.properties.headers?.traceparent
-    const entry = toEntry(delivery, { limit, now, makeId: this.#makeId, traceparent })
-    this.#waiting.push({ deliveryTag: delivery.deliveryTag, entry, sent: sentOf(delivery.properties, now), span })
+    const entry = validateDelivery(delivery, { limit, now, makeId: this.#makeId, traceparent })
+    this.#waiting.push({
+      deliveryTag: delivery.deliveryTag,
+      entry,
+      publishedAt: publishTimeOf(delivery.properties, now),
+      span,
+    })
     this.#working ??= this.#work()
   }
 
@@ -162,12 +167,12 @@ export class Consumer {
       await this.#pace()
       const batch = this.#waiting
       this.#waiting = []
-      this.#notBefore = batch.length > 1 ? performance.now() + PACE_MS : 0
+      this.#notBefore = batch.length > 1 ? performance.now() + MIN_COMMIT_INTERVAL_MS : 0
       const entries = batch.map((taken) => taken.entry)
       const outcomes = await this.#commit(entries)
       if (outcomes === null) break
       if (this.#options.tracer !== null) {
-        for (const [index, { span, entry }] of batch.entries()) endSpan(span, entry, outcomes[index]!)
+        for (const [index, { span, entry }] of batch.entries()) endDeliverySpan(span, entry, outcomes[index]!)
       }
       this.#options.onCommitted(entries, outcomes)
       this.#noteLag(batch)
@@ -182,17 +187,17 @@ export class Consumer {
    */
   async #pace(): Promise<void> {
     const rest = this.#notBefore - performance.now()
-    if (rest > 1 && this.#waiting.length < ENOUGH && !this.#stopping) await delay(rest)
+    if (rest > 1 && this.#waiting.length < FLUSH_AT_DELIVERIES && !this.#stopping) await delay(rest)
   }
 
-  #noteLag(batch: readonly Taken[]): void {
-    let oldest = batch[0]!.sent
-    for (const { sent } of batch) if (sent.at < oldest.at) oldest = sent
+  #noteLag(batch: readonly PendingDelivery[]): void {
+    let oldest = batch[0]!.publishedAt
+    for (const { publishedAt } of batch) if (publishedAt.at < oldest.at) oldest = publishedAt
     this.#options.onLag(Math.max(0, Date.now() - oldest.at) / 1_000, oldest.since)
   }
 
   /** Tries until it is committed. @returns null when the channel is gone, and with it the right to go on */
-  async #commit(entries: readonly Entry[]): Promise<Outcome[] | null> {
+  async #commit(entries: readonly AppendEntry[]): Promise<AppendResult[] | null> {
     for (let attempt = 0; !this.#closed; attempt++) {
       try {
         const outcomes = await this.#options.append(entries)
@@ -218,4 +223,4 @@ export class Consumer {
 }
 
 /** Deliveries are taken before the library would hand them out. */
-const unused = (): void => undefined
+const noop = (): void => undefined

@@ -1,19 +1,19 @@
 import type { Channel, Connection } from 'rabbitmq-client'
-import { channelEnd } from '../amqp/channel-close.ts'
-import { type BrokerAddress, Link } from '../amqp/connection.ts'
-import { brokerError } from '../amqp/errors.ts'
+import { rejectOnClose } from '../amqp/channel-close.ts'
+import { type BrokerAddress, ReconnectingConnection } from '../amqp/connection.ts'
+import { toBrokerError } from '../amqp/errors.ts'
 import { GatewayError } from '../core/errors.ts'
-import { appendKeys, LACKS_EVENT_ID, type NewMessage } from '../core/message.ts'
-import type { Health } from '../monitoring/health.ts'
+import { appendJsonMembers, MISSING_EVENT_ID, type NewMessage } from '../core/message.ts'
+import type { HealthRegistry } from '../monitoring/health.ts'
 import { routingKey, type Topology } from './topology.ts'
 
 /** The broker confirms within this, or the caller is told that it is not known whether the message is stored. */
-const CONFIRM_MS = 10_000
+const CONFIRM_TIMEOUT_MS = 10_000
 
 export interface ExchangePublisherOptions {
   readonly address: BrokerAddress
   readonly topology: Topology
-  readonly health: Health
+  readonly health: HealthRegistry
 }
 
 /**
@@ -22,7 +22,7 @@ export interface ExchangePublisherOptions {
  */
 export class ExchangePublisher {
   readonly #options: ExchangePublisherOptions
-  readonly #link: Link
+  readonly #link: ReconnectingConnection
   #channel: Channel | null = null
   #blocked = false
   #stopSession: (() => void) | null = null
@@ -33,11 +33,11 @@ export class ExchangePublisher {
 
   constructor(options: ExchangePublisherOptions) {
     this.#options = options
-    this.#link = new Link({
+    this.#link = new ReconnectingConnection({
       address: options.address,
       component: 'publisher',
       health: options.health,
-      session: (connection, ready, lost) => this.#session(connection, ready, lost),
+      use: (connection, ready, lost) => this.#session(connection, ready, lost),
     })
   }
 
@@ -61,8 +61,8 @@ export class ExchangePublisher {
     if (channel === null) return new GatewayError('broker_unreachable', 'There is no connection to RabbitMQ.')
     if (this.#blocked) return new GatewayError('broker_blocked', 'RabbitMQ has an alarm.')
     const body =
-      message.lacks & LACKS_EVENT_ID
-        ? appendKeys(message.body, `"event_id":${JSON.stringify(message.event_id)}`)
+      message.lacks & MISSING_EVENT_ID
+        ? appendJsonMembers(message.body, `"event_id":${JSON.stringify(message.event_id)}`)
         : message.body
     const envelope = {
       exchange: this.#options.topology.exchange,
@@ -80,25 +80,25 @@ export class ExchangePublisher {
       if (!this.#returned.delete(message.message_id)) return null
       return new GatewayError('publish_unroutable', `No queue takes ${envelope.routingKey}.`)
     } catch (error) {
-      return unconfirmed(error)
+      return toUnconfirmedError(error)
     }
   }
 
   async #session(connection: Connection, ready: () => void, lost: Promise<never>): Promise<void> {
     const { health } = this.#options
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
-    const ended = channelEnd(channel)
+    const ended = rejectOnClose(channel)
     channel.on('basic.return', (message: { messageId?: string }) => this.#returned.add(message.messageId ?? ''))
     connection.on('connection.blocked', (reason: string) => {
       this.#blocked = true
-      health.fail('publisher', new GatewayError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`))
+      health.markFailed('publisher', new GatewayError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`))
       // RabbitMQ tells a connection only when it publishes: what waits now is confirmed after the alarm, if at all.
       const error = new GatewayError('publish_unconfirmed', `RabbitMQ has an alarm: ${reason}.`)
-      for (const giveUp of this.#unconfirmed) giveUp(error)
+      for (const reject of this.#unconfirmed) reject(error)
     })
     connection.on('connection.unblocked', () => {
       this.#blocked = false
-      health.ok('publisher')
+      health.markHealthy('publisher')
     })
     await channel.confirmSelect()
     this.#channel = channel
@@ -122,7 +122,7 @@ export class ExchangePublisher {
   async #confirmed(published: Promise<void>): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const late = new GatewayError('publish_unconfirmed', 'RabbitMQ did not confirm in time.')
-    const timer = setTimeout(reject, CONFIRM_MS, late)
+    const timer = setTimeout(reject, CONFIRM_TIMEOUT_MS, late)
     this.#unconfirmed.add(reject)
     published.then(resolve, reject)
     await promise.finally(() => {
@@ -132,8 +132,8 @@ export class ExchangePublisher {
   }
 }
 
-const unconfirmed = (error: unknown): GatewayError => {
-  const known = brokerError(error, true)
+const toUnconfirmedError = (error: unknown): GatewayError => {
+  const known = toBrokerError(error, true)
   if (known.code === 'publish_nacked' || known.code === 'publish_unconfirmed') return known
   // The connection broke while the confirm was awaited: the message may have arrived.
   return new GatewayError('publish_unconfirmed', known.message, { cause: error })

@@ -1,42 +1,42 @@
 import type { Channel, Connection } from 'rabbitmq-client'
-import { channelEnd } from '../amqp/channel-close.ts'
-import { type BrokerAddress, Link } from '../amqp/connection.ts'
-import type { Health } from '../monitoring/health.ts'
+import { rejectOnClose } from '../amqp/channel-close.ts'
+import { type BrokerAddress, ReconnectingConnection } from '../amqp/connection.ts'
+import type { HealthRegistry } from '../monitoring/health.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
-import { deadQueue, declareTopology, type QueueFigures, type Topology } from './topology.ts'
+import { deadLetterQueue, declareTopology, type QueueStats, type Topology } from './topology.ts'
 
 /** A deleted exchange under a live consumer is silent: everything is declared again this often. */
 const REDECLARE_MS = 10_000
 /**
  * Dead letters are taken one by one: a crash then counts against one of them, not against a whole prefetch.
  */
-const DEAD_PREFETCH = 1
+const DEAD_LETTER_PREFETCH = 1
 
 export interface IngestOptions extends Omit<ConsumerOptions, 'queue'> {
   readonly address: BrokerAddress
   readonly topology: Topology
-  readonly health: Health
+  readonly health: HealthRegistry
 }
 
 /** From the queue to the log: topology, the consumer, and the one that reads back dead letters. */
-export class Ingest {
+export class IngestService {
   readonly #options: IngestOptions
-  readonly #link: Link
+  readonly #link: ReconnectingConnection
   #stopSession: (() => void) | null = null
-  #queue: QueueFigures | null = null
+  #queue: QueueStats | null = null
 
   constructor(options: IngestOptions) {
     this.#options = options
-    this.#link = new Link({
+    this.#link = new ReconnectingConnection({
       address: options.address,
       component: 'consumer',
       health: options.health,
-      session: (connection, ready, lost) => this.#session(connection, ready, lost),
+      use: (connection, ready, lost) => this.#session(connection, ready, lost),
     })
   }
 
   /** Seen at most 10 seconds ago; null while there is no connection. */
-  get queue(): QueueFigures | null {
+  get queue(): QueueStats | null {
     return this.#queue
   }
 
@@ -54,10 +54,10 @@ export class Ingest {
   async #session(connection: Connection, ready: () => void, lost: Promise<never>): Promise<void> {
     const { topology, prefetch } = this.#options
     const control = await connection.acquire({ emitErrorsFromChannel: true })
-    const ended = channelEnd(control)
+    const ended = rejectOnClose(control)
     await Promise.race([this.#declare(control), ended, lost])
     const live = await this.#consume(connection, topology.queue, prefetch)
-    const dead = await this.#consume(connection, deadQueue(topology), DEAD_PREFETCH)
+    const dead = await this.#consume(connection, deadLetterQueue(topology), DEAD_LETTER_PREFETCH)
     const stop = new Promise<void>((resolve) => {
       this.#stopSession = resolve
       if (this.#link.stopping) resolve()
@@ -84,7 +84,7 @@ export class Ingest {
 
   async #consume(connection: Connection, queue: string, prefetch: number) {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
-    const ended = channelEnd(channel)
+    const ended = rejectOnClose(channel)
     const consumer = new Consumer(channel, { ...this.#options, queue, prefetch })
     await Promise.race([consumer.start(), ended])
     return { channel, consumer, ended }

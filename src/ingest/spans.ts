@@ -1,10 +1,10 @@
 import type { Delivery } from '../amqp/rabbitmq-client-patch.ts'
-import { type Span, type Tracer, traceparentOf } from '../core/trace.ts'
-import type { Entry, Outcome } from '../store/store.ts'
+import { parseTraceparent, type Span, type Tracer } from '../core/trace.ts'
+import type { AppendEntry, AppendResult } from '../store/store.ts'
 
 /** Begins the span of a delivery, from its arrival to its commit. null: its publisher does not trace. */
-export const beginSpan = (tracer: Tracer, delivery: Delivery, queue: string, at: number): Span | null => {
-  const parent = traceparentOf(delivery.properties.headers?.traceparent)
+export const startDeliverySpan = (tracer: Tracer, delivery: Delivery, queue: string, at: number): Span | null => {
+  const parent = parseTraceparent(delivery.properties.headers?.traceparent)
   if (parent === null) return null
   const facts = {
     'messaging.system': 'rabbitmq',
@@ -14,11 +14,11 @@ export const beginSpan = (tracer: Tracer, delivery: Delivery, queue: string, at:
     'messaging.rabbitmq.message.delivery_tag': delivery.deliveryTag,
     'messaging.message.body.size': delivery.bytes,
   }
-  return tracer(parent, { name: `process ${queue}`, kind: 'consumer', at, facts })
+  return tracer(parent, { name: `process ${queue}`, kind: 'consumer', at, attributes: facts })
 }
 
 /** Ends the span of a delivery whose batch is committed. */
-export const endSpan = (span: Span | null, entry: Entry, { kind, db_id }: Outcome): void => {
+export const endDeliverySpan = (span: Span | null, entry: AppendEntry, { kind, db_id }: AppendResult): void => {
   if (span === null) return
   if (entry.kind === 'rejection') {
     span.end(`${entry.rejection.reason}: ${entry.rejection.detail}`, { 'gateway.outcome': kind })

@@ -8,15 +8,15 @@ export interface Topology {
 }
 
 /** Where the broker puts what it gives up on; read back through the same checks. */
-export const deadExchange = (topology: Topology): string => `${topology.exchange}.dead`
-export const deadQueue = (topology: Topology): string => `${topology.queue}.dead`
+export const deadLetterExchange = (topology: Topology): string => `${topology.exchange}.dead`
+export const deadLetterQueue = (topology: Topology): string => `${topology.queue}.dead`
 
 /** None of these depends on the broker's version, so that its upgrade never makes the declaration conflict. */
 const queueArguments = (topology: Topology): Record<string, unknown> => {
   const common = {
     'x-queue-type': topology.queueType,
     'x-single-active-consumer': true,
-    'x-dead-letter-exchange': deadExchange(topology),
+    'x-dead-letter-exchange': deadLetterExchange(topology),
   }
   // At-least-once exists for quorum queues alone, and only with an overflow that refuses instead of dropping.
   return topology.queueType === 'quorum'
@@ -25,7 +25,7 @@ const queueArguments = (topology: Topology): Record<string, unknown> => {
 }
 
 /** What the broker said of the queues at the last look. */
-export interface QueueFigures {
+export interface QueueStats {
   /** Messages that wait in the queue. */
   readonly ready: number
   /** Consumers of the queue, of all gateways; of a quorum queue RabbitMQ counts the active one alone. */
@@ -41,15 +41,15 @@ export interface QueueFigures {
  * @returns what the broker says of the queues, which costs nothing more
  * @throws AMQPChannelError PRECONDITION_FAILED where one exists with other arguments
  */
-export const declareTopology = async (channel: Channel, topology: Topology): Promise<QueueFigures> => {
+export const declareTopology = async (channel: Channel, topology: Topology): Promise<QueueStats> => {
   const { exchange, queue, binding, queueType } = topology
-  await channel.exchangeDeclare({ exchange: deadExchange(topology), type: 'topic', durable: true })
+  await channel.exchangeDeclare({ exchange: deadLetterExchange(topology), type: 'topic', durable: true })
   const dead = await channel.queueDeclare({
-    queue: deadQueue(topology),
+    queue: deadLetterQueue(topology),
     durable: true,
     arguments: { 'x-queue-type': queueType, 'x-single-active-consumer': true },
   })
-  await channel.queueBind({ queue: deadQueue(topology), exchange: deadExchange(topology), routingKey: '#' })
+  await channel.queueBind({ queue: deadLetterQueue(topology), exchange: deadLetterExchange(topology), routingKey: '#' })
   await channel.exchangeDeclare({ exchange, type: 'topic', durable: true })
   const live = await channel.queueDeclare({ queue, durable: true, arguments: queueArguments(topology) })
   await channel.queueBind({ queue, exchange, routingKey: binding })
@@ -57,7 +57,7 @@ export const declareTopology = async (channel: Channel, topology: Topology): Pro
 }
 
 /** One word of a routing key: bytes that mean something to a topic exchange, or take many bytes, are replaced. */
-const word = (text: string): string => {
+const routingKeyWord = (text: string): string => {
   const safe = text.replace(/[^A-Za-z0-9_-]/g, '_').slice(0, 64)
   return safe === '' ? '_' : safe
 }
@@ -67,7 +67,7 @@ const word = (text: string): string => {
  * It only routes: the event is read from the body.
  */
 export const routingKey = (binding: string, event_id: string, message_type: string | null): string => {
-  const tail = [word(event_id), word(message_type ?? 'message')]
+  const tail = [routingKeyWord(event_id), routingKeyWord(message_type ?? 'message')]
   if (binding === '#') return ['notifications', 'frontend', ...tail].join('.')
   const words = binding.split('.').flatMap((part) => (part === '#' ? tail : part === '*' ? tail[0]! : part))
   return words.join('.')

@@ -1,35 +1,42 @@
-import type { Overview, SharedFault, WorkerState } from '../http/routes/health-report.ts'
-import { sumOf } from './metrics-snapshot.ts'
-import { type Base, type Measured, measure, nextBase, sharedOf, totalOf } from './rates.ts'
-import { History, SAMPLE_MS } from './sample-ring.ts'
-import type { Seen, Vitals } from './worker-status.ts'
+import type { ClusterFault, HealthReport, WorkerSummary } from '../http/routes/health-report.ts'
+import { sumMetric } from './metrics-snapshot.ts'
+import {
+  advanceBaseline,
+  type Baseline,
+  computeSample,
+  maxAcrossWorkers,
+  type RateSample,
+  sumAcrossWorkers,
+} from './rates.ts'
+import { SAMPLE_INTERVAL_MS, SampleRing } from './sample-ring.ts'
+import type { WorkerReply, WorkerStatus } from './worker-status.ts'
 
 /** A rate over less than this says little. Milliseconds. */
-const LEAST_WINDOW_MS = 5_000
+const MIN_WINDOW_MS = 5_000
 
 export interface ObserverOptions {
   /** Asks all processes that serve how they are; never rejects. */
-  readonly look: () => Promise<Seen[]>
+  readonly pollWorkers: () => Promise<WorkerReply[]>
   /** How many processes there should be. */
   readonly expected: number
 }
 
 /** Looks at all workers every 10 seconds and remembers the last hour: in the process alone, or in the primary. */
-export class Observer {
+export class HealthMonitor {
   readonly #options: ObserverOptions
-  readonly #history = new History()
+  readonly #history = new SampleRing()
   readonly #startedAt = Date.now()
   #timer: NodeJS.Timeout | undefined
   /** The last two samples' figures: rates are reckoned from the younger one that is old enough. */
-  #base: Base = { at: this.#startedAt, byPid: new Map() }
-  #baseBefore: Base = this.#base
+  #base: Baseline = { at: this.#startedAt, byPid: new Map() }
+  #baseBefore: Baseline = this.#base
 
   constructor(options: ObserverOptions) {
     this.#options = options
   }
 
   start(): void {
-    this.#timer = setInterval(() => void this.#sample(), SAMPLE_MS).unref()
+    this.#timer = setInterval(() => void this.#sample(), SAMPLE_INTERVAL_MS).unref()
   }
 
   stop(): void {
@@ -37,78 +44,78 @@ export class Observer {
   }
 
   /** How all workers are now. @param after only samples later than this, in milliseconds since 1970 */
-  async overview(after: number): Promise<Overview> {
-    const seen = await this.#options.look()
+  async report(after: number): Promise<HealthReport> {
+    const seen = await this.#options.pollWorkers()
     const now = Date.now()
-    const base = now - this.#base.at >= LEAST_WINDOW_MS ? this.#base : this.#baseBefore
-    const measured = measure(base, seen, now)
+    const base = now - this.#base.at >= MIN_WINDOW_MS ? this.#base : this.#baseBefore
+    const measured = computeSample(base, seen, now)
     const { expected } = this.#options
     const workers = seen.map((one) => stateOf(one, measured))
-    const queue = sharedOf(seen, 'gateway_queue_messages_ready')
+    const queue = maxAcrossWorkers(seen, 'gateway_queue_messages_ready')
     return {
       ready: workers.length === expected && workers.every(({ ready }) => ready === true),
-      faults: gatherFaults(seen),
+      faults: mergeFaults(seen),
       workers_expected: expected,
       workers,
       now: measured.sample,
       lag_since: measured.lag_since,
       totals: {
-        stored: totalOf(seen, 'gateway_messages_stored_total') ?? 0,
-        duplicates: totalOf(seen, 'gateway_messages_duplicate_total') ?? 0,
-        rejected: totalOf(seen, 'gateway_messages_rejected_total') ?? 0,
+        stored: sumAcrossWorkers(seen, 'gateway_messages_stored_total') ?? 0,
+        duplicates: sumAcrossWorkers(seen, 'gateway_messages_duplicate_total') ?? 0,
+        rejected: sumAcrossWorkers(seen, 'gateway_messages_rejected_total') ?? 0,
       },
       readers: {
-        live: totalOf(seen, 'gateway_readers{state="live"}') ?? 0,
-        catching_up: totalOf(seen, 'gateway_readers{state="catching_up"}') ?? 0,
-        stalled: totalOf(seen, 'gateway_readers{state="stalled"}') ?? 0,
-        channels: totalOf(seen, 'gateway_channels') ?? 0,
+        live: sumAcrossWorkers(seen, 'gateway_readers{state="live"}') ?? 0,
+        catching_up: sumAcrossWorkers(seen, 'gateway_readers{state="catching_up"}') ?? 0,
+        stalled: sumAcrossWorkers(seen, 'gateway_readers{state="stalled"}') ?? 0,
+        channels: sumAcrossWorkers(seen, 'gateway_channels') ?? 0,
       },
       queue:
         queue === null
           ? null
           : {
               ready: queue,
-              consumers: sharedOf(seen, 'gateway_queue_consumers'),
-              dead: sharedOf(seen, 'gateway_dead_letters_ready'),
+              consumers: maxAcrossWorkers(seen, 'gateway_queue_consumers'),
+              dead: maxAcrossWorkers(seen, 'gateway_dead_letters_ready'),
             },
       database: {
-        bytes: sharedOf(seen, 'gateway_database_bytes'),
-        wal_bytes: sharedOf(seen, 'gateway_wal_bytes'),
-        disk_free_bytes: sharedOf(seen, 'gateway_database_disk_free_bytes'),
+        bytes: maxAcrossWorkers(seen, 'gateway_database_bytes'),
+        wal_bytes: maxAcrossWorkers(seen, 'gateway_wal_bytes'),
+        disk_free_bytes: maxAcrossWorkers(seen, 'gateway_database_disk_free_bytes'),
       },
       sampled_since: new Date(this.#startedAt).toISOString(),
-      sample_seconds: SAMPLE_MS / 1_000,
+      sample_seconds: SAMPLE_INTERVAL_MS / 1_000,
       samples: this.#history.since(after),
     }
   }
 
   async #sample(): Promise<void> {
-    const seen = await this.#options.look()
+    const seen = await this.#options.pollWorkers()
     const now = Date.now()
-    this.#history.add(now, measure(this.#base, seen, now).sample)
+    this.#history.add(now, computeSample(this.#base, seen, now).sample)
     this.#baseBefore = this.#base
-    this.#base = nextBase(this.#base, seen, now)
+    this.#base = advanceBaseline(this.#base, seen, now)
   }
 }
 
 /** The observer of a process without siblings. */
-export const observeAlone = (read: () => Promise<Vitals>): Observer =>
-  new Observer({ look: async () => [{ worker: 1, pid: process.pid, vitals: await read() }], expected: 1 })
+export const monitorSingleProcess = (read: () => Promise<WorkerStatus>): HealthMonitor =>
+  new HealthMonitor({ pollWorkers: async () => [{ worker: 1, pid: process.pid, vitals: await read() }], expected: 1 })
 
-const stateOf = ({ worker, pid, vitals }: Seen, { loopDelay }: Measured): WorkerState => ({
+const stateOf = ({ worker, pid, vitals }: WorkerReply, { loopDelay }: RateSample): WorkerSummary => ({
   worker,
   pid,
   answers: vitals !== null,
   ready: vitals === null ? null : vitals.faults.length === 0,
   started_at: vitals === null ? null : new Date(vitals.started_at).toISOString(),
-  readers: vitals === null ? null : sumOf(vitals.figures, 'gateway_readers'),
+  readers: vitals === null ? null : sumMetric(vitals.figures, 'gateway_readers'),
   memory_bytes: vitals?.figures.process_resident_memory_bytes ?? null,
   event_loop_delay_seconds: loopDelay.get(pid) ?? null,
 })
 
 /** What several workers suffer alike is one fault, since its earliest. */
-const gatherFaults = (seen: readonly Seen[]): SharedFault[] => {
-  const faults = new Map<string, SharedFault>()
+const mergeFaults = (seen: readonly WorkerReply[]): ClusterFault[] => {
+  const faults = new Map<string, ClusterFault>()
   for (const { worker, vitals } of seen) {
     for (const fault of vitals?.faults ?? []) {
       const key = `${fault.component} ${fault.code}`

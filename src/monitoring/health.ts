@@ -1,4 +1,4 @@
-import { describeError, ERRORS, type ErrorCode, GatewayError } from '../core/errors.ts'
+import { ERRORS, type ErrorCode, errorChainText, GatewayError } from '../core/errors.ts'
 
 /** Something that keeps the gateway from doing its whole work. */
 export interface Fault {
@@ -11,14 +11,14 @@ export interface Fault {
 }
 
 /** Told of every change of state, once. `fault` is null when the component works again. */
-export type OnChange = (component: string, fault: Fault | null) => void
+export type HealthListener = (component: string, fault: Fault | null) => void
 
 /** What is missing right now, by component. `/readyz` shows it; each change is one log line. */
-export class Health {
+export class HealthRegistry {
   readonly #faults = new Map<string, Fault>()
-  readonly #onChange: OnChange
+  readonly #onChange: HealthListener
 
-  constructor(onChange: OnChange) {
+  constructor(onChange: HealthListener) {
     this.#onChange = onChange
   }
 
@@ -31,15 +31,15 @@ export class Health {
   }
 
   /** The component has not said anything yet; until it does, the gateway is not ready. No change, so no log line. */
-  expect(component: string, code: ErrorCode, message: string): void {
+  markPending(component: string, code: ErrorCode, message: string): void {
     this.#faults.set(component, { component, code, message, hint: ERRORS[code].hint, since: new Date().toISOString() })
   }
 
   /** The component does not work, for this reason. Saying the same again changes nothing. */
-  fail(component: string, error: unknown): void {
+  markFailed(component: string, error: unknown): void {
     const code = error instanceof GatewayError ? error.code : 'internal'
     const hint = error instanceof GatewayError ? error.hint : ERRORS.internal.hint
-    const message = describeError(error)
+    const message = errorChainText(error)
     const known = this.#faults.get(component)
     if (known?.code === code && known.message === message) return
     const since = known?.code === code ? known.since : new Date().toISOString()
@@ -49,7 +49,7 @@ export class Health {
   }
 
   /** The component works. */
-  ok(component: string): void {
+  markHealthy(component: string): void {
     if (this.#faults.delete(component)) this.#onChange(component, null)
   }
 }

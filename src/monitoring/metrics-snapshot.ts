@@ -1,7 +1,7 @@
 import type { Registry } from 'prom-client'
 
 /** Metrics as plain numbers by sample name: `gateway_readers{state="live"}`. */
-export type Figures = Readonly<Record<string, number>>
+export type MetricsSnapshot = Readonly<Record<string, number>>
 
 const labelled = (name: string, labels: Readonly<Record<string, unknown>>): string => {
   const pairs = Object.entries(labels).map(([label, value]) => `${label}="${String(value)}"`)
@@ -9,7 +9,7 @@ const labelled = (name: string, labels: Readonly<Record<string, unknown>>): stri
 }
 
 /** What a registry says now. */
-export const readFigures = async (registry: Registry): Promise<Figures> => {
+export const snapshotMetrics = async (registry: Registry): Promise<MetricsSnapshot> => {
   const figures: Record<string, number> = {}
   for (const { name, values } of await registry.getMetricsAsJSON()) {
     for (const sample of values as readonly { value: number; labels: Record<string, unknown>; metricName?: string }[]) {
@@ -20,7 +20,7 @@ export const readFigures = async (registry: Registry): Promise<Figures> => {
 }
 
 /** The sum of a metric over all its labels; null: it has no sample. */
-export const sumOf = (figures: Figures, name: string): number | null => {
+export const sumMetric = (figures: MetricsSnapshot, name: string): number | null => {
   let sum: number | null = null
   for (const [sample, value] of Object.entries(figures)) {
     if (sample === name || sample.startsWith(`${name}{`)) sum = (sum ?? 0) + value
@@ -29,7 +29,7 @@ export const sumOf = (figures: Figures, name: string): number | null => {
 }
 
 /** What has been added since, sample by sample; what was not there before counts from 0. */
-export const growth = (before: Figures | undefined, now: Figures): Figures =>
+export const counterDeltas = (before: MetricsSnapshot | undefined, now: MetricsSnapshot): MetricsSnapshot =>
   Object.fromEntries(
     Object.entries(now).map(([sample, value]) => {
       const grown = value - (before?.[sample] ?? 0)
@@ -39,7 +39,7 @@ export const growth = (before: Figures | undefined, now: Figures): Figures =>
   )
 
 /** Figures of several processes, added up. */
-export const addUp = (all: readonly Figures[]): Figures => {
+export const mergeSnapshots = (all: readonly MetricsSnapshot[]): MetricsSnapshot => {
   const sum: Record<string, number> = {}
   for (const figures of all) {
     for (const [sample, value] of Object.entries(figures)) sum[sample] = (sum[sample] ?? 0) + value
@@ -55,7 +55,12 @@ const LE = /[{,]le="([^"]+)"/
  * @param figures what was added during the time that is meant
  * @param label a label that its buckets must have, as `since="broker"`
  */
-export const quantileOf = (figures: Figures, name: string, quantile: number, label = ''): number | null => {
+export const histogramQuantile = (
+  figures: MetricsSnapshot,
+  name: string,
+  quantile: number,
+  label = '',
+): number | null => {
   const buckets: { readonly to: number; readonly count: number }[] = []
   for (const [sample, count] of Object.entries(figures)) {
     if (!sample.startsWith(`${name}_bucket{`) || !sample.includes(label)) continue

@@ -1,39 +1,45 @@
-import { addUp, type Figures, growth, quantileOf, sumOf } from './metrics-snapshot.ts'
+import {
+  counterDeltas,
+  histogramQuantile,
+  type MetricsSnapshot,
+  mergeSnapshots,
+  sumMetric,
+} from './metrics-snapshot.ts'
 import type { Sample } from './samples.ts'
-import type { Seen } from './worker-status.ts'
+import type { WorkerReply } from './worker-status.ts'
 
 /** What was known of the processes at a time, in milliseconds since 1970. */
-export interface Base {
+export interface Baseline {
   readonly at: number
-  readonly byPid: ReadonlyMap<number, Figures>
+  readonly byPid: ReadonlyMap<number, MetricsSnapshot>
 }
 
 /** From when on lag is counted, by what tells most: the broker's stamp, the publisher's, or the arrival here. */
 const LAG_SINCE = ['broker', 'publisher', 'arrival'] as const
 
-export interface Measured {
+export interface RateSample {
   readonly sample: Sample
   readonly lag_since: string | null
   /** By pid. */
   readonly loopDelay: ReadonlyMap<number, number | null>
 }
 
-const answers = (seen: readonly Seen[]): { pid: number; figures: Figures }[] =>
+const answers = (seen: readonly WorkerReply[]): { pid: number; figures: MetricsSnapshot }[] =>
   seen.flatMap(({ pid, vitals }) => (vitals === null ? [] : [{ pid, figures: vitals.figures }]))
 
 /** A thing that is the same for all processes, as some of them know it. */
-export const sharedOf = (seen: readonly Seen[], name: string): number | null => {
+export const maxAcrossWorkers = (seen: readonly WorkerReply[], name: string): number | null => {
   const known = answers(seen).flatMap(({ figures }) => figures[name] ?? [])
   return known.length === 0 ? null : Math.max(...known)
 }
 
 /** A thing of which each process has its own. */
-export const totalOf = (seen: readonly Seen[], name: string): number | null =>
-  sumOf(addUp(answers(seen).map(({ figures }) => figures)), name)
+export const sumAcrossWorkers = (seen: readonly WorkerReply[], name: string): number | null =>
+  sumMetric(mergeSnapshots(answers(seen).map(({ figures }) => figures)), name)
 
 /** What those who are there now know, and of those who are silent what was known before. */
-export const nextBase = (before: Base, seen: readonly Seen[], at: number): Base => {
-  const byPid = new Map<number, Figures>()
+export const advanceBaseline = (before: Baseline, seen: readonly WorkerReply[], at: number): Baseline => {
+  const byPid = new Map<number, MetricsSnapshot>()
   for (const { pid, vitals } of seen) {
     const figures = vitals?.figures ?? before.byPid.get(pid)
     if (figures !== undefined) byPid.set(pid, figures)
@@ -42,15 +48,15 @@ export const nextBase = (before: Base, seen: readonly Seen[], at: number): Base 
 }
 
 /** What happened between a base and now. Each process is compared with itself, so that one that is new or gone falsifies nothing. */
-export const measure = (base: Base, seen: readonly Seen[], at: number): Measured => {
+export const computeSample = (base: Baseline, seen: readonly WorkerReply[], at: number): RateSample => {
   const there = answers(seen)
-  const grown = there.map(({ pid, figures }) => ({ pid, figures: growth(base.byPid.get(pid), figures) }))
-  const all = addUp(grown.map(({ figures }) => figures))
+  const grown = there.map(({ pid, figures }) => ({ pid, figures: counterDeltas(base.byPid.get(pid), figures) }))
+  const all = mergeSnapshots(grown.map(({ figures }) => figures))
   const seconds = Math.max(0.001, (at - base.at) / 1_000)
-  const perSecond = (name: string): number | null => (there.length === 0 ? null : (sumOf(all, name) ?? 0) / seconds)
+  const perSecond = (name: string): number | null => (there.length === 0 ? null : (sumMetric(all, name) ?? 0) / seconds)
   const lag = lagOf(all)
   const loopDelay = new Map(
-    grown.map(({ pid, figures }) => [pid, quantileOf(figures, 'gateway_event_loop_delay_seconds', 0.99)]),
+    grown.map(({ pid, figures }) => [pid, histogramQuantile(figures, 'gateway_event_loop_delay_seconds', 0.99)]),
   )
   const delays = [...loopDelay.values()].filter((delay) => delay !== null)
   return {
@@ -59,11 +65,11 @@ export const measure = (base: Base, seen: readonly Seen[], at: number): Measured
       rejected_per_second: perSecond('gateway_messages_rejected_total'),
       delivered_per_second: perSecond('gateway_deliveries_total'),
       lag_seconds: lag?.seconds ?? null,
-      queue_ready: sharedOf(seen, 'gateway_queue_messages_ready'),
-      readers: totalOf(seen, 'gateway_readers'),
-      readers_stalled: totalOf(seen, 'gateway_readers{state="stalled"}'),
+      queue_ready: maxAcrossWorkers(seen, 'gateway_queue_messages_ready'),
+      readers: sumAcrossWorkers(seen, 'gateway_readers'),
+      readers_stalled: sumAcrossWorkers(seen, 'gateway_readers{state="stalled"}'),
       event_loop_delay_seconds: delays.length === 0 ? null : Math.max(...delays),
-      wal_bytes: sharedOf(seen, 'gateway_wal_bytes'),
+      wal_bytes: maxAcrossWorkers(seen, 'gateway_wal_bytes'),
       workers: there.length,
     },
     lag_since: lag?.since ?? null,
@@ -71,9 +77,9 @@ export const measure = (base: Base, seen: readonly Seen[], at: number): Measured
   }
 }
 
-const lagOf = (grown: Figures): { readonly seconds: number; readonly since: string } | null => {
+const lagOf = (grown: MetricsSnapshot): { readonly seconds: number; readonly since: string } | null => {
   for (const since of LAG_SINCE) {
-    const seconds = quantileOf(grown, 'gateway_ingest_lag_seconds', 0.95, `since="${since}"`)
+    const seconds = histogramQuantile(grown, 'gateway_ingest_lag_seconds', 0.95, `since="${since}"`)
     if (seconds !== null) return { seconds, since }
   }
   return null

@@ -1,5 +1,5 @@
 /** What is measured of the gateway again and again, by the name that the answer of `/api/health` gives it. */
-export const SAMPLED = [
+export const SAMPLE_FIELDS = [
   'stored_per_second',
   'rejected_per_second',
   'delivered_per_second',
@@ -14,7 +14,7 @@ export const SAMPLED = [
   'workers',
 ] as const
 
-type SampleName = (typeof SAMPLED)[number]
+type SampleName = (typeof SAMPLE_FIELDS)[number]
 
 /** What was measured over a time; null: not known then. */
 export type Sample = Readonly<Record<SampleName, number | null>>

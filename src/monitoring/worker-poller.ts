@@ -1,32 +1,32 @@
-import type { Seen, Vitals } from './worker-status.ts'
+import type { WorkerReply, WorkerStatus } from './worker-status.ts'
 
 /** A worker that takes longer than this to say how it is counts as silent, in milliseconds. */
-const PATIENCE_MS = 2_000
+const TIMEOUT_MS = 2_000
 
 /** A process that can be asked; its answer comes by `heard`. */
-export interface Asked {
+export interface PollTarget {
   readonly worker: number
   readonly pid: number
   readonly ask: (id: number) => void
 }
 
-interface Open {
-  readonly answers: Map<number, Vitals>
+interface PendingPoll {
+  readonly answers: Map<number, WorkerStatus>
   readonly wanted: number
   done: () => void
 }
 
 /** Asks all workers how they are, and waits for the answers, but not for ever. */
-export class Rounds {
-  readonly #open = new Map<number, Open>()
+export class WorkerPoller {
+  readonly #open = new Map<number, PendingPoll>()
   #asking = 0
 
-  async look(workers: readonly Asked[]): Promise<Seen[]> {
+  async poll(workers: readonly PollTarget[]): Promise<WorkerReply[]> {
     const id = ++this.#asking
-    const open: Open = { answers: new Map(), wanted: workers.length, done: () => undefined }
+    const open: PendingPoll = { answers: new Map(), wanted: workers.length, done: () => undefined }
     this.#open.set(id, open)
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, PATIENCE_MS)
+      const timer = setTimeout(resolve, TIMEOUT_MS)
       open.done = () => {
         clearTimeout(timer)
         resolve()
@@ -39,7 +39,7 @@ export class Rounds {
   }
 
   /** An answer has come; one to a round that is over is of no use any more. */
-  heard(id: number, worker: number, vitals: Vitals): void {
+  onReply(id: number, worker: number, vitals: WorkerStatus): void {
     const open = this.#open.get(id)
     if (open === undefined) return
     open.answers.set(worker, vitals)

@@ -7,12 +7,16 @@ import { Worker } from 'node:worker_threads'
  * Where the files that the gateway carries along come from. It runs in three forms: from its sources (`src/*.ts`), as
  * the built package (`dist/*.js`, all in one folder), and as the single executable, which holds them as assets.
  */
-export type Form = 'sources' | 'package' | 'executable'
+export type Distribution = 'sources' | 'package' | 'executable'
 
-export const FORM: Form = isSea() ? 'executable' : import.meta.url.endsWith('.ts') ? 'sources' : 'package'
+export const DISTRIBUTION: Distribution = isSea()
+  ? 'executable'
+  : import.meta.url.endsWith('.ts')
+    ? 'sources'
+    : 'package'
 
 /** The folder of package.json: the sources lie two folders below it, the built files one. Not used in the executable. */
-const ROOT = new URL(FORM === 'sources' ? '../../' : '../', import.meta.url)
+const ROOT = new URL(DISTRIBUTION === 'sources' ? '../../' : '../', import.meta.url)
 
 /**
  * One file by its path from the folder of package.json: `schema.sql`, `dist/web/page.js`.
@@ -20,11 +24,11 @@ const ROOT = new URL(FORM === 'sources' ? '../../' : '../', import.meta.url)
  * @throws the file system's error, or Node's of the executable, where it is not there
  */
 export const readAsset = (name: string): Buffer =>
-  FORM === 'executable' ? Buffer.from(getAsset(name)) : readFileSync(new URL(name, ROOT))
+  DISTRIBUTION === 'executable' ? Buffer.from(getAsset(name)) : readFileSync(new URL(name, ROOT))
 
 /** A file that only a clone of the repository has; null elsewhere. */
-export const fileOfClone = (name: string): string | null => {
-  if (FORM !== 'sources') return null
+export const repositoryFile = (name: string): string | null => {
+  if (DISTRIBUTION !== 'sources') return null
   const file = fileURLToPath(new URL(name, ROOT))
   return existsSync(file) ? file : null
 }
@@ -33,7 +37,7 @@ export const fileOfClone = (name: string): string | null => {
 export type ThreadName = 'sqlite-writer-thread'
 
 /** Starts a thread of the gateway. `source`: its file, where it runs from the sources. */
-export const startThread = (name: ThreadName, source: URL, workerData: unknown): Worker => {
-  if (FORM === 'executable') return new Worker(getAsset(`${name}.js`, 'utf8'), { eval: true, workerData })
-  return new Worker(FORM === 'sources' ? source : new URL(`./${name}.js`, import.meta.url), { workerData })
+export const startWorkerThread = (name: ThreadName, source: URL, workerData: unknown): Worker => {
+  if (DISTRIBUTION === 'executable') return new Worker(getAsset(`${name}.js`, 'utf8'), { eval: true, workerData })
+  return new Worker(DISTRIBUTION === 'sources' ? source : new URL(`./${name}.js`, import.meta.url), { workerData })
 }

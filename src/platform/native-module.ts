@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { readEnvironment } from '../config/env.ts'
-import { describeError, GatewayError } from '../core/errors.ts'
+import { loadEnv } from '../config/env.ts'
+import { errorChainText, GatewayError } from '../core/errors.ts'
 import { readAsset } from './assets.ts'
 
 /**
@@ -13,7 +13,7 @@ import { readAsset } from './assets.ts'
 const ASSET = 'better_sqlite3.node'
 
 /** Makes a folder in which nobody else can put a module of theirs in the place of ours. */
-const makeOwnFolder = (folder: string, uid: number): void => {
+const createPrivateDirectory = (folder: string, uid: number): void => {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const stat = lstatSync(folder)
   if (!stat.isDirectory() || stat.uid !== uid || (stat.mode & 0o022) !== 0) {
@@ -21,7 +21,7 @@ const makeOwnFolder = (folder: string, uid: number): void => {
   }
 }
 
-const holds = (file: string, bytes: Buffer): boolean => {
+const hasContent = (file: string, bytes: Buffer): boolean => {
   try {
     return readFileSync(file).equals(bytes)
   } catch {
@@ -33,11 +33,11 @@ const holds = (file: string, bytes: Buffer): boolean => {
  * The file of the module. Its name says which it is, so that versions live side by side; and it is the same in all
  * threads of a process, since two copies of SQLite in one would drop each other's locks on the database.
  */
-const unpack = (folder: string): string => {
+const extract = (folder: string): string => {
   const bytes = readAsset(ASSET)
   const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 16)
   const file = join(folder, `better_sqlite3-${hash}.node`)
-  if (holds(file, bytes)) return file
+  if (hasContent(file, bytes)) return file
   const made = `${file}.${process.pid}`
   try {
     writeFileSync(made, bytes, { mode: 0o755 })
@@ -51,20 +51,20 @@ const unpack = (folder: string): string => {
 let loaded: unknown
 
 /** better-sqlite3's native module. @throws GatewayError native_module_unusable */
-export const getBinding = (): unknown => {
+export const loadSqliteBinding = (): unknown => {
   if (loaded !== undefined) return loaded
-  const configured = readEnvironment().CACHE_DIR
+  const configured = loadEnv().CACHE_DIR
   const uid = process.getuid?.() ?? 0
   const folder = configured ? resolve(configured) : join(tmpdir(), `deepsoc-gateway-${uid}`)
   try {
     if (configured) mkdirSync(folder, { recursive: true })
-    else makeOwnFolder(folder, uid)
+    else createPrivateDirectory(folder, uid)
     const module = { exports: {} }
-    process.dlopen(module, unpack(folder))
+    process.dlopen(module, extract(folder))
     loaded = module.exports
     return loaded
   } catch (cause) {
-    const why = describeError(cause)
+    const why = errorChainText(cause)
     throw new GatewayError('native_module_unusable', `The SQLite module cannot be loaded from ${folder}: ${why}`, {
       cause,
     })

@@ -1,8 +1,8 @@
-import { describeError } from '../core/errors.ts'
-import { FORM, readAsset } from './assets.ts'
+import { errorChainText } from '../core/errors.ts'
+import { DISTRIBUTION, readAsset } from './assets.ts'
 
 /** What build/binary.ts knows of the executable that it makes. */
-export interface BuildNote {
+export interface BuildInfo {
   /** The commit of the sources, or `unknown`. */
   readonly commit: string
   /** The packages that went in, of those that package.json names, with their versions. */
@@ -16,14 +16,14 @@ const sqliteVersion = async (): Promise<string> => {
   try {
     return (await import('../store/sqlite/file.ts')).sqliteVersion()
   } catch (error) {
-    return `cannot be loaded: ${describeError(error)}`
+    return `cannot be loaded: ${errorChainText(error)}`
   }
 }
 
 /** What `--version` prints: the version alone on the first line; of the single executable also what is inside it. */
 export const versionText = async (): Promise<string> => {
-  if (FORM !== 'executable') return `${version()}\n`
-  const { commit, packages } = JSON.parse(readAsset('build.json').toString()) as BuildNote
+  if (DISTRIBUTION !== 'executable') return `${version()}\n`
+  const { commit, packages } = JSON.parse(readAsset('build.json').toString()) as BuildInfo
   const { node, v8, openssl, uv, zlib } = process.versions
   const inside = {
     commit,

@@ -1,5 +1,5 @@
 /** Waits for something, but not longer than `ms`. */
-export const within = async (ms: number, work: Promise<unknown>): Promise<void> => {
+export const withTimeout = async (ms: number, work: Promise<unknown>): Promise<void> => {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, ms)

@@ -39,7 +39,7 @@ const tlsCode = (code: string, text: string): PublishErrorCode | null => {
   return code === 'EPROTO' || /^ERR_(SSL|TLS|OSSL)_/.test(code) ? 'broker_tls_failed' : null
 }
 
-const LASTING: ReadonlySet<PublishErrorCode> = new Set([
+const PERMANENT: ReadonlySet<PublishErrorCode> = new Set([
   'broker_login_refused',
   'broker_vhost_missing',
   'broker_access_refused',
@@ -50,7 +50,7 @@ const LASTING: ReadonlySet<PublishErrorCode> = new Set([
 ])
 
 /** Faults that no waiting mends: without an outbox, what was not sent yet is refused at once. */
-export const isLasting = ({ code }: PublishError): boolean => LASTING.has(code)
+export const isPermanent = ({ code }: PublishError): boolean => PERMANENT.has(code)
 
 /**
  * Names what the broker, or the way to it, has reported.

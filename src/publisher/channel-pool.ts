@@ -1,14 +1,14 @@
 import type { Connection } from 'rabbitmq-client'
 import { brokerError } from './broker-error.ts'
-import { Session, type SessionHandlers } from './confirm-channel.ts'
+import { ConfirmChannel, type ConfirmHandlers } from './confirm-channel.ts'
 import type { PublishError } from './errors.ts'
-import type { Item } from './queue.ts'
+import type { QueuedMessage } from './queue.ts'
 
 /**
  * RabbitMQ lets a channel have so many messages under way to a quorum queue (its `quorum_commands_soft_limit`) before
  * it stops reading from it. Who has fewer under way gains nothing by a second channel.
  */
-const ENOUGH_FOR_ONE = 32
+const SINGLE_CHANNEL_WINDOW = 32
 /**
  * Of RabbitMQ's work for a message most is the channel's: routing, and a look at the user's rights, which it remembers
  * for twelve routing keys a channel. Sixteen channels instead of one, 100 events, two cores, medians of eight: 15,800 →
@@ -17,11 +17,11 @@ const ENOUGH_FOR_ONE = 32
 const MOST = 16
 
 /** How many channels the broker has been seen to grant, over all connections of a publisher. */
-export interface Grant {
+export interface ChannelLimit {
   most: number
 }
 
-export const grant = (): Grant => ({ most: MOST })
+export const createChannelLimit = (): ChannelLimit => ({ most: MOST })
 
 /** What rabbitmq-client keeps to itself of a connection. */
 interface Insides {
@@ -32,14 +32,14 @@ interface Insides {
  * The channels of one connection: one, and under load several, among which the events are divided. All messages of
  * an event take the same channel, because RabbitMQ keeps the order of a channel alone.
  */
-export class Channels {
+export class ChannelPool {
   readonly connection: Connection
   readonly #exchange: string
-  readonly #handlers: SessionHandlers
-  readonly #grant: Grant
-  readonly #all: [Session, ...Session[]]
+  readonly #handlers: ConfirmHandlers
+  readonly #grant: ChannelLimit
+  readonly #all: [ConfirmChannel, ...ConfirmChannel[]]
   /** Further channels that stand ready; they are used once nothing is under way, so that no event is on two. */
-  #ready: readonly Session[] = []
+  #ready: readonly ConfirmChannel[] = []
   #asked = false
 
   /** Rejects with the cause when one of them fails or closes; never resolves. */
@@ -48,10 +48,10 @@ export class Channels {
 
   private constructor(
     connection: Connection,
-    first: Session,
+    first: ConfirmChannel,
     exchange: string,
-    handlers: SessionHandlers,
-    granted: Grant,
+    handlers: ConfirmHandlers,
+    granted: ChannelLimit,
   ) {
     const { promise, reject } = Promise.withResolvers<never>()
     // Of several ends only the first is waited for.
@@ -70,15 +70,15 @@ export class Channels {
   static async open(
     connection: Connection,
     exchange: string,
-    handlers: SessionHandlers,
-    granted: Grant,
-  ): Promise<Channels> {
-    const first = await Session.open(connection, exchange, handlers)
-    return new Channels(connection, first, exchange, handlers, granted)
+    handlers: ConfirmHandlers,
+    granted: ChannelLimit,
+  ): Promise<ChannelPool> {
+    const first = await ConfirmChannel.open(connection, exchange, handlers)
+    return new ChannelPool(connection, first, exchange, handlers, granted)
   }
 
   /** Milliseconds for which messages have been under way without any answer, on the channel where it is longest. */
-  silence(now: number): number {
+  unansweredMs(now: number): number {
     return Math.max(...this.#all.map((session) => session.silence(now)))
   }
 
@@ -89,7 +89,7 @@ export class Channels {
    * @param bytes so many bytes of bodies may be under way, or one message that is larger
    */
   hasRoom(messages: number, bytes: number): boolean {
-    const underWay = this.#sum((session) => session.underWay)
+    const underWay = this.#sum((session) => session.unconfirmed)
     if (underWay > 0)
       return this.#ready.length === 0 && underWay < messages && this.#sum((session) => session.bytes) < bytes
     this.#all.push(...this.#ready)
@@ -97,10 +97,10 @@ export class Channels {
     return true
   }
 
-  publish(item: Item): void {
+  publish(item: QueuedMessage): void {
     const { length } = this.#all
     this.#all[length === 1 ? 0 : hash(item.event_id) % length]!.publish(item)
-    if (!this.#asked && this.#all[0].underWay > ENOUGH_FOR_ONE) void this.#askForMore()
+    if (!this.#asked && this.#all[0].unconfirmed > SINGLE_CHANNEL_WINDOW) void this.#askForMore()
   }
 
   /** Writes what has been published. */
@@ -109,7 +109,7 @@ export class Channels {
   }
 
   /** Ends all of them. @returns what has no answer, in the order in which it was sent */
-  end(): Item[] {
+  end(): QueuedMessage[] {
     return this.#all.flatMap((session) => session.end()).sort((a, b) => a.seq - b.seq)
   }
 
@@ -126,17 +126,19 @@ export class Channels {
     // next connection does not ask again.
     this.#grant.most = 1
     try {
-      const open = Array.from({ length: further }, () => Session.open(this.connection, this.#exchange, this.#handlers))
+      const open = Array.from({ length: further }, () =>
+        ConfirmChannel.open(this.connection, this.#exchange, this.#handlers),
+      )
       this.#ready = await Promise.all(open)
       this.#grant.most = most
       for (const session of this.#ready) session.ended.catch(this.#fail)
     } catch (error) {
       this.#fail(brokerError(error, true))
     }
-    this.#handlers.onRoom()
+    this.#handlers.onDrain()
   }
 
-  #sum(of: (session: Session) => number): number {
+  #sum(of: (session: ConfirmChannel) => number): number {
     let sum = 0
     for (const session of this.#all) sum += of(session)
     return sum

@@ -1,19 +1,19 @@
 import type { Channel, Connection, ReturnedMessage } from 'rabbitmq-client'
 import { brokerError } from './broker-error.ts'
 import { PublishError } from './errors.ts'
-import { type Envelope, envelope, publishFrames } from './frames.ts'
-import { propertyId } from './message.ts'
-import type { Item } from './queue.ts'
+import { createPublishHeader, type PublishHeader, publishFrames } from './frames.ts'
+import { amqpMessageId } from './message.ts'
+import type { QueuedMessage } from './queue.ts'
 
-export interface SessionHandlers {
-  readonly onConfirmed: (item: Item) => void
-  readonly onRefused: (item: Item, error: PublishError, lasting: boolean) => void
+export interface ConfirmHandlers {
+  readonly onConfirmed: (item: QueuedMessage) => void
+  readonly onRefused: (item: QueuedMessage, error: PublishError, lasting: boolean) => void
   /** After a bunch of answers: there is room for more. */
-  readonly onRoom: () => void
+  readonly onDrain: () => void
 }
 
 interface Answer {
-  readonly item: Item
+  readonly item: QueuedMessage
   readonly nacked: boolean
 }
 
@@ -25,7 +25,7 @@ const NACK = (60 << 16) | 120
  * What rabbitmq-client keeps to itself of a channel. Its own basicPublish and its confirms cost a dozen promises and
  * streams' turns a message; the frames are written here, and the answers are read before the channel sees them.
  */
-interface Insides {
+interface RabbitmqClientInternals {
   readonly _conn: { readonly _socket: { write(bytes: Buffer): boolean } }
   readonly _state: { readonly maxFrameSize: number }
   _onMethod(frame: { methodId: number; params: { deliveryTag: number; multiple: boolean } }): void
@@ -35,13 +35,13 @@ interface Insides {
  * One confirming channel. What is published on it is answered by `onConfirmed` or `onRefused`, or stays in
  * `unanswered` when the channel ends.
  */
-export class Session {
+export class ConfirmChannel {
   readonly #channel: Channel
-  readonly #inside: Insides
-  readonly #envelope: Envelope
-  readonly #handlers: SessionHandlers
+  readonly #inside: RabbitmqClientInternals
+  readonly #envelope: PublishHeader
+  readonly #handlers: ConfirmHandlers
   /** By delivery tag, in the order in which they were sent. */
-  readonly #underWay = new Map<number, Item>()
+  readonly #unconfirmed = new Map<number, QueuedMessage>()
   #tag = 0
   #frames: Buffer[] = []
   /** How often a message came back as unroutable whose confirm has not been looked at yet. */
@@ -58,7 +58,7 @@ export class Session {
   readonly ended: Promise<never>
   readonly #fail: (error: unknown) => void
 
-  private constructor(channel: Channel, exchange: string, handlers: SessionHandlers) {
+  private constructor(channel: Channel, exchange: string, handlers: ConfirmHandlers) {
     const { promise, reject } = Promise.withResolvers<never>()
     // Of several ends only the first is waited for.
     promise.catch(alreadyEnded)
@@ -68,8 +68,8 @@ export class Session {
     // One turn later, so that a cause that is reported with the close comes first.
     channel.on('close', () => setImmediate(this.#fail, new PublishError('broker_error', 'The channel was closed.')))
     this.#channel = channel
-    this.#inside = channel as unknown as Insides
-    this.#envelope = envelope(channel.id, this.#inside._state.maxFrameSize, exchange)
+    this.#inside = channel as unknown as RabbitmqClientInternals
+    this.#envelope = createPublishHeader(channel.id, this.#inside._state.maxFrameSize, exchange)
     this.#handlers = handlers
     channel.on('basic.return', (message: ReturnedMessage) => {
       const key = returnKey(message.messageId ?? '', message.routingKey)
@@ -82,9 +82,9 @@ export class Session {
    *
    * @throws what rabbitmq-client throws; NOT_FOUND: there is no such exchange
    */
-  static async open(connection: Connection, exchange: string, handlers: SessionHandlers): Promise<Session> {
+  static async open(connection: Connection, exchange: string, handlers: ConfirmHandlers): Promise<ConfirmChannel> {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
-    const session = new Session(channel, exchange, handlers)
+    const session = new ConfirmChannel(channel, exchange, handlers)
     await channel.exchangeDeclare({ exchange, passive: true })
     await channel.confirmSelect()
     session.#readAnswers()
@@ -92,8 +92,8 @@ export class Session {
   }
 
   /** Messages without an answer. */
-  get underWay(): number {
-    return this.#underWay.size + this.#unsettled.size
+  get unconfirmed(): number {
+    return this.#unconfirmed.size + this.#unsettled.size
   }
 
   /** Their bytes. */
@@ -103,16 +103,16 @@ export class Session {
 
   /** Milliseconds for which messages have been under way without any answer; 0 when none are. */
   silence(now: number): number {
-    return this.#underWay.size === 0 ? 0 : now - this.#lastAnswer
+    return this.#unconfirmed.size === 0 ? 0 : now - this.#lastAnswer
   }
 
   /** It leaves with the next `flush`. */
-  publish(item: Item): void {
-    if (this.#underWay.size === 0) this.#lastAnswer = performance.now()
-    this.#underWay.set(++this.#tag, item)
+  publish(item: QueuedMessage): void {
+    if (this.#unconfirmed.size === 0) this.#lastAnswer = performance.now()
+    this.#unconfirmed.set(++this.#tag, item)
     this.#bytes += item.body.length
     const seconds = Math.floor(Date.now() / 1_000)
-    const id = propertyId(item.message_id)
+    const id = amqpMessageId(item.message_id)
     this.#frames.push(publishFrames(this.#envelope, item.routingKey, id, item.body, seconds))
   }
 
@@ -123,10 +123,10 @@ export class Session {
   }
 
   /** Ends the session. @returns what has no answer, in no order */
-  end(): Item[] {
+  end(): QueuedMessage[] {
     this.#over = true
-    const left = [...[...this.#unsettled].map(({ item }) => item), ...this.#underWay.values()]
-    this.#underWay.clear()
+    const left = [...[...this.#unsettled].map(({ item }) => item), ...this.#unconfirmed.values()]
+    this.#unconfirmed.clear()
     this.#unsettled.clear()
     return left
   }
@@ -150,16 +150,16 @@ export class Session {
       this.#answer(upTo, nacked)
       return
     }
-    for (const tag of this.#underWay.keys()) {
+    for (const tag of this.#unconfirmed.keys()) {
       if (tag > upTo) return
       this.#answer(tag, nacked)
     }
   }
 
   #answer(tag: number, nacked: boolean): void {
-    const item = this.#underWay.get(tag)
+    const item = this.#unconfirmed.get(tag)
     if (item === undefined || this.#over) return
-    this.#underWay.delete(tag)
+    this.#unconfirmed.delete(tag)
     const answer = { item, nacked }
     this.#unsettled.add(answer)
     // A return comes before its confirm, but the library hands it out one turn later. So what has gathered in this
@@ -183,12 +183,12 @@ export class Session {
       if (refusal === null) this.#handlers.onConfirmed(item)
       else this.#handlers.onRefused(item, refusal, false)
     }
-    this.#handlers.onRoom()
+    this.#handlers.onDrain()
   }
 
-  #refusal(item: Item, nacked: boolean): PublishError | null {
+  #refusal(item: QueuedMessage, nacked: boolean): PublishError | null {
     const { message_id, routingKey } = item
-    const returned = this.#returned.size > 0 && this.#takeReturned(returnKey(propertyId(message_id), routingKey))
+    const returned = this.#returned.size > 0 && this.#takeReturned(returnKey(amqpMessageId(message_id), routingKey))
     if (nacked) return new PublishError('publish_nacked', 'RabbitMQ refused it.', { fate: 'refused', message_id })
     if (!returned) return null
     return new PublishError('publish_unroutable', `No queue takes ${routingKey}.`, { fate: 'refused', message_id })

@@ -8,10 +8,10 @@ import { tlsOptions } from './tls.ts'
 /** The most that RabbitMQ grants by default; what was agreed is taken over below. */
 const FRAME_MAX = 131_072
 /** The library stops writing above this until the socket has taken it; its types do not know the option. */
-const ROOMY = { writableHighWaterMark: 1_048_576 } as unknown as TcpSocketConnectOpts
+const SOCKET_OPTIONS = { writableHighWaterMark: 1_048_576 } as unknown as TcpSocketConnectOpts
 /** Seconds. A dead peer is noticed after two of them. */
 const HEARTBEAT = 10
-const BACKOFF_MS = { least: 100, most: 10_000 }
+const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
 /** An orderly end of a channel or connection gets this long. */
 const CLOSE_MS = 1_000
 
@@ -36,7 +36,7 @@ interface Insides {
 }
 
 /** Lets everything that is published meanwhile leave in one write: one for each message costs both sides more. */
-export const inOneWrite = (connection: Connection, work: () => void): void => {
+export const withCorkedSocket = (connection: Connection, work: () => void): void => {
   const { _socket: socket } = connection as unknown as Insides
   socket.cork()
   try {
@@ -47,8 +47,8 @@ export const inOneWrite = (connection: Connection, work: () => void): void => {
 }
 
 /** From `least`, doubled with each attempt up to `most`; a random half of it, so that agents do not come all at once. */
-export const backoff = (attempt: number, { least, most }: { least: number; most: number }): number =>
-  Math.min(most, least * 2 ** Math.min(attempt, 20)) * (0.5 + Math.random() / 2)
+export const backoffDelay = (attempt: number, { minMs, maxMs }: { minMs: number; maxMs: number }): number =>
+  Math.min(maxMs, minMs * 2 ** Math.min(attempt, 20)) * (0.5 + Math.random() / 2)
 
 /**
  * One connection to the broker, made anew for ever with jittered backoff. Each attempt is a new Connection of
@@ -105,7 +105,7 @@ export class Link {
       this.#wake = null
       adoptFrameMax(connection)
       await session(connection, () => (this.#attempt = 0), lost)
-      await inTime(connection.close())
+      await withTimeout(connection.close())
     } catch (error) {
       if (!this.#stopping) onFault(brokerError(error, opened))
     } finally {
@@ -125,12 +125,12 @@ export class Link {
       acquireTimeout: 10_000,
       connectionTimeout: 10_000,
       noDelay: true,
-      socket: ROOMY,
+      socket: SOCKET_OPTIONS,
     })
   }
 
   async #backoff(): Promise<void> {
-    const delay = backoff(this.#attempt++, BACKOFF_MS)
+    const delay = backoffDelay(this.#attempt++, BACKOFF_MS)
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, delay)
       this.#wake = () => {
@@ -148,7 +148,7 @@ const adoptFrameMax = (connection: Connection): void => {
 }
 
 /** Waits for an orderly end, but not for ever: a frozen line or an alarm would never let it come. */
-export const inTime = async (end: Promise<void>): Promise<void> => {
+export const withTimeout = async (end: Promise<void>): Promise<void> => {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, CLOSE_MS)

@@ -1,21 +1,21 @@
 /** Fields that an agent adds pass through. */
-export interface Open {
+export interface ExtraFields {
   readonly [field: string]: unknown
 }
 
 /** One line for a human. */
-export interface Notice extends Open {
+export interface Notice extends ExtraFields {
   readonly text: string
 }
 
-export interface Task extends Open {
+export interface Task extends ExtraFields {
   readonly task_id?: string
   readonly task_name: string
   readonly task_type?: string
   readonly task_assignee: string
 }
 
-export interface CaptainResponse extends Open {
+export interface CaptainResponse extends ExtraFields {
   readonly response_type: 'TASK' | 'ROGER' | 'MISSION_COMPLETE'
   readonly response_text?: string
   readonly event_name?: string
@@ -24,7 +24,7 @@ export interface CaptainResponse extends Open {
   readonly res_id?: string
 }
 
-export interface Action extends Open {
+export interface Action extends ExtraFields {
   readonly task_id?: string
   readonly action_id?: string
   readonly action_name: string
@@ -32,13 +32,13 @@ export interface Action extends Open {
   readonly action_assignee: string
 }
 
-export interface ManagerResponse extends Open {
+export interface ManagerResponse extends ExtraFields {
   readonly response_type: 'ACTION'
   readonly response_text?: string
   readonly actions: readonly Action[]
 }
 
-export interface Command extends Open {
+export interface Command extends ExtraFields {
   readonly task_id?: string
   readonly action_id?: string
   readonly command_id?: string
@@ -50,7 +50,7 @@ export interface Command extends Open {
   readonly command_params?: unknown
 }
 
-export interface OperatorResponse extends Open {
+export interface OperatorResponse extends ExtraFields {
   readonly response_type: 'COMMAND'
   readonly response_text?: string
   readonly commands: readonly Command[]
@@ -64,7 +64,7 @@ export interface CommandCreated extends Notice {
   readonly command_details: Partial<Command>
 }
 
-export interface CommandResult extends Open {
+export interface CommandResult extends ExtraFields {
   readonly command_id: string
   readonly command_name?: string
   readonly command_type?: string
@@ -74,7 +74,7 @@ export interface CommandResult extends Open {
   readonly result: unknown
 }
 
-export interface ExecutionSummary extends Open {
+export interface ExecutionSummary extends ExtraFields {
   readonly execution_id: string
   readonly command_id?: string
   readonly action_id?: string
@@ -83,7 +83,7 @@ export interface ExecutionSummary extends Open {
   readonly ai_summary: string
 }
 
-export interface EventSummary extends Open {
+export interface EventSummaryContent extends ExtraFields {
   readonly event_name?: string
   readonly event_status?: string
   readonly summary_id?: string
@@ -92,7 +92,7 @@ export interface EventSummary extends Open {
   readonly event_suggestion?: string
 }
 
-export interface ChatLine {
+export interface ChatMessage {
   /** Markdown, but for users' own lines. */
   readonly text: string
 }
@@ -107,7 +107,7 @@ export interface DeepsocData {
     readonly expert_llm_request_event_summary: Notice
     readonly event_next_round_initiated: Notice
     readonly system_notification: Notice
-    readonly chat: ChatLine
+    readonly chat: ChatMessage
   }
   readonly captain: {
     readonly llm_response: CaptainResponse
@@ -132,9 +132,9 @@ export interface DeepsocData {
   readonly executor: { readonly command_result: CommandResult }
   readonly expert: {
     readonly execution_summary_generated: ExecutionSummary
-    readonly event_summary_generated: EventSummary
+    readonly event_summary_generated: EventSummaryContent
     readonly error_execution_summary: Notice
   }
-  readonly ai: { readonly chat: ChatLine }
-  readonly user: { readonly chat: ChatLine; readonly user_message: ChatLine }
+  readonly ai: { readonly chat: ChatMessage }
+  readonly user: { readonly chat: ChatMessage; readonly user_message: ChatMessage }
 }

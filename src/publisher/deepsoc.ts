@@ -1,9 +1,9 @@
-import type { ChatLine, DeepsocData, Open } from './deepsoc-data.ts'
+import type { ChatMessage, DeepsocData, ExtraFields } from './deepsoc-data.ts'
 import type { OutgoingMessage } from './message.ts'
 import { uuidv7 } from './uuid.ts'
 
 /** Where and when a message belongs. */
-export interface Place {
+export interface MessageContext {
   readonly event_id: string
   readonly round_id?: number | null
   /** Now, if absent. */
@@ -13,7 +13,7 @@ export interface Place {
 }
 
 /** Where a message belongs, and of the engineers' chat also who writes it. */
-export interface ChatPlace extends Place {
+export interface ChatContext extends MessageContext {
   /** Whoever writes; the sender of a user's messages. */
   readonly user_id?: string | null
   readonly chat_session_id?: string | null
@@ -26,7 +26,7 @@ export type DeepsocRole = keyof DeepsocData
  * answer around the data. `event`: the same, with the event and round in the data. `chat`: `{content, timestamp}`.
  * `typed`: `{type: "text", text}`.
  */
-interface Form {
+interface ContentFormat {
   readonly form: 'data' | 'response' | 'event' | 'chat' | 'typed'
   /** Who is to act on a response. */
   readonly to?: string
@@ -35,12 +35,12 @@ interface Form {
 interface RoleEntry<Types extends string> {
   /** `message_from`; null: the user who writes. */
   readonly from: string | null
-  readonly types: Readonly<Record<Types, Form>>
+  readonly types: Readonly<Record<Types, ContentFormat>>
 }
 
-const data: Form = { form: 'data' }
-const chat: Form = { form: 'chat' }
-const response = (to: string): Form => ({ form: 'response', to })
+const data: ContentFormat = { form: 'data' }
+const chat: ContentFormat = { form: 'chat' }
+const response = (to: string): ContentFormat => ({ form: 'response', to })
 
 /** Every role of DeepSOC and every type of message it sends; the helpers below are made from it. */
 export const DEEPSOC: { readonly [Role in DeepsocRole]: RoleEntry<string & keyof DeepsocData[Role]> } = {
@@ -108,7 +108,7 @@ export interface DeepsocMessage extends OutgoingMessage {
   readonly round_id: number | null
 }
 
-type Helper<Data> = (place: ChatPlace, data: Data) => DeepsocMessage
+type Helper<Data> = (place: ChatContext, data: Data) => DeepsocMessage
 
 export type DeepsocHelpers = {
   readonly [Role in DeepsocRole]: {
@@ -116,7 +116,13 @@ export type DeepsocHelpers = {
   }
 }
 
-const contentOf = (form: Form, from: string, place: ChatPlace, given: Open | ChatLine, timestamp: string): unknown => {
+const contentOf = (
+  form: ContentFormat,
+  from: string,
+  place: ChatContext,
+  given: ExtraFields | ChatMessage,
+  timestamp: string,
+): unknown => {
   const { event_id, round_id = null } = place
   if (form.form === 'typed') return { type: 'text', text: given.text }
   if (form.form === 'chat') return { content: given.text, timestamp }
@@ -128,7 +134,12 @@ const contentOf = (form: Form, from: string, place: ChatPlace, given: Open | Cha
 const SENDER_TYPES: Readonly<Partial<Record<DeepsocRole, string>>> = { ai: 'ai', user: 'user', system: 'system' }
 
 const helper =
-  (role: DeepsocRole, sender: string | null, message_type: string, form: Form): Helper<Open | ChatLine> =>
+  (
+    role: DeepsocRole,
+    sender: string | null,
+    message_type: string,
+    form: ContentFormat,
+  ): Helper<ExtraFields | ChatMessage> =>
   (place, given) => {
     const { event_id, round_id = null, user_id = null, chat_session_id = null, at = new Date() } = place
     const from = sender ?? user_id ?? 'user'

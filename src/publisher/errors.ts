@@ -88,10 +88,10 @@ export type PublishErrorCode = keyof typeof PUBLISH_ERRORS
  * What has become of the message: `not_sent`: it never left this process. `refused`: the broker has it not.
  * `unknown`: the broker may have it; the same message_id and body may be sent again and are stored once.
  */
-export type Fate = 'not_sent' | 'refused' | 'unknown'
+export type DeliveryStatus = 'not_sent' | 'refused' | 'unknown'
 
 export interface PublishErrorOptions {
-  readonly fate?: Fate
+  readonly fate?: DeliveryStatus
   readonly cause?: unknown
   readonly message_id?: string | undefined
 }
@@ -104,7 +104,7 @@ export class PublishError extends Error {
   readonly hint: string
   /** True when the same call may succeed later without being changed. */
   readonly retryable: boolean
-  readonly fate: Fate
+  readonly fate: DeliveryStatus
   readonly message_id: string | undefined
 
   constructor(
@@ -122,7 +122,7 @@ export class PublishError extends Error {
 }
 
 /** The same fault as it concerns one message. */
-export const forMessage = (fault: PublishError, message_id: string, fate: Fate): PublishError =>
+export const withMessage = (fault: PublishError, message_id: string, fate: DeliveryStatus): PublishError =>
   new PublishError(fault.code, fault.message, { fate, message_id, cause: fault.cause ?? fault })
 
 /** One line of text for whatever was thrown; AggregateErrors (a host with several addresses) hold theirs inside. */

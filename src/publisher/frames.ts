@@ -5,7 +5,7 @@ const HEADER = 2
 const BODY = 3
 const FRAME_END = 0xce
 /** Type, channel and length before a payload, and the mark behind it. */
-const AROUND = 8
+const FRAME_OVERHEAD = 8
 const CLASS_BASIC = 60
 const PUBLISH = 40
 /** The bits of content-type, delivery-mode, message-id and timestamp. */
@@ -22,7 +22,7 @@ const shortString = (text: string): Buffer => {
 const CONTENT_TYPE = shortString('application/json')
 
 /** What is the same for all messages of a channel. */
-export interface Envelope {
+export interface PublishHeader {
   readonly channel: number
   /** Bytes of the largest frame that was agreed. */
   readonly frameMax: number
@@ -30,7 +30,7 @@ export interface Envelope {
   readonly exchange: Buffer
 }
 
-export const envelope = (channel: number, frameMax: number, exchange: string): Envelope => ({
+export const createPublishHeader = (channel: number, frameMax: number, exchange: string): PublishHeader => ({
   channel,
   frameMax,
   exchange: shortString(exchange),
@@ -44,7 +44,7 @@ export const envelope = (channel: number, frameMax: number, exchange: string): E
  * @param seconds since 1970
  */
 export const publishFrames = (
-  { channel, frameMax, exchange }: Envelope,
+  { channel, frameMax, exchange }: PublishHeader,
   routingKey: string,
   messageId: string,
   body: Uint8Array,
@@ -53,9 +53,9 @@ export const publishFrames = (
   const idBytes = Buffer.byteLength(messageId)
   const methodSize = 2 + 2 + 2 + exchange.length + 1 + routingKey.length + 1
   const headerSize = 2 + 2 + 8 + 2 + CONTENT_TYPE.length + 1 + 1 + idBytes + 8
-  const most = frameMax - AROUND
+  const most = frameMax - FRAME_OVERHEAD
   const parts = Math.ceil(body.length / most)
-  const out = Buffer.allocUnsafe(AROUND * (2 + parts) + methodSize + headerSize + body.length)
+  const out = Buffer.allocUnsafe(FRAME_OVERHEAD * (2 + parts) + methodSize + headerSize + body.length)
 
   let at = begin(out, 0, METHOD, channel, methodSize)
   at = out.writeUInt16BE(CLASS_BASIC, at)

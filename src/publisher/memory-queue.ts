@@ -1,9 +1,9 @@
-import { isLasting } from './broker-error.ts'
-import { forMessage, PublishError } from './errors.ts'
-import type { Encoded } from './message.ts'
-import type { Item, Limits, Store } from './queue.ts'
+import { isPermanent } from './broker-error.ts'
+import { PublishError, withMessage } from './errors.ts'
+import type { EncodedMessage } from './message.ts'
+import type { MessageQueue, QueuedMessage, QueueLimits } from './queue.ts'
 
-interface Pending extends Item {
+interface Pending extends QueuedMessage {
   /** Milliseconds of the monotonic clock at which its caller is told. */
   readonly deadline: number
   readonly resolve: () => void
@@ -12,14 +12,14 @@ interface Pending extends Item {
   sent: boolean
 }
 
-export interface MemoryLimits extends Limits {
+export interface MemoryQueueLimits extends QueueLimits {
   /** Milliseconds. */
   readonly sendTimeoutMs: number
 }
 
 /** Messages that live as long as the process, each with a caller who waits for it until its deadline. */
-export class MemoryBacklog implements Store {
-  readonly #limits: MemoryLimits
+export class MemoryQueue implements MessageQueue {
+  readonly #limits: MemoryQueueLimits
   /** All without an answer, under way or not, in the order of the calls and so of their deadlines. */
   readonly #open = new Map<number, Pending>()
   /** Those of them that are to be sent, and perhaps some that were given up since. */
@@ -31,7 +31,7 @@ export class MemoryBacklog implements Store {
   #timer: NodeJS.Timeout | null = null
   #closed = false
 
-  constructor(limits: MemoryLimits) {
+  constructor(limits: MemoryQueueLimits) {
     this.#limits = limits
   }
 
@@ -39,7 +39,7 @@ export class MemoryBacklog implements Store {
     return this.#open.size
   }
 
-  add(message: Encoded): Promise<void> {
+  add(message: EncodedMessage): Promise<void> {
     const { maxQueued, maxQueuedBytes, sendTimeoutMs } = this.#limits
     const { message_id, body } = message
     if (this.#open.size >= maxQueued || (this.#bytes > 0 && this.#bytes + body.length > maxQueuedBytes)) {
@@ -56,7 +56,7 @@ export class MemoryBacklog implements Store {
     })
   }
 
-  next(): Item | null {
+  next(): QueuedMessage | null {
     for (;;) {
       const pending = this.#waiting[this.#head]
       if (pending === undefined) return null
@@ -71,24 +71,24 @@ export class MemoryBacklog implements Store {
     }
   }
 
-  confirmed(item: Item): void {
+  confirmed(item: QueuedMessage): void {
     this.#take(item.seq)?.resolve()
   }
 
-  refused(item: Item, error: PublishError): void {
+  refused(item: QueuedMessage, error: PublishError): void {
     this.#take(item.seq)?.reject(error)
   }
 
-  unanswered(items: readonly Item[]): void {
+  requeue(items: readonly QueuedMessage[]): void {
     const again = (items as readonly Pending[]).filter(({ seq }) => this.#open.has(seq))
     if (again.length === 0) return
     this.#waiting = [...again, ...this.#waiting.slice(this.#head)]
     this.#head = 0
   }
 
-  fault(error: PublishError | null): void {
+  setConnectionError(error: PublishError | null): void {
     this.#fault = error
-    if (error !== null && isLasting(error)) this.#giveUp(() => true)
+    if (error !== null && isPermanent(error)) this.#giveUp(() => true)
   }
 
   close(): void {
@@ -128,7 +128,7 @@ export class MemoryBacklog implements Store {
   #reason({ sent, message_id }: Pending): PublishError {
     const fault = this.#fault
     const fate = sent ? 'unknown' : 'not_sent'
-    if (fault !== null && (!sent || fault.code === 'broker_blocked')) return forMessage(fault, message_id, fate)
+    if (fault !== null && (!sent || fault.code === 'broker_blocked')) return withMessage(fault, message_id, fate)
     const options = { fate, message_id, cause: fault ?? undefined } as const
     if (sent) return new PublishError('publish_unconfirmed', 'RabbitMQ did not confirm the message in time.', options)
     if (this.#closed) return new PublishError('publisher_closed', 'The publisher was closed before its turn.', options)

@@ -17,7 +17,7 @@ export interface OutgoingMessage {
 }
 
 /** A message as it goes to the broker. */
-export interface Encoded {
+export interface EncodedMessage {
   readonly event_id: string
   readonly message_id: string
   readonly routingKey: string
@@ -53,7 +53,7 @@ export const routingKey = (event_id: string, message_type: string | null | undef
   `notifications.frontend.${word(event_id)}.${word(message_type ?? 'message')}`
 
 /** The AMQP property holds 255 bytes; a longer id stands in the body alone. */
-export const propertyId = (message_id: string): string =>
+export const amqpMessageId = (message_id: string): string =>
   message_id.length <= 85 || Buffer.byteLength(message_id) <= 255 ? message_id : `long:${message_id.slice(0, 60)}`
 
 const optionalText = (value: unknown, field: string, id: unknown): string | null => {
@@ -66,7 +66,7 @@ const optionalText = (value: unknown, field: string, id: unknown): string | null
 const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
 
 /** Numbers that JSON has no form for are refused, not turned into null; BigInts keep their digits. */
-const strict = (key: string, value: unknown): unknown => {
+const strictReplacer = (key: string, value: unknown): unknown => {
   if (typeof value === 'number' && !Number.isFinite(value)) {
     throw invalid(`${key === '' ? 'a value' : JSON.stringify(key)} is ${value}, which JSON cannot say.`)
   }
@@ -85,7 +85,7 @@ const checkFields = (message: Readonly<Record<string, unknown>>): string | null 
   return optionalText(message.message_type ?? message.type, 'message_type', id)
 }
 
-const limited = (message: Encoded, maxBytes: number): Encoded => {
+const assertSize = (message: EncodedMessage, maxBytes: number): EncodedMessage => {
   const { length } = message.body
   if (length <= maxBytes) return message
   throw new PublishError('message_too_large', `The body has ${length} bytes; at most ${maxBytes} are allowed.`, {
@@ -98,7 +98,7 @@ const limited = (message: Encoded, maxBytes: number): Encoded => {
  *
  * @throws PublishError invalid_message or message_too_large
  */
-export const encode = (message: OutgoingMessage, maxBytes: number): Encoded => {
+export const encode = (message: OutgoingMessage, maxBytes: number): EncodedMessage => {
   if (typeof message !== 'object' || message === null || Array.isArray(message)) {
     throw invalid('A message is an object.')
   }
@@ -106,13 +106,13 @@ export const encode = (message: OutgoingMessage, maxBytes: number): Encoded => {
   const message_id = message.message_id ?? uuidv7()
   let text: string
   try {
-    text = JSON.stringify(message.message_id == null ? { ...message, message_id } : message, strict)
+    text = JSON.stringify(message.message_id == null ? { ...message, message_id } : message, strictReplacer)
   } catch (error) {
     if (error instanceof PublishError) throw error
     throw invalid(`The message has no JSON form: ${(error as Error).message}`, message_id, error)
   }
   const { event_id } = message
-  return limited({ event_id, message_id, routingKey: routingKey(event_id, type), body: Buffer.from(text) }, maxBytes)
+  return assertSize({ event_id, message_id, routingKey: routingKey(event_id, type), body: Buffer.from(text) }, maxBytes)
 }
 
 /**
@@ -122,7 +122,7 @@ export const encode = (message: OutgoingMessage, maxBytes: number): Encoded => {
  * @param event_id used when the text names none
  * @throws PublishError invalid_message or message_too_large
  */
-export const encodeText = (text: string, event_id: string | undefined, maxBytes: number): Encoded => {
+export const encodeText = (text: string, event_id: string | undefined, maxBytes: number): EncodedMessage => {
   let parsed: Record<string, unknown>
   try {
     parsed = JSON.parse(text)
@@ -138,13 +138,13 @@ export const encodeText = (text: string, event_id: string | undefined, maxBytes:
     ...(parsed.event_id == null ? [`"event_id":${JSON.stringify(event)}`] : []),
     ...(parsed.message_id == null ? [`"message_id":${JSON.stringify(message_id)}`] : []),
   ]
-  const body = Buffer.from(missing.length === 0 ? text : appended(text, missing.join(',')))
+  const body = Buffer.from(missing.length === 0 ? text : appendJsonMembers(text, missing.join(',')))
   const key = routingKey(event as string, type)
-  return limited({ event_id: event as string, message_id, routingKey: key, body }, maxBytes)
+  return assertSize({ event_id: event as string, message_id, routingKey: key, body }, maxBytes)
 }
 
 /** More keys at the end of an object's text, where they win. */
-const appended = (text: string, keys: string): string => {
+const appendJsonMembers = (text: string, keys: string): string => {
   const open = text.slice(0, text.lastIndexOf('}')).trimEnd()
   // An empty object takes no comma before its first key.
   return `${open}${open.trimStart() === '{' ? '' : ','}${keys}}`

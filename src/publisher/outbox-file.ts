@@ -2,13 +2,13 @@ import { mkdirSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { describeError, PublishError } from './errors.ts'
-import type { Encoded } from './message.ts'
+import type { EncodedMessage } from './message.ts'
 
 /** "DSOB" in the header of the file: says that it is an outbox. */
 const APPLICATION_ID = 0x44534f42
 const SCHEMA_VERSION = 1
 /** An agent that is just ending gets this long to let go of the file; SQLite blocks the thread meanwhile. */
-const PATIENCE_MS = 200
+const TIMEOUT_MS = 200
 
 const SCHEMA = `
   CREATE TABLE outbox (
@@ -30,32 +30,32 @@ const SCHEMA = `
 `
 
 /** One row as far as its place in the order needs it. */
-export interface Waiting {
+export interface OutboxRow {
   readonly seq: number
   readonly event_id: string
   readonly bytes: number
 }
 
-export interface Entry {
+export interface OutboxEntry {
   readonly seq: number
-  readonly message: Encoded
+  readonly message: EncodedMessage
 }
 
 /** The broker will never take it: it is kept for a human, out of the way of the others. */
-export interface SetAside {
+export interface RefusedRow {
   readonly seq: number
   readonly reason: string
 }
 
-export interface Change {
-  readonly added: readonly Entry[]
+export interface OutboxTransaction {
+  readonly added: readonly OutboxEntry[]
   readonly confirmed: readonly number[]
-  readonly setAside: readonly SetAside[]
+  readonly setAside: readonly RefusedRow[]
 }
 
 const sqliteCode = (error: unknown): string => String((error as { code?: unknown } | null)?.code ?? '')
 
-const named = (file: string, error: unknown): PublishError => {
+const toOutboxError = (file: string, error: unknown): PublishError => {
   if (error instanceof PublishError) return error
   const code = sqliteCode(error)
   const text = `${file}: ${describeError(error)}`
@@ -116,7 +116,7 @@ const configure = (db: Database.Database, file: string): void => {
 
 const open = (file: string): Database.Database => {
   mkdirSync(dirname(file), { recursive: true })
-  const db = new Database(file, { timeout: PATIENCE_MS })
+  const db = new Database(file, { timeout: TIMEOUT_MS })
   try {
     // Held from the first access until the process ends, in whatever way; it keeps every other process out.
     db.pragma('locking_mode = EXCLUSIVE')
@@ -145,7 +145,7 @@ export class OutboxFile {
   readonly #delete: Database.Statement
   readonly #read: Database.Statement
   readonly #setAside: Database.Statement
-  readonly #apply: (change: Change) => void
+  readonly #apply: (change: OutboxTransaction) => void
 
   /** @throws PublishError outbox_in_use, outbox_foreign, outbox_newer, outbox_damaged or outbox_unwritable */
   constructor(path: string) {
@@ -153,7 +153,7 @@ export class OutboxFile {
     try {
       this.#db = open(this.file)
     } catch (error) {
-      throw named(this.file, error)
+      throw toOutboxError(this.file, error)
     }
     const db = this.#db
     this.#identity = identityOf(this.file)
@@ -166,7 +166,7 @@ export class OutboxFile {
       `INSERT INTO refused (event_id, message_id, routing_key, body, reason, refused_at)
        SELECT event_id, message_id, routing_key, body, ?, ? FROM outbox WHERE seq = ?`,
     )
-    this.#apply = db.transaction((change: Change) => {
+    this.#apply = db.transaction((change: OutboxTransaction) => {
       for (const { seq, reason } of change.setAside) {
         this.#setAside.run(reason, new Date().toISOString(), seq)
         this.#delete.run(seq)
@@ -179,8 +179,8 @@ export class OutboxFile {
   }
 
   /** All that waits, in its order. */
-  waiting(): Waiting[] {
-    return this.#db.prepare('SELECT seq, event_id, length(body) AS bytes FROM outbox ORDER BY seq').all() as Waiting[]
+  waiting(): OutboxRow[] {
+    return this.#db.prepare('SELECT seq, event_id, length(body) AS bytes FROM outbox ORDER BY seq').all() as OutboxRow[]
   }
 
   /** @throws PublishError outbox_damaged or outbox_unwritable */
@@ -190,7 +190,7 @@ export class OutboxFile {
       if (row === undefined) throw new PublishError('outbox_damaged', `${this.file} has lost message ${seq}.`)
       return { message_id: row.message_id, routingKey: row.routing_key, body: Buffer.from(row.body as string) }
     } catch (error) {
-      throw named(this.file, error)
+      throw toOutboxError(this.file, error)
     }
   }
 
@@ -199,14 +199,14 @@ export class OutboxFile {
    *
    * @throws PublishError outbox_lost, outbox_damaged or outbox_unwritable
    */
-  commit(change: Change): void {
+  commit(change: OutboxTransaction): void {
     if (identityOf(this.file) !== this.#identity) {
       throw new PublishError('outbox_lost', `${this.file} was removed or replaced.`)
     }
     try {
       this.#apply(change)
     } catch (error) {
-      if (sqliteCode(error) !== 'SQLITE_FULL') throw named(this.file, error)
+      if (sqliteCode(error) !== 'SQLITE_FULL') throw toOutboxError(this.file, error)
       this.#applyInLittleSpace(change)
     }
   }
@@ -216,12 +216,12 @@ export class OutboxFile {
   }
 
   /** Once the WAL is written back, its space is used again, so that a full disk need not grow it. */
-  #applyInLittleSpace(change: Change): void {
+  #applyInLittleSpace(change: OutboxTransaction): void {
     try {
       this.#db.pragma('wal_checkpoint(RESTART)')
       this.#apply(change)
     } catch (error) {
-      throw named(this.file, error)
+      throw toOutboxError(this.file, error)
     }
   }
 }

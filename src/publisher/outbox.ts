@@ -1,11 +1,11 @@
-import { backoff } from './connection.ts'
+import { backoffDelay } from './connection.ts'
 import { PublishError } from './errors.ts'
-import type { Encoded } from './message.ts'
-import { type Entry, OutboxFile, type SetAside } from './outbox-file.ts'
-import type { Item, Limits, Store } from './queue.ts'
+import type { EncodedMessage } from './message.ts'
+import { type OutboxEntry, OutboxFile, type RefusedRow } from './outbox-file.ts'
+import type { MessageQueue, QueuedMessage, QueueLimits } from './queue.ts'
 
 /** A refused message is sent again after this, in milliseconds. */
-const REFUSED_BACKOFF_MS = { least: 100, most: 10_000 }
+const REFUSED_BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
 /** Confirmed rows are deleted with the next commit, or after this. Milliseconds. */
 const DELETE_MS = 50
 /** Bodies that need not be read back from the file. Bytes. */
@@ -14,7 +14,7 @@ const CACHE_BYTES = 16_777_216
 const FAULT_MS = 1_000
 
 /** The messages of one event, in their order; at most its first one is under way. */
-interface Lane {
+interface EventLane {
   readonly event_id: string
   readonly seqs: number[]
   head: number
@@ -22,22 +22,22 @@ interface Lane {
   timer: NodeJS.Timeout | null
 }
 
-interface Row extends Item {
-  readonly lane: Lane
+interface Row extends QueuedMessage {
+  readonly lane: EventLane
 }
 
-interface Adding {
-  readonly entry: Entry
+interface PendingAdd {
+  readonly entry: OutboxEntry
   readonly resolve: () => void
   readonly reject: (error: PublishError) => void
 }
 
-export interface OutboxOptions extends Limits {
+export interface OutboxOptions extends QueueLimits {
   readonly path: string
   /** There is something to send. */
   readonly onReady: () => void
   /** Why messages are held back although the broker is there; null: none is any more. */
-  readonly onTrouble: (error: PublishError | null) => void
+  readonly onError: (error: PublishError | null) => void
   /** A message was set aside in the file for good. */
   readonly onSetAside: (error: PublishError) => void
 }
@@ -46,22 +46,22 @@ export interface OutboxOptions extends Limits {
  * Messages that live in a file until the broker has confirmed them. What is sent in one turn of the event loop is
  * committed together, with the deletion of what was confirmed meanwhile.
  */
-export class Outbox implements Store {
+export class Outbox implements MessageQueue {
   readonly #options: OutboxOptions
   readonly #file: OutboxFile
-  readonly #lanes = new Map<string, Lane>()
+  readonly #lanes = new Map<string, EventLane>()
   /** Lanes whose first message may be sent, in the order of their turns. */
-  #ready: Lane[] = []
+  #ready: EventLane[] = []
   #head = 0
-  readonly #held = new Set<Lane>()
-  readonly #cache = new Map<number, Encoded>()
+  readonly #held = new Set<EventLane>()
+  readonly #cache = new Map<number, EncodedMessage>()
   #cached = 0
   #seq: number
   #rows = 0
   #bytes = 0
-  #adding: Adding[] = []
+  #adding: PendingAdd[] = []
   #confirmed: number[] = []
-  #setAside: SetAside[] = []
+  #setAside: RefusedRow[] = []
   #soon: NodeJS.Immediate | null = null
   #later: NodeJS.Timeout | null = null
   #fileFault: PublishError | null = null
@@ -84,7 +84,7 @@ export class Outbox implements Store {
     return this.#rows
   }
 
-  add(message: Encoded): Promise<void> {
+  add(message: EncodedMessage): Promise<void> {
     const { maxQueued, maxQueuedBytes, path } = this.#options
     const { message_id, body } = message
     if (this.#rows >= maxQueued || (this.#bytes > 0 && this.#bytes + body.length > maxQueuedBytes)) {
@@ -99,7 +99,7 @@ export class Outbox implements Store {
     })
   }
 
-  next(): Item | null {
+  next(): QueuedMessage | null {
     const lane = this.#ready[this.#head]
     if (lane === undefined) return null
     const seq = lane.seqs[lane.head]!
@@ -113,12 +113,12 @@ export class Outbox implements Store {
     return { ...message, event_id: lane.event_id, seq, lane } as Row
   }
 
-  confirmed(item: Item): void {
+  confirmed(item: QueuedMessage): void {
     this.#confirmed.push(item.seq)
     this.#done(item as Row)
   }
 
-  refused(item: Item, error: PublishError, lasting: boolean): void {
+  refused(item: QueuedMessage, error: PublishError, lasting: boolean): void {
     const { lane } = item as Row
     if (lasting) {
       this.#setAside.push({ seq: item.seq, reason: `${error.code}: ${error.message}` })
@@ -127,18 +127,18 @@ export class Outbox implements Store {
       return
     }
     this.#held.add(lane)
-    lane.timer = setTimeout(() => this.#again(lane), backoff(lane.refusals++, REFUSED_BACKOFF_MS))
-    this.#options.onTrouble(error)
+    lane.timer = setTimeout(() => this.#again(lane), backoffDelay(lane.refusals++, REFUSED_BACKOFF_MS))
+    this.#options.onError(error)
   }
 
-  unanswered(items: readonly Item[]): void {
+  requeue(items: readonly QueuedMessage[]): void {
     const again = (items as readonly Row[]).map(({ lane }) => lane)
     if (again.length === 0) return
     this.#ready = [...again, ...this.#ready.slice(this.#head)]
     this.#head = 0
   }
 
-  fault(error: PublishError | null): void {
+  setConnectionError(error: PublishError | null): void {
     // Who comes back to the broker may find the queue that was missing.
     if (error === null) for (const lane of this.#held) this.#again(lane)
   }
@@ -157,7 +157,7 @@ export class Outbox implements Store {
       lane.seqs.push(seq)
       return
     }
-    const made: Lane = { event_id, seqs: [seq], head: 0, refusals: 0, timer: null }
+    const made: EventLane = { event_id, seqs: [seq], head: 0, refusals: 0, timer: null }
     this.#lanes.set(event_id, made)
     this.#ready.push(made)
   }
@@ -168,7 +168,7 @@ export class Outbox implements Store {
     this.#bytes -= body.length
     this.#uncache(seq)
     lane.refusals = 0
-    if (this.#held.delete(lane) && this.#held.size === 0) this.#options.onTrouble(this.#fileFault)
+    if (this.#held.delete(lane) && this.#held.size === 0) this.#options.onError(this.#fileFault)
     lane.head++
     if (lane.head === lane.seqs.length) this.#lanes.delete(lane.event_id)
     else this.#ready.push(lane)
@@ -180,7 +180,7 @@ export class Outbox implements Store {
     if (this.#rows === 0) this.#options.onIdle()
   }
 
-  #again(lane: Lane): void {
+  #again(lane: EventLane): void {
     if (this.#closed || lane.timer === null) return
     clearTimeout(lane.timer)
     lane.timer = null
@@ -188,7 +188,7 @@ export class Outbox implements Store {
     this.#options.onReady()
   }
 
-  #messageOf(seq: number): Omit<Encoded, 'event_id'> | null {
+  #messageOf(seq: number): Omit<EncodedMessage, 'event_id'> | null {
     const cached = this.#cache.get(seq)
     if (cached !== undefined) return cached
     try {
@@ -233,10 +233,10 @@ export class Outbox implements Store {
     this.#committed(adding)
   }
 
-  #committed(adding: readonly Adding[]): void {
+  #committed(adding: readonly PendingAdd[]): void {
     if (this.#fileFault !== null) {
       this.#fileFault = null
-      if (this.#held.size === 0) this.#options.onTrouble(null)
+      if (this.#held.size === 0) this.#options.onError(null)
     }
     for (const { entry, resolve } of adding) {
       const { seq, message } = entry
@@ -251,7 +251,7 @@ export class Outbox implements Store {
   }
 
   /** Callers are told; what is confirmed stays in the file a while longer and is, at worst, sent once more. */
-  #notCommitted(adding: readonly Adding[], error: PublishError): void {
+  #notCommitted(adding: readonly PendingAdd[], error: PublishError): void {
     for (const { entry, reject } of adding) {
       const { body, message_id } = entry.message
       this.#rows--
@@ -265,6 +265,6 @@ export class Outbox implements Store {
 
   #faulty(error: PublishError): void {
     this.#fileFault = error
-    this.#options.onTrouble(error)
+    this.#options.onError(error)
   }
 }

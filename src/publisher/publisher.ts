@@ -1,9 +1,9 @@
 import { PublishError } from './errors.ts'
-import { MemoryBacklog } from './memory-queue.ts'
-import { type Encoded, encode, encodeText, type OutgoingMessage } from './message.ts'
+import { MemoryQueue } from './memory-queue.ts'
+import { type EncodedMessage, encode, encodeText, type OutgoingMessage } from './message.ts'
 import { Outbox } from './outbox.ts'
-import type { Limits, Store } from './queue.ts'
-import { Sender, type Way } from './sender.ts'
+import type { MessageQueue, QueueLimits } from './queue.ts'
+import { type ConnectionState, Sender } from './sender.ts'
 import { readSettings, type Settings } from './settings.ts'
 
 export interface PublisherOptions {
@@ -42,19 +42,19 @@ export interface PublisherOptions {
  * messages of the outbox, which are sent again, or the file has a fault. `closed`: after close().
  */
 export interface PublisherState {
-  readonly status: Way['status'] | 'held' | 'closed'
+  readonly status: ConnectionState['status'] | 'held' | 'closed'
   /** Why messages do not go out, or not all of them; null when they do. */
   readonly error: PublishError | null
   /** Messages that RabbitMQ has not confirmed yet. */
   readonly queued: number
 }
 
-export interface Sent {
+export interface SendResult {
   readonly message_id: string
 }
 
-const limit = (name: string, value: number | undefined, usual: number): number => {
-  if (value === undefined) return usual
+const limit = (name: string, value: number | undefined, defaultValue: number): number => {
+  if (value === undefined) return defaultValue
   if (Number.isSafeInteger(value) && value >= 1) return value
   throw new PublishError('config_invalid', `${name} must be a whole number above 0.`)
 }
@@ -65,10 +65,10 @@ const limit = (name: string, value: number | undefined, usual: number): number =
  */
 export class Publisher {
   readonly #settings: Settings
-  readonly #store: Store
+  readonly #store: MessageQueue
   readonly #sender: Sender
   readonly #onState: (state: PublisherState) => void
-  #way: Way = { status: 'connecting', error: null }
+  #way: ConnectionState = { status: 'connecting', error: null }
   #closing: Promise<{ queued: number }> | null = null
   #closed = false
   #pumping = false
@@ -89,9 +89,14 @@ export class Publisher {
         for (const resolve of this.#idle) resolve()
       },
     }
-    this.#store = options.outbox === undefined ? new MemoryBacklog(limits) : this.#openOutbox(options, limits)
+    this.#store = options.outbox === undefined ? new MemoryQueue(limits) : this.#openOutbox(options, limits)
     const { address, exchange } = this.#settings
-    this.#sender = new Sender({ address, exchange, backlog: this.#store, onWay: (way) => this.#changed(way) })
+    this.#sender = new Sender({
+      address,
+      exchange,
+      backlog: this.#store,
+      onConnectionState: (way) => this.#changed(way),
+    })
     this.#sender.start()
   }
 
@@ -113,7 +118,7 @@ export class Publisher {
    * @returns resolves when RabbitMQ has confirmed it
    * @throws PublishError, as a rejection: `code` and `hint` say why, `fate` says what has become of the message
    */
-  async send(message: OutgoingMessage): Promise<Sent> {
+  async send(message: OutgoingMessage): Promise<SendResult> {
     return this.#add(encode(message, this.#settings.maxMessageBytes))
   }
 
@@ -123,7 +128,7 @@ export class Publisher {
    * @param defaults `event_id`: used when the text names none
    * @throws PublishError, as a rejection, as of `send`
    */
-  async sendText(text: string, defaults: { readonly event_id?: string | undefined } = {}): Promise<Sent> {
+  async sendText(text: string, defaults: { readonly event_id?: string | undefined } = {}): Promise<SendResult> {
     return this.#add(encodeText(text, defaults.event_id, this.#settings.maxMessageBytes))
   }
 
@@ -150,13 +155,13 @@ export class Publisher {
     return this.#closing
   }
 
-  #openOutbox({ outbox, onSetAside }: PublisherOptions, limits: Limits): Outbox {
+  #openOutbox({ outbox, onSetAside }: PublisherOptions, limits: QueueLimits): Outbox {
     if (!outbox || outbox === ':memory:') throw new PublishError('config_invalid', 'outbox must be the path of a file.')
     return new Outbox({
       ...limits,
       path: outbox,
       onReady: () => this.#sender.pump(),
-      onTrouble: (error) => {
+      onError: (error) => {
         this.#trouble = error
         this.#onState(this.state)
       },
@@ -174,7 +179,7 @@ export class Publisher {
     return { queued }
   }
 
-  async #add(message: Encoded): Promise<Sent> {
+  async #add(message: EncodedMessage): Promise<SendResult> {
     const { message_id } = message
     if (this.#closing !== null) throw new PublishError('publisher_closed', 'close() was called.', { message_id })
     const added = this.#store.add(message)
@@ -193,7 +198,7 @@ export class Publisher {
     })
   }
 
-  #changed(way: Way): void {
+  #changed(way: ConnectionState): void {
     this.#way = way
     this.#onState(this.state)
   }

@@ -1,8 +1,8 @@
 import type { PublishError } from './errors.ts'
-import type { Encoded } from './message.ts'
+import type { EncodedMessage } from './message.ts'
 
 /** A message on its way: what the backlog hands to the sender. */
-export interface Item extends Encoded {
+export interface QueuedMessage extends EncodedMessage {
   /** Rises in the order of the calls of `send`. */
   readonly seq: number
 }
@@ -17,26 +17,26 @@ export interface Item extends Encoded {
  * - In an outbox: a refused message must be sent again, and a successor that the broker has taken meanwhile would
  *   stand before it for ever. So of each event one message is under way, and the next follows its confirmation.
  */
-export interface Backlog {
+export interface SendQueue {
   /** Messages that are not confirmed yet, under way or not. */
   readonly queued: number
   /** The next message that may be sent now, which is then under way; null: none at this moment. */
-  next(): Item | null
+  next(): QueuedMessage | null
   /** The broker has it. */
-  confirmed(item: Item): void
+  confirmed(item: QueuedMessage): void
   /**
    * The broker has it not, and the connection stands.
    *
-   * @param lasting the broker will never take it as it is
+   * @param permanent the broker will never take it as it is
    */
-  refused(item: Item, error: PublishError, lasting: boolean): void
+  refused(item: QueuedMessage, error: PublishError, permanent: boolean): void
   /** The connection is gone and nobody knows what became of these, in the order in which they were sent. */
-  unanswered(items: readonly Item[]): void
+  requeue(items: readonly QueuedMessage[]): void
   /** Why nothing can be sent; null: it can. */
-  fault(error: PublishError | null): void
+  setConnectionError(error: PublishError | null): void
 }
 
-export interface Limits {
+export interface QueueLimits {
   readonly maxQueued: number
   readonly maxQueuedBytes: number
   /** Nothing is queued any more. */
@@ -44,14 +44,14 @@ export interface Limits {
 }
 
 /** A backlog that messages can be put into. */
-export interface Store extends Backlog {
+export interface MessageQueue extends SendQueue {
   /**
    * Takes a message in, in the order of the calls.
    *
    * @returns resolves when the promise of `send` is kept
    * @throws PublishError, as a rejection
    */
-  add(message: Encoded): Promise<void>
+  add(message: EncodedMessage): Promise<void>
   /** Gives up what is still waiting, or keeps it where it is safe. Nothing is added or sent after it. */
   close(): void
 }

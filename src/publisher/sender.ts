@@ -1,10 +1,10 @@
 import type { Connection } from 'rabbitmq-client'
 import { brokerError } from './broker-error.ts'
-import { Channels, grant } from './channel-pool.ts'
-import type { SessionHandlers } from './confirm-channel.ts'
-import { inOneWrite, inTime, Link } from './connection.ts'
+import { ChannelPool, createChannelLimit } from './channel-pool.ts'
+import type { ConfirmHandlers } from './confirm-channel.ts'
+import { Link, withCorkedSocket, withTimeout } from './connection.ts'
 import { describeError, PublishError } from './errors.ts'
-import type { Backlog, Item } from './queue.ts'
+import type { QueuedMessage, SendQueue } from './queue.ts'
 import type { BrokerAddress } from './settings.ts'
 
 /** So much is under way at most: enough to keep the broker busy, little enough to be sent again after a loss. */
@@ -13,15 +13,15 @@ const WINDOW = { messages: 1_024, bytes: 8_388_608 }
 const SILENCE_MS = 30_000
 
 /** How the way to the broker is, and since which fault. */
-export type Way =
+export type ConnectionState =
   | { readonly status: 'connecting' | 'ready'; readonly error: null }
   | { readonly status: 'waiting' | 'blocked'; readonly error: PublishError }
 
 export interface SenderOptions {
   readonly address: BrokerAddress
   readonly exchange: string
-  readonly backlog: Backlog
-  readonly onWay: (way: Way) => void
+  readonly backlog: SendQueue
+  readonly onConnectionState: (way: ConnectionState) => void
 }
 
 /** Empties a backlog into the broker, over connections that are made anew for ever. */
@@ -29,8 +29,8 @@ export class Sender {
   readonly #options: SenderOptions
   readonly #link: Link
   readonly #stop = Promise.withResolvers<void>()
-  readonly #granted = grant()
-  #channels: Channels | null = null
+  readonly #granted = createChannelLimit()
+  #channels: ChannelPool | null = null
   #blocked = false
   /** So many messages are sent one by one, until it is known which of them the broker cannot take. */
   #alone = 0
@@ -42,14 +42,14 @@ export class Sender {
       name: 'deepsoc-gateway/publisher',
       session: (connection, ready, lost) => this.#run(connection, ready, lost),
       onFault: (error) => {
-        options.backlog.fault(error)
-        options.onWay({ status: 'waiting', error })
+        options.backlog.setConnectionError(error)
+        options.onConnectionState({ status: 'waiting', error })
       },
     })
   }
 
   start(): void {
-    this.#options.onWay({ status: 'connecting', error: null })
+    this.#options.onConnectionState({ status: 'connecting', error: null })
     this.#link.start()
   }
 
@@ -64,10 +64,10 @@ export class Sender {
     const channels = this.#channels
     if (channels === null || this.#blocked) return
     this.#fill(channels)
-    inOneWrite(channels.connection, () => channels.flush())
+    withCorkedSocket(channels.connection, () => channels.flush())
   }
 
-  #fill(channels: Channels): void {
+  #fill(channels: ChannelPool): void {
     const most = this.#alone > 0 ? 1 : WINDOW.messages
     while (channels.hasRoom(most, WINDOW.bytes)) {
       const item = this.#options.backlog.next()
@@ -77,16 +77,16 @@ export class Sender {
   }
 
   async #run(connection: Connection, ready: () => void, lost: Promise<never>): Promise<void> {
-    const { backlog, exchange, onWay } = this.#options
+    const { backlog, exchange, onConnectionState } = this.#options
     this.#watchAlarms(connection)
-    const opened = Channels.open(connection, exchange, this.#handlers, this.#granted)
+    const opened = ChannelPool.open(connection, exchange, this.#handlers, this.#granted)
     const channels = await Promise.race([opened, lost])
-    const silence = new Silence(channels, () => this.#blocked)
+    const silence = new ConfirmWatchdog(channels, () => this.#blocked)
     let fault: PublishError | null = null
     try {
       ready()
       this.#channels = channels
-      this.#clear(onWay)
+      this.#clear(onConnectionState)
       this.pump()
       await Promise.race([this.#stop.promise, lost, channels.ended, silence.broken])
     } catch (error) {
@@ -98,10 +98,10 @@ export class Sender {
       this.#blocked = false
       this.#giveBack(backlog, channels.end(), fault)
     }
-    await inTime(channels.close())
+    await withTimeout(channels.close())
   }
 
-  readonly #handlers: SessionHandlers = {
+  readonly #handlers: ConfirmHandlers = {
     onConfirmed: (item) => {
       if (this.#alone > 0) this.#alone--
       this.#options.backlog.confirmed(item)
@@ -110,45 +110,45 @@ export class Sender {
       if (this.#alone > 0) this.#alone--
       this.#options.backlog.refused(item, error, false)
     },
-    onRoom: () => this.pump(),
+    onDrain: () => this.pump(),
   }
 
-  #clear(onWay: SenderOptions['onWay']): void {
-    this.#options.backlog.fault(null)
+  #clear(onWay: SenderOptions['onConnectionState']): void {
+    this.#options.backlog.setConnectionError(null)
     onWay({ status: 'ready', error: null })
   }
 
   #watchAlarms(connection: Connection): void {
-    const { backlog, onWay } = this.#options
+    const { backlog, onConnectionState } = this.#options
     connection.on('connection.blocked', (reason: string) => {
       this.#blocked = true
       const error = new PublishError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`)
-      backlog.fault(error)
-      onWay({ status: 'blocked', error })
+      backlog.setConnectionError(error)
+      onConnectionState({ status: 'blocked', error })
     })
     connection.on('connection.unblocked', () => {
       this.#blocked = false
-      this.#clear(onWay)
+      this.#clear(onConnectionState)
       this.pump()
     })
   }
 
-  #giveBack(backlog: Backlog, left: Item[], fault: PublishError | null): void {
+  #giveBack(backlog: SendQueue, left: QueuedMessage[], fault: PublishError | null): void {
     const culprit = fault === null ? -1 : this.#culprit(left, fault)
     if (culprit < 0) {
-      backlog.unanswered(left)
+      backlog.requeue(left)
       return
     }
     const [item] = left.splice(culprit, 1)
     const { message_id } = item!
-    backlog.unanswered(left)
+    backlog.requeue(left)
     const text = `RabbitMQ will not take the message: ${describeError(fault)}`
     const error = new PublishError('message_too_large', text, { fate: 'refused', message_id, cause: fault })
     backlog.refused(item!, error, true)
   }
 
   /** RabbitMQ answers a message above its own limit by ending the channel. @returns the index of that message or -1 */
-  #culprit(left: readonly Item[], fault: PublishError): number {
+  #culprit(left: readonly QueuedMessage[], fault: PublishError): number {
     if ((fault.cause as { code?: string } | undefined)?.code !== 'PRECONDITION_FAILED' || left.length === 0) return -1
     const size = Number(/message size (\d+)/.exec(fault.message)?.[1])
     const named = left.findIndex(({ body }) => body.length === size)
@@ -160,11 +160,11 @@ export class Sender {
 }
 
 /** Notices that nothing is answered although messages are under way. */
-class Silence {
+class ConfirmWatchdog {
   readonly broken: Promise<never>
   readonly #timer: NodeJS.Timeout
 
-  constructor(channels: Channels, isBlocked: () => boolean) {
+  constructor(channels: ChannelPool, isBlocked: () => boolean) {
     const { promise, reject } = Promise.withResolvers<never>()
     // The channels may end first.
     promise.catch(alreadyOver)
@@ -175,7 +175,7 @@ class Silence {
       const now = performance.now()
       if (isBlocked() || blocked) since = now
       blocked = isBlocked()
-      if (Math.min(channels.silence(now), now - since) < SILENCE_MS) return
+      if (Math.min(channels.unansweredMs(now), now - since) < SILENCE_MS) return
       reject(new PublishError('broker_unreachable', `RabbitMQ has confirmed nothing for ${SILENCE_MS / 1_000} s.`))
     }, SILENCE_MS / 6)
     this.#timer.unref()

@@ -32,7 +32,7 @@ export interface Settings {
 }
 
 /** What the options say instead of the environment. */
-export interface Given {
+export interface SettingsOverrides {
   readonly url?: string | undefined
   readonly exchange?: string | undefined
   readonly maxMessageBytes?: number | undefined
@@ -58,11 +58,11 @@ const textOf = (env: Environment, name: string, secret = false): string | undefi
   }
 }
 
-const numberOf = (env: Environment, name: string, usual: number, most: number): number => {
+const numberOf = (env: Environment, name: string, defaultValue: number, max: number): number => {
   const text = textOf(env, name)
-  if (text === undefined) return usual
+  if (text === undefined) return defaultValue
   const value = /^\d+$/.test(text) ? Number(text) : 0
-  if (value < 1 || value > most) throw invalid(`${name} must be a whole number from 1 to ${most}.`)
+  if (value < 1 || value > max) throw invalid(`${name} must be a whole number from 1 to ${max}.`)
   return value
 }
 
@@ -112,7 +112,7 @@ const VARIABLES = { caFile: 'RABBITMQ_CA_FILE', certFile: 'RABBITMQ_CERT_FILE', 
 const FILES = ['caFile', 'certFile', 'keyFile'] as const
 
 /** The files of amqps://, of the options or else of the environment. @throws PublishError config_invalid */
-const withTls = (address: BrokerAddress, given: Given, env: Environment): BrokerAddress => {
+const withTls = (address: BrokerAddress, given: SettingsOverrides, env: Environment): BrokerAddress => {
   const named = FILES.filter((file) => given[file] !== undefined)
   // An address that was given by option has nothing to do with what the environment says of its own.
   const variables = FILES.filter((file) => given[file] === undefined && textOf(env, VARIABLES[file]) !== undefined)
@@ -136,7 +136,7 @@ const withTls = (address: BrokerAddress, given: Given, env: Environment): Broker
  *
  * @throws PublishError config_invalid
  */
-export const readSettings = (given: Given, env: Environment = process.env): Settings => {
+export const readSettings = (given: SettingsOverrides, env: Environment = process.env): Settings => {
   const exchange = given.exchange ?? textOf(env, 'RABBITMQ_EXCHANGE') ?? DEFAULT_EXCHANGE
   if (exchange === '' || Buffer.byteLength(exchange) > 240 || /\p{Cc}/u.test(exchange)) {
     throw invalid('exchange must be 1 to 240 bytes of text without control characters.')

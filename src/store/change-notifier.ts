@@ -4,7 +4,7 @@ type Listener = () => void
  * "The log has grown." Only a hint (D1): it may be lost, doubled or late, and who hears it reads the log;
  * a slow poll stands behind it. Inside one process it is a plain call.
  */
-export class Bell {
+export class ChangeNotifier {
   readonly #listeners = new Set<Listener>()
 
   /** @returns a function that takes the listener off again */
@@ -14,18 +14,18 @@ export class Bell {
   }
 
   /** This process has committed. */
-  ring(): void {
-    this.heard()
+  notify(): void {
+    this.emit()
   }
 
   /** Somebody has committed. */
-  heard(): void {
+  emit(): void {
     for (const listener of this.#listeners) listener()
   }
 }
 
 /** Also rings at the sibling workers, at most once in a turn of the event loop. */
-export class SharedBell extends Bell {
+export class ClusterChangeNotifier extends ChangeNotifier {
   readonly #send: () => void
   #sending = false
 
@@ -35,8 +35,8 @@ export class SharedBell extends Bell {
     this.#send = send
   }
 
-  override ring(): void {
-    super.ring()
+  override notify(): void {
+    super.notify()
     if (this.#sending) return
     this.#sending = true
     setImmediate(() => {

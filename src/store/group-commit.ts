@@ -1,29 +1,29 @@
-import type { Entry, Outcome } from './store.ts'
+import type { AppendEntry, AppendResult } from './store.ts'
 
-interface Waiting {
-  readonly entries: readonly Entry[]
-  readonly resolve: (outcomes: Outcome[]) => void
+interface PendingAppend {
+  readonly entries: readonly AppendEntry[]
+  readonly resolve: (outcomes: AppendResult[]) => void
   readonly reject: (error: unknown) => void
 }
 
 /** Entries of one transaction at most: beyond it a commit takes longer without becoming cheaper per row. */
-const MOST_ENTRIES = 2_000
+const MAX_ENTRIES = 2_000
 
 /**
  * Joins what comes in while a commit is under way into the next one. No timer: an idle log commits one entry
  * at once, a busy one hundreds. Each caller's entries stay together and in order.
  */
 export class GroupCommit {
-  readonly #commit: (entries: readonly Entry[]) => Promise<Outcome[]>
-  #waiting: Waiting[] = []
+  readonly #commit: (entries: readonly AppendEntry[]) => Promise<AppendResult[]>
+  #waiting: PendingAppend[] = []
   #running: Promise<void> | null = null
 
-  constructor(commit: (entries: readonly Entry[]) => Promise<Outcome[]>) {
+  constructor(commit: (entries: readonly AppendEntry[]) => Promise<AppendResult[]>) {
     this.#commit = commit
   }
 
   /** @returns the outcomes once durable; rejects as `commit` does, and nothing of the entries is then stored */
-  append(entries: readonly Entry[]): Promise<Outcome[]> {
+  append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
     if (entries.length === 0) return Promise.resolve([])
     return new Promise((resolve, reject) => {
       this.#waiting.push({ entries, resolve, reject })
@@ -32,7 +32,7 @@ export class GroupCommit {
   }
 
   /** Resolves when nothing is under way any more. */
-  async idle(): Promise<void> {
+  async drained(): Promise<void> {
     while (this.#running !== null) await this.#running
   }
 
@@ -53,11 +53,11 @@ export class GroupCommit {
     this.#running = null
   }
 
-  #take(): Waiting[] {
+  #take(): PendingAppend[] {
     let entries = 0
     let count = 0
     for (const one of this.#waiting) {
-      if (count > 0 && entries + one.entries.length > MOST_ENTRIES) break
+      if (count > 0 && entries + one.entries.length > MAX_ENTRIES) break
       entries += one.entries.length
       count++
     }

@@ -1,5 +1,5 @@
 import type Database from 'better-sqlite3'
-import { describeError, GatewayError } from '../core/errors.ts'
+import { errorChainText, GatewayError } from '../core/errors.ts'
 
 /** What makes a database of one version into one of the next. */
 export interface Migration {
@@ -78,7 +78,7 @@ export const FIRST_VERSION = 1
 export const SCHEMA_VERSION = MIGRATIONS.at(-1)?.version ?? FIRST_VERSION
 
 /** Nothing is served yet, so a process that waits for another one's upgrade blocks nobody. */
-const PATIENCE_MS = 60_000
+const TIMEOUT_MS = 60_000
 
 /**
  * Brings a database of ours to a version, whichever it has: all steps in one transaction, so that a file is of one version
@@ -91,9 +91,9 @@ const PATIENCE_MS = 60_000
 export const migrate = (db: Database.Database, steps: readonly Migration[] = MIGRATIONS): void => {
   const goal = steps.at(-1)?.version ?? FIRST_VERSION
   const versionNow = (): number => db.pragma('user_version', { simple: true }) as number
-  if (versionNow() > goal) throw newer(db.name, versionNow(), goal)
+  if (versionNow() > goal) throw newerSchemaError(db.name, versionNow(), goal)
   if (versionNow() === goal) return
-  db.pragma(`busy_timeout = ${PATIENCE_MS}`)
+  db.pragma(`busy_timeout = ${TIMEOUT_MS}`)
   let at = 'waiting for the lock'
   try {
     db.transaction(() => {
@@ -105,10 +105,10 @@ export const migrate = (db: Database.Database, steps: readonly Migration[] = MIG
       at = 'the commit'
     }).immediate()
   } catch (cause) {
-    throw new GatewayError('database_upgrade_failed', `${db.name}, ${at}: ${describeError(cause)}`, { cause })
+    throw new GatewayError('database_upgrade_failed', `${db.name}, ${at}: ${errorChainText(cause)}`, { cause })
   }
 }
 
 /** A file of a later version is left alone: what that version means by its tables is not known here. */
-export const newer = (file: string, version: number, known = SCHEMA_VERSION): GatewayError =>
+export const newerSchemaError = (file: string, version: number, known = SCHEMA_VERSION): GatewayError =>
   new GatewayError('database_newer', `${file} has schema version ${version}; this gateway knows ${known}.`)

@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { PostgresQuarantine } from './postgres/quarantine.ts'
-import { PostgresLog, type PostgresLogOptions } from './postgres/store.ts'
+import { type PostgresLogOptions, PostgresStore } from './postgres/store.ts'
 import { describePostgres, type PostgresAddress } from './postgres/url.ts'
-import { Quarantine, type QuarantineStore } from './sqlite/quarantine.ts'
-import { SqliteLog } from './sqlite/store.ts'
-import type { Log } from './store.ts'
+import { type QuarantineAccess, SqliteQuarantine } from './sqlite/quarantine.ts'
+import { SqliteStore } from './sqlite/store.ts'
+import type { MessageStore } from './store.ts'
 
 /** Where the log lies. */
-export interface LogPlace {
+export interface StoreLocation {
   /** Path of the SQLite file. */
   readonly databaseFile: string
   /** null: the log is in SQLite. */
@@ -16,22 +16,22 @@ export interface LogPlace {
 }
 
 /** The log at its place, not started yet. What is heard of other hosts comes by the callbacks. */
-export const openLog = (
-  { databaseFile: file, postgres, databaseConnections }: LogPlace,
+export const openStore = (
+  { databaseFile: file, postgres, databaseConnections }: StoreLocation,
   callbacks: Pick<PostgresLogOptions, 'onGrown' | 'onRevoked' | 'onWarning'>,
-): Log => {
+): MessageStore => {
   const own = { newLogId: randomUUID(), now: Date.now() }
-  if (postgres === null) return new SqliteLog({ ...own, file })
-  return new PostgresLog({ ...own, ...callbacks, address: postgres, connections: databaseConnections })
+  if (postgres === null) return new SqliteStore({ ...own, file })
+  return new PostgresStore({ ...own, ...callbacks, address: postgres, connections: databaseConnections })
 }
 
 /** The quarantine of the log at its place. @throws GatewayError database_* when there is no usable log */
 export const openQuarantine = async ({
   databaseFile,
   postgres,
-}: Omit<LogPlace, 'databaseConnections'>): Promise<QuarantineStore> =>
-  postgres === null ? new Quarantine(databaseFile) : PostgresQuarantine.open(postgres)
+}: Omit<StoreLocation, 'databaseConnections'>): Promise<QuarantineAccess> =>
+  postgres === null ? new SqliteQuarantine(databaseFile) : PostgresQuarantine.open(postgres)
 
 /** The place for people and logs; nothing secret is in it. */
-export const describePlace = ({ databaseFile, postgres }: Omit<LogPlace, 'databaseConnections'>): string =>
+export const describeLocation = ({ databaseFile, postgres }: Omit<StoreLocation, 'databaseConnections'>): string =>
   postgres === null ? databaseFile : describePostgres(postgres)

@@ -1,4 +1,4 @@
-import type { Log } from './store.ts'
+import type { MessageStore } from './store.ts'
 
 /** Between two rounds, in milliseconds. */
 const ROUND_MS = 60_000
@@ -6,7 +6,7 @@ const ROUND_MS = 60_000
 const CHUNK = 1_000
 
 export interface RetentionOptions {
-  readonly log: Log
+  readonly log: MessageStore
   /** Milliseconds; null: keep messages of any age. */
   readonly maxAgeMs: number | null
   readonly messagesPerEvent: number | null
@@ -15,7 +15,7 @@ export interface RetentionOptions {
 }
 
 /** Removes what is too old or too many, a chunk at a time. A round that fails is made up for by the next. */
-export class RetentionRounds {
+export class RetentionJob {
   readonly #options: RetentionOptions
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | null = null

@@ -1,12 +1,12 @@
 import type { Bounds } from '../core/cursor.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import type { NewMessage, StoredMessage } from '../core/message.ts'
-import type { RejectedLine, RejectedRow, Replay } from '../core/quarantine.ts'
+import type { QuarantineRow, QuarantineSummary, ReplayRequest } from '../core/quarantine.ts'
 import type { RejectedFilter } from '../core/quarantine-filter.ts'
-import type { Selection } from '../core/subscription-filter.ts'
+import type { SubscriptionFilter } from '../core/subscription-filter.ts'
 
 /** How a delivery came; what an operator needs beside its body to find its sender and to replay it. */
-export interface Origin {
+export interface DeliveryOrigin {
   readonly exchange: string
   readonly routing_key: string
   /** JSON object. */
@@ -18,8 +18,8 @@ export interface Origin {
 }
 
 /** A delivery that could not be accepted. */
-export interface Rejection {
-  readonly origin: Origin
+export interface RejectedDelivery {
+  readonly origin: DeliveryOrigin
   readonly received_at: number
   readonly reason: ErrorCode
   readonly detail: string
@@ -32,29 +32,29 @@ export interface Rejection {
 }
 
 /** One thing to append. A message with an origin is set aside should it prove a conflict; without one it is not. */
-export type Entry =
-  | { readonly kind: 'message'; readonly message: NewMessage; readonly origin: Origin | null }
-  | { readonly kind: 'rejection'; readonly rejection: Rejection }
+export type AppendEntry =
+  | { readonly kind: 'message'; readonly message: NewMessage; readonly origin: DeliveryOrigin | null }
+  | { readonly kind: 'rejection'; readonly rejection: RejectedDelivery }
 
 /**
  * What became of an entry. `stored`: a new row. `duplicate`: the same body stands under this message_id
  * already, as db_id. `conflict`: another body stands there, as db_id. `refused`: the store cannot hold this one
  * message. Both are set aside if the entry has an origin. `rejected`: the rejection was written, or its copy found.
  */
-export interface Outcome {
+export interface AppendResult {
   readonly kind: 'stored' | 'duplicate' | 'conflict' | 'refused' | 'rejected'
   /** 0 where no row of the message table is meant. */
   readonly db_id: number
 }
 
 /** Messages of a selection in one contiguous range of db_ids. */
-export interface Page {
+export interface MessagePage {
   /** Ascending. */
   readonly messages: StoredMessage[]
   /** Everything of the selection with `after < db_id <= through` is in `messages`. */
-  readonly through: number
+  readonly readThrough: number
   /** True when a limit ended the page before the end of the log. */
-  readonly more: boolean
+  readonly hasMore: boolean
 }
 
 export interface PageLimit {
@@ -75,7 +75,7 @@ export interface EventSummary {
 }
 
 /** What retention removes; null: nothing by this rule. */
-export interface Retention {
+export interface RetentionLimits {
   /** Messages received before this time, in milliseconds since 1970. */
   readonly receivedBefore: number | null
   /** All but this many newest messages of each event. */
@@ -83,7 +83,7 @@ export interface Retention {
 }
 
 /** What the store takes, in bytes. null: it does not know. */
-export interface LogSize {
+export interface StorageSize {
   readonly database: number
   /** Committed, and not yet taken over into the database's file. */
   readonly wal: number | null
@@ -103,7 +103,7 @@ export interface Revocation {
  * What became of a row that was to leave the quarantine. `stored`: a new message. `duplicate`: the same body stands under its message_id already; both
  * have left the quarantine. `kept`: it still cannot be accepted. `gone`: somebody else took it out meanwhile.
  */
-export type ReplayOutcome =
+export type ReplayResult =
   | { readonly kind: 'stored' | 'duplicate'; readonly db_id: number; readonly message: NewMessage }
   | { readonly kind: 'kept'; readonly reason: ErrorCode; readonly detail: string }
   | { readonly kind: 'gone' }
@@ -123,19 +123,19 @@ export interface ReasonCount {
 }
 
 /** The quarantine of a running log. Errors are those of Log. */
-export interface RejectedLog {
+export interface Quarantine {
   /** The newest rows below an id (0: of all), newest first. */
-  lines(filter: RejectedFilter, before: number, limit: number): Promise<RejectedLine[]>
+  list(filter: RejectedFilter, before: number, limit: number): Promise<QuarantineSummary[]>
   /** One row with at most so many bytes of its body; null where there is none. */
-  row(rejected_id: number, bytes: number): Promise<RejectedRow | null>
+  row(rejected_id: number, bytes: number): Promise<QuarantineRow | null>
   /** Whole rows with `after < rejected_id <= through`, oldest first: at most 200, and some `bytes` of bodies; none: the end. */
-  page(filter: RejectedFilter, after: number, through: number, bytes: number): Promise<RejectedRow[]>
+  listWithBodies(filter: RejectedFilter, after: number, through: number, bytes: number): Promise<QuarantineRow[]>
   /** The greatest id there is; 0 where there is none. */
-  lastId(): Promise<number>
+  maxId(): Promise<number>
   /** Of the newest `most` rows: how many have which reason, the most frequent first. */
-  reasons(most: number): Promise<ReasonCount[]>
+  countByReason(most: number): Promise<ReasonCount[]>
   /** Commits in one transaction what the checks accept, and what else has become of the rows. In their order. */
-  replay(replays: readonly Replay[]): Promise<ReplayOutcome[]>
+  replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]>
   /** Removes rows for good. @returns how many were there */
   drop(ids: readonly number[]): Promise<number>
 }
@@ -152,30 +152,30 @@ export interface RejectedLog {
  * Errors: every method rejects with a GatewayError with a `storage_*` or `database_*` code when the store fails; `append`
  * has then stored nothing of its batch, or all of it and could not tell, and it may be offered again as it is.
  */
-export interface Log {
+export interface MessageStore {
   /** Names this database; it changes when the database is made anew. Known after `start`. */
   readonly logId: string
-  readonly quarantine: RejectedLog
+  readonly quarantine: Quarantine
   start(): Promise<void>
   /** Waits for appends under way, then closes. */
   stop(): Promise<void>
 
   /** Commits entries in their order, in one transaction. Outcomes are in the order of the entries. */
-  append(entries: readonly Entry[]): Promise<Outcome[]>
+  append(entries: readonly AppendEntry[]): Promise<AppendResult[]>
 
   /** The messages of a selection after a cursor, ascending. A selection of no events has none. */
-  read(selection: Selection, after: number, limit: PageLimit): Promise<Page>
+  read(selection: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage>
   /** The newest messages of a selection below `before`, ascending. `more`: older ones exist. */
-  readBefore(selection: Selection, before: number, limit: PageLimit): Promise<Page>
+  readBefore(selection: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage>
   /** The cursor behind which exactly the newest `count` messages of a selection lie; 0 when there are no more. */
-  cursorBefore(selection: Selection, count: number): Promise<number>
+  tailCursor(selection: SubscriptionFilter, count: number): Promise<number>
 
   /** The greatest db_id that ever became visible; 0 in a new log. */
   head(): Promise<number>
   /** The bounds of the events of a selection; its filters do not count. */
-  bounds(selection: Selection): Promise<Bounds>
+  bounds(selection: SubscriptionFilter): Promise<Bounds>
   /** Of the named events those by latest activity, at most `limit`, with a last_db_id below `before` (0: from the newest). */
-  events(limit: number, before: number, among?: readonly string[] | '*'): Promise<EventSummary[]>
+  events(limit: number, before: number, eventIds?: readonly string[] | '*'): Promise<EventSummary[]>
 
   /**
    * Stores a revocation, durably. A subject has one: of two, the later times hold. Those that are over by `now` go.
@@ -184,7 +184,7 @@ export interface Log {
    */
   revoke(revocation: Revocation, now: number): Promise<Revocation>
   /** Takes a revocation back. @returns whether there was one */
-  unrevoke(subject: string): Promise<boolean>
+  removeRevocation(subject: string): Promise<boolean>
   /** All revocations, by subject. */
   revocations(): Promise<Revocation[]>
 
@@ -200,8 +200,8 @@ export interface Log {
   readonly tickets?: TicketStore
 
   /** How large the store is, for who asks now and then. Absent where nothing is known of it. */
-  size?(): Promise<LogSize>
+  size?(): Promise<StorageSize>
 
   /** Removes at most `limit` messages and as many rejections. @returns how many in all; 0: nothing is left to remove. */
-  prune(retention: Retention, limit: number): Promise<number>
+  prune(retention: RetentionLimits, limit: number): Promise<number>
 }

@@ -1,27 +1,27 @@
-import { type Selection, selectionKey } from '../core/subscription-filter.ts'
-import { Slab } from './replay-buffer.ts'
+import { filterKey, type SubscriptionFilter } from '../core/subscription-filter.ts'
+import { ReplayBuffer } from './replay-buffer.ts'
 import type { Subscriber } from './subscriber.ts'
 
 /** Subscribers served in one go before the event loop has its turn. */
-const SLICE = 256
+const BROADCAST_SLICE = 256
 
 /**
  * After a pass over its subscribers a channel rests as long as the pass took times this: what arrives
  * meanwhile shares the next pass, so the busier the channel, the fewer writes a message costs. A room of ten rests
  * 0.2 ms, one of a thousand 20 ms, and never takes more than a third of a core.
  */
-const REST = 2
+const PAUSE_FACTOR = 2
 /** Nobody waits longer than this for company, in milliseconds. */
-const MOST_REST_MS = 50
+const MAX_PAUSE_MS = 50
 
 /** A quiet channel gives its slab back after this many milliseconds. */
-const QUIET_MS = 10_000
+const IDLE_BUFFER_TTL_MS = 10_000
 
 /** All subscribers of one selection, and the newest frames of it, encoded once for all of them. */
-export class Channel {
+export class StreamChannel {
   readonly key: string
-  readonly selection: Selection
-  readonly slab: Slab
+  readonly selection: SubscriptionFilter
+  readonly slab: ReplayBuffer
   readonly #subscribers: Subscriber[] = []
   /** Counts departures: a pass that sees one looks again, since the last subscriber moves into the gap. */
   #departures = 0
@@ -33,10 +33,10 @@ export class Channel {
   #lastFrameAt = 0
 
   /** @param from the slab begins behind this db_id */
-  constructor(selection: Selection, from: number) {
+  constructor(selection: SubscriptionFilter, from: number) {
     this.selection = selection
-    this.key = selectionKey(selection)
-    this.slab = new Slab(from)
+    this.key = filterKey(selection)
+    this.slab = new ReplayBuffer(from)
   }
 
   get size(): number {
@@ -48,26 +48,26 @@ export class Channel {
   }
 
   add(subscriber: Subscriber): void {
-    subscriber.place = this.#subscribers.length
+    subscriber.index = this.#subscribers.length
     this.#subscribers.push(subscriber)
   }
 
   remove(subscriber: Subscriber): void {
     const last = this.#subscribers.pop()
     if (last !== undefined && last !== subscriber) {
-      this.#subscribers[subscriber.place] = last
-      last.place = subscriber.place
+      this.#subscribers[subscriber.index] = last
+      last.index = subscriber.index
     }
     this.#departures++
   }
 
   /** A subscriber's sink is full, or has room again. */
-  block(blocked: boolean): void {
+  setBlocked(blocked: boolean): void {
     this.#blocked += blocked ? 1 : -1
   }
 
   /** True while nobody in here could take anything: then nothing is encoded or kept, as the log has it. */
-  get isDeaf(): boolean {
+  get allBlocked(): boolean {
     return this.#blocked >= this.#subscribers.length
   }
 
@@ -77,7 +77,7 @@ export class Channel {
   }
 
   /** Lets every subscriber that can write take what is new, now or as soon as the last pass has rested. */
-  flush(): void {
+  scheduleBroadcast(): void {
     this.#again = true
     if (this.#passing) return
     this.#passing = true
@@ -88,7 +88,7 @@ export class Channel {
 
   /** Called now and then: memory for frames that everyone has is given back. */
   trim(now: number): void {
-    if (this.slab.bytes > 0 && !this.#passing && now - this.#lastFrameAt > QUIET_MS) this.slab.clear()
+    if (this.slab.bytes > 0 && !this.#passing && now - this.#lastFrameAt > IDLE_BUFFER_TTL_MS) this.slab.clear()
   }
 
   #pass(): void {
@@ -98,9 +98,9 @@ export class Channel {
     let spent = 0
     const slice = (): void => {
       const begun = performance.now()
-      const end = at + SLICE
+      const end = at + BROADCAST_SLICE
       // A subscriber that leaves during the pass shortens the list under this loop.
-      for (; at < end && at < this.#subscribers.length; at++) this.#subscribers[at]!.pump()
+      for (; at < end && at < this.#subscribers.length; at++) this.#subscribers[at]!.sendPending()
       const now = performance.now()
       spent += now - begun
       if (at < this.#subscribers.length) {
@@ -108,8 +108,8 @@ export class Channel {
         return
       }
       this.#passing = false
-      this.#notBefore = now + Math.min(spent * REST, MOST_REST_MS)
-      if (this.#again || this.#departures !== departures) this.flush()
+      this.#notBefore = now + Math.min(spent * PAUSE_FACTOR, MAX_PAUSE_MS)
+      if (this.#again || this.#departures !== departures) this.scheduleBroadcast()
     }
     slice()
   }

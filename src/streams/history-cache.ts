@@ -1,7 +1,7 @@
-import { messageFrame } from '../core/sse.ts'
-import { type Selection, selectionKey } from '../core/subscription-filter.ts'
-import type { Log } from '../store/store.ts'
-import { Slab } from './replay-buffer.ts'
+import { encodeMessageEvent } from '../core/sse.ts'
+import { filterKey, type SubscriptionFilter } from '../core/subscription-filter.ts'
+import type { MessageStore } from '../store/store.ts'
+import { ReplayBuffer } from './replay-buffer.ts'
 
 /** One page of history: what a reader that lags takes from the log at a time. */
 const PAGE = { messages: 500, bytes: 128 * 1024 }
@@ -11,27 +11,27 @@ const CACHE_BYTES = 16 * 1024 * 1024
 
 /** Everything of a selection in `slab.from < db_id <= through`. */
 export interface HistoryPage {
-  readonly slab: Slab
+  readonly slab: ReplayBuffer
   readonly through: number
 }
 
 /** History in encoded pages. A thousand readers that come back at once read and encode each page once. */
-export class Pages {
-  readonly #log: Log
+export class HistoryCache {
+  readonly #log: MessageStore
   /** Pages by selection, in the order of their last use. */
   readonly #kept = new Map<HistoryPage, string>()
   readonly #bySelection = new Map<string, Set<HistoryPage>>()
   readonly #loading = new Map<string, Promise<HistoryPage>>()
   #bytes = 0
-  #reads = 0
+  #misses = 0
 
-  constructor(log: Log) {
+  constructor(log: MessageStore) {
     this.#log = log
   }
 
   /** Pages that were read from the log and encoded; all others were at hand. */
-  get reads(): number {
-    return this.#reads
+  get misses(): number {
+    return this.#misses
   }
 
   /**
@@ -39,8 +39,8 @@ export class Pages {
    *
    * @throws GatewayError storage_*
    */
-  async after(selection: Selection, cursor: number): Promise<HistoryPage> {
-    const key = selectionKey(selection)
+  async pageAfter(selection: SubscriptionFilter, cursor: number): Promise<HistoryPage> {
+    const key = filterKey(selection)
     const kept = this.#find(key, cursor)
     if (kept !== null) return kept
     const at = `${cursor} ${key}`
@@ -61,7 +61,7 @@ export class Pages {
 
   #find(key: string, cursor: number): HistoryPage | null {
     for (const page of this.#bySelection.get(key) ?? []) {
-      if (page.slab.from <= cursor && cursor < page.through) {
+      if (page.slab.startsAfter <= cursor && cursor < page.through) {
         this.#kept.delete(page)
         this.#kept.set(page, key)
         return page
@@ -70,12 +70,12 @@ export class Pages {
     return null
   }
 
-  async #load(selection: Selection, key: string, cursor: number): Promise<HistoryPage> {
-    this.#reads++
-    const { messages, through } = await this.#log.read(selection, cursor, PAGE)
-    const slab = new Slab(cursor, Number.POSITIVE_INFINITY)
-    for (const message of messages) slab.append(message.db_id, messageFrame(message))
-    const page = { slab, through }
+  async #load(selection: SubscriptionFilter, key: string, cursor: number): Promise<HistoryPage> {
+    this.#misses++
+    const { messages, readThrough } = await this.#log.read(selection, cursor, PAGE)
+    const slab = new ReplayBuffer(cursor, Number.POSITIVE_INFINITY)
+    for (const message of messages) slab.append(message.db_id, encodeMessageEvent(message))
+    const page = { slab, through: readThrough }
     if (slab.frames > 0) this.#keep(key, page)
     return page
   }

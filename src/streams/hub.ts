@@ -1,21 +1,27 @@
 import type { ClosingReason } from '../core/sse.ts'
-import { type Selection, selectionKey } from '../core/subscription-filter.ts'
-import type { Bell } from '../store/change-notifier.ts'
-import type { Log } from '../store/store.ts'
-import { Channel } from './channel.ts'
-import { Pages } from './history-cache.ts'
-import { Pulse } from './stream-timers.ts'
-import { type Given, type ReaderState, type Sink, Subscriber, type Surroundings } from './subscriber.ts'
+import { filterKey, type SubscriptionFilter } from '../core/subscription-filter.ts'
+import type { ChangeNotifier } from '../store/change-notifier.ts'
+import type { MessageStore } from '../store/store.ts'
+import { StreamChannel } from './channel.ts'
+import { HistoryCache } from './history-cache.ts'
+import { StreamTimers } from './stream-timers.ts'
+import {
+  type SendCounters,
+  type StreamSink,
+  Subscriber,
+  type SubscriberContext,
+  type SubscriberState,
+} from './subscriber.ts'
 import { Tailer } from './tailer.ts'
 
 /** A client that has taken nothing for this long is closed. */
-const STALL_MS = 30_000
+const STALL_TIMEOUT_MS = 30_000
 /** The reconnection delays of a shutdown are spread over this, so that clients do not return all at once. */
-const RETRY_SPREAD_MS = { least: 1_000, most: 5_000 }
+const RETRY_SPREAD_MS = { minMs: 1_000, maxMs: 5_000 }
 
-export interface LiveOptions {
-  readonly log: Log
-  readonly bell: Bell
+export interface HubOptions {
+  readonly log: MessageStore
+  readonly bell: ChangeNotifier
   readonly heartbeatMs: number
   /** Longest life of a stream; 0: unlimited. */
   readonly maxAgeMs: number
@@ -27,14 +33,14 @@ export interface LiveOptions {
 }
 
 export interface Subscription {
-  readonly selection: Selection
-  readonly sink: Sink
+  readonly selection: SubscriptionFilter
+  readonly sink: StreamSink
   readonly cursor: number
   /** What `hello` gave as the last db_id: `caught_up` comes once everything up to here has been sent. */
-  readonly target: number
+  readonly caughtUpAt: number
   /** A db_id that the log is known to have reached. */
   readonly head: number
-  readonly prelude: Buffer
+  readonly preamble: Buffer
   /** The token by which the reader was let in; null: none was needed. */
   readonly token?: StreamToken | null
 }
@@ -47,7 +53,7 @@ export interface StreamToken {
 }
 
 /** What Live does and has done since its start. */
-export interface LiveFigures extends Readonly<Given> {
+export interface HubStats extends Readonly<SendCounters> {
   /** Selections that have at least one reader. */
   readonly channels: number
   /** Pages of history that had to be read and encoded; all others were at hand. */
@@ -55,24 +61,24 @@ export interface LiveFigures extends Readonly<Given> {
 }
 
 /** All streams of one process: channels, their subscribers, the tail of the log and the pulse. */
-export class Live {
-  readonly #options: LiveOptions
-  readonly #channels = new Map<string, Surroundings>()
+export class StreamHub {
+  readonly #options: HubOptions
+  readonly #channels = new Map<string, SubscriberContext>()
   readonly #subscribers = new Set<Subscriber>()
   readonly #tokens = new Map<Subscriber, StreamToken>()
-  readonly #given: Given = { messages: 0, bytes: 0, pages: 0 }
-  readonly #pages: Pages
+  readonly #given: SendCounters = { messages: 0, bytes: 0, pages: 0 }
+  readonly #pages: HistoryCache
   readonly #tailer: Tailer
-  readonly #pulse: Pulse
+  readonly #pulse: StreamTimers
 
-  constructor(options: LiveOptions) {
+  constructor(options: HubOptions) {
     this.#options = options
-    this.#pages = new Pages(options.log)
+    this.#pages = new HistoryCache(options.log)
     this.#tailer = new Tailer(options)
-    this.#pulse = new Pulse({
+    this.#pulse = new StreamTimers({
       heartbeatMs: options.heartbeatMs,
       maxAgeMs: options.maxAgeMs,
-      stallMs: options.stallMs ?? STALL_MS,
+      stallMs: options.stallMs ?? STALL_TIMEOUT_MS,
       onTooSlow: (subscriber) => this.#end(subscriber, 'too_slow'),
       onMaxAge: (subscriber) => this.#end(subscriber, 'max_age'),
       onExpired: (subscriber) => this.#end(subscriber, 'token_expired'),
@@ -82,7 +88,7 @@ export class Live {
     })
   }
 
-  get readers(): number {
+  get subscribers(): number {
     return this.#subscribers.size
   }
 
@@ -95,12 +101,12 @@ export class Live {
     return this.#pulse.stalled
   }
 
-  get figures(): LiveFigures {
-    return { channels: this.channels, pageReads: this.#pages.reads, ...this.#given }
+  get figures(): HubStats {
+    return { channels: this.channels, pageReads: this.#pages.misses, ...this.#given }
   }
 
   /** Looks at every reader: for who asks now and then. */
-  readersByState(): Record<ReaderState, number> {
+  readersByState(): Record<SubscriberState, number> {
     const readers = { live: 0, catching_up: 0, stalled: 0 }
     for (const subscriber of this.#subscribers) readers[subscriber.state]++
     return readers
@@ -113,16 +119,16 @@ export class Live {
 
   /** Ends every stream with `closing` and a spread `retry:`. */
   async stop(): Promise<void> {
-    const { least, most } = RETRY_SPREAD_MS
+    const { minMs, maxMs } = RETRY_SPREAD_MS
     for (const subscriber of [...this.#subscribers]) {
-      this.#end(subscriber, 'shutdown', least + Math.random() * (most - least))
+      this.#end(subscriber, 'shutdown', minMs + Math.random() * (maxMs - minMs))
     }
     this.#pulse.stop()
     await this.#tailer.stop()
   }
 
   /** Retention has removed messages. */
-  pruned(): void {
+  clearHistoryCache(): void {
     this.#pages.clear()
   }
 
@@ -139,38 +145,38 @@ export class Live {
     if (token !== null) this.#tokens.set(subscriber, token)
     this.#pulse.add(subscriber, token?.expiresAt ?? null)
     this.#subscribers.add(subscriber)
-    subscriber.pump()
+    subscriber.sendPending()
     return () => this.#leave(subscriber)
   }
 
   /** Ends the streams whose token is no longer good. Their readers may come back with a new one. */
-  expel(isHit: (token: StreamToken) => boolean): void {
+  closeWhere(isHit: (token: StreamToken) => boolean): void {
     for (const [subscriber, token] of this.#tokens) if (isHit(token)) this.#end(subscriber, 'token_expired')
   }
 
   /** One object for all subscribers of a channel: what each of them holds counts ten thousand times. */
-  #surroundingsOf(selection: Selection, head: number): Surroundings {
-    const key = selectionKey(selection)
+  #surroundingsOf(selection: SubscriptionFilter, head: number): SubscriberContext {
+    const key = filterKey(selection)
     const known = this.#channels.get(key)
     if (known !== undefined) return known
-    const channel = this.#tailer.add((from) => new Channel(selection, from), head)
-    const around: Surroundings = {
+    const channel = this.#tailer.add((from) => new StreamChannel(selection, from), head)
+    const around: SubscriberContext = {
       channel,
-      given: this.#given,
-      seen: () => this.#tailer.seen,
-      history: (cursor) => this.#pages.after(selection, cursor),
+      counters: this.#given,
+      tailPosition: () => this.#tailer.position,
+      history: (cursor) => this.#pages.pageAfter(selection, cursor),
       onBlocked: (subscriber, blocked) => {
-        channel.block(blocked)
+        channel.setBlocked(blocked)
         this.#pulse.blocked(subscriber, blocked)
       },
       onFault: (subscriber, error) => {
         this.#options.onFault(error)
-        this.#pulse.pumpLater(subscriber)
+        this.#pulse.retryOnTick(subscriber)
       },
     }
     this.#channels.set(key, around)
     // Without channels the tail has not listened: what came since `head` is behind this bell.
-    this.#tailer.ring()
+    this.#tailer.notify()
     return around
   }
 
@@ -184,7 +190,7 @@ export class Live {
     if (!this.#subscribers.delete(subscriber)) return
     this.#tokens.delete(subscriber)
     const { channel } = subscriber
-    subscriber.gone()
+    subscriber.onSinkClosed()
     this.#pulse.remove(subscriber)
     channel.remove(subscriber)
     if (channel.size > 0) return

@@ -1,7 +1,7 @@
 /** A slab starts this small, so that ten thousand quiet channels stay cheap. */
-const LEAST_BYTES = 4 * 1024
+const MIN_BYTES = 4 * 1024
 /** Beyond this the oldest half is given up; who needs it reads the log. */
-const MOST_BYTES = 256 * 1024
+const MAX_BYTES = 256 * 1024
 
 /**
  * SSE frames in one contiguous buffer with an index of their db_ids: what lies behind a cursor is one
@@ -11,10 +11,10 @@ const MOST_BYTES = 256 * 1024
  * Bytes once handed out are never written over, because sockets may still hold them: the buffer only grows
  * at its end, and is left behind for a new one when it is full.
  */
-export class Slab {
+export class ReplayBuffer {
   #buffer: Buffer
   #used = 0
-  #from: number
+  #startsAfter: number
   /** Ascending. */
   #ids: number[] = []
   /** End offset of each frame. */
@@ -22,19 +22,19 @@ export class Slab {
   readonly #mostBytes: number
 
   /** @param from everything up to this db_id is not in here */
-  constructor(from: number, mostBytes = MOST_BYTES) {
-    this.#from = from
+  constructor(from: number, mostBytes = MAX_BYTES) {
+    this.#startsAfter = from
     this.#mostBytes = mostBytes
     this.#buffer = Buffer.alloc(0)
   }
 
-  get from(): number {
-    return this.#from
+  get startsAfter(): number {
+    return this.#startsAfter
   }
 
   /** The db_id of the last frame; `from` while there is none. */
   get last(): number {
-    return this.#ids.length === 0 ? this.#from : this.#ids[this.#ids.length - 1]!
+    return this.#ids.length === 0 ? this.#startsAfter : this.#ids[this.#ids.length - 1]!
   }
 
   /** Bytes of memory that the slab holds. */
@@ -57,7 +57,7 @@ export class Slab {
   }
 
   /** All frames behind a cursor, which must not lie before `from`. @returns null when there are none */
-  after(cursor: number): Buffer | null {
+  framesAfter(cursor: number): Buffer | null {
     const index = this.#indexAfter(cursor)
     if (index === this.#ids.length) return null
     return this.#buffer.subarray(index === 0 ? 0 : this.#ends[index - 1]!, this.#used)
@@ -70,13 +70,13 @@ export class Slab {
 
   /** Gives the memory back. Who is not at the end yet reads the log. */
   clear(): void {
-    this.skip(this.last)
+    this.discardThrough(this.last)
   }
 
   /** Holds nothing up to this db_id, nor anything before: who wants it reads the log. */
-  skip(db_id: number): void {
+  discardThrough(db_id: number): void {
     if (db_id < this.last) return
-    this.#from = db_id
+    this.#startsAfter = db_id
     this.#buffer = Buffer.alloc(0)
     this.#used = 0
     this.#ids = []
@@ -99,7 +99,7 @@ export class Slab {
     const full = this.#used + bytes > this.#mostBytes
     const cut = full ? this.#dropOldest(this.#mostBytes / 2) : 0
     const kept = this.#used - cut
-    const wanted = Math.max(LEAST_BYTES, 2 * kept, kept + bytes)
+    const wanted = Math.max(MIN_BYTES, 2 * kept, kept + bytes)
     // A single frame may be larger than a slab is meant to be; it still has to be carried.
     const next = Buffer.allocUnsafeSlow(Math.max(Math.min(wanted, this.#mostBytes), kept + bytes))
     this.#buffer.copy(next, 0, cut, this.#used)
@@ -115,7 +115,7 @@ export class Slab {
     if (index >= this.#ends.length - 1) index = this.#ends.length - 1
     if (index < 0) return 0
     const cut = this.#ends[index]!
-    this.#from = this.#ids[index]!
+    this.#startsAfter = this.#ids[index]!
     this.#ids = this.#ids.slice(index + 1)
     this.#ends = this.#ends.slice(index + 1).map((end) => end - cut)
     return cut

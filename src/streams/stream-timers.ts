@@ -1,9 +1,9 @@
-import { heartbeatFrame } from '../core/sse.ts'
+import { encodeHeartbeatEvent } from '../core/sse.ts'
 import type { Subscriber } from './subscriber.ts'
 
 const TICK_MS = 500
 
-export interface PulseOptions {
+export interface StreamTimersOptions {
   readonly heartbeatMs: number
   /** A subscriber whose peer takes nothing for this long is closed as too slow. */
   readonly stallMs: number
@@ -26,8 +26,8 @@ interface Stall {
  * The one clock of all streams: heartbeats, stalls and ages. Subscribers are spread over as many slots as a
  * heartbeat has ticks, so that ten thousand heartbeats never fall into one moment.
  */
-export class Pulse {
-  readonly #options: PulseOptions
+export class StreamTimers {
+  readonly #options: StreamTimersOptions
   readonly #slots: Set<Subscriber>[]
   readonly #slotOf = new Map<Subscriber, Set<Subscriber>>()
   readonly #stalls = new Map<Subscriber, Stall>()
@@ -38,7 +38,7 @@ export class Pulse {
   #turn = 0
   #timer: NodeJS.Timeout | undefined
 
-  constructor(options: PulseOptions) {
+  constructor(options: StreamTimersOptions) {
     this.#options = options
     const slots = Math.max(1, Math.round(options.heartbeatMs / TICK_MS))
     this.#slots = Array.from({ length: slots }, () => new Set())
@@ -72,7 +72,7 @@ export class Pulse {
   }
 
   /** Has the subscriber look on the next tick whether it can go on, however often it is asked for until then. */
-  pumpLater(subscriber: Subscriber): void {
+  retryOnTick(subscriber: Subscriber): void {
     this.#toPump.add(subscriber)
   }
 
@@ -89,7 +89,7 @@ export class Pulse {
 
   #tick(now: number): void {
     this.#turn = (this.#turn + 1) % this.#slots.length
-    const heartbeat = heartbeatFrame(new Date().toISOString())
+    const heartbeat = encodeHeartbeatEvent(new Date().toISOString())
     for (const subscriber of this.#slots[this.#turn]!) subscriber.heartbeat(heartbeat)
     for (const [subscriber, stall] of this.#stalls) {
       const progress = subscriber.sink.progress
@@ -101,7 +101,7 @@ export class Pulse {
     for (const [subscriber, expiry] of this.#expiries) if (time >= expiry) this.#options.onExpired(subscriber)
     const toPump = [...this.#toPump]
     this.#toPump.clear()
-    for (const subscriber of toPump) subscriber.pump()
+    for (const subscriber of toPump) subscriber.sendPending()
     this.#options.onTick(now)
   }
 }

@@ -1,9 +1,9 @@
-import { type ClosingReason, caughtUpFrame, closingFrame, retryFrame } from '../core/sse.ts'
-import type { Channel } from './channel.ts'
+import { type ClosingReason, encodeCaughtUpEvent, encodeClosingEvent, encodeRetry } from '../core/sse.ts'
+import type { StreamChannel } from './channel.ts'
 import type { HistoryPage } from './history-cache.ts'
 
 /** Where a subscriber's bytes go: the socket, or whatever carries them. */
-export interface Sink {
+export interface StreamSink {
   /** Writes, and calls `done`, never at once, when the bytes have left this process; a sink that is gone stays silent. */
   write(bytes: Buffer, done: () => void): void
   /** True while bytes of an earlier write are still in this process. */
@@ -17,7 +17,7 @@ export interface Sink {
 }
 
 /** What all readers together were given since the start; plain numbers, as they are counted at each write. */
-export interface Given {
+export interface SendCounters {
   /** Messages. */
   messages: number
   /** Bytes of messages and of all other events. */
@@ -27,14 +27,14 @@ export interface Given {
 }
 
 /** `stalled`: its socket is full. `catching_up`: it is given history. `live`: it has all there is. */
-export type ReaderState = 'live' | 'catching_up' | 'stalled'
+export type SubscriberState = 'live' | 'catching_up' | 'stalled'
 
 /** What a subscriber needs of the room it is in. */
-export interface Surroundings {
-  readonly channel: Channel
-  readonly given: Given
+export interface SubscriberContext {
+  readonly channel: StreamChannel
+  readonly counters: SendCounters
   /** Everything up to this db_id has been offered to all channels. */
-  readonly seen: () => number
+  readonly tailPosition: () => number
   readonly history: (cursor: number) => Promise<HistoryPage>
   /** Called once a write is not taken at once, and again when it is. */
   readonly onBlocked: (subscriber: Subscriber, blocked: boolean) => void
@@ -43,13 +43,13 @@ export interface Surroundings {
 }
 
 export interface SubscriberOptions {
-  readonly sink: Sink
+  readonly sink: StreamSink
   /** Everything with a greater db_id is sent. */
   readonly cursor: number
   /** `caught_up` is sent once everything up to here has been. */
-  readonly target: number
+  readonly caughtUpAt: number
   /** Bytes that go out before anything else, in one write with the first page: head, retry, hello, reset. */
-  readonly prelude: Buffer
+  readonly preamble: Buffer
 }
 
 /**
@@ -59,26 +59,26 @@ export interface SubscriberOptions {
  */
 export class Subscriber {
   /** Index in the channel's list; the channel keeps it. */
-  place = -1
-  readonly #sink: Sink
-  readonly #around: Surroundings
-  readonly #target: number
+  index = -1
+  readonly #sink: StreamSink
+  readonly #around: SubscriberContext
+  readonly #caughtUpAt: number
   #cursor: number
   #lastSent: number
-  #prelude: Buffer | null
+  #preamble: Buffer | null
   #writing = false
   #blocked = false
   #reading = false
   #caughtUp = false
   #closed = false
 
-  constructor(options: SubscriberOptions, around: Surroundings) {
+  constructor(options: SubscriberOptions, around: SubscriberContext) {
     this.#sink = options.sink
     this.#around = around
     this.#cursor = options.cursor
     this.#lastSent = options.cursor
-    this.#target = options.target
-    this.#prelude = options.prelude
+    this.#caughtUpAt = options.caughtUpAt
+    this.#preamble = options.preamble
   }
 
   /** The db_id up to which the reader has been served. */
@@ -90,31 +90,31 @@ export class Subscriber {
     return this.#caughtUp
   }
 
-  get state(): ReaderState {
+  get state(): SubscriberState {
     if (this.#blocked) return 'stalled'
-    return this.#caughtUp && this.#cursor >= this.channel.slab.from ? 'live' : 'catching_up'
+    return this.#caughtUp && this.#cursor >= this.channel.slab.startsAfter ? 'live' : 'catching_up'
   }
 
-  get channel(): Channel {
+  get channel(): StreamChannel {
     return this.#around.channel
   }
 
-  get sink(): Sink {
+  get sink(): StreamSink {
     return this.#sink
   }
 
   /** Takes what is behind the cursor, if the sink is free. Cheap when there is nothing. */
-  pump(): void {
+  sendPending(): void {
     if (this.#writing || this.#reading || this.#closed) return
     if (!this.#withinSlab) {
       void this.#readPage()
       return
     }
-    const { given, channel } = this.#around
+    const { counters, channel } = this.#around
     const { slab } = channel
-    const bytes = slab.after(this.#cursor)
+    const bytes = slab.framesAfter(this.#cursor)
     if (bytes !== null) {
-      given.messages += slab.countAfter(this.#cursor)
+      counters.messages += slab.countAfter(this.#cursor)
       this.#cursor = slab.last
       this.#lastSent = slab.last
     }
@@ -123,34 +123,34 @@ export class Subscriber {
 
   /** Sends a heartbeat unless a write is under way: then the reader has other worries. */
   heartbeat(frame: Buffer): void {
-    if (!this.#writing && !this.#closed && this.#prelude === null) this.#write(frame)
+    if (!this.#writing && !this.#closed && this.#preamble === null) this.#write(frame)
   }
 
   /** Says why, and ends. @param retryMs the client's new reconnection delay */
   close(reason: ClosingReason, retryMs: number | null = null): void {
     if (this.#closed) return
     this.#closed = true
-    const retry = retryMs === null ? [] : [retryFrame(retryMs)]
-    this.#sink.end(Buffer.concat([...this.#takePrelude(), ...retry, closingFrame(reason)]))
+    const retry = retryMs === null ? [] : [encodeRetry(retryMs)]
+    this.#sink.end(Buffer.concat([...this.#takePrelude(), ...retry, encodeClosingEvent(reason)]))
   }
 
   /** The sink is gone: nothing is written any more (S2). */
-  gone(): void {
+  onSinkClosed(): void {
     this.#closed = true
     this.#unblock()
   }
 
   /** True if the slab holds everything behind the cursor. */
   get #withinSlab(): boolean {
-    const { channel, seen } = this.#around
+    const { channel, tailPosition } = this.#around
     // Before caught_up the target decides too: the tail may not have read as far as `hello` has promised.
-    const reached = this.#caughtUp || this.#cursor >= this.#target || seen() >= this.#target
-    return reached && this.#cursor >= channel.slab.from
+    const reached = this.#caughtUp || this.#cursor >= this.#caughtUpAt || tailPosition() >= this.#caughtUpAt
+    return reached && this.#cursor >= channel.slab.startsAfter
   }
 
   #takePrelude(): Buffer[] {
-    const prelude = this.#prelude
-    this.#prelude = null
+    const prelude = this.#preamble
+    this.#preamble = null
     return prelude === null ? [] : [prelude]
   }
 
@@ -164,14 +164,14 @@ export class Subscriber {
     if (messages !== null) parts.push(messages)
     if (!this.#caughtUp && this.#withinSlab && this.#cursor >= this.#around.channel.slab.last) {
       this.#caughtUp = true
-      parts.push(caughtUpFrame(this.#lastSent))
+      parts.push(encodeCaughtUpEvent(this.#lastSent))
     }
     if (parts.length > 0) this.#write(parts.length === 1 ? parts[0]! : Buffer.concat(parts))
   }
 
   #write(bytes: Buffer): void {
     this.#writing = true
-    this.#around.given.bytes += bytes.length
+    this.#around.counters.bytes += bytes.length
     this.#sink.write(bytes, this.#onWritten)
     if (this.#writing && this.#sink.pending && !this.#blocked) {
       this.#blocked = true
@@ -183,11 +183,11 @@ export class Subscriber {
     this.#writing = false
     this.#unblock()
     // Page after page would go out without the event loop ever having its turn.
-    if (this.#cursor < this.#around.channel.slab.from) setImmediate(this.#pumpLater)
-    else this.pump()
+    if (this.#cursor < this.#around.channel.slab.startsAfter) setImmediate(this.#pumpLater)
+    else this.sendPending()
   }
 
-  readonly #pumpLater = (): void => this.pump()
+  readonly #pumpLater = (): void => this.sendPending()
 
   #unblock(): void {
     if (!this.#blocked) return
@@ -206,21 +206,21 @@ export class Subscriber {
       this.#reading = false
       this.#around.onFault(this, error)
       // The reader learns that it is connected, though there is nothing to give it yet.
-      if (!this.#closed && !this.#writing && this.#prelude !== null) this.#write(this.#takePrelude()[0]!)
+      if (!this.#closed && !this.#writing && this.#preamble !== null) this.#write(this.#takePrelude()[0]!)
     }
   }
 
   #takePage(page: HistoryPage): void {
-    const { given } = this.#around
-    const bytes = page.slab.after(this.#cursor)
-    given.pages++
+    const { counters } = this.#around
+    const bytes = page.slab.framesAfter(this.#cursor)
+    counters.pages++
     if (bytes !== null) {
-      given.messages += page.slab.countAfter(this.#cursor)
+      counters.messages += page.slab.countAfter(this.#cursor)
       this.#lastSent = page.slab.last
     }
     this.#cursor = Math.max(this.#cursor, page.through)
     // An empty page leads on to the next one, unless the reader still waits for its first bytes.
-    if (bytes === null && this.#prelude === null) this.pump()
+    if (bytes === null && this.#preamble === null) this.sendPending()
     else this.#send(bytes)
   }
 }

@@ -1,18 +1,18 @@
-import { messageFrame } from '../core/sse.ts'
-import { passesFilters, selection } from '../core/subscription-filter.ts'
-import type { Bell } from '../store/change-notifier.ts'
-import type { Log } from '../store/store.ts'
-import type { Channel } from './channel.ts'
+import { encodeMessageEvent } from '../core/sse.ts'
+import { createFilter, matchesFilter } from '../core/subscription-filter.ts'
+import type { ChangeNotifier } from '../store/change-notifier.ts'
+import type { MessageStore } from '../store/store.ts'
+import type { StreamChannel } from './channel.ts'
 
 /** The poll behind the bell (D1). */
 const POLL_MS = 1_000
 
-const EVERYTHING = selection('*')
+const ALL_MESSAGES = createFilter('*')
 const PAGE = { messages: 1_000, bytes: 4 * 1024 * 1024 }
 
 export interface TailerOptions {
-  readonly log: Log
-  readonly bell: Bell
+  readonly log: MessageStore
+  readonly bell: ChangeNotifier
   /** Told of every failed read, and by null of every good one. */
   readonly onFault: (error: unknown) => void
 }
@@ -20,11 +20,11 @@ export interface TailerOptions {
 /** Reads the end of the log once for all channels, and offers each message to those that want it. */
 export class Tailer {
   readonly #options: TailerOptions
-  readonly #byEvent = new Map<string, Set<Channel>>()
-  readonly #everything = new Set<Channel>()
-  readonly #touched = new Set<Channel>()
+  readonly #byEvent = new Map<string, Set<StreamChannel>>()
+  readonly #everything = new Set<StreamChannel>()
+  readonly #touched = new Set<StreamChannel>()
   #channels = 0
-  #seen = 0
+  #position = 0
   #rung = false
   #running: Promise<void> | null = null
   #stopped = true
@@ -36,15 +36,15 @@ export class Tailer {
   }
 
   /** Everything up to this db_id has been offered to all channels. */
-  get seen(): number {
-    return this.#seen
+  get position(): number {
+    return this.#position
   }
 
   async start(): Promise<void> {
-    this.#seen = await this.#options.log.head()
+    this.#position = await this.#options.log.head()
     this.#stopped = false
-    this.#unlisten = this.#options.bell.listen(() => this.ring())
-    this.#poll = setInterval(() => this.ring(), POLL_MS)
+    this.#unlisten = this.#options.bell.listen(() => this.notify())
+    this.#poll = setInterval(() => this.notify(), POLL_MS)
   }
 
   async stop(): Promise<void> {
@@ -59,15 +59,15 @@ export class Tailer {
    *
    * @param head a db_id that the log is known to have reached; a tail without channels has not followed it
    */
-  add(makeChannel: (from: number) => Channel, head: number): Channel {
-    if (this.#channels === 0) this.#seen = Math.max(this.#seen, head)
-    const channel = makeChannel(this.#seen)
+  add(makeChannel: (from: number) => StreamChannel, head: number): StreamChannel {
+    if (this.#channels === 0) this.#position = Math.max(this.#position, head)
+    const channel = makeChannel(this.#position)
     this.#channels++
     for (const set of this.#setsOf(channel)) set.add(channel)
     return channel
   }
 
-  remove(channel: Channel): void {
+  remove(channel: StreamChannel): void {
     this.#channels--
     for (const set of this.#setsOf(channel)) set.delete(channel)
     if (channel.selection.events === '*') return
@@ -75,7 +75,7 @@ export class Tailer {
   }
 
   /** The log may have grown. */
-  ring(): void {
+  notify(): void {
     this.#rung = true
     if (!this.#stopped && this.#channels > 0) this.#running ??= this.#run()
   }
@@ -100,22 +100,22 @@ export class Tailer {
     let more = true
     while (more && !this.#stopped && this.#channels > 0) {
       if (this.#isDeaf()) return this.#skipOn()
-      const page = await this.#options.log.read(EVERYTHING, this.#seen, PAGE)
+      const page = await this.#options.log.read(ALL_MESSAGES, this.#position, PAGE)
       for (const message of page.messages) {
         let frame: Buffer | null = null
         for (const channel of this.#wanting(message.event_id)) {
-          if (!passesFilters(channel.selection, message)) continue
-          if (channel.isDeaf) {
-            channel.slab.skip(message.db_id)
+          if (!matchesFilter(channel.selection, message)) continue
+          if (channel.allBlocked) {
+            channel.slab.discardThrough(message.db_id)
             continue
           }
-          frame ??= messageFrame(message)
+          frame ??= encodeMessageEvent(message)
           channel.append(message.db_id, frame)
           this.#touched.add(channel)
         }
       }
-      this.#seen = Math.max(this.#seen, page.through)
-      more = page.more
+      this.#position = Math.max(this.#position, page.readThrough)
+      more = page.hasMore
       this.#flush()
     }
   }
@@ -124,35 +124,35 @@ export class Tailer {
   async #skipOn(): Promise<void> {
     const head = await this.#options.log.head()
     for (const channel of this.#all()) {
-      channel.slab.skip(head)
+      channel.slab.discardThrough(head)
       // Who has room again by now would else not hear of what was skipped.
-      if (!channel.isDeaf) this.#touched.add(channel)
+      if (!channel.allBlocked) this.#touched.add(channel)
     }
-    this.#seen = Math.max(this.#seen, head)
+    this.#position = Math.max(this.#position, head)
     this.#flush()
   }
 
   #flush(): void {
-    for (const channel of this.#touched) channel.flush()
+    for (const channel of this.#touched) channel.scheduleBroadcast()
     this.#touched.clear()
   }
 
   #isDeaf(): boolean {
-    for (const channel of this.#all()) if (!channel.isDeaf) return false
+    for (const channel of this.#all()) if (!channel.allBlocked) return false
     return true
   }
 
-  *#all(): Iterable<Channel> {
+  *#all(): Iterable<StreamChannel> {
     yield* this.#everything
     for (const channels of this.#byEvent.values()) yield* channels
   }
 
-  *#wanting(event_id: string): Iterable<Channel> {
+  *#wanting(event_id: string): Iterable<StreamChannel> {
     yield* this.#everything
     yield* this.#byEvent.get(event_id) ?? []
   }
 
-  #setsOf(channel: Channel): Set<Channel>[] {
+  #setsOf(channel: StreamChannel): Set<StreamChannel>[] {
     if (channel.selection.events === '*') return [this.#everything]
     return channel.selection.events.map((event) => {
       let set = this.#byEvent.get(event)

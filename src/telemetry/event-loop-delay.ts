@@ -1,10 +1,10 @@
 import type { Histogram } from 'prom-client'
 
 /** Often enough that a stall of a tenth of a second is seen, seldom enough to cost nothing. */
-const EVERY_MS = 100
+const SAMPLE_INTERVAL_MS = 100
 
 /** Measures by how much the event loop is late: what it does at a time, everybody else waits for. */
-export class LoopDelay {
+export class EventLoopDelayMonitor {
   readonly #histogram: Histogram
   #timer: NodeJS.Timeout | undefined
 
@@ -14,12 +14,12 @@ export class LoopDelay {
   }
 
   start(): void {
-    let due = performance.now() + EVERY_MS
+    let due = performance.now() + SAMPLE_INTERVAL_MS
     this.#timer = setInterval(() => {
       const now = performance.now()
       this.#histogram.observe(Math.max(0, now - due) / 1_000)
-      due = now + EVERY_MS
-    }, EVERY_MS).unref()
+      due = now + SAMPLE_INTERVAL_MS
+    }, SAMPLE_INTERVAL_MS).unref()
   }
 
   stop(): void {

@@ -2,13 +2,13 @@ import { performance } from 'node:perf_hooks'
 import { Counter, Histogram, Registry } from 'prom-client'
 import type { ResetReason } from '../core/cursor.ts'
 import type { ClosingReason } from '../core/sse.ts'
-import type { LagSince } from '../ingest/lag.ts'
-import type { QueueFigures } from '../ingest/topology.ts'
+import type { LagReference } from '../ingest/lag.ts'
+import type { QueueStats } from '../ingest/topology.ts'
 import type { Fault } from '../monitoring/health.ts'
-import type { LogSize } from '../store/store.ts'
-import type { LiveFigures } from '../streams/hub.ts'
-import type { ReaderState } from '../streams/subscriber.ts'
-import { makeReaders } from './callback-metrics.ts'
+import type { StorageSize } from '../store/store.ts'
+import type { HubStats } from '../streams/hub.ts'
+import type { SubscriberState } from '../streams/subscriber.ts'
+import { createCallbackMetrics } from './callback-metrics.ts'
 
 /** The figures of one gateway. Their names and meanings stand in docs/OPERATIONS.md. */
 export interface Metrics {
@@ -24,20 +24,20 @@ export interface Metrics {
   readonly resets: Counter<'reason'>
   readonly refused: Counter<'code'>
   readonly faults: Counter<'code'>
-  readonly loopDelay: Histogram
+  readonly eventLoopDelay: Histogram
 }
 
 /** Where the figures are that are looked up only when they are asked for. */
-export interface Readings {
+export interface MetricSources {
   readonly version: string
   /** `embedded` or `broker`. */
   readonly mode: string
-  readonly live: () => LiveFigures
-  readonly readers: () => Record<ReaderState, number>
+  readonly live: () => HubStats
+  readonly readers: () => Record<SubscriberState, number>
   /** null: no connection to the broker, or none wanted. */
-  readonly queue: () => QueueFigures | null
+  readonly queue: () => QueueStats | null
   /** null: not known. */
-  readonly size: () => Promise<LogSize | null>
+  readonly size: () => Promise<StorageSize | null>
   readonly faults: () => readonly Fault[]
   /** Seconds since 1970; null: no certificate is served. */
   readonly certificateExpiry: (() => number) | null
@@ -45,11 +45,11 @@ export interface Readings {
 
 const CLOSINGS: readonly ClosingReason[] = ['shutdown', 'token_expired', 'max_age', 'too_slow']
 const RESETS: readonly ResetReason[] = ['cursor_ahead', 'cursor_invalid', 'history_pruned']
-const SINCE: readonly LagSince[] = ['broker', 'publisher', 'arrival']
+const SINCE: readonly LagReference[] = ['broker', 'publisher', 'arrival']
 
-type Readers = ReturnType<typeof makeReaders>
+type Readers = ReturnType<typeof createCallbackMetrics>
 
-const addProcess = ({ gauge, gauges, counter }: Readers, { version, mode }: Readings): void => {
+const addProcess = ({ gauge, gauges, counter }: Readers, { version, mode }: MetricSources): void => {
   const build = { version, node: process.version, mode }
   gauges('gateway_build_info', 'What runs; always 1.', Object.keys(build), () => [[build, 1]], 'max')
   gauge('gateway_workers', 'Processes that serve.', () => 1)
@@ -64,7 +64,7 @@ const addProcess = ({ gauge, gauges, counter }: Readers, { version, mode }: Read
   counter('gateway_event_loop_busy_seconds_total', 'Time in which the event loop was at work.', busy)
 }
 
-const addStreams = ({ gauge, gauges, counter }: Readers, { live, readers }: Readings): void => {
+const addStreams = ({ gauge, gauges, counter }: Readers, { live, readers }: MetricSources): void => {
   gauges('gateway_readers', 'Open streams by state.', ['state'], () =>
     Object.entries(readers()).map(([state, count]) => [{ state }, count]),
   )
@@ -76,7 +76,7 @@ const addStreams = ({ gauge, gauges, counter }: Readers, { live, readers }: Read
   counter('gateway_catch_up_page_reads_total', reads, () => live().pageReads)
 }
 
-const addStore = ({ gauge }: Readers, { queue, size }: Readings): void => {
+const addStore = ({ gauge }: Readers, { queue, size }: MetricSources): void => {
   // The broker and the file are the same for all workers.
   const ready = 'Messages ready in the queue, at most 10 seconds ago.'
   gauge('gateway_queue_messages_ready', ready, () => queue()?.ready ?? null, 'max')
@@ -91,7 +91,7 @@ const addStore = ({ gauge }: Readers, { queue, size }: Readings): void => {
   gauge('gateway_database_disk_free_bytes', free, async () => (await size())?.free ?? null, 'min')
 }
 
-const addHealth = ({ gauge, gauges }: Readers, { faults, certificateExpiry }: Readings): void => {
+const addHealth = ({ gauge, gauges }: Readers, { faults, certificateExpiry }: MetricSources): void => {
   gauge('gateway_ready', '1: everything works, as /readyz says.', () => (faults().length === 0 ? 1 : 0), 'min')
   const labels = ['component', 'code']
   gauges('gateway_component_faults', 'Components that do not work, and why: 1 while it lasts.', labels, () =>
@@ -103,16 +103,16 @@ const addHealth = ({ gauge, gauges }: Readers, { faults, certificateExpiry }: Re
 }
 
 /** So that the first one counts as an increase: a series that begins at 1 has none. */
-const withZeros = <Label extends string>(counter: Counter<Label>, label: Label, values: readonly string[]) => {
+const initLabels = <Label extends string>(counter: Counter<Label>, label: Label, values: readonly string[]) => {
   for (const value of values) counter.inc({ [label]: value } as Record<Label, string>, 0)
   return counter
 }
 
 /** Makes the registry of one gateway. The labels of all metrics have few values: those of the code. */
-export const makeMetrics = (readings: Readings): Metrics => {
+export const makeMetrics = (readings: MetricSources): Metrics => {
   const registry = new Registry()
   const registers = [registry]
-  const readers = makeReaders(registry)
+  const readers = createCallbackMetrics(registry)
   addProcess(readers, readings)
   addStreams(readers, readings)
   addStore(readers, readings)
@@ -149,15 +149,15 @@ export const makeMetrics = (readings: Readings): Metrics => {
     }),
     commitFailures: counter('gateway_commit_failures_total', 'Appends that failed; they are tried again.'),
     lag,
-    closed: withZeros(closed, 'reason', CLOSINGS),
-    resets: withZeros(resets, 'reason', RESETS),
+    closed: initLabels(closed, 'reason', CLOSINGS),
+    resets: initLabels(resets, 'reason', RESETS),
     refused: counters(
       'gateway_requests_refused_total',
       'Requests turned away for want of rights or by a limit, by error code.',
       'code',
     ),
     faults: counters('gateway_faults_total', 'Faults of components as they were logged, by error code.', 'code'),
-    loopDelay: new Histogram({
+    eventLoopDelay: new Histogram({
       name: 'gateway_event_loop_delay_seconds',
       help: 'How late the event loop is, looked at ten times a second.',
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],

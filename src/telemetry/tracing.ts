@@ -2,7 +2,7 @@ import type { Tracer as SdkTracer } from '@opentelemetry/api'
 import type { SpanExporter, TracerProvider } from '@opentelemetry/sdk-trace'
 import type { Logger } from 'pino'
 import type { Tracer } from '../core/trace.ts'
-import { within } from '../platform/with-timeout.ts'
+import { withTimeout } from '../platform/with-timeout.ts'
 
 export interface TracingConfig {
   /** Of an OTLP receiver, without the path of its signals. */
@@ -19,9 +19,9 @@ export interface TracingOptions {
 }
 
 /** A receiver that does not answer must not hold up the end. */
-const STOP_MS = 1_000
+const FLUSH_TIMEOUT_MS = 1_000
 /** An export that takes longer has failed. */
-const EXPORT_MS = 5_000
+const EXPORT_TIMEOUT_MS = 5_000
 
 /**
  * Spans by OpenTelemetry, sent by OTLP over HTTP. Only what came with a traceparent gets one, and only if its sampled
@@ -53,38 +53,41 @@ export class Tracing {
       import('@opentelemetry/exporter-trace-otlp-http'),
     ])
     const url = `${config.endpoint.replace(/\/+$/, '')}/v1/traces`
-    const exporter = watched(new OTLPTraceExporter({ url, headers: { ...config.headers }, timeoutMillis: EXPORT_MS }), {
-      failed: (error) =>
-        logger.warn({ err: error, endpoint: config.endpoint }, 'spans cannot be sent; they are dropped'),
-      works: () => logger.info({ endpoint: config.endpoint }, 'spans are sent'),
-    })
+    const exporter = withStateLogging(
+      new OTLPTraceExporter({ url, headers: { ...config.headers }, timeoutMillis: EXPORT_TIMEOUT_MS }),
+      {
+        failed: (error) =>
+          logger.warn({ err: error, endpoint: config.endpoint }, 'spans cannot be sent; they are dropped'),
+        works: () => logger.info({ endpoint: config.endpoint }, 'spans are sent'),
+      },
+    )
     this.#provider = new sdk.TracerProvider({
       resource: resourceFromAttributes({ 'service.name': config.serviceName, 'service.version': version }),
       spanProcessors: [
-        new sdk.BatchSpanProcessor({ exporter, exportTimeoutMillis: EXPORT_MS, scheduledDelayMillis: 1_000 }),
+        new sdk.BatchSpanProcessor({ exporter, exportTimeoutMillis: EXPORT_TIMEOUT_MS, scheduledDelayMillis: 1_000 }),
       ],
       sampler: new sdk.ParentBasedSampler({ root: new sdk.AlwaysOffSampler() }),
     })
-    this.#begin = beginner(api, this.#provider.getTracer('deepsoc-gateway', version))
+    this.#begin = createTracer(api, this.#provider.getTracer('deepsoc-gateway', version))
   }
 
   /** Sends what is left, for a second at most. */
   async stop(): Promise<void> {
     if (this.#provider === null) return
     // Why it failed, the exporter has said.
-    await within(STOP_MS, this.#provider.shutdown().catch(unheard))
+    await withTimeout(FLUSH_TIMEOUT_MS, this.#provider.shutdown().catch(noop))
   }
 }
 
-const unheard = (): void => undefined
+const noop = (): void => undefined
 
-const beginner = (api: typeof import('@opentelemetry/api'), tracer: SdkTracer): Tracer => {
+const createTracer = (api: typeof import('@opentelemetry/api'), tracer: SdkTracer): Tracer => {
   const kinds = { consumer: api.SpanKind.CONSUMER, server: api.SpanKind.SERVER }
-  return (traceparent, { name, kind, at, facts }) => {
+  return (traceparent, { name, kind, at, attributes }) => {
     const [, traceId, spanId, flags] = traceparent.split('-') as [string, string, string, string]
     const parent = { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true }
     const context = api.trace.setSpanContext(api.ROOT_CONTEXT, parent)
-    const span = tracer.startSpan(name, { kind: kinds[kind], startTime: at, attributes: facts }, context)
+    const span = tracer.startSpan(name, { kind: kinds[kind], startTime: at, attributes }, context)
     // One that nobody will see would leave a hole in the trace of those who come after.
     const named = span.isRecording() ? span.spanContext() : parent
     return {
@@ -99,7 +102,7 @@ const beginner = (api: typeof import('@opentelemetry/api'), tracer: SdkTracer): 
 }
 
 /** Tells of the first failure of an exporter and of its first success after that. */
-const watched = (
+const withStateLogging = (
   exporter: SpanExporter,
   { failed, works }: { failed: (error: unknown) => void; works: () => void },
 ): SpanExporter => {

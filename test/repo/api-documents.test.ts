@@ -4,7 +4,7 @@ import { Parser } from '@asyncapi/parser'
 import { Validator } from '@seriousme/openapi-schema-validator'
 import * as assert from 'uvu/assert'
 import { ERRORS } from '../../src/core/errors.ts'
-import { checkMessage } from '../../src/core/message.ts'
+import { validateMessage } from '../../src/core/message.ts'
 import { openSse, type ParsedEvent } from '../support/clients/sse.ts'
 import { guarded } from '../support/clients/tokens.ts'
 import { suite } from '../support/harness/suite.ts'
@@ -161,7 +161,7 @@ documents('give an example of AMQP that the check of messages accepts', () => {
   assert.ok(examples.length > 0)
   for (const { payload: body } of examples) {
     assert.equal(faultsOf(payload, body, openapi), [])
-    const checked = checkMessage(JSON.stringify(body), { received_at: 0, makeId: () => 'id' })
+    const checked = validateMessage(JSON.stringify(body), { received_at: 0, makeId: () => 'id' })
     assert.ok('message' in checked, JSON.stringify(checked))
   }
   const { event_id, ...without } = examples[0].payload

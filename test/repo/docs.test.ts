@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { VARIABLES } from '../../src/config/variables.ts'
+import { CONFIG_VARIABLES } from '../../src/config/variables.ts'
 import { ERRORS } from '../../src/core/errors.ts'
 import { declaredMetrics } from '../support/clients/metrics.ts'
 import { suite } from '../support/harness/suite.ts'
@@ -78,7 +78,7 @@ test('links between the documents lead to a file, and to a heading of it', () =>
 })
 
 test('the variables that the documents name are in the catalogue', () => {
-  const known = new Set(VARIABLES.map(({ name }) => name))
+  const known = new Set(CONFIG_VARIABLES.map(({ name }) => name))
   for (const document of DOCUMENTS) {
     for (const [, name] of read(document).matchAll(/`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`/g)) {
       assert.ok(known.has(name!), `${document}: ${name}`)

@@ -1,9 +1,9 @@
 import { PHRASES, type Phrases } from './phrases.ts'
-import type { Round, Scenario, Work } from './scenario.ts'
-import type { Chance } from './seeded-random.ts'
+import type { Scenario, ScenarioRound, WorkTemplate } from './scenario.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
 /** One message of an incident, as yet without ids and times of its own. */
-export interface Beat {
+export interface ScriptStep {
   /** Milliseconds since the beat before it, at human speed. */
   readonly pause: number
   readonly from: string
@@ -40,7 +40,7 @@ const MISHAPS = [
 ] as const
 type Mishap = (typeof MISHAPS)[number]
 
-interface Ordered extends Work {
+interface Ordered extends WorkTemplate {
   readonly task_id: string
   readonly action_id: string
   readonly command_id: string
@@ -51,15 +51,15 @@ interface Ordered extends Work {
 export class Incident {
   readonly #event_id: string
   readonly #scenario: Scenario
-  readonly #chance: Chance
+  readonly #chance: SeededRandom
   readonly #say: Phrases
-  readonly #beats: Beat[] = []
+  readonly #beats: ScriptStep[] = []
   /** In which round each mishap that is still to come happens. */
   readonly #mishaps: Map<Mishap, number>
   readonly #engineer: string
   #round = 0
 
-  constructor(scenario: Scenario, event_id: string, chance: Chance) {
+  constructor(scenario: Scenario, event_id: string, chance: SeededRandom) {
     this.#scenario = scenario
     this.#event_id = event_id
     this.#chance = chance
@@ -69,7 +69,7 @@ export class Incident {
   }
 
   /** @returns the messages in their order */
-  write(): Beat[] {
+  write(): ScriptStep[] {
     const { name, severity, source, alert, remark, rounds } = this.#scenario
     this.#text('system', 'system_notification', `${this.#say.opened(name, severity, source)}\n${alert}`, 'notice', null)
     this.#chat('user', 'user_message', remark)
@@ -83,7 +83,7 @@ export class Incident {
     return this.#beats
   }
 
-  #playRound(round: Round): void {
+  #playRound(round: ScenarioRound): void {
     const works = round.work.map((work) => this.#order(work))
     this.#plan(round, works)
     this.#manage(works)
@@ -95,7 +95,7 @@ export class Incident {
   }
 
   /** Captain: tasks. */
-  #plan(round: Round, works: readonly Ordered[]): void {
+  #plan(round: ScenarioRound, works: readonly Ordered[]): void {
     this.#text('system', 'llm_request', this.#say.captainThinks, 'notice')
     this.#mishap('captainFault', '_captain', 'error_internal')
     const tasks = works.map((work) => ({
@@ -207,7 +207,7 @@ export class Incident {
     this.#tell('_expert', 'event_summary_generated', data, 'read')
   }
 
-  #order(work: Work): Ordered {
+  #order(work: WorkTemplate): Ordered {
     const [task_id, action_id, command_id] = [this.#chance.uuid(), this.#chance.uuid(), this.#chance.uuid()]
     // Beyond 2^53, as the ids of DeepSOC's playbooks are.
     const digits = `1230254818${this.#chance.whole(1_000_000, 9_999_999)}`
@@ -255,7 +255,7 @@ export class Incident {
     this.#add({ from, type, round: null, data, chat: who }, who === 'user' ? 'type' : 'read')
   }
 
-  #add(beat: Omit<Beat, 'pause'>, pace: keyof typeof PAUSES): void {
+  #add(beat: Omit<ScriptStep, 'pause'>, pace: keyof typeof PAUSES): void {
     const [least, most] = PAUSES[pace]
     this.#beats.push({ pause: this.#chance.whole(least, most), ...beat })
   }

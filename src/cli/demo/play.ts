@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto'
-import { uuidMaker } from '../../core/uuid.ts'
-import type { PublishWay } from '../gateway-client.ts'
-import { pause } from '../io.ts'
-import { openSink } from '../publish/open-transport.ts'
-import type { Fate, Sink } from '../publish/transport.ts'
-import { checkText } from '../publish/validate.ts'
-import { type Cue, messageText, type ScriptOptions, writeScript } from './script.ts'
+import { createUuidV7Generator } from '../../core/uuid.ts'
+import type { PublishTarget } from '../gateway-client.ts'
+import { sleep } from '../io.ts'
+import { openTransport } from '../publish/open-transport.ts'
+import type { LineResult, PublishTransport } from '../publish/transport.ts'
+import { validateText } from '../publish/validate.ts'
+import { messageText, type ScheduledMessage, type ScriptOptions, writeScript } from './script.ts'
 
-export interface PlayOptions extends Omit<ScriptOptions, 'run'>, PublishWay {
+export interface PlayOptions extends Omit<ScriptOptions, 'run'>, PublishTarget {
   /** 1: human speed. */
   readonly speed: number
   /** Begins anew when all incidents are closed. */
@@ -21,30 +21,30 @@ export interface PlayOptions extends Omit<ScriptOptions, 'run'>, PublishWay {
   readonly onProgress: (done: number) => void
 }
 
-const makeId = uuidMaker(randomBytes)
+const makeId = createUuidV7Generator(randomBytes)
 
 /** A name for a run that no other has. */
 export const newRun = (): string => randomBytes(3).toString('hex')
 
 /** Numbers and names the messages of a run, and tells the time. */
-export const stamper = (now: () => number) => {
+export const createTimestamper = (now: () => number) => {
   let id = 0
   return () => ({ id: ++id, message_id: makeId(now()), now: now() })
 }
 
-export interface Played {
+export interface PlayResult {
   /** Messages that have arrived. */
   readonly published: number
   /** Why the play broke off; null: it did not. */
-  readonly fault: Extract<Fate, { kind: 'failed' }> | null
+  readonly fault: Extract<LineResult, { kind: 'failed' }> | null
 }
 
 /** Plays at human speed, or faster, until all is played, the way is shut for good, or the signal comes. */
-export const play = async (options: PlayOptions): Promise<Played> => {
-  const played: { published: number; fault: Played['fault'] } = { published: 0, fault: null }
+export const play = async (options: PlayOptions): Promise<PlayResult> => {
+  const played: { published: number; fault: PlayResult['fault'] } = { published: 0, fault: null }
   const stop = new AbortController()
   const signal = AbortSignal.any([options.signal, stop.signal])
-  const sink = await openSink({
+  const sink = await openTransport({
     ...options,
     onFate: (_parcel, fate) => {
       if (fate.kind === 'published') played.published++
@@ -66,16 +66,21 @@ export const play = async (options: PlayOptions): Promise<Played> => {
   return played
 }
 
-const perform = async (cues: readonly Cue[], sink: Sink, options: PlayOptions, signal: AbortSignal): Promise<void> => {
+const perform = async (
+  cues: readonly ScheduledMessage[],
+  sink: PublishTransport,
+  options: PlayOptions,
+  signal: AbortSignal,
+): Promise<void> => {
   const events = [...new Set(cues.map(({ event_id }) => event_id))]
   options.onBegin(events, cues.length)
-  const stamp = stamper(Date.now)
+  const stamp = createTimestamper(Date.now)
   const begun = performance.now()
   for (const [index, cue] of cues.entries()) {
     const wait = begun + cue.at / options.speed - performance.now()
-    if (wait > 0) await pause(wait, signal)
+    if (wait > 0) await sleep(wait, signal)
     if (signal.aborted) return
-    const checked = checkText(messageText(cue, stamp()), undefined, { now: Date.now, makeId })
+    const checked = validateText(messageText(cue, stamp()), undefined, { now: Date.now, makeId })
     if ('refusal' in checked) throw new Error(`the demo wrote a bad message: ${checked.refusal.detail}`)
     await sink.push({ line: null, message: checked.message })
     options.onProgress(index + 1)

@@ -1,7 +1,7 @@
-import type { Chance } from './seeded-random.ts'
+import type { SeededRandom } from './seeded-random.ts'
 
 /** One piece of work: a task of the captain, and what manager, operator, executor and expert make of it. */
-export interface Work {
+export interface WorkTemplate {
   readonly task: string
   readonly kind: 'query' | 'write' | 'notify'
   readonly action: string
@@ -15,9 +15,9 @@ export interface Work {
 }
 
 /** A round: what the captain thinks, the work, what the expert makes of it, and a word between engineer and AI. */
-export interface Round {
+export interface ScenarioRound {
   readonly thought: string
-  readonly work: readonly Work[]
+  readonly work: readonly WorkTemplate[]
   /** Markdown. */
   readonly summary: string
   readonly suggestion: string
@@ -36,10 +36,10 @@ export interface Scenario {
   readonly alert: string
   /** What the engineer on duty says at the beginning. */
   readonly remark: string
-  readonly rounds: readonly Round[]
+  readonly rounds: readonly ScenarioRound[]
   readonly verdict: string
   /** Markdown. */
   readonly closing: string
 }
 
-export type WriteScenario = (chance: Chance) => Scenario
+export type WriteScenario = (chance: SeededRandom) => Scenario

@@ -1,13 +1,13 @@
-import { type Beat, Incident } from './incident.ts'
+import { Incident, type ScriptStep } from './incident.ts'
 import { SCENARIOS } from './scenarios/index.ts'
-import { Chance } from './seeded-random.ts'
+import { SeededRandom } from './seeded-random.ts'
 
 /** One message of the play. */
-export interface Cue {
+export interface ScheduledMessage {
   /** Milliseconds since the beginning of the play, at human speed. */
   readonly at: number
   readonly event_id: string
-  readonly beat: Beat
+  readonly beat: ScriptStep
 }
 
 export interface ScriptOptions {
@@ -23,10 +23,10 @@ export interface ScriptOptions {
 const STAGGER = [4_000, 14_000] as const
 
 /** The whole play in the order of its messages. Pure. */
-export const writeScript = ({ seed, events, run }: ScriptOptions): Cue[] => {
-  const chance = new Chance(seed)
+export const writeScript = ({ seed, events, run }: ScriptOptions): ScheduledMessage[] => {
+  const chance = new SeededRandom(seed)
   const first = chance.whole(0, SCENARIOS.length - 1)
-  const cues: Cue[] = []
+  const cues: ScheduledMessage[] = []
   let begins = 0
   for (let index = 0; index < events; index++) {
     const scenario = SCENARIOS[(first + index) % SCENARIOS.length]!(chance)
@@ -51,7 +51,7 @@ const naive = (ms: number): string => new Date(ms).toISOString().slice(0, -1)
  * @param stamp the number of the message in the agents' own database, its id and its time in milliseconds since 1970
  */
 export const messageText = (
-  { event_id, beat }: Cue,
+  { event_id, beat }: ScheduledMessage,
   stamp: { readonly id: number; readonly message_id: string; readonly now: number },
 ): string => {
   const { from, type, round, data, chat } = beat

@@ -1,5 +1,5 @@
 /** Chance that a seed decides: the same seed, the same draws. */
-export class Chance {
+export class SeededRandom {
   #state: number
 
   /** @param seed any whole number */

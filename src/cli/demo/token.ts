@@ -1,7 +1,7 @@
 import type { Config } from '../../config/config.ts'
-import { type Given, UsageError } from '../command.ts'
+import { type ParsedArgs, UsageError } from '../command.ts'
 import { refuseTokenFile } from '../gateway-client.ts'
-import { mint, secretSigner } from '../token-signer.ts'
+import { secretSigner, signToken } from '../token-signer.ts'
 import { noToken, openTokenSource, type TokenSource } from '../token-source.ts'
 
 /** Seconds that a minted token is good, and left of it when the next one is minted. */
@@ -13,7 +13,7 @@ const RESERVE = 60
  *
  * @throws UsageError where a token is needed that only somebody else can make, GatewayError config_invalid
  */
-export const demoToken = async (given: Given, { broker, tokens }: Config): Promise<TokenSource> => {
+export const demoToken = async (given: ParsedArgs, { broker, tokens }: Config): Promise<TokenSource> => {
   if (broker !== null) {
     refuseTokenFile(given)
     return noToken
@@ -36,7 +36,7 @@ const minting = ({ issuer, audience }: NonNullable<Config['tokens']>, secret: Ui
     // By the clock that ends tokens: a machine that slept wakes with one that is over.
     if (minted !== null && Date.now() < renewAt) return minted
     renewAt = Date.now() + (LIFETIME - RESERVE) * 1_000
-    minted = mint(trial, secretSigner(secret))
+    minted = signToken(trial, secretSigner(secret))
     return minted
   }
 }

@@ -1,14 +1,14 @@
 import type { Config } from '../../config/config.ts'
-import { appendKeys, LACKS_MESSAGE_ID } from '../../core/message.ts'
+import { appendJsonMembers, MISSING_MESSAGE_ID } from '../../core/message.ts'
 import { PublishError, Publisher } from '../../publisher/index.ts'
-import { type Fate, type OnFate, type Parcel, ROOM, type Sink } from './transport.ts'
+import { type LineResult, MAX_IN_FLIGHT, type OnResult, type OutgoingLine, type PublishTransport } from './transport.ts'
 
 export interface BrokerSinkOptions {
   readonly broker: NonNullable<Config['broker']>
   readonly maxMessageBytes: number
   /** How long one message is tried while the broker is away, in milliseconds. */
   readonly patienceMs: number
-  readonly onFate: OnFate
+  readonly onFate: OnResult
 }
 
 const urlOf = ({ tls, username, password, hostname, port, vhost }: BrokerSinkOptions['broker']['address']): string => {
@@ -20,21 +20,21 @@ const urlOf = ({ tls, username, password, hostname, port, vhost }: BrokerSinkOpt
 /** Faults of one message; all others are of the way. */
 const OWN_FAULTS = new Set(['invalid_message', 'message_too_large', 'publish_nacked'])
 
-const failed = (error: unknown): Fate => {
+const failed = (error: unknown): LineResult => {
   if (!(error instanceof PublishError)) throw error
   const { code, message, hint } = error
   return { kind: 'failed', code, text: message, hint, wayFault: !OWN_FAULTS.has(code) }
 }
 
 interface UnderWay {
-  readonly parcel: Parcel
-  readonly fate: Promise<Fate>
+  readonly parcel: OutgoingLine
+  readonly fate: Promise<LineResult>
 }
 
 /** Publishes through the broker by the agents' own library: confirmed, mandatory, in order. */
-export class BrokerSink implements Sink {
+export class BrokerSink implements PublishTransport {
   readonly #publisher: Publisher
-  readonly #onFate: OnFate
+  readonly #onFate: OnResult
   readonly #underWay: UnderWay[] = []
   #bytes = 0
   #working: Promise<void> | null = null
@@ -50,21 +50,22 @@ export class BrokerSink implements Sink {
       keyFile: broker.address.tls?.keyFile ?? undefined,
       exchange: broker.topology.exchange,
       maxMessageBytes,
-      maxQueued: ROOM.messages * 2,
+      maxQueued: MAX_IN_FLIGHT.messages * 2,
       sendTimeoutMs: Math.max(1, Math.round(patienceMs)),
     })
   }
 
-  async push(parcel: Parcel): Promise<void> {
+  async push(parcel: OutgoingLine): Promise<void> {
     const { body, lacks, event_id, message_id } = parcel.message
-    const text = lacks & LACKS_MESSAGE_ID ? appendKeys(body, `"message_id":${JSON.stringify(message_id)}`) : body
-    const fate = this.#publisher.sendText(text, { event_id }).then((): Fate => ({ kind: 'published' }), failed)
+    const text =
+      lacks & MISSING_MESSAGE_ID ? appendJsonMembers(body, `"message_id":${JSON.stringify(message_id)}`) : body
+    const fate = this.#publisher.sendText(text, { event_id }).then((): LineResult => ({ kind: 'published' }), failed)
     // It is awaited in its turn, which may come after it has failed.
     fate.catch(() => undefined)
     this.#underWay.push({ parcel, fate })
     this.#bytes += body.length
     this.#working ??= this.#work()
-    if (this.#underWay.length >= ROOM.messages || this.#bytes >= ROOM.bytes) await this.#room.promise
+    if (this.#underWay.length >= MAX_IN_FLIGHT.messages || this.#bytes >= MAX_IN_FLIGHT.bytes) await this.#room.promise
   }
 
   async finish(): Promise<void> {

@@ -1,14 +1,14 @@
 import { backoffDelay } from '../../core/backoff.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../../core/errors.ts'
-import { appendKeys, LACKS_MESSAGE_ID, type NewMessage } from '../../core/message.ts'
-import { ask, Refused, unreachable } from '../gateway-client.ts'
-import { pause } from '../io.ts'
+import { appendJsonMembers, MISSING_MESSAGE_ID, type NewMessage } from '../../core/message.ts'
+import { authorizedRequest, ResponseError, unreachable } from '../gateway-client.ts'
+import { sleep } from '../io.ts'
 import type { TokenSource } from '../token-source.ts'
-import { type Fate, type OnFate, type Parcel, ROOM, type Sink } from './transport.ts'
+import { type LineResult, MAX_IN_FLIGHT, type OnResult, type OutgoingLine, type PublishTransport } from './transport.ts'
 
 /** One request: below the gateway's own limits of 1,000 messages and 16 MiB. */
 const BATCH = { messages: 500, bytes: 4 * 1024 * 1024 }
-const BACKOFF_MS = { least: 200, most: 5_000 }
+const BACKOFF_MS = { minMs: 200, maxMs: 5_000 }
 /** A request that takes longer is made again: the ids make that harmless. */
 const REQUEST_MS = 30_000
 
@@ -19,7 +19,7 @@ export interface HttpSinkOptions {
   readonly token: TokenSource
   /** How long one message is tried while the gateway is away, in milliseconds. */
   readonly patienceMs: number
-  readonly onFate: OnFate
+  readonly onFate: OnResult
   readonly signal: AbortSignal
 }
 
@@ -32,14 +32,14 @@ interface Result {
 
 /** The text to send: with an id in any case, so that a second try stores nothing twice. */
 const textOf = ({ body, lacks, message_id }: NewMessage): string =>
-  lacks & LACKS_MESSAGE_ID ? appendKeys(body, `"message_id":${JSON.stringify(message_id)}`) : body
+  lacks & MISSING_MESSAGE_ID ? appendJsonMembers(body, `"message_id":${JSON.stringify(message_id)}`) : body
 
-const failed = (error: unknown, wayFault: boolean): Fate => {
+const failed = (error: unknown, wayFault: boolean): LineResult => {
   const { code = 'internal', message, hint = ERRORS.internal.hint } = error as Partial<GatewayError>
   return { kind: 'failed', code, text: String(message ?? error), hint, wayFault }
 }
 
-const fateOf = ({ db_id, duplicate, code }: Result): Fate => {
+const fateOf = ({ db_id, duplicate, code }: Result): LineResult => {
   if (code !== undefined) {
     const known = Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'not_a_gateway'
     return failed(new GatewayError(known, `The gateway refused it: ${code}.`), false)
@@ -51,9 +51,9 @@ const fateOf = ({ db_id, duplicate, code }: Result): Fate => {
  * Publishes over HTTP in the order of the pushes: what gathers while one request is under way, and belongs to one
  * event, goes with the next. A gateway that is away is tried again for a while.
  */
-export class HttpSink implements Sink {
+export class HttpSink implements PublishTransport {
   readonly #options: HttpSinkOptions
-  #waiting: Parcel[] = []
+  #waiting: OutgoingLine[] = []
   #bytes = 0
   #working: Promise<void> | null = null
   /** Why the way is shut: what still waits need not try it. */
@@ -64,11 +64,11 @@ export class HttpSink implements Sink {
     this.#options = options
   }
 
-  async push(parcel: Parcel): Promise<void> {
+  async push(parcel: OutgoingLine): Promise<void> {
     this.#waiting.push(parcel)
     this.#bytes += parcel.message.body.length
     this.#working ??= this.#work()
-    if (this.#waiting.length >= ROOM.messages || this.#bytes >= ROOM.bytes) await this.#room.promise
+    if (this.#waiting.length >= MAX_IN_FLIGHT.messages || this.#bytes >= MAX_IN_FLIGHT.bytes) await this.#room.promise
   }
 
   async finish(): Promise<void> {
@@ -94,7 +94,7 @@ export class HttpSink implements Sink {
   }
 
   /** The longest run of one event at the head that fits into a request. */
-  #take(): Parcel[] {
+  #take(): OutgoingLine[] {
     const { event_id } = this.#waiting[0]!.message
     let bytes = 0
     let count = 0
@@ -107,9 +107,9 @@ export class HttpSink implements Sink {
   }
 
   /** Tries a batch until each of its messages has its fate. */
-  async #deliver(batch: Parcel[]): Promise<void> {
+  async #deliver(batch: OutgoingLine[]): Promise<void> {
     const { signal, patienceMs, onFate } = this.#options
-    const fates = new Map<Parcel, Fate>()
+    const fates = new Map<OutgoingLine, LineResult>()
     const until = performance.now() + patienceMs
     for (let attempt = 0; fates.size < batch.length && this.#shut === null; attempt++) {
       const trouble = await this.#attempt(
@@ -118,7 +118,7 @@ export class HttpSink implements Sink {
       )
       if (trouble === null) continue
       if (signal.aborted || performance.now() >= until) this.#shut = trouble
-      else await pause(backoffDelay(attempt, BACKOFF_MS, Math.random()), signal)
+      else await sleep(backoffDelay(attempt, BACKOFF_MS, Math.random()), signal)
     }
     for (const parcel of batch) {
       await onFate(parcel, fates.get(parcel) ?? failed(this.#shut, true))
@@ -126,7 +126,7 @@ export class HttpSink implements Sink {
   }
 
   /** One request. @returns null when it brought fates, else why it must be made again */
-  async #attempt(open: readonly Parcel[], fates: Map<Parcel, Fate>): Promise<unknown> {
+  async #attempt(open: readonly OutgoingLine[], fates: Map<OutgoingLine, LineResult>): Promise<unknown> {
     const { url, token, signal } = this.#options
     const event_id = open[0]!.message.event_id
     try {
@@ -136,17 +136,21 @@ export class HttpSink implements Sink {
         body: `[${open.map(({ message }) => textOf(message)).join(',')}]`,
         signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)]),
       }
-      const response = await ask(`${url}/api/events/${encodeURIComponent(event_id)}/messages`, init, token)
+      const response = await authorizedRequest(
+        `${url}/api/events/${encodeURIComponent(event_id)}/messages`,
+        init,
+        token,
+      )
       const results = ((await response.json()) as { data: Result[] }).data
       for (const [index, parcel] of open.entries()) fates.set(parcel, fateOf(results[index] ?? {}))
       return null
     } catch (error) {
-      if (error instanceof Refused) return this.#refused(error, open, fates)
+      if (error instanceof ResponseError) return this.#refused(error, open, fates)
       return error instanceof GatewayError ? error : unreachable(url, error)
     }
   }
 
-  #refused(error: Refused, open: readonly Parcel[], fates: Map<Parcel, Fate>): unknown {
+  #refused(error: ResponseError, open: readonly OutgoingLine[], fates: Map<OutgoingLine, LineResult>): unknown {
     const { index, results } = error.body as { index?: number; results?: Result[] }
     if (Array.isArray(results)) {
       let again = false

@@ -1,5 +1,5 @@
 /** A line of input. `tooLong`: its bytes were not kept. */
-export type Line =
+export type InputLine =
   | { readonly number: number; readonly bytes: Buffer; readonly end: number }
   | { readonly number: number; readonly tooLong: number; readonly end: number }
 
@@ -8,13 +8,13 @@ export type Line =
  *
  * @param most bytes of a line; of a longer one only the size is told
  */
-export async function* linesOf(input: AsyncIterable<Buffer>, most: number): AsyncGenerator<Line> {
+export async function* readLines(input: AsyncIterable<Buffer>, most: number): AsyncGenerator<InputLine> {
   let parts: Buffer[] = []
   let size = 0
   let number = 0
   let read = 0
-  const take = (end: number): Line => {
-    const line: Line =
+  const take = (end: number): InputLine => {
+    const line: InputLine =
       size > most ? { number: ++number, tooLong: size, end } : { number: ++number, bytes: Buffer.concat(parts), end }
     parts = []
     size = 0

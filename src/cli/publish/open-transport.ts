@@ -1,17 +1,17 @@
 import { loadConfig, readEnvironment } from '../../config/config.ts'
-import type { PublishWay } from '../gateway-client.ts'
+import type { PublishTarget } from '../gateway-client.ts'
 import { HttpSink } from './http-transport.ts'
-import type { OnFate, Sink } from './transport.ts'
+import type { OnResult, PublishTransport } from './transport.ts'
 
-export interface SinkWish extends PublishWay {
+export interface TransportOptions extends PublishTarget {
   /** How long one message is tried while the way is shut, in milliseconds. */
   readonly patienceMs: number
-  readonly onFate: OnFate
+  readonly onFate: OnResult
   readonly signal: AbortSignal
 }
 
 /** @throws GatewayError config_invalid */
-export const openSink = async ({ url, token, ...wish }: SinkWish): Promise<Sink> => {
+export const openTransport = async ({ url, token, ...wish }: TransportOptions): Promise<PublishTransport> => {
   if (url !== null) return new HttpSink({ url, token, ...wish })
   const { broker, maxMessageBytes } = loadConfig(readEnvironment())
   if (broker === null) throw new Error('there is neither an address nor a broker')

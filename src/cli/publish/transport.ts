@@ -1,14 +1,14 @@
 import type { NewMessage } from '../../core/message.ts'
 
 /** A message on its way, checked by the rules of the gateway. */
-export interface Parcel {
+export interface OutgoingLine {
   /** Its line on stdin, from 1; null where it came from flags. */
   readonly line: number | null
   readonly message: NewMessage
 }
 
 /** What became of a message. */
-export type Fate =
+export type LineResult =
   | { readonly kind: 'published'; readonly db_id?: number; readonly duplicate?: boolean }
   | {
       readonly kind: 'failed'
@@ -20,16 +20,16 @@ export type Fate =
     }
 
 /** Where messages go. Each gets its fate once, in the order in which they were pushed. */
-export interface Sink {
+export interface PublishTransport {
   /** Takes a message; resolves when there is room for another. */
-  push(parcel: Parcel): Promise<void>
+  push(parcel: OutgoingLine): Promise<void>
   /** Resolves when all have their fates. */
   finish(): Promise<void>
   /** Gives up what is under way and ends. */
   close(): Promise<void>
 }
 
-export type OnFate = (parcel: Parcel, fate: Fate) => void | Promise<void>
+export type OnResult = (parcel: OutgoingLine, fate: LineResult) => void | Promise<void>
 
 /** So much is under way at most, whatever the sink. */
-export const ROOM = { messages: 2_000, bytes: 8 * 1024 * 1024 }
+export const MAX_IN_FLIGHT = { messages: 2_000, bytes: 8 * 1024 * 1024 }

@@ -1,8 +1,8 @@
-import { type Checked, checkMessage, decodeText } from '../../core/message.ts'
-import { type Given, UsageError } from '../command.ts'
+import { decodeUtf8, type ValidationResult, validateMessage } from '../../core/message.ts'
+import { type ParsedArgs, UsageError } from '../command.ts'
 
 /** Where clock and ids come from. */
-export interface Source {
+export interface IdSource {
   readonly now: () => number
   /** Makes the id of a message of this time. */
   readonly makeId: (now: number) => string
@@ -13,19 +13,19 @@ export interface Source {
  *
  * @param event_id the event of a text that names none
  */
-export const checkText = (text: string, event_id: string | undefined, source: Source): Checked => {
+export const validateText = (text: string, event_id: string | undefined, source: IdSource): ValidationResult => {
   const received_at = source.now()
   const arrival = { received_at, makeId: () => source.makeId(received_at) }
-  const checked = checkMessage(text, arrival)
+  const checked = validateMessage(text, arrival)
   if (event_id === undefined || !('refusal' in checked) || checked.refusal.reason !== 'invalid_event_id') return checked
-  return checkMessage(text, { ...arrival, event_id })
+  return validateMessage(text, { ...arrival, event_id })
 }
 
 /** The same for bytes; null for a blank line. */
-export const checkLine = (bytes: Buffer, event_id: string | undefined, source: Source): Checked | null => {
-  const text = decodeText(bytes)
+export const checkLine = (bytes: Buffer, event_id: string | undefined, source: IdSource): ValidationResult | null => {
+  const text = decodeUtf8(bytes)
   if (typeof text !== 'string') return text
-  return text.trim() === '' ? null : checkText(text, event_id, source)
+  return text.trim() === '' ? null : validateText(text, event_id, source)
 }
 
 /** JSON as it stands if it is an object, a list or a quoted text; anything else is text. */
@@ -44,7 +44,7 @@ const contentOf = (text: string): string => {
 const MESSAGE_FLAGS = ['type', 'from', 'content', 'round', 'id'] as const
 
 /** The text of the message that flags describe; null where they describe none. @throws UsageError */
-export const messageOfFlags = (given: Given): string | null => {
+export const messageOfFlags = (given: ParsedArgs): string | null => {
   if (MESSAGE_FLAGS.every((flag) => given.text(flag) === undefined)) return null
   const event_id = given.text('event')
   if (event_id === undefined) throw new UsageError('--event is missing: which event does the message belong to?')

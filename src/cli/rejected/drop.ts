@@ -1,15 +1,15 @@
 import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
 import type { RejectedFilter } from '../../core/quarantine-filter.ts'
-import type { QuarantineStore } from '../../store/sqlite/quarantine.ts'
-import { type Command, EXIT, UsageError } from '../command.ts'
-import type { Io } from '../io.ts'
-import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine } from './options.ts'
+import type { QuarantineAccess } from '../../store/sqlite/quarantine.ts'
+import { type CliCommand, EXIT, UsageError } from '../command.ts'
+import type { CommandIo } from '../io.ts'
+import { FILTER_FLAGS, missingIds, requireFilter, retryWhileBusy, withQuarantine, yieldLock } from './options.ts'
 
 const BATCH = 500
 
 /** Asks on the terminal. @returns true for a yes; the end of the input, or a signal, is a no */
-const confirmed = async (question: string, io: Io): Promise<boolean> => {
+const confirmed = async (question: string, io: CommandIo): Promise<boolean> => {
   const terminal = createInterface({ input: io.in, output: process.stderr, terminal: false })
   const closed = once(terminal, 'close', { signal: io.signal }).then(() => '')
   try {
@@ -22,7 +22,7 @@ const confirmed = async (question: string, io: Io): Promise<boolean> => {
 }
 
 /** `rejected drop`. */
-export const drop: Command = {
+export const dropCommand: CliCommand = {
   name: 'rejected drop',
   summary: 'remove rows from the quarantine for good',
   usage: ['ID… [flags]', '--all', '--reason CODE,… [flags]'],
@@ -36,7 +36,7 @@ export const drop: Command = {
     ['deepsoc-gateway rejected drop --reason invalid_json --yes', 'Remove all that is no JSON, unasked'],
   ],
   run: async (given, io) => {
-    const filter = chosenOf(given)
+    const filter = requireFilter(given)
     const asks = !given.switch('yes')
     if (asks && !(io.in.isTTY && io.err.isTerminal)) {
       throw new UsageError('there is no terminal to ask on; say --yes if you mean it')
@@ -57,10 +57,10 @@ export const drop: Command = {
 }
 
 const dropAll = async (
-  quarantine: QuarantineStore,
+  quarantine: QuarantineAccess,
   filter: RejectedFilter,
   { rows, through }: { rows: number; through: number },
-  io: Io,
+  io: CommandIo,
 ): Promise<number> => {
   let dropped = 0
   let after = 0
@@ -68,10 +68,10 @@ const dropAll = async (
     const ids = await quarantine.idsAfter(filter, after, through, BATCH)
     if (ids.length === 0) break
     const begun = performance.now()
-    dropped += await patiently(io, () => quarantine.drop(ids))
+    dropped += await retryWhileBusy(io, () => quarantine.drop(ids))
     after = ids.at(-1)!
     io.progress.show({ what: 'removing', done: dropped, total: rows, failed: 0 })
-    await giveWay(io, performance.now() - begun)
+    await yieldLock(io, performance.now() - begun)
   }
   io.progress.clear()
   return dropped

@@ -1,9 +1,9 @@
-import type { RejectedHead } from '../../core/quarantine.ts'
-import { rejectedJson } from '../../core/quarantine-json.ts'
-import { BOLD, painter, YELLOW } from '../colours.ts'
-import { type Command, EXIT } from '../command.ts'
-import { fit, pad, visible, visibleJson, widthOf } from '../terminal-escape.ts'
-import { FILTER_FLAGS, filterOf, withQuarantine } from './options.ts'
+import type { QuarantineEnvelope } from '../../core/quarantine.ts'
+import { serializeQuarantineRow } from '../../core/quarantine-json.ts'
+import { BOLD, createStyler, YELLOW } from '../colours.ts'
+import { type CliCommand, EXIT } from '../command.ts'
+import { escapeForTerminal, pad, truncate, visibleJson, widthOf } from '../terminal-escape.ts'
+import { FILTER_FLAGS, parseQuarantineFilter, withQuarantine } from './options.ts'
 
 const USUAL_LIMIT = 50
 const PAGE = 500
@@ -25,19 +25,19 @@ const HEADINGS: Row = {
   detail: 'DETAIL',
 }
 
-const rowOf = ({ rejected_id, received_at, body_bytes, reason, routing_key, detail }: RejectedHead): Row => ({
+const rowOf = ({ rejected_id, received_at, body_bytes, reason, routing_key, detail }: QuarantineEnvelope): Row => ({
   id: String(rejected_id),
   time: timeOf(received_at),
   bytes: String(body_bytes),
   reason,
-  key: visible(routing_key),
-  detail: visible(detail),
+  key: escapeForTerminal(routing_key),
+  detail: escapeForTerminal(detail),
 })
 
 /** One line of the table; off a terminal nothing is cut. */
 const lineOf = (row: Row, columns: number, colour: (text: string, column: keyof Row) => string): string => {
   const whole = columns === Number.POSITIVE_INFINITY
-  const cell = (text: string, width: number) => pad(whole ? text : fit(text, width), width)
+  const cell = (text: string, width: number) => pad(whole ? text : truncate(text, width), width)
   const cells: [keyof Row, string][] = [
     ['id', row.id.padStart(COLUMNS.id)],
     ['time', pad(row.time, COLUMNS.time)],
@@ -46,7 +46,7 @@ const lineOf = (row: Row, columns: number, colour: (text: string, column: keyof 
   ]
   if (columns >= WITH_KEYS) cells.push(['key', cell(row.key, COLUMNS.key)])
   const used = cells.reduce((sum, [, text]) => sum + widthOf(text) + 2, 0)
-  cells.push(['detail', whole ? row.detail : fit(row.detail, Math.max(10, columns - used - 1))])
+  cells.push(['detail', whole ? row.detail : truncate(row.detail, Math.max(10, columns - used - 1))])
   return cells
     .map(([column, text]) => colour(text, column))
     .join('  ')
@@ -54,7 +54,7 @@ const lineOf = (row: Row, columns: number, colour: (text: string, column: keyof 
 }
 
 /** `rejected list`. */
-export const list: Command = {
+export const listCommand: CliCommand = {
   name: 'rejected list',
   summary: 'list what was set aside, newest first',
   usage: ['[ID…] [flags]'],
@@ -69,11 +69,11 @@ export const list: Command = {
     ["deepsoc-gateway rejected list --routing-key '*._executor.*' --json --limit 0", 'All from executors, as JSON'],
   ],
   run: async (given, io) => {
-    const filter = filterOf(given)
+    const filter = parseQuarantineFilter(given)
     const limit = given.whole('limit', 0) ?? USUAL_LIMIT
     const json = given.switch('json')
     return withQuarantine(async ({ quarantine }) => {
-      const paint = painter(io.out.colours)
+      const paint = createStyler(io.out.colours)
       const printable = io.out.isTerminal ? visibleJson : (text: string) => text
       const { rows } = await quarantine.count(filter)
       const wanted = limit === 0 ? rows : Math.min(limit, rows)
@@ -86,7 +86,7 @@ export const list: Command = {
         const page = await quarantine.newest(filter, before, Math.min(left, PAGE))
         if (page.length === 0) break
         const lines = page.map((row) =>
-          json ? printable(rejectedJson(row)) : lineOf(rowOf(row), io.out.columns, colour),
+          json ? printable(serializeQuarantineRow(row)) : lineOf(rowOf(row), io.out.columns, colour),
         )
         await io.out.write(`${lines.join('\n')}\n`)
         left -= page.length

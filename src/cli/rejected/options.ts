@@ -1,11 +1,11 @@
 import { loadConfig, readEnvironment } from '../../config/config.ts'
 import { GatewayError } from '../../core/errors.ts'
-import { EVERYTHING, type RejectedFilter, timeOf, unknownReason } from '../../core/quarantine-filter.ts'
+import { findUnknownReason, MATCH_ALL, parseSince, type RejectedFilter } from '../../core/quarantine-filter.ts'
 import { openQuarantine } from '../../store/open-store.ts'
-import type { QuarantineStore } from '../../store/sqlite/quarantine.ts'
-import { type Flags, type Given, UsageError } from '../command.ts'
-import { type Io, pause } from '../io.ts'
-import { idsOf } from '../positionals.ts'
+import type { QuarantineAccess } from '../../store/sqlite/quarantine.ts'
+import { type Flags, type ParsedArgs, UsageError } from '../command.ts'
+import { type CommandIo, sleep } from '../io.ts'
+import { parseIds } from '../positionals.ts'
 
 /** The flags by which rows are chosen. */
 export const FILTER_FLAGS: Flags = {
@@ -16,7 +16,7 @@ export const FILTER_FLAGS: Flags = {
 
 /** Reads an age such as `12h`, or a date. @returns milliseconds since 1970. @throws UsageError */
 export const sinceOf = (text: string, now: number): number => {
-  const time = timeOf(text, now)
+  const time = parseSince(text, now)
   if (time !== null) return time
   throw new UsageError(
     `--since must be an age such as 30m, 12h or 7d, or a date such as 2026-11-22T10:00:00Z, not ${JSON.stringify(text)}.`,
@@ -24,10 +24,10 @@ export const sinceOf = (text: string, now: number): number => {
 }
 
 /** @throws UsageError */
-export const filterOf = (given: Given): RejectedFilter => {
-  const ids = idsOf(given)
+export const parseQuarantineFilter = (given: ParsedArgs): RejectedFilter => {
+  const ids = parseIds(given)
   const reasons = given.list('reason')
-  const unknown = unknownReason(reasons)
+  const unknown = findUnknownReason(reasons)
   if (unknown !== undefined) {
     throw new UsageError(`--reason ${JSON.stringify(unknown)} is no error code; docs/OPERATIONS.md lists them.`)
   }
@@ -41,24 +41,24 @@ export const filterOf = (given: Given): RejectedFilter => {
 }
 
 /** For commands that change rows: a filter, ids, or --all in so many words. @throws UsageError */
-export const chosenOf = (given: Given): RejectedFilter => {
-  const filter = filterOf(given)
+export const requireFilter = (given: ParsedArgs): RejectedFilter => {
+  const filter = parseQuarantineFilter(given)
   const narrow = Object.values(filter).some((part) => part !== null)
   if (given.switch('all')) {
     if (narrow) throw new UsageError('--all stands alone, without ids and filters')
-    return EVERYTHING
+    return MATCH_ALL
   }
   if (!narrow) throw new UsageError('say which rows: ids, a filter such as --reason, or --all')
   return filter
 }
 
-export interface Opened {
-  readonly quarantine: QuarantineStore
+export interface OpenQuarantine {
+  readonly quarantine: QuarantineAccess
   readonly maxMessageBytes: number
 }
 
 /** Works on the quarantine of the configured database and closes it. @throws GatewayError config_invalid, database_* */
-export const withQuarantine = async (work: (opened: Opened) => Promise<number>): Promise<number> => {
+export const withQuarantine = async (work: (opened: OpenQuarantine) => Promise<number>): Promise<number> => {
   const config = loadConfig(readEnvironment())
   const quarantine = await openQuarantine(config)
   try {
@@ -69,7 +69,7 @@ export const withQuarantine = async (work: (opened: Opened) => Promise<number>):
 }
 
 /** How long a write waits for a gateway that holds the lock, in milliseconds. */
-const PATIENCE_MS = 60_000
+const TIMEOUT_MS = 60_000
 
 /**
  * Tries a write until the database is free. The waits are short ones between the tries, so that a signal still ends
@@ -77,8 +77,8 @@ const PATIENCE_MS = 60_000
  *
  * @throws GatewayError storage_busy when it is not free in time
  */
-export const patiently = async <Result>(io: Io, write: () => Result | Promise<Result>): Promise<Result> => {
-  const until = Date.now() + PATIENCE_MS
+export const retryWhileBusy = async <Result>(io: CommandIo, write: () => Result | Promise<Result>): Promise<Result> => {
+  const until = Date.now() + TIMEOUT_MS
   while (true) {
     try {
       return await write()
@@ -86,16 +86,16 @@ export const patiently = async <Result>(io: Io, write: () => Result | Promise<Re
       const busy = error instanceof GatewayError && error.code === 'storage_busy'
       if (!busy || Date.now() >= until || io.signal.aborted) throw error
     }
-    await pause(20 + Math.random() * 80, io.signal)
+    await sleep(20 + Math.random() * 80, io.signal)
   }
 }
 
 /** Leaves the lock to the gateway for as long as it was held, so that its messages do not wait behind a long work. */
-export const giveWay = (io: Io, heldMs: number): Promise<void> => pause(Math.min(100, heldMs), io.signal)
+export const yieldLock = (io: CommandIo, heldMs: number): Promise<void> => sleep(Math.min(100, heldMs), io.signal)
 
 /** The ids that were named and are not there. */
-export const missingIds = async (quarantine: QuarantineStore, { ids }: RejectedFilter): Promise<number[]> => {
+export const missingIds = async (quarantine: QuarantineAccess, { ids }: RejectedFilter): Promise<number[]> => {
   if (ids === null) return []
-  const there = new Set(await quarantine.idsAfter({ ...EVERYTHING, ids }, 0, Number.MAX_SAFE_INTEGER - 1, ids.length))
+  const there = new Set(await quarantine.idsAfter({ ...MATCH_ALL, ids }, 0, Number.MAX_SAFE_INTEGER - 1, ids.length))
   return ids.filter((id) => !there.has(id))
 }

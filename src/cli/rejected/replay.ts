@@ -1,15 +1,15 @@
 import { randomBytes } from 'node:crypto'
-import { recheck } from '../../core/quarantine.ts'
+import { revalidate } from '../../core/quarantine.ts'
 import type { RejectedFilter } from '../../core/quarantine-filter.ts'
-import { uuidMaker } from '../../core/uuid.ts'
-import type { QuarantineStore } from '../../store/sqlite/quarantine.ts'
-import type { ReplayOutcome } from '../../store/store.ts'
-import { type Command, EXIT } from '../command.ts'
-import type { Io } from '../io.ts'
-import { visible, visibleJson } from '../terminal-escape.ts'
-import { chosenOf, FILTER_FLAGS, giveWay, missingIds, patiently, withQuarantine } from './options.ts'
+import { createUuidV7Generator } from '../../core/uuid.ts'
+import type { QuarantineAccess } from '../../store/sqlite/quarantine.ts'
+import type { ReplayResult } from '../../store/store.ts'
+import { type CliCommand, EXIT } from '../command.ts'
+import type { CommandIo } from '../io.ts'
+import { escapeForTerminal, visibleJson } from '../terminal-escape.ts'
+import { FILTER_FLAGS, missingIds, requireFilter, retryWhileBusy, withQuarantine, yieldLock } from './options.ts'
 
-const makeId = uuidMaker(randomBytes)
+const makeId = createUuidV7Generator(randomBytes)
 
 interface Tally {
   done: number
@@ -19,27 +19,27 @@ interface Tally {
   gone: number
 }
 
-const jsonOf = (rejected_id: number, outcome: ReplayOutcome): string => {
+const jsonOf = (rejected_id: number, outcome: ReplayResult): string => {
   if (outcome.kind !== 'stored' && outcome.kind !== 'duplicate') return JSON.stringify({ rejected_id, ...outcome })
   const { kind, db_id, message } = outcome
   return JSON.stringify({ rejected_id, kind, db_id, event_id: message.event_id, message_id: message.message_id })
 }
 
-const lineOf = (rejected_id: number, outcome: ReplayOutcome): string => {
+const lineOf = (rejected_id: number, outcome: ReplayResult): string => {
   switch (outcome.kind) {
     case 'stored':
-      return `${rejected_id} stored as db_id ${outcome.db_id} in ${visible(outcome.message.event_id)}`
+      return `${rejected_id} stored as db_id ${outcome.db_id} in ${escapeForTerminal(outcome.message.event_id)}`
     case 'duplicate':
-      return `${rejected_id} was stored before, as db_id ${outcome.db_id} in ${visible(outcome.message.event_id)}`
+      return `${rejected_id} was stored before, as db_id ${outcome.db_id} in ${escapeForTerminal(outcome.message.event_id)}`
     case 'kept':
-      return `${rejected_id} stays: ${outcome.reason}, ${visible(outcome.detail)}`
+      return `${rejected_id} stays: ${outcome.reason}, ${escapeForTerminal(outcome.detail)}`
     case 'gone':
       return `${rejected_id} is gone`
   }
 }
 
 /** `rejected replay`. */
-export const replay: Command = {
+export const replayCommand: CliCommand = {
   name: 'rejected replay',
   summary: 'offer rows to the checks again and store what passes',
   usage: ['ID… [flags]', '--all', '--reason CODE,… [flags]'],
@@ -56,11 +56,11 @@ the reason of now. Works while a gateway runs on the same database, whose reader
     ['deepsoc-gateway rejected replay --all --json', 'Offer all again and note the fate of each'],
   ],
   run: async (given, io) => {
-    const filter = chosenOf(given)
+    const filter = requireFilter(given)
     const print = !given.switch('json')
       ? lineOf
       : io.out.isTerminal
-        ? (id: number, outcome: ReplayOutcome) => visibleJson(jsonOf(id, outcome))
+        ? (id: number, outcome: ReplayResult) => visibleJson(jsonOf(id, outcome))
         : jsonOf
     return withQuarantine(async ({ quarantine, maxMessageBytes }) => {
       const missing = await missingIds(quarantine, filter)
@@ -76,11 +76,11 @@ the reason of now. Works while a gateway runs on the same database, whose reader
 }
 
 const replayAll = async (
-  quarantine: QuarantineStore,
+  quarantine: QuarantineAccess,
   filter: RejectedFilter,
   limit: number,
-  print: (id: number, outcome: ReplayOutcome) => string,
-  io: Io,
+  print: (id: number, outcome: ReplayResult) => string,
+  io: CommandIo,
 ): Promise<Tally> => {
   const tally: Tally = { done: 0, stored: 0, duplicate: 0, kept: 0, gone: 0 }
   // What comes in from now on is not meant.
@@ -89,9 +89,9 @@ const replayAll = async (
   while (!io.signal.aborted) {
     const rows = await quarantine.after(filter, after, through)
     if (rows.length === 0) break
-    const replays = recheck(rows, limit, Date.now(), makeId)
+    const replays = revalidate(rows, limit, Date.now(), makeId)
     const begun = performance.now()
-    const outcomes = await patiently(io, () => quarantine.replay(replays))
+    const outcomes = await retryWhileBusy(io, () => quarantine.replay(replays))
     const held = performance.now() - begun
     for (const outcome of outcomes) tally[outcome.kind]++
     tally.done += rows.length
@@ -99,7 +99,7 @@ const replayAll = async (
     io.progress.clear()
     await io.out.write(outcomes.map((outcome, index) => `${print(rows[index]!.rejected_id, outcome)}\n`).join(''))
     io.progress.show({ what: 'replaying', done: tally.done, total, failed: tally.kept })
-    await giveWay(io, held)
+    await yieldLock(io, held)
   }
   io.progress.clear()
   return tally

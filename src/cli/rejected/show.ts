@@ -1,13 +1,13 @@
-import type { RejectedRow } from '../../core/quarantine.ts'
-import { EVERYTHING } from '../../core/quarantine-filter.ts'
-import { rejectedJson } from '../../core/quarantine-json.ts'
-import { BOLD, DIM, type Paint, painter } from '../colours.ts'
-import { type Command, EXIT, UsageError } from '../command.ts'
-import { idsOf } from '../positionals.ts'
-import { visible, visibleBytes, visibleJson } from '../terminal-escape.ts'
+import type { QuarantineRow } from '../../core/quarantine.ts'
+import { MATCH_ALL } from '../../core/quarantine-filter.ts'
+import { serializeQuarantineRow } from '../../core/quarantine-json.ts'
+import { BOLD, createStyler, DIM, type Styler } from '../colours.ts'
+import { type CliCommand, EXIT, UsageError } from '../command.ts'
+import { parseIds } from '../positionals.ts'
+import { escapeForTerminal, visibleBytes, visibleJson } from '../terminal-escape.ts'
 import { withQuarantine } from './options.ts'
 
-const sheetOf = (row: RejectedRow, paint: Paint): string => {
+const sheetOf = (row: QuarantineRow, paint: Styler): string => {
   const cut = row.body.length < row.body_bytes ? `, of which ${row.body.length} were kept` : ''
   const facts: readonly (readonly [string, string])[] = [
     ['rejected_id', String(row.rejected_id)],
@@ -21,12 +21,12 @@ const sheetOf = (row: RejectedRow, paint: Paint): string => {
     ['sha256', row.sha256],
     ['body', `${row.body_bytes} bytes${cut}`],
   ]
-  const lines = facts.map(([name, value]) => `${paint(name.padEnd(12), BOLD)}${visible(value)}`)
+  const lines = facts.map(([name, value]) => `${paint(name.padEnd(12), BOLD)}${escapeForTerminal(value)}`)
   return `${lines.join('\n')}\n${paint('-'.repeat(72), DIM)}\n${visibleBytes(row.body)}\n`
 }
 
 /** `rejected show`. */
-export const show: Command = {
+export const showCommand: CliCommand = {
   name: 'rejected show',
   summary: 'show all that is known of rows, their bodies included',
   usage: ['ID… [--json]', 'ID --raw'],
@@ -44,22 +44,24 @@ export const show: Command = {
     ],
   ],
   run: async (given, io) => {
-    const ids = idsOf(given)
+    const ids = parseIds(given)
     const raw = given.switch('raw')
     if (ids.length === 0) throw new UsageError('an ID is missing; rejected list shows them')
     if (raw && ids.length > 1) throw new UsageError('--raw takes one ID')
     if (raw && given.switch('json')) throw new UsageError('--raw and --json exclude each other')
     return withQuarantine(async ({ quarantine }) => {
-      const paint = painter(io.out.colours)
+      const paint = createStyler(io.out.colours)
       let missing = 0
       for (const id of ids) {
-        const [row] = await quarantine.after({ ...EVERYTHING, ids: [id] }, id - 1, id)
+        const [row] = await quarantine.after({ ...MATCH_ALL, ids: [id] }, id - 1, id)
         if (row === undefined) {
           missing++
           io.note(`${id} is not in the quarantine.`)
         } else if (raw) await io.out.write(row.body)
         else if (given.switch('json'))
-          await io.out.write(`${io.out.isTerminal ? visibleJson(rejectedJson(row)) : rejectedJson(row)}\n`)
+          await io.out.write(
+            `${io.out.isTerminal ? visibleJson(serializeQuarantineRow(row)) : serializeQuarantineRow(row)}\n`,
+          )
         else await io.out.write(sheetOf(row, paint))
       }
       return missing === 0 ? EXIT.ok : EXIT.failure

@@ -1,7 +1,7 @@
 import { z } from 'zod'
-import { type Json, jsonSchema } from './json-schema.ts'
+import { type JsonSchema, jsonSchema } from './json-schema.ts'
 import { EXAMPLE_EVENT } from './operation.ts'
-import { SentMessage, STREAM_EVENTS } from './schemas.ts'
+import { STREAM_EVENTS, StreamedMessage } from './schemas.ts'
 
 /** The names that hold unless the environment says others. */
 const EXCHANGE = 'deepsoc_notifications_exchange'
@@ -43,7 +43,7 @@ const EXAMPLES: Record<keyof typeof STREAM_EVENTS, unknown> = {
   closing: { reason: 'shutdown' },
 }
 
-const streamMessages = (): Json =>
+const streamMessages = (): JsonSchema =>
   Object.fromEntries(
     Object.entries(STREAM_EVENTS).map(([name, { id, data, meaning }]) => [
       name,
@@ -58,7 +58,7 @@ const streamMessages = (): Json =>
     ]),
   )
 
-const published = (): Json => ({
+const published = (): JsonSchema => ({
   name: 'published',
   title: 'A message of an agent',
   contentType: 'application/json',
@@ -66,12 +66,12 @@ const published = (): Json => ({
   description:
     'The property message_id serves where the body has none. What cannot be accepted is set aside with its reason, and acknowledged.',
   headers: jsonSchema(Headers, 'input'),
-  payload: jsonSchema(SentMessage, 'input'),
+  payload: jsonSchema(StreamedMessage, 'input'),
   examples: [{ name: 'chat', payload: EXAMPLE }],
   bindings: { amqp: { contentEncoding: 'UTF-8', bindingVersion: VERSION } },
 })
 
-const channels = (): Json => ({
+const channels = (): JsonSchema => ({
   notifications: {
     address: 'notifications.frontend.{event_id}.{message_type}',
     title: 'What agents publish',
@@ -117,7 +117,7 @@ const channels = (): Json => ({
 })
 
 /** The AMQP side, and the events of a stream, as AsyncAPI 3.0. */
-export const makeAsyncApi = (version: string): Json => ({
+export const makeAsyncApi = (version: string): JsonSchema => ({
   asyncapi: '3.0.0',
   info: {
     title: 'deepsoc-gateway',

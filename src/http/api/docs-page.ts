@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { ERRORS } from '../../core/errors.ts'
-import { type Json, jsonSchema } from './json-schema.ts'
+import { type JsonSchema, jsonSchema } from './json-schema.ts'
 import { errorsOf, OPERATIONS } from './openapi.ts'
 import type { Operation } from './operation.ts'
-import { SentMessage, STREAM_EVENTS } from './schemas.ts'
+import { STREAM_EVENTS, StreamedMessage } from './schemas.ts'
 
 const STYLE = `
 :root {
@@ -37,7 +37,7 @@ summary { cursor: pointer; color: var(--faint) }
 `
 
 /** Only this very style, and nothing else. */
-export const PAGE_POLICY = `default-src 'none'; style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
+export const DOCS_CSP = `default-src 'none'; style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
 
 const escaped = (text: string): string =>
   text.replace(/[&<>"']/g, (char) => `&#${char.charCodeAt(0)};`).replace(/`([^`]+)`/g, '<code>$1</code>')
@@ -57,18 +57,18 @@ const table = (heads: readonly string[], rows: readonly (readonly string[])[]): 
 const details = (summary: string, inside: string): string => `<details><summary>${summary}</summary>${inside}</details>`
 
 /** What a schema says in a word or two. */
-const typeOf = (schema: Json): string => {
+const typeOf = (schema: JsonSchema): string => {
   if (schema.const !== undefined) return JSON.stringify(schema.const)
   if (Array.isArray(schema.enum)) return schema.enum.join(' | ')
-  const some = (schema.anyOf ?? schema.oneOf) as Json[] | undefined
+  const some = (schema.anyOf ?? schema.oneOf) as JsonSchema[] | undefined
   if (some !== undefined) return some.map(typeOf).join(' or ')
-  if (schema.type === 'array') return `list of ${typeOf(schema.items as Json)}`
+  if (schema.type === 'array') return `list of ${typeOf(schema.items as JsonSchema)}`
   return typeof schema.type === 'string' ? schema.type : 'anything'
 }
 
-const fieldsOf = (schema: Json): string => {
+const fieldsOf = (schema: JsonSchema): string => {
   const required = new Set(schema.required as string[] | undefined)
-  const rows = Object.entries((schema.properties ?? {}) as Record<string, Json>).map(([name, field]) => [
+  const rows = Object.entries((schema.properties ?? {}) as Record<string, JsonSchema>).map(([name, field]) => [
     code(name) + (required.has(name) ? ' (required)' : ''),
     escaped(typeOf(field)),
     escaped(String(field.description ?? '')),
@@ -107,7 +107,7 @@ const callOf = (route: string, operation: Operation): string => {
 }
 
 /** Both documents as one page to read, without a script. */
-export const makePage = (version: string): string => {
+export const renderDocsPage = (version: string): string => {
   const events = Object.entries(STREAM_EVENTS).map(
     ([name, { id, data, meaning }]) =>
       `<section><h3 id="event-${name}">${code(name)}</h3><p>${escaped(meaning)} ${id ? 'Carries an id.' : ''}</p>${fieldsOf(jsonSchema(data, 'output'))}</section>`,
@@ -143,7 +143,7 @@ ${events.join('\n')}
 <h2 id="amqp">AMQP</h2>
 <p>One JSON object in UTF-8, to the topic exchange, with a routing key that the binding lets through, by convention
 <code>notifications.frontend.&lt;event_id&gt;.&lt;message_type&gt;</code>. All other fields pass through.</p>
-${fieldsOf(jsonSchema(SentMessage, 'input'))}
+${fieldsOf(jsonSchema(StreamedMessage, 'input'))}
 <h2 id="errors">Errors</h2>
 <p><code>{"status":"error","code":…,"message":…,"hint":…}</code></p>
 ${table(['code', 'status', 'try again', 'what to do'], errors)}

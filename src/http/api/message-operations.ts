@@ -4,8 +4,15 @@ import type { ErrorCode } from '../../core/errors.ts'
 import { MessageId } from '../../core/message.ts'
 import { Limit } from '../query.ts'
 import { StreamEvents, Tail } from '../routes/streams.ts'
-import { EVENT_ID, EXAMPLE_EVENT, FILTERS, LOG_CALL, type Operations, type Parameter } from './operation.ts'
-import { BESIDE_MESSAGES, DeliveredMessage, EventSummary, PostedMessage, PublishedResult, success } from './schemas.ts'
+import { EVENT_ID, EXAMPLE_EVENT, FILTERS, type Operations, type Parameter, STORAGE_ERRORS } from './operation.ts'
+import {
+  DeliveredMessage,
+  EventSummarySchema,
+  MESSAGES_ENVELOPE,
+  PostedMessage,
+  PublishedResult,
+  success,
+} from './schemas.ts'
 
 const EXAMPLE_MESSAGE = {
   message_id: '019a0b5e-3c58-7d4a-9c1f-2b6f0a9d4e11',
@@ -88,7 +95,7 @@ const STREAM = {
     },
   },
   errors: [
-    ...LOG_CALL,
+    ...STORAGE_ERRORS,
     'invalid_event_id',
     'invalid_query',
     'ticket_invalid',
@@ -111,7 +118,7 @@ export const MESSAGE_OPERATIONS: Operations = {
     answers: {
       200: {
         meaning: 'One page.',
-        schema: success(z.array(EventSummary), { has_more: z.boolean(), log_id: z.string() }),
+        schema: success(z.array(EventSummarySchema), { has_more: z.boolean(), log_id: z.string() }),
         example: {
           status: 'success',
           data: [
@@ -129,7 +136,7 @@ export const MESSAGE_OPERATIONS: Operations = {
         },
       },
     },
-    errors: [...LOG_CALL, 'invalid_query'],
+    errors: [...STORAGE_ERRORS, 'invalid_query'],
   },
   'POST /api/events/:event_id/messages': {
     tag: 'messages',
@@ -168,7 +175,7 @@ export const MESSAGE_OPERATIONS: Operations = {
         example: { status: 'success', data: { message_id: EXAMPLE_MESSAGE.message_id } },
       },
     },
-    errors: [...MESSAGE_FAULTS, ...BROKER_FAULTS, ...LOG_CALL],
+    errors: [...MESSAGE_FAULTS, ...BROKER_FAULTS, ...STORAGE_ERRORS],
   },
   'GET /api/events/:event_id/messages': {
     tag: 'messages',
@@ -190,7 +197,7 @@ export const MESSAGE_OPERATIONS: Operations = {
     answers: {
       200: {
         meaning: 'One page.',
-        schema: success(z.array(DeliveredMessage), BESIDE_MESSAGES),
+        schema: success(z.array(DeliveredMessage), MESSAGES_ENVELOPE),
         example: {
           status: 'success',
           data: [{ ...EXAMPLE_MESSAGE, event_id: EXAMPLE_EVENT, received_at: '2026-11-22T10:00:00.123Z', db_id: 1 }],
@@ -200,7 +207,7 @@ export const MESSAGE_OPERATIONS: Operations = {
         },
       },
     },
-    errors: [...LOG_CALL, 'invalid_query', 'invalid_event_id'],
+    errors: [...STORAGE_ERRORS, 'invalid_query', 'invalid_event_id'],
   },
   'GET /api/events/:event_id/stream': {
     ...STREAM,

@@ -1,13 +1,20 @@
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
-import { type Json, jsonSchema } from './json-schema.ts'
+import { type JsonSchema, jsonSchema } from './json-schema.ts'
 import { MESSAGE_OPERATIONS } from './message-operations.ts'
-import { ANY_CALL, type Answer, CHANGING_CALL, type Operation, type Operations, TOKEN_CALL } from './operation.ts'
+import {
+  AUTH_ERRORS,
+  COMMON_ERRORS,
+  type Operation,
+  type Operations,
+  type ResponseSpec,
+  STATE_CHANGING_ERRORS,
+} from './operation.ts'
 import { OPERATOR_OPERATIONS } from './operator-operations.ts'
-import { OTHER_OPERATIONS } from './other-operations.ts'
+import { ACCESS_OPERATIONS } from './other-operations.ts'
 import { ErrorAnswer, STREAM_EVENTS } from './schemas.ts'
 
 /** Every call there is. A route without its entry here makes test/repo/api-documents.test.ts fail. */
-export const OPERATIONS: Operations = { ...MESSAGE_OPERATIONS, ...OTHER_OPERATIONS, ...OPERATOR_OPERATIONS }
+export const OPERATIONS: Operations = { ...MESSAGE_OPERATIONS, ...ACCESS_OPERATIONS, ...OPERATOR_OPERATIONS }
 
 const SECURITY = {
   nothing: [],
@@ -33,14 +40,14 @@ export const errorsOf = (method: string, { needs, errors = [] }: Operation): Err
   return [
     ...new Set([
       ...errors,
-      ...ANY_CALL,
-      ...(needs === 'nothing' ? [] : TOKEN_CALL),
-      ...(changing ? CHANGING_CALL : []),
+      ...COMMON_ERRORS,
+      ...(needs === 'nothing' ? [] : AUTH_ERRORS),
+      ...(changing ? STATE_CHANGING_ERRORS : []),
     ]),
   ]
 }
 
-const errorAnswers = (codes: readonly ErrorCode[]): Json => {
+const errorAnswers = (codes: readonly ErrorCode[]): JsonSchema => {
   const byStatus = Map.groupBy(codes, (code) => ERRORS[code].status)
   const answers = [...byStatus].map(([status, those]) => [
     String(status),
@@ -58,7 +65,7 @@ const errorAnswers = (codes: readonly ErrorCode[]): Json => {
   return Object.fromEntries(answers)
 }
 
-const contentOf = ({ schema, text, example }: Answer): Json => {
+const contentOf = ({ schema, text, example }: ResponseSpec): JsonSchema => {
   if (schema !== undefined) {
     return {
       'application/json': { schema: jsonSchema(schema, 'output'), ...(example === undefined ? {} : { example }) },
@@ -68,7 +75,7 @@ const contentOf = ({ schema, text, example }: Answer): Json => {
   return { [type]: { schema: { type: 'string' }, ...(shown === undefined ? {} : { example: shown }) } }
 }
 
-const parametersOf = ({ parameters = [] }: Operation): Json[] =>
+const parametersOf = ({ parameters = [] }: Operation): JsonSchema[] =>
   parameters.map(({ name, in: place, schema, meaning, required = false, explode, example }) => {
     const described = jsonSchema(schema, 'output')
     return {
@@ -82,7 +89,7 @@ const parametersOf = ({ parameters = [] }: Operation): Json[] =>
     }
   })
 
-const operationOf = (method: string, path: string, operation: Operation): Json => {
+const operationOf = (method: string, path: string, operation: Operation): JsonSchema => {
   const { tag, summary, description, needs, body, answers } = operation
   const successes = Object.entries(answers).map(([status, answer]) => [
     status,
@@ -109,8 +116,8 @@ const operationOf = (method: string, path: string, operation: Operation): Json =
   }
 }
 
-const paths = (): Json => {
-  const made: Record<string, Json> = {}
+const paths = (): JsonSchema => {
+  const made: Record<string, JsonSchema> = {}
   for (const [route, operation] of Object.entries(OPERATIONS)) {
     const [method = '', path = ''] = route.split(' ')
     const name = path.replace(/:(\w+)/g, '{$1}')
@@ -119,7 +126,7 @@ const paths = (): Json => {
   return made
 }
 
-const streamEvents = (): Json =>
+const streamEvents = (): JsonSchema =>
   Object.fromEntries(
     Object.entries(STREAM_EVENTS).map(([name, { id, data, meaning }]) => [
       name,
@@ -130,7 +137,7 @@ const streamEvents = (): Json =>
 const tokenHint = 'A JWT with exp; its claims events and scope say what it opens. docs/SECURITY.md.'
 
 /** The HTTP side as OpenAPI 3.1. */
-export const makeOpenApi = (version: string): Json => ({
+export const makeOpenApi = (version: string): JsonSchema => ({
   openapi: '3.1.0',
   info: { title: 'deepsoc-gateway', version, description: INFO },
   servers: [{ url: '/' }],

@@ -1,12 +1,12 @@
 import type { z } from 'zod'
 import type { ErrorCode } from '../../core/errors.ts'
 import { EventId } from '../../core/message.ts'
-import { Filter } from '../query.ts'
+import { FilterSchema } from '../query.ts'
 
 export type Tag = 'messages' | 'streams' | 'access' | 'operation' | 'page'
 
 /** Who may make a call where tokens are needed. `stream`: a ticket serves too. */
-export type Needs = 'nothing' | 'token' | 'stream'
+export type AuthRequirement = 'nothing' | 'token' | 'stream'
 
 export interface Parameter {
   readonly name: string
@@ -20,13 +20,13 @@ export interface Parameter {
   readonly example?: unknown
 }
 
-export interface Body {
+export interface RequestBodySpec {
   readonly schema: z.ZodType
   readonly meaning: string
   readonly example: unknown
 }
 
-export interface Answer {
+export interface ResponseSpec {
   readonly meaning: string
   /** Of a JSON body. */
   readonly schema?: z.ZodType
@@ -40,10 +40,10 @@ export interface Operation {
   readonly tag: Tag
   readonly summary: string
   readonly description?: string
-  readonly needs: Needs
+  readonly needs: AuthRequirement
   readonly parameters?: readonly Parameter[]
-  readonly body?: Body
-  readonly answers: Readonly<Record<number, Answer>>
+  readonly body?: RequestBodySpec
+  readonly answers: Readonly<Record<number, ResponseSpec>>
   /** Beside those that any such call can meet. */
   readonly errors?: readonly ErrorCode[]
 }
@@ -52,7 +52,7 @@ export interface Operation {
 export type Operations = Readonly<Record<string, Operation>>
 
 /** Any call. */
-export const ANY_CALL: readonly ErrorCode[] = [
+export const COMMON_ERRORS: readonly ErrorCode[] = [
   'invalid_path',
   'url_too_long',
   'host_forbidden',
@@ -63,7 +63,7 @@ export const ANY_CALL: readonly ErrorCode[] = [
   'internal',
 ]
 /** A call for which a token may be needed. */
-export const TOKEN_CALL: readonly ErrorCode[] = [
+export const AUTH_ERRORS: readonly ErrorCode[] = [
   'token_missing',
   'token_invalid',
   'token_expired',
@@ -74,9 +74,9 @@ export const TOKEN_CALL: readonly ErrorCode[] = [
   'scope_missing',
 ]
 /** A call that changes something. */
-export const CHANGING_CALL: readonly ErrorCode[] = ['origin_forbidden']
+export const STATE_CHANGING_ERRORS: readonly ErrorCode[] = ['origin_forbidden']
 /** A call that reads or writes the log. */
-export const LOG_CALL: readonly ErrorCode[] = ['storage_unavailable', 'storage_busy', 'storage_lost']
+export const STORAGE_ERRORS: readonly ErrorCode[] = ['storage_unavailable', 'storage_busy', 'storage_lost']
 
 export const EXAMPLE_EVENT = 'incident-7'
 
@@ -90,6 +90,11 @@ export const EVENT_ID: Parameter = {
 }
 
 export const FILTERS: readonly Parameter[] = [
-  { name: 'message_type', in: 'query', schema: Filter, meaning: 'Only messages of these types, comma-separated.' },
-  { name: 'message_from', in: 'query', schema: Filter, meaning: 'Only messages from these, comma-separated.' },
+  {
+    name: 'message_type',
+    in: 'query',
+    schema: FilterSchema,
+    meaning: 'Only messages of these types, comma-separated.',
+  },
+  { name: 'message_from', in: 'query', schema: FilterSchema, meaning: 'Only messages from these, comma-separated.' },
 ]

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 import { DbId } from '../../core/cursor.ts'
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
-import { Filter, Limit } from '../query.ts'
-import { LOG_CALL, type Operations, type Parameter } from './operation.ts'
+import { FilterSchema, Limit } from '../query.ts'
+import { type Operations, type Parameter, STORAGE_ERRORS } from './operation.ts'
 import { success } from './schemas.ts'
 
 const count = z.number().int().min(0)
@@ -123,8 +123,8 @@ const ROW_ID: Parameter = {
 }
 
 const FILTERS: readonly Parameter[] = [
-  { name: 'id', in: 'query', schema: Filter, meaning: 'Only these rows, comma-separated.' },
-  { name: 'reason', in: 'query', schema: Filter, meaning: 'Only rows with these error codes, comma-separated.' },
+  { name: 'id', in: 'query', schema: FilterSchema, meaning: 'Only these rows, comma-separated.' },
+  { name: 'reason', in: 'query', schema: FilterSchema, meaning: 'Only rows with these error codes, comma-separated.' },
   {
     name: 'routing_key',
     in: 'query',
@@ -153,7 +153,7 @@ const EXAMPLE_LINE = {
 const EXAMPLE_FATE = { rejected_id: 1, kind: 'kept', reason: 'invalid_json', detail: 'SyntaxError: …' } as const
 
 const QUARANTINE = { tag: 'operation', needs: 'token' } as const
-const ERRORS_OF_ROWS: readonly ErrorCode[] = [...LOG_CALL, 'invalid_query']
+const ERRORS_OF_ROWS: readonly ErrorCode[] = [...STORAGE_ERRORS, 'invalid_query']
 
 /** How the gateway is, and what it has set aside: for the scope admin. */
 export const OPERATOR_OPERATIONS: Operations = {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { SAMPLED } from '../../monitoring/samples.ts'
+import { SAMPLE_FIELDS } from '../../monitoring/samples.ts'
 
 const time = z.iso.datetime()
 const id = z.number().int().min(1)
@@ -17,9 +17,9 @@ const LINE = {
 }
 
 /** A row of the quarantine in a list. */
-export const RejectedLine = z.strictObject(LINE)
+export const QuarantineSummarySchema = z.strictObject(LINE)
 
-export const RejectedRow = z.strictObject({
+export const QuarantineRowSchema = z.strictObject({
   ...LINE,
   headers: z.looseObject({}),
   properties: z.looseObject({}),
@@ -29,7 +29,7 @@ export const RejectedRow = z.strictObject({
 })
 
 /** What became of a row that was offered again. */
-export const ReplayFate = z.union([
+export const ReplayResultSchema = z.union([
   z.strictObject({
     rejected_id: id,
     kind: z.enum(['stored', 'duplicate']),
@@ -53,10 +53,10 @@ const Worker = z.strictObject({
 })
 
 const each = <Schema extends z.ZodType>(schema: Schema) =>
-  z.strictObject(Object.fromEntries(SAMPLED.map((name) => [name, schema])))
+  z.strictObject(Object.fromEntries(SAMPLE_FIELDS.map((name) => [name, schema])))
 
 /** How all workers are. */
-export const WholeHealth = z.strictObject({
+export const HealthReportSchema = z.strictObject({
   mode: z.enum(['embedded', 'broker']),
   version: z.string(),
   server_time: time,

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { RevocationBody, Subject } from '../routes/access.ts'
-import { EVENT_ID, LOG_CALL, type Operation, type Operations } from './operation.ts'
+import { EVENT_ID, type Operation, type Operations, STORAGE_ERRORS } from './operation.ts'
 import { RevocationAnswer, success, Ticket } from './schemas.ts'
 
 const REVOCATION = { sub: 'ann', issued_before: '2026-11-22T10:00:00.000Z', until: null }
@@ -33,7 +33,14 @@ const ACCESS: Operations = {
         example: { status: 'success', data: REVOCATION },
       },
     },
-    errors: [...LOG_CALL, 'invalid_revocation', 'invalid_json', 'invalid_utf8', 'body_too_large', 'body_incomplete'],
+    errors: [
+      ...STORAGE_ERRORS,
+      'invalid_revocation',
+      'invalid_json',
+      'invalid_utf8',
+      'body_too_large',
+      'body_incomplete',
+    ],
   },
   'GET /api/revocations': {
     tag: 'access',
@@ -47,7 +54,7 @@ const ACCESS: Operations = {
         example: { status: 'success', data: [REVOCATION] },
       },
     },
-    errors: LOG_CALL,
+    errors: STORAGE_ERRORS,
   },
   'DELETE /api/revocations/:subject': {
     tag: 'access',
@@ -64,7 +71,7 @@ const ACCESS: Operations = {
         example: { status: 'success', data: { lifted: true } },
       },
     },
-    errors: LOG_CALL,
+    errors: STORAGE_ERRORS,
   },
 }
 
@@ -150,4 +157,4 @@ const PAGE: Operations = {
 }
 
 /** Access, documents, figures and the page. */
-export const OTHER_OPERATIONS: Operations = { ...ACCESS, ...OPERATION, ...PAGE }
+export const ACCESS_OPERATIONS: Operations = { ...ACCESS, ...OPERATION, ...PAGE }

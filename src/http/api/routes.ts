@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import type Router from '@koa/router'
 import { makeAsyncApi } from './asyncapi.ts'
-import { makePage, PAGE_POLICY } from './docs-page.ts'
+import { DOCS_CSP, renderDocsPage } from './docs-page.ts'
 import { makeOpenApi } from './openapi.ts'
 
 const JSON_TYPE = 'application/json; charset=utf-8'
@@ -24,7 +24,7 @@ const once = (make: () => string): (() => Document) => {
 }
 
 /** The descriptions of the API. They hold no data and are open to all. */
-export const routeDocuments = (router: Router, { version }: { readonly version: string }): void => {
+export const registerDocsRoutes = (router: Router, { version }: { readonly version: string }): void => {
   const serve = (path: string, type: string, make: () => string, policy: string | null = null): void => {
     const document = once(make)
     router.get(path, (ctx) => {
@@ -43,5 +43,5 @@ export const routeDocuments = (router: Router, { version }: { readonly version: 
   }
   serve('/openapi.json', JSON_TYPE, () => JSON.stringify(makeOpenApi(version)))
   serve('/asyncapi.json', JSON_TYPE, () => JSON.stringify(makeAsyncApi(version)))
-  serve('/docs', 'text/html; charset=utf-8', () => makePage(version), PAGE_POLICY)
+  serve('/docs', 'text/html; charset=utf-8', () => renderDocsPage(version), DOCS_CSP)
 }

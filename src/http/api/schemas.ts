@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
 import { EventId, MessageId, PublishedMessage } from '../../core/message.ts'
-import type { ClosingReason, Hello } from '../../core/sse.ts'
+import type { ClosingReason, HelloData } from '../../core/sse.ts'
 
 /** Schemas of what the gateway sends. What it takes is described by the very schemas that check it. */
 
@@ -34,7 +34,7 @@ export const DeliveredMessage = PublishedMessage.extend({
 }).loose()
 
 /** A message as an agent sends it to the exchange: nothing else names its event. */
-export const SentMessage = PublishedMessage.extend({
+export const StreamedMessage = PublishedMessage.extend({
   event_id: EventId.describe('The event; no control characters. Read from here, never from the routing key.'),
 }).loose()
 
@@ -44,17 +44,17 @@ export const PostedMessage = PublishedMessage.loose()
 const resetReason = z.enum(['cursor_ahead', 'cursor_invalid', 'history_pruned'])
 
 /** Why a cursor could not be honoured: everything from `first_db_id` on follows. */
-export const Reset = z.strictObject({ reason: resetReason, first_db_id: dbId })
+export const ResetSchema = z.strictObject({ reason: resetReason, first_db_id: dbId })
 
 /** What stands beside a page of messages. */
-export const BESIDE_MESSAGES = {
+export const MESSAGES_ENVELOPE = {
   last_message_db_id: dbId.describe('The next cursor.'),
   has_more: z.boolean(),
   log_id: z.string().describe('Names the database; it changes when that is made anew.'),
-  reset: Reset.optional(),
+  reset: ResetSchema.optional(),
 }
 
-export const EventSummary = z.strictObject({
+export const EventSummarySchema = z.strictObject({
   event_id: EventId,
   messages: z.number().int(),
   first_db_id: dbId,
@@ -74,20 +74,20 @@ export const Ticket = z.strictObject({ ticket: z.string(), expires_in: z.number(
 
 export const RevocationAnswer = z.strictObject({ sub: z.string(), issued_before: time, until: time.nullable() })
 
-const HelloData = z.strictObject({
+const HelloDataSchema = z.strictObject({
   log_id: z.string(),
   cursor: dbId.describe('Everything behind it follows.'),
   first_db_id: dbId,
   last_db_id: dbId.describe('caught_up comes once everything up to here has been sent.'),
   server_time: time,
-}) satisfies z.ZodType<Hello>
+}) satisfies z.ZodType<HelloData>
 
 const CLOSINGS = ['shutdown', 'token_expired', 'max_age', 'too_slow'] as const satisfies readonly ClosingReason[]
 
 /** Every event of a stream: whether it carries an `id:`, and its data. test/repo/api-documents.test.ts compares them with those that are sent. */
 export const STREAM_EVENTS = {
-  hello: { id: true, data: HelloData, meaning: 'First, once: where the stream begins.' },
-  reset: { id: false, data: Reset, meaning: 'Behind hello, if the cursor could not be honoured.' },
+  hello: { id: true, data: HelloDataSchema, meaning: 'First, once: where the stream begins.' },
+  reset: { id: false, data: ResetSchema, meaning: 'Behind hello, if the cursor could not be honoured.' },
   new_message: { id: true, data: DeliveredMessage, meaning: 'Each message, once, ascending by db_id.' },
   caught_up: {
     id: false,

@@ -1,18 +1,18 @@
 import { GatewayError } from '../../core/errors.ts'
-import type { Asked } from '../request-view.ts'
-import { type Principal, principalOf } from './claims.ts'
-import { credentialOf } from './credentials.ts'
+import type { RequestView } from '../request-view.ts'
+import { type Principal, toPrincipal } from './claims.ts'
+import { extractCredential } from './credentials.ts'
 import type { OriginCheck } from './origin.ts'
 import type { Revocations } from './revocations.ts'
 import type { Tickets } from './tickets.ts'
-import { type TokenKeys, Verifier, type VerifierOptions } from './token-verifier.ts'
+import { TokenVerifier, type VerificationKey, type VerifierOptions } from './token-verifier.ts'
 
 /** What a caller wants to do. */
-export type Action = 'read' | 'stream' | 'publish' | 'ticket' | 'operate'
+export type AccessAction = 'read' | 'stream' | 'publish' | 'ticket' | 'operate'
 
 /** What AUTH=jwt works by. */
 export interface TokenConfig {
-  readonly keys: TokenKeys
+  readonly keys: VerificationKey
   /** null: not checked. */
   readonly issuer: string | null
   readonly audience: string | null
@@ -26,11 +26,11 @@ export interface Access {
   /** The events that the request gets, or `*` for all. */
   readonly events: readonly string[] | '*'
   /** All that the caller may read: nothing beyond it may show in an answer. */
-  readonly readable: readonly string[] | '*'
+  readonly readableEvents: readonly string[] | '*'
   /** null: everybody may do everything (AUTH=none). */
   readonly principal: Principal | null
   /** False once the subject was revoked: asked again where time has passed since. */
-  readonly stands: () => boolean
+  readonly isStillValid: () => boolean
 }
 
 /**
@@ -40,39 +40,39 @@ export interface Access {
  * @returns the events the caller gets
  * @throws GatewayError when the caller may not; a forbidden event and an unknown one look the same
  */
-export type Authorise = (asked: Asked, action: Action, events: readonly string[] | '*') => Promise<Access>
+export type Authorise = (asked: RequestView, action: AccessAction, events: readonly string[] | '*') => Promise<Access>
 
-const ALL: Omit<Access, 'events'> = { readable: '*', principal: null, stands: () => true }
+const ALL: Omit<Access, 'events'> = { readableEvents: '*', principal: null, isStillValid: () => true }
 
 /** `AUTH=none`: everybody who reaches the address may do everything. */
-export const allowEverybody: Authorise = async (_asked, _action, events) => ({ ...ALL, events })
+export const allowAll: Authorise = async (_asked, _action, events) => ({ ...ALL, events })
 
 export interface AuthOptions {
   readonly tokens: TokenConfig
   readonly tickets: Tickets
   readonly revocations: Revocations
   readonly checkOrigin: OriginCheck
-  readonly onKeySet: VerifierOptions['onKeySet']
+  readonly onKeySet: VerifierOptions['onJwksStatus']
 }
 
 const scopeMissing = (scope: string): GatewayError =>
   new GatewayError('scope_missing', `This needs a token with the scope ${scope}.`)
 
 /** The events of a request that a grant covers. Never looks into the log, so unknown and forbidden take equally long. */
-const covered = (wanted: readonly string[] | '*', granted: readonly string[] | '*'): readonly string[] | '*' => {
+const requireGranted = (wanted: readonly string[] | '*', granted: readonly string[] | '*'): readonly string[] | '*' => {
   if (wanted === '*') return granted
   if (granted === '*' || wanted.every((event) => granted.includes(event))) return wanted
   throw new GatewayError('event_forbidden', 'The token does not open every event of this request.')
 }
 
-const grantedTo = (principal: Principal, action: Action, events: readonly string[] | '*') => {
+const grantedTo = (principal: Principal, action: AccessAction, events: readonly string[] | '*') => {
   switch (action) {
     case 'read':
     case 'stream':
-      return covered(events, principal.events)
+      return requireGranted(events, principal.events)
     case 'publish':
-      if (principal.publishes.length === 0) throw scopeMissing('publish')
-      return covered(events, principal.publishes)
+      if (principal.publishableEvents.length === 0) throw scopeMissing('publish')
+      return requireGranted(events, principal.publishableEvents)
     case 'operate':
       if (!principal.admin) throw scopeMissing('admin')
       return events
@@ -82,26 +82,31 @@ const grantedTo = (principal: Principal, action: Action, events: readonly string
 }
 
 /** `AUTH=jwt`: who has a token, in the Authorization header, the cookie or, on streams, as a ticket. */
-export const makeAuthorise = (options: AuthOptions): { authorise: Authorise; start: () => void } => {
+export const createAuthorizer = (options: AuthOptions): { authorise: Authorise; start: () => void } => {
   const { tokens, tickets, revocations, checkOrigin, onKeySet } = options
-  const verifier = new Verifier({ ...tokens, onKeySet })
+  const verifier = new TokenVerifier({ ...tokens, onJwksStatus: onKeySet })
 
-  const principalFor = async (asked: Asked, action: Action): Promise<Principal> => {
-    const credential = credentialOf(asked, tokens.cookie, action === 'stream')
+  const principalFor = async (asked: RequestView, action: AccessAction): Promise<Principal> => {
+    const credential = extractCredential(asked, tokens.cookie, action === 'stream')
     if (credential.kind === 'ticket') return tickets.redeem(credential.text)
     // A browser adds the cookie to whatever page asks, so where it counts the asking page counts too.
-    if (credential.kind === 'cookie' && (action === 'stream' || !isSafe(asked.method))) checkOrigin(asked)
-    return principalOf(credential.text, await verifier.verify(credential.text), tokens.defaultEvents)
+    if (credential.kind === 'cookie' && (action === 'stream' || !isSafeMethod(asked.method))) checkOrigin(asked)
+    return toPrincipal(credential.text, await verifier.verify(credential.text), tokens.defaultEvents)
   }
 
   const authorise: Authorise = async (asked, action, events) => {
     const principal = await principalFor(asked, action)
-    const stands = () => !revocations.refuse(principal)
+    const stands = () => !revocations.isRevoked(principal)
     if (!stands()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
-    return { events: grantedTo(principal, action, events), readable: principal.events, principal, stands }
+    return {
+      events: grantedTo(principal, action, events),
+      readableEvents: principal.events,
+      principal,
+      isStillValid: stands,
+    }
   }
   return { authorise, start: () => verifier.start() }
 }
 
 /** True for methods that change nothing. */
-export const isSafe = (method: string): boolean => method === 'GET' || method === 'HEAD' || method === 'OPTIONS'
+export const isSafeMethod = (method: string): boolean => method === 'GET' || method === 'HEAD' || method === 'OPTIONS'

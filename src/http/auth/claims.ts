@@ -12,28 +12,28 @@ export interface Principal {
   /** What may be read. */
   readonly events: readonly string[] | '*'
   /** Where may be published. */
-  readonly publishes: readonly string[] | '*'
+  readonly publishableEvents: readonly string[] | '*'
   readonly admin: boolean
   readonly issuedAt: number | null
   readonly expiresAt: number
 }
 
 /** One query joins the events of a token, and SQLite joins at most 500. */
-const MOST_EVENTS = 400
+const MAX_EVENTS = 400
 
 const invalid = (why: string): GatewayError => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
 
-const eventsOf = (claim: unknown): readonly string[] | '*' | null => {
+const parseEventsClaim = (claim: unknown): readonly string[] | '*' | null => {
   if (claim === undefined || claim === null) return null
   const ids = typeof claim === 'string' ? [claim] : claim
   if (!Array.isArray(ids)) throw invalid('its events claim is no list')
   if (ids.includes('*')) return '*'
-  if (ids.length > MOST_EVENTS) throw invalid(`its events claim names more than ${MOST_EVENTS} events`)
+  if (ids.length > MAX_EVENTS) throw invalid(`its events claim names more than ${MAX_EVENTS} events`)
   if (!ids.every((id) => EventId.safeParse(id).success)) throw invalid('its events claim holds what is no event id')
   return [...new Set(ids as string[])]
 }
 
-const scopesOf = (claim: unknown): readonly unknown[] => {
+const parseScopeClaim = (claim: unknown): readonly unknown[] => {
   if (claim === undefined || claim === null) return []
   if (typeof claim === 'string') return claim.split(' ')
   if (Array.isArray(claim)) return claim
@@ -54,19 +54,19 @@ const subjectOf = (claim: unknown): string | null => {
  *
  * @throws GatewayError token_invalid for claims that make no sense
  */
-export const principalOf = (
+export const toPrincipal = (
   token: string,
   claims: Claims,
   defaultEvents: readonly string[] | '*' | null,
 ): Principal => {
-  const events = eventsOf(claims.events) ?? defaultEvents
-  const scopes = scopesOf(claims.scope)
+  const events = parseEventsClaim(claims.events) ?? defaultEvents
+  const scopes = parseScopeClaim(claims.scope)
   const { iat } = claims
   return {
     subject: subjectOf(claims.sub),
     tokenId: createHash('sha256').update(token).digest('base64url').slice(0, 22),
     events: events ?? [],
-    publishes: scopes.includes('publish') ? (events ?? '*') : [],
+    publishableEvents: scopes.includes('publish') ? (events ?? '*') : [],
     admin: scopes.includes('admin'),
     issuedAt: typeof iat === 'number' && Number.isFinite(iat) ? iat * 1_000 : null,
     expiresAt: claims.exp * 1_000,

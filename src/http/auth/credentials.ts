@@ -1,5 +1,5 @@
 import { GatewayError } from '../../core/errors.ts'
-import type { Asked } from '../request-view.ts'
+import type { RequestView } from '../request-view.ts'
 
 /** What a caller shows to be let in, and where it was found. */
 export interface Credential {
@@ -12,14 +12,14 @@ const TOKEN_PARAMETERS = ['access_token', 'token', 'jwt', 'id_token', 'auth_toke
 
 const malformed = (why: string): GatewayError => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
 
-const bearerOf = (header: string): Credential => {
+const parseBearer = (header: string): Credential => {
   const [, text] = /^Bearer +([^\s]+) *$/i.exec(header) ?? []
   if (text === undefined) throw malformed('the Authorization header is not "Bearer" and one token')
   return { kind: 'bearer', text }
 }
 
 /** @returns the cookie's value, or null; two different ones could be the work of a neighbouring site */
-const cookieOf = (header: string, name: string): string | null => {
+const readCookie = (header: string, name: string): string | null => {
   const values = new Set<string>()
   for (const part of header.split(';')) {
     const equals = part.indexOf('=')
@@ -42,18 +42,18 @@ const cookieOf = (header: string, name: string): string | null => {
  *
  * @throws GatewayError token_missing, token_invalid, ticket_invalid or token_in_query
  */
-export const credentialOf = (asked: Asked, cookie: string, takesTicket: boolean): Credential => {
+export const extractCredential = (asked: RequestView, cookie: string, takesTicket: boolean): Credential => {
   const query = new URLSearchParams(asked.querystring)
   const leaked = TOKEN_PARAMETERS.find((name) => query.has(name))
   if (leaked !== undefined) {
     throw new GatewayError('token_in_query', `A token in the query (${leaked}=…) is never accepted.`)
   }
   const header = asked.get('authorization')
-  if (header !== '') return bearerOf(header)
+  if (header !== '') return parseBearer(header)
   const tickets = takesTicket ? query.getAll('ticket') : []
   if (tickets.length > 1) throw new GatewayError('ticket_invalid', 'More than one ticket is given.')
   if (tickets[0] !== undefined) return { kind: 'ticket', text: tickets[0] }
-  const text = cookieOf(asked.get('cookie'), cookie)
+  const text = readCookie(asked.get('cookie'), cookie)
   if (text === null) throw new GatewayError('token_missing', 'This needs a token.')
   return { kind: 'cookie', text }
 }

@@ -1,25 +1,25 @@
 import cors from '@koa/cors'
 import type { Context, Middleware, Next } from 'koa'
 import { GatewayError } from '../../core/errors.ts'
-import type { Asked } from '../request-view.ts'
-import type { Proxies } from '../trusted-proxies.ts'
-import { isSafe } from './authorize.ts'
+import type { RequestView } from '../request-view.ts'
+import type { TrustedProxies } from '../trusted-proxies.ts'
+import { isSafeMethod } from './authorize.ts'
 
 /** @throws GatewayError origin_forbidden when a page of a site that is not named sends this */
-export type OriginCheck = (asked: Asked) => void
+export type OriginCheck = (asked: RequestView) => void
 
-export interface SiteOptions {
-  readonly proxies: Proxies
+export interface OriginOptions {
+  readonly proxies: TrustedProxies
   /** Exact origins of other sites. */
   readonly corsOrigins: readonly string[]
 }
 
 /** Browsers say which page asks: by Origin, and where that is left out, by Sec-Fetch-Site. Other clients say neither. */
-export const makeOriginCheck =
-  ({ proxies, corsOrigins }: SiteOptions): OriginCheck =>
+export const createOriginCheck =
+  ({ proxies, corsOrigins }: OriginOptions): OriginCheck =>
   (asked) => {
     const origin = asked.get('origin')
-    const host = proxies.hostOf(asked.req)
+    const host = proxies.requestedHost(asked.req)
     // Behind a proxy that ends TLS the page has https though the line has not; the other way round there is no such page.
     const plain = !('encrypted' in asked.req.socket)
     const own = host !== '' && (origin === `https://${host}` || (plain && origin === `http://${host}`))
@@ -30,15 +30,15 @@ export const makeOriginCheck =
   }
 
 /** What changes something is refused to pages of other sites, whatever they show. */
-export const guardChanges =
+export const csrfGuard =
   (check: OriginCheck) =>
   async (ctx: Context, next: Next): Promise<void> => {
-    if (!isSafe(ctx.method)) check(ctx)
+    if (!isSafeMethod(ctx.method)) check(ctx)
     await next()
   }
 
 /** Lets the named sites read answers. The value sent is the configured one, never what the caller wrote. */
-export const allowSites = ({ corsOrigins }: SiteOptions): Middleware =>
+export const corsMiddleware = ({ corsOrigins }: OriginOptions): Middleware =>
   cors({
     // No header at all for any other site.
     origin: (ctx) => corsOrigins.find((origin) => origin === ctx.get('origin')) ?? '',
@@ -52,7 +52,7 @@ export const allowSites = ({ corsOrigins }: SiteOptions): Middleware =>
   })
 
 /** @throws GatewayError host_forbidden when the request names a host that is not served */
-export type NameCheck = (asked: Asked) => void
+export type HostCheck = (asked: RequestView) => void
 
 /** Addresses, localhost, and names of one label, which nobody can register. */
 const LOCAL_NAME = /^(([\w-]+\.)*localhost|[\w-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\])(:\d+)?$/i
@@ -63,10 +63,10 @@ const LOCAL_NAME = /^(([\w-]+\.)*localhost|[\w-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.
  *
  * @param hosts names that are served all the same, in lower case
  */
-export const makeNameCheck =
-  ({ proxies, corsOrigins }: SiteOptions, hosts: readonly string[]): NameCheck =>
+export const createHostCheck =
+  ({ proxies, corsOrigins }: OriginOptions, hosts: readonly string[]): HostCheck =>
   ({ req }) => {
-    const host = proxies.hostOf(req)
+    const host = proxies.requestedHost(req)
     const name = host.toLowerCase().replace(/:\d+$/, '')
     const named = hosts.includes(name) || corsOrigins.some((origin) => new URL(origin).host === host)
     if (host !== '' && !LOCAL_NAME.test(host) && !named) {
@@ -74,8 +74,8 @@ export const makeNameCheck =
     }
   }
 
-export const guardName =
-  (check: NameCheck) =>
+export const hostGuard =
+  (check: HostCheck) =>
   async (ctx: Context, next: Next): Promise<void> => {
     check(ctx)
     await next()

@@ -1,12 +1,12 @@
-import type { Log, Revocation } from '../../store/store.ts'
+import type { MessageStore, Revocation } from '../../store/store.ts'
 import type { Principal } from './claims.ts'
 
 export interface RevocationsOptions {
-  readonly log: Log
+  readonly log: MessageStore
   /** Ends the streams that a revocation hits. */
   readonly onRevoked: (revocation: Revocation) => void
   /** Tells the siblings, who call `heard`. */
-  readonly tell: (revocation: Revocation) => void
+  readonly broadcast: (revocation: Revocation) => void
 }
 
 /** Who is shut out. The log keeps it across restarts; each worker holds a copy, which its siblings keep fresh. */
@@ -39,30 +39,30 @@ export class Revocations {
     } while (before !== this.#changes)
     const subjects = new Set(standing.map(({ subject }) => subject))
     for (const subject of this.#bySubject.keys()) if (!subjects.has(subject)) this.#bySubject.delete(subject)
-    for (const revocation of standing) if (!isKnown(this.#bySubject, revocation)) this.heard(revocation)
+    for (const revocation of standing) if (!isKnown(this.#bySubject, revocation)) this.apply(revocation)
   }
 
   /** Durable first, so that no restart lets in again whom an answer called revoked. @throws GatewayError storage_* */
   async add(revocation: Revocation): Promise<Revocation> {
     const standing = await this.#options.log.revoke(revocation, Date.now())
-    this.heard(standing)
-    this.#options.tell(standing)
+    this.apply(standing)
+    this.#options.broadcast(standing)
     return standing
   }
 
   /** @returns whether there was one. @throws GatewayError storage_* */
-  async lift(subject: string): Promise<boolean> {
-    const there = await this.#options.log.unrevoke(subject)
+  async remove(subject: string): Promise<boolean> {
+    const there = await this.#options.log.removeRevocation(subject)
     const lifted = { subject, issued_before: 0, until: 0 }
-    this.heard(lifted)
-    this.#options.tell(lifted)
+    this.apply(lifted)
+    this.#options.broadcast(lifted)
     return there
   }
 
   /** What holds for a subject from now on. One that is over already says that nothing does. */
-  heard(revocation: Revocation): void {
+  apply(revocation: Revocation): void {
     this.#changes++
-    if (isOver(revocation, Date.now())) {
+    if (isExpired(revocation, Date.now())) {
       this.#bySubject.delete(revocation.subject)
       return
     }
@@ -74,10 +74,10 @@ export class Revocations {
   }
 
   /** Whether a token is refused. One that does not say when it was issued cannot show that it is newer. */
-  refuse({ subject, issuedAt }: Pick<Principal, 'subject' | 'issuedAt'>): boolean {
+  isRevoked({ subject, issuedAt }: Pick<Principal, 'subject' | 'issuedAt'>): boolean {
     const revocation = subject === null ? undefined : this.#bySubject.get(subject)
     if (revocation === undefined) return false
-    if (!isOver(revocation, Date.now())) return isHit(revocation, issuedAt)
+    if (!isExpired(revocation, Date.now())) return coversToken(revocation, issuedAt)
     this.#bySubject.delete(revocation.subject)
     return false
   }
@@ -88,8 +88,8 @@ const isKnown = (known: ReadonlyMap<string, Revocation>, { subject, issued_befor
   return one !== undefined && one.issued_before === issued_before && one.until === until
 }
 
-const isOver = ({ until }: Revocation, now: number): boolean => until !== null && until <= now
+const isExpired = ({ until }: Revocation, now: number): boolean => until !== null && until <= now
 
 /** `iat` counts whole seconds: a token of the same second counts as older. */
-export const isHit = ({ issued_before }: Revocation, issuedAt: number | null): boolean =>
+export const coversToken = ({ issued_before }: Revocation, issuedAt: number | null): boolean =>
   issuedAt === null || Math.floor(issuedAt / 1_000) <= Math.floor(issued_before / 1_000)

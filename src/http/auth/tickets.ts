@@ -1,20 +1,20 @@
 import { createHash, randomBytes } from 'node:crypto'
-import type { AskDesk } from '../../cluster/coordinator.ts'
+import type { CoordinatorClient } from '../../cluster/coordinator.ts'
 import { GatewayError } from '../../core/errors.ts'
 import type { Principal } from './claims.ts'
 
 /** How long a ticket may wait for its use. */
-export const TICKET_MS = 30_000
+export const TICKET_TTL_MS = 30_000
 /** Tickets that one token may have out at once. */
-const MOST_TICKETS = 1_000
+const MAX_TICKETS = 1_000
 
 const idOf = (ticket: string): string => `ticket ${createHash('sha256').update(ticket).digest('base64url')}`
 
 /** One-use tickets for streams: EventSource cannot send headers, and a token in a URL would end up in logs. */
 export class Tickets {
-  readonly #ask: AskDesk
+  readonly #ask: CoordinatorClient
 
-  constructor(ask: AskDesk) {
+  constructor(ask: CoordinatorClient) {
     this.#ask = ask
   }
 
@@ -25,14 +25,14 @@ export class Tickets {
    */
   async issue(principal: Principal | null): Promise<string> {
     if (principal !== null) {
-      const rate = MOST_TICKETS / (TICKET_MS / 1_000)
+      const rate = MAX_TICKETS / (TICKET_TTL_MS / 1_000)
       const key = `tickets ${principal.tokenId}`
-      const { ok, waitMs = 0 } = await this.#ask({ do: 'spend', key, amount: 1, rate, burst: MOST_TICKETS })
+      const { ok, waitMs = 0 } = await this.#ask({ do: 'spend', key, amount: 1, rate, burst: MAX_TICKETS })
       if (!ok) throw new GatewayError('too_many_tickets', 'This token has many tickets out.', { retryAfterMs: waitMs })
     }
     const ticket = randomBytes(32).toString('base64url')
     const value = JSON.stringify(principal)
-    const { ok } = await this.#ask({ do: 'keep', id: idOf(ticket), value, ms: TICKET_MS })
+    const { ok } = await this.#ask({ do: 'keep', id: idOf(ticket), value, ms: TICKET_TTL_MS })
     if (!ok) throw new GatewayError('overloaded', 'As many tickets as the gateway keeps are out.')
     return ticket
   }
@@ -47,6 +47,6 @@ export class Tickets {
     const principal = value === undefined ? null : (JSON.parse(value) as Principal | null)
     if (principal === null) throw new GatewayError('ticket_invalid', 'The ticket is unknown, used or over.')
     if (principal.expiresAt <= Date.now()) throw new GatewayError('token_expired', 'The token has expired.')
-    return { ...principal, publishes: [], admin: false }
+    return { ...principal, publishableEvents: [], admin: false }
   }
 }

@@ -8,10 +8,10 @@ import {
   type JWTVerifyOptions,
   jwtVerify,
 } from 'jose'
-import { describeError, GatewayError } from '../../core/errors.ts'
+import { errorChainText, GatewayError } from '../../core/errors.ts'
 
 /** How tokens are verified; exactly one of the three kinds. The algorithms follow from it, never from a token. */
-export type TokenKeys =
+export type VerificationKey =
   | { readonly kind: 'secret'; readonly secret: Uint8Array }
   | { readonly kind: 'key'; readonly key: KeyObject; readonly algorithm: 'RS256' | 'ES256' | 'EdDSA' }
   | { readonly kind: 'jwks'; readonly url: URL }
@@ -31,12 +31,12 @@ const TIMEOUT_MS = 3_000
 const NOT_BEFORE_GRACE_SECONDS = 5
 
 export interface VerifierOptions {
-  readonly keys: TokenKeys
+  readonly keys: VerificationKey
   /** null: not checked. */
   readonly issuer: string | null
   readonly audience: string | null
   /** The key set could not be read, or, by null, can be. `usable`: keys of before are at hand. */
-  readonly onKeySet: (error: GatewayError | null, usable: boolean) => void
+  readonly onJwksStatus: (error: GatewayError | null, usable: boolean) => void
   /** Milliseconds of a clock that never goes back, by which the key set ages. */
   readonly clock?: () => number
 }
@@ -45,23 +45,23 @@ export interface VerifierOptions {
 export type Claims = JWTPayload & { readonly exp: number }
 
 /** The keys of an issuer, kept through its outages, and looked up anew now and then and for a name that is unknown. */
-class KeySet {
+class JwksCache {
   readonly #remote: ReturnType<typeof createRemoteJWKSet>
-  readonly #onKeySet: VerifierOptions['onKeySet']
+  readonly #onJwksStatus: VerifierOptions['onJwksStatus']
   readonly #clock: () => number
   #readAt = Number.NEGATIVE_INFINITY
   #triedAt = Number.NEGATIVE_INFINITY
   #failed = false
   #refreshing: Promise<void> | null = null
 
-  constructor(url: URL, { onKeySet, clock = () => performance.now() }: VerifierOptions) {
+  constructor(url: URL, { onJwksStatus, clock = () => performance.now() }: VerifierOptions) {
     // When to ask is decided here alone: jose would fail by age in an outage, and ask for every unknown key.
     this.#remote = createRemoteJWKSet(url, {
       timeoutDuration: TIMEOUT_MS,
       cacheMaxAge: Number.POSITIVE_INFINITY,
       cooldownDuration: Number.POSITIVE_INFINITY,
     })
-    this.#onKeySet = onKeySet
+    this.#onJwksStatus = onJwksStatus
     this.#clock = clock
   }
 
@@ -105,11 +105,11 @@ class KeySet {
       await this.#remote.reload()
       this.#readAt = this.#clock()
       this.#failed = false
-      this.#onKeySet(null, true)
+      this.#onJwksStatus(null, true)
     } catch (cause) {
       this.#failed = true
-      const text = `The key set could not be read: ${describeError(cause)}`
-      this.#onKeySet(new GatewayError('keys_unavailable', text, { cause }), this.#known)
+      const text = `The key set could not be read: ${errorChainText(cause)}`
+      this.#onJwksStatus(new GatewayError('keys_unavailable', text, { cause }), this.#known)
     } finally {
       this.#triedAt = this.#clock()
     }
@@ -124,7 +124,7 @@ const CLAIM_TEXTS: Record<string, string> = {
 }
 
 /** Why a token is refused, without a word of what it holds. */
-const refusalOf = (error: unknown): GatewayError => {
+const toTokenError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
   const invalid = (why: string) => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
   if (error instanceof errors.JWTExpired) return expired()
@@ -142,9 +142,9 @@ const refusalOf = (error: unknown): GatewayError => {
 const expired = (): GatewayError => new GatewayError('token_expired', 'The token has expired.')
 
 /** Checks signatures, times, issuer and audience of tokens; what they allow is auth-claims.ts's matter. */
-export class Verifier {
+export class TokenVerifier {
   readonly #options: JWTVerifyOptions
-  readonly #keys: KeySet | KeyObject
+  readonly #keys: JwksCache | KeyObject
 
   constructor(options: VerifierOptions) {
     const { keys, issuer, audience } = options
@@ -155,19 +155,19 @@ export class Verifier {
       ...(issuer === null ? {} : { issuer }),
       ...(audience === null ? {} : { audience }),
     }
-    if (keys.kind === 'jwks') this.#keys = new KeySet(keys.url, options)
+    if (keys.kind === 'jwks') this.#keys = new JwksCache(keys.url, options)
     else this.#keys = keys.kind === 'secret' ? createSecretKey(keys.secret) : keys.key
   }
 
   /** Asks for the key set ahead of the first token. */
   start(): void {
-    if (this.#keys instanceof KeySet) void this.#keys.refresh()
+    if (this.#keys instanceof JwksCache) void this.#keys.refresh()
   }
 
   /** @throws GatewayError token_invalid, token_expired or keys_unavailable */
   async verify(token: string): Promise<Claims> {
     try {
-      const { payload } = await (this.#keys instanceof KeySet
+      const { payload } = await (this.#keys instanceof JwksCache
         ? jwtVerify(token, this.#keys.find, this.#options)
         : jwtVerify(token, this.#keys, this.#options))
       const { exp } = payload
@@ -178,7 +178,7 @@ export class Verifier {
       if (exp! * 1_000 <= Date.now()) throw expired()
       return payload as Claims
     } catch (error) {
-      throw refusalOf(error)
+      throw toTokenError(error)
     }
   }
 }

@@ -2,16 +2,16 @@ import type Router from '@koa/router'
 import type { Logger } from 'pino'
 import { z } from 'zod'
 import { GatewayError } from '../../core/errors.ts'
-import { decodeText } from '../../core/message.ts'
+import { decodeUtf8 } from '../../core/message.ts'
 import type { Revocation } from '../../store/store.ts'
 import type { Authorise } from '../auth/authorize.ts'
 import type { Revocations } from '../auth/revocations.ts'
-import { TICKET_MS, type Tickets } from '../auth/tickets.ts'
+import { TICKET_TTL_MS, type Tickets } from '../auth/tickets.ts'
 import { readBody } from '../body.ts'
-import { succeed } from '../responses.ts'
+import { sendSuccess } from '../responses.ts'
 
-const MOST_BODY_BYTES = 4_096
-const MOST_SUBJECT = 255
+const MAX_BODY_BYTES = 4_096
+const MAX_SUBJECT = 255
 
 export interface AccessOptions {
   readonly authorise: Authorise
@@ -25,7 +25,7 @@ export interface AccessOptions {
 
 const time = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text))
 
-export const Subject = z.string().min(1).max(MOST_SUBJECT)
+export const Subject = z.string().min(1).max(MAX_SUBJECT)
 
 /** Who is shut out. */
 export const RevocationBody = z.strictObject({
@@ -34,7 +34,7 @@ export const RevocationBody = z.strictObject({
   until: time.nullish().describe('Forgotten after this time; never, if absent.'),
 })
 
-const shown = ({ subject, issued_before, until }: Revocation) => ({
+const toJson = ({ subject, issued_before, until }: Revocation) => ({
   sub: subject,
   issued_before: new Date(issued_before).toISOString(),
   until: until === null ? null : new Date(until).toISOString(),
@@ -42,7 +42,7 @@ const shown = ({ subject, issued_before, until }: Revocation) => ({
 
 /** @throws GatewayError invalid_revocation, and what reading a body throws */
 const readRevocation = async (request: Parameters<typeof readBody>[0]): Promise<Revocation> => {
-  const text = decodeText(await readBody(request, MOST_BODY_BYTES))
+  const text = decodeUtf8(await readBody(request, MAX_BODY_BYTES))
   if (typeof text !== 'string') throw new GatewayError(text.refusal.reason, text.refusal.detail)
   let body: unknown
   try {
@@ -56,32 +56,32 @@ const readRevocation = async (request: Parameters<typeof readBody>[0]): Promise<
 }
 
 /** Tickets for streams, and shutting subjects out. */
-export const routeAccess = (router: Router, options: AccessOptions): void => {
+export const registerAccessRoutes = (router: Router, options: AccessOptions): void => {
   const { authorise, tickets, revocations, logger } = options
 
   router.post('/api/stream-tickets', async (ctx) => {
     const { principal } = await authorise(ctx, 'ticket', '*')
     const ticket = await tickets.issue(principal)
-    succeed(ctx, 201, { ticket, expires_in: TICKET_MS / 1_000 })
+    sendSuccess(ctx, 201, { ticket, expires_in: TICKET_TTL_MS / 1_000 })
   })
 
   router.get('/api/revocations', async (ctx) => {
     await authorise(ctx, 'operate', '*')
-    succeed(ctx, 200, (await options.listRevocations()).map(shown))
+    sendSuccess(ctx, 200, (await options.listRevocations()).map(toJson))
   })
 
   router.post('/api/revocations', async (ctx) => {
     const { principal } = await authorise(ctx, 'operate', '*')
-    const revocation = shown(await revocations.add(await readRevocation(ctx.req)))
+    const revocation = toJson(await revocations.add(await readRevocation(ctx.req)))
     logger.info({ ...revocation, by: principal?.subject ?? null }, 'a subject was revoked')
-    succeed(ctx, 201, revocation)
+    sendSuccess(ctx, 201, revocation)
   })
 
   router.delete('/api/revocations/:subject', async (ctx) => {
     const { principal } = await authorise(ctx, 'operate', '*')
     const sub = ctx.params.subject ?? ''
-    const lifted = await revocations.lift(sub)
+    const lifted = await revocations.remove(sub)
     if (lifted) logger.info({ sub, by: principal?.subject ?? null }, 'a revocation was taken back')
-    succeed(ctx, 200, { lifted })
+    sendSuccess(ctx, 200, { lifted })
   })
 }

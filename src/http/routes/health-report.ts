@@ -4,17 +4,17 @@ import type { Fault } from '../../monitoring/health.ts'
 import type { Sample, Samples } from '../../monitoring/samples.ts'
 import type { ReasonCount } from '../../store/store.ts'
 import type { Authorise } from '../auth/authorize.ts'
-import { dbIdOf } from '../query.ts'
-import { succeed } from '../responses.ts'
-import type { RejectedPort } from './quarantine.ts'
+import { parseDbIdParam } from '../query.ts'
+import { sendSuccess } from '../responses.ts'
+import type { QuarantineService } from './quarantine.ts'
 
 /** A fault, and the workers that have it. */
-export interface SharedFault extends Fault {
+export interface ClusterFault extends Fault {
   readonly workers: readonly number[]
 }
 
 /** One process that serves. Where it did not answer in time, only its number and pid are known. */
-export interface WorkerState {
+export interface WorkerSummary {
   readonly worker: number
   readonly pid: number
   readonly answers: boolean
@@ -27,12 +27,12 @@ export interface WorkerState {
 }
 
 /** How all workers are. */
-export interface Overview {
+export interface HealthReport {
   /** Every worker that there should be answers, and has no fault. */
   readonly ready: boolean
-  readonly faults: readonly SharedFault[]
+  readonly faults: readonly ClusterFault[]
   readonly workers_expected: number
-  readonly workers: readonly WorkerState[]
+  readonly workers: readonly WorkerSummary[]
   /** Over the last 5 to 15 seconds; gauges are of now. */
   readonly now: Sample
   /** From when on the lag is counted: `broker`, `publisher` or `arrival`; null: nothing was committed. */
@@ -63,16 +63,16 @@ export interface OverviewOptions {
   readonly mode: string
   readonly version: string
   /** @param after only samples later than this, in milliseconds since 1970 */
-  readonly overview: (after: number) => Promise<Overview>
-  readonly rejected: RejectedPort
+  readonly overview: (after: number) => Promise<HealthReport>
+  readonly rejected: QuarantineService
 }
 
 /** Rows of the quarantine that are counted. */
-const MOST_COUNTED = 10_000
+const MAX_COUNTED = 10_000
 /** After a count the store rests so many times as long as it took. */
-const REST = 20
+const COUNT_PAUSE_FACTOR = 20
 
-interface Counted {
+interface QuarantineCounts {
   /** At most MOST_COUNTED. */
   readonly rows: number
   /** There are more than were counted. */
@@ -85,18 +85,18 @@ interface Counted {
 const hintOf = (reason: string): string => (Object.hasOwn(ERRORS, reason) ? ERRORS[reason as ErrorCode].hint : '')
 
 /** Counts the newest rows of the quarantine, but not all the time. */
-const quarantineCounter = ({ rejected }: OverviewOptions): (() => Promise<Counted | null>) => {
-  let counted: Counted | null = null
+const quarantineCounter = ({ rejected }: OverviewOptions): (() => Promise<QuarantineCounts | null>) => {
+  let counted: QuarantineCounts | null = null
   let restUntil = 0
   return async () => {
     const begun = performance.now()
     if (begun < restUntil) return counted
     try {
-      const [reasons, last_rejected_id] = await Promise.all([rejected.reasons(MOST_COUNTED + 1), rejected.lastId()])
+      const [reasons, last_rejected_id] = await Promise.all([rejected.countByReason(MAX_COUNTED + 1), rejected.maxId()])
       const rows = reasons.reduce((sum, reason) => sum + reason.rows, 0)
       counted = {
-        rows: Math.min(rows, MOST_COUNTED),
-        more: rows > MOST_COUNTED,
+        rows: Math.min(rows, MAX_COUNTED),
+        more: rows > MAX_COUNTED,
         last_rejected_id,
         reasons: reasons.map((reason) => ({ ...reason, hint: hintOf(reason.reason) })),
       }
@@ -104,7 +104,7 @@ const quarantineCounter = ({ rejected }: OverviewOptions): (() => Promise<Counte
       // The faults say what ails the store; the rest of the answer is wanted just then.
       counted = null
     }
-    restUntil = performance.now() + (performance.now() - begun) * REST
+    restUntil = performance.now() + (performance.now() - begun) * COUNT_PAUSE_FACTOR
     return counted
   }
 }
@@ -116,9 +116,9 @@ export const routeOverview = (router: Router, options: OverviewOptions): void =>
 
   router.get('/api/health', async (ctx) => {
     await authorise(ctx, 'operate', '*')
-    const after = dbIdOf(new URLSearchParams(ctx.querystring), 'samples_after') ?? 0
+    const after = parseDbIdParam(new URLSearchParams(ctx.querystring), 'samples_after') ?? 0
     const [whole, quarantine] = await Promise.all([overview(after), countRejected()])
     const { samples, ...rest } = whole
-    succeed(ctx, 200, { mode, version, server_time: new Date().toISOString(), ...rest, quarantine, samples })
+    sendSuccess(ctx, 200, { mode, version, server_time: new Date().toISOString(), ...rest, quarantine, samples })
   })
 }

@@ -2,12 +2,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { GatewayError } from '../../core/errors.ts'
-import type { Health } from '../../monitoring/health.ts'
+import type { HealthRegistry } from '../../monitoring/health.ts'
 import type { Authorise } from '../auth/authorize.ts'
-import { errorBody, succeed } from '../responses.ts'
+import { errorBody, sendSuccess } from '../responses.ts'
 
 export interface OpsOptions {
-  readonly health: Health
+  readonly health: HealthRegistry
   /** The figures of all workers, as Prometheus text. */
   readonly metricsText: () => Promise<string>
   readonly metricsType: string
@@ -16,15 +16,15 @@ export interface OpsOptions {
   readonly mode: string
   readonly version: string
   /** True where tokens are needed: who has none with the scope admin is told no particulars. */
-  readonly guarded: boolean
+  readonly authEnabled: boolean
 }
 
 /** Whether the process lives, whether it does its whole work, and its figures. */
-export const routeOps = (router: Router, options: OpsOptions): void => {
-  const { health, metricsText, metricsType, authorise, mode, version, guarded } = options
+export const registerHealthRoutes = (router: Router, options: OpsOptions): void => {
+  const { health, metricsText, metricsType, authorise, mode, version, authEnabled } = options
 
   router.get('/livez', (ctx) => {
-    succeed(ctx, 200, { live: true })
+    sendSuccess(ctx, 200, { live: true })
   })
 
   /** Load balancers have no token; what they need to know is open to all. */
@@ -35,10 +35,10 @@ export const routeOps = (router: Router, options: OpsOptions): void => {
     )
 
   router.get('/readyz', async (ctx) => {
-    const whole = !guarded || (await isOperator(ctx))
+    const whole = !authEnabled || (await isOperator(ctx))
     const { faults } = health
     if (faults.length === 0) {
-      succeed(ctx, 200, whole ? { ready: true, mode, version } : { ready: true, mode })
+      sendSuccess(ctx, 200, whole ? { ready: true, mode, version } : { ready: true, mode })
       return
     }
     if (!whole) {
@@ -58,7 +58,7 @@ export const routeOps = (router: Router, options: OpsOptions): void => {
 }
 
 /** `/metrics` on a port of its own, for who reaches that port; no tokens there, and nothing else. */
-export const serveMetrics =
+export const createMetricsHandler =
   ({ metricsText, metricsType }: Pick<OpsOptions, 'metricsText' | 'metricsType'>) =>
   (request: IncomingMessage, response: ServerResponse): void => {
     const known = (request.url ?? '').split('?')[0] === '/metrics'

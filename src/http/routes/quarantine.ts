@@ -2,35 +2,35 @@ import type Router from '@koa/router'
 import type { Context } from 'koa'
 import type { Logger } from 'pino'
 import { GatewayError } from '../../core/errors.ts'
-import type { RejectedRow } from '../../core/quarantine.ts'
-import { EVERYTHING, type RejectedFilter, timeOf, unknownReason } from '../../core/quarantine-filter.ts'
-import { rejectedJson, wholeCharacters } from '../../core/quarantine-json.ts'
-import type { RejectedLog, ReplayOutcome } from '../../store/store.ts'
+import type { QuarantineRow } from '../../core/quarantine.ts'
+import { findUnknownReason, MATCH_ALL, parseSince, type RejectedFilter } from '../../core/quarantine-filter.ts'
+import { serializeQuarantineRow, trimPartialUtf8 } from '../../core/quarantine-json.ts'
+import type { Quarantine, ReplayResult } from '../../store/store.ts'
 import type { Authorise } from '../auth/authorize.ts'
-import { dbIdOf, filterOf, limitOf, single } from '../query.ts'
-import { succeed, succeedTexts } from '../responses.ts'
+import { parseDbIdParam, parseLimit, parseListParam, singleParam } from '../query.ts'
+import { sendJsonTexts, sendSuccess } from '../responses.ts'
 
-const ROWS = { usual: 50, most: 200 }
+const ROWS = { defaultValue: 50, max: 200 }
 /** Of a body no more is shown; the command line has all of it. */
 const BODY_BYTES = 64 * 1024
 /** Bodies that are checked in one go: the streams of this process wait as long. */
 const REPLAY_BYTES = 1024 * 1024
 
 /** The quarantine of this gateway, as who operates it changes it. */
-export interface RejectedPort extends Omit<RejectedLog, 'replay'> {
+export interface QuarantineService extends Omit<Quarantine, 'replay'> {
   /** Checks rows anew and commits what passes. @returns their fates, in order. @throws GatewayError storage_* */
-  replay(rows: readonly RejectedRow[]): Promise<ReplayOutcome[]>
+  replay(rows: readonly QuarantineRow[]): Promise<ReplayResult[]>
 }
 
 export interface RejectedOptions {
   readonly authorise: Authorise
   readonly logger: Logger
-  readonly rejected: RejectedPort
+  readonly rejected: QuarantineService
 }
 
 const bad = (message: string): GatewayError => new GatewayError('invalid_query', message)
 
-const gone = (rejected_id: number): GatewayError =>
+const notFound = (rejected_id: number): GatewayError =>
   new GatewayError('not_found', `${rejected_id} is not in the quarantine.`, {
     hint: 'It was replayed, dropped or pruned, or never was there. GET /api/rejected lists what is.',
   })
@@ -44,39 +44,39 @@ const idIn = (ctx: Context): number => {
 
 /** The filter of a query, as on the command line: `id`, `reason`, `routing_key`, `since`. @throws GatewayError invalid_query */
 const readFilter = (query: URLSearchParams): RejectedFilter => {
-  const ids = filterOf(query, 'id')?.map(Number) ?? null
+  const ids = parseListParam(query, 'id')?.map(Number) ?? null
   if (ids?.some((id) => !Number.isSafeInteger(id) || id < 1)) throw bad('id must be whole numbers from 1 up.')
-  const reasons = filterOf(query, 'reason')
+  const reasons = parseListParam(query, 'reason')
   // Not repeated in the answer: it may hold what a terminal obeys.
-  if (unknownReason(reasons ?? []) !== undefined) throw bad('reason must be error codes.')
-  const sinceText = single(query, 'since')
-  const since = sinceText === undefined ? null : timeOf(sinceText, Date.now())
+  if (findUnknownReason(reasons ?? []) !== undefined) throw bad('reason must be error codes.')
+  const sinceText = singleParam(query, 'since')
+  const since = sinceText === undefined ? null : parseSince(sinceText, Date.now())
   if (sinceText !== undefined && since === null) {
     throw bad('since must be an age such as 30m, 12h or 7d, or a date such as 2026-11-22T10:00:00Z.')
   }
-  return { ids, reasons, routingKey: single(query, 'routing_key') ?? null, since }
+  return { ids, reasons, routingKey: singleParam(query, 'routing_key') ?? null, since }
 }
 
 /** For what changes rows: a filter, or all=true in so many words. @throws GatewayError invalid_query */
-const readChoice = (query: URLSearchParams): RejectedFilter => {
+const parseBulkFilter = (query: URLSearchParams): RejectedFilter => {
   const filter = readFilter(query)
   const narrow = Object.values(filter).some((part) => part !== null)
-  const all = single(query, 'all')
+  const all = singleParam(query, 'all')
   if (all !== undefined && all !== 'true') throw bad('all is true or absent.')
   if (all === undefined && !narrow) throw bad('Say which rows: a filter such as reason, or all=true.')
   if (all !== undefined && narrow) throw bad('all stands alone, without filters.')
-  return all === undefined ? filter : EVERYTHING
+  return all === undefined ? filter : MATCH_ALL
 }
 
 /** What became of a row, for who asked for it. */
-const fateOf = (rejected_id: number, outcome: ReplayOutcome) => {
+const toReplayResult = (rejected_id: number, outcome: ReplayResult) => {
   if (outcome.kind !== 'stored' && outcome.kind !== 'duplicate') return { rejected_id, ...outcome }
   const { kind, db_id, message } = outcome
   return { rejected_id, kind, db_id, event_id: message.event_id, message_id: message.message_id }
 }
 
 const succeedText = (ctx: Context, text: string): void => {
-  succeed(ctx, 200, null)
+  sendSuccess(ctx, 200, null)
   ctx.body = `{"status":"success","data":${text}}`
 }
 
@@ -85,45 +85,47 @@ export const routeRejected = (router: Router, { authorise, logger, rejected }: R
   router.get('/api/rejected', async (ctx) => {
     await authorise(ctx, 'operate', '*')
     const query = new URLSearchParams(ctx.querystring)
-    const limit = limitOf(query, ROWS.usual, ROWS.most)
-    const rows = await rejected.lines(readFilter(query), dbIdOf(query, 'before') ?? 0, limit + 1)
-    succeedTexts(ctx, rows.slice(0, limit).map(rejectedJson), { has_more: rows.length > limit })
+    const limit = parseLimit(query, ROWS.defaultValue, ROWS.max)
+    const rows = await rejected.list(readFilter(query), parseDbIdParam(query, 'before') ?? 0, limit + 1)
+    sendJsonTexts(ctx, rows.slice(0, limit).map(serializeQuarantineRow), { has_more: rows.length > limit })
   })
 
   router.post('/api/rejected/replay', async (ctx) => {
     const { principal } = await authorise(ctx, 'operate', '*')
     const query = new URLSearchParams(ctx.querystring)
-    const filter = readChoice(query)
-    const after = dbIdOf(query, 'after') ?? 0
+    const filter = parseBulkFilter(query)
+    const after = parseDbIdParam(query, 'after') ?? 0
     // What comes in from the first page on is not meant.
-    const through = dbIdOf(query, 'through') ?? (await rejected.lastId())
-    const rows = await rejected.page(filter, after, through, REPLAY_BYTES)
-    const fates = (await rejected.replay(rows)).map((outcome, index) => fateOf(rows[index]!.rejected_id, outcome))
+    const through = parseDbIdParam(query, 'through') ?? (await rejected.maxId())
+    const rows = await rejected.listWithBodies(filter, after, through, REPLAY_BYTES)
+    const fates = (await rejected.replay(rows)).map((outcome, index) =>
+      toReplayResult(rows[index]!.rejected_id, outcome),
+    )
     if (fates.length > 0)
-      logger.info({ ...tallyOf(fates), by: principal?.subject ?? null }, 'rejected messages were replayed')
+      logger.info({ ...countByKind(fates), by: principal?.subject ?? null }, 'rejected messages were replayed')
     const last = rows.at(-1)?.rejected_id ?? through
-    succeed(ctx, 200, fates, { has_more: rows.length > 0 && last < through, after: last, through })
+    sendSuccess(ctx, 200, fates, { has_more: rows.length > 0 && last < through, after: last, through })
   })
 
   router.get('/api/rejected/:rejected_id', async (ctx) => {
     await authorise(ctx, 'operate', '*')
     const rejected_id = idIn(ctx)
     const row = await rejected.row(rejected_id, BODY_BYTES)
-    if (row === null) throw gone(rejected_id)
+    if (row === null) throw notFound(rejected_id)
     const cut = row.body.length < row.body_bytes
-    const body = cut ? wholeCharacters(row.body) : row.body
-    succeedText(ctx, `${rejectedJson({ ...row, body }).slice(0, -1)},"shown_bytes":${body.length}}`)
+    const body = cut ? trimPartialUtf8(row.body) : row.body
+    succeedText(ctx, `${serializeQuarantineRow({ ...row, body }).slice(0, -1)},"shown_bytes":${body.length}}`)
   })
 
   router.post('/api/rejected/:rejected_id/replay', async (ctx) => {
     const { principal } = await authorise(ctx, 'operate', '*')
     const rejected_id = idIn(ctx)
-    const rows = await rejected.page({ ...EVERYTHING, ids: [rejected_id] }, rejected_id - 1, rejected_id, 1)
+    const rows = await rejected.listWithBodies({ ...MATCH_ALL, ids: [rejected_id] }, rejected_id - 1, rejected_id, 1)
     const [outcome = { kind: 'gone' } as const] = await rejected.replay(rows)
-    if (outcome.kind === 'gone') throw gone(rejected_id)
-    const fate = fateOf(rejected_id, outcome)
+    if (outcome.kind === 'gone') throw notFound(rejected_id)
+    const fate = toReplayResult(rejected_id, outcome)
     logger.info({ ...fate, by: principal?.subject ?? null }, 'a rejected message was replayed')
-    succeed(ctx, 200, fate)
+    sendSuccess(ctx, 200, fate)
   })
 
   router.delete('/api/rejected/:rejected_id', async (ctx) => {
@@ -131,11 +133,11 @@ export const routeRejected = (router: Router, { authorise, logger, rejected }: R
     const rejected_id = idIn(ctx)
     const dropped = (await rejected.drop([rejected_id])) > 0
     if (dropped) logger.info({ rejected_id, by: principal?.subject ?? null }, 'a rejected message was dropped')
-    succeed(ctx, 200, { dropped })
+    sendSuccess(ctx, 200, { dropped })
   })
 }
 
-const tallyOf = (fates: readonly { readonly kind: ReplayOutcome['kind'] }[]): Record<string, number> => {
+const countByKind = (fates: readonly { readonly kind: ReplayResult['kind'] }[]): Record<string, number> => {
   const tally: Record<string, number> = {}
   for (const { kind } of fates) tally[kind] = (tally[kind] ?? 0) + 1
   return tally

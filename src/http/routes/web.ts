@@ -11,7 +11,7 @@ const FILES = {
 type Name = keyof typeof FILES
 
 /** No image has an address, so none can carry anything away; markup comes out of the sanitiser, or not at all. */
-const POLICY = [
+const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
@@ -25,7 +25,7 @@ const POLICY = [
 ].join('; ')
 
 /** All pages are one file; which of them it shows is up to its script. */
-export const routePages = (router: Router): void => {
+export const registerWebRoutes = (router: Router): void => {
   const routes: [string, Name][] = [
     ['/', 'index.html'],
     ['/events/:event_id', 'index.html'],
@@ -37,7 +37,7 @@ export const routePages = (router: Router): void => {
   const contents = new Map(routes.map(([, name]) => [name, readWebAsset(name)]))
   for (const [path, name] of routes) {
     router.get(path, (ctx) => {
-      ctx.set('Content-Security-Policy', POLICY)
+      ctx.set('Content-Security-Policy', CONTENT_SECURITY_POLICY)
       ctx.set('Cache-Control', 'no-cache')
       ctx.type = FILES[name]
       ctx.body = contents.get(name)

@@ -1,21 +1,26 @@
 import type { Logger } from 'pino'
-import { type Certificate, type CertificateFiles, CertificateWatch, readPair } from './certificate-watcher.ts'
+import {
+  type Certificate,
+  type CertificateFiles,
+  CertificateWatcher,
+  loadCertificatePair,
+} from './certificate-watcher.ts'
 
 /** A certificate that ends this soon is worth a line: what renews it does not work. */
-const SOON_MS = 14 * 24 * 3_600_000
+const EXPIRY_WARNING_MS = 14 * 24 * 3_600_000
 
 /** The certificate of HTTPS and its renewal, with a line in the log for whatever happens to it. */
-export class Certificates {
+export class CertificateManager {
   readonly #files: CertificateFiles
   readonly #logger: Logger
   #current: Certificate
-  #watch: CertificateWatch | null = null
+  #watch: CertificateWatcher | null = null
 
   /** @throws GatewayError certificate_unusable */
   constructor({ files, logger }: { files: CertificateFiles; logger: Logger }) {
     this.#files = files
     this.#logger = logger
-    this.#current = readPair(files)
+    this.#current = loadCertificatePair(files)
   }
 
   get current(): Certificate {
@@ -25,7 +30,7 @@ export class Certificates {
   /** @param onChange called with each new certificate */
   start(onChange: (certificate: Certificate) => void): void {
     this.#warn(this.#current)
-    this.#watch = new CertificateWatch({
+    this.#watch = new CertificateWatcher({
       files: this.#files,
       current: this.#current,
       onChange: (certificate) => {
@@ -45,7 +50,7 @@ export class Certificates {
 
   #warn(certificate: Certificate): void {
     const left = certificate.expiresAt - Date.now()
-    if (left > SOON_MS) return
+    if (left > EXPIRY_WARNING_MS) return
     this.#logger.warn(shown(certificate), left > 0 ? 'the certificate ends soon' : 'the certificate has expired')
   }
 }

@@ -2,7 +2,7 @@ import { createHash, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
-import { describeError, GatewayError } from '../../core/errors.ts'
+import { errorChainText, GatewayError } from '../../core/errors.ts'
 
 /** Where certificate (its chain behind it) and private key lie, in PEM. */
 export interface CertificateFiles {
@@ -26,29 +26,29 @@ export interface Certificate {
  * The files are looked at this often. A look reads them: whatever a deployment does to bring new ones (rename, rewrite,
  * swap of a symbolic link above them, a network file system that tells nobody), the text is then another.
  */
-const LOOK_MS = 1_000
+const POLL_INTERVAL_MS = 1_000
 
 /** @throws GatewayError certificate_unusable naming what is wrong with the pair; no part of the key is in it */
-export const checkPair = (cert: Buffer, key: Buffer): Certificate => {
+export const parseCertificatePair = (cert: Buffer, key: Buffer): Certificate => {
   try {
     const { fingerprint256, subjectAltName, subject, validTo } = new X509Certificate(cert)
     createSecureContext({ cert, key })
     const expiresAt = Date.parse(validTo)
     return { cert, key, fingerprint: fingerprint256, names: subjectAltName ?? subject ?? '', expiresAt }
   } catch (cause) {
-    throw new GatewayError('certificate_unusable', `Certificate and key cannot be used: ${describeError(cause)}.`)
+    throw new GatewayError('certificate_unusable', `Certificate and key cannot be used: ${errorChainText(cause)}.`)
   }
 }
 
 /** @throws GatewayError certificate_unusable */
-export const readPair = ({ certFile, keyFile }: CertificateFiles): Certificate => {
+export const loadCertificatePair = ({ certFile, keyFile }: CertificateFiles): Certificate => {
   let texts: [Buffer, Buffer]
   try {
     texts = [readFileSync(certFile), readFileSync(keyFile)]
   } catch (cause) {
-    throw new GatewayError('certificate_unusable', `A file cannot be read: ${describeError(cause)}.`)
+    throw new GatewayError('certificate_unusable', `A file cannot be read: ${errorChainText(cause)}.`)
   }
-  return checkPair(...texts)
+  return parseCertificatePair(...texts)
 }
 
 export interface WatchOptions {
@@ -61,7 +61,7 @@ export interface WatchOptions {
 }
 
 /** Looks after the files of a certificate and gives the new pair once it is whole. */
-export class CertificateWatch {
+export class CertificateWatcher {
   readonly #options: WatchOptions
   #used: string
   #seen: string
@@ -76,7 +76,7 @@ export class CertificateWatch {
   }
 
   start(): void {
-    this.#timer = setTimeout(() => void this.#look(), LOOK_MS).unref()
+    this.#timer = setTimeout(() => void this.#look(), POLL_INTERVAL_MS).unref()
   }
 
   stop(): void {
@@ -88,9 +88,9 @@ export class CertificateWatch {
     const { certFile, keyFile } = this.#options.files
     try {
       const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)])
-      this.#judge(digest(cert, key), () => checkPair(cert, key))
+      this.#judge(digest(cert, key), () => parseCertificatePair(cert, key))
     } catch (cause) {
-      const text = describeError(cause)
+      const text = errorChainText(cause)
       this.#judge(text, () => {
         throw new GatewayError('certificate_unusable', `A file cannot be read: ${text}.`)
       })

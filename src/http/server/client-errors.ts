@@ -11,12 +11,12 @@ const CODES: Record<string, [ErrorCode, string]> = {
 }
 
 /** True for what failed before there was any HTTP: there is no line yet on which to answer. */
-const isHandshakeFault = (cause: Error & { code?: string }, socket: Duplex): boolean =>
+const isTlsHandshakeError = (cause: Error & { code?: string }, socket: Duplex): boolean =>
   (socket as Partial<TLSSocket>).encrypted === true && !/^(HPE_|ERR_HTTP_)/.test(cause.code ?? '')
 
 /** Answers what Node could not parse like every other error, and closes: what follows has no beginning. */
-export const refuseUnparsed = (cause: Error & { code?: string }, socket: Duplex): void => {
-  if (cause.code === 'ECONNRESET' || !socket.writable || isHandshakeFault(cause, socket)) {
+export const handleClientError = (cause: Error & { code?: string }, socket: Duplex): void => {
+  if (cause.code === 'ECONNRESET' || !socket.writable || isTlsHandshakeError(cause, socket)) {
     socket.destroy()
     return
   }
@@ -30,18 +30,18 @@ export const refuseUnparsed = (cause: Error & { code?: string }, socket: Duplex)
 }
 
 /** Answers an HTTP/2 request whose body does not arrive in time. */
-export const refuseLate = (response: Http2ServerResponse): void => {
+export const respondTimeout = (response: Http2ServerResponse): void => {
   const { stream } = response
   const error = new GatewayError('request_timeout', 'The request took too long.')
   if (!response.headersSent) {
     response.writeHead(error.status, { 'Content-Type': 'application/json; charset=utf-8' })
     response.end(errorBody(error))
   }
-  closeUnread(stream)
+  closeStream(stream)
 }
 
 /** Ends an HTTP/2 stream whose request is not wanted any more, once its answer is out. */
-export const closeUnread = (stream: ServerHttp2Stream): void => {
+export const closeStream = (stream: ServerHttp2Stream): void => {
   const close = () => stream.close(constants.NGHTTP2_NO_ERROR)
   if (stream.writableFinished) close()
   else stream.once('finish', close)

@@ -24,11 +24,11 @@ export const responseHead = (res: ServerResponse): Buffer => {
     const value = res.getHeader(name)
     for (const one of Array.isArray(value) ? value : [value]) head += `${name}: ${one}\r\n`
   }
-  return headBytes(head)
+  return encodeResponseHead(head)
 }
 
 /** The same from its status line and fields, each with its line's end. */
-export const headBytes = (lines: string): Buffer =>
+export const encodeResponseHead = (lines: string): Buffer =>
   Buffer.from(`${lines}Date: ${new Date().toUTCString()}\r\nConnection: close\r\n\r\n`, 'latin1')
 
 /**
@@ -43,16 +43,16 @@ export const headBytes = (lines: string): Buffer =>
  * @param onClose called once when the connection is gone
  * @returns the socket, to be written to freely; it is destroyed when the client ends its side
  */
-export const takeSocket = (ctx: Context, onClose: () => void): Socket => {
+export const detachSocket = (ctx: Context, onClose: () => void): Socket => {
   const { res } = ctx
   const { socket } = ctx.req
   res.detachSocket(socket)
   socket.on('close', onClose)
-  setImmediate(dropParser, socket, onClose)
+  setImmediate(releaseParser, socket, onClose)
   return socket
 }
 
-const dropParser = (socket: Socket, onClose: () => void): void => {
+const releaseParser = (socket: Socket, onClose: () => void): void => {
   const holder = socket as Socket & { parser?: Parser | null }
   const { parser } = holder
   if (socket.destroyed || !parser || typeof parser.unconsume !== 'function') return
@@ -62,15 +62,15 @@ const dropParser = (socket: Socket, onClose: () => void): void => {
   parser.remove()
   parser.close()
   holder.parser = null
-  socket.on('error', ended)
-  socket.on('end', destroy)
+  socket.on('error', noop)
+  socket.on('end', destroySocket)
   socket.resume()
 }
 
 /** For `error`: `close` follows and tells the stream; an error of a connection that is gone says nothing more. */
-export const ended = (): void => undefined
+export const noop = (): void => undefined
 
 /** For `end`: who ends its side has left. */
-export function destroy(this: Socket): void {
+export function destroySocket(this: Socket): void {
   this.destroy()
 }

@@ -2,30 +2,30 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { GatewayError } from '../../core/errors.ts'
 import type { Limits } from '../quotas.ts'
-import type { Proxies } from '../trusted-proxies.ts'
+import type { TrustedProxies } from '../trusted-proxies.ts'
 import type { Certificate } from './certificate-watcher.ts'
-import { refuseUnparsed } from './client-errors.ts'
+import { handleClientError } from './client-errors.ts'
 import { createHttpsServer, replaceCertificate } from './https-server.ts'
-import type { StreamDoor } from './stream-fast-path.ts'
+import type { StreamFastPath } from './stream-fast-path.ts'
 
 /** A header, a query and a cookie of honest length. */
-const MOST_HEADER_BYTES = 16 * 1024
-const MOST_HEADERS = 100
+const MAX_HEADER_BYTES = 16 * 1024
+const MAX_HEADERS = 100
 /** Connections that wait to be accepted: ten thousand readers may return at once; the kernel caps it by somaxconn. */
 const BACKLOG = 16_384
 /** How often connections are looked at that are late with their head or their body. */
-const LATE_CHECK_MS = 1_000
+const TIMEOUT_CHECK_INTERVAL_MS = 1_000
 /** Closed connections are forgotten when so many have come since the last look. */
-const FORGET_EVERY = 1_000
+const SWEEP_EVERY = 1_000
 /** Once no more are taken, connections that have become idle are closed so often. */
-const IDLE_LOOK_MS = 50
+const IDLE_CLOSE_INTERVAL_MS = 50
 /** A connection on which nothing moves, neither way, is ended; streams take their socket out of this. */
-const STILL_MS = 60_000
+const IDLE_TIMEOUT_MS = 60_000
 
 export interface ServerOptions {
   readonly handler: RequestListener
   readonly limits: Limits
-  readonly proxies: Proxies
+  readonly proxies: TrustedProxies
   readonly host: string
   readonly port: number
   /** Other workers listen on the same port. */
@@ -33,7 +33,7 @@ export interface ServerOptions {
   /** Serves HTTPS by it; null: plain HTTP. */
   readonly certificate: Certificate | null
   /** Sees each connection of plain HTTP first. */
-  readonly door?: StreamDoor
+  readonly fastPath?: StreamFastPath
 }
 
 /** An HTTP server that slow, large and many requests do not wear down. */
@@ -46,28 +46,31 @@ export class HttpServer {
 
   constructor(options: ServerOptions) {
     this.#options = options
-    const { limits, handler, certificate, door } = options
+    const { limits, handler, certificate, fastPath } = options
     const http1 = {
       headersTimeout: limits.headersMs,
       requestTimeout: Math.max(limits.requestMs, limits.headersMs),
-      connectionsCheckingInterval: LATE_CHECK_MS,
+      connectionsCheckingInterval: TIMEOUT_CHECK_INTERVAL_MS,
     }
-    const sizes = { maxHeaderSize: MOST_HEADER_BYTES, maxHeaders: MOST_HEADERS }
+    const sizes = { maxHeaderSize: MAX_HEADER_BYTES, maxHeaders: MAX_HEADERS }
     this.#server =
       certificate === null
         ? createServer({ ...sizes, ...http1 }, handler)
-        : createHttpsServer({ ...sizes, certificate, firstMs: limits.headersMs, stillMs: STILL_MS, http1 }, handler)
-    this.#server.maxHeadersCount = MOST_HEADERS
-    this.#server.timeout = STILL_MS
+        : createHttpsServer(
+            { ...sizes, certificate, handshakeTimeoutMs: limits.headersMs, idleTimeoutMs: IDLE_TIMEOUT_MS, http1 },
+            handler,
+          )
+    this.#server.maxHeadersCount = MAX_HEADERS
+    this.#server.timeout = IDLE_TIMEOUT_MS
     if (limits.connections > 0) this.#server.maxConnections = limits.connections
     this.#server.prependListener('request', (request, response) => {
       // A proxy that sends one request after the other on a connection would hold up the end for ever.
       if (this.#refusing && request.httpVersionMajor === 1) response.shouldKeepAlive = false
     })
-    this.#server.on('clientError', refuseUnparsed)
+    this.#server.on('clientError', handleClientError)
     // Node would answer 417 with no body; an expectation that is not understood may as well go unheard.
     this.#server.on('checkExpectation', handler)
-    if (door !== undefined && certificate === null) placeBefore(this.#server, door)
+    if (fastPath !== undefined && certificate === null) installFastPath(this.#server, fastPath)
     if (limits.connectionsPerAddress > 0) this.#server.prependListener('connection', (socket) => this.#count(socket))
   }
 
@@ -88,13 +91,13 @@ export class HttpServer {
   }
 
   /** Takes no more connections, and none for another request. Resolves when the last one has ended. */
-  refuse(): Promise<void> {
+  stopAccepting(): Promise<void> {
     this.#refusing = true
     return new Promise((resolve) => {
       const look = setInterval(() => {
         this.#server.closeIdleConnections()
-        this.#options.door?.closeSilent()
-      }, IDLE_LOOK_MS)
+        this.#options.fastPath?.closeIdle()
+      }, IDLE_CLOSE_INTERVAL_MS)
       this.#server.close(() => {
         clearInterval(look)
         resolve()
@@ -113,9 +116,9 @@ export class HttpServer {
    */
   #count(socket: Socket): void {
     const { proxies, limits } = this.#options
-    const peer = proxies.trusts(socket.remoteAddress) ? null : proxies.peerOf(socket.remoteAddress)
+    const peer = proxies.trusts(socket.remoteAddress) ? null : proxies.peerAddress(socket.remoteAddress)
     if (peer === null) return
-    if (++this.#uncounted >= FORGET_EVERY) this.#forget()
+    if (++this.#uncounted >= SWEEP_EVERY) this.#forget()
     const sockets = this.#byAddress.get(peer) ?? new Set()
     if (sockets.size >= limits.connectionsPerAddress) dropClosed(sockets)
     if (sockets.size >= limits.connectionsPerAddress) {
@@ -135,11 +138,11 @@ export class HttpServer {
 }
 
 /** The listener that Node has put there serves what the door leaves to it. */
-const placeBefore = (server: Server, door: StreamDoor): void => {
+const installFastPath = (server: Server, door: StreamFastPath): void => {
   const [serve] = server.listeners('connection') as ((this: Server, socket: Socket) => void)[]
   server.removeAllListeners('connection')
   server.on('connection', (socket) => {
-    if (!socket.destroyed) door.receive(socket, (given) => serve!.call(server, given))
+    if (!socket.destroyed) door.accept(socket, (given) => serve!.call(server, given))
   })
 }
 

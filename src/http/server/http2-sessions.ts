@@ -5,7 +5,7 @@ interface Usage {
   /** When the last stream ended, or the session began; on performance.now()'s clock. */
   since: number
   /** A first request came. */
-  asked: boolean
+  hasRequest: boolean
   closing: boolean
 }
 
@@ -22,7 +22,7 @@ const LOOK_MS = 1_000
  * Ends HTTP/2 sessions that ask for nothing. Frames alone keep none alive: pings and half a head, byte by byte, would
  * otherwise hold a connection for ever.
  */
-export class Sessions {
+export class Http2SessionReaper {
   readonly #limits: SessionLimits
   readonly #usage = new Map<ServerHttp2Session, Usage>()
   #timer: NodeJS.Timeout | undefined
@@ -32,13 +32,13 @@ export class Sessions {
   }
 
   readonly add = (session: ServerHttp2Session): void => {
-    const usage: Usage = { open: 0, since: performance.now(), asked: false, closing: false }
+    const usage: Usage = { open: 0, since: performance.now(), hasRequest: false, closing: false }
     this.#usage.set(session, usage)
     // Streams have clocks of their own, and a quiet one is no idle one.
     session.setTimeout(0)
     session.on('stream', (stream) => {
       usage.open++
-      usage.asked = true
+      usage.hasRequest = true
       stream.once('close', () => {
         usage.open--
         usage.since = performance.now()
@@ -54,11 +54,11 @@ export class Sessions {
       this.#timer = undefined
     }
     for (const [session, usage] of this.#usage) {
-      const { open, since, asked, closing } = usage
-      const patience = asked ? this.#limits.idleMs : this.#limits.firstMs
+      const { open, since, hasRequest, closing } = usage
+      const patience = hasRequest ? this.#limits.idleMs : this.#limits.firstMs
       if (open > 0 || now - since < patience) continue
       // A peer that does not even take the farewell is cut off.
-      if (closing || !asked) session.destroy()
+      if (closing || !hasRequest) session.destroy()
       else session.close()
       usage.closing = true
       usage.since = now

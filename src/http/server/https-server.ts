@@ -1,22 +1,22 @@
 import type { RequestListener, Server } from 'node:http'
 import { createSecureServer, type Http2SecureServer, Http2ServerResponse, type SecureServerOptions } from 'node:http2'
 import type { Certificate } from './certificate-watcher.ts'
-import { refuseLate } from './client-errors.ts'
-import { Sessions } from './http2-sessions.ts'
+import { respondTimeout } from './client-errors.ts'
+import { Http2SessionReaper } from './http2-sessions.ts'
 
 /** Streams of one session; browsers wait with more until one has ended. */
-const MOST_STREAMS = 250
+const MAX_STREAMS = 250
 /** Streams that a client may open and reset at once, and a second after that: each has cost a look into the log. */
 const RESETS = { burst: 500, rate: 50 }
 
-export interface SecureOptions {
+export interface HttpsOptions {
   readonly certificate: Certificate
   readonly maxHeaderSize: number
   readonly maxHeaders: number
   /** Milliseconds for a TLS handshake, and from there to the first request. */
-  readonly firstMs: number
+  readonly handshakeTimeoutMs: number
   /** Milliseconds for which a connection may stay without a request, and an answer without being taken. */
-  readonly stillMs: number
+  readonly idleTimeoutMs: number
   /** Of HTTP/1.1. */
   readonly http1: {
     readonly headersTimeout: number
@@ -37,9 +37,9 @@ const contextOf = ({ cert, key }: Certificate) => ({
  *
  * @returns the server with the face of an HTTP/1.1 one, whose listener and settings it has
  */
-export const createHttpsServer = (options: SecureOptions, handler: RequestListener): Server => {
-  const { certificate, maxHeaderSize, maxHeaders, firstMs, stillMs, http1 } = options
-  const sessions = new Sessions({ firstMs, idleMs: stillMs })
+export const createHttpsServer = (options: HttpsOptions, handler: RequestListener): Server => {
+  const { certificate, maxHeaderSize, maxHeaders, handshakeTimeoutMs, idleTimeoutMs, http1 } = options
+  const sessions = new Http2SessionReaper({ firstMs: handshakeTimeoutMs, idleMs: idleTimeoutMs })
   // The size of a head of HTTP/1.1 is taken too, though the types do not know it.
   const settings: SecureServerOptions & { maxHeaderSize: number } = {
     ...contextOf(certificate),
@@ -48,8 +48,8 @@ export const createHttpsServer = (options: SecureOptions, handler: RequestListen
     noDelay: true,
     ALPNProtocols: ['h2', 'http/1.1'],
     maxHeaderSize,
-    handshakeTimeout: firstMs,
-    settings: { enablePush: false, maxConcurrentStreams: MOST_STREAMS, maxHeaderListSize: maxHeaderSize },
+    handshakeTimeout: handshakeTimeoutMs,
+    settings: { enablePush: false, maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: maxHeaderSize },
     maxHeaderListPairs: maxHeaders,
     maxSessionInvalidFrames: 100,
     streamResetBurst: RESETS.burst,
@@ -59,18 +59,21 @@ export const createHttpsServer = (options: SecureOptions, handler: RequestListen
   server.on('session', sessions.add)
   server.on('stream', (stream) => {
     // As on a connection of HTTP/1.1; a stream of events ends this, and has a clock of its own.
-    stream.setTimeout(stillMs, () => stream.destroy())
+    stream.setTimeout(idleTimeoutMs, () => stream.destroy())
   })
-  server.on('request', timed(handler, http1.requestTimeout) as unknown as Parameters<Http2SecureServer['on']>[1])
+  server.on(
+    'request',
+    withRequestTimeout(handler, http1.requestTimeout) as unknown as Parameters<Http2SecureServer['on']>[1],
+  )
   return server as unknown as Server
 }
 
 /** HTTP/1.1 has its clock in Node; an HTTP/2 request has only this one. */
-const timed =
+const withRequestTimeout =
   (handler: RequestListener, requestMs: number): RequestListener =>
   (request, response) => {
     if (response instanceof Http2ServerResponse && !response.stream.endAfterHeaders) {
-      const timer = setTimeout(refuseLate, requestMs, response)
+      const timer = setTimeout(respondTimeout, requestMs, response)
       const stop = () => clearTimeout(timer)
       request.once('end', stop).once('close', stop)
     }

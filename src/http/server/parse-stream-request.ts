@@ -1,16 +1,16 @@
 import type { Socket } from 'node:net'
-import type { Asked, Wire } from '../request-view.ts'
+import type { RawRequest, RequestView } from '../request-view.ts'
 
 /** A request for a stream, read off the first bytes of a connection. */
-export class StreamRequest implements Asked {
+export class StreamRequest implements RequestView {
   readonly method = 'GET'
   readonly querystring: string
-  readonly req: Wire
+  readonly req: RawRequest
   readonly path: string
   /** The event in the path; null: the query names the events. */
   readonly event: string | null
 
-  constructor(socket: Socket, path: string, event: string | null, querystring: string, headers: Wire['headers']) {
+  constructor(socket: Socket, path: string, event: string | null, querystring: string, headers: RawRequest['headers']) {
     this.path = path
     this.event = event
     this.querystring = querystring
@@ -28,7 +28,7 @@ const LINE = /^GET (\/api\/(?:events\/([^/?#\s]+)\/)?stream)(?:\?([^#\s]*))? HTT
 const HEAD = /^[\x21-\x7e][\x20-\x7e\t]*(?:\r\n[\x21-\x7e][\x20-\x7e\t]*)*\r\n\r\n$/
 const NAME = /^[\w!#$%&'*+.^`|~-]+$/
 /** A body, another protocol, another site's page, or proxies' business: Node and Koa know what to do about them. */
-const NOT_HERE = new Set([
+const UNSUPPORTED_HEADERS = new Set([
   'content-length',
   'transfer-encoding',
   'te',
@@ -39,8 +39,8 @@ const NOT_HERE = new Set([
   'origin',
   'proxy-connection',
 ])
-const MOST_BYTES = 8_192
-const MOST_FIELDS = 64
+const MAX_BYTES = 8_192
+const MAX_FIELDS = 64
 
 /**
  * Reads the head of a request for a stream. Narrower than HTTP by intent: whatever is not the plain, complete and only request that
@@ -49,8 +49,8 @@ const MOST_FIELDS = 64
  * @param bytes the first that came on the connection
  * @returns null for anything but GET /api/stream and GET /api/events/…/stream
  */
-export const readStreamRequest = (socket: Socket, bytes: Buffer): StreamRequest | null => {
-  if (bytes.length > MOST_BYTES || bytes[0] !== 0x47) return null
+export const parseStreamRequest = (socket: Socket, bytes: Buffer): StreamRequest | null => {
+  if (bytes.length > MAX_BYTES || bytes[0] !== 0x47) return null
   const text = bytes.toString('latin1')
   const [, path, segment, query = ''] = LINE.exec(text.slice(0, text.indexOf('\r\n'))) ?? []
   if (path === undefined || !HEAD.test(text)) return null
@@ -58,14 +58,14 @@ export const readStreamRequest = (socket: Socket, bytes: Buffer): StreamRequest 
   if (event === undefined) return null
   const lines = text.split('\r\n')
   // The request line comes first, and two empty ones last.
-  if (lines.length > MOST_FIELDS + 3) return null
-  const headers: Wire['headers'] = Object.create(null)
+  if (lines.length > MAX_FIELDS + 3) return null
+  const headers: RawRequest['headers'] = Object.create(null)
   for (let at = 1; at < lines.length - 2; at++) {
     const line = lines[at]!
     const colon = line.indexOf(':')
     const name = line.slice(0, Math.max(0, colon)).toLowerCase()
     // Of a field that comes twice Node knows whether the values are joined, or one of them is dropped.
-    if (!NAME.test(name) || NOT_HERE.has(name) || headers[name] !== undefined) return null
+    if (!NAME.test(name) || UNSUPPORTED_HEADERS.has(name) || headers[name] !== undefined) return null
     headers[name] = line.slice(colon + 1).trim()
   }
   if (headers.host === undefined || !/^(keep-alive|close)?$/i.test(headers.connection ?? '')) return null

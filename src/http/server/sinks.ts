@@ -1,16 +1,16 @@
 import { constants, Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import type { Context } from 'koa'
-import type { Sink } from '../../streams/subscriber.ts'
-import { responseHead, takeSocket } from './detach-socket.ts'
+import type { StreamSink } from '../../streams/subscriber.ts'
+import { detachSocket, responseHead } from './detach-socket.ts'
 
 /** A peer that does not take its last bytes is cut off after this many milliseconds. */
-const END_MS = 5_000
+const CLOSE_TIMEOUT_MS = 5_000
 /** HTTP/2 takes this much in one frame. */
 const SLICE_BYTES = 16_384
 
 /** A socket as the live room sees it: raw bytes, past the response, which would frame and count each of them. */
-class SocketSink implements Sink {
+class SocketSink implements StreamSink {
   readonly #socket: Socket
 
   constructor(socket: Socket) {
@@ -35,7 +35,7 @@ class SocketSink implements Sink {
     if (this.#socket.destroyed) return
     if (last !== null) this.#socket.write(last)
     this.#socket.destroySoon()
-    setTimeout(() => this.#socket.destroy(), END_MS).unref()
+    setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT_MS).unref()
   }
 
   destroy(): void {
@@ -47,7 +47,7 @@ class SocketSink implements Sink {
  * A stream of an HTTP/2 connection. It has a window of its own, so that one that is not read leaves its siblings alone.
  * Node tells of a write only when the whole of it has gone: in slices it is seen that a slow reader takes something.
  */
-class Http2Sink implements Sink {
+class Http2Sink implements StreamSink {
   readonly #stream: ServerHttp2Stream
   #rest: Buffer | null = null
   #slices = 0
@@ -77,7 +77,7 @@ class Http2Sink implements Sink {
     this.#rest = null
     this.#done = null
     stream.end(last ?? undefined)
-    setTimeout(() => this.destroy(), END_MS).unref()
+    setTimeout(() => this.destroy(), CLOSE_TIMEOUT_MS).unref()
   }
 
   destroy(): void {
@@ -107,12 +107,12 @@ class Http2Sink implements Sink {
 }
 
 /** True when nobody waits for the answer any more. */
-export const isGone = ({ req, res }: Context): boolean =>
+export const isClientGone = ({ req, res }: Context): boolean =>
   req.socket.destroyed || (res instanceof Http2ServerResponse && res.stream.closed)
 
 /** A request's way out, taken over from Koa. */
-export interface Taken {
-  readonly sink: Sink
+export interface DetachedResponse {
+  readonly sink: StreamSink
   /** Bytes to be written in front of all others. */
   readonly head: Buffer
 }
@@ -122,7 +122,7 @@ export interface Taken {
  *
  * @param onClose called once when the client or its connection is gone
  */
-export const takeOver = (ctx: Context, onClose: () => void): Taken => {
+export const detachResponse = (ctx: Context, onClose: () => void): DetachedResponse => {
   const { res } = ctx
   if (res instanceof Http2ServerResponse) {
     const { stream } = res
@@ -133,12 +133,12 @@ export const takeOver = (ctx: Context, onClose: () => void): Taken => {
     return { sink: new Http2Sink(stream), head: NO_BYTES }
   }
   const head = responseHead(res)
-  const socket = takeSocket(ctx, onClose)
+  const socket = detachSocket(ctx, onClose)
   socket.setTimeout(0)
   return { sink: new SocketSink(socket), head }
 }
 
 /** The same for a socket that no HTTP server has seen. The caller writes the head. */
-export const sinkOf = (socket: Socket): Sink => new SocketSink(socket)
+export const createSocketSink = (socket: Socket): StreamSink => new SocketSink(socket)
 
 const NO_BYTES = Buffer.alloc(0)

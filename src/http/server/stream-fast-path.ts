@@ -2,19 +2,19 @@ import { randomUUID } from 'node:crypto'
 import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
 import type { GatewayError } from '../../core/errors.ts'
-import { ANSWER_HEADERS, noteRequest } from '../app.ts'
-import { makeNameCheck, type NameCheck, type SiteOptions } from '../auth/origin.ts'
+import { DEFAULT_HEADERS, logRequest } from '../app.ts'
+import { createHostCheck, type HostCheck, type OriginOptions } from '../auth/origin.ts'
 import { toGatewayError } from '../responses.ts'
-import { openStream, STREAM_HEADERS, type StreamOptions, type Way } from '../routes/streams.ts'
-import { refuseUnparsed } from './client-errors.ts'
-import { destroy, ended, headBytes } from './detach-socket.ts'
-import { readStreamRequest, type StreamRequest } from './parse-stream-request.ts'
-import { sinkOf, type Taken } from './sinks.ts'
+import { openStream, STREAM_HEADERS, type StreamOptions, type StreamResponse } from '../routes/streams.ts'
+import { handleClientError } from './client-errors.ts'
+import { destroySocket, encodeResponseHead, noop } from './detach-socket.ts'
+import { parseStreamRequest, type StreamRequest } from './parse-stream-request.ts'
+import { createSocketSink, type DetachedResponse } from './sinks.ts'
 
 /** Why a connection's request was refused, until its answer is made. */
-export type Refusals = WeakMap<Socket, GatewayError>
+export type FastPathErrors = WeakMap<Socket, GatewayError>
 
-export interface StreamDoorOptions extends StreamOptions, SiteOptions {
+export interface StreamDoorOptions extends StreamOptions, OriginOptions {
   /** Host names that are served beside addresses and names of one label; null: any. */
   readonly hosts: readonly string[] | null
   readonly logger: Logger
@@ -23,7 +23,7 @@ export interface StreamDoorOptions extends StreamOptions, SiteOptions {
 }
 
 /** What is the same in every answer, in front of its id and its date. */
-const HEAD = Object.entries({ Vary: 'Origin', ...ANSWER_HEADERS, ...STREAM_HEADERS }).reduce(
+const HEAD = Object.entries({ Vary: 'Origin', ...DEFAULT_HEADERS, ...STREAM_HEADERS }).reduce(
   (head, [name, value]) => `${head}${name}: ${value}\r\n`,
   'HTTP/1.1 200 OK\r\n',
 )
@@ -33,32 +33,32 @@ const HEAD = Object.entries({ Vary: 'Origin', ...ANSWER_HEADERS, ...STREAM_HEADE
  * connection; whatever is no plain request for a stream, and all that is refused, it gives to the HTTP server as it came, so
  * that there is one place which answers. When ten thousand readers come back at once, each costs 184 instead of 390 µs.
  */
-export class StreamDoor {
+export class StreamFastPath {
   /** Of the requests that it gave to the HTTP server. */
-  readonly refusals: Refusals = new WeakMap()
+  readonly refusals: FastPathErrors = new WeakMap()
   readonly #options: StreamDoorOptions
-  readonly #checkName: NameCheck | null
+  readonly #checkName: HostCheck | null
   /** Connections on which nothing has come yet. */
   readonly #silent = new Set<Socket>()
 
   constructor(options: StreamDoorOptions) {
     this.#options = options
-    this.#checkName = options.hosts === null ? null : makeNameCheck(options, options.hosts)
+    this.#checkName = options.hosts === null ? null : createHostCheck(options, options.hosts)
   }
 
   /** @param serve gives a connection to the HTTP server, which then takes the bytes that it emits */
-  receive(socket: Socket, serve: (socket: Socket) => void): void {
+  accept(socket: Socket, serve: (socket: Socket) => void): void {
     const { headersMs } = this.#options
     this.#silent.add(socket)
-    new Visitor(socket, headersMs, {
+    new PendingConnection(socket, headersMs, {
       serve,
-      heard: () => this.#silent.delete(socket),
+      onFirstBytes: () => this.#silent.delete(socket),
       open: (request) => this.#open(request),
     })
   }
 
   /** Ends the connections on which nothing has come yet. */
-  closeSilent(): void {
+  closeIdle(): void {
     for (const socket of this.#silent) socket.destroy()
   }
 
@@ -70,44 +70,44 @@ export class StreamDoor {
     const request_id = randomUUID()
     try {
       this.#checkName?.(request)
-      await openStream(request, request.event, wayOf(socket, request_id), this.#options)
+      await openStream(request, request.event, createStreamResponse(socket, request_id), this.#options)
     } catch (thrown) {
       const error = toGatewayError(thrown)
       this.refusals.set(socket, error)
       return error
     }
-    noteRequest(logger, begun, { request_id, method: request.method, path: request.path, status: 200 })
+    logRequest(logger, begun, { request_id, method: request.method, path: request.path, status: 200 })
     return null
   }
 }
 
-const wayOf = (socket: Socket, request_id: string): Way => ({
+const createStreamResponse = (socket: Socket, request_id: string): StreamResponse => ({
   isGone: () => socket.destroyed,
-  take: (onClose): Taken => {
+  detach: (onClose): DetachedResponse => {
     socket.on('close', onClose)
-    return { sink: sinkOf(socket), head: headBytes(`${HEAD}X-Request-Id: ${request_id}\r\n`) }
+    return { sink: createSocketSink(socket), head: encodeResponseHead(`${HEAD}X-Request-Id: ${request_id}\r\n`) }
   },
 })
 
-interface Host {
+interface PendingConnectionHandlers {
   readonly serve: (socket: Socket) => void
-  readonly heard: () => void
+  readonly onFirstBytes: () => void
   readonly open: (request: StreamRequest) => Promise<GatewayError | null>
 }
 
 /** A connection, until it is a stream or the HTTP server's. */
-class Visitor {
+class PendingConnection {
   readonly #socket: Socket
-  readonly #host: Host
+  readonly #host: PendingConnectionHandlers
   #came: Buffer[] = []
 
-  constructor(socket: Socket, headersMs: number, host: Host) {
+  constructor(socket: Socket, headersMs: number, host: PendingConnectionHandlers) {
     this.#socket = socket
     this.#host = host
     socket.on('data', this.#onData)
-    socket.on('end', destroy)
-    socket.on('error', ended)
-    socket.on('close', host.heard)
+    socket.on('end', destroySocket)
+    socket.on('error', noop)
+    socket.on('close', host.onFirstBytes)
     socket.on('timeout', this.#onTimeout)
     socket.setTimeout(headersMs)
   }
@@ -119,22 +119,22 @@ class Visitor {
       this.#socket.pause()
       return
     }
-    this.#host.heard()
-    const request = readStreamRequest(this.#socket, bytes)
+    this.#host.onFirstBytes()
+    const request = parseStreamRequest(this.#socket, bytes)
     if (request === null) this.#serve()
     else void this.#host.open(request).then((refusal) => (refusal === null ? this.#leave() : this.#serve()))
   }
 
   readonly #onTimeout = (): void => {
     const late = new Error('nothing came on this connection')
-    refuseUnparsed(Object.assign(late, { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), this.#socket)
+    handleClientError(Object.assign(late, { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), this.#socket)
   }
 
   /** The stream has the socket; what its client still says is not for anybody. */
   #leave(): void {
     const socket = this.#socket
     socket.off('data', this.#onData)
-    socket.off('close', this.#host.heard)
+    socket.off('close', this.#host.onFirstBytes)
     socket.off('timeout', this.#onTimeout)
     socket.setTimeout(0)
     socket.resume()
@@ -144,9 +144,9 @@ class Visitor {
     const socket = this.#socket
     if (socket.destroyed) return
     this.#leave()
-    socket.off('end', destroy)
+    socket.off('end', destroySocket)
     this.#host.serve(socket)
-    socket.off('error', ended)
+    socket.off('error', noop)
     socket.unshift(Buffer.concat(this.#came))
   }
 }

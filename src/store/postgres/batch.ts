@@ -1,15 +1,15 @@
 import type { Client } from 'pg'
-import { describeError } from '../../core/errors.ts'
+import { errorChainText } from '../../core/errors.ts'
 import type { NewMessage } from '../../core/message.ts'
-import { conflictDetail, rejectionOf } from '../rejections.ts'
-import type { Entry, Outcome, Rejection } from '../store.ts'
-import { blamesRow } from './errors.ts'
-import { FIND, FIND_REJECTED, REJECT, STORE } from './queries.ts'
-import { bigintArray, bytesArray, textArray, toColumn, toNullable } from './values.ts'
+import { conflictDetail, toRejection } from '../rejections.ts'
+import type { AppendEntry, AppendResult, RejectedDelivery } from '../store.ts'
+import { isRowError } from './errors.ts'
+import { FIND_MESSAGES, FIND_REJECTED, INSERT_MESSAGES, INSERT_REJECTED } from './queries.ts'
+import { bigintArray, bytesArray, encodeText, textArray, toNullable } from './values.ts'
 
 /** What one statement carries at most; PostgreSQL takes no message of 1 GB. */
-const MOST_BYTES = 16 * 1024 * 1024
-const MOST_ROWS = 2_000
+const MAX_BYTES = 16 * 1024 * 1024
+const MAX_ROWS = 2_000
 
 /** Parts of a list, each of at most so many bytes and rows, but of one item at least. */
 const partsOf = <Item>(items: readonly Item[], bytesOf: (item: Item) => number): Item[][] => {
@@ -17,7 +17,7 @@ const partsOf = <Item>(items: readonly Item[], bytesOf: (item: Item) => number):
   let bytes = Number.POSITIVE_INFINITY
   for (const item of items) {
     const size = bytesOf(item)
-    if (bytes + size > MOST_BYTES || parts.at(-1)!.length >= MOST_ROWS) {
+    if (bytes + size > MAX_BYTES || parts.at(-1)!.length >= MAX_ROWS) {
       parts.push([])
       bytes = 0
     }
@@ -29,7 +29,7 @@ const partsOf = <Item>(items: readonly Item[], bytesOf: (item: Item) => number):
 
 /** Offers messages to the unique key (L3). @returns the db_id of each that was stored, null for the others */
 const insert = async (client: Client, messages: readonly NewMessage[]): Promise<(number | null)[]> => {
-  const ids = messages.map((message) => [toColumn(message.event_id), toColumn(message.message_id)] as const)
+  const ids = messages.map((message) => [encodeText(message.event_id), encodeText(message.message_id)] as const)
   const values = [
     textArray(ids.map(([event_id]) => event_id)),
     textArray(ids.map(([, message_id]) => message_id)),
@@ -41,8 +41,8 @@ const insert = async (client: Client, messages: readonly NewMessage[]): Promise<
     textArray(messages.map((message) => message.body)),
     textArray(messages.map((message) => message.traceparent)),
   ]
-  type Stored = { db_id: number; event_id: string; message_id: string }
-  const { rows } = await client.query<Stored>({ ...STORE, values })
+  type BatchResult = { db_id: number; event_id: string; message_id: string }
+  const { rows } = await client.query<BatchResult>({ ...INSERT_MESSAGES, values })
   // Both are in the order of the batch.
   let next = 0
   return ids.map(([event_id, message_id]) => {
@@ -54,13 +54,13 @@ const insert = async (client: Client, messages: readonly NewMessage[]): Promise<
 }
 
 /** Tells duplicates from conflicts, for messages whose key was taken. */
-const compare = async (client: Client, messages: readonly NewMessage[]): Promise<Outcome[]> => {
+const compare = async (client: Client, messages: readonly NewMessage[]): Promise<AppendResult[]> => {
   const keyOf = (event_id: string, message_id: string): string => `${event_id.length} ${event_id}${message_id}`
-  const events = messages.map(({ event_id }) => toColumn(event_id))
-  const names = messages.map(({ message_id }) => toColumn(message_id))
+  const events = messages.map(({ event_id }) => encodeText(event_id))
+  const names = messages.map(({ message_id }) => encodeText(message_id))
   type Standing = { db_id: number; event_id: string; message_id: string; body: string }
   const values = [textArray(events), textArray(names)]
-  const { rows } = await client.query<Standing>({ ...FIND, values })
+  const { rows } = await client.query<Standing>({ ...FIND_MESSAGES, values })
   const standing = new Map(rows.map((row) => [keyOf(row.event_id, row.message_id), row]))
   return messages.map(({ body }, index) => {
     const row = standing.get(keyOf(events[index]!, names[index]!))
@@ -70,8 +70,8 @@ const compare = async (client: Client, messages: readonly NewMessage[]): Promise
 }
 
 /** Stores a list of messages in its order, in the caller's transaction. */
-const storeTogether = async (client: Client, messages: readonly NewMessage[]): Promise<Outcome[]> => {
-  const outcomes: Outcome[] = []
+const storeTogether = async (client: Client, messages: readonly NewMessage[]): Promise<AppendResult[]> => {
+  const outcomes: AppendResult[] = []
   for (const part of partsOf(messages, ({ body }) => body.length * 2)) {
     const ids = await insert(client, part)
     const taken = part.filter((_, index) => ids[index] === null)
@@ -95,7 +95,7 @@ const guarded = async <Result>(client: Client, work: () => Promise<Result>): Pro
 }
 
 /** What became of a message; `refused` says why the store cannot hold it. */
-export type Stored = Outcome & { readonly fault?: string }
+export type BatchResult = AppendResult & { readonly fault?: string }
 
 /**
  * Stores messages in their order, in the caller's transaction.
@@ -106,15 +106,15 @@ export const storeMessages = async (
   client: Client,
   messages: readonly NewMessage[],
   singly: boolean,
-): Promise<Stored[]> => {
+): Promise<BatchResult[]> => {
   if (!singly) return storeTogether(client, messages)
-  const outcomes: Stored[] = []
+  const outcomes: BatchResult[] = []
   for (const message of messages) {
     try {
       outcomes.push(...(await guarded(client, () => storeTogether(client, [message]))))
     } catch (error) {
-      if (!blamesRow(error)) throw error
-      outcomes.push({ kind: 'refused', db_id: 0, fault: describeError(error) })
+      if (!isRowError(error)) throw error
+      outcomes.push({ kind: 'refused', db_id: 0, fault: errorChainText(error) })
     }
   }
   return outcomes
@@ -123,16 +123,16 @@ export const storeMessages = async (
 const keyOf = (sha256: string, reason: string, routing_key: string): string => `${sha256} ${reason} ${routing_key}`
 
 /** Sets rejections aside in their order, in the caller's transaction; those redelivered only if no copy is there. */
-export const setAside = async (client: Client, rejections: readonly Rejection[]): Promise<void> => {
+export const insertRejected = async (client: Client, rejections: readonly RejectedDelivery[]): Promise<void> => {
   const known = await knownCopies(client, rejections)
   const wanted = rejections.filter(({ sha256, reason, origin }) => {
-    const key = keyOf(sha256, reason, toColumn(origin.routing_key))
+    const key = keyOf(sha256, reason, encodeText(origin.routing_key))
     if (origin.redelivered && known.has(key)) return false
     known.add(key)
     return true
   })
   for (const part of partsOf(wanted, ({ body }) => body.length)) {
-    const texts = (of: (rejection: Rejection) => string) => textArray(part.map((one) => toColumn(of(one))))
+    const texts = (of: (rejection: RejectedDelivery) => string) => textArray(part.map((one) => encodeText(of(one))))
     const values = [
       bigintArray(part.map((one) => one.received_at)),
       texts((one) => one.reason),
@@ -145,17 +145,17 @@ export const setAside = async (client: Client, rejections: readonly Rejection[])
       bigintArray(part.map((one) => one.body_bytes)),
       texts((one) => one.sha256),
     ]
-    await client.query({ ...REJECT, values })
+    await client.query({ ...INSERT_REJECTED, values })
   }
 }
 
-const knownCopies = async (client: Client, rejections: readonly Rejection[]): Promise<Set<string>> => {
+const knownCopies = async (client: Client, rejections: readonly RejectedDelivery[]): Promise<Set<string>> => {
   const again = rejections.filter(({ origin }) => origin.redelivered)
   if (again.length === 0) return new Set()
   const values = [
     textArray(again.map(({ sha256 }) => sha256)),
     textArray(again.map(({ reason }) => reason)),
-    textArray(again.map(({ origin }) => toColumn(origin.routing_key))),
+    textArray(again.map(({ origin }) => encodeText(origin.routing_key))),
   ]
   type Copy = { sha256: string; reason: string; routing_key: string }
   const { rows } = await client.query<Copy>({ ...FIND_REJECTED, values })
@@ -170,17 +170,17 @@ const knownCopies = async (client: Client, rejections: readonly Rejection[]): Pr
  */
 export const storeBatch = async (
   client: Client,
-  entries: readonly Entry[],
-  { singly, again }: { singly: boolean; again: (entry: Entry) => boolean },
-): Promise<Outcome[]> => {
+  entries: readonly AppendEntry[],
+  { singly, again }: { singly: boolean; again: (entry: AppendEntry) => boolean },
+): Promise<AppendResult[]> => {
   const offered = entries.filter((entry) => entry.kind === 'message')
   const stored = await storeMessages(
     client,
     offered.map(({ message }) => message),
     singly,
   )
-  const rejections: Rejection[] = []
-  const outcomes = entries.map((entry): Outcome => {
+  const rejections: RejectedDelivery[] = []
+  const outcomes = entries.map((entry): AppendResult => {
     if (entry.kind === 'rejection') {
       rejections.push(redeliveredIf(again(entry), entry.rejection))
       return { kind: 'rejected', db_id: 0 }
@@ -190,14 +190,14 @@ export const storeBatch = async (
     if (origin === null || outcome.kind === 'stored' || outcome.kind === 'duplicate') return outcome
     const rejection =
       outcome.kind === 'conflict'
-        ? rejectionOf(message, origin, 'message_conflict', conflictDetail(outcome.db_id))
-        : rejectionOf(message, origin, 'storage_refused', fault)
+        ? toRejection(message, origin, 'message_conflict', conflictDetail(outcome.db_id))
+        : toRejection(message, origin, 'storage_refused', fault)
     rejections.push(redeliveredIf(again(entry), rejection))
     return outcome
   })
-  await setAside(client, rejections)
+  await insertRejected(client, rejections)
   return outcomes
 }
 
-const redeliveredIf = (again: boolean, rejection: Rejection): Rejection =>
+const redeliveredIf = (again: boolean, rejection: RejectedDelivery): RejectedDelivery =>
   again ? { ...rejection, origin: { ...rejection.origin, redelivered: true } } : rejection

@@ -3,13 +3,13 @@ import type { ConnectionOptions } from 'node:tls'
 import type { Client, ClientConfig } from 'pg'
 import { backoffDelay } from '../../core/backoff.ts'
 import { GatewayError } from '../../core/errors.ts'
-import { codeOf, postgresError } from './errors.ts'
+import { errorCode, postgresError } from './errors.ts'
 import type { PostgresAddress, PostgresHost, PostgresTls } from './url.ts'
 
 /** Between two attempts while nothing answers, in milliseconds. */
-const BACKOFF_MS = { least: 100, most: 5_000 }
+const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
 /** Oldest server: it has tcp_user_timeout. */
-const LEAST_VERSION = 120_000
+const MIN_SERVER_VERSION = 120_000
 const OID_BIGINT = 20
 
 /** What each connection is set to. */
@@ -34,7 +34,7 @@ interface Session {
  * holds the lock of all others until the server has noticed, hence the short times. The planner gets no choice where an
  * index serves: it has no statistics of a table that has just begun to grow.
  */
-const setup = ({ schema }: PostgresAddress, { lockTimeoutMs }: SessionOptions): string => `
+const sessionSettings = ({ schema }: PostgresAddress, { lockTimeoutMs }: SessionOptions): string => `
 SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false);
 SET client_encoding = 'UTF8';
 SET search_path = "${schema}";
@@ -96,18 +96,18 @@ const sslOf = ({ mode, caFile, certFile, keyFile }: PostgresTls): ConnectionOpti
 }
 
 /** The ways in which a host is tried, one after the other. */
-const waysOf = (tls: PostgresTls, { host }: PostgresHost): (ConnectionOptions | false)[] => {
+const sslAttempts = (tls: PostgresTls, { host }: PostgresHost): (ConnectionOptions | false)[] => {
   if (tls.mode === 'disable' || host.startsWith('/')) return [false]
   if (tls.mode === 'allow') return [false, sslOf(tls)]
   return tls.mode === 'prefer' ? [sslOf(tls), false] : [sslOf(tls)]
 }
 
 /** The server takes no connection of this kind: encrypted, or not. */
-const wantsAnotherWay = (error: unknown): boolean =>
-  codeOf(error) === '28000' || /does not support SSL/.test((error as Error).message)
+const shouldTryOtherSsl = (error: unknown): boolean =>
+  errorCode(error) === '28000' || /does not support SSL/.test((error as Error).message)
 
 /** Ends a connection without waiting for anybody: its line may be dead. */
-export const destroy = (client: Client): void => {
+export const destroyConnection = (client: Client): void => {
   client.connection.stream.destroy()
 }
 
@@ -115,7 +115,7 @@ export const destroy = (client: Client): void => {
  * Opens connections that are safe to write by (L1), at the first host that can be written to. While there is none,
  * attempts come at growing and jittered intervals; who asks in between hears the last fault.
  */
-export class Connector {
+export class ConnectionFactory {
   readonly #address: PostgresAddress
   readonly #options: SessionOptions
   readonly #onWarning: (text: string) => void
@@ -159,12 +159,12 @@ export class Connector {
   }
 
   async #openHost(host: PostgresHost): Promise<Client> {
-    const ways = waysOf(this.#address.tls, host)
+    const ways = sslAttempts(this.#address.tls, host)
     for (const [index, ssl] of ways.entries()) {
       try {
         return await this.#connect(host, ssl)
       } catch (error) {
-        if (index === ways.length - 1 || !wantsAnotherWay(error)) throw error
+        if (index === ways.length - 1 || !shouldTryOtherSsl(error)) throw error
       }
     }
     throw new Error('unreachable')
@@ -190,13 +190,13 @@ export class Connector {
     })
     // Every query under way hears of it too; without a listener the process would end.
     client.on('error', () => undefined)
-    const timer = setTimeout(() => destroy(client), connectTimeoutMs + 1_000)
+    const timer = setTimeout(() => destroyConnection(client), connectTimeoutMs + 1_000)
     try {
       await client.connect()
       await this.#setUp(client)
       return client
     } catch (error) {
-      destroy(client)
+      destroyConnection(client)
       throw error
     } finally {
       clearTimeout(timer)
@@ -205,7 +205,7 @@ export class Connector {
 
   /** Sets a connection up and reads back what the guarantees rest upon. */
   async #setUp(client: Client): Promise<void> {
-    await client.query(setup(this.#address, this.#options))
+    await client.query(sessionSettings(this.#address, this.#options))
     const { rows } = await client.query<Session>(SESSION)
     const session = rows[0]!
     if (session.recovering || session.read_only === 'on') {
@@ -217,7 +217,7 @@ export class Connector {
     if (session.encoding !== 'UTF8') {
       throw new GatewayError('database_unsuitable', `The database has the encoding ${session.encoding}, not UTF8.`)
     }
-    if (session.version_num < LEAST_VERSION) {
+    if (session.version_num < MIN_SERVER_VERSION) {
       throw new GatewayError('database_unsuitable', `The server is PostgreSQL ${session.version}; 12 is the oldest.`)
     }
     // Some services keep their WAL to themselves.

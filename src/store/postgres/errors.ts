@@ -1,4 +1,4 @@
-import { describeError, type ErrorCode, GatewayError } from '../../core/errors.ts'
+import { type ErrorCode, errorChainText, GatewayError } from '../../core/errors.ts'
 
 /** SQLSTATE codes, and those of Node's sockets, in the words of the catalogue. */
 const CODES: Readonly<Record<string, ErrorCode>> = {
@@ -29,7 +29,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
 }
 
 /** pg's own words, which come without a code. */
-const WORDS: readonly (readonly [RegExp, ErrorCode])[] = [
+const DRIVER_MESSAGES: readonly (readonly [RegExp, ErrorCode])[] = [
   [
     /^Connection terminated|^timeout expired|^This socket has been ended|not queryable|^no answer within/,
     'database_unreachable',
@@ -47,13 +47,14 @@ const tlsCode = (code: string): boolean =>
   )
 
 /** The SQLSTATE of what PostgreSQL has reported, or Node's code of a socket; empty where there is none. */
-export const codeOf = (error: unknown): string => {
+export const errorCode = (error: unknown): string => {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' ? code : ''
 }
 
 /** The server itself has reported it. */
-export const isSqlState = (error: unknown): boolean => /^[0-9A-Z]{5}$/.test(codeOf(error)) && severityOf(error) !== null
+export const isSqlState = (error: unknown): boolean =>
+  /^[0-9A-Z]{5}$/.test(errorCode(error)) && severityOf(error) !== null
 
 /** The server ends the connection with it. */
 export const isFatal = (error: unknown): boolean => /^(FATAL|PANIC)$/.test(severityOf(error) ?? '')
@@ -65,26 +66,26 @@ const nameOf = (code: string, text: string): ErrorCode => {
   if (known !== undefined) return known
   if (code.startsWith('08')) return 'database_unreachable'
   if (tlsCode(code)) return 'database_tls_failed'
-  return WORDS.find(([pattern]) => pattern.test(text))?.[1] ?? 'storage_unavailable'
+  return DRIVER_MESSAGES.find(([pattern]) => pattern.test(text))?.[1] ?? 'storage_unavailable'
 }
 
 /** Turns what PostgreSQL, its driver or the way to it has reported into an error of the catalogue. */
 export const postgresError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
-  const code = codeOf(error)
-  const text = describeError(error)
+  const code = errorCode(error)
+  const text = errorChainText(error)
   const name = nameOf(code, text)
   const message = isSqlState(error) ? `${text} (SQLSTATE ${code})` : text
   return new GatewayError(name, message, { cause: error, ...(name === 'storage_lost' && { hint: LOST_HINT }) })
 }
 
 /** A log that was opened is no longer there. */
-export const logLost = (where: string): GatewayError =>
+export const storeReplaced = (where: string): GatewayError =>
   new GatewayError('storage_lost', `The log at ${where} was removed or replaced.`, { hint: LOST_HINT })
 
 /** Errors that blame the one row, not the store: its values, its size. */
-export const blamesRow = (error: unknown): boolean =>
-  error instanceof UnstorableValue || /^(22|23|54)/.test(codeOf(error))
+export const isRowError = (error: unknown): boolean =>
+  error instanceof UnsupportedValueError || /^(22|23|54)/.test(errorCode(error))
 
 /** A value that has no form in PostgreSQL. */
-export class UnstorableValue extends Error {}
+export class UnsupportedValueError extends Error {}

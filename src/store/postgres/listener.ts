@@ -1,29 +1,29 @@
 import type { Client } from 'pg'
-import { type Connector, destroy } from './connect.ts'
-import type { Word } from './writer.ts'
+import { type ConnectionFactory, destroyConnection } from './connect.ts'
+import type { ChangeNotification } from './writer.ts'
 
 /** Between two looks whether the line still stands, in milliseconds. */
 const PING_MS = 15_000
 const PONG_MS = 10_000
 /** Between two attempts to listen again; the connector spreads what comes of them. */
-const AGAIN_MS = 500
+const RECONNECT_MS = 500
 
 export interface ListenerOptions {
-  readonly connector: Connector
+  readonly connector: ConnectionFactory
   readonly schema: string
   /** Words that this process has said itself are not for it. */
-  readonly self: string
+  readonly instanceId: string
   /** Called at most once for each word in a turn of the event loop. */
-  readonly onWord: (word: Word) => void
+  readonly onNotification: (word: ChangeNotification) => void
 }
 
 /**
  * Hears what other processes have committed, whatever host they run on. What is said while it does not listen is lost,
  * which is allowed of a hint (D1); when it listens again it passes on both words, for what it may have missed.
  */
-export class Listener {
+export class NotificationListener {
   readonly #options: ListenerOptions
-  readonly #heard = new Set<Word>()
+  readonly #heard = new Set<ChangeNotification>()
   #client: Client | null = null
   #again: NodeJS.Timeout | undefined
   #ping: NodeJS.Timeout | undefined
@@ -62,7 +62,7 @@ export class Listener {
     } catch {
       // Whoever reads or writes meets the same fault, and names it.
       if (this.#client === null) this.#comeAgain()
-      else destroy(this.#client)
+      else destroyConnection(this.#client)
     }
   }
 
@@ -75,24 +75,24 @@ export class Listener {
 
   #comeAgain(): void {
     if (this.#stopped) return
-    this.#again = setTimeout(() => this.start(), AGAIN_MS * (0.5 + Math.random()))
+    this.#again = setTimeout(() => this.start(), RECONNECT_MS * (0.5 + Math.random()))
   }
 
   /** A line that is dead without a word would make every message late by the poll. */
   #look(client: Client): void {
-    const late = setTimeout(() => destroy(client), PONG_MS)
+    const late = setTimeout(() => destroyConnection(client), PONG_MS)
     client
       .query('SELECT 1')
-      .catch(() => destroy(client))
+      .catch(() => destroyConnection(client))
       .finally(() => clearTimeout(late))
   }
 
   #notified(payload: string): void {
     const [word, self] = payload.split(' ')
-    if ((word === 'grown' || word === 'revoked') && self !== this.#options.self) this.#hear(word)
+    if ((word === 'grown' || word === 'revoked') && self !== this.#options.instanceId) this.#hear(word)
   }
 
-  #hear(word: Word): void {
+  #hear(word: ChangeNotification): void {
     if (this.#heard.size === 0) setImmediate(() => this.#passOn())
     this.#heard.add(word)
   }
@@ -100,6 +100,6 @@ export class Listener {
   #passOn(): void {
     const words = [...this.#heard]
     this.#heard.clear()
-    if (!this.#stopped) for (const word of words) this.#options.onWord(word)
+    if (!this.#stopped) for (const word of words) this.#options.onNotification(word)
   }
 }

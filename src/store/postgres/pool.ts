@@ -1,10 +1,10 @@
 import type { Client } from 'pg'
 import { GatewayError } from '../../core/errors.ts'
-import { type Connector, destroy } from './connect.ts'
-import { isFatal, isSqlState, postgresError, UnstorableValue } from './errors.ts'
+import { type ConnectionFactory, destroyConnection } from './connect.ts'
+import { isFatal, isSqlState, postgresError, UnsupportedValueError } from './errors.ts'
 
 /** A piece of work on one connection that takes longer is given up: the line may be dead without a word. */
-const MOST_MS = 30_000
+const MAX_USE_MS = 30_000
 
 interface Waiting {
   readonly resolve: (client: Client) => void
@@ -13,7 +13,7 @@ interface Waiting {
 
 /** Connections that are kept open, up to a number; who finds none free waits for its turn. */
 export class Pool {
-  readonly #connector: Connector
+  readonly #connector: ConnectionFactory
   readonly #most: number
   readonly #idle: Client[] = []
   readonly #dead = new WeakSet<Client>()
@@ -21,7 +21,7 @@ export class Pool {
   #open = 0
   #ended: (() => void) | null = null
 
-  constructor(connector: Connector, most: number) {
+  constructor(connector: ConnectionFactory, most: number) {
     this.#connector = connector
     this.#most = most
   }
@@ -32,17 +32,17 @@ export class Pool {
    *
    * @throws GatewayError storage_* or database_*
    */
-  async use<Result>(work: (client: Client) => Promise<Result>): Promise<Result> {
+  async withConnection<Result>(work: (client: Client) => Promise<Result>): Promise<Result> {
     const client = await this.#take()
     const timer = setTimeout(() => {
       this.#dead.add(client)
-      client.connection.stream.destroy(new Error(`no answer within ${MOST_MS / 1_000} seconds`))
-    }, MOST_MS)
+      client.connection.stream.destroy(new Error(`no answer within ${MAX_USE_MS / 1_000} seconds`))
+    }, MAX_USE_MS)
     try {
       return await work(client)
     } catch (error) {
       // Where it was neither the server that spoke nor we, nobody knows what state the connection is in.
-      const known = isSqlState(error) || error instanceof GatewayError || error instanceof UnstorableValue
+      const known = isSqlState(error) || error instanceof GatewayError || error instanceof UnsupportedValueError
       if (!known || isFatal(error) || client.getTransactionStatus() !== 'I') this.#dead.add(client)
       throw postgresError(error)
     } finally {
@@ -101,7 +101,7 @@ export class Pool {
   }
 
   #close(client: Client): void {
-    if (this.#dead.has(client)) destroy(client)
+    if (this.#dead.has(client)) destroyConnection(client)
     // Nobody waits for the server's goodbye; a line that is dead never brings it.
     else client.end().catch(() => undefined)
     this.#dead.add(client)

@@ -1,11 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import type { Replay } from '../../core/quarantine.ts'
-import type { QuarantineStore } from '../sqlite/quarantine.ts'
-import type { ReplayOutcome } from '../store.ts'
-import { Connector } from './connect.ts'
+import type { ReplayRequest } from '../../core/quarantine.ts'
+import type { QuarantineAccess } from '../sqlite/quarantine.ts'
+import type { ReplayResult } from '../store.ts'
+import { ConnectionFactory } from './connect.ts'
 import { Pool } from './pool.ts'
-import { drop, PostgresRejectedReader, replay } from './quarantine-reader.ts'
-import { requireSchema } from './schema.ts'
+import { deleteQuarantined, PostgresQuarantineReader, replayQuarantined } from './quarantine-reader.ts'
+import { assertSchema } from './schema.ts'
 import { describePostgres, type PostgresAddress } from './url.ts'
 import { PostgresWriter } from './writer.ts'
 
@@ -16,7 +16,7 @@ const LOCK_TIMEOUT_MS = 500
  * The quarantine of a log in PostgreSQL, for a visitor beside gateways that may run on it. A write that finds others at
  * work fails with storage_busy, has changed nothing and may be tried again.
  */
-export class PostgresQuarantine extends PostgresRejectedReader implements QuarantineStore {
+export class PostgresQuarantine extends PostgresQuarantineReader implements QuarantineAccess {
   readonly #connections: Pool
   readonly #writer: PostgresWriter
 
@@ -29,15 +29,15 @@ export class PostgresQuarantine extends PostgresRejectedReader implements Quaran
   /** @throws GatewayError database_* when there is no usable log */
   static async open(address: PostgresAddress): Promise<PostgresQuarantine> {
     const { schema } = address
-    const connector = new Connector(address, { lockTimeoutMs: LOCK_TIMEOUT_MS }, () => undefined)
+    const connector = new ConnectionFactory(address, { lockTimeoutMs: LOCK_TIMEOUT_MS }, () => undefined)
     const pool = new Pool(connector, 1)
     try {
-      await pool.use((client) => requireSchema(client, schema))
+      await pool.withConnection((client) => assertSchema(client, schema))
     } catch (error) {
       await pool.end()
       throw error
     }
-    const writer = new PostgresWriter(pool, { schema, where: describePostgres(address), self: randomUUID() })
+    const writer = new PostgresWriter(pool, { schema, where: describePostgres(address), instanceId: randomUUID() })
     return new PostgresQuarantine(pool, writer)
   }
 
@@ -45,11 +45,11 @@ export class PostgresQuarantine extends PostgresRejectedReader implements Quaran
     return this.#connections.end()
   }
 
-  replay(replays: readonly Replay[]): Promise<ReplayOutcome[]> {
-    return replay(this.#writer, replays)
+  replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]> {
+    return replayQuarantined(this.#writer, replays)
   }
 
   drop(ids: readonly number[]): Promise<number> {
-    return drop(this.#writer, ids)
+    return deleteQuarantined(this.#writer, ids)
   }
 }

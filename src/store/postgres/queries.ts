@@ -20,13 +20,13 @@ export const db = new Kysely<Tables>({
 export const HEAD_SQL = '(SELECT coalesce(max(last_db_id), 0) FROM event)'
 
 // The event's greatest db_id ever, kept when retention removes the row: what a sequence has given out may never come.
-export const HEAD: Prepared = { name: 'head', text: `SELECT ${HEAD_SQL}::bigint AS head` }
+export const SELECT_HEAD: Prepared = { name: 'head', text: `SELECT ${HEAD_SQL}::bigint AS head` }
 
 /**
  * Messages in the order of the batch, and what they add to their events; RETURNING tells those that were stored. The
  * ORDER BY makes the ids rise in that order.
  */
-export const STORE: Prepared = {
+export const INSERT_MESSAGES: Prepared = {
   name: 'store',
   text: `WITH offered AS (
   SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::text[],
@@ -54,7 +54,7 @@ SELECT db_id, event_id, message_id FROM stored ORDER BY db_id`,
 }
 
 /** The messages that stand under these keys. */
-export const FIND: Prepared = {
+export const FIND_MESSAGES: Prepared = {
   name: 'find',
   text: `SELECT message.event_id, message.message_id, db_id, body
 FROM unnest($1::text[], $2::text[]) AS wanted (event_id, message_id)
@@ -70,7 +70,7 @@ JOIN rejected ON rejected.sha256 = wanted.sha256 AND rejected.reason = wanted.re
   AND rejected.routing_key = wanted.routing_key`,
 }
 
-export const REJECT: Prepared = {
+export const INSERT_REJECTED: Prepared = {
   name: 'reject',
   text: `INSERT INTO rejected
   (received_at, reason, detail, exchange, routing_key, headers, properties, body, body_bytes, sha256)
@@ -83,7 +83,7 @@ ORDER BY place`,
 }
 
 /** Bounds over the selected events, all of them for `*`, and the log's head. */
-export const boundsOf = (events: readonly string[] | '*') => {
+export const selectBounds = (events: readonly string[] | '*') => {
   const query = db
     .selectFrom('event')
     .select([
@@ -96,7 +96,7 @@ export const boundsOf = (events: readonly string[] | '*') => {
 }
 
 /** The list of events, of the named ones alone or of all. */
-export const eventsAmong = (among: readonly string[] | '*', limit: number, before: number) => {
+export const listEvents = (among: readonly string[] | '*', limit: number, before: number) => {
   const query = db
     .selectFrom('event')
     .select(['event_id', 'messages', 'first_db_id', 'last_db_id', 'first_at', 'last_at'])
@@ -108,7 +108,7 @@ export const eventsAmong = (among: readonly string[] | '*', limit: number, befor
 }
 
 /** Of two revocations of a subject the later times hold; NULL is the latest: never. */
-export const revoke = (subject: string, issued_before: number, until: number | null) =>
+export const upsertRevocation = (subject: string, issued_before: number, until: number | null) =>
   db
     .insertInto('revocation')
     .values({ subject, issued_before, until })
@@ -122,15 +122,16 @@ export const revoke = (subject: string, issued_before: number, until: number | n
     .returningAll()
     .compile()
 
-export const unrevoke = (subject: string) => db.deleteFrom('revocation').where('subject', '=', subject).compile()
+export const deleteRevocation = (subject: string) =>
+  db.deleteFrom('revocation').where('subject', '=', subject).compile()
 
-export const forgetRevocations = (now: number) => db.deleteFrom('revocation').where('until', '<', now).compile()
+export const deleteExpiredRevocations = (now: number) => db.deleteFrom('revocation').where('until', '<', now).compile()
 
 export const REVOCATIONS = db.selectFrom('revocation').selectAll().orderBy('subject').compile()
 
 export const LOG_ID = db.selectFrom('log').select('log_id').compile()
 
-export const PROBE = db.updateTable('log').set({ created_at: sql`created_at` }).compile()
+export const PROBE_WRITE = db.updateTable('log').set({ created_at: sql`created_at` }).compile()
 
 export const SIZE = `SELECT coalesce(sum(pg_total_relation_size(oid)), 0)::bigint AS bytes FROM pg_class
 WHERE relkind = 'r' AND relnamespace = current_schema()::regnamespace`

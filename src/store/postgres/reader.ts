@@ -1,21 +1,21 @@
 import type { Client } from 'pg'
 import type { Bounds } from '../../core/cursor.ts'
 import type { StoredMessage } from '../../core/message.ts'
-import type { Selection } from '../../core/subscription-filter.ts'
-import type { EventSummary, LogSize, Page, PageLimit, Revocation } from '../store.ts'
+import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
+import type { EventSummary, MessagePage, PageLimit, Revocation, StorageSize } from '../store.ts'
 import type { Pool } from './pool.ts'
-import { boundsOf, eventsAmong, HEAD, LOG_ID, REVOCATIONS, SIZE } from './queries.ts'
-import { fromColumn, fromNullable, toColumn } from './values.ts'
-import { type Call, type Direction, END, type Range, windowOf } from './window.ts'
+import { LOG_ID, listEvents, REVOCATIONS, SELECT_HEAD, SIZE, selectBounds } from './queries.ts'
+import { decodeText, encodeText, fromNullable } from './values.ts'
+import { type Direction, MAX_DB_ID, type PreparedCall, type Range, windowQuery } from './window.ts'
 
 /** A query that Kysely has compiled. */
-export interface Compiled {
+export interface CompiledQuery {
   readonly sql: string
   readonly parameters: readonly unknown[]
 }
 
 /** Runs a compiled query. @returns its rows */
-export const rowsOf = async <Row>(client: Client, { sql, parameters }: Compiled): Promise<Row[]> =>
+export const queryRows = async <Row>(client: Client, { sql, parameters }: CompiledQuery): Promise<Row[]> =>
   (await client.query(sql, parameters as unknown[])).rows as Row[]
 
 /** A row of a window; `db_id` is null in the one row of an empty window, `body` in a row that no longer fits. */
@@ -38,8 +38,8 @@ const NO_LIMIT = 1e15
 
 const storedOf = (row: WindowRow): StoredMessage => ({
   db_id: row.db_id!,
-  event_id: fromColumn(row.event_id),
-  message_id: fromColumn(row.message_id),
+  event_id: decodeText(row.event_id),
+  message_id: decodeText(row.message_id),
   message_from: fromNullable(row.message_from),
   message_type: fromNullable(row.message_type),
   received_at: row.received_at,
@@ -56,30 +56,32 @@ export class PostgresReader {
     this.#pool = pool
   }
 
-  async read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
-    const { rows, head, edge } = await this.#page(wanted, 'asc', { after, before: END, ...ofLimit(limit) })
+  async read(filter: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage> {
+    const { rows, head, edge } = await this.#page(filter, 'asc', { after, before: MAX_DB_ID, ...ofLimit(limit) })
     const { messages, cut } = cutOf(rows, limit)
     const last = messages.at(-1)?.db_id ?? after
-    if (cut) return { messages, through: last, more: true }
-    if (edge !== null) return { messages, through: edge - 1, more: true }
-    return { messages, through: Math.max(head, last), more: false }
+    if (cut) return { messages, readThrough: last, hasMore: true }
+    if (edge !== null) return { messages, readThrough: edge - 1, hasMore: true }
+    return { messages, readThrough: Math.max(head, last), hasMore: false }
   }
 
-  async readBefore(wanted: Selection, before: number, limit: PageLimit): Promise<Page> {
-    const { rows, edge } = await this.#page(wanted, 'desc', { after: 0, before, ...ofLimit(limit) })
+  async readBefore(filter: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage> {
+    const { rows, edge } = await this.#page(filter, 'desc', { after: 0, before, ...ofLimit(limit) })
     const { messages, cut } = cutOf(rows, limit)
     messages.reverse()
     const first = messages[0]?.db_id ?? before
-    if (cut) return { messages, through: first, more: true }
-    return edge === null ? { messages, through: 0, more: false } : { messages, through: edge + 1, more: true }
+    if (cut) return { messages, readThrough: first, hasMore: true }
+    return edge === null
+      ? { messages, readThrough: 0, hasMore: false }
+      : { messages, readThrough: edge + 1, hasMore: true }
   }
 
-  async cursorBefore(wanted: Selection, count: number): Promise<number> {
-    let before = END
+  async cursorBefore(filter: SubscriptionFilter, count: number): Promise<number> {
+    let before = MAX_DB_ID
     let left = count
     while (true) {
       const range = { after: 0, before, limit: left + 1, bytes: NO_LIMIT }
-      const { rows, edge } = await this.#window(windowOf(wanted, 'desc', 'db_id', range))
+      const { rows, edge } = await this.#window(windowQuery(filter, 'desc', 'db_id', range))
       if (rows.length > left) return rows[left]!.db_id!
       if (edge === null) return 0
       left -= rows.length
@@ -88,24 +90,24 @@ export class PostgresReader {
   }
 
   async head(): Promise<number> {
-    const { rows } = await this.#pool.use((client) => client.query<{ head: number }>(HEAD))
+    const { rows } = await this.#pool.withConnection((client) => client.query<{ head: number }>(SELECT_HEAD))
     return rows[0]!.head
   }
 
-  async bounds({ events }: Selection): Promise<Bounds> {
-    const [bounds] = await this.#rows<Bounds>(boundsOf(events === '*' ? '*' : events.map(toColumn)))
+  async bounds({ events }: SubscriptionFilter): Promise<Bounds> {
+    const [bounds] = await this.#rows<Bounds>(selectBounds(events === '*' ? '*' : events.map(encodeText)))
     return bounds!
   }
 
   async events(limit: number, before: number, among: readonly string[] | '*'): Promise<EventSummary[]> {
-    const named = among === '*' ? '*' : among.map(toColumn)
-    const rows = await this.#rows<EventSummary>(eventsAmong(named, limit, before === 0 ? END : before))
-    return rows.map((row) => ({ ...row, event_id: fromColumn(row.event_id) }))
+    const named = among === '*' ? '*' : among.map(encodeText)
+    const rows = await this.#rows<EventSummary>(listEvents(named, limit, before === 0 ? MAX_DB_ID : before))
+    return rows.map((row) => ({ ...row, event_id: decodeText(row.event_id) }))
   }
 
   async revocations(): Promise<Revocation[]> {
     const rows = await this.#rows<Revocation>(REVOCATIONS)
-    return rows.map((row) => ({ ...row, subject: fromColumn(row.subject) }))
+    return rows.map((row) => ({ ...row, subject: decodeText(row.subject) }))
   }
 
   /** The name of the log that is there now. */
@@ -114,21 +116,21 @@ export class PostgresReader {
   }
 
   /** Tables and indexes; what WAL and disk have, only the machine of the server knows. */
-  async size(): Promise<LogSize> {
-    const { rows } = await this.#pool.use((client) => client.query<{ bytes: number }>(SIZE))
+  async size(): Promise<StorageSize> {
+    const { rows } = await this.#pool.withConnection((client) => client.query<{ bytes: number }>(SIZE))
     return { database: rows[0]!.bytes, wal: null, free: null }
   }
 
-  #rows<Row>(query: Compiled): Promise<Row[]> {
-    return this.#pool.use((client) => rowsOf<Row>(client, query))
+  #rows<Row>(query: CompiledQuery): Promise<Row[]> {
+    return this.#pool.withConnection((client) => queryRows<Row>(client, query))
   }
 
-  #page(wanted: Selection, direction: Direction, range: Range): Promise<Window> {
-    return this.#window(windowOf(wanted, direction, 'all', range))
+  #page(filter: SubscriptionFilter, direction: Direction, range: Range): Promise<Window> {
+    return this.#window(windowQuery(filter, direction, 'all', range))
   }
 
-  async #window(call: Call): Promise<Window> {
-    const { rows } = await this.#pool.use((client) => client.query<WindowRow>(call))
+  async #window(call: PreparedCall): Promise<Window> {
+    const { rows } = await this.#pool.withConnection((client) => client.query<WindowRow>(call))
     const { head, edge } = rows[0]!
     return { rows: rows[0]!.db_id === null ? [] : rows, head, edge }
   }

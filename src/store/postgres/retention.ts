@@ -1,6 +1,6 @@
 import type { Client } from 'pg'
-import type { Retention } from '../store.ts'
-import { END } from './window.ts'
+import type { RetentionLimits } from '../store.ts'
+import { MAX_DB_ID } from './window.ts'
 
 /** What was removed of one event. */
 interface Shrunk {
@@ -19,7 +19,7 @@ const DELETE_OLDEST = deleteOf(
 )
 
 const DELETE_OF_EVENT = deleteOf(
-  `SELECT db_id FROM message WHERE (event_id, db_id) > ($2, 0::bigint) AND (event_id, db_id) < ($2, ${END}) ORDER BY event_id, db_id LIMIT $1`,
+  `SELECT db_id FROM message WHERE (event_id, db_id) > ($2, 0::bigint) AND (event_id, db_id) < ($2, ${MAX_DB_ID}) ORDER BY event_id, db_id LIMIT $1`,
 )
 
 const SURPLUS_EVENT = 'SELECT event_id, messages FROM event WHERE messages > $1 LIMIT 1'
@@ -33,7 +33,7 @@ FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS shrunk (event_id, removed
 LEFT JOIN LATERAL (
   SELECT db_id, received_at FROM message
   WHERE (message.event_id, message.db_id) > (shrunk.event_id, 0::bigint)
-    AND (message.event_id, message.db_id) < (shrunk.event_id, ${END})
+    AND (message.event_id, message.db_id) < (shrunk.event_id, ${MAX_DB_ID})
   ORDER BY message.event_id, message.db_id LIMIT 1
 ) AS oldest ON true
 WHERE event.event_id = shrunk.event_id`
@@ -47,7 +47,7 @@ const FORGET_REJECTED =
  *
  * @returns how many messages and rejections it removed
  */
-export const pruneMessages = async (client: Client, retention: Retention, limit: number): Promise<number> => {
+export const pruneMessages = async (client: Client, retention: RetentionLimits, limit: number): Promise<number> => {
   const { receivedBefore, messagesPerEvent } = retention
   let shrunk: Shrunk[] = []
   let forgotten = 0

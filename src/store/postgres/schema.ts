@@ -1,10 +1,10 @@
 import type { Client } from 'pg'
 import { GatewayError } from '../../core/errors.ts'
 import { MIGRATIONS, SCHEMA_VERSION } from '../migrations.ts'
-import type { SchemaMaker } from '../sqlite/file.ts'
-import { idsToLeaveOut } from '../sqlite/restore.ts'
+import type { SchemaInit } from '../sqlite/file.ts'
+import { idGap } from '../sqlite/restore.ts'
 import { timelineOf } from './connect.ts'
-import { codeOf } from './errors.ts'
+import { errorCode } from './errors.ts'
 
 /** Two gateways that start at once must not both make the tables: "DSGW" and a number of its own. */
 const MAKING = 'SELECT pg_advisory_xact_lock(1146308439, 0)'
@@ -38,7 +38,7 @@ const DIALECT: readonly (readonly [RegExp, string])[] = [
 ]
 
 /** Statements of schema.sql, or of a migration, in the words of PostgreSQL. */
-export const inPostgres = (sqlite: string): string =>
+export const translateSchema = (sqlite: string): string =>
   // Comments hold words of their own.
   DIALECT.reduce((text, [word, other]) => text.replace(word, other), sqlite.replace(/--.*$/gm, ''))
 
@@ -53,14 +53,14 @@ WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'i', 'f', 'S')`
  *
  * @throws GatewayError database_foreign, database_newer or database_access_refused
  */
-export const prepareSchema = async (client: Client, schema: string, maker: SchemaMaker): Promise<void> => {
+export const ensureSchema = async (client: Client, schema: string, maker: SchemaInit): Promise<void> => {
   try {
     await client.query(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${MAKING}`)
     await prepare(client, schema, maker)
     await client.query('COMMIT')
   } catch (error) {
     await client.query('ROLLBACK').catch(() => undefined)
-    if (codeOf(error) !== '42501') throw error
+    if (errorCode(error) !== '42501') throw error
     throw new GatewayError('database_access_refused', `The tables in the schema ${schema} cannot be made.`, {
       cause: error,
       hint: `As the owner of the database: CREATE SCHEMA ${schema} AUTHORIZATION the user of DATABASE_URL.`,
@@ -68,7 +68,7 @@ export const prepareSchema = async (client: Client, schema: string, maker: Schem
   }
 }
 
-const prepare = async (client: Client, schema: string, maker: SchemaMaker): Promise<void> => {
+const prepare = async (client: Client, schema: string, maker: SchemaInit): Promise<void> => {
   const { rows: spaces } = await client.query(SCHEMA_OID, [schema])
   // Not IF NOT EXISTS: that needs the right to make schemas even where there is nothing to make.
   if (spaces.length === 0) await client.query(`CREATE SCHEMA "${schema}"`)
@@ -91,8 +91,8 @@ const prepare = async (client: Client, schema: string, maker: SchemaMaker): Prom
   else await bringUp(client, schema, version, maker)
 }
 
-const create = async (client: Client, schema: string, { schema: tables, logId, now }: SchemaMaker): Promise<void> => {
-  await client.query(inPostgres(`${tables};${OWN_TABLES}`))
+const create = async (client: Client, schema: string, { schema: tables, logId, now }: SchemaInit): Promise<void> => {
+  await client.query(translateSchema(`${tables};${OWN_TABLES}`))
   await client.query('INSERT INTO log (only_row, log_id, created_at) VALUES (1, $1, $2)', [logId, now])
   await client.query('INSERT INTO header VALUES (1, $1, $2, $3)', [
     SCHEMA_VERSION,
@@ -101,8 +101,9 @@ const create = async (client: Client, schema: string, { schema: tables, logId, n
   ])
 }
 
-const bringUp = async (client: Client, schema: string, version: number, { logId, now }: SchemaMaker): Promise<void> => {
-  for (const step of MIGRATIONS) if (step.version > version) await client.query(step.postgres ?? inPostgres(step.sql))
+const bringUp = async (client: Client, schema: string, version: number, { logId, now }: SchemaInit): Promise<void> => {
+  for (const step of MIGRATIONS)
+    if (step.version > version) await client.query(step.postgres ?? translateSchema(step.sql))
   await client.query('UPDATE header SET version = $1', [SCHEMA_VERSION])
   const { rows } = await client.query<{ schema_oid: number }>('SELECT schema_oid FROM header')
   const oid = await oidOf(client, schema)
@@ -110,7 +111,7 @@ const bringUp = async (client: Client, schema: string, version: number, { logId,
   // Made by pg_restore from a copy of this log or another: a log of its own.
   await client.query('UPDATE header SET schema_oid = $1', [oid])
   await client.query('UPDATE log SET log_id = $1, created_at = $2', [logId, now])
-  await leaveOutIds(client, now)
+  await skipIdsAfterRestore(client, now)
 }
 
 const oidOf = async (client: Client, schema: string): Promise<number> =>
@@ -122,12 +123,12 @@ const oidOf = async (client: Client, schema: string): Promise<number> =>
  *
  * @param now milliseconds since 1970
  */
-export const leaveOutIds = async (client: Client, now: number): Promise<void> => {
+export const skipIdsAfterRestore = async (client: Client, now: number): Promise<void> => {
   const { rows } = await client.query<{ last_at: number }>(
     'SELECT coalesce((SELECT max(last_at) FROM event), (SELECT created_at FROM log))::bigint AS last_at',
   )
   const sequence = "pg_get_serial_sequence('message', 'db_id')"
-  const ids = idsToLeaveOut(rows[0]!.last_at, now)
+  const ids = idGap(rows[0]!.last_at, now)
   await client.query(`SELECT setval(${sequence}, nextval(${sequence}) + $1::bigint)`, [ids])
   await client.query('UPDATE header SET timeline = $1', [timelineOf(client)])
 }
@@ -142,7 +143,7 @@ const versionOf = async (client: Client): Promise<number | null> => {
  *
  * @throws GatewayError database_foreign, database_newer or database_unopenable
  */
-export const requireSchema = async (client: Client, schema: string): Promise<void> => {
+export const assertSchema = async (client: Client, schema: string): Promise<void> => {
   const { rows } = await client.query(`SELECT 1 WHERE to_regclass('"${schema}".header') IS NOT NULL`)
   if (rows.length === 0) {
     throw new GatewayError('database_unopenable', `There is no log in the schema ${schema} yet.`, {

@@ -2,32 +2,32 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bounds } from '../../core/cursor.ts'
 import { GatewayError } from '../../core/errors.ts'
-import type { Selection } from '../../core/subscription-filter.ts'
+import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { GroupCommit } from '../group-commit.ts'
 import { readSchema } from '../sqlite/file.ts'
 import type {
-  Entry,
+  AppendEntry,
+  AppendResult,
   EventSummary,
-  Log,
-  LogSize,
-  Outcome,
-  Page,
+  MessagePage,
+  MessageStore,
   PageLimit,
-  RejectedLog,
-  Retention,
+  Quarantine,
+  RetentionLimits,
   Revocation,
+  StorageSize,
   TicketStore,
 } from '../store.ts'
-import { Connector } from './connect.ts'
-import { logLost, postgresError } from './errors.ts'
-import { Listener } from './listener.ts'
+import { ConnectionFactory } from './connect.ts'
+import { postgresError, storeReplaced } from './errors.ts'
+import { NotificationListener } from './listener.ts'
 import { Pool } from './pool.ts'
-import { rejectedLog } from './quarantine-reader.ts'
+import { createQuarantine } from './quarantine-reader.ts'
 import { PostgresReader } from './reader.ts'
-import { prepareSchema } from './schema.ts'
-import { ticketsIn } from './tickets.ts'
+import { ensureSchema } from './schema.ts'
+import { createTicketStore } from './tickets.ts'
 import { describePostgres, type PostgresAddress } from './url.ts'
-import { type PostgresStage, PostgresWriter } from './writer.ts'
+import { type FaultPoint, PostgresWriter } from './writer.ts'
 
 export interface PostgresLogOptions {
   readonly address: PostgresAddress
@@ -48,17 +48,17 @@ export interface PostgresLogOptions {
   /** How long to wait at the start for a server that is not there yet, in milliseconds. */
   readonly patienceMs?: number
   /** Called at the stages of a transaction, for fault injection. */
-  readonly onStage?: (stage: PostgresStage) => void
+  readonly onStage?: (stage: FaultPoint) => void
 }
 
 const LOCK_TIMEOUT_MS = 5_000
 /** A database that starts together with the gateway is there within this time, as a rule. */
-const PATIENCE_MS = 15_000
+const TIMEOUT_MS = 15_000
 const LOOK_MS = 200
 const nothing = (): void => undefined
 
 /** The log in PostgreSQL, for gateways on several hosts: one writer at a time by an advisory lock, readers beside it. */
-export class PostgresLog implements Log {
+export class PostgresStore implements MessageStore {
   readonly #options: PostgresLogOptions
   readonly #where: string
   readonly #group: GroupCommit
@@ -66,8 +66,8 @@ export class PostgresLog implements Log {
   readonly #reading: Pool
   readonly #writer: PostgresWriter
   readonly #reader: PostgresReader
-  readonly #listener: Listener
-  readonly quarantine: RejectedLog
+  readonly #listener: NotificationListener
+  readonly quarantine: Quarantine
   readonly tickets: TicketStore
   #logId = ''
 
@@ -76,19 +76,19 @@ export class PostgresLog implements Log {
     const { lockTimeoutMs = LOCK_TIMEOUT_MS, onWarning = nothing } = options
     const { schema } = address
     const self = randomUUID()
-    const connector = new Connector(address, { lockTimeoutMs }, onWarning)
+    const connector = new ConnectionFactory(address, { lockTimeoutMs }, onWarning)
     this.#options = options
     this.#where = describePostgres(address)
     // A connection of its own: no crowd of readers keeps a commit waiting.
     this.#writing = new Pool(connector, 1)
     this.#reading = new Pool(connector, Math.max(1, connections - 2))
-    this.#writer = new PostgresWriter(this.#writing, { schema, where: this.#where, self, onStage })
+    this.#writer = new PostgresWriter(this.#writing, { schema, where: this.#where, instanceId: self, onStage })
     this.#reader = new PostgresReader(this.#reading)
-    this.tickets = ticketsIn(this.#reading)
-    this.quarantine = rejectedLog(this.#reading, this.#writer)
+    this.tickets = createTicketStore(this.#reading)
+    this.quarantine = createQuarantine(this.#reading, this.#writer)
     this.#group = new GroupCommit((entries) => this.#writer.append(entries))
     const onWord = (word: 'grown' | 'revoked') => (word === 'grown' ? onGrown() : onRevoked())
-    this.#listener = new Listener({ connector, schema, self, onWord })
+    this.#listener = new NotificationListener({ connector, schema, instanceId: self, onNotification: onWord })
   }
 
   get logId(): string {
@@ -109,16 +109,16 @@ export class PostgresLog implements Log {
   }
 
   async stop(): Promise<void> {
-    await this.#group.idle()
+    await this.#group.drained()
     await this.#listener.stop()
     await Promise.all([this.#writing.end(), this.#reading.end()])
   }
 
-  append(entries: readonly Entry[]): Promise<Outcome[]> {
+  append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
     return this.#group.append(entries)
   }
 
-  prune(retention: Retention, limit: number): Promise<number> {
+  prune(retention: RetentionLimits, limit: number): Promise<number> {
     return this.#writer.prune(retention, limit)
   }
 
@@ -126,7 +126,7 @@ export class PostgresLog implements Log {
     return this.#writer.revoke(revocation, now)
   }
 
-  unrevoke(subject: string): Promise<boolean> {
+  removeRevocation(subject: string): Promise<boolean> {
     return this.#writer.unrevoke(subject)
   }
 
@@ -134,24 +134,24 @@ export class PostgresLog implements Log {
     return this.#reader.revocations()
   }
 
-  read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
-    return this.#reader.read(wanted, after, limit)
+  read(filter: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage> {
+    return this.#reader.read(filter, after, limit)
   }
 
-  readBefore(wanted: Selection, before: number, limit: PageLimit): Promise<Page> {
-    return this.#reader.readBefore(wanted, before, limit)
+  readBefore(filter: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage> {
+    return this.#reader.readBefore(filter, before, limit)
   }
 
-  cursorBefore(wanted: Selection, count: number): Promise<number> {
-    return this.#reader.cursorBefore(wanted, count)
+  tailCursor(filter: SubscriptionFilter, count: number): Promise<number> {
+    return this.#reader.cursorBefore(filter, count)
   }
 
   head(): Promise<number> {
     return this.#reader.head()
   }
 
-  bounds(wanted: Selection): Promise<Bounds> {
-    return this.#reader.bounds(wanted)
+  bounds(filter: SubscriptionFilter): Promise<Bounds> {
+    return this.#reader.bounds(filter)
   }
 
   events(limit: number, before: number, among: readonly string[] | '*' = '*'): Promise<EventSummary[]> {
@@ -159,22 +159,22 @@ export class PostgresLog implements Log {
   }
 
   async check(write: boolean): Promise<void> {
-    if ((await this.#reader.logId()) !== this.#logId) throw logLost(this.#where)
+    if ((await this.#reader.logId()) !== this.#logId) throw storeReplaced(this.#where)
     if (write) await this.#writer.probe()
   }
 
-  size(): Promise<LogSize> {
+  size(): Promise<StorageSize> {
     return this.#reader.size()
   }
 
   /** Makes or checks the tables; waits for a server that is starting, or failing over. */
   async #prepare(): Promise<void> {
-    const { address, newLogId, now, patienceMs = PATIENCE_MS, onWarning = nothing } = this.#options
+    const { address, newLogId, now, patienceMs = TIMEOUT_MS, onWarning = nothing } = this.#options
     const until = performance.now() + patienceMs
     const maker = { schema: readSchema(), logId: newLogId, now }
     for (let first = true; ; first = false) {
       try {
-        return await this.#writing.use((client) => prepareSchema(client, address.schema, maker))
+        return await this.#writing.withConnection((client) => ensureSchema(client, address.schema, maker))
       } catch (error) {
         const fault = postgresError(error)
         const passing = ['database_unreachable', 'database_read_only', 'database_connections'].includes(fault.code)

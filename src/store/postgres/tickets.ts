@@ -18,13 +18,13 @@ const TAKE: Prepared = {
 }
 
 /** Tickets that hold on all hosts: whichever is asked first gives the value, and no other does. */
-export const ticketsIn = (pool: Pool): TicketStore => ({
+export const createTicketStore = (pool: Pool): TicketStore => ({
   keep: (id, value, ms) =>
-    pool.use(async (client) => {
+    pool.withConnection(async (client) => {
       await client.query({ ...KEEP, values: [id, value, ms] })
     }),
   take: (id) =>
-    pool.use(async (client) => {
+    pool.withConnection(async (client) => {
       const { rows } = await client.query<{ value: string | null }>({ ...TAKE, values: [id] })
       return rows[0]?.value ?? null
     }),

@@ -1,4 +1,4 @@
-import { UnstorableValue } from './errors.ts'
+import { UnsupportedValueError } from './errors.ts'
 
 const OID_BYTEA = 17
 const OID_BIGINT = 20
@@ -11,17 +11,17 @@ const ESCAPE = '\u001a'
  * The form in which a name is kept: PostgreSQL's text holds no NUL, and a message_id, a type or a routing key may. Equal
  * names have equal forms and different ones different forms. Bodies need none: JSON has no such characters in it.
  */
-export const toColumn = (text: string): string =>
+export const encodeText = (text: string): string =>
   text.includes('\0') || text.includes(ESCAPE)
     ? text.replaceAll(ESCAPE, `${ESCAPE}1`).replaceAll('\0', `${ESCAPE}0`)
     : text
 
 /** The name that a column keeps. */
-export const fromColumn = (text: string): string =>
+export const decodeText = (text: string): string =>
   text.includes(ESCAPE) ? text.replaceAll(`${ESCAPE}0`, '\0').replaceAll(`${ESCAPE}1`, ESCAPE) : text
 
-export const toNullable = (text: string | null): string | null => (text === null ? null : toColumn(text))
-export const fromNullable = (text: string | null): string | null => (text === null ? null : fromColumn(text))
+export const toNullable = (text: string | null): string | null => (text === null ? null : encodeText(text))
+export const fromNullable = (text: string | null): string | null => (text === null ? null : decodeText(text))
 
 const HEAD_BYTES = 20
 
@@ -72,7 +72,7 @@ export const bigintArray = (values: readonly (number | null)[]): Buffer =>
     values,
     () => 8,
     (buffer, value, at) => {
-      if (!Number.isSafeInteger(value)) throw new UnstorableValue(`${String(value)} is no whole number`)
+      if (!Number.isSafeInteger(value)) throw new UnsupportedValueError(`${String(value)} is no whole number`)
       buffer.writeBigInt64BE(BigInt(value), at)
       return 8
     },

@@ -1,9 +1,9 @@
-import type { Selection } from '../../core/subscription-filter.ts'
+import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { HEAD_SQL, type Prepared } from './queries.ts'
-import { toColumn } from './values.ts'
+import { encodeText } from './values.ts'
 
 /** Above every db_id. */
-export const END = Number.MAX_SAFE_INTEGER
+export const MAX_DB_ID = Number.MAX_SAFE_INTEGER
 
 /** Rows that one call looks at under a filter, so that a filter that matches nothing walks no whole log. */
 const WINDOW = 2_000
@@ -21,7 +21,7 @@ export interface Range {
 }
 
 /** A prepared statement with its values. */
-export interface Call extends Prepared {
+export interface PreparedCall extends Prepared {
   readonly values: unknown[]
 }
 
@@ -64,12 +64,17 @@ const rowsOfAll = (what: string, after: string, before: string, direction: Direc
  * where there are no messages, one row has nothing else. Under a filter, `edge` is the first db_id that was not looked
  * at; NULL: all were.
  */
-export const windowOf = (wanted: Selection, direction: Direction, columns: 'all' | 'db_id', range: Range): Call => {
+export const windowQuery = (
+  filter: SubscriptionFilter,
+  direction: Direction,
+  columns: 'all' | 'db_id',
+  range: Range,
+): PreparedCall => {
   const { values, place } = placesOf()
   const after = place(range.after, 'bigint')
   const before = place(range.before, 'bigint')
   const limit = place(range.limit, 'bigint')
-  const events = wanted.events === '*' ? null : place(wanted.events.map(toColumn), 'text[]')
+  const events = filter.events === '*' ? null : place(filter.events.map(encodeText), 'text[]')
   const ids = (most: string) =>
     events === null
       ? rowsOfAll('db_id', after, before, direction, most)
@@ -80,10 +85,10 @@ export const windowOf = (wanted: Selection, direction: Direction, columns: 'all'
   const ordered = `ORDER BY message.db_id ${direction} LIMIT ${limit}`
   const filters: string[] = []
   for (const [column, list] of [
-    ['message_type', wanted.types],
-    ['message_from', wanted.froms],
+    ['message_type', filter.types],
+    ['message_from', filter.senders],
   ] as const) {
-    if (list !== null) filters.push(`message.${column} = ANY(${place(list.map(toColumn), 'text[]')})`)
+    if (list !== null) filters.push(`message.${column} = ANY(${place(list.map(encodeText), 'text[]')})`)
   }
 
   let tables = ''
@@ -106,7 +111,7 @@ looked AS (SELECT CASE WHEN count(*) = ${WINDOW + 1} THEN ${furthest}(db_id) END
   }
   const shown = names.map((name) => (name === 'body' ? 'CASE WHEN fits THEN body END AS body' : name)).join(', ')
   return {
-    name: `${columns} ${direction} ${events !== null} ${wanted.types !== null} ${wanted.froms !== null}`,
+    name: `${columns} ${direction} ${events !== null} ${filter.types !== null} ${filter.senders !== null}`,
     text: `${tables}SELECT head, ${edge} AS edge, ${shown}
 FROM (SELECT ${HEAD_SQL}::bigint AS head) AS log LEFT JOIN (${rows}) AS page ON true ORDER BY db_id ${direction}`,
     values,

@@ -1,15 +1,15 @@
 import type { Client, QueryResult } from 'pg'
 import { GatewayError } from '../../core/errors.ts'
-import type { Entry, Outcome, Retention, Revocation } from '../store.ts'
+import type { AppendEntry, AppendResult, RetentionLimits, Revocation } from '../store.ts'
 import { storeBatch } from './batch.ts'
 import { timelineOf } from './connect.ts'
-import { blamesRow, logLost } from './errors.ts'
+import { isRowError, storeReplaced } from './errors.ts'
 import type { Pool } from './pool.ts'
-import { forgetRevocations, PROBE, revoke, unrevoke } from './queries.ts'
-import { rowsOf } from './reader.ts'
+import { deleteExpiredRevocations, deleteRevocation, PROBE_WRITE, upsertRevocation } from './queries.ts'
+import { queryRows } from './reader.ts'
 import { pruneMessages } from './retention.ts'
-import { leaveOutIds } from './schema.ts'
-import { fromColumn, toColumn } from './values.ts'
+import { skipIdsAfterRestore } from './schema.ts'
+import { decodeText, encodeText } from './values.ts'
 
 /** The first half of the lock's name: "DSGW". */
 const LOCK_CLASS = 0x44534757
@@ -18,25 +18,26 @@ const LOCK_CLASS = 0x44534757
 const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
 
 /** What other processes hear when a transaction commits. */
-export type Word = 'grown' | 'revoked'
+export type ChangeNotification = 'grown' | 'revoked'
 
 /** Where a test may end the process: inside the transaction, or between the commit and its report. */
-export type PostgresStage = 'in_transaction' | 'committed'
+export type FaultPoint = 'in_transaction' | 'committed'
 
 export interface PostgresWriterOptions {
   readonly schema: string
   /** For people: where the log is. */
   readonly where: string
   /** Names this process among those who listen. */
-  readonly self: string
-  readonly onStage?: ((stage: PostgresStage) => void) | undefined
+  readonly instanceId: string
+  readonly onStage?: ((stage: FaultPoint) => void) | undefined
 }
 
 /** The SQL that takes the lock which all writers of a schema share, until the transaction ends. */
-export const lockSql = (schema: string): string => `SELECT pg_advisory_xact_lock(${LOCK_CLASS}, hashtext('${schema}'))`
+export const advisoryLockSql = (schema: string): string =>
+  `SELECT pg_advisory_xact_lock(${LOCK_CLASS}, hashtext('${schema}'))`
 
 /** The SQL that tells the others, once the transaction has committed. */
-const notifySql = (schema: string, self: string, word: Word): string =>
+const notifySql = (schema: string, self: string, word: ChangeNotification): string =>
   `SELECT pg_notify('${schema}', '${word} ${self}');`
 
 /**
@@ -47,7 +48,7 @@ export class PostgresWriter {
   readonly #pool: Pool
   readonly #options: PostgresWriterOptions
   /** Entries of batches whose commit was not answered: it may have succeeded. */
-  readonly #uncertain = new WeakSet<Entry>()
+  readonly #uncertain = new WeakSet<AppendEntry>()
   #logId: string | null = null
 
   constructor(pool: Pool, options: PostgresWriterOptions) {
@@ -65,8 +66,8 @@ export class PostgresWriter {
    *
    * @throws GatewayError storage_* or database_*; whether it is stored is then unknown, and it may be offered again
    */
-  async append(entries: readonly Entry[]): Promise<Outcome[]> {
-    const again = (entry: Entry) => this.#uncertain.has(entry)
+  async append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
+    const again = (entry: AppendEntry) => this.#uncertain.has(entry)
     return this.run(async (client, singly) => {
       const outcomes = await storeBatch(client, entries, { singly, again })
       return { result: outcomes, grown: outcomes.some(({ kind }) => kind === 'stored'), entries }
@@ -88,29 +89,29 @@ export class PostgresWriter {
     try {
       return await attempt(false)
     } catch (error) {
-      if (!(error instanceof GatewayError) || !blamesRow(error.cause)) throw error
+      if (!(error instanceof GatewayError) || !isRowError(error.cause)) throw error
       return attempt(true)
     }
   }
 
   /** Removes what retention says, at most `limit` messages. @returns how many */
-  prune(retention: Retention, limit: number): Promise<number> {
+  prune(retention: RetentionLimits, limit: number): Promise<number> {
     return this.#transaction(async (client) => ({ result: await pruneMessages(client, retention, limit), word: null }))
   }
 
   /** Stores a revocation, and forgets those that are over. @throws GatewayError like append */
   revoke({ subject, issued_before, until }: Revocation, now: number): Promise<Revocation> {
     return this.#transaction(async (client) => {
-      await rowsOf(client, forgetRevocations(now))
-      const [row] = await rowsOf<Revocation>(client, revoke(toColumn(subject), issued_before, until))
-      return { result: { ...row!, subject: fromColumn(row!.subject) }, word: 'revoked' }
+      await queryRows(client, deleteExpiredRevocations(now))
+      const [row] = await queryRows<Revocation>(client, upsertRevocation(encodeText(subject), issued_before, until))
+      return { result: { ...row!, subject: decodeText(row!.subject) }, word: 'revoked' }
     })
   }
 
   /** @returns whether there was one. @throws GatewayError like append */
   unrevoke(subject: string): Promise<boolean> {
     return this.#transaction(async (client) => {
-      const { sql, parameters } = unrevoke(toColumn(subject))
+      const { sql, parameters } = deleteRevocation(encodeText(subject))
       const { rowCount } = await client.query(sql, [...parameters])
       return { result: (rowCount ?? 0) > 0, word: 'revoked' }
     })
@@ -118,22 +119,25 @@ export class PostgresWriter {
 
   /** Commits a write that changes nothing, to see whether writing works. @throws GatewayError like append */
   async probe(): Promise<void> {
-    await this.#transaction(async (client) => ({ result: await rowsOf(client, PROBE), word: null }))
+    await this.#transaction(async (client) => ({ result: await queryRows(client, PROBE_WRITE), word: null }))
   }
 
   #transaction<Result>(work: (client: Client) => Promise<Work<Result>>): Promise<Result> {
-    const { schema, self, where, onStage } = this.#options
-    return this.#pool.use(async (client) => {
+    const { schema, instanceId, where, onStage } = this.#options
+    return this.#pool.withConnection(async (client) => {
       try {
-        const begun = await client.query(`${BEGIN}; ${lockSql(schema)}; SELECT log_id, timeline FROM log, header`)
+        const begun = await client.query(
+          `${BEGIN}; ${advisoryLockSql(schema)}; SELECT log_id, timeline FROM log, header`,
+        )
         const home = (begun as unknown as QueryResult<Home>[])[2]!.rows[0]
-        if (this.#logId !== null && home?.log_id !== this.#logId) throw logLost(where)
+        if (this.#logId !== null && home?.log_id !== this.#logId) throw storeReplaced(where)
         const timeline = timelineOf(client)
         // A standby was promoted: what the old primary had given out last may have got lost with it.
-        if (timeline !== null && home !== undefined && timeline !== home.timeline) await leaveOutIds(client, Date.now())
+        if (timeline !== null && home !== undefined && timeline !== home.timeline)
+          await skipIdsAfterRestore(client, Date.now())
         const { result, word, entries } = await work(client)
         onStage?.('in_transaction')
-        await this.#commit(client, word === null ? '' : notifySql(schema, self, word), entries)
+        await this.#commit(client, word === null ? '' : notifySql(schema, instanceId, word), entries)
         onStage?.('committed')
         return result
       } catch (error) {
@@ -144,7 +148,7 @@ export class PostgresWriter {
     })
   }
 
-  async #commit(client: Client, notify: string, entries: readonly Entry[] = []): Promise<void> {
+  async #commit(client: Client, notify: string, entries: readonly AppendEntry[] = []): Promise<void> {
     try {
       const done = await client.query(`${notify}COMMIT`)
       const { command } = [done].flat().at(-1)!
@@ -167,11 +171,11 @@ interface Home {
 interface Done<Result> {
   readonly result: Result
   /** What to remember where the commit is not answered. */
-  readonly entries?: readonly Entry[]
+  readonly entries?: readonly AppendEntry[]
 }
 
 interface Work<Result> extends Done<Result> {
-  readonly word: Word | null
+  readonly word: ChangeNotification | null
 }
 
 interface Growth<Result> extends Done<Result> {

@@ -1,10 +1,10 @@
 import { closeSync, existsSync, fsyncSync, linkSync, lstatSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
-import { describeError, GatewayError } from '../../core/errors.ts'
-import { requireFile } from './file.ts'
-import { BACKUP_ID } from './header.ts'
-import { refuseLeftovers } from './restore.ts'
+import { errorChainText, GatewayError } from '../../core/errors.ts'
+import { assertDatabase } from './file.ts'
+import { BACKUP_APPLICATION_ID } from './header.ts'
+import { rejectStaleWal } from './restore.ts'
 import { storageError } from './writer.ts'
 
 /** Pages between two looks at the signal: 4 MB, some milliseconds of an SSD. */
@@ -23,7 +23,7 @@ export interface BackupOptions {
 }
 
 /** What a backup holds. */
-export interface Backup {
+export interface BackupResult {
   readonly bytes: number
   readonly log_id: string
   readonly messages: number
@@ -32,7 +32,7 @@ export interface Backup {
 }
 
 const unwritable = (to: string, cause: unknown): GatewayError =>
-  new GatewayError('backup_unwritable', `${to} cannot be written: ${describeError(cause)}.`, { cause })
+  new GatewayError('backup_unwritable', `${to} cannot be written: ${errorChainText(cause)}.`, { cause })
 
 const exists = (to: string): GatewayError => new GatewayError('backup_exists', `${to} is there already.`)
 
@@ -44,18 +44,18 @@ const exists = (to: string): GatewayError => new GatewayError('backup_exists', `
  * @throws GatewayError backup_exists, backup_unwritable, database_*, storage_*; what the signal's reason is, as it is;
  * then nothing is left behind
  */
-export const backupFile = async (options: BackupOptions): Promise<Backup> => {
+export const createBackup = async (options: BackupOptions): Promise<BackupResult> => {
   const from = resolve(options.from)
   const to = resolve(options.to)
-  requireFile(from, { backupToo: true })
-  refuseLeftovers(from)
+  assertDatabase(from, { backupToo: true })
+  rejectStaleWal(from)
   if (lstatSync(to, { throwIfNoEntry: false }) !== undefined) throw exists(to)
   const draft = `${to}.${process.pid}.part`
   try {
     reserve(draft, from)
     const copied = await copy(from, draft, options)
     options.onCheck()
-    const bytes = seal(draft, copied)
+    const bytes = markAsBackup(draft, copied)
     options.signal.throwIfAborted()
     publish(draft, to)
     return { ...copied, bytes }
@@ -72,7 +72,7 @@ const reserve = (draft: string, from: string): void => {
   closeSync(openSync(draft, 'wx', statSync(from).mode & 0o777))
 }
 
-type Copied = Omit<Backup, 'bytes'>
+type Copied = Omit<BackupResult, 'bytes'>
 
 const copy = async (from: string, draft: string, { signal, onProgress }: BackupOptions): Promise<Copied> => {
   const db = reading(() => new Database(from, { readonly: true, fileMustExist: true, timeout: 5_000 }))
@@ -111,13 +111,13 @@ const CONTENT = `SELECT log_id,
 const contentOf = (db: Database.Database): Copied => db.prepare(CONTENT).get() as Copied
 
 /** Makes the copy one file, marks it as a backup, looks through it and makes it durable. @returns its size */
-const seal = (draft: string, copied: Copied): number => {
+const markAsBackup = (draft: string, copied: Copied): number => {
   const db = new Database(draft, { fileMustExist: true })
   try {
     // A lone file that may be opened anywhere, and beside which no WAL can be its own.
     db.pragma('journal_mode = DELETE')
     db.pragma('synchronous = FULL')
-    db.pragma(`application_id = ${BACKUP_ID}`)
+    db.pragma(`application_id = ${BACKUP_APPLICATION_ID}`)
     const verdict = db.pragma('quick_check(1)', { simple: true })
     if (verdict !== 'ok') throw new GatewayError('database_corrupt', `The database is damaged: ${verdict}.`)
     const held = contentOf(db)
@@ -127,7 +127,7 @@ const seal = (draft: string, copied: Copied): number => {
   } catch (error) {
     const code = (error as { code?: string }).code ?? ''
     if (!/^SQLITE_(CORRUPT|NOTADB)/.test(code)) throw error
-    throw new GatewayError('database_corrupt', `The database is damaged: ${describeError(error)}.`, { cause: error })
+    throw new GatewayError('database_corrupt', `The database is damaged: ${errorChainText(error)}.`, { cause: error })
   } finally {
     db.close()
   }

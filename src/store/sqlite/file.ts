@@ -2,21 +2,21 @@ import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { stat, statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
-import { describeError, GatewayError } from '../../core/errors.ts'
+import { errorChainText, GatewayError } from '../../core/errors.ts'
 import { readAsset } from '../../platform/assets.ts'
-import { migrate, newer, SCHEMA_VERSION } from '../migrations.ts'
-import type { LogSize } from '../store.ts'
-import { APPLICATION_ID, BACKUP_ID, readHeader } from './header.ts'
-import { takeOverBackup } from './restore.ts'
+import { migrate, newerSchemaError, SCHEMA_VERSION } from '../migrations.ts'
+import type { StorageSize } from '../store.ts'
+import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from './header.ts'
+import { activateBackup } from './restore.ts'
 
 export { APPLICATION_ID } from './header.ts'
 
 /** SQLite waits this long for a lock, and blocks its thread meanwhile: short where that thread serves streams. */
 const BUSY_TIMEOUT_MS = 100
 /** What a thread may wait that does nothing but write. */
-export const WRITER_PATIENCE_MS = 5_000
+export const WRITER_BUSY_TIMEOUT_MS = 5_000
 
-export interface SchemaMaker {
+export interface SchemaInit {
   /** The text of schema.sql. */
   readonly schema: string
   readonly logId: string
@@ -40,8 +40,8 @@ const mustCreate = (file: string): boolean => {
   if (header === null) return true
   const foreign = (why: string) => new GatewayError('database_foreign', `${file} ${why}`)
   if (!header.magic) throw foreign('is not an SQLite database.')
-  if (header.applicationId === APPLICATION_ID || header.applicationId === BACKUP_ID) {
-    if (header.userVersion > SCHEMA_VERSION) throw newer(file, header.userVersion)
+  if (header.applicationId === APPLICATION_ID || header.applicationId === BACKUP_APPLICATION_ID) {
+    if (header.userVersion > SCHEMA_VERSION) throw newerSchemaError(file, header.userVersion)
     return false
   }
   if (header.applicationId !== 0 || header.userVersion !== 0 || !header.empty) {
@@ -54,7 +54,7 @@ const mustCreate = (file: string): boolean => {
  * Sets the pragmas of one connection and reads back those on which the guarantees rest (L1): a WAL file
  * reopens at NORMAL, which may lose acknowledged commits on a power cut.
  */
-export const configure = (db: Database.Database): void => {
+export const applyPragmas = (db: Database.Database): void => {
   // Restored from a copy, or left between its making and this switch, a file of ours is none yet.
   if (!db.readonly) db.pragma('journal_mode = WAL')
   db.pragma('synchronous = FULL')
@@ -69,7 +69,7 @@ export const configure = (db: Database.Database): void => {
   }
 }
 
-const create = (file: string, maker: SchemaMaker): void => {
+const create = (file: string, maker: SchemaInit): void => {
   const db = new Database(file, { timeout: BUSY_TIMEOUT_MS })
   try {
     // Made under the rollback journal, so that the header in the file itself says whose it is from its first
@@ -99,7 +99,7 @@ const openError = (file: string, error: unknown): GatewayError => {
   const corrupt = code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB'
   return new GatewayError(
     corrupt ? 'database_corrupt' : 'database_unopenable',
-    `${file} ${corrupt ? 'is damaged' : 'cannot be opened'}: ${describeError(error)}`,
+    `${file} ${corrupt ? 'is damaged' : 'cannot be opened'}: ${errorChainText(error)}`,
     { cause: error },
   )
 }
@@ -123,15 +123,15 @@ const makeFolder = (folder: string): void => {
  * @throws GatewayError database_foreign, database_newer, database_corrupt, database_leftovers, database_upgrade_failed or
  * database_unopenable
  */
-export const prepareFile = (file: string, maker: SchemaMaker): void => {
+export const ensureDatabase = (file: string, maker: SchemaInit): void => {
   try {
     makeFolder(dirname(resolve(file)))
     const isNew = mustCreate(file)
-    takeOverBackup(file, maker)
+    activateBackup(file, maker)
     // A death within the very first commit leaves our header over a journal that takes everything back.
     if (isNew || !hasTables(file)) create(file, maker)
     // One within the take-over leaves our header over a journal that makes it a backup again.
-    takeOverBackup(file, maker)
+    activateBackup(file, maker)
     const db = openConnection(file)
     try {
       const verdict = db.pragma('quick_check(1)', { simple: true })
@@ -152,7 +152,7 @@ export const prepareFile = (file: string, maker: SchemaMaker): void => {
  *
  * @throws GatewayError database_foreign, database_newer, database_is_backup or database_unopenable
  */
-export const requireFile = (file: string, { backupToo = false } = {}): void => {
+export const assertDatabase = (file: string, { backupToo = false } = {}): void => {
   let missing: boolean
   try {
     missing = mustCreate(file)
@@ -160,7 +160,7 @@ export const requireFile = (file: string, { backupToo = false } = {}): void => {
     throw openError(file, error)
   }
   if (missing) throw new GatewayError('database_unopenable', `There is no database at ${resolve(file)} yet.`)
-  if (backupToo || readHeader(file)?.applicationId !== BACKUP_ID) return
+  if (backupToo || readHeader(file)?.applicationId !== BACKUP_APPLICATION_ID) return
   throw new GatewayError('database_is_backup', `${resolve(file)} is a backup that no gateway has started on yet.`)
 }
 
@@ -168,7 +168,7 @@ export const requireFile = (file: string, { backupToo = false } = {}): void => {
 export const openConnection = (file: string, options: { readonly?: boolean } = {}): Database.Database => {
   const db = new Database(file, { ...options, fileMustExist: true, timeout: BUSY_TIMEOUT_MS })
   try {
-    configure(db)
+    applyPragmas(db)
     return db
   } catch (error) {
     db.close()
@@ -189,7 +189,7 @@ const bytesOf = (file: string): Promise<number> =>
   )
 
 /** The sizes of a database file and its WAL, 0 where there is none, and what its file system has left for us. */
-export const fileSizes = async (file: string): Promise<LogSize> => {
+export const fileSizes = async (file: string): Promise<StorageSize> => {
   const [database, wal, disk] = await Promise.all([
     bytesOf(file),
     bytesOf(`${file}-wal`),
@@ -199,7 +199,7 @@ export const fileSizes = async (file: string): Promise<LogSize> => {
 }
 
 /** The file is no longer the one that was opened: what is written into it would be lost with it. */
-export const fileLost = (file: string): GatewayError =>
+export const fileReplaced = (file: string): GatewayError =>
   new GatewayError('storage_lost', `${file} was removed or replaced.`)
 
 /** The version of SQLite that better-sqlite3 carries. */

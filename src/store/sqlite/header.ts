@@ -3,10 +3,10 @@ import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
 /** "DSGW" in the header of the file: says that the database is ours. */
 export const APPLICATION_ID = 0x44534757
 /** "DSGB": a backup of one of ours, which no gateway has started on yet. */
-export const BACKUP_ID = 0x44534742
+export const BACKUP_APPLICATION_ID = 0x44534742
 
 /** What the first page of an SQLite file says. */
-export interface Header {
+export interface DatabaseHeader {
   readonly magic: boolean
   readonly userVersion: number
   readonly applicationId: number
@@ -18,7 +18,7 @@ export interface Header {
  *
  * @returns null where there is no file, or nothing in it
  */
-export const readHeader = (file: string): Header | null => {
+export const readHeader = (file: string): DatabaseHeader | null => {
   if (!existsSync(file) || statSync(file).size === 0) return null
   const bytes = Buffer.alloc(108)
   const fd = openSync(file, 'r')

@@ -1,19 +1,19 @@
 import { sql } from 'kysely'
 import type { RejectedFilter } from '../../core/quarantine-filter.ts'
-import { db, param, text } from './queries.ts'
+import { compileSql, db, namedParam } from './queries.ts'
 
-const BY_ID = { rejected_id: param('rejected_id') }
+const BY_ID = { rejected_id: namedParam('rejected_id') }
 
-export const FORGET = text(db.deleteFrom('rejected').where('rejected_id', '=', BY_ID.rejected_id))
+export const DELETE_ROW = compileSql(db.deleteFrom('rejected').where('rejected_id', '=', BY_ID.rejected_id))
 
-export const IS_THERE = text(
+export const ROW_EXISTS = compileSql(
   db.selectFrom('rejected').select('rejected_id').where('rejected_id', '=', BY_ID.rejected_id),
 )
 
-export const KEEP = text(
+export const UPDATE_REASON = compileSql(
   db
     .updateTable('rejected')
-    .set({ reason: param<string>('reason'), detail: param<string>('detail') })
+    .set({ reason: namedParam<string>('reason'), detail: namedParam<string>('detail') })
     .where('rejected_id', '=', BY_ID.rejected_id),
 )
 
@@ -53,21 +53,21 @@ export const filterParams = ({ ids, reasons, routingKey, since }: RejectedFilter
 const filtered = ({ ids, reasons, routingKey, since }: RejectedFilter) => {
   let query = db
     .selectFrom('rejected')
-    .where('rejected_id', '>', param('after'))
-    .where('rejected_id', '<', param('before'))
+    .where('rejected_id', '>', namedParam('after'))
+    .where('rejected_id', '<', namedParam('before'))
   if (ids !== null) query = query.where(sql<boolean>`rejected_id IN (SELECT value FROM json_each(@ids))`)
   if (reasons !== null) query = query.where(sql<boolean>`reason IN (SELECT value FROM json_each(@reasons))`)
   if (routingKey !== null) query = query.where(sql<boolean>`routing_key GLOB @routing_key`)
-  if (since !== null) query = query.where('received_at', '>=', param('since'))
+  if (since !== null) query = query.where('received_at', '>=', namedParam('since'))
   return query
 }
 
 /** Rows in either direction, at most @limit. */
-export const pageOf = (filter: RejectedFilter, direction: 'asc' | 'desc', columns: Columns): string =>
-  text(filtered(filter).select(COLUMNS[columns]).orderBy('rejected_id', direction).limit(param('limit')))
+export const pageQuery = (filter: RejectedFilter, direction: 'asc' | 'desc', columns: Columns): string =>
+  compileSql(filtered(filter).select(COLUMNS[columns]).orderBy('rejected_id', direction).limit(namedParam('limit')))
 
 /** One row, of its body only the first @bytes. */
-export const ROW = text(
+export const SELECT_ROW = compileSql(
   db
     .selectFrom('rejected')
     .select([...COLUMNS.head, sql<Buffer>`substr(body, 1, @bytes)`.as('body')])
@@ -75,10 +75,10 @@ export const ROW = text(
 )
 
 /** The reasons of the newest @most rows, and how many rows have each. */
-export const REASONS = text(
+export const REASONS = compileSql(
   db
     .selectFrom(
-      db.selectFrom('rejected').select('reason').orderBy('rejected_id', 'desc').limit(param('most')).as('newest'),
+      db.selectFrom('rejected').select('reason').orderBy('rejected_id', 'desc').limit(namedParam('most')).as('newest'),
     )
     .select(['reason', sql<number>`count(*)`.as('rows')])
     .groupBy('reason')
@@ -86,11 +86,11 @@ export const REASONS = text(
 )
 
 /** The greatest id there is; 0 where there is none. */
-export const LAST_ID = text(db.selectFrom('rejected').select(sql<number>`coalesce(max(rejected_id), 0)`.as('id')))
+export const LAST_ID = compileSql(db.selectFrom('rejected').select(sql<number>`coalesce(max(rejected_id), 0)`.as('id')))
 
 /** How many rows there are, and the greatest id among them. */
-export const countOf = (filter: RejectedFilter): string =>
-  text(
+export const countQuery = (filter: RejectedFilter): string =>
+  compileSql(
     filtered(filter).select([
       sql<number>`count(*)`.as('rows'),
       sql<number>`coalesce(max(rejected_id), 0)`.as('last_rejected_id'),

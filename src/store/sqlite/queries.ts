@@ -1,5 +1,5 @@
 import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryCompiler, sql } from 'kysely'
-import type { Selection } from '../../core/subscription-filter.ts'
+import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import type { Tables } from '../tables.ts'
 
 interface SqliteTables extends Tables {
@@ -18,10 +18,10 @@ export const db = new Kysely<SqliteTables>({
 })
 
 /** A parameter whose value comes when the prepared statement runs. */
-export const param = <T = number>(name: string) => sql<T>`${sql.raw(`@${name}`)}`
+export const namedParam = <T = number>(name: string) => sql<T>`${sql.raw(`@${name}`)}`
 
 /** A parameter that is bound by its position. */
-const place = sql<never>`?`
+const positionalParam = sql<never>`?`
 
 // Each column costs 0.2 µs a row, so only what a delivery needs is read.
 const STORED = [
@@ -37,55 +37,55 @@ const STORED = [
 ] as const
 
 /** The text of a query. A value that slipped in as an anonymous parameter would only fail when it runs. */
-export const text = (query: { compile(): { sql: string; parameters: readonly unknown[] } }): string => {
+export const compileSql = (query: { compile(): { sql: string; parameters: readonly unknown[] } }): string => {
   const compiled = query.compile()
   if (compiled.parameters.length > 0) throw new Error(`a query has anonymous parameters: ${compiled.sql}`)
   return compiled.sql
 }
 
-export const LOG_ID = text(db.selectFrom('log').select('log_id'))
+export const LOG_ID = compileSql(db.selectFrom('log').select('log_id'))
 
-export const PROBE = text(db.updateTable('log').set({ created_at: sql`created_at` }))
+export const PROBE = compileSql(db.updateTable('log').set({ created_at: sql`created_at` }))
 
-export const HEAD = text(db.selectFrom('sqlite_sequence').select('seq').where('name', '=', sql.lit('message')))
+export const HEAD = compileSql(db.selectFrom('sqlite_sequence').select('seq').where('name', '=', sql.lit('message')))
 
 /** Its values are bound in the order in which they stand here: bound by name, each row takes 1.2 µs longer. */
-export const INSERT_MESSAGE = text(
+export const INSERT_MESSAGE = compileSql(
   db
     .insertInto('message')
     .values({
-      event_id: place,
-      message_id: place,
-      message_from: place,
-      message_type: place,
-      round_id: place,
-      received_at: place,
-      lacks: place,
-      body: place,
-      traceparent: place,
+      event_id: positionalParam,
+      message_id: positionalParam,
+      message_from: positionalParam,
+      message_type: positionalParam,
+      round_id: positionalParam,
+      received_at: positionalParam,
+      lacks: positionalParam,
+      body: positionalParam,
+      traceparent: positionalParam,
     } as never)
     .onConflict((conflict) => conflict.columns(['message_id', 'event_id']).doNothing()),
 )
 
-export const FIND_MESSAGE = text(
+export const FIND_MESSAGE = compileSql(
   db
     .selectFrom('message')
     .select(['db_id', 'body'])
-    .where('event_id', '=', param<string>('event_id'))
-    .where('message_id', '=', param<string>('message_id')),
+    .where('event_id', '=', namedParam<string>('event_id'))
+    .where('message_id', '=', namedParam<string>('message_id')),
 )
 
-export const GROW_EVENT = text(
+export const UPSERT_EVENT = compileSql(
   db
     .insertInto('event')
     .values({
-      event_id: param('event_id'),
-      messages: param('messages'),
-      first_db_id: param('first_db_id'),
-      last_db_id: param('last_db_id'),
+      event_id: namedParam('event_id'),
+      messages: namedParam('messages'),
+      first_db_id: namedParam('first_db_id'),
+      last_db_id: namedParam('last_db_id'),
       pruned_db_id: sql.lit(0),
-      first_at: param('first_at'),
-      last_at: param('last_at'),
+      first_at: namedParam('first_at'),
+      last_at: namedParam('last_at'),
     } as never)
     .onConflict((conflict) =>
       conflict.column('event_id').doUpdateSet({
@@ -99,38 +99,38 @@ export const GROW_EVENT = text(
     ),
 )
 
-export const INSERT_REJECTED = text(
+export const INSERT_REJECTED = compileSql(
   db.insertInto('rejected').values({
-    received_at: param('received_at'),
-    reason: param('reason'),
-    detail: param('detail'),
-    exchange: param('exchange'),
-    routing_key: param('routing_key'),
-    headers: param('headers'),
-    properties: param('properties'),
-    body: param('body'),
-    body_bytes: param('body_bytes'),
-    sha256: param('sha256'),
+    received_at: namedParam('received_at'),
+    reason: namedParam('reason'),
+    detail: namedParam('detail'),
+    exchange: namedParam('exchange'),
+    routing_key: namedParam('routing_key'),
+    headers: namedParam('headers'),
+    properties: namedParam('properties'),
+    body: namedParam('body'),
+    body_bytes: namedParam('body_bytes'),
+    sha256: namedParam('sha256'),
   } as never),
 )
 
-export const FIND_REJECTED = text(
+export const FIND_REJECTED = compileSql(
   db
     .selectFrom('rejected')
     .select('rejected_id')
-    .where('sha256', '=', param<string>('sha256'))
-    .where('reason', '=', param<string>('reason'))
-    .where('routing_key', '=', param<string>('routing_key'))
+    .where('sha256', '=', namedParam<string>('sha256'))
+    .where('reason', '=', namedParam<string>('reason'))
+    .where('routing_key', '=', namedParam<string>('routing_key'))
     .limit(sql.lit(1)),
 )
 
-export const REVOKE = text(
+export const REVOKE = compileSql(
   db
     .insertInto('revocation')
     .values({
-      subject: param<string>('subject'),
-      issued_before: param('issued_before'),
-      until: param<number | null>('until'),
+      subject: namedParam<string>('subject'),
+      issued_before: namedParam('issued_before'),
+      until: namedParam<number | null>('until'),
     })
     .onConflict((conflict) =>
       conflict.column('subject').doUpdateSet({
@@ -142,43 +142,43 @@ export const REVOKE = text(
     .returningAll(),
 )
 
-export const UNREVOKE = text(db.deleteFrom('revocation').where('subject', '=', param<string>('subject')))
+export const UNREVOKE = compileSql(db.deleteFrom('revocation').where('subject', '=', namedParam<string>('subject')))
 
-export const FORGET_REVOCATIONS = text(db.deleteFrom('revocation').where('until', '<', param('now')))
+export const FORGET_REVOCATIONS = compileSql(db.deleteFrom('revocation').where('until', '<', namedParam('now')))
 
-export const REVOCATIONS = text(db.selectFrom('revocation').selectAll().orderBy('subject'))
+export const REVOCATIONS = compileSql(db.selectFrom('revocation').selectAll().orderBy('subject'))
 
 /** The list of events, of the named ones alone or of all. */
-export const eventsAmong = (among: readonly string[] | '*'): string => {
+export const listEvents = (among: readonly string[] | '*'): string => {
   const query = db
     .selectFrom('event')
     .select(['event_id', 'messages', 'first_db_id', 'last_db_id', 'first_at', 'last_at'])
-    .where('last_db_id', '<', param('before'))
+    .where('last_db_id', '<', namedParam('before'))
     .where('messages', '>', sql.lit(0))
     .orderBy('last_db_id', 'desc')
-    .limit(param('limit'))
-  return text(among === '*' ? query : query.where('event_id', 'in', listNames('e', among)))
+    .limit(namedParam('limit'))
+  return compileSql(among === '*' ? query : query.where('event_id', 'in', listNames('e', among)))
 }
 
 /** The name under which the n-th value of a list of a selection is bound. */
 const listNames = (prefix: string, values: readonly string[]) =>
-  values.map((_, index) => param<string>(`${prefix}${index}`))
+  values.map((_, index) => namedParam<string>(`${prefix}${index}`))
 
 /** The named parameters of a selection: e0, e1 … for events, t0 … for types, f0 … for senders. */
-export const selectionParams = (wanted: Selection): Record<string, string> => {
+export const selectionParams = (filter: SubscriptionFilter): Record<string, string> => {
   const params: Record<string, string> = {}
   const add = (prefix: string, values: readonly string[] | '*' | null) => {
     if (values !== null && values !== '*') for (const [index, value] of values.entries()) params[prefix + index] = value
   }
-  add('e', wanted.events)
-  add('t', wanted.types)
-  add('f', wanted.froms)
+  add('e', filter.events)
+  add('t', filter.types)
+  add('f', filter.senders)
   return params
 }
 
 /** Selections with the same shape share one text, and so one prepared statement. */
-export const selectionShape = (wanted: Selection): string =>
-  `${wanted.events === '*' ? '*' : wanted.events.length}/${wanted.types?.length ?? '-'}/${wanted.froms?.length ?? '-'}`
+export const filterShape = (filter: SubscriptionFilter): string =>
+  `${filter.events === '*' ? '*' : filter.events.length}/${filter.types?.length ?? '-'}/${filter.senders?.length ?? '-'}`
 
 type Direction = 'asc' | 'desc'
 
@@ -186,16 +186,16 @@ type Direction = 'asc' | 'desc'
  * The db_ids of the selected events between two bounds. One SELECT per event, joined by UNION ALL under one
  * ORDER BY: SQLite merges them lazily along the index, where `IN (…)` would sort all rows behind the cursor.
  */
-const idsOf = (wanted: Selection, direction: Direction) => {
-  const one = (event: ReturnType<typeof param<string>> | null) => {
+const idsOf = (filter: SubscriptionFilter, direction: Direction) => {
+  const one = (event: ReturnType<typeof namedParam<string>> | null) => {
     const base = db
       .selectFrom('message')
       .select('db_id')
-      .where('db_id', '>', param('after'))
-      .where('db_id', '<', param('before'))
+      .where('db_id', '>', namedParam('after'))
+      .where('db_id', '<', namedParam('before'))
     return event === null ? base : base.where('event_id', '=', event)
   }
-  const events = wanted.events === '*' ? [null] : listNames('e', wanted.events)
+  const events = filter.events === '*' ? [null] : listNames('e', filter.events)
   let query = one(events[0]!)
   for (const event of events.slice(1)) query = query.unionAll(one(event))
   return query.orderBy('db_id', direction)
@@ -205,34 +205,34 @@ const idsOf = (wanted: Selection, direction: Direction) => {
  * The db_id that stands @skip places behind the first one between @after and @before. Filters do not apply:
  * it marks the end of a window, so that a filter that matches nothing never makes one call walk the whole log.
  */
-export const windowEnd = (wanted: Selection, direction: Direction): string =>
-  text(idsOf(wanted, direction).limit(sql.lit(1)).offset(param('skip')))
+export const windowEnd = (filter: SubscriptionFilter, direction: Direction): string =>
+  compileSql(idsOf(filter, direction).limit(sql.lit(1)).offset(namedParam('skip')))
 
 /**
  * The messages of a selection between @after and @before, at most @limit, in either direction; or their
  * db_ids alone.
  */
-export const windowMessages = (wanted: Selection, direction: Direction, columns: 'all' | 'db_id'): string => {
-  const filtered = wanted.types !== null || wanted.froms !== null
+export const windowMessages = (filter: SubscriptionFilter, direction: Direction, columns: 'all' | 'db_id'): string => {
+  const filtered = filter.types !== null || filter.senders !== null
   let query = db.selectFrom('message').select(columns === 'all' ? STORED : ['db_id' as const])
-  if (wanted.events === '*' || wanted.events.length === 1) {
-    query = query.where('db_id', '>', param('after')).where('db_id', '<', param('before'))
-    if (wanted.events !== '*') query = query.where('event_id', '=', param<string>('e0'))
+  if (filter.events === '*' || filter.events.length === 1) {
+    query = query.where('db_id', '>', namedParam('after')).where('db_id', '<', namedParam('before'))
+    if (filter.events !== '*') query = query.where('event_id', '=', namedParam<string>('e0'))
   } else {
     // Behind a filter the window alone bounds the ids; a limit in here would cut before the filter has looked.
-    const ids = filtered ? idsOf(wanted, direction) : idsOf(wanted, direction).limit(param('limit'))
+    const ids = filtered ? idsOf(filter, direction) : idsOf(filter, direction).limit(namedParam('limit'))
     query = query.where('db_id', 'in', (inner) => inner.selectFrom(ids.as('ids')).select('db_id'))
   }
-  if (wanted.types !== null) query = query.where('message_type', 'in', listNames('t', wanted.types))
-  if (wanted.froms !== null) query = query.where('message_from', 'in', listNames('f', wanted.froms))
-  return text(query.orderBy('db_id', direction).limit(param('limit')))
+  if (filter.types !== null) query = query.where('message_type', 'in', listNames('t', filter.types))
+  if (filter.senders !== null) query = query.where('message_from', 'in', listNames('f', filter.senders))
+  return compileSql(query.orderBy('db_id', direction).limit(namedParam('limit')))
 }
 
 /** The log's head; AUTOINCREMENT's own counter stays when retention removes the last row. */
 const HEAD_DB_ID = sql<number>`coalesce((select seq from sqlite_sequence where name = 'message'), 0)`.as('head_db_id')
 
 // Each a single step down an index, however many events and messages there are.
-const BOUNDS_OF_ALL = text(
+const BOUNDS_OF_ALL = compileSql(
   db.selectNoFrom([
     sql<number>`coalesce((select min(db_id) from message), 0)`.as('first_db_id'),
     sql<number>`coalesce((select max(db_id) from message), 0)`.as('last_db_id'),
@@ -242,8 +242,8 @@ const BOUNDS_OF_ALL = text(
 )
 
 /** Bounds over the selected events, all of them for `*`, and the log's head: one statement, so one read lock. */
-export const boundsOf = (wanted: Selection): string => {
-  if (wanted.events === '*') return BOUNDS_OF_ALL
+export const selectBounds = (filter: SubscriptionFilter): string => {
+  if (filter.events === '*') return BOUNDS_OF_ALL
   const query = db
     .selectFrom('event')
     .select([
@@ -252,5 +252,5 @@ export const boundsOf = (wanted: Selection): string => {
       sql<number>`coalesce(max(pruned_db_id), 0)`.as('pruned_db_id'),
       HEAD_DB_ID,
     ])
-  return text(query.where('event_id', 'in', listNames('e', wanted.events)))
+  return compileSql(query.where('event_id', 'in', listNames('e', filter.events)))
 }

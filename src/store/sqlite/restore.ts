@@ -1,15 +1,15 @@
 import { existsSync } from 'node:fs'
 import Database from 'better-sqlite3'
 import { GatewayError } from '../../core/errors.ts'
-import { APPLICATION_ID, BACKUP_ID, readHeader } from './header.ts'
+import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from './header.ts'
 
 /** Of several workers one takes a backup over, and looks through all of it; the others wait so long, in milliseconds. */
-const PATIENCE_MS = 600_000
+const TIMEOUT_MS = 600_000
 
 /** More messages than any gateway stores in a millisecond, hundreds of times over. */
 const IDS_PER_MS = 1_000
 /** So many ids are passed over in any case: the clock of the machine that restores may be behind. */
-const LEAST_IDS = 1_000_000_000
+const MIN_IDS = 1_000_000_000
 /** A clock that says more is wrong: 30 years of milliseconds. */
 const LONGEST_MS = 30 * 365 * 86_400_000
 
@@ -25,10 +25,11 @@ export interface NewIdentity {
  *
  * @param lastAt when the last message of the backup was stored, in milliseconds since 1970
  */
-export const idsToLeaveOut = (lastAt: number, now: number): number =>
-  LEAST_IDS + Math.min(LONGEST_MS, Math.max(0, now - lastAt)) * IDS_PER_MS
+export const idGap = (lastAt: number, now: number): number =>
+  MIN_IDS + Math.min(LONGEST_MS, Math.max(0, now - lastAt)) * IDS_PER_MS
 
-const isBackup = (db: Database.Database): boolean => db.pragma('application_id', { simple: true }) === BACKUP_ID
+const isBackup = (db: Database.Database): boolean =>
+  db.pragma('application_id', { simple: true }) === BACKUP_APPLICATION_ID
 
 /**
  * Beside a fresh backup there is no WAL. One that lies there belongs to the file that was here before, and SQLite would
@@ -36,10 +37,10 @@ const isBackup = (db: Database.Database): boolean => db.pragma('application_id',
  *
  * @throws GatewayError database_leftovers
  */
-export const refuseLeftovers = (file: string): void => {
+export const rejectStaleWal = (file: string): void => {
   if (!existsSync(`${file}-wal`)) return
   // Taken over by another process since its header was read.
-  if (readHeader(file)?.applicationId !== BACKUP_ID) return
+  if (readHeader(file)?.applicationId !== BACKUP_APPLICATION_ID) return
   throw new GatewayError('database_leftovers', `${file} is a backup, and ${file}-wal is of another database.`)
 }
 
@@ -49,15 +50,15 @@ export const refuseLeftovers = (file: string): void => {
  *
  * @throws GatewayError database_corrupt or database_leftovers; the file is then as it was
  */
-export const takeOverBackup = (file: string, { logId, now }: NewIdentity): void => {
-  if (readHeader(file)?.applicationId !== BACKUP_ID) return
-  refuseLeftovers(file)
-  const db = new Database(file, { fileMustExist: true, timeout: PATIENCE_MS })
+export const activateBackup = (file: string, { logId, now }: NewIdentity): void => {
+  if (readHeader(file)?.applicationId !== BACKUP_APPLICATION_ID) return
+  rejectStaleWal(file)
+  const db = new Database(file, { fileMustExist: true, timeout: TIMEOUT_MS })
   try {
     db.pragma('synchronous = FULL')
     // Another worker may have been quicker between the look and the lock.
     db.transaction(() => {
-      if (isBackup(db)) renew(db, file, logId, now)
+      if (isBackup(db)) assignIdentity(db, file, logId, now)
     }).exclusive()
     db.pragma('journal_mode = WAL')
   } finally {
@@ -65,7 +66,7 @@ export const takeOverBackup = (file: string, { logId, now }: NewIdentity): void 
   }
 }
 
-const renew = (db: Database.Database, file: string, logId: string, now: number): void => {
+const assignIdentity = (db: Database.Database, file: string, logId: string, now: number): void => {
   const verdict = db.pragma('quick_check(1)', { simple: true })
   if (verdict !== 'ok') throw new GatewayError('database_corrupt', `${file}: ${verdict}`)
   const { head, lastAt } = db
@@ -76,7 +77,7 @@ const renew = (db: Database.Database, file: string, logId: string, now: number):
     )
     .get() as { head: number; lastAt: number }
   db.prepare("DELETE FROM sqlite_sequence WHERE name = 'message'").run()
-  db.prepare("INSERT INTO sqlite_sequence (name, seq) VALUES ('message', ?)").run(head + idsToLeaveOut(lastAt, now))
+  db.prepare("INSERT INTO sqlite_sequence (name, seq) VALUES ('message', ?)").run(head + idGap(lastAt, now))
   db.prepare('UPDATE log SET log_id = ?, created_at = ?').run(logId, now)
   db.pragma(`application_id = ${APPLICATION_ID}`)
 }

@@ -1,18 +1,18 @@
 import type Database from 'better-sqlite3'
-import type { Retention } from '../store.ts'
+import type { RetentionLimits } from '../store.ts'
 
-interface Doomed {
+interface PrunableMessage {
   readonly db_id: number
   readonly event_id: string
 }
 
-interface Row extends Doomed {
+interface Row extends PrunableMessage {
   readonly received_at: number
 }
 
 /** Rows looked at in one read, and rows that one call looks at beyond the head of the log. */
-const LOOK = 1_000
-const LOOK_ON = 10_000
+const SCAN_ROWS = 1_000
+const MAX_SCAN_ROWS = 10_000
 
 // db_ids rise with the time of receipt, so the oldest messages are the first rows: no index on time is needed.
 const FIRST = 'SELECT db_id, event_id, received_at FROM message WHERE db_id > @after ORDER BY db_id LIMIT @rows'
@@ -38,33 +38,34 @@ const FORGET_REJECTED =
  * time that is still to come was received while the clock was ahead. It would stand before all others until that time,
  * so it counts as old as soon as one behind it is: it was committed before that.
  */
-export class OldestMessages {
+export class ExpiredMessages {
   /** All up to here were seen with times to come. */
   #ahead = 0
 
   /** @param before times in milliseconds since 1970. @returns at most `limit`, in the order of the log */
-  find(db: Database.Database, before: number, limit: number, now: number): Doomed[] {
+  find(db: Database.Database, before: number, limit: number, now: number): PrunableMessage[] {
     const look = db.prepare(FIRST)
-    const head = look.all({ after: 0, rows: Math.max(LOOK, limit) }) as Row[]
+    const head = look.all({ after: 0, rows: Math.max(SCAN_ROWS, limit) }) as Row[]
     let old = 0
     for (const [index, { received_at }] of head.entries()) {
       if (received_at < before) old = index + 1
       else if (received_at <= now) return head.slice(0, Math.min(old, limit))
     }
-    if (old === 0 && head.length >= LOOK && this.#oldBehind(look, head.at(-1)!.db_id, before, now)) old = head.length
+    if (old === 0 && head.length >= SCAN_ROWS && this.#oldBehind(look, head.at(-1)!.db_id, before, now))
+      old = head.length
     return head.slice(0, Math.min(old, limit))
   }
 
   /** Whether the first message with a time of the past is too old. It may take several calls to get there. */
   #oldBehind(look: Database.Statement, after: number, before: number, now: number): boolean {
     this.#ahead = Math.max(this.#ahead, after)
-    for (let looked = 0; looked < LOOK_ON; looked += LOOK) {
-      const rows = look.all({ after: this.#ahead, rows: LOOK }) as Row[]
+    for (let looked = 0; looked < MAX_SCAN_ROWS; looked += SCAN_ROWS) {
+      const rows = look.all({ after: this.#ahead, rows: SCAN_ROWS }) as Row[]
       for (const { db_id, received_at } of rows) {
         if (received_at <= now) return received_at < before
         this.#ahead = db_id
       }
-      if (rows.length < LOOK) return false
+      if (rows.length < SCAN_ROWS) return false
     }
     return false
   }
@@ -79,12 +80,12 @@ export class OldestMessages {
  */
 export const pruneMessages = (
   db: Database.Database,
-  retention: Retention,
+  retention: RetentionLimits,
   limit: number,
-  oldest: OldestMessages,
+  oldest: ExpiredMessages,
   now: number,
 ): number => {
-  const doomed: Doomed[] = []
+  const doomed: PrunableMessage[] = []
   let forgotten = 0
   if (retention.receivedBefore !== null) {
     const before = retention.receivedBefore
@@ -96,7 +97,9 @@ export const pruneMessages = (
     const surplus = db.prepare(SURPLUS_EVENT).get({ keep }) as { event_id: string; messages: number } | undefined
     if (surplus !== undefined) {
       const count = Math.min(limit, surplus.messages - keep)
-      doomed.push(...(db.prepare(OLDEST_OF_EVENT).all({ event_id: surplus.event_id, limit: count }) as Doomed[]))
+      doomed.push(
+        ...(db.prepare(OLDEST_OF_EVENT).all({ event_id: surplus.event_id, limit: count }) as PrunableMessage[]),
+      )
     }
   }
   const remove = db.prepare(DELETE)

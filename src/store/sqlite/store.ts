@@ -1,27 +1,27 @@
 import type Database from 'better-sqlite3'
 import type { Bounds } from '../../core/cursor.ts'
 import type { StoredMessage } from '../../core/message.ts'
-import { type Selection, selection } from '../../core/subscription-filter.ts'
+import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { GroupCommit } from '../group-commit.ts'
 import type {
-  Entry,
+  AppendEntry,
+  AppendResult,
   EventSummary,
-  Log,
-  LogSize,
-  Outcome,
-  Page,
+  MessagePage,
+  MessageStore,
   PageLimit,
-  RejectedLog,
-  Retention,
+  Quarantine,
+  RetentionLimits,
   Revocation,
+  StorageSize,
 } from '../store.ts'
-import { Turns } from '../yield-queue.ts'
-import { fileIdentity, fileLost, fileSizes, openConnection, prepareFile, readSchema } from './file.ts'
+import { YieldQueue } from '../yield-queue.ts'
+import { ensureDatabase, fileIdentity, fileReplaced, fileSizes, openConnection, readSchema } from './file.ts'
 import { QuarantineReader } from './quarantine-reader.ts'
 import * as queries from './queries.ts'
 import { StatementCache } from './statement-cache.ts'
-import { SqliteWriter, type Stage, storageError } from './writer.ts'
-import { ThreadedWriter, type Writer } from './writer-client.ts'
+import { type FaultPoint, SqliteWriter, storageError } from './writer.ts'
+import { WorkerThreadWriter, type Writer } from './writer-client.ts'
 
 export interface SqliteLogOptions {
   readonly file: string
@@ -30,19 +30,19 @@ export interface SqliteLogOptions {
   /** Milliseconds since 1970. */
   readonly now: number
   /** Runs the writer in this thread instead of one of its own, and calls back at its stages: for fault injection. */
-  readonly inline?: { readonly onStage?: (stage: Stage) => void }
+  readonly inlineWriter?: { readonly onStage?: (stage: FaultPoint) => void }
 }
 
 /** Statements kept prepared. */
-const MOST_STATEMENTS = 256
+const MAX_STATEMENTS = 256
 /** Rows that one call looks at under a filter, so that a filter that matches nothing walks no whole log. */
 const WINDOW = 2_000
 /** Above every db_id. */
 const END = Number.MAX_SAFE_INTEGER
 
-const isFiltered = ({ types, froms }: Selection): boolean => types !== null || froms !== null
+const isFiltered = ({ types, senders }: SubscriptionFilter): boolean => types !== null || senders !== null
 
-const inlineWriter = (file: string, onStage: ((stage: Stage) => void) | undefined): Writer => {
+const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) => void) | undefined): Writer => {
   const writer = new SqliteWriter(file, { onStage })
   return {
     append: async (entries) => writer.append(entries),
@@ -50,18 +50,18 @@ const inlineWriter = (file: string, onStage: ((stage: Stage) => void) | undefine
     revoke: async (revocation, now) => writer.revoke(revocation, now),
     unrevoke: async (subject) => writer.unrevoke(subject),
     replay: async (replays) => writer.replay(replays),
-    forget: async (ids) => writer.forget(ids),
+    forget: async (ids) => writer.deleteRejected(ids),
     probe: async () => writer.probe(),
     close: async () => writer.close(),
   }
 }
 
 /** The log in one SQLite file (WAL, synchronous=FULL): one writer, and one connection that only reads. */
-export class SqliteLog implements Log {
+export class SqliteStore implements MessageStore {
   readonly #options: SqliteLogOptions
-  readonly #statements = new StatementCache(MOST_STATEMENTS)
+  readonly #statements = new StatementCache(MAX_STATEMENTS)
   /** Windows of all readers that look for something rare: one after another, they would hold up every stream. */
-  readonly #turns = new Turns()
+  readonly #turns = new YieldQueue()
   readonly #group = new GroupCommit((entries) => this.#open().writer.append(entries))
   #db: Database.Database | null = null
   #writer: Writer | null = null
@@ -77,22 +77,23 @@ export class SqliteLog implements Log {
     return this.#logId
   }
 
-  get quarantine(): RejectedLog {
+  get quarantine(): Quarantine {
     return this.#quarantine
   }
 
   /** @throws GatewayError database_* when the file is not usable; it is then left as it was */
   async start(): Promise<void> {
-    const { file, newLogId, now, inline } = this.#options
-    prepareFile(file, { schema: readSchema(), logId: newLogId, now })
+    const { file, newLogId, now, inlineWriter } = this.#options
+    ensureDatabase(file, { schema: readSchema(), logId: newLogId, now })
     this.#identity = fileIdentity(file)
     this.#db = openConnection(file, { readonly: true })
     this.#logId = this.#db.prepare(queries.LOG_ID).pluck().get() as string
-    this.#writer = inline === undefined ? new ThreadedWriter(file) : inlineWriter(file, inline.onStage)
+    this.#writer =
+      inlineWriter === undefined ? new WorkerThreadWriter(file) : createInlineWriter(file, inlineWriter.onStage)
   }
 
   async stop(): Promise<void> {
-    await this.#group.idle()
+    await this.#group.drained()
     const writer = this.#writer
     this.#writer = null
     // The reader closes first: the last connection to close checkpoints the WAL, and it must be able to write.
@@ -102,11 +103,11 @@ export class SqliteLog implements Log {
     await writer?.close()
   }
 
-  append(entries: readonly Entry[]): Promise<Outcome[]> {
+  append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
     return this.#group.append(entries)
   }
 
-  prune(retention: Retention, limit: number): Promise<number> {
+  prune(retention: RetentionLimits, limit: number): Promise<number> {
     return this.#open().writer.prune(retention, limit)
   }
 
@@ -114,7 +115,7 @@ export class SqliteLog implements Log {
     return this.#open().writer.revoke(revocation, now)
   }
 
-  unrevoke(subject: string): Promise<boolean> {
+  removeRevocation(subject: string): Promise<boolean> {
     return this.#open().writer.unrevoke(subject)
   }
 
@@ -124,48 +125,50 @@ export class SqliteLog implements Log {
 
   async check(write: boolean): Promise<void> {
     const { file } = this.#options
-    if (fileIdentity(file) !== this.#identity) throw fileLost(file)
+    if (fileIdentity(file) !== this.#identity) throw fileReplaced(file)
     if (write) await this.#open().writer.probe()
   }
 
-  size(): Promise<LogSize> {
+  size(): Promise<StorageSize> {
     return fileSizes(this.#options.file)
   }
 
-  async read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
-    if (isFiltered(wanted)) await this.#turns.next()
+  async read(filter: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage> {
+    if (isFiltered(filter)) await this.#turns.yieldTurn()
     return this.#reading(() => {
       // The head comes first: what is committed between the two looks is then merely left for the next page.
       const head = this.#head()
-      const end = this.#windowEnd(wanted, 'asc', after, END)
-      const { messages, cut } = this.#window(wanted, 'asc', after, end ?? END, limit)
+      const end = this.#windowEnd(filter, 'asc', after, END)
+      const { messages, cut } = this.#window(filter, 'asc', after, end ?? END, limit)
       const last = messages.at(-1)?.db_id ?? after
-      if (cut) return { messages, through: last, more: true }
+      if (cut) return { messages, readThrough: last, hasMore: true }
       return end === null
-        ? { messages, through: Math.max(head, last), more: false }
-        : { messages, through: end - 1, more: true }
+        ? { messages, readThrough: Math.max(head, last), hasMore: false }
+        : { messages, readThrough: end - 1, hasMore: true }
     })
   }
 
-  async readBefore(wanted: Selection, before: number, limit: PageLimit): Promise<Page> {
-    if (isFiltered(wanted)) await this.#turns.next()
+  async readBefore(filter: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage> {
+    if (isFiltered(filter)) await this.#turns.yieldTurn()
     return this.#reading(() => {
-      const end = this.#windowEnd(wanted, 'desc', 0, before)
-      const { messages, cut } = this.#window(wanted, 'desc', end ?? 0, before, limit)
+      const end = this.#windowEnd(filter, 'desc', 0, before)
+      const { messages, cut } = this.#window(filter, 'desc', end ?? 0, before, limit)
       messages.reverse()
       const first = messages[0]?.db_id ?? before
-      if (cut) return { messages, through: first, more: true }
-      return end === null ? { messages, through: 0, more: false } : { messages, through: end + 1, more: true }
+      if (cut) return { messages, readThrough: first, hasMore: true }
+      return end === null
+        ? { messages, readThrough: 0, hasMore: false }
+        : { messages, readThrough: end + 1, hasMore: true }
     })
   }
 
-  async cursorBefore(wanted: Selection, count: number): Promise<number> {
-    if (wanted.events.length === 0) return 0
+  async tailCursor(filter: SubscriptionFilter, count: number): Promise<number> {
+    if (filter.events.length === 0) return 0
     let before = END
     let left = count
     while (true) {
-      if (isFiltered(wanted)) await this.#turns.next()
-      const { after, ids } = this.#reading(() => this.#idsBefore(wanted, before, left + 1))
+      if (isFiltered(filter)) await this.#turns.yieldTurn()
+      const { after, ids } = this.#reading(() => this.#idsBefore(filter, before, left + 1))
       if (ids.length > left) return ids[left]!
       if (after === null) return 0
       left -= ids.length
@@ -177,21 +180,21 @@ export class SqliteLog implements Log {
     return this.#reading(() => this.#head())
   }
 
-  async bounds(wanted: Selection): Promise<Bounds> {
+  async bounds(filter: SubscriptionFilter): Promise<Bounds> {
     return this.#reading(() => {
-      const key = `bounds ${wanted.events === '*' ? '*' : wanted.events.length}`
-      const statement = this.#statement(key, () => queries.boundsOf(wanted))
-      const params = queries.selectionParams({ ...wanted, types: null, froms: null })
+      const key = `bounds ${filter.events === '*' ? '*' : filter.events.length}`
+      const statement = this.#statement(key, () => queries.selectBounds(filter))
+      const params = queries.selectionParams({ ...filter, types: null, senders: null })
       return statement.get(params) as Bounds
     })
   }
 
   async events(limit: number, before: number, among: readonly string[] | '*' = '*'): Promise<EventSummary[]> {
     return this.#reading(() => {
-      const wanted = selection(among)
-      const key = `events ${wanted.events === '*' ? '*' : wanted.events.length}`
-      const statement = this.#statement(key, () => queries.eventsAmong(wanted.events))
-      const params = queries.selectionParams(wanted)
+      const filter = createFilter(among)
+      const key = `events ${filter.events === '*' ? '*' : filter.events.length}`
+      const statement = this.#statement(key, () => queries.listEvents(filter.events))
+      const params = queries.selectionParams(filter)
       return statement.all({ ...params, limit, before: before === 0 ? END : before }) as EventSummary[]
     })
   }
@@ -201,14 +204,14 @@ export class SqliteLog implements Log {
     return { db: this.#db, writer: this.#writer }
   }
 
-  #makeQuarantine(): RejectedLog {
+  #makeQuarantine(): Quarantine {
     const reader = new QuarantineReader((sql) => this.#statement(sql, () => sql))
     return {
-      lines: async (filter, before, limit) => reader.newestLines(filter, before, limit),
+      list: async (filter, before, limit) => reader.newestLines(filter, before, limit),
       row: async (rejected_id, bytes) => reader.row(rejected_id, bytes),
-      page: async (filter, after, through, bytes) => reader.after(filter, after, through, bytes),
-      lastId: async () => reader.lastId(),
-      reasons: async (most) => reader.reasons(most),
+      listWithBodies: async (filter, after, through, bytes) => reader.after(filter, after, through, bytes),
+      maxId: async () => reader.lastId(),
+      countByReason: async (most) => reader.reasons(most),
       replay: (replays) => this.#open().writer.replay(replays),
       drop: (ids) => this.#open().writer.forget(ids),
     }
@@ -236,34 +239,34 @@ export class SqliteLog implements Log {
   }
 
   /** Under a filter: the first db_id beyond the window that one call looks at; null when it reaches the end. */
-  #windowEnd(wanted: Selection, direction: 'asc' | 'desc', after: number, before: number): number | null {
-    if (wanted.events.length === 0 || !isFiltered(wanted)) return null
-    const key = `end ${direction} ${queries.selectionShape(wanted)}`
-    const statement = this.#statement(key, () => queries.windowEnd(wanted, direction))
-    const params = queries.selectionParams({ ...wanted, types: null, froms: null })
+  #windowEnd(filter: SubscriptionFilter, direction: 'asc' | 'desc', after: number, before: number): number | null {
+    if (filter.events.length === 0 || !isFiltered(filter)) return null
+    const key = `end ${direction} ${queries.filterShape(filter)}`
+    const statement = this.#statement(key, () => queries.windowEnd(filter, direction))
+    const params = queries.selectionParams({ ...filter, types: null, senders: null })
     return (statement.pluck().get({ ...params, after, before, skip: WINDOW }) as number | undefined) ?? null
   }
 
   /** The newest db_ids of one window; `after`: where it ends, null at the beginning of the log. */
-  #idsBefore(wanted: Selection, before: number, limit: number): { after: number | null; ids: number[] } {
-    const after = this.#windowEnd(wanted, 'desc', 0, before)
-    const shape = queries.selectionShape(wanted)
-    const statement = this.#statement(`ids ${shape}`, () => queries.windowMessages(wanted, 'desc', 'db_id'))
+  #idsBefore(filter: SubscriptionFilter, before: number, limit: number): { after: number | null; ids: number[] } {
+    const after = this.#windowEnd(filter, 'desc', 0, before)
+    const shape = queries.filterShape(filter)
+    const statement = this.#statement(`ids ${shape}`, () => queries.windowMessages(filter, 'desc', 'db_id'))
     const range = { after: after ?? 0, before, limit }
-    return { after, ids: statement.pluck().all({ ...queries.selectionParams(wanted), ...range }) as number[] }
+    return { after, ids: statement.pluck().all({ ...queries.selectionParams(filter), ...range }) as number[] }
   }
 
   #window(
-    wanted: Selection,
+    filter: SubscriptionFilter,
     direction: 'asc' | 'desc',
     after: number,
     before: number,
     limit: PageLimit,
   ): { messages: StoredMessage[]; cut: boolean } {
-    if (wanted.events.length === 0) return { messages: [], cut: false }
-    const key = `messages ${direction} ${queries.selectionShape(wanted)}`
-    const statement = this.#statement(key, () => queries.windowMessages(wanted, direction, 'all'))
-    const params = { ...queries.selectionParams(wanted), after, before, limit: limit.messages + 1 }
+    if (filter.events.length === 0) return { messages: [], cut: false }
+    const key = `messages ${direction} ${queries.filterShape(filter)}`
+    const statement = this.#statement(key, () => queries.windowMessages(filter, direction, 'all'))
+    const params = { ...queries.selectionParams(filter), after, before, limit: limit.messages + 1 }
     const messages: StoredMessage[] = []
     let bytes = 0
     // Closed before this call returns: an iterator left open would pin the WAL.

@@ -1,18 +1,18 @@
 import type { Worker } from 'node:worker_threads'
 import { type ErrorCode, GatewayError } from '../../core/errors.ts'
-import type { Replay } from '../../core/quarantine.ts'
-import { startThread } from '../../platform/assets.ts'
-import type { Entry, Outcome, ReplayOutcome, Retention, Revocation } from '../store.ts'
-import { packEntry } from './entry-tuple.ts'
+import type { ReplayRequest } from '../../core/quarantine.ts'
+import { startWorkerThread } from '../../platform/assets.ts'
+import type { AppendEntry, AppendResult, ReplayResult, RetentionLimits, Revocation } from '../store.ts'
+import { toTuple } from './entry-tuple.ts'
 import type { WriterReply, WriterRequest } from './writer-thread.ts'
 
 /** The writer as the log uses it, whether in this thread or in one of its own. */
 export interface Writer {
-  append(entries: readonly Entry[]): Promise<Outcome[]>
-  prune(retention: Retention, limit: number): Promise<number>
+  append(entries: readonly AppendEntry[]): Promise<AppendResult[]>
+  prune(retention: RetentionLimits, limit: number): Promise<number>
   revoke(revocation: Revocation, now: number): Promise<Revocation>
   unrevoke(subject: string): Promise<boolean>
-  replay(replays: readonly Replay[]): Promise<ReplayOutcome[]>
+  replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]>
   forget(ids: readonly number[]): Promise<number>
   probe(): Promise<void>
   close(): Promise<void>
@@ -30,24 +30,24 @@ type Request<R = WriterRequest> = R extends WriterRequest ? Omit<R, 'seq'> : nev
  * Runs the writer in a worker thread: a commit waits for the disk, and the streams must not wait with it
  * (docs/ARCHITECTURE.md has the figures).
  */
-export class ThreadedWriter implements Writer {
+export class WorkerThreadWriter implements Writer {
   readonly #worker: Worker
   readonly #pending = new Map<number, Pending>()
   #seq = 0
   #failure: GatewayError | null = null
 
   constructor(file: string) {
-    this.#worker = startThread('sqlite-writer-thread', new URL('./writer-thread.ts', import.meta.url), { file })
+    this.#worker = startWorkerThread('sqlite-writer-thread', new URL('./writer-thread.ts', import.meta.url), { file })
     this.#worker.on('message', (reply: WriterReply) => this.#settle(reply))
     this.#worker.on('error', (error) => this.#fail(error))
     this.#worker.on('exit', (code) => this.#fail(new Error(`the writer thread ended with code ${code}`)))
   }
 
-  append(entries: readonly Entry[]): Promise<Outcome[]> {
-    return this.#call({ op: 'append', entries: entries.map(packEntry) }) as Promise<Outcome[]>
+  append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
+    return this.#call({ op: 'append', entries: entries.map(toTuple) }) as Promise<AppendResult[]>
   }
 
-  prune(retention: Retention, limit: number): Promise<number> {
+  prune(retention: RetentionLimits, limit: number): Promise<number> {
     return this.#call({ op: 'prune', retention, limit }) as Promise<number>
   }
 
@@ -59,8 +59,8 @@ export class ThreadedWriter implements Writer {
     return this.#call({ op: 'unrevoke', subject }) as Promise<boolean>
   }
 
-  replay(replays: readonly Replay[]): Promise<ReplayOutcome[]> {
-    return this.#call({ op: 'replay', replays }) as Promise<ReplayOutcome[]>
+  replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]> {
+    return this.#call({ op: 'replay', replays }) as Promise<ReplayResult[]>
   }
 
   forget(ids: readonly number[]): Promise<number> {

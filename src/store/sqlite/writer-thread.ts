@@ -1,18 +1,18 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { GatewayError } from '../../core/errors.ts'
-import type { Replay } from '../../core/quarantine.ts'
-import type { Retention, Revocation } from '../store.ts'
-import { type PackedEntry, unpackEntry } from './entry-tuple.ts'
-import { WRITER_PATIENCE_MS } from './file.ts'
+import type { ReplayRequest } from '../../core/quarantine.ts'
+import type { RetentionLimits, Revocation } from '../store.ts'
+import { type EntryTuple, fromTuple } from './entry-tuple.ts'
+import { WRITER_BUSY_TIMEOUT_MS } from './file.ts'
 import { SqliteWriter } from './writer.ts'
 
 /** What the log asks of its writer's thread. */
 export type WriterRequest =
-  | { readonly seq: number; readonly op: 'append'; readonly entries: readonly PackedEntry[] }
-  | { readonly seq: number; readonly op: 'prune'; readonly retention: Retention; readonly limit: number }
+  | { readonly seq: number; readonly op: 'append'; readonly entries: readonly EntryTuple[] }
+  | { readonly seq: number; readonly op: 'prune'; readonly retention: RetentionLimits; readonly limit: number }
   | { readonly seq: number; readonly op: 'revoke'; readonly revocation: Revocation; readonly now: number }
   | { readonly seq: number; readonly op: 'unrevoke'; readonly subject: string }
-  | { readonly seq: number; readonly op: 'replay'; readonly replays: readonly Replay[] }
+  | { readonly seq: number; readonly op: 'replay'; readonly replays: readonly ReplayRequest[] }
   | { readonly seq: number; readonly op: 'forget'; readonly ids: readonly number[] }
   | { readonly seq: number; readonly op: 'probe' | 'close' }
 
@@ -22,12 +22,12 @@ export type WriterReply =
   | { readonly seq: number; readonly error: { readonly code: string; readonly message: string } }
 
 const port = parentPort!
-const writer = new SqliteWriter((workerData as { file: string }).file, { patienceMs: WRITER_PATIENCE_MS })
+const writer = new SqliteWriter((workerData as { file: string }).file, { patienceMs: WRITER_BUSY_TIMEOUT_MS })
 
 const perform = (request: WriterRequest): unknown => {
   switch (request.op) {
     case 'append':
-      return writer.append(request.entries.map(unpackEntry))
+      return writer.append(request.entries.map(fromTuple))
     case 'prune':
       return writer.prune(request.retention, request.limit)
     case 'revoke':
@@ -37,7 +37,7 @@ const perform = (request: WriterRequest): unknown => {
     case 'replay':
       return writer.replay(request.replays)
     case 'forget':
-      return writer.forget(request.ids)
+      return writer.deleteRejected(request.ids)
     case 'probe':
       return writer.probe()
     case 'close':

@@ -1,19 +1,27 @@
 import type Database from 'better-sqlite3'
-import { describeError, type ErrorCode, GatewayError } from '../../core/errors.ts'
+import { type ErrorCode, errorChainText, GatewayError } from '../../core/errors.ts'
 import type { NewMessage } from '../../core/message.ts'
-import type { Replay } from '../../core/quarantine.ts'
-import { conflictDetail, REFUSED_DETAIL, rejectionOf } from '../rejections.ts'
-import type { Entry, Origin, Outcome, Rejection, ReplayOutcome, Retention, Revocation } from '../store.ts'
-import { fileIdentity, fileLost, openConnection } from './file.ts'
-import { FORGET, IS_THERE, KEEP } from './quarantine-queries.ts'
+import type { ReplayRequest } from '../../core/quarantine.ts'
+import { conflictDetail, toRejection, UNSTORABLE_DETAIL } from '../rejections.ts'
+import type {
+  AppendEntry,
+  AppendResult,
+  DeliveryOrigin,
+  RejectedDelivery,
+  ReplayResult,
+  RetentionLimits,
+  Revocation,
+} from '../store.ts'
+import { fileIdentity, fileReplaced, openConnection } from './file.ts'
+import { DELETE_ROW, ROW_EXISTS, UPDATE_REASON } from './quarantine-queries.ts'
 import * as queries from './queries.ts'
-import { OldestMessages, pruneMessages } from './retention.ts'
+import { ExpiredMessages, pruneMessages } from './retention.ts'
 
 /** Where a test may end the process: inside the transaction, or between the commit and its report. */
-export type Stage = 'in_transaction' | 'committed'
+export type FaultPoint = 'in_transaction' | 'committed'
 
 /** What a batch adds to an event. */
-interface Growth {
+interface EventDelta {
   event_id: string
   messages: number
   first_db_id: number
@@ -30,7 +38,7 @@ export const storageError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
   const code = (error as { code?: string }).code ?? ''
   const busy = code.startsWith('SQLITE_BUSY')
-  return new GatewayError(busy ? 'storage_busy' : 'storage_unavailable', `${code} ${describeError(error)}`.trim(), {
+  return new GatewayError(busy ? 'storage_busy' : 'storage_unavailable', `${code} ${errorChainText(error)}`.trim(), {
     cause: error,
   })
 }
@@ -41,7 +49,7 @@ export class SqliteWriter {
   readonly #db: Database.Database
   readonly #identity: string | null
   readonly #patienceMs: number
-  readonly #onStage: ((stage: Stage) => void) | undefined
+  readonly #onStage: ((stage: FaultPoint) => void) | undefined
   readonly #begin: Database.Statement
   readonly #commit: Database.Statement
   readonly #rollback: Database.Statement
@@ -54,10 +62,13 @@ export class SqliteWriter {
   readonly #keepRejected: Database.Statement
   readonly #isRejected: Database.Statement
   readonly #probe: Database.Statement
-  readonly #oldest = new OldestMessages()
+  readonly #oldest = new ExpiredMessages()
 
   /** @param file a file that prepareFile has been over */
-  constructor(file: string, options: { onStage?: ((stage: Stage) => void) | undefined; patienceMs?: number } = {}) {
+  constructor(
+    file: string,
+    options: { onStage?: ((stage: FaultPoint) => void) | undefined; patienceMs?: number } = {},
+  ) {
     const { onStage, patienceMs = 0 } = options
     this.#file = file
     this.#db = openConnection(file)
@@ -70,12 +81,12 @@ export class SqliteWriter {
     this.#rollback = this.#db.prepare('ROLLBACK')
     this.#insertMessage = this.#db.prepare(queries.INSERT_MESSAGE)
     this.#findMessage = this.#db.prepare(queries.FIND_MESSAGE)
-    this.#growEvent = this.#db.prepare(queries.GROW_EVENT)
+    this.#growEvent = this.#db.prepare(queries.UPSERT_EVENT)
     this.#insertRejected = this.#db.prepare(queries.INSERT_REJECTED)
     this.#findRejected = this.#db.prepare(queries.FIND_REJECTED)
-    this.#forgetRejected = this.#db.prepare(FORGET)
-    this.#keepRejected = this.#db.prepare(KEEP)
-    this.#isRejected = this.#db.prepare(IS_THERE)
+    this.#forgetRejected = this.#db.prepare(DELETE_ROW)
+    this.#keepRejected = this.#db.prepare(UPDATE_REASON)
+    this.#isRejected = this.#db.prepare(ROW_EXISTS)
     this.#probe = this.#db.prepare(queries.PROBE)
   }
 
@@ -84,9 +95,9 @@ export class SqliteWriter {
    *
    * @throws GatewayError storage_busy, storage_unavailable or storage_lost; then nothing of it is stored
    */
-  append(entries: readonly Entry[]): Outcome[] {
+  append(entries: readonly AppendEntry[]): AppendResult[] {
     return this.#transaction(() => {
-      const growth = new Map<string, Growth>()
+      const growth = new Map<string, EventDelta>()
       const outcomes = entries.map((entry) =>
         entry.kind === 'message' ? this.#store(entry.message, entry.origin, growth) : this.#reject(entry.rejection),
       )
@@ -101,9 +112,9 @@ export class SqliteWriter {
    *
    * @throws GatewayError like append; then nothing has changed
    */
-  replay(replays: readonly Replay[]): ReplayOutcome[] {
+  replay(replays: readonly ReplayRequest[]): ReplayResult[] {
     return this.#transaction(() => {
-      const growth = new Map<string, Growth>()
+      const growth = new Map<string, EventDelta>()
       const outcomes = replays.map((replay) => this.#replayOne(replay, growth))
       for (const grown of growth.values()) this.#growEvent.run(grown)
       return outcomes
@@ -111,14 +122,14 @@ export class SqliteWriter {
   }
 
   /** Removes rows of the quarantine. @returns how many were there. @throws GatewayError like append */
-  forget(ids: readonly number[]): number {
+  deleteRejected(ids: readonly number[]): number {
     return this.#transaction(() =>
       ids.reduce((sum, rejected_id) => sum + this.#forgetRejected.run({ rejected_id }).changes, 0),
     )
   }
 
   /** Removes what retention says, at most `limit` messages. @returns how many */
-  prune(retention: Retention, limit: number): number {
+  prune(retention: RetentionLimits, limit: number): number {
     const removed = this.#transaction(() => pruneMessages(this.#db, retention, limit, this.#oldest, Date.now()))
     if (removed > 0) this.#db.pragma('incremental_vacuum(256)')
     return removed
@@ -149,7 +160,7 @@ export class SqliteWriter {
   #transaction<Result>(work: () => Result): Result {
     try {
       // Writes into a removed file succeed and are lost: no commit without a look.
-      if (fileIdentity(this.#file) !== this.#identity) throw fileLost(this.#file)
+      if (fileIdentity(this.#file) !== this.#identity) throw fileReplaced(this.#file)
       this.#beginPatiently()
       const result = work()
       this.#onStage?.('in_transaction')
@@ -177,7 +188,7 @@ export class SqliteWriter {
     }
   }
 
-  #store(message: NewMessage, origin: Origin | null, growth: Map<string, Growth>): Outcome {
+  #store(message: NewMessage, origin: DeliveryOrigin | null, growth: Map<string, EventDelta>): AppendResult {
     let inserted: Database.RunResult
     try {
       const m = message
@@ -196,13 +207,13 @@ export class SqliteWriter {
       const code = (error as { code?: string }).code
       const blamesRow = code === undefined ? error instanceof RangeError : ROW_FAULT.test(code)
       if (!blamesRow || !this.#db.inTransaction) throw error
-      if (origin !== null) this.#reject(rejectionOf(message, origin, 'storage_refused', describeError(error)))
+      if (origin !== null) this.#reject(toRejection(message, origin, 'storage_refused', errorChainText(error)))
       return { kind: 'refused', db_id: 0 }
     }
     // `changes` decides (L3): a conflict leaves lastInsertRowid at an older row.
     if (inserted.changes === 1) {
       const db_id = Number(inserted.lastInsertRowid)
-      grow(growth, message, db_id)
+      addToDelta(growth, message, db_id)
       return { kind: 'stored', db_id }
     }
     const standing = this.#findMessage.get({ event_id: message.event_id, message_id: message.message_id }) as {
@@ -211,13 +222,13 @@ export class SqliteWriter {
     }
     if (standing.body === message.body) return { kind: 'duplicate', db_id: standing.db_id }
     if (origin !== null) {
-      this.#reject(rejectionOf(message, origin, 'message_conflict', conflictDetail(standing.db_id)))
+      this.#reject(toRejection(message, origin, 'message_conflict', conflictDetail(standing.db_id)))
     }
     return { kind: 'conflict', db_id: standing.db_id }
   }
 
-  #replayOne({ rejected_id, checked }: Replay, growth: Map<string, Growth>): ReplayOutcome {
-    const keep = (reason: ErrorCode, detail: string): ReplayOutcome => {
+  #replayOne({ rejected_id, checked }: ReplayRequest, growth: Map<string, EventDelta>): ReplayResult {
+    const keep = (reason: ErrorCode, detail: string): ReplayResult => {
       const there = this.#keepRejected.run({ rejected_id, reason, detail }).changes === 1
       return there ? { kind: 'kept', reason, detail } : { kind: 'gone' }
     }
@@ -226,12 +237,12 @@ export class SqliteWriter {
     if (this.#isRejected.get({ rejected_id }) === undefined) return { kind: 'gone' }
     const { kind, db_id } = this.#store(checked.message, null, growth)
     if (kind === 'conflict') return keep('message_conflict', conflictDetail(db_id))
-    if (kind !== 'stored' && kind !== 'duplicate') return keep('storage_refused', REFUSED_DETAIL)
+    if (kind !== 'stored' && kind !== 'duplicate') return keep('storage_refused', UNSTORABLE_DETAIL)
     this.#forgetRejected.run({ rejected_id })
     return { kind, db_id, message: checked.message }
   }
 
-  #reject(rejection: Rejection): Outcome {
+  #reject(rejection: RejectedDelivery): AppendResult {
     const { origin, ...rest } = rejection
     const { redelivered, ...from } = origin
     const { sha256, reason } = rest
@@ -241,7 +252,7 @@ export class SqliteWriter {
   }
 }
 
-const grow = (growth: Map<string, Growth>, message: NewMessage, db_id: number): void => {
+const addToDelta = (growth: Map<string, EventDelta>, message: NewMessage, db_id: number): void => {
   const grown = growth.get(message.event_id)
   if (grown === undefined) {
     growth.set(message.event_id, {

@@ -1,11 +1,11 @@
-import type { World } from './platform.ts'
+import type { ClientPlatform } from './platform.ts'
 
 /** The browser's own. */
-export const browserWorld = (withCredentials: boolean): World => ({
-  wall: () => Date.now(),
-  clock: () => performance.now(),
+export const browserPlatform = (withCredentials: boolean): ClientPlatform => ({
+  now: () => Date.now(),
+  monotonicNow: () => performance.now(),
   random: () => Math.random(),
-  after(ms, act) {
+  setTimer(ms, act) {
     const timer = setTimeout(act, ms)
     return () => clearTimeout(timer)
   },
@@ -16,7 +16,7 @@ export const browserWorld = (withCredentials: boolean): World => ({
       throw error
     }),
   online: () => navigator.onLine !== false,
-  lead(name, steal, onLead, onLost) {
+  requestLeadership(name, steal, onLead, onLost) {
     const wait = new AbortController()
     let leave = (): void => wait.abort()
     let given = false
@@ -32,11 +32,11 @@ export const browserWorld = (withCredentials: boolean): World => ({
       leave()
     }
   },
-  post(name, onNote) {
+  openBroadcast(name, onNote) {
     const channel = new BroadcastChannel(name)
     channel.onmessage = ({ data }) => onNote(data)
     return { send: (note) => channel.postMessage(note), close: () => channel.close() }
   },
   // Neither is there on a page that was not loaded over HTTPS or from this machine.
-  shares: typeof BroadcastChannel === 'function' && 'locks' in navigator,
+  canShare: typeof BroadcastChannel === 'function' && 'locks' in navigator,
 })

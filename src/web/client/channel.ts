@@ -1,14 +1,14 @@
-import { Line, type LineUser } from './connection.ts'
-import { Address } from './endpoint.ts'
-import { Patience } from './heartbeat-timeout.ts'
-import type { World } from './platform.ts'
-import { type Passed, Share, type Sharer, type Standing } from './tab-leader.ts'
+import { type ConnectionListener, StreamConnection } from './connection.ts'
+import { StreamEndpoint } from './endpoint.ts'
+import { HeartbeatTimeout } from './heartbeat-timeout.ts'
+import type { ClientPlatform } from './platform.ts'
+import { type LeaderStatus, type RelayedMessage, TabLeaderElection, type TabPeer } from './tab-leader.ts'
 import type { Channel, ChannelOptions, ChannelState, ChannelStatus, Hello, Progress, Reset } from './types.ts'
 
 /** How often a tab looks after its line and its leader. */
 const CHECK_MS = 2_000
 /** A check that comes so long after the one before was held back, or tab or machine were asleep. */
-const NAP_MS = 10_000
+const SLEEP_THRESHOLD_MS = 10_000
 
 /**
  * One tab's channel. Whichever way a message comes, the tab's own cursor decides: it is delivered if its db_id is beyond the
@@ -20,16 +20,16 @@ const NAP_MS = 10_000
  * | no    | no     | open, until the tab has come as far as its leader |
  * | no    | yes    | closed: the leader passes everything on |
  */
-export class Tab implements Channel, LineUser, Sharer {
-  readonly #world: World
+export class ChannelController implements Channel, ConnectionListener, TabPeer {
+  readonly #world: ClientPlatform
   readonly #options: ChannelOptions
-  readonly #address: Address
-  readonly #patience: Patience
-  readonly #line: Line
-  #share: Share | null = null
+  readonly #address: StreamEndpoint
+  readonly #patience: HeartbeatTimeout
+  readonly #line: StreamConnection
+  #share: TabLeaderElection | null = null
   #joined = false
   /** Of the leader. */
-  #standing: Standing | null = null
+  #standing: LeaderStatus | null = null
   /** The db_id up to which the leader has passed everything on. */
   #passedTo = 0
   #cursor: number | null
@@ -47,15 +47,15 @@ export class Tab implements Channel, LineUser, Sharer {
   #told = ''
   #toldState: ChannelState | null = null
 
-  constructor(world: World, target: string | URL | readonly string[], options: ChannelOptions) {
+  constructor(world: ClientPlatform, target: string | URL | readonly string[], options: ChannelOptions) {
     const { lastMessageDbId, logId, heartbeatSeconds } = options
     this.#world = world
     this.#options = options
-    this.#address = new Address(target, options, world)
-    this.#patience = new Patience(heartbeatSeconds)
+    this.#address = new StreamEndpoint(target, options, world)
+    this.#patience = new HeartbeatTimeout(heartbeatSeconds)
     this.#cursor = typeof lastMessageDbId === 'number' ? lastMessageDbId : null
     this.#log = logId ?? null
-    this.#line = new Line(world, this.#address, this.#patience, this)
+    this.#line = new StreamConnection(world, this.#address, this.#patience, this)
   }
 
   get state(): ChannelState {
@@ -72,7 +72,7 @@ export class Tab implements Channel, LineUser, Sharer {
       progress: this.#progressOf(status),
       reset: this.#reset,
       patienceMs: this.patienceMs,
-      connection: this.#joined ? 'following' : this.#share?.leads ? 'leading' : 'own',
+      connection: this.#joined ? 'following' : this.#share?.isLeader ? 'leading' : 'own',
     }
   }
 
@@ -80,10 +80,10 @@ export class Tab implements Channel, LineUser, Sharer {
   start(): void {
     if (this.#active || this.#closed) return
     this.#active = true
-    this.#checkedAt = this.#world.wall()
-    this.#cancelCheck = this.#world.after(CHECK_MS, () => this.#check())
+    this.#checkedAt = this.#world.now()
+    this.#cancelCheck = this.#world.setTimer(CHECK_MS, () => this.#check())
     const name = this.#options.share === false ? null : this.#address.sharedName
-    if (name !== null && this.#world.shares) this.#share = new Share(this.#world, name, this)
+    if (name !== null && this.#world.canShare) this.#share = new TabLeaderElection(this.#world, name, this)
     this.#line.open()
   }
 
@@ -105,7 +105,7 @@ export class Tab implements Channel, LineUser, Sharer {
     if (this.#joined) this.#share?.ask(true)
     else if (this.#active) this.#line.retry()
     else {
-      this.#address.forgive()
+      this.#address.resetAuthFailures()
       this.start()
     }
   }
@@ -137,13 +137,13 @@ export class Tab implements Channel, LineUser, Sharer {
   }
 
   onReset(reason: Reset['reason'], first_db_id: number): void {
-    const reset = { reason, first_db_id, at: this.#world.wall() }
+    const reset = { reason, first_db_id, at: this.#world.now() }
     this.#share?.reset(this.#log!, reset)
     this.#begin(reset)
   }
 
   onMessage(prev: number, db_id: number, text: string): void {
-    this.#share?.pass(this.#log!, prev, db_id, text)
+    this.#share?.relay(this.#log!, prev, db_id, text)
     this.#deliver(db_id, text)
     this.#join()
   }
@@ -154,13 +154,13 @@ export class Tab implements Channel, LineUser, Sharer {
   }
 
   onHeartbeat(): void {
-    this.#share?.tell()
+    this.#share?.broadcastStatus()
   }
 
   onState(): void {
     const refused = this.#active && !this.#joined && this.#line.state === 'closed'
     if (refused) this.#retire()
-    this.#share?.tell()
+    this.#share?.broadcastStatus()
     this.#tell()
   }
 
@@ -170,7 +170,7 @@ export class Tab implements Channel, LineUser, Sharer {
     return this.#joined ? this.#standing!.status.patienceMs : this.#patience.ms
   }
 
-  get standing(): Omit<Standing, 'kind' | 'leader'> {
+  get standing(): Omit<LeaderStatus, 'kind' | 'leader'> {
     return { log: this.#log, at: this.#line.at, status: this.status }
   }
 
@@ -179,19 +179,19 @@ export class Tab implements Channel, LineUser, Sharer {
     else this.onState()
   }
 
-  onStanding(standing: Standing): void {
+  onStanding(standing: LeaderStatus): void {
     const { log, at } = standing
     this.#standing = standing
     this.#passedTo = at ?? this.#passedTo
-    this.#passedAt = this.#world.wall()
+    this.#passedAt = this.#world.now()
     if (!this.#joined) this.#join()
     else if (log !== this.#log || (at !== null && at > this.#cursor!)) this.#part()
     else this.#tell()
   }
 
-  onPassed({ log, prev, id, text }: Passed): void {
+  onPassed({ log, prev, id, text }: RelayedMessage): void {
     this.#passedTo = id
-    this.#passedAt = this.#world.wall()
+    this.#passedAt = this.#world.now()
     if (!this.#joined) return
     if (log !== this.#log || prev > this.#cursor!) this.#part()
     else this.#deliver(id, text)
@@ -217,10 +217,10 @@ export class Tab implements Channel, LineUser, Sharer {
   /** Follows the leader, once nothing that it will pass on can be missed. */
   #join(): void {
     const { log, status } = this.#standing ?? {}
-    if (!this.#share || this.#share.leads || this.#joined) return
+    if (!this.#share || this.#share.isLeader || this.#joined) return
     if (this.#line.state !== 'live' || status?.state !== 'live' || log !== this.#log) return
     // What a tab that hangs by now has said long ago is no promise.
-    const isFresh = this.#world.wall() - this.#passedAt < NAP_MS
+    const isFresh = this.#world.now() - this.#passedAt < SLEEP_THRESHOLD_MS
     if (this.#passedTo > this.#cursor! || !isFresh) return
     this.#joined = true
     this.#line.stop('closed', null)
@@ -242,16 +242,16 @@ export class Tab implements Channel, LineUser, Sharer {
   }
 
   #check(): void {
-    this.#cancelCheck = this.#world.after(CHECK_MS, () => this.#check())
-    const wall = this.#world.wall()
-    const napped = wall - this.#checkedAt > NAP_MS
+    this.#cancelCheck = this.#world.setTimer(CHECK_MS, () => this.#check())
+    const wall = this.#world.now()
+    const napped = wall - this.#checkedAt > SLEEP_THRESHOLD_MS
     this.#checkedAt = wall
     if (this.#joined) {
       const { retryAt } = this.#standing!.status
       // A leader in the background wakes late by itself.
       if (napped || (retryAt !== null && wall > retryAt + CHECK_MS)) this.#share?.ask()
     } else {
-      if (napped) this.#line.wake()
+      if (napped) this.#line.onResume()
       this.#line.check()
       if (this.#line.state === 'live') this.#share?.ask()
     }

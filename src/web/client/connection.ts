@@ -1,14 +1,14 @@
-import type { Address } from './endpoint.ts'
-import { type Refusal, Refused } from './errors.ts'
-import type { Patience } from './heartbeat-timeout.ts'
-import { GIVEN_UP, type Source, type World } from './platform.ts'
+import type { StreamEndpoint } from './endpoint.ts'
+import { RejectedError, type Rejection } from './errors.ts'
+import type { HeartbeatTimeout } from './heartbeat-timeout.ts'
+import { type ClientPlatform, EVENT_SOURCE_CLOSED, type Source } from './platform.ts'
 import type { ChannelState, Hello, Reset, Why } from './types.ts'
 
-const BACKOFF_MS = { least: 2_000, most: 30_000 }
+const BACKOFF_MS = { minMs: 2_000, maxMs: 30_000 }
 /** What has come while a tab slept is read within this. */
 const GRACE_MS = 2_000
 /** For what the gateway has announced: it is there, or comes back as soon as it can. */
-const ANNOUNCED_MS: Record<string, readonly [least: number, most: number]> = {
+const RECONNECT_AFTER_CLOSE_MS: Record<string, readonly [least: number, most: number]> = {
   shutdown: [1_000, 5_000],
   token_expired: [0, 500],
   max_age: [0, 500],
@@ -16,7 +16,7 @@ const ANNOUNCED_MS: Record<string, readonly [least: number, most: number]> = {
 }
 
 /** Who uses a line. */
-export interface LineUser {
+export interface ConnectionListener {
   /** Where to go on; null: where the address itself begins. */
   readonly cursor: number | null
   /** @returns false: this is another log than that of the cursor, so the line begins anew */
@@ -35,15 +35,15 @@ export interface LineUser {
  * One connection to the gateway, made again for as long as it is open, each time behind the user's cursor. EventSource's
  * own reconnection is not used: it gives up at refusals, shows a spent ticket again, and does not notice a dead line.
  */
-export class Line {
+export class StreamConnection {
   state: ChannelState = 'connecting'
   /** The db_id up to which everything has come on this connection; null: there is none, or no `hello` on it yet. */
   at: number | null = null
 
-  readonly #world: World
-  readonly #address: Address
-  readonly #patience: Patience
-  readonly #user: LineUser
+  readonly #world: ClientPlatform
+  readonly #address: StreamEndpoint
+  readonly #patience: HeartbeatTimeout
+  readonly #user: ConnectionListener
   #why: Why | null = null
   #retryAt: number | null = null
   #failures = 0
@@ -67,7 +67,7 @@ export class Line {
   /** This connection has said `hello`. */
   #greeted = false
 
-  constructor(world: World, address: Address, patience: Patience, user: LineUser) {
+  constructor(world: ClientPlatform, address: StreamEndpoint, patience: HeartbeatTimeout, user: ConnectionListener) {
     this.#world = world
     this.#address = address
     this.#patience = patience
@@ -115,29 +115,29 @@ export class Line {
 
   /** Looks whether the line is dead, or an attempt due whose timer was held back. */
   check(): void {
-    if (this.#dueAt !== null && this.#world.clock() >= this.#dueAt) this.open()
+    if (this.#dueAt !== null && this.#world.monotonicNow() >= this.#dueAt) this.open()
     if (!this.#isOpen) return
     const { clock, wall } = this.#heard
-    const silentMs = Math.max(this.#world.clock() - clock, this.#world.wall() - wall)
+    const silentMs = Math.max(this.#world.monotonicNow() - clock, this.#world.now() - wall)
     if (silentMs < this.#patience.ms) return
     if (this.#greeted) this.#patience.lost()
     this.#lose({ code: 'silent' })
   }
 
   /** The machine or the tab may have slept: what was to happen meanwhile happens now, and what has come is read first. */
-  wake(): void {
+  onResume(): void {
     this.retry()
     if (this.#graced) return
     this.#graced = true
     const graceMs = GRACE_MS - this.#patience.ms
-    this.#heard.clock = Math.max(this.#heard.clock, this.#world.clock() + graceMs)
-    this.#heard.wall = Math.max(this.#heard.wall, this.#world.wall() + graceMs)
+    this.#heard.clock = Math.max(this.#heard.clock, this.#world.monotonicNow() + graceMs)
+    this.#heard.wall = Math.max(this.#heard.wall, this.#world.now() + graceMs)
   }
 
   /** The browser says that the network is gone, or back. A gateway on this very machine is there all the same. */
   network(online: boolean): void {
     if (!online) {
-      this.#offlineSince ??= this.#world.clock()
+      this.#offlineSince ??= this.#world.monotonicNow()
       return
     }
     const since = this.#offlineSince
@@ -193,7 +193,7 @@ export class Line {
     on('closing', ({ data }) => this.#lose({ code: JSON.parse(data).reason }))
     source.addEventListener('error', () => {
       if (source !== this.#source) return
-      if (!this.#greeted && source.readyState === GIVEN_UP) void this.#askWhy(this.#attempt)
+      if (!this.#greeted && source.readyState === EVENT_SOURCE_CLOSED) void this.#askWhy(this.#attempt)
       else this.#failed(null)
     })
   }
@@ -210,8 +210,8 @@ export class Line {
   async #askWhy(attempt: number): Promise<void> {
     this.#source?.close()
     try {
-      const refusal = await this.#address.whyRefused(this.#user.cursor)
-      if (attempt === this.#attempt) this.#refused(refusal ?? { why: { code: 'lost' }, lasting: false, waitMs: 0 })
+      const refusal = await this.#address.probeRejection(this.#user.cursor)
+      if (attempt === this.#attempt) this.#refused(refusal ?? { why: { code: 'lost' }, permanent: false, waitMs: 0 })
     } catch (error) {
       if (attempt === this.#attempt) this.#failed(error)
     }
@@ -219,31 +219,31 @@ export class Line {
 
   /** @param error null: the connection broke, or never came about */
   #failed(error: unknown): void {
-    if (error instanceof Refused) this.#refused(error.refusal)
+    if (error instanceof RejectedError) this.#refused(error.refusal)
     else if (!this.#world.online()) this.#lose({ code: 'offline' })
     else if (this.#greeted) this.#lose({ code: 'lost' })
     else this.#lose({ code: 'unreachable', ...(error !== null && { message: String(error) }) })
   }
 
-  #refused({ why, lasting, waitMs }: Refusal): void {
-    if (lasting) this.stop('closed', why)
+  #refused({ why, permanent, waitMs }: Rejection): void {
+    if (permanent) this.stop('closed', why)
     else this.#lose(why, waitMs)
   }
 
   #lose(why: Why, leastMs = 0): void {
     this.#drop()
-    const { least, most } = BACKOFF_MS
-    const backoff = Math.min(most, least * 2 ** this.#failures)
+    const { minMs, maxMs } = BACKOFF_MS
+    const backoff = Math.min(maxMs, minMs * 2 ** this.#failures)
     // The same twice in a row, with nothing gained in between, is a fault of its own.
     const isNews = this.#failures === 0 || this.#lostBy !== why.code
-    const [from, to] = (isNews && ANNOUNCED_MS[why.code]) || [backoff / 2, backoff]
+    const [from, to] = (isNews && RECONNECT_AFTER_CLOSE_MS[why.code]) || [backoff / 2, backoff]
     this.#lostBy = why.code
     const delay = Math.max(leastMs, from) + this.#world.random() * (to - from)
     this.#failures++
     this.#why = why
-    this.#retryAt = this.#world.wall() + delay
-    this.#dueAt = this.#world.clock() + delay
-    this.#cancelRetry = this.#world.after(delay, () => this.open())
+    this.#retryAt = this.#world.now() + delay
+    this.#dueAt = this.#world.monotonicNow() + delay
+    this.#cancelRetry = this.#world.setTimer(delay, () => this.open())
     this.#become('waiting')
   }
 
@@ -257,7 +257,7 @@ export class Line {
 
   #hear(): void {
     this.#graced = false
-    this.#heard = { clock: this.#world.clock(), wall: this.#world.wall() }
+    this.#heard = { clock: this.#world.monotonicNow(), wall: this.#world.now() }
   }
 
   #become(state: ChannelState): void {

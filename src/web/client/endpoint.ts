@@ -1,17 +1,17 @@
-import { type Refusal, Refused, refusalOf } from './errors.ts'
-import type { World } from './platform.ts'
+import { parseRejection, RejectedError, type Rejection } from './errors.ts'
+import type { ClientPlatform } from './platform.ts'
 import type { ChannelOptions } from './types.ts'
 
 /** An answer that takes longer counts as none. */
 const ASK_MS = 15_000
 /** A token may be refused for its issuer's clock, so the same one is shown again, some times. */
-const MOST_REFUSALS = 4
+const MAX_REFUSALS = 4
 
 /** Where a stream is, and how to be let in. */
-export class Address {
+export class StreamEndpoint {
   readonly #url: URL
   readonly #options: ChannelOptions
-  readonly #world: World
+  readonly #world: ClientPlatform
   /** True where streams are opened by one-use tickets. */
   readonly #ticketed: boolean
   /** A ticket that the caller brought along. */
@@ -21,7 +21,7 @@ export class Address {
   #refusals = 0
 
   /** @param target the address of a stream, or the ids of its events */
-  constructor(target: string | URL | readonly string[], options: ChannelOptions, world: World) {
+  constructor(target: string | URL | readonly string[], options: ChannelOptions, world: ClientPlatform) {
     const named = typeof target === 'string' || target instanceof URL
     const here = globalThis.location?.href
     this.#url = new URL(named ? target : '/api/stream', named ? here : (options.base ?? here))
@@ -65,7 +65,7 @@ export class Address {
    * @returns null: it is not refused any more
    * @throws TypeError where nobody answers
    */
-  async whyRefused(cursor: number | null): Promise<Refusal | null> {
+  async probeRejection(cursor: number | null): Promise<Rejection | null> {
     const answer = await this.#ask(this.#at(cursor), 'GET')
     if (!answer.headers.get('content-type')?.startsWith('text/event-stream')) return this.#refusal(answer)
     void answer.body?.cancel()
@@ -73,7 +73,7 @@ export class Address {
   }
 
   /** A token that was refused may be shown again. */
-  forgive(): void {
+  resetAuthFailures(): void {
     this.#refusals = 0
   }
 
@@ -82,7 +82,7 @@ export class Address {
     url.pathname = url.pathname.replace(/\/(events\/[^/]*\/)?stream$/, '/stream-tickets')
     url.search = ''
     const answer = await this.#ask(url, 'POST')
-    if (answer.status !== 201) throw new Refused(await this.#refusal(answer))
+    if (answer.status !== 201) throw new RejectedError(await this.#refusal(answer))
     return (await answer.json()).data.ticket
   }
 
@@ -104,17 +104,17 @@ export class Address {
     const given = await Promise.resolve()
       .then(token)
       .catch((error) => {
-        throw new Refused({ why: { code: 'token_failed', message: String(error) }, lasting: false, waitMs: 0 })
+        throw new RejectedError({ why: { code: 'token_failed', message: String(error) }, permanent: false, waitMs: 0 })
       })
     if (given !== this.#token) this.#refusals = 0
     this.#token = given
     return given
   }
 
-  async #refusal(answer: Response): Promise<Refusal> {
-    const refusal = await refusalOf(answer)
+  async #refusal(answer: Response): Promise<Rejection> {
+    const refusal = await parseRejection(answer)
     if (answer.status !== 401 || !this.#options.token) return refusal
-    return { ...refusal, lasting: ++this.#refusals >= MOST_REFUSALS }
+    return { ...refusal, permanent: ++this.#refusals >= MAX_REFUSALS }
   }
 
   #at(cursor: number | null): URL {

@@ -1,5 +1,5 @@
-import { browserWorld } from './browser-platform.ts'
-import { Tab } from './channel.ts'
+import { browserPlatform } from './browser-platform.ts'
+import { ChannelController } from './channel.ts'
 import type { Channel, ChannelOptions } from './types.ts'
 
 export type * from './types.ts'
@@ -11,7 +11,7 @@ export type * from './types.ts'
  * @throws TypeError where the address is none
  */
 export const openChannel = (target: string | URL | readonly string[], options: ChannelOptions): Channel => {
-  const tab = new Tab(browserWorld(options.withCredentials ?? false), target, options)
+  const tab = new ChannelController(browserPlatform(options.withCredentials ?? false), target, options)
   const ears = new AbortController()
   const page: EventTarget | undefined = globalThis.document
   const on = (target: EventTarget | undefined, name: string, act: (event: Event) => unknown): void =>

@@ -4,24 +4,24 @@ export type Source = Pick<EventSource, 'readyState' | 'close'> & {
 }
 
 /** `readyState` of a source that has given up. */
-export const GIVEN_UP = 2
+export const EVENT_SOURCE_CLOSED = 2
 
 /** What tabs say to each other. */
-export interface Post {
+export interface Broadcast {
   send(note: unknown): void
   close(): void
 }
 
 /** What a channel needs of its browser; handed in, so that tests have clocks, lines and tabs of their own. */
-export interface World {
+export interface ClientPlatform {
   /** Milliseconds since 1970: goes on while the machine sleeps, and may be set. */
-  wall(): number
+  now(): number
   /** Milliseconds: never set, and may stand still while the machine sleeps. */
-  clock(): number
+  monotonicNow(): number
   /** From 0 up to 1. */
   random(): number
   /** @returns takes it back */
-  after(ms: number, act: () => void): () => void
+  setTimer(ms: number, act: () => void): () => void
   source(url: string): Source
   fetch(url: string, options: RequestInit): Promise<Response>
   /** Tells of an error that a callback of the page has thrown, as the browser does with those of event handlers. */
@@ -34,9 +34,9 @@ export interface World {
    * @param onLost the place was taken away, or places cannot be had here
    * @returns gives the place, or the wait for it, up
    */
-  lead(name: string, steal: boolean, onLead: () => void, onLost: () => void): () => void
+  requestLeadership(name: string, steal: boolean, onLead: () => void, onLost: () => void): () => void
   /** Everything that is sent under this name reaches all others who listen, in the order of each sender. */
-  post(name: string, onNote: (note: unknown) => void): Post
+  openBroadcast(name: string, onNote: (note: unknown) => void): Broadcast
   /** Whether the two above are there. */
-  readonly shares: boolean
+  readonly canShare: boolean
 }

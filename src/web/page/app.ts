@@ -4,16 +4,16 @@ import { RoomPage } from './room/page.ts'
 import { html, type View } from './shared/html.ts'
 import { language } from './shared/i18n.ts'
 import { Layout } from './shared/layout.ts'
-import { LostPage } from './shared/not-found.ts'
+import { NotFoundPage } from './shared/not-found.ts'
 import { route } from './shared/router.ts'
 import { session } from './shared/session.ts'
-import { useCell } from './shared/signal.ts'
+import { useSignalValue } from './shared/signal.ts'
 
 /** The page that the address names, in the frame that all of them share. */
 export const App = (): View => {
-  const at = useCell(route)
-  const { generation } = useCell(session)
-  useCell(language)
+  const at = useSignalValue(route)
+  const { generation } = useSignalValue(session)
+  useSignalValue(language)
   // A key per page and per login: what another reader was shown is gone with its page.
   return html`<${Layout} at=${at.page}>${pageOf(at, generation)}</${Layout}>`
 }
@@ -27,6 +27,6 @@ const pageOf = (at: ReturnType<typeof route.get>, generation: number): View => {
     case 'health':
       return html`<${HealthPage} key=${`health ${generation}`} />`
     case 'lost':
-      return html`<${LostPage} />`
+      return html`<${NotFoundPage} />`
   }
 }

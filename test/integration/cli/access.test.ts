@@ -4,7 +4,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { Given } from '../../../src/cli/command.ts'
+import { ParsedArgs } from '../../../src/cli/command.ts'
 import { demoToken } from '../../../src/cli/demo/token.ts'
 import { loadConfig } from '../../../src/config/config.ts'
 import { jsonLines, type Ran, runCli, startCli } from '../../support/clients/cli.ts'
@@ -229,7 +229,7 @@ test('serve --demo plays with a token of its own where JWT_SECRET signs it', asy
 
 test('the token of serve --demo is short, says what it must, and is renewed before its end', async () => {
   const config = loadConfig({ JWT_SECRET: SECRET, JWT_ISSUER: 'me', JWT_AUDIENCE: 'you' })
-  const source = await demoToken(new Given({}, []), config)
+  const source = await demoToken(new ParsedArgs({}, []), config)
   const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
   const realNow = Date.now
   try {

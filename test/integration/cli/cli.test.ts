@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { VARIABLES } from '../../../src/config/variables.ts'
+import { CONFIG_VARIABLES } from '../../../src/config/variables.ts'
 import { killAtExit } from '../../support/harness/cleanup.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir } from '../../support/harness/wait.ts'
@@ -12,7 +12,7 @@ const SECRET = 'hunter2-do-not-show'
 
 /** All variables as empty texts, so that a developer's .env has no say. */
 const UNSET = Object.fromEntries(
-  VARIABLES.flatMap(({ name }) => [
+  CONFIG_VARIABLES.flatMap(({ name }) => [
     [name, ''],
     [`${name}_FILE`, ''],
   ]),
@@ -74,7 +74,7 @@ command('config shows every variable on stdout, the secrets masked', async () =>
   const lines = stdout.trimEnd().split('\n')
   assert.equal(
     lines.map((line) => line.split('=')[0]),
-    VARIABLES.map(({ name }) => name),
+    CONFIG_VARIABLES.map(({ name }) => name),
   )
   for (const line of ['PORT=1234', 'HOST=127.0.0.1', 'RABBITMQ_URL=amqp://***@mq.example/v', 'RABBITMQ_PASSWORD=***']) {
     assert.ok(lines.includes(line), `${line} in\n${stdout}`)

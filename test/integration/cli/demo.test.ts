@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
 import { SCENARIOS } from '../../../src/cli/demo/scenarios/index.ts'
-import { type Cue, messageText, writeScript } from '../../../src/cli/demo/script.ts'
-import { checkMessage } from '../../../src/core/message.ts'
+import { messageText, type ScheduledMessage, writeScript } from '../../../src/cli/demo/script.ts'
+import { validateMessage } from '../../../src/core/message.ts'
 import { DEEPSOC } from '../../../src/publisher/deepsoc.ts'
 import { jsonLines, runCli, startCli } from '../../support/clients/cli.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -14,14 +14,14 @@ const SEEDS = Array.from({ length: 25 }, (_, seed) => seed)
 const NOW = Date.parse('2026-11-22T10:00:00Z')
 
 const play = (seed: number, events = 1) => writeScript({ seed, events, run: 'r' })
-const textOf = (cue: Cue, id: number) => messageText(cue, { id, message_id: `m${id}`, now: NOW + cue.at })
+const textOf = (cue: ScheduledMessage, id: number) => messageText(cue, { id, message_id: `m${id}`, now: NOW + cue.at })
 
 const script = suite('the script of the demo')
 
 script('is the same for the same seed, but for the name of the run, and another for another', () => {
   assert.equal(play(7, 3), play(7, 3))
   const renamed = writeScript({ seed: 7, events: 3, run: 'other' })
-  const without = (cues: Cue[], run: string) => JSON.stringify(cues).replaceAll(`-${run}-`, '-')
+  const without = (cues: ScheduledMessage[], run: string) => JSON.stringify(cues).replaceAll(`-${run}-`, '-')
   assert.is(without(renamed, 'other'), without(play(7, 3), 'r'))
   assert.is(new Set(SEEDS.map((seed) => JSON.stringify(play(seed)))).size, SEEDS.length)
 })
@@ -72,7 +72,7 @@ script('writes messages in the shape of those of the agents', () => {
   const keys = Object.keys(JSON.parse(FIXTURE[0]!))
   for (const [index, cue] of play(3, 5).entries()) {
     const text = textOf(cue, index + 1)
-    const checked = checkMessage(text, { received_at: NOW, makeId: () => 'made' })
+    const checked = validateMessage(text, { received_at: NOW, makeId: () => 'made' })
     assert.ok('message' in checked, text)
     assert.equal([checked.message.event_id, checked.message.message_id], [cue.event_id, `m${index + 1}`])
     const message = JSON.parse(text)

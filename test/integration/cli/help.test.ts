@@ -1,9 +1,9 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { type Command, helpOf, readCall, UsageError } from '../../../src/cli/command.ts'
+import { type CliCommand, parseCall, renderHelp, UsageError } from '../../../src/cli/command.ts'
 import { demo } from '../../../src/cli/demo.ts'
-import type { Io } from '../../../src/cli/io.ts'
+import type { CommandIo } from '../../../src/cli/io.ts'
 import { publish } from '../../../src/cli/publish.ts'
 import { rejected } from '../../../src/cli/rejected.ts'
 import { serve } from '../../../src/cli/serve.ts'
@@ -28,7 +28,7 @@ help('--help and docs/CLI.md name the same flags, forms and examples', () => {
     const documented = rows.map(([, name, value, meaning]) => [name, value, meaning])
     const known = Object.entries(command.flags).map(([name, { value, meaning }]) => [name, value, meaning])
     assert.equal(documented, known, command.name)
-    const shown = [...helpOf(command).matchAll(/^ {2}--([\w-]+)/gm)].map(([, name]) => name)
+    const shown = [...renderHelp(command).matchAll(/^ {2}--([\w-]+)/gm)].map(([, name]) => name)
     assert.equal(shown, [...Object.keys(command.flags), 'help'])
     for (const form of command.usage)
       assert.ok(section.includes(`deepsoc-gateway ${command.name} ${form}`.trim()), form)
@@ -57,7 +57,7 @@ help('a flag that is unknown, lacks its value, has one too many or comes twice i
     [tail, ['e', '--after', '1', '--after', '2'], /--after is given 2 times/],
   ] as const) {
     assert.throws(
-      () => readCall(command, argv),
+      () => parseCall(command, argv),
       (error: unknown) => error instanceof UsageError && says.test(error.message),
     )
   }
@@ -73,11 +73,11 @@ help('--help answers on stdout without a valid configuration, of a group of comm
 })
 
 /** Nothing of it is needed before the call is understood. */
-const NOWHERE = { in: { isTTY: false }, err: { isTerminal: false } } as unknown as Io
+const NOWHERE = { in: { isTTY: false }, err: { isTerminal: false } } as unknown as CommandIo
 
 help('a wrong call is refused before anything is done, and told what to do', async () => {
   const { list, show, replay, drop } = rejected.commands
-  const calls: [Command, string[], RegExp][] = [
+  const calls: [CliCommand, string[], RegExp][] = [
     [tail, [], /EVENT_ID is missing/],
     [tail, ['*', 'e'], /'\*' stands alone/],
     [tail, ['a\nb', '--url', 'http://h'], /no event id/],
@@ -102,7 +102,7 @@ help('a wrong call is refused before anything is done, and told what to do', asy
     [drop!, ['1'], /--yes/],
   ]
   for (const [command, argv, says] of calls) {
-    const error = await (async () => command.run(readCall(command, argv)!, NOWHERE))().then(
+    const error = await (async () => command.run(parseCall(command, argv)!, NOWHERE))().then(
       () => null,
       (thrown: unknown) => thrown,
     )

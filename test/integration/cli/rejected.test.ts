@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { readCall } from '../../../src/cli/command.ts'
-import { filterOf } from '../../../src/cli/rejected/options.ts'
+import { parseCall } from '../../../src/cli/command.ts'
+import { parseQuarantineFilter } from '../../../src/cli/rejected/options.ts'
 import { rejected as group } from '../../../src/cli/rejected.ts'
-import { Quarantine } from '../../../src/store/sqlite/quarantine.ts'
+import { SqliteQuarantine } from '../../../src/store/sqlite/quarantine.ts'
 import { hasTerminal, jsonLines, runCli, startCli, startOnTerminal, startShell } from '../../support/clients/cli.ts'
 import { collectIds, openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -52,9 +52,9 @@ rejected('list shows the newest first, by every filter, and says how many more t
     { body: 'y', reason: 'message_conflict', routing_key: 'a.executor.x', detail: HOSTILE },
     { body: 'z', reason: 'invalid_utf8', routing_key: 'a.captain.x' },
   )
-  const quarantine = new Quarantine(gateway.dbFile)
+  const quarantine = new SqliteQuarantine(gateway.dbFile)
   const fitting = (...flags: string[]) => {
-    const filter = filterOf(readCall(group.commands.list!, flags)!)
+    const filter = parseQuarantineFilter(parseCall(group.commands.list!, flags)!)
     return quarantine.newest(filter, 0, 100).map(({ rejected_id }) => rejected_id)
   }
   assert.equal(fitting(), [other, conflict, old])

@@ -1,7 +1,7 @@
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import * as assert from 'uvu/assert'
-import { follow, type Heard } from '../../../src/cli/follow.ts'
+import { follow, type StreamItem } from '../../../src/cli/follow.ts'
 import { noToken } from '../../../src/cli/token-source.ts'
 import { hasTerminal, jsonLines, runCli, startCli, startOnTerminal, startShell } from '../../support/clients/cli.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -217,7 +217,7 @@ const hearOut = async ({ url, server }: Played, count: number, silenceMs = 10_00
   const notes: string[] = []
   try {
     const heard = follow({ url, start: ['last_message_db_id', '0'], silenceMs, signal: stop.signal, token: noToken })
-    for await (const one of heard as AsyncGenerator<Heard>) {
+    for await (const one of heard as AsyncGenerator<StreamItem>) {
       if (one.kind === 'message') ids.push(one.db_id)
       if (one.kind === 'note') notes.push(one.text)
       if (ids.length === count) stop.abort()

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { parsePublicKey } from '../../../src/config/parsers.ts'
-import { Verifier } from '../../../src/http/auth/token-verifier.ts'
+import { TokenVerifier } from '../../../src/http/auth/token-verifier.ts'
 import { runCli } from '../../support/clients/cli.ts'
 import { makePair } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -40,7 +40,7 @@ test('token signs by a private key file too, and the gateway’s verifier takes 
     const { code, stdout, stderr } = await cli(['token', '--key-file', file], { JWT_PUBLIC_KEY: publicPem })
     assert.is(code, 0, stderr)
     const keys = { kind: 'key' as const, ...parsePublicKey(publicPem) }
-    const verifier = new Verifier({ keys, issuer: null, audience: null, onKeySet: () => undefined })
+    const verifier = new TokenVerifier({ keys, issuer: null, audience: null, onJwksStatus: () => undefined })
     assert.is((await verifier.verify(stdout.trim())).sub, 'trial')
   }
 })

@@ -38,10 +38,10 @@ config('takes a certificate with its key, and a broker with its authority', () =
   const { certFile, keyFile } = authority.issue()
   const files = { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }
   const forBroker = { RABBITMQ_CA_FILE: authority.caFile, RABBITMQ_CERT_FILE: certFile, RABBITMQ_KEY_FILE: keyFile }
-  const { tls, broker, effective } = loadConfig({ ...files, RABBITMQ_URL: AMQPS, ...forBroker })
+  const { tls, broker, redactedValues } = loadConfig({ ...files, RABBITMQ_URL: AMQPS, ...forBroker })
   assert.equal(tls, { certFile, keyFile })
   assert.equal(broker?.address.tls, { caFile: authority.caFile, certFile, keyFile })
-  assert.is(effective.TLS_KEY_FILE, keyFile)
+  assert.is(redactedValues.TLS_KEY_FILE, keyFile)
 })
 
 config('refuses half a pair, a wrong pair, and files that are none', () => {

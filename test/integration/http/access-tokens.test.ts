@@ -1,10 +1,10 @@
 // limit: 400s
 import * as assert from 'uvu/assert'
-import { ownDesk } from '../../../src/cluster/coordinator.ts'
+import { createLocalCoordinator } from '../../../src/cluster/coordinator.ts'
 import { parsePublicKey } from '../../../src/config/parsers.ts'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import { Tickets } from '../../../src/http/auth/tickets.ts'
-import { type TokenKeys, Verifier } from '../../../src/http/auth/token-verifier.ts'
+import { TokenVerifier, type VerificationKey } from '../../../src/http/auth/token-verifier.ts'
 import { collectIds, openSse, Reader } from '../../support/clients/sse.ts'
 import { bearer, forge, guarded, KeySetServer, makePair, now, sign } from '../../support/clients/tokens.ts'
 import { untilListening } from '../../support/harness/listeners.ts'
@@ -45,7 +45,7 @@ const NOBODY = {
   subject: null,
   tokenId: '',
   events: [],
-  publishes: [],
+  publishableEvents: [],
   admin: false,
   issuedAt: null,
   expiresAt: Number.POSITIVE_INFINITY,
@@ -231,7 +231,7 @@ tickets('serve without tokens too, so that a client need not know', () =>
 )
 
 tickets('of one token are bounded, and those of others are not', async () => {
-  const own = new Tickets(ownDesk())
+  const own = new Tickets(createLocalCoordinator())
   const holder = (tokenId: string) => ({ ...NOBODY, tokenId })
   const out: string[] = []
   let refused: GatewayError | null = null
@@ -375,14 +375,14 @@ const by = (index: 0 | 1 | 2, kid = `k${index}`, key = pairs[index].privateKey):
 const members = (...indexes: (0 | 1 | 2)[]) => indexes.map((index) => ({ pair: pairs[index], kid: `k${index}` }))
 
 /** What becomes of a token: `good`, or the code of its refusal. */
-const verdict = (verifier: Verifier, token: string): Promise<string> =>
+const verdict = (verifier: TokenVerifier, token: string): Promise<string> =>
   verifier.verify(token).then(
     () => 'good',
     ({ code }: GatewayError) => code,
   )
 
-const verifierOf = (keys: TokenKeys, clock?: () => number): Verifier =>
-  new Verifier({ keys, issuer: null, audience: null, onKeySet: () => undefined, ...(clock && { clock }) })
+const verifierOf = (keys: VerificationKey, clock?: () => number): TokenVerifier =>
+  new TokenVerifier({ keys, issuer: null, audience: null, onJwksStatus: () => undefined, ...(clock && { clock }) })
 
 keys('of every kind verify what they signed, and nothing else', async () => {
   for (const [index, { alg, publicPem }] of pairs.entries()) {
@@ -397,7 +397,7 @@ keys('of every kind verify what they signed, and nothing else', async () => {
 })
 
 const withKeySet = async (
-  work: (issuer: KeySetServer, verifier: Verifier, pass: (ms: number) => void) => Promise<void>,
+  work: (issuer: KeySetServer, verifier: TokenVerifier, pass: (ms: number) => void) => Promise<void>,
 ): Promise<void> => {
   const issuer = await new KeySetServer().start()
   let time = 0

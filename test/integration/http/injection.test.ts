@@ -1,7 +1,7 @@
 // needs: rabbitmq, pika
 // limit: 300s
 import * as assert from 'uvu/assert'
-import { makeLogger } from '../../../src/telemetry/logger.ts'
+import { createLogger } from '../../../src/telemetry/logger.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -193,14 +193,14 @@ const lines = suite('a line of the log')
 const linesOf = async (code: string): Promise<string> => {
   const { execFileSync } = await import('node:child_process')
   const { ROOT } = await import('../../support/servers/gateway.ts')
-  const script = `import { makeLogger } from '${ROOT}/src/telemetry/logger.ts'
-const logger = await makeLogger('info')
+  const script = `import { createLogger } from '${ROOT}/src/telemetry/logger.ts'
+const logger = await createLogger('info')
 ${code}`
   return execFileSync(process.execPath, ['--input-type=module', '-e', script], { encoding: 'utf8' })
 }
 
 lines('cannot be forged, neither by its message, nor by a field, nor by an error', async () => {
-  assert.type(makeLogger, 'function')
+  assert.type(createLogger, 'function')
   const texts = JSON.stringify(Object.values(CORPUS))
   const output = await linesOf(`
 for (const text of ${texts}) {

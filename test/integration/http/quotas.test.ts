@@ -1,11 +1,11 @@
 import { EventEmitter } from 'node:events'
 import net from 'node:net'
 import * as assert from 'uvu/assert'
-import { ownDesk } from '../../../src/cluster/coordinator.ts'
+import { createLocalCoordinator } from '../../../src/cluster/coordinator.ts'
 import { parseAddressList } from '../../../src/config/parsers.ts'
 import type { GatewayError } from '../../../src/core/errors.ts'
-import { Gate } from '../../../src/http/quotas.ts'
-import { Proxies } from '../../../src/http/trusted-proxies.ts'
+import { Quotas } from '../../../src/http/quotas.ts'
+import { TrustedProxies } from '../../../src/http/trusted-proxies.ts'
 import { openSse, type SseStream } from '../../support/clients/sse.ts'
 import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
 import { untilListening } from '../../support/harness/listeners.ts'
@@ -197,12 +197,12 @@ gate('are bounded in all and for each caller, and free again when their answers 
   const MEGABYTE = 1024 * 1024
   const none = { streams: 0, streamsPerToken: 0, streamsPerAddress: 0, publishRate: 0, publishBurst: 1 }
   const rest = { connections: 0, connectionsPerAddress: 0, headersMs: 1, requestMs: 1 }
-  const one = new Gate({ ...none, ...rest }, ownDesk(), new Proxies(parseAddressList('')))
+  const one = new Quotas({ ...none, ...rest }, createLocalCoordinator(), new TrustedProxies(parseAddressList('')))
   const request = (who: string, address = '192.0.2.1') => {
     const res = new EventEmitter()
     const req = { socket: { remoteAddress: address }, headers: {} }
     const principal = who === '' ? null : { tokenId: who }
-    return { res, hold: one.holder({ req, res } as never, { principal } as never) }
+    return { res, hold: one.trackBodyBytes({ req, res } as never, { principal } as never) }
   }
   const isFull = (hold: (bytes: number) => void, megabytes: number): void =>
     assert.throws(
@@ -230,7 +230,7 @@ gate('are bounded in all and for each caller, and free again when their answers 
 const proxies = suite('who calls')
 
 const clientOf = (trusted: string, remoteAddress: string, forwarded?: string) =>
-  new Proxies(parseAddressList(trusted)).clientOf({
+  new TrustedProxies(parseAddressList(trusted)).clientAddress({
     socket: { remoteAddress },
     headers: forwarded === undefined ? {} : { 'x-forwarded-for': forwarded },
   } as never)

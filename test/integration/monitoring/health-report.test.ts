@@ -1,12 +1,12 @@
 // needs: rabbitmq, pika
 import { readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
-import { Observer } from '../../../src/monitoring/health-monitor.ts'
-import { growth, quantileOf } from '../../../src/monitoring/metrics-snapshot.ts'
-import { type Base, measure, nextBase } from '../../../src/monitoring/rates.ts'
-import { History } from '../../../src/monitoring/sample-ring.ts'
+import { HealthMonitor } from '../../../src/monitoring/health-monitor.ts'
+import { counterDeltas, histogramQuantile } from '../../../src/monitoring/metrics-snapshot.ts'
+import { advanceBaseline, type Baseline, computeSample } from '../../../src/monitoring/rates.ts'
+import { SampleRing } from '../../../src/monitoring/sample-ring.ts'
 import type { Sample } from '../../../src/monitoring/samples.ts'
-import type { Seen } from '../../../src/monitoring/worker-status.ts'
+import type { WorkerReply } from '../../../src/monitoring/worker-status.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json, until } from '../../support/harness/wait.ts'
@@ -20,43 +20,48 @@ const test = suite('how all workers are', { timeoutMs: 120_000 })
 
 const STORED = 'gateway_messages_stored_total'
 
-const seen = (pid: number, stored: number | null, worker = pid): Seen => ({
+const seen = (pid: number, stored: number | null, worker = pid): WorkerReply => ({
   worker,
   pid,
   vitals: stored === null ? null : { started_at: 0, faults: [], figures: { [STORED]: stored } },
 })
 
 test('a worker that dies, is replaced or stays silent for a while makes no rate negative and none jump', () => {
-  const base: Base = {
+  const base: Baseline = {
     at: 0,
     byPid: new Map([
       [1, { [STORED]: 1_000 }],
       [2, { [STORED]: 5_000 }],
     ]),
   }
-  const rate = (from: Base, workers: Seen[], at: number) => measure(from, workers, at).sample.stored_per_second
+  const rate = (from: Baseline, workers: WorkerReply[], at: number) =>
+    computeSample(from, workers, at).sample.stored_per_second
   assert.is(rate(base, [seen(1, 1_100), seen(2, 5_100)], 10_000), 20)
   assert.is(rate(base, [seen(1, 1_100)], 10_000), 10, 'one is gone')
   assert.is(rate(base, [seen(1, 1_100), seen(3, 50)], 10_000), 15, 'one is new')
   const silent = [seen(1, 1_100), seen(2, null)]
   assert.is(rate(base, silent, 10_000), 10, 'one is silent')
-  const later = nextBase(base, silent, 10_000)
+  const later = advanceBaseline(base, silent, 10_000)
   assert.is(rate(later, [seen(1, 1_100), seen(2, 5_100)], 20_000), 10, 'what it did meanwhile counts when it speaks')
   assert.is(rate(base, [seen(1, null), seen(2, null)], 10_000), null, 'nobody knows')
-  assert.equal(growth({ a: 5 }, { a: 3, b: 2 }), { a: 3, b: 2 })
+  assert.equal(counterDeltas({ a: 5 }, { a: 3, b: 2 }), { a: 3, b: 2 })
 })
 
 test('a quantile is reckoned from what the buckets gained', () => {
   const bucket = (le: string, count: number) => [`lag_bucket{le="${le}",since="broker"}`, count] as const
   const figures = Object.fromEntries([bucket('1', 50), bucket('2', 90), bucket('5', 100), bucket('+Inf', 100)])
-  assert.is(quantileOf(figures, 'lag', 0.5, 'since="broker"'), 1)
-  assert.is(quantileOf(figures, 'lag', 0.95, 'since="broker"'), 3.5)
-  assert.is(quantileOf(figures, 'lag', 0.95, 'since="publisher"'), null)
-  assert.is(quantileOf({ [bucket('1', 0)[0]]: 0, [bucket('+Inf', 4)[0]]: 4 }, 'lag', 0.5), 1, 'beyond the last bound')
+  assert.is(histogramQuantile(figures, 'lag', 0.5, 'since="broker"'), 1)
+  assert.is(histogramQuantile(figures, 'lag', 0.95, 'since="broker"'), 3.5)
+  assert.is(histogramQuantile(figures, 'lag', 0.95, 'since="publisher"'), null)
+  assert.is(
+    histogramQuantile({ [bucket('1', 0)[0]]: 0, [bucket('+Inf', 4)[0]]: 4 }, 'lag', 0.5),
+    1,
+    'beyond the last bound',
+  )
 })
 
 test('an hour of samples is kept and no more, oldest first, with what is not known as null', () => {
-  const history = new History()
+  const history = new SampleRing()
   assert.equal(history.since(0).at, [])
   const sample = (value: number | null): Sample => ({
     stored_per_second: value,
@@ -79,8 +84,8 @@ test('an hour of samples is kept and no more, oldest first, with what is not kno
 })
 
 test('who starts anew says since when it knows, and invents nothing for the time before', async () => {
-  const observer = new Observer({ look: async () => [seen(1, 0)], expected: 1 })
-  const { samples, sampled_since } = await observer.overview(0)
+  const observer = new HealthMonitor({ pollWorkers: async () => [seen(1, 0)], expected: 1 })
+  const { samples, sampled_since } = await observer.report(0)
   assert.equal(samples.at, [])
   assert.ok(Math.abs(Date.parse(sampled_since) - Date.now()) < 5_000)
 })

@@ -1,7 +1,7 @@
 // needs: rabbitmq
 import { randomBytes } from 'node:crypto'
 import * as assert from 'uvu/assert'
-import { traceparentOf } from '../../../src/core/trace.ts'
+import { parseTraceparent } from '../../../src/core/trace.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json, postJson, until } from '../../support/harness/wait.ts'
@@ -200,9 +200,9 @@ traces('what is under way is sent before the end', async () => {
 
 traces('are known by what W3C Trace Context says, and by nothing else', () => {
   const good = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
-  assert.is(traceparentOf(good), good)
-  assert.is(traceparentOf(`cc${good.slice(2)}-what-comes-later`), good)
-  assert.is(traceparentOf(`cc${good.slice(2)}`), good)
+  assert.is(parseTraceparent(good), good)
+  assert.is(parseTraceparent(`cc${good.slice(2)}-what-comes-later`), good)
+  assert.is(parseTraceparent(`cc${good.slice(2)}`), good)
   for (const bad of [
     undefined,
     7,
@@ -218,7 +218,7 @@ traces('are known by what W3C Trace Context says, and by nothing else', () => {
     good.slice(0, -1),
     `${good}"\n`,
   ]) {
-    assert.is(traceparentOf(bad), null, String(bad))
+    assert.is(parseTraceparent(bad), null, String(bad))
   }
 })
 

@@ -15,9 +15,9 @@ import { dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
-import { backupFile } from '../../../src/store/sqlite/backup.ts'
-import { APPLICATION_ID, BACKUP_ID, readHeader } from '../../../src/store/sqlite/header.ts'
-import { idsToLeaveOut } from '../../../src/store/sqlite/restore.ts'
+import { createBackup } from '../../../src/store/sqlite/backup.ts'
+import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from '../../../src/store/sqlite/header.ts'
+import { idGap } from '../../../src/store/sqlite/restore.ts'
 import { hasTerminal, jsonLines, runCli, startCli, startOnTerminal } from '../../support/clients/cli.ts'
 import { collectIds, openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -125,7 +125,7 @@ test('under load it is of one moment; who resumes on the restored log misses not
   assert.is(integrityOf(file), 'ok')
   assert.equal(messageRows(file), live.slice(0, said.messages), 'a prefix, to the last field')
   assert.equal(readdirSync(dirname(file)), ['backup.db'])
-  assert.is(readHeader(file)?.applicationId, BACKUP_ID)
+  assert.is(readHeader(file)?.applicationId, BACKUP_APPLICATION_ID)
 
   // What the readers hold lies beyond the end of the backup.
   let cursor = live.at(-1)!.db_id
@@ -168,11 +168,11 @@ test('under load it is of one moment; who resumes on the restored log misses not
 test('the ids that a restored log leaves out are more than the old one can have given out, each time anew', () => {
   const day = 86_400_000
   const lost = Date.parse('2026-11-22T10:00:00Z')
-  assert.ok(idsToLeaveOut(lost, lost + day) > day * 110, 'at 110,000 messages a second')
-  assert.ok(idsToLeaveOut(lost, lost - day) >= 1_000_000_000, 'with a clock that is behind')
-  const [one, two] = [lost + day, lost + day + 1_000].map((now) => idsToLeaveOut(lost, now))
+  assert.ok(idGap(lost, lost + day) > day * 110, 'at 110,000 messages a second')
+  assert.ok(idGap(lost, lost - day) >= 1_000_000_000, 'with a clock that is behind')
+  const [one, two] = [lost + day, lost + day + 1_000].map((now) => idGap(lost, now))
   assert.ok(two! - one! >= 110_000, 'the same backup again, a second later')
-  assert.ok(Number.isSafeInteger(5 * idsToLeaveOut(0, Number.MAX_SAFE_INTEGER)))
+  assert.ok(Number.isSafeInteger(5 * idGap(0, Number.MAX_SAFE_INTEGER)))
 })
 
 test('a copy that was made by other means becomes a backup by a backup of it', async () => {
@@ -199,7 +199,7 @@ test('it has the rights of the database, and leaves nothing beside it', async ()
   const file = await bigDatabase()
   chmodSync(file, 0o600)
   const to = join(tempDir(), 'copy of the log.db')
-  const made = await backupFile({ from: file, to, ...still() })
+  const made = await createBackup({ from: file, to, ...still() })
   assert.equal([made.messages, made.last_db_id, made.bytes], [10, 10, statSync(to).size])
   assert.is(statSync(to).mode & 0o777, 0o600)
   assert.equal(readdirSync(dirname(to)), ['copy of the log.db'])
@@ -216,7 +216,7 @@ test('nothing that is there is overwritten, and what fails leaves nothing behind
   writeFileSync(there, 'precious')
   symlinkSync(join(dir, 'nowhere'), join(dir, 'link.db'))
   const before = readdirSync(dir).sort()
-  const refused = (to: string, from = file) => codeOf(backupFile({ from, to, ...still() }))
+  const refused = (to: string, from = file) => codeOf(createBackup({ from, to, ...still() }))
   assert.is(await refused(there), 'backup_exists')
   assert.is(await refused(join(dir, 'link.db')), 'backup_exists')
   assert.is(await refused(file), 'backup_exists')
@@ -226,7 +226,7 @@ test('nothing that is there is overwritten, and what fails leaves nothing behind
   // It comes while the copy is made.
   const late = join(dir, 'late.db')
   const racing = { ...still(), onCheck: () => writeFileSync(late, 'precious too') }
-  assert.is(await codeOf(backupFile({ from: file, to: late, ...racing })), 'backup_exists')
+  assert.is(await codeOf(createBackup({ from: file, to: late, ...racing })), 'backup_exists')
   assert.is(readFileSync(late, 'utf8'), 'precious too')
   rmSync(late)
   const stop = new AbortController()
@@ -236,7 +236,7 @@ test('nothing that is there is overwritten, and what fails leaves nothing behind
     signal: stop.signal,
     onProgress: () => ++steps === 2 && stop.abort(new Error('enough')),
   }
-  await backupFile({ from: file, to: join(dir, 'b.db'), ...stopping }).then(
+  await createBackup({ from: file, to: join(dir, 'b.db'), ...stopping }).then(
     () => assert.unreachable(),
     (error: Error) => assert.is(error.message, 'enough'),
   )
@@ -253,14 +253,14 @@ test('damage of the database is found in the copy, which is then not there', asy
   bytes.fill(0xa5, (index - 1) * 4096, index * 4096)
   writeFileSync(file, bytes)
   const to = join(tempDir(), 'b.db')
-  assert.is(await codeOf(backupFile({ from: file, to, ...still() })), 'database_corrupt')
+  assert.is(await codeOf(createBackup({ from: file, to, ...still() })), 'database_corrupt')
   assert.not.ok(existsSync(to))
 })
 
 test('a restored backup with the WAL of another database is refused untouched, and taken once that is gone', async () => {
   const file = await bigDatabase()
   const backup = join(tempDir(), 'b.db')
-  await backupFile({ from: file, to: backup, ...still() })
+  await createBackup({ from: file, to: backup, ...still() })
   const place = join(tempDir(), 'gateway.db')
   const other = new Database(place)
   other.pragma('journal_mode = WAL')
@@ -281,7 +281,7 @@ test('a restored backup with the WAL of another database is refused untouched, a
 test('a death within the take-over leaves a backup, not a log that gives ids out again', async () => {
   const file = await bigDatabase()
   const place = join(tempDir(), 'gateway.db')
-  await backupFile({ from: file, to: place, ...still() })
+  await createBackup({ from: file, to: place, ...still() })
   // Like the take-over, killed when all of it is on the disk and the removal of the journal would make it hold.
   const script = `import Database from 'better-sqlite3'
     const db = new Database(${JSON.stringify(place)})
@@ -303,17 +303,17 @@ test('a death within the take-over leaves a backup, not a log that gives ids out
 test('commands that would write into a backup refuse it', async () => {
   const file = await bigDatabase()
   const backup = join(tempDir(), 'b.db')
-  await backupFile({ from: file, to: backup, ...still() })
+  await createBackup({ from: file, to: backup, ...still() })
   const { code, stderr } = await runCli(['rejected', 'list'], { env: env({ dbFile: backup }) })
   assert.is(code, 1)
   assert.match(stderr, /database_is_backup[\s\S]*hint: Start the gateway on it once/)
-  assert.is(readHeader(backup)?.applicationId, BACKUP_ID)
+  assert.is(readHeader(backup)?.applicationId, BACKUP_APPLICATION_ID)
 })
 
 test('several workers that start on a restored backup agree on what it is now', async () => {
   const file = await bigDatabase()
   const dataDir = tempDir()
-  await backupFile({ from: file, to: join(dataDir, 'gateway.db'), ...still() })
+  await createBackup({ from: file, to: join(dataDir, 'gateway.db'), ...still() })
   const gateway = await startGateway({ dataDir, env: { WORKERS: '3' } })
   started.push(gateway)
   const seen = new Set<Json>()

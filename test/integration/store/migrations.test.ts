@@ -4,10 +4,10 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
-import { selection } from '../../../src/core/subscription-filter.ts'
+import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { FIRST_VERSION, MIGRATIONS, migrate, SCHEMA_VERSION } from '../../../src/store/migrations.ts'
 import { openConnection } from '../../../src/store/sqlite/file.ts'
-import type { SqliteLog } from '../../../src/store/sqlite/store.ts'
+import type { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson } from '../../support/harness/wait.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
@@ -65,12 +65,12 @@ const shapeOf = (file: string): { version: number; shape: unknown[]; columns: un
     }
   })
 
-const contentOf = async (log: SqliteLog): Promise<unknown> => ({
+const contentOf = async (log: SqliteStore): Promise<unknown> => ({
   log_id: log.logId,
   head: await log.head(),
-  messages: (await log.read(selection('*'), 0, ALL)).messages,
+  messages: (await log.read(createFilter('*'), 0, ALL)).messages,
   events: await log.events(100, 0),
-  bounds: await log.bounds(selection(['e2'])),
+  bounds: await log.bounds(createFilter(['e2'])),
 })
 
 test('are numbered without a gap, and every released version has its fixture', () => {
@@ -105,14 +105,14 @@ test('keep every message, event, counter and rejected body', async () => {
   for (const version of VERSIONS) {
     const file = madeBy(version)
     const log = await openSqlite(file, false)
-    const bodies = (await log.read(selection('*'), 0, ALL)).messages.map(({ db_id, body }) => [db_id, body])
+    const bodies = (await log.read(createFilter('*'), 0, ALL)).messages.map(({ db_id, body }) => [db_id, body])
     assert.equal(bodies, [
       [1, '{"event_id":"e1","message_id":"a","playbook_id":12302548181076029}'],
       [2, '{"text":"neither id is in here"}'],
       [7, '{"event_id":"e2","message_id":"a","n":1.10}'],
     ])
     assert.is(log.logId, `log-of-version-${version}`, 'readers’ cursors stay good')
-    assert.is((await log.bounds(selection(['e2']))).pruned_db_id, 5)
+    assert.is((await log.bounds(createFilter(['e2']))).pruned_db_id, 5)
     const before = await contentOf(log)
     await log.stop()
     assert.equal(
@@ -192,8 +192,8 @@ test('a kill in the middle leaves the version of before, and the next start does
   const file = madeBy(FIRST_VERSION)
   const before = shapeOf(file)
   const script = `
-import { migrate } from '${ROOT}/src/log/migrations.ts'
-import { openConnection } from '${ROOT}/src/log/sqlite-file.ts'
+import { migrate } from '${ROOT}/src/store/migrations.ts'
+import { openConnection } from '${ROOT}/src/store/sqlite/file.ts'
 const db = openConnection(process.argv[1])
 db.function('die', () => process.kill(process.pid, 'SIGKILL'))
 const steps = ${JSON.stringify(FAILING.slice(0, -1))}

@@ -6,12 +6,12 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
-import { selection } from '../../../src/core/subscription-filter.ts'
+import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { SCHEMA_VERSION } from '../../../src/store/migrations.ts'
-import type { PostgresLog } from '../../../src/store/postgres/store.ts'
-import { fromColumn, toColumn } from '../../../src/store/postgres/values.ts'
-import { lockSql } from '../../../src/store/postgres/writer.ts'
-import type { Log } from '../../../src/store/store.ts'
+import type { PostgresStore } from '../../../src/store/postgres/store.ts'
+import { decodeText, encodeText } from '../../../src/store/postgres/values.ts'
+import { advisoryLockSql } from '../../../src/store/postgres/writer.ts'
+import type { MessageStore } from '../../../src/store/store.ts'
 import { postgresBin } from '../../support/harness/provision.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
@@ -30,12 +30,12 @@ import { appendPatiently, entryOf, originOf, rejectionOf, store } from '../../su
 import { openPostgres } from '../../support/store/postgres-store.ts'
 
 const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
-const EVERYTHING = selection('*')
+const EVERYTHING = createFilter('*')
 
 const test = suite('the log in PostgreSQL', { timeoutMs: 60_000 })
 
 let server = ''
-let opened: PostgresLog[] = []
+let opened: PostgresStore[] = []
 
 const open: typeof openPostgres = async (url, options) => {
   const log = await openPostgres(url, options)
@@ -49,7 +49,7 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
     (error: GatewayError) => error.code,
   )
 
-const idsOf = async (log: Log): Promise<number[]> =>
+const idsOf = async (log: MessageStore): Promise<number[]> =>
   (await log.read(EVERYTHING, 0, ALL)).messages.map(({ db_id }) => db_id)
 
 test.before(async () => {
@@ -80,7 +80,7 @@ test('no db_id becomes visible after a greater one, however long commits take (L
       const last = done
       const page = await follower.read(EVERYTHING, through, ALL)
       seen.push(...page.messages.map(({ db_id }) => db_id))
-      through = page.through
+      through = page.readThrough
       if (last) return
     }
   })()
@@ -147,11 +147,11 @@ test('names of any characters are kept and told apart, those that PostgreSQL has
     '\\x00',
     '%',
   ]
-  for (const name of odd) assert.is(fromColumn(toColumn(name)), name)
-  assert.is(new Set(odd.map(toColumn)).size, odd.length)
+  for (const name of odd) assert.is(decodeText(encodeText(name)), name)
+  assert.is(new Set(odd.map(encodeText)).size, odd.length)
   const ids = await store(log, ...odd.map((name) => ({ event_id: 'e', message_id: name, message_type: name })))
   for (const [index, name] of odd.entries()) {
-    const { messages } = await log.read(selection(['e'], [name]), 0, ALL)
+    const { messages } = await log.read(createFilter(['e'], [name]), 0, ALL)
     assert.equal(
       messages.map((message) => [message.db_id, message.message_id, message.message_type]),
       [[ids[index], name, name]],
@@ -200,8 +200,8 @@ test('batches of any size go in one commit and out in pages', async () => {
   const log = await open(freshSchema(server))
   const body = JSON.stringify('x'.repeat(1_000_000))
   const ids = await store(log, ...Array.from({ length: 40 }, () => ({ body })))
-  const { messages, more } = await log.read(EVERYTHING, 0, { messages: 100, bytes: 3_500_000 })
-  assert.equal([messages.length, more], [4, true])
+  const { messages, hasMore } = await log.read(EVERYTHING, 0, { messages: 100, bytes: 3_500_000 })
+  assert.equal([messages.length, hasMore], [4, true])
   assert.equal((await log.readBefore(EVERYTHING, ids.at(-1)! + 1, { messages: 2, bytes: 1 })).messages.length, 1)
   assert.is(await log.head(), ids.at(-1))
 })
@@ -422,7 +422,7 @@ test('readers go on while a writer waits for its turn', async () => {
   const log = await open(url)
   const [id] = await store(log, {})
   const other = await connect(url)
-  await other.query(`BEGIN; ${lockSql(schemaOf(url))}`)
+  await other.query(`BEGIN; ${advisoryLockSql(schemaOf(url))}`)
   const late = codeOf(log.append([entryOf()]))
   assert.equal(await idsOf(log), [id])
   assert.is(await late, 'storage_busy')

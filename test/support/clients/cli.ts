@@ -1,5 +1,5 @@
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
-import { VARIABLES } from '../../../src/config/variables.ts'
+import { CONFIG_VARIABLES } from '../../../src/config/variables.ts'
 import { killAtExit } from '../harness/cleanup.ts'
 import { PROGRAM, wordsOf } from '../harness/program.ts'
 import { until, within } from '../harness/wait.ts'
@@ -25,7 +25,7 @@ export type CallOptions = { env?: Env; input?: string | Buffer }
 
 /** All variables as empty texts, so that a developer's .env has no say. */
 const UNSET = Object.fromEntries(
-  VARIABLES.flatMap(({ name }) => [
+  CONFIG_VARIABLES.flatMap(({ name }) => [
     [name, ''],
     [`${name}_FILE`, ''],
   ]),

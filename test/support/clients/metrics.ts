@@ -1,7 +1,7 @@
-import { makeMetrics, type Readings } from '../../../src/telemetry/metrics.ts'
+import { type MetricSources, makeMetrics } from '../../../src/telemetry/metrics.ts'
 
 /** Readings of a gateway that does nothing, and shows every metric there is. */
-export const QUIET: Readings = {
+export const QUIET: MetricSources = {
   version: '0.0.0',
   mode: 'broker',
   live: () => ({ channels: 0, pageReads: 0, messages: 0, bytes: 0, pages: 0 }),

@@ -1,5 +1,5 @@
 import { backup } from '../../../src/cli/backup.ts'
-import type { Command } from '../../../src/cli/command.ts'
+import type { CliCommand } from '../../../src/cli/command.ts'
 import { config } from '../../../src/cli/config.ts'
 import { demo } from '../../../src/cli/demo.ts'
 import { health } from '../../../src/cli/health.ts'
@@ -10,7 +10,7 @@ import { tail } from '../../../src/cli/tail.ts'
 import { token } from '../../../src/cli/token.ts'
 
 /** Every command there is; one of a group under both its words. */
-export const COMMANDS: readonly Command[] = [
+export const COMMANDS: readonly CliCommand[] = [
   serve,
   publish,
   tail,

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { Gateway } from '../../../src/app/gateway.ts'
-import { run } from '../../../src/app/serve.ts'
+import { runGateway } from '../../../src/app/serve.ts'
 import { loadConfig, readEnvironment } from '../../../src/config/config.ts'
-import { SqliteLog } from '../../../src/store/sqlite/store.ts'
-import { makeLogger } from '../../../src/telemetry/logger.ts'
+import { SqliteStore } from '../../../src/store/sqlite/store.ts'
+import { createLogger } from '../../../src/telemetry/logger.ts'
 
 /**
  * A gateway that kills itself by SIGKILL: FAILPOINT_STAGE says where (`in_transaction` or `committed`, which is before
@@ -13,12 +13,12 @@ const { FAILPOINT_STAGE: wanted, FAILPOINT_NTH: nth = '1' } = process.env
 
 let left = Number(nth)
 const config = loadConfig(readEnvironment())
-const logger = await makeLogger(config.logLevel)
-const log = new SqliteLog({
+const logger = await createLogger(config.logLevel)
+const log = new SqliteStore({
   file: config.databaseFile,
   newLogId: randomUUID(),
   now: Date.now(),
-  inline: {
+  inlineWriter: {
     onStage: (stage) => {
       if (stage !== wanted || --left > 0) return
       process.kill(process.pid, 'SIGKILL')
@@ -28,4 +28,4 @@ const log = new SqliteLog({
   },
 })
 const gateway = new Gateway({ config, logger, version: '0.0.0', log })
-process.exit(await run(gateway, config, logger))
+process.exit(await runGateway(gateway, config, logger))

@@ -1,11 +1,11 @@
-import { Tab } from '../../../src/web/client/channel.ts'
+import { ChannelController } from '../../../src/web/client/channel.ts'
 import type { ChannelOptions, ChannelState, Reset } from '../../../src/web/client/index.ts'
 import { ModelBrowser } from './client-world.ts'
 
 /** One tab of a browser of its own, and what it was told. */
 export class ClientStage {
   readonly browser: ModelBrowser
-  readonly tab: Tab
+  readonly tab: ChannelController
   readonly ids: number[] = []
   readonly states: ChannelState[] = []
   /** The codes of why it waited or was closed. */
@@ -15,7 +15,7 @@ export class ClientStage {
 
   constructor(options: Partial<ChannelOptions> = {}, target: string | string[] = 'http://gateway/api/events/e/stream') {
     this.browser = new ModelBrowser(() => 0.5)
-    this.tab = new Tab(this.browser.world(this.#life, false), target, {
+    this.tab = new ChannelController(this.browser.world(this.#life, false), target, {
       base: 'http://gateway',
       onMessage: ({ db_id }) => void this.ids.push(db_id),
       onState: (state, { why }) => {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { Tab } from '../../../src/web/client/channel.ts'
+import { ChannelController } from '../../../src/web/client/channel.ts'
 import { type Life, ModelBrowser } from './client-world.ts'
 
 const choice = <T>(...values: T[]) => fc.constantFrom(...values)
@@ -73,7 +73,7 @@ export const clientOperation = fc.oneof(
 export type ClientOperation = typeof clientOperation extends fc.Arbitrary<infer T> ? T : never
 
 interface Reader {
-  readonly tab: Tab
+  readonly tab: ChannelController
   readonly life: Life
   /** What it was given since its last reset. */
   seen: { db_id: number; text: string }[]
@@ -190,7 +190,7 @@ export class ClientTrial {
       life,
       seen: [],
       suspended: false,
-      tab: new Tab(world, 'http://gateway/api/events/e/stream', {
+      tab: new ChannelController(world, 'http://gateway/api/events/e/stream', {
         onMessage: ({ db_id }, text) => {
           assert.not(life.frozen)
           const last = reader.seen.at(-1)?.db_id ?? 0

@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises'
-import type { World } from '../../../src/web/client/platform.ts'
+import type { ClientPlatform } from '../../../src/web/client/platform.ts'
 import { ModelGateway, ModelSource } from './model-gateway.ts'
 
 interface Timer {
@@ -56,12 +56,12 @@ export class ModelBrowser {
     this.#ahead += ms
   }
 
-  world(life: Life, shares = true): World {
+  world(life: Life, shares = true): ClientPlatform {
     return {
-      wall: () => this.wall(),
-      clock: () => this.#clock,
+      now: () => this.wall(),
+      monotonicNow: () => this.#clock,
       random: this.#random,
-      after: (ms, act) => {
+      setTimer: (ms, act) => {
         const timer = { at: this.#clock + ms, act, owner: life }
         if (!life.buried) this.#timers.add(timer)
         return () => void this.#timers.delete(timer)
@@ -75,8 +75,8 @@ export class ModelBrowser {
       fetch: (url, options) => this.gateway.answer(url, options),
       report: (error) => void this.reports.push(error),
       online: () => this.online,
-      lead: (name, steal, onLead, onLost) => this.#lead(name, steal, { life, onLead, onLost }),
-      post: (name, onNote) => {
+      requestLeadership: (name, steal, onLead, onLost) => this.#lead(name, steal, { life, onLead, onLost }),
+      openBroadcast: (name, onNote) => {
         const ear: Ear = { name, life, onNote, notes: [] }
         this.#ears.add(ear)
         return {
@@ -88,7 +88,7 @@ export class ModelBrowser {
           close: () => void this.#ears.delete(ear),
         }
       },
-      shares,
+      canShare: shares,
     }
   }
 

@@ -2,7 +2,13 @@ import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import type { NewMessage } from '../../../src/core/message.ts'
-import type { Entry, Log, Origin, Outcome, Rejection } from '../../../src/store/store.ts'
+import type {
+  AppendEntry,
+  AppendResult,
+  DeliveryOrigin,
+  MessageStore,
+  RejectedDelivery,
+} from '../../../src/store/store.ts'
 
 let made = 0
 
@@ -26,7 +32,7 @@ export const newMessage = (over: Partial<NewMessage> = {}): NewMessage => {
   }
 }
 
-export const originOf = (over: Partial<Origin> = {}): Origin => ({
+export const originOf = (over: Partial<DeliveryOrigin> = {}): DeliveryOrigin => ({
   exchange: 'exchange',
   routing_key: 'key',
   headers: '{}',
@@ -36,14 +42,14 @@ export const originOf = (over: Partial<Origin> = {}): Origin => ({
 })
 
 /** An entry for a message; without an origin unless one is given. */
-export const entryOf = (over: Partial<NewMessage> = {}, origin: Origin | null = null): Entry => ({
+export const entryOf = (over: Partial<NewMessage> = {}, origin: DeliveryOrigin | null = null): AppendEntry => ({
   kind: 'message',
   message: newMessage(over),
   origin,
 })
 
 /** An entry for a body that could not be accepted. */
-export const rejectionOf = (body: string, over: Partial<Rejection> = {}): Entry => {
+export const rejectionOf = (body: string, over: Partial<RejectedDelivery> = {}): AppendEntry => {
   const bytes = Buffer.from(body)
   const sha256 = createHash('sha256').update(bytes).digest('hex')
   return {
@@ -62,7 +68,7 @@ export const rejectionOf = (body: string, over: Partial<Rejection> = {}): Entry 
 }
 
 /** Appends as ingest does: a batch that found the store busy is offered again as it is. */
-export const appendPatiently = async (log: Log, entries: readonly Entry[]): Promise<Outcome[]> => {
+export const appendPatiently = async (log: MessageStore, entries: readonly AppendEntry[]): Promise<AppendResult[]> => {
   for (;;) {
     try {
       return await log.append(entries)
@@ -74,7 +80,7 @@ export const appendPatiently = async (log: Log, entries: readonly Entry[]): Prom
 }
 
 /** Stores one message after the other in one batch. @returns their db_ids */
-export const store = async (log: Log, ...messages: Partial<NewMessage>[]): Promise<number[]> => {
+export const store = async (log: MessageStore, ...messages: Partial<NewMessage>[]): Promise<number[]> => {
   const outcomes = await appendPatiently(
     log,
     messages.map((message) => entryOf(message)),

@@ -1,27 +1,27 @@
 import type { Bounds } from '../../../src/core/cursor.ts'
 import { GatewayError } from '../../../src/core/errors.ts'
-import type { Selection } from '../../../src/core/subscription-filter.ts'
+import type { SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
 import type {
-  Entry,
+  AppendEntry,
+  AppendResult,
   EventSummary,
-  Log,
-  Outcome,
-  Page,
+  MessagePage,
+  MessageStore,
   PageLimit,
-  RejectedLog,
-  Retention,
+  Quarantine,
+  RetentionLimits,
   Revocation,
 } from '../../../src/store/store.ts'
 
 /** A log whose reads can be made to fail, or to come late with what they saw in time. */
-export class TroubledLog implements Log {
+export class TroubledLog implements MessageStore {
   /** Reads fail while this is set. */
   failing = false
   reads = 0
-  readonly #log: Log
+  readonly #log: MessageStore
   #held: (() => void)[] | null = null
 
-  constructor(log: Log) {
+  constructor(log: MessageStore) {
     this.#log = log
   }
 
@@ -36,7 +36,7 @@ export class TroubledLog implements Log {
     for (const answer of held) answer()
   }
 
-  async read(wanted: Selection, after: number, limit: PageLimit): Promise<Page> {
+  async read(wanted: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage> {
     this.reads++
     return this.#troubled(() => this.#log.read(wanted, after, limit))
   }
@@ -57,7 +57,7 @@ export class TroubledLog implements Log {
     return this.#log.logId
   }
 
-  get quarantine(): RejectedLog {
+  get quarantine(): Quarantine {
     return this.#log.quarantine
   }
 
@@ -69,19 +69,19 @@ export class TroubledLog implements Log {
     return this.#log.stop()
   }
 
-  append(entries: readonly Entry[]): Promise<Outcome[]> {
+  append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
     return this.#log.append(entries)
   }
 
-  readBefore(wanted: Selection, before: number, limit: PageLimit): Promise<Page> {
+  readBefore(wanted: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage> {
     return this.#log.readBefore(wanted, before, limit)
   }
 
-  cursorBefore(wanted: Selection, count: number): Promise<number> {
-    return this.#log.cursorBefore(wanted, count)
+  tailCursor(wanted: SubscriptionFilter, count: number): Promise<number> {
+    return this.#log.tailCursor(wanted, count)
   }
 
-  bounds(wanted: Selection): Promise<Bounds> {
+  bounds(wanted: SubscriptionFilter): Promise<Bounds> {
     return this.#log.bounds(wanted)
   }
 
@@ -93,8 +93,8 @@ export class TroubledLog implements Log {
     return this.#log.revoke(revocation, now)
   }
 
-  unrevoke(subject: string): Promise<boolean> {
-    return this.#log.unrevoke(subject)
+  removeRevocation(subject: string): Promise<boolean> {
+    return this.#log.removeRevocation(subject)
   }
 
   revocations(): Promise<Revocation[]> {
@@ -105,7 +105,7 @@ export class TroubledLog implements Log {
     return this.#log.check(write)
   }
 
-  prune(retention: Retention, limit: number): Promise<number> {
+  prune(retention: RetentionLimits, limit: number): Promise<number> {
     return this.#log.prune(retention, limit)
   }
 }

@@ -1,4 +1,4 @@
-import type { Sink } from '../../../src/streams/subscriber.ts'
+import type { StreamSink } from '../../../src/streams/subscriber.ts'
 
 /** One event as it was written. */
 export interface Written {
@@ -13,7 +13,7 @@ const FIELD = /^(id|event|data|retry): (.*)$/
  * A reader's end of a stream. While it is `slow` a write stays in it until `take` is called; otherwise it is gone
  * after a turn of the event loop, as with a socket. Breaches of the Sink's rules are kept in `breaches`.
  */
-export class FakeSink implements Sink {
+export class FakeSink implements StreamSink {
   readonly events: Written[] = []
   readonly ids: number[] = []
   readonly retries: number[] = []

@@ -1,9 +1,9 @@
 import type { NewMessage } from '../../../src/core/message.ts'
-import { type ClosingReason, helloFrame } from '../../../src/core/sse.ts'
-import { type Selection, selection } from '../../../src/core/subscription-filter.ts'
-import { Bell } from '../../../src/store/change-notifier.ts'
-import type { Log } from '../../../src/store/store.ts'
-import { Live, type LiveOptions } from '../../../src/streams/hub.ts'
+import { type ClosingReason, encodeHelloEvent } from '../../../src/core/sse.ts'
+import { createFilter, type SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
+import { ChangeNotifier } from '../../../src/store/change-notifier.ts'
+import type { MessageStore } from '../../../src/store/store.ts'
+import { type HubOptions, StreamHub } from '../../../src/streams/hub.ts'
 import { Clock } from '../harness/clock.ts'
 import { until } from '../harness/wait.ts'
 import { fastDir } from '../servers/fast-dir.ts'
@@ -21,8 +21,8 @@ export interface Follower {
 
 /** A Live over a real log, with the test's hand on the clock, the bell, the sockets and the log's health. */
 export interface LiveStage {
-  readonly live: Live
-  readonly bell: Bell
+  readonly live: StreamHub
+  readonly bell: ChangeNotifier
   readonly log: TroubledLog
   readonly clock: Clock
   readonly closings: ClosingReason[]
@@ -30,7 +30,7 @@ export interface LiveStage {
   /** Stores messages of event `e` unless told otherwise, without a bell. */
   append(...messages: Partial<NewMessage>[]): Promise<number[]>
   /** Subscribes as a request does: bounds first, then hello, then the stream. */
-  connect(options?: { wanted?: Selection; cursor?: number; slow?: boolean }): Promise<Follower>
+  connect(options?: { wanted?: SubscriptionFilter; cursor?: number; slow?: boolean }): Promise<Follower>
   /** Lets what is under way come to its end. */
   settle(): Promise<void>
   dispose(): Promise<void>
@@ -38,16 +38,16 @@ export interface LiveStage {
 
 const turn = (): Promise<void> => new Promise(setImmediate)
 
-export const E = selection(['e'])
+export const E = createFilter(['e'])
 
-export const makeLiveStage = async (options: Partial<LiveOptions> = {}): Promise<LiveStage> => {
-  const inner: Log = await openSqlite(`${fastDir()}/gateway.db`, true)
+export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<LiveStage> => {
+  const inner: MessageStore = await openSqlite(`${fastDir()}/gateway.db`, true)
   const log = new TroubledLog(inner)
-  const bell = new Bell()
+  const bell = new ChangeNotifier()
   const closings: ClosingReason[] = []
   const faults: unknown[] = []
   const clock = new Clock().install()
-  const live = new Live({
+  const live = new StreamHub({
     log,
     bell,
     heartbeatMs: 15_000,
@@ -68,8 +68,8 @@ export const makeLiveStage = async (options: Partial<LiveOptions> = {}): Promise
     connect: async ({ wanted = E, cursor = 0, slow = false } = {}) => {
       const { head_db_id: head, first_db_id, last_db_id: target } = await log.bounds(wanted)
       const sink = new FakeSink({ slow })
-      const prelude = helloFrame({ log_id: 'l', cursor, first_db_id, last_db_id: target, server_time: '' })
-      const leave = live.subscribe({ selection: wanted, sink, cursor, target, head, prelude })
+      const preamble = encodeHelloEvent({ log_id: 'l', cursor, first_db_id, last_db_id: target, server_time: '' })
+      const leave = live.subscribe({ selection: wanted, sink, cursor, caughtUpAt: target, head, preamble })
       const names = () =>
         sink.events.map(({ event }) => event).filter((event) => !/^(new_message|heartbeat)$/.test(event))
       return { sink, leave, names }

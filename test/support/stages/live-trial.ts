@@ -1,11 +1,11 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import type { NewMessage } from '../../../src/core/message.ts'
-import { helloFrame, retryFrame } from '../../../src/core/sse.ts'
-import { passesFilters, type Selection, selection } from '../../../src/core/subscription-filter.ts'
-import { Bell } from '../../../src/store/change-notifier.ts'
-import type { Log } from '../../../src/store/store.ts'
-import { Live } from '../../../src/streams/hub.ts'
+import { encodeHelloEvent, encodeRetry } from '../../../src/core/sse.ts'
+import { createFilter, matchesFilter, type SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
+import { ChangeNotifier } from '../../../src/store/change-notifier.ts'
+import type { MessageStore } from '../../../src/store/store.ts'
+import { StreamHub } from '../../../src/streams/hub.ts'
 import type { Clock } from '../harness/clock.ts'
 import { entryOf, fresh } from './entries.ts'
 import { TroubledLog } from './failing-store.ts'
@@ -74,7 +74,7 @@ type Row = Pick<NewMessage, 'event_id' | 'message_type' | 'message_from'> & { db
 
 interface Reader {
   readonly sink: FakeSink
-  readonly wanted: Selection
+  readonly wanted: SubscriptionFilter
   readonly cursor: number
   readonly target: number
   readonly leave: () => void
@@ -89,18 +89,18 @@ const turn = (): Promise<void> => new Promise(setImmediate)
 export class LiveTrial {
   readonly #log: TroubledLog
   readonly #clock: Clock
-  readonly #bell = new Bell()
-  readonly #live: Live
+  readonly #bell = new ChangeNotifier()
+  readonly #live: StreamHub
   readonly #rows: Row[] = []
   readonly #readers: Reader[] = []
   readonly #coming: { in: number; subscribe: () => void }[] = []
   readonly #name = fresh('run')
   #base = 0
 
-  constructor(log: Log, clock: Clock) {
+  constructor(log: MessageStore, clock: Clock) {
     this.#log = new TroubledLog(log)
     this.#clock = clock
-    this.#live = new Live({
+    this.#live = new StreamHub({
       log: this.#log,
       bell: this.#bell,
       heartbeatMs: 1_000,
@@ -130,14 +130,18 @@ export class LiveTrial {
       if (!gone) assert.is(sink.events.at(-1)!.event, 'closing')
       assert.equal(sink.breaches, [])
     }
-    assert.equal([this.#live.readers, this.#live.channels, this.#clock.intervals], [0, 0, 0], 'nothing is left behind')
+    assert.equal(
+      [this.#live.subscribers, this.#live.channels, this.#clock.intervals],
+      [0, 0, 0],
+      'nothing is left behind',
+    )
   }
 
   async #perform(one: LiveOperation): Promise<void> {
     switch (one.op) {
       case 'append': {
         for (let n = 0; n < one.times; n++) await this.#append(one.messages)
-        if (one.bell) this.#bell.ring()
+        if (one.bell) this.#bell.notify()
         return
       }
       case 'connect':
@@ -182,11 +186,11 @@ export class LiveTrial {
 
   async #connect(wish: Connect): Promise<void> {
     const events = wish.events === '*' ? '*' : wish.events.map((event) => `${this.#name}-${event}`)
-    const wanted = selection(events, wish.types, wish.froms)
+    const wanted = createFilter(events, wish.types, wish.froms)
     const { head_db_id: head, first_db_id, last_db_id: target } = await this.#log.bounds(wanted)
     const cursor = this.#base + Math.round(wish.place * (head - this.#base))
     const server_time = new Date(0).toISOString()
-    const hello = helloFrame({ log_id: 'l', cursor, first_db_id, last_db_id: target, server_time })
+    const hello = encodeHelloEvent({ log_id: 'l', cursor, first_db_id, last_db_id: target, server_time })
     const subscribe = (): void => {
       const sink = new FakeSink({ slow: wish.slow })
       const caughtUp: Reader['caughtUp'] = []
@@ -197,8 +201,8 @@ export class LiveTrial {
           after: sink.ids.length,
         })
       }
-      const prelude = Buffer.concat([retryFrame(1), hello])
-      const leave = this.#live.subscribe({ selection: wanted, sink, cursor, target, head, prelude })
+      const preamble = Buffer.concat([encodeRetry(1), hello])
+      const leave = this.#live.subscribe({ selection: wanted, sink, cursor, caughtUpAt: target, head, preamble })
       this.#readers.push({ sink, wanted, cursor, target, leave, caughtUp, gone: false })
     }
     this.#coming.push({ in: wish.delay, subscribe })
@@ -206,7 +210,7 @@ export class LiveTrial {
 
   #expected({ wanted, cursor }: Reader): number[] {
     return this.#rows
-      .filter((row) => row.db_id > cursor && passesFilters(wanted, row))
+      .filter((row) => row.db_id > cursor && matchesFilter(wanted, row))
       .filter((row) => wanted.events === '*' || wanted.events.includes(row.event_id))
       .map(({ db_id }) => db_id)
   }

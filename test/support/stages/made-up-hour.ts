@@ -1,4 +1,4 @@
-import { Chance } from '../../../src/cli/demo/seeded-random.ts'
+import { SeededRandom } from '../../../src/cli/demo/seeded-random.ts'
 import type { Json } from '../harness/wait.ts'
 
 const SAMPLES = 360
@@ -9,7 +9,7 @@ const EVERY_MS = 10_000
  * leave and come back. State, faults and quarantine stay as they are.
  */
 export const withHour = (report: Json, now: number): Json => {
-  const chance = new Chance(41)
+  const chance = new SeededRandom(41)
   const wobble = (value: number, by: number): number => Math.max(0, value * (1 + (chance.next() - 0.5) * by))
   const rows = Array.from({ length: SAMPLES }, (_, n) => {
     const burst = Math.exp(-(((n - 236) / 9) ** 2))

@@ -1,4 +1,4 @@
-import { type Cue, messageText, writeScript } from '../../../src/cli/demo/script.ts'
+import { messageText, type ScheduledMessage, writeScript } from '../../../src/cli/demo/script.ts'
 import { tempDir } from '../harness/wait.ts'
 import { setTimes } from '../servers/database.ts'
 import { startGateway } from '../servers/gateway.ts'
@@ -42,7 +42,7 @@ const MINUTE_MS = 60_000
 
 let stamped = 0
 
-const datedOf = (cues: readonly Cue[], { minutesAgo, slower }: Run): Dated[] => {
+const datedOf = (cues: readonly ScheduledMessage[], { minutesAgo, slower }: Run): Dated[] => {
   const begun = Date.now() - minutesAgo * MINUTE_MS
   // The run that is under way lasts until now.
   const stretch = slower || (minutesAgo * MINUTE_MS) / cues.at(-TO_COME)!.at

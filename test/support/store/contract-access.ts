@@ -27,7 +27,10 @@ export const checkAccess = (test: LogTest): void => {
       (await log.revocations()).map(({ subject }) => subject),
       ['b'],
     )
-    assert.equal([await log.unrevoke('b'), await log.unrevoke('b'), await log.unrevoke('nobody')], [true, false, false])
+    assert.equal(
+      [await log.removeRevocation('b'), await log.removeRevocation('b'), await log.removeRevocation('nobody')],
+      [true, false, false],
+    )
     assert.equal(await log.revocations(), [])
   })
 }

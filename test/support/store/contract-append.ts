@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
-import { selection } from '../../../src/core/subscription-filter.ts'
-import type { Entry, Log } from '../../../src/store/store.ts'
+import { createFilter } from '../../../src/core/subscription-filter.ts'
+import type { AppendEntry, MessageStore } from '../../../src/store/store.ts'
 import { entryOf, newMessage, originOf, rejectionOf, store } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
@@ -9,8 +9,8 @@ const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
 const ORIGIN = originOf({ routing_key: 'a.b.c' })
 
 /** What is stored, as `message_id: body`, in the order of the log. */
-export const contents = async (log: Log): Promise<string[]> => {
-  const { messages } = await log.read(selection('*'), 0, ALL)
+export const contents = async (log: MessageStore): Promise<string[]> => {
+  const { messages } = await log.read(createFilter('*'), 0, ALL)
   return messages.map(({ message_id, body }) => `${message_id}: ${body}`)
 }
 
@@ -39,13 +39,13 @@ export const checkAppending = (test: LogTest): void => {
     assert.equal(new Set(outcomes.map((outcome) => outcome.kind)), new Set(['stored']))
     assert.ok(ids[0]! > 0 && ids[0]! < ids[1]! && ids[1]! < ids[2]!, String(ids))
     const { round_id: _unread, ...delivered } = full
-    assert.equal((await log.read(selection('*'), 0, ALL)).messages[0], { ...delivered, db_id: ids[0] })
+    assert.equal((await log.read(createFilter('*'), 0, ALL)).messages[0], { ...delivered, db_id: ids[0] })
   })
 
   test('keeps any text as it is', async (log) => {
     const body = '{"n":12302548181076029,"s":"\\u0000\u2028𝒳\r\n","x":1.10 }'
     await store(log, { event_id: '事件 ".*\u2028', message_id: '𝒳\n', body })
-    const { messages } = await log.read(selection(['事件 ".*\u2028']), 0, ALL)
+    const { messages } = await log.read(createFilter(['事件 ".*\u2028']), 0, ALL)
     assert.equal(
       messages.map((one) => [one.message_id, one.body]),
       [['𝒳\n', body]],
@@ -57,7 +57,7 @@ export const checkAppending = (test: LogTest): void => {
     for (let n = 0; n < 20; n++) {
       const [id] = await store(log, {})
       assert.is(await other.head(), id)
-      assert.is((await other.read(selection('*'), id! - 1, ALL)).messages.length, 1)
+      assert.is((await other.read(createFilter('*'), id! - 1, ALL)).messages.length, 1)
     }
   })
 
@@ -143,7 +143,7 @@ export const checkAppending = (test: LogTest): void => {
 
   test('a redelivered conflict is not kept twice', async (log, itsStore) => {
     await store(log, { message_id: 'm', body: '{"a":1}' })
-    const conflict = (redelivered: boolean): Entry =>
+    const conflict = (redelivered: boolean): AppendEntry =>
       entryOf({ message_id: 'm', body: '{}' }, originOf({ redelivered }))
     await log.append([conflict(false)])
     await log.append([conflict(true)])
@@ -174,7 +174,7 @@ export const checkAppending = (test: LogTest): void => {
     assert.is((await log.events(10, 0))[0]!.messages, 2)
   })
 
-  const mixed = (): Entry[] => [entryOf({ message_id: 'a' }), rejectionOf('bad'), entryOf({ message_id: 'b' })]
+  const mixed = (): AppendEntry[] => [entryOf({ message_id: 'a' }), rejectionOf('bad'), entryOf({ message_id: 'b' })]
 
   test('messages and rejections commit together (L5)', async (log, itsStore) => {
     const outcomes = await log.append(mixed())
@@ -227,7 +227,7 @@ export const checkAppending = (test: LogTest): void => {
       ids,
       [...ids].sort((a, b) => a - b),
     )
-    const { messages } = await log.read(selection('*'), 0, ALL)
+    const { messages } = await log.read(createFilter('*'), 0, ALL)
     assert.equal(
       messages.map(({ event_id }) => event_id),
       calls.flatMap((entries, n) => entries.map(() => `e${n}`)),

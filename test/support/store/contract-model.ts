@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import type { NewMessage } from '../../../src/core/message.ts'
-import { passesFilters, type Selection, selection } from '../../../src/core/subscription-filter.ts'
-import type { Log, PageLimit } from '../../../src/store/store.ts'
+import { createFilter, matchesFilter, type SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
+import type { MessageStore, PageLimit } from '../../../src/store/store.ts'
 import { appendPatiently, entryOf, fresh } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
@@ -56,14 +56,14 @@ type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never
 
 /** One run: its own events in a log that other runs have written to before. */
 class Trial {
-  readonly #log: Log
+  readonly #log: MessageStore
   readonly #base: number
   readonly #name: string
   readonly #rows: Row[] = []
   /** The furthest that any page has said to have seen of the whole log. */
   #promised = 0
 
-  constructor(log: Log, base: number) {
+  constructor(log: MessageStore, base: number) {
     this.#log = log
     this.#base = base
     this.#name = fresh('run')
@@ -91,7 +91,7 @@ class Trial {
   #event = (event: string): string => `${this.#name}-${event}`
 
   #selection({ events, types, froms }: { events: string[] | '*'; types: string[] | null; froms: string[] | null }) {
-    return selection(events === '*' ? '*' : events.map(this.#event), types, froms)
+    return createFilter(events === '*' ? '*' : events.map(this.#event), types, froms)
   }
 
   #cursor(at: number): number {
@@ -99,9 +99,9 @@ class Trial {
     return this.#base + Math.round(at * (end + 1))
   }
 
-  #matching(wanted: Selection): Row[] {
+  #matching(wanted: SubscriptionFilter): Row[] {
     return this.#rows.filter(
-      (row) => (wanted.events === '*' || wanted.events.includes(row.event_id)) && passesFilters(wanted, row),
+      (row) => (wanted.events === '*' || wanted.events.includes(row.event_id)) && matchesFilter(wanted, row),
     )
   }
 
@@ -138,16 +138,16 @@ class Trial {
     return count
   }
 
-  async #read(wanted: Selection, after: number, pageLimit: PageLimit) {
+  async #read(wanted: SubscriptionFilter, after: number, pageLimit: PageLimit) {
     const page = await this.#log.read(wanted, after, pageLimit)
     const behind = this.#matching(wanted).filter(({ db_id }) => db_id > after)
     const expected = behind.slice(0, this.#fits(behind, pageLimit))
     assert.equal(page.messages.map(this.#same), expected.map(this.#same))
-    assert.is(page.more, expected.length < behind.length)
-    if (page.more) assert.is(page.through, expected.at(-1)!.db_id)
-    else assert.ok(page.through >= Math.max(after, this.#rows.at(-1)?.db_id ?? 0), `through ${page.through}`)
-    if (!page.more && after <= (this.#rows.at(-1)?.db_id ?? this.#base)) {
-      this.#promised = Math.max(this.#promised, page.through)
+    assert.is(page.hasMore, expected.length < behind.length)
+    if (page.hasMore) assert.is(page.readThrough, expected.at(-1)!.db_id)
+    else assert.ok(page.readThrough >= Math.max(after, this.#rows.at(-1)?.db_id ?? 0), `through ${page.readThrough}`)
+    if (!page.hasMore && after <= (this.#rows.at(-1)?.db_id ?? this.#base)) {
+      this.#promised = Math.max(this.#promised, page.readThrough)
     }
     return page
   }
@@ -161,25 +161,25 @@ class Trial {
     body,
   ]
 
-  async #readBefore(wanted: Selection, before: number, pageLimit: PageLimit): Promise<void> {
+  async #readBefore(wanted: SubscriptionFilter, before: number, pageLimit: PageLimit): Promise<void> {
     // Other runs lie below the base: a reader of all would walk into them.
-    const whole = wanted.events === '*' ? selection(EVENTS.map(this.#event), wanted.types, wanted.froms) : wanted
+    const whole = wanted.events === '*' ? createFilter(EVENTS.map(this.#event), wanted.types, wanted.senders) : wanted
     const page = await this.#log.readBefore(whole, before, pageLimit)
     const below = this.#matching(whole).filter(({ db_id }) => db_id < before)
     const newest = [...below].reverse()
     const expected = newest.slice(0, this.#fits(newest, pageLimit)).reverse()
     assert.equal(page.messages.map(this.#same), expected.map(this.#same))
-    assert.is(page.more, expected.length < below.length)
-    if (page.more) assert.is(page.through, expected[0]!.db_id)
+    assert.is(page.hasMore, expected.length < below.length)
+    if (page.hasMore) assert.is(page.readThrough, expected[0]!.db_id)
   }
 
-  async #walk(wanted: Selection, cursor: number, pageLimit: PageLimit): Promise<void> {
+  async #walk(wanted: SubscriptionFilter, cursor: number, pageLimit: PageLimit): Promise<void> {
     const ids: number[] = []
     let after = cursor
     for (let more = true; more; ) {
       const page = await this.#read(wanted, after, pageLimit)
       ids.push(...page.messages.map(({ db_id }) => db_id))
-      ;({ more, through: after } = page)
+      ;({ hasMore: more, readThrough: after } = page)
     }
     assert.equal(
       ids,
@@ -189,15 +189,15 @@ class Trial {
     )
   }
 
-  async #tail(wanted: Selection, count: number): Promise<void> {
+  async #tail(wanted: SubscriptionFilter, count: number): Promise<void> {
     if (wanted.events === '*') return
     const ids = this.#matching(wanted).map(({ db_id }) => db_id)
-    assert.is(await this.#log.cursorBefore(wanted, count), ids[ids.length - 1 - count] ?? 0)
+    assert.is(await this.#log.tailCursor(wanted, count), ids[ids.length - 1 - count] ?? 0)
   }
 
-  async #bounds(wanted: Selection): Promise<void> {
+  async #bounds(wanted: SubscriptionFilter): Promise<void> {
     if (wanted.events === '*') return
-    const ids = this.#matching(selection(wanted.events)).map(({ db_id }) => db_id)
+    const ids = this.#matching(createFilter(wanted.events)).map(({ db_id }) => db_id)
     const { head_db_id, ...bounds } = await this.#log.bounds(wanted)
     assert.equal(bounds, { first_db_id: ids[0] ?? 0, last_db_id: ids.at(-1) ?? 0, pruned_db_id: 0 })
     assert.ok(head_db_id >= (this.#rows.at(-1)?.db_id ?? this.#base))

@@ -1,44 +1,54 @@
 import * as assert from 'uvu/assert'
-import { type Selection, selection } from '../../../src/core/subscription-filter.ts'
-import type { Log, Page, PageLimit } from '../../../src/store/store.ts'
+import { createFilter, type SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
+import type { MessagePage, MessageStore, PageLimit } from '../../../src/store/store.ts'
 import { entryOf, originOf, store } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
 const ALL: PageLimit = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
 
-const idsOf = (page: Page): number[] => page.messages.map(({ db_id }) => db_id)
+const idsOf = (page: MessagePage): number[] => page.messages.map(({ db_id }) => db_id)
 
 /** Every page behind a cursor, as a reader walks them. */
-export const walk = async (log: Log, wanted: Selection, cursor: number, limit: PageLimit): Promise<Page[]> => {
-  const pages: Page[] = []
+export const walk = async (
+  log: MessageStore,
+  wanted: SubscriptionFilter,
+  cursor: number,
+  limit: PageLimit,
+): Promise<MessagePage[]> => {
+  const pages: MessagePage[] = []
   for (let after = cursor; ; ) {
     const page = await log.read(wanted, after, limit)
     pages.push(page)
-    if (!page.more) return pages
-    assert.ok(page.through > after, `a page with more behind it goes on: ${page.through} after ${after}`)
-    after = page.through
+    if (!page.hasMore) return pages
+    assert.ok(page.readThrough > after, `a page with more behind it goes on: ${page.readThrough} after ${after}`)
+    after = page.readThrough
   }
 }
 
 /** Every page below `before`, newest first, as a reader walks back. */
-export const walkBack = async (log: Log, wanted: Selection, before: number, limit: PageLimit): Promise<Page[]> => {
-  const pages: Page[] = []
+export const walkBack = async (
+  log: MessageStore,
+  wanted: SubscriptionFilter,
+  before: number,
+  limit: PageLimit,
+): Promise<MessagePage[]> => {
+  const pages: MessagePage[] = []
   for (let below = before; ; ) {
     const page = await log.readBefore(wanted, below, limit)
     pages.push(page)
-    if (!page.more) return pages
-    assert.ok(page.through < below, `a page with more before it goes on: ${page.through} below ${below}`)
-    below = page.through
+    if (!page.hasMore) return pages
+    assert.ok(page.readThrough < below, `a page with more before it goes on: ${page.readThrough} below ${below}`)
+    below = page.readThrough
   }
 }
 
 /** L4: filters, order, pages, bounds and the list of events, on examples; checkModel has the rest. */
 export const checkReading = (test: LogTest): void => {
   test('a new log is empty', async (log) => {
-    for (const wanted of [selection('*'), selection(['e']), selection(['e', 'f'], ['t'])]) {
-      assert.equal(await log.read(wanted, 0, ALL), { messages: [], through: 0, more: false })
+    for (const wanted of [createFilter('*'), createFilter(['e']), createFilter(['e', 'f'], ['t'])]) {
+      assert.equal(await log.read(wanted, 0, ALL), { messages: [], readThrough: 0, hasMore: false })
       assert.equal((await log.readBefore(wanted, 1_000, ALL)).messages, [])
-      assert.is(await log.cursorBefore(wanted, 5), 0)
+      assert.is(await log.tailCursor(wanted, 5), 0)
       const bounds = { first_db_id: 0, last_db_id: 0, pruned_db_id: 0, head_db_id: 0 }
       assert.equal(await log.bounds(wanted), bounds)
     }
@@ -54,27 +64,27 @@ export const checkReading = (test: LogTest): void => {
       { event_id: 'c', message_type: 'u', message_from: 'x' },
       { event_id: 'a' },
     )
-    const table: [Selection, number[]][] = [
-      [selection('*'), [0, 1, 2, 3, 4]],
-      [selection(['a']), [0, 2, 4]],
-      [selection(['a', 'b']), [0, 1, 2, 4]],
-      [selection(['a', 'nowhere']), [0, 2, 4]],
-      [selection(['nowhere']), []],
-      [selection('*', ['t']), [0, 1]],
-      [selection('*', ['t', 'u']), [0, 1, 2, 3]],
-      [selection('*', null, ['x']), [0, 3]],
-      [selection(['a'], ['u']), [2]],
-      [selection(['a', 'c'], ['u'], ['x']), [3]],
-      [selection('*', ['t'], ['y']), []],
-      [selection('*', []), []],
-      [selection('*', ['T']), []],
+    const table: [SubscriptionFilter, number[]][] = [
+      [createFilter('*'), [0, 1, 2, 3, 4]],
+      [createFilter(['a']), [0, 2, 4]],
+      [createFilter(['a', 'b']), [0, 1, 2, 4]],
+      [createFilter(['a', 'nowhere']), [0, 2, 4]],
+      [createFilter(['nowhere']), []],
+      [createFilter('*', ['t']), [0, 1]],
+      [createFilter('*', ['t', 'u']), [0, 1, 2, 3]],
+      [createFilter('*', null, ['x']), [0, 3]],
+      [createFilter(['a'], ['u']), [2]],
+      [createFilter(['a', 'c'], ['u'], ['x']), [3]],
+      [createFilter('*', ['t'], ['y']), []],
+      [createFilter('*', []), []],
+      [createFilter('*', ['T']), []],
     ]
     for (const [wanted, places] of table) {
       const expected = places.map((place) => ids[place]!)
       const page = await log.read(wanted, 0, ALL)
-      assert.equal([idsOf(page), page.through, page.more], [expected, ids.at(-1), false], JSON.stringify(wanted))
+      assert.equal([idsOf(page), page.readThrough, page.hasMore], [expected, ids.at(-1), false], JSON.stringify(wanted))
       const back = await log.readBefore(wanted, ids.at(-1)! + 1, ALL)
-      assert.equal([idsOf(back), back.more], [expected, false], JSON.stringify(wanted))
+      assert.equal([idsOf(back), back.hasMore], [expected, false], JSON.stringify(wanted))
     }
   })
 
@@ -82,7 +92,7 @@ export const checkReading = (test: LogTest): void => {
     const odd = ["'; DROP TABLE message; --", '%', '_', '1', '01', 'É', 'e\u0301', '*', ' a', 'a\u0000b']
     for (const event_id of odd) await store(log, { event_id, message_type: event_id, message_from: event_id })
     for (const event_id of odd) {
-      const page = await log.read(selection([event_id], [event_id], [event_id]), 0, ALL)
+      const page = await log.read(createFilter([event_id], [event_id], [event_id]), 0, ALL)
       assert.equal(
         page.messages.map((one) => one.event_id),
         [event_id],
@@ -94,16 +104,16 @@ export const checkReading = (test: LogTest): void => {
     const events = Array.from({ length: 100 }, (_, n) => `e${n}`)
     const ids = await store(log, ...Array.from({ length: 500 }, (_, n) => ({ event_id: `e${(n * 37) % 130}` })))
     const expected = ids.filter((_, n) => (n * 37) % 130 < 100)
-    const pages = await walk(log, selection(events), 0, { messages: 7, bytes: Number.POSITIVE_INFINITY })
+    const pages = await walk(log, createFilter(events), 0, { messages: 7, bytes: Number.POSITIVE_INFINITY })
     assert.equal(pages.flatMap(idsOf), expected)
-    assert.is(await log.cursorBefore(selection(events), 10), expected.at(-11))
+    assert.is(await log.tailCursor(createFilter(events), 10), expected.at(-11))
   })
 
   test('a page ends at its count; more only if there is more', async (log) => {
     const ids = await store(log, {}, {}, {})
     const of = async (messages: number, after = 0) => {
-      const { through, more, ...page } = await log.read(selection(['event']), after, { ...ALL, messages })
-      return [page.messages.length, through, more]
+      const { readThrough, hasMore, ...page } = await log.read(createFilter(['event']), after, { ...ALL, messages })
+      return [page.messages.length, readThrough, hasMore]
     }
     assert.equal(await of(2), [2, ids[1], true])
     assert.equal(await of(3), [3, ids[2], false])
@@ -122,24 +132,28 @@ export const checkReading = (test: LogTest): void => {
       [499, 5],
       [500, 5],
     ] as const) {
-      const page = await log.read(selection('*'), 0, { messages: 9, bytes })
-      assert.equal([idsOf(page), page.more], [ids.slice(0, count), count < 5], `${bytes} bytes`)
-      const back = await log.readBefore(selection('*'), ids[4]! + 1, { messages: 9, bytes })
-      assert.equal([idsOf(back), back.more], [ids.slice(-count), count < 5], `${bytes} bytes backwards`)
+      const page = await log.read(createFilter('*'), 0, { messages: 9, bytes })
+      assert.equal([idsOf(page), page.hasMore], [ids.slice(0, count), count < 5], `${bytes} bytes`)
+      const back = await log.readBefore(createFilter('*'), ids[4]! + 1, { messages: 9, bytes })
+      assert.equal([idsOf(back), back.hasMore], [ids.slice(-count), count < 5], `${bytes} bytes backwards`)
     }
   })
 
   test('through reaches the end of the log where the selection holds nothing more', async (log) => {
     const [mine] = await store(log, { event_id: 'a' })
     const [theirs] = await store(log, { event_id: 'b' })
-    assert.equal((await log.read(selection(['a']), 0, ALL)).through, theirs)
-    assert.equal((await log.read(selection(['a']), mine!, { ...ALL, messages: 1 })).through, theirs)
-    assert.equal((await log.read(selection(['a']), 0, { ...ALL, messages: 1 })).more, false)
+    assert.equal((await log.read(createFilter(['a']), 0, ALL)).readThrough, theirs)
+    assert.equal((await log.read(createFilter(['a']), mine!, { ...ALL, messages: 1 })).readThrough, theirs)
+    assert.equal((await log.read(createFilter(['a']), 0, { ...ALL, messages: 1 })).hasMore, false)
   })
 
   test('through goes back behind no cursor', async (log) => {
     const [id] = await store(log, {})
-    assert.equal(await log.read(selection('*'), id! + 5, ALL), { messages: [], through: id! + 5, more: false })
+    assert.equal(await log.read(createFilter('*'), id! + 5, ALL), {
+      messages: [],
+      readThrough: id! + 5,
+      hasMore: false,
+    })
   })
 
   test('a filter that matches little walks the log in bounded steps and misses nothing', async (log) => {
@@ -152,46 +166,48 @@ export const checkReading = (test: LogTest): void => {
     }))
     const ids = await store(log, ...made)
     const selections = [
-      selection('*', ['rare']),
-      selection(['even'], ['rare']),
-      selection(['even', 'odd'], ['rare']),
-      selection(['even', 'odd'], ['rare', 'common'], ['x']),
-      selection('*', ['never']),
-      selection('*', ['common']),
+      createFilter('*', ['rare']),
+      createFilter(['even'], ['rare']),
+      createFilter(['even', 'odd'], ['rare']),
+      createFilter(['even', 'odd'], ['rare', 'common'], ['x']),
+      createFilter('*', ['never']),
+      createFilter('*', ['common']),
     ]
     for (const wanted of selections) {
-      const { events, types, froms } = wanted
+      const { events, types, senders } = wanted
       const matching = ids.filter((_, n) => {
         const one = made[n]!
         const typed = types?.includes(one.message_type) ?? true
-        return typed && (froms?.includes(one.message_from) ?? true) && (events === '*' || events.includes(one.event_id))
+        return (
+          typed && (senders?.includes(one.message_from) ?? true) && (events === '*' || events.includes(one.event_id))
+        )
       })
       const text = JSON.stringify(wanted)
       const pages = await walk(log, wanted, 0, { messages: 1_000, bytes: Number.POSITIVE_INFINITY })
       assert.equal(pages.flatMap(idsOf), matching, text)
-      assert.is(pages.at(-1)!.through, ids.at(-1), text)
+      assert.is(pages.at(-1)!.readThrough, ids.at(-1), text)
       const back = await walkBack(log, wanted, ids.at(-1)! + 1, { messages: 1_000, bytes: Number.POSITIVE_INFINITY })
       assert.equal(back.reverse().flatMap(idsOf), matching, `${text} backwards`)
       for (const count of [0, 1, 2, matching.length - 1, matching.length, matching.length + 1]) {
         if (count < 0) continue
         const cursor = matching.at(-1 - count) ?? 0
-        assert.is(await log.cursorBefore(wanted, count), count < matching.length ? cursor : 0, `${text}, tail ${count}`)
+        assert.is(await log.tailCursor(wanted, count), count < matching.length ? cursor : 0, `${text}, tail ${count}`)
       }
     }
   })
 
   test('bounds are those of the events, whatever the filter', async (log) => {
     const ids = await store(log, { event_id: 'a' }, { event_id: 'b' }, { event_id: 'a' }, { event_id: 'c' })
-    const expect = async (wanted: Selection, first: number, last: number): Promise<void> => {
+    const expect = async (wanted: SubscriptionFilter, first: number, last: number): Promise<void> => {
       const bounds = { first_db_id: ids[first] ?? 0, last_db_id: ids[last] ?? 0, pruned_db_id: 0, head_db_id: ids[3] }
       assert.equal(await log.bounds(wanted), bounds, JSON.stringify(wanted))
     }
-    await expect(selection('*'), 0, 3)
-    await expect(selection(['a']), 0, 2)
-    await expect(selection(['a'], ['t'], ['f']), 0, 2)
-    await expect(selection(['b', 'a', 'none']), 0, 2)
-    await expect(selection(['b', 'c']), 1, 3)
-    await expect(selection(['none']), -1, -1)
+    await expect(createFilter('*'), 0, 3)
+    await expect(createFilter(['a']), 0, 2)
+    await expect(createFilter(['a'], ['t'], ['f']), 0, 2)
+    await expect(createFilter(['b', 'a', 'none']), 0, 2)
+    await expect(createFilter(['b', 'c']), 1, 3)
+    await expect(createFilter(['none']), -1, -1)
   })
 
   test('lists events by latest activity, in pages', async (log) => {
@@ -218,10 +234,10 @@ export const checkReading = (test: LogTest): void => {
 
   test('a selection of no events is empty, by every way of reading', async (log) => {
     await store(log, { event_id: 'a' }, { event_id: 'b' })
-    for (const wanted of [selection([]), selection([], ['t'], ['f'])]) {
-      assert.equal(await log.read(wanted, 0, ALL), { messages: [], through: 2, more: false })
-      assert.equal(await log.readBefore(wanted, 100, ALL), { messages: [], through: 0, more: false })
-      assert.is(await log.cursorBefore(wanted, 5), 0)
+    for (const wanted of [createFilter([]), createFilter([], ['t'], ['f'])]) {
+      assert.equal(await log.read(wanted, 0, ALL), { messages: [], readThrough: 2, hasMore: false })
+      assert.equal(await log.readBefore(wanted, 100, ALL), { messages: [], readThrough: 0, hasMore: false })
+      assert.is(await log.tailCursor(wanted, 5), 0)
       assert.equal(await log.bounds(wanted), { first_db_id: 0, last_db_id: 0, pruned_db_id: 0, head_db_id: 2 })
     }
     assert.equal(await log.events(10, 0, []), [])
@@ -236,14 +252,14 @@ export const checkReading = (test: LogTest): void => {
     assert.equal(await named(1, 4, ['c', 'a']), ['c'])
     const many = Array.from({ length: 400 }, (_, n) => `e${n}`)
     assert.equal(await named(10, 0, [...many, 'd']), ['d'])
-    assert.is((await log.read(selection(many), 0, ALL)).through, 5)
+    assert.is((await log.read(createFilter(many), 0, ALL)).readThrough, 5)
   })
 
   test('answers readers of every shape, however many shapes they choose', async (log) => {
     await store(log, { event_id: 'e0', message_type: 't0', message_from: 'f0' })
     const names = (prefix: string, count: number) => Array.from({ length: count }, (_, n) => `${prefix}${n}`)
     for (let n = 0; n < 600; n++) {
-      const wanted = selection(names('e', 1 + (n % 40)), names('t', 1 + (n % 7)), names('f', 1 + Math.floor(n / 40)))
+      const wanted = createFilter(names('e', 1 + (n % 40)), names('t', 1 + (n % 7)), names('f', 1 + Math.floor(n / 40)))
       assert.is((await log.read(wanted, 0, ALL)).messages.length, 1)
     }
   })

@@ -1,19 +1,19 @@
 import * as assert from 'uvu/assert'
-import { selection } from '../../../src/core/subscription-filter.ts'
-import type { Log, Retention } from '../../../src/store/store.ts'
+import { createFilter } from '../../../src/core/subscription-filter.ts'
+import type { MessageStore, RetentionLimits } from '../../../src/store/store.ts'
 import { rejectionOf, store } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
 const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
 
-const before = (receivedBefore: number): Retention => ({ receivedBefore, messagesPerEvent: null })
-const keep = (messagesPerEvent: number): Retention => ({ receivedBefore: null, messagesPerEvent })
+const before = (receivedBefore: number): RetentionLimits => ({ receivedBefore, messagesPerEvent: null })
+const keep = (messagesPerEvent: number): RetentionLimits => ({ receivedBefore: null, messagesPerEvent })
 
-const idsOf = async (log: Log, events: string[] | '*' = '*'): Promise<number[]> =>
-  (await log.read(selection(events), 0, ALL)).messages.map(({ db_id }) => db_id)
+const idsOf = async (log: MessageStore, events: string[] | '*' = '*'): Promise<number[]> =>
+  (await log.read(createFilter(events), 0, ALL)).messages.map(({ db_id }) => db_id)
 
 /** Prunes until nothing is left to remove. @returns what each call removed */
-const pruneAll = async (log: Log, retention: Retention, limit = 1_000): Promise<number[]> => {
+const pruneAll = async (log: MessageStore, retention: RetentionLimits, limit = 1_000): Promise<number[]> => {
   const removed: number[] = []
   while (removed.at(-1) !== 0) {
     removed.push(await log.prune(retention, limit))
@@ -42,9 +42,9 @@ export const checkRetention = (test: LogTest): void => {
     const head_db_id = ids[4]
     const a = { first_db_id: ids[4], last_db_id: ids[4], pruned_db_id: ids[2], head_db_id }
     const b = { first_db_id: ids[3], last_db_id: ids[3], pruned_db_id: ids[1], head_db_id }
-    assert.equal(await log.bounds(selection(['a'])), a)
-    assert.equal(await log.bounds(selection(['b'])), b)
-    assert.equal(await log.bounds(selection('*')), { ...a, first_db_id: ids[3] })
+    assert.equal(await log.bounds(createFilter(['a'])), a)
+    assert.equal(await log.bounds(createFilter(['b'])), b)
+    assert.equal(await log.bounds(createFilter('*')), { ...a, first_db_id: ids[3] })
     assert.equal(await log.events(10, 0), [
       { event_id: 'a', messages: 1, first_db_id: ids[4], last_db_id: ids[4], first_at: 11, last_at: 11 },
       { event_id: 'b', messages: 1, first_db_id: ids[3], last_db_id: ids[3], first_at: 10, last_at: 10 },
@@ -59,8 +59,8 @@ export const checkRetention = (test: LogTest): void => {
       (await log.events(10, 0)).map(({ messages }) => messages),
       [1, 2, 2],
     )
-    assert.is((await log.bounds(selection(['a']))).pruned_db_id, ids[0])
-    assert.is((await log.bounds(selection(['c']))).pruned_db_id, 0)
+    assert.is((await log.bounds(createFilter(['a']))).pruned_db_id, ids[0])
+    assert.is((await log.bounds(createFilter(['c']))).pruned_db_id, 0)
   })
 
   test('applies both rules', async (log) => {
@@ -96,10 +96,10 @@ export const checkRetention = (test: LogTest): void => {
       ['b'],
     )
     const emptied = { first_db_id: 0, last_db_id: 0, pruned_db_id: ids[1], head_db_id: ids[2] }
-    assert.equal(await log.bounds(selection(['a'])), emptied)
-    assert.equal(await log.bounds(selection(['a', 'b'])), { ...emptied, first_db_id: ids[2], last_db_id: ids[2] })
+    assert.equal(await log.bounds(createFilter(['a'])), emptied)
+    assert.equal(await log.bounds(createFilter(['a', 'b'])), { ...emptied, first_db_id: ids[2], last_db_id: ids[2] })
     const [again] = await store(log, at('a', 60))
-    assert.equal(await log.bounds(selection(['a'])), {
+    assert.equal(await log.bounds(createFilter(['a'])), {
       first_db_id: again,
       last_db_id: again,
       pruned_db_id: ids[1],
@@ -120,7 +120,7 @@ export const checkRetention = (test: LogTest): void => {
     await pruneAll(log, before(100))
     assert.equal(await idsOf(log), [])
     assert.is(await log.head(), ids[1], 'the head stays')
-    assert.equal((await log.read(selection('*'), 0, ALL)).through, ids[1])
+    assert.equal((await log.read(createFilter('*'), 0, ALL)).readThrough, ids[1])
     const other = await itsStore.open()
     assert.is(await other.head(), ids[1])
     const [next] = await store(other, at('a', 3))

@@ -1,12 +1,12 @@
 import { once } from 'node:events'
 import * as assert from 'uvu/assert'
-import { selection } from '../../../src/core/subscription-filter.ts'
-import type { Log } from '../../../src/store/store.ts'
+import { createFilter } from '../../../src/core/subscription-filter.ts'
+import type { MessageStore } from '../../../src/store/store.ts'
 import { until } from '../harness/wait.ts'
 import { appendPatiently, entryOf, store } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
-const EVERYTHING = selection('*')
+const EVERYTHING = createFilter('*')
 const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
 const PER_WRITER = 60
 
@@ -16,10 +16,10 @@ class Follower {
   /** Cursors that pages gave, each with the ids that were known then. */
   #through = 0
   #stopped = false
-  readonly #log: Log
+  readonly #log: MessageStore
   readonly #running: Promise<void>
 
-  constructor(log: Log) {
+  constructor(log: MessageStore) {
     this.#log = log
     this.#running = this.#run()
     this.#running.catch(() => {})
@@ -34,8 +34,8 @@ class Follower {
     while (!this.#stopped) {
       const page = await this.#log.read(EVERYTHING, this.#through, { messages: 7, bytes: 1_000_000 })
       this.seen.push(...page.messages.map(({ db_id }) => db_id))
-      assert.ok(page.through >= this.#through, 'through never goes back')
-      this.#through = page.through
+      assert.ok(page.readThrough >= this.#through, 'through never goes back')
+      this.#through = page.readThrough
       await new Promise(setImmediate)
     }
   }
@@ -49,12 +49,12 @@ export const checkWriters = (test: LogTest): void => {
     const [theirs] = await store(other, { event_id: 'a' })
     assert.ok(theirs! > mine!)
     for (const one of [log, other]) {
-      const { messages } = await one.read(selection(['a']), 0, ALL)
+      const { messages } = await one.read(createFilter(['a']), 0, ALL)
       assert.equal(
         messages.map(({ db_id }) => db_id),
         [mine, theirs],
       )
-      assert.is((await one.bounds(selection(['a']))).last_db_id, theirs)
+      assert.is((await one.bounds(createFilter(['a']))).last_db_id, theirs)
       assert.is((await one.events(10, 0))[0]!.messages, 2)
     }
   })

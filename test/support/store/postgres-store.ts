@@ -1,6 +1,6 @@
-import { PostgresLog, type PostgresLogOptions } from '../../../src/store/postgres/store.ts'
+import { type PostgresLogOptions, PostgresStore } from '../../../src/store/postgres/store.ts'
 import { parsePostgresUrl } from '../../../src/store/postgres/url.ts'
-import { lockSql } from '../../../src/store/postgres/writer.ts'
+import { advisoryLockSql } from '../../../src/store/postgres/writer.ts'
 import { connect, freshSchema, rejectedIn, schemaOf, sharedPostgres } from '../servers/postgres.ts'
 import { fresh } from '../stages/entries.ts'
 import { type LogKind, type Store, spawnWriter } from './sqlite-store.ts'
@@ -8,8 +8,8 @@ import { type LogKind, type Store, spawnWriter } from './sqlite-store.ts'
 /** How long a write waits for a lock that a test holds. */
 const LOCK_TIMEOUT_MS = 500
 
-export const openPostgres = async (url: string, options: Partial<PostgresLogOptions> = {}): Promise<PostgresLog> => {
-  const log = new PostgresLog({
+export const openPostgres = async (url: string, options: Partial<PostgresLogOptions> = {}): Promise<PostgresStore> => {
+  const log = new PostgresStore({
     address: parsePostgresUrl(url),
     connections: 4,
     newLogId: fresh('log'),
@@ -24,7 +24,7 @@ export const openPostgres = async (url: string, options: Partial<PostgresLogOpti
 const makePostgresStore = async (): Promise<Store> => {
   const url = freshSchema(await sharedPostgres())
   const schema = schemaOf(url)
-  const logs: PostgresLog[] = []
+  const logs: PostgresStore[] = []
   await (await openPostgres(url)).stop()
   const db = await connect(url)
   return {
@@ -35,7 +35,7 @@ const makePostgresStore = async (): Promise<Store> => {
     },
     rejected: () => rejectedIn(url),
     lock: async () => {
-      await db.query(`BEGIN; ${lockSql(schema)}`)
+      await db.query(`BEGIN; ${advisoryLockSql(schema)}`)
       return async () => void (await db.query('COMMIT'))
     },
     breakAppends: async () => {

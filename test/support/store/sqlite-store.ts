@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
-import { SqliteLog } from '../../../src/store/sqlite/store.ts'
-import type { Log } from '../../../src/store/store.ts'
+import { SqliteStore } from '../../../src/store/sqlite/store.ts'
+import type { MessageStore } from '../../../src/store/store.ts'
 import { killAtExit } from '../harness/cleanup.ts'
 import type { RejectedRow } from '../servers/database.ts'
 import { fastDir } from '../servers/fast-dir.ts'
@@ -14,7 +14,7 @@ type Awaitable<T> = T | Promise<T>
 /** Where logs keep their rows: what the contract needs of it beside the Log interface. */
 export interface Store {
   /** Opens a log on it, started; several may be open at once. All are stopped by `dispose`. */
-  open(): Promise<Log>
+  open(): Promise<MessageStore>
   /** The quarantine as an operator sees it, oldest first. */
   rejected(): Awaitable<RejectedRow[]>
   /** Keeps every writer from writing until the function returned is called. */
@@ -27,7 +27,7 @@ export interface Store {
 }
 
 /** Registers a test of the contract; its body gets a log, open on a new store of its own. */
-export type LogTest = (name: string, body: (log: Log, store: Store) => unknown) => void
+export type LogTest = (name: string, body: (log: MessageStore, store: Store) => unknown) => void
 
 /** One implementation of the log. */
 export interface LogKind {
@@ -35,9 +35,9 @@ export interface LogKind {
   makeStore(): Promise<Store>
 }
 
-export const openSqlite = async (file: string, inline: boolean): Promise<SqliteLog> => {
+export const openSqlite = async (file: string, inline: boolean): Promise<SqliteStore> => {
   const options = { file, newLogId: fresh('log'), now: 1 }
-  const log = new SqliteLog(inline ? { ...options, inline: {} } : options)
+  const log = new SqliteStore(inline ? { ...options, inlineWriter: {} } : options)
   await log.start()
   return log
 }
@@ -53,7 +53,7 @@ export const spawnWriter = (place: string, events: readonly string[], count: num
 
 const makeSqliteStore = async (inline: boolean): Promise<Store> => {
   const file = join(fastDir(), 'gateway.db')
-  const logs: Log[] = []
+  const logs: MessageStore[] = []
   // Made here, so that the connection that looks on finds its tables.
   await (await openSqlite(file, true)).stop()
   const db = new Database(file)

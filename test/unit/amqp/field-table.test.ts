@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { decodeTable } from '../../../src/amqp/field-table.ts'
+import { decodeFieldTable } from '../../../src/amqp/field-table.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const test = suite('amqp-table')
@@ -26,10 +26,10 @@ const int64 = (value: bigint): Buffer => {
   return bytes
 }
 
-const one = (bytes: Buffer): unknown => decodeTable(bytes).a
+const one = (bytes: Buffer): unknown => decodeFieldTable(bytes).a
 
 test('an empty table has no fields', () => {
-  assert.equal(decodeTable(Buffer.alloc(0)), {})
+  assert.equal(decodeFieldTable(Buffer.alloc(0)), {})
 })
 
 test('every field type of RabbitMQ is read', () => {
@@ -77,17 +77,17 @@ test('tables and arrays are read inside each other, and the field after them too
     long('', 'F', field('x', 'B', [7])).subarray(1),
   ])
   const bytes = Buffer.concat([long('a', 'F', long('b', 'A', items)), field('z', 't', [1])])
-  assert.equal(decodeTable(bytes), { a: { b: [true, null, { x: 7 }] }, z: true })
+  assert.equal(decodeFieldTable(bytes), { a: { b: [true, null, { x: 7 }] }, z: true })
 })
 
 test('a name of a prototype is a field like any other', () => {
-  const fields = decodeTable(Buffer.concat([field('__proto__', 'B', [1]), field('constructor', 'B', [2])]))
+  const fields = decodeFieldTable(Buffer.concat([field('__proto__', 'B', [1]), field('constructor', 'B', [2])]))
   assert.is(JSON.stringify(fields), '{"__proto__":1,"constructor":2}')
   assert.is(Object.getPrototypeOf(fields), Object.prototype)
 })
 
 test('a type that nobody knows, and a table that ends too early, cost the headers and say why', () => {
-  assert.match(String(decodeTable(field('a', '?', [1, 2])).undecodable), 'unknown field type "?"')
+  assert.match(String(decodeFieldTable(field('a', '?', [1, 2])).undecodable), 'unknown field type "?"')
   const whole = Buffer.concat([
     field('n', 'I', [0, 0, 0, 1]),
     long('s', 'S', Buffer.from('text')),
@@ -95,22 +95,22 @@ test('a type that nobody knows, and a table that ends too early, cost the header
   ])
   const borders = [0, 7, 7 + 2 + 1 + 4 + 4]
   for (let length = 0; length < whole.length; length++) {
-    const { undecodable } = decodeTable(whole.subarray(0, length))
+    const { undecodable } = decodeFieldTable(whole.subarray(0, length))
     assert.is(undecodable === undefined, borders.includes(length), `cut at ${length}`)
   }
-  assert.equal(decodeTable(whole), { n: 1, s: 'text', t: { x: 1 } })
+  assert.equal(decodeFieldTable(whole), { n: 1, s: 'text', t: { x: 1 } })
 })
 
 test('nesting without end is refused, not followed', () => {
   let deep = field('x', 't', [1])
   for (let level = 0; level < 10_000; level++) deep = long('x', 'F', deep)
-  assert.match(String(decodeTable(deep).undecodable), 'nested too deeply')
+  assert.match(String(decodeFieldTable(deep).undecodable), 'nested too deeply')
 })
 
 test('no bytes make it throw, and what it gives is JSON', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
-      assert.type(JSON.stringify(decodeTable(Buffer.from(bytes))), 'string')
+      assert.type(JSON.stringify(decodeFieldTable(Buffer.from(bytes))), 'string')
     }),
     { numRuns: 2_000 },
   )
@@ -125,7 +125,7 @@ test('no bytes make it throw, and what it gives is JSON', () => {
   )
   fc.assert(
     fc.property(fields, (parts) => {
-      assert.type(JSON.stringify(decodeTable(Buffer.concat(parts))), 'string')
+      assert.type(JSON.stringify(decodeFieldTable(Buffer.concat(parts))), 'string')
     }),
     { numRuns: 5_000 },
   )

@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream'
 import { stripVTControlCharacters } from 'node:util'
 import * as assert from 'uvu/assert'
-import { painter } from '../../../src/cli/colours.ts'
-import { messageLine } from '../../../src/cli/message-line.ts'
-import { Progress, progressLine } from '../../../src/cli/progress.ts'
-import { type Line, linesOf } from '../../../src/cli/publish/lines.ts'
+import { createStyler } from '../../../src/cli/colours.ts'
+import { formatMessageLine } from '../../../src/cli/message-line.ts'
+import { ProgressReporter, progressLine } from '../../../src/cli/progress.ts'
+import { type InputLine, readLines } from '../../../src/cli/publish/lines.ts'
 import { sinceOf } from '../../../src/cli/rejected/options.ts'
-import { fit, visible, visibleBytes, visibleJson, widthOf } from '../../../src/cli/terminal-escape.ts'
+import { escapeForTerminal, truncate, visibleBytes, visibleJson, widthOf } from '../../../src/cli/terminal-escape.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const text = suite('text for people')
@@ -18,10 +18,10 @@ const HOSTILE = '\x1b[2J\x1b]0;owned\x07 a\u009b31mb\r\nc\u202eevil\u2066x\u200b
 const OBEYED = /[\0-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff\u{e0041}]|\p{Cs}/u
 
 text('nothing that a terminal obeys gets through', () => {
-  assert.not.match(visible(HOSTILE), OBEYED)
-  assert.match(visible(HOSTILE), '\\x1b[2J')
-  assert.match(visible(HOSTILE), '\\u202eevil')
-  assert.is(visible('中文 – café ✓ 👩‍🚒'), '中文 – café ✓ 👩‍🚒')
+  assert.not.match(escapeForTerminal(HOSTILE), OBEYED)
+  assert.match(escapeForTerminal(HOSTILE), '\\x1b[2J')
+  assert.match(escapeForTerminal(HOSTILE), '\\u202eevil')
+  assert.is(escapeForTerminal('中文 – café ✓ 👩‍🚒'), '中文 – café ✓ 👩‍🚒')
 })
 
 text('JSON keeps its value when it is made visible', () => {
@@ -39,14 +39,14 @@ text('bytes that are no UTF-8 are written out one by one', () => {
 
 text('wide characters take two columns, and a cut text fits', () => {
   assert.is(widthOf('ab中文'), 6)
-  assert.is(fit('ab中文', 6), 'ab中文')
-  for (const columns of [1, 2, 3, 4, 5, 10]) assert.ok(widthOf(fit('中文中文中文', columns)) <= columns)
-  assert.is(fit('x'.repeat(1e6), 5), 'xxxx…')
+  assert.is(truncate('ab中文', 6), 'ab中文')
+  for (const columns of [1, 2, 3, 4, 5, 10]) assert.ok(widthOf(truncate('中文中文中文', columns)) <= columns)
+  assert.is(truncate('x'.repeat(1e6), 5), 'xxxx…')
 })
 
 const shown = (fields: object, columns = Number.POSITIVE_INFINITY) =>
-  messageLine(JSON.stringify({ event_id: 'e', received_at: '2026-11-22T10:00:00.123Z', db_id: 7, ...fields }), {
-    paint: painter(columns !== Number.POSITIVE_INFINITY),
+  formatMessageLine(JSON.stringify({ event_id: 'e', received_at: '2026-11-22T10:00:00.123Z', db_id: 7, ...fields }), {
+    paint: createStyler(columns !== Number.POSITIVE_INFINITY),
     columns,
     withEvent: false,
   })
@@ -83,7 +83,7 @@ text('no name and no depth that a publisher may choose ends the command', () => 
   ]) {
     for (const columns of [80, Number.POSITIVE_INFINITY]) {
       const data = `{"message_from":"_captain","message_content":${content},"n":12302548181076029,"db_id":7}`
-      const line = messageLine(data, { paint: painter(false), columns, withEvent: false })
+      const line = formatMessageLine(data, { paint: createStyler(false), columns, withEvent: false })
       assert.match(line, /#7 captain .*\{"message_from":"_captain"/)
     }
   }
@@ -91,7 +91,11 @@ text('no name and no depth that a publisher may choose ends the command', () => 
 
 text('numbers of an unknown shape are shown digit for digit', () => {
   const data = '{"db_id":7,"message_content":{"n":12302548181076029,"r":1.10}}'
-  const line = messageLine(data, { paint: painter(false), columns: Number.POSITIVE_INFINITY, withEvent: false })
+  const line = formatMessageLine(data, {
+    paint: createStyler(false),
+    columns: Number.POSITIVE_INFINITY,
+    withEvent: false,
+  })
   assert.match(line, '{"n":12302548181076029,"r":1.10}')
 })
 
@@ -106,9 +110,9 @@ text('a hostile message fits its line and commands nothing but colours', () => {
 
 const lines = suite('lines of input')
 
-const cut = async (chunks: (string | Buffer)[], most = 10): Promise<Line[]> => {
-  const all: Line[] = []
-  for await (const line of linesOf(Readable.from(chunks.map((chunk) => Buffer.from(chunk))), most)) all.push(line)
+const cut = async (chunks: (string | Buffer)[], most = 10): Promise<InputLine[]> => {
+  const all: InputLine[] = []
+  for await (const line of readLines(Readable.from(chunks.map((chunk) => Buffer.from(chunk))), most)) all.push(line)
   return all
 }
 
@@ -152,14 +156,14 @@ work('shows count, rate, share and what is left', () => {
 work('is drawn ten times a second at most, wiped before other lines, and never off a terminal', () => {
   let written = ''
   const screen = (isTerminal: boolean) => ({ isTerminal, columns: 80, print: (part: string) => void (written += part) })
-  const bar = new Progress(screen(true))
+  const bar = new ProgressReporter(screen(true))
   for (let now = 0; now < 1_000; now += 10) bar.show({ what: 'x', done: now, total: null, failed: 0 }, now)
   assert.is(written.split('\r').length - 1, 10)
   bar.clear()
   assert.ok(written.endsWith('\r\x1b[K'))
   written = ''
   bar.clear()
-  new Progress(screen(false)).show({ what: 'x', done: 1, total: 2, failed: 0 })
+  new ProgressReporter(screen(false)).show({ what: 'x', done: 1, total: 2, failed: 0 })
   assert.is(written, '')
 })
 

@@ -1,15 +1,16 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { Desk } from '../../../src/cluster/coordinator.ts'
+import { Coordinator } from '../../../src/cluster/coordinator.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const desk = suite('the desk that workers share')
 
-const enter = (one: Desk, holder: number, ...keys: [string, number][]) => one.answer({ do: 'enter', keys }, holder, 0)
-const leave = (one: Desk, holder: number, ...keys: string[]) => one.answer({ do: 'leave', keys }, holder, 0)
+const enter = (one: Coordinator, holder: number, ...keys: [string, number][]) =>
+  one.answer({ do: 'enter', keys }, holder, 0)
+const leave = (one: Coordinator, holder: number, ...keys: string[]) => one.answer({ do: 'leave', keys }, holder, 0)
 
 desk('gives a kept value once, and not after its time', () => {
-  const one = new Desk()
+  const one = new Coordinator()
   one.answer({ do: 'keep', id: 'a', value: 'x', ms: 30_000 }, 1, 0)
   one.answer({ do: 'keep', id: 'b', value: 'y', ms: 30_000 }, 1, 0)
   assert.equal(one.answer({ do: 'take', id: 'a' }, 2, 29_999), { ok: true, value: 'x' })
@@ -19,7 +20,7 @@ desk('gives a kept value once, and not after its time', () => {
 })
 
 desk('keeps no more than it can hold, and forgets what is over', () => {
-  const one = new Desk()
+  const one = new Coordinator()
   const keep = (id: string, now: number) => one.answer({ do: 'keep', id, value: '', ms: 30_000 }, 1, now).ok
   let kept = 0
   while (keep(`t${kept}`, 0)) kept++
@@ -29,7 +30,7 @@ desk('keeps no more than it can hold, and forgets what is over', () => {
 })
 
 desk('counts under every key or under none, and names the one that is full', () => {
-  const one = new Desk()
+  const one = new Coordinator()
   assert.is(enter(one, 1, ['all', 3], ['a', 1]).ok, true)
   assert.equal(enter(one, 1, ['all', 3], ['a', 1]), { ok: false, key: 'a' })
   assert.is(enter(one, 2, ['all', 3], ['b', 9]).ok, true)
@@ -40,9 +41,9 @@ desk('counts under every key or under none, and names the one that is full', () 
 })
 
 desk('takes back what a holder held when it dies, and not twice', () => {
-  const one = new Desk()
+  const one = new Coordinator()
   for (const holder of [1, 1, 2]) enter(one, holder, ['all', 3])
-  one.drop(1)
+  one.releaseOwner(1)
   leave(one, 1, 'all')
   assert.is(enter(one, 3, ['all', 3]).ok, true)
   assert.is(enter(one, 3, ['all', 3]).ok, true)
@@ -53,7 +54,7 @@ desk('is empty when all have left, whatever came in which order', () => {
   const steps = fc.array(fc.record({ holder: fc.nat(2), key: fc.constantFrom('a', 'b', 'c'), act: fc.nat(9) }))
   fc.assert(
     fc.property(steps, (list) => {
-      const one = new Desk()
+      const one = new Coordinator()
       const held: [number, string][] = []
       for (const { holder, key, act } of list) {
         if (act < 6) {
@@ -65,7 +66,7 @@ desk('is empty when all have left, whatever came in which order', () => {
           if (at >= 0) held.splice(at, 1)
           leave(one, holder, key)
         } else {
-          one.drop(holder)
+          one.releaseOwner(holder)
           for (let at = held.length - 1; at >= 0; at--) if (held[at]![0] === holder) held.splice(at, 1)
         }
       }
@@ -76,7 +77,7 @@ desk('is empty when all have left, whatever came in which order', () => {
 })
 
 desk('lets through the rate and the burst, and says when to come back', () => {
-  const one = new Desk()
+  const one = new Coordinator()
   const spend = (amount: number, now: number) =>
     one.answer({ do: 'spend', key: 'k', amount, rate: 10, burst: 100 }, 1, now)
   assert.is(spend(100, 0).ok, true)
@@ -90,7 +91,7 @@ desk('lets through the rate and the burst, and says when to come back', () => {
 })
 
 desk('forgets buckets that are full again', () => {
-  const one = new Desk()
+  const one = new Coordinator()
   const spend = (n: number, now: number) =>
     one.answer({ do: 'spend', key: `k${n}`, amount: 1, rate: 1, burst: 10 }, 1, now)
   for (let n = 0; n < 20_000; n++) spend(n, n * 10)

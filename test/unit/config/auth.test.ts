@@ -56,7 +56,7 @@ access('a secret that is too short for HS256 is refused, and never shown', () =>
   assert.not.match(faultsOf({ JWT_SECRET: short }).join(), short)
   // Bytes count, not characters.
   assert.equal(faultsOf({ JWT_SECRET: '密'.repeat(11) }), [])
-  assert.is(loadConfig({ JWT_SECRET: SECRET }).effective.JWT_SECRET, '***')
+  assert.is(loadConfig({ JWT_SECRET: SECRET }).redactedValues.JWT_SECRET, '***')
 })
 
 access('secret and key come from files too', () => {

@@ -3,8 +3,14 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import type { BrokerTls } from '../../../src/amqp/connection.ts'
-import { type Config, type Environment, loadConfig, readEnvironment, sampleFile } from '../../../src/config/config.ts'
-import { VARIABLES } from '../../../src/config/variables.ts'
+import {
+  type Config,
+  type Environment,
+  loadConfig,
+  readEnvironment,
+  renderEnvSample,
+} from '../../../src/config/config.ts'
+import { CONFIG_VARIABLES } from '../../../src/config/variables.ts'
 import { GatewayError } from '../../../src/core/errors.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir } from '../../support/harness/wait.ts'
@@ -103,20 +109,20 @@ const DEFAULTS: Record<string, string | null> = {
 const config = suite('the configuration')
 
 config('knows every variable with its default', () => {
-  const known = Object.fromEntries(VARIABLES.map((variable) => [variable.name, variable.default]))
+  const known = Object.fromEntries(CONFIG_VARIABLES.map((variable) => [variable.name, variable.default]))
   assert.equal(known, DEFAULTS)
 })
 
 config('.env.sample is what the catalogue says', () => {
   const sample = readFileSync(join(ROOT, '.env.sample'), 'utf8')
-  assert.is(sample, sampleFile())
+  assert.is(sample, renderEnvSample())
   for (const [name, usual] of Object.entries(DEFAULTS)) assert.match(sample, `\n#${name}=${usual ?? ''}\n`)
 })
 
 config('nothing set: embedded, on loopback, everything kept', () => {
-  const { effective, trustedProxies, ...rest } = loadConfig({})
+  const { redactedValues, trustedProxies, ...rest } = loadConfig({})
   assert.equal(trustedProxies.rules, [])
-  const expected: Omit<Config, 'effective' | 'trustedProxies'> = {
+  const expected: Omit<Config, 'redactedValues' | 'trustedProxies'> = {
     host: '127.0.0.1',
     port: 8080,
     tls: null,
@@ -127,7 +133,7 @@ config('nothing set: embedded, on loopback, everything kept', () => {
     broker: null,
     maxMessageBytes: 1_048_576,
     tokens: null,
-    keySet: false,
+    hasTokenKey: false,
     corsOrigins: [],
     hosts: [],
     limits: {
@@ -150,12 +156,12 @@ config('nothing set: embedded, on loopback, everything kept', () => {
     shutdownMs: 8_000,
   }
   assert.equal(rest, expected)
-  assert.is(effective.PORT, '8080')
+  assert.is(redactedValues.PORT, '8080')
 })
 
 config('an empty string counts as not set', () => {
   const empty = Object.fromEntries(
-    VARIABLES.flatMap(({ name }) => [
+    CONFIG_VARIABLES.flatMap(({ name }) => [
       [name, ''],
       [`${name}_FILE`, ''],
     ]),
@@ -183,7 +189,7 @@ config('tells all faults at once, each with its rule', () => {
   }
   const faults = faultsOf(bad)
   for (const name of Object.keys(bad)) {
-    const rule = VARIABLES.find((variable) => variable.name === name)!.rule
+    const rule = CONFIG_VARIABLES.find((variable) => variable.name === name)!.constraint
     assert.ok(
       faults.some((fault) => fault.startsWith(`${name} must be ${rule}`)),
       `${name}: ${faults.join(' | ')}`,
@@ -207,23 +213,23 @@ config('shows a wrong value, unless it is a secret', () => {
 config('masks secrets in what it shows', () => {
   const urls = [`amqp://bob:${SECRET}@h/v`, `amqps://${SECRET}@h`, `amqp://bob:${SECRET}%2F@h:1/a%2Fb`]
   for (const url of urls) {
-    const shown = loadConfig({ RABBITMQ_URL: url }).effective.RABBITMQ_URL!
+    const shown = loadConfig({ RABBITMQ_URL: url }).redactedValues.RABBITMQ_URL!
     assert.match(shown, '//***@h')
     assert.not.match(shown, SECRET)
   }
-  const slash = loadConfig({ RABBITMQ_URL: `amqp://bob:12/${SECRET}@h/v` }).effective.RABBITMQ_URL!
+  const slash = loadConfig({ RABBITMQ_URL: `amqp://bob:12/${SECRET}@h/v` }).redactedValues.RABBITMQ_URL!
   assert.is(slash, 'amqp://***@h/v', 'a slash that should have been encoded unmasks nothing')
-  const five = loadConfig({ RABBITMQ_HOST: 'h', RABBITMQ_PASSWORD: SECRET }).effective
+  const five = loadConfig({ RABBITMQ_HOST: 'h', RABBITMQ_PASSWORD: SECRET }).redactedValues
   assert.is(five.RABBITMQ_PASSWORD, '***')
   assert.is(five.RABBITMQ_HOST, 'h')
-  assert.is(loadConfig({ DATABASE_URL: 'sqlite:/var/x.db' }).effective.DATABASE_URL, 'sqlite:/var/x.db')
+  assert.is(loadConfig({ DATABASE_URL: 'sqlite:/var/x.db' }).redactedValues.DATABASE_URL, 'sqlite:/var/x.db')
 })
 
 config('reads a secret from the file that NAME_FILE names, without its last line break', () => {
   for (const end of ['', '\n', '\r\n']) {
     const env = { RABBITMQ_HOST: 'h', RABBITMQ_PASSWORD_FILE: secretFile(`${SECRET}${end}`) }
     assert.is(addressOf(env).password, SECRET)
-    assert.is(loadConfig(env).effective.RABBITMQ_PASSWORD, '***')
+    assert.is(loadConfig(env).redactedValues.RABBITMQ_PASSWORD, '***')
   }
   assert.is(addressOf({ RABBITMQ_URL_FILE: secretFile('amqp://u:p@there') }).hostname, 'there')
   assert.is(loadConfig({ DATABASE_URL_FILE: secretFile('sqlite:x.db\n') }).databaseFile, 'x.db')
@@ -241,7 +247,7 @@ config('every secret has a file form in the sample, and nothing else has', () =>
   const keys = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL']
   const secrets = ['DATABASE_URL', ...broker, ...keys, 'GATEWAY_TOKEN', 'OTEL_EXPORTER_OTLP_HEADERS']
   assert.equal(
-    [...sampleFile().matchAll(/also (\w+)_FILE/g)].map(([, name]) => name),
+    [...renderEnvSample().matchAll(/also (\w+)_FILE/g)].map(([, name]) => name),
     secrets,
   )
 })

@@ -124,9 +124,9 @@ config('shows no user and no password, wherever the URL stands and whatever is w
     const faults = faultsOf({ DATABASE_URL: url })
     assert.not.match(faults.join(), SECRET)
     if (faults.length > 0) continue
-    const { effective, postgres } = loadConfig({ DATABASE_URL: url })
-    assert.not.match(`${effective.DATABASE_URL} ${describePostgres(postgres!)}`, new RegExp(`${SECRET}|bob`))
-    assert.match(effective.DATABASE_URL!, 'postgres://')
+    const { redactedValues, postgres } = loadConfig({ DATABASE_URL: url })
+    assert.not.match(`${redactedValues.DATABASE_URL} ${describePostgres(postgres!)}`, new RegExp(`${SECRET}|bob`))
+    assert.match(redactedValues.DATABASE_URL!, 'postgres://')
   }
   for (const url of [
     `postgres://bob:${SECRET}@h:port/db`,
@@ -142,9 +142,9 @@ config('shows no user and no password, wherever the URL stands and whatever is w
 config('reads the URL from the file that DATABASE_URL_FILE names', () => {
   const file = join(tempDir(), 'url')
   writeFileSync(file, `postgres://u:${SECRET}@there/db\n`)
-  const { postgres, effective } = loadConfig({ DATABASE_URL_FILE: file })
+  const { postgres, redactedValues } = loadConfig({ DATABASE_URL_FILE: file })
   assert.equal([postgres!.password, postgres!.hosts[0]!.host], [SECRET, 'there'])
-  assert.is(effective.DATABASE_URL, 'postgres://***@there/db')
+  assert.is(redactedValues.DATABASE_URL, 'postgres://***@there/db')
 })
 
 config('names the place for people', () => {

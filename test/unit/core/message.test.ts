@@ -3,39 +3,39 @@ import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { ERRORS, type ErrorCode } from '../../../src/core/errors.ts'
 import {
-  type Arrival,
-  appendKeys,
-  checkMessage,
-  decodeText,
-  deliveredText,
-  LACKS_EVENT_ID,
-  LACKS_MESSAGE_ID,
+  appendJsonMembers,
+  decodeUtf8,
+  MISSING_EVENT_ID,
+  MISSING_MESSAGE_ID,
   type NewMessage,
   PublishedMessage,
+  type ReceiveContext,
+  serializeDelivery,
+  validateMessage,
 } from '../../../src/core/message.ts'
 import { suite } from '../../support/harness/suite.ts'
 import type { Json } from '../../support/harness/wait.ts'
 
-const ARRIVAL: Arrival = { received_at: Date.UTC(2026, 10, 22, 10, 0, 0, 123), makeId: () => 'made-id' }
+const ARRIVAL: ReceiveContext = { received_at: Date.UTC(2026, 10, 22, 10, 0, 0, 123), makeId: () => 'made-id' }
 
-const accept = (body: unknown, arrival: Partial<Arrival> = {}): NewMessage => {
+const accept = (body: unknown, arrival: Partial<ReceiveContext> = {}): NewMessage => {
   const text = typeof body === 'string' ? body : JSON.stringify(body)
-  const checked = checkMessage(text, { ...ARRIVAL, ...arrival })
+  const checked = validateMessage(text, { ...ARRIVAL, ...arrival })
   if ('refusal' in checked) throw new Error(`refused: ${JSON.stringify(checked.refusal)}`)
   assert.is(checked.message.body, text, 'the body is kept as the text that came')
   return checked.message
 }
 
-const refuse = (body: unknown, reason: ErrorCode, arrival: Partial<Arrival> = {}): void => {
+const refuse = (body: unknown, reason: ErrorCode, arrival: Partial<ReceiveContext> = {}): void => {
   const text = typeof body === 'string' ? body : JSON.stringify(body)
-  const checked = checkMessage(text, { ...ARRIVAL, ...arrival })
+  const checked = validateMessage(text, { ...ARRIVAL, ...arrival })
   if (!('refusal' in checked)) throw new Error(`accepted: ${text.slice(0, 200)}`)
   assert.is(checked.refusal.reason, reason, `${text.slice(0, 200)}: ${checked.refusal.detail}`)
   assert.ok(checked.refusal.detail.length > 0, 'says the particulars')
 }
 
-const deliver = (body: string, arrival: Partial<Arrival> = {}): string =>
-  deliveredText({ ...accept(body, arrival), db_id: 123 })
+const deliver = (body: string, arrival: Partial<ReceiveContext> = {}): string =>
+  serializeDelivery({ ...accept(body, arrival), db_id: 123 })
 
 const OWN_KEYS = '"received_at":"2026-11-22T10:00:00.123Z","db_id":123}'
 /** One character, two UTF-16 units. */
@@ -65,10 +65,10 @@ messages('refuses what is not JSON, with Python’s own NaN and Infinity', () =>
 })
 
 messages('names a byte order mark', () => {
-  const checked = checkMessage('\uFEFF{"event_id":"e"}', ARRIVAL)
+  const checked = validateMessage('\uFEFF{"event_id":"e"}', ARRIVAL)
   assert.ok('refusal' in checked && checked.refusal.reason === 'invalid_json')
   assert.match(JSON.stringify(checked), 'byte order mark')
-  const decoded = decodeText(Buffer.from('\uFEFF{}'))
+  const decoded = decodeUtf8(Buffer.from('\uFEFF{}'))
   assert.is(decoded, '\uFEFF{}', 'decoding keeps it for the check to see')
 })
 
@@ -78,10 +78,10 @@ messages('refuses every JSON value but an object', () => {
 
 messages('decodes strictly: bytes that are no UTF-8 are refused, not replaced', () => {
   for (const bytes of [[0xff], [0xc3], [0xed, 0xa0, 0x80], [0xc0, 0xaf]]) {
-    const decoded = decodeText(Buffer.from(bytes))
+    const decoded = decodeUtf8(Buffer.from(bytes))
     assert.ok(typeof decoded !== 'string' && decoded.refusal.reason === 'invalid_utf8', String(bytes))
   }
-  assert.is(decodeText(Buffer.from('"Zoë 𝒳"')), '"Zoë 𝒳"')
+  assert.is(decodeUtf8(Buffer.from('"Zoë 𝒳"')), '"Zoë 𝒳"')
 })
 
 messages('requires an event_id of 1 to 255 characters without control characters', () => {
@@ -131,7 +131,7 @@ messages('refuses senders, types and rounds of a wrong kind', () => {
 messages('every reason it gives is in the catalogue as a fault of the sender', () => {
   const checks = ['x', '1', '{}', '{"event_id":"e","message_id":1}', '{"event_id":"e","type":1}']
   for (const text of checks) {
-    const checked = checkMessage(text, ARRIVAL)
+    const checked = validateMessage(text, ARRIVAL)
     assert.ok('refusal' in checked && ERRORS[checked.refusal.reason].status === 400, text)
   }
 })
@@ -153,7 +153,7 @@ messages('takes null for absent', () => {
     [message.message_id, message.message_from, message.message_type, message.round_id],
     ['made-id', 's', null, null],
   )
-  assert.is(message.lacks, LACKS_MESSAGE_ID)
+  assert.is(message.lacks, MISSING_MESSAGE_ID)
 })
 
 messages('takes the AMQP property as message_id, but the body’s own wins', () => {
@@ -165,8 +165,8 @@ messages('takes the AMQP property as message_id, but the body’s own wins', () 
 })
 
 messages('takes the event from the path, and refuses a body that names another', () => {
-  assert.is(accept({}, { event_id: 'path' }).lacks, LACKS_EVENT_ID | LACKS_MESSAGE_ID)
-  assert.is(accept({ event_id: 'path' }, { event_id: 'path' }).lacks, LACKS_MESSAGE_ID)
+  assert.is(accept({}, { event_id: 'path' }).lacks, MISSING_EVENT_ID | MISSING_MESSAGE_ID)
+  assert.is(accept({ event_id: 'path' }, { event_id: 'path' }).lacks, MISSING_MESSAGE_ID)
   refuse({ event_id: 'other' }, 'event_mismatch', { event_id: 'path' })
 })
 
@@ -187,8 +187,8 @@ delivery('makes an object of an empty one', () => {
     const own = `"event_id":"p","message_id":"made-id",${OWN_KEYS}`
     assert.is(deliver(empty, { event_id: 'p' }), `{${own}`)
   }
-  assert.is(appendKeys('{}', '"a":1'), '{"a":1}')
-  assert.is(appendKeys('{"s":"}"} \n', '"a":1'), '{"s":"}","a":1}')
+  assert.is(appendJsonMembers('{}', '"a":1'), '{"a":1}')
+  assert.is(appendJsonMembers('{"s":"}"} \n', '"a":1'), '{"s":"}","a":1}')
 })
 
 delivery('keeps numbers, escapes and odd characters letter for letter', () => {

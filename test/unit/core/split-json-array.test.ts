@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { splitArray } from '../../../src/core/split-json-array.ts'
+import { splitJsonArray } from '../../../src/core/split-json-array.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const splitting = suite('splitting a batch')
@@ -20,12 +20,12 @@ splitting('cuts the elements out as they stand', () => {
     '[]',
     '"\\u005d\u2028"',
   ]
-  assert.equal(splitArray(`[${texts.join(',')}]`), texts)
-  assert.equal(splitArray(`\r\n [ ${texts.join(' ,\n')}\t] \n`), texts)
+  assert.equal(splitJsonArray(`[${texts.join(',')}]`), texts)
+  assert.equal(splitJsonArray(`\r\n [ ${texts.join(' ,\n')}\t] \n`), texts)
 })
 
 splitting('an empty array has no elements', () => {
-  for (const text of ['[]', ' [ ] ', '[\r\n]']) assert.equal(splitArray(text), [])
+  for (const text of ['[]', ' [ ] ', '[\r\n]']) assert.equal(splitJsonArray(text), [])
 })
 
 splitting('what is no array is refused, wherever it breaks', () => {
@@ -48,19 +48,19 @@ splitting('what is no array is refused, wherever it breaks', () => {
     '["a]',
     '[{]',
   ]
-  for (const text of [...broken, '[1]\u00a0', '\ufeff[1]']) assert.is(splitArray(text), null, text)
+  for (const text of [...broken, '[1]\u00a0', '\ufeff[1]']) assert.is(splitJsonArray(text), null, text)
   // What is no JSON inside stays as it is, and is found there.
-  assert.equal(splitArray('[{"a":1} {"b":2},{],{"c":}, \u00a0{}]'), ['{"a":1} {"b":2}', '{]', '{"c":}', '\u00a0{}'])
+  assert.equal(splitJsonArray('[{"a":1} {"b":2},{],{"c":}, \u00a0{}]'), ['{"a":1} {"b":2}', '{]', '{"c":}', '\u00a0{}'])
 })
 
 splitting('space without end between two words costs no more than its length', () => {
   const from = performance.now()
-  assert.equal(splitArray(`[1${' '.repeat(4_000_000)}2]`)?.length, 1)
+  assert.equal(splitJsonArray(`[1${' '.repeat(4_000_000)}2]`)?.length, 1)
   assert.ok(performance.now() - from < 10_000)
 })
 
 splitting('keeps what lies between the tokens of an element', () => {
-  assert.equal(splitArray('[ { "a" :\n1 } , { } ]'), ['{ "a" :\n1 }', '{ }'])
+  assert.equal(splitJsonArray('[ { "a" :\n1 } , { } ]'), ['{ "a" :\n1 }', '{ }'])
 })
 
 splitting('any array with any indent gives texts that stand in it and mean its elements', () => {
@@ -69,7 +69,7 @@ splitting('any array with any indent gives texts that stand in it and mean its e
   fc.assert(
     fc.property(array, indent, fc.constantFrom('', ' ', '\n'), (values, space, around) => {
       const text = `${around}${JSON.stringify(values, null, space)}${around}`
-      const elements = splitArray(text)!
+      const elements = splitJsonArray(text)!
       assert.ok(
         isDeepStrictEqual(
           elements.map((element) => JSON.parse(element)),

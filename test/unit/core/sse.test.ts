@@ -4,13 +4,13 @@ import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import type { StoredMessage } from '../../../src/core/message.ts'
 import {
-  caughtUpFrame,
-  closingFrame,
-  heartbeatFrame,
-  helloFrame,
-  messageFrame,
-  resetFrame,
-  retryFrame,
+  encodeCaughtUpEvent,
+  encodeClosingEvent,
+  encodeHeartbeatEvent,
+  encodeHelloEvent,
+  encodeMessageEvent,
+  encodeResetEvent,
+  encodeRetry,
 } from '../../../src/core/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
 
@@ -61,24 +61,24 @@ const HELLO = { log_id: 'l', cursor: 120, first_db_id: 1, last_db_id: 123, serve
 const frames = suite('SSE frames')
 
 frames('hello carries the cursor as its id, 0 included', () => {
-  const { event, id, data } = one(helloFrame(HELLO))
+  const { event, id, data } = one(encodeHelloEvent(HELLO))
   assert.equal([event, id, data], ['hello', '120', HELLO])
-  assert.is(one(helloFrame({ ...HELLO, cursor: 0 })).id, '0')
+  assert.is(one(encodeHelloEvent({ ...HELLO, cursor: 0 })).id, '0')
 })
 
 frames('a message carries its db_id as its id, and the delivered object as one line', () => {
-  const { event, id, data } = one(messageFrame(stored('{"event_id":"e","message_id":"m","n":12302548181076029}')))
+  const { event, id, data } = one(encodeMessageEvent(stored('{"event_id":"e","message_id":"m","n":12302548181076029}')))
   assert.equal([event, id], ['new_message', '42'])
   assert.equal((data as { db_id: number }).db_id, 42)
-  assert.match(messageFrame(stored('{"n":12302548181076029}')).toString(), '"n":12302548181076029,')
+  assert.match(encodeMessageEvent(stored('{"n":12302548181076029}')).toString(), '"n":12302548181076029,')
 })
 
 frames('everything else carries no id, so that a client resumes where it was', () => {
   const expected: [Buffer, string, unknown][] = [
-    [caughtUpFrame(123), 'caught_up', { last_message_db_id: 123 }],
-    [heartbeatFrame('now'), 'heartbeat', { server_time: 'now' }],
-    [resetFrame('cursor_ahead', 7), 'reset', { reason: 'cursor_ahead', first_db_id: 7 }],
-    [closingFrame('too_slow'), 'closing', { reason: 'too_slow' }],
+    [encodeCaughtUpEvent(123), 'caught_up', { last_message_db_id: 123 }],
+    [encodeHeartbeatEvent('now'), 'heartbeat', { server_time: 'now' }],
+    [encodeResetEvent('cursor_ahead', 7), 'reset', { reason: 'cursor_ahead', first_db_id: 7 }],
+    [encodeClosingEvent('too_slow'), 'closing', { reason: 'too_slow' }],
   ]
   for (const [frame, name, data] of expected) {
     const parsed = one(frame)
@@ -88,17 +88,17 @@ frames('everything else carries no id, so that a client resumes where it was', (
 })
 
 frames('retry is no event, and a whole number of milliseconds', () => {
-  const { events, retries, odd } = parse(retryFrame(1234.56))
+  const { events, retries, odd } = parse(encodeRetry(1234.56))
   assert.equal([events, retries, odd], [[], [1235], []])
 })
 
 frames('one after the other they stay apart', () => {
   const all = [
-    retryFrame(1),
-    helloFrame(HELLO),
-    messageFrame(stored('{}')),
-    heartbeatFrame('x'),
-    closingFrame('shutdown'),
+    encodeRetry(1),
+    encodeHelloEvent(HELLO),
+    encodeMessageEvent(stored('{}')),
+    encodeHeartbeatEvent('x'),
+    encodeClosingEvent('shutdown'),
   ]
   const { events } = parse(Buffer.concat(all))
   assert.equal(
@@ -109,7 +109,7 @@ frames('one after the other they stay apart', () => {
 
 frames('line breaks between tokens become spaces, those inside strings stay escaped', () => {
   const body = '{\r\n"a" :\r[1 ,\n2],\n\n"s":"x\\r\\ny\\u2028\u2028"\n}'
-  const { data, raw } = one(messageFrame(stored(body)))
+  const { data, raw } = one(encodeMessageEvent(stored(body)))
   assert.match(raw, '{  "a" : [1 , 2],  "s":"x\\r\\ny\\u2028\u2028"')
   assert.equal((data as { s: string }).s, 'x\r\ny\u2028\u2028')
   assert.not.match(raw, /[\r\n]/)
@@ -117,13 +117,13 @@ frames('line breaks between tokens become spaces, those inside strings stay esca
 
 frames('a message with line breaks leaves no trace in the next one', () => {
   const broken = stored('{"a":\n1}')
-  const first = messageFrame(broken).toString()
-  for (let again = 0; again < 3; again++) assert.is(messageFrame(broken).toString(), first)
+  const first = encodeMessageEvent(broken).toString()
+  for (let again = 0; again < 3; again++) assert.is(encodeMessageEvent(broken).toString(), first)
 })
 
 frames('no field of a message can end its line: ids from elsewhere are escaped', () => {
   const odd = 'a\r\nevent: fake\n\ndata: x\u0000'
-  const { data } = one(messageFrame(stored('{}', { lacks: 3, event_id: odd, message_id: odd })))
+  const { data } = one(encodeMessageEvent(stored('{}', { lacks: 3, event_id: odd, message_id: odd })))
   assert.equal((data as { event_id: string }).event_id, odd)
 })
 
@@ -143,7 +143,7 @@ frames('any JSON object with line breaks anywhere between its tokens is exactly 
     fc.property(object, gaps, fc.nat(), (value, stream, db_id) => {
       const text = spread(value, () => stream.next().value as string)
       assert.ok(isDeepStrictEqual(JSON.parse(text), JSON.parse(JSON.stringify(value))))
-      const parsed = one(messageFrame(stored(text, { db_id })))
+      const parsed = one(encodeMessageEvent(stored(text, { db_id })))
       assert.is(parsed.id, String(db_id))
       const expected = { ...JSON.parse(text), received_at: '1970-01-01T00:00:00.000Z', db_id }
       assert.ok(isDeepStrictEqual(parsed.data, expected), text)

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { MessageId } from '../../../src/core/message.ts'
-import { uuidMaker, uuidv7 } from '../../../src/core/uuid.ts'
+import { createUuidV7Generator, uuidv7 } from '../../../src/core/uuid.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const FORM = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
@@ -32,7 +32,7 @@ uuids('takes the random bits of an id from no other id', () => {
   let next = 0
   // Every digit of the source differs from that of its neighbours, so an overlap of two ids would show.
   const source = (count: number) => Buffer.from(Array.from({ length: count }, () => next++ & 0xff))
-  const makeId = uuidMaker(source)
+  const makeId = createUuidV7Generator(source)
   const bits = Array.from({ length: 1_000 }, () => makeId(0).replaceAll('-', '').slice(-12))
   for (const [index, own] of bits.entries()) {
     const expected = Buffer.from([4, 5, 6, 7, 8, 9].map((byte) => (index * 10 + byte) & 0xff)).toString('hex')
@@ -61,7 +61,7 @@ uuids('sorts by time', () => {
 })
 
 uuids('is unique within one millisecond', () => {
-  const makeId = uuidMaker(randomBytes)
+  const makeId = createUuidV7Generator(randomBytes)
   const ids = new Set(Array.from({ length: 10_000 }, () => makeId(1)))
   assert.is(ids.size, 10_000)
 })

@@ -3,13 +3,13 @@ import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { readStreamRequest } from '../../../src/http/server/parse-stream-request.ts'
+import { parseStreamRequest } from '../../../src/http/server/parse-stream-request.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const request = suite('a request for a stream, read off its bytes')
 
 const NO_SOCKET = {} as Socket
-const read = (text: string) => readStreamRequest(NO_SOCKET, Buffer.from(text, 'latin1'))
+const read = (text: string) => parseStreamRequest(NO_SOCKET, Buffer.from(text, 'latin1'))
 const PLAIN = 'GET /api/events/room/stream HTTP/1.1\r\nHost: h\r\nLast-Event-ID: 7\r\n\r\n'
 
 /** What Node's own HTTP server makes of the same bytes; null: it refuses them. */

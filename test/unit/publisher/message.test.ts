@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { checkMessage } from '../../../src/core/message.ts'
-import { envelope, publishFrames } from '../../../src/publisher/frames.ts'
+import { validateMessage } from '../../../src/core/message.ts'
+import { createPublishHeader, publishFrames } from '../../../src/publisher/frames.ts'
 import { DEEPSOC, deepsoc, type PublishError, type PublishErrorCode, routingKey } from '../../../src/publisher/index.ts'
 import { encode, encodeText } from '../../../src/publisher/message.ts'
 import { uuidv7 } from '../../../src/publisher/uuid.ts'
@@ -29,7 +29,7 @@ const refused = (make: () => unknown, code: PublishErrorCode, about: RegExp): vo
 
 /** What the gateway reads from the bytes. */
 const asGatewaySees = (body: Uint8Array) => {
-  const checked = checkMessage(Buffer.from(body).toString(), { received_at: 1, makeId: () => 'made by the gateway' })
+  const checked = validateMessage(Buffer.from(body).toString(), { received_at: 1, makeId: () => 'made by the gateway' })
   if ('refusal' in checked) throw new Error(`${checked.refusal.reason}: ${checked.refusal.detail}`)
   return checked.message
 }
@@ -68,7 +68,7 @@ test('frames never exceed what was agreed, and hold the body byte for byte', () 
   const frameMax = 4_096
   for (const size of [0, 1, frameMax - 9, frameMax - 8, frameMax - 7, 3 * frameMax]) {
     const body = Buffer.alloc(size, 'x')
-    const bytes = publishFrames(envelope(1, frameMax, 'ex'), 'a.b', '消息', body, 1_700_000_000)
+    const bytes = publishFrames(createPublishHeader(1, frameMax, 'ex'), 'a.b', '消息', body, 1_700_000_000)
     const payloads: Buffer[] = []
     let at = 0
     while (at < bytes.length) {

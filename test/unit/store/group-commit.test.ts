@@ -1,6 +1,6 @@
 import * as assert from 'uvu/assert'
 import { GroupCommit } from '../../../src/store/group-commit.ts'
-import type { Entry, Outcome } from '../../../src/store/store.ts'
+import type { AppendEntry, AppendResult } from '../../../src/store/store.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { entryOf } from '../../support/stages/entries.ts'
 
@@ -8,8 +8,8 @@ import { entryOf } from '../../support/stages/entries.ts'
 class Store {
   readonly commits: string[][] = []
   readonly #open: {
-    entries: readonly Entry[]
-    resolve: (outcomes: Outcome[]) => void
+    entries: readonly AppendEntry[]
+    resolve: (outcomes: AppendResult[]) => void
     reject: (error: Error) => void
   }[] = []
   readonly group = new GroupCommit(
@@ -38,7 +38,7 @@ class Store {
   }
 }
 
-const idOf = (entry: Entry): string => (entry.kind === 'message' ? entry.message.message_id : '')
+const idOf = (entry: AppendEntry): string => (entry.kind === 'message' ? entry.message.message_id : '')
 
 const turn = (): Promise<void> => new Promise(setImmediate)
 
@@ -118,10 +118,10 @@ group('nothing to append is no commit', async () => {
 
 group('idle resolves when everything is committed, what comes meanwhile included', async () => {
   const store = new Store()
-  await store.group.idle()
+  await store.group.drained()
   const appended = [store.append('1')]
   let idle = false
-  const waiting = store.group.idle().then(() => {
+  const waiting = store.group.drained().then(() => {
     idle = true
   })
   await turn()

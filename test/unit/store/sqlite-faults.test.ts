@@ -3,10 +3,10 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
-import { selection } from '../../../src/core/subscription-filter.ts'
-import { SqliteLog } from '../../../src/store/sqlite/store.ts'
-import type { Stage } from '../../../src/store/sqlite/writer.ts'
-import type { Log } from '../../../src/store/store.ts'
+import { createFilter } from '../../../src/core/subscription-filter.ts'
+import { SqliteStore } from '../../../src/store/sqlite/store.ts'
+import type { FaultPoint } from '../../../src/store/sqlite/writer.ts'
+import type { MessageStore } from '../../../src/store/store.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
 import { mountTinyDisk, noTinyDisk, type TinyDisk } from '../../support/servers/tiny-disk.ts'
@@ -21,8 +21,8 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
     (error: GatewayError) => error.code,
   )
 
-const idsOf = async (log: Log): Promise<string[]> =>
-  (await log.read(selection('*'), 0, ALL)).messages.map(({ message_id }) => message_id)
+const idsOf = async (log: MessageStore): Promise<string[]> =>
+  (await log.read(createFilter('*'), 0, ALL)).messages.map(({ message_id }) => message_id)
 
 const faults = suite('a database file in trouble')
 
@@ -52,15 +52,20 @@ for (const inline of [true, false]) {
 }
 
 /** A log that ends its commits by throwing at a stage, while `stage` is set. */
-const withFault = async (): Promise<{ log: Log; file: string; at: { stage: Stage | null }; stages: Stage[] }> => {
+const withFault = async (): Promise<{
+  log: MessageStore
+  file: string
+  at: { stage: FaultPoint | null }
+  stages: FaultPoint[]
+}> => {
   const file = join(fastDir(), 'gateway.db')
-  const at: { stage: Stage | null } = { stage: null }
-  const stages: Stage[] = []
-  const onStage = (stage: Stage): void => {
+  const at: { stage: FaultPoint | null } = { stage: null }
+  const stages: FaultPoint[] = []
+  const onStage = (stage: FaultPoint): void => {
     stages.push(stage)
     if (stage === at.stage) throw new Error('fault of the test')
   }
-  const log = new SqliteLog({ file, newLogId: 'l', now: 1, inline: { onStage } })
+  const log = new SqliteStore({ file, newLogId: 'l', now: 1, inlineWriter: { onStage } })
   await log.start()
   return { log, file, at, stages }
 }
@@ -68,11 +73,11 @@ const withFault = async (): Promise<{ log: Log; file: string; at: { stage: Stage
 faults('nobody sees a batch before its commit, and everybody all of it afterwards', async () => {
   const file = join(fastDir(), 'gateway.db')
   const counts: Record<string, number[]> = {}
-  const log = new SqliteLog({
+  const log = new SqliteStore({
     file,
     newLogId: 'l',
     now: 1,
-    inline: {
+    inlineWriter: {
       onStage: (stage) => {
         const db = new Database(file, { readonly: true })
         const count = (table: string) => db.prepare(`SELECT count(*) FROM ${table}`).pluck().get() as number
@@ -126,7 +131,7 @@ faults('appends of one moment share one transaction', async () => {
   await log.stop()
 })
 
-const withDisk = (title: string, body: (log: Log, disk: TinyDisk) => Promise<void>): void => {
+const withDisk = (title: string, body: (log: MessageStore, disk: TinyDisk) => Promise<void>): void => {
   const reason = noTinyDisk()
   if (reason !== null) {
     faults.skip(title, reason)

@@ -3,12 +3,12 @@ import { dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
-import { selection } from '../../../src/core/subscription-filter.ts'
+import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { SCHEMA_VERSION } from '../../../src/store/migrations.ts'
 import { APPLICATION_ID, openConnection, readSchema } from '../../../src/store/sqlite/file.ts'
-import { boundsOf } from '../../../src/store/sqlite/queries.ts'
+import { selectBounds } from '../../../src/store/sqlite/queries.ts'
 import { StatementCache } from '../../../src/store/sqlite/statement-cache.ts'
-import { SqliteLog } from '../../../src/store/sqlite/store.ts'
+import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
 import { store } from '../../support/stages/entries.ts'
@@ -129,7 +129,7 @@ files('that cannot be opened at all is told as such', async () => {
   const file = newFile()
   writeFileSync(file, '')
   for (const path of [folder, join(file, 'below.db'), '/proc/nothing/below.db']) {
-    const log = new SqliteLog({ file: path, newLogId: 'l', now: 1, inline: {} })
+    const log = new SqliteStore({ file: path, newLogId: 'l', now: 1, inlineWriter: {} })
     const error = await log.start().then(
       () => null,
       (reason: GatewayError) => reason,
@@ -181,7 +181,7 @@ files('is named once, when it is made', async () => {
   const file = newFile()
   const names: string[] = []
   for (const newLogId of ['first', 'second']) {
-    const log = new SqliteLog({ file, newLogId, now: 1, inline: {} })
+    const log = new SqliteStore({ file, newLogId, now: 1, inlineWriter: {} })
     await log.start()
     names.push(log.logId)
     await log.stop()
@@ -210,7 +210,7 @@ files('is set to survive a power cut, on every connection and however often it i
     for (let round = 0; round < 3; round++) {
       const log = await openSqlite(file, true)
       await store(log, {})
-      await log.read(selection('*'), 0, ALL)
+      await log.read(createFilter('*'), 0, ALL)
       const open = [...seen].filter((db) => db.open && db.name === file)
       assert.equal(open.map((db) => db.readonly).sort(), [false, true], 'one that writes and one that reads')
       for (const db of open) {
@@ -259,7 +259,7 @@ files('its reading connection cannot write', async () => {
 
 files('tells the bounds of all events without a walk over events or messages', async () => {
   const db = openConnection(await ours(), { readonly: true })
-  const plan = db.prepare(`EXPLAIN QUERY PLAN ${boundsOf(selection('*'))}`).all() as { detail: string }[]
+  const plan = db.prepare(`EXPLAIN QUERY PLAN ${selectBounds(createFilter('*'))}`).all() as { detail: string }[]
   const steps = plan
     .map(({ detail }) => detail)
     .filter((detail) => !/^(SCAN CONSTANT ROW|SCALAR SUBQUERY)/.test(detail))
@@ -277,12 +277,12 @@ const day = 86_400_000
 const fewDaysAgo = (days: number) => Date.now() - days * day
 
 /** Prunes all that is older than 30 days. */
-const pruneMonth = async (log: SqliteLog): Promise<void> => {
+const pruneMonth = async (log: SqliteStore): Promise<void> => {
   while ((await log.prune({ receivedBefore: fewDaysAgo(30), messagesPerEvent: null }, 1_000)) > 0);
 }
 
-const left = async (log: SqliteLog): Promise<number[]> =>
-  (await log.read(selection('*'), 0, ALL)).messages.map(({ db_id }) => db_id)
+const left = async (log: SqliteStore): Promise<number[]> =>
+  (await log.read(createFilter('*'), 0, ALL)).messages.map(({ db_id }) => db_id)
 
 files('retention by age goes on behind messages of a clock that was ahead', async () => {
   const log = await openSqlite(newFile(), true)

@@ -1,7 +1,7 @@
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { type Selection, selection } from '../../../src/core/subscription-filter.ts'
-import type { SqliteLog } from '../../../src/store/sqlite/store.ts'
+import { createFilter, type SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
+import type { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
 import { entryOf } from '../../support/stages/entries.ts'
@@ -16,7 +16,7 @@ const END = Number.MAX_SAFE_INTEGER
 
 const test = suite('a look through the whole log for what is not there', { timeoutMs: 120_000 })
 
-let log: SqliteLog
+let log: SqliteStore
 
 test.before(async () => {
   log = await openSqlite(join(fastDir(), 'gateway.db'), true)
@@ -26,18 +26,20 @@ test.before(async () => {
 })
 test.after(() => log.stop())
 
-const forward = async (wanted: Selection): Promise<void> => {
-  for (let after = 0, more = true; more; ) ({ through: after, more } = await log.read(wanted, after, LIMIT))
+const forward = async (wanted: SubscriptionFilter): Promise<void> => {
+  for (let after = 0, more = true; more; )
+    ({ readThrough: after, hasMore: more } = await log.read(wanted, after, LIMIT))
 }
 
-const backward = async (wanted: Selection): Promise<void> => {
-  for (let before = END, more = true; more; ) ({ through: before, more } = await log.readBefore(wanted, before, LIMIT))
+const backward = async (wanted: SubscriptionFilter): Promise<void> => {
+  for (let before = END, more = true; more; )
+    ({ readThrough: before, hasMore: more } = await log.readBefore(wanted, before, LIMIT))
 }
 
-const LOOKS: Record<string, (wanted: Selection) => Promise<unknown>> = {
+const LOOKS: Record<string, (wanted: SubscriptionFilter) => Promise<unknown>> = {
   forward,
   backward,
-  'for the last ones': (wanted) => log.cursorBefore(wanted, 5),
+  'for the last ones': (wanted) => log.tailCursor(wanted, 5),
 }
 
 for (const [name, look] of Object.entries(LOOKS)) {
@@ -50,7 +52,7 @@ for (const [name, look] of Object.entries(LOOKS)) {
     }
     setImmediate(count)
     const wanted = ['*', ['e0', 'e1000'], ['e2000']] as const
-    const work = Array.from({ length: AT_ONCE }, (_, n) => look(selection(wanted[n % 3]!, [`nothing-${n}`])))
+    const work = Array.from({ length: AT_ONCE }, (_, n) => look(createFilter(wanted[n % 3]!, [`nothing-${n}`])))
     await Promise.all(work)
     looking = false
     // Of the events each look sees a part; the two looks at all of them have every window.
@@ -59,10 +61,10 @@ for (const [name, look] of Object.entries(LOOKS)) {
 }
 
 test('what is found is the same as without company', async () => {
-  const wanted = selection('*', ['a'])
+  const wanted = createFilter('*', ['a'])
   const pages = await Promise.all(Array.from({ length: AT_ONCE }, () => log.read(wanted, 0, LIMIT)))
   assert.equal([...new Set(pages.map(({ messages }) => messages.length))], [500])
-  assert.is(await log.cursorBefore(wanted, 5), MESSAGES - 5)
+  assert.is(await log.tailCursor(wanted, 5), MESSAGES - 5)
 })
 
 test.run()

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { selection } from '../../../src/core/subscription-filter.ts'
-import { Channel } from '../../../src/streams/channel.ts'
-import { Slab } from '../../../src/streams/replay-buffer.ts'
+import { createFilter } from '../../../src/core/subscription-filter.ts'
+import { StreamChannel } from '../../../src/streams/channel.ts'
+import { ReplayBuffer } from '../../../src/streams/replay-buffer.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const MOST = 4_096
@@ -38,7 +38,7 @@ slabs(
   () => {
     fc.assert(
       fc.property(fc.nat({ max: 100 }), fc.array(operation, { maxLength: 120, size: 'max' }), (from, operations) => {
-        const slab = new Slab(from, MOST)
+        const slab = new ReplayBuffer(from, MOST)
         const all: { id: number; frame: Buffer }[] = []
         const handed: { bytes: Buffer; copy: Buffer }[] = []
         let last = from
@@ -46,7 +46,7 @@ slabs(
         for (const one of operations) {
           if (one.op === 'clear') {
             slab.clear()
-            assert.equal([slab.bytes, slab.from, slab.last, slab.after(last)], [0, last, last, null])
+            assert.equal([slab.bytes, slab.startsAfter, slab.last, slab.framesAfter(last)], [0, last, last, null])
           } else if (one.op === 'append') {
             const id = last + one.gap
             const frame = frameOf(id, one.size)
@@ -56,15 +56,19 @@ slabs(
             if (one.gap > 0) largest = Math.max(largest, frame.length)
             last = id
           } else {
-            const cursor = Math.max(slab.from, last - one.back)
+            const cursor = Math.max(slab.startsAfter, last - one.back)
             const expected = Buffer.concat(all.filter(({ id }) => id > cursor).map(({ frame }) => frame))
-            const bytes = slab.after(cursor)
+            const bytes = slab.framesAfter(cursor)
             assert.is(bytes?.toString('latin1') ?? '', expected.toString('latin1'), `after ${cursor}`)
             if (bytes !== null) handed.push({ bytes, copy: Buffer.from(bytes) })
           }
           assert.is(slab.last, last)
-          assert.ok(slab.from <= last)
-          assert.is(slab.frames, all.filter(({ id }) => id > slab.from).length, 'whatever is behind `from` is there')
+          assert.ok(slab.startsAfter <= last)
+          assert.is(
+            slab.frames,
+            all.filter(({ id }) => id > slab.startsAfter).length,
+            'whatever is behind `from` is there',
+          )
           assert.ok(slab.bytes <= Math.max(MOST, MOST / 2 + largest), `${slab.bytes} bytes`)
           for (const { bytes, copy } of handed)
             assert.ok(bytes.equals(copy), 'bytes that a socket may hold are never written over')
@@ -76,45 +80,45 @@ slabs(
 )
 
 slabs('an empty slab holds no memory', () => {
-  const slab = new Slab(7)
-  assert.equal([slab.bytes, slab.frames, slab.from, slab.last, slab.after(7)], [0, 0, 7, 7, null])
+  const slab = new ReplayBuffer(7)
+  assert.equal([slab.bytes, slab.frames, slab.startsAfter, slab.last, slab.framesAfter(7)], [0, 0, 7, 7, null])
 })
 
 slabs('starts small, and gives up its oldest half at the most', () => {
-  const slab = new Slab(0)
+  const slab = new ReplayBuffer(0)
   slab.append(1, frameOf(1, 100))
   assert.ok(slab.bytes <= 4_096, `${slab.bytes} bytes for one frame`)
   for (let id = 2; id <= 5_000; id++) slab.append(id, frameOf(id, 200))
   assert.ok(slab.bytes <= 256 * 1024)
   assert.ok(slab.frames * 200 >= 100 * 1024, `${slab.frames} of the newest frames are kept`)
-  assert.is(slab.from, 5_000 - slab.frames)
+  assert.is(slab.startsAfter, 5_000 - slab.frames)
 })
 
 slabs('carries a frame that is larger than itself', () => {
-  const slab = new Slab(0, MOST)
+  const slab = new ReplayBuffer(0, MOST)
   slab.append(1, frameOf(1, 100))
   slab.append(2, frameOf(2, 10 * MOST))
-  assert.ok(slab.after(Math.max(1, slab.from))!.equals(frameOf(2, 10 * MOST)))
+  assert.ok(slab.framesAfter(Math.max(1, slab.startsAfter))!.equals(frameOf(2, 10 * MOST)))
   slab.append(3, frameOf(3, 100))
-  assert.ok(slab.after(2)!.equals(frameOf(3, 100)))
+  assert.ok(slab.framesAfter(2)!.equals(frameOf(3, 100)))
   assert.ok(slab.bytes <= MOST, 'and lets it go with the next')
 })
 
 slabs('a page of history is never cut', () => {
-  const slab = new Slab(0, Number.POSITIVE_INFINITY)
+  const slab = new ReplayBuffer(0, Number.POSITIVE_INFINITY)
   for (let id = 1; id <= 2_000; id++) slab.append(id, frameOf(id, 1_000))
-  assert.equal([slab.from, slab.frames, slab.after(0)!.length], [0, 2_000, 2_000_000])
+  assert.equal([slab.startsAfter, slab.frames, slab.framesAfter(0)!.length], [0, 2_000, 2_000_000])
 })
 
 slabs('a quiet channel gives the memory of its slab back', () => {
-  const channel = new Channel(selection(['e']), 0)
+  const channel = new StreamChannel(createFilter(['e']), 0)
   channel.append(1, frameOf(1, 100_000))
   const now = performance.now()
   channel.trim(now + 9_000)
   assert.ok(channel.slab.bytes >= 100_000)
   channel.append(2, frameOf(2, 100))
   channel.trim(now + 11_000)
-  assert.equal([channel.slab.bytes, channel.slab.from, channel.slab.last], [0, 2, 2])
+  assert.equal([channel.slab.bytes, channel.slab.startsAfter, channel.slab.last], [0, 2, 2])
 })
 
 slabs.run()

@@ -1,7 +1,7 @@
 import { type Channel, type ChannelStatus, type Message, openChannel } from '../../client/index.ts'
 import { api } from '../shared/api.ts'
 import { session } from '../shared/session.ts'
-import { cell } from '../shared/signal.ts'
+import { signal } from '../shared/signal.ts'
 
 /** An event as `/api/events` lists it, with its times in milliseconds since 1970. */
 export interface EventSummary {
@@ -49,9 +49,9 @@ const summaryOf = ({ event_id, messages, last_db_id, first_at, last_at }: Listed
 })
 
 /** The events that the reader may read, kept up to date: the list once, then each message that comes counts. */
-export class Events {
-  readonly list = cell<EventList>({ is: 'loading', error: null, events: [], hasMore: false, logId: '' })
-  readonly line = cell<ChannelStatus | null>(null)
+export class EventListStore {
+  readonly list = signal<EventList>({ is: 'loading', error: null, events: [], hasMore: false, logId: '' })
+  readonly line = signal<ChannelStatus | null>(null)
   readonly #events = new Map<string, EventSummary>()
   #channel: Channel | null = null
   #timer = 0

@@ -1,7 +1,7 @@
-import { defineWords } from '../shared/i18n.ts'
+import { defineMessages } from '../shared/i18n.ts'
 
 /** What the list of events says. */
-export const t = defineWords({
+export const t = defineMessages({
   en: {
     events: 'Events',
     intro: '{n} {n:event|events}, {m} unread {m:message|messages}',

@@ -1,20 +1,20 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
-import { explain } from '../shared/api.ts'
-import { lineText, whyText } from '../shared/connection-messages.ts'
+import { errorText } from '../shared/api.ts'
+import { connectionText, reasonCodeText } from '../shared/connection-messages.ts'
 import { html, type View } from '../shared/html.ts'
 import { Icon } from '../shared/icons.ts'
-import { markSeen, onSeenElsewhere, seenMarks } from '../shared/read-markers.ts'
+import { loadReadMarkers, onReadMarkersChange, saveReadMarker } from '../shared/read-markers.ts'
 import { navigate, roomPath } from '../shared/router.ts'
-import { useCell } from '../shared/signal.ts'
-import { type EventSummary, Events } from './events.ts'
+import { useSignalValue } from '../shared/signal.ts'
+import { EventListStore, type EventSummary } from './events.ts'
 import { t } from './messages.ts'
-import { Table, unreadOf } from './table.ts'
+import { Table, unreadCount } from './table.ts'
 
 /** Times are told anew so often. */
 const CLOCK_MS = 5_000
 
-const useEvents = (): Events => {
-  const events = useMemo(() => new Events(), [])
+const useEvents = (): EventListStore => {
+  const events = useMemo(() => new EventListStore(), [])
   useEffect(() => {
     events.start()
     return () => events.stop()
@@ -23,12 +23,12 @@ const useEvents = (): Events => {
 }
 
 /** Counts up whenever times are to be told anew, or marks may be others. */
-const useBeats = (): [number, () => void] => {
+const useTicks = (): [number, () => void] => {
   const [beat, setBeat] = useState(0)
   const next = (): void => setBeat((n) => n + 1)
   useEffect(() => {
     const timer = setInterval(next, CLOCK_MS)
-    const end = onSeenElsewhere(next)
+    const end = onReadMarkersChange(next)
     return () => {
       clearInterval(timer)
       end()
@@ -37,14 +37,14 @@ const useBeats = (): [number, () => void] => {
   return [beat, next]
 }
 
-const LiveMark = ({ events }: { readonly events: Events }): View => {
-  const status = useCell(events.line)
+const LiveIndicator = ({ events }: { readonly events: EventListStore }): View => {
+  const status = useSignalValue(events.line)
   const state = status?.state ?? 'connecting'
-  const why = status?.why ? whyText(status.why.code) : ''
-  const said = lineText(state)
+  const why = status?.why ? reasonCodeText(status.why.code) : ''
+  const said = connectionText(state)
   return html`
     <p class="live-mark" id="state" data-state=${state} role="status">
-      <span class="dot" aria-hidden="true"></span>${why === '' ? said : lineText('because', { state: said, why })}
+      <span class="dot" aria-hidden="true"></span>${why === '' ? said : connectionText('because', { state: said, why })}
     </p>
   `
 }
@@ -64,18 +64,18 @@ const matching = (events: readonly EventSummary[], text: string): readonly Event
 /** All events that the reader may read, those first in which something happened last. */
 export const EventsPage = (): View => {
   const source = useEvents()
-  const { is, error, events, hasMore, logId } = useCell(source.list)
+  const { is, error, events, hasMore, logId } = useSignalValue(source.list)
   const [text, setText] = useState('')
   const [onlyUnread, setOnlyUnread] = useState(false)
-  const [beat, next] = useBeats()
-  const seen = useMemo(() => seenMarks(logId), [logId, beat])
+  const [beat, next] = useTicks()
+  const seen = useMemo(() => loadReadMarkers(logId), [logId, beat])
   useEffect(() => {
     document.title = `${t('events')} – deepsoc-gateway`
   })
 
   const found = matching(events, text)
-  const shown = onlyUnread ? found.filter((event) => unreadOf(event, seen) !== 0) : found
-  const unread = events.reduce((sum, event) => sum + (unreadOf(event, seen) ?? event.messages), 0)
+  const shown = onlyUnread ? found.filter((event) => unreadCount(event, seen) !== 0) : found
+  const unread = events.reduce((sum, event) => sum + (unreadCount(event, seen) ?? event.messages), 0)
   const wanted = text.trim()
   const isThere = events.some(({ event_id }) => event_id === wanted)
   const open = (event: Event): void => {
@@ -83,7 +83,8 @@ export const EventsPage = (): View => {
     if (wanted !== '') navigate(roomPath(shown.length === 1 ? shown[0]!.event_id : wanted))
   }
   const markAll = (): void => {
-    for (const { event_id, last_db_id, messages } of events) markSeen(logId, event_id, { id: last_db_id, messages })
+    for (const { event_id, last_db_id, messages } of events)
+      saveReadMarker(logId, event_id, { id: last_db_id, messages })
     next()
   }
   return html`
@@ -93,7 +94,7 @@ export const EventsPage = (): View => {
         <p class="faint number" id="summary">
           ${is === 'loaded' && t(hasMore ? 'introPart' : 'intro', { n: events.length, m: unread })}
         </p>
-        <${LiveMark} events=${source} />
+        <${LiveIndicator} events=${source} />
       </div>
       <form class="events-tools" onSubmit=${open}>
         <div class="search">
@@ -125,7 +126,7 @@ export const EventsPage = (): View => {
       ${
         error !== null &&
         html`<p class="problem" id="problem" role="alert">
-          ${t('problem', { why: explain(error) })}${' '}
+          ${t('problem', { why: errorText(error) })}${' '}
           <button type="button" class="small" onClick=${() => source.reload()}>${t('retry')}</button>
         </p>`
       }

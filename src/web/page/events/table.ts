@@ -1,13 +1,13 @@
-import { visibleLine } from '../shared/escape-control-chars.ts'
+import { escapeLine } from '../shared/escape-control-chars.ts'
 import { ago, count, fullTime, shortTime } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
-import type { Seen } from '../shared/read-markers.ts'
+import type { ReadMarker } from '../shared/read-markers.ts'
 import { roomPath } from '../shared/router.ts'
 import type { EventSummary } from './events.ts'
 import { t } from './messages.ts'
 
 /** How many messages of an event the reader has not seen; null: they have seen none, ever. */
-export const unreadOf = (event: EventSummary, seen: ReadonlyMap<string, Seen>): number | null => {
+export const unreadCount = (event: EventSummary, seen: ReadonlyMap<string, ReadMarker>): number | null => {
   const mark = seen.get(event.event_id)
   if (mark === undefined) return null
   // What was removed since counts no more, so the difference may be too small, yet never nothing.
@@ -15,7 +15,7 @@ export const unreadOf = (event: EventSummary, seen: ReadonlyMap<string, Seen>): 
 }
 
 /** A minute in which something came is shown by a mark beside the time. */
-const BUSY_MS = 20_000
+const RECENT_MS = 20_000
 
 const Unread = ({ unread }: { readonly unread: number | null }): View => {
   if (unread === 0) return null
@@ -34,8 +34,8 @@ interface RowProps {
 const EventRow = ({ event, unread, now }: RowProps): View => {
   const { event_id, messages, firstAt, lastAt } = event
   return html`
-    <li class="event" data-unread=${unread !== 0} data-busy=${now - lastAt < BUSY_MS}>
-      <a href=${roomPath(event_id)} dir="auto">${visibleLine(event_id)}</a>
+    <li class="event" data-unread=${unread !== 0} data-busy=${now - lastAt < RECENT_MS}>
+      <a href=${roomPath(event_id)} dir="auto">${escapeLine(event_id)}</a>
       <${Unread} unread=${unread} />
       <span class="count number">${count(messages)} <span class="count-word">${t('countWord', { n: messages })}</span></span>
       <time class="first number" datetime=${new Date(firstAt).toISOString()} title=${fullTime(firstAt)}>
@@ -50,7 +50,7 @@ const EventRow = ({ event, unread, now }: RowProps): View => {
 
 export interface TableProps {
   readonly events: readonly EventSummary[]
-  readonly seen: ReadonlyMap<string, Seen>
+  readonly seen: ReadonlyMap<string, ReadMarker>
   readonly now: number
 }
 
@@ -71,7 +71,7 @@ export const Table = ({ events, seen, now }: TableProps): View => html`
     <ul id="events" aria-label=${t('events')}>
       ${events.map(
         (event) =>
-          html`<${EventRow} key=${event.event_id} event=${event} unread=${unreadOf(event, seen)} now=${now} />`,
+          html`<${EventRow} key=${event.event_id} event=${event} unread=${unreadCount(event, seen)} now=${now} />`,
       )}
     </ul>
   </div>

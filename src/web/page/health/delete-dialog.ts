@@ -9,7 +9,7 @@ export interface DropDialogProps {
 }
 
 /** Asks before a message is gone for good; whoever presses Enter or Escape by habit keeps it. */
-export const DropDialog = ({ id, onAnswer }: DropDialogProps): View => {
+export const DeleteDialog = ({ id, onAnswer }: DropDialogProps): View => {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => {
     dialog.current!.showModal()

@@ -66,10 +66,10 @@ const inChinese = (code: string): readonly [string, string] | undefined =>
   language.get() === 'zh' && Object.hasOwn(CHINESE, code) ? CHINESE[code] : undefined
 
 /** What to do about a code, in the language of the page where it is known. */
-export const hintOf = (code: string, hint: string): string => inChinese(code)?.[1] ?? hint
+export const errorHint = (code: string, hint: string): string => inChinese(code)?.[1] ?? hint
 
 /** What stands beside a code for who does not read English; nothing for who does. */
-export const titleOf = (code: string): string => inChinese(code)?.[0] ?? ''
+export const errorTitle = (code: string): string => inChinese(code)?.[0] ?? ''
 
 /** The name of a part of the gateway. */
 export const componentName = (component: string): string =>

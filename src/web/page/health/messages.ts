@@ -1,7 +1,7 @@
-import { defineWords } from '../shared/i18n.ts'
+import { defineMessages } from '../shared/i18n.ts'
 
 /** What the health page says. */
-export const t = defineWords({
+export const t = defineMessages({
   en: {
     title: 'Health of the gateway',
     loading: 'Asking the gateway…',

@@ -2,16 +2,16 @@ import { ApiError } from '../shared/api.ts'
 import { html, type View } from '../shared/html.ts'
 import { t as frameWords } from '../shared/messages.ts'
 import { session, signOut } from '../shared/session.ts'
-import { useCell } from '../shared/signal.ts'
+import { useSignalValue } from '../shared/signal.ts'
 import { t } from './messages.ts'
 import { Plots } from './plots.ts'
 import { QuarantineSection } from './quarantine.ts'
-import { Figures, Workers } from './stat-tiles.ts'
-import { State } from './status-summary.ts'
+import { StatTiles, Workers } from './stat-tiles.ts'
+import { StatusSummary } from './status-summary.ts'
 import { useReport } from './use-report.ts'
 
 const Refused = (): View => {
-  const { token } = useCell(session)
+  const { token } = useSignalValue(session)
   return html`
     <section class="panel refused" role="alert">
       <h2>${t('refused')}</h2>
@@ -28,12 +28,12 @@ export const HealthPage = (): View => {
   return html`
     <main class="narrow health" id="main" tabindex="-1">
       <h1>${t('title')}</h1>
-      ${refused ? html`<${Refused} />` : html`<${State} report=${report} problem=${problem} at=${at} />`}
+      ${refused ? html`<${Refused} />` : html`<${StatusSummary} report=${report} problem=${problem} at=${at} />`}
       ${
         report !== null &&
         !refused &&
         html`
-          <${Figures} report=${report} />
+          <${StatTiles} report=${report} />
           <${Workers} report=${report} />
           <${Plots} report=${report} />
           <${QuarantineSection} counted=${report.quarantine} changed=${refresh} />

@@ -4,7 +4,7 @@ import { html, type View } from '../shared/html.ts'
 import { Plot, type PlotSeries } from '../shared/plot.ts'
 import { t } from './messages.ts'
 import type { Report, SampleName, Samples } from './report.ts'
-import { short } from './units.ts'
+import { formatCompact } from './units.ts'
 
 interface Line {
   readonly label: string
@@ -96,7 +96,7 @@ const valuesOf = (samples: Samples, { sampleAt }: Axis, { from, times = 1 }: Lin
     return value === null ? null : value * times
   })
 
-const shortest = (value: number): string => short(value)
+const shortest = (value: number): string => formatCompact(value)
 
 const Drawn = ({
   drawing,
@@ -115,8 +115,8 @@ const Drawn = ({
   const all = series[0]!.values.filter((value) => value !== null)
   const label = t('plotIs', {
     what: drawing.title,
-    now: all.length === 0 ? '–' : short(all.at(-1)!),
-    most: all.length === 0 ? '–' : short(Math.max(...all)),
+    now: all.length === 0 ? '–' : formatCompact(all.at(-1)!),
+    most: all.length === 0 ? '–' : formatCompact(Math.max(...all)),
   })
   return html`
     <div class="panel" data-plot=${drawing.name}>

@@ -1,14 +1,14 @@
 import { useRef, useState } from 'preact/hooks'
-import { explain } from '../shared/api.ts'
-import { visible, visibleLine } from '../shared/escape-control-chars.ts'
+import { errorText } from '../shared/api.ts'
+import { escapeControlChars, escapeLine } from '../shared/escape-control-chars.ts'
 import { count } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
-import { DropDialog } from './delete-dialog.ts'
-import { hintOf } from './error-messages-zh.ts'
+import { DeleteDialog } from './delete-dialog.ts'
+import { errorHint } from './error-messages-zh.ts'
 import { t } from './messages.ts'
 import type { QuarantineCount } from './report.ts'
 import { Results } from './results.ts'
-import { Row } from './row.ts'
+import { QuarantineTableRow } from './row.ts'
 import { type QuarantineView, useQuarantine } from './use-quarantine.ts'
 
 interface FilterProps {
@@ -34,7 +34,7 @@ const ReasonFilter = ({ counted, chosen, choose }: FilterProps): View => {
   return html`
     <div class="chips" role="group" aria-label=${t('reasonFilter')}>
       ${chip(null, t('allReasons'), all)}
-      ${counted.reasons.map(({ reason, rows }) => chip(reason, visibleLine(reason), count(rows)))}
+      ${counted.reasons.map(({ reason, rows }) => chip(reason, escapeLine(reason), count(rows)))}
     </div>
   `
 }
@@ -88,15 +88,15 @@ export const QuarantineSection = ({
       <h2 id="quarantine-title" tabindex="-1" ref=${heading}>${t('quarantineTitle')}</h2>
       <p class="faint">${t('quarantineWhat')}</p>
       ${counted !== null && counted.rows > 0 && html`<${ReasonFilter} counted=${counted} chosen=${reason} choose=${choose} />`}
-      ${hint !== undefined && reason !== null && html`<p><span class="faint">${t('hint')}: </span>${visible(hintOf(reason, hint))}</p>`}
+      ${hint !== undefined && reason !== null && html`<p><span class="faint">${t('hint')}: </span>${escapeControlChars(errorHint(reason, hint))}</p>`}
       ${view.rows.length > 1 && html`<${Bulk} view=${view} reason=${reason} />`}
       <${Results} results=${view.results} />
-      ${view.problem !== null && html`<p class="problem" role="alert">${visibleLine(explain(view.problem))}</p>`}
+      ${view.problem !== null && html`<p class="problem" role="alert">${escapeLine(errorText(view.problem))}</p>`}
       ${counted?.rows === 0 && view.rows.length === 0 && html`<p class="panel nothing">${t('quarantineNothing')}</p>`}
       <ul class="rejected-list" aria-label=${t('rows')}>
         ${view.rows.map(
           (row) => html`
-            <${Row}
+            <${QuarantineTableRow}
               key=${row.rejected_id}
               row=${row}
               busy=${view.busy.has(row.rejected_id)}
@@ -107,7 +107,7 @@ export const QuarantineSection = ({
         )}
       </ul>
       ${view.hasMore && html`<button type="button" class="more" onClick=${view.more}>${t('showMore')}</button>`}
-      ${dropping !== null && html`<${DropDialog} id=${dropping} onAnswer=${answered} />`}
+      ${dropping !== null && html`<${DeleteDialog} id=${dropping} onAnswer=${answered} />`}
     </section>
   `
 }

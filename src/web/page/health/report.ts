@@ -76,7 +76,7 @@ export interface RejectedLine {
 }
 
 /** What became of a row that was offered again. */
-export interface Fate {
+export interface ReplayResult {
   readonly rejected_id: number
   readonly kind: 'stored' | 'duplicate' | 'kept' | 'gone'
   readonly db_id?: number
@@ -88,7 +88,7 @@ export interface Fate {
 const HOUR_MS = 3_600_000
 
 /** Samples with later ones behind them, as far as they lie in the hour before the last. */
-export const joinSamples = (known: Samples | null, more: Samples): Samples => {
+export const mergeSamples = (known: Samples | null, more: Samples): Samples => {
   if (known === null) return more
   const last = known.at.at(-1) ?? 0
   const from = more.at.findIndex((at) => at > last)

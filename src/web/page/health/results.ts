@@ -1,19 +1,19 @@
-import { explain } from '../shared/api.ts'
-import { visibleLine } from '../shared/escape-control-chars.ts'
+import { errorText } from '../shared/api.ts'
+import { escapeLine } from '../shared/escape-control-chars.ts'
 import { html, type View } from '../shared/html.ts'
 import { roomPath } from '../shared/router.ts'
 import { t } from './messages.ts'
-import type { Fate } from './report.ts'
+import type { ReplayResult } from './report.ts'
 import type { Result } from './use-quarantine.ts'
 
-const fateText = ({ kind, rejected_id, db_id, reason, detail }: Fate): string => {
+const fateText = ({ kind, rejected_id, db_id, reason, detail }: ReplayResult): string => {
   const id = String(rejected_id)
   switch (kind) {
     case 'stored':
     case 'duplicate':
       return t(kind, { id, db: String(db_id) })
     case 'kept':
-      return t('kept', { id, reason: visibleLine(reason ?? ''), detail: visibleLine(detail ?? '') })
+      return t('kept', { id, reason: escapeLine(reason ?? ''), detail: escapeLine(detail ?? '') })
     case 'gone':
       return t('gone', { id })
   }
@@ -26,7 +26,7 @@ const textOf = (result: Result): string => {
     case 'dropped':
       return t('dropped', { id: String(result.id) })
     case 'failed': {
-      const why = visibleLine(explain(result.error))
+      const why = escapeLine(errorText(result.error))
       return result.id === null ? why : t('failed', { id: String(result.id), why })
     }
     case 'bulk':
@@ -45,7 +45,7 @@ const Item = ({ result }: { readonly result: Result }): View => {
   const event = eventOf(result)
   return html`
     <li data-good=${isGood(result) ? '' : null}>
-      ${textOf(result)}${event !== undefined && html` <a href=${roomPath(event)}>${visibleLine(event)}</a>`}
+      ${textOf(result)}${event !== undefined && html` <a href=${roomPath(event)}>${escapeLine(event)}</a>`}
     </li>
   `
 }

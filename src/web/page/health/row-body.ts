@@ -1,8 +1,8 @@
 import { useEffect, useState } from 'preact/hooks'
-import { apiText, explain } from '../shared/api.ts'
-import { visible, visibleLine } from '../shared/escape-control-chars.ts'
+import { apiText, errorText } from '../shared/api.ts'
+import { escapeControlChars, escapeLine } from '../shared/escape-control-chars.ts'
 import { html, type View } from '../shared/html.ts'
-import { parseExact, printExact } from './exact-json.ts'
+import { parseLosslessJson, stringifyLosslessJson } from './exact-json.ts'
 import { t } from './messages.ts'
 import type { RejectedLine } from './report.ts'
 import { bytes } from './units.ts'
@@ -27,7 +27,9 @@ const isEmpty = (value: unknown): boolean =>
   typeof value === 'object' && value !== null && Object.keys(value).length === 0
 
 const Json = ({ label, value }: { readonly label: string; readonly value: unknown }): View =>
-  isEmpty(value) ? null : html`<div><dt>${label}</dt><dd><pre>${visible(printExact(value))}</pre></dd></div>`
+  isEmpty(value)
+    ? null
+    : html`<div><dt>${label}</dt><dd><pre>${escapeControlChars(stringifyLosslessJson(value))}</pre></dd></div>`
 
 const bodyLabel = ({ shown_bytes, body_bytes }: Whole): string =>
   shown_bytes < body_bytes
@@ -36,15 +38,15 @@ const bodyLabel = ({ shown_bytes, body_bytes }: Whole): string =>
 
 const Sheet = ({ row }: { readonly row: Whole }): View => html`
   <dl class="sheet">
-    <div><dt>${t('exchange')}</dt><dd class="mono">${visibleLine(row.exchange)}</dd></div>
-    <div><dt>${t('routingKey')}</dt><dd class="mono">${visibleLine(row.routing_key)}</dd></div>
+    <div><dt>${t('exchange')}</dt><dd class="mono">${escapeLine(row.exchange)}</dd></div>
+    <div><dt>${t('routingKey')}</dt><dd class="mono">${escapeLine(row.routing_key)}</dd></div>
     <${Json} label=${t('headers')} value=${row.headers} />
     <${Json} label=${t('properties')} value=${row.properties} />
     <div><dt>${t('sha256')}</dt><dd class="mono">${row.sha256}</dd></div>
     <div>
       <dt>${bodyLabel(row)}${row.body === undefined && html` <span class="faint">(${t('bodyBytes')})</span>`}</dt>
       <dd><pre class="body" tabindex="0" aria-label=${bodyLabel(row)}>${
-        row.body === undefined ? bytesText(row.body_base64 ?? '') : visible(row.body)
+        row.body === undefined ? bytesText(row.body_base64 ?? '') : escapeControlChars(row.body)
       }</pre></dd>
     </div>
   </dl>
@@ -57,11 +59,11 @@ export const RowBody = ({ id }: { readonly id: number }): View => {
   useEffect(() => {
     const leaving = new AbortController()
     apiText(`/api/rejected/${id}`, { signal: leaving.signal }).then(
-      (text) => setRow((parseExact(text) as { data: Whole }).data),
-      (error: unknown) => leaving.signal.aborted || setProblem(explain(error)),
+      (text) => setRow((parseLosslessJson(text) as { data: Whole }).data),
+      (error: unknown) => leaving.signal.aborted || setProblem(errorText(error)),
     )
     return () => leaving.abort()
   }, [id])
-  if (problem !== '') return html`<p class="problem" role="alert">${visibleLine(problem)}</p>`
+  if (problem !== '') return html`<p class="problem" role="alert">${escapeLine(problem)}</p>`
   return row === null ? html`<p class="faint">…</p>` : html`<${Sheet} row=${row} />`
 }

@@ -1,14 +1,14 @@
 import { useState } from 'preact/hooks'
-import { visibleLine } from '../shared/escape-control-chars.ts'
+import { escapeLine } from '../shared/escape-control-chars.ts'
 import { ago, fullTime } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
-import { titleOf } from './error-messages-zh.ts'
+import { errorTitle } from './error-messages-zh.ts'
 import { t } from './messages.ts'
 import type { RejectedLine } from './report.ts'
 import { RowBody } from './row-body.ts'
 import { bytes } from './units.ts'
 
-export interface RowProps {
+export interface QuarantineTableRowProps {
   readonly row: RejectedLine
   readonly busy: boolean
   readonly onReplay: (id: number) => void
@@ -16,7 +16,7 @@ export interface RowProps {
 }
 
 /** One message that was set aside. */
-export const Row = ({ row, busy, onReplay, onDrop }: RowProps): View => {
+export const QuarantineTableRow = ({ row, busy, onReplay, onDrop }: QuarantineTableRowProps): View => {
   const [open, setOpen] = useState(false)
   const { rejected_id: id, reason } = row
   const received = Date.parse(row.received_at)
@@ -25,21 +25,21 @@ export const Row = ({ row, busy, onReplay, onDrop }: RowProps): View => {
     <li class="rejected" data-id=${String(id)} aria-busy=${busy}>
       <div class="rejected-head">
         <p>
-          <span class="faint number">#${String(id)}</span> <code class="reason">${visibleLine(reason)}</code> ${titleOf(reason)}
+          <span class="faint number">#${String(id)}</span> <code class="reason">${escapeLine(reason)}</code> ${errorTitle(reason)}
         </p>
         <p class="faint number">
           <time datetime=${row.received_at} title=${fullTime(received)}>${ago(received, Date.now())}</time> · ${bytes(row.body_bytes)}
         </p>
       </div>
-      <p class="detail">${visibleLine(row.detail)}</p>
-      <p class="key mono">${visibleLine(row.routing_key)}</p>
+      <p class="detail">${escapeLine(row.detail)}</p>
+      <p class="key mono">${escapeLine(row.routing_key)}</p>
       <div class="rejected-actions">
         <button
           type="button"
           class="quiet"
           aria-expanded=${open}
           aria-controls=${sheet}
-          aria-label=${`${t(open ? 'hide' : 'show')} · ${t('detailsOf', { id: String(id), reason: visibleLine(reason) })}`}
+          aria-label=${`${t(open ? 'hide' : 'show')} · ${t('detailsOf', { id: String(id), reason: escapeLine(reason) })}`}
           onClick=${() => setOpen(!open)}
         >
           ${t(open ? 'hide' : 'show')}

@@ -2,8 +2,8 @@ import { ago, count } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
 import { t } from './messages.ts'
 import type { Report } from './report.ts'
-import { workerWord } from './status-summary.ts'
-import { bytes, known, seconds, short } from './units.ts'
+import { workerStatusText } from './status-summary.ts'
+import { bytes, formatCompact, formatOptional, seconds } from './units.ts'
 
 interface Figure {
   readonly name: string
@@ -13,7 +13,8 @@ interface Figure {
   readonly alarming?: boolean
 }
 
-const rate = (value: number | null): string => known(value, (one) => t('perSecond', { rate: short(one) }))
+const rate = (value: number | null): string =>
+  formatOptional(value, (one) => t('perSecond', { rate: formatCompact(one) }))
 
 const SINCE = { broker: 'lag_broker', publisher: 'lag_publisher', arrival: 'lag_arrival' } as const
 
@@ -23,7 +24,7 @@ const lagNote = (since: string | null): string => {
 }
 
 const queueNote = ({ queue, mode }: Report): string => {
-  if (queue !== null) return t('queueNote', { n: queue.consumers ?? 0, dead: known(queue.dead, count) })
+  if (queue !== null) return t('queueNote', { n: queue.consumers ?? 0, dead: formatOptional(queue.dead, count) })
   return mode === 'embedded' ? t('queueNone') : t('queueUnknown')
 }
 
@@ -47,8 +48,8 @@ const figuresOf = (report: Report): Figure[] => {
       value: rate(now.stored_per_second),
       note: t('ingestNote', { n: totals.stored }),
     },
-    { name: 'lag', label: t('lag'), value: known(now.lag_seconds, seconds), note: lagNote(report.lag_since) },
-    { name: 'queue', label: t('queue'), value: known(report.queue?.ready, count), note: queueNote(report) },
+    { name: 'lag', label: t('lag'), value: formatOptional(now.lag_seconds, seconds), note: lagNote(report.lag_since) },
+    { name: 'queue', label: t('queue'), value: formatOptional(report.queue?.ready, count), note: queueNote(report) },
     {
       name: 'readers',
       label: t('readers'),
@@ -61,15 +62,23 @@ const figuresOf = (report: Report): Figure[] => {
     {
       name: 'database',
       label: t('database'),
-      value: known(database.bytes, bytes),
-      note: t('databaseNote', { wal: known(database.wal_bytes, bytes), free: known(database.disk_free_bytes, bytes) }),
+      value: formatOptional(database.bytes, bytes),
+      note: t('databaseNote', {
+        wal: formatOptional(database.wal_bytes, bytes),
+        free: formatOptional(database.disk_free_bytes, bytes),
+      }),
     },
-    { name: 'loop', label: t('loop'), value: known(now.event_loop_delay_seconds, seconds), note: t('loopNote') },
+    {
+      name: 'loop',
+      label: t('loop'),
+      value: formatOptional(now.event_loop_delay_seconds, seconds),
+      note: t('loopNote'),
+    },
   ]
 }
 
 /** What the gateway does now, in figures. */
-export const Figures = ({ report }: { readonly report: Report }): View => html`
+export const StatTiles = ({ report }: { readonly report: Report }): View => html`
   <section aria-label=${t('figures')}>
     <dl class="figures">
       ${figuresOf(report).map(
@@ -110,10 +119,10 @@ export const Workers = ({ report }: { readonly report: Report }): View =>
                   (worker) => html`
                     <tr key=${worker.pid}>
                       <th scope="row">${String(worker.worker)}</th>
-                      <td class=${worker.ready === true ? null : 'problem'}>${workerWord(worker)}</td>
-                      <td>${known(worker.readers, count)}</td>
-                      <td>${known(worker.event_loop_delay_seconds, seconds)}</td>
-                      <td>${known(worker.memory_bytes, bytes)}</td>
+                      <td class=${worker.ready === true ? null : 'problem'}>${workerStatusText(worker)}</td>
+                      <td>${formatOptional(worker.readers, count)}</td>
+                      <td>${formatOptional(worker.event_loop_delay_seconds, seconds)}</td>
+                      <td>${formatOptional(worker.memory_bytes, bytes)}</td>
                       <td>${String(worker.pid)}</td>
                       <td>${worker.started_at === null ? '–' : ago(Date.parse(worker.started_at), Date.now())}</td>
                     </tr>

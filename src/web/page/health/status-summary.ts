@@ -1,12 +1,12 @@
-import { explain } from '../shared/api.ts'
-import { visible, visibleLine } from '../shared/escape-control-chars.ts'
+import { errorText } from '../shared/api.ts'
+import { escapeControlChars, escapeLine } from '../shared/escape-control-chars.ts'
 import { ago, clockTime, fullTime } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
 import { Icon } from '../shared/icons.ts'
-import { componentName, hintOf, titleOf } from './error-messages-zh.ts'
+import { componentName, errorHint, errorTitle } from './error-messages-zh.ts'
 import { t } from './messages.ts'
 import type { Report, SharedFault, WorkerState } from './report.ts'
-import type { Watched } from './use-report.ts'
+import type { ReportState } from './use-report.ts'
 
 const listOf = (workers: readonly number[]): string => workers.join(', ')
 
@@ -25,15 +25,15 @@ const workerTroubles = (report: Report): string[] => {
 
 const FaultItem = ({ fault, all }: { readonly fault: SharedFault; readonly all: number }): View => {
   const since = Date.parse(fault.since)
-  const hint = hintOf(fault.code, fault.hint)
-  const title = titleOf(fault.code)
+  const hint = errorHint(fault.code, fault.hint)
+  const title = errorTitle(fault.code)
   return html`
     <li class="fault" data-component=${fault.component} data-code=${fault.code}>
       <p class="fault-name">
         <strong>${componentName(fault.component)}</strong> <code>${fault.code}</code> ${title}
       </p>
-      <p class="fault-text">${visible(fault.message)}</p>
-      <p><span class="faint">${t('hint')}: </span>${visible(hint)}</p>
+      <p class="fault-text">${escapeControlChars(fault.message)}</p>
+      <p><span class="faint">${t('hint')}: </span>${escapeControlChars(hint)}</p>
       <p class="faint">
         ${t('since', { time: fullTime(since), ago: ago(since, Date.now()) })}${
           all > 1 && ` · ${t('ofWorkers', { n: fault.workers.length, list: listOf(fault.workers) })}`
@@ -44,11 +44,11 @@ const FaultItem = ({ fault, all }: { readonly fault: SharedFault; readonly all: 
 }
 
 /** In one sentence, for who hears the page: it changes only when the state does. */
-const spoken = (report: Report | null, problem: unknown): string => {
+const ariaText = (report: Report | null, problem: unknown): string => {
   if (problem !== null) return t('unreachable')
   if (report === null) return ''
   if (report.ready) return t('ready')
-  const faults = report.faults.map(({ component, code }) => `${componentName(component)}: ${titleOf(code) || code}`)
+  const faults = report.faults.map(({ component, code }) => `${componentName(component)}: ${errorTitle(code) || code}`)
   return [t('notReady'), ...faults, ...workerTroubles(report)].join('. ')
 }
 
@@ -62,7 +62,7 @@ const Facts = ({ report, at }: { readonly report: Report; readonly at: number })
 `
 
 /** Whether the gateway works, and what is missing if it does not. */
-export const State = ({ report, problem, at }: Omit<Watched, 'refresh'>): View => {
+export const StatusSummary = ({ report, problem, at }: Omit<ReportState, 'refresh'>): View => {
   const gone = problem !== null
   const is = gone ? 'gone' : report === null ? 'unknown' : report.ready ? 'ready' : 'faulty'
   const headline = { gone: 'unreachable', unknown: 'loading', ready: 'ready', faulty: 'notReady' } as const
@@ -70,9 +70,9 @@ export const State = ({ report, problem, at }: Omit<Watched, 'refresh'>): View =
   return html`
     <section class="panel state" data-is=${is} aria-label=${t('state')}>
       <p class="headline"><${Icon} name=${is === 'ready' ? 'captain' : 'warn'} />${t(headline[is])}</p>
-      <p class="unseen" role="status">${spoken(report, problem)}</p>
+      <p class="unseen" role="status">${ariaText(report, problem)}</p>
       ${report !== null && html`<${Facts} report=${report} at=${at} />`}
-      ${gone && html`<p class="problem">${visibleLine(explain(problem))}</p>`}
+      ${gone && html`<p class="problem">${escapeLine(errorText(problem))}</p>`}
       ${gone && report !== null && html`<p>${t('unreachableHow', { time: clockTime(at) })}</p>`}
       ${troubles.map((trouble) => html`<p class="problem" key=${trouble}>${trouble}</p>`)}
       ${
@@ -91,5 +91,5 @@ export const State = ({ report, problem, at }: Omit<Watched, 'refresh'>): View =
 }
 
 /** The word for how a worker is. */
-export const workerWord = ({ answers, ready }: WorkerState): string =>
+export const workerStatusText = ({ answers, ready }: WorkerState): string =>
   t(answers ? (ready === true ? 'stateReady' : 'stateFaulty') : 'stateSilent')

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { api } from '../shared/api.ts'
-import type { Fate, QuarantineCount, RejectedLine } from './report.ts'
+import type { QuarantineCount, RejectedLine, ReplayResult } from './report.ts'
 
 /** Rows that come at once. */
 const PAGE = 20
@@ -13,27 +13,27 @@ interface Page {
 }
 
 interface BulkPage {
-  readonly data: readonly Fate[]
+  readonly data: readonly ReplayResult[]
   readonly has_more: boolean
   readonly after: number
   readonly through: number
 }
 
 /** How many rows a replay of many has brought where. */
-export type Tally = Readonly<Record<Fate['kind'], number>>
+export type ReplayCounts = Readonly<Record<ReplayResult['kind'], number>>
 
 /** What an action has brought, newest first. */
 export type Result =
-  | { readonly key: number; readonly is: 'fate'; readonly fate: Fate }
+  | { readonly key: number; readonly is: 'fate'; readonly fate: ReplayResult }
   | { readonly key: number; readonly is: 'dropped'; readonly id: number }
   | { readonly key: number; readonly is: 'failed'; readonly id: number | null; readonly error: unknown }
-  | { readonly key: number; readonly is: 'bulk'; readonly tally: Tally; readonly stopped: boolean }
+  | { readonly key: number; readonly is: 'bulk'; readonly tally: ReplayCounts; readonly stopped: boolean }
 
 /** A result that is not counted yet; distributed, so that each kind keeps its fields. */
 type Outcome<R = Result> = R extends Result ? Omit<R, 'key'> : never
 
 /** Results that stay in sight. */
-const MOST_RESULTS = 5
+const MAX_RESULTS = 5
 
 export interface QuarantineView {
   readonly rows: readonly RejectedLine[]
@@ -74,7 +74,7 @@ export const useQuarantine = (
   const reading = useRef(0)
 
   const tell = (outcome: Outcome): void =>
-    setResults((last) => [{ ...outcome, key: ++keys.current } as Result, ...last].slice(0, MOST_RESULTS))
+    setResults((last) => [{ ...outcome, key: ++keys.current } as Result, ...last].slice(0, MAX_RESULTS))
 
   const read = async (limit: number, before = 0): Promise<void> => {
     const turn = ++reading.current
@@ -120,7 +120,7 @@ export const useQuarantine = (
       id,
       async () => ({
         is: 'fate',
-        fate: (await api<{ data: Fate }>(`/api/rejected/${id}/replay`, { method: 'POST' })).data,
+        fate: (await api<{ data: ReplayResult }>(`/api/rejected/${id}/replay`, { method: 'POST' })).data,
       }),
       (outcome) => outcome.is === 'fate' && outcome.fate.kind !== 'kept',
     )

@@ -1,9 +1,9 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { ApiError, api } from '../shared/api.ts'
 import { t } from './messages.ts'
-import { joinSamples, type Report, type Samples } from './report.ts'
+import { mergeSamples, type Report, type Samples } from './report.ts'
 
-export interface Watched {
+export interface ReportState {
   /** The last one that came, with all samples of the hour; null: none yet. */
   readonly report: Report | null
   /** Why the last question was not answered; null: it was. */
@@ -17,14 +17,14 @@ export interface Watched {
 const REST_MS = 3_000
 const REST_IN_TROUBLE_MS = 5_000
 /** Who takes longer is as good as gone: a process that hangs refuses nothing. */
-const PATIENCE_MS = 8_000
+const TIMEOUT_MS = 8_000
 
 /** Who may not know will not be told in three seconds either. */
 const isFinal = (error: unknown): boolean => error instanceof ApiError && (error.status === 403 || error.status === 401)
 
 /** The gateway's state, asked for again and again while somebody looks at the tab. */
-export const useReport = (): Watched => {
-  const [seen, setSeen] = useState<Omit<Watched, 'refresh'>>({ report: null, problem: null, at: 0 })
+export const useReport = (): ReportState => {
+  const [seen, setSeen] = useState<Omit<ReportState, 'refresh'>>({ report: null, problem: null, at: 0 })
   const refresh = useRef<() => void>(() => undefined)
 
   useEffect(() => {
@@ -45,7 +45,7 @@ export const useReport = (): Watched => {
           return read(signal)
         }
       }
-      samples = joinSamples(samples, data.samples)
+      samples = mergeSamples(samples, data.samples)
       return { ...data, samples }
     }
 
@@ -56,8 +56,8 @@ export const useReport = (): Watched => {
       const own = new AbortController()
       running = own
       const late = window.setTimeout(
-        () => own.abort(new ApiError(0, { code: 'unreachable', message: t('noAnswer', { n: PATIENCE_MS / 1_000 }) })),
-        PATIENCE_MS,
+        () => own.abort(new ApiError(0, { code: 'unreachable', message: t('noAnswer', { n: TIMEOUT_MS / 1_000 }) })),
+        TIMEOUT_MS,
       )
       let rest = REST_MS
       try {

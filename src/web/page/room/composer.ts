@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
-import { api, explain } from '../shared/api.ts'
+import { api, errorText } from '../shared/api.ts'
 import { html, type View } from '../shared/html.ts'
-import { recall, remember } from '../shared/storage.ts'
+import { load, save } from '../shared/storage.ts'
 import { t } from './messages.ts'
 
 const KEPT = 'name'
@@ -48,7 +48,7 @@ const NotSent = ({ draft, onRetry, onDiscard }: NotSentProps): View => html`
 
 /** The form under a room, through which people write into it. */
 export const Composer = ({ eventId }: { readonly eventId: string }): View => {
-  const [name, setName] = useState(recall(KEPT) ?? '')
+  const [name, setName] = useState(load(KEPT) ?? '')
   const [text, setText] = useState('')
   const [draft, setDraft] = useState<Draft | null>(null)
   const underWay = draft !== null && draft.problem === ''
@@ -60,7 +60,7 @@ export const Composer = ({ eventId }: { readonly eventId: string }): View => {
       setDraft(null)
       setText((typed) => (typed === next.text ? '' : typed))
     } catch (error) {
-      setDraft({ ...next, problem: explain(error) })
+      setDraft({ ...next, problem: errorText(error) })
     }
   }
   const submit = (event: Event): void => {
@@ -91,7 +91,7 @@ export const Composer = ({ eventId }: { readonly eventId: string }): View => {
         value=${name}
         onInput=${({ currentTarget }: { currentTarget: HTMLInputElement }) => {
           setName(currentTarget.value)
-          remember(KEPT, currentTarget.value)
+          save(KEPT, currentTarget.value)
         }}
       />
       <label class="unseen" for="text">${t('write')}</label>

@@ -1,15 +1,15 @@
 import { saveText } from './clipboard.ts'
-import type { Room } from './model/room.ts'
+import type { RoomModel } from './model/room.ts'
 
 /** Resolves once a condition on the room holds, looked at whenever the room changes. */
-const when = (room: Room, holds: () => boolean): Promise<void> =>
+const when = (room: RoomModel, holds: () => boolean): Promise<void> =>
   new Promise((resolve) => {
     const look = (): void => {
       if (!holds()) return
       for (const end of ends) end()
       resolve()
     }
-    const ends = [room.changed.listen(look), room.history.listen(look)]
+    const ends = [room.changed.subscribe(look), room.history.subscribe(look)]
     look()
   })
 
@@ -22,7 +22,7 @@ const fileName = (eventId: string): string => `${eventId.replace(/[^\p{L}\p{N}._
  *
  * @param onLoading called if there is something to wait for
  */
-export const exportShown = async (room: Room, onLoading: () => void): Promise<void> => {
+export const exportShown = async (room: RoomModel, onLoading: () => void): Promise<void> => {
   const { history, selection } = room
   const isDone = (): boolean => ['whole', 'failed'].includes(history.get().is)
   if (history.get().is !== 'whole') {

@@ -1,14 +1,14 @@
-import { explain } from '../shared/api.ts'
+import { errorText } from '../shared/api.ts'
 import { html, type View } from '../shared/html.ts'
-import { useCell } from '../shared/signal.ts'
+import { useSignalValue } from '../shared/signal.ts'
 import { t } from './messages.ts'
 import { isEverything } from './model/filter.ts'
-import type { Room } from './model/room.ts'
+import type { RoomModel } from './model/room.ts'
 
 /** How much of the history is there, how much a filter has found in it, and the way to more. */
-export const HistoryMark = ({ room }: { readonly room: Room }): View => {
-  useCell(room.changed)
-  const { is, wanted, error } = useCell(room.history)
+export const HistoryStatus = ({ room }: { readonly room: RoomModel }): View => {
+  useSignalValue(room.changed)
+  const { is, wanted, error } = useSignalValue(room.history)
   const { selection, entries, total } = room
   const filtered = !isEverything(selection.filter)
   if (entries.length === 0 || (is === 'whole' && !filtered)) return null
@@ -24,7 +24,7 @@ export const HistoryMark = ({ room }: { readonly room: Room }): View => {
           </span>
           ${is === 'loading' && total !== null && html`<progress max=${total} value=${entries.length} aria-label=${t('timeline')}></progress>`}
           ${filtered && is !== 'loading' && html`<span class="honest">${t('historyHonest')}</span>`}
-          ${is === 'failed' && html`<span class="problem">${t('historyFailed', { why: explain(error) })}</span>`}
+          ${is === 'failed' && html`<span class="problem">${t('historyFailed', { why: errorText(error) })}</span>`}
           ${
             wanted
               ? html`<button type="button" class="small" onClick=${() => room.stopLoading()}>${t('stopLoading')}</button>`
@@ -39,7 +39,7 @@ export const HistoryMark = ({ room }: { readonly room: Room }): View => {
   `
 }
 
-const foundText = ({ selection, entries }: Room, scanning: boolean): string =>
+const foundText = ({ selection, entries }: RoomModel, scanning: boolean): string =>
   scanning
     ? t('searching', { n: selection.seen, m: entries.length })
     : t('found', { n: selection.shown.length, m: entries.length })

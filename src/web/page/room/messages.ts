@@ -1,7 +1,7 @@
-import { defineWords } from '../shared/i18n.ts'
+import { defineMessages } from '../shared/i18n.ts'
 
 /** What the war room says; what its connection says is in line-words.ts, names of roles and types in role-words.ts. */
-export const t = defineWords({
+export const t = defineMessages({
   en: {
     allEvents: 'All events',
     messages: '{n} {n:message|messages}',

@@ -1,16 +1,16 @@
 import type { Entry } from './model/entry.ts'
-import { EVERYTHING, isEverything } from './model/filter.ts'
-import type { Room } from './model/room.ts'
-import { indexFrom } from './timeline/rows.ts'
-import type { Scroller } from './timeline/virtual-list.ts'
+import { EMPTY_FILTER, isEverything } from './model/filter.ts'
+import type { RoomModel } from './model/room.ts'
+import { lowerBound } from './timeline/rows.ts'
+import type { VirtualList } from './timeline/virtual-list.ts'
 
 /** Ways to messages that may not be loaded yet. */
-export class Moves {
-  readonly #room: Room
-  readonly #scroller: Scroller
+export class MessageNavigator {
+  readonly #room: RoomModel
+  readonly #scroller: VirtualList
   readonly #select: (id: number | null) => void
 
-  constructor(room: Room, scroller: Scroller, select: (id: number | null) => void) {
+  constructor(room: RoomModel, scroller: VirtualList, select: (id: number | null) => void) {
     this.#room = room
     this.#scroller = scroller
     this.#select = select
@@ -19,7 +19,7 @@ export class Moves {
   /** The message that is so many rows away from the selected one, or at the edge of what is seen. */
   step(from: number | null, by: 1 | -1): void {
     const { entries } = this.#scroller.rows
-    const index = from === null ? entries.length - 1 : indexFrom(this.#scroller.rows, from) + by
+    const index = from === null ? entries.length - 1 : lowerBound(this.#scroller.rows, from) + by
     const next = entries[Math.max(0, Math.min(index, entries.length - 1))]
     if (next !== undefined) this.#go(next, 'near')
   }
@@ -52,7 +52,7 @@ export class Moves {
     const found = room.tally.rounds.get(round)
     if (found === undefined) return
     const shown = this.#scroller.rows.entries
-    const entry = shown[indexFrom({ entries: shown }, found.firstId)]
+    const entry = shown[lowerBound({ entries: shown }, found.firstId)]
     if (entry !== undefined) this.#go(entry, 'top')
   }
 
@@ -60,10 +60,10 @@ export class Moves {
   async message(id: number): Promise<boolean> {
     const room = this.#room
     await this.#loaded(() => (room.entries[0]?.id ?? Number.POSITIVE_INFINITY) <= id)
-    const found = room.entries[indexFrom({ entries: room.entries }, id)]
+    const found = room.entries[lowerBound({ entries: room.entries }, id)]
     if (found?.id !== id) return false
-    const passes = (): boolean => room.selection.shown[indexFrom({ entries: room.selection.shown }, id)]?.id === id
-    if (!isEverything(room.selection.filter) && !passes()) room.selection.setFilter(EVERYTHING)
+    const passes = (): boolean => room.selection.shown[lowerBound({ entries: room.selection.shown }, id)]?.id === id
+    if (!isEverything(room.selection.filter) && !passes()) room.selection.setFilter(EMPTY_FILTER)
     this.#scroller.setEntries(room.selection.shown)
     this.#go(found, 'third')
     return true
@@ -85,8 +85,8 @@ export class Moves {
         ended()
         resolve()
       }
-      const end = room.changed.listen(look)
-      const ended = room.history.listen(look)
+      const end = room.changed.subscribe(look)
+      const ended = room.history.subscribe(look)
       if (!enough()) room.loadUntil(enough)
       look()
     })

@@ -1,26 +1,26 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks'
 import { html, type View } from '../shared/html.ts'
 import { roomPath } from '../shared/router.ts'
-import { useCell } from '../shared/signal.ts'
+import { useSignalValue } from '../shared/signal.ts'
 import { copyText } from './clipboard.ts'
 import { Composer } from './composer.ts'
-import { ClosedBar, stateText } from './connection-status.ts'
+import { DisconnectedBanner, stateText } from './connection-status.ts'
 import { exportShown } from './export.ts'
 import { Help } from './help.ts'
-import { HistoryMark } from './history-status.ts'
+import { HistoryStatus } from './history-status.ts'
 import { t } from './messages.ts'
 import type { Entry } from './model/entry.ts'
-import { type Filter, toggled } from './model/filter.ts'
-import { Room } from './model/room.ts'
-import { Moves } from './navigation.ts'
+import { type MessageFilter, toggled } from './model/filter.ts'
+import { RoomModel } from './model/room.ts'
+import { MessageNavigator } from './navigation.ts'
 import { RatePlot } from './rate-plot.ts'
 import { RoomHead } from './room-head.ts'
-import { Rail } from './sidebar.ts'
+import { Sidebar } from './sidebar.ts'
 import type { RowAct } from './timeline/row.ts'
-import { Timeline, ToEnd } from './timeline/timeline.ts'
-import { Scroller } from './timeline/virtual-list.ts'
-import { useAnnouncement, useNew, useTitle, useUnseen } from './use-room.ts'
-import { useKeys } from './use-shortcuts.ts'
+import { JumpToLatest, Timeline } from './timeline/timeline.ts'
+import { VirtualList } from './timeline/virtual-list.ts'
+import { useAnnouncement, useLifecycle, useTitle, useUnreadCount } from './use-room.ts'
+import { useShortcuts } from './use-shortcuts.ts'
 
 const focusOn = (id: string): void => document.getElementById(id)?.focus()
 
@@ -36,7 +36,7 @@ const useNote = (): [string, (text: string) => void] => {
 }
 
 /** Goes where the address points to, now and whenever its hash changes. */
-const useHash = (moves: Moves, missing: (id: number) => void): void => {
+const useHash = (moves: MessageNavigator, missing: (id: number) => void): void => {
   useEffect(() => {
     const go = async (): Promise<void> => {
       const id = Number(/^#(\d{1,16})$/.exec(location.hash)?.[1])
@@ -49,18 +49,18 @@ const useHash = (moves: Moves, missing: (id: number) => void): void => {
 }
 
 /** An empty text would be written anew at each drawing, and a change of nothing is heard too. */
-const Note = ({ room, note }: { readonly room: Room; readonly note: string }): View => {
+const Note = ({ room, note }: { readonly room: RoomModel; readonly note: string }): View => {
   const said = useAnnouncement(room)
-  const line = useCell(room.line)
+  const line = useSignalValue(room.line)
   return html`
     <p class="unseen" role="status" id="said">${`${stateText(line)}. ${said}`}</p>
     <p class="note" role="status" id="note">${note || null}</p>
   `
 }
 
-const Empty = ({ room }: { readonly room: Room }): View => {
-  useCell(room.changed)
-  const { is } = useCell(room.history)
+const Empty = ({ room }: { readonly room: RoomModel }): View => {
+  useSignalValue(room.changed)
+  const { is } = useSignalValue(room.history)
   if (room.selection.shown.length > 0) return null
   if (room.entries.length > 0) {
     if (room.selection.seen < room.entries.length) return null
@@ -69,33 +69,41 @@ const Empty = ({ room }: { readonly room: Room }): View => {
   return html`<p class="empty" id="empty">${t(is === 'whole' ? 'empty' : 'loadingFirst')}</p>`
 }
 
-const BackToEnd = ({ room, scroller, moves }: { room: Room; scroller: Scroller; moves: Moves }): View => {
-  useCell(room.changed)
-  useCell(scroller.moved)
-  const unseen = useUnseen(room, scroller)
-  return scroller.atEnd ? null : html`<${ToEnd} unseen=${unseen} onClick=${() => moves.newest()} />`
+const BackToEnd = ({
+  room,
+  scroller,
+  moves,
+}: {
+  room: RoomModel
+  scroller: VirtualList
+  moves: MessageNavigator
+}): View => {
+  useSignalValue(room.changed)
+  useSignalValue(scroller.moved)
+  const unseen = useUnreadCount(room, scroller)
+  return scroller.atEnd ? null : html`<${JumpToLatest} unseen=${unseen} onClick=${() => moves.newest()} />`
 }
 
 /** The war room of one event. */
 export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
-  const room = useNew(() => new Room(eventId))
-  const scroller = useMemo(() => new Scroller(), [])
+  const room = useLifecycle(() => new RoomModel(eventId))
+  const scroller = useMemo(() => new VirtualList(), [])
   const [selected, select] = useState<number | null>(null)
   const [unfolded, setUnfolded] = useState<ReadonlySet<number>>(new Set())
   const [filtersOpen, setFiltersOpen] = useState(false)
   const [helpOpen, setHelpOpen] = useState(false)
   const [note, setNote] = useNote()
-  const [filter, setShownFilter] = useState<Filter>(room.selection.filter)
-  const moves = useMemo(() => new Moves(room, scroller, select), [room, scroller])
+  const [filter, setShownFilter] = useState<MessageFilter>(room.selection.filter)
+  const moves = useMemo(() => new MessageNavigator(room, scroller, select), [room, scroller])
   useTitle(room)
   useHash(moves, (id) => setNote(t('notThere', { n: String(id) })))
 
-  const setFilter = (next: Filter): void => {
+  const setFilter = (next: MessageFilter): void => {
     setShownFilter(next)
     room.selection.setFilter(next)
   }
   // A permalink may have lifted the filter.
-  useEffect(() => room.changed.listen(() => setShownFilter(room.selection.filter)), [room])
+  useEffect(() => room.changed.subscribe(() => setShownFilter(room.selection.filter)), [room])
 
   const act = useCallback(
     async (what: RowAct, entry: Entry): Promise<void> => {
@@ -114,7 +122,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
     setFiltersOpen(false)
     focusOn('box')
   }
-  useKeys({
+  useShortcuts({
     j: () => moves.step(selected, 1),
     k: () => moves.step(selected, -1),
     ']': () => moves.byRound(selected, 1),
@@ -143,7 +151,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
         onHelp=${() => setHelpOpen(true)}
       />
       <aside class="rail" id="rail" aria-label=${t('filters')}>
-        <${Rail}
+        <${Sidebar}
           room=${room}
           filter=${filter}
           onFilter=${setFilter}
@@ -153,8 +161,8 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
       </aside>
       <div class="middle">
         <${RatePlot} room=${room} onPeriod=${(from: number, to: number) => setFilter({ ...filter, from, to })} />
-        <${HistoryMark} room=${room} />
-        <${ClosedBar} room=${room} />
+        <${HistoryStatus} room=${room} />
+        <${DisconnectedBanner} room=${room} />
         <div class="stage">
           <${Timeline}
             room=${room}

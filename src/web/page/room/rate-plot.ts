@@ -1,26 +1,26 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import { html, type View } from '../shared/html.ts'
 import { Plot } from '../shared/plot.ts'
-import { recall, remember } from '../shared/storage.ts'
+import { load, save } from '../shared/storage.ts'
 import { t } from './messages.ts'
 import { ratesOf } from './model/message-counts.ts'
 import { ROLES } from './model/roles.ts'
-import type { Room } from './model/room.ts'
+import type { RoomModel } from './model/room.ts'
 import { roleName } from './role-messages.ts'
 
 const KEPT = 'plot'
-const MOST_STEPS = 480
+const MAX_STEPS = 480
 /** The plot follows a busy room at most so often, in milliseconds. */
 const REST_MS = 500
 
 export interface RatePlotProps {
-  readonly room: Room
+  readonly room: RoomModel
   /** Milliseconds since 1970; `to` exclusive. */
   readonly onPeriod: (from: number, to: number) => void
 }
 
 /** Counts up when the room has changed, the last change included. Counting is cheap, drawing is not. */
-const useBeat = (room: Room): number => {
+const useThrottledChange = (room: RoomModel): number => {
   const [beat, setBeat] = useState(0)
   useEffect(() => {
     let timer = 0
@@ -30,7 +30,7 @@ const useBeat = (room: Room): number => {
     }
     // What was loaded between the drawing and now would else be missing until the next change.
     draw()
-    const end = room.changed.listen(() => (timer ||= window.setTimeout(draw, REST_MS)))
+    const end = room.changed.subscribe(() => (timer ||= window.setTimeout(draw, REST_MS)))
     return () => {
       end()
       clearTimeout(timer)
@@ -41,15 +41,15 @@ const useBeat = (room: Room): number => {
 
 /** Messages per minute by role, of what is loaded; a part of it can be chosen. */
 export const RatePlot = ({ room, onPeriod }: RatePlotProps): View => {
-  const beat = useBeat(room)
-  const [shown, setShown] = useState(recall(KEPT) !== 'hidden')
-  const { times, step, values } = useMemo(() => ratesOf(room.tally.minutes, MOST_STEPS), [beat, room.tally])
+  const beat = useThrottledChange(room)
+  const [shown, setShown] = useState(load(KEPT) !== 'hidden')
+  const { times, step, values } = useMemo(() => ratesOf(room.tally.minutes, MAX_STEPS), [beat, room.tally])
   const series = useMemo(
     () => ROLES.map((role, index) => ({ label: roleName(role), colour: `--role-${role}`, values: values[index]! })),
     [values, roleName('system')],
   )
   const toggle = (): void => {
-    remember(KEPT, shown ? 'hidden' : null)
+    save(KEPT, shown ? 'hidden' : null)
     setShown(!shown)
   }
   if (times.length < 2 && shown) return null

@@ -1,9 +1,9 @@
-import { visibleLine } from '../shared/escape-control-chars.ts'
-import { defineWords, language } from '../shared/i18n.ts'
+import { escapeLine } from '../shared/escape-control-chars.ts'
+import { defineMessages, language } from '../shared/i18n.ts'
 import type { Role } from './model/roles.ts'
 
 /** The names of the roles. */
-export const roleName: (role: Role) => string = defineWords<Role>({
+export const roleName: (role: Role) => string = defineMessages<Role>({
   en: {
     captain: 'Captain',
     manager: 'Manager',
@@ -55,14 +55,14 @@ const TYPES: Readonly<Record<string, readonly [en: string, zh: string]>> = {
 
 /** What a message_type says, in words where it is one of DeepSOC's; else as it is. */
 export const typeName = (type: string): string => {
-  if (!Object.hasOwn(TYPES, type)) return visibleLine(type)
+  if (!Object.hasOwn(TYPES, type)) return escapeLine(type)
   return TYPES[type]![language.get() === 'zh' ? 1 : 0]
 }
 
 /** `_manager` as a person says it; anything else as it is. */
 export const agentName = (name: string): string => {
   const role = /^_(captain|manager|operator|executor|expert)$/.exec(name)?.[1]
-  return role === undefined ? visibleLine(name) : roleName(role as Role)
+  return role === undefined ? escapeLine(name) : roleName(role as Role)
 }
 
 const STATUSES: Readonly<Record<string, string>> = {
@@ -96,7 +96,7 @@ const ID_NAMES: Readonly<Record<string, string>> = {
 
 /** DeepSOC's own English words are said in Chinese to who reads Chinese; any other is left as it is. */
 const inChinese = (words: Readonly<Record<string, string>>, word: string): string =>
-  language.get() === 'zh' && Object.hasOwn(words, word) ? words[word]! : visibleLine(word)
+  language.get() === 'zh' && Object.hasOwn(words, word) ? words[word]! : escapeLine(word)
 
 /** How far a task, an action or a command has come. */
 export const statusName = (status: string): string => inChinese(STATUSES, status)

@@ -1,13 +1,13 @@
-import { visibleLine } from '../shared/escape-control-chars.ts'
+import { escapeLine } from '../shared/escape-control-chars.ts'
 import { html, type View } from '../shared/html.ts'
 import { Icon } from '../shared/icons.ts'
-import { useCell } from '../shared/signal.ts'
-import { LineMark } from './connection-status.ts'
+import { useSignalValue } from '../shared/signal.ts'
+import { ConnectionStatus } from './connection-status.ts'
 import { t } from './messages.ts'
-import type { Room } from './model/room.ts'
+import type { RoomModel } from './model/room.ts'
 
 export interface RoomHeadProps {
-  readonly room: Room
+  readonly room: RoomModel
   readonly search: string
   readonly filtersOpen: boolean
   readonly onSearch: (text: string) => void
@@ -16,8 +16,8 @@ export interface RoomHeadProps {
   readonly onHelp: () => void
 }
 
-const Count = ({ room }: { readonly room: Room }): View => {
-  useCell(room.changed)
+const Count = ({ room }: { readonly room: RoomModel }): View => {
+  useSignalValue(room.changed)
   const n = room.total ?? room.entries.length
   return html`<span class="count number faint" id="count">${t('messages', { n })}</span>`
 }
@@ -28,9 +28,9 @@ export const RoomHead = (props: RoomHeadProps): View => {
   return html`
     <div class="room-head">
       <a class="back" href="/" aria-label=${t('allEvents')} title=${t('allEvents')}><${Icon} name="back" /></a>
-      <h1 id="title" dir="auto" title=${visibleLine(room.eventId)}>${visibleLine(room.eventId)}</h1>
+      <h1 id="title" dir="auto" title=${escapeLine(room.eventId)}>${escapeLine(room.eventId)}</h1>
       <${Count} room=${room} />
-      <${LineMark} room=${room} />
+      <${ConnectionStatus} room=${room} />
       <div class="room-tools">
         <search class="search">
           <${Icon} name="search" />

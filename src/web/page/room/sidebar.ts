@@ -1,27 +1,27 @@
 import { useState } from 'preact/hooks'
-import { visibleLine } from '../shared/escape-control-chars.ts'
+import { escapeLine } from '../shared/escape-control-chars.ts'
 import { count } from '../shared/format.ts'
 import { type Children, html, type View } from '../shared/html.ts'
 import { Icon } from '../shared/icons.ts'
-import { useCell } from '../shared/signal.ts'
+import { useSignalValue } from '../shared/signal.ts'
 import { t } from './messages.ts'
-import { EVERYTHING, type Filter, isEverything, toggled } from './model/filter.ts'
+import { EMPTY_FILTER, isEverything, type MessageFilter, toggled } from './model/filter.ts'
 import { ROLES } from './model/roles.ts'
-import type { Room } from './model/room.ts'
+import type { RoomModel } from './model/room.ts'
 import { roleName, typeName } from './role-messages.ts'
 
 export interface RailProps {
-  readonly room: Room
-  readonly filter: Filter
-  readonly onFilter: (next: Filter) => void
+  readonly room: RoomModel
+  readonly filter: MessageFilter
+  readonly onFilter: (next: MessageFilter) => void
   readonly onRound: (round: number) => void
   readonly onClose: () => void
 }
 
 /** So many types are listed; whoever sends more of them means no good. */
-const MOST_TYPES = 60
+const MAX_TYPES = 60
 /** So many rounds are listed at once, the last ones first. */
-const MOST_ROUNDS = 50
+const MAX_ROUNDS = 50
 
 const Part = ({ title, children }: { readonly title: string; readonly children?: Children }): View =>
   html`<section class="part"><h2>${title}</h2>${children}</section>`
@@ -46,19 +46,19 @@ const Choice = ({ on, label, hint, number, role, onClick }: ChoiceProps): View =
 `
 
 const Rounds = ({ room, onRound }: Pick<RailProps, 'room' | 'onRound'>): View => {
-  const [most, setMost] = useState(MOST_ROUNDS)
+  const [most, setMost] = useState(MAX_ROUNDS)
   const all = [...room.tally.rounds.values()].sort((a, b) => a.round - b.round)
   const known = all.slice(-most)
   const first = known[0]?.round ?? 1
   // Rounds are counted from one, so those before the first that is loaded are known to be there.
   const isBegin = room.history.get().is === 'whole' || known.length < all.length
-  const before = isBegin ? 0 : Math.min(Math.max(0, first - 1), MOST_ROUNDS)
+  const before = isBegin ? 0 : Math.min(Math.max(0, first - 1), MAX_ROUNDS)
   const earlier = Array.from({ length: before }, (_, index) => first - before + index)
   if (known.length === 0) return html`<p class="faint">${t('noRounds')}</p>`
   return html`
     ${
       known.length < all.length &&
-      html`<button type="button" class="quiet more" onClick=${() => setMost(most + MOST_ROUNDS)}>
+      html`<button type="button" class="quiet more" onClick=${() => setMost(most + MAX_ROUNDS)}>
         ${t('moreItems', { n: all.length - known.length })}
       </button>`
     }
@@ -106,19 +106,19 @@ const Period = ({ filter, onFilter }: Pick<RailProps, 'filter' | 'onFilter'>): V
 }
 
 /** Rounds to jump to, and filters by role, type and time. */
-export const Rail = ({ room, filter, onFilter, onRound, onClose }: RailProps): View => {
-  useCell(room.changed)
-  useCell(room.history)
+export const Sidebar = ({ room, filter, onFilter, onRound, onClose }: RailProps): View => {
+  useSignalValue(room.changed)
+  useSignalValue(room.history)
   const [all, setAll] = useState(false)
   const { roles, types } = room.tally
-  const byCount = [...types].sort((a, b) => b[1] - a[1]).slice(0, MOST_TYPES)
+  const byCount = [...types].sort((a, b) => b[1] - a[1]).slice(0, MAX_TYPES)
   const listed = all ? byCount : byCount.filter(([type], index) => index < 8 || filter.types.has(type))
   return html`
     <div class="rail-head">
       <h2>${t('filters')}</h2>
       <button type="button" class="quiet square" aria-label=${t('closeFilters')} onClick=${onClose}><${Icon} name="close" /></button>
     </div>
-    ${!isEverything(filter) && html`<button type="button" id="clear" onClick=${() => onFilter(EVERYTHING)}>${t('clear')}</button>`}
+    ${!isEverything(filter) && html`<button type="button" id="clear" onClick=${() => onFilter(EMPTY_FILTER)}>${t('clear')}</button>`}
     <${Part} title=${t('rounds')}><${Rounds} room=${room} onRound=${onRound} /></${Part}>
     <${Part} title=${t('roles')}>
       <ul id="roles">
@@ -143,7 +143,7 @@ export const Rail = ({ room, filter, onFilter, onRound, onClose }: RailProps): V
               key=${type}
               on=${filter.types.has(type)}
               label=${type === '' ? t('noType') : typeName(type)}
-              hint=${visibleLine(type)}
+              hint=${escapeLine(type)}
               number=${number}
               onClick=${() => onFilter({ ...filter, types: toggled(filter.types, type) })}
             />`,

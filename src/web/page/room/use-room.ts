@@ -1,31 +1,31 @@
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
-import { visibleLine } from '../shared/escape-control-chars.ts'
-import { markSeen } from '../shared/read-markers.ts'
-import { useCell } from '../shared/signal.ts'
+import { escapeLine } from '../shared/escape-control-chars.ts'
+import { saveReadMarker } from '../shared/read-markers.ts'
+import { useSignalValue } from '../shared/signal.ts'
 import { t } from './messages.ts'
-import type { Room } from './model/room.ts'
+import type { RoomModel } from './model/room.ts'
 import { agentName, roleName } from './role-messages.ts'
-import { indexFrom } from './timeline/rows.ts'
-import type { Scroller } from './timeline/virtual-list.ts'
+import { lowerBound } from './timeline/rows.ts'
+import type { VirtualList } from './timeline/virtual-list.ts'
 
 /** Live regions speak at most so often, in milliseconds: a busy room would never be silent. */
 const SPEAK_MS = 10_000
 
 /** How many of the shown messages have come since the reader was at the end last; marks what was seen. */
-export const useUnseen = (room: Room, scroller: Scroller): number => {
+export const useUnreadCount = (room: RoomModel, scroller: VirtualList): number => {
   const last = useRef<number | null>(null)
   const newest = room.entries.at(-1)?.id ?? 0
   if (scroller.atEnd || last.current === null) last.current = newest
   const here = scroller.atEnd && !document.hidden
   const { total, logId } = room
   useEffect(() => {
-    if (here && newest > 0 && total !== null) markSeen(logId, room.eventId, { id: newest, messages: total })
+    if (here && newest > 0 && total !== null) saveReadMarker(logId, room.eventId, { id: newest, messages: total })
   }, [here, newest, total])
-  return scroller.atEnd ? 0 : scroller.rows.entries.length - indexFrom(scroller.rows, last.current + 1)
+  return scroller.atEnd ? 0 : scroller.rows.entries.length - lowerBound(scroller.rows, last.current + 1)
 }
 
 /** What is said aloud of messages that came: how many, and from whom the last is. */
-export const useAnnouncement = (room: Room): string => {
+export const useAnnouncement = (room: RoomModel): string => {
   const [said, setSaid] = useState('')
   const from = useRef<number | null>(null)
   useEffect(() => {
@@ -34,8 +34,8 @@ export const useAnnouncement = (room: Room): string => {
       const before = from.current
       from.current = last?.id ?? null
       if (last === undefined || before === null || last.id <= before) return setSaid('')
-      const n = room.entries.length - indexFrom({ entries: room.entries }, before + 1)
-      const who = last.role === 'user' ? visibleLine(last.from) : agentName(last.from) || roleName(last.role)
+      const n = room.entries.length - lowerBound({ entries: room.entries }, before + 1)
+      const who = last.role === 'user' ? escapeLine(last.from) : agentName(last.from) || roleName(last.role)
       setSaid(t('announce', { n, who }))
     }, SPEAK_MS)
     return () => clearInterval(timer)
@@ -44,8 +44,8 @@ export const useAnnouncement = (room: Room): string => {
 }
 
 /** The title of the tab: the event, and how many messages have come while nobody looked. */
-export const useTitle = (room: Room): void => {
-  const version = useCell(room.changed)
+export const useTitle = (room: RoomModel): void => {
+  const version = useSignalValue(room.changed)
   const seen = useRef(0)
   const [, look] = useState(0)
   useEffect(() => {
@@ -56,13 +56,13 @@ export const useTitle = (room: Room): void => {
   const newest = room.entries.at(-1)?.id ?? 0
   if (!document.hidden) seen.current = newest
   useEffect(() => {
-    const behind = room.entries.length - indexFrom({ entries: room.entries }, seen.current + 1)
-    document.title = `${document.hidden && behind > 0 ? `(${behind}) ` : ''}${visibleLine(room.eventId)} – deepsoc-gateway`
+    const behind = room.entries.length - lowerBound({ entries: room.entries }, seen.current + 1)
+    document.title = `${document.hidden && behind > 0 ? `(${behind}) ` : ''}${escapeLine(room.eventId)} – deepsoc-gateway`
   }, [room, version, document.hidden])
 }
 
 /** A room that lives as long as the component does. */
-export const useNew = <T extends { start(): void; stop(): void }>(make: () => T): T => {
+export const useLifecycle = <T extends { start(): void; stop(): void }>(make: () => T): T => {
   const one = useMemo(make, [])
   useEffect(() => {
     one.start()

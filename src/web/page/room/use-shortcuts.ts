@@ -1,13 +1,13 @@
 import { useEffect, useRef } from 'preact/hooks'
 
 /** What keys do, by what KeyboardEvent calls them. */
-export type Keys = Readonly<Record<string, () => void>>
+export type Shortcuts = Readonly<Record<string, () => void>>
 
 const isTyping = (target: EventTarget | null): boolean =>
   target instanceof HTMLElement && target.matches('input, textarea, select, dialog *')
 
 /** Acts on keys wherever the focus is, but for where one types. Escape leaves those. */
-export const useKeys = (keys: Keys): void => {
+export const useShortcuts = (keys: Shortcuts): void => {
   const now = useRef(keys)
   now.current = keys
   useEffect(() => {

@@ -34,7 +34,7 @@ export const authHeaders = (): Record<string, string> => {
   return token === null ? {} : { Authorization: `Bearer ${token}` }
 }
 
-const ask = async (path: string, { method = 'GET', body, headers, signal }: ApiOptions): Promise<Response> => {
+const send = async (path: string, { method = 'GET', body, headers, signal }: ApiOptions): Promise<Response> => {
   const type = body === undefined ? {} : { 'Content-Type': 'application/json' }
   const sent = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
   try {
@@ -57,7 +57,7 @@ const ask = async (path: string, { method = 'GET', body, headers, signal }: ApiO
  * @throws DOMException AbortError when the signal says so
  */
 export const apiText = async (path: string, options: ApiOptions = {}): Promise<string> => {
-  const answer = await ask(path, options)
+  const answer = await send(path, options)
   const text = await answer.text()
   if (answer.ok) return text
   const error = new ApiError(answer.status, parsed(text))
@@ -79,7 +79,7 @@ const parsed = (text: string): Record<string, unknown> => {
 }
 
 /** What an error says to a reader: what happened, and what to do. */
-export const explain = (error: unknown): string => {
+export const errorText = (error: unknown): string => {
   if (!(error instanceof ApiError)) return error instanceof Error ? error.message : String(error)
   const status = error.status === 0 ? '' : `${error.status} `
   return [`${status}${error.code}`.trim(), error.message, error.hint].filter(Boolean).join(' · ')

@@ -1,7 +1,7 @@
-import { defineWords, language } from './i18n.ts'
+import { defineMessages, language } from './i18n.ts'
 
 /** What a connection says. */
-export const lineText = defineWords({
+export const connectionText = defineMessages({
   en: {
     loading: 'Loading',
     connecting: 'Connecting',
@@ -58,7 +58,7 @@ export const lineText = defineWords({
   },
 })
 
-const WHYS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
+const REASONS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
   shutdown: ['the gateway is restarting', '网关正在重启'],
   token_expired: ['the token has expired', '令牌已过期'],
   max_age: ['the stream was at its longest age', '连接已到最长时限'],
@@ -78,5 +78,5 @@ const WHYS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
 }
 
 /** A reason of the client's or the gateway's in words; an unknown one as it is. */
-export const whyText = (code: string): string =>
-  Object.hasOwn(WHYS, code) ? WHYS[code]![language.get() === 'zh' ? 1 : 0] : code
+export const reasonCodeText = (code: string): string =>
+  Object.hasOwn(REASONS, code) ? REASONS[code]![language.get() === 'zh' ? 1 : 0] : code

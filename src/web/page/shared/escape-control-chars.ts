@@ -5,7 +5,8 @@ const UNSEEN = /(?![\t\n\u0600-\u0605\u06dd\u08e2]|\u200c|\u200d)[\p{Cc}\p{Cf}\p
 const nameOf = (char: string): string => `⟨U+${char.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}⟩`
 
 /** A text with its control characters made visible. Everything that agents wrote passes here on its way to the eye. */
-export const visible = (text: unknown): string => String(text).replaceAll('\r\n', '\n').replace(UNSEEN, nameOf)
+export const escapeControlChars = (text: unknown): string =>
+  String(text).replaceAll('\r\n', '\n').replace(UNSEEN, nameOf)
 
 /** The same in one line, for names. */
-export const visibleLine = (text: unknown): string => visible(text).replaceAll('\n', '⏎')
+export const escapeLine = (text: unknown): string => escapeControlChars(text).replaceAll('\n', '⏎')

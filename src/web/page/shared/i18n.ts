@@ -1,5 +1,5 @@
-import { cell } from './signal.ts'
-import { recall, remember } from './storage.ts'
+import { signal } from './signal.ts'
+import { load, save } from './storage.ts'
 
 export type Language = 'en' | 'zh'
 
@@ -9,22 +9,22 @@ export type Values = Readonly<Record<string, string | number>>
 const KEPT = 'language'
 
 const first = (): Language => {
-  const kept = recall(KEPT)
+  const kept = load(KEPT)
   if (kept === 'en' || kept === 'zh') return kept
   return (navigator.languages?.[0] ?? navigator.language ?? '').toLowerCase().startsWith('zh') ? 'zh' : 'en'
 }
 
 /** The language of the page: the reader's choice, else the browser's. */
-export const language = cell<Language>(first())
+export const language = signal<Language>(first())
 
-const declare = (): void => {
+const applyLanguage = (): void => {
   document.documentElement.lang = language.get() === 'zh' ? 'zh-CN' : 'en'
 }
-declare()
-language.listen(declare)
+applyLanguage()
+language.subscribe(applyLanguage)
 
 export const chooseLanguage = (next: Language): void => {
-  remember(KEPT, next)
+  save(KEPT, next)
   language.set(next)
 }
 
@@ -40,7 +40,7 @@ const BRACES = /\{(\w+)(?::([^{}|]*)\|([^{}]*))?\}/g
  *
  * @returns gives the text of a key in the language of now: call it while drawing, not before
  */
-export const defineWords =
+export const defineMessages =
   <Key extends string>(texts: Readonly<Record<Language, Readonly<Record<Key, string>>>>) =>
   (key: Key, values: Values = {}): string =>
     texts[language.get()][key].replace(BRACES, (_all, name: string, one?: string, many?: string) => {
@@ -50,4 +50,4 @@ export const defineWords =
     })
 
 /** What defineWords gives back. */
-export type Words<Key extends string> = (key: Key, values?: Values) => string
+export type Translate<Key extends string> = (key: Key, values?: Values) => string

@@ -1,5 +1,5 @@
 import { useEffect, useRef } from 'preact/hooks'
-import { visibleLine } from './escape-control-chars.ts'
+import { escapeLine } from './escape-control-chars.ts'
 import { type Children, html, type View } from './html.ts'
 import { chooseLanguage, language } from './i18n.ts'
 import { Icon } from './icons.ts'
@@ -8,7 +8,7 @@ import { type GatewayState, useGatewayState } from './readiness.ts'
 import type { Route } from './router.ts'
 import { session, signOut } from './session.ts'
 import { SignIn } from './sign-in.ts'
-import { useCell } from './signal.ts'
+import { useSignalValue } from './signal.ts'
 import { nextTheme, theme } from './theme.ts'
 
 const STATES = {
@@ -27,9 +27,9 @@ const THEMES = {
 const faultsOf = (state: GatewayState): string =>
   state.is === 'faulty' ? state.faults.map(({ component, code }) => `${component}: ${code}`).join(', ') : ''
 
-const GatewayMark = (): View => {
+const GatewayStatus = (): View => {
   const state = useGatewayState()
-  const faults = visibleLine(faultsOf(state))
+  const faults = escapeLine(faultsOf(state))
   return html`
     <a class="gateway-mark" id="gateway" href="/health" data-is=${state.is} title=${faults || null}>
       <span class="dot" aria-hidden="true"></span>
@@ -39,9 +39,9 @@ const GatewayMark = (): View => {
   `
 }
 
-const Choices = (): View => {
-  const { token } = useCell(session)
-  const look = THEMES[useCell(theme)]
+const Preferences = (): View => {
+  const { token } = useSignalValue(session)
+  const look = THEMES[useSignalValue(theme)]
   const other = language.get() === 'zh' ? 'en' : 'zh'
   return html`
     <div class="choices">
@@ -80,7 +80,7 @@ const NavLink = ({
 
 /** The head of every page, and below it the page itself, or the panel where a token can be given. */
 export const Layout = ({ at, children }: { readonly at: Route['page']; readonly children?: Children }): View => {
-  const { wanted } = useCell(session)
+  const { wanted } = useSignalValue(session)
   const loaded = useRef(false)
   useEffect(() => {
     // The room fills the window, the others are as long as they are.
@@ -97,8 +97,8 @@ export const Layout = ({ at, children }: { readonly at: Route['page']; readonly 
         <${NavLink} to="/" here=${at === 'events'}>${t('events')}</${NavLink}>
         <${NavLink} to="/health" here=${at === 'health'}>${t('health')}</${NavLink}>
       </nav>
-      <${GatewayMark} />
-      <${Choices} />
+      <${GatewayStatus} />
+      <${Preferences} />
     </header>
     ${wanted === null ? children : html`<${SignIn} reason=${wanted} />`}
   `

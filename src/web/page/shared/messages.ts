@@ -1,7 +1,7 @@
-import { defineWords } from './i18n.ts'
+import { defineMessages } from './i18n.ts'
 
 /** What the frame says. */
-export const t = defineWords({
+export const t = defineMessages({
   en: {
     skip: 'Skip to the content',
     pages: 'Pages',

@@ -2,5 +2,5 @@ import { html, type View } from './html.ts'
 import { t } from './messages.ts'
 
 /** An address that names no page. */
-export const LostPage = (): View =>
+export const NotFoundPage = (): View =>
   html`<main class="narrow" id="main" tabindex="-1"><h1>${t('lost')}</h1><p><a href="/">${t('toEvents')}</a></p></main>`

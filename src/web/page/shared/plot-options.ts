@@ -19,12 +19,12 @@ export const stack = (columns: readonly (readonly (number | null)[])[]): number[
 
 export interface PlotHooks {
   /** Told of the time under the pointer, by its index. */
-  readonly tell: (index: number | null) => void
-  readonly choose: (from: number, to: number) => void
+  readonly onHover: (index: number | null) => void
+  readonly onSelect: (from: number, to: number) => void
 }
 
 /** How uPlot is to draw, in the colours that the page has now. */
-export const plotOptions = (host: HTMLElement, props: PlotProps, { tell, choose }: PlotHooks): uPlot.Options => {
+export const plotOptions = (host: HTMLElement, props: PlotProps, { onHover, onSelect }: PlotHooks): uPlot.Options => {
   const style = getComputedStyle(host)
   const colour = (name: string): string => (name.startsWith('--') ? style.getPropertyValue(name).trim() : name)
   const [ink, line] = [colour('--faint'), colour('--line')]
@@ -69,13 +69,13 @@ export const plotOptions = (host: HTMLElement, props: PlotProps, { tell, choose 
       },
     ],
     hooks: {
-      setCursor: [(plot) => tell(plot.cursor.idx ?? null)],
-      ready: [(plot) => props.onRange !== undefined && takeClicks(plot, step ?? 60, choose)],
+      setCursor: [(plot) => onHover(plot.cursor.idx ?? null)],
+      ready: [(plot) => props.onRange !== undefined && takeClicks(plot, step ?? 60, onSelect)],
       setSelect: [
         (plot) => {
           if (plot.select.width < CLICK_PX) return
           const [from, to] = [plot.select.left, plot.select.left + plot.select.width].map((x) => plot.posToVal(x, 'x'))
-          choose(from!, to!)
+          onSelect(from!, to!)
           plot.setSelect({ left: 0, width: 0, top: 0, height: 0 }, false)
         },
       ],
@@ -83,7 +83,7 @@ export const plotOptions = (host: HTMLElement, props: PlotProps, { tell, choose 
   }
 }
 
-const takeClicks = (plot: uPlot, step: number, choose: PlotHooks['choose']): void => {
+const takeClicks = (plot: uPlot, step: number, choose: PlotHooks['onSelect']): void => {
   let downAt = 0
   plot.over.addEventListener('pointerdown', (event) => (downAt = event.clientX))
   plot.over.addEventListener('click', (event) => {

@@ -3,7 +3,7 @@ import uPlot from 'uplot'
 import { clockMinute, shortDay } from './format.ts'
 import { html, type View } from './html.ts'
 import { plotOptions, stack } from './plot-options.ts'
-import { useCell } from './signal.ts'
+import { useSignalValue } from './signal.ts'
 import { scheme } from './theme.ts'
 
 export interface PlotSeries {
@@ -41,7 +41,7 @@ export const Plot = (props: PlotProps): View => {
   const kept = useRef<uPlot | null>(null)
   const now = useRef(props)
   now.current = props
-  const shown = useCell(scheme)
+  const shown = useSignalValue(scheme)
   const shape = [
     shown,
     props.stacked,
@@ -56,7 +56,7 @@ export const Plot = (props: PlotProps): View => {
       readout.current!.textContent = index === null ? '' : readingAt(now.current, index)
     }
     const plot = new uPlot(
-      plotOptions(host, now.current, { tell, choose: (from, to) => now.current.onRange?.(from, to) }),
+      plotOptions(host, now.current, { onHover: tell, onSelect: (from, to) => now.current.onRange?.(from, to) }),
       dataOf(now.current),
       host,
     )

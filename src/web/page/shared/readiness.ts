@@ -1,6 +1,6 @@
 import { useEffect } from 'preact/hooks'
 import { authHeaders } from './api.ts'
-import { cell, useCell } from './signal.ts'
+import { signal, useSignalValue } from './signal.ts'
 
 /** A part that does not work, as `/readyz` names it; particulars only for who may know them. */
 export interface Fault {
@@ -17,12 +17,12 @@ export type GatewayState =
   | { readonly is: 'faulty'; readonly faults: readonly Fault[] }
 
 /** What `/readyz` said last. */
-export const gatewayState = cell<GatewayState>({ is: 'unknown' })
+export const gatewayState = signal<GatewayState>({ is: 'unknown' })
 
-const REST_MS = 15_000
+const POLL_INTERVAL_MS = 15_000
 const REST_IN_TROUBLE_MS = 4_000
 
-const look = async (): Promise<GatewayState> => {
+const fetchReadiness = async (): Promise<GatewayState> => {
   try {
     const answer = await fetch('/readyz', { headers: authHeaders() })
     const body = (await answer.json()) as { data?: { mode: string; version?: string }; faults?: Fault[] }
@@ -42,10 +42,10 @@ export const useGatewayState = (): GatewayState => {
     let over = false
     const ask = async (): Promise<void> => {
       clearTimeout(timer)
-      const next = document.hidden ? gatewayState.get() : await look()
+      const next = document.hidden ? gatewayState.get() : await fetchReadiness()
       if (over) return
       if (!same(next, gatewayState.get())) gatewayState.set(next)
-      timer = window.setTimeout(ask, next.is === 'ready' ? REST_MS : REST_IN_TROUBLE_MS)
+      timer = window.setTimeout(ask, next.is === 'ready' ? POLL_INTERVAL_MS : REST_IN_TROUBLE_MS)
     }
     const back = (): void => void (document.hidden || ask())
     document.addEventListener('visibilitychange', back)
@@ -56,5 +56,5 @@ export const useGatewayState = (): GatewayState => {
       document.removeEventListener('visibilitychange', back)
     }
   }, [])
-  return useCell(gatewayState)
+  return useSignalValue(gatewayState)
 }

@@ -1,4 +1,4 @@
-import { cell } from './signal.ts'
+import { signal } from './signal.ts'
 
 export type Route =
   | { readonly page: 'events' | 'health' | 'lost' }
@@ -22,7 +22,7 @@ export const routeOf = (address: string): Route => {
 export const roomPath = (eventId: string): string => `/events/${encodeURIComponent(eventId)}`
 
 /** Where the reader is. */
-export const route = cell<Route>(routeOf(location.pathname))
+export const route = signal<Route>(routeOf(location.pathname))
 
 let path = location.pathname
 

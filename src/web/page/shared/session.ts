@@ -1,5 +1,5 @@
-import { cell } from './signal.ts'
-import { recall, remember } from './storage.ts'
+import { signal } from './signal.ts'
+import { load, save } from './storage.ts'
 
 const KEPT = 'token'
 
@@ -13,16 +13,16 @@ export interface Session {
 }
 
 /** Who the reader is, as far as this tab knows. */
-export const session = cell<Session>({ token: recall(KEPT, 'session'), wanted: null, generation: 0 })
+export const session = signal<Session>({ token: load(KEPT, 'session'), wanted: null, generation: 0 })
 
 /** The token goes with every call from now on; all pages begin anew. */
 export const signIn = (token: string): void => {
-  remember(KEPT, token, 'session')
+  save(KEPT, token, 'session')
   session.set({ token, wanted: null, generation: session.get().generation + 1 })
 }
 
 export const signOut = (): void => {
-  remember(KEPT, null, 'session')
+  save(KEPT, null, 'session')
   session.set({ token: null, wanted: null, generation: session.get().generation + 1 })
 }
 

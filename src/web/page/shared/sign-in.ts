@@ -1,5 +1,5 @@
 import { useState } from 'preact/hooks'
-import { ApiError, explain } from './api.ts'
+import { ApiError, errorText } from './api.ts'
 import { html, type View } from './html.ts'
 import { t } from './messages.ts'
 import { signIn } from './session.ts'
@@ -25,7 +25,7 @@ export const SignIn = ({ reason }: { readonly reason: string }): View => {
       await check(bare)
       signIn(bare)
     } catch (error) {
-      setProblem(explain(error))
+      setProblem(errorText(error))
       setChecking(false)
     }
   }

@@ -1,15 +1,15 @@
 import { useEffect, useState } from 'preact/hooks'
 
 /** A value that tells who listens when it is another. */
-export interface Cell<T> {
+export interface Signal<T> {
   get(): T
   /** The same value again is told to nobody. */
   set(next: T): void
   /** @returns ends the listening */
-  listen(heard: () => void): () => void
+  subscribe(heard: () => void): () => void
 }
 
-export const cell = <T>(first: T): Cell<T> => {
+export const signal = <T>(first: T): Signal<T> => {
   let value = first
   const listeners = new Set<() => void>()
   return {
@@ -19,7 +19,7 @@ export const cell = <T>(first: T): Cell<T> => {
       value = next
       for (const heard of [...listeners]) heard()
     },
-    listen: (heard) => {
+    subscribe: (heard) => {
       listeners.add(heard)
       return () => void listeners.delete(heard)
     },
@@ -27,7 +27,7 @@ export const cell = <T>(first: T): Cell<T> => {
 }
 
 /** The value of a cell, in a component that is drawn anew with it. */
-export const useCell = <T>(source: Cell<T>): T => {
+export const useSignalValue = <T>(source: Signal<T>): T => {
   const [, redraw] = useState(0)
   useEffect(() => {
     let seen = source.get()
@@ -38,7 +38,7 @@ export const useCell = <T>(source: Cell<T>): T => {
     }
     // It may have changed between the drawing and now.
     redraw((n) => n + 1)
-    return source.listen(heard)
+    return source.subscribe(heard)
   }, [source])
   return source.get()
 }

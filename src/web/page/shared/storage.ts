@@ -1,5 +1,5 @@
 /** What was kept under a name, or null; a browser that keeps nothing (private mode, policy) is no reason to fail. */
-export const recall = (name: string, store: 'local' | 'session' = 'local'): string | null => {
+export const load = (name: string, store: 'local' | 'session' = 'local'): string | null => {
   try {
     return storeOf(store).getItem(name)
   } catch {
@@ -8,7 +8,7 @@ export const recall = (name: string, store: 'local' | 'session' = 'local'): stri
 }
 
 /** Keeps a text under a name, as far as the browser lets it; null forgets it. */
-export const remember = (name: string, text: string | null, store: 'local' | 'session' = 'local'): void => {
+export const save = (name: string, text: string | null, store: 'local' | 'session' = 'local'): void => {
   try {
     if (text === null) storeOf(store).removeItem(name)
     else storeOf(store).setItem(name, text)

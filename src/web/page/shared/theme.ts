@@ -1,5 +1,5 @@
-import { cell } from './signal.ts'
-import { recall, remember } from './storage.ts'
+import { signal } from './signal.ts'
+import { load, save } from './storage.ts'
 
 export type Theme = 'system' | 'light' | 'dark'
 
@@ -7,7 +7,7 @@ const KEPT = 'theme'
 const ORDER: readonly Theme[] = ['system', 'light', 'dark']
 
 /** The reader's choice; `system`: whatever the browser says. */
-export const theme = cell<Theme>(ORDER.find((one) => one === recall(KEPT)) ?? 'system')
+export const theme = signal<Theme>(ORDER.find((one) => one === load(KEPT)) ?? 'system')
 
 const dark = matchMedia('(prefers-color-scheme: dark)')
 
@@ -17,7 +17,7 @@ const schemeNow = (): 'light' | 'dark' => {
 }
 
 /** What is shown: for what is drawn on a canvas, since a canvas knows no CSS. */
-export const scheme = cell(schemeNow())
+export const scheme = signal(schemeNow())
 
 const apply = (): void => {
   document.documentElement.dataset.theme = theme.get()
@@ -26,13 +26,13 @@ const apply = (): void => {
 
 export const startTheme = (): void => {
   apply()
-  theme.listen(apply)
+  theme.subscribe(apply)
   dark.addEventListener('change', apply)
 }
 
 /** System, light, dark, and so on. */
 export const nextTheme = (): void => {
   const next = ORDER[(ORDER.indexOf(theme.get()) + 1) % ORDER.length]!
-  remember(KEPT, next === 'system' ? null : next)
+  save(KEPT, next === 'system' ? null : next)
   theme.set(next)
 }

@@ -1,21 +1,21 @@
-import { visibleLine } from '../../shared/escape-control-chars.ts'
+import { escapeLine } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
 import { t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
-import { type Reading, readingOf } from '../model/parse-content.ts'
+import { type ParsedContent, parseContent } from '../model/parse-content.ts'
 import { answerName, kindName } from '../role-messages.ts'
 import { Json } from './json.ts'
 import { LongText } from './long-text.ts'
-import { Ids, Orders, Status } from './work-items.ts'
+import { Ids, Status, WorkItemList } from './work-items.ts'
 
 const KEPT = 400
-const kept = new Map<Entry, Reading>()
+const kept = new Map<Entry, ParsedContent>()
 
-const readOnce = (entry: Entry): Reading => {
+const readOnce = (entry: Entry): ParsedContent => {
   const known = kept.get(entry)
   if (known !== undefined) return known
   if (kept.size >= KEPT) kept.delete(kept.keys().next().value!)
-  const reading = readingOf(entry)
+  const reading = parseContent(entry)
   kept.set(entry, reading)
   return reading
 }
@@ -25,11 +25,11 @@ const AnswerMark = ({ answer }: { readonly answer: string }): View => {
   return name === '' ? null : html`<span class="status good">${name}</span>`
 }
 
-const Result = ({ reading }: { readonly reading: Extract<Reading, { as: 'result' }> }): View => {
+const Result = ({ reading }: { readonly reading: Extract<ParsedContent, { as: 'result' }> }): View => {
   const { order, failed, value } = reading
   return html`
     <div class="order-head">
-      <bdi class="order-title">${visibleLine(order.title)}</bdi>
+      <bdi class="order-title">${escapeLine(order.title)}</bdi>
       ${order.kind !== '' && html`<span class="kind">${kindName(order.kind)}</span>`}
       <${Status} status=${order.status} failed=${failed} />
       <${Ids} ids=${order.ids} />
@@ -67,7 +67,7 @@ export const Body = ({ entry }: { readonly entry: Entry }): View => {
       return html`
         <${AnswerMark} answer=${reading.answer} />
         ${reading.text !== '' && html`<${LongText} text=${reading.text} />`}
-        <${Orders} orders=${reading.orders} />
+        <${WorkItemList} orders=${reading.orders} />
       `
     case 'result':
       return html`<${Result} reading=${reading} />`

@@ -1,32 +1,32 @@
 import { useState } from 'preact/hooks'
-import { visible, visibleLine } from '../../shared/escape-control-chars.ts'
+import { escapeControlChars, escapeLine } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
 import { t } from '../messages.ts'
-import { Digits } from '../model/exact.ts'
+import { LosslessNumber } from '../model/exact.ts'
 
 /** So many entries of an object or an array are shown at once. */
 const PAGE = 30
-const MOST_CHARACTERS = 2_000
+const MAX_CHARACTERS = 2_000
 /** What has no more values than this is shown open. */
 const SMALL = 24
 
 type Inner = readonly (readonly [key: string, value: unknown])[]
 
 const innerOf = (value: unknown): Inner | null => {
-  if (typeof value !== 'object' || value === null || value instanceof Digits) return null
+  if (typeof value !== 'object' || value === null || value instanceof LosslessNumber) return null
   return Array.isArray(value) ? value.map((inner, index) => [String(index), inner] as const) : Object.entries(value)
 }
 
 /** How many values there are in a value, as far as `most`. Pure. */
-export const sizeOf = (value: unknown, most: number): number => {
+export const sizeOf = (value: unknown, max: number): number => {
   let size = 0
   const left: unknown[] = [value]
-  while (left.length > 0 && size <= most) {
+  while (left.length > 0 && size <= max) {
     size++
     const next = left.pop()
-    if (typeof next !== 'object' || next === null || next instanceof Digits) continue
+    if (typeof next !== 'object' || next === null || next instanceof LosslessNumber) continue
     const inner = Array.isArray(next) ? next : Object.values(next)
-    left.push(...inner.slice(0, most + 1))
+    left.push(...inner.slice(0, max + 1))
   }
   return size
 }
@@ -34,12 +34,12 @@ export const sizeOf = (value: unknown, most: number): number => {
 const Leaf = ({ value }: { readonly value: unknown }): View => {
   const [whole, setWhole] = useState(false)
   if (typeof value !== 'string') {
-    const text = value instanceof Digits ? value.text : String(value)
+    const text = value instanceof LosslessNumber ? value.text : String(value)
     return html`<span class="json-plain">${text}</span>`
   }
-  const long = value.length > MOST_CHARACTERS
-  const shown = long && !whole ? `${value.slice(0, MOST_CHARACTERS)}…` : value
-  return html`<span class="json-text">"${visible(shown)}"</span>${
+  const long = value.length > MAX_CHARACTERS
+  const shown = long && !whole ? `${value.slice(0, MAX_CHARACTERS)}…` : value
+  return html`<span class="json-text">"${escapeControlChars(shown)}"</span>${
     long &&
     html` <button type="button" class="more quiet" onClick=${() => setWhole(!whole)}>
         ${whole ? t('fold') : t('showAll', { n: value.length })}
@@ -56,15 +56,15 @@ const Inside = ({
   readonly list: boolean
   readonly depth: number
 }): View => {
-  const [most, setMost] = useState(PAGE)
+  const [max, setMost] = useState(PAGE)
   return html`
     <ul class="json-inside">
-      ${inner.slice(0, most).map(([key, value]) => html`<li><${Value} name=${key} listed=${list} value=${value} depth=${depth} /></li>`)}
+      ${inner.slice(0, max).map(([key, value]) => html`<li><${Value} name=${key} listed=${list} value=${value} depth=${depth} /></li>`)}
       ${
-        inner.length > most &&
+        inner.length > max &&
         html`<li>
-          <button type="button" class="more quiet" onClick=${() => setMost(most + PAGE)}>
-            ${t('moreItems', { n: inner.length - most })}
+          <button type="button" class="more quiet" onClick=${() => setMost(max + PAGE)}>
+            ${t('moreItems', { n: inner.length - max })}
           </button>
         </li>`
       }
@@ -73,7 +73,7 @@ const Inside = ({
 }
 
 const Key = ({ name, listed }: { readonly name: string; readonly listed: boolean }): View =>
-  listed ? html`<span class="json-index">${name}</span> ` : html`<span class="json-key">${visibleLine(name)}</span>: `
+  listed ? html`<span class="json-index">${name}</span> ` : html`<span class="json-key">${escapeLine(name)}</span>: `
 
 interface ValueProps {
   readonly name: string | null

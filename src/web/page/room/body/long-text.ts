@@ -1,11 +1,11 @@
 import { useState } from 'preact/hooks'
-import { visible } from '../../shared/escape-control-chars.ts'
+import { escapeControlChars } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
 import { t } from '../messages.ts'
 import { Markdown } from './markdown.ts'
 
-const MOST_CHARACTERS = 3_000
-const MOST_LINES = 40
+const MAX_CHARACTERS = 3_000
+const MAX_LINES = 40
 
 /** The beginning of a text, by whole characters. Pure. */
 export const beginningOf = (text: string, characters: number, lines: number): string => {
@@ -22,11 +22,11 @@ export const beginningOf = (text: string, characters: number, lines: number): st
 /** A text, plain or as markdown; a long one is shown whole when the reader wants it. */
 export const LongText = ({ text, markdown = false }: { readonly text: string; readonly markdown?: boolean }): View => {
   const [whole, setWhole] = useState(false)
-  const beginning = beginningOf(text, MOST_CHARACTERS, MOST_LINES)
+  const beginning = beginningOf(text, MAX_CHARACTERS, MAX_LINES)
   const cut = beginning.length < text.length
   const shown = whole ? text : beginning
   return html`
-    ${markdown ? html`<${Markdown} text=${shown} />` : html`<p class="text" dir="auto">${visible(shown)}</p>`}
+    ${markdown ? html`<${Markdown} text=${shown} />` : html`<p class="text" dir="auto">${escapeControlChars(shown)}</p>`}
     ${
       cut &&
       html`<button type="button" class="more quiet" aria-expanded=${whole} onClick=${() => setWhole(!whole)}>

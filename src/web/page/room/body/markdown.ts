@@ -1,7 +1,7 @@
 import DOMPurify from 'dompurify'
 import { Marked, type Tokens } from 'marked'
 import { useLayoutEffect, useRef } from 'preact/hooks'
-import { visible } from '../../shared/escape-control-chars.ts'
+import { escapeControlChars } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
 
 const ENTITIES: Readonly<Record<string, string>> = {
@@ -41,13 +41,13 @@ const TAGS = 'p br strong em del code pre ul ol li blockquote h3 hr table thead 
 const KEPT = 200
 const kept = new Map<string, DocumentFragment>()
 
-const MOST_CHARACTERS = 100_000
+const MAX_CHARACTERS = 100_000
 /** What is nested, or looked at again and again until its end is found. */
 const COSTLY = /[_[>~<]/g
 
 /** A text of more marks than words takes the renderer seconds, or all of its stack: it is shown as it is. */
 const rendered = (text: string): string => {
-  const costs = text.length > MOST_CHARACTERS ? Number.POSITIVE_INFINITY : (text.match(COSTLY)?.length ?? 0)
+  const costs = text.length > MAX_CHARACTERS ? Number.POSITIVE_INFINITY : (text.match(COSTLY)?.length ?? 0)
   return costs > 400 + text.length / 20 ? `<pre>${escaped(text)}</pre>` : marked.parse(text, { async: false })
 }
 
@@ -70,6 +70,6 @@ const fragmentOf = (text: string): DocumentFragment => {
 /** A text as markdown, with its control characters made visible. Links are shown, and lead nowhere. */
 export const Markdown = ({ text }: { readonly text: string }): View => {
   const box = useRef<HTMLDivElement>(null)
-  useLayoutEffect(() => box.current!.replaceChildren(fragmentOf(visible(text)).cloneNode(true)), [text])
+  useLayoutEffect(() => box.current!.replaceChildren(fragmentOf(escapeControlChars(text)).cloneNode(true)), [text])
   return html`<div class="markdown" dir="auto" ref=${box}></div>`
 }

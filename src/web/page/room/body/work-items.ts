@@ -1,19 +1,19 @@
-import { visibleLine } from '../../shared/escape-control-chars.ts'
+import { escapeLine } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
 import { t } from '../messages.ts'
-import type { Order } from '../model/parse-content.ts'
+import type { WorkItem } from '../model/parse-content.ts'
 import { agentName, idName, kindName, statusName } from '../role-messages.ts'
 import { Json } from './json.ts'
 
 const SHORT = 8
 
 /** Ids as a person compares them: their first characters, the whole on demand. */
-export const Ids = ({ ids }: { readonly ids: Order['ids'] }): View =>
+export const Ids = ({ ids }: { readonly ids: WorkItem['ids'] }): View =>
   html`<span class="ids"
     >${ids.map(
       ([name, id]) =>
-        html`<span class="short-id mono" title=${`${name}_id ${visibleLine(id)}`}
-          >${idName(name)} ${visibleLine(id.slice(0, SHORT))}${id.length > SHORT ? '…' : ''}</span
+        html`<span class="short-id mono" title=${`${name}_id ${escapeLine(id)}`}
+          >${idName(name)} ${escapeLine(id.slice(0, SHORT))}${id.length > SHORT ? '…' : ''}</span
         >`,
     )}</span
   >`
@@ -21,12 +21,12 @@ export const Ids = ({ ids }: { readonly ids: Order['ids'] }): View =>
 export const Status = ({ status, failed }: { readonly status: string; readonly failed?: boolean }): View =>
   status === '' ? null : html`<span class=${failed ? 'status bad' : 'status'}>${statusName(status)}</span>`
 
-const OneOrder = ({ order }: { readonly order: Order }): View => {
+const OneOrder = ({ order }: { readonly order: WorkItem }): View => {
   const { title, kind, assignee, status, ids, more } = order
   return html`
     <li class="order">
       <div class="order-head">
-        <bdi class="order-title">${visibleLine(title)}</bdi>
+        <bdi class="order-title">${escapeLine(title)}</bdi>
         ${kind !== '' && html`<span class="kind">${kindName(kind)}</span>`}
         <${Status} status=${status} />
         ${assignee !== '' && html`<span class="assignee">${t('assignedTo', { who: agentName(assignee) })}</span>`}
@@ -38,7 +38,7 @@ const OneOrder = ({ order }: { readonly order: Order }): View => {
 }
 
 /** Tasks, actions or commands. */
-export const Orders = ({ orders }: { readonly orders: readonly Order[] }): View =>
+export const WorkItemList = ({ orders }: { readonly orders: readonly WorkItem[] }): View =>
   orders.length === 0
     ? null
     : html`<ol class="orders">${orders.map((order) => html`<${OneOrder} order=${order} />`)}</ol>`

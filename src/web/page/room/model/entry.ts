@@ -1,7 +1,7 @@
 import { type Role, roleOf } from './roles.ts'
 
 /** What a message means for who skims: something failed, something is odd, or a step was merely announced. */
-export type Tone = 'error' | 'warning' | 'notice' | 'plain'
+export type Severity = 'error' | 'warning' | 'notice' | 'plain'
 
 /** A message as the page keeps it: its text, and the few parts by which messages are sorted and filtered. */
 export interface Entry {
@@ -14,7 +14,7 @@ export interface Entry {
   readonly type: string
   readonly role: Role
   readonly round: number | null
-  readonly tone: Tone
+  readonly tone: Severity
   /** The JSON text, digit for digit. */
   readonly raw: string
   /** How high its row was when it was last shown, in CSS pixels; 0: never shown. */
@@ -34,7 +34,7 @@ const kept = (value: unknown): string => {
 
 const NOTICE = /(^|_)llm_request(_|$)|^event_next_round_initiated$|^llm_roger_response$/
 
-const toneOf = (type: string): Tone => {
+const toneOf = (type: string): Severity => {
   if (type.startsWith('error_')) return 'error'
   if (type === 'llm_unexpected_response') return 'warning'
   return NOTICE.test(type) ? 'notice' : 'plain'
@@ -45,7 +45,7 @@ const toneOf = (type: string): Tone => {
  * which the gateway keeps within bounds
  * @param raw the text of the same message
  */
-export const entryOf = (message: Readonly<Record<string, unknown>>, raw: string): Entry => {
+export const toEntry = (message: Readonly<Record<string, unknown>>, raw: string): Entry => {
   const from = kept(message.message_from ?? message.source)
   const type = kept(message.message_type ?? message.type)
   const role = roleOf(from, message.sender_type)

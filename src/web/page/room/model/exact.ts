@@ -1,5 +1,5 @@
 /** A number that JavaScript would round, as it was written. */
-export class Digits {
+export class LosslessNumber {
   readonly text: string
 
   constructor(text: string) {
@@ -50,11 +50,11 @@ const mark = (text: string): string => {
 
 const unmark = (_key: string, value: unknown): unknown => {
   if (typeof value !== 'string' || value[0] !== '\0') return value
-  return value[1] === '\0' ? value.slice(1) : new Digits(value.slice(1))
+  return value[1] === '\0' ? value.slice(1) : new LosslessNumber(value.slice(1))
 }
 
 /**
- * JSON.parse, but a number that it would round comes as {@link Digits}. Pure.
+ * JSON.parse, but a number that it would round comes as {@link LosslessNumber}. Pure.
  *
  * @returns the text itself, where its nesting is deeper than a reader's stack
  * @throws SyntaxError

@@ -2,7 +2,7 @@ import type { Entry } from './entry.ts'
 import type { Role } from './roles.ts'
 
 /** Which messages to show. Empty sets, an empty text and null let everything pass. */
-export interface Filter {
+export interface MessageFilter {
   readonly roles: ReadonlySet<Role>
   readonly types: ReadonlySet<string>
   /** Searched for without regard to case, in everything that a message says, names of fields included. */
@@ -12,9 +12,9 @@ export interface Filter {
   readonly to: number | null
 }
 
-export const EVERYTHING: Filter = { roles: new Set(), types: new Set(), text: '', from: null, to: null }
+export const EMPTY_FILTER: MessageFilter = { roles: new Set(), types: new Set(), text: '', from: null, to: null }
 
-export const isEverything = ({ roles, types, text, from, to }: Filter): boolean =>
+export const isEverything = ({ roles, types, text, from, to }: MessageFilter): boolean =>
   roles.size === 0 && types.size === 0 && text === '' && from === null && to === null
 
 const ESCAPE = /\\(?:u([0-9a-fA-F]{4})|(.))/g
@@ -29,7 +29,7 @@ export const unescaped = (raw: string): string =>
     : raw
 
 /** Tells of each message whether a filter lets it pass. */
-export const testOf = ({ roles, types, text, from, to }: Filter): ((entry: Entry) => boolean) => {
+export const compileFilter = ({ roles, types, text, from, to }: MessageFilter): ((entry: Entry) => boolean) => {
   const wanted = text.trim().toLowerCase()
   const number = /^#(\d+)$/.exec(wanted)?.[1]
   return (entry) => {

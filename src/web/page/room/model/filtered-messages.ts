@@ -1,14 +1,14 @@
 import type { Entry } from './entry.ts'
-import { EVERYTHING, type Filter, isEverything, testOf } from './filter.ts'
-import { inSlices } from './time-slices.ts'
+import { compileFilter, EMPTY_FILTER, isEverything, type MessageFilter } from './filter.ts'
+import { runInSlices } from './time-slices.ts'
 
 function* backwards(entries: readonly Entry[], from: number): Generator<Entry> {
   for (let index = from - 1; index >= 0; index--) yield entries[index]!
 }
 
 /** What a filter lets pass of what is loaded, kept up to date. Looks from the newest message backwards, in slices. */
-export class Selection {
-  filter: Filter = EVERYTHING
+export class FilteredMessages {
+  filter: MessageFilter = EMPTY_FILTER
   /** Ascending. Without a filter, all that is loaded. */
   shown: readonly Entry[] = []
   #entries: readonly Entry[] = []
@@ -27,9 +27,9 @@ export class Selection {
     return this.#entries.length - this.#unseen
   }
 
-  setFilter(filter: Filter): void {
+  setFilter(filter: MessageFilter): void {
     this.filter = filter
-    this.#test = testOf(filter)
+    this.#test = compileFilter(filter)
     this.#begin()
   }
 
@@ -86,6 +86,6 @@ export class Selection {
       this.#unseen--
       if (this.#test(entry)) found.push(entry)
     }
-    await inSlices(backwards(this.#entries, this.#unseen), work, publish)
+    await runInSlices(backwards(this.#entries, this.#unseen), work, publish)
   }
 }

@@ -1,12 +1,12 @@
 import { apiText } from '../../shared/api.ts'
-import { type Entry, entryOf } from './entry.ts'
+import { type Entry, toEntry } from './entry.ts'
 import { answerTail, elementTexts } from './exact.ts'
-import { inSlices } from './time-slices.ts'
+import { runInSlices } from './time-slices.ts'
 
 /** Greater than every db_id: the newest messages are those before it. */
 export const END = Number.MAX_SAFE_INTEGER
 
-export interface HistoryPage {
+export interface HistoryBatch {
   /** Ascending. */
   readonly entries: readonly Entry[]
   readonly hasMore: boolean
@@ -24,11 +24,11 @@ export const readHistory = async (
   before: number,
   limit: number,
   goOn: () => boolean,
-): Promise<HistoryPage | null> => {
+): Promise<HistoryBatch | null> => {
   const answer = await apiText(`/api/events/${encodeURIComponent(eventId)}/messages?before=${before}&limit=${limit}`)
   const entries: Entry[] = []
-  const take = (raw: string): void => void entries.push(entryOf(JSON.parse(raw), raw))
-  if (!(await inSlices(elementTexts(answer), take, goOn))) return null
+  const take = (raw: string): void => void entries.push(toEntry(JSON.parse(raw), raw))
+  if (!(await runInSlices(elementTexts(answer), take, goOn))) return null
   const { has_more, log_id } = answerTail(answer)
   return { entries, hasMore: has_more === true, logId: String(log_id) }
 }

@@ -1,7 +1,7 @@
 import type { Entry } from './entry.ts'
 import { ROLES, type Role } from './roles.ts'
 
-export interface Round {
+export interface RoundCount {
   readonly round: number
   messages: number
   errors: number
@@ -11,14 +11,14 @@ export interface Round {
 
 const MINUTE_MS = 60_000
 /** So many types and rounds are told apart: nobody has more who means well. */
-const MOST_KINDS = 2_000
+const MAX_KINDS = 2_000
 const PLACE = Object.fromEntries(ROLES.map((role, index) => [role, index])) as Record<Role, number>
 
 /** Counts of what was loaded: by role, type, round and minute. */
-export class Tally {
+export class MessageCounts {
   readonly roles = new Map<Role, number>()
   readonly types = new Map<string, number>()
-  readonly rounds = new Map<number, Round>()
+  readonly rounds = new Map<number, RoundCount>()
   /** Minutes since 1970 → messages by role, in the order of ROLES. */
   readonly minutes = new Map<number, Uint32Array>()
 
@@ -26,13 +26,13 @@ export class Tally {
     const { role, type, round, id, at, tone } = entry
     this.roles.set(role, (this.roles.get(role) ?? 0) + 1)
     const ofType = this.types.get(type) ?? 0
-    if (ofType > 0 || this.types.size < MOST_KINDS) this.types.set(type, ofType + 1)
+    if (ofType > 0 || this.types.size < MAX_KINDS) this.types.set(type, ofType + 1)
     this.#minute(at)[PLACE[role]]! += 1
     if (round === null) return
     const known = this.rounds.get(round)
     const errors = tone === 'error' ? 1 : 0
     if (known === undefined) {
-      if (this.rounds.size >= MOST_KINDS) return
+      if (this.rounds.size >= MAX_KINDS) return
       this.rounds.set(round, { round, messages: 1, errors, firstId: id })
       return
     }
@@ -64,11 +64,11 @@ export interface Rates {
 const STEPS_MIN = [1, 2, 5, 10, 30, 60, 180, 360, 720, 1_440, 10_080]
 
 /** The rates of what was counted, in at most `most` steps, quiet minutes included. Pure. */
-export const ratesOf = (minutes: ReadonlyMap<number, Uint32Array>, most: number): Rates => {
+export const ratesOf = (minutes: ReadonlyMap<number, Uint32Array>, max: number): Rates => {
   if (minutes.size === 0) return { times: [], step: 60, values: ROLES.map(() => []) }
   let [first, last] = [Number.POSITIVE_INFINITY, 0]
   for (const minute of minutes.keys()) [first, last] = [Math.min(first, minute), Math.max(last, minute)]
-  const step = STEPS_MIN.find((one) => (last - first) / one < most - 1) ?? STEPS_MIN.at(-1)!
+  const step = STEPS_MIN.find((one) => (last - first) / one < max - 1) ?? STEPS_MIN.at(-1)!
   const begin = Math.floor(first / step)
   const length = Math.floor(last / step) - begin + 1
   const values = ROLES.map(() => new Array<number>(length).fill(0))

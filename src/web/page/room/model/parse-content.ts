@@ -1,10 +1,10 @@
 import type { Entry } from './entry.ts'
-import { Digits, parseExact } from './exact.ts'
+import { LosslessNumber, parseExact } from './exact.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
 /** One task, action or command. */
-export interface Order {
+export interface WorkItem {
   readonly title: string
   readonly kind: string
   readonly assignee: string
@@ -16,18 +16,18 @@ export interface Order {
 }
 
 /** What a person reads of a message, by the way it is to be shown. */
-export type Reading =
+export type ParsedContent =
   | { readonly as: 'text' | 'notice'; readonly text: string; readonly more: Fields | null }
-  | ({ readonly as: 'markdown'; readonly parts: readonly string[] } & Pick<Order, 'status' | 'ids' | 'more'>)
-  | { readonly as: 'orders'; readonly text: string; readonly answer: string; readonly orders: readonly Order[] }
-  | { readonly as: 'result'; readonly order: Order; readonly failed: boolean; readonly value: unknown }
+  | ({ readonly as: 'markdown'; readonly parts: readonly string[] } & Pick<WorkItem, 'status' | 'ids' | 'more'>)
+  | { readonly as: 'orders'; readonly text: string; readonly answer: string; readonly orders: readonly WorkItem[] }
+  | { readonly as: 'result'; readonly order: WorkItem; readonly failed: boolean; readonly value: unknown }
   | { readonly as: 'json'; readonly value: unknown }
 
 const isFields = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Digits)
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof LosslessNumber)
 
 const textIn = (value: unknown): string => {
-  if (value instanceof Digits) return value.text
+  if (value instanceof LosslessNumber) return value.text
   return typeof value === 'string' ? value : typeof value === 'number' ? String(value) : ''
 }
 
@@ -35,7 +35,7 @@ const isText = (value: unknown): value is string => typeof value === 'string' &&
 
 const IDS = ['task_id', 'action_id', 'command_id', 'execution_id', 'summary_id'] as const
 
-const idsOf = (fields: Fields): Order['ids'] =>
+const idsOf = (fields: Fields): WorkItem['ids'] =>
   IDS.flatMap((name) => {
     const id = textIn(fields[name])
     return id === '' ? [] : [[name.replace('_id', ''), id] as const]
@@ -58,7 +58,7 @@ const moreOf = (fields: Fields, of: string, shown: readonly string[] = []): Fiel
   return more.length === 0 ? null : Object.fromEntries(more)
 }
 
-const orderOf = (fields: Fields, of: string, shown?: readonly string[]): Order => ({
+const orderOf = (fields: Fields, of: string, shown?: readonly string[]): WorkItem => ({
   title: textIn(fields[`${of}_name`]),
   kind: textIn(fields[`${of}_type`]),
   assignee: textIn(fields[`${of}_assignee`]),
@@ -69,7 +69,7 @@ const orderOf = (fields: Fields, of: string, shown?: readonly string[]): Order =
 
 const LISTS = { tasks: 'task', actions: 'action', commands: 'command' } as const
 
-const readOrders = (data: Fields): Reading | null => {
+const readOrders = (data: Fields): ParsedContent | null => {
   for (const [list, of] of Object.entries(LISTS)) {
     const orders = data[list]
     if (!Array.isArray(orders) || !orders.every(isFields)) continue
@@ -80,7 +80,7 @@ const readOrders = (data: Fields): Reading | null => {
   return null
 }
 
-const readCreated = (data: Fields): Reading | null => {
+const readCreated = (data: Fields): ParsedContent | null => {
   for (const of of ['action', 'command']) {
     const details = data[`${of}_details`]
     if (isFields(details)) return { as: 'orders', text: textIn(data.text), answer: '', orders: [orderOf(details, of)] }
@@ -88,7 +88,7 @@ const readCreated = (data: Fields): Reading | null => {
   return null
 }
 
-const readResult = (data: Fields): Reading | null => {
+const readResult = (data: Fields): ParsedContent | null => {
   if (!('result' in data)) return null
   const order = orderOf(data, 'command', ['result'])
   return {
@@ -101,7 +101,7 @@ const readResult = (data: Fields): Reading | null => {
 
 const SUMMARIES = ['ai_summary', 'event_summary', 'event_suggestion'] as const
 
-const readSummary = (data: Fields): Reading | null => {
+const readSummary = (data: Fields): ParsedContent | null => {
   const written = SUMMARIES.filter((key) => isText(data[key]))
   if (written.length === 0) return null
   const parts = written.map((key) => data[key] as string)
@@ -115,7 +115,7 @@ const readSummary = (data: Fields): Reading | null => {
   }
 }
 
-const READERS: Readonly<Record<string, (data: Fields) => Reading | null>> = {
+const READERS: Readonly<Record<string, (data: Fields) => ParsedContent | null>> = {
   llm_response: readOrders,
   manager_llm_response: readOrders,
   operator_llm_response: readOrders,
@@ -130,7 +130,7 @@ const TEXTS = ['text', 'content', 'response_text', 'ai_summary', 'event_summary'
 const BESIDE = new Set<string>(['timestamp', 'type'])
 
 /** Whatever it is: the text that it has, and all else as JSON. */
-const readAny = (data: unknown, entry: Entry): Reading => {
+const readAny = (data: unknown, entry: Entry): ParsedContent => {
   const as = entry.tone === 'notice' ? 'notice' : 'text'
   if (isText(data)) return entry.role === 'ai' ? markdown(data) : { as, text: data, more: null }
   if (!isFields(data)) return { as: 'json', value: data }
@@ -142,10 +142,10 @@ const readAny = (data: unknown, entry: Entry): Reading => {
   return { as, text, more: rest.length === 0 ? null : data }
 }
 
-const markdown = (text: string): Reading => ({ as: 'markdown', parts: [text], status: '', ids: [], more: null })
+const markdown = (text: string): ParsedContent => ({ as: 'markdown', parts: [text], status: '', ids: [], more: null })
 
 /** How to show a message. Never fails: what has another shape than its type promises is shown as what it is. Pure. */
-export const readingOf = (entry: Entry): Reading => {
+export const parseContent = (entry: Entry): ParsedContent => {
   const message = parseExact(entry.raw)
   if (!isFields(message)) return { as: 'json', value: message }
   const content = message.message_content ?? message.content

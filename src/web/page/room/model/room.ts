@@ -1,11 +1,11 @@
 import { type Channel, type ChannelStatus, openChannel, type Reset, type Why } from '../../../client/index.ts'
 import { ApiError } from '../../shared/api.ts'
 import { session } from '../../shared/session.ts'
-import { cell } from '../../shared/signal.ts'
-import { type Entry, entryOf } from './entry.ts'
-import { Selection } from './filtered-messages.ts'
+import { signal } from '../../shared/signal.ts'
+import { type Entry, toEntry } from './entry.ts'
+import { FilteredMessages } from './filtered-messages.ts'
 import { END, readHistory, readSummary } from './history.ts'
-import { Tally } from './message-counts.ts'
+import { MessageCounts } from './message-counts.ts'
 
 /** The first page: what fills a screen, so that it is there at once. */
 const FIRST_PAGE = 120
@@ -26,7 +26,7 @@ export interface HistoryState {
 }
 
 /** How the room stands to its gateway; `channel` is null until the first page is there. */
-export interface Line {
+export interface ConnectionInfo {
   readonly channel: ChannelStatus | null
   /** Where the first page could not be had: why, and when it is tried again (null: it is not). */
   readonly trouble: { readonly why: Why; readonly retryAt: number | null } | null
@@ -34,15 +34,15 @@ export interface Line {
 }
 
 /** A war room: the newest messages first, then what comes, and the history backwards. */
-export class Room {
+export class RoomModel {
   readonly eventId: string
-  readonly selection = new Selection(() => this.changed.set(this.changed.get() + 1))
+  readonly selection = new FilteredMessages(() => this.changed.set(this.changed.get() + 1))
   /** Counts the changes of what is loaded or shown. */
-  readonly changed = cell(0)
-  readonly line = cell<Line>({ channel: null, trouble: null, reset: null })
-  readonly history = cell<HistoryState>({ is: 'loading', wanted: false, error: null })
+  readonly changed = signal(0)
+  readonly line = signal<ConnectionInfo>({ channel: null, trouble: null, reset: null })
+  readonly history = signal<HistoryState>({ is: 'loading', wanted: false, error: null })
   entries: readonly Entry[] = []
-  tally = new Tally()
+  tally = new MessageCounts()
   /** How many messages the event has; null: not known. */
   total: number | null = null
   #channel: Channel | null = null
@@ -140,7 +140,7 @@ export class Room {
       ...(token === null ? {} : { token: () => token }),
       onMessage: (message, text) => {
         if (epoch !== this.#epoch) return
-        this.#pending.push(entryOf(message, text))
+        this.#pending.push(toEntry(message, text))
         this.#flushSoon()
       },
       onState: (_state, status) => {
@@ -192,7 +192,7 @@ export class Room {
   #clear(): void {
     this.#pending = []
     this.entries = []
-    this.tally = new Tally()
+    this.tally = new MessageCounts()
     this.total = null
     this.selection.replace([])
   }

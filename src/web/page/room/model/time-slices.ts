@@ -18,7 +18,11 @@ const nextTurn = (): Promise<void> =>
  * @param goOn asked between the slices; false ends the work
  * @returns whether all was done
  */
-export const inSlices = async <T>(all: Iterable<T>, work: (one: T) => void, goOn: () => boolean): Promise<boolean> => {
+export const runInSlices = async <T>(
+  all: Iterable<T>,
+  work: (one: T) => void,
+  goOn: () => boolean,
+): Promise<boolean> => {
   let until = performance.now() + SLICE_MS
   for (const one of all) {
     work(one)

@@ -1,5 +1,5 @@
 /** The heights of many rows and the sums of them, each asked or changed in logarithmic time (a Fenwick tree). */
-export class Heights {
+export class FenwickTree {
   #tree: Float64Array
   #heights: Float64Array
   #length: number

@@ -1,5 +1,5 @@
 import { Component } from 'preact'
-import { visibleLine } from '../../shared/escape-control-chars.ts'
+import { escapeLine } from '../../shared/escape-control-chars.ts'
 import { clockTime, fullTime } from '../../shared/format.ts'
 import { html, type View } from '../../shared/html.ts'
 import { Icon } from '../../shared/icons.ts'
@@ -10,7 +10,7 @@ import type { Entry } from '../model/entry.ts'
 import { parseExact } from '../model/exact.ts'
 import { roleName, typeName } from '../role-messages.ts'
 
-export interface RowProps {
+export interface MessageRowProps {
   readonly entry: Entry
   readonly jsonShown: boolean
   /** What it was drawn in: another language is another row. */
@@ -26,10 +26,10 @@ const UUID = /^([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 const Sender = ({ entry: { from, role } }: { readonly entry: Entry }): View => {
   if (role !== 'user' || from === '') return null
   const short = UUID.exec(from)?.[1]
-  return html`<bdi class="from" title=${short === undefined ? null : from}>${short === undefined ? visibleLine(from) : `${short}…`}</bdi>`
+  return html`<bdi class="from" title=${short === undefined ? null : from}>${short === undefined ? escapeLine(from) : `${short}…`}</bdi>`
 }
 
-const Tools = ({ entry, jsonShown, onAct }: RowProps): View => {
+const Tools = ({ entry, jsonShown, onAct }: MessageRowProps): View => {
   const tool = (act: RowAct, icon: string, label: string): View =>
     html`<button type="button" class="quiet tool" aria-label=${label} title=${label} onClick=${() => onAct(act, entry)}>
       <${Icon} name=${icon} />
@@ -48,8 +48,8 @@ const Time = ({ at }: { readonly at: number }): View => {
 }
 
 /** One message. Drawn again only if something of it has changed. */
-export class Row extends Component<RowProps> {
-  override shouldComponentUpdate(next: RowProps): boolean {
+export class MessageRow extends Component<MessageRowProps> {
+  override shouldComponentUpdate(next: MessageRowProps): boolean {
     const { entry, jsonShown, language, onAct } = this.props
     return entry !== next.entry || jsonShown !== next.jsonShown || language !== next.language || onAct !== next.onAct
   }
@@ -67,7 +67,7 @@ export class Row extends Component<RowProps> {
             (tone === 'error' || tone === 'warning') &&
             html`<span class="mark"><${Icon} name="warn" />${t(tone)}</span>`
           }
-          ${type !== '' && html`<bdi class="type" title=${visibleLine(type)}>${typeName(type)}</bdi>`}
+          ${type !== '' && html`<bdi class="type" title=${escapeLine(type)}>${typeName(type)}</bdi>`}
           <span class="where">
             <${Tools} ...${this.props} />
             <a class="id number" href=${`#${id}`} aria-label=${t('linkTo', { n: id })}>#${id}</a>

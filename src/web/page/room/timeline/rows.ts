@@ -1,5 +1,5 @@
 import type { Entry } from '../model/entry.ts'
-import { Heights } from './fenwick-tree.ts'
+import { FenwickTree } from './fenwick-tree.ts'
 
 /** What stands above a row: a bit each. */
 export const NEW_ROUND = 1
@@ -14,7 +14,7 @@ const DAY_MS = 86_400_000
 export interface Rows {
   entries: readonly Entry[]
   readonly above: number[]
-  readonly heights: Heights
+  readonly heights: FenwickTree
   /** Of local time behind UTC, which decides where a day begins. */
   readonly offsetMs: number
   /** The round and the day of the last row. */
@@ -39,14 +39,14 @@ const aboveOf = (rows: Rows, entry: Entry): number => {
 }
 
 export const rowsOf = (entries: readonly Entry[], offsetMs: number): Rows => {
-  const heights = new Heights(Float64Array.from(entries, usualHeight))
+  const heights = new FenwickTree(Float64Array.from(entries, usualHeight))
   const rows: Rows = { entries, above: [], heights, offsetMs, round: null, day: Number.NaN }
   for (const entry of entries) rows.above.push(aboveOf(rows, entry))
   return rows
 }
 
 /** @returns whether these are the same rows with others behind them; then they are added */
-export const addBehind = (rows: Rows, entries: readonly Entry[]): boolean => {
+export const appendRows = (rows: Rows, entries: readonly Entry[]): boolean => {
   const { length } = rows.entries
   if (length === 0 || entries[0] !== rows.entries[0] || entries[length - 1] !== rows.entries[length - 1]) return false
   for (const entry of entries.slice(length)) {
@@ -58,7 +58,7 @@ export const addBehind = (rows: Rows, entries: readonly Entry[]): boolean => {
 }
 
 /** The index of the first row with this db_id or a greater one. */
-export const indexFrom = ({ entries }: Pick<Rows, 'entries'>, id: number): number => {
+export const lowerBound = ({ entries }: Pick<Rows, 'entries'>, id: number): number => {
   let [low, high] = [0, entries.length]
   while (low < high) {
     const middle = (low + high) >> 1

@@ -3,17 +3,17 @@ import { shortDay } from '../../shared/format.ts'
 import { html, type View } from '../../shared/html.ts'
 import { language } from '../../shared/i18n.ts'
 import { Icon } from '../../shared/icons.ts'
-import { useCell } from '../../shared/signal.ts'
+import { useSignalValue } from '../../shared/signal.ts'
 import { t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
-import type { Room } from '../model/room.ts'
-import { Row, type RowAct } from './row.ts'
+import type { RoomModel } from '../model/room.ts'
+import { MessageRow, type RowAct } from './row.ts'
 import { NEW_DAY, NEW_ROUND } from './rows.ts'
-import type { Scroller } from './virtual-list.ts'
+import type { VirtualList } from './virtual-list.ts'
 
 export interface TimelineProps {
-  readonly room: Room
-  readonly scroller: Scroller
+  readonly room: RoomModel
+  readonly scroller: VirtualList
   /** The message that keys act on. */
   readonly selected: number | null
   /** Messages whose whole JSON is shown. */
@@ -39,9 +39,9 @@ const useMeasuring = (measure: () => void): ((row: HTMLElement | null) => void) 
 /** The messages of a room: of many, those are drawn that can be seen. */
 export const Timeline = (props: TimelineProps): View => {
   const { room, scroller, selected, unfolded, onAct, onSelect } = props
-  useCell(room.changed)
-  useCell(scroller.moved)
-  const history = useCell(room.history)
+  useSignalValue(room.changed)
+  useSignalValue(scroller.moved)
+  const history = useSignalValue(room.history)
   const box = useRef<HTMLDivElement>(null)
   const list = useRef<HTMLDivElement>(null)
   const [, redraw] = useState(0)
@@ -93,7 +93,7 @@ export const Timeline = (props: TimelineProps): View => {
       >
         <${Above} bits=${scroller.rows.above[index]} entry=${entry} />
         <div class="line-up">
-          <${Row} entry=${entry} jsonShown=${unfolded.has(entry.id)} language=${language.get()} onAct=${onAct} />
+          <${MessageRow} entry=${entry} jsonShown=${unfolded.has(entry.id)} language=${language.get()} onAct=${onAct} />
         </div>
       </article>
     `
@@ -119,7 +119,13 @@ export const Timeline = (props: TimelineProps): View => {
 }
 
 /** Where a reader stands who has scrolled up: what has come since, and the way back. */
-export const ToEnd = ({ unseen, onClick }: { readonly unseen: number; readonly onClick: () => void }): View => html`
+export const JumpToLatest = ({
+  unseen,
+  onClick,
+}: {
+  readonly unseen: number
+  readonly onClick: () => void
+}): View => html`
   <button type="button" class="to-end" id="to-end" onClick=${onClick}>
     ${unseen > 0 ? t('newMessages', { n: unseen }) : t('toEnd')} <${Icon} name="down" />
   </button>

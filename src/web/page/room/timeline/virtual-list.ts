@@ -1,6 +1,6 @@
-import { cell } from '../../shared/signal.ts'
+import { signal } from '../../shared/signal.ts'
 import type { Entry } from '../model/entry.ts'
-import { addBehind, indexFrom, type Rows, rowsOf } from './rows.ts'
+import { appendRows, lowerBound, type Rows, rowsOf } from './rows.ts'
 
 /** So many pixels above and below what is seen are drawn too, in steps, once the reader has not leapt for a moment. */
 const MARGIN_PX = 600
@@ -17,7 +17,7 @@ interface Anchor {
 }
 
 /** The rows to draw, from `start` up to `end`, and where the first of them stands. */
-export interface Span {
+export interface VisibleRange {
   readonly start: number
   readonly end: number
   readonly top: number
@@ -28,7 +28,7 @@ export interface Span {
  * Which rows of many are drawn, and where. Whatever changes (rows before, behind and among them, their heights), what
  * the reader looks at stays where it is; at the end the end stays in sight.
  */
-export class Scroller {
+export class VirtualList {
   rows: Rows = rowsOf([], 0)
   /** The reader is at the newest message. */
   atEnd = true
@@ -38,9 +38,9 @@ export class Scroller {
   #margin = MARGIN_PX
   #rest = 0
   /** What was drawn last. */
-  #drawn: Span | null = null
+  #drawn: VisibleRange | null = null
   /** Counts up when there is something else to draw. */
-  readonly moved = cell(0)
+  readonly moved = signal(0)
 
   attach(box: HTMLElement | null): void {
     this.#box = box
@@ -48,17 +48,17 @@ export class Scroller {
 
   setEntries(entries: readonly Entry[]): void {
     // A room of a hundred thousand is not gone through for each message that comes.
-    if (addBehind(this.rows, entries)) return
+    if (appendRows(this.rows, entries)) return
     this.rows = rowsOf(entries, new Date().getTimezoneOffset() * 60_000)
   }
 
   /** What to draw now; the caller draws it. */
-  span(): Span {
+  span(): VisibleRange {
     this.#drawn = this.#spanNow()
     return this.#drawn
   }
 
-  #spanNow(): Span {
+  #spanNow(): VisibleRange {
     const { heights } = this.rows
     const { length, total } = heights
     const view = this.#box?.clientHeight || 800
@@ -128,7 +128,7 @@ export class Scroller {
 
   /** Brings a message to the top third of the box, or no farther than needed. @returns its index */
   reveal(id: number, how: 'third' | 'near' | 'top'): number {
-    const index = indexFrom(this.rows, id)
+    const index = lowerBound(this.rows, id)
     const { heights, entries } = this.rows
     const box = this.#box
     if (entries[index]?.id !== id || box === null) return -1
@@ -160,7 +160,7 @@ export class Scroller {
     const most = Math.max(0, heights.total - view)
     if (this.atEnd || this.#anchor === null) return this.atEnd ? most : 0
     const { id, below } = this.#anchor
-    const index = Math.min(indexFrom(this.rows, id), entries.length - 1)
+    const index = Math.min(lowerBound(this.rows, id), entries.length - 1)
     return Math.min(most, Math.max(0, heights.offset(index) - below))
   }
 }
