@@ -34,7 +34,9 @@ const nativeModule: Plugin = {
   name: 'native-module',
   setup: (bundler) => {
     bundler.onResolve({ filter: /^\.\/binding$/ }, ({ importer }) =>
-      /[\\/]better-sqlite3[\\/]lib[\\/]/.test(importer) ? { path: join(ROOT, 'src/platform/native-module.ts') } : undefined,
+      /[\\/]better-sqlite3[\\/]lib[\\/]/.test(importer)
+        ? { path: join(ROOT, 'src/platform/native-module.ts') }
+        : undefined,
     )
   },
 }

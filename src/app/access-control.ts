@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import { type CoordinatorClient, createLocalCoordinator } from '../cluster/coordinator.ts'
+import type { ClusterPeers } from '../cluster/worker.ts'
 import type { Config } from '../config/config.ts'
 import type { GatewayError } from '../core/errors.ts'
 import { type Authorise, allowAll, createAuthorizer } from '../http/auth/authorize.ts'
@@ -9,16 +10,8 @@ import { Tickets } from '../http/auth/tickets.ts'
 import { Quotas } from '../http/quotas.ts'
 import { TrustedProxies } from '../http/trusted-proxies.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
-import type { MessageStore, Revocation, TicketStore } from '../store/store.ts'
+import type { MessageStore, TicketStore } from '../store/store.ts'
 import type { StreamHub } from '../streams/hub.ts'
-
-/** What workers share with each other; a process alone needs none of it. */
-export interface ClusterPeers {
-  readonly request: CoordinatorClient
-  readonly broadcastRevocation: (revocation: Revocation) => void
-  /** Calls back for what a sibling has told. */
-  readonly onRevocation: (listener: (revocation: Revocation) => void) => void
-}
 
 export interface AccessControlOptions {
   readonly config: Config

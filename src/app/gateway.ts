@@ -1,5 +1,6 @@
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
+import type { ClusterPeers } from '../cluster/worker.ts'
 import type { Config } from '../config/config.ts'
 import type { ResetReason } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
@@ -21,10 +22,9 @@ import { openStore } from '../store/open-store.ts'
 import { RetentionJob } from '../store/retention.ts'
 import type { MessageStore } from '../store/store.ts'
 import { StreamHub } from '../streams/hub.ts'
-import { EventLoopDelayMonitor } from '../telemetry/event-loop-delay.ts'
 import { type Metrics, makeMetrics } from '../telemetry/metrics.ts'
 import { Tracing } from '../telemetry/tracing.ts'
-import { type AccessControl, type ClusterPeers, createAccessControl } from './access-control.ts'
+import { type AccessControl, createAccessControl } from './access-control.ts'
 import { type CommitListener, instrumentAppend, recordCommit } from './ingest-metrics.ts'
 import { createExchangePublisher, createStorePublisher } from './publishers.ts'
 import { createQuarantineService } from './quarantine-service.ts'
@@ -58,7 +58,6 @@ export class Gateway {
   readonly #bell: ChangeNotifier
   readonly #health: HealthRegistry
   readonly #metrics: Metrics
-  readonly #loopDelay: EventLoopDelayMonitor
   readonly #tracing: Tracing
   readonly #append: MessageStore['append']
   readonly #committed: CommitListener
@@ -106,7 +105,6 @@ export class Gateway {
       faults: () => this.#health.faults,
       certificateExpiry: this.#certificates && (() => this.#certificates!.current.expiresAt / 1_000),
     })
-    this.#loopDelay = new EventLoopDelayMonitor(this.#metrics.eventLoopDelay)
     this.#tracing = new Tracing({ config: config.tracing, version, logger })
     const { tracer } = this.#tracing
     this.#append = instrumentAppend(this.#log, this.#metrics)
@@ -224,7 +222,7 @@ export class Gateway {
     this.#publisher?.start()
     this.#ingest?.start()
     this.#retention.start()
-    this.#loopDelay.start()
+    this.#metrics.eventLoopDelay.start()
     this.#certificates?.start((certificate) => this.#server.replaceCertificate(certificate))
     this.#observer?.start()
     this.#checking = setInterval(() => void this.#check(), CHECK_MS)
@@ -254,7 +252,7 @@ export class Gateway {
     this.stopAccepting()
     clearInterval(this.#checking)
     this.#observer?.stop()
-    this.#loopDelay.stop()
+    this.#metrics.eventLoopDelay.stop()
     this.#certificates?.stop()
     // A store or broker that hangs must not keep the streams from ending in order.
     await withTimeout(this.#config.shutdownMs / 2, Promise.all([this.#ingest?.stop(), this.#publisher?.stop()]))

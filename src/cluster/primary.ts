@@ -3,38 +3,15 @@ import { type AddressInfo, createServer } from 'node:net'
 import type { Logger } from 'pino'
 import { backoffDelay } from '../core/backoff.ts'
 import { GatewayError } from '../core/errors.ts'
-import type { HealthReport } from '../http/routes/health-report.ts'
 import { HealthMonitor } from '../monitoring/health-monitor.ts'
 import { WorkerPoller } from '../monitoring/worker-poller.ts'
-import type { WorkerReply, WorkerStatus } from '../monitoring/worker-status.ts'
-import type { Revocation } from '../store/store.ts'
-import { Coordinator, type CoordinatorRequest, type CoordinatorResponse } from './coordinator.ts'
-
-/** What primary and workers say to each other. Unknown messages (prom-client has its own) are left alone. */
-export type ClusterMessage =
-  | { readonly gateway: 'bell' }
-  | { readonly gateway: 'listening'; readonly url: string }
-  | { readonly gateway: 'metrics'; readonly id: number; readonly text?: string }
-  /** The primary asks how a worker is; the worker says it. */
-  | { readonly gateway: 'vitals'; readonly id: number; readonly vitals?: WorkerStatus }
-  /** A worker asks how all of them are. */
-  | { readonly gateway: 'overview'; readonly id: number; readonly after: number; readonly overview?: HealthReport }
-  /** A subject is shut out, or let in again. */
-  | { readonly gateway: 'revocation'; readonly revocation: Revocation }
-  /** Questions to the desk, those of one turn of the event loop together; and its answers, in the same order. */
-  | { readonly gateway: 'ask'; readonly id: number; readonly asks: readonly CoordinatorRequest[] }
-  | { readonly gateway: 'answer'; readonly id: number; readonly answers: readonly CoordinatorResponse[] }
-  /** Accept no more connections. */
-  | { readonly gateway: 'refuse' }
-  /** Stop in order and exit. */
-  | { readonly gateway: 'drain' }
+import type { WorkerReply } from '../monitoring/worker-status.ts'
+import { Coordinator } from './coordinator.ts'
+import { type ClusterMessage, isClusterMessage } from './messages.ts'
 
 const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
 /** A worker that has lived this long is no longer thought to die at start. */
 const STABLE_AFTER_MS = 30_000
-
-export const isClusterMessage = (value: unknown): value is ClusterMessage =>
-  typeof value === 'object' && value !== null && 'gateway' in value
 
 export interface PrimaryOptions {
   readonly workers: number

@@ -1,11 +1,10 @@
-import type { ClusterPeers } from '../app/access-control.ts'
 import { GatewayError } from '../core/errors.ts'
-import type { HealthReport } from '../http/routes/health-report.ts'
+import type { HealthReport } from '../monitoring/report.ts'
 import type { WorkerStatus } from '../monitoring/worker-status.ts'
 import { ClusterChangeNotifier } from '../store/change-notifier.ts'
 import type { Revocation } from '../store/store.ts'
-import type { CoordinatorRequest, CoordinatorResponse } from './coordinator.ts'
-import { type ClusterMessage, isClusterMessage } from './primary.ts'
+import type { CoordinatorClient, CoordinatorRequest, CoordinatorResponse } from './coordinator.ts'
+import { type ClusterMessage, isClusterMessage } from './messages.ts'
 
 /** The primary answers with the figures of all workers within this, or /metrics shows none. */
 const METRICS_MS = 6_000
@@ -19,6 +18,14 @@ const primaryTimeout = (): GatewayError => new GatewayError('overloaded', 'The p
 interface PendingRequest {
   readonly ask: CoordinatorRequest
   readonly settle: (answer: CoordinatorResponse) => void
+}
+
+/** What workers share with each other; a process alone needs none of it. */
+export interface ClusterPeers {
+  readonly request: CoordinatorClient
+  readonly broadcastRevocation: (revocation: Revocation) => void
+  /** Calls back for what a sibling has told. */
+  readonly onRevocation: (listener: (revocation: Revocation) => void) => void
 }
 
 /** A worker's side of what primary and workers say to each other. */

@@ -1,4 +1,3 @@
-import type { ClusterFault, HealthReport, WorkerSummary } from '../http/routes/health-report.ts'
 import { sumMetric } from './metrics-snapshot.ts'
 import {
   advanceBaseline,
@@ -8,6 +7,7 @@ import {
   type RateSample,
   sumAcrossWorkers,
 } from './rates.ts'
+import type { ClusterFault, HealthReport, WorkerSummary } from './report.ts'
 import { SAMPLE_INTERVAL_MS, SampleRing } from './sample-ring.ts'
 import type { WorkerReply, WorkerStatus } from './worker-status.ts'
 

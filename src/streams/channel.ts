@@ -1,6 +1,5 @@
 import { filterKey, type SubscriptionFilter } from '../core/subscription-filter.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
-import type { Subscriber } from './subscriber.ts'
 
 /** Subscribers served in one go before the event loop has its turn. */
 const BROADCAST_SLICE = 256
@@ -17,12 +16,20 @@ const MAX_PAUSE_MS = 50
 /** A quiet channel gives its slab back after this many milliseconds. */
 const IDLE_BUFFER_TTL_MS = 10_000
 
+/** What a channel needs of its subscribers. */
+interface Member {
+  /** Index in the channel's list; the channel keeps it. */
+  index: number
+  /** Sends what is new, if the sink is free. */
+  sendPending(): void
+}
+
 /** All subscribers of one selection, and the newest frames of it, encoded once for all of them. */
 export class StreamChannel {
   readonly key: string
   readonly selection: SubscriptionFilter
   readonly slab: ReplayBuffer
-  readonly #subscribers: Subscriber[] = []
+  readonly #subscribers: Member[] = []
   /** Counts departures: a pass that sees one looks again, since the last subscriber moves into the gap. */
   #departures = 0
   /** Subscribers whose sink is full. */
@@ -43,16 +50,12 @@ export class StreamChannel {
     return this.#subscribers.length
   }
 
-  get subscribers(): readonly Subscriber[] {
-    return this.#subscribers
-  }
-
-  add(subscriber: Subscriber): void {
+  add(subscriber: Member): void {
     subscriber.index = this.#subscribers.length
     this.#subscribers.push(subscriber)
   }
 
-  remove(subscriber: Subscriber): void {
+  remove(subscriber: Member): void {
     const last = this.#subscribers.pop()
     if (last !== undefined && last !== subscriber) {
       this.#subscribers[subscriber.index] = last

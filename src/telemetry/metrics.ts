@@ -9,6 +9,7 @@ import type { StorageSize } from '../store/store.ts'
 import type { HubStats } from '../streams/hub.ts'
 import type { SubscriberState } from '../streams/subscriber.ts'
 import { createCallbackMetrics } from './callback-metrics.ts'
+import { createEventLoopDelay } from './event-loop-delay.ts'
 
 /** The figures of one gateway. Their names and meanings stand in docs/OPERATIONS.md. */
 export interface Metrics {
@@ -24,7 +25,7 @@ export interface Metrics {
   readonly resets: Counter<'reason'>
   readonly refused: Counter<'code'>
   readonly faults: Counter<'code'>
-  readonly eventLoopDelay: Histogram
+  readonly eventLoopDelay: ReturnType<typeof createEventLoopDelay>
 }
 
 /** Where the figures are that are looked up only when they are asked for. */
@@ -157,11 +158,6 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
       'code',
     ),
     faults: counters('gateway_faults_total', 'Faults of components as they were logged, by error code.', 'code'),
-    eventLoopDelay: new Histogram({
-      name: 'gateway_event_loop_delay_seconds',
-      help: 'How late the event loop is, looked at ten times a second.',
-      buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
-      registers,
-    }),
+    eventLoopDelay: createEventLoopDelay(registry),
   }
 }

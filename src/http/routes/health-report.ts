@@ -1,62 +1,11 @@
 import type Router from '@koa/router'
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
-import type { Fault } from '../../monitoring/health.ts'
-import type { Sample, Samples } from '../../monitoring/samples.ts'
+import type { HealthReport } from '../../monitoring/report.ts'
 import type { ReasonCount } from '../../store/store.ts'
 import type { Authorise } from '../auth/authorize.ts'
 import { parseDbIdParam } from '../query.ts'
 import { sendSuccess } from '../responses.ts'
 import type { QuarantineService } from './quarantine.ts'
-
-/** A fault, and the workers that have it. */
-export interface ClusterFault extends Fault {
-  readonly workers: readonly number[]
-}
-
-/** One process that serves. Where it did not answer in time, only its number and pid are known. */
-export interface WorkerSummary {
-  readonly worker: number
-  readonly pid: number
-  readonly answers: boolean
-  readonly ready: boolean | null
-  /** ISO time. */
-  readonly started_at: string | null
-  readonly readers: number | null
-  readonly memory_bytes: number | null
-  readonly event_loop_delay_seconds: number | null
-}
-
-/** How all workers are. */
-export interface HealthReport {
-  /** Every worker that there should be answers, and has no fault. */
-  readonly ready: boolean
-  readonly faults: readonly ClusterFault[]
-  readonly workers_expected: number
-  readonly workers: readonly WorkerSummary[]
-  /** Over the last 5 to 15 seconds; gauges are of now. */
-  readonly now: Sample
-  /** From when on the lag is counted: `broker`, `publisher` or `arrival`; null: nothing was committed. */
-  readonly lag_since: string | null
-  /** Since the workers started. */
-  readonly totals: { readonly stored: number; readonly duplicates: number; readonly rejected: number }
-  readonly readers: {
-    readonly live: number
-    readonly catching_up: number
-    readonly stalled: number
-    readonly channels: number
-  }
-  /** null: no broker, or no connection to it. */
-  readonly queue: { readonly ready: number; readonly consumers: number | null; readonly dead: number | null } | null
-  readonly database: {
-    readonly bytes: number | null
-    readonly wal_bytes: number | null
-    readonly disk_free_bytes: number | null
-  }
-  /** Since when samples are taken: ISO time. Before it nothing is known. */
-  readonly sampled_since: string
-  readonly sample_seconds: number
-  readonly samples: Samples
-}
 
 export interface OverviewOptions {
   readonly authorise: Authorise

@@ -1,0 +1,26 @@
+import type { HealthReport } from '../monitoring/report.ts'
+import type { WorkerStatus } from '../monitoring/worker-status.ts'
+import type { Revocation } from '../store/store.ts'
+import type { CoordinatorRequest, CoordinatorResponse } from './coordinator.ts'
+
+/** What primary and workers say to each other. Unknown messages (prom-client has its own) are left alone. */
+export type ClusterMessage =
+  | { readonly gateway: 'bell' }
+  | { readonly gateway: 'listening'; readonly url: string }
+  | { readonly gateway: 'metrics'; readonly id: number; readonly text?: string }
+  /** The primary asks how a worker is; the worker says it. */
+  | { readonly gateway: 'vitals'; readonly id: number; readonly vitals?: WorkerStatus }
+  /** A worker asks how all of them are. */
+  | { readonly gateway: 'overview'; readonly id: number; readonly after: number; readonly overview?: HealthReport }
+  /** A subject is shut out, or let in again. */
+  | { readonly gateway: 'revocation'; readonly revocation: Revocation }
+  /** Questions to the desk, those of one turn of the event loop together; and its answers, in the same order. */
+  | { readonly gateway: 'ask'; readonly id: number; readonly asks: readonly CoordinatorRequest[] }
+  | { readonly gateway: 'answer'; readonly id: number; readonly answers: readonly CoordinatorResponse[] }
+  /** Accept no more connections. */
+  | { readonly gateway: 'refuse' }
+  /** Stop in order and exit. */
+  | { readonly gateway: 'drain' }
+
+export const isClusterMessage = (value: unknown): value is ClusterMessage =>
+  typeof value === 'object' && value !== null && 'gateway' in value
