@@ -6,7 +6,7 @@ import { messageText, type ScriptOptions, writeScript } from './demo/script.ts'
 import { request, resolveGatewayUrl, resolvePublishTarget, URL_FLAG } from './gateway-client.ts'
 import type { CommandIo } from './io.ts'
 import { requireNoPositionals } from './positionals.ts'
-import { TOKEN_FILE_FLAG } from './token-source.ts'
+import { TOKEN_FILE_FLAG } from './token/source.ts'
 
 const USUAL_EVENTS = 3
 const MAX_EVENTS = 100

@@ -4,7 +4,7 @@ import { parseDbId } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
 import { authorizedRequest, unreachable } from './gateway-client.ts'
 import { sleep } from './io.ts'
-import type { TokenSource } from './token-source.ts'
+import type { TokenSource } from './token/source.ts'
 
 /** What a stream says, once and in order. */
 export type StreamItem =

@@ -1,7 +1,7 @@
 import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../core/errors.ts'
 import { type Flag, type ParsedArgs, UsageError } from './command.ts'
-import { noToken, openTokenSource, type TokenSource } from './token-source.ts'
+import { noToken, openTokenSource, type TokenSource } from './token/source.ts'
 
 export const URL_FLAG: Flag = {
   value: 'URL',

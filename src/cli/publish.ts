@@ -13,7 +13,7 @@ import { openTransport } from './publish/open-transport.ts'
 import type { LineResult, OutgoingLine } from './publish/transport.ts'
 import { checkLine, type IdSource, messageOfFlags, validateText } from './publish/validate.ts'
 import { escapeForTerminal, visibleJson } from './terminal-escape.ts'
-import { TOKEN_FILE_FLAG } from './token-source.ts'
+import { TOKEN_FILE_FLAG } from './token/source.ts'
 
 const PATIENCE_SECONDS = 30
 

@@ -7,7 +7,7 @@ import { resolveGatewayUrl, URL_FLAG } from './gateway-client.ts'
 import type { CommandIo } from './io.ts'
 import { formatMessageLine, type LineStyle } from './message-line.ts'
 import { escapeForTerminal, visibleJson } from './terminal-escape.ts'
-import { openTokenSource, TOKEN_FILE_FLAG } from './token-source.ts'
+import { openTokenSource, TOKEN_FILE_FLAG } from './token/source.ts'
 
 /** Three of the gateway's usual heartbeats. */
 const SILENCE_SECONDS = 45

@@ -4,7 +4,7 @@ import { errorChainText } from '../core/errors.ts'
 import { EventId } from '../core/message.ts'
 import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
 import { requireNoPositionals } from './positionals.ts'
-import { privateSigner, type SigningKey, secretSigner, signToken } from './token-signer.ts'
+import { privateSigner, type SigningKey, secretSigner, signToken } from './token/signer.ts'
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400 }
 const LONGEST_SECONDS = 366 * 86_400

@@ -1,8 +1,8 @@
 import type { Config } from '../../config/config.ts'
 import { type ParsedArgs, UsageError } from '../command.ts'
 import { refuseTokenFile } from '../gateway-client.ts'
-import { secretSigner, signToken } from '../token-signer.ts'
-import { noToken, openTokenSource, type TokenSource } from '../token-source.ts'
+import { secretSigner, signToken } from '../token/signer.ts'
+import { noToken, openTokenSource, type TokenSource } from '../token/source.ts'
 
 /** Seconds that a minted token is good, and left of it when the next one is minted. */
 const LIFETIME = 300

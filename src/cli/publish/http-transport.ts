@@ -3,7 +3,7 @@ import { ERRORS, type ErrorCode, GatewayError } from '../../core/errors.ts'
 import { appendJsonMembers, MISSING_MESSAGE_ID, type NewMessage } from '../../core/message.ts'
 import { authorizedRequest, ResponseError, unreachable } from '../gateway-client.ts'
 import { sleep } from '../io.ts'
-import type { TokenSource } from '../token-source.ts'
+import type { TokenSource } from '../token/source.ts'
 import { type LineResult, MAX_IN_FLIGHT, type OnResult, type OutgoingLine, type PublishTransport } from './transport.ts'
 
 /** One request: below the gateway's own limits of 1,000 messages and 16 MiB. */

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { loadEnv } from '../config/env.ts'
 import { errorChainText, GatewayError } from '../core/errors.ts'
-import { readAsset } from './assets.ts'
+import { readAsset } from '../platform/assets.ts'
 
 /**
  * Only in the single executable, where it takes the place of better-sqlite3's own search for its native module

@@ -1,7 +1,7 @@
 import { readFile, stat } from 'node:fs/promises'
-import { isToken, readGatewayToken } from '../config/config.ts'
-import { GatewayError } from '../core/errors.ts'
-import type { Flag, ParsedArgs } from './command.ts'
+import { isToken, readGatewayToken } from '../../config/config.ts'
+import { GatewayError } from '../../core/errors.ts'
+import type { Flag, ParsedArgs } from '../command.ts'
 
 export const TOKEN_FILE_FLAG: Flag = {
   value: 'FILE',
