@@ -17,7 +17,7 @@ import { createRequire } from 'node:module'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build, type Metafile, type Plugin } from 'esbuild'
-import type { BuildInfo } from '../src/platform/version.ts'
+import type { BuildInfo } from '../src/cli/version.ts'
 import { buildWeb, isFresh } from './web.ts'
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))

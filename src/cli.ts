@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 import cluster from 'node:cluster'
 import type { CliCommand, CommandGroup } from './cli/command.ts'
-import { version, versionText } from './platform/version.ts'
+import { versionText } from './cli/version.ts'
+import { version } from './platform/version.ts'
 
 const MIN_NODE_VERSION = [22, 18] as const
 

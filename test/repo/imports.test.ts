@@ -1,11 +1,19 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { join, sep } from 'node:path'
+import { dirname, join, sep } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../support/harness/suite.ts'
-import { arrowsOf, findCycle, forbiddenArrows, type Sources, withoutComments } from '../support/repo/import-rules.ts'
+import {
+  ambiguousNames,
+  arrowsOf,
+  findCycle,
+  forbiddenArrows,
+  type Sources,
+  withoutComments,
+} from '../support/repo/import-rules.ts'
 import { ROOT } from '../support/servers/gateway.ts'
 
-const MOST_LINES = 300
+const MAX_LINES = 300
+const MAX_FILES = 20
 
 const SRC = join(ROOT, 'src')
 
@@ -18,27 +26,44 @@ const SOURCES: Sources = Object.fromEntries(
   ]),
 )
 
-const rooms = suite('the rooms of src')
+const layout = suite('the layout of src')
 
-rooms('nobody enters a room that is not open to them', () => {
+layout('no file imports what its folder must not', () => {
   assert.ok(Object.keys(SOURCES).length > 30, 'the files were found')
   assert.equal(forbiddenArrows(SOURCES), [])
 })
 
-rooms('no files import each other in a circle', () => {
+layout('no files import each other in a circle, not even by their types', () => {
   assert.is(findCycle(SOURCES, 'files'), null)
 })
 
-rooms('no rooms know each other in a circle, not even by their types', () => {
-  assert.is(findCycle(SOURCES, 'rooms'), null)
+layout('no folders import each other in a circle, not even by their types', () => {
+  assert.is(findCycle(SOURCES, 'folders'), null)
 })
 
-rooms(`no file is longer than ${MOST_LINES} lines`, () => {
-  const long = FILES.filter((path) => readFileSync(join(SRC, path), 'utf8').split('\n').length - 1 > MOST_LINES)
+layout('an exported name means one thing', () => {
+  assert.equal(ambiguousNames(SOURCES), [])
+})
+
+layout('only the two entries lie loose', () => {
+  assert.equal(FILES.filter((path) => !path.includes(sep)).sort(), ['cli.ts', 'index.ts'])
+})
+
+layout(`no folder has more than ${MAX_FILES} files`, () => {
+  const counts = new Map<string, number>()
+  for (const path of FILES) counts.set(dirname(path), (counts.get(dirname(path)) ?? 0) + 1)
+  assert.equal(
+    [...counts].filter(([, count]) => count > MAX_FILES),
+    [],
+  )
+})
+
+layout(`no file is longer than ${MAX_LINES} lines`, () => {
+  const long = FILES.filter((path) => readFileSync(join(SRC, path), 'utf8').split('\n').length - 1 > MAX_LINES)
   assert.equal(long, [])
 })
 
-const checker = suite('the checker of the rooms')
+const checker = suite('the checker of the layout')
 
 /** The checker's verdict on one file of this text, beside others that are there to be imported. */
 const verdict = (path: string, text: string): string[] => {
@@ -48,8 +73,8 @@ const verdict = (path: string, text: string): string[] => {
     'streams/hub.ts',
     'ingest/ingest.ts',
     'http/app.ts',
-    'health.ts',
-    'config.ts',
+    'monitoring/health.ts',
+    'config/config.ts',
     'cli/tail.ts',
     'publisher/outbox-file.ts',
   ]
@@ -117,93 +142,114 @@ import e from 'e'
 
 checker('finds every forbidden arrow', () => {
   const forbidden: [string, string][] = [
-    ['message/x.ts', "import fs from 'node:fs'"],
-    ['message/x.ts', "import type { Log } from '../log/log.ts'"],
-    ['message/x.ts', "import { z } from 'zod/v4'"],
-    ['log/x.ts', "import type { Live } from '../live/live.ts'"],
-    ['log/x.ts', "import { Health } from '../health.ts'"],
-    ['ingest/x.ts', "import { SqliteLog } from '../log/log.ts'"],
-    ['ingest/x.ts', "import { type Log, other } from '../log/log.ts'"],
-    ['ingest/x.ts', "import type { Live } from '../live/live.ts'"],
+    ['core/x.ts', "import fs from 'node:fs'"],
+    ['core/x.ts', "import type { Store } from '../store/store.ts'"],
+    ['core/x.ts', "import { z } from 'zod/v4'"],
+    ['store/x.ts', "import type { Hub } from '../streams/hub.ts'"],
+    ['store/x.ts', "import { Health } from '../monitoring/health.ts'"],
+    ['ingest/x.ts', "import { Store } from '../store/store.ts'"],
+    ['ingest/x.ts', "import { type Store, other } from '../store/store.ts'"],
+    ['ingest/x.ts', "import type { Hub } from '../streams/hub.ts'"],
     ['ingest/x.ts', "import type { App } from '../http/app.ts'"],
-    ['ingest/x.ts', "const { Log } = await import('../log/log.ts')"],
-    ['ingest/x.ts', "import type { Config } from '../config.ts'"],
-    ['live/x.ts', "import type { Ingest } from '../ingest/ingest.ts'"],
-    ['live/x.ts', "export { app } from '../http/app.ts'"],
-    ['live/x.ts', "import '../log/log.ts'"],
-    ['http/x.ts', "import { Log } from '../log/log.ts'"],
+    ['ingest/x.ts', "const { Store } = await import('../store/store.ts')"],
+    ['ingest/x.ts', "import type { Config } from '../config/config.ts'"],
+    ['streams/x.ts', "import type { Ingest } from '../ingest/ingest.ts'"],
+    ['streams/x.ts', "export { app } from '../http/app.ts'"],
+    ['streams/x.ts', "import '../store/store.ts'"],
+    ['http/x.ts', "import { Store } from '../store/store.ts'"],
+    ['http/routes/x.ts', "import { Store } from '../../store/store.ts'"],
     ['http/x.ts', "import type { Ingest } from '../ingest/ingest.ts'"],
-    ['http/x.ts', "import { Health } from '../health.ts'"],
-    ['publisher/x.ts', "import type { M } from '../message/message.ts'"],
-    ['commands/x.ts', "import type { Live } from '../live/live.ts'"],
-    ['commands/demo/x.ts', "const { Ingest } = await import('../../ingest/ingest.ts')"],
-    ['commands/x.ts', "import Database from 'better-sqlite3'"],
-    ['commands/x.ts', "import { Connection } from 'rabbitmq-client'"],
-    ['commands/x.ts', 'process.exit(1)'],
-    ['http/x.ts', "import { tail } from '../commands/tail.ts'"],
-    ['live/x.ts', "import { createParser } from 'eventsource-parser'"],
-    ['publisher/x.ts', "import { loadConfig } from '../config.ts'"],
+    ['amqp/x.ts', "import type { Health } from '../monitoring/health.ts'"],
+    ['publisher/x.ts', "import type { Store } from '../store/store.ts'"],
+    ['cli/x.ts', "import type { Hub } from '../streams/hub.ts'"],
+    ['cli/demo/x.ts', "const { Ingest } = await import('../../ingest/ingest.ts')"],
+    ['cli/x.ts', "import Database from 'better-sqlite3'"],
+    ['cli/x.ts', "import { Connection } from 'rabbitmq-client'"],
+    ['cli/x.ts', 'process.exit(1)'],
+    ['http/x.ts', "import { tail } from '../cli/tail.ts'"],
+    ['web/page/x.ts', "import { Health } from '../../monitoring/health.ts'"],
+    ['streams/x.ts', "import { createParser } from 'eventsource-parser'"],
+    ['publisher/x.ts', "import { loadConfig } from '../config/config.ts'"],
     ['publisher/x.ts', "import Database from 'better-sqlite3'"],
     ['publisher/x.ts', 'const home = process.env.HOME'],
-    ['log/x.ts', "import { gone } from './gone.ts'"],
-    ['live/x.ts', "import { Connection } from 'rabbitmq-client'"],
-    ['gateway.ts', "import type { Connection } from 'rabbitmq-client'"],
+    ['publisher/x.ts', "import { Connection } from 'rabbitmq-client'"],
+    ['publisher/x.ts', 'channel._state.maxFrameSize'],
+    ['ingest/x.ts', "const { decodeFrame } = require('rabbitmq-client/lib/codec.js')"],
+    ['store/x.ts', "import { gone } from './gone.ts'"],
+    ['streams/x.ts', "import { Connection } from 'rabbitmq-client'"],
     ['http/x.ts', "import Database from 'better-sqlite3'"],
-    ['serve.ts', "import { sql } from 'kysely'"],
-    ['gateway.ts', "import type { Client } from 'pg'"],
+    ['app/serve.ts', "import { sql } from 'kysely'"],
+    ['app/gateway.ts', "import type { Client } from 'pg'"],
     ['store/sqlite/store.ts', "import pg from 'pg'"],
-    ['gateway.ts', "import Koa from 'koa'"],
-    ['serve.ts', "import Router from '@koa/router'"],
+    ['app/gateway.ts', "import Koa from 'koa'"],
+    ['app/serve.ts', "import Router from '@koa/router'"],
     ['http/x.ts', "import { jwtVerify } from 'jose'"],
     ['http/x.ts', "import { jwtVerify } from 'jose/jwt/verify'"],
-    ['gateway.ts', "import pino, { type Logger } from 'pino'"],
+    ['app/gateway.ts', "import pino, { type Logger } from 'pino'"],
     ['http/x.ts', "import { Registry } from 'prom-client'"],
-    ['gateway.ts', 'const home = process.env.HOME'],
-    ['gateway.ts', 'const { env } = process'],
-    ['gateway.ts', "import { env } from 'node:process'"],
-    ['gateway.ts', 'process.exit(1)'],
+    ['app/gateway.ts', 'const home = process.env.HOME'],
+    ['app/gateway.ts', 'const { env } = process'],
+    ['app/gateway.ts', "import { env } from 'node:process'"],
+    ['app/gateway.ts', 'process.exit(1)'],
   ]
   for (const [path, text] of forbidden) assert.is(verdict(path, text).length, 1, `${path}: ${text}`)
 })
 
 checker('lets pass what is allowed', () => {
   const allowed: [string, string][] = [
-    ['message/x.ts', "import { z } from 'zod'\nimport { isUtf8 } from 'node:buffer'\nimport { m } from './message.ts'"],
-    ['log/x.ts', "import Database from 'better-sqlite3'\nimport { sql } from 'kysely'\nimport { l } from './log.ts'"],
-    ['log/postgres-x.ts', "import type { Client } from 'pg'\nconst pg = await import('pg')"],
-    ['ingest/x.ts', "import type { Log } from '../log/log.ts'\nimport { type H } from '../health.ts'"],
-    ['ingest/x.ts', "import { Connection } from 'rabbitmq-client'\nimport { m } from '../message/message.ts'"],
-    ['live/x.ts', "import type { Log } from '../log/log.ts'\nimport { m } from '../message/message.ts'"],
-    ['http/x.ts', "import Koa from 'koa'\nimport { Live } from '../live/live.ts'\nimport type { Logger } from 'pino'"],
-    ['http/auth/authorize.ts', "import { jwtVerify } from 'jose'"],
+    ['core/x.ts', "import { z } from 'zod'\nimport { isUtf8 } from 'node:buffer'\nimport { m } from './message.ts'"],
+    [
+      'store/x.ts',
+      "import Database from 'better-sqlite3'\nimport { sql } from 'kysely'\nimport { l } from './store.ts'",
+    ],
+    ['store/postgres/x.ts', "import type { Client } from 'pg'\nconst pg = await import('pg')"],
+    ['ingest/x.ts', "import type { Store } from '../store/store.ts'\nimport { type H } from '../monitoring/health.ts'"],
+    ['ingest/x.ts', "import type { Channel } from 'rabbitmq-client'\nimport { m } from '../core/message.ts'"],
+    ['amqp/x.ts', "import { Connection } from 'rabbitmq-client'\nimport { m } from '../core/message.ts'"],
+    ['amqp/rabbitmq-client-patch.ts', "import codec from 'rabbitmq-client/lib/codec.js'\nchannel._state.id"],
+    ['streams/x.ts', "import type { Store } from '../store/store.ts'\nimport { m } from '../core/message.ts'"],
+    ['http/x.ts', "import Koa from 'koa'\nimport { Hub } from '../streams/hub.ts'\nimport type { Logger } from 'pino'"],
+    ['http/auth/x.ts', "import { jwtVerify } from 'jose'"],
     ['telemetry/logger.ts', "import pino from 'pino'\nimport { Registry } from 'prom-client'"],
-    ['gateway.ts', "import { l } from './log/log.ts'\nimport { a } from './http/app.ts'\n// process.env, process.exit"],
-    ['environment.ts', 'export const env = process.env'],
+    ['app/gateway.ts', "import { l } from '../store/store.ts'\nimport { a } from '../http/app.ts'\n// process.env"],
+    ['config/env.ts', 'export const env = process.env'],
     ['publisher/settings.ts', 'export const env = process.env'],
     ['publisher/outbox-file.ts', "import Database from 'better-sqlite3'"],
-    ['publisher/x.ts', "import { Connection } from 'rabbitmq-client'\nimport { o } from './outbox-file.ts'"],
-    ['commands/x.ts', "import { createParser } from 'eventsource-parser'\nimport { c } from '../config.ts'"],
-    ['commands/rejected/x.ts', "import { l } from '../../log/log.ts'\nimport { m } from '../../message/message.ts'"],
+    ['web/page/x.ts', "import type { H } from '../../monitoring/health.ts'"],
+    ['cli/x.ts', "import { createParser } from 'eventsource-parser'\nimport { c } from '../config/config.ts'"],
+    ['cli/rejected/x.ts', "import { l } from '../../store/store.ts'\nimport { m } from '../../core/message.ts'"],
     ['cli.ts', 'process.exit(2)\nprocess.exitCode = 1'],
   ]
   for (const [path, text] of allowed) assert.equal(verdict(path, text), [], `${path}: ${text}`)
 })
 
-checker('finds cycles of files at run time, and of rooms by any import', () => {
-  const files = { 'log/a.ts': "import { b } from './b.ts'", 'log/b.ts': "const a = await import('./c.ts')" }
-  const closing = { ...files, 'log/c.ts': "const t = new Worker(new URL('./a.ts', import.meta.url))" }
-  assert.is(findCycle({ ...files, 'log/c.ts': '' }, 'files'), null)
-  assert.is(findCycle(closing, 'files'), 'log/a.ts → log/b.ts → log/c.ts → log/a.ts')
-  assert.is(findCycle(closing, 'rooms'), null)
+checker('finds cycles of files and of folders, by any import', () => {
+  const files = { 'store/a.ts': "import { b } from './b.ts'", 'store/b.ts': "const a = await import('./c.ts')" }
+  const closing = { ...files, 'store/c.ts': "const t = new Worker(new URL('./a.ts', import.meta.url))" }
+  assert.is(findCycle({ ...files, 'store/c.ts': '' }, 'files'), null)
+  assert.is(findCycle(closing, 'files'), 'store/a.ts → store/b.ts → store/c.ts → store/a.ts')
+  assert.is(findCycle(closing, 'folders'), null)
   const self = { 'x.ts': "import { x } from './x.ts'" }
   assert.is(findCycle(self, 'files'), 'x.ts → x.ts')
   const types = {
-    'log/a.ts': "import type { L } from '../live/b.ts'",
-    'live/b.ts': "import type { A } from '../log/a.ts'",
+    'store/a.ts': "import type { H } from '../streams/b.ts'",
+    'streams/b.ts': "import type { A } from '../store/c.ts'",
+    'store/c.ts': '',
   }
   assert.is(findCycle(types, 'files'), null)
-  assert.is(findCycle(types, 'rooms'), 'log/ → live/ → log/')
+  assert.is(findCycle(types, 'folders'), 'store/ → streams/ → store/')
+  const pair = { 'store/a.ts': "import type { B } from './b.ts'", 'store/b.ts': "import type { A } from './a.ts'" }
+  assert.is(findCycle(pair, 'files'), 'store/a.ts → store/b.ts → store/a.ts')
 })
 
-rooms.run()
+checker('finds names that several files export, but for the two stores', () => {
+  const text = 'export const one = 1\n// export const two = 2\nexport interface Three {}'
+  assert.equal(ambiguousNames({ 'core/a.ts': text, 'http/b.ts': 'export type one = 1\nexport const two = 2' }), [
+    'one: core/a.ts, http/b.ts',
+  ])
+  assert.equal(ambiguousNames({ 'store/sqlite/queries.ts': text, 'store/postgres/queries.ts': text }), [])
+  assert.equal(ambiguousNames({ 'store/sqlite/queries.ts': text, 'store/postgres/reader.ts': text }).length, 2)
+})
+
+layout.run()
 checker.run()

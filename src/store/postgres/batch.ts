@@ -5,7 +5,7 @@ import { conflictDetail, toRejection } from '../rejections.ts'
 import type { AppendEntry, AppendResult, RejectedDelivery } from '../store.ts'
 import { isRowError } from './errors.ts'
 import { FIND_MESSAGES, FIND_REJECTED, INSERT_MESSAGES, INSERT_REJECTED } from './queries.ts'
-import { bigintArray, bytesArray, encodeText, textArray, toNullable } from './values.ts'
+import { bigintArray, bytesArray, escapeNul, textArray, toNullable } from './values.ts'
 
 /** What one statement carries at most; PostgreSQL takes no message of 1 GB. */
 const MAX_BYTES = 16 * 1024 * 1024
@@ -29,7 +29,7 @@ const partsOf = <Item>(items: readonly Item[], bytesOf: (item: Item) => number):
 
 /** Offers messages to the unique key (L3). @returns the db_id of each that was stored, null for the others */
 const insert = async (client: Client, messages: readonly NewMessage[]): Promise<(number | null)[]> => {
-  const ids = messages.map((message) => [encodeText(message.event_id), encodeText(message.message_id)] as const)
+  const ids = messages.map((message) => [escapeNul(message.event_id), escapeNul(message.message_id)] as const)
   const values = [
     textArray(ids.map(([event_id]) => event_id)),
     textArray(ids.map(([, message_id]) => message_id)),
@@ -56,8 +56,8 @@ const insert = async (client: Client, messages: readonly NewMessage[]): Promise<
 /** Tells duplicates from conflicts, for messages whose key was taken. */
 const compare = async (client: Client, messages: readonly NewMessage[]): Promise<AppendResult[]> => {
   const keyOf = (event_id: string, message_id: string): string => `${event_id.length} ${event_id}${message_id}`
-  const events = messages.map(({ event_id }) => encodeText(event_id))
-  const names = messages.map(({ message_id }) => encodeText(message_id))
+  const events = messages.map(({ event_id }) => escapeNul(event_id))
+  const names = messages.map(({ message_id }) => escapeNul(message_id))
   type Standing = { db_id: number; event_id: string; message_id: string; body: string }
   const values = [textArray(events), textArray(names)]
   const { rows } = await client.query<Standing>({ ...FIND_MESSAGES, values })
@@ -126,13 +126,13 @@ const keyOf = (sha256: string, reason: string, routing_key: string): string => `
 export const insertRejected = async (client: Client, rejections: readonly RejectedDelivery[]): Promise<void> => {
   const known = await knownCopies(client, rejections)
   const wanted = rejections.filter(({ sha256, reason, origin }) => {
-    const key = keyOf(sha256, reason, encodeText(origin.routing_key))
+    const key = keyOf(sha256, reason, escapeNul(origin.routing_key))
     if (origin.redelivered && known.has(key)) return false
     known.add(key)
     return true
   })
   for (const part of partsOf(wanted, ({ body }) => body.length)) {
-    const texts = (of: (rejection: RejectedDelivery) => string) => textArray(part.map((one) => encodeText(of(one))))
+    const texts = (of: (rejection: RejectedDelivery) => string) => textArray(part.map((one) => escapeNul(of(one))))
     const values = [
       bigintArray(part.map((one) => one.received_at)),
       texts((one) => one.reason),
@@ -155,7 +155,7 @@ const knownCopies = async (client: Client, rejections: readonly RejectedDelivery
   const values = [
     textArray(again.map(({ sha256 }) => sha256)),
     textArray(again.map(({ reason }) => reason)),
-    textArray(again.map(({ origin }) => encodeText(origin.routing_key))),
+    textArray(again.map(({ origin }) => escapeNul(origin.routing_key))),
   ]
   type Copy = { sha256: string; reason: string; routing_key: string }
   const { rows } = await client.query<Copy>({ ...FIND_REJECTED, values })

@@ -10,7 +10,7 @@ import { storeMessages } from './batch.ts'
 import type { Pool } from './pool.ts'
 import { db } from './queries.ts'
 import { type CompiledQuery, queryRows } from './reader.ts'
-import { decodeText, encodeText } from './values.ts'
+import { escapeNul, unescapeNul } from './values.ts'
 import { MAX_DB_ID } from './window.ts'
 import type { PostgresWriter } from './writer.ts'
 
@@ -28,7 +28,7 @@ const HEAD = [...LINE, 'headers', 'properties'] as const
 
 /** LIKE's own signs stand for themselves; the star is its %. */
 const likeOf = (pattern: string): string =>
-  encodeText(pattern)
+  escapeNul(pattern)
     .replace(/[\\%_]/g, '\\$&')
     .replaceAll('*', '%')
 
@@ -44,9 +44,9 @@ const filtered = ({ ids, reasons, routingKey, since }: RejectedFilter, after: nu
 
 const named = <Row extends QuarantineSummary>(row: Row): Row => ({
   ...row,
-  detail: decodeText(row.detail),
-  exchange: decodeText(row.exchange),
-  routing_key: decodeText(row.routing_key),
+  detail: unescapeNul(row.detail),
+  exchange: unescapeNul(row.exchange),
+  routing_key: unescapeNul(row.routing_key),
 })
 
 /** What the quarantine holds; the same questions as QuarantineReader answers for SQLite. */
@@ -185,7 +185,7 @@ const replayAll = async (
 }
 
 const keep = async (client: Client, rejected_id: number, reason: ErrorCode, detail: string): Promise<void> => {
-  const changed = { reason, detail: encodeText(detail) }
+  const changed = { reason, detail: escapeNul(detail) }
   await queryRows(client, db.updateTable('rejected').set(changed).where('rejected_id', '=', rejected_id).compile())
 }
 

@@ -5,7 +5,7 @@ import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import type { EventSummary, MessagePage, PageLimit, Revocation, StorageSize } from '../store.ts'
 import type { Pool } from './pool.ts'
 import { LOG_ID, listEvents, REVOCATIONS, SELECT_HEAD, SIZE, selectBounds } from './queries.ts'
-import { decodeText, encodeText, fromNullable } from './values.ts'
+import { escapeNul, fromNullable, unescapeNul } from './values.ts'
 import { type Direction, MAX_DB_ID, type PreparedCall, type Range, windowQuery } from './window.ts'
 
 /** A query that Kysely has compiled. */
@@ -38,8 +38,8 @@ const NO_LIMIT = 1e15
 
 const storedOf = (row: WindowRow): StoredMessage => ({
   db_id: row.db_id!,
-  event_id: decodeText(row.event_id),
-  message_id: decodeText(row.message_id),
+  event_id: unescapeNul(row.event_id),
+  message_id: unescapeNul(row.message_id),
   message_from: fromNullable(row.message_from),
   message_type: fromNullable(row.message_type),
   received_at: row.received_at,
@@ -95,19 +95,19 @@ export class PostgresReader {
   }
 
   async bounds({ events }: SubscriptionFilter): Promise<Bounds> {
-    const [bounds] = await this.#rows<Bounds>(selectBounds(events === '*' ? '*' : events.map(encodeText)))
+    const [bounds] = await this.#rows<Bounds>(selectBounds(events === '*' ? '*' : events.map(escapeNul)))
     return bounds!
   }
 
   async events(limit: number, before: number, among: readonly string[] | '*'): Promise<EventSummary[]> {
-    const named = among === '*' ? '*' : among.map(encodeText)
+    const named = among === '*' ? '*' : among.map(escapeNul)
     const rows = await this.#rows<EventSummary>(listEvents(named, limit, before === 0 ? MAX_DB_ID : before))
-    return rows.map((row) => ({ ...row, event_id: decodeText(row.event_id) }))
+    return rows.map((row) => ({ ...row, event_id: unescapeNul(row.event_id) }))
   }
 
   async revocations(): Promise<Revocation[]> {
     const rows = await this.#rows<Revocation>(REVOCATIONS)
-    return rows.map((row) => ({ ...row, subject: decodeText(row.subject) }))
+    return rows.map((row) => ({ ...row, subject: unescapeNul(row.subject) }))
   }
 
   /** The name of the log that is there now. */

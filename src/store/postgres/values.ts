@@ -11,17 +11,17 @@ const ESCAPE = '\u001a'
  * The form in which a name is kept: PostgreSQL's text holds no NUL, and a message_id, a type or a routing key may. Equal
  * names have equal forms and different ones different forms. Bodies need none: JSON has no such characters in it.
  */
-export const encodeText = (text: string): string =>
+export const escapeNul = (text: string): string =>
   text.includes('\0') || text.includes(ESCAPE)
     ? text.replaceAll(ESCAPE, `${ESCAPE}1`).replaceAll('\0', `${ESCAPE}0`)
     : text
 
 /** The name that a column keeps. */
-export const decodeText = (text: string): string =>
+export const unescapeNul = (text: string): string =>
   text.includes(ESCAPE) ? text.replaceAll(`${ESCAPE}0`, '\0').replaceAll(`${ESCAPE}1`, ESCAPE) : text
 
-export const toNullable = (text: string | null): string | null => (text === null ? null : encodeText(text))
-export const fromNullable = (text: string | null): string | null => (text === null ? null : decodeText(text))
+export const toNullable = (text: string | null): string | null => (text === null ? null : escapeNul(text))
+export const fromNullable = (text: string | null): string | null => (text === null ? null : unescapeNul(text))
 
 const HEAD_BYTES = 20
 

@@ -1,6 +1,6 @@
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { HEAD_SQL, type Prepared } from './queries.ts'
-import { encodeText } from './values.ts'
+import { escapeNul } from './values.ts'
 
 /** Above every db_id. */
 export const MAX_DB_ID = Number.MAX_SAFE_INTEGER
@@ -74,7 +74,7 @@ export const windowQuery = (
   const after = place(range.after, 'bigint')
   const before = place(range.before, 'bigint')
   const limit = place(range.limit, 'bigint')
-  const events = filter.events === '*' ? null : place(filter.events.map(encodeText), 'text[]')
+  const events = filter.events === '*' ? null : place(filter.events.map(escapeNul), 'text[]')
   const ids = (most: string) =>
     events === null
       ? rowsOfAll('db_id', after, before, direction, most)
@@ -88,7 +88,7 @@ export const windowQuery = (
     ['message_type', filter.types],
     ['message_from', filter.senders],
   ] as const) {
-    if (list !== null) filters.push(`message.${column} = ANY(${place(list.map(encodeText), 'text[]')})`)
+    if (list !== null) filters.push(`message.${column} = ANY(${place(list.map(escapeNul), 'text[]')})`)
   }
 
   let tables = ''

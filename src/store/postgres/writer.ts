@@ -9,7 +9,7 @@ import { deleteExpiredRevocations, deleteRevocation, PROBE_WRITE, upsertRevocati
 import { queryRows } from './reader.ts'
 import { pruneMessages } from './retention.ts'
 import { skipIdsAfterRestore } from './schema.ts'
-import { decodeText, encodeText } from './values.ts'
+import { escapeNul, unescapeNul } from './values.ts'
 
 /** The first half of the lock's name: "DSGW". */
 const LOCK_CLASS = 0x44534757
@@ -103,15 +103,15 @@ export class PostgresWriter {
   revoke({ subject, issued_before, until }: Revocation, now: number): Promise<Revocation> {
     return this.#transaction(async (client) => {
       await queryRows(client, deleteExpiredRevocations(now))
-      const [row] = await queryRows<Revocation>(client, upsertRevocation(encodeText(subject), issued_before, until))
-      return { result: { ...row!, subject: decodeText(row!.subject) }, word: 'revoked' }
+      const [row] = await queryRows<Revocation>(client, upsertRevocation(escapeNul(subject), issued_before, until))
+      return { result: { ...row!, subject: unescapeNul(row!.subject) }, word: 'revoked' }
     })
   }
 
   /** @returns whether there was one. @throws GatewayError like append */
   unrevoke(subject: string): Promise<boolean> {
     return this.#transaction(async (client) => {
-      const { sql, parameters } = deleteRevocation(encodeText(subject))
+      const { sql, parameters } = deleteRevocation(escapeNul(subject))
       const { rowCount } = await client.query(sql, [...parameters])
       return { result: (rowCount ?? 0) > 0, word: 'revoked' }
     })

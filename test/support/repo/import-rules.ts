@@ -51,43 +51,66 @@ export const arrowsOf = (from: string, text: string): Arrow[] => {
   return arrows
 }
 
-const room = (path: string): string => (path.includes('/') ? `${path.split('/')[0]}/` : path)
+const folderOf = (path: string): string => (path.includes('/') ? `${path.split('/')[0]}/` : path)
 
-/** What each room may import from, beside packages; `type` where only types may come from there. */
-const MAY_ENTER: Record<string, Record<string, 'value' | 'type'>> = {
-  'message/': { 'message/': 'value' },
-  'log/': { 'message/': 'value', 'log/': 'value', 'assets.ts': 'value' },
-  'ingest/': { 'message/': 'value', 'ingest/': 'value', 'log/': 'type', 'health.ts': 'type' },
-  'live/': { 'message/': 'value', 'live/': 'value', 'log/': 'type' },
-  'overview/': { 'overview/': 'value', 'http/': 'type', 'health.ts': 'type', 'sample.ts': 'value' },
+/** What each folder may import from, beside itself and packages; `type` where only types may come from there. */
+const MAY_IMPORT: Record<string, Record<string, 'value' | 'type'>> = {
+  'core/': {},
+  'platform/': { 'core/': 'value' },
+  'amqp/': { 'core/': 'value' },
+  'store/': { 'core/': 'value', 'platform/': 'value' },
+  'monitoring/': { 'core/': 'value' },
+  'streams/': { 'core/': 'value', 'store/': 'type' },
+  'ingest/': { 'core/': 'value', 'amqp/': 'value', 'store/': 'type', 'monitoring/': 'type' },
+  'publisher/': { 'core/': 'value', 'amqp/': 'value' },
   'telemetry/': {
-    'message/': 'value',
-    'telemetry/': 'value',
-    'log/': 'type',
-    'live/': 'type',
+    'core/': 'value',
+    'platform/': 'value',
+    'store/': 'type',
+    'streams/': 'type',
     'ingest/': 'type',
-    'health.ts': 'type',
-    'within.ts': 'value',
+    'monitoring/': 'type',
   },
+  'cluster/': { 'core/': 'value', 'monitoring/': 'value', 'store/': 'value' },
   'http/': {
-    'message/': 'value',
+    'core/': 'value',
+    'platform/': 'value',
+    'monitoring/': 'value',
+    'streams/': 'value',
+    'store/': 'type',
+    'cluster/': 'type',
+  },
+  'config/': {
+    'core/': 'value',
+    'platform/': 'value',
+    'amqp/': 'value',
+    'store/': 'value',
     'http/': 'value',
-    'live/': 'value',
-    'log/': 'type',
-    'health.ts': 'type',
-    'sample.ts': 'value',
-    'assets.ts': 'value',
+    'ingest/': 'type',
+    'telemetry/': 'type',
   },
-  'publisher/': { 'publisher/': 'value' },
-  'web/': { 'web/': 'value' },
-  'commands/': {
-    'commands/': 'value',
+  'app/': {
+    'core/': 'value',
+    'platform/': 'value',
+    'amqp/': 'value',
+    'store/': 'value',
+    'monitoring/': 'value',
+    'streams/': 'value',
+    'ingest/': 'value',
+    'telemetry/': 'value',
+    'cluster/': 'value',
+    'http/': 'value',
+    'config/': 'value',
+  },
+  'cli/': {
+    'core/': 'value',
+    'platform/': 'value',
+    'store/': 'value',
     'publisher/': 'value',
-    'log/': 'value',
-    'message/': 'value',
-    'config.ts': 'value',
-    'serve.ts': 'value',
+    'config/': 'value',
+    'app/': 'value',
   },
+  'web/': { 'core/': 'type', 'monitoring/': 'type', 'store/': 'type', 'http/': 'type' },
 }
 
 interface Owner {
@@ -104,18 +127,18 @@ const owned = (name: string, owners: RegExp, typesFree = false): Owner => ({
 })
 
 const OWNERS: readonly Owner[] = [
-  owned('rabbitmq-client', /^(ingest|publisher)\//),
-  owned('better-sqlite3', /^(log\/|publisher\/outbox-file\.ts$)/),
-  owned('kysely', /^log\//),
-  owned('pg', /^log\/postgres[\w-]*\.ts$/),
+  owned('rabbitmq-client', /^amqp\//, true),
+  owned('better-sqlite3', /^(store\/|publisher\/outbox-file\.ts$)/),
+  owned('kysely', /^store\//),
+  owned('pg', /^store\/postgres\//),
   owned('koa', /^http\//),
   owned('@koa/router', /^http\//),
   owned('@koa/cors', /^http\//),
-  owned('eventsource-parser', /^commands\//),
-  owned('jose', /^(http\/auth|commands\/token)[\w-]*\.ts$/),
+  owned('eventsource-parser', /^cli\//),
+  owned('jose', /^(http\/auth|cli\/token)\//),
   owned('pino', /^telemetry\//, true),
   owned('prom-client', /^telemetry\//, true),
-  owned('@opentelemetry/.+', /^telemetry\/tracing[\w-]*\.ts$/, true),
+  owned('@opentelemetry/.+', /^telemetry\/tracing\.ts$/, true),
 ]
 
 /** Words of the language that have one owner. */
@@ -123,29 +146,36 @@ const WORDS: readonly { readonly word: RegExp; readonly says: string; readonly o
   {
     word: /\bprocess\s*\.\s*env\b|\bprocess\s*\[|\{[^}]*\benv\b[^}]*\}\s*=\s*process\b/,
     says: 'process.env',
-    owners: /^(environment|publisher\/environment)\.ts$/,
+    owners: /^(config\/env|publisher\/settings)\.ts$/,
   },
-  { word: /\bprocess\s*\.\s*(exit|reallyExit|abort)\b/, says: 'process.exit', owners: /^(cli|serve)\.ts$/ },
+  {
+    // Node's own `_handle` is no package's.
+    word: /[\w)\]]\??\._(?!handle\b)[a-z]\w*|rabbitmq-client\/lib\//,
+    says: 'private members of a package',
+    owners: /^amqp\/rabbitmq-client-patch\.ts$/,
+  },
+  { word: /\bprocess\s*\.\s*(exit|reallyExit|abort)\b/, says: 'process.exit', owners: /^(cli|app\/serve)\.ts$/ },
 ]
 
-/** message/ is pure: of Node it takes nothing that does I/O. */
+/** core/ is pure: of Node it takes nothing that does I/O. */
 const PURE = /^(zod|node:buffer)$/
 
 /** One sentence for each import that the rules forbid. */
 export const forbiddenArrows = (sources: Sources): string[] => {
   const faults: string[] = []
   for (const [path, text] of Object.entries(sources)) {
-    const allowed = MAY_ENTER[room(path)]
+    const folder = folderOf(path)
+    const allowed = MAY_IMPORT[folder]
     for (const { from, to, kind } of arrowsOf(path, text)) {
       const inside = to.endsWith('.ts') && !to.startsWith('node:')
       if (inside) {
         if (sources[to] === undefined) faults.push(`${from} imports ${to}, which is not there`)
-        const may = allowed === undefined ? 'value' : (allowed[to] ?? allowed[room(to)])
+        const may = allowed === undefined || folderOf(to) === folder ? 'value' : allowed[folderOf(to)]
         if (may === undefined) faults.push(`${from} must not import ${to}`)
         else if (may === 'type' && kind !== 'type') faults.push(`${from} may import only types of ${to}`)
         continue
       }
-      if (room(path) === 'message/' && !PURE.test(to)) faults.push(`${from} must not import ${to}`)
+      if (folder === 'core/' && !PURE.test(to)) faults.push(`${from} must not import ${to}`)
       if (/^(node:)?process$/.test(to)) faults.push(`${from} must take process as the global it is`)
       const owner = OWNERS.find((one) => one.package.test(to))
       if (owner === undefined || owner.owners.test(path)) continue
@@ -179,21 +209,33 @@ const cycleIn = (graph: ReadonlyMap<string, ReadonlySet<string>>): string[] | nu
   return null
 }
 
-/**
- * The first cycle there is, as `a → b → a`, or null: among files by what is left at run time, since two files may
- * name each other's types; among rooms by every import.
- */
-export const findCycle = (sources: Sources, among: 'files' | 'rooms'): string | null => {
+/** The first cycle there is, as `a → b → a`, or null. Imports of types count. */
+export const findCycle = (sources: Sources, among: 'files' | 'folders'): string | null => {
+  const nodeOf = (path: string): string => (among === 'files' ? path : folderOf(path))
   const graph = new Map<string, Set<string>>()
   for (const [path, text] of Object.entries(sources)) {
-    const node = among === 'files' ? path : room(path)
-    const nexts = graph.get(node) ?? new Set()
-    graph.set(node, nexts)
-    for (const { to, kind } of arrowsOf(path, text)) {
-      if (sources[to] === undefined || (among === 'files' && kind === 'type')) continue
-      const next = among === 'files' ? to : room(to)
-      if (among === 'files' || next !== node) nexts.add(next)
+    const targets = graph.get(nodeOf(path)) ?? new Set()
+    graph.set(nodeOf(path), targets)
+    for (const { to } of arrowsOf(path, text)) {
+      if (sources[to] === undefined || (among === 'folders' && nodeOf(to) === nodeOf(path))) continue
+      targets.add(nodeOf(to))
     }
   }
   return cycleIn(graph)?.join(' → ') ?? null
+}
+
+const EXPORTED = /^export (?:declare |abstract |async )*(?:const|let|function\*?|class|interface|type|enum) (\w+)/gm
+
+/** The two stores answer the same questions, so the same file in both may export the same names. */
+const sameRole = (path: string): string => path.replace(/^store\/(sqlite|postgres)\//, 'store/*/')
+
+/** One line for each name that several files export. */
+export const ambiguousNames = (sources: Sources): string[] => {
+  const owners = new Map<string, Set<string>>()
+  for (const [path, text] of Object.entries(sources)) {
+    for (const [, name = ''] of withoutComments(text).matchAll(EXPORTED)) {
+      owners.set(name, (owners.get(name) ?? new Set()).add(sameRole(path)))
+    }
+  }
+  return [...owners].filter(([, paths]) => paths.size > 1).map(([name, paths]) => `${name}: ${[...paths].join(', ')}`)
 }
