@@ -39,3 +39,31 @@ export interface Tables {
   }
   revocation: { subject: string; issued_before: number; until: number | null }
 }
+
+/** What a delivery needs of a message: each column costs 0.2 µs a row. */
+export const DELIVERY_COLUMNS = [
+  'db_id',
+  'event_id',
+  'message_id',
+  'message_from',
+  'message_type',
+  'received_at',
+  'lacks',
+  'body',
+  'traceparent',
+] as const
+
+/** A quarantined row without what can be large. */
+export const QUARANTINE_SUMMARY_COLUMNS = [
+  'rejected_id',
+  'received_at',
+  'reason',
+  'detail',
+  'exchange',
+  'routing_key',
+  'body_bytes',
+  'sha256',
+] as const
+
+/** The same with the delivery's headers and properties. */
+export const QUARANTINE_ENVELOPE_COLUMNS = [...QUARANTINE_SUMMARY_COLUMNS, 'headers', 'properties'] as const

@@ -6,6 +6,7 @@ import type { RejectedFilter } from '../../core/quarantine-filter.ts'
 import { conflictDetail, UNSTORABLE_DETAIL } from '../rejections.ts'
 import { MAX_PAGE_ROWS, PAGE_BYTES } from '../sqlite/quarantine-reader.ts'
 import type { Quarantine, ReasonCount, ReplayResult } from '../store.ts'
+import { QUARANTINE_ENVELOPE_COLUMNS, QUARANTINE_SUMMARY_COLUMNS } from '../tables.ts'
 import { storeMessages } from './batch.ts'
 import type { Pool } from './pool.ts'
 import { db } from './queries.ts'
@@ -13,18 +14,6 @@ import { type CompiledQuery, queryRows } from './reader.ts'
 import { escapeNul, unescapeNul } from './values.ts'
 import { MAX_DB_ID } from './window.ts'
 import type { PostgresWriter } from './writer.ts'
-
-const LINE = [
-  'rejected_id',
-  'received_at',
-  'reason',
-  'detail',
-  'exchange',
-  'routing_key',
-  'body_bytes',
-  'sha256',
-] as const
-const HEAD = [...LINE, 'headers', 'properties'] as const
 
 /** LIKE's own signs stand for themselves; the star is its %. */
 const likeOf = (pattern: string): string =>
@@ -70,26 +59,28 @@ export class PostgresQuarantineReader {
   async newest(filter: RejectedFilter, before: number, limit: number): Promise<QuarantineEnvelope[]> {
     const query = filtered(filter, 0, before === 0 ? MAX_DB_ID : before)
     const rows = this.#rows<QuarantineEnvelope>(
-      query.select(HEAD).orderBy('rejected_id', 'desc').limit(limit).compile(),
+      query.select(QUARANTINE_ENVELOPE_COLUMNS).orderBy('rejected_id', 'desc').limit(limit).compile(),
     )
     return (await rows).map(named)
   }
 
   async newestLines(filter: RejectedFilter, before: number, limit: number): Promise<QuarantineSummary[]> {
     const query = filtered(filter, 0, before === 0 ? MAX_DB_ID : before)
-    const rows = this.#rows<QuarantineSummary>(query.select(LINE).orderBy('rejected_id', 'desc').limit(limit).compile())
+    const rows = this.#rows<QuarantineSummary>(
+      query.select(QUARANTINE_SUMMARY_COLUMNS).orderBy('rejected_id', 'desc').limit(limit).compile(),
+    )
     return (await rows).map(named)
   }
 
   async after(filter: RejectedFilter, after: number, through: number): Promise<QuarantineRow[]> {
     const before = sql<number>`sum(length(body)) OVER (ORDER BY rejected_id) - length(body)`.as('before')
     const page = filtered(filter, after, through + 1)
-      .select([...HEAD, 'body', before])
+      .select([...QUARANTINE_ENVELOPE_COLUMNS, 'body', before])
       .orderBy('rejected_id')
       .limit(MAX_PAGE_ROWS)
     const query = db
       .selectFrom(page.as('page'))
-      .select([...HEAD, 'body'])
+      .select([...QUARANTINE_ENVELOPE_COLUMNS, 'body'])
       .where('before', '<', PAGE_BYTES)
     return (await this.#rows<QuarantineRow>(query.orderBy('rejected_id').compile())).map(named)
   }
@@ -106,7 +97,7 @@ export class PostgresQuarantineReader {
     const cut = sql<Buffer>`substr(body, 1, ${bytes}::int)`.as('body')
     const query = db
       .selectFrom('rejected')
-      .select([...HEAD, cut])
+      .select([...QUARANTINE_ENVELOPE_COLUMNS, cut])
       .where('rejected_id', '=', rejected_id)
     const [row] = await this.#rows<QuarantineRow>(query.compile())
     return row === undefined ? null : named(row)

@@ -1,4 +1,5 @@
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
+import { DELIVERY_COLUMNS } from '../tables.ts'
 import { HEAD_SQL, type Prepared } from './queries.ts'
 import { escapeNul } from './values.ts'
 
@@ -24,18 +25,6 @@ export interface Range {
 export interface PreparedCall extends Prepared {
   readonly values: unknown[]
 }
-
-const STORED = [
-  'db_id',
-  'event_id',
-  'message_id',
-  'message_from',
-  'message_type',
-  'received_at',
-  'lacks',
-  'body',
-  'traceparent',
-] as const
 
 /** Collects values, and gives each its place in the text. */
 const placesOf = () => {
@@ -80,7 +69,7 @@ export const windowQuery = (
       ? rowsOfAll('db_id', after, before, direction, most)
       : idsOfEvents(events, after, before, direction, most)
 
-  const names: readonly string[] = columns === 'all' ? STORED : ['db_id']
+  const names: readonly string[] = columns === 'all' ? DELIVERY_COLUMNS : ['db_id']
   const joined = `SELECT ${names.map((name) => `message.${name}`).join(', ')} FROM ids JOIN message ON message.db_id = ids.db_id`
   const ordered = `ORDER BY message.db_id ${direction} LIMIT ${limit}`
   const filters: string[] = []

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { RejectedFilter } from '../../core/quarantine-filter.ts'
+import { QUARANTINE_ENVELOPE_COLUMNS, QUARANTINE_SUMMARY_COLUMNS } from '../tables.ts'
 import { compileSql, db, namedParam } from './queries.ts'
 
 const BY_ID = { rejected_id: namedParam('rejected_id') }
@@ -17,23 +18,12 @@ export const UPDATE_REASON = compileSql(
     .where('rejected_id', '=', BY_ID.rejected_id),
 )
 
-const LINE = [
-  'rejected_id',
-  'received_at',
-  'reason',
-  'detail',
-  'exchange',
-  'routing_key',
-  'body_bytes',
-  'sha256',
-] as const
-
 /** What a page of rows shows of each. */
 const COLUMNS = {
   id: ['rejected_id'],
-  line: LINE,
-  head: [...LINE, 'headers', 'properties'],
-  whole: [...LINE, 'headers', 'properties', 'body'],
+  line: QUARANTINE_SUMMARY_COLUMNS,
+  head: QUARANTINE_ENVELOPE_COLUMNS,
+  whole: [...QUARANTINE_ENVELOPE_COLUMNS, 'body'],
 } as const
 
 export type Columns = keyof typeof COLUMNS
