@@ -32,7 +32,7 @@ test('every metric is described in OPERATIONS, and every described metric exists
 })
 
 test('the invariants name tests that exist', () => {
-  const named = [...read('docs/ARCHITECTURE.md').matchAll(/`([\w-]+\.test\.ts)`/g)].map(([, file]) => file!)
+  const named = [...read('docs/ARCHITECTURE.md').matchAll(/`([\w/-]+\.test\.ts)`/g)].map(([, file]) => file!)
   assert.ok(named.length > 10)
   for (const file of named) assert.ok(existsSync(join(ROOT, 'test', file)), file)
 })
@@ -42,7 +42,7 @@ test('every threat in SECURITY names the test that stops it, and it exists', () 
   const rows = table.split('\n').filter((line) => line.startsWith('| ') && !/^\| (threat|---) /.test(line))
   assert.ok(rows.length > 20, `${rows.length} threats`)
   for (const row of rows) {
-    const named = [...row.matchAll(/`([\w-]+\.test\.ts)`/g)].map(([, file]) => file!)
+    const named = [...row.matchAll(/`([\w/-]+\.test\.ts)`/g)].map(([, file]) => file!)
     assert.ok(named.length > 0, row)
     for (const file of named) assert.ok(existsSync(join(ROOT, 'test', file)), file)
   }
