@@ -62,7 +62,9 @@ test('publint finds nothing to say', async () => {
 test('holds what it needs, and no sources, tests or executable', () => {
   for (const file of [
     'package.json',
+    'LICENSE',
     'README.md',
+    'SECURITY.md',
     'CHANGELOG.md',
     'schema.sql',
     'dist/cli.js',

@@ -4,7 +4,13 @@ import { ROOT } from '../servers/gateway.ts'
 
 /** Every document of the repository, by its path from the root. */
 export const DOCUMENTS: readonly string[] = [
-  ...['README.md', 'README.zh.md', 'CONTRIBUTING.md', 'CHANGELOG.md'],
+  ...[
+    'README.md',
+    'README.zh.md',
+    'CONTRIBUTING.md',
+    'SECURITY.md',
+    'CHANGELOG.md',
+  ],
   ...readdirSync(join(ROOT, 'docs'))
     .filter((name) => name.endsWith('.md'))
     .map((name) => `docs/${name}`),
