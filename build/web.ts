@@ -2,23 +2,36 @@
  * Bundles what browsers get: the page and `/client.js`, from src/web into dist/web. `npm run build:web`, and by itself
  * at the start of a clone whose bundle is older than its sources.
  */
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { build } from 'esbuild'
+import { type BuildOptions, build, context, type Plugin } from 'esbuild'
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const SOURCES = join(ROOT, 'src/web')
 const BUNDLE = join(ROOT, 'dist/web')
 
-/** What is bundled: name in dist/web, without its extension, and entry in src/web. */
+/** What is bundled or copied: name in dist/web, without its extension, and entry in src/web. */
 const ENTRIES = [
   ['client', 'client/index.ts'],
   ['page', 'page/main.ts'],
   ['page', 'page/css/index.css'],
+  ['index', 'page/index.html'],
 ] as const
-/** What is copied as it is. */
-const COPIES = { 'index.html': 'page/index.html' }
+
+const bundleInto = (outdir: string): BuildOptions => ({
+  entryPoints: ENTRIES.map(([out, entry]) => ({ out, in: join(SOURCES, entry) })),
+  outdir,
+  absWorkingDir: ROOT,
+  bundle: true,
+  loader: { '.html': 'copy' },
+  format: 'esm',
+  minify: true,
+  target: ['chrome109', 'firefox115', 'safari16'],
+  charset: 'utf8',
+  legalComments: 'none',
+  logLevel: 'silent',
+})
 
 const newest = (folder: string): number =>
   Math.max(
@@ -38,22 +51,32 @@ export const isFresh = (): boolean => {
 export const buildWeb = async (): Promise<void> => {
   const made = mkdtempSync(join(ROOT, 'dist-web-'))
   try {
-    await build({
-      entryPoints: ENTRIES.map(([out, entry]) => ({ out, in: join(SOURCES, entry) })),
-      outdir: made,
-      bundle: true,
-      format: 'esm',
-      minify: true,
-      target: ['chrome109', 'firefox115', 'safari16'],
-      charset: 'utf8',
-      legalComments: 'none',
-      logLevel: 'silent',
-    })
-    for (const [out, from] of Object.entries(COPIES)) cpSync(join(SOURCES, from), join(made, out))
+    await build(bundleInto(made))
     replace(made)
   } finally {
     rmSync(made, { recursive: true, force: true })
   }
+}
+
+/**
+ * Keeps dist/web up to date with its sources until the process ends. Each build and its errors are reported on stderr; after
+ * a failed build the last good bundle stays.
+ *
+ * @param onBuild called after each build, with false if it failed
+ */
+export const watchWeb = async (onBuild: (isGood: boolean) => void): Promise<void> => {
+  const write: Plugin = {
+    name: 'write',
+    setup: ({ onEnd }) =>
+      onEnd(({ errors, outputFiles }) => {
+        if (errors.length === 0) for (const { path, contents } of outputFiles!) writeFileSync(path, contents)
+        onBuild(errors.length === 0)
+      }),
+  }
+  mkdirSync(BUNDLE, { recursive: true })
+  // esbuild itself would delete the bundle after a failed build.
+  const watched = await context({ ...bundleInto(BUNDLE), write: false, plugins: [write], logLevel: 'info' })
+  await watched.watch()
 }
 
 const replace = (made: string): void => {

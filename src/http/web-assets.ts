@@ -1,5 +1,5 @@
 import { pathToFileURL } from 'node:url'
-import { readAsset, repositoryFile } from '../platform/assets.ts'
+import { DISTRIBUTION, readAsset, repositoryFile } from '../platform/assets.ts'
 
 /** The names of the bundled files that browsers get. */
 export type WebAsset = 'index.html' | 'page.js' | 'page.css' | 'client.js'
@@ -22,5 +22,16 @@ export const ensureWebBundle = async (): Promise<void> => {
   if (!isFresh()) await buildWeb()
 }
 
-/** One file of the bundle. @throws the file system's error where the bundle is not there. */
-export const readWebAsset = (name: WebAsset): Buffer => readAsset(`dist/web/${name}`)
+const readWebAsset = (name: WebAsset): Buffer => readAsset(`dist/web/${name}`)
+
+/**
+ * Reads one file of the bundle. In a clone each call of the result reads it again, because `npm run dev` replaces the
+ * bundle while the gateway runs.
+ *
+ * @returns the content at the time of the call
+ * @throws the file system's error if the file does not exist
+ */
+export const openWebAsset = (name: WebAsset): (() => Buffer) => {
+  const content = readWebAsset(name)
+  return DISTRIBUTION === 'sources' ? () => readWebAsset(name) : () => content
+}

@@ -22,6 +22,7 @@ const ELSEWHERE: readonly [RegExp, string][] = [
   [/^npm ci && npm start/m, '.ci/run'],
   [/^npm cit/m, '.ci/run'],
   [/^npm (test|run (check|format|bench))/m, 'package.json'],
+  [/^npm run dev/m, 'test/repo/dev.test.ts'],
   [/^npm ci && npm run build/m, 'test/e2e/deploy/binary.test.ts'],
   [/^docker (build|run) /m, 'test/e2e/deploy/docker.test.ts'],
   [/rabbit\.example/, 'test/integration/ingest/ingest.test.ts'],

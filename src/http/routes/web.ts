@@ -1,5 +1,5 @@
 import type Router from '@koa/router'
-import { readWebAsset } from '../web-assets.ts'
+import { openWebAsset } from '../web-assets.ts'
 
 const FILES = {
   'index.html': 'text/html; charset=utf-8',
@@ -34,13 +34,13 @@ export const registerWebRoutes = (router: Router): void => {
     ['/page.css', 'page.css'],
     ['/client.js', 'client.js'],
   ]
-  const contents = new Map(routes.map(([, name]) => [name, readWebAsset(name)]))
+  const contents = new Map(routes.map(([, name]) => [name, openWebAsset(name)]))
   for (const [path, name] of routes) {
     router.get(path, (ctx) => {
       ctx.set('Content-Security-Policy', CONTENT_SECURITY_POLICY)
       ctx.set('Cache-Control', 'no-cache')
       ctx.type = FILES[name]
-      ctx.body = contents.get(name)
+      ctx.body = contents.get(name)!()
     })
   }
 }

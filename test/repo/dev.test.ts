@@ -1,0 +1,102 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFileSync, cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { killAtExit } from '../support/harness/cleanup.ts'
+import { suite } from '../support/harness/suite.ts'
+import { freePort, getJson, tempDir, until } from '../support/harness/wait.ts'
+import { ROOT } from '../support/servers/gateway.ts'
+
+const test = suite('npm run dev', { timeoutMs: 240_000 })
+
+/** A copy of the sources: the tests change it. */
+const clone = tempDir('gateway-dev-')
+const PORT = await freePort()
+
+const start = () => {
+  for (const name of ['src', 'build', 'package.json', 'schema.sql']) {
+    cpSync(join(ROOT, name), join(clone, name), { recursive: true })
+  }
+  symlinkSync(join(ROOT, 'node_modules'), join(clone, 'node_modules'))
+  const { PATH, HOME } = process.env
+  const env = { PATH, HOME, PORT: String(PORT), DATABASE_URL: `sqlite:${join(clone, 'gateway.db')}` }
+  const child = spawn(process.execPath, [join(clone, 'build/dev.ts')], { env, detached: true, stdio: 'pipe' })
+  const spare = killAtExit(-child.pid!)
+  const dev = { output: '', end: once(child, 'close'), term: () => child.kill('SIGTERM') }
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (dev.output += chunk))
+  child.once('close', spare)
+  return dev
+}
+
+let dev: ReturnType<typeof start>
+
+const read = async (path: string): Promise<string> => (await getJson(`http://127.0.0.1:${PORT}${path}`)).text
+const change = (file: string, line: string): void => appendFileSync(join(clone, file), `${line}\n`)
+const starts = (): number => dev.output.split('"msg":"listening"').length - 1
+
+const untilTrue = (what: string, condition: () => boolean | Promise<boolean>, everyMs = 50): Promise<boolean> =>
+  until(condition, { what, timeoutMs: 60_000, everyMs }).catch((error: Error) => {
+    throw new Error(`${error.message}\n${dev.output}`)
+  })
+
+/** Changes a file until the server stops over it: Node watches each file only from shortly after its import. */
+const stopBy = async (file: string, line: string): Promise<void> => {
+  const stops = (): number => dev.output.split('"msg":"signal received"').length
+  const before = stops()
+  const stopped = (): boolean => {
+    if (stops() === before) change(file, line)
+    return stops() > before
+  }
+  await untilTrue(`the stop after a change of ${file}`, stopped, 1_000)
+}
+
+const restartBy = async (file: string, line: string): Promise<void> => {
+  const before = starts()
+  await stopBy(file, line)
+  await untilTrue(`the start after a change of ${file}`, () => starts() > before)
+}
+
+test.before(async () => {
+  dev = start()
+  await untilTrue('the first start', () => starts() === 1)
+})
+
+test('serves a changed page at the next reload, without a restart', async () => {
+  change('src/web/page/main.ts', "console.log('a changed script')")
+  change('src/web/page/css/index.css', '.a-changed-style { color: red }')
+  change('src/web/page/index.html', '<!-- a changed document -->')
+  await untilTrue('the changed script', async () => (await read('/page.js')).includes('a changed script'))
+  await untilTrue('the changed style', async () => (await read('/page.css')).includes('.a-changed-style'))
+  await untilTrue('the changed document', async () => (await read('/')).includes('a changed document'))
+  assert.is(starts(), 1)
+})
+
+test('restarts the server after a change of its sources, those of a thread among them', async () => {
+  await restartBy('src/core/message.ts', "process.stderr.write('a changed module\\n')")
+  await untilTrue('the changed module', () => dev.output.includes('a changed module'))
+  await restartBy('src/store/sqlite/writer-thread.ts', "process.stderr.write('a changed thread\\n')")
+  await untilTrue('the changed thread', () => dev.output.includes('a changed thread'))
+  assert.match(await read('/page.js'), 'a changed script')
+})
+
+test('serves the last good page while the page cannot be bundled, and recovers a server that ended over it', async () => {
+  const page = join(clone, 'src/web/page/app.ts')
+  const good = readFileSync(page)
+  change('src/web/page/app.ts', 'const ( = 1')
+  await untilTrue('the error with its place', () => /ERROR.*\n.*\n +src\/web\/page\/app\.ts:\d+/.test(dev.output))
+  assert.match(await read('/page.js'), 'a changed script')
+  const before = starts()
+  await stopBy('src/core/message.ts', '')
+  await untilTrue('the failed start', () => dev.output.includes('Failed running'))
+  assert.is(starts(), before)
+  writeFileSync(page, good)
+  await untilTrue('the start with a good page', () => starts() > before)
+})
+
+test('ends with its server', async () => {
+  dev.term()
+  assert.equal(await dev.end, [0, null], dev.output)
+})
+
+test.run()
