@@ -1,24 +1,16 @@
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { type Declared, declaredMetrics, seriesOf } from '../../support/clients/metrics.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json } from '../../support/harness/wait.ts'
-import { ROOT, startGateway } from '../../support/servers/gateway.ts'
+import { readText, readYaml } from '../../support/repo/documents.ts'
+import { startGateway } from '../../support/servers/gateway.ts'
 
 const deploy = suite('the dashboard and the alerts')
 
-const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8')
-
-/** The parser of the AsyncAPI validator: no other part of the project reads YAML. */
-const require = createRequire(import.meta.url)
-const yaml = createRequire(require.resolve('@asyncapi/parser'))('js-yaml') as { load(text: string): Json }
-
 type Rule = { alert: string; expr: string; labels: { severity: string }; annotations: Record<string, string> }
 
-const RULES: Rule[] = yaml.load(read('deploy/alerts.yml')).groups.flatMap(({ rules }: Json) => rules)
-const DASHBOARD: Json = JSON.parse(read('deploy/grafana-dashboard.json'))
+const RULES: Rule[] = readYaml('deploy/alerts.yml').groups.flatMap(({ rules }: Json) => rules)
+const DASHBOARD: Json = JSON.parse(readText('deploy/grafana-dashboard.json'))
 const PANELS: Json[] = DASHBOARD.panels.filter(({ type }: Json) => type !== 'row')
 
 const METRICS = declaredMetrics()
@@ -96,7 +88,7 @@ deploy('every alert asks for metrics and labels that there are, and says which s
 })
 
 deploy('every alert has its line of what to do in OPERATIONS, and no other has one', () => {
-  const section = read('docs/OPERATIONS.md').split('## Alerts')[1]!.split('\n## ')[0]!
+  const section = readText('docs/OPERATIONS.md').split('## Alerts')[1]!.split('\n## ')[0]!
   const lines = [...section.matchAll(/^\| `(Gateway\w+)` \| (.{20,}) \| (.{20,}) \|$/gm)].map(([, name]) => name!)
   assert.equal(lines.sort(), RULES.map(({ alert }) => alert).sort())
   for (const { alert, annotations } of RULES) assert.is(annotations.runbook, 'docs/OPERATIONS.md#alerts', alert)
@@ -128,7 +120,7 @@ deploy('the panels lie side by side, each with an id of its own and a source to 
     }
   }
   const variables = new Set(DASHBOARD.templating.list.map(({ name }: Json) => name))
-  const used = [...read('deploy/grafana-dashboard.json').matchAll(/\$\{?(\w+)\}?/g)].map(([, name]) => name!)
+  const used = [...readText('deploy/grafana-dashboard.json').matchAll(/\$\{?(\w+)\}?/g)].map(([, name]) => name!)
   for (const name of used) assert.ok(variables.has(name) || /^__/.test(name), name)
 })
 
@@ -169,7 +161,7 @@ deploy('a running gateway shows the metrics that are declared, named as Promethe
 
 for (const file of ['compose.yaml', 'compose.postgres.yaml']) {
   deploy(`${file} is open to this machine alone, and to no page that points its own name here`, () => {
-    const { services } = yaml.load(read(file))
+    const { services } = readYaml(file)
     for (const [name, { ports = [], environment = {} }] of Object.entries<Json>(services)) {
       for (const port of ports) assert.match(port, /^127\.0\.0\.1:/, name)
       if (String(environment.AUTH).includes('none')) assert.match(environment.ALLOWED_HOSTS, /:-localhost\}$/, name)

@@ -1,5 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { join } from 'node:path'
+import type { Json } from '../harness/wait.ts'
 import { ROOT } from '../servers/gateway.ts'
 
 /** Every document of the repository, by its path from the root. */
@@ -10,6 +12,7 @@ export const DOCUMENTS: readonly string[] = [
     'CONTRIBUTING.md',
     'SECURITY.md',
     'CHANGELOG.md',
+    '.github/PULL_REQUEST_TEMPLATE.md',
   ],
   ...readdirSync(join(ROOT, 'docs'))
     .filter((name) => name.endsWith('.md'))
@@ -18,6 +21,13 @@ export const DOCUMENTS: readonly string[] = [
 
 /** The text of a file of the repository. */
 export const readText = (file: string): string => readFileSync(join(ROOT, file), 'utf8')
+
+/** The parser of the AsyncAPI validator: nothing else of the project reads YAML. */
+const require = createRequire(import.meta.url)
+const yaml = createRequire(require.resolve('@asyncapi/parser'))('js-yaml') as { load(text: string): Json }
+
+/** A YAML file of the repository, parsed. */
+export const readYaml = (file: string): Json => yaml.load(readText(file))
 
 export interface Block {
   readonly file: string
