@@ -229,6 +229,19 @@ test('hostile text in every field of the quarantine is text, with what cannot be
   assert.is(await page.locator('main img, main script, main svg:not(.icon)').count(), 0)
 })
 
+test('headers and body of a message are printed with every digit and every character as they came', async () => {
+  const body = '{"a":12302548181076029,"b":"\\ue00012345","c":1.10}'
+  const raw = body.replace('\\ue000', '\ue000')
+  const ids = add({ body, headers: body }, { body: raw, headers: raw })
+  const page = await pages.open('/health')
+  const printed = '{\n  "a": 12302548181076029,\n  "b": "\ue00012345",\n  "c": 1.10\n}'
+  for (const [n, id] of ids.entries()) {
+    await page.click(`${row(id)} [aria-expanded]`)
+    await page.waitForSelector(`${row(id)} pre.body`)
+    assert.equal(await textsOf(page, `${row(id)} pre`), [printed, [body, raw][n]])
+  }
+})
+
 test('who has no scope admin is refused, in words, and asks for nothing more; who has it is let in', async () => {
   const closed = await startGateway({ env: guarded() })
   const own = new Pages(browser, () => closed.url)

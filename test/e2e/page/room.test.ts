@@ -202,8 +202,13 @@ test('keeps every number as it was written, wherever it is shown, copied or save
     `{"message_content":${numbers[0]}}`,
     `{"message_type":"command_result","message_content":${result}}`,
   ]
+  // A character of the private use areas, escaped and as it is.
+  for (const b of ['\\ue00012345', '\ue00012345'])
+    raws.push(`{"message_content":{"a":12302548181076029,"b":"${b}","c":1.10}}`)
   for (const raw of raws) ids.push(...(await publish(site.gateway, event_id, raw)))
   await holds(page, ids)
+  const fields = ['a: 12302548181076029', 'b: "\ue00012345"', 'c: 1.10']
+  for (const id of ids.slice(-2)) assert.equal(await textsOf(page, `${body(id)} .json-inside > li`), fields)
   assert.equal(await textsOf(page, `${body(ids[0])} .json-index + .json-plain`), numbers)
   const first = await textOf(page, body(ids[0]))
   assert.match(first, 'text: 9007199254740993')

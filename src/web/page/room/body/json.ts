@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks'
 import { escapeControlChars, escapeLine } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
+import { LosslessNumber } from '../../shared/lossless-json.ts'
 import { t } from '../messages.ts'
-import { LosslessNumber } from '../model/exact.ts'
 
 /** So many entries of an object or an array are shown at once. */
 const PAGE = 30
@@ -106,7 +106,7 @@ export interface JsonProps {
   readonly bare?: boolean
 }
 
-/** A value of parseExact's as a tree to unfold, every digit as it was published. */
+/** A value of parseLosslessJson as a tree to unfold. */
 export const Json = ({ value, bare = false }: JsonProps): View => {
   const depth = sizeOf(value, SMALL) <= SMALL ? 8 : 1
   const inner = bare ? innerOf(value) : null

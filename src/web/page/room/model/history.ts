@@ -1,6 +1,6 @@
 import { apiText } from '../../shared/api.ts'
+import { findStringEnd } from '../../shared/lossless-json.ts'
 import { type Entry, toEntry } from './entry.ts'
-import { answerTail, elementTexts } from './exact.ts'
 import { runInSlices } from './time-slices.ts'
 
 /** Greater than every db_id: the newest messages are those before it. */
@@ -11,6 +11,31 @@ export interface HistoryBatch {
   readonly entries: readonly Entry[]
   readonly hasMore: boolean
   readonly logId: string
+}
+
+/** The texts of the elements of the array behind `"data":`, which an answer of messages begins with. Pure. */
+function* elementTexts(answer: string): Generator<string> {
+  let at = answer.indexOf('[') + 1
+  if (at === 0) return
+  let depth = 0
+  let from = at
+  for (; at < answer.length; at++) {
+    const char = answer[at]!
+    if (char === '"') at = findStringEnd(answer, at) - 1
+    else if (char === '{' || char === '[') depth++
+    else if (char === '}' || (char === ']' && depth > 0)) depth--
+    else if (depth === 0 && (char === ',' || char === ']')) {
+      if (at > from) yield answer.slice(from, at)
+      if (char === ']') return
+      from = at + 1
+    }
+  }
+}
+
+/** What stands behind the array of an answer of messages: the next cursor and the like. */
+const answerTail = (answer: string): Record<string, unknown> => {
+  const end = answer.lastIndexOf(']')
+  return JSON.parse(`{"data":[${answer.slice(end)}`) as Record<string, unknown>
 }
 
 /**

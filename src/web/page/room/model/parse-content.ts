@@ -1,5 +1,5 @@
+import { LosslessNumber, parseLosslessJson } from '../../shared/lossless-json.ts'
 import type { Entry } from './entry.ts'
-import { LosslessNumber, parseExact } from './exact.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 
@@ -146,7 +146,7 @@ const markdown = (text: string): ParsedContent => ({ as: 'markdown', parts: [tex
 
 /** How to show a message. Never fails: what has another shape than its type promises is shown as what it is. Pure. */
 export const parseContent = (entry: Entry): ParsedContent => {
-  const message = parseExact(entry.raw)
+  const message = parseLosslessJson(entry.raw)
   if (!isFields(message)) return { as: 'json', value: message }
   const content = message.message_content ?? message.content
   const data = isFields(content) && content.data !== undefined ? content.data : content

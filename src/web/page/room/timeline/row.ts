@@ -3,11 +3,11 @@ import { escapeLine } from '../../shared/escape-control-chars.ts'
 import { clockTime, fullTime } from '../../shared/format.ts'
 import { html, type View } from '../../shared/html.ts'
 import { Icon } from '../../shared/icons.ts'
+import { parseLosslessJson } from '../../shared/lossless-json.ts'
 import { Body } from '../body/body.ts'
 import { Json } from '../body/json.ts'
 import { t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
-import { parseExact } from '../model/exact.ts'
 import { roleName, typeName } from '../role-messages.ts'
 
 export interface MessageRowProps {
@@ -75,7 +75,7 @@ export class MessageRow extends Component<MessageRowProps> {
           </span>
         </div>
         <div class="body"><${Body} entry=${entry} /></div>
-        ${jsonShown && html`<div class="whole"><${Json} value=${parseExact(entry.raw)} /></div>`}
+        ${jsonShown && html`<div class="whole"><${Json} value=${parseLosslessJson(entry.raw)} /></div>`}
       </div>
     `
   }
