@@ -1,7 +1,7 @@
 import { useMemo } from 'preact/hooks'
 import { fullTime } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
-import { Plot, type PlotSeries } from '../shared/plot.ts'
+import { Plot, type PlotSeries } from '../shared/plot/plot.ts'
 import { t } from './messages.ts'
 import type { Report, SampleName, Samples } from './report.ts'
 import { formatCompact } from './units.ts'

@@ -1,6 +1,6 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import { html, type View } from '../shared/html.ts'
-import { Plot } from '../shared/plot.ts'
+import { Plot } from '../shared/plot/plot.ts'
 import { load, save } from '../shared/storage.ts'
 import { t } from './messages.ts'
 import { ratesOf } from './model/message-counts.ts'

@@ -1,10 +1,10 @@
 import { useEffect, useRef } from 'preact/hooks'
 import uPlot from 'uplot'
-import { clockMinute, shortDay } from './format.ts'
-import { html, type View } from './html.ts'
+import { clockMinute, shortDay } from '../format.ts'
+import { html, type View } from '../html.ts'
+import { useSignalValue } from '../signal.ts'
+import { scheme } from '../theme.ts'
 import { plotOptions, stack } from './plot-options.ts'
-import { useSignalValue } from './signal.ts'
-import { scheme } from './theme.ts'
 
 export interface PlotSeries {
   readonly label: string

@@ -1,5 +1,5 @@
 import uPlot from 'uplot'
-import { clockMinute, shortDay } from './format.ts'
+import { clockMinute, shortDay } from '../format.ts'
 import type { PlotProps } from './plot.ts'
 
 const HEIGHT = 120
