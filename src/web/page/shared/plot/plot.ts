@@ -4,33 +4,7 @@ import { clockMinute, shortDay } from '../format.ts'
 import { html, type View } from '../html.ts'
 import { useSignalValue } from '../signal.ts'
 import { scheme } from '../theme.ts'
-import { plotOptions, stack } from './plot-options.ts'
-
-export interface PlotSeries {
-  readonly label: string
-  /** A colour, or the name of a custom property: `--role-captain`. */
-  readonly colour: string
-  /** One per time; null: nothing is known of it. */
-  readonly values: readonly (number | null)[]
-}
-
-export interface PlotProps {
-  /** Seconds since 1970, ascending. */
-  readonly times: readonly number[]
-  readonly series: readonly PlotSeries[]
-  /** Bars that stand on each other instead of lines. */
-  readonly stacked?: boolean
-  /** In CSS pixels. */
-  readonly height?: number
-  /** What is drawn, for who does not see it. */
-  readonly label: string
-  /** A value with its unit. */
-  readonly format?: (value: number) => string
-  /** Called with a part that was drawn with the pointer, or one step that was clicked: seconds, `to` exclusive. */
-  readonly onRange?: (from: number, to: number) => void
-  /** The distance of two times where that is always the same, in seconds: the width of a bar and of a click. */
-  readonly step?: number
-}
+import { type PlotProps, plotOptions, stack } from './plot-options.ts'
 
 const usual = (value: number): string => String(Math.round(value * 100) / 100)
 
