@@ -1,7 +1,7 @@
 import { defineMessages } from '../shared/i18n.ts'
 
 /** What the list of events says. */
-export const t = defineMessages({
+export const eventListText = defineMessages({
   en: {
     events: 'Events',
     intro: '{n} {n:event|events}, {m} unread {m:message|messages}',

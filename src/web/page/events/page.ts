@@ -7,7 +7,7 @@ import { loadReadMarkers, onReadMarkersChange, saveReadMarker } from '../shared/
 import { navigate, roomPath } from '../shared/router.ts'
 import { useSignalValue } from '../shared/signal.ts'
 import { EventListStore, type EventSummary } from './events.ts'
-import { t } from './messages.ts'
+import { eventListText as t } from './messages.ts'
 import { Table, unreadCount } from './table.ts'
 
 /** Times are told anew so often. */

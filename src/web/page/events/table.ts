@@ -4,7 +4,7 @@ import { html, type View } from '../shared/html.ts'
 import type { ReadMarker } from '../shared/read-markers.ts'
 import { roomPath } from '../shared/router.ts'
 import type { EventSummary } from './events.ts'
-import { t } from './messages.ts'
+import { eventListText as t } from './messages.ts'
 
 /** How many messages of an event the reader has not seen; null: they have seen none, ever. */
 export const unreadCount = (event: EventSummary, seen: ReadonlyMap<string, ReadMarker>): number | null => {

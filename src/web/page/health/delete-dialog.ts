@@ -1,6 +1,6 @@
 import { useEffect, useRef } from 'preact/hooks'
 import { html, type View } from '../shared/html.ts'
-import { t } from './messages.ts'
+import { healthText as t } from './messages.ts'
 
 export interface DropDialogProps {
   readonly id: number

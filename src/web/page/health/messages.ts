@@ -1,7 +1,7 @@
 import { defineMessages } from '../shared/i18n.ts'
 
 /** What the health page says. */
-export const t = defineMessages({
+export const healthText = defineMessages({
   en: {
     title: 'Health of the gateway',
     loading: 'Asking the gateway…',

@@ -1,9 +1,9 @@
 import { ApiError } from '../shared/api.ts'
 import { html, type View } from '../shared/html.ts'
-import { t as frameWords } from '../shared/messages.ts'
+import { sharedText } from '../shared/messages.ts'
 import { session, signOut } from '../shared/session.ts'
 import { useSignalValue } from '../shared/signal.ts'
-import { t } from './messages.ts'
+import { healthText as t } from './messages.ts'
 import { Plots } from './plots.ts'
 import { QuarantineSection } from './quarantine.ts'
 import { StatTiles, Workers } from './stat-tiles.ts'
@@ -16,7 +16,7 @@ const Refused = (): View => {
     <section class="panel refused" role="alert">
       <h2>${t('refused')}</h2>
       <p>${t('refusedHow')}</p>
-      ${token !== null && html`<button type="button" class="primary" onClick=${signOut}>${frameWords('signOut')}</button>`}
+      ${token !== null && html`<button type="button" class="primary" onClick=${signOut}>${sharedText('signOut')}</button>`}
     </section>
   `
 }

@@ -3,7 +3,7 @@ import { fullTime } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
 import { Plot } from '../shared/plot/plot.ts'
 import type { PlotSeries } from '../shared/plot/plot-options.ts'
-import { t } from './messages.ts'
+import { healthText as t } from './messages.ts'
 import type { Report, SampleName, Samples } from './report.ts'
 import { formatCompact } from './units.ts'
 

@@ -2,7 +2,7 @@ import { errorText } from '../shared/api.ts'
 import { escapeLine } from '../shared/escape-control-chars.ts'
 import { html, type View } from '../shared/html.ts'
 import { roomPath } from '../shared/router.ts'
-import { t } from './messages.ts'
+import { healthText as t } from './messages.ts'
 import type { ReplayResult } from './report.ts'
 import type { Result } from './use-quarantine.ts'
 

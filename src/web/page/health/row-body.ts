@@ -3,7 +3,7 @@ import { apiText, errorText } from '../shared/api.ts'
 import { escapeControlChars, escapeLine } from '../shared/escape-control-chars.ts'
 import { html, type View } from '../shared/html.ts'
 import { parseLosslessJson, stringifyLosslessJson } from '../shared/lossless-json.ts'
-import { t } from './messages.ts'
+import { healthText as t } from './messages.ts'
 import type { RejectedLine } from './report.ts'
 import { bytes } from './units.ts'
 

@@ -1,6 +1,6 @@
 import { ago, count } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
-import { t } from './messages.ts'
+import { healthText as t } from './messages.ts'
 import type { Report } from './report.ts'
 import { workerStatusText } from './status-summary.ts'
 import { bytes, formatCompact, formatOptional, seconds } from './units.ts'

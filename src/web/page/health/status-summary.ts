@@ -4,7 +4,7 @@ import { ago, clockTime, fullTime } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
 import { Icon } from '../shared/icons.ts'
 import { componentName, errorHint, errorTitle } from './error-messages-zh.ts'
-import { t } from './messages.ts'
+import { healthText as t } from './messages.ts'
 import type { Report, SharedFault, WorkerState } from './report.ts'
 import type { ReportState } from './use-report.ts'
 

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { ApiError, api } from '../shared/api.ts'
-import { t } from './messages.ts'
+import { healthText as t } from './messages.ts'
 import { mergeSamples, type Report, type Samples } from './report.ts'
 
 export interface ReportState {

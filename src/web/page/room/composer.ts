@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import { api, errorText } from '../shared/api.ts'
 import { html, type View } from '../shared/html.ts'
 import { load, save } from '../shared/storage.ts'
-import { t } from './messages.ts'
+import { roomText as t } from './messages.ts'
 
 const KEPT = 'name'
 

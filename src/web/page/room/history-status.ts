@@ -1,7 +1,7 @@
 import { errorText } from '../shared/api.ts'
 import { html, type View } from '../shared/html.ts'
 import { useSignalValue } from '../shared/signal.ts'
-import { t } from './messages.ts'
+import { roomText as t } from './messages.ts'
 import { isEverything } from './model/filter.ts'
 import type { RoomModel } from './model/room.ts'
 

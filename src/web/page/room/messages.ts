@@ -1,7 +1,7 @@
 import { defineMessages } from '../shared/i18n.ts'
 
-/** What the war room says; what its connection says is in line-words.ts, names of roles and types in role-words.ts. */
-export const t = defineMessages({
+/** What the war room says; what its connection says is in connection-messages.ts, names of roles and types in role-messages.ts. */
+export const roomText = defineMessages({
   en: {
     allEvents: 'All events',
     messages: '{n} {n:message|messages}',

@@ -3,7 +3,7 @@ import { html, type View } from '../shared/html.ts'
 import { Icon } from '../shared/icons.ts'
 import { useSignalValue } from '../shared/signal.ts'
 import { ConnectionStatus } from './connection-status.ts'
-import { t } from './messages.ts'
+import { roomText as t } from './messages.ts'
 import type { RoomModel } from './model/room.ts'
 
 export interface RoomHeadProps {

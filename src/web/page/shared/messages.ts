@@ -1,7 +1,7 @@
 import { defineMessages } from './i18n.ts'
 
 /** What the frame says. */
-export const t = defineMessages({
+export const sharedText = defineMessages({
   en: {
     skip: 'Skip to the content',
     pages: 'Pages',

@@ -1,5 +1,5 @@
 import { html, type View } from './html.ts'
-import { t } from './messages.ts'
+import { sharedText as t } from './messages.ts'
 
 /** An address that names no page. */
 export const NotFoundPage = (): View =>

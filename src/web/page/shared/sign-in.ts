@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
 import { ApiError, errorText } from './api.ts'
 import { html, type View } from './html.ts'
-import { t } from './messages.ts'
+import { sharedText as t } from './messages.ts'
 import { signIn } from './session.ts'
 
 /** Asks with the token itself, since the session is not to hold one that is refused. */

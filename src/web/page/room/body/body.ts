@@ -1,6 +1,6 @@
 import { escapeLine } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
-import { t } from '../messages.ts'
+import { roomText as t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
 import { type ParsedContent, parseContent } from '../model/parse-content.ts'
 import { answerName, kindName } from '../role-messages.ts'

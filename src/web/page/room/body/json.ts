@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import { escapeControlChars, escapeLine } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
 import { LosslessNumber } from '../../shared/lossless-json.ts'
-import { t } from '../messages.ts'
+import { roomText as t } from '../messages.ts'
 
 /** So many entries of an object or an array are shown at once. */
 const PAGE = 30

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
 import { escapeControlChars } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
-import { t } from '../messages.ts'
+import { roomText as t } from '../messages.ts'
 import { Markdown } from './markdown.ts'
 
 const MAX_CHARACTERS = 3_000

@@ -1,6 +1,6 @@
 import { escapeLine } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
-import { t } from '../messages.ts'
+import { roomText as t } from '../messages.ts'
 import type { WorkItem } from '../model/parse-content.ts'
 import { agentName, idName, kindName, statusName } from '../role-messages.ts'
 import { Json } from './json.ts'

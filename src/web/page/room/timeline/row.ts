@@ -6,7 +6,7 @@ import { Icon } from '../../shared/icons.ts'
 import { parseLosslessJson } from '../../shared/lossless-json.ts'
 import { Body } from '../body/body.ts'
 import { Json } from '../body/json.ts'
-import { t } from '../messages.ts'
+import { roomText as t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
 import { roleName, typeName } from '../role-messages.ts'
 
