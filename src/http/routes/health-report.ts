@@ -21,7 +21,7 @@ const MAX_COUNTED = 10_000
 /** After a count the store rests so many times as long as it took. */
 const COUNT_PAUSE_FACTOR = 20
 
-interface QuarantineCounts {
+export interface QuarantineCounts {
   /** At most MOST_COUNTED. */
   readonly rows: number
   /** There are more than were counted. */

@@ -75,6 +75,8 @@ const toReplayResult = (rejected_id: number, outcome: ReplayResult) => {
   return { rejected_id, kind, db_id, event_id: message.event_id, message_id: message.message_id }
 }
 
+export type ReplayOutcome = ReturnType<typeof toReplayResult>
+
 const succeedText = (ctx: Context, text: string): void => {
   sendSuccess(ctx, 200, null)
   ctx.body = `{"status":"success","data":${text}}`

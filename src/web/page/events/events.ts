@@ -1,27 +1,13 @@
+import type { EventSummary } from '../../../store/store.ts'
 import { type Channel, type ChannelStatus, type Message, openChannel } from '../../client/index.ts'
-import { api } from '../shared/api.ts'
+import { type Answered, api } from '../shared/api.ts'
 import { session } from '../shared/session.ts'
 import { signal } from '../shared/signal.ts'
 
-/** An event as `/api/events` lists it, with its times in milliseconds since 1970. */
-export interface EventSummary {
-  readonly event_id: string
-  readonly messages: number
-  readonly last_db_id: number
-  readonly firstAt: number
-  readonly lastAt: number
-}
-
-interface Listed {
-  readonly event_id: string
-  readonly messages: number
-  readonly last_db_id: number
-  readonly first_at: string
-  readonly last_at: string
-}
+type ListedEvent = Answered<EventSummary, 'first_at' | 'last_at'>
 
 interface Answer {
-  readonly data: readonly Listed[]
+  readonly data: readonly ListedEvent[]
   readonly has_more: boolean
   readonly log_id: string
 }
@@ -40,12 +26,10 @@ const PAGE = 200
 const REST_MS = 500
 const RETRY_MS = 3_000
 
-const summaryOf = ({ event_id, messages, last_db_id, first_at, last_at }: Listed): EventSummary => ({
-  event_id,
-  messages,
-  last_db_id,
-  firstAt: Date.parse(first_at),
-  lastAt: Date.parse(last_at),
+const toSummary = (event: ListedEvent): EventSummary => ({
+  ...event,
+  first_at: Date.parse(event.first_at),
+  last_at: Date.parse(event.last_at),
 })
 
 /** The events that the reader may read, kept up to date: the list once, then each message that comes counts. */
@@ -81,7 +65,7 @@ export class EventListStore {
     const last = Math.min(...[...this.#events.values()].map(({ last_db_id }) => last_db_id))
     try {
       const { data, has_more } = await api<Answer>(`/api/events?limit=${PAGE}&before=${last}`)
-      for (const one of data) if (!this.#events.has(one.event_id)) this.#events.set(one.event_id, summaryOf(one))
+      for (const one of data) if (!this.#events.has(one.event_id)) this.#events.set(one.event_id, toSummary(one))
       this.#publish({ hasMore: has_more })
     } catch (error) {
       this.#publish({ error })
@@ -94,7 +78,7 @@ export class EventListStore {
       const { data, has_more, log_id } = await api<Answer>(`/api/events?limit=${PAGE}`)
       if (this.#over) return
       this.#events.clear()
-      for (const one of data) this.#events.set(one.event_id, summaryOf(one))
+      for (const one of data) this.#events.set(one.event_id, toSummary(one))
       this.#publish({ is: 'loaded', error: null, hasMore: has_more, logId: log_id })
       this.#follow(data[0]?.last_db_id ?? 0, log_id)
     } catch (error) {
@@ -125,9 +109,10 @@ export class EventListStore {
     this.#events.set(event_id, {
       event_id,
       messages: (known?.messages ?? 0) + 1,
+      first_db_id: known?.first_db_id ?? db_id,
       last_db_id: db_id,
-      firstAt: known?.firstAt ?? at,
-      lastAt: at,
+      first_at: known?.first_at ?? at,
+      last_at: at,
     })
     // An event that is not on the list may be an old one, of which the list does not know how much there was.
     if (known === undefined && this.list.get().hasMore) this.#ask(event_id)
@@ -146,7 +131,8 @@ export class EventListStore {
       return
     }
     const messages = one.messages + now.messages - before.messages
-    this.#events.set(event_id, { ...now, messages, firstAt: Date.parse(one.first_at) })
+    const { first_db_id, first_at } = toSummary(one)
+    this.#events.set(event_id, { ...now, messages, first_db_id, first_at })
     this.#publish({})
   }
 

@@ -1,9 +1,9 @@
+import type { EventSummary } from '../../../store/store.ts'
 import { escapeLine } from '../shared/escape-control-chars.ts'
 import { ago, count, fullTime, shortTime } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
 import type { ReadMarker } from '../shared/read-markers.ts'
 import { roomPath } from '../shared/router.ts'
-import type { EventSummary } from './events.ts'
 import { eventListText as t } from './messages.ts'
 
 /** How many messages of an event the reader has not seen; null: they have seen none, ever. */
@@ -32,17 +32,17 @@ interface RowProps {
 }
 
 const EventRow = ({ event, unread, now }: RowProps): View => {
-  const { event_id, messages, firstAt, lastAt } = event
+  const { event_id, messages, first_at, last_at } = event
   return html`
-    <li class="event" data-unread=${unread !== 0} data-busy=${now - lastAt < RECENT_MS}>
+    <li class="event" data-unread=${unread !== 0} data-busy=${now - last_at < RECENT_MS}>
       <a href=${roomPath(event_id)} dir="auto">${escapeLine(event_id)}</a>
       <${Unread} unread=${unread} />
       <span class="count number">${count(messages)} <span class="count-word">${t('countWord', { n: messages })}</span></span>
-      <time class="first number" datetime=${new Date(firstAt).toISOString()} title=${fullTime(firstAt)}>
-        <span class="unseen">${t('first')} </span>${shortTime(firstAt)}
+      <time class="first number" datetime=${new Date(first_at).toISOString()} title=${fullTime(first_at)}>
+        <span class="unseen">${t('first')} </span>${shortTime(first_at)}
       </time>
-      <time class="last number" datetime=${new Date(lastAt).toISOString()} title=${fullTime(lastAt)}>
-        <span class="dot" aria-hidden="true"></span>${ago(lastAt, now)}
+      <time class="last number" datetime=${new Date(last_at).toISOString()} title=${fullTime(last_at)}>
+        <span class="dot" aria-hidden="true"></span>${ago(last_at, now)}
       </time>
     </li>
   `

@@ -1,16 +1,17 @@
 import { useMemo } from 'preact/hooks'
+import type { Sample, Samples } from '../../../monitoring/samples.ts'
 import { fullTime } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
 import { Plot } from '../shared/plot/plot.ts'
 import type { PlotSeries } from '../shared/plot/plot-options.ts'
 import { healthText as t } from './messages.ts'
-import type { Report, SampleName, Samples } from './report.ts'
+import type { HealthAnswer } from './report.ts'
 import { formatCompact } from './units.ts'
 
 interface Line {
   readonly label: string
   readonly colour: string
-  readonly from: SampleName
+  readonly from: keyof Sample
   /** What a value is multiplied with to be in the unit of the plot. */
   readonly times?: number
 }
@@ -134,7 +135,7 @@ const Drawn = ({
 }
 
 /** The last hour, as far as somebody has looked. */
-export const Plots = ({ report }: { readonly report: Report }): View => {
+export const Plots = ({ report }: { readonly report: HealthAnswer }): View => {
   const { samples, sample_seconds: every, sampled_since, mode } = report
   const axis = useMemo(() => axisOf(samples, every * 1_000), [samples])
   const since = Date.parse(sampled_since)

@@ -1,4 +1,5 @@
 import { useRef, useState } from 'preact/hooks'
+import type { QuarantineCounts } from '../../../http/routes/health-report.ts'
 import { errorText } from '../shared/api.ts'
 import { escapeControlChars, escapeLine } from '../shared/escape-control-chars.ts'
 import { count } from '../shared/format.ts'
@@ -6,13 +7,12 @@ import { html, type View } from '../shared/html.ts'
 import { DeleteDialog } from './delete-dialog.ts'
 import { errorHint } from './error-messages-zh.ts'
 import { healthText as t } from './messages.ts'
-import type { QuarantineCount } from './report.ts'
 import { Results } from './results.ts'
 import { QuarantineTableRow } from './row.ts'
 import { type QuarantineView, useQuarantine } from './use-quarantine.ts'
 
 interface FilterProps {
-  readonly counted: QuarantineCount
+  readonly counted: QuarantineCounts
   readonly chosen: string | null
   readonly choose: (reason: string | null) => void
 }
@@ -54,7 +54,7 @@ export const QuarantineSection = ({
   counted,
   changed,
 }: {
-  readonly counted: QuarantineCount | null
+  readonly counted: QuarantineCounts | null
   readonly changed: () => void
 }): View => {
   const [chosen, choose] = useState<string | null>(null)

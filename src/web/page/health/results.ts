@@ -1,19 +1,20 @@
+import type { ReplayOutcome } from '../../../http/routes/quarantine.ts'
 import { errorText } from '../shared/api.ts'
 import { escapeLine } from '../shared/escape-control-chars.ts'
 import { html, type View } from '../shared/html.ts'
 import { roomPath } from '../shared/router.ts'
 import { healthText as t } from './messages.ts'
-import type { ReplayResult } from './report.ts'
 import type { Result } from './use-quarantine.ts'
 
-const fateText = ({ kind, rejected_id, db_id, reason, detail }: ReplayResult): string => {
-  const id = String(rejected_id)
+const outcomeText = (outcome: ReplayOutcome): string => {
+  const { kind } = outcome
+  const id = String(outcome.rejected_id)
   switch (kind) {
     case 'stored':
     case 'duplicate':
-      return t(kind, { id, db: String(db_id) })
+      return t(kind, { id, db: String(outcome.db_id) })
     case 'kept':
-      return t('kept', { id, reason: escapeLine(reason ?? ''), detail: escapeLine(detail ?? '') })
+      return t('kept', { id, reason: escapeLine(outcome.reason), detail: escapeLine(outcome.detail) })
     case 'gone':
       return t('gone', { id })
   }
@@ -22,7 +23,7 @@ const fateText = ({ kind, rejected_id, db_id, reason, detail }: ReplayResult): s
 const textOf = (result: Result): string => {
   switch (result.is) {
     case 'fate':
-      return fateText(result.fate)
+      return outcomeText(result.fate)
     case 'dropped':
       return t('dropped', { id: String(result.id) })
     case 'failed': {

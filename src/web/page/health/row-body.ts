@@ -4,10 +4,10 @@ import { escapeControlChars, escapeLine } from '../shared/escape-control-chars.t
 import { html, type View } from '../shared/html.ts'
 import { parseLosslessJson, stringifyLosslessJson } from '../shared/lossless-json.ts'
 import { healthText as t } from './messages.ts'
-import type { RejectedLine } from './report.ts'
+import type { QuarantineLine } from './report.ts'
 import { bytes } from './units.ts'
 
-interface Whole extends RejectedLine {
+interface Whole extends QuarantineLine {
   readonly headers: unknown
   readonly properties: unknown
   readonly body?: string

@@ -4,12 +4,12 @@ import { ago, fullTime } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
 import { errorTitle } from './error-messages-zh.ts'
 import { healthText as t } from './messages.ts'
-import type { RejectedLine } from './report.ts'
+import type { QuarantineLine } from './report.ts'
 import { RowBody } from './row-body.ts'
 import { bytes } from './units.ts'
 
 export interface QuarantineTableRowProps {
-  readonly row: RejectedLine
+  readonly row: QuarantineLine
   readonly busy: boolean
   readonly onReplay: (id: number) => void
   readonly onDrop: (id: number) => void

@@ -1,7 +1,7 @@
 import { ago, count } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
 import { healthText as t } from './messages.ts'
-import type { Report } from './report.ts'
+import type { HealthAnswer } from './report.ts'
 import { workerStatusText } from './status-summary.ts'
 import { bytes, formatCompact, formatOptional, seconds } from './units.ts'
 
@@ -23,12 +23,12 @@ const lagNote = (since: string | null): string => {
   return word === undefined ? t('lagNone') : t('lagNote', { since: t(word) })
 }
 
-const queueNote = ({ queue, mode }: Report): string => {
+const queueNote = ({ queue, mode }: HealthAnswer): string => {
   if (queue !== null) return t('queueNote', { n: queue.consumers ?? 0, dead: formatOptional(queue.dead, count) })
   return mode === 'embedded' ? t('queueNone') : t('queueUnknown')
 }
 
-const quarantineFigure = ({ quarantine }: Report): Figure => {
+const quarantineFigure = ({ quarantine }: HealthAnswer): Figure => {
   const figure = { name: 'quarantine', label: t('quarantine') }
   if (quarantine === null) return { ...figure, value: '–', note: t('quarantineUnknown') }
   const { rows, more, reasons } = quarantine
@@ -38,7 +38,7 @@ const quarantineFigure = ({ quarantine }: Report): Figure => {
 }
 
 /** Which figures are shown, in their order. */
-const figuresOf = (report: Report): Figure[] => {
+const figuresOf = (report: HealthAnswer): Figure[] => {
   const { now, readers, database, totals } = report
   const { live, catching_up: behind, stalled } = readers
   return [
@@ -78,7 +78,7 @@ const figuresOf = (report: Report): Figure[] => {
 }
 
 /** What the gateway does now, in figures. */
-export const StatTiles = ({ report }: { readonly report: Report }): View => html`
+export const StatTiles = ({ report }: { readonly report: HealthAnswer }): View => html`
   <section aria-label=${t('figures')}>
     <dl class="figures">
       ${figuresOf(report).map(
@@ -95,7 +95,7 @@ export const StatTiles = ({ report }: { readonly report: Report }): View => html
 `
 
 /** The processes that serve, where there are several. */
-export const Workers = ({ report }: { readonly report: Report }): View =>
+export const Workers = ({ report }: { readonly report: HealthAnswer }): View =>
   report.workers_expected === 1
     ? null
     : html`

@@ -1,3 +1,4 @@
+import type { ClusterFault, WorkerSummary } from '../../../monitoring/report.ts'
 import { errorText } from '../shared/api.ts'
 import { escapeControlChars, escapeLine } from '../shared/escape-control-chars.ts'
 import { ago, clockTime, fullTime } from '../shared/format.ts'
@@ -5,16 +6,16 @@ import { html, type View } from '../shared/html.ts'
 import { Icon } from '../shared/icons.ts'
 import { componentName, errorHint, errorTitle } from './error-messages-zh.ts'
 import { healthText as t } from './messages.ts'
-import type { Report, SharedFault, WorkerState } from './report.ts'
+import type { HealthAnswer } from './report.ts'
 import type { ReportState } from './use-report.ts'
 
 const listOf = (workers: readonly number[]): string => workers.join(', ')
 
-const silentOf = ({ workers }: Report): readonly number[] =>
+const silentOf = ({ workers }: HealthAnswer): readonly number[] =>
   workers.filter(({ answers }) => !answers).map(({ worker }) => worker)
 
 /** Sentences on workers that are not as they should be. */
-const workerTroubles = (report: Report): string[] => {
+const workerTroubles = (report: HealthAnswer): string[] => {
   const silent = silentOf(report)
   const { workers_expected: expected, workers } = report
   return [
@@ -23,7 +24,7 @@ const workerTroubles = (report: Report): string[] => {
   ]
 }
 
-const FaultItem = ({ fault, all }: { readonly fault: SharedFault; readonly all: number }): View => {
+const FaultItem = ({ fault, all }: { readonly fault: ClusterFault; readonly all: number }): View => {
   const since = Date.parse(fault.since)
   const hint = errorHint(fault.code, fault.hint)
   const title = errorTitle(fault.code)
@@ -44,7 +45,7 @@ const FaultItem = ({ fault, all }: { readonly fault: SharedFault; readonly all: 
 }
 
 /** In one sentence, for who hears the page: it changes only when the state does. */
-const ariaText = (report: Report | null, problem: unknown): string => {
+const ariaText = (report: HealthAnswer | null, problem: unknown): string => {
   if (problem !== null) return t('unreachable')
   if (report === null) return ''
   if (report.ready) return t('ready')
@@ -52,7 +53,7 @@ const ariaText = (report: Report | null, problem: unknown): string => {
   return [t('notReady'), ...faults, ...workerTroubles(report)].join('. ')
 }
 
-const Facts = ({ report, at }: { readonly report: Report; readonly at: number }): View => html`
+const Facts = ({ report, at }: { readonly report: HealthAnswer; readonly at: number }): View => html`
   <dl class="facts">
     <div><dt>${t('mode')}</dt><dd>${report.mode === 'embedded' ? t('modeEmbedded') : t('modeBroker')}</dd></div>
     <div><dt>${t('version')}</dt><dd class="mono">${report.version}</dd></div>
@@ -91,5 +92,5 @@ export const StatusSummary = ({ report, problem, at }: Omit<ReportState, 'refres
 }
 
 /** The word for how a worker is. */
-export const workerStatusText = ({ answers, ready }: WorkerState): string =>
+export const workerStatusText = ({ answers, ready }: WorkerSummary): string =>
   t(answers ? (ready === true ? 'stateReady' : 'stateFaulty') : 'stateSilent')

@@ -1,6 +1,8 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
+import type { QuarantineCounts } from '../../../http/routes/health-report.ts'
+import type { ReplayOutcome } from '../../../http/routes/quarantine.ts'
 import { api } from '../shared/api.ts'
-import type { QuarantineCount, RejectedLine, ReplayResult } from './report.ts'
+import type { QuarantineLine } from './report.ts'
 
 /** Rows that come at once. */
 const PAGE = 20
@@ -8,23 +10,23 @@ const PAGE = 20
 const MOST = 200
 
 interface Page {
-  readonly data: readonly RejectedLine[]
+  readonly data: readonly QuarantineLine[]
   readonly has_more: boolean
 }
 
 interface BulkPage {
-  readonly data: readonly ReplayResult[]
+  readonly data: readonly ReplayOutcome[]
   readonly has_more: boolean
   readonly after: number
   readonly through: number
 }
 
 /** How many rows a replay of many has brought where. */
-export type ReplayCounts = Readonly<Record<ReplayResult['kind'], number>>
+export type ReplayCounts = Readonly<Record<ReplayOutcome['kind'], number>>
 
 /** What an action has brought, newest first. */
 export type Result =
-  | { readonly key: number; readonly is: 'fate'; readonly fate: ReplayResult }
+  | { readonly key: number; readonly is: 'fate'; readonly fate: ReplayOutcome }
   | { readonly key: number; readonly is: 'dropped'; readonly id: number }
   | { readonly key: number; readonly is: 'failed'; readonly id: number | null; readonly error: unknown }
   | { readonly key: number; readonly is: 'bulk'; readonly tally: ReplayCounts; readonly stopped: boolean }
@@ -36,7 +38,7 @@ type Outcome<R = Result> = R extends Result ? Omit<R, 'key'> : never
 const MAX_RESULTS = 5
 
 export interface QuarantineView {
-  readonly rows: readonly RejectedLine[]
+  readonly rows: readonly QuarantineLine[]
   readonly hasMore: boolean
   readonly problem: unknown
   readonly results: readonly Result[]
@@ -61,7 +63,7 @@ const query = (reason: string | null): string => (reason === null ? '' : `&reaso
  */
 export const useQuarantine = (
   reason: string | null,
-  count: QuarantineCount | null,
+  count: QuarantineCounts | null,
   changed: () => void,
 ): QuarantineView => {
   const [page, setPage] = useState<Page>({ data: [], has_more: false })
@@ -120,7 +122,7 @@ export const useQuarantine = (
       id,
       async () => ({
         is: 'fate',
-        fate: (await api<{ data: ReplayResult }>(`/api/rejected/${id}/replay`, { method: 'POST' })).data,
+        fate: (await api<{ data: ReplayOutcome }>(`/api/rejected/${id}/replay`, { method: 'POST' })).data,
       }),
       (outcome) => outcome.is === 'fate' && outcome.fate.kind !== 'kept',
     )

@@ -1,11 +1,12 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
+import type { Samples } from '../../../monitoring/samples.ts'
 import { ApiError, api } from '../shared/api.ts'
 import { healthText as t } from './messages.ts'
-import { mergeSamples, type Report, type Samples } from './report.ts'
+import { type HealthAnswer, mergeSamples } from './report.ts'
 
 export interface ReportState {
   /** The last one that came, with all samples of the hour; null: none yet. */
-  readonly report: Report | null
+  readonly report: HealthAnswer | null
   /** Why the last question was not answered; null: it was. */
   readonly problem: unknown
   /** When the report came: milliseconds since 1970 by this machine. */
@@ -34,9 +35,9 @@ export const useReport = (): ReportState => {
     let running: AbortController | null = null
     let over = false
 
-    const read = async (signal: AbortSignal): Promise<Report> => {
+    const read = async (signal: AbortSignal): Promise<HealthAnswer> => {
       const after = Math.floor(samples?.at.at(-1) ?? 0)
-      const { data } = await api<{ data: Report }>(`/api/health?samples_after=${after}`, { signal })
+      const { data } = await api<{ data: HealthAnswer }>(`/api/health?samples_after=${after}`, { signal })
       // Another process has another memory: what was seen of the one before is not its own.
       if (data.sampled_since !== since) {
         since = data.sampled_since

@@ -1,20 +1,15 @@
 import { useEffect } from 'preact/hooks'
+import type { Fault } from '../../../monitoring/health.ts'
 import { authHeaders } from './api.ts'
 import { signal, useSignalValue } from './signal.ts'
 
-/** A part that does not work, as `/readyz` names it; particulars only for who may know them. */
-export interface Fault {
-  readonly component: string
-  readonly code: string
-  readonly message?: string
-  readonly hint?: string
-  readonly since?: string
-}
+/** What everybody is told of a fault; `/readyz` gives operators the rest. */
+type PublicFault = Pick<Fault, 'component' | 'code'>
 
 export type GatewayState =
   | { readonly is: 'unknown' | 'gone' }
   | { readonly is: 'ready'; readonly mode: string; readonly version: string | null }
-  | { readonly is: 'faulty'; readonly faults: readonly Fault[] }
+  | { readonly is: 'faulty'; readonly faults: readonly PublicFault[] }
 
 /** What `/readyz` said last. */
 export const gatewayState = signal<GatewayState>({ is: 'unknown' })
@@ -25,7 +20,7 @@ const REST_IN_TROUBLE_MS = 4_000
 const fetchReadiness = async (): Promise<GatewayState> => {
   try {
     const answer = await fetch('/readyz', { headers: authHeaders() })
-    const body = (await answer.json()) as { data?: { mode: string; version?: string }; faults?: Fault[] }
+    const body = (await answer.json()) as { data?: { mode: string; version?: string }; faults?: PublicFault[] }
     if (answer.ok && body.data) return { is: 'ready', mode: body.data.mode, version: body.data.version ?? null }
     return { is: 'faulty', faults: body.faults ?? [] }
   } catch {

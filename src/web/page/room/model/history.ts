@@ -1,4 +1,5 @@
-import { apiText } from '../../shared/api.ts'
+import type { EventSummary } from '../../../../store/store.ts'
+import { api, apiText } from '../../shared/api.ts'
 import { findStringEnd } from '../../shared/lossless-json.ts'
 import { type Entry, toEntry } from './entry.ts'
 import { runInSlices } from './time-slices.ts'
@@ -58,21 +59,16 @@ export const readHistory = async (
   return { entries, hasMore: has_more === true, logId: String(log_id) }
 }
 
-interface Summary {
-  readonly event_id: string
-  readonly messages: number
-  readonly first_db_id: number
-}
-
 /**
- * How many messages an event has up to its last one, and the db_id of its first.
+ * Counts the messages of an event up to its last one.
  *
- * @returns null where a newer message has come meanwhile
+ * @returns null if a newer message has come meanwhile
  * @throws ApiError
  */
-export const readSummary = async (eventId: string, lastId: number): Promise<Summary | null> => {
+export const countMessages = async (eventId: string, lastId: number): Promise<number | null> => {
   // The list is by last_db_id, so of the events before the next one this one is the first.
-  const answer = await apiText(`/api/events?limit=1&before=${lastId + 1}`)
-  const [first] = (JSON.parse(answer) as { data: Summary[] }).data
-  return first?.event_id === eventId ? first : null
+  const { data } = await api<{ data: readonly Pick<EventSummary, 'event_id' | 'messages'>[] }>(
+    `/api/events?limit=1&before=${lastId + 1}`,
+  )
+  return data[0]?.event_id === eventId ? data[0].messages : null
 }

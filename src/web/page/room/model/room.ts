@@ -4,7 +4,7 @@ import { session } from '../../shared/session.ts'
 import { signal } from '../../shared/signal.ts'
 import { type Entry, toEntry } from './entry.ts'
 import { FilteredMessages } from './filtered-messages.ts'
-import { END, readHistory, readSummary } from './history.ts'
+import { countMessages, END, readHistory } from './history.ts'
 import { MessageCounts } from './message-counts.ts'
 
 /** The first page: what fills a screen, so that it is there at once. */
@@ -223,8 +223,8 @@ export class RoomModel {
     const last = this.entries.at(-1)
     if (this.total !== null || last === undefined) return
     const before = this.entries.length
-    const summary = await readSummary(this.eventId, last.id)
-    if (summary !== null) this.total = summary.messages + this.entries.length - before
+    const messages = await countMessages(this.eventId, last.id)
+    if (messages !== null) this.total = messages + this.entries.length - before
   }
 
   #set(next: HistoryState): void {
