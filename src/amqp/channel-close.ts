@@ -1,4 +1,5 @@
 import type { Channel } from 'rabbitmq-client'
+import { noop } from '../core/noop.ts'
 
 /**
  * Rejects with the cause when a channel fails, when the broker cancels a consumer on it, or when it closes.
@@ -15,5 +16,3 @@ export const rejectOnClose = (channel: Channel): Promise<never> => {
   ended.catch(noop)
   return ended
 }
-
-const noop = (): void => undefined

@@ -4,6 +4,7 @@ import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { Connection } from 'rabbitmq-client'
 import { backoffDelay } from '../core/backoff.ts'
 import { errorChainText, GatewayError } from '../core/errors.ts'
+import { noop } from '../core/noop.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
 import { toBrokerError } from './errors.ts'
 import { patchDecoder } from './rabbitmq-client-patch.ts'
@@ -175,6 +176,3 @@ const tlsOptions = (hostname: string, { caFile, certFile, keyFile }: BrokerTls):
     ...(certFile === null || keyFile === null ? {} : { cert: read(certFile), key: read(keyFile) }),
   }
 }
-
-/** The rejection is waited for elsewhere too; here it only must not count as unhandled. */
-const noop = (): void => undefined

@@ -3,6 +3,7 @@ import { type CoordinatorClient, createLocalCoordinator } from '../cluster/coord
 import type { ClusterPeers } from '../cluster/worker.ts'
 import type { Config } from '../config/config.ts'
 import type { GatewayError } from '../core/errors.ts'
+import { noop } from '../core/noop.ts'
 import { type Authorise, allowAll, createAuthorizer } from '../http/auth/authorize.ts'
 import { createOriginCheck } from '../http/auth/origin.ts'
 import { coversToken, Revocations } from '../http/auth/revocations.ts'
@@ -49,7 +50,7 @@ export const createAccessControl = ({
     log,
     onRevoked: (revocation) =>
       live.closeWhere(({ subject, issuedAt }) => subject === revocation.subject && coversToken(revocation, issuedAt)),
-    broadcast: siblings?.broadcastRevocation ?? (() => undefined),
+    broadcast: siblings?.broadcastRevocation ?? noop,
   })
   siblings?.onRevocation((revocation) => revocations.apply(revocation))
   const rules = { tickets, revocations, gate: new Quotas(limits, ask, proxies), proxies }

@@ -4,6 +4,7 @@ import type { ClusterPeers } from '../cluster/worker.ts'
 import type { Config } from '../config/config.ts'
 import type { ResetReason } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
+import { noop } from '../core/noop.ts'
 import { createApp } from '../http/app.ts'
 import { createMetricsHandler } from '../http/routes/health.ts'
 import type { OverviewOptions } from '../http/routes/health-report.ts'
@@ -82,6 +83,7 @@ export class Gateway {
       log ??
       openStore(config, {
         onGrown: () => this.#bell.emit(),
+        // A failure is reported and made up for by the next periodic check.
         onRevoked: () => void this.#access.revocations.refresh().catch(noop),
         onWarning: (text) => logger.warn(text),
       })
@@ -297,6 +299,3 @@ export class Gateway {
     else this.#health.markFailed(component, error)
   }
 }
-
-/** The next look tells of the same fault, and makes up for it. */
-const noop = (): void => undefined

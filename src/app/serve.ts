@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import { ClusterPrimary, reservePort } from '../cluster/primary.ts'
 import { ClusterWorker } from '../cluster/worker.ts'
 import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
+import { noop } from '../core/noop.ts'
 import { ensureWebBundle } from '../http/web-assets.ts'
 import { describeLocation } from '../store/open-store.ts'
 import { createClusterMetrics, registerWorkerMetrics } from '../telemetry/callback-metrics.ts'
@@ -34,7 +35,7 @@ ${config.tokens === null ? `Open ${url}/ in a browser, or listen` : 'Who calls n
 }
 
 /** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
-const waitForSignal = (logger: Logger, onSecond: () => void = () => undefined): Promise<string> =>
+const waitForSignal = (logger: Logger, onSecond: () => void = noop): Promise<string> =>
   new Promise((resolve) => {
     let first = true
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
@@ -71,10 +72,7 @@ const logListening = (config: Config, logger: Logger, url: string): void => {
  * @returns the exit code: 0 when everything stopped inside SHUTDOWN_SECONDS, else 1
  * @throws GatewayError config_invalid, database_* or address_unavailable
  */
-export const serveUntilSignal = async (
-  version: string,
-  onListening: OnListening = () => undefined,
-): Promise<number> => {
+export const serveUntilSignal = async (version: string, onListening: OnListening = noop): Promise<number> => {
   const config = loadConfig(readEnvironment())
   const logger = await createLogger(config.logLevel)
   if (cluster.isWorker) return serveAsWorker(config, logger.child({ worker: cluster.worker!.id }), version)
@@ -88,7 +86,7 @@ export const runGateway = async (
   gateway: Gateway,
   config: Config,
   logger: Logger,
-  onListening: OnListening = () => undefined,
+  onListening: OnListening = noop,
 ): Promise<number> => {
   const signalled = waitForSignal(logger)
   await gateway.start()

@@ -1,4 +1,5 @@
 import type { ReadStream, WriteStream } from 'node:tty'
+import { noop } from '../core/noop.ts'
 import { ProgressReporter } from './progress.ts'
 
 /** Where a command writes: its data, or what it has to say about them. */
@@ -84,7 +85,7 @@ export const PIPE_CLOSED = 'nobody reads'
 /** Ties a command to the process's own streams. */
 export const makeIo = (version: string, stopping: AbortController): CommandIo => {
   const out = new Output(process.stdout, () => stopping.abort(PIPE_CLOSED))
-  const err = new Output(process.stderr, () => undefined)
+  const err = new Output(process.stderr, noop)
   const progress = new ProgressReporter(err)
   return {
     version,

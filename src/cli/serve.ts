@@ -1,6 +1,7 @@
 import { serveUntilSignal as serveGateway } from '../app/serve.ts'
 import { loadConfig, readEnvironment } from '../config/config.ts'
 import { errorChainText, type GatewayError } from '../core/errors.ts'
+import { noop } from '../core/noop.ts'
 import { type CliCommand, type Flags, type ParsedArgs, UsageError } from './command.ts'
 import type { PlayResult } from './demo/play.ts'
 import { demoToken } from './demo/token.ts'
@@ -67,7 +68,7 @@ const serveDemo = async (given: ParsedArgs, io: CommandIo): Promise<number> => {
           for (const event of events) io.note(`  ${page}/events/${event}`)
           if (config.tokens !== null) io.note(VIEW_HINT)
         },
-        onProgress: () => undefined,
+        onProgress: noop,
       })
     playing = keepPlaying(begin, page, stopping.signal, io)
   })

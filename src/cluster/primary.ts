@@ -3,6 +3,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import type { Logger } from 'pino'
 import { backoffDelay } from '../core/backoff.ts'
 import { GatewayError } from '../core/errors.ts'
+import { noop } from '../core/noop.ts'
 import { HealthMonitor } from '../monitoring/health-monitor.ts'
 import { WorkerPoller } from '../monitoring/worker-poller.ts'
 import type { WorkerReply } from '../monitoring/worker-status.ts'
@@ -61,7 +62,7 @@ export class ClusterPrimary {
   #stopping = false
   /** How many times a worker has come to listen, replaced ones with it. */
   #starts = 0
-  #end: (code: number) => void = () => undefined
+  #end: (code: number) => void = noop
 
   constructor(options: PrimaryOptions) {
     this.#options = options
@@ -181,8 +182,6 @@ export class ClusterPrimary {
 const send = (worker: Worker, message: ClusterMessage): void => {
   if (worker.isConnected()) worker.send(message, noop)
 }
-
-const noop = (): void => undefined
 
 const sleep = (ms: number): Promise<undefined> =>
   new Promise((resolve) => {

@@ -1,5 +1,6 @@
 import { GatewayError } from '../core/errors.ts'
 import type { HealthReport } from '../monitoring/report.ts'
+import { noop } from '../core/noop.ts'
 import type { WorkerStatus } from '../monitoring/worker-status.ts'
 import { ClusterChangeNotifier } from '../store/change-notifier.ts'
 import type { Revocation } from '../store/store.ts'
@@ -34,7 +35,7 @@ export class ClusterWorker implements ClusterPeers {
   readonly #asked = new Map<number, (answer: ClusterMessage) => void>()
   readonly #questions = new Map<number, readonly PendingRequest[]>()
   #waiting: PendingRequest[] = []
-  #onRevocation: (revocation: Revocation) => void = () => undefined
+  #onRevocation: (revocation: Revocation) => void = noop
   #vitals: (() => Promise<WorkerStatus>) | null = null
   #asking = 0
 
@@ -80,7 +81,7 @@ export class ClusterWorker implements ClusterPeers {
         resolve(answer)
         // Nobody waits for this place any more.
         if (late && answer.ok && ask.do === 'enter') {
-          void this.request({ do: 'leave', keys: ask.keys.map(([key]) => key) }).catch(() => undefined)
+          void this.request({ do: 'leave', keys: ask.keys.map(([key]) => key) }).catch(noop)
         }
       }
       // Ten thousand readers who come back at once must not cost as many messages.
@@ -141,7 +142,7 @@ export class ClusterWorker implements ClusterPeers {
       })
       process.on('SIGTERM', () => resolve())
       // A terminal sends it to the whole group; the primary drains the workers in its own order.
-      process.on('SIGINT', () => undefined)
+      process.on('SIGINT', noop)
       process.on('disconnect', () => resolve())
     })
   }

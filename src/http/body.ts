@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { GatewayError } from '../core/errors.ts'
+import { noop } from '../core/noop.ts'
 
 /**
  * Reads a request body whole.
@@ -11,7 +12,7 @@ import { GatewayError } from '../core/errors.ts'
 export const readBody = (
   request: IncomingMessage,
   max: number,
-  onBytes: (bytes: number) => void = () => undefined,
+  onBytes: (bytes: number) => void = noop,
 ): Promise<Buffer> =>
   new Promise((resolve, reject) => {
     const tooLarge = () => new GatewayError('body_too_large', `The body is larger than ${max} bytes.`)

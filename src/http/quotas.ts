@@ -1,6 +1,7 @@
 import type { Context } from 'koa'
 import type { CoordinatorClient } from '../cluster/coordinator.ts'
 import { GatewayError } from '../core/errors.ts'
+import { noop } from '../core/noop.ts'
 import type { Access } from './auth/authorize.ts'
 import type { RequestView } from './request-view.ts'
 import type { TrustedProxies } from './trusted-proxies.ts'
@@ -39,8 +40,6 @@ const LIMIT_ERRORS: Record<string, () => GatewayError> = {
     }),
 }
 
-const nothing = (): void => undefined
-
 /** Counts what callers take, over all workers, and refuses what is too much. */
 export class Quotas {
   readonly #limits: Limits
@@ -68,12 +67,12 @@ export class Quotas {
     if (streams > 0) keys.push(['all', streams])
     if (streamsPerToken > 0 && principal !== null) keys.push([`token ${principal.tokenId}`, streamsPerToken])
     if (streamsPerAddress > 0 && address !== null) keys.push([`address ${address}`, streamsPerAddress])
-    if (keys.length === 0) return nothing
+    if (keys.length === 0) return noop
     const { ok, key = '' } = await this.#ask({ do: 'enter', keys })
     if (!ok) throw LIMIT_ERRORS[key.split(' ')[0]!]!()
     let names = keys.map(([name]) => name)
     return () => {
-      if (names.length > 0) void this.#ask({ do: 'leave', keys: names }).catch(nothing)
+      if (names.length > 0) void this.#ask({ do: 'leave', keys: names }).catch(noop)
       names = []
     }
   }

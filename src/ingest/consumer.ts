@@ -5,6 +5,7 @@ import { type Delivery, interceptDeliveries } from '../amqp/rabbitmq-client-patc
 import { backoffDelay } from '../core/backoff.ts'
 import { errorChainText } from '../core/errors.ts'
 import { decodeUtf8, type ValidationError, validateMessage } from '../core/message.ts'
+import { noop } from '../core/noop.ts'
 import type { Span, Tracer } from '../core/trace.ts'
 import { createUuidV7Generator } from '../core/uuid.ts'
 import type { AppendEntry, AppendResult, DeliveryOrigin, MessageStore } from '../store/store.ts'
@@ -132,6 +133,7 @@ export class Consumer {
     const { queue, prefetch, maxMessageBytes } = this.#options
     await this.#channel.basicQos({ prefetchCount: prefetch })
     interceptDeliveries(this.#channel, maxMessageBytes, (delivery) => this.#take(delivery))
+    // Deliveries are intercepted before the library would dispatch them.
     await this.#channel.basicConsume({ queue }, noop)
   }
 
@@ -221,6 +223,3 @@ export class Consumer {
     })
   }
 }
-
-/** Deliveries are taken before the library would hand them out. */
-const noop = (): void => undefined

@@ -1,4 +1,5 @@
 import type { Connection } from 'rabbitmq-client'
+import { noop } from '../core/noop.ts'
 import { brokerError } from './broker-error.ts'
 import { ConfirmChannel, type ConfirmHandlers } from './confirm-channel.ts'
 import type { PublishError } from './errors.ts'
@@ -55,7 +56,7 @@ export class ChannelPool {
   ) {
     const { promise, reject } = Promise.withResolvers<never>()
     // Of several ends only the first is waited for.
-    promise.catch(alreadyEnded)
+    promise.catch(noop)
     this.ended = promise
     this.#fail = reject
     this.connection = connection
@@ -151,5 +152,3 @@ const hash = (text: string): number => {
   for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193)
   return value >>> 0
 }
-
-const alreadyEnded = (): void => undefined

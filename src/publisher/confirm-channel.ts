@@ -1,4 +1,5 @@
 import type { Channel, Connection, ReturnedMessage } from 'rabbitmq-client'
+import { noop } from '../core/noop.ts'
 import { brokerError } from './broker-error.ts'
 import { PublishError } from './errors.ts'
 import { createPublishHeader, type PublishHeader, publishFrames } from './frames.ts'
@@ -61,7 +62,7 @@ export class ConfirmChannel {
   private constructor(channel: Channel, exchange: string, handlers: ConfirmHandlers) {
     const { promise, reject } = Promise.withResolvers<never>()
     // Of several ends only the first is waited for.
-    promise.catch(alreadyEnded)
+    promise.catch(noop)
     this.ended = promise
     this.#fail = (error) => reject(brokerError(error, true))
     channel.on('error', this.#fail)
@@ -204,5 +205,3 @@ export class ConfirmChannel {
 }
 
 const returnKey = (id: string, routingKey: string): string => `${routingKey} ${id}`
-
-const alreadyEnded = (): void => undefined

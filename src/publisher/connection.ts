@@ -1,5 +1,6 @@
 import type { TcpSocketConnectOpts } from 'node:net'
 import { Connection } from 'rabbitmq-client'
+import { noop } from '../core/noop.ts'
 import { brokerError } from './broker-error.ts'
 import type { PublishError } from './errors.ts'
 import type { BrokerAddress } from './settings.ts'
@@ -98,7 +99,7 @@ export class Link {
       this.#wake = () => reject(new Error('the publisher is closing'))
     })
     // It may be lost while nobody waits for it.
-    lost.catch(ignoreHere)
+    lost.catch(noop)
     try {
       await Promise.race([new Promise<void>((resolve) => connection.once('connection', () => resolve())), lost])
       opened = true
@@ -156,6 +157,3 @@ export const withTimeout = async (end: Promise<void>): Promise<void> => {
   await Promise.race([end, late])
   clearTimeout(timer)
 }
-
-/** The rejection is waited for elsewhere too; here it only must not count as unhandled. */
-const ignoreHere = (): void => undefined

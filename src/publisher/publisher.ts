@@ -1,3 +1,4 @@
+import { noop } from '../core/noop.ts'
 import { PublishError } from './errors.ts'
 import { MemoryQueue } from './memory-queue.ts'
 import { type EncodedMessage, encode, encodeText, type OutgoingMessage } from './message.ts'
@@ -80,7 +81,7 @@ export class Publisher {
     const { maxMessageBytes, maxQueuedBytes, maxQueued, sendTimeoutMs } = options
     if (maxMessageBytes !== undefined) limit('maxMessageBytes', maxMessageBytes, 1)
     this.#settings = readSettings(options)
-    this.#onState = options.onState ?? (() => undefined)
+    this.#onState = options.onState ?? noop
     const limits = {
       maxQueued: limit('maxQueued', maxQueued, 10_000),
       maxQueuedBytes: limit('maxQueuedBytes', maxQueuedBytes, 268_435_456),

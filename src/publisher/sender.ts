@@ -1,4 +1,5 @@
 import type { Connection } from 'rabbitmq-client'
+import { noop } from '../core/noop.ts'
 import { brokerError } from './broker-error.ts'
 import { ChannelPool, createChannelLimit } from './channel-pool.ts'
 import type { ConfirmHandlers } from './confirm-channel.ts'
@@ -167,7 +168,7 @@ class ConfirmWatchdog {
   constructor(channels: ChannelPool, isBlocked: () => boolean) {
     const { promise, reject } = Promise.withResolvers<never>()
     // The channels may end first.
-    promise.catch(alreadyOver)
+    promise.catch(noop)
     this.broken = promise
     let blocked = false
     let since = performance.now()
@@ -185,5 +186,3 @@ class ConfirmWatchdog {
     clearInterval(this.#timer)
   }
 }
-
-const alreadyOver = (): void => undefined

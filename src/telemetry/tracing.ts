@@ -1,6 +1,7 @@
 import type { Tracer as SdkTracer } from '@opentelemetry/api'
 import type { SpanExporter, TracerProvider } from '@opentelemetry/sdk-trace'
 import type { Logger } from 'pino'
+import { noop } from '../core/noop.ts'
 import type { Tracer } from '../core/trace.ts'
 import { withTimeout } from '../platform/with-timeout.ts'
 
@@ -78,8 +79,6 @@ export class Tracing {
     await withTimeout(FLUSH_TIMEOUT_MS, this.#provider.shutdown().catch(noop))
   }
 }
-
-const noop = (): void => undefined
 
 const createTracer = (api: typeof import('@opentelemetry/api'), tracer: SdkTracer): Tracer => {
   const kinds = { consumer: api.SpanKind.CONSUMER, server: api.SpanKind.SERVER }

@@ -1,5 +1,6 @@
 import type { Config } from '../../config/config.ts'
 import { appendJsonMembers, MISSING_MESSAGE_ID } from '../../core/message.ts'
+import { noop } from '../../core/noop.ts'
 import { PublishError, Publisher } from '../../publisher/index.ts'
 import { type LineResult, MAX_IN_FLIGHT, type OnResult, type OutgoingLine, type PublishTransport } from './transport.ts'
 
@@ -61,7 +62,7 @@ export class BrokerSink implements PublishTransport {
       lacks & MISSING_MESSAGE_ID ? appendJsonMembers(body, `"message_id":${JSON.stringify(message_id)}`) : body
     const fate = this.#publisher.sendText(text, { event_id }).then((): LineResult => ({ kind: 'published' }), failed)
     // It is awaited in its turn, which may come after it has failed.
-    fate.catch(() => undefined)
+    fate.catch(noop)
     this.#underWay.push({ parcel, fate })
     this.#bytes += body.length
     this.#working ??= this.#work()

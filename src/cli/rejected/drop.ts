@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { createInterface } from 'node:readline/promises'
+import { noop } from '../../core/noop.ts'
 import type { RejectedFilter } from '../../core/quarantine-filter.ts'
 import type { QuarantineAccess } from '../../store/sqlite/quarantine.ts'
 import { type CliCommand, EXIT, UsageError } from '../command.ts'
@@ -16,7 +17,7 @@ const confirmed = async (question: string, io: CommandIo): Promise<boolean> => {
     const answer = await Promise.race([terminal.question(question, { signal: io.signal }), closed])
     return /^y(es)?$/i.test(answer.trim())
   } finally {
-    closed.catch(() => undefined)
+    closed.catch(noop)
     terminal.close()
   }
 }

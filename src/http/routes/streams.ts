@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { DbId, parseCursor, type ResetReason, type ResolvedCursor, resolveCursor } from '../../core/cursor.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { EventId } from '../../core/message.ts'
+import { noop } from '../../core/noop.ts'
 import { encodeHelloEvent, encodeResetEvent, encodeRetry } from '../../core/sse.ts'
 import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
 import type { MessageStore } from '../../store/store.ts'
@@ -181,7 +182,7 @@ const subscribe = async (
   if (way.isGone()) return false
   // Nothing waits between this look and the subscription, so no revocation falls between them.
   if (!access.isStillValid()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
-  let leave = (): void => undefined
+  let leave: () => void = noop
   const { sink, head: responseBytes } = way.detach(() => {
     leave()
     onEnd()

@@ -1,6 +1,7 @@
 import type { ClientRequest, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Context } from 'koa'
+import { noop } from '../../core/noop.ts'
 
 /** What Node's HTTP server keeps on a socket of its own. */
 interface Parser {
@@ -62,13 +63,11 @@ const releaseParser = (socket: Socket, onClose: () => void): void => {
   parser.remove()
   parser.close()
   holder.parser = null
+  // `close` follows and ends the stream.
   socket.on('error', noop)
   socket.on('end', destroySocket)
   socket.resume()
 }
-
-/** For `error`: `close` follows and tells the stream; an error of a connection that is gone says nothing more. */
-export const noop = (): void => undefined
 
 /** For `end`: who ends its side has left. */
 export function destroySocket(this: Socket): void {

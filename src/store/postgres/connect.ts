@@ -3,6 +3,7 @@ import type { ConnectionOptions } from 'node:tls'
 import type { Client, ClientConfig } from 'pg'
 import { backoffDelay } from '../../core/backoff.ts'
 import { GatewayError } from '../../core/errors.ts'
+import { noop } from '../../core/noop.ts'
 import { errorCode, postgresError } from './errors.ts'
 import type { PostgresAddress, PostgresHost, PostgresTls } from './url.ts'
 
@@ -189,7 +190,7 @@ export class ConnectionFactory {
       types: types(pg.types.getTypeParser as never),
     })
     // Every query under way hears of it too; without a listener the process would end.
-    client.on('error', () => undefined)
+    client.on('error', noop)
     const timer = setTimeout(() => destroyConnection(client), connectTimeoutMs + 1_000)
     try {
       await client.connect()

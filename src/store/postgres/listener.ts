@@ -1,4 +1,5 @@
 import type { Client } from 'pg'
+import { noop } from '../../core/noop.ts'
 import { type ConnectionFactory, destroyConnection } from './connect.ts'
 import type { ChangeNotification } from './writer.ts'
 
@@ -45,7 +46,7 @@ export class NotificationListener {
     clearTimeout(this.#again)
     await this.#opening
     clearInterval(this.#ping)
-    this.#client?.end().catch(() => undefined)
+    this.#client?.end().catch(noop)
     this.#client = null
   }
 

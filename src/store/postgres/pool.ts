@@ -1,5 +1,6 @@
 import type { Client } from 'pg'
 import { GatewayError } from '../../core/errors.ts'
+import { noop } from '../../core/noop.ts'
 import { type ConnectionFactory, destroyConnection } from './connect.ts'
 import { isFatal, isSqlState, postgresError, UnsupportedValueError } from './errors.ts'
 
@@ -103,7 +104,7 @@ export class Pool {
   #close(client: Client): void {
     if (this.#dead.has(client)) destroyConnection(client)
     // Nobody waits for the server's goodbye; a line that is dead never brings it.
-    else client.end().catch(() => undefined)
+    else client.end().catch(noop)
     this.#dead.add(client)
     this.#closed()
   }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { noop } from '../../core/noop.ts'
 import type { ReplayRequest } from '../../core/quarantine.ts'
 import type { QuarantineAccess } from '../sqlite/quarantine.ts'
 import type { ReplayResult } from '../store.ts'
@@ -29,7 +30,7 @@ export class PostgresQuarantine extends PostgresQuarantineReader implements Quar
   /** @throws GatewayError database_* when there is no usable log */
   static async open(address: PostgresAddress): Promise<PostgresQuarantine> {
     const { schema } = address
-    const connector = new ConnectionFactory(address, { lockTimeoutMs: LOCK_TIMEOUT_MS }, () => undefined)
+    const connector = new ConnectionFactory(address, { lockTimeoutMs: LOCK_TIMEOUT_MS }, noop)
     const pool = new Pool(connector, 1)
     try {
       await pool.withConnection((client) => assertSchema(client, schema))

@@ -1,5 +1,6 @@
 import type { Client } from 'pg'
 import { GatewayError } from '../../core/errors.ts'
+import { noop } from '../../core/noop.ts'
 import { MIGRATIONS, SCHEMA_VERSION } from '../migrations.ts'
 import type { SchemaInit } from '../sqlite/file.ts'
 import { idGap } from '../sqlite/restore.ts'
@@ -59,7 +60,7 @@ export const ensureSchema = async (client: Client, schema: string, maker: Schema
     await prepare(client, schema, maker)
     await client.query('COMMIT')
   } catch (error) {
-    await client.query('ROLLBACK').catch(() => undefined)
+    await client.query('ROLLBACK').catch(noop)
     if (errorCode(error) !== '42501') throw error
     throw new GatewayError('database_access_refused', `The tables in the schema ${schema} cannot be made.`, {
       cause: error,

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bounds } from '../../core/cursor.ts'
 import { GatewayError } from '../../core/errors.ts'
+import { noop } from '../../core/noop.ts'
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { GroupCommit } from '../group-commit.ts'
 import { readSchema } from '../sqlite/file.ts'
@@ -55,7 +56,6 @@ const LOCK_TIMEOUT_MS = 5_000
 /** A database that starts together with the gateway is there within this time, as a rule. */
 const TIMEOUT_MS = 15_000
 const LOOK_MS = 200
-const nothing = (): void => undefined
 
 /** The log in PostgreSQL, for gateways on several hosts: one writer at a time by an advisory lock, readers beside it. */
 export class PostgresStore implements MessageStore {
@@ -72,8 +72,8 @@ export class PostgresStore implements MessageStore {
   #logId = ''
 
   constructor(options: PostgresLogOptions) {
-    const { address, connections, onGrown = nothing, onRevoked = nothing, onStage } = options
-    const { lockTimeoutMs = LOCK_TIMEOUT_MS, onWarning = nothing } = options
+    const { address, connections, onGrown = noop, onRevoked = noop, onStage } = options
+    const { lockTimeoutMs = LOCK_TIMEOUT_MS, onWarning = noop } = options
     const { schema } = address
     const self = randomUUID()
     const connector = new ConnectionFactory(address, { lockTimeoutMs }, onWarning)
@@ -169,7 +169,7 @@ export class PostgresStore implements MessageStore {
 
   /** Makes or checks the tables; waits for a server that is starting, or failing over. */
   async #prepare(): Promise<void> {
-    const { address, newLogId, now, patienceMs = TIMEOUT_MS, onWarning = nothing } = this.#options
+    const { address, newLogId, now, patienceMs = TIMEOUT_MS, onWarning = noop } = this.#options
     const until = performance.now() + patienceMs
     const maker = { schema: readSchema(), logId: newLogId, now }
     for (let first = true; ; first = false) {

@@ -1,5 +1,6 @@
 import type { Client, QueryResult } from 'pg'
 import { GatewayError } from '../../core/errors.ts'
+import { noop } from '../../core/noop.ts'
 import type { AppendEntry, AppendResult, RetentionLimits, Revocation } from '../store.ts'
 import { storeBatch } from './batch.ts'
 import { timelineOf } from './connect.ts'
@@ -142,7 +143,7 @@ export class PostgresWriter {
         return result
       } catch (error) {
         // Where the line is gone, so is the transaction.
-        await client.query('ROLLBACK').catch(() => undefined)
+        await client.query('ROLLBACK').catch(noop)
         throw error
       }
     })
