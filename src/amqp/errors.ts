@@ -1,4 +1,5 @@
-import { type ErrorCode, errorChainText, GatewayError } from '../core/errors.ts'
+import { errorChainText } from '../core/error-text.ts'
+import { type ErrorCode, GatewayError } from '../core/errors.ts'
 
 /** rabbitmq-client's codes, and those of the socket, in the words of the catalogue. */
 const CODES: Record<string, ErrorCode> = {

@@ -3,7 +3,8 @@ import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { loadEnv } from '../config/env.ts'
-import { errorChainText, GatewayError } from '../core/errors.ts'
+import { errorChainText } from '../core/error-text.ts'
+import { GatewayError } from '../core/errors.ts'
 import { readAsset } from '../platform/assets.ts'
 
 /**

@@ -1,6 +1,7 @@
 import { serveUntilSignal as serveGateway } from '../app/serve.ts'
 import { loadConfig, readEnvironment } from '../config/config.ts'
-import { errorChainText, type GatewayError } from '../core/errors.ts'
+import { errorChainText } from '../core/error-text.ts'
+import type { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import { type CliCommand, type Flags, type ParsedArgs, UsageError } from './command.ts'
 import type { PlayResult } from './demo/play.ts'

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
-import { errorChainText } from '../core/errors.ts'
+import { errorChainText } from '../core/error-text.ts'
 import { EventId } from '../core/message.ts'
 import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
 import { requireNoPositionals } from './positionals.ts'

@@ -1,4 +1,4 @@
-import { errorChainText } from '../core/errors.ts'
+import { errorChainText } from '../core/error-text.ts'
 import { DISTRIBUTION, readAsset } from '../platform/assets.ts'
 import { version } from '../platform/version.ts'
 

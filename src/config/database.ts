@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { errorChainText } from '../core/errors.ts'
+import { errorChainText } from '../core/error-text.ts'
 import { BadPostgresUrl, type PostgresAddress, parsePostgresUrl } from '../store/postgres/url.ts'
 
 /** What was read of the environment, as far as the database depends on it. */

@@ -1,7 +1,8 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import type { BrokerTls } from '../amqp/connection.ts'
-import { errorChainText, type GatewayError } from '../core/errors.ts'
+import { errorChainText } from '../core/error-text.ts'
+import type { GatewayError } from '../core/errors.ts'
 import { type CertificateFiles, loadCertificatePair } from '../http/server/certificate-watcher.ts'
 
 /** What was read of the environment, as far as TLS depends on it. */

@@ -292,10 +292,3 @@ export class GatewayError extends Error {
     return ERRORS[this.code].retryable
   }
 }
-
-/** The text of anything that was thrown, with its causes, for a log line or a fault. */
-export const errorChainText = (error: unknown): string => {
-  if (!(error instanceof Error)) return String(error)
-  const own = error.message || (error as { code?: string }).code || error.name
-  return error.cause === undefined ? own : `${own}: ${errorChainText(error.cause)}`
-}

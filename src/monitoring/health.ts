@@ -1,4 +1,5 @@
-import { ERRORS, type ErrorCode, errorChainText, GatewayError } from '../core/errors.ts'
+import { errorChainText } from '../core/error-text.ts'
+import { ERRORS, type ErrorCode, GatewayError } from '../core/errors.ts'
 
 /** Something that keeps the gateway from doing its whole work. */
 export interface Fault {

@@ -1,5 +1,6 @@
 import type Database from 'better-sqlite3'
-import { errorChainText, GatewayError } from '../core/errors.ts'
+import { errorChainText } from '../core/error-text.ts'
+import { GatewayError } from '../core/errors.ts'
 
 /** What makes a database of one version into one of the next. */
 export interface Migration {

@@ -1,5 +1,5 @@
 import pino, { type Logger, type LoggerOptions } from 'pino'
-import { errorChainText } from '../core/errors.ts'
+import { errorChainText } from '../core/error-text.ts'
 
 // Control characters, the line ends of Unicode, and marks that turn the direction of writing.
 const CONTROL_CHARACTERS = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu

@@ -8,7 +8,8 @@ import {
   type JWTVerifyOptions,
   jwtVerify,
 } from 'jose'
-import { errorChainText, GatewayError } from '../../core/errors.ts'
+import { errorChainText } from '../../core/error-text.ts'
+import { GatewayError } from '../../core/errors.ts'
 
 /** How tokens are verified; exactly one of the three kinds. The algorithms follow from it, never from a token. */
 export type VerificationKey =

@@ -2,7 +2,8 @@ import { createHash, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { createSecureContext } from 'node:tls'
-import { errorChainText, GatewayError } from '../../core/errors.ts'
+import { errorChainText } from '../../core/error-text.ts'
+import { GatewayError } from '../../core/errors.ts'
 
 /** Where certificate (its chain behind it) and private key lie, in PEM. */
 export interface CertificateFiles {

@@ -1,5 +1,5 @@
 import type { Client } from 'pg'
-import { errorChainText } from '../../core/errors.ts'
+import { errorChainText } from '../../core/error-text.ts'
 import type { NewMessage } from '../../core/message.ts'
 import { conflictDetail, toRejection } from '../rejections.ts'
 import type { AppendEntry, AppendResult, RejectedDelivery } from '../store.ts'

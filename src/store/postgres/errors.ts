@@ -1,4 +1,5 @@
-import { type ErrorCode, errorChainText, GatewayError } from '../../core/errors.ts'
+import { errorChainText } from '../../core/error-text.ts'
+import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 
 /** SQLSTATE codes, and those of Node's sockets, in the words of the catalogue. */
 const CODES: Readonly<Record<string, ErrorCode>> = {

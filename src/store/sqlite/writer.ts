@@ -1,5 +1,6 @@
 import type Database from 'better-sqlite3'
-import { type ErrorCode, errorChainText, GatewayError } from '../../core/errors.ts'
+import { errorChainText } from '../../core/error-text.ts'
+import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 import type { NewMessage } from '../../core/message.ts'
 import type { ReplayRequest } from '../../core/quarantine.ts'
 import { conflictDetail, toRejection, UNSTORABLE_DETAIL } from '../rejections.ts'
