@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer'
 import { z } from 'zod'
 import type { ErrorCode } from './errors.ts'
+import { appendJsonMembers } from './json-members.ts'
 import { parseTraceparent } from './trace.ts'
 
 /** Which of its own keys the gateway must add because the published body lacks them. Bits, to be or-ed. */
@@ -174,20 +175,6 @@ const normalize = (
   }
 }
 
-/**
- * The published text with more keys at its end, where they win in every parser that keeps the last of two
- * equal keys, as JSON.parse does.
- *
- * @param body the text of a JSON object
- * @param keys `"name":value` pairs, joined by commas; not empty
- */
-export const appendJsonMembers = (body: string, keys: string): string => {
-  const text = body.trim()
-  const open = text.slice(0, text.lastIndexOf('}')).trimEnd()
-  // An empty object takes no comma before its first key.
-  return `${open}${open.length === 1 ? '' : ','}${keys}}`
-}
-
 /** The text of a delivered message: the published object with the gateway's own keys at its end. */
 export const serializeDelivery = (message: StoredMessage): string => {
   let keys = ''
@@ -195,5 +182,5 @@ export const serializeDelivery = (message: StoredMessage): string => {
   if (message.lacks & MISSING_MESSAGE_ID) keys += `"message_id":${JSON.stringify(message.message_id)},`
   if (message.traceparent !== null) keys += `"traceparent":"${message.traceparent}",`
   const received = new Date(message.received_at).toISOString()
-  return appendJsonMembers(message.body, `${keys}"received_at":"${received}","db_id":${message.db_id}`)
+  return appendJsonMembers(message.body.trim(), `${keys}"received_at":"${received}","db_id":${message.db_id}`)
 }

@@ -2,10 +2,12 @@ import type { Channel, Connection } from 'rabbitmq-client'
 import { rejectOnClose } from '../amqp/channel-close.ts'
 import { type BrokerAddress, ReconnectingConnection } from '../amqp/connection.ts'
 import { toBrokerError } from '../amqp/errors.ts'
+import { routingKeyFor } from '../amqp/message-properties.ts'
 import { GatewayError } from '../core/errors.ts'
-import { appendJsonMembers, MISSING_EVENT_ID, type NewMessage } from '../core/message.ts'
+import { appendJsonMembers } from '../core/json-members.ts'
+import { MISSING_EVENT_ID, type NewMessage } from '../core/message.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
-import { routingKey, type Topology } from './topology.ts'
+import type { Topology } from './topology.ts'
 
 /** The broker confirms within this, or the caller is told that it is not known whether the message is stored. */
 const CONFIRM_TIMEOUT_MS = 10_000
@@ -66,7 +68,7 @@ export class ExchangePublisher {
         : message.body
     const envelope = {
       exchange: this.#options.topology.exchange,
-      routingKey: routingKey(this.#options.topology.binding, message.event_id, message.message_type),
+      routingKey: routingKeyFor(this.#options.topology.binding, message.event_id, message.message_type),
       durable: true,
       mandatory: true,
       contentType: 'application/json',

@@ -55,20 +55,3 @@ export const declareTopology = async (channel: Channel, topology: Topology): Pro
   await channel.queueBind({ queue, exchange, routingKey: binding })
   return { ready: live.messageCount, consumers: live.consumerCount, dead: dead.messageCount }
 }
-
-/** One word of a routing key: bytes that mean something to a topic exchange, or take many bytes, are replaced. */
-const routingKeyWord = (text: string): string => {
-  const safe = text.replace(/[^A-Za-z0-9_-]/g, '_').slice(0, 64)
-  return safe === '' ? '_' : safe
-}
-
-/**
- * A routing key that the binding lets through, by convention `notifications.frontend.<event_id>.<message_type>`.
- * It only routes: the event is read from the body.
- */
-export const routingKey = (binding: string, event_id: string, message_type: string | null): string => {
-  const tail = [routingKeyWord(event_id), routingKeyWord(message_type ?? 'message')]
-  if (binding === '#') return ['notifications', 'frontend', ...tail].join('.')
-  const words = binding.split('.').flatMap((part) => (part === '#' ? tail : part === '*' ? tail[0]! : part))
-  return words.join('.')
-}

@@ -1,9 +1,9 @@
 import type { Channel, Connection, ReturnedMessage } from 'rabbitmq-client'
+import { amqpMessageId } from '../amqp/message-properties.ts'
 import { noop } from '../core/noop.ts'
 import { brokerError } from './broker-error.ts'
 import { PublishError } from './errors.ts'
 import { createPublishHeader, type PublishHeader, publishFrames } from './frames.ts'
-import { amqpMessageId } from './message.ts'
 import type { QueuedMessage } from './queue.ts'
 
 export interface ConfirmHandlers {

@@ -1,5 +1,6 @@
 import type { TcpSocketConnectOpts } from 'node:net'
 import { Connection } from 'rabbitmq-client'
+import { backoffDelay } from '../core/backoff.ts'
 import { noop } from '../core/noop.ts'
 import { brokerError } from './broker-error.ts'
 import type { PublishError } from './errors.ts'
@@ -46,10 +47,6 @@ export const withCorkedSocket = (connection: Connection, work: () => void): void
     socket.uncork()
   }
 }
-
-/** From `least`, doubled with each attempt up to `most`; a random half of it, so that agents do not come all at once. */
-export const backoffDelay = (attempt: number, { minMs, maxMs }: { minMs: number; maxMs: number }): number =>
-  Math.min(maxMs, minMs * 2 ** Math.min(attempt, 20)) * (0.5 + Math.random() / 2)
 
 /**
  * One connection to the broker, made anew for ever with jittered backoff. Each attempt is a new Connection of
@@ -131,7 +128,7 @@ export class Link {
   }
 
   async #backoff(): Promise<void> {
-    const delay = backoffDelay(this.#attempt++, BACKOFF_MS)
+    const delay = backoffDelay(this.#attempt++, BACKOFF_MS, Math.random())
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, delay)
       this.#wake = () => {

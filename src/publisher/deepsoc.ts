@@ -1,6 +1,5 @@
 import type { ChatMessage, DeepsocData, ExtraFields } from './deepsoc-data.ts'
-import type { OutgoingMessage } from './message.ts'
-import { uuidv7 } from './uuid.ts'
+import { createMessageId, type OutgoingMessage } from './message.ts'
 
 /** Where and when a message belongs. */
 export interface MessageContext {
@@ -147,7 +146,7 @@ const helper =
     const time = at.toISOString()
     return {
       id: null,
-      message_id: place.message_id ?? uuidv7(),
+      message_id: place.message_id ?? createMessageId(),
       event_id,
       user_id: user_id ?? (role === 'ai' ? from : null),
       message_from: from,

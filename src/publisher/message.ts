@@ -1,5 +1,8 @@
+import { randomBytes } from 'node:crypto'
+import { routingKeyFor } from '../amqp/message-properties.ts'
+import { appendJsonMembers } from '../core/json-members.ts'
+import { createUuidV7Generator } from '../core/uuid.ts'
 import { PublishError } from './errors.ts'
-import { uuidv7 } from './uuid.ts'
 
 /** What an agent publishes. All further fields pass through to the reader as they are. */
 export interface OutgoingMessage {
@@ -39,22 +42,17 @@ const isIdentifier = (value: unknown): value is string => {
   return value.length <= 255 || [...value].length <= 255
 }
 
-/** One word of a routing key: characters that mean something to a topic exchange, or take many bytes, are replaced. */
-const word = (text: string): string => {
-  const safe = text.replace(/[^A-Za-z0-9_-]/g, '_').slice(0, 64)
-  return safe === '' ? '_' : safe
-}
-
 /**
  * `notifications.frontend.<event_id>.<message_type>`, always four words and at most 152 bytes. It only routes: the
  * gateway reads the event from the body.
  */
 export const routingKey = (event_id: string, message_type: string | null | undefined): string =>
-  `notifications.frontend.${word(event_id)}.${word(message_type ?? 'message')}`
+  routingKeyFor('notifications.frontend.#', event_id, message_type)
 
-/** The AMQP property holds 255 bytes; a longer id stands in the body alone. */
-export const amqpMessageId = (message_id: string): string =>
-  message_id.length <= 85 || Buffer.byteLength(message_id) <= 255 ? message_id : `long:${message_id.slice(0, 60)}`
+const makeId = createUuidV7Generator(randomBytes)
+
+/** Makes the id of a message that has none: a UUIDv7. */
+export const createMessageId = (): string => makeId(Date.now())
 
 const optionalText = (value: unknown, field: string, id: unknown): string | null => {
   if (value == null) return null
@@ -103,7 +101,7 @@ export const encode = (message: OutgoingMessage, maxBytes: number): EncodedMessa
     throw invalid('A message is an object.')
   }
   const type = checkFields(message)
-  const message_id = message.message_id ?? uuidv7()
+  const message_id = message.message_id ?? createMessageId()
   let text: string
   try {
     text = JSON.stringify(message.message_id == null ? { ...message, message_id } : message, strictReplacer)
@@ -133,7 +131,7 @@ export const encodeText = (text: string, event_id: string | undefined, maxBytes:
     throw invalid('The text is no JSON object.')
   const event = parsed.event_id ?? event_id
   const type = checkFields({ ...parsed, event_id: event })
-  const message_id = (parsed.message_id as string | null | undefined) ?? uuidv7()
+  const message_id = (parsed.message_id as string | null | undefined) ?? createMessageId()
   const missing = [
     ...(parsed.event_id == null ? [`"event_id":${JSON.stringify(event)}`] : []),
     ...(parsed.message_id == null ? [`"message_id":${JSON.stringify(message_id)}`] : []),
@@ -141,11 +139,4 @@ export const encodeText = (text: string, event_id: string | undefined, maxBytes:
   const body = Buffer.from(missing.length === 0 ? text : appendJsonMembers(text, missing.join(',')))
   const key = routingKey(event as string, type)
   return assertSize({ event_id: event as string, message_id, routingKey: key, body }, maxBytes)
-}
-
-/** More keys at the end of an object's text, where they win. */
-const appendJsonMembers = (text: string, keys: string): string => {
-  const open = text.slice(0, text.lastIndexOf('}')).trimEnd()
-  // An empty object takes no comma before its first key.
-  return `${open}${open.trimStart() === '{' ? '' : ','}${keys}}`
 }

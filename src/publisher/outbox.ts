@@ -1,4 +1,4 @@
-import { backoffDelay } from './connection.ts'
+import { backoffDelay } from '../core/backoff.ts'
 import { PublishError } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
 import { type OutboxEntry, OutboxFile, type RefusedRow } from './outbox-file.ts'
@@ -127,7 +127,7 @@ export class Outbox implements MessageQueue {
       return
     }
     this.#held.add(lane)
-    lane.timer = setTimeout(() => this.#again(lane), backoffDelay(lane.refusals++, REFUSED_BACKOFF_MS))
+    lane.timer = setTimeout(() => this.#again(lane), backoffDelay(lane.refusals++, REFUSED_BACKOFF_MS, Math.random()))
     this.#options.onError(error)
   }
 

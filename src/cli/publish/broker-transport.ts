@@ -1,5 +1,6 @@
 import type { Config } from '../../config/config.ts'
-import { appendJsonMembers, MISSING_MESSAGE_ID } from '../../core/message.ts'
+import { appendJsonMembers } from '../../core/json-members.ts'
+import { MISSING_MESSAGE_ID } from '../../core/message.ts'
 import { noop } from '../../core/noop.ts'
 import { PublishError, Publisher } from '../../publisher/index.ts'
 import { type LineResult, MAX_IN_FLIGHT, type OnResult, type OutgoingLine, type PublishTransport } from './transport.ts'

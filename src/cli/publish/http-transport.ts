@@ -1,6 +1,7 @@
 import { backoffDelay } from '../../core/backoff.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../../core/errors.ts'
-import { appendJsonMembers, MISSING_MESSAGE_ID, type NewMessage } from '../../core/message.ts'
+import { appendJsonMembers } from '../../core/json-members.ts'
+import { MISSING_MESSAGE_ID, type NewMessage } from '../../core/message.ts'
 import { authorizedRequest, ResponseError, unreachable } from '../gateway-client.ts'
 import { sleep } from '../io.ts'
 import type { TokenSource } from '../token/source.ts'

@@ -2,8 +2,8 @@ import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { ERRORS, type ErrorCode } from '../../../src/core/errors.ts'
+import { appendJsonMembers } from '../../../src/core/json-members.ts'
 import {
-  appendJsonMembers,
   decodeUtf8,
   MISSING_EVENT_ID,
   MISSING_MESSAGE_ID,
