@@ -16,3 +16,6 @@ export interface RequestView {
   get(name: string): string
   readonly req: RawRequest
 }
+
+/** True for methods that change nothing. */
+export const isSafeMethod = (method: string): boolean => method === 'GET' || method === 'HEAD' || method === 'OPTIONS'

@@ -1,5 +1,5 @@
 import { GatewayError } from '../../core/errors.ts'
-import type { RequestView } from '../request-view.ts'
+import { isSafeMethod, type RequestView } from '../request-view.ts'
 import { type Principal, toPrincipal } from './claims.ts'
 import { extractCredential } from './credentials.ts'
 import type { OriginCheck } from './origin.ts'
@@ -107,6 +107,3 @@ export const createAuthorizer = (options: AuthOptions): { authorise: Authorise; 
   }
   return { authorise, start: () => verifier.start() }
 }
-
-/** True for methods that change nothing. */
-export const isSafeMethod = (method: string): boolean => method === 'GET' || method === 'HEAD' || method === 'OPTIONS'

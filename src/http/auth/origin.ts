@@ -1,9 +1,8 @@
 import cors from '@koa/cors'
 import type { Context, Middleware, Next } from 'koa'
 import { GatewayError } from '../../core/errors.ts'
-import type { RequestView } from '../request-view.ts'
+import { isSafeMethod, type RequestView } from '../request-view.ts'
 import type { TrustedProxies } from '../trusted-proxies.ts'
-import { isSafeMethod } from './authorize.ts'
 
 /** @throws GatewayError origin_forbidden when a page of a site that is not named sends this */
 export type OriginCheck = (asked: RequestView) => void

@@ -1,0 +1,83 @@
+import { randomUUID } from 'node:crypto'
+import { Http2ServerResponse } from 'node:http2'
+import type { Context, Next } from 'koa'
+import type { Logger } from 'pino'
+import { type ErrorCode, GatewayError } from '../core/errors.ts'
+import { sendError, toGatewayError } from './responses.ts'
+import { closeStream } from './server/client-errors.ts'
+
+export interface ErrorBoundaryOptions {
+  readonly logger: Logger
+  /** Called for every request that is turned away: 401, 403, 429, overload. */
+  readonly onRefused: (code: ErrorCode) => void
+}
+
+/** On every response; the page sets a policy of its own. */
+export const DEFAULT_HEADERS = {
+  'X-Content-Type-Options': 'nosniff',
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'Referrer-Policy': 'no-referrer',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Cache-Control': 'no-store',
+}
+
+/** Gives every response an id, by which its log line is found, and answers every error as JSON. */
+export const errorBoundary =
+  ({ logger, onRefused }: ErrorBoundaryOptions) =>
+  async (ctx: Context, next: Next): Promise<void> => {
+    const request_id = randomUUID()
+    const begun = performance.now()
+    let code: ErrorCode | undefined
+    ctx.set('X-Request-Id', request_id)
+    ctx.set(DEFAULT_HEADERS)
+    try {
+      await next()
+      if (ctx.respond !== false && ctx.body === undefined && ctx.status !== 204 && ctx.status !== 304)
+        handleUnmatched(ctx)
+    } catch (thrown) {
+      const error = toGatewayError(thrown)
+      code = error.code
+      if (error.status === 500) {
+        logger.error({ request_id, method: ctx.method, path: ctx.path, code, err: error.cause }, error.message)
+      }
+      if (isRefusal(error)) onRefused(code)
+      // A body that was not read to its end cannot be followed by another request.
+      if (!ctx.req.complete) closeConnection(ctx)
+      sendError(ctx, error)
+    } finally {
+      logRequest(logger, begun, { request_id, method: ctx.method, path: ctx.path, status: ctx.status, code })
+    }
+  }
+
+interface RequestLog {
+  readonly request_id: string
+  readonly method: string
+  readonly path: string
+  readonly status: number
+  readonly code?: ErrorCode | undefined
+}
+
+/** Logs a request at debug level. @param begun `performance.now()` when the request came */
+export const logRequest = (logger: Logger, begun: number, { request_id, method, path, status, code }: RequestLog) => {
+  if (!logger.isLevelEnabled('debug')) return
+  const ms = Math.round(performance.now() - begun)
+  logger.debug({ request_id, method, path: path.slice(0, 200), status, code, ms }, 'request')
+}
+
+const closeConnection = (ctx: Context): void => {
+  const { res } = ctx
+  if (!(res instanceof Http2ServerResponse)) ctx.set('Connection', 'close')
+  else if (!res.stream.endAfterHeaders) closeStream(res.stream)
+}
+
+const isRefusal = ({ status, code }: GatewayError): boolean =>
+  status === 401 || status === 403 || status === 429 || code === 'overloaded'
+
+/** The router sets 405 and Allow where the path is known, and 404 stays where it is not. */
+const handleUnmatched = (ctx: Context): void => {
+  const where = `${ctx.method} ${ctx.path.slice(0, 200)}`
+  if (ctx.status === 404) throw new GatewayError('not_found', `There is nothing at ${where}.`)
+  if (ctx.status === 405 || ctx.status === 501) {
+    throw new GatewayError('method_not_allowed', `${where}: the path takes other methods.`)
+  }
+}
