@@ -8,11 +8,11 @@ import type { TokenConfig } from '../http/auth/authorize.ts'
 import type { Limits } from '../http/quotas.ts'
 import type { CertificateFiles } from '../http/server/certificate-watcher.ts'
 import type { Topology } from '../ingest/topology.ts'
+import { type Env, loadEnv } from '../platform/env.ts'
 import type { PostgresAddress } from '../store/postgres/url.ts'
 import type { TracingConfig } from '../telemetry/tracing.ts'
 import { hasTokenKey, parseAllowedHosts, parseLimits, parseTokenConfig, validateListenHost } from './auth.ts'
 import { parsePostgresConfig, parseSqlitePath } from './database.ts'
-import { type Env, loadEnv } from './env.ts'
 import { parseAddressList, parseHeaders, splitList } from './parsers.ts'
 import { parseBrokerTls, parseTlsConfig, validateBrokerTls } from './tls.ts'
 import type { ConfigVariable } from './variable.ts'
@@ -57,7 +57,7 @@ export interface Config {
   readonly redactedValues: Readonly<Record<string, string>>
 }
 
-export { type Env as Environment, loadEnv as readEnvironment } from './env.ts'
+export { type Env as Environment, loadEnv as readEnvironment } from '../platform/env.ts'
 export { isBearerToken as isToken } from './parsers.ts'
 
 interface Read {

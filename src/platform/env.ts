@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { parseEnv } from 'node:util'
-import { DISTRIBUTION, repositoryFile } from '../platform/assets.ts'
+import { DISTRIBUTION, repositoryFile } from './assets.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
