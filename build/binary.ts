@@ -29,12 +29,14 @@ const SENTINEL = 'NODE_SEA_FUSE_fce680ab2cc467b6e072b8b5df1996b2'
 
 const require = createRequire(import.meta.url)
 
-/** better-sqlite3 looks for its native module beside itself; in the executable src/app/native-module.ts has it. */
+/** better-sqlite3 looks for its native module beside itself; in the executable src/platform/native-module.ts has it. */
 const nativeModule: Plugin = {
   name: 'native-module',
   setup: (bundler) => {
     bundler.onResolve({ filter: /^\.\/binding$/ }, ({ importer }) =>
-      /[\\/]better-sqlite3[\\/]lib[\\/]/.test(importer) ? { path: join(ROOT, 'src/app/native-module.ts') } : undefined,
+      /[\\/]better-sqlite3[\\/]lib[\\/]/.test(importer)
+        ? { path: join(ROOT, 'src/platform/native-module.ts') }
+        : undefined,
     )
   },
 }

@@ -1,6 +1,6 @@
 import { GatewayError } from '../core/errors.ts'
-import type { HealthReport } from '../monitoring/report.ts'
 import { noop } from '../core/noop.ts'
+import type { HealthReport } from '../monitoring/report.ts'
 import type { WorkerStatus } from '../monitoring/worker-status.ts'
 import { ClusterChangeNotifier } from '../store/change-notifier.ts'
 import type { Revocation } from '../store/store.ts'

@@ -212,7 +212,7 @@ checker('lets pass what is allowed', () => {
     ['http/auth/x.ts', "import { jwtVerify } from 'jose'"],
     ['telemetry/logger.ts', "import pino from 'pino'\nimport { Registry } from 'prom-client'"],
     ['app/gateway.ts', "import { l } from '../store/store.ts'\nimport { a } from '../http/app.ts'\n// process.env"],
-    ['config/env.ts', 'export const env = process.env'],
+    ['platform/env.ts', 'export const env = process.env'],
     ['publisher/settings.ts', 'export const env = process.env'],
     ['publisher/outbox-file.ts', "import Database from 'better-sqlite3'"],
     ['web/page/x.ts', "import type { H } from '../../monitoring/health.ts'"],

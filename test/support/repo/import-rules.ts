@@ -146,7 +146,7 @@ const WORDS: readonly { readonly word: RegExp; readonly says: string; readonly o
   {
     word: /\bprocess\s*\.\s*env\b|\bprocess\s*\[|\{[^}]*\benv\b[^}]*\}\s*=\s*process\b/,
     says: 'process.env',
-    owners: /^(config\/env|publisher\/settings)\.ts$/,
+    owners: /^(platform\/env|publisher\/settings)\.ts$/,
   },
   {
     // Node's own `_handle` is no package's.

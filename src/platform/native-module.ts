@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { loadEnv } from '../platform/env.ts'
 import { errorChainText } from '../core/error-text.ts'
 import { GatewayError } from '../core/errors.ts'
-import { readAsset } from '../platform/assets.ts'
+import { readAsset } from './assets.ts'
+import { loadEnv } from './env.ts'
 
 /**
  * Only in the single executable, where it takes the place of better-sqlite3's own search for its native module
