@@ -93,7 +93,7 @@ export class Gateway {
       bell: this.#bell,
       heartbeatMs: config.heartbeatMs,
       maxAgeMs: config.streamMaxMs,
-      onFault: (error) => this.#note('log', error),
+      onFault: (error) => this.#health.report('log', error),
       onClosing: (reason) => this.#metrics.closed.inc({ reason }),
     })
     this.#certificates = config.tls === null ? null : new CertificateManager({ files: config.tls, logger })
@@ -131,7 +131,7 @@ export class Gateway {
         maxMessageBytes: config.maxMessageBytes,
         onCommitted: this.#committed,
         onLag: (seconds, since) => this.#metrics.lag.observe({ since }, seconds),
-        onStorageFault: (error) => this.#note('storage', error),
+        onStorageFault: (error) => this.#health.report('storage', error),
         tracer,
       })
       this.#publisher = new ExchangePublisher({ address, topology, health: this.#health })
@@ -181,7 +181,7 @@ export class Gateway {
           this.#metrics.stored.inc(messages)
           this.#bell.notify()
         },
-        onStorageFault: (error) => this.#note('storage', error),
+        onStorageFault: (error) => this.#health.report('storage', error),
       }),
     })
     const server = { limits, proxies: this.#access.proxies, host, sharedPort: reusePort, certificate: null }
@@ -282,7 +282,7 @@ export class Gateway {
 
   #publishPort(): MessagePublisher {
     if (this.#publisher !== null) return createExchangePublisher(this.#publisher)
-    return createStorePublisher(this.#append, this.#committed, (error) => this.#note('storage', error))
+    return createStorePublisher(this.#append, this.#committed, (error) => this.#health.report('storage', error))
   }
 
   #noteChange(component: string, fault: Fault | null): void {
@@ -292,10 +292,5 @@ export class Gateway {
       this.#metrics.faults.inc({ code: fault.code })
       this.#logger.warn({ component, code: fault.code, hint: fault.hint }, fault.message)
     }
-  }
-
-  #note(component: string, error: unknown): void {
-    if (error === null) this.#health.markHealthy(component)
-    else this.#health.markFailed(component, error)
   }
 }

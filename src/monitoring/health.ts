@@ -49,6 +49,12 @@ export class HealthRegistry {
     this.#onChange(component, fault)
   }
 
+  /** Reports the outcome of the component's last attempt: an error, or null if it succeeded. */
+  report(component: string, error: unknown): void {
+    if (error === null) this.markHealthy(component)
+    else this.markFailed(component, error)
+  }
+
   /** The component works. */
   markHealthy(component: string): void {
     if (this.#faults.delete(component)) this.#onChange(component, null)
