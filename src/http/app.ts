@@ -1,7 +1,6 @@
 import Router from '@koa/router'
 import Koa, { type Context, type Next } from 'koa'
 import { GatewayError } from '../core/errors.ts'
-import { registerDocsRoutes } from './api/routes.ts'
 import {
   corsMiddleware,
   createHostCheck,
@@ -12,6 +11,7 @@ import {
 } from './auth/origin.ts'
 import { type ErrorBoundaryOptions, errorBoundary } from './error-boundary.ts'
 import { type AccessOptions, registerAccessRoutes } from './routes/access.ts'
+import { registerDocsRoutes } from './routes/documents.ts'
 import { type OpsOptions, registerHealthRoutes } from './routes/health.ts'
 import { type OverviewOptions, routeOverview } from './routes/health-report.ts'
 import { type MessagesOptions, routeMessages } from './routes/messages.ts'

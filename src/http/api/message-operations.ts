@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { Cursor, DbId } from '../../core/cursor.ts'
 import type { ErrorCode } from '../../core/errors.ts'
 import { MessageId } from '../../core/message.ts'
-import { Limit } from '../query.ts'
+import { Limit } from '../parameters.ts'
 import { StreamEvents, Tail } from '../routes/streams.ts'
 import { EVENT_ID, EXAMPLE_EVENT, FILTERS, type Operations, type Parameter, STORAGE_ERRORS } from './operation.ts'
 import {

@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import type { ErrorCode } from '../../core/errors.ts'
 import { EventId } from '../../core/message.ts'
-import { FilterSchema } from '../query.ts'
+import { FilterSchema } from '../parameters.ts'
 
 export type Tag = 'messages' | 'streams' | 'access' | 'operation' | 'page'
 

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { DbId } from '../../core/cursor.ts'
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
-import { FilterSchema, Limit } from '../query.ts'
+import { FilterSchema, Limit } from '../parameters.ts'
 import { type Operations, type Parameter, STORAGE_ERRORS } from './operation.ts'
 import { success } from './schemas.ts'
 

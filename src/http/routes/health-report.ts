@@ -3,7 +3,7 @@ import { ERRORS, type ErrorCode } from '../../core/errors.ts'
 import type { HealthReport } from '../../monitoring/report.ts'
 import type { ReasonCount } from '../../store/store.ts'
 import type { Authorise } from '../auth/authorize.ts'
-import { parseDbIdParam } from '../query.ts'
+import { parseDbIdParam } from '../parameters.ts'
 import { sendSuccess } from '../responses.ts'
 import type { QuarantineService } from './quarantine.ts'
 

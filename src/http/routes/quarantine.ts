@@ -7,7 +7,7 @@ import { findUnknownReason, MATCH_ALL, parseSince, type RejectedFilter } from '.
 import { serializeQuarantineRow, trimPartialUtf8 } from '../../core/quarantine-json.ts'
 import type { Quarantine, ReplayResult } from '../../store/store.ts'
 import type { Authorise } from '../auth/authorize.ts'
-import { parseDbIdParam, parseLimit, parseListParam, singleParam } from '../query.ts'
+import { parseDbIdParam, parseLimit, parseListParam, singleParam } from '../parameters.ts'
 import { sendJsonTexts, sendSuccess } from '../responses.ts'
 
 const ROWS = { defaultValue: 50, max: 200 }

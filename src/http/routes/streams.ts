@@ -10,7 +10,7 @@ import { createFilter, type SubscriptionFilter } from '../../core/subscription-f
 import type { MessageStore } from '../../store/store.ts'
 import type { StreamHub, StreamToken } from '../../streams/hub.ts'
 import type { Access, Authorise } from '../auth/authorize.ts'
-import { parseDbIdParam, parseEventId, parseListParam, singleParam } from '../query.ts'
+import { parseDbIdParam, parseEventId, parseListParam, singleParam } from '../parameters.ts'
 import type { Quotas } from '../quotas.ts'
 import type { RequestView } from '../request-view.ts'
 import { type DetachedResponse, detachResponse, isClientGone } from '../server/sinks.ts'

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto'
 import type Router from '@koa/router'
-import { makeAsyncApi } from './asyncapi.ts'
-import { DOCS_CSP, renderDocsPage } from './docs-page.ts'
-import { makeOpenApi } from './openapi.ts'
+import { makeAsyncApi } from '../api/asyncapi.ts'
+import { DOCS_CSP, renderDocsPage } from '../api/docs-page.ts'
+import { makeOpenApi } from '../api/openapi.ts'
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 
