@@ -7,8 +7,8 @@ import { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import { createApp } from '../http/app.ts'
 import { createMetricsHandler } from '../http/routes/health.ts'
-import type { OverviewOptions } from '../http/routes/health-report.ts'
-import type { MessagePublisher } from '../http/routes/messages.ts'
+import type { HealthReportOptions } from '../http/routes/health-report.ts'
+import type { MessagePublisher } from '../http/routes/publish.ts'
 import { CertificateManager } from '../http/server/certificate-manager.ts'
 import { HttpServer } from '../http/server/http-server.ts'
 import { StreamFastPath } from '../http/server/stream-fast-path.ts'
@@ -41,7 +41,7 @@ export interface GatewayOptions {
   /** The text for /metrics, where other processes have a part in it. */
   readonly metricsText?: () => Promise<string>
   /** How all workers are, where there are others. */
-  readonly overview?: OverviewOptions['overview']
+  readonly overview?: HealthReportOptions['overview']
   /** Other workers listen on the same port. */
   readonly reusePort?: boolean
   /** What is shared with other workers. */

@@ -1,6 +1,6 @@
 import { GatewayError } from '../core/errors.ts'
 import type { NewMessage } from '../core/message.ts'
-import type { MessagePublisher, PublishResult } from '../http/routes/messages.ts'
+import type { MessagePublisher, PublishResult } from '../http/routes/publish.ts'
 import type { ExchangePublisher } from '../ingest/exchange-publisher.ts'
 import type { AppendEntry, AppendResult, MessageStore } from '../store/store.ts'
 

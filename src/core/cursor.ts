@@ -57,22 +57,19 @@ export const DbId = z
   .pipe(z.number().int().min(0))
 
 /** A cursor as the text of a query. */
-export const Cursor = z.union([z.literal('latest'), DbId])
+export const Cursor = z.union([z.literal('latest'), DbId], { error: 'must be a whole number from 0 up, or latest' })
 
 /**
- * The first of Last-Event-ID header, `last_message_db_id` in the query and 0 decides; the header wins, because
+ * The first of the Last-Event-ID header, `last_message_db_id` in the query and 0 decides; the header wins, because
  * a browser reconnects to the original URL.
  *
- * @returns null when the query is malformed
+ * @param header '' or undefined: there is none
  */
-export const parseCursor = (header: string | undefined, query: string | undefined): CursorRequest | null => {
-  let fromQuery: CursorRequest = { kind: 'after', db_id: 0, resumed: false }
-  if (query !== undefined) {
-    const { success, data } = Cursor.safeParse(query)
-    if (!success) return null
-    fromQuery = data === 'latest' ? { kind: 'latest' } : { kind: 'after', db_id: data, resumed: data > 0 }
+export const parseCursor = (header: string | undefined, query: z.output<typeof Cursor> | undefined): CursorRequest => {
+  if (header === undefined || header === '') {
+    if (query === 'latest') return { kind: 'latest' }
+    return { kind: 'after', db_id: query ?? 0, resumed: query !== undefined && query > 0 }
   }
-  if (header === undefined || header === '') return fromQuery
   const db_id = parseDbId(header)
   return db_id === null ? { kind: 'invalid' } : { kind: 'after', db_id, resumed: true }
 }

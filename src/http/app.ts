@@ -10,23 +10,41 @@ import {
   type OriginOptions,
 } from './auth/origin.ts'
 import { type ErrorBoundaryOptions, errorBoundary } from './error-boundary.ts'
-import { type AccessOptions, registerAccessRoutes } from './routes/access.ts'
-import { registerDocsRoutes } from './routes/documents.ts'
-import { type OpsOptions, registerHealthRoutes } from './routes/health.ts'
-import { type OverviewOptions, routeOverview } from './routes/health-report.ts'
-import { type MessagesOptions, routeMessages } from './routes/messages.ts'
-import { type RejectedOptions, routeRejected } from './routes/quarantine.ts'
-import { routeStreams, type StreamOptions } from './routes/streams.ts'
-import { registerWebRoutes } from './routes/web.ts'
+import type { HttpRoute, RouteContext } from './route.ts'
+import { ACCESS_ROUTES, type AccessOptions } from './routes/access.ts'
+import { DOCUMENT_ROUTES, type DocumentOptions } from './routes/documents.ts'
+import { HEALTH_ROUTES, type HealthOptions } from './routes/health.ts'
+import { HEALTH_REPORT, type HealthReportOptions } from './routes/health-report.ts'
+import { MESSAGE_ROUTES, type MessagesOptions } from './routes/messages.ts'
+import { PUBLISH, type PublishOptions } from './routes/publish.ts'
+import { QUARANTINE_ROUTES, type QuarantineOptions } from './routes/quarantine.ts'
+import { EVENT_STREAM, EVENTS_STREAM, type StreamOptions } from './routes/streams.ts'
+import { WEB_ROUTES } from './routes/web.ts'
 import type { FastPathErrors } from './server/stream-fast-path.ts'
 
+/** What the handlers of all routes depend on. */
 export interface RouteOptions
   extends MessagesOptions,
+    PublishOptions,
     StreamOptions,
-    OpsOptions,
     AccessOptions,
-    OverviewOptions,
-    RejectedOptions {}
+    HealthOptions,
+    HealthReportOptions,
+    QuarantineOptions {}
+
+/** Every route. The router, the API documents and the access matrix are made from this list. */
+export const ROUTES: readonly HttpRoute<RouteOptions & DocumentOptions>[] = [
+  ...MESSAGE_ROUTES,
+  PUBLISH,
+  EVENT_STREAM,
+  EVENTS_STREAM,
+  ...ACCESS_ROUTES,
+  ...HEALTH_ROUTES,
+  ...DOCUMENT_ROUTES,
+  ...WEB_ROUTES,
+  HEALTH_REPORT,
+  ...QUARANTINE_ROUTES,
+]
 
 export interface AppOptions extends RouteOptions, OriginOptions, ErrorBoundaryOptions {
   /** Host names that are served beside addresses and names of one label; null: any. */
@@ -64,18 +82,14 @@ const rethrowFastPathError =
     await next()
   }
 
-/** All routes there are. Each asks the one authorisation function, or serves what is open to everybody. */
-export const makeRouter = (options: RouteOptions): Router => {
+/** The router of all routes. Each enforces the access that it declares. */
+export const createRouter = (options: RouteOptions): Router => {
   // One address for each thing: rules of a proxy for an address would not hold for its other spellings.
   const router = new Router({ sensitive: true, strict: true })
-  routeMessages(router, options)
-  routeStreams(router, options)
-  registerAccessRoutes(router, options)
-  registerHealthRoutes(router, options)
-  routeOverview(router, options)
-  routeRejected(router, options)
-  registerDocsRoutes(router, options)
-  registerWebRoutes(router)
+  for (const route of ROUTES) {
+    const handle = route.bind({ ...options, routes: ROUTES })
+    router.register(route.path, [route.method], (ctx) => handle(ctx as RouteContext))
+  }
   return router
 }
 
@@ -84,7 +98,7 @@ export const createApp = (options: AppOptions): Koa => {
   const app = new Koa()
   // Koa's own handler would print what guard has logged already.
   app.silent = true
-  const router = makeRouter(options)
+  const router = createRouter(options)
   app.use(errorBoundary(options))
   app.use(validateUrl)
   app.use(rethrowFastPathError(options.refusals))

@@ -1,55 +1,120 @@
 import { z } from 'zod'
-import { DbId } from '../core/cursor.ts'
+import { DbId, parseDbId } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
 import { EventId } from '../core/message.ts'
 
-const bad = (message: string): GatewayError => new GatewayError('invalid_query', message)
+/** Schemas of the path or query parameters of a route, by name. Their output is what the API documents show. */
+export type Fields = Readonly<Record<string, z.ZodType>>
 
-/** How many things a page holds; what is greater than the most counts as the most. */
-export const Limit = DbId.pipe(z.number().int().min(1))
+export type FieldValues<F extends Fields> = z.output<z.ZodObject<F>>
 
-/** The values of a filter. */
-export const FilterSchema = z.array(z.string()).max(100)
+/** The event of the examples. */
+export const EXAMPLE_EVENT = 'incident-7'
+const MAX_EVENTS = 100
+const MAX_VALUES = 100
 
-/** @throws GatewayError invalid_query when a parameter that has one value is given twice */
-export const singleParam = (query: URLSearchParams, name: string): string | undefined => {
-  const values = query.getAll(name)
-  if (values.length > 1) throw bad(`${name} is given ${values.length} times.`)
-  return values[0]
+/** @returns a GatewayError that answers 400 */
+export const invalidQuery = (message: string): GatewayError => new GatewayError('invalid_query', message)
+
+const shown = (count: number): string => count.toLocaleString('en')
+
+/** How many items a page holds; what is greater than `max` counts as `max`. */
+export const limitField = (defaultValue: number, max: number) =>
+  z
+    .string()
+    .refine((text) => (parseDbId(text) ?? 0) > 0, { error: `must be a whole number from 1 to ${max}` })
+    .transform((text) => Math.min(Number(text), max))
+    .pipe(z.number().int().min(1))
+    .default(defaultValue)
+    .describe(`${shown(defaultValue)} if absent, at most ${shown(max)}.`)
+
+/** A db_id, a time in milliseconds, or the id of a row. */
+export const dbIdField = (description: string) => DbId.optional().describe(description)
+
+/** The values of a comma-separated parameter; undefined where it is absent or empty. */
+export const listField = (description: string, values: z.ZodType<string[]> = ListSchema) =>
+  values.optional().describe(description)
+
+/** The values of a comma-separated parameter. */
+export const ListSchema = z.array(z.string()).max(MAX_VALUES, { error: `takes at most ${MAX_VALUES} values` })
+
+/** Which messages are wanted. */
+export const MESSAGE_FILTERS = {
+  message_type: listField('Only messages of these types, comma-separated.'),
+  message_from: listField('Only messages from these, comma-separated.'),
 }
 
-/** A whole number from 1 up; what is greater than `most` counts as `most`. */
-export const parseLimit = (query: URLSearchParams, defaultValue: number, max: number): number => {
-  const text = singleParam(query, 'limit')
-  if (text === undefined) return defaultValue
-  const limit = Limit.safeParse(text)
-  if (!limit.success) throw bad(`limit must be a whole number from 1 to ${max}.`)
-  return Math.min(limit.data, max)
-}
+/** The event in a path. */
+export const EventIdField = EventId.meta({ description: 'The event, percent-encoded.', example: EXAMPLE_EVENT })
 
-/** A db_id, or undefined where the parameter is absent. */
-export const parseDbIdParam = (query: URLSearchParams, name: string): number | undefined => {
-  const text = singleParam(query, name)
-  if (text === undefined) return undefined
-  const id = DbId.safeParse(text)
-  if (!id.success) throw bad(`${name} must be a whole number from 0 up.`)
-  return id.data
-}
+/** The events of one stream, each a parameter of its own: an id may contain commas. */
+export const EventsField = z
+  .array(z.union([z.literal('*'), EventId]))
+  .min(1)
+  .max(MAX_EVENTS)
+  .meta({
+    description: 'Given once for each event; * alone: all that may be read.',
+    explode: true,
+    example: [EXAMPLE_EVENT],
+  })
 
-/** The values of a comma-separated filter; null where it is absent or empty. */
-export const parseListParam = (query: URLSearchParams, name: string): string[] | null => {
-  const values = query
-    .getAll(name)
-    .flatMap((text) => text.split(','))
-    .map((value) => value.trim())
-    .filter((value) => value !== '')
-  if (!FilterSchema.safeParse(values).success) throw bad(`${name} takes at most 100 values.`)
-  return values.length === 0 ? null : values
-}
-
-/** @throws GatewayError invalid_event_id */
-export const parseEventId = (text: string): string => {
+const parseEventId = (text: string): string => {
   const result = EventId.safeParse(text)
   if (!result.success) throw new GatewayError('invalid_event_id', `event_id ${result.error.issues[0]!.message}.`)
   return result.data
+}
+
+/** The events that a query names: `*` alone, or up to 100 ids. */
+const parseEvents = (ids: readonly string[]): string[] | '*' => {
+  if (ids.length === 0) throw invalidQuery('event_id is missing.')
+  if (ids.includes('*')) {
+    if (ids.length > 1) throw invalidQuery('event_id=* stands alone.')
+    return '*'
+  }
+  if (ids.length > MAX_EVENTS) throw new GatewayError('too_many_events', `${ids.length} events are too many.`)
+  return ids.map(parseEventId)
+}
+
+/**
+ * The events for which a request needs authorisation: the one in its path, else those in its query where the route
+ * takes them there; `*`: it names none, so all that the caller may touch.
+ *
+ * @throws GatewayError invalid_event_id, invalid_query or too_many_events
+ */
+export const namedEvents = (
+  route: { readonly path: string; readonly query?: Fields },
+  path: Readonly<Record<string, string>>,
+  query: URLSearchParams,
+): readonly string[] | '*' => {
+  if (route.path.includes('/:event_id')) return [parseEventId(path.event_id ?? '')]
+  return route.query?.event_id === undefined ? '*' : parseEvents(query.getAll('event_id'))
+}
+
+const isList = (field: z.ZodType): boolean =>
+  field instanceof z.ZodOptional ? isList(field.unwrap() as z.ZodType) : field instanceof z.ZodArray
+
+const rawValue = (query: URLSearchParams, name: string, field: z.ZodType): string | string[] | undefined => {
+  const values = query.getAll(name)
+  if (isList(field)) {
+    if (field.meta()?.explode === true) return values
+    const items = values.flatMap((text) => text.split(',')).map((value) => value.trim())
+    const present = items.filter((value) => value !== '')
+    return present.length === 0 ? undefined : present
+  }
+  if (values.length > 1) throw invalidQuery(`${name} is given ${values.length} times.`)
+  return values[0]
+}
+
+/** Validates the parameters of a path, or of a query. @throws GatewayError invalid_query */
+export const parseFields = <F extends Fields>(schema: z.ZodObject<F>, path: unknown): FieldValues<F> => {
+  const { success, data, error } = schema.safeParse(path)
+  if (success) return data
+  const { path: at, message } = error.issues[0]!
+  throw invalidQuery(`${String(at[0])} ${message}.`)
+}
+
+/** Reads the parameters of a query; those that the schema does not know are ignored. @throws GatewayError invalid_query */
+export const parseQuery = <F extends Fields>(schema: z.ZodObject<F>, query: URLSearchParams): FieldValues<F> => {
+  const fields = Object.entries<z.ZodType>(schema.shape)
+  return parseFields(schema, Object.fromEntries(fields.map(([name, field]) => [name, rawValue(query, name, field)])))
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { suite } from '../support/harness/suite.ts'
 import { tempDir } from '../support/harness/wait.ts'
-import { ROUTES } from '../support/repo/api-documents.ts'
+import { ROUTE_NAMES } from '../support/repo/api-documents.ts'
 import { COMMANDS } from '../support/repo/commands.ts'
 import { blocksOf, DOCUMENTS, namesOf, readText } from '../support/repo/documents.ts'
 import { ROOT } from '../support/servers/gateway.ts'
@@ -74,7 +74,7 @@ test('calls over HTTP are routes of the gateway', () => {
   const isRoute = (call: string): boolean => {
     const [method, target] = call.split(' ') as [string, string]
     const path = target.split('?')[0]!
-    return ROUTES.some((route) => {
+    return ROUTE_NAMES.some((route) => {
       const pattern = new RegExp(`^${pathOf(route).replace(/:\w+/g, '[^/]+')}$`)
       return route.startsWith(`${method} `) && pattern.test(path)
     })
@@ -88,7 +88,7 @@ test('calls over HTTP are routes of the gateway', () => {
       seen++
       const [, folder] = /^(\/api\/[\w-]+)/.exec(name)!
       assert.ok(
-        ROUTES.some((route) => pathOf(route).startsWith(folder!)),
+        ROUTE_NAMES.some((route) => pathOf(route).startsWith(folder!)),
         `${document}: ${name}`,
       )
     }

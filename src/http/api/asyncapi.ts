@@ -1,7 +1,7 @@
 import { z } from 'zod'
+import { EXAMPLE_EVENT } from '../parameters.ts'
 import { type JsonSchema, jsonSchema } from './json-schema.ts'
-import { EXAMPLE_EVENT } from './operation.ts'
-import { STREAM_EVENTS, StreamedMessage } from './schemas.ts'
+import { EXAMPLE_MESSAGE, STREAM_EVENTS, StreamedMessageSchema } from './schemas.ts'
 
 /** The names that hold unless the environment says others. */
 const EXCHANGE = 'deepsoc_notifications_exchange'
@@ -9,18 +9,13 @@ const QUEUE = 'frontend_notifications_queue'
 const VERSION = '0.3.0'
 
 /** What the gateway reads of the properties of a message, beside the headers that it keeps. */
-const Headers = z.looseObject({
+const HeadersSchema = z.looseObject({
   traceparent: z.string().optional().describe('W3C Trace Context: the trace goes on to the delivered message.'),
   timestamp_in_ms: z.number().int().optional().describe('When RabbitMQ received it, where it is set up to say so.'),
 })
 
-const EXAMPLE = {
-  event_id: EXAMPLE_EVENT,
-  message_from: '_captain',
-  message_type: 'llm_response',
-  message_content: { text: 'Two hosts speak to the same address every 60 seconds.' },
-  round_id: 1,
-}
+const { message_id, ...MESSAGE } = EXAMPLE_MESSAGE
+const EXAMPLE = { event_id: EXAMPLE_EVENT, ...MESSAGE }
 
 /** One of each event of a stream, as its `data`. */
 const EXAMPLES: Record<keyof typeof STREAM_EVENTS, unknown> = {
@@ -34,7 +29,7 @@ const EXAMPLES: Record<keyof typeof STREAM_EVENTS, unknown> = {
   reset: { reason: 'history_pruned', first_db_id: 100 },
   new_message: {
     ...EXAMPLE,
-    message_id: '019a0b5e-3c58-7d4a-9c1f-2b6f0a9d4e11',
+    message_id,
     received_at: '2026-11-22T10:00:00.123Z',
     db_id: 121,
   },
@@ -45,12 +40,12 @@ const EXAMPLES: Record<keyof typeof STREAM_EVENTS, unknown> = {
 
 const streamMessages = (): JsonSchema =>
   Object.fromEntries(
-    Object.entries(STREAM_EVENTS).map(([name, { id, data, meaning }]) => [
+    Object.entries(STREAM_EVENTS).map(([name, { id, data, description }]) => [
       name,
       {
         name,
         contentType: 'application/json',
-        summary: meaning,
+        summary: description,
         description: id ? 'Carries an id, always a db_id.' : 'Carries no id.',
         payload: jsonSchema(data, 'output'),
         examples: [{ name, payload: EXAMPLES[name as keyof typeof EXAMPLES] }],
@@ -65,8 +60,8 @@ const published = (): JsonSchema => ({
   summary: 'One JSON object in UTF-8, whatever its content_type says; all fields pass through, digit for digit.',
   description:
     'The property message_id serves where the body has none. What cannot be accepted is set aside with its reason, and acknowledged.',
-  headers: jsonSchema(Headers, 'input'),
-  payload: jsonSchema(StreamedMessage, 'input'),
+  headers: jsonSchema(HeadersSchema, 'input'),
+  payload: jsonSchema(StreamedMessageSchema, 'input'),
   examples: [{ name: 'chat', payload: EXAMPLE }],
   bindings: { amqp: { contentEncoding: 'UTF-8', bindingVersion: VERSION } },
 })
@@ -117,7 +112,7 @@ const channels = (): JsonSchema => ({
 })
 
 /** The AMQP side, and the events of a stream, as AsyncAPI 3.0. */
-export const makeAsyncApi = (version: string): JsonSchema => ({
+export const createAsyncApi = (version: string): JsonSchema => ({
   asyncapi: '3.0.0',
   info: {
     title: 'deepsoc-gateway',

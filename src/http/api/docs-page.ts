@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import { ERRORS } from '../../core/errors.ts'
+import type { RouteAccess, RouteDescription } from '../route.ts'
 import { type JsonSchema, jsonSchema } from './json-schema.ts'
-import { errorsOf, OPERATIONS } from './openapi.ts'
-import type { Operation } from './operation.ts'
-import { STREAM_EVENTS, StreamedMessage } from './schemas.ts'
+import { descriptionOf, errorsOf, parametersOf } from './openapi.ts'
+import { STREAM_EVENTS, StreamedMessageSchema } from './schemas.ts'
 
 const STYLE = `
 :root {
@@ -76,30 +76,29 @@ const fieldsOf = (schema: JsonSchema): string => {
   return table(['field', 'type', 'meaning'], rows)
 }
 
-const NEEDS = {
-  nothing: 'Open to everybody.',
-  token: 'With tokens: Bearer, or the cookie.',
-  stream: 'With tokens: Bearer, a ticket, or the cookie.',
+const credentialsFor = (access: RouteAccess): string => {
+  if (access === 'public') return 'Open to everybody.'
+  return `With tokens: Bearer, ${access === 'stream' ? 'a ticket, ' : ''}or the cookie.`
 }
 
-const callOf = (route: string, operation: Operation): string => {
-  const { summary, description, needs, parameters = [], body, answers } = operation
-  const id = route.toLowerCase().replace(/[^a-z]+/g, '-')
-  const rows = parameters.map(({ name, in: place, schema, meaning }) => [
+const sectionOf = (route: RouteDescription): string => {
+  const { method, path, access, summary, body, responses } = route
+  const id = `${method}${path}`.toLowerCase().replace(/[^a-z]+/g, '-')
+  const rows = parametersOf(route).map(({ name, in: place, schema, description }) => [
     code(name),
     place,
-    escaped(typeOf(jsonSchema(schema, 'output'))),
-    escaped(meaning),
+    escaped(typeOf(schema)),
+    escaped(description),
   ])
-  const codes = errorsOf(route.split(' ')[0]!, operation).map((one) => `<a href="#${one}">${code(one)}</a>`)
+  const codes = errorsOf(route).map((one) => `<a href="#${one}">${code(one)}</a>`)
   return [
-    `<section aria-labelledby="${id}"><h3 id="${id}">${code(route)}</h3>`,
-    `<p>${escaped(summary)}. ${escaped(description ?? '')} ${NEEDS[needs]}</p>`,
+    `<section aria-labelledby="${id}"><h3 id="${id}">${code(`${method} ${path}`)}</h3>`,
+    `<p>${escaped(summary)}. ${escaped(descriptionOf(route) ?? '')} ${credentialsFor(access)}</p>`,
     table(['parameter', 'in', 'type', 'meaning'], rows),
-    body === undefined ? '' : `<p>Body: ${escaped(body.meaning)}</p>${pre(body.example)}`,
-    ...Object.entries(answers).map(([status, { meaning, text, example }]) => {
+    body === undefined ? '' : `<p>Body: ${escaped(body.description)}</p>${pre(body.example)}`,
+    ...Object.entries(responses).map(([status, { description, text, example }]) => {
       const shown = example ?? text?.example
-      return `<p>${status}: ${escaped(meaning)}</p>${shown === undefined ? '' : pre(shown)}`
+      return `<p>${status}: ${escaped(description)}</p>${shown === undefined ? '' : pre(shown)}`
     }),
     details('Errors', `<p>${codes.join(', ')}</p>`),
     '</section>',
@@ -107,10 +106,10 @@ const callOf = (route: string, operation: Operation): string => {
 }
 
 /** Both documents as one page to read, without a script. */
-export const renderDocsPage = (version: string): string => {
+export const renderDocsPage = (version: string, routes: readonly RouteDescription[]): string => {
   const events = Object.entries(STREAM_EVENTS).map(
-    ([name, { id, data, meaning }]) =>
-      `<section><h3 id="event-${name}">${code(name)}</h3><p>${escaped(meaning)} ${id ? 'Carries an id.' : ''}</p>${fieldsOf(jsonSchema(data, 'output'))}</section>`,
+    ([name, { id, data, description }]) =>
+      `<section><h3 id="event-${name}">${code(name)}</h3><p>${escaped(description)} ${id ? 'Carries an id.' : ''}</p>${fieldsOf(jsonSchema(data, 'output'))}</section>`,
   )
   const errors = Object.entries(ERRORS).map(([name, { status, retryable, hint }]) => [
     `<span id="${name}">${code(name)}</span>`,
@@ -135,15 +134,13 @@ than the cursor, ascending. For programs: <a href="/openapi.json">openapi.json</
 </header>
 <main>
 <h2 id="calls">Calls</h2>
-${Object.entries(OPERATIONS)
-  .map(([route, operation]) => callOf(route, operation))
-  .join('\n')}
+${routes.map(sectionOf).join('\n')}
 <h2 id="events">Events of a stream</h2>
 ${events.join('\n')}
 <h2 id="amqp">AMQP</h2>
 <p>One JSON object in UTF-8, to the topic exchange, with a routing key that the binding lets through, by convention
 <code>notifications.frontend.&lt;event_id&gt;.&lt;message_type&gt;</code>. All other fields pass through.</p>
-${fieldsOf(jsonSchema(StreamedMessage, 'input'))}
+${fieldsOf(jsonSchema(StreamedMessageSchema, 'input'))}
 <h2 id="errors">Errors</h2>
 <p><code>{"status":"error","code":…,"message":…,"hint":…}</code></p>
 ${table(['code', 'status', 'try again', 'what to do'], errors)}

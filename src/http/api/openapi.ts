@@ -1,25 +1,38 @@
+import { z } from 'zod'
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
+import type { Fields } from '../parameters.ts'
+import type { ResponseSpec, RouteAccess, RouteDescription } from '../route.ts'
 import { type JsonSchema, jsonSchema } from './json-schema.ts'
-import { MESSAGE_OPERATIONS } from './message-operations.ts'
-import {
-  AUTH_ERRORS,
-  COMMON_ERRORS,
-  type Operation,
-  type Operations,
-  type ResponseSpec,
-  STATE_CHANGING_ERRORS,
-} from './operation.ts'
-import { OPERATOR_OPERATIONS } from './operator-operations.ts'
-import { ACCESS_OPERATIONS } from './other-operations.ts'
-import { ErrorAnswer, STREAM_EVENTS } from './schemas.ts'
+import { ErrorSchema, STREAM_EVENTS } from './schemas.ts'
 
-/** Every call there is. A route without its entry here makes test/repo/api-documents.test.ts fail. */
-export const OPERATIONS: Operations = { ...MESSAGE_OPERATIONS, ...ACCESS_OPERATIONS, ...OPERATOR_OPERATIONS }
+/** Errors of any call. */
+const COMMON_ERRORS: readonly ErrorCode[] = [
+  'invalid_path',
+  'url_too_long',
+  'host_forbidden',
+  'malformed_request',
+  'headers_too_large',
+  'request_timeout',
+  'overloaded',
+  'internal',
+]
+/** Errors of a call for which a token may be needed. */
+const AUTH_ERRORS: readonly ErrorCode[] = [
+  'token_missing',
+  'token_invalid',
+  'token_expired',
+  'token_revoked',
+  'token_in_query',
+  'keys_unavailable',
+  'event_forbidden',
+  'scope_missing',
+]
+/** Errors of a call that changes something. */
+const STATE_CHANGING_ERRORS: readonly ErrorCode[] = ['origin_forbidden']
 
-const SECURITY = {
-  nothing: [],
-  token: [{ bearer: [] }, { cookie: [] }],
-  stream: [{ bearer: [] }, { ticket: [] }, { cookie: [] }],
+const securityOf = (access: RouteAccess): JsonSchema[] => {
+  if (access === 'public') return []
+  return [{ bearer: [] }, ...(access === 'stream' ? [{ ticket: [] }] : []), { cookie: [] }]
 }
 
 const TAGS = [
@@ -34,18 +47,19 @@ const INFO = `A reader is a cursor: what it receives, live or later, is the mess
 the cursor, ascending. Where a key for tokens is set (AUTH=jwt), calls need a token as their security says; without one \
 none of them does. HEAD answers like GET, without a body. Every answer has an X-Request-Id, a 429 and a 503 a Retry-After.`
 
-/** The codes that a call can answer with. */
-export const errorsOf = (method: string, { needs, errors = [] }: Operation): ErrorCode[] => {
-  const changing = method !== 'GET'
-  return [
-    ...new Set([
-      ...errors,
-      ...COMMON_ERRORS,
-      ...(needs === 'nothing' ? [] : AUTH_ERRORS),
-      ...(changing ? STATE_CHANGING_ERRORS : []),
-    ]),
-  ]
-}
+/** The codes that a route can answer with. */
+export const errorsOf = ({ method, access, errors = [] }: RouteDescription): ErrorCode[] => [
+  ...new Set([
+    ...errors,
+    ...COMMON_ERRORS,
+    ...(access === 'public' ? [] : AUTH_ERRORS),
+    ...(method === 'GET' ? [] : STATE_CHANGING_ERRORS),
+  ]),
+]
+
+/** What a route says of itself, and the scope that it needs; undefined: nothing. */
+export const descriptionOf = ({ access, description }: RouteDescription): string | undefined =>
+  access === 'operate' ? ['Needs the scope admin.', description].join(' ').trimEnd() : description
 
 const errorAnswers = (codes: readonly ErrorCode[]): JsonSchema => {
   const byStatus = Map.groupBy(codes, (code) => ERRORS[code].status)
@@ -75,76 +89,102 @@ const contentOf = ({ schema, text, example }: ResponseSpec): JsonSchema => {
   return { [type]: { schema: { type: 'string' }, ...(shown === undefined ? {} : { example: shown }) } }
 }
 
-const parametersOf = ({ parameters = [] }: Operation): JsonSchema[] =>
-  parameters.map(({ name, in: place, schema, meaning, required = false, explode, example }) => {
-    const described = jsonSchema(schema, 'output')
-    return {
-      name,
-      in: place,
-      required,
-      description: meaning,
-      schema: described,
-      ...(described.type === 'array' ? { style: 'form', explode: explode ?? false } : {}),
-      ...(example === undefined ? {} : { example }),
-    }
-  })
+/** A parameter, in the words of OpenAPI. */
+export interface ParameterObject {
+  readonly name: string
+  readonly in: 'path' | 'query' | 'header'
+  readonly required: boolean
+  readonly description: string
+  readonly schema: JsonSchema
+  readonly [key: string]: unknown
+}
 
-const operationOf = (method: string, path: string, operation: Operation): JsonSchema => {
-  const { tag, summary, description, needs, body, answers } = operation
-  const successes = Object.entries(answers).map(([status, answer]) => [
+const TICKET: Fields = {
+  ticket: z.string().optional().describe('Instead of a token; see POST /api/stream-tickets.'),
+}
+
+const parameterOf = (place: ParameterObject['in'], name: string, field: z.ZodType): ParameterObject => {
+  const { description, example, explode = false, ...schema } = jsonSchema(field, 'output')
+  return {
+    name,
+    in: place,
+    required: !field.isOptional(),
+    description: String(description),
+    schema,
+    ...(schema.type === 'array' ? { style: 'form', explode } : {}),
+    ...(example === undefined ? {} : { example }),
+  }
+}
+
+/** The parameters of a route, in its path, query and headers. */
+export const parametersOf = ({
+  access,
+  params = {},
+  query = {},
+  headers = {},
+}: RouteDescription): ParameterObject[] => {
+  const places = { path: params, query: access === 'stream' ? { ...query, ...TICKET } : query, header: headers }
+  return Object.entries(places).flatMap(([place, fields]: [string, Fields]) =>
+    Object.entries(fields).map(([name, field]) => parameterOf(place as ParameterObject['in'], name, field)),
+  )
+}
+
+const operationOf = (route: RouteDescription): JsonSchema => {
+  const { method, path, access, tag, summary, body, responses } = route
+  const description = descriptionOf(route)
+  const successes = Object.entries(responses).map(([status, response]) => [
     status,
-    { description: answer.meaning, content: contentOf(answer) },
+    { description: response.description, content: contentOf(response) },
   ])
   return {
     operationId: `${method.toLowerCase()}${path.replace(/[:/_.-]+(\w?)/g, (_all, next: string) => next.toUpperCase())}`,
     tags: [tag],
     summary,
     ...(description === undefined ? {} : { description }),
-    security: SECURITY[needs],
-    parameters: parametersOf(operation),
+    security: securityOf(access),
+    parameters: parametersOf(route),
     ...(body === undefined
       ? {}
       : {
           requestBody: {
             required: true,
-            description: body.meaning,
+            description: body.description,
             content: { 'application/json': { schema: jsonSchema(body.schema, 'input'), example: body.example } },
           },
         }),
-    responses: { ...Object.fromEntries(successes), ...errorAnswers(errorsOf(method, operation)) },
-    ...(needs === 'stream' ? { 'x-events': { $ref: '#/components/x-events' } } : {}),
+    responses: { ...Object.fromEntries(successes), ...errorAnswers(errorsOf(route)) },
+    ...(access === 'stream' ? { 'x-events': { $ref: '#/components/x-events' } } : {}),
   }
 }
 
-const paths = (): JsonSchema => {
-  const made: Record<string, JsonSchema> = {}
-  for (const [route, operation] of Object.entries(OPERATIONS)) {
-    const [method = '', path = ''] = route.split(' ')
-    const name = path.replace(/:(\w+)/g, '{$1}')
-    made[name] = { ...made[name], [method.toLowerCase()]: operationOf(method, path, operation) }
+const pathsOf = (routes: readonly RouteDescription[]): JsonSchema => {
+  const paths: Record<string, JsonSchema> = {}
+  for (const route of routes) {
+    const name = route.path.replace(/:(\w+)/g, '{$1}')
+    paths[name] = { ...paths[name], [route.method.toLowerCase()]: operationOf(route) }
   }
-  return made
+  return paths
 }
 
 const streamEvents = (): JsonSchema =>
   Object.fromEntries(
-    Object.entries(STREAM_EVENTS).map(([name, { id, data, meaning }]) => [
+    Object.entries(STREAM_EVENTS).map(([name, { id, data, description }]) => [
       name,
-      { description: meaning, id, data: jsonSchema(data, 'output') },
+      { description, id, data: jsonSchema(data, 'output') },
     ]),
   )
 
 const tokenHint = 'A JWT with exp; its claims events and scope say what it opens. docs/SECURITY.md.'
 
-/** The HTTP side as OpenAPI 3.1. */
-export const makeOpenApi = (version: string): JsonSchema => ({
+/** The HTTP side as OpenAPI 3.1. It needs no handlers, so no store either. */
+export const createOpenApi = (version: string, routes: readonly RouteDescription[]): JsonSchema => ({
   openapi: '3.1.0',
   info: { title: 'deepsoc-gateway', version, description: INFO },
   servers: [{ url: '/' }],
   tags: TAGS,
-  paths: paths(),
+  paths: pathsOf(routes),
   components: {
-    schemas: { Error: jsonSchema(ErrorAnswer, 'output') },
+    schemas: { Error: jsonSchema(ErrorSchema, 'output') },
     securitySchemes: {
       bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: tokenHint },
       cookie: {

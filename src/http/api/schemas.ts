@@ -7,22 +7,23 @@ import type { ClosingReason, HelloData } from '../../core/sse.ts'
 
 const dbId = z.number().int().min(0)
 const time = z.iso.datetime().describe('ISO 8601 in UTC.')
-const CODES = Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]
+/** For z.enum. */
+export const ERROR_CODES = Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]
 
 /** The body of every error. */
-export const ErrorAnswer = z.looseObject({
+export const ErrorSchema = z.looseObject({
   status: z.literal('error'),
-  code: z.enum(CODES),
+  code: z.enum(ERROR_CODES),
   message: z.string(),
   hint: z.string().describe('What to do about it.'),
 })
 
 /** `{"status":"success","data":…}`, with more keys beside `data`. */
-export const success = <Data extends z.ZodType>(data: Data, beside: z.ZodRawShape = {}) =>
+export const successSchema = <Data extends z.ZodType>(data: Data, beside: z.ZodRawShape = {}) =>
   z.strictObject({ status: z.literal('success'), data, ...beside })
 
-/** A message as readers get it: the published object with the gateway's keys at its end. */
-export const DeliveredMessage = PublishedMessage.extend({
+/** A message as subscribers get it: the published object with the gateway's keys at its end. */
+export const DeliveredMessageSchema = PublishedMessage.extend({
   event_id: EventId,
   message_id: MessageId,
   traceparent: z
@@ -34,45 +35,23 @@ export const DeliveredMessage = PublishedMessage.extend({
 }).loose()
 
 /** A message as an agent sends it to the exchange: nothing else names its event. */
-export const StreamedMessage = PublishedMessage.extend({
+export const StreamedMessageSchema = PublishedMessage.extend({
   event_id: EventId.describe('The event; no control characters. Read from here, never from the routing key.'),
 }).loose()
 
-/** The same over HTTP, where the path names the event. */
-export const PostedMessage = PublishedMessage.loose()
+/** The message of the examples. */
+export const EXAMPLE_MESSAGE = {
+  message_id: '019a0b5e-3c58-7d4a-9c1f-2b6f0a9d4e11',
+  message_from: '_captain',
+  message_type: 'llm_response',
+  message_content: { text: 'Two hosts speak to the same address every 60 seconds.' },
+  round_id: 1,
+}
 
 const resetReason = z.enum(['cursor_ahead', 'cursor_invalid', 'history_pruned'])
 
 /** Why a cursor could not be honoured: everything from `first_db_id` on follows. */
 export const ResetSchema = z.strictObject({ reason: resetReason, first_db_id: dbId })
-
-/** What stands beside a page of messages. */
-export const MESSAGES_ENVELOPE = {
-  last_message_db_id: dbId.describe('The next cursor.'),
-  has_more: z.boolean(),
-  log_id: z.string().describe('Names the database; it changes when that is made anew.'),
-  reset: ResetSchema.optional(),
-}
-
-export const EventSummarySchema = z.strictObject({
-  event_id: EventId,
-  messages: z.number().int(),
-  first_db_id: dbId,
-  last_db_id: dbId,
-  first_at: time,
-  last_at: time,
-})
-
-/** What became of one published message. */
-export const PublishedResult = z.strictObject({
-  message_id: MessageId,
-  db_id: dbId.optional().describe('Only where the gateway itself has stored it (without a broker).'),
-  duplicate: z.literal(true).optional().describe('It was stored before.'),
-})
-
-export const Ticket = z.strictObject({ ticket: z.string(), expires_in: z.number().describe('Seconds.') })
-
-export const RevocationAnswer = z.strictObject({ sub: z.string(), issued_before: time, until: time.nullable() })
 
 const HelloDataSchema = z.strictObject({
   log_id: z.string(),
@@ -86,22 +65,22 @@ const CLOSINGS = ['shutdown', 'token_expired', 'max_age', 'too_slow'] as const s
 
 /** Every event of a stream: whether it carries an `id:`, and its data. test/repo/api-documents.test.ts compares them with those that are sent. */
 export const STREAM_EVENTS = {
-  hello: { id: true, data: HelloDataSchema, meaning: 'First, once: where the stream begins.' },
-  reset: { id: false, data: ResetSchema, meaning: 'Behind hello, if the cursor could not be honoured.' },
-  new_message: { id: true, data: DeliveredMessage, meaning: 'Each message, once, ascending by db_id.' },
+  hello: { id: true, data: HelloDataSchema, description: 'First, once: where the stream begins.' },
+  reset: { id: false, data: ResetSchema, description: 'Behind hello, if the cursor could not be honoured.' },
+  new_message: { id: true, data: DeliveredMessageSchema, description: 'Each message, once, ascending by db_id.' },
   caught_up: {
     id: false,
     data: z.strictObject({ last_message_db_id: dbId }),
-    meaning: 'Once, when everything up to last_db_id of hello has been sent.',
+    description: 'Once, when everything up to last_db_id of hello has been sent.',
   },
   heartbeat: {
     id: false,
     data: z.strictObject({ server_time: time }),
-    meaning: 'Every HEARTBEAT_SECONDS. Who hears nothing for two of them has a dead line.',
+    description: 'Every HEARTBEAT_SECONDS. Who hears nothing for two of them has a dead line.',
   },
   closing: {
     id: false,
     data: z.strictObject({ reason: z.enum(CLOSINGS) }),
-    meaning: 'Before the server ends the stream. Come back with the last id.',
+    description: 'Before the server ends the stream. Come back with the last id.',
   },
 } as const

@@ -1,38 +1,41 @@
-import type Router from '@koa/router'
 import type { Logger } from 'pino'
 import { z } from 'zod'
 import { GatewayError } from '../../core/errors.ts'
 import { decodeUtf8 } from '../../core/message.ts'
 import type { Revocation } from '../../store/store.ts'
-import type { Authorise } from '../auth/authorize.ts'
+import { successSchema } from '../api/schemas.ts'
 import type { Revocations } from '../auth/revocations.ts'
 import { TICKET_TTL_MS, type Tickets } from '../auth/tickets.ts'
 import { readBody } from '../body.ts'
 import { sendSuccess } from '../responses.ts'
+import { defineRoute, STORAGE_ERRORS } from '../route.ts'
 
 const MAX_BODY_BYTES = 4_096
 const MAX_SUBJECT = 255
 
 export interface AccessOptions {
-  readonly authorise: Authorise
-  /** Who was shut out, and by whom, belongs into the log. */
+  /** Is told which subject was revoked, and by whom. */
   readonly logger: Logger
   readonly tickets: Tickets
   readonly revocations: Revocations
-  /** All that stand. */
+  /** All that are in force. */
   readonly listRevocations: () => Promise<Revocation[]>
 }
 
 const time = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text))
 
-export const Subject = z.string().min(1).max(MAX_SUBJECT)
-
-/** Who is shut out. */
-export const RevocationBody = z.strictObject({
-  sub: Subject.describe('The subject whose tokens are refused.'),
+const RevocationBodySchema = z.strictObject({
+  sub: z.string().min(1).max(MAX_SUBJECT).describe('The subject whose tokens are refused.'),
   issued_before: time.optional().describe('Tokens issued up to this time are refused; now, if absent.'),
   until: time.nullish().describe('Forgotten after this time; never, if absent.'),
 })
+
+const TicketSchema = z.strictObject({ ticket: z.string(), expires_in: z.number().describe('Seconds.') })
+
+const utc = z.iso.datetime().describe('ISO 8601 in UTC.')
+const RevocationSchema = z.strictObject({ sub: z.string(), issued_before: utc, until: utc.nullable() })
+
+const EXAMPLE_REVOCATION = { sub: 'ann', issued_before: '2026-11-22T10:00:00.000Z', until: null }
 
 const toJson = ({ subject, issued_before, until }: Revocation) => ({
   sub: subject,
@@ -50,38 +53,108 @@ const readRevocation = async (request: Parameters<typeof readBody>[0]): Promise<
   } catch (cause) {
     throw new GatewayError('invalid_json', 'The body is not JSON.', { cause })
   }
-  const { success, data, error } = RevocationBody.safeParse(body)
+  const { success, data, error } = RevocationBodySchema.safeParse(body)
   if (!success) throw new GatewayError('invalid_revocation', z.prettifyError(error).replaceAll('\n', ' '))
   return { subject: data.sub, issued_before: data.issued_before ?? Date.now(), until: data.until ?? null }
 }
 
-/** Tickets for streams, and shutting subjects out. */
-export const registerAccessRoutes = (router: Router, options: AccessOptions): void => {
-  const { authorise, tickets, revocations, logger } = options
-
-  router.post('/api/stream-tickets', async (ctx) => {
-    const { principal } = await authorise(ctx, 'ticket', '*')
-    const ticket = await tickets.issue(principal)
-    sendSuccess(ctx, 201, { ticket, expires_in: TICKET_TTL_MS / 1_000 })
-  })
-
-  router.get('/api/revocations', async (ctx) => {
-    await authorise(ctx, 'operate', '*')
-    sendSuccess(ctx, 200, (await options.listRevocations()).map(toJson))
-  })
-
-  router.post('/api/revocations', async (ctx) => {
-    const { principal } = await authorise(ctx, 'operate', '*')
-    const revocation = toJson(await revocations.add(await readRevocation(ctx.req)))
-    logger.info({ ...revocation, by: principal?.subject ?? null }, 'a subject was revoked')
-    sendSuccess(ctx, 201, revocation)
-  })
-
-  router.delete('/api/revocations/:subject', async (ctx) => {
-    const { principal } = await authorise(ctx, 'operate', '*')
-    const sub = ctx.params.subject ?? ''
-    const lifted = await revocations.remove(sub)
-    if (lifted) logger.info({ sub, by: principal?.subject ?? null }, 'a revocation was taken back')
-    sendSuccess(ctx, 200, { lifted })
-  })
-}
+/** Tickets for streams, and revoking the tokens of a subject. */
+export const ACCESS_ROUTES = [
+  defineRoute({
+    method: 'POST',
+    path: '/api/stream-tickets',
+    access: 'ticket',
+    tag: 'access',
+    summary: 'A ticket for one stream, good once, for 30 seconds',
+    description: 'EventSource cannot send headers; the ticket goes into ?ticket= of a stream.',
+    responses: {
+      201: {
+        description: 'The ticket.',
+        schema: successSchema(TicketSchema),
+        example: { status: 'success', data: { ticket: 'bVQ1…', expires_in: 30 } },
+      },
+    },
+    errors: ['too_many_tickets'],
+    handler:
+      ({ tickets }: AccessOptions) =>
+      async ({ ctx, access }) => {
+        const ticket = await tickets.issue(access.principal)
+        sendSuccess(ctx, 201, { ticket, expires_in: TICKET_TTL_MS / 1_000 })
+      },
+  }),
+  defineRoute({
+    method: 'GET',
+    path: '/api/revocations',
+    access: 'operate',
+    tag: 'access',
+    summary: 'All revocations that stand',
+    responses: {
+      200: {
+        description: 'By subject.',
+        schema: successSchema(z.array(RevocationSchema)),
+        example: { status: 'success', data: [EXAMPLE_REVOCATION] },
+      },
+    },
+    errors: STORAGE_ERRORS,
+    handler:
+      ({ listRevocations }: AccessOptions) =>
+      async ({ ctx }) =>
+        sendSuccess(ctx, 200, (await listRevocations()).map(toJson)),
+  }),
+  defineRoute({
+    method: 'POST',
+    path: '/api/revocations',
+    access: 'operate',
+    tag: 'access',
+    summary: 'Refuse the tokens of a subject',
+    description: 'Its streams end within a second. Of two revocations the later times hold.',
+    body: { schema: RevocationBodySchema, description: 'Who is shut out.', example: EXAMPLE_REVOCATION },
+    responses: {
+      201: {
+        description: 'What holds from now on.',
+        schema: successSchema(RevocationSchema),
+        example: { status: 'success', data: EXAMPLE_REVOCATION },
+      },
+    },
+    errors: [
+      ...STORAGE_ERRORS,
+      'invalid_revocation',
+      'invalid_json',
+      'invalid_utf8',
+      'body_too_large',
+      'body_incomplete',
+    ],
+    handler:
+      ({ revocations, logger }: AccessOptions) =>
+      async ({ ctx, access }) => {
+        const revocation = toJson(await revocations.add(await readRevocation(ctx.req)))
+        logger.info({ ...revocation, by: access.principal?.subject ?? null }, 'a subject was revoked')
+        sendSuccess(ctx, 201, revocation)
+      },
+  }),
+  defineRoute({
+    method: 'DELETE',
+    path: '/api/revocations/:subject',
+    access: 'operate',
+    tag: 'access',
+    summary: 'Take a revocation back',
+    params: { subject: z.string().min(1).meta({ description: 'The subject.', example: EXAMPLE_REVOCATION.sub }) },
+    responses: {
+      200: {
+        description: 'Whether there was one.',
+        schema: successSchema(z.strictObject({ lifted: z.boolean() })),
+        example: { status: 'success', data: { lifted: true } },
+      },
+    },
+    errors: STORAGE_ERRORS,
+    handler:
+      ({ revocations, logger }: AccessOptions) =>
+      async ({ ctx, access, params }) => {
+        const lifted = await revocations.remove(params.subject)
+        if (lifted) {
+          logger.info({ sub: params.subject, by: access.principal?.subject ?? null }, 'a revocation was taken back')
+        }
+        sendSuccess(ctx, 200, { lifted })
+      },
+  }),
+]

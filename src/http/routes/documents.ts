@@ -1,47 +1,65 @@
 import { createHash } from 'node:crypto'
-import type Router from '@koa/router'
-import { makeAsyncApi } from '../api/asyncapi.ts'
+import type { Context } from 'koa'
+import { z } from 'zod'
+import { createAsyncApi } from '../api/asyncapi.ts'
 import { DOCS_CSP, renderDocsPage } from '../api/docs-page.ts'
-import { makeOpenApi } from '../api/openapi.ts'
+import { createOpenApi } from '../api/openapi.ts'
+import { defineRoute, type RouteDescription } from '../route.ts'
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 
-interface Document {
-  readonly text: string
-  readonly etag: string
+export interface DocumentOptions {
+  readonly version: string
+  /** All routes, which the documents describe. */
+  readonly routes: readonly RouteDescription[]
 }
 
-/** Makes a document when it is first asked for: most gateways never are. */
-const once = (make: () => string): (() => Document) => {
-  let made: Document | null = null
-  return () => {
-    if (made === null) {
-      const text = make()
-      made = { text, etag: `"${createHash('sha256').update(text).digest('base64url').slice(0, 22)}"` }
+/** Answers with a document that is rendered at its first request: most gateways are never asked for it. */
+const createHandler = (type: string, render: () => string, policy: string | null = null) => {
+  let rendered: { readonly text: string; readonly etag: string } | null = null
+  return ({ ctx }: { readonly ctx: Context }): void => {
+    if (rendered === null) {
+      const text = render()
+      rendered = { text, etag: `"${createHash('sha256').update(text).digest('base64url').slice(0, 22)}"` }
     }
-    return made
+    if (policy !== null) ctx.set('Content-Security-Policy', policy)
+    ctx.set('Cache-Control', 'no-cache')
+    ctx.set('ETag', rendered.etag)
+    ctx.status = 200
+    if (ctx.fresh) {
+      ctx.status = 304
+      return
+    }
+    ctx.type = type
+    ctx.body = rendered.text
   }
 }
 
-/** The descriptions of the API. They hold no data and are open to all. */
-export const registerDocsRoutes = (router: Router, { version }: { readonly version: string }): void => {
-  const serve = (path: string, type: string, make: () => string, policy: string | null = null): void => {
-    const document = once(make)
-    router.get(path, (ctx) => {
-      const { text, etag } = document()
-      if (policy !== null) ctx.set('Content-Security-Policy', policy)
-      ctx.set('Cache-Control', 'no-cache')
-      ctx.set('ETag', etag)
-      ctx.status = 200
-      if (ctx.fresh) {
-        ctx.status = 304
-        return
-      }
-      ctx.type = type
-      ctx.body = text
-    })
-  }
-  serve('/openapi.json', JSON_TYPE, () => JSON.stringify(makeOpenApi(version)))
-  serve('/asyncapi.json', JSON_TYPE, () => JSON.stringify(makeAsyncApi(version)))
-  serve('/docs', 'text/html; charset=utf-8', () => renderDocsPage(version), DOCS_CSP)
-}
+const DOCUMENT = { method: 'GET', access: 'public', tag: 'operation' } as const
+
+/** The descriptions of the API: they hold no data. */
+export const DOCUMENT_ROUTES = [
+  defineRoute({
+    ...DOCUMENT,
+    path: '/openapi.json',
+    summary: 'This document',
+    responses: { 200: { description: 'OpenAPI 3.1.', schema: z.looseObject({ openapi: z.literal('3.1.0') }) } },
+    handler: ({ version, routes }: DocumentOptions) =>
+      createHandler(JSON_TYPE, () => JSON.stringify(createOpenApi(version, routes))),
+  }),
+  defineRoute({
+    ...DOCUMENT,
+    path: '/asyncapi.json',
+    summary: 'What goes over AMQP, and the events of a stream',
+    responses: { 200: { description: 'AsyncAPI 3.0.', schema: z.looseObject({ asyncapi: z.literal('3.0.0') }) } },
+    handler: ({ version }: DocumentOptions) => createHandler(JSON_TYPE, () => JSON.stringify(createAsyncApi(version))),
+  }),
+  defineRoute({
+    ...DOCUMENT,
+    path: '/docs',
+    summary: 'Both documents to read',
+    responses: { 200: { description: 'A page.', text: { type: 'text/html' } } },
+    handler: ({ version, routes }: DocumentOptions) =>
+      createHandler('text/html; charset=utf-8', () => renderDocsPage(version, routes), DOCS_CSP),
+  }),
+]

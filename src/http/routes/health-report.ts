@@ -1,14 +1,15 @@
-import type Router from '@koa/router'
+import { z } from 'zod'
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
 import type { HealthReport } from '../../monitoring/report.ts'
+import { SAMPLE_FIELDS } from '../../monitoring/samples.ts'
 import type { ReasonCount } from '../../store/store.ts'
-import type { Authorise } from '../auth/authorize.ts'
-import { parseDbIdParam } from '../parameters.ts'
+import { ERROR_CODES, successSchema } from '../api/schemas.ts'
+import { dbIdField } from '../parameters.ts'
 import { sendSuccess } from '../responses.ts'
+import { defineRoute } from '../route.ts'
 import type { QuarantineService } from './quarantine.ts'
 
-export interface OverviewOptions {
-  readonly authorise: Authorise
+export interface HealthReportOptions {
   readonly mode: string
   readonly version: string
   /** @param after only samples later than this, in milliseconds since 1970 */
@@ -22,7 +23,7 @@ const MAX_COUNTED = 10_000
 const COUNT_PAUSE_FACTOR = 20
 
 export interface QuarantineCounts {
-  /** At most MOST_COUNTED. */
+  /** At most MAX_COUNTED. */
   readonly rows: number
   /** There are more than were counted. */
   readonly more: boolean
@@ -34,7 +35,7 @@ export interface QuarantineCounts {
 const hintOf = (reason: string): string => (Object.hasOwn(ERRORS, reason) ? ERRORS[reason as ErrorCode].hint : '')
 
 /** Counts the newest rows of the quarantine, but not all the time. */
-const quarantineCounter = ({ rejected }: OverviewOptions): (() => Promise<QuarantineCounts | null>) => {
+const quarantineCounter = ({ rejected }: HealthReportOptions): (() => Promise<QuarantineCounts | null>) => {
   let counted: QuarantineCounts | null = null
   let restUntil = 0
   return async () => {
@@ -58,16 +59,77 @@ const quarantineCounter = ({ rejected }: OverviewOptions): (() => Promise<Quaran
   }
 }
 
-/** How the gateway is, over all workers, with the last hour. */
-export const routeOverview = (router: Router, options: OverviewOptions): void => {
-  const { authorise, mode, version, overview } = options
-  const countRejected = quarantineCounter(options)
+const count = z.number().int().min(0)
+const measure = z.number().nullable()
+const time = z.iso.datetime()
 
-  router.get('/api/health', async (ctx) => {
-    await authorise(ctx, 'operate', '*')
-    const after = parseDbIdParam(new URLSearchParams(ctx.querystring), 'samples_after') ?? 0
-    const [whole, quarantine] = await Promise.all([overview(after), countRejected()])
-    const { samples, ...rest } = whole
-    sendSuccess(ctx, 200, { mode, version, server_time: new Date().toISOString(), ...rest, quarantine, samples })
-  })
-}
+const perSampleField = <Schema extends z.ZodType>(schema: Schema) =>
+  Object.fromEntries(SAMPLE_FIELDS.map((name) => [name, schema]))
+
+const FaultSchema = z.strictObject({
+  component: z.string(),
+  code: z.enum(ERROR_CODES),
+  message: z.string(),
+  hint: z.string(),
+  since: time,
+  workers: z.array(z.number()),
+})
+
+const WorkerSchema = z.strictObject({
+  worker: z.number(),
+  pid: z.number(),
+  answers: z.boolean(),
+  ready: z.boolean().nullable(),
+  started_at: time.nullable(),
+  readers: measure,
+  memory_bytes: measure,
+  event_loop_delay_seconds: measure,
+})
+
+const HealthReportSchema = z.strictObject({
+  mode: z.enum(['embedded', 'broker']),
+  version: z.string(),
+  server_time: time,
+  ready: z.boolean(),
+  faults: z.array(FaultSchema),
+  workers_expected: count,
+  workers: z.array(WorkerSchema),
+  now: z.strictObject(perSampleField(measure)),
+  lag_since: z.string().nullable(),
+  totals: z.strictObject({ stored: count, duplicates: count, rejected: count }),
+  readers: z.strictObject({ live: count, catching_up: count, stalled: count, channels: count }),
+  queue: z.strictObject({ ready: count, consumers: count.nullable(), dead: count.nullable() }).nullable(),
+  database: z.strictObject({ bytes: measure, wal_bytes: measure, disk_free_bytes: measure }),
+  sampled_since: time,
+  sample_seconds: z.number(),
+  quarantine: z
+    .strictObject({
+      rows: count,
+      more: z.boolean(),
+      last_rejected_id: count,
+      reasons: z.array(z.strictObject({ reason: z.string(), rows: count, hint: z.string() })),
+    })
+    .nullable(),
+  samples: z.strictObject({ at: z.array(z.number()), ...perSampleField(z.array(measure)) }),
+})
+
+/** How all workers are, with the last hour. */
+export const HEALTH_REPORT = defineRoute({
+  method: 'GET',
+  path: '/api/health',
+  access: 'operate',
+  tag: 'operation',
+  summary: 'How all workers are, with the last hour',
+  query: { samples_after: dbIdField('Only samples later than this, in milliseconds since 1970.') },
+  responses: { 200: { description: 'null: not known.', schema: successSchema(HealthReportSchema) } },
+  errors: ['invalid_query'],
+  handler: (options: HealthReportOptions) => {
+    const { mode, version, overview } = options
+    const countRejected = quarantineCounter(options)
+    return async ({ ctx, query }) => {
+      const [whole, quarantine] = await Promise.all([overview(query.samples_after ?? 0), countRejected()])
+      const { samples, ...rest } = whole
+      sendSuccess(ctx, 200, { mode, version, server_time: new Date().toISOString(), ...rest, quarantine, samples })
+    }
+  },
+})

@@ -1,12 +1,14 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type Router from '@koa/router'
 import type { Context } from 'koa'
+import { z } from 'zod'
 import { GatewayError } from '../../core/errors.ts'
 import type { HealthRegistry } from '../../monitoring/health.ts'
+import { successSchema } from '../api/schemas.ts'
 import type { Authorise } from '../auth/authorize.ts'
 import { errorBody, sendSuccess } from '../responses.ts'
+import { defineRoute } from '../route.ts'
 
-export interface OpsOptions {
+export interface HealthOptions {
   readonly health: HealthRegistry
   /** The figures of all workers, as Prometheus text. */
   readonly metricsText: () => Promise<string>
@@ -15,51 +17,102 @@ export interface OpsOptions {
   /** `embedded` or `broker`. */
   readonly mode: string
   readonly version: string
-  /** True where tokens are needed: who has none with the scope admin is told no particulars. */
+  /** True where tokens are needed: only one with the scope admin is then told the particulars. */
   readonly authEnabled: boolean
 }
 
-/** Whether the process lives, whether it does its whole work, and its figures. */
-export const registerHealthRoutes = (router: Router, options: OpsOptions): void => {
-  const { health, metricsText, metricsType, authorise, mode, version, authEnabled } = options
-
-  router.get('/livez', (ctx) => {
-    sendSuccess(ctx, 200, { live: true })
-  })
-
-  /** Load balancers have no token; what they need to know is open to all. */
-  const isOperator = (ctx: Context): Promise<boolean> =>
-    authorise(ctx, 'operate', '*').then(
-      () => true,
-      () => false,
-    )
-
-  router.get('/readyz', async (ctx) => {
-    const whole = !authEnabled || (await isOperator(ctx))
-    const { faults } = health
-    if (faults.length === 0) {
-      sendSuccess(ctx, 200, whole ? { ready: true, mode, version } : { ready: true, mode })
-      return
-    }
-    if (!whole) {
-      const parts = faults.map(({ component, code }) => ({ component, code }))
-      const names = parts.map(({ component }) => component).join(', ')
-      throw new GatewayError('not_ready', `Not working: ${names}.`, { details: { faults: parts } })
-    }
-    const what = faults.map((fault) => `${fault.component}: ${fault.message}`).join('; ')
-    throw new GatewayError('not_ready', what, { hint: faults[0]!.hint, details: { faults } })
-  })
-
-  router.get('/metrics', async (ctx) => {
-    await authorise(ctx, 'operate', '*')
-    ctx.body = await metricsText()
-    ctx.type = metricsType
-  })
+/** Throws not_ready, with the particulars where the caller may know them. */
+const throwNotReady = ({ faults }: HealthRegistry, detailed: boolean): never => {
+  if (!detailed) {
+    const parts = faults.map(({ component, code }) => ({ component, code }))
+    const names = parts.map(({ component }) => component).join(', ')
+    throw new GatewayError('not_ready', `Not working: ${names}.`, { details: { faults: parts } })
+  }
+  const what = faults.map((fault) => `${fault.component}: ${fault.message}`).join('; ')
+  throw new GatewayError('not_ready', what, { hint: faults[0]!.hint, details: { faults } })
 }
 
-/** `/metrics` on a port of its own, for who reaches that port; no tokens there, and nothing else. */
+const isOperator = (ctx: Context, authorise: Authorise): Promise<boolean> =>
+  authorise(ctx, 'operate', '*').then(
+    () => true,
+    () => false,
+  )
+
+const ReadySchema = z.strictObject({
+  ready: z.literal(true),
+  mode: z.enum(['embedded', 'broker']),
+  version: z.string().optional(),
+})
+
+/** Whether the process lives, whether all of it works, and its metrics. */
+export const HEALTH_ROUTES = [
+  defineRoute({
+    method: 'GET',
+    path: '/livez',
+    access: 'public',
+    tag: 'operation',
+    summary: 'Whether the process answers',
+    responses: {
+      200: {
+        description: 'It does. The broker has no part in it.',
+        schema: successSchema(z.strictObject({ live: z.literal(true) })),
+        example: { status: 'success', data: { live: true } },
+      },
+    },
+    handler:
+      () =>
+      ({ ctx }) =>
+        sendSuccess(ctx, 200, { live: true }),
+  }),
+  defineRoute({
+    method: 'GET',
+    path: '/readyz',
+    // Load balancers have no token; what they need to know is open to all.
+    access: 'public',
+    tag: 'operation',
+    summary: 'Whether everything works',
+    description: 'Where tokens are needed, particulars are for the scope admin.',
+    responses: {
+      200: {
+        description: 'It does.',
+        schema: successSchema(ReadySchema),
+        example: { status: 'success', data: { ready: true, mode: 'embedded', version: '0.1.0' } },
+      },
+    },
+    errors: ['not_ready'],
+    handler:
+      ({ health, authorise, mode, version, authEnabled }: HealthOptions) =>
+      async ({ ctx }) => {
+        const detailed = !authEnabled || (await isOperator(ctx, authorise))
+        if (health.faults.length > 0) throwNotReady(health, detailed)
+        sendSuccess(ctx, 200, detailed ? { ready: true, mode, version } : { ready: true, mode })
+      },
+  }),
+  defineRoute({
+    method: 'GET',
+    path: '/metrics',
+    access: 'operate',
+    tag: 'operation',
+    summary: 'Figures for Prometheus',
+    description: 'On METRICS_PORT it needs none.',
+    responses: {
+      200: {
+        description: 'What each means: docs/OPERATIONS.md.',
+        text: { type: 'text/plain', example: '# TYPE gateway_ready gauge\ngateway_ready 1\n' },
+      },
+    },
+    handler:
+      ({ metricsText, metricsType }: HealthOptions) =>
+      async ({ ctx }) => {
+        ctx.body = await metricsText()
+        ctx.type = metricsType
+      },
+  }),
+]
+
+/** Serves `/metrics`, and nothing else, on a port of its own, without tokens. */
 export const createMetricsHandler =
-  ({ metricsText, metricsType }: Pick<OpsOptions, 'metricsText' | 'metricsType'>) =>
+  ({ metricsText, metricsType }: Pick<HealthOptions, 'metricsText' | 'metricsType'>) =>
   (request: IncomingMessage, response: ServerResponse): void => {
     const known = (request.url ?? '').split('?')[0] === '/metrics'
     if (!known || (request.method !== 'GET' && request.method !== 'HEAD')) {

@@ -1,74 +1,97 @@
-import type Router from '@koa/router'
-import type { Context } from 'koa'
 import type { Logger } from 'pino'
-import { GatewayError } from '../../core/errors.ts'
+import { z } from 'zod'
+import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 import type { QuarantineRow } from '../../core/quarantine.ts'
 import { findUnknownReason, MATCH_ALL, parseSince, type RejectedFilter } from '../../core/quarantine-filter.ts'
 import { serializeQuarantineRow, trimPartialUtf8 } from '../../core/quarantine-json.ts'
 import type { Quarantine, ReplayResult } from '../../store/store.ts'
-import type { Authorise } from '../auth/authorize.ts'
-import { parseDbIdParam, parseLimit, parseListParam, singleParam } from '../parameters.ts'
-import { sendJsonTexts, sendSuccess } from '../responses.ts'
+import { ERROR_CODES, successSchema } from '../api/schemas.ts'
+import { dbIdField, type FieldValues, invalidQuery, ListSchema, limitField, listField } from '../parameters.ts'
+import { sendJsonText, sendJsonTexts, sendSuccess } from '../responses.ts'
+import { defineRoute, STORAGE_ERRORS } from '../route.ts'
 
-const ROWS = { defaultValue: 50, max: 200 }
 /** Of a body no more is shown; the command line has all of it. */
 const BODY_BYTES = 64 * 1024
 /** Bodies that are checked in one go: the streams of this process wait as long. */
 const REPLAY_BYTES = 1024 * 1024
 
-/** The quarantine of this gateway, as who operates it changes it. */
+/** The quarantine of this gateway, as its operators change it. */
 export interface QuarantineService extends Omit<Quarantine, 'replay'> {
   /** Checks rows anew and commits what passes. @returns their fates, in order. @throws GatewayError storage_* */
   replay(rows: readonly QuarantineRow[]): Promise<ReplayResult[]>
 }
 
-export interface RejectedOptions {
-  readonly authorise: Authorise
+export interface QuarantineOptions {
   readonly logger: Logger
   readonly rejected: QuarantineService
 }
-
-const bad = (message: string): GatewayError => new GatewayError('invalid_query', message)
 
 const notFound = (rejected_id: number): GatewayError =>
   new GatewayError('not_found', `${rejected_id} is not in the quarantine.`, {
     hint: 'It was replayed, dropped or pruned, or never was there. GET /api/rejected lists what is.',
   })
 
-const idIn = (ctx: Context): number => {
-  const text = ctx.params.rejected_id ?? ''
-  const id = /^[1-9]\d{0,15}$/.test(text) ? Number(text) : Number.NaN
-  if (!Number.isSafeInteger(id)) throw bad('rejected_id must be a whole number from 1 up.')
-  return id
+/** Which rows, as on the command line. */
+const FILTERS = {
+  id: listField(
+    'Only these rows, comma-separated.',
+    ListSchema.refine((ids) => ids.every((id) => Number.isSafeInteger(Number(id)) && Number(id) >= 1), {
+      error: 'must be whole numbers from 1 up',
+    }),
+  ),
+  reason: listField(
+    'Only rows with these error codes, comma-separated.',
+    // The error does not repeat the value: it may hold what a terminal obeys.
+    ListSchema.refine((reasons) => findUnknownReason(reasons) === undefined, { error: 'must be error codes' }),
+  ),
+  routing_key: z.string().optional().describe('Only rows with this routing key; * stands for any characters.'),
+  since: z
+    .string()
+    .refine((text) => parseSince(text, 0) !== null, {
+      error: 'must be an age such as 30m, 12h or 7d, or a date such as 2026-11-22T10:00:00Z',
+    })
+    .optional()
+    .describe('Only rows since this age (30m, 12h, 7d) or date.'),
 }
 
-/** The filter of a query, as on the command line: `id`, `reason`, `routing_key`, `since`. @throws GatewayError invalid_query */
-const readFilter = (query: URLSearchParams): RejectedFilter => {
-  const ids = parseListParam(query, 'id')?.map(Number) ?? null
-  if (ids?.some((id) => !Number.isSafeInteger(id) || id < 1)) throw bad('id must be whole numbers from 1 up.')
-  const reasons = parseListParam(query, 'reason')
-  // Not repeated in the answer: it may hold what a terminal obeys.
-  if (findUnknownReason(reasons ?? []) !== undefined) throw bad('reason must be error codes.')
-  const sinceText = singleParam(query, 'since')
-  const since = sinceText === undefined ? null : parseSince(sinceText, Date.now())
-  if (sinceText !== undefined && since === null) {
-    throw bad('since must be an age such as 30m, 12h or 7d, or a date such as 2026-11-22T10:00:00Z.')
-  }
-  return { ids, reasons, routingKey: singleParam(query, 'routing_key') ?? null, since }
+const toRejectedFilter = ({ id, reason, routing_key, since }: FieldValues<typeof FILTERS>): RejectedFilter => ({
+  ids: id?.map(Number) ?? null,
+  reasons: reason ?? null,
+  routingKey: routing_key ?? null,
+  since: since === undefined ? null : parseSince(since, Date.now()),
+})
+
+const BULK_QUERY = {
+  ...FILTERS,
+  all: z
+    .literal('true', { error: 'is true or absent' })
+    .optional()
+    .meta({ description: 'All rows, without a filter.', example: 'true' }),
+  after: dbIdField('Go on behind this row: `after` of the last answer.'),
+  through: dbIdField('No row beyond: `through` of the first answer.'),
 }
 
-/** For what changes rows: a filter, or all=true in so many words. @throws GatewayError invalid_query */
-const parseBulkFilter = (query: URLSearchParams): RejectedFilter => {
-  const filter = readFilter(query)
+/** Which rows to change: a filter, or all=true in so many words. @throws GatewayError invalid_query */
+const toBulkFilter = (query: FieldValues<typeof BULK_QUERY>): RejectedFilter => {
+  const filter = toRejectedFilter(query)
   const narrow = Object.values(filter).some((part) => part !== null)
-  const all = singleParam(query, 'all')
-  if (all !== undefined && all !== 'true') throw bad('all is true or absent.')
-  if (all === undefined && !narrow) throw bad('Say which rows: a filter such as reason, or all=true.')
-  if (all !== undefined && narrow) throw bad('all stands alone, without filters.')
-  return all === undefined ? filter : MATCH_ALL
+  if (query.all === undefined && !narrow) throw invalidQuery('Say which rows: a filter such as reason, or all=true.')
+  if (query.all !== undefined && narrow) throw invalidQuery('all stands alone, without filters.')
+  return query.all === undefined ? filter : MATCH_ALL
 }
 
-/** What became of a row, for who asked for it. */
+const isRowId = (text: string): boolean => /^[1-9]\d{0,15}$/.test(text) && Number.isSafeInteger(Number(text))
+
+const ROW = {
+  rejected_id: z
+    .string()
+    .refine(isRowId, { error: 'must be a whole number from 1 up' })
+    .transform(Number)
+    .pipe(z.number().int().min(1))
+    .meta({ description: 'The row.', example: 1 }),
+}
+
+/** The result of a replay, as it is sent. */
 const toReplayResult = (rejected_id: number, outcome: ReplayResult) => {
   if (outcome.kind !== 'stored' && outcome.kind !== 'duplicate') return { rejected_id, ...outcome }
   const { kind, db_id, message } = outcome
@@ -77,70 +100,197 @@ const toReplayResult = (rejected_id: number, outcome: ReplayResult) => {
 
 export type ReplayOutcome = ReturnType<typeof toReplayResult>
 
-const succeedText = (ctx: Context, text: string): void => {
-  sendSuccess(ctx, 200, null)
-  ctx.body = `{"status":"success","data":${text}}`
-}
-
-/** The quarantine: what was set aside is looked at, offered to the checks again, or dropped. */
-export const routeRejected = (router: Router, { authorise, logger, rejected }: RejectedOptions): void => {
-  router.get('/api/rejected', async (ctx) => {
-    await authorise(ctx, 'operate', '*')
-    const query = new URLSearchParams(ctx.querystring)
-    const limit = parseLimit(query, ROWS.defaultValue, ROWS.max)
-    const rows = await rejected.list(readFilter(query), parseDbIdParam(query, 'before') ?? 0, limit + 1)
-    sendJsonTexts(ctx, rows.slice(0, limit).map(serializeQuarantineRow), { has_more: rows.length > limit })
-  })
-
-  router.post('/api/rejected/replay', async (ctx) => {
-    const { principal } = await authorise(ctx, 'operate', '*')
-    const query = new URLSearchParams(ctx.querystring)
-    const filter = parseBulkFilter(query)
-    const after = parseDbIdParam(query, 'after') ?? 0
-    // What comes in from the first page on is not meant.
-    const through = parseDbIdParam(query, 'through') ?? (await rejected.maxId())
-    const rows = await rejected.listWithBodies(filter, after, through, REPLAY_BYTES)
-    const fates = (await rejected.replay(rows)).map((outcome, index) =>
-      toReplayResult(rows[index]!.rejected_id, outcome),
-    )
-    if (fates.length > 0)
-      logger.info({ ...countByKind(fates), by: principal?.subject ?? null }, 'rejected messages were replayed')
-    const last = rows.at(-1)?.rejected_id ?? through
-    sendSuccess(ctx, 200, fates, { has_more: rows.length > 0 && last < through, after: last, through })
-  })
-
-  router.get('/api/rejected/:rejected_id', async (ctx) => {
-    await authorise(ctx, 'operate', '*')
-    const rejected_id = idIn(ctx)
-    const row = await rejected.row(rejected_id, BODY_BYTES)
-    if (row === null) throw notFound(rejected_id)
-    const cut = row.body.length < row.body_bytes
-    const body = cut ? trimPartialUtf8(row.body) : row.body
-    succeedText(ctx, `${serializeQuarantineRow({ ...row, body }).slice(0, -1)},"shown_bytes":${body.length}}`)
-  })
-
-  router.post('/api/rejected/:rejected_id/replay', async (ctx) => {
-    const { principal } = await authorise(ctx, 'operate', '*')
-    const rejected_id = idIn(ctx)
-    const rows = await rejected.listWithBodies({ ...MATCH_ALL, ids: [rejected_id] }, rejected_id - 1, rejected_id, 1)
-    const [outcome = { kind: 'gone' } as const] = await rejected.replay(rows)
-    if (outcome.kind === 'gone') throw notFound(rejected_id)
-    const fate = toReplayResult(rejected_id, outcome)
-    logger.info({ ...fate, by: principal?.subject ?? null }, 'a rejected message was replayed')
-    sendSuccess(ctx, 200, fate)
-  })
-
-  router.delete('/api/rejected/:rejected_id', async (ctx) => {
-    const { principal } = await authorise(ctx, 'operate', '*')
-    const rejected_id = idIn(ctx)
-    const dropped = (await rejected.drop([rejected_id])) > 0
-    if (dropped) logger.info({ rejected_id, by: principal?.subject ?? null }, 'a rejected message was dropped')
-    sendSuccess(ctx, 200, { dropped })
-  })
-}
-
-const countByKind = (fates: readonly { readonly kind: ReplayResult['kind'] }[]): Record<string, number> => {
+const countByKind = (results: readonly { readonly kind: ReplayResult['kind'] }[]): Record<string, number> => {
   const tally: Record<string, number> = {}
-  for (const { kind } of fates) tally[kind] = (tally[kind] ?? 0) + 1
+  for (const { kind } of results) tally[kind] = (tally[kind] ?? 0) + 1
   return tally
 }
+
+const count = z.number().int().min(0)
+
+const SUMMARY = {
+  rejected_id: count.min(1),
+  received_at: z.iso.datetime(),
+  reason: z.string().describe('An error code.'),
+  detail: z.string(),
+  exchange: z.string(),
+  routing_key: z.string(),
+  body_bytes: count,
+  sha256: z.string().describe('Of the whole body.'),
+}
+
+const SummarySchema = z.strictObject(SUMMARY)
+
+const RowSchema = z.strictObject({
+  ...SUMMARY,
+  headers: z.looseObject({}),
+  properties: z.looseObject({}),
+  body: z.string().optional().describe('Where it is UTF-8.'),
+  body_base64: z.string().optional().describe('Where it is not.'),
+  shown_bytes: count.describe('64 KiB at most.'),
+})
+
+const ReplayResultSchema = z.discriminatedUnion('kind', [
+  z.strictObject({
+    rejected_id: count,
+    kind: z.enum(['stored', 'duplicate']),
+    db_id: count,
+    event_id: z.string(),
+    message_id: z.string(),
+  }),
+  z.strictObject({ rejected_id: count, kind: z.literal('kept'), reason: z.enum(ERROR_CODES), detail: z.string() }),
+  z.strictObject({ rejected_id: count, kind: z.literal('gone') }),
+])
+
+const EXAMPLE_SUMMARY = {
+  rejected_id: 1,
+  reason: 'invalid_json',
+  detail: 'SyntaxError: …',
+  exchange: 'deepsoc_notifications_exchange',
+  routing_key: 'notifications.frontend.incident-7.llm_response',
+  body_bytes: 1,
+  sha256: '2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881',
+  received_at: '2026-11-22T10:00:00.123Z',
+}
+
+const EXAMPLE_RESULT = { rejected_id: 1, kind: 'kept', reason: 'invalid_json', detail: 'SyntaxError: …' } as const
+
+const QUARANTINE = { access: 'operate', tag: 'operation' } as const
+const ROW_ERRORS: readonly ErrorCode[] = [...STORAGE_ERRORS, 'invalid_query']
+
+/** The quarantine: what was set aside is looked at, replayed or deleted. */
+export const QUARANTINE_ROUTES = [
+  defineRoute({
+    ...QUARANTINE,
+    method: 'GET',
+    path: '/api/rejected',
+    summary: 'What was set aside, newest first',
+    query: { limit: limitField(50, 200), before: dbIdField('Only rows below this id.'), ...FILTERS },
+    responses: {
+      200: {
+        description: 'One page.',
+        schema: successSchema(z.array(SummarySchema), { has_more: z.boolean() }),
+        example: { status: 'success', data: [EXAMPLE_SUMMARY], has_more: false },
+      },
+    },
+    errors: ROW_ERRORS,
+    handler:
+      ({ rejected }: QuarantineOptions) =>
+      async ({ ctx, query }) => {
+        const rows = await rejected.list(toRejectedFilter(query), query.before ?? 0, query.limit + 1)
+        const page = rows.slice(0, query.limit)
+        sendJsonTexts(ctx, page.map(serializeQuarantineRow), { has_more: rows.length > query.limit })
+      },
+  }),
+  defineRoute({
+    ...QUARANTINE,
+    method: 'POST',
+    path: '/api/rejected/replay',
+    summary: 'Offer rows to the checks again, page by page',
+    description: 'What passes is stored and leaves the quarantine in one commit.',
+    query: BULK_QUERY,
+    responses: {
+      200: {
+        description: 'What became of the rows of this page.',
+        schema: successSchema(z.array(ReplayResultSchema), { has_more: z.boolean(), after: count, through: count }),
+        example: { status: 'success', data: [EXAMPLE_RESULT], has_more: false, after: 1, through: 1 },
+      },
+    },
+    errors: ROW_ERRORS,
+    handler:
+      ({ rejected, logger }: QuarantineOptions) =>
+      async ({ ctx, access, query }) => {
+        const filter = toBulkFilter(query)
+        // Rows that arrive after the first page are left out.
+        const through = query.through ?? (await rejected.maxId())
+        const rows = await rejected.listWithBodies(filter, query.after ?? 0, through, REPLAY_BYTES)
+        const outcomes = await rejected.replay(rows)
+        const results = outcomes.map((outcome, index) => toReplayResult(rows[index]!.rejected_id, outcome))
+        if (results.length > 0) {
+          logger.info(
+            { ...countByKind(results), by: access.principal?.subject ?? null },
+            'rejected messages were replayed',
+          )
+        }
+        const last = rows.at(-1)?.rejected_id ?? through
+        sendSuccess(ctx, 200, results, { has_more: rows.length > 0 && last < through, after: last, through })
+      },
+  }),
+  defineRoute({
+    ...QUARANTINE,
+    method: 'GET',
+    path: '/api/rejected/:rejected_id',
+    summary: 'One row with its body',
+    params: ROW,
+    responses: {
+      200: {
+        description: 'The row.',
+        schema: successSchema(RowSchema),
+        example: {
+          status: 'success',
+          data: { ...EXAMPLE_SUMMARY, headers: {}, properties: {}, body: 'x', shown_bytes: 1 },
+        },
+      },
+    },
+    errors: [...ROW_ERRORS, 'not_found'],
+    handler:
+      ({ rejected }: QuarantineOptions) =>
+      async ({ ctx, params: { rejected_id } }) => {
+        const row = await rejected.row(rejected_id, BODY_BYTES)
+        if (row === null) throw notFound(rejected_id)
+        const cut = row.body.length < row.body_bytes
+        const body = cut ? trimPartialUtf8(row.body) : row.body
+        sendJsonText(ctx, `${serializeQuarantineRow({ ...row, body }).slice(0, -1)},"shown_bytes":${body.length}}`)
+      },
+  }),
+  defineRoute({
+    ...QUARANTINE,
+    method: 'POST',
+    path: '/api/rejected/:rejected_id/replay',
+    summary: 'Offer one row to the checks again',
+    params: ROW,
+    responses: {
+      200: {
+        description: 'What became of it.',
+        schema: successSchema(ReplayResultSchema),
+        example: { status: 'success', data: EXAMPLE_RESULT },
+      },
+    },
+    errors: [...ROW_ERRORS, 'not_found'],
+    handler:
+      ({ rejected, logger }: QuarantineOptions) =>
+      async ({ ctx, access, params: { rejected_id } }) => {
+        const filter = { ...MATCH_ALL, ids: [rejected_id] }
+        const rows = await rejected.listWithBodies(filter, rejected_id - 1, rejected_id, 1)
+        const [outcome = { kind: 'gone' } as const] = await rejected.replay(rows)
+        if (outcome.kind === 'gone') throw notFound(rejected_id)
+        const result = toReplayResult(rejected_id, outcome)
+        logger.info({ ...result, by: access.principal?.subject ?? null }, 'a rejected message was replayed')
+        sendSuccess(ctx, 200, result)
+      },
+  }),
+  defineRoute({
+    ...QUARANTINE,
+    method: 'DELETE',
+    path: '/api/rejected/:rejected_id',
+    summary: 'Drop one row for good',
+    params: ROW,
+    responses: {
+      200: {
+        description: 'Whether it was there.',
+        schema: successSchema(z.strictObject({ dropped: z.boolean() })),
+        example: { status: 'success', data: { dropped: true } },
+      },
+    },
+    errors: ROW_ERRORS,
+    handler:
+      ({ rejected, logger }: QuarantineOptions) =>
+      async ({ ctx, access, params: { rejected_id } }) => {
+        const dropped = (await rejected.drop([rejected_id])) > 0
+        if (dropped) {
+          logger.info({ rejected_id, by: access.principal?.subject ?? null }, 'a rejected message was dropped')
+        }
+        sendSuccess(ctx, 200, { dropped })
+      },
+  }),
+]

@@ -1,35 +1,25 @@
-import type Router from '@koa/router'
 import type { Context } from 'koa'
 import { z } from 'zod'
-import { DbId, parseCursor, type ResetReason, type ResolvedCursor, resolveCursor } from '../../core/cursor.ts'
+import { Cursor, DbId, parseCursor, type ResetReason, type ResolvedCursor, resolveCursor } from '../../core/cursor.ts'
 import { GatewayError } from '../../core/errors.ts'
-import { EventId } from '../../core/message.ts'
 import { noop } from '../../core/noop.ts'
 import { encodeHelloEvent, encodeResetEvent, encodeRetry } from '../../core/sse.ts'
-import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
+import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import type { MessageStore } from '../../store/store.ts'
 import type { StreamHub, StreamToken } from '../../streams/hub.ts'
-import type { Access, Authorise } from '../auth/authorize.ts'
-import { parseDbIdParam, parseEventId, parseListParam, singleParam } from '../parameters.ts'
+import type { Access } from '../auth/authorize.ts'
+import { EventIdField, EventsField, EXAMPLE_EVENT, type FieldValues, MESSAGE_FILTERS } from '../parameters.ts'
 import type { Quotas } from '../quotas.ts'
 import type { RequestView } from '../request-view.ts'
+import { defineRoute, STORAGE_ERRORS } from '../route.ts'
 import { type DetachedResponse, detachResponse, isClientGone } from '../server/sinks.ts'
-import { visibleBounds } from './messages.ts'
+import { toFilter, visibleBounds } from './messages.ts'
 
 /** What a client waits before it reconnects, unless told otherwise, in milliseconds. */
 const RETRY_MS = 2_000
-const MAX_EVENTS = 100
 const MAX_TAIL = 5_000
 
-/** The events of one stream. */
-export const StreamEvents = z
-  .array(z.union([z.literal('*'), EventId]))
-  .min(1)
-  .max(MAX_EVENTS)
-/** How many messages before the end a stream begins. */
-export const Tail = DbId.pipe(z.number().int().max(MAX_TAIL))
-
-/** On the answer that is a stream. */
+/** On the response that is a stream. */
 export const STREAM_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
   'Cache-Control': 'no-cache, no-transform',
@@ -40,44 +30,36 @@ export const STREAM_HEADERS = {
 export interface StreamOptions {
   readonly log: MessageStore
   readonly live: StreamHub
-  readonly authorise: Authorise
   readonly gate: Quotas
-  /** Told of every cursor that could not be honoured. */
+  /** Called for every cursor that could not be honoured. */
   readonly onReset: (reason: ResetReason) => void
 }
 
-/** The events that a query names: `*` alone, or up to 100 ids. */
-const eventsOf = (query: URLSearchParams): string[] | '*' => {
-  const ids = query.getAll('event_id')
-  if (ids.length === 0) throw new GatewayError('invalid_query', 'event_id is missing.')
-  if (ids.includes('*')) {
-    if (ids.length > 1) throw new GatewayError('invalid_query', 'event_id=* stands alone.')
-    return '*'
-  }
-  if (ids.length > MAX_EVENTS) throw new GatewayError('too_many_events', `${ids.length} events are too many.`)
-  return ids.map(parseEventId)
+const STREAM_QUERY = {
+  last_message_db_id: Cursor.optional().meta({
+    description: 'The cursor: messages behind it, 0 if absent; latest: the end. Last-Event-ID wins over it.',
+    example: 0,
+  }),
+  tail: DbId.pipe(
+    z
+      .number()
+      .int()
+      .max(MAX_TAIL, { error: `is at most ${MAX_TAIL}` }),
+  )
+    .optional()
+    .describe('Begin so many messages before the end.'),
+  ...MESSAGE_FILTERS,
 }
 
-/** The SSE side: one event, or several on one connection with one cursor. */
-export const routeStreams = (router: Router, options: StreamOptions): void => {
-  const open = async (ctx: Context, event: string | null): Promise<void> => {
-    if (ctx.method === 'HEAD') {
-      await validateRequest(ctx, event, options)
-      ctx.set(STREAM_HEADERS)
-      ctx.status = 200
-      return
-    }
-    await openStream(ctx, event, wayOf(ctx), options)
-    // The stream has the connection now, or there is nobody any more who waits for an answer.
-    ctx.respond = false
-  }
-  router.get('/api/events/:event_id/stream', (ctx) => open(ctx, ctx.params.event_id ?? ''))
-  router.get('/api/stream', (ctx) => open(ctx, null))
+/** A request for a stream that was authorised, and whose parameters are valid. */
+export interface AdmittedStream {
+  readonly access: Access
+  readonly query: FieldValues<typeof STREAM_QUERY>
 }
 
-/** How a stream gets out. */
+/** The way by which a stream leaves the process. */
 export interface StreamResponse {
-  /** True when nobody waits for the answer any more. */
+  /** True once the client has gone. */
   isGone(): boolean
   /**
    * Takes the connection over. Nothing was written on it before.
@@ -87,7 +69,7 @@ export interface StreamResponse {
   detach(onClose: () => void): DetachedResponse
 }
 
-const wayOf = (ctx: Context): StreamResponse => ({
+const toStreamResponse = (ctx: Context): StreamResponse => ({
   isGone: () => isClientGone(ctx),
   detach: (onClose) => {
     // Raw bytes would get in front of an answer that is still to be sent on this connection.
@@ -99,66 +81,39 @@ const wayOf = (ctx: Context): StreamResponse => ({
 })
 
 const resolveStart = async (
-  asked: RequestView,
+  request: RequestView,
+  { access, query }: AdmittedStream,
   log: MessageStore,
   filter: SubscriptionFilter,
-  access: Access,
-  query: URLSearchParams,
 ) => {
-  const request = parseCursor(asked.get('last-event-id') || undefined, singleParam(query, 'last_message_db_id'))
-  if (request === null) {
-    throw new GatewayError('invalid_query', 'last_message_db_id must be a whole number from 0 up, or latest.')
-  }
-  const tail = parseDbIdParam(query, 'tail')
-  if (tail !== undefined && tail > MAX_TAIL) throw new GatewayError('invalid_query', `tail is at most ${MAX_TAIL}.`)
+  const lastEventId = request.get('last-event-id')
   const { bounds, head } = await visibleBounds(log, filter, access)
-  let start: ResolvedCursor = resolveCursor(request, bounds)
-  const fromHeader = asked.get('last-event-id') !== ''
-  if (tail !== undefined && !fromHeader) start = { cursor: await log.tailCursor(filter, tail), reset: null }
+  let start: ResolvedCursor = resolveCursor(parseCursor(lastEventId, query.last_message_db_id), bounds)
+  if (query.tail !== undefined && lastEventId === '') {
+    start = { cursor: await log.tailCursor(filter, query.tail), reset: null }
+  }
   return { start, bounds, head }
-}
-
-/** @param event the one of the path; null: the query names them */
-const authorizeStream = async (asked: RequestView, event: string | null, authorise: Authorise) => {
-  const query = new URLSearchParams(asked.querystring)
-  const events = event === null ? eventsOf(query) : [parseEventId(event)]
-  return { query, access: await authorise(asked, 'stream', events) }
-}
-
-/** Everything that could be wrong with a request for a stream, and no stream. */
-const validateRequest = async (
-  asked: RequestView,
-  event: string | null,
-  { log, authorise }: StreamOptions,
-): Promise<void> => {
-  const { query, access } = await authorizeStream(asked, event, authorise)
-  await resolveStart(asked, log, filterFromQuery(access, query), access, query)
 }
 
 /**
  * Opens a stream, unless its client has left meanwhile.
  *
- * @param event the one of the path, decoded; null: the query names them
  * @throws GatewayError when it may not be opened; nothing was taken or written then
  */
 export const openStream = async (
-  asked: RequestView,
-  event: string | null,
-  way: StreamResponse,
+  request: RequestView,
+  admitted: AdmittedStream,
+  response: StreamResponse,
   options: StreamOptions,
-) => {
-  const { query, access } = await authorizeStream(asked, event, options.authorise)
-  const releaseSlot = await options.gate.acquireStream(asked, access)
+): Promise<void> => {
+  const releaseSlot = await options.gate.acquireStream(request, admitted.access)
   let open = false
   try {
-    open = await subscribe(asked, way, options, access, query, releaseSlot)
+    open = await subscribe(request, admitted, response, options, releaseSlot)
   } finally {
     if (!open) releaseSlot()
   }
 }
-
-const filterFromQuery = ({ events }: Access, query: URLSearchParams): SubscriptionFilter =>
-  createFilter(events, parseListParam(query, 'message_type'), parseListParam(query, 'message_from'))
 
 /** A stream keeps no more of its token than decides on its end. */
 const tokenOf = ({ principal }: Access): StreamToken | null => {
@@ -169,21 +124,21 @@ const tokenOf = ({ principal }: Access): StreamToken | null => {
 
 /** @returns whether the stream is open; `onEnd` is then called at its end */
 const subscribe = async (
-  asked: RequestView,
-  way: StreamResponse,
+  request: RequestView,
+  admitted: AdmittedStream,
+  response: StreamResponse,
   { log, live, onReset }: StreamOptions,
-  access: Access,
-  query: URLSearchParams,
   onEnd: () => void,
 ): Promise<boolean> => {
-  const filter = filterFromQuery(access, query)
-  const { start, bounds, head } = await resolveStart(asked, log, filter, access, query)
+  const { access, query } = admitted
+  const filter = toFilter(access, query)
+  const { start, bounds, head } = await resolveStart(request, admitted, log, filter)
   // The client may have left while its cursor was looked up (S2).
-  if (way.isGone()) return false
+  if (response.isGone()) return false
   // Nothing waits between this look and the subscription, so no revocation falls between them.
   if (!access.isStillValid()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
   let leave: () => void = noop
-  const { sink, head: responseBytes } = way.detach(() => {
+  const { sink, head: responseBytes } = response.detach(() => {
     leave()
     onEnd()
   })
@@ -207,3 +162,78 @@ const subscribe = async (
   })
   return true
 }
+
+const handler =
+  (options: StreamOptions) =>
+  async ({ ctx, ...admitted }: AdmittedStream & { readonly ctx: Context }): Promise<void> => {
+    if (ctx.method === 'HEAD') {
+      await resolveStart(ctx, admitted, options.log, toFilter(admitted.access, admitted.query))
+      ctx.set(STREAM_HEADERS)
+      ctx.status = 200
+      return
+    }
+    await openStream(ctx, admitted, toStreamResponse(ctx), options)
+    // The stream owns the connection now, or the client has gone.
+    ctx.respond = false
+  }
+
+const EXAMPLE_STREAM = `retry: 2000
+
+id: 0
+event: hello
+data: {"log_id":"…","cursor":0,"first_db_id":1,"last_db_id":1,"server_time":"2026-11-22T10:00:00.000Z"}
+
+id: 1
+event: new_message
+data: {"message_from":"_captain",…,"event_id":"${EXAMPLE_EVENT}","message_id":"…","received_at":"…","db_id":1}
+
+event: caught_up
+data: {"last_message_db_id":1}
+
+`
+
+const STREAM = {
+  method: 'GET',
+  access: 'stream',
+  tag: 'streams',
+  headers: {
+    'Last-Event-ID': z
+      .string()
+      .optional()
+      .describe('The last id that was seen, as EventSource sends it. What is no db_id is answered by reset.'),
+  },
+  responses: {
+    200: {
+      description: 'Server-sent events until one side closes. Each event and its data: x-events.',
+      text: { type: 'text/event-stream', example: EXAMPLE_STREAM },
+    },
+  },
+  errors: [
+    ...STORAGE_ERRORS,
+    'invalid_event_id',
+    'invalid_query',
+    'ticket_invalid',
+    'origin_forbidden',
+    'pipelined_stream',
+    'too_many_streams',
+  ],
+  handler,
+} as const
+
+/** The SSE channel of one event. */
+export const EVENT_STREAM = defineRoute({
+  ...STREAM,
+  path: '/api/events/:event_id/stream',
+  summary: 'Follow one event',
+  params: { event_id: EventIdField },
+  query: STREAM_QUERY,
+})
+
+/** Several events on one connection. */
+export const EVENTS_STREAM = defineRoute({
+  ...STREAM,
+  path: '/api/stream',
+  summary: 'Follow several events on one connection, with one cursor',
+  query: { event_id: EventsField, ...STREAM_QUERY },
+  errors: [...STREAM.errors, 'too_many_events'],
+})

@@ -1,4 +1,6 @@
-import type Router from '@koa/router'
+import { z } from 'zod'
+import { EXAMPLE_EVENT, type Fields } from '../parameters.ts'
+import { defineRoute } from '../route.ts'
 import { openWebAsset } from '../web-assets.ts'
 
 const FILES = {
@@ -7,8 +9,6 @@ const FILES = {
   'page.css': 'text/css; charset=utf-8',
   'client.js': 'text/javascript; charset=utf-8',
 } as const
-
-type Name = keyof typeof FILES
 
 /** No image has an address, so none can carry anything away; markup comes out of the sanitiser, or not at all. */
 const CONTENT_SECURITY_POLICY = [
@@ -24,23 +24,35 @@ const CONTENT_SECURITY_POLICY = [
   'trusted-types dompurify',
 ].join('; ')
 
-/** All pages are one file; which of them it shows is up to its script. */
-export const registerWebRoutes = (router: Router): void => {
-  const routes: [string, Name][] = [
-    ['/', 'index.html'],
-    ['/events/:event_id', 'index.html'],
-    ['/health', 'index.html'],
-    ['/page.js', 'page.js'],
-    ['/page.css', 'page.css'],
-    ['/client.js', 'client.js'],
-  ]
-  const contents = new Map(routes.map(([, name]) => [name, openWebAsset(name)]))
-  for (const [path, name] of routes) {
-    router.get(path, (ctx) => {
-      ctx.set('Content-Security-Policy', CONTENT_SECURITY_POLICY)
-      ctx.set('Cache-Control', 'no-cache')
-      ctx.type = FILES[name]
-      ctx.body = contents.get(name)!()
-    })
-  }
-}
+const webRoute = (path: string, name: keyof typeof FILES, summary: string, params: Fields = {}) =>
+  defineRoute({
+    method: 'GET',
+    path,
+    access: 'public',
+    tag: 'page',
+    summary,
+    params,
+    responses: { 200: { description: 'The file.', text: { type: FILES[name].split(';')[0]! } } },
+    handler: () => {
+      const content = openWebAsset(name)
+      return ({ ctx }) => {
+        ctx.set('Content-Security-Policy', CONTENT_SECURITY_POLICY)
+        ctx.set('Cache-Control', 'no-cache')
+        ctx.type = FILES[name]
+        ctx.body = content()
+      }
+    },
+  })
+
+// The page itself says what is wrong with an event id.
+const event_id = z.string().meta({ description: 'The event, percent-encoded.', example: EXAMPLE_EVENT })
+
+/** All pages are one file, whose script decides by the address which of them it shows. */
+export const WEB_ROUTES = [
+  webRoute('/', 'index.html', 'The web page'),
+  webRoute('/events/:event_id', 'index.html', 'The web page at one event', { event_id }),
+  webRoute('/health', 'index.html', 'The web page on how the gateway is'),
+  webRoute('/page.js', 'page.js', 'Its script'),
+  webRoute('/page.css', 'page.css', 'Its style'),
+  webRoute('/client.js', 'client.js', 'The client for browsers'),
+]

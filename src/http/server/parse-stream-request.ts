@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import type { RawRequest, RequestView } from '../request-view.ts'
+import { EVENT_STREAM, EVENTS_STREAM } from '../routes/streams.ts'
 
 /** A request for a stream, read off the first bytes of a connection. */
 export class StreamRequest implements RequestView {
@@ -23,7 +24,11 @@ export class StreamRequest implements RequestView {
   }
 }
 
-const LINE = /^GET (\/api\/(?:events\/([^/?#\s]+)\/)?stream)(?:\?([^#\s]*))? HTTP\/1\.1$/
+const patternOf = (path: string): string => path.replace(/:\w+/, '([^/?#\\s]+)')
+/** Made of the routes, so that the fast path serves no address that they do not. */
+const LINE = new RegExp(
+  `^GET (${patternOf(EVENT_STREAM.path)}|${patternOf(EVENTS_STREAM.path)})(?:\\?([^#\\s]*))? HTTP/1\\.1$`,
+)
 /** A whole head of visible ASCII, blanks within its lines, and nothing behind it. */
 const HEAD = /^[\x21-\x7e][\x20-\x7e\t]*(?:\r\n[\x21-\x7e][\x20-\x7e\t]*)*\r\n\r\n$/
 const NAME = /^[\w!#$%&'*+.^`|~-]+$/

@@ -3,10 +3,19 @@ import type { Socket } from 'node:net'
 import type { Logger } from 'pino'
 import type { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
+import type { Authorise } from '../auth/authorize.ts'
 import { createHostCheck, type HostCheck, type OriginOptions } from '../auth/origin.ts'
 import { DEFAULT_HEADERS, logRequest } from '../error-boundary.ts'
 import { toGatewayError } from '../responses.ts'
-import { openStream, STREAM_HEADERS, type StreamOptions, type StreamResponse } from '../routes/streams.ts'
+import {
+  type AdmittedStream,
+  EVENT_STREAM,
+  EVENTS_STREAM,
+  openStream,
+  STREAM_HEADERS,
+  type StreamOptions,
+  type StreamResponse,
+} from '../routes/streams.ts'
 import { handleClientError } from './client-errors.ts'
 import { destroySocket, encodeResponseHead } from './detach-socket.ts'
 import { parseStreamRequest, type StreamRequest } from './parse-stream-request.ts'
@@ -15,7 +24,8 @@ import { createSocketSink, type DetachedResponse } from './sinks.ts'
 /** Why a connection's request was refused, until its answer is made. */
 export type FastPathErrors = WeakMap<Socket, GatewayError>
 
-export interface StreamDoorOptions extends StreamOptions, OriginOptions {
+export interface FastPathOptions extends StreamOptions, OriginOptions {
+  readonly authorise: Authorise
   /** Host names that are served beside addresses and names of one label; null: any. */
   readonly hosts: readonly string[] | null
   readonly logger: Logger
@@ -37,12 +47,12 @@ const HEAD = Object.entries({ Vary: 'Origin', ...DEFAULT_HEADERS, ...STREAM_HEAD
 export class StreamFastPath {
   /** Of the requests that it gave to the HTTP server. */
   readonly refusals: FastPathErrors = new WeakMap()
-  readonly #options: StreamDoorOptions
+  readonly #options: FastPathOptions
   readonly #checkName: HostCheck | null
   /** Connections on which nothing has come yet. */
   readonly #silent = new Set<Socket>()
 
-  constructor(options: StreamDoorOptions) {
+  constructor(options: FastPathOptions) {
     this.#options = options
     this.#checkName = options.hosts === null ? null : createHostCheck(options, options.hosts)
   }
@@ -71,7 +81,8 @@ export class StreamFastPath {
     const request_id = randomUUID()
     try {
       this.#checkName?.(request)
-      await openStream(request, request.event, createStreamResponse(socket, request_id), this.#options)
+      const admitted = await this.#admit(request)
+      await openStream(request, admitted, createStreamResponse(socket, request_id), this.#options)
     } catch (thrown) {
       const error = toGatewayError(thrown)
       this.refusals.set(socket, error)
@@ -79,6 +90,13 @@ export class StreamFastPath {
     }
     logRequest(logger, begun, { request_id, method: request.method, path: request.path, status: 200 })
     return null
+  }
+
+  #admit(request: StreamRequest): Promise<AdmittedStream> {
+    const { authorise } = this.#options
+    return request.event === null
+      ? EVENTS_STREAM.admit(authorise, request, {})
+      : EVENT_STREAM.admit(authorise, request, { event_id: request.event })
   }
 }
 

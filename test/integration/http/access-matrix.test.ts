@@ -1,65 +1,73 @@
 import { createHmac, createSign } from 'node:crypto'
 import * as assert from 'uvu/assert'
-import { makeRouter, type RouteOptions } from '../../../src/http/app.ts'
+import type { z } from 'zod'
+import { ROUTES } from '../../../src/http/app.ts'
 import { bearer, forge, KeySetServer, makePair, now, type Pair, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { request } from '../../support/harness/wait.ts'
+import { addRejected } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
-
-/** Every route and method, from the router itself. Handlers are only registered, never called. */
-const ROUTES = makeRouter({} as RouteOptions).stack.flatMap(({ methods, path }) =>
-  methods.map((method) => `${method} ${String(path)}`),
-)
-
-/** Who may make a call. `everybody`: no token is asked for. */
-type Rule = 'everybody' | 'any token' | 'reader of A' | 'reader of some' | 'publisher to A' | 'admin'
-
-/** One row for each route and method: its rule, and a call that is right but for the token. `{event}` becomes A or B. */
-const ROWS: Record<string, { rule: Rule; url: string; body?: string; ok: number }> = {
-  'GET /api/events': { rule: 'reader of some', url: '/api/events', ok: 200 },
-  'GET /api/events/:event_id/messages': { rule: 'reader of A', url: '/api/events/{event}/messages', ok: 200 },
-  'POST /api/events/:event_id/messages': {
-    rule: 'publisher to A',
-    url: '/api/events/{event}/messages',
-    body: '{"message_content":"hello"}',
-    ok: 201,
-  },
-  'GET /api/events/:event_id/stream': { rule: 'reader of A', url: '/api/events/{event}/stream', ok: 200 },
-  'GET /api/stream': { rule: 'reader of A', url: '/api/stream?event_id={event}', ok: 200 },
-  'POST /api/stream-tickets': { rule: 'any token', url: '/api/stream-tickets', body: '', ok: 201 },
-  'GET /api/revocations': { rule: 'admin', url: '/api/revocations', ok: 200 },
-  'POST /api/revocations': { rule: 'admin', url: '/api/revocations', body: '{"sub":"nobody"}', ok: 201 },
-  'DELETE /api/revocations/:subject': { rule: 'admin', url: '/api/revocations/nobody', ok: 200 },
-  'GET /api/health': { rule: 'admin', url: '/api/health', ok: 200 },
-  'GET /api/rejected': { rule: 'admin', url: '/api/rejected', ok: 200 },
-  'POST /api/rejected/replay': { rule: 'admin', url: '/api/rejected/replay?all=true', body: '', ok: 200 },
-  // Nothing is there; who may not look is not told so.
-  'GET /api/rejected/:rejected_id': { rule: 'admin', url: '/api/rejected/7', ok: 404 },
-  'POST /api/rejected/:rejected_id/replay': { rule: 'admin', url: '/api/rejected/7/replay', body: '', ok: 404 },
-  'DELETE /api/rejected/:rejected_id': { rule: 'admin', url: '/api/rejected/7', ok: 200 },
-  'GET /livez': { rule: 'everybody', url: '/livez', ok: 200 },
-  'GET /readyz': { rule: 'everybody', url: '/readyz', ok: 200 },
-  'GET /metrics': { rule: 'admin', url: '/metrics', ok: 200 },
-  'GET /openapi.json': { rule: 'everybody', url: '/openapi.json', ok: 200 },
-  'GET /asyncapi.json': { rule: 'everybody', url: '/asyncapi.json', ok: 200 },
-  'GET /docs': { rule: 'everybody', url: '/docs', ok: 200 },
-  'GET /': { rule: 'everybody', url: '/', ok: 200 },
-  'GET /events/:event_id': { rule: 'everybody', url: '/events/{event}', ok: 200 },
-  'GET /health': { rule: 'everybody', url: '/health', ok: 200 },
-  'GET /client.js': { rule: 'everybody', url: '/client.js', ok: 200 },
-  'GET /page.js': { rule: 'everybody', url: '/page.js', ok: 200 },
-  'GET /page.css': { rule: 'everybody', url: '/page.css', ok: 200 },
-}
-for (const route of Object.keys(ROWS).filter((name) => name.startsWith('GET '))) {
-  ROWS[route.replace('GET', 'HEAD')] = ROWS[route]!
-}
 
 const [A, B] = ['event-a', 'event-b']
 
-/** What a token shows, or undefined for a token that is none at all. */
-type Holder = { token: string | null; code?: string; may: Partial<Record<Rule, true>> }
+type AnyRoute = (typeof ROUTES)[number]
 
-const NOTHING = {}
+/** Every route and method, from the definitions. */
+const CALLS = ROUTES.flatMap((route) =>
+  (route.method === 'GET' ? ['GET', 'HEAD'] : [route.method]).map((method) => ({ route, method })),
+)
+
+const nameOf = ({ method, path }: Pick<AnyRoute, 'method' | 'path'>): string => `${method} ${path}`
+
+const namesEvent = ({ path, query }: AnyRoute): boolean => path.includes('/:event_id') || query?.event_id !== undefined
+
+const exampleOf = (field: z.ZodType): unknown => field.meta()?.example
+
+/** The address of a call that is right but for the token, made of the examples of the definition. */
+const targetOf = ({ path, params = {}, query = {} }: AnyRoute, event: string): string => {
+  const filled = path.replace(/:(\w+)/g, (_all, name: string) => {
+    if (name === 'event_id') return event
+    // A row of its own, since some calls take it away.
+    if (name === 'rejected_id') return String(addRejected(gateway.dbFile, [{ body: 'x' }])[0])
+    return String(exampleOf(params[name]!))
+  })
+  const search = new URLSearchParams()
+  for (const [name, field] of Object.entries(query)) {
+    const example = name === 'event_id' ? event : exampleOf(field)
+    if (example !== undefined) search.set(name, String(example))
+  }
+  return search.size === 0 ? filled : `${filled}?${search}`
+}
+
+const bodyOf = ({ method, body }: AnyRoute): string | undefined =>
+  method === 'GET' ? undefined : body === undefined ? '' : JSON.stringify(body.example)
+
+/** The status of the first success that the definition names. */
+const successOf = ({ responses }: AnyRoute): number => Math.min(...Object.keys(responses).map(Number))
+
+/** What a token lets its holder do; `read` and `publish` are about A. */
+type Rights = { readonly read?: true; readonly publish?: true; readonly operate?: true }
+
+/** A token, with the code that answers one that is none at all, or what it lets its holder do. */
+type Holder = { token: string | null } & ({ code: string } | { may: Rights })
+
+/** Whether a call that names A, or no event, is right with these rights. */
+const isAllowed = (route: AnyRoute, may: Rights): boolean => {
+  switch (route.access) {
+    case 'public':
+    case 'ticket':
+      return true
+    case 'read':
+    case 'stream':
+      // Without an event it is about those that the token opens, be there any or none.
+      return !namesEvent(route) || may.read === true
+    case 'publish':
+      return may.publish === true
+    case 'operate':
+      return may.operate === true
+  }
+}
+
 const ISSUER = 'https://issuer.example'
 const AUDIENCE = 'gateway'
 const right = { iss: ISSUER, aud: AUDIENCE }
@@ -88,39 +96,28 @@ const endless = (): string => {
 }
 
 const holders = async (): Promise<Record<string, Holder>> => ({
-  none: { token: null, code: 'token_missing', may: NOTHING },
-  junk: { token: 'junk', code: 'token_invalid', may: NOTHING },
-  expired: { token: await rs({ ...all, exp: now() - 1 }), code: 'token_expired', may: NOTHING },
-  'not yet': { token: await rs({ ...all, nbf: now() + 60 }), code: 'token_invalid', may: NOTHING },
-  'wrong issuer': { token: await rs({ ...all, iss: 'https://other.example' }), code: 'token_invalid', may: NOTHING },
-  'wrong audience': { token: await rs({ ...all, aud: 'other' }), code: 'token_invalid', may: NOTHING },
+  none: { token: null, code: 'token_missing' },
+  junk: { token: 'junk', code: 'token_invalid' },
+  expired: { token: await rs({ ...all, exp: now() - 1 }), code: 'token_expired' },
+  'not yet': { token: await rs({ ...all, nbf: now() + 60 }), code: 'token_invalid' },
+  'wrong issuer': { token: await rs({ ...all, iss: 'https://other.example' }), code: 'token_invalid' },
+  'wrong audience': { token: await rs({ ...all, aud: 'other' }), code: 'token_invalid' },
   'alg none': {
     token: forge({ alg: 'none', kid: 'k1' }, { ...right, ...all, exp: now() + 60 }),
     code: 'token_invalid',
-    may: NOTHING,
   },
-  'RS to HS confusion': { token: confused(), code: 'token_invalid', may: NOTHING },
-  'foreign kid': { token: await rs(all, stranger, 'k2'), code: 'token_invalid', may: NOTHING },
-  'foreign key under a known kid': { token: await rs(all, stranger, 'k1'), code: 'token_invalid', may: NOTHING },
-  'no exp': { token: await rs({ ...all, exp: undefined }), code: 'token_invalid', may: NOTHING },
+  'RS to HS confusion': { token: confused(), code: 'token_invalid' },
+  'foreign kid': { token: await rs(all, stranger, 'k2'), code: 'token_invalid' },
+  'foreign key under a known kid': { token: await rs(all, stranger, 'k1'), code: 'token_invalid' },
+  'no exp': { token: await rs({ ...all, exp: undefined }), code: 'token_invalid' },
   'an exp that never comes': {
     token: endless(),
     code: 'token_invalid',
-    may: NOTHING,
   },
-  "A's token": {
-    token: await rs({ events: [A] }),
-    may: { 'any token': true, 'reader of A': true, 'reader of some': true },
-  },
-  'publish only': {
-    token: await rs({ scope: 'publish' }),
-    may: { 'any token': true, 'reader of some': true, 'publisher to A': true },
-  },
-  'A with publish': {
-    token: await rs({ events: [A], scope: ['publish'] }),
-    may: { 'any token': true, 'reader of A': true, 'reader of some': true, 'publisher to A': true },
-  },
-  admin: { token: await rs({ scope: 'admin' }), may: { 'any token': true, 'reader of some': true, admin: true } },
+  "A's token": { token: await rs({ events: [A] }), may: { read: true } },
+  'publish only': { token: await rs({ scope: 'publish' }), may: { publish: true } },
+  'A with publish': { token: await rs({ events: [A], scope: ['publish'] }), may: { read: true, publish: true } },
+  admin: { token: await rs({ scope: 'admin' }), may: { operate: true } },
 })
 
 let gateway: Gateway
@@ -154,21 +151,33 @@ const call = (method: string, url: string, headers: Record<string, string>, body
   })
 }
 
-matrix('every route and method has its row', () => {
-  assert.equal([...new Set(ROUTES)].sort(), Object.keys(ROWS).sort())
+matrix('what has events in it or changes anything is public nowhere', () => {
+  for (const route of ROUTES) {
+    const { path, method, access } = route
+    const isApi = path.startsWith('/api/')
+    if (isApi || method !== 'GET') assert.is.not(access, 'public', nameOf(route))
+    if (isApi && namesEvent(route)) assert.ok(['read', 'stream', 'publish'].includes(access), nameOf(route))
+    if (namesEvent(route) && method !== 'GET') assert.is(access, 'publish', nameOf(route))
+    // Any token will do for one call only.
+    assert.is(access === 'ticket', path === '/api/stream-tickets', nameOf(route))
+    const isOperators = /^\/(api\/(health|rejected|revocations)|metrics)(\/|$)/.test(path)
+    assert.is(access === 'operate', isOperators, nameOf(route))
+  }
 })
 
 matrix('every holder gets what is theirs, and nothing else, by every route and method', async () => {
   let calls = 0
-  for (const [who, { token, code, may }] of Object.entries(await holders())) {
-    for (const [route, { rule, url, body, ok }] of Object.entries(ROWS)) {
-      const method = route.split(' ')[0]!
-      const answer = await call(method, url.replace('{event}', A), token === null ? {} : bearer(token), body)
-      const expected = rule === 'everybody' || may[rule] ? ok : code === undefined ? 403 : 401
-      assert.is(answer.status, expected, `${who}: ${route}: ${answer.text}`)
-      if (expected === 401) {
-        assert.match(String(answer.headers['www-authenticate']), /^Bearer realm="deepsoc-gateway"/, `${who}: ${route}`)
-        if (method !== 'HEAD') assert.is(JSON.parse(answer.text).code, code, `${who}: ${route}`)
+  for (const [who, { token, ...holder }] of Object.entries(await holders())) {
+    for (const { route, method } of CALLS) {
+      const answer = await call(method, targetOf(route, A), token === null ? {} : bearer(token), bodyOf(route))
+      const where = `${who}: ${method} ${route.path}`
+      const isPublic = route.access === 'public'
+      const allowed = isPublic || ('may' in holder && isAllowed(route, holder.may))
+      const expected = allowed ? successOf(route) : 'may' in holder ? 403 : 401
+      assert.is(answer.status, expected, `${where}: ${answer.text}`)
+      if (expected === 401 && 'code' in holder) {
+        assert.match(String(answer.headers['www-authenticate']), /^Bearer realm="deepsoc-gateway"/, where)
+        if (method !== 'HEAD') assert.is(JSON.parse(answer.text).code, holder.code, where)
       }
       calls++
     }
@@ -179,10 +188,10 @@ matrix('every holder gets what is theirs, and nothing else, by every route and m
 matrix("A's token opens nothing of B, whatever else it may do", async () => {
   for (const claims of [{ events: [A] }, { events: [A], scope: 'publish' }, { events: [A], scope: 'publish admin' }]) {
     const headers = bearer(await rs(claims))
-    for (const [route, { url, body }] of Object.entries(ROWS)) {
-      if (!url.includes('{event}') || url.startsWith('/events/')) continue
-      const answer = await call(route.split(' ')[0]!, url.replace('{event}', B), headers, body)
-      assert.is(answer.status, 403, `${route}: ${answer.text}`)
+    for (const { route, method } of CALLS) {
+      if (!namesEvent(route) || route.access === 'public') continue
+      const answer = await call(method, targetOf(route, B), headers, bodyOf(route))
+      assert.is(answer.status, 403, `${method} ${route.path}: ${answer.text}`)
     }
     const both = await call('GET', `/api/stream?event_id=${A}&event_id=${B}`, headers)
     assert.is(both.status, 403, 'one of two is one too many')
@@ -191,8 +200,8 @@ matrix("A's token opens nothing of B, whatever else it may do", async () => {
 
 matrix('a route has one spelling, so that what a proxy says of an address holds', async () => {
   const headers = bearer(await rs(all))
-  for (const { url } of Object.values(ROWS)) {
-    const [path = ''] = url.replace('{event}', A).split('?')
+  for (const route of ROUTES) {
+    const [path = ''] = targetOf(route, A).split('?')
     if (path === '/') continue
     for (const other of [`${path}/`, path.toUpperCase(), path.replace('/', '//'), `${path};x`]) {
       // The last part of some is a name of the caller's own.
@@ -204,7 +213,7 @@ matrix('a route has one spelling, so that what a proxy says of an address holds'
 })
 
 matrix('a method that a route does not take is refused before anything else, whoever asks', async () => {
-  const paths = [...new Set(Object.values(ROWS).map(({ url }) => url.replace('{event}', A)))]
+  const paths = new Set(ROUTES.map((route) => targetOf(route, A)))
   for (const path of paths) {
     for (const method of ['PUT', 'PATCH', 'TRACE']) {
       const answer = await request(method, gateway.url + path, '')

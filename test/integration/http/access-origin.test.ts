@@ -3,7 +3,7 @@ import { openSse } from '../../support/clients/sse.ts'
 import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type HttpResult, postJson, request } from '../../support/harness/wait.ts'
-import { ROUTES } from '../../support/repo/api-documents.ts'
+import { ROUTE_NAMES } from '../../support/repo/api-documents.ts'
 import { addRejected, rejectedRows } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chat, eventUrl, isError } from '../../support/stages/rooms.ts'
@@ -60,8 +60,8 @@ origin('cannot change anything with the cookie of a reader', async () => {
   }
 })
 
-/** Every call that changes something, from the router itself. */
-const CHANGES = ROUTES.filter((route) => !route.startsWith('GET '))
+/** Every call that changes something. */
+const CHANGES = ROUTE_NAMES.filter((route) => !route.startsWith('GET '))
 
 origin(
   'are refused every call that changes something, whatever its body and type, before anything is looked at',

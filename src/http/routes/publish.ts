@@ -1,0 +1,229 @@
+import { randomBytes } from 'node:crypto'
+import { setImmediate } from 'node:timers/promises'
+import type { Context } from 'koa'
+import { z } from 'zod'
+import { type ErrorCode, GatewayError } from '../../core/errors.ts'
+import { decodeUtf8, MessageId, type NewMessage, PublishedMessage, validateMessage } from '../../core/message.ts'
+import { splitJsonArray } from '../../core/split-json-array.ts'
+import { parseTraceparent, type Span, type Tracer } from '../../core/trace.ts'
+import { createUuidV7Generator } from '../../core/uuid.ts'
+import { EXAMPLE_MESSAGE, successSchema } from '../api/schemas.ts'
+import { readBody } from '../body.ts'
+import { EventIdField } from '../parameters.ts'
+import type { Quotas } from '../quotas.ts'
+import { sendSuccess, toGatewayError } from '../responses.ts'
+import { defineRoute, STORAGE_ERRORS } from '../route.ts'
+
+const BATCH = { messages: 1_000, bytes: 16 * 1024 * 1024 }
+/** Bodies that are parsed in one go: nested or with a million keys they take a hundred times as long as others. */
+const PARSED_BYTES = 256 * 1024
+
+/** What became of one published message. `db_id` is known only where the gateway itself has stored it. */
+export interface PublishResult {
+  readonly message_id: string
+  readonly db_id?: number
+  /** The same message was stored before. */
+  readonly duplicate?: true
+  /** Set where this message could not be taken. */
+  readonly error?: GatewayError
+}
+
+/** Hands messages on: straight to the store (embedded), or through the exchange. */
+export interface MessagePublisher {
+  /** HTTP status of a success: 201 where the messages are stored, 202 where the broker has them. */
+  readonly status: 201 | 202
+  /** @returns one result per message, in order. @throws GatewayError when none could be handed on */
+  publish(messages: readonly NewMessage[]): Promise<PublishResult[]>
+}
+
+export interface PublishOptions {
+  readonly gate: Quotas
+  readonly publishPort: MessagePublisher
+  readonly maxMessageBytes: number
+  /** Begins spans; null: they are not exported. */
+  readonly tracer: Tracer | null
+}
+
+const PATH = '/api/events/:event_id/messages'
+
+const MESSAGE_ERRORS: readonly ErrorCode[] = [
+  'invalid_utf8',
+  'invalid_json',
+  'not_an_object',
+  'invalid_event_id',
+  'invalid_message_id',
+  'invalid_message_from',
+  'invalid_message_type',
+  'invalid_round_id',
+  'event_mismatch',
+  'body_too_large',
+  'body_incomplete',
+  'empty_batch',
+  'batch_too_large',
+  'message_conflict',
+  'storage_refused',
+  'too_many_messages',
+]
+
+const BROKER_ERRORS: readonly ErrorCode[] = [
+  'broker_unreachable',
+  'broker_blocked',
+  'publish_unroutable',
+  'publish_nacked',
+  'publish_unconfirmed',
+]
+
+/** A message over HTTP, where the path names the event. */
+const PostedMessageSchema = PublishedMessage.loose()
+
+const PublishResultSchema = z.strictObject({
+  message_id: MessageId,
+  db_id: z.number().int().min(0).optional().describe('Only where the gateway itself has stored it (without a broker).'),
+  duplicate: z.literal(true).optional().describe('It was stored before.'),
+})
+
+const ResultsSchema = successSchema(z.union([PublishResultSchema, z.array(PublishResultSchema)]))
+
+/** Publishing over HTTP. */
+export const PUBLISH = defineRoute({
+  method: 'POST',
+  path: PATH,
+  access: 'publish',
+  tag: 'messages',
+  summary: 'Publish one message, or an array of up to 1,000',
+  description: 'Nothing is taken unless all of them pass the checks. The text is stored and delivered as it came.',
+  params: { event_id: EventIdField },
+  headers: {
+    traceparent: z.string().optional().describe('W3C Trace Context: the trace goes on to the delivered messages.'),
+    'Idempotency-Key': MessageId.optional().describe('The message_id of a single message that has none.'),
+  },
+  body: {
+    schema: z.union([PostedMessageSchema, z.array(PostedMessageSchema).min(1).max(BATCH.messages)]),
+    description: 'JSON, whatever the Content-Type says.',
+    example: EXAMPLE_MESSAGE,
+  },
+  responses: {
+    201: {
+      description: 'Committed (without a broker). An array for an array.',
+      schema: ResultsSchema,
+      example: { status: 'success', data: { message_id: EXAMPLE_MESSAGE.message_id, db_id: 1 } },
+    },
+    202: {
+      description: 'The broker has confirmed. An array for an array.',
+      schema: ResultsSchema,
+      example: { status: 'success', data: { message_id: EXAMPLE_MESSAGE.message_id } },
+    },
+  },
+  errors: [...MESSAGE_ERRORS, ...BROKER_ERRORS, ...STORAGE_ERRORS],
+  handler: ({ gate, publishPort, maxMessageBytes, tracer }: PublishOptions) => {
+    const context: PublishContext = { maxMessageBytes, makeId: createUuidV7Generator(randomBytes) }
+    return async ({ ctx, access, params }) => {
+      // Paid before the body is read: one that turns out wrong costs as much.
+      await gate.consumePublish(ctx, access, 1)
+      await withSpan(ctx, tracer, async (traceparent) => {
+        const hold = gate.trackBodyBytes(ctx, access)
+        const { messages, batch } = await readMessages(ctx, params.event_id, traceparent, hold, context)
+        await gate.consumePublish(ctx, access, messages.length - 1)
+        answerPublished(ctx, publishPort.status, await publishPort.publish(messages), batch)
+      })
+    }
+  },
+})
+
+/** Does work within a span, where the caller traces. @param work is given what the messages carry on */
+const withSpan = async (
+  ctx: Context,
+  tracer: Tracer | null,
+  work: (traceparent: string | null) => Promise<void>,
+): Promise<void> => {
+  const parent = parseTraceparent(ctx.get('traceparent'))
+  if (parent === null || tracer === null) return work(parent)
+  const span = beginSpan(ctx, tracer, parent)
+  try {
+    await work(span.traceparent)
+    span.end(null, { 'http.response.status_code': ctx.status })
+  } catch (thrown) {
+    const { status, code, message } = toGatewayError(thrown)
+    span.end(`${code}: ${message}`, { 'http.response.status_code': status })
+    throw thrown
+  }
+}
+
+const beginSpan = (ctx: Context, tracer: Tracer, parent: string): Span => {
+  const facts = {
+    'http.request.method': 'POST',
+    'http.route': PATH,
+    'url.path': ctx.path,
+    'gateway.request_id': ctx.response.get('X-Request-Id'),
+  }
+  return tracer(parent, { name: `POST ${PATH}`, kind: 'server', at: Date.now(), attributes: facts })
+}
+
+const validationError = (reason: GatewayError['code'], detail: string, index: number | null): GatewayError =>
+  new GatewayError(reason, detail, index === null ? {} : { details: { index } })
+
+interface PublishContext {
+  readonly maxMessageBytes: number
+  readonly makeId: (now: number) => string
+}
+
+/** Checks the whole request before anything of it is handed on. */
+const readMessages = async (
+  ctx: Context,
+  event_id: string,
+  traceparent: string | null,
+  hold: (bytes: number) => void,
+  { maxMessageBytes, makeId }: PublishContext,
+): Promise<{ messages: NewMessage[]; batch: boolean }> => {
+  const text = decodeUtf8(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes), hold))
+  if (typeof text !== 'string') throw validationError(text.refusal.reason, text.refusal.detail, null)
+  const batch = /^[ \t\r\n]*\[/.test(text)
+  const texts = batch ? elementsOf(text) : [text]
+  const key = ctx.get('idempotency-key')
+  if (batch && key !== '') {
+    throw new GatewayError(
+      'invalid_message_id',
+      'Idempotency-Key serves a single message; give each of many its own message_id.',
+    )
+  }
+  const received_at = Date.now()
+  const messages: NewMessage[] = []
+  let parsed = 0
+  for (const [index, body] of texts.entries()) {
+    const at = batch ? index : null
+    const bytes = Buffer.byteLength(body)
+    if (bytes > maxMessageBytes) {
+      throw validationError('body_too_large', `The message is larger than ${maxMessageBytes} bytes.`, at)
+    }
+    parsed += bytes
+    if (parsed > PARSED_BYTES) {
+      parsed = 0
+      await setImmediate()
+    }
+    const arrival = { received_at, event_id, message_id: key, traceparent, makeId: () => makeId(received_at) }
+    const checked = validateMessage(body, arrival)
+    if ('refusal' in checked) throw validationError(checked.refusal.reason, checked.refusal.detail, at)
+    messages.push(checked.message)
+  }
+  return { messages, batch }
+}
+
+const elementsOf = (text: string): string[] => {
+  const elements = splitJsonArray(text)
+  if (elements === null) throw validationError('invalid_json', 'The body is no whole array.', null)
+  if (elements.length === 0) throw new GatewayError('empty_batch', 'The array is empty.')
+  if (elements.length > BATCH.messages) {
+    throw new GatewayError('batch_too_large', `The array has ${elements.length} messages.`)
+  }
+  return elements
+}
+
+const answerPublished = (ctx: Context, status: number, published: readonly PublishResult[], batch: boolean): void => {
+  const shown = published.map(({ error, ...rest }) => (error === undefined ? rest : { ...rest, code: error.code }))
+  const failed = published.find((one) => one.error !== undefined)?.error
+  if (failed === undefined) {
+    sendSuccess(ctx, status, batch ? shown : shown[0])
+    return
+  }
+  throw batch ? new GatewayError(failed.code, failed.message, { details: { results: shown } }) : failed
+}
