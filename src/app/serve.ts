@@ -2,7 +2,7 @@ import cluster from 'node:cluster'
 import type { Logger } from 'pino'
 import { ClusterPrimary, reservePort } from '../cluster/primary.ts'
 import { ClusterWorker } from '../cluster/worker.ts'
-import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
+import { type Config, loadConfig } from '../config/config.ts'
 import { noop } from '../core/noop.ts'
 import { ensureWebBundle } from '../http/web-assets.ts'
 import { describeLocation } from '../store/open-store.ts'
@@ -73,7 +73,7 @@ const logListening = (config: Config, logger: Logger, url: string): void => {
  * @throws GatewayError config_invalid, database_* or address_unavailable
  */
 export const serveUntilSignal = async (version: string, onListening: OnListening = noop): Promise<number> => {
-  const config = loadConfig(readEnvironment())
+  const config = loadConfig()
   const logger = await createLogger(config.logLevel)
   if (cluster.isWorker) return serveAsWorker(config, logger.child({ worker: cluster.worker!.id }), version)
   await ensureWebBundle()

@@ -1,4 +1,4 @@
-import { loadConfig, readEnvironment, usesPostgres } from '../config/config.ts'
+import { loadConfig, usesPostgres } from '../config/config.ts'
 import { GatewayError } from '../core/errors.ts'
 import { type BackupResult, createBackup } from '../store/sqlite/backup.ts'
 import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
@@ -38,7 +38,7 @@ restore it, put it in the place of the database while no gateway runs, without t
         'DATABASE_URL names PostgreSQL, which has backup tools of its own.',
       )
     }
-    const { databaseFile } = loadConfig(readEnvironment())
+    const { databaseFile } = loadConfig()
     let total = 0
     const show = (done: number) =>
       io.progress.show({ what: 'backing up', done: done / MEGABYTE, total: total / MEGABYTE, unit: 'MB', failed: 0 })

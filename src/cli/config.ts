@@ -1,22 +1,38 @@
-import { loadConfig, readEnvironment } from '../config/config.ts'
+import { type ConfigEntry, explainConfig } from '../config/explain.ts'
 import { type CliCommand, EXIT } from './command.ts'
 import { requireNoPositionals } from './positionals.ts'
+import { escapeForTerminal } from './terminal-escape.ts'
 
-/** `config`: what holds, and whether it is valid. */
+/** `config`: the effective configuration, and whether it is valid. */
 export const config: CliCommand = {
   name: 'config',
   summary: 'show the effective configuration, secrets masked',
   usage: ['[--check]'],
-  flags: { check: { meaning: 'say only whether the configuration is valid' } },
+  about: `Each line is NAME=value and the source of the value: default, environment, .env, or file (the one
+that NAME_FILE names). A secret that is set is shown as ***, and AUTH as it results from the keys
+that are set.`,
+  flags: { check: { meaning: 'only report whether the configuration is valid' } },
   examples: [
-    ['deepsoc-gateway config', 'Every variable as it holds'],
-    ['deepsoc-gateway config --check', 'Exit code 2 names each fault'],
+    ['deepsoc-gateway config', 'Every variable with its value and source'],
+    ['deepsoc-gateway config --check', 'Exit code 2 and one line for each problem, if there is one'],
   ],
   run: async (given, io) => {
     requireNoPositionals(given)
-    const { redactedValues } = loadConfig(readEnvironment())
+    const entries = explainConfig()
     if (given.switch('check')) io.note('The configuration is valid.')
-    else for (const [name, value] of Object.entries(redactedValues)) await io.out.write(`${name}=${value}\n`)
+    else await io.out.write(renderEntries(entries))
     return EXIT.ok
   },
+}
+
+/** Wide enough for all but the longest values: their source follows them without alignment. */
+const MAX_COLUMN = 50
+
+const renderEntries = (entries: readonly ConfigEntry[]): string => {
+  const rows = entries.map(({ name, value, source }) => {
+    const shown = value === null ? '(not set)' : escapeForTerminal(value)
+    return [`${name}=${shown}`, source] as const
+  })
+  const width = Math.max(...rows.map(([text]) => text.length).filter((length) => length <= MAX_COLUMN))
+  return rows.map(([text, source]) => `${text.padEnd(width)}  # ${source}\n`).join('')
 }

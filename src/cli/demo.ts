@@ -1,5 +1,5 @@
 import { randomInt } from 'node:crypto'
-import { loadConfig, readEnvironment } from '../config/config.ts'
+import { loadConfig } from '../config/config.ts'
 import { type CliCommand, EXIT, type Flags, type ParsedArgs } from './command.ts'
 import { createTimestamper, newRun, play } from './demo/play.ts'
 import { messageText, type ScriptOptions, writeScript } from './demo/script.ts'
@@ -55,7 +55,7 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any cas
     // A play that nobody can see is not begun.
     if (url !== null) await request(`${url}/livez`, { signal: io.signal })
     const page = url ?? pageUrl(given)
-    const guarded = url === null ? loadConfig(readEnvironment()).tokens !== null : (await token()) !== null
+    const guarded = url === null ? loadConfig().tokens !== null : (await token()) !== null
     let total = 0
     const { published, fault } = await play({
       ...wanted,

@@ -1,4 +1,4 @@
-import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
+import { type Config, loadConfig } from '../config/config.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../core/errors.ts'
 import { type Flag, type ParsedArgs, UsageError } from './command.ts'
 import { noToken, openTokenSource, type TokenSource } from './token/source.ts'
@@ -23,7 +23,7 @@ export const resolveGatewayUrl = (given: ParsedArgs): string => {
     }
     return url.href.replace(/\/+$/, '')
   }
-  const config = loadConfig(readEnvironment())
+  const config = loadConfig()
   if (config.port === 0) throw new UsageError('PORT is 0, which says no address. Give the gateway with --url.')
   return gatewayUrl(config, config.port)
 }
@@ -50,7 +50,7 @@ export interface PublishTarget {
  * @throws UsageError, GatewayError config_invalid
  */
 export const resolvePublishTarget = async (given: ParsedArgs): Promise<PublishTarget> => {
-  if (given.text('url') !== undefined || loadConfig(readEnvironment()).broker === null) {
+  if (given.text('url') !== undefined || loadConfig().broker === null) {
     return { url: resolveGatewayUrl(given), token: await openTokenSource(given) }
   }
   refuseTokenFile(given)

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { fstatSync } from 'node:fs'
-import { loadConfig, readEnvironment } from '../config/config.ts'
+import { loadConfig } from '../config/config.ts'
 import { ERRORS, type ErrorCode } from '../core/errors.ts'
 import type { ValidationError } from '../core/message.ts'
 import { createUuidV7Generator } from '../core/uuid.ts'
@@ -95,7 +95,7 @@ class PublishRun {
     this.#fromStdin = true
     const { signal } = this.#io
     const event_id = given.text('event')
-    const { maxMessageBytes } = loadConfig(readEnvironment())
+    const { maxMessageBytes } = loadConfig()
     const total = sizeOfInput()
     const input = this.#io.in as AsyncIterable<Buffer>
     const stop = () => this.#io.in.destroy()

@@ -1,5 +1,5 @@
 import { serveUntilSignal as serveGateway } from '../app/serve.ts'
-import { loadConfig, readEnvironment } from '../config/config.ts'
+import { loadConfig } from '../config/config.ts'
 import { errorChainText } from '../core/error-text.ts'
 import type { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
@@ -47,7 +47,7 @@ export const serve: CliCommand = {
 
 const serveDemo = async (given: ParsedArgs, io: CommandIo): Promise<number> => {
   const wanted = playOf(given)
-  const config = loadConfig(readEnvironment())
+  const config = loadConfig()
   const token = await demoToken(given, config)
   const { play } = await import('./demo/play.ts')
   const stopping = new AbortController()

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { type Config, loadConfig, readEnvironment } from '../config/config.ts'
+import { type Config, loadConfig } from '../config/config.ts'
 import { errorChainText } from '../core/error-text.ts'
 import { EventId } from '../core/message.ts'
 import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
@@ -61,7 +61,7 @@ const mintFor = async (given: ParsedArgs): Promise<{ minted: string; says: strin
   const events = listed === undefined ? null : eventsOf(listed)
   const scopes = scopesOf(given.text('scope') ?? '')
   const lifetime = lifetimeOf(given.text('expires') ?? '1h')
-  const { tokens } = loadConfig(readEnvironment())
+  const { tokens } = loadConfig()
   const signer = signerOf(tokens, given.text('key-file'))
   const [issuer, audience] = [tokens?.issuer ?? null, tokens?.audience ?? null]
   const minted = await signToken({ subject, events, scopes, lifetime, issuer, audience }, signer)

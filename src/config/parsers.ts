@@ -1,18 +1,20 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
+import type { BrokerAddress, BrokerTls } from '../amqp/connection.ts'
 import { EventId } from '../core/message.ts'
 import type { VerificationKey } from '../http/auth/token-verifier.ts'
-import { isDecodable } from './variable.ts'
+import type { StoreLocation } from '../store/open-store.ts'
+import { BadPostgresUrl, parsePostgresUrl } from '../store/postgres/url.ts'
 
 /** RFC 7518, 3.2: a key of the size of the hash or larger. */
 const MIN_SECRET_BYTES = 32
 /** RFC 7518, 3.3. */
 const MIN_RSA_BITS = 2048
 
-/** A rule that a text broke, as the end of "NAME …". */
+/** What is wrong with a value, as the end of "NAME …". Never contains the value. */
 export class ConfigValueError extends Error {}
 
-/** @throws BadText */
+/** @throws ConfigValueError */
 export const parseSecret = (text: string): Uint8Array => {
   const secret = Buffer.from(text)
   if (secret.length < MIN_SECRET_BYTES) {
@@ -23,7 +25,7 @@ export const parseSecret = (text: string): Uint8Array => {
   return secret
 }
 
-/** Reads a public key in PEM; in a variable its line breaks may be written as \n. @throws BadText */
+/** Parses a public key in PEM, whose line breaks may be written as \n. @throws ConfigValueError */
 export const parsePublicKey = (text: string): Omit<Extract<VerificationKey, { kind: 'key' }>, 'kind'> => {
   const pem = text.replaceAll('\\n', '\n').trim()
   if (/PRIVATE KEY/.test(pem))
@@ -50,37 +52,47 @@ export const parsePublicKey = (text: string): Omit<Extract<VerificationKey, { ki
 export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 
-/** Whoever can change what comes from this address can make tokens, so it must be safe on the way. */
-export const isJwksUrl = (text: string): boolean => {
-  if (!URL.canParse(text)) return false
-  const { protocol, hostname, username, password } = new URL(text)
-  if (username !== '' || password !== '') return false
-  return protocol === 'https:' || (protocol === 'http:' && isLoopback(hostname.replace(/^\[|\]$/g, '')))
+/** Whoever can change the key set in transit can make tokens, so plain HTTP is for loopback only. */
+export const parseJwksUrl = (text: string): URL | null => {
+  const url = URL.parse(text)
+  if (url === null || url.username !== '' || url.password !== '') return null
+  const isSafe = url.protocol === 'https:' || (url.protocol === 'http:' && isLoopback(withoutBrackets(url.hostname)))
+  return isSafe ? url : null
 }
+
+/** A URL has an IPv6 address in brackets; a socket wants it without. */
+export const withoutBrackets = (hostname: string): string => hostname.replace(/^\[|\]$/g, '')
 
 /** One query joins the events of a reader, and SQLite joins at most 500. */
 const MAX_EVENTS = 400
 
 /** The items of a comma-separated list. */
-export const splitList = (text: string): string[] =>
+const splitList = (text: string): string[] =>
   text
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '')
 
-/** True for `https://app.example` or `http://host:8080`, and nothing that says more or less. */
-export const isOrigin = (text: string): boolean =>
-  /^https?:\/\/[^*]+$/.test(text) && URL.canParse(text) && new URL(text).origin === text
+/** `https://app.example` or `http://host:8080`, without a path. */
+const isOrigin = (text: string): boolean => /^https?:\/\/[^*]+$/.test(text) && URL.parse(text)?.origin === text
 
-export const isHostName = (text: string): boolean => /^[\w-]+(\.[\w-]+)*$/.test(text)
-
-export const isEventList = (text: string): boolean => {
-  const ids = splitList(text)
-  if (text.trim() === '*') return true
-  return ids.length > 0 && ids.length <= MAX_EVENTS && ids.every((id) => id !== '*' && EventId.safeParse(id).success)
+export const parseOriginList = (text: string): readonly string[] | null => {
+  const origins = splitList(text)
+  return origins.every(isOrigin) ? origins : null
 }
 
-export const parseEventList = (text: string): readonly string[] | '*' => (text.trim() === '*' ? '*' : splitList(text))
+/** @returns the names in lower case */
+export const parseHostList = (text: string): readonly string[] | null => {
+  const names = splitList(text.toLowerCase())
+  return names.every((name) => /^[\w-]+(\.[\w-]+)*$/.test(name)) ? names : null
+}
+
+export const parseEventList = (text: string): readonly string[] | '*' | null => {
+  if (text.trim() === '*') return '*'
+  const ids = splitList(text)
+  const areIds = ids.every((id) => id !== '*' && EventId.safeParse(id).success)
+  return areIds && ids.length > 0 && ids.length <= MAX_EVENTS ? ids : null
+}
 
 const addToBlockList = (list: BlockList, text: string): boolean => {
   const [address = '', prefix, ...rest] = text.split('/')
@@ -96,27 +108,29 @@ const addToBlockList = (list: BlockList, text: string): boolean => {
   return true
 }
 
-export const isAddressList = (text: string): boolean => {
-  const scratch = new BlockList()
-  return splitList(text).every((item) => addToBlockList(scratch, item))
-}
-
-/** @param text addresses and networks, comma-separated, that isAddressList has passed */
-export const parseAddressList = (text: string): BlockList => {
+/** Parses IP addresses and networks, comma-separated. */
+export const parseAddressList = (text: string): BlockList | null => {
   const list = new BlockList()
-  for (const item of splitList(text)) addToBlockList(list, item)
-  return list
+  return splitList(text).every((item) => addToBlockList(list, item)) ? list : null
 }
 
-/** Credentials belong into the headers, which are never shown. */
+/** Credentials belong in the headers, which are never shown. */
 export const isOtlpEndpoint = (text: string): boolean => {
-  if (!URL.canParse(text)) return false
-  const { protocol, username, password, search } = new URL(text)
-  return /^https?:$/.test(protocol) && username === '' && password === '' && search === ''
+  const url = URL.parse(text)
+  return url !== null && /^https?:$/.test(url.protocol) && `${url.username}${url.password}${url.search}` === ''
 }
 
-/** Reads `name=value,name=value` as OpenTelemetry writes it, values percent-encoded. @returns null: it is none */
-export const parseHeaders = (text: string): Record<string, string> | null => {
+const isDecodable = (part: string): boolean => {
+  try {
+    decodeURIComponent(part)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Parses `name=value,name=value` as OpenTelemetry writes it, values percent-encoded. */
+export const parseHeaders = (text: string): Readonly<Record<string, string>> | null => {
   const headers: Record<string, string> = {}
   for (const item of splitList(text)) {
     const [, name, value] = /^([\w!#$%&'*+.^`|~-]+)\s*=\s*([!-~]*)$/.exec(item) ?? []
@@ -126,5 +140,45 @@ export const parseHeaders = (text: string): Record<string, string> | null => {
   return headers
 }
 
-/** What may stand behind `Authorization: Bearer`: no line break that would end the header, no word beside the token. */
+/** True for a text that can follow `Authorization: Bearer`: no line break that would end the header, no second word. */
 export const isBearerToken = (text: string): boolean => /^[\w.~+/-]+=*$/.test(text)
+
+const NO_FILES: BrokerTls = { caFile: null, certFile: null, keyFile: null }
+
+/**
+ * Parses RABBITMQ_URL. The TLS files of amqps:// have variables of their own, so they are null here.
+ *
+ * @throws ConfigValueError
+ */
+export const parseRabbitmqUrl = (text: string): BrokerAddress | null => {
+  const url = URL.parse(text)
+  if (url === null || !/^amqps?:$/.test(url.protocol) || url.hostname === '') return null
+  if (![url.username, url.password, url.pathname].every(isDecodable)) return null
+  if (url.search !== '') throw new ConfigValueError('must have no query: options in it are not honoured.')
+  const encrypted = url.protocol === 'amqps:'
+  const vhost = decodeURIComponent(url.pathname.slice(1))
+  return {
+    hostname: withoutBrackets(url.hostname),
+    port: url.port === '' ? (encrypted ? 5671 : 5672) : Number(url.port),
+    // The library would send an empty name where the URL has none.
+    username: url.username === '' ? 'guest' : decodeURIComponent(url.username),
+    password: url.username === '' ? 'guest' : decodeURIComponent(url.password),
+    vhost: vhost === '' ? '/' : vhost,
+    tls: encrypted ? NO_FILES : null,
+  }
+}
+
+export const isPostgresUrl = (text: string): boolean => /^postgres(ql)?:/.test(text)
+
+/** @throws ConfigValueError */
+export const parseDatabaseUrl = (text: string): Omit<StoreLocation, 'databaseConnections'> | null => {
+  const [, databaseFile] = /^sqlite:(.+)$/s.exec(text) ?? []
+  if (databaseFile !== undefined) return { databaseFile, postgres: null }
+  if (!/^postgres(ql)?:\/\/.+$/s.test(text)) return null
+  try {
+    return { databaseFile: '', postgres: parsePostgresUrl(text) }
+  } catch (error) {
+    if (!(error instanceof BadPostgresUrl)) throw error
+    throw new ConfigValueError(error.message)
+  }
+}

@@ -1,3 +1,3 @@
-import { renderEnvSample } from './config.ts'
+import { renderEnvSample } from './env-sample.ts'
 
 process.stdout.write(renderEnvSample())

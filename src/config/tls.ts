@@ -1,20 +1,20 @@
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import type { BrokerTls } from '../amqp/connection.ts'
 import { errorChainText } from '../core/error-text.ts'
 import type { GatewayError } from '../core/errors.ts'
 import { type CertificateFiles, loadCertificatePair } from '../http/server/certificate-watcher.ts'
+import type { RawConfig } from './raw-config.ts'
 
-/** What was read of the environment, as far as TLS depends on it. */
-interface Read {
-  readonly values: ReadonlyMap<string, unknown>
-  readonly problems: string[]
-}
+type TlsVariable = 'TLS_CERT_FILE' | 'TLS_KEY_FILE' | 'RABBITMQ_CA_FILE' | 'RABBITMQ_CERT_FILE' | 'RABBITMQ_KEY_FILE'
 
-const textOf = (read: Read, name: string): string | null => (read.values.get(name) as string | undefined) ?? null
+const textOf = (read: RawConfig, name: TlsVariable): string | null => read.values[name] ?? null
 
 /** Two files that make sense together only. Tells it as a fault where one is missing. */
-const parseCertificatePair = (read: Read, certName: string, keyName: string): CertificateFiles | null => {
+const parseCertificatePair = (
+  read: RawConfig,
+  certName: TlsVariable,
+  keyName: TlsVariable,
+): CertificateFiles | null => {
   const certFile = textOf(read, certName)
   const keyFile = textOf(read, keyName)
   if (certFile !== null && keyFile !== null) return { certFile, keyFile }
@@ -24,7 +24,7 @@ const parseCertificatePair = (read: Read, certName: string, keyName: string): Ce
 }
 
 /** Certificate and key belong together, or it is told as a fault. */
-const checkPairOf = (read: Read, names: string, files: CertificateFiles | null): void => {
+const checkPairOf = (read: RawConfig, names: string, files: CertificateFiles | null): void => {
   if (files === null) return
   try {
     loadCertificatePair(files)
@@ -34,28 +34,24 @@ const checkPairOf = (read: Read, names: string, files: CertificateFiles | null):
 }
 
 /** The files of HTTPS, checked as they are now; null: plain HTTP. */
-export const parseTlsConfig = (read: Read): CertificateFiles | null => {
+export const parseTlsConfig = (read: RawConfig): CertificateFiles | null => {
   const files = parseCertificatePair(read, 'TLS_CERT_FILE', 'TLS_KEY_FILE')
   checkPairOf(read, 'TLS_CERT_FILE and TLS_KEY_FILE', files)
   return files
 }
 
-export const parseBrokerTls = (read: Read): BrokerTls => ({
-  caFile: textOf(read, 'RABBITMQ_CA_FILE'),
-  certFile: textOf(read, 'RABBITMQ_CERT_FILE'),
-  keyFile: textOf(read, 'RABBITMQ_KEY_FILE'),
-})
-
 /** The files of amqps:// can be used as they are now, and nobody believes to be guarded by files that are not. */
-export const validateBrokerTls = (read: Read): void => {
-  const names = ['RABBITMQ_CA_FILE', 'RABBITMQ_CERT_FILE', 'RABBITMQ_KEY_FILE'].filter((name) => read.values.has(name))
+export const validateBrokerTls = (read: RawConfig): void => {
+  const variables = ['RABBITMQ_CA_FILE', 'RABBITMQ_CERT_FILE', 'RABBITMQ_KEY_FILE'] as const
+  const names = variables.filter((name) => read.given.has(name))
   if (names.length === 0) return
-  if (!textOf(read, 'RABBITMQ_URL')?.startsWith('amqps:')) {
+  const address = read.values.RABBITMQ_URL
+  if (address !== undefined && (address?.tls ?? null) === null) {
     read.problems.push(`${names.join(', ')} set without an amqps:// RABBITMQ_URL: nothing would be encrypted.`)
   }
   const pair = parseCertificatePair(read, 'RABBITMQ_CERT_FILE', 'RABBITMQ_KEY_FILE')
   checkPairOf(read, 'RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE', pair)
-  const { caFile } = parseBrokerTls(read)
+  const caFile = textOf(read, 'RABBITMQ_CA_FILE')
   if (caFile === null) return
   try {
     const text = readFileSync(caFile, 'utf8')

@@ -1,17 +1,31 @@
 import { z } from 'zod'
 
-/** One environment variable: its rule, its default and what it means, in one place. */
+/** One environment variable of the gateway. Its name is its key in CONFIG_VARIABLES. */
 export interface ConfigVariable {
-  readonly name: string
-  /** Text of the default as the sample file shows it; null: none. */
+  /** Text of the default, as .env.sample shows it; null if there is none. */
   readonly default: string | null
   readonly description: string
-  /** Never shown; also read from the file that NAME_FILE names. */
+  /** The value is never shown, and can also come from the file that NAME_FILE names. */
   readonly secret?: true
-  /** The rule of a value that is given, in words. */
+  /** Constraint of a value, as the end of "NAME must be …". */
   readonly constraint: string
+  /** Parses a value; throws ConfigValueError where more can be said than the constraint. */
   readonly schema: z.ZodType<unknown, string>
 }
+
+/** Type of a variable's value; null if it is not set and has no default. */
+export type VariableValue<V extends ConfigVariable> =
+  | z.output<V['schema']>
+  | (V['default'] extends string ? never : null)
+
+/** Schema of what a parser returns, which is null for an invalid text. */
+export const parsedBy = <T>(parse: (text: string) => T | null) =>
+  z.string().transform((text, context): T => {
+    const value = parse(text)
+    if (value !== null) return value
+    context.addIssue({ code: 'custom' })
+    return z.NEVER
+  })
 
 export const integerString = (min: number, max: number) =>
   z
@@ -20,56 +34,42 @@ export const integerString = (min: number, max: number) =>
     .transform(Number)
     .refine((value) => value >= min && value <= max)
 
-export const nonEmptyString = z.string().min(1)
-
-/** Exchange, queue and binding names are AMQP short strings. */
-export const amqpShortString = z
-  .string()
-  .min(1)
-  .refine((value) => Buffer.byteLength(value) <= 240 && !/\p{Cc}/u.test(value))
-
-export const integerVariable = (
-  name: string,
-  defaultValue: string | null,
+export const integerVariable = <D extends string | null>(
+  defaultValue: D,
   min: number,
   max: number,
-  meaning: string,
-): ConfigVariable => ({
-  name,
+  description: string,
+) => ({
   default: defaultValue,
-  description: meaning,
+  description,
   constraint: `a whole number from ${min} to ${max}`,
   schema: integerString(min, max),
 })
 
-export const amqpNameVariable = (variable: string, defaultValue: string, meaning: string): ConfigVariable => ({
-  name: variable,
+export const textVariable = <D extends string | null>(defaultValue: D, description: string, constraint = 'text') => ({
   default: defaultValue,
-  description: meaning,
+  description,
+  constraint,
+  schema: z.string().min(1),
+})
+
+export const pemFileVariable = (description: string) => textVariable(null, description, 'the path of a file in PEM')
+
+/** Names of exchanges, queues and bindings are AMQP short strings; a few bytes are left for the suffix `.dead`. */
+export const amqpNameVariable = (defaultValue: string, description: string) => ({
+  default: defaultValue,
+  description,
   constraint: '1 to 240 bytes of text without control characters',
-  schema: amqpShortString,
+  schema: z.string().refine((value) => Buffer.byteLength(value) <= 240 && !/\p{Cc}/u.test(value)),
 })
 
-export const pemFileVariable = (variable: string, meaning: string): ConfigVariable => ({
-  name: variable,
-  default: null,
-  description: meaning,
-  constraint: 'the path of a file in PEM',
-  schema: nonEmptyString,
+export const choiceVariable = <const T extends string, D extends T | null>(
+  defaultValue: D,
+  choices: readonly T[],
+  description: string,
+) => ({
+  default: defaultValue,
+  description,
+  constraint: `${choices.slice(0, -1).join(', ')} or ${choices.at(-1)}`,
+  schema: z.enum(choices),
 })
-
-export const isDecodable = (part: string): boolean => {
-  try {
-    decodeURIComponent(part)
-    return true
-  } catch {
-    return false
-  }
-}
-
-export const urlSchema = (...protocols: string[]) =>
-  z.string().refine((value) => {
-    if (!URL.canParse(value)) return false
-    const { protocol, hostname, username, password, pathname } = new URL(value)
-    return protocols.includes(protocol) && hostname !== '' && [username, password, pathname].every(isDecodable)
-  })

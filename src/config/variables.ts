@@ -1,301 +1,229 @@
 import { z } from 'zod'
 import {
-  isAddressList,
   isBearerToken,
-  isEventList,
-  isHostName,
-  isJwksUrl,
-  isOrigin,
   isOtlpEndpoint,
+  parseAddressList,
+  parseDatabaseUrl,
+  parseEventList,
   parseHeaders,
-  splitList,
+  parseHostList,
+  parseJwksUrl,
+  parseOriginList,
+  parsePublicKey,
+  parseRabbitmqUrl,
+  parseSecret,
 } from './parsers.ts'
 import {
   amqpNameVariable,
   type ConfigVariable,
+  choiceVariable,
   integerString,
   integerVariable,
-  nonEmptyString,
+  parsedBy,
   pemFileVariable,
-  urlSchema,
+  textVariable,
+  type VariableValue,
 } from './variable.ts'
 
-/** Every variable of the gateway, in the order of .env.sample and `config`. */
-export const CONFIG_VARIABLES: readonly ConfigVariable[] = [
-  {
-    name: 'HOST',
+/** Every variable of the gateway, in the order of .env.sample and `config`. The types of the values follow from it. */
+export const CONFIG_VARIABLES = {
+  HOST: {
     default: '127.0.0.1',
-    description: 'Listening address. Anything but loopback needs a key for tokens, or AUTH=none in so many words.',
+    description: 'Listening address. Anything but loopback needs a key for tokens, or an explicit AUTH=none.',
     constraint: 'an IP address or a host name',
     schema: z.string().regex(/^[A-Za-z0-9.:_-]+$/),
   },
-  integerVariable('PORT', '8080', 0, 65535, 'Listening port; 0 takes any free one.'),
-  pemFileVariable(
-    'TLS_CERT_FILE',
-    'Serve HTTPS (HTTP/2, and HTTP/1.1 to who cannot) by this certificate, with its chain behind it. New files are taken while the gateway runs.',
+  PORT: integerVariable('8080', 0, 65535, 'Listening port; 0 takes any free one.'),
+  TLS_CERT_FILE: pemFileVariable(
+    'Certificate to serve HTTPS with (HTTP/2 and HTTP/1.1), followed by its chain. A renewed file is taken over while the gateway runs.',
   ),
-  pemFileVariable('TLS_KEY_FILE', 'The private key of TLS_CERT_FILE, without a passphrase.'),
-  {
-    name: 'WORKERS',
+  TLS_KEY_FILE: pemFileVariable('Private key of TLS_CERT_FILE, without a passphrase.'),
+  WORKERS: {
     default: '1',
     description: 'Worker processes; auto: one per core. Each runs one HTTP server and one RabbitMQ consumer.',
     constraint: 'a whole number from 1 to 256, or auto',
     schema: z.union([z.literal('auto'), integerString(1, 256)]),
   },
-  {
-    name: 'DATABASE_URL',
+  DATABASE_URL: {
     default: 'sqlite:data/gateway.db',
     description:
-      'The log: sqlite:PATH, whose missing folders are made; or, for several hosts, postgres://user:password@host:port/database, as libpq reads it.',
+      'The store: sqlite:PATH, whose missing folders are made; or, for several hosts, postgres://user:password@host:port/database, as libpq reads it.',
     secret: true,
     constraint: 'sqlite:PATH or postgres://…',
-    schema: z.string().regex(/^(sqlite:.+|postgres(ql)?:\/\/.+)$/s),
+    schema: parsedBy(parseDatabaseUrl),
   },
-  integerVariable('DATABASE_CONNECTIONS', '6', 3, 1000, 'With postgres://: connections of one worker at most.'),
-  {
-    name: 'RABBITMQ_URL',
+  DATABASE_CONNECTIONS: integerVariable('6', 3, 1000, 'With postgres://: maximum connections of one worker.'),
+  RABBITMQ_URL: {
     default: null,
     description:
       'amqp:// or amqps://, with user, password and vhost. Neither this nor RABBITMQ_HOST: embedded mode, without a broker.',
     secret: true,
     constraint: 'an amqp:// or amqps:// URL',
-    schema: urlSchema('amqp:', 'amqps:'),
+    schema: parsedBy(parseRabbitmqUrl),
   },
-  {
-    name: 'RABBITMQ_HOST',
-    default: null,
-    description: 'Instead of RABBITMQ_URL, which wins.',
-    constraint: 'a host',
-    schema: nonEmptyString,
-  },
-  integerVariable('RABBITMQ_PORT', '5672', 1, 65535, 'Used with RABBITMQ_HOST.'),
-  {
-    name: 'RABBITMQ_USER',
-    default: 'guest',
-    description: 'Used with RABBITMQ_HOST.',
-    constraint: 'text',
-    schema: nonEmptyString,
-  },
-  {
-    name: 'RABBITMQ_PASSWORD',
-    default: 'guest',
-    description: 'Used with RABBITMQ_HOST.',
-    secret: true,
-    constraint: 'text',
-    schema: nonEmptyString,
-  },
-  {
-    name: 'RABBITMQ_VHOST',
-    default: '/',
-    description: 'Used with RABBITMQ_HOST.',
-    constraint: 'text',
-    schema: nonEmptyString,
-  },
-  pemFileVariable(
-    'RABBITMQ_CA_FILE',
-    'With amqps://: the authorities that may have signed the certificate of RabbitMQ. Not set: those that Node trusts.',
+  RABBITMQ_HOST: textVariable(null, 'Instead of RABBITMQ_URL, which wins.', 'a host'),
+  RABBITMQ_PORT: integerVariable('5672', 1, 65535, 'Used with RABBITMQ_HOST.'),
+  RABBITMQ_USER: textVariable('guest', 'Used with RABBITMQ_HOST.'),
+  RABBITMQ_PASSWORD: { ...textVariable('guest', 'Used with RABBITMQ_HOST.'), secret: true },
+  RABBITMQ_VHOST: textVariable('/', 'Used with RABBITMQ_HOST.'),
+  RABBITMQ_CA_FILE: pemFileVariable(
+    'With amqps://: authorities that may have signed the certificate of RabbitMQ. Not set: those that Node trusts.',
   ),
-  pemFileVariable('RABBITMQ_CERT_FILE', 'With amqps://: the client certificate, where RabbitMQ wants one.'),
-  pemFileVariable('RABBITMQ_KEY_FILE', 'The private key of RABBITMQ_CERT_FILE, without a passphrase.'),
-  amqpNameVariable(
-    'RABBITMQ_EXCHANGE',
+  RABBITMQ_CERT_FILE: pemFileVariable('With amqps://: client certificate, if RabbitMQ asks for one.'),
+  RABBITMQ_KEY_FILE: pemFileVariable('Private key of RABBITMQ_CERT_FILE, without a passphrase.'),
+  RABBITMQ_EXCHANGE: amqpNameVariable(
     'deepsoc_notifications_exchange',
     'Durable topic exchange to which agents publish.',
   ),
-  amqpNameVariable('RABBITMQ_QUEUE', 'frontend_notifications_queue', 'Durable queue that the gateway consumes.'),
-  amqpNameVariable('RABBITMQ_BINDING', 'notifications.frontend.#', 'Binding key from the exchange to the queue.'),
-  {
-    name: 'RABBITMQ_QUEUE_TYPE',
-    default: 'quorum',
-    description: 'Type of the queue.',
-    constraint: 'quorum or classic',
-    schema: z.enum(['quorum', 'classic']),
-  },
-  integerVariable('RABBITMQ_PREFETCH', '1000', 1, 65535, 'Unacknowledged messages per consumer.'),
-  integerVariable(
-    'MAX_MESSAGE_BYTES',
+  RABBITMQ_QUEUE: amqpNameVariable('frontend_notifications_queue', 'Durable queue that the gateway consumes.'),
+  RABBITMQ_BINDING: amqpNameVariable('notifications.frontend.#', 'Binding key from the exchange to the queue.'),
+  RABBITMQ_QUEUE_TYPE: choiceVariable('quorum', ['quorum', 'classic'], 'Type of the queue.'),
+  RABBITMQ_PREFETCH: integerVariable('1000', 1, 65535, 'Unacknowledged messages per consumer.'),
+  MAX_MESSAGE_BYTES: integerVariable(
     '1048576',
     1,
     134217728,
-    'A larger body is set aside (AMQP) or refused with 413 (HTTP).',
+    'A larger body is quarantined (AMQP) or refused with 413 (HTTP).',
   ),
-  {
-    name: 'AUTH',
+  AUTH: choiceVariable(
+    null,
+    ['none', 'jwt'],
+    'jwt: every call needs a token; the default once a key is set. none: no authentication.',
+  ),
+  JWT_SECRET: {
     default: null,
-    description:
-      'Who may come in. jwt: who has a token; the default once a key is set. none: everybody who reaches the address.',
-    constraint: 'none or jwt',
-    schema: z.enum(['none', 'jwt']),
-  },
-  {
-    name: 'JWT_SECRET',
-    default: null,
-    description: 'Key of HS256 tokens. One of the three key variables at most.',
+    description: 'Key of HS256 tokens. At most one of the three key variables can be set.',
     secret: true,
     constraint: 'text of at least 32 bytes',
-    schema: nonEmptyString,
+    schema: z.string().transform(parseSecret),
   },
-  {
-    name: 'JWT_PUBLIC_KEY',
+  JWT_PUBLIC_KEY: {
     default: null,
-    description:
-      'Key of RS256, ES256 or EdDSA tokens; which of them, its type says. Line breaks may be written as \\n.',
+    description: 'Key of RS256, ES256 or EdDSA tokens; its type decides which. Line breaks can be written as \\n.',
     secret: true,
     constraint: 'a public key in PEM',
-    schema: nonEmptyString,
+    schema: z.string().transform(parsePublicKey),
   },
-  {
-    name: 'JWT_JWKS_URL',
+  JWT_JWKS_URL: {
     default: null,
     description: 'Key set of RS256, ES256 and EdDSA tokens.',
     secret: true,
     constraint: 'an https:// URL without user and password; http:// only to this machine',
-    schema: z.string().refine(isJwksUrl),
+    schema: parsedBy(parseJwksUrl),
   },
-  {
-    name: 'JWT_ISSUER',
-    default: null,
-    description: 'Issuer (iss) that a token must have.',
-    constraint: 'text',
-    schema: nonEmptyString,
-  },
-  {
-    name: 'JWT_AUDIENCE',
-    default: null,
-    description: 'Audience (aud) that a token must have.',
-    constraint: 'text',
-    schema: nonEmptyString,
-  },
-  {
-    name: 'JWT_COOKIE',
+  JWT_ISSUER: textVariable(null, 'Issuer (iss) that a token must have.'),
+  JWT_AUDIENCE: textVariable(null, 'Audience (aud) that a token must have.'),
+  JWT_COOKIE: {
     default: 'access_token',
-    description: 'Cookie that may carry the token.',
+    description: 'Cookie that can carry the token.',
     constraint: 'the name of a cookie',
     schema: z.string().regex(/^[\w!#$%&'*+.^`|~-]+$/),
   },
-  {
-    name: 'JWT_DEFAULT_EVENTS',
+  JWT_DEFAULT_EVENTS: {
     default: null,
-    description: 'Events of a token without an events claim. Not set: it reads none.',
+    description: 'Events of a token without an events claim. Not set: none.',
     constraint: 'up to 400 event ids, comma-separated, or *',
-    schema: z.string().refine(isEventList),
+    schema: parsedBy(parseEventList),
   },
-  {
-    name: 'GATEWAY_TOKEN',
+  GATEWAY_TOKEN: {
     default: null,
-    description: 'Token that the commands tail, publish and demo show to a gateway, unless --token-file gives one.',
+    description: 'Token that the commands tail, publish and demo send to a gateway, unless --token-file gives one.',
     secret: true,
-    constraint: 'a token and nothing else, as it stands behind Authorization: Bearer',
+    constraint: 'a token and nothing else, as in Authorization: Bearer',
     schema: z.string().refine(isBearerToken),
   },
-  {
-    name: 'CORS_ORIGINS',
+  CORS_ORIGINS: {
     default: null,
     description: 'Other sites whose pages may call this gateway, comma-separated.',
     constraint: 'exact origins such as https://app.example, without a path and without *',
-    schema: z.string().refine((value) => splitList(value).every(isOrigin)),
+    schema: parsedBy(parseOriginList),
   },
-  {
-    name: 'ALLOWED_HOSTS',
+  ALLOWED_HOSTS: {
     default: null,
     description:
-      'Without tokens: host names that are served beside addresses and names without a dot, comma-separated. Not set: on loopback no others, with AUTH=none any.',
+      'Without tokens: host names that are served beside addresses and names without a dot, comma-separated. Not set: no others on loopback, any with AUTH=none.',
     constraint: 'host names such as gateway.example, without a port',
-    schema: z.string().refine((value) => splitList(value).every(isHostName)),
+    schema: parsedBy(parseHostList),
   },
-  {
-    name: 'TRUSTED_PROXIES',
+  TRUSTED_PROXIES: {
     default: null,
-    description: 'Proxies whose X-Forwarded-For and X-Forwarded-Host are believed, comma-separated. Not set: none.',
+    description: 'Proxies whose X-Forwarded-For and X-Forwarded-Host are trusted, comma-separated. Not set: none.',
     constraint: 'IP addresses or networks such as 10.0.0.0/8',
-    schema: z.string().refine(isAddressList),
+    schema: parsedBy(parseAddressList),
   },
-  integerVariable('MAX_STREAMS', '20000', 0, 10000000, 'Open streams of all workers together; 0: without limit.'),
-  integerVariable('MAX_STREAMS_PER_TOKEN', '1000', 0, 10000000, 'Open streams of one token; 0: without limit.'),
-  integerVariable(
-    'MAX_STREAMS_PER_ADDRESS',
+  MAX_STREAMS: integerVariable('20000', 0, 10000000, 'Open streams of all workers together; 0 disables the limit.'),
+  MAX_STREAMS_PER_TOKEN: integerVariable('1000', 0, 10000000, 'Open streams of one token; 0 disables the limit.'),
+  MAX_STREAMS_PER_ADDRESS: integerVariable(
     '2000',
     0,
     10000000,
-    'Open streams of one address (IPv6: of one /64), loopback not counted; 0: without limit.',
+    'Open streams of one address (IPv6: of one /64), except loopback; 0 disables the limit.',
   ),
-  integerVariable(
-    'PUBLISH_RATE',
+  PUBLISH_RATE: integerVariable(
     '5000',
     0,
     10000000,
-    'Messages a second that one token may publish over HTTP; without tokens one address, loopback not counted. 0: without limit.',
+    'Messages per second that one token can publish over HTTP; without tokens one address, except loopback. 0 disables the limit.',
   ),
-  integerVariable('PUBLISH_BURST', '50000', 1, 10000000, 'Messages that may come at once above PUBLISH_RATE.'),
-  integerVariable('MAX_CONNECTIONS', '25000', 0, 10000000, 'Connections of one worker; 0: without limit.'),
-  integerVariable(
-    'MAX_CONNECTIONS_PER_ADDRESS',
+  PUBLISH_BURST: integerVariable('50000', 1, 10000000, 'Messages that can come at once above PUBLISH_RATE.'),
+  MAX_CONNECTIONS: integerVariable('25000', 0, 10000000, 'Connections of one worker; 0 disables the limit.'),
+  MAX_CONNECTIONS_PER_ADDRESS: integerVariable(
     '2500',
     0,
     10000000,
-    'Connections of one address to one worker, loopback and TRUSTED_PROXIES not counted; 0: without limit.',
+    'Connections of one address to one worker, except loopback and TRUSTED_PROXIES; 0 disables the limit.',
   ),
-  integerVariable('HEADERS_SECONDS', '10', 1, 3600, 'The head of a request must have arrived within this time.'),
-  integerVariable('REQUEST_SECONDS', '60', 1, 3600, 'A request must have arrived whole within this time.'),
-  integerVariable('HEARTBEAT_SECONDS', '15', 1, 3600, 'Seconds between the heartbeats of a stream.'),
-  integerVariable(
-    'STREAM_MAX_SECONDS',
+  HEADERS_SECONDS: integerVariable('10', 1, 3600, 'Timeout for the head of a request.'),
+  REQUEST_SECONDS: integerVariable('60', 1, 3600, 'Timeout for a whole request.'),
+  HEARTBEAT_SECONDS: integerVariable('15', 1, 3600, 'Seconds between the heartbeats of a stream.'),
+  STREAM_MAX_SECONDS: integerVariable(
     '0',
     0,
     31536000,
-    'Longest life of a stream, shortened by up to 20 % at random; 0: unlimited.',
+    'Maximum life of a stream, shortened by up to 20 % at random; 0: unlimited.',
   ),
-  integerVariable('RETENTION_DAYS', null, 1, 36500, 'Messages older than this are removed. Not set: keep everything.'),
-  integerVariable(
-    'RETENTION_MESSAGES_PER_EVENT',
+  RETENTION_DAYS: integerVariable(null, 1, 36500, 'Messages older than this are deleted. Not set: all are kept.'),
+  RETENTION_MESSAGES_PER_EVENT: integerVariable(
     null,
     1,
     1000000000,
     'Only this many newest messages of each event are kept. Not set: all.',
   ),
-  integerVariable(
-    'METRICS_PORT',
+  METRICS_PORT: integerVariable(
     null,
     1,
     65535,
-    'A port of its own for /metrics, at the same address, open to all who reach it.',
+    'Separate port for /metrics, at the same address and without authentication.',
   ),
-  {
-    name: 'OTEL_EXPORTER_OTLP_ENDPOINT',
+  OTEL_EXPORTER_OTLP_ENDPOINT: {
     default: null,
-    description: 'Where spans are sent by OTLP over HTTP, without /v1/traces. Not set: none are made.',
+    description: 'Receiver of spans by OTLP over HTTP, without /v1/traces. Not set: no tracing.',
     constraint: 'an http:// or https:// URL without user and password',
     schema: z.string().refine(isOtlpEndpoint),
   },
-  {
-    name: 'OTEL_EXPORTER_OTLP_HEADERS',
+  OTEL_EXPORTER_OTLP_HEADERS: {
     default: null,
     description: 'Headers for the receiver of spans.',
     secret: true,
     constraint: 'name=value, comma-separated, values percent-encoded',
-    schema: z.string().refine((value) => parseHeaders(value) !== null),
+    schema: parsedBy(parseHeaders),
   },
-  {
-    name: 'OTEL_SERVICE_NAME',
-    default: 'deepsoc-gateway',
-    description: 'The name of this gateway in traces.',
-    constraint: 'text',
-    schema: nonEmptyString,
-  },
-  {
-    name: 'LOG_LEVEL',
-    default: 'info',
-    description: 'Least severe lines that are logged.',
-    constraint: 'fatal, error, warn, info, debug, trace or silent',
-    schema: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']),
-  },
-  {
-    name: 'CACHE_DIR',
-    default: null,
-    description:
-      'Where the single executable keeps its SQLite module: a folder that it alone may write, on a file system without noexec. Not set: a folder of its user in the temporary folder.',
-    constraint: 'the path of a folder',
-    schema: nonEmptyString,
-  },
-  integerVariable('SHUTDOWN_SECONDS', '8', 1, 600, 'The gateway has stopped within this time after SIGTERM.'),
-]
+  OTEL_SERVICE_NAME: textVariable('deepsoc-gateway', 'Name of this gateway in traces.'),
+  LOG_LEVEL: choiceVariable(
+    'info',
+    ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
+    'Lowest severity that is logged.',
+  ),
+  CACHE_DIR: textVariable(
+    null,
+    'Where the single executable keeps its SQLite module: a folder that only its user can write to, on a file system without noexec. Not set: a folder of its user in the temporary folder.',
+    'the path of a folder',
+  ),
+  SHUTDOWN_SECONDS: integerVariable('8', 1, 600, 'Maximum time from SIGTERM to the end of the process.'),
+} satisfies Record<string, ConfigVariable>
+
+export type VariableName = keyof typeof CONFIG_VARIABLES
+
+export type ConfigValues = { readonly [N in VariableName]: VariableValue<(typeof CONFIG_VARIABLES)[N]> }
+
+export const VARIABLE_NAMES = Object.keys(CONFIG_VARIABLES) as readonly VariableName[]

@@ -5,12 +5,21 @@ import { DISTRIBUTION, repositoryFile } from './assets.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
-/**
- * Adds what `.env` says, beside package.json in a clone, else in the working directory; the process's own environment
- * wins over it.
- */
-export const loadEnv = (own: Env = process.env): Env => {
+/** The two places that variables come from; `own` wins, even by an empty text. */
+export interface EnvLayers {
+  /** Environment of the process. */
+  readonly own: Env
+  /** Content of `.env`: beside package.json in a clone, else in the working directory. Empty if there is none. */
+  readonly dotEnv: Env
+}
+
+export const readEnvLayers = (own: Env = process.env): EnvLayers => {
   const file = DISTRIBUTION === 'sources' ? repositoryFile('.env') : resolve('.env')
-  if (file === null || !existsSync(file)) return own
-  return { ...parseEnv(readFileSync(file, 'utf8')), ...own }
+  return { own, dotEnv: file !== null && existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {} }
+}
+
+/** The environment of the process over `.env`. */
+export const loadEnv = (own?: Env): Env => {
+  const layers = readEnvLayers(own)
+  return { ...layers.dotEnv, ...layers.own }
 }

@@ -1,4 +1,4 @@
-import { loadConfig, readEnvironment } from '../../config/config.ts'
+import { loadConfig } from '../../config/config.ts'
 import type { PublishTarget } from '../gateway-client.ts'
 import { HttpSink } from './http-transport.ts'
 import type { OnResult, PublishTransport } from './transport.ts'
@@ -13,7 +13,7 @@ export interface TransportOptions extends PublishTarget {
 /** @throws GatewayError config_invalid */
 export const openTransport = async ({ url, token, ...wish }: TransportOptions): Promise<PublishTransport> => {
   if (url !== null) return new HttpSink({ url, token, ...wish })
-  const { broker, maxMessageBytes } = loadConfig(readEnvironment())
+  const { broker, maxMessageBytes } = loadConfig()
   if (broker === null) throw new Error('there is neither an address nor a broker')
   // Its library is loaded where it is used: HTTP needs none of it.
   const { BrokerSink } = await import('./broker-transport.ts')

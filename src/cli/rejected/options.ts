@@ -1,4 +1,4 @@
-import { loadConfig, readEnvironment } from '../../config/config.ts'
+import { loadConfig } from '../../config/config.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { findUnknownReason, MATCH_ALL, parseSince, type RejectedFilter } from '../../core/quarantine-filter.ts'
 import { openQuarantine } from '../../store/open-store.ts'
@@ -59,7 +59,7 @@ export interface OpenQuarantine {
 
 /** Works on the quarantine of the configured database and closes it. @throws GatewayError config_invalid, database_* */
 export const withQuarantine = async (work: (opened: OpenQuarantine) => Promise<number>): Promise<number> => {
-  const config = loadConfig(readEnvironment())
+  const config = loadConfig()
   const quarantine = await openQuarantine(config)
   try {
     return await work({ quarantine, maxMessageBytes: config.maxMessageBytes })

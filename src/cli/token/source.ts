@@ -1,5 +1,6 @@
 import { readFile, stat } from 'node:fs/promises'
-import { isToken, readGatewayToken } from '../../config/config.ts'
+import { readGatewayToken } from '../../config/config.ts'
+import { isBearerToken } from '../../config/parsers.ts'
 import { GatewayError } from '../../core/errors.ts'
 import type { Flag, ParsedArgs } from '../command.ts'
 
@@ -32,7 +33,7 @@ const tokenIn = async (file: string): Promise<string> => {
     throw unusable(`--token-file cannot be read: ${error.code}.`)
   })
   const token = text.trim()
-  if (isToken(token)) return token
+  if (isBearerToken(token)) return token
   throw unusable(token === '' ? '--token-file is empty.' : '--token-file holds something else than one token.')
 }
 

@@ -2,21 +2,14 @@ import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { CONFIG_VARIABLES } from '../../../src/config/variables.ts'
+import { VARIABLE_NAMES } from '../../../src/config/variables.ts'
+import { UNSET } from '../../support/clients/cli.ts'
 import { killAtExit } from '../../support/harness/cleanup.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir } from '../../support/harness/wait.ts'
 import { type Env, ROOT } from '../../support/servers/gateway.ts'
 
 const SECRET = 'hunter2-do-not-show'
-
-/** All variables as empty texts, so that a developer's .env has no say. */
-const UNSET = Object.fromEntries(
-  CONFIG_VARIABLES.flatMap(({ name }) => [
-    [name, ''],
-    [`${name}_FILE`, ''],
-  ]),
-)
 
 interface Run {
   code: number | null
@@ -74,10 +67,22 @@ command('config shows every variable on stdout, the secrets masked', async () =>
   const lines = stdout.trimEnd().split('\n')
   assert.equal(
     lines.map((line) => line.split('=')[0]),
-    CONFIG_VARIABLES.map(({ name }) => name),
+    [...VARIABLE_NAMES],
   )
-  for (const line of ['PORT=1234', 'HOST=127.0.0.1', 'RABBITMQ_URL=amqp://***@mq.example/v', 'RABBITMQ_PASSWORD=***']) {
-    assert.ok(lines.includes(line), `${line} in\n${stdout}`)
+  for (const [value, source] of [
+    ['PORT=1234', 'environment'],
+    ['HOST=127.0.0.1', 'default'],
+    ['RABBITMQ_URL=amqp://***@mq.example/v', 'environment'],
+    ['RABBITMQ_PASSWORD=***', 'environment'],
+    ['DATABASE_URL=sqlite:data/gateway.db', 'default'],
+    ['JWT_SECRET=(not set)', 'default'],
+    ['RETENTION_DAYS=(not set)', 'default'],
+    ['AUTH=none', 'default'],
+  ]) {
+    assert.ok(
+      lines.some((line) => line.replace(/ +# /, ' # ') === `${value} # ${source}`),
+      `${value} in\n${stdout}`,
+    )
   }
   assert.not.match(stdout, SECRET)
 })
@@ -86,6 +91,15 @@ command('config --check keeps stdout empty', async () => {
   const { code, stdout, stderr } = await cli(['config', '--check'])
   assert.equal([code, stdout], [0, ''])
   assert.match(stderr, 'valid')
+})
+
+command('config shows the AUTH that results from a key in a file, and where the key is from', async () => {
+  const file = join(tempDir(), 'key')
+  writeFileSync(file, `${SECRET}, and long enough`)
+  const { code, stdout } = await cli(['config'], { JWT_SECRET_FILE: file })
+  assert.is(code, 0)
+  assert.match(stdout, /^AUTH=jwt +# default$/m)
+  assert.match(stdout, /^JWT_SECRET=\*\*\* +# file$/m)
 })
 
 command('an invalid configuration exits with 2 and prints each fault, never a secret', async () => {

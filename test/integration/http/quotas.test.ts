@@ -197,7 +197,7 @@ gate('are bounded in all and for each caller, and free again when their answers 
   const MEGABYTE = 1024 * 1024
   const none = { streams: 0, streamsPerToken: 0, streamsPerAddress: 0, publishRate: 0, publishBurst: 1 }
   const rest = { connections: 0, connectionsPerAddress: 0, headersMs: 1, requestMs: 1 }
-  const one = new Quotas({ ...none, ...rest }, createLocalCoordinator(), new TrustedProxies(parseAddressList('')))
+  const one = new Quotas({ ...none, ...rest }, createLocalCoordinator(), new TrustedProxies(parseAddressList('')!))
   const request = (who: string, address = '192.0.2.1') => {
     const res = new EventEmitter()
     const req = { socket: { remoteAddress: address }, headers: {} }
@@ -230,7 +230,7 @@ gate('are bounded in all and for each caller, and free again when their answers 
 const proxies = suite('who calls')
 
 const clientOf = (trusted: string, remoteAddress: string, forwarded?: string) =>
-  new TrustedProxies(parseAddressList(trusted)).clientAddress({
+  new TrustedProxies(parseAddressList(trusted)!).clientAddress({
     socket: { remoteAddress },
     headers: forwarded === undefined ? {} : { 'x-forwarded-for': forwarded },
   } as never)

@@ -1,5 +1,5 @@
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
-import { CONFIG_VARIABLES } from '../../../src/config/variables.ts'
+import { VARIABLE_NAMES } from '../../../src/config/variables.ts'
 import { killAtExit } from '../harness/cleanup.ts'
 import { PROGRAM, wordsOf } from '../harness/program.ts'
 import { until, within } from '../harness/wait.ts'
@@ -24,8 +24,8 @@ export type Running = {
 export type CallOptions = { env?: Env; input?: string | Buffer }
 
 /** All variables as empty texts, so that a developer's .env has no say. */
-const UNSET = Object.fromEntries(
-  CONFIG_VARIABLES.flatMap(({ name }) => [
+export const UNSET = Object.fromEntries(
+  VARIABLE_NAMES.flatMap((name) => [
     [name, ''],
     [`${name}_FILE`, ''],
   ]),

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Gateway } from '../../../src/app/gateway.ts'
 import { runGateway } from '../../../src/app/serve.ts'
-import { loadConfig, readEnvironment } from '../../../src/config/config.ts'
+import { loadConfig } from '../../../src/config/config.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { createLogger } from '../../../src/telemetry/logger.ts'
 
@@ -12,7 +12,7 @@ import { createLogger } from '../../../src/telemetry/logger.ts'
 const { FAILPOINT_STAGE: wanted, FAILPOINT_NTH: nth = '1' } = process.env
 
 let left = Number(nth)
-const config = loadConfig(readEnvironment())
+const config = loadConfig()
 const logger = await createLogger(config.logLevel)
 const log = new SqliteStore({
   file: config.databaseFile,

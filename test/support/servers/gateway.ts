@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { CONFIG_VARIABLES } from '../../../src/config/variables.ts'
+import { VARIABLE_NAMES } from '../../../src/config/variables.ts'
 import { killAtExit, killNow } from '../harness/cleanup.ts'
 import { isScript, PROGRAM, ROOT, wordsOf } from '../harness/program.ts'
 import { transportEnv } from '../harness/transport.ts'
@@ -87,7 +87,7 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
   const command = [...wordsOf(entry), ...args]
   const baseEnv: Env = {
     // Empty counts as not set, and wins over what a developer's own .env says.
-    ...Object.fromEntries(CONFIG_VARIABLES.map(({ name }) => [name, ''])),
+    ...Object.fromEntries(VARIABLE_NAMES.map((name) => [name, ''])),
     PATH: process.env.PATH,
     HOME: process.env.HOME,
     // Coverage of the gateway is lost without it when the tests are measured.

@@ -2,15 +2,17 @@ import { generateKeyPairSync } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { type Environment, loadConfig } from '../../../src/config/config.ts'
+import { loadConfig } from '../../../src/config/config.ts'
+import { explainConfig } from '../../../src/config/explain.ts'
 import type { GatewayError } from '../../../src/core/errors.ts'
+import type { Env } from '../../../src/platform/env.ts'
 import { makePair } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir } from '../../support/harness/wait.ts'
 
 const SECRET = 'a secret of thirty-two bytes, so.'
 
-const faultsOf = (env: Environment): string[] => {
+const faultsOf = (env: Env): string[] => {
   try {
     loadConfig(env)
     return []
@@ -20,7 +22,7 @@ const faultsOf = (env: Environment): string[] => {
   }
 }
 
-const refused = (env: Environment, ...says: RegExp[]): void => {
+const refused = (env: Env, ...says: RegExp[]): void => {
   const faults = faultsOf(env)
   assert.is(faults.length, says.length, `${JSON.stringify(env)}: ${faults.join(' | ')}`)
   for (const [index, text] of says.entries()) assert.match(faults[index]!, text)
@@ -56,7 +58,9 @@ access('a secret that is too short for HS256 is refused, and never shown', () =>
   assert.not.match(faultsOf({ JWT_SECRET: short }).join(), short)
   // Bytes count, not characters.
   assert.equal(faultsOf({ JWT_SECRET: '密'.repeat(11) }), [])
-  assert.is(loadConfig({ JWT_SECRET: SECRET }).redactedValues.JWT_SECRET, '***')
+  const shown = explainConfig({ own: { JWT_SECRET: SECRET }, dotEnv: {} })
+  assert.is(shown.find(({ name }) => name === 'JWT_SECRET')?.value, '***')
+  assert.not.match(JSON.stringify(shown), SECRET)
 })
 
 access('secret and key come from files too', () => {

@@ -1,0 +1,51 @@
+import type { BrokerAddress } from '../amqp/connection.ts'
+import type { Topology } from '../ingest/topology.ts'
+import type { RawConfig } from './raw-config.ts'
+import type { ConfigValues } from './variables.ts'
+
+/** Where RabbitMQ is, and what the gateway uses there. */
+export interface BrokerConfig {
+  readonly address: BrokerAddress
+  readonly topology: Topology
+  /** Unacknowledged deliveries per consumer. */
+  readonly prefetch: number
+}
+
+/** Requires a host beside the variables that only complete one. */
+export const validateBroker = ({ given, problems }: RawConfig): void => {
+  const names = ['RABBITMQ_PORT', 'RABBITMQ_USER', 'RABBITMQ_PASSWORD', 'RABBITMQ_VHOST'] as const
+  const alone = names.filter((name) => given.has(name))
+  if (alone.length > 0 && !given.has('RABBITMQ_URL') && !given.has('RABBITMQ_HOST')) {
+    problems.push(`${alone.join(', ')} set without RABBITMQ_HOST or RABBITMQ_URL.`)
+  }
+}
+
+/** null: embedded mode. */
+export const buildBrokerConfig = (values: ConfigValues): BrokerConfig | null => {
+  const address = buildAddress(values)
+  if (address === null) return null
+  const topology = {
+    exchange: values.RABBITMQ_EXCHANGE,
+    queue: values.RABBITMQ_QUEUE,
+    binding: values.RABBITMQ_BINDING,
+    queueType: values.RABBITMQ_QUEUE_TYPE,
+  }
+  return { address, topology, prefetch: values.RABBITMQ_PREFETCH }
+}
+
+const buildAddress = (values: ConfigValues): BrokerAddress | null => {
+  const address = values.RABBITMQ_URL
+  if (address !== null) {
+    const { RABBITMQ_CA_FILE: caFile, RABBITMQ_CERT_FILE: certFile, RABBITMQ_KEY_FILE: keyFile } = values
+    return address.tls === null ? address : { ...address, tls: { caFile, certFile, keyFile } }
+  }
+  if (values.RABBITMQ_HOST === null) return null
+  return {
+    hostname: values.RABBITMQ_HOST,
+    port: values.RABBITMQ_PORT,
+    username: values.RABBITMQ_USER,
+    password: values.RABBITMQ_PASSWORD,
+    vhost: values.RABBITMQ_VHOST,
+    tls: null,
+  }
+}

@@ -1,0 +1,40 @@
+import { type EnvLayers, readEnvLayers } from '../platform/env.ts'
+import { effectiveAuth } from './auth.ts'
+import { buildConfig } from './config.ts'
+import { readRawConfig } from './raw-config.ts'
+import type { ConfigVariable } from './variable.ts'
+import { CONFIG_VARIABLES, VARIABLE_NAMES, type VariableName } from './variables.ts'
+
+/** The effective value of a variable. */
+export interface ConfigEntry {
+  readonly name: VariableName
+  /** Text with secrets masked; null if not set, and without a default. */
+  readonly value: string | null
+  /** `file`: the one that NAME_FILE names. */
+  readonly source: 'default' | 'environment' | '.env' | 'file'
+}
+
+/** Masks a secret. Of a URL the scheme, the host and the path stay: everything up to the last @ may be a password. */
+const mask = (text: string): string => {
+  if (text.includes('://')) return text.replace(/\/\/.*@/, '//***@').replace(/\?.*$/, '?***')
+  return text.startsWith('sqlite:') ? text : '***'
+}
+
+/**
+ * Lists every variable with its effective value and where that comes from.
+ *
+ * @throws GatewayError config_invalid as loadConfig does
+ */
+export const explainConfig = ({ own, dotEnv }: EnvLayers = readEnvLayers()): readonly ConfigEntry[] => {
+  const env = { ...dotEnv, ...own }
+  const raw = readRawConfig(env)
+  buildConfig(raw)
+  return VARIABLE_NAMES.map((name) => {
+    const { secret }: ConfigVariable = CONFIG_VARIABLES[name]
+    const text = name === 'AUTH' ? effectiveAuth(raw) : raw.texts.get(name)
+    const value = text === undefined ? null : secret ? mask(text) : text
+    const given = raw.given.get(name)
+    if (given === undefined) return { name, value, source: 'default' }
+    return { name, value, source: given === 'file' ? 'file' : own[name] ? 'environment' : '.env' }
+  })
+}

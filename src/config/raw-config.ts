@@ -1,0 +1,82 @@
+import { readFileSync } from 'node:fs'
+import { errorChainText } from '../core/error-text.ts'
+import { GatewayError } from '../core/errors.ts'
+import type { Env } from '../platform/env.ts'
+import { ConfigValueError } from './parsers.ts'
+import type { ConfigVariable } from './variable.ts'
+import { CONFIG_VARIABLES, type ConfigValues, VARIABLE_NAMES, type VariableName } from './variables.ts'
+
+/** The variables, each parsed by itself; rules that several share are not checked yet. */
+export interface RawConfig<N extends VariableName = VariableName> {
+  /** null: not set, and without a default. Absent: invalid. */
+  readonly values: Partial<Pick<ConfigValues, N>>
+  /** Texts of the values, defaults included. */
+  readonly texts: ReadonlyMap<VariableName, string>
+  /** The variables that are set, by NAME or by NAME_FILE. */
+  readonly given: ReadonlyMap<VariableName, 'value' | 'file'>
+  /** One sentence for each fault. */
+  readonly problems: string[]
+}
+
+/** Reads the given variables, by default all of them. An empty text counts as not set. */
+export const readRawConfig = <N extends VariableName = VariableName>(
+  env: Env,
+  names: readonly N[] = VARIABLE_NAMES as readonly N[],
+): RawConfig<N> => {
+  const values: Partial<Record<VariableName, unknown>> = {}
+  const texts = new Map<VariableName, string>()
+  const given = new Map<VariableName, 'value' | 'file'>()
+  const problems: string[] = []
+
+  const readText = (name: VariableName, variable: ConfigVariable): string | null => {
+    const own = env[name]
+    const file = variable.secret ? env[`${name}_FILE`] : undefined
+    if (own) {
+      if (file) problems.push(`${name} and ${name}_FILE are both set; keep one.`)
+      given.set(name, 'value')
+      return own
+    }
+    if (!file) return variable.default
+    given.set(name, 'file')
+    return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
+  }
+
+  const readVariable = (name: VariableName): void => {
+    const variable: ConfigVariable = CONFIG_VARIABLES[name]
+    let text: string | null
+    try {
+      text = readText(name, variable)
+    } catch (error) {
+      // Without the path, which may be the secret itself, set by mistake.
+      problems.push(`${name}_FILE cannot be read: ${errorChainText(error).replace(/, \w+ '.*$/s, '')}`)
+      return
+    }
+    if (text === null) {
+      values[name] = null
+      return
+    }
+    texts.set(name, text)
+    try {
+      const { success, data } = variable.schema.safeParse(text)
+      if (success) values[name] = data
+      else {
+        const shown = variable.secret ? '' : `, not ${JSON.stringify(text)}`
+        problems.push(`${name} must be ${variable.constraint}${shown}.`)
+      }
+    } catch (error) {
+      if (!(error instanceof ConfigValueError)) throw error
+      problems.push(`${name} ${error.message}`)
+    }
+  }
+
+  for (const name of names) readVariable(name)
+  // Each value is what the schema under its name has made of a text.
+  return { values: values as Partial<Pick<ConfigValues, N>>, texts, given, problems }
+}
+
+/** @throws GatewayError config_invalid with all problems at once, one to a line of its message */
+export const requireValid = <N extends VariableName>({ values, problems }: RawConfig<N>) => {
+  if (problems.length > 0) throw new GatewayError('config_invalid', problems.join('\n'))
+  // Without a problem, no value is absent.
+  return values as Pick<ConfigValues, N>
+}
