@@ -3,8 +3,10 @@ import type { Logger } from 'pino'
 import { ClusterPrimary, reservePort } from '../cluster/primary.ts'
 import { ClusterWorker } from '../cluster/worker.ts'
 import { type Config, loadConfig } from '../config/config.ts'
+import { describeMisspelling, findMisspellings } from '../config/misspellings.ts'
 import { noop } from '../core/noop.ts'
 import { ensureWebBundle } from '../http/web-assets.ts'
+import { readEnvLayers } from '../platform/env.ts'
 import { describeLocation } from '../store/open-store.ts'
 import { createClusterMetrics, registerWorkerMetrics } from '../telemetry/callback-metrics.ts'
 import { createLogger } from '../telemetry/logger.ts'
@@ -76,6 +78,9 @@ export const serveUntilSignal = async (version: string, onListening: OnListening
   const config = loadConfig()
   const logger = await createLogger(config.logLevel)
   if (cluster.isWorker) return serveAsWorker(config, logger.child({ worker: cluster.worker!.id }), version)
+  for (const misspelling of findMisspellings(readEnvLayers())) {
+    logger.warn({ variable: misspelling.name, suggestion: misspelling.suggestion }, describeMisspelling(misspelling))
+  }
   await ensureWebBundle()
   if (config.workers > 1) return serveAsPrimary(config, logger, onListening)
   return runGateway(new Gateway({ config, logger, version }), config, logger, onListening)

@@ -1,4 +1,6 @@
 import { type ConfigEntry, explainConfig } from '../config/explain.ts'
+import { describeMisspelling, findMisspellings } from '../config/misspellings.ts'
+import { readEnvLayers } from '../platform/env.ts'
 import { type CliCommand, EXIT } from './command.ts'
 import { requireNoPositionals } from './positionals.ts'
 import { escapeForTerminal } from './terminal-escape.ts'
@@ -10,15 +12,21 @@ export const config: CliCommand = {
   usage: ['[--check]'],
   about: `Each line is NAME=value and the source of the value: default, environment, .env, or file (the one
 that NAME_FILE names). A secret that is set is shown as ***, and AUTH as it results from the keys
-that are set.`,
-  flags: { check: { meaning: 'only report whether the configuration is valid' } },
+that are set.
+
+A variable whose name is one edit away from a known one, such as JWT_SECRETT, is reported as a
+warning on stderr. It may belong to other software, so the exit code stays 0. Names of fewer than
+ten characters, such as PORT, are searched for only in .env.`,
+  flags: { check: { meaning: 'only report whether the configuration is valid, and warnings' } },
   examples: [
     ['deepsoc-gateway config', 'Every variable with its value and source'],
     ['deepsoc-gateway config --check', 'Exit code 2 and one line for each problem, if there is one'],
   ],
   run: async (given, io) => {
     requireNoPositionals(given)
-    const entries = explainConfig()
+    const layers = readEnvLayers()
+    const entries = explainConfig(layers)
+    for (const misspelling of findMisspellings(layers)) io.note(`warning: ${describeMisspelling(misspelling)}`)
     if (given.switch('check')) io.note('The configuration is valid.')
     else await io.out.write(renderEntries(entries))
     return EXIT.ok

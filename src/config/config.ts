@@ -56,16 +56,16 @@ export interface Config {
  *
  * @throws GatewayError config_invalid with all problems at once, one to a line of its message
  */
-export const loadConfig = (env: Env = loadEnv()): Config => buildConfig(readRawConfig(env))
+export const loadConfig = (env: Env = loadEnv()): Config => buildConfig(readRawConfig(env), env)
 
 /** Checks the rules that several variables share, and puts the values together. @throws GatewayError config_invalid */
-export const buildConfig = (raw: RawConfig): Config => {
+export const buildConfig = (raw: RawConfig, env: Env): Config => {
   validateAuth(raw)
   validateBroker(raw)
   validateBrokerTls(raw)
   const tls = parseTlsConfig(raw)
   validateDatabase(raw)
-  const values = requireValid(raw)
+  const values = requireValid(raw, env)
   const tokens = buildTokenConfig(values)
   return Object.freeze({
     host: values.HOST,
@@ -108,7 +108,7 @@ const buildTracingConfig = (values: ConfigValues): TracingConfig | null => {
  * @throws GatewayError config_invalid
  */
 export const readGatewayToken = (env: Env = loadEnv()): string | null =>
-  requireValid(readRawConfig(env, ['GATEWAY_TOKEN'])).GATEWAY_TOKEN
+  requireValid(readRawConfig(env, ['GATEWAY_TOKEN']), env).GATEWAY_TOKEN
 
 /** True if the store is PostgreSQL, even if that URL or another variable is invalid. */
 export const usesPostgres = (env: Env = loadEnv()): boolean =>

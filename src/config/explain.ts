@@ -28,7 +28,7 @@ const mask = (text: string): string => {
 export const explainConfig = ({ own, dotEnv }: EnvLayers = readEnvLayers()): readonly ConfigEntry[] => {
   const env = { ...dotEnv, ...own }
   const raw = readRawConfig(env)
-  buildConfig(raw)
+  buildConfig(raw, env)
   return VARIABLE_NAMES.map((name) => {
     const { secret }: ConfigVariable = CONFIG_VARIABLES[name]
     const text = name === 'AUTH' ? effectiveAuth(raw) : raw.texts.get(name)

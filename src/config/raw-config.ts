@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { errorChainText } from '../core/error-text.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { Env } from '../platform/env.ts'
+import { describeMisspelling, findMisspellings } from './misspellings.ts'
 import { ConfigValueError } from './parsers.ts'
 import type { ConfigVariable } from './variable.ts'
 import { CONFIG_VARIABLES, type ConfigValues, VARIABLE_NAMES, type VariableName } from './variables.ts'
@@ -75,8 +76,12 @@ export const readRawConfig = <N extends VariableName = VariableName>(
 }
 
 /** @throws GatewayError config_invalid with all problems at once, one to a line of its message */
-export const requireValid = <N extends VariableName>({ values, problems }: RawConfig<N>) => {
-  if (problems.length > 0) throw new GatewayError('config_invalid', problems.join('\n'))
+export const requireValid = <N extends VariableName>({ values, problems }: RawConfig<N>, env: Env) => {
+  if (problems.length > 0) {
+    // A misspelled name is often the cause: JWT_SECRETT leaves the gateway without a key.
+    const misspelled = findMisspellings({ own: env, dotEnv: {} }).map(describeMisspelling)
+    throw new GatewayError('config_invalid', [...problems, ...misspelled].join('\n'))
+  }
   // Without a problem, no value is absent.
   return values as Pick<ConfigValues, N>
 }

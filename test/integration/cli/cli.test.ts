@@ -7,7 +7,7 @@ import { UNSET } from '../../support/clients/cli.ts'
 import { killAtExit } from '../../support/harness/cleanup.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir } from '../../support/harness/wait.ts'
-import { type Env, ROOT } from '../../support/servers/gateway.ts'
+import { type Env, ROOT, startGateway } from '../../support/servers/gateway.ts'
 
 const SECRET = 'hunter2-do-not-show'
 
@@ -100,6 +100,34 @@ command('config shows the AUTH that results from a key in a file, and where the 
   assert.is(code, 0)
   assert.match(stdout, /^AUTH=jwt +# default$/m)
   assert.match(stdout, /^JWT_SECRET=\*\*\* +# file$/m)
+})
+
+command('a misspelled variable is a warning on stderr, and does not fail the check', async () => {
+  const env = { JWT_SECRETT: SECRET, PORTS: '1', CCACHE_DIR: '/tmp' }
+  const warning = 'warning: JWT_SECRETT is not a variable of the gateway; did you mean JWT_SECRET?\n'
+  const check = await cli(['config', '--check'], env)
+  assert.equal(check, { code: 0, stdout: '', stderr: `${warning}The configuration is valid.\n` })
+  const shown = await cli(['config'], env)
+  assert.equal([shown.code, shown.stderr], [0, warning])
+  assert.not.match(shown.stdout, SECRET)
+  const open = await cli(['config', '--check'], { ...env, HOST: '0.0.0.0' })
+  assert.is(open.code, 2)
+  assert.match(open.stderr, /HOST is not a loopback address/)
+  assert.match(open.stderr, /^ {2}JWT_SECRETT is not a variable of the gateway/m)
+  assert.not.match(open.stderr, SECRET)
+})
+
+command('a gateway starts in spite of a misspelled variable, and logs one warning', async () => {
+  const gateway = await startGateway({ env: { RABITMQ_URL: 'amqp://h', HOSTS: 'x' } })
+  try {
+    const warnings = gateway.logs().filter(({ variable }) => variable !== undefined)
+    assert.equal(
+      warnings.map(({ level, variable, suggestion }) => [level, variable, suggestion]),
+      [['warn', 'RABITMQ_URL', 'RABBITMQ_URL']],
+    )
+  } finally {
+    await gateway.dispose()
+  }
 })
 
 command('an invalid configuration exits with 2 and prints each fault, never a secret', async () => {

@@ -223,6 +223,12 @@ config('tells a secret given twice, a file that cannot be read, and a bad text i
   refused({ RABBITMQ_URL_FILE: secretFile(`http://u:${SECRET}@h`) }, /^RABBITMQ_URL must be an amqp[^,]*$/)
 })
 
+config('a problem comes with the variables that are probably misspelled, which may be its cause', () => {
+  const env = { HOST: '0.0.0.0', JWT_SECRETT: SECRET }
+  refused(env, /not a loopback address/, /^JWT_SECRETT is not a variable of the gateway; did you mean JWT_SECRET\?$/)
+  assert.not.match(faultsOf(env).join(), SECRET)
+})
+
 config('every secret has a file form in the sample, and nothing else has', () => {
   const broker = ['RABBITMQ_URL', 'RABBITMQ_PASSWORD']
   const keys = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL']

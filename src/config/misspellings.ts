@@ -1,0 +1,49 @@
+import type { EnvLayers } from '../platform/env.ts'
+import type { ConfigVariable } from './variable.ts'
+import { CONFIG_VARIABLES } from './variables.ts'
+
+/** Shorter names (HOST, PORT, CACHE_DIR) resemble variables of other software, such as HOSTS, SORT or CCACHE_DIR. */
+const MIN_LENGTH = 10
+
+const KNOWN_NAMES = new Set(
+  Object.entries<ConfigVariable>(CONFIG_VARIABLES).flatMap(([name, { secret }]) =>
+    secret ? [name, `${name}_FILE`] : [name],
+  ),
+)
+
+/** A variable that is not one of the gateway's, and the one that is probably meant. */
+export interface Misspelling {
+  readonly name: string
+  readonly suggestion: string
+}
+
+/** True if one inserted, deleted, substituted or swapped character, or none, leads from one text to the other. */
+const isWithinOneEdit = (a: string, b: string): boolean => {
+  let start = 0
+  while (start < a.length && a[start] === b[start]) start++
+  let end = 0
+  while (end < Math.min(a.length, b.length) - start && a.at(-1 - end) === b.at(-1 - end)) end++
+  const [left, right] = [a.slice(start, a.length - end), b.slice(start, b.length - end)]
+  if (left.length <= 1 && right.length <= 1) return true
+  return left.length === 2 && right.length === 2 && left[0] === right[1] && left[1] === right[0]
+}
+
+/**
+ * Finds variables that are set and, whatever their case, one edit away from one of the gateway's. Names of fewer than
+ * ten characters are looked for only in `.env`, which is written for the gateway.
+ */
+export const findMisspellings = ({ own, dotEnv }: EnvLayers): Misspelling[] => {
+  const isSet = ([name, value]: [string, string | undefined]) => value && /^[\w.-]+$/.test(name)
+  return Object.entries({ ...dotEnv, ...own })
+    .filter((entry) => isSet(entry) && !KNOWN_NAMES.has(entry[0]))
+    .flatMap(([name]) => {
+      const suggestion = [...KNOWN_NAMES].find(
+        (known) =>
+          isWithinOneEdit(name.toUpperCase(), known) && (known.length >= MIN_LENGTH || Object.hasOwn(dotEnv, name)),
+      )
+      return suggestion === undefined ? [] : [{ name, suggestion }]
+    })
+}
+
+export const describeMisspelling = ({ name, suggestion }: Misspelling): string =>
+  `${name} is not a variable of the gateway; did you mean ${suggestion}?`
