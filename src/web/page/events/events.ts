@@ -12,7 +12,7 @@ interface Answer {
   readonly log_id: string
 }
 
-export interface EventList {
+interface EventList {
   readonly is: 'loading' | 'loaded' | 'failed'
   readonly error: unknown
   /** Latest activity first. */

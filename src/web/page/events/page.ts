@@ -6,22 +6,13 @@ import { html, type View } from '../shared/html.ts'
 import { Icon } from '../shared/icons.ts'
 import { loadReadMarkers, onReadMarkersChange, saveReadMarker } from '../shared/read-markers.ts'
 import { navigate, roomPath } from '../shared/router.ts'
-import { useSignalValue } from '../shared/signal.ts'
+import { useLifecycle, useSignalValue } from '../shared/signal.ts'
 import { EventListStore } from './events.ts'
 import { eventListText as t } from './messages.ts'
 import { Table, unreadCount } from './table.ts'
 
 /** Times are told anew so often. */
 const CLOCK_MS = 5_000
-
-const useEvents = (): EventListStore => {
-  const events = useMemo(() => new EventListStore(), [])
-  useEffect(() => {
-    events.start()
-    return () => events.stop()
-  }, [events])
-  return events
-}
 
 /** Counts up whenever times are to be told anew, or marks may be others. */
 const useTicks = (): [number, () => void] => {
@@ -64,7 +55,7 @@ const matching = (events: readonly EventSummary[], text: string): readonly Event
 
 /** All events that the reader may read, those first in which something happened last. */
 export const EventsPage = (): View => {
-  const source = useEvents()
+  const source = useLifecycle(() => new EventListStore())
   const { is, error, events, hasMore, logId } = useSignalValue(source.list)
   const [text, setText] = useState('')
   const [onlyUnread, setOnlyUnread] = useState(false)

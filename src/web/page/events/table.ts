@@ -48,7 +48,7 @@ const EventRow = ({ event, unread, now }: RowProps): View => {
   `
 }
 
-export interface TableProps {
+interface TableProps {
   readonly events: readonly EventSummary[]
   readonly seen: ReadonlyMap<string, ReadMarker>
   readonly now: number

@@ -2,7 +2,7 @@ import { useEffect, useRef } from 'preact/hooks'
 import { html, type View } from '../shared/html.ts'
 import { healthText as t } from './messages.ts'
 
-export interface DropDialogProps {
+interface DropDialogProps {
   readonly id: number
   /** True: drop it. */
   readonly onAnswer: (yes: boolean) => void

@@ -8,7 +8,7 @@ import type { QuarantineLine } from './report.ts'
 import { RowBody } from './row-body.ts'
 import { bytes } from './units.ts'
 
-export interface QuarantineTableRowProps {
+interface QuarantineTableRowProps {
   readonly row: QuarantineLine
   readonly busy: boolean
   readonly onReplay: (id: number) => void

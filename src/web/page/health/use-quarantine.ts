@@ -22,7 +22,7 @@ interface BulkPage {
 }
 
 /** How many rows a replay of many has brought where. */
-export type ReplayCounts = Readonly<Record<ReplayOutcome['kind'], number>>
+type ReplayCounts = Readonly<Record<ReplayOutcome['kind'], number>>
 
 /** What an action has brought, newest first. */
 export type Result =

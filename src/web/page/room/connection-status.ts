@@ -9,9 +9,9 @@ import { useSignalValue } from '../shared/signal.ts'
 import type { ConnectionInfo, RoomModel } from './model/room.ts'
 
 /** What the line is in: the channel's state, or that of the first page, which comes before it. */
-export type LineState = ChannelState | 'loading'
+type LineState = ChannelState | 'loading'
 
-export const stateOf = ({ channel, trouble }: ConnectionInfo): LineState => {
+const stateOf = ({ channel, trouble }: ConnectionInfo): LineState => {
   if (trouble !== null) return trouble.retryAt === null ? 'closed' : 'waiting'
   return channel?.state ?? 'loading'
 }
@@ -22,7 +22,7 @@ const retryAtOf = ({ channel, trouble }: ConnectionInfo): number | null =>
   trouble === null ? (channel?.retryAt ?? null) : trouble.retryAt
 
 /** A reason in one line: what it is, and the gateway's own words where there are any. */
-export const reasonText = ({ code, status, message }: Why): string => {
+const reasonText = ({ code, status, message }: Why): string => {
   const known = reasonCodeText(code)
   // A known reason is said in the reader's language; what else the gateway says is in English.
   const said = known === code ? [status, message ?? code].filter(Boolean).join(' ') : known

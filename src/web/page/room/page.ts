@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks'
 import { html, type View } from '../shared/html.ts'
 import { roomPath } from '../shared/router.ts'
-import { useSignalValue } from '../shared/signal.ts'
+import { useLifecycle, useSignalValue } from '../shared/signal.ts'
 import { copyText } from './clipboard.ts'
 import { Composer } from './composer.ts'
 import { DisconnectedBanner, stateText } from './connection-status.ts'
@@ -19,7 +19,7 @@ import { Sidebar } from './sidebar.ts'
 import type { RowAct } from './timeline/row.ts'
 import { JumpToLatest, Timeline } from './timeline/timeline.ts'
 import { VirtualList } from './timeline/virtual-list.ts'
-import { useAnnouncement, useLifecycle, useTitle, useUnreadCount } from './use-room.ts'
+import { useAnnouncement, useTitle, useUnreadCount } from './use-room.ts'
 import { useShortcuts } from './use-shortcuts.ts'
 
 const focusOn = (id: string): void => document.getElementById(id)?.focus()

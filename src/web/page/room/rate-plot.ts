@@ -13,7 +13,7 @@ const MAX_STEPS = 480
 /** The plot follows a busy room at most so often, in milliseconds. */
 const REST_MS = 500
 
-export interface RatePlotProps {
+interface RatePlotProps {
   readonly room: RoomModel
   /** Milliseconds since 1970; `to` exclusive. */
   readonly onPeriod: (from: number, to: number) => void

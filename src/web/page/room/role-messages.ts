@@ -1,6 +1,6 @@
 import { escapeLine } from '../shared/escape-control-chars.ts'
-import { defineMessages, language } from '../shared/i18n.ts'
-import type { Role } from './model/roles.ts'
+import { defineMessages, language, lookUp } from '../shared/i18n.ts'
+import { agentRole, type Role } from './model/roles.ts'
 
 /** The names of the roles. */
 export const roleName: (role: Role) => string = defineMessages<Role>({
@@ -54,15 +54,12 @@ const TYPES: Readonly<Record<string, readonly [en: string, zh: string]>> = {
 }
 
 /** What a message_type says, in words where it is one of DeepSOC's; else as it is. */
-export const typeName = (type: string): string => {
-  if (!Object.hasOwn(TYPES, type)) return escapeLine(type)
-  return TYPES[type]![language.get() === 'zh' ? 1 : 0]
-}
+export const typeName = (type: string): string => lookUp(TYPES, type) ?? escapeLine(type)
 
 /** `_manager` as a person says it; anything else as it is. */
 export const agentName = (name: string): string => {
-  const role = /^_(captain|manager|operator|executor|expert)$/.exec(name)?.[1]
-  return role === undefined ? escapeLine(name) : roleName(role as Role)
+  const role = agentRole(name)
+  return role === undefined ? escapeLine(name) : roleName(role)
 }
 
 const STATUSES: Readonly<Record<string, string>> = {
@@ -113,5 +110,4 @@ const ANSWERS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
 }
 
 /** What an answer of the captain's declares; empty for a plain list of tasks. */
-export const answerName = (answer: string): string =>
-  Object.hasOwn(ANSWERS, answer) ? ANSWERS[answer]![language.get() === 'zh' ? 1 : 0] : ''
+export const answerName = (answer: string): string => lookUp(ANSWERS, answer) ?? ''

@@ -6,7 +6,7 @@ import { ConnectionStatus } from './connection-status.ts'
 import { roomText as t } from './messages.ts'
 import type { RoomModel } from './model/room.ts'
 
-export interface RoomHeadProps {
+interface RoomHeadProps {
   readonly room: RoomModel
   readonly search: string
   readonly filtersOpen: boolean

@@ -10,7 +10,7 @@ import { ROLES } from './model/roles.ts'
 import type { RoomModel } from './model/room.ts'
 import { roleName, typeName } from './role-messages.ts'
 
-export interface RailProps {
+interface RailProps {
   readonly room: RoomModel
   readonly filter: MessageFilter
   readonly onFilter: (next: MessageFilter) => void

@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { escapeLine } from '../shared/escape-control-chars.ts'
 import { saveReadMarker } from '../shared/read-markers.ts'
 import { useSignalValue } from '../shared/signal.ts'
@@ -59,14 +59,4 @@ export const useTitle = (room: RoomModel): void => {
     const behind = room.entries.length - lowerBound({ entries: room.entries }, seen.current + 1)
     document.title = `${document.hidden && behind > 0 ? `(${behind}) ` : ''}${escapeLine(room.eventId)} – deepsoc-gateway`
   }, [room, version, document.hidden])
-}
-
-/** A room that lives as long as the component does. */
-export const useLifecycle = <T extends { start(): void; stop(): void }>(make: () => T): T => {
-  const one = useMemo(make, [])
-  useEffect(() => {
-    one.start()
-    return () => one.stop()
-  }, [one])
-  return one
 }

@@ -23,7 +23,7 @@ const textOf = (value: unknown): string => (typeof value === 'string' ? value : 
 /** A type of the server's as its answers have it: times that it keeps in milliseconds are ISO 8601 texts. */
 export type Answered<T, Times extends keyof T> = Omit<T, Times> & { readonly [Time in Times]: string }
 
-export interface ApiOptions {
+interface ApiOptions {
   readonly method?: 'GET' | 'POST' | 'DELETE'
   /** Sent as JSON; a string goes as it is. */
   readonly body?: unknown

@@ -1,4 +1,4 @@
-import { defineMessages, language } from './i18n.ts'
+import { defineMessages, lookUp } from './i18n.ts'
 
 /** What a connection says. */
 export const connectionText = defineMessages({
@@ -78,5 +78,4 @@ const REASONS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
 }
 
 /** A reason of the client's or the gateway's in words; an unknown one as it is. */
-export const reasonCodeText = (code: string): string =>
-  Object.hasOwn(REASONS, code) ? REASONS[code]![language.get() === 'zh' ? 1 : 0] : code
+export const reasonCodeText = (code: string): string => lookUp(REASONS, code) ?? code

@@ -1,7 +1,7 @@
 import { signal } from './signal.ts'
 import { load, save } from './storage.ts'
 
-export type Language = 'en' | 'zh'
+type Language = 'en' | 'zh'
 
 /** What a text may speak of, by the name that stands in it in braces. */
 export type Values = Readonly<Record<string, string | number>>
@@ -49,5 +49,6 @@ export const defineMessages =
       return typeof value === 'number' ? value.toLocaleString(locale()) : value
     })
 
-/** What defineWords gives back. */
-export type Translate<Key extends string> = (key: Key, values?: Values) => string
+/** Returns the text of a code in the language of now, undefined if the table does not have it. */
+export const lookUp = (table: Readonly<Record<string, readonly [en: string, zh: string]>>, code: string) =>
+  Object.hasOwn(table, code) ? table[code]![language.get() === 'zh' ? 1 : 0] : undefined

@@ -12,7 +12,6 @@ const PATHS = {
   expert: 'M12 3a6 6 0 0 0-3.6 10.8c.7.6 1.1 1.3 1.1 2.2h5c0-.9.4-1.6 1.1-2.2A6 6 0 0 0 12 3M9.7 19h4.6M10.7 21.5h2.6',
   ai: 'M12 3.5l1.9 5.1 5.1 1.9-5.1 1.9L12 17.5l-1.9-5.1L5 10.5l5.1-1.9zM18.5 15.5l.9 2.1 2.1.9-2.1.9-.9 2.1-.9-2.1-2.1-.9 2.1-.9z',
   user: 'M12 4a4 4 0 1 0 0 8 4 4 0 0 0 0-8M4.5 20.5c.8-4 3.7-6 7.5-6s6.7 2 7.5 6',
-  other: 'M12 3.5a8.5 8.5 0 1 0 0 17 8.5 8.5 0 0 0 0-17M9.6 9.6A2.5 2.5 0 1 1 12 13v1.2M12 17v.4',
   sun: 'M12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8M12 2.5v2M12 19.5v2M2.5 12h2M19.5 12h2M5.3 5.3l1.4 1.4M17.3 17.3l1.4 1.4M18.7 5.3l-1.4 1.4M6.7 17.3l-1.4 1.4',
   moon: 'M20 14.5A8.5 8.5 0 0 1 9.5 4 8.5 8.5 0 1 0 20 14.5z',
   screen: 'M3.5 4.5h17v11h-17zM8.5 20h7M12 15.5V20',
@@ -28,12 +27,9 @@ const PATHS = {
   warn: 'M12 4l9 16H3zM12 10v4.5M12 17.3v.4',
   braces:
     'M9 4.5c-2.5 0-3 1-3 3v1.5c0 1.6-.8 2.6-2 3 1.2.4 2 1.4 2 3v1.5c0 2 .5 3 3 3M15 4.5c2.5 0 3 1 3 3v1.5c0 1.6.8 2.6 2 3-1.2.4-2 1.4-2 3v1.5c0 2-.5 3-3 3',
-  plot: 'M4 4v16h16M8 16v-4M12 16V8M16 16v-6',
   out: 'M14 4h6v16h-6M4 12h11M11 8l4 4-4 4',
 } as const
 
-export type IconName = keyof typeof PATHS
-
 /** A drawing beside a text that says the same: nothing for who hears the page. */
-export const Icon = ({ name }: { readonly name: IconName }): View =>
+export const Icon = ({ name }: { readonly name: keyof typeof PATHS }): View =>
   html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false"><path d=${PATHS[name]} /></svg>`

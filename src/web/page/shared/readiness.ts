@@ -7,12 +7,11 @@ import { signal, useSignalValue } from './signal.ts'
 type PublicFault = Pick<Fault, 'component' | 'code'>
 
 export type GatewayState =
-  | { readonly is: 'unknown' | 'gone' }
-  | { readonly is: 'ready'; readonly mode: string; readonly version: string | null }
+  | { readonly is: 'unknown' | 'gone' | 'ready' }
   | { readonly is: 'faulty'; readonly faults: readonly PublicFault[] }
 
 /** What `/readyz` said last. */
-export const gatewayState = signal<GatewayState>({ is: 'unknown' })
+const gatewayState = signal<GatewayState>({ is: 'unknown' })
 
 const POLL_INTERVAL_MS = 15_000
 const REST_IN_TROUBLE_MS = 4_000
@@ -20,9 +19,8 @@ const REST_IN_TROUBLE_MS = 4_000
 const fetchReadiness = async (): Promise<GatewayState> => {
   try {
     const answer = await fetch('/readyz', { headers: authHeaders() })
-    const body = (await answer.json()) as { data?: { mode: string; version?: string }; faults?: PublicFault[] }
-    if (answer.ok && body.data) return { is: 'ready', mode: body.data.mode, version: body.data.version ?? null }
-    return { is: 'faulty', faults: body.faults ?? [] }
+    const { data, faults = [] } = (await answer.json()) as { data?: unknown; faults?: PublicFault[] }
+    return answer.ok && data ? { is: 'ready' } : { is: 'faulty', faults }
   } catch {
     return { is: 'gone' }
   }

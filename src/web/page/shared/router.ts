@@ -5,7 +5,7 @@ export type Route =
   | { readonly page: 'room'; readonly eventId: string }
 
 /** What a path names, with or without a slash at its end. Pure. */
-export const routeOf = (address: string): Route => {
+const routeOf = (address: string): Route => {
   if (address === '/') return { page: 'events' }
   const path = address.replace(/\/$/, '')
   if (path === '/health') return { page: 'health' }

@@ -1,7 +1,7 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useMemo, useState } from 'preact/hooks'
 
 /** A value that tells who listens when it is another. */
-export interface Signal<T> {
+interface Signal<T> {
   get(): T
   /** The same value again is told to nobody. */
   set(next: T): void
@@ -41,4 +41,14 @@ export const useSignalValue = <T>(source: Signal<T>): T => {
     return source.subscribe(heard)
   }, [source])
   return source.get()
+}
+
+/** A model that is started and stopped with the component. */
+export const useLifecycle = <T extends { start(): void; stop(): void }>(make: () => T): T => {
+  const model = useMemo(make, [])
+  useEffect(() => {
+    model.start()
+    return () => model.stop()
+  }, [model])
+  return model
 }

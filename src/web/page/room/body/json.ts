@@ -18,7 +18,7 @@ const innerOf = (value: unknown): Inner | null => {
 }
 
 /** How many values there are in a value, as far as `most`. Pure. */
-export const sizeOf = (value: unknown, max: number): number => {
+const sizeOf = (value: unknown, max: number): number => {
   let size = 0
   const left: unknown[] = [value]
   while (left.length > 0 && size <= max) {
@@ -100,7 +100,7 @@ const Value = ({ name, listed, value, depth }: ValueProps): View => {
   `
 }
 
-export interface JsonProps {
+interface JsonProps {
   readonly value: unknown
   /** The fields of an object without a line above them that folds them all away. */
   readonly bare?: boolean

@@ -8,7 +8,7 @@ const MAX_CHARACTERS = 3_000
 const MAX_LINES = 40
 
 /** The beginning of a text, by whole characters. Pure. */
-export const beginningOf = (text: string, characters: number, lines: number): string => {
+const beginningOf = (text: string, characters: number, lines: number): string => {
   let end = -1
   for (let line = 0; line < lines; line++) {
     end = text.indexOf('\n', end + 1)

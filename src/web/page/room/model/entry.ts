@@ -1,7 +1,7 @@
 import { type Role, roleOf } from './roles.ts'
 
 /** What a message means for who skims: something failed, something is odd, or a step was merely announced. */
-export type Severity = 'error' | 'warning' | 'notice' | 'plain'
+type Severity = 'error' | 'warning' | 'notice' | 'plain'
 
 /** A message as the page keeps it: its text, and the few parts by which messages are sorted and filtered. */
 export interface Entry {

@@ -21,7 +21,7 @@ const ESCAPE = /\\(?:u([0-9a-fA-F]{4})|(.))/g
 const SHORT: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', b: '\b', f: '\f' }
 
 /** JSON text as it reads: Python's agents write 封 as backslash, u, 5c01. */
-export const unescaped = (raw: string): string =>
+const unescaped = (raw: string): string =>
   raw.includes('\\')
     ? raw.replace(ESCAPE, (_all, code?: string, char = '') =>
         code === undefined ? (SHORT[char] ?? char) : String.fromCharCode(Number.parseInt(code, 16)),

@@ -7,7 +7,7 @@ import { runInSlices } from './time-slices.ts'
 /** Greater than every db_id: the newest messages are those before it. */
 export const END = Number.MAX_SAFE_INTEGER
 
-export interface HistoryBatch {
+interface HistoryBatch {
   /** Ascending. */
   readonly entries: readonly Entry[]
   readonly hasMore: boolean

@@ -1,7 +1,7 @@
 import type { Entry } from './entry.ts'
 import { ROLES, type Role } from './roles.ts'
 
-export interface RoundCount {
+interface RoundCount {
   readonly round: number
   messages: number
   errors: number
@@ -52,7 +52,7 @@ export class MessageCounts {
 }
 
 /** Messages per minute, by role. */
-export interface Rates {
+interface Rates {
   /** Seconds since 1970. */
   readonly times: number[]
   /** The distance of two times, in seconds. */

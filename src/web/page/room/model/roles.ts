@@ -5,11 +5,12 @@ export type Role = (typeof ROLES)[number]
 
 const AGENT = /^_(captain|manager|operator|executor|expert)$/
 
+/** The role of an agent by its name (`_manager`), undefined for any other sender. */
+export const agentRole = (from: string): Role | undefined => AGENT.exec(from)?.[1] as Role | undefined
+
 /** The role behind a sender's name; whoever is no agent, or says to be a person, is one. Pure. */
 export const roleOf = (from: string, senderType: unknown): Role => {
   if (senderType === 'user') return 'user'
   if (from === 'ai_assistant' || senderType === 'ai') return 'ai'
-  const agent = AGENT.exec(from)?.[1]
-  if (agent !== undefined) return agent as Role
-  return from === 'system' || senderType === 'system' ? 'system' : 'user'
+  return agentRole(from) ?? (from === 'system' || senderType === 'system' ? 'system' : 'user')
 }

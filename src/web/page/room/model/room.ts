@@ -18,7 +18,7 @@ const BURST_MS = 8
 /** A frame that has not come within this will not come soon. */
 const HIDDEN_MS = 250
 
-export interface HistoryState {
+interface HistoryState {
   readonly is: 'loading' | 'resting' | 'whole' | 'failed'
   /** Somebody waits for more than comes by itself. */
   readonly wanted: boolean

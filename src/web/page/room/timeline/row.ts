@@ -10,7 +10,7 @@ import { roomText as t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
 import { roleName, typeName } from '../role-messages.ts'
 
-export interface MessageRowProps {
+interface MessageRowProps {
   readonly entry: Entry
   readonly jsonShown: boolean
   /** What it was drawn in: another language is another row. */

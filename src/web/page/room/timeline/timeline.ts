@@ -11,7 +11,7 @@ import { MessageRow, type RowAct } from './row.ts'
 import { NEW_DAY, NEW_ROUND } from './rows.ts'
 import type { VirtualList } from './virtual-list.ts'
 
-export interface TimelineProps {
+interface TimelineProps {
   readonly room: RoomModel
   readonly scroller: VirtualList
   /** The message that keys act on. */

@@ -17,7 +17,7 @@ interface Anchor {
 }
 
 /** The rows to draw, from `start` up to `end`, and where the first of them stands. */
-export interface VisibleRange {
+interface VisibleRange {
   readonly start: number
   readonly end: number
   readonly top: number
@@ -126,12 +126,12 @@ export class VirtualList {
     this.#redraw()
   }
 
-  /** Brings a message to the top third of the box, or no farther than needed. @returns its index */
-  reveal(id: number, how: 'third' | 'near' | 'top'): number {
+  /** Brings a message to the top or the top third of the box, or no farther than needed. */
+  reveal(id: number, how: 'third' | 'near' | 'top'): void {
     const index = lowerBound(this.rows, id)
     const { heights, entries } = this.rows
     const box = this.#box
-    if (entries[index]?.id !== id || box === null) return -1
+    if (entries[index]?.id !== id || box === null) return
     const offset = heights.offset(index)
     const view = box.clientHeight
     const [above, under] = [offset < box.scrollTop, offset + heights.of(index) > box.scrollTop + view]
@@ -140,7 +140,6 @@ export class VirtualList {
     else if (how === 'near') this.#anchor = { id, below: above ? 8 : Math.max(8, view - heights.of(index) - 8) }
     else this.#anchor = { id, below: how === 'third' ? view / 3 : 0 }
     this.#redraw()
-    return index
   }
 
   toEnd(): void {

@@ -42,7 +42,7 @@ export const stack = (columns: readonly (readonly (number | null)[])[]): number[
   return sums
 }
 
-export interface PlotHooks {
+interface PlotHooks {
   /** Told of the time under the pointer, by its index. */
   readonly onHover: (index: number | null) => void
   readonly onSelect: (from: number, to: number) => void
