@@ -1,7 +1,7 @@
 import type { Connection } from 'rabbitmq-client'
+import { ConfirmChannel, type ConfirmHandlers } from '../amqp/confirm-channel.ts'
 import { noop } from '../core/noop.ts'
 import { brokerError } from './broker-error.ts'
-import { ConfirmChannel, type ConfirmHandlers } from './confirm-channel.ts'
 import type { PublishError } from './errors.ts'
 import type { QueuedMessage } from './queue.ts'
 

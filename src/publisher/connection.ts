@@ -1,11 +1,11 @@
 import type { TcpSocketConnectOpts } from 'node:net'
 import { Connection } from 'rabbitmq-client'
+import { tlsOptions } from '../amqp/tls.ts'
 import { backoffDelay } from '../core/backoff.ts'
 import { noop } from '../core/noop.ts'
 import { brokerError } from './broker-error.ts'
 import type { PublishError } from './errors.ts'
 import type { BrokerAddress } from './settings.ts'
-import { tlsOptions } from './tls.ts'
 
 /** The most that RabbitMQ grants by default; what was agreed is taken over below. */
 const FRAME_MAX = 131_072

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
+import { checkTlsFiles } from '../amqp/tls.ts'
 import { describeError, PublishError } from './errors.ts'
-import { checkTlsFiles } from './tls.ts'
 
 // Here and not in tls.ts: whoever imports the library gets declarations of this file, and need not have those of Node.
 /** Files in PEM, read anew for each connection, so that they may be renewed while the agent runs. null: none. */

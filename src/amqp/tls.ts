@@ -2,8 +2,8 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { type ConnectionOptions, createSecureContext } from 'node:tls'
-import { describeError, PublishError } from './errors.ts'
-import type { TlsFiles } from './settings.ts'
+import { describeError, PublishError } from '../publisher/errors.ts'
+import type { TlsFiles } from '../publisher/settings.ts'
 
 /** What each file is called where it was given: an option, or a variable. */
 export type TlsNames = Readonly<Record<keyof TlsFiles, string>>

@@ -1,10 +1,10 @@
 import type { Channel, Connection, ReturnedMessage } from 'rabbitmq-client'
-import { amqpMessageId } from '../amqp/message-properties.ts'
 import { noop } from '../core/noop.ts'
-import { brokerError } from './broker-error.ts'
-import { PublishError } from './errors.ts'
-import { createPublishHeader, type PublishHeader, publishFrames } from './frames.ts'
-import type { QueuedMessage } from './queue.ts'
+import { brokerError } from '../publisher/broker-error.ts'
+import { PublishError } from '../publisher/errors.ts'
+import { createPublishHeader, type PublishHeader, publishFrames } from '../publisher/frames.ts'
+import type { QueuedMessage } from '../publisher/queue.ts'
+import { amqpMessageId } from './message-properties.ts'
 
 export interface ConfirmHandlers {
   readonly onConfirmed: (item: QueuedMessage) => void
