@@ -6,13 +6,13 @@ import { noop } from '../core/noop.ts'
  * Never resolves.
  */
 export const rejectOnClose = (channel: Channel): Promise<never> => {
-  const ended = new Promise<never>((_resolve, reject) => {
+  const closed = new Promise<never>((_resolve, reject) => {
     channel.on('error', reject)
     channel.on('basic.cancel', (_tag: string, error: unknown) => reject(error))
     // One turn later, so that a cause that is reported with the close comes first.
     channel.on('close', () => setImmediate(() => reject(new Error('the channel was closed'))))
   })
-  // Of several ends only the first is waited for.
-  ended.catch(noop)
-  return ended
+  // Of several failures only the first is waited for.
+  closed.catch(noop)
+  return closed
 }

@@ -1,198 +1,105 @@
-import type { Channel, Connection, ReturnedMessage } from 'rabbitmq-client'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { Channel, Connection, Envelope, ReturnedMessage } from 'rabbitmq-client'
 import { noop } from '../core/noop.ts'
-import { brokerError } from '../publisher/broker-error.ts'
-import { PublishError } from '../publisher/errors.ts'
-import { createPublishHeader, type PublishHeader, publishFrames } from '../publisher/frames.ts'
-import type { QueuedMessage } from '../publisher/queue.ts'
+import { rejectOnClose } from './channel-close.ts'
+import { BrokerError, toBrokerError } from './errors.ts'
 import { amqpMessageId } from './message-properties.ts'
 
-export interface ConfirmHandlers {
-  readonly onConfirmed: (item: QueuedMessage) => void
-  readonly onRefused: (item: QueuedMessage, error: PublishError, lasting: boolean) => void
-  /** After a bunch of answers: there is room for more. */
-  readonly onDrain: () => void
+/** A channel that is frozen or blocked by an alarm would never close in order. */
+const CLOSE_TIMEOUT_MS = 1_000
+
+/** A message to be published. */
+export interface PublishedMessage {
+  /** ASCII, at most 255 bytes. */
+  readonly routingKey: string
+  readonly message_id: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** JSON in UTF-8. */
+  readonly body: Uint8Array
 }
 
-interface Answer {
-  readonly item: QueuedMessage
-  readonly nacked: boolean
-}
-
-/** Methods of AMQP, as rabbitmq-client numbers them. */
-const ACK = (60 << 16) | 80
-const NACK = (60 << 16) | 120
-
-/**
- * What rabbitmq-client keeps to itself of a channel. Its own basicPublish and its confirms cost a dozen promises and
- * streams' turns a message; the frames are written here, and the answers are read before the channel sees them.
- */
-interface RabbitmqClientInternals {
-  readonly _conn: { readonly _socket: { write(bytes: Buffer): boolean } }
-  readonly _state: { readonly maxFrameSize: number }
-  _onMethod(frame: { methodId: number; params: { deliveryTag: number; multiple: boolean } }): void
-}
-
-/**
- * One confirming channel. What is published on it is answered by `onConfirmed` or `onRefused`, or stays in
- * `unanswered` when the channel ends.
- */
+/** A channel in confirm mode that publishes to one exchange. Messages reach the broker in the order of the calls. */
 export class ConfirmChannel {
   readonly #channel: Channel
-  readonly #inside: RabbitmqClientInternals
-  readonly #envelope: PublishHeader
-  readonly #handlers: ConfirmHandlers
-  /** By delivery tag, in the order in which they were sent. */
-  readonly #unconfirmed = new Map<number, QueuedMessage>()
-  #tag = 0
-  #frames: Buffer[] = []
-  /** How often a message came back as unroutable whose confirm has not been looked at yet. */
+  readonly #exchange: string
+  /** How many messages came back as unroutable whose confirmation has not been handled yet, by routing key and id. */
   readonly #returned = new Map<string, number>()
-  #answers: Answer[] = []
-  /** Answers that are not settled yet. */
-  readonly #unsettled = new Set<Answer>()
-  #bytes = 0
-  #over = false
-  /** Milliseconds, of the monotonic clock. */
-  #lastAnswer = performance.now()
+  readonly #closed = Promise.withResolvers<never>()
 
-  /** Rejects with the cause when the channel fails or closes; never resolves. */
-  readonly ended: Promise<never>
-  readonly #fail: (error: unknown) => void
-
-  private constructor(channel: Channel, exchange: string, handlers: ConfirmHandlers) {
-    const { promise, reject } = Promise.withResolvers<never>()
-    // Of several ends only the first is waited for.
-    promise.catch(noop)
-    this.ended = promise
-    this.#fail = (error) => reject(brokerError(error, true))
-    channel.on('error', this.#fail)
-    // One turn later, so that a cause that is reported with the close comes first.
-    channel.on('close', () => setImmediate(this.#fail, new PublishError('broker_error', 'The channel was closed.')))
+  private constructor(channel: Channel, exchange: string) {
     this.#channel = channel
-    this.#inside = channel as unknown as RabbitmqClientInternals
-    this.#envelope = createPublishHeader(channel.id, this.#inside._state.maxFrameSize, exchange)
-    this.#handlers = handlers
-    channel.on('basic.return', (message: ReturnedMessage) => {
-      const key = returnKey(message.messageId ?? '', message.routingKey)
+    this.#exchange = exchange
+    this.#closed.promise.catch(noop)
+    rejectOnClose(channel).catch(this.#closed.reject)
+    channel.on('basic.return', ({ routingKey, messageId }: ReturnedMessage) => {
+      const key = returnKey(routingKey, messageId ?? '')
       this.#returned.set(key, (this.#returned.get(key) ?? 0) + 1)
     })
   }
 
   /**
-   * Opens a channel, and makes sure that the exchange is there: otherwise the first publish would end the channel.
+   * Opens a channel.
    *
-   * @throws what rabbitmq-client throws; NOT_FOUND: there is no such exchange
+   * @param assertExchange checks first that the exchange is there: otherwise the first message would close the channel
+   * @throws what rabbitmq-client throws; with the code NOT_FOUND if there is no such exchange
    */
-  static async open(connection: Connection, exchange: string, handlers: ConfirmHandlers): Promise<ConfirmChannel> {
+  static async open(connection: Connection, exchange: string, assertExchange: boolean): Promise<ConfirmChannel> {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
-    const session = new ConfirmChannel(channel, exchange, handlers)
-    await channel.exchangeDeclare({ exchange, passive: true })
+    const confirming = new ConfirmChannel(channel, exchange)
+    if (assertExchange) await channel.exchangeDeclare({ exchange, passive: true })
     await channel.confirmSelect()
-    session.#readAnswers()
-    return session
+    return confirming
   }
 
-  /** Messages without an answer. */
-  get unconfirmed(): number {
-    return this.#unconfirmed.size + this.#unsettled.size
+  /** Rejects with the cause when the channel fails or closes. Never resolves. */
+  get closed(): Promise<never> {
+    return this.#closed.promise
   }
 
-  /** Their bytes. */
-  get bytes(): number {
-    return this.#bytes
-  }
-
-  /** Milliseconds for which messages have been under way without any answer; 0 when none are. */
-  silence(now: number): number {
-    return this.#unconfirmed.size === 0 ? 0 : now - this.#lastAnswer
-  }
-
-  /** It leaves with the next `flush`. */
-  publish(item: QueuedMessage): void {
-    if (this.#unconfirmed.size === 0) this.#lastAnswer = performance.now()
-    this.#unconfirmed.set(++this.#tag, item)
-    this.#bytes += item.body.length
-    const seconds = Math.floor(Date.now() / 1_000)
-    const id = amqpMessageId(item.message_id)
-    this.#frames.push(publishFrames(this.#envelope, item.routingKey, id, item.body, seconds))
-  }
-
-  /** Writes what has been published since the last time: in a row, as the broker takes a run of one channel for less. */
-  flush(): void {
-    for (const frames of this.#frames) this.#inside._conn._socket.write(frames)
-    this.#frames = []
-  }
-
-  /** Ends the session. @returns what has no answer, in no order */
-  end(): QueuedMessage[] {
-    this.#over = true
-    const left = [...[...this.#unsettled].map(({ item }) => item), ...this.#unconfirmed.values()]
-    this.#unconfirmed.clear()
-    this.#unsettled.clear()
-    return left
+  /**
+   * Publishes a message, persistent and mandatory.
+   *
+   * @returns resolves once the broker has confirmed it
+   * @throws BrokerError publish_nacked or publish_unroutable if the broker does not have it; any other code means that the
+   *   channel has failed, and that the broker may have it
+   */
+  async publish({ routingKey, message_id, headers, body }: PublishedMessage): Promise<void> {
+    const messageId = amqpMessageId(message_id)
+    const nacked = await this.#confirmed(
+      {
+        exchange: this.#exchange,
+        routingKey,
+        durable: true,
+        mandatory: true,
+        contentType: 'application/json',
+        messageId,
+        ...(headers !== undefined && { headers }),
+      },
+      body,
+    )
+    // The broker returns a message before it confirms it, but rabbitmq-client emits the return one turn later.
+    await new Promise(setImmediate)
+    const returned = this.#takeReturned(returnKey(routingKey, messageId))
+    if (nacked) throw new BrokerError('publish_nacked', 'RabbitMQ refused the message.')
+    if (returned) throw new BrokerError('publish_unroutable', `No queue takes ${routingKey}.`)
   }
 
   async close(): Promise<void> {
-    await this.#channel.close()
+    await Promise.race([this.#channel.close(), delay(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
   }
 
-  #readAnswers(): void {
-    const inside = this.#inside
-    const others = inside._onMethod.bind(inside)
-    inside._onMethod = (frame) => {
-      const { methodId, params } = frame
-      if (methodId !== ACK && methodId !== NACK) others(frame)
-      else this.#answered(params.deliveryTag, params.multiple, methodId === NACK)
+  /** @returns whether the broker refused the message */
+  async #confirmed(envelope: Envelope, body: Uint8Array): Promise<boolean> {
+    try {
+      // rabbitmq-client would print any other kind of bytes as JSON.
+      await this.#channel.basicPublish(envelope, Buffer.from(body.buffer, body.byteOffset, body.byteLength))
+      return false
+    } catch (error) {
+      if ((error as { code?: unknown }).code === 'NACK') return true
+      // Why the channel closed is told to one of its messages alone, where the broker closed it for a message.
+      this.#closed.reject(error)
+      throw toBrokerError(error, true)
     }
-  }
-
-  #answered(upTo: number, multiple: boolean, nacked: boolean): void {
-    if (!multiple) {
-      this.#answer(upTo, nacked)
-      return
-    }
-    for (const tag of this.#unconfirmed.keys()) {
-      if (tag > upTo) return
-      this.#answer(tag, nacked)
-    }
-  }
-
-  #answer(tag: number, nacked: boolean): void {
-    const item = this.#unconfirmed.get(tag)
-    if (item === undefined || this.#over) return
-    this.#unconfirmed.delete(tag)
-    const answer = { item, nacked }
-    this.#unsettled.add(answer)
-    // A return comes before its confirm, but the library hands it out one turn later. So what has gathered in this
-    // turn is looked at in the turn after the next: by then the returns of all of it have been handed out.
-    if (this.#answers.push(answer) > 1) return
-    setImmediate(() => {
-      const answers = this.#answers
-      this.#answers = []
-      setImmediate(() => this.#settle(answers))
-    })
-  }
-
-  #settle(answers: readonly Answer[]): void {
-    if (this.#over) return
-    this.#lastAnswer = performance.now()
-    for (const answer of answers) {
-      const { item, nacked } = answer
-      this.#unsettled.delete(answer)
-      this.#bytes -= item.body.length
-      const refusal = this.#refusal(item, nacked)
-      if (refusal === null) this.#handlers.onConfirmed(item)
-      else this.#handlers.onRefused(item, refusal, false)
-    }
-    this.#handlers.onDrain()
-  }
-
-  #refusal(item: QueuedMessage, nacked: boolean): PublishError | null {
-    const { message_id, routingKey } = item
-    const returned = this.#returned.size > 0 && this.#takeReturned(returnKey(amqpMessageId(message_id), routingKey))
-    if (nacked) return new PublishError('publish_nacked', 'RabbitMQ refused it.', { fate: 'refused', message_id })
-    if (!returned) return null
-    return new PublishError('publish_unroutable', `No queue takes ${routingKey}.`, { fate: 'refused', message_id })
   }
 
   #takeReturned(key: string): boolean {
@@ -204,4 +111,4 @@ export class ConfirmChannel {
   }
 }
 
-const returnKey = (id: string, routingKey: string): string => `${routingKey} ${id}`
+const returnKey = (routingKey: string, messageId: string): string => `${routingKey} ${messageId}`

@@ -48,8 +48,9 @@ export interface BodyFrame {
 
 export type DeliveryFrame = MethodFrame | HeaderFrame | BodyFrame
 
-const METHOD = 1
-const HEADER = 2
+/** Types of frames. */
+export const METHOD = 1
+export const HEADER = 2
 const BODY = 3
 const FRAME_END = 206
 /** Class 60, method 60. */

@@ -1,16 +1,46 @@
 import { errorChainText } from '../core/error-text.ts'
-import { type ErrorCode, GatewayError } from '../core/errors.ts'
 
-/** rabbitmq-client's codes, and those of the socket, in the words of the catalogue. */
-const CODES: Record<string, ErrorCode> = {
+/** What can go wrong with RabbitMQ or on the way to it; the gateway and the agents' library map these to their own codes. */
+export type BrokerErrorCode =
+  | 'amqp_client_incompatible'
+  | 'broker_unreachable'
+  | 'broker_login_refused'
+  | 'broker_vhost_missing'
+  | 'broker_access_refused'
+  | 'broker_certificate_untrusted'
+  | 'broker_certificate_name'
+  | 'broker_client_certificate'
+  | 'broker_tls_failed'
+  | 'broker_declaration_conflict'
+  /** There is no exchange or queue of this name. */
+  | 'broker_name_missing'
+  | 'broker_error'
+  | 'publish_nacked'
+  | 'publish_unroutable'
+
+/** An error of the broker or of the connection to it. `cause` is what rabbitmq-client, the socket or OpenSSL reported. */
+export class BrokerError extends Error {
+  override readonly name = 'BrokerError'
+  readonly code: BrokerErrorCode
+
+  constructor(code: BrokerErrorCode, message: string, options: { readonly cause?: unknown } = {}) {
+    super(message, options)
+    this.code = code
+  }
+}
+
+/** Codes of rabbitmq-client, which has AMQP's own, and of the socket. */
+const CODES: Record<string, BrokerErrorCode> = {
   PRECONDITION_FAILED: 'broker_declaration_conflict',
   RESOURCE_LOCKED: 'broker_declaration_conflict',
   ACCESS_REFUSED: 'broker_access_refused',
+  NOT_FOUND: 'broker_name_missing',
   NACK: 'publish_nacked',
   CONNECTION_TIMEOUT: 'broker_unreachable',
   CONN_CLOSE: 'broker_unreachable',
   CONNECTION_FORCED: 'broker_unreachable',
   SOCKET_TIMEOUT: 'broker_unreachable',
+  READ_END: 'broker_unreachable',
   TIMEOUT: 'broker_unreachable',
   ECONNREFUSED: 'broker_unreachable',
   ECONNRESET: 'broker_unreachable',
@@ -22,19 +52,19 @@ const CODES: Record<string, ErrorCode> = {
   ETIMEDOUT: 'broker_unreachable',
 }
 
-/** What a handshake came to, by OpenSSL's and Node's codes. */
-const tlsCode = (code: string, text: string): ErrorCode | null => {
+/** Maps the codes of OpenSSL and Node for a failed handshake. */
+const tlsCode = (code: string, text: string): BrokerErrorCode | null => {
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID' || code === 'HOSTNAME_MISMATCH') return 'broker_certificate_name'
   if (
     /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_|CRL_|INVALID_(CA|PURPOSE)$|ERROR_IN_CERT_|PATH_LENGTH_)/.test(code)
   ) {
     return 'broker_certificate_untrusted'
   }
-  // What the broker says of ours. Up to TLS 1.2 a missing certificate has no alert of its own.
+  // Alerts of the broker about the client's certificate. Up to TLS 1.2 a missing one has no alert of its own.
   if (/ALERT_(CERTIFICATE_|BAD_CERT|UNSUPPORTED_CERT|UNKNOWN_CA|NO_CERT|HANDSHAKE_FAILURE)/.test(code)) {
     return 'broker_client_certificate'
   }
-  // What meets a write that is under way comes without a code of its own.
+  // An alert that meets a pending write has the code EPROTO, whatever it is.
   if (code === 'EPROTO' && /alert (certificate|bad cert|unsupported cert|unknown ca|handshake failure)/i.test(text)) {
     return 'broker_client_certificate'
   }
@@ -42,19 +72,21 @@ const tlsCode = (code: string, text: string): ErrorCode | null => {
 }
 
 /**
- * Names what the broker, or the way to it, has reported.
+ * Classifies an error that rabbitmq-client or the socket reported.
  *
- * @param wasOpen whether the connection stood: a refusal before that is about the login
+ * @param wasOpen whether the connection was open: a refusal before that is about the login
  */
-export const toBrokerError = (error: unknown, wasOpen: boolean): GatewayError => {
-  if (error instanceof GatewayError) return error
+export const toBrokerError = (error: unknown, wasOpen: boolean): BrokerError => {
+  if (error instanceof BrokerError) return error
   const code = String((error as { code?: unknown } | null)?.code ?? '')
   const text = errorChainText(error)
-  if (code === 'ACCESS_REFUSED' && !wasOpen) return new GatewayError('broker_login_refused', text, { cause: error })
-  if (code === 'NOT_ALLOWED' && !wasOpen) {
-    // RabbitMQ has one code for both; its text tells a missing vhost from a forbidden one.
-    const missing = /not found/i.test(text)
-    return new GatewayError(missing ? 'broker_vhost_missing' : 'broker_access_refused', text, { cause: error })
-  }
-  return new GatewayError(CODES[code] ?? tlsCode(code, text) ?? 'broker_error', text, { cause: error })
+  const known = wasOpen ? null : loginCode(code, text)
+  return new BrokerError(known ?? CODES[code] ?? tlsCode(code, text) ?? 'broker_error', text, { cause: error })
+}
+
+const loginCode = (code: string, text: string): BrokerErrorCode | null => {
+  if (code === 'ACCESS_REFUSED') return 'broker_login_refused'
+  if (code !== 'NOT_ALLOWED') return null
+  // RabbitMQ has one code for both; its text tells a missing vhost from a forbidden one.
+  return /not found/i.test(text) ? 'broker_vhost_missing' : 'broker_access_refused'
 }

@@ -1,151 +1,140 @@
 /**
- * The one place that touches rabbitmq-client's insides (5.0.8, pinned), because there is no option for it:
- *
- * - Its channel parses `application/json` bodies: integers beyond 2^53 and invalid UTF-8 are lost, and a huge
- *   body blocks before any check of its size. Here the bytes of a delivery are taken before that.
- * - It counts body frames by the frame size it asked for, not the one that was agreed, and cuts bodies short
- *   where they differ. Here bytes are counted.
- * - Its codec has no decoder for the header type `L` and resets the connection at it, for ever, since the
- *   broker delivers the message again. Here every table is read, or left out, without an error.
- *
- * test/integration/ingest/raw-body.test.ts shows each of the three against a real broker.
+ * The only file that touches private members of rabbitmq-client. docs/UPSTREAM.md says for each of them why, and what
+ * would have to change in rabbitmq-client so that it is no longer needed.
  */
-import { createHash, type Hash } from 'node:crypto'
 import type { Socket } from 'node:net'
-import type { Channel } from 'rabbitmq-client'
+import { type Channel, Connection, type ConnectionOptions } from 'rabbitmq-client'
 import codec from 'rabbitmq-client/lib/codec.js'
-import util from 'rabbitmq-client/lib/util.js'
-import {
-  BASIC_DELIVER,
-  type BasicProperties,
-  type BodyFrame,
-  type DeliverParams,
-  type DeliveryFrame,
-  decodeDeliveryFrame,
-  type HeaderFrame,
-  type MethodFrame,
-} from './delivery-frames.ts'
-import { FRAME_HEADER_BYTES, FrameReader, type FrameSource, type RawFrame } from './frame-reader.ts'
+import manifest from 'rabbitmq-client/package.json' with { type: 'json' }
+import { BrokerError } from './errors.ts'
 
-/** A message as the broker delivers it, its body untouched. */
-export interface Delivery {
-  readonly deliveryTag: number
-  readonly redelivered: boolean
-  readonly exchange: string
-  readonly routingKey: string
-  readonly properties: BasicProperties
-  /** Cut at the limit that `takeDeliveries` was given. */
-  readonly body: Buffer
-  /** Bytes before the cut. */
-  readonly bytes: number
-  /** Hexadecimal hash of the whole body; only where it was cut. */
-  readonly sha256: string | null
-}
+/** The version that the private members were read from; another one may give them another meaning. */
+const SUPPORTED_VERSION = '5.0.8'
 
-interface Codec {
-  decodeFrame: (read: FrameSource) => Frame | Promise<Frame>
-}
-
-type Frame = DeliveryFrame | { readonly type: 8; readonly channelId: 0 }
-
-/** What a channel has inside: called for each frame that comes in on it. */
-interface Insides {
-  _onMethod(frame: MethodFrame): void
-  _onHeader(frame: HeaderFrame): void
-  _onBody(frame?: BodyFrame): void
-}
-
-/** Decodes the three frames of a delivery by hand; every other frame is left to the library. */
-const wrapDecoder = (original: Codec['decodeFrame']): Codec['decodeFrame'] => {
-  const decode = (raw: RawFrame): Frame | Promise<Frame> => {
-    const own = decodeDeliveryFrame(raw)
-    if (own !== null) return own
-    const parts = [
-      raw.bytes.subarray(raw.at, raw.at + FRAME_HEADER_BYTES),
-      raw.bytes.subarray(raw.at + FRAME_HEADER_BYTES, raw.end),
-    ]
-    return original((async () => parts.shift()!) as unknown as FrameSource)
-  }
-  // The library awaits the result: of a frame that is here already it costs one turn of the promise queue, not six.
-  return ({ frames }: FrameSource) => {
-    const raw = frames.tryRead()
-    return raw === null ? frames.next().then(decode) : decode(raw)
-  }
-}
-
-let installed = false
-
-/** Puts the tolerant decoder in. Once for the process, before the first connection. */
-export const patchDecoder = (): void => {
-  if (installed) return
-  installed = true
-  const decoding = codec as unknown as Codec
-  decoding.decodeFrame = wrapDecoder(decoding.decodeFrame)
-  const reading = util as unknown as { createAsyncReader: (socket: Socket) => FrameSource }
-  reading.createAsyncReader = (socket) => {
-    const frames = new FrameReader(socket)
-    return Object.assign((bytes: number) => frames.read(bytes), { frames })
-  }
-}
-
-interface PartialDelivery {
-  readonly params: DeliverParams
-  header: HeaderFrame | null
-  readonly chunks: Buffer[]
-  kept: number
-  received: number
-  hash: Hash | null
+/** A decoded frame; its other fields depend on its type. */
+export interface AmqpFrame {
+  readonly type: number
+  readonly channelId: number
 }
 
 /**
- * Takes the deliveries of a channel as bytes, before the library would parse them.
+ * Reads all frames of an open connection, in the place of rabbitmq-client.
  *
- * @param limit bytes of a body that are kept; of a longer one the rest is only hashed
+ * @param decode rabbitmq-client's own decoder, for one whole frame
+ * @throws Error READ_END when the socket has ended
  */
-export const interceptDeliveries = (
-  channel: Channel,
-  limit: number,
-  onDelivery: (delivery: Delivery) => void,
-): void => {
-  const inside = channel as unknown as Insides
-  const { _onMethod, _onHeader, _onBody } = inside
-  let incoming: PartialDelivery | null = null
+export type FrameLoop = (
+  socket: Socket,
+  handle: (frame: AmqpFrame) => void,
+  decode: (frame: Buffer) => Promise<AmqpFrame>,
+) => Promise<never>
 
-  const finish = (done: PartialDelivery, header: HeaderFrame): void => {
-    incoming = null
-    const { deliveryTag, redelivered, exchange, routingKey } = done.params
-    onDelivery({
-      deliveryTag,
-      redelivered,
-      exchange,
-      routingKey,
-      properties: header.fields,
-      body: done.chunks.length === 1 ? done.chunks[0]! : Buffer.concat(done.chunks),
-      bytes: header.bodySize,
-      sha256: done.hash?.digest('hex') ?? null,
-    })
+/** @returns true if the frame has been handled, false to leave it to rabbitmq-client */
+export type FrameInterceptor = (frame: AmqpFrame) => boolean
+
+type Read = (bytes: number) => Promise<Buffer>
+
+interface Codec {
+  decodeFrame(read: Read): Promise<AmqpFrame>
+}
+
+interface ConnectionInternals extends Connection {
+  readonly _opt: { frameMax: number }
+  readonly _state: { readonly frameMax: number }
+  readonly _socket: Socket
+  _connect(): unknown
+  _negotiate(read: Read): Promise<void>
+  _handleChunk(frame: AmqpFrame | undefined): void
+}
+
+const METHODS = ['_connect', '_negotiate', '_handleChunk'] as const
+
+/** What is looked at of the installed rabbitmq-client. */
+export interface InstalledClient {
+  readonly version: string
+  readonly Connection: unknown
+  readonly codec: unknown
+}
+
+const INSTALLED: InstalledClient = { version: manifest.version, Connection, codec }
+
+const findMissingMembers = (installed: InstalledClient): string[] => {
+  const Class = installed.Connection as new (options: ConnectionOptions) => ConnectionInternals
+  const prototype = Class.prototype as ConnectionInternals
+  const missing: string[] = METHODS.filter((name) => typeof prototype[name] !== 'function')
+  if (typeof (installed.codec as Codec).decodeFrame !== 'function') missing.push('decodeFrame')
+  // Without _connect to override, the probe below would connect.
+  if (typeof prototype._connect !== 'function') return missing
+  const probe = new (class extends Class {
+    override _connect(): void {}
+  })({ hostname: 'localhost' })
+  if (typeof probe._opt?.frameMax !== 'number') missing.push('_opt.frameMax')
+  if (typeof probe._state?.frameMax !== 'number') missing.push('_state.frameMax')
+  if (!('_socket' in probe)) missing.push('_socket')
+  return missing
+}
+
+/**
+ * Checks that the installed rabbitmq-client is the supported version and has every private member that is used here.
+ *
+ * @throws BrokerError amqp_client_incompatible
+ */
+export const assertClientCompatible = (installed: InstalledClient = INSTALLED): void => {
+  const missing = findMissingMembers(installed)
+  if (installed.version === SUPPORTED_VERSION && missing.length === 0) return
+  const lacks = missing.length === 0 ? '' : ` It lacks ${missing.join(', ')}.`
+  throw new BrokerError(
+    'amqp_client_incompatible',
+    `rabbitmq-client ${installed.version} is installed, and ${SUPPORTED_VERSION} is needed.${lacks}`,
+  )
+}
+
+const Base = Connection as unknown as new (options: ConnectionOptions) => ConnectionInternals
+
+/** A connection of rabbitmq-client whose frames can be read and handled before its channels parse them. */
+export class AmqpConnection extends Base {
+  readonly #opened = Promise.withResolvers<void>()
+  readonly #interceptors = new Map<number, FrameInterceptor>()
+  readonly #readFrames: FrameLoop | null
+
+  /** @param readFrames null to let rabbitmq-client read the frames */
+  constructor(options: ConnectionOptions, readFrames: FrameLoop | null) {
+    super(options)
+    this.#readFrames = readFrames
   }
 
-  inside._onMethod = (frame) => {
-    if (frame.methodId !== BASIC_DELIVER) return _onMethod.call(channel, frame)
-    incoming = { params: frame.params, header: null, chunks: [], kept: 0, received: 0, hash: null }
+  /** Resolves when channels can be opened. Failures are told by the event `error`. */
+  get opened(): Promise<void> {
+    return this.#opened.promise
   }
 
-  inside._onHeader = (frame) => {
-    if (incoming === null) return _onHeader.call(channel, frame)
-    incoming.header = frame
-    if (frame.bodySize > limit) incoming.hash = createHash('sha256')
-    if (frame.bodySize === 0) finish(incoming, frame)
+  /** Offers every frame of a channel to `take` first, until the channel closes. */
+  intercept(channel: Channel, take: FrameInterceptor): void {
+    this.#interceptors.set(channel.id, take)
+    channel.once('close', () => this.#interceptors.delete(channel.id))
   }
 
-  inside._onBody = (frame) => {
-    if (incoming === null || incoming.header === null || frame === undefined) return _onBody.call(channel, frame)
-    const { payload } = frame
-    incoming.received += payload.length
-    incoming.hash?.update(payload)
-    const part = payload.subarray(0, Math.max(0, limit - incoming.kept))
-    if (part.length > 0) incoming.chunks.push(part)
-    incoming.kept += part.length
-    if (incoming.received >= incoming.header.bodySize) finish(incoming, incoming.header)
+  override async _negotiate(read: Read): Promise<void> {
+    await super._negotiate(read)
+    // Channels cut and count bodies by the frame size that was asked for; the broker may have granted a smaller one.
+    this._opt.frameMax = this._state.frameMax
+    this.#opened.resolve()
+    // rabbitmq-client reads on when this returns; instead this reads until the socket ends, which throws.
+    await this.#readFrames?.(this._socket, (frame) => this._handleChunk(frame), decodeFrame)
   }
+
+  override _handleChunk(frame: AmqpFrame | undefined): void {
+    const taken = frame !== undefined && this.#interceptors.get(frame.channelId)?.(frame) === true
+    // Without a frame it only notes that the peer is alive.
+    super._handleChunk(taken ? undefined : frame)
+  }
+}
+
+const decodeFrame = (frame: Buffer): Promise<AmqpFrame> => {
+  let at = 0
+  const read: Read = async (bytes) => {
+    at += bytes
+    return frame.subarray(at - bytes, at)
+  }
+  return (codec as unknown as Codec).decodeFrame(read)
 }

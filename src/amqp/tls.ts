@@ -2,54 +2,69 @@ import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { type ConnectionOptions, createSecureContext } from 'node:tls'
-import { describeError, PublishError } from '../publisher/errors.ts'
-import type { TlsFiles } from '../publisher/settings.ts'
-
-/** What each file is called where it was given: an option, or a variable. */
-export type TlsNames = Readonly<Record<keyof TlsFiles, string>>
+import { errorChainText } from '../core/error-text.ts'
+import type { BrokerTls } from './address.ts'
+import { BrokerError } from './errors.ts'
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 
-const invalid = (text: string, cause?: unknown): PublishError => new PublishError('config_invalid', text, { cause })
-
-/**
- * Makes sure that the files can be used as they are now.
- *
- * @throws PublishError config_invalid; no content of a file is shown
- */
-export const checkTlsFiles = ({ caFile, certFile, keyFile }: TlsFiles, names: TlsNames): void => {
-  if (certFile !== null && keyFile === null) throw invalid(`${names.certFile} is set without ${names.keyFile}.`)
-  if (keyFile !== null && certFile === null) throw invalid(`${names.keyFile} is set without ${names.certFile}.`)
-  if (certFile !== null && keyFile !== null) {
-    try {
-      createSecureContext({ cert: readFileSync(certFile), key: readFileSync(keyFile) })
-    } catch (error) {
-      throw invalid(`${names.certFile} and ${names.keyFile} cannot be used: ${describeError(error)}.`, error)
-    }
-  }
-  if (caFile === null) return
-  try {
-    const certificates = readFileSync(caFile, 'utf8').match(CERTIFICATE) ?? []
-    // OpenSSL passes over what it cannot read, and would then trust nobody, without a word.
-    if (certificates.length === 0) throw new Error('it holds no certificate in PEM')
-    for (const certificate of certificates) new X509Certificate(certificate)
-  } catch (error) {
-    throw invalid(`${names.caFile} cannot be used: ${describeError(error)}.`, error)
-  }
+/** @throws Error if the file cannot be read or does not hold certificates in PEM, and only valid ones */
+export const assertCertificateFile = (file: string): void => {
+  const certificates = readFileSync(file, 'utf8').match(CERTIFICATE) ?? []
+  // OpenSSL skips what it cannot read, and would then trust no authority without a warning.
+  if (certificates.length === 0) throw new Error('it holds no certificate in PEM')
+  for (const certificate of certificates) new X509Certificate(certificate)
 }
 
-/** @throws PublishError broker_tls_failed when a file cannot be read */
-export const tlsOptions = (hostname: string, { caFile, certFile, keyFile }: TlsFiles): ConnectionOptions => {
+export interface TlsProblem {
+  /** A sentence that names the file by its option or variable, and shows nothing of its content. */
+  readonly text: string
+  readonly cause?: unknown
+}
+
+/**
+ * Checks that the files can be used as they are now.
+ *
+ * @param names how each file was given: an option or a variable
+ * @returns every problem; empty if there is none
+ */
+export const findTlsProblems = (
+  { caFile, certFile, keyFile }: BrokerTls,
+  names: Readonly<Record<keyof BrokerTls, string>>,
+): TlsProblem[] => {
+  const problems: TlsProblem[] = []
+  const check = (what: string, work: () => unknown): void => {
+    try {
+      work()
+    } catch (cause) {
+      problems.push({ text: `${what} cannot be used: ${errorChainText(cause)}.`, cause })
+    }
+  }
+  if (certFile !== null && keyFile === null)
+    problems.push({ text: `${names.certFile} is set without ${names.keyFile}.` })
+  if (keyFile !== null && certFile === null)
+    problems.push({ text: `${names.keyFile} is set without ${names.certFile}.` })
+  if (certFile !== null && keyFile !== null) {
+    check(`${names.certFile} and ${names.keyFile}`, () =>
+      createSecureContext({ cert: readFileSync(certFile), key: readFileSync(keyFile) }),
+    )
+  }
+  if (caFile !== null) check(names.caFile, () => assertCertificateFile(caFile))
+  return problems
+}
+
+/** @throws BrokerError broker_tls_failed if a file cannot be read */
+export const tlsOptions = (hostname: string, { caFile, certFile, keyFile }: BrokerTls): ConnectionOptions => {
   const read = (file: string) => {
     try {
       return readFileSync(file)
     } catch (cause) {
-      throw new PublishError('broker_tls_failed', `A file cannot be read: ${describeError(cause)}.`, { cause })
+      throw new BrokerError('broker_tls_failed', `A file cannot be read: ${errorChainText(cause)}.`, { cause })
     }
   }
   return {
     minVersion: 'TLSv1.2',
-    // TLS has no way to ask for an address; the certificate is held against it all the same.
+    // TLS cannot ask for an address; the certificate is checked against it all the same.
     ...(isIP(hostname) === 0 ? { servername: hostname } : {}),
     ...(caFile === null ? {} : { ca: read(caFile) }),
     ...(certFile === null || keyFile === null ? {} : { cert: read(certFile), key: read(keyFile) }),

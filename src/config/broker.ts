@@ -1,4 +1,4 @@
-import type { BrokerAddress } from '../amqp/connection.ts'
+import type { BrokerAddress } from '../amqp/address.ts'
 import type { Topology } from '../ingest/topology.ts'
 import type { RawConfig } from './raw-config.ts'
 import type { ConfigValues } from './variables.ts'

@@ -1,5 +1,5 @@
-import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { assertCertificateFile } from '../amqp/tls.ts'
 import { errorChainText } from '../core/error-text.ts'
 import type { RawConfig } from './raw-config.ts'
 
@@ -17,10 +17,8 @@ export const validateDatabase = ({ values, given, problems }: RawConfig): void =
   for (const [option, file] of Object.entries({ sslrootcert: caFile, sslcert: certFile, sslkey: keyFile })) {
     if (file === null) continue
     try {
-      const text = readFileSync(file, 'utf8')
-      const certificates = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? []
-      if (option !== 'sslkey' && certificates.length === 0) throw new Error('it holds no certificate in PEM')
-      for (const certificate of certificates) new X509Certificate(certificate)
+      if (option === 'sslkey') readFileSync(file)
+      else assertCertificateFile(file)
     } catch (error) {
       problems.push(`${option} of DATABASE_URL cannot be used: ${errorChainText(error)}.`)
     }

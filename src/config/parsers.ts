@@ -1,6 +1,6 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
-import type { BrokerAddress, BrokerTls } from '../amqp/connection.ts'
+import { type BrokerAddress, type BrokerTls, parseBrokerUrl } from '../amqp/address.ts'
 import { EventId } from '../core/message.ts'
 import type { VerificationKey } from '../http/auth/token-verifier.ts'
 import type { StoreLocation } from '../store/open-store.ts'
@@ -155,17 +155,7 @@ export const parseRabbitmqUrl = (text: string): BrokerAddress | null => {
   if (url === null || !/^amqps?:$/.test(url.protocol) || url.hostname === '') return null
   if (![url.username, url.password, url.pathname].every(isDecodable)) return null
   if (url.search !== '') throw new ConfigValueError('must have no query: options in it are not honoured.')
-  const encrypted = url.protocol === 'amqps:'
-  const vhost = decodeURIComponent(url.pathname.slice(1))
-  return {
-    hostname: withoutBrackets(url.hostname),
-    port: url.port === '' ? (encrypted ? 5671 : 5672) : Number(url.port),
-    // The library would send an empty name where the URL has none.
-    username: url.username === '' ? 'guest' : decodeURIComponent(url.username),
-    password: url.username === '' ? 'guest' : decodeURIComponent(url.password),
-    vhost: vhost === '' ? '/' : vhost,
-    tls: encrypted ? NO_FILES : null,
-  }
+  return parseBrokerUrl(text, NO_FILES)
 }
 
 export const isPostgresUrl = (text: string): boolean => /^postgres(ql)?:/.test(text)

@@ -252,6 +252,11 @@ export const ERRORS = {
     false,
     'The folder must be writable and on a file system that is mounted without noexec. Set CACHE_DIR to such a folder.',
   ),
+  amqp_client_incompatible: define(
+    500,
+    false,
+    'Install the version of rabbitmq-client that the message names: npm ci in a clone; elsewhere remove the override in package.json.',
+  ),
   node_too_old: define(500, false, 'Run npm ci, which brings Node 24 along on Linux, or install Node 22.18 or newer.'),
 } as const satisfies Record<string, ErrorDefinition>
 

@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Channel } from 'rabbitmq-client'
-import { type Delivery, interceptDeliveries } from '../amqp/rabbitmq-client-patch.ts'
+import { type Delivery, interceptDeliveries } from '../amqp/deliveries.ts'
+import type { AmqpConnection } from '../amqp/rabbitmq-client-patch.ts'
 import { backoffDelay } from '../core/backoff.ts'
 import { errorChainText } from '../core/error-text.ts'
 import { decodeUtf8, type ValidationError, validateMessage } from '../core/message.ts'
@@ -109,6 +110,7 @@ const validateDelivery = (delivery: Delivery, { limit, now, makeId, traceparent 
  */
 export class Consumer {
   readonly #options: ConsumerOptions
+  readonly #connection: AmqpConnection
   readonly #channel: Channel
   readonly #makeId = createUuidV7Generator(randomBytes)
   #waiting: PendingDelivery[] = []
@@ -119,7 +121,8 @@ export class Consumer {
   #stopping = false
   #wake: (() => void) | null = null
 
-  constructor(channel: Channel, options: ConsumerOptions) {
+  constructor(connection: AmqpConnection, channel: Channel, options: ConsumerOptions) {
+    this.#connection = connection
     this.#channel = channel
     this.#options = options
     channel.once('close', () => {
@@ -132,7 +135,7 @@ export class Consumer {
   async start(): Promise<void> {
     const { queue, prefetch, maxMessageBytes } = this.#options
     await this.#channel.basicQos({ prefetchCount: prefetch })
-    interceptDeliveries(this.#channel, maxMessageBytes, (delivery) => this.#take(delivery))
+    interceptDeliveries(this.#connection, this.#channel, maxMessageBytes, (delivery) => this.#take(delivery))
     // Deliveries are intercepted before the library would dispatch them.
     await this.#channel.basicConsume({ queue }, noop)
   }

@@ -1,12 +1,13 @@
-import type { Channel, Connection } from 'rabbitmq-client'
-import { rejectOnClose } from '../amqp/channel-close.ts'
-import { type BrokerAddress, ReconnectingConnection } from '../amqp/connection.ts'
+import type { BrokerAddress } from '../amqp/address.ts'
+import { ConfirmChannel, type PublishedMessage } from '../amqp/confirm-channel.ts'
+import type { OpenConnection, ReconnectingConnection } from '../amqp/connection.ts'
 import { toBrokerError } from '../amqp/errors.ts'
-import { routingKeyFor } from '../amqp/message-properties.ts'
+import { amqpMessageId, routingKeyFor } from '../amqp/message-properties.ts'
 import { GatewayError } from '../core/errors.ts'
 import { appendJsonMembers } from '../core/json-members.ts'
-import { MISSING_EVENT_ID, type NewMessage } from '../core/message.ts'
+import { MISSING_EVENT_ID, MISSING_MESSAGE_ID, type NewMessage } from '../core/message.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
+import { createComponentConnection, toGatewayError } from './connection.ts'
 import type { Topology } from './topology.ts'
 
 /** The broker confirms within this, or the caller is told that it is not known whether the message is stored. */
@@ -24,33 +25,30 @@ export interface ExchangePublisherOptions {
  */
 export class ExchangePublisher {
   readonly #options: ExchangePublisherOptions
-  readonly #link: ReconnectingConnection
-  #channel: Channel | null = null
+  readonly #connection: ReconnectingConnection
+  #channel: ConfirmChannel | null = null
   #blocked = false
-  #stopSession: (() => void) | null = null
-  /** Message ids that came back as unroutable and whose confirm has not been looked at yet. */
-  readonly #returned = new Set<string>()
   /** Ends the wait for a confirm, one per message that has none yet. */
   readonly #unconfirmed = new Set<(error: GatewayError) => void>()
 
+  /** @throws GatewayError amqp_client_incompatible */
   constructor(options: ExchangePublisherOptions) {
     this.#options = options
-    this.#link = new ReconnectingConnection({
+    this.#connection = createComponentConnection({
       address: options.address,
       component: 'publisher',
       health: options.health,
-      use: (connection, ready, lost) => this.#session(connection, ready, lost),
+      readFrames: null,
+      use: (open) => this.#use(open),
     })
   }
 
   start(): void {
-    this.#link.start()
+    this.#connection.start()
   }
 
   async stop(): Promise<void> {
-    const stopped = this.#link.stop()
-    this.#stopSession?.()
-    await stopped
+    await this.#connection.stop()
   }
 
   /** @returns per message null once the broker has it, or why it has not */
@@ -62,35 +60,16 @@ export class ExchangePublisher {
     const channel = this.#channel
     if (channel === null) return new GatewayError('broker_unreachable', 'There is no connection to RabbitMQ.')
     if (this.#blocked) return new GatewayError('broker_blocked', 'RabbitMQ has an alarm.')
-    const body =
-      message.lacks & MISSING_EVENT_ID
-        ? appendJsonMembers(message.body, `"event_id":${JSON.stringify(message.event_id)}`)
-        : message.body
-    const envelope = {
-      exchange: this.#options.topology.exchange,
-      routingKey: routingKeyFor(this.#options.topology.binding, message.event_id, message.message_type),
-      durable: true,
-      mandatory: true,
-      contentType: 'application/json',
-      messageId: message.message_id,
-      ...(message.traceparent !== null && { headers: { traceparent: message.traceparent } }),
-    }
     try {
-      await this.#confirmed(channel.basicPublish(envelope, Buffer.from(body)))
-      // A return comes before its confirm, but the library hands it out one turn later.
-      await new Promise(setImmediate)
-      if (!this.#returned.delete(message.message_id)) return null
-      return new GatewayError('publish_unroutable', `No queue takes ${envelope.routingKey}.`)
+      await this.#confirmed(channel.publish(toPublishedMessage(message, this.#options.topology.binding)))
+      return null
     } catch (error) {
-      return toUnconfirmedError(error)
+      return toUnpublishedError(error)
     }
   }
 
-  async #session(connection: Connection, ready: () => void, lost: Promise<never>): Promise<void> {
-    const { health } = this.#options
-    const channel = await connection.acquire({ emitErrorsFromChannel: true })
-    const ended = rejectOnClose(channel)
-    channel.on('basic.return', (message: { messageId?: string }) => this.#returned.add(message.messageId ?? ''))
+  async #use({ connection, lost, stopping, ready }: OpenConnection): Promise<void> {
+    const { health, topology } = this.#options
     connection.on('connection.blocked', (reason: string) => {
       this.#blocked = true
       health.markFailed('publisher', new GatewayError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`))
@@ -102,20 +81,14 @@ export class ExchangePublisher {
       this.#blocked = false
       health.markHealthy('publisher')
     })
-    await channel.confirmSelect()
+    const channel = await ConfirmChannel.open(connection, topology.exchange, false)
     this.#channel = channel
     ready()
-    const stop = new Promise<void>((resolve) => {
-      this.#stopSession = resolve
-      if (this.#link.stopping) resolve()
-    })
     try {
-      await Promise.race([stop, lost, ended])
+      await Promise.race([stopping, lost, channel.closed])
     } finally {
       this.#channel = null
       this.#blocked = false
-      this.#stopSession = null
-      this.#returned.clear()
     }
     await channel.close()
   }
@@ -134,9 +107,26 @@ export class ExchangePublisher {
   }
 }
 
-const toUnconfirmedError = (error: unknown): GatewayError => {
+const toPublishedMessage = (message: NewMessage, binding: string): PublishedMessage => {
+  const { event_id, message_id, message_type, body, lacks, traceparent } = message
+  const members: string[] = []
+  if (lacks & MISSING_EVENT_ID) members.push(`"event_id":${JSON.stringify(event_id)}`)
+  // A longer id than the property can hold has to stand in the body.
+  if (lacks & MISSING_MESSAGE_ID && amqpMessageId(message_id) !== message_id) {
+    members.push(`"message_id":${JSON.stringify(message_id)}`)
+  }
+  return {
+    routingKey: routingKeyFor(binding, event_id, message_type),
+    message_id,
+    body: Buffer.from(members.length === 0 ? body : appendJsonMembers(body, members.join(','))),
+    ...(traceparent !== null && { headers: { traceparent } }),
+  }
+}
+
+const toUnpublishedError = (error: unknown): GatewayError => {
+  if (error instanceof GatewayError) return error
   const known = toBrokerError(error, true)
-  if (known.code === 'publish_nacked' || known.code === 'publish_unconfirmed') return known
+  if (known.code === 'publish_nacked' || known.code === 'publish_unroutable') return toGatewayError(known)
   // The connection broke while the confirm was awaited: the message may have arrived.
   return new GatewayError('publish_unconfirmed', known.message, { cause: error })
 }

@@ -1,7 +1,11 @@
-import type { Channel, Connection } from 'rabbitmq-client'
+import type { Channel } from 'rabbitmq-client'
+import type { BrokerAddress } from '../amqp/address.ts'
 import { rejectOnClose } from '../amqp/channel-close.ts'
-import { type BrokerAddress, ReconnectingConnection } from '../amqp/connection.ts'
+import type { OpenConnection, ReconnectingConnection } from '../amqp/connection.ts'
+import { readDeliveryFrames } from '../amqp/deliveries.ts'
+import type { AmqpConnection } from '../amqp/rabbitmq-client-patch.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
+import { createComponentConnection } from './connection.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
 import { deadLetterQueue, declareTopology, type QueueStats, type Topology } from './topology.ts'
 
@@ -21,17 +25,18 @@ export interface IngestOptions extends Omit<ConsumerOptions, 'queue'> {
 /** From the queue to the log: topology, the consumer, and the one that reads back dead letters. */
 export class IngestService {
   readonly #options: IngestOptions
-  readonly #link: ReconnectingConnection
-  #stopSession: (() => void) | null = null
+  readonly #connection: ReconnectingConnection
   #queue: QueueStats | null = null
 
+  /** @throws GatewayError amqp_client_incompatible */
   constructor(options: IngestOptions) {
     this.#options = options
-    this.#link = new ReconnectingConnection({
+    this.#connection = createComponentConnection({
       address: options.address,
       component: 'consumer',
       health: options.health,
-      use: (connection, ready, lost) => this.#session(connection, ready, lost),
+      readFrames: readDeliveryFrames,
+      use: (open) => this.#use(open),
     })
   }
 
@@ -41,38 +46,31 @@ export class IngestService {
   }
 
   start(): void {
-    this.#link.start()
+    this.#connection.start()
   }
 
   /** Stops consuming, commits and acknowledges what is in hand, then closes the connection. */
   async stop(): Promise<void> {
-    const stopped = this.#link.stop()
-    this.#stopSession?.()
-    await stopped
+    await this.#connection.stop()
   }
 
-  async #session(connection: Connection, ready: () => void, lost: Promise<never>): Promise<void> {
+  async #use({ connection, lost, stopping, ready }: OpenConnection): Promise<void> {
     const { topology, prefetch } = this.#options
     const control = await connection.acquire({ emitErrorsFromChannel: true })
     const ended = rejectOnClose(control)
     await Promise.race([this.#declare(control), ended, lost])
     const live = await this.#consume(connection, topology.queue, prefetch)
     const dead = await this.#consume(connection, deadLetterQueue(topology), DEAD_LETTER_PREFETCH)
-    const stop = new Promise<void>((resolve) => {
-      this.#stopSession = resolve
-      if (this.#link.stopping) resolve()
-    })
     const redeclare = setInterval(() => {
       // A failure closes the channel, which ends the session with its cause.
       this.#declare(control).catch((error: unknown) => control.emit('error', error))
     }, REDECLARE_MS)
     ready()
     try {
-      await Promise.race([stop, lost, ended, live.ended, dead.ended])
+      await Promise.race([stopping, lost, ended, live.ended, dead.ended])
     } finally {
       clearInterval(redeclare)
       this.#queue = null
-      this.#stopSession = null
     }
     await Promise.all([live.consumer.stop(), dead.consumer.stop()])
     await Promise.all([live.channel.close(), dead.channel.close(), control.close()])
@@ -82,10 +80,10 @@ export class IngestService {
     this.#queue = await declareTopology(channel, this.#options.topology)
   }
 
-  async #consume(connection: Connection, queue: string, prefetch: number) {
+  async #consume(connection: AmqpConnection, queue: string, prefetch: number) {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
     const ended = rejectOnClose(channel)
-    const consumer = new Consumer(channel, { ...this.#options, queue, prefetch })
+    const consumer = new Consumer(connection, channel, { ...this.#options, queue, prefetch })
     await Promise.race([consumer.start(), ended])
     return { channel, consumer, ended }
   }

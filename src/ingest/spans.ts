@@ -1,4 +1,4 @@
-import type { Delivery } from '../amqp/rabbitmq-client-patch.ts'
+import type { Delivery } from '../amqp/deliveries.ts'
 import { parseTraceparent, type Span, type Tracer } from '../core/trace.ts'
 import type { AppendEntry, AppendResult } from '../store/store.ts'
 

@@ -24,6 +24,10 @@ export const PUBLISH_ERRORS = {
   publisher_closed: entry(false, 'Send before close(), and give close() more time.'),
 
   // The way to the broker.
+  amqp_client_incompatible: entry(
+    false,
+    'Install the version of rabbitmq-client that the message names, e.g. by removing an override from package.json.',
+  ),
   broker_unreachable: entry(true, 'Check that RabbitMQ runs and that address and port are right.'),
   broker_login_refused: entry(true, 'Check user and password in RABBITMQ_URL.'),
   broker_vhost_missing: entry(true, 'Create the virtual host on RabbitMQ, or correct the one that is configured.'),
@@ -124,10 +128,3 @@ export class PublishError extends Error {
 /** The same fault as it concerns one message. */
 export const withMessage = (fault: PublishError, message_id: string, fate: DeliveryStatus): PublishError =>
   new PublishError(fault.code, fault.message, { fate, message_id, cause: fault.cause ?? fault })
-
-/** One line of text for whatever was thrown; AggregateErrors (a host with several addresses) hold theirs inside. */
-export const describeError = (error: unknown): string => {
-  if (error instanceof AggregateError && error.errors.length > 0) return describeError(error.errors[0])
-  if (error instanceof Error) return error.message === '' ? error.name : error.message
-  return String(error)
-}

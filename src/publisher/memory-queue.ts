@@ -1,4 +1,4 @@
-import { isPermanent } from './broker-error.ts'
+import { isPermanent } from './broker-errors.ts'
 import { PublishError, withMessage } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
 import type { MessageQueue, QueuedMessage, QueueLimits } from './queue.ts'

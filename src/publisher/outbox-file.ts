@@ -1,7 +1,8 @@
 import { mkdirSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
-import { describeError, PublishError } from './errors.ts'
+import { errorChainText } from '../core/error-text.ts'
+import { PublishError } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
 
 /** "DSOB" in the header of the file: says that it is an outbox. */
@@ -58,7 +59,7 @@ const sqliteCode = (error: unknown): string => String((error as { code?: unknown
 const toOutboxError = (file: string, error: unknown): PublishError => {
   if (error instanceof PublishError) return error
   const code = sqliteCode(error)
-  const text = `${file}: ${describeError(error)}`
+  const text = `${file}: ${errorChainText(error)}`
   if (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')) {
     return new PublishError('outbox_in_use', `${file} is open in another agent.`, { cause: error })
   }

@@ -76,7 +76,7 @@ export class Publisher {
   #trouble: PublishError | null = null
   readonly #idle = new Set<() => void>()
 
-  /** @throws PublishError config_invalid */
+  /** @throws PublishError config_invalid, amqp_client_incompatible, or with an outbox one of its codes */
   constructor(options: PublisherOptions = {}) {
     const { maxMessageBytes, maxQueuedBytes, maxQueued, sendTimeoutMs } = options
     if (maxMessageBytes !== undefined) limit('maxMessageBytes', maxMessageBytes, 1)
@@ -92,12 +92,17 @@ export class Publisher {
     }
     this.#store = options.outbox === undefined ? new MemoryQueue(limits) : this.#openOutbox(options, limits)
     const { address, exchange } = this.#settings
-    this.#sender = new Sender({
-      address,
-      exchange,
-      backlog: this.#store,
-      onConnectionState: (way) => this.#changed(way),
-    })
+    try {
+      this.#sender = new Sender({
+        address,
+        exchange,
+        queue: this.#store,
+        onConnectionState: (way) => this.#changed(way),
+      })
+    } catch (error) {
+      this.#store.close()
+      throw error
+    }
     this.#sender.start()
   }
 

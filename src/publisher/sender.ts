@@ -1,19 +1,19 @@
-import type { Connection } from 'rabbitmq-client'
-import type { ConfirmHandlers } from '../amqp/confirm-channel.ts'
+import type { BrokerAddress } from '../amqp/address.ts'
+import { ConfirmChannel } from '../amqp/confirm-channel.ts'
+import { type OpenConnection, ReconnectingConnection } from '../amqp/connection.ts'
+import { BrokerError, toBrokerError } from '../amqp/errors.ts'
 import { noop } from '../core/noop.ts'
-import { brokerError } from './broker-error.ts'
-import { ChannelPool, createChannelLimit } from './channel-pool.ts'
-import { Link, withCorkedSocket, withTimeout } from './connection.ts'
-import { describeError, PublishError } from './errors.ts'
+import { toPublishError } from './broker-errors.ts'
+import { PublishError } from './errors.ts'
 import type { QueuedMessage, SendQueue } from './queue.ts'
-import type { BrokerAddress } from './settings.ts'
+import { Transmission } from './transmission.ts'
 
-/** So much is under way at most: enough to keep the broker busy, little enough to be sent again after a loss. */
+/** Limits of what is under way: enough to keep the broker busy, little enough to be sent again after a loss. */
 const WINDOW = { messages: 1_024, bytes: 8_388_608 }
-/** A broker that answers nothing for so long, without an alarm, is connected to anew. Milliseconds. */
+/** A broker that answers nothing for this long, without an alarm, is connected to anew. Milliseconds. */
 const SILENCE_MS = 30_000
 
-/** How the way to the broker is, and since which fault. */
+/** State of the connection to the broker, and since which error. */
 export type ConnectionState =
   | { readonly status: 'connecting' | 'ready'; readonly error: null }
   | { readonly status: 'waiting' | 'blocked'; readonly error: PublishError }
@@ -21,163 +21,169 @@ export type ConnectionState =
 export interface SenderOptions {
   readonly address: BrokerAddress
   readonly exchange: string
-  readonly backlog: SendQueue
-  readonly onConnectionState: (way: ConnectionState) => void
+  readonly queue: SendQueue
+  readonly onConnectionState: (state: ConnectionState) => void
 }
 
-/** Empties a backlog into the broker, over connections that are made anew for ever. */
+/** Sends what is queued to the broker, over a connection that reconnects. */
 export class Sender {
   readonly #options: SenderOptions
-  readonly #link: Link
-  readonly #stop = Promise.withResolvers<void>()
-  readonly #granted = createChannelLimit()
-  #channels: ChannelPool | null = null
+  readonly #connection: ReconnectingConnection
+  #transmission: Transmission | null = null
   #blocked = false
-  /** So many messages are sent one by one, until it is known which of them the broker cannot take. */
+  /** This many messages are sent one by one, until it is known which of them the broker cannot take. */
   #alone = 0
 
+  /** @throws PublishError amqp_client_incompatible */
   constructor(options: SenderOptions) {
     this.#options = options
-    this.#link = new Link({
-      address: options.address,
-      name: 'deepsoc-gateway/publisher',
-      session: (connection, ready, lost) => this.#run(connection, ready, lost),
-      onFault: (error) => {
-        options.backlog.setConnectionError(error)
-        options.onConnectionState({ status: 'waiting', error })
-      },
-    })
+    try {
+      this.#connection = new ReconnectingConnection({
+        address: options.address,
+        name: 'deepsoc-gateway/publisher',
+        readFrames: null,
+        use: (open) => this.#use(open),
+        onError: (error) => this.#failed(toPublishError(error)),
+      })
+    } catch (error) {
+      throw toPublishError(toBrokerError(error, false))
+    }
   }
 
   start(): void {
     this.#options.onConnectionState({ status: 'connecting', error: null })
-    this.#link.start()
+    this.#connection.start()
   }
 
-  /** Ends the connection; what has no answer yet goes back to the backlog. */
+  /** Ends the connection; what has no answer yet goes back to the queue. */
   async stop(): Promise<void> {
-    this.#stop.resolve()
-    await this.#link.stop()
+    await this.#connection.stop()
   }
 
   /** Sends what can be sent now. */
   pump(): void {
-    const channels = this.#channels
-    if (channels === null || this.#blocked) return
-    this.#fill(channels)
-    withCorkedSocket(channels.connection, () => channels.flush())
-  }
-
-  #fill(channels: ChannelPool): void {
-    const most = this.#alone > 0 ? 1 : WINDOW.messages
-    while (channels.hasRoom(most, WINDOW.bytes)) {
-      const item = this.#options.backlog.next()
+    const transmission = this.#transmission
+    if (transmission === null || this.#blocked) return
+    const maxMessages = this.#alone > 0 ? 1 : WINDOW.messages
+    // A message that is larger than the window is sent alone.
+    while (transmission.messages === 0 || (transmission.messages < maxMessages && transmission.bytes < WINDOW.bytes)) {
+      const item = this.#options.queue.next()
       if (item === null) return
-      channels.publish(item)
+      transmission.send(item)
     }
   }
 
-  async #run(connection: Connection, ready: () => void, lost: Promise<never>): Promise<void> {
-    const { backlog, exchange, onConnectionState } = this.#options
-    this.#watchAlarms(connection)
-    const opened = ChannelPool.open(connection, exchange, this.#handlers, this.#granted)
-    const channels = await Promise.race([opened, lost])
-    const silence = new ConfirmWatchdog(channels, () => this.#blocked)
-    let fault: PublishError | null = null
-    try {
-      ready()
-      this.#channels = channels
-      this.#clear(onConnectionState)
-      this.pump()
-      await Promise.race([this.#stop.promise, lost, channels.ended, silence.broken])
-    } catch (error) {
-      fault = brokerError(error, true)
-      throw fault
-    } finally {
-      silence.end()
-      this.#channels = null
-      this.#blocked = false
-      this.#giveBack(backlog, channels.end(), fault)
-    }
-    await withTimeout(channels.close())
-  }
-
-  readonly #handlers: ConfirmHandlers = {
-    onConfirmed: (item) => {
-      if (this.#alone > 0) this.#alone--
-      this.#options.backlog.confirmed(item)
-    },
-    onRefused: (item, error) => {
-      if (this.#alone > 0) this.#alone--
-      this.#options.backlog.refused(item, error, false)
-    },
-    onDrain: () => this.pump(),
-  }
-
-  #clear(onWay: SenderOptions['onConnectionState']): void {
-    this.#options.backlog.setConnectionError(null)
-    onWay({ status: 'ready', error: null })
-  }
-
-  #watchAlarms(connection: Connection): void {
-    const { backlog, onConnectionState } = this.#options
-    connection.on('connection.blocked', (reason: string) => {
-      this.#blocked = true
-      const error = new PublishError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`)
-      backlog.setConnectionError(error)
-      onConnectionState({ status: 'blocked', error })
-    })
+  async #use({ connection, lost, stopping, ready }: OpenConnection): Promise<void> {
+    connection.on('connection.blocked', (reason: string) => this.#onBlocked(reason))
     connection.on('connection.unblocked', () => {
       this.#blocked = false
-      this.#clear(onConnectionState)
-      this.pump()
+      this.#works()
     })
+    const opening = ConfirmChannel.open(connection, this.#options.exchange, true)
+    // It fails when the connection ends, which is waited for too.
+    opening.catch(noop)
+    const channel = await Promise.race([opening, lost, stopping])
+    if (!(channel instanceof ConfirmChannel)) return
+    const transmission = new Transmission(channel, this.#handlers)
+    const watchdog = new ConfirmWatchdog(transmission, () => this.#blocked)
+    let failure: PublishError | null = null
+    try {
+      ready()
+      this.#transmission = transmission
+      this.#works()
+      await Promise.race([stopping, lost, channel.closed, watchdog.silent])
+    } catch (error) {
+      const known = toBrokerError(error, true)
+      failure = toPublishError(known)
+      throw known
+    } finally {
+      watchdog.end()
+      this.#transmission = null
+      this.#blocked = false
+      this.#giveBack(transmission.end(), failure)
+    }
+    await channel.close()
   }
 
-  #giveBack(backlog: SendQueue, left: QueuedMessage[], fault: PublishError | null): void {
-    const culprit = fault === null ? -1 : this.#culprit(left, fault)
-    if (culprit < 0) {
-      backlog.requeue(left)
+  readonly #handlers = {
+    onConfirmed: (item: QueuedMessage) => {
+      if (this.#alone > 0) this.#alone--
+      this.#options.queue.confirmed(item)
+      this.pump()
+    },
+    onRefused: (item: QueuedMessage, error: PublishError) => {
+      if (this.#alone > 0) this.#alone--
+      this.#options.queue.refused(item, error, false)
+      this.pump()
+    },
+  }
+
+  #works(): void {
+    this.#options.queue.setConnectionError(null)
+    this.#options.onConnectionState({ status: 'ready', error: null })
+    this.pump()
+  }
+
+  #failed(error: PublishError): void {
+    this.#options.queue.setConnectionError(error)
+    this.#options.onConnectionState({ status: 'waiting', error })
+  }
+
+  #onBlocked(reason: string): void {
+    this.#blocked = true
+    const error = new PublishError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`)
+    this.#options.queue.setConnectionError(error)
+    this.#options.onConnectionState({ status: 'blocked', error })
+  }
+
+  #giveBack(unanswered: QueuedMessage[], failure: PublishError | null): void {
+    const { queue } = this.#options
+    const culprit = failure === null ? -1 : this.#findCulprit(unanswered, failure)
+    if (failure === null || culprit < 0) {
+      queue.requeue(unanswered)
       return
     }
-    const [item] = left.splice(culprit, 1)
+    const [item] = unanswered.splice(culprit, 1)
     const { message_id } = item!
-    backlog.requeue(left)
-    const text = `RabbitMQ will not take the message: ${describeError(fault)}`
-    const error = new PublishError('message_too_large', text, { fate: 'refused', message_id, cause: fault })
-    backlog.refused(item!, error, true)
+    queue.requeue(unanswered)
+    const text = `RabbitMQ will not take the message: ${failure.message}`
+    const error = new PublishError('message_too_large', text, { fate: 'refused', message_id, cause: failure })
+    queue.refused(item!, error, true)
   }
 
-  /** RabbitMQ answers a message above its own limit by ending the channel. @returns the index of that message or -1 */
-  #culprit(left: readonly QueuedMessage[], fault: PublishError): number {
-    if ((fault.cause as { code?: string } | undefined)?.code !== 'PRECONDITION_FAILED' || left.length === 0) return -1
-    const size = Number(/message size (\d+)/.exec(fault.message)?.[1])
-    const named = left.findIndex(({ body }) => body.length === size)
+  /** RabbitMQ answers a message above its own limit by closing the channel. @returns the index of that message or -1 */
+  #findCulprit(unanswered: readonly QueuedMessage[], failure: PublishError): number {
+    if ((failure.cause as { code?: string } | undefined)?.code !== 'PRECONDITION_FAILED' || unanswered.length === 0) {
+      return -1
+    }
+    const size = Number(/message size (\d+)/.exec(failure.message)?.[1])
+    const named = unanswered.findIndex(({ body }) => body.length === size)
     if (named >= 0) return named
-    if (left.length === 1) return 0
-    this.#alone = left.length
+    if (unanswered.length === 1) return 0
+    this.#alone = unanswered.length
     return -1
   }
 }
 
 /** Notices that nothing is answered although messages are under way. */
 class ConfirmWatchdog {
-  readonly broken: Promise<never>
+  /** Rejects with broker_unreachable. Never resolves. */
+  readonly silent: Promise<never>
   readonly #timer: NodeJS.Timeout
 
-  constructor(channels: ChannelPool, isBlocked: () => boolean) {
+  constructor(transmission: Transmission, isBlocked: () => boolean) {
     const { promise, reject } = Promise.withResolvers<never>()
-    // The channels may end first.
+    // The channel may close first.
     promise.catch(noop)
-    this.broken = promise
+    this.silent = promise
     let blocked = false
     let since = performance.now()
     this.#timer = setInterval(() => {
       const now = performance.now()
       if (isBlocked() || blocked) since = now
       blocked = isBlocked()
-      if (Math.min(channels.unansweredMs(now), now - since) < SILENCE_MS) return
-      reject(new PublishError('broker_unreachable', `RabbitMQ has confirmed nothing for ${SILENCE_MS / 1_000} s.`))
+      if (Math.min(transmission.unansweredMs(now), now - since) < SILENCE_MS) return
+      reject(new BrokerError('broker_unreachable', `RabbitMQ has confirmed nothing for ${SILENCE_MS / 1_000} s.`))
     }, SILENCE_MS / 6)
     this.#timer.unref()
   }

@@ -1,26 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { checkTlsFiles } from '../amqp/tls.ts'
-import { describeError, PublishError } from './errors.ts'
-
-// Here and not in tls.ts: whoever imports the library gets declarations of this file, and need not have those of Node.
-/** Files in PEM, read anew for each connection, so that they may be renewed while the agent runs. null: none. */
-export interface TlsFiles {
-  /** The authorities that are trusted; null: those that Node trusts. */
-  readonly caFile: string | null
-  readonly certFile: string | null
-  readonly keyFile: string | null
-}
-
-/** Where RabbitMQ is. */
-export interface BrokerAddress {
-  readonly hostname: string
-  readonly port: number
-  readonly username: string
-  readonly password: string
-  readonly vhost: string
-  /** null: plain AMQP. */
-  readonly tls: TlsFiles | null
-}
+import { type BrokerAddress, type BrokerTls, parseBrokerUrl } from '../amqp/address.ts'
+import { findTlsProblems } from '../amqp/tls.ts'
+import { errorChainText } from '../core/error-text.ts'
+import { PublishError } from './errors.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
@@ -54,7 +36,7 @@ const textOf = (env: Environment, name: string, secret = false): string | undefi
   try {
     return readFileSync(file, 'utf8').replace(/\r?\n$/, '') || undefined
   } catch (error) {
-    throw invalid(`${name}_FILE cannot be read: ${describeError(error)}`, error)
+    throw invalid(`${name}_FILE cannot be read: ${errorChainText(error)}`, error)
   }
 }
 
@@ -66,7 +48,7 @@ const numberOf = (env: Environment, name: string, defaultValue: number, max: num
   return value
 }
 
-const NO_FILES: TlsFiles = { caFile: null, certFile: null, keyFile: null }
+const NO_FILES: BrokerTls = { caFile: null, certFile: null, keyFile: null }
 
 /** @throws PublishError config_invalid; the URL itself is never shown, since it may hold a password */
 const parseUrl = (text: string, what: string): BrokerAddress => {
@@ -75,18 +57,8 @@ const parseUrl = (text: string, what: string): BrokerAddress => {
     throw invalid(`${what} must be an amqp:// or amqps:// URL.`)
   }
   if (url.search !== '') throw invalid(`${what} must have no query: options in it are not honoured.`)
-  const tls = url.protocol === 'amqps:'
   try {
-    const vhost = decodeURIComponent(url.pathname.slice(1))
-    return {
-      hostname: url.hostname.replace(/^\[|\]$/g, ''),
-      port: url.port === '' ? (tls ? 5671 : 5672) : Number(url.port),
-      // RabbitMQ's own client library would send an empty name where the URL has none.
-      username: url.username === '' ? 'guest' : decodeURIComponent(url.username),
-      password: url.username === '' ? 'guest' : decodeURIComponent(url.password),
-      vhost: vhost === '' ? '/' : vhost,
-      tls: tls ? NO_FILES : null,
-    }
+    return parseBrokerUrl(text, NO_FILES)
   } catch (error) {
     throw invalid(`${what} must be percent-encoded.`, error)
   }
@@ -122,12 +94,14 @@ const withTls = (address: BrokerAddress, given: SettingsOverrides, env: Environm
     throw invalid(`${idle.join(', ')} set without an amqps:// URL: nothing would be encrypted.`)
   }
   const pathOf = (file: (typeof FILES)[number]) => given[file] ?? textOf(env, VARIABLES[file]) ?? null
-  const tls: TlsFiles = { caFile: pathOf('caFile'), certFile: pathOf('certFile'), keyFile: pathOf('keyFile') }
+  const tls: BrokerTls = { caFile: pathOf('caFile'), certFile: pathOf('certFile'), keyFile: pathOf('keyFile') }
   // What is missing is named as its companion was given: by option, or by variable.
   const byOption = (file: (typeof FILES)[number]) =>
     named.includes(file) || (named.length > 0 && !variables.includes(file))
   const nameOf = (file: (typeof FILES)[number]) => (byOption(file) ? file : VARIABLES[file])
-  checkTlsFiles(tls, { caFile: nameOf('caFile'), certFile: nameOf('certFile'), keyFile: nameOf('keyFile') })
+  const names = { caFile: nameOf('caFile'), certFile: nameOf('certFile'), keyFile: nameOf('keyFile') }
+  const [problem] = findTlsProblems(tls, names)
+  if (problem !== undefined) throw invalid(problem.text, problem.cause)
   return { ...address, tls }
 }
 

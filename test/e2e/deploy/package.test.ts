@@ -115,6 +115,40 @@ test('says its version, and reads .env of the working directory', () => {
   writeFileSync(join(project, '.env'), '')
 })
 
+/** All that an entry of dist/ loads: its own files, and the names of packages and of modules of Node. */
+const loadedBy = (entry: string): { files: Set<string>; modules: Set<string> } => {
+  const files = new Set<string>()
+  const modules = new Set<string>()
+  const walk = (file: string): void => {
+    if (files.has(file)) return
+    files.add(file)
+    const text = readFileSync(file, 'utf8')
+    for (const [, target] of text.matchAll(/(?:^(?:import|export)\b[^"';]*|\bimport\(\s*)["']([^"']+)["']/gm)) {
+      if (target!.startsWith('.')) walk(join(dirname(file), target!))
+      else modules.add(target!)
+    }
+  }
+  walk(join(ROOT, 'dist', entry))
+  return { files, modules }
+}
+
+test('the publisher is small, and takes in nothing of the server and no package but its two', () => {
+  const { files, modules } = loadedBy('publisher.js')
+  const packages = [...modules].filter((name) => !name.startsWith('node:'))
+  const own = /^(rabbitmq-client|better-sqlite3)(\/|$)/
+  assert.equal(
+    packages.filter((name) => !own.test(name)),
+    [],
+  )
+  assert.ok(packages.includes('rabbitmq-client') && packages.includes('better-sqlite3'), packages.join(' '))
+  const texts = [...files].map((file) => readFileSync(file, 'utf8'))
+  for (const text of texts) assert.not.match(text, /class GatewayError|JWT_SECRET/)
+  const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
+  assert.ok(bytes < 80_000, `${bytes} bytes`)
+  // Shows that the walk finds what there is to find.
+  assert.ok(loadedBy('index.js').modules.has('koa'))
+})
+
 test('offers the publisher, whose messages arrive', async () => {
   const env = brokerEnv(broker.url, uniqueNames('package')) as Record<string, string>
   const gateway = await startInstalled(env)

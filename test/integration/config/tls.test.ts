@@ -85,7 +85,10 @@ config('refuses an authority that is none, and half a client certificate', () =>
     'RABBITMQ_CERT_FILE is set without RABBITMQ_KEY_FILE.',
   ])
   const wrong = { RABBITMQ_CERT_FILE: certFile, RABBITMQ_KEY_FILE: authority.issue().keyFile }
-  assert.match(faultsOf({ ...broker, ...wrong }).join(), /^RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE: .*mismatch/)
+  assert.match(
+    faultsOf({ ...broker, ...wrong }).join(),
+    /^RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE cannot be used: .*mismatch/,
+  )
   assert.equal(faultsOf({ ...broker, RABBITMQ_CERT_FILE: certFile, RABBITMQ_KEY_FILE: keyFile }), [])
 })
 

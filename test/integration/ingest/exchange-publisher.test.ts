@@ -69,6 +69,17 @@ test('an Idempotency-Key sent twice makes one message', async () => {
   )
 })
 
+test('an Idempotency-Key of more bytes than the AMQP property holds is kept whole', async () => {
+  const url = messagesUrl(stage.gateway, 'long key')
+  const headers = { 'Idempotency-Key': 'é'.repeat(120) }
+  const answer = await postJson(url, { message_content: 'once' }, { headers })
+  assert.is(answer.status, 202, answer.text)
+  const { message_id } = answer.body.data
+  assert.ok(Buffer.byteLength(message_id) > 255, message_id)
+  await until(() => messageRows(stage.gateway.dbFile, 'long key').length === 1)
+  assert.is(messageRows(stage.gateway.dbFile, 'long key')[0]!.message_id, message_id)
+})
+
 test('a message that no queue takes is refused over HTTP, and is taken once the binding is back', async () => {
   const { exchange, queue, binding } = stage.names
   const url = messagesUrl(stage.gateway, 'unrouted')

@@ -1,10 +1,12 @@
 // needs: rabbitmq, pika
 // limit: 300s
 import * as assert from 'uvu/assert'
+import { Publisher } from '../../../src/publisher/index.ts'
+import { rejection } from '../../support/clients/agents.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { postJson, until } from '../../support/harness/wait.ts'
 import { messageRows } from '../../support/servers/database.ts'
-import { type Broker, startBroker } from '../../support/servers/rabbitmq.ts'
+import { type Broker, startBroker, withChannel } from '../../support/servers/rabbitmq.ts'
 import { messagesUrl, openStage, type Stage } from '../../support/stages/stage.ts'
 
 const test = suite('raw-body', { timeoutMs: 120_000 })
@@ -87,6 +89,34 @@ test('a big body that is published over HTTP is cut into frames that the broker 
   assert.is(answer.status, 202, answer.text)
   const [row] = await rowsOf('big-http', 1)
   assert.is(row!.body, `${body.slice(0, -1)},"event_id":"big-http"}`)
+})
+
+test("the agents' library cuts a big body into frames that the broker takes, and counts those of one that comes back", async () => {
+  const publisher = new Publisher({ url: broker.url, exchange: stage.names.exchange })
+  try {
+    const pad = 'x'.repeat(300_000)
+    await publisher.send({ event_id: 'big-library', message_id: 'first', pad })
+    await withChannel(broker.url, async (channel) => {
+      await channel.exchangeDeclare({ exchange: 'nowhere', type: 'topic', autoDelete: true })
+      const elsewhere = new Publisher({ url: broker.url, exchange: 'nowhere' })
+      for (const message_id of ['one', 'two']) {
+        await rejection(elsewhere.send({ event_id: 'big-library', message_id, pad }), 'publish_unroutable')
+      }
+      await elsewhere.close()
+      await channel.exchangeDelete({ exchange: 'nowhere' })
+    })
+    await publisher.send({ event_id: 'big-library', message_id: 'second', pad })
+  } finally {
+    await publisher.close()
+  }
+  const rows = await rowsOf('big-library', 2)
+  assert.equal(
+    rows.map(({ message_id, body }) => [message_id, JSON.parse(body).pad.length]),
+    [
+      ['first', 300_000],
+      ['second', 300_000],
+    ],
+  )
 })
 
 test('a header of type L resets nothing: its message is taken, and a bad one keeps the number digit for digit', async () => {

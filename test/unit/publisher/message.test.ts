@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { validateMessage } from '../../../src/core/message.ts'
-import { createPublishHeader, publishFrames } from '../../../src/publisher/frames.ts'
 import { DEEPSOC, deepsoc, type PublishError, type PublishErrorCode, routingKey } from '../../../src/publisher/index.ts'
 import { createMessageId, encode, encodeText } from '../../../src/publisher/message.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -64,26 +63,6 @@ test('the routing key of any event and type has four words that AMQP can carry',
       },
     ),
   )
-})
-
-test('frames never exceed what was agreed, and hold the body byte for byte', () => {
-  const frameMax = 4_096
-  for (const size of [0, 1, frameMax - 9, frameMax - 8, frameMax - 7, 3 * frameMax]) {
-    const body = Buffer.alloc(size, 'x')
-    const bytes = publishFrames(createPublishHeader(1, frameMax, 'ex'), 'a.b', '消息', body, 1_700_000_000)
-    const payloads: Buffer[] = []
-    let at = 0
-    while (at < bytes.length) {
-      const length = bytes.readUInt32BE(at + 3)
-      assert.ok(length + 8 <= frameMax)
-      assert.is(bytes.readUInt16BE(at + 1), 1)
-      assert.is(bytes[at + 7 + length], 0xce)
-      if (bytes[at] === 3) payloads.push(bytes.subarray(at + 7, at + 7 + length))
-      at += 8 + length
-    }
-    assert.is(at, bytes.length)
-    assert.ok(Buffer.concat(payloads).equals(body))
-  }
 })
 
 test('whatever the publisher takes, the gateway takes', () => {

@@ -1,0 +1,41 @@
+// A file of its own: the declarations of the agents' library reach it, and their readers need not have those of Node.
+
+/** Files in PEM, read again at each connection, so that they can be renewed while the process runs. null if not set. */
+export interface BrokerTls {
+  /** The authorities that are trusted; null for those that Node trusts. */
+  readonly caFile: string | null
+  readonly certFile: string | null
+  readonly keyFile: string | null
+}
+
+/** Where RabbitMQ is. */
+export interface BrokerAddress {
+  readonly hostname: string
+  readonly port: number
+  readonly username: string
+  readonly password: string
+  readonly vhost: string
+  /** null for plain AMQP. */
+  readonly tls: BrokerTls | null
+}
+
+/**
+ * Reads the address from an `amqp://` or `amqps://` URL.
+ *
+ * @param tls the files to use if it is `amqps://`
+ * @throws URIError if user, password or vhost is not percent-encoded
+ */
+export const parseBrokerUrl = (text: string, tls: BrokerTls): BrokerAddress => {
+  const url = new URL(text)
+  const encrypted = url.protocol === 'amqps:'
+  const vhost = decodeURIComponent(url.pathname.slice(1))
+  return {
+    hostname: url.hostname.replace(/^\[|\]$/g, ''),
+    port: url.port === '' ? (encrypted ? 5671 : 5672) : Number(url.port),
+    // rabbitmq-client would send an empty name if the URL has none.
+    username: url.username === '' ? 'guest' : decodeURIComponent(url.username),
+    password: url.username === '' ? 'guest' : decodeURIComponent(url.password),
+    vhost: vhost === '' ? '/' : vhost,
+    tls: encrypted ? tls : null,
+  }
+}

@@ -1,0 +1,105 @@
+import { createHash, type Hash } from 'node:crypto'
+import type { Channel } from 'rabbitmq-client'
+import {
+  BASIC_DELIVER,
+  type BasicProperties,
+  type DeliverParams,
+  type DeliveryFrame,
+  decodeDeliveryFrame,
+  HEADER,
+  type HeaderFrame,
+  METHOD,
+} from './delivery-frames.ts'
+import { FrameReader } from './frame-reader.ts'
+import type { AmqpConnection, FrameLoop } from './rabbitmq-client-patch.ts'
+
+/** A message as the broker delivers it, its body untouched. */
+export interface Delivery {
+  readonly deliveryTag: number
+  readonly redelivered: boolean
+  readonly exchange: string
+  readonly routingKey: string
+  readonly properties: BasicProperties
+  /** Cut at the limit that `interceptDeliveries` was given. */
+  readonly body: Buffer
+  /** Bytes before the cut. */
+  readonly bytes: number
+  /** Hexadecimal hash of the whole body; only where it was cut. */
+  readonly sha256: string | null
+}
+
+/** Decodes the three frames of a delivery without rabbitmq-client, whose decoder fails on some headers. */
+export const readDeliveryFrames: FrameLoop = async (socket, handle, decode) => {
+  const reader = new FrameReader(socket)
+  for (;;) {
+    const raw = reader.tryRead() ?? (await reader.next())
+    handle(decodeDeliveryFrame(raw) ?? (await decode(raw.bytes.subarray(raw.at, raw.end))))
+  }
+}
+
+interface PartialDelivery {
+  readonly params: DeliverParams
+  header: HeaderFrame | null
+  readonly chunks: Buffer[]
+  kept: number
+  received: number
+  hash: Hash | null
+}
+
+/**
+ * Takes the deliveries of a channel as bytes, before rabbitmq-client would parse them.
+ *
+ * @param connection one that reads its frames by `readDeliveryFrames`
+ * @param limit bytes of a body that are kept; the rest of a longer one is only hashed
+ */
+export const interceptDeliveries = (
+  connection: AmqpConnection,
+  channel: Channel,
+  limit: number,
+  onDelivery: (delivery: Delivery) => void,
+): void => {
+  let incoming: PartialDelivery | null = null
+
+  const finish = (done: PartialDelivery, header: HeaderFrame): void => {
+    incoming = null
+    const { deliveryTag, redelivered, exchange, routingKey } = done.params
+    onDelivery({
+      deliveryTag,
+      redelivered,
+      exchange,
+      routingKey,
+      properties: header.fields,
+      body: done.chunks.length === 1 ? done.chunks[0]! : Buffer.concat(done.chunks),
+      bytes: header.bodySize,
+      sha256: done.hash?.digest('hex') ?? null,
+    })
+  }
+
+  const addBody = (partial: PartialDelivery, header: HeaderFrame, payload: Buffer): void => {
+    partial.received += payload.length
+    partial.hash?.update(payload)
+    const part = payload.subarray(0, Math.max(0, limit - partial.kept))
+    if (part.length > 0) partial.chunks.push(part)
+    partial.kept += part.length
+    if (partial.received >= header.bodySize) finish(partial, header)
+  }
+
+  connection.intercept(channel, (any) => {
+    const frame = any as DeliveryFrame
+    if (frame.type === METHOD) {
+      if (frame.methodId !== BASIC_DELIVER) return false
+      incoming = { params: frame.params, header: null, chunks: [], kept: 0, received: 0, hash: null }
+      return true
+    }
+    if (incoming === null) return false
+    if (frame.type === HEADER) {
+      incoming.header = frame
+      if (frame.bodySize > limit) incoming.hash = createHash('sha256')
+      if (frame.bodySize === 0) finish(incoming, frame)
+      return true
+    }
+    if (incoming.header === null) return false
+    addBody(incoming, incoming.header, frame.payload)
+    return true
+  })
+}

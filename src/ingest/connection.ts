@@ -1,0 +1,43 @@
+import type { BrokerAddress } from '../amqp/address.ts'
+import { type OpenConnection, ReconnectingConnection } from '../amqp/connection.ts'
+import { type BrokerError, toBrokerError } from '../amqp/errors.ts'
+import type { FrameLoop } from '../amqp/rabbitmq-client-patch.ts'
+import { GatewayError } from '../core/errors.ts'
+import type { HealthRegistry } from '../monitoring/health.ts'
+
+export interface ComponentConnectionOptions {
+  readonly address: BrokerAddress
+  /** The component that `/readyz` shows, and the name of the connection at the broker. */
+  readonly component: 'consumer' | 'publisher'
+  readonly health: HealthRegistry
+  readonly readFrames: FrameLoop | null
+  readonly use: (open: OpenConnection) => Promise<void>
+}
+
+/**
+ * Creates a connection to the broker whose state is that of a component.
+ *
+ * @throws GatewayError amqp_client_incompatible
+ */
+export const createComponentConnection = (options: ComponentConnectionOptions): ReconnectingConnection => {
+  const { address, component, health, readFrames, use } = options
+  const ready = (open: OpenConnection): void => {
+    open.ready()
+    health.markHealthy(component)
+  }
+  try {
+    return new ReconnectingConnection({
+      address,
+      name: `deepsoc-gateway ${component}`,
+      readFrames,
+      use: (open) => use({ ...open, ready: () => ready(open) }),
+      onError: (error) => health.markFailed(component, toGatewayError(error)),
+    })
+  } catch (error) {
+    throw toGatewayError(toBrokerError(error, false))
+  }
+}
+
+/** The same error with its code in the gateway's catalogue. */
+export const toGatewayError = ({ code, message, cause }: BrokerError): GatewayError =>
+  new GatewayError(code === 'broker_name_missing' ? 'broker_error' : code, message, { cause })

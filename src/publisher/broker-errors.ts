@@ -1,0 +1,25 @@
+import type { BrokerError } from '../amqp/errors.ts'
+import { PublishError, type PublishErrorCode, type PublishErrorOptions } from './errors.ts'
+
+/** The same error with its code in the library's catalogue. */
+export const toPublishError = (error: BrokerError, options: PublishErrorOptions = {}): PublishError =>
+  new PublishError(publishCode(error.code), error.message, { cause: error.cause, ...options })
+
+const publishCode = (code: BrokerError['code']): PublishErrorCode => {
+  // The library names nothing at the broker but its exchange, and declares nothing.
+  if (code === 'broker_name_missing') return 'exchange_missing'
+  return code === 'broker_declaration_conflict' ? 'broker_error' : code
+}
+
+const PERMANENT: ReadonlySet<PublishErrorCode> = new Set([
+  'broker_login_refused',
+  'broker_vhost_missing',
+  'broker_access_refused',
+  'broker_certificate_untrusted',
+  'broker_certificate_name',
+  'broker_client_certificate',
+  'exchange_missing',
+])
+
+/** True for errors that waiting does not mend: without an outbox, what was not sent yet is refused at once. */
+export const isPermanent = ({ code }: PublishError): boolean => PERMANENT.has(code)
