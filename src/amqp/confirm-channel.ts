@@ -9,7 +9,7 @@ import { amqpMessageId } from './message-properties.ts'
 const CLOSE_TIMEOUT_MS = 1_000
 
 /** A message to be published. */
-export interface PublishedMessage {
+export interface PublishRequest {
   /** ASCII, at most 255 bytes. */
   readonly routingKey: string
   readonly message_id: string
@@ -63,7 +63,7 @@ export class ConfirmChannel {
    * @throws BrokerError publish_nacked or publish_unroutable if the broker does not have it; any other code means that the
    *   channel has failed, and that the broker may have it
    */
-  async publish({ routingKey, message_id, headers, body }: PublishedMessage): Promise<void> {
+  async publish({ routingKey, message_id, headers, body }: PublishRequest): Promise<void> {
     const messageId = amqpMessageId(message_id)
     const nacked = await this.#confirmed(
       {

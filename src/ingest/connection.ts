@@ -31,13 +31,13 @@ export const createComponentConnection = (options: ComponentConnectionOptions): 
       name: `deepsoc-gateway ${component}`,
       readFrames,
       use: (open) => use({ ...open, ready: () => ready(open) }),
-      onError: (error) => health.markFailed(component, toGatewayError(error)),
+      onError: (error) => health.markFailed(component, brokerToGatewayError(error)),
     })
   } catch (error) {
-    throw toGatewayError(toBrokerError(error, false))
+    throw brokerToGatewayError(toBrokerError(error, false))
   }
 }
 
 /** The same error with its code in the gateway's catalogue. */
-export const toGatewayError = ({ code, message, cause }: BrokerError): GatewayError =>
+export const brokerToGatewayError = ({ code, message, cause }: BrokerError): GatewayError =>
   new GatewayError(code === 'broker_name_missing' ? 'broker_error' : code, message, { cause })

@@ -1,5 +1,5 @@
 import type { BrokerAddress } from '../amqp/address.ts'
-import { ConfirmChannel, type PublishedMessage } from '../amqp/confirm-channel.ts'
+import { ConfirmChannel, type PublishRequest } from '../amqp/confirm-channel.ts'
 import type { OpenConnection, ReconnectingConnection } from '../amqp/connection.ts'
 import { toBrokerError } from '../amqp/errors.ts'
 import { amqpMessageId, routingKeyFor } from '../amqp/message-properties.ts'
@@ -7,7 +7,7 @@ import { GatewayError } from '../core/errors.ts'
 import { appendJsonMembers } from '../core/json-members.ts'
 import { MISSING_EVENT_ID, MISSING_MESSAGE_ID, type NewMessage } from '../core/message.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
-import { createComponentConnection, toGatewayError } from './connection.ts'
+import { brokerToGatewayError, createComponentConnection } from './connection.ts'
 import type { Topology } from './topology.ts'
 
 /** The broker confirms within this, or the caller is told that it is not known whether the message is stored. */
@@ -61,7 +61,7 @@ export class ExchangePublisher {
     if (channel === null) return new GatewayError('broker_unreachable', 'There is no connection to RabbitMQ.')
     if (this.#blocked) return new GatewayError('broker_blocked', 'RabbitMQ has an alarm.')
     try {
-      await this.#confirmed(channel.publish(toPublishedMessage(message, this.#options.topology.binding)))
+      await this.#confirmed(channel.publish(toPublishRequest(message, this.#options.topology.binding)))
       return null
     } catch (error) {
       return toUnpublishedError(error)
@@ -107,7 +107,7 @@ export class ExchangePublisher {
   }
 }
 
-const toPublishedMessage = (message: NewMessage, binding: string): PublishedMessage => {
+const toPublishRequest = (message: NewMessage, binding: string): PublishRequest => {
   const { event_id, message_id, message_type, body, lacks, traceparent } = message
   const members: string[] = []
   if (lacks & MISSING_EVENT_ID) members.push(`"event_id":${JSON.stringify(event_id)}`)
@@ -126,7 +126,7 @@ const toPublishedMessage = (message: NewMessage, binding: string): PublishedMess
 const toUnpublishedError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
   const known = toBrokerError(error, true)
-  if (known.code === 'publish_nacked' || known.code === 'publish_unroutable') return toGatewayError(known)
+  if (known.code === 'publish_nacked' || known.code === 'publish_unroutable') return brokerToGatewayError(known)
   // The connection broke while the confirm was awaited: the message may have arrived.
   return new GatewayError('publish_unconfirmed', known.message, { cause: error })
 }
