@@ -25,7 +25,7 @@ Gateways and commands run from a bundle of the sources. TEST_BINARY=dist/deepsoc
 TEST_BINARY=src/cli.ts the sources as they are.
 
 --jobs N   files at a time (4); half as many again once only files without a limit of their own are left
---long     sets TEST_LONG=1: tests run their long form
+--long     sets TEST_FULL=1: tests run their long form
 `
 
 const DEFAULT_LIMIT_MS = 300_000
@@ -205,7 +205,7 @@ const runAll = async (files: TestFile[], jobs: number, longForm: boolean): Promi
   const compiled = mkdtempSync(join(tmpdir(), 'gateway-test-compiled-'))
   removeAtExit(compiled)
   const env: NodeJS.ProcessEnv = { ...process.env, NO_COLOR: '1', FORCE_COLOR: '0', NODE_COMPILE_CACHE: compiled }
-  if (longForm) env.TEST_LONG = '1'
+  if (longForm) env.TEST_FULL = '1'
   if (!env.TEST_BINARY) env.TEST_BINARY = await bundleProgram()
   const wantsBroker = files.some((file) => file.needs.includes('rabbitmq')) && !problems.has('rabbitmq')
   const broker: Promise<Broker | undefined> =

@@ -15,7 +15,7 @@ import { addRejected } from '../support/servers/database.ts'
 import { type Gateway, ROOT, startGateway } from '../support/servers/gateway.ts'
 import { chat, eventUrl, publish } from '../support/stages/rooms.ts'
 
-const documents = suite('the API documents', { timeoutMs: 120_000 })
+const documents = suite('the API documents')
 
 let gateway: Gateway
 let openapi: Json

@@ -12,7 +12,7 @@ import { addRejected, forgetRejected } from '../support/servers/database.ts'
 import { type Gateway, ROOT, startGateway } from '../support/servers/gateway.ts'
 import { publish } from '../support/stages/rooms.ts'
 
-const test = suite('commands of the documentation', { timeoutMs: 240_000 })
+const test = suite('commands of the documentation')
 
 /** Those of the Chinese README are the same, as test/repo/docs-names.test.ts sees to. */
 const RUN = DOCUMENTS.filter((name) => name !== 'README.zh.md')

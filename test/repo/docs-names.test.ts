@@ -9,7 +9,7 @@ import { COMMANDS } from '../support/repo/commands.ts'
 import { blocksOf, DOCUMENTS, namesOf, readText } from '../support/repo/documents.ts'
 import { ROOT } from '../support/servers/gateway.ts'
 
-const test = suite('what the documents name', { timeoutMs: 120_000 })
+const test = suite('what the documents name')
 
 /** Everything there is below these, by its path from the root. */
 const FILES: readonly string[] = [

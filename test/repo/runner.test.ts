@@ -252,7 +252,7 @@ runner('runs files side by side, those marked alone by themselves, and passes --
 import { appendFileSync } from 'node:fs'
 const t = suite('s')
 t('one', async () => {
-  appendFileSync('${logs}', 'begin ${name} ' + process.env.TEST_LONG + '\\n')
+  appendFileSync('${logs}', 'begin ${name} ' + process.env.TEST_FULL + '\\n')
   await new Promise((r) => setTimeout(r, 1500))
   appendFileSync('${logs}', 'end ${name}\\n')
 })

@@ -1,5 +1,4 @@
 // alone
-// limit: 600s
 import { type ChildProcess, spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
@@ -9,16 +8,16 @@ import { Reader } from '../support/clients/sse.ts'
 import { bearer, guarded, sign } from '../support/clients/tokens.ts'
 import { killAtExit } from '../support/harness/cleanup.ts'
 import { suite } from '../support/harness/suite.ts'
+import { FULL } from '../support/harness/tier.ts'
 import { getJson, postJson, until } from '../support/harness/wait.ts'
 import { type Gateway, startGateway, tellsOfFault } from '../support/servers/gateway.ts'
 import { chat, eventUrl, parseMetrics, sampleOf } from '../support/stages/rooms.ts'
 
-const LONG = Boolean(process.env.TEST_LONG)
 const READERS = 100
 /** How long each attack lasts while messages are published. */
-const ATTACK_MS = LONG ? 30_000 : 2_500
+const ATTACK_MS = FULL ? 30_000 : 2_500
 /** Long enough for every slow connection to be found late. */
-const SLOW_ATTACK_MS = LONG ? 30_000 : 4_500
+const SLOW_ATTACK_MS = FULL ? 30_000 : 4_500
 const HEADERS_SECONDS = 2
 
 type Did = { opened: number; closed: number; sent: number; answers: Record<string, number> }
@@ -50,7 +49,7 @@ class Attacker {
   }
 }
 
-const attack = suite('under attack', { timeoutMs: 280_000 })
+const attack = suite('under attack')
 
 let gateway: Gateway
 let readers: Reader[]
@@ -61,7 +60,7 @@ const residentMb = (): number =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${gateway.pid}/status`, 'utf8'))![1]) / 1024
 
 const publish = async (): Promise<void> => {
-  const answer = await postJson(`${eventUrl(gateway, 'room')}/messages`, chat(sent), { headers, timeoutMs: 30_000 })
+  const answer = await postJson(`${eventUrl(gateway, 'room')}/messages`, chat(sent), { headers })
   assert.is(answer.status, 201, answer.text)
   sent += 1
 }
@@ -91,11 +90,11 @@ const endure = async (kind: string, count: number, ms = ATTACK_MS): Promise<Did>
   while (performance.now() < end) {
     await publish()
     const newcomer = new Reader(`${eventUrl(gateway, 'room')}/stream`, { headers }).start()
-    await newcomer.waitForCount(sent, 30_000)
+    await newcomer.waitForCount(sent)
     await newcomer.stop()
-    assert.is((await getJson(`${gateway.url}/livez`, { timeoutMs: 10_000 })).status, 200)
+    assert.is((await getJson(`${gateway.url}/livez`)).status, 200)
   }
-  await Promise.all(readers.map((reader) => reader.waitForCount(sent, 30_000)))
+  await Promise.all(readers.map((reader) => reader.waitForCount(sent)))
   const did = await attacker.end()
   for (const reader of readers) {
     assert.is(reader.ids.length, sent, 'nothing is missed and nothing doubled')
@@ -110,7 +109,7 @@ const endure = async (kind: string, count: number, ms = ATTACK_MS): Promise<Did>
   return did
 }
 
-const LORIS = LONG ? 2_000 : 600
+const LORIS = FULL ? 2_000 : 600
 
 attack(`${LORIS} connections whose head never ends are ended, and honest readers miss nothing`, async () => {
   const { closed, answers } = await endure('slowloris', LORIS, SLOW_ATTACK_MS)

@@ -1,20 +1,19 @@
 // needs: rabbitmq, pika
 // workers: 1, 3
-// limit: 600s
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, IdReader, Load } from '../support/clients/load.ts'
 import { PikaPublisher } from '../support/clients/pika.ts'
 import { suite } from '../support/harness/suite.ts'
+import { FULL } from '../support/harness/tier.ts'
 import { getJson, until } from '../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../support/servers/gateway.ts'
 import { type Broker, type Names, startBroker, uniqueNames } from '../support/servers/rabbitmq.ts'
 import { brokerEnv } from '../support/stages/stage.ts'
 
-const LONG = process.env.TEST_LONG === '1'
-const ROUNDS = LONG ? 12 : 3
+const ROUNDS = FULL ? 12 : 3
 
-const test = suite('broker-kill', { timeoutMs: LONG ? 1_200_000 : 300_000 })
+const test = suite('broker-kill')
 
 let broker: Broker
 let gateway: Gateway
@@ -24,7 +23,7 @@ test.before(async () => {
   broker = await startBroker()
   names = uniqueNames('broker-kill')
   gateway = await startGateway({ env: brokerEnv(broker.url, names) })
-  await gateway.ready(60_000)
+  await gateway.ready()
 })
 
 test.after(async () => {
@@ -53,7 +52,7 @@ const survive = async (event_id: string, rounds: number, end: () => Promise<void
       )
       assert.is(fault.code, 'broker_unreachable')
       await broker.start()
-      await gateway.ready(90_000)
+      await gateway.ready()
     }
     await load.more(100)
     await load.stop()

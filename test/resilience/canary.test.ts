@@ -1,4 +1,3 @@
-// limit: 300s
 import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -16,7 +15,7 @@ import { chat, eventUrl } from '../support/stages/rooms.ts'
 /** A text that is nowhere else, and that no escaping changes. */
 const canary = (name: string): string => `canary${name}${randomBytes(24).toString('hex')}`
 
-const test = suite('secrets', { timeoutMs: 120_000 })
+const test = suite('secrets')
 
 /** Everything that a gateway shows: answers, both outputs, its arguments and title, and those of its children. */
 class Emitted {

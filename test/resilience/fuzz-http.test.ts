@@ -1,21 +1,22 @@
-// limit: 5400s
 import net from 'node:net'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { ERRORS } from '../../src/core/errors.ts'
 import { ROUTES } from '../../src/http/app.ts'
 import { guarded, sign } from '../support/clients/tokens.ts'
+import { limit } from '../support/harness/limits.ts'
 import { suite } from '../support/harness/suite.ts'
+import { runs } from '../support/harness/tier.ts'
 import { getJson, type Json } from '../support/harness/wait.ts'
 import { type Call, callsOf, targetOf } from '../support/repo/api-documents.ts'
 import { type Gateway, startGateway, tellsOfFault } from '../support/servers/gateway.ts'
 
 /** Requests in all: 100,000 in the long form. */
-const REQUESTS = process.env.TEST_LONG ? 100_000 : 3_000
+const REQUESTS = runs(3_000, 100_000)
 const AT_ONCE = 20
-const ANSWER_MS = 15_000
+const ANSWER_MS = limit(30_000)
 
-const fuzz = suite('any request at all', { timeoutMs: 2_600_000 })
+const fuzz = suite('any request at all')
 
 const PATHS = [...new Set(ROUTES.map(({ path }) => path))]
 

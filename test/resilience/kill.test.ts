@@ -1,25 +1,24 @@
 // needs: rabbitmq, pika
 // workers: 1, 3
-// limit: 600s
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, IdReader, Load } from '../support/clients/load.ts'
 import { PikaPublisher } from '../support/clients/pika.ts'
 import { suite } from '../support/harness/suite.ts'
+import { FULL } from '../support/harness/tier.ts'
 import { until } from '../support/harness/wait.ts'
 import { countMessages } from '../support/servers/database.ts'
 import { RUN_WORKERS, startGateway } from '../support/servers/gateway.ts'
 import { type Broker, startBroker, uniqueNames } from '../support/servers/rabbitmq.ts'
 import { brokerEnv } from '../support/stages/stage.ts'
 
-const LONG = process.env.TEST_LONG === '1'
 // A life of several workers costs as much processor as that many lives of one.
-const ROUNDS = LONG ? 200 : RUN_WORKERS === 1 ? 20 : 8
-const FAILPOINT_ROUNDS = LONG ? 20 : RUN_WORKERS === 1 ? 3 : 2
+const ROUNDS = FULL ? 200 : RUN_WORKERS === 1 ? 20 : 8
+const FAILPOINT_ROUNDS = FULL ? 20 : RUN_WORKERS === 1 ? 3 : 2
 /** The longest that a round lets the gateway live, in milliseconds after it listens. */
 const LIFE_MS = 1_200
 
-const test = suite('kill', { timeoutMs: LONG ? 1_800_000 : 400_000 })
+const test = suite('kill')
 
 let broker: Broker
 
@@ -39,7 +38,7 @@ test(`a gateway that is killed ${ROUNDS} times under load loses nothing and doub
   const loads = agents.map((agent, n) => new Load(agent, `event-${n}`, { everyMs: 10 }))
   const readers = loads.map(({ event_id }) => new IdReader(gateway, event_id, { retryMs: 50 }))
   try {
-    await gateway.ready(60_000)
+    await gateway.ready()
     for (const one of [...loads, ...readers]) one.start()
     let alive = 0
     for (let round = 0; round < ROUNDS; round++) {
@@ -76,11 +75,11 @@ const failAt = async (stage: string): Promise<void> => {
   const reader = new IdReader(gateway, stage, { retryMs: 50 })
   try {
     // Only then is there a queue that keeps what is published.
-    await gateway.ready(60_000)
+    await gateway.ready()
     load.start()
     reader.start()
     for (let round = 0; round < FAILPOINT_ROUNDS; round++) {
-      await until(() => !gateway.running, { what: `the crash of round ${round}`, timeoutMs: 60_000 })
+      await until(() => !gateway.running, { what: `the crash of round ${round}` })
       // The first transaction of the first life is the one that dies here, so a commit is seen, or is not.
       if (round === 0) assert.is(countMessages(gateway.dbFile) > 0, stage === 'committed')
       await gateway.restart({ FAILPOINT_NTH: String(round + 2) })

@@ -1,6 +1,5 @@
 // needs: rabbitmq, pika
 // workers: 1, 3
-// limit: 300s
 import { execFileSync } from 'node:child_process'
 import { renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -14,7 +13,7 @@ import type { Gateway } from '../support/servers/gateway.ts'
 import { type Broker, startBroker } from '../support/servers/rabbitmq.ts'
 import { openStage, type Stage } from '../support/stages/stage.ts'
 
-const test = suite('storage-faults', { timeoutMs: 180_000 })
+const test = suite('storage-faults')
 
 let broker: Broker
 
@@ -32,7 +31,7 @@ const storageFault = (gateway: Gateway, code: string): Promise<Json> =>
       const { body } = await getJson(`${gateway.url}/readyz`)
       return body.faults?.find((fault: Json) => fault.component === 'storage' && fault.code === code)
     },
-    { timeoutMs: 60_000, what: `the fault ${code}` },
+    { what: `the fault ${code}` },
   )
 
 /** A small file system in memory, or why there can be none. */
@@ -75,7 +74,7 @@ else {
       const stored = countMessages(gateway.dbFile)
       assert.ok(stored < 40, `${stored} stored`)
       assert.ok((await broker.queueDepth(names.queue)) >= 40 - stored, 'what is not stored is not acknowledged')
-      await stream.next('heartbeat', 40_000)
+      await stream.next('heartbeat')
       assert.is((await getJson(`${gateway.url}/livez`)).status, 200)
       rmSync(ballast)
       await stage.stored(40)
@@ -115,7 +114,7 @@ test('a write lock that another process holds is waited out, with nothing acknow
     assert.ok((await broker.queueDepth(names.queue)) >= 50)
     assert.is((await getJson(`${gateway.url}/api/events`)).status, 200, 'reading goes on')
     lock.release()
-    await gateway.ready(60_000)
+    await gateway.ready()
     await load.stop()
     await assertNothingLost(gateway.dbFile, [load], [reader])
     assert.is(reader.connections, 1)
@@ -154,7 +153,7 @@ for (const [what, lose] of [
       for (const suffix of ['', '-wal', '-shm', '.moved']) rmSync(`${gateway.dbFile}${suffix}`, { force: true })
       await gateway.kill9()
       await gateway.restart()
-      await gateway.ready(60_000)
+      await gateway.ready()
       await stage.stored(1)
       assert.equal(
         messageRows(gateway.dbFile).map(({ message_id }) => message_id),

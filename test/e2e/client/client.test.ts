@@ -1,5 +1,4 @@
 // needs: chromium
-// limit: 400s
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
@@ -37,7 +36,7 @@ const tab = async (url: string, options: BrowserContextOptions = {}): Promise<Ta
 
 const streamOf = (event_id: string): string => `/api/events/${event_id}/stream`
 
-const client = suite('the browser client', { timeoutMs: 120_000 })
+const client = suite('the browser client')
 
 client.before(async () => {
   browser = await launchChromium()
@@ -317,7 +316,6 @@ client('needs no ticket where a cookie carries the token, and says why an event 
   await other.is('live')
   await it.restart({ HEARTBEAT_SECONDS: '1' })
   await until(async () => (await other.trial).states.filter(([state]) => state === 'live').length === 2, {
-    timeoutMs: 40_000,
     what: 'a connection by another ticket',
   })
 })

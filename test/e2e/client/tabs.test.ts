@@ -1,5 +1,4 @@
 // needs: chromium
-// limit: 400s
 import type { Browser, BrowserContext } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { launchChromium, launchDrowsyChromium } from '../../support/clients/browser.ts'
@@ -26,17 +25,16 @@ const tab = async (options = {}, target: string | string[] = `/api/events/${even
 
 const streams = (count: number): Promise<unknown> =>
   until(async () => (await metric(gateway, 'gateway_readers')) === count, {
-    timeoutMs: 40_000,
     what: `${count} open streams`,
   })
 
 const connectionOf = async (one: Tab): Promise<string> => (await one.status).connection
 
 const leads = (one: Tab): Promise<unknown> =>
-  until(async () => (await connectionOf(one)) === 'leading', { timeoutMs: 40_000, what: 'the lead' })
+  until(async () => (await connectionOf(one)) === 'leading', { what: 'the lead' })
 
 const follows = (one: Tab): Promise<unknown> =>
-  until(async () => (await connectionOf(one)) === 'following', { timeoutMs: 40_000, what: 'a leader' })
+  until(async () => (await connectionOf(one)) === 'following', { what: 'a leader' })
 
 /** All get everything, once and in order. */
 const complete = async (...all: Tab[]): Promise<void> => {
@@ -56,7 +54,7 @@ const publishing = (): (() => Promise<void>) => {
   }
 }
 
-const sharing = suite('the tabs of a browser', { timeoutMs: 120_000 })
+const sharing = suite('the tabs of a browser')
 
 sharing.before(async () => {
   gateway = await startGateway({ env: { HEARTBEAT_SECONDS: '1' } })

@@ -42,7 +42,7 @@ const secure = (): Env => {
   return { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }
 }
 
-const many = suite('a browser with many streams of one origin', { timeoutMs: 120_000 })
+const many = suite('a browser with many streams of one origin')
 
 many.before(async () => {
   browser = await launchChromium()
@@ -94,7 +94,7 @@ many('gets what it missed when the gateway was killed and came back with another
     const seen = await page.evaluate(() => (globalThis as Json).seen as string[][])
     return seen.every((texts) => texts.filter((text) => text === 'message 7').length === 1)
   }
-  await until(all, { timeoutMs: 60_000, what: 'the message on each stream, once' })
+  await until(all, { what: 'the message on each stream, once' })
 })
 
 many.run()

@@ -8,6 +8,7 @@ import { hasTerminal } from '../../support/clients/cli.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { aloneInFolder, ensureBinary, makeJail, noJail } from '../../support/harness/binary.ts'
 import { killAtExit } from '../../support/harness/cleanup.ts'
+import { WAIT_MS } from '../../support/harness/limits.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, postJson, tempDir, until } from '../../support/harness/wait.ts'
 import { type Env, type Gateway, ROOT, startGateway } from '../../support/servers/gateway.ts'
@@ -16,7 +17,7 @@ import { sharedBroker, uniqueNames } from '../../support/servers/rabbitmq.ts'
 import { chat, newRoom, publish } from '../../support/stages/rooms.ts'
 import { brokerEnv } from '../../support/stages/stage.ts'
 
-const test = suite('the single executable', { timeoutMs: 120_000 })
+const test = suite('the single executable')
 
 const MOST_START_MS = 1_000
 const NOBODY = 65534
@@ -33,7 +34,7 @@ type Ran = { code: number | null; stdout: string; stderr: string }
 
 /** Runs a command to its end with nothing in its environment but what is given. */
 const run = (command: string, args: readonly string[], env: Env = {}, input = '', cwd = alone.dir): Ran => {
-  const done = spawnSync(command, args, { cwd, env: { PATH: '', ...env }, input, encoding: 'utf8', timeout: 60_000 })
+  const done = spawnSync(command, args, { cwd, env: { PATH: '', ...env }, input, encoding: 'utf8', timeout: WAIT_MS })
   return { code: done.status, stdout: done.stdout, stderr: done.stderr }
 }
 
@@ -181,7 +182,7 @@ test('works with RabbitMQ: publishes, consumes, tails, sets aside', async () => 
   const env = brokerEnv(broker.url, uniqueNames('binary'))
   const gateway = await start(env)
   try {
-    await gateway.ready(60_000)
+    await gateway.ready()
     const room = newRoom()
     const lines = [1, 2, 3].map((n) =>
       JSON.stringify({ event_id: room, ...chat(n), big: 0 }).replace('"big":0', '"big":12302548181076029'),
@@ -194,7 +195,7 @@ test('works with RabbitMQ: publishes, consumes, tails, sets aside', async () => 
     assert.equal([tail.code, tail.stdout.match(/"big":12302548181076029/g)?.length], [0, 3], tail.stderr)
     await gateway.kill9()
     await gateway.restart(env)
-    await gateway.ready(60_000)
+    await gateway.ready()
     assert.is(await stored(), 3)
     const listed = run(alone.file, ['rejected', 'list', '--json'], { DATABASE_URL: `sqlite:${gateway.dbFile}` })
     assert.equal([listed.code, listed.stdout], [0, ''], listed.stderr)

@@ -1,5 +1,4 @@
 // needs: chromium
-// limit: 400s
 import type { Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
@@ -9,7 +8,7 @@ import { startGateway } from '../../support/servers/gateway.ts'
 import { isState, Pages, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
 import { chat, chats, eventUrl, newRoom, publish } from '../../support/stages/rooms.ts'
 
-const test = suite('the events page', { timeoutMs: 120_000 })
+const test = suite('the events page')
 const site = siteOf(test)
 
 /** The first rows: event, mark of what is unread, count. */
@@ -156,7 +155,7 @@ test('names the state of the gateway on every page: what fails, that it is gone,
   const own = new Pages(site.browser, () => broken.url)
   try {
     const page = await own.open('/')
-    await page.waitForSelector('#gateway[data-is="faulty"]', { timeout: 60_000 })
+    await page.waitForSelector('#gateway[data-is="faulty"]')
     assert.match(await textOf(page, '#gateway'), /Gateway: Not ready.*consumer: broker_unreachable/s)
     await page.click('#gateway')
     await page.waitForSelector('.fault')
@@ -176,7 +175,7 @@ test('names the state of the gateway on every page: what fails, that it is gone,
         await page.clock.runFor(2_000)
         return page.locator(`#gateway[data-is="${is}"]`).isVisible()
       },
-      { what: `the mark ${is}`, timeoutMs: 60_000 },
+      { what: `the mark ${is}` },
     )
   }
   await page.route('**/readyz', (route) => route.abort('connectionrefused'))

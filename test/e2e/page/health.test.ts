@@ -1,5 +1,4 @@
 // needs: rabbitmq, pika, chromium
-// limit: 400s
 import type { Browser, Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { violations } from '../../support/clients/axe.ts'
@@ -7,6 +6,7 @@ import { launchChromium } from '../../support/clients/browser.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { guarded, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { FULL } from '../../support/harness/tier.ts'
 import { until } from '../../support/harness/wait.ts'
 import { addRejected, clearRejected, type NewRejected, rejectedRows } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
@@ -16,8 +16,6 @@ import { Pages, textOf, textsOf } from '../../support/stages/pages.ts'
 import { newRoom } from '../../support/stages/rooms.ts'
 import { openStage, type Stage, streamUrl, waitForMessages } from '../../support/stages/stage.ts'
 
-const LONG = process.env.TEST_LONG === '1'
-
 let browser: Browser
 let broker: SharedBroker
 /** Between the gateway and the broker. */
@@ -26,7 +24,7 @@ let stage: Stage
 let gateway: Gateway
 let pages: Pages
 
-const test = suite('the health page', { timeoutMs: 180_000 })
+const test = suite('the health page')
 
 test.before(async () => {
   broker = await sharedBroker()
@@ -51,8 +49,7 @@ const add = (...rows: NewRejected[]): number[] => addRejected(gateway.dbFile, ro
 const good = (event_id: string, message_id: string): string =>
   `{"event_id":"${event_id}","message_id":"${message_id}","message_content":"late","id":12302548181076029}`
 
-const isState = (page: Page, is: string): Promise<unknown> =>
-  page.waitForSelector(`.state[data-is="${is}"]`, { timeout: 60_000 })
+const isState = (page: Page, is: string): Promise<unknown> => page.waitForSelector(`.state[data-is="${is}"]`)
 
 const row = (id: number | undefined): string => `.rejected[data-id="${id}"]`
 
@@ -71,7 +68,7 @@ const soon = (page: Page, selector: string): Promise<unknown> =>
       await page.clock.runFor(1_000)
       return page.locator(selector).first().isVisible()
     },
-    { what: selector, everyMs: 250, timeoutMs: 60_000 },
+    { what: selector, everyMs: 250 },
   )
 
 const figure = (page: Page, name: string): Promise<string> => textOf(page, `[data-figure="${name}"] .figure`)
@@ -88,7 +85,7 @@ test('says that everything works, in figures, and plots what was sampled', async
   assert.match(await textOf(page, '[data-figure="ingest"]'), '50 stored')
   assert.match(await figure(page, 'lag'), /(ms|s)$/)
   assert.is(await figure(page, 'queue'), '0')
-  await page.waitForSelector('[data-plot="messages"] canvas', { timeout: 30_000 })
+  await page.waitForSelector('[data-plot="messages"] canvas')
   assert.is(await page.locator('[data-plot] canvas').count(), 6)
   assert.match((await page.getAttribute('[data-plot="readers"] figure', 'aria-label')) ?? '', 'Now 1')
   stream.close()
@@ -305,7 +302,7 @@ test('nothing is asked while the tab is hidden, and at once when it is seen agai
 })
 
 /** In the short form each width, each language and each theme. */
-const SHAPES = LONG
+const SHAPES = FULL
   ? [360, 1440].flatMap((width) =>
       (['en-US', 'zh-CN'] as const).flatMap((locale) =>
         (['light', 'dark'] as const).map((colorScheme) => ({ width, locale, colorScheme })),
@@ -326,7 +323,7 @@ test('axe finds nothing, and nothing is wider than the screen, in both languages
   for (const { width, locale, colorScheme } of SHAPES) {
     const what = `${width} ${locale} ${colorScheme}`
     const page = await pages.open('/health', { viewport: { width, height: 900 }, locale, colorScheme })
-    await page.waitForSelector('[data-plot] canvas', { timeout: 30_000 })
+    await page.waitForSelector('[data-plot] canvas')
     await page.click(`${row(id! + 1)} [aria-expanded]`)
     await page.waitForSelector('pre.body')
     await page.click(`${row(id)} .replay`)

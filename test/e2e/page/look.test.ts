@@ -1,5 +1,4 @@
 // needs: chromium
-// limit: 500s
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { messageText, writeScript } from '../../../src/cli/demo/script.ts'
@@ -7,6 +6,7 @@ import { violations } from '../../support/clients/axe.ts'
 import { launchChromium } from '../../support/clients/browser.ts'
 import { guarded } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { FULL } from '../../support/harness/tier.ts'
 import { getJson, until } from '../../support/harness/wait.ts'
 import { addRejected, setTimes } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
@@ -14,7 +14,6 @@ import { isState, Pages, textOf } from '../../support/stages/pages.ts'
 import { chat, chats, newRoom, publish } from '../../support/stages/rooms.ts'
 import { FIXTURE } from '../../support/stages/stage.ts'
 
-const LONG = process.env.TEST_LONG === '1'
 const WIDTHS = [360, 820, 1440]
 const THEMES = ['light', 'dark'] as const
 const LANGUAGES = ['en', 'zh-CN'] as const
@@ -27,7 +26,7 @@ let guardedPages: Pages
 /** The room of an incident in English, one in Chinese, and one of DeepSOC's own messages and of what nobody foresaw. */
 let rooms: string[]
 
-const test = suite('the look of the pages', { timeoutMs: 300_000 })
+const test = suite('the look of the pages')
 
 const ODD = [
   '{"message_content":null}',
@@ -85,7 +84,7 @@ const show = async (name: Name, options: BrowserContextOptions = {}): Promise<Pa
     room === undefined
       ? await pages.open(name === 'events' ? '/' : '/health', options)
       : await pages.room(room, options)
-  if (name === 'health') await page.waitForSelector('[data-plot] canvas', { timeout: 40_000 })
+  if (name === 'health') await page.waitForSelector('[data-plot] canvas')
   else await isState(page, 'live')
   if (name === 'room') await page.waitForSelector('.rate canvas')
   return page
@@ -132,7 +131,7 @@ for (const name of NAMES) {
           const what = `${name} ${language} ${colorScheme} ${width}`
           await page.setViewportSize({ width, height: 900 })
           // In the short form axe looks at each theme in each language, and at each width.
-          if (LONG || place === turn + index) assert.equal(await violations(page), [], what)
+          if (FULL || place === turn + index) assert.equal(await violations(page), [], what)
           assert.equal(await tooWide(page), [], what)
           assert.equal(await cutOff(page), [], what)
           assert.is(await landmarks(page), '1 main, 1 header, 1 nav, 1 h1', what)
@@ -242,7 +241,7 @@ test('a busy room is told aloud in few words, and a busy list not at all', async
       await room.clock.runFor(1_000)
       return /new messages, the last from Captain/.test((await heard(room)).join())
     },
-    { what: 'what is said of them', timeoutMs: 60_000 },
+    { what: 'what is said of them' },
   )
   const told = await heard(room)
   assert.ok(told.length <= 4, told.join(' / '))

@@ -1,11 +1,11 @@
 // needs: chromium
-// limit: 500s
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { launchChromium, launchDrowsyChromium } from '../../support/clients/browser.ts'
 import { bearer, guarded, now, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { FULL } from '../../support/harness/tier.ts'
 import { postJson, until } from '../../support/harness/wait.ts'
 import { addMessages } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
@@ -14,8 +14,6 @@ import { Tab } from '../../support/stages/client-pages.ts'
 import { isState, Pages, textOf } from '../../support/stages/pages.ts'
 import { holds, row, watchLine } from '../../support/stages/room-page.ts'
 import { chat, chats, eventUrl, metric, newRoom, publish, restIds } from '../../support/stages/rooms.ts'
-
-const LONG = process.env.TEST_LONG === '1'
 
 let browser: Browser
 let gateway: Gateway
@@ -26,7 +24,7 @@ let closedPages: Pages
 /** Where the pages of the test find the gateway, if not at its own address. */
 let through: string | null = null
 
-const test = suite('the line of a war room', { timeoutMs: 150_000 })
+const test = suite('the line of a war room')
 
 test.before(async () => {
   const env = { HEARTBEAT_SECONDS: '1' }
@@ -65,7 +63,7 @@ const says = (page: Page, selector: string, text: string | RegExp): Promise<unkn
       const shown = await textOf(page, selector)
       return typeof text === 'string' ? shown.includes(text) : text.test(shown)
     },
-    { what: `${text} in ${selector}`, timeoutMs: 60_000 },
+    { what: `${text} in ${selector}` },
   )
 
 /** All that was published is read from the beginning to the end, so it is not more than the test needs. */
@@ -84,7 +82,7 @@ const publishing = (event_id: string): (() => Promise<number>) => {
         if (answer === null) lost++
         return answer?.status === 201
       }
-      await until(send, { what: 'the message is stored', timeoutMs: 60_000 })
+      await until(send, { what: 'the message is stored' })
       await sleep(PACE_MS)
     }
     return lost
@@ -104,12 +102,11 @@ test('misses and doubles nothing when the gateway is killed and comes back, in t
   await isState(second, 'live')
   const oneStream = (): Promise<unknown> =>
     until(async () => (await metric(gateway, 'gateway_readers')) === 1, {
-      timeoutMs: 60_000,
       what: 'one stream for both',
     })
   await oneStream()
   const stop = publishing(event_id)
-  for (let round = 0; round < (LONG ? 2 : 1); round++) {
+  for (let round = 0; round < (FULL ? 2 : 1); round++) {
     const before = (await restIds(gateway, event_id)).length
     await until(async () => (await restIds(gateway, event_id)).length > before + 5, { what: 'more messages' })
     await gateway.kill9()
@@ -188,7 +185,7 @@ test('says how far it has come in catching up', async () => {
   const texts = await watchLine(page)
   await gateway.kill9()
   await isState(page, 'waiting')
-  const missed = LONG ? 30_000 : 3_000
+  const missed = FULL ? 30_000 : 3_000
   const at = Date.now()
   addMessages(
     gateway.dbFile,

@@ -1,5 +1,4 @@
 // needs: chromium
-// limit: 400s
 import type { Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'
@@ -18,7 +17,7 @@ const BEGIN = new Date(2026, 10, 2, 12).getTime()
 /** The db_ids of the long event. */
 let long: number[]
 
-const test = suite('ways through a war room', { timeoutMs: 120_000 })
+const test = suite('ways through a war room')
 const site = siteOf(test)
 
 /** A thousand messages a round, one of them an error, and 500 a minute. */

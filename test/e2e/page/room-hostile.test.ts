@@ -1,8 +1,8 @@
 // needs: chromium
-// limit: 400s
 import type { Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'
+import { FULL } from '../../support/harness/tier.ts'
 import type { Json } from '../../support/harness/wait.ts'
 import { isState, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
 import { holds, isWhole, row } from '../../support/stages/room-page.ts'
@@ -38,7 +38,7 @@ const CORPUS: Readonly<Record<string, string>> = {
 const TOGETHER = ['image script attribute', 'frame style form', 'toggle mutation entity', 'template sql', 'address']
 TOGETHER.push('prototype', 'constructor', 'ansi separators bidi unseen surrogate')
 
-const TEXTS: readonly (readonly [name: string, text: string])[] = process.env.TEST_LONG
+const TEXTS: readonly (readonly [name: string, text: string])[] = FULL
   ? Object.entries(CORPUS)
   : TOGETHER.map((names) => [
       names,
@@ -121,7 +121,7 @@ const messagesOf = (text: string): Json[] => {
   ]
 }
 
-const test = suite('hostile text in a war room', { timeoutMs: 180_000 })
+const test = suite('hostile text in a war room')
 // Closing a page fails its test where a dialog came, a request left, a script failed or the policy was broken.
 const site = siteOf(test)
 

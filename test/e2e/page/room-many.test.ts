@@ -1,5 +1,4 @@
 // needs: chromium
-// limit: 500s
 // alone
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,6 +6,7 @@ import type { Browser, Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { launchChromium } from '../../support/clients/browser.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { type Json, until } from '../../support/harness/wait.ts'
 import { addMessages, type NewMessageRow } from '../../support/servers/database.ts'
 import { type Gateway, ROOT, startGateway } from '../../support/servers/gateway.ts'
@@ -14,7 +14,7 @@ import { isState, Pages, textOf } from '../../support/stages/pages.ts'
 import { isWhole, row, savedBy, sees } from '../../support/stages/room-page.ts'
 import { chat, chats, publish, restIds } from '../../support/stages/rooms.ts'
 
-const MANY = process.env.TEST_LONG ? 100_000 : 20_000
+const MANY = runs(20_000, 100_000)
 const COUNT = MANY.toLocaleString('en-US')
 const MOST_TASK_MS = 50
 /** A collection of garbage may fall into one round, not into each. */
@@ -26,7 +26,7 @@ let pages: Pages
 let page: Page
 let ids: number[]
 
-const test = suite(`a war room of ${COUNT} messages`, { timeoutMs: 240_000 })
+const test = suite(`a war room of ${COUNT} messages`)
 
 /** What agents say, over and over. */
 function* bodies(): Generator<NewMessageRow> {
@@ -190,9 +190,7 @@ test('stays smooth while messages come', async () => {
 test('finds and filters without a pause, and reaches its first message and any other', async () => {
   await smooth('a search', async (round) => {
     await page.fill('#search', `"n":${4_000 + round},`)
-    await page.waitForSelector(`#found:text-is("1 of ${ids.length.toLocaleString('en-US')} loaded messages")`, {
-      timeout: 60_000,
-    })
+    await page.waitForSelector(`#found:text-is("1 of ${ids.length.toLocaleString('en-US')} loaded messages")`)
   })
   await page.fill('#search', '')
   await page.waitForSelector('#found', { state: 'detached' })

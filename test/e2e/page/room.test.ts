@@ -1,5 +1,4 @@
 // needs: chromium
-// limit: 400s
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
@@ -11,7 +10,7 @@ import { isState, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
 import { below, holds, row, seenIds, sees } from '../../support/stages/room-page.ts'
 import { chat, chats, eventUrl, newRoom, publish } from '../../support/stages/rooms.ts'
 
-const test = suite('the war room', { timeoutMs: 120_000 })
+const test = suite('the war room')
 const site = siteOf(test)
 
 /** Publishes, opens the room, and waits until it is live. */

@@ -16,7 +16,7 @@ import { messageRows } from '../../support/servers/database.ts'
 import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chat, eventUrl, newRoom } from '../../support/stages/rooms.ts'
 
-const test = suite('the command line with tokens', { timeoutMs: 120_000 })
+const test = suite('the command line with tokens')
 
 let gateway: Gateway
 const env = (more: Env = {}): Env => ({ PORT: new URL(gateway.url).port, ...more })
@@ -208,7 +208,7 @@ test('a token is not shown to the address that an answer sends on to', async () 
 })
 
 const played = async (served: Gateway): Promise<void> => {
-  await until(() => messageRows(served.dbFile).length > 20, { what: 'the play', timeoutMs: 60_000 })
+  await until(() => messageRows(served.dbFile).length > 20, { what: 'the play' })
 }
 
 test('serve --demo plays with a token of its own where JWT_SECRET signs it', async () => {

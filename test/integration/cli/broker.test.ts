@@ -1,5 +1,4 @@
 // needs: rabbitmq
-// limit: 300s
 import * as assert from 'uvu/assert'
 import { jsonLines, runCli, startCli } from '../../support/clients/cli.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -25,13 +24,13 @@ let gateway: Gateway
 /** As the gateway's, with a port on which nobody listens: what arrives has come through the broker. */
 let env: ReturnType<typeof brokerEnv>
 
-const test = suite('the command line with a broker', { timeoutMs: 180_000 })
+const test = suite('the command line with a broker')
 
 test.before(async () => {
   broker = await sharedBroker()
   names = uniqueNames('cli')
   gateway = await startGateway({ env: brokerEnv(broker.url, names) })
-  await gateway.ready(60_000)
+  await gateway.ready()
   env = { ...brokerEnv(broker.url, names), PORT: String(await freePort()) }
 })
 test.after(async () => {
@@ -41,7 +40,7 @@ test.after(async () => {
 })
 
 const stored = (count: number, event_id: string) =>
-  until(() => countMessages(gateway.dbFile, event_id) >= count, { timeoutMs: 60_000, what: `${count} messages` })
+  until(() => countMessages(gateway.dbFile, event_id) >= count, { what: `${count} messages` })
 
 test('publish goes through the exchange: in order, digit for digit, each confirmed', async () => {
   const input = FIXTURE.join('\n')
@@ -136,7 +135,7 @@ test('serve --demo waits for the gateway to declare its exchange, and plays', as
     env: brokerEnv(broker.url, own),
   })
   try {
-    await until(() => countMessages(served.dbFile) > 20, { timeoutMs: 60_000, what: 'messages of the demo' })
+    await until(() => countMessages(served.dbFile) > 20, { what: 'messages of the demo' })
     assert.is((await served.term()).code, 0, served.output())
     assert.not.match(served.output(), 'The demo was interrupted')
   } finally {

@@ -31,7 +31,7 @@ const cli = (args: string[], env: Env = {}): Promise<Run> =>
     child.once('close', (code) => resolve({ ...run, code }))
   })
 
-const command = suite('the command line', { timeoutMs: 120_000 })
+const command = suite('the command line')
 
 command('--help and --version answer on stdout', async () => {
   const help = await cli(['--help'])

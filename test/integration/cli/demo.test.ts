@@ -108,7 +108,7 @@ script('refers to what was said before, and to playbooks beyond 2^53', () => {
 let gateway: Gateway
 const env = () => ({ PORT: new URL(gateway.url).port })
 
-const demo = suite('demo', { timeoutMs: 120_000 })
+const demo = suite('demo')
 
 demo.before(async () => {
   gateway = await startGateway()
@@ -183,7 +183,7 @@ for (const workers of ['1', '2']) {
           return body.data.length > 1
         }
         // A second incident begins only when the first is closed.
-        await until(wholeIncident, { timeoutMs: 60_000, what: 'the second incident' })
+        await until(wholeIncident, { what: 'the second incident' })
         assert.match(served.output(), `${served.url}/events/`)
         const { code } = await served.term('SIGINT')
         assert.is(code, 0, served.output())

@@ -18,7 +18,7 @@ const DOCUMENT = readFileSync(join(ROOT, 'docs', 'CLI.md'), 'utf8')
 /** The part of the document below a heading. */
 const sectionOf = (name: string): string => DOCUMENT.split(/^## /m).find((part) => part.startsWith(`${name}\n`)) ?? ''
 
-const help = suite('help', { timeoutMs: 120_000 })
+const help = suite('help')
 
 help('--help and docs/CLI.md name the same flags, forms and examples', () => {
   for (const command of COMMANDS) {

@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { hasTerminal, jsonLines, runCli, startCli, startOnTerminal, startShell } from '../../support/clients/cli.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { freePort } from '../../support/harness/wait.ts'
 import { countMessages, messageRows } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
@@ -13,7 +14,7 @@ import { newRoom } from '../../support/stages/rooms.ts'
 import { FIXTURE, FIXTURE_EVENT } from '../../support/stages/stage.ts'
 
 /** Lines of the long run, and of the usual one. */
-const MANY = process.env.TEST_LONG ? 100_000 : 10_000
+const MANY = runs(10_000, 100_000)
 /** Above what Node itself needs; the lines alone have more in the long run, and what is done with them far more. */
 const MOST_MEGABYTES = 300
 
@@ -22,7 +23,7 @@ type Told = { line?: number; message_id: string; db_id?: number; duplicate?: boo
 let gateway: Gateway
 const env = () => ({ PORT: new URL(gateway.url).port })
 
-const publish = suite('publish over HTTP', { timeoutMs: 120_000 })
+const publish = suite('publish over HTTP')
 
 publish.before(async () => {
   gateway = await startGateway()

@@ -27,7 +27,7 @@ import { streamUrl } from '../../support/stages/stage.ts'
 let gateway: Gateway
 const env = () => ({ DATABASE_URL: `sqlite:${gateway.dbFile}` })
 
-const rejected = suite('rejected', { timeoutMs: 120_000 })
+const rejected = suite('rejected')
 
 rejected.before(async () => {
   gateway = await startGateway()

@@ -12,7 +12,7 @@ import { chats, newRoom, publish } from '../../support/stages/rooms.ts'
 let gateway: Gateway
 const env = () => ({ PORT: new URL(gateway.url).port })
 
-const tail = suite('tail', { timeoutMs: 120_000 })
+const tail = suite('tail')
 
 tail.before(async () => {
   gateway = await startGateway({ env: { HEARTBEAT_SECONDS: '1' } })
@@ -176,7 +176,7 @@ if (hasTerminal) {
   tail.skip('on a terminal it colours its own text', 'there is no script of util-linux')
 }
 
-const lines = suite('a followed stream', { timeoutMs: 60_000 })
+const lines = suite('a followed stream')
 
 type Played = { server: Server; url: string; asked: { query: string; lastEventId: string | undefined }[] }
 

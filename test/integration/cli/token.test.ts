@@ -9,7 +9,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { tempDir } from '../../support/harness/wait.ts'
 import type { Env } from '../../support/servers/gateway.ts'
 
-const test = suite('token', { timeoutMs: 120_000 })
+const test = suite('token')
 
 const cli = (args: string[], env: Env = {}) => runCli(args, { env })
 

@@ -1,6 +1,5 @@
 // needs: rabbitmq, pika
 // workers: 1, 3
-// limit: 400s
 import http from 'node:http'
 import net from 'node:net'
 import * as assert from 'uvu/assert'
@@ -8,18 +7,18 @@ import { assertNothingLost, assertSameOnce, IdReader, Load } from '../../support
 import { PikaPublisher } from '../../support/clients/pika.ts'
 import type { SseStream } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { FULL } from '../../support/harness/tier.ts'
 import { getJson, until } from '../../support/harness/wait.ts'
 import { holdWriteLock, messageRows } from '../../support/servers/database.ts'
 import { RUN_WORKERS } from '../../support/servers/gateway.ts'
 import { queueReady, type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
 import { messagesOf, openStage, type Stage, type StageOptions, waitForMessages } from '../../support/stages/stage.ts'
 
-const test = suite('shutdown', { timeoutMs: 120_000 })
+const test = suite('shutdown')
 
 const STREAMS = 20
 const SHUTDOWN_SECONDS = 8
-const LONG = process.env.TEST_LONG === '1'
-const RESTARTS = LONG ? 100 : RUN_WORKERS === 1 ? 5 : 2
+const RESTARTS = FULL ? 100 : RUN_WORKERS === 1 ? 5 : 2
 /** The exit itself, on a busy machine. */
 const SLACK_MS = 5_000
 
@@ -58,7 +57,7 @@ const loadOf = (stage: Stage, event_id: string): { agent: PikaPublisher; load: L
   return { agent, load: new Load(agent, event_id) }
 }
 
-for (const signal of LONG || RUN_WORKERS === 1 ? (['SIGTERM', 'SIGINT'] as const) : (['SIGTERM'] as const)) {
+for (const signal of FULL || RUN_WORKERS === 1 ? (['SIGTERM', 'SIGINT'] as const) : (['SIGTERM'] as const)) {
   test(`${signal} under load ends every stream with a word and the process in time, and loses nothing`, () =>
     onStage({}, async (stage) => {
       const { gateway } = stage
@@ -90,7 +89,7 @@ for (const signal of LONG || RUN_WORKERS === 1 ? (['SIGTERM', 'SIGINT'] as const
         assert.ok(retries.size > STREAMS / 4, `${retries.size} different delays for ${STREAMS} streams`)
 
         await gateway.restart()
-        await gateway.ready(60_000)
+        await gateway.ready()
         const after = messageRows(gateway.dbFile).map(({ message_id }) => message_id)
         assert.equal(after.slice(0, stored.length), stored)
         await load.more(50)
@@ -135,7 +134,7 @@ test('what is on its way to a gateway that stops keeps its order', () =>
         await load.more(50)
         assert.is((await gateway.term()).code, 0)
         await gateway.restart()
-        await gateway.ready(60_000)
+        await gateway.ready()
       }
       await load.stop()
       await assertNothingLost(gateway.dbFile, [load], [])

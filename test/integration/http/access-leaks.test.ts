@@ -11,7 +11,7 @@ let gateway: Gateway
 let reader: Record<string, string>
 let everybody: Record<string, string>
 
-const leaks = suite('what a token does not open', { timeoutMs: 90_000 })
+const leaks = suite('what a token does not open')
 
 const publish = async (event: string, messages: Json): Promise<number[]> => {
   const answer = await postJson(`${eventUrl(gateway, event)}/messages`, messages, { headers: everybody })

@@ -122,7 +122,7 @@ const holders = async (): Promise<Record<string, Holder>> => ({
 
 let gateway: Gateway
 
-const matrix = suite('who may make which call', { timeoutMs: 120_000 })
+const matrix = suite('who may make which call')
 
 matrix.before(async () => {
   await keySet.start()

@@ -23,7 +23,7 @@ let gateway: Gateway
 let cookie: string
 let token: string
 
-const origin = suite('pages of other sites', { timeoutMs: 90_000 })
+const origin = suite('pages of other sites')
 
 origin.before(async () => {
   gateway = await startGateway({ env: guarded({ CORS_ORIGINS: `https://first.example,${FRIEND}` }) })
@@ -162,7 +162,7 @@ origin('get no right from a host that a caller made up', async () => {
   isError(await post(headers), 403, 'origin_forbidden')
 })
 
-const answers = suite('every answer', { timeoutMs: 90_000 })
+const answers = suite('every answer')
 
 answers.before(async () => {
   gateway = await startGateway()

@@ -1,7 +1,8 @@
 import { connect } from 'node:net'
 import * as assert from 'uvu/assert'
+import { within } from '../../support/harness/limits.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { getJson, within } from '../../support/harness/wait.ts'
+import { getJson } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 
 const test = suite('HTTP that cannot be parsed')
@@ -26,7 +27,6 @@ const exchange = (bytes: string): Promise<string> =>
       socket.on('close', () => resolve(answer))
       socket.on('error', reject)
     }),
-    20_000,
     'the gateway to answer and close',
   )
 

@@ -18,7 +18,7 @@ import { streamUrl, waitForMessages } from '../../support/stages/stage.ts'
 
 let gateway: Gateway
 
-const test = suite('the quarantine over HTTP', { timeoutMs: 120_000 })
+const test = suite('the quarantine over HTTP')
 
 test.before(async () => {
   gateway = await startGateway()

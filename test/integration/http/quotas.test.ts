@@ -8,13 +8,14 @@ import { Quotas } from '../../../src/http/quotas.ts'
 import { TrustedProxies } from '../../../src/http/trusted-proxies.ts'
 import { openSse, type SseStream } from '../../support/clients/sse.ts'
 import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
+import { WAIT_MS } from '../../support/harness/limits.ts'
 import { untilListening } from '../../support/harness/listeners.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type HttpResult, postJson, until } from '../../support/harness/wait.ts'
 import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chat, chats, eventUrl, isError } from '../../support/stages/rooms.ts'
 
-const limits = suite('limits', { timeoutMs: 90_000 })
+const limits = suite('limits')
 
 const withGateway = async (env: Env, work: (gateway: Gateway) => Promise<void>): Promise<void> => {
   const gateway = await startGateway({ env })
@@ -76,7 +77,7 @@ for (const WORKERS of ['1', '3']) {
             closeAll(again)
             return counted(again)[0] === 5
           },
-          { timeoutMs: 20_000, what: 'the places of those who left' },
+          { what: 'the places of those who left' },
         )
         closeAll([...second, ...third])
       },
@@ -116,7 +117,7 @@ limits('the places of a worker that dies are free again', () =>
         closeAll(again)
         return counted(again)[0] === 10
       },
-      { timeoutMs: 30_000, what: 'their places', everyMs: 200 },
+      { what: 'their places', everyMs: 200 },
     )
   }),
 )
@@ -136,7 +137,7 @@ limits('messages a second, per token; those of others go on', () =>
     isError(refused, 429, 'too_many_messages')
     assert.ok(Number(refused.headers['retry-after']) >= 1)
     assert.is((await post('another', chat(1))).status, 201)
-    await until(async () => (await same(chat(1))).status === 201, { timeoutMs: 10_000, what: 'the next message' })
+    await until(async () => (await same(chat(1))).status === 201, { what: 'the next message' })
     // A body that is refused has its price too, or refusals would be free.
     let status = 0
     for (let n = 0; n < 200 && status !== 429; n++) status = (await same('{')).status
@@ -174,7 +175,7 @@ limits('one address holds no more connections than its share, and no listing cou
         })
         socket.on('error', () => undefined)
         socket.once('connect', () => resolve({ socket, open: () => open }))
-        setTimeout(reject, 20_000, new Error('no connection')).unref()
+        setTimeout(reject, WAIT_MS, new Error('no connection')).unref()
       })
     for (let round = 0; round < 3; round++) {
       const all = await Promise.all(Array.from({ length: 40 }, connect))

@@ -1,5 +1,4 @@
 // needs: openssl
-// limit: 400s
 import { X509Certificate } from 'node:crypto'
 import { copyFileSync, mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
@@ -69,7 +68,7 @@ const GET = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r
 
 const lines = (gateway: Gateway, msg: RegExp): LogLine[] => gateway.logs().filter((line) => msg.test(line.msg ?? ''))
 
-const https = suite('HTTPS', { timeoutMs: 120_000 })
+const https = suite('HTTPS')
 
 https.before(() => {
   authority = testAuthority()

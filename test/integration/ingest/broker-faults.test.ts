@@ -1,5 +1,4 @@
 // needs: rabbitmq
-// limit: 300s
 import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json, postJson, until } from '../../support/harness/wait.ts'
@@ -8,7 +7,7 @@ import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { type Broker, type Names, startBroker, uniqueNames, withChannel } from '../../support/servers/rabbitmq.ts'
 import { brokerEnv, KEY } from '../../support/stages/stage.ts'
 
-const test = suite('broker-faults', { timeoutMs: 180_000 })
+const test = suite('broker-faults')
 
 let broker: Broker
 
@@ -30,7 +29,7 @@ const faultOf = async (gateway: Gateway, component: string, code: string): Promi
       if (status !== 503) return false
       return body.faults.find((fault: Json) => fault.component === component && fault.code === code)
     },
-    { timeoutMs: 60_000, what: `${component}: ${code}` },
+    { what: `${component}: ${code}` },
   ).catch((error: Error) => {
     throw new Error(`${error.message}; /readyz says ${last}`)
   })
@@ -61,7 +60,7 @@ const recover = async (
     assert.is((await getJson(`${gateway.url}/api/events`)).status, 200, 'what is stored can be read meanwhile')
     const { pid } = gateway
     await mend(gateway)
-    await gateway.ready(90_000)
+    await gateway.ready()
     assert.is(gateway.pid, pid)
     await send(names, code)
     await until(() => messageRows(gateway.dbFile, code).length === 1, { what: 'the message after the fault' })
@@ -105,7 +104,7 @@ test('a missing vhost is named, and noticed once it is there', async () => {
     await broker.ctl('add_vhost', 'tenants')
     await faultOf(gateway, 'consumer', 'broker_access_refused')
     await broker.ctl('set_permissions', '-p', 'tenants', 'tenant', '.*', '.*', '.*')
-    await gateway.ready(90_000)
+    await gateway.ready()
   } finally {
     await gateway.dispose()
   }

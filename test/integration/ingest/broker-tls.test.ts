@@ -1,5 +1,4 @@
 // needs: rabbitmq, openssl, pika
-// limit: 400s
 import { spawnSync } from 'node:child_process'
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -7,6 +6,7 @@ import * as assert from 'uvu/assert'
 import { Publisher, type PublisherOptions } from '../../../src/publisher/index.ts'
 import { rejection } from '../../support/clients/agents.ts'
 import { runCli } from '../../support/clients/cli.ts'
+import { WAIT_MS } from '../../support/harness/limits.ts'
 import { pikaPython } from '../../support/harness/provision.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { freePort, getJson, type Json, postJson, tempDir, until } from '../../support/harness/wait.ts'
@@ -37,7 +37,7 @@ const faultOf = async (gateway: Gateway, code: string): Promise<Json> => {
     faults = ((await getJson(`${gateway.url}/readyz`)).body.faults ?? []) as Json[]
     return faults.filter((fault) => fault.code === code).length === 2
   }
-  await until(both, { what: `two faults ${code}`, timeoutMs: 40_000 }).catch((error: Error) => {
+  await until(both, { what: `two faults ${code}` }).catch((error: Error) => {
     throw new Error(`${error.message}: ${JSON.stringify(faults)}`)
   })
   return faults[0]
@@ -45,7 +45,7 @@ const faultOf = async (gateway: Gateway, code: string): Promise<Json> => {
 
 /** Publishes through the broker and finds it in the log. */
 const carries = async (gateway: Gateway): Promise<void> => {
-  await gateway.ready(60_000)
+  await gateway.ready()
   assert.is((await postJson(`${eventUrl(gateway, 'room')}/messages`, chat(1))).status, 202)
   await until(async () => (await restIds(gateway, 'room')).length === 1, { what: 'the message' })
 }
@@ -55,7 +55,7 @@ const client = (from: Authority): Env => {
   return { RABBITMQ_CERT_FILE: certFile, RABBITMQ_KEY_FILE: keyFile }
 }
 
-const amqps = suite('AMQP over TLS', { timeoutMs: 150_000 })
+const amqps = suite('AMQP over TLS')
 
 amqps.before(async () => {
   authority = makeAuthority()
@@ -129,7 +129,7 @@ amqps('takes renewed files at its next connection, without a restart', async () 
   await carries(gateway)
 })
 
-const agents = suite('agents over TLS', { timeoutMs: 150_000 })
+const agents = suite('agents over TLS')
 
 let gateway: Gateway
 let names: Names
@@ -139,7 +139,7 @@ agents.before(async () => {
   names = uniqueNames('tls-agents')
   const env = { RABBITMQ_CA_FILE: authority.caFile, ...client(authority) }
   gateway = await startGateway({ env: brokerEnv(`amqps://guest:guest@127.0.0.1:${tlsPort}`, names, env) })
-  await gateway.ready(60_000)
+  await gateway.ready()
 })
 agents.after.each(async () => {
   for (const publisher of open.splice(0)) await publisher.close({ timeoutMs: 1 })
@@ -196,7 +196,7 @@ agents('an outbox waits for the right certificate, and goes on by itself once it
   await until(() => publisher.state.error?.code === 'broker_client_certificate', { what: 'the fault' })
   assert.is(publisher.queued, 1)
   put(authority)
-  assert.ok(await publisher.flush({ timeoutMs: 60_000 }))
+  assert.ok(await publisher.flush({ timeoutMs: WAIT_MS }))
   await arrived('renewed', 1)
 })
 
@@ -223,7 +223,7 @@ agents('the Python example publishes over TLS with the variables of the gateway'
     spawnSync(pikaPython()!, ['-B', script, '--event-id', 'python', '--content', 'x'], {
       env: { PATH: process.env.PATH, ...env },
       encoding: 'utf8',
-      timeout: 60_000,
+      timeout: WAIT_MS,
     })
   const sent = run(variables())
   assert.is(sent.status, 0, sent.stderr)

@@ -1,6 +1,5 @@
 // needs: rabbitmq, pika
 // workers: 1, 3
-// limit: 300s
 import * as assert from 'uvu/assert'
 import { PikaPublisher } from '../../support/clients/pika.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -9,7 +8,7 @@ import { countMessages, messageRows, rejectedRows } from '../../support/servers/
 import { type Broker, startBroker } from '../../support/servers/rabbitmq.ts'
 import { KEY, openStage, type Stage, type StageOptions } from '../../support/stages/stage.ts'
 
-const test = suite('dead-letters', { timeoutMs: 180_000 })
+const test = suite('dead-letters')
 
 let broker: Broker
 
@@ -33,7 +32,7 @@ const onStage = async (options: StageOptions, work: (stage: Stage) => Promise<vo
 const bothEmpty = ({ names }: Stage): Promise<unknown> =>
   until(
     async () => (await broker.queueDepth(names.queue)) === 0 && (await broker.queueDepth(`${names.queue}.dead`)) === 0,
-    { timeoutMs: 60_000, what: 'two empty queues' },
+    { what: 'two empty queues' },
   )
 
 test('what lies in the dead-letter queue is read back: sound messages once, bad ones into the quarantine', () =>
@@ -92,7 +91,7 @@ for (const stageName of ['committed', 'in_transaction'] as const) {
           '{"event_id":"crash"}',
         ])
         const died = async (): Promise<void> => {
-          await until(() => !gateway.running, { what: 'the crash', timeoutMs: 60_000 })
+          await until(() => !gateway.running, { what: 'the crash' })
         }
         // The main queue's limit counts crashes; the dead-letter queue has none, so its message brings the next ones.
         for (let crash = 0; crash < 4; crash++) {
@@ -102,7 +101,7 @@ for (const stageName of ['committed', 'in_transaction'] as const) {
         await died()
         assert.ok((await broker.queueDepth(`${names.queue}.dead`)) > 0, 'the broker has given up on some')
         await gateway.restart({ FAILPOINT_STAGE: undefined })
-        await until(() => countMessages(gateway.dbFile) >= total, { timeoutMs: 90_000, what: 'all messages' })
+        await until(() => countMessages(gateway.dbFile) >= total, { what: 'all messages' })
         await bothEmpty(stage)
         const rows = messageRows(gateway.dbFile)
         const named = rows.map(({ message_id }) => message_id).filter((id) => ids.includes(id))

@@ -1,6 +1,5 @@
 // needs: rabbitmq, pika
 // workers: 1, 3
-// limit: 300s
 import * as assert from 'uvu/assert'
 import { PikaPublisher } from '../../support/clients/pika.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -17,7 +16,7 @@ import {
   waitForMessages,
 } from '../../support/stages/stage.ts'
 
-const test = suite('ingest', { timeoutMs: 120_000 })
+const test = suite('ingest')
 
 const UUID_V7 = /^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/
 

@@ -1,6 +1,5 @@
 // needs: rabbitmq, pika
 // workers: 1, 3
-// limit: 300s
 import { createHash } from 'node:crypto'
 import * as assert from 'uvu/assert'
 import { openSse } from '../../support/clients/sse.ts'
@@ -10,7 +9,7 @@ import { messageRows, type RejectedRow, rejectedRows } from '../../support/serve
 import { type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
 import { KEY, openStage, type Stage, streamUrl, waitForMessages } from '../../support/stages/stage.ts'
 
-const test = suite('quarantine', { timeoutMs: 120_000 })
+const test = suite('quarantine')
 
 const LIMIT = 1_048_576
 const MB = 1_000_000

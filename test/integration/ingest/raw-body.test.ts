@@ -1,5 +1,4 @@
 // needs: rabbitmq, pika
-// limit: 300s
 import * as assert from 'uvu/assert'
 import { Publisher } from '../../../src/publisher/index.ts'
 import { rejection } from '../../support/clients/agents.ts'
@@ -9,7 +8,7 @@ import { messageRows } from '../../support/servers/database.ts'
 import { type Broker, startBroker, withChannel } from '../../support/servers/rabbitmq.ts'
 import { messagesUrl, openStage, type Stage } from '../../support/stages/stage.ts'
 
-const test = suite('raw-body', { timeoutMs: 120_000 })
+const test = suite('raw-body')
 
 const FRAME_MAX = 16_384
 

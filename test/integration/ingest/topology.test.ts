@@ -1,5 +1,4 @@
 // needs: rabbitmq, pika
-// limit: 300s
 import * as assert from 'uvu/assert'
 import { assertNothingLost, IdReader, Load } from '../../support/clients/load.ts'
 import { PikaPublisher } from '../../support/clients/pika.ts'
@@ -17,7 +16,7 @@ import {
 } from '../../support/servers/rabbitmq.ts'
 import { brokerEnv, KEY, openStage } from '../../support/stages/stage.ts'
 
-const test = suite('broker-topology', { timeoutMs: 120_000 })
+const test = suite('broker-topology')
 
 let broker: Broker
 
@@ -83,7 +82,7 @@ for (const type of ['quorum', 'classic'] as const) {
       await stage.publish(['{"event_id":"one","message_id":"1"}'])
       await stage.stored(1)
       await gateway.restart()
-      await gateway.ready(60_000)
+      await gateway.ready()
       assert.equal(await look(), expected)
       await stage.publish(['{"event_id":"one","message_id":"2"}'])
       await stage.stored(2)
@@ -99,7 +98,7 @@ test('a queue that is deleted under its consumer is declared and bound again', a
     const { names, gateway } = stage
     await withChannel(broker.url, (channel) => channel.queueDelete({ queue: names.queue }))
     await gateway.waitForLog(({ component, code }) => component === 'consumer' && code !== undefined)
-    await gateway.ready(60_000)
+    await gateway.ready()
     await until(async () => ((await queueReady(broker.url, names.queue))?.consumers ?? 0) > 0)
     await stage.publish(['{"event_id":"q","message_id":"after"}'])
     await stage.stored(1)
@@ -127,7 +126,7 @@ test('an exchange that is deleted under a consumer, which nobody reports, comes 
           await agent.close()
         }
       },
-      { timeoutMs: 60_000, what: 'the exchange', everyMs: 500 },
+      { what: 'the exchange', everyMs: 500 },
     )
     await stage.stored(1)
     assert.match(await broker.ctl('-q', 'list_exchanges', 'name'), `${exchange}.dead`)
@@ -141,11 +140,11 @@ test('of two gateways on one queue one consumes; when it is killed the other tak
   const names = uniqueNames('two')
   const first = await startGateway({ env: brokerEnv(broker.url, names) })
   const agent = new PikaPublisher({ url: broker.url, exchange: names.exchange, mandatory: true, retry: true })
-  const second = await first.ready(60_000).then(() => startGateway({ env: brokerEnv(broker.url, names) }))
+  const second = await first.ready().then(() => startGateway({ env: brokerEnv(broker.url, names) }))
   const load = new Load(agent, 'shared', { everyMs: 2 })
   const reader = new IdReader(second, 'shared')
   try {
-    await second.ready(60_000)
+    await second.ready()
     reader.start()
     load.start()
     await load.more(200)

@@ -16,7 +16,7 @@ import { sharedBroker } from '../../support/servers/rabbitmq.ts'
 import { chats, newRoom, publish } from '../../support/stages/rooms.ts'
 import { openStage, streamUrl } from '../../support/stages/stage.ts'
 
-const test = suite('how all workers are', { timeoutMs: 120_000 })
+const test = suite('how all workers are')
 
 const STORED = 'gateway_messages_stored_total'
 
@@ -140,7 +140,7 @@ test('every worker gives the figures of all, and tells of the one that is silent
   const stage = await openStage(broker.url, 'overview', { env: { WORKERS: '3' } })
   const { gateway } = stage
   try {
-    await until(async () => (await health(gateway)).ready, { timeoutMs: 60_000, what: 'three workers that are ready' })
+    await until(async () => (await health(gateway)).ready, { what: 'three workers that are ready' })
     const room = newRoom()
     const streams = await Promise.all(Array.from({ length: 9 }, () => openSse(streamUrl(gateway, room))))
     await stage.publish([...chats(200).map((message) => JSON.stringify({ event_id: room, ...message })), 'no json'])

@@ -1,5 +1,4 @@
 // needs: rabbitmq, pika
-// limit: 300s
 import { statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { openSse } from '../../support/clients/sse.ts'
@@ -14,7 +13,7 @@ import { brokerEnv, KEY, openStage, type Stage } from '../../support/stages/stag
 const samplesOf = async ({ url }: Pick<Gateway, 'url'>): Promise<Map<string, number>> =>
   parseMetrics((await getJson(`${url}/metrics`)).text)
 
-const figures = suite('figures', { timeoutMs: 120_000 })
+const figures = suite('figures')
 
 let broker: SharedBroker
 let stage: Stage

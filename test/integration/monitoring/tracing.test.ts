@@ -17,7 +17,7 @@ import {
 import { eventUrl, newRoom } from '../../support/stages/rooms.ts'
 import { brokerEnv, KEY } from '../../support/stages/stage.ts'
 
-const traces = suite('traces', { timeoutMs: 120_000 })
+const traces = suite('traces')
 
 const CONSUMER = 5
 const SERVER = 2
@@ -37,7 +37,7 @@ traces.before(async () => {
   const OTEL = { OTEL_EXPORTER_OTLP_ENDPOINT: `${otlp.endpoint}/`, OTEL_EXPORTER_OTLP_HEADERS: 'x-key=a%20key, b=2' }
   traced = await startGateway({ env: brokerEnv(broker.url, names, OTEL) })
   plain = await startGateway()
-  await traced.ready(60_000)
+  await traced.ready()
 })
 
 traces.after(async () => {
@@ -152,7 +152,7 @@ traces('pass without an endpoint as they came, and over what a body says of one'
   assert.is((await read(plain, room, 2))[0].traceparent, traceparent, 'it is kept with the message')
   const own = uniqueNames('untraced')
   const gateway = await startGateway({ env: brokerEnv(broker.url, own) })
-  await gateway.ready(60_000)
+  await gateway.ready()
   const sent = newTrace()
   const before = otlp.spans.length
   await send(`{"event_id":"${room}"}`, { traceparent: sent.traceparent }, own)

@@ -1,5 +1,4 @@
 // needs: rabbitmq
-// limit: 300s
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,6 +11,7 @@ import {
   type PublisherOptions,
 } from '../../../src/publisher/index.ts'
 import { Agent, assertInOrder, declareQueue, firstCopies, rejection, takeAll } from '../../support/clients/agents.ts'
+import { WAIT_MS } from '../../support/harness/limits.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir, until } from '../../support/harness/wait.ts'
 import { startProxy } from '../../support/servers/proxy.ts'
@@ -24,7 +24,7 @@ import {
 } from '../../support/servers/rabbitmq.ts'
 import { mountTinyDisk, noTinyDisk } from '../../support/servers/tiny-disk.ts'
 
-const test = suite('outbox', { timeoutMs: 90_000 })
+const test = suite('outbox')
 
 /** Nobody listens there. */
 const NOWHERE = 'amqp://127.0.0.1:1'
@@ -92,7 +92,7 @@ test('send resolves without a broker, and a later agent sends what the file hold
   assert.is(second.queued, 600)
   const more = Array.from({ length: 30 }, (_, n) => send(second, `e${n % 3}`, 200 + Math.floor(n / 3)))
   await Promise.all(more)
-  assert.ok(await second.flush({ timeoutMs: 30_000 }))
+  assert.ok(await second.flush({ timeoutMs: WAIT_MS }))
   assert.equal(await second.close(), { queued: 0 })
   assert.is(rowsLeft(), 0)
   assertInOrder(await takeAll(broker.url, names.queue), 630)
@@ -133,7 +133,7 @@ test('two agents never share a file: the second is refused, whoever it is, until
   await other.ended()
   assert.is(other.fault, 'outbox_in_use')
   assert.is(openFault(), 'outbox_in_use', 'a refusal takes no lock away')
-  assert.ok(await publisher.flush({ timeoutMs: 20_000 }))
+  assert.ok(await publisher.flush({ timeoutMs: WAIT_MS }))
   await publisher.close()
   assertInOrder(await takeAll(broker.url, names.queue), 50)
   assert.is(
@@ -186,7 +186,7 @@ test('a row leaves the file only after its confirmation', async () => {
   assert.equal(await first.close({ timeoutMs: 1 }), { queued: 50 })
   assert.is(rowsLeft(), 50)
   await line.close()
-  assert.equal(await publisherOf().close({ timeoutMs: 20_000 }), { queued: 0 })
+  assert.equal(await publisherOf().close({ timeoutMs: WAIT_MS }), { queued: 0 })
   assertInOrder(await takeAll(broker.url, names.queue), 51)
 })
 
@@ -201,7 +201,7 @@ test('what the broker refuses is sent again without losing its place in its even
   await until(() => states.includes('held publish_nacked'))
   const taken = await takeAll(broker.url, names.queue, (seen) => firstCopies(seen).length === 300)
   assertInOrder(taken, 300)
-  assert.ok(await publisher.flush({ timeoutMs: 20_000 }))
+  assert.ok(await publisher.flush({ timeoutMs: WAIT_MS }))
   assert.equal(publisher.state, { status: 'ready', error: null, queued: 0 })
 })
 
@@ -217,7 +217,7 @@ test('messages that no queue takes wait in the file, say so, and go out once one
   await until(() => states.includes('held publish_unroutable') && publisher.queued === 2)
   assert.is(publisher.state.error?.code, 'publish_unroutable')
   await declareQueue(broker.url, names)
-  assert.ok(await publisher.flush({ timeoutMs: 30_000 }))
+  assert.ok(await publisher.flush({ timeoutMs: WAIT_MS }))
   assert.is(publisher.state.status, 'ready')
   assertInOrder(await takeAll(broker.url, names.queue), 3)
 })
@@ -227,7 +227,7 @@ test('a missing exchange holds messages back until it is there', async () => {
   await send(publisher, 'e', 0)
   await until(() => publisher.state.error?.code === 'exchange_missing')
   await declareQueue(broker.url, names)
-  assert.ok(await publisher.flush({ timeoutMs: 30_000 }))
+  assert.ok(await publisher.flush({ timeoutMs: WAIT_MS }))
   assertInOrder(await takeAll(broker.url, names.queue), 1)
 })
 
@@ -263,10 +263,10 @@ else {
       await publisher.close({ timeoutMs: 1 })
       // A full disk does not keep the file from being emptied, nor its agent from being started.
       const second = publisherOf()
-      assert.ok(await second.flush({ timeoutMs: 20_000 }))
+      assert.ok(await second.flush({ timeoutMs: WAIT_MS }))
       disk.free()
       await send(second, 'e', promised)
-      assert.ok(await second.flush({ timeoutMs: 20_000 }))
+      assert.ok(await second.flush({ timeoutMs: WAIT_MS }))
       await second.close()
       assert.is(rowsLeft(), 0)
       assertInOrder(await takeAll(broker.url, names.queue), promised + 1)
@@ -341,7 +341,7 @@ test('the outbox empties itself while its agent goes on sending, and the file do
     await Promise.all(
       Array.from({ length: 200 }, (_, n) => send(publisher, `e${n % 20}`, round * 10 + Math.floor(n / 20))),
     )
-    await publisher.flush({ timeoutMs: 20_000 })
+    await publisher.flush({ timeoutMs: WAIT_MS })
   }
   await sleep(100)
   await publisher.close()

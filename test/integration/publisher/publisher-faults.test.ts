@@ -1,17 +1,17 @@
 // needs: rabbitmq
-// limit: 600s
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { Publisher, type PublisherOptions } from '../../../src/publisher/index.ts'
 import { assertInOrder, declareQueue, rejection, takeAll } from '../../support/clients/agents.ts'
 import { assertNothingLost, IdReader, type Load } from '../../support/clients/load.ts'
+import { limit, WAIT_MS } from '../../support/harness/limits.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { type Broker, deleteNames, type Names, startBroker, uniqueNames } from '../../support/servers/rabbitmq.ts'
 import { brokerEnv } from '../../support/stages/stage.ts'
 
-const test = suite('publisher-faults', { timeoutMs: 300_000 })
+const test = suite('publisher-faults')
 
 const MESSAGES = 10_000
 const DEATHS = 3
@@ -50,7 +50,7 @@ test('a memory alarm is told as what it is, and costs neither messages nor their
   const states: string[] = []
   const onState = ({ status, error }: Publisher['state']) => states.push(`${status} ${error?.code ?? ''}`.trim())
   const direct = publisherOf({ sendTimeoutMs: 1_500, onState })
-  const patient = publisherOf({ sendTimeoutMs: 60_000 })
+  const patient = publisherOf({ sendTimeoutMs: WAIT_MS })
   const kept = publisherOf({ outbox: outboxOf('alarm') })
   for (const one of [direct, patient, kept]) await one.send({ event_id: 'warm' })
   await kept.flush()
@@ -71,7 +71,7 @@ test('a memory alarm is told as what it is, and costs neither messages nor their
     assert.is(kept.queued, 50)
     await broker.alarmOff()
     await Promise.all(waiting)
-    assert.ok(await kept.flush({ timeoutMs: 30_000 }))
+    assert.ok(await kept.flush({ timeoutMs: WAIT_MS }))
     await until(() => direct.state.status === 'ready')
     await direct.send({ event_id: 'direct', n: 0, message_id: 'd0' })
   } finally {
@@ -100,7 +100,7 @@ test('close does not wait for the end of an alarm, and an outbox goes on where i
     await broker.alarmOff()
   }
   const second = publisherOf({ outbox })
-  assert.ok(await second.flush({ timeoutMs: 30_000 }))
+  assert.ok(await second.flush({ timeoutMs: WAIT_MS }))
   assertInOrder(await takeAll(broker.url, names.queue), 20)
 })
 
@@ -131,7 +131,7 @@ test('a message above the limit of RabbitMQ costs no other one, and is set aside
     for (const n of [0, 1, 2]) await kept.send(message('kept', n))
     await kept.send(message('kept', 98, 6_000))
     for (const n of [3, 4]) await kept.send(message('kept', n))
-    assert.ok(await kept.flush({ timeoutMs: 30_000 }))
+    assert.ok(await kept.flush({ timeoutMs: WAIT_MS }))
     assert.equal(setAside, ['message_too_large m98 refused'])
     assertInOrder(await takeAll(broker.url, names.queue), 12)
   } finally {
@@ -159,7 +159,7 @@ const burst = async (publisher: Publisher, from: number, count: number): Promise
 test('a burst takes one channel, each event in order', async () => {
   await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
   const others = await channels()
-  const publisher = publisherOf({ sendTimeoutMs: 60_000 })
+  const publisher = publisherOf({ sendTimeoutMs: WAIT_MS })
   await burst(publisher, 0, 20)
   assert.is(await channels(), others + 1)
   await burst(publisher, 20, 9_000)
@@ -175,7 +175,7 @@ test('a burst goes through where broker and operator allow a single channel', as
   try {
     const faults: string[] = []
     const onState = ({ error }: Publisher['state']) => faults.push(...(error === null ? [] : [error.code]))
-    const publisher = publisherOf({ sendTimeoutMs: 60_000, onState })
+    const publisher = publisherOf({ sendTimeoutMs: WAIT_MS, onState })
     await burst(publisher, 0, 3_000)
     await burst(publisher, 3_000, 3_000)
     assert.is(await channels(), others + 1)
@@ -206,7 +206,7 @@ class Burst {
   async send(count: number, read: () => number): Promise<void> {
     const under: Promise<void>[] = []
     for (let n = 0; n < count; n++) {
-      if (n % 50 === 0) await until(() => n < read() + 500, { everyMs: 5, timeoutMs: 240_000 })
+      if (n % 50 === 0) await until(() => n < read() + 500, { everyMs: 5, timeoutMs: limit(240_000) })
       const message_id = `${this.event_id}-${n}`
       const sent = this.#publisher.send({ event_id: this.event_id, message_id, n, text: '内容'.repeat(40) })
       under.push(sent.then(() => void this.confirmed.push(message_id)))
@@ -221,9 +221,9 @@ test(`${MESSAGES} messages get through ${DEATHS} deaths of the broker: none lost
   const readers: IdReader[] = []
   try {
     gateway = await startGateway({ env: brokerEnv(broker.url, names) })
-    await gateway.ready(60_000)
+    await gateway.ready()
     const { dbFile } = gateway
-    const patient = { sendTimeoutMs: 240_000 }
+    const patient = { sendTimeoutMs: limit(240_000) }
     const kept = publisherOf({ outbox: outboxOf('burst') })
     const direct = publisherOf(patient)
     const bursts = [new Burst(kept, 'kept 1'), new Burst(kept, 'kept.2'), new Burst(direct, 'direct')]
@@ -235,7 +235,7 @@ test(`${MESSAGES} messages get through ${DEATHS} deaths of the broker: none lost
     const done = () => Math.min(...readers.map(({ messageIds }) => messageIds.length))
     for (const burst of bursts) work.push(burst.send(share, done))
     for (let death = 1; death <= DEATHS; death++) {
-      await until(() => done() >= (share * (death - 0.6)) / (DEATHS + 1), { everyMs: 2, timeoutMs: 120_000 })
+      await until(() => done() >= (share * (death - 0.6)) / (DEATHS + 1), { everyMs: 2 })
       await broker.kill9()
       if (death === 1) {
         // These start while there is no broker at all.
@@ -252,7 +252,7 @@ test(`${MESSAGES} messages get through ${DEATHS} deaths of the broker: none lost
       [...bursts, ...late].reduce((sum, { confirmed }) => sum + confirmed.length, 0),
       MESSAGES,
     )
-    for (const publisher of open) assert.ok(await publisher.flush({ timeoutMs: 60_000 }))
+    for (const publisher of open) assert.ok(await publisher.flush({ timeoutMs: WAIT_MS }))
     await assertNothingLost(dbFile, bursts as unknown as Load[], readers)
     await assertNothingLost(dbFile, late as unknown as Load[], [])
     await until(async () => (await broker.queueDepth(names.queue)) === 0, { what: 'an empty queue' })

@@ -1,8 +1,8 @@
 // needs: rabbitmq
-// limit: 300s
 import * as assert from 'uvu/assert'
 import { Publisher, type PublisherOptions, type PublisherState } from '../../../src/publisher/index.ts'
 import { assertInOrder, declareQueue, rejection, takeAll } from '../../support/clients/agents.ts'
+import { WAIT_MS } from '../../support/harness/limits.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { freePort, until } from '../../support/harness/wait.ts'
 import { startProxy } from '../../support/servers/proxy.ts'
@@ -15,7 +15,7 @@ import {
   withChannel,
 } from '../../support/servers/rabbitmq.ts'
 
-const test = suite('publisher', { timeoutMs: 60_000 })
+const test = suite('publisher')
 
 let broker: SharedBroker
 let names: Names
@@ -129,7 +129,7 @@ test('a missing exchange is named at once, and once it is there messages go out'
 
 test('an exchange that is deleted under the publisher fails no message silently', async () => {
   await declareQueue(broker.url, names)
-  const publisher = publisherOf({ sendTimeoutMs: 20_000 })
+  const publisher = publisherOf({ sendTimeoutMs: WAIT_MS })
   await publisher.send({ event_id: 'e' })
   await withChannel(broker.url, (channel) => channel.exchangeDelete({ exchange: names.exchange }))
   const outcomes = await Promise.allSettled([1, 2, 3].map(() => publisher.send({ event_id: 'e' })))
@@ -221,7 +221,7 @@ test('a message that never had its turn is said not to be sent', async () => {
 test('lost connections in the middle of a burst lose nothing and keep the order of each event', async () => {
   await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
   const { line, url } = await lineTo()
-  const publisher = publisherOf({ url, sendTimeoutMs: 30_000 })
+  const publisher = publisherOf({ url, sendTimeoutMs: WAIT_MS })
   let confirmed = 0
   const sends = Array.from({ length: 6_000 }, (_, n) =>
     publisher
@@ -245,7 +245,7 @@ test('close waits for what is under way, and afterwards nothing is taken', async
   const states: string[] = []
   const publisher = publisherOf({ onState: ({ status }: PublisherState) => states.push(status) })
   const sends = Array.from({ length: 500 }, (_, n) => publisher.send({ event_id: 'e', n }))
-  assert.equal(await publisher.close({ timeoutMs: 20_000 }), { queued: 0 })
+  assert.equal(await publisher.close({ timeoutMs: WAIT_MS }), { queued: 0 })
   await Promise.all(sends)
   await rejection(publisher.send({ event_id: 'e' }), 'publisher_closed')
   assert.equal(states, ['connecting', 'ready', 'closed'])
@@ -256,7 +256,7 @@ test('close waits for what is under way, and afterwards nothing is taken', async
 })
 
 test('what is not confirmed when the time of close is over rejects', async () => {
-  const publisher = publisherOf({ url: 'amqp://127.0.0.1:1', sendTimeoutMs: 60_000 })
+  const publisher = publisherOf({ url: 'amqp://127.0.0.1:1', sendTimeoutMs: WAIT_MS })
   const sent = publisher.send({ event_id: 'e' })
   const told = rejection(sent, 'broker_unreachable')
   assert.equal(await publisher.close({ timeoutMs: 300 }), { queued: 1 })

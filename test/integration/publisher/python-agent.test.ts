@@ -1,5 +1,4 @@
 // needs: rabbitmq, pika
-// limit: 600s
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -15,13 +14,14 @@ import {
   takeAll,
 } from '../../support/clients/agents.ts'
 import { killAtExit } from '../../support/harness/cleanup.ts'
+import { WAIT_MS } from '../../support/harness/limits.ts'
 import { pikaPython } from '../../support/harness/provision.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir, until } from '../../support/harness/wait.ts'
 import { ROOT } from '../../support/servers/gateway.ts'
 import { type Broker, deleteNames, type Names, startBroker, uniqueNames } from '../../support/servers/rabbitmq.ts'
 
-const test = suite('python-agent', { timeoutMs: 120_000 })
+const test = suite('python-agent')
 
 const NOWHERE = 'amqp://guest:guest@127.0.0.1:1'
 const SCRIPT = join(ROOT, 'examples', 'python', 'agent.py')
@@ -165,7 +165,7 @@ test('an outbox is emptied after a kill -9 of the agent, and no second agent ope
   // The file has the form of the TypeScript library's, which can empty it as well.
   const publisher = new Publisher({ url: broker.url, exchange: names.exchange, outbox })
   assert.ok(publisher.queued > 0)
-  assert.equal(await publisher.close({ timeoutMs: 30_000 }), { queued: 0 })
+  assert.equal(await publisher.close({ timeoutMs: WAIT_MS }), { queued: 0 })
   const taken = await takeAll(broker.url, names.queue)
   assertInOrder(taken, held.length)
   assert.equal(

@@ -28,7 +28,7 @@ import { store } from '../../support/stages/entries.ts'
 import { chat, chats, eventUrl, idsOf, newRoom, publish, readPages } from '../../support/stages/rooms.ts'
 import { openSqlite } from '../../support/store/sqlite-store.ts'
 
-const test = suite('backup', { timeoutMs: 120_000 })
+const test = suite('backup')
 
 const started: Gateway[] = []
 const serve = async (): Promise<Gateway> => {

@@ -1,5 +1,4 @@
 // needs: postgres
-// limit: 300s
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -32,7 +31,7 @@ import { openPostgres } from '../../support/store/postgres-store.ts'
 const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
 const EVERYTHING = createFilter('*')
 
-const test = suite('the log in PostgreSQL', { timeoutMs: 60_000 })
+const test = suite('the log in PostgreSQL')
 
 let server = ''
 let opened: PostgresStore[] = []

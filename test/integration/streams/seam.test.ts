@@ -1,12 +1,12 @@
 // workers: 1, 3
-// limit: 300s
 import http from 'node:http'
 import * as assert from 'uvu/assert'
 import { type Visit, type VisitOptions, visit } from '../../support/clients/seam-client.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { startGateway } from '../../support/servers/gateway.ts'
 
-const CONNECTS = process.env.TEST_LONG ? 30_000 : 10_000
+const CONNECTS = runs(10_000, 30_000)
 const AT_ONCE = 100
 const WRITERS = 3
 /** Events that are written to at the same time; each gives way to a new one once its history is this long. */
@@ -109,7 +109,7 @@ const judge = (seen: Visit, stored: ReadonlyMap<string, number[]>): void => {
   assert.ok(caughtUpAfter !== null && caughtUpAfter >= promised, `${promised} before caught_up: ${what}`)
 }
 
-const seam = suite('the seam between history and live', { timeoutMs: 280_000 })
+const seam = suite('the seam between history and live')
 
 seam(`${CONNECTS} clients that connect while messages are committed see neither a gap nor a double`, async () => {
   const gateway = await startGateway()

@@ -3,6 +3,7 @@
 import net from 'node:net'
 import * as assert from 'uvu/assert'
 import { collectIds, openSse, type ParsedEvent, type SseStream } from '../../support/clients/sse.ts'
+import { WAIT_MS } from '../../support/harness/limits.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { TRANSPORT } from '../../support/harness/transport.ts'
 import { getJson, type Json, request, until } from '../../support/harness/wait.ts'
@@ -90,7 +91,7 @@ streams('deliver the same object as REST', async () => {
 
 streams('beat once in HEARTBEAT_SECONDS, without an id', async () => {
   const opened = await streamOf(newRoom())
-  await opened.waitFor(({ events }) => events.filter(({ event }) => event === 'heartbeat').length >= 3, 30_000)
+  await opened.waitFor(({ events }) => events.filter(({ event }) => event === 'heartbeat').length >= 3)
   const beats = opened.events.filter(({ event }) => event === 'heartbeat')
   const times = beats.map(({ data }) => Date.parse(data.server_time))
   for (const beat of beats) assert.equal([beat.id, Object.keys(beat.data)], [undefined, ['server_time']])
@@ -256,7 +257,7 @@ const pipelined = (paths: string[], done: (answer: string) => boolean): Promise<
       socket.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`).join('')),
     )
     let answer = ''
-    const timer = setTimeout(() => socket.destroy(new Error(`not done: ${answer}`)), 20_000)
+    const timer = setTimeout(() => socket.destroy(new Error(`not done: ${answer}`)), WAIT_MS)
     socket.on('data', (chunk) => {
       answer += chunk
       if (done(answer)) socket.destroy()

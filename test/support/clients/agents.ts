@@ -55,7 +55,7 @@ export const takeAll = (
     })
     if (enough === undefined) await markEnd(channel, queue)
     const done = () => (enough === undefined ? ended : enough(taken))
-    await until(done, { timeoutMs: 60_000, what: enough === undefined ? 'an empty queue' : 'enough messages' })
+    await until(done, { what: enough === undefined ? 'an empty queue' : 'enough messages' })
     return taken
   })
 
@@ -70,7 +70,7 @@ const markEnd = async (channel: Channel, queue: string): Promise<void> => {
       // A queue with a bound may still be full.
       () => false,
     )
-  await until(mark, { timeoutMs: 60_000, what: 'a mark behind the messages', everyMs: 50 })
+  await until(mark, { what: 'a mark behind the messages', everyMs: 50 })
 }
 
 /** What the gateway would keep: of each message its first copy. */
@@ -152,7 +152,7 @@ export class Agent {
 
   async hasAccepted(count: number): Promise<void> {
     const enough = () => this.accepted >= count || (!this.running && 'ended')
-    const verdict = await until(enough, { timeoutMs: 60_000, what: `${count} accepted messages, not ${this.accepted}` })
+    const verdict = await until(enough, { what: `${count} accepted messages`, saw: () => this.accepted })
     if (verdict === 'ended' && this.accepted < count) throw new Error(`the agent ended: ${this.fault}\n${this.output}`)
   }
 

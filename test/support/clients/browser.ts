@@ -5,6 +5,7 @@ import {
   chromium,
   type LaunchOptions,
 } from 'playwright-core'
+import { WAIT_MS } from '../harness/limits.ts'
 import { chromiumPath } from '../harness/provision.ts'
 import { freePort } from '../harness/wait.ts'
 
@@ -21,7 +22,7 @@ const FLAGS = [
 
 const options = (...flags: string[]): LaunchOptions => {
   const executablePath = chromiumPath()
-  if (!executablePath) throw new Error('Chromium is not installed (apt-get install chromium)')
+  if (!executablePath) throw new Error('Chromium is not installed')
   return { executablePath, args: [...FLAGS, ...flags], headless: true }
 }
 
@@ -29,7 +30,11 @@ const options = (...flags: string[]): LaunchOptions => {
  * A headless Chromium: TEST_CHROMIUM or the system's. It ends with `close()`, at the latest with this process.
  * @throws Error when none is installed
  */
-export const launchChromium = async (): Promise<Browser> => chromium.launch(options())
+export const launchChromium = async (): Promise<Browser> => {
+  const browser = await chromium.launch(options())
+  browser.on('context', (context) => context.setDefaultTimeout(WAIT_MS))
+  return browser
+}
 
 /**
  * One that can put its tabs to sleep: launched the usual way, each tab counts as being looked at for ever, and sleeps never.
@@ -40,8 +45,10 @@ export const launchDrowsyChromium = async (): Promise<{ context: BrowserContext;
   const launched = await chromium.launch(options(`--remote-debugging-port=${port}`))
   const plain: ConnectOverCDPOptions & { noDefaults: boolean } = { noDefaults: true }
   const browser = await chromium.connectOverCDP(`http://127.0.0.1:${port}`, plain)
+  const context = browser.contexts()[0]!
+  context.setDefaultTimeout(WAIT_MS)
   return {
-    context: browser.contexts()[0]!,
+    context,
     close: async () => {
       await browser.close()
       await launched.close()

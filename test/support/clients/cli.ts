@@ -1,8 +1,9 @@
 import { type ChildProcessWithoutNullStreams, spawn, spawnSync } from 'node:child_process'
 import { VARIABLE_NAMES } from '../../../src/config/variables.ts'
 import { killAtExit } from '../harness/cleanup.ts'
+import { within } from '../harness/limits.ts'
 import { PROGRAM, wordsOf } from '../harness/program.ts'
-import { until, within } from '../harness/wait.ts'
+import { until } from '../harness/wait.ts'
 import type { Env } from '../servers/gateway.ts'
 
 /** The command line as words of a command. */
@@ -15,9 +16,9 @@ export type Running = {
   readonly child: ChildProcessWithoutNullStreams
   readonly stdout: string
   readonly stderr: string
-  /** Resolves when stdout or stderr matches; throws with both after 30 s, or when the command ends before. */
+  /** Resolves when stdout or stderr matches; throws with both when it does not in time, or when the command ends before. */
   seen(pattern: RegExp): Promise<void>
-  /** Resolves when the command has ended and its output is complete; throws after 60 s. */
+  /** Resolves when the command has ended and its output is complete. */
   readonly done: Promise<Ran>
 }
 
@@ -60,7 +61,7 @@ const follow = (child: ChildProcessWithoutNullStreams, input: string | Buffer | 
       resolve({ code, signal, stdout, stderr })
     })
   })
-  const done = within(ended, 60_000, `the end of ${child.spawnargs.slice(1).join(' ')}`)
+  const done = within(ended, `the end of ${child.spawnargs.slice(1).join(' ')}`)
   done.catch(() => {})
   return {
     child,
@@ -72,7 +73,7 @@ const follow = (child: ChildProcessWithoutNullStreams, input: string | Buffer | 
     },
     async seen(pattern) {
       const found = () => pattern.test(stdout) || pattern.test(stderr)
-      await until(() => found() || over, { timeoutMs: 30_000, what: String(pattern), everyMs: 10 }).catch((error) => {
+      await until(() => found() || over, { what: String(pattern), everyMs: 10 }).catch((error) => {
         throw new Error(`${(error as Error).message}\n${stdout}\n${stderr}`)
       })
       if (!found()) throw new Error(`the command ended before ${pattern}\n${stdout}\n${stderr}`)

@@ -11,7 +11,7 @@ export type Opened = {
   /** True once the stream is over, however. */
   readonly closed: boolean
   /** Resolves when the text matches. */
-  says(pattern: string | RegExp, timeoutMs?: number): Promise<void>
+  says(pattern: string | RegExp): Promise<void>
 }
 
 /** A session of HTTP/2 in the hands of a test. Errors of it are kept, not thrown. */
@@ -74,9 +74,9 @@ const openStream = (
         get closed() {
           return closed
         },
-        async says(pattern, timeoutMs = 20_000) {
+        async says(pattern) {
           const found = () => (typeof pattern === 'string' ? text.includes(pattern) : pattern.test(text))
-          await until(found, { timeoutMs, what: `${pattern} on the stream` })
+          await until(found, { what: `${pattern} on the stream`, saw: () => text.slice(-500) })
         },
       }),
     )

@@ -45,9 +45,12 @@ export class Load {
   }
 
   /** Resolves when the broker has confirmed so many more. */
-  async more(count: number, timeoutMs = 60_000): Promise<void> {
+  async more(count: number): Promise<void> {
     const enough = this.confirmed.length + count
-    await until(() => this.confirmed.length >= enough, { timeoutMs, what: `${count} more confirmed messages` })
+    await until(() => this.confirmed.length >= enough, {
+      what: `${count} more confirmed messages`,
+      saw: () => `${this.confirmed.length} of ${enough}`,
+    })
   }
 
   async #run(): Promise<void> {
@@ -112,7 +115,7 @@ export const assertSameOnce = (actual: readonly string[], expected: readonly str
 export const assertReadOnce = async (loads: readonly Load[], readers: readonly IdReader[]): Promise<void> => {
   for (const [n, reader] of readers.entries()) {
     const { confirmed } = loads[n % loads.length]!
-    await reader.waitForCount(confirmed.length, 60_000)
+    await reader.waitForCount(confirmed.length)
     assertSameOnce(reader.messageIds, confirmed, `reader ${n}`)
     assert.ok(
       reader.ids.every((id, index) => id > (reader.ids[index - 1] ?? 0)),
@@ -134,11 +137,7 @@ export const assertNothingLost = async (
   for (const { event_id, confirmed } of loads) {
     let stored = 0
     const what = `all ${confirmed.length} confirmed messages of ${event_id}`
-    await until(() => (stored = countMessages(file, event_id)) >= confirmed.length, { timeoutMs: 90_000, what }).catch(
-      (error: Error) => {
-        throw new Error(`${error.message}, but ${stored}`)
-      },
-    )
+    await until(() => (stored = countMessages(file, event_id)) >= confirmed.length, { what, saw: () => stored })
     const ids = messageRows(file, event_id).map(({ message_id }) => message_id)
     assertSameOnce(ids, confirmed, `the rows of ${event_id}`)
   }

@@ -1,4 +1,5 @@
 import net from 'node:net'
+import { WAIT_MS } from '../harness/limits.ts'
 
 /** What one short connection to a stream saw. */
 export interface Visit {
@@ -26,8 +27,6 @@ export interface VisitOptions {
   readonly liveMs: number
 }
 
-const LIMIT_MS = 60_000
-
 const ID = /^id: (\d+)\n/
 
 /**
@@ -52,9 +51,9 @@ export const visit = (options: VisitOptions): Promise<Visit> =>
       resolve(seen)
     }
     let timer = setTimeout(() => {
-      seen.oddities.push(`not caught up within ${LIMIT_MS} ms`)
+      seen.oddities.push(`not caught up within ${WAIT_MS} ms`)
       leave()
-    }, LIMIT_MS)
+    }, WAIT_MS)
 
     const take = (frame: string): void => {
       const id = ID.exec(frame)?.[1]

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { createParser } from 'eventsource-parser'
+import { WAIT_MS } from '../harness/limits.ts'
 import { type Answer, ask } from '../harness/transport.ts'
 import { type Json, until } from '../harness/wait.ts'
 
@@ -26,11 +27,11 @@ export type SseStream = {
   readonly retry: number | undefined
   /**
    * The first event after the one that the last `next` returned that fulfils the predicate (or has that name);
-   * throws when the stream ends before, or after `timeoutMs` (20 s).
+   * throws when the stream ends before, or when none comes in time.
    */
-  next(predicate?: ((event: ParsedEvent) => boolean) | string, timeoutMs?: number): Promise<ParsedEvent>
-  /** Resolves when the condition holds; throws when the stream ends before, or after `timeoutMs` (20 s). */
-  waitFor(condition: (stream: SseStream) => boolean, timeoutMs?: number): Promise<void>
+  next(predicate?: ((event: ParsedEvent) => boolean) | string): Promise<ParsedEvent>
+  /** Resolves when the condition holds; throws when the stream ends before, or when it does not hold in time. */
+  waitFor(condition: (stream: SseStream) => boolean): Promise<void>
   /** Stops reading from the socket, so that the server's buffers fill; `resume` goes on. */
   pause(): void
   resume(): void
@@ -124,7 +125,7 @@ const readStream = (answer: Answer, { onEvent, onRetry, onId, signal, keep = tru
     notify()
   })
 
-  const wait = <T>(look: () => T | undefined, timeoutMs: number, what: string): Promise<T> =>
+  const wait = <T>(look: () => T | undefined, what: string): Promise<T> =>
     new Promise((resolve, reject) => {
       const seen = (): string => {
         const last = events.slice(-5).map(({ event, id }) => (id === undefined ? event : `${event} ${id}`))
@@ -141,8 +142,8 @@ const readStream = (answer: Answer, { onEvent, onRetry, onId, signal, keep = tru
         else if (end) settle(() => reject(new Error(`the stream ${end?.reason} before ${what}${seen()}`)))
       }
       const timer = setTimeout(
-        () => settle(() => reject(new Error(`${what} not within ${timeoutMs} ms${seen()}`))),
-        timeoutMs,
+        () => settle(() => reject(new Error(`${what} not within ${WAIT_MS} ms${seen()}`))),
+        WAIT_MS,
       )
       watchers.add(check)
       check()
@@ -161,7 +162,7 @@ const readStream = (answer: Answer, { onEvent, onRetry, onId, signal, keep = tru
     get retry() {
       return retry
     },
-    next(predicate = () => true, timeoutMs = 20_000) {
+    next(predicate = () => true) {
       const matches =
         typeof predicate === 'string' ? ({ event }: ParsedEvent): boolean => event === predicate : predicate
       const look = (): ParsedEvent | undefined => {
@@ -170,10 +171,10 @@ const readStream = (answer: Answer, { onEvent, onRetry, onId, signal, keep = tru
         taken = index + 1
         return events[index]
       }
-      return wait(look, timeoutMs, typeof predicate === 'string' ? `the event ${predicate}` : 'the event')
+      return wait(look, `the event ${predicate}`)
     },
-    async waitFor(condition, timeoutMs = 20_000) {
-      await wait(() => condition(stream) || undefined, timeoutMs, 'the condition')
+    async waitFor(condition) {
+      await wait(() => condition(stream) || undefined, `${condition}`)
     },
     pause: () => answer.pause(),
     resume: () => answer.resume(),
@@ -235,19 +236,19 @@ export class Reader {
     return this
   }
 
-  /** Resolves when `count` messages, doubles included, have arrived; throws when it gave up or after `timeoutMs`. */
-  async waitForCount(count: number, timeoutMs = 30_000): Promise<void> {
-    await this.#waitFor(() => this.ids.length >= count, `${count} messages`, timeoutMs)
+  /** Resolves when `count` messages, doubles included, have arrived; throws when it gave up, or when they do not arrive in time. */
+  async waitForCount(count: number): Promise<void> {
+    await this.#waitFor(() => this.ids.length >= count, `${count} messages`)
   }
 
   /** Resolves when the message with that `db_id` has arrived. */
-  async waitForId(id: number, timeoutMs = 30_000): Promise<void> {
-    await this.#waitFor(() => this.ids.includes(id), `the message ${id}`, timeoutMs)
+  async waitForId(id: number): Promise<void> {
+    await this.#waitFor(() => this.ids.includes(id), `the message ${id}`)
   }
 
   /** Resolves when as many connections have been made. */
-  async waitForConnections(count: number, timeoutMs = 30_000): Promise<void> {
-    await this.#waitFor(() => this.connections >= count, `${count} connections`, timeoutMs)
+  async waitForConnections(count: number): Promise<void> {
+    await this.#waitFor(() => this.connections >= count, `${count} connections`)
   }
 
   /** Breaks the connection from this side; it comes back by itself. */
@@ -262,11 +263,10 @@ export class Reader {
     await this.#loop
   }
 
-  async #waitFor(condition: () => boolean, what: string, timeoutMs: number): Promise<void> {
-    await until(() => condition() || this.failed !== undefined, { timeoutMs, what }).catch((error: Error) => {
-      const state = `${this.ids.length} messages, the last ${this.ids.at(-1)}, in ${this.connections} connections`
-      throw new Error(`${error.message}: ${state}`)
-    })
+  async #waitFor(condition: () => boolean, what: string): Promise<void> {
+    const saw = (): string =>
+      `${this.ids.length} messages, the last ${this.ids.at(-1)}, in ${this.connections} connections`
+    await until(() => condition() || this.failed !== undefined, { what, saw })
     if (!condition()) throw new Error(`${what}: the reader gave up: ${this.failed}`)
   }
 

@@ -14,5 +14,8 @@ const listenersOn = (port: number): number => {
 /** Resolves when as many workers listen: before, what comes would all go to the first one. */
 export const untilListening = async ({ url }: { url: string }, workers: number): Promise<void> => {
   const port = Number(new URL(url).port)
-  await until(() => listenersOn(port) === workers, { timeoutMs: 60_000, what: `${workers} workers that listen` })
+  await until(() => listenersOn(port) === workers, {
+    what: `${workers} workers that listen`,
+    saw: () => listenersOn(port),
+  })
 }

@@ -1,16 +1,17 @@
 import { inspect } from 'node:util'
 import { suite as uvuSuite } from 'uvu'
+import { beginTest, printFailure } from './failure-report.ts'
+import { TEST_MS, within } from './limits.ts'
 import type { Json } from './wait.ts'
 
 export type Context = Record<string, Json>
 export type Body = (context: Context) => unknown
-export type TestOptions = { timeoutMs?: number }
 
 /** A suite of uvu's whose tests have a time limit and whose hooks can fail. */
 export type Suite = {
-  (name: string, body: Body, options?: TestOptions): void
+  (name: string, body: Body): void
   /** Runs this test and the other `only` ones; the rest of the suite counts as skipped. */
-  only(name: string, body: Body, options?: TestOptions): void
+  only(name: string, body: Body): void
   /** Counts a test as skipped and prints why. */
   skip(name: string, reason: string): void
   before: Hook
@@ -23,106 +24,79 @@ export type Hook = {
   each(body: Body): void
 }
 
-const asError = (thrown: unknown): Error =>
-  thrown instanceof Error ? thrown : new Error(`thrown, though no Error: ${inspect(thrown)}`)
-
-const limited = async (what: string, body: Body, context: Context, timeoutMs: number): Promise<void> => {
-  let timer: NodeJS.Timeout | undefined
-  const limit = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what}: still running after ${timeoutMs} ms`)), timeoutMs)
-  })
+/** Runs a test or hook. @returns its error, undefined if it passes in time */
+const errorOf = async (what: string, body: Body, context: Context): Promise<Error | undefined> => {
   try {
-    await Promise.race([(async () => body(context))(), limit])
+    await within((async () => body(context))(), what, TEST_MS)
+    return undefined
   } catch (thrown) {
-    throw asError(thrown)
-  } finally {
-    clearTimeout(timer)
+    return thrown instanceof Error ? thrown : new Error(`thrown, though no Error: ${inspect(thrown)}`)
   }
 }
 
-const failProcess = (message: string): void => {
-  process.stdout.write(`\n  FAIL  ${message}\n`)
-  // uvu sets the exit code when it is done, so the failure is said again after that.
+const notRun = new Set<string>()
+
+process.on('exit', () => {
+  for (const name of notRun) process.stdout.write(`\n  FAIL  ${name}: its .run() is missing\n`)
+  if (notRun.size > 0) process.exitCode = 1
+})
+
+/** uvu sets the exit code when its last suite is done, so the failure is set after that. */
+const failProcess = (): void => {
   process.once('exit', () => {
     process.exitCode = 1
   })
 }
 
 /**
- * uvu's `suite`, except that a test or hook ends after `timeoutMs` (60 s if not said), that anything thrown is a
- * failure, and that so is every failing hook: `before` fails all tests, `before.each` and `after.each` theirs,
- * `after` the process.
+ * uvu's `suite`, except that a test or hook has a time limit, that anything thrown is a failure, and that so is every
+ * failing hook: `before` fails all tests, `before.each` and `after.each` theirs, `after` the process. A failure is printed
+ * with the logs of the gateways that the test has used.
  */
-export const suite = (name: string, { timeoutMs = 60_000 }: TestOptions = {}): Suite => {
+export const suite = (name: string): Suite => {
   const inner = uvuSuite<Context>(name)
   const before: Body[] = []
   const after: Body[] = []
   const beforeEach: Body[] = []
   const afterEach: Body[] = []
-  let registered = 0
-  let ran = false
   let broken: Error | undefined
 
   const guarded =
-    (body: Body, limitMs: number): Body =>
-    async (context) => {
+    (testName: string, body: Body) =>
+    async (context: Context): Promise<void> => {
       if (broken) throw broken
-      let failure: unknown
-      try {
-        for (const hook of beforeEach) await limited('before.each', hook, context, timeoutMs)
-        await limited('the test', body, context, limitMs)
-      } catch (error) {
-        failure = error
-      }
+      beginTest()
+      let failure: Error | undefined
+      for (const hook of beforeEach) failure ??= await errorOf('before.each', hook, context)
+      failure ??= await errorOf('the test', body, context)
+      if (failure) printFailure(`${name}: ${testName}`, failure)
       for (const hook of afterEach) {
-        try {
-          await limited('after.each', hook, context, timeoutMs)
-        } catch (error) {
-          failure ??= error
-        }
+        const error = await errorOf('after.each', hook, context)
+        if (error && !failure) printFailure(`${name}: ${testName}: after.each`, error)
+        failure ??= error
       }
       if (failure) throw failure
     }
 
   const register =
     (into: (name: string, body: (context: Json) => Promise<void>) => void) =>
-    (testName: string, body: Body, options: TestOptions = {}): void => {
-      registered += 1
-      into(testName, guarded(body, options.timeoutMs ?? timeoutMs) as (context: Context) => Promise<void>)
+    (testName: string, body: Body): void => {
+      notRun.add(name)
+      into(testName, guarded(testName, body))
     }
-
-  const skip = (testName: string, reason: string): void => {
-    registered += 1
-    process.stdout.write(`SKIP ${name}: ${testName} (${reason})\n`)
-    inner.skip()
-  }
-
-  const run = (): void => {
-    ran = true
-    inner.run()
-  }
 
   inner.before(async (context) => {
-    try {
-      for (const hook of before) await limited('before', hook, context, timeoutMs)
-    } catch (error) {
-      broken = error as Error
-      process.stdout.write(`\n  FAIL  ${name}: before: ${broken.stack ?? broken.message}\n`)
-    }
+    beginTest()
+    for (const hook of before) broken ??= await errorOf('before', hook, context)
+    if (broken) printFailure(`${name}: before`, broken)
   })
   inner.after(async (context) => {
     for (const hook of after) {
-      try {
-        await limited('after', hook, context, timeoutMs)
-      } catch (error) {
-        failProcess(`${name}: after: ${(error as Error).stack}`)
-      }
+      const error = await errorOf('after', hook, context)
+      if (!error) continue
+      printFailure(`${name}: after`, error)
+      failProcess()
     }
-  })
-  process.once('exit', () => {
-    if (registered === 0 || ran) return
-    process.stdout.write(`\n  FAIL  ${name}: its .run() is missing\n`)
-    process.exitCode = 1
   })
 
   const hook = (once: Body[], each: Body[]): Hook =>
@@ -130,9 +104,16 @@ export const suite = (name: string, { timeoutMs = 60_000 }: TestOptions = {}): S
 
   return Object.assign(register(inner), {
     only: register(inner.only),
-    skip,
+    skip: (testName: string, reason: string): void => {
+      notRun.add(name)
+      process.stdout.write(`SKIP ${name}: ${testName} (${reason})\n`)
+      inner.skip()
+    },
     before: hook(before, beforeEach),
     after: hook(after, afterEach),
-    run,
+    run: (): void => {
+      notRun.delete(name)
+      inner.run()
+    },
   })
 }

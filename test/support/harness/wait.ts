@@ -4,16 +4,28 @@ import net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { inspect } from 'node:util'
 import { removeAtExit } from './cleanup.ts'
+import { WAIT_MS } from './limits.ts'
 import { ask } from './transport.ts'
 
+export type UntilOptions = {
+  /** Name of the condition; its source text if absent. */
+  what?: string
+  /** Returns the last state, for the error. */
+  saw?: () => unknown
+  everyMs?: number
+  /** The limit of all waits if absent. */
+  timeoutMs?: number
+}
+
 /**
- * Polls until `condition` gives something truthy and returns that; a condition that throws counts as not met yet.
- * @throws Error naming `what` and the condition's last error when `timeoutMs` have passed
+ * Polls until `condition` returns something truthy and returns that; a condition that throws counts as not met yet.
+ * @throws Error after `timeoutMs`, naming `what` and the last state: `saw`, or the condition's last error or value
  */
 export const until = async <T>(
   condition: () => T | Promise<T>,
-  { timeoutMs = 30_000, what = 'the condition', everyMs = 20 }: UntilOptions = {},
+  { what = sourceOf(condition), saw, everyMs = 20, timeoutMs = WAIT_MS }: UntilOptions = {},
 ): Promise<NonNullable<Exclude<T, false>>> => {
   const deadline = performance.now() + timeoutMs
   let last: unknown
@@ -21,30 +33,22 @@ export const until = async <T>(
     try {
       const value = await condition()
       if (value) return value as NonNullable<Exclude<T, false>>
-      last = undefined
+      last = value
     } catch (error) {
       last = error
     }
     if (performance.now() >= deadline) {
-      const because = last === undefined ? '' : `: ${last instanceof Error ? last.message : String(last)}`
-      throw new Error(`${what} not within ${timeoutMs} ms${because}`, { cause: last })
+      throw new Error(`${what}: not within ${timeoutMs} ms; last: ${show(saw ? saw() : last)}`, { cause: last })
     }
     await sleep(everyMs)
   }
 }
 
-export type UntilOptions = { timeoutMs?: number; what?: string; everyMs?: number }
+const sourceOf = (condition: () => unknown): string => condition.toString().replace(/\s+/g, ' ').slice(0, 160)
 
-/**
- * Rejects when `promise` has not settled after `timeoutMs`; what the promise stands for is not cancelled.
- * @throws Error naming `what`
- */
-export const within = async <T>(promise: Promise<T>, timeoutMs: number, what: string): Promise<T> => {
-  let timer: NodeJS.Timeout | undefined
-  const limit = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`${what} not within ${timeoutMs} ms`)), timeoutMs)
-  })
-  return Promise.race([promise, limit]).finally(() => clearTimeout(timer))
+const show = (value: unknown): string => {
+  if (value instanceof Error) return value.message
+  return typeof value === 'string' ? value : inspect(value, { breakLength: 120, maxArrayLength: 20 })
 }
 
 const taken = new Set<number>()
@@ -87,13 +91,13 @@ export type HttpOptions = { headers?: Record<string, string>; timeoutMs?: number
 
 /**
  * One HTTP request, by the transport of this process (test/support/harness/transport.ts).
- * @throws the socket's error, or Error after `timeoutMs` (default 20 s) without an answer
+ * @throws the socket's error, or Error without a response within `timeoutMs`, the limit of all waits if absent
  */
 export const request = async (
   method: string,
   url: string,
   payload?: string | Buffer,
-  { headers = {}, timeoutMs = 20_000, signal }: HttpOptions = {},
+  { headers = {}, timeoutMs = WAIT_MS, signal }: HttpOptions = {},
 ): Promise<HttpResult> => {
   const length = payload === undefined ? {} : { 'content-length': String(Buffer.byteLength(payload)) }
   const asked = ask(url, { method, headers: { ...length, ...headers }, payload, signal })

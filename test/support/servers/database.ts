@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import Database from 'better-sqlite3'
+import { limit } from '../harness/limits.ts'
 
 /** A row of the table `message`, as far as tests look at it. */
 export type MessageRow = {
@@ -30,7 +31,7 @@ export type RejectedRow = {
 
 /** Looks into a gateway's database from outside, with a connection of its own that only reads and is closed again. */
 export const inDatabase = <T>(file: string, look: (db: Database.Database) => T): T => {
-  const db = new Database(file, { readonly: true, fileMustExist: true, timeout: 5000 })
+  const db = new Database(file, { readonly: true, fileMustExist: true, timeout: limit(10_000) })
   try {
     return look(db)
   } finally {
@@ -63,7 +64,7 @@ export const integrityOf = (file: string): string =>
 
 /** A lock on writing that another program holds; `release` gives it back. */
 export const holdWriteLock = (file: string): { release(): void } => {
-  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  const db = new Database(file, { fileMustExist: true, timeout: limit(10_000) })
   db.exec('BEGIN IMMEDIATE')
   return {
     release() {
@@ -75,7 +76,7 @@ export const holdWriteLock = (file: string): { release(): void } => {
 
 /** Empties the quarantine. */
 export const clearRejected = (file: string): void => {
-  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  const db = new Database(file, { fileMustExist: true, timeout: limit(10_000) })
   db.exec('DELETE FROM rejected')
   db.close()
 }
@@ -85,7 +86,7 @@ export type NewRejected = Partial<Omit<RejectedRow, 'rejected_id' | 'body'>> & {
 
 /** Empties the quarantine as if there had never been a row. */
 export const forgetRejected = (file: string): void => {
-  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  const db = new Database(file, { fileMustExist: true, timeout: limit(10_000) })
   try {
     db.exec("DELETE FROM rejected; DELETE FROM sqlite_sequence WHERE name = 'rejected'")
   } finally {
@@ -95,7 +96,7 @@ export const forgetRejected = (file: string): void => {
 
 /** Puts rows into the quarantine of a database, as a gateway that could not accept them would have. */
 export const addRejected = (file: string, rows: readonly NewRejected[]): number[] => {
-  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  const db = new Database(file, { fileMustExist: true, timeout: limit(10_000) })
   try {
     const names = 'received_at, reason, detail, exchange, routing_key, headers, properties, body, body_bytes, sha256'
     const insert = db.prepare(`INSERT INTO rejected (${names}) VALUES (${names.replace(/\w+/g, '@$&')})`)
@@ -123,7 +124,7 @@ export const addRejected = (file: string, rows: readonly NewRejected[]): number[
 
 /** Gives messages, by db_id, the times in milliseconds that they would have if somebody had really waited for them. */
 export const setTimes = (file: string, times: ReadonlyMap<number, number>): void => {
-  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  const db = new Database(file, { fileMustExist: true, timeout: limit(10_000) })
   const set = db.prepare('UPDATE message SET received_at = ? WHERE db_id = ?')
   db.transaction(() => {
     for (const [id, at] of times) set.run(at, id)
@@ -138,7 +139,7 @@ export type NewMessageRow = { body: Record<string, unknown>; at: number }
 
 /** Puts the messages of one event into the log of a gateway that does not run, as if they had come by themselves. */
 export const addMessages = (file: string, event_id: string, rows: Iterable<NewMessageRow>): void => {
-  const db = new Database(file, { fileMustExist: true, timeout: 10_000 })
+  const db = new Database(file, { fileMustExist: true, timeout: limit(10_000) })
   try {
     const names = 'event_id, message_id, message_from, message_type, round_id, received_at, lacks, body'
     const insert = db.prepare(`INSERT INTO message (${names}) VALUES (${names.replace(/\w+/g, '@$&')})`)

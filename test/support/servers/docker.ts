@@ -86,7 +86,7 @@ export const startDocker = async (): Promise<Docker> => {
   const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
   const client = clientOf(host)
   const up = () => child.exitCode !== null || client.try('version').code === 0
-  await until(up, { timeoutMs: 60_000, what: 'dockerd', everyMs: 200 }).catch(() => undefined)
+  await until(up, { what: 'dockerd', everyMs: 200 }).catch(() => undefined)
   if (child.exitCode !== null || client.try('version').code !== 0) {
     process.kill(-child.pid!, 'SIGKILL')
     throw new Error(`dockerd does not run here:\n${log.slice(-2_000)}`)

@@ -3,9 +3,11 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { VARIABLE_NAMES } from '../../../src/config/variables.ts'
 import { killAtExit, killNow } from '../harness/cleanup.ts'
+import { reportOnFailure } from '../harness/failure-report.ts'
+import { limit, within } from '../harness/limits.ts'
 import { isScript, PROGRAM, ROOT, wordsOf } from '../harness/program.ts'
 import { transportEnv } from '../harness/transport.ts'
-import { getJson, type Json, tempDir, until, within } from '../harness/wait.ts'
+import { getJson, type Json, tempDir, until } from '../harness/wait.ts'
 
 export { ROOT }
 
@@ -32,13 +34,13 @@ export type Gateway = {
   logs(): LogLine[]
   /** stdout and stderr since the first start. */
   output(): string
-  /** The first log line that fulfils the predicate, past ones included; throws with the output after `timeoutMs`. */
-  waitForLog(predicate: (line: LogLine) => boolean, timeoutMs?: number): Promise<LogLine>
-  /** Resolves when GET /readyz answers 200, whichever worker answers; throws with its last answer after `timeoutMs`. */
-  ready(timeoutMs?: number): Promise<void>
+  /** The first log line that fulfils the predicate, past ones included. @throws Error when there is none in time */
+  waitForLog(predicate: (line: LogLine) => boolean): Promise<LogLine>
+  /** Resolves when GET /readyz answers 200, whichever worker answers. @throws Error with the last answer */
+  ready(): Promise<void>
   /** SIGKILL to the process spawned (with workers: the primary), and waits until it is gone. */
   kill9(): Promise<void>
-  /** Sends the signal and waits for the end; after 30 s it kills and throws. */
+  /** Sends the signal and waits for the end. @throws Error when the process does not end in time; it is killed then */
   term(signal?: NodeJS.Signals): Promise<Ended>
   /** Freezes the process by SIGSTOP; `thaw` ends that. */
   freeze(): void
@@ -59,9 +61,10 @@ export type GatewayOptions = {
   args?: string[]
   /** The repository if absent. */
   cwd?: string
-  /** How long to wait for the line `listening`, 30 s if absent. */
-  startLimitMs?: number
 }
+
+/** How much of a gateway's log is printed when a test fails. */
+const REPORTED_LINES = 50
 
 /** How many worker processes this run's gateways have (`// workers:` in test/run.ts). */
 export const RUN_WORKERS = Number(process.env.TEST_WORKERS ?? 1)
@@ -81,7 +84,7 @@ export const everyWorker = async (look: () => Promise<boolean>): Promise<boolean
  * @throws Error with the process's output when it ends before, or does not listen in time
  */
 export const startGateway = async (options: GatewayOptions = {}): Promise<Gateway> => {
-  const { entry = PROGRAM, args = ['serve'], cwd = ROOT, startLimitMs = 30_000 } = options
+  const { entry = PROGRAM, args = ['serve'], cwd = ROOT } = options
   const dataDir = options.dataDir ?? tempDir('gateway-data-')
   const dbFile = join(dataDir, 'gateway.db')
   const command = [...wordsOf(entry), ...args]
@@ -152,7 +155,7 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     const announced = (): LogLine | undefined => lines.slice(from).find((line) => line.msg === 'listening' && line.url)
     let first: LogLine | undefined
     try {
-      await until(() => announced() ?? over, { timeoutMs: startLimitMs, what: 'the log line "listening"' })
+      await until(() => announced() ?? over, { what: 'the log line "listening"' })
       first = announced()
       if (!first) throw new Error(`the gateway ended (${child.signalCode ?? child.exitCode}) before it listened`)
     } catch (error) {
@@ -171,15 +174,20 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     const from = performance.now()
     child.kill(signal)
     try {
-      const { code, signal: by } = await within(exit, 30_000, `the end after ${signal}`)
+      const { code, signal: by } = await within(exit, `the end after ${signal}`)
       return { code, signal: by, ms: Math.round(performance.now() - from) }
     } catch (error) {
       killGroup()
-      throw new Error(`${(error as Error).message}\n${text}`)
+      throw error
     }
   }
 
   await launch(baseEnv)
+  const endReport = reportOnFailure(() => {
+    const state = running() ? 'running' : `ended with ${child.signalCode ?? child.exitCode}`
+    const last = text.trimEnd().split('\n').slice(-REPORTED_LINES)
+    return `gateway ${url} (pid ${child.pid}, ${state}), the last lines of its log:\n${last.join('\n')}`
+  })
 
   return {
     get url() {
@@ -195,28 +203,16 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     dbFile,
     logs: () => lines,
     output: () => text,
-    async waitForLog(predicate, timeoutMs = 20_000) {
-      try {
-        return await until(() => lines.find(predicate), { timeoutMs, what: 'the log line' })
-      } catch (error) {
-        throw new Error(`${(error as Error).message}\n${text}`)
-      }
-    },
-    async ready(timeoutMs = 30_000) {
+    waitForLog: (predicate) => until(() => lines.find(predicate), { what: `a log line with ${predicate}` }),
+    async ready() {
       let last = ''
-      try {
-        await until(
-          () =>
-            everyWorker(async () => {
-              const answer = await getJson(`${url}/readyz`, { timeoutMs: 5000 })
-              last = `${answer.status} ${answer.text}`
-              return answer.status === 200
-            }),
-          { timeoutMs, what: 'GET /readyz with 200', everyMs: 50 },
-        )
-      } catch (error) {
-        throw new Error(`${(error as Error).message}; last answer: ${last}\n${text}`)
+      const ready = async (): Promise<boolean> => {
+        const answer = await getJson(`${url}/readyz`, { timeoutMs: limit(5_000) })
+        last = `${answer.status} ${answer.text}`
+        return answer.status === 200
       }
+      const what = 'GET /readyz with 200'
+      await until(() => everyWorker(ready), { what, saw: () => last, everyMs: 50 })
     },
     async kill9() {
       if (running()) child.kill('SIGKILL')
@@ -231,6 +227,7 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
       await launch({ ...baseEnv, PORT: new URL(url).port, ...env })
     },
     async dispose() {
+      endReport()
       killGroup()
       await exit
       if (options.dataDir === undefined) rmSync(dataDir, { recursive: true, force: true, maxRetries: 10 })

@@ -5,8 +5,9 @@ import net from 'node:net'
 import { join } from 'node:path'
 import { type Channel, Connection } from 'rabbitmq-client'
 import { killAtExit } from '../harness/cleanup.ts'
+import { limit, within } from '../harness/limits.ts'
 import { RABBITMQ_BINS } from '../harness/provision.ts'
-import { freePort, tempDir, until, within } from '../harness/wait.ts'
+import { freePort, tempDir, until } from '../harness/wait.ts'
 
 /** A private RabbitMQ node. Every method settles only when what it says has happened. */
 export type Broker = {
@@ -53,8 +54,6 @@ export type BrokerOptions = {
 }
 
 const ERL_CALLS = ['/usr/lib/erlang/bin/erl_call', '/usr/bin/erl_call', '/usr/local/lib/erlang/bin/erl_call']
-
-const START_LIMIT_MS = 120_000
 
 const SYNC_REGISTER = '[dets:sync(Table) || Table <- dets:all()]'
 
@@ -187,7 +186,7 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions): Promise
     child.on('error', () => {})
     guard(child)
     epmd = child
-    await until(() => accepts(epmdPort), { what: `epmd on port ${epmdPort}`, timeoutMs: 20_000 })
+    await until(() => accepts(epmdPort), { what: `epmd on port ${epmdPort}` })
   }
 
   const ctl = async (...args: string[]): Promise<string> => {
@@ -225,18 +224,16 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions): Promise
     })
     guard(child)
     node = child
-    await until(() => isUp(child), { what: `RabbitMQ on port ${port}`, timeoutMs: START_LIMIT_MS, everyMs: 50 }).catch(
-      (error: Error) => {
-        throw new Error(`${error.message}\n${output}`)
-      },
-    )
+    await until(() => isUp(child), { what: `RabbitMQ on port ${port}`, everyMs: 50 }).catch((error: Error) => {
+      throw new Error(`${error.message}\n${output}`)
+    })
     if (!alive(child)) throw new Error(`RabbitMQ ended while starting:\n${output}`)
   }
 
   const kill9 = async ({ raw = false }: { raw?: boolean } = {}): Promise<void> => {
     if (!node) return
     // A frozen node or one in the middle of its start cannot answer, and is to die all the same.
-    if (alive(node) && !raw) await within(evaluate(SYNC_REGISTER), 2000, 'the register').catch(() => {})
+    if (alive(node) && !raw) await within(evaluate(SYNC_REGISTER), 'the register', limit(2_000)).catch(() => {})
     if (alive(node)) node.kill('SIGKILL')
     await gone(node)
   }
@@ -276,7 +273,7 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions): Promise
     async stop() {
       if (!node || !alive(node)) return
       node.kill('SIGTERM')
-      await within(gone(node), 60_000, 'the shutdown of RabbitMQ')
+      await within(gone(node), 'the shutdown of RabbitMQ')
     },
     start,
     freeze: () => void node?.kill('SIGSTOP'),
@@ -349,10 +346,10 @@ export const withChannel = async <T>(url: string, work: (channel: Channel) => Pr
     try {
       return await work(channel)
     } finally {
-      if (channel.active) await within(channel.close(), 5000, 'closing the channel').catch(() => {})
+      if (channel.active) await within(channel.close(), 'closing the channel', limit(5_000)).catch(() => {})
     }
   } finally {
-    await within(connection.close(), 5000, 'closing the connection').catch(() => connection.unsafeDestroy())
+    await within(connection.close(), 'closing the connection', limit(5_000)).catch(() => connection.unsafeDestroy())
   }
 }
 

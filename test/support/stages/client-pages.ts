@@ -89,23 +89,22 @@ export class Tab {
   }
 
   /** Waits for a state, and for the code of its reason if one is given. */
-  async is(state: string, code?: string, timeoutMs = 40_000): Promise<ChannelStatus> {
+  async is(state: string, code?: string): Promise<ChannelStatus> {
     let last: ChannelStatus | undefined
     const reached = async (): Promise<boolean> => {
       last = await this.status
       return last.state === state && (code === undefined || last.why?.code === code)
     }
-    await until(reached, { timeoutMs, what: `${state} ${code ?? ''}` }).catch((error) => {
-      throw new Error(`${(error as Error).message}; it is ${JSON.stringify(last)}`)
-    })
+    await until(reached, { what: `${state} ${code ?? ''}`, saw: () => last })
     return last!
   }
 
   /** Waits until so many have come, and asserts that they are these, in order. */
   async gets(ids: number[]): Promise<void> {
-    await until(async () => (await this.ids).length >= ids.length, {
-      timeoutMs: 60_000,
+    let got: number[] = []
+    await until(async () => (got = await this.ids).length >= ids.length, {
       what: `${ids.length} messages`,
+      saw: () => got,
     })
     assert.equal(await this.ids, ids)
   }

@@ -91,6 +91,6 @@ export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<
 
 /** Resolves when the reader has exactly these messages; throws with what it has after a while. */
 export const hasIds = async ({ sink }: Follower, ids: readonly number[]): Promise<void> => {
-  await until(() => sink.ids.length >= ids.length, { timeoutMs: 10_000, everyMs: 2 }).catch(() => {})
+  await until(() => sink.ids.length >= ids.length, { everyMs: 2 }).catch(() => {})
   if (JSON.stringify(sink.ids) !== JSON.stringify(ids)) throw new Error(`it has ${sink.ids}, not ${ids}`)
 }

@@ -76,4 +76,4 @@ export const textsOf = (page: Page, selector: string): Promise<string[]> =>
 
 /** Waits for a state of a page's line: loading, connecting, catching_up, live, waiting or closed. */
 export const isState = (page: Page, state: string): Promise<unknown> =>
-  page.waitForSelector(`#state[data-state="${state}"]`, { timeout: 60_000 })
+  page.waitForSelector(`#state[data-state="${state}"]`)

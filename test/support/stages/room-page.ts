@@ -8,7 +8,7 @@ export const row = (id: number | undefined): string => `.row[data-id="${id}"]`
 
 /** Waits until all of the history is loaded. */
 export const isWhole = (page: Page): Promise<unknown> =>
-  page.waitForSelector('#box[aria-busy="false"] .row[aria-posinset]', { timeout: 60_000 })
+  page.waitForSelector('#box[aria-busy="false"] .row[aria-posinset]')
 
 /** The db_ids of all messages that the timeline holds, read as a person does: from the beginning to the end. */
 export const readThrough = async (page: Page): Promise<number[]> => {
@@ -36,7 +36,7 @@ export const readThrough = async (page: Page): Promise<number[]> => {
 /** Waits until the room counts as many messages, and asserts that it holds these, in order. */
 export const holds = async (page: Page, ids: number[]): Promise<void> => {
   const count = `${ids.length.toLocaleString('en-US')} message${ids.length === 1 ? '' : 's'}`
-  await until(async () => (await textOf(page, '#count')) === count, { timeoutMs: 60_000, what: `"${count}"` })
+  await until(async () => (await textOf(page, '#count')) === count, { what: `"${count}"` })
   await isWhole(page)
   assert.equal(await readThrough(page), ids)
 }
@@ -64,10 +64,7 @@ export const below = (page: Page): Promise<number> =>
 
 /** Does something that saves a file. @returns its lines and its name */
 export const savedBy = async (page: Page, act: () => Promise<unknown>): Promise<{ lines: string[]; name: string }> => {
-  const [download] = (await Promise.all([page.waitForEvent('download', { timeout: 60_000 }), act()])) as [
-    Download,
-    Json,
-  ]
+  const [download] = (await Promise.all([page.waitForEvent('download'), act()])) as [Download, Json]
   const chunks: Buffer[] = []
   for await (const chunk of await download.createReadStream()) chunks.push(chunk as Buffer)
   const text = Buffer.concat(chunks).toString('utf8')

@@ -38,9 +38,9 @@ export type Stage = {
   /** Publishes texts or bytes in order and resolves when the broker has confirmed them all. */
   publish(bodies: readonly (string | Buffer)[], properties?: PikaProperties): Promise<void>
   /** Resolves when the database holds so many messages. */
-  stored(count: number, timeoutMs?: number): Promise<void>
+  stored(count: number): Promise<void>
   /** Resolves when the quarantine holds so many rows, and gives them. */
-  rejected(count: number, timeoutMs?: number): Promise<RejectedRow[]>
+  rejected(count: number): Promise<RejectedRow[]>
   open(event_id: string): Promise<SseStream>
   /**
    * Ends the gateway in order, so that what it has not acknowledged returns, and gives how many messages the queue
@@ -55,7 +55,7 @@ export type StageOptions = { env?: Env; gateway?: GatewayOptions }
 export const openStage = async (url: string, prefix: string, options: StageOptions = {}): Promise<Stage> => {
   const names = uniqueNames(prefix)
   const gateway = await startGateway({ ...options.gateway, env: brokerEnv(url, names, options.env) })
-  await gateway.ready(60_000)
+  await gateway.ready()
   const agent = new PikaPublisher({ url, exchange: names.exchange, mandatory: true })
   return {
     names,
@@ -66,17 +66,16 @@ export const openStage = async (url: string, prefix: string, options: StageOptio
         typeof body === 'string' ? { body } : { body_base64: body.toString('base64') }
       await agent.publishAll(bodies.map((body) => ({ key: KEY, ...of(body), ...(properties && { properties }) })))
     },
-    async stored(count, timeoutMs = 60_000) {
+    async stored(count) {
       const what = `${count} messages in the database`
       let seen = 0
-      await until(() => (seen = countMessages(gateway.dbFile)) >= count, { timeoutMs, what }).catch((error: Error) => {
-        throw new Error(`${error.message}, but ${seen}\n${gateway.output()}`)
-      })
+      await until(() => (seen = countMessages(gateway.dbFile)) >= count, { what, saw: () => seen })
     },
-    async rejected(count, timeoutMs = 60_000) {
+    async rejected(count) {
       const what = `${count} rows in the quarantine`
-      await until(() => rejectedRows(gateway.dbFile).length >= count, { timeoutMs, what })
-      return rejectedRows(gateway.dbFile)
+      let rows: RejectedRow[] = []
+      await until(() => (rows = rejectedRows(gateway.dbFile)).length >= count, { what, saw: () => rows.length })
+      return rows
     },
     open: (event_id) => openSse(streamUrl(gateway, event_id)),
     async leftInQueue() {
@@ -97,7 +96,7 @@ export const messagesOf = (stream: SseStream): ParsedEvent[] =>
   stream.events.filter(({ event }) => event === 'new_message')
 
 /** Resolves with the messages of a stream once there are so many. */
-export const waitForMessages = async (stream: SseStream, count: number, timeoutMs = 60_000): Promise<ParsedEvent[]> => {
-  await stream.waitFor(() => messagesOf(stream).length >= count, timeoutMs)
+export const waitForMessages = async (stream: SseStream, count: number): Promise<ParsedEvent[]> => {
+  await stream.waitFor(() => messagesOf(stream).length >= count)
   return messagesOf(stream)
 }

@@ -3,6 +3,7 @@ import * as assert from 'uvu/assert'
 import type { NewMessage } from '../../../src/core/message.ts'
 import { createFilter, matchesFilter, type SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
 import type { MessageStore, PageLimit } from '../../../src/store/store.ts'
+import { runs } from '../harness/tier.ts'
 import { appendPatiently, entryOf, fresh } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
@@ -227,6 +228,6 @@ export const checkModel = (test: LogTest): void => {
         const trial = new Trial(log, await log.head())
         for (const one of operations) await trial.perform(one)
       }),
-      { numRuns: process.env.TEST_LONG ? 1_500 : 300 },
+      { numRuns: runs(100, 1_500) },
     ))
 }

@@ -85,7 +85,7 @@ export const checkWriters = (test: LogTest): void => {
         told.push(...lines.map(Number))
       })
     }
-    await until(() => told.length > 0, { what: 'the first message of a process', timeoutMs: 60_000 })
+    await until(() => told.length > 0, { what: 'the first message of a process' })
     for (let n = 0; n < PER_WRITER; n++) {
       const batch = Array.from({ length: 1 + (n % 5) }, () => entryOf({ event_id: 'shared' }))
       told.push(...(await appendPatiently(log, batch)).map(({ db_id }) => db_id))

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import { decodeFieldTable } from '../../../src/amqp/field-table.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 
 const test = suite('amqp-table')
 
@@ -112,7 +113,7 @@ test('no bytes make it throw, and what it gives is JSON', () => {
     fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
       assert.type(JSON.stringify(decodeFieldTable(Buffer.from(bytes))), 'string')
     }),
-    { numRuns: 2_000 },
+    { numRuns: runs(300, 2_000) },
   )
   // Types and lengths that are plausible lead further in than noise does.
   const type = fc.constantFrom(...'tbBsUuIilLTfdDVSxAF')
@@ -127,7 +128,7 @@ test('no bytes make it throw, and what it gives is JSON', () => {
     fc.property(fields, (parts) => {
       assert.type(JSON.stringify(decodeFieldTable(Buffer.concat(parts))), 'string')
     }),
-    { numRuns: 5_000 },
+    { numRuns: runs(300, 5_000) },
   )
 })
 

@@ -14,6 +14,7 @@ import {
   validateMessage,
 } from '../../../src/core/message.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import type { Json } from '../../support/harness/wait.ts'
 
 const ARRIVAL: ReceiveContext = { received_at: Date.UTC(2026, 10, 22, 10, 0, 0, 123), makeId: () => 'made-id' }
@@ -252,7 +253,7 @@ delivery('parses to the published object plus the gateway’s keys, for any obje
       assert.ok(isDeepStrictEqual(JSON.parse(text), expected), text)
       assert.ok(text.startsWith(body.trim().slice(0, -1).trimEnd()), text)
     }),
-    { numRuns: process.env.TEST_LONG ? 2_000 : 300 },
+    { numRuns: runs(300, 2_000) },
   )
 })
 

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert'
 import { splitJsonArray } from '../../../src/core/split-json-array.ts'
 import { growthOf } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 
 const splitting = suite('splitting a batch')
 
@@ -87,7 +88,7 @@ splitting('any array with any indent gives texts that stand in it and mean its e
         from = at + element.length
       }
     }),
-    { numRuns: process.env.TEST_LONG ? 3_000 : 300 },
+    { numRuns: runs(300, 3_000) },
   )
 })
 

@@ -13,6 +13,7 @@ import {
   encodeRetry,
 } from '../../../src/core/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 
 interface Parsed {
   events: EventSourceMessage[]
@@ -148,7 +149,7 @@ frames('any JSON object with line breaks anywhere between its tokens is exactly 
       const expected = { ...JSON.parse(text), received_at: '1970-01-01T00:00:00.000Z', db_id }
       assert.ok(isDeepStrictEqual(parsed.data, expected), text)
     }),
-    { numRuns: process.env.TEST_LONG ? 2_000 : 300 },
+    { numRuns: runs(300, 2_000) },
   )
 })
 

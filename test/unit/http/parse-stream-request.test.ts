@@ -6,6 +6,7 @@ import * as assert from 'uvu/assert'
 import { parseStreamRequest } from '../../../src/http/server/parse-stream-request.ts'
 import { growthOf } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 
 const request = suite('a request for a stream, read off its bytes')
 
@@ -127,7 +128,7 @@ request('whatever it takes, Node reads just the same', async () => {
       assert.is(theirs?.url, ours.path + (text.split(' ')[1]!.includes('?') ? `?${ours.querystring}` : ''))
       assert.equal({ ...theirs?.headers }, { ...ours.req.headers })
     }),
-    { numRuns: process.env.TEST_LONG ? 50_000 : 2_000 },
+    { numRuns: runs(2_000, 50_000) },
   )
   assert.ok(taken > 100, `${taken} were taken`)
 })

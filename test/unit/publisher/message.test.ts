@@ -4,6 +4,7 @@ import { validateMessage } from '../../../src/core/message.ts'
 import { DEEPSOC, deepsoc, type PublishError, type PublishErrorCode, routingKey } from '../../../src/publisher/index.ts'
 import { createMessageId, encode, encodeText } from '../../../src/publisher/message.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import type { Json } from '../../support/harness/wait.ts'
 import { FIXTURE } from '../../support/stages/stage.ts'
 
@@ -94,7 +95,7 @@ test('whatever the publisher takes, the gateway takes', () => {
       assert.is(seen.event_id, one.event_id)
       assert.is(seen.message_id, encoded.message_id)
     }),
-    { numRuns: 500 },
+    { numRuns: runs(300, 500) },
   )
   assert.ok(taken > 20, `${taken} of 500 were taken`)
 })

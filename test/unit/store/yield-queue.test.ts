@@ -14,7 +14,7 @@ const AT_ONCE = 5
 const LIMIT = { messages: 500, bytes: 1_000_000 }
 const END = Number.MAX_SAFE_INTEGER
 
-const test = suite('a look through the whole log for what is not there', { timeoutMs: 120_000 })
+const test = suite('a look through the whole log for what is not there')
 
 let log: SqliteStore
 

@@ -1,12 +1,12 @@
-// limit: 600s
 import fc from 'fast-check'
 import { Clock } from '../../support/harness/clock.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
 import { LiveTrial, liveOperation } from '../../support/stages/live-trial.ts'
 import { openSqlite } from '../../support/store/sqlite-store.ts'
 
-const property = suite('any interleaving', { timeoutMs: 590_000 })
+const property = suite('any interleaving')
 
 property(
   'of appends, readers, slow sockets, faults and ticks gives each reader its messages once and in order',
@@ -19,7 +19,7 @@ property(
         fc.asyncProperty(fc.array(liveOperation, { minLength: 1, maxLength: 40, size: 'max' }), (operations) =>
           new LiveTrial(log, clock).run(operations),
         ),
-        { numRuns: process.env.TEST_LONG ? 3_000 : 1_000 },
+        { numRuns: runs(300, 3_000) },
       )
     } finally {
       clock.uninstall()

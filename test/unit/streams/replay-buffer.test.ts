@@ -4,6 +4,7 @@ import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { StreamChannel } from '../../../src/streams/channel.ts'
 import { ReplayBuffer } from '../../../src/streams/replay-buffer.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 
 const MOST = 4_096
 
@@ -74,7 +75,7 @@ slabs(
             assert.ok(bytes.equals(copy), 'bytes that a socket may hold are never written over')
         }
       }),
-      { numRuns: process.env.TEST_LONG ? 1_500 : 300 },
+      { numRuns: runs(300, 1_500) },
     )
   },
 )

@@ -1,11 +1,11 @@
-// limit: 300s
 import fc from 'fast-check'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { ClientTrial, clientOperation } from '../../support/stages/client-trial.ts'
 
-const property = suite('whatever happens to gateway, line, clock and tabs', { timeoutMs: 280_000 })
+const property = suite('whatever happens to gateway, line, clock and tabs')
 
-const numRuns = process.env.TEST_LONG ? 5_000 : 300
+const numRuns = runs(300, 5_000)
 
 const operations = fc.array(clientOperation, { minLength: 1, maxLength: 60, size: 'max' })
 
