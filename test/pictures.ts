@@ -101,7 +101,7 @@ const take = async (
   if (size > MOST_BYTES) throw new Error(`${path} is larger than ${MOST_BYTES} bytes`)
 }
 
-await provision(['rabbitmq', 'pika', 'chromium'])
+for (const need of ['rabbitmq', 'pika', 'chromium'] as const) await provision(need)
 await ensureWebBundle()
 const folder = process.argv[2] ?? join(ROOT, 'docs/images')
 mkdirSync(folder, { recursive: true })

@@ -1,3 +1,4 @@
+// unit
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'

@@ -1,5 +1,5 @@
 // needs: rabbitmq, pika
-// workers: 1, 3
+// workers: 1; full: 1, 3
 import { execFileSync } from 'node:child_process'
 import { renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// transports: http1, http2
+// transports: http1; full: http1, http2
 import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'

@@ -1,4 +1,4 @@
-// limit: 900s
+// full
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -11,12 +11,12 @@ import { type Docker, provideBases, startDocker } from '../../support/servers/do
 import { ROOT } from '../../support/servers/gateway.ts'
 import { chat, newRoom, publish } from '../../support/stages/rooms.ts'
 
-const test = suite('the image', { timeoutMs: 600_000 })
+const test = suite('the image')
 
 const TAG = 'deepsoc-gateway:under-test'
 
 /** Why no image can be built and run here, or the engine that does. */
-const engine: Docker | string = await provision(['docker'])
+const engine: Docker | string = await provision('docker')
   .then(startDocker)
   .catch((error: Error) => error.message.split('\n')[0]!)
 
@@ -138,7 +138,6 @@ inDocker('is unhealthy where it does not answer', async (docker) => {
   ])
   docker.run('kill', '--signal=STOP', container.id)
   await until(() => container.state().Health.Status === 'unhealthy', {
-    timeoutMs: 60_000,
     what: 'an unhealthy container',
   })
   docker.run('kill', '--signal=CONT', container.id)

@@ -1,5 +1,5 @@
 // needs: rabbitmq, pika
-// workers: 1, 3
+// workers: 1; full: 1, 3
 import http from 'node:http'
 import net from 'node:net'
 import * as assert from 'uvu/assert'

@@ -1,4 +1,4 @@
-// workers: 1, 3
+// workers: 1; full: 1, 3
 import * as assert from 'uvu/assert'
 import { collectIds, openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'

@@ -1,4 +1,4 @@
-// workers: 1, 3
+// workers: 1; full: 1, 3
 import net from 'node:net'
 import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'

@@ -1,5 +1,5 @@
 // needs: rabbitmq, pika
-// workers: 1, 3
+// workers: 1; full: 1, 3
 import * as assert from 'uvu/assert'
 import { assertNothingLost, IdReader, Load } from '../../support/clients/load.ts'
 import { PikaPublisher } from '../../support/clients/pika.ts'

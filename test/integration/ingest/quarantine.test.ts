@@ -1,5 +1,5 @@
 // needs: rabbitmq, pika
-// workers: 1, 3
+// workers: 1; full: 1, 3
 import { createHash } from 'node:crypto'
 import * as assert from 'uvu/assert'
 import { openSse } from '../../support/clients/sse.ts'

@@ -1,4 +1,4 @@
-// workers: 1, 3
+// workers: 1; full: 1, 3
 // transports: http1, https1, http2
 import * as assert from 'uvu/assert'
 import { collectIds, openSse, type SseStream } from '../../support/clients/sse.ts'

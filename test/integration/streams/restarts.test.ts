@@ -1,5 +1,5 @@
-// workers: 1, 3
-// transports: http1, https1, http2
+// workers: 1; full: 1, 3
+// transports: http1; full: http1, https1, http2
 import { rmSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { collectIds, openSse, Reader, type SseStream } from '../../support/clients/sse.ts'

@@ -1,4 +1,4 @@
-// workers: 1, 3
+// workers: 1; full: 1, 3
 import http from 'node:http'
 import * as assert from 'uvu/assert'
 import { type Visit, type VisitOptions, visit } from '../../support/clients/seam-client.ts'

@@ -1,3 +1,4 @@
+// full
 // transports: http1, http2
 import * as assert from 'uvu/assert'
 import { limit } from '../../support/harness/limits.ts'

@@ -1,21 +1,51 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { FULL } from './tier.ts'
 
 export type Need = 'rabbitmq' | 'chromium' | 'pika' | 'postgres' | 'openssl' | 'strace' | 'nginx' | 'docker'
 
-/** `package`: one or several, separated by spaces. */
-type Recipe = { package: string; override: string; present: () => boolean }
+type Recipe = {
+  /** Packages of Debian, one or several, separated by spaces. */
+  apt: string
+  dnf: string
+  /** The whole command of macOS, undefined if it has no such program. */
+  mac: string | undefined
+  /** What to set in the environment instead. */
+  override: string
+  present: () => boolean
+}
 
 const POLICY = '/usr/sbin/policy-rc.d'
 const POLICY_KEPT = `${POLICY}.kept-by-tests`
 
 /** The folders in which RabbitMQ's own scripts (not a distribution's user-changing wrappers) may lie. */
-export const RABBITMQ_BINS = ['/usr/lib/rabbitmq/bin', '/opt/rabbitmq/sbin', '/opt/homebrew/opt/rabbitmq/sbin']
+export const RABBITMQ_BINS = [
+  '/usr/lib/rabbitmq/bin',
+  '/opt/rabbitmq/sbin',
+  '/opt/homebrew/opt/rabbitmq/sbin',
+  '/usr/local/opt/rabbitmq/sbin',
+]
 
-const CHROMIUMS = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome']
+const HEADLESS_SHELL = '/usr/bin/chromium-headless-shell'
 
-/** The Chromium to launch: TEST_CHROMIUM, or an installed one, or undefined. */
-export const chromiumPath = (): string | undefined => process.env.TEST_CHROMIUM ?? CHROMIUMS.find(existsSync)
+const CHROMIUMS = [
+  '/usr/bin/chromium',
+  '/usr/bin/chromium-browser',
+  '/usr/bin/google-chrome',
+  '/Applications/Chromium.app/Contents/MacOS/Chromium',
+  '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+]
+
+/** Whether this process may install packages: as root on Debian, unless TEST_INSTALL=0. */
+const canInstall = (): boolean =>
+  process.getuid?.() === 0 && existsSync('/usr/bin/apt-get') && process.env.TEST_INSTALL !== '0'
+
+/**
+ * The Chromium to launch: TEST_CHROMIUM, or an installed one, or undefined. The full tier takes a whole Chromium; the short
+ * one its headless shell where there is one, which opens a page for half the processor time.
+ */
+export const chromiumPath = (): string | undefined =>
+  process.env.TEST_CHROMIUM ?? (FULL ? CHROMIUMS : [HEADLESS_SHELL, ...CHROMIUMS]).find(existsSync)
 
 /** A Python that can import pika: TEST_PYTHON, the system's, the first on PATH; undefined if none can. */
 export const pikaPython = (): string | undefined =>
@@ -27,54 +57,84 @@ export const pikaPython = (): string | undefined =>
 export const postgresBin = (): string | undefined => {
   const root = '/usr/lib/postgresql'
   const versions = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)) : []
-  return versions.map((version) => `${root}/${version}/bin`).find((bin) => existsSync(`${bin}/initdb`))
+  const bins = [
+    ...versions.map((version) => `${root}/${version}/bin`),
+    '/usr/bin',
+    '/opt/homebrew/opt/postgresql@17/bin',
+    '/usr/local/opt/postgresql@17/bin',
+  ]
+  return bins.find((bin) => existsSync(`${bin}/initdb`))
 }
 
 const isInstalled = (program: string): boolean =>
   ['/usr/sbin', '/usr/bin'].some((folder) => existsSync(`${folder}/${program}`))
 
+const runs = (program: string, argument: string): boolean =>
+  spawnSync(program, [argument], { stdio: 'ignore' }).status === 0
+
 /** The nginx to run: TEST_NGINX, or an installed one, or undefined. */
 export const nginxPath = (): string | undefined =>
-  process.env.TEST_NGINX ?? ['/usr/sbin/nginx', '/usr/local/sbin/nginx', '/opt/homebrew/bin/nginx'].find(existsSync)
+  process.env.TEST_NGINX ??
+  ['/usr/sbin/nginx', '/usr/local/sbin/nginx', '/opt/homebrew/bin/nginx', '/usr/local/bin/nginx'].find(existsSync)
 
 const RECIPES: Record<Need, Recipe> = {
   rabbitmq: {
-    package: 'rabbitmq-server',
+    apt: 'rabbitmq-server',
+    dnf: 'rabbitmq-server',
+    mac: 'brew install rabbitmq',
     override: 'TEST_RABBITMQ_URL to a running server',
     present: () => !!process.env.TEST_RABBITMQ_URL || RABBITMQ_BINS.some((bin) => existsSync(`${bin}/rabbitmq-server`)),
   },
   chromium: {
-    package: 'chromium',
+    apt: FULL ? 'chromium' : 'chromium-headless-shell',
+    dnf: 'chromium',
+    mac: 'brew install --cask chromium',
     override: 'TEST_CHROMIUM to its executable',
-    present: () => chromiumPath() !== undefined,
+    present: () => {
+      const path = chromiumPath()
+      // The headless shell is worth its installation even beside a whole Chromium.
+      return path !== undefined && (FULL || !CHROMIUMS.includes(path) || !canInstall())
+    },
   },
   pika: {
-    package: 'python3-pika',
+    apt: 'python3-pika',
+    dnf: 'python3-pika',
+    mac: 'python3 -m pip install pika',
     override: 'TEST_PYTHON to a Python that has pika',
     present: () => pikaPython() !== undefined,
   },
   postgres: {
-    package: 'postgresql',
-    override: 'TEST_POSTGRES_URL to a running server',
+    apt: 'postgresql',
+    dnf: 'postgresql-server',
+    mac: 'brew install postgresql@17',
+    override: 'TEST_POSTGRES_URL to a running server, with a superuser',
     present: () => !!process.env.TEST_POSTGRES_URL || postgresBin() !== undefined,
   },
   openssl: {
-    package: 'openssl',
+    apt: 'openssl',
+    dnf: 'openssl',
+    mac: 'brew install openssl',
     override: 'PATH to a folder with openssl',
-    present: () => spawnSync('openssl', ['version'], { stdio: 'ignore' }).status === 0,
+    present: () => runs('openssl', 'version'),
   },
   strace: {
-    package: 'strace',
+    apt: 'strace',
+    dnf: 'strace',
+    mac: undefined,
     override: 'PATH to a folder with strace',
-    present: () => spawnSync('strace', ['-V'], { stdio: 'ignore' }).status === 0,
+    present: () => runs('strace', '-V'),
   },
   docker: {
-    package: 'docker.io iptables mmdebstrap docker-compose',
+    apt: 'docker.io iptables mmdebstrap docker-compose',
+    dnf: 'moby-engine iptables mmdebstrap docker-compose',
+    mac: undefined,
     override: 'TEST_DOCKER_HOST to a running engine that can pull images',
     present: () => !!process.env.TEST_DOCKER_HOST || ['dockerd', 'mmdebstrap', 'docker-compose'].every(isInstalled),
   },
   nginx: {
-    package: 'nginx-light',
+    apt: 'nginx-light',
+    dnf: 'nginx',
+    mac: 'brew install nginx',
     override: 'TEST_NGINX to its executable',
     present: () => nginxPath() !== undefined,
   },
@@ -122,23 +182,34 @@ const withoutServices = async (work: () => Promise<void>): Promise<void> => {
   }
 }
 
+/** The commands that install a missing program, one for each package manager. */
+const commandsFor = ({ apt, dnf, mac, override }: Recipe): string =>
+  [
+    `  Debian, Ubuntu   sudo apt-get install ${apt}`,
+    `  Fedora           sudo dnf install ${dnf}`,
+    `  macOS            ${mac ?? 'not available'}`,
+    `  or set ${override}`,
+  ].join('\n')
+
 /**
- * Sees to it that the programs which tests need are there: given by the environment, installed already, or, as root
- * on Debian, installed now without starting their services.
- * @throws Error with the command to run where it may not install
+ * Sees to it that a program which tests need is there: given by the environment, installed already, or, as root on Debian,
+ * installed now without starting its services.
+ * @throws Error with the commands to run where it cannot be installed
  */
-export const provision = async (needs: Need[]): Promise<void> => {
-  const missing = [...new Set(needs)].map((need) => RECIPES[need]).filter((recipe) => !recipe.present())
-  if (missing.length === 0) return
-  const packages = missing.flatMap((recipe) => recipe.package.split(' '))
-  if (process.getuid?.() !== 0 || !existsSync('/usr/bin/apt-get')) {
-    const overrides = missing.map((recipe) => recipe.override).join(', ')
-    throw new Error(`missing: run "sudo apt-get install ${packages.join(' ')}", or set ${overrides}`)
-  }
-  process.stdout.write(`installing ${packages.join(', ')} with apt-get\n`)
+export const provision = async (need: Need): Promise<void> => {
+  const recipe = RECIPES[need]
+  if (recipe.present()) return
+  if (!canInstall()) throw new Error(`${need} is not installed:\n${commandsFor(recipe)}`)
+  process.stdout.write(`installing ${recipe.apt} with apt-get\n`)
   updated ??= apt(['update'])
   await updated
-  await withoutServices(() => apt(['install', '--no-install-recommends', ...packages]))
-  const still = missing.filter((recipe) => !recipe.present())
-  if (still.length > 0) throw new Error(`installed, yet not found: ${still.map((recipe) => recipe.package).join(', ')}`)
+  await withoutServices(() => apt(['install', '--no-install-recommends', ...recipe.apt.split(' ')]))
+  if (!recipe.present()) throw new Error(`${need} is not found although ${recipe.apt} is installed`)
+}
+
+/** Provisions all needs. @returns the message for each that is missing */
+export const provisionAll = async (needs: Iterable<Need>): Promise<Map<string, string>> => {
+  const missing = new Map<string, string>()
+  for (const need of needs) await provision(need).catch((error: Error) => missing.set(need, error.message))
+  return missing
 }

@@ -3,6 +3,7 @@ import { chownSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'nod
 import { join } from 'node:path'
 import pg from 'pg'
 import { killAtExit, killNow, removeAtExit } from '../harness/cleanup.ts'
+import { limit } from '../harness/limits.ts'
 import { postgresBin } from '../harness/provision.ts'
 import { freePort, until } from '../harness/wait.ts'
 import type { MessageRow, RejectedRow } from './database.ts'
@@ -73,7 +74,7 @@ export const startPostgres = async ({ settings = [], parent = fastDir() }: Postg
   let ended: Promise<unknown> = Promise.resolve()
 
   const start = async (more: readonly string[] = []): Promise<void> => {
-    const own = ['listen_addresses=127.0.0.1', `unix_socket_directories=${dir}`, 'max_connections=100']
+    const own = ['listen_addresses=127.0.0.1', `unix_socket_directories=${dir}`, 'max_connections=200']
     const small = ['shared_buffers=32MB', 'max_wal_size=256MB', 'max_worker_processes=2']
     const set = [...own, ...small, ...settings, ...more].flatMap((setting) => ['-c', setting])
     const log = openSync(logFile, 'a')
@@ -90,7 +91,7 @@ export const startPostgres = async ({ settings = [], parent = fastDir() }: Postg
       await queryRows(url, 'SELECT 1')
       return true
     }
-    await until(answers, { timeoutMs: 60_000, what: 'an answer of PostgreSQL', everyMs: 50 })
+    await until(answers, { what: 'an answer of PostgreSQL', everyMs: 50 })
   }
 
   const kill9 = async (): Promise<void> => {
@@ -129,6 +130,22 @@ export const sharedPostgres = (): Promise<string> => {
   return shared
 }
 
+let databases = 0
+
+/**
+ * A new database with a superuser of its own, so that neither locks nor settings of one test file reach another.
+ * @returns its URL
+ */
+export const createDatabase = async (url: string): Promise<string> => {
+  const name = `test_${process.pid}_${++databases}`
+  await queryRows(url, `CREATE ROLE ${name} SUPERUSER LOGIN PASSWORD '${PASSWORD}'`)
+  await queryRows(url, `CREATE DATABASE ${name} OWNER ${name}`)
+  const own = new URL(url)
+  own.username = name
+  own.pathname = name
+  return own.href
+}
+
 let schemas = 0
 
 /** The URL with a schema that nothing else uses. */
@@ -145,7 +162,7 @@ const bare = (url: string): string => url.replace(/([?&])schema=\w+&?/, '$1').re
 
 /** A connection beside the gateways', in the schema of the URL. */
 export const connect = async (url: string): Promise<pg.Client> => {
-  const client = new pg.Client({ connectionString: bare(url), connectionTimeoutMillis: 10_000 })
+  const client = new pg.Client({ connectionString: bare(url), connectionTimeoutMillis: limit(10_000) })
   client.on('error', () => undefined)
   await client.connect()
   await client.query(`SET search_path = "${schemaOf(url)}"`)

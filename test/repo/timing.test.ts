@@ -1,0 +1,144 @@
+// unit
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as assert from 'uvu/assert'
+import { suite } from '../support/harness/suite.ts'
+import { findTiming, type Rule } from '../support/repo/timing-rules.ts'
+import { ROOT } from '../support/servers/gateway.ts'
+
+const TESTS = join(ROOT, 'test')
+
+const LATER = 'a condition has to replace it'
+const CLOCK = 'compares clocks, not speed'
+
+/** What is left of each rule: by file, how often and why. A file that gets better shortens this list. */
+const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [count: number, reason: string]>>>>> = {
+  'e2e/deploy/binary.test.ts': { 'upper limit': [3, LATER] },
+  'e2e/deploy/docker.test.ts': { 'upper limit': [1, LATER] },
+  'e2e/deploy/nginx.test.ts': { 'upper limit': [1, LATER] },
+  'e2e/page/look.test.ts': { 'fixed wait': [1, LATER] },
+  'e2e/page/room-connection.test.ts': { 'fixed wait': [1, 'the pace of a publisher'] },
+  'e2e/page/room-many.test.ts': { 'upper limit': [1, LATER] },
+  'integration/cli/access.test.ts': { 'upper limit': [1, LATER] },
+  'integration/cli/broker.test.ts': { 'upper limit': [1, LATER] },
+  'integration/cli/demo.test.ts': { 'upper limit': [2, LATER] },
+  'integration/cli/publish.test.ts': { 'fixed wait': [1, LATER], 'upper limit': [1, LATER] },
+  'integration/cli/rejected.test.ts': { 'upper limit': [1, LATER] },
+  'integration/cluster/shutdown.test.ts': { 'upper limit': [4, LATER] },
+  'integration/cluster/workers.test.ts': { 'upper limit': [1, LATER] },
+  'integration/http/access-tokens.test.ts': { 'upper limit': [2, LATER], 'fixed wait': [1, LATER] },
+  'integration/http/http2.test.ts': { 'upper limit': [1, LATER] },
+  'integration/http/messages.test.ts': { 'upper limit': [1, CLOCK] },
+  'integration/http/stream-fast-path.test.ts': { 'upper limit': [1, LATER] },
+  'integration/http/tls.test.ts': { 'fixed wait': [1, LATER] },
+  'integration/ingest/broker-connection.test.ts': { 'upper limit': [2, LATER] },
+  'integration/ingest/broker-faults.test.ts': { 'upper limit': [1, LATER] },
+  'integration/ingest/broker-tls.test.ts': { 'upper limit': [1, LATER], 'bare limit': [1, LATER] },
+  'integration/monitoring/health-report.test.ts': { 'upper limit': [1, LATER] },
+  'integration/monitoring/logs.test.ts': { 'fixed wait': [1, LATER] },
+  'integration/monitoring/metrics.test.ts': { 'upper limit': [1, CLOCK] },
+  'integration/monitoring/tracing.test.ts': { 'upper limit': [2, LATER] },
+  'integration/publisher/outbox.test.ts': { 'upper limit': [1, LATER], 'fixed wait': [1, LATER] },
+  'integration/publisher/publisher-faults.test.ts': { 'upper limit': [1, LATER] },
+  'integration/publisher/publisher.test.ts': { 'upper limit': [2, LATER] },
+  'integration/streams/stream.test.ts': { 'upper limit': [1, CLOCK] },
+  'resilience/attack.test.ts': { 'fixed wait': [1, LATER] },
+  'resilience/broker-kill.test.ts': { 'fixed wait': [1, LATER] },
+  'resilience/kill.test.ts': { 'fixed wait': [1, LATER] },
+  'support/clients/attacker.ts': { 'fixed wait': [2, 'the pace of slow requests'] },
+  'support/clients/load.ts': { 'fixed wait': [1, 'the pace of a publisher'] },
+  'support/clients/seam-client.ts': { 'fixed wait': [1, 'how long a visitor stays'] },
+  'support/clients/sse.ts': { 'fixed wait': [1, 'the delay of a reconnect, as a browser has it'] },
+  'support/harness/wait.ts': { 'fixed wait': [1, 'between two looks of the one loop that waits'] },
+  'support/stages/entries.ts': { 'fixed wait': [1, 'between two tries'] },
+  'support/stages/live-trial.ts': { 'fixed wait': [1, LATER] },
+  'unit/config/database.test.ts': { 'bare limit': [2, 'values of the configuration'] },
+  'unit/core/split-json-array.test.ts': { 'upper limit': [1, LATER] },
+  'unit/http/parse-stream-request.test.ts': { 'upper limit': [1, LATER] },
+}
+
+const timing = suite('tests and the speed of the machine')
+
+timing(
+  'no test waits for a fixed time, has an upper limit of time, or a limit that ignores TEST_TIMEOUT_FACTOR',
+  () => {
+    const files = readdirSync(TESTS, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'))
+    // Neither is a test: one takes pictures, the other holds the examples below.
+    const others = ['pictures.ts', 'repo/timing.test.ts']
+    const tests = files.filter((path) => !others.includes(path))
+    assert.ok(tests.length > 100, 'the files were found')
+    const wrong = tests.flatMap((path) => {
+      const findings = findTiming(readFileSync(join(TESTS, path), 'utf8'))
+      return (['fixed wait', 'upper limit', 'bare limit'] as const).flatMap((rule) => {
+        const found = findings.filter((finding) => finding.rule === rule)
+        const [known] = KNOWN[path]?.[rule] ?? [0]
+        if (found.length === known) return []
+        return [
+          `${path}: ${rule}: ${found.length}, not ${known}`,
+          ...found.map(({ line, text }) => `  ${line}: ${text}`),
+        ]
+      })
+    })
+    assert.equal(wrong, [], 'wait for a condition, measure in bench/, or use WAIT_MS of test/support/harness/limits.ts')
+    assert.equal(
+      Object.keys(KNOWN).filter((path) => !tests.includes(path)),
+      [],
+      'the list has no file that is gone',
+    )
+  },
+)
+
+const EXAMPLES: Readonly<Record<Rule | 'none', readonly string[]>> = {
+  'fixed wait': [
+    'await sleep(500)',
+    'await sleep(Math.random() * LIFE_MS)',
+    'await delay(1_000)',
+    'await new Promise((resolve) => setTimeout(resolve, 100))',
+    'await page.waitForTimeout(250)',
+    'await until(() => Date.now() - before > 3_000)',
+    'while (performance.now() < end) {',
+  ],
+  'upper limit': [
+    'assert.ok(performance.now() - from < 500)',
+    `assert.ok(ms < 10_000, 'quick')`,
+    'assert.ok(took <= QUICK_MS)',
+    'assert.ok(Math.min(...times) < 1_000, times.join())',
+    'assert.ok(span.tookMs >= 0 && span.tookMs < 60_000)',
+    'assert.ok(ended.ms < SHUTDOWN_SECONDS * 1_000 + SLACK_MS)',
+  ],
+  'bare limit': [
+    `await page.waitForSelector('#x', { timeout: 60_000 })`,
+    `await until(full, { timeoutMs: 60_000 })`,
+    'new Publisher({ sendTimeoutMs: 30_000 })',
+    `setTimeout(() => reject(new Error('late')), 20_000)`,
+    `await within(gone, 'the end', 60_000)`,
+    'context.setDefaultTimeout(30_000)',
+    'fetch(url, { signal: AbortSignal.timeout(10_000) })',
+  ],
+  none: [
+    'await sleep(20)',
+    'stage.browser.sleep(3_600_000)',
+    '// sleep(500) is not for tests',
+    'await until(() => seen.length > 3, { everyMs: 100 })',
+    'assert.ok(retry >= 1_000)',
+    'assert.ok(bytes < 5_000_000)',
+    'new Publisher({ sendTimeoutMs: WAIT_MS })',
+    'await publisher.close({ timeoutMs: 200 })',
+    `await within(gone, 'the end', limit(60_000))`,
+    'for (const ms of times) pass(ms)',
+  ],
+}
+
+for (const [rule, lines] of Object.entries(EXAMPLES)) {
+  timing(`the rules find ${rule === 'none' ? 'nothing where nothing is wrong' : `every ${rule}`}`, () => {
+    for (const line of lines) {
+      assert.equal(
+        findTiming(line).map((finding) => finding.rule),
+        rule === 'none' ? [] : [rule],
+        line,
+      )
+    }
+  })
+}
+
+timing.run()

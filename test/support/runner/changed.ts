@@ -1,0 +1,63 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync, statSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
+
+const QUOTED_PATH = /['"`](\.{1,2}\/[^'"`\n]+)['"`]/g
+
+const namedIn = new Map<string, string[]>()
+
+/** The files named in a file by a relative path: imports, entries of other processes, fixtures. */
+const filesNamedIn = (file: string): string[] => {
+  const known = namedIn.get(file)
+  if (known) return known
+  const text = /\.[cm]?[jt]s$/.test(file) ? readFileSync(file, 'utf8') : ''
+  const found = [...text.matchAll(QUOTED_PATH)]
+    .map(([, path]) => resolve(dirname(file), path!))
+    .filter((path) => statSync(path, { throwIfNoEntry: false })?.isFile())
+  namedIn.set(file, found)
+  return found
+}
+
+/** The file itself and all that it names, directly or not. */
+const dependenciesOf = (file: string, seen = new Set<string>()): Set<string> => {
+  if (!seen.has(file)) {
+    seen.add(file)
+    for (const each of filesNamedIn(file)) dependenciesOf(each, seen)
+  }
+  return seen
+}
+
+/** The files of the work tree that differ from a revision, new ones included, as absolute paths. */
+const changedSince = (root: string, base: string): string[] => {
+  const git = (...args: string[]): string => execFileSync('git', args, { cwd: root, encoding: 'utf8' })
+  const differing = git('diff', '--name-only', '-z', base)
+  const untracked = git('ls-files', '-z', '--others', '--exclude-standard')
+  return [...differing.split('\0'), ...untracked.split('\0')].filter(Boolean).map((path) => join(root, path))
+}
+
+/**
+ * The test files that a change is likely to break: those that import a changed file, directly or not; since most tests
+ * start gateways as processes, those in a folder with the name of a changed file's folder in src/; and the rules of the
+ * repository, which read every file.
+ * @throws Error when there is no git repository, or no such revision in it
+ */
+export const selectChanged = (dir: string, files: readonly string[], base: string): string[] => {
+  const top = execFileSync('git', ['rev-parse', '--show-toplevel'], { cwd: dir, encoding: 'utf8' }).trim()
+  const changed = changedSince(top, base)
+  const folders = new Set(
+    changed
+      .map((path) => relative(top, path))
+      .flatMap((path) => (path.startsWith('src/') ? path.split('/').slice(1, -1) : [])),
+  )
+  return files.filter((file) => {
+    if (
+      relative(dir, dirname(file))
+        .split('/')
+        .some((folder) => folders.has(folder))
+    )
+      return true
+    if (/^\/\/ unit$/m.test(readFileSync(file, 'utf8'))) return changed.length > 0
+    const needed = dependenciesOf(file)
+    return changed.some((path) => needed.has(path))
+  })
+}

@@ -1,0 +1,70 @@
+import { secondsOf } from './durations.ts'
+import type { Result } from './run-process.ts'
+import type { TestRun } from './test-files.ts'
+
+const SLOWEST = 10
+
+const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
+
+/** Prints each run as it ends, with how much is left, and sums the results up. */
+export class Progress {
+  passed = 0
+  failed = 0
+  skipped = 0
+  /** Milliseconds of the runs that passed. */
+  readonly durations = new Map<string, number>()
+  readonly #total: number
+  readonly #from = performance.now()
+  #done = 0
+  /** Recorded durations of the runs that are left, and of those that are done, in seconds. */
+  #leftSeconds: number
+  #doneSeconds = 0
+
+  constructor(runs: readonly TestRun[]) {
+    this.#total = runs.length
+    this.#leftSeconds = runs.reduce((sum, { name }) => sum + secondsOf(name), 0)
+  }
+
+  /** Counts and prints a run that has ended. */
+  ended({ name }: TestRun, { passed, failed, skipped, problem, output, ms }: Result): void {
+    this.passed += passed
+    this.failed += failed
+    this.skipped += skipped
+    if (problem) {
+      this.#print('FAIL', name, `${problem}, ${seconds(ms)}`)
+      process.stdout.write(`${output.trimEnd()}\n\n`)
+      return
+    }
+    this.durations.set(name, ms)
+    this.#print('ok  ', name, `${passed} passed${skipped > 0 ? `, ${skipped} skipped` : ''}, ${seconds(ms)}`)
+    for (const line of output.split('\n')) if (line.startsWith('SKIP ')) process.stdout.write(`     ${line}\n`)
+  }
+
+  /** Counts and prints a run that could not begin. */
+  failedToStart({ name }: TestRun, error: Error): void {
+    this.failed += 1
+    this.#print('FAIL', name, error.message)
+  }
+
+  /** Prints the slowest runs. */
+  printSlowest(): void {
+    const slowest = [...this.durations].sort(([, one], [, other]) => other - one).slice(0, SLOWEST)
+    process.stdout.write('\nslowest:\n')
+    for (const [name, ms] of slowest) process.stdout.write(`${seconds(ms).padStart(9)}  ${name}\n`)
+  }
+
+  #print(verdict: string, name: string, detail: string): void {
+    this.#done += 1
+    this.#leftSeconds -= secondsOf(name)
+    this.#doneSeconds += secondsOf(name)
+    const count = `${this.#done}/${this.#total}`.padStart(2 * `${this.#total}`.length + 1)
+    process.stdout.write(`${verdict} ${count} ${name}: ${detail}${this.#left()}\n`)
+  }
+
+  /** The estimate of what is left, from the recorded durations and how this machine compares with them so far. */
+  #left(): string {
+    if (this.#done < 3 || this.#done === this.#total) return ''
+    const left = ((performance.now() - this.#from) / 1000) * (this.#leftSeconds / this.#doneSeconds)
+    return left < 90 ? ` (${Math.ceil(left)} s left)` : ` (${Math.round(left / 60)} min left)`
+  }
+}
