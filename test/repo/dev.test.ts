@@ -8,7 +8,7 @@ import { suite } from '../support/harness/suite.ts'
 import { freePort, getJson, tempDir, until } from '../support/harness/wait.ts'
 import { ROOT } from '../support/servers/gateway.ts'
 
-const test = suite('npm run dev', { timeoutMs: 240_000 })
+const test = suite('npm run dev')
 
 /** A copy of the sources: the tests change it. */
 const clone = tempDir('gateway-dev-')
