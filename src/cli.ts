@@ -12,6 +12,9 @@ const EXIT = { ok: 0, failure: 1, usage: 2 } as const
 /** A command that is interrupted has this long to put its things in order, in milliseconds. */
 const INTERRUPT_GRACE_MS = 1_500
 
+/** The end of hints at errors that a running gateway retries: a process that ends with the error retries nothing. */
+const RETRIED = / It is tried again\.$/
+
 /** Each is loaded when it is called: a short command does not wait for the parts of the others. */
 const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => Promise<CliCommand | CommandGroup>]>> = {
   serve: ['run the gateway (default)', async () => (await import('./cli/serve.ts')).serve],
@@ -55,7 +58,7 @@ const reportError = async (error: unknown): Promise<void> => {
   const { code, message, hint } = error as { code?: string; message?: string; hint?: string }
   printError(`deepsoc-gateway: ${escapeForTerminal(code ?? 'internal')}`)
   for (const line of (message ?? String(error)).split('\n')) printError(`  ${escapeForTerminal(line)}`)
-  if (hint !== undefined) printError(`  hint: ${escapeForTerminal(hint)}`)
+  if (hint !== undefined) printError(`  hint: ${escapeForTerminal(hint.replace(RETRIED, ''))}`)
 }
 
 const checkNode = (): boolean => {

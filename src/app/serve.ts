@@ -94,7 +94,10 @@ export const runGateway = async (
   onListening: OnListening = noop,
 ): Promise<number> => {
   const signalled = waitForSignal(logger)
-  await gateway.start()
+  const started = gateway.start()
+  started.catch(noop)
+  // A start can wait for its database; nothing has been accepted by then.
+  if ((await Promise.race([started, signalled])) !== undefined) return 0
   logListening(config, logger, baseUrl(config, gateway.port))
   onListening(gateway.port)
   await signalled

@@ -78,8 +78,8 @@ export const FIRST_VERSION = 1
 /** The version of schema.sql, kept as `user_version` of the file. */
 export const SCHEMA_VERSION = MIGRATIONS.at(-1)?.version ?? FIRST_VERSION
 
-/** Nothing is served yet, so a process that waits for another one's upgrade blocks nobody. */
-const TIMEOUT_MS = 60_000
+/** How long a start waits for a lock, in milliseconds: another process may be making or upgrading the tables. */
+export const START_LOCK_TIMEOUT_MS = 60_000
 
 /**
  * Brings a database of ours to a version, whichever it has: all steps in one transaction, so that a file is of one version
@@ -94,7 +94,7 @@ export const migrate = (db: Database.Database, steps: readonly Migration[] = MIG
   const versionNow = (): number => db.pragma('user_version', { simple: true }) as number
   if (versionNow() > goal) throw newerSchemaError(db.name, versionNow(), goal)
   if (versionNow() === goal) return
-  db.pragma(`busy_timeout = ${TIMEOUT_MS}`)
+  db.pragma(`busy_timeout = ${START_LOCK_TIMEOUT_MS}`)
   let at = 'waiting for the lock'
   try {
     db.transaction(() => {

@@ -21,7 +21,7 @@ export const openStore = (
   callbacks: Pick<PostgresLogOptions, 'onGrown' | 'onRevoked' | 'onWarning'>,
 ): MessageStore => {
   const own = { newLogId: randomUUID(), now: Date.now() }
-  if (postgres === null) return new SqliteStore({ ...own, file })
+  if (postgres === null) return new SqliteStore({ ...own, file, onWarning: callbacks.onWarning })
   return new PostgresStore({ ...own, ...callbacks, address: postgres, connections: databaseConnections })
 }
 

@@ -4,6 +4,8 @@ import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 /** SQLSTATE codes, and those of Node's sockets, in the words of the catalogue. */
 const CODES: Readonly<Record<string, ErrorCode>> = {
   '25006': 'database_read_only',
+  '25P03': 'database_unreachable',
+  '25P04': 'database_unreachable',
   '28000': 'database_login_refused',
   '28P01': 'database_login_refused',
   '3D000': 'database_missing',
@@ -12,12 +14,14 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   '42501': 'database_access_refused',
   '40001': 'storage_busy',
   '40P01': 'storage_busy',
+  '55006': 'storage_busy',
   '55P03': 'storage_busy',
   '53100': 'database_full',
   '53300': 'database_connections',
   '57P01': 'database_unreachable',
   '57P02': 'database_unreachable',
   '57P03': 'database_unreachable',
+  '57P05': 'database_unreachable',
   ECONNREFUSED: 'database_unreachable',
   ECONNRESET: 'database_unreachable',
   EHOSTUNREACH: 'database_unreachable',
@@ -79,6 +83,13 @@ export const postgresError = (error: unknown): GatewayError => {
   const message = isSqlState(error) ? `${text} (SQLSTATE ${code})` : text
   return new GatewayError(name, message, { cause: error, ...(name === 'storage_lost' && { hint: LOST_HINT }) })
 }
+
+/**
+ * Returns whether an error passes without a change of the configuration: a lost connection, a standby that is being promoted,
+ * and the SQLSTATE classes of rollbacks (40), resources (53), locks (55), intervention by an operator (57) and the system (58).
+ */
+export const isTransient = ({ code, cause }: GatewayError): boolean =>
+  code === 'database_unreachable' || code === 'database_read_only' || /^(40|53|55|57|58)/.test(errorCode(cause))
 
 /** A log that was opened is no longer there. */
 export const storeReplaced = (where: string): GatewayError =>

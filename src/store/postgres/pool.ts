@@ -31,14 +31,15 @@ export class Pool {
    * Works on a connection of its own. Whatever fails, a transaction left open and a dead line included, the next one
    * finds a sound connection.
    *
+   * @param maxMs when the work is given up, in milliseconds
    * @throws GatewayError storage_* or database_*
    */
-  async withConnection<Result>(work: (client: Client) => Promise<Result>): Promise<Result> {
+  async withConnection<Result>(work: (client: Client) => Promise<Result>, maxMs = MAX_USE_MS): Promise<Result> {
     const client = await this.#take()
     const timer = setTimeout(() => {
       this.#dead.add(client)
-      client.connection.stream.destroy(new Error(`no answer within ${MAX_USE_MS / 1_000} seconds`))
-    }, MAX_USE_MS)
+      client.connection.stream.destroy(new Error(`no answer within ${maxMs / 1_000} seconds`))
+    }, maxMs)
     try {
       return await work(client)
     } catch (error) {

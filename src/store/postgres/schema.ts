@@ -7,8 +7,12 @@ import { idGap } from '../sqlite/restore.ts'
 import { timelineOf } from './connect.ts'
 import { errorCode } from './errors.ts'
 
-/** Two gateways that start at once must not both make the tables: "DSGW" and a number of its own. */
-const MAKING = 'SELECT pg_advisory_xact_lock(1146308439, 0)'
+/** The first half of the name of the lock under which the tables of a schema are made: "DSGM". */
+const SCHEMA_LOCK_CLASS = 0x4453474d
+
+/** The SQL that takes the lock under which the tables of a schema are made or upgraded, until the transaction ends. */
+export const schemaLockSql = (schema: string): string =>
+  `SELECT pg_advisory_xact_lock(${SCHEMA_LOCK_CLASS}, hashtext('${schema}'))`
 
 /**
  * Tables beside those of schema.sql. `header` has what SQLite keeps in the header of its file, and where the log is at home: a
@@ -53,10 +57,11 @@ WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'i', 'f', 'S')`
  * transaction. A schema that is refused is left as it was.
  *
  * @throws GatewayError database_foreign, database_newer or database_access_refused
+ * @throws DatabaseError of the driver; 55P03 if the schema stayed locked for as long as the session waits for a lock
  */
 export const ensureSchema = async (client: Client, schema: string, maker: SchemaInit): Promise<void> => {
   try {
-    await client.query(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${MAKING}`)
+    await client.query(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${schemaLockSql(schema)}`)
     await prepare(client, schema, maker)
     await client.query('COMMIT')
   } catch (error) {

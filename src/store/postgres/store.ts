@@ -1,10 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Bounds } from '../../core/cursor.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { GroupCommit } from '../group-commit.ts'
+import { START_LOCK_TIMEOUT_MS } from '../migrations.ts'
+import { retryStart } from '../retry-start.ts'
 import { readSchema } from '../sqlite/file.ts'
 import type {
   AppendEntry,
@@ -20,7 +21,7 @@ import type {
   TicketStore,
 } from '../store.ts'
 import { ConnectionFactory } from './connect.ts'
-import { postgresError, storeReplaced } from './errors.ts'
+import { isTransient, postgresError, storeReplaced } from './errors.ts'
 import { NotificationListener } from './listener.ts'
 import { Pool } from './pool.ts'
 import { createQuarantine } from './quarantine-reader.ts'
@@ -46,8 +47,10 @@ export interface PostgresLogOptions {
   readonly onWarning?: (text: string) => void
   /** How long a write waits for its turn, in milliseconds. */
   readonly lockTimeoutMs?: number
-  /** How long to wait at the start for a server that is not there yet, in milliseconds. */
+  /** How long a start waits for a server that is not there yet, in milliseconds. */
   readonly patienceMs?: number
+  /** How long a start waits for a lock that another process holds, in milliseconds. */
+  readonly startLockTimeoutMs?: number
   /** Called at the stages of a transaction, for fault injection. */
   readonly onStage?: (stage: FaultPoint) => void
 }
@@ -55,7 +58,8 @@ export interface PostgresLogOptions {
 const LOCK_TIMEOUT_MS = 5_000
 /** A database that starts together with the gateway is there within this time, as a rule. */
 const TIMEOUT_MS = 15_000
-const LOOK_MS = 200
+/** Maximum duration of the transaction that makes or upgrades the tables, in milliseconds: an index over many messages. */
+const MAX_UPGRADE_MS = 3_600_000
 
 /** The log in PostgreSQL, for gateways on several hosts: one writer at a time by an advisory lock, readers beside it. */
 export class PostgresStore implements MessageStore {
@@ -99,7 +103,6 @@ export class PostgresStore implements MessageStore {
   async start(): Promise<void> {
     try {
       await this.#prepare()
-      this.#logId = (await this.#reader.logId()) ?? ''
       this.#writer.bindTo(this.#logId)
     } catch (error) {
       await Promise.all([this.#writing.end(), this.#reading.end()])
@@ -167,22 +170,24 @@ export class PostgresStore implements MessageStore {
     return this.#reader.size()
   }
 
-  /** Makes or checks the tables; waits for a server that is starting, or failing over. */
-  async #prepare(): Promise<void> {
-    const { address, newLogId, now, patienceMs = TIMEOUT_MS, onWarning = noop } = this.#options
-    const until = performance.now() + patienceMs
+  /** Makes or checks the tables and reads the log_id; waits for a server that is starting or failing over, and for another gateway's lock. */
+  #prepare(): Promise<void> {
+    const { address, newLogId, now, onWarning = noop } = this.#options
+    const { patienceMs = TIMEOUT_MS, startLockTimeoutMs = START_LOCK_TIMEOUT_MS } = this.#options
     const maker = { schema: readSchema(), logId: newLogId, now }
-    for (let first = true; ; first = false) {
+    const attempt = async (): Promise<void> => {
       try {
-        return await this.#writing.withConnection((client) => ensureSchema(client, address.schema, maker))
+        await this.#writing.withConnection((client) => ensureSchema(client, address.schema, maker), MAX_UPGRADE_MS)
+        this.#logId = (await this.#reader.logId()) ?? ''
       } catch (error) {
-        const fault = postgresError(error)
-        const passing = ['database_unreachable', 'database_read_only', 'database_connections'].includes(fault.code)
-        if (!passing || performance.now() >= until) throw inPlace(fault, this.#where)
-        if (first) onWarning(`${this.#where} is not there yet: ${fault.message} It is tried again.`)
+        throw inPlace(postgresError(error), this.#where)
       }
-      await sleep(LOOK_MS)
     }
+    const waitMs = (error: GatewayError): number => {
+      if (error.code === 'storage_busy') return startLockTimeoutMs
+      return isTransient(error) ? patienceMs : 0
+    }
+    return retryStart(attempt, { waitMs, onWarning })
   }
 }
 

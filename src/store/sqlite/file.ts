@@ -97,6 +97,9 @@ const create = (file: string, maker: SchemaInit): void => {
 const openError = (file: string, error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
   const code = (error as { code?: string }).code ?? ''
+  if (code.startsWith('SQLITE_BUSY')) {
+    return new GatewayError('storage_busy', `${file} is locked: ${code}`, { cause: error })
+  }
   const corrupt = code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB'
   return new GatewayError(
     corrupt ? 'database_corrupt' : 'database_unopenable',
@@ -121,8 +124,8 @@ const makeFolder = (folder: string): void => {
  * Makes sure that the file is a database of this application and version, creating it when there is none, upgrading one
  * of an earlier version and taking over a restored backup, and that it is sound. A file that is refused is left untouched.
  *
- * @throws GatewayError database_foreign, database_newer, database_corrupt, database_leftovers, database_upgrade_failed or
- * database_unopenable
+ * @throws GatewayError database_foreign, database_newer, database_corrupt, database_leftovers, database_upgrade_failed,
+ * database_unopenable, or storage_busy: then another process holds a lock, and the same call can succeed later
  */
 export const ensureDatabase = (file: string, maker: SchemaInit): void => {
   try {
@@ -174,6 +177,15 @@ export const openConnection = (file: string, options: { readonly?: boolean } = {
   } catch (error) {
     db.close()
     throw error
+  }
+}
+
+/** Opens a prepared file for reading. @throws GatewayError database_unopenable or storage_busy */
+export const openReader = (file: string): Database.Database => {
+  try {
+    return openConnection(file, { readonly: true })
+  } catch (error) {
+    throw openError(file, error)
   }
 }
 

@@ -1,8 +1,11 @@
 import type Database from 'better-sqlite3'
 import type { Bounds } from '../../core/cursor.ts'
+import type { GatewayError } from '../../core/errors.ts'
 import type { StoredMessage } from '../../core/message.ts'
 import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { GroupCommit } from '../group-commit.ts'
+import { START_LOCK_TIMEOUT_MS } from '../migrations.ts'
+import { retryStart } from '../retry-start.ts'
 import type {
   AppendEntry,
   AppendResult,
@@ -16,7 +19,7 @@ import type {
   StorageSize,
 } from '../store.ts'
 import { YieldQueue } from '../yield-queue.ts'
-import { ensureDatabase, fileIdentity, fileReplaced, fileSizes, openConnection, readSchema } from './file.ts'
+import { ensureDatabase, fileIdentity, fileReplaced, fileSizes, openReader, readSchema } from './file.ts'
 import { QuarantineReader } from './quarantine-reader.ts'
 import * as queries from './queries.ts'
 import { StatementCache } from './statement-cache.ts'
@@ -31,6 +34,10 @@ export interface SqliteLogOptions {
   readonly now: number
   /** Runs the writer in this thread instead of one of its own, and calls back at its stages: for fault injection. */
   readonly inlineWriter?: { readonly onStage?: (stage: FaultPoint) => void }
+  /** Receives the reason why a start waits, once. */
+  readonly onWarning?: ((text: string) => void) | undefined
+  /** How long a start waits for a lock that another process holds, in milliseconds. */
+  readonly startLockTimeoutMs?: number
 }
 
 /** Statements kept prepared. */
@@ -81,13 +88,16 @@ export class SqliteStore implements MessageStore {
     return this.#quarantine
   }
 
-  /** @throws GatewayError database_* when the file is not usable; it is then left as it was */
+  /** @throws GatewayError database_* when the file is not usable, or storage_busy; it is then left as it was */
   async start(): Promise<void> {
-    const { file, newLogId, now, inlineWriter } = this.#options
-    ensureDatabase(file, { schema: readSchema(), logId: newLogId, now })
-    this.#identity = fileIdentity(file)
-    this.#db = openConnection(file, { readonly: true })
-    this.#logId = this.#db.prepare(queries.LOG_ID).pluck().get() as string
+    const {
+      file,
+      inlineWriter,
+      onWarning = () => undefined,
+      startLockTimeoutMs = START_LOCK_TIMEOUT_MS,
+    } = this.#options
+    const waitMs = ({ code }: GatewayError): number => (code === 'storage_busy' ? startLockTimeoutMs : 0)
+    await retryStart(() => this.#prepare(), { waitMs, onWarning })
     this.#writer =
       inlineWriter === undefined ? new WorkerThreadWriter(file) : createInlineWriter(file, inlineWriter.onStage)
   }
@@ -197,6 +207,14 @@ export class SqliteStore implements MessageStore {
       const params = queries.selectionParams(filter)
       return statement.all({ ...params, limit, before: before === 0 ? END : before }) as EventSummary[]
     })
+  }
+
+  #prepare(): void {
+    const { file, newLogId, now } = this.#options
+    ensureDatabase(file, { schema: readSchema(), logId: newLogId, now })
+    this.#identity = fileIdentity(file)
+    this.#db = openReader(file)
+    this.#logId = this.#db.prepare(queries.LOG_ID).pluck().get() as string
   }
 
   #open(): { db: Database.Database; writer: Writer } {

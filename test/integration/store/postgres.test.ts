@@ -7,10 +7,15 @@ import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { SCHEMA_VERSION } from '../../../src/store/migrations.ts'
+import { ConnectionFactory } from '../../../src/store/postgres/connect.ts'
+import { Pool } from '../../../src/store/postgres/pool.ts'
+import { schemaLockSql } from '../../../src/store/postgres/schema.ts'
 import type { PostgresStore } from '../../../src/store/postgres/store.ts'
+import { parsePostgresUrl } from '../../../src/store/postgres/url.ts'
 import { escapeNul, unescapeNul } from '../../../src/store/postgres/values.ts'
 import { advisoryLockSql } from '../../../src/store/postgres/writer.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
+import { startCli } from '../../support/clients/cli.ts'
 import { postgresBin } from '../../support/harness/provision.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
@@ -36,10 +41,14 @@ const test = suite('the log in PostgreSQL')
 let server = ''
 let opened: PostgresStore[] = []
 
-const open: typeof openPostgres = async (url, options) => {
-  const log = await openPostgres(url, options)
-  opened.push(log)
-  return log
+const open: typeof openPostgres = (url, options) => {
+  const opening = openPostgres(url, options).then((log) => {
+    opened.push(log)
+    return log
+  })
+  // A test that fails before it waits for this one reports its own error.
+  opening.catch(() => undefined)
+  return opening
 }
 
 const codeOf = (work: Promise<unknown>): Promise<string> =>
@@ -210,6 +219,105 @@ test('gateways that start at once make the tables once', async () => {
   const logs = await Promise.all(Array.from({ length: 5 }, () => open(url)))
   assert.is(new Set(logs.map(({ logId }) => logId)).size, 1)
   assert.is((await queryRows(url, 'SELECT * FROM log')).length, 1)
+})
+
+/** Takes locks on a connection of its own. @returns a function that gives them back */
+const holdLocks = async (url: string, sql: string): Promise<() => Promise<void>> => {
+  const holder = await connect(url)
+  await holder.query(`BEGIN; ${sql}`)
+  return () => holder.end()
+}
+
+test('a start waits while another gateway makes the tables, or somebody locks them, warns once, and goes on', async () => {
+  const url = freshSchema(server)
+  for (const lock of [schemaLockSql(schemaOf(url)), 'LOCK TABLE header']) {
+    const release = await holdLocks(url, lock)
+    const warnings: string[] = []
+    const opening = open(url, { lockTimeoutMs: 20, onWarning: (text) => warnings.push(text) })
+    await until(() => warnings.length > 0, { what: 'the warning' })
+    await release()
+    assert.is((await store(await opening, {})).length, 1)
+    assert.is(warnings.length, 1, String(warnings))
+    assert.match(warnings[0]!, /^waiting for the database: .*55P03\), retrying$/)
+  }
+})
+
+test('a start whose lock is never given back ends, and says who is to blame', async () => {
+  const url = freshSchema(server)
+  await open(url)
+  const release = await holdLocks(url, 'LOCK TABLE header')
+  const error = await openPostgres(url, { lockTimeoutMs: 20, startLockTimeoutMs: 1 }).catch((fault) => fault)
+  assert.equal([error.code, error.message.includes(schemaOf(url))], ['storage_busy', true])
+  await release()
+})
+
+test('gateways with different schemas do not wait for each other at the start', async () => {
+  const [stuck, free] = [freshSchema(server), freshSchema(server)]
+  await open(stuck)
+  const release = await holdLocks(stuck, 'LOCK TABLE header')
+  const opening = open(stuck, { lockTimeoutMs: 600_000 })
+  const waiting = "SELECT 1 FROM pg_locks WHERE NOT granted AND relation = 'header'::regclass"
+  await until(async () => (await queryRows(stuck, waiting)).length === 1, { what: 'a start that waits for its tables' })
+  await open(free, { lockTimeoutMs: 20, startLockTimeoutMs: 1 })
+  await release()
+  await opening
+})
+
+test('errors of PostgreSQL that pass by themselves delay a start and do not end it', async () => {
+  const url = freshSchema(server)
+  await open(url)
+  await queryRows(
+    url,
+    `CREATE SEQUENCE attempt; CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
+      $$BEGIN IF nextval('attempt') % 2 = 1 THEN RAISE 'for a moment' USING ERRCODE = TG_ARGV[0]; END IF; RETURN NEW; END$$`,
+  )
+  const failWith = (code: string) =>
+    queryRows(
+      url,
+      `CREATE OR REPLACE TRIGGER fail BEFORE UPDATE ON header FOR EACH ROW EXECUTE FUNCTION fail('${code}')`,
+    )
+  const passing = '25P03 40001 40P01 53000 53100 53200 53300 55006 57014 57P01 57P03 57P05 58030'.split(' ')
+  for (const code of passing) {
+    await failWith(code)
+    const warnings: string[] = []
+    await open(url, { onWarning: (text) => warnings.push(text) })
+    assert.is(warnings.length, 1, code)
+    assert.match(warnings[0]!, code)
+  }
+  for (const code of ['22000', '42501', 'XX000']) {
+    await failWith(code)
+    assert.is.not(await codeOf(openPostgres(url)), 'none', code)
+    await open(url)
+  }
+})
+
+test('a gateway that is told to stop while it waits for its database ends in order', async () => {
+  const url = freshSchema(server)
+  await open(url)
+  const release = await holdLocks(url, 'LOCK TABLE header')
+  const starting = startCli(['serve'], { env: { DATABASE_URL: url, PORT: '0' } })
+  await starting.seen(/waiting for the database/)
+  starting.child.kill('SIGTERM')
+  const { code, stdout, stderr } = await starting.done
+  assert.is(code, 0, stdout + stderr)
+  await release()
+})
+
+test('a command that ends with an error does not promise to try again', async () => {
+  const { code, stderr } = await startCli(['rejected', 'list'], {
+    env: { DATABASE_URL: server.replace(/:[^:@]+@/, ':not-the-word@') },
+  }).done
+  assert.is(code, 1)
+  assert.match(stderr, /database_login_refused[\s\S]*hint: .*pg_hba\.conf of PostgreSQL\.$/m)
+})
+
+test('work on a connection is given up after its own time, and the next work finds a sound connection', async () => {
+  const connector = new ConnectionFactory(parsePostgresUrl(server), { lockTimeoutMs: 1_000 }, () => undefined)
+  const pool = new Pool(connector, 1)
+  const late = pool.withConnection((client) => client.query('SELECT pg_sleep(600)'), 50)
+  assert.is(await codeOf(late), 'database_unreachable')
+  assert.is((await pool.withConnection((client) => client.query('SELECT 1'))).rowCount, 1)
+  await pool.end()
 })
 
 test('the tables are those of schema.sql, column for column', async () => {

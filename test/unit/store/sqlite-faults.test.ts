@@ -8,6 +8,7 @@ import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import type { FaultPoint } from '../../../src/store/sqlite/writer.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { until } from '../../support/harness/wait.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
 import { mountTinyDisk, noTinyDisk, type TinyDisk } from '../../support/servers/tiny-disk.ts'
 import { entryOf, rejectionOf, store } from '../../support/stages/entries.ts'
@@ -49,6 +50,43 @@ for (const inline of [true, false]) {
     renameSync(`${file}.new`, file)
   })
   lost('a file that was moved away', (file) => renameSync(file, `${file}.old`))
+}
+
+/** Locks a file against other processes until the connection is closed. */
+const LOCKS: Readonly<Record<string, (file: string) => Promise<Database.Database>>> = {
+  'another process is making': async (file) => {
+    const db = new Database(file)
+    db.exec('BEGIN EXCLUSIVE')
+    return db
+  },
+  'another process has for itself': async (file) => {
+    await (await openSqlite(file, true)).stop()
+    const db = new Database(file)
+    db.pragma('locking_mode = EXCLUSIVE')
+    db.exec('BEGIN IMMEDIATE')
+    return db
+  },
+}
+
+for (const [what, lock] of Object.entries(LOCKS)) {
+  faults(`a file that ${what} is waited for, with one warning, and not for ever`, async () => {
+    const file = join(fastDir(), 'gateway.db')
+    const holder = await lock(file)
+    const options = { file, newLogId: 'l', now: 1, inlineWriter: {} }
+    const impatient = await new SqliteStore({ ...options, startLockTimeoutMs: 1 }).start().catch((error) => error)
+    assert.equal([impatient.code, impatient.message.includes(file)], ['storage_busy', true])
+    const warnings: string[] = []
+    const log = new SqliteStore({ ...options, onWarning: (text) => warnings.push(text) })
+    const started = log.start()
+    started.catch(() => undefined)
+    await until(() => warnings.length > 0, { what: 'the warning' })
+    holder.close()
+    await started
+    assert.is((await store(log, {})).length, 1)
+    assert.is(warnings.length, 1)
+    assert.match(warnings[0]!, /^waiting for the database: .* is locked: SQLITE_BUSY, retrying$/)
+    await log.stop()
+  })
 }
 
 /** A log that ends its commits by throwing at a stage, while `stage` is set. */
