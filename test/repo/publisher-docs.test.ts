@@ -27,10 +27,10 @@ test('every option of the publisher is described in PUBLISHING, and no other', (
 })
 
 test('every error code is raised somewhere', () => {
-  const dir = join(ROOT, 'src', 'publisher')
-  const sources = readdirSync(dir)
-    .filter((file) => file !== 'errors.ts')
-    .map((file) => readFileSync(join(dir, file), 'utf8'))
+  const sources = ['src/publisher', 'src/amqp']
+    .flatMap((folder) => readdirSync(join(ROOT, folder)).map((file) => join(folder, file)))
+    .filter((file) => file !== 'src/publisher/errors.ts')
+    .map(read)
     .join('\n')
   for (const code of Object.keys(PUBLISH_ERRORS)) assert.ok(sources.includes(`'${code}'`), code)
 })
