@@ -51,8 +51,8 @@ const extract = (folder: string): string => {
 
 let loaded: unknown
 
-/** better-sqlite3's native module. @throws GatewayError native_module_unusable */
-export const loadSqliteBinding = (): unknown => {
+/** better-sqlite3's native module, by the name under which better-sqlite3 imports it. @throws GatewayError native_module_unusable */
+export const getBinding = (): unknown => {
   if (loaded !== undefined) return loaded
   const configured = loadEnv().CACHE_DIR
   const uid = process.getuid?.() ?? 0

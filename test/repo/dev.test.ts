@@ -36,7 +36,7 @@ const change = (file: string, line: string): void => appendFileSync(join(clone, 
 const starts = (): number => dev.output.split('"msg":"listening"').length - 1
 
 const untilTrue = (what: string, condition: () => boolean | Promise<boolean>, everyMs = 50): Promise<boolean> =>
-  until(condition, { what, timeoutMs: 60_000, everyMs }).catch((error: Error) => {
+  until(condition, { what, everyMs }).catch((error: Error) => {
     throw new Error(`${error.message}\n${dev.output}`)
   })
 

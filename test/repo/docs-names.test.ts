@@ -30,7 +30,8 @@ const isThere = (path: string): boolean => {
 }
 
 /** Files of others: what DeepSOC, PostgreSQL, an agent, a page or a run of the bench has. */
-const OF_OTHERS = /^(bench\/results|warroom\.js|captain\.db|copy\.db|gateway\.db|agent\.db|tls\.(crt|key)|ca\.pem)$/
+const OF_OTHERS =
+  /^(bench\/results|lib\/\w+\.js|warroom\.js|captain\.db|copy\.db|gateway\.db|agent\.db|tls\.(crt|key)|ca\.pem)$/
 
 test('files and folders of the repository are there', () => {
   let seen = 0

@@ -27,6 +27,8 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   'integration/cluster/shutdown.test.ts': { 'upper limit': [4, LATER] },
   'integration/cluster/workers.test.ts': { 'upper limit': [1, LATER] },
   'integration/http/access-tokens.test.ts': { 'upper limit': [2, LATER], 'fixed wait': [1, LATER] },
+  'integration/store/postgres.test.ts': { 'bare limit': [1, 'an option of the store'] },
+  'unit/publisher/message.test.ts': { 'upper limit': [1, CLOCK] },
   'integration/http/http2.test.ts': { 'upper limit': [1, LATER] },
   'integration/http/messages.test.ts': { 'upper limit': [1, CLOCK] },
   'integration/http/stream-fast-path.test.ts': { 'upper limit': [1, LATER] },
@@ -53,8 +55,6 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   'support/stages/entries.ts': { 'fixed wait': [1, 'between two tries'] },
   'support/stages/live-trial.ts': { 'fixed wait': [1, LATER] },
   'unit/config/database.test.ts': { 'bare limit': [2, 'values of the configuration'] },
-  'unit/core/split-json-array.test.ts': { 'upper limit': [1, LATER] },
-  'unit/http/parse-stream-request.test.ts': { 'upper limit': [1, LATER] },
 }
 
 const timing = suite('tests and the speed of the machine')
