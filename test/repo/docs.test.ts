@@ -79,10 +79,11 @@ test('links between the documents lead to a file, and to a heading of it', () =>
 })
 
 test('the variables that the documents name are in the catalogue', () => {
-  const known = new Set([...Object.keys(CONFIG_VARIABLES), 'TEST_BINARY', 'TEST_FULL', 'TEST_TIMEOUT_FACTOR'])
+  const known = new Set(Object.keys(CONFIG_VARIABLES))
   for (const document of DOCUMENTS) {
     for (const [, name] of read(document).matchAll(/`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`/g)) {
-      assert.ok(known.has(name!), `${document}: ${name}`)
+      // The tests have variables of their own.
+      assert.ok(known.has(name!) || name!.startsWith('TEST_'), `${document}: ${name}`)
     }
   }
 })
