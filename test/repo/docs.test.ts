@@ -80,10 +80,10 @@ test('links between the documents lead to a file, and to a heading of it', () =>
 
 test('the variables that the documents name are in the catalogue', () => {
   const known = new Set(Object.keys(CONFIG_VARIABLES))
-  for (const document of DOCUMENTS) {
+  // The tests have variables of their own.
+  for (const document of DOCUMENTS.filter((name) => name !== 'docs/TESTING.md')) {
     for (const [, name] of read(document).matchAll(/`([A-Z][A-Z0-9]*_[A-Z0-9_]+)`/g)) {
-      // The tests have variables of their own.
-      assert.ok(known.has(name!) || name!.startsWith('TEST_'), `${document}: ${name}`)
+      assert.ok(known.has(name!), `${document}: ${name}`)
     }
   }
 })
