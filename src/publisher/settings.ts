@@ -36,7 +36,8 @@ const textOf = (env: Environment, name: string, secret = false): string | undefi
   try {
     return readFileSync(file, 'utf8').replace(/\r?\n$/, '') || undefined
   } catch (error) {
-    throw invalid(`${name}_FILE cannot be read: ${errorChainText(error)}`, error)
+    // Without the path, and the error that has it: the secret itself may have been set instead of its file.
+    throw invalid(`${name}_FILE cannot be read: ${errorChainText(error).replace(/, \w+ '.*$/s, '')}`)
   }
 }
 

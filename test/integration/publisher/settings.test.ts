@@ -1,6 +1,7 @@
 // needs: openssl
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import * as assert from 'uvu/assert'
 import { type PublishError, Publisher } from '../../../src/publisher/index.ts'
 import { readSettings } from '../../../src/publisher/settings.ts'
@@ -58,7 +59,9 @@ test('secrets may lie in files', () => {
   assert.is(readSettings({}, { RABBITMQ_URL_FILE: file }).address.password, 'from file')
   writeFileSync(file, 'plain\n')
   assert.is(readSettings({}, { RABBITMQ_HOST: 'h', RABBITMQ_PASSWORD_FILE: file }).address.password, 'plain')
-  assert.match(faultOf(() => readSettings({}, { RABBITMQ_URL_FILE: '/nowhere' })).message, 'RABBITMQ_URL_FILE')
+  const unreadable = faultOf(() => readSettings({}, { RABBITMQ_URL_FILE: 'amqp://u:hunter2@h' }))
+  assert.match(unreadable.message, /^RABBITMQ_URL_FILE cannot be read: ENOENT/)
+  assert.not.match(inspect(unreadable), 'hunter2', 'a secret that was set instead of its file is not shown')
 })
 
 test('what is wrong is named, and no secret with it', () => {
