@@ -4,8 +4,12 @@ import { Histogram, type Registry } from 'prom-client'
 /** Milliseconds between two samples: a stall of a tenth of a second is seen, and sampling costs next to nothing. */
 const SAMPLE_INTERVAL_MS = 100
 
+/** Node drops the sample after a reset, so frequent scrapes wait until this many are there: about a second. */
+const MIN_SAMPLES = 10
+
 /** The samples that Node has taken since the last call, in seconds: it counts the interval itself as delay. */
 const takeSamples = (monitor: ReturnType<typeof monitorEventLoopDelay>, observe: (seconds: number) => void): void => {
+  if (monitor.count < MIN_SAMPLES) return
   let seen = 0
   for (const [percentile, nanoseconds] of monitor.percentiles) {
     const upTo = Math.round((percentile / 100) * monitor.count)
