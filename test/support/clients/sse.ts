@@ -197,6 +197,8 @@ export type ReaderOptions = {
   onMessage?: (event: ParsedEvent) => void
   /** Milliseconds before a reconnect until the stream says another `retry:`; browsers take 3000 or more. */
   retryMs?: number
+  /** False: it comes back after `retryMs`, whatever `retry:` says. */
+  obeysRetry?: boolean
 }
 
 /**
@@ -293,7 +295,7 @@ export class Reader {
         this.lastEventId = id
       },
       onRetry: (ms) => {
-        this.retryMs = ms
+        if (this.#options.obeysRetry !== false) this.retryMs = ms
       },
       onEvent: (event) => this.#take(event),
     })

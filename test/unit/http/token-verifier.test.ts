@@ -1,0 +1,134 @@
+import { mock } from 'node:test'
+import * as assert from 'uvu/assert'
+import { parsePublicKey } from '../../../src/config/parsers.ts'
+import type { GatewayError } from '../../../src/core/errors.ts'
+import { TokenVerifier, type VerificationKey } from '../../../src/http/auth/token-verifier.ts'
+import { KeySetServer, makePair, sign } from '../../support/clients/tokens.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { until } from '../../support/harness/wait.ts'
+
+const keys = suite('the keys of tokens')
+
+const pairs = [makePair('RS256'), makePair('ES256'), makePair('EdDSA')] as const
+const by = (index: 0 | 1 | 2, kid = `k${index}`, key = pairs[index].privateKey): Promise<string> =>
+  sign({ events: '*' }, { key, alg: pairs[index].alg, kid })
+const members = (...indexes: (0 | 1 | 2)[]) => indexes.map((index) => ({ pair: pairs[index], kid: `k${index}` }))
+
+/** What becomes of a token: `good`, or the code of its refusal. */
+const verdict = (verifier: TokenVerifier, token: string): Promise<string> =>
+  verifier.verify(token).then(
+    () => 'good',
+    ({ code }: GatewayError) => code,
+  )
+
+const verifierOf = (keys: VerificationKey, clock?: () => number): TokenVerifier =>
+  new TokenVerifier({ keys, issuer: null, audience: null, onJwksStatus: () => undefined, ...(clock && { clock }) })
+
+keys('of every kind verify what they signed, and nothing else', async () => {
+  for (const [index, { alg, publicPem }] of pairs.entries()) {
+    const verifier = verifierOf({ kind: 'key', ...parsePublicKey(publicPem) })
+    assert.is(await verdict(verifier, await by(index as 0)), 'good', alg)
+    const other = makePair(alg as 'RS256').privateKey
+    assert.is(await verdict(verifier, await by(index as 0, 'k', other)), 'token_invalid', alg)
+    // The public key is known to all; a gateway that took the token's word for the algorithm would take this.
+    const confused = await sign({}, { key: Buffer.from(publicPem), alg: 'HS256' })
+    assert.is(await verdict(verifier, confused), 'token_invalid', alg)
+  }
+})
+
+const withKeySet = async (
+  work: (issuer: KeySetServer, verifier: TokenVerifier, pass: (ms: number) => void) => Promise<void>,
+): Promise<void> => {
+  const issuer = await new KeySetServer().start()
+  let time = 0
+  try {
+    await work(
+      issuer,
+      verifierOf({ kind: 'jwks', url: new URL(issuer.url) }, () => time),
+      (ms) => {
+        time += ms
+      },
+    )
+  } finally {
+    await issuer.stop()
+  }
+}
+
+keys('of a set are asked for once, whatever tokens come', () =>
+  withKeySet(async (issuer, verifier) => {
+    await issuer.publish(...members(0, 1, 2))
+    const tokens = await Promise.all(([0, 1, 2, 0, 1, 2] as const).map((index) => by(index)))
+    assert.equal([...new Set(await Promise.all(tokens.map((token) => verdict(verifier, token))))], ['good'])
+    assert.is(await verdict(verifier, await sign({}, { kid: 'k0' })), 'token_invalid', 'no symmetric key in a set')
+    assert.is(issuer.asked, 1)
+  }),
+)
+
+keys('that rotate are found, and those taken out are refused', () =>
+  withKeySet(async (issuer, verifier, pass) => {
+    await issuer.publish(...members(0))
+    assert.is(await verdict(verifier, await by(0)), 'good')
+    await issuer.publish(...members(0, 1))
+    pass(31_000)
+    assert.is(await verdict(verifier, await by(1)), 'good', 'a new key is looked for at once')
+    await issuer.publish(...members(1))
+    assert.is(await verdict(verifier, await by(0)), 'good', 'nobody has asked yet')
+    pass(601_000)
+    assert.is(await verdict(verifier, await by(0)), 'token_invalid')
+    assert.is(await verdict(verifier, await by(1)), 'good')
+  }),
+)
+
+keys('are kept through an outage of the issuer, however long', () =>
+  withKeySet(async (issuer, verifier, pass) => {
+    await issuer.publish(...members(0))
+    assert.is(await verdict(verifier, await by(0)), 'good')
+    issuer.failing = true
+    for (let hours = 0; hours < 50; hours++) {
+      pass(3_600_000)
+      assert.is(await verdict(verifier, await by(0)), 'good')
+    }
+    assert.is(await verdict(verifier, await by(1)), 'keys_unavailable', 'perhaps a new key: no verdict on it')
+    issuer.failing = false
+    await issuer.publish(...members(1))
+    pass(3_600_000)
+    assert.is(await verdict(verifier, await by(1)), 'good')
+  }),
+)
+
+keys('that are known serve at once in an outage, also while the issuer takes questions and answers none', () =>
+  withKeySet(async (issuer, verifier, pass) => {
+    await issuer.publish(...members(0))
+    const token = await by(0)
+    assert.is(await verdict(verifier, token), 'good')
+    issuer.failing = true
+    pass(601_000)
+    assert.is(await verdict(verifier, token), 'good')
+    issuer.silent = true
+    const asked = issuer.asked
+    pass(31_000)
+    // The question is never given up, so a verdict that waits for its answer never comes.
+    const endless = mock.method(AbortSignal, 'timeout', () => new AbortController().signal)
+    try {
+      for (let n = 0; n < 20; n++) assert.is(await verdict(verifier, token), 'good')
+      assert.is(endless.mock.callCount(), 1, 'the issuer was asked again')
+    } finally {
+      endless.mock.restore()
+    }
+    await until(() => issuer.asked === asked + 1, { what: 'the look that nobody waits for' })
+  }),
+)
+
+keys('that nobody has do not make the issuer be asked each time', () =>
+  withKeySet(async (issuer, verifier, pass) => {
+    await issuer.publish(...members(0))
+    assert.is(await verdict(verifier, await by(0)), 'good')
+    for (let n = 0; n < 100; n++) {
+      assert.is(await verdict(verifier, await by(0, `unknown-${n}`)), 'token_invalid')
+      pass(1_000)
+    }
+    assert.ok(issuer.asked <= 5, `asked ${issuer.asked} times in 100 s`)
+  }),
+)
+
+keys.run()
