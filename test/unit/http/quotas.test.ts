@@ -1,0 +1,81 @@
+import { EventEmitter } from 'node:events'
+import * as assert from 'uvu/assert'
+import { createLocalCoordinator } from '../../../src/cluster/coordinator.ts'
+import { parseAddressList } from '../../../src/config/parsers.ts'
+import type { GatewayError } from '../../../src/core/errors.ts'
+import { Quotas } from '../../../src/http/quotas.ts'
+import { TrustedProxies } from '../../../src/http/trusted-proxies.ts'
+import { suite } from '../../support/harness/suite.ts'
+
+const gate = suite('bodies under way')
+
+gate('are bounded in all and for each caller, and free again when their answers are out', () => {
+  const MEGABYTE = 1024 * 1024
+  const none = { streams: 0, streamsPerToken: 0, streamsPerAddress: 0, publishRate: 0, publishBurst: 1 }
+  const rest = { connections: 0, connectionsPerAddress: 0, headersMs: 1, requestMs: 1 }
+  const one = new Quotas({ ...none, ...rest }, createLocalCoordinator(), new TrustedProxies(parseAddressList('')!))
+  const request = (who: string, address = '192.0.2.1') => {
+    const res = new EventEmitter()
+    const req = { socket: { remoteAddress: address }, headers: {} }
+    const principal = who === '' ? null : { tokenId: who }
+    return { res, hold: one.trackBodyBytes({ req, res } as never, { principal } as never) }
+  }
+  const isFull = (hold: (bytes: number) => void, megabytes: number): void =>
+    assert.throws(
+      () => hold(megabytes * MEGABYTE),
+      (error: GatewayError) => error.code === 'overloaded' && error.status === 503,
+    )
+  const [greedy, again] = [request('greedy'), request('greedy')]
+  for (let n = 0; n < 60; n++) greedy.hold(MEGABYTE)
+  isFull(again.hold, 5)
+  const modest = request('modest')
+  modest.hold(60 * MEGABYTE)
+  // Without tokens the address counts; this machine itself is everybody.
+  const far = request('')
+  far.hold(60 * MEGABYTE)
+  isFull(request('').hold, 5)
+  const near = request('', '127.0.0.1')
+  for (let n = 0; n < 7; n++) near.hold(10 * MEGABYTE)
+  isFull(request('late').hold, 10)
+  for (const { res } of [greedy, again, modest, far, near]) res.emit('close')
+  // A page that is read for who has left.
+  for (let n = 0; n < 60; n++) greedy.hold(MEGABYTE)
+  request('a large one').hold(256 * MEGABYTE)
+})
+
+const proxies = suite('who calls')
+
+const clientOf = (trusted: string, remoteAddress: string, forwarded?: string) =>
+  new TrustedProxies(parseAddressList(trusted)!).clientAddress({
+    socket: { remoteAddress },
+    headers: forwarded === undefined ? {} : { 'x-forwarded-for': forwarded },
+  } as never)
+
+proxies('is the peer, whatever it says of itself', () => {
+  assert.is(clientOf('', '192.0.2.1', '198.51.100.1'), '192.0.2.1')
+  assert.is(clientOf('10.0.0.0/8', '192.0.2.1', '198.51.100.1'), '192.0.2.1')
+  assert.is(clientOf('', '::ffff:192.0.2.1'), '192.0.2.1')
+  assert.is(clientOf('', '127.0.0.1', '198.51.100.1'), null)
+})
+
+proxies('is who a trusted proxy names, and no further than it can know', () => {
+  const trusted = '10.0.0.0/8, 127.0.0.1, 2001:db8:1::/48'
+  assert.is(clientOf(trusted, '10.1.1.1', '198.51.100.1'), '198.51.100.1')
+  assert.is(clientOf(trusted, '127.0.0.1', '198.51.100.1'), '198.51.100.1')
+  assert.is(clientOf(trusted, '::ffff:10.1.1.1', ' 203.0.113.9 , 198.51.100.1 , 10.9.9.9'), '198.51.100.1')
+  assert.is(clientOf(trusted, '2001:db8:1::7', '198.51.100.1'), '198.51.100.1')
+  for (const bad of ['', 'unknown', '198.51.100.1:80', '198.51.100.300', '<script>', 'a, b']) {
+    assert.is(clientOf(trusted, '10.1.1.1', bad), '10.1.1.1', bad)
+  }
+})
+
+proxies('has one name for all addresses of an IPv6 network', () => {
+  const names = ['2001:db8::1', '2001:db8:0:0:1:2:3:4', '2001:0db8:0000::ffff'].map((address) => clientOf('', address))
+  assert.equal([...new Set(names)], ['2001:db8:0:0::/64'])
+  assert.is.not(clientOf('', '2001:db8:0:1::1'), names[0])
+  assert.is(clientOf('', '::1'), null)
+  assert.is(clientOf('', 'fe80::1%eth0'), 'fe80:0:0:0::/64')
+})
+
+gate.run()
+proxies.run()
