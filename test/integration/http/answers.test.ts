@@ -1,19 +1,66 @@
+// workers: 1; full: 1, 3
+import { connect } from 'node:net'
 import * as assert from 'uvu/assert'
 import { openSse } from '../../support/clients/sse.ts'
+import { within } from '../../support/harness/limits.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { getJson, request, until } from '../../support/harness/wait.ts'
+import { getJson, type Json, request, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
-import { chat, isError, metric, parseMetrics, publish } from '../../support/stages/rooms.ts'
+import { chat, chats, isError, metric, parseMetrics, publish } from '../../support/stages/rooms.ts'
 
+/** One for all suites. */
 let gateway: Gateway
 
-const answers = suite('HTTP answers')
+const list = suite('GET /api/events')
 
-answers.before(async () => {
+list.before(async () => {
   gateway = await startGateway()
-  await publish(gateway, 'room', chat(1))
 })
-answers.after(() => gateway.dispose())
+
+list('begins empty, and lists events by their latest activity', async () => {
+  const empty = await getJson(`${gateway.url}/api/events`)
+  assert.equal([empty.status, empty.body.data, empty.body.has_more], [200, [], false])
+  const a = await publish(gateway, 'a', chats(3))
+  const b = await publish(gateway, 'b', chats(2))
+  const names = async (): Promise<string[]> =>
+    (await getJson(`${gateway.url}/api/events`)).body.data.map((event: Json) => event.event_id)
+  assert.equal(await names(), ['b', 'a'])
+  const [last] = await publish(gateway, 'a', chat(4))
+  assert.equal(await names(), ['a', 'b'])
+  const [first, second] = (await getJson(`${gateway.url}/api/events`)).body.data
+  assert.equal([first.messages, first.last_db_id, second.messages, second.last_db_id], [4, last, 2, b[1]])
+  const { data } = (await getJson(`${gateway.url}/api/events/a/messages`)).body
+  assert.equal([first.first_at, first.last_at], [data[0].received_at, data[3].received_at])
+  assert.is(data[0].db_id, a[0])
+})
+
+list('pages by limit and before, without gap or double', async () => {
+  for (let n = 0; n < 11; n++) await publish(gateway, `page-${n}`, chat(n))
+  const all = (await getJson(`${gateway.url}/api/events?limit=1000`)).body
+  assert.is(all.has_more, false)
+  assert.is(all.data.length, 13)
+  for (const limit of [1, 4, 13]) {
+    const seen: Json[] = []
+    let more = true
+    while (more) {
+      const before = seen.length === 0 ? '' : `&before=${seen.at(-1).last_db_id}`
+      const { body } = await getJson(`${gateway.url}/api/events?limit=${limit}${before}`)
+      seen.push(...body.data)
+      more = body.has_more
+      assert.is(more, seen.length < all.data.length, `has_more behind ${seen.length}`)
+    }
+    assert.equal(seen, all.data, `limit ${limit}`)
+  }
+})
+
+list('refuses malformed parameters, and takes a limit beyond the greatest as the greatest', async () => {
+  for (const query of ['limit=0', 'limit=-1', 'limit=x', 'limit=', 'before=x', 'before=-1', 'limit=1&limit=1']) {
+    isError(await getJson(`${gateway.url}/api/events?${query}`), 400, 'invalid_query')
+  }
+  assert.is((await getJson(`${gateway.url}/api/events?limit=1000000`)).status, 200)
+})
+
+const answers = suite('HTTP answers')
 
 answers('gives every answer a request id of its own, errors included', async () => {
   const seen = new Set<string>()
@@ -96,11 +143,13 @@ answers('is alive and ready, and says in which mode', async () => {
 })
 
 answers('gives figures that a Prometheus can read', async () => {
+  const stored = await metric(gateway, 'gateway_messages_stored_total')
+  await publish(gateway, 'room', chat(1))
   const { status, headers, text } = await getJson(`${gateway.url}/metrics`)
   assert.is(status, 200)
   assert.match(String(headers['content-type']), /^text\/plain; version=0\.0\.4/)
   const samples = parseMetrics(text)
-  assert.is(samples.get('gateway_messages_stored_total'), 1)
+  assert.is(samples.get('gateway_messages_stored_total'), stored + 1)
   assert.is(samples.get('gateway_commit_seconds_bucket{le="+Inf"}'), samples.get('gateway_commit_seconds_count'))
   for (const name of [...samples.keys()].map((sample) => sample.replace(/\{.*|_(bucket|sum|count)$/g, ''))) {
     assert.match(text, new RegExp(`^# HELP ${name.replace(/_(bucket|sum|count)$/, '')} \\S`, 'm'))
@@ -124,4 +173,112 @@ answers('shows nothing of its inside in an error', async () => {
   }
 })
 
+answers('forbids sniffing, framing, referrers and foreign scripts', async () => {
+  for (const path of [
+    '/',
+    '/page.js',
+    '/events/x',
+    '/api/events',
+    '/nope',
+    '/metrics',
+    '/api/events?limit=x',
+    '/readyz',
+  ]) {
+    const { headers } = await getJson(gateway.url + path)
+    assert.is(headers['x-content-type-options'], 'nosniff', path)
+    assert.is(headers['referrer-policy'], 'no-referrer', path)
+    assert.is(headers['cross-origin-resource-policy'], 'same-origin', path)
+    const policy = String(headers['content-security-policy']).split('; ')
+    assert.ok(policy.includes("default-src 'none'") && policy.includes("frame-ancestors 'none'"), path)
+    assert.not.match(String(policy), /unsafe|\*|data: *;.*script/)
+    if (path.startsWith('/api')) assert.is(headers['cache-control'], 'no-store', path)
+  }
+})
+
+answers('without tokens is given to this machine only, whatever name a foreign page has for it', async () => {
+  const named = (host: string, headers = {}) => getJson(`${gateway.url}/api/events`, { headers: { host, ...headers } })
+  for (const host of [
+    'evil.example',
+    'evil.example:8080',
+    '127.0.0.1.evil.example',
+    'localhost.evil.example',
+    'evil.',
+    '[::1].x',
+  ]) {
+    isError(await named(host), 403, 'host_forbidden')
+    isError(await named(host, { origin: `http://${host}` }), 403, 'host_forbidden')
+  }
+  for (const host of [
+    '127.0.0.1:1',
+    'gateway:8080',
+    'localhost',
+    'localhost:8080',
+    'app.localhost',
+    '[::1]:80',
+    '10.0.0.7',
+  ]) {
+    assert.is((await named(host)).status, 200, host)
+  }
+  const open = await startGateway({ env: { AUTH: 'none' } })
+  const statusOf = async (host: string) => (await getJson(`${open.url}/api/events`, { headers: { host } })).status
+  assert.is(await statusOf('gateway.example'), 200)
+  await open.restart({ ALLOWED_HOSTS: 'gateway.example, localhost' })
+  assert.equal(
+    await Promise.all(
+      ['gateway.example', 'Gateway.Example:8080', '10.0.0.7:1', 'evil.example', 'x.gateway.example'].map(statusOf),
+    ),
+    [200, 200, 200, 403, 403],
+  )
+  await open.dispose()
+})
+
+const malformed = suite('HTTP that cannot be parsed')
+
+malformed.after(() => gateway.dispose())
+
+/** Sends bytes as they are. @returns all that comes back until the gateway closes */
+const exchange = (bytes: string): Promise<string> =>
+  within(
+    new Promise((resolve, reject) => {
+      const socket = connect(Number(new URL(gateway.url).port), '127.0.0.1', () => socket.write(bytes))
+      let answer = ''
+      socket.setEncoding('utf8')
+      socket.on('data', (text: string) => {
+        answer += text
+      })
+      socket.on('close', () => resolve(answer))
+      socket.on('error', reject)
+    }),
+    'the gateway to answer and close',
+  )
+
+const bodyOf = (answer: string) => JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4))
+
+malformed('a head that is too large is refused like every other error', async () => {
+  const answer = await exchange(`GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'a'.repeat(20_000)}\r\n\r\n`)
+  assert.match(answer, /^HTTP\/1\.1 431 /)
+  assert.is(bodyOf(answer).code, 'headers_too_large')
+  assert.type(bodyOf(answer).hint, 'string')
+})
+
+malformed('what is not HTTP is refused like every other error', async () => {
+  const answer = await exchange('\x16\x03\x01\x02\x00 hello\r\n\r\n')
+  assert.match(answer, /^HTTP\/1\.1 400 /)
+  assert.is(bodyOf(answer).code, 'malformed_request')
+})
+
+malformed('neither costs the gateway anything', async () => {
+  assert.is((await getJson(`${gateway.url}/readyz`)).status, 200)
+})
+
+malformed('a request target that is no path is refused, however it could be read', async () => {
+  for (const target of ['//a@b#e]', '//x?y=z@&m=#e]', '/a#b', 'http://x/livez', '/\xe9', '/a\\b#', '*']) {
+    const answer = await exchange(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
+    assert.match(answer, /^HTTP\/1\.1 400 /, target)
+    assert.match(answer, /"code":"(invalid_path|malformed_request)"/, target)
+  }
+})
+
+list.run()
 answers.run()
+malformed.run()

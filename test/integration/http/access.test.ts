@@ -2,11 +2,17 @@ import * as assert from 'uvu/assert'
 import { collectIds, openSse, type SseStream } from '../../support/clients/sse.ts'
 import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { getJson, type HttpResult, type Json, postJson, request } from '../../support/harness/wait.ts'
+import { freePort, getJson, type HttpResult, type Json, postJson, request, until } from '../../support/harness/wait.ts'
+import { ROUTE_NAMES } from '../../support/repo/api-documents.ts'
+import { addRejected, rejectedRows } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chat, chats, eventUrl, isError, metric } from '../../support/stages/rooms.ts'
 
+const FRIEND = 'https://app.example'
+
+/** One for both suites. */
 let gateway: Gateway
+let metricsPort: number
 /** Reads `mine-1` and `mine-2`, and knows of nothing else. */
 let reader: Record<string, string>
 let everybody: Record<string, string>
@@ -25,7 +31,9 @@ const open = (path: string, headers: Record<string, string> = {}): Promise<SseSt
   openSse(gateway.url + path, { headers: { ...reader, ...headers } })
 
 leaks.before(async () => {
-  gateway = await startGateway({ env: guarded() })
+  metricsPort = await freePort()
+  const env = { CORS_ORIGINS: `https://first.example,${FRIEND}`, METRICS_PORT: String(metricsPort) }
+  gateway = await startGateway({ env: guarded(env) })
   reader = bearer(await sign({ events: ['mine-1', 'mine-2', 'mine-empty'] }))
   everybody = bearer(await sign({ events: '*', scope: 'publish' }))
   await publish('foreign', chats(5))
@@ -34,8 +42,6 @@ leaks.before(async () => {
   await publish('mine-2', chats(2))
   await publish('foreign', chats(20))
 })
-leaks.after(() => gateway?.dispose())
-
 /** What an answer shows, but for what differs from call to call. */
 const shape = ({ status, headers, text }: HttpResult): unknown => {
   const { 'x-request-id': _id, date: _date, ...rest } = headers
@@ -172,20 +178,172 @@ leaks('is in no health answer, and figures are for operators', async () => {
   assert.match(figures, /gateway_requests_refused_total\{code="event_forbidden"\} [1-9]/)
 })
 
-leaks('/metrics on a port of its own asks for no token, and serves nothing else', async () => {
-  const { freePort } = await import('../../support/harness/wait.ts')
-  const port = await freePort()
-  for (const WORKERS of ['1', '2']) {
-    const own = await startGateway({ env: guarded({ METRICS_PORT: String(port), WORKERS }) })
+for (const WORKERS of ['1', '2']) {
+  leaks(`/metrics on a port of its own asks for no token, and serves nothing else: ${WORKERS} worker(s)`, async () => {
+    const port = WORKERS === '1' ? metricsPort : await freePort()
+    const own =
+      WORKERS === '1' ? gateway : await startGateway({ env: guarded({ METRICS_PORT: String(port), WORKERS }) })
     const figures = { url: `http://127.0.0.1:${port}` }
-    assert.is(await metric(figures, 'gateway_readers'), 0)
+    await until(async () => (await metric(figures, 'gateway_readers')) === 0, { what: 'no readers' })
     for (const path of ['/', '/api/events', '/readyz', '/metricsx']) {
       isError(await getJson(figures.url + path), 404, 'not_found')
     }
     assert.is((await request('POST', `${figures.url}/metrics`, '')).status, 404)
     isError(await getJson(`${own.url}/metrics`), 401, 'token_missing')
-    await own.dispose()
+    if (own !== gateway) await own.dispose()
+  })
+}
+
+const STRANGERS = [
+  'https://evil.example',
+  'https://app.example.evil.example',
+  'http://app.example',
+  'https://app.example:444',
+  'null',
+  'https://APP.example',
+  '*',
+]
+
+let cookie: string
+let token: string
+
+const origin = suite('pages of other sites')
+
+origin.before(async () => {
+  token = await sign({ events: '*', scope: 'publish admin' })
+  cookie = `access_token=${token}`
+})
+origin.after(() => gateway?.dispose())
+
+const post = (headers: Record<string, string>): Promise<HttpResult> =>
+  postJson(`${eventUrl(gateway, 'room')}/messages`, chat(1), { headers })
+
+const own = (): string => gateway.url
+
+origin('cannot change anything with the cookie of a reader', async () => {
+  for (const stranger of STRANGERS) {
+    isError(await post({ cookie, origin: stranger }), 403, 'origin_forbidden')
+    const ticket = await postJson(`${gateway.url}/api/stream-tickets`, '', { headers: { cookie, origin: stranger } })
+    isError(ticket, 403, 'origin_forbidden')
+    const lift = await request('DELETE', `${gateway.url}/api/revocations/x`, '', {
+      headers: { cookie, origin: stranger },
+    })
+    isError(lift, 403, 'origin_forbidden')
+  }
+  for (const site of ['cross-site', 'same-site']) {
+    isError(await post({ cookie, 'sec-fetch-site': site }), 403, 'origin_forbidden')
+  }
+  for (const headers of [
+    { origin: own() },
+    { origin: FRIEND, 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-origin' },
+    {} as Record<string, string>,
+  ]) {
+    assert.is((await post({ cookie, ...headers })).status, 201, JSON.stringify(headers))
   }
 })
 
+/** Every call that changes something. */
+const CHANGES = ROUTE_NAMES.filter((route) => !route.startsWith('GET '))
+
+origin(
+  'are refused every call that changes something, whatever its body and type, before anything is looked at',
+  async () => {
+    assert.ok(CHANGES.length >= 6 && CHANGES.some((route) => route.includes('rejected')), CHANGES.join())
+    const open = await startGateway()
+    const [kept] = addRejected(open.dbFile, [{ body: '{"event_id":"room","message_id":"replayed"}' }])
+    const foreign: Record<string, string>[] = [
+      { origin: 'https://evil.example' },
+      // What a form of another page sends.
+      { origin: 'null', 'content-type': 'text/plain' },
+      { 'sec-fetch-site': 'cross-site', 'content-type': 'application/x-www-form-urlencoded' },
+    ]
+    for (const route of CHANGES) {
+      const [method = '', path = ''] = route.split(' ')
+      const url = `${path.replace(':rejected_id', String(kept)).replace(/:\w+/, 'room')}?all=true`
+      for (const headers of foreign) {
+        isError(
+          await request(method, gateway.url + url, '', { headers: { cookie, ...headers } }),
+          403,
+          'origin_forbidden',
+        )
+        // Without tokens a page needs no cookie.
+        isError(await request(method, open.url + url, '', { headers }), 403, 'origin_forbidden')
+      }
+    }
+    assert.is(rejectedRows(open.dbFile).length, 1)
+    await open.dispose()
+  },
+)
+
+origin('cannot open a stream with the cookie of a reader', async () => {
+  const open = (headers: Record<string, string>) => openSse(`${eventUrl(gateway, 'room')}/stream`, { headers })
+  for (const headers of [
+    ...STRANGERS.map((stranger) => ({ origin: stranger })),
+    { 'sec-fetch-site': 'cross-site' },
+    { 'sec-fetch-site': 'same-site' },
+  ] as Record<string, string>[]) {
+    assert.is((await open({ cookie, ...headers })).status, 403, JSON.stringify(headers))
+  }
+  for (const headers of [{}, { origin: own() }, { origin: FRIEND }, { 'sec-fetch-site': 'same-origin' }] as Record<
+    string,
+    string
+  >[]) {
+    const stream = await open({ cookie, ...headers })
+    assert.is(stream.status, 200, JSON.stringify(headers))
+    stream.close()
+  }
+})
+
+const corsHeaders = ({ headers }: { headers: Record<string, unknown> }): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith('access-control-')))
+
+origin('are answered by exactly the configured origin, errors and streams included', async () => {
+  const auth = bearer(token)
+  for (const path of ['/api/events', '/api/events/room/messages', '/api/events?limit=x', '/nope', '/readyz']) {
+    const answer = await getJson(gateway.url + path, { headers: { ...auth, origin: FRIEND } })
+    assert.is(answer.headers['access-control-allow-origin'], FRIEND, path)
+    assert.is(answer.headers['access-control-allow-credentials'], 'true', path)
+    assert.match(String(answer.headers.vary), /Origin/i, path)
+  }
+  for (const headers of [auth, {}] as Record<string, string>[]) {
+    const stream = await openSse(`${eventUrl(gateway, 'room')}/stream`, { headers: { ...headers, origin: FRIEND } })
+    assert.is(stream.headers['access-control-allow-origin'], FRIEND, String(stream.status))
+    assert.is(stream.headers['access-control-allow-credentials'], 'true')
+    assert.match(String(stream.headers.vary), /Origin/i)
+    assert.is(stream.headers['x-content-type-options'], 'nosniff')
+    stream.close()
+  }
+  for (const stranger of STRANGERS) {
+    const headers = { ...auth, origin: stranger }
+    assert.equal(corsHeaders(await getJson(`${gateway.url}/api/events`, { headers })), {}, stranger)
+    const stream = await openSse(`${eventUrl(gateway, 'room')}/stream`, { headers })
+    assert.equal(corsHeaders(stream), {}, stranger)
+    stream.close()
+  }
+})
+
+origin('may ask beforehand, if they are named', async () => {
+  const preflight = (from: string) =>
+    request('OPTIONS', `${eventUrl(gateway, 'room')}/messages`, undefined, {
+      headers: {
+        origin: from,
+        'access-control-request-method': 'POST',
+        'access-control-request-headers': 'authorization,content-type',
+      },
+    })
+  const friend = await preflight(FRIEND)
+  assert.is(friend.status, 204)
+  assert.is(friend.headers['access-control-allow-origin'], FRIEND)
+  assert.match(String(friend.headers['access-control-allow-headers']), /Authorization.*Last-Event-ID/)
+  assert.match(String(friend.headers['access-control-allow-methods']), /POST/)
+  for (const stranger of STRANGERS) assert.equal(corsHeaders(await preflight(stranger)), {}, stranger)
+})
+
+origin('get no right from a host that a caller made up', async () => {
+  const headers = { cookie, origin: 'https://evil.example', 'x-forwarded-host': 'evil.example' }
+  isError(await post(headers), 403, 'origin_forbidden')
+})
+
 leaks.run()
+origin.run()
