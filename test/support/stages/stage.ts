@@ -24,7 +24,7 @@ export const brokerEnv = (url: string, { exchange, queue, binding }: Names, env:
   ...env,
 })
 
-export const streamUrl = (gateway: Gateway, event_id: string): string =>
+export const streamUrl = (gateway: Pick<Gateway, 'url'>, event_id: string): string =>
   `${gateway.url}/api/events/${encodeURIComponent(event_id)}/stream`
 
 export const messagesUrl = (gateway: Gateway, event_id: string): string =>
