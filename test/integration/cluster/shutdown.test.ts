@@ -10,17 +10,16 @@ import { suite } from '../../support/harness/suite.ts'
 import { FULL } from '../../support/harness/tier.ts'
 import { getJson, until } from '../../support/harness/wait.ts'
 import { holdWriteLock, messageRows } from '../../support/servers/database.ts'
-import { RUN_WORKERS } from '../../support/servers/gateway.ts'
+import { type Ended, type Gateway, RUN_WORKERS } from '../../support/servers/gateway.ts'
 import { queueReady, type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
 import { messagesOf, openStage, type Stage, type StageOptions, waitForMessages } from '../../support/stages/stage.ts'
 
 const test = suite('shutdown')
 
 const STREAMS = 20
-const SHUTDOWN_SECONDS = 8
+/** So long that a drain which needs no deadline ends before it on any machine. */
+const PATIENT = { SHUTDOWN_SECONDS: '60' }
 const RESTARTS = FULL ? 100 : RUN_WORKERS === 1 ? 5 : 2
-/** The exit itself, on a busy machine. */
-const SLACK_MS = 5_000
 
 let broker: SharedBroker
 
@@ -41,6 +40,19 @@ const onStage = async (options: StageOptions, work: (stage: Stage) => Promise<vo
   }
 }
 
+/** The gateway has stopped by itself: neither its deadline nor a second signal has ended it. */
+const assertDrained = ({ code, signal }: Ended, gateway: Gateway): void => {
+  assert.equal([code, signal], [0, null], gateway.output())
+  assert.ok(
+    gateway.logs().some(({ msg }) => msg === 'stopped'),
+    gateway.output(),
+  )
+  assert.not.ok(deadlinePassed(gateway), gateway.output())
+}
+
+const deadlinePassed = (gateway: Gateway): boolean =>
+  gateway.logs().some(({ msg }) => msg?.startsWith('not everything has stopped in time'))
+
 const lastRetry = (stream: SseStream): number | undefined => {
   const all = [
     ...stream
@@ -58,8 +70,8 @@ const loadOf = (stage: Stage, event_id: string): { agent: PikaPublisher; load: L
 }
 
 for (const signal of FULL || RUN_WORKERS === 1 ? (['SIGTERM', 'SIGINT'] as const) : (['SIGTERM'] as const)) {
-  test(`${signal} under load ends every stream with a word and the process in time, and loses nothing`, () =>
-    onStage({}, async (stage) => {
+  test(`${signal} under load ends every stream with a word and the process in order, and loses nothing`, () =>
+    onStage({ env: PATIENT }, async (stage) => {
       const { gateway } = stage
       const { agent, load } = loadOf(stage, 'busy')
       const reader = new IdReader(gateway, 'busy', { retryMs: 100 })
@@ -70,9 +82,7 @@ for (const signal of FULL || RUN_WORKERS === 1 ? (['SIGTERM', 'SIGINT'] as const
         await load.more(200)
         await Promise.all(streams.map((stream) => waitForMessages(stream, 100)))
 
-        const ended = await gateway.term(signal)
-        assert.is(ended.code, 0, gateway.output())
-        assert.ok(ended.ms < SHUTDOWN_SECONDS * 1_000, `${ended.ms} ms`)
+        assertDrained(await gateway.term(signal), gateway)
         const stored = messageRows(gateway.dbFile).map(({ message_id }) => message_id)
         const retries = new Set<number>()
         for (const stream of streams) {
@@ -144,7 +154,7 @@ test('what is on its way to a gateway that stops keeps its order', () =>
   }))
 
 test('a client that never reads does not hold up the end', () =>
-  onStage({}, async (stage) => {
+  onStage({ env: PATIENT }, async (stage) => {
     const big = 'x'.repeat(500_000)
     await stage.publish(Array.from({ length: 40 }, (_, n) => `{"event_id":"deaf","message_id":"${n}","big":"${big}"}`))
     await stage.stored(40)
@@ -156,14 +166,12 @@ test('a client that never reads does not hold up the end', () =>
     await until(async () => /state="stalled"\} 1$/m.test((await getJson(`${stage.gateway.url}/metrics`)).text), {
       what: 'a stalled reader in the metrics',
     })
-    const ended = await stage.gateway.term()
-    assert.ok(ended.ms < SHUTDOWN_SECONDS * 1_000 + SLACK_MS, `${ended.ms} ms`)
-    assert.is(ended.signal, null)
+    assertDrained(await stage.gateway.term(), stage.gateway)
     deaf.destroy()
   }))
 
 test('a connection on which one request follows the other does not hold up the end', () =>
-  onStage({}, async ({ gateway }) => {
+  onStage({ env: PATIENT }, async ({ gateway }) => {
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
     const ask = (): Promise<void> =>
       new Promise((resolve, reject) => {
@@ -179,14 +187,13 @@ test('a connection on which one request follows the other does not hold up the e
           () => false,
         )
     })
-    const ended = await gateway.term()
-    assert.is(ended.code, 0, gateway.output())
+    assertDrained(await gateway.term(), gateway)
     await Promise.all(asking)
     agent.destroy()
   }))
 
 test('while it drains, the gateway says that it is not ready', () =>
-  onStage({ env: { SHUTDOWN_SECONDS: '20' } }, async (stage) => {
+  onStage({ env: PATIENT }, async (stage) => {
     const { gateway } = stage
     // A connection that was open before can still ask while the listening socket is closed.
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
@@ -226,8 +233,8 @@ test('a store that hangs does not hold up the end, and what it did not take is d
     await stage.publish(['{"event_id":"hung","message_id":"h"}'])
     await gateway.waitForLog(({ code }) => code === 'storage_busy')
     const ended = await gateway.term()
-    assert.is(ended.signal, null)
-    assert.ok(ended.ms < 3_000 + SLACK_MS, `${ended.ms} ms`)
+    assert.equal([ended.code, ended.signal], [1, null])
+    assert.ok(RUN_WORKERS > 1 || deadlinePassed(gateway), gateway.output())
     await stream.closed
     assert.is(stream.events.at(-1)?.event, 'closing')
     lock.release()
@@ -247,7 +254,7 @@ test('a second signal ends the process at once, even while the store hangs', () 
     assert.ok(gateway.running)
     const second = await gateway.term('SIGTERM')
     assert.is(second.code, 1)
-    assert.ok(second.ms < SLACK_MS, `${second.ms} ms`)
+    assert.not.ok(deadlinePassed(gateway), 'its own deadline has ended it')
     await first
     lock.release()
     await gateway.restart()

@@ -73,12 +73,15 @@ const read = async (gateway: Gateway, room: string, count = 1): Promise<Json[]> 
 traces('go from the agent by way of the gateway’s span to the message that readers get', async () => {
   const room = newRoom()
   const { traceId, spanId, traceparent } = newTrace()
+  const sentAt = performance.now()
   await send(`{"event_id":"${room}","message_id":"m-1","n":1.10}`, { traceparent })
   const [message] = await read(traced, room)
   const span = await otlp.span((one) => one.traceId === traceId, 'of the delivery')
   assert.is(message.traceparent, `00-${traceId}-${span.spanId}-01`, 'whoever reads goes on below it')
   assert.equal([span.parentSpanId, span.kind, span.name], [spanId, CONSUMER, `process ${names.queue}`])
-  assert.ok(span.tookMs >= 0 && span.tookMs < 60_000, `${span.tookMs} ms`)
+  assert.ok(span.tookMs >= 0, `${span.tookMs} ms`)
+  // Its ends are whole milliseconds.
+  assert.ok(performance.now() - sentAt + 1 >= span.tookMs, `${span.tookMs} ms`)
   assert.is(span.facts['messaging.system'], 'rabbitmq')
   assert.is(span.facts['messaging.destination.name'], names.exchange)
   assert.is(span.facts['messaging.message.id'], 'm-1')
@@ -164,7 +167,9 @@ traces('pass without an endpoint as they came, and over what a body says of one'
 traces('hold nothing up while their receiver is away: one line says so, one that it is back', async () => {
   const own = await startOtlp()
   own.answer = 400
-  const gateway = await startGateway({ env: { OTEL_EXPORTER_OTLP_ENDPOINT: own.endpoint } })
+  // Its end must not need the deadline.
+  const env = { OTEL_EXPORTER_OTLP_ENDPOINT: own.endpoint, SHUTDOWN_SECONDS: '60' }
+  const gateway = await startGateway({ env })
   const room = newRoom()
   const post = async (): Promise<void> => {
     const { traceparent } = newTrace()
@@ -181,9 +186,7 @@ traces('hold nothing up while their receiver is away: one line says so, one that
   await post()
   await until(() => gateway.output().match(/spans cannot be sent/g)?.length === 2, { what: 'the line' })
   await post()
-  const { code, ms } = await gateway.term()
-  assert.is(code, 0, gateway.output())
-  assert.ok(ms < 8_000, `${ms} ms`)
+  assert.is((await gateway.term()).code, 0, gateway.output())
   assert.is(gateway.output().match(/spans cannot be sent/g)?.length, 2)
   await gateway.dispose()
 })
