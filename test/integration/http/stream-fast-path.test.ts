@@ -1,7 +1,7 @@
 import net from 'node:net'
 import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'
-import { until } from '../../support/harness/wait.ts'
+import { getJson, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chat, metric, publish } from '../../support/stages/rooms.ts'
 
@@ -44,9 +44,10 @@ const fieldsOf = (text: string): string[] =>
 door('gives the answer that the HTTP server gives', async () => {
   const [direct, pieces] = [connect(), connect()]
   direct.socket.write(STREAM)
-  // Half a request is not read by the door.
-  pieces.socket.write(STREAM.slice(0, 30))
-  setTimeout(() => pieces.socket.write(STREAM.slice(30)), 50)
+  // Half a request is not read by the door, and has been given to the HTTP server once others are answered.
+  await new Promise((resolve) => pieces.socket.write(STREAM.slice(0, 30), resolve))
+  for (let n = 0; n < 3; n++) assert.is((await getJson(`${gateway.url}/livez`)).status, 200)
+  pieces.socket.write(STREAM.slice(30))
   await Promise.all([direct.seen(/caught_up/), pieces.seen(/caught_up/)])
   assert.equal(fieldsOf(direct.text()), fieldsOf(pieces.text()))
   const [ours, theirs] = [direct, pieces].map((line) => line.text().match(/^X-Request-Id: (\S+)/m)?.[1])
@@ -110,7 +111,7 @@ door('a connection that says nothing is told so in HEADERS_SECONDS, and closed',
 })
 
 door('one that says nothing, and one that is reset, hold up no end', async () => {
-  const own = await startGateway({ env: { WORKERS: '1', HEADERS_SECONDS: '60' } })
+  const own = await startGateway({ env: { WORKERS: '1', HEADERS_SECONDS: '60', SHUTDOWN_SECONDS: '30' } })
   const { hostname, port } = new URL(own.url)
   const sockets = Array.from({ length: 5 }, () => net.connect({ host: hostname, port: Number(port) }))
   for (const socket of sockets) socket.on('error', () => {})
@@ -118,9 +119,8 @@ door('one that says nothing, and one that is reset, hold up no end', async () =>
   sockets[0]!.resetAndDestroy()
   sockets[1]!.write(STREAM)
   sockets[1]!.resetAndDestroy()
-  const ended = await own.term()
-  assert.is(ended.code, 0, own.output())
-  assert.ok(ended.ms < 5_000, `${ended.ms} ms`)
+  // Not 0 if the deadline had ended it.
+  assert.is((await own.term()).code, 0, own.output())
   await own.dispose()
 })
 

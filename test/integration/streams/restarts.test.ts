@@ -1,63 +1,53 @@
 // workers: 1; full: 1, 3
-// transports: http1; full: http1, https1, http2
 import { rmSync } from 'node:fs'
 import * as assert from 'uvu/assert'
-import { collectIds, openSse, Reader, type SseStream } from '../../support/clients/sse.ts'
+import { collectIds, openSse, Reader } from '../../support/clients/sse.ts'
+import { Clock } from '../../support/harness/clock.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson } from '../../support/harness/wait.ts'
-import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { startLocalGateway } from '../../support/servers/local-gateway.ts'
 import { isReset, named, readStream } from '../../support/stages/read-stream.ts'
-import { chats, metric, publish, restIds } from '../../support/stages/rooms.ts'
-
-let gateway: Gateway
-
-const read = (event_id: string, query?: string, header?: string): Promise<SseStream> =>
-  readStream(gateway, event_id, query, header)
+import { chats, eventUrl, metric, publish, restIds } from '../../support/stages/rooms.ts'
 
 const restarts = suite('streams and restarts')
-const started: Gateway[] = []
-const readers: Reader[] = []
 
-const start = async (env: Env = {}): Promise<Gateway> => {
-  gateway = await startGateway({ env })
-  started.push(gateway)
-  return gateway
-}
+let gateway: Gateway
+const read = (event_id: string, query?: string, header?: string) => readStream(gateway, event_id, query, header)
 
-restarts.after.each(async () => {
-  for (const reader of readers.splice(0)) await reader.stop()
-  for (const one of started.splice(0)) await one.dispose()
+restarts.before(async () => {
+  gateway = await startGateway()
 })
+restarts.after(() => gateway?.dispose())
 
 restarts('keep log_id, and change it with the database', async () => {
-  const own = await start()
-  const logId = async (): Promise<string> => (await read('room')).events[0]?.data.log_id
-  const ids = await publish(own, 'room', chats(5))
+  const logId = async (): Promise<string> => (await read('kept')).events[0]?.data.log_id
+  const ids = await publish(gateway, 'kept', chats(5))
   const first = await logId()
   assert.match(first, /^[0-9a-f-]{36}$/)
-  assert.is((await getJson(`${own.url}/api/events`)).body.log_id, first)
-  await own.restart()
+  assert.is((await getJson(`${gateway.url}/api/events`)).body.log_id, first)
+  await gateway.restart()
   assert.is(await logId(), first)
-  await own.term()
-  for (const end of ['', '-wal', '-shm']) rmSync(own.dbFile + end, { force: true })
-  await own.restart()
+  await gateway.term()
+  for (const end of ['', '-wal', '-shm']) rmSync(gateway.dbFile + end, { force: true })
+  await gateway.restart()
   assert.is.not(await logId(), first)
-  isReset(await read('room', '', String(ids[4])), 'cursor_ahead', [])
+  isReset(await read('kept', '', String(ids[4])), 'cursor_ahead', [])
 })
 
 restarts('cost a reader that resumes by Last-Event-ID nothing', async () => {
-  const own = await start()
-  const reader = new Reader(`${own.url}/api/events/room/stream`, { retryMs: 100 }).start()
-  readers.push(reader)
-  const ids = await publish(own, 'room', chats(50))
+  const url = `${eventUrl(gateway, 'resumed')}/stream`
+  const reader = new Reader(url, { retryMs: 100, obeysRetry: false }).start()
+  const ids = await publish(gateway, 'resumed', chats(50))
   await reader.waitForCount(50)
   for (let round = 1; round <= 3; round++) {
-    if (round === 2) await own.kill9()
-    await own.restart()
-    ids.push(...(await publish(own, 'room', chats(50))))
+    if (round === 2) await gateway.kill9()
+    await gateway.restart()
+    ids.push(...(await publish(gateway, 'resumed', chats(50))))
     await reader.waitForConnections(round + 1)
     await reader.waitForCount(ids.length)
   }
+  await reader.stop()
   assert.equal(reader.ids, ids)
   const reasons = reader.control.filter(({ event }) => event === 'closing').map(({ data }) => data)
   assert.equal(reasons, [{ reason: 'shutdown' }, { reason: 'shutdown' }])
@@ -65,10 +55,9 @@ restarts('cost a reader that resumes by Last-Event-ID nothing', async () => {
 })
 
 restarts('are announced by closing, with a retry spread between 1 and 5 s', async () => {
-  const own = await start()
-  const streams = await Promise.all(chats(20, () => openSse(`${own.url}/api/events/room/stream`)))
+  const streams = await Promise.all(chats(20, () => openSse(`${eventUrl(gateway, 'announced')}/stream`)))
   for (const stream of streams) await stream.next('caught_up')
-  assert.is((await own.term()).code, 0)
+  assert.is((await gateway.term()).code, 0)
   const delays = new Set<number | undefined>()
   for (const stream of streams) {
     assert.is((await stream.closed).reason, 'ended')
@@ -84,38 +73,49 @@ restarts('are announced by closing, with a retry spread between 1 and 5 s', asyn
   assert.ok(delays.size > 10, [...delays].join())
 })
 
-restarts('happen by themselves at STREAM_MAX_SECONDS, without loss', async () => {
-  const own = await start({ STREAM_MAX_SECONDS: '2' })
-  const reader = new Reader(`${own.url}/api/events/room/stream`, { retryMs: 100 }).start()
-  readers.push(reader)
-  const ids: number[] = []
-  while (reader.connections < 3) ids.push(...(await publish(own, 'room', chats(3))))
-  await reader.waitForCount(ids.length)
-  assert.equal(reader.ids, ids)
-  const closings = reader.control.filter(({ event }) => event === 'closing')
-  assert.ok(closings.length >= 2)
-  for (const { data } of closings) assert.equal(data, { reason: 'max_age' })
-  assert.ok((await metric(own, 'gateway_streams_closed_total{reason="max_age"}')) >= 2)
-})
-
 restarts('with retention reset a reader whose history was removed', async () => {
-  const own = await start()
-  const ids = await publish(own, 'room', chats(30))
-  const other = await publish(own, 'other', chats(3))
-  await own.restart({ RETENTION_MESSAGES_PER_EVENT: '10' })
+  await gateway.restart()
+  const ids = await publish(gateway, 'pruned', chats(30))
+  const other = await publish(gateway, 'other', chats(3))
+  await gateway.restart({ RETENTION_MESSAGES_PER_EVENT: '10' })
   const kept = ids.slice(20)
-  await own.waitForLog(({ msg }) => msg === 'retention removed messages')
-  assert.equal(await restIds(own, 'room'), kept)
-  isReset(await read('room', '', String(ids[5])), 'history_pruned', kept)
-  isReset(await read('room', `?last_message_db_id=${ids[5]}`), 'history_pruned', kept)
-  const newcomer = await read('room')
+  await gateway.waitForLog(({ msg }) => msg === 'retention removed messages')
+  assert.equal(await restIds(gateway, 'pruned'), kept)
+  isReset(await read('pruned', '', String(ids[5])), 'history_pruned', kept)
+  isReset(await read('pruned', `?last_message_db_id=${ids[5]}`), 'history_pruned', kept)
+  const newcomer = await read('pruned')
   assert.equal([collectIds(newcomer), named(newcomer, 'reset')], [kept, []])
   assert.is(newcomer.events[0]?.data.first_db_id, kept[0])
-  const current = await read('room', '', String(ids[24]))
+  const current = await read('pruned', '', String(ids[24]))
   assert.equal([collectIds(current), named(current, 'reset')], [ids.slice(25), []])
-  const edge = await read('room', '', String(ids[19]))
+  const edge = await read('pruned', '', String(ids[19]))
   assert.equal([collectIds(edge), named(edge, 'reset')], [kept, []])
   assert.equal(collectIds(await read('other', '', String(other[0]))), other.slice(1))
+})
+
+restarts('of streams alone happen at STREAM_MAX_SECONDS, without loss', async () => {
+  const clock = new Clock().install()
+  const own = await startLocalGateway({ STREAM_MAX_SECONDS: '100' })
+  try {
+    const reader = new Reader(`${eventUrl(own, 'room')}/stream`, { retryMs: 100, obeysRetry: false }).start()
+    const ids: number[] = []
+    for (let connections = 1; connections <= 3; connections++) {
+      await reader.waitForConnections(connections)
+      ids.push(...(await publish(own, 'room', chats(3))))
+      clock.advance(101_000)
+      ids.push(...(await publish(own, 'room', chats(3))))
+    }
+    await reader.waitForConnections(4)
+    await reader.waitForCount(ids.length)
+    await reader.stop()
+    assert.equal(reader.ids, ids)
+    const closings = reader.control.filter(({ event }) => event === 'closing').map(({ data }) => data)
+    assert.equal(closings, [{ reason: 'max_age' }, { reason: 'max_age' }, { reason: 'max_age' }])
+    assert.is(await metric(own, 'gateway_streams_closed_total{reason="max_age"}'), 3)
+  } finally {
+    clock.uninstall()
+    await own.stop()
+  }
 })
 
 restarts.run()

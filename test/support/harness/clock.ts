@@ -2,6 +2,7 @@ interface Interval {
   readonly callback: () => void
   readonly everyMs: number
   nextAt: number
+  unref(): Interval
 }
 
 /**
@@ -17,7 +18,7 @@ export class Clock {
   install(): this {
     performance.now = () => this.#now() + this.#offset
     globalThis.setInterval = ((callback: () => void, everyMs: number) => {
-      const interval = { callback, everyMs, nextAt: performance.now() + everyMs }
+      const interval: Interval = { callback, everyMs, nextAt: performance.now() + everyMs, unref: () => interval }
       this.#intervals.add(interval)
       return interval
     }) as never
