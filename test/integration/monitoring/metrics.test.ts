@@ -99,7 +99,8 @@ figures('give the sizes of the database, the time of the event loop, and what ru
   assert.is(sampleOf(samples, 'gateway_build_info'), 1)
   assert.is(samples.has('gateway_queue_messages_ready'), false, 'embedded, there is no queue')
   const looks = 'gateway_event_loop_delay_seconds_count'
-  await until(async () => (await metric(gateway, looks)) > samples.get(looks)!, { what: 'one more look' })
+  // Each answer begins the count of the delay anew, so that two of them must not follow at once.
+  await until(async () => (await metric(gateway, looks)) > samples.get(looks)!, { what: 'one more look', everyMs: 500 })
 })
 
 figures('measure the lag from the stamp of the broker, else of the publisher, else from the arrival', async () => {
@@ -120,22 +121,22 @@ figures('measure the lag from the stamp of the broker, else of the publisher, el
     const told = async () => (await count('arrival')) + (await count('publisher')) + (await count('broker'))
     await until(async () => (await told()) === n, { what: `the lag of ${n} commits` })
   }
+  // The stamps lie so far apart that it shows which one was taken, however long a commit may last.
+  const [day, year] = [86_400, 31_536_000]
   // Else the library sets one by itself.
   await send(1, { timestamp: undefined })
   assert.equal([await count('arrival'), await count('publisher'), await count('broker')], [1, 0, 0])
-  assert.ok((await sum('arrival')) < 60)
-  await send(2, { timestamp: ago(100) })
+  assert.is(Math.floor((await sum('arrival')) / day), 0)
+  await send(2, { timestamp: ago(day) })
   assert.is(await count('publisher'), 1)
-  const late = await sum('publisher')
-  assert.ok(late >= 100 && late < 160, `${late} s`)
-  await send(3, { timestamp: ago(100), headers: { timestamp_in_ms: ago(1_000) * 1_000 } })
+  assert.is(Math.floor((await sum('publisher')) / day), 1)
+  await send(3, { timestamp: ago(day), headers: { timestamp_in_ms: ago(year) * 1_000 } })
   assert.is(await count('broker'), 1)
-  const later = await sum('broker')
-  assert.ok(later >= 1_000 && later < 1_060, `${later} s`)
+  assert.is(Math.floor((await sum('broker')) / year), 1)
   // A clock that is ahead, and a number that is no time.
-  await send(4, { timestamp: ago(-500) })
+  await send(4, { timestamp: ago(-day) })
   await send(5, { timestamp: 12 })
-  assert.ok((await sum('publisher')) < late + 60)
+  assert.is(Math.floor((await sum('publisher')) / day), 1)
   assert.equal([await count('publisher'), await count('arrival')], [2, 2])
 })
 
@@ -160,6 +161,7 @@ figures('show queue, consumers and faults, and nothing of the queue while the br
 })
 
 figures('of several workers are one set: what they share is not added up', async () => {
+  const before = Date.now() / 1_000
   const own = await startGateway({ env: { WORKERS: '2' } })
   await until(async () => (await metric(own, 'gateway_workers')) === 2, { what: 'both workers' })
   await publish(own, 'shared', chats(10))
@@ -169,7 +171,8 @@ figures('of several workers are one set: what they share is not added up', async
   assert.is(samples.get('gateway_ready'), 1)
   assert.is(samples.get('gateway_database_bytes'), statSync(own.dbFile).size)
   const started = samples.get('process_start_time_seconds')!
-  assert.ok(started <= Date.now() / 1_000 && started > Date.now() / 1_000 - 120, `${started}`)
+  // Processes count whole seconds.
+  assert.ok(started <= Date.now() / 1_000 && started >= Math.floor(before), `${started}`)
   await own.dispose()
 })
 
