@@ -82,10 +82,13 @@ export interface CommandIo {
 /** Why `signal` was aborted when the reader of the data has gone. */
 export const PIPE_CLOSED = 'nobody reads'
 
-/** Ties a command to the process's own streams. */
-export const makeIo = (version: string, stopping: AbortController): CommandIo => {
-  const out = new Output(process.stdout, () => stopping.abort(PIPE_CLOSED))
-  const err = new Output(process.stderr, noop)
+/** Where a command reads and writes. */
+export type StandardStreams = Pick<NodeJS.Process, 'stdin' | 'stdout' | 'stderr'>
+
+/** Ties a command to its streams. */
+export const makeIo = (version: string, stopping: AbortController, streams: StandardStreams): CommandIo => {
+  const out = new Output(streams.stdout, () => stopping.abort(PIPE_CLOSED))
+  const err = new Output(streams.stderr, noop)
   const progress = new ProgressReporter(err)
   return {
     version,
@@ -93,7 +96,7 @@ export const makeIo = (version: string, stopping: AbortController): CommandIo =>
     err,
     // Opened only by those who read it.
     get in() {
-      return process.stdin
+      return streams.stdin
     },
     progress,
     signal: stopping.signal,

@@ -1,0 +1,184 @@
+import cluster from 'node:cluster'
+import { noop } from '../core/noop.ts'
+import { version } from '../platform/version.ts'
+import type { CliCommand, CommandGroup } from './command.ts'
+import type { StandardStreams } from './io.ts'
+import { versionText } from './version.ts'
+
+const MIN_NODE_VERSION = [22, 18] as const
+
+/** Ends a command that was given wrongly, or could not do its work. */
+const EXIT = { ok: 0, failure: 1, usage: 2 } as const
+
+/** A command that is interrupted has this long to put its things in order, in milliseconds. */
+const INTERRUPT_GRACE_MS = 1_500
+
+/** The end of hints at errors that a running gateway retries: a process that ends with the error retries nothing. */
+const RETRIED = / It is tried again\.$/
+
+/** Each is loaded when it is called: a short command does not wait for the parts of the others. */
+const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => Promise<CliCommand | CommandGroup>]>> = {
+  serve: ['run the gateway (default)', async () => (await import('./serve.ts')).serve],
+  publish: ['publish a message, or JSON lines from stdin', async () => (await import('./publish.ts')).publish],
+  tail: ['follow events as they happen', async () => (await import('./tail.ts')).tail],
+  demo: ['play a team of agents at work', async () => (await import('./demo.ts')).demo],
+  rejected: ['look at what was set aside, replay or drop it', async () => (await import('./rejected.ts')).rejected],
+  backup: ['copy the database while it is used', async () => (await import('./backup.ts')).backup],
+  health: ['ask a gateway whether it is well', async () => (await import('./health.ts')).health],
+  token: ['mint a token for trials', async () => (await import('./token.ts')).token],
+  config: ['show the effective configuration; --check: is it valid?', async () => (await import('./config.ts')).config],
+}
+
+const HELP = `deepsoc-gateway: from RabbitMQ to the browser by one rule
+
+Usage: deepsoc-gateway [COMMAND] [flags]
+
+Commands:
+${Object.entries(COMMANDS)
+  .map(([name, [summary]]) => `  ${name.padEnd(10)}${summary}`)
+  .join('\n')}
+
+Options:
+  --version   show the version; of the single executable also what is inside it
+  --help      show this text; behind a command: its flags and examples
+
+Settings come from environment variables and from .env; .env.sample lists them all.
+Exit codes: 0 done, 1 failure, 2 wrong call or configuration, 130 interrupted.
+`
+
+const printError = ({ stderr }: StandardStreams, text: string): void => {
+  stderr.write(`${text}\n`)
+}
+
+/** Says what is wrong in the same three lines everywhere: what, why, what to do. */
+const reportError = async (error: unknown, streams: StandardStreams): Promise<void> => {
+  const { escapeForTerminal } = await import('./terminal-escape.ts')
+  const { code, message, hint } = error as { code?: string; message?: string; hint?: string }
+  printError(streams, `deepsoc-gateway: ${escapeForTerminal(code ?? 'internal')}`)
+  for (const line of (message ?? String(error)).split('\n')) printError(streams, `  ${escapeForTerminal(line)}`)
+  if (hint !== undefined) printError(streams, `  hint: ${escapeForTerminal(hint.replace(RETRIED, ''))}`)
+}
+
+const checkNode = (streams: StandardStreams): boolean => {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number)
+  if (major > MIN_NODE_VERSION[0] || (major === MIN_NODE_VERSION[0] && minor >= MIN_NODE_VERSION[1])) return true
+  printError(
+    streams,
+    `deepsoc-gateway: node_too_old\n  This is Node ${process.versions.node}; at least ${MIN_NODE_VERSION.join('.')} is needed.`,
+  )
+  printError(streams, '  hint: Run npm ci, which brings Node 24 along on Linux, or install Node 22.18 or newer.')
+  return false
+}
+
+/** Finds the command that the words call, and what is left for it; or the exit code where that is settled already. */
+const findCommand = async (
+  argv: readonly string[],
+  streams: StandardStreams,
+): Promise<{ command: CliCommand; rest: readonly string[] } | number> => {
+  const { helpOfGroup, UsageError } = await import('./command.ts')
+  const [first = ''] = argv
+  if (first === '--help' || first === '-h') {
+    streams.stdout.write(HELP)
+    return EXIT.ok
+  }
+  if (first === '--version') {
+    streams.stdout.write(await versionText())
+    return EXIT.ok
+  }
+  const name = first === '' || first.startsWith('-') ? 'serve' : first
+  const rest = name === first ? argv.slice(1) : argv
+  if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`unknown command ${JSON.stringify(name)}`)
+  const found = await COMMANDS[name]![1]()
+  if (!('commands' in found)) return { command: found, rest }
+  const [second = ''] = rest
+  if (Object.hasOwn(found.commands, second)) return { command: found.commands[second]!, rest: rest.slice(1) }
+  if (second === '--help' || second === '-h') {
+    streams.stdout.write(helpOfGroup(found))
+    return EXIT.ok
+  }
+  const what = second === '' ? 'a command is missing' : `unknown command ${JSON.stringify(second)}`
+  printError(streams, `deepsoc-gateway: ${what} behind ${name}\n\n${helpOfGroup(found)}`)
+  return EXIT.usage
+}
+
+/** Runs a command until it is done, or a signal or a reader that hangs up ends it. */
+const run = async (command: CliCommand, rest: readonly string[], streams: StandardStreams): Promise<number> => {
+  const { renderHelp, parseCall, renderUsage, UsageError } = await import('./command.ts')
+  const { makeIo, PIPE_CLOSED } = await import('./io.ts')
+  const stopping = new AbortController()
+  const io = makeIo(version(), stopping, streams)
+  let unlisten = noop
+  try {
+    const given = parseCall(command, rest)
+    if (given === null) {
+      await io.out.write(renderHelp(command))
+      return EXIT.ok
+    }
+    // The gateway has its own way to end.
+    if (command.name === 'serve') return await command.run(given, io)
+    // Before the command begins: it may work for a while before it waits for the first time.
+    const interrupt = listenForInterrupt(stopping)
+    unlisten = interrupt.dispose
+    const running = command.run(given, io).then(async (code) => {
+      await Promise.all([io.out.flush(), io.err.flush()])
+      return code
+    })
+    const code = await Promise.race([running, interrupt.overdue]).catch((error: unknown) => {
+      if (!stopping.signal.aborted) throw error
+      return EXIT.failure
+    })
+    if (!stopping.signal.aborted) return code
+    return stopping.signal.reason === PIPE_CLOSED ? EXIT.ok : Number(stopping.signal.reason)
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error
+    printError(streams, `deepsoc-gateway: ${error.message}\n\n${renderUsage(command)}`)
+    return EXIT.usage
+  } finally {
+    unlisten()
+    io.progress.clear()
+  }
+}
+
+const INTERRUPTS = [
+  ['SIGINT', 130],
+  ['SIGTERM', 143],
+] as const
+
+/** Aborts at the first signal. `overdue` resolves when the command did not end soon after, or at the second signal. */
+const listenForInterrupt = (stopping: AbortController): { overdue: Promise<number>; dispose: () => void } => {
+  const { promise, resolve } = Promise.withResolvers<number>()
+  const listeners = INTERRUPTS.map(([signal, code]) => {
+    const listener = (): void => {
+      if (stopping.signal.aborted) resolve(code)
+      stopping.abort(code)
+    }
+    process.on(signal, listener)
+    return () => process.off(signal, listener)
+  })
+  stopping.signal.addEventListener('abort', () => setTimeout(resolve, INTERRUPT_GRACE_MS, EXIT.failure))
+  return { overdue: promise, dispose: () => listeners.forEach((remove) => void remove()) }
+}
+
+/**
+ * Runs the command that the words call, as if they had been typed.
+ *
+ * @param streams the process's own, unless a test captures them
+ * @returns the exit code
+ */
+export const runCommandLine = async (argv: readonly string[], streams: StandardStreams = process): Promise<number> => {
+  if (!checkNode(streams)) return EXIT.failure
+  const { UsageError } = await import('./command.ts')
+  try {
+    // A worker has its primary's arguments, which are not meant for it.
+    if (cluster.isWorker) return await (await import('../app/serve.ts')).serveUntilSignal(version())
+    const found = await findCommand(argv, streams)
+    return typeof found === 'number' ? found : await run(found.command, found.rest, streams)
+  } catch (error) {
+    if (error instanceof UsageError) {
+      printError(streams, `deepsoc-gateway: ${error.message}\n\n${HELP}`)
+      return EXIT.usage
+    }
+    await reportError(error, streams)
+    return (error as { code?: string }).code === 'config_invalid' ? EXIT.usage : EXIT.failure
+  }
+}
