@@ -19,11 +19,6 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   'e2e/page/look.test.ts': { 'fixed wait': [1, LATER] },
   'e2e/page/room-connection.test.ts': { 'fixed wait': [1, 'the pace of a publisher'] },
   'e2e/page/room-many.test.ts': { 'upper limit': [1, LATER] },
-  'integration/cli/access.test.ts': { 'upper limit': [1, LATER] },
-  'integration/cli/broker.test.ts': { 'upper limit': [1, LATER] },
-  'integration/cli/demo.test.ts': { 'upper limit': [2, LATER] },
-  'integration/cli/publish.test.ts': { 'fixed wait': [1, LATER], 'upper limit': [1, LATER] },
-  'integration/cli/rejected.test.ts': { 'upper limit': [1, LATER] },
   'integration/store/postgres.test.ts': { 'bare limit': [1, 'an option of the store'] },
   'unit/publisher/message.test.ts': { 'upper limit': [1, CLOCK] },
   'integration/http/messages.test.ts': { 'upper limit': [1, CLOCK] },
@@ -45,6 +40,7 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   'support/harness/wait.ts': { 'fixed wait': [1, 'between two looks of the one loop that waits'] },
   'support/stages/entries.ts': { 'fixed wait': [1, 'between two tries'] },
   'support/stages/live-trial.ts': { 'fixed wait': [1, LATER] },
+  'unit/cli/demo-script.test.ts': { 'upper limit': [1, 'the times of a script'] },
   'unit/config/database.test.ts': { 'bare limit': [2, 'values of the configuration'] },
 }
 

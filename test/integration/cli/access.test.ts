@@ -3,17 +3,19 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
+import { mock } from 'node:test'
 import * as assert from 'uvu/assert'
 import { ParsedArgs } from '../../../src/cli/command.ts'
 import { demoToken } from '../../../src/cli/demo/token.ts'
 import { loadConfig } from '../../../src/config/config.ts'
-import { jsonLines, type Ran, runCli, startCli } from '../../support/clients/cli.ts'
+import { callCli, jsonLines, type Ran, runCli, startCli } from '../../support/clients/cli.ts'
 import { bearer, guarded, makePair, now, SECRET, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { testAuthority } from '../../support/harness/transport.ts'
 import { postJson, tempDir, until } from '../../support/harness/wait.ts'
 import { messageRows } from '../../support/servers/database.ts'
 import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { startLocalGateway } from '../../support/servers/local-gateway.ts'
 import { chat, eventUrl, newRoom } from '../../support/stages/rooms.ts'
 
 const test = suite('the command line with tokens')
@@ -38,17 +40,17 @@ const fileOf = (text: string): string => {
   return file
 }
 
-const run = async (args: string[], more: Env = {}, input = ''): Promise<Ran> => {
-  const ran = await runCli(args, { env: env(more), input })
+const run = async (args: string[], more: Env = {}, call = callCli): Promise<Ran> => {
+  const ran = await call(args, { env: env(more) })
   said.push(ran.stdout, ran.stderr)
   return ran
 }
 
 /** Publishes past the command line. */
-const put = async (room: string, count = 1): Promise<void> => {
+const put = async (room: string, count = 1, to: Pick<Gateway, 'url'> = gateway): Promise<void> => {
   const token = await tokenOf({ events: '*', scope: 'publish' })
   const messages = Array.from({ length: count }, (_, n) => chat(n))
-  const { status, text } = await postJson(`${eventUrl(gateway, room)}/messages`, messages, { headers: bearer(token) })
+  const { status, text } = await postJson(`${eventUrl(to, room)}/messages`, messages, { headers: bearer(token) })
   assert.is(status, 201, text)
 }
 
@@ -71,9 +73,10 @@ test('tail, publish and demo show the token of --token-file, of GATEWAY_TOKEN_FI
     [[], { GATEWAY_TOKEN: token }],
   ]
   for (const [index, [flags, more]] of ways.entries()) {
-    const sent = await run(['publish', '--event', room, '--content', `hello ${index}`, ...flags], more)
+    const call = index === 0 ? runCli : callCli
+    const sent = await run(['publish', '--event', room, '--content', `hello ${index}`, ...flags], more, call)
     assert.equal([sent.code, sent.stderr], [0, ''])
-    const heard = await run(['tail', room, '--json', '--once', ...flags], more)
+    const heard = await run(['tail', room, '--json', '--once', ...flags], more, call)
     assert.equal([heard.code, dbIds(heard.stdout).length], [0, index + 1], heard.stderr)
   }
   const played = await run(['demo', '--events', '1', '--speed', '5000', '--token-file', file])
@@ -97,15 +100,14 @@ test('a refused call has its code, its cause and what to do, and exit code 1', a
     const flags = claims === null ? [] : ['--token-file', fileOf(await tokenOf(claims))]
     const words: Record<string, string[]> = {
       tail: [room, '--once'],
-      publish: ['--event', room, '--content', 'x', '--timeout', '5'],
+      // It would try again for so long, were it not refused for good.
+      publish: ['--event', room, '--content', 'x', '--timeout', '3600'],
       demo: ['--speed', '5000'],
     }
-    const from = performance.now()
     const { code: exit, stdout, stderr } = await run([command, ...words[command]!, ...flags])
     const what = `${command} ${JSON.stringify(claims)}: ${stderr}`
     assert.equal([exit, stdout], [1, ''], what)
     assert.ok(code.test(stderr) && hint.test(stderr.replace(/\s+/g, ' ')), what)
-    assert.ok(performance.now() - from < 30_000, what)
   }
 })
 
@@ -139,27 +141,35 @@ test('--token-file where RabbitMQ takes the messages is a wrong call', async () 
 })
 
 test('a tail whose token ends goes on with the next one, once its file holds it', async () => {
-  const room = newRoom()
-  const file = fileOf(await tokenOf({ events: [room], exp: now() + 8 }))
-  await put(room, 3)
-  const tail = startCli(['tail', room, '--json', '--token-file', file], { env: env() })
-  await tail.seen(/"db_id":\d+\}\n.*\n.*\n/)
-  const shown = ['cmdline', 'comm', 'status'].map((name) => readFileSync(`/proc/${tail.child.pid}/${name}`, 'utf8'))
-  said.push(...shown)
-  // The next token is just being written.
-  writeFileSync(file, '')
-  await tail.seen(/token_expired/)
-  await tail.seen(/The line is lost \(--token-file is empty\.\) Trying again/)
-  await put(room, 3)
-  writeFileSync(file, await tokenOf({ events: [room] }))
-  await tail.seen(/(.*"db_id":\d+\}\n){6}/)
-  tail.child.kill('SIGTERM')
-  const { code, stdout, stderr } = await tail.done
-  said.push(stdout, stderr)
-  assert.is(code, 143)
-  const ids = messageRows(gateway.dbFile, room).map(({ db_id }) => db_id)
-  assert.equal(dbIds(stdout), ids)
-  assert.is(ids.length, 6)
+  mock.timers.enable({ apis: ['Date'], now: Date.now() })
+  const local = await startLocalGateway(guarded({ HEARTBEAT_SECONDS: '1' }))
+  try {
+    const room = newRoom()
+    const file = fileOf(await tokenOf({ events: [room] }))
+    await put(room, 3, local)
+    const tail = startCli(['tail', room, '--json', '--token-file', file], { env: { PORT: new URL(local.url).port } })
+    await tail.seen(/"db_id":\d+\}\n.*\n.*\n/)
+    const shown = ['cmdline', 'comm', 'status'].map((name) => readFileSync(`/proc/${tail.child.pid}/${name}`, 'utf8'))
+    said.push(...shown)
+    // The next token is just being written when the first one ends.
+    writeFileSync(file, '')
+    mock.timers.setTime(Date.now() + 3_601_000)
+    await tail.seen(/token_expired/)
+    await tail.seen(/The line is lost \(--token-file is empty\.\) Trying again/)
+    await put(room, 3, local)
+    writeFileSync(file, await tokenOf({ events: [room] }))
+    await tail.seen(/(.*"db_id":\d+\}\n){6}/)
+    tail.child.kill('SIGTERM')
+    const { code, stdout, stderr } = await tail.done
+    said.push(stdout, stderr)
+    assert.is(code, 143)
+    const ids = messageRows(local.dbFile, room).map(({ db_id }) => db_id)
+    assert.equal(dbIds(stdout), ids)
+    assert.is(ids.length, 6)
+  } finally {
+    await local.stop()
+    mock.timers.reset()
+  }
 })
 
 /** A server that refuses every token, and what it was shown. */
@@ -279,7 +289,7 @@ test('a gateway with a certificate of a private authority is named as such, and 
     const { code, stderr } = await run([...args, '--timeout', '0.1'])
     assert.is(code, 1)
     assert.match(stderr, /no_gateway[\s\S]*certificate[\s\S]*NODE_EXTRA_CA_CERTS/)
-    const trusting = await run(args, { NODE_EXTRA_CA_CERTS: testAuthority().caFile })
+    const trusting = await run(args, { NODE_EXTRA_CA_CERTS: testAuthority().caFile }, runCli)
     assert.is(trusting.code, 0, trusting.stderr)
   } finally {
     await served.dispose()

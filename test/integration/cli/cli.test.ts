@@ -1,35 +1,15 @@
-import { spawn } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { VARIABLE_NAMES } from '../../../src/config/variables.ts'
-import { UNSET } from '../../support/clients/cli.ts'
-import { killAtExit } from '../../support/harness/cleanup.ts'
+import { callCli, type Ran, runCli } from '../../support/clients/cli.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir } from '../../support/harness/wait.ts'
 import { type Env, ROOT, startGateway } from '../../support/servers/gateway.ts'
 
 const SECRET = 'hunter2-do-not-show'
 
-interface Run {
-  code: number | null
-  stdout: string
-  stderr: string
-}
-
-const cli = (args: string[], env: Env = {}): Promise<Run> =>
-  new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [join(ROOT, 'src', 'cli.ts'), ...args], {
-      env: { PATH: process.env.PATH, NODE_V8_COVERAGE: process.env.NODE_V8_COVERAGE, ...UNSET, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
-    if (child.pid !== undefined) child.once('exit', killAtExit(child.pid))
-    const run: Run = { code: null, stdout: '', stderr: '' }
-    child.stdout.setEncoding('utf8').on('data', (chunk: string) => (run.stdout += chunk))
-    child.stderr.setEncoding('utf8').on('data', (chunk: string) => (run.stderr += chunk))
-    child.once('error', reject)
-    child.once('close', (code) => resolve({ ...run, code }))
-  })
+const cli = (args: readonly string[], env: Env = {}): Promise<Ran> => callCli(args, { env })
 
 const command = suite('the command line')
 
@@ -37,9 +17,9 @@ command('--help and --version answer on stdout', async () => {
   const help = await cli(['--help'])
   assert.equal([help.code, help.stderr], [0, ''])
   for (const word of ['serve', 'config', '--check', '--version', '.env.sample']) assert.match(help.stdout, word)
-  const version = await cli(['--version'])
+  const version = await runCli(['--version'])
   const { version: own } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as { version: string }
-  assert.equal(version, { code: 0, stdout: `${own}\n`, stderr: '' })
+  assert.equal(version, { code: 0, signal: null, stdout: `${own}\n`, stderr: '' })
 })
 
 command('help and version need no valid configuration', async () => {
@@ -53,7 +33,7 @@ command('a wrong call exits with 2, says what is wrong and shows the usage on st
     [['config', 'more'], /unexpected argument "more"/],
     [['serve', '--check=1'], /check/],
   ] as const) {
-    const { code, stdout, stderr } = await cli([...args])
+    const { code, stdout, stderr } = await cli(args)
     assert.equal([code, stdout], [2, ''], args.join(' '))
     assert.match(stderr, says)
     assert.match(stderr, 'Usage: deepsoc-gateway')
@@ -106,7 +86,7 @@ command('a misspelled variable is a warning on stderr, and does not fail the che
   const env = { JWT_SECRETT: SECRET, PORTS: '1', CCACHE_DIR: '/tmp' }
   const warning = 'warning: JWT_SECRETT is not a variable of the gateway; did you mean JWT_SECRET?\n'
   const check = await cli(['config', '--check'], env)
-  assert.equal(check, { code: 0, stdout: '', stderr: `${warning}The configuration is valid.\n` })
+  assert.equal(check, { code: 0, signal: null, stdout: '', stderr: `${warning}The configuration is valid.\n` })
   const shown = await cli(['config'], env)
   assert.equal([shown.code, shown.stderr], [0, warning])
   assert.not.match(shown.stdout, SECRET)
@@ -142,7 +122,7 @@ command('an invalid configuration exits with 2 and prints each fault, never a se
     DATABASE_URL: `sqlite:${join(dir, 'sub', 'x.db')}`,
   }
   for (const args of [['config'], ['config', '--check'], ['serve'], []]) {
-    const { code, stdout, stderr } = await cli(args, env)
+    const { code, stdout, stderr } = await (args[0] === 'config' ? cli(args, env) : runCli(args, { env }))
     assert.equal([code, stdout], [2, ''], args.join(' '))
     assert.match(stderr, 'config_invalid')
     for (const name of ['PORT', 'WORKERS', 'JWT_SECRET', 'RABBITMQ_URL', 'HOST', 'LOG_LEVEL']) {
@@ -164,7 +144,7 @@ command('a broker URL with a broken escape is a fault of the configuration', asy
 command('a database that cannot be used exits with 1 and says what to do', async () => {
   const file = join(tempDir(), 'notes.txt')
   writeFileSync(file, 'just some notes, longer than a header would be\n'.repeat(10))
-  const { code, stdout, stderr } = await cli(['serve'], { DATABASE_URL: `sqlite:${file}`, PORT: '0' })
+  const { code, stdout, stderr } = await runCli(['serve'], { env: { DATABASE_URL: `sqlite:${file}`, PORT: '0' } })
   assert.equal([code, stdout], [1, ''])
   assert.match(stderr, 'database_foreign')
   assert.match(stderr, 'hint:')

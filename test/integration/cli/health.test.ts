@@ -1,7 +1,7 @@
 // needs: openssl
 import { createServer } from 'node:net'
 import * as assert from 'uvu/assert'
-import { runCli } from '../../support/clients/cli.ts'
+import { callCli, runCli } from '../../support/clients/cli.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { freePort } from '../../support/harness/wait.ts'
 import { makeAuthority } from '../../support/servers/certificates.ts'
@@ -11,56 +11,50 @@ const test = suite('deepsoc-gateway health')
 
 const portOf = (gateway: Gateway): string => new URL(gateway.url).port
 
-test('says of a gateway that works that it is ready and live', async () => {
-  const gateway = await startGateway()
-  try {
-    const env = { PORT: portOf(gateway) }
-    assert.equal(await runCli(['health'], { env }), { code: 0, signal: null, stdout: 'ready\n', stderr: '' })
-    assert.equal(await runCli(['health', '--live'], { env }), { code: 0, signal: null, stdout: 'live\n', stderr: '' })
-    assert.is((await runCli(['health', '--url', gateway.url])).code, 0)
-  } finally {
-    await gateway.dispose()
-  }
+let gateway: Gateway
+
+test.before(async () => {
+  // Whoever asks needs no token.
+  gateway = await startGateway({ env: { JWT_SECRET: 'a-secret-of-at-least-thirty-two-bytes' } })
+})
+test.after(() => gateway?.dispose())
+
+test('says of a gateway that works that it is ready and live, and needs no token', async () => {
+  const env = { PORT: portOf(gateway) }
+  assert.equal(await runCli(['health'], { env }), { code: 0, signal: null, stdout: 'ready\n', stderr: '' })
+  assert.equal(await callCli(['health', '--live'], { env }), { code: 0, signal: null, stdout: 'live\n', stderr: '' })
+  assert.is((await callCli(['health', '--url', gateway.url])).code, 0)
 })
 
 test('says of one without its broker what is missing, while it is live', async () => {
-  const gateway = await startGateway({ env: { RABBITMQ_URL: `amqp://127.0.0.1:${await freePort()}` } })
+  const own = await startGateway({ env: { RABBITMQ_URL: `amqp://127.0.0.1:${await freePort()}` } })
   try {
-    const env = { PORT: portOf(gateway) }
-    const { code, stdout, stderr } = await runCli(['health'], { env })
+    const env = { PORT: portOf(own) }
+    const { code, stdout, stderr } = await callCli(['health'], { env })
     assert.equal([code, stdout], [1, ''])
     assert.match(stderr, /not_ready\n.*consumer: /)
     assert.match(stderr, 'hint: ')
-    assert.is((await runCli(['health', '--live'], { env })).code, 0)
+    assert.is((await callCli(['health', '--live'], { env })).code, 0)
   } finally {
-    await gateway.dispose()
-  }
-})
-
-test('needs no token', async () => {
-  const gateway = await startGateway({ env: { JWT_SECRET: 'a-secret-of-at-least-thirty-two-bytes' } })
-  try {
-    assert.is((await runCli(['health'], { env: { PORT: portOf(gateway) } })).code, 0)
-  } finally {
-    await gateway.dispose()
+    await own.dispose()
   }
 })
 
 test('asks its own gateway over HTTPS whoever the certificate is for, and no other one', async () => {
   const { certFile, keyFile } = makeAuthority().issue({ names: ['DNS:gateway.example'] })
   const tls = { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }
-  const gateway = await startGateway({ env: tls })
+  const own = await startGateway({ env: tls })
   try {
-    assert.is((await runCli(['health'], { env: { PORT: portOf(gateway), ...tls } })).code, 0)
-    const { code, stderr } = await runCli(['health', '--url', gateway.url])
+    assert.is((await callCli(['health'], { env: { PORT: portOf(own), ...tls } })).code, 0)
+    const { code, stderr } = await callCli(['health', '--url', own.url])
     assert.equal([code, /no_gateway/.test(stderr)], [1, true], stderr)
   } finally {
-    await gateway.dispose()
+    await own.dispose()
   }
 })
 
 test('fails where nothing answers, where it answers too late, and where something else does', async () => {
-  const gone = await runCli(['health'], { env: { PORT: String(await freePort()) } })
+  const gone = await callCli(['health'], { env: { PORT: String(await freePort()) } })
   assert.equal([gone.code, /no_gateway/.test(gone.stderr)], [1, true], gone.stderr)
   const replies: [string | null, RegExp][] = [
     [null, /no_gateway/],
@@ -73,15 +67,15 @@ test('fails where nothing answers, where it answers too late, and where somethin
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     const { port } = server.address() as { port: number }
-    const { code, stderr } = await runCli(['health', '--url', `http://127.0.0.1:${port}`])
+    const { code, stderr } = await callCli(['health', '--url', `http://127.0.0.1:${port}`])
     server.close()
     assert.equal([code, says.test(stderr)], [1, true], stderr)
   }
 })
 
 test('a wrong configuration is said as such', async () => {
-  assert.is((await runCli(['health'], { env: { PORT: 'x' } })).code, 2)
-  assert.is((await runCli(['health'], { env: { PORT: '0' } })).code, 2)
+  assert.is((await callCli(['health'], { env: { PORT: 'x' } })).code, 2)
+  assert.is((await callCli(['health'], { env: { PORT: '0' } })).code, 2)
 })
 
 test.run()

@@ -4,10 +4,18 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { hasTerminal, jsonLines, runCli, startCli, startOnTerminal, startShell } from '../../support/clients/cli.ts'
+import {
+  callCli,
+  hasTerminal,
+  jsonLines,
+  runCli,
+  startCli,
+  startOnTerminal,
+  startShell,
+} from '../../support/clients/cli.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
-import { freePort } from '../../support/harness/wait.ts'
+import { freePort, until } from '../../support/harness/wait.ts'
 import { countMessages, messageRows } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { newRoom } from '../../support/stages/rooms.ts'
@@ -37,7 +45,7 @@ publish('one message by flags, its content text or JSON as it stands', async () 
   assert.equal([text.code, text.stderr], [0, ''])
   const [told] = jsonLines<Told>(text.stdout)
   const exact = '{"n":12302548181076029, "r":1.10}'
-  const json = await runCli(['publish', '--event', room, '--content', exact, '--url', gateway.url], {})
+  const json = await callCli(['publish', '--event', room, '--content', exact, '--url', gateway.url], {})
   assert.is(json.code, 0, json.stderr)
   const rows = messageRows(gateway.dbFile, room)
   assert.equal(told, { message_id: 'x-1', db_id: rows[0]!.db_id })
@@ -50,7 +58,7 @@ publish('one message by flags, its content text or JSON as it stands', async () 
 
 publish('lines of stdin arrive as the texts that they are, in order, and again they are stored once', async () => {
   const input = `${FIXTURE.join('\n')}\n`
-  const first = await runCli(['publish'], { env: env(), input })
+  const first = await callCli(['publish'], { env: env(), input })
   assert.equal([first.code, first.stderr], [0, ''])
   const rows = messageRows(gateway.dbFile, FIXTURE_EVENT)
   assert.equal(
@@ -61,7 +69,7 @@ publish('lines of stdin arrive as the texts that they are, in order, and again t
     jsonLines<Told>(first.stdout),
     rows.map(({ message_id, db_id }, index) => ({ line: index + 1, message_id, db_id })),
   )
-  const second = await runCli(['publish'], { env: env(), input })
+  const second = await callCli(['publish'], { env: env(), input })
   assert.is(second.code, 0)
   assert.ok(jsonLines<Told>(second.stdout).every(({ duplicate }) => duplicate === true))
   assert.is(countMessages(gateway.dbFile, FIXTURE_EVENT), FIXTURE.length)
@@ -83,7 +91,7 @@ publish('bad lines are reported with their numbers, the rest goes on, and the ex
     '{"n":4}',
   ]
   const input = Buffer.concat(lines.flatMap((line) => [Buffer.from(line), Buffer.from('\n')]).slice(0, -1))
-  const { code, stdout, stderr } = await runCli(['publish', '--event', room], { env: env(), input })
+  const { code, stdout, stderr } = await callCli(['publish', '--event', room], { env: env(), input })
   assert.is(code, 1)
   const faults = [...stderr.matchAll(/^line (\d+): (\w+):/gm)].map(([, line, reason]) => `${line} ${reason}`)
   assert.equal(faults.sort(), [
@@ -135,20 +143,41 @@ publish('while the gateway does not answer, no more is read than there is room f
   const run = startCli(['publish', '--event', 'e'], { env: { PORT: String(silent.port) } })
   const chunk = `${'{"pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}\n'.repeat(12_000)}`
   let taken = 0
-  let stalled = false
+  const writeOn = (): void => {
+    if (taken === 64) return
+    run.child.stdin.write(chunk, (error) => {
+      if (error) return
+      taken++
+      writeOn()
+    })
+  }
   run.child.stdin.write(chunk)
   await silent.asked
-  while (!stalled && taken < 64) {
-    const accepted = new Promise<boolean>((resolve) => run.child.stdin.write(chunk, () => resolve(true)))
-    stalled = !(await Promise.race([accepted, new Promise<false>((resolve) => setTimeout(resolve, 2_000, false))]))
-    if (!stalled) taken++
-  }
+  writeOn()
+  const { pid } = run.child
+  let looks = 0
+  let bytes = ''
+  await until(
+    () => {
+      const before = bytes
+      bytes = bytesRead(pid!)
+      // Bytes wait to be read, and yet it sleeps: it does not want them.
+      const isStalled = bytes === before && run.child.stdin.writableLength > 0 && isAsleep(pid!)
+      looks = isStalled ? looks + 1 : 0
+      return taken === 64 || looks === 20
+    },
+    { what: 'a command that reads no more' },
+  )
   assert.ok(taken < 16, `${taken} MB were taken`)
-  assert.ok(peakMegabytes(run.child.pid!) < MOST_MEGABYTES)
+  assert.ok(peakMegabytes(pid!) < MOST_MEGABYTES)
   run.child.kill('SIGINT')
   assert.is((await run.done).code, 130)
   silent.close()
 })
+
+const bytesRead = (pid: number): string => /rchar: (\d+)/.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1] ?? ''
+
+const isAsleep = (pid: number): boolean => readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') S ')
 
 /** An HTTP server that takes every request and answers none. */
 const silentServer = async () => {
@@ -199,7 +228,7 @@ publish('a gateway that comes late or goes away for a while is waited for', asyn
 
 publish('no gateway at all: exit 1, what to do, and from which line to go on', async () => {
   const lone = { PORT: String(await freePort()) }
-  const one = await runCli(['publish', '--event', 'e', '--content', 'x', '--timeout', '0.5'], { env: lone })
+  const one = await callCli(['publish', '--event', 'e', '--content', 'x', '--timeout', '0.5'], { env: lone })
   assert.equal([one.code, one.stdout], [1, ''])
   assert.match(one.stderr, /no_gateway: .* Start the gateway, or give its address with --url/)
   const many = startCli(['publish', '--event', 'e', '--timeout', '0.5'], { env: lone })
@@ -212,7 +241,7 @@ publish('no gateway at all: exit 1, what to do, and from which line to go on', a
 })
 
 publish('something else at the address is told apart from a gateway', async () => {
-  const { code, stderr } = await runCli([
+  const { code, stderr } = await callCli([
     'publish',
     '--event',
     'e',
@@ -236,14 +265,12 @@ publish('a reader that hangs up ends it quietly', async () => {
 
 publish('SIGINT ends it promptly with 130, also while the gateway holds the answer back', async () => {
   const silent = await silentServer()
-  const run = startCli(['publish', '--event', 'e'], { env: { PORT: String(silent.port) } })
+  const run = startCli(['publish', '--event', 'e', '--timeout', '3600'], { env: { PORT: String(silent.port) } })
   run.child.stdin.write('{"n":1}\n')
   await silent.asked
-  const from = performance.now()
   run.child.kill('SIGINT')
   const { code, stderr } = await run.done
   assert.is(code, 130, stderr)
-  assert.ok(performance.now() - from < 15_000)
   assert.match(stderr, 'interrupted')
   silent.close()
 })

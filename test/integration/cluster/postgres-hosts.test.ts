@@ -1,6 +1,6 @@
 // needs: postgres, rabbitmq, pika
 import * as assert from 'uvu/assert'
-import { jsonLines, runCli } from '../../support/clients/cli.ts'
+import { callCli, jsonLines } from '../../support/clients/cli.ts'
 import { assertReadOnce, assertSameOnce, IdReader, Load } from '../../support/clients/load.ts'
 import { PikaPublisher } from '../../support/clients/pika.ts'
 import { openSse } from '../../support/clients/sse.ts'
@@ -169,7 +169,7 @@ test('the quarantine is looked at, replayed and emptied by the command line whil
     await agent.publish({ key: KEY, body: '{"event_id":"q","n":1}', properties: { message_id: 'x'.repeat(255) } })
     await agent.publish({ key: `${KEY}.x`, body: 'not JSON' })
     await until(async () => (await rejectedIn(url)).length === 2, { what: 'two rejections' })
-    const call = (...args: string[]) => runCli(['rejected', ...args], { env: { DATABASE_URL: url } })
+    const call = (...args: string[]) => callCli(['rejected', ...args], { env: { DATABASE_URL: url } })
     const listed = jsonLines<{ rejected_id: number; reason: string }>((await call('list', '--json')).stdout)
     assert.equal(
       listed.map(({ reason }) => reason),
@@ -182,7 +182,7 @@ test('the quarantine is looked at, replayed and emptied by the command line whil
     assert.is((await rejectedIn(url)).length, 1)
     assert.is((await waitForMessages(stream, 1)).length, 1)
     stream.close()
-    const missing = await runCli(['rejected', 'list'], { env: { DATABASE_URL: freshSchema(postgres.url) } })
+    const missing = await callCli(['rejected', 'list'], { env: { DATABASE_URL: freshSchema(postgres.url) } })
     assert.is(missing.code, 1)
     assert.match(missing.stderr, 'no log in the schema')
   }))

@@ -8,7 +8,7 @@ import { publish } from '../../../src/cli/publish.ts'
 import { rejected } from '../../../src/cli/rejected.ts'
 import { serve } from '../../../src/cli/serve.ts'
 import { tail } from '../../../src/cli/tail.ts'
-import { runCli } from '../../support/clients/cli.ts'
+import { callCli } from '../../support/clients/cli.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { COMMANDS } from '../../support/repo/commands.ts'
 import { ROOT } from '../../support/servers/gateway.ts'
@@ -66,7 +66,7 @@ help('a flag that is unknown, lacks its value, has one too many or comes twice i
 help('--help answers on stdout without a valid configuration, of a group of commands too', async () => {
   const env = { PORT: 'x', DATABASE_URL: 'x' }
   for (const words of [['tail'], ['rejected'], ['rejected', 'drop']]) {
-    const { code, stdout, stderr } = await runCli([...words, '--help'], { env })
+    const { code, stdout, stderr } = await callCli([...words, '--help'], { env })
     assert.equal([code, stderr], [0, ''], words.join(' '))
     assert.match(stdout, `Usage: deepsoc-gateway ${words.join(' ')}`)
   }
@@ -118,7 +118,7 @@ help('a wrong call exits with 2, leaves stdout alone and shows the usage', async
     [['rejected'], /a command is missing behind rejected/],
     [['rejected', 'eat'], /unknown command "eat" behind rejected/],
   ] as const) {
-    const { code, stdout, stderr } = await runCli([...words])
+    const { code, stdout, stderr } = await callCli([...words])
     assert.equal([code, stdout], [2, ''], `${words.join(' ')}: ${stderr}`)
     assert.match(stderr, says)
     assert.match(stderr, `Usage: deepsoc-gateway ${words[0]}`)

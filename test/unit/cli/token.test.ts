@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { parsePublicKey } from '../../../src/config/parsers.ts'
 import { TokenVerifier } from '../../../src/http/auth/token-verifier.ts'
-import { runCli } from '../../support/clients/cli.ts'
+import { callCli } from '../../support/clients/cli.ts'
 import { makePair } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir } from '../../support/harness/wait.ts'
@@ -11,7 +11,7 @@ import type { Env } from '../../support/servers/gateway.ts'
 
 const test = suite('token')
 
-const cli = (args: string[], env: Env = {}) => runCli(args, { env })
+const cli = (args: string[], env: Env = {}) => callCli(args, { env })
 
 const KEY = 'a secret of the tests, of more than thirty-two bytes'
 

@@ -1,0 +1,192 @@
+import { createServer, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { mock } from 'node:test'
+import * as assert from 'uvu/assert'
+import { follow, type StreamItem } from '../../../src/cli/follow.ts'
+import { noToken } from '../../../src/cli/token/source.ts'
+import { suite } from '../../support/harness/suite.ts'
+import { until } from '../../support/harness/wait.ts'
+
+const lines = suite('a followed stream')
+
+type Played = { server: Server; url: string; asked: { query: string; lastEventId: string | undefined }[] }
+
+/** A server that answers the n-th connection with the n-th of these texts; where a text ends in `hang`, it stays open. */
+const playStreams = async (answers: ((response: ServerResponse) => void)[]): Promise<Played> => {
+  const asked: Played['asked'] = []
+  const server = createServer((request, response) => {
+    const answer = answers[asked.length]
+    asked.push({
+      query: new URL(request.url!, 'http://x').search,
+      lastEventId: request.headers['last-event-id'] as string | undefined,
+    })
+    if (answer === undefined) response.writeHead(500).end()
+    else answer(response)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  return { server, asked, url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/api/stream?event_id=e` }
+}
+
+const hello = (log_id: string, cursor: number) =>
+  `retry: 10\n\nid: ${cursor}\nevent: hello\ndata: {"log_id":"${log_id}","cursor":${cursor},"last_db_id":9}\n\n`
+const message = (db_id: number) => `id: ${db_id}\nevent: new_message\ndata: {"db_id":${db_id}}\n\n`
+const reset = (reason: string) => `event: reset\ndata: {"reason":"${reason}","first_db_id":1}\n\n`
+
+const stream =
+  (text: string, end: 'ends' | 'breaks' | 'hangs' = 'ends') =>
+  (response: ServerResponse): void => {
+    response.writeHead(200, { 'content-type': 'text/event-stream; charset=utf-8' })
+    response.write(text)
+    if (end === 'ends') response.end()
+    if (end === 'breaks') setImmediate(() => response.destroy())
+  }
+
+/** Follows until so many messages were said. */
+const hearOut = async ({ url, server }: Played, count: number, silenceMs = 10_000) => {
+  const stop = new AbortController()
+  const ids: number[] = []
+  const notes: string[] = []
+  try {
+    const heard = follow({ url, start: ['last_message_db_id', '0'], silenceMs, signal: stop.signal, token: noToken })
+    for await (const one of heard as AsyncGenerator<StreamItem>) {
+      if (one.kind === 'message') ids.push(one.db_id)
+      if (one.kind === 'note') notes.push(one.text)
+      if (ids.length === count) stop.abort()
+    }
+  } finally {
+    server.closeAllConnections()
+    server.close()
+  }
+  return { ids, notes: notes.join('\n') }
+}
+
+lines('another database behind the same address is read from its start, though it knows the cursor', async () => {
+  const played = await playStreams([
+    stream(hello('old', 0) + message(3) + message(7)),
+    stream(hello('new', 7) + message(8)),
+    stream(hello('new', 0) + message(1) + message(8), 'hangs'),
+  ])
+  const { ids, notes } = await hearOut(played, 4)
+  assert.equal(ids, [3, 7, 1, 8])
+  assert.match(notes, 'another database')
+  assert.equal(
+    played.asked.map(({ lastEventId }) => lastEventId),
+    [undefined, '7', '0'],
+  )
+})
+
+lines('a restored database gives its ids out again, and they are said again', async () => {
+  const played = await playStreams([
+    stream(hello('log', 0) + message(1) + message(7)),
+    stream(hello('log', 0) + reset('cursor_ahead') + message(1) + message(2), 'hangs'),
+  ])
+  assert.equal((await hearOut(played, 4)).ids, [1, 7, 1, 2])
+})
+
+lines('after pruning, what was said already is not said again', async () => {
+  const played = await playStreams([
+    stream(hello('log', 0) + message(1) + message(7)),
+    stream(hello('log', 0) + reset('history_pruned') + message(5) + message(7) + message(8), 'hangs'),
+  ])
+  const { ids, notes } = await hearOut(played, 3)
+  assert.equal(ids, [1, 7, 8])
+  assert.match(notes, 'history_pruned')
+})
+
+lines('a stream cut within a message is taken up before it', async () => {
+  const played = await playStreams([
+    stream(hello('log', 0) + message(1) + message(2).slice(0, -9), 'breaks'),
+    stream(hello('log', 1) + message(2), 'hangs'),
+  ])
+  assert.equal((await hearOut(played, 2)).ids, [1, 2])
+  assert.is(played.asked[1]!.lastEventId, '1')
+  assert.not.match(played.asked[1]!.query, 'last_message_db_id')
+})
+
+lines('a line that falls silent is given up and made anew', async () => {
+  const played = await playStreams([
+    stream(hello('log', 0) + message(1), 'hangs'),
+    (response) => void response.writeHead(503, { 'content-type': 'application/json' }).end('{"code":"shutting_down"}'),
+    // Once more for each time that a busy machine takes longer than the silence to read it.
+    ...Array.from({ length: 20 }, () => stream(hello('log', 1) + message(2), 'hangs')),
+  ])
+  const { ids, notes } = await hearOut(played, 2, 300)
+  assert.equal(ids, [1, 2])
+  assert.match(notes, 'The line is lost')
+})
+
+lines('what is no stream of a gateway is refused for good', async () => {
+  for (const [answer, code] of [
+    [
+      (response: ServerResponse) => void response.writeHead(200, { 'content-type': 'text/html' }).end('hi'),
+      'not_a_gateway',
+    ],
+    [(response: ServerResponse) => void response.writeHead(403).end('<html>'), 'not_a_gateway'],
+    [stream('event: new_message\ndata: {}\n\n'), 'not_a_gateway'],
+    [stream('event: hello\ndata: nonsense\n\n'), 'not_a_gateway'],
+  ] as const) {
+    const played = await playStreams([answer])
+    const error = await hearOut(played, 1).then(
+      () => null,
+      (thrown: { code: string }) => thrown,
+    )
+    assert.is(error?.code, code)
+    assert.is(played.asked.length, 1)
+  }
+})
+
+lines('a slow reader holds the stream back instead of piling it up', async () => {
+  let written = 0
+  const played = await playStreams([
+    (response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.write(hello('log', 0))
+      const pad = 'x'.repeat(65_536)
+      let id = 0
+      const more = () => {
+        while (id < 1_000) {
+          id++
+          written++
+          if (!response.write(`id: ${id}\nevent: new_message\ndata: {"db_id":${id},"pad":"${pad}"}\n\n`)) break
+        }
+        if (id < 1_000) response.once('drain', more)
+      }
+      more()
+    },
+  ])
+  const stop = new AbortController()
+  const heard = follow({
+    url: played.url,
+    start: ['tail', '5'],
+    silenceMs: 10_000,
+    signal: stop.signal,
+    token: noToken,
+  })
+  mock.timers.enable({ apis: ['setTimeout'] })
+  try {
+    await heard.next()
+    // The reader does nothing, for longer than the silence that a dead line would be allowed.
+    mock.timers.tick(60_000)
+  } finally {
+    mock.timers.reset()
+  }
+  let [seen, looks] = [-1, 0]
+  const standsStill = () => {
+    looks = seen === written ? looks + 1 : 0
+    seen = written
+    return looks === 10
+  }
+  await until(standsStill, { what: 'a stream that stands still' })
+  assert.ok(written < 500, `${written} of 1000 were written`)
+  let count = 1
+  for await (const one of heard) {
+    if (one.kind === 'message') count++
+    if (count === 1_000) stop.abort()
+  }
+  assert.is(count, 1_000)
+  assert.is(played.asked.length, 1)
+  played.server.closeAllConnections()
+  played.server.close()
+})
+
+lines.run()
