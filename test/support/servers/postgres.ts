@@ -94,13 +94,19 @@ export const startPostgres = async ({ settings = [], parent = fastDir() }: Postg
     await until(answers, { what: 'an answer of PostgreSQL', everyMs: 50 })
   }
 
+  const hasEnded = async (): Promise<void> => {
+    // Otherwise a process that has nothing else to do exits before the server does.
+    child.ref()
+    await ended
+    spare()
+  }
+
   const kill9 = async (): Promise<void> => {
     if (child.exitCode !== null || child.signalCode !== null) return
     const children = childrenOf(child.pid!)
     killNow(child.pid!)
     for (const pid of children) killNow(pid)
-    await ended
-    spare()
+    await hasEnded()
   }
 
   await start()
@@ -113,8 +119,7 @@ export const startPostgres = async ({ settings = [], parent = fastDir() }: Postg
     start,
     async stop() {
       child.kill('SIGINT')
-      await ended
-      spare()
+      await hasEnded()
     },
     dispose: kill9,
   }
