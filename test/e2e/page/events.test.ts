@@ -1,5 +1,5 @@
 // needs: chromium
-import type { Page } from 'playwright-core'
+import type { Page, Route } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -269,23 +269,33 @@ test('says what is wrong when the list cannot be had, and goes on when it can', 
     dispatchEvent(new PopStateEvent('popstate'))
   })
   assert.is(await textOf(page, 'h1'), 'There is no such page')
-  let failing = true
-  await page.route('**/api/events?*', (route) =>
-    failing
-      ? route.fulfill({
-          status: 503,
-          json: { status: 'error', code: 'storage_unavailable', message: 'disk', hint: 'look' },
-        })
-      : route.continue(),
-  )
+  const held: Route[] = []
+  let way: 'fail' | 'hold' | 'pass' = 'fail'
+  await page.route('**/api/events?*', (route) => {
+    if (way === 'hold') held.push(route)
+    else if (way === 'pass') return route.continue()
+    else {
+      const json = { status: 'error', code: 'storage_unavailable', message: 'disk', hint: 'look' }
+      return route.fulfill({ status: 503, json })
+    }
+  })
+  let streams = 0
+  page.on('request', (request) => void (request.url().includes('/api/stream?') && streams++))
   await page.click('main a')
   await page.waitForSelector('#problem')
   assert.match(await textOf(page, '#problem'), 'The list could not be loaded: 503 storage_unavailable · disk · look')
-  failing = false
+  way = 'hold'
+  await until(() => held.length === 1, { what: 'the retry of its own' })
   await page.click('#problem button')
+  await until(() => held.length === 2, { what: 'the one that was asked for' })
+  way = 'pass'
+  for (const route of held) await route.continue()
   await isState(page, 'live')
   assert.is(await page.locator('#problem').count(), 0)
-  assert.ok((await page.locator('#events > li').count()) > 0)
+  const event = newRoom('after')
+  await publish(site.gateway, event, chat(1))
+  await becomes(page, [`${event} | new | 1 message`])
+  assert.is(streams, 1)
 })
 
 test.run()

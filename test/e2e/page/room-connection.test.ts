@@ -1,6 +1,6 @@
 // needs: chromium
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Browser, BrowserContext, Page } from 'playwright-core'
+import type { Browser, BrowserContext, Page, Route } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { launchChromium, launchDrowsyChromium } from '../../support/clients/browser.ts'
 import { bearer, guarded, now, sign } from '../../support/clients/tokens.ts'
@@ -37,9 +37,9 @@ test.before.each(async () => {
   if (!gateway.running) await gateway.restart()
 })
 test.after.each(async () => {
-  through = null
   await pages.close()
   await closedPages.close()
+  through = null
 })
 test.after(async () => {
   await browser?.close()
@@ -274,19 +274,79 @@ test('says that the browser is offline, and goes on once it is not', async () =>
   await holds(page, ids)
 })
 
-test('waits for a gateway that is not there when the room is opened', async () => {
+/** A room whose first page the gateway does not give at first: `abort` refuses it, `hold` keeps it waiting, `pass` lets it through. */
+const openRefused = async (event_id: string) => {
+  const page = await pages.open('/livez')
+  const held: Route[] = []
+  let asked = 0
+  let way: 'abort' | 'hold' | 'pass' = 'abort'
+  await page.route('**/api/events/*/messages?*limit=120', (route) => {
+    asked++
+    if (way === 'hold') held.push(route)
+    else return way === 'abort' ? route.abort() : route.continue()
+  })
+  const open = async (): Promise<void> => {
+    await page.goto(`${gateway.url}/events/${event_id}`)
+    await isState(page, 'waiting')
+    await says(page, '#state summary', /the gateway cannot be reached.*Trying again in \d+ s/)
+    await page.click('#state summary')
+    await page.waitForSelector('#retry')
+  }
+  return {
+    page,
+    open,
+    held,
+    asked: () => asked,
+    let: (next: typeof way): void => {
+      way = next
+      if (way === 'pass') for (const route of held.splice(0)) void route.continue()
+    },
+  }
+}
+
+test('waits for a gateway that is not there when the room is opened, and tries at once when asked to', async () => {
   const event_id = newRoom()
   const ids = await publish(gateway, event_id, chats(2))
-  const page = await pages.open('/')
-  await page.route('**/api/events/*/messages*', (route) => route.abort())
-  await page.goto(`${gateway.url}/events/${event_id}`)
-  await isState(page, 'waiting')
-  await says(page, '#state summary', /the gateway cannot be reached.*Trying again in \d+ s/)
-  await page.unroute('**/api/events/*/messages*')
-  await page.click('#state summary')
-  await page.click('#retry')
+  const room = await openRefused(event_id)
+  // Without the room's own retries, which wait longer than this, only the button can make it try.
+  await room.page.addInitScript((shortestRetryMs) => {
+    const later = window.setTimeout
+    window.setTimeout = ((act: () => void, ms = 0) => (ms < shortestRetryMs ? later(act, ms) : 0)) as typeof later
+  }, 700)
+  await room.open()
+  assert.is(room.asked(), 1)
+  room.let('pass')
+  await room.page.click('#retry')
+  await isState(room.page, 'live')
+  await holds(room.page, ids)
+})
+
+test('loses no click on its retry button while it tries by itself, and takes none for an error', async () => {
+  const event_id = newRoom()
+  const ids = await publish(gateway, event_id, chats(2))
+  const room = await openRefused(event_id)
+  const { page, held } = room
+  await room.open()
+  const { x, y, width, height } = (await page.locator('#retry').boundingBox())!
+  await page.mouse.move(x + width / 2, y + height / 2)
+  room.let('hold')
+  await until(() => held.length === 1, { what: 'the retry of its own' })
+  await isState(page, 'loading')
+  const tries = room.asked()
+  await page.mouse.down()
+  await page.mouse.up()
+  await page.mouse.down()
+  room.let('pass')
   await isState(page, 'live')
+  await page.mouse.up()
+  assert.is(await page.evaluate(() => document.querySelector('#retry:hover, #retry:focus')?.id), 'retry')
+  assert.is(await page.getAttribute('#retry', 'aria-disabled'), 'true')
   await holds(page, ids)
+  assert.is(room.asked(), tries, 'nothing is asked for twice')
+  await page.click('#state summary')
+  await page.click('#state summary')
+  await page.waitForSelector('.line-facts')
+  assert.is(await page.locator('#retry').count(), 0, 'what is live offers no retry')
 })
 
 test('begins anew, and says so, when the database was made anew', async () => {

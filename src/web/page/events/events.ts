@@ -41,6 +41,8 @@ export class EventListStore {
   #timer = 0
   #retry = 0
   #over = false
+  /** Counts the requests for the list: the answer to all but the last one is dropped. */
+  #loads = 0
 
   start(): void {
     this.#load()
@@ -73,16 +75,17 @@ export class EventListStore {
   }
 
   async #load(): Promise<void> {
-    if (this.#over) return
+    const load = ++this.#loads
+    const isStale = (): boolean => this.#over || load !== this.#loads
     try {
       const { data, has_more, log_id } = await api<Answer>(`/api/events?limit=${PAGE}`)
-      if (this.#over) return
+      if (isStale()) return
       this.#events.clear()
       for (const one of data) this.#events.set(one.event_id, toSummary(one))
       this.#publish({ is: 'loaded', error: null, hasMore: has_more, logId: log_id })
       this.#follow(data[0]?.last_db_id ?? 0, log_id)
     } catch (error) {
-      if (this.#over) return
+      if (isStale()) return
       this.#publish({ is: 'failed', error })
       this.#retry = window.setTimeout(() => this.#load(), RETRY_MS)
     }

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import type { ChannelState, Why } from '../../client/index.ts'
 import { connectionText, reasonCodeText } from '../shared/connection-messages.ts'
 import { escapeLine } from '../shared/escape-control-chars.ts'
@@ -94,6 +94,21 @@ const Facts = ({ room, line }: { readonly room: RoomModel; readonly line: Connec
   `
 }
 
+/** Once shown it stays, disabled while there is nothing to retry: a button that goes away under the pointer loses the click. */
+const RetryButton = ({ room, isWanted }: { readonly room: RoomModel; readonly isWanted: boolean }): View => {
+  const shown = useRef(false)
+  shown.current ||= isWanted
+  if (!shown.current) return null
+  return html`<button
+    type="button"
+    id="retry"
+    aria-disabled=${isWanted ? undefined : 'true'}
+    onClick=${() => isWanted && room.retry()}
+  >
+    ${connectionText('now')}
+  </button>`
+}
+
 /** How the room stands to its gateway: a word at a glance, all of it when it is opened. */
 export const ConnectionStatus = ({ room }: { readonly room: RoomModel }): View => {
   const line = useSignalValue(room.line)
@@ -112,12 +127,11 @@ export const ConnectionStatus = ({ room }: { readonly room: RoomModel }): View =
       ${
         open &&
         html`<div class="line-facts panel">
-          <h2>${connectionText('connection')}</h2>
+          <div class="line-head">
+            <h2>${connectionText('connection')}</h2>
+            <${RetryButton} room=${room} isWanted=${state === 'waiting' || state === 'closed'} />
+          </div>
           <${Facts} room=${room} line=${line} />
-          ${
-            (state === 'waiting' || state === 'closed') &&
-            html`<button type="button" id="retry" onClick=${() => room.retry()}>${connectionText('now')}</button>`
-          }
         </div>`
       }
     </details>

@@ -76,7 +76,7 @@ export class RoomModel {
     this.#channel = null
   }
 
-  /** Tries at once what waits for its time. */
+  /** Tries at once if a retry is pending or the room gave up; does nothing while an attempt is under way. */
   retry(): void {
     clearTimeout(this.#retry)
     if (this.line.get().trouble !== null) this.#open(0)
