@@ -1,17 +1,17 @@
 // needs: rabbitmq, pika
 // workers: 1; full: 1, 3
-import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, IdReader, Load } from '../support/clients/load.ts'
 import { PikaPublisher } from '../support/clients/pika.ts'
 import { suite } from '../support/harness/suite.ts'
-import { FULL } from '../support/harness/tier.ts'
-import { getJson, until } from '../support/harness/wait.ts'
-import { type Gateway, startGateway } from '../support/servers/gateway.ts'
+import { runs } from '../support/harness/tier.ts'
+import { getJson, type Json, postJson, until } from '../support/harness/wait.ts'
+import { messageRows } from '../support/servers/database.ts'
+import { type Gateway, RUN_WORKERS, startGateway } from '../support/servers/gateway.ts'
 import { type Broker, type Names, startBroker, uniqueNames } from '../support/servers/rabbitmq.ts'
-import { brokerEnv } from '../support/stages/stage.ts'
+import { brokerEnv, messagesUrl, openStage } from '../support/stages/stage.ts'
 
-const ROUNDS = FULL ? 12 : 3
+const ROUNDS = runs(1, 12)
 
 const test = suite('broker-kill')
 
@@ -31,6 +31,8 @@ test.after(async () => {
   await broker?.dispose()
 })
 
+const faultsOf = async (from: Gateway): Promise<Json[]> => (await getJson(`${from.url}/readyz`)).body.faults ?? []
+
 /** Publishes and reads through `rounds` outages of the broker, and counts at the end. */
 const survive = async (event_id: string, rounds: number, end: () => Promise<void>): Promise<void> => {
   const agent = new PikaPublisher({ url: broker.url, exchange: names.exchange, mandatory: true, retry: true })
@@ -39,15 +41,11 @@ const survive = async (event_id: string, rounds: number, end: () => Promise<void
   try {
     for (const one of [load, ...readers]) one.start()
     for (let round = 0; round < rounds; round++) {
-      await load.more(100)
-      await sleep(Math.random() * 500)
+      await load.more(100 + Math.floor(Math.random() * 100))
       await end()
       assert.is((await getJson(`${gateway.url}/livez`)).status, 200)
       const fault = await until(
-        async () =>
-          (await getJson(`${gateway.url}/readyz`)).body.faults?.find(
-            (one: { component: string }) => one.component === 'consumer',
-          ),
+        async () => (await faultsOf(gateway)).find(({ component }) => component === 'consumer'),
         { what: 'the fault of the consumer' },
       )
       assert.is(fault.code, 'broker_unreachable')
@@ -64,6 +62,39 @@ const survive = async (event_id: string, rounds: number, end: () => Promise<void
     await agent.kill9()
   }
 }
+
+test('during a memory alarm publishing is refused without a wait, while what is queued still flows', async () => {
+  const stage = await openStage(broker.url, 'alarm', { env: { RABBITMQ_PREFETCH: '10' } })
+  try {
+    const url = messagesUrl(stage.gateway, 'alarm')
+    assert.is((await postJson(url, { message_id: 'before' })).status, 202)
+    await stage.stored(1)
+    stage.gateway.freeze()
+    await stage.publish(Array.from({ length: 300 }, (_, n) => `{"event_id":"queued","message_id":"q${n}"}`))
+    await broker.alarmOn()
+    stage.gateway.thaw()
+    // RabbitMQ tells a connection of an alarm only when it publishes: what it had taken by then may yet be stored.
+    const answers: string[] = []
+    while (!answers.at(-1)?.startsWith('503 broker_blocked') && answers.length < 20) {
+      const { status, body } = await postJson(url, { message_id: `during-${answers.length}` })
+      answers.push(`${status} ${body.code}: ${body.message}`)
+    }
+    assert.match(answers.pop()!, '503 broker_blocked')
+    // The alarm has refused them, not the deadline of a confirm.
+    for (const answer of answers) assert.match(answer, '503 publish_unconfirmed: RabbitMQ has an alarm')
+    assert.ok(answers.length <= RUN_WORKERS, `each connection learns it by its first message: ${answers.length}`)
+    await until(() => messageRows(stage.gateway.dbFile, 'queued').length === 300, { what: 'what was queued' })
+    const fault = await until(async () => (await faultsOf(stage.gateway)).find(({ code }) => code === 'broker_blocked'))
+    assert.is(fault.component, 'publisher')
+    await broker.alarmOff()
+    await stage.gateway.ready()
+    assert.is((await postJson(url, { message_id: 'after' })).status, 202)
+    await until(() => messageRows(stage.gateway.dbFile, 'alarm').some(({ message_id }) => message_id === 'after'))
+  } finally {
+    await broker.alarmOff()
+    await stage.dispose()
+  }
+})
 
 test(`a broker that is killed ${ROUNDS} times under load costs no confirmed message and doubles none`, () =>
   survive('killed', ROUNDS, () => broker.kill9()))

@@ -10,15 +10,15 @@ import { suite } from '../support/harness/suite.ts'
 import { getJson, type Json, tempDir, until } from '../support/harness/wait.ts'
 import { countMessages, holdWriteLock, integrityOf, messageRows } from '../support/servers/database.ts'
 import type { Gateway } from '../support/servers/gateway.ts'
-import { type Broker, startBroker } from '../support/servers/rabbitmq.ts'
+import { type ControlledBroker, controlledBroker } from '../support/servers/rabbitmq.ts'
 import { openStage, type Stage } from '../support/stages/stage.ts'
 
 const test = suite('storage-faults')
 
-let broker: Broker
+let broker: ControlledBroker
 
 test.before(async () => {
-  broker = await startBroker()
+  broker = await controlledBroker()
 })
 
 test.after(async () => {

@@ -6,6 +6,7 @@ import { PikaPublisher } from '../../support/clients/pika.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { getJson, type Json, postJson, request, until } from '../../support/harness/wait.ts'
 import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { freshSchema, messagesIn, type Postgres, rejectedIn, startPostgres } from '../../support/servers/postgres.ts'
@@ -31,6 +32,10 @@ test.after(async () => {
   await broker?.dispose()
   await postgres?.dispose()
 })
+
+/** Each message is a commit of its own, which two gateways read and send. */
+const PACE = { everyMs: runs(10, 3) }
+const BURST = runs(60, 150)
 
 /** Two gateways as if on two hosts: they share a database and a queue, and nothing else. */
 type Hosts = {
@@ -94,13 +99,13 @@ test('what comes in by one is live on the readers of both, whichever consumes, a
 
 test('gateways that are killed in a burst, one after the other, lose nothing and store nothing twice', () =>
   withHosts(async ({ url, one, other, agent }) => {
-    const load = new Load(agent, 'burst').start()
+    const load = new Load(agent, 'burst', PACE).start()
     const readers = [one, other].map((gateway) => new IdReader(gateway, 'burst', { retryMs: 50 }))
     for (const reader of readers) reader.start()
     for (const victim of [one, other, one]) {
-      await load.more(150)
+      await load.more(BURST)
       await victim.kill9()
-      await load.more(150)
+      await load.more(BURST)
       await victim.restart()
       await victim.ready()
     }
@@ -112,11 +117,11 @@ test('gateways that are killed in a burst, one after the other, lose nothing and
 
 test('a database that loses its power in a burst loses nothing acknowledged; streams stay, and go on', () =>
   withHosts(async ({ url, one, other, agent }) => {
-    const load = new Load(agent, 'power').start()
+    const load = new Load(agent, 'power', PACE).start()
     const readers = [one, other].map((gateway) => new IdReader(gateway, 'power'))
     for (const reader of readers) reader.start()
-    for (let round = 0; round < 2; round++) {
-      await load.more(200)
+    for (let round = 0; round < runs(1, 2); round++) {
+      await load.more(BURST)
       await postgres.kill9()
       for (const gateway of [one, other]) {
         const fault = await faultOf(gateway, 'database_unreachable')

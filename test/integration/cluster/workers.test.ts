@@ -18,11 +18,16 @@ const WORKERS = 3
 const STREAMS = 24
 
 let broker: SharedBroker
+/** Embedded, with workers; for all tests but those that need the broker, in their order. */
+let gateway: Gateway
 
 test.before(async () => {
   broker = await sharedBroker()
+  // Its end must not need the deadline.
+  gateway = await startGateway({ env: { WORKERS: String(WORKERS), SHUTDOWN_SECONDS: '60' } })
 })
 test.after(async () => {
+  await gateway?.dispose()
   await broker?.dispose()
 })
 
@@ -41,66 +46,54 @@ const listenersOf = (gateway: Gateway): number => {
   return sockets.filter((line) => line.includes(`:${port} 00000000:0000 0A`)).length
 }
 
-const withWorkers = async (work: (gateway: Gateway) => Promise<void>, env = {}): Promise<void> => {
-  const gateway = await startGateway({ env: { WORKERS: String(WORKERS), ...env } })
-  try {
-    await work(gateway)
-  } finally {
-    await gateway.dispose()
+test('the gateway says that it listens once every worker does', () => assert.is(listenersOf(gateway), WORKERS))
+
+test('a message that one worker stores reaches the readers of every worker, once and in order', async () => {
+  const room = newRoom()
+  const url = `${gateway.url}/api/events/${room}/stream`
+  const streams = await Promise.all(Array.from({ length: STREAMS }, () => openSse(url)))
+  await until(async () => (await metric(gateway, 'gateway_readers')) === STREAMS, { what: 'all readers counted' })
+  await Promise.all(chats(100).map((message) => publish(gateway, room, message)))
+  const { body } = await getJson(`${gateway.url}/api/events/${room}/messages`)
+  const ids = body.data.map(({ db_id }: { db_id: number }) => db_id)
+  assert.is(ids.length, 100)
+  for (const stream of streams) {
+    const got = () => stream.events.filter(({ event }) => event === 'new_message').map(({ id }) => Number(id))
+    await stream.waitFor(() => got().length >= 100)
+    assert.equal(got(), ids)
+    stream.close()
   }
-}
+  assert.is(await metric(gateway, 'gateway_messages_stored_total'), 100, 'the figures are those of all workers')
+})
 
-test('the gateway says that it listens once every worker does', () =>
-  withWorkers(async (gateway) => assert.is(listenersOf(gateway), WORKERS)))
-
-test('a message that one worker stores reaches the readers of every worker, once and in order', () =>
-  withWorkers(async (gateway) => {
-    const room = newRoom()
-    const url = `${gateway.url}/api/events/${room}/stream`
-    const streams = await Promise.all(Array.from({ length: STREAMS }, () => openSse(url)))
-    await until(async () => (await metric(gateway, 'gateway_readers')) === STREAMS, { what: 'all readers counted' })
-    await Promise.all(chats(100).map((message) => publish(gateway, room, message)))
-    const { body } = await getJson(`${gateway.url}/api/events/${room}/messages`)
-    const ids = body.data.map(({ db_id }: { db_id: number }) => db_id)
-    assert.is(ids.length, 100)
-    for (const stream of streams) {
-      const got = () => stream.events.filter(({ event }) => event === 'new_message').map(({ id }) => Number(id))
-      await stream.waitFor(() => got().length >= 100)
-      assert.equal(got(), ids)
-      stream.close()
-    }
-    assert.is(await metric(gateway, 'gateway_messages_stored_total'), 100, 'the figures are those of all workers')
-  }))
-
-test('a worker that dies is replaced and takes only its own connections with it', () =>
-  withWorkers(async (gateway) => {
-    const room = newRoom()
-    const readers = Array.from({ length: STREAMS }, () => new IdReader(gateway, room, { retryMs: 100 }))
-    for (const reader of readers) reader.start()
-    await until(async () => (await metric(gateway, 'gateway_readers')) === STREAMS, { what: 'all readers' })
-    await publish(gateway, room, chats(20))
-    const [victim] = workersOf(gateway)
-    process.kill(victim!, 'SIGKILL')
-    await until(() => !workersOf(gateway).includes(victim!) && workersOf(gateway).length === WORKERS, {
-      what: 'a new worker',
-    })
-    await until(
-      () =>
-        publish(gateway, room, chats(20)).then(
-          () => true,
-          () => false,
-        ),
-      { what: 'publishing goes on' },
-    )
-    for (const reader of readers) {
-      await reader.waitForCount(40)
-      assert.ok(reader.ids.every((id, index) => id > (reader.ids[index - 1] ?? 0)))
-      assert.is(reader.ids.length, 40)
-      await reader.stop()
-    }
-    const stayed = readers.filter((reader) => reader.connections === 1).length
-    assert.ok(stayed > 0 && stayed < STREAMS, `${stayed} of ${STREAMS} readers kept their connection`)
-  }))
+test('a worker that dies is replaced and takes only its own connections with it', async () => {
+  const room = newRoom()
+  const readers = Array.from({ length: STREAMS }, () => new IdReader(gateway, room, { retryMs: 100 }))
+  for (const reader of readers) reader.start()
+  await until(async () => (await metric(gateway, 'gateway_readers')) === STREAMS, { what: 'all readers' })
+  await publish(gateway, room, chats(20))
+  const [victim] = workersOf(gateway)
+  process.kill(victim!, 'SIGKILL')
+  await until(() => !workersOf(gateway).includes(victim!) && workersOf(gateway).length === WORKERS, {
+    what: 'a new worker',
+  })
+  await until(
+    () =>
+      publish(gateway, room, chats(20)).then(
+        () => true,
+        () => false,
+      ),
+    { what: 'publishing goes on' },
+  )
+  for (const reader of readers) {
+    await reader.waitForCount(40)
+    assert.ok(reader.ids.every((id, index) => id > (reader.ids[index - 1] ?? 0)))
+    assert.is(reader.ids.length, 40)
+    await reader.stop()
+  }
+  const stayed = readers.filter((reader) => reader.connections === 1).length
+  assert.ok(stayed > 0 && stayed < STREAMS, `${stayed} of ${STREAMS} readers kept their connection`)
+})
 
 test('when the consuming worker dies, the next takes over in order, and nothing is lost, nor when all die at once', async () => {
   const stage = await openStage(broker.url, 'workers', { env: { WORKERS: String(WORKERS) } })
@@ -132,38 +125,34 @@ test('when the consuming worker dies, the next takes over in order, and nothing 
   }
 })
 
-test('SIGTERM drains all workers, each stream with a word', () =>
-  withWorkers(
-    async (gateway) => {
-      const room = newRoom()
-      await publish(gateway, room, chat(1))
-      const url = `${gateway.url}/api/events/${room}/stream`
-      const streams = await Promise.all(Array.from({ length: STREAMS }, () => openSse(url)))
-      await Promise.all(streams.map((stream) => stream.next('caught_up')))
-      // Not 0 if one of them had to be killed at the deadline.
-      assert.is((await gateway.term()).code, 0, gateway.output())
-      for (const stream of streams) {
-        await stream.closed
-        assert.equal(stream.events.at(-1)?.data, { reason: 'shutdown' })
-      }
-    },
-    { SHUTDOWN_SECONDS: '60' },
-  ))
+test('SIGTERM drains all workers, each stream with a word', async () => {
+  const room = newRoom()
+  await publish(gateway, room, chat(1))
+  const url = `${gateway.url}/api/events/${room}/stream`
+  const streams = await Promise.all(Array.from({ length: STREAMS }, () => openSse(url)))
+  await Promise.all(streams.map((stream) => stream.next('caught_up')))
+  // Not 0 if one of them had to be killed at the deadline.
+  assert.is((await gateway.term()).code, 0, gateway.output())
+  for (const stream of streams) {
+    await stream.closed
+    assert.equal(stream.events.at(-1)?.data, { reason: 'shutdown' })
+  }
+})
 
-test('workers end by themselves when the primary is killed', () =>
-  withWorkers(async (gateway) => {
-    const pids = workersOf(gateway)
-    process.kill(gateway.pid, 'SIGKILL')
-    const gone = (pid: number): boolean => {
-      try {
-        process.kill(pid, 0)
-        return false
-      } catch {
-        return true
-      }
+test('workers end by themselves when the primary is killed', async () => {
+  await gateway.restart()
+  const pids = workersOf(gateway)
+  process.kill(gateway.pid, 'SIGKILL')
+  const gone = (pid: number): boolean => {
+    try {
+      process.kill(pid, 0)
+      return false
+    } catch {
+      return true
     }
-    await until(() => pids.every(gone), { what: 'the workers to end' })
-  }))
+  }
+  await until(() => pids.every(gone), { what: 'the workers to end' })
+})
 
 test('what keeps the first worker from starting is told once and ends the gateway', async () => {
   const port = await freePort()

@@ -48,7 +48,7 @@ const nowServes = async (gateway: Gateway, { certFile }: Pair): Promise<void> =>
     for (let n = 0; n < 12; n++) if ((await serialOf(gateway)) !== wanted) return false
     return true
   }
-  await until(all, { what: `the certificate ${certFile}` })
+  await until(all, { what: `the certificate ${certFile}`, everyMs: 100 })
 }
 
 /** Everything that a connection says, or what makes `enough` true. */

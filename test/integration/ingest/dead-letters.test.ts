@@ -5,15 +5,15 @@ import { PikaPublisher } from '../../support/clients/pika.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
 import { countMessages, messageRows, rejectedRows } from '../../support/servers/database.ts'
-import { type Broker, startBroker } from '../../support/servers/rabbitmq.ts'
+import { type ControlledBroker, controlledBroker, erlangBinary } from '../../support/servers/rabbitmq.ts'
 import { KEY, openStage, type Stage, type StageOptions } from '../../support/stages/stage.ts'
 
 const test = suite('dead-letters')
 
-let broker: Broker
+let broker: ControlledBroker
 
 test.before(async () => {
-  broker = await startBroker()
+  broker = await controlledBroker()
 })
 
 test.after(async () => {
@@ -72,6 +72,16 @@ test('what lies in the dead-letter queue is read back: sound messages once, bad 
     }
   }))
 
+/** Sets a policy by which a queue gives a message up after two deliveries. */
+const limitDeliveries = async (queue: string): Promise<void> => {
+  const pattern = `^${queue.replaceAll('.', '\\.')}$`
+  const texts = ['/', queue, pattern, '{"delivery-limit":2}', '0', 'queues', 'test'].map(erlangBinary)
+  assert.is(await broker.evaluate(`rabbit_policy:parse_set(${texts.join()})`), 'ok')
+}
+
+const unlimitDeliveries = (queue: string): Promise<string> =>
+  broker.evaluate(`rabbit_policy:delete(${['/', queue, 'test'].map(erlangBinary).join()})`)
+
 for (const stageName of ['committed', 'in_transaction'] as const) {
   test(`messages that the broker gives up on after crashes at ${stageName} arrive all the same, once each`, () =>
     onStage(
@@ -81,8 +91,7 @@ for (const stageName of ['committed', 'in_transaction'] as const) {
       },
       async (stage) => {
         const { names, gateway } = stage
-        const pattern = `^${names.queue.replaceAll('.', '\\.')}$`
-        await broker.ctl('set_policy', '--apply-to', 'queues', names.queue, pattern, '{"delivery-limit":2}')
+        await limitDeliveries(names.queue)
         const count = 20
         const total = count + 1
         const ids = Array.from({ length: count }, (_, n) => `d${n}`)
@@ -110,6 +119,7 @@ for (const stageName of ['committed', 'in_transaction'] as const) {
         assert.not.match(log, /uncaught/i)
         assert.equal(rejectedRows(gateway.dbFile), [])
         if (stageName === 'in_transaction') assert.is(rows.length, total, 'nothing was committed twice')
+        await unlimitDeliveries(names.queue)
       },
     ))
 }

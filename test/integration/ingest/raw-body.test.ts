@@ -5,24 +5,42 @@ import { rejection } from '../../support/clients/agents.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { postJson, until } from '../../support/harness/wait.ts'
 import { messageRows } from '../../support/servers/database.ts'
-import { type Broker, startBroker, withChannel } from '../../support/servers/rabbitmq.ts'
+import { type ControlledBroker, controlledBroker, erlangBinary, withChannel } from '../../support/servers/rabbitmq.ts'
 import { messagesUrl, openStage, type Stage } from '../../support/stages/stage.ts'
 
 const test = suite('raw-body')
 
 const FRAME_MAX = 16_384
 
-let broker: Broker
+const VHOST = `raw-${process.pid}`
+
+let broker: ControlledBroker
+/** The broker's default, in bytes. */
+let frameMax: string
+let url: string
 let stage: Stage
 
+const setFrameMax = (bytes: string | number): Promise<string> =>
+  broker.evaluate(`application:set_env(rabbit, frame_max, ${bytes})`)
+
 test.before(async () => {
-  // Below what the gateway asks for, so that the two sizes differ.
-  broker = await startBroker({ config: `frame_max = ${FRAME_MAX}` })
-  stage = await openStage(broker.url, 'raw')
+  broker = await controlledBroker()
+  url = `${broker.url}/${VHOST}`
+  const [vhost, user, all, by] = [VHOST, 'guest', '.*', 'test'].map(erlangBinary)
+  await broker.evaluate(`rabbit_vhost:add(${vhost}, ${by})`)
+  await broker.evaluate(
+    `rabbit_auth_backend_internal:set_permissions(${user}, ${vhost}, ${all}, ${all}, ${all}, ${by})`,
+  )
+  frameMax = /\d+/.exec(await broker.evaluate('application:get_env(rabbit, frame_max)'))![0]
+  // Below what the gateway asks for, so that the two sizes differ. Other files that connect meanwhile get small frames too.
+  await setFrameMax(FRAME_MAX)
+  stage = await openStage(url, 'raw')
 })
 
 test.after(async () => {
   await stage?.dispose()
+  await setFrameMax(frameMax)
+  await broker?.evaluate(`rabbit_vhost:delete(${erlangBinary(VHOST)}, ${erlangBinary('test')})`)
   await broker?.dispose()
 })
 
@@ -36,14 +54,9 @@ const consumerStarts = (): number =>
   stage.gateway.logs().filter(({ component, msg }) => component === 'consumer' && msg === 'component works').length
 
 test('the broker has really agreed to smaller frames than were asked for', async () => {
-  const text = await broker.ctl('-q', '--no-table-headers', 'list_connections', 'frame_max')
-  assert.ok(
-    text
-      .trim()
-      .split('\n')
-      .every((line) => line.trim() === String(FRAME_MAX)),
-    text,
-  )
+  const sizes = await broker.evaluate(`[Size || Pid <- rabbit_networking:connections(),
+    [{vhost, ${erlangBinary(VHOST)}}, {frame_max, Size}] <- [rabbit_reader:info(Pid, [vhost, frame_max])]]`)
+  assert.is(sizes, `[${FRAME_MAX}, ${FRAME_MAX}]`)
 })
 
 test('a body that calls itself application/json arrives as the bytes that were sent', async () => {
@@ -91,13 +104,13 @@ test('a big body that is published over HTTP is cut into frames that the broker 
 })
 
 test("the agents' library cuts a big body into frames that the broker takes, and counts those of one that comes back", async () => {
-  const publisher = new Publisher({ url: broker.url, exchange: stage.names.exchange })
+  const publisher = new Publisher({ url, exchange: stage.names.exchange })
   try {
     const pad = 'x'.repeat(300_000)
     await publisher.send({ event_id: 'big-library', message_id: 'first', pad })
-    await withChannel(broker.url, async (channel) => {
+    await withChannel(url, async (channel) => {
       await channel.exchangeDeclare({ exchange: 'nowhere', type: 'topic', autoDelete: true })
-      const elsewhere = new Publisher({ url: broker.url, exchange: 'nowhere' })
+      const elsewhere = new Publisher({ url, exchange: 'nowhere' })
       for (const message_id of ['one', 'two']) {
         await rejection(elsewhere.send({ event_id: 'big-library', message_id, pad }), 'publish_unroutable')
       }
@@ -196,7 +209,7 @@ test('headers of every kind, nested ones too, and all properties are kept for wh
 })
 
 test('everything was acknowledged', async () => {
-  await until(async () => (await broker.queueDepth(stage.names.queue)) === 0, { what: 'an empty queue' })
+  await until(async () => (await broker.queueDepth(stage.names.queue, VHOST)) === 0, { what: 'an empty queue' })
 })
 
 test.run()

@@ -7,10 +7,12 @@ import { getJson, until } from '../../support/harness/wait.ts'
 import { messageRows } from '../../support/servers/database.ts'
 import { startGateway } from '../../support/servers/gateway.ts'
 import {
-  type Broker,
+  type ControlledBroker,
+  controlledBroker,
+  deleteNames,
+  erlangBinary,
   type Names,
   queueReady,
-  startBroker,
   uniqueNames,
   withChannel,
 } from '../../support/servers/rabbitmq.ts'
@@ -18,27 +20,63 @@ import { brokerEnv, KEY, openStage } from '../../support/stages/stage.ts'
 
 const test = suite('broker-topology')
 
-let broker: Broker
+let broker: ControlledBroker
 
 test.before(async () => {
-  broker = await startBroker()
+  broker = await controlledBroker()
 })
 
 test.after(async () => {
   await broker?.dispose()
 })
 
-const rows = async (command: string, columns: string[], about: Names): Promise<string[][]> => {
-  const text = await broker.ctl('-q', '--no-table-headers', command, ...columns)
-  return text
-    .split('\n')
-    .filter((line) => line.includes(about.queue) || line.includes(about.exchange))
-    .map((line) => line.split('\t'))
-    .sort()
+/** Properties of what the broker has under these names, as Erlang prints them: one row for each match of the pattern. */
+const rows = async (
+  columns: string[],
+  pattern: string,
+  source: string,
+  { exchange, queue }: Names,
+): Promise<string[][]> => {
+  const names = [exchange, `${exchange}.dead`, queue, `${queue}.dead`].map(erlangBinary).join()
+  const format = columns.map((name) => (/^[A-Z]Name$/.test(name) ? '~s' : '~0p')).join('|')
+  const text = await broker.evaluate(`base64:encode_to_string(lists:flatten([io_lib:format("${format}~n", [${columns}])
+    || ${pattern} <- ${source}, lists:member(${columns[0]}, [${names}])]))`)
+  const lines = Buffer.from(text.replaceAll('"', ''), 'base64').toString().trim().split('\n')
+  return lines.map((line) => line.split('|')).sort()
 }
 
-/** The arguments of a queue as rabbitmqctl prints them, `[{"name",value},…]`, in order. */
+const queuesOf = (names: Names) =>
+  rows(
+    ['QName', 'Durable', 'AutoDelete', 'Type', 'Arguments'],
+    '[{name, {resource, _, queue, QName}}, {durable, Durable}, {auto_delete, AutoDelete}, {type, Type}, {arguments, Arguments}]',
+    `[rabbit_amqqueue:info(Q, [name, durable, auto_delete, type, arguments])
+      || {ok, Q} <- [rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, Name))
+      || Name <- [${[names.queue, `${names.queue}.dead`].map(erlangBinary)}]]]`,
+    names,
+  )
+
+const exchangesOf = (names: Names) =>
+  rows(
+    ['XName', 'Type', 'Durable', 'AutoDelete', 'Internal'],
+    '[{name, {resource, _, exchange, XName}}, {type, Type}, {durable, Durable}, {auto_delete, AutoDelete}, {internal, Internal}]',
+    'rabbit_exchange:info_all(<<"/">>, [name, type, durable, auto_delete, internal])',
+    names,
+  )
+
+const bindingsOf = (names: Names) =>
+  rows(
+    ['XName', 'QName', 'KName', 'Arguments'],
+    '[{source_name, XName}, _, {destination_name, QName}, _, {routing_key, KName}, {arguments, Arguments} | _]',
+    'rabbit_binding:info_all(<<"/">>)',
+    names,
+  )
+
+/** The arguments of a queue, `[{<<"name">>,type,value},…]`, in order. */
 const argumentsOf = (text: string | undefined): string[] => (text?.match(/\{[^}]*\}/g) ?? []).sort()
+
+/** An argument of a queue as Erlang prints it. */
+const argument = (name: string, value: string | boolean): string =>
+  typeof value === 'string' ? `{<<"${name}">>,longstr,<<"${value}">>}` : `{<<"${name}">>,bool,${value}}`
 
 for (const type of ['quorum', 'classic'] as const) {
   test(`exchanges, ${type} queues and bindings are as the contract says, and another start changes nothing`, async () => {
@@ -47,23 +85,19 @@ for (const type of ['quorum', 'classic'] as const) {
     try {
       const { names, gateway } = stage
       const { exchange, queue } = names
-      const look = async () => {
-        const queues = await rows('list_queues', ['name', 'durable', 'auto_delete', 'type', 'arguments'], names)
-        return {
-          queues: queues.map((row) => [...row.slice(0, 4), ...argumentsOf(row[4])]),
-          exchanges: await rows('list_exchanges', ['name', 'type', 'durable', 'auto_delete', 'internal'], names),
-          bindings: (
-            await rows('list_bindings', ['source_name', 'destination_name', 'routing_key', 'arguments'], names)
-          ).filter(([source]) => source !== ''),
-        }
-      }
+      const look = async () => ({
+        queues: (await queuesOf(names)).map((row) => [...row.slice(0, 4), ...argumentsOf(row[4])]),
+        exchanges: await exchangesOf(names),
+        bindings: await bindingsOf(names),
+      })
+      const dead = [argument('x-queue-type', type), argument('x-single-active-consumer', true)]
       const own = [
-        `{"x-dead-letter-exchange","${exchange}.dead"}`,
-        ...(type === 'quorum' ? ['{"x-dead-letter-strategy","at-least-once"}', '{"x-overflow","reject-publish"}'] : []),
-        `{"x-queue-type","${type}"}`,
-        '{"x-single-active-consumer",true}',
+        argument('x-dead-letter-exchange', `${exchange}.dead`),
+        ...(type === 'quorum'
+          ? [argument('x-dead-letter-strategy', 'at-least-once'), argument('x-overflow', 'reject-publish')]
+          : []),
+        ...dead,
       ]
-      const dead = [`{"x-queue-type","${type}"}`, '{"x-single-active-consumer",true}']
       const expected = {
         queues: [
           [queue, 'true', 'false', type, ...own.sort()],
@@ -115,22 +149,24 @@ test('an exchange that is deleted under a consumer, which nobody reports, comes 
       await channel.exchangeDelete({ exchange })
       await channel.exchangeDelete({ exchange: `${exchange}.dead` })
     })
-    // pika's channel does not survive a missing exchange, so each attempt is an agent of its own.
-    await until(
-      async () => {
-        const agent = new PikaPublisher({ url: broker.url, exchange, mandatory: true })
-        try {
-          await agent.publish({ key: KEY, body: '{"event_id":"x","message_id":"after"}' })
-          return true
-        } finally {
-          await agent.close()
-        }
-      },
-      { what: 'the exchange', everyMs: 500 },
-    )
+    const publish = (): Promise<unknown> =>
+      withChannel(broker.url, async (channel) => {
+        await channel.confirmSelect()
+        await channel.basicPublish({ exchange, routingKey: KEY }, '{"event_id":"x","message_id":"after"}')
+      })
+    // A message that comes between the exchange and its binding is lost, and one that comes twice is stored once.
+    const arrived = async (): Promise<boolean> => {
+      await publish()
+      return messageRows(stage.gateway.dbFile).length > 0
+    }
+    await until(arrived, { what: 'a message through the exchange', everyMs: 200 })
     await stage.stored(1)
-    assert.match(await broker.ctl('-q', 'list_exchanges', 'name'), `${exchange}.dead`)
+    assert.equal(
+      (await exchangesOf(stage.names)).map(([name]) => name),
+      [exchange, `${exchange}.dead`],
+    )
     await stage.gateway.ready()
+    assert.is(messageRows(stage.gateway.dbFile).length, 1)
   } finally {
     await stage.dispose()
   }
@@ -171,6 +207,7 @@ test('of two gateways on one queue one consumes; when it is killed the other tak
     await agent.kill9()
     await first.dispose()
     await second.dispose()
+    await deleteNames(broker.url, names)
   }
 })
 

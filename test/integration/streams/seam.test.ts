@@ -6,7 +6,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 import { startGateway } from '../../support/servers/gateway.ts'
 
-const CONNECTS = runs(10_000, 30_000)
+const CONNECTS = runs(3_000, 30_000)
 const AT_ONCE = 100
 const WRITERS = 3
 /** Events that are written to at the same time; each gives way to a new one once its history is this long. */

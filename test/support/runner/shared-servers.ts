@@ -19,7 +19,10 @@ export const startSharedServers = (needs: ReadonlySet<string>): SharedServers =>
   return {
     async envFor(wanted) {
       const env: NodeJS.ProcessEnv = {}
-      if (broker && wanted.includes('rabbitmq')) env.TEST_RABBITMQ_URL = (await broker).url
+      if (broker && wanted.includes('rabbitmq')) {
+        env.TEST_RABBITMQ_URL = (await broker).url
+        env.TEST_RABBITMQ_CONTROL = (await broker).control
+      }
       if (postgres && wanted.includes('postgres')) env.TEST_POSTGRES_URL = await createDatabase((await postgres).url)
       return env
     },

@@ -3,6 +3,7 @@ import pino from 'pino'
 import { Gateway } from '../../../src/app/gateway.ts'
 import { baseUrl } from '../../../src/app/serve.ts'
 import { loadConfig } from '../../../src/config/config.ts'
+import { ensureWebBundle } from '../../../src/http/web-assets.ts'
 import { transportEnv } from '../harness/transport.ts'
 import { tempDir } from '../harness/wait.ts'
 import type { Env } from './gateway.ts'
@@ -22,6 +23,7 @@ export const startLocalGateway = async (env: Env = {}): Promise<LocalGateway> =>
     ...transportEnv(),
     ...env,
   })
+  await ensureWebBundle()
   const gateway = new Gateway({ config, logger: pino({ level: 'silent' }), version: '0.0.0' })
   await gateway.start()
   return { url: baseUrl(config, gateway.port), dbFile, stop: () => gateway.stop() }

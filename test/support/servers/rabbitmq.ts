@@ -40,6 +40,8 @@ export type Broker = {
   alarmOff(): Promise<void>
   /** Messages in a queue, ready and unacknowledged together, exact at this moment also for quorum queues. */
   queueDepth(queue: string, vhost?: string): Promise<number>
+  /** Value of TEST_RABBITMQ_CONTROL, by which other processes evaluate Erlang on the node; undefined without erl_call. */
+  readonly control: string | undefined
   /** The text of the node's log so far. */
   log(): string
   /** Kills the node and its epmd and deletes its folder. */
@@ -75,6 +77,41 @@ const run = (file: string, args: string[], env: NodeJS.ProcessEnv, input = ''): 
     child.stdin.on('error', () => {})
     child.stdin.end(input)
   })
+
+/** How erl_call reaches a node. */
+type Control = { readonly distPort: number; readonly cookie: string }
+
+const erlCall = ERL_CALLS.find(existsSync)
+
+const evaluateOn = async (
+  { distPort, cookie }: Control,
+  expression: string,
+  env: NodeJS.ProcessEnv = process.env,
+): Promise<string> => {
+  const args = ['-address', `127.0.0.1:${distPort}`, '-c', cookie, '-e']
+  const { code, stdout, stderr } = await run(erlCall!, args, env, `${expression}.\n`)
+  const value = /^\{ok, ([\s\S]*)\}\s*$/.exec(stdout)?.[1]
+  if (code !== 0 || value === undefined) throw new Error(`${expression}: ${stdout}${stderr}`)
+  return value
+}
+
+const depthOf = async (evaluate: Broker['evaluate'], queue: string, vhost = '/'): Promise<number> => {
+  // A quorum queue reports its length every five seconds only, so its state machine is asked itself.
+  const answer = await evaluate(`case rabbit_amqqueue:lookup(
+      rabbit_misc:r(${erlangBinary(vhost)}, queue, ${erlangBinary(queue)})) of
+    {ok, Q} -> case amqqueue:get_type(Q) of
+      rabbit_quorum_queue ->
+        case ra:leader_query(amqqueue:get_pid(Q), fun rabbit_fifo:query_messages_total/1) of
+          {ok, {_, N}, _} -> N;
+          _ -> leaderless
+        end;
+      _ -> proplists:get_value(messages, rabbit_amqqueue:info(Q, [messages]))
+    end;
+    {error, not_found} -> missing
+  end`)
+  if (!/^\d+$/.test(answer)) throw new Error(`queue ${queue}: ${answer}`)
+  return Number(answer)
+}
 
 /** Whether a broker answers AMQP's greeting with Connection.Start: a listening port alone proves nothing. */
 const greets = (port: number): Promise<boolean> =>
@@ -175,7 +212,7 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions): Promise
     RABBITMQ_CTL_ERL_ARGS: loopback,
     RABBITMQ_CTL_DIST_PORT_MAX: '36671',
   }
-  const erlCall = ERL_CALLS.find(existsSync)
+  const control: Control = { distPort, cookie }
   let epmd: ChildProcess | undefined
   let node: ChildProcess | undefined
   let output = ''
@@ -197,11 +234,7 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions): Promise
 
   const evaluate = async (expression: string): Promise<string> => {
     if (!erlCall) return (await ctl('eval', `${expression}.`)).trim()
-    const args = ['-address', `127.0.0.1:${distPort}`, '-c', cookie, '-e']
-    const { code, stdout, stderr } = await run(erlCall, args, env, `${expression}.\n`)
-    const value = /^\{ok, ([\s\S]*)\}\s*$/.exec(stdout)?.[1]
-    if (code !== 0 || value === undefined) throw new Error(`${expression}: ${stdout}${stderr}`)
-    return value
+    return evaluateOn(control, expression, env)
   }
 
   const isUp = async (child: ChildProcess): Promise<boolean> => {
@@ -244,24 +277,6 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions): Promise
     await until(async () => (await evaluate('rabbit_alarm:get_alarms()')).includes('memory') === blocked, { what })
   }
 
-  const queueDepth = async (queue: string, vhost = '/'): Promise<number> => {
-    // A quorum queue reports its length every five seconds only, so its state machine is asked itself.
-    const answer = await evaluate(`case rabbit_amqqueue:lookup(
-        rabbit_misc:r(${erlangBinary(vhost)}, queue, ${erlangBinary(queue)})) of
-      {ok, Q} -> case amqqueue:get_type(Q) of
-        rabbit_quorum_queue ->
-          case ra:leader_query(amqqueue:get_pid(Q), fun rabbit_fifo:query_messages_total/1) of
-            {ok, {_, N}, _} -> N;
-            _ -> leaderless
-          end;
-        _ -> proplists:get_value(messages, rabbit_amqqueue:info(Q, [messages]))
-      end;
-      {error, not_found} -> missing
-    end`)
-    if (!/^\d+$/.test(answer)) throw new Error(`queue ${queue}: ${answer}`)
-    return Number(answer)
-  }
-
   return {
     url: `amqp://guest:guest@127.0.0.1:${port}`,
     port,
@@ -282,7 +297,8 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions): Promise
     evaluate,
     alarmOn: () => setWatermark('0.0', true),
     alarmOff: () => setWatermark('{absolute, "1GB"}', false),
-    queueDepth,
+    queueDepth: (queue, vhost) => depthOf(evaluate, queue, vhost),
+    control: erlCall && JSON.stringify(control),
     log() {
       const file = join(dir, 'log', `${name}.log`)
       return existsSync(file) ? readFileSync(file, 'utf8') : ''
@@ -308,7 +324,8 @@ const accepts = (port: number): Promise<boolean> =>
     })
   })
 
-const erlangBinary = (text: string): string => `<<${[...Buffer.from(text)].join(',')}>>`
+/** A text as an Erlang binary, for `evaluate`. */
+export const erlangBinary = (text: string): string => `<<${[...Buffer.from(text)].join(',')}>>`
 
 /** A broker that others use at the same time: never stop it, and use names of `uniqueNames` only. */
 export type SharedBroker = { readonly url: string; dispose(): Promise<void> }
@@ -322,6 +339,23 @@ export const sharedBroker = async (): Promise<SharedBroker> => {
   if (url) return { url, dispose: async () => {} }
   const { url: own, dispose } = await startBroker()
   return { url: own, dispose }
+}
+
+/** A shared broker on whose node Erlang can be evaluated; users, vhosts and policies need names that nothing else has. */
+export type ControlledBroker = SharedBroker & Pick<Broker, 'port' | 'evaluate' | 'queueDepth'>
+
+/** The runner's broker if it can be controlled, else a private one that `dispose` ends. */
+export const controlledBroker = async (): Promise<ControlledBroker> => {
+  const { TEST_RABBITMQ_URL: url, TEST_RABBITMQ_CONTROL: control } = process.env
+  if (!url || !control || !erlCall) return startBroker()
+  const evaluate = (expression: string): Promise<string> => evaluateOn(JSON.parse(control) as Control, expression)
+  return {
+    url,
+    port: Number(new URL(url).port),
+    evaluate,
+    queueDepth: (queue, vhost) => depthOf(evaluate, queue, vhost),
+    dispose: async () => {},
+  }
 }
 
 export type Names = { exchange: string; queue: string; binding: string }
