@@ -8,8 +8,8 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci
 COPY . .
 ARG COMMIT=unknown
-# --version loads SQLite, which leaves its module in CACHE_DIR: at run time nothing of the image need be written.
-RUN COMMIT="$COMMIT" npm run build && CACHE_DIR=/module dist/deepsoc-gateway --version && chmod -R a=rX /module
+# --version loads SQLite, which leaves its module in NATIVE_MODULE_DIR: at run time nothing of the image need be written.
+RUN COMMIT="$COMMIT" npm run build && NATIVE_MODULE_DIR=/module dist/deepsoc-gateway --version && chmod -R a=rX /module
 
 FROM debian:bookworm-slim
 ARG COMMIT=unknown
@@ -28,7 +28,7 @@ COPY --from=build /src/dist/deepsoc-gateway /usr/local/bin/deepsoc-gateway
 ENV HOST=0.0.0.0 \
     PORT=8080 \
     DATABASE_URL=sqlite:/data/gateway.db \
-    CACHE_DIR=/usr/local/lib/deepsoc-gateway
+    NATIVE_MODULE_DIR=/usr/local/lib/deepsoc-gateway
 USER 10001:10001
 WORKDIR /data
 VOLUME /data

@@ -20,7 +20,7 @@ export interface RunningGateway {
  * signals and ends no process.
  *
  * @param environment the variables of docs/OPERATIONS.md by their names; nothing else is read, not even process.env
- * @throws Error with `code`, `message` and `hint`: config_invalid, database_*, address_unavailable, certificate_unusable
+ * @throws Error with `code`, `message` and `hint`: config_invalid, database_*, listen_failed, certificate_invalid
  */
 export const startGateway = async (
   environment: Readonly<Record<string, string | undefined>> = {},

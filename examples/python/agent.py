@@ -51,7 +51,7 @@ HINTS = {
     "queue_full": "Send slower, raise max_queued, or use an outbox.",
     "publisher_closed": "Send before close().",
     "broker_unreachable": "Check that RabbitMQ runs and that address and port are right.",
-    "broker_login_refused": "Check user and password.",
+    "broker_auth_failed": "Check user and password.",
     "broker_access_refused": "Create the virtual host, and give the user the right to write to the exchange.",
     "broker_tls_failed": "Check the port (5671 as a rule) and RABBITMQ_CA_FILE, RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE.",
     "broker_blocked": "RabbitMQ has a memory or disk alarm: free memory or disk on its host.",
@@ -59,10 +59,10 @@ HINTS = {
     "publish_unroutable": "No queue is bound: start the gateway once, which declares queue and binding.",
     "publish_nacked": "A queue is probably at its length limit: check it and its consumer.",
     "publish_timed_out": "The message was not sent. Send it again.",
-    "publish_unconfirmed": "It may be stored or not. Send it again with the same message_id and body.",
+    "publish_confirm_timeout": "It may be stored or not. Send it again with the same message_id and body.",
     "outbox_full": "Bring RabbitMQ back, or raise max_queued.",
-    "outbox_in_use": "Give each agent a file of its own.",
-    "outbox_foreign": "Choose another path: this file is no outbox of this version.",
+    "outbox_locked": "Give each agent a file of its own.",
+    "outbox_not_ours": "Choose another path: this file is no outbox of this version.",
     "outbox_unwritable": "Check disk space, permissions and the disk. Send it again with the same message_id.",
 }
 
@@ -244,9 +244,9 @@ class Outbox:
                 raise
         except sqlite3.Error as error:
             if "locked" in str(error):
-                raise PublishError("outbox_in_use", path + " is open in another agent.") from error
+                raise PublishError("outbox_locked", path + " is open in another agent.") from error
             foreign = "not a database" in str(error)
-            raise PublishError("outbox_foreign" if foreign else "outbox_unwritable", "%s: %s." % (path, error)) from error
+            raise PublishError("outbox_not_ours" if foreign else "outbox_unwritable", "%s: %s." % (path, error)) from error
         self.count, last = self.db.execute("SELECT count(*), max(seq) FROM outbox").fetchone()
         self.seq = last or 0
         self.identity = self.identify()
@@ -258,7 +258,7 @@ class Outbox:
         tables = [name for (name,) in self.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         ours = application == self.APPLICATION and version == 1
         if not ours and (application != 0 or tables):
-            raise PublishError("outbox_foreign", self.path + " is no outbox.")
+            raise PublishError("outbox_not_ours", self.path + " is no outbox.")
         self.db.execute("PRAGMA synchronous = FULL")
         if "outbox" not in tables:
             self.db.executescript(
@@ -399,7 +399,7 @@ class Publisher:
         fault = self.fault
         if fault is not None and (fate == "not_sent" or fault.code == "broker_blocked"):
             return PublishError(fault.code, str(fault.__cause__ or fault.code) + ".", fate)
-        code = "publish_unconfirmed" if fate == "unknown" else "publish_timed_out"
+        code = "publish_confirm_timeout" if fate == "unknown" else "publish_timed_out"
         return PublishError(code, "No confirmation within %s s." % self.send_timeout, fate)
 
     # What follows runs in the thread of its own.
@@ -481,9 +481,9 @@ class Publisher:
         if isinstance(error, pika.exceptions.ConnectionBlockedTimeout):
             return PublishError("broker_blocked", text, "unknown")
         if isinstance(error, pika.exceptions.AuthenticationError):
-            return PublishError("broker_login_refused", text)
+            return PublishError("broker_auth_failed", text)
         if isinstance(error, pika.exceptions.ProbableAuthenticationError):
-            return PublishError("broker_login_refused", text)
+            return PublishError("broker_auth_failed", text)
         if isinstance(error, pika.exceptions.ProbableAccessDeniedError):
             return PublishError("broker_access_refused", text)
         if isinstance(error, pika.exceptions.ConnectionClosedByBroker) and error.reply_code == 530:
@@ -511,7 +511,7 @@ class Publisher:
     def meet(self, item, error, attempt):
         """A refusal is told to the caller who waits; in an outbox the message keeps its place and is sent again."""
         self.fault = error
-        lasting = error.code in ("broker_login_refused", "broker_access_refused", "exchange_missing")
+        lasting = error.code in ("broker_auth_failed", "broker_access_refused", "exchange_missing")
         told = not self.durable and (lasting or error.fate == "refused")
         if item is not None and (told or error.code == "message_too_large"):
             self.settle(item, error)

@@ -4,14 +4,14 @@ import { errorChainText } from '../core/error-text.ts'
 export type BrokerErrorCode =
   | 'amqp_client_incompatible'
   | 'broker_unreachable'
-  | 'broker_login_refused'
+  | 'broker_auth_failed'
   | 'broker_vhost_missing'
   | 'broker_access_refused'
   | 'broker_certificate_untrusted'
   | 'broker_certificate_name'
   | 'broker_client_certificate'
   | 'broker_tls_failed'
-  | 'broker_declaration_conflict'
+  | 'broker_precondition_failed'
   /** There is no exchange or queue of this name. */
   | 'broker_name_missing'
   | 'broker_error'
@@ -31,8 +31,8 @@ export class BrokerError extends Error {
 
 /** Codes of rabbitmq-client, which has AMQP's own, and of the socket. */
 const CODES: Record<string, BrokerErrorCode> = {
-  PRECONDITION_FAILED: 'broker_declaration_conflict',
-  RESOURCE_LOCKED: 'broker_declaration_conflict',
+  PRECONDITION_FAILED: 'broker_precondition_failed',
+  RESOURCE_LOCKED: 'broker_precondition_failed',
   ACCESS_REFUSED: 'broker_access_refused',
   NOT_FOUND: 'broker_name_missing',
   NACK: 'publish_nacked',
@@ -85,7 +85,7 @@ export const toBrokerError = (error: unknown, wasOpen: boolean): BrokerError => 
 }
 
 const loginCode = (code: string, text: string): BrokerErrorCode | null => {
-  if (code === 'ACCESS_REFUSED') return 'broker_login_refused'
+  if (code === 'ACCESS_REFUSED') return 'broker_auth_failed'
   if (code !== 'NOT_ALLOWED') return null
   // RabbitMQ has one code for both; its text tells a missing vhost from a forbidden one.
   return /not found/i.test(text) ? 'broker_vhost_missing' : 'broker_access_refused'

@@ -67,7 +67,7 @@ export const createAccessControl = ({
     authorise,
     start: async () => {
       await revocations.start()
-      if (tokens.keys.kind === 'jwks') health.markPending('keys', 'keys_unavailable', 'not read yet')
+      if (tokens.keys.kind === 'jwks') health.markPending('jwks', 'jwks_unavailable', 'not read yet')
       start()
     },
   }
@@ -86,13 +86,17 @@ const withSharedTickets =
     return value === null ? { ok: false } : { ok: true, value }
   }
 
-/** Without any key nobody gets in; while keys of before are at hand, an issuer that is away is worth a line only. */
+/** Without any key every request is refused. If cached keys exist, an unreachable issuer only causes a warning. */
 const reportJwksHealth = (health: HealthRegistry, logger: Logger) => {
   let away = false
   return (error: GatewayError | null, usable: boolean): void => {
-    if (error === null) health.markHealthy('keys')
-    else if (!usable) health.markFailed('keys', error)
-    else if (!away) logger.warn({ code: error.code, hint: error.hint }, error.message)
+    if (error === null) health.markHealthy('jwks')
+    else if (!usable) health.markFailed('jwks', error)
+    else if (!away)
+      logger.warn(
+        { code: error.code, hint: error.hint, cause: error.message },
+        'failed to refresh the key set, keeping the cached one',
+      )
     away = error !== null
   }
 }

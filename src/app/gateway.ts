@@ -93,7 +93,7 @@ export class Gateway {
       bell: this.#bell,
       heartbeatMs: config.heartbeatMs,
       maxAgeMs: config.streamMaxMs,
-      onFault: (error) => this.#health.report('log', error),
+      onFault: (error) => this.#health.report('store_read', error),
       onClosing: (reason) => this.#metrics.closed.inc({ reason }),
     })
     this.#certificates = config.tls === null ? null : new CertificateManager({ files: config.tls, logger })
@@ -116,9 +116,9 @@ export class Gateway {
       ...config.retention,
       onPruned: (removed) => {
         this.#live.clearHistoryCache()
-        logger.info({ removed }, 'retention removed messages')
+        logger.info({ deleted: removed }, 'retention deleted messages')
       },
-      onFault: (error) => logger.warn({ err: error }, 'retention failed; the next round tries again'),
+      onFault: (error) => logger.warn({ err: error }, 'retention run failed, will retry'),
     })
     if (config.broker !== null) {
       const { address, topology, prefetch } = config.broker
@@ -131,7 +131,7 @@ export class Gateway {
         maxMessageBytes: config.maxMessageBytes,
         onCommitted: this.#committed,
         onLag: (seconds, since) => this.#metrics.lag.observe({ since }, seconds),
-        onStorageFault: (error) => this.#health.report('storage', error),
+        onStorageFault: (error) => this.#health.report('store_write', error),
         tracer,
       })
       this.#publisher = new ExchangePublisher({ address, topology, health: this.#health })
@@ -181,7 +181,7 @@ export class Gateway {
           this.#metrics.stored.inc(messages)
           this.#bell.notify()
         },
-        onStorageFault: (error) => this.#health.report('storage', error),
+        onStorageFault: (error) => this.#health.report('store_write', error),
       }),
     })
     const server = { limits, proxies: this.#access.proxies, host, sharedPort: reusePort, certificate: null }
@@ -201,7 +201,7 @@ export class Gateway {
     return this.#server.port
   }
 
-  /** @throws GatewayError database_* or address_unavailable; nothing is left running then */
+  /** @throws GatewayError database_* or listen_failed; nothing is left running then */
   async start(): Promise<void> {
     await this.#log.start()
     try {
@@ -267,30 +267,30 @@ export class Gateway {
 
   /** Notices a database that was removed while nothing is written, and one that works again after a fault. */
   async #check(): Promise<void> {
-    const failed = this.#health.faults.some((fault) => fault.component === 'storage')
+    const failed = this.#health.faults.some((fault) => fault.component === 'store_write')
     try {
       await this.#log.check(failed)
-      this.#health.markHealthy('storage')
+      this.#health.markHealthy('store_write')
       await this.#log.head()
-      this.#health.markHealthy('log')
+      this.#health.markHealthy('store_read')
       // What another host has changed, and whose word was lost.
       if (this.#config.postgres !== null) await this.#access.revocations.refresh()
     } catch (error) {
-      this.#health.markFailed('storage', error)
+      this.#health.markFailed('store_write', error)
     }
   }
 
   #publishPort(): MessagePublisher {
     if (this.#publisher !== null) return createExchangePublisher(this.#publisher)
-    return createStorePublisher(this.#append, this.#committed, (error) => this.#health.report('storage', error))
+    return createStorePublisher(this.#append, this.#committed, (error) => this.#health.report('store_write', error))
   }
 
   #noteChange(component: string, fault: Fault | null): void {
-    if (fault === null) this.#logger.info({ component }, 'component works')
+    if (fault === null) this.#logger.info({ component }, 'component recovered')
     else if (fault.code === 'shutting_down') this.#logger.info('stopping')
     else {
       this.#metrics.faults.inc({ code: fault.code })
-      this.#logger.warn({ component, code: fault.code, hint: fault.hint }, fault.message)
+      this.#logger.warn({ component, code: fault.code, hint: fault.hint, cause: fault.message }, 'component failed')
     }
   }
 }

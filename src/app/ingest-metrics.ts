@@ -22,7 +22,7 @@ export const recordCommit =
     }
     if (duplicates > 0) metrics.duplicates.inc(duplicates)
     for (const [reason, count] of rejected) metrics.rejected.inc({ reason }, count)
-    if (rejected.size > 0) logger.warn({ reasons: Object.fromEntries(rejected) }, 'messages set aside or refused')
+    if (rejected.size > 0) logger.warn({ reasons: Object.fromEntries(rejected) }, 'messages quarantined')
     if (stored === 0) return
     metrics.stored.inc(stored)
     bell.notify()
@@ -30,7 +30,7 @@ export const recordCommit =
 
 const reasonOf = (entry: AppendEntry, kind: AppendResult['kind']): string => {
   if (entry.kind === 'rejection') return entry.rejection.reason
-  return kind === 'conflict' ? 'message_conflict' : 'storage_refused'
+  return kind === 'conflict' ? 'message_conflict' : 'message_unstorable'
 }
 
 /** Appends to the log, and measures the commit. */

@@ -17,7 +17,7 @@ const resultOf = (message: NewMessage, outcome: AppendResult): PublishResult => 
       error: new GatewayError('message_conflict', `db_id ${db_id} has another body.`, { details }),
     }
   }
-  return { message_id, error: new GatewayError('storage_refused', 'The store cannot hold this message.') }
+  return { message_id, error: new GatewayError('message_unstorable', 'The store cannot hold this message.') }
 }
 
 /** Embedded: what is published is committed to the log at once. */

@@ -61,7 +61,7 @@ const logListening = (config: Config, logger: Logger, url: string): void => {
   process.stderr.write(startupBanner(config, url))
   const { workers, broker } = config
   if (config.tokens === null && config.hasTokenKey) {
-    logger.warn('AUTH=none: a key for tokens is set, but everybody who reaches the address may do everything')
+    logger.warn('AUTH=none: authentication is disabled although a token key is configured')
   }
   const mode = broker === null ? 'embedded' : 'broker'
   logger.info({ url, mode, database: describeLocation(config), workers }, 'listening')
@@ -72,7 +72,7 @@ const logListening = (config: Config, logger: Logger, url: string): void => {
  *
  * @param onListening called once the gateway serves; never in a worker
  * @returns the exit code: 0 when everything stopped inside SHUTDOWN_SECONDS, else 1
- * @throws GatewayError config_invalid, database_* or address_unavailable
+ * @throws GatewayError config_invalid, database_* or listen_failed
  */
 export const serveUntilSignal = async (version: string, onListening: OnListening = noop): Promise<number> => {
   const config = loadConfig()
@@ -154,6 +154,6 @@ const stopWithDeadline = async (gateway: Gateway, config: Config, logger: Logger
     logger.info('stopped')
     return 0
   }
-  logger.error('not everything has stopped in time; what was not acknowledged, the broker delivers again')
+  logger.error('shutdown deadline exceeded; RabbitMQ will redeliver unacknowledged messages')
   return 1
 }

@@ -33,10 +33,7 @@ restore it, put it in the place of the database while no gateway runs, without t
   run: async (given, io) => {
     const file = fileOf(given)
     if (usesPostgres()) {
-      throw new GatewayError(
-        'backup_by_other_means',
-        'DATABASE_URL names PostgreSQL, which has backup tools of its own.',
-      )
+      throw new GatewayError('backup_unsupported', 'DATABASE_URL names PostgreSQL, which has backup tools of its own.')
     }
     const { databaseFile } = loadConfig()
     let total = 0

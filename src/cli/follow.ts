@@ -49,7 +49,7 @@ interface State {
  * Follows a stream for ever: after any loss it comes back with the last id, after a pause with jitter, so that each
  * message is said once and in order, also across a `reset` and a database that was made anew.
  *
- * @throws GatewayError no_gateway or config_invalid when the first connection fails, or what the gateway refuses with
+ * @throws GatewayError gateway_unreachable or config_invalid when the first connection fails, or what the gateway refuses with
  */
 export async function* follow(options: FollowOptions): AsyncGenerator<StreamItem> {
   const { signal } = options
@@ -79,7 +79,8 @@ export async function* follow(options: FollowOptions): AsyncGenerator<StreamItem
 /** `config_invalid` is the token's file in the moment in which it is renewed: nothing is asked until it is whole. */
 const isPassing = (error: unknown): boolean =>
   error instanceof GatewayError &&
-  ((error as { passing?: boolean }).passing ?? (error.code === 'no_gateway' || error.code === 'config_invalid'))
+  ((error as { passing?: boolean }).passing ??
+    (error.code === 'gateway_unreachable' || error.code === 'config_invalid'))
 
 /** Spread, so that all who lost a gateway do not come back at once. */
 const delayOf = ({ retryMs, failures }: State): number =>
@@ -97,7 +98,7 @@ async function* connection(options: FollowOptions, state: State): AsyncGenerator
   const init = { headers, signal: AbortSignal.any([signal, silence.signal]) }
   const response = await authorizedRequest(address.href, init, options.token)
   if (!response.headers.get('content-type')?.startsWith('text/event-stream') || response.body === null) {
-    throw new GatewayError('not_a_gateway', `${url} answers, but not with a stream of events.`)
+    throw new GatewayError('unexpected_response', `${url} answers, but not with a stream of events.`)
   }
   try {
     for await (const event of eventsOf(response.body, silenceMs, silence, state)) {
@@ -105,7 +106,7 @@ async function* connection(options: FollowOptions, state: State): AsyncGenerator
       if (state.ending === 'from the start') return
     }
     // A stream has no length: that of a killed gateway ends like any other, but for its last word.
-    if (state.ending === null && !signal.aborted) throw new GatewayError('no_gateway', 'The stream broke off.')
+    if (state.ending === null && !signal.aborted) throw new GatewayError('gateway_unreachable', 'The stream broke off.')
   } catch (cause) {
     if (signal.aborted || cause instanceof GatewayError) throw cause
     throw unreachable(url, cause)
@@ -176,7 +177,7 @@ const hello = (event: EventSourceMessage, state: State): StreamItem[] => {
 
 const message = (event: EventSourceMessage, state: State): StreamItem[] => {
   const db_id = parseDbId(event.id ?? '')
-  if (db_id === null) throw new GatewayError('not_a_gateway', 'A message without a db_id came.')
+  if (db_id === null) throw new GatewayError('unexpected_response', 'A message without a db_id came.')
   state.lastEventId = String(db_id)
   // After a reset for pruned history, messages of other events come a second time.
   if (db_id <= state.said) return []
@@ -197,6 +198,6 @@ const fieldOf = (event: EventSourceMessage, field: string): string => {
     const value = (JSON.parse(event.data) as Record<string, unknown> | null)?.[field]
     return typeof value === 'string' ? value : ''
   } catch {
-    throw new GatewayError('not_a_gateway', `The data of ${event.event} are no JSON.`)
+    throw new GatewayError('unexpected_response', `The data of ${event.event} are no JSON.`)
   }
 }

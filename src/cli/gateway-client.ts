@@ -74,7 +74,7 @@ const reachable = (host: string): string => {
  * Asks with the token of the moment, the one place that says who calls.
  *
  * @returns an answer of success
- * @throws Refused for any other, GatewayError no_gateway and what the token's source throws
+ * @throws Refused for any other, GatewayError gateway_unreachable and what the token's source throws
  */
 export const authorizedRequest = async (
   url: string,
@@ -91,7 +91,7 @@ export const authorizedRequest = async (
   throw new ResponseError(response, body, renewed)
 }
 
-/** @throws GatewayError no_gateway; whatever an aborted signal's reason is */
+/** @throws GatewayError gateway_unreachable; whatever an aborted signal's reason is */
 export const request = async (url: string, init: RequestInit & { signal: AbortSignal }): Promise<Response> => {
   try {
     return await fetch(url, init)
@@ -107,8 +107,9 @@ const CERTIFICATE_FAULT = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_C
 export const unreachable = (url: string, cause: unknown): GatewayError => {
   const { origin } = new URL(url)
   const { code = '' } = ((cause as Error | undefined)?.cause ?? {}) as { code?: string }
-  if (!CERTIFICATE_FAULT.test(code)) return new GatewayError('no_gateway', `${origin} does not answer.`, { cause })
-  return new GatewayError('no_gateway', `The certificate of ${origin} is not accepted: ${code}.`, {
+  if (!CERTIFICATE_FAULT.test(code))
+    return new GatewayError('gateway_unreachable', `${origin} does not answer.`, { cause })
+  return new GatewayError('gateway_unreachable', `The certificate of ${origin} is not accepted: ${code}.`, {
     cause,
     hint: 'Set NODE_EXTRA_CA_CERTS to the file of the authority that signed it, and use a name that it is for.',
   })
@@ -128,7 +129,7 @@ export class ResponseError extends GatewayError {
   /** @param renewed the token that was refused is not the one to show any more */
   constructor(response: Response, body: Readonly<Record<string, unknown>>, renewed: boolean) {
     const known = typeof body.code === 'string' && Object.hasOwn(ERRORS, body.code)
-    const code = known ? (body.code as ErrorCode) : 'not_a_gateway'
+    const code = known ? (body.code as ErrorCode) : 'unexpected_response'
     const text = typeof body.message === 'string' ? body.message : `Status ${response.status} without an error code.`
     const hint = response.status === 401 ? TOKEN_HINT : body.hint
     super(code, text, typeof hint === 'string' ? { hint } : {})

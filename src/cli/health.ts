@@ -37,7 +37,7 @@ about a restart. Without --url it asks the gateway of this configuration on this
  * GET by hand, since fetch cannot leave a certificate unchecked: a gateway that asks itself at a loopback address has one
  * for another name.
  *
- * @throws GatewayError no_gateway
+ * @throws GatewayError gateway_unreachable
  */
 const ask = async (url: string, own: boolean, signal: AbortSignal): Promise<Response> => {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)])

@@ -14,7 +14,7 @@ const EXIT = { ok: 0, failure: 1, usage: 2 } as const
 const INTERRUPT_GRACE_MS = 1_500
 
 /** The end of hints at errors that a running gateway retries: a process that ends with the error retries nothing. */
-const RETRIED = / It is tried again\.$/
+const RETRIED = / The gateway keeps retrying\.$/
 
 /** Each is loaded when it is called: a short command does not wait for the parts of the others. */
 const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => Promise<CliCommand | CommandGroup>]>> = {
@@ -66,7 +66,7 @@ const checkNode = (streams: StandardStreams): boolean => {
     streams,
     `deepsoc-gateway: node_too_old\n  This is Node ${process.versions.node}; at least ${MIN_NODE_VERSION.join('.')} is needed.`,
   )
-  printError(streams, '  hint: Run npm ci, which brings Node 24 along on Linux, or install Node 22.18 or newer.')
+  printError(streams, '  hint: Run npm ci, which installs Node 24 on Linux, or install Node 22.18 or newer.')
   return false
 }
 

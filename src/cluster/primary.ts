@@ -32,13 +32,13 @@ export interface PrimaryOptions {
  * SO_REUSEPORT, each with a queue of its own: a connection that the primary would hand to a worker in the moment
  * of its death would hang for ever. The look comes first, as a second gateway could share the port just so.
  *
- * @throws GatewayError address_unavailable
+ * @throws GatewayError listen_failed
  */
 export const reservePort = (host: string, port: number): Promise<number> =>
   new Promise((resolve, reject) => {
     const probe = createServer()
     probe.once('error', (cause) =>
-      reject(new GatewayError('address_unavailable', `Cannot listen on ${host} port ${port}.`, { cause })),
+      reject(new GatewayError('listen_failed', `Cannot listen on ${host} port ${port}.`, { cause })),
     )
     probe.listen(port, host, () => {
       const taken = (probe.address() as AddressInfo).port
@@ -134,8 +134,7 @@ export class ClusterPrimary {
     } else if (message.gateway === 'metrics') {
       void this.#options.collectMetrics().then(
         (text) => send(from, { ...message, text }),
-        (error: unknown) =>
-          this.#options.logger.warn({ err: error }, 'the figures of the workers could not be gathered'),
+        (error: unknown) => this.#options.logger.warn({ err: error }, 'failed to collect worker metrics'),
       )
     } else if (message.gateway === 'vitals') {
       if (message.vitals !== undefined) this.#rounds.onReply(message.id, from.id, message.vitals)
@@ -168,7 +167,7 @@ export class ClusterPrimary {
     const delay = backoffDelay(this.#deaths, BACKOFF_MS, Math.random())
     this.#options.logger.warn(
       { pid: worker.process.pid, code, signal, delay_ms: Math.round(delay) },
-      'a worker died and is replaced',
+      'worker exited, restarting',
     )
     const timer = setTimeout(() => {
       this.#timers.delete(timer)

@@ -66,6 +66,6 @@ export const buildLimits = (values: ConfigValues): Limits => ({
   publishBurst: values.PUBLISH_BURST,
   connections: values.MAX_CONNECTIONS,
   connectionsPerAddress: values.MAX_CONNECTIONS_PER_ADDRESS,
-  headersMs: values.HEADERS_SECONDS * 1_000,
-  requestMs: values.REQUEST_SECONDS * 1_000,
+  headersMs: values.HEADERS_TIMEOUT_SECONDS * 1_000,
+  requestMs: values.REQUEST_TIMEOUT_SECONDS * 1_000,
 })

@@ -73,7 +73,7 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
     tls,
     workers: values.WORKERS === 'auto' ? availableParallelism() : values.WORKERS,
     ...values.DATABASE_URL,
-    databaseConnections: values.DATABASE_CONNECTIONS,
+    databaseConnections: values.DATABASE_POOL_SIZE,
     broker: buildBrokerConfig(values),
     maxMessageBytes: values.MAX_MESSAGE_BYTES,
     tokens,

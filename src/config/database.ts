@@ -8,8 +8,8 @@ export const validateDatabase = ({ values, given, problems }: RawConfig): void =
   const location = values.DATABASE_URL
   if (location === undefined) return
   if (location.postgres === null) {
-    if (given.has('DATABASE_CONNECTIONS')) {
-      problems.push('DATABASE_CONNECTIONS is set without a postgres:// DATABASE_URL: SQLite has none.')
+    if (given.has('DATABASE_POOL_SIZE')) {
+      problems.push('DATABASE_POOL_SIZE is set without a postgres:// DATABASE_URL: SQLite has none.')
     }
     return
   }

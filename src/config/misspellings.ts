@@ -2,7 +2,7 @@ import type { EnvLayers } from '../platform/env.ts'
 import type { ConfigVariable } from './variable.ts'
 import { CONFIG_VARIABLES } from './variables.ts'
 
-/** Shorter names (HOST, PORT, CACHE_DIR) resemble variables of other software, such as HOSTS, SORT or CCACHE_DIR. */
+/** Shorter names (HOST, PORT, NATIVE_MODULE_DIR) resemble variables of other software, such as HOSTS, SORT or CCACHE_DIR. */
 const MIN_LENGTH = 10
 
 const KNOWN_NAMES = new Set(

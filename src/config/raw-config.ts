@@ -19,6 +19,14 @@ export interface RawConfig<N extends VariableName = VariableName> {
   readonly problems: string[]
 }
 
+/** Variables of version 0.1, by the name that each has now. */
+const RENAMED: Readonly<Record<string, VariableName>> = {
+  HEADERS_SECONDS: 'HEADERS_TIMEOUT_SECONDS',
+  REQUEST_SECONDS: 'REQUEST_TIMEOUT_SECONDS',
+  DATABASE_CONNECTIONS: 'DATABASE_POOL_SIZE',
+  CACHE_DIR: 'NATIVE_MODULE_DIR',
+}
+
 /** Reads the given variables, by default all of them. An empty text counts as not set. */
 export const readRawConfig = <N extends VariableName = VariableName>(
   env: Env,
@@ -71,6 +79,9 @@ export const readRawConfig = <N extends VariableName = VariableName>(
   }
 
   for (const name of names) readVariable(name)
+  for (const [old, name] of Object.entries(RENAMED)) {
+    if (env[old] && names.some((wanted) => wanted === name)) problems.push(`${old} was renamed: set ${name} instead.`)
+  }
   // Each value is what the schema under its name has made of a text.
   return { values: values as Partial<Pick<ConfigValues, N>>, texts, given, problems }
 }

@@ -52,7 +52,7 @@ export const CONFIG_VARIABLES = {
     constraint: 'sqlite:PATH or postgres://…',
     schema: parsedBy(parseDatabaseUrl),
   },
-  DATABASE_CONNECTIONS: integerVariable('6', 3, 1000, 'With postgres://: maximum connections of one worker.'),
+  DATABASE_POOL_SIZE: integerVariable('6', 3, 1000, 'With postgres://: maximum connections of one worker.'),
   RABBITMQ_URL: {
     default: null,
     description:
@@ -173,8 +173,8 @@ export const CONFIG_VARIABLES = {
     10000000,
     'Connections of one address to one worker, except loopback and TRUSTED_PROXIES; 0 disables the limit.',
   ),
-  HEADERS_SECONDS: integerVariable('10', 1, 3600, 'Timeout for the head of a request.'),
-  REQUEST_SECONDS: integerVariable('60', 1, 3600, 'Timeout for a whole request.'),
+  HEADERS_TIMEOUT_SECONDS: integerVariable('10', 1, 3600, 'Timeout for the head of a request.'),
+  REQUEST_TIMEOUT_SECONDS: integerVariable('60', 1, 3600, 'Timeout for a whole request.'),
   HEARTBEAT_SECONDS: integerVariable('15', 1, 3600, 'Seconds between the heartbeats of a stream.'),
   STREAM_MAX_SECONDS: integerVariable(
     '0',
@@ -214,7 +214,7 @@ export const CONFIG_VARIABLES = {
     ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'],
     'Lowest severity that is logged.',
   ),
-  CACHE_DIR: textVariable(
+  NATIVE_MODULE_DIR: textVariable(
     null,
     'Where the single executable keeps its SQLite module: a folder that only its user can write to, on a file system without noexec. Not set: a folder of its user in the temporary folder.',
     'the path of a folder',

@@ -1,21 +1,24 @@
-/** What the catalogue knows of one error code. */
+/** One entry of the catalogue of error codes. */
 export interface ErrorDefinition {
-  /** HTTP status of an answer with this code. */
+  /** HTTP status of a response with this code. */
   readonly status: number
-  /** True when the same call may succeed later without being changed. */
+  /** True if the same request can succeed later without a change. */
   readonly retryable: boolean
-  /** What the reader of the error can do about it. */
+  /** What to do about it, in one or two sentences. */
   readonly hint: string
 }
 
 const define = (status: number, retryable: boolean, hint: string): ErrorDefinition => ({ status, retryable, hint })
 
+/** An error that the gateway recovers from by itself once its cause is gone. */
+const keepsRetrying = (hint: string): ErrorDefinition => define(503, true, `${hint} The gateway keeps retrying.`)
+
 /**
- * Every error code of the gateway, whether it leaves by HTTP, by a log line, by `/readyz` or as the
- * reason of a rejected message. docs/OPERATIONS.md lists the same codes; a test compares the two.
+ * Every error code of the gateway: in HTTP responses, log lines, `/readyz`, and as the reason of a quarantined message.
+ * docs/OPERATIONS.md lists the same codes; a test compares the two.
  */
 export const ERRORS = {
-  // Bodies: the reason under which a message is set aside, or refused over HTTP.
+  // Messages: the reason of a quarantined message, or the code of an HTTP response.
   body_too_large: define(413, false, 'Send a smaller body, or raise MAX_MESSAGE_BYTES.'),
   invalid_utf8: define(400, false, 'Encode the body as UTF-8.'),
   invalid_json: define(400, false, 'Send strict JSON: no NaN, no Infinity, no comments, no byte order mark.'),
@@ -29,192 +32,176 @@ export const ERRORS = {
   message_conflict: define(
     409,
     false,
-    'This message_id is already stored in this event with another body; the first one stands. Use a new message_id.',
+    'This message_id is already stored in this event with another body, which is kept. Use a new message_id.',
   ),
-  storage_refused: define(422, false, 'The store refused this one message; the cause names why. Change the message.'),
+  message_unstorable: define(
+    422,
+    false,
+    'The database cannot hold this message; the cause says why. Change the message.',
+  ),
 
   // Requests.
   invalid_query: define(400, false, 'See docs/PROTOCOL.md for the parameters of this call.'),
   invalid_path: define(400, false, 'Percent-encode the path as UTF-8.'),
   empty_batch: define(400, false, 'Send at least one message.'),
   batch_too_large: define(413, false, 'Send at most 1,000 messages in one request.'),
-  too_many_events: define(400, false, 'Ask for at most 100 events on one stream, or for event_id=*.'),
-  pipelined_stream: define(400, false, 'Open a stream on a connection of its own, or wait for the answers before it.'),
-  malformed_request: define(400, false, 'The request is not valid HTTP/1.1. Check the client or the proxy before it.'),
+  too_many_events: define(400, false, 'Subscribe to at most 100 events on one stream, or to event_id=*.'),
+  pipelining_unsupported: define(
+    400,
+    false,
+    'Open a stream on a connection of its own, or wait for the previous responses.',
+  ),
+  malformed_request: define(
+    400,
+    false,
+    'The request is not valid HTTP/1.1. Check the client, or the proxy in front of the gateway.',
+  ),
   headers_too_large: define(
     431,
     false,
-    'The head of a request is at most 16 KiB: shorten the URL, the headers or the cookies.',
+    'The request line and the headers may have 16 KiB together: shorten the URL, the headers or the cookies.',
   ),
   request_timeout: define(408, true, 'The request did not arrive in time. Send it again.'),
-  body_incomplete: define(400, false, 'The request ended before its body did. Send it again.'),
+  request_aborted: define(
+    400,
+    false,
+    'The client closed the connection before the body was complete. Send the request again.',
+  ),
   origin_forbidden: define(
     403,
     false,
-    'Pages of another site may not do this. Call from the same origin, or name the site in CORS_ORIGINS.',
+    'Pages of other origins are not allowed to do this. Call from the same origin, or add the origin to CORS_ORIGINS.',
   ),
   host_forbidden: define(
     403,
     false,
-    'Without tokens no host name with a domain is served: a foreign page could point its own here. Call by IP address or localhost, name the host in ALLOWED_HOSTS, or set a key.',
+    'Without authentication the gateway accepts only IP addresses and localhost, because of DNS rebinding. Use one of these, add the host to ALLOWED_HOSTS, or configure a token key.',
   ),
-  url_too_long: define(414, false, 'The URL is at most 8,192 bytes: ask for fewer events or filters.'),
+  url_too_long: define(414, false, 'The URL is at most 8,192 bytes: request fewer events or filters.'),
   token_missing: define(
     401,
     false,
-    'Send a token as Authorization: Bearer …, or in the cookie; on a stream a ticket of POST /api/stream-tickets in ?ticket= serves too.',
+    'Send a token as Authorization: Bearer …, or in the cookie. A stream also accepts a ticket of POST /api/stream-tickets in ?ticket=.',
   ),
-  token_invalid: define(401, false, 'Get a new token from its issuer. The message says which check it failed.'),
-  token_expired: define(401, false, 'Renew the token and come back; a stream goes on behind its last id.'),
-  token_revoked: define(401, false, 'This subject was revoked. Log in anew; a token that is issued later is accepted.'),
+  token_invalid: define(401, false, 'Get a new token from its issuer. The message names the check that failed.'),
+  token_expired: define(401, false, 'Renew the token and reconnect. A stream continues after its Last-Event-ID.'),
+  token_revoked: define(
+    401,
+    false,
+    'The tokens of this subject were revoked. Log in again; a token that is issued later is accepted.',
+  ),
   token_in_query: define(
     400,
     false,
-    'A token in a URL ends up in logs and histories: count it as leaked. Send it as Authorization: Bearer …, or trade it for a ticket at POST /api/stream-tickets.',
+    'URLs are stored in logs and histories, so treat this token as leaked. Send tokens as Authorization: Bearer …, or exchange one for a ticket at POST /api/stream-tickets.',
   ),
   ticket_invalid: define(
     401,
     false,
-    'A ticket serves once, within 30 seconds. Get a new one: POST /api/stream-tickets.',
+    'A ticket is valid once, for 30 seconds. Get a new one: POST /api/stream-tickets.',
   ),
   event_forbidden: define(403, false, 'The token’s events claim must name each event of the request.'),
-  scope_missing: define(403, false, 'The token’s scope claim must hold the scope that the message names.'),
-  keys_unavailable: define(
-    503,
-    true,
-    'The key set at JWT_JWKS_URL cannot be read; no token can be checked yet. It is tried again.',
-  ),
-  invalid_revocation: define(400, false, 'Send {"sub": …} with issued_before and until, if any, as ISO 8601 times.'),
+  scope_missing: define(403, false, 'The token’s scope claim must contain the scope that the message names.'),
+  jwks_unavailable: keepsRetrying('Check JWT_JWKS_URL: the key set cannot be read, so no token can be verified.'),
+  invalid_revocation: define(400, false, 'Send {"sub": …}; issued_before and until are optional ISO 8601 times.'),
   too_many_streams: define(
     429,
     true,
-    'Close streams that are not needed, ask for several events on one, or raise the limit that the message names.',
+    'Close unused streams, subscribe to several events on one stream, or raise the limit that the message names.',
   ),
-  too_many_messages: define(429, true, 'Publish more slowly, or raise PUBLISH_RATE and PUBLISH_BURST.'),
-  too_many_tickets: define(429, true, 'Use the tickets that were given out, or wait until they are over.'),
-  overloaded: define(503, true, 'The gateway has as much in hand as it takes. Come back after Retry-After.'),
+  rate_limited: define(429, true, 'Publish more slowly, or raise PUBLISH_RATE and PUBLISH_BURST.'),
+  too_many_tickets: define(429, true, 'Use the tickets that were issued, or wait until they expire.'),
+  overloaded: define(
+    503,
+    true,
+    'The gateway is at its memory limit for requests. Retry after the time in Retry-After.',
+  ),
   not_found: define(404, false, 'See docs/PROTOCOL.md for the routes.'),
   method_not_allowed: define(405, false, 'See the Allow header for the methods of this route.'),
-  internal: define(500, true, 'A fault of the gateway. Look for the request_id in its log and report it.'),
-  shutting_down: define(503, true, 'The gateway is stopping. Send the request again in a moment.'),
-  not_ready: define(503, true, 'The faults name what is missing.'),
+  internal: define(500, true, 'This is a bug in the gateway. Find the request_id in its log and report it.'),
+  shutting_down: define(503, true, 'The gateway is stopping. Send the request again shortly.'),
+  not_ready: define(503, true, 'The faults in the response name the failed components.'),
 
-  // Storage.
-  storage_unavailable: define(503, true, 'Look at the cause: free disk space, permissions and the disk itself.'),
-  storage_busy: define(503, true, 'Another process holds the write lock of the database. It is tried again.'),
-  storage_lost: define(
+  // Database.
+  storage_unavailable: define(503, true, 'Check the cause: disk space, permissions, and the disk itself.'),
+  storage_busy: keepsRetrying('Another process holds the write lock of the database.'),
+  database_replaced: define(
     503,
     false,
-    'The database file was removed or replaced while open. Restore it from a backup or start anew: restart the gateway.',
+    'The database file was removed or replaced while open. Restore a backup if you need the old messages, then restart the gateway.',
   ),
-  database_newer: define(
-    500,
-    false,
-    'This file was written by a newer gateway. Upgrade the gateway or restore a backup.',
-  ),
+  database_newer: define(500, false, 'A newer gateway wrote this database. Upgrade this gateway, or restore a backup.'),
   database_upgrade_failed: define(
     500,
     false,
-    'The file is as it was, and the gateway of before can still use it. Remove the cause, and start again.',
+    'The database is unchanged, and the previous version of the gateway can still use it. Fix the cause, then start again.',
   ),
-  database_foreign: define(500, false, 'This file belongs to another application. Point DATABASE_URL elsewhere.'),
-  database_corrupt: define(500, false, 'Restore the database from a backup. The file was left as it is.'),
-  database_unopenable: define(500, false, 'Check the path in DATABASE_URL, its folder and permissions.'),
-  database_leftovers: define(
+  database_not_ours: define(
     500,
     false,
-    'Remove the files -wal and -shm beside the restored backup, or move them to the database that they belong to, and start again.',
+    'This database belongs to another application. Set DATABASE_URL to another one.',
   ),
-  database_is_backup: define(500, false, 'Start the gateway on it once, or on a copy of it if it is to stay a backup.'),
-  database_unreachable: define(
-    503,
-    true,
-    'Check DATABASE_URL, that PostgreSQL runs and that its port is open. It is tried again.',
+  database_corrupt: define(500, false, 'Restore the database from a backup. The file was not changed.'),
+  database_open_failed: define(500, false, 'Check the path in DATABASE_URL, its directory and the permissions.'),
+  database_stale_wal: define(
+    500,
+    false,
+    'Remove the -wal and -shm files next to the restored backup, or move them to the database that they belong to. Then start again.',
   ),
-  database_login_refused: define(
-    503,
-    true,
-    'Check user and password in DATABASE_URL, and pg_hba.conf of PostgreSQL. It is tried again.',
+  database_is_backup: define(
+    500,
+    false,
+    'Start the gateway on it once, or on a copy if you want to keep it as a backup.',
   ),
-  database_missing: define(
-    503,
-    true,
-    'Create the database that DATABASE_URL names: createdb --encoding=UTF8 --template=template0 NAME. It is tried again.',
+  database_unreachable: keepsRetrying('Check DATABASE_URL, that PostgreSQL is running and that its port is open.'),
+  database_auth_failed: keepsRetrying('Check the user and password in DATABASE_URL, and pg_hba.conf of PostgreSQL.'),
+  database_not_found: keepsRetrying(
+    'Create the database that DATABASE_URL names: createdb --encoding=UTF8 --template=template0 NAME.',
   ),
-  database_access_refused: define(
-    503,
-    true,
-    'Make the user of DATABASE_URL the owner of the schema and of its tables. It is tried again.',
+  database_access_refused: keepsRetrying('Make the user of DATABASE_URL the owner of the schema and of its tables.'),
+  database_read_only: keepsRetrying(
+    'The server is a standby or read-only. Promote it, or name the primary in DATABASE_URL. Several hosts, separated by commas, are tried in turn.',
   ),
-  database_read_only: define(
-    503,
-    true,
-    'The server is a standby or set to read only. Promote it, or name the primary in DATABASE_URL; several hosts, comma-separated, are tried in turn. It is tried again.',
-  ),
-  database_full: define(503, true, 'Free disk space on the machine of PostgreSQL. It is tried again.'),
-  database_connections: define(
-    503,
-    true,
-    'Raise max_connections of PostgreSQL, or lower DATABASE_CONNECTIONS. It is tried again.',
-  ),
-  database_tls_failed: define(
-    503,
-    true,
-    'Check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL against what PostgreSQL offers. It is tried again.',
+  database_full: keepsRetrying('Free disk space on the PostgreSQL server.'),
+  database_too_many_connections: keepsRetrying('Raise max_connections of PostgreSQL, or lower DATABASE_POOL_SIZE.'),
+  database_tls_failed: keepsRetrying(
+    'Check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL against what PostgreSQL offers.',
   ),
   database_unsuitable: define(
     500,
     false,
-    'The log needs PostgreSQL 12 or newer, a database with the encoding UTF8, and synchronous_commit on.',
+    'Use PostgreSQL 12 or newer, a database with the encoding UTF8, and synchronous_commit on.',
   ),
 
   // Broker.
-  broker_unreachable: define(
-    503,
-    true,
-    'Check RABBITMQ_URL, that RabbitMQ runs and that the port is open. It is tried again.',
+  broker_unreachable: keepsRetrying('Check RABBITMQ_URL, that RabbitMQ is running and that the port is open.'),
+  broker_auth_failed: keepsRetrying('Check the user name and password in RABBITMQ_URL.'),
+  broker_vhost_missing: keepsRetrying(
+    'Create the vhost and grant the user permissions on it: rabbitmqctl add_vhost, set_permissions.',
   ),
-  broker_login_refused: define(503, true, 'Check the user name and password of RabbitMQ. It is tried again.'),
-  broker_vhost_missing: define(
-    503,
-    true,
-    'Create the vhost and grant the user rights to it: rabbitmqctl add_vhost, set_permissions. It is tried again.',
+  broker_precondition_failed: keepsRetrying(
+    'A queue or exchange of this name exists with other arguments. Delete it once it is empty, or choose another name.',
   ),
-  broker_declaration_conflict: define(
-    503,
-    true,
-    'A queue or exchange of this name exists with other arguments. Delete it once it is empty, or choose another name. It is tried again.',
+  broker_access_refused: keepsRetrying(
+    'Grant the user the configure, write and read permissions on the exchanges and queues.',
   ),
-  broker_access_refused: define(
-    503,
-    true,
-    'Grant the user configure, write and read on the exchanges and queues. It is tried again.',
+  broker_certificate_untrusted: keepsRetrying(
+    'Set RABBITMQ_CA_FILE to the CA certificate that signed the certificate of RabbitMQ, and check that neither has expired.',
   ),
-  broker_certificate_untrusted: define(
-    503,
-    true,
-    'Set RABBITMQ_CA_FILE to the certificate of the authority that signed the one of RabbitMQ, and see that this is in date. It is tried again.',
+  broker_certificate_name: keepsRetrying(
+    'The certificate of RabbitMQ is for another host name. Use one of its names in RABBITMQ_URL, or issue it for this one.',
   ),
-  broker_certificate_name: define(
-    503,
-    true,
-    'The certificate of RabbitMQ is for another name: use one of its names in RABBITMQ_URL, or have it issued for this one. It is tried again.',
+  broker_client_certificate: keepsRetrying(
+    'RabbitMQ requires a client certificate from a CA that it trusts. Set RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE.',
   ),
-  broker_client_certificate: define(
-    503,
-    true,
-    'RabbitMQ wants a client certificate of an authority that it trusts: set RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE. It is tried again.',
+  broker_tls_failed: keepsRetrying(
+    'Check that RABBITMQ_URL names the TLS port (usually 5671), and check the files of RABBITMQ_CA_FILE, RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE.',
   ),
-  broker_tls_failed: define(
-    503,
-    true,
-    'Check that the port of RABBITMQ_URL is the TLS one (5671 as a rule), and the files of RABBITMQ_CA_FILE, RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE. It is tried again.',
-  ),
-  broker_error: define(503, true, 'RabbitMQ reported an error; the cause is its own text. It is tried again.'),
+  broker_error: keepsRetrying('RabbitMQ reported an error; the cause has its text.'),
   broker_blocked: define(
     503,
     true,
-    'RabbitMQ has a memory or disk alarm and takes no messages. Free memory or disk there.',
+    'RabbitMQ has a memory or disk alarm and accepts no messages. Free memory or disk space on its server.',
   ),
   publish_unroutable: define(
     503,
@@ -222,58 +209,62 @@ export const ERRORS = {
     'No queue is bound for this routing key. Check RABBITMQ_BINDING and the queue.',
   ),
   publish_nacked: define(503, true, 'RabbitMQ refused the message. Send it again with the same message_id.'),
-  publish_unconfirmed: define(
+  publish_confirm_timeout: define(
     503,
     true,
-    'RabbitMQ did not confirm in time; the message may be stored. Send it again with the same message_id.',
+    'RabbitMQ did not confirm in time, so the message may or may not be stored. Send it again with the same message_id.',
   ),
 
-  // Commands that talk to a gateway, or to its database.
-  backup_exists: define(500, false, 'Name a file that is not there yet: a backup overwrites nothing.'),
-  backup_unwritable: define(500, true, 'Check the folder of the backup, its permissions and free disk space.'),
-  backup_by_other_means: define(
+  // Commands.
+  backup_exists: define(500, false, 'Name a file that does not exist: a backup never overwrites one.'),
+  backup_write_failed: define(500, true, 'Check the directory of the backup, its permissions and free disk space.'),
+  backup_unsupported: define(
     500,
     false,
-    'Use the tools of PostgreSQL, which read the same DATABASE_URL: pg_dump --format=custom --file=FILE --dbname=URL. See docs/OPERATIONS.md.',
+    'Use the tools of PostgreSQL, which accept the same DATABASE_URL: pg_dump --format=custom --file=FILE --dbname=URL. See docs/OPERATIONS.md.',
   ),
-  no_gateway: define(503, true, 'Start the gateway, or give its address with --url.'),
-  not_a_gateway: define(502, false, 'Something answers there, but not as this gateway does. Check --url.'),
+  gateway_unreachable: define(503, true, 'Start the gateway, or name its address with --url.'),
+  unexpected_response: define(502, false, 'A server responded, but it is not this gateway. Check --url.'),
 
-  // Start.
-  config_invalid: define(500, false, 'Each fault names the variable and its rule. See .env.sample.'),
-  certificate_unusable: define(
+  // Startup.
+  config_invalid: define(500, false, 'Each line names a variable and its constraint. See .env.sample.'),
+  certificate_invalid: define(
     500,
     false,
-    'TLS_CERT_FILE holds the certificate and its chain, TLS_KEY_FILE its private key without a passphrase, both in PEM. A running gateway goes on with the old pair until both are right.',
+    'TLS_CERT_FILE must contain the certificate and its chain, TLS_KEY_FILE its private key without a passphrase, both as PEM. A running gateway keeps using the previous pair until both are valid.',
   ),
-  address_unavailable: define(500, false, 'The address is in use or not of this machine. Choose another HOST or PORT.'),
-  native_module_unusable: define(
+  listen_failed: define(
     500,
     false,
-    'The folder must be writable and on a file system that is mounted without noexec. Set CACHE_DIR to such a folder.',
+    'The address is in use, or does not belong to this machine. Choose another HOST or PORT.',
+  ),
+  native_module_load_failed: define(
+    500,
+    false,
+    'Set NATIVE_MODULE_DIR to a writable directory on a file system that is mounted without noexec.',
   ),
   amqp_client_incompatible: define(
     500,
     false,
-    'Install the version of rabbitmq-client that the message names: npm ci in a clone; elsewhere remove the override in package.json.',
+    'Install the version of rabbitmq-client that the message names: run npm ci in a clone, or remove the override in your package.json.',
   ),
-  node_too_old: define(500, false, 'Run npm ci, which brings Node 24 along on Linux, or install Node 22.18 or newer.'),
+  node_too_old: define(500, false, 'Run npm ci, which installs Node 24 on Linux, or install Node 22.18 or newer.'),
 } as const satisfies Record<string, ErrorDefinition>
 
 export type ErrorCode = keyof typeof ERRORS
 
 export interface GatewayErrorOptions {
-  /** What went wrong underneath; kept for the log, never sent to a client. */
+  /** The underlying error; logged, never sent to a client. */
   cause?: unknown
-  /** Fields that help the receiver, e.g. the index of a bad message. They are sent to the client. */
+  /** Further fields of the response, such as the index of an invalid message. */
   details?: Record<string, unknown>
-  /** When the same call may succeed, in milliseconds from now. */
+  /** Milliseconds after which the same request can succeed. */
   retryAfterMs?: number
-  /** Instead of the catalogue's hint, where a better one is known. */
+  /** Replaces the hint of the catalogue. */
   hint?: string
 }
 
-/** An error with a code of the catalogue, a message for people, a cause and a hint. */
+/** An error with a code of the catalogue, a message, a cause and a hint. */
 export class GatewayError extends Error {
   readonly code: ErrorCode
   readonly hint: string

@@ -7,7 +7,7 @@ import { noop } from '../core/noop.ts'
  *
  * @param max bytes; more is refused without being read to its end
  * @param onBytes called with the bytes that have come; what it throws refuses the body
- * @throws GatewayError body_too_large, or body_incomplete when the client hangs up
+ * @throws GatewayError body_too_large, or request_aborted when the client hangs up
  */
 export const readBody = (
   request: IncomingMessage,
@@ -35,9 +35,9 @@ export const readBody = (
       }
     })
     request.on('end', () => resolve(Buffer.concat(chunks)))
-    request.on('error', (cause) => reject(new GatewayError('body_incomplete', 'The request broke off.', { cause })))
+    request.on('error', (cause) => reject(new GatewayError('request_aborted', 'The request broke off.', { cause })))
     request.on('close', () => {
       // Every request closes; an error takes a stack, which each publish would pay for.
-      if (!request.readableEnded) reject(new GatewayError('body_incomplete', 'The request broke off.'))
+      if (!request.readableEnded) reject(new GatewayError('request_aborted', 'The request broke off.'))
     })
   })

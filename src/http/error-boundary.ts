@@ -60,8 +60,8 @@ interface RequestLog {
 /** Logs a request at debug level. @param begun `performance.now()` when the request came */
 export const logRequest = (logger: Logger, begun: number, { request_id, method, path, status, code }: RequestLog) => {
   if (!logger.isLevelEnabled('debug')) return
-  const ms = Math.round(performance.now() - begun)
-  logger.debug({ request_id, method, path: path.slice(0, 200), status, code, ms }, 'request')
+  const duration_ms = Math.round(performance.now() - begun)
+  logger.debug({ request_id, method, path: path.slice(0, 200), status, code, duration_ms }, 'request completed')
 }
 
 const closeConnection = (ctx: Context): void => {

@@ -77,14 +77,14 @@ export class Quotas {
     }
   }
 
-  /** @throws GatewayError too_many_messages */
+  /** @throws GatewayError rate_limited */
   async consumePublish(ctx: Context, { principal }: Access, amount: number): Promise<void> {
     const { publishRate: rate, publishBurst: burst } = this.#limits
     const who = this.#whoIs(ctx, principal)
     if (rate === 0 || who === null || amount === 0) return
     const { ok, waitMs = 0 } = await this.#ask({ do: 'spend', key: `publish ${who}`, amount, rate, burst })
     if (ok) return
-    throw new GatewayError('too_many_messages', 'PUBLISH_RATE is exceeded.', { retryAfterMs: waitMs })
+    throw new GatewayError('rate_limited', 'PUBLISH_RATE is exceeded.', { retryAfterMs: waitMs })
   }
 
   /**

@@ -73,7 +73,7 @@ export interface HttpRoute<Deps> extends RouteDescription {
 export type RouteContext = Context & { readonly params: Record<string, string> }
 
 /** Errors of a route that reads or writes the store. */
-export const STORAGE_ERRORS: readonly ErrorCode[] = ['storage_unavailable', 'storage_busy', 'storage_lost']
+export const STORAGE_ERRORS: readonly ErrorCode[] = ['storage_unavailable', 'storage_busy', 'database_replaced']
 
 type None = Record<never, never>
 

@@ -74,7 +74,7 @@ export class ExchangePublisher {
       this.#blocked = true
       health.markFailed('publisher', new GatewayError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`))
       // RabbitMQ tells a connection only when it publishes: what waits now is confirmed after the alarm, if at all.
-      const error = new GatewayError('publish_unconfirmed', `RabbitMQ has an alarm: ${reason}.`)
+      const error = new GatewayError('publish_confirm_timeout', `RabbitMQ has an alarm: ${reason}.`)
       for (const reject of this.#unconfirmed) reject(error)
     })
     connection.on('connection.unblocked', () => {
@@ -96,7 +96,7 @@ export class ExchangePublisher {
   /** Waits for a confirm: until the deadline, or until the broker says that it takes nothing. */
   async #confirmed(published: Promise<void>): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const late = new GatewayError('publish_unconfirmed', 'RabbitMQ did not confirm in time.')
+    const late = new GatewayError('publish_confirm_timeout', 'RabbitMQ did not confirm in time.')
     const timer = setTimeout(reject, CONFIRM_TIMEOUT_MS, late)
     this.#unconfirmed.add(reject)
     published.then(resolve, reject)
@@ -128,5 +128,5 @@ const toUnpublishedError = (error: unknown): GatewayError => {
   const known = toBrokerError(error, true)
   if (known.code === 'publish_nacked' || known.code === 'publish_unroutable') return brokerToGatewayError(known)
   // The connection broke while the confirm was awaited: the message may have arrived.
-  return new GatewayError('publish_unconfirmed', known.message, { cause: error })
+  return new GatewayError('publish_confirm_timeout', known.message, { cause: error })
 }

@@ -61,13 +61,13 @@ export class HealthMonitor {
       lag_since: measured.lag_since,
       totals: {
         stored: sumAcrossWorkers(seen, 'gateway_messages_stored_total') ?? 0,
-        duplicates: sumAcrossWorkers(seen, 'gateway_messages_duplicate_total') ?? 0,
-        rejected: sumAcrossWorkers(seen, 'gateway_messages_rejected_total') ?? 0,
+        duplicates: sumAcrossWorkers(seen, 'gateway_messages_deduplicated_total') ?? 0,
+        rejected: sumAcrossWorkers(seen, 'gateway_messages_quarantined_total') ?? 0,
       },
       readers: {
-        live: sumAcrossWorkers(seen, 'gateway_readers{state="live"}') ?? 0,
-        catching_up: sumAcrossWorkers(seen, 'gateway_readers{state="catching_up"}') ?? 0,
-        stalled: sumAcrossWorkers(seen, 'gateway_readers{state="stalled"}') ?? 0,
+        live: sumAcrossWorkers(seen, 'gateway_subscribers{state="live"}') ?? 0,
+        catching_up: sumAcrossWorkers(seen, 'gateway_subscribers{state="catching_up"}') ?? 0,
+        stalled: sumAcrossWorkers(seen, 'gateway_subscribers{state="stalled"}') ?? 0,
         channels: sumAcrossWorkers(seen, 'gateway_channels') ?? 0,
       },
       queue:
@@ -76,7 +76,7 @@ export class HealthMonitor {
           : {
               ready: queue,
               consumers: maxAcrossWorkers(seen, 'gateway_queue_consumers'),
-              dead: maxAcrossWorkers(seen, 'gateway_dead_letters_ready'),
+              dead: maxAcrossWorkers(seen, 'gateway_dead_letter_messages_ready'),
             },
       database: {
         bytes: maxAcrossWorkers(seen, 'gateway_database_bytes'),
@@ -108,7 +108,7 @@ const stateOf = ({ worker, pid, vitals }: WorkerReply, { loopDelay }: RateSample
   answers: vitals !== null,
   ready: vitals === null ? null : vitals.faults.length === 0,
   started_at: vitals === null ? null : new Date(vitals.started_at).toISOString(),
-  readers: vitals === null ? null : sumMetric(vitals.figures, 'gateway_readers'),
+  readers: vitals === null ? null : sumMetric(vitals.figures, 'gateway_subscribers'),
   memory_bytes: vitals?.figures.process_resident_memory_bytes ?? null,
   event_loop_delay_seconds: loopDelay.get(pid) ?? null,
 })

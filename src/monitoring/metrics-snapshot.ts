@@ -1,6 +1,6 @@
 import type { Registry } from 'prom-client'
 
-/** Metrics as plain numbers by sample name: `gateway_readers{state="live"}`. */
+/** Metrics as plain numbers by sample name: `gateway_subscribers{state="live"}`. */
 export type MetricsSnapshot = Readonly<Record<string, number>>
 
 const labelled = (name: string, labels: Readonly<Record<string, unknown>>): string => {

@@ -56,18 +56,18 @@ export const computeSample = (base: Baseline, seen: readonly WorkerReply[], at: 
   const perSecond = (name: string): number | null => (there.length === 0 ? null : (sumMetric(all, name) ?? 0) / seconds)
   const lag = lagOf(all)
   const loopDelay = new Map(
-    grown.map(({ pid, figures }) => [pid, histogramQuantile(figures, 'gateway_event_loop_delay_seconds', 0.99)]),
+    grown.map(({ pid, figures }) => [pid, histogramQuantile(figures, 'nodejs_eventloop_lag_seconds', 0.99)]),
   )
   const delays = [...loopDelay.values()].filter((delay) => delay !== null)
   return {
     sample: {
       stored_per_second: perSecond('gateway_messages_stored_total'),
-      rejected_per_second: perSecond('gateway_messages_rejected_total'),
-      delivered_per_second: perSecond('gateway_deliveries_total'),
+      rejected_per_second: perSecond('gateway_messages_quarantined_total'),
+      delivered_per_second: perSecond('gateway_sse_messages_sent_total'),
       lag_seconds: lag?.seconds ?? null,
       queue_ready: maxAcrossWorkers(seen, 'gateway_queue_messages_ready'),
-      readers: sumAcrossWorkers(seen, 'gateway_readers'),
-      readers_stalled: sumAcrossWorkers(seen, 'gateway_readers{state="stalled"}'),
+      readers: sumAcrossWorkers(seen, 'gateway_subscribers'),
+      readers_stalled: sumAcrossWorkers(seen, 'gateway_subscribers{state="stalled"}'),
       event_loop_delay_seconds: delays.length === 0 ? null : Math.max(...delays),
       wal_bytes: maxAcrossWorkers(seen, 'gateway_wal_bytes'),
       workers: there.length,

@@ -51,10 +51,10 @@ const extract = (folder: string): string => {
 
 let loaded: unknown
 
-/** better-sqlite3's native module, by the name under which better-sqlite3 imports it. @throws GatewayError native_module_unusable */
+/** better-sqlite3's native module, by the name under which better-sqlite3 imports it. @throws GatewayError native_module_load_failed */
 export const getBinding = (): unknown => {
   if (loaded !== undefined) return loaded
-  const configured = loadEnv().CACHE_DIR
+  const configured = loadEnv().NATIVE_MODULE_DIR
   const uid = process.getuid?.() ?? 0
   const folder = configured ? resolve(configured) : join(tmpdir(), `deepsoc-gateway-${uid}`)
   try {
@@ -66,7 +66,7 @@ export const getBinding = (): unknown => {
     return loaded
   } catch (cause) {
     const why = errorChainText(cause)
-    throw new GatewayError('native_module_unusable', `The SQLite module cannot be loaded from ${folder}: ${why}`, {
+    throw new GatewayError('native_module_load_failed', `The SQLite module cannot be loaded from ${folder}: ${why}`, {
       cause,
     })
   }

@@ -8,11 +8,11 @@ export const toPublishError = (error: BrokerError, options: PublishErrorOptions 
 const publishCode = (code: BrokerError['code']): PublishErrorCode => {
   // The library names nothing at the broker but its exchange, and declares nothing.
   if (code === 'broker_name_missing') return 'exchange_missing'
-  return code === 'broker_declaration_conflict' ? 'broker_error' : code
+  return code === 'broker_precondition_failed' ? 'broker_error' : code
 }
 
 const PERMANENT: ReadonlySet<PublishErrorCode> = new Set([
-  'broker_login_refused',
+  'broker_auth_failed',
   'broker_vhost_missing',
   'broker_access_refused',
   'broker_certificate_untrusted',

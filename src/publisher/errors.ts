@@ -29,7 +29,7 @@ export const PUBLISH_ERRORS = {
     'Install the version of rabbitmq-client that the message names, e.g. by removing an override from package.json.',
   ),
   broker_unreachable: entry(true, 'Check that RabbitMQ runs and that address and port are right.'),
-  broker_login_refused: entry(true, 'Check user and password in RABBITMQ_URL.'),
+  broker_auth_failed: entry(true, 'Check user and password in RABBITMQ_URL.'),
   broker_vhost_missing: entry(true, 'Create the virtual host on RabbitMQ, or correct the one that is configured.'),
   broker_access_refused: entry(
     true,
@@ -68,22 +68,22 @@ export const PUBLISH_ERRORS = {
     'RabbitMQ could not take the message, most often because a queue is at its length limit: check the queue and its consumer.',
   ),
   publish_timed_out: entry(true, 'The message was not sent. Send it again, slower, or with a longer sendTimeoutMs.'),
-  publish_unconfirmed: entry(
+  publish_confirm_timeout: entry(
     true,
     'The message may be stored or not. Send it again with the same message_id and body: it is stored once.',
   ),
 
   // The outbox.
   outbox_full: entry(true, 'The broker has been away too long for maxQueued: bring it back, or raise maxQueued.'),
-  outbox_in_use: entry(true, 'Another agent has this outbox open. Give each agent a file of its own.'),
-  outbox_foreign: entry(false, 'Choose another path: this file is no outbox, and it was left untouched.'),
+  outbox_locked: entry(true, 'Another agent has this outbox open. Give each agent a file of its own.'),
+  outbox_not_ours: entry(false, 'Choose another path: this file is no outbox, and it was left untouched.'),
   outbox_newer: entry(false, 'Use the version of this library that made the file, or a newer one.'),
-  outbox_damaged: entry(false, 'Move the file away, keep it, and try to recover it with `sqlite3 FILE .recover`.'),
+  outbox_corrupt: entry(false, 'Move the file away, keep it, and try to recover it with `sqlite3 FILE .recover`.'),
   outbox_unwritable: entry(
     true,
     'Check disk space, permissions and the disk itself. Send it again with the same message_id and body.',
   ),
-  outbox_lost: entry(false, 'The file was removed or replaced under the running agent: restart the agent.'),
+  outbox_replaced: entry(false, 'The file was removed or replaced under the running agent: restart the agent.'),
 } as const satisfies Record<string, PublishErrorEntry>
 
 export type PublishErrorCode = keyof typeof PUBLISH_ERRORS

@@ -130,7 +130,8 @@ export class MemoryQueue implements MessageQueue {
     const fate = sent ? 'unknown' : 'not_sent'
     if (fault !== null && (!sent || fault.code === 'broker_blocked')) return withMessage(fault, message_id, fate)
     const options = { fate, message_id, cause: fault ?? undefined } as const
-    if (sent) return new PublishError('publish_unconfirmed', 'RabbitMQ did not confirm the message in time.', options)
+    if (sent)
+      return new PublishError('publish_confirm_timeout', 'RabbitMQ did not confirm the message in time.', options)
     if (this.#closed) return new PublishError('publisher_closed', 'The publisher was closed before its turn.', options)
     return new PublishError('publish_timed_out', 'The message had no turn before its deadline.', options)
   }

@@ -61,10 +61,10 @@ const toOutboxError = (file: string, error: unknown): PublishError => {
   const code = sqliteCode(error)
   const text = `${file}: ${errorChainText(error)}`
   if (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')) {
-    return new PublishError('outbox_in_use', `${file} is open in another agent.`, { cause: error })
+    return new PublishError('outbox_locked', `${file} is open in another agent.`, { cause: error })
   }
-  if (code === 'SQLITE_NOTADB') return new PublishError('outbox_foreign', text, { cause: error })
-  if (code.startsWith('SQLITE_CORRUPT')) return new PublishError('outbox_damaged', text, { cause: error })
+  if (code === 'SQLITE_NOTADB') return new PublishError('outbox_not_ours', text, { cause: error })
+  if (code.startsWith('SQLITE_CORRUPT')) return new PublishError('outbox_corrupt', text, { cause: error })
   // What a full disk has refused is certainly not there; after another fault it may be found after a crash.
   return new PublishError('outbox_unwritable', text, {
     cause: error,
@@ -77,7 +77,7 @@ const identityOf = (file: string): string | null => {
   return stat === undefined ? null : `${stat.dev}:${stat.ino}`
 }
 
-/** @throws PublishError outbox_foreign or outbox_newer @returns true when there is nothing in it yet */
+/** @throws PublishError outbox_not_ours or outbox_newer @returns true when there is nothing in it yet */
 const isEmpty = (db: Database.Database, file: string): boolean => {
   const application = db.pragma('application_id', { simple: true })
   const tables = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all()
@@ -87,7 +87,7 @@ const isEmpty = (db: Database.Database, file: string): boolean => {
     return !tables.includes('outbox')
   }
   if (application !== 0 || tables.length > 0) {
-    throw new PublishError('outbox_foreign', `${file} belongs to another application.`)
+    throw new PublishError('outbox_not_ours', `${file} belongs to another application.`)
   }
   return true
 }
@@ -126,7 +126,7 @@ const open = (file: string): Database.Database => {
     // The lock is taken by the first write only.
     db.exec('BEGIN IMMEDIATE; COMMIT')
     const verdict = db.pragma('quick_check(1)', { simple: true })
-    if (verdict !== 'ok') throw new PublishError('outbox_damaged', `${file}: ${verdict}`)
+    if (verdict !== 'ok') throw new PublishError('outbox_corrupt', `${file}: ${verdict}`)
     return db
   } catch (error) {
     db.close()
@@ -148,7 +148,7 @@ export class OutboxFile {
   readonly #setAside: Database.Statement
   readonly #apply: (change: OutboxTransaction) => void
 
-  /** @throws PublishError outbox_in_use, outbox_foreign, outbox_newer, outbox_damaged or outbox_unwritable */
+  /** @throws PublishError outbox_locked, outbox_not_ours, outbox_newer, outbox_corrupt or outbox_unwritable */
   constructor(path: string) {
     this.file = resolve(path)
     try {
@@ -184,11 +184,11 @@ export class OutboxFile {
     return this.#db.prepare('SELECT seq, event_id, length(body) AS bytes FROM outbox ORDER BY seq').all() as OutboxRow[]
   }
 
-  /** @throws PublishError outbox_damaged or outbox_unwritable */
+  /** @throws PublishError outbox_corrupt or outbox_unwritable */
   read(seq: number): { message_id: string; routingKey: string; body: Buffer } {
     try {
       const row = this.#read.get(seq) as { message_id: string; routing_key: string; body: Buffer | string } | undefined
-      if (row === undefined) throw new PublishError('outbox_damaged', `${this.file} has lost message ${seq}.`)
+      if (row === undefined) throw new PublishError('outbox_corrupt', `${this.file} has lost message ${seq}.`)
       return { message_id: row.message_id, routingKey: row.routing_key, body: Buffer.from(row.body as string) }
     } catch (error) {
       throw toOutboxError(this.file, error)
@@ -198,11 +198,11 @@ export class OutboxFile {
   /**
    * Durable when it returns; all of it or nothing.
    *
-   * @throws PublishError outbox_lost, outbox_damaged or outbox_unwritable
+   * @throws PublishError outbox_replaced, outbox_corrupt or outbox_unwritable
    */
   commit(change: OutboxTransaction): void {
     if (identityOf(this.file) !== this.#identity) {
-      throw new PublishError('outbox_lost', `${this.file} was removed or replaced.`)
+      throw new PublishError('outbox_replaced', `${this.file} was removed or replaced.`)
     }
     try {
       this.#apply(change)

@@ -192,7 +192,7 @@ export interface MessageStore {
    * Looks whether the store is still what was opened.
    *
    * @param write also writes a little, to see whether a store that failed works again
-   * @throws GatewayError storage_lost, storage_busy or storage_unavailable
+   * @throws GatewayError database_replaced, storage_busy or storage_unavailable
    */
   check(write: boolean): Promise<void>
 

@@ -62,19 +62,19 @@ const addProcess = ({ gauge, gauges, counter }: Readers, { version, mode }: Metr
     return (user + system) / 1_000_000
   })
   const busy = () => performance.eventLoopUtilization().active / 1_000
-  counter('gateway_event_loop_busy_seconds_total', 'Time in which the event loop was at work.', busy)
+  counter('nodejs_eventloop_active_seconds_total', 'Time in which the event loop was at work.', busy)
 }
 
 const addStreams = ({ gauge, gauges, counter }: Readers, { live, readers }: MetricSources): void => {
-  gauges('gateway_readers', 'Open streams by state.', ['state'], () =>
+  gauges('gateway_subscribers', 'Open streams by state.', ['state'], () =>
     Object.entries(readers()).map(([state, count]) => [{ state }, count]),
   )
   gauge('gateway_channels', 'Selections that have at least one open stream.', () => live().channels)
-  counter('gateway_deliveries_total', 'Messages given to readers.', () => live().messages)
-  counter('gateway_delivered_bytes_total', 'Bytes given to readers, all events, before TLS.', () => live().bytes)
-  counter('gateway_catch_up_pages_total', 'Pages of history given to readers.', () => live().pages)
+  counter('gateway_sse_messages_sent_total', 'Messages given to readers.', () => live().messages)
+  counter('gateway_sse_bytes_sent_total', 'Bytes given to readers, all events, before TLS.', () => live().bytes)
+  counter('gateway_history_pages_sent_total', 'Pages of history given to readers.', () => live().pages)
   const reads = 'Pages of history read from the log; the others were at hand.'
-  counter('gateway_catch_up_page_reads_total', reads, () => live().pageReads)
+  counter('gateway_history_cache_misses_total', reads, () => live().pageReads)
 }
 
 const addStore = ({ gauge }: Readers, { queue, size }: MetricSources): void => {
@@ -84,7 +84,7 @@ const addStore = ({ gauge }: Readers, { queue, size }: MetricSources): void => {
   const consumers = 'Consumers of the queue, of all gateways; of a quorum queue RabbitMQ counts the active one alone.'
   gauge('gateway_queue_consumers', consumers, () => queue()?.consumers ?? null, 'max')
   const dead = 'Messages ready in the queue of dead letters.'
-  gauge('gateway_dead_letters_ready', dead, () => queue()?.dead ?? null, 'max')
+  gauge('gateway_dead_letter_messages_ready', dead, () => queue()?.dead ?? null, 'max')
   gauge('gateway_database_bytes', 'Size of the database.', async () => (await size())?.database ?? null, 'max')
   const wal = 'Size of the write-ahead log beside the database.'
   gauge('gateway_wal_bytes', wal, async () => (await size())?.wal ?? null, 'max')
@@ -122,7 +122,7 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
   const counters = <Label extends string>(name: string, help: string, label: Label) =>
     new Counter({ name, help, labelNames: [label], registers })
   const closed = counters('gateway_streams_closed_total', 'Streams ended by the gateway, by reason.', 'reason')
-  const resets = counters('gateway_resets_total', 'Cursors that could not be honoured, by reason.', 'reason')
+  const resets = counters('gateway_cursor_resets_total', 'Cursors that could not be honoured, by reason.', 'reason')
   const lag = new Histogram({
     name: 'gateway_ingest_lag_seconds',
     help: 'Per commit, from its oldest delivery to its end. since: the stamp of the broker or publisher, else the arrival.',
@@ -134,16 +134,16 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
   return {
     registry,
     stored: counter('gateway_messages_stored_total', 'Messages committed.'),
-    duplicates: counter('gateway_messages_duplicate_total', 'Deliveries of a stored message.'),
-    rejected: counters('gateway_messages_rejected_total', 'Messages set aside, by reason.', 'reason'),
+    duplicates: counter('gateway_messages_deduplicated_total', 'Deliveries of a stored message.'),
+    rejected: counters('gateway_messages_quarantined_total', 'Messages set aside, by reason.', 'reason'),
     commitSeconds: new Histogram({
-      name: 'gateway_commit_seconds',
+      name: 'gateway_commit_duration_seconds',
       help: 'Time of one append to the log.',
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
       registers,
     }),
     commitEntries: new Histogram({
-      name: 'gateway_commit_entries',
+      name: 'gateway_commit_batch_size',
       help: 'Entries of one append to the log.',
       buckets: [1, 5, 10, 50, 100, 500, 1000, 2000],
       registers,
@@ -153,11 +153,15 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
     closed: initLabels(closed, 'reason', CLOSINGS),
     resets: initLabels(resets, 'reason', RESETS),
     refused: counters(
-      'gateway_requests_refused_total',
+      'gateway_http_requests_denied_total',
       'Requests turned away for want of rights or by a limit, by error code.',
       'code',
     ),
-    faults: counters('gateway_faults_total', 'Faults of components as they were logged, by error code.', 'code'),
+    faults: counters(
+      'gateway_component_failures_total',
+      'Faults of components as they were logged, by error code.',
+      'code',
+    ),
     eventLoopDelay: createEventLoopDelay(registry),
   }
 }

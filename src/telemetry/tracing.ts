@@ -57,9 +57,8 @@ export class Tracing {
     const exporter = withStateLogging(
       new OTLPTraceExporter({ url, headers: { ...config.headers }, timeoutMillis: EXPORT_TIMEOUT_MS }),
       {
-        failed: (error) =>
-          logger.warn({ err: error, endpoint: config.endpoint }, 'spans cannot be sent; they are dropped'),
-        works: () => logger.info({ endpoint: config.endpoint }, 'spans are sent'),
+        failed: (error) => logger.warn({ err: error, endpoint: config.endpoint }, 'trace export failed, spans dropped'),
+        works: () => logger.info({ endpoint: config.endpoint }, 'trace export recovered'),
       },
     )
     this.#provider = new sdk.TracerProvider({

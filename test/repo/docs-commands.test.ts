@@ -67,7 +67,7 @@ test.after(async () => {
 
 /** Rows 1 to 18 of the quarantine, of all reasons that the documents name; what was wrong with them is no longer. */
 const fillQuarantine = (): void => {
-  const reasons = ['message_conflict', 'storage_refused', 'invalid_json']
+  const reasons = ['message_conflict', 'message_unstorable', 'invalid_json']
   const rows = Array.from({ length: 18 }, (_, n) => ({
     body: `{"event_id":"r","n":${n}}`,
     reason: reasons[n % 3]!,

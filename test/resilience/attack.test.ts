@@ -18,7 +18,7 @@ const READERS = 100
 const MIN_MESSAGES = runs(10, 100)
 /** Multiplies how much each attack does before it ends. */
 const SCALE = runs(1, 10)
-const HEADERS_SECONDS = 2
+const HEADERS_TIMEOUT_SECONDS = 2
 
 type Did = { opened: number; closed: number; sent: number; answers: Record<string, number> }
 
@@ -67,7 +67,11 @@ const publish = async (): Promise<void> => {
 
 attack.before(async () => {
   gateway = await startGateway({
-    env: guarded({ HEADERS_SECONDS: String(HEADERS_SECONDS), REQUEST_SECONDS: '4', HEARTBEAT_SECONDS: '2' }),
+    env: guarded({
+      HEADERS_TIMEOUT_SECONDS: String(HEADERS_TIMEOUT_SECONDS),
+      REQUEST_TIMEOUT_SECONDS: '4',
+      HEARTBEAT_SECONDS: '2',
+    }),
   })
   headers = bearer(await sign({ events: ['room'], scope: 'publish' }))
   readers = Array.from({ length: READERS }, () =>
@@ -141,7 +145,7 @@ attack('bodies without an end are refused without being taken', () =>
 attack('leaves nothing behind: no reader but ours, no fault in the log', async () => {
   const admin = bearer(await sign({ scope: 'admin' }))
   const { text } = await getJson(`${gateway.url}/metrics`, { headers: admin })
-  assert.is(sampleOf(parseMetrics(text), 'gateway_readers'), READERS)
+  assert.is(sampleOf(parseMetrics(text), 'gateway_subscribers'), READERS)
   assert.equal(
     gateway.logs().filter(({ level }) => tellsOfFault(level)),
     [],

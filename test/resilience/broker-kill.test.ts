@@ -81,7 +81,7 @@ test('during a memory alarm publishing is refused without a wait, while what is 
     }
     assert.match(answers.pop()!, '503 broker_blocked')
     // The alarm has refused them, not the deadline of a confirm.
-    for (const answer of answers) assert.match(answer, '503 publish_unconfirmed: RabbitMQ has an alarm')
+    for (const answer of answers) assert.match(answer, '503 publish_confirm_timeout: RabbitMQ has an alarm')
     assert.ok(answers.length <= RUN_WORKERS, `each connection learns it by its first message: ${answers.length}`)
     await until(() => messageRows(stage.gateway.dbFile, 'queued').length === 300, { what: 'what was queued' })
     const fault = await until(async () => (await faultsOf(stage.gateway)).find(({ code }) => code === 'broker_blocked'))

@@ -29,7 +29,7 @@ const storageFault = (gateway: Gateway, code: string): Promise<Json> =>
   until(
     async () => {
       const { body } = await getJson(`${gateway.url}/readyz`)
-      return body.faults?.find((fault: Json) => fault.component === 'storage' && fault.code === code)
+      return body.faults?.find((fault: Json) => fault.component === 'store_write' && fault.code === code)
     },
     { what: `the fault ${code}` },
   )
@@ -108,7 +108,7 @@ test('a write lock that another process holds is waited out, with nothing acknow
     const lock = holdWriteLock(gateway.dbFile)
     const stored = countMessages(gateway.dbFile)
     const fault = await storageFault(gateway, 'storage_busy')
-    assert.is(fault.component, 'storage')
+    assert.is(fault.component, 'store_write')
     await load.more(50)
     assert.is(countMessages(gateway.dbFile), stored)
     assert.ok((await broker.queueDepth(names.queue)) >= 50)
@@ -146,7 +146,7 @@ for (const [what, lose] of [
       lose(gateway.dbFile)
       // Before the gateway has had the time to look by itself.
       await stage.publish(['{"event_id":"lost","message_id":"2"}', '{"bad":1}'])
-      const fault = await storageFault(gateway, 'storage_lost')
+      const fault = await storageFault(gateway, 'database_replaced')
       assert.ok(fault.hint.includes('restart'))
       assert.is(await broker.queueDepth(names.queue), 2)
       assert.is((await getJson(`${gateway.url}/livez`)).status, 200)
@@ -170,7 +170,7 @@ test('a database that is removed while nothing comes in is noticed all the same'
   const stage = await openStage(broker.url, 'idle')
   try {
     rmSync(stage.gateway.dbFile)
-    await storageFault(stage.gateway, 'storage_lost')
+    await storageFault(stage.gateway, 'database_replaced')
   } finally {
     await stage.dispose()
   }

@@ -39,7 +39,7 @@ const rss = (): number => {
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024
 }
 
-const anyStalled = async (): Promise<boolean> => (await metric(gateway, 'gateway_readers{state="stalled"}')) > 0
+const anyStalled = async (): Promise<boolean> => (await metric(gateway, 'gateway_subscribers{state="stalled"}')) > 0
 
 /** Publishes until a reader's socket is full: the kernel takes up to 37 MB for one that has read fast before. */
 const publishUntilStalled = async (event_id: string): Promise<number[]> => {
@@ -139,7 +139,7 @@ load('go on where they were when a reader pauses and reads again', async () => {
     await opened.waitFor((seen) => collectIds(seen).length >= ids.length)
   }
   assert.equal(collectIds(opened), ids)
-  assert.is(await metric(gateway, 'gateway_readers{state="stalled"}'), 0)
+  assert.is(await metric(gateway, 'gateway_subscribers{state="stalled"}'), 0)
 })
 
 load('cost neither memory nor others anything for a reader that never reads, and end it after 30 s', async () => {

@@ -42,7 +42,7 @@ const failed = (error: unknown, wayFault: boolean): LineResult => {
 
 const fateOf = ({ db_id, duplicate, code }: Result): LineResult => {
   if (code !== undefined) {
-    const known = Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'not_a_gateway'
+    const known = Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : 'unexpected_response'
     return failed(new GatewayError(known, `The gateway refused it: ${code}.`), false)
   }
   return { kind: 'published', ...(db_id !== undefined && { db_id }), ...(duplicate === true && { duplicate }) }

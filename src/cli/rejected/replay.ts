@@ -52,7 +52,10 @@ the reason of now. Works while a gateway runs on the same database, whose reader
   },
   examples: [
     ['deepsoc-gateway rejected replay 17 18', 'Offer two rows again'],
-    ['deepsoc-gateway rejected replay --reason storage_refused --since 1d', 'What the store could not hold yesterday'],
+    [
+      'deepsoc-gateway rejected replay --reason message_unstorable --since 1d',
+      'What the store could not hold yesterday',
+    ],
     ['deepsoc-gateway rejected replay --all --json', 'Offer all again and note the fate of each'],
   ],
   run: async (given, io) => {

@@ -23,7 +23,7 @@ const AUTH_ERRORS: readonly ErrorCode[] = [
   'token_expired',
   'token_revoked',
   'token_in_query',
-  'keys_unavailable',
+  'jwks_unavailable',
   'event_forbidden',
   'scope_missing',
 ]

@@ -70,21 +70,21 @@ class JwksCache {
     return this.#remote.jwks() !== undefined
   }
 
-  /** @throws GatewayError keys_unavailable; JOSEError where no key fits */
+  /** @throws GatewayError jwks_unavailable; JOSEError where no key fits */
   readonly find: JWTVerifyGetKey = async (header, token) => {
     if (!this.#known || this.#clock() - this.#readAt > REFRESH_MS) {
       const refreshed = this.refresh()
       // In an outage of which is known already nobody waits for an answer that may not come.
       if (!this.#known || !this.#failed) await refreshed
     }
-    if (!this.#known) throw new GatewayError('keys_unavailable', 'The keys of the issuer are not known yet.')
+    if (!this.#known) throw new GatewayError('jwks_unavailable', 'The keys of the issuer are not known yet.')
     try {
       return await this.#remote(header as JWSHeaderParameters, token)
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
       await this.refresh()
       if (this.#failed) {
-        throw new GatewayError('keys_unavailable', 'The token names an unknown key, and the issuer does not answer.')
+        throw new GatewayError('jwks_unavailable', 'The token names an unknown key, and the issuer does not answer.')
       }
       return this.#remote(header as JWSHeaderParameters, token)
     }
@@ -110,7 +110,7 @@ class JwksCache {
     } catch (cause) {
       this.#failed = true
       const text = `The key set could not be read: ${errorChainText(cause)}`
-      this.#onJwksStatus(new GatewayError('keys_unavailable', text, { cause }), this.#known)
+      this.#onJwksStatus(new GatewayError('jwks_unavailable', text, { cause }), this.#known)
     } finally {
       this.#triedAt = this.#clock()
     }
@@ -165,7 +165,7 @@ export class TokenVerifier {
     if (this.#keys instanceof JwksCache) void this.#keys.refresh()
   }
 
-  /** @throws GatewayError token_invalid, token_expired or keys_unavailable */
+  /** @throws GatewayError token_invalid, token_expired or jwks_unavailable */
   async verify(token: string): Promise<Claims> {
     try {
       const { payload } = await (this.#keys instanceof JwksCache

@@ -122,13 +122,13 @@ export const ACCESS_ROUTES = [
       'invalid_json',
       'invalid_utf8',
       'body_too_large',
-      'body_incomplete',
+      'request_aborted',
     ],
     handler:
       ({ revocations, logger }: AccessOptions) =>
       async ({ ctx, access }) => {
         const revocation = toJson(await revocations.add(await readRevocation(ctx.req)))
-        logger.info({ ...revocation, by: access.principal?.subject ?? null }, 'a subject was revoked')
+        logger.info({ ...revocation, actor: access.principal?.subject ?? null }, 'subject revoked')
         sendSuccess(ctx, 201, revocation)
       },
   }),
@@ -152,7 +152,7 @@ export const ACCESS_ROUTES = [
       async ({ ctx, access, params }) => {
         const lifted = await revocations.remove(params.subject)
         if (lifted) {
-          logger.info({ sub: params.subject, by: access.principal?.subject ?? null }, 'a revocation was taken back')
+          logger.info({ sub: params.subject, actor: access.principal?.subject ?? null }, 'revocation removed')
         }
         sendSuccess(ctx, 200, { lifted })
       },

@@ -57,12 +57,12 @@ const MESSAGE_ERRORS: readonly ErrorCode[] = [
   'invalid_round_id',
   'event_mismatch',
   'body_too_large',
-  'body_incomplete',
+  'request_aborted',
   'empty_batch',
   'batch_too_large',
   'message_conflict',
-  'storage_refused',
-  'too_many_messages',
+  'message_unstorable',
+  'rate_limited',
 ]
 
 const BROKER_ERRORS: readonly ErrorCode[] = [
@@ -70,7 +70,7 @@ const BROKER_ERRORS: readonly ErrorCode[] = [
   'broker_blocked',
   'publish_unroutable',
   'publish_nacked',
-  'publish_unconfirmed',
+  'publish_confirm_timeout',
 ]
 
 /** A message over HTTP, where the path names the event. */

@@ -208,8 +208,8 @@ export const QUARANTINE_ROUTES = [
         const results = outcomes.map((outcome, index) => toReplayResult(rows[index]!.rejected_id, outcome))
         if (results.length > 0) {
           logger.info(
-            { ...countByKind(results), by: access.principal?.subject ?? null },
-            'rejected messages were replayed',
+            { ...countByKind(results), actor: access.principal?.subject ?? null },
+            'quarantined messages replayed',
           )
         }
         const last = rows.at(-1)?.rejected_id ?? through
@@ -265,7 +265,7 @@ export const QUARANTINE_ROUTES = [
         const [outcome = { kind: 'gone' } as const] = await rejected.replay(rows)
         if (outcome.kind === 'gone') throw notFound(rejected_id)
         const result = toReplayResult(rejected_id, outcome)
-        logger.info({ ...result, by: access.principal?.subject ?? null }, 'a rejected message was replayed')
+        logger.info({ ...result, actor: access.principal?.subject ?? null }, 'quarantined message replayed')
         sendSuccess(ctx, 200, result)
       },
   }),
@@ -288,7 +288,7 @@ export const QUARANTINE_ROUTES = [
       async ({ ctx, access, params: { rejected_id } }) => {
         const dropped = (await rejected.drop([rejected_id])) > 0
         if (dropped) {
-          logger.info({ rejected_id, by: access.principal?.subject ?? null }, 'a rejected message was dropped')
+          logger.info({ rejected_id, actor: access.principal?.subject ?? null }, 'quarantined message deleted')
         }
         sendSuccess(ctx, 200, { dropped })
       },

@@ -73,7 +73,8 @@ const toStreamResponse = (ctx: Context): StreamResponse => ({
   isGone: () => isClientGone(ctx),
   detach: (onClose) => {
     // Raw bytes would get in front of an answer that is still to be sent on this connection.
-    if (ctx.res.socket === null) throw new GatewayError('pipelined_stream', 'An earlier request is not answered yet.')
+    if (ctx.res.socket === null)
+      throw new GatewayError('pipelining_unsupported', 'An earlier request is not answered yet.')
     ctx.respond = false
     for (const [name, value] of Object.entries(STREAM_HEADERS)) ctx.res.setHeader(name, value)
     return detachResponse(ctx, onClose)
@@ -214,7 +215,7 @@ const STREAM = {
     'invalid_query',
     'ticket_invalid',
     'origin_forbidden',
-    'pipelined_stream',
+    'pipelining_unsupported',
     'too_many_streams',
   ],
   handler,

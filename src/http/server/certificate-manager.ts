@@ -16,7 +16,7 @@ export class CertificateManager {
   #current: Certificate
   #watch: CertificateWatcher | null = null
 
-  /** @throws GatewayError certificate_unusable */
+  /** @throws GatewayError certificate_invalid */
   constructor({ files, logger }: { files: CertificateFiles; logger: Logger }) {
     this.#files = files
     this.#logger = logger
@@ -36,10 +36,11 @@ export class CertificateManager {
       onChange: (certificate) => {
         onChange(certificate)
         this.#current = certificate
-        this.#logger.info(shown(certificate), 'new certificate')
+        this.#logger.info(shown(certificate), 'TLS certificate reloaded')
         this.#warn(certificate)
       },
-      onFault: ({ code, hint, message }) => this.#logger.warn({ code, hint }, `the old certificate stays: ${message}`),
+      onFault: ({ code, hint, message }) =>
+        this.#logger.warn({ code, hint, cause: message }, 'TLS certificate reload failed, keeping the current one'),
     })
     this.#watch.start()
   }
@@ -51,7 +52,7 @@ export class CertificateManager {
   #warn(certificate: Certificate): void {
     const left = certificate.expiresAt - Date.now()
     if (left > EXPIRY_WARNING_MS) return
-    this.#logger.warn(shown(certificate), left > 0 ? 'the certificate ends soon' : 'the certificate has expired')
+    this.#logger.warn(shown(certificate), left > 0 ? 'TLS certificate expires soon' : 'TLS certificate has expired')
   }
 }
 

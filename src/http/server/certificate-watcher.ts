@@ -29,7 +29,7 @@ export interface Certificate {
  */
 const POLL_INTERVAL_MS = 1_000
 
-/** @throws GatewayError certificate_unusable naming what is wrong with the pair; no part of the key is in it */
+/** @throws GatewayError certificate_invalid naming what is wrong with the pair; no part of the key is in it */
 export const parseCertificatePair = (cert: Buffer, key: Buffer): Certificate => {
   try {
     const { fingerprint256, subjectAltName, subject, validTo } = new X509Certificate(cert)
@@ -37,17 +37,17 @@ export const parseCertificatePair = (cert: Buffer, key: Buffer): Certificate => 
     const expiresAt = Date.parse(validTo)
     return { cert, key, fingerprint: fingerprint256, names: subjectAltName ?? subject ?? '', expiresAt }
   } catch (cause) {
-    throw new GatewayError('certificate_unusable', `Certificate and key cannot be used: ${errorChainText(cause)}.`)
+    throw new GatewayError('certificate_invalid', `Certificate and key cannot be used: ${errorChainText(cause)}.`)
   }
 }
 
-/** @throws GatewayError certificate_unusable */
+/** @throws GatewayError certificate_invalid */
 export const loadCertificatePair = ({ certFile, keyFile }: CertificateFiles): Certificate => {
   let texts: [Buffer, Buffer]
   try {
     texts = [readFileSync(certFile), readFileSync(keyFile)]
   } catch (cause) {
-    throw new GatewayError('certificate_unusable', `A file cannot be read: ${errorChainText(cause)}.`)
+    throw new GatewayError('certificate_invalid', `A file cannot be read: ${errorChainText(cause)}.`)
   }
   return parseCertificatePair(...texts)
 }
@@ -93,7 +93,7 @@ export class CertificateWatcher {
     } catch (cause) {
       const text = errorChainText(cause)
       this.#judge(text, () => {
-        throw new GatewayError('certificate_unusable', `A file cannot be read: ${text}.`)
+        throw new GatewayError('certificate_invalid', `A file cannot be read: ${text}.`)
       })
     }
     if (!this.#stopped) this.start()

@@ -79,12 +79,12 @@ export class HttpServer {
     return (this.#server.address() as AddressInfo).port
   }
 
-  /** @throws GatewayError address_unavailable */
+  /** @throws GatewayError listen_failed */
   listen(): Promise<void> {
     const { host, port, sharedPort } = this.#options
     return new Promise((resolve, reject) => {
       this.#server.once('error', (cause) =>
-        reject(new GatewayError('address_unavailable', `Cannot listen on ${host} port ${port}.`, { cause })),
+        reject(new GatewayError('listen_failed', `Cannot listen on ${host} port ${port}.`, { cause })),
       )
       this.#server.listen({ host, port, backlog: BACKLOG, reusePort: sharedPort, exclusive: sharedPort }, resolve)
     })

@@ -191,7 +191,7 @@ export const storeBatch = async (
     const rejection =
       outcome.kind === 'conflict'
         ? toRejection(message, origin, 'message_conflict', conflictDetail(outcome.db_id))
-        : toRejection(message, origin, 'storage_refused', fault)
+        : toRejection(message, origin, 'message_unstorable', fault)
     rejections.push(redeliveredIf(again(entry), rejection))
     return outcome
   })

@@ -226,6 +226,6 @@ export class ConnectionFactory {
     if (known !== null) timelines.set(client, known.rows[0]!.timeline)
     if (session.fsync === 'on' || this.#warned) return
     this.#warned = true
-    this.#onWarning('PostgreSQL runs with fsync=off: a crash of its machine loses messages that were acknowledged')
+    this.#onWarning('PostgreSQL runs with fsync=off: a crash of its server loses acknowledged messages')
   }
 }

@@ -6,18 +6,18 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   '25006': 'database_read_only',
   '25P03': 'database_unreachable',
   '25P04': 'database_unreachable',
-  '28000': 'database_login_refused',
-  '28P01': 'database_login_refused',
-  '3D000': 'database_missing',
-  '3F000': 'storage_lost',
-  '42P01': 'storage_lost',
+  '28000': 'database_auth_failed',
+  '28P01': 'database_auth_failed',
+  '3D000': 'database_not_found',
+  '3F000': 'database_replaced',
+  '42P01': 'database_replaced',
   '42501': 'database_access_refused',
   '40001': 'storage_busy',
   '40P01': 'storage_busy',
   '55006': 'storage_busy',
   '55P03': 'storage_busy',
   '53100': 'database_full',
-  '53300': 'database_connections',
+  '53300': 'database_too_many_connections',
   '57P01': 'database_unreachable',
   '57P02': 'database_unreachable',
   '57P03': 'database_unreachable',
@@ -39,7 +39,7 @@ const DRIVER_MESSAGES: readonly (readonly [RegExp, ErrorCode])[] = [
     /^Connection terminated|^timeout expired|^This socket has been ended|not queryable|^no answer within/,
     'database_unreachable',
   ],
-  [/^SASL: /, 'database_login_refused'],
+  [/^SASL: /, 'database_auth_failed'],
   [/does not support SSL|establishing an SSL connection/, 'database_tls_failed'],
 ]
 
@@ -81,7 +81,7 @@ export const postgresError = (error: unknown): GatewayError => {
   const text = errorChainText(error)
   const name = nameOf(code, text)
   const message = isSqlState(error) ? `${text} (SQLSTATE ${code})` : text
-  return new GatewayError(name, message, { cause: error, ...(name === 'storage_lost' && { hint: LOST_HINT }) })
+  return new GatewayError(name, message, { cause: error, ...(name === 'database_replaced' && { hint: LOST_HINT }) })
 }
 
 /**
@@ -93,7 +93,7 @@ export const isTransient = ({ code, cause }: GatewayError): boolean =>
 
 /** A log that was opened is no longer there. */
 export const storeReplaced = (where: string): GatewayError =>
-  new GatewayError('storage_lost', `The log at ${where} was removed or replaced.`, { hint: LOST_HINT })
+  new GatewayError('database_replaced', `The log at ${where} was removed or replaced.`, { hint: LOST_HINT })
 
 /** Errors that blame the one row, not the store: its values, its size. */
 export const isRowError = (error: unknown): boolean =>

@@ -188,5 +188,5 @@ const outcomeOf = (
   const { kind, db_id } = stored()
   if (kind === 'stored' || kind === 'duplicate') return { kind, db_id, message: checked.message }
   if (kind === 'conflict') return { kind: 'kept', reason: 'message_conflict', detail: conflictDetail(db_id) }
-  return { kind: 'kept', reason: 'storage_refused', detail: UNSTORABLE_DETAIL }
+  return { kind: 'kept', reason: 'message_unstorable', detail: UNSTORABLE_DETAIL }
 }

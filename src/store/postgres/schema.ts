@@ -56,7 +56,7 @@ WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'i', 'f', 'S')`
  * Makes sure that the schema holds the tables of this application and version, making what is missing, in one
  * transaction. A schema that is refused is left as it was.
  *
- * @throws GatewayError database_foreign, database_newer or database_access_refused
+ * @throws GatewayError database_not_ours, database_newer or database_access_refused
  * @throws DatabaseError of the driver; 55P03 if the schema stayed locked for as long as the session waits for a lock
  */
 export const ensureSchema = async (client: Client, schema: string, maker: SchemaInit): Promise<void> => {
@@ -82,7 +82,7 @@ const prepare = async (client: Client, schema: string, maker: SchemaInit): Promi
   const known = new Set(relations.map(({ relname }) => relname))
   const version = known.has('header') ? await versionOf(client) : null
   if (version === null && known.size > 0) {
-    throw new GatewayError('database_foreign', `The schema ${schema} holds tables of another application.`, {
+    throw new GatewayError('database_not_ours', `The schema ${schema} holds tables of another application.`, {
       hint: 'Choose another schema for the gateway: add ?schema=NAME to DATABASE_URL.',
     })
   }
@@ -147,12 +147,12 @@ const versionOf = async (client: Client): Promise<number | null> => {
 /**
  * Looks whether the tables of this application and version are there, for those who only visit them: nothing is made.
  *
- * @throws GatewayError database_foreign, database_newer or database_unopenable
+ * @throws GatewayError database_not_ours, database_newer or database_open_failed
  */
 export const assertSchema = async (client: Client, schema: string): Promise<void> => {
   const { rows } = await client.query(`SELECT 1 WHERE to_regclass('"${schema}".header') IS NOT NULL`)
   if (rows.length === 0) {
-    throw new GatewayError('database_unopenable', `There is no log in the schema ${schema} yet.`, {
+    throw new GatewayError('database_open_failed', `There is no log in the schema ${schema} yet.`, {
       hint: 'Start a gateway on it first, or check DATABASE_URL.',
     })
   }

@@ -33,7 +33,7 @@ export interface BackupResult {
 }
 
 const unwritable = (to: string, cause: unknown): GatewayError =>
-  new GatewayError('backup_unwritable', `${to} cannot be written: ${errorChainText(cause)}.`, { cause })
+  new GatewayError('backup_write_failed', `${to} cannot be written: ${errorChainText(cause)}.`, { cause })
 
 const exists = (to: string): GatewayError => new GatewayError('backup_exists', `${to} is there already.`)
 
@@ -42,7 +42,7 @@ const exists = (to: string): GatewayError => new GatewayError('backup_exists', `
  * checked, durable, and complete once it has its name; a file that is there is never overwritten. Its log_id is that of
  * its source until a gateway starts on it (sqlite-restore.ts).
  *
- * @throws GatewayError backup_exists, backup_unwritable, database_*, storage_*; what the signal's reason is, as it is;
+ * @throws GatewayError backup_exists, backup_write_failed, database_*, storage_*; what the signal's reason is, as it is;
  * then nothing is left behind
  */
 export const createBackup = async (options: BackupOptions): Promise<BackupResult> => {

@@ -39,7 +39,7 @@ const hasTables = (file: string): boolean => {
 const mustCreate = (file: string): boolean => {
   const header = readHeader(file)
   if (header === null) return true
-  const foreign = (why: string) => new GatewayError('database_foreign', `${file} ${why}`)
+  const foreign = (why: string) => new GatewayError('database_not_ours', `${file} ${why}`)
   if (!header.magic) throw foreign('is not an SQLite database.')
   if (header.applicationId === APPLICATION_ID || header.applicationId === BACKUP_APPLICATION_ID) {
     if (header.userVersion > SCHEMA_VERSION) throw newerSchemaError(file, header.userVersion)
@@ -66,7 +66,7 @@ export const applyPragmas = (db: Database.Database): void => {
   const synchronous = db.pragma('synchronous', { simple: true })
   const journal = db.pragma('journal_mode', { simple: true })
   if (synchronous !== 2 || journal !== 'wal') {
-    throw new GatewayError('database_unopenable', `synchronous is ${synchronous}, journal_mode is ${journal}.`)
+    throw new GatewayError('database_open_failed', `synchronous is ${synchronous}, journal_mode is ${journal}.`)
   }
 }
 
@@ -102,7 +102,7 @@ const openError = (file: string, error: unknown): GatewayError => {
   }
   const corrupt = code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB'
   return new GatewayError(
-    corrupt ? 'database_corrupt' : 'database_unopenable',
+    corrupt ? 'database_corrupt' : 'database_open_failed',
     `${file} ${corrupt ? 'is damaged' : 'cannot be opened'}: ${errorChainText(error)}`,
     { cause: error },
   )
@@ -124,8 +124,8 @@ const makeFolder = (folder: string): void => {
  * Makes sure that the file is a database of this application and version, creating it when there is none, upgrading one
  * of an earlier version and taking over a restored backup, and that it is sound. A file that is refused is left untouched.
  *
- * @throws GatewayError database_foreign, database_newer, database_corrupt, database_leftovers, database_upgrade_failed,
- * database_unopenable, or storage_busy: then another process holds a lock, and the same call can succeed later
+ * @throws GatewayError database_not_ours, database_newer, database_corrupt, database_stale_wal, database_upgrade_failed,
+ * database_open_failed, or storage_busy: then another process holds a lock, and the same call can succeed later
  */
 export const ensureDatabase = (file: string, maker: SchemaInit): void => {
   try {
@@ -154,7 +154,7 @@ export const ensureDatabase = (file: string, maker: SchemaInit): void => {
  * made, and nothing is looked through. A backup that no gateway has started on must not be written to, since its ids
  * would be given out a second time.
  *
- * @throws GatewayError database_foreign, database_newer, database_is_backup or database_unopenable
+ * @throws GatewayError database_not_ours, database_newer, database_is_backup or database_open_failed
  */
 export const assertDatabase = (file: string, { backupToo = false } = {}): void => {
   let missing: boolean
@@ -163,7 +163,7 @@ export const assertDatabase = (file: string, { backupToo = false } = {}): void =
   } catch (error) {
     throw openError(file, error)
   }
-  if (missing) throw new GatewayError('database_unopenable', `There is no database at ${resolve(file)} yet.`)
+  if (missing) throw new GatewayError('database_open_failed', `There is no database at ${resolve(file)} yet.`)
   if (backupToo || readHeader(file)?.applicationId !== BACKUP_APPLICATION_ID) return
   throw new GatewayError('database_is_backup', `${resolve(file)} is a backup that no gateway has started on yet.`)
 }
@@ -180,7 +180,7 @@ export const openConnection = (file: string, options: { readonly?: boolean } = {
   }
 }
 
-/** Opens a prepared file for reading. @throws GatewayError database_unopenable or storage_busy */
+/** Opens a prepared file for reading. @throws GatewayError database_open_failed or storage_busy */
 export const openReader = (file: string): Database.Database => {
   try {
     return openConnection(file, { readonly: true })
@@ -213,7 +213,7 @@ export const fileSizes = async (file: string): Promise<StorageSize> => {
 
 /** The file is no longer the one that was opened: what is written into it would be lost with it. */
 export const fileReplaced = (file: string): GatewayError =>
-  new GatewayError('storage_lost', `${file} was removed or replaced.`)
+  new GatewayError('database_replaced', `${file} was removed or replaced.`)
 
 /** The version of SQLite that better-sqlite3 carries. */
 export const sqliteVersion = (): string => {

@@ -35,20 +35,20 @@ const isBackup = (db: Database.Database): boolean =>
  * Beside a fresh backup there is no WAL. One that lies there belongs to the file that was here before, and SQLite would
  * write its pages into this one.
  *
- * @throws GatewayError database_leftovers
+ * @throws GatewayError database_stale_wal
  */
 export const rejectStaleWal = (file: string): void => {
   if (!existsSync(`${file}-wal`)) return
   // Taken over by another process since its header was read.
   if (readHeader(file)?.applicationId !== BACKUP_APPLICATION_ID) return
-  throw new GatewayError('database_leftovers', `${file} is a backup, and ${file}-wal is of another database.`)
+  throw new GatewayError('database_stale_wal', `${file} is a backup, and ${file}-wal is of another database.`)
 }
 
 /**
  * Makes a restored backup a log of its own, in one commit, before anything else is done with it: with a new log_id,
  * and with ids that continue beyond all that the old log can have given out. Any other file is left alone.
  *
- * @throws GatewayError database_corrupt or database_leftovers; the file is then as it was
+ * @throws GatewayError database_corrupt or database_stale_wal; the file is then as it was
  */
 export const activateBackup = (file: string, { logId, now }: NewIdentity): void => {
   if (readHeader(file)?.applicationId !== BACKUP_APPLICATION_ID) return

@@ -94,7 +94,7 @@ export class SqliteWriter {
   /**
    * Commits a batch in one transaction, durable when it returns (L1, L5).
    *
-   * @throws GatewayError storage_busy, storage_unavailable or storage_lost; then nothing of it is stored
+   * @throws GatewayError storage_busy, storage_unavailable or database_replaced; then nothing of it is stored
    */
   append(entries: readonly AppendEntry[]): AppendResult[] {
     return this.#transaction(() => {
@@ -208,7 +208,7 @@ export class SqliteWriter {
       const code = (error as { code?: string }).code
       const blamesRow = code === undefined ? error instanceof RangeError : ROW_FAULT.test(code)
       if (!blamesRow || !this.#db.inTransaction) throw error
-      if (origin !== null) this.#reject(toRejection(message, origin, 'storage_refused', errorChainText(error)))
+      if (origin !== null) this.#reject(toRejection(message, origin, 'message_unstorable', errorChainText(error)))
       return { kind: 'refused', db_id: 0 }
     }
     // `changes` decides (L3): a conflict leaves lastInsertRowid at an older row.
@@ -238,7 +238,7 @@ export class SqliteWriter {
     if (this.#isRejected.get({ rejected_id }) === undefined) return { kind: 'gone' }
     const { kind, db_id } = this.#store(checked.message, null, growth)
     if (kind === 'conflict') return keep('message_conflict', conflictDetail(db_id))
-    if (kind !== 'stored' && kind !== 'duplicate') return keep('storage_refused', UNSTORABLE_DETAIL)
+    if (kind !== 'stored' && kind !== 'duplicate') return keep('message_unstorable', UNSTORABLE_DETAIL)
     this.#forgetRejected.run({ rejected_id })
     return { kind, db_id, message: checked.message }
   }

@@ -95,7 +95,7 @@ client('follows several events on one stream', async () => {
   ]
   await publish(it, newRoom(), chat(4))
   await page.gets(ids)
-  assert.is(await metric(it, 'gateway_readers'), 1)
+  assert.is(await metric(it, 'gateway_subscribers'), 1)
 })
 
 client('misses and doubles nothing when the gateway is killed and started again', async () => {
@@ -185,7 +185,7 @@ client('lets the browser put its tab to sleep, and goes on when it wakes', async
     await page.freeze(false)
     await page.gets(ids)
     // The browser itself closes what the page has closed only when it wakes.
-    await until(async () => (await metric(it, 'gateway_readers')) === 1, { what: 'the end of its old stream' })
+    await until(async () => (await metric(it, 'gateway_subscribers')) === 1, { what: 'the end of its old stream' })
     assert.ok((await page.trial).states.some(([state, code]) => state === 'waiting' && code === 'frozen'))
     assert.equal(page.faults, [])
   } finally {
@@ -243,7 +243,7 @@ client('waits where the gateway has no place, and says so', async () => {
   assert.type(why?.hint, 'string')
   assert.ok(retryAt! - Date.now() > 4_000, 'Retry-After is 5 seconds at least')
   await first.page.close()
-  await until(async () => (await metric(it, 'gateway_readers')) === 0, { what: 'a free place' })
+  await until(async () => (await metric(it, 'gateway_subscribers')) === 0, { what: 'a free place' })
   await second.retry()
   await second.is('live')
 })

@@ -24,7 +24,7 @@ const tab = async (options = {}, target: string | string[] = `/api/events/${even
 }
 
 const streams = (count: number): Promise<unknown> =>
-  until(async () => (await metric(gateway, 'gateway_readers')) === count, {
+  until(async () => (await metric(gateway, 'gateway_subscribers')) === count, {
     what: `${count} open streams`,
   })
 

@@ -136,7 +136,7 @@ test('several workers share port and log, and drain', async () => {
     await publish(gateway, room, chat(1))
     for (const stream of streams) await stream.next('new_message')
     process.kill(Number(children()[0]), 'SIGKILL')
-    await until(() => /a worker died and is replaced/.test(gateway.output()) && children().length === 3, {
+    await until(() => /worker exited, restarting/.test(gateway.output()) && children().length === 3, {
       what: 'a new worker',
     })
     const { code, ms } = await gateway.term()
@@ -266,17 +266,17 @@ test('a folder of the module that others could write to is not used', () => {
   spawnSync('chmod', ['777', folder])
   const { code, stderr } = run(alone.file, ['serve'], { TMPDIR: tmp, PORT: '0' })
   assert.is(code, 1)
-  assert.match(stderr, /native_module_unusable\n.*others may write/)
-  assert.match(stderr, /hint: .*CACHE_DIR/)
+  assert.match(stderr, /native_module_load_failed\n.*others may write/)
+  assert.match(stderr, /hint: .*NATIVE_MODULE_DIR/)
 })
 
 test('a module that was tampered with is put right before it is loaded', async () => {
   const tmp = tempDir()
-  assert.is(run(alone.file, ['--version'], { CACHE_DIR: tmp }).code, 0)
+  assert.is(run(alone.file, ['--version'], { NATIVE_MODULE_DIR: tmp }).code, 0)
   const [name] = readdirSync(tmp)
   const good = readFileSync(join(tmp, name!))
   spawnSync('/bin/sh', ['-c', `echo bad > ${join(tmp, name!)}`])
-  assert.match(run(alone.file, ['--version'], { CACHE_DIR: tmp }).stdout, /^sqlite +\d/m)
+  assert.match(run(alone.file, ['--version'], { NATIVE_MODULE_DIR: tmp }).stdout, /^sqlite +\d/m)
   assert.ok(readFileSync(join(tmp, name!)).equals(good))
   assert.equal(readdirSync(tmp), [name], 'nothing else is left there')
 })
@@ -301,17 +301,17 @@ inRoot('runs under a read-only root with nothing but system libraries, as any us
   assert.equal(readdirSync(jail.data), ['gateway.db'])
 })
 
-inRoot('says of a temporary folder with noexec what to do, and works with CACHE_DIR', async () => {
+inRoot('says of a temporary folder with noexec what to do, and works with NATIVE_MODULE_DIR', async () => {
   const jail = makeJail(alone.file)
   const [entry, args] = jail.command(['serve'], { tmp: 'noexec' })
   const env = { DATABASE_URL: 'sqlite:/data/gateway.db', PATH: process.env.PATH, PORT: '0' }
   const refused = run(entry, args, env)
   assert.is(refused.code, 1, refused.stdout)
-  assert.match(refused.stderr, /native_module_unusable\n.*\/tmp\/.*failed to map segment/)
-  assert.match(refused.stderr, /hint: .*noexec.*CACHE_DIR/)
+  assert.match(refused.stderr, /native_module_load_failed\n.*\/tmp\/.*failed to map segment/)
+  assert.match(refused.stderr, /hint: .*noexec.*NATIVE_MODULE_DIR/)
   const [, version] = jail.command(['--version'], { tmp: 'noexec' })
   assert.match(run(entry, version, env).stdout, /^sqlite +cannot be loaded: .*failed to map segment/m)
-  const gateway = await startGateway({ entry, args, cwd: '/', env: { ...env, CACHE_DIR: '/data/cache' } })
+  const gateway = await startGateway({ entry, args, cwd: '/', env: { ...env, NATIVE_MODULE_DIR: '/data/cache' } })
   try {
     await passMessage(gateway)
   } finally {
@@ -319,9 +319,9 @@ inRoot('says of a temporary folder with noexec what to do, and works with CACHE_
   }
 })
 
-inRoot('needs no temporary folder where CACHE_DIR has the module already', async () => {
+inRoot('needs no temporary folder where NATIVE_MODULE_DIR has the module already', async () => {
   const jail = makeJail(alone.file)
-  const env = { DATABASE_URL: 'sqlite:/data/gateway.db', PATH: process.env.PATH, CACHE_DIR: '/data/cache' }
+  const env = { DATABASE_URL: 'sqlite:/data/gateway.db', PATH: process.env.PATH, NATIVE_MODULE_DIR: '/data/cache' }
   const [entry, first] = jail.command(['--version'], { tmp: 'none' })
   assert.match(run(entry, first, env).stdout, /^sqlite +\d/m)
   spawnSync('chmod', ['-R', 'a-w', join(jail.data, 'cache')])

@@ -33,7 +33,7 @@ test.after.each(async () => {
 /** The gateway that serves the streams which come through nginx, and the other one. */
 const byReaders = async (): Promise<[Gateway, Gateway]> => {
   const [first, second] = gateways as [Gateway, Gateway]
-  return (await metric(first, 'gateway_readers')) > 0 ? [first, second] : [second, first]
+  return (await metric(first, 'gateway_subscribers')) > 0 ? [first, second] : [second, first]
 }
 
 test('each event arrives as soon as it happens, whichever gateway took the message', async () => {
@@ -96,7 +96,7 @@ test('while one gateway after the other is drained, readers and publishers lose 
   }
   for (let round = 0; round < 2; round++) {
     await more(50)
-    await until(async () => (await Promise.all(gateways.map((g) => metric(g, 'gateway_readers')))).includes(1), {
+    await until(async () => (await Promise.all(gateways.map((g) => metric(g, 'gateway_subscribers')))).includes(1), {
       what: 'the reader at one of them',
     })
     const [serving] = await byReaders()

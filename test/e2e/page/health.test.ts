@@ -148,9 +148,9 @@ test('a message is replayed by its button and reaches the readers of its event',
 test('many are replayed at once, by reason, with an honest sum', async () => {
   const room = newRoom()
   const bodies = Array.from({ length: 300 }, (_, n) => (n % 10 === 0 ? 'no json' : good(room, `m${n}`)))
-  add(...bodies.map((body) => ({ body, reason: 'storage_refused' })), { body: 'x', reason: 'invalid_utf8' })
+  add(...bodies.map((body) => ({ body, reason: 'message_unstorable' })), { body: 'x', reason: 'invalid_utf8' })
   const page = await pages.open('/health')
-  await page.click('.chip[data-reason="storage_refused"]')
+  await page.click('.chip[data-reason="message_unstorable"]')
   // Before the chip there are as many, of all reasons.
   await page.waitForFunction(() => {
     const rows = [...document.querySelectorAll('.rejected')]

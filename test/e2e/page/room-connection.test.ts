@@ -101,7 +101,7 @@ test('misses and doubles nothing when the gateway is killed and comes back, in t
   await second.goto(first.url())
   await isState(second, 'live')
   const oneStream = (): Promise<unknown> =>
-    until(async () => (await metric(gateway, 'gateway_readers')) === 1, {
+    until(async () => (await metric(gateway, 'gateway_subscribers')) === 1, {
       what: 'one stream for both',
     })
   await oneStream()

@@ -288,7 +288,7 @@ test('a gateway with a certificate of a private authority is named as such, and 
     const args = ['publish', '--event', 'e', '--content', 'x', '--url', served.url, '--token-file', file]
     const { code, stderr } = await run([...args, '--timeout', '0.1'])
     assert.is(code, 1)
-    assert.match(stderr, /no_gateway[\s\S]*certificate[\s\S]*NODE_EXTRA_CA_CERTS/)
+    assert.match(stderr, /gateway_unreachable[\s\S]*certificate[\s\S]*NODE_EXTRA_CA_CERTS/)
     const trusting = await run(args, { NODE_EXTRA_CA_CERTS: testAuthority().caFile }, runCli)
     assert.is(trusting.code, 0, trusting.stderr)
   } finally {

@@ -146,7 +146,7 @@ command('a database that cannot be used exits with 1 and says what to do', async
   writeFileSync(file, 'just some notes, longer than a header would be\n'.repeat(10))
   const { code, stdout, stderr } = await runCli(['serve'], { env: { DATABASE_URL: `sqlite:${file}`, PORT: '0' } })
   assert.equal([code, stdout], [1, ''])
-  assert.match(stderr, 'database_foreign')
+  assert.match(stderr, 'database_not_ours')
   assert.match(stderr, 'hint:')
 })
 

@@ -63,7 +63,7 @@ demo('without a gateway it ends with 1 and what to do', async () => {
   const lone = { PORT: String(await freePort()) }
   const { code, stderr } = await callCli(['demo', '--speed', '5000'], { env: lone })
   assert.is(code, 1)
-  assert.match(stderr, /no_gateway[\s\S]*hint: Start the gateway/)
+  assert.match(stderr, /gateway_unreachable[\s\S]*hint: Start the gateway/)
 })
 
 for (const workers of ['1', '2']) {

@@ -47,7 +47,7 @@ test('asks its own gateway over HTTPS whoever the certificate is for, and no oth
   try {
     assert.is((await callCli(['health'], { env: { PORT: portOf(own), ...tls } })).code, 0)
     const { code, stderr } = await callCli(['health', '--url', own.url])
-    assert.equal([code, /no_gateway/.test(stderr)], [1, true], stderr)
+    assert.equal([code, /gateway_unreachable/.test(stderr)], [1, true], stderr)
   } finally {
     await own.dispose()
   }
@@ -55,10 +55,10 @@ test('asks its own gateway over HTTPS whoever the certificate is for, and no oth
 
 test('fails where nothing answers, where it answers too late, and where something else does', async () => {
   const gone = await callCli(['health'], { env: { PORT: String(await freePort()) } })
-  assert.equal([gone.code, /no_gateway/.test(gone.stderr)], [1, true], gone.stderr)
+  assert.equal([gone.code, /gateway_unreachable/.test(gone.stderr)], [1, true], gone.stderr)
   const replies: [string | null, RegExp][] = [
-    [null, /no_gateway/],
-    ['HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno', /not_a_gateway/],
+    [null, /gateway_unreachable/],
+    ['HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno', /unexpected_response/],
   ]
   for (const [reply, says] of replies) {
     const server = createServer((socket) => {

@@ -230,14 +230,14 @@ publish('no gateway at all: exit 1, what to do, and from which line to go on', a
   const lone = { PORT: String(await freePort()) }
   const one = await callCli(['publish', '--event', 'e', '--content', 'x', '--timeout', '0.5'], { env: lone })
   assert.equal([one.code, one.stdout], [1, ''])
-  assert.match(one.stderr, /no_gateway: .* Start the gateway, or give its address with --url/)
+  assert.match(one.stderr, /gateway_unreachable: .* Start the gateway, or give its address with --url/)
   const many = startCli(['publish', '--event', 'e', '--timeout', '0.5'], { env: lone })
   many.child.stdin.write('{"n":1}\n{"n":2}\n')
   // stdin stays open: the command ends by itself.
   const { code, stderr } = await many.done
   assert.is(code, 1)
   assert.match(stderr, 'stopped, publish again from line 1 on')
-  assert.is(stderr.match(/no_gateway/g)?.length, 1)
+  assert.is(stderr.match(/gateway_unreachable/g)?.length, 1)
 })
 
 publish('something else at the address is told apart from a gateway', async () => {

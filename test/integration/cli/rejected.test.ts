@@ -319,13 +319,13 @@ rejected('without a database it says so and makes none; a foreign file is left a
   for (const words of [['list'], ['replay', '--all'], ['drop', '--all', '--yes']]) {
     const { code, stdout, stderr } = await callCli(['rejected', ...words], { env: { DATABASE_URL: `sqlite:${file}` } })
     assert.equal([code, stdout], [1, ''])
-    assert.match(stderr, /database_unopenable[\s\S]+hint:/)
+    assert.match(stderr, /database_open_failed[\s\S]+hint:/)
   }
   assert.not.ok(existsSync(file))
   const foreign = join(import.meta.dirname, '../../fixtures/messages.jsonl')
   const { code, stderr } = await callCli(['rejected', 'list'], { env: { DATABASE_URL: `sqlite:${foreign}` } })
   assert.is(code, 1)
-  assert.match(stderr, 'database_foreign')
+  assert.match(stderr, 'database_not_ours')
 })
 
 rejected.run()

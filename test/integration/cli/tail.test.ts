@@ -108,7 +108,7 @@ tail('a cursor beyond the end is said, and everything follows', async () => {
 tail('no gateway at the first try is exit 1, and so is one that refuses', async () => {
   const none = await callCli(['tail', 'e'], { env: { PORT: String(await freePort()) } })
   assert.equal([none.code, none.stdout], [1, ''])
-  assert.match(none.stderr, /no_gateway[\s\S]*hint: Start the gateway/)
+  assert.match(none.stderr, /gateway_unreachable[\s\S]*hint: Start the gateway/)
   const refused = await callCli(['tail', ...Array.from({ length: 101 }, (_, index) => `e${index}`)], { env: env() })
   assert.is(refused.code, 1)
   assert.match(refused.stderr, /too_many_events[\s\S]*hint:/)

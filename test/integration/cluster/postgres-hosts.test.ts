@@ -204,14 +204,14 @@ test('a gateway that starts before its database waits for it; one that is refuse
     () => assert.unreachable(),
     (failure: Error) => failure,
   )
-  assert.match(String(error), 'database_login_refused')
+  assert.match(String(error), 'database_auth_failed')
   assert.match(String(error), 'pg_hba.conf')
   assert.not.match(String(error), 'not-the-word')
 })
 
 test('workers each have their connections, and all hear of every commit', async () => {
   const gateway = await startGateway({
-    env: { DATABASE_URL: freshSchema(postgres.url), WORKERS: '2', DATABASE_CONNECTIONS: '3' },
+    env: { DATABASE_URL: freshSchema(postgres.url), WORKERS: '2', DATABASE_POOL_SIZE: '3' },
   })
   const streams = await Promise.all(Array.from({ length: 8 }, () => openSse(streamUrl(gateway, 'w'))))
   for (let n = 1; n <= 10; n++) {

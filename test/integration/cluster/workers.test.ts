@@ -52,7 +52,7 @@ test('a message that one worker stores reaches the readers of every worker, once
   const room = newRoom()
   const url = `${gateway.url}/api/events/${room}/stream`
   const streams = await Promise.all(Array.from({ length: STREAMS }, () => openSse(url)))
-  await until(async () => (await metric(gateway, 'gateway_readers')) === STREAMS, { what: 'all readers counted' })
+  await until(async () => (await metric(gateway, 'gateway_subscribers')) === STREAMS, { what: 'all readers counted' })
   await Promise.all(chats(100).map((message) => publish(gateway, room, message)))
   const { body } = await getJson(`${gateway.url}/api/events/${room}/messages`)
   const ids = body.data.map(({ db_id }: { db_id: number }) => db_id)
@@ -70,7 +70,7 @@ test('a worker that dies is replaced and takes only its own connections with it'
   const room = newRoom()
   const readers = Array.from({ length: STREAMS }, () => new IdReader(gateway, room, { retryMs: 100 }))
   for (const reader of readers) reader.start()
-  await until(async () => (await metric(gateway, 'gateway_readers')) === STREAMS, { what: 'all readers' })
+  await until(async () => (await metric(gateway, 'gateway_subscribers')) === STREAMS, { what: 'all readers' })
   await publish(gateway, room, chats(20))
   const [victim] = workersOf(gateway)
   process.kill(victim!, 'SIGKILL')
@@ -162,7 +162,7 @@ test('what keeps the first worker from starting is told once and ends the gatewa
       () => assert.unreachable(),
       (failure: Error) => failure,
     )
-    assert.is(String((error as Error).message).match(/address_unavailable/g)?.length, 1, String(error))
+    assert.is(String((error as Error).message).match(/listen_failed/g)?.length, 1, String(error))
   } finally {
     await first.dispose()
   }

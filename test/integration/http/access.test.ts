@@ -175,7 +175,7 @@ leaks('is in no health answer, and figures are for operators', async () => {
   const figures = (await get('/metrics', admin)).text
   assert.match(figures, 'gateway_messages_stored_total')
   assert.not.match(figures, /foreign|mine|tester/)
-  assert.match(figures, /gateway_requests_refused_total\{code="event_forbidden"\} [1-9]/)
+  assert.match(figures, /gateway_http_requests_denied_total\{code="event_forbidden"\} [1-9]/)
 })
 
 for (const WORKERS of ['1', '2']) {
@@ -184,7 +184,7 @@ for (const WORKERS of ['1', '2']) {
     const own =
       WORKERS === '1' ? gateway : await startGateway({ env: guarded({ METRICS_PORT: String(port), WORKERS }) })
     const figures = { url: `http://127.0.0.1:${port}` }
-    await until(async () => (await metric(figures, 'gateway_readers')) === 0, { what: 'no readers' })
+    await until(async () => (await metric(figures, 'gateway_subscribers')) === 0, { what: 'no readers' })
     for (const path of ['/', '/api/events', '/readyz', '/metricsx']) {
       isError(await getJson(figures.url + path), 404, 'not_found')
     }

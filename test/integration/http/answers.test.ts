@@ -150,7 +150,10 @@ answers('gives figures that a Prometheus can read', async () => {
   assert.match(String(headers['content-type']), /^text\/plain; version=0\.0\.4/)
   const samples = parseMetrics(text)
   assert.is(samples.get('gateway_messages_stored_total'), stored + 1)
-  assert.is(samples.get('gateway_commit_seconds_bucket{le="+Inf"}'), samples.get('gateway_commit_seconds_count'))
+  assert.is(
+    samples.get('gateway_commit_duration_seconds_bucket{le="+Inf"}'),
+    samples.get('gateway_commit_duration_seconds_count'),
+  )
   for (const name of [...samples.keys()].map((sample) => sample.replace(/\{.*|_(bucket|sum|count)$/g, ''))) {
     assert.match(text, new RegExp(`^# HELP ${name.replace(/_(bucket|sum|count)$/, '')} \\S`, 'm'))
   }
@@ -159,10 +162,10 @@ answers('gives figures that a Prometheus can read', async () => {
 answers('counts its readers while they are there', async () => {
   const stream = await openSse(`${gateway.url}/api/events/room/stream`)
   await stream.next('hello')
-  assert.is(await metric(gateway, 'gateway_readers'), 1)
+  assert.is(await metric(gateway, 'gateway_subscribers'), 1)
   assert.is(await metric(gateway, 'gateway_channels'), 1)
   stream.close()
-  await until(async () => (await metric(gateway, 'gateway_readers')) === 0, { what: 'no readers' })
+  await until(async () => (await metric(gateway, 'gateway_subscribers')) === 0, { what: 'no readers' })
   assert.is(await metric(gateway, 'gateway_channels'), 0)
 })
 

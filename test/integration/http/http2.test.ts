@@ -63,7 +63,7 @@ const figure = async (client: Http2, name: string): Promise<number> => {
 }
 
 const readersAre = async (client: Http2, count: number): Promise<void> => {
-  await until(async () => (await figure(client, 'gateway_readers')) === count, { what: `${count} readers` })
+  await until(async () => (await figure(client, 'gateway_subscribers')) === count, { what: `${count} readers` })
 }
 
 const over = suite('HTTP/2')
@@ -125,7 +125,7 @@ over('keeps nothing of readers that leave while they are being let in', async ()
     if (n % 2 === 0) stream.close(NGHTTP2_CANCEL)
     else setImmediate(() => stream.close(NGHTTP2_CANCEL))
   }
-  await figure(watcher, 'gateway_readers')
+  await figure(watcher, 'gateway_subscribers')
   await readersAre(watcher, 0)
   assert.not(client.session.destroyed)
 })
@@ -175,8 +175,8 @@ over('ends every stream with closing and the connection with GOAWAY at a shutdow
   }
 })
 
-over('ends a connection that asks for nothing in HEADERS_SECONDS, whatever else it sends', async () => {
-  const own = await other({ HEADERS_SECONDS: '1' })
+over('ends a connection that asks for nothing in HEADERS_TIMEOUT_SECONDS, whatever else it sends', async () => {
+  const own = await other({ HEADERS_TIMEOUT_SECONDS: '1' })
   const [quiet, busy, honest] = [await connect(own), await connect(own), await connect(own)]
   const stream = await openRoom(honest, 'room')
   const pings = setInterval(() => !busy.session.destroyed && busy.session.ping(() => {}), 100)
@@ -189,8 +189,8 @@ over('ends a connection that asks for nothing in HEADERS_SECONDS, whatever else 
   await stream.says('still here')
 })
 
-over('answers a body that does not arrive in REQUEST_SECONDS with 408', async () => {
-  const own = await other({ HEADERS_SECONDS: '1', REQUEST_SECONDS: '1' })
+over('answers a body that does not arrive in REQUEST_TIMEOUT_SECONDS with 408', async () => {
+  const own = await other({ HEADERS_TIMEOUT_SECONDS: '1', REQUEST_TIMEOUT_SECONDS: '1' })
   const client = await connect(own)
   const stream = client.session.request({ ':method': 'POST', ':path': '/api/events/room/messages' })
   let text = ''

@@ -258,7 +258,7 @@ amqp('in routing keys, headers, properties and bodies is set aside or stored as 
     body.data.map(({ message_from }: Json) => message_from),
     texts.map(([, text]) => text),
   )
-  await until(() => stage.gateway.logs().some(({ msg }) => /set aside/.test(msg ?? '')), { what: 'the line of it' })
+  await until(() => stage.gateway.logs().some(({ msg }) => /quarantined/.test(msg ?? '')), { what: 'the line of it' })
   assertLogIsWhole(stage.gateway.output())
   assert.is(rejectedRows(stage.gateway.dbFile).length, texts.length)
 })

@@ -156,15 +156,15 @@ test('a replay by filter goes page by page to the end that it found, and tells t
   const room = newRoom()
   const rows = Array.from({ length: 450 }, (_, n) => ({
     body: n % 3 === 2 ? 'no json' : good(room, `m${n}`),
-    reason: n % 2 === 0 ? 'storage_refused' : 'internal',
+    reason: n % 2 === 0 ? 'message_unstorable' : 'internal',
   }))
   const ids = add(...rows)
   const fates: Json[] = []
-  let page = await post('/replay?reason=storage_refused')
-  const [late] = add({ body: good(room, 'late'), reason: 'storage_refused' })
+  let page = await post('/replay?reason=message_unstorable')
+  const [late] = add({ body: good(room, 'late'), reason: 'message_unstorable' })
   let pages = 1
   for (fates.push(...page.body.data); page.body.has_more; pages++) {
-    page = await post(`/replay?reason=storage_refused&after=${page.body.after}&through=${page.body.through}`)
+    page = await post(`/replay?reason=message_unstorable&after=${page.body.after}&through=${page.body.through}`)
     assert.is(page.status, 200, page.text)
     fates.push(...page.body.data)
   }

@@ -130,7 +130,7 @@ limits('messages a second, per token; those of others go on', async () => {
   const modest = await sign({ sub: 'another', scope: 'publish' })
   assert.is((await post(greedy, chats(50))).status, 201)
   const refused = await post(greedy, chats(30))
-  isError(refused, 429, 'too_many_messages')
+  isError(refused, 429, 'rate_limited')
   isLater(refused)
   assert.is((await post(modest, chat(1))).status, 201)
   await until(async () => (await post(greedy, chat(1))).status === 201, { what: 'the next message' })

@@ -10,7 +10,7 @@ const door = suite('the way of a stream past the HTTP server')
 let gateway: Gateway
 
 door.before(async () => {
-  gateway = await startGateway({ env: { WORKERS: '1', HEADERS_SECONDS: '1' } })
+  gateway = await startGateway({ env: { WORKERS: '1', HEADERS_TIMEOUT_SECONDS: '1' } })
   await publish(gateway, 'room', chat(1))
 })
 door.after(async () => {
@@ -74,7 +74,7 @@ door('gives what it does not open to the HTTP server, with what follows on the c
 })
 
 door('a refusal is told and counted once, and the connection serves the next request', async () => {
-  const before = await metric(gateway, 'gateway_readers')
+  const before = await metric(gateway, 'gateway_subscribers')
   const line = connect()
   line.socket.write(STREAM.replace('stream', 'stream?tail=x'))
   // It comes while the first one is looked at.
@@ -84,9 +84,9 @@ door('a refusal is told and counted once, and the connection serves the next req
   assert.is(line.text().match(/invalid_query/g)?.length, 1)
   line.socket.write(STREAM)
   await line.seen(/caught_up/)
-  assert.is(await metric(gateway, 'gateway_readers'), before + 1)
+  assert.is(await metric(gateway, 'gateway_subscribers'), before + 1)
   line.socket.destroy()
-  await until(async () => (await metric(gateway, 'gateway_readers')) === before, { what: 'nobody reads' })
+  await until(async () => (await metric(gateway, 'gateway_subscribers')) === before, { what: 'nobody reads' })
 })
 
 door('a client that ends its side, or goes on talking, is a client that leaves, or is not heard', async () => {
@@ -103,7 +103,7 @@ door('a client that ends its side, or goes on talking, is a client that leaves, 
   talking.socket.destroy()
 })
 
-door('a connection that says nothing is told so in HEADERS_SECONDS, and closed', async () => {
+door('a connection that says nothing is told so in HEADERS_TIMEOUT_SECONDS, and closed', async () => {
   const line = connect()
   await until(line.closed, { what: 'the end' })
   assert.match(line.text(), /^HTTP\/1\.1 408 /)
@@ -111,7 +111,7 @@ door('a connection that says nothing is told so in HEADERS_SECONDS, and closed',
 })
 
 door('one that says nothing, and one that is reset, hold up no end', async () => {
-  const own = await startGateway({ env: { WORKERS: '1', HEADERS_SECONDS: '60', SHUTDOWN_SECONDS: '30' } })
+  const own = await startGateway({ env: { WORKERS: '1', HEADERS_TIMEOUT_SECONDS: '60', SHUTDOWN_SECONDS: '30' } })
   const { hostname, port } = new URL(own.url)
   const sockets = Array.from({ length: 5 }, () => net.connect({ host: hostname, port: Number(port) }))
   for (const socket of sockets) socket.on('error', () => {})

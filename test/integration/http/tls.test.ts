@@ -114,7 +114,7 @@ https('speaks HTTP/2 with who offers it, HTTP/1.1 with all others, and TLS 1.2 a
 })
 
 https('ends a connection that speaks plain HTTP, or nothing, and goes on', async () => {
-  const gateway = await serve(authority.issue(), { HEADERS_SECONDS: '1' })
+  const gateway = await serve(authority.issue(), { HEADERS_TIMEOUT_SECONDS: '1' })
   const plain = net.connect(portOf(gateway), '127.0.0.1')
   assert.not.match(await answerOf(plain, GET('/livez'), () => false), /200 OK/)
   const silent = net.connect(portOf(gateway), '127.0.0.1')
@@ -129,7 +129,7 @@ https('ends a connection that speaks plain HTTP, or nothing, and goes on', async
 https('tells when its certificate ends, and warns where that is soon', async () => {
   const pair = authority.issue({ days: 3 })
   const gateway = await serve(pair, { WORKERS: '2' })
-  await gateway.waitForLog(({ msg }) => msg === 'the certificate ends soon')
+  await gateway.waitForLog(({ msg }) => msg === 'TLS certificate expires soon')
   const { session, open } = await openHttp2(gateway.url, authority.ca)
   const expiry = Date.parse(new X509Certificate(readFileSync(pair.certFile)).validTo) / 1_000
   // The second worker may still be starting, and the first answer come without its figures.
@@ -190,7 +190,7 @@ for (const workers of ['1', '2']) {
       renameSync(`${used[name]}.new`, used[name])
     }
     await nowServes(gateway, third)
-    assert.ok(lines(gateway, /^new certificate$/).length >= 2)
+    assert.ok(lines(gateway, /^TLS certificate reloaded$/).length >= 2)
     await stillThere()
   })
 }
@@ -220,11 +220,11 @@ https('stays with the old pair, and says so once, while the new one cannot be us
   copyFileSync(first.keyFile, used.keyFile)
   const gateway = await serve(used)
   const stillThere = await openStreams(gateway)
-  const complaints = (): LogLine[] => lines(gateway, /^the old certificate stays: /)
+  const complaints = (): LogLine[] => lines(gateway, /^TLS certificate reload failed/)
   const complains = async (count: number, text: RegExp): Promise<void> => {
     await until(() => complaints().length >= count, { what: `complaint ${count}` })
     assert.match(String(complaints().at(-1)?.msg), text)
-    assert.is(complaints().at(-1)?.code, 'certificate_unusable')
+    assert.is(complaints().at(-1)?.code, 'certificate_invalid')
     assert.is(await serialOf(gateway), serialIn(first.certFile))
   }
   copyFileSync(second.certFile, used.certFile)

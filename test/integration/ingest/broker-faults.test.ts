@@ -123,7 +123,7 @@ test('a refused login is named, and a password that is set right is noticed', ()
   withUser(async (user) => {
     await grant(user, '/')
     await setPassword(user, 'other')
-    await recover({ url: urlOf(user), code: 'broker_login_refused' }, async (gateway) => {
+    await recover({ url: urlOf(user), code: 'broker_auth_failed' }, async (gateway) => {
       assert.not.match(gateway.output(), ':right')
       assert.not.match((await getJson(`${gateway.url}/readyz`)).text, 'right@')
       await setPassword(user, 'right')
@@ -151,7 +151,7 @@ test('a missing vhost is named, and noticed once it is there', () =>
 test('a queue of the same name with other arguments is named and left alone; once it is gone, all works', async () => {
   const names = uniqueNames('conflict')
   await withChannel(broker.url, (channel) => channel.queueDeclare({ queue: names.queue, durable: true }))
-  await recover({ names, code: 'broker_declaration_conflict' }, async (gateway) => {
+  await recover({ names, code: 'broker_precondition_failed' }, async (gateway) => {
     const { body } = await getJson(`${gateway.url}/readyz`)
     assert.match(body.message, names.queue)
     await withChannel(broker.url, async (channel) => {
@@ -166,7 +166,7 @@ test('an exchange of another type is named likewise', async () => {
   const names = uniqueNames('conflict')
   const { exchange } = names
   await withChannel(broker.url, (channel) => channel.exchangeDeclare({ exchange, type: 'fanout', durable: true }))
-  await recover({ names, code: 'broker_declaration_conflict' }, async (gateway) => {
+  await recover({ names, code: 'broker_precondition_failed' }, async (gateway) => {
     assert.match((await getJson(`${gateway.url}/readyz`)).body.message, exchange)
     await withChannel(broker.url, (channel) => channel.exchangeDelete({ exchange }))
   })

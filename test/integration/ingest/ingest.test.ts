@@ -239,7 +239,7 @@ test('everything was acknowledged: nothing returns to the queue when the gateway
   assert.is(await stage.leftInQueue(), 0)
   const connects = stage.gateway
     .logs()
-    .filter(({ component, msg }) => component === 'consumer' && msg === 'component works')
+    .filter(({ component, msg }) => component === 'consumer' && msg === 'component recovered')
   const workers = new Set(connects.map(({ worker }) => worker))
   assert.ok(workers.size > 0 && connects.length === workers.size, 'no acknowledgement was refused by the broker')
 })

@@ -51,7 +51,7 @@ const rowsOf = async (event_id: string, count: number) => {
 
 /** Connections to the broker that came to work since the start: more than one means that one was reset. */
 const consumerStarts = (): number =>
-  stage.gateway.logs().filter(({ component, msg }) => component === 'consumer' && msg === 'component works').length
+  stage.gateway.logs().filter(({ component, msg }) => component === 'consumer' && msg === 'component recovered').length
 
 test('the broker has really agreed to smaller frames than were asked for', async () => {
   const sizes = await broker.evaluate(`[Size || Pid <- rabbit_networking:connections(),

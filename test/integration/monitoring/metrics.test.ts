@@ -41,17 +41,17 @@ figures('count what readers are given: messages, bytes, pages of history', async
   for (let readers = 1; readers <= 2; readers++) {
     const stream = await openSse(`${eventUrl(gateway, room)}/stream`)
     await stream.next('caught_up')
-    assert.is(await rise('gateway_deliveries_total'), 1_200 * readers)
+    assert.is(await rise('gateway_sse_messages_sent_total'), 1_200 * readers)
     bytes += stream.raw().length
     stream.close()
   }
-  const given = await rise('gateway_delivered_bytes_total')
+  const given = await rise('gateway_sse_bytes_sent_total')
   // The head of the answer goes out with the first of them.
   assert.ok(given >= bytes && given < bytes + 4_096, `${given} for ${bytes} bytes of bodies`)
-  const pages = await rise('gateway_catch_up_pages_total')
-  const reads = await rise('gateway_catch_up_page_reads_total')
+  const pages = await rise('gateway_history_pages_sent_total')
+  const reads = await rise('gateway_history_cache_misses_total')
   assert.ok(reads >= 3 && pages >= 2 * reads, `the second reader is given the ${reads} pages of the first: ${pages}`)
-  await until(async () => (await metric(gateway, 'gateway_readers')) === 0, { what: 'no readers' })
+  await until(async () => (await metric(gateway, 'gateway_subscribers')) === 0, { what: 'no readers' })
 })
 
 figures('tell readers that have all from those that are stalled', async () => {
@@ -66,20 +66,20 @@ figures('tell readers that have all from those that are stalled', async () => {
   await until(
     async () => {
       await publish(gateway, 'full', [long, long])
-      return (await metric(gateway, 'gateway_readers{state="stalled"}')) === 1
+      return (await metric(gateway, 'gateway_subscribers{state="stalled"}')) === 1
     },
     { what: 'a full socket' },
   )
-  assert.is(await metric(gateway, 'gateway_readers{state="live"}'), 1)
+  assert.is(await metric(gateway, 'gateway_subscribers{state="live"}'), 1)
   assert.is(await metric(gateway, 'gateway_channels'), 2)
   full.resume()
-  await until(async () => (await metric(gateway, 'gateway_readers{state="live"}')) === 2, { what: 'both live' })
+  await until(async () => (await metric(gateway, 'gateway_subscribers{state="live"}')) === 2, { what: 'both live' })
   live.close()
   full.close()
 })
 
 figures('count cursors that cannot be honoured, on streams and over REST', async () => {
-  const count = (reason: string): Promise<number> => metric(gateway, `gateway_resets_total{reason="${reason}"}`)
+  const count = (reason: string): Promise<number> => metric(gateway, `gateway_cursor_resets_total{reason="${reason}"}`)
   assert.is(await count('cursor_ahead'), 0)
   await getJson(`${eventUrl(gateway, 'resets')}/messages?last_message_db_id=99999999`)
   const stream = await openSse(`${eventUrl(gateway, 'resets')}/stream`, { headers: { 'Last-Event-ID': 'junk' } })
@@ -98,7 +98,7 @@ figures('give the sizes of the database, the time of the event loop, and what ru
   assert.is(samples.get('gateway_ready'), 1)
   assert.is(sampleOf(samples, 'gateway_build_info'), 1)
   assert.is(samples.has('gateway_queue_messages_ready'), false, 'embedded, there is no queue')
-  const looks = 'gateway_event_loop_delay_seconds_count'
+  const looks = 'nodejs_eventloop_lag_seconds_count'
   // Each answer begins the count of the delay anew, so that two of them must not follow at once.
   await until(async () => (await metric(gateway, looks)) > samples.get(looks)!, { what: 'one more look', everyMs: 500 })
 })
@@ -149,14 +149,14 @@ figures('show queue, consumers and faults, and nothing of the queue while the br
   await until(async () => (await metric(own, 'gateway_queue_consumers')) > 0, { what: 'the figures of the queue' })
   const fault = 'gateway_component_faults{component="consumer",code="broker_unreachable"}'
   const well = await samplesOf(own)
-  assert.equal([well.get('gateway_queue_messages_ready'), well.get('gateway_dead_letters_ready')], [0, 0])
+  assert.equal([well.get('gateway_queue_messages_ready'), well.get('gateway_dead_letter_messages_ready')], [0, 0])
   assert.equal([well.get('gateway_ready'), well.get(fault)], [1, undefined])
   await proxy.close()
   await until(async () => (await metric(own, fault)) === 1, { what: 'the fault of the consumer' })
   const samples = await samplesOf(own)
   assert.is(samples.get('gateway_ready'), 0)
   assert.is(samples.has('gateway_queue_messages_ready'), false, 'what is not known is not shown')
-  assert.ok(samples.get('gateway_faults_total{code="broker_unreachable"}')! >= 1)
+  assert.ok(samples.get('gateway_component_failures_total{code="broker_unreachable"}')! >= 1)
   await own.dispose()
 })
 

@@ -177,17 +177,17 @@ traces('hold nothing up while their receiver is away: one line says so, one that
     assert.is(status, 201)
   }
   await post()
-  await until(() => /spans cannot be sent/.test(gateway.output()), { what: 'the line' })
+  await until(() => /trace export failed/.test(gateway.output()), { what: 'the line' })
   assert.is((await getJson(`${gateway.url}/readyz`)).status, 200)
   own.answer = 200
   await post()
-  await until(() => /spans are sent/.test(gateway.output()), { what: 'the line that it is back' })
+  await until(() => /trace export recovered/.test(gateway.output()), { what: 'the line that it is back' })
   await own.dispose()
   await post()
-  await until(() => gateway.output().match(/spans cannot be sent/g)?.length === 2, { what: 'the line' })
+  await until(() => gateway.output().match(/trace export failed/g)?.length === 2, { what: 'the line' })
   await post()
   assert.is((await gateway.term()).code, 0, gateway.output())
-  assert.is(gateway.output().match(/spans cannot be sent/g)?.length, 2)
+  assert.is(gateway.output().match(/trace export failed/g)?.length, 2)
   await gateway.dispose()
 })
 

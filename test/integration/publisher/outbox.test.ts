@@ -124,15 +124,15 @@ test('two agents never share a file: the second is refused, whoever it is, until
   const agent = new Agent({ url: NOWHERE, exchange: names.exchange, outbox: file, count: 50 })
   await agent.hasAccepted(50)
   const from = performance.now()
-  assert.is(openFault(), 'outbox_in_use')
+  assert.is(openFault(), 'outbox_locked')
   assert.ok(performance.now() - from < 5_000)
   await agent.kill9()
   const publisher = publisherOf()
-  assert.is(openFault(), 'outbox_in_use', 'in the same process too')
+  assert.is(openFault(), 'outbox_locked', 'in the same process too')
   const other = new Agent({ url: broker.url, exchange: names.exchange, outbox: file, count: 1 })
   await other.ended()
-  assert.is(other.fault, 'outbox_in_use')
-  assert.is(openFault(), 'outbox_in_use', 'a refusal takes no lock away')
+  assert.is(other.fault, 'outbox_locked')
+  assert.is(openFault(), 'outbox_locked', 'a refusal takes no lock away')
   assert.ok(await publisher.flush({ timeoutMs: WAIT_MS }))
   await publisher.close()
   assertInOrder(await takeAll(broker.url, names.queue), 50)
@@ -282,7 +282,7 @@ test('a file that is removed or replaced under the agent is noticed, and nothing
     const publisher = publisherOf({ url: NOWHERE })
     await send(publisher, 'e', 0)
     lose()
-    await rejection(send(publisher, 'e', 1), 'outbox_lost')
+    await rejection(send(publisher, 'e', 1), 'outbox_replaced')
     assert.is(publisher.queued, 1)
     await publisher.close({ timeoutMs: 1 })
     for (const suffix of ['', '-wal']) rmSync(`${file}${suffix}`, { force: true })
@@ -291,10 +291,10 @@ test('a file that is removed or replaced under the agent is noticed, and nothing
 
 test('what is no outbox is refused and left as it was', async () => {
   const contents: [string, PublishErrorCode, () => void][] = [
-    ['text', 'outbox_foreign', () => writeFileSync(file, 'my diary\n'.repeat(500))],
+    ['text', 'outbox_not_ours', () => writeFileSync(file, 'my diary\n'.repeat(500))],
     [
       "another application's database",
-      'outbox_foreign',
+      'outbox_not_ours',
       () => {
         const db = new Database(file)
         db.exec('CREATE TABLE diary (day TEXT)')
@@ -331,7 +331,7 @@ test('a damaged file is refused, with what to do', async () => {
   const bytes = readFileSync(file)
   bytes.fill(0xa5, 8_192, 16_384)
   writeFileSync(file, bytes)
-  assert.is(openFault({ url: NOWHERE }), 'outbox_damaged')
+  assert.is(openFault({ url: NOWHERE }), 'outbox_corrupt')
 })
 
 test('the outbox empties itself while its agent goes on sending, and the file does not grow for ever', async () => {

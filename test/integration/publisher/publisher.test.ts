@@ -137,7 +137,7 @@ test('an exchange that is deleted under the publisher fails no message silently'
     assert.is(outcome.status, 'rejected')
     const { code, fate, cause } = (outcome as PromiseRejectedResult).reason
     // They were written before the broker told of it.
-    assert.is(`${code} ${fate}`, 'publish_unconfirmed unknown')
+    assert.is(`${code} ${fate}`, 'publish_confirm_timeout unknown')
     assert.is(cause.code, 'exchange_missing')
   }
 })
@@ -164,7 +164,7 @@ test('a refused login, a missing vhost and a closed port each say what is wrong'
   const vhost = new URL(broker.url)
   vhost.pathname = '/nowhere'
   const cases = [
-    [login.href, 'broker_login_refused'],
+    [login.href, 'broker_auth_failed'],
     [vhost.href, 'broker_vhost_missing'],
     [`amqp://127.0.0.1:${await freePort()}`, 'broker_unreachable'],
   ] as const
@@ -199,7 +199,7 @@ test('a message without an answer by its deadline is said to be unknown, and may
   const publisher = publisherOf({ url, sendTimeoutMs: 1_000 })
   await publisher.send({ event_id: 'e', message_id: 'm', n: 0 })
   line.freeze()
-  const error = await rejection(publisher.send({ event_id: 'e', message_id: 'm2', n: 1 }), 'publish_unconfirmed')
+  const error = await rejection(publisher.send({ event_id: 'e', message_id: 'm2', n: 1 }), 'publish_confirm_timeout')
   assert.is(error.fate, 'unknown')
   assert.is(error.message_id, 'm2')
   assert.ok(error.retryable)
@@ -269,7 +269,7 @@ test('a line that answers nothing does not hold close up', async () => {
   const publisher = publisherOf({ url })
   await publisher.send({ event_id: 'e' })
   line.freeze()
-  const told = rejection(publisher.send({ event_id: 'e' }), 'publish_unconfirmed')
+  const told = rejection(publisher.send({ event_id: 'e' }), 'publish_confirm_timeout')
   const from = performance.now()
   await publisher.close({ timeoutMs: 200 })
   assert.ok(performance.now() - from < 10_000)

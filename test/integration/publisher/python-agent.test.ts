@@ -116,7 +116,7 @@ test('what goes wrong has the code that the TypeScript library gives it', async 
   try {
     const cases: [Partial<AgentOptions>, string][] = [
       [{ url: NOWHERE }, 'broker_unreachable'],
-      [{ url: wrong.href }, 'broker_login_refused'],
+      [{ url: wrong.href }, 'broker_auth_failed'],
       [{}, 'exchange_missing'],
     ]
     for (const [options, code] of cases) {
@@ -153,7 +153,7 @@ test('an outbox is emptied after a kill -9 of the agent, and no second agent ope
   await first.hasAccepted(300)
   const second = agentOf({ outbox })
   await second.ended()
-  assert.is(second.fault, 'outbox_in_use', second.output)
+  assert.is(second.fault, 'outbox_locked', second.output)
   await first.kill9()
   const db = new Database(outbox, { readonly: true })
   const held = db.prepare('SELECT message_id FROM outbox ORDER BY seq').pluck().all() as string[]

@@ -220,9 +220,9 @@ test('nothing that is there is overwritten, and what fails leaves nothing behind
   assert.is(await refused(there), 'backup_exists')
   assert.is(await refused(join(dir, 'link.db')), 'backup_exists')
   assert.is(await refused(file), 'backup_exists')
-  assert.is(await refused(join(dir, 'no folder', 'b.db')), 'backup_unwritable')
-  assert.is(await refused(join(dir, 'b.db'), join(dir, 'none.db')), 'database_unopenable')
-  assert.is(await refused(join(dir, 'b.db'), there), 'database_foreign')
+  assert.is(await refused(join(dir, 'no folder', 'b.db')), 'backup_write_failed')
+  assert.is(await refused(join(dir, 'b.db'), join(dir, 'none.db')), 'database_open_failed')
+  assert.is(await refused(join(dir, 'b.db'), there), 'database_not_ours')
   // It comes while the copy is made.
   const late = join(dir, 'late.db')
   const racing = { ...still(), onCheck: () => writeFileSync(late, 'precious too') }
@@ -269,7 +269,7 @@ test('a restored backup with the WAL of another database is refused untouched, a
   other.close()
   restore(backup, place)
   writeFileSync(`${place}-wal`, wal)
-  assert.is(await codeOf(openSqlite(place, true)), 'database_leftovers')
+  assert.is(await codeOf(openSqlite(place, true)), 'database_stale_wal')
   assert.ok(readFileSync(place).equals(readFileSync(backup)))
   assert.ok(readFileSync(`${place}-wal`).equals(wal))
   rmSync(`${place}-wal`)
@@ -331,7 +331,7 @@ test('wrong calls, and a log in PostgreSQL, are told what to do', async () => {
   const postgres = { DATABASE_URL: 'postgres://ann:hunter2@db.example/log' }
   const { code, stdout, stderr } = await runCli(['backup', join(tempDir(), 'b.db')], { env: postgres })
   assert.equal([code, stdout], [1, ''])
-  assert.match(stderr, /backup_by_other_means[\s\S]*hint: .*pg_dump/)
+  assert.match(stderr, /backup_unsupported[\s\S]*hint: .*pg_dump/)
   assert.not.match(stderr, /hunter2|db\.example/)
 })
 

@@ -200,7 +200,7 @@ test('a body that has no form in PostgreSQL is refused alone, with its reason, i
   )
   assert.equal(
     (await rejectedIn(url)).map(({ reason, detail }) => `${reason}: ${detail}`),
-    ['storage_refused: invalid byte sequence for encoding "UTF8": 0x00', 'invalid_json: no JSON'],
+    ['message_unstorable: invalid byte sequence for encoding "UTF8": 0x00', 'invalid_json: no JSON'],
   )
 })
 
@@ -308,7 +308,7 @@ test('a command that ends with an error does not promise to try again', async ()
     env: { DATABASE_URL: server.replace(/:[^:@]+@/, ':not-the-word@') },
   }).done
   assert.is(code, 1)
-  assert.match(stderr, /database_login_refused[\s\S]*hint: .*pg_hba\.conf of PostgreSQL\.$/m)
+  assert.match(stderr, /database_auth_failed[\s\S]*hint: .*pg_hba\.conf of PostgreSQL\.$/m)
 })
 
 test('work on a connection is given up after its own time, and the next work finds a sound connection', async () => {
@@ -390,7 +390,7 @@ test('a schema of somebody else is refused and left as it was', async () => {
   const schema = schemaOf(url)
   await queryRows(server, `CREATE SCHEMA "${schema}"; CREATE TABLE "${schema}".event (id int)`)
   const error = await openPostgres(url).catch((fault: GatewayError) => fault)
-  assert.is((error as GatewayError).code, 'database_foreign')
+  assert.is((error as GatewayError).code, 'database_not_ours')
   assert.match((error as GatewayError).hint, '?schema=NAME')
   const relations = await queryRows(url, 'SELECT tablename FROM pg_tables WHERE schemaname = $1', [schema])
   assert.is(relations.length, 1)
@@ -401,12 +401,12 @@ test('tables that go away under the log are noticed before anything is written i
   const log = await open(url)
   await store(log, {})
   await queryRows(url, "UPDATE log SET log_id = 'another'")
-  for (const write of [false, true]) assert.is(await codeOf(log.check(write)), 'storage_lost')
-  assert.is(await codeOf(log.append([entryOf()])), 'storage_lost')
+  for (const write of [false, true]) assert.is(await codeOf(log.check(write)), 'database_replaced')
+  assert.is(await codeOf(log.append([entryOf()])), 'database_replaced')
   assert.is((await messagesIn(url)).length, 1)
   await queryRows(url, `DROP SCHEMA "${schemaOf(url)}" CASCADE`)
-  assert.is(await codeOf(log.check(false)), 'storage_lost')
-  assert.is(await codeOf(log.append([entryOf()])), 'storage_lost')
+  assert.is(await codeOf(log.check(false)), 'database_replaced')
+  assert.is(await codeOf(log.append([entryOf()])), 'database_replaced')
 })
 
 test('others hear of a commit and of a revocation; who made it does not', async () => {
@@ -496,7 +496,7 @@ test('a restored copy has a name of its own, and gives out no id again that the 
   assert.is(await codeOf(before.append([entryOf()])), 'none', 'it is the same log until a gateway starts on it')
   const after = await open(url)
   assert.is.not(after.logId, before.logId)
-  assert.is(await codeOf(before.append([entryOf()])), 'storage_lost')
+  assert.is(await codeOf(before.append([entryOf()])), 'database_replaced')
   const [next] = await store(after, {})
   assert.ok(next! - first! >= 1_000_000_000, `${next} after ${first}`)
   assert.is((await open(url)).logId, after.logId, 'once')

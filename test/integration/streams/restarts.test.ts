@@ -79,7 +79,7 @@ restarts('with retention reset a reader whose history was removed', async () => 
   const other = await publish(gateway, 'other', chats(3))
   await gateway.restart({ RETENTION_MESSAGES_PER_EVENT: '10' })
   const kept = ids.slice(20)
-  await gateway.waitForLog(({ msg }) => msg === 'retention removed messages')
+  await gateway.waitForLog(({ msg }) => msg === 'retention deleted messages')
   assert.equal(await restIds(gateway, 'pruned'), kept)
   isReset(await read('pruned', '', String(ids[5])), 'history_pruned', kept)
   isReset(await read('pruned', `?last_message_db_id=${ids[5]}`), 'history_pruned', kept)

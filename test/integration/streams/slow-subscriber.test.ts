@@ -32,7 +32,7 @@ slow('is left alone while it takes something, though one write of the gateway la
     reader.body.once('close', () => {
       closed = true
     })
-    const stalled = (): Promise<number> => metric(gateway, 'gateway_readers{state="stalled"}')
+    const stalled = (): Promise<number> => metric(gateway, 'gateway_subscribers{state="stalled"}')
     await until(async () => (await stalled()) === 1, { what: 'a full socket' })
     for (let seconds = 0; seconds < 40; seconds++) {
       enough = bytes + TAKEN_BYTES

@@ -295,7 +295,7 @@ streams('give their memory back when readers leave while they are being served',
   const room = newRoom()
   await publish(gateway, room, chats(500))
   for (let n = 0; n < 40; n++) (await streamOf(room)).close()
-  const gone = async (): Promise<boolean> => (await metric(gateway, 'gateway_readers')) === 0
+  const gone = async (): Promise<boolean> => (await metric(gateway, 'gateway_subscribers')) === 0
   await until(gone, { what: 'no readers' })
   assert.equal(idsOf((await getJson(`${eventUrl(gateway, room)}/messages`)).body.data).length, 500)
 })

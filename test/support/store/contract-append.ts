@@ -168,7 +168,7 @@ export const checkAppending = (test: LogTest): void => {
     )
     assert.equal(
       (await itsStore.rejected()).map((row) => row.reason),
-      ['storage_refused'],
+      ['message_unstorable'],
       'set aside where it has an origin',
     )
     assert.is((await log.events(10, 0))[0]!.messages, 2)

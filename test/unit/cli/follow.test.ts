@@ -119,11 +119,11 @@ lines('what is no stream of a gateway is refused for good', async () => {
   for (const [answer, code] of [
     [
       (response: ServerResponse) => void response.writeHead(200, { 'content-type': 'text/html' }).end('hi'),
-      'not_a_gateway',
+      'unexpected_response',
     ],
-    [(response: ServerResponse) => void response.writeHead(403).end('<html>'), 'not_a_gateway'],
-    [stream('event: new_message\ndata: {}\n\n'), 'not_a_gateway'],
-    [stream('event: hello\ndata: nonsense\n\n'), 'not_a_gateway'],
+    [(response: ServerResponse) => void response.writeHead(403).end('<html>'), 'unexpected_response'],
+    [stream('event: new_message\ndata: {}\n\n'), 'unexpected_response'],
+    [stream('event: hello\ndata: nonsense\n\n'), 'unexpected_response'],
   ] as const) {
     const played = await playStreams([answer])
     const error = await hearOut(played, 1).then(

@@ -51,7 +51,7 @@ const DEFAULTS: Record<string, string | null> = {
   PORT: '8080',
   WORKERS: '1',
   DATABASE_URL: 'sqlite:data/gateway.db',
-  DATABASE_CONNECTIONS: '6',
+  DATABASE_POOL_SIZE: '6',
   RABBITMQ_URL: null,
   RABBITMQ_HOST: null,
   RABBITMQ_PORT: '5672',
@@ -83,8 +83,8 @@ const DEFAULTS: Record<string, string | null> = {
   PUBLISH_BURST: '50000',
   MAX_CONNECTIONS: '25000',
   MAX_CONNECTIONS_PER_ADDRESS: '2500',
-  HEADERS_SECONDS: '10',
-  REQUEST_SECONDS: '60',
+  HEADERS_TIMEOUT_SECONDS: '10',
+  REQUEST_TIMEOUT_SECONDS: '60',
   HEARTBEAT_SECONDS: '15',
   STREAM_MAX_SECONDS: '0',
   RETENTION_DAYS: null,
@@ -100,7 +100,7 @@ const DEFAULTS: Record<string, string | null> = {
   RABBITMQ_CA_FILE: null,
   RABBITMQ_CERT_FILE: null,
   RABBITMQ_KEY_FILE: null,
-  CACHE_DIR: null,
+  NATIVE_MODULE_DIR: null,
 }
 
 const config = suite('the configuration')
@@ -308,6 +308,18 @@ config('the process’s own environment wins over .env, and an empty text there 
   const own = { HOST: 'h', PORT: '' }
   const read = loadEnv(own)
   assert.equal([read.HOST, read.PORT], ['h', ''])
+})
+
+config('refuses a variable by its previous name, and names the new one', () => {
+  for (const [old, name] of [
+    ['HEADERS_SECONDS', 'HEADERS_TIMEOUT_SECONDS'],
+    ['REQUEST_SECONDS', 'REQUEST_TIMEOUT_SECONDS'],
+    ['DATABASE_CONNECTIONS', 'DATABASE_POOL_SIZE'],
+    ['CACHE_DIR', 'NATIVE_MODULE_DIR'],
+  ] as const) {
+    refused({ [old]: '5' }, `${old} was renamed: set ${name} instead.`)
+    assert.equal(faultsOf({ [old]: '' }), [])
+  }
 })
 
 config.run()

@@ -111,11 +111,11 @@ config('refuses what it could honour in part only, and says what to write instea
   refused(`postgres://u:p@h/db?sslmode=verify-ca&sslrootcert=${empty}`, /no certificate in PEM/)
 })
 
-config('DATABASE_CONNECTIONS goes with postgres:// only, and leaves room for reading', () => {
+config('DATABASE_POOL_SIZE goes with postgres:// only, and leaves room for reading', () => {
   const url = 'postgres://u:p@h/db'
-  assert.is(loadConfig({ DATABASE_URL: url, DATABASE_CONNECTIONS: '12' }).databaseConnections, 12)
-  assert.match(faultsOf({ DATABASE_URL: url, DATABASE_CONNECTIONS: '2' }).join(), /^DATABASE_CONNECTIONS must be/)
-  assert.match(faultsOf({ DATABASE_CONNECTIONS: '12' }).join(), /without a postgres:\/\/ DATABASE_URL/)
+  assert.is(loadConfig({ DATABASE_URL: url, DATABASE_POOL_SIZE: '12' }).databaseConnections, 12)
+  assert.match(faultsOf({ DATABASE_URL: url, DATABASE_POOL_SIZE: '2' }).join(), /^DATABASE_POOL_SIZE must be/)
+  assert.match(faultsOf({ DATABASE_POOL_SIZE: '12' }).join(), /without a postgres:\/\/ DATABASE_URL/)
 })
 
 config('shows no user and no password, wherever the URL stands and whatever is wrong with it', () => {

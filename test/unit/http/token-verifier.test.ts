@@ -88,7 +88,7 @@ keys('are kept through an outage of the issuer, however long', () =>
       pass(3_600_000)
       assert.is(await verdict(verifier, await by(0)), 'good')
     }
-    assert.is(await verdict(verifier, await by(1)), 'keys_unavailable', 'perhaps a new key: no verdict on it')
+    assert.is(await verdict(verifier, await by(1)), 'jwks_unavailable', 'perhaps a new key: no verdict on it')
     issuer.failing = false
     await issuer.publish(...members(1))
     pass(3_600_000)

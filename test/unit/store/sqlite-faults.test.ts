@@ -37,9 +37,9 @@ for (const inline of [true, false]) {
       await store(log, {})
       await log.check(false)
       takeAway(file)
-      for (const write of [false, true]) assert.is(await codeOf(log.check(write)), 'storage_lost')
-      assert.is(await codeOf(log.append([entryOf()])), 'storage_lost')
-      assert.is(await codeOf(log.prune({ receivedBefore: 9_999, messagesPerEvent: null }, 10)), 'storage_lost')
+      for (const write of [false, true]) assert.is(await codeOf(log.check(write)), 'database_replaced')
+      assert.is(await codeOf(log.append([entryOf()])), 'database_replaced')
+      assert.is(await codeOf(log.prune({ receivedBefore: 9_999, messagesPerEvent: null }, 10)), 'database_replaced')
       await log.stop()
     })
   }

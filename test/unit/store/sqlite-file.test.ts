@@ -93,7 +93,7 @@ files('of another application is refused untouched', async () => {
   for (const [what, statements] of foreign) {
     const file = newFile()
     byHand(file, ...statements)
-    assert.is(await refusal(file), 'database_foreign', what)
+    assert.is(await refusal(file), 'database_not_ours', what)
   }
 })
 
@@ -101,7 +101,7 @@ files('that is no database is refused untouched', async () => {
   for (const text of ['x', 'short note', 'a longer text\n'.repeat(1_000), '\0'.repeat(4096)]) {
     const file = newFile('notes.txt')
     writeFileSync(file, text)
-    assert.is(await refusal(file), 'database_foreign', JSON.stringify(text.slice(0, 20)))
+    assert.is(await refusal(file), 'database_not_ours', JSON.stringify(text.slice(0, 20)))
   }
 })
 
@@ -134,7 +134,7 @@ files('that cannot be opened at all is told as such', async () => {
       () => null,
       (reason: GatewayError) => reason,
     )
-    assert.is(error?.code, 'database_unopenable', path)
+    assert.is(error?.code, 'database_open_failed', path)
   }
 })
 
@@ -235,7 +235,7 @@ files('in which commits would not be durable is refused', async () => {
   byHand(file, 'PRAGMA journal_mode = DELETE')
   assert.throws(
     () => openConnection(file, { readonly: true }),
-    (error: GatewayError) => error.code === 'database_unopenable' && /journal_mode is delete/.test(error.message),
+    (error: GatewayError) => error.code === 'database_open_failed' && /journal_mode is delete/.test(error.message),
   )
 })
 
