@@ -2,7 +2,7 @@
 -- Applied to an empty file; src/store/migrations.ts brings a file of an earlier version to the same. The pragmas of a
 -- connection are set in src/store/sqlite/file.ts.
 
--- One row: which database this is. log_id tells readers that a database was made anew.
+-- One row: which database this is. A new database has a new log_id, which tells clients to start again.
 CREATE TABLE log (
   only_row   INTEGER PRIMARY KEY CHECK (only_row = 1),
   log_id     TEXT    NOT NULL,
@@ -58,7 +58,7 @@ CREATE TABLE rejected (
   sha256       TEXT    NOT NULL        -- of the whole body, hexadecimal
 ) STRICT;
 
--- A redelivery after a crash finds the copy that is already set aside.
+-- A redelivery after a crash finds the copy that is already in the quarantine.
 CREATE INDEX rejected_by_hash ON rejected (sha256);
 
 -- Subjects whose tokens are refused. Kept here, as a restart must not let a revoked token in again.

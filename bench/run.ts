@@ -160,7 +160,7 @@ const main = async (): Promise<number> => {
           workers: options.workers,
           profileDir: options.profile === undefined ? null : resolve(options.profile),
         }
-        const [strangers, begun] = [strangersMicros(), performance.now()]
+        const [strangers, startedAt] = [strangersMicros(), performance.now()]
         try {
           runs.push(await series.run(context))
         } catch (error) {
@@ -169,7 +169,7 @@ const main = async (): Promise<number> => {
         } finally {
           await Promise.all([driver.end(), publisher.end()])
         }
-        others.push((strangersMicros() - strangers) / 1000 / (performance.now() - begun))
+        others.push((strangersMicros() - strangers) / 1000 / (performance.now() - startedAt))
         progress.done()
       }
       const outcome: Outcome = {

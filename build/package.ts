@@ -84,7 +84,7 @@ const reachable = (folder: string): Set<string> => {
   return found
 }
 
-/** Makes dist/ anew, but for the executable that may lie there. @throws what the bundler or tsc says */
+/** Rebuilds dist/ except for an executable in it. @throws what the bundler or tsc says */
 export const buildPackage = async (): Promise<void> => {
   mkdirSync(DIST, { recursive: true })
   const work = mkdtempSync(join(DIST, 'package-'))

@@ -24,7 +24,7 @@ export interface OpenReport {
   readonly open: number
   readonly failed: number
   /** `nowMicros` at the first connect. */
-  readonly begun: number
+  readonly startedAt: number
 }
 
 export interface Snapshot {

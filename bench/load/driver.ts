@@ -160,7 +160,7 @@ const openOne = (options: ConnectOptions, index: number): void => {
 
 const open = (options: ConnectOptions): Promise<OpenReport> => {
   const { readers: wanted, inFlight = 400 } = options
-  const begun = nowMicros()
+  const startedAt = nowMicros()
   const [openBefore, failedBefore] = [opened, failed]
   goal = options.goal ?? Number.POSITIVE_INFINITY
   closing = false
@@ -184,10 +184,10 @@ const open = (options: ConnectOptions): Promise<OpenReport> => {
       clearTimeout(limit)
       onSettled = () => undefined
       resolve({
-        ms: (nowMicros() - begun) / 1000,
+        ms: (nowMicros() - startedAt) / 1000,
         open: opened - openBefore,
         failed: failed - failedBefore,
-        begun,
+        startedAt,
       })
     }
     onSettled = go

@@ -177,7 +177,7 @@ const MOST_PENDING = 1_000
 class Stream {
   readonly #options: RateOptions
   readonly #sender: Sender
-  readonly #begun = performance.now()
+  readonly #startedAt = performance.now()
   readonly #timer: NodeJS.Timeout
   #due = 0
   #pending = 0
@@ -193,7 +193,7 @@ class Stream {
 
   async stop(): Promise<RateReport> {
     clearInterval(this.#timer)
-    const seconds = (performance.now() - this.#begun) / 1000
+    const seconds = (performance.now() - this.#startedAt) / 1000
     const deadline = performance.now() + 10_000
     while (this.#pending > 0 && performance.now() < deadline) await new Promise((resolve) => setTimeout(resolve, 5))
     this.#over = true
@@ -203,7 +203,7 @@ class Stream {
 
   #tick(): void {
     const { rate, prefix, events, size } = this.#options
-    const due = Math.floor(((performance.now() - this.#begun) / 1000) * rate)
+    const due = Math.floor(((performance.now() - this.#startedAt) / 1000) * rate)
     while (this.#due < due && this.#pending < MOST_PENDING) {
       const event = `${prefix}${this.#due % events}`
       this.#pending++

@@ -17,7 +17,7 @@ export interface Consumed {
 const consume = async (command: string, args: string[], limitMs: number): Promise<Consumed> => {
   const program = await Program.start({ command, args, ready: () => true })
   try {
-    await program.report('begun', 20_000)
+    await program.report('started', 20_000)
     const before = cpuMicros([program.pid])
     const { seconds, messages } = await program.report<{ seconds: number; messages: number }>('seconds', limitMs)
     return { seconds, messages, cpu: cpuMicros([program.pid]) - before }

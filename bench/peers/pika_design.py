@@ -1,7 +1,7 @@
 """The original design of the consumer: pika, one commit and one acknowledgement for each message, prefetch 10.
 
 Arguments: AMQP URL, queue, database file, journal mode (delete or wal), how many messages to take.
-Prints {"begun": true} at the first message and {"seconds": s, "messages": n} after the last.
+Prints {"started": true} at the first message and {"seconds": s, "messages": n} after the last.
 """
 
 import json
@@ -24,14 +24,14 @@ connection = pika.BlockingConnection(pika.URLParameters(url))
 channel = connection.channel()
 channel.basic_qos(prefetch_count=10)
 taken = 0
-begun = 0.0
+startedAt = 0.0
 
 
 def store(channel, method, properties, body):
-    global taken, begun
+    global taken, startedAt
     if taken == 0:
-        begun = time.monotonic()
-        print(json.dumps({"begun": True}), flush=True)
+        startedAt = time.monotonic()
+        print(json.dumps({"started": True}), flush=True)
     message = json.loads(body)
     database.execute("BEGIN")
     database.execute(
@@ -49,7 +49,7 @@ def store(channel, method, properties, body):
     channel.basic_ack(method.delivery_tag)
     taken += 1
     if taken == int(wanted):
-        print(json.dumps({"seconds": time.monotonic() - begun, "messages": taken}), flush=True)
+        print(json.dumps({"seconds": time.monotonic() - startedAt, "messages": taken}), flush=True)
 
 
 channel.basic_consume(queue, store)

@@ -35,9 +35,9 @@ def publish(count):
 
 
 publish(50)
-print(json.dumps({"begun": True}), flush=True)
-begun = time.monotonic()
+print(json.dumps({"started": True}), flush=True)
+startedAt = time.monotonic()
 publish(int(messages))
-seconds = time.monotonic() - begun
+seconds = time.monotonic() - startedAt
 print(json.dumps({"seconds": seconds, "promised": seconds}), flush=True)
 connection.close()

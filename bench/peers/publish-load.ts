@@ -1,7 +1,7 @@
 /**
  * Publishes as fast as it is confirmed, from one process, with a thousand messages under way. Arguments: how
  * (`library`, `outbox`, `client`), AMQP URL, exchange, how many messages, how many events, outbox file.
- * `library` is this project's publisher, `client` rabbitmq-client's own with confirms. Prints {"begun": true}, then
+ * `library` is this project's publisher, `client` rabbitmq-client's own with confirms. Prints {"started": true}, then
  * {"seconds": until the last confirmation, "promised": until the last send had resolved}.
  */
 import { randomUUID } from 'node:crypto'
@@ -70,9 +70,9 @@ const publish = async (count: number): Promise<void> => {
 
 await publish(Math.min(WARM_UP, Number(messages)))
 await sender.settled()
-process.stdout.write('{"begun":true}\n')
-const begun = performance.now()
+process.stdout.write('{"started":true}\n')
+const startedAt = performance.now()
 await publish(Number(messages))
-const promised = (performance.now() - begun) / 1000
+const promised = (performance.now() - startedAt) / 1000
 await sender.settled()
-process.stdout.write(`${JSON.stringify({ seconds: (performance.now() - begun) / 1000, promised })}\n`)
+process.stdout.write(`${JSON.stringify({ seconds: (performance.now() - startedAt) / 1000, promised })}\n`)

@@ -25,7 +25,7 @@ export interface PublishLoad {
 const publish = async (command: string, args: string[]): Promise<Published> => {
   const program = await Program.start({ command, args, ready: () => true })
   try {
-    await program.report('begun', 30_000)
+    await program.report('started', 30_000)
     const before = cpuMicros([program.pid])
     const { seconds, promised } = await program.report<{ seconds: number; promised: number }>('seconds', 120_000)
     return { seconds, promised, cpu: cpuMicros([program.pid]) - before }

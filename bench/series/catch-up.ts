@@ -15,11 +15,11 @@ const catchUp = async (
 ): Promise<Record<string, number>> => {
   const [before, driverBefore] = [cpuMicros(peer.pids), cpuMicros([driver.pid])]
   const paths = [peer.historyPath(event_id)]
-  const { begun } = await driver.open({ protocol: 'sse', port: peer.port, paths, readers, goal: messages })
+  const { startedAt } = await driver.open({ protocol: 'sse', port: peer.port, paths, readers, goal: messages })
   const { reached, lastAt, most } = await driver.wait(messages, 60_000)
   const cpu = cpuMicros(peer.pids) - before
   const { messages: got, bytes } = await driver.snapshot()
-  const seconds = (lastAt - begun) / 1e6
+  const seconds = (lastAt - startedAt) / 1e6
   const driverCores = (cpuMicros([driver.pid]) - driverBefore) / 1e6 / seconds
   await driver.closeAll()
   if (most > messages) throw new Error(`${peer.name}: a reader got ${most} of ${messages} messages`)

@@ -68,10 +68,10 @@ const catchUp = async (context: Context, dataDir: string, rows: number, events: 
     const goal = each * 10
     const cursors = [String(rows - events * 10)]
     const before = cpuMicros(peer.pids)
-    const { begun } = await driver.open({ protocol: 'sse', port: peer.port, paths, readers, cursors, goal })
+    const { startedAt } = await driver.open({ protocol: 'sse', port: peer.port, paths, readers, cursors, goal })
     const { reached, lastAt, most } = await driver.wait(goal, 120_000)
     if (reached < readers || most > goal) throw new Error(`${reached} of ${readers} caught up, one with ${most}`)
-    const seconds = (lastAt - begun) / 1e6
+    const seconds = (lastAt - startedAt) / 1e6
     return { catchUp: (readers * goal) / seconds, catchUpCpu: (cpuMicros(peer.pids) - before) / (readers * goal) }
   } finally {
     await driver.closeAll()

@@ -59,13 +59,13 @@ export const consumeGateway = async (
     ...(dataDir === undefined ? {} : { dataDir }),
   })
   try {
-    const [before, begun] = [cpuMicros(peer.pids), performance.now()]
+    const [before, startedAt] = [cpuMicros(peer.pids), performance.now()]
     await release()
     while ((await peer.metric('gateway_messages_stored_total')) < messages) {
       await sleep(50)
-      if (performance.now() - begun > 120_000) throw new Error('the gateway did not store everything in time')
+      if (performance.now() - startedAt > 120_000) throw new Error('the gateway did not store everything in time')
     }
-    const consumed = { seconds: (performance.now() - begun) / 1000, messages, cpu: cpuMicros(peer.pids) - before }
+    const consumed = { seconds: (performance.now() - startedAt) / 1000, messages, cpu: cpuMicros(peer.pids) - before }
     // Acknowledged as well, not merely stored.
     const deadline = performance.now() + 5_000
     while ((await broker.queueDepth(names.queue)) > 0) {

@@ -15,10 +15,10 @@ const BESIDE = `beside ${INGEST}/s`
 /** Latencies of one live event over some seconds. */
 const listen = async (context: Context, peer: Peer, seconds: number): Promise<Record<string, number>> => {
   await context.driver.latencies()
-  const [before, begun] = [cpuMicros(peer.pids), performance.now()]
+  const [before, startedAt] = [cpuMicros(peer.pids), performance.now()]
   await sleep(seconds * 1000)
   const { p50, p99, max, samples } = await context.driver.latencies()
-  const core = (cpuMicros(peer.pids) - before) / 1000 / (performance.now() - begun)
+  const core = (cpuMicros(peer.pids) - before) / 1000 / (performance.now() - startedAt)
   return { p50, p99, max, samples, core }
 }
 

@@ -18,7 +18,7 @@ interface Course {
 
 /** Watches memory every 200 ms while something happens. */
 const watch = async (peer: GatewayPeer, base: number, during: () => Promise<unknown>): Promise<Course> => {
-  const begun = performance.now()
+  const startedAt = performance.now()
   const curve: [number, number][] = []
   let peak = 0
   let over = false
@@ -26,7 +26,7 @@ const watch = async (peer: GatewayPeer, base: number, during: () => Promise<unkn
     while (!over) {
       const bytes = residentBytes(peer.pids)
       peak = Math.max(peak, bytes)
-      curve.push([(performance.now() - begun) / 1000, (bytes - base) / MB])
+      curve.push([(performance.now() - startedAt) / 1000, (bytes - base) / MB])
       await sleep(200)
     }
   })()

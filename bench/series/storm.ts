@@ -25,8 +25,8 @@ const storm = async ({ driver }: Context, peer: Peer, { events, readers }: Size,
   const cpu = cpuMicros(peer.pids) - before
   await driver.closeAll()
   if (most > BEHIND) throw new Error(`${peer.name}: a reader got ${most} messages, ${BEHIND} behind its cursor`)
-  const seconds = (lastAt - opened.begun) / 1e6
-  const curve = goals.map(([at, count]) => [(at - opened.begun) / 1e6, count] as const)
+  const seconds = (lastAt - opened.startedAt) / 1e6
+  const curve = goals.map(([at, count]) => [(at - opened.startedAt) / 1e6, count] as const)
   return {
     values: { seconds, opened: opened.ms / 1000, cpu: cpu / readers, missing: readers - reached },
     lines: { caughtUp: curve },
@@ -58,10 +58,10 @@ const stormGateway = async (context: Context, peer: GatewayPeer, size: Size) => 
   const stream = await publisher.start(ingest)
   await sleep(quick ? 500 : 2_000)
   const rateOf = async <R>(work: () => Promise<R>): Promise<[number, R]> => {
-    const [from, begun] = [await peer.metric('gateway_messages_stored_total'), performance.now()]
+    const [from, startedAt] = [await peer.metric('gateway_messages_stored_total'), performance.now()]
     const result = await work()
     const to = await peer.metric('gateway_messages_stored_total')
-    return [((to - from) / (performance.now() - begun)) * 1000, result]
+    return [((to - from) / (performance.now() - startedAt)) * 1000, result]
   }
   const [before] = await rateOf(() => sleep(quick ? 500 : 3_000))
   const [during, result] = await rateOf(() => storm(context, peer, size, [String(body.data[0].last_db_id)]))

@@ -3,7 +3,7 @@ const BAR = 30
 /** What goes on: a bar in place on a terminal, one line a step elsewhere. */
 export class Progress {
   readonly #steps: number
-  readonly #begun = performance.now()
+  readonly #startedAt = performance.now()
   readonly #terminal = process.stderr.isTTY === true
   #done = 0
   #what = ''
@@ -36,7 +36,7 @@ export class Progress {
 
   #show(detail: string): void {
     const share = this.#done / this.#steps
-    const seconds = Math.round((performance.now() - this.#begun) / 1000)
+    const seconds = Math.round((performance.now() - this.#startedAt) / 1000)
     const text = `${this.#what}${detail === '' ? '' : `: ${detail}`}`
     if (this.#terminal) {
       const filled = Math.round(share * BAR)

@@ -17,7 +17,7 @@ As a script, one message by flags or one per line on stdin:
 RabbitMQ is named by RABBITMQ_URL, or by RABBITMQ_HOST, _PORT, _USER, _PASSWORD and _VHOST; RABBITMQ_EXCHANGE and
 MAX_MESSAGE_BYTES are read too. RABBITMQ_URL and RABBITMQ_PASSWORD may lie in files that RABBITMQ_URL_FILE and
 RABBITMQ_PASSWORD_FILE name. For amqps://, RABBITMQ_CA_FILE, RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE name files in PEM,
-which are read anew at each connection.
+which are read again at each connection.
 
 What `send` promises: without an outbox it returns when RabbitMQ has confirmed the message, or raises a PublishError
 within `send_timeout` seconds. With an outbox it returns when the message is durable in that SQLite file, and a thread

@@ -5,7 +5,7 @@ import type { Metrics } from '../telemetry/metrics.ts'
 
 export type CommitListener = (entries: readonly AppendEntry[], outcomes: readonly AppendResult[]) => void
 
-/** Counts what became of a batch, and rings where the log has grown. What was set aside is one line a batch. */
+/** Counts the outcomes of a batch and notifies the streams if the store has grown. Quarantined messages are logged once per batch. */
 export const recordCommit =
   ({ metrics, logger, bell }: { metrics: Metrics; logger: Logger; bell: ChangeNotifier }): CommitListener =>
   (entries, outcomes) => {
@@ -37,10 +37,10 @@ const reasonOf = (entry: AppendEntry, kind: AppendResult['kind']): string => {
 export const instrumentAppend =
   (log: MessageStore, metrics: Metrics): MessageStore['append'] =>
   async (entries) => {
-    const begun = performance.now()
+    const startedAt = performance.now()
     try {
       const outcomes = await log.append(entries)
-      metrics.commitSeconds.observe((performance.now() - begun) / 1_000)
+      metrics.commitSeconds.observe((performance.now() - startedAt) / 1_000)
       metrics.commitEntries.observe(entries.length)
       return outcomes
     } catch (error) {

@@ -37,7 +37,7 @@ message that DeepSOC's agents send. Each run has events of its own. Goes through
 RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any case.`,
   flags: {
     ...PLAY_FLAGS,
-    loop: { meaning: 'begin anew when all incidents are closed, until interrupted' },
+    loop: { meaning: 'start again when all incidents are closed, until interrupted' },
     print: { meaning: 'publish nothing: print the messages as JSON lines' },
     url: URL_FLAG,
     'token-file': TOKEN_FILE_FLAG,
@@ -52,7 +52,7 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any cas
     const wanted = playOf(given)
     if (given.switch('print')) return print(wanted, io)
     const { url, token } = await resolvePublishTarget(given)
-    // A play that nobody can see is not begun.
+    // A demo that nobody can see is not started.
     if (url !== null) await request(`${url}/livez`, { signal: io.signal })
     const page = url ?? pageUrl(given)
     const guarded = url === null ? loadConfig().tokens !== null : (await token()) !== null
@@ -97,12 +97,12 @@ const pageUrl = (given: ParsedArgs): string | null => {
 
 /** The whole play at once, with the times that it would have. */
 const print = async (wanted: ReturnType<typeof playOf>, io: CommandIo): Promise<number> => {
-  const begun = Date.now()
-  let now = begun
+  const startedAt = Date.now()
+  let now = startedAt
   const stamp = createTimestamper(() => now)
   for (const cue of writeScript({ ...wanted, run: newRun() })) {
     if (io.signal.aborted) break
-    now = begun + Math.round(cue.at / wanted.speed)
+    now = startedAt + Math.round(cue.at / wanted.speed)
     await io.out.write(`${messageText(cue, stamp())}\n`)
   }
   return EXIT.ok

@@ -47,7 +47,7 @@ interface State {
 
 /**
  * Follows a stream for ever: after any loss it comes back with the last id, after a pause with jitter, so that each
- * message is said once and in order, also across a `reset` and a database that was made anew.
+ * message is said once and in order, also across a `reset` and a new database.
  *
  * @throws GatewayError gateway_unreachable or config_invalid when the first connection fails, or what the gateway refuses with
  */
@@ -157,7 +157,7 @@ const handleEvent = (event: EventSourceMessage, state: State): StreamItem[] => {
 
 const hello = (event: EventSourceMessage, state: State): StreamItem[] => {
   const logId = fieldOf(event, 'log_id')
-  const anew = state.logId !== null && state.logId !== logId
+  const isNewDatabase = state.logId !== null && state.logId !== logId
   const resumedAt = state.lastEventId
   const notes: StreamItem[] = []
   if (state.lost) notes.push({ kind: 'note', text: 'Connected again.' })
@@ -165,7 +165,7 @@ const hello = (event: EventSourceMessage, state: State): StreamItem[] => {
   state.lost = false
   state.failures = 0
   state.lastEventId = event.id ?? null
-  if (!anew) return notes
+  if (!isNewDatabase) return notes
   notes.push({ kind: 'note', text: 'This is another database than before: everything in it follows.' })
   state.said = 0
   // A cursor of the old database was taken for one of the new: what lies before it would be missing.

@@ -116,7 +116,7 @@ export const unreachable = (url: string, cause: unknown): GatewayError => {
 }
 
 const TOKEN_HINT =
-  'Give a token by --token-file FILE, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN, and see that it is in date. deepsoc-gateway token mints one for trials.'
+  'Set a token with --token-file FILE, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN, and check that it has not expired. `deepsoc-gateway token` signs one for testing.'
 
 /** What a gateway answers that it does not do. */
 export class ResponseError extends GatewayError {

@@ -11,7 +11,7 @@ const TIMEOUT_MS = 4_000
 /** `health`: for health checks of containers, which have no curl. */
 export const health: CliCommand = {
   name: 'health',
-  summary: 'ask a gateway whether it is well',
+  summary: 'check whether a gateway is ready',
   usage: ['[--live] [--url URL]'],
   about: `
 Exit code 0 when it is, 1 when it is not; then what is missing stands on stderr. Without --live it asks whether the gateway

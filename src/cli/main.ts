@@ -20,16 +20,16 @@ const RETRIED = / The gateway keeps retrying\.$/
 const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => Promise<CliCommand | CommandGroup>]>> = {
   serve: ['run the gateway (default)', async () => (await import('./serve.ts')).serve],
   publish: ['publish a message, or JSON lines from stdin', async () => (await import('./publish.ts')).publish],
-  tail: ['follow events as they happen', async () => (await import('./tail.ts')).tail],
-  demo: ['play a team of agents at work', async () => (await import('./demo.ts')).demo],
-  rejected: ['look at what was set aside, replay or drop it', async () => (await import('./rejected.ts')).rejected],
+  tail: ['print the messages of events as they arrive', async () => (await import('./tail.ts')).tail],
+  demo: ['publish made-up incidents of a team of agents', async () => (await import('./demo.ts')).demo],
+  rejected: ['list, show, replay or delete quarantined messages', async () => (await import('./rejected.ts')).rejected],
   backup: ['copy the database while it is used', async () => (await import('./backup.ts')).backup],
-  health: ['ask a gateway whether it is well', async () => (await import('./health.ts')).health],
-  token: ['mint a token for trials', async () => (await import('./token.ts')).token],
+  health: ['check whether a gateway is ready', async () => (await import('./health.ts')).health],
+  token: ['sign a token for testing', async () => (await import('./token.ts')).token],
   config: ['show the effective configuration; --check: is it valid?', async () => (await import('./config.ts')).config],
 }
 
-const HELP = `deepsoc-gateway: from RabbitMQ to the browser by one rule
+const HELP = `deepsoc-gateway streams messages from RabbitMQ to browsers
 
 Usage: deepsoc-gateway [COMMAND] [flags]
 

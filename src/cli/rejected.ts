@@ -7,6 +7,6 @@ import { showCommand } from './rejected/show.ts'
 /** `rejected`: the quarantine of a database, also while a gateway runs on it. */
 export const rejected: CommandGroup = {
   name: 'rejected',
-  summary: 'look at what was set aside, replay or drop it',
+  summary: 'list, show, replay or delete quarantined messages',
   commands: { list: listCommand, show: showCommand, replay: replayCommand, drop: dropCommand },
 }

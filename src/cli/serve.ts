@@ -103,7 +103,7 @@ const keepPlaying = async (
       if (fault !== null && REFUSED.test(fault.code)) {
         return io.note(`The demo has ended, the gateway goes on: ${fault.text} ${fault.hint}`)
       }
-      if (fault !== null) io.note(`The demo was interrupted: ${fault.text} It begins anew.`)
+      if (fault !== null) io.note(`The demo was interrupted: ${fault.text} It starts again.`)
     }
     await sleep(AGAIN_MS, signal)
   }

@@ -55,7 +55,7 @@ const signerOf = (tokens: Config['tokens'], file: string | undefined): SigningKe
 }
 
 /** @returns the token, and a line that says what is in it. @throws UsageError, GatewayError config_invalid */
-const mintFor = async (given: ParsedArgs): Promise<{ minted: string; says: string }> => {
+const createToken = async (given: ParsedArgs): Promise<{ token: string; says: string }> => {
   const subject = given.text('sub') ?? 'trial'
   const listed = given.text('events')
   const events = listed === undefined ? null : eventsOf(listed)
@@ -64,17 +64,17 @@ const mintFor = async (given: ParsedArgs): Promise<{ minted: string; says: strin
   const { tokens } = loadConfig()
   const signer = signerOf(tokens, given.text('key-file'))
   const [issuer, audience] = [tokens?.issuer ?? null, tokens?.audience ?? null]
-  const minted = await signToken({ subject, events, scopes, lifetime, issuer, audience }, signer)
+  const token = await signToken({ subject, events, scopes, lifetime, issuer, audience }, signer)
   const opens = events === null ? 'the events of JWT_DEFAULT_EVENTS' : events === '*' ? 'all events' : events.join(', ')
   const may = scopes.length === 0 ? '' : `, scope ${scopes.join(' ')}`
   const says = `${signer.algorithm} token of ${JSON.stringify(subject)} for ${opens}${may}, good for ${lifetime} s`
-  return { minted, says }
+  return { token, says }
 }
 
-/** `token`: mints a token for trials that the gateway of this configuration accepts. */
+/** `token`: signs a token for testing that the gateway of this configuration accepts. */
 export const token: CliCommand = {
   name: 'token',
-  summary: 'mint a token for trials',
+  summary: 'sign a token for testing',
   usage: ['[flags]'],
   about: 'The token goes to stdout, what it says to stderr. It is signed by JWT_SECRET, or by a private key.',
   flags: {
@@ -90,9 +90,9 @@ export const token: CliCommand = {
   ],
   run: async (given, io) => {
     requireNoPositionals(given)
-    const { minted, says } = await mintFor(given)
+    const { token, says } = await createToken(given)
     io.note(says)
-    await io.out.write(`${minted}\n`)
+    await io.out.write(`${token}\n`)
     return EXIT.ok
   },
 }

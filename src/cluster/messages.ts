@@ -12,7 +12,7 @@ export type ClusterMessage =
   | { readonly gateway: 'vitals'; readonly id: number; readonly vitals?: WorkerStatus }
   /** A worker asks how all of them are. */
   | { readonly gateway: 'overview'; readonly id: number; readonly after: number; readonly overview?: HealthReport }
-  /** A subject is shut out, or let in again. */
+  /** A subject was revoked, or its revocation removed. */
   | { readonly gateway: 'revocation'; readonly revocation: Revocation }
   /** Questions to the desk, those of one turn of the event loop together; and its answers, in the same order. */
   | { readonly gateway: 'ask'; readonly id: number; readonly asks: readonly CoordinatorRequest[] }

@@ -74,7 +74,7 @@ export const parseCursor = (header: string | undefined, query: z.output<typeof C
   return db_id === null ? { kind: 'invalid' } : { kind: 'after', db_id, resumed: true }
 }
 
-/** Honours a request against the bounds, or says by a reset why the reader begins anew. Pure. */
+/** Resolves a requested cursor within the bounds, or returns the reason of a reset. Pure. */
 export const resolveCursor = (request: CursorRequest, bounds: Bounds): ResolvedCursor => {
   switch (request.kind) {
     case 'invalid':

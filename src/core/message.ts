@@ -30,7 +30,7 @@ export interface StoredMessage extends Omit<NewMessage, 'round_id'> {
   readonly db_id: number
 }
 
-/** Why a body is set aside. */
+/** Why a message is invalid. */
 export interface ValidationError {
   readonly reason: ErrorCode
   /** One sentence with the particulars. */

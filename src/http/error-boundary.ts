@@ -26,7 +26,7 @@ export const errorBoundary =
   ({ logger, onRefused }: ErrorBoundaryOptions) =>
   async (ctx: Context, next: Next): Promise<void> => {
     const request_id = randomUUID()
-    const begun = performance.now()
+    const startedAt = performance.now()
     let code: ErrorCode | undefined
     ctx.set('X-Request-Id', request_id)
     ctx.set(DEFAULT_HEADERS)
@@ -45,7 +45,7 @@ export const errorBoundary =
       if (!ctx.req.complete) closeConnection(ctx)
       sendError(ctx, error)
     } finally {
-      logRequest(logger, begun, { request_id, method: ctx.method, path: ctx.path, status: ctx.status, code })
+      logRequest(logger, startedAt, { request_id, method: ctx.method, path: ctx.path, status: ctx.status, code })
     }
   }
 
@@ -57,10 +57,14 @@ interface RequestLog {
   readonly code?: ErrorCode | undefined
 }
 
-/** Logs a request at debug level. @param begun `performance.now()` when the request came */
-export const logRequest = (logger: Logger, begun: number, { request_id, method, path, status, code }: RequestLog) => {
+/** Logs a request at debug level. @param startedAt `performance.now()` when the request arrived */
+export const logRequest = (
+  logger: Logger,
+  startedAt: number,
+  { request_id, method, path, status, code }: RequestLog,
+) => {
   if (!logger.isLevelEnabled('debug')) return
-  const duration_ms = Math.round(performance.now() - begun)
+  const duration_ms = Math.round(performance.now() - startedAt)
   logger.debug({ request_id, method, path: path.slice(0, 200), status, code, duration_ms }, 'request completed')
 }
 

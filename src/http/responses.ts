@@ -8,14 +8,14 @@ export const sendSuccess = (ctx: Context, status: number, data: unknown, extra: 
   ctx.body = JSON.stringify({ status: 'success', data, ...extra })
 }
 
-/** Answers with data that is a JSON text already, so that no number in it is printed anew. */
+/** Sends data that is JSON text already, so that its numbers keep their digits. */
 export const sendJsonText = (ctx: Context, text: string): void => {
   ctx.status = 200
   ctx.type = 'application/json; charset=utf-8'
   ctx.body = `{"status":"success","data":${text}}`
 }
 
-/** Answers with a list whose elements are JSON texts already, so that no number in them is printed anew. */
+/** Sends a list whose elements are JSON texts already, so that their numbers keep their digits. */
 export const sendJsonTexts = (ctx: Context, texts: readonly string[], extra: Record<string, unknown>): void => {
   ctx.status = 200
   ctx.type = 'application/json; charset=utf-8'

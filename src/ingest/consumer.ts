@@ -105,7 +105,7 @@ const validateDelivery = (delivery: Delivery, { limit, now, makeId, traceparent 
 /**
  * Consumes one queue on one channel: deliveries gather for as long as the previous commit takes, then they
  * are committed together and acknowledged by one frame (L1). On a storage fault nothing is acknowledged and
- * nothing is requeued: the same batch is tried again, in order (I1). It lives as long as its channel; what is
+ * nothing is requeued: the same batch is retried, in order (I1). It lives as long as its channel; what is
  * not acknowledged then, the broker delivers again.
  */
 export class Consumer {
@@ -187,7 +187,7 @@ export class Consumer {
   }
 
   /**
-   * A commit costs the machine the same for one message as for ten, and would be begun 600 times a second at 1,000 msg/s:
+   * A commit costs the machine the same for one message as for ten, and would be started 600 times a second at 1,000 msg/s:
    * what comes close together shares one.
    */
   async #pace(): Promise<void> {

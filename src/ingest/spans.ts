@@ -26,7 +26,7 @@ export const endDeliverySpan = (span: Span | null, entry: AppendEntry, { kind, d
   }
   const { event_id, message_id } = entry.message
   const failed = kind === 'conflict' || kind === 'refused'
-  span.end(failed ? `set aside: ${kind}` : null, {
+  span.end(failed ? `quarantined: ${kind}` : null, {
     'gateway.outcome': kind,
     'gateway.event_id': event_id,
     'gateway.db_id': db_id === 0 ? undefined : db_id,

@@ -33,7 +33,7 @@ export const counterDeltas = (before: MetricsSnapshot | undefined, now: MetricsS
   Object.fromEntries(
     Object.entries(now).map(([sample, value]) => {
       const grown = value - (before?.[sample] ?? 0)
-      // Of a process that began anew under the same number everything is new.
+      // The counter was reset (the pid was reused after a restart), so it counts from zero.
       return [sample, grown < 0 ? value : grown]
     }),
   )

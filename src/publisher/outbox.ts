@@ -38,7 +38,7 @@ export interface OutboxOptions extends QueueLimits {
   readonly onReady: () => void
   /** Why messages are held back although the broker is there; null: none is any more. */
   readonly onError: (error: PublishError | null) => void
-  /** A message was set aside in the file for good. */
+  /** A message was refused for good and is kept in the file. */
   readonly onSetAside: (error: PublishError) => void
 }
 

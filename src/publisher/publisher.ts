@@ -12,7 +12,7 @@ export interface PublisherOptions {
   readonly url?: string | undefined
   /**
    * For `amqps://`, a file in PEM: the authorities that are trusted. Absent: RABBITMQ_CA_FILE, else those that Node
-   * trusts. Read anew at each connection, as the next two are.
+   * trusts. Read again at each connection, like the next two.
    */
   readonly caFile?: string | undefined
   /** For `amqps://`, a file in PEM: the agent's own certificate. Absent: RABBITMQ_CERT_FILE, else none is shown. */

@@ -10,7 +10,7 @@ import { Transmission } from './transmission.ts'
 
 /** Limits of what is under way: enough to keep the broker busy, little enough to be sent again after a loss. */
 const WINDOW = { messages: 1_024, bytes: 8_388_608 }
-/** A broker that answers nothing for this long, without an alarm, is connected to anew. Milliseconds. */
+/** Reconnects if the broker sends nothing for this long without an alarm, in milliseconds. */
 const SILENCE_MS = 30_000
 
 /** State of the connection to the broker, and since which error. */

@@ -13,7 +13,7 @@ export interface DeliveryOrigin {
   readonly headers: string
   /** JSON object of the other AMQP properties. */
   readonly properties: string
-  /** True when the broker says it delivered this before: a copy already set aside then suffices. */
+  /** True if the broker marked the delivery as redelivered: an existing copy in the quarantine then suffices. */
   readonly redelivered: boolean
 }
 
@@ -31,7 +31,7 @@ export interface RejectedDelivery {
   readonly sha256: string
 }
 
-/** One thing to append. A message with an origin is set aside should it prove a conflict; without one it is not. */
+/** One thing to append. A message with an origin is quarantined if it conflicts; one without an origin is not. */
 export type AppendEntry =
   | { readonly kind: 'message'; readonly message: NewMessage; readonly origin: DeliveryOrigin | null }
   | { readonly kind: 'rejection'; readonly rejection: RejectedDelivery }
@@ -39,7 +39,7 @@ export type AppendEntry =
 /**
  * What became of an entry. `stored`: a new row. `duplicate`: the same body stands under this message_id
  * already, as db_id. `conflict`: another body stands there, as db_id. `refused`: the store cannot hold this one
- * message. Both are set aside if the entry has an origin. `rejected`: the rejection was written, or its copy found.
+ * message. Both are quarantined if the entry has an origin. `rejected`: the rejection was written, or its copy found.
  */
 export interface AppendResult {
   readonly kind: 'stored' | 'duplicate' | 'conflict' | 'refused' | 'rejected'
@@ -153,7 +153,7 @@ export interface Quarantine {
  * has then stored nothing of its batch, or all of it and could not tell, and it may be offered again as it is.
  */
 export interface MessageStore {
-  /** Names this database; it changes when the database is made anew. Known after `start`. */
+  /** Identifies this database; a new database has a new one. Known after `start`. */
   readonly logId: string
   readonly quarantine: Quarantine
   start(): Promise<void>
@@ -180,7 +180,7 @@ export interface MessageStore {
   /**
    * Stores a revocation, durably. A subject has one: of two, the later times hold. Those that are over by `now` go.
    *
-   * @returns what holds for the subject from now on
+   * @returns the revocation of the subject as stored
    */
   revoke(revocation: Revocation, now: number): Promise<Revocation>
   /** Takes a revocation back. @returns whether there was one */

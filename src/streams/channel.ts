@@ -100,12 +100,12 @@ export class StreamChannel {
     let at = 0
     let spent = 0
     const slice = (): void => {
-      const begun = performance.now()
+      const startedAt = performance.now()
       const end = at + BROADCAST_SLICE
       // A subscriber that leaves during the pass shortens the list under this loop.
       for (; at < end && at < this.#subscribers.length; at++) this.#subscribers[at]!.sendPending()
       const now = performance.now()
-      spent += now - begun
+      spent += now - startedAt
       if (at < this.#subscribers.length) {
         setImmediate(slice)
         return

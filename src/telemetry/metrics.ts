@@ -11,7 +11,7 @@ import type { SubscriberState } from '../streams/subscriber.ts'
 import { createCallbackMetrics } from './callback-metrics.ts'
 import { createEventLoopDelay } from './event-loop-delay.ts'
 
-/** The figures of one gateway. Their names and meanings stand in docs/OPERATIONS.md. */
+/** The metrics of one gateway. docs/OPERATIONS.md describes each of them. */
 export interface Metrics {
   readonly registry: Registry
   readonly stored: Counter
@@ -28,19 +28,19 @@ export interface Metrics {
   readonly eventLoopDelay: ReturnType<typeof createEventLoopDelay>
 }
 
-/** Where the figures are that are looked up only when they are asked for. */
+/** Sources of the values that are read only when metrics are collected. */
 export interface MetricSources {
   readonly version: string
   /** `embedded` or `broker`. */
   readonly mode: string
   readonly live: () => HubStats
   readonly readers: () => Record<SubscriberState, number>
-  /** null: no connection to the broker, or none wanted. */
+  /** null without a connection to the broker. */
   readonly queue: () => QueueStats | null
-  /** null: not known. */
+  /** null if unknown. */
   readonly size: () => Promise<StorageSize | null>
   readonly faults: () => readonly Fault[]
-  /** Seconds since 1970; null: no certificate is served. */
+  /** Seconds since 1970; null without HTTPS. */
   readonly certificateExpiry: (() => number) | null
 }
 
@@ -52,28 +52,34 @@ type Readers = ReturnType<typeof createCallbackMetrics>
 
 const addProcess = ({ gauge, gauges, counter }: Readers, { version, mode }: MetricSources): void => {
   const build = { version, node: process.version, mode }
-  gauges('gateway_build_info', 'What runs; always 1.', Object.keys(build), () => [[build, 1]], 'max')
-  gauge('gateway_workers', 'Processes that serve.', () => 1)
+  gauges(
+    'gateway_build_info',
+    'Version, Node and mode as labels; always 1.',
+    Object.keys(build),
+    () => [[build, 1]],
+    'max',
+  )
+  gauge('gateway_workers', 'Worker processes.', () => 1)
   const { timeOrigin } = performance
-  gauge('process_start_time_seconds', 'When the oldest of them began.', () => timeOrigin / 1_000, 'min')
-  gauge('process_resident_memory_bytes', 'Memory of all of them.', () => process.memoryUsage.rss())
-  counter('process_cpu_seconds_total', 'Processor time of all of them.', () => {
+  gauge('process_start_time_seconds', 'Start time of the oldest worker.', () => timeOrigin / 1_000, 'min')
+  gauge('process_resident_memory_bytes', 'Resident memory of all workers.', () => process.memoryUsage.rss())
+  counter('process_cpu_seconds_total', 'Processor time of all workers.', () => {
     const { user, system } = process.cpuUsage()
     return (user + system) / 1_000_000
   })
   const busy = () => performance.eventLoopUtilization().active / 1_000
-  counter('nodejs_eventloop_active_seconds_total', 'Time in which the event loop was at work.', busy)
+  counter('nodejs_eventloop_active_seconds_total', 'Time that the event loop was active.', busy)
 }
 
 const addStreams = ({ gauge, gauges, counter }: Readers, { live, readers }: MetricSources): void => {
   gauges('gateway_subscribers', 'Open streams by state.', ['state'], () =>
     Object.entries(readers()).map(([state, count]) => [{ state }, count]),
   )
-  gauge('gateway_channels', 'Selections that have at least one open stream.', () => live().channels)
-  counter('gateway_sse_messages_sent_total', 'Messages given to readers.', () => live().messages)
-  counter('gateway_sse_bytes_sent_total', 'Bytes given to readers, all events, before TLS.', () => live().bytes)
-  counter('gateway_history_pages_sent_total', 'Pages of history given to readers.', () => live().pages)
-  const reads = 'Pages of history read from the log; the others were at hand.'
+  gauge('gateway_channels', 'Filters with at least one open stream.', () => live().channels)
+  counter('gateway_sse_messages_sent_total', 'Messages sent to subscribers.', () => live().messages)
+  counter('gateway_sse_bytes_sent_total', 'Bytes sent to subscribers, all SSE events, before TLS.', () => live().bytes)
+  counter('gateway_history_pages_sent_total', 'Pages of history sent to subscribers.', () => live().pages)
+  const reads = 'Pages of history read from the store, not from the cache.'
   counter('gateway_history_cache_misses_total', reads, () => live().pageReads)
 }
 
@@ -88,28 +94,28 @@ const addStore = ({ gauge }: Readers, { queue, size }: MetricSources): void => {
   gauge('gateway_database_bytes', 'Size of the database.', async () => (await size())?.database ?? null, 'max')
   const wal = 'Size of the write-ahead log beside the database.'
   gauge('gateway_wal_bytes', wal, async () => (await size())?.wal ?? null, 'max')
-  const free = 'What the disk of the database has left.'
+  const free = 'Free space of the database’s disk.'
   gauge('gateway_database_disk_free_bytes', free, async () => (await size())?.free ?? null, 'min')
 }
 
 const addHealth = ({ gauge, gauges }: Readers, { faults, certificateExpiry }: MetricSources): void => {
-  gauge('gateway_ready', '1: everything works, as /readyz says.', () => (faults().length === 0 ? 1 : 0), 'min')
+  gauge('gateway_ready', '1 if /readyz answers 200.', () => (faults().length === 0 ? 1 : 0), 'min')
   const labels = ['component', 'code']
-  gauges('gateway_component_faults', 'Components that do not work, and why: 1 while it lasts.', labels, () =>
+  gauges('gateway_component_faults', '1 while a component fails.', labels, () =>
     faults().map(({ component, code }) => [{ component, code }, 1]),
   )
   if (certificateExpiry === null) return
-  const help = 'When the certificate of HTTPS ends, in seconds since 1970.'
+  const help = 'Expiry of the HTTPS certificate, in seconds since 1970.'
   gauge('gateway_certificate_expiry_timestamp_seconds', help, certificateExpiry, 'min')
 }
 
-/** So that the first one counts as an increase: a series that begins at 1 has none. */
+/** Creates each series at 0: rate() and increase() miss the first count of a series that starts at 1. */
 const initLabels = <Label extends string>(counter: Counter<Label>, label: Label, values: readonly string[]) => {
   for (const value of values) counter.inc({ [label]: value } as Record<Label, string>, 0)
   return counter
 }
 
-/** Makes the registry of one gateway. The labels of all metrics have few values: those of the code. */
+/** Creates the registry of one gateway. Labels have few values: only those that the code defines. */
 export const makeMetrics = (readings: MetricSources): Metrics => {
   const registry = new Registry()
   const registers = [registry]
@@ -122,7 +128,7 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
   const counters = <Label extends string>(name: string, help: string, label: Label) =>
     new Counter({ name, help, labelNames: [label], registers })
   const closed = counters('gateway_streams_closed_total', 'Streams ended by the gateway, by reason.', 'reason')
-  const resets = counters('gateway_cursor_resets_total', 'Cursors that could not be honoured, by reason.', 'reason')
+  const resets = counters('gateway_cursor_resets_total', 'Invalid cursors, by reason.', 'reason')
   const lag = new Histogram({
     name: 'gateway_ingest_lag_seconds',
     help: 'Per commit, from its oldest delivery to its end. since: the stamp of the broker or publisher, else the arrival.',
@@ -134,34 +140,30 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
   return {
     registry,
     stored: counter('gateway_messages_stored_total', 'Messages committed.'),
-    duplicates: counter('gateway_messages_deduplicated_total', 'Deliveries of a stored message.'),
-    rejected: counters('gateway_messages_quarantined_total', 'Messages set aside, by reason.', 'reason'),
+    duplicates: counter('gateway_messages_deduplicated_total', 'Deliveries of messages that were already stored.'),
+    rejected: counters('gateway_messages_quarantined_total', 'Quarantined messages, by reason.', 'reason'),
     commitSeconds: new Histogram({
       name: 'gateway_commit_duration_seconds',
-      help: 'Time of one append to the log.',
+      help: 'Duration of one commit.',
       buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
       registers,
     }),
     commitEntries: new Histogram({
       name: 'gateway_commit_batch_size',
-      help: 'Entries of one append to the log.',
+      help: 'Messages of one commit.',
       buckets: [1, 5, 10, 50, 100, 500, 1000, 2000],
       registers,
     }),
-    commitFailures: counter('gateway_commit_failures_total', 'Appends that failed; they are tried again.'),
+    commitFailures: counter('gateway_commit_failures_total', 'Failed commits, which are retried.'),
     lag,
     closed: initLabels(closed, 'reason', CLOSINGS),
     resets: initLabels(resets, 'reason', RESETS),
     refused: counters(
       'gateway_http_requests_denied_total',
-      'Requests turned away for want of rights or by a limit, by error code.',
+      'Requests refused by authorisation or by a limit, by error code.',
       'code',
     ),
-    faults: counters(
-      'gateway_component_failures_total',
-      'Faults of components as they were logged, by error code.',
-      'code',
-    ),
+    faults: counters('gateway_component_failures_total', 'Component failures, by error code.', 'code'),
     eventLoopDelay: createEventLoopDelay(registry),
   }
 }

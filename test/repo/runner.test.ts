@@ -223,7 +223,7 @@ t('endless', () => {
 })
 t.run()`,
   }
-  // A busy machine needs seconds to load the file, so the limit grows until the test has begun.
+  // A busy machine needs seconds to load the file, so the limit grows until the test has started.
   for (let factor = 0.002; !existsSync(mark); factor *= 4) {
     const { last, output } = await runFiles(files, { env: { TEST_TIMEOUT_FACTOR: String(factor) } })
     assert.is(last, '0 passed, 1 failed', output)

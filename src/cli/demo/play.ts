@@ -10,7 +10,7 @@ import { messageText, type ScheduledMessage, type ScriptOptions, writeScript } f
 export interface PlayOptions extends Omit<ScriptOptions, 'run'>, PublishTarget {
   /** 1: human speed. */
   readonly speed: number
-  /** Begins anew when all incidents are closed. */
+  /** Starts again when all incidents are closed. */
   readonly loop: boolean
   /** How long one message is tried while the way is shut, in milliseconds. */
   readonly patienceMs: number
@@ -75,9 +75,9 @@ const perform = async (
   const events = [...new Set(cues.map(({ event_id }) => event_id))]
   options.onBegin(events, cues.length)
   const stamp = createTimestamper(Date.now)
-  const begun = performance.now()
+  const startedAt = performance.now()
   for (const [index, cue] of cues.entries()) {
-    const wait = begun + cue.at / options.speed - performance.now()
+    const wait = startedAt + cue.at / options.speed - performance.now()
     if (wait > 0) await sleep(wait, signal)
     if (signal.aborted) return
     const checked = validateText(messageText(cue, stamp()), undefined, { now: Date.now, makeId })

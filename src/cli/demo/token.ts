@@ -4,7 +4,7 @@ import { refuseTokenFile } from '../gateway-client.ts'
 import { secretSigner, signToken } from '../token/signer.ts'
 import { noToken, openTokenSource, type TokenSource } from '../token/source.ts'
 
-/** Seconds that a minted token is good, and left of it when the next one is minted. */
+/** Lifetime of a signed token, and the time before its expiry at which the next one is signed, in seconds. */
 const LIFETIME = 300
 const RESERVE = 60
 
@@ -20,7 +20,7 @@ export const demoToken = async (given: ParsedArgs, { broker, tokens }: Config): 
   }
   if (given.text('token-file') !== undefined) return openTokenSource(given)
   if (tokens === null) return noToken
-  if (tokens.keys.kind === 'secret') return minting(tokens, tokens.keys.secret)
+  if (tokens.keys.kind === 'secret') return createSignedTokens(tokens, tokens.keys.secret)
   const source = await openTokenSource(given)
   if ((await source()) !== null) return source
   throw new UsageError(
@@ -28,15 +28,15 @@ export const demoToken = async (given: ParsedArgs, { broker, tokens }: Config): 
   )
 }
 
-const minting = ({ issuer, audience }: NonNullable<Config['tokens']>, secret: Uint8Array): TokenSource => {
+const createSignedTokens = ({ issuer, audience }: NonNullable<Config['tokens']>, secret: Uint8Array): TokenSource => {
   const trial = { subject: 'demo', events: '*', scopes: ['publish'], lifetime: LIFETIME, issuer, audience } as const
-  let minted: Promise<string> | null = null
+  let signed: Promise<string> | null = null
   let renewAt = 0
   return () => {
     // By the clock that ends tokens: a machine that slept wakes with one that is over.
-    if (minted !== null && Date.now() < renewAt) return minted
+    if (signed !== null && Date.now() < renewAt) return signed
     renewAt = Date.now() + (LIFETIME - RESERVE) * 1_000
-    minted = signToken(trial, secretSigner(secret))
-    return minted
+    signed = signToken(trial, secretSigner(secret))
+    return signed
   }
 }

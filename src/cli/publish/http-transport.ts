@@ -50,7 +50,7 @@ const fateOf = ({ db_id, duplicate, code }: Result): LineResult => {
 
 /**
  * Publishes over HTTP in the order of the pushes: what gathers while one request is under way, and belongs to one
- * event, goes with the next. A gateway that is away is tried again for a while.
+ * event, goes with the next. An unreachable gateway is retried for a while.
  */
 export class HttpSink implements PublishTransport {
   readonly #options: HttpSinkOptions

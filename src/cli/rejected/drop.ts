@@ -68,11 +68,11 @@ const dropAll = async (
   while (!io.signal.aborted) {
     const ids = await quarantine.idsAfter(filter, after, through, BATCH)
     if (ids.length === 0) break
-    const begun = performance.now()
+    const startedAt = performance.now()
     dropped += await retryWhileBusy(io, () => quarantine.drop(ids))
     after = ids.at(-1)!
     io.progress.show({ what: 'removing', done: dropped, total: rows, failed: 0 })
-    await yieldLock(io, performance.now() - begun)
+    await yieldLock(io, performance.now() - startedAt)
   }
   io.progress.clear()
   return dropped

@@ -56,7 +56,7 @@ const lineOf = (row: Row, columns: number, colour: (text: string, column: keyof 
 /** `rejected list`. */
 export const listCommand: CliCommand = {
   name: 'rejected list',
-  summary: 'list what was set aside, newest first',
+  summary: 'list quarantined messages, newest first',
   usage: ['[ID…] [flags]'],
   flags: {
     ...FILTER_FLAGS,
@@ -92,7 +92,7 @@ export const listCommand: CliCommand = {
         left -= page.length
         before = page.at(-1)!.rejected_id
       }
-      if (rows === 0) io.note('Nothing is set aside that fits.')
+      if (rows === 0) io.note('No quarantined message matches.')
       else if (rows > wanted) io.note(`${wanted} of ${rows} rows; --limit shows more.`)
       return EXIT.ok
     })

@@ -9,7 +9,7 @@ import { parseIds } from '../positionals.ts'
 
 /** The flags by which rows are chosen. */
 export const FILTER_FLAGS: Flags = {
-  reason: { value: 'CODE,…', many: true, meaning: 'only rows set aside for these reasons' },
+  reason: { value: 'CODE,…', many: true, meaning: 'only messages quarantined for these reasons' },
   'routing-key': { value: 'KEY', meaning: 'only rows with this routing key; * stands for any characters' },
   since: { value: 'TIME', meaning: 'only rows received since then: 30m, 12h, 7d, or 2026-11-22T10:00:00Z' },
 }
@@ -40,7 +40,7 @@ export const parseQuarantineFilter = (given: ParsedArgs): RejectedFilter => {
   }
 }
 
-/** For commands that change rows: a filter, ids, or --all in so many words. @throws UsageError */
+/** For commands that change rows: a filter, ids, or an explicit --all. @throws UsageError */
 export const requireFilter = (given: ParsedArgs): RejectedFilter => {
   const filter = parseQuarantineFilter(given)
   const narrow = Object.values(filter).some((part) => part !== null)

@@ -93,9 +93,9 @@ const replayAll = async (
     const rows = await quarantine.after(filter, after, through)
     if (rows.length === 0) break
     const replays = revalidate(rows, limit, Date.now(), makeId)
-    const begun = performance.now()
+    const startedAt = performance.now()
     const outcomes = await retryWhileBusy(io, () => quarantine.replay(replays))
-    const held = performance.now() - begun
+    const held = performance.now() - startedAt
     for (const outcome of outcomes) tally[outcome.kind]++
     tally.done += rows.length
     after = rows.at(-1)!.rejected_id

@@ -36,7 +36,7 @@ export interface TokenClaims {
   readonly audience: string | null
 }
 
-/** Signs a token for trials: what it says is what the caller wants, checked only where it is used. */
+/** Signs a token for testing. Its claims are not checked here, but by the gateway that receives it. */
 export const signToken = (trial: TokenClaims, { key, algorithm }: SigningKey): Promise<string> => {
   const token = new SignJWT({
     ...(trial.events === null ? {} : { events: trial.events }),

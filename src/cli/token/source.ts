@@ -6,7 +6,7 @@ import type { Flag, ParsedArgs } from '../command.ts'
 
 export const TOKEN_FILE_FLAG: Flag = {
   value: 'FILE',
-  meaning: 'file with the token to show, read anew at each connection; if absent: GATEWAY_TOKEN',
+  meaning: 'file with the token to send, read again at each connection; default: GATEWAY_TOKEN',
 }
 
 /**

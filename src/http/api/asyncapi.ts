@@ -59,7 +59,7 @@ const published = (): JsonSchema => ({
   contentType: 'application/json',
   summary: 'One JSON object in UTF-8, whatever its content_type says; all fields pass through, digit for digit.',
   description:
-    'The property message_id serves where the body has none. What cannot be accepted is set aside with its reason, and acknowledged.',
+    'The property message_id is used if the body has none. An invalid message is quarantined with its reason, and acknowledged.',
   headers: jsonSchema(HeadersSchema, 'input'),
   payload: jsonSchema(StreamedMessageSchema, 'input'),
   examples: [{ name: 'chat', payload: EXAMPLE }],

@@ -9,7 +9,7 @@ export interface RevocationsOptions {
   readonly broadcast: (revocation: Revocation) => void
 }
 
-/** Who is shut out. The log keeps it across restarts; each worker holds a copy, which its siblings keep fresh. */
+/** The revoked subjects. The store keeps them across restarts; each worker has a copy, which the other workers update. */
 export class Revocations {
   readonly #options: RevocationsOptions
   readonly #bySubject = new Map<string, Revocation>()
@@ -59,7 +59,7 @@ export class Revocations {
     return there
   }
 
-  /** What holds for a subject from now on. One that is over already says that nothing does. */
+  /** Sets the revocation of a subject. One that has expired already removes it. */
   apply(revocation: Revocation): void {
     this.#changes++
     if (isExpired(revocation, Date.now())) {

@@ -45,7 +45,7 @@ export interface VerifierOptions {
 /** What a verified token says. `exp` is there, a finite number, and ahead. */
 export type Claims = JWTPayload & { readonly exp: number }
 
-/** The keys of an issuer, kept through its outages, and looked up anew now and then and for a name that is unknown. */
+/** The keys of an issuer. They are cached during its outages, and refreshed periodically and for an unknown key id. */
 class JwksCache {
   readonly #remote: ReturnType<typeof createRemoteJWKSet>
   readonly #onJwksStatus: VerifierOptions['onJwksStatus']

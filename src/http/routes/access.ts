@@ -108,10 +108,10 @@ export const ACCESS_ROUTES = [
     tag: 'access',
     summary: 'Refuse the tokens of a subject',
     description: 'Its streams end within a second. Of two revocations the later times hold.',
-    body: { schema: RevocationBodySchema, description: 'Who is shut out.', example: EXAMPLE_REVOCATION },
+    body: { schema: RevocationBodySchema, description: 'The subject to revoke.', example: EXAMPLE_REVOCATION },
     responses: {
       201: {
-        description: 'What holds from now on.',
+        description: 'The revocation as it is stored.',
         schema: successSchema(RevocationSchema),
         example: { status: 'success', data: EXAMPLE_REVOCATION },
       },

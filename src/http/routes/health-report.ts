@@ -39,8 +39,8 @@ const quarantineCounter = ({ rejected }: HealthReportOptions): (() => Promise<Qu
   let counted: QuarantineCounts | null = null
   let restUntil = 0
   return async () => {
-    const begun = performance.now()
-    if (begun < restUntil) return counted
+    const startedAt = performance.now()
+    if (startedAt < restUntil) return counted
     try {
       const [reasons, last_rejected_id] = await Promise.all([rejected.countByReason(MAX_COUNTED + 1), rejected.maxId()])
       const rows = reasons.reduce((sum, reason) => sum + reason.rows, 0)
@@ -54,7 +54,7 @@ const quarantineCounter = ({ rejected }: HealthReportOptions): (() => Promise<Qu
       // The faults say what ails the store; the rest of the answer is wanted just then.
       counted = null
     }
-    restUntil = performance.now() + (performance.now() - begun) * COUNT_PAUSE_FACTOR
+    restUntil = performance.now() + (performance.now() - startedAt) * COUNT_PAUSE_FACTOR
     return counted
   }
 }

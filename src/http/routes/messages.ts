@@ -194,7 +194,7 @@ export const MESSAGE_ROUTES = [
         schema: successSchema(z.array(DeliveredMessageSchema), {
           last_message_db_id: dbId.describe('The next cursor.'),
           has_more: z.boolean(),
-          log_id: z.string().describe('Names the database; it changes when that is made anew.'),
+          log_id: z.string().describe('Identifies the database; a new database has a new one.'),
           reset: ResetSchema.optional(),
         }),
         example: {

@@ -17,7 +17,7 @@ const REPLAY_BYTES = 1024 * 1024
 
 /** The quarantine of this gateway, as its operators change it. */
 export interface QuarantineService extends Omit<Quarantine, 'replay'> {
-  /** Checks rows anew and commits what passes. @returns their fates, in order. @throws GatewayError storage_* */
+  /** Validates rows again and commits the valid ones. @returns an outcome for each, in order. @throws GatewayError storage_* */
   replay(rows: readonly QuarantineRow[]): Promise<ReplayResult[]>
 }
 
@@ -71,7 +71,7 @@ const BULK_QUERY = {
   through: dbIdField('No row beyond: `through` of the first answer.'),
 }
 
-/** Which rows to change: a filter, or all=true in so many words. @throws GatewayError invalid_query */
+/** Which rows to change: a filter, or an explicit all=true. @throws GatewayError invalid_query */
 const toBulkFilter = (query: FieldValues<typeof BULK_QUERY>): RejectedFilter => {
   const filter = toRejectedFilter(query)
   const narrow = Object.values(filter).some((part) => part !== null)
@@ -158,13 +158,13 @@ const EXAMPLE_RESULT = { rejected_id: 1, kind: 'kept', reason: 'invalid_json', d
 const QUARANTINE = { access: 'operate', tag: 'operation' } as const
 const ROW_ERRORS: readonly ErrorCode[] = [...STORAGE_ERRORS, 'invalid_query']
 
-/** The quarantine: what was set aside is looked at, replayed or deleted. */
+/** The quarantine: lists, shows, replays and deletes messages. */
 export const QUARANTINE_ROUTES = [
   defineRoute({
     ...QUARANTINE,
     method: 'GET',
     path: '/api/rejected',
-    summary: 'What was set aside, newest first',
+    summary: 'Quarantined messages, newest first',
     query: { limit: limitField(50, 200), before: dbIdField('Only rows below this id.'), ...FILTERS },
     responses: {
       200: {

@@ -77,7 +77,7 @@ export class StreamFastPath {
   async #open(request: StreamRequest): Promise<GatewayError | null> {
     const { logger } = this.#options
     const { socket } = request.req
-    const begun = performance.now()
+    const startedAt = performance.now()
     const request_id = randomUUID()
     try {
       this.#checkName?.(request)
@@ -88,7 +88,7 @@ export class StreamFastPath {
       this.refusals.set(socket, error)
       return error
     }
-    logRequest(logger, begun, { request_id, method: request.method, path: request.path, status: 200 })
+    logRequest(logger, startedAt, { request_id, method: request.method, path: request.path, status: 200 })
     return null
   }
 

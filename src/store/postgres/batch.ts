@@ -166,7 +166,7 @@ const knownCopies = async (client: Client, rejections: readonly RejectedDelivery
  * Stores a batch, accepted and rejected entries together (L5), in the caller's transaction.
  *
  * @param singly see storeMessages
- * @param again entries of a batch whose commit may have succeeded unseen: what of them is set aside already suffices
+ * @param again entries of a batch whose commit may have succeeded unseen: their existing copies in the quarantine suffice
  */
 export const storeBatch = async (
   client: Client,

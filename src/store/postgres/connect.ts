@@ -33,7 +33,7 @@ interface Session {
 /**
  * The settings of a connection. `remote_apply` is stricter than `on` and stays. A host that vanishes within a transaction
  * holds the lock of all others until the server has noticed, hence the short times. The planner gets no choice where an
- * index serves: it has no statistics of a table that has just begun to grow.
+ * index serves: it has no statistics of a table that has just started to grow.
  */
 const sessionSettings = ({ schema }: PostgresAddress, { lockTimeoutMs }: SessionOptions): string => `
 SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false);

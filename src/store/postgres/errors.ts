@@ -44,7 +44,7 @@ const DRIVER_MESSAGES: readonly (readonly [RegExp, ErrorCode])[] = [
 ]
 
 const LOST_HINT =
-  'The tables are gone, or those of another log took their place. Restore them from a backup or start anew: restart the gateway.'
+  'The tables were removed or replaced. Restore a backup if you need the old messages, then restart the gateway.'
 
 const tlsCode = (code: string): boolean =>
   /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_|HOSTNAME_MISMATCH|ERR_(TLS|SSL|OSSL)_|EPROTO|INVALID_(CA|PURPOSE)$)/.test(

@@ -61,7 +61,7 @@ FROM unnest($1::text[], $2::text[]) AS wanted (event_id, message_id)
 JOIN message ON message.event_id = wanted.event_id AND message.message_id = wanted.message_id`,
 }
 
-/** Which of these rejections have a copy that is set aside already. */
+/** Which of these messages are quarantined already. */
 export const FIND_REJECTED: Prepared = {
   name: 'find_rejected',
   text: `SELECT DISTINCT rejected.sha256, rejected.reason, rejected.routing_key

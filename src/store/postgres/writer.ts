@@ -77,7 +77,7 @@ export class PostgresWriter {
 
   /**
    * Works in a transaction of its own, alone among all writers of the schema. Where a row cannot be held, the work is
-   * done anew, singly.
+   * repeated one by one.
    *
    * @throws GatewayError like append
    */
@@ -127,10 +127,10 @@ export class PostgresWriter {
     const { schema, instanceId, where, onStage } = this.#options
     return this.#pool.withConnection(async (client) => {
       try {
-        const begun = await client.query(
+        const results = await client.query(
           `${BEGIN}; ${advisoryLockSql(schema)}; SELECT log_id, timeline FROM log, header`,
         )
-        const home = (begun as unknown as QueryResult<Home>[])[2]!.rows[0]
+        const home = (results as unknown as QueryResult<Home>[])[2]!.rows[0]
         if (this.#logId !== null && home?.log_id !== this.#logId) throw storeReplaced(where)
         const timeline = timelineOf(client)
         // A standby was promoted: what the old primary had given out last may have got lost with it.

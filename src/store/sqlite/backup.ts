@@ -78,7 +78,7 @@ type Copied = Omit<BackupResult, 'bytes'>
 const copy = async (from: string, draft: string, { signal, onProgress }: BackupOptions): Promise<Copied> => {
   const db = reading(() => new Database(from, { readonly: true, fileMustExist: true, timeout: 5_000 }))
   try {
-    // One read transaction around all steps: without it each commit of the gateway would make SQLite begin anew, and
+    // One read transaction around all steps: without it each commit of the gateway would make SQLite start again, and
     // the copy would not be of one moment.
     const copied = reading(() => {
       db.exec('BEGIN')

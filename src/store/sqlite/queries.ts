@@ -6,7 +6,7 @@ interface SqliteTables extends Tables {
   sqlite_sequence: { name: string; seq: number }
 }
 
-// Kysely builds and types; it never runs a query: its driver prepares each one anew, four times slower than
+// Kysely builds and types; it never runs a query: its driver prepares each one again, four times slower than
 // the statements that are prepared once from these texts.
 export const db = new Kysely<SqliteTables>({
   dialect: {

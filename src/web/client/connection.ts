@@ -19,7 +19,7 @@ const RECONNECT_AFTER_CLOSE_MS: Record<string, readonly [least: number, most: nu
 export interface ConnectionListener {
   /** Where to go on; null: where the address itself begins. */
   readonly cursor: number | null
-  /** @returns false: this is another log than that of the cursor, so the line begins anew */
+  /** @returns false if the database is not the one of the cursor; the connection then starts from the beginning */
   onHello(hello: Hello): boolean
   onReset(reason: Reset['reason'], first_db_id: number): void
   /** The stream holds nothing between the db_id `prev` and this one. */

@@ -23,7 +23,7 @@ export interface RelayedMessage {
   readonly text: string
 }
 
-/** What the leader passed on before is void; it begins anew. */
+/** Discards what the leader sent before; it starts again. */
 interface PassedReset {
   readonly kind: 'reset'
   readonly leader: string

@@ -5,7 +5,7 @@ export type ChannelState = 'connecting' | 'catching_up' | 'live' | 'waiting' | '
  * Why a channel waits or is closed. `code` is one of the gateway's error codes where it refused the stream, else
  *
  * - `shutdown`, `token_expired`, `max_age`, `too_slow`: the gateway said so before it ended the stream;
- * - `log_changed`: the database is another one, and is read anew;
+ * - `log_changed`: the database was replaced, and is read from the beginning;
  * - `lost`: the connection broke; `silent`: nothing came for two heartbeats;
  * - `unreachable`: no connection could be had; `offline`: the same, and the browser says that it is offline;
  * - `not_a_stream`: something else than the gateway answers under this address;
@@ -32,9 +32,9 @@ export interface Hello {
   readonly server_time: string
 }
 
-/** What was delivered before is void, and everything from `first_db_id` on is delivered anew. */
+/** Discard what was delivered before: everything from `first_db_id` on is delivered again. */
 export interface Reset {
-  /** `log_changed`: the database was made anew. The others are the gateway's words. */
+  /** `log_changed`: the database was replaced. The other reasons come from the gateway. */
   readonly reason: 'cursor_ahead' | 'cursor_invalid' | 'history_pruned' | 'log_changed'
   readonly first_db_id: number
   /** When, in milliseconds since 1970. */
@@ -97,7 +97,7 @@ export interface ChannelOptions {
   readonly onMessage: (message: Message, text: string) => void
   /** Called when the state, its reason or its connection changes. Figures that move all the time: see `channel.status`. */
   readonly onState?: (state: ChannelState, status: ChannelStatus) => void
-  /** Called before everything is delivered anew: the page clears what it shows. */
+  /** Called before everything is delivered again; clear what the page shows. */
   readonly onReset?: (reset: Reset) => void
   /** Deliver what comes after it. Absent: what the URL says, else from the beginning. */
   readonly lastMessageDbId?: number | 'latest'

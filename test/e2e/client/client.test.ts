@@ -209,7 +209,7 @@ client('says that the browser is offline, and is back with the network', async (
   await page.is('live')
 })
 
-client('clears what it gave when the database was made anew, or is behind its cursor', async () => {
+client('clears what it gave when the database was replaced, or is behind its cursor', async () => {
   const it = await gateway()
   await publish(it, 'room', chats(5))
   const page = await tab(it.url)

@@ -167,7 +167,7 @@ sharing('come back together when the gateway was killed', async () => {
   assert.is(await connectionOf(second), 'following')
 })
 
-sharing('clear together what they gave when the database was made anew', async () => {
+sharing('clear together what they gave when the database was replaced', async () => {
   const [first, second] = [await tab(), await tab()]
   await follows(second)
   await publish(gateway, event_id, chats(3))

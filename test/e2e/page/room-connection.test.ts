@@ -349,7 +349,7 @@ test('loses no click on its retry button while it tries by itself, and takes non
   assert.is(await page.locator('#retry').count(), 0, 'what is live offers no retry')
 })
 
-test('begins anew, and says so, when the database was made anew', async () => {
+test('starts again, and says so, when the database was replaced', async () => {
   await publish(gateway, 'room', chats(5))
   const page = await openRoom('room')
   // It is said for as long as the first attempt to connect again takes, which may be over before the gateway is.
@@ -367,7 +367,7 @@ test('begins anew, and says so, when the database was made anew', async () => {
   await holds(page, ids)
   assert.match(await textOf(page, `${row(ids.at(-1))} .body`), 'message 120')
   await page.click('#state summary')
-  assert.match(await fact(page, 'Begun anew'), /^the database was made anew, at \d\d:\d\d:\d\d$/)
+  assert.match(await fact(page, 'Restarted'), /^the database was replaced, at \d\d:\d\d:\d\d$/)
 })
 
 test('asks for a token, says when it has expired, and goes on with the next one', async () => {

@@ -86,15 +86,15 @@ test('tail, publish and demo show the token of --token-file, of GATEWAY_TOKEN_FI
 
 test('a refused call has its code, its cause and what to do, and exit code 1', async () => {
   const room = newRoom()
-  const missing = /Give a token by --token-file FILE, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN/
+  const missing = /Set a token with --token-file FILE, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN/
   const cases: [string, Record<string, unknown> | null, RegExp, RegExp][] = [
     ['tail', null, /token_missing/, missing],
     ['tail', { events: '*', exp: now() - 10 }, /token_expired/, missing],
     ['tail', { events: ['elsewhere'] }, /event_forbidden/, /events claim must name each event/],
     ['publish', null, /token_missing/, missing],
-    ['publish', { events: '*' }, /scope_missing/, /scope claim must hold/],
+    ['publish', { events: '*' }, /scope_missing/, /scope claim must contain/],
     ['publish', { events: ['elsewhere'], scope: 'publish' }, /event_forbidden/, /events claim/],
-    ['demo', { events: '*' }, /scope_missing/, /scope claim must hold/],
+    ['demo', { events: '*' }, /scope_missing/, /scope claim must contain/],
   ]
   for (const [command, claims, code, hint] of cases) {
     const flags = claims === null ? [] : ['--token-file', fileOf(await tokenOf(claims))]

@@ -230,7 +230,7 @@ publish('no gateway at all: exit 1, what to do, and from which line to go on', a
   const lone = { PORT: String(await freePort()) }
   const one = await callCli(['publish', '--event', 'e', '--content', 'x', '--timeout', '0.5'], { env: lone })
   assert.equal([one.code, one.stdout], [1, ''])
-  assert.match(one.stderr, /gateway_unreachable: .* Start the gateway, or give its address with --url/)
+  assert.match(one.stderr, /gateway_unreachable: .* Start the gateway, or name its address with --url/)
   const many = startCli(['publish', '--event', 'e', '--timeout', '0.5'], { env: lone })
   many.child.stdin.write('{"n":1}\n{"n":2}\n')
   // stdin stays open: the command ends by itself.

@@ -37,7 +37,7 @@ const isControl = (text: string): boolean => /\p{Cc}/u.test(text)
 
 let gateway: Gateway
 
-/** Nothing that came from outside has begun a line of its own in the log, or left a raw control character in it. */
+/** Nothing that came from outside has started a line of its own in the log, or left a raw control character in it. */
 const assertLogIsWhole = (output: string): void => {
   for (const line of output.split('\n')) {
     assert.not.match(line, /(?!\t)[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/u, JSON.stringify(line))
@@ -158,7 +158,7 @@ for (const [name, text] of Object.entries(CORPUS)) {
   })
 }
 
-http('what was set aside is shown as it was, in JSON that nothing takes for anything else', async () => {
+http('what was quarantined is shown as it was, in JSON that nothing takes for anything else', async () => {
   const headers = bearer(await sign({ scope: 'admin' }))
   const list = await getJson(`${gateway.url}/api/rejected?limit=200`, { headers })
   const texts = Object.values(CORPUS).reverse()
@@ -235,7 +235,7 @@ amqp.after(async () => {
   await broker?.dispose()
 })
 
-amqp('in routing keys, headers, properties and bodies is set aside or stored as it was', async () => {
+amqp('in routing keys, headers, properties and bodies is quarantined or stored as it was', async () => {
   const texts = Object.entries(CORPUS)
   for (const [name, text] of texts) {
     await stage.agent.publish({

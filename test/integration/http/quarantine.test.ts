@@ -99,7 +99,7 @@ test('a row is shown with all that is known of it, its body bounded, as JSON tha
   assert.ok(long.startsWith(shown.body), 'text, cut between two characters')
   assert.ok(shown.shown_bytes > 65_530 && shown.shown_bytes <= 65_536, String(shown.shown_bytes))
   assert.is(shown.body_bytes, Buffer.byteLength(long))
-  assert.ok(long.startsWith((await get(`/${half}`)).body.data.body), 'so is what was cut when it was set aside')
+  assert.ok(long.startsWith((await get(`/${half}`)).body.data.body), 'so is what was cut when it was quarantined')
   isError(await get('/999999'), 404, 'not_found')
 })
 

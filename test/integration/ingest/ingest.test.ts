@@ -139,7 +139,7 @@ test('line breaks between tokens are stored as they are and do not break the str
   stream.close()
 })
 
-test('what Python writes for NaN is set aside, and its finite neighbours arrive', async () => {
+test('what Python writes for NaN is quarantined, and its finite neighbours arrive', async () => {
   const before = rejectedRows(stage.gateway.dbFile).length
   const lines = [
     { key: KEY, py: '{"event_id":"py","message_id":"1","message_content":{"score":0.5}}' },

@@ -93,7 +93,7 @@ test.after(async () => {
   await broker?.dispose()
 })
 
-test('every bad body is set aside whole and with its reason, between neighbours that arrive in order', async () => {
+test('every bad body is quarantined whole and with its reason, between neighbours that arrive in order', async () => {
   const stream = await stage.open('neighbours')
   const good = (n: number) => ({ key: KEY, body: `{"event_id":"neighbours","message_id":"n${n}"}` })
   const bad = (n: number) => ({
@@ -233,7 +233,7 @@ test('the same message_id in another event is another message', async () => {
   assert.is(messageRows(stage.gateway.dbFile, 'event-b').length, 2)
 })
 
-test('the metrics count what was set aside, by its reason', async () => {
+test('the metrics count what was quarantined, by its reason', async () => {
   const { text } = await getJson(`${stage.gateway.url}/metrics`)
   assert.match(text, /^\w+\{[^}]*reason="message_conflict"[^}]*\} 2$/m)
 })
@@ -242,7 +242,7 @@ test('nothing bad stays in the queue', async () => {
   assert.is(await stage.leftInQueue(), 0)
 })
 
-test('a rejected message that a crash brings back is not set aside twice, one sent twice is', async () => {
+test('a rejected message that a crash brings back is not quarantined twice, one sent twice is', async () => {
   const crashing = await openStage(broker.url, 'crashing', {
     gateway: { entry: 'test/support/servers/failpoint-gateway.ts' },
     env: { FAILPOINT_STAGE: 'committed', FAILPOINT_NTH: '1' },

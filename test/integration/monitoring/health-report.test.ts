@@ -20,7 +20,7 @@ const health = async (gateway: Pick<Gateway, 'url'>, query = ''): Promise<Json> 
   return body.data
 }
 
-test('one gateway tells what it does, what it keeps and what it has set aside, and samples it', async () => {
+test('one gateway tells what it does, what it keeps and what it has quarantined, and samples it', async () => {
   mock.timers.enable({ apis: ['setInterval', 'Date'], now: Date.now() })
   const gateway = await startLocalGateway()
   try {

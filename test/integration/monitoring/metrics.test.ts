@@ -99,7 +99,7 @@ figures('give the sizes of the database, the time of the event loop, and what ru
   assert.is(sampleOf(samples, 'gateway_build_info'), 1)
   assert.is(samples.has('gateway_queue_messages_ready'), false, 'embedded, there is no queue')
   const looks = 'nodejs_eventloop_lag_seconds_count'
-  // Each answer begins the count of the delay anew, so that two of them must not follow at once.
+  // Each answer begins the count of the delay again, so that two of them must not follow at once.
   await until(async () => (await metric(gateway, looks)) > samples.get(looks)!, { what: 'one more look', everyMs: 500 })
 })
 

@@ -125,7 +125,7 @@ traces('say what failed', async () => {
   assert.is(failed.facts['http.response.status_code'], 400)
 })
 
-traces('that are not sampled, or not begun by an agent, make no span', async () => {
+traces('that are not sampled, or not started by an agent, make no span', async () => {
   const [quiet, none, last] = [newRoom(), newRoom(), newRoom()]
   const unsampled = newTrace('00')
   await send(`{"event_id":"${quiet}"}`, { traceparent: unsampled.traceparent })

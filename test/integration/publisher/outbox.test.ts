@@ -191,7 +191,7 @@ test('a row leaves the file only after its confirmation', async () => {
 })
 
 test('what the broker refuses is sent again without losing its place in its event', async () => {
-  // A classic queue decides for each message anew, so that an earlier one can be refused and a later one taken.
+  // A classic queue decides for each message again, so that an earlier one can be refused and a later one taken.
   await declareQueue(broker.url, names, { 'x-max-length': 5, 'x-overflow': 'reject-publish' })
   const states: string[] = []
   const publisher = publisherOf({

@@ -104,7 +104,7 @@ test('close does not wait for the end of an alarm, and an outbox goes on where i
   assertInOrder(await takeAll(broker.url, names.queue), 20)
 })
 
-test('a message above the limit of RabbitMQ costs no other one, and is set aside in an outbox', async () => {
+test('a message above the limit of RabbitMQ costs no other one, and is quarantined in an outbox', async () => {
   await declareQueue(broker.url, names)
   const before = await broker.evaluate('application:get_env(rabbit, max_message_size)')
   await broker.evaluate('application:set_env(rabbit, max_message_size, 2000)')

@@ -165,7 +165,7 @@ test('under load it is of one moment; who resumes on the restored log misses not
   assert.equal(heard.slice(-restored.length), restored)
 })
 
-test('the ids that a restored log leaves out are more than the old one can have given out, each time anew', () => {
+test('the ids that a restored log leaves out are more than the old one can have given out, each time', () => {
   const day = 86_400_000
   const lost = Date.parse('2026-11-22T10:00:00Z')
   assert.ok(idGap(lost, lost + day) > day * 110, 'at 110,000 messages a second')

@@ -200,7 +200,7 @@ const steps = ${JSON.stringify(FAILING.slice(0, -1))}
 migrate(db, [...steps, { version: ${SCHEMA_VERSION + 2}, summary: 'death', sql: 'SELECT die();' }])`
   const { signal } = spawnSync(process.execPath, ['--input-type=module', '-e', script, file], { encoding: 'utf8' })
   assert.is(signal, 'SIGKILL')
-  assert.ok(existsSync(`${file}-wal`), 'what was begun is there')
+  assert.ok(existsSync(`${file}-wal`), 'the unfinished transaction is there')
   const log = await openSqlite(file, true)
   await log.stop()
   assert.is(before.version, FIRST_VERSION)

@@ -443,7 +443,7 @@ test('who has lost its line listens again, and passes on what it may have missed
   await store(log, {})
 })
 
-test('a commit whose answer is lost is found again: nothing twice, neither messages nor what is set aside', async () => {
+test('a commit whose answer is lost is found again: nothing twice, neither messages nor the quarantined ones', async () => {
   const url = freshSchema(server)
   const line = await startDeafLine(Number(new URL(server).port))
   let once = true

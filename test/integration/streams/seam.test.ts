@@ -70,7 +70,7 @@ class Stage {
   }
 }
 
-/** One of the ways in which a client comes: anew, back again, at the end, a few messages before it. */
+/** One of the ways in which a client connects: for the first time, again, at the end, a few messages before it. */
 const plan = (stage: Stage, port: number): VisitOptions => {
   const several = pick(5) === 0
   const events = several ? [...new Set([stage.event(), stage.event(), stage.event()])] : [stage.event()]

@@ -95,7 +95,7 @@ def properties_of(line):
 
 
 class Link:
-    """One connection and channel, made when needed and made anew after a loss."""
+    """One connection and channel, made when needed and replaced after a loss."""
 
     def __init__(self, options):
         self.options = options

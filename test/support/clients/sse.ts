@@ -225,7 +225,7 @@ export class Reader {
   #stream: SseStream | undefined
   #loop: Promise<void> | undefined
 
-  /** A function as `url` is asked anew for each connection. */
+  /** A function as `url` is asked again for each connection. */
   constructor(url: string | (() => string), options: ReaderOptions = {}) {
     this.#url = url
     this.#options = options

@@ -17,7 +17,7 @@ const newest = (path: string): number => {
   return Math.max(stat.mtimeMs, ...below.map((name) => statSync(join(ROOT, path, name)).mtimeMs))
 }
 
-/** The executable, made anew where its sources are newer. @returns its path and how long it took, 0: it was there */
+/** The executable, built again if its sources are newer. @returns its path and how long it took, 0: it was there */
 export const ensureBinary = async (): Promise<{ file: string; ms: number }> => {
   const there = statSync(EXECUTABLE, { throwIfNoEntry: false })
   if (there !== undefined && there.mtimeMs > Math.max(...SOURCES.map(newest))) return { file: EXECUTABLE, ms: 0 }

@@ -54,7 +54,7 @@ export class Tab {
             trial.texts.push(text)
           },
           onState: (state: string, { why }: Json) => {
-            // Told anew as well when only the lead has changed, which comes before or after the first answer.
+            // Told again as well when only the lead has changed, which comes before or after the first answer.
             const [last, code] = trial.states.at(-1) ?? []
             if (last !== state || code !== (why?.code ?? null)) trial.states.push([state, why?.code ?? null])
           },

@@ -59,7 +59,7 @@ export const clientOperation = fc.oneof(
     weight: 1,
     arbitrary: fc.record({
       op: fc.constant('replace' as const),
-      how: choice('anew' as const, 'restored' as const),
+      how: choice('new' as const, 'restored' as const),
       count: fc.integer({ min: 1, max: 8 }),
     }),
   },

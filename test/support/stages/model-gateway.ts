@@ -88,7 +88,7 @@ export class ModelGateway {
   }
 
   /** Another database with as many messages, or an older copy of this one. */
-  replace(how: 'anew' | 'restored', count: number): void {
+  replace(how: 'new' | 'restored', count: number): void {
     this.kill()
     this.up = true
     if (how === 'restored') {

@@ -43,11 +43,11 @@ const MINUTE_MS = 60_000
 let stamped = 0
 
 const datedOf = (cues: readonly ScheduledMessage[], { minutesAgo, slower }: Run): Dated[] => {
-  const begun = Date.now() - minutesAgo * MINUTE_MS
+  const startedAt = Date.now() - minutesAgo * MINUTE_MS
   // The run that is under way lasts until now.
   const stretch = slower || (minutesAgo * MINUTE_MS) / cues.at(-TO_COME)!.at
   return cues.map((cue) => {
-    const at = Math.round(begun + cue.at * stretch)
+    const at = Math.round(startedAt + cue.at * stretch)
     const id = ++stamped
     const message_id = `0198c0de-0000-7000-8000-${String(id).padStart(12, '0')}`
     return { event_id: cue.event_id, at, text: messageText(cue, { id, message_id, now: at }) }
@@ -56,7 +56,7 @@ const datedOf = (cues: readonly ScheduledMessage[], { minutesAgo, slower }: Run)
 
 /** The demo as if it had been played since yesterday, in a gateway with RabbitMQ and two workers. */
 export interface Scene extends Stage {
-  /** The events of the run that is under way, the one begun first at the beginning. */
+  /** The events of the run that is under way, the one started first at the beginning. */
   readonly events: readonly string[]
   /** Publishes so many of the messages that are still to come. */
   goOn(count: number): Promise<void>

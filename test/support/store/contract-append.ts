@@ -99,7 +99,7 @@ export const checkAppending = (test: LogTest): void => {
     )
   })
 
-  test('another body under a known message_id is a conflict: the first stands, the other is set aside', async (log, itsStore) => {
+  test('another body under a known message_id is a conflict: the first stands, the other is quarantined', async (log, itsStore) => {
     const [id] = await store(log, { event_id: 'e', message_id: 'm', body: '{"a":1}' })
     const conflicting = entryOf({ event_id: 'e', message_id: 'm', body: '{"a":"ä"}', received_at: 77 }, ORIGIN)
     assert.equal(await log.append([conflicting]), [{ kind: 'conflict', db_id: id }])
@@ -169,7 +169,7 @@ export const checkAppending = (test: LogTest): void => {
     assert.equal(
       (await itsStore.rejected()).map((row) => row.reason),
       ['message_unstorable'],
-      'set aside where it has an origin',
+      'quarantined where it has an origin',
     )
     assert.is((await log.events(10, 0))[0]!.messages, 2)
   })

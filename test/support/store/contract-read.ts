@@ -223,7 +223,7 @@ export const checkReading = (test: LogTest): void => {
     assert.equal(await log.events(2, c.last_db_id!), [])
   })
 
-  test('set aside messages are in no event', async (log) => {
+  test('quarantined messages are in no event', async (log) => {
     await store(log, { event_id: 'e', message_id: 'm', body: '{"a":1}' })
     await log.append([entryOf({ event_id: 'e', message_id: 'm', body: '{}' }, originOf())])
     assert.equal(

@@ -88,7 +88,7 @@ export const checkRetention = (test: LogTest): void => {
     )
   })
 
-  test('an event that was emptied is in no list, keeps its bounds for old cursors, and can begin anew', async (log) => {
+  test('an event that was emptied is in no list, keeps its bounds for old cursors, and can start again', async (log) => {
     const ids = await store(log, at('a', 1), at('a', 2), at('b', 50))
     await pruneAll(log, before(10))
     assert.equal(
@@ -115,7 +115,7 @@ export const checkRetention = (test: LogTest): void => {
     })
   })
 
-  test('never gives an id out again, not even that of the highest row, not even after it is opened anew', async (log, itsStore) => {
+  test('never gives an id out again, not even that of the highest row, not even after it is opened again', async (log, itsStore) => {
     const ids = await store(log, at('a', 1), at('a', 2))
     await pruneAll(log, before(100))
     assert.equal(await idsOf(log), [])

@@ -103,7 +103,7 @@ lines('a stream cut within a message is taken up before it', async () => {
   assert.not.match(played.asked[1]!.query, 'last_message_db_id')
 })
 
-lines('a line that falls silent is given up and made anew', async () => {
+lines('a line that falls silent is given up and replaced', async () => {
   const played = await playStreams([
     stream(hello('log', 0) + message(1), 'hangs'),
     (response) => void response.writeHead(503, { 'content-type': 'application/json' }).end('{"code":"shutting_down"}'),

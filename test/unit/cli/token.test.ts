@@ -17,7 +17,7 @@ const KEY = 'a secret of the tests, of more than thirty-two bytes'
 
 const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
 
-test('token mints what its flags say, data on stdout and words on stderr', async () => {
+test('token signs what its flags say, data on stdout and words on stderr', async () => {
   const args = ['token', '--sub', 'ann', '--events', 'a, b', '--scope', 'publish,admin', '--expires', '15m']
   const env = { JWT_SECRET: KEY, JWT_ISSUER: 'me', JWT_AUDIENCE: 'you' }
   const { code, stdout, stderr } = await cli(args, env)

@@ -44,7 +44,7 @@ access('tokens are asked for once there is a key, and AUTH=none has the last wor
   refused({ AUTH: 'jwt' }, /^AUTH=jwt needs one of JWT_SECRET, JWT_PUBLIC_KEY, JWT_JWKS_URL\.$/)
 })
 
-access('an open address needs a key, or AUTH=none in so many words', () => {
+access('an open address needs a key, or an explicit AUTH=none', () => {
   refused({ HOST: '0.0.0.0' }, /not a loopback address/)
   assert.is(loadConfig({ HOST: '0.0.0.0', JWT_SECRET: SECRET }).tokens?.keys.kind, 'secret')
   assert.is(loadConfig({ HOST: '0.0.0.0', AUTH: 'none' }).tokens, null)

@@ -245,7 +245,7 @@ config('workers are a number, or one per core', () => {
   for (const WORKERS of ['0', '-1', '1.5', '257', 'many']) refused({ WORKERS }, /^WORKERS must be/)
 })
 
-config('an open address must be wanted in so many words', () => {
+config('an open address must be asked for explicitly', () => {
   for (const HOST of ['0.0.0.0', '::', '192.168.1.7', 'example.org']) {
     refused({ HOST }, /not a loopback address.*AUTH=none/)
     assert.is(loadConfig({ HOST, AUTH: 'none' }).host, HOST)

@@ -80,7 +80,7 @@ cursors('an honest cursor is honoured', () => {
   for (const [request, cursor] of table) assert.equal(resolveCursor(request, BOUNDS), { cursor, reset: null })
 })
 
-cursors('a cursor beyond all that the log ever gave out begins anew', () => {
+cursors('a cursor beyond all that the log ever gave out starts again', () => {
   assert.equal(resolveCursor(after(31, true), BOUNDS), { cursor: 0, reset: 'cursor_ahead' })
   assert.equal(resolveCursor(after(GREATEST, true), BOUNDS), { cursor: 0, reset: 'cursor_ahead' })
   const empty = { first_db_id: 0, last_db_id: 0, pruned_db_id: 0, head_db_id: 0 }
@@ -91,13 +91,13 @@ cursors('another event’s later messages do not make a cursor dishonest', () =>
   assert.equal(resolveCursor(after(25, true), BOUNDS), { cursor: 25, reset: null })
 })
 
-cursors('a cursor before what retention removed begins anew, unless it asks for the beginning anyway', () => {
+cursors('a cursor before what retention removed starts again, unless it asks for the beginning anyway', () => {
   assert.equal(resolveCursor(after(3, true), BOUNDS), { cursor: 0, reset: 'history_pruned' })
   assert.equal(resolveCursor(after(0, true), BOUNDS), { cursor: 0, reset: 'history_pruned' }, 'hello gave it as id')
   assert.equal(resolveCursor(after(0, false), BOUNDS), { cursor: 0, reset: null })
 })
 
-cursors('a cursor that is no number begins anew', () => {
+cursors('a cursor that is no number starts again', () => {
   assert.equal(resolveCursor({ kind: 'invalid' }, BOUNDS), { cursor: 0, reset: 'cursor_invalid' })
 })
 

@@ -106,7 +106,7 @@ const withMonitor = async (
 
 const START = Date.parse('2026-11-22T10:00:00Z')
 
-test('who starts anew says since when it knows, and invents nothing for the time before', () =>
+test('a restarted gateway says since when it has samples, and invents none for the time before', () =>
   withMonitor(async (monitor) => {
     const { samples, sampled_since } = await monitor.report(0)
     assert.equal([samples.at, sampled_since], [[], '2026-11-22T10:00:00.000Z'])

@@ -169,7 +169,7 @@ files('that another tool made and left empty is adopted', async () => {
   }
 })
 
-files('that a death within its making left without tables is made anew', async () => {
+files('that a death within its making left without tables is replaced', async () => {
   const file = newFile()
   byHand(file, `PRAGMA application_id = ${APPLICATION_ID}`, `PRAGMA user_version = ${SCHEMA_VERSION}`)
   const log = await openSqlite(file, true)

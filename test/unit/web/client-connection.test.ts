@@ -263,7 +263,7 @@ line('says how the page’s own token function failed, and asks it again', async
   assert.is(stage.tab.state, 'live')
 })
 
-line('tells of a reset before everything comes anew', async () => {
+line('tells of a reset before everything comes again', async () => {
   const stage = new ClientStage({ lastMessageDbId: 900 })
   stage.gateway.append(2)
   await stage.start()
@@ -272,7 +272,7 @@ line('tells of a reset before everything comes anew', async () => {
     ['cursor_ahead'],
   )
   assert.equal(stage.ids, [1, 2])
-  stage.gateway.replace('anew', 3)
+  stage.gateway.replace('new', 3)
   await stage.settle()
   await stage.pass(4_000, 1_000)
   assert.equal(

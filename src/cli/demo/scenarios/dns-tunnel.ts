@@ -117,7 +117,7 @@ export const dnsTunnel: WriteScenario = (chance) => {
         suggestion: 'Allow DNS only to our own resolvers; alert on TXT volume per host.',
         question: 'How did the helper get there?',
         answer:
-          'By the **update channel of a retired tool**: its domain had lapsed and was registered anew last week. All its installations are being removed.',
+          'By the **update channel of a retired tool**: its domain had lapsed and was registered again last week. All its installations are being removed.',
       },
     ],
     verdict: `The tunnel is closed and its way in is known. ${megabytes} MB of drawings were lost; the owners know which.`,

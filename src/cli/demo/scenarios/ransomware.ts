@@ -89,7 +89,7 @@ export const ransomware: WriteScenario = (chance) => {
             playbook: 'backup_lockdown',
             params: { repository: 'veeam-01' },
             result: { error: 'verification of 1 of 46 restore points timed out' },
-            reading: `The repository is detached. **45 of 46** restore points were verified; one timed out and is tried again.`,
+            reading: `The repository is detached. **45 of 46** restore points were verified; one timed out and is being retried.`,
           },
         ],
         summary:

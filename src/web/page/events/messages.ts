@@ -11,7 +11,7 @@ export const eventListText = defineMessages({
     event: 'Event',
     messages: 'Messages',
     last: 'Last activity',
-    first: 'Begun',
+    first: 'Started',
     countWord: '{n:message|messages}',
     unreadCount: '{n} unread',
     fresh: 'new',

@@ -11,10 +11,10 @@ import { EventListStore } from './events.ts'
 import { eventListText as t } from './messages.ts'
 import { Table, unreadCount } from './table.ts'
 
-/** Times are told anew so often. */
+/** Interval at which relative times are updated, in milliseconds. */
 const CLOCK_MS = 5_000
 
-/** Counts up whenever times are to be told anew, or marks may be others. */
+/** Increments whenever relative times or unread markers must be drawn again. */
 const useTicks = (): [number, () => void] => {
   const [beat, setBeat] = useState(0)
   const next = (): void => setBeat((n) => n + 1)

@@ -21,7 +21,7 @@ const Refused = (): View => {
   `
 }
 
-/** The gateway's own state: what fails, what it does, what it did in the last hour, and what it has set aside. */
+/** The gateway's state: failed components, rates, the last hour, and the quarantine. */
 export const HealthPage = (): View => {
   const { report, problem, at, refresh } = useReport()
   const refused = problem instanceof ApiError && problem.status === 403

@@ -1,11 +1,11 @@
 import { useRef, useState } from 'preact/hooks'
 import type { QuarantineCounts } from '../../../http/routes/health-report.ts'
 import { errorText } from '../shared/api.ts'
+import { errorHint } from '../shared/error-messages-zh.ts'
 import { escapeControlChars, escapeLine } from '../shared/escape-control-chars.ts'
 import { count } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
 import { DeleteDialog } from './delete-dialog.ts'
-import { errorHint } from './error-messages-zh.ts'
 import { healthText as t } from './messages.ts'
 import { Results } from './results.ts'
 import { QuarantineTableRow } from './row.ts'
@@ -49,7 +49,7 @@ const Bulk = ({ view, reason }: { readonly view: QuarantineView; readonly reason
         <button type="button" onClick=${view.stop}>${t('stop')}</button>
       </p>`
 
-/** What was set aside: why, where it came from, and what can be done with it. */
+/** The quarantined messages: reason, origin and actions. */
 export const QuarantineSection = ({
   counted,
   changed,

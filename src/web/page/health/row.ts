@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks'
+import { errorTitle } from '../shared/error-messages-zh.ts'
 import { escapeLine } from '../shared/escape-control-chars.ts'
 import { ago, fullTime } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
-import { errorTitle } from './error-messages-zh.ts'
 import { healthText as t } from './messages.ts'
 import type { QuarantineLine } from './report.ts'
 import { RowBody } from './row-body.ts'
@@ -15,7 +15,7 @@ interface QuarantineTableRowProps {
   readonly onDrop: (id: number) => void
 }
 
-/** One message that was set aside. */
+/** One quarantined message. */
 export const QuarantineTableRow = ({ row, busy, onReplay, onDrop }: QuarantineTableRowProps): View => {
   const [open, setOpen] = useState(false)
   const { rejected_id: id, reason } = row

@@ -58,7 +58,7 @@ const query = (reason: string | null): string => (reason === null ? '' : `&reaso
 /**
  * The rows of one reason, or of all, and what can be done with them.
  *
- * @param count read anew whenever it is another
+ * @param count the list is read again when it changes
  * @param changed told after each change, so that the figures follow
  */
 export const useQuarantine = (

@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { ChannelState, Why } from '../../client/index.ts'
 import { connectionText, reasonCodeText } from '../shared/connection-messages.ts'
+import { errorHint, errorTitle } from '../shared/error-messages-zh.ts'
 import { escapeLine } from '../shared/escape-control-chars.ts'
 import { clockTime, count } from '../shared/format.ts'
 import { type Children, html, type View } from '../shared/html.ts'
@@ -21,13 +22,14 @@ const whyOf = ({ channel, trouble }: ConnectionInfo): Why | null => trouble?.why
 const retryAtOf = ({ channel, trouble }: ConnectionInfo): number | null =>
   trouble === null ? (channel?.retryAt ?? null) : trouble.retryAt
 
-/** A reason in one line: what it is, and the gateway's own words where there are any. */
+/** A reason in one line: the page's text for its code, else the gateway's message. */
 const reasonText = ({ code, status, message }: Why): string => {
   const known = reasonCodeText(code)
-  // A known reason is said in the reader's language; what else the gateway says is in English.
-  const said = known === code ? [status, message ?? code].filter(Boolean).join(' ') : known
-  return escapeLine(said)
+  if (known !== code) return escapeLine(known)
+  return escapeLine([status, errorTitle(code) || (message ?? code)].filter(Boolean).join(' '))
 }
+
+const hintText = ({ code, hint = '' }: Why): string => escapeLine(errorHint(code, hint))
 
 /** State and reason in one line, without figures that move: what is worth being said aloud. */
 export const stateText = (line: ConnectionInfo): string => {
@@ -70,7 +72,7 @@ const Facts = ({ room, line }: { readonly room: RoomModel; readonly line: Connec
   return html`
     <dl class="facts">
       <${Fact} name=${connectionText('state')}><${LiveFacts} room=${room} line=${line} /></${Fact}>
-      ${why?.hint && html`<${Fact} name=${connectionText('hint')}>${escapeLine(why.hint)}</${Fact}>`}
+      ${why?.hint && html`<${Fact} name=${connectionText('hint')}>${hintText(why)}</${Fact}>`}
       ${
         status !== null &&
         html`
@@ -145,7 +147,7 @@ export const DisconnectedBanner = ({ room }: { readonly room: RoomModel }): View
   if (stateOf(line) !== 'closed' || why === null) return null
   return html`
     <div class="closed-bar" id="closed">
-      <span>${stateText(line)}${why.hint ? ` · ${escapeLine(why.hint)}` : ''}</span>
+      <span>${stateText(line)}${why.hint ? ` · ${hintText(why)}` : ''}</span>
       <button type="button" class="small" id="reopen" onClick=${() => room.retry()}>${connectionText('now')}</button>
       ${
         why.status === 401 &&

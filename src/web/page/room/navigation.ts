@@ -47,8 +47,8 @@ export class MessageNavigator {
   async round(round: number): Promise<void> {
     const room = this.#room
     // Its first message is known to be the first once an earlier round, or the beginning, is there.
-    const begun = (): boolean => [...room.tally.rounds.keys()].some((known) => known < round)
-    await this.#loaded(begun)
+    const hasEarlierRound = (): boolean => [...room.tally.rounds.keys()].some((known) => known < round)
+    await this.#loaded(hasEarlierRound)
     const found = room.tally.rounds.get(round)
     if (found === undefined) return
     const shown = this.#scroller.rows.entries

@@ -48,7 +48,7 @@ const useHash = (moves: MessageNavigator, missing: (id: number) => void): void =
   }, [moves])
 }
 
-/** An empty text would be written anew at each drawing, and a change of nothing is heard too. */
+/** An empty text would be written at each render, and screen readers announce that too. */
 const Note = ({ room, note }: { readonly room: RoomModel; readonly note: string }): View => {
   const said = useAnnouncement(room)
   const line = useSignalValue(room.line)

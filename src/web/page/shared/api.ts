@@ -1,3 +1,5 @@
+import { reasonCodeText } from './connection-messages.ts'
+import { errorHint, errorTitle } from './error-messages-zh.ts'
 import { askForToken, session } from './session.ts'
 
 /** An answer of the gateway's that is no success, or none at all (`status` 0, code `unreachable`). */
@@ -81,9 +83,11 @@ const parsed = (text: string): Record<string, unknown> => {
   }
 }
 
-/** What an error says to a reader: what happened, and what to do. */
+/** Status, code, message and hint of an error in one line, in the language of the page. */
 export const errorText = (error: unknown): string => {
   if (!(error instanceof ApiError)) return error instanceof Error ? error.message : String(error)
-  const status = error.status === 0 ? '' : `${error.status} `
-  return [`${status}${error.code}`.trim(), error.message, error.hint].filter(Boolean).join(' · ')
+  const { status, code, message, hint } = error
+  if (status === 0) return [code, reasonCodeText(code)].join(' · ')
+  const parts = [`${status} ${code}`.trim(), errorTitle(code) || message, errorHint(code, hint)]
+  return parts.filter(Boolean).join(' · ')
 }

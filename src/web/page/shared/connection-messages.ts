@@ -24,7 +24,7 @@ export const connectionText = defineMessages({
     own: 'this tab',
     leading: 'this tab, for others too',
     following: 'another tab',
-    reset: 'Begun anew',
+    reset: 'Restarted',
     resetAt: '{why}, at {time}',
     now: 'Try now',
     signIn: 'Give a token',
@@ -74,7 +74,7 @@ const REASONS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
   cursor_ahead: ['the log is behind what was shown', '日志落后于已显示的内容'],
   cursor_invalid: ['the cursor was not valid', '游标无效'],
   history_pruned: ['history was removed meanwhile', '部分历史已被清理'],
-  log_changed: ['the database was made anew', '数据库已重建'],
+  log_changed: ['the database was replaced', '数据库已重建'],
 }
 
 /** A reason of the client's or the gateway's in words; an unknown one as it is. */

@@ -33,7 +33,7 @@ const follow = (): void => {
   route.set(routeOf(path))
 }
 
-/** Goes to another page of ours without loading it anew. */
+/** Goes to another page of ours without reloading the document. */
 export const navigate = (to: string): void => {
   history.pushState(null, '', to)
   follow()

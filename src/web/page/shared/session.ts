@@ -8,14 +8,14 @@ export interface Session {
   readonly token: string | null
   /** Why the gateway wants a token: its own words. null: it does not. */
   readonly wanted: string | null
-  /** Counts the logins, so that a page can begin anew with each. */
+  /** Counts the logins, so that a page starts again with each. */
   readonly generation: number
 }
 
 /** Who the reader is, as far as this tab knows. */
 export const session = signal<Session>({ token: load(KEPT, 'session'), wanted: null, generation: 0 })
 
-/** The token goes with every call from now on; all pages begin anew. */
+/** Every request sends this token from now on; all pages start again. */
 export const signIn = (token: string): void => {
   save(KEPT, token, 'session')
   session.set({ token, wanted: null, generation: session.get().generation + 1 })

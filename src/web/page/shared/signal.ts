@@ -26,7 +26,7 @@ export const signal = <T>(first: T): Signal<T> => {
   }
 }
 
-/** The value of a cell, in a component that is drawn anew with it. */
+/** Returns the value of a signal, and renders the component again when it changes. */
 export const useSignalValue = <T>(source: Signal<T>): T => {
   const [, redraw] = useState(0)
   useEffect(() => {

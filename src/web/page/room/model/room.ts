@@ -28,7 +28,7 @@ interface HistoryState {
 /** How the room stands to its gateway; `channel` is null until the first page is there. */
 export interface ConnectionInfo {
   readonly channel: ChannelStatus | null
-  /** Where the first page could not be had: why, and when it is tried again (null: it is not). */
+  /** Why the first page could not be loaded, and when the next attempt is due; null if there is none. */
   readonly trouble: { readonly why: Why; readonly retryAt: number | null } | null
   readonly reset: Reset | null
 }
