@@ -80,6 +80,18 @@ test('links between the documents lead to a file, and to a heading of it', () =>
   assert.ok(seen > 80, `${seen} links`)
 })
 
+test('each page in docs/zh links to its English counterpart and back', () => {
+  // Written in Chinese for DeepSOC's operators alone.
+  const alone = ['docs/zh/DEEPSOC.md']
+  const pages = DOCUMENTS.filter((name) => name.startsWith('docs/zh/') && !alone.includes(name))
+  assert.ok(pages.length > 0)
+  for (const page of pages) {
+    const name = page.slice('docs/zh/'.length)
+    assert.match(read(page), `\n[English](../${name})\n`)
+    assert.match(read(`docs/${name}`), `\n[中文](zh/${name})\n`)
+  }
+})
+
 test('the variables that the documents name are in the catalogue', () => {
   const known = new Set(Object.keys(CONFIG_VARIABLES))
   // These name variables of the tests, constants of the code, and variables by their previous names.

@@ -14,10 +14,15 @@ export const DOCUMENTS: readonly string[] = [
     'CHANGELOG.md',
     '.github/PULL_REQUEST_TEMPLATE.md',
   ],
-  ...readdirSync(join(ROOT, 'docs'))
-    .filter((name) => name.endsWith('.md'))
-    .map((name) => `docs/${name}`),
+  ...['docs', 'docs/zh'].flatMap((folder) =>
+    readdirSync(join(ROOT, folder))
+      .filter((name) => name.endsWith('.md'))
+      .map((name) => `${folder}/${name}`),
+  ),
 ]
+
+/** Whether a document is in Chinese; its commands are those of the English documents, which are run. */
+export const isChinese = (document: string): boolean => document === 'README.zh.md' || document.startsWith('docs/zh/')
 
 /** The text of a file of the repository. */
 export const readText = (file: string): string => readFileSync(join(ROOT, file), 'utf8')
