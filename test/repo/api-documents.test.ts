@@ -80,7 +80,7 @@ documents('name every error code, with status and hint', () => {
   const said = new Set(callsOf(openapi).flatMap(({ operation }) => JSON.stringify(operation).match(/`(\w+)`/g) ?? []))
   // What no answer to a described call can say: faults of the start, of commands, of readiness, of calls that are none.
   const elsewhere =
-    /^(amqp_|backup_|native_|database_|config_|certificate_|address_|node_|gateway_unreachable|unexpected_response|broker_|not_found|method_not_allowed|shutting_down)/
+    /^(amqp_|backup_|native_|database_|config_|certificate_|listen_|node_|gateway_unreachable|unexpected_response|broker_|not_found|method_not_allowed|shutting_down)/
   for (const code of Object.keys(ERRORS)) assert.ok(said.has(`\`${code}\``) || elsewhere.test(code), code)
 })
 

@@ -153,7 +153,7 @@ deploy('a running gateway shows the metrics that are declared, named as Promethe
   const always = [...METRICS.keys()].filter((name) => !name.includes('certificate'))
   assert.equal(shown.map(([name]) => name).sort(), always.sort())
   for (const [name, type] of shown) {
-    assert.match(name, /^(gateway|process)_[a-z_]+$/)
+    assert.match(name, /^(gateway|process|nodejs)_[a-z_]+$/)
     assert.is(name.endsWith('_total'), type === 'counter', name)
     assert.not.match(name, /_(ms|milliseconds|kb|mb|minutes|percent)(_|$)/)
   }

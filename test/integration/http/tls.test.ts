@@ -223,7 +223,7 @@ https('stays with the old pair, and says so once, while the new one cannot be us
   const complaints = (): LogLine[] => lines(gateway, /^TLS certificate reload failed/)
   const complains = async (count: number, text: RegExp): Promise<void> => {
     await until(() => complaints().length >= count, { what: `complaint ${count}` })
-    assert.match(String(complaints().at(-1)?.msg), text)
+    assert.match(String(complaints().at(-1)?.cause), text)
     assert.is(complaints().at(-1)?.code, 'certificate_invalid')
     assert.is(await serialOf(gateway), serialIn(first.certFile))
   }

@@ -38,7 +38,7 @@ logs('has the line of a request by the id of its answer, with what became of it'
     assert.equal([line.method, line.path, line.status], [method, '/api/events/e/messages', status])
     assert.is(line.code, code)
     assert.is(line.level, 'debug')
-    assert.ok(line.ms >= 0)
+    assert.ok(line.duration_ms >= 0)
   }
 })
 
