@@ -41,8 +41,8 @@ export class EventListStore {
   #timer = 0
   #retry = 0
   #over = false
-  /** Counts the requests for the list: the answer to all but the last one is dropped. */
-  #loads = 0
+  /** Increments with each load of the list: the response to an earlier one is dropped. */
+  #epoch = 0
 
   start(): void {
     this.#load()
@@ -50,6 +50,7 @@ export class EventListStore {
 
   stop(): void {
     this.#over = true
+    this.#epoch++
     clearTimeout(this.#timer)
     clearTimeout(this.#retry)
     this.#channel?.close()
@@ -75,17 +76,17 @@ export class EventListStore {
   }
 
   async #load(): Promise<void> {
-    const load = ++this.#loads
-    const isStale = (): boolean => this.#over || load !== this.#loads
+    if (this.#over) return
+    const epoch = ++this.#epoch
     try {
       const { data, has_more, log_id } = await api<Answer>(`/api/events?limit=${PAGE}`)
-      if (isStale()) return
+      if (epoch !== this.#epoch) return
       this.#events.clear()
       for (const one of data) this.#events.set(one.event_id, toSummary(one))
       this.#publish({ is: 'loaded', error: null, hasMore: has_more, logId: log_id })
       this.#follow(data[0]?.last_db_id ?? 0, log_id)
     } catch (error) {
-      if (isStale()) return
+      if (epoch !== this.#epoch) return
       this.#publish({ is: 'failed', error })
       this.#retry = window.setTimeout(() => this.#load(), RETRY_MS)
     }
