@@ -13,9 +13,6 @@ const EXIT = { ok: 0, failure: 1, usage: 2 } as const
 /** A command that is interrupted has this long to put its things in order, in milliseconds. */
 const INTERRUPT_GRACE_MS = 1_500
 
-/** The end of hints at errors that a running gateway retries: a process that ends with the error retries nothing. */
-const RETRIED = / The gateway keeps retrying\.$/
-
 /** Each is loaded when it is called: a short command does not wait for the parts of the others. */
 const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => Promise<CliCommand | CommandGroup>]>> = {
   serve: ['run the gateway (default)', async () => (await import('./serve.ts')).serve],
@@ -52,11 +49,15 @@ const printError = ({ stderr }: StandardStreams, text: string): void => {
 
 /** Says what is wrong in the same three lines everywhere: what, why, what to do. */
 const reportError = async (error: unknown, streams: StandardStreams): Promise<void> => {
+  const { RETRY_NOTE } = await import('../core/errors.ts')
   const { escapeForTerminal } = await import('./terminal-escape.ts')
   const { code, message, hint } = error as { code?: string; message?: string; hint?: string }
   printError(streams, `deepsoc-gateway: ${escapeForTerminal(code ?? 'internal')}`)
   for (const line of (message ?? String(error)).split('\n')) printError(streams, `  ${escapeForTerminal(line)}`)
-  if (hint !== undefined) printError(streams, `  hint: ${escapeForTerminal(hint.replace(RETRIED, ''))}`)
+  if (hint === undefined) return
+  // A command that ends with the error retries nothing.
+  const advice = hint.endsWith(RETRY_NOTE) ? hint.slice(0, -RETRY_NOTE.length) : hint
+  printError(streams, `  hint: ${escapeForTerminal(advice)}`)
 }
 
 const checkNode = (streams: StandardStreams): boolean => {

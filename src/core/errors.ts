@@ -10,8 +10,11 @@ export interface ErrorDefinition {
 
 const define = (status: number, retryable: boolean, hint: string): ErrorDefinition => ({ status, retryable, hint })
 
+/** The end of the hints of errors that a running gateway retries. */
+export const RETRY_NOTE = ' The gateway keeps retrying.'
+
 /** An error that the gateway recovers from by itself once its cause is gone. */
-const keepsRetrying = (hint: string): ErrorDefinition => define(503, true, `${hint} The gateway keeps retrying.`)
+const keepsRetrying = (hint: string): ErrorDefinition => define(503, true, `${hint}${RETRY_NOTE}`)
 
 /**
  * Every error code of the gateway: in HTTP responses, log lines, `/readyz`, and as the reason of a quarantined message.
