@@ -24,13 +24,13 @@ connection = pika.BlockingConnection(pika.URLParameters(url))
 channel = connection.channel()
 channel.basic_qos(prefetch_count=10)
 taken = 0
-startedAt = 0.0
+started_at = 0.0
 
 
 def store(channel, method, properties, body):
-    global taken, startedAt
+    global taken, started_at
     if taken == 0:
-        startedAt = time.monotonic()
+        started_at = time.monotonic()
         print(json.dumps({"started": True}), flush=True)
     message = json.loads(body)
     database.execute("BEGIN")
@@ -49,7 +49,7 @@ def store(channel, method, properties, body):
     channel.basic_ack(method.delivery_tag)
     taken += 1
     if taken == int(wanted):
-        print(json.dumps({"seconds": time.monotonic() - startedAt, "messages": taken}), flush=True)
+        print(json.dumps({"seconds": time.monotonic() - started_at, "messages": taken}), flush=True)
 
 
 channel.basic_consume(queue, store)

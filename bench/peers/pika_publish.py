@@ -36,8 +36,8 @@ def publish(count):
 
 publish(50)
 print(json.dumps({"started": True}), flush=True)
-startedAt = time.monotonic()
+started_at = time.monotonic()
 publish(int(messages))
-seconds = time.monotonic() - startedAt
+seconds = time.monotonic() - started_at
 print(json.dumps({"seconds": seconds, "promised": seconds}), flush=True)
 connection.close()

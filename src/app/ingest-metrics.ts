@@ -5,7 +5,7 @@ import type { Metrics } from '../telemetry/metrics.ts'
 
 export type CommitListener = (entries: readonly AppendEntry[], outcomes: readonly AppendResult[]) => void
 
-/** Counts the outcomes of a batch and notifies the streams if the store has grown. Quarantined messages are logged once per batch. */
+/** Counts the outcomes of a batch, logs what was quarantined in one line, and notifies the streams if the store has grown. */
 export const recordCommit =
   ({ metrics, logger, bell }: { metrics: Metrics; logger: Logger; bell: ChangeNotifier }): CommitListener =>
   (entries, outcomes) => {

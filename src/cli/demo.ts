@@ -52,7 +52,7 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any cas
     const wanted = playOf(given)
     if (given.switch('print')) return print(wanted, io)
     const { url, token } = await resolvePublishTarget(given)
-    // A demo that nobody can see is not started.
+    // Fail before the first message if the demo could not be seen.
     if (url !== null) await request(`${url}/livez`, { signal: io.signal })
     const page = url ?? pageUrl(given)
     const guarded = url === null ? loadConfig().tokens !== null : (await token()) !== null

@@ -41,7 +41,7 @@ const stream =
     if (end === 'breaks') setImmediate(() => response.destroy())
   }
 
-/** Follows until so many messages were said. */
+/** Follows until this many messages were printed. */
 const hearOut = async ({ url, server }: Played, count: number, silenceMs = 10_000) => {
   const stop = new AbortController()
   const ids: number[] = []

@@ -38,7 +38,7 @@ gate('are bounded in all and for each caller, and free again when their answers 
   for (let n = 0; n < 7; n++) near.hold(10 * MEGABYTE)
   isFull(request('late').hold, 10)
   for (const { res } of [greedy, again, modest, far, near]) res.emit('close')
-  // A page that is read for who has left.
+  // The client disconnected while its page was read.
   for (let n = 0; n < 60; n++) greedy.hold(MEGABYTE)
   request('a large one').hold(256 * MEGABYTE)
 })
