@@ -1,5 +1,6 @@
 import { decodeFieldTable, type FieldValue } from './field-table.ts'
 import { FRAME_HEADER_BYTES, type RawFrame } from './frame-reader.ts'
+import { decodeText } from './text.ts'
 
 /** Beside the headers, the properties of AMQP 0-9-1's basic class. */
 export interface BasicProperties {
@@ -66,8 +67,8 @@ const decodeDeliver = (bytes: Buffer, payload: number): DeliverParams => {
   return {
     deliveryTag: longLong(bytes, tag),
     redelivered: bytes[tag + 8] === 1,
-    exchange: bytes.toString('utf8', exchange, routingKey - 1),
-    routingKey: bytes.toString('utf8', routingKey, routingKey + bytes[routingKey - 1]!),
+    exchange: decodeText(bytes, exchange, routingKey - 1),
+    routingKey: decodeText(bytes, routingKey, routingKey + bytes[routingKey - 1]!),
   }
 }
 
@@ -75,7 +76,7 @@ type Decode = (bytes: Buffer, at: number) => unknown
 type Skip = (bytes: Buffer, at: number) => number
 
 const shortString: [Decode, Skip] = [
-  (bytes, at) => bytes.toString('utf8', at + 1, at + 1 + bytes[at]!),
+  (bytes, at) => decodeText(bytes, at + 1, at + 1 + bytes[at]!),
   (bytes, at) => at + 1 + bytes[at]!,
 ]
 const octet: [Decode, Skip] = [(bytes, at) => bytes[at], (_bytes, at) => at + 1]

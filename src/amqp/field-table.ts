@@ -1,3 +1,5 @@
+import { decodeText } from './text.ts'
+
 /** A value of an AMQP field table, as JSON can show it. Integers beyond 2^53 become text, digit for digit. */
 export type FieldValue = string | number | boolean | null | FieldValue[] | { [name: string]: FieldValue }
 
@@ -51,7 +53,7 @@ const readValue = (reader: Reader, depth: number): FieldValue => {
   }
   if (!'SxAF'.includes(type)) throw new RangeError(`unknown field type ${JSON.stringify(type)}`)
   const part = readBytes(reader, readBytes(reader, 4).readUInt32BE(0))
-  if (type === 'S') return part.toString('utf8')
+  if (type === 'S') return decodeText(part, 0, part.length)
   if (type === 'x') return part.toString('base64')
   if (depth >= MAX_DEPTH) throw new RangeError('the field table is nested too deeply')
   if (type === 'F') return readFields(part, depth + 1)
@@ -65,8 +67,8 @@ const readFields = (bytes: Buffer, depth: number): { [name: string]: FieldValue 
   const reader: Reader = { bytes, at: 0 }
   const fields: [string, FieldValue][] = []
   while (reader.at < bytes.length) {
-    const name = readBytes(reader, readBytes(reader, 1)[0]!).toString('utf8')
-    fields.push([name, readValue(reader, depth)])
+    const name = readBytes(reader, readBytes(reader, 1)[0]!)
+    fields.push([decodeText(name, 0, name.length), readValue(reader, depth)])
   }
   return Object.fromEntries(fields)
 }

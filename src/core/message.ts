@@ -158,7 +158,7 @@ const normalize = (
   }
   const offered = arrival.message_id === '' ? undefined : arrival.message_id
   if (fields.message_id == null && offered !== undefined && !MessageId.safeParse(offered).success) {
-    return invalid('invalid_message_id', 'The message_id property must have 1 to 255 characters.')
+    return invalid('invalid_message_id', 'The message_id property must be UTF-8 with 1 to 255 characters.')
   }
   return {
     message: {

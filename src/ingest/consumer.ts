@@ -48,8 +48,9 @@ const EMPTY = '{}'
 const toOrigin = (delivery: Delivery): DeliveryOrigin => {
   const { headers } = delivery.properties
   return {
-    exchange: delivery.exchange,
-    routing_key: delivery.routingKey,
+    // The store holds UTF-8 only.
+    exchange: delivery.exchange.toWellFormed(),
+    routing_key: delivery.routingKey.toWellFormed(),
     headers: headers === undefined ? EMPTY : JSON.stringify(headers),
     properties: JSON.stringify({ ...delivery.properties, headers: undefined }),
     redelivered: delivery.redelivered,

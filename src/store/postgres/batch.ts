@@ -120,14 +120,22 @@ export const storeMessages = async (
   return outcomes
 }
 
-const keyOf = (sha256: string, reason: string, routing_key: string): string => `${sha256} ${reason} ${routing_key}`
+type Copy = { sha256: string; reason: string; routing_key: string; properties: string }
+
+const keyOf = ({ sha256, reason, routing_key, properties }: Copy): string =>
+  JSON.stringify([sha256, reason, routing_key, properties])
+
+const toCopy = ({ sha256, reason, origin }: RejectedDelivery): Copy => {
+  const [routing_key, properties] = [escapeNul(origin.routing_key), escapeNul(origin.properties)]
+  return { sha256, reason, routing_key, properties }
+}
 
 /** Sets rejections aside in their order, in the caller's transaction; those redelivered only if no copy is there. */
 export const insertRejected = async (client: Client, rejections: readonly RejectedDelivery[]): Promise<void> => {
   const known = await knownCopies(client, rejections)
-  const wanted = rejections.filter(({ sha256, reason, origin }) => {
-    const key = keyOf(sha256, reason, escapeNul(origin.routing_key))
-    if (origin.redelivered && known.has(key)) return false
+  const wanted = rejections.filter((rejection) => {
+    const key = keyOf(toCopy(rejection))
+    if (rejection.origin.redelivered && known.has(key)) return false
     known.add(key)
     return true
   })
@@ -150,16 +158,16 @@ export const insertRejected = async (client: Client, rejections: readonly Reject
 }
 
 const knownCopies = async (client: Client, rejections: readonly RejectedDelivery[]): Promise<Set<string>> => {
-  const again = rejections.filter(({ origin }) => origin.redelivered)
+  const again = rejections.filter(({ origin }) => origin.redelivered).map(toCopy)
   if (again.length === 0) return new Set()
   const values = [
     textArray(again.map(({ sha256 }) => sha256)),
     textArray(again.map(({ reason }) => reason)),
-    textArray(again.map(({ origin }) => escapeNul(origin.routing_key))),
+    textArray(again.map(({ routing_key }) => routing_key)),
+    textArray(again.map(({ properties }) => properties)),
   ]
-  type Copy = { sha256: string; reason: string; routing_key: string }
   const { rows } = await client.query<Copy>({ ...FIND_REJECTED, values })
-  return new Set(rows.map((row) => keyOf(row.sha256, row.reason, row.routing_key)))
+  return new Set(rows.map(keyOf))
 }
 
 /**

@@ -64,10 +64,10 @@ JOIN message ON message.event_id = wanted.event_id AND message.message_id = want
 /** Which of these messages are quarantined already. */
 export const FIND_REJECTED: Prepared = {
   name: 'find_rejected',
-  text: `SELECT DISTINCT rejected.sha256, rejected.reason, rejected.routing_key
-FROM unnest($1::text[], $2::text[], $3::text[]) AS wanted (sha256, reason, routing_key)
+  text: `SELECT DISTINCT rejected.sha256, rejected.reason, rejected.routing_key, rejected.properties
+FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS wanted (sha256, reason, routing_key, properties)
 JOIN rejected ON rejected.sha256 = wanted.sha256 AND rejected.reason = wanted.reason
-  AND rejected.routing_key = wanted.routing_key`,
+  AND rejected.routing_key = wanted.routing_key AND rejected.properties = wanted.properties`,
 }
 
 export const INSERT_REJECTED: Prepared = {

@@ -108,6 +108,7 @@ export const FIND_REJECTED = compileSql(
     .where('sha256', '=', namedParam<string>('sha256'))
     .where('reason', '=', namedParam<string>('reason'))
     .where('routing_key', '=', namedParam<string>('routing_key'))
+    .where('properties', '=', namedParam<string>('properties'))
     .limit(sql.lit(1)),
 )
 

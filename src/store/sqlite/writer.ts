@@ -247,7 +247,8 @@ export class SqliteWriter {
     const { origin, ...rest } = rejection
     const { redelivered, ...from } = origin
     const { sha256, reason } = rest
-    const known = redelivered && this.#findRejected.get({ sha256, reason, routing_key: from.routing_key }) !== undefined
+    const { routing_key, properties } = from
+    const known = redelivered && this.#findRejected.get({ sha256, reason, routing_key, properties }) !== undefined
     if (!known) this.#insertRejected.run({ ...rest, ...from })
     return { kind: 'rejected', db_id: 0 }
   }

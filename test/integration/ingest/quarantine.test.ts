@@ -238,6 +238,27 @@ test('the metrics count what was quarantined, by its reason', async () => {
   assert.match(text, /^\w+\{[^}]*reason="message_conflict"[^}]*\} 2$/m)
 })
 
+test('message ids that are not UTF-8 are quarantined, each message by itself, unless the body has an id', async () => {
+  const before = rejectedRows(stage.gateway.dbFile).length
+  const ids = ['e42d31', 'f62d31', 'fc2d31']
+  const withId = (hex: string, body: string) => ({
+    key: KEY,
+    body,
+    properties: { message_id_base64: Buffer.from(hex, 'hex').toString('base64') },
+  })
+  await stage.agent.publishAll([
+    ...ids.map((hex) => withId(hex, '{"event_id":"latin-1","n":1}')),
+    withId(ids[0]!, '{"event_id":"latin-1","message_id":"own"}'),
+  ])
+  const rows = (await stage.rejected(before + ids.length)).slice(before)
+  assert.equal(
+    rows.map(({ reason, properties }) => [reason, JSON.parse(properties).messageId]),
+    [0xe4, 0xf6, 0xfc].map((byte) => ['invalid_message_id', `${String.fromCharCode(0xdc00 + byte)}-1`]),
+  )
+  await until(() => messageRows(stage.gateway.dbFile, 'latin-1').length === 1)
+  assert.is(messageRows(stage.gateway.dbFile, 'latin-1')[0]!.message_id, 'own')
+})
+
 test('nothing bad stays in the queue', async () => {
   assert.is(await stage.leftInQueue(), 0)
 })

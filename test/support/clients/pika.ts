@@ -19,6 +19,8 @@ export type PikaLine = {
 /** A header `{type: 'L', value: '9007199254740993'}` goes over the wire as that AMQP field type. */
 export type PikaProperties = {
   message_id?: string
+  /** Bytes, in the place of `message_id`. */
+  message_id_base64?: string
   headers?: Record<string, unknown>
   /** `application/json` if absent. */
   content_type?: string

@@ -89,6 +89,9 @@ def body_of(line):
 
 def properties_of(line):
     given = {"content_type": "application/json", "delivery_mode": 2, **line.get("properties", {})}
+    # JSON has no bytes, which pika takes as they are.
+    if "message_id_base64" in given:
+        given["message_id"] = base64.b64decode(given.pop("message_id_base64"))
     if "headers" in given:
         given["headers"] = typed(given["headers"])
     return pika.BasicProperties(**given)
