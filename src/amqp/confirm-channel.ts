@@ -18,22 +18,29 @@ export interface PublishRequest {
   readonly body: Uint8Array
 }
 
-/** A channel in confirm mode that publishes to one exchange. Messages reach the broker in the order of the calls. */
+/**
+ * A channel in confirm mode that publishes to one exchange. Messages reach the broker in the order of the calls, except that
+ * one with the routing key and id of an unconfirmed one is sent after its confirmation.
+ */
 export class ConfirmChannel {
   readonly #channel: Channel
   readonly #exchange: string
-  /** How many messages came back as unroutable whose confirmation has not been handled yet, by routing key and id. */
-  readonly #returned = new Map<string, number>()
+  /** Messages that came back as unroutable and whose confirmation has not been handled yet, by routing key and id. */
+  readonly #returned = new Set<string>()
+  /** Messages without a confirmation. RabbitMQ returns a message by routing key and id, so each of these is sent once at a time. */
+  readonly #unconfirmed = new Map<string, PromiseWithResolvers<boolean>>()
   readonly #closed = Promise.withResolvers<never>()
 
   private constructor(channel: Channel, exchange: string) {
     this.#channel = channel
     this.#exchange = exchange
-    this.#closed.promise.catch(noop)
+    this.#closed.promise.catch((cause: unknown) => {
+      // rabbitmq-client never rejects a message whose bytes it was still writing when the channel closed.
+      for (const { reject } of this.#unconfirmed.values()) reject(toBrokerError(cause, true))
+    })
     rejectOnClose(channel).catch(this.#closed.reject)
     channel.on('basic.return', ({ routingKey, messageId }: ReturnedMessage) => {
-      const key = returnKey(routingKey, messageId ?? '')
-      this.#returned.set(key, (this.#returned.get(key) ?? 0) + 1)
+      this.#returned.add(returnKey(routingKey, messageId ?? ''))
     })
   }
 
@@ -65,21 +72,35 @@ export class ConfirmChannel {
    */
   async publish({ routingKey, message_id, headers, body }: PublishRequest): Promise<void> {
     const messageId = amqpMessageId(message_id)
-    const nacked = await this.#confirmed(
-      {
-        exchange: this.#exchange,
-        routingKey,
-        durable: true,
-        mandatory: true,
-        contentType: 'application/json',
-        messageId,
-        ...(headers !== undefined && { headers }),
-      },
-      body,
+    const key = returnKey(routingKey, messageId)
+    for (let same = this.#unconfirmed.get(key); same !== undefined; same = this.#unconfirmed.get(key)) {
+      await same.promise.catch(noop)
+    }
+    const confirmed = Promise.withResolvers<boolean>()
+    this.#unconfirmed.set(key, confirmed)
+    const envelope: Envelope = {
+      exchange: this.#exchange,
+      routingKey,
+      durable: true,
+      mandatory: true,
+      contentType: 'application/json',
+      messageId,
+      ...(headers !== undefined && { headers }),
+    }
+    // rabbitmq-client would print any other kind of bytes as JSON.
+    this.#channel.basicPublish(envelope, Buffer.from(body.buffer, body.byteOffset, body.byteLength)).then(
+      // The broker returns a message before it confirms it, but rabbitmq-client emits the return one turn later.
+      () => setImmediate(confirmed.resolve, false),
+      (error: unknown) => this.#onUnconfirmed(error, confirmed),
     )
-    // The broker returns a message before it confirms it, but rabbitmq-client emits the return one turn later.
-    await new Promise(setImmediate)
-    const returned = this.#takeReturned(returnKey(routingKey, messageId))
+    let nacked: boolean
+    let returned: boolean
+    try {
+      nacked = await confirmed.promise
+    } finally {
+      returned = this.#returned.delete(key)
+      this.#unconfirmed.delete(key)
+    }
     if (nacked) throw new BrokerError('publish_nacked', 'RabbitMQ refused the message.')
     if (returned) throw new BrokerError('publish_unroutable', `No queue takes ${routingKey}.`)
   }
@@ -88,26 +109,14 @@ export class ConfirmChannel {
     await Promise.race([this.#channel.close(), delay(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
   }
 
-  /** @returns whether the broker refused the message */
-  async #confirmed(envelope: Envelope, body: Uint8Array): Promise<boolean> {
-    try {
-      // rabbitmq-client would print any other kind of bytes as JSON.
-      await this.#channel.basicPublish(envelope, Buffer.from(body.buffer, body.byteOffset, body.byteLength))
-      return false
-    } catch (error) {
-      if ((error as { code?: unknown }).code === 'NACK') return true
-      // Why the channel closed is told to one of its messages alone, where the broker closed it for a message.
-      this.#closed.reject(error)
-      throw toBrokerError(error, true)
+  #onUnconfirmed(error: unknown, { resolve, reject }: PromiseWithResolvers<boolean>): void {
+    if ((error as { code?: unknown }).code === 'NACK') {
+      resolve(true)
+      return
     }
-  }
-
-  #takeReturned(key: string): boolean {
-    const count = this.#returned.get(key)
-    if (count === undefined) return false
-    if (count === 1) this.#returned.delete(key)
-    else this.#returned.set(key, count - 1)
-    return true
+    // rabbitmq-client rejects the first message with the reason why the channel closed, and the others without it.
+    this.#closed.reject(error)
+    this.#closed.promise.catch((cause: unknown) => reject(toBrokerError(cause, true)))
   }
 }
 

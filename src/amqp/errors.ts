@@ -12,6 +12,9 @@ export type BrokerErrorCode =
   | 'broker_client_certificate'
   | 'broker_tls_failed'
   | 'broker_precondition_failed'
+  | 'broker_ack_timeout'
+  /** A message is larger than the limit of the broker, which has closed the channel. */
+  | 'broker_message_too_large'
   /** There is no exchange or queue of this name. */
   | 'broker_name_missing'
   | 'broker_error'
@@ -31,7 +34,6 @@ export class BrokerError extends Error {
 
 /** Codes of rabbitmq-client, which has AMQP's own, and of the socket. */
 const CODES: Record<string, BrokerErrorCode> = {
-  PRECONDITION_FAILED: 'broker_precondition_failed',
   RESOURCE_LOCKED: 'broker_precondition_failed',
   ACCESS_REFUSED: 'broker_access_refused',
   NOT_FOUND: 'broker_name_missing',
@@ -50,6 +52,22 @@ const CODES: Record<string, BrokerErrorCode> = {
   EAI_AGAIN: 'broker_unreachable',
   EPIPE: 'broker_unreachable',
   ETIMEDOUT: 'broker_unreachable',
+}
+
+/** Maps PRECONDITION_FAILED by its text, since RabbitMQ has one code for unlike faults. */
+const preconditionCode = (text: string): BrokerErrorCode => {
+  if (/acknowledgement.*timed out/i.test(text)) return 'broker_ack_timeout'
+  if (BROKER_MESSAGE_LIMIT.test(text)) return 'broker_message_too_large'
+  return /inequivalent arg/i.test(text) ? 'broker_precondition_failed' : 'broker_error'
+}
+
+/** RabbitMQ 3.8 to 4.x: "message size 134217729 [is] larger than [configured] max size 134217728". */
+const BROKER_MESSAGE_LIMIT = /message size \d+ (?:is )?larger than (?:configured )?max size (\d+)/
+
+/** Returns the bytes that the broker accepts at most, or null if the error is another one than broker_message_too_large. */
+export const brokerMessageLimit = ({ message }: BrokerError): number | null => {
+  const found = BROKER_MESSAGE_LIMIT.exec(message)
+  return found === null ? null : Number(found[1])
 }
 
 /** Maps the codes of OpenSSL and Node for a failed handshake. */
@@ -79,8 +97,10 @@ const tlsCode = (code: string, text: string): BrokerErrorCode | null => {
 export const toBrokerError = (error: unknown, wasOpen: boolean): BrokerError => {
   if (error instanceof BrokerError) return error
   const code = String((error as { code?: unknown } | null)?.code ?? '')
-  const text = errorChainText(error)
+  // rabbitmq-client names the method that failed, which RabbitMQ does not always name.
+  const text = errorChainText(error).replace(/^undefined: /, '')
   const known = wasOpen ? null : loginCode(code, text)
+  if (code === 'PRECONDITION_FAILED') return new BrokerError(preconditionCode(text), text, { cause: error })
   return new BrokerError(known ?? CODES[code] ?? tlsCode(code, text) ?? 'broker_error', text, { cause: error })
 }
 

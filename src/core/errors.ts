@@ -185,6 +185,9 @@ export const ERRORS = {
   broker_precondition_failed: keepsRetrying(
     'A queue or exchange of this name exists with other arguments. Delete it once it is empty, or choose another name.',
   ),
+  broker_ack_timeout: keepsRetrying(
+    'RabbitMQ closed the channel because a delivery was not acknowledged within its consumer_timeout. Its messages are delivered again. Check the store, and raise consumer_timeout if it is shorter than a commit takes.',
+  ),
   broker_access_refused: keepsRetrying(
     'Grant the user the configure, write and read permissions on the exchanges and queues.',
   ),

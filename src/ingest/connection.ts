@@ -40,4 +40,8 @@ export const createComponentConnection = (options: ComponentConnectionOptions): 
 
 /** The same error with its code in the gateway's catalogue. */
 export const brokerToGatewayError = ({ code, message, cause }: BrokerError): GatewayError =>
-  new GatewayError(code === 'broker_name_missing' ? 'broker_error' : code, message, { cause })
+  new GatewayError(
+    code === 'broker_name_missing' || code === 'broker_message_too_large' ? 'broker_error' : code,
+    message,
+    { cause },
+  )

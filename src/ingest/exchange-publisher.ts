@@ -1,7 +1,7 @@
 import type { BrokerAddress } from '../amqp/address.ts'
 import { ConfirmChannel, type PublishRequest } from '../amqp/confirm-channel.ts'
 import type { OpenConnection, ReconnectingConnection } from '../amqp/connection.ts'
-import { toBrokerError } from '../amqp/errors.ts'
+import { brokerMessageLimit, toBrokerError } from '../amqp/errors.ts'
 import { amqpMessageId, routingKeyFor } from '../amqp/message-properties.ts'
 import { GatewayError } from '../core/errors.ts'
 import { appendJsonMembers } from '../core/json-members.ts'
@@ -27,6 +27,10 @@ export class ExchangePublisher {
   readonly #options: ExchangePublisherOptions
   readonly #connection: ReconnectingConnection
   #channel: ConfirmChannel | null = null
+  /** Resolves when `#channel` changes. */
+  #channelChanged = Promise.withResolvers<void>()
+  /** max_message_size of the broker, in bytes, once it has refused a message by it. */
+  #maxBodyBytes = Number.POSITIVE_INFINITY
   #blocked = false
   /** Ends the wait for a confirm, one per message that has none yet. */
   readonly #unconfirmed = new Set<(error: GatewayError) => void>()
@@ -61,11 +65,36 @@ export class ExchangePublisher {
     if (channel === null) return new GatewayError('broker_unreachable', 'There is no connection to RabbitMQ.')
     if (this.#blocked) return new GatewayError('broker_blocked', 'RabbitMQ has an alarm.')
     try {
-      await this.#confirmed(channel.publish(toPublishRequest(message, this.#options.topology.binding)))
+      await this.#confirmed(this.#send(channel, toPublishRequest(message, this.#options.topology.binding)))
       return null
     } catch (error) {
       return toUnpublishedError(error)
     }
+  }
+
+  /**
+   * Publishes a message, on the next channel if RabbitMQ has closed the present one for another message's size.
+   *
+   * @throws GatewayError body_too_large or publish_confirm_timeout, or what ConfirmChannel.publish throws
+   */
+  async #send(first: ConfirmChannel, request: PublishRequest): Promise<void> {
+    for (let channel: ConfirmChannel | null = first; channel !== null; channel = this.#channel) {
+      if (request.body.length > this.#maxBodyBytes) throw tooLargeForBroker(request.body.length, this.#maxBodyBytes)
+      try {
+        return await channel.publish(request)
+      } catch (error) {
+        if (brokerMessageLimit(toBrokerError(error, true)) === null) throw error
+      }
+      while (this.#channel === channel) await this.#channelChanged.promise
+    }
+    // The message may have been confirmed on the first channel.
+    throw new GatewayError('publish_confirm_timeout', 'The connection to RabbitMQ was lost.')
+  }
+
+  #setChannel(channel: ConfirmChannel | null): void {
+    this.#channel = channel
+    this.#channelChanged.resolve()
+    this.#channelChanged = Promise.withResolvers()
   }
 
   async #use({ connection, lost, stopping, ready }: OpenConnection): Promise<void> {
@@ -81,16 +110,23 @@ export class ExchangePublisher {
       this.#blocked = false
       health.markHealthy('publisher')
     })
-    const channel = await ConfirmChannel.open(connection, topology.exchange, false)
-    this.#channel = channel
-    ready()
+    this.#maxBodyBytes = Number.POSITIVE_INFINITY
     try {
-      await Promise.race([stopping, lost, channel.closed])
+      for (;;) {
+        const channel = await ConfirmChannel.open(connection, topology.exchange, false)
+        this.#setChannel(channel)
+        ready()
+        const limit = await Promise.race([stopping, lost, closedBySize(channel)])
+        if (limit === undefined) {
+          await channel.close()
+          return
+        }
+        this.#maxBodyBytes = limit
+      }
     } finally {
-      this.#channel = null
+      this.#setChannel(null)
       this.#blocked = false
     }
-    await channel.close()
   }
 
   /** Waits for a confirm: until the deadline, or until the broker says that it takes nothing. */
@@ -106,6 +142,19 @@ export class ExchangePublisher {
     })
   }
 }
+
+/** Resolves with the broker's limit if it closes the channel for a larger message. @throws why it closes otherwise */
+const closedBySize = (channel: ConfirmChannel): Promise<number> =>
+  channel.closed.catch((cause: unknown) => {
+    const limit = brokerMessageLimit(toBrokerError(cause, true))
+    if (limit === null) throw cause
+    return limit
+  })
+
+const tooLargeForBroker = (bytes: number, limit: number): GatewayError =>
+  new GatewayError('body_too_large', `The message has ${bytes} bytes, and RabbitMQ accepts ${limit}.`, {
+    hint: 'Send a smaller body, or raise max_message_size of RabbitMQ.',
+  })
 
 const toPublishRequest = (message: NewMessage, binding: string): PublishRequest => {
   const { event_id, message_id, message_type, body, lacks, traceparent } = message

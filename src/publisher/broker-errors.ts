@@ -8,7 +8,14 @@ export const toPublishError = (error: BrokerError, options: PublishErrorOptions 
 const publishCode = (code: BrokerError['code']): PublishErrorCode => {
   // The library names nothing at the broker but its exchange, and declares nothing.
   if (code === 'broker_name_missing') return 'exchange_missing'
-  return code === 'broker_precondition_failed' ? 'broker_error' : code
+  switch (code) {
+    case 'broker_precondition_failed':
+    case 'broker_ack_timeout':
+    case 'broker_message_too_large':
+      return 'broker_error'
+    default:
+      return code
+  }
 }
 
 const PERMANENT: ReadonlySet<PublishErrorCode> = new Set([

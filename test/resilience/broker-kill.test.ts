@@ -102,4 +102,31 @@ test(`a broker that is killed ${ROUNDS} times under load costs no confirmed mess
 test('a broker that is shut down in order and comes back costs nothing either', () =>
   survive('stopped', 1, () => broker.stop()))
 
+test('a message above the limit of RabbitMQ is refused with that limit, and costs no neighbour', async () => {
+  // A channel keeps the limit that it was opened with, so this gateway starts after the change.
+  const setLimit = (bytes: number) => broker.evaluate(`application:set_env(rabbit, max_message_size, ${bytes})`)
+  await setLimit(100_000)
+  const other = await startGateway({ env: brokerEnv(broker.url, uniqueNames('limited')) })
+  try {
+    await other.ready()
+    const url = messagesUrl(other, 'limited')
+    const pad = 'x'.repeat(150_000)
+    for (const round of ['unknown', 'known']) {
+      const [large, ...small] = await Promise.all([
+        postJson(url, { message_id: `large-${round}`, pad }),
+        ...Array.from({ length: 20 }, (_, n) => postJson(url, { message_id: `small-${round}-${n}` })),
+      ])
+      assert.equal([large!.status, large!.body.code], [413, 'body_too_large'], large!.text)
+      assert.match(large!.body.message, '100000')
+      assert.match(large!.body.hint, 'max_message_size')
+      assert.equal(new Set(small.map(({ status }) => status)), new Set([202]))
+    }
+    await until(() => messageRows(other.dbFile, 'limited').length === 40, { what: 'the small messages' })
+    assert.not.match(other.output(), 'component failed')
+  } finally {
+    await setLimit(134_217_728)
+    await other.dispose()
+  }
+})
+
 test.run()

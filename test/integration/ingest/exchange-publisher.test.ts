@@ -100,4 +100,24 @@ test('a message that no queue takes is refused over HTTP, and is taken once the 
   assert.not.ok(messageRows(stage.gateway.dbFile, 'unrouted').some(({ message_id }) => message_id === lost))
 })
 
+test('of requests with one message_id at the same time, none is accepted that no queue takes', async () => {
+  const { exchange, queue, binding } = stage.names
+  const url = messagesUrl(stage.gateway, 'twins')
+  let n = 0
+  await until(
+    async () => {
+      await withChannel(broker.url, (channel) => channel.queueUnbind({ queue, exchange, routingKey: binding }))
+      const message_id = `twin-${++n}`
+      const answers = await Promise.all(Array.from({ length: 4 }, () => postJson(url, { message_id })))
+      const accepted = answers.filter(({ status }) => status === 202).length
+      await until(async () => (await postJson(url, { message_id: `after-${n}` })).status === 202)
+      await until(() => messageRows(stage.gateway.dbFile, 'twins').some((row) => row.message_id === `after-${n}`))
+      const stored = messageRows(stage.gateway.dbFile, 'twins').some((row) => row.message_id === message_id)
+      assert.is(stored, accepted > 0, 'what was accepted is stored')
+      return accepted === 0
+    },
+    { what: 'four refusals' },
+  )
+})
+
 test.run()

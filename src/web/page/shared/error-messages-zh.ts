@@ -111,6 +111,10 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
     '声明冲突',
     '已有同名但参数不同的队列或交换机。请在其清空后删除，或改用其他名称。网关会继续重试。',
   ],
+  broker_ack_timeout: [
+    '确认超时',
+    'RabbitMQ 因消息未在 consumer_timeout 内确认而关闭了信道，这些消息会重新投递。请检查存储；若 consumer_timeout 短于一次提交所需的时间，请调大。网关会继续重试。',
+  ],
   broker_access_refused: [
     '消息代理拒绝访问',
     '请授予该用户对交换机和队列的 configure、write、read 权限。网关会继续重试。',
