@@ -1,35 +1,35 @@
 type Listener = () => void
 
 /**
- * "The log has grown." Only a hint (D1): it may be lost, doubled or late, and who hears it reads the log;
- * a slow poll stands behind it. Inside one process it is a plain call.
+ * Notifies listeners in this process that messages were committed. A notification is only a hint (D1): it can be lost, duplicated or late,
+ * so listeners read the store, and also poll it slowly.
  */
 export class ChangeNotifier {
   readonly #listeners = new Set<Listener>()
 
-  /** @returns a function that takes the listener off again */
+  /** @returns a function that removes the listener */
   listen(listener: Listener): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }
 
-  /** This process has committed. */
+  /** Called after this process has committed. */
   notify(): void {
     this.emit()
   }
 
-  /** Somebody has committed. */
+  /** Notifies the listeners. Called after any process has committed. */
   emit(): void {
     for (const listener of this.#listeners) listener()
   }
 }
 
-/** Also rings at the sibling workers, at most once in a turn of the event loop. */
+/** Also notifies the sibling workers, at most once per event-loop iteration. */
 export class ClusterChangeNotifier extends ChangeNotifier {
   readonly #send: () => void
   #sending = false
 
-  /** @param send carries the hint to the siblings, who call `heard` */
+  /** @param send notifies the siblings, which then call `emit` */
   constructor(send: () => void) {
     super()
     this.#send = send

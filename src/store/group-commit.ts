@@ -6,12 +6,12 @@ interface PendingAppend {
   readonly reject: (error: unknown) => void
 }
 
-/** Entries of one transaction at most: beyond it a commit takes longer without becoming cheaper per row. */
+/** Maximum entries per transaction. A larger commit takes longer without becoming cheaper per row. */
 const MAX_ENTRIES = 2_000
 
 /**
- * Joins what comes in while a commit is under way into the next one. No timer: an idle log commits one entry
- * at once, a busy one hundreds. Each caller's entries stay together and in order.
+ * Combines entries that arrive during a commit into the next one. There is no timer: an idle store commits a single entry immediately, a
+ * busy one commits hundreds at a time. The entries of one caller stay together and in order.
  */
 export class GroupCommit {
   readonly #commit: (entries: readonly AppendEntry[]) => Promise<AppendResult[]>
@@ -22,7 +22,7 @@ export class GroupCommit {
     this.#commit = commit
   }
 
-  /** @returns the outcomes once durable; rejects as `commit` does, and nothing of the entries is then stored */
+  /** @returns the results once they are durable; rejects with the error of `commit` */
   append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
     if (entries.length === 0) return Promise.resolve([])
     return new Promise((resolve, reject) => {
@@ -31,13 +31,13 @@ export class GroupCommit {
     })
   }
 
-  /** Resolves when nothing is under way any more. */
+  /** Resolves when no commit is running or waiting. */
   async drained(): Promise<void> {
     while (this.#running !== null) await this.#running
   }
 
   async #run(): Promise<void> {
-    // A turn of its own lets the callers of this very moment share the first commit.
+    // Yield once, so that all appends of the current tick share the first commit.
     await null
     while (this.#waiting.length > 0) {
       const group = this.#take()

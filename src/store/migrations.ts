@@ -2,21 +2,21 @@ import type Database from 'better-sqlite3'
 import { errorChainText } from '../core/error-text.ts'
 import { GatewayError } from '../core/errors.ts'
 
-/** What makes a database of one version into one of the next. */
+/** Upgrades a database from the previous schema version to `version`. */
 export interface Migration {
-  /** The version that it leads to. */
+  /** Schema version after this migration. */
   readonly version: number
   readonly summary: string
-  /** Statements in the form of the day they were written: released, a migration is never changed again. */
+  /** SQL statements for SQLite. They must never be changed once they are released. */
   readonly sql: string
-  /** The same for PostgreSQL, where it is not the same words. */
+  /** SQL statements for PostgreSQL, if the translation of `sql` by translateSchema does not work there. */
   readonly postgres?: string
 }
 
 /**
- * All of them, in order and without a gap. schema.sql says what they lead to and is what a new file is made from;
- * integration/store/migrations.test.ts brings a file of every released version up and compares. A change of a table is a new entry here, the
- * same change in schema.sql, and a fixture of the version before.
+ * All migrations in ascending order, without gaps. schema.sql contains the resulting schema and is used to create new databases;
+ * integration/store/migrations.test.ts upgrades a file of every released version and compares. To change a table, add an entry here, make
+ * the same change in schema.sql, and add a fixture of the previous version.
  */
 export const MIGRATIONS: readonly Migration[] = [
   {
@@ -72,22 +72,22 @@ ALTER TABLE message DROP CONSTRAINT message_event_id_message_id_key;`,
   },
 ]
 
-/** The first version that was released. */
+/** The first released schema version. */
 export const FIRST_VERSION = 1
 
-/** The version of schema.sql, kept as `user_version` of the file. */
+/** Version of schema.sql. SQLite stores it as `user_version`, PostgreSQL in the table `header`. */
 export const SCHEMA_VERSION = MIGRATIONS.at(-1)?.version ?? FIRST_VERSION
 
-/** How long a start waits for a lock, in milliseconds: another process may be making or upgrading the tables. */
+/** Lock timeout at startup, in milliseconds. Another process may be creating or upgrading the tables. */
 export const START_LOCK_TIMEOUT_MS = 60_000
 
 /**
- * Brings a database of ours to a version, whichever it has: all steps in one transaction, so that a file is of one version
- * or the other, whatever happens meanwhile. Another process may be about the same; it then finds nothing left to do.
+ * Upgrades an SQLite database to the latest version in one transaction, so that a crash leaves either the old or the new version. If
+ * several processes start at once, one of them upgrades the database and the others find nothing to do.
  *
- * @param db a connection of its own: its patience with locks is changed
- * @param steps all migrations, unless a test has others
- * @throws GatewayError database_newer, or database_upgrade_failed; the file is then as it was
+ * @param db a dedicated connection: its busy timeout is changed
+ * @param steps all migrations; only tests pass others
+ * @throws GatewayError database_newer or database_upgrade_failed; the file is then unchanged
  */
 export const migrate = (db: Database.Database, steps: readonly Migration[] = MIGRATIONS): void => {
   const goal = steps.at(-1)?.version ?? FIRST_VERSION
@@ -110,6 +110,6 @@ export const migrate = (db: Database.Database, steps: readonly Migration[] = MIG
   }
 }
 
-/** A file of a later version is left alone: what that version means by its tables is not known here. */
+/** Creates the error for a database with a newer schema version. Such a database is not used, since its tables may have another meaning. */
 export const newerSchemaError = (file: string, version: number, known = SCHEMA_VERSION): GatewayError =>
   new GatewayError('database_newer', `${file} has schema version ${version}; this gateway knows ${known}.`)

@@ -6,16 +6,17 @@ import { type QuarantineAccess, SqliteQuarantine } from './sqlite/quarantine.ts'
 import { SqliteStore } from './sqlite/store.ts'
 import type { MessageStore } from './store.ts'
 
-/** Where the log lies. */
+/** Location of the store, and how many connections it can use. */
 export interface StoreLocation {
   /** Path of the SQLite file. */
   readonly databaseFile: string
-  /** null: the log is in SQLite. */
+  /** Address of the PostgreSQL database, or null if the store is an SQLite file. */
   readonly postgres: PostgresAddress | null
+  /** Maximum number of PostgreSQL connections. */
   readonly databaseConnections: number
 }
 
-/** The log at its place, not started yet. What is heard of other hosts comes by the callbacks. */
+/** Creates the store for a location; the caller starts it. Notifications from other hosts are passed to the callbacks. */
 export const openStore = (
   { databaseFile: file, postgres, databaseConnections }: StoreLocation,
   callbacks: Pick<PostgresLogOptions, 'onGrown' | 'onRevoked' | 'onWarning'>,
@@ -25,13 +26,13 @@ export const openStore = (
   return new PostgresStore({ ...own, ...callbacks, address: postgres, connections: databaseConnections })
 }
 
-/** The quarantine of the log at its place. @throws GatewayError database_* when there is no usable log */
+/** Opens the quarantine of the store at a location. @throws GatewayError database_* if the store is not usable */
 export const openQuarantine = async ({
   databaseFile,
   postgres,
 }: Omit<StoreLocation, 'databaseConnections'>): Promise<QuarantineAccess> =>
   postgres === null ? new SqliteQuarantine(databaseFile) : PostgresQuarantine.open(postgres)
 
-/** The place for people and logs; nothing secret is in it. */
+/** Describes a location for log messages, without secrets. */
 export const describeLocation = ({ databaseFile, postgres }: Omit<StoreLocation, 'databaseConnections'>): string =>
   postgres === null ? databaseFile : describePostgres(postgres)

@@ -3,7 +3,7 @@ import type { ErrorCode } from '../core/errors.ts'
 import type { NewMessage } from '../core/message.ts'
 import type { DeliveryOrigin, RejectedDelivery } from './store.ts'
 
-/** Made only here, once a conflict is certain, so that no message carries a second copy of itself. */
+/** Builds the quarantine entry of a message. Called only once it is certain that the message is quarantined, since it copies the body. */
 export const toRejection = (
   message: NewMessage,
   origin: DeliveryOrigin,
@@ -15,8 +15,8 @@ export const toRejection = (
   return { origin, received_at: message.received_at, reason, detail, body, body_bytes: body.length, sha256 }
 }
 
-/** What the quarantine says of a message whose message_id is taken. */
+/** Quarantine detail of a message whose message_id is already used by a message with another body. */
 export const conflictDetail = (db_id: number): string => `db_id ${db_id} has another body.`
 
-/** What the quarantine says of a message that passes the checks and cannot be stored all the same. */
+/** Quarantine detail of a message that passes validation but cannot be stored. */
 export const UNSTORABLE_DETAIL = 'The store cannot hold this message.'

@@ -1,20 +1,21 @@
 import type { MessageStore } from './store.ts'
 
-/** Between two rounds, in milliseconds. */
+/** Interval between retention runs, in milliseconds. */
 const ROUND_MS = 60_000
-/** Messages removed in one transaction, so that no append waits long behind it. */
+/** Maximum messages deleted per transaction, so that appends are not blocked for long. */
 const CHUNK = 1_000
 
 export interface RetentionOptions {
   readonly log: MessageStore
-  /** Milliseconds; null: keep messages of any age. */
+  /** Maximum age of a message in milliseconds, or null if messages are kept regardless of age. */
   readonly maxAgeMs: number | null
+  /** Number of newest messages to keep per event, or null if there is no limit. */
   readonly messagesPerEvent: number | null
   readonly onPruned: (messages: number) => void
   readonly onFault: (error: unknown) => void
 }
 
-/** Removes what is too old or too many, a chunk at a time. A round that fails is made up for by the next. */
+/** Periodically deletes messages that exceed the age or the per-event limit, in chunks. A failed run is retried by the next one. */
 export class RetentionJob {
   readonly #options: RetentionOptions
   #timer: NodeJS.Timeout | undefined

@@ -1,21 +1,21 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { GatewayError } from '../core/errors.ts'
 
-/** Between two attempts, in milliseconds. */
+/** Pause between two attempts, in milliseconds. */
 const RETRY_PAUSE_MS = 200
 
 export interface RetryStartOptions {
-  /** Returns how long a start waits for this error to pass, in milliseconds from its first attempt; 0 if it does not wait. */
+  /** Returns how long to keep retrying after this error, in milliseconds from the first attempt; 0 if it must not be retried. */
   readonly waitMs: (error: GatewayError) => number
-  /** Receives the first error that the start waits for. */
+  /** Called once, after the first failed attempt that is retried. */
   readonly onWarning: (text: string) => void
 }
 
 /**
- * Opens a store, and tries again while the error is one that passes: another process makes or upgrades the same database,
- * or its server is starting.
+ * Opens a store, and retries while the error is expected to pass: another process is creating or upgrading the same database, or its server
+ * is starting.
  *
- * @param attempt opens the store; it leaves nothing open when it fails
+ * @param attempt opens the store; it must leave nothing open if it fails
  * @throws GatewayError the last error of `attempt`
  */
 export const retryStart = async (

@@ -5,66 +5,76 @@ import type { QuarantineRow, QuarantineSummary, ReplayRequest } from '../core/qu
 import type { RejectedFilter } from '../core/quarantine-filter.ts'
 import type { SubscriptionFilter } from '../core/subscription-filter.ts'
 
-/** How a delivery came; what an operator needs beside its body to find its sender and to replay it. */
+/** Origin of a delivery: what an operator needs besides the body to find the sender and to replay the message. */
 export interface DeliveryOrigin {
   readonly exchange: string
   readonly routing_key: string
-  /** JSON object. */
+  /** JSON object of the AMQP headers. */
   readonly headers: string
   /** JSON object of the other AMQP properties. */
   readonly properties: string
-  /** True if the broker marked the delivery as redelivered: an existing copy in the quarantine then suffices. */
+  /** True if the broker marked the delivery as redelivered. It is then not quarantined again if the quarantine has a copy. */
   readonly redelivered: boolean
 }
 
-/** A delivery that could not be accepted. */
+/** A delivery to be quarantined. `received_at` is in milliseconds since 1970. */
 export interface RejectedDelivery {
   readonly origin: DeliveryOrigin
   readonly received_at: number
   readonly reason: ErrorCode
   readonly detail: string
-  /** The body, cut at MAX_MESSAGE_BYTES. */
+  /** The body, truncated to MAX_MESSAGE_BYTES. */
   readonly body: Uint8Array
-  /** Bytes before the cut. */
+  /** Size of the whole body in bytes. */
   readonly body_bytes: number
-  /** Hexadecimal, of the whole body. */
+  /** SHA-256 of the whole body, hexadecimal. */
   readonly sha256: string
 }
 
-/** One thing to append. A message with an origin is quarantined if it conflicts; one without an origin is not. */
+/**
+ * One entry to append. A message that conflicts or cannot be stored is quarantined if it has an origin, and only reported if it has none.
+ */
 export type AppendEntry =
   | { readonly kind: 'message'; readonly message: NewMessage; readonly origin: DeliveryOrigin | null }
   | { readonly kind: 'rejection'; readonly rejection: RejectedDelivery }
 
 /**
- * What became of an entry. `stored`: a new row. `duplicate`: the same body stands under this message_id
- * already, as db_id. `conflict`: another body stands there, as db_id. `refused`: the store cannot hold this one
- * message. Both are quarantined if the entry has an origin. `rejected`: the rejection was written, or its copy found.
+ * Result of appending one entry:
+ * - `stored`: a new row was inserted.
+ * - `duplicate`: the event already has a message with this message_id and the same body.
+ * - `conflict`: the event already has a message with this message_id and another body.
+ * - `refused`: the store cannot hold this message.
+ * - `rejected`: the rejection was quarantined, or the quarantine already had a copy.
+ *
+ * A message with `conflict` or `refused` is quarantined if it has an origin.
  */
 export interface AppendResult {
   readonly kind: 'stored' | 'duplicate' | 'conflict' | 'refused' | 'rejected'
-  /** 0 where no row of the message table is meant. */
+  /** db_id of the new or existing message; 0 for `refused` and `rejected`. */
   readonly db_id: number
 }
 
-/** Messages of a selection in one contiguous range of db_ids. */
+/** A page of messages that match a filter, from one contiguous range of db_ids. */
 export interface MessagePage {
-  /** Ascending. */
+  /** In ascending order of db_id. */
   readonly messages: StoredMessage[]
-  /** Everything of the selection with `after < db_id <= through` is in `messages`. */
+  /**
+   * Last db_id covered by the page: `messages` has every match with `after < db_id <= readThrough` (`read`), or with `readThrough <= db_id
+   * < before` (`readBefore`).
+   */
   readonly readThrough: number
-  /** True when a limit ended the page before the end of the log. */
+  /** True if a limit ended the page, so that there can be more messages. */
   readonly hasMore: boolean
 }
 
 export interface PageLimit {
-  /** Messages at most; at least 1. */
+  /** Maximum number of messages; at least 1. */
   readonly messages: number
-  /** A page ends once its bodies reach this many bytes; its first message is taken whatever its size. */
+  /** The page ends once its bodies reach this many bytes; its first message is always included. */
   readonly bytes: number
 }
 
-/** An event in the list of events. Times are milliseconds since 1970. */
+/** An entry of the event list. Times are in milliseconds since 1970. */
 export interface EventSummary {
   readonly event_id: string
   readonly messages: number
@@ -74,134 +84,141 @@ export interface EventSummary {
   readonly last_at: number
 }
 
-/** What retention removes; null: nothing by this rule. */
+/** Retention rules. A rule does not apply if it is null. */
 export interface RetentionLimits {
-  /** Messages received before this time, in milliseconds since 1970. */
+  /** Delete messages received before this time, in milliseconds since 1970. */
   readonly receivedBefore: number | null
-  /** All but this many newest messages of each event. */
+  /** Keep only this many of the newest messages of each event. */
   readonly messagesPerEvent: number | null
 }
 
-/** What the store takes, in bytes. null: it does not know. */
+/** Disk usage of the store in bytes. A value is null if it is unknown. */
 export interface StorageSize {
   readonly database: number
-  /** Committed, and not yet taken over into the database's file. */
+  /** Size of the write-ahead log, which is not yet copied into the database file. */
   readonly wal: number | null
-  /** What the disk still has for it. */
+  /** Free space of the file system. */
   readonly free: number | null
 }
 
-/** A subject whose tokens are refused, as far as they were issued up to a time. Times are milliseconds since 1970. */
+/** Revokes the tokens of a subject that were issued up to a given time. Times are in milliseconds since 1970. */
 export interface Revocation {
   readonly subject: string
   readonly issued_before: number
-  /** Forgotten after this time; null: never. */
+  /** Time at which the revocation expires, or null if it never does. */
   readonly until: number | null
 }
 
 /**
- * What became of a row that was to leave the quarantine. `stored`: a new message. `duplicate`: the same body stands under its message_id already; both
- * have left the quarantine. `kept`: it still cannot be accepted. `gone`: somebody else took it out meanwhile.
+ * Result of replaying a quarantined row:
+ * - `stored`: a new message was stored, and the row was deleted.
+ * - `duplicate`: the same message was already stored, and the row was deleted.
+ * - `kept`: the message still cannot be accepted, so the row stays with the given reason.
+ * - `gone`: the row was deleted by another process in the meantime.
  */
 export type ReplayResult =
   | { readonly kind: 'stored' | 'duplicate'; readonly db_id: number; readonly message: NewMessage }
   | { readonly kind: 'kept'; readonly reason: ErrorCode; readonly detail: string }
   | { readonly kind: 'gone' }
 
-/** Values that are given once, kept for a while where all hosts find them. Errors are those of Log. */
+/** Short-lived values that can be taken once, shared by all hosts. Methods throw the errors of MessageStore. */
 export interface TicketStore {
-  /** @param ms how long it is kept */
+  /** @param ms lifetime in milliseconds */
   keep(id: string, value: string, ms: number): Promise<void>
-  /** @returns the value, once; null: unknown, given already, or over */
+  /** Deletes and returns a value. @returns null if the ticket is unknown, already taken, or expired */
   take(id: string): Promise<string | null>
 }
 
-/** How many rows of the quarantine have which reason. */
+/** Number of quarantined rows with a given reason. */
 export interface ReasonCount {
   readonly reason: string
   readonly rows: number
 }
 
-/** The quarantine of a running log. Errors are those of Log. */
+/** Quarantine of a running store. Methods throw the errors of MessageStore. */
 export interface Quarantine {
-  /** The newest rows below an id (0: of all), newest first. */
+  /** Returns the newest rows with `rejected_id < before`, newest first; `before` 0 starts at the newest row. */
   list(filter: RejectedFilter, before: number, limit: number): Promise<QuarantineSummary[]>
-  /** One row with at most so many bytes of its body; null where there is none. */
+  /** Returns one row with at most `bytes` bytes of its body, or null if it does not exist. */
   row(rejected_id: number, bytes: number): Promise<QuarantineRow | null>
-  /** Whole rows with `after < rejected_id <= through`, oldest first: at most 200, and some `bytes` of bodies; none: the end. */
+  /** Returns whole rows with `after < rejected_id <= through`, oldest first: at most 200, and about `bytes` of bodies. Empty at the end. */
   listWithBodies(filter: RejectedFilter, after: number, through: number, bytes: number): Promise<QuarantineRow[]>
-  /** The greatest id there is; 0 where there is none. */
+  /** Returns the greatest rejected_id, or 0 if the quarantine is empty. */
   maxId(): Promise<number>
-  /** Of the newest `most` rows: how many have which reason, the most frequent first. */
+  /** Counts the newest `most` rows by reason, most frequent first. */
   countByReason(most: number): Promise<ReasonCount[]>
-  /** Commits in one transaction what the checks accept, and what else has become of the rows. In their order. */
+  /** Stores the accepted messages and deletes or updates their rows, in one transaction. Results are in the order of `replays`. */
   replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]>
-  /** Removes rows for good. @returns how many were there */
+  /** Deletes rows permanently. @returns the number of rows deleted */
   drop(ids: readonly number[]): Promise<number>
 }
 
 /**
- * The log: every message once, in one order. Any implementation passes test/unit/store/sqlite-contract.test.ts, which tests:
+ * The store: each message once, in one order. Every implementation must pass test/unit/store/sqlite-contract.test.ts, which checks:
  *
  * - **L1** `append` resolves only after the commit is durable; a crash afterwards loses nothing.
- * - **L2** A db_id becomes visible only after all smaller ones; ids rise in commit order and never return.
- * - **L3** A message_id makes at most one row in its event; the unique key decides.
+ * - **L2** A db_id becomes visible only after all smaller ones; ids increase in commit order and are never reused.
+ * - **L3** A message_id has at most one row per event; the unique key enforces this.
  * - **L4** `read` and `readBefore` filter, order and page by db_id alone.
  * - **L5** All entries of one `append` commit together or not at all.
  *
- * Errors: every method rejects with a GatewayError with a `storage_*` or `database_*` code when the store fails; `append`
- * has then stored nothing of its batch, or all of it and could not tell, and it may be offered again as it is.
+ * Every method rejects with a GatewayError with a `storage_*` or `database_*` code if the store fails. After a failed `append`, either none
+ * or all of its entries are stored; it is safe to append the same entries again.
  */
 export interface MessageStore {
-  /** Identifies this database; a new database has a new one. Known after `start`. */
+  /** Identifies this database; a new database gets a new id. Available after `start`. */
   readonly logId: string
   readonly quarantine: Quarantine
   start(): Promise<void>
-  /** Waits for appends under way, then closes. */
+  /** Waits for pending appends, then closes the store. */
   stop(): Promise<void>
 
-  /** Commits entries in their order, in one transaction. Outcomes are in the order of the entries. */
+  /** Commits entries in order, in one transaction. Results are in the order of the entries. */
   append(entries: readonly AppendEntry[]): Promise<AppendResult[]>
 
-  /** The messages of a selection after a cursor, ascending. A selection of no events has none. */
+  /** Returns the messages that match a filter after a cursor, in ascending order. A filter without events matches nothing. */
   read(selection: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage>
-  /** The newest messages of a selection below `before`, ascending. `more`: older ones exist. */
+  /** Returns the newest matching messages with `db_id < before`, in ascending order. `hasMore`: older ones exist. */
   readBefore(selection: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage>
-  /** The cursor behind which exactly the newest `count` messages of a selection lie; 0 when there are no more. */
+  /** Returns the cursor that is followed by exactly the newest `count` matching messages; 0 if there are no more than `count`. */
   tailCursor(selection: SubscriptionFilter, count: number): Promise<number>
 
-  /** The greatest db_id that ever became visible; 0 in a new log. */
+  /** Returns the greatest db_id that was ever visible; 0 in a new store. */
   head(): Promise<number>
-  /** The bounds of the events of a selection; its filters do not count. */
+  /** Returns the bounds of the events of a filter; its types and senders are ignored. */
   bounds(selection: SubscriptionFilter): Promise<Bounds>
-  /** Of the named events those by latest activity, at most `limit`, with a last_db_id below `before` (0: from the newest). */
+  /**
+   * Lists at most `limit` events with `last_db_id < before`, by latest activity; `before` 0 starts at the newest. `eventIds` restricts the
+   * list.
+   */
   events(limit: number, before: number, eventIds?: readonly string[] | '*'): Promise<EventSummary[]>
 
   /**
-   * Stores a revocation, durably. A subject has one: of two, the later times hold. Those that are over by `now` go.
+   * Stores a revocation durably. If the subject already has one, the later of each time applies. Revocations that expired before `now` are
+   * deleted.
    *
    * @returns the revocation of the subject as stored
    */
   revoke(revocation: Revocation, now: number): Promise<Revocation>
-  /** Takes a revocation back. @returns whether there was one */
+  /** Removes a revocation. @returns whether there was one */
   removeRevocation(subject: string): Promise<boolean>
-  /** All revocations, by subject. */
+  /** Returns all revocations, ordered by subject. */
   revocations(): Promise<Revocation[]>
 
   /**
-   * Looks whether the store is still what was opened.
+   * Checks that the store is still the one that was opened.
    *
-   * @param write also writes a little, to see whether a store that failed works again
+   * @param write also commits a small write, to detect whether a store that failed works again
    * @throws GatewayError database_replaced, storage_busy or storage_unavailable
    */
   check(write: boolean): Promise<void>
 
-  /** Tickets of all hosts. Absent where there is one host, which keeps its own. */
+  /** Tickets shared by all hosts. Absent if the store serves only one host, which keeps its tickets itself. */
   readonly tickets?: TicketStore
 
-  /** How large the store is, for who asks now and then. Absent where nothing is known of it. */
+  /** Returns the disk usage; intended for occasional calls such as metrics. Absent if it cannot be determined. */
   size?(): Promise<StorageSize>
 
-  /** Removes at most `limit` messages and as many rejections. @returns how many in all; 0: nothing is left to remove. */
+  /** Deletes at most `limit` messages and as many quarantined rows. @returns the number deleted in all; 0 if nothing is left to delete */
   prune(retention: RetentionLimits, limit: number): Promise<number>
 }

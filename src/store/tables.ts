@@ -1,6 +1,6 @@
 import type { Generated } from 'kysely'
 
-/** The tables of schema.sql as Kysely sees them. */
+/** Kysely types of the tables in schema.sql. */
 export interface Tables {
   log: { only_row: number; log_id: string; created_at: number }
   message: {
@@ -40,7 +40,7 @@ export interface Tables {
   revocation: { subject: string; issued_before: number; until: number | null }
 }
 
-/** What a delivery needs of a message: each column costs 0.2 µs a row. */
+/** Columns needed to deliver a message. No others are selected, since each column costs 0.2 µs per row. */
 export const DELIVERY_COLUMNS = [
   'db_id',
   'event_id',
@@ -53,7 +53,7 @@ export const DELIVERY_COLUMNS = [
   'traceparent',
 ] as const
 
-/** A quarantined row without what can be large. */
+/** Columns of a quarantined row, except those that can be large. */
 export const QUARANTINE_SUMMARY_COLUMNS = [
   'rejected_id',
   'received_at',
@@ -65,5 +65,5 @@ export const QUARANTINE_SUMMARY_COLUMNS = [
   'sha256',
 ] as const
 
-/** The same with the delivery's headers and properties. */
+/** QUARANTINE_SUMMARY_COLUMNS plus the delivery's headers and properties. */
 export const QUARANTINE_ENVELOPE_COLUMNS = [...QUARANTINE_SUMMARY_COLUMNS, 'headers', 'properties'] as const

@@ -1,11 +1,8 @@
-/**
- * Lets long work go on one step at a time, each in a turn of the event loop of its own, whoever does it: between two
- * steps everybody else has theirs. In the order in which they were asked for.
- */
+/** FIFO queue that runs one step per event-loop iteration, so that long scans do not block other work. */
 export class YieldQueue {
   readonly #waiting: (() => void)[] = []
 
-  /** Resolves when it is the caller's turn; what it does until its next wait is its step. */
+  /** Resolves when it is the caller's turn. Its step lasts until its next `await`. */
   yieldTurn(): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push(resolve)

@@ -7,11 +7,11 @@ import { isRowError } from './errors.ts'
 import { FIND_MESSAGES, FIND_REJECTED, INSERT_MESSAGES, INSERT_REJECTED } from './queries.ts'
 import { bigintArray, bytesArray, escapeNul, textArray, toNullable } from './values.ts'
 
-/** What one statement carries at most; PostgreSQL takes no message of 1 GB. */
+/** Maximum bytes per statement; PostgreSQL does not accept a protocol message of 1 GB. */
 const MAX_BYTES = 16 * 1024 * 1024
 const MAX_ROWS = 2_000
 
-/** Parts of a list, each of at most so many bytes and rows, but of one item at least. */
+/** Splits a list into parts of at most MAX_BYTES and MAX_ROWS, each with at least one item. */
 const partsOf = <Item>(items: readonly Item[], bytesOf: (item: Item) => number): Item[][] => {
   const parts: Item[][] = []
   let bytes = Number.POSITIVE_INFINITY
@@ -27,7 +27,7 @@ const partsOf = <Item>(items: readonly Item[], bytesOf: (item: Item) => number):
   return parts
 }
 
-/** Offers messages to the unique key (L3). @returns the db_id of each that was stored, null for the others */
+/** Inserts messages whose unique key is free (L3). @returns the db_id of each stored message, null for the others */
 const insert = async (client: Client, messages: readonly NewMessage[]): Promise<(number | null)[]> => {
   const ids = messages.map((message) => [escapeNul(message.event_id), escapeNul(message.message_id)] as const)
   const values = [
@@ -43,7 +43,7 @@ const insert = async (client: Client, messages: readonly NewMessage[]): Promise<
   ]
   type BatchResult = { db_id: number; event_id: string; message_id: string }
   const { rows } = await client.query<BatchResult>({ ...INSERT_MESSAGES, values })
-  // Both are in the order of the batch.
+  // The returned rows are in the order of the batch.
   let next = 0
   return ids.map(([event_id, message_id]) => {
     const row = rows[next]
@@ -53,7 +53,7 @@ const insert = async (client: Client, messages: readonly NewMessage[]): Promise<
   })
 }
 
-/** Tells duplicates from conflicts, for messages whose key was taken. */
+/** Distinguishes duplicates from conflicts, for messages whose unique key exists. */
 const compare = async (client: Client, messages: readonly NewMessage[]): Promise<AppendResult[]> => {
   const keyOf = (event_id: string, message_id: string): string => `${event_id.length} ${event_id}${message_id}`
   const events = messages.map(({ event_id }) => escapeNul(event_id))
@@ -69,7 +69,7 @@ const compare = async (client: Client, messages: readonly NewMessage[]): Promise
   })
 }
 
-/** Stores a list of messages in its order, in the caller's transaction. */
+/** Stores messages in order, in the caller's transaction. */
 const storeTogether = async (client: Client, messages: readonly NewMessage[]): Promise<AppendResult[]> => {
   const outcomes: AppendResult[] = []
   for (const part of partsOf(messages, ({ body }) => body.length * 2)) {
@@ -81,7 +81,7 @@ const storeTogether = async (client: Client, messages: readonly NewMessage[]): P
   return outcomes
 }
 
-/** Runs work so that its failure takes back nothing but itself. */
+/** Runs `work` within a savepoint, so that a failure rolls back only its own changes. */
 const guarded = async <Result>(client: Client, work: () => Promise<Result>): Promise<Result> => {
   await client.query('SAVEPOINT guarded')
   try {
@@ -94,13 +94,13 @@ const guarded = async <Result>(client: Client, work: () => Promise<Result>): Pro
   }
 }
 
-/** What became of a message; `refused` says why the store cannot hold it. */
+/** Result for one message. `fault` is the reason why the store cannot hold it, if `kind` is `refused`. */
 export type BatchResult = AppendResult & { readonly fault?: string }
 
 /**
- * Stores messages in their order, in the caller's transaction.
+ * Stores messages in order, in the caller's transaction.
  *
- * @param singly offers them one by one, so that one which cannot be held does not harm the others; else it throws
+ * @param singly stores them one by one, so that a message that cannot be stored does not affect the others; if false, such a message throws
  */
 export const storeMessages = async (
   client: Client,
@@ -130,7 +130,7 @@ const toCopy = ({ sha256, reason, origin }: RejectedDelivery): Copy => {
   return { sha256, reason, routing_key, properties }
 }
 
-/** Sets rejections aside in their order, in the caller's transaction; those redelivered only if no copy is there. */
+/** Quarantines rejections in order, in the caller's transaction. A redelivered one is skipped if the quarantine has a copy. */
 export const insertRejected = async (client: Client, rejections: readonly RejectedDelivery[]): Promise<void> => {
   const known = await knownCopies(client, rejections)
   const wanted = rejections.filter((rejection) => {
@@ -171,10 +171,10 @@ const knownCopies = async (client: Client, rejections: readonly RejectedDelivery
 }
 
 /**
- * Stores a batch, accepted and rejected entries together (L5), in the caller's transaction.
+ * Stores a batch, messages and rejections together (L5), in the caller's transaction.
  *
  * @param singly see storeMessages
- * @param again entries of a batch whose commit may have succeeded unseen: their existing copies in the quarantine suffice
+ * @param again returns true for an entry of a batch whose commit may have succeeded; it is not quarantined again if a copy exists
  */
 export const storeBatch = async (
   client: Client,

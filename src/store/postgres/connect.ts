@@ -7,19 +7,19 @@ import { noop } from '../../core/noop.ts'
 import { errorCode, postgresError } from './errors.ts'
 import type { PostgresAddress, PostgresHost, PostgresTls } from './url.ts'
 
-/** Between two attempts while nothing answers, in milliseconds. */
+/** Range of the delay between attempts while no host is available, in milliseconds. */
 const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
-/** Oldest server: it has tcp_user_timeout. */
+/** Oldest supported server version, PostgreSQL 12: it introduced tcp_user_timeout. */
 const MIN_SERVER_VERSION = 120_000
 const OID_BIGINT = 20
 
-/** What each connection is set to. */
+/** Settings that are applied to each connection. */
 export interface SessionOptions {
-  /** How long a write waits for its turn, in milliseconds. */
+  /** Lock timeout of a write, in milliseconds. */
   readonly lockTimeoutMs: number
 }
 
-/** What the server says of a connection once it is set up. */
+/** Server settings, read back once a connection is set up. */
 interface Session {
   readonly synchronous_commit: string
   readonly fsync: string
@@ -31,9 +31,9 @@ interface Session {
 }
 
 /**
- * The settings of a connection. `remote_apply` is stricter than `on` and stays. A host that vanishes within a transaction
- * holds the lock of all others until the server has noticed, hence the short times. The planner gets no choice where an
- * index serves: it has no statistics of a table that has just started to grow.
+ * SQL for the settings of a connection. `remote_apply` is stricter than `on` and is kept. If a host vanishes during a transaction, it
+ * blocks all others until the server has noticed, hence the short timeouts. Sequential and bitmap scans are disabled because the planner
+ * has no statistics of a table that has just started to grow.
  */
 const sessionSettings = ({ schema }: PostgresAddress, { lockTimeoutMs }: SessionOptions): string => `
 SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false);
@@ -55,15 +55,15 @@ current_setting('server_encoding') AS encoding, current_setting('server_version'
 current_setting('server_version_num')::int AS version_num, pg_is_in_recovery() AS recovering,
 current_setting('transaction_read_only') AS read_only`
 
-/** The history that a server writes: it changes when a standby is promoted, and after a restore to a point in time. */
+/** The timeline of the server. It changes when a standby is promoted, and after a point-in-time recovery. */
 const TIMELINE = 'SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline'
 
 const timelines = new WeakMap<Client, string>()
 
-/** The timeline of the server that a connection leads to; null: it does not tell. */
+/** Returns the timeline of the server of a connection, or null if the server does not report it. */
 export const timelineOf = (client: Client): string | null => timelines.get(client) ?? null
 
-/** db_ids and times stay below 2^53. */
+/** Parses bigint as a number: db_ids and times stay below 2^53. */
 const types = (getTypeParser: (oid: number, format?: never) => unknown): ClientConfig['types'] =>
   ({
     getTypeParser: (oid: number, format: never) => (oid === OID_BIGINT ? Number : getTypeParser(oid, format)),
@@ -78,7 +78,7 @@ const readFile = (option: string, file: string | null): { text?: string } => {
   }
 }
 
-/** What Node must check of the server, by libpq's rules; `false`: nothing is encrypted. */
+/** Returns Node's TLS options for a mode, by libpq's rules. */
 const sslOf = ({ mode, caFile, certFile, keyFile }: PostgresTls): ConnectionOptions => {
   const { text: ca } = readFile('sslrootcert', caFile)
   const { text: cert } = readFile('sslcert', certFile)
@@ -89,32 +89,32 @@ const sslOf = ({ mode, caFile, certFile, keyFile }: PostgresTls): ConnectionOpti
     ...(key !== undefined && { key }),
   }
   if (mode === 'verify-full') return files
-  // As libpq: who names an authority wants the certificate to be signed by it, by whatever name.
+  // As in libpq: a configured CA must have signed the certificate, but the host name is not checked.
   if (mode === 'verify-ca' || (mode === 'require' && ca !== undefined)) {
     return { ...files, checkServerIdentity: () => undefined }
   }
   return { ...files, rejectUnauthorized: false }
 }
 
-/** The ways in which a host is tried, one after the other. */
+/** TLS options to try for a host, in order; `false` means unencrypted. */
 const sslAttempts = (tls: PostgresTls, { host }: PostgresHost): (ConnectionOptions | false)[] => {
   if (tls.mode === 'disable' || host.startsWith('/')) return [false]
   if (tls.mode === 'allow') return [false, sslOf(tls)]
   return tls.mode === 'prefer' ? [sslOf(tls), false] : [sslOf(tls)]
 }
 
-/** The server takes no connection of this kind: encrypted, or not. */
+/** Returns whether the server does not accept this kind of connection, encrypted or unencrypted. */
 const shouldTryOtherSsl = (error: unknown): boolean =>
   errorCode(error) === '28000' || /does not support SSL/.test((error as Error).message)
 
-/** Ends a connection without waiting for anybody: its line may be dead. */
+/** Closes a connection immediately: a dead one would never complete a clean shutdown. */
 export const destroyConnection = (client: Client): void => {
   client.connection.stream.destroy()
 }
 
 /**
- * Opens connections that are safe to write by (L1), at the first host that can be written to. While there is none,
- * attempts come at growing and jittered intervals; who asks in between hears the last fault.
+ * Opens connections that are safe for writing (L1), to the first host that accepts writes. While there is none, attempts are made at
+ * increasing, jittered intervals; calls in between throw the last error.
  */
 export class ConnectionFactory {
   readonly #address: PostgresAddress
@@ -152,7 +152,7 @@ export class ConnectionFactory {
       try {
         return await this.#openHost(host)
       } catch (error) {
-        // A standby that answers says more than a host that is away.
+        // The error of a standby that responded is more useful than that of an unreachable host.
         if (fault === undefined || postgresError(fault).code === 'database_unreachable') fault = error
       }
     }
@@ -172,14 +172,14 @@ export class ConnectionFactory {
   }
 
   async #connect({ host, port }: PostgresHost, ssl: ConnectionOptions | false): Promise<Client> {
-    // Only who uses PostgreSQL pays for its driver.
+    // Imported on demand, so that SQLite users do not load the driver.
     const { default: pg } = await import('pg')
     const { user, password, database, applicationName, connectTimeoutMs } = this.#address
     const client = new pg.Client({
       host,
       port,
       user,
-      // As a function: else the driver would look for a password in the environment and in files.
+      // A function, since the driver would otherwise look for a password in the environment and in files.
       password: () => password,
       database,
       ssl,
@@ -189,7 +189,7 @@ export class ConnectionFactory {
       keepAliveInitialDelayMillis: 10_000,
       types: types(pg.types.getTypeParser as never),
     })
-    // Every query under way hears of it too; without a listener the process would end.
+    // Pending queries fail with the same error; without a listener the process would exit.
     client.on('error', noop)
     const timer = setTimeout(() => destroyConnection(client), connectTimeoutMs + 1_000)
     try {
@@ -204,7 +204,7 @@ export class ConnectionFactory {
     }
   }
 
-  /** Sets a connection up and reads back what the guarantees rest upon. */
+  /** Applies the settings and reads back those that the guarantees depend on. */
   async #setUp(client: Client): Promise<void> {
     await client.query(sessionSettings(this.#address, this.#options))
     const { rows } = await client.query<Session>(SESSION)
@@ -221,7 +221,7 @@ export class ConnectionFactory {
     if (session.version_num < MIN_SERVER_VERSION) {
       throw new GatewayError('database_unsuitable', `The server is PostgreSQL ${session.version}; 12 is the oldest.`)
     }
-    // Some services keep their WAL to themselves.
+    // Some managed services do not allow this query.
     const known = await client.query<{ timeline: string }>(TIMELINE).catch(() => null)
     if (known !== null) timelines.set(client, known.rows[0]!.timeline)
     if (session.fsync === 'on' || this.#warned) return

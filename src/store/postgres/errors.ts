@@ -1,7 +1,7 @@
 import { errorChainText } from '../../core/error-text.ts'
 import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 
-/** SQLSTATE codes, and those of Node's sockets, in the words of the catalogue. */
+/** Error codes by SQLSTATE, and by the code of Node's socket errors. */
 const CODES: Readonly<Record<string, ErrorCode>> = {
   '25006': 'database_read_only',
   '25P03': 'database_unreachable',
@@ -33,7 +33,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   ETIMEDOUT: 'database_unreachable',
 }
 
-/** pg's own words, which come without a code. */
+/** Error codes by message, for errors of the driver, which have no code. */
 const DRIVER_MESSAGES: readonly (readonly [RegExp, ErrorCode])[] = [
   [
     /^Connection terminated|^timeout expired|^This socket has been ended|not queryable|^no answer within/,
@@ -51,17 +51,17 @@ const tlsCode = (code: string): boolean =>
     code,
   )
 
-/** The SQLSTATE of what PostgreSQL has reported, or Node's code of a socket; empty where there is none. */
+/** Returns the SQLSTATE of a PostgreSQL error, or Node's code of a socket error; empty if there is none. */
 export const errorCode = (error: unknown): string => {
   const code = (error as { code?: unknown } | null)?.code
   return typeof code === 'string' ? code : ''
 }
 
-/** The server itself has reported it. */
+/** Returns whether the server reported the error. */
 export const isSqlState = (error: unknown): boolean =>
   /^[0-9A-Z]{5}$/.test(errorCode(error)) && severityOf(error) !== null
 
-/** The server ends the connection with it. */
+/** Returns whether the server closes the connection after this error. */
 export const isFatal = (error: unknown): boolean => /^(FATAL|PANIC)$/.test(severityOf(error) ?? '')
 
 const severityOf = (error: unknown): string | null => (error as { severity?: string } | null)?.severity ?? null
@@ -74,7 +74,7 @@ const nameOf = (code: string, text: string): ErrorCode => {
   return DRIVER_MESSAGES.find(([pattern]) => pattern.test(text))?.[1] ?? 'storage_unavailable'
 }
 
-/** Turns what PostgreSQL, its driver or the way to it has reported into an error of the catalogue. */
+/** Converts an error of PostgreSQL, its driver or the network to an error of the catalogue. */
 export const postgresError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
   const code = errorCode(error)
@@ -85,19 +85,19 @@ export const postgresError = (error: unknown): GatewayError => {
 }
 
 /**
- * Returns whether an error passes without a change of the configuration: a lost connection, a standby that is being promoted,
- * and the SQLSTATE classes of rollbacks (40), resources (53), locks (55), intervention by an operator (57) and the system (58).
+ * Returns whether an error can pass without a change of the configuration: a lost connection, a standby that is being promoted, and the
+ * SQLSTATE classes of rollbacks (40), resources (53), locks (55), intervention by an operator (57) and the system (58).
  */
 export const isTransient = ({ code, cause }: GatewayError): boolean =>
   code === 'database_unreachable' || code === 'database_read_only' || /^(40|53|55|57|58)/.test(errorCode(cause))
 
-/** A log that was opened is no longer there. */
+/** Creates the error for a store that is no longer there. */
 export const storeReplaced = (where: string): GatewayError =>
   new GatewayError('database_replaced', `The log at ${where} was removed or replaced.`, { hint: LOST_HINT })
 
-/** Errors that blame the one row, not the store: its values, its size. */
+/** Returns whether an error is caused by one row (its values or size), not by the store. */
 export const isRowError = (error: unknown): boolean =>
   error instanceof UnsupportedValueError || /^(22|23|54)/.test(errorCode(error))
 
-/** A value that has no form in PostgreSQL. */
+/** A value that cannot be represented in PostgreSQL. */
 export class UnsupportedValueError extends Error {}

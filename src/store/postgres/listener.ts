@@ -3,24 +3,25 @@ import { noop } from '../../core/noop.ts'
 import { type ConnectionFactory, destroyConnection } from './connect.ts'
 import type { ChangeNotification } from './writer.ts'
 
-/** Between two looks whether the line still stands, in milliseconds. */
+/** Interval between connection checks, in milliseconds. */
 const PING_MS = 15_000
+/** Timeout of a connection check, in milliseconds. */
 const PONG_MS = 10_000
-/** Between two attempts to listen again; the connector spreads what comes of them. */
+/** Average delay before a reconnect, in milliseconds; the connection factory adds its own backoff. */
 const RECONNECT_MS = 500
 
 export interface ListenerOptions {
   readonly connector: ConnectionFactory
   readonly schema: string
-  /** Words that this process has said itself are not for it. */
+  /** Notifications sent by this instance are ignored. */
   readonly instanceId: string
-  /** Called at most once for each word in a turn of the event loop. */
+  /** Called at most once per kind of notification and event-loop iteration. */
   readonly onNotification: (word: ChangeNotification) => void
 }
 
 /**
- * Hears what other processes have committed, whatever host they run on. What is said while it does not listen is lost,
- * which is allowed of a hint (D1); when it listens again it passes on both words, for what it may have missed.
+ * Receives notifications that other processes on any host send after a commit. Notifications are lost while it is not connected, which is
+ * acceptable for a hint (D1); after each connect it emits both kinds, in case it missed any.
  */
 export class NotificationListener {
   readonly #options: ListenerOptions
@@ -61,7 +62,7 @@ export class NotificationListener {
       this.#hear('grown')
       this.#hear('revoked')
     } catch {
-      // Whoever reads or writes meets the same fault, and names it.
+      // Ignored: reads and writes get the same error and report it.
       if (this.#client === null) this.#comeAgain()
       else destroyConnection(this.#client)
     }
@@ -79,7 +80,7 @@ export class NotificationListener {
     this.#again = setTimeout(() => this.start(), RECONNECT_MS * (0.5 + Math.random()))
   }
 
-  /** A line that is dead without a word would make every message late by the poll. */
+  /** Detects a connection that is dead without an error; otherwise every message would be delayed until the next poll. */
   #look(client: Client): void {
     const late = setTimeout(() => destroyConnection(client), PONG_MS)
     client

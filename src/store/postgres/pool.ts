@@ -4,7 +4,7 @@ import { noop } from '../../core/noop.ts'
 import { type ConnectionFactory, destroyConnection } from './connect.ts'
 import { isFatal, isSqlState, postgresError, UnsupportedValueError } from './errors.ts'
 
-/** A piece of work on one connection that takes longer is given up: the line may be dead without a word. */
+/** Maximum time that one call can use a connection, in milliseconds: a connection can be dead without an error. */
 const MAX_USE_MS = 30_000
 
 interface Waiting {
@@ -12,7 +12,7 @@ interface Waiting {
   readonly reject: (error: unknown) => void
 }
 
-/** Connections that are kept open, up to a number; who finds none free waits for its turn. */
+/** Connection pool of limited size. Callers queue while no connection is free. */
 export class Pool {
   readonly #connector: ConnectionFactory
   readonly #most: number
@@ -28,10 +28,10 @@ export class Pool {
   }
 
   /**
-   * Works on a connection of its own. Whatever fails, a transaction left open and a dead line included, the next one
-   * finds a sound connection.
+   * Runs `work` on a connection of its own. After any failure, including an open transaction or a dead connection, the next caller gets a
+   * working connection.
    *
-   * @param maxMs when the work is given up, in milliseconds
+   * @param maxMs timeout of `work`, in milliseconds
    * @throws GatewayError storage_* or database_*
    */
   async withConnection<Result>(work: (client: Client) => Promise<Result>, maxMs = MAX_USE_MS): Promise<Result> {
@@ -43,7 +43,7 @@ export class Pool {
     try {
       return await work(client)
     } catch (error) {
-      // Where it was neither the server that spoke nor we, nobody knows what state the connection is in.
+      // Unless the server or this gateway raised the error, the state of the connection is unknown.
       const known = isSqlState(error) || error instanceof GatewayError || error instanceof UnsupportedValueError
       if (!known || isFatal(error) || client.getTransactionStatus() !== 'I') this.#dead.add(client)
       throw postgresError(error)
@@ -53,7 +53,7 @@ export class Pool {
     }
   }
 
-  /** Closes what is open once nobody works on it any more. */
+  /** Closes all connections once they are no longer in use. */
   async end(): Promise<void> {
     const ended = new Promise<void>((resolve) => {
       this.#ended = resolve
@@ -104,13 +104,13 @@ export class Pool {
 
   #close(client: Client): void {
     if (this.#dead.has(client)) destroyConnection(client)
-    // Nobody waits for the server's goodbye; a line that is dead never brings it.
+    // Not awaited: a dead connection never confirms that it is closed.
     else client.end().catch(noop)
     this.#dead.add(client)
     this.#closed()
   }
 
-  /** One connection less: there is room for who waits. */
+  /** Called after a connection was closed: opens one for the next waiting caller. */
   #closed(): void {
     this.#open--
     const next = this.#waiting.shift()

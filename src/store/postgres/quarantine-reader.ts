@@ -15,13 +15,13 @@ import { escapeNul, unescapeNul } from './values.ts'
 import { MAX_DB_ID } from './window.ts'
 import type { PostgresWriter } from './writer.ts'
 
-/** LIKE's own signs stand for themselves; the star is its %. */
+/** Converts a pattern to LIKE syntax: escapes LIKE's special characters and replaces `*` by `%`. */
 const likeOf = (pattern: string): string =>
   escapeNul(pattern)
     .replace(/[\\%_]/g, '\\$&')
     .replaceAll('*', '%')
 
-/** Rows between two ids, both exclusive, that a filter lets through. */
+/** Rows that match a filter, between two ids, both exclusive. */
 const filtered = ({ ids, reasons, routingKey, since }: RejectedFilter, after: number, before: number) => {
   let query = db.selectFrom('rejected').where('rejected_id', '>', after).where('rejected_id', '<', before)
   if (ids !== null) query = query.where(sql<boolean>`rejected_id = ANY(${ids}::bigint[])`)
@@ -38,7 +38,7 @@ const named = <Row extends QuarantineSummary>(row: Row): Row => ({
   routing_key: unescapeNul(row.routing_key),
 })
 
-/** What the quarantine holds; the same questions as QuarantineReader answers for SQLite. */
+/** Reads the quarantine in PostgreSQL; the counterpart of QuarantineReader for SQLite. */
 export class PostgresQuarantineReader {
   readonly #pool: Pool
 
@@ -120,18 +120,18 @@ export class PostgresQuarantineReader {
   }
 }
 
-/** Stores what the checks now accept and removes it from the quarantine, in one transaction. */
+/** Stores the messages that are now accepted and deletes their rows from the quarantine, in one transaction. */
 export const replayQuarantined = (writer: PostgresWriter, replays: readonly ReplayRequest[]): Promise<ReplayResult[]> =>
   writer.run(async (client, singly) => {
     const outcomes = await replayAll(client, replays, singly)
     return { result: outcomes, grown: outcomes.some(({ kind }) => kind === 'stored') }
   })
 
-/** Removes rows for good. @returns how many were there */
+/** Deletes rows permanently. @returns the number of rows deleted */
 export const deleteQuarantined = (writer: PostgresWriter, ids: readonly number[]): Promise<number> =>
   writer.run(async (client) => ({ result: await forget(client, ids), grown: false }))
 
-/** The quarantine of a running log. */
+/** Creates the quarantine of a running store. */
 export const createQuarantine = (pool: Pool, writer: PostgresWriter): Quarantine => {
   const reader = new PostgresQuarantineReader(pool)
   return {
@@ -148,7 +148,7 @@ export const createQuarantine = (pool: Pool, writer: PostgresWriter): Quarantine
 const forget = async (client: Client, ids: readonly number[]): Promise<number> =>
   (await client.query('DELETE FROM rejected WHERE rejected_id = ANY($1::bigint[])', [ids])).rowCount ?? 0
 
-/** In the caller's transaction, which is alone: what is there now stays until it is done. */
+/** Runs in the caller's transaction, which excludes all other writers: the rows found cannot be deleted before it ends. */
 const replayAll = async (
   client: Client,
   replays: readonly ReplayRequest[],

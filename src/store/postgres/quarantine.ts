@@ -10,12 +10,12 @@ import { assertSchema } from './schema.ts'
 import { describePostgres, type PostgresAddress } from './url.ts'
 import { PostgresWriter } from './writer.ts'
 
-/** A write waits for its turn as long as the caller's tries are apart, so that a signal ends the command. */
+/** Lock timeout of a write, in milliseconds. As long as the caller's retry pause, so that a signal ends the command soon. */
 const LOCK_TIMEOUT_MS = 500
 
 /**
- * The quarantine of a log in PostgreSQL, for a visitor beside gateways that may run on it. A write that finds others at
- * work fails with storage_busy, has changed nothing and may be tried again.
+ * Quarantine of a store in PostgreSQL for CLI commands, safe while gateways use the database. If another writer holds the lock, a write
+ * fails with storage_busy, changes nothing and can be retried.
  */
 export class PostgresQuarantine extends PostgresQuarantineReader implements QuarantineAccess {
   readonly #connections: Pool
@@ -27,7 +27,7 @@ export class PostgresQuarantine extends PostgresQuarantineReader implements Quar
     this.#writer = writer
   }
 
-  /** @throws GatewayError database_* when there is no usable log */
+  /** @throws GatewayError database_* if the store is not usable */
   static async open(address: PostgresAddress): Promise<PostgresQuarantine> {
     const { schema } = address
     const connector = new ConnectionFactory(address, { lockTimeoutMs: LOCK_TIMEOUT_MS }, noop)

@@ -1,13 +1,13 @@
 import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler, sql } from 'kysely'
 import type { Tables } from '../tables.ts'
 
-/** A statement that the driver prepares once in each connection. */
+/** A statement that the driver prepares once per connection. */
 export interface Prepared {
   readonly name: string
   readonly text: string
 }
 
-// Kysely builds and types; what it makes runs on connections of our own, which know of time limits and transactions.
+// Kysely only builds and types the queries; they run on our own connections, which have timeouts and transactions.
 export const db = new Kysely<Tables>({
   dialect: {
     createAdapter: () => new PostgresAdapter(),
@@ -19,12 +19,12 @@ export const db = new Kysely<Tables>({
 
 export const HEAD_SQL = '(SELECT coalesce(max(last_db_id), 0) FROM event)'
 
-// The event's greatest db_id ever, kept when retention removes the row: what a sequence has given out may never come.
+// Based on the greatest db_id of each event, which is kept when retention deletes the row. A sequence also counts ids that never get a row.
 export const SELECT_HEAD: Prepared = { name: 'head', text: `SELECT ${HEAD_SQL}::bigint AS head` }
 
 /**
- * Messages in the order of the batch, and what they add to their events; RETURNING tells those that were stored. The
- * ORDER BY makes the ids rise in that order.
+ * Inserts messages in the order of the batch and updates their events; RETURNING lists those that were stored. The ORDER BY makes the ids
+ * increase in that order.
  */
 export const INSERT_MESSAGES: Prepared = {
   name: 'store',
@@ -44,7 +44,7 @@ export const INSERT_MESSAGES: Prepared = {
   FROM stored GROUP BY event_id
   ON CONFLICT (event_id) DO UPDATE SET
     messages = event.messages + excluded.messages,
-    -- 0 says that retention has emptied the event.
+    -- 0 means that retention has emptied the event.
     first_db_id = CASE WHEN event.first_db_id = 0 THEN excluded.first_db_id ELSE event.first_db_id END,
     first_at = CASE WHEN event.first_db_id = 0 THEN excluded.first_at ELSE event.first_at END,
     last_db_id = excluded.last_db_id,
@@ -53,7 +53,7 @@ export const INSERT_MESSAGES: Prepared = {
 SELECT db_id, event_id, message_id FROM stored ORDER BY db_id`,
 }
 
-/** The messages that stand under these keys. */
+/** Existing messages with the given keys. */
 export const FIND_MESSAGES: Prepared = {
   name: 'find',
   text: `SELECT message.event_id, message.message_id, db_id, body
@@ -61,7 +61,7 @@ FROM unnest($1::text[], $2::text[]) AS wanted (event_id, message_id)
 JOIN message ON message.event_id = wanted.event_id AND message.message_id = wanted.message_id`,
 }
 
-/** Which of these messages are quarantined already. */
+/** Those of the given messages that are already quarantined. */
 export const FIND_REJECTED: Prepared = {
   name: 'find_rejected',
   text: `SELECT DISTINCT rejected.sha256, rejected.reason, rejected.routing_key, rejected.properties
@@ -82,7 +82,7 @@ FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::te
 ORDER BY place`,
 }
 
-/** Bounds over the selected events, all of them for `*`, and the log's head. */
+/** Bounds of the given events, or of all events for `*`, and the greatest db_id of the store. */
 export const selectBounds = (events: readonly string[] | '*') => {
   const query = db
     .selectFrom('event')
@@ -95,7 +95,7 @@ export const selectBounds = (events: readonly string[] | '*') => {
   return (events === '*' ? query : query.where(sql<boolean>`event_id = ANY(${events}::text[])`)).compile()
 }
 
-/** The list of events, of the named ones alone or of all. */
+/** Event list, of the given events or of all. */
 export const listEvents = (among: readonly string[] | '*', limit: number, before: number) => {
   const query = db
     .selectFrom('event')
@@ -107,7 +107,7 @@ export const listEvents = (among: readonly string[] | '*', limit: number, before
   return (among === '*' ? query : query.where(sql<boolean>`event_id = ANY(${among}::text[])`)).compile()
 }
 
-/** Of two revocations of a subject the later times hold; NULL is the latest: never. */
+/** If the subject already has a revocation, the later of each time applies. NULL means never, so it is the latest. */
 export const upsertRevocation = (subject: string, issued_before: number, until: number | null) =>
   db
     .insertInto('revocation')

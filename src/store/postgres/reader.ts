@@ -8,32 +8,32 @@ import { LOG_ID, listEvents, REVOCATIONS, SELECT_HEAD, SIZE, selectBounds } from
 import { escapeNul, fromNullable, unescapeNul } from './values.ts'
 import { type Direction, MAX_DB_ID, type PreparedCall, type Range, windowQuery } from './window.ts'
 
-/** A query that Kysely has compiled. */
+/** A query compiled by Kysely. */
 export interface CompiledQuery {
   readonly sql: string
   readonly parameters: readonly unknown[]
 }
 
-/** Runs a compiled query. @returns its rows */
+/** Runs a compiled query and returns its rows. */
 export const queryRows = async <Row>(client: Client, { sql, parameters }: CompiledQuery): Promise<Row[]> =>
   (await client.query(sql, parameters as unknown[])).rows as Row[]
 
-/** A row of a window; `db_id` is null in the one row of an empty window, `body` in a row that no longer fits. */
+/** A row of a window. `db_id` is null in the only row of an empty window, `body` in a row beyond the byte limit. */
 type WindowRow = { head: number; edge: number | null; db_id: number | null; body: string | null } & Omit<
   StoredMessage,
   'db_id' | 'body'
 >
 
 interface Window {
-  /** In the direction of the question. */
+  /** In the direction of the query. */
   readonly rows: readonly WindowRow[]
-  /** The greatest db_id of the whole log at that moment. */
+  /** Greatest db_id of the whole store at the same moment. */
   readonly head: number
-  /** The first db_id that a filter has not looked at; null: it has looked at all. */
+  /** First db_id that was not scanned, or null if the whole range was. */
   readonly edge: number | null
 }
 
-/** More than any body. */
+/** Greater than the size of any body. */
 const NO_LIMIT = 1e15
 
 const storedOf = (row: WindowRow): StoredMessage => ({
@@ -48,7 +48,7 @@ const storedOf = (row: WindowRow): StoredMessage => ({
   body: row.body!,
 })
 
-/** All questions to the log: each is one statement, and so sees one moment. */
+/** All read queries of the store. Each is a single statement and therefore sees a consistent snapshot. */
 export class PostgresReader {
   readonly #pool: Pool
 
@@ -110,12 +110,12 @@ export class PostgresReader {
     return rows.map((row) => ({ ...row, subject: unescapeNul(row.subject) }))
   }
 
-  /** The name of the log that is there now. */
+  /** Returns the log_id that is in the database now, or null if there is none. */
   async logId(): Promise<string | null> {
     return (await this.#rows<{ log_id: string }>(LOG_ID))[0]?.log_id ?? null
   }
 
-  /** Tables and indexes; what WAL and disk have, only the machine of the server knows. */
+  /** Returns the size of tables and indexes. The sizes of the WAL and of the free space are not available to a client. */
   async size(): Promise<StorageSize> {
     const { rows } = await this.#pool.withConnection((client) => client.query<{ bytes: number }>(SIZE))
     return { database: rows[0]!.bytes, wal: null, free: null }
@@ -136,7 +136,7 @@ export class PostgresReader {
   }
 }
 
-/** One row more than wanted says whether there are more. */
+/** Requests one extra row, which shows whether there are more. */
 const ofLimit = ({ messages, bytes }: PageLimit): Pick<Range, 'limit' | 'bytes'> => ({
   limit: messages + 1,
   bytes: Math.min(bytes, NO_LIMIT),

@@ -2,7 +2,7 @@ import type { Client } from 'pg'
 import type { RetentionLimits } from '../store.ts'
 import { MAX_DB_ID } from './window.ts'
 
-/** What was removed of one event. */
+/** Messages deleted from one event. */
 interface Shrunk {
   readonly event_id: string
   readonly removed: number
@@ -13,7 +13,7 @@ const deleteOf = (doomed: string): string => `WITH doomed AS MATERIALIZED (${doo
   DELETE FROM message USING doomed WHERE message.db_id = doomed.db_id RETURNING message.db_id, message.event_id
 ) SELECT event_id, count(*) AS removed, max(db_id) AS pruned_db_id FROM removed GROUP BY event_id`
 
-// db_ids rise with the time of receipt, so the oldest messages are the first rows: no index on time is needed.
+// db_ids increase with the time of receipt, so the oldest messages are the first rows and no index on time is needed.
 const DELETE_OLDEST = deleteOf(
   'SELECT db_id FROM (SELECT db_id, received_at FROM message ORDER BY db_id LIMIT $1) AS oldest WHERE received_at < $2',
 )
@@ -42,10 +42,10 @@ const FORGET_REJECTED =
   'DELETE FROM rejected WHERE rejected_id IN (SELECT rejected_id FROM rejected WHERE received_at < $1 LIMIT $2)'
 
 /**
- * Removes the oldest messages that a retention rule names, at most `limit` in all, and keeps the counts and bounds of
- * their events true. Runs inside the caller's transaction.
+ * Deletes the oldest messages that exceed a retention rule, at most `limit`, and updates the counts and bounds of their events. Also
+ * deletes at most `limit` expired rows of the quarantine. Runs in the caller's transaction.
  *
- * @returns how many messages and rejections it removed
+ * @returns the number of messages and quarantined rows deleted
  */
 export const pruneMessages = async (client: Client, retention: RetentionLimits, limit: number): Promise<number> => {
   const { receivedBefore, messagesPerEvent } = retention

@@ -7,16 +7,16 @@ import { idGap } from '../sqlite/restore.ts'
 import { timelineOf } from './connect.ts'
 import { errorCode } from './errors.ts'
 
-/** The first half of the name of the lock under which the tables of a schema are made: "DSGM". */
+/** First key of the advisory lock for creating and upgrading the tables: "DSGM". */
 const SCHEMA_LOCK_CLASS = 0x4453474d
 
-/** The SQL that takes the lock under which the tables of a schema are made or upgraded, until the transaction ends. */
+/** SQL that takes the lock for creating or upgrading the tables of a schema, until the transaction ends. */
 export const schemaLockSql = (schema: string): string =>
   `SELECT pg_advisory_xact_lock(${SCHEMA_LOCK_CLASS}, hashtext('${schema}'))`
 
 /**
- * Tables beside those of schema.sql. `header` has what SQLite keeps in the header of its file, and where the log is at home: a
- * restored copy is somewhere else. Tickets live for seconds; a crash of the server may take them.
+ * Tables in addition to those of schema.sql. `header` has what SQLite keeps in its file header, and the schema's oid and the timeline,
+ * which differ in a restored copy. Tickets live for seconds, so their table is unlogged: a crash of the server may delete them.
  */
 const OWN_TABLES = `
 CREATE TABLE header (
@@ -32,19 +32,19 @@ CREATE UNLOGGED TABLE ticket (
 );
 CREATE INDEX ticket_by_end ON ticket (until);`
 
-/** What stands in schema.sql for SQLite, and what PostgreSQL has in its place. */
+/** Replacements that turn the SQLite dialect of schema.sql into that of PostgreSQL. */
 const DIALECT: readonly (readonly [RegExp, string])[] = [
   [/\bINTEGER PRIMARY KEY AUTOINCREMENT\b/g, 'bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY'],
   [/\bINTEGER\b/g, 'bigint'],
-  // Bytes are compared, as SQLite does; a collation of the system could change under the indexes with its next update.
+  // Compare bytes, as SQLite does: an update of the operating system can change any other collation and invalidate the indexes.
   [/\bTEXT\b/g, 'text COLLATE "C"'],
   [/\bBLOB\b/g, 'bytea'],
   [/\) STRICT(, WITHOUT ROWID)?/g, ')'],
 ]
 
-/** Statements of schema.sql, or of a migration, in the words of PostgreSQL. */
+/** Translates the statements of schema.sql, or of a migration, to PostgreSQL. */
 export const translateSchema = (sqlite: string): string =>
-  // Comments hold words of their own.
+  // Remove comments first: they can contain the replaced words.
   DIALECT.reduce((text, [word, other]) => text.replace(word, other), sqlite.replace(/--.*$/gm, ''))
 
 const SCHEMA_OID = 'SELECT oid::bigint FROM pg_namespace WHERE nspname = $1'
@@ -53,11 +53,11 @@ const RELATIONS = `SELECT relname FROM pg_class JOIN pg_namespace ON pg_namespac
 WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'i', 'f', 'S')`
 
 /**
- * Makes sure that the schema holds the tables of this application and version, making what is missing, in one
- * transaction. A schema that is refused is left as it was.
+ * Makes sure that the schema has the tables of this application and version, creating or upgrading them in one transaction. If the schema
+ * is not usable, it is left unchanged.
  *
  * @throws GatewayError database_not_ours, database_newer or database_access_refused
- * @throws DatabaseError of the driver; 55P03 if the schema stayed locked for as long as the session waits for a lock
+ * @throws DatabaseError of the driver; 55P03 if the schema lock is not released within the session's lock timeout
  */
 export const ensureSchema = async (client: Client, schema: string, maker: SchemaInit): Promise<void> => {
   try {
@@ -76,7 +76,7 @@ export const ensureSchema = async (client: Client, schema: string, maker: Schema
 
 const prepare = async (client: Client, schema: string, maker: SchemaInit): Promise<void> => {
   const { rows: spaces } = await client.query(SCHEMA_OID, [schema])
-  // Not IF NOT EXISTS: that needs the right to make schemas even where there is nothing to make.
+  // Not IF NOT EXISTS: that requires the CREATE privilege even if the schema exists.
   if (spaces.length === 0) await client.query(`CREATE SCHEMA "${schema}"`)
   const { rows: relations } = await client.query<{ relname: string }>(RELATIONS, [schema])
   const known = new Set(relations.map(({ relname }) => relname))
@@ -114,7 +114,7 @@ const bringUp = async (client: Client, schema: string, version: number, { logId,
   const { rows } = await client.query<{ schema_oid: number }>('SELECT schema_oid FROM header')
   const oid = await oidOf(client, schema)
   if (rows[0]!.schema_oid === oid) return
-  // Made by pg_restore from a copy of this log or another: a log of its own.
+  // The schema was created by pg_restore from a copy, so it becomes a separate store.
   await client.query('UPDATE header SET schema_oid = $1', [oid])
   await client.query('UPDATE log SET log_id = $1, created_at = $2', [logId, now])
   await skipIdsAfterRestore(client, now)
@@ -124,8 +124,8 @@ const oidOf = async (client: Client, schema: string): Promise<number> =>
   (await client.query<{ oid: number }>(SCHEMA_OID, [schema])).rows[0]!.oid
 
 /**
- * Passes over ids that a lost part of this log can have given out: a restored copy, or a standby that was behind when it
- * was promoted, must not give them out again (R1). In the caller's transaction.
+ * Skips ids that a lost part of this store may have used: a restored copy, or a standby that lagged when it was promoted, must not assign
+ * them again (R1). Runs in the caller's transaction.
  *
  * @param now milliseconds since 1970
  */
@@ -145,7 +145,7 @@ const versionOf = async (client: Client): Promise<number | null> => {
 }
 
 /**
- * Looks whether the tables of this application and version are there, for those who only visit them: nothing is made.
+ * Checks that the tables of this application and version exist, without creating anything; for CLI commands.
  *
  * @throws GatewayError database_not_ours, database_newer or database_open_failed
  */

@@ -33,35 +33,35 @@ import { type FaultPoint, PostgresWriter } from './writer.ts'
 
 export interface PostgresLogOptions {
   readonly address: PostgresAddress
-  /** Connections at most, the one that listens and the one that writes among them; at least 3. */
+  /** Maximum number of connections, including one for listening and one for writing; at least 3. */
   readonly connections: number
-  /** Becomes the log_id of a database that is made new. */
+  /** log_id of a newly created database. */
   readonly newLogId: string
   /** Milliseconds since 1970. */
   readonly now: number
-  /** Another process has stored messages: on this host or another. A hint, which may be lost (D1). */
+  /** Called when another process, on this or another host, has stored messages. Only a hint, which can be lost (D1). */
   readonly onGrown?: () => void
-  /** Another process has changed the revocations. A hint too. */
+  /** Called when another process has changed the revocations. Also only a hint. */
   readonly onRevoked?: () => void
-  /** Something that an operator should know, once. */
+  /** Called with warnings for the operator, once per cause. */
   readonly onWarning?: (text: string) => void
-  /** How long a write waits for its turn, in milliseconds. */
+  /** Lock timeout of a write, in milliseconds. */
   readonly lockTimeoutMs?: number
-  /** How long a start waits for a server that is not there yet, in milliseconds. */
+  /** Maximum wait at startup for a server that is not available yet, in milliseconds. */
   readonly patienceMs?: number
-  /** How long a start waits for a lock that another process holds, in milliseconds. */
+  /** Maximum wait at startup for a lock held by another process, in milliseconds. */
   readonly startLockTimeoutMs?: number
   /** Called at the stages of a transaction, for fault injection. */
   readonly onStage?: (stage: FaultPoint) => void
 }
 
 const LOCK_TIMEOUT_MS = 5_000
-/** A database that starts together with the gateway is there within this time, as a rule. */
+/** A database that starts together with the gateway is usually available within this time, in milliseconds. */
 const TIMEOUT_MS = 15_000
-/** Maximum duration of the transaction that makes or upgrades the tables, in milliseconds: an index over many messages. */
+/** Maximum duration of the transaction that creates or upgrades the tables, in milliseconds. It may have to index many messages. */
 const MAX_UPGRADE_MS = 3_600_000
 
-/** The log in PostgreSQL, for gateways on several hosts: one writer at a time by an advisory lock, readers beside it. */
+/** Store in PostgreSQL, for gateways on several hosts. An advisory lock allows one writer at a time; reads run concurrently. */
 export class PostgresStore implements MessageStore {
   readonly #options: PostgresLogOptions
   readonly #where: string
@@ -83,7 +83,7 @@ export class PostgresStore implements MessageStore {
     const connector = new ConnectionFactory(address, { lockTimeoutMs }, onWarning)
     this.#options = options
     this.#where = describePostgres(address)
-    // A connection of its own: no crowd of readers keeps a commit waiting.
+    // A dedicated connection, so that commits do not wait for reads.
     this.#writing = new Pool(connector, 1)
     this.#reading = new Pool(connector, Math.max(1, connections - 2))
     this.#writer = new PostgresWriter(this.#writing, { schema, where: this.#where, instanceId: self, onStage })
@@ -99,7 +99,7 @@ export class PostgresStore implements MessageStore {
     return this.#logId
   }
 
-  /** @throws GatewayError database_* when the database is not usable */
+  /** @throws GatewayError database_* if the database is not usable */
   async start(): Promise<void> {
     try {
       await this.#prepare()
@@ -170,7 +170,9 @@ export class PostgresStore implements MessageStore {
     return this.#reader.size()
   }
 
-  /** Makes or checks the tables and reads the log_id; waits for a server that is starting or failing over, and for another gateway's lock. */
+  /**
+   * Creates or checks the tables and reads the log_id. Waits for a server that is starting or failing over, and for another gateway's lock.
+   */
   #prepare(): Promise<void> {
     const { address, newLogId, now, onWarning = noop } = this.#options
     const { patienceMs = TIMEOUT_MS, startLockTimeoutMs = START_LOCK_TIMEOUT_MS } = this.#options
@@ -191,6 +193,6 @@ export class PostgresStore implements MessageStore {
   }
 }
 
-/** Says which database is meant. */
+/** Adds the address of the database to the message. */
 const inPlace = ({ code, message, hint, cause }: GatewayError, where: string): GatewayError =>
   new GatewayError(code, `${where}: ${message}`, { cause, hint })

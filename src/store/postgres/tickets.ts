@@ -2,7 +2,7 @@ import type { TicketStore } from '../store.ts'
 import type { Pool } from './pool.ts'
 import type { Prepared } from './queries.ts'
 
-// By the server's clock: those of the hosts may differ by more than a ticket lives.
+// Use the server's clock: the clocks of the hosts can differ by more than the lifetime of a ticket.
 const NOW = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint'
 
 const KEEP: Prepared = {
@@ -17,7 +17,7 @@ const TAKE: Prepared = {
   text: `DELETE FROM ticket WHERE id = $1 RETURNING CASE WHEN until > ${NOW} THEN value END AS value`,
 }
 
-/** Tickets that hold on all hosts: whichever is asked first gives the value, and no other does. */
+/** Creates a ticket store shared by all hosts: only the first call of `take` returns the value. */
 export const createTicketStore = (pool: Pool): TicketStore => ({
   keep: (id, value, ms) =>
     pool.withConnection(async (client) => {

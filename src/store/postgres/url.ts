@@ -1,41 +1,41 @@
 import { userInfo } from 'node:os'
 
-/** What libpq knows as sslmode. */
+/** Values of libpq's sslmode. */
 export type SslMode = 'disable' | 'allow' | 'prefer' | 'require' | 'verify-ca' | 'verify-full'
 
 const SSL_MODES: readonly string[] = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full']
 
-/** How the line to PostgreSQL is encrypted. The files are read at each connection. */
+/** TLS settings of the connection to PostgreSQL. The files are read for each connection. */
 export interface PostgresTls {
   readonly mode: SslMode
-  /** Authorities that may have signed the server's certificate; null: those that Node trusts. */
+  /** CA certificates that the server's certificate must be signed by, or null for those that Node trusts. */
   readonly caFile: string | null
   readonly certFile: string | null
   readonly keyFile: string | null
 }
 
-/** One server. A host that begins with a slash is the folder of a Unix socket. */
+/** Address of one server. A host that begins with a slash is the directory of a Unix socket. */
 export interface PostgresHost {
   readonly host: string
   readonly port: number
 }
 
-/** Where the log lies in PostgreSQL, and how to get there. */
+/** Address of the PostgreSQL database, and the settings for connecting to it. */
 export interface PostgresAddress {
-  /** Tried in this order until one of them can be written to. */
+  /** Tried in this order until one accepts writes. */
   readonly hosts: readonly PostgresHost[]
   readonly user: string
   readonly password: string
   readonly database: string
-  /** The schema that holds the tables. */
+  /** Schema that contains the tables. */
   readonly schema: string
   readonly applicationName: string
-  /** Milliseconds until a connection must stand. */
+  /** Connection timeout in milliseconds. */
   readonly connectTimeoutMs: number
   readonly tls: PostgresTls
 }
 
-/** A rule that a URL broke, as the end of "DATABASE_URL …". Never holds a part of the URL that could be secret. */
+/** An invalid DATABASE_URL. The message completes "DATABASE_URL …" and never contains a part of the URL that could be secret. */
 export class BadPostgresUrl extends Error {}
 
 const PORT = 5432
@@ -43,13 +43,13 @@ const SOCKETS = '/var/run/postgresql'
 export const SCHEMA = 'deepsoc_gateway'
 const CONNECT_SECONDS = 5
 
-/** Options of libpq that change nothing here, or nothing that anybody relies upon. */
+/** libpq options that are accepted but ignored, since they have no effect here that anyone relies on. */
 const IGNORED = ['fallback_application_name', 'gssencmode', 'keepalives', 'keepalives_idle', 'keepalives_interval']
 const HONOURED = [
   ...['host', 'port', 'user', 'password', 'dbname', 'sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'connect_timeout'],
   ...['application_name', 'target_session_attrs', 'schema'],
 ]
-/** Known to libpq and refused, since who sets them relies on them. */
+/** libpq options that are rejected, since users who set them rely on their effect. */
 const REFUSED = [
   ...['channel_binding', 'require_auth', 'options', 'passfile', 'service', 'servicefile', 'sslcrl', 'sslcrldir'],
   ...['sslpassword', 'sslnegotiation', 'ssl_min_protocol_version', 'ssl_max_protocol_version', 'gsslib', 'krbsrvname'],
@@ -70,7 +70,7 @@ const portOf = (text: string): number => {
   throw new BadPostgresUrl('has a port that is no number from 1 to 65535.')
 }
 
-/** `host`, `host:port`, `[::1]:port`, or nothing. */
+/** Parses `host`, `host:port`, `[::1]:port` or an empty string. */
 const hostOf = (text: string): { host: string; port: number | null } => {
   const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/.exec(text) ?? []
   if (bracketed === undefined && plain === undefined) {
@@ -88,7 +88,7 @@ const optionsOf = (query: string): Map<string, string> => {
     const name = decoded(at === -1 ? pair : pair.slice(0, at))
     if (REFUSED.includes(name)) throw new BadPostgresUrl(`has the option ${name}, which is not honoured. Leave it out.`)
     if (IGNORED.includes(name)) continue
-    // Not named: it may be the end of a password that was not encoded.
+    // The option is not named: it may be the end of a password that was not percent-encoded.
     if (!HONOURED.includes(name)) {
       throw new BadPostgresUrl(`has an option that is not known. These are: ${HONOURED.join(', ')}.`)
     }
@@ -147,7 +147,7 @@ const checkSession = (options: Map<string, string>): void => {
 }
 
 /**
- * Reads a connection URL as libpq does, several hosts included, as far as its options are honoured here.
+ * Parses a connection URL as libpq does, including several hosts, with the options that are supported here.
  *
  * @param url `postgres://user:password@host:port,host:port/database?option=value`
  * @throws BadPostgresUrl
@@ -173,7 +173,7 @@ export const parsePostgresUrl = (url: string): PostgresAddress => {
   }
 }
 
-/** An address for people and logs: who logs in, and with what, is not in it. */
+/** Formats an address for log messages, without user and password. */
 export const describePostgres = ({ hosts, database, schema }: PostgresAddress): string => {
   const named = hosts.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`).join(',')
   return `postgres://${named}/${database}${schema === SCHEMA ? '' : `?schema=${schema}`}`

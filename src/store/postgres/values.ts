@@ -4,19 +4,19 @@ const OID_BYTEA = 17
 const OID_BIGINT = 20
 const OID_TEXT = 25
 
-/** Stands before a digit for a character that PostgreSQL's text cannot hold, and for itself. */
+/** Escape character for characters that PostgreSQL's text type cannot hold, and for itself. */
 const ESCAPE = '\u001a'
 
 /**
- * The form in which a name is kept: PostgreSQL's text holds no NUL, and a message_id, a type or a routing key may. Equal
- * names have equal forms and different ones different forms. Bodies need none: JSON has no such characters in it.
+ * Escapes NUL, which PostgreSQL's text type cannot hold but a message_id, a type or a routing key can contain. Distinct names stay
+ * distinct. Bodies are not escaped, since JSON text contains no such characters.
  */
 export const escapeNul = (text: string): string =>
   text.includes('\0') || text.includes(ESCAPE)
     ? text.replaceAll(ESCAPE, `${ESCAPE}1`).replaceAll('\0', `${ESCAPE}0`)
     : text
 
-/** The name that a column keeps. */
+/** Reverses escapeNul. */
 export const unescapeNul = (text: string): string =>
   text.includes(ESCAPE) ? text.replaceAll(`${ESCAPE}0`, '\0').replaceAll(`${ESCAPE}1`, ESCAPE) : text
 
@@ -25,7 +25,7 @@ export const fromNullable = (text: string | null): string | null => (text === nu
 
 const HEAD_BYTES = 20
 
-/** A one-dimensional array in PostgreSQL's binary format. `write` puts a value at an offset and tells its bytes. */
+/** Encodes a one-dimensional array in PostgreSQL's binary format. `write` writes a value at an offset and returns its size in bytes. */
 const arrayOf = <Value>(
   oid: number,
   values: readonly (Value | null)[],
@@ -49,11 +49,11 @@ const arrayOf = <Value>(
   return buffer
 }
 
-/** text[]; as text it would have to be quoted here and unquoted there, character by character. */
+/** Encodes text[]. The text format would have to be quoted and unquoted character by character. */
 export const textArray = (values: readonly (string | null)[]): Buffer =>
   arrayOf(OID_TEXT, values, Buffer.byteLength, (buffer, value, at) => buffer.write(value, at))
 
-/** bytea[]. */
+/** Encodes bytea[]. */
 export const bytesArray = (values: readonly Uint8Array[]): Buffer =>
   arrayOf(
     OID_BYTEA,
@@ -65,7 +65,7 @@ export const bytesArray = (values: readonly Uint8Array[]): Buffer =>
     },
   )
 
-/** bigint[]. @throws UnstorableValue for what is no whole number */
+/** Encodes bigint[]. @throws UnsupportedValueError if a value is not an integer */
 export const bigintArray = (values: readonly (number | null)[]): Buffer =>
   arrayOf(
     OID_BIGINT,

@@ -3,38 +3,38 @@ import { DELIVERY_COLUMNS } from '../tables.ts'
 import { HEAD_SQL, type Prepared } from './queries.ts'
 import { escapeNul } from './values.ts'
 
-/** Above every db_id. */
+/** Greater than every db_id. */
 export const MAX_DB_ID = Number.MAX_SAFE_INTEGER
 
-/** Rows that one call looks at under a filter, so that a filter that matches nothing walks no whole log. */
+/** Rows scanned per call if types or senders are filtered, so that a filter that matches nothing does not scan the whole store. */
 const WINDOW = 2_000
 
 export type Direction = 'asc' | 'desc'
 
-/** A range of a selection, its bounds exclusive. */
+/** A range of db_ids with exclusive bounds, and the limits of a page. */
 export interface Range {
   readonly after: number
   readonly before: number
-  /** Messages at most. */
+  /** Maximum number of messages. */
   readonly limit: number
-  /** Bodies are left out once those before them reach this. */
+  /** Rows are returned without their body once the bodies before them reach this many bytes. */
   readonly bytes: number
 }
 
-/** A prepared statement with its values. */
+/** A prepared statement and its values. */
 export interface PreparedCall extends Prepared {
   readonly values: unknown[]
 }
 
-/** Collects values, and gives each its place in the text. */
+/** Collects values and returns the placeholder of each. */
 const placesOf = () => {
   const values: unknown[] = []
   return { values, place: (value: unknown, type: string) => `$${values.push(value)}::${type}` }
 }
 
 /**
- * The db_ids of the named events in a range. Pairs are compared and ordered as pairs, so that only the index on
- * (event_id, db_id) can serve: by the primary key a quiet event would be looked for in the whole log.
+ * SQL for the db_ids of the given events in a range. Comparing and ordering (event_id, db_id) as pairs forces the index on these columns;
+ * with the primary key, the search for a quiet event would scan the whole store.
  */
 const idsOfEvents = (events: string, after: string, before: string, direction: Direction, limit: string): string =>
   `SELECT one.db_id FROM unnest(${events}) AS wanted (event_id) CROSS JOIN LATERAL (
@@ -44,14 +44,14 @@ const idsOfEvents = (events: string, after: string, before: string, direction: D
     ORDER BY message.event_id ${direction}, message.db_id ${direction} LIMIT ${limit}) AS one
   ORDER BY one.db_id ${direction} LIMIT ${limit}`
 
-/** Rows of all events in a range. */
+/** SQL for the rows of all events in a range. */
 const rowsOfAll = (what: string, after: string, before: string, direction: Direction, limit: string): string =>
   `SELECT ${what} FROM message WHERE db_id > ${after} AND db_id < ${before} ORDER BY db_id ${direction} LIMIT ${limit}`
 
 /**
- * The messages of a selection in a range, or their db_ids alone. Each row carries the log's head of the same moment;
- * where there are no messages, one row has nothing else. Under a filter, `edge` is the first db_id that was not looked
- * at; NULL: all were.
+ * Builds the query for the matching messages in a range, or only for their db_ids. Each row also has the greatest db_id of the store at the
+ * same moment; if no message matches, one row has only that. If types or senders are filtered, `edge` is the first db_id that was not
+ * scanned, or NULL if the whole range was.
  */
 export const windowQuery = (
   filter: SubscriptionFilter,
@@ -94,7 +94,7 @@ looked AS (SELECT CASE WHEN count(*) = ${WINDOW + 1} THEN ${furthest}(db_id) END
   else rows = rowsOfAll(names.join(', '), after, before, direction, limit)
 
   if (columns === 'all') {
-    // A row beyond the bytes comes without its body, and says so by that.
+    // Rows beyond the byte limit are returned without their body, which marks the end of the page.
     rows = `SELECT rows.*, sum(octet_length(body)) OVER (ORDER BY db_id ${direction} ROWS UNBOUNDED PRECEDING)
   - octet_length(body) < ${place(range.bytes, 'numeric')} AS fits FROM (${rows}) AS rows`
   }

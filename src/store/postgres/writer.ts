@@ -12,43 +12,43 @@ import { pruneMessages } from './retention.ts'
 import { skipIdsAfterRestore } from './schema.ts'
 import { escapeNul, unescapeNul } from './values.ts'
 
-/** The first half of the lock's name: "DSGW". */
+/** First key of the advisory lock of the writers: "DSGW". */
 const LOCK_CLASS = 0x44534757
 
-/** Said in full, as a server may have other defaults; a snapshot of before the lock would not see what it waited for. */
+/** Explicit, since a server can have other defaults. A snapshot from before the lock would not include the commit that it waited for. */
 const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
 
-/** What other processes hear when a transaction commits. */
+/** Notification to other processes when a transaction commits. */
 export type ChangeNotification = 'grown' | 'revoked'
 
-/** Where a test may end the process: inside the transaction, or between the commit and its report. */
+/** Points at which a test can end the process: inside the transaction, or between the commit and its report. */
 export type FaultPoint = 'in_transaction' | 'committed'
 
 export interface PostgresWriterOptions {
   readonly schema: string
-  /** For people: where the log is. */
+  /** Address of the store, for error messages. */
   readonly where: string
-  /** Names this process among those who listen. */
+  /** Identifies this process as the sender of notifications. */
   readonly instanceId: string
   readonly onStage?: ((stage: FaultPoint) => void) | undefined
 }
 
-/** The SQL that takes the lock which all writers of a schema share, until the transaction ends. */
+/** SQL that takes the lock shared by all writers of a schema, until the transaction ends. */
 export const advisoryLockSql = (schema: string): string =>
   `SELECT pg_advisory_xact_lock(${LOCK_CLASS}, hashtext('${schema}'))`
 
-/** The SQL that tells the others, once the transaction has committed. */
+/** SQL that notifies the other processes once the transaction has committed. */
 const notifySql = (schema: string, self: string, word: ChangeNotification): string =>
   `SELECT pg_notify('${schema}', '${word} ${self}');`
 
 /**
- * All that changes the log. Transactions of all hosts go one after the other: each begins by taking one lock, and it is
- * given back only after the commit is visible, so that db_ids become visible in their order (L2).
+ * All writes to the store. Each transaction first takes one lock shared by all hosts, which is released only after the commit is visible,
+ * so db_ids become visible in order (L2).
  */
 export class PostgresWriter {
   readonly #pool: Pool
   readonly #options: PostgresWriterOptions
-  /** Entries of batches whose commit was not answered: it may have succeeded. */
+  /** Entries of batches whose commit was not confirmed, and may have succeeded. */
   readonly #uncertain = new WeakSet<AppendEntry>()
   #logId: string | null = null
 
@@ -57,7 +57,7 @@ export class PostgresWriter {
     this.#options = options
   }
 
-  /** From now on nothing is written into another log than this one. */
+  /** After this call, a transaction fails if the database has another log_id. */
   bindTo(logId: string): void {
     this.#logId = logId
   }
@@ -65,7 +65,7 @@ export class PostgresWriter {
   /**
    * Commits a batch in one transaction, durable when it returns (L1, L5).
    *
-   * @throws GatewayError storage_* or database_*; whether it is stored is then unknown, and it may be offered again
+   * @throws GatewayError storage_* or database_*; it is then unknown whether the batch is stored, and it can be appended again
    */
   async append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
     const again = (entry: AppendEntry) => this.#uncertain.has(entry)
@@ -76,8 +76,8 @@ export class PostgresWriter {
   }
 
   /**
-   * Works in a transaction of its own, alone among all writers of the schema. Where a row cannot be held, the work is
-   * repeated one by one.
+   * Runs `work` in a transaction that excludes all other writers of the schema. If a row cannot be stored, `work` runs again with `singly`
+   * true.
    *
    * @throws GatewayError like append
    */
@@ -95,12 +95,12 @@ export class PostgresWriter {
     }
   }
 
-  /** Removes what retention says, at most `limit` messages. @returns how many */
+  /** Deletes messages by the retention rules, at most `limit`. @returns the number deleted */
   prune(retention: RetentionLimits, limit: number): Promise<number> {
     return this.#transaction(async (client) => ({ result: await pruneMessages(client, retention, limit), word: null }))
   }
 
-  /** Stores a revocation, and forgets those that are over. @throws GatewayError like append */
+  /** Stores a revocation and deletes expired ones. @throws GatewayError like append */
   revoke({ subject, issued_before, until }: Revocation, now: number): Promise<Revocation> {
     return this.#transaction(async (client) => {
       await queryRows(client, deleteExpiredRevocations(now))
@@ -109,7 +109,7 @@ export class PostgresWriter {
     })
   }
 
-  /** @returns whether there was one. @throws GatewayError like append */
+  /** Removes a revocation. @returns whether there was one. @throws GatewayError like append */
   unrevoke(subject: string): Promise<boolean> {
     return this.#transaction(async (client) => {
       const { sql, parameters } = deleteRevocation(escapeNul(subject))
@@ -118,7 +118,7 @@ export class PostgresWriter {
     })
   }
 
-  /** Commits a write that changes nothing, to see whether writing works. @throws GatewayError like append */
+  /** Commits a write that changes nothing, to check whether writing works. @throws GatewayError like append */
   async probe(): Promise<void> {
     await this.#transaction(async (client) => ({ result: await queryRows(client, PROBE_WRITE), word: null }))
   }
@@ -133,7 +133,7 @@ export class PostgresWriter {
         const home = (results as unknown as QueryResult<Home>[])[2]!.rows[0]
         if (this.#logId !== null && home?.log_id !== this.#logId) throw storeReplaced(where)
         const timeline = timelineOf(client)
-        // A standby was promoted: what the old primary had given out last may have got lost with it.
+        // A standby was promoted: the last ids that the old primary assigned may be lost, so skip them.
         if (timeline !== null && home !== undefined && timeline !== home.timeline)
           await skipIdsAfterRestore(client, Date.now())
         const { result, word, entries } = await work(client)
@@ -142,7 +142,7 @@ export class PostgresWriter {
         onStage?.('committed')
         return result
       } catch (error) {
-        // Where the line is gone, so is the transaction.
+        // If the connection is lost, the server rolls back by itself.
         await client.query('ROLLBACK').catch(noop)
         throw error
       }
@@ -153,10 +153,10 @@ export class PostgresWriter {
     try {
       const done = await client.query(`${notify}COMMIT`)
       const { command } = [done].flat().at(-1)!
-      // A transaction that has failed is "committed" without an error.
+      // PostgreSQL answers COMMIT of a failed transaction with ROLLBACK, without an error.
       if (command !== 'COMMIT') throw new GatewayError('storage_unavailable', `COMMIT was answered by ${command}.`)
     } catch (error) {
-      // The answer was lost, and perhaps nothing else.
+      // Possibly only the confirmation was lost, so the commit may have succeeded.
       for (const entry of entries) this.#uncertain.add(entry)
       throw error
     }
@@ -168,10 +168,10 @@ interface Home {
   readonly timeline: string | null
 }
 
-/** What a piece of work has come to. */
+/** Result of the work in a transaction. */
 interface Done<Result> {
   readonly result: Result
-  /** What to remember where the commit is not answered. */
+  /** Entries to mark as uncertain if the commit is not confirmed. */
   readonly entries?: readonly AppendEntry[]
 }
 
@@ -180,6 +180,6 @@ interface Work<Result> extends Done<Result> {
 }
 
 interface Growth<Result> extends Done<Result> {
-  /** Messages were stored. */
+  /** True if messages were stored. */
   readonly grown: boolean
 }

@@ -8,27 +8,27 @@ import { BACKUP_APPLICATION_ID } from './header.ts'
 import { rejectStaleWal } from './restore.ts'
 import { storageError } from './writer.ts'
 
-/** Pages between two looks at the signal: 4 MB, some milliseconds of an SSD. */
+/** Pages copied between two checks of the signal: 4 MB, a few milliseconds on an SSD. */
 const STEP_PAGES = 1_024
 
 export interface BackupOptions {
-  /** The database. A gateway may run on it. */
+  /** Path of the database. A gateway can be running on it. */
   readonly from: string
-  /** The file to make; its folder must be there, it must not. */
+  /** Path of the backup. Its directory must exist, the file must not. */
   readonly to: string
   readonly signal: AbortSignal
-  /** Told of bytes copied so far. */
+  /** Called with the bytes copied so far, and the total. */
   readonly onProgress: (done: number, total: number) => void
-  /** All is copied; looking through the copy begins, which calls nothing back. */
+  /** Called once everything is copied, before the check of the copy, which reports no progress. */
   readonly onCheck: () => void
 }
 
-/** What a backup holds. */
+/** Size and content of a backup. */
 export interface BackupResult {
   readonly bytes: number
   readonly log_id: string
   readonly messages: number
-  /** The greatest db_id that the log had given out. */
+  /** Greatest db_id that the store had assigned. */
   readonly last_db_id: number
 }
 
@@ -38,12 +38,12 @@ const unwritable = (to: string, cause: unknown): GatewayError =>
 const exists = (to: string): GatewayError => new GatewayError('backup_exists', `${to} is there already.`)
 
 /**
- * Copies a database as it is at one moment into a file of its own, while others go on writing into it. The copy is
- * checked, durable, and complete once it has its name; a file that is there is never overwritten. Its log_id is that of
- * its source until a gateway starts on it (sqlite-restore.ts).
+ * Copies a consistent snapshot of a database to a new file, while other processes keep writing to the database. The copy is checked,
+ * durable, and complete once it has its name; an existing file is never overwritten. It has the log_id of its source until a gateway starts
+ * on it (restore.ts).
  *
- * @throws GatewayError backup_exists, backup_write_failed, database_*, storage_*; what the signal's reason is, as it is;
- * then nothing is left behind
+ * @throws GatewayError backup_exists, backup_write_failed, database_*, storage_*; if aborted, the reason of the signal. No file is left
+ * then
  */
 export const createBackup = async (options: BackupOptions): Promise<BackupResult> => {
   const from = resolve(options.from)
@@ -68,7 +68,7 @@ export const createBackup = async (options: BackupOptions): Promise<BackupResult
   }
 }
 
-/** Makes the file before SQLite does, to be read by those alone who may read the database. */
+/** Creates the file before SQLite does, with the permissions of the database. */
 const reserve = (draft: string, from: string): void => {
   closeSync(openSync(draft, 'wx', statSync(from).mode & 0o777))
 }
@@ -78,8 +78,8 @@ type Copied = Omit<BackupResult, 'bytes'>
 const copy = async (from: string, draft: string, { signal, onProgress }: BackupOptions): Promise<Copied> => {
   const db = reading(() => new Database(from, { readonly: true, fileMustExist: true, timeout: 5_000 }))
   try {
-    // One read transaction around all steps: without it each commit of the gateway would make SQLite start again, and
-    // the copy would not be of one moment.
+    // One read transaction for all steps: without it SQLite would start over at each commit of the gateway, and the copy would not be a
+    // snapshot.
     const copied = reading(() => {
       db.exec('BEGIN')
       return contentOf(db)
@@ -111,18 +111,18 @@ const CONTENT = `SELECT log_id,
 
 const contentOf = (db: Database.Database): Copied => db.prepare(CONTENT).get() as Copied
 
-/** Makes the copy one file, marks it as a backup, looks through it and makes it durable. @returns its size */
+/** Turns the copy into a single file, marks it as a backup, checks it and makes it durable. @returns its size in bytes */
 const markAsBackup = (draft: string, copied: Copied): number => {
   const db = new Database(draft, { fileMustExist: true })
   try {
-    // A lone file that may be opened anywhere, and beside which no WAL can be its own.
+    // Without WAL mode the backup is a single file, and a WAL next to it cannot be its own.
     db.pragma('journal_mode = DELETE')
     db.pragma('synchronous = FULL')
     db.pragma(`application_id = ${BACKUP_APPLICATION_ID}`)
     const verdict = db.pragma('quick_check(1)', { simple: true })
     if (verdict !== 'ok') throw new GatewayError('database_corrupt', `The database is damaged: ${verdict}.`)
     const held = contentOf(db)
-    // SQLite reports a copy that it could not even begin as finished.
+    // SQLite reports success even for a copy that it could not start.
     const same = held.log_id === copied.log_id && held.last_db_id === copied.last_db_id
     if (!same || held.messages !== copied.messages) throw new Error('the copy is not what was copied')
   } catch (error) {
@@ -145,14 +145,14 @@ const synced = (path: string): number => {
   return statSync(path).size
 }
 
-/** Gives the finished file its name, which must be free still. */
+/** Gives the finished file its final name, which must be free. */
 const publish = (draft: string, to: string): void => {
   try {
-    // A rename would overwrite what has come there meanwhile.
+    // A rename would overwrite a file created in the meantime.
     linkSync(draft, to)
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EEXIST' || existsSync(to)) throw exists(to)
-    // A file system without hard links.
+    // The file system does not support hard links.
     renameSync(draft, to)
   }
   synced(dirname(to))

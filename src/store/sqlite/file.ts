@@ -12,9 +12,9 @@ import { activateBackup } from './restore.ts'
 
 export { APPLICATION_ID } from './header.ts'
 
-/** SQLite waits this long for a lock, and blocks its thread meanwhile: short where that thread serves streams. */
+/** SQLite's lock timeout in milliseconds. It blocks its thread meanwhile, so it is short in a thread that serves streams. */
 const BUSY_TIMEOUT_MS = 100
-/** What a thread may wait that does nothing but write. */
+/** Lock timeout of a thread that only writes, in milliseconds. */
 export const WRITER_BUSY_TIMEOUT_MS = 5_000
 
 export interface SchemaInit {
@@ -25,7 +25,7 @@ export interface SchemaInit {
   readonly now: number
 }
 
-/** Opens a file that is ours, which also takes back what a death has left half done. */
+/** Returns whether one of our files has tables. Opening it also rolls back what a crash left unfinished. */
 const hasTables = (file: string): boolean => {
   const db = new Database(file, { timeout: BUSY_TIMEOUT_MS })
   try {
@@ -35,7 +35,7 @@ const hasTables = (file: string): boolean => {
   }
 }
 
-/** @returns true when the file must be given the schema first */
+/** @returns true if the schema must be created first. @throws GatewayError database_not_ours or database_newer */
 const mustCreate = (file: string): boolean => {
   const header = readHeader(file)
   if (header === null) return true
@@ -52,16 +52,16 @@ const mustCreate = (file: string): boolean => {
 }
 
 /**
- * Sets the pragmas of one connection and reads back those on which the guarantees rest (L1): a WAL file
- * reopens at NORMAL, which may lose acknowledged commits on a power cut.
+ * Sets the pragmas of one connection and reads back those that the guarantees depend on (L1): a WAL file reopens with NORMAL, which can
+ * lose acknowledged commits on a power failure.
  */
 export const applyPragmas = (db: Database.Database): void => {
-  // Restored from a copy, or left between its making and this switch, a file of ours is none yet.
+  // A file is not in WAL mode yet if it was restored from a copy, or if a crash interrupted its creation before this switch.
   if (!db.readonly) db.pragma('journal_mode = WAL')
   db.pragma('synchronous = FULL')
   db.pragma('temp_store = MEMORY')
   db.pragma('journal_size_limit = 67108864')
-  // 32 MB: a page that many commits change is copied into the database once. Commits of 400 rows: p90 9 → 3 ms.
+  // 32 MB: a page that many commits change is then copied into the database once. Commits of 400 rows: p90 9 → 3 ms.
   db.pragma('wal_autocheckpoint = 8000')
   const synchronous = db.pragma('synchronous', { simple: true })
   const journal = db.pragma('journal_mode', { simple: true })
@@ -73,13 +73,13 @@ export const applyPragmas = (db: Database.Database): void => {
 const create = (file: string, maker: SchemaInit): void => {
   const db = new Database(file, { timeout: BUSY_TIMEOUT_MS })
   try {
-    // Made under the rollback journal, so that the header in the file itself says whose it is from its first
-    // commit on; only then does the file become a WAL file.
+    // Created with the rollback journal, so that the header in the file identifies its owner from the first commit on; only then is it
+    // switched to WAL.
     db.pragma('journal_mode = DELETE')
     db.pragma('synchronous = FULL')
     db.pragma('auto_vacuum = INCREMENTAL')
     db.exec('BEGIN EXCLUSIVE')
-    // Another process may have been quicker between the look and the lock.
+    // Another process may have created the tables between the check and the lock.
     if (db.prepare('SELECT 1 FROM sqlite_master LIMIT 1').get() === undefined) {
       db.exec(maker.schema)
       db.prepare('INSERT INTO log (only_row, log_id, created_at) VALUES (1, ?, ?)').run(maker.logId, maker.now)
@@ -93,7 +93,7 @@ const create = (file: string, maker: SchemaInit): void => {
   }
 }
 
-/** Turns what SQLite throws at opening into an error with a hint. */
+/** Converts an error of SQLite at opening to an error with a hint. */
 const openError = (file: string, error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
   const code = (error as { code?: string }).code ?? ''
@@ -108,33 +108,35 @@ const openError = (file: string, error: unknown): GatewayError => {
   )
 }
 
-/** Not by mkdir's own recursion: it never ends where a file system takes no folders, such as /proc. */
+/**
+ * Creates a directory and its parents. mkdir's `recursive` never returns on a file system without support for directories, such as /proc.
+ */
 const makeFolder = (folder: string): void => {
   if (existsSync(folder)) return
   makeFolder(dirname(folder))
   try {
     mkdirSync(folder)
   } catch (error) {
-    // Another process may have been faster.
+    // Another process may have created it in the meantime.
     if (!existsSync(folder)) throw error
   }
 }
 
 /**
- * Makes sure that the file is a database of this application and version, creating it when there is none, upgrading one
- * of an earlier version and taking over a restored backup, and that it is sound. A file that is refused is left untouched.
+ * Makes sure that the file is a sound database of this application and version: creates it if it is missing, upgrades one of an earlier
+ * version and activates a restored backup. If the file is not usable, it is left unchanged.
  *
  * @throws GatewayError database_not_ours, database_newer, database_corrupt, database_stale_wal, database_upgrade_failed,
- * database_open_failed, or storage_busy: then another process holds a lock, and the same call can succeed later
+ * database_open_failed, or storage_busy if another process holds a lock: the same call can succeed later
  */
 export const ensureDatabase = (file: string, maker: SchemaInit): void => {
   try {
     makeFolder(dirname(resolve(file)))
     const isNew = mustCreate(file)
     activateBackup(file, maker)
-    // A death within the very first commit leaves our header over a journal that takes everything back.
+    // A crash during the first commit can leave our header with a journal that rolls everything back.
     if (isNew || !hasTables(file)) create(file, maker)
-    // One within the take-over leaves our header over a journal that makes it a backup again.
+    // A crash during the activation can leave our header with a journal that turns the file into a backup again.
     activateBackup(file, maker)
     const db = openConnection(file)
     try {
@@ -150,10 +152,10 @@ export const ensureDatabase = (file: string, maker: SchemaInit): void => {
 }
 
 /**
- * Makes sure that the file is a database of this application and version, for those who only visit it: nothing is
- * made, and nothing is looked through. A backup that no gateway has started on must not be written to, since its ids
- * would be given out a second time.
+ * Checks that the file is a database of this application and version, without creating it or checking its integrity; for CLI commands. A
+ * backup that no gateway has started on must not be written to, since its ids would be assigned a second time.
  *
+ * @param options.backupToo accepts such a backup
  * @throws GatewayError database_not_ours, database_newer, database_is_backup or database_open_failed
  */
 export const assertDatabase = (file: string, { backupToo = false } = {}): void => {
@@ -168,7 +170,7 @@ export const assertDatabase = (file: string, { backupToo = false } = {}): void =
   throw new GatewayError('database_is_backup', `${resolve(file)} is a backup that no gateway has started on yet.`)
 }
 
-/** Opens a prepared file with the pragmas set and read back. */
+/** Opens an existing database, sets its pragmas and reads them back. */
 export const openConnection = (file: string, options: { readonly?: boolean } = {}): Database.Database => {
   const db = new Database(file, { ...options, fileMustExist: true, timeout: BUSY_TIMEOUT_MS })
   try {
@@ -180,7 +182,7 @@ export const openConnection = (file: string, options: { readonly?: boolean } = {
   }
 }
 
-/** Opens a prepared file for reading. @throws GatewayError database_open_failed or storage_busy */
+/** Opens an existing database read-only. @throws GatewayError database_open_failed or storage_busy */
 export const openReader = (file: string): Database.Database => {
   try {
     return openConnection(file, { readonly: true })
@@ -189,7 +191,7 @@ export const openReader = (file: string): Database.Database => {
   }
 }
 
-/** Which file a path means right now, as text; null when there is none. */
+/** Returns device and inode of the file at a path, or null if there is none. */
 export const fileIdentity = (file: string): string | null => {
   const stat = statSync(file, { bigint: true, throwIfNoEntry: false })
   return stat === undefined ? null : `${stat.dev}:${stat.ino}`
@@ -201,7 +203,7 @@ const bytesOf = (file: string): Promise<number> =>
     () => 0,
   )
 
-/** The sizes of a database file and its WAL, 0 where there is none, and what its file system has left for us. */
+/** Returns the sizes of a database file and its WAL, 0 if missing, and the free space of the file system. */
 export const fileSizes = async (file: string): Promise<StorageSize> => {
   const [database, wal, disk] = await Promise.all([
     bytesOf(file),
@@ -211,11 +213,11 @@ export const fileSizes = async (file: string): Promise<StorageSize> => {
   return { database, wal, free: disk === null ? null : disk.bavail * disk.bsize }
 }
 
-/** The file is no longer the one that was opened: what is written into it would be lost with it. */
+/** Creates the error for a file that is no longer the one that was opened: writes to it would be lost. */
 export const fileReplaced = (file: string): GatewayError =>
   new GatewayError('database_replaced', `${file} was removed or replaced.`)
 
-/** The version of SQLite that better-sqlite3 carries. */
+/** Returns the version of SQLite that better-sqlite3 includes. */
 export const sqliteVersion = (): string => {
   const db = new Database(':memory:')
   try {
@@ -225,5 +227,5 @@ export const sqliteVersion = (): string => {
   }
 }
 
-/** The text of schema.sql, which lies beside package.json. */
+/** Returns the text of schema.sql, which is next to package.json. */
 export const readSchema = (): string => readAsset('schema.sql').toString()

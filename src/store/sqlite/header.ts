@@ -1,11 +1,11 @@
 import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
 
-/** "DSGW" in the header of the file: says that the database is ours. */
+/** "DSGW" in the file header: identifies a database of this application. */
 export const APPLICATION_ID = 0x44534757
-/** "DSGB": a backup of one of ours, which no gateway has started on yet. */
+/** "DSGB": a backup that no gateway has started on yet. */
 export const BACKUP_APPLICATION_ID = 0x44534742
 
-/** What the first page of an SQLite file says. */
+/** Fields of the first page of an SQLite file. */
 export interface DatabaseHeader {
   readonly magic: boolean
   readonly userVersion: number
@@ -14,9 +14,9 @@ export interface DatabaseHeader {
 }
 
 /**
- * Reads the header by hand: SQLite itself would already write beside a file that is not ours.
+ * Reads the header without SQLite, which would create files next to a database that is not ours.
  *
- * @returns null where there is no file, or nothing in it
+ * @returns null if the file is missing or empty
  */
 export const readHeader = (file: string): DatabaseHeader | null => {
   if (!existsSync(file) || statSync(file).size === 0) return null
@@ -31,7 +31,7 @@ export const readHeader = (file: string): DatabaseHeader | null => {
     magic: bytes.toString('latin1', 0, 16) === 'SQLite format 3\0',
     userVersion: bytes.readUInt32BE(60),
     applicationId: bytes.readUInt32BE(68),
-    // The first page is the root of the table of tables: a leaf (13) without cells, and nothing waits in a WAL.
+    // The first page is the root of sqlite_schema: the database is empty if it is a leaf (13) without cells and there is no WAL.
     empty: bytes[100] === 13 && bytes.readUInt16BE(103) === 0 && !existsSync(`${file}-wal`),
   }
 }

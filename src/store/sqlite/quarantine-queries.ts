@@ -18,7 +18,7 @@ export const UPDATE_REASON = compileSql(
     .where('rejected_id', '=', BY_ID.rejected_id),
 )
 
-/** What a page of rows shows of each. */
+/** Columns of a page of rows. */
 const COLUMNS = {
   id: ['rejected_id'],
   line: QUARANTINE_SUMMARY_COLUMNS,
@@ -28,10 +28,10 @@ const COLUMNS = {
 
 export type Columns = keyof typeof COLUMNS
 
-/** GLOB's own signs, but for the star, stand for themselves. */
+/** Escapes GLOB's special characters, except `*`. */
 const globOf = (pattern: string): string => pattern.replace(/[[?]/g, '[$&]')
 
-/** The named parameters of a filter. Lists go as JSON, so that one text serves lists of any length. */
+/** Returns the named parameters of a filter. Lists are passed as JSON, so that one SQL text serves lists of any length. */
 export const filterParams = ({ ids, reasons, routingKey, since }: RejectedFilter): Record<string, string | number> => ({
   ...(ids !== null && { ids: JSON.stringify(ids) }),
   ...(reasons !== null && { reasons: JSON.stringify(reasons) }),
@@ -39,7 +39,7 @@ export const filterParams = ({ ids, reasons, routingKey, since }: RejectedFilter
   ...(since !== null && { since }),
 })
 
-/** Rows between @after and @before that a filter lets through. */
+/** Rows between @after and @before that match a filter. */
 const filtered = ({ ids, reasons, routingKey, since }: RejectedFilter) => {
   let query = db
     .selectFrom('rejected')
@@ -52,11 +52,11 @@ const filtered = ({ ids, reasons, routingKey, since }: RejectedFilter) => {
   return query
 }
 
-/** Rows in either direction, at most @limit. */
+/** Matching rows in either direction, at most @limit. */
 export const pageQuery = (filter: RejectedFilter, direction: 'asc' | 'desc', columns: Columns): string =>
   compileSql(filtered(filter).select(COLUMNS[columns]).orderBy('rejected_id', direction).limit(namedParam('limit')))
 
-/** One row, of its body only the first @bytes. */
+/** One row with only the first @bytes of its body. */
 export const SELECT_ROW = compileSql(
   db
     .selectFrom('rejected')
@@ -64,7 +64,7 @@ export const SELECT_ROW = compileSql(
     .where('rejected_id', '=', BY_ID.rejected_id),
 )
 
-/** The reasons of the newest @most rows, and how many rows have each. */
+/** Number of rows per reason, among the newest @most rows. */
 export const REASONS = compileSql(
   db
     .selectFrom(
@@ -75,10 +75,10 @@ export const REASONS = compileSql(
     .orderBy('rows', 'desc'),
 )
 
-/** The greatest id there is; 0 where there is none. */
+/** The greatest rejected_id, or 0 if there is none. */
 export const LAST_ID = compileSql(db.selectFrom('rejected').select(sql<number>`coalesce(max(rejected_id), 0)`.as('id')))
 
-/** How many rows there are, and the greatest id among them. */
+/** The number of matching rows, and the greatest rejected_id among them. */
 export const countQuery = (filter: RejectedFilter): string =>
   compileSql(
     filtered(filter).select([

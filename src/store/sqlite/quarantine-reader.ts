@@ -5,11 +5,11 @@ import * as queries from './quarantine-queries.ts'
 import { storageError } from './writer.ts'
 
 const END = Number.MAX_SAFE_INTEGER
-/** One page of rows with their bodies; a body has at most MAX_MESSAGE_BYTES. */
+/** Limits of a page of rows with their bodies; a single body has at most MAX_MESSAGE_BYTES. */
 export const MAX_PAGE_ROWS = 200
 export const PAGE_BYTES = 8 * 1024 * 1024
 
-/** What the quarantine of one connection holds. Every method throws GatewayError storage_* when it cannot be read. */
+/** Reads the quarantine through one connection. Every method throws GatewayError storage_* if the read fails. */
 export class QuarantineReader {
   readonly #prepare: (sql: string) => Database.Statement
 
@@ -17,7 +17,7 @@ export class QuarantineReader {
     this.#prepare = prepare
   }
 
-  /** How many rows a filter lets through, and the greatest id among them; 0 where there are none. */
+  /** Returns the number of matching rows and the greatest rejected_id among them; 0 if there are none. */
   count(filter: RejectedFilter): { readonly rows: number; readonly last_rejected_id: number } {
     return this.#read(queries.countQuery(filter), (statement) => {
       const params = { ...queries.filterParams(filter), after: 0, before: END }
@@ -25,20 +25,20 @@ export class QuarantineReader {
     })
   }
 
-  /** The newest rows below an id (0: of all), newest first, without their bodies. */
+  /** Returns the newest rows with `rejected_id < before`, newest first, without their bodies; `before` 0 starts at the newest row. */
   newest(filter: RejectedFilter, before: number, limit: number): QuarantineEnvelope[] {
     return this.#newest(filter, before, limit, 'head') as QuarantineEnvelope[]
   }
 
-  /** The same with what a list shows of each: no row is larger than its texts of bounded length. */
+  /** Like `newest`, but only with the columns of a list, all of which are limited in size. */
   newestLines(filter: RejectedFilter, before: number, limit: number): QuarantineSummary[] {
     return this.#newest(filter, before, limit, 'line') as QuarantineSummary[]
   }
 
   /**
-   * Rows with their bodies behind an id, oldest first, as many as a page of memory takes; none: the end.
+   * Returns rows with their bodies with `after < rejected_id <= through`, oldest first, as many as fit into a page. Empty at the end.
    *
-   * @param most bytes of bodies at which the page ends; its first row is taken whatever its size
+   * @param most bytes of bodies at which the page ends; its first row is always included
    */
   after(filter: RejectedFilter, after: number, through: number, most = PAGE_BYTES): QuarantineRow[] {
     return this.#read(queries.pageQuery(filter, 'asc', 'whole'), (statement) => {
@@ -54,7 +54,7 @@ export class QuarantineReader {
     })
   }
 
-  /** The ids of rows behind an id, oldest first, at most `limit`. */
+  /** Returns the ids with `after < rejected_id <= through`, oldest first, at most `limit`. */
   idsAfter(filter: RejectedFilter, after: number, through: number, limit: number): number[] {
     return this.#read(queries.pageQuery(filter, 'asc', 'id'), (statement) => {
       const params = { ...queries.filterParams(filter), after, before: through + 1, limit }
@@ -62,7 +62,7 @@ export class QuarantineReader {
     })
   }
 
-  /** One row with at most so many bytes of its body. */
+  /** Returns one row with at most `bytes` bytes of its body, or null if it does not exist. */
   row(rejected_id: number, bytes: number): QuarantineRow | null {
     return this.#read(
       queries.SELECT_ROW,
@@ -70,12 +70,12 @@ export class QuarantineReader {
     )
   }
 
-  /** How many of the newest `most` rows have which reason, the most frequent first. */
+  /** Counts the newest `most` rows by reason, most frequent first. */
   reasons(most: number): { readonly reason: string; readonly rows: number }[] {
     return this.#read(queries.REASONS, (statement) => statement.all({ most }) as { reason: string; rows: number }[])
   }
 
-  /** The greatest id there is; 0 where there is none. */
+  /** Returns the greatest rejected_id, or 0 if there is none. */
   lastId(): number {
     return this.#read(queries.LAST_ID, (statement) => statement.pluck().get() as number)
   }

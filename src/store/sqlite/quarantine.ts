@@ -8,33 +8,33 @@ import { SqliteWriter, storageError } from './writer.ts'
 
 type Awaitable<T> = T | Promise<T>
 
-/** The quarantine of a database, for a visitor beside gateways that may run on it. Errors are GatewayErrors. */
+/** Quarantine access for CLI commands, safe while gateways use the database. Errors are GatewayErrors. */
 export interface QuarantineAccess {
   close(): Awaitable<void>
-  /** How many rows a filter lets through, and the greatest id among them; 0 where there are none. */
+  /** Returns the number of matching rows and the greatest rejected_id among them; 0 if there are none. */
   count(filter: RejectedFilter): Awaitable<{ readonly rows: number; readonly last_rejected_id: number }>
-  /** The newest rows below an id (0: from the newest), newest first, without their bodies. */
+  /** Returns the newest rows with `rejected_id < before`, newest first, without their bodies; `before` 0 starts at the newest row. */
   newest(filter: RejectedFilter, before: number, limit: number): Awaitable<QuarantineEnvelope[]>
-  /** Rows with their bodies behind an id, oldest first, as many as a page of memory takes; none: the end. */
+  /** Returns rows with their bodies with `after < rejected_id <= through`, oldest first, as many as fit into a page. Empty at the end. */
   after(filter: RejectedFilter, after: number, through: number): Awaitable<QuarantineRow[]>
-  /** The ids of rows behind an id, oldest first, at most `limit`. */
+  /** Returns the ids with `after < rejected_id <= through`, oldest first, at most `limit`. */
   idsAfter(filter: RejectedFilter, after: number, through: number, limit: number): Awaitable<number[]>
-  /** Stores what the checks now accept and removes it from the quarantine, in one transaction. */
+  /** Stores the messages that are now accepted and deletes their rows from the quarantine, in one transaction. */
   replay(replays: readonly ReplayRequest[]): Awaitable<ReplayResult[]>
-  /** Removes rows for good. @returns how many were there */
+  /** Deletes rows permanently. @returns the number of rows deleted */
   drop(ids: readonly number[]): Awaitable<number>
 }
 
 /**
- * The quarantine of an SQLite file. Nothing here waits for a lock: a write that finds the database busy fails with
- * storage_busy, has changed nothing and may be tried again.
+ * Quarantine of an SQLite file. Nothing here waits for a lock: if the database is busy, a write fails with storage_busy, changes nothing
+ * and can be retried.
  */
 export class SqliteQuarantine extends QuarantineReader implements QuarantineAccess {
   readonly #file: string
   readonly #db: Database.Database
   #writer: SqliteWriter | null = null
 
-  /** @throws GatewayError database_* when there is no usable database */
+  /** @throws GatewayError database_* if the database is not usable */
   constructor(file: string) {
     assertDatabase(file)
     const db = open(file)
@@ -44,17 +44,17 @@ export class SqliteQuarantine extends QuarantineReader implements QuarantineAcce
   }
 
   close(): void {
-    // The reader closes first: the last connection to close checkpoints the WAL, and it must be able to write.
+    // Close the reader first: the last connection to close checkpoints the WAL, and it must be able to write.
     this.#db.close()
     this.#writer?.close()
   }
 
-  /** Stores what the checks now accept and removes it from the quarantine, in one transaction. @throws GatewayError storage_* */
+  /** @throws GatewayError storage_* */
   replay(replays: readonly ReplayRequest[]): ReplayResult[] {
     return this.#writing().replay(replays)
   }
 
-  /** Removes rows for good. @returns how many were there. @throws GatewayError storage_* */
+  /** @throws GatewayError storage_* */
   drop(ids: readonly number[]): number {
     return this.#writing().deleteRejected(ids)
   }

@@ -6,8 +6,8 @@ interface SqliteTables extends Tables {
   sqlite_sequence: { name: string; seq: number }
 }
 
-// Kysely builds and types; it never runs a query: its driver prepares each one again, four times slower than
-// the statements that are prepared once from these texts.
+// Kysely only builds and types the queries. Its driver would prepare each one on every run, four times slower than preparing these texts
+// once.
 export const db = new Kysely<SqliteTables>({
   dialect: {
     createAdapter: () => new SqliteAdapter(),
@@ -17,13 +17,13 @@ export const db = new Kysely<SqliteTables>({
   },
 })
 
-/** A parameter whose value comes when the prepared statement runs. */
+/** A parameter that is bound by its name. */
 export const namedParam = <T = number>(name: string) => sql<T>`${sql.raw(`@${name}`)}`
 
 /** A parameter that is bound by its position. */
 const positionalParam = sql<never>`?`
 
-/** The text of a query. A value that slipped in as an anonymous parameter would only fail when it runs. */
+/** Compiles a query to SQL. Throws if it has an anonymous parameter, which would otherwise fail only when it runs. */
 export const compileSql = (query: { compile(): { sql: string; parameters: readonly unknown[] } }): string => {
   const compiled = query.compile()
   if (compiled.parameters.length > 0) throw new Error(`a query has anonymous parameters: ${compiled.sql}`)
@@ -36,7 +36,7 @@ export const PROBE = compileSql(db.updateTable('log').set({ created_at: sql`crea
 
 export const HEAD = compileSql(db.selectFrom('sqlite_sequence').select('seq').where('name', '=', sql.lit('message')))
 
-/** Its values are bound in the order in which they stand here: bound by name, each row takes 1.2 µs longer. */
+/** Values are bound in the order in which they appear here: binding by name takes 1.2 µs longer per row. */
 export const INSERT_MESSAGE = compileSql(
   db
     .insertInto('message')
@@ -77,7 +77,7 @@ export const UPSERT_EVENT = compileSql(
     .onConflict((conflict) =>
       conflict.column('event_id').doUpdateSet({
         messages: sql`event.messages + excluded.messages`,
-        // 0 says that retention has emptied the event.
+        // 0 means that retention has emptied the event.
         first_db_id: sql`iif(event.first_db_id = 0, excluded.first_db_id, event.first_db_id)`,
         first_at: sql`iif(event.first_db_id = 0, excluded.first_at, event.first_at)`,
         last_db_id: sql`excluded.last_db_id`,
@@ -123,7 +123,7 @@ export const REVOKE = compileSql(
     .onConflict((conflict) =>
       conflict.column('subject').doUpdateSet({
         issued_before: sql`max(issued_before, excluded.issued_before)`,
-        // max() of SQLite is NULL where one side is, and NULL is the latest: never.
+        // SQLite's max() is NULL if either side is, and NULL means never, so it is the latest.
         until: sql`max(until, excluded.until)`,
       }),
     )
@@ -136,7 +136,7 @@ export const FORGET_REVOCATIONS = compileSql(db.deleteFrom('revocation').where('
 
 export const REVOCATIONS = compileSql(db.selectFrom('revocation').selectAll().orderBy('subject'))
 
-/** The list of events, of the named ones alone or of all. */
+/** Event list, of the given events or of all. */
 export const listEvents = (among: readonly string[] | '*'): string => {
   const query = db
     .selectFrom('event')
@@ -148,11 +148,11 @@ export const listEvents = (among: readonly string[] | '*'): string => {
   return compileSql(among === '*' ? query : query.where('event_id', 'in', listNames('e', among)))
 }
 
-/** The name under which the n-th value of a list of a selection is bound. */
+/** Named parameters for the values of one list of a filter. */
 const listNames = (prefix: string, values: readonly string[]) =>
   values.map((_, index) => namedParam<string>(`${prefix}${index}`))
 
-/** The named parameters of a selection: e0, e1 … for events, t0 … for types, f0 … for senders. */
+/** Returns the named parameters of a filter: e0, e1 … for events, t0 … for types, f0 … for senders. */
 export const selectionParams = (filter: SubscriptionFilter): Record<string, string> => {
   const params: Record<string, string> = {}
   const add = (prefix: string, values: readonly string[] | '*' | null) => {
@@ -164,15 +164,15 @@ export const selectionParams = (filter: SubscriptionFilter): Record<string, stri
   return params
 }
 
-/** Selections with the same shape share one text, and so one prepared statement. */
+/** Returns the shape of a filter. Filters with the same shape share one SQL text, and therefore one prepared statement. */
 export const filterShape = (filter: SubscriptionFilter): string =>
   `${filter.events === '*' ? '*' : filter.events.length}/${filter.types?.length ?? '-'}/${filter.senders?.length ?? '-'}`
 
 type Direction = 'asc' | 'desc'
 
 /**
- * The db_ids of the selected events between two bounds. One SELECT per event, joined by UNION ALL under one
- * ORDER BY: SQLite merges them lazily along the index, where `IN (…)` would sort all rows behind the cursor.
+ * The db_ids of the given events between two bounds. One SELECT per event, joined by UNION ALL under one ORDER BY: SQLite merges them
+ * lazily along the index, while `IN (…)` would sort all rows after the cursor.
  */
 const idsOf = (filter: SubscriptionFilter, direction: Direction) => {
   const one = (event: ReturnType<typeof namedParam<string>> | null) => {
@@ -190,16 +190,13 @@ const idsOf = (filter: SubscriptionFilter, direction: Direction) => {
 }
 
 /**
- * The db_id that stands @skip places behind the first one between @after and @before. Filters do not apply:
- * it marks the end of a window, so that a filter that matches nothing never makes one call walk the whole log.
+ * The db_id that is @skip places after the first one between @after and @before, regardless of types and senders. It marks the end of a
+ * window, so that a filter that matches nothing never makes one call scan the whole store.
  */
 export const windowEnd = (filter: SubscriptionFilter, direction: Direction): string =>
   compileSql(idsOf(filter, direction).limit(sql.lit(1)).offset(namedParam('skip')))
 
-/**
- * The messages of a selection between @after and @before, at most @limit, in either direction; or their
- * db_ids alone.
- */
+/** The matching messages between @after and @before, at most @limit, in either direction; or only their db_ids. */
 export const windowMessages = (filter: SubscriptionFilter, direction: Direction, columns: 'all' | 'db_id'): string => {
   const filtered = filter.types !== null || filter.senders !== null
   let query = db.selectFrom('message').select(columns === 'all' ? DELIVERY_COLUMNS : ['db_id' as const])
@@ -207,7 +204,7 @@ export const windowMessages = (filter: SubscriptionFilter, direction: Direction,
     query = query.where('db_id', '>', namedParam('after')).where('db_id', '<', namedParam('before'))
     if (filter.events !== '*') query = query.where('event_id', '=', namedParam<string>('e0'))
   } else {
-    // Behind a filter the window alone bounds the ids; a limit in here would cut before the filter has looked.
+    // If types or senders are filtered, only the window limits the ids; a limit here would apply before the filter.
     const ids = filtered ? idsOf(filter, direction) : idsOf(filter, direction).limit(namedParam('limit'))
     query = query.where('db_id', 'in', (inner) => inner.selectFrom(ids.as('ids')).select('db_id'))
   }
@@ -216,10 +213,10 @@ export const windowMessages = (filter: SubscriptionFilter, direction: Direction,
   return compileSql(query.orderBy('db_id', direction).limit(namedParam('limit')))
 }
 
-/** The log's head; AUTOINCREMENT's own counter stays when retention removes the last row. */
+/** Greatest db_id of the store. AUTOINCREMENT's counter is kept when retention deletes the last row. */
 const HEAD_DB_ID = sql<number>`coalesce((select seq from sqlite_sequence where name = 'message'), 0)`.as('head_db_id')
 
-// Each a single step down an index, however many events and messages there are.
+// Each is a single step down an index, regardless of the number of events and messages.
 const BOUNDS_OF_ALL = compileSql(
   db.selectNoFrom([
     sql<number>`coalesce((select min(db_id) from message), 0)`.as('first_db_id'),
@@ -229,7 +226,7 @@ const BOUNDS_OF_ALL = compileSql(
   ]),
 )
 
-/** Bounds over the selected events, all of them for `*`, and the log's head: one statement, so one read lock. */
+/** Bounds of the given events, or of all events for `*`, and the greatest db_id of the store: one statement, so one read lock. */
 export const selectBounds = (filter: SubscriptionFilter): string => {
   if (filter.events === '*') return BOUNDS_OF_ALL
   const query = db

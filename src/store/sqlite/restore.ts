@@ -3,14 +3,14 @@ import Database from 'better-sqlite3'
 import { GatewayError } from '../../core/errors.ts'
 import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from './header.ts'
 
-/** Of several workers one takes a backup over, and looks through all of it; the others wait so long, in milliseconds. */
+/** Lock timeout in milliseconds, while another worker activates the backup and checks all of it. */
 const TIMEOUT_MS = 600_000
 
-/** More messages than any gateway stores in a millisecond, hundreds of times over. */
+/** Ids skipped per millisecond: hundreds of times more than any gateway stores. */
 const IDS_PER_MS = 1_000
-/** So many ids are passed over in any case: the clock of the machine that restores may be behind. */
+/** Minimum number of ids to skip, since the clock of the restoring machine can be behind. */
 const MIN_IDS = 1_000_000_000
-/** A clock that says more is wrong: 30 years of milliseconds. */
+/** Maximum age of a backup in milliseconds: 30 years. If it is older, the clock is wrong. */
 const LONGEST_MS = 30 * 365 * 86_400_000
 
 export interface NewIdentity {
@@ -20,8 +20,8 @@ export interface NewIdentity {
 }
 
 /**
- * How many db_ids a restored log leaves out. Between its last message and its loss the old log gave out ids that
- * readers hold as cursors; were they given out again, a reader would take new messages for ones that it has seen.
+ * Returns how many db_ids a restored store skips. Between its last message and its loss, the old store assigned ids that clients hold as
+ * cursors. If they were assigned again, a client would skip new messages as already received.
  *
  * @param lastAt when the last message of the backup was stored, in milliseconds since 1970
  */
@@ -32,23 +32,23 @@ const isBackup = (db: Database.Database): boolean =>
   db.pragma('application_id', { simple: true }) === BACKUP_APPLICATION_ID
 
 /**
- * Beside a fresh backup there is no WAL. One that lies there belongs to the file that was here before, and SQLite would
- * write its pages into this one.
+ * Throws if there is a WAL next to a fresh backup. Such a WAL belongs to the file that was there before, and SQLite would write its pages
+ * into this one.
  *
  * @throws GatewayError database_stale_wal
  */
 export const rejectStaleWal = (file: string): void => {
   if (!existsSync(`${file}-wal`)) return
-  // Taken over by another process since its header was read.
+  // Another process has activated the backup since its header was read.
   if (readHeader(file)?.applicationId !== BACKUP_APPLICATION_ID) return
   throw new GatewayError('database_stale_wal', `${file} is a backup, and ${file}-wal is of another database.`)
 }
 
 /**
- * Makes a restored backup a log of its own, in one commit, before anything else is done with it: with a new log_id,
- * and with ids that continue beyond all that the old log can have given out. Any other file is left alone.
+ * Turns a restored backup into a separate store, in one commit, before it is used for anything else. It gets a new log_id, and its ids
+ * continue after all that the old store can have assigned. Any other file is left unchanged.
  *
- * @throws GatewayError database_corrupt or database_stale_wal; the file is then as it was
+ * @throws GatewayError database_corrupt or database_stale_wal; the file is then unchanged
  */
 export const activateBackup = (file: string, { logId, now }: NewIdentity): void => {
   if (readHeader(file)?.applicationId !== BACKUP_APPLICATION_ID) return
@@ -56,7 +56,7 @@ export const activateBackup = (file: string, { logId, now }: NewIdentity): void 
   const db = new Database(file, { fileMustExist: true, timeout: TIMEOUT_MS })
   try {
     db.pragma('synchronous = FULL')
-    // Another worker may have been quicker between the look and the lock.
+    // Another worker may have activated it between the check and the lock.
     db.transaction(() => {
       if (isBackup(db)) assignIdentity(db, file, logId, now)
     }).exclusive()

@@ -10,11 +10,11 @@ interface Row extends PrunableMessage {
   readonly received_at: number
 }
 
-/** Rows looked at in one read, and rows that one call looks at beyond the head of the log. */
+/** Rows per read, and maximum rows that one call reads beyond the first read. */
 const SCAN_ROWS = 1_000
 const MAX_SCAN_ROWS = 10_000
 
-// db_ids rise with the time of receipt, so the oldest messages are the first rows: no index on time is needed.
+// db_ids increase with the time of receipt, so the oldest messages are the first rows and no index on time is needed.
 const FIRST = 'SELECT db_id, event_id, received_at FROM message WHERE db_id > @after ORDER BY db_id LIMIT @rows'
 
 const SURPLUS_EVENT = 'SELECT event_id, messages FROM event WHERE messages > @keep LIMIT 1'
@@ -34,15 +34,15 @@ const FORGET_REJECTED =
   'DELETE FROM rejected WHERE rejected_id IN (SELECT rejected_id FROM rejected WHERE received_at < @before LIMIT @limit)'
 
 /**
- * Finds the messages that are too old: those at the head of the log, up to the first that is young enough. One with a
- * time that is still to come was received while the clock was ahead. It would stand before all others until that time,
- * so it counts as old as soon as one behind it is: it was committed before that.
+ * Finds expired messages: those at the start of the store, up to the first that is not expired. A message with a time in the future was
+ * received while the clock was ahead. It would block all later messages until that time, so it counts as expired as soon as a message after
+ * it is expired: it was committed before that one.
  */
 export class ExpiredMessages {
-  /** All up to here were seen with times to come. */
+  /** All messages up to this db_id had times in the future. */
   #ahead = 0
 
-  /** @param before times in milliseconds since 1970. @returns at most `limit`, in the order of the log */
+  /** @param before milliseconds since 1970. @returns at most `limit` messages, in ascending order of db_id */
   find(db: Database.Database, before: number, limit: number, now: number): PrunableMessage[] {
     const look = db.prepare(FIRST)
     const head = look.all({ after: 0, rows: Math.max(SCAN_ROWS, limit) }) as Row[]
@@ -56,7 +56,7 @@ export class ExpiredMessages {
     return head.slice(0, Math.min(old, limit))
   }
 
-  /** Whether the first message with a time of the past is too old. It may take several calls to get there. */
+  /** Returns whether the first message with a time in the past is expired. It can take several calls to reach it. */
   #oldBehind(look: Database.Statement, after: number, before: number, now: number): boolean {
     this.#ahead = Math.max(this.#ahead, after)
     for (let looked = 0; looked < MAX_SCAN_ROWS; looked += SCAN_ROWS) {
@@ -72,11 +72,11 @@ export class ExpiredMessages {
 }
 
 /**
- * Removes the oldest messages that a retention rule names, at most `limit` in all, and keeps the counts and
- * bounds of their events true. Runs inside the caller's transaction.
+ * Deletes the oldest messages that exceed a retention rule, at most `limit`, and updates the counts and bounds of their events. Also
+ * deletes at most `limit` expired rows of the quarantine. Runs in the caller's transaction.
  *
  * @param now milliseconds since 1970
- * @returns how many messages and rejections it removed
+ * @returns the number of messages and quarantined rows deleted
  */
 export const pruneMessages = (
   db: Database.Database,

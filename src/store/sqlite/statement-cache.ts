@@ -1,9 +1,9 @@
 import type Database from 'better-sqlite3'
 
-/** Prepared statements by name. Readers choose their shapes, by the number of events and filters, so there is a bound. */
+/** LRU cache of prepared statements. Limited in size, since clients determine the shape of queries by the number of events and filters. */
 export class StatementCache {
   readonly #most: number
-  /** In the order of their last use. */
+  /** In order of last use, oldest first. */
   readonly #statements = new Map<string, Database.Statement>()
 
   constructor(most: number) {
@@ -14,7 +14,7 @@ export class StatementCache {
     return this.#statements.size
   }
 
-  /** @param prepare called where the statement is not at hand */
+  /** @param prepare called if the statement is not cached */
   get(key: string, prepare: () => Database.Statement): Database.Statement {
     const statement = this.#statements.get(key) ?? prepare()
     this.#statements.delete(key)

@@ -28,23 +28,23 @@ import { WorkerThreadWriter, type Writer } from './writer-client.ts'
 
 export interface SqliteLogOptions {
   readonly file: string
-  /** Becomes the log_id of a database that is made new. */
+  /** log_id of a newly created database. */
   readonly newLogId: string
   /** Milliseconds since 1970. */
   readonly now: number
-  /** Runs the writer in this thread instead of one of its own, and calls back at its stages: for fault injection. */
+  /** Runs the writer in this thread instead of a worker thread, and calls back at its stages; for fault injection. */
   readonly inlineWriter?: { readonly onStage?: (stage: FaultPoint) => void }
-  /** Receives the reason why a start waits, once. */
+  /** Called once with the reason why the start waits. */
   readonly onWarning?: ((text: string) => void) | undefined
-  /** How long a start waits for a lock that another process holds, in milliseconds. */
+  /** Maximum wait at startup for a lock held by another process, in milliseconds. */
   readonly startLockTimeoutMs?: number
 }
 
-/** Statements kept prepared. */
+/** Maximum number of cached prepared statements. */
 const MAX_STATEMENTS = 256
-/** Rows that one call looks at under a filter, so that a filter that matches nothing walks no whole log. */
+/** Rows scanned per call if types or senders are filtered, so that a filter that matches nothing does not scan the whole store. */
 const WINDOW = 2_000
-/** Above every db_id. */
+/** Greater than every db_id. */
 const END = Number.MAX_SAFE_INTEGER
 
 const isFiltered = ({ types, senders }: SubscriptionFilter): boolean => types !== null || senders !== null
@@ -63,11 +63,11 @@ const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) => void)
   }
 }
 
-/** The log in one SQLite file (WAL, synchronous=FULL): one writer, and one connection that only reads. */
+/** Store in one SQLite file (WAL, synchronous=FULL), with one connection that writes and one that only reads. */
 export class SqliteStore implements MessageStore {
   readonly #options: SqliteLogOptions
   readonly #statements = new StatementCache(MAX_STATEMENTS)
-  /** Windows of all readers that look for something rare: one after another, they would hold up every stream. */
+  /** Spreads the scans of filtered reads over event-loop iterations; back to back, they would block every stream. */
   readonly #turns = new YieldQueue()
   readonly #group = new GroupCommit((entries) => this.#open().writer.append(entries))
   #db: Database.Database | null = null
@@ -88,7 +88,7 @@ export class SqliteStore implements MessageStore {
     return this.#quarantine
   }
 
-  /** @throws GatewayError database_* when the file is not usable, or storage_busy; it is then left as it was */
+  /** @throws GatewayError database_* if the file is not usable, or storage_busy; the file is then unchanged */
   async start(): Promise<void> {
     const {
       file,
@@ -106,7 +106,7 @@ export class SqliteStore implements MessageStore {
     await this.#group.drained()
     const writer = this.#writer
     this.#writer = null
-    // The reader closes first: the last connection to close checkpoints the WAL, and it must be able to write.
+    // Close the reader first: the last connection to close checkpoints the WAL, and it must be able to write.
     this.#db?.close()
     this.#db = null
     this.#statements.clear()
@@ -146,7 +146,7 @@ export class SqliteStore implements MessageStore {
   async read(filter: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage> {
     if (isFiltered(filter)) await this.#turns.yieldTurn()
     return this.#reading(() => {
-      // The head comes first: what is committed between the two looks is then merely left for the next page.
+      // Read the head first: messages committed between the two queries are then left for the next page.
       const head = this.#head()
       const end = this.#windowEnd(filter, 'asc', after, END)
       const { messages, cut } = this.#window(filter, 'asc', after, end ?? END, limit)
@@ -248,7 +248,7 @@ export class SqliteStore implements MessageStore {
   }
 
   #head(): number {
-    // AUTOINCREMENT's own counter: it stays when retention removes the last row.
+    // AUTOINCREMENT's counter is kept when retention deletes the last row.
     return (
       (this.#statement('head', () => queries.HEAD)
         .pluck()
@@ -256,7 +256,7 @@ export class SqliteStore implements MessageStore {
     )
   }
 
-  /** Under a filter: the first db_id beyond the window that one call looks at; null when it reaches the end. */
+  /** Returns the first db_id after the window that a filtered call scans, or null if the window reaches the end or nothing is filtered. */
   #windowEnd(filter: SubscriptionFilter, direction: 'asc' | 'desc', after: number, before: number): number | null {
     if (filter.events.length === 0 || !isFiltered(filter)) return null
     const key = `end ${direction} ${queries.filterShape(filter)}`
@@ -265,7 +265,7 @@ export class SqliteStore implements MessageStore {
     return (statement.pluck().get({ ...params, after, before, skip: WINDOW }) as number | undefined) ?? null
   }
 
-  /** The newest db_ids of one window; `after`: where it ends, null at the beginning of the log. */
+  /** Returns the newest db_ids of one window. `after` is the end of the window, or null at the beginning of the store. */
   #idsBefore(filter: SubscriptionFilter, before: number, limit: number): { after: number | null; ids: number[] } {
     const after = this.#windowEnd(filter, 'desc', 0, before)
     const shape = queries.filterShape(filter)
@@ -287,7 +287,7 @@ export class SqliteStore implements MessageStore {
     const params = { ...queries.selectionParams(filter), after, before, limit: limit.messages + 1 }
     const messages: StoredMessage[] = []
     let bytes = 0
-    // Closed before this call returns: an iterator left open would pin the WAL.
+    // The loop closes the iterator before this call returns: an open one would pin the WAL.
     for (const row of statement.iterate(params) as IterableIterator<StoredMessage>) {
       if (messages.length === limit.messages || bytes >= limit.bytes) return { messages, cut: true }
       messages.push(row)

@@ -6,7 +6,7 @@ import type { AppendEntry, AppendResult, ReplayResult, RetentionLimits, Revocati
 import { toTuple } from './entry-tuple.ts'
 import type { WriterReply, WriterRequest } from './writer-thread.ts'
 
-/** The writer as the log uses it, whether in this thread or in one of its own. */
+/** The writer as the store uses it, in this thread or in a worker thread. */
 export interface Writer {
   append(entries: readonly AppendEntry[]): Promise<AppendResult[]>
   prune(retention: RetentionLimits, limit: number): Promise<number>
@@ -23,13 +23,10 @@ interface Pending {
   readonly reject: (error: unknown) => void
 }
 
-/** `WriterRequest` without its number; distributed over the union so that each kind keeps its fields. */
+/** `WriterRequest` without `seq`; distributed over the union so that each kind keeps its fields. */
 type Request<R = WriterRequest> = R extends WriterRequest ? Omit<R, 'seq'> : never
 
-/**
- * Runs the writer in a worker thread: a commit waits for the disk, and the streams must not wait with it
- * (docs/ARCHITECTURE.md has the figures).
- */
+/** Runs the writer in a worker thread: a commit waits for the disk and must not block the streams (measured in docs/ARCHITECTURE.md). */
 export class WorkerThreadWriter implements Writer {
   readonly #worker: Worker
   readonly #pending = new Map<number, Pending>()
@@ -92,7 +89,7 @@ export class WorkerThreadWriter implements Writer {
   }
 
   #fail(cause: unknown): void {
-    // Whether the last batch was committed is unknown; its unique keys make offering it again harmless.
+    // It is unknown whether the last batch was committed; its unique keys make appending it again harmless.
     this.#failure ??= new GatewayError('storage_unavailable', 'The writer of the database has stopped.', {
       cause,
       hint: 'Restart the gateway.',

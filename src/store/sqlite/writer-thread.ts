@@ -6,7 +6,7 @@ import { type EntryTuple, fromTuple } from './entry-tuple.ts'
 import { WRITER_BUSY_TIMEOUT_MS } from './file.ts'
 import { SqliteWriter } from './writer.ts'
 
-/** What the log asks of its writer's thread. */
+/** Request to the writer thread. */
 export type WriterRequest =
   | { readonly seq: number; readonly op: 'append'; readonly entries: readonly EntryTuple[] }
   | { readonly seq: number; readonly op: 'prune'; readonly retention: RetentionLimits; readonly limit: number }
@@ -16,7 +16,7 @@ export type WriterRequest =
   | { readonly seq: number; readonly op: 'forget'; readonly ids: readonly number[] }
   | { readonly seq: number; readonly op: 'probe' | 'close' }
 
-/** The thread's answer; an error crosses as code and text, since its class does not. */
+/** Reply of the writer thread. An error is sent as code and text, since its class would be lost. */
 export type WriterReply =
   | { readonly seq: number; readonly result: unknown }
   | { readonly seq: number; readonly error: { readonly code: string; readonly message: string } }

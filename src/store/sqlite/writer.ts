@@ -18,10 +18,10 @@ import { DELETE_ROW, ROW_EXISTS, UPDATE_REASON } from './quarantine-queries.ts'
 import * as queries from './queries.ts'
 import { ExpiredMessages, pruneMessages } from './retention.ts'
 
-/** Where a test may end the process: inside the transaction, or between the commit and its report. */
+/** Points at which a test can end the process: inside the transaction, or between the commit and its report. */
 export type FaultPoint = 'in_transaction' | 'committed'
 
-/** What a batch adds to an event. */
+/** Changes of one event by a batch. */
 interface EventDelta {
   event_id: string
   messages: number
@@ -31,10 +31,10 @@ interface EventDelta {
   last_at: number
 }
 
-/** Codes of SQLite that blame the one row, not the store. */
+/** SQLite error codes that are caused by one row, not by the store. */
 const ROW_FAULT = /^SQLITE_(CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
 
-/** Turns what SQLite throws into an error of the catalogue. */
+/** Converts an error of SQLite to an error of the catalogue. */
 export const storageError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
   const code = (error as { code?: string }).code ?? ''
@@ -44,7 +44,7 @@ export const storageError = (error: unknown): GatewayError => {
   })
 }
 
-/** The one connection that writes. Synchronous; it runs in a thread of its own (sqlite-writer-thread.ts). */
+/** The only connection that writes. Synchronous; it runs in a worker thread (writer-thread.ts). */
 export class SqliteWriter {
   readonly #file: string
   readonly #db: Database.Database
@@ -65,7 +65,7 @@ export class SqliteWriter {
   readonly #probe: Database.Statement
   readonly #oldest = new ExpiredMessages()
 
-  /** @param file a file that prepareFile has been over */
+  /** @param file a file prepared by ensureDatabase */
   constructor(
     file: string,
     options: { onStage?: ((stage: FaultPoint) => void) | undefined; patienceMs?: number } = {},
@@ -76,7 +76,7 @@ export class SqliteWriter {
     this.#patienceMs = patienceMs
     this.#identity = fileIdentity(file)
     this.#onStage = onStage
-    // IMMEDIATE: a deferred transaction that reads first fails at once when another process wrote meanwhile.
+    // IMMEDIATE: a deferred transaction that reads first fails at once if another process has written in the meantime.
     this.#begin = this.#db.prepare('BEGIN IMMEDIATE')
     this.#commit = this.#db.prepare('COMMIT')
     this.#rollback = this.#db.prepare('ROLLBACK')
@@ -94,7 +94,7 @@ export class SqliteWriter {
   /**
    * Commits a batch in one transaction, durable when it returns (L1, L5).
    *
-   * @throws GatewayError storage_busy, storage_unavailable or database_replaced; then nothing of it is stored
+   * @throws GatewayError storage_busy, storage_unavailable or database_replaced; nothing of the batch is then stored
    */
   append(entries: readonly AppendEntry[]): AppendResult[] {
     return this.#transaction(() => {
@@ -108,10 +108,10 @@ export class SqliteWriter {
   }
 
   /**
-   * Takes messages out of the quarantine: a row goes in the very transaction that stores its message, and one that
-   * still cannot be accepted stays with its present reason (L5).
+   * Replays quarantined messages: a row is deleted in the same transaction that stores its message. A row that still cannot be accepted
+   * stays, with its new reason (L5).
    *
-   * @throws GatewayError like append; then nothing has changed
+   * @throws GatewayError like append; nothing has then changed
    */
   replay(replays: readonly ReplayRequest[]): ReplayResult[] {
     return this.#transaction(() => {
@@ -122,21 +122,21 @@ export class SqliteWriter {
     })
   }
 
-  /** Removes rows of the quarantine. @returns how many were there. @throws GatewayError like append */
+  /** Deletes rows of the quarantine. @returns the number of rows deleted. @throws GatewayError like append */
   deleteRejected(ids: readonly number[]): number {
     return this.#transaction(() =>
       ids.reduce((sum, rejected_id) => sum + this.#forgetRejected.run({ rejected_id }).changes, 0),
     )
   }
 
-  /** Removes what retention says, at most `limit` messages. @returns how many */
+  /** Deletes messages by the retention rules, at most `limit`. @returns the number deleted */
   prune(retention: RetentionLimits, limit: number): number {
     const removed = this.#transaction(() => pruneMessages(this.#db, retention, limit, this.#oldest, Date.now()))
     if (removed > 0) this.#db.pragma('incremental_vacuum(256)')
     return removed
   }
 
-  /** Stores a revocation, and forgets those that are over. @throws GatewayError like append */
+  /** Stores a revocation and deletes expired ones. @throws GatewayError like append */
   revoke(revocation: Revocation, now: number): Revocation {
     return this.#transaction(() => {
       this.#db.prepare(queries.FORGET_REVOCATIONS).run({ now })
@@ -144,12 +144,12 @@ export class SqliteWriter {
     })
   }
 
-  /** @returns whether there was one. @throws GatewayError like append */
+  /** Removes a revocation. @returns whether there was one. @throws GatewayError like append */
   unrevoke(subject: string): boolean {
     return this.#transaction(() => this.#db.prepare(queries.UNREVOKE).run({ subject }).changes > 0)
   }
 
-  /** Commits a write that changes nothing, to see whether writing works. @throws GatewayError like append */
+  /** Commits a write that changes nothing, to check whether writing works. @throws GatewayError like append */
   probe(): void {
     this.#transaction(() => this.#probe.run())
   }
@@ -160,7 +160,7 @@ export class SqliteWriter {
 
   #transaction<Result>(work: () => Result): Result {
     try {
-      // Writes into a removed file succeed and are lost: no commit without a look.
+      // Check the file before each transaction: writes to a removed file succeed and are lost.
       if (fileIdentity(this.#file) !== this.#identity) throw fileReplaced(this.#file)
       this.#beginPatiently()
       const result = work()
@@ -169,13 +169,13 @@ export class SqliteWriter {
       this.#onStage?.('committed')
       return result
     } catch (error) {
-      // A full disk ends the transaction by itself.
+      // On a full disk SQLite has already rolled back.
       if (this.#db.inTransaction) this.#rollback.run()
       throw storageError(error)
     }
   }
 
-  /** Waits for the lock in short tries: SQLite's own wait is native code, which even the end of the process waits for. */
+  /** Waits for the lock in short attempts: SQLite's own wait is native code, which delays even the exit of the process. */
   #beginPatiently(): void {
     const until = Date.now() + this.#patienceMs
     while (true) {
@@ -211,7 +211,7 @@ export class SqliteWriter {
       if (origin !== null) this.#reject(toRejection(message, origin, 'message_unstorable', errorChainText(error)))
       return { kind: 'refused', db_id: 0 }
     }
-    // `changes` decides (L3): a conflict leaves lastInsertRowid at an older row.
+    // Decided by `changes` (L3): after a conflict, lastInsertRowid still refers to an older row.
     if (inserted.changes === 1) {
       const db_id = Number(inserted.lastInsertRowid)
       addToDelta(growth, message, db_id)
@@ -234,7 +234,7 @@ export class SqliteWriter {
       return there ? { kind: 'kept', reason, detail } : { kind: 'gone' }
     }
     if ('refusal' in checked) return keep(checked.refusal.reason, checked.refusal.detail)
-    // Replayed or dropped by somebody else since it was read: it must not come back.
+    // Another process has replayed or deleted the row since it was read, so it must not be stored again.
     if (this.#isRejected.get({ rejected_id }) === undefined) return { kind: 'gone' }
     const { kind, db_id } = this.#store(checked.message, null, growth)
     if (kind === 'conflict') return keep('message_conflict', conflictDetail(db_id))
