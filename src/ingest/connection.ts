@@ -7,7 +7,7 @@ import type { HealthRegistry } from '../monitoring/health.ts'
 
 export interface ComponentConnectionOptions {
   readonly address: BrokerAddress
-  /** The component that `/readyz` shows, and the name of the connection at the broker. */
+  /** Name of the component in `/readyz`, and of the connection at the broker. */
   readonly component: 'consumer' | 'publisher'
   readonly health: HealthRegistry
   readonly readFrames: FrameLoop | null
@@ -15,7 +15,7 @@ export interface ComponentConnectionOptions {
 }
 
 /**
- * Creates a connection to the broker whose state is that of a component.
+ * Creates a connection to the broker that reports its state as the state of a component.
  *
  * @throws GatewayError amqp_client_incompatible
  */
@@ -38,7 +38,7 @@ export const createComponentConnection = (options: ComponentConnectionOptions): 
   }
 }
 
-/** The same error with its code in the gateway's catalogue. */
+/** Converts a BrokerError to a GatewayError with the corresponding code of the catalogue. */
 export const brokerToGatewayError = ({ code, message, cause }: BrokerError): GatewayError =>
   new GatewayError(
     code === 'broker_name_missing' || code === 'broker_message_too_large' ? 'broker_error' : code,

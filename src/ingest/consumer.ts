@@ -13,26 +13,28 @@ import type { AppendEntry, AppendResult, DeliveryOrigin, MessageStore } from '..
 import { type LagReference, type PublishTime, publishTimeOf } from './lag.ts'
 import { endDeliverySpan, startDeliverySpan } from './spans.ts'
 
-/** Commits of small batches begin at least this far apart; a message that comes alone is committed at once. */
+/**
+ * Minimum interval between a commit of several messages and the next commit, in milliseconds. A single message is not followed by a delay.
+ */
 const MIN_COMMIT_INTERVAL_MS = 5
-/** From this many deliveries on a batch waits no longer. */
+/** Commit immediately once this many deliveries are waiting. */
 const FLUSH_AT_DELIVERIES = 100
 
 const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
 
 export interface ConsumerOptions {
-  /** Commits a batch, durable once it resolves. */
+  /** Commits a batch; resolves once it is durable. */
   readonly append: MessageStore['append']
   readonly queue: string
   readonly prefetch: number
   readonly maxMessageBytes: number
-  /** The log has grown. */
+  /** Called after each commit. */
   readonly onCommitted: (entries: readonly AppendEntry[], outcomes: readonly AppendResult[]) => void
-  /** A batch is committed: how long its oldest message was under way, in seconds. */
+  /** Called after each commit with the time since its oldest message was published, in seconds. */
   readonly onLag: (seconds: number, since: LagReference) => void
-  /** The store failed, or, by null, works again. */
+  /** Called with the error when a commit fails, and with null when one succeeds. */
   readonly onStorageFault: (error: unknown) => void
-  /** Begins spans; null: nobody wants them. */
+  /** Starts spans; null if tracing is disabled. */
   readonly tracer: Tracer | null
 }
 
@@ -57,18 +59,18 @@ const toOrigin = (delivery: Delivery): DeliveryOrigin => {
   }
 }
 
-/** What a delivery is checked by. */
+/** Options for the validation of a delivery. */
 interface ValidationOptions {
   /** MAX_MESSAGE_BYTES. */
   readonly limit: number
   /** Milliseconds since 1970. */
   readonly now: number
   readonly makeId: (now: number) => string
-  /** The header traceparent, or the span that took its place. */
+  /** The header traceparent, or the traceparent of the span started for this delivery. */
   readonly traceparent: unknown
 }
 
-/** Checks a delivery: a message of the log, or a rejection with its reason. */
+/** Validates a delivery: returns a message to store, or a rejection with its reason. */
 const validateDelivery = (delivery: Delivery, { limit, now, makeId, traceparent }: ValidationOptions): AppendEntry => {
   const origin = toOrigin(delivery)
   const reject = ({ reason, detail }: ValidationError): AppendEntry => ({
@@ -78,7 +80,7 @@ const validateDelivery = (delivery: Delivery, { limit, now, makeId, traceparent 
       received_at: now,
       reason,
       detail,
-      // A copy: the body lies in what was read from the socket at once, and the writer's thread would get all of that.
+      // Copied: the body is a slice of a whole socket read, and all of that would be sent to the writer thread.
       body: Buffer.from(delivery.body),
       body_bytes: delivery.bytes,
       sha256: delivery.sha256 ?? createHash('sha256').update(delivery.body).digest('hex'),
@@ -98,16 +100,15 @@ const validateDelivery = (delivery: Delivery, { limit, now, makeId, traceparent 
     })
     return 'refusal' in checked ? reject(checked.refusal) : { kind: 'message', message: checked.message, origin }
   } catch (error) {
-    // Thrown further it would reset the connection, and the broker would deliver the same message for ever.
+    // If this were thrown, it would reset the connection, and the broker would redeliver the same message forever.
     return reject({ reason: 'internal', detail: errorChainText(error) })
   }
 }
 
 /**
- * Consumes one queue on one channel: deliveries gather for as long as the previous commit takes, then they
- * are committed together and acknowledged by one frame (L1). On a storage fault nothing is acknowledged and
- * nothing is requeued: the same batch is retried, in order (I1). It lives as long as its channel; what is
- * not acknowledged then, the broker delivers again.
+ * Consumes one queue on one channel. Deliveries accumulate while the previous commit runs; then they are committed together and
+ * acknowledged with one frame (L1). If the store fails, nothing is acknowledged or requeued: the same batch is retried, in order (I1). A
+ * consumer lives as long as its channel; the broker then redelivers what is not acknowledged.
  */
 export class Consumer {
   readonly #options: ConsumerOptions
@@ -117,7 +118,7 @@ export class Consumer {
   #waiting: PendingDelivery[] = []
   #working: Promise<void> | null = null
   #closed = false
-  /** When the next small batch may be taken; 0: at once. */
+  /** Time of performance.now() from which a small batch can be committed; 0 if immediately. */
   #notBefore = 0
   #stopping = false
   #wake: (() => void) | null = null
@@ -137,13 +138,13 @@ export class Consumer {
     const { queue, prefetch, maxMessageBytes } = this.#options
     await this.#channel.basicQos({ prefetchCount: prefetch })
     interceptDeliveries(this.#connection, this.#channel, maxMessageBytes, (delivery) => this.#take(delivery))
-    // Deliveries are intercepted before the library would dispatch them.
+    // No-op: deliveries are intercepted before the library dispatches them.
     await this.#channel.basicConsume({ queue }, noop)
   }
 
   /**
-   * Takes no more, then commits and acknowledges what is in hand. Without basic.cancel: a delivery that crosses it
-   * returns behind its successor; what is delivered from now on returns in order when the channel closes.
+   * Ignores further deliveries, then commits and acknowledges the pending ones. Does not send basic.cancel: a delivery that crosses it
+   * would be requeued after its successor. The ignored deliveries are requeued in order when the channel closes.
    */
   async stop(): Promise<void> {
     this.#stopping = true
@@ -167,7 +168,7 @@ export class Consumer {
   }
 
   async #work(): Promise<void> {
-    // What came in the same read of the socket goes into the first batch.
+    // Wait for the other deliveries of the same socket read, so that they join the first batch.
     await new Promise(setImmediate)
     while (this.#waiting.length > 0) {
       await this.#pace()
@@ -188,8 +189,8 @@ export class Consumer {
   }
 
   /**
-   * A commit costs the machine the same for one message as for ten, and would be started 600 times a second at 1,000 msg/s:
-   * what comes close together shares one.
+   * Waits, so that messages in quick succession share one commit. A commit costs the machine the same for one message as for ten, and at
+   * 1,000 msg/s there would be 600 commits a second.
    */
   async #pace(): Promise<void> {
     const rest = this.#notBefore - performance.now()
@@ -202,7 +203,7 @@ export class Consumer {
     this.#options.onLag(Math.max(0, Date.now() - oldest.at) / 1_000, oldest.since)
   }
 
-  /** Tries until it is committed. @returns null when the channel is gone, and with it the right to go on */
+  /** Retries until the batch is committed. @returns null if the channel has closed, since the broker then redelivers the batch */
   async #commit(entries: readonly AppendEntry[]): Promise<AppendResult[] | null> {
     for (let attempt = 0; !this.#closed; attempt++) {
       try {

@@ -10,7 +10,7 @@ import type { HealthRegistry } from '../monitoring/health.ts'
 import { brokerToGatewayError, createComponentConnection } from './connection.ts'
 import type { Topology } from './topology.ts'
 
-/** The broker confirms within this, or the caller is told that it is not known whether the message is stored. */
+/** Timeout of the broker's confirmation, in milliseconds. After it, the caller is told that the message may or may not be stored. */
 const CONFIRM_TIMEOUT_MS = 10_000
 
 export interface ExchangePublisherOptions {
@@ -20,8 +20,8 @@ export interface ExchangePublisherOptions {
 }
 
 /**
- * Publishes through the exchange, confirmed and mandatory. On a connection of its own (I3): a memory or disk
- * alarm of the broker blocks a publishing connection whole, and the consumer must not be blocked with it.
+ * Publishes to the exchange with confirmations and the mandatory flag. It has a connection of its own (I3): a memory or disk alarm of the
+ * broker blocks a whole publishing connection, and must not block the consumer.
  */
 export class ExchangePublisher {
   readonly #options: ExchangePublisherOptions
@@ -32,7 +32,7 @@ export class ExchangePublisher {
   /** max_message_size of the broker, in bytes, once it has refused a message by it. */
   #maxBodyBytes = Number.POSITIVE_INFINITY
   #blocked = false
-  /** Ends the wait for a confirm, one per message that has none yet. */
+  /** Rejects the pending confirmations, one entry per unconfirmed message. */
   readonly #unconfirmed = new Set<(error: GatewayError) => void>()
 
   /** @throws GatewayError amqp_client_incompatible */
@@ -55,7 +55,7 @@ export class ExchangePublisher {
     await this.#connection.stop()
   }
 
-  /** @returns per message null once the broker has it, or why it has not */
+  /** @returns for each message null once the broker has confirmed it, or the error */
   publish(messages: readonly NewMessage[]): Promise<(GatewayError | null)[]> {
     return Promise.all(messages.map((message) => this.#publish(message)))
   }
@@ -102,7 +102,7 @@ export class ExchangePublisher {
     connection.on('connection.blocked', (reason: string) => {
       this.#blocked = true
       health.markFailed('publisher', new GatewayError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`))
-      // RabbitMQ tells a connection only when it publishes: what waits now is confirmed after the alarm, if at all.
+      // RabbitMQ reports an alarm only once a connection publishes. The pending messages are confirmed after the alarm, if at all.
       const error = new GatewayError('publish_confirm_timeout', `RabbitMQ has an alarm: ${reason}.`)
       for (const reject of this.#unconfirmed) reject(error)
     })
@@ -129,7 +129,7 @@ export class ExchangePublisher {
     }
   }
 
-  /** Waits for a confirm: until the deadline, or until the broker says that it takes nothing. */
+  /** Waits for a confirmation until the timeout, or until the broker reports an alarm. */
   async #confirmed(published: Promise<void>): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
     const late = new GatewayError('publish_confirm_timeout', 'RabbitMQ did not confirm in time.')
@@ -160,7 +160,7 @@ const toPublishRequest = (message: NewMessage, binding: string): PublishRequest 
   const { event_id, message_id, message_type, body, lacks, traceparent } = message
   const members: string[] = []
   if (lacks & MISSING_EVENT_ID) members.push(`"event_id":${JSON.stringify(event_id)}`)
-  // A longer id than the property can hold has to stand in the body.
+  // An id that is too long for the AMQP property must be in the body.
   if (lacks & MISSING_MESSAGE_ID && amqpMessageId(message_id) !== message_id) {
     members.push(`"message_id":${JSON.stringify(message_id)}`)
   }
@@ -176,6 +176,6 @@ const toUnpublishedError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
   const known = toBrokerError(error, true)
   if (known.code === 'publish_nacked' || known.code === 'publish_unroutable') return brokerToGatewayError(known)
-  // The connection broke while the confirm was awaited: the message may have arrived.
+  // The connection was lost before the confirmation, so the message may have arrived.
   return new GatewayError('publish_confirm_timeout', known.message, { cause: error })
 }

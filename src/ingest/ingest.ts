@@ -9,11 +9,9 @@ import { createComponentConnection } from './connection.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
 import { deadLetterQueue, declareTopology, type QueueStats, type Topology } from './topology.ts'
 
-/** A deleted exchange under a live consumer is silent: everything is declared again this often. */
+/** RabbitMQ does not notify consumers when an exchange is deleted, so the topology is declared again at this interval, in milliseconds. */
 const REDECLARE_MS = 10_000
-/**
- * Dead letters are taken one by one: a crash then counts against one of them, not against a whole prefetch.
- */
+/** Dead letters are consumed one at a time: a crash then counts as a delivery attempt of one of them, not of a whole prefetch. */
 const DEAD_LETTER_PREFETCH = 1
 
 export interface IngestOptions extends Omit<ConsumerOptions, 'queue'> {
@@ -22,7 +20,7 @@ export interface IngestOptions extends Omit<ConsumerOptions, 'queue'> {
   readonly health: HealthRegistry
 }
 
-/** From the queue to the log: topology, the consumer, and the one that reads back dead letters. */
+/** Declares the topology, and consumes the queue and its dead-letter queue into the store. */
 export class IngestService {
   readonly #options: IngestOptions
   readonly #connection: ReconnectingConnection
@@ -40,7 +38,7 @@ export class IngestService {
     })
   }
 
-  /** Seen at most 10 seconds ago; null while there is no connection. */
+  /** Statistics of the queue, at most 10 seconds old; null if there is no connection. */
   get queue(): QueueStats | null {
     return this.#queue
   }
@@ -49,7 +47,7 @@ export class IngestService {
     this.#connection.start()
   }
 
-  /** Stops consuming, commits and acknowledges what is in hand, then closes the connection. */
+  /** Stops consuming, commits and acknowledges the pending deliveries, then closes the connection. */
   async stop(): Promise<void> {
     await this.#connection.stop()
   }
@@ -62,7 +60,7 @@ export class IngestService {
     const live = await this.#consume(connection, topology.queue, prefetch)
     const dead = await this.#consume(connection, deadLetterQueue(topology), DEAD_LETTER_PREFETCH)
     const redeclare = setInterval(() => {
-      // A failure closes the channel, which ends the session with its cause.
+      // A failure closes the channel; this event ends `#use` with the cause.
       this.#declare(control).catch((error: unknown) => control.emit('error', error))
     }, REDECLARE_MS)
     ready()

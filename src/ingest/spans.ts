@@ -2,7 +2,7 @@ import type { Delivery } from '../amqp/deliveries.ts'
 import { parseTraceparent, type Span, type Tracer } from '../core/trace.ts'
 import type { AppendEntry, AppendResult } from '../store/store.ts'
 
-/** Begins the span of a delivery, from its arrival to its commit. null: its publisher does not trace. */
+/** Starts the span of a delivery, from its arrival to its commit. @returns null if its publisher does not trace */
 export const startDeliverySpan = (tracer: Tracer, delivery: Delivery, queue: string, at: number): Span | null => {
   const parent = parseTraceparent(delivery.properties.headers?.traceparent)
   if (parent === null) return null
@@ -17,7 +17,7 @@ export const startDeliverySpan = (tracer: Tracer, delivery: Delivery, queue: str
   return tracer(parent, { name: `process ${queue}`, kind: 'consumer', at, attributes: facts })
 }
 
-/** Ends the span of a delivery whose batch is committed. */
+/** Ends the span of a delivery after its batch was committed. */
 export const endDeliverySpan = (span: Span | null, entry: AppendEntry, { kind, db_id }: AppendResult): void => {
   if (span === null) return
   if (entry.kind === 'rejection') {

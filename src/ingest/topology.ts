@@ -7,39 +7,39 @@ export interface Topology {
   readonly queueType: 'quorum' | 'classic'
 }
 
-/** Where the broker puts what it gives up on; read back through the same checks. */
+/** Exchange and queue for dead letters. They are consumed with the same validation as other messages. */
 export const deadLetterExchange = (topology: Topology): string => `${topology.exchange}.dead`
 export const deadLetterQueue = (topology: Topology): string => `${topology.queue}.dead`
 
-/** None of these depends on the broker's version, so that its upgrade never makes the declaration conflict. */
+/** None of these arguments depends on the version of the broker, so that its upgrade never causes a conflicting declaration. */
 const queueArguments = (topology: Topology): Record<string, unknown> => {
   const common = {
     'x-queue-type': topology.queueType,
     'x-single-active-consumer': true,
     'x-dead-letter-exchange': deadLetterExchange(topology),
   }
-  // At-least-once exists for quorum queues alone, and only with an overflow that refuses instead of dropping.
+  // At-least-once requires a quorum queue, and an overflow policy that rejects messages instead of dropping them.
   return topology.queueType === 'quorum'
     ? { ...common, 'x-dead-letter-strategy': 'at-least-once', 'x-overflow': 'reject-publish' }
     : common
 }
 
-/** What the broker said of the queues at the last look. */
+/** Statistics of the queues at the last declaration. */
 export interface QueueStats {
-  /** Messages that wait in the queue. */
+  /** Messages ready in the queue. */
   readonly ready: number
-  /** Consumers of the queue, of all gateways; of a quorum queue RabbitMQ counts the active one alone. */
+  /** Consumers of the queue, of all gateways. For a quorum queue RabbitMQ counts only the active one. */
   readonly consumers: number
-  /** Messages that wait in the queue of dead letters. */
+  /** Messages ready in the dead-letter queue. */
   readonly dead: number
 }
 
 /**
- * Declares exchanges, queues and bindings; nothing changes where they exist alike. Dead letters come first, so
- * that no message can die before its place is there.
+ * Declares exchanges, queues and bindings; existing ones with the same arguments do not change. Those for dead letters are declared first,
+ * so that no message can be dead-lettered before they exist.
  *
- * @returns what the broker says of the queues, which costs nothing more
- * @throws AMQPChannelError PRECONDITION_FAILED where one exists with other arguments
+ * @returns statistics of the queues, which the declarations return anyway
+ * @throws AMQPChannelError PRECONDITION_FAILED if one exists with other arguments
  */
 export const declareTopology = async (channel: Channel, topology: Topology): Promise<QueueStats> => {
   const { exchange, queue, binding, queueType } = topology
