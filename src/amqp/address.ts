@@ -1,14 +1,14 @@
-// A file of its own: the declarations of the agents' library reach it, and their readers need not have those of Node.
+// A separate file without Node's types: it is part of the type declarations of the publisher library, whose users may not have them.
 
-/** Files in PEM, read again at each connection, so that they can be renewed while the process runs. null if not set. */
+/** PEM files, read for each connection, so that they can be renewed while the process runs. null if not set. */
 export interface BrokerTls {
-  /** The authorities that are trusted; null for those that Node trusts. */
+  /** Trusted CA certificates; null for those that Node trusts. */
   readonly caFile: string | null
   readonly certFile: string | null
   readonly keyFile: string | null
 }
 
-/** Where RabbitMQ is. */
+/** Address of RabbitMQ, and the credentials. */
 export interface BrokerAddress {
   readonly hostname: string
   readonly port: number
@@ -20,7 +20,7 @@ export interface BrokerAddress {
 }
 
 /**
- * Reads the address from an `amqp://` or `amqps://` URL.
+ * Parses an `amqp://` or `amqps://` URL.
  *
  * @param tls the files to use if it is `amqps://`
  * @throws URIError if user, password or vhost is not percent-encoded
@@ -32,7 +32,7 @@ export const parseBrokerUrl = (text: string, tls: BrokerTls): BrokerAddress => {
   return {
     hostname: url.hostname.replace(/^\[|\]$/g, ''),
     port: url.port === '' ? (encrypted ? 5671 : 5672) : Number(url.port),
-    // rabbitmq-client would send an empty name if the URL has none.
+    // Default of RabbitMQ; rabbitmq-client would send an empty name.
     username: url.username === '' ? 'guest' : decodeURIComponent(url.username),
     password: url.username === '' ? 'guest' : decodeURIComponent(url.password),
     vhost: vhost === '' ? '/' : vhost,

@@ -5,7 +5,7 @@ import { rejectOnClose } from './channel-close.ts'
 import { BrokerError, toBrokerError } from './errors.ts'
 import { amqpMessageId } from './message-properties.ts'
 
-/** A channel that is frozen or blocked by an alarm would never close in order. */
+/** Timeout of an orderly close, in milliseconds: a channel that is frozen or blocked by an alarm would never complete it. */
 const CLOSE_TIMEOUT_MS = 1_000
 
 /** A message to be published. */
@@ -47,8 +47,8 @@ export class ConfirmChannel {
   /**
    * Opens a channel.
    *
-   * @param assertExchange checks first that the exchange is there: otherwise the first message would close the channel
-   * @throws what rabbitmq-client throws; with the code NOT_FOUND if there is no such exchange
+   * @param assertExchange checks first that the exchange exists: otherwise the first message would close the channel
+   * @throws the error of rabbitmq-client; its code is NOT_FOUND if the exchange does not exist
    */
   static async open(connection: Connection, exchange: string, assertExchange: boolean): Promise<ConfirmChannel> {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
@@ -58,17 +58,16 @@ export class ConfirmChannel {
     return confirming
   }
 
-  /** Rejects with the cause when the channel fails or closes. Never resolves. */
+  /** Rejects with the cause if the channel fails or closes. Never resolves. */
   get closed(): Promise<never> {
     return this.#closed.promise
   }
 
   /**
-   * Publishes a message, persistent and mandatory.
+   * Publishes a message as persistent and mandatory. Resolves once the broker has confirmed it.
    *
-   * @returns resolves once the broker has confirmed it
-   * @throws BrokerError publish_nacked or publish_unroutable if the broker does not have it; any other code means that the
-   *   channel has failed, and that the broker may have it
+   * @throws BrokerError publish_nacked or publish_unroutable if the broker did not store it; any other code means that the channel failed
+   * and that the broker may have stored it
    */
   async publish({ routingKey, message_id, headers, body }: PublishRequest): Promise<void> {
     const messageId = amqpMessageId(message_id)

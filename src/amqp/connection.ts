@@ -6,22 +6,23 @@ import { type BrokerError, toBrokerError } from './errors.ts'
 import { AmqpConnection, assertClientCompatible, type FrameLoop } from './rabbitmq-client-patch.ts'
 import { tlsOptions } from './tls.ts'
 
-/** The largest frame that RabbitMQ grants by default. */
+/** Largest frame that RabbitMQ allows by default, in bytes. */
 const FRAME_MAX = 131_072
-/** Seconds. A dead peer is noticed after two of them. */
+/** Heartbeat interval in seconds. A dead peer is detected after two of them. */
 const HEARTBEAT = 10
+/** Range of the delay between attempts, in milliseconds. */
 const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
-/** A connection that is frozen or blocked by an alarm would never close in order. */
+/** Timeout of an orderly close, in milliseconds: a connection that is frozen or blocked by an alarm would never complete it. */
 const CLOSE_TIMEOUT_MS = 1_000
 
-/** A connection while it is open. */
+/** An open connection, as passed to `use`. */
 export interface OpenConnection {
   readonly connection: AmqpConnection
   /** Rejects when the connection is lost. Never resolves. */
   readonly lost: Promise<never>
   /** Resolves when the owner stops; `use` must then end. */
   readonly stopping: Promise<void>
-  /** To be called once everything works: the next failure starts with a short backoff again. */
+  /** Must be called once the setup is complete: the next failure then starts with the shortest delay again. */
   readonly ready: () => void
 }
 
@@ -29,23 +30,39 @@ export interface ReconnectingConnectionOptions {
   readonly address: BrokerAddress
   /** Name of the connection at the broker. */
   readonly name: string
-  /** Reads frames in the place of rabbitmq-client; null lets it read them. */
+  /** Reads the frames instead of rabbitmq-client; null if rabbitmq-client reads them. */
   readonly readFrames: FrameLoop | null
-  /** Sets up and uses the connection. Resolves once the owner has stopped, rejects with what has failed. */
+  /** Sets up and uses the connection. Must resolve after `stopping`, and reject with the cause if something fails. */
   readonly use: (open: OpenConnection) => Promise<void>
-  /** An attempt has failed, or an open connection was lost. */
+  /** Called when an attempt fails, or when an open connection is lost. */
   readonly onError: (error: BrokerError) => void
 }
 
 /**
- * A connection to the broker that reconnects until it is stopped, with jittered backoff. Each attempt is a new Connection
- * of rabbitmq-client: its own reconnect reports only the first error of an outage, so the cause would grow stale.
+ * A connection to the broker that reconnects until it is stopped, with jittered backoff. Each attempt creates a new Connection of
+ * rabbitmq-client, whose own reconnect reports only the first error of an outage, so that the reported cause would become outdated.
+ *
+ * States (internal):
+ * - idle: not started.
+ * - connecting: an attempt is running; times out after 10 seconds.
+ * - open: the connection is open and `use` is running.
+ * - waiting: the delay before the next attempt.
+ * - stopped: final.
+ *
+ * Transitions:
+ * - idle → connecting: `start` is called.
+ * - connecting → open: the connection is open.
+ * - connecting → waiting: the attempt failed; `onError` is called.
+ * - open → waiting: `use` rejected, usually because `lost` did, and `onError` is called; or `use` resolved although nobody called `stop`.
+ * - waiting → connecting: the delay is over. It doubles each time up to 10 seconds, and is reset by `ready`.
+ * - any → stopped: `stop` is called. It ends an attempt or a delay at once. An open connection is closed after `use` has resolved, within 1
+ *   second, and then destroyed. Errors are no longer reported.
  */
 export class ReconnectingConnection {
   readonly #options: ReconnectingConnectionOptions
   #stopped = false
   #running: Promise<void> | null = null
-  /** Ends what is waited for at the moment. */
+  /** Resolves `stopping`, which also ends the current attempt or delay. */
   #interrupt: () => void = noop
   #attempt = 0
 
@@ -79,7 +96,7 @@ export class ReconnectingConnection {
     }
   }
 
-  /** @throws what has failed: a BrokerError, or what rabbitmq-client throws if the options are wrong */
+  /** @throws the cause: a BrokerError, or the error of rabbitmq-client if the options are invalid */
   async #connect(stopping: Promise<void>): Promise<void> {
     const { address, name, readFrames, use } = this.#options
     const { tls, ...where } = address
@@ -95,7 +112,7 @@ export class ReconnectingConnection {
     }
     const connection = new AmqpConnection(options, readFrames)
     const lost = new Promise<never>((_resolve, reject) => connection.on('error', reject))
-    // It may be lost while nothing waits for it.
+    // Prevents an unhandled rejection while nothing awaits the promise.
     lost.catch(noop)
     let opened = false
     try {

@@ -13,22 +13,22 @@ import {
 import { FrameReader } from './frame-reader.ts'
 import type { AmqpConnection, FrameLoop } from './rabbitmq-client-patch.ts'
 
-/** A message as the broker delivers it, its body untouched. */
+/** A message as the broker delivers it, with the bytes of its body. */
 export interface Delivery {
   readonly deliveryTag: number
   readonly redelivered: boolean
   readonly exchange: string
   readonly routingKey: string
   readonly properties: BasicProperties
-  /** Cut at the limit that `interceptDeliveries` was given. */
+  /** Truncated to the limit that was passed to `interceptDeliveries`. */
   readonly body: Buffer
-  /** Bytes before the cut. */
+  /** Size of the whole body in bytes. */
   readonly bytes: number
-  /** Hexadecimal hash of the whole body; only where it was cut. */
+  /** SHA-256 of the whole body, hexadecimal; null if the body was not truncated. */
   readonly sha256: string | null
 }
 
-/** Decodes the three frames of a delivery without rabbitmq-client, whose decoder fails on some headers. */
+/** Decodes the frames of a delivery (method, header, body) without rabbitmq-client, whose decoder fails on some headers. */
 export const readDeliveryFrames: FrameLoop = async (socket, handle, decode) => {
   const reader = new FrameReader(socket)
   for (;;) {
@@ -47,10 +47,10 @@ interface PartialDelivery {
 }
 
 /**
- * Takes the deliveries of a channel as bytes, before rabbitmq-client would parse them.
+ * Receives the deliveries of a channel as bytes, before rabbitmq-client parses them.
  *
- * @param connection one that reads its frames by `readDeliveryFrames`
- * @param limit bytes of a body that are kept; the rest of a longer one is only hashed
+ * @param connection must read its frames by `readDeliveryFrames`
+ * @param limit maximum bytes of a body; the rest of a longer one is only hashed
  */
 export const interceptDeliveries = (
   connection: AmqpConnection,

@@ -2,7 +2,7 @@ import { decodeFieldTable, type FieldValue } from './field-table.ts'
 import { FRAME_HEADER_BYTES, type RawFrame } from './frame-reader.ts'
 import { decodeText } from './text.ts'
 
-/** Beside the headers, the properties of AMQP 0-9-1's basic class. */
+/** Properties of AMQP 0-9-1's basic class, including the headers. */
 export interface BasicProperties {
   contentType?: string
   contentEncoding?: string
@@ -49,15 +49,15 @@ export interface BodyFrame {
 
 export type DeliveryFrame = MethodFrame | HeaderFrame | BodyFrame
 
-/** Types of frames. */
+/** Frame types. */
 export const METHOD = 1
 export const HEADER = 2
 const BODY = 3
 const FRAME_END = 206
-/** Class 60, method 60. */
+/** basic.deliver: class 60, method 60. */
 export const BASIC_DELIVER = 0x003c003c
 
-/** Without BigInt, which costs an object each; what the protocol counts stays far below 2^53. */
+/** Reads a 64-bit integer without BigInt, which would allocate an object; counters of the protocol stay far below 2^53. */
 const longLong = (bytes: Buffer, at: number): number => bytes.readUInt32BE(at) * 2 ** 32 + bytes.readUInt32BE(at + 4)
 
 const decodeDeliver = (bytes: Buffer, payload: number): DeliverParams => {
@@ -86,7 +86,7 @@ const table: [Decode, Skip] = [
   (bytes, at) => at + 4 + bytes.readUInt32BE(at),
 ]
 
-/** The properties in the order of the protocol; the flag of the first is the highest bit. */
+/** Properties in the order of the protocol; the flag of the first is the highest bit. */
 const PROPERTIES: readonly [keyof BasicProperties, [Decode, Skip]][] = [
   ['contentType', shortString],
   ['contentEncoding', shortString],
@@ -111,7 +111,7 @@ const decodeProperties = (bytes: Buffer, payload: number): BasicProperties => {
   for (let index = 0; flags !== 0; index++, flags = (flags << 1) & 0xffff) {
     if ((flags & 0x8000) === 0) continue
     const property = PROPERTIES[index]
-    // The two lowest bits mean no property.
+    // The two lowest bits are not flags of properties.
     if (property === undefined) break
     const [name, [decode, skip]] = property
     fields[name] = decode(bytes, at)
@@ -120,7 +120,7 @@ const decodeProperties = (bytes: Buffer, payload: number): BasicProperties => {
   return fields as BasicProperties
 }
 
-/** A frame of a delivery; null for every other one. */
+/** Decodes a frame of a delivery; returns null for any other frame. */
 export const decodeDeliveryFrame = ({ bytes, at, end }: RawFrame): DeliveryFrame | null => {
   if (bytes[end - 1] !== FRAME_END) return null
   const channelId = bytes.readUInt16BE(at + 1)

@@ -1,6 +1,6 @@
 import { errorChainText } from '../core/error-text.ts'
 
-/** What can go wrong with RabbitMQ or on the way to it; the gateway and the agents' library map these to their own codes. */
+/** Codes of errors of RabbitMQ and of the connection to it. The gateway and the publisher library map them to their own codes. */
 export type BrokerErrorCode =
   | 'amqp_client_incompatible'
   | 'broker_unreachable'
@@ -21,7 +21,7 @@ export type BrokerErrorCode =
   | 'publish_nacked'
   | 'publish_unroutable'
 
-/** An error of the broker or of the connection to it. `cause` is what rabbitmq-client, the socket or OpenSSL reported. */
+/** An error of the broker or of the connection to it. `cause` is the error of rabbitmq-client, the socket or OpenSSL. */
 export class BrokerError extends Error {
   override readonly name = 'BrokerError'
   readonly code: BrokerErrorCode
@@ -32,7 +32,7 @@ export class BrokerError extends Error {
   }
 }
 
-/** Codes of rabbitmq-client, which has AMQP's own, and of the socket. */
+/** Error codes by the codes of rabbitmq-client, which include those of AMQP, and of the socket. */
 const CODES: Record<string, BrokerErrorCode> = {
   RESOURCE_LOCKED: 'broker_precondition_failed',
   ACCESS_REFUSED: 'broker_access_refused',
@@ -78,11 +78,11 @@ const tlsCode = (code: string, text: string): BrokerErrorCode | null => {
   ) {
     return 'broker_certificate_untrusted'
   }
-  // Alerts of the broker about the client's certificate. Up to TLS 1.2 a missing one has no alert of its own.
+  // Alerts of the broker about the client's certificate. Up to TLS 1.2 there is no separate alert for a missing one.
   if (/ALERT_(CERTIFICATE_|BAD_CERT|UNSUPPORTED_CERT|UNKNOWN_CA|NO_CERT|HANDSHAKE_FAILURE)/.test(code)) {
     return 'broker_client_certificate'
   }
-  // An alert that meets a pending write has the code EPROTO, whatever it is.
+  // An alert that arrives during a pending write has the code EPROTO, regardless of its kind.
   if (code === 'EPROTO' && /alert (certificate|bad cert|unsupported cert|unknown ca|handshake failure)/i.test(text)) {
     return 'broker_client_certificate'
   }
@@ -90,9 +90,9 @@ const tlsCode = (code: string, text: string): BrokerErrorCode | null => {
 }
 
 /**
- * Classifies an error that rabbitmq-client or the socket reported.
+ * Converts an error of rabbitmq-client or the socket to a BrokerError.
  *
- * @param wasOpen whether the connection was open: a refusal before that is about the login
+ * @param wasOpen whether the connection was open: a refusal before that concerns the login
  */
 export const toBrokerError = (error: unknown, wasOpen: boolean): BrokerError => {
   if (error instanceof BrokerError) return error
@@ -107,6 +107,6 @@ export const toBrokerError = (error: unknown, wasOpen: boolean): BrokerError => 
 const loginCode = (code: string, text: string): BrokerErrorCode | null => {
   if (code === 'ACCESS_REFUSED') return 'broker_auth_failed'
   if (code !== 'NOT_ALLOWED') return null
-  // RabbitMQ has one code for both; its text tells a missing vhost from a forbidden one.
+  // RabbitMQ has one code for both; only its text distinguishes a missing vhost from a forbidden one.
   return /not found/i.test(text) ? 'broker_vhost_missing' : 'broker_access_refused'
 }

@@ -13,7 +13,7 @@ interface Reader {
   at: number
 }
 
-/** Fixed-size types: how many bytes each takes, and how they are read. */
+/** Fixed-size types: size in bytes, and decoder. */
 const FIXED: Record<string, [number, (bytes: Buffer, at: number) => FieldValue]> = {
   t: [1, (bytes, at) => bytes.readUInt8(at) !== 0],
   b: [1, (bytes, at) => bytes.readInt8(at)],
@@ -24,7 +24,7 @@ const FIXED: Record<string, [number, (bytes: Buffer, at: number) => FieldValue]>
   I: [4, (bytes, at) => bytes.readInt32BE(at)],
   i: [4, (bytes, at) => bytes.readUInt32BE(at)],
   l: [8, (bytes, at) => integer(bytes.readBigInt64BE(at))],
-  // Not in RabbitMQ's list of types, yet py-amqp and Celery send it and RabbitMQ relays it.
+  // Not in RabbitMQ's list of types, but py-amqp and Celery send it and RabbitMQ relays it.
   L: [8, (bytes, at) => integer(bytes.readBigInt64BE(at))],
   T: [8, (bytes, at) => integer(bytes.readBigUInt64BE(at))],
   f: [4, (bytes, at) => finiteOrText(bytes.readFloatBE(at))],
@@ -33,7 +33,7 @@ const FIXED: Record<string, [number, (bytes: Buffer, at: number) => FieldValue]>
   V: [0, () => null],
 }
 
-/** JSON has no NaN and no infinities. */
+/** Converts NaN and infinities to strings, since JSON does not have them. */
 const finiteOrText = (value: number): FieldValue => (Number.isFinite(value) ? value : String(value))
 
 const readBytes = (reader: Reader, length: number): Buffer => {
@@ -74,8 +74,8 @@ const readFields = (bytes: Buffer, depth: number): { [name: string]: FieldValue 
 }
 
 /**
- * Decodes the content of a field table. A table that cannot be read costs its message only its headers: the
- * answer then says why, under the name `undecodable`.
+ * Decodes the content of a field table. If it is invalid, the message loses only its headers: the result has the error under the name
+ * `undecodable`.
  */
 export const decodeFieldTable = (bytes: Buffer): { [name: string]: FieldValue } => {
   try {

@@ -1,10 +1,10 @@
 import type { Socket } from 'node:net'
 
 const NOTHING = Buffer.alloc(0)
-/** Type, channel and size. */
+/** Size of a frame header: type, channel and payload size. */
 export const FRAME_HEADER_BYTES = 7
 
-/** One AMQP frame, from its header to its end mark, where it lies in what was read. */
+/** One AMQP frame, from its header to its end byte, as a range of the bytes read from the socket. */
 export interface RawFrame {
   readonly bytes: Buffer
   readonly at: number
@@ -12,8 +12,8 @@ export interface RawFrame {
 }
 
 /**
- * Takes what a socket has read in one piece and hands frames out of it. The reader of rabbitmq-client asks the socket for
- * the header of each frame and then for its payload, each with a promise and a walk through the socket's buffers.
+ * Reads large chunks from a socket and splits them into frames. rabbitmq-client reads the header of each frame and then its payload from
+ * the socket, each with a promise and a walk through the socket's buffers.
  */
 export class FrameReader {
   readonly #socket: Socket
@@ -28,7 +28,7 @@ export class FrameReader {
     socket.on('close', wake)
   }
 
-  /** Returns the next frame, or null until all of it is here. */
+  /** Returns the next frame, or null if it is not complete yet. */
   tryRead(): RawFrame | null {
     const bytes = this.#bytes
     const at = this.#at
@@ -39,7 +39,7 @@ export class FrameReader {
     return { bytes, at, end }
   }
 
-  /** Waits for the next frame. @throws Error READ_END when the socket ends before */
+  /** Waits for the next frame. @throws Error READ_END if the socket ends first */
   async next(): Promise<RawFrame> {
     let frame: RawFrame | null
     while ((frame = this.tryRead()) === null) {
@@ -53,7 +53,7 @@ export class FrameReader {
   async #readChunk(): Promise<Buffer> {
     let chunk: Buffer | null
     while ((chunk = this.#socket.read() as Buffer | null) === null) {
-      // rabbitmq-client looks at the code: an end that was expected is no error.
+      // rabbitmq-client checks this code: an expected end is not an error.
       if (!this.#socket.readable) {
         throw Object.assign(new Error('the connection ended within a frame'), { code: 'READ_END' })
       }

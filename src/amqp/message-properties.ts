@@ -1,12 +1,12 @@
-/** One word of a routing key: characters that mean something to a topic exchange, or take many bytes, are replaced. */
+/** Returns one word of a routing key: characters with a meaning for a topic exchange, and non-ASCII characters, are replaced. */
 const routingKeyWord = (text: string): string => {
   const safe = text.replace(/[^A-Za-z0-9_-]/g, '_').slice(0, 64)
   return safe === '' ? '_' : safe
 }
 
 /**
- * Returns a routing key that the binding lets through, by convention `notifications.frontend.<event_id>.<message_type>`.
- * It only routes: the event is read from the body.
+ * Returns a routing key that matches the binding, by convention `notifications.frontend.<event_id>.<message_type>`. It is used only for
+ * routing: the event is read from the body.
  */
 export const routingKeyFor = (binding: string, event_id: string, message_type: string | null | undefined): string => {
   const tail = [routingKeyWord(event_id), routingKeyWord(message_type ?? 'message')]
@@ -15,6 +15,6 @@ export const routingKeyFor = (binding: string, event_id: string, message_type: s
   return words.join('.')
 }
 
-/** Returns the property message_id of a message: it holds 255 bytes, so a longer id stands in the body alone. */
+/** Returns the AMQP property message_id of a message. It holds 255 bytes, so a longer id is only in the body. */
 export const amqpMessageId = (message_id: string): string =>
   message_id.length <= 85 || Buffer.byteLength(message_id) <= 255 ? message_id : `long:${message_id.slice(0, 60)}`

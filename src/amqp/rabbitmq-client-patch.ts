@@ -1,6 +1,6 @@
 /**
- * The only file that touches private members of rabbitmq-client. docs/UPSTREAM.md says for each of them why, and what
- * would have to change in rabbitmq-client so that it is no longer needed.
+ * The only file that uses private members of rabbitmq-client. docs/UPSTREAM.md explains for each of them why, and which change of
+ * rabbitmq-client would make it unnecessary.
  */
 import type { Socket } from 'node:net'
 import { type Channel, Connection, type ConnectionOptions } from 'rabbitmq-client'
@@ -8,7 +8,7 @@ import codec from 'rabbitmq-client/lib/codec.js'
 import manifest from 'rabbitmq-client/package.json' with { type: 'json' }
 import { BrokerError } from './errors.ts'
 
-/** The version that the private members were read from; another one may give them another meaning. */
+/** Version for which the private members were checked; in another one they can have another meaning. */
 const SUPPORTED_VERSION = '5.0.8'
 
 /** A decoded frame; its other fields depend on its type. */
@@ -18,7 +18,7 @@ export interface AmqpFrame {
 }
 
 /**
- * Reads all frames of an open connection, in the place of rabbitmq-client.
+ * Reads all frames of an open connection, instead of rabbitmq-client.
  *
  * @param decode rabbitmq-client's own decoder, for one whole frame
  * @throws Error READ_END when the socket has ended
@@ -49,7 +49,7 @@ interface ConnectionInternals extends Connection {
 
 const METHODS = ['_connect', '_negotiate', '_handleChunk'] as const
 
-/** What is looked at of the installed rabbitmq-client. */
+/** Parts of the installed rabbitmq-client that are checked. */
 export interface InstalledClient {
   readonly version: string
   readonly Connection: unknown
@@ -63,7 +63,7 @@ const findMissingMembers = (installed: InstalledClient): string[] => {
   const prototype = Class.prototype as ConnectionInternals
   const missing: string[] = METHODS.filter((name) => typeof prototype[name] !== 'function')
   if (typeof (installed.codec as Codec).decodeFrame !== 'function') missing.push('decodeFrame')
-  // Without _connect to override, the probe below would connect.
+  // Without _connect to override, the probe below would open a connection.
   if (typeof prototype._connect !== 'function') return missing
   const probe = new (class extends Class {
     override _connect(): void {}
@@ -91,24 +91,24 @@ export const assertClientCompatible = (installed: InstalledClient = INSTALLED): 
 
 const Base = Connection as unknown as new (options: ConnectionOptions) => ConnectionInternals
 
-/** A connection of rabbitmq-client whose frames can be read and handled before its channels parse them. */
+/** A connection of rabbitmq-client whose frames can be read and intercepted before its channels parse them. */
 export class AmqpConnection extends Base {
   readonly #opened = Promise.withResolvers<void>()
   readonly #interceptors = new Map<number, FrameInterceptor>()
   readonly #readFrames: FrameLoop | null
 
-  /** @param readFrames null to let rabbitmq-client read the frames */
+  /** @param readFrames null if rabbitmq-client reads the frames */
   constructor(options: ConnectionOptions, readFrames: FrameLoop | null) {
     super(options)
     this.#readFrames = readFrames
   }
 
-  /** Resolves when channels can be opened. Failures are told by the event `error`. */
+  /** Resolves when channels can be opened. Failures are reported by the event `error`. */
   get opened(): Promise<void> {
     return this.#opened.promise
   }
 
-  /** Offers every frame of a channel to `take` first, until the channel closes. */
+  /** Passes every frame of a channel to `take` first, until the channel closes. */
   intercept(channel: Channel, take: FrameInterceptor): void {
     this.#interceptors.set(channel.id, take)
     channel.once('close', () => this.#interceptors.delete(channel.id))
@@ -116,16 +116,16 @@ export class AmqpConnection extends Base {
 
   override async _negotiate(read: Read): Promise<void> {
     await super._negotiate(read)
-    // Channels cut and count bodies by the frame size that was asked for; the broker may have granted a smaller one.
+    // Channels split and count bodies by the requested frame size, but the broker may have granted a smaller one.
     this._opt.frameMax = this._state.frameMax
     this.#opened.resolve()
-    // rabbitmq-client reads on when this returns; instead this reads until the socket ends, which throws.
+    // rabbitmq-client starts reading when this returns, so a custom reader runs here until the socket ends, which throws.
     await this.#readFrames?.(this._socket, (frame) => this._handleChunk(frame), decodeFrame)
   }
 
   override _handleChunk(frame: AmqpFrame | undefined): void {
     const taken = frame !== undefined && this.#interceptors.get(frame.channelId)?.(frame) === true
-    // Without a frame it only notes that the peer is alive.
+    // Without a frame it only records that the peer is alive.
     super._handleChunk(taken ? undefined : frame)
   }
 }

@@ -8,25 +8,25 @@ import { BrokerError } from './errors.ts'
 
 const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 
-/** @throws Error if the file cannot be read or does not hold certificates in PEM, and only valid ones */
+/** @throws Error if the file cannot be read, has no certificate in PEM, or has an invalid one */
 export const assertCertificateFile = (file: string): void => {
   const certificates = readFileSync(file, 'utf8').match(CERTIFICATE) ?? []
-  // OpenSSL skips what it cannot read, and would then trust no authority without a warning.
+  // OpenSSL skips content that it cannot read, and would then trust no CA without a warning.
   if (certificates.length === 0) throw new Error('it holds no certificate in PEM')
   for (const certificate of certificates) new X509Certificate(certificate)
 }
 
 export interface TlsProblem {
-  /** A sentence that names the file by its option or variable, and shows nothing of its content. */
+  /** A sentence that names the file by its option or variable, without its content. */
   readonly text: string
   readonly cause?: unknown
 }
 
 /**
- * Checks that the files can be used as they are now.
+ * Checks that the files can be used now.
  *
- * @param names how each file was given: an option or a variable
- * @returns every problem; empty if there is none
+ * @param names the option or variable of each file
+ * @returns all problems; empty if there are none
  */
 export const findTlsProblems = (
   { caFile, certFile, keyFile }: BrokerTls,
@@ -53,7 +53,7 @@ export const findTlsProblems = (
   return problems
 }
 
-/** @throws BrokerError broker_tls_failed if a file cannot be read */
+/** Reads the files and returns Node's TLS options. @throws BrokerError broker_tls_failed if a file cannot be read */
 export const tlsOptions = (hostname: string, { caFile, certFile, keyFile }: BrokerTls): ConnectionOptions => {
   const read = (file: string) => {
     try {
@@ -64,7 +64,7 @@ export const tlsOptions = (hostname: string, { caFile, certFile, keyFile }: Brok
   }
   return {
     minVersion: 'TLSv1.2',
-    // TLS cannot ask for an address; the certificate is checked against it all the same.
+    // SNI does not allow IP addresses; the certificate is still checked against the address.
     ...(isIP(hostname) === 0 ? { servername: hostname } : {}),
     ...(caFile === null ? {} : { ca: read(caFile) }),
     ...(certFile === null || keyFile === null ? {} : { cert: read(certFile), key: read(keyFile) }),
