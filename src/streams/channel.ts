@@ -1,45 +1,45 @@
 import { filterKey, type SubscriptionFilter } from '../core/subscription-filter.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
 
-/** Subscribers served in one go before the event loop has its turn. */
+/** Subscribers served per event-loop iteration. */
 const BROADCAST_SLICE = 256
 
 /**
- * After a pass over its subscribers a channel rests as long as the pass took times this: what arrives
- * meanwhile shares the next pass, so the busier the channel, the fewer writes a message costs. A room of ten rests
- * 0.2 ms, one of a thousand 20 ms, and never takes more than a third of a core.
+ * After a broadcast, the channel pauses for the duration of the broadcast times this factor. Messages that arrive meanwhile share the next
+ * broadcast, so the busier a channel is, the fewer writes a message costs. A channel with ten subscribers pauses for 0.2 ms, one with a
+ * thousand for 20 ms, and none uses more than a third of a core.
  */
 const PAUSE_FACTOR = 2
-/** Nobody waits longer than this for company, in milliseconds. */
+/** Maximum pause between two broadcasts, in milliseconds. */
 const MAX_PAUSE_MS = 50
 
-/** A quiet channel gives its slab back after this many milliseconds. */
+/** A channel without new messages frees its replay buffer after this many milliseconds. */
 const IDLE_BUFFER_TTL_MS = 10_000
 
-/** What a channel needs of its subscribers. */
+/** The part of a subscriber that a channel uses. */
 interface Member {
-  /** Index in the channel's list; the channel keeps it. */
+  /** Index in the channel's list, maintained by the channel. */
   index: number
-  /** Sends what is new, if the sink is free. */
+  /** Sends the new messages if no write is pending. */
   sendPending(): void
 }
 
-/** All subscribers of one selection, and the newest frames of it, encoded once for all of them. */
+/** All subscribers of one filter, and the newest SSE events for it, encoded once for all of them. */
 export class StreamChannel {
   readonly key: string
   readonly selection: SubscriptionFilter
   readonly slab: ReplayBuffer
   readonly #subscribers: Member[] = []
-  /** Counts departures: a pass that sees one looks again, since the last subscriber moves into the gap. */
+  /** Number of removals. A removal moves the last subscriber into the gap, so a broadcast during which one happens is repeated. */
   #departures = 0
-  /** Subscribers whose sink is full. */
+  /** Number of subscribers whose sink is full. */
   #blocked = 0
   #passing = false
   #again = false
   #notBefore = 0
   #lastFrameAt = 0
 
-  /** @param from the slab begins behind this db_id */
+  /** @param from the replay buffer starts after this db_id */
   constructor(selection: SubscriptionFilter, from: number) {
     this.selection = selection
     this.key = filterKey(selection)
@@ -64,12 +64,12 @@ export class StreamChannel {
     this.#departures++
   }
 
-  /** A subscriber's sink is full, or has room again. */
+  /** Called when the sink of a subscriber becomes full or writable again. */
   setBlocked(blocked: boolean): void {
     this.#blocked += blocked ? 1 : -1
   }
 
-  /** True while nobody in here could take anything: then nothing is encoded or kept, as the log has it. */
+  /** True if every subscriber is blocked. Nothing is encoded or buffered then; subscribers catch up from the store. */
   get allBlocked(): boolean {
     return this.#blocked >= this.#subscribers.length
   }
@@ -79,7 +79,7 @@ export class StreamChannel {
     this.#lastFrameAt = performance.now()
   }
 
-  /** Lets every subscriber that can write take what is new, now or as soon as the last pass has rested. */
+  /** Sends the new messages to every writable subscriber, now or after the pause that follows the last broadcast. */
   scheduleBroadcast(): void {
     this.#again = true
     if (this.#passing) return
@@ -89,7 +89,7 @@ export class StreamChannel {
     else this.#pass()
   }
 
-  /** Called now and then: memory for frames that everyone has is given back. */
+  /** Called periodically: frees the replay buffer of an idle channel. */
   trim(now: number): void {
     if (this.slab.bytes > 0 && !this.#passing && now - this.#lastFrameAt > IDLE_BUFFER_TTL_MS) this.slab.clear()
   }
@@ -102,7 +102,7 @@ export class StreamChannel {
     const slice = (): void => {
       const startedAt = performance.now()
       const end = at + BROADCAST_SLICE
-      // A subscriber that leaves during the pass shortens the list under this loop.
+      // A subscriber that leaves during the broadcast shortens the list.
       for (; at < end && at < this.#subscribers.length; at++) this.#subscribers[at]!.sendPending()
       const now = performance.now()
       spent += now - startedAt

@@ -3,22 +3,22 @@ import { filterKey, type SubscriptionFilter } from '../core/subscription-filter.
 import type { MessageStore } from '../store/store.ts'
 import { ReplayBuffer } from './replay-buffer.ts'
 
-/** One page of history: what a reader that lags takes from the log at a time. */
+/** Limits of one page of history, which is read from the store at once. */
 const PAGE = { messages: 500, bytes: 128 * 1024 }
 
-/** A page is encoded once and kept for other readers of the same history, within this memory. */
+/** Maximum memory for encoded pages, which are kept for other subscribers of the same history. */
 const CACHE_BYTES = 16 * 1024 * 1024
 
-/** Everything of a selection in `slab.from < db_id <= through`. */
+/** All messages of a filter with `slab.startsAfter < db_id <= through`. */
 export interface HistoryPage {
   readonly slab: ReplayBuffer
   readonly through: number
 }
 
-/** History in encoded pages. A thousand readers that come back at once read and encode each page once. */
+/** Cache of encoded pages of history. If a thousand subscribers return at once, each page is read and encoded only once. */
 export class HistoryCache {
   readonly #log: MessageStore
-  /** Pages by selection, in the order of their last use. */
+  /** Key of the filter by page, in order of last use, oldest first. */
   readonly #kept = new Map<HistoryPage, string>()
   readonly #bySelection = new Map<string, Set<HistoryPage>>()
   readonly #loading = new Map<string, Promise<HistoryPage>>()
@@ -29,15 +29,15 @@ export class HistoryCache {
     this.#log = log
   }
 
-  /** Pages that were read from the log and encoded; all others were at hand. */
+  /** Number of pages that were read from the store and encoded; all others came from the cache. */
   get misses(): number {
     return this.#misses
   }
 
   /**
-   * The page that holds what follows a cursor; it may begin before the cursor.
+   * Returns the page with the messages after a cursor; it can start before the cursor.
    *
-   * @throws GatewayError storage_*
+   * @throws GatewayError storage_* or database_*
    */
   async pageAfter(selection: SubscriptionFilter, cursor: number): Promise<HistoryPage> {
     const key = filterKey(selection)
@@ -52,7 +52,7 @@ export class HistoryCache {
     return loading
   }
 
-  /** Forgets all pages: retention has removed messages. */
+  /** Drops all pages; called after retention has deleted messages. */
   clear(): void {
     this.#kept.clear()
     this.#bySelection.clear()

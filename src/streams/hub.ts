@@ -14,21 +14,21 @@ import {
 } from './subscriber.ts'
 import { Tailer } from './tailer.ts'
 
-/** A client that has taken nothing for this long is closed. */
+/** A stream is closed if its client accepts no data for this long, in milliseconds. */
 const STALL_TIMEOUT_MS = 30_000
-/** The reconnection delays of a shutdown are spread over this, so that clients do not return all at once. */
+/** Range of the reconnection delays at shutdown, in milliseconds, so that clients do not return all at once. */
 const RETRY_SPREAD_MS = { minMs: 1_000, maxMs: 5_000 }
 
 export interface HubOptions {
   readonly log: MessageStore
   readonly bell: ChangeNotifier
   readonly heartbeatMs: number
-  /** Longest life of a stream; 0: unlimited. */
+  /** Maximum age of a stream in milliseconds; 0 disables the limit. */
   readonly maxAgeMs: number
   readonly stallMs?: number
-  /** A read of the log failed, or, by null, works again. */
+  /** Called with the error when a read of the store fails, and with null when one succeeds. */
   readonly onFault: (error: unknown) => void
-  /** The server ends a stream. */
+  /** Called when the server ends a stream. */
   readonly onClosing: (reason: ClosingReason) => void
 }
 
@@ -36,31 +36,31 @@ export interface Subscription {
   readonly selection: SubscriptionFilter
   readonly sink: StreamSink
   readonly cursor: number
-  /** What `hello` gave as the last db_id: `caught_up` comes once everything up to here has been sent. */
+  /** Last db_id in `hello`: `caught_up` is sent once everything up to it has been sent. */
   readonly caughtUpAt: number
-  /** A db_id that the log is known to have reached. */
+  /** A db_id that the store is known to have reached. */
   readonly head: number
   readonly preamble: Buffer
-  /** The token by which the reader was let in; null: none was needed. */
+  /** The token that authorized the subscriber; null if none was required. */
   readonly token?: StreamToken | null
 }
 
-/** What of a token decides on the end of a stream. Times in milliseconds since 1970. */
+/** Claims of a token that determine when its stream ends. Times are in milliseconds since 1970. */
 export interface StreamToken {
   readonly subject: string | null
   readonly issuedAt: number | null
   readonly expiresAt: number
 }
 
-/** What Live does and has done since its start. */
+/** Statistics of the hub: current channels, and totals since its start. */
 export interface HubStats extends Readonly<SendCounters> {
-  /** Selections that have at least one reader. */
+  /** Filters with at least one subscriber. */
   readonly channels: number
-  /** Pages of history that had to be read and encoded; all others were at hand. */
+  /** Pages of history that were read from the store and encoded; all others came from the cache. */
   readonly pageReads: number
 }
 
-/** All streams of one process: channels, their subscribers, the tail of the log and the pulse. */
+/** All streams of one process: channels, their subscribers, the tailer and the timers. */
 export class StreamHub {
   readonly #options: HubOptions
   readonly #channels = new Map<string, SubscriberContext>()
@@ -96,7 +96,7 @@ export class StreamHub {
     return this.#channels.size
   }
 
-  /** Readers whose socket is full. */
+  /** Number of subscribers whose socket is full. */
   get stalled(): number {
     return this.#pulse.stalled
   }
@@ -105,7 +105,7 @@ export class StreamHub {
     return { channels: this.channels, pageReads: this.#pages.misses, ...this.#given }
   }
 
-  /** Looks at every reader: for who asks now and then. */
+  /** Counts the subscribers by state. O(subscribers); intended for occasional calls such as metrics. */
   readersByState(): Record<SubscriberState, number> {
     const readers = { live: 0, catching_up: 0, stalled: 0 }
     for (const subscriber of this.#subscribers) readers[subscriber.state]++
@@ -117,7 +117,7 @@ export class StreamHub {
     this.#pulse.start()
   }
 
-  /** Ends every stream with `closing` and a spread `retry:`. */
+  /** Ends every stream with `closing` and a random `retry:`. */
   async stop(): Promise<void> {
     const { minMs, maxMs } = RETRY_SPREAD_MS
     for (const subscriber of [...this.#subscribers]) {
@@ -127,15 +127,15 @@ export class StreamHub {
     await this.#tailer.stop()
   }
 
-  /** Retention has removed messages. */
+  /** Must be called after retention has deleted messages. */
   clearHistoryCache(): void {
     this.#pages.clear()
   }
 
   /**
-   * Starts to serve a reader. The caller has made sure that its sink is still open (S2).
+   * Adds a subscriber. The caller has checked that its sink is still open (S2).
    *
-   * @returns to be called once the sink is closed
+   * @returns a function that must be called once the sink is closed
    */
   subscribe(subscription: Subscription): () => void {
     const around = this.#surroundingsOf(subscription.selection, subscription.head)
@@ -149,12 +149,12 @@ export class StreamHub {
     return () => this.#leave(subscriber)
   }
 
-  /** Ends the streams whose token is no longer good. Their readers may come back with a new one. */
+  /** Ends the streams whose token matches. Their clients can return with a new token. */
   closeWhere(isHit: (token: StreamToken) => boolean): void {
     for (const [subscriber, token] of this.#tokens) if (isHit(token)) this.#end(subscriber, 'token_expired')
   }
 
-  /** One object for all subscribers of a channel: what each of them holds counts ten thousand times. */
+  /** Returns the object shared by all subscribers of a channel: anything held per subscriber is held ten thousand times. */
   #surroundingsOf(selection: SubscriptionFilter, head: number): SubscriberContext {
     const key = filterKey(selection)
     const known = this.#channels.get(key)
@@ -175,7 +175,7 @@ export class StreamHub {
       },
     }
     this.#channels.set(key, around)
-    // Without channels the tail has not listened: what came since `head` is behind this bell.
+    // The tailer does not read while there are no channels, so let it fetch what was stored since `head`.
     this.#tailer.notify()
     return around
   }

@@ -1,27 +1,26 @@
-/** A slab starts this small, so that ten thousand quiet channels stay cheap. */
+/** Initial size in bytes; small, so that ten thousand quiet channels stay cheap. */
 const MIN_BYTES = 4 * 1024
-/** Beyond this the oldest half is given up; who needs it reads the log. */
+/** Maximum size in bytes. Beyond it the oldest half is dropped; subscribers that need it read the store. */
 const MAX_BYTES = 256 * 1024
 
 /**
- * SSE frames in one contiguous buffer with an index of their db_ids: what lies behind a cursor is one
- * `subarray`, however many messages that is. It holds every message of its selection with
- * `from < db_id <= last`.
+ * SSE events in one contiguous buffer, with an index of their db_ids: everything after a cursor is one `subarray`, regardless of the number
+ * of messages. It has every message of its filter with `startsAfter < db_id <= last`.
  *
- * Bytes once handed out are never written over, because sockets may still hold them: the buffer only grows
- * at its end, and is left behind for a new one when it is full.
+ * Bytes that were returned are never overwritten, since sockets may still use them: the buffer only grows at its end, and is replaced by a
+ * new one when it is full.
  */
 export class ReplayBuffer {
   #buffer: Buffer
   #used = 0
   #startsAfter: number
-  /** Ascending. */
+  /** In ascending order. */
   #ids: number[] = []
-  /** End offset of each frame. */
+  /** End offset of each event. */
   #ends: number[] = []
   readonly #mostBytes: number
 
-  /** @param from everything up to this db_id is not in here */
+  /** @param from messages up to this db_id are not in the buffer */
   constructor(from: number, mostBytes = MAX_BYTES) {
     this.#startsAfter = from
     this.#mostBytes = mostBytes
@@ -32,12 +31,12 @@ export class ReplayBuffer {
     return this.#startsAfter
   }
 
-  /** The db_id of the last frame; `from` while there is none. */
+  /** db_id of the last event, or `startsAfter` if there is none. */
   get last(): number {
     return this.#ids.length === 0 ? this.#startsAfter : this.#ids[this.#ids.length - 1]!
   }
 
-  /** Bytes of memory that the slab holds. */
+  /** Allocated memory in bytes. */
   get bytes(): number {
     return this.#buffer.length
   }
@@ -46,7 +45,7 @@ export class ReplayBuffer {
     return this.#ids.length
   }
 
-  /** Adds a frame. Ids must rise; one that is not above `last` is known already and left out. */
+  /** Appends an event. Ids must increase; an event whose id is not greater than `last` is already known and ignored. */
   append(db_id: number, frame: Buffer): void {
     if (db_id <= this.last) return
     if (this.#used + frame.length > this.#buffer.length) this.#makeRoom(frame.length)
@@ -56,24 +55,24 @@ export class ReplayBuffer {
     this.#ends.push(this.#used)
   }
 
-  /** All frames behind a cursor, which must not lie before `from`. @returns null when there are none */
+  /** Returns all events after a cursor, which must not be before `startsAfter`. @returns null if there are none */
   framesAfter(cursor: number): Buffer | null {
     const index = this.#indexAfter(cursor)
     if (index === this.#ids.length) return null
     return this.#buffer.subarray(index === 0 ? 0 : this.#ends[index - 1]!, this.#used)
   }
 
-  /** How many frames `after` gives for this cursor. */
+  /** Returns the number of events that `framesAfter` returns for this cursor. */
   countAfter(cursor: number): number {
     return this.#ids.length - this.#indexAfter(cursor)
   }
 
-  /** Gives the memory back. Who is not at the end yet reads the log. */
+  /** Frees the memory. Subscribers that have not received everything read the store. */
   clear(): void {
     this.discardThrough(this.last)
   }
 
-  /** Holds nothing up to this db_id, nor anything before: who wants it reads the log. */
+  /** Drops all events up to this db_id; subscribers that need them read the store. Does nothing if there are later events. */
   discardThrough(db_id: number): void {
     if (db_id < this.last) return
     this.#startsAfter = db_id
@@ -83,7 +82,7 @@ export class ReplayBuffer {
     this.#ends = []
   }
 
-  /** The index of the first frame behind a cursor. */
+  /** Returns the index of the first event after a cursor. */
   #indexAfter(cursor: number): number {
     let low = 0
     let high = this.#ids.length
@@ -100,14 +99,14 @@ export class ReplayBuffer {
     const cut = full ? this.#dropOldest(this.#mostBytes / 2) : 0
     const kept = this.#used - cut
     const wanted = Math.max(MIN_BYTES, 2 * kept, kept + bytes)
-    // A single frame may be larger than a slab is meant to be; it still has to be carried.
+    // A single event can be larger than the maximum size, and must still fit.
     const next = Buffer.allocUnsafeSlow(Math.max(Math.min(wanted, this.#mostBytes), kept + bytes))
     this.#buffer.copy(next, 0, cut, this.#used)
     this.#buffer = next
     this.#used = kept
   }
 
-  /** Forgets the oldest frames until at most `keep` bytes are left. @returns the offset where the rest begins */
+  /** Drops the oldest events until at most `keep` bytes are left. @returns the offset where the rest begins */
   #dropOldest(keep: number): number {
     const least = this.#used - keep
     let index = 0

@@ -5,13 +5,13 @@ const TICK_MS = 500
 
 export interface StreamTimersOptions {
   readonly heartbeatMs: number
-  /** A subscriber whose peer takes nothing for this long is closed as too slow. */
+  /** A subscriber is closed as too slow if its client accepts no data for this long, in milliseconds. */
   readonly stallMs: number
-  /** Longest life of a stream, shortened by up to a fifth at random; 0: unlimited. */
+  /** Maximum age of a stream in milliseconds, shortened by up to a fifth at random; 0 disables the limit. */
   readonly maxAgeMs: number
   readonly onTooSlow: (subscriber: Subscriber) => void
   readonly onMaxAge: (subscriber: Subscriber) => void
-  /** The token of the subscriber has expired. */
+  /** Called when the token of a subscriber has expired. */
   readonly onExpired: (subscriber: Subscriber) => void
   /** Called on every tick. */
   readonly onTick: (now: number) => void
@@ -23,8 +23,8 @@ interface Stall {
 }
 
 /**
- * The one clock of all streams: heartbeats, stalls and ages. Subscribers are spread over as many slots as a
- * heartbeat has ticks, so that ten thousand heartbeats never fall into one moment.
+ * One timer for all streams: heartbeats, stalls, ages and expiry of tokens. Subscribers are spread over as many slots as there are ticks
+ * per heartbeat interval, so that ten thousand heartbeats are never sent at once.
  */
 export class StreamTimers {
   readonly #options: StreamTimersOptions
@@ -32,7 +32,7 @@ export class StreamTimers {
   readonly #slotOf = new Map<Subscriber, Set<Subscriber>>()
   readonly #stalls = new Map<Subscriber, Stall>()
   readonly #deadlines = new Map<Subscriber, number>()
-  /** Milliseconds since 1970. */
+  /** Expiry of tokens, in milliseconds since 1970. */
   readonly #expiries = new Map<Subscriber, number>()
   readonly #toPump = new Set<Subscriber>()
   #turn = 0
@@ -52,7 +52,7 @@ export class StreamTimers {
     clearInterval(this.#timer)
   }
 
-  /** @param expiresAt when its token ends, in milliseconds since 1970; null: never */
+  /** @param expiresAt expiry of its token in milliseconds since 1970; null if it never expires */
   add(subscriber: Subscriber, expiresAt: number | null): void {
     const slot = this.#slots[Math.floor(Math.random() * this.#slots.length)]!
     slot.add(subscriber)
@@ -71,18 +71,18 @@ export class StreamTimers {
     this.#toPump.delete(subscriber)
   }
 
-  /** Has the subscriber look on the next tick whether it can go on, however often it is asked for until then. */
+  /** Calls `sendPending` of the subscriber once on the next tick, regardless of the number of calls until then. */
   retryOnTick(subscriber: Subscriber): void {
     this.#toPump.add(subscriber)
   }
 
-  /** A write of the subscriber was not taken at once, or is taken now. */
+  /** Called when a write of the subscriber remains pending, and when it completes. */
   blocked(subscriber: Subscriber, blocked: boolean): void {
     if (!blocked) this.#stalls.delete(subscriber)
     else this.#stalls.set(subscriber, { progress: subscriber.sink.progress, since: performance.now() })
   }
 
-  /** Subscribers whose write is not taken yet. */
+  /** Number of subscribers with a write that remains pending. */
   get stalled(): number {
     return this.#stalls.size
   }

@@ -2,63 +2,77 @@ import { type ClosingReason, encodeCaughtUpEvent, encodeClosingEvent, encodeRetr
 import type { StreamChannel } from './channel.ts'
 import type { HistoryPage } from './history-cache.ts'
 
-/** Where a subscriber's bytes go: the socket, or whatever carries them. */
+/** Destination of the bytes of a subscriber, usually a socket. */
 export interface StreamSink {
-  /** Writes, and calls `done`, never at once, when the bytes have left this process; a sink that is gone stays silent. */
+  /** Writes bytes, and calls `done` later (never synchronously) once they have left this process. A sink that is closed never calls it. */
   write(bytes: Buffer, done: () => void): void
   /** True while bytes of an earlier write are still in this process. */
   readonly pending: boolean
-  /** A number that changes whenever the peer has taken something. */
+  /** A number that changes whenever the client has accepted data. */
   readonly progress: number
-  /** Ends the stream after what was written; nothing may be written any more. */
+  /** Ends the stream after the previous writes and `last`; nothing may be written afterwards. */
   end(last: Buffer | null): void
-  /** Ends the stream at once. */
+  /** Ends the stream immediately. */
   destroy(): void
 }
 
-/** What all readers together were given since the start; plain numbers, as they are counted at each write. */
+/** Totals over all subscribers since the start. Plain numbers, since they are updated at each write. */
 export interface SendCounters {
-  /** Messages. */
+  /** Messages sent. */
   messages: number
-  /** Bytes of messages and of all other events. */
+  /** Bytes sent, of messages and of all other SSE events. */
   bytes: number
-  /** Pages of history. */
+  /** Pages of history sent. */
   pages: number
 }
 
-/** `stalled`: its socket is full. `catching_up`: it is given history. `live`: it has all there is. */
+/** State of a subscriber; see Subscriber. */
 export type SubscriberState = 'live' | 'catching_up' | 'stalled'
 
-/** What a subscriber needs of the room it is in. */
+/** Dependencies of a subscriber, shared by all subscribers of a channel. */
 export interface SubscriberContext {
   readonly channel: StreamChannel
   readonly counters: SendCounters
-  /** Everything up to this db_id has been offered to all channels. */
+  /** Returns the db_id up to which everything has been offered to all channels. */
   readonly tailPosition: () => number
   readonly history: (cursor: number) => Promise<HistoryPage>
-  /** Called once a write is not taken at once, and again when it is. */
+  /** Called when a write remains pending, and when it completes. */
   readonly onBlocked: (subscriber: Subscriber, blocked: boolean) => void
-  /** Called for a page that could not be read; `pump`, called later, asks for it again. */
+  /** Called when a page could not be read; calling `sendPending` later retries. */
   readonly onFault: (subscriber: Subscriber, error: unknown) => void
 }
 
 export interface SubscriberOptions {
   readonly sink: StreamSink
-  /** Everything with a greater db_id is sent. */
+  /** Messages with a greater db_id are sent. */
   readonly cursor: number
-  /** `caught_up` is sent once everything up to here has been. */
+  /** `caught_up` is sent once everything up to this db_id has been sent. */
   readonly caughtUpAt: number
-  /** Bytes that go out before anything else, in one write with the first page: head, retry, hello, reset. */
+  /** Bytes sent before anything else, in one write with the first page: HTTP head, retry, hello, reset. */
   readonly preamble: Buffer
 }
 
 /**
- * A cursor and a sink. At most one write is under way: a slow reader costs one page (S1), and while its
- * write lasts nothing is kept for it, since the cursor says where to go on. From the slab where the cursor
- * is within it, from the log where it is not: the same rule, so there is no hand-over.
+ * Sends the messages after a cursor to a sink. At most one write is pending, so a slow client costs one page of memory (S1), and nothing
+ * else is buffered for it, since the cursor marks where to continue. Messages come from the replay buffer if it has everything after the
+ * cursor, otherwise from the store. This rule applies to every write, so there is no switch from history to live messages.
+ *
+ * States:
+ * - `catching_up`: `caught_up` is not sent yet, or the replay buffer no longer has everything after the cursor. Initial state.
+ * - `live`: `caught_up` is sent, and the replay buffer has everything after the cursor.
+ * - `stalled`: bytes of the last write are still in this process.
+ * - closed: nothing is written any more. Final, and not a value of `state`, since the hub then drops the subscriber.
+ *
+ * Transitions:
+ * - `catching_up` → `live`: everything in the replay buffer is sent, and the cursor or the tailer has reached `caughtUpAt`, so that
+ *   `caught_up` is written; if it was written before, as soon as the cursor reaches the replay buffer again.
+ * - `live` → `catching_up`: the replay buffer has dropped messages after the cursor.
+ * - `catching_up` or `live` → `stalled`: the sink has not passed on a write when `write` returns.
+ * - `stalled` → `live` or `catching_up`: the sink calls `done`. The cursor determines which; `sendPending` then continues.
+ * - any → closed: `close` or `onSinkClosed` is called.
  */
 export class Subscriber {
-  /** Index in the channel's list; the channel keeps it. */
+  /** Index in the channel's list, maintained by the channel. */
   index = -1
   readonly #sink: StreamSink
   readonly #around: SubscriberContext
@@ -81,7 +95,7 @@ export class Subscriber {
     this.#preamble = options.preamble
   }
 
-  /** The db_id up to which the reader has been served. */
+  /** The db_id up to which everything has been sent. */
   get cursor(): number {
     return this.#cursor
   }
@@ -103,7 +117,7 @@ export class Subscriber {
     return this.#sink
   }
 
-  /** Takes what is behind the cursor, if the sink is free. Cheap when there is nothing. */
+  /** Sends the messages after the cursor if no write or page read is pending. Cheap if there are none. */
   sendPending(): void {
     if (this.#writing || this.#reading || this.#closed) return
     if (!this.#withinSlab) {
@@ -121,12 +135,12 @@ export class Subscriber {
     this.#send(bytes)
   }
 
-  /** Sends a heartbeat unless a write is under way: then the reader has other worries. */
+  /** Sends a heartbeat unless a write is pending. */
   heartbeat(frame: Buffer): void {
     if (!this.#writing && !this.#closed && this.#preamble === null) this.#write(frame)
   }
 
-  /** Says why, and ends. @param retryMs the client's new reconnection delay */
+  /** Ends the stream with a `closing` event. @param retryMs new reconnection delay of the client, or null if it does not change */
   close(reason: ClosingReason, retryMs: number | null = null): void {
     if (this.#closed) return
     this.#closed = true
@@ -134,16 +148,16 @@ export class Subscriber {
     this.#sink.end(Buffer.concat([...this.#takePrelude(), ...retry, encodeClosingEvent(reason)]))
   }
 
-  /** The sink is gone: nothing is written any more (S2). */
+  /** Called when the sink has closed: nothing is written any more (S2). */
   onSinkClosed(): void {
     this.#closed = true
     this.#unblock()
   }
 
-  /** True if the slab holds everything behind the cursor. */
+  /** True if the replay buffer has everything after the cursor. */
   get #withinSlab(): boolean {
     const { channel, tailPosition } = this.#around
-    // Before caught_up the target decides too: the tail may not have read as far as `hello` has promised.
+    // Before `caught_up` the target also counts: the tailer may not have read as far as `hello` has announced.
     const reached = this.#caughtUp || this.#cursor >= this.#caughtUpAt || tailPosition() >= this.#caughtUpAt
     return reached && this.#cursor >= channel.slab.startsAfter
   }
@@ -154,7 +168,7 @@ export class Subscriber {
     return prelude === null ? [] : [prelude]
   }
 
-  /** Writes messages, with the prelude before them and `caught_up` behind them where it is their turn: one system call. */
+  /** Writes messages, preceded by the preamble and followed by `caught_up` if they are due, in a single system call. */
   #send(messages: Buffer | null): void {
     if (messages !== null && this.#caughtUp) {
       this.#write(messages)
@@ -182,7 +196,7 @@ export class Subscriber {
   readonly #onWritten = (): void => {
     this.#writing = false
     this.#unblock()
-    // Page after page would go out without the event loop ever having its turn.
+    // Yield, since writing page after page would block the event loop.
     if (this.#cursor < this.#around.channel.slab.startsAfter) setImmediate(this.#pumpLater)
     else this.sendPending()
   }
@@ -200,12 +214,12 @@ export class Subscriber {
     try {
       const page = await this.#around.history(this.#cursor)
       this.#reading = false
-      // A heartbeat that began meanwhile ends first; its end pumps again, and the page is at hand.
+      // If a heartbeat is pending, its completion calls `sendPending` again, and the page is then in the cache.
       if (!this.#closed && !this.#writing) this.#takePage(page)
     } catch (error) {
       this.#reading = false
       this.#around.onFault(this, error)
-      // The reader learns that it is connected, though there is nothing to give it yet.
+      // Send the preamble, so that the client detects the connection although there is no data yet.
       if (!this.#closed && !this.#writing && this.#preamble !== null) this.#write(this.#takePrelude()[0]!)
     }
   }
@@ -219,7 +233,7 @@ export class Subscriber {
       this.#lastSent = page.slab.last
     }
     this.#cursor = Math.max(this.#cursor, page.through)
-    // An empty page leads on to the next one, unless the reader still waits for its first bytes.
+    // An empty page is followed by the next one, unless the client has not received its first bytes yet.
     if (bytes === null && this.#preamble === null) this.sendPending()
     else this.#send(bytes)
   }

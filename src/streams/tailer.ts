@@ -4,7 +4,7 @@ import type { ChangeNotifier } from '../store/change-notifier.ts'
 import type { MessageStore } from '../store/store.ts'
 import type { StreamChannel } from './channel.ts'
 
-/** The poll behind the bell (D1). */
+/** Poll interval in milliseconds, in case a notification was lost (D1). */
 const POLL_MS = 1_000
 
 const ALL_MESSAGES = createFilter('*')
@@ -13,11 +13,11 @@ const PAGE = { messages: 1_000, bytes: 4 * 1024 * 1024 }
 export interface TailerOptions {
   readonly log: MessageStore
   readonly bell: ChangeNotifier
-  /** Told of every failed read, and by null of every good one. */
+  /** Called with the error of every failed read, and with null after a successful one. */
   readonly onFault: (error: unknown) => void
 }
 
-/** Reads the end of the log once for all channels, and offers each message to those that want it. */
+/** Reads new messages from the store once for all channels, and appends each to the channels whose filter it matches. */
 export class Tailer {
   readonly #options: TailerOptions
   readonly #byEvent = new Map<string, Set<StreamChannel>>()
@@ -55,9 +55,9 @@ export class Tailer {
   }
 
   /**
-   * Takes a channel in.
+   * Adds a channel.
    *
-   * @param head a db_id that the log is known to have reached; a tail without channels has not followed it
+   * @param head a db_id that the store is known to have reached; without channels the tailer does not follow the store
    */
   add(makeChannel: (from: number) => StreamChannel, head: number): StreamChannel {
     if (this.#channels === 0) this.#position = Math.max(this.#position, head)
@@ -74,7 +74,7 @@ export class Tailer {
     for (const event of channel.selection.events) if (this.#byEvent.get(event)?.size === 0) this.#byEvent.delete(event)
   }
 
-  /** The log may have grown. */
+  /** Called when there may be new messages. */
   notify(): void {
     this.#rung = true
     if (!this.#stopped && this.#channels > 0) this.#running ??= this.#run()
@@ -83,13 +83,13 @@ export class Tailer {
   async #run(): Promise<void> {
     try {
       while (this.#rung && !this.#stopped) {
-        // Cleared before the look, so that what is committed during it is looked for again.
+        // Cleared before the read, so that a commit during the read causes another one.
         this.#rung = false
         await this.#readOn()
       }
       this.#options.onFault(null)
     } catch (error) {
-      // The poll tries again.
+      // The next poll retries.
       this.#options.onFault(error)
     } finally {
       this.#running = null
@@ -120,12 +120,12 @@ export class Tailer {
     }
   }
 
-  /** Nobody could take anything: messages that nobody takes are not even read. */
+  /** Skips to the end of the store without reading, since every subscriber is blocked. */
   async #skipOn(): Promise<void> {
     const head = await this.#options.log.head()
     for (const channel of this.#all()) {
       channel.slab.discardThrough(head)
-      // Who has room again by now would else not hear of what was skipped.
+      // Subscribers unblocked in the meantime must be flushed, or they would miss the skipped messages.
       if (!channel.allBlocked) this.#touched.add(channel)
     }
     this.#position = Math.max(this.#position, head)
