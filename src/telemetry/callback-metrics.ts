@@ -1,15 +1,15 @@
 import { AggregatorRegistry, Counter, Gauge, type Registry } from 'prom-client'
 
-/** How the figures of several workers become one: shared things are the same for all of them. */
+/** How a metric is aggregated over the workers. What all workers share has the same value in each, so it is not summed. */
 export type Aggregation = 'sum' | 'max' | 'min'
 
-/** What a metric shows is looked up when it is asked for; null: nothing is known now, so there is no sample. */
+/** Returns the value when metrics are collected, or null if it is unknown, which produces no sample. */
 export type ReadValue = () => number | null | Promise<number | null>
 
-/** Samples by the value of their one label. */
+/** Returns the samples when metrics are collected, with their labels. */
 export type ReadLabelledValues = () => Iterable<readonly [labels: Record<string, string>, value: number]>
 
-/** Makes metrics whose values are plain numbers elsewhere, so that counting costs the hot paths nothing more. */
+/** Creates metrics that read plain numbers when they are collected, so that counting costs nothing extra in hot paths. */
 export const createCallbackMetrics = (registry: Registry) => {
   const registers = [registry]
   return {
@@ -56,15 +56,15 @@ export const createCallbackMetrics = (registry: Registry) => {
   }
 }
 
-/** In the primary: gives a function that gathers the figures of all workers as Prometheus text. */
+/** For the primary process: returns a function that collects the metrics of all workers as Prometheus text. */
 export const createClusterMetrics = (): (() => Promise<string>) => {
   const aggregator = new AggregatorRegistry()
   return () => aggregator.clusterMetrics()
 }
 
-/** In a worker: lets the primary gather these figures. */
+/** For a worker process: lets the primary collect these metrics. */
 export const registerWorkerMetrics = (registry: Registry): void => {
   AggregatorRegistry.setRegistries(registry)
-  // Only its constructor makes a worker answer.
+  // Constructed for its side effect: it registers the worker's IPC listener.
   new AggregatorRegistry()
 }

@@ -1,13 +1,18 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Histogram, type Registry } from 'prom-client'
 
-/** Milliseconds between two samples: a stall of a tenth of a second is seen, and sampling costs next to nothing. */
+/** Sampling interval in milliseconds: stalls of 0.1 seconds are detected, and sampling costs almost nothing. */
 const SAMPLE_INTERVAL_MS = 100
 
-/** Node drops the sample after a reset, so frequent scrapes wait until this many are there: about a second. */
+/**
+ * Minimum samples per collection, about one second. Node drops the first sample after a reset, so frequent scrapes must not reset each
+ * time.
+ */
 const MIN_SAMPLES = 10
 
-/** The samples that Node has taken since the last call, in seconds: it counts the interval itself as delay. */
+/**
+ * Reports the samples since the last reset, in seconds, and resets. Node includes the sampling interval in the delay, so it is subtracted.
+ */
 const takeSamples = (monitor: ReturnType<typeof monitorEventLoopDelay>, observe: (seconds: number) => void): void => {
   if (monitor.count < MIN_SAMPLES) return
   let seen = 0
@@ -18,7 +23,7 @@ const takeSamples = (monitor: ReturnType<typeof monitorEventLoopDelay>, observe:
   monitor.reset()
 }
 
-/** Registers the histogram of the event loop's delay. `start` begins to sample, `stop` ends it. */
+/** Registers the histogram of the event loop's delay. `start` starts sampling, `stop` ends it. */
 export const createEventLoopDelay = (registry: Registry): { start(): void; stop(): void } => {
   const monitor = monitorEventLoopDelay({ resolution: SAMPLE_INTERVAL_MS })
   new Histogram({

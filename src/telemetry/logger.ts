@@ -1,10 +1,10 @@
 import pino, { type Logger, type LoggerOptions } from 'pino'
 import { errorChainText } from '../core/error-text.ts'
 
-// Control characters, the line ends of Unicode, and marks that turn the direction of writing.
+// Control characters, line separators of Unicode, and characters that change the direction of text.
 const CONTROL_CHARACTERS = /[\p{Cc}\p{Zl}\p{Zp}\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff]/gu
 
-/** A text from outside as one line that shows what it is: it can neither end a line of the log nor begin another. */
+/** Escapes untrusted text, so that it can neither end a line of the log nor start another one. */
 const escapeLine = (text: string): string =>
   text.replace(CONTROL_CHARACTERS, (char) => `\\u{${char.codePointAt(0)!.toString(16)}}`)
 
@@ -16,7 +16,7 @@ const sanitize = (value: unknown, depth = 0): unknown => {
   return Object.fromEntries(Object.entries(value).map(([key, item]) => [escapeLine(key), sanitize(item, depth + 1)]))
 }
 
-/** Of a stack only the frames are kept: its first lines repeat the message, as it came. */
+/** Converts an error to fields. Only the frames of the stack are kept, since its first lines repeat the message without escaping. */
 const errorLine = (error: Error) => ({
   type: error.name,
   code: (error as { code?: unknown }).code,
@@ -28,7 +28,7 @@ const errorLine = (error: Error) => ({
     .join('\n'),
 })
 
-/** JSON lines on stdout; readable ones when stdout is a terminal. What comes from outside cannot forge a line. */
+/** Creates a logger that writes JSON lines to stdout, or readable lines if stdout is a terminal. Untrusted text cannot forge a line. */
 export const createLogger = async (level: string): Promise<Logger> => {
   const base: LoggerOptions = {
     level,
@@ -36,7 +36,7 @@ export const createLogger = async (level: string): Promise<Logger> => {
     timestamp: pino.stdTimeFunctions.isoTime,
     serializers: { err: (error: unknown) => sanitize(error) },
     formatters: {
-      // A word is what one looks for in a log.
+      // As a word, since operators search logs for words.
       level: (label) => ({ level: label }),
       log: (fields) => sanitize(fields) as Record<string, unknown>,
     },
@@ -47,7 +47,7 @@ export const createLogger = async (level: string): Promise<Logger> => {
     },
   }
   if (!process.stdout.isTTY) return pino(base, pino.destination({ fd: 1, sync: true }))
-  // In this thread: pino's own way would start one from a file of its package, which the single executable has not.
+  // In this thread: pino would start a worker thread from a file of its package, which the single executable does not have.
   const { default: pretty } = await import('pino-pretty')
   return pino(base, pretty({ ignore: 'pid,hostname', translateTime: 'HH:MM:ss', sync: true }))
 }

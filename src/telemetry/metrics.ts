@@ -28,19 +28,19 @@ export interface Metrics {
   readonly eventLoopDelay: ReturnType<typeof createEventLoopDelay>
 }
 
-/** Sources of the values that are read only when metrics are collected. */
+/** Sources of values that are read only when metrics are collected. */
 export interface MetricSources {
   readonly version: string
   /** `embedded` or `broker`. */
   readonly mode: string
   readonly live: () => HubStats
   readonly readers: () => Record<SubscriberState, number>
-  /** null without a connection to the broker. */
+  /** null if there is no connection to the broker. */
   readonly queue: () => QueueStats | null
   /** null if unknown. */
   readonly size: () => Promise<StorageSize | null>
   readonly faults: () => readonly Fault[]
-  /** Seconds since 1970; null without HTTPS. */
+  /** Expiry of the certificate in seconds since 1970; null if HTTPS is disabled. */
   readonly certificateExpiry: (() => number) | null
 }
 
@@ -84,7 +84,7 @@ const addStreams = ({ gauge, gauges, counter }: Readers, { live, readers }: Metr
 }
 
 const addStore = ({ gauge }: Readers, { queue, size }: MetricSources): void => {
-  // The broker and the file are the same for all workers.
+  // All workers share the broker and the database.
   const ready = 'Messages ready in the queue, at most 10 seconds ago.'
   gauge('gateway_queue_messages_ready', ready, () => queue()?.ready ?? null, 'max')
   const consumers = 'Consumers of the queue, of all gateways; of a quorum queue RabbitMQ counts the active one alone.'

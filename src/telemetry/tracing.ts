@@ -6,27 +6,27 @@ import type { Tracer } from '../core/trace.ts'
 import { withTimeout } from '../platform/with-timeout.ts'
 
 export interface TracingConfig {
-  /** Of an OTLP receiver, without the path of its signals. */
+  /** Base URL of an OTLP receiver, without `/v1/traces`. */
   readonly endpoint: string
   readonly headers: Readonly<Record<string, string>>
   readonly serviceName: string
 }
 
 export interface TracingOptions {
-  /** null: no spans are made. */
+  /** null if tracing is disabled. */
   readonly config: TracingConfig | null
   readonly version: string
   readonly logger: Logger
 }
 
-/** A receiver that does not answer must not hold up the end. */
+/** Timeout for sending the remaining spans at shutdown, in milliseconds. */
 const FLUSH_TIMEOUT_MS = 1_000
-/** An export that takes longer has failed. */
+/** Timeout of one export, in milliseconds. */
 const EXPORT_TIMEOUT_MS = 5_000
 
 /**
- * Spans by OpenTelemetry, sent by OTLP over HTTP. Only what came with a traceparent gets one, and only if its sampled
- * flag is set: the agents decide what is traced. What cannot be sent is dropped, never waited for.
+ * Creates OpenTelemetry spans and exports them by OTLP over HTTP. Only work that arrives with a traceparent gets a span, and only if its
+ * sampled flag is set: the agents decide what is traced. Spans that cannot be exported are dropped; nothing waits for them.
  */
 export class Tracing {
   readonly #options: TracingOptions
@@ -37,13 +37,13 @@ export class Tracing {
     this.#options = options
   }
 
-  /** Begins spans, once started; null without an endpoint. */
+  /** Starts spans, usable after `start`; null if tracing is disabled. */
   get tracer(): Tracer | null {
     if (this.#options.config === null) return null
     return (traceparent, start) => this.#begin!(traceparent, start)
   }
 
-  /** Loads OpenTelemetry, for those alone who want it: it takes 100 ms of the processor and 22 MB. */
+  /** Loads OpenTelemetry only if tracing is enabled: it takes 100 ms of processor time and 22 MB. */
   async start(): Promise<void> {
     const { config, version, logger } = this.#options
     if (config === null) return
@@ -71,10 +71,10 @@ export class Tracing {
     this.#begin = createTracer(api, this.#provider.getTracer('deepsoc-gateway', version))
   }
 
-  /** Sends what is left, for a second at most. */
+  /** Exports the remaining spans, for at most one second. */
   async stop(): Promise<void> {
     if (this.#provider === null) return
-    // Why it failed, the exporter has said.
+    // Ignored: the exporter has already logged the error.
     await withTimeout(FLUSH_TIMEOUT_MS, this.#provider.shutdown().catch(noop))
   }
 }
@@ -86,7 +86,7 @@ const createTracer = (api: typeof import('@opentelemetry/api'), tracer: SdkTrace
     const parent = { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true }
     const context = api.trace.setSpanContext(api.ROOT_CONTEXT, parent)
     const span = tracer.startSpan(name, { kind: kinds[kind], startTime: at, attributes }, context)
-    // One that nobody will see would leave a hole in the trace of those who come after.
+    // An unsampled span is not exported, so propagate the parent to keep the trace connected.
     const named = span.isRecording() ? span.spanContext() : parent
     return {
       traceparent: `00-${named.traceId}-${named.spanId}-${named.traceFlags.toString(16).padStart(2, '0')}`,
@@ -99,7 +99,7 @@ const createTracer = (api: typeof import('@opentelemetry/api'), tracer: SdkTrace
   }
 }
 
-/** Tells of the first failure of an exporter and of its first success after that. */
+/** Reports the first result of an exporter, and each later change between success and failure. */
 const withStateLogging = (
   exporter: SpanExporter,
   { failed, works }: { failed: (error: unknown) => void; works: () => void },
