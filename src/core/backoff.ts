@@ -1,15 +1,15 @@
 export interface BackoffOptions {
-  /** Milliseconds before the first repetition, at most. */
+  /** Maximum delay before the first retry, in milliseconds. */
   readonly minMs: number
-  /** Milliseconds beyond which it grows no further. */
+  /** Maximum delay before any retry, in milliseconds. */
   readonly maxMs: number
 }
 
 /**
- * How long to wait before a repetition: twice as long each time, and by up to half shorter at random, so that what
- * failed together does not return together.
+ * Returns the delay before a retry: it doubles with each attempt and is shortened by up to half at random, so that clients that failed
+ * together do not retry together.
  *
- * @param attempt repetitions so far, from 0
+ * @param attempt number of retries so far, from 0
  * @param random from 0 up to 1
  * @returns milliseconds
  */

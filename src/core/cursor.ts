@@ -1,23 +1,22 @@
 import { z } from 'zod'
 
-/** What a log, or the part of it that a reader may see, begins and ends with. All are db_ids; 0: none. */
+/** Bounds of a store, or of the part that a client may read. All are db_ids; 0 if there is none. */
 export interface Bounds {
   /** The smallest db_id among the messages. */
   readonly first_db_id: number
   /** The greatest db_id among the messages. */
   readonly last_db_id: number
-  /** The greatest db_id ever removed by retention. */
+  /** The greatest db_id ever deleted by retention. */
   readonly pruned_db_id: number
-  /** The greatest db_id that the whole log ever gave out: no honest cursor lies beyond. */
+  /** The greatest db_id that the whole store ever assigned; a valid cursor is never greater. */
   readonly head_db_id: number
 }
 
 /**
- * The bounds as a reader may know them who does not read everything: a cursor beyond all that it ever could have
- * been given is ahead, whatever others have written since. Were it the log's own end that decides, anybody could
- * find out by trying how much happens in events of others.
+ * Restricts the bounds for a client that may not read everything: a cursor that is greater than any db_id it could have received is ahead,
+ * regardless of messages in other events. Otherwise a client could find out by trial how active the events of others are.
  *
- * @param readable the bounds of all events that the reader may read
+ * @param readable the bounds of all events that the client may read
  */
 export const restrictBounds = (bounds: Bounds, readable: Bounds): Bounds => ({
   ...bounds,
@@ -26,22 +25,22 @@ export const restrictBounds = (bounds: Bounds, readable: Bounds): Bounds => ({
 
 export type ResetReason = 'cursor_ahead' | 'cursor_invalid' | 'history_pruned'
 
-/** Where a reader starts: everything with a db_id greater than `cursor`, after a `reset` if there is a reason. */
+/** Start of a stream: everything with a db_id greater than `cursor`, after a `reset` if there is a reason. */
 export interface ResolvedCursor {
   readonly cursor: number
   readonly reset: ResetReason | null
 }
 
-/** What a reader asked for. `invalid` is possible only in a Last-Event-ID, a malformed query being refused. */
+/** The requested cursor. `invalid` can only come from a Last-Event-ID, since a malformed query is rejected. */
 export type CursorRequest =
   | { readonly kind: 'after'; readonly db_id: number; readonly resumed: boolean }
   | { readonly kind: 'latest' }
   | { readonly kind: 'invalid' }
 
 /**
- * Reads a db_id from text.
+ * Parses a db_id.
  *
- * @returns a safe integer from 0 up, or null for anything else
+ * @returns a safe integer from 0 up, or null if the text is not one
  */
 export const parseDbId = (text: string): number | null => {
   if (!/^\d{1,16}$/.test(text)) return null
@@ -49,21 +48,21 @@ export const parseDbId = (text: string): number | null => {
   return Number.isSafeInteger(id) ? id : null
 }
 
-/** A db_id as the text of a query. */
+/** Schema of a db_id in a query. */
 export const DbId = z
   .string()
   .refine((text) => parseDbId(text) !== null, { error: 'must be a whole number from 0 up' })
   .transform(Number)
   .pipe(z.number().int().min(0))
 
-/** A cursor as the text of a query. */
+/** Schema of a cursor in a query. */
 export const Cursor = z.union([z.literal('latest'), DbId], { error: 'must be a whole number from 0 up, or latest' })
 
 /**
- * The first of the Last-Event-ID header, `last_message_db_id` in the query and 0 decides; the header wins, because
- * a browser reconnects to the original URL.
+ * Parses the requested cursor from the Last-Event-ID header, otherwise from `last_message_db_id` in the query, otherwise 0. The header has
+ * precedence because a browser reconnects to the original URL.
  *
- * @param header '' or undefined: there is none
+ * @param header undefined or empty if there is none
  */
 export const parseCursor = (header: string | undefined, query: z.output<typeof Cursor> | undefined): CursorRequest => {
   if (header === undefined || header === '') {
@@ -83,7 +82,7 @@ export const resolveCursor = (request: CursorRequest, bounds: Bounds): ResolvedC
       return { cursor: Math.max(bounds.last_db_id, bounds.pruned_db_id), reset: null }
     case 'after':
       if (request.db_id > bounds.head_db_id) return { cursor: 0, reset: 'cursor_ahead' }
-      // A plain 0 asks for what there is; a resumed cursor claims to have seen all before it.
+      // A plain 0 requests everything that exists; a resumed cursor means that the client has received everything before it.
       if (request.resumed && request.db_id < bounds.pruned_db_id) return { cursor: 0, reset: 'history_pruned' }
       return { cursor: request.db_id, reset: null }
   }

@@ -1,6 +1,6 @@
 /**
- * The text of anything that was thrown, with its causes, for a log line or a fault. A host with several addresses fails
- * with an error for each and no text of its own: the first one speaks for all.
+ * Returns the text of a thrown value and its causes, for a log line or a fault. A connection to a host with several addresses fails with
+ * one error for each address and no text of its own; then the first error is used.
  */
 export const errorChainText = (error: unknown): string => {
   if (!(error instanceof Error)) return String(error)

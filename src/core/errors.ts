@@ -4,7 +4,7 @@ export interface ErrorDefinition {
   readonly status: number
   /** True if the same request can succeed later without a change. */
   readonly retryable: boolean
-  /** What to do about it, in one or two sentences. */
+  /** Instructions for fixing it, in one or two sentences. */
   readonly hint: string
 }
 

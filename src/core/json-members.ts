@@ -1,6 +1,6 @@
 /**
- * The text of a JSON object with more members at its end, where they win in every parser that keeps the last of two equal
- * names, as JSON.parse does. What is there already stays as it is written.
+ * Returns the text of a JSON object with members appended, where they take precedence in every parser that keeps the last of two equal
+ * names, as JSON.parse does. The existing text is not changed.
  *
  * @param members `"name":value` pairs, joined by commas; not empty
  */

@@ -4,42 +4,42 @@ import type { ErrorCode } from './errors.ts'
 import { appendJsonMembers } from './json-members.ts'
 import { parseTraceparent } from './trace.ts'
 
-/** Which of its own keys the gateway must add because the published body lacks them. Bits, to be or-ed. */
+/** Keys that the gateway must add because the published body lacks them. Bits, combined with OR. */
 export const MISSING_EVENT_ID = 1
 export const MISSING_MESSAGE_ID = 2
 
-/** A message that passed the checks, not stored yet. */
+/** A valid message that is not stored yet. */
 export interface NewMessage {
   readonly event_id: string
   readonly message_id: string
   readonly message_from: string | null
   readonly message_type: string | null
   readonly round_id: number | null
-  /** Milliseconds since 1970 at which the gateway received it. */
+  /** Time at which the gateway received it, in milliseconds since 1970. */
   readonly received_at: number
-  /** The published text, never parsed and printed. */
+  /** The published text, unchanged. */
   readonly body: string
-  /** LACKS_* bits. */
+  /** MISSING_* bits. */
   readonly lacks: number
-  /** The trace that it belongs to, in the form of traceparentOf; null: it came without. */
+  /** Its trace as returned by parseTraceparent, or null if it has none. */
   readonly traceparent: string | null
 }
 
-/** A message of the log, as far as its delivery needs it. */
+/** A stored message, with the fields needed to deliver it. */
 export interface StoredMessage extends Omit<NewMessage, 'round_id'> {
   readonly db_id: number
 }
 
-/** Why a message is invalid. */
+/** Reason why a message is invalid. */
 export interface ValidationError {
   readonly reason: ErrorCode
-  /** One sentence with the particulars. */
+  /** One sentence with the details. */
   readonly detail: string
 }
 
 const CONTROL = /\p{Cc}/u
 
-/** Characters are code points, as Python's len() counts them. */
+/** Counts characters as code points, like Python's len(). */
 const characters = (text: string): number => {
   let count = 0
   for (const _ of text) count++
@@ -48,35 +48,35 @@ const characters = (text: string): number => {
 
 const identifier = z
   .string()
-  // A lone surrogate has no UTF-8 form: two different ids would become one in the store.
+  // A lone surrogate has no UTF-8 form: two different ids would become equal in the store.
   .refine((id) => id.length > 0 && id.isWellFormed() && (id.length <= 255 || characters(id) <= 255), {
     error: 'must have 1 to 255 characters',
   })
   .meta({ minLength: 1, maxLength: 255 })
 
-/** The id of an event: 1 to 255 characters, none of them a control character. */
+/** Schema of an event id: 1 to 255 characters, without control characters. */
 export const EventId = identifier.refine((id) => !CONTROL.test(id), {
   error: 'must not hold control characters',
 })
 
-/** The idempotency key of a message within its event. */
+/** Schema of a message id, the idempotency key of a message within its event. */
 export const MessageId = identifier
 
 const optionalText = z.string().nullish()
 
 /**
- * The fields that the gateway reads from a published body; all others pass through untouched. An alias is
- * read only where the field itself is absent.
+ * Schema of the fields that the gateway reads from a published body; all others are passed on unchanged. An alias is used only if the field
+ * itself is absent.
  */
 export const PublishedMessage = z.object({
-  event_id: EventId.nullish().describe('The event; no control characters. Over HTTP the path names it.'),
-  message_id: MessageId.nullish().describe('The idempotency key within its event; made where it is absent.'),
-  message_from: optionalText.describe('Who speaks.'),
-  source: z.unknown().optional().describe('Read as message_from where that is absent: text then.'),
-  message_type: optionalText.describe('What kind of message it is.'),
-  type: z.unknown().optional().describe('Read as message_type where that is absent: text then.'),
-  message_content: z.unknown().optional().describe('Anything.'),
-  content: z.unknown().optional().describe('Another name of message_content.'),
+  event_id: EventId.nullish().describe('The id of the event; no control characters. Over HTTP it is in the path.'),
+  message_id: MessageId.nullish().describe('The idempotency key within its event; generated if it is absent.'),
+  message_from: optionalText.describe('The sender of the message.'),
+  source: z.unknown().optional().describe('Alias of message_from, used if that is absent; it must then be a string.'),
+  message_type: optionalText.describe('The type of the message.'),
+  type: z.unknown().optional().describe('Alias of message_type, used if that is absent; it must then be a string.'),
+  message_content: z.unknown().optional().describe('Any JSON value.'),
+  content: z.unknown().optional().describe('Alias of message_content.'),
   round_id: z.number().int().nullish().describe('The round of the investigation.'),
 })
 
@@ -90,16 +90,16 @@ const REASON_BY_FIELD: Record<string, ErrorCode> = {
   round_id: 'invalid_round_id',
 }
 
-/** What the way of arrival knows beside the body. */
+/** Data about a received message in addition to its body. */
 export interface ReceiveContext {
   readonly received_at: number
-  /** The event named by an HTTP path; over AMQP the body alone names it. */
+  /** The event in the HTTP path; over AMQP only the body contains it. */
   readonly event_id?: string
-  /** The AMQP `message_id` property or the Idempotency-Key; the body's own message_id wins over it. */
+  /** The AMQP property `message_id` or the Idempotency-Key; message_id in the body has precedence. */
   readonly message_id?: string | undefined
-  /** The header traceparent, of AMQP or HTTP, as it came or as a span names itself. */
+  /** The header traceparent of AMQP or HTTP, or the traceparent of the gateway's own span. */
   readonly traceparent?: unknown
-  /** Makes an id where neither the body nor the property has one. */
+  /** Generates an id if neither the body nor the property has one. */
   readonly makeId: () => string
 }
 
@@ -110,12 +110,12 @@ const invalid = (reason: ErrorCode, detail: string): { refusal: ValidationError 
 /**
  * Decodes a body strictly as UTF-8.
  *
- * @returns the text, or a refusal; a byte order mark is kept, so that the JSON check names it
+ * @returns the text, or the error. A byte order mark is kept, so that the validation of the JSON reports it
  */
 export const decodeUtf8 = (body: Buffer): string | { refusal: ValidationError } =>
   isUtf8(body) ? body.toString('utf8') : invalid('invalid_utf8', 'The body is not valid UTF-8.')
 
-/** Checks one published text and reads the fields of it that the gateway uses. Pure: clock and ids come in. */
+/** Validates a published text and returns the fields that the gateway uses. Pure: the clock and ids are passed in. */
 export const validateMessage = (body: string, arrival: ReceiveContext): ValidationResult => {
   let parsed: unknown
   try {
@@ -175,7 +175,7 @@ const normalize = (
   }
 }
 
-/** The text of a delivered message: the published object with the gateway's own keys at its end. */
+/** Returns the text of a delivered message: the published object with the gateway's own keys at its end. */
 export const serializeDelivery = (message: StoredMessage): string => {
   let keys = ''
   if (message.lacks & MISSING_EVENT_ID) keys += `"event_id":${JSON.stringify(message.event_id)},`

@@ -1,2 +1,2 @@
-/** Does nothing: for listeners and rejections that need a handler and no reaction. */
+/** Does nothing; for listeners and rejections that need a handler. */
 export const noop = (): void => undefined

@@ -1,11 +1,10 @@
 import { ERRORS } from './errors.ts'
 
-/** Which rows of the quarantine are meant. All that is said must hold. */
+/** Filter for rows of the quarantine. A row must match all criteria; a criterion that is null matches every row. */
 export interface RejectedFilter {
-  /** null: any. */
   readonly ids: readonly number[] | null
   readonly reasons: readonly string[] | null
-  /** A routing key in which `*` stands for any characters. */
+  /** A routing key in which `*` matches any characters. */
   readonly routingKey: string | null
   /** Received at or after this time, in milliseconds since 1970. */
   readonly since: number | null
@@ -15,7 +14,7 @@ export const MATCH_ALL: RejectedFilter = { ids: null, reasons: null, routingKey:
 
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 
-/** Reads an age such as `12h`, or a date. @returns milliseconds since 1970; null for what is neither */
+/** Parses an age such as `12h`, or a date. @returns milliseconds since 1970, or null if the text is neither */
 export const parseSince = (text: string, now: number): number | null => {
   const [, count, unit] = /^(\d{1,9})([smhdw])$/.exec(text) ?? []
   if (count !== undefined) return now - Number(count) * UNITS[unit!]!
@@ -23,6 +22,6 @@ export const parseSince = (text: string, now: number): number | null => {
   return Number.isNaN(time) ? null : time
 }
 
-/** The first of these reasons that is no code of the catalogue. */
+/** Returns the first of these reasons that is not a code of the catalogue. */
 export const findUnknownReason = (reasons: readonly string[]): string | undefined =>
   reasons.find((reason) => !Object.hasOwn(ERRORS, reason))

@@ -2,8 +2,8 @@ import { isUtf8 } from 'node:buffer'
 import type { QuarantineEnvelope, QuarantineRow, QuarantineSummary } from './quarantine.ts'
 
 /**
- * A row as a JSON object on one line. Headers and properties go in as the texts that they are: an integer beyond
- * 2^53 keeps its digits. A body that is no UTF-8 becomes `body_base64`.
+ * Serializes a row as a JSON object on one line. Headers and properties are inserted as text, so that integers beyond 2^53 keep all digits.
+ * A body that is not UTF-8 becomes `body_base64`.
  */
 export const serializeQuarantineRow = (row: QuarantineSummary | QuarantineEnvelope | QuarantineRow): string => {
   const { headers, properties, body, received_at, ...facts } = row as Partial<QuarantineRow> & QuarantineSummary
@@ -17,12 +17,12 @@ export const serializeQuarantineRow = (row: QuarantineSummary | QuarantineEnvelo
 const bodyPair = (body: Buffer): string =>
   isUtf8(body) ? `"body":${JSON.stringify(body.toString())}` : `"body_base64":"${body.toString('base64')}"`
 
-/** Bytes without the character that a cut went through at their end. */
+/** Removes a character that was cut off at the end of truncated UTF-8. */
 export const trimPartialUtf8 = (bytes: Buffer): Buffer => {
   for (let cut = 1; cut <= Math.min(3, bytes.length); cut++) {
     const byte = bytes[bytes.length - cut]!
     if (byte < 0x80) return bytes
-    // The first byte of a character says how many follow.
+    // The first byte of a character determines how many follow.
     if (byte >= 0xc0) {
       const length = byte >= 0xf0 ? 4 : byte >= 0xe0 ? 3 : 2
       return cut < length ? bytes.subarray(0, bytes.length - cut) : bytes

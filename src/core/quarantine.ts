@@ -1,7 +1,7 @@
 import type { ErrorCode } from './errors.ts'
 import { decodeUtf8, type ValidationResult, validateMessage } from './message.ts'
 
-/** A row of the quarantine, as far as a list of many shows it. */
+/** A row of the quarantine, with the fields of a list. */
 export interface QuarantineSummary {
   readonly rejected_id: number
   /** Milliseconds since 1970. */
@@ -10,26 +10,27 @@ export interface QuarantineSummary {
   readonly detail: string
   readonly exchange: string
   readonly routing_key: string
-  /** Size before it was cut. */
+  /** Size of the whole body in bytes. */
   readonly body_bytes: number
-  /** Of the whole body, hexadecimal. */
+  /** SHA-256 of the whole body, hexadecimal. */
   readonly sha256: string
 }
 
-/** A row of the quarantine, without its body. */
+/** A row of the quarantine without its body. */
 export interface QuarantineEnvelope extends QuarantineSummary {
-  /** JSON object. */
+  /** JSON object of the AMQP headers. */
   readonly headers: string
   /** JSON object of the other AMQP properties. */
   readonly properties: string
 }
 
+/** A row of the quarantine with its body. */
 export interface QuarantineRow extends QuarantineEnvelope {
-  /** Shorter than body_bytes says where it was cut. */
+  /** Truncated if it is shorter than `body_bytes`. */
   readonly body: Buffer
 }
 
-/** A row that is to leave the quarantine, and what the checks now say of it. */
+/** A row to be replayed, and the result of its new validation. */
 export interface ReplayRequest {
   readonly rejected_id: number
   readonly checked: ValidationResult
@@ -37,20 +38,20 @@ export interface ReplayRequest {
 
 const refuse = (reason: ErrorCode, detail: string): ValidationResult => ({ refusal: { reason, detail } })
 
-/** The header traceparent, whatever it is. */
+/** Returns the header traceparent, of any type. */
 const traceparentIn = (headers: string): unknown => (JSON.parse(headers) as { traceparent?: unknown }).traceparent
 
-/** The AMQP property message_id, which serves where the body has none. */
+/** Returns the AMQP property message_id, which is used if the body has none. */
 const messageIdOf = (properties: string): string | undefined => {
   const id = (JSON.parse(properties) as { messageId?: unknown }).messageId
   return typeof id === 'string' ? id : undefined
 }
 
 /**
- * Checks rows of the quarantine as ingest checks deliveries. Pure: clock, ids and limit come in.
+ * Validates rows of the quarantine like deliveries. Pure: the clock, ids and limit are passed in.
  *
  * @param limit MAX_MESSAGE_BYTES
- * @param now milliseconds since 1970; the messages count as received then
+ * @param now milliseconds since 1970, used as the time of receipt
  */
 export const revalidate = (
   rows: readonly QuarantineRow[],

@@ -1,6 +1,6 @@
 const isSpace = (char: string | undefined): boolean => char === ' ' || char === '\n' || char === '\r' || char === '\t'
 
-/** What JSON takes for space at both ends is cut off, and nothing else. */
+/** Removes only JSON whitespace, at both ends. */
 const trimmed = (text: string, from: number, to: number): string => {
   while (from < to && isSpace(text[from])) from++
   while (to > from && isSpace(text[to - 1])) to--
@@ -8,11 +8,10 @@ const trimmed = (text: string, from: number, to: number): string => {
 }
 
 /**
- * The texts of the elements of a JSON array, cut out as they stand, so that a batch keeps its numbers digit
- * for digit. The elements are not parsed: whether each is JSON is for the caller to find out, one by one, since a
- * large array made for that takes seconds to parse in one go.
+ * Returns the texts of the elements of a JSON array unchanged, so that a batch keeps all digits of its numbers. The elements are not
+ * parsed: the caller validates them one by one, since parsing a large crafted array at once takes seconds.
  *
- * @returns null where no elements make it an array
+ * @returns null if the text is not an array
  */
 export const splitJsonArray = (text: string): string[] | null => {
   const elements: string[] = []

@@ -11,14 +11,13 @@ export interface HelloData {
   readonly server_time: string
 }
 
-// Valid JSON holds raw line breaks only between its tokens, where a space means the same; in an SSE field
-// they would end it.
+// In valid JSON, raw line breaks occur only between tokens, where a space has the same meaning; in an SSE field they would end it.
 const LINE_BREAKS = /[\r\n]/g
 
 const encodeEvent = (event: string, data: unknown, id?: number): Buffer =>
   Buffer.from(`${id === undefined ? '' : `id: ${id}\n`}event: ${event}\ndata: ${JSON.stringify(data)}\n\n`)
 
-/** One stored message as an SSE frame: `id`, `event: new_message` and one `data` line. */
+/** Encodes a stored message as an SSE event: `id`, `event: new_message` and one `data` line. */
 export const encodeMessageEvent = (message: StoredMessage): Buffer => {
   const text = serializeDelivery(message)
   const line = LINE_BREAKS.test(text) ? text.replace(LINE_BREAKS, ' ') : text
@@ -26,22 +25,22 @@ export const encodeMessageEvent = (message: StoredMessage): Buffer => {
   return Buffer.from(`id: ${message.db_id}\nevent: new_message\ndata: ${line}\n\n`)
 }
 
-/** The first event of a stream. Its id makes a client that saw no message yet resume where it was. */
+/** Encodes the first event of a stream. Its id lets a client that has received no message yet resume at the same position. */
 export const encodeHelloEvent = (hello: HelloData): Buffer => encodeEvent('hello', hello, hello.cursor)
 
-/** Says that the cursor could not be honoured and everything from `first_db_id` on follows. */
+/** Encodes the event that the cursor is invalid and that everything from `first_db_id` on follows. */
 export const encodeResetEvent = (reason: ResetReason, first_db_id: number): Buffer =>
   encodeEvent('reset', { reason, first_db_id })
 
-/** Says that everything stored before now has been sent. */
+/** Encodes the event that everything stored before now has been sent. */
 export const encodeCaughtUpEvent = (last_message_db_id: number): Buffer =>
   encodeEvent('caught_up', { last_message_db_id })
 
-/** Keeps proxies from closing an idle stream and lets a client notice a dead one. */
+/** Encodes the event that keeps proxies from closing an idle stream, and lets a client detect a dead one. */
 export const encodeHeartbeatEvent = (server_time: string): Buffer => encodeEvent('heartbeat', { server_time })
 
-/** The last event before the server ends a stream. */
+/** Encodes the last event before the server ends a stream. */
 export const encodeClosingEvent = (reason: ClosingReason): Buffer => encodeEvent('closing', { reason })
 
-/** Sets the client's reconnection delay, in milliseconds. */
+/** Encodes the field that sets the client's reconnection delay. */
 export const encodeRetry = (ms: number): Buffer => Buffer.from(`retry: ${Math.round(ms)}\n\n`)

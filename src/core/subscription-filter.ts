@@ -1,18 +1,18 @@
 import type { NewMessage } from './message.ts'
 
-/** What a reader wants to see: events, and filters on type and sender. The same for streams and REST. */
+/** Filter of a subscription: events, message types and senders. Used for streams and for REST. */
 export interface SubscriptionFilter {
-  /** Event ids, sorted and without doubles; `*`: all events. */
+  /** Event ids, sorted and without duplicates, or `*` for all events. */
   readonly events: readonly string[] | '*'
-  /** Message types to keep, sorted; null: all. */
+  /** Message types to include, sorted; null for all. */
   readonly types: readonly string[] | null
-  /** Senders to keep, sorted; null: all. */
+  /** Senders to include, sorted; null for all. */
   readonly senders: readonly string[] | null
 }
 
 const distinct = (values: readonly string[]): string[] => [...new Set(values)].sort()
 
-/** Makes a selection in its one canonical form, so that equal wishes share one channel. */
+/** Creates a filter in canonical form, so that equal filters share one channel. */
 export const createFilter = (
   events: readonly string[] | '*',
   types: readonly string[] | null = null,
@@ -23,11 +23,14 @@ export const createFilter = (
   senders: froms && distinct(froms),
 })
 
-/** The canonical text of a selection: equal for equal selections and for no others. */
+/** Returns the canonical text of a filter: equal filters, and only these, have the same text. */
 export const filterKey = (filter: SubscriptionFilter): string =>
   JSON.stringify([filter.events, filter.types, filter.senders])
 
-/** True when the filters let a message of a selected event through. A message without a type has none of them. */
+/**
+ * Returns whether the types and senders of a filter match a message of one of its events. A message without a type or sender does not match
+ * a filter on it.
+ */
 export const matchesFilter = (
   filter: SubscriptionFilter,
   message: Pick<NewMessage, 'message_type' | 'message_from'>,

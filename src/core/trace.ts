@@ -1,9 +1,9 @@
-/** W3C Trace Context: a version, the trace, the span that sent it, and flags. Zeros alone name nothing. */
+/** W3C Trace Context: version, trace id, id of the sending span, and flags. Ids of zeros only are invalid. */
 const TRACEPARENT = /^([0-9a-f]{2})-((?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2})(-.*)?$/s
 
 /**
- * What a header says of the trace that it belongs to, in the form of version 00; null where it says nothing valid. A
- * later version may have more behind its flags, which is left out.
+ * Parses a traceparent header and returns it in the form of version 00, or null if it is invalid. A later version can have more after its
+ * flags, which is removed.
  */
 export const parseTraceparent = (header: unknown): string | null => {
   const [, version, known, more] = typeof header === 'string' ? (TRACEPARENT.exec(header) ?? []) : []
@@ -11,25 +11,25 @@ export const parseTraceparent = (header: unknown): string | null => {
   return `00-${known}`
 }
 
-/** Facts of a span by their names in OpenTelemetry's conventions. */
+/** Attributes of a span, named by OpenTelemetry's conventions. */
 export type SpanAttributes = Readonly<Record<string, string | number | boolean | undefined>>
 
 export interface SpanOptions {
   readonly name: string
-  /** `consumer`: takes what somebody sent through a broker; `server`: answers a request. */
+  /** `consumer`: processes a message from a broker; `server`: handles a request. */
   readonly kind: 'consumer' | 'server'
-  /** Milliseconds since 1970. */
+  /** Start time in milliseconds since 1970. */
   readonly at: number
   readonly attributes: SpanAttributes
 }
 
-/** Work under way that a trace will show. */
+/** A span that has started and not ended. */
 export interface Span {
-  /** Names this span, for what it passes on. */
+  /** Identifies this span as the parent of later work. */
   readonly traceparent: string
-  /** @param error why the work failed; null: it did not */
+  /** @param error the reason why the work failed, or null if it succeeded */
   end(error: string | null, facts?: SpanAttributes): void
 }
 
-/** Begins a span below the one that a traceparent names. */
+/** Starts a span as a child of the one identified by a traceparent. */
 export type Tracer = (traceparent: string, start: SpanOptions) => Span

@@ -1,11 +1,11 @@
 const VARIANT = '89ab'
-/** Hexadecimal digits of one id's random bits. */
+/** Hexadecimal digits of random data per id. */
 const DIGITS = 20
-/** Random bytes that are fetched at once, for some 400 ids. */
+/** Random bytes that are generated at once, for about 400 ids. */
 const POOL_BYTES = 4_000
 
 /**
- * A UUID of version 7 (RFC 9562): 48 bits of time, then random bits, so ids made later sort later.
+ * Returns a UUID of version 7 (RFC 9562): 48 bits of time, then random bits, so that ids sort by time.
  *
  * @param now milliseconds since 1970
  * @param random 20 hexadecimal digits, lower case
@@ -17,10 +17,10 @@ export const uuidv7 = (now: number, random: string): string => {
 }
 
 /**
- * Makes ids from a pool of random bytes: fetched for each id they took 20 % of the thread that ingests.
+ * Creates a generator that takes random bytes from a pool: generating them for each id took 20 % of the ingest thread.
  *
  * @param randomBytes a cryptographic source
- * @returns makes the id of a message that was received `now`, in milliseconds since 1970
+ * @returns a function that creates the id of a message received at `now`, in milliseconds since 1970
  */
 export const createUuidV7Generator = (randomBytes: (count: number) => Buffer): ((now: number) => string) => {
   let pool = ''
