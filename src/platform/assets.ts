@@ -4,8 +4,10 @@ import { fileURLToPath } from 'node:url'
 import { Worker } from 'node:worker_threads'
 
 /**
- * Where the files that the gateway carries along come from. It runs in three forms: from its sources (`src/*.ts`), as
- * the built package (`dist/*.js`, all in one folder), and as the single executable, which holds them as assets.
+ * How the gateway is distributed, which determines where its own files are:
+ * - `sources`: runs from `src/*.ts`.
+ * - `package`: the built package, with `dist/*.js` in one directory.
+ * - `executable`: the single executable, which contains the files as assets.
  */
 export type Distribution = 'sources' | 'package' | 'executable'
 
@@ -15,28 +17,28 @@ export const DISTRIBUTION: Distribution = isSea()
     ? 'sources'
     : 'package'
 
-/** The folder of package.json: the sources lie two folders below it, the built files one. Not used in the executable. */
+/** Directory of package.json: two levels above the sources, one above the built files. Not used in the executable. */
 const ROOT = new URL(DISTRIBUTION === 'sources' ? '../../' : '../', import.meta.url)
 
 /**
- * One file by its path from the folder of package.json: `schema.sql`, `dist/web/page.js`.
+ * Reads one file by its path relative to package.json: `schema.sql`, `dist/web/page.js`.
  *
- * @throws the file system's error, or Node's of the executable, where it is not there
+ * @throws the error of the file system, or Node's error for a missing asset
  */
 export const readAsset = (name: string): Buffer =>
   DISTRIBUTION === 'executable' ? Buffer.from(getAsset(name)) : readFileSync(new URL(name, ROOT))
 
-/** A file that only a clone of the repository has; null elsewhere. */
+/** Returns the path of a file that only a clone of the repository has; null elsewhere. */
 export const repositoryFile = (name: string): string | null => {
   if (DISTRIBUTION !== 'sources') return null
   const file = fileURLToPath(new URL(name, ROOT))
   return existsSync(file) ? file : null
 }
 
-/** Threads that the built forms have as a bundle of their own, under this name. */
+/** Worker threads that have a bundle of their own, by its name. */
 export type ThreadName = 'sqlite-writer-thread'
 
-/** Starts a thread of the gateway. `source`: its file, where it runs from the sources. */
+/** Starts a worker thread of the gateway. @param source its file, if the gateway runs from the sources */
 export const startWorkerThread = (name: ThreadName, source: URL, workerData: unknown): Worker => {
   if (DISTRIBUTION === 'executable') return new Worker(getAsset(`${name}.js`, 'utf8'), { eval: true, workerData })
   return new Worker(DISTRIBUTION === 'sources' ? source : new URL(`./${name}.js`, import.meta.url), { workerData })

@@ -5,11 +5,11 @@ import { DISTRIBUTION, repositoryFile } from './assets.ts'
 
 export type Env = Readonly<Record<string, string | undefined>>
 
-/** The two places that variables come from; `own` wins, even by an empty text. */
+/** The two sources of variables. `own` has precedence, even if a value is empty. */
 export interface EnvLayers {
   /** Environment of the process. */
   readonly own: Env
-  /** Content of `.env`: beside package.json in a clone, else in the working directory. Empty if there is none. */
+  /** Content of `.env`, which is next to package.json in a clone, otherwise in the working directory. Empty if there is none. */
   readonly dotEnv: Env
 }
 
@@ -18,7 +18,7 @@ export const readEnvLayers = (own: Env = process.env): EnvLayers => {
   return { own, dotEnv: file !== null && existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {} }
 }
 
-/** The environment of the process over `.env`. */
+/** Returns the variables of `.env`, overridden by the environment of the process. */
 export const loadEnv = (own?: Env): Env => {
   const layers = readEnvLayers(own)
   return { ...layers.dotEnv, ...layers.own }

@@ -8,12 +8,12 @@ import { readAsset } from './assets.ts'
 import { loadEnv } from './env.ts'
 
 /**
- * Only in the single executable, where it takes the place of better-sqlite3's own search for its native module
- * (build/binary.ts): the module is an asset, and the system loads modules from files alone.
+ * Used only in the single executable, instead of better-sqlite3's own search for its native module (build/binary.ts): the module is an
+ * asset, and the operating system loads modules only from files.
  */
 const ASSET = 'better_sqlite3.node'
 
-/** Makes a folder in which nobody else can put a module of theirs in the place of ours. */
+/** Creates a directory in which no other user can replace the module. */
 const createPrivateDirectory = (folder: string, uid: number): void => {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const stat = lstatSync(folder)
@@ -31,8 +31,8 @@ const hasContent = (file: string, bytes: Buffer): boolean => {
 }
 
 /**
- * The file of the module. Its name says which it is, so that versions live side by side; and it is the same in all
- * threads of a process, since two copies of SQLite in one would drop each other's locks on the database.
+ * Returns the file of the module, and writes it if it is missing. Its name contains a hash, so that versions coexist. All threads of a
+ * process use the same file, since two copies of SQLite in one process would release each other's locks on the database.
  */
 const extract = (folder: string): string => {
   const bytes = readAsset(ASSET)
@@ -51,7 +51,9 @@ const extract = (folder: string): string => {
 
 let loaded: unknown
 
-/** better-sqlite3's native module, by the name under which better-sqlite3 imports it. @throws GatewayError native_module_load_failed */
+/**
+ * Returns better-sqlite3's native module; better-sqlite3 imports this function by its name. @throws GatewayError native_module_load_failed
+ */
 export const getBinding = (): unknown => {
   if (loaded !== undefined) return loaded
   const configured = loadEnv().NATIVE_MODULE_DIR

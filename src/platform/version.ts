@@ -1,4 +1,4 @@
 import { readAsset } from './assets.ts'
 
-/** The version in package.json. */
+/** Returns the version in package.json. */
 export const version = (): string => (JSON.parse(readAsset('package.json').toString()) as { version: string }).version

@@ -1,4 +1,4 @@
-/** Waits for something, but not longer than `ms`. */
+/** Waits for `work`, but at most `ms` milliseconds. Does not report whether it timed out. */
 export const withTimeout = async (ms: number, work: Promise<unknown>): Promise<void> => {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<void>((resolve) => {
