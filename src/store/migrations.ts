@@ -112,4 +112,4 @@ export const migrate = (db: Database.Database, steps: readonly Migration[] = MIG
 
 /** Creates the error for a database with a newer schema version. Such a database is not used, since its tables may have another meaning. */
 export const newerSchemaError = (file: string, version: number, known = SCHEMA_VERSION): GatewayError =>
-  new GatewayError('database_newer', `${file} has schema version ${version}; this gateway knows ${known}.`)
+  new GatewayError('database_newer', `${file} has schema version ${version}; this gateway supports ${known}.`)

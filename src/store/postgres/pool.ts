@@ -58,14 +58,14 @@ export class Pool {
     const ended = new Promise<void>((resolve) => {
       this.#ended = resolve
     })
-    for (const waiting of this.#waiting.splice(0)) waiting.reject(new Error('the log is stopped'))
+    for (const waiting of this.#waiting.splice(0)) waiting.reject(new Error('the store is stopped'))
     for (const client of this.#idle.splice(0)) this.#close(client)
     if (this.#open === 0) return
     await ended
   }
 
   async #take(): Promise<Client> {
-    if (this.#ended !== null) throw new Error('the log is stopped')
+    if (this.#ended !== null) throw new Error('the store is stopped')
     const idle = this.#idle.pop()
     if (idle !== undefined) return idle
     if (this.#open >= this.#most) {

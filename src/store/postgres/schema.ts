@@ -89,7 +89,7 @@ const prepare = async (client: Client, schema: string, maker: SchemaInit): Promi
   if (version !== null && version > SCHEMA_VERSION) {
     throw new GatewayError(
       'database_newer',
-      `The schema ${schema} has version ${version}; this gateway knows ${SCHEMA_VERSION}.`,
+      `The schema ${schema} has version ${version}; this gateway supports ${SCHEMA_VERSION}.`,
       { hint: 'These tables were made by a newer gateway. Upgrade the gateway or restore a backup.' },
     )
   }

@@ -45,7 +45,7 @@ const CONNECT_SECONDS = 5
 
 /** libpq options that are accepted but ignored, since they have no effect here that anyone relies on. */
 const IGNORED = ['fallback_application_name', 'gssencmode', 'keepalives', 'keepalives_idle', 'keepalives_interval']
-const HONOURED = [
+const SUPPORTED = [
   ...['host', 'port', 'user', 'password', 'dbname', 'sslmode', 'sslrootcert', 'sslcert', 'sslkey', 'connect_timeout'],
   ...['application_name', 'target_session_attrs', 'schema'],
 ]
@@ -67,7 +67,7 @@ const decoded = (text: string): string => {
 const portOf = (text: string): number => {
   const port = Number(text)
   if (/^\d{1,5}$/.test(text) && port >= 1 && port <= 65_535) return port
-  throw new BadPostgresUrl('has a port that is no number from 1 to 65535.')
+  throw new BadPostgresUrl('has a port that is not a number from 1 to 65535.')
 }
 
 /** Parses `host`, `host:port`, `[::1]:port` or an empty string. */
@@ -75,7 +75,7 @@ const hostOf = (text: string): { host: string; port: number | null } => {
   const [, bracketed, plain, port] = /^(?:\[([^\]]*)\]|([^:[\]]*))(?::(.*))?$/.exec(text) ?? []
   if (bracketed === undefined && plain === undefined) {
     throw new BadPostgresUrl(
-      'has a host that is none; an IPv6 address stands in brackets, and @ : / in a password are %40 %3A %2F.',
+      'has an invalid host. Write an IPv6 address in brackets, and @ : / in a password as %40 %3A %2F.',
     )
   }
   return { host: decoded(bracketed ?? plain ?? ''), port: port === undefined || port === '' ? null : portOf(port) }
@@ -86,11 +86,11 @@ const optionsOf = (query: string): Map<string, string> => {
   for (const pair of query.split('&').filter((part) => part !== '')) {
     const at = pair.indexOf('=')
     const name = decoded(at === -1 ? pair : pair.slice(0, at))
-    if (REFUSED.includes(name)) throw new BadPostgresUrl(`has the option ${name}, which is not honoured. Leave it out.`)
+    if (REFUSED.includes(name)) throw new BadPostgresUrl(`has the option ${name}, which is not supported. Remove it.`)
     if (IGNORED.includes(name)) continue
     // The option is not named: it may be the end of a password that was not percent-encoded.
-    if (!HONOURED.includes(name)) {
-      throw new BadPostgresUrl(`has an option that is not known. These are: ${HONOURED.join(', ')}.`)
+    if (!SUPPORTED.includes(name)) {
+      throw new BadPostgresUrl(`has an unknown option. Supported options: ${SUPPORTED.join(', ')}.`)
     }
     options.set(name, at === -1 ? '' : decoded(pair.slice(at + 1)))
   }
@@ -110,20 +110,22 @@ const hostsOf = (authority: string, options: Map<string, string>): PostgresHost[
 
 const tlsOf = (options: Map<string, string>): PostgresTls => {
   const mode = options.get('sslmode') ?? 'prefer'
-  if (!SSL_MODES.includes(mode)) throw new BadPostgresUrl(`has an sslmode that is none of ${SSL_MODES.join(', ')}.`)
+  if (!SSL_MODES.includes(mode)) throw new BadPostgresUrl(`has an sslmode that is not one of ${SSL_MODES.join(', ')}.`)
   const file = (name: string) => options.get(name) || null
   const ca = file('sslrootcert')
   const tls = { certFile: file('sslcert'), keyFile: file('sslkey') }
   if ((tls.certFile === null) !== (tls.keyFile === null)) {
-    throw new BadPostgresUrl('has one of sslcert and sslkey; a client certificate needs both.')
+    throw new BadPostgresUrl('has only one of sslcert and sslkey; a client certificate needs both.')
   }
   if (ca === 'system' && mode !== 'verify-full') {
     throw new BadPostgresUrl(
-      'has sslrootcert=system: anybody can get a certificate from there. Say sslmode=verify-full.',
+      'has sslrootcert=system, and anyone can get a certificate from these CAs. Add sslmode=verify-full.',
     )
   }
   if (mode === 'verify-ca' && ca === null) {
-    throw new BadPostgresUrl('has sslmode=verify-ca without sslrootcert: name the authority that signs your server.')
+    throw new BadPostgresUrl(
+      'has sslmode=verify-ca without sslrootcert: name the CA that signed the certificate of the server.',
+    )
   }
   return { ...tls, caFile: ca === 'system' ? null : ca, mode: mode as SslMode }
 }
@@ -134,15 +136,15 @@ const checkSession = (options: Map<string, string>): void => {
   const attributes = options.get('target_session_attrs')
   if (attributes !== undefined && !['read-write', 'primary', 'any'].includes(attributes)) {
     throw new BadPostgresUrl(
-      'has a target_session_attrs that cannot be: the log needs a server that can be written to.',
+      'has an unsupported target_session_attrs: the store needs a server that can be written to.',
     )
   }
   const seconds = options.get('connect_timeout')
   if (seconds !== undefined && !/^\d{1,4}$/.test(seconds)) {
-    throw new BadPostgresUrl('has a connect_timeout that is no number of seconds.')
+    throw new BadPostgresUrl('has a connect_timeout that is not a number of seconds.')
   }
   if (!/^[a-z_][a-z0-9_]{0,50}$/.test(options.get('schema') ?? SCHEMA)) {
-    throw new BadPostgresUrl('has a schema that is no name of lower-case letters, digits and _, at most 51 of them.')
+    throw new BadPostgresUrl('has a schema that is not a name of at most 51 lower-case letters, digits and _.')
   }
 }
 

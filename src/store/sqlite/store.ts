@@ -218,7 +218,7 @@ export class SqliteStore implements MessageStore {
   }
 
   #open(): { db: Database.Database; writer: Writer } {
-    if (this.#db === null || this.#writer === null) throw new Error('the log is not started')
+    if (this.#db === null || this.#writer === null) throw new Error('the store is not started')
     return { db: this.#db, writer: this.#writer }
   }
 
