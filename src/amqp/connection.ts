@@ -53,7 +53,7 @@ export interface ReconnectingConnectionOptions {
  * - idle → connecting: `start` is called.
  * - connecting → open: the connection is open.
  * - connecting → waiting: the attempt failed; `onError` is called.
- * - open → waiting: `use` rejected, usually because `lost` did, and `onError` is called; or `use` resolved although nobody called `stop`.
+ * - open → waiting: `use` rejected, usually because `lost` did, and `onError` is called; or `use` resolved although `stop` was not called.
  * - waiting → connecting: the delay is over. It doubles each time up to 10 seconds, and is reset by `ready`.
  * - any → stopped: `stop` is called. It ends an attempt or a delay at once. An open connection is closed after `use` has resolved, within 1
  *   second, and then destroyed. Errors are no longer reported.

@@ -1,4 +1,4 @@
-/** Returns one word of a routing key: characters with a meaning for a topic exchange, and non-ASCII characters, are replaced. */
+/** Returns one word of a routing key. Characters that topic exchanges interpret, or that take several bytes, are replaced. */
 const routingKeyWord = (text: string): string => {
   const safe = text.replace(/[^A-Za-z0-9_-]/g, '_').slice(0, 64)
   return safe === '' ? '_' : safe

@@ -10,7 +10,7 @@ import type { HealthRegistry } from '../monitoring/health.ts'
 import { brokerToGatewayError, createComponentConnection } from './connection.ts'
 import type { Topology } from './topology.ts'
 
-/** Timeout of the broker's confirmation, in milliseconds. After it, the caller is told that the message may or may not be stored. */
+/** Timeout of the broker's confirmation, in milliseconds. After it, the caller gets an error: the message may or may not be stored. */
 const CONFIRM_TIMEOUT_MS = 10_000
 
 export interface ExchangePublisherOptions {

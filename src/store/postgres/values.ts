@@ -72,7 +72,7 @@ export const bigintArray = (values: readonly (number | null)[]): Buffer =>
     values,
     () => 8,
     (buffer, value, at) => {
-      if (!Number.isSafeInteger(value)) throw new UnsupportedValueError(`${String(value)} is no whole number`)
+      if (!Number.isSafeInteger(value)) throw new UnsupportedValueError(`${String(value)} is not an integer`)
       buffer.writeBigInt64BE(BigInt(value), at)
       return 8
     },
