@@ -13,7 +13,7 @@ RUN COMMIT="$COMMIT" npm run build && NATIVE_MODULE_DIR=/module dist/deepsoc-gat
 
 FROM debian:bookworm-slim
 ARG COMMIT=unknown
-ARG VERSION=0.1.0
+ARG VERSION=0.2.0
 LABEL org.opencontainers.image.title="deepsoc-gateway" \
       org.opencontainers.image.description="From RabbitMQ to the browser: committed, acknowledged, streamed over Server-Sent Events" \
       org.opencontainers.image.version="$VERSION" \

@@ -76,7 +76,7 @@ export const HEALTH_ROUTES = [
       200: {
         description: 'It does.',
         schema: successSchema(ReadySchema),
-        example: { status: 'success', data: { ready: true, mode: 'embedded', version: '0.1.0' } },
+        example: { status: 'success', data: { ready: true, mode: 'embedded', version: '0.2.0' } },
       },
     },
     errors: ['not_ready'],
