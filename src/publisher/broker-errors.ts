@@ -1,12 +1,12 @@
 import type { BrokerError } from '../amqp/errors.ts'
 import { PublishError, type PublishErrorCode, type PublishErrorOptions } from './errors.ts'
 
-/** The same error with its code in the library's catalogue. */
+/** Converts a broker error to the library's error type and codes. */
 export const toPublishError = (error: BrokerError, options: PublishErrorOptions = {}): PublishError =>
   new PublishError(publishCode(error.code), error.message, { cause: error.cause, ...options })
 
 const publishCode = (code: BrokerError['code']): PublishErrorCode => {
-  // The library names nothing at the broker but its exchange, and declares nothing.
+  // The exchange is the only broker object that the library names, and it declares none.
   if (code === 'broker_name_missing') return 'exchange_missing'
   switch (code) {
     case 'broker_precondition_failed':
@@ -28,5 +28,5 @@ const PERMANENT: ReadonlySet<PublishErrorCode> = new Set([
   'exchange_missing',
 ])
 
-/** True for errors that waiting does not mend: without an outbox, what was not sent yet is refused at once. */
+/** True for errors that waiting does not fix. Without an outbox, unsent messages are then rejected immediately. */
 export const isPermanent = ({ code }: PublishError): boolean => PERMANENT.has(code)

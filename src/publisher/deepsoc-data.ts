@@ -1,9 +1,9 @@
-/** Fields that an agent adds pass through. */
+/** Additional fields, passed through unchanged. */
 export interface ExtraFields {
   readonly [field: string]: unknown
 }
 
-/** One line for a human. */
+/** A line of text for people. */
 export interface Notice extends ExtraFields {
   readonly text: string
 }
@@ -45,7 +45,7 @@ export interface Command extends ExtraFields {
   readonly command_name: string
   readonly command_type?: string
   readonly command_assignee: string
-  /** Ids beyond 2^53 are given as BigInt. */
+  /** Pass ids above 2^53 as BigInt. */
   readonly command_entity?: unknown
   readonly command_params?: unknown
 }
@@ -93,11 +93,11 @@ export interface EventSummaryContent extends ExtraFields {
 }
 
 export interface ChatMessage {
-  /** Markdown, but for users' own lines. */
+  /** Markdown, except in messages written by users. */
   readonly text: string
 }
 
-/** What the data of each role's message types is. A type that stands here and not in the table does not compile. */
+/** Data of each message type, by role. A type that is listed here but missing from DEEPSOC fails to compile. */
 export interface DeepsocData {
   readonly system: {
     readonly llm_request: Notice

@@ -1,19 +1,19 @@
 import type { ChatMessage, DeepsocData, ExtraFields } from './deepsoc-data.ts'
 import { createMessageId, type OutgoingMessage } from './message.ts'
 
-/** Where and when a message belongs. */
+/** The event and round that a message belongs to, and its time. */
 export interface MessageContext {
   readonly event_id: string
   readonly round_id?: number | null
-  /** Now, if absent. */
+  /** Default: now. */
   readonly at?: Date
-  /** A new UUIDv7, if absent. */
+  /** Default: a new UUIDv7. */
   readonly message_id?: string
 }
 
-/** Where a message belongs, and of the engineers' chat also who writes it. */
+/** Context of a message; for the engineers' chat also its author. */
 export interface ChatContext extends MessageContext {
-  /** Whoever writes; the sender of a user's messages. */
+  /** The author of the message; `message_from` of a user's messages. */
   readonly user_id?: string | null
   readonly chat_session_id?: string | null
 }
@@ -21,18 +21,18 @@ export interface ChatContext extends MessageContext {
 export type DeepsocRole = keyof DeepsocData
 
 /**
- * How the content is made of the data. `data`: `{data, timestamp}`. `response`: the same, with the envelope of an LLM's
- * answer around the data. `event`: the same, with the event and round in the data. `chat`: `{content, timestamp}`.
- * `typed`: `{type: "text", text}`.
+ * How the content is built from the data. `data`: `{data, timestamp}`. `response`: the same, with the data wrapped in
+ * the envelope of an LLM response. `event`: the same as `data`, with the event and round added to the data. `chat`:
+ * `{content, timestamp}`. `typed`: `{type: "text", text}`.
  */
 interface ContentFormat {
   readonly form: 'data' | 'response' | 'event' | 'chat' | 'typed'
-  /** Who is to act on a response. */
+  /** The role that must act on a response. */
   readonly to?: string
 }
 
 interface RoleEntry<Types extends string> {
-  /** `message_from`; null: the user who writes. */
+  /** `message_from`; null if it is the user who writes. */
   readonly from: string | null
   readonly types: Readonly<Record<Types, ContentFormat>>
 }
@@ -41,7 +41,7 @@ const data: ContentFormat = { form: 'data' }
 const chat: ContentFormat = { form: 'chat' }
 const response = (to: string): ContentFormat => ({ form: 'response', to })
 
-/** Every role of DeepSOC and every type of message it sends; the helpers below are made from it. */
+/** Every role of DeepSOC and every message type that it sends. The helpers below are generated from this table. */
 export const DEEPSOC: { readonly [Role in DeepsocRole]: RoleEntry<string & keyof DeepsocData[Role]> } = {
   system: {
     from: 'system',
@@ -98,7 +98,7 @@ export const DEEPSOC: { readonly [Role in DeepsocRole]: RoleEntry<string & keyof
   user: { from: null, types: { chat: { form: 'typed' }, user_message: { form: 'typed' } } },
 }
 
-/** A message with DeepSOC's fourteen keys, but `id`, which is its own database's and null here. */
+/** A message with DeepSOC's fourteen keys. `id` is null because DeepSOC's own database assigns it. */
 export interface DeepsocMessage extends OutgoingMessage {
   readonly id: null
   readonly message_id: string
@@ -168,8 +168,8 @@ const helpersOf = (role: DeepsocRole) => {
 }
 
 /**
- * One function for each role and message type: it makes a message of DeepSOC's shape, to be handed to `send`. Each has
- * a message_id of its own, so that the same message may be sent again.
+ * One function per role and message type. It builds a message in DeepSOC's format to pass to `send`, with a message_id
+ * of its own, so that the same message can be sent again safely.
  *
  * @example await publisher.send(deepsoc.captain.event_completed_by_captain({ event_id, round_id: 3 }, { text: '结束' }))
  */

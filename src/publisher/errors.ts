@@ -1,6 +1,6 @@
-/** What the catalogue knows of one error code. */
+/** Description of one error code. */
 export interface PublishErrorEntry {
-  /** True when the same call may succeed later without being changed. */
+  /** True if the same call, unchanged, may succeed later. */
   readonly retryable: boolean
   /** What the agent or its operator can do about it. */
   readonly hint: string
@@ -10,7 +10,7 @@ const entry = (retryable: boolean, hint: string): PublishErrorEntry => ({ retrya
 
 /** Every error code of the publisher. docs/PUBLISHING.md lists the same codes; a test compares the two. */
 export const PUBLISH_ERRORS = {
-  // What the caller has given.
+  // Errors in the input of the caller.
   config_invalid: entry(false, 'Correct the options or the environment variables that the message names.'),
   invalid_message: entry(false, 'Correct the field that the message names.'),
   message_too_large: entry(
@@ -23,7 +23,7 @@ export const PUBLISH_ERRORS = {
   ),
   publisher_closed: entry(false, 'Send before close(), and give close() more time.'),
 
-  // The way to the broker.
+  // Connection to the broker.
   amqp_client_incompatible: entry(
     false,
     'Install the version of rabbitmq-client that the message names, e.g. by removing an override from package.json.',
@@ -57,7 +57,7 @@ export const PUBLISH_ERRORS = {
   ),
   broker_error: entry(true, 'See the cause, and the log of RabbitMQ.'),
 
-  // What the broker does with a message.
+  // Outcome of a message at the broker.
   exchange_missing: entry(true, 'Start the gateway, which declares the exchange, or correct RABBITMQ_EXCHANGE.'),
   publish_unroutable: entry(
     true,
@@ -89,8 +89,9 @@ export const PUBLISH_ERRORS = {
 export type PublishErrorCode = keyof typeof PUBLISH_ERRORS
 
 /**
- * What has become of the message: `not_sent`: it never left this process. `refused`: the broker has it not.
- * `unknown`: the broker may have it; the same message_id and body may be sent again and are stored once.
+ * State of a message whose `send` failed. `not_sent`: it never left this process. `refused`: the broker does not have
+ * it. `unknown`: the broker may have it; sending it again with the same message_id and body is safe, because it is
+ * stored once.
  */
 export type DeliveryStatus = 'not_sent' | 'refused' | 'unknown'
 
@@ -100,13 +101,13 @@ export interface PublishErrorOptions {
   readonly message_id?: string | undefined
 }
 
-/** Why a message was not published, or why the publisher cannot work. */
+/** Error thrown if a message was not published or the publisher cannot work. */
 export class PublishError extends Error {
   override readonly name = 'PublishError'
   readonly code: PublishErrorCode
   /** What can be done about it. */
   readonly hint: string
-  /** True when the same call may succeed later without being changed. */
+  /** True if the same call, unchanged, may succeed later. */
   readonly retryable: boolean
   readonly fate: DeliveryStatus
   readonly message_id: string | undefined
@@ -125,6 +126,6 @@ export class PublishError extends Error {
   }
 }
 
-/** The same fault as it concerns one message. */
+/** Returns the same error for one message. */
 export const withMessage = (fault: PublishError, message_id: string, fate: DeliveryStatus): PublishError =>
   new PublishError(fault.code, fault.message, { fate, message_id, cause: fault.cause ?? fault })

@@ -4,11 +4,11 @@ import type { EncodedMessage } from './message.ts'
 import type { MessageQueue, QueuedMessage, QueueLimits } from './queue.ts'
 
 interface Pending extends QueuedMessage {
-  /** Milliseconds of the monotonic clock at which its caller is told. */
+  /** Time on the monotonic clock, in milliseconds, after which the call to `send` rejects. */
   readonly deadline: number
   readonly resolve: () => void
   readonly reject: (error: PublishError) => void
-  /** It was handed to a connection at least once. */
+  /** True once it was handed to a connection. */
   sent: boolean
 }
 
@@ -17,12 +17,12 @@ export interface MemoryQueueLimits extends QueueLimits {
   readonly sendTimeoutMs: number
 }
 
-/** Messages that live as long as the process, each with a caller who waits for it until its deadline. */
+/** Queue in memory. Each message has a caller that waits for its outcome until a deadline. */
 export class MemoryQueue implements MessageQueue {
   readonly #limits: MemoryQueueLimits
-  /** All without an answer, under way or not, in the order of the calls and so of their deadlines. */
+  /** All unconfirmed messages, in flight or not, in the order of the calls and therefore of their deadlines. */
   readonly #open = new Map<number, Pending>()
-  /** Those of them that are to be sent, and perhaps some that were given up since. */
+  /** The messages of #open that still have to be sent; can also contain ones that have timed out since. */
   #waiting: Pending[] = []
   #head = 0
   #seq = 0
@@ -116,7 +116,7 @@ export class MemoryQueue implements MessageQueue {
     if (oldest !== undefined) this.#timer = setTimeout(this.#onTime, Math.max(1, oldest.deadline - now))
   }
 
-  /** Tells callers that their message will not be sent any more, from the oldest on, as long as `when` says so. */
+  /** Rejects messages that will not be sent any more, starting with the oldest, until `when` returns false. */
   #giveUp(when: (pending: Pending) => boolean): void {
     for (const pending of this.#open.values()) {
       if (!when(pending)) return

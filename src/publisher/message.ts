@@ -4,27 +4,27 @@ import { appendJsonMembers } from '../core/json-members.ts'
 import { createUuidV7Generator } from '../core/uuid.ts'
 import { PublishError } from './errors.ts'
 
-/** What an agent publishes. All further fields pass through to the reader as they are. */
+/** A message to publish. All further fields are passed through to subscribers unchanged. */
 export interface OutgoingMessage {
   /** 1 to 255 characters without control characters. */
   readonly event_id: string
   readonly message_from?: string | null
   readonly message_type?: string | null
-  /** Anything that JSON can say; a BigInt becomes an integer of all its digits. */
+  /** Any JSON value. A BigInt becomes an integer with all its digits. */
   readonly message_content?: unknown
   /** An integer within ±(2^53-1). */
   readonly round_id?: number | null
-  /** 1 to 255 characters: the idempotency key within the event. Absent: a UUIDv7 is made. */
+  /** 1 to 255 characters: the idempotency key within the event. Default: a new UUIDv7. */
   readonly message_id?: string | null
   readonly [field: string]: unknown
 }
 
-/** A message as it goes to the broker. */
+/** A message, encoded for the broker. */
 export interface EncodedMessage {
   readonly event_id: string
   readonly message_id: string
   readonly routingKey: string
-  /** No Buffer: whoever imports the library need not have the declarations of Node. */
+  /** Not a Buffer, so that users of the library do not need the type declarations of Node. */
   readonly body: Uint8Array
 }
 
@@ -36,22 +36,22 @@ const invalid = (text: string, message_id?: unknown, cause?: unknown): PublishEr
     message_id: typeof message_id === 'string' ? message_id : undefined,
   })
 
-/** Characters are code points, as the gateway counts them. */
+/** Characters are code points, as in the gateway. */
 const isIdentifier = (value: unknown): value is string => {
   if (typeof value !== 'string' || value === '' || !value.isWellFormed()) return false
   return value.length <= 255 || [...value].length <= 255
 }
 
 /**
- * `notifications.frontend.<event_id>.<message_type>`, always four words and at most 152 bytes. It only routes: the
- * gateway reads the event from the body.
+ * `notifications.frontend.<event_id>.<message_type>`, always four words and at most 152 bytes. It is used only for
+ * routing: the gateway reads the event from the body.
  */
 export const routingKey = (event_id: string, message_type: string | null | undefined): string =>
   routingKeyFor('notifications.frontend.#', event_id, message_type)
 
 const makeId = createUuidV7Generator(randomBytes)
 
-/** Makes the id of a message that has none: a UUIDv7. */
+/** Creates the id of a message that has none: a UUIDv7. */
 export const createMessageId = (): string => makeId(Date.now())
 
 const optionalText = (value: unknown, field: string, id: unknown): string | null => {
@@ -60,10 +60,10 @@ const optionalText = (value: unknown, field: string, id: unknown): string | null
   return value
 }
 
-/** Text that JSON.stringify puts in as it is; TypeScript does not know it yet. */
+/** Inserts text into the output of JSON.stringify unchanged. TypeScript does not declare it yet. */
 const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
 
-/** Numbers that JSON has no form for are refused, not turned into null; BigInts keep their digits. */
+/** Throws for numbers that JSON cannot represent instead of turning them into null. BigInts keep all their digits. */
 const strictReplacer = (key: string, value: unknown): unknown => {
   if (typeof value === 'number' && !Number.isFinite(value)) {
     throw invalid(`${key === '' ? 'a value' : JSON.stringify(key)} is ${value}, which JSON cannot say.`)
@@ -71,7 +71,7 @@ const strictReplacer = (key: string, value: unknown): unknown => {
   return typeof value === 'bigint' ? rawJSON(String(value)) : value
 }
 
-/** The fields that the gateway reads, checked by its rules. @returns the message type, for the routing key */
+/** Checks the fields that the gateway reads, by the gateway's rules. @returns the message type, for the routing key */
 const checkFields = (message: Readonly<Record<string, unknown>>): string | null => {
   const { event_id, message_id: id, round_id } = message
   if (!isIdentifier(event_id) || CONTROL.test(event_id)) {
@@ -92,7 +92,7 @@ const assertSize = (message: EncodedMessage, maxBytes: number): EncodedMessage =
 }
 
 /**
- * Checks a message and makes the bytes of it, with a message_id where it has none.
+ * Checks a message and encodes it, with a new message_id if it has none.
  *
  * @throws PublishError invalid_message or message_too_large
  */
@@ -114,10 +114,10 @@ export const encode = (message: OutgoingMessage, maxBytes: number): EncodedMessa
 }
 
 /**
- * The same for a message that is JSON text already: it is published as it stands, digit for digit, and only
- * `message_id` and `event_id` are put at its end where they are missing.
+ * Checks and encodes a message that is already JSON text. The text is published unchanged, digit for digit; only a
+ * missing `message_id` or `event_id` is appended to it.
  *
- * @param event_id used when the text names none
+ * @param event_id used if the text contains none
  * @throws PublishError invalid_message or message_too_large
  */
 export const encodeText = (text: string, event_id: string | undefined, maxBytes: number): EncodedMessage => {

@@ -5,10 +5,12 @@ import { errorChainText } from '../core/error-text.ts'
 import { PublishError } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
 
-/** "DSOB" in the header of the file: says that it is an outbox. */
+/** "DSOB" in the header of the file; marks it as an outbox. */
 const APPLICATION_ID = 0x44534f42
 const SCHEMA_VERSION = 1
-/** An agent that is just ending gets this long to let go of the file; SQLite blocks the thread meanwhile. */
+/**
+ * Time for a previous agent that is exiting to release the file, in milliseconds. SQLite blocks the thread meanwhile.
+ */
 const TIMEOUT_MS = 200
 
 const SCHEMA = `
@@ -30,7 +32,7 @@ const SCHEMA = `
   );
 `
 
-/** One row as far as its place in the order needs it. */
+/** A stored message without its body, as needed to restore the send order. */
 export interface OutboxRow {
   readonly seq: number
   readonly event_id: string
@@ -42,7 +44,10 @@ export interface OutboxEntry {
   readonly message: EncodedMessage
 }
 
-/** The broker will never take it: it is kept for a human, out of the way of the others. */
+/**
+ * A message that the broker will never accept. It is kept in the table `refused` for a human and no longer blocks
+ * others.
+ */
 export interface RefusedRow {
   readonly seq: number
   readonly reason: string
@@ -65,7 +70,7 @@ const toOutboxError = (file: string, error: unknown): PublishError => {
   }
   if (code === 'SQLITE_NOTADB') return new PublishError('outbox_not_ours', text, { cause: error })
   if (code.startsWith('SQLITE_CORRUPT')) return new PublishError('outbox_corrupt', text, { cause: error })
-  // What a full disk has refused is certainly not there; after another fault it may be found after a crash.
+  // After a full disk the rows are certainly not stored; after other errors they may be found after a crash.
   return new PublishError('outbox_unwritable', text, {
     cause: error,
     fate: code === 'SQLITE_FULL' ? 'not_sent' : 'unknown',
@@ -77,7 +82,7 @@ const identityOf = (file: string): string | null => {
   return stat === undefined ? null : `${stat.dev}:${stat.ino}`
 }
 
-/** @throws PublishError outbox_not_ours or outbox_newer @returns true when there is nothing in it yet */
+/** @throws PublishError outbox_not_ours or outbox_newer @returns true if the file contains no outbox yet */
 const isEmpty = (db: Database.Database, file: string): boolean => {
   const application = db.pragma('application_id', { simple: true })
   const tables = db.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all()
@@ -92,7 +97,7 @@ const isEmpty = (db: Database.Database, file: string): boolean => {
   return true
 }
 
-/** Made under the rollback journal, so that the header says whose the file is from its first commit on. */
+/** Creates the schema under the rollback journal, so that the header identifies the file from its first commit on. */
 const create = (db: Database.Database): void => {
   db.pragma('synchronous = FULL')
   db.exec('BEGIN EXCLUSIVE')
@@ -102,7 +107,10 @@ const create = (db: Database.Database): void => {
   db.exec('COMMIT')
 }
 
-/** Sets what the promise rests on and reads it back: a WAL file reopens at NORMAL, which a power cut may cost rows. */
+/**
+ * Sets the pragmas that durability depends on and verifies them: a WAL file reopens with synchronous = NORMAL, which
+ * can lose rows in a power failure.
+ */
 const configure = (db: Database.Database, file: string): void => {
   db.pragma('journal_mode = WAL')
   db.pragma('synchronous = FULL')
@@ -119,11 +127,11 @@ const open = (file: string): Database.Database => {
   mkdirSync(dirname(file), { recursive: true })
   const db = new Database(file, { timeout: TIMEOUT_MS })
   try {
-    // Held from the first access until the process ends, in whatever way; it keeps every other process out.
+    // The lock is held from the first access until the process ends, even by a crash, and keeps other processes out.
     db.pragma('locking_mode = EXCLUSIVE')
     if (isEmpty(db, file)) create(db)
     configure(db, file)
-    // The lock is taken by the first write only.
+    // SQLite takes the lock only at the first write.
     db.exec('BEGIN IMMEDIATE; COMMIT')
     const verdict = db.pragma('quick_check(1)', { simple: true })
     if (verdict !== 'ok') throw new PublishError('outbox_corrupt', `${file}: ${verdict}`)
@@ -135,8 +143,8 @@ const open = (file: string): Database.Database => {
 }
 
 /**
- * The SQLite file of an outbox. Every method is synchronous; what `commit` has returned from is durable. No file is
- * ever read past SQLite: closing any other handle to it would drop the process's lock on it.
+ * The SQLite file of an outbox. Every method is synchronous; a change is durable once `commit` has returned. The file
+ * must never be opened except through SQLite: closing any other handle to it would release the process's lock.
  */
 export class OutboxFile {
   readonly file: string
@@ -179,7 +187,7 @@ export class OutboxFile {
     }).immediate
   }
 
-  /** All that waits, in its order. */
+  /** All waiting messages, in send order. */
   waiting(): OutboxRow[] {
     return this.#db.prepare('SELECT seq, event_id, length(body) AS bytes FROM outbox ORDER BY seq').all() as OutboxRow[]
   }
@@ -196,7 +204,7 @@ export class OutboxFile {
   }
 
   /**
-   * Durable when it returns; all of it or nothing.
+   * Commits a change as a whole or not at all. The change is durable once this returns.
    *
    * @throws PublishError outbox_replaced, outbox_corrupt or outbox_unwritable
    */
@@ -216,7 +224,7 @@ export class OutboxFile {
     this.#db.close()
   }
 
-  /** Once the WAL is written back, its space is used again, so that a full disk need not grow it. */
+  /** Checkpoints the WAL first, so that its space is reused and a full disk does not have to extend it. */
   #applyInLittleSpace(change: OutboxTransaction): void {
     try {
       this.#db.pragma('wal_checkpoint(RESTART)')

@@ -4,16 +4,16 @@ import type { EncodedMessage } from './message.ts'
 import { type OutboxEntry, OutboxFile, type RefusedRow } from './outbox-file.ts'
 import type { MessageQueue, QueuedMessage, QueueLimits } from './queue.ts'
 
-/** A refused message is sent again after this, in milliseconds. */
+/** Delay before a refused message is sent again, in milliseconds. */
 const REFUSED_BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
-/** Confirmed rows are deleted with the next commit, or after this. Milliseconds. */
+/** Confirmed rows are deleted with the next commit, or after this delay, in milliseconds. */
 const DELETE_MS = 50
-/** Bodies that need not be read back from the file. Bytes. */
+/** Maximum size of the bodies that are kept in memory, in bytes; others are read from the file when they are sent. */
 const CACHE_BYTES = 16_777_216
-/** A fault of the file is met again after this. Milliseconds. */
+/** Delay before a failed file operation is retried, in milliseconds. */
 const FAULT_MS = 1_000
 
-/** The messages of one event, in their order; at most its first one is under way. */
+/** Messages of one event, in order. At most the first one is in flight. */
 interface EventLane {
   readonly event_id: string
   readonly seqs: number[]
@@ -34,23 +34,35 @@ interface PendingAdd {
 
 export interface OutboxOptions extends QueueLimits {
   readonly path: string
-  /** There is something to send. */
+  /** Called when there is something to send. */
   readonly onReady: () => void
-  /** Why messages are held back although the broker is there; null: none is any more. */
+  /**
+   * Called with the reason why messages are held although the broker is connected; with null once none is held any
+   * more.
+   */
   readonly onError: (error: PublishError | null) => void
-  /** A message was refused for good and is kept in the file. */
+  /** Called when a message was refused permanently and moved to the table `refused` of the file. */
   readonly onSetAside: (error: PublishError) => void
 }
 
 /**
- * Messages that live in a file until the broker has confirmed them. What is sent in one turn of the event loop is
- * committed together, with the deletion of what was confirmed meanwhile.
+ * Queue in a file that keeps messages until the broker has confirmed them. Everything that is sent in one event-loop
+ * iteration is committed together, along with the deletion of messages confirmed meanwhile.
+ *
+ * A message is in one of these states:
+ *
+ * - adding: in memory only; `send` has not resolved. A commit makes it waiting; a failed commit rejects `send`.
+ * - waiting: durable. In flight once it is the first of its event and `next` has returned it.
+ * - in flight: confirmed, refused, or waiting again if the connection is lost (`requeue`).
+ * - held: refused for now. Waiting again after a backoff of at most 10 s, or as soon as the connection works again.
+ * - confirmed: deleted from the file by a commit within 50 ms. A crash before that sends it once more.
+ * - refused permanently: moved to the table `refused` by the next commit; the next message of the event follows.
  */
 export class Outbox implements MessageQueue {
   readonly #options: OutboxOptions
   readonly #file: OutboxFile
   readonly #lanes = new Map<string, EventLane>()
-  /** Lanes whose first message may be sent, in the order of their turns. */
+  /** Events whose first message can be sent, in send order. */
   #ready: EventLane[] = []
   #head = 0
   readonly #held = new Set<EventLane>()
@@ -67,7 +79,7 @@ export class Outbox implements MessageQueue {
   #fileFault: PublishError | null = null
   #closed = false
 
-  /** @throws PublishError, as of OutboxFile */
+  /** @throws PublishError as the constructor of OutboxFile does */
   constructor(options: OutboxOptions) {
     this.#options = options
     this.#file = new OutboxFile(options.path)
@@ -139,7 +151,7 @@ export class Outbox implements MessageQueue {
   }
 
   setConnectionError(error: PublishError | null): void {
-    // Who comes back to the broker may find the queue that was missing.
+    // After a reconnect a missing queue may exist again, so retry held messages immediately.
     if (error === null) for (const lane of this.#held) this.#again(lane)
   }
 
@@ -162,7 +174,7 @@ export class Outbox implements MessageQueue {
     this.#ready.push(made)
   }
 
-  /** The first message of its lane has left the outbox. */
+  /** Removes the first message of its event from the queue. */
   #done({ seq, body, lane }: Row): void {
     this.#rows--
     this.#bytes -= body.length
@@ -250,7 +262,7 @@ export class Outbox implements MessageQueue {
     if (adding.length > 0) this.#options.onReady()
   }
 
-  /** Callers are told; what is confirmed stays in the file a while longer and is, at worst, sent once more. */
+  /** Rejects the callers. Confirmed rows stay in the file a while longer and are, at worst, sent once more. */
   #notCommitted(adding: readonly PendingAdd[], error: PublishError): void {
     for (const { entry, reject } of adding) {
       const { body, message_id } = entry.message

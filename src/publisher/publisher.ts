@@ -8,43 +8,62 @@ import { type ConnectionState, Sender } from './sender.ts'
 import { readSettings, type Settings } from './settings.ts'
 
 export interface PublisherOptions {
-  /** `amqp://` or `amqps://`. Absent: RABBITMQ_URL, or RABBITMQ_HOST and its companions. */
+  /** `amqp://` or `amqps://`. Default: RABBITMQ_URL, or RABBITMQ_HOST and its companions. */
   readonly url?: string | undefined
   /**
-   * For `amqps://`, a file in PEM: the authorities that are trusted. Absent: RABBITMQ_CA_FILE, else those that Node
-   * trusts. Read again at each connection, like the next two.
+   * For `amqps://`: PEM file of the trusted authorities. Default: RABBITMQ_CA_FILE, or else those that Node trusts.
+   * Read again for each connection, like the next two.
    */
   readonly caFile?: string | undefined
-  /** For `amqps://`, a file in PEM: the agent's own certificate. Absent: RABBITMQ_CERT_FILE, else none is shown. */
+  /**
+   * For `amqps://`: PEM file of the agent's own certificate. Default: RABBITMQ_CERT_FILE, or else no client
+   * certificate.
+   */
   readonly certFile?: string | undefined
-  /** Its private key, without a passphrase. Absent: RABBITMQ_KEY_FILE. */
+  /** Its private key, without a passphrase. Default: RABBITMQ_KEY_FILE. */
   readonly keyFile?: string | undefined
-  /** Absent: RABBITMQ_EXCHANGE, else DeepSOC's. */
+  /** Default: RABBITMQ_EXCHANGE, or else DeepSOC's exchange. */
   readonly exchange?: string | undefined
-  /** A SQLite file that keeps messages until RabbitMQ has confirmed them; made if it is not there. */
+  /**
+   * Path of a SQLite file that keeps messages until RabbitMQ has confirmed them. It is created if it does not exist.
+   */
   readonly outbox?: string | undefined
-  /** So many messages may wait; one more is refused. 10,000 if absent. */
+  /** Maximum number of queued messages; more are refused. Default: 10,000. */
   readonly maxQueued?: number | undefined
-  /** So many bytes of bodies may wait; 256 MiB if absent. */
+  /** Maximum bytes of queued bodies. Default: 256 MiB. */
   readonly maxQueuedBytes?: number | undefined
-  /** Without an outbox: milliseconds until `send` rejects at the latest; 10,000 if absent. */
+  /** Without an outbox: maximum time until `send` rejects, in milliseconds. Default: 10,000. */
   readonly sendTimeoutMs?: number | undefined
-  /** A larger body is refused; absent: MAX_MESSAGE_BYTES, else 1 MiB, as the gateway. */
+  /**
+   * Maximum size of a body in bytes; larger ones are refused. Default: MAX_MESSAGE_BYTES, or else 1 MiB, as in the
+   * gateway.
+   */
   readonly maxMessageBytes?: number | undefined
-  /** Told of every change of `state`. */
+  /** Called at every change of `state`. */
   readonly onState?: ((state: PublisherState) => void) | undefined
-  /** With an outbox: RabbitMQ will never take this message, so it was put into the table `refused` of the file. */
+  /**
+   * With an outbox: called when RabbitMQ will never accept a message, which was moved to the table `refused` of the
+   * file.
+   */
   readonly onSetAside?: ((error: PublishError) => void) | undefined
 }
 
 /**
- * `connecting`: the first attempt is under way. `ready`: messages go out. `blocked`: connected, but RabbitMQ has an
- * alarm. `waiting`: no connection, the next attempt follows by itself. `held`: connected, but RabbitMQ refuses some
- * messages of the outbox, which are sent again, or the file has a fault. `closed`: after close().
+ * State of a publisher:
+ *
+ * - `connecting`: the first connection attempt is in progress.
+ * - `ready`: connected, and messages are sent.
+ * - `blocked`: connected, but RabbitMQ has a memory or disk alarm.
+ * - `waiting`: no connection; the next attempt follows automatically.
+ * - `held`: connected, but RabbitMQ refuses some messages of the outbox, which are retried, or the file has an error.
+ * - `closed`: after close(). Final.
+ *
+ * `connecting` is never entered again. `ready`, `blocked`, `waiting` and `held` change into one another, and any of
+ * these five into `closed`.
  */
 export interface PublisherState {
   readonly status: ConnectionState['status'] | 'held' | 'closed'
-  /** Why messages do not go out, or not all of them; null when they do. */
+  /** Why some or all messages are not sent; null if they are. */
   readonly error: PublishError | null
   /** Messages that RabbitMQ has not confirmed yet. */
   readonly queued: number
@@ -61,8 +80,9 @@ const limit = (name: string, value: number | undefined, defaultValue: number): n
 }
 
 /**
- * Publishes messages to the gateway's exchange: confirmed, mandatory, persistent, each with an idempotency key.
- * It connects when it is made and reconnects for ever; it keeps the process alive until `close()`.
+ * Publishes messages to the gateway's exchange: confirmed, mandatory and persistent, each with an idempotency key.
+ * The constructor connects, and lost connections are re-established for ever. It keeps the process alive until
+ * `close()`.
  */
 export class Publisher {
   readonly #settings: Settings
@@ -76,7 +96,7 @@ export class Publisher {
   #trouble: PublishError | null = null
   readonly #idle = new Set<() => void>()
 
-  /** @throws PublishError config_invalid, amqp_client_incompatible, or with an outbox one of its codes */
+  /** @throws PublishError config_invalid or amqp_client_incompatible; with an outbox also outbox_* */
   constructor(options: PublisherOptions = {}) {
     const { maxMessageBytes, maxQueuedBytes, maxQueued, sendTimeoutMs } = options
     if (maxMessageBytes !== undefined) limit('maxMessageBytes', maxMessageBytes, 1)
@@ -119,26 +139,26 @@ export class Publisher {
   }
 
   /**
-   * Publishes one message. Messages of one event keep the order of the calls.
+   * Publishes one message. Messages of one event are sent in the order of the calls.
    *
-   * @returns resolves when RabbitMQ has confirmed it
-   * @throws PublishError, as a rejection: `code` and `hint` say why, `fate` says what has become of the message
+   * @returns resolves once RabbitMQ has confirmed the message; with an outbox, once the file has it
+   * @throws PublishError, as a rejection: `code` and `hint` give the reason, `fate` the state of the message
    */
   async send(message: OutgoingMessage): Promise<SendResult> {
     return this.#add(encode(message, this.#settings.maxMessageBytes))
   }
 
   /**
-   * Publishes one message that is JSON text already, digit for digit.
+   * Publishes one message that is already JSON text, digit for digit.
    *
-   * @param defaults `event_id`: used when the text names none
-   * @throws PublishError, as a rejection, as of `send`
+   * @param defaults `event_id`: used if the text contains none
+   * @throws PublishError, as a rejection, as `send` does
    */
   async sendText(text: string, defaults: { readonly event_id?: string | undefined } = {}): Promise<SendResult> {
     return this.#add(encodeText(text, defaults.event_id, this.#settings.maxMessageBytes))
   }
 
-  /** @returns resolves with true when everything is confirmed, with false after `timeoutMs` */
+  /** @returns resolves with true once everything is confirmed, with false after `timeoutMs` */
   async flush({ timeoutMs = 5_000 }: { readonly timeoutMs?: number } = {}): Promise<boolean> {
     if (this.#store.queued === 0) return true
     const { promise, resolve } = Promise.withResolvers<void>()
@@ -151,10 +171,10 @@ export class Publisher {
   }
 
   /**
-   * Takes nothing more, waits up to `timeoutMs` for what is queued, and ends the connection. What is not confirmed
-   * by then rejects.
+   * Refuses further messages, waits up to `timeoutMs` for the queued ones, and closes the connection. Without an
+   * outbox, `send` then rejects for messages that are still unconfirmed.
    *
-   * @returns how many messages are left unconfirmed
+   * @returns the number of messages left unconfirmed
    */
   close({ timeoutMs = 5_000 }: { readonly timeoutMs?: number } = {}): Promise<{ queued: number }> {
     this.#closing ??= this.#close(timeoutMs)
@@ -194,7 +214,7 @@ export class Publisher {
     return { message_id }
   }
 
-  /** Once a turn is enough for all that is sent in it. */
+  /** Pumps once for all messages that are sent in the same synchronous run. */
   #pumpSoon(): void {
     if (this.#pumping) return
     this.#pumping = true

@@ -1,57 +1,60 @@
 import type { PublishError } from './errors.ts'
 import type { EncodedMessage } from './message.ts'
 
-/** A message on its way: what the backlog hands to the sender. */
+/** A message, as the queue passes it to the sender. */
 export interface QueuedMessage extends EncodedMessage {
-  /** Rises in the order of the calls of `send`. */
+  /** Increases in the order of the calls to `send`. */
   readonly seq: number
 }
 
 /**
- * What waits to be published. The order of one event is kept by two rules, one for each kind of backlog:
+ * Messages that wait to be published. Each kind of queue keeps the order within an event in its own way:
  *
- * - In memory: messages of one event may be under way together, and one that the broker refuses is given back to
- *   its caller, never sent again. Sent again are only those without an answer when a connection is lost: all of
- *   them, in their order, before anything newer. The gateway keeps the first copy of each, so the first copies
- *   are in order, whatever part of the old connection still reaches the broker.
- * - In an outbox: a refused message must be sent again, and a successor that the broker has taken meanwhile would
- *   stand before it for ever. So of each event one message is under way, and the next follows its confirmation.
+ * - In memory: several messages of one event can be in flight, and one that the broker refuses is rejected to its
+ *   caller and never sent again. Only messages without an answer when a connection is lost are sent again: all of
+ *   them, in order, before anything newer. The gateway keeps the first copy of each, so the first copies are in
+ *   order, whatever part of the old connection still reaches the broker.
+ * - In an outbox: a refused message must be sent again, and a successor that the broker accepted meanwhile would
+ *   precede it for ever. So one message of each event is in flight, and the next one follows its confirmation.
  */
 export interface SendQueue {
-  /** Messages that are not confirmed yet, under way or not. */
+  /** Unconfirmed messages, in flight or not. */
   readonly queued: number
-  /** The next message that may be sent now, which is then under way; null: none at this moment. */
+  /** Returns the next message that can be sent now and marks it as in flight; null if there is none at the moment. */
   next(): QueuedMessage | null
-  /** The broker has it. */
+  /** The broker has confirmed the message. */
   confirmed(item: QueuedMessage): void
   /**
-   * The broker has it not, and the connection stands.
+   * The broker does not have the message, and the connection is still open.
    *
-   * @param permanent the broker will never take it as it is
+   * @param permanent true if the broker will never accept the message as it is
    */
   refused(item: QueuedMessage, error: PublishError, permanent: boolean): void
-  /** The connection is gone and nobody knows what became of these, in the order in which they were sent. */
+  /**
+   * The connection was lost. These messages, in the order in which they were sent, may or may not have reached the
+   * broker.
+   */
   requeue(items: readonly QueuedMessage[]): void
-  /** Why nothing can be sent; null: it can. */
+  /** Sets the reason why nothing can be sent; null if messages can be sent. */
   setConnectionError(error: PublishError | null): void
 }
 
 export interface QueueLimits {
   readonly maxQueued: number
   readonly maxQueuedBytes: number
-  /** Nothing is queued any more. */
+  /** Called when the queue has become empty. */
   readonly onIdle: () => void
 }
 
-/** A backlog that messages can be put into. */
+/** A queue that accepts messages. */
 export interface MessageQueue extends SendQueue {
   /**
-   * Takes a message in, in the order of the calls.
+   * Queues a message. Messages are queued in the order of the calls.
    *
-   * @returns resolves when the promise of `send` is kept
+   * @returns resolves when `send` can resolve: once confirmed, or with an outbox once durable
    * @throws PublishError, as a rejection
    */
   add(message: EncodedMessage): Promise<void>
-  /** Gives up what is still waiting, or keeps it where it is safe. Nothing is added or sent after it. */
+  /** Rejects waiting messages, or leaves them in the outbox. Nothing can be added or sent afterwards. */
   close(): void
 }

@@ -8,12 +8,14 @@ import { PublishError } from './errors.ts'
 import type { QueuedMessage, SendQueue } from './queue.ts'
 import { Transmission } from './transmission.ts'
 
-/** Limits of what is under way: enough to keep the broker busy, little enough to be sent again after a loss. */
+/**
+ * Limits of the messages in flight: enough to keep the broker busy, few enough to send again after a lost connection.
+ */
 const WINDOW = { messages: 1_024, bytes: 8_388_608 }
-/** Reconnects if the broker sends nothing for this long without an alarm, in milliseconds. */
+/** Reconnects if the broker confirms nothing for this long without an alarm, in milliseconds. */
 const SILENCE_MS = 30_000
 
-/** State of the connection to the broker, and since which error. */
+/** State of the connection to the broker, and the error that caused it. See Sender for the transitions. */
 export type ConnectionState =
   | { readonly status: 'connecting' | 'ready'; readonly error: null }
   | { readonly status: 'waiting' | 'blocked'; readonly error: PublishError }
@@ -25,13 +27,23 @@ export interface SenderOptions {
   readonly onConnectionState: (state: ConnectionState) => void
 }
 
-/** Sends what is queued to the broker, over a connection that reconnects. */
+/**
+ * Sends queued messages to the broker over a connection that reconnects. Transitions of its connection state:
+ *
+ * - `connecting`: set by `start`, for the first attempt only.
+ * - any → `ready`: connection and confirm channel are open, or the broker has lifted its alarm (connection.unblocked).
+ * - any → `blocked`: the broker has a memory or disk alarm (connection.blocked); nothing is sent.
+ * - any → `waiting`: an attempt failed, the connection or channel was lost, or nothing was confirmed for 30 s. The next
+ *   attempt follows automatically, and the state stays `waiting` until it succeeds.
+ *
+ * `stop` reports no state.
+ */
 export class Sender {
   readonly #options: SenderOptions
   readonly #connection: ReconnectingConnection
   #transmission: Transmission | null = null
   #blocked = false
-  /** This many messages are sent one by one, until it is known which of them the broker cannot take. */
+  /** This many messages are sent one at a time, to find the one that the broker does not accept. */
   #alone = 0
 
   /** @throws PublishError amqp_client_incompatible */
@@ -55,17 +67,17 @@ export class Sender {
     this.#connection.start()
   }
 
-  /** Ends the connection; what has no answer yet goes back to the queue. */
+  /** Closes the connection. Unanswered messages return to the queue. */
   async stop(): Promise<void> {
     await this.#connection.stop()
   }
 
-  /** Sends what can be sent now. */
+  /** Sends as many messages as the window allows. */
   pump(): void {
     const transmission = this.#transmission
     if (transmission === null || this.#blocked) return
     const maxMessages = this.#alone > 0 ? 1 : WINDOW.messages
-    // A message that is larger than the window is sent alone.
+    // A message larger than the window is sent alone.
     while (transmission.messages === 0 || (transmission.messages < maxMessages && transmission.bytes < WINDOW.bytes)) {
       const item = this.#options.queue.next()
       if (item === null) return
@@ -80,7 +92,7 @@ export class Sender {
       this.#works()
     })
     const opening = ConfirmChannel.open(connection, this.#options.exchange, true)
-    // It fails when the connection ends, which is waited for too.
+    // Ignored: it rejects when the connection ends, which is awaited below.
     opening.catch(noop)
     const channel = await Promise.race([opening, lost, stopping])
     if (!(channel instanceof ConfirmChannel)) return
@@ -151,7 +163,7 @@ export class Sender {
     queue.refused(item!, error, true)
   }
 
-  /** RabbitMQ answers a message above its own limit by closing the channel. @returns the index of that message or -1 */
+  /** RabbitMQ closes the channel if a message exceeds its own size limit. @returns the index of that message or -1 */
   #findCulprit(unanswered: readonly QueuedMessage[], failure: PublishError): number {
     if ((failure.cause as { code?: string } | undefined)?.code !== 'PRECONDITION_FAILED' || unanswered.length === 0) {
       return -1
@@ -165,7 +177,7 @@ export class Sender {
   }
 }
 
-/** Notices that nothing is answered although messages are under way. */
+/** Detects that messages are in flight but nothing is confirmed. */
 class ConfirmWatchdog {
   /** Rejects with broker_unreachable. Never resolves. */
   readonly silent: Promise<never>
@@ -173,7 +185,7 @@ class ConfirmWatchdog {
 
   constructor(transmission: Transmission, isBlocked: () => boolean) {
     const { promise, reject } = Promise.withResolvers<never>()
-    // The channel may close first.
+    // Ignored if the channel closes first.
     promise.catch(noop)
     this.silent = promise
     let blocked = false

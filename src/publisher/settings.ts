@@ -13,7 +13,7 @@ export interface Settings {
   readonly maxMessageBytes: number
 }
 
-/** What the options say instead of the environment. */
+/** Options that override the environment. */
 export interface SettingsOverrides {
   readonly url?: string | undefined
   readonly exchange?: string | undefined
@@ -28,7 +28,7 @@ const DEFAULT_MAX_BYTES = 1_048_576
 
 const invalid = (text: string, cause?: unknown): PublishError => new PublishError('config_invalid', text, { cause })
 
-/** A variable that is set and not empty; a secret may lie in the file that NAME_FILE names. */
+/** Returns a variable that is set and not empty. A secret can also be read from the file named by NAME_FILE. */
 const textOf = (env: Environment, name: string, secret = false): string | undefined => {
   if (env[name]) return env[name]
   const file = secret ? env[`${name}_FILE`] : undefined
@@ -36,7 +36,7 @@ const textOf = (env: Environment, name: string, secret = false): string | undefi
   try {
     return readFileSync(file, 'utf8').replace(/\r?\n$/, '') || undefined
   } catch (error) {
-    // Without the path, and the error that has it: the secret itself may have been set instead of its file.
+    // Omit the path and the original error: the secret itself may have been set by mistake.
     throw invalid(`${name}_FILE cannot be read: ${errorChainText(error).replace(/, \w+ '.*$/s, '')}`)
   }
 }
@@ -51,7 +51,7 @@ const numberOf = (env: Environment, name: string, defaultValue: number, max: num
 
 const NO_FILES: BrokerTls = { caFile: null, certFile: null, keyFile: null }
 
-/** @throws PublishError config_invalid; the URL itself is never shown, since it may hold a password */
+/** @throws PublishError config_invalid; it never contains the URL, which may hold a password */
 const parseUrl = (text: string, what: string): BrokerAddress => {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url === null || (url.protocol !== 'amqp:' && url.protocol !== 'amqps:') || url.hostname === '') {
@@ -84,10 +84,10 @@ const addressOf = (env: Environment, given: string | undefined): BrokerAddress =
 const VARIABLES = { caFile: 'RABBITMQ_CA_FILE', certFile: 'RABBITMQ_CERT_FILE', keyFile: 'RABBITMQ_KEY_FILE' } as const
 const FILES = ['caFile', 'certFile', 'keyFile'] as const
 
-/** The files of amqps://, of the options or else of the environment. @throws PublishError config_invalid */
+/** Adds the TLS files of amqps://, from the options or the environment. @throws PublishError config_invalid */
 const withTls = (address: BrokerAddress, given: SettingsOverrides, env: Environment): BrokerAddress => {
   const named = FILES.filter((file) => given[file] !== undefined)
-  // An address that was given by option has nothing to do with what the environment says of its own.
+  // If the address comes from an option, the TLS variables of the environment belong to another broker.
   const variables = FILES.filter((file) => given[file] === undefined && textOf(env, VARIABLES[file]) !== undefined)
   if (address.tls === null) {
     const idle = [...named, ...(given.url === undefined ? variables.map((file) => VARIABLES[file]) : [])]
@@ -96,7 +96,7 @@ const withTls = (address: BrokerAddress, given: SettingsOverrides, env: Environm
   }
   const pathOf = (file: (typeof FILES)[number]) => given[file] ?? textOf(env, VARIABLES[file]) ?? null
   const tls: BrokerTls = { caFile: pathOf('caFile'), certFile: pathOf('certFile'), keyFile: pathOf('keyFile') }
-  // What is missing is named as its companion was given: by option, or by variable.
+  // A missing file is named in the same way as its companion was given: as an option or as a variable.
   const byOption = (file: (typeof FILES)[number]) =>
     named.includes(file) || (named.length > 0 && !variables.includes(file))
   const nameOf = (file: (typeof FILES)[number]) => (byOption(file) ? file : VARIABLES[file])
@@ -107,7 +107,7 @@ const withTls = (address: BrokerAddress, given: SettingsOverrides, env: Environm
 }
 
 /**
- * What the options and the gateway's own environment variables say; options win.
+ * Reads the options and the gateway's environment variables. Options take precedence.
  *
  * @throws PublishError config_invalid
  */

@@ -6,14 +6,11 @@ import type { QueuedMessage } from './queue.ts'
 
 export interface TransmissionHandlers {
   readonly onConfirmed: (item: QueuedMessage) => void
-  /** The broker does not have it, and the connection stands. */
+  /** The broker does not have the message, and the connection is still open. */
   readonly onRefused: (item: QueuedMessage, error: PublishError) => void
 }
 
-/**
- * What is under way on one channel. Each message is answered by `onConfirmed` or `onRefused`, or is among those that `end`
- * returns.
- */
+/** Messages in flight on one channel. Each one is reported to `onConfirmed` or `onRefused`, or returned by `end`. */
 export class Transmission {
   readonly #channel: ConfirmChannel
   readonly #handlers: TransmissionHandlers
@@ -21,7 +18,7 @@ export class Transmission {
   readonly #unanswered = new Set<QueuedMessage>()
   #bytes = 0
   #ended = false
-  /** Milliseconds of the monotonic clock. */
+  /** Monotonic clock, in milliseconds. */
   #lastAnswer = performance.now()
 
   constructor(channel: ConfirmChannel, handlers: TransmissionHandlers) {
@@ -29,7 +26,7 @@ export class Transmission {
     this.#handlers = handlers
   }
 
-  /** Messages without an answer. */
+  /** Number of unanswered messages. */
   get messages(): number {
     return this.#unanswered.size
   }
@@ -39,7 +36,7 @@ export class Transmission {
     return this.#bytes
   }
 
-  /** Milliseconds for which messages have been under way without any answer; 0 if there are none. */
+  /** Milliseconds since the last answer while messages are in flight; 0 if none are. */
   unansweredMs(now: number): number {
     return this.#unanswered.size === 0 ? 0 : now - this.#lastAnswer
   }
@@ -54,7 +51,7 @@ export class Transmission {
     )
   }
 
-  /** Ends it. @returns the messages without an answer, in the order in which they were sent */
+  /** Ends the transmission. @returns the unanswered messages, in the order in which they were sent */
   end(): QueuedMessage[] {
     this.#ended = true
     return [...this.#unanswered]
@@ -63,7 +60,7 @@ export class Transmission {
   #answered(item: QueuedMessage, error: BrokerError | null): void {
     if (this.#ended) return
     const refused = error?.code === 'publish_nacked' || error?.code === 'publish_unroutable'
-    // The channel has failed: whether the broker has the message is not known.
+    // The channel has failed: the broker may or may not have the message.
     if (error !== null && !refused) return
     this.#lastAnswer = performance.now()
     this.#unanswered.delete(item)
