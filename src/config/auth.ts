@@ -10,11 +10,11 @@ const KEY_VARIABLES = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL'] as const
 /** True if a key for tokens is set, valid or not. */
 const hasKey = ({ given }: Pick<RawConfig, 'given'>): boolean => KEY_VARIABLES.some((name) => given.has(name))
 
-/** AUTH as it results: jwt once a key is set, unless AUTH says otherwise. */
+/** Returns the effective AUTH: jwt if a key is set, unless AUTH overrides it. */
 export const effectiveAuth = ({ values, given }: Pick<RawConfig, 'values' | 'given'>): 'jwt' | 'none' =>
   values.AUTH ?? (hasKey({ given }) ? 'jwt' : 'none')
 
-/** Requires at most one key, a key with AUTH=jwt, and a key or an explicit AUTH on an address that others reach. */
+/** Requires at most one key, a key with AUTH=jwt, and a key or an explicit AUTH if the address is not loopback. */
 export const validateAuth = (raw: RawConfig): void => {
   const [first, second] = KEY_VARIABLES.filter((name) => raw.given.has(name))
   if (second !== undefined) raw.problems.push(`${first} and ${second} are both set; keep one.`)
@@ -29,14 +29,14 @@ export const validateAuth = (raw: RawConfig): void => {
   }
 }
 
-/** The key by which tokens are verified, used or not; null if none is set. */
+/** Returns the key that verifies tokens, even if AUTH=none; null if none is set. */
 export const findVerificationKey = (values: ConfigValues): VerificationKey | null => {
   if (values.JWT_SECRET !== null) return { kind: 'secret', secret: values.JWT_SECRET }
   if (values.JWT_PUBLIC_KEY !== null) return { kind: 'key', ...values.JWT_PUBLIC_KEY }
   return values.JWT_JWKS_URL === null ? null : { kind: 'jwks', url: values.JWT_JWKS_URL }
 }
 
-/** null: AUTH=none. */
+/** @returns null if AUTH=none */
 export const buildTokenConfig = (values: ConfigValues): TokenConfig | null => {
   const keys = findVerificationKey(values)
   if (keys === null || values.AUTH === 'none') return null
@@ -50,8 +50,8 @@ export const buildTokenConfig = (values: ConfigValues): TokenConfig | null => {
 }
 
 /**
- * Host names that are served beside addresses and names of one label; null: any. Without tokens, a foreign page could
- * point its own name at this gateway.
+ * Returns the host names that are served in addition to IP addresses and single-label names; null if any host is
+ * served. Without tokens, a foreign page could otherwise point its own host name at this gateway (DNS rebinding).
  */
 export const buildAllowedHosts = (values: ConfigValues, tokens: TokenConfig | null): readonly string[] | null => {
   if (tokens !== null || (values.ALLOWED_HOSTS === null && values.AUTH === 'none')) return null

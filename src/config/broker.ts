@@ -3,7 +3,7 @@ import type { Topology } from '../ingest/topology.ts'
 import type { RawConfig } from './raw-config.ts'
 import type { ConfigValues } from './variables.ts'
 
-/** Where RabbitMQ is, and what the gateway uses there. */
+/** Address of RabbitMQ, and the broker objects that the gateway uses. */
 export interface BrokerConfig {
   readonly address: BrokerAddress
   readonly topology: Topology
@@ -11,7 +11,7 @@ export interface BrokerConfig {
   readonly prefetch: number
 }
 
-/** Requires a host beside the variables that only complete one. */
+/** Requires a host if a variable that only completes one is set. */
 export const validateBroker = ({ given, problems }: RawConfig): void => {
   const names = ['RABBITMQ_PORT', 'RABBITMQ_USER', 'RABBITMQ_PASSWORD', 'RABBITMQ_VHOST'] as const
   const alone = names.filter((name) => given.has(name))
@@ -20,7 +20,7 @@ export const validateBroker = ({ given, problems }: RawConfig): void => {
   }
 }
 
-/** null: embedded mode. */
+/** @returns null in embedded mode */
 export const buildBrokerConfig = (values: ConfigValues): BrokerConfig | null => {
   const address = buildAddress(values)
   if (address === null) return null

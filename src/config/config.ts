@@ -14,51 +14,51 @@ import { type RawConfig, readRawConfig, requireValid } from './raw-config.ts'
 import { parseTlsConfig, validateBrokerTls } from './tls.ts'
 import type { ConfigValues } from './variables.ts'
 
-/** What the gateway runs by. Durations in milliseconds. */
+/** Configuration of the gateway. Durations are in milliseconds. */
 export interface Config {
   readonly host: string
   readonly port: number
-  /** null: plain HTTP. */
+  /** null for plain HTTP. */
   readonly tls: CertificateFiles | null
   readonly workers: number
   /** Path of the SQLite file; empty with PostgreSQL. */
   readonly databaseFile: string
-  /** null: the log is in SQLite. */
+  /** null if the store is SQLite. */
   readonly postgres: PostgresAddress | null
-  /** Connections to PostgreSQL of one worker at most. */
+  /** Maximum number of PostgreSQL connections per worker. */
   readonly databaseConnections: number
-  /** null: embedded mode. */
+  /** null in embedded mode. */
   readonly broker: BrokerConfig | null
   readonly maxMessageBytes: number
-  /** null: AUTH=none. */
+  /** null if AUTH=none. */
   readonly tokens: TokenConfig | null
-  /** A key for tokens is there, used or not. */
+  /** True if a key for tokens is set, even if AUTH=none. */
   readonly hasTokenKey: boolean
   /** Exact origins of other sites. */
   readonly corsOrigins: readonly string[]
-  /** Host names that are served beside addresses and names of one label; null: any. */
+  /** Host names that are served in addition to IP addresses and single-label names; null if any host is served. */
   readonly hosts: readonly string[] | null
   readonly trustedProxies: BlockList
   readonly limits: Limits
-  /** null: /metrics only beside everything else. */
+  /** null if there is no separate port for /metrics. */
   readonly metricsPort: number | null
   readonly heartbeatMs: number
   readonly streamMaxMs: number
   readonly retention: { readonly maxAgeMs: number | null; readonly messagesPerEvent: number | null }
-  /** null: no spans are made. */
+  /** null if tracing is disabled. */
   readonly tracing: TracingConfig | null
   readonly logLevel: string
   readonly shutdownMs: number
 }
 
 /**
- * Reads the configuration from an environment, by default that of the process over `.env`.
+ * Reads the configuration from an environment, by default that of the process merged over `.env`.
  *
- * @throws GatewayError config_invalid with all problems at once, one to a line of its message
+ * @throws GatewayError config_invalid, whose message lists all problems, one per line
  */
 export const loadConfig = (env: Env = loadEnv()): Config => buildConfig(readRawConfig(env), env)
 
-/** Checks the rules that several variables share, and puts the values together. @throws GatewayError config_invalid */
+/** Checks rules that involve several variables, and builds the configuration. @throws GatewayError config_invalid */
 export const buildConfig = (raw: RawConfig, env: Env): Config => {
   validateAuth(raw)
   validateBroker(raw)
@@ -102,7 +102,7 @@ const buildTracingConfig = (values: ConfigValues): TracingConfig | null => {
 }
 
 /**
- * Reads the token that commands send to a gateway, and nothing else. Its file can have been renewed since the last call.
+ * Reads only the token that commands send to a gateway. Call it again to pick up a renewed token file.
  *
  * @returns null if none is set
  * @throws GatewayError config_invalid

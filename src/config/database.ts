@@ -3,7 +3,7 @@ import { assertCertificateFile } from '../amqp/tls.ts'
 import { errorChainText } from '../core/error-text.ts'
 import type { RawConfig } from './raw-config.ts'
 
-/** Checks the TLS files of PostgreSQL now, so that a missing one is reported at start and not at each connection. */
+/** Checks the TLS files of PostgreSQL, so that a missing one is reported at startup instead of at each connection. */
 export const validateDatabase = ({ values, given, problems }: RawConfig): void => {
   const location = values.DATABASE_URL
   if (location === undefined) return

@@ -1,7 +1,7 @@
 import type { ConfigVariable } from './variable.ts'
 import { CONFIG_VARIABLES } from './variables.ts'
 
-/** The text of .env.sample. */
+/** Returns the text of .env.sample. */
 export const renderEnvSample = (): string => {
   const lines = [
     '# Settings of deepsoc-gateway, each with its default. Copy to .env and change what you need.',
@@ -13,7 +13,7 @@ export const renderEnvSample = (): string => {
       '',
       `# ${variable.description}`,
       `# ${variable.constraint}${variable.secret ? `; also ${name}_FILE` : ''}`,
-      // Outside of quotes a # begins a comment.
+      // Outside quotes, # starts a comment.
       `#${name}=${text.includes('#') ? `"${text}"` : text}`,
     )
   }

@@ -8,20 +8,20 @@ import { CONFIG_VARIABLES, VARIABLE_NAMES, type VariableName } from './variables
 /** The effective value of a variable. */
 export interface ConfigEntry {
   readonly name: VariableName
-  /** Text with secrets masked; null if not set, and without a default. */
+  /** Text with secrets masked; null if it is not set and has no default. */
   readonly value: string | null
-  /** `file`: the one that NAME_FILE names. */
+  /** `file`: read from the file that NAME_FILE names. */
   readonly source: 'default' | 'environment' | '.env' | 'file'
 }
 
-/** Masks a secret. Of a URL the scheme, the host and the path stay: everything up to the last @ may be a password. */
+/** Masks a secret. For a URL, keeps scheme, host and path: everything before the last @ may be part of a password. */
 const mask = (text: string): string => {
   if (text.includes('://')) return text.replace(/\/\/.*@/, '//***@').replace(/\?.*$/, '?***')
   return text.startsWith('sqlite:') ? text : '***'
 }
 
 /**
- * Lists every variable with its effective value and where that comes from.
+ * Lists every variable with its effective value and the source of the value.
  *
  * @throws GatewayError config_invalid as loadConfig does
  */

@@ -2,7 +2,10 @@ import type { EnvLayers } from '../platform/env.ts'
 import type { ConfigVariable } from './variable.ts'
 import { CONFIG_VARIABLES } from './variables.ts'
 
-/** Shorter names (HOST, PORT, NATIVE_MODULE_DIR) resemble variables of other software, such as HOSTS, SORT or CCACHE_DIR. */
+/**
+ * Shorter names (HOST, PORT, NATIVE_MODULE_DIR) resemble variables of other software, such as HOSTS, SORT or
+ * CCACHE_DIR.
+ */
 const MIN_LENGTH = 10
 
 const KNOWN_NAMES = new Set(
@@ -11,13 +14,13 @@ const KNOWN_NAMES = new Set(
   ),
 )
 
-/** A variable that is not one of the gateway's, and the one that is probably meant. */
+/** A variable that is not one of the gateway's, and the one that was probably meant. */
 export interface Misspelling {
   readonly name: string
   readonly suggestion: string
 }
 
-/** True if one inserted, deleted, substituted or swapped character, or none, leads from one text to the other. */
+/** True if the texts are equal or differ by one inserted, deleted, substituted or transposed character. */
 const isWithinOneEdit = (a: string, b: string): boolean => {
   let start = 0
   while (start < a.length && a[start] === b[start]) start++
@@ -29,8 +32,8 @@ const isWithinOneEdit = (a: string, b: string): boolean => {
 }
 
 /**
- * Finds variables that are set and, whatever their case, one edit away from one of the gateway's. Names of fewer than
- * ten characters are looked for only in `.env`, which is written for the gateway.
+ * Finds variables that are set and, ignoring case, one edit away from one of the gateway's. Gateway names of fewer than
+ * ten characters are only matched in `.env`, which is written for the gateway.
  */
 export const findMisspellings = ({ own, dotEnv }: EnvLayers): Misspelling[] => {
   const isSet = ([name, value]: [string, string | undefined]) => value && /^[\w.-]+$/.test(name)

@@ -6,12 +6,12 @@ import type { VerificationKey } from '../http/auth/token-verifier.ts'
 import type { StoreLocation } from '../store/open-store.ts'
 import { BadPostgresUrl, parsePostgresUrl } from '../store/postgres/url.ts'
 
-/** RFC 7518, 3.2: a key of the size of the hash or larger. */
+/** RFC 7518, 3.2: the key must be at least as long as the hash. */
 const MIN_SECRET_BYTES = 32
 /** RFC 7518, 3.3. */
 const MIN_RSA_BITS = 2048
 
-/** What is wrong with a value, as the end of "NAME …". Never contains the value. */
+/** Error in a value. Its message completes "NAME …" and never contains the value. */
 export class ConfigValueError extends Error {}
 
 /** @throws ConfigValueError */
@@ -25,7 +25,7 @@ export const parseSecret = (text: string): Uint8Array => {
   return secret
 }
 
-/** Parses a public key in PEM, whose line breaks may be written as \n. @throws ConfigValueError */
+/** Parses a public key in PEM. Line breaks can be written as \n. @throws ConfigValueError */
 export const parsePublicKey = (text: string): Omit<Extract<VerificationKey, { kind: 'key' }>, 'kind'> => {
   const pem = text.replaceAll('\\n', '\n').trim()
   if (/PRIVATE KEY/.test(pem))
@@ -52,7 +52,10 @@ export const parsePublicKey = (text: string): Omit<Extract<VerificationKey, { ki
 export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'))
 
-/** Whoever can change the key set in transit can make tokens, so plain HTTP is for loopback only. */
+/**
+ * Parses JWT_JWKS_URL. Plain HTTP is accepted for loopback only: an attacker who can modify the key set in transit can
+ * forge tokens.
+ */
 export const parseJwksUrl = (text: string): URL | null => {
   const url = URL.parse(text)
   if (url === null || url.username !== '' || url.password !== '') return null
@@ -60,13 +63,13 @@ export const parseJwksUrl = (text: string): URL | null => {
   return isSafe ? url : null
 }
 
-/** A URL has an IPv6 address in brackets; a socket wants it without. */
+/** Removes the brackets of an IPv6 address in a URL, which sockets do not accept. */
 export const withoutBrackets = (hostname: string): string => hostname.replace(/^\[|\]$/g, '')
 
-/** One query joins the events of a reader, and SQLite joins at most 500. */
+/** One query joins all events of a subscriber, and SQLite joins at most 500 tables. */
 const MAX_EVENTS = 400
 
-/** The items of a comma-separated list. */
+/** Splits a comma-separated list. */
 const splitList = (text: string): string[] =>
   text
     .split(',')
@@ -114,7 +117,7 @@ export const parseAddressList = (text: string): BlockList | null => {
   return splitList(text).every((item) => addToBlockList(list, item)) ? list : null
 }
 
-/** Credentials belong in the headers, which are never shown. */
+/** Rejects credentials in the URL: they belong in the headers, which are never shown. */
 export const isOtlpEndpoint = (text: string): boolean => {
   const url = URL.parse(text)
   return url !== null && /^https?:$/.test(url.protocol) && `${url.username}${url.password}${url.search}` === ''
@@ -129,7 +132,7 @@ const isDecodable = (part: string): boolean => {
   }
 }
 
-/** Parses `name=value,name=value` as OpenTelemetry writes it, values percent-encoded. */
+/** Parses `name=value,name=value` in OpenTelemetry's format, with percent-encoded values. */
 export const parseHeaders = (text: string): Readonly<Record<string, string>> | null => {
   const headers: Record<string, string> = {}
   for (const item of splitList(text)) {
@@ -140,13 +143,13 @@ export const parseHeaders = (text: string): Readonly<Record<string, string>> | n
   return headers
 }
 
-/** True for a text that can follow `Authorization: Bearer`: no line break that would end the header, no second word. */
+/** True if the text can follow `Authorization: Bearer`: no line break that would end the header, no second word. */
 export const isBearerToken = (text: string): boolean => /^[\w.~+/-]+=*$/.test(text)
 
 const NO_FILES: BrokerTls = { caFile: null, certFile: null, keyFile: null }
 
 /**
- * Parses RABBITMQ_URL. The TLS files of amqps:// have variables of their own, so they are null here.
+ * Parses RABBITMQ_URL. The TLS files of amqps:// have their own variables, so they are null in the result.
  *
  * @throws ConfigValueError
  */

@@ -7,19 +7,19 @@ import { ConfigValueError } from './parsers.ts'
 import type { ConfigVariable } from './variable.ts'
 import { CONFIG_VARIABLES, type ConfigValues, VARIABLE_NAMES, type VariableName } from './variables.ts'
 
-/** The variables, each parsed by itself; rules that several share are not checked yet. */
+/** The variables, each parsed separately. Rules that involve several variables are not checked yet. */
 export interface RawConfig<N extends VariableName = VariableName> {
-  /** null: not set, and without a default. Absent: invalid. */
+  /** A value is null if not set and without a default, and absent if invalid. */
   readonly values: Partial<Pick<ConfigValues, N>>
   /** Texts of the values, defaults included. */
   readonly texts: ReadonlyMap<VariableName, string>
   /** The variables that are set, by NAME or by NAME_FILE. */
   readonly given: ReadonlyMap<VariableName, 'value' | 'file'>
-  /** One sentence for each fault. */
+  /** One sentence per problem. */
   readonly problems: string[]
 }
 
-/** Variables of version 0.1, by the name that each has now. */
+/** Variables of version 0.1, with their new names. */
 const RENAMED: Readonly<Record<string, VariableName>> = {
   HEADERS_SECONDS: 'HEADERS_TIMEOUT_SECONDS',
   REQUEST_SECONDS: 'REQUEST_TIMEOUT_SECONDS',
@@ -27,7 +27,7 @@ const RENAMED: Readonly<Record<string, VariableName>> = {
   CACHE_DIR: 'NATIVE_MODULE_DIR',
 }
 
-/** Reads the given variables, by default all of them. An empty text counts as not set. */
+/** Reads the given variables, by default all of them. Empty text counts as not set. */
 export const readRawConfig = <N extends VariableName = VariableName>(
   env: Env,
   names: readonly N[] = VARIABLE_NAMES as readonly N[],
@@ -56,7 +56,7 @@ export const readRawConfig = <N extends VariableName = VariableName>(
     try {
       text = readText(name, variable)
     } catch (error) {
-      // Without the path, which may be the secret itself, set by mistake.
+      // Omit the path: it may be the secret itself, set by mistake.
       problems.push(`${name}_FILE cannot be read: ${errorChainText(error).replace(/, \w+ '.*$/s, '')}`)
       return
     }
@@ -82,17 +82,17 @@ export const readRawConfig = <N extends VariableName = VariableName>(
   for (const [old, name] of Object.entries(RENAMED)) {
     if (env[old] && names.some((wanted) => wanted === name)) problems.push(`${old} was renamed: set ${name} instead.`)
   }
-  // Each value is what the schema under its name has made of a text.
+  // The assertion holds because each value was parsed by the schema of the same name.
   return { values: values as Partial<Pick<ConfigValues, N>>, texts, given, problems }
 }
 
-/** @throws GatewayError config_invalid with all problems at once, one to a line of its message */
+/** @throws GatewayError config_invalid, whose message lists all problems, one per line */
 export const requireValid = <N extends VariableName>({ values, problems }: RawConfig<N>, env: Env) => {
   if (problems.length > 0) {
-    // A misspelled name is often the cause: JWT_SECRETT leaves the gateway without a key.
+    // Report misspelled names, which are often the cause: JWT_SECRETT leaves the gateway without a key.
     const misspelled = findMisspellings({ own: env, dotEnv: {} }).map(describeMisspelling)
     throw new GatewayError('config_invalid', [...problems, ...misspelled].join('\n'))
   }
-  // Without a problem, no value is absent.
+  // Without problems, every value is present.
   return values as Pick<ConfigValues, N>
 }

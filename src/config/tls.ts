@@ -3,7 +3,7 @@ import type { GatewayError } from '../core/errors.ts'
 import { type CertificateFiles, loadCertificatePair } from '../http/server/certificate-watcher.ts'
 import type { RawConfig } from './raw-config.ts'
 
-/** The files of HTTPS, checked as they are now; null for plain HTTP. */
+/** Returns the TLS files for HTTPS after checking that they can be loaded; null for plain HTTP. */
 export const parseTlsConfig = ({ values, problems }: RawConfig): CertificateFiles | null => {
   const { TLS_CERT_FILE: certFile = null, TLS_KEY_FILE: keyFile = null } = values
   if (certFile === null || keyFile === null) {
@@ -25,7 +25,7 @@ const BROKER_FILES = {
   keyFile: 'RABBITMQ_KEY_FILE',
 } as const
 
-/** Reports files of amqps:// that cannot be used as they are now: the connection would not be protected by them. */
+/** Reports TLS files of amqps:// that cannot be used now; otherwise the connection would silently be unprotected. */
 export const validateBrokerTls = ({ values, given, problems }: RawConfig): void => {
   const names = Object.values(BROKER_FILES).filter((name) => given.has(name))
   const address = values.RABBITMQ_URL

@@ -2,23 +2,23 @@ import { z } from 'zod'
 
 /** One environment variable of the gateway. Its name is its key in CONFIG_VARIABLES. */
 export interface ConfigVariable {
-  /** Text of the default, as .env.sample shows it; null if there is none. */
+  /** Text of the default, as shown in .env.sample; null if there is none. */
   readonly default: string | null
   readonly description: string
-  /** The value is never shown, and can also come from the file that NAME_FILE names. */
+  /** True if the value is never shown and can also be read from the file that NAME_FILE names. */
   readonly secret?: true
-  /** Constraint of a value, as the end of "NAME must be …". */
+  /** Constraint on the value; completes "NAME must be …". */
   readonly constraint: string
-  /** Parses a value; throws ConfigValueError where more can be said than the constraint. */
+  /** Parses a value. Throws ConfigValueError if a more specific message than the constraint is possible. */
   readonly schema: z.ZodType<unknown, string>
 }
 
-/** Type of a variable's value; null if it is not set and has no default. */
+/** Type of a variable's value; includes null if the variable has no default. */
 export type VariableValue<V extends ConfigVariable> =
   | z.output<V['schema']>
   | (V['default'] extends string ? never : null)
 
-/** Schema of what a parser returns, which is null for an invalid text. */
+/** Creates a schema from a parser that returns null for invalid text. */
 export const parsedBy = <T>(parse: (text: string) => T | null) =>
   z.string().transform((text, context): T => {
     const value = parse(text)
@@ -55,7 +55,10 @@ export const textVariable = <D extends string | null>(defaultValue: D, descripti
 
 export const pemFileVariable = (description: string) => textVariable(null, description, 'the path of a file in PEM')
 
-/** Names of exchanges, queues and bindings are AMQP short strings; a few bytes are left for the suffix `.dead`. */
+/**
+ * Names of exchanges, queues and bindings are AMQP short strings (255 bytes); a few bytes are left for the suffix
+ * `.dead`.
+ */
 export const amqpNameVariable = (defaultValue: string, description: string) => ({
   default: defaultValue,
   description,

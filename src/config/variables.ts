@@ -25,7 +25,9 @@ import {
   type VariableValue,
 } from './variable.ts'
 
-/** Every variable of the gateway, in the order of .env.sample and `config`. The types of the values follow from it. */
+/**
+ * Every variable of the gateway, in the order of .env.sample and `config`. The types of the values are derived from it.
+ */
 export const CONFIG_VARIABLES = {
   HOST: {
     default: '127.0.0.1',
