@@ -11,23 +11,25 @@ import type { ClusterFault, HealthReport, WorkerSummary } from './report.ts'
 import { SAMPLE_INTERVAL_MS, SampleRing } from './sample-ring.ts'
 import type { WorkerReply, WorkerStatus } from './worker-status.ts'
 
-/** A rate over less than this says little. Milliseconds. */
+/** Minimum window of a rate, in milliseconds; shorter ones are too noisy. */
 const MIN_WINDOW_MS = 5_000
 
 export interface ObserverOptions {
-  /** Asks all processes that serve how they are; never rejects. */
+  /** Polls all workers; never rejects. */
   readonly pollWorkers: () => Promise<WorkerReply[]>
-  /** How many processes there should be. */
+  /** Number of workers that should be running. */
   readonly expected: number
 }
 
-/** Looks at all workers every 10 seconds and remembers the last hour: in the process alone, or in the primary. */
+/**
+ * Samples all workers every 10 seconds and keeps the samples of one hour. Runs in the primary, or in the only process.
+ */
 export class HealthMonitor {
   readonly #options: ObserverOptions
   readonly #history = new SampleRing()
   readonly #startedAt = Date.now()
   #timer: NodeJS.Timeout | undefined
-  /** The last two samples' figures: rates are reckoned from the younger one that is old enough. */
+  /** Baselines of the last two samples. Rates use the later one that is old enough. */
   #base: Baseline = { at: this.#startedAt, byPid: new Map() }
   #baseBefore: Baseline = this.#base
 
@@ -43,7 +45,7 @@ export class HealthMonitor {
     clearInterval(this.#timer)
   }
 
-  /** How all workers are now. @param after only samples later than this, in milliseconds since 1970 */
+  /** Returns the status of all workers. @param after only samples later than this, in milliseconds since 1970 */
   async report(after: number): Promise<HealthReport> {
     const seen = await this.#options.pollWorkers()
     const now = Date.now()
@@ -98,7 +100,7 @@ export class HealthMonitor {
   }
 }
 
-/** The observer of a process without siblings. */
+/** Creates the monitor of a process without other workers. */
 export const monitorSingleProcess = (read: () => Promise<WorkerStatus>): HealthMonitor =>
   new HealthMonitor({ pollWorkers: async () => [{ worker: 1, pid: process.pid, vitals: await read() }], expected: 1 })
 
@@ -113,7 +115,7 @@ const stateOf = ({ worker, pid, vitals }: WorkerReply, { loopDelay }: RateSample
   event_loop_delay_seconds: loopDelay.get(pid) ?? null,
 })
 
-/** What several workers suffer alike is one fault, since its earliest. */
+/** Merges faults that several workers have in common, keeping the earliest start. */
 const mergeFaults = (seen: readonly WorkerReply[]): ClusterFault[] => {
   const faults = new Map<string, ClusterFault>()
   for (const { worker, vitals } of seen) {

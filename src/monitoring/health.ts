@@ -1,20 +1,20 @@
 import { errorChainText } from '../core/error-text.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../core/errors.ts'
 
-/** Something that keeps the gateway from doing its whole work. */
+/** A condition that keeps the gateway from working fully. */
 export interface Fault {
   readonly component: string
   readonly code: ErrorCode
   readonly message: string
   readonly hint: string
-  /** ISO time at which it began. */
+  /** Start of the fault, as ISO time. */
   readonly since: string
 }
 
-/** Told of every change of state, once. `fault` is null when the component works again. */
+/** Called once per change of state. `fault` is null if the component has recovered. */
 export type HealthListener = (component: string, fault: Fault | null) => void
 
-/** What is missing right now, by component. `/readyz` shows it; each change is one log line. */
+/** Current faults by component. `/readyz` shows them; each change is logged once. */
 export class HealthRegistry {
   readonly #faults = new Map<string, Fault>()
   readonly #onChange: HealthListener
@@ -31,12 +31,15 @@ export class HealthRegistry {
     return [...this.#faults.values()]
   }
 
-  /** The component has not said anything yet; until it does, the gateway is not ready. No change, so no log line. */
+  /**
+   * Marks a component that has not reported yet; until it does, the gateway is not ready. This is not logged as a
+   * change.
+   */
   markPending(component: string, code: ErrorCode, message: string): void {
     this.#faults.set(component, { component, code, message, hint: ERRORS[code].hint, since: new Date().toISOString() })
   }
 
-  /** The component does not work, for this reason. Saying the same again changes nothing. */
+  /** Marks a component as failed. Idempotent: repeating the same failure is ignored. */
   markFailed(component: string, error: unknown): void {
     const code = error instanceof GatewayError ? error.code : 'internal'
     const hint = error instanceof GatewayError ? error.hint : ERRORS.internal.hint
@@ -55,7 +58,7 @@ export class HealthRegistry {
     else this.markFailed(component, error)
   }
 
-  /** The component works. */
+  /** Marks a component as working. */
   markHealthy(component: string): void {
     if (this.#faults.delete(component)) this.#onChange(component, null)
   }

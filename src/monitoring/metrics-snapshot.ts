@@ -8,7 +8,7 @@ const labelled = (name: string, labels: Readonly<Record<string, unknown>>): stri
   return pairs.length === 0 ? name : `${name}{${pairs.join(',')}}`
 }
 
-/** What a registry says now. */
+/** Returns the current values of a registry. */
 export const snapshotMetrics = async (registry: Registry): Promise<MetricsSnapshot> => {
   const figures: Record<string, number> = {}
   for (const { name, values } of await registry.getMetricsAsJSON()) {
@@ -19,7 +19,7 @@ export const snapshotMetrics = async (registry: Registry): Promise<MetricsSnapsh
   return figures
 }
 
-/** The sum of a metric over all its labels; null: it has no sample. */
+/** Sum of a metric over all its labels; null if it has no sample. */
 export const sumMetric = (figures: MetricsSnapshot, name: string): number | null => {
   let sum: number | null = null
   for (const [sample, value] of Object.entries(figures)) {
@@ -28,7 +28,7 @@ export const sumMetric = (figures: MetricsSnapshot, name: string): number | null
   return sum
 }
 
-/** What has been added since, sample by sample; what was not there before counts from 0. */
+/** Growth of each sample since `before`; samples that were not there before count from 0. */
 export const counterDeltas = (before: MetricsSnapshot | undefined, now: MetricsSnapshot): MetricsSnapshot =>
   Object.fromEntries(
     Object.entries(now).map(([sample, value]) => {
@@ -38,7 +38,7 @@ export const counterDeltas = (before: MetricsSnapshot | undefined, now: MetricsS
     }),
   )
 
-/** Figures of several processes, added up. */
+/** Sum of the snapshots of several processes. */
 export const mergeSnapshots = (all: readonly MetricsSnapshot[]): MetricsSnapshot => {
   const sum: Record<string, number> = {}
   for (const figures of all) {
@@ -50,10 +50,10 @@ export const mergeSnapshots = (all: readonly MetricsSnapshot[]): MetricsSnapshot
 const LE = /[{,]le="([^"]+)"/
 
 /**
- * A quantile of what a histogram observed, by its buckets, as Prometheus reckons it; null: it observed nothing.
+ * Estimates a quantile of a histogram from its buckets, as Prometheus does; null if the histogram observed nothing.
  *
- * @param figures what was added during the time that is meant
- * @param label a label that its buckets must have, as `since="broker"`
+ * @param figures growth of the counters over the period of interest
+ * @param label a label that the buckets must have, such as `since="broker"`
  */
 export const histogramQuantile = (
   figures: MetricsSnapshot,

@@ -8,13 +8,13 @@ import {
 import type { Sample } from './samples.ts'
 import type { WorkerReply } from './worker-status.ts'
 
-/** What was known of the processes at a time, in milliseconds since 1970. */
+/** Metrics of the workers at one time, in milliseconds since 1970. */
 export interface Baseline {
   readonly at: number
   readonly byPid: ReadonlyMap<number, MetricsSnapshot>
 }
 
-/** From when on lag is counted, by what tells most: the broker's stamp, the publisher's, or the arrival here. */
+/** Starting points of the ingest lag, most meaningful first: broker timestamp, publisher timestamp, arrival. */
 const LAG_SINCE = ['broker', 'publisher', 'arrival'] as const
 
 export interface RateSample {
@@ -27,17 +27,17 @@ export interface RateSample {
 const answers = (seen: readonly WorkerReply[]): { pid: number; figures: MetricsSnapshot }[] =>
   seen.flatMap(({ pid, vitals }) => (vitals === null ? [] : [{ pid, figures: vitals.figures }]))
 
-/** A thing that is the same for all processes, as some of them know it. */
+/** For values that are the same for all workers, of which some may not have measured them. */
 export const maxAcrossWorkers = (seen: readonly WorkerReply[], name: string): number | null => {
   const known = answers(seen).flatMap(({ figures }) => figures[name] ?? [])
   return known.length === 0 ? null : Math.max(...known)
 }
 
-/** A thing of which each process has its own. */
+/** For values that each worker has separately. */
 export const sumAcrossWorkers = (seen: readonly WorkerReply[], name: string): number | null =>
   sumMetric(mergeSnapshots(answers(seen).map(({ figures }) => figures)), name)
 
-/** What those who are there now know, and of those who are silent what was known before. */
+/** Returns the latest metrics of the workers that replied, and the previous ones of those that did not. */
 export const advanceBaseline = (before: Baseline, seen: readonly WorkerReply[], at: number): Baseline => {
   const byPid = new Map<number, MetricsSnapshot>()
   for (const { pid, vitals } of seen) {
@@ -47,7 +47,10 @@ export const advanceBaseline = (before: Baseline, seen: readonly WorkerReply[], 
   return { at, byPid }
 }
 
-/** What happened between a base and now. Each process is compared with itself, so that one that is new or gone falsifies nothing. */
+/**
+ * Computes the rates since a baseline. Each worker is compared with itself, so that new and exited workers do not
+ * distort the result.
+ */
 export const computeSample = (base: Baseline, seen: readonly WorkerReply[], at: number): RateSample => {
   const there = answers(seen)
   const grown = there.map(({ pid, figures }) => ({ pid, figures: counterDeltas(base.byPid.get(pid), figures) }))

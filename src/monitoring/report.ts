@@ -6,7 +6,7 @@ export interface ClusterFault extends Fault {
   readonly workers: readonly number[]
 }
 
-/** One process that serves. Where it did not answer in time, only its number and pid are known. */
+/** A worker. If it did not reply in time, only its number and pid are known. */
 export interface WorkerSummary {
   readonly worker: number
   readonly pid: number
@@ -19,16 +19,16 @@ export interface WorkerSummary {
   readonly event_loop_delay_seconds: number | null
 }
 
-/** How all workers are. */
+/** Status of all workers. */
 export interface HealthReport {
-  /** Every worker that there should be answers, and has no fault. */
+  /** True if every expected worker replied and none has a fault. */
   readonly ready: boolean
   readonly faults: readonly ClusterFault[]
   readonly workers_expected: number
   readonly workers: readonly WorkerSummary[]
-  /** Over the last 5 to 15 seconds; gauges are of now. */
+  /** Rates over the last 5 to 15 seconds; gauges are current. */
   readonly now: Sample
-  /** From when on the lag is counted: `broker`, `publisher` or `arrival`; null: nothing was committed. */
+  /** Starting point of the lag: `broker`, `publisher` or `arrival`; null if nothing was committed. */
   readonly lag_since: string | null
   /** Since the workers started. */
   readonly totals: { readonly stored: number; readonly duplicates: number; readonly rejected: number }
@@ -38,14 +38,14 @@ export interface HealthReport {
     readonly stalled: number
     readonly channels: number
   }
-  /** null: no broker, or no connection to it. */
+  /** null without a broker or a connection to it. */
   readonly queue: { readonly ready: number; readonly consumers: number | null; readonly dead: number | null } | null
   readonly database: {
     readonly bytes: number | null
     readonly wal_bytes: number | null
     readonly disk_free_bytes: number | null
   }
-  /** Since when samples are taken: ISO time. Before it nothing is known. */
+  /** Start of sampling, as ISO time. */
   readonly sampled_since: string
   readonly sample_seconds: number
   readonly samples: Samples

@@ -1,19 +1,19 @@
 import { SAMPLE_FIELDS, type Sample, type Samples } from './samples.ts'
 
-/** Between two samples, in milliseconds. */
+/** Interval between samples, in milliseconds. */
 export const SAMPLE_INTERVAL_MS = 10_000
-/** An hour of them. */
+/** One hour. */
 const MAX_SAMPLES = 360
 
 type Columns = Record<keyof Sample, (number | null)[]>
 
-/** Numbers of one sample: its time and its columns. */
+/** Numbers per sample: its time and its columns. */
 const WIDTH = SAMPLE_FIELDS.length + 1
 
-/** The last hour in a ring of fixed size; what is not known is NaN in it. */
+/** Samples of the last hour in a ring buffer of fixed size. Unknown values are stored as NaN. */
 export class SampleRing {
   readonly #ring = new Float64Array(MAX_SAMPLES * WIDTH)
-  /** Samples ever added. */
+  /** Number of samples ever added. */
   #added = 0
 
   /** @param at milliseconds since 1970 */
@@ -23,7 +23,7 @@ export class SampleRing {
     for (const [index, name] of SAMPLE_FIELDS.entries()) this.#ring[row + 1 + index] = sample[name] ?? Number.NaN
   }
 
-  /** The samples later than `after`, oldest first. */
+  /** Returns the samples later than `after`, oldest first. */
   since(after: number): Samples {
     const at: number[] = []
     const columns = Object.fromEntries(SAMPLE_FIELDS.map((name) => [name, []])) as unknown as Columns
@@ -39,5 +39,5 @@ export class SampleRing {
   }
 }
 
-/** No more digits than anybody reads: an hour of samples is sent to each page that opens. */
+/** Rounds to 5 digits, since an hour of samples is sent to each page that opens. */
 const roundForDisplay = (value: number): number | null => (Number.isNaN(value) ? null : Number(value.toPrecision(5)))

@@ -1,9 +1,9 @@
 import type { WorkerReply, WorkerStatus } from './worker-status.ts'
 
-/** A worker that takes longer than this to say how it is counts as silent, in milliseconds. */
+/** Timeout for the reply of a worker, in milliseconds. */
 const TIMEOUT_MS = 2_000
 
-/** A process that can be asked; its answer comes by `heard`. */
+/** A worker to poll. It replies through `onReply`. */
 export interface PollTarget {
   readonly worker: number
   readonly pid: number
@@ -16,7 +16,7 @@ interface PendingPoll {
   done: () => void
 }
 
-/** Asks all workers how they are, and waits for the answers, but not for ever. */
+/** Polls all workers and waits for their replies up to a timeout. */
 export class WorkerPoller {
   readonly #open = new Map<number, PendingPoll>()
   #asking = 0
@@ -38,7 +38,7 @@ export class WorkerPoller {
     return workers.map(({ worker, pid }) => ({ worker, pid, vitals: open.answers.get(worker) ?? null }))
   }
 
-  /** An answer has come; one to a round that is over is of no use any more. */
+  /** Handles a reply. Replies to a finished poll are ignored. */
   onReply(id: number, worker: number, vitals: WorkerStatus): void {
     const open = this.#open.get(id)
     if (open === undefined) return
