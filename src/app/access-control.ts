@@ -23,14 +23,14 @@ export interface AccessControlOptions {
   readonly siblings: ClusterPeers | undefined
 }
 
-/** Who may do what, and how much of it: put together once for each worker. */
+/** Authentication, authorization and limits of one worker. */
 export interface AccessControl {
   readonly authorise: Authorise
   readonly tickets: Tickets
   readonly revocations: Revocations
   readonly gate: Quotas
   readonly proxies: TrustedProxies
-  /** Called once the log is open, before the first request. @throws GatewayError storage_* */
+  /** Must be called after the store is open and before the first request. @throws GatewayError storage_* */
   readonly start: () => Promise<void>
 }
 
@@ -73,7 +73,7 @@ export const createAccessControl = ({
   }
 }
 
-/** A desk whose values lie where all hosts find them; what is counted, each host counts for itself. */
+/** Keeps tickets in the store that all hosts share; limits are still counted per host. */
 const withSharedTickets =
   (ask: CoordinatorClient, tickets: TicketStore): CoordinatorClient =>
   async (question) => {

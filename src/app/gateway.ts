@@ -34,24 +34,24 @@ export interface GatewayOptions {
   readonly config: Config
   readonly logger: Logger
   readonly version: string
-  /** The log to use instead of the one in the configuration; it is started and stopped like it. */
+  /** Store to use instead of the configured one. The gateway starts and stops it. */
   readonly log?: MessageStore
-  /** The bell to use instead of one of its own. */
+  /** Notifier to use instead of a new one. */
   readonly bell?: ChangeNotifier
-  /** The text for /metrics, where other processes have a part in it. */
+  /** Returns the text for /metrics, if it includes other processes. */
   readonly metricsText?: () => Promise<string>
-  /** How all workers are, where there are others. */
+  /** Returns the status of all workers, if there are several. */
   readonly overview?: HealthReportOptions['overview']
-  /** Other workers listen on the same port. */
+  /** True if other workers listen on the same port. */
   readonly reusePort?: boolean
-  /** What is shared with other workers. */
+  /** Communication with the other workers. */
   readonly clusterPeers?: ClusterPeers
 }
 
-/** Between two looks at the database file. */
+/** Interval between checks of the store, in milliseconds. */
 const CHECK_MS = 2_000
 
-/** One worker, put together: its parts start in the order of the data's way and stop against it. */
+/** Composes one worker. Components start in data-flow order and stop in reverse. */
 export class Gateway {
   readonly #config: Config
   readonly #logger: Logger
@@ -83,7 +83,7 @@ export class Gateway {
       log ??
       openStore(config, {
         onGrown: () => this.#bell.emit(),
-        // A failure is reported and made up for by the next periodic check.
+        // Ignored: the next periodic check reports the same failure and retries.
         onRevoked: () => void this.#access.revocations.refresh().catch(noop),
         onWarning: (text) => logger.warn(text),
       })
@@ -196,12 +196,12 @@ export class Gateway {
     return this.#config.broker === null ? 'embedded' : 'broker'
   }
 
-  /** The port that was really taken; meaningful once started. */
+  /** The port that the server listens on; valid once started. */
   get port(): number {
     return this.#server.port
   }
 
-  /** @throws GatewayError database_* or listen_failed; nothing is left running then */
+  /** @throws GatewayError database_* or listen_failed; everything is stopped again in that case */
   async start(): Promise<void> {
     await this.#log.start()
     try {
@@ -230,25 +230,25 @@ export class Gateway {
     this.#checking = setInterval(() => void this.#check(), CHECK_MS)
   }
 
-  /** The figures of this process. */
+  /** The metrics of this process. */
   get registry(): Registry {
     return this.#metrics.registry
   }
 
-  /** How this process is now. */
+  /** Returns the current status of this process. */
   status(): Promise<WorkerStatus> {
     return collectWorkerStatus(this.#health, this.registry)
   }
 
-  /** Unready, and no more connections; what is open goes on. */
+  /** Marks the gateway as not ready and refuses new connections. Open ones continue. */
   stopAccepting(): void {
     this.#health.markFailed('gateway', new GatewayError('shutting_down', 'The gateway is stopping.'))
     this.#refused ??= Promise.all([this.#server.stopAccepting(), this.#metricsServer?.stopAccepting()])
   }
 
   /**
-   * Stops in the order consumer, batch, streams, log (I2): unready, no more deliveries, what is in hand is
-   * committed and acknowledged, streams end with `closing`, the log closes.
+   * Stops consumer, batch, streams and store, in this order (I2): the gateway becomes not ready, deliveries stop, the
+   * current batch is committed and acknowledged, streams end with `closing`, and the store is closed.
    */
   async stop(): Promise<void> {
     this.stopAccepting()
@@ -256,7 +256,7 @@ export class Gateway {
     this.#observer?.stop()
     this.#metrics.eventLoopDelay.stop()
     this.#certificates?.stop()
-    // A store or broker that hangs must not keep the streams from ending in order.
+    // A hanging store or broker must not keep the streams from being closed properly.
     await withTimeout(this.#config.shutdownMs / 2, Promise.all([this.#ingest?.stop(), this.#publisher?.stop()]))
     await this.#retention.stop()
     await this.#live.stop()
@@ -265,7 +265,7 @@ export class Gateway {
     await this.#log.stop()
   }
 
-  /** Notices a database that was removed while nothing is written, and one that works again after a fault. */
+  /** Detects a database that was removed while nothing is written, and one that has recovered. */
   async #check(): Promise<void> {
     const failed = this.#health.faults.some((fault) => fault.component === 'store_write')
     try {
@@ -273,7 +273,7 @@ export class Gateway {
       this.#health.markHealthy('store_write')
       await this.#log.head()
       this.#health.markHealthy('store_read')
-      // What another host has changed, and whose word was lost.
+      // Reload revocations that another host changed and whose notification was lost.
       if (this.#config.postgres !== null) await this.#access.revocations.refresh()
     } catch (error) {
       this.#health.markFailed('store_write', error)

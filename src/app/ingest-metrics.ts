@@ -5,7 +5,10 @@ import type { Metrics } from '../telemetry/metrics.ts'
 
 export type CommitListener = (entries: readonly AppendEntry[], outcomes: readonly AppendResult[]) => void
 
-/** Counts the outcomes of a batch, logs what was quarantined in one line, and notifies the streams if the store has grown. */
+/**
+ * Counts the outcomes of a batch, logs quarantined messages in one line, and notifies the streams if messages were
+ * stored.
+ */
 export const recordCommit =
   ({ metrics, logger, bell }: { metrics: Metrics; logger: Logger; bell: ChangeNotifier }): CommitListener =>
   (entries, outcomes) => {
@@ -33,7 +36,7 @@ const reasonOf = (entry: AppendEntry, kind: AppendResult['kind']): string => {
   return kind === 'conflict' ? 'message_conflict' : 'message_unstorable'
 }
 
-/** Appends to the log, and measures the commit. */
+/** Wraps append of the store to measure the commits. */
 export const instrumentAppend =
   (log: MessageStore, metrics: Metrics): MessageStore['append'] =>
   async (entries) => {

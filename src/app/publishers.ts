@@ -20,7 +20,7 @@ const resultOf = (message: NewMessage, outcome: AppendResult): PublishResult => 
   return { message_id, error: new GatewayError('message_unstorable', 'The store cannot hold this message.') }
 }
 
-/** Embedded: what is published is committed to the log at once. */
+/** Creates the publisher of embedded mode, which commits messages to the store immediately. */
 export const createStorePublisher = (
   append: MessageStore['append'],
   onCommitted: (entries: readonly AppendEntry[], outcomes: readonly AppendResult[]) => void,
@@ -41,7 +41,9 @@ export const createStorePublisher = (
   },
 })
 
-/** With a broker: what is published goes through the exchange, and so the same way as what agents publish. */
+/**
+ * Creates the publisher of broker mode, which sends messages through the exchange, the same path as those of agents.
+ */
 export const createExchangePublisher = (publisher: ExchangePublisher): MessagePublisher => ({
   status: 202,
   publish: async (messages) => {

@@ -7,13 +7,16 @@ import type { MessageStore } from '../store/store.ts'
 export interface RejectedPortOptions {
   readonly log: MessageStore
   readonly maxMessageBytes: number
-  /** So many messages were committed out of the quarantine. */
+  /** Called with the number of messages that a replay has stored. */
   readonly onStored: (messages: number) => void
-  /** The store failed, or, by null, works again. */
+  /** Called with the error if the store failed, with null if a write succeeded. */
   readonly onStorageFault: (error: unknown) => void
 }
 
-/** The quarantine over HTTP: rows are checked as ingest checks deliveries, and their fate is told once it is durable. */
+/**
+ * Creates the quarantine of the HTTP API. Rows are validated as in ingest, and outcomes are returned once they are
+ * durable.
+ */
 export const createQuarantineService = (options: RejectedPortOptions): QuarantineService => {
   const { log, maxMessageBytes, onStored, onStorageFault } = options
   const makeId = createUuidV7Generator(randomBytes)

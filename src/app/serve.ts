@@ -12,14 +12,14 @@ import { createClusterMetrics, registerWorkerMetrics } from '../telemetry/callba
 import { createLogger } from '../telemetry/logger.ts'
 import { Gateway } from './gateway.ts'
 
-/** The last part of the drain deadline is kept for the exit itself. */
+/** Part of the shutdown time that is reserved for the exit itself, in milliseconds. */
 const EXIT_RESERVE_MS = 500
 
-/** Where a gateway of this configuration serves that listens on this port. */
+/** Returns the base URL of a gateway with this configuration that listens on this port. */
 export const baseUrl = (config: Config, port: number): string =>
   `http${config.tls === null ? '' : 's'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`
 
-/** What a newcomer needs to know, in one readable paragraph. */
+/** Returns a paragraph for new users: the address, the mode, and how to listen and publish. */
 const startupBanner = (config: Config, url: string): string => {
   const mode =
     config.broker === null
@@ -36,7 +36,7 @@ ${config.tokens === null ? `Open ${url}/ in a browser, or listen` : 'Who calls n
 `
 }
 
-/** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
+/** Resolves at the first SIGTERM or SIGINT. A second signal exits the process immediately. */
 const waitForSignal = (logger: Logger, onSecond: () => void = noop): Promise<string> =>
   new Promise((resolve) => {
     let first = true
@@ -53,10 +53,10 @@ const waitForSignal = (logger: Logger, onSecond: () => void = noop): Promise<str
     }
   })
 
-/** Told of the port once the gateway serves. */
+/** Called with the port once the gateway accepts requests. */
 export type OnListening = (port: number) => void
 
-/** Says that the gateway serves: a line for the log, a paragraph for people. */
+/** Reports that the gateway accepts requests: a log line, and a paragraph for people. */
 const logListening = (config: Config, logger: Logger, url: string): void => {
   process.stderr.write(startupBanner(config, url))
   const { workers, broker } = config
@@ -68,10 +68,10 @@ const logListening = (config: Config, logger: Logger, url: string): void => {
 }
 
 /**
- * Runs the gateway until a signal ends it: alone, or as the primary of its workers.
+ * Runs the gateway until a signal, as a single process or as the primary of its workers.
  *
- * @param onListening called once the gateway serves; never in a worker
- * @returns the exit code: 0 when everything stopped inside SHUTDOWN_SECONDS, else 1
+ * @param onListening called once the gateway accepts requests; never called in a worker
+ * @returns the exit code: 0 if everything stopped within SHUTDOWN_SECONDS, else 1
  * @throws GatewayError config_invalid, database_* or listen_failed
  */
 export const serveUntilSignal = async (version: string, onListening: OnListening = noop): Promise<number> => {
@@ -86,7 +86,7 @@ export const serveUntilSignal = async (version: string, onListening: OnListening
   return runGateway(new Gateway({ config, logger, version }), config, logger, onListening)
 }
 
-/** Runs a gateway that is put together already. */
+/** Runs a gateway that was already constructed. */
 export const runGateway = async (
   gateway: Gateway,
   config: Config,
@@ -96,7 +96,7 @@ export const runGateway = async (
   const signalled = waitForSignal(logger)
   const started = gateway.start()
   started.catch(noop)
-  // A start can wait for its database; nothing has been accepted by then.
+  // Startup may still be waiting for the database, but no request has been accepted, so exit immediately.
   if ((await Promise.race([started, signalled])) !== undefined) return 0
   logListening(config, logger, baseUrl(config, gateway.port))
   onListening(gateway.port)
