@@ -1,20 +1,20 @@
 /**
- * What all workers share, kept in one place: tickets that are given out, streams that are counted, and how much was
- * published. With one process that place is the process itself; with workers it is the primary, which each of them
- * asks. Pure: the clock comes with each question, and no question waits for another.
+ * State that all workers share: tickets, numbers of open streams, and publish rates. It is held by the process itself,
+ * or with several workers by the primary, which the workers query. Pure: the time is passed with each request, and no
+ * request waits for another.
  */
 
-/** A question. Keys are chosen by the asker; times in milliseconds. */
+/** A request. Keys are chosen by the caller; times are in milliseconds. */
 export type CoordinatorRequest =
-  /** Keeps a value under an id for a while. */
+  /** Stores a value under an id for a limited time. */
   | { readonly do: 'keep'; readonly id: string; readonly value: string; readonly ms: number }
-  /** Gives the value of an id, once. */
+  /** Returns and removes the value of an id. */
   | { readonly do: 'take'; readonly id: string }
-  /** Counts one more under each key, or under none if one of them is at its limit. */
+  /** Increments the counter of each key, or none of them if one is at its limit. */
   | { readonly do: 'enter'; readonly keys: readonly (readonly [key: string, limit: number])[] }
-  /** Counts one less under each key. */
+  /** Decrements the counter of each key. */
   | { readonly do: 'leave'; readonly keys: readonly string[] }
-  /** Takes from a bucket that fills at `rate` a second up to `burst`. */
+  /** Takes tokens from a bucket that refills at `rate` per second up to `burst`. */
   | {
       readonly do: 'spend'
       readonly key: string
@@ -26,13 +26,17 @@ export type CoordinatorRequest =
 export interface CoordinatorResponse {
   readonly ok: boolean
   readonly value?: string
-  /** The key that is at its limit. */
+  /** The key that has reached its limit. */
   readonly key?: string
-  /** When to ask again, in milliseconds. */
+  /** Time to wait before a retry, in milliseconds. */
   readonly waitMs?: number
 }
 
-/** Asks the desk, wherever it is. @throws GatewayError overloaded when it does not answer */
+/**
+ * Sends a request to the coordinator, local or in the primary.
+ *
+ * @throws GatewayError overloaded if it does not reply in time
+ */
 export type CoordinatorClient = (ask: CoordinatorRequest) => Promise<CoordinatorResponse>
 
 interface TokenBucket {
@@ -45,23 +49,23 @@ interface TokenBucket {
 const OK: CoordinatorResponse = { ok: true }
 const NO: CoordinatorResponse = { ok: false }
 
-/** Values kept at once; more are refused rather than the memory filled. */
+/** Maximum number of stored values; more are refused, to limit memory. */
 const MAX_KEPT = 100_000
-/** Full buckets are dropped when so many have come since the last look. */
+/** Full buckets are deleted after this many requests. */
 const SWEEP_EVERY = 1_000
 
 export class Coordinator {
-  /** In the order of their end, as all are kept equally long. */
+  /** In order of expiry, since all are stored for the same time. */
   readonly #kept = new Map<string, { readonly value: string; readonly end: number }>()
   readonly #counts = new Map<string, number>()
-  /** What each holder has counted, so that one that dies takes its share with it. */
+  /** Counts by owner, so that those of a worker that exits can be released. */
   readonly #holders = new Map<number, Map<string, number>>()
   readonly #buckets = new Map<string, TokenBucket>()
   #unswept = 0
 
   /**
-   * @param owner who asks: what it has entered is counted as its own
-   * @param now milliseconds of a clock that never goes back
+   * @param owner id of the worker that sent the request; counters are attributed to it
+   * @param now time of a monotonic clock, in milliseconds
    */
   answer(ask: CoordinatorRequest, owner: number, now: number): CoordinatorResponse {
     switch (ask.do) {
@@ -79,13 +83,13 @@ export class Coordinator {
     }
   }
 
-  /** The holder is gone, and with it what it held. */
+  /** Releases everything that was counted for an owner that has exited. */
   releaseOwner(owner: number): void {
     for (const [key, count] of this.#holders.get(owner) ?? []) this.#change(this.#counts, key, -count)
     this.#holders.delete(owner)
   }
 
-  /** Keys, values and buckets at hand, for tests of what is left behind. */
+  /** Number of stored values, counters and buckets, for tests that check for leaks. */
   get size(): number {
     return this.#kept.size + this.#counts.size + this.#buckets.size
   }
@@ -116,7 +120,7 @@ export class Coordinator {
   #add(key: string, owner: number, by: number): void {
     let own = this.#holders.get(owner)
     if (own === undefined) this.#holders.set(owner, (own = new Map()))
-    // A late word of a holder that was dropped must not take from the others.
+    // A late request of an owner that was released must not reduce the counts of others.
     if (by < 0 && !own.has(key)) return
     this.#change(own, key, by)
     this.#change(this.#counts, key, by)
@@ -132,7 +136,7 @@ export class Coordinator {
     this.#sweep(now)
     const known = this.#buckets.get(key)
     const tokens = known === undefined ? burst : levelOf(known, now)
-    // More than the bucket ever holds is let through when it is full, and then owed.
+    // A request larger than the bucket is accepted when the bucket is full; the level then becomes negative.
     const needed = Math.min(amount, burst)
     if (tokens < needed) return { ok: false, key, waitMs: ((needed - tokens) / rate) * 1_000 }
     this.#buckets.set(key, { tokens: tokens - amount, at: now, rate, burst })
@@ -149,7 +153,7 @@ export class Coordinator {
 const levelOf = ({ tokens, at, rate, burst }: TokenBucket, now: number): number =>
   Math.min(burst, tokens + ((now - at) / 1_000) * rate)
 
-/** The desk of a process without siblings. */
+/** Creates the coordinator of a process without other workers. */
 export const createLocalCoordinator = (): CoordinatorClient => {
   const desk = new Coordinator()
   return async (ask) => desk.answer(ask, 0, performance.now())

@@ -3,18 +3,18 @@ import type { WorkerStatus } from '../monitoring/worker-status.ts'
 import type { Revocation } from '../store/store.ts'
 import type { CoordinatorRequest, CoordinatorResponse } from './coordinator.ts'
 
-/** What primary and workers say to each other. Unknown messages (prom-client has its own) are left alone. */
+/** Messages between primary and workers. Unknown messages, such as those of prom-client, are ignored. */
 export type ClusterMessage =
   | { readonly gateway: 'bell' }
   | { readonly gateway: 'listening'; readonly url: string }
   | { readonly gateway: 'metrics'; readonly id: number; readonly text?: string }
-  /** The primary asks how a worker is; the worker says it. */
+  /** The primary requests the status of a worker, which replies. */
   | { readonly gateway: 'vitals'; readonly id: number; readonly vitals?: WorkerStatus }
-  /** A worker asks how all of them are. */
+  /** A worker requests the status of all workers. */
   | { readonly gateway: 'overview'; readonly id: number; readonly after: number; readonly overview?: HealthReport }
   /** A subject was revoked, or its revocation removed. */
   | { readonly gateway: 'revocation'; readonly revocation: Revocation }
-  /** Questions to the desk, those of one turn of the event loop together; and its answers, in the same order. */
+  /** Requests to the coordinator, batched per event-loop iteration, and its responses in the same order. */
   | { readonly gateway: 'ask'; readonly id: number; readonly asks: readonly CoordinatorRequest[] }
   | { readonly gateway: 'answer'; readonly id: number; readonly answers: readonly CoordinatorResponse[] }
   /** Accept no more connections. */

@@ -11,26 +11,26 @@ import { Coordinator } from './coordinator.ts'
 import { type ClusterMessage, isClusterMessage } from './messages.ts'
 
 const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
-/** A worker that has lived this long is no longer thought to die at start. */
+/** A worker that has run this long is considered stable and resets the crash backoff. */
 const STABLE_AFTER_MS = 30_000
 
 export interface PrimaryOptions {
   readonly workers: number
-  /** Where all workers listen. */
+  /** The port that all workers listen on. */
   readonly port: number
   readonly logger: Logger
-  /** From the signal to the end, in milliseconds. */
+  /** Maximum time from the signal to the exit, in milliseconds. */
   readonly stopMs: number
-  /** The figures of all workers as Prometheus text. */
+  /** Returns the metrics of all workers as Prometheus text. */
   readonly collectMetrics: () => Promise<string>
   /** Called once all workers listen. */
   readonly onListening: (url: string) => void
 }
 
 /**
- * Finds the port for all workers: the given one if it is free, any free one for 0. The workers then share it by
- * SO_REUSEPORT, each with a queue of its own: a connection that the primary would hand to a worker in the moment
- * of its death would hang for ever. The look comes first, as a second gateway could share the port just so.
+ * Finds the port for all workers: the given one if it is free, any free one for 0. The workers then share it with
+ * SO_REUSEPORT, each with an accept queue of its own: a connection that the primary passed to a worker just as it exits
+ * would hang for ever. The port is probed first because a second gateway could otherwise share it in the same way.
  *
  * @throws GatewayError listen_failed
  */
@@ -47,9 +47,17 @@ export const reservePort = (host: string, port: number): Promise<number> =>
   })
 
 /**
- * The process that forks the workers: it replaces one that dies, with backoff, relays bells, revocations and figures,
- * counts for all of them what is limited, watches how they are, and drains them one after another. It holds no data
- * and serves nobody.
+ * The process that forks the workers. It replaces workers that exit, with backoff, relays notifications, revocations
+ * and metrics, counts usage against limits for all workers, samples their status, and drains them one after another. It
+ * holds no messages and serves no requests.
+ *
+ * A worker passes through these states:
+ *
+ * - starting: from the fork until `listening`. The first one starts alone; if it exits before it listens, so does the
+ *   primary.
+ * - running: from `listening` on. Any other worker that exits is replaced after a backoff of at most 10 s.
+ * - draining: `stop` sends `refuse` to all workers, then `drain` to one after another.
+ * - exited: exit code 0 if it stopped in order. Workers that still run at the deadline are killed.
  */
 export class ClusterPrimary {
   readonly #options: PrimaryOptions
@@ -60,7 +68,7 @@ export class ClusterPrimary {
   readonly #observer: HealthMonitor
   #deaths = 0
   #stopping = false
-  /** How many times a worker has come to listen, replaced ones with it. */
+  /** Number of times that a worker has started listening, replacements included. */
   #starts = 0
   #end: (code: number) => void = noop
 
@@ -69,21 +77,21 @@ export class ClusterPrimary {
     this.#observer = new HealthMonitor({ pollWorkers: () => this.#look(), expected: options.workers })
   }
 
-  /** Forks; resolves with an exit code when no worker could start, never while they run. */
+  /** Forks the workers. Resolves with an exit code only if the first worker cannot start. */
   run(): Promise<number> {
     cluster.on('message', (worker: Worker, message: unknown) => this.#hear(worker, message))
     cluster.on('exit', (worker: Worker, code: number | null, signal: string | null) =>
       this.#exited(worker, code, signal),
     )
     this.#observer.start()
-    // The first one alone: it makes and checks the database, and its fault is told once.
+    // Start one worker first: it creates and checks the database, so a startup error is logged only once.
     this.#fork()
     return new Promise((resolve) => {
       this.#end = resolve
     })
   }
 
-  /** Drains the workers one by one: the last streams end when the time is half over. @returns the exit code */
+  /** Drains the workers one by one, so that the last streams end after half the time. @returns the exit code */
   async stop(): Promise<number> {
     this.#stopping = true
     this.#observer.stop()
@@ -104,7 +112,7 @@ export class ClusterPrimary {
     return all?.every(Boolean) ? 0 : 1
   }
 
-  /** Ends the workers at once. */
+  /** Kills the workers immediately. */
   kill(): void {
     for (const worker of this.#workers()) worker.process.kill('SIGKILL')
   }
@@ -146,7 +154,7 @@ export class ClusterPrimary {
     } else if (message.gateway === 'listening') this.#started(message.url)
   }
 
-  /** A worker listens: the first one lets the others start, the last one is what the operator was waiting for. */
+  /** The first worker that listens lets the others start; the last one completes the startup. */
   #started(url: string): void {
     this.#starts++
     if (this.#starts === 1) for (let count = 1; count < this.#options.workers; count++) this.#fork()
@@ -159,7 +167,7 @@ export class ClusterPrimary {
     this.#desk.releaseOwner(worker.id)
     if (this.#stopping) return
     if (this.#starts === 0) {
-      // It has said itself why it cannot start.
+      // The worker has already logged why it cannot start.
       this.#end(code ?? 1)
       return
     }
@@ -177,7 +185,7 @@ export class ClusterPrimary {
   }
 }
 
-/** A worker that dies meanwhile hears nothing, which is no fault: `exit` tells of it. */
+/** Sends a message. Errors are ignored, since `exit` reports a worker that exits meanwhile. */
 const send = (worker: Worker, message: ClusterMessage): void => {
   if (worker.isConnected()) worker.send(message, noop)
 }

@@ -7,11 +7,11 @@ import type { Revocation } from '../store/store.ts'
 import type { CoordinatorClient, CoordinatorRequest, CoordinatorResponse } from './coordinator.ts'
 import { type ClusterMessage, isClusterMessage } from './messages.ts'
 
-/** The primary answers with the figures of all workers within this, or /metrics shows none. */
+/** Timeout for the metrics of all workers, in milliseconds; /metrics fails after that. */
 const METRICS_MS = 6_000
-/** The same for how all workers are, of which the primary waits for each a while. */
+/** Timeout for the status of all workers, in milliseconds. The primary waits up to 2 s for the workers. */
 const OVERVIEW_MS = 5_000
-/** The same for the desk, or the request that asks is refused. */
+/** Timeout for a response of the coordinator, in milliseconds; the HTTP request is refused after that. */
 const COORDINATOR_TIMEOUT_MS = 5_000
 
 const primaryTimeout = (): GatewayError => new GatewayError('overloaded', 'The primary did not answer in time.')
@@ -21,15 +21,15 @@ interface PendingRequest {
   readonly settle: (answer: CoordinatorResponse) => void
 }
 
-/** What workers share with each other; a process alone needs none of it. */
+/** Communication between workers. Not needed by a single process. */
 export interface ClusterPeers {
   readonly request: CoordinatorClient
   readonly broadcastRevocation: (revocation: Revocation) => void
-  /** Calls back for what a sibling has told. */
+  /** Sets the listener for revocations that other workers broadcast. */
   readonly onRevocation: (listener: (revocation: Revocation) => void) => void
 }
 
-/** A worker's side of what primary and workers say to each other. */
+/** The worker's end of the communication with the primary. */
 export class ClusterWorker implements ClusterPeers {
   readonly bell = new ClusterChangeNotifier(() => sendToPrimary({ gateway: 'bell' }))
   readonly #asked = new Map<number, (answer: ClusterMessage) => void>()
@@ -50,25 +50,33 @@ export class ClusterWorker implements ClusterPeers {
     })
   }
 
-  /** The figures of all workers, gathered by the primary. @throws GatewayError overloaded when one of them is silent */
+  /**
+   * Returns the metrics of all workers, collected by the primary.
+   *
+   * @throws GatewayError overloaded if it does not reply in time
+   */
   async metricsText(): Promise<string> {
     const answer = await this.#askPrimary((id) => ({ gateway: 'metrics', id }), METRICS_MS)
     return answer.gateway === 'metrics' ? (answer.text ?? '') : ''
   }
 
-  /** How all workers are, and were in the last hour. @throws GatewayError overloaded when the primary does not answer in time */
+  /**
+   * Returns the status of all workers and the samples of the last hour.
+   *
+   * @throws GatewayError overloaded if the primary does not reply in time
+   */
   readonly overview = async (after: number): Promise<HealthReport> => {
     const answer = await this.#askPrimary((id) => ({ gateway: 'overview', id, after }), OVERVIEW_MS)
     if (answer.gateway === 'overview' && answer.overview !== undefined) return answer.overview
     throw primaryTimeout()
   }
 
-  /** What this worker answers when it is asked how it is. */
+  /** Sets the function that returns the status of this worker when the primary requests it. */
   onStatusRequest(read: () => Promise<WorkerStatus>): void {
     this.#vitals = read
   }
 
-  /** Asks the desk of the primary. @throws GatewayError overloaded when it does not answer in time */
+  /** Sends a request to the coordinator in the primary. @throws GatewayError overloaded if it does not reply in time */
   readonly request = (ask: CoordinatorRequest): Promise<CoordinatorResponse> =>
     new Promise((resolve, reject) => {
       let late = false
@@ -79,12 +87,12 @@ export class ClusterWorker implements ClusterPeers {
       const settle = (answer: CoordinatorResponse): void => {
         clearTimeout(timer)
         resolve(answer)
-        // Nobody waits for this place any more.
+        // The caller has timed out, so release the slot that was just acquired.
         if (late && answer.ok && ask.do === 'enter') {
           void this.request({ do: 'leave', keys: ask.keys.map(([key]) => key) }).catch(noop)
         }
       }
-      // Ten thousand readers who come back at once must not cost as many messages.
+      // Batch requests, so that ten thousand reconnecting subscribers do not cost as many messages.
       if (this.#waiting.push({ ask, settle }) === 1) setImmediate(() => this.#sendQuestions())
     })
 
@@ -128,10 +136,10 @@ export class ClusterWorker implements ClusterPeers {
   }
 
   /**
-   * Resolves when this worker is to stop: the primary says so, a SIGTERM is meant for it alone, or the primary
-   * is gone.
+   * Resolves when this worker must stop: the primary sends `drain`, the worker itself receives a SIGTERM, or the
+   * primary has exited.
    *
-   * @param onRefuse called when no more connections are to be accepted
+   * @param onRefuse called when the worker must accept no more connections
    */
   waitForDrain(onRefuse: () => void): Promise<void> {
     return new Promise((resolve) => {
@@ -141,7 +149,7 @@ export class ClusterWorker implements ClusterPeers {
         if (message.gateway === 'drain') resolve()
       })
       process.on('SIGTERM', () => resolve())
-      // A terminal sends it to the whole group; the primary drains the workers in its own order.
+      // A terminal sends SIGINT to the whole process group; the primary drains the workers in its own order.
       process.on('SIGINT', noop)
       process.on('disconnect', () => resolve())
     })
