@@ -22,7 +22,7 @@ import { EVENT_STREAM, EVENTS_STREAM, type StreamOptions } from './routes/stream
 import { WEB_ROUTES } from './routes/web.ts'
 import type { FastPathErrors } from './server/stream-fast-path.ts'
 
-/** What the handlers of all routes depend on. */
+/** Dependencies of the handlers of all routes. */
 export interface RouteOptions
   extends MessagesOptions,
     PublishOptions,
@@ -32,7 +32,7 @@ export interface RouteOptions
     HealthReportOptions,
     QuarantineOptions {}
 
-/** Every route. The router, the API documents and the access matrix are made from this list. */
+/** Every route. The router, the API documents and the access matrix are generated from this list. */
 export const ROUTES: readonly HttpRoute<RouteOptions & DocumentOptions>[] = [
   ...MESSAGE_ROUTES,
   PUBLISH,
@@ -47,19 +47,24 @@ export const ROUTES: readonly HttpRoute<RouteOptions & DocumentOptions>[] = [
 ]
 
 export interface AppOptions extends RouteOptions, OriginOptions, ErrorBoundaryOptions {
-  /** Host names that are served beside addresses and names of one label; null: any. */
+  /** Host names that are served in addition to IP addresses and single-label names; null if any host is served. */
   readonly hosts: readonly string[] | null
-  /** What became of requests that another way has looked at before. */
+  /** Errors of requests that the fast path has already handled. */
   readonly refusals: FastPathErrors
 }
 
-/** A URL of 100 events with UUIDs has half of this. */
+/** A URL of 100 events with UUIDs is half as long. */
 const MAX_URL_BYTES = 8_192
 
-/** A path and a query in visible ASCII, and nothing else: what has a host, a fragment or raw bytes is read in many ways. */
+/**
+ * A path and a query in visible ASCII. Targets with a host, a fragment or raw bytes are rejected, since parsers
+ * disagree on them.
+ */
 const ORIGIN_FORM = /^\/[\x21-\x22\x24-\x7e]*$/
 
-/** A path that is no UTF-8 would otherwise reach the routes as it stands, and mean another event. */
+/**
+ * Rejects invalid UTF-8 in the path, which would otherwise reach the routes undecoded and refer to a different event.
+ */
 const validateUrl = async (ctx: Context, next: Next): Promise<void> => {
   if (ctx.url.length > MAX_URL_BYTES) throw new GatewayError('url_too_long', `The URL has ${ctx.url.length} bytes.`)
   if (!ORIGIN_FORM.test(ctx.url)) throw new GatewayError('invalid_path', 'The request target is no encoded path.')
@@ -71,20 +76,20 @@ const validateUrl = async (ctx: Context, next: Next): Promise<void> => {
   await next()
 }
 
-/** What the door has refused already is not looked at again: a ticket, say, could be shown only once. */
+/** Rethrows errors of the fast path instead of authorizing twice: a one-use ticket would already be spent. */
 const rethrowFastPathError =
   (refusals: FastPathErrors) =>
   async (ctx: Context, next: Next): Promise<void> => {
     const { socket } = ctx.req
     const refusal = refusals.get(socket)
-    // It is about this request, and the connection may bring another one.
+    // The error belongs to this request; later requests on the connection must not receive it.
     if (refusals.delete(socket)) throw refusal
     await next()
   }
 
-/** The router of all routes. Each enforces the access that it declares. */
+/** Creates the router of all routes. Each route enforces the access that it declares. */
 export const createRouter = (options: RouteOptions): Router => {
-  // One address for each thing: rules of a proxy for an address would not hold for its other spellings.
+  // One URL per resource: otherwise access rules of a proxy would not apply to other spellings of the URL.
   const router = new Router({ sensitive: true, strict: true })
   for (const route of ROUTES) {
     const handle = route.bind({ ...options, routes: ROUTES })
@@ -93,10 +98,10 @@ export const createRouter = (options: RouteOptions): Router => {
   return router
 }
 
-/** Puts the HTTP side together. `callback()` of the result serves requests. */
+/** Composes the HTTP application. `callback()` of the result handles requests. */
 export const createApp = (options: AppOptions): Koa => {
   const app = new Koa()
-  // Koa's own handler would print what guard has logged already.
+  // Koa's own error handler would print errors that errorBoundary has already logged.
   app.silent = true
   const router = createRouter(options)
   app.use(errorBoundary(options))

@@ -3,11 +3,11 @@ import { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 
 /**
- * Reads a request body whole.
+ * Reads a request body completely.
  *
- * @param max bytes; more is refused without being read to its end
- * @param onBytes called with the bytes that have come; what it throws refuses the body
- * @throws GatewayError body_too_large, or request_aborted when the client hangs up
+ * @param max maximum size in bytes; a larger body is rejected without being read to its end
+ * @param onBytes called with the number of bytes received; if it throws, the body is rejected with that error
+ * @throws GatewayError body_too_large, or request_aborted if the client disconnects
  */
 export const readBody = (
   request: IncomingMessage,
@@ -37,7 +37,8 @@ export const readBody = (
     request.on('end', () => resolve(Buffer.concat(chunks)))
     request.on('error', (cause) => reject(new GatewayError('request_aborted', 'The request broke off.', { cause })))
     request.on('close', () => {
-      // Every request closes; an error takes a stack, which each publish would pay for.
+      // 'close' fires for every request: create the error only if the body is incomplete, since capturing a stack is
+      // expensive.
       if (!request.readableEnded) reject(new GatewayError('request_aborted', 'The request broke off.'))
     })
   })

@@ -8,11 +8,11 @@ import { closeStream } from './server/client-errors.ts'
 
 export interface ErrorBoundaryOptions {
   readonly logger: Logger
-  /** Called for every request that is turned away: 401, 403, 429, overload. */
+  /** Called for every rejected request: 401, 403, 429 or overload. */
   readonly onRefused: (code: ErrorCode) => void
 }
 
-/** On every response; the page sets a policy of its own. */
+/** Headers of every response; web pages set a policy of their own. */
 export const DEFAULT_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
   'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
@@ -21,7 +21,7 @@ export const DEFAULT_HEADERS = {
   'Cache-Control': 'no-store',
 }
 
-/** Gives every response an id, by which its log line is found, and answers every error as JSON. */
+/** Sets an id on every response, which is also in its log line, and sends every error as JSON. */
 export const errorBoundary =
   ({ logger, onRefused }: ErrorBoundaryOptions) =>
   async (ctx: Context, next: Next): Promise<void> => {
@@ -41,7 +41,7 @@ export const errorBoundary =
         logger.error({ request_id, method: ctx.method, path: ctx.path, code, err: error.cause }, error.message)
       }
       if (isRefusal(error)) onRefused(code)
-      // A body that was not read to its end cannot be followed by another request.
+      // If the body was not read completely, the connection cannot be reused for another request.
       if (!ctx.req.complete) closeConnection(ctx)
       sendError(ctx, error)
     } finally {
@@ -77,7 +77,7 @@ const closeConnection = (ctx: Context): void => {
 const isRefusal = ({ status, code }: GatewayError): boolean =>
   status === 401 || status === 403 || status === 429 || code === 'overloaded'
 
-/** The router sets 405 and Allow where the path is known, and 404 stays where it is not. */
+/** The router sets 405 and Allow if the path exists, and leaves 404 otherwise. */
 const handleUnmatched = (ctx: Context): void => {
   const where = `${ctx.method} ${ctx.path.slice(0, 200)}`
   if (ctx.status === 404) throw new GatewayError('not_found', `There is nothing at ${where}.`)

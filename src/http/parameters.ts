@@ -3,22 +3,22 @@ import { DbId, parseDbId } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
 import { EventId } from '../core/message.ts'
 
-/** Schemas of the path or query parameters of a route, by name. Their output is what the API documents show. */
+/** Schemas of the path or query parameters of a route, by name. The API documents show their output. */
 export type Fields = Readonly<Record<string, z.ZodType>>
 
 export type FieldValues<F extends Fields> = z.output<z.ZodObject<F>>
 
-/** The event of the examples. */
+/** The event that examples use. */
 export const EXAMPLE_EVENT = 'incident-7'
 const MAX_EVENTS = 100
 const MAX_VALUES = 100
 
-/** @returns a GatewayError that answers 400 */
+/** @returns a GatewayError with status 400 */
 export const invalidQuery = (message: string): GatewayError => new GatewayError('invalid_query', message)
 
 const shown = (count: number): string => count.toLocaleString('en')
 
-/** How many items a page holds; what is greater than `max` counts as `max`. */
+/** Number of items per page; values above `max` are reduced to `max`. */
 export const limitField = (defaultValue: number, max: number) =>
   z
     .string()
@@ -31,14 +31,14 @@ export const limitField = (defaultValue: number, max: number) =>
 /** A db_id, a time in milliseconds, or the id of a row. */
 export const dbIdField = (description: string) => DbId.optional().describe(description)
 
-/** The values of a comma-separated parameter; undefined where it is absent or empty. */
+/** Values of a comma-separated parameter; undefined if it is absent or empty. */
 export const listField = (description: string, values: z.ZodType<string[]> = ListSchema) =>
   values.optional().describe(description)
 
-/** The values of a comma-separated parameter. */
+/** Values of a comma-separated parameter. */
 export const ListSchema = z.array(z.string()).max(MAX_VALUES, { error: `takes at most ${MAX_VALUES} values` })
 
-/** Which messages are wanted. */
+/** Filter for messages. */
 export const MESSAGE_FILTERS = {
   message_type: listField('Only messages of these types, comma-separated.'),
   message_from: listField('Only messages from these, comma-separated.'),
@@ -47,7 +47,7 @@ export const MESSAGE_FILTERS = {
 /** The event in a path. */
 export const EventIdField = EventId.meta({ description: 'The event, percent-encoded.', example: EXAMPLE_EVENT })
 
-/** The events of one stream, each a parameter of its own: an id may contain commas. */
+/** Events of one stream, each in a separate parameter because an id can contain commas. */
 export const EventsField = z
   .array(z.union([z.literal('*'), EventId]))
   .min(1)
@@ -64,7 +64,7 @@ const parseEventId = (text: string): string => {
   return result.data
 }
 
-/** The events that a query names: `*` alone, or up to 100 ids. */
+/** Parses the events of a query: `*` alone, or up to 100 ids. */
 const parseEvents = (ids: readonly string[]): string[] | '*' => {
   if (ids.length === 0) throw invalidQuery('event_id is missing.')
   if (ids.includes('*')) {
@@ -76,8 +76,8 @@ const parseEvents = (ids: readonly string[]): string[] | '*' => {
 }
 
 /**
- * The events for which a request needs authorisation: the one in its path, else those in its query where the route
- * takes them there; `*`: it names none, so all that the caller may touch.
+ * Returns the events that a request must be authorized for: the one in its path, or those in its query if the route
+ * accepts them there; `*` if it names none, which stands for all that the caller can access.
  *
  * @throws GatewayError invalid_event_id, invalid_query or too_many_events
  */
@@ -105,7 +105,7 @@ const rawValue = (query: URLSearchParams, name: string, field: z.ZodType): strin
   return values[0]
 }
 
-/** Validates the parameters of a path, or of a query. @throws GatewayError invalid_query */
+/** Validates the parameters of a path or of a query. @throws GatewayError invalid_query */
 export const parseFields = <F extends Fields>(schema: z.ZodObject<F>, path: unknown): FieldValues<F> => {
   const { success, data, error } = schema.safeParse(path)
   if (success) return data
@@ -113,7 +113,7 @@ export const parseFields = <F extends Fields>(schema: z.ZodObject<F>, path: unkn
   throw invalidQuery(`${String(at[0])} ${message}.`)
 }
 
-/** Reads the parameters of a query; those that the schema does not know are ignored. @throws GatewayError invalid_query */
+/** Parses the parameters of a query and ignores those that are not in the schema. @throws GatewayError invalid_query */
 export const parseQuery = <F extends Fields>(schema: z.ZodObject<F>, query: URLSearchParams): FieldValues<F> => {
   const fields = Object.entries<z.ZodType>(schema.shape)
   return parseFields(schema, Object.fromEntries(fields.map(([name, field]) => [name, rawValue(query, name, field)])))

@@ -6,25 +6,25 @@ import type { Access } from './auth/authorize.ts'
 import type { RequestView } from './request-view.ts'
 import type { TrustedProxies } from './trusted-proxies.ts'
 
-/** What one caller, one address and all together may take. 0: without limit. */
+/** Limits per caller, per address and in total. 0 disables a limit. */
 export interface Limits {
   readonly streams: number
   readonly streamsPerToken: number
   readonly streamsPerAddress: number
-  /** Messages a second, and at once, per token, or per address without tokens. */
+  /** Messages per second, and burst, per token, or per address without tokens. */
   readonly publishRate: number
   readonly publishBurst: number
-  /** Of one worker. */
+  /** Per worker. */
   readonly connections: number
   readonly connectionsPerAddress: number
-  /** Milliseconds for the head of a request, and for the whole of it. */
+  /** Timeouts for the head of a request and for the whole request, in milliseconds. */
   readonly headersMs: number
   readonly requestMs: number
 }
 
-/** Bytes of bodies, in and out, that one worker has in hand; what is more waits outside. */
+/** Maximum bytes of request and response bodies in memory per worker; requests beyond it are refused. */
 const MAX_BYTES = 256 * 1024 * 1024
-/** Of these, for one token or address: who reads slowly, or sends slowly, holds up itself alone. */
+/** Share of one token or address, so that a slow client only blocks itself. */
 const MAX_BYTES_EACH = MAX_BYTES / 4
 const RETRY_AFTER_MS = 5_000
 
@@ -40,7 +40,7 @@ const LIMIT_ERRORS: Record<string, () => GatewayError> = {
     }),
 }
 
-/** Counts what callers take, over all workers, and refuses what is too much. */
+/** Counts the usage of callers across all workers and refuses requests above the limits. */
 export class Quotas {
   readonly #limits: Limits
   readonly #ask: CoordinatorClient
@@ -55,9 +55,9 @@ export class Quotas {
   }
 
   /**
-   * A place for one more stream.
+   * Acquires a slot for a stream.
    *
-   * @returns to be called when the stream is over; a second call does nothing
+   * @returns a function that releases the slot when the stream ends; further calls do nothing
    * @throws GatewayError too_many_streams or overloaded
    */
   async acquireStream(asked: RequestView, { principal }: Access): Promise<() => void> {
@@ -88,12 +88,12 @@ export class Quotas {
   }
 
   /**
-   * Counts the bytes of a request and its answer for as long as it lasts.
+   * Counts the body bytes of a request and its response until the response is closed.
    *
-   * @returns to be called with bytes that come in hand; throws GatewayError overloaded where they are too many
+   * @returns a function to call with each number of bytes held; it throws GatewayError overloaded if they are too many
    */
   trackBodyBytes(ctx: Context, { principal }: Access): (bytes: number) => void {
-    // This machine itself has no share: it is everybody behind a proxy that is not named.
+    // Loopback has no per-client quota: it may be an untrusted local proxy carrying all clients.
     const who = this.#whoIs(ctx, principal) ?? ''
     let held = 0
     let over = false
@@ -109,10 +109,10 @@ export class Quotas {
       add(-held)
     })
     return (bytes) => {
-      // What comes in hand for a caller who has left goes with the next collection, and nothing would give it back here.
+      // The client has disconnected: these bytes are garbage collected, and no event would release them here.
       if (over) return
       const own = this.#bytesOf.get(who) ?? 0
-      // A single body of a caller may be as large as MAX_MESSAGE_BYTES lets it be.
+      // A caller's only body may exceed the share, up to MAX_MESSAGE_BYTES.
       const greedy = who !== '' && own > held && own + bytes > MAX_BYTES_EACH
       if (greedy || this.#bytes + bytes > MAX_BYTES) {
         throw new GatewayError('overloaded', 'Too many large bodies are under way.', { retryAfterMs: RETRY_AFTER_MS })
@@ -121,7 +121,7 @@ export class Quotas {
     }
   }
 
-  /** Whom a limit counts: the token, or the address where there is none; null for this machine itself. */
+  /** Returns the key that limits count by: the token, or the address if there is none; null for loopback. */
   #whoIs(ctx: Context, principal: Access['principal']): string | null {
     return principal?.tokenId ?? this.#proxies.clientAddress(ctx.req)
   }

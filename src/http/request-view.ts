@@ -1,18 +1,18 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Socket } from 'node:net'
 
-/** The connection and the header fields of a request. */
+/** The connection and the headers of a request. */
 export interface RawRequest {
   readonly headers: IncomingHttpHeaders
   readonly socket: Socket
 }
 
-/** What the rules of access and the streams look at in a request. Koa's context is one. */
+/** The parts of a request that access checks and streams read. Koa's context implements it. */
 export interface RequestView {
   readonly method: string
-  /** Without its question mark. */
+  /** Without the question mark. */
   readonly querystring: string
-  /** A header field by its name in lower case; '' where it is absent. */
+  /** Returns a header by its lower-case name; '' if it is absent. */
   get(name: string): string
   readonly req: RawRequest
 }

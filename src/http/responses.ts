@@ -1,28 +1,28 @@
 import type { Context } from 'koa'
 import { GatewayError } from '../core/errors.ts'
 
-/** Answers `{"status":"success","data":…}`, with more keys beside `data`. */
+/** Sends `{"status":"success","data":…}`, with additional keys next to `data`. */
 export const sendSuccess = (ctx: Context, status: number, data: unknown, extra: Record<string, unknown> = {}): void => {
   ctx.status = status
   ctx.type = 'application/json; charset=utf-8'
   ctx.body = JSON.stringify({ status: 'success', data, ...extra })
 }
 
-/** Sends data that is JSON text already, so that its numbers keep their digits. */
+/** Sends data that is already JSON text, so that its numbers keep their digits. */
 export const sendJsonText = (ctx: Context, text: string): void => {
   ctx.status = 200
   ctx.type = 'application/json; charset=utf-8'
   ctx.body = `{"status":"success","data":${text}}`
 }
 
-/** Sends a list whose elements are JSON texts already, so that their numbers keep their digits. */
+/** Sends a list whose elements are already JSON texts, so that their numbers keep their digits. */
 export const sendJsonTexts = (ctx: Context, texts: readonly string[], extra: Record<string, unknown>): void => {
   ctx.status = 200
   ctx.type = 'application/json; charset=utf-8'
   ctx.body = `{"status":"success","data":[${texts.join(',')}],${JSON.stringify(extra).slice(1)}`
 }
 
-/** The text of an error as clients get it. */
+/** Returns the body of an error as clients receive it. */
 export const errorBody = (error: GatewayError): string =>
   JSON.stringify({
     status: 'error',
@@ -32,7 +32,7 @@ export const errorBody = (error: GatewayError): string =>
     ...error.details,
   })
 
-/** Answers `{"status":"error","code":…,"message":…,"hint":…}`. */
+/** Sends `{"status":"error","code":…,"message":…,"hint":…}`. */
 export const sendError = (ctx: Context, error: GatewayError): void => {
   ctx.status = error.status
   ctx.type = 'application/json; charset=utf-8'
@@ -41,17 +41,17 @@ export const sendError = (ctx: Context, error: GatewayError): void => {
   ctx.body = errorBody(error)
 }
 
-/** Seconds, spread so that all who were refused at once do not come back at once. */
+/** Seconds, with random spread, so that clients refused at the same time do not retry at the same time. */
 const retryAfterOf = ({ retryAfterMs }: GatewayError): string => {
   const seconds = Math.max(1, Math.ceil(retryAfterMs / 1_000))
   return String(seconds + Math.floor(Math.random() * Math.max(4, seconds / 2)))
 }
 
-/** RFC 6750, 3: no error where nothing was shown. */
+/** RFC 6750, 3: no error attribute if the request had no credential. */
 const wwwAuthenticate = ({ code }: GatewayError): string =>
   code === 'token_missing' ? 'Bearer realm="deepsoc-gateway"' : 'Bearer realm="deepsoc-gateway", error="invalid_token"'
 
-/** What leaves as an answer for anything thrown: faults of ours show no inside. */
+/** Converts anything thrown to the error that is sent. Unexpected errors reveal no internals. */
 export const toGatewayError = (thrown: unknown): GatewayError =>
   thrown instanceof GatewayError
     ? thrown

@@ -7,7 +7,7 @@ import type { RequestView } from './request-view.ts'
 
 export type RouteTag = 'messages' | 'streams' | 'access' | 'operation' | 'page'
 
-/** `public`: no token is asked for. Else what the caller's token must allow. */
+/** `public` needs no token. Any other value is the action that the caller's token must allow. */
 export type RouteAccess = 'public' | AccessAction
 
 export interface RequestBodySpec {
@@ -18,18 +18,20 @@ export interface RequestBodySpec {
 
 export interface ResponseSpec {
   readonly description: string
-  /** Of a JSON body. */
+  /** Schema of a JSON body. */
   readonly schema?: z.ZodType
-  /** Of any other body: its media type, and an example. */
+  /** Media type and example of any other body. */
   readonly text?: { readonly type: string; readonly example?: string }
   readonly example?: unknown
 }
 
-/** All that is declared of a route but its handler. The API documents and the access matrix are made from it. */
+/**
+ * Everything that a route declares except its handler. The API documents and the access matrix are generated from it.
+ */
 export interface RouteDescription {
-  /** GET answers HEAD too. */
+  /** GET routes also handle HEAD. */
   readonly method: 'GET' | 'POST' | 'DELETE'
-  /** As the router takes it: `/api/events/:event_id/messages`. */
+  /** Path in the router's syntax: `/api/events/:event_id/messages`. */
   readonly path: string
   readonly access: RouteAccess
   readonly tag: RouteTag
@@ -37,17 +39,17 @@ export interface RouteDescription {
   readonly description?: string
   readonly params?: Fields
   readonly query?: Fields
-  /** For the documents; a handler reads the headers itself, since each has errors of its own. */
+  /** Only for the documents; handlers read headers themselves, since each header has its own errors. */
   readonly headers?: Fields
-  /** For the documents; a handler reads the body itself, since a message is kept as the text it came as. */
+  /** Only for the documents; handlers read the body themselves, since a message is stored as the original text. */
   readonly body?: RequestBodySpec
-  /** The successes, by status. */
+  /** Success responses by status. */
   readonly responses: Readonly<Record<number, ResponseSpec>>
-  /** Errors beside those that every route with this access can answer. */
+  /** Errors in addition to those that every route with this access can return. */
   readonly errors?: readonly ErrorCode[]
 }
 
-/** A request that was authorised, and whose parameters are valid. */
+/** A request that was authorized and whose parameters are valid. */
 export interface AdmittedRequest<A extends RouteAccess, Params extends Fields, Query extends Fields> {
   readonly access: A extends 'public' ? null : Access
   readonly params: FieldValues<Params>
@@ -59,14 +61,14 @@ interface RouteDefinition<A extends RouteAccess, Params extends Fields, Query ex
   readonly access: A
   readonly params?: Params
   readonly query?: Query
-  /** Called once per app; the result answers admitted requests. */
+  /** Called once per app. The result handles admitted requests. */
   readonly handler: (
     deps: Deps,
   ) => (request: AdmittedRequest<A, Params, Query> & { readonly ctx: Context }) => void | Promise<void>
 }
 
 export interface HttpRoute<Deps> extends RouteDescription {
-  /** The handler behind the authorisation and the validation that the route declares. */
+  /** Returns the handler, preceded by the authorization and validation that the route declares. */
   readonly bind: (deps: Deps & { readonly authorise: Authorise }) => (ctx: RouteContext) => Promise<void>
 }
 
@@ -78,7 +80,7 @@ export const STORAGE_ERRORS: readonly ErrorCode[] = ['storage_unavailable', 'sto
 type None = Record<never, never>
 
 /**
- * Makes a route of its one definition. Authorisation comes first, and only what it needs of the request is read
+ * Creates a route from its definition. Authorization comes first; only the parts of the request that it needs are read
  * before it (A1).
  */
 export const defineRoute = <A extends RouteAccess, Deps, Params extends Fields = None, Query extends Fields = None>(
@@ -88,8 +90,8 @@ export const defineRoute = <A extends RouteAccess, Deps, Params extends Fields =
   const query = z.object(definition.query ?? ({} as Query))
 
   /**
-   * @param path the parameters in the path, decoded
-   * @throws GatewayError what `authorise` throws; invalid_query, invalid_event_id or too_many_events
+   * @param path decoded path parameters
+   * @throws GatewayError the errors of `authorise`; invalid_query, invalid_event_id or too_many_events
    */
   const admit = async (
     authorise: Authorise,

@@ -1,13 +1,13 @@
 import { type BlockList, isIP } from 'node:net'
 import type { RawRequest } from './request-view.ts'
 
-/** The address of a socket in its one form: an IPv4 address is no IPv6 one. */
+/** Normalizes the address of a socket: IPv4 addresses mapped to IPv6 become plain IPv4. */
 const normalizeAddress = (address: string): string =>
   address.replace(/^::ffff:(?=\d+\.\d+\.\d+\.\d+$)/i, '').replace(/%.*$/, '')
 
 const isLoopback = (address: string): boolean => address === '::1' || address.startsWith('127.')
 
-/** The first four groups of an IPv6 address: one household or machine has them all. */
+/** Returns the first four groups of an IPv6 address, which one household or machine controls entirely. */
 const ipv6Prefix = (address: string): string => {
   const [head = '', tail] = address.toLowerCase().split('::')
   const groups = head === '' ? [] : head.split(':')
@@ -25,7 +25,7 @@ const header = (request: RawRequest, name: string): string => {
   return Array.isArray(value) ? value.join(',') : (value ?? '')
 }
 
-/** Who really calls. What a caller says of itself in X-Forwarded-* is heard only from proxies that are trusted. */
+/** Determines the real client of a request. X-Forwarded-* headers are only used if they come from trusted proxies. */
 export class TrustedProxies {
   readonly #trusted: BlockList
   readonly #trustsAny: boolean
@@ -42,14 +42,14 @@ export class TrustedProxies {
   }
 
   /**
-   * What limits count by: an IPv4 address, or the /64 of an IPv6 one.
+   * Returns the address that limits count by: an IPv4 address, or the /64 of an IPv6 one.
    *
-   * @returns null for this machine itself
+   * @returns null for loopback
    */
   clientAddress(request: RawRequest): string | null {
     let client = normalizeAddress(request.socket.remoteAddress ?? '')
     const hops = header(request, 'x-forwarded-for').split(',')
-    // From the nearest proxy outwards, as far as each one is trusted: what is behind it anybody could have written.
+    // From the nearest proxy outwards, as long as each one is trusted: anybody could have written the entries beyond.
     while (this.trusts(client) && hops.length > 0) {
       const hop = normalizeAddress(hops.pop()!.trim())
       if (isIP(hop) === 0) break
@@ -58,15 +58,15 @@ export class TrustedProxies {
     return keyOf(client)
   }
 
-  /** The same for a socket as such. */
+  /** Returns the same for the address of a socket. */
   peerAddress(address: string | undefined): string | null {
     return keyOf(normalizeAddress(address ?? ''))
   }
 
-  /** The host that the caller asked for, with its port; '' where it named none. */
+  /** Returns the requested host with its port; '' if the request has none. */
   requestedHost(request: RawRequest): string {
     const forwarded = this.trusts(request.socket.remoteAddress) ? header(request, 'x-forwarded-host').split(',')[0] : ''
-    // HTTP/2 has a field of its own, and where both are there, it counts.
+    // HTTP/2 has its own field, which takes precedence if both are present.
     return forwarded?.trim() || header(request, ':authority') || header(request, 'host')
   }
 }

@@ -1,19 +1,20 @@
 import { pathToFileURL } from 'node:url'
 import { DISTRIBUTION, readAsset, repositoryFile } from '../platform/assets.ts'
 
-/** The names of the bundled files that browsers get. */
+/** Names of the bundled files for browsers. */
 export type WebAsset = 'index.html' | 'page.js' | 'page.css' | 'client.js'
 
-/** What build/web.ts exports; it is no part of an installed package, so nothing here may import it by name. */
+/** Exports of build/web.ts. It is not part of an installed package, so it must not be imported statically. */
 interface Builder {
   isFresh(): boolean
   buildWeb(): Promise<void>
 }
 
 /**
- * In a clone, bundles the page where its sources are newer than the bundle, so that no separate step can be forgotten.
- * Elsewhere the bundle came with the package, or lies in the executable.
- * @throws what the bundler says of the sources.
+ * In a clone, bundles the page if its sources are newer than the bundle, so that no manual step is needed. Otherwise
+ * the bundle is part of the package or of the executable.
+ *
+ * @throws the bundler's error if the sources do not compile
  */
 export const ensureWebBundle = async (): Promise<void> => {
   const builder = repositoryFile('build/web.ts')
@@ -25,10 +26,10 @@ export const ensureWebBundle = async (): Promise<void> => {
 const readWebAsset = (name: WebAsset): Buffer => readAsset(`dist/web/${name}`)
 
 /**
- * Reads one file of the bundle. In a clone each call of the result reads it again, because `npm run dev` replaces the
+ * Reads one file of the bundle. In a clone, each call of the result reads it again, because `npm run dev` replaces the
  * bundle while the gateway runs.
  *
- * @returns the content at the time of the call
+ * @returns a function that returns the current content
  * @throws the file system's error if the file does not exist
  */
 export const openWebAsset = (name: WebAsset): (() => Buffer) => {

@@ -3,12 +3,12 @@ import { EXAMPLE_EVENT } from '../parameters.ts'
 import { type JsonSchema, jsonSchema } from './json-schema.ts'
 import { EXAMPLE_MESSAGE, STREAM_EVENTS, StreamedMessageSchema } from './schemas.ts'
 
-/** The names that hold unless the environment says others. */
+/** Default names, as used unless environment variables change them. */
 const EXCHANGE = 'deepsoc_notifications_exchange'
 const QUEUE = 'frontend_notifications_queue'
 const VERSION = '0.3.0'
 
-/** What the gateway reads of the properties of a message, beside the headers that it keeps. */
+/** Properties of a message that the gateway reads, besides the headers that it stores. */
 const HeadersSchema = z.looseObject({
   traceparent: z.string().optional().describe('W3C Trace Context: the trace goes on to the delivered message.'),
   timestamp_in_ms: z.number().int().optional().describe('When RabbitMQ received it, where it is set up to say so.'),
@@ -17,7 +17,7 @@ const HeadersSchema = z.looseObject({
 const { message_id, ...MESSAGE } = EXAMPLE_MESSAGE
 const EXAMPLE = { event_id: EXAMPLE_EVENT, ...MESSAGE }
 
-/** One of each event of a stream, as its `data`. */
+/** An example of the `data` of each stream event. */
 const EXAMPLES: Record<keyof typeof STREAM_EVENTS, unknown> = {
   hello: {
     log_id: '6f0f1c1e-5a86-4c0a-8f0a-0f7a54cf0a51',
@@ -111,7 +111,7 @@ const channels = (): JsonSchema => ({
   },
 })
 
-/** The AMQP side, and the events of a stream, as AsyncAPI 3.0. */
+/** Creates the AsyncAPI 3.0 document, which describes the AMQP interface and the events of a stream. */
 export const createAsyncApi = (version: string): JsonSchema => ({
   asyncapi: '3.0.0',
   info: {

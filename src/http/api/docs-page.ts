@@ -36,7 +36,7 @@ details { margin: .5rem 0 0 }
 summary { cursor: pointer; color: var(--faint) }
 `
 
-/** Only this very style, and nothing else. */
+/** Allows only this inline style and nothing else. */
 export const DOCS_CSP = `default-src 'none'; style-src 'sha256-${createHash('sha256').update(STYLE).digest('base64')}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`
 
 const escaped = (text: string): string =>
@@ -56,7 +56,7 @@ const table = (heads: readonly string[], rows: readonly (readonly string[])[]): 
 
 const details = (summary: string, inside: string): string => `<details><summary>${summary}</summary>${inside}</details>`
 
-/** What a schema says in a word or two. */
+/** Returns a short name for the type of a schema. */
 const typeOf = (schema: JsonSchema): string => {
   if (schema.const !== undefined) return JSON.stringify(schema.const)
   if (Array.isArray(schema.enum)) return schema.enum.join(' | ')
@@ -105,7 +105,7 @@ const sectionOf = (route: RouteDescription): string => {
   ].join('\n')
 }
 
-/** Both documents as one page to read, without a script. */
+/** Renders both documents as one HTML page without scripts. */
 export const renderDocsPage = (version: string, routes: readonly RouteDescription[]): string => {
   const events = Object.entries(STREAM_EVENTS).map(
     ([name, { id, data, description }]) =>

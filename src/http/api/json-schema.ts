@@ -2,13 +2,13 @@ import { z } from 'zod'
 
 export type JsonSchema = Record<string, unknown>
 
-/** A schema as OpenAPI 3.1 and AsyncAPI 3.0 read it: without the name of its dialect, which is theirs already. */
+/** Converts a schema for OpenAPI 3.1 and AsyncAPI 3.0. `$schema` is removed, since both imply the dialect. */
 export const jsonSchema = (schema: z.ZodType, io: 'input' | 'output'): JsonSchema => {
   const { $schema, ...rest } = z.toJSONSchema(schema, { io, unrepresentable: 'any', override: simplify })
   return rest
 }
 
-/** The pattern of a time is half a page, and says no more than its format. */
+/** Removes the pattern of a date-time, which is very long and adds nothing to its format. */
 const simplify = ({ jsonSchema: made }: { jsonSchema: JsonSchema }): void => {
   if (made.format === 'date-time') delete made.pattern
 }

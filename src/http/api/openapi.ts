@@ -5,7 +5,7 @@ import type { ResponseSpec, RouteAccess, RouteDescription } from '../route.ts'
 import { type JsonSchema, jsonSchema } from './json-schema.ts'
 import { ErrorSchema, STREAM_EVENTS } from './schemas.ts'
 
-/** Errors of any call. */
+/** Errors that any call can return. */
 const COMMON_ERRORS: readonly ErrorCode[] = [
   'invalid_path',
   'url_too_long',
@@ -16,7 +16,7 @@ const COMMON_ERRORS: readonly ErrorCode[] = [
   'overloaded',
   'internal',
 ]
-/** Errors of a call for which a token may be needed. */
+/** Errors of a call that may need a token. */
 const AUTH_ERRORS: readonly ErrorCode[] = [
   'token_missing',
   'token_invalid',
@@ -47,7 +47,7 @@ const INFO = `A reader is a cursor: what it receives, live or later, is the mess
 the cursor, ascending. Where a key for tokens is set (AUTH=jwt), calls need a token as their security says; without one \
 none of them does. HEAD answers like GET, without a body. Every answer has an X-Request-Id, a 429 and a 503 a Retry-After.`
 
-/** The codes that a route can answer with. */
+/** Returns the error codes that a route can return. */
 export const errorsOf = ({ method, access, errors = [] }: RouteDescription): ErrorCode[] => [
   ...new Set([
     ...errors,
@@ -57,7 +57,7 @@ export const errorsOf = ({ method, access, errors = [] }: RouteDescription): Err
   ]),
 ]
 
-/** What a route says of itself, and the scope that it needs; undefined: nothing. */
+/** Returns the description of a route, with the scope that it needs; undefined if there is neither. */
 export const descriptionOf = ({ access, description }: RouteDescription): string | undefined =>
   access === 'operate' ? ['Needs the scope admin.', description].join(' ').trimEnd() : description
 
@@ -89,7 +89,7 @@ const contentOf = ({ schema, text, example }: ResponseSpec): JsonSchema => {
   return { [type]: { schema: { type: 'string' }, ...(shown === undefined ? {} : { example: shown }) } }
 }
 
-/** A parameter, in the words of OpenAPI. */
+/** An OpenAPI parameter object. */
 export interface ParameterObject {
   readonly name: string
   readonly in: 'path' | 'query' | 'header'
@@ -116,7 +116,7 @@ const parameterOf = (place: ParameterObject['in'], name: string, field: z.ZodTyp
   }
 }
 
-/** The parameters of a route, in its path, query and headers. */
+/** Returns the path, query and header parameters of a route. */
 export const parametersOf = ({
   access,
   params = {},
@@ -176,7 +176,9 @@ const streamEvents = (): JsonSchema =>
 
 const tokenHint = 'A JWT with exp; its claims events and scope say what it opens. docs/SECURITY.md.'
 
-/** The HTTP side as OpenAPI 3.1. It needs no handlers, so no store either. */
+/**
+ * Creates the OpenAPI 3.1 document, which describes the HTTP interface. It needs no handlers, and therefore no store.
+ */
 export const createOpenApi = (version: string, routes: readonly RouteDescription[]): JsonSchema => ({
   openapi: '3.1.0',
   info: { title: 'deepsoc-gateway', version, description: INFO },

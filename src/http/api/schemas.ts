@@ -3,11 +3,11 @@ import { ERRORS, type ErrorCode } from '../../core/errors.ts'
 import { EventId, MessageId, PublishedMessage } from '../../core/message.ts'
 import type { ClosingReason, HelloData } from '../../core/sse.ts'
 
-/** Schemas of what the gateway sends. What it takes is described by the very schemas that check it. */
+/** Schemas of the data that the gateway sends. Its input is described by the schemas that also validate it. */
 
 const dbId = z.number().int().min(0)
 const time = z.iso.datetime().describe('ISO 8601 in UTC.')
-/** For z.enum. */
+/** Error codes as a non-empty tuple, for z.enum. */
 export const ERROR_CODES = Object.keys(ERRORS) as [ErrorCode, ...ErrorCode[]]
 
 /** The body of every error. */
@@ -18,11 +18,11 @@ export const ErrorSchema = z.looseObject({
   hint: z.string().describe('What to do about it.'),
 })
 
-/** `{"status":"success","data":…}`, with more keys beside `data`. */
+/** Schema of `{"status":"success","data":…}`, with additional keys next to `data`. */
 export const successSchema = <Data extends z.ZodType>(data: Data, beside: z.ZodRawShape = {}) =>
   z.strictObject({ status: z.literal('success'), data, ...beside })
 
-/** A message as subscribers get it: the published object with the gateway's keys at its end. */
+/** A message as subscribers receive it: the published object with the gateway's keys appended. */
 export const DeliveredMessageSchema = PublishedMessage.extend({
   event_id: EventId,
   message_id: MessageId,
@@ -34,12 +34,12 @@ export const DeliveredMessageSchema = PublishedMessage.extend({
   db_id: dbId.min(1).describe('Rises with each commit, over all events. The cursor of a reader.'),
 }).loose()
 
-/** A message as an agent sends it to the exchange: nothing else names its event. */
+/** A message as an agent publishes it to the exchange. The event is identified by the body alone. */
 export const StreamedMessageSchema = PublishedMessage.extend({
   event_id: EventId.describe('The event; no control characters. Read from here, never from the routing key.'),
 }).loose()
 
-/** The message of the examples. */
+/** The message that examples use. */
 export const EXAMPLE_MESSAGE = {
   message_id: '019a0b5e-3c58-7d4a-9c1f-2b6f0a9d4e11',
   message_from: '_captain',
@@ -50,7 +50,7 @@ export const EXAMPLE_MESSAGE = {
 
 const resetReason = z.enum(['cursor_ahead', 'cursor_invalid', 'history_pruned'])
 
-/** Why a cursor could not be honoured: everything from `first_db_id` on follows. */
+/** Why a cursor was invalid. The stream continues with everything from `first_db_id` on. */
 export const ResetSchema = z.strictObject({ reason: resetReason, first_db_id: dbId })
 
 const HelloDataSchema = z.strictObject({
@@ -63,7 +63,10 @@ const HelloDataSchema = z.strictObject({
 
 const CLOSINGS = ['shutdown', 'token_expired', 'max_age', 'too_slow'] as const satisfies readonly ClosingReason[]
 
-/** Every event of a stream: whether it carries an `id:`, and its data. test/repo/api-documents.test.ts compares them with those that are sent. */
+/**
+ * Every event of a stream: whether it has an `id:`, and its data. test/repo/api-documents.test.ts compares them with
+ * the events that are sent.
+ */
 export const STREAM_EVENTS = {
   hello: { id: true, data: HelloDataSchema, description: 'First, once: where the stream begins.' },
   reset: { id: false, data: ResetSchema, description: 'Behind hello, if the cursor could not be honoured.' },

@@ -7,44 +7,44 @@ import type { Revocations } from './revocations.ts'
 import type { Tickets } from './tickets.ts'
 import { TokenVerifier, type VerificationKey, type VerifierOptions } from './token-verifier.ts'
 
-/** What a caller wants to do. */
+/** The action that a caller requests. */
 export type AccessAction = 'read' | 'stream' | 'publish' | 'ticket' | 'operate'
 
-/** What AUTH=jwt works by. */
+/** Configuration of AUTH=jwt. */
 export interface TokenConfig {
   readonly keys: VerificationKey
-  /** null: not checked. */
+  /** null if the issuer is not checked. */
   readonly issuer: string | null
   readonly audience: string | null
   readonly cookie: string
-  /** Events of a token without an `events` claim; null: it may read none. */
+  /** Events of a token without an `events` claim; null if it can read none. */
   readonly defaultEvents: readonly string[] | '*' | null
 }
 
-/** Who calls, and what they may touch. */
+/** Caller and granted access of a request. */
 export interface Access {
-  /** The events that the request gets, or `*` for all. */
+  /** The events that the request was granted, or `*` for all. */
   readonly events: readonly string[] | '*'
-  /** All that the caller may read: nothing beyond it may show in an answer. */
+  /** All events that the caller can read. No response may reveal anything about others. */
   readonly readableEvents: readonly string[] | '*'
-  /** null: everybody may do everything (AUTH=none). */
+  /** null if everybody is allowed everything (AUTH=none). */
   readonly principal: Principal | null
-  /** False once the subject was revoked: asked again where time has passed since. */
+  /** Returns false if the subject was revoked meanwhile. Must be checked again after asynchronous work. */
   readonly isStillValid: () => boolean
 }
 
 /**
- * The one function that every stream, page of messages, list, publish and admin call passes (A1).
+ * Authorizes a request. Every stream, page of messages, list, publish and admin call passes through this function (A1).
  *
- * @param events the events named by the request; `*`: all that the caller may touch
- * @returns the events the caller gets
- * @throws GatewayError when the caller may not; a forbidden event and an unknown one look the same
+ * @param events the events that the request names; `*` for all that the caller can access
+ * @returns the granted access
+ * @throws GatewayError if the caller is not allowed; the error does not reveal whether a forbidden event exists
  */
 export type Authorise = (asked: RequestView, action: AccessAction, events: readonly string[] | '*') => Promise<Access>
 
 const ALL: Omit<Access, 'events'> = { readableEvents: '*', principal: null, isStillValid: () => true }
 
-/** `AUTH=none`: everybody who reaches the address may do everything. */
+/** `AUTH=none`: everybody who can reach the address is allowed everything. */
 export const allowAll: Authorise = async (_asked, _action, events) => ({ ...ALL, events })
 
 export interface AuthOptions {
@@ -58,7 +58,10 @@ export interface AuthOptions {
 const scopeMissing = (scope: string): GatewayError =>
   new GatewayError('scope_missing', `This needs a token with the scope ${scope}.`)
 
-/** The events of a request that a grant covers. Never looks into the log, so unknown and forbidden take equally long. */
+/**
+ * Returns the requested events if the grant covers them. It never reads the store, so that unknown and forbidden events
+ * take equally long.
+ */
 const requireGranted = (wanted: readonly string[] | '*', granted: readonly string[] | '*'): readonly string[] | '*' => {
   if (wanted === '*') return granted
   if (granted === '*' || wanted.every((event) => granted.includes(event))) return wanted
@@ -81,7 +84,7 @@ const grantedTo = (principal: Principal, action: AccessAction, events: readonly 
   }
 }
 
-/** `AUTH=jwt`: who has a token, in the Authorization header, the cookie or, on streams, as a ticket. */
+/** `AUTH=jwt`: accepts a token in the Authorization header or in the cookie, and on streams a ticket. */
 export const createAuthorizer = (options: AuthOptions): { authorise: Authorise; start: () => void } => {
   const { tokens, tickets, revocations, checkOrigin, onKeySet } = options
   const verifier = new TokenVerifier({ ...tokens, onJwksStatus: onKeySet })
@@ -89,7 +92,7 @@ export const createAuthorizer = (options: AuthOptions): { authorise: Authorise; 
   const principalFor = async (asked: RequestView, action: AccessAction): Promise<Principal> => {
     const credential = extractCredential(asked, tokens.cookie, action === 'stream')
     if (credential.kind === 'ticket') return tickets.redeem(credential.text)
-    // A browser adds the cookie to whatever page asks, so where it counts the asking page counts too.
+    // Browsers attach the cookie to requests of any page, so the origin must be checked as well.
     if (credential.kind === 'cookie' && (action === 'stream' || !isSafeMethod(asked.method))) checkOrigin(asked)
     return toPrincipal(credential.text, await verifier.verify(credential.text), tokens.defaultEvents)
   }

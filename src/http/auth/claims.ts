@@ -3,22 +3,22 @@ import { GatewayError } from '../../core/errors.ts'
 import { EventId } from '../../core/message.ts'
 import type { Claims } from './token-verifier.ts'
 
-/** Who holds a token, and what it allows. Times in milliseconds since 1970. */
+/** The holder of a token and its permissions. Times are in milliseconds since 1970. */
 export interface Principal {
-  /** null: the token names none, and cannot be revoked. */
+  /** null if the token has no subject, and therefore cannot be revoked. */
   readonly subject: string | null
-  /** Names the token without giving it away. */
+  /** Identifies the token without revealing it. */
   readonly tokenId: string
-  /** What may be read. */
+  /** Events that can be read. */
   readonly events: readonly string[] | '*'
-  /** Where may be published. */
+  /** Events that can be published to. */
   readonly publishableEvents: readonly string[] | '*'
   readonly admin: boolean
   readonly issuedAt: number | null
   readonly expiresAt: number
 }
 
-/** One query joins the events of a token, and SQLite joins at most 500. */
+/** One query joins all events of a token, and SQLite joins at most 500 tables. */
 const MAX_EVENTS = 400
 
 const invalid = (why: string): GatewayError => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
@@ -48,11 +48,11 @@ const subjectOf = (claim: unknown): string | null => {
 }
 
 /**
- * What the claims of a verified token allow. `events` names what may be read and, with the scope `publish`,
- * published to. Without it `defaultEvents` holds; without that too nothing may be read, and the scope `publish`
- * is that of an agent: it publishes to every event.
+ * Derives permissions from the claims of a verified token. `events` lists the events that can be read and, with the
+ * scope `publish`, published to. It defaults to `defaultEvents`. If that is null as well, nothing can be read, and the
+ * scope `publish`, as agents have it, allows publishing to every event.
  *
- * @throws GatewayError token_invalid for claims that make no sense
+ * @throws GatewayError token_invalid if a claim has the wrong type or an invalid value
  */
 export const toPrincipal = (
   token: string,

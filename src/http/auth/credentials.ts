@@ -1,13 +1,13 @@
 import { GatewayError } from '../../core/errors.ts'
 import type { RequestView } from '../request-view.ts'
 
-/** What a caller shows to be let in, and where it was found. */
+/** A credential, and the place in the request where it was found. */
 export interface Credential {
   readonly kind: 'bearer' | 'cookie' | 'ticket'
   readonly text: string
 }
 
-/** Parameters that people put a token into. */
+/** Query parameters that commonly contain tokens. */
 const TOKEN_PARAMETERS = ['access_token', 'token', 'jwt', 'id_token', 'auth_token', 'bearer']
 
 const malformed = (why: string): GatewayError => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
@@ -18,7 +18,9 @@ const parseBearer = (header: string): Credential => {
   return { kind: 'bearer', text }
 }
 
-/** @returns the cookie's value, or null; two different ones could be the work of a neighbouring site */
+/**
+ * @returns the cookie's value or null. Two different values are refused: a neighbouring site may have set one of them
+ */
 const readCookie = (header: string, name: string): string | null => {
   const values = new Set<string>()
   for (const part of header.split(';')) {
@@ -37,8 +39,8 @@ const readCookie = (header: string, name: string): string | null => {
 }
 
 /**
- * The caller's credential: the Authorization header, else a ticket where one may serve, else the cookie. What was
- * shown counts: something wrong in the first place is not made up for by the second.
+ * Extracts the caller's credential: the Authorization header, otherwise a ticket if tickets are accepted, otherwise the
+ * cookie. The first one present is used; if it is malformed, the others are not tried.
  *
  * @throws GatewayError token_missing, token_invalid, ticket_invalid or token_in_query
  */

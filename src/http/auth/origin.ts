@@ -4,7 +4,7 @@ import { GatewayError } from '../../core/errors.ts'
 import { isSafeMethod, type RequestView } from '../request-view.ts'
 import type { TrustedProxies } from '../trusted-proxies.ts'
 
-/** @throws GatewayError origin_forbidden when a page of a site that is not named sends this */
+/** @throws GatewayError origin_forbidden if a page of a site that is not configured sent the request */
 export type OriginCheck = (asked: RequestView) => void
 
 export interface OriginOptions {
@@ -13,13 +13,15 @@ export interface OriginOptions {
   readonly corsOrigins: readonly string[]
 }
 
-/** Browsers say which page asks: by Origin, and where that is left out, by Sec-Fetch-Site. Other clients say neither. */
+/**
+ * Checks the page that a request comes from: browsers send Origin, or else Sec-Fetch-Site. Other clients send neither.
+ */
 export const createOriginCheck =
   ({ proxies, corsOrigins }: OriginOptions): OriginCheck =>
   (asked) => {
     const origin = asked.get('origin')
     const host = proxies.requestedHost(asked.req)
-    // Behind a proxy that ends TLS the page has https though the line has not; the other way round there is no such page.
+    // Behind a proxy that terminates TLS, an https page reaches the gateway by plain HTTP. The reverse never occurs.
     const plain = !('encrypted' in asked.req.socket)
     const own = host !== '' && (origin === `https://${host}` || (plain && origin === `http://${host}`))
     if (own || corsOrigins.includes(origin)) return
@@ -28,7 +30,7 @@ export const createOriginCheck =
     throw new GatewayError('origin_forbidden', 'This request comes from a page of another site.')
   }
 
-/** What changes something is refused to pages of other sites, whatever they show. */
+/** Rejects state-changing requests from pages of other sites, whatever credential they have. */
 export const csrfGuard =
   (check: OriginCheck) =>
   async (ctx: Context, next: Next): Promise<void> => {
@@ -36,31 +38,32 @@ export const csrfGuard =
     await next()
   }
 
-/** Lets the named sites read answers. The value sent is the configured one, never what the caller wrote. */
+/** Lets the configured sites read responses. The header contains the configured origin, never the caller's text. */
 export const corsMiddleware = ({ corsOrigins }: OriginOptions): Middleware =>
   cors({
-    // No header at all for any other site.
+    // Send no CORS header to other sites.
     origin: (ctx) => corsOrigins.find((origin) => origin === ctx.get('origin')) ?? '',
     credentials: true,
     allowMethods: 'GET,HEAD,POST,DELETE',
     allowHeaders: 'Authorization,Content-Type,Idempotency-Key,Last-Event-ID,Cache-Control,Traceparent',
     exposeHeaders: 'X-Request-Id,Retry-After',
     maxAge: 600,
-    // guard answers errors on this same context; errors may be shared by requests, and must stay as they are.
+    // errorBoundary sends errors on the same context, so they need no copied headers, and shared errors must not be
+    // modified.
     keepHeadersOnError: false,
   })
 
-/** @throws GatewayError host_forbidden when the request names a host that is not served */
+/** @throws GatewayError host_forbidden if the request names a host that is not served */
 export type HostCheck = (asked: RequestView) => void
 
-/** Addresses, localhost, and names of one label, which nobody can register. */
+/** IP addresses, localhost, and single-label names, which nobody can register. */
 const LOCAL_NAME = /^(([\w-]+\.)*localhost|[\w-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\])(:\d+)?$/i
 
 /**
- * Where no token is asked for, a name is no proof of who was meant: any page could have its own name resolve to
- * 127.0.0.1 and would be of the same origin then. Addresses cannot be bent like that.
+ * Guards against DNS rebinding. Without tokens, any page could resolve its own name to 127.0.0.1 and would then have
+ * the same origin as the gateway. IP addresses cannot be redirected like that.
  *
- * @param hosts names that are served all the same, in lower case
+ * @param hosts other host names that are served, in lower case
  */
 export const createHostCheck =
   ({ proxies, corsOrigins }: OriginOptions, hosts: readonly string[]): HostCheck =>

@@ -3,30 +3,32 @@ import type { Principal } from './claims.ts'
 
 export interface RevocationsOptions {
   readonly log: MessageStore
-  /** Ends the streams that a revocation hits. */
+  /** Closes the streams that a revocation applies to. */
   readonly onRevoked: (revocation: Revocation) => void
-  /** Tells the siblings, who call `heard`. */
+  /** Sends a revocation to the other workers, which call `apply`. */
   readonly broadcast: (revocation: Revocation) => void
 }
 
-/** The revoked subjects. The store keeps them across restarts; each worker has a copy, which the other workers update. */
+/**
+ * The revoked subjects. The store keeps them across restarts; each worker has a copy, which the other workers update.
+ */
 export class Revocations {
   readonly #options: RevocationsOptions
   readonly #bySubject = new Map<string, Revocation>()
-  /** Counts what was heard, so that a slow look at the log does not undo it. */
+  /** Number of changes applied, so that a slow read of the store does not undo a newer one. */
   #changes = 0
 
   constructor(options: RevocationsOptions) {
     this.#options = options
   }
 
-  /** Reads what stands. Called before the first request is taken. @throws GatewayError storage_* */
+  /** Loads the revocations. Must be called before the first request is accepted. @throws GatewayError storage_* */
   async start(): Promise<void> {
     for (const revocation of await this.#options.log.revocations()) this.#bySubject.set(revocation.subject, revocation)
   }
 
   /**
-   * Takes over what stands in the log, where other hosts may have changed it.
+   * Reloads the revocations from the store, where other hosts may have changed them.
    *
    * @throws GatewayError storage_* or database_*
    */
@@ -42,7 +44,11 @@ export class Revocations {
     for (const revocation of standing) if (!isKnown(this.#bySubject, revocation)) this.apply(revocation)
   }
 
-  /** Durable first, so that no restart lets in again whom an answer called revoked. @throws GatewayError storage_* */
+  /**
+   * Stores a revocation before applying it, so that no restart can undo one that was confirmed.
+   *
+   * @throws GatewayError storage_*
+   */
   async add(revocation: Revocation): Promise<Revocation> {
     const standing = await this.#options.log.revoke(revocation, Date.now())
     this.apply(standing)
@@ -50,7 +56,7 @@ export class Revocations {
     return standing
   }
 
-  /** @returns whether there was one. @throws GatewayError storage_* */
+  /** @returns true if there was one. @throws GatewayError storage_* */
   async remove(subject: string): Promise<boolean> {
     const there = await this.#options.log.removeRevocation(subject)
     const lifted = { subject, issued_before: 0, until: 0 }
@@ -59,21 +65,24 @@ export class Revocations {
     return there
   }
 
-  /** Sets the revocation of a subject. One that has expired already removes it. */
+  /** Sets the revocation of a subject. An expired one removes it. */
   apply(revocation: Revocation): void {
     this.#changes++
     if (isExpired(revocation, Date.now())) {
       this.#bySubject.delete(revocation.subject)
       return
     }
-    // Two of two workers may be heard in another order than the log has them.
+    // Broadcasts from two workers can arrive in a different order than they were committed.
     const known = this.#bySubject.get(revocation.subject)
     if (known !== undefined && known.issued_before > revocation.issued_before) return
     this.#bySubject.set(revocation.subject, revocation)
     this.#options.onRevoked(revocation)
   }
 
-  /** Whether a token is refused. One that does not say when it was issued cannot show that it is newer. */
+  /**
+   * True if the token is revoked. Without an issue time (iat) it cannot prove that it is newer, so it counts as
+   * revoked.
+   */
   isRevoked({ subject, issuedAt }: Pick<Principal, 'subject' | 'issuedAt'>): boolean {
     const revocation = subject === null ? undefined : this.#bySubject.get(subject)
     if (revocation === undefined) return false
@@ -90,6 +99,6 @@ const isKnown = (known: ReadonlyMap<string, Revocation>, { subject, issued_befor
 
 const isExpired = ({ until }: Revocation, now: number): boolean => until !== null && until <= now
 
-/** `iat` counts whole seconds: a token of the same second counts as older. */
+/** `iat` is in whole seconds: a token issued in the same second counts as older. */
 export const coversToken = ({ issued_before }: Revocation, issuedAt: number | null): boolean =>
   issuedAt === null || Math.floor(issuedAt / 1_000) <= Math.floor(issued_before / 1_000)

@@ -3,14 +3,14 @@ import type { CoordinatorClient } from '../../cluster/coordinator.ts'
 import { GatewayError } from '../../core/errors.ts'
 import type { Principal } from './claims.ts'
 
-/** How long a ticket may wait for its use. */
+/** Lifetime of a ticket, in milliseconds. */
 export const TICKET_TTL_MS = 30_000
-/** Tickets that one token may have out at once. */
+/** Maximum number of unused tickets per token. */
 const MAX_TICKETS = 1_000
 
 const idOf = (ticket: string): string => `ticket ${createHash('sha256').update(ticket).digest('base64url')}`
 
-/** One-use tickets for streams: EventSource cannot send headers, and a token in a URL would end up in logs. */
+/** One-use tickets for streams: EventSource cannot send headers, and a token in a URL would be written to logs. */
 export class Tickets {
   readonly #ask: CoordinatorClient
 
@@ -19,8 +19,8 @@ export class Tickets {
   }
 
   /**
-   * @param principal who may use it up to its own expiry; null: AUTH=none
-   * @returns the ticket, which is kept nowhere: the desk knows its hash
+   * @param principal the holder, who can use it until the token expires; null if AUTH=none
+   * @returns the ticket. It is stored nowhere: the coordinator only has its hash
    * @throws GatewayError too_many_tickets or overloaded
    */
   async issue(principal: Principal | null): Promise<string> {
@@ -38,9 +38,9 @@ export class Tickets {
   }
 
   /**
-   * Uses a ticket up, whatever comes of it. It opens streams and nothing else.
+   * Consumes a ticket, even if it turns out to be invalid. The result only allows opening streams.
    *
-   * @throws GatewayError ticket_invalid, or token_expired where its token's time has come meanwhile
+   * @throws GatewayError ticket_invalid, or token_expired if its token has expired meanwhile
    */
   async redeem(ticket: string): Promise<Principal> {
     const { value } = await this.#ask({ do: 'take', id: idOf(ticket) })

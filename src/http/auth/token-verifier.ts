@@ -11,38 +11,42 @@ import {
 import { errorChainText } from '../../core/error-text.ts'
 import { GatewayError } from '../../core/errors.ts'
 
-/** How tokens are verified; exactly one of the three kinds. The algorithms follow from it, never from a token. */
+/**
+ * Key for verifying tokens, of exactly one kind. The kind determines the algorithms; the header of a token never does.
+ */
 export type VerificationKey =
   | { readonly kind: 'secret'; readonly secret: Uint8Array }
   | { readonly kind: 'key'; readonly key: KeyObject; readonly algorithm: 'RS256' | 'ES256' | 'EdDSA' }
   | { readonly kind: 'jwks'; readonly url: URL }
 
-/** Algorithms of a key set. Symmetric ones are not among them: whoever reads the set could sign. */
+/** Algorithms of a key set. Symmetric ones are excluded: everybody who can read the set could sign. */
 const KEY_SET_ALGORITHMS = ['RS256', 'ES256', 'EdDSA']
 
-/** A key that the issuer takes out of its set is refused after this time at the latest, as long as the issuer answers. */
+/**
+ * Maximum time after which a key removed by the issuer is no longer accepted, provided that the issuer is reachable.
+ */
 const REFRESH_MS = 600_000
-/** Between two questions to the issuer, answered or not: a token that names unknown keys must not cause one each. */
+/** Minimum interval between requests to the issuer, so that tokens with unknown keys do not cause one each. */
 const COOLDOWN_MS = 30_000
 /** The same while no key is known yet. */
 const FIRST_COOLDOWN_MS = 1_000
 const TIMEOUT_MS = 3_000
 
-/** An issuer whose clock is ahead has just made this token: `nbf` may lie this far ahead. `exp` has no such grace. */
+/** Tolerance for an issuer whose clock is ahead: `nbf` may be this far in the future. There is none for `exp`. */
 const NOT_BEFORE_GRACE_SECONDS = 5
 
 export interface VerifierOptions {
   readonly keys: VerificationKey
-  /** null: not checked. */
+  /** null if the issuer is not checked. */
   readonly issuer: string | null
   readonly audience: string | null
-  /** The key set could not be read, or, by null, can be. `usable`: keys of before are at hand. */
+  /** Called with an error if the key set cannot be read, with null if it can. `usable`: cached keys are available. */
   readonly onJwksStatus: (error: GatewayError | null, usable: boolean) => void
-  /** Milliseconds of a clock that never goes back, by which the key set ages. */
+  /** Monotonic clock in milliseconds, used for the age of the key set. */
   readonly clock?: () => number
 }
 
-/** What a verified token says. `exp` is there, a finite number, and ahead. */
+/** Claims of a verified token. `exp` is present, finite and in the future. */
 export type Claims = JWTPayload & { readonly exp: number }
 
 /** The keys of an issuer. They are cached during its outages, and refreshed periodically and for an unknown key id. */
@@ -56,7 +60,7 @@ class JwksCache {
   #refreshing: Promise<void> | null = null
 
   constructor(url: URL, { onJwksStatus, clock = () => performance.now() }: VerifierOptions) {
-    // When to ask is decided here alone: jose would fail by age in an outage, and ask for every unknown key.
+    // This class decides when to fetch: jose would expire the cache during an outage and fetch for every unknown key.
     this.#remote = createRemoteJWKSet(url, {
       timeoutDuration: TIMEOUT_MS,
       cacheMaxAge: Number.POSITIVE_INFINITY,
@@ -70,11 +74,11 @@ class JwksCache {
     return this.#remote.jwks() !== undefined
   }
 
-  /** @throws GatewayError jwks_unavailable; JOSEError where no key fits */
+  /** @throws GatewayError jwks_unavailable; JOSEError if no key matches */
   readonly find: JWTVerifyGetKey = async (header, token) => {
     if (!this.#known || this.#clock() - this.#readAt > REFRESH_MS) {
       const refreshed = this.refresh()
-      // In an outage of which is known already nobody waits for an answer that may not come.
+      // During a known outage, do not wait for a response that may not come.
       if (!this.#known || !this.#failed) await refreshed
     }
     if (!this.#known) throw new GatewayError('jwks_unavailable', 'The keys of the issuer are not known yet.')
@@ -90,7 +94,7 @@ class JwksCache {
     }
   }
 
-  /** Asks the issuer, unless it was asked a moment ago. Never rejects: what is known goes on to serve. */
+  /** Fetches the key set, unless a fetch was tried recently. Never rejects: cached keys remain in use. */
   refresh(): Promise<void> {
     const cooldown = this.#known ? COOLDOWN_MS : FIRST_COOLDOWN_MS
     if (this.#refreshing === null && this.#clock() - this.#triedAt > cooldown) {
@@ -124,7 +128,7 @@ const CLAIM_TEXTS: Record<string, string> = {
   aud: 'its audience (aud) is not the expected one',
 }
 
-/** Why a token is refused, without a word of what it holds. */
+/** Converts a verification error, without revealing the contents of the token. */
 const toTokenError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
   const invalid = (why: string) => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
@@ -142,7 +146,7 @@ const toTokenError = (error: unknown): GatewayError => {
 
 const expired = (): GatewayError => new GatewayError('token_expired', 'The token has expired.')
 
-/** Checks signatures, times, issuer and audience of tokens; what they allow is auth-claims.ts's matter. */
+/** Verifies signature, times, issuer and audience of tokens. claims.ts derives the permissions. */
 export class TokenVerifier {
   readonly #options: JWTVerifyOptions
   readonly #keys: JwksCache | KeyObject
@@ -160,7 +164,7 @@ export class TokenVerifier {
     else this.#keys = keys.kind === 'secret' ? createSecretKey(keys.secret) : keys.key
   }
 
-  /** Asks for the key set ahead of the first token. */
+  /** Fetches the key set before the first token arrives. */
   start(): void {
     if (this.#keys instanceof JwksCache) void this.#keys.refresh()
   }
@@ -172,10 +176,10 @@ export class TokenVerifier {
         ? jwtVerify(token, this.#keys.find, this.#options)
         : jwtVerify(token, this.#keys, this.#options))
       const { exp } = payload
-      // 1e400 is a number to JSON, and would never come.
+      // 1e400 is a valid JSON number, but parses as Infinity and would never expire.
       if (!Number.isFinite(exp))
         throw new GatewayError('token_invalid', 'The token is not accepted: its exp is no time.')
-      // The grace is for nbf alone: a stream ends at exp, and must not come back for a moment.
+      // The tolerance applies to nbf only: a stream ends at exp and must not reopen for a few seconds.
       if (exp! * 1_000 <= Date.now()) throw expired()
       return payload as Claims
     } catch (error) {

@@ -14,11 +14,11 @@ const MAX_BODY_BYTES = 4_096
 const MAX_SUBJECT = 255
 
 export interface AccessOptions {
-  /** Is told which subject was revoked, and by whom. */
+  /** Logs revoked subjects and the caller that revoked them. */
   readonly logger: Logger
   readonly tickets: Tickets
   readonly revocations: Revocations
-  /** All that are in force. */
+  /** Returns all revocations in force. */
   readonly listRevocations: () => Promise<Revocation[]>
 }
 
@@ -43,7 +43,7 @@ const toJson = ({ subject, issued_before, until }: Revocation) => ({
   until: until === null ? null : new Date(until).toISOString(),
 })
 
-/** @throws GatewayError invalid_revocation, and what reading a body throws */
+/** @throws GatewayError invalid_revocation, invalid_json, invalid_utf8, and the errors of readBody */
 const readRevocation = async (request: Parameters<typeof readBody>[0]): Promise<Revocation> => {
   const text = decodeUtf8(await readBody(request, MAX_BODY_BYTES))
   if (typeof text !== 'string') throw new GatewayError(text.refusal.reason, text.refusal.detail)
@@ -58,7 +58,7 @@ const readRevocation = async (request: Parameters<typeof readBody>[0]): Promise<
   return { subject: data.sub, issued_before: data.issued_before ?? Date.now(), until: data.until ?? null }
 }
 
-/** Tickets for streams, and revoking the tokens of a subject. */
+/** Routes for stream tickets and for revoking the tokens of a subject. */
 export const ACCESS_ROUTES = [
   defineRoute({
     method: 'POST',

@@ -14,7 +14,7 @@ export interface DocumentOptions {
   readonly routes: readonly RouteDescription[]
 }
 
-/** Answers with a document that is rendered at its first request: most gateways are never asked for it. */
+/** Creates a handler for a document, which is rendered on its first request because most gateways never serve it. */
 const createHandler = (type: string, render: () => string, policy: string | null = null) => {
   let rendered: { readonly text: string; readonly etag: string } | null = null
   return ({ ctx }: { readonly ctx: Context }): void => {
@@ -37,7 +37,7 @@ const createHandler = (type: string, render: () => string, policy: string | null
 
 const DOCUMENT = { method: 'GET', access: 'public', tag: 'operation' } as const
 
-/** The descriptions of the API: they hold no data. */
+/** Routes of the API documents. They are public, since they contain no data. */
 export const DOCUMENT_ROUTES = [
   defineRoute({
     ...DOCUMENT,

@@ -17,24 +17,24 @@ export interface HealthReportOptions {
   readonly rejected: QuarantineService
 }
 
-/** Rows of the quarantine that are counted. */
+/** Maximum number of quarantine rows that are counted. */
 const MAX_COUNTED = 10_000
-/** After a count the store rests so many times as long as it took. */
+/** After a count, the next one is delayed by this multiple of its duration. */
 const COUNT_PAUSE_FACTOR = 20
 
 export interface QuarantineCounts {
   /** At most MAX_COUNTED. */
   readonly rows: number
-  /** There are more than were counted. */
+  /** True if there are more rows than were counted. */
   readonly more: boolean
-  /** 0: there is none. */
+  /** 0 if there is none. */
   readonly last_rejected_id: number
   readonly reasons: readonly (ReasonCount & { readonly hint: string })[]
 }
 
 const hintOf = (reason: string): string => (Object.hasOwn(ERRORS, reason) ? ERRORS[reason as ErrorCode].hint : '')
 
-/** Counts the newest rows of the quarantine, but not all the time. */
+/** Counts the newest rows of the quarantine. Results are cached, to limit the load on the store. */
 const quarantineCounter = ({ rejected }: HealthReportOptions): (() => Promise<QuarantineCounts | null>) => {
   let counted: QuarantineCounts | null = null
   let restUntil = 0
@@ -51,7 +51,7 @@ const quarantineCounter = ({ rejected }: HealthReportOptions): (() => Promise<Qu
         reasons: reasons.map((reason) => ({ ...reason, hint: hintOf(reason.reason) })),
       }
     } catch {
-      // The faults say what ails the store; the rest of the answer is wanted just then.
+      // The store's failure is already listed in the faults, and the rest of the report is most useful then.
       counted = null
     }
     restUntil = performance.now() + (performance.now() - startedAt) * COUNT_PAUSE_FACTOR
@@ -113,7 +113,7 @@ const HealthReportSchema = z.strictObject({
   samples: z.strictObject({ at: z.array(z.number()), ...perSampleField(z.array(measure)) }),
 })
 
-/** How all workers are, with the last hour. */
+/** Status of all workers, with samples of the last hour. */
 export const HEALTH_REPORT = defineRoute({
   method: 'GET',
   path: '/api/health',

@@ -10,18 +10,18 @@ import { defineRoute } from '../route.ts'
 
 export interface HealthOptions {
   readonly health: HealthRegistry
-  /** The figures of all workers, as Prometheus text. */
+  /** Returns the metrics of all workers as Prometheus text. */
   readonly metricsText: () => Promise<string>
   readonly metricsType: string
   readonly authorise: Authorise
   /** `embedded` or `broker`. */
   readonly mode: string
   readonly version: string
-  /** True where tokens are needed: only one with the scope admin is then told the particulars. */
+  /** True if tokens are required. Details are then only shown to tokens with the scope admin. */
   readonly authEnabled: boolean
 }
 
-/** Throws not_ready, with the particulars where the caller may know them. */
+/** Throws not_ready, with details if the caller is allowed to see them. */
 const throwNotReady = ({ faults }: HealthRegistry, detailed: boolean): never => {
   if (!detailed) {
     const parts = faults.map(({ component, code }) => ({ component, code }))
@@ -44,7 +44,7 @@ const ReadySchema = z.strictObject({
   version: z.string().optional(),
 })
 
-/** Whether the process lives, whether all of it works, and its metrics. */
+/** Liveness, readiness and metrics. */
 export const HEALTH_ROUTES = [
   defineRoute({
     method: 'GET',
@@ -67,7 +67,7 @@ export const HEALTH_ROUTES = [
   defineRoute({
     method: 'GET',
     path: '/readyz',
-    // Load balancers have no token; what they need to know is open to all.
+    // Load balancers have no token, so the status itself is public.
     access: 'public',
     tag: 'operation',
     summary: 'Whether everything works',
@@ -110,7 +110,7 @@ export const HEALTH_ROUTES = [
   }),
 ]
 
-/** Serves `/metrics`, and nothing else, on a port of its own, without tokens. */
+/** Serves only `/metrics` on a separate port, without tokens. */
 export const createMetricsHandler =
   ({ metricsText, metricsType }: Pick<HealthOptions, 'metricsText' | 'metricsType'>) =>
   (request: IncomingMessage, response: ServerResponse): void => {

@@ -20,13 +20,13 @@ import { sendJsonTexts, sendSuccess } from '../responses.ts'
 import { defineRoute, STORAGE_ERRORS } from '../route.ts'
 import { isClientGone } from '../server/sinks.ts'
 
-/** A page of messages ends here even below its limit; `has_more` then says so. */
+/** A page of messages ends at this size even below its limit; `has_more` is true then. */
 const PAGE_BYTES = 8 * 1024 * 1024
 
 export interface MessagesOptions {
   readonly log: MessageStore
   readonly gate: Quotas
-  /** Called for every cursor that could not be honoured. */
+  /** Called for every invalid cursor. */
   readonly onReset: (reason: ResetReason) => void
 }
 
@@ -36,7 +36,7 @@ const toSummary = (event: EventSummary) => ({
   last_at: new Date(event.last_at).toISOString(),
 })
 
-/** Reads windows of the store until a page is full: a filter may leave little of each window. */
+/** Reads windows of the store until a page is full, since a filter may leave few messages of each window. */
 const readPages = async (
   { ctx, query, hold }: PageRequest,
   read: (limit: PageLimit, from: MessagePage | null) => Promise<MessagePage>,
@@ -50,18 +50,21 @@ const readPages = async (
     const bytes = last.messages.reduce((sum, message) => sum + message.body.length, 0)
     hold(bytes)
     left = { messages: left.messages - last.messages.length, bytes: left.bytes - bytes }
-    // A client that is gone needs no more of them.
+    // Stop reading for a client that has disconnected.
   } while (last.hasMore && left.messages > 0 && left.bytes > 0 && !isClientGone(ctx))
   return pages
 }
 
-/** What is delivered: the events that the request gets, and of them what its query filters. */
+/** Returns the filter for the granted events and the filters of the query. */
 export const toFilter = (
   { events }: Access,
   { message_type, message_from }: FieldValues<typeof MESSAGE_FILTERS>,
 ): SubscriptionFilter => createFilter(events, message_type ?? null, message_from ?? null)
 
-/** The bounds of a filter as far as its subscriber may know them, and the end of the store, which must not leave the gateway. */
+/**
+ * Returns the bounds of a filter, restricted to events that the subscriber can read, and the end of the store, which
+ * must not be sent to clients.
+ */
 export const visibleBounds = async (
   log: MessageStore,
   filter: SubscriptionFilter,
@@ -106,7 +109,7 @@ interface PageRequest {
   readonly access: Access
   readonly query: FieldValues<typeof MESSAGES_QUERY>
   readonly filter: SubscriptionFilter
-  /** Is told of the bytes that the response will hold. */
+  /** Called with the number of bytes that the response will hold. */
   readonly hold: (bytes: number) => void
 }
 
@@ -137,7 +140,7 @@ const respondBefore = async (request: PageRequest, { log }: MessagesOptions, bef
   })
 }
 
-/** Reading: the list of events, and the messages of one. */
+/** Routes for the list of events and the messages of an event. */
 export const MESSAGE_ROUTES = [
   defineRoute({
     method: 'GET',

@@ -15,24 +15,27 @@ import { sendSuccess, toGatewayError } from '../responses.ts'
 import { defineRoute, STORAGE_ERRORS } from '../route.ts'
 
 const BATCH = { messages: 1_000, bytes: 16 * 1024 * 1024 }
-/** Bodies that are parsed in one go: nested or with a million keys they take a hundred times as long as others. */
+/**
+ * Yield to the event loop after parsing this many bytes: deeply nested bodies or those with a million keys take 100
+ * times as long as others.
+ */
 const PARSED_BYTES = 256 * 1024
 
-/** What became of one published message. `db_id` is known only where the gateway itself has stored it. */
+/** Result of publishing one message. `db_id` is only known if the gateway itself stored the message. */
 export interface PublishResult {
   readonly message_id: string
   readonly db_id?: number
-  /** The same message was stored before. */
+  /** Set if the same message was stored before. */
   readonly duplicate?: true
-  /** Set where this message could not be taken. */
+  /** Set if this message was not accepted. */
   readonly error?: GatewayError
 }
 
-/** Hands messages on: straight to the store (embedded), or through the exchange. */
+/** Publishes messages: directly to the store (embedded mode) or through the exchange. */
 export interface MessagePublisher {
-  /** HTTP status of a success: 201 where the messages are stored, 202 where the broker has them. */
+  /** HTTP status of a success: 201 if the messages are stored, 202 if the broker has confirmed them. */
   readonly status: 201 | 202
-  /** @returns one result per message, in order. @throws GatewayError when none could be handed on */
+  /** @returns one result per message, in order. @throws GatewayError if no message could be published */
   publish(messages: readonly NewMessage[]): Promise<PublishResult[]>
 }
 
@@ -40,7 +43,7 @@ export interface PublishOptions {
   readonly gate: Quotas
   readonly publishPort: MessagePublisher
   readonly maxMessageBytes: number
-  /** Begins spans; null: they are not exported. */
+  /** Starts spans; null if tracing is disabled. */
   readonly tracer: Tracer | null
 }
 
@@ -73,7 +76,7 @@ const BROKER_ERRORS: readonly ErrorCode[] = [
   'publish_confirm_timeout',
 ]
 
-/** A message over HTTP, where the path names the event. */
+/** A message over HTTP, where the path identifies the event. */
 const PostedMessageSchema = PublishedMessage.loose()
 
 const PublishResultSchema = z.strictObject({
@@ -118,7 +121,7 @@ export const PUBLISH = defineRoute({
   handler: ({ gate, publishPort, maxMessageBytes, tracer }: PublishOptions) => {
     const context: PublishContext = { maxMessageBytes, makeId: createUuidV7Generator(randomBytes) }
     return async ({ ctx, access, params }) => {
-      // Paid before the body is read: one that turns out wrong costs as much.
+      // Charged before the body is read, since an invalid one costs as much.
       await gate.consumePublish(ctx, access, 1)
       await withSpan(ctx, tracer, async (traceparent) => {
         const hold = gate.trackBodyBytes(ctx, access)
@@ -130,7 +133,7 @@ export const PUBLISH = defineRoute({
   },
 })
 
-/** Does work within a span, where the caller traces. @param work is given what the messages carry on */
+/** Runs work in a span if the request has a traceparent. @param work called with the traceparent for the messages */
 const withSpan = async (
   ctx: Context,
   tracer: Tracer | null,
@@ -167,7 +170,7 @@ interface PublishContext {
   readonly makeId: (now: number) => string
 }
 
-/** Checks the whole request before anything of it is handed on. */
+/** Validates the whole request before any of its messages is published. */
 const readMessages = async (
   ctx: Context,
   event_id: string,

@@ -10,14 +10,14 @@ import { dbIdField, type FieldValues, invalidQuery, ListSchema, limitField, list
 import { sendJsonText, sendJsonTexts, sendSuccess } from '../responses.ts'
 import { defineRoute, STORAGE_ERRORS } from '../route.ts'
 
-/** Of a body no more is shown; the command line has all of it. */
+/** Maximum bytes of a body in a response; the command line shows all of it. */
 const BODY_BYTES = 64 * 1024
-/** Bodies that are checked in one go: the streams of this process wait as long. */
+/** Bytes of bodies that are validated at once; the streams of this process are blocked meanwhile. */
 const REPLAY_BYTES = 1024 * 1024
 
-/** The quarantine of this gateway, as its operators change it. */
+/** The quarantine of this gateway, as operators use it. */
 export interface QuarantineService extends Omit<Quarantine, 'replay'> {
-  /** Validates rows again and commits the valid ones. @returns an outcome for each, in order. @throws GatewayError storage_* */
+  /** Revalidates rows and commits valid ones. @returns an outcome per row, in order. @throws GatewayError storage_* */
   replay(rows: readonly QuarantineRow[]): Promise<ReplayResult[]>
 }
 
@@ -31,7 +31,7 @@ const notFound = (rejected_id: number): GatewayError =>
     hint: 'It was replayed, dropped or pruned, or never was there. GET /api/rejected lists what is.',
   })
 
-/** Which rows, as on the command line. */
+/** Filters for rows, the same as on the command line. */
 const FILTERS = {
   id: listField(
     'Only these rows, comma-separated.',
@@ -41,7 +41,7 @@ const FILTERS = {
   ),
   reason: listField(
     'Only rows with these error codes, comma-separated.',
-    // The error does not repeat the value: it may hold what a terminal obeys.
+    // The error does not repeat the value, which may contain terminal control sequences.
     ListSchema.refine((reasons) => findUnknownReason(reasons) === undefined, { error: 'must be error codes' }),
   ),
   routing_key: z.string().optional().describe('Only rows with this routing key; * stands for any characters.'),
@@ -71,7 +71,7 @@ const BULK_QUERY = {
   through: dbIdField('No row beyond: `through` of the first answer.'),
 }
 
-/** Which rows to change: a filter, or an explicit all=true. @throws GatewayError invalid_query */
+/** Requires a filter or an explicit all=true for a bulk change. @throws GatewayError invalid_query */
 const toBulkFilter = (query: FieldValues<typeof BULK_QUERY>): RejectedFilter => {
   const filter = toRejectedFilter(query)
   const narrow = Object.values(filter).some((part) => part !== null)
@@ -91,7 +91,7 @@ const ROW = {
     .meta({ description: 'The row.', example: 1 }),
 }
 
-/** The result of a replay, as it is sent. */
+/** Converts the outcome of a replay to its response format. */
 const toReplayResult = (rejected_id: number, outcome: ReplayResult) => {
   if (outcome.kind !== 'stored' && outcome.kind !== 'duplicate') return { rejected_id, ...outcome }
   const { kind, db_id, message } = outcome
@@ -158,7 +158,7 @@ const EXAMPLE_RESULT = { rejected_id: 1, kind: 'kept', reason: 'invalid_json', d
 const QUARANTINE = { access: 'operate', tag: 'operation' } as const
 const ROW_ERRORS: readonly ErrorCode[] = [...STORAGE_ERRORS, 'invalid_query']
 
-/** The quarantine: lists, shows, replays and deletes messages. */
+/** Routes of the quarantine: list, show, replay and delete messages. */
 export const QUARANTINE_ROUTES = [
   defineRoute({
     ...QUARANTINE,

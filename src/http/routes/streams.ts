@@ -15,11 +15,11 @@ import { defineRoute, STORAGE_ERRORS } from '../route.ts'
 import { type DetachedResponse, detachResponse, isClientGone } from '../server/sinks.ts'
 import { toFilter, visibleBounds } from './messages.ts'
 
-/** What a client waits before it reconnects, unless told otherwise, in milliseconds. */
+/** Delay before clients reconnect, unless configured otherwise, in milliseconds. */
 const RETRY_MS = 2_000
 const MAX_TAIL = 5_000
 
-/** On the response that is a stream. */
+/** Headers of a stream response. */
 export const STREAM_HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
   'Cache-Control': 'no-cache, no-transform',
@@ -31,7 +31,7 @@ export interface StreamOptions {
   readonly log: MessageStore
   readonly live: StreamHub
   readonly gate: Quotas
-  /** Called for every cursor that could not be honoured. */
+  /** Called for every invalid cursor. */
   readonly onReset: (reason: ResetReason) => void
 }
 
@@ -51,20 +51,20 @@ const STREAM_QUERY = {
   ...MESSAGE_FILTERS,
 }
 
-/** A request for a stream that was authorised, and whose parameters are valid. */
+/** A request for a stream that was authorized and whose parameters are valid. */
 export interface AdmittedStream {
   readonly access: Access
   readonly query: FieldValues<typeof STREAM_QUERY>
 }
 
-/** The way by which a stream leaves the process. */
+/** The connection that a stream is sent on. */
 export interface StreamResponse {
-  /** True once the client has gone. */
+  /** True if the client has disconnected. */
   isGone(): boolean
   /**
-   * Takes the connection over. Nothing was written on it before.
+   * Takes over the connection. Nothing has been written to it before.
    *
-   * @param onClose called once when the client or its connection is gone
+   * @param onClose called once when the client disconnects or the connection is lost
    */
   detach(onClose: () => void): DetachedResponse
 }
@@ -72,7 +72,7 @@ export interface StreamResponse {
 const toStreamResponse = (ctx: Context): StreamResponse => ({
   isGone: () => isClientGone(ctx),
   detach: (onClose) => {
-    // Raw bytes would get in front of an answer that is still to be sent on this connection.
+    // Raw bytes would be sent before the response of an earlier request on this connection.
     if (ctx.res.socket === null)
       throw new GatewayError('pipelining_unsupported', 'An earlier request is not answered yet.')
     ctx.respond = false
@@ -97,9 +97,9 @@ const resolveStart = async (
 }
 
 /**
- * Opens a stream, unless its client has left meanwhile.
+ * Opens a stream, unless its client has disconnected meanwhile.
  *
- * @throws GatewayError when it may not be opened; nothing was taken or written then
+ * @throws GatewayError if it cannot be opened; no slot is held and nothing was written in that case
  */
 export const openStream = async (
   request: RequestView,
@@ -116,14 +116,14 @@ export const openStream = async (
   }
 }
 
-/** A stream keeps no more of its token than decides on its end. */
+/** Keeps only those fields of the token that determine when the stream ends. */
 const tokenOf = ({ principal }: Access): StreamToken | null => {
   if (principal === null) return null
   const { subject, issuedAt, expiresAt } = principal
   return { subject, issuedAt, expiresAt }
 }
 
-/** @returns whether the stream is open; `onEnd` is then called at its end */
+/** @returns true if the stream is open; `onEnd` is then called when it ends */
 const subscribe = async (
   request: RequestView,
   admitted: AdmittedStream,
@@ -134,9 +134,9 @@ const subscribe = async (
   const { access, query } = admitted
   const filter = toFilter(access, query)
   const { start, bounds, head } = await resolveStart(request, admitted, log, filter)
-  // The client may have left while its cursor was looked up (S2).
+  // The client may have disconnected during the cursor lookup (S2).
   if (response.isGone()) return false
-  // Nothing waits between this look and the subscription, so no revocation falls between them.
+  // There is no await between this check and the subscription, so no revocation can be missed.
   if (!access.isStillValid()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
   let leave: () => void = noop
   const { sink, head: responseBytes } = response.detach(() => {
@@ -174,7 +174,7 @@ const handler =
       return
     }
     await openStream(ctx, admitted, toStreamResponse(ctx), options)
-    // The stream owns the connection now, or the client has gone.
+    // The stream owns the connection now, or the client has disconnected.
     ctx.respond = false
   }
 

@@ -10,7 +10,7 @@ const FILES = {
   'client.js': 'text/javascript; charset=utf-8',
 } as const
 
-/** No image has an address, so none can carry anything away; markup comes out of the sanitiser, or not at all. */
+/** Blocks images with URLs, which could exfiltrate data, and allows HTML from the sanitizer only. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -44,10 +44,10 @@ const webRoute = (path: string, name: keyof typeof FILES, summary: string, param
     },
   })
 
-// The page itself says what is wrong with an event id.
+// Any string is accepted: the page itself reports an invalid event id.
 const event_id = z.string().meta({ description: 'The event, percent-encoded.', example: EXAMPLE_EVENT })
 
-/** All pages are one file, whose script decides by the address which of them it shows. */
+/** All pages are the same file, whose script selects the view by URL. */
 export const WEB_ROUTES = [
   webRoute('/', 'index.html', 'The web page'),
   webRoute('/events/:event_id', 'index.html', 'The web page at one event', { event_id }),

@@ -6,10 +6,10 @@ import {
   loadCertificatePair,
 } from './certificate-watcher.ts'
 
-/** A certificate that ends this soon is worth a line: what renews it does not work. */
+/** Warn if the certificate expires within this time; renewal is probably failing. */
 const EXPIRY_WARNING_MS = 14 * 24 * 3_600_000
 
-/** The certificate of HTTPS and its renewal, with a line in the log for whatever happens to it. */
+/** Loads and renews the certificate of HTTPS, and logs every change. */
 export class CertificateManager {
   readonly #files: CertificateFiles
   readonly #logger: Logger

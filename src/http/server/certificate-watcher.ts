@@ -5,31 +5,31 @@ import { createSecureContext } from 'node:tls'
 import { errorChainText } from '../../core/error-text.ts'
 import { GatewayError } from '../../core/errors.ts'
 
-/** Where certificate (its chain behind it) and private key lie, in PEM. */
+/** PEM files of the certificate, followed by its chain, and of the private key. */
 export interface CertificateFiles {
   readonly certFile: string
   readonly keyFile: string
 }
 
-/** A certificate with the key that belongs to it. */
+/** A certificate and its private key. */
 export interface Certificate {
   readonly cert: Buffer
   readonly key: Buffer
-  /** SHA-256, as browsers show it. */
+  /** SHA-256, in the format that browsers show. */
   readonly fingerprint: string
-  /** The names and addresses it is for, as OpenSSL writes them. */
+  /** Names and addresses of the certificate, in OpenSSL's format. */
   readonly names: string
   /** Milliseconds since 1970. */
   readonly expiresAt: number
 }
 
 /**
- * The files are looked at this often. A look reads them: whatever a deployment does to bring new ones (rename, rewrite,
- * swap of a symbolic link above them, a network file system that tells nobody), the text is then another.
+ * Poll interval of the files, in milliseconds. Polling reads their contents, which detects every kind of deployment:
+ * rename, rewrite, a changed symbolic link above them, or a network file system without change notifications.
  */
 const POLL_INTERVAL_MS = 1_000
 
-/** @throws GatewayError certificate_invalid naming what is wrong with the pair; no part of the key is in it */
+/** @throws GatewayError certificate_invalid with the problem; it never contains parts of the key */
 export const parseCertificatePair = (cert: Buffer, key: Buffer): Certificate => {
   try {
     const { fingerprint256, subjectAltName, subject, validTo } = new X509Certificate(cert)
@@ -54,14 +54,14 @@ export const loadCertificatePair = ({ certFile, keyFile }: CertificateFiles): Ce
 
 export interface WatchOptions {
   readonly files: CertificateFiles
-  /** What is in use. */
+  /** The certificate in use. */
   readonly current: Certificate
   readonly onChange: (certificate: Certificate) => void
-  /** New files that cannot be used: the old certificate stays. Called once for each state of the files. */
+  /** Called if new files cannot be used, once per state of the files. The current certificate stays in use. */
   readonly onFault: (error: GatewayError) => void
 }
 
-/** Looks after the files of a certificate and gives the new pair once it is whole. */
+/** Polls the files of a certificate and reports each new, complete pair. */
 export class CertificateWatcher {
   readonly #options: WatchOptions
   #used: string
@@ -99,7 +99,7 @@ export class CertificateWatcher {
     if (!this.#stopped) this.start()
   }
 
-  /** Two files are never written in one moment: what two looks have seen alike is taken for whole. */
+  /** The two files are never written atomically: a state counts as complete if two polls in a row have read it. */
   #judge(state: string, check: () => Certificate): void {
     const settled = state === this.#seen
     this.#seen = state

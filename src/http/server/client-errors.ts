@@ -10,11 +10,14 @@ const CODES: Record<string, [ErrorCode, string]> = {
   ERR_HTTP_REQUEST_TIMEOUT: ['request_timeout', 'The request took too long.'],
 }
 
-/** True for what failed before there was any HTTP: there is no line yet on which to answer. */
+/** True for failures before any HTTP, when no response can be sent yet. */
 const isTlsHandshakeError = (cause: Error & { code?: string }, socket: Duplex): boolean =>
   (socket as Partial<TLSSocket>).encrypted === true && !/^(HPE_|ERR_HTTP_)/.test(cause.code ?? '')
 
-/** Answers what Node could not parse like every other error, and closes: what follows has no beginning. */
+/**
+ * Sends an error for a request that Node could not parse, and closes the connection, whose next request cannot be
+ * located.
+ */
 export const handleClientError = (cause: Error & { code?: string }, socket: Duplex): void => {
   if (cause.code === 'ECONNRESET' || !socket.writable || isTlsHandshakeError(cause, socket)) {
     socket.destroy()
@@ -29,7 +32,7 @@ export const handleClientError = (cause: Error & { code?: string }, socket: Dupl
   )
 }
 
-/** Answers an HTTP/2 request whose body does not arrive in time. */
+/** Responds to an HTTP/2 request whose body does not arrive in time. */
 export const respondTimeout = (response: Http2ServerResponse): void => {
   const { stream } = response
   const error = new GatewayError('request_timeout', 'The request took too long.')
@@ -40,7 +43,7 @@ export const respondTimeout = (response: Http2ServerResponse): void => {
   closeStream(stream)
 }
 
-/** Ends an HTTP/2 stream whose request is not wanted any more, once its answer is out. */
+/** Closes an HTTP/2 stream whose request is no longer needed, once its response is sent. */
 export const closeStream = (stream: ServerHttp2Stream): void => {
   const close = () => stream.close(constants.NGHTTP2_NO_ERROR)
   if (stream.writableFinished) close()

@@ -3,22 +3,22 @@ import type { Socket } from 'node:net'
 import type { Context } from 'koa'
 import { noop } from '../../core/noop.ts'
 
-/** What Node's HTTP server keeps on a socket of its own. */
+/** Parser that Node's HTTP server attaches to a socket. */
 interface Parser {
   unconsume(): void
   remove(): void
   close(): void
 }
 
-/** The server's listeners; each holds the parser, the request or the response. */
+/** Events with listeners of the server, each of which holds the parser, the request or the response. */
 const SERVER_EVENTS = ['data', 'end', 'close', 'drain', 'error', 'timeout'] as const
 
 /**
- * The head of an answer that ends with its connection, as Node would send it: written together with the first bytes of
- * the body, it saves a stream one system call of two.
+ * Returns the head of a response that ends with its connection, as Node would send it. Writing it together with the
+ * first bytes of the body saves one of two system calls per stream.
  */
 export const responseHead = (res: ServerResponse): Buffer => {
-  // Every outgoing message has it; the types know it of requests only.
+  // Every outgoing message has this method, but the types declare it for requests only.
   const names = (res as ServerResponse & Pick<ClientRequest, 'getRawHeaderNames'>).getRawHeaderNames()
   let head = 'HTTP/1.1 200 OK\r\n'
   for (const name of names) {
@@ -28,21 +28,21 @@ export const responseHead = (res: ServerResponse): Buffer => {
   return encodeResponseHead(head)
 }
 
-/** The same from its status line and fields, each with its line's end. */
+/** Returns the same from a status line and header fields, each of which ends with CRLF. */
 export const encodeResponseHead = (lines: string): Buffer =>
   Buffer.from(`${lines}Date: ${new Date().toUTCString()}\r\nConnection: close\r\n\r\n`, 'latin1')
 
 /**
- * Takes a socket out of the hands of Node's HTTP server and of Koa: who asked for it writes the answer, head and all. An idle
- * stream then holds a socket and a cursor, and no request, response, context or parser. Measured per idle
- * stream on Node 24, after garbage collection: 27.2 KB untouched, 16.8 KB without request and response, 7.5 KB
- * without the parser too. Over TLS 77.9 KB and 54.9 KB: most of it is OpenSSL's.
+ * Takes a socket over from Node's HTTP server and Koa. The caller then writes the whole response, including its head.
+ * An idle stream then holds only a socket and a cursor, and no request, response, context or parser. Memory per idle
+ * stream, measured on Node 24 after garbage collection: 27.2 KB unchanged, 16.8 KB without request and response, 7.5 KB
+ * without the parser as well. Over TLS 77.9 KB and 54.9 KB, most of which belongs to OpenSSL.
  *
- * The parser goes one turn later, since this may run inside it. Where Node's insides look different, the stream
- * merely stays as heavy as it was.
+ * The parser is released in the next event-loop iteration, since this function may run inside it. If Node's internals
+ * differ, the stream only uses as much memory as before.
  *
- * @param onClose called once when the connection is gone
- * @returns the socket, to be written to freely; it is destroyed when the client ends its side
+ * @param onClose called once when the connection is lost
+ * @returns the socket, ready for writing; it is destroyed when the client ends its side
  */
 export const detachSocket = (ctx: Context, onClose: () => void): Socket => {
   const { res } = ctx
@@ -69,7 +69,7 @@ const releaseParser = (socket: Socket, onClose: () => void): void => {
   socket.resume()
 }
 
-/** For `end`: who ends its side has left. */
+/** Listener for `end`: a client that ends its side has disconnected. */
 export function destroySocket(this: Socket): void {
   this.destroy()
 }

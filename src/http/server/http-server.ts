@@ -8,18 +8,21 @@ import { handleClientError } from './client-errors.ts'
 import { createHttpsServer, replaceCertificate } from './https-server.ts'
 import type { StreamFastPath } from './stream-fast-path.ts'
 
-/** A header, a query and a cookie of honest length. */
+/** Enough for legitimate headers, queries and cookies. */
 const MAX_HEADER_BYTES = 16 * 1024
 const MAX_HEADERS = 100
-/** Connections that wait to be accepted: ten thousand readers may return at once; the kernel caps it by somaxconn. */
+/** Length of the accept queue: ten thousand subscribers may reconnect at once. The kernel limits it to somaxconn. */
 const BACKLOG = 16_384
-/** How often connections are looked at that are late with their head or their body. */
+/** Interval at which connections are checked for a late head or body, in milliseconds. */
 const TIMEOUT_CHECK_INTERVAL_MS = 1_000
-/** Closed connections are forgotten when so many have come since the last look. */
+/** Closed connections are removed from the counts after this many new ones. */
 const SWEEP_EVERY = 1_000
-/** Once no more are taken, connections that have become idle are closed so often. */
+/** While the server is stopping, idle connections are closed at this interval, in milliseconds. */
 const IDLE_CLOSE_INTERVAL_MS = 50
-/** A connection on which nothing moves, neither way, is ended; streams take their socket out of this. */
+/**
+ * Connections without any traffic for this long are closed, in milliseconds; streams detach their socket from this
+ * timeout.
+ */
 const IDLE_TIMEOUT_MS = 60_000
 
 export interface ServerOptions {
@@ -28,15 +31,15 @@ export interface ServerOptions {
   readonly proxies: TrustedProxies
   readonly host: string
   readonly port: number
-  /** Other workers listen on the same port. */
+  /** True if other workers listen on the same port. */
   readonly sharedPort: boolean
-  /** Serves HTTPS by it; null: plain HTTP. */
+  /** Certificate for HTTPS; null for plain HTTP. */
   readonly certificate: Certificate | null
-  /** Sees each connection of plain HTTP first. */
+  /** Handles each connection of plain HTTP first. */
   readonly fastPath?: StreamFastPath
 }
 
-/** An HTTP server that slow, large and many requests do not wear down. */
+/** An HTTP server that limits slow, large and excessive requests. */
 export class HttpServer {
   readonly #options: ServerOptions
   readonly #server: Server
@@ -64,17 +67,17 @@ export class HttpServer {
     this.#server.timeout = IDLE_TIMEOUT_MS
     if (limits.connections > 0) this.#server.maxConnections = limits.connections
     this.#server.prependListener('request', (request, response) => {
-      // A proxy that sends one request after the other on a connection would hold up the end for ever.
+      // Otherwise a proxy that keeps sending requests on one connection would delay shutdown for ever.
       if (this.#refusing && request.httpVersionMajor === 1) response.shouldKeepAlive = false
     })
     this.#server.on('clientError', handleClientError)
-    // Node would answer 417 with no body; an expectation that is not understood may as well go unheard.
+    // Node would respond with 417 and no body; ignoring an unknown expectation is harmless.
     this.#server.on('checkExpectation', handler)
     if (fastPath !== undefined && certificate === null) installFastPath(this.#server, fastPath)
     if (limits.connectionsPerAddress > 0) this.#server.prependListener('connection', (socket) => this.#count(socket))
   }
 
-  /** The port that was really taken; meaningful once it listens. */
+  /** The port that the server listens on; valid once it listens. */
   get port(): number {
     return (this.#server.address() as AddressInfo).port
   }
@@ -90,7 +93,7 @@ export class HttpServer {
     })
   }
 
-  /** Takes no more connections, and none for another request. Resolves when the last one has ended. */
+  /** Refuses new connections, and further requests on open ones. Resolves when the last connection has ended. */
   stopAccepting(): Promise<void> {
     this.#refusing = true
     return new Promise((resolve) => {
@@ -105,14 +108,14 @@ export class HttpServer {
     })
   }
 
-  /** For connections to come; of a server that serves HTTPS. */
+  /** Replaces the certificate for new connections. Only for an HTTPS server. */
   replaceCertificate(certificate: Certificate): void {
     replaceCertificate(this.#server, certificate)
   }
 
   /**
-   * One address must not hold what is meant for all. No listener tells of the end of a connection, since a stream
-   * takes them all off its socket: what is closed is found when it matters.
+   * Limits the connections of one address. Closed connections are detected when the limit is reached, not by a
+   * listener, since a stream removes all listeners from its socket.
    */
   #count(socket: Socket): void {
     const { proxies, limits } = this.#options
@@ -137,7 +140,7 @@ export class HttpServer {
   }
 }
 
-/** The listener that Node has put there serves what the door leaves to it. */
+/** Passes connections that the fast path does not handle to Node's own listener. */
 const installFastPath = (server: Server, door: StreamFastPath): void => {
   const [serve] = server.listeners('connection') as ((this: Server, socket: Socket) => void)[]
   server.removeAllListeners('connection')

@@ -2,25 +2,32 @@ import type { ServerHttp2Session } from 'node:http2'
 
 interface Usage {
   open: number
-  /** When the last stream ended, or the session began; on performance.now()'s clock. */
+  /** Time of performance.now() when the last stream ended, or the session started. */
   since: number
-  /** A first request came. */
+  /** True once a request has arrived. */
   hasRequest: boolean
   closing: boolean
 }
 
 export interface SessionLimits {
-  /** Milliseconds within which a session's first request must have come. */
+  /** Timeout for the first request of a session, in milliseconds. */
   readonly firstMs: number
-  /** Milliseconds that a session may stay without a request. */
+  /** Maximum time that a session can stay without a request, in milliseconds. */
   readonly idleMs: number
 }
 
 const LOOK_MS = 1_000
 
 /**
- * Ends HTTP/2 sessions that ask for nothing. Frames alone keep none alive: pings and half a head, byte by byte, would
- * otherwise hold a connection for ever.
+ * Closes HTTP/2 sessions without requests. Frames alone do not keep a session alive: otherwise pings, or a head sent
+ * byte by byte, would hold a connection for ever.
+ *
+ * A session passes through these states:
+ *
+ * - new: until its first request. Destroyed after `firstMs`.
+ * - active: while at least one request is open. It has no timeout.
+ * - idle: without an open request. Closed gracefully after `idleMs`; a new request makes it active again.
+ * - closing: destroyed if it is still open, without a request, another `idleMs` later.
  */
 export class Http2SessionReaper {
   readonly #limits: SessionLimits
@@ -34,7 +41,7 @@ export class Http2SessionReaper {
   readonly add = (session: ServerHttp2Session): void => {
     const usage: Usage = { open: 0, since: performance.now(), hasRequest: false, closing: false }
     this.#usage.set(session, usage)
-    // Streams have clocks of their own, and a quiet one is no idle one.
+    // Streams have their own timeouts, and a stream without traffic is not idle.
     session.setTimeout(0)
     session.on('stream', (stream) => {
       usage.open++
@@ -57,7 +64,7 @@ export class Http2SessionReaper {
       const { open, since, hasRequest, closing } = usage
       const patience = hasRequest ? this.#limits.idleMs : this.#limits.firstMs
       if (open > 0 || now - since < patience) continue
-      // A peer that does not even take the farewell is cut off.
+      // A peer that does not respond to the graceful close is disconnected.
       if (closing || !hasRequest) session.destroy()
       else session.close()
       usage.closing = true

@@ -4,20 +4,20 @@ import type { Certificate } from './certificate-watcher.ts'
 import { respondTimeout } from './client-errors.ts'
 import { Http2SessionReaper } from './http2-sessions.ts'
 
-/** Streams of one session; browsers wait with more until one has ended. */
+/** Maximum number of concurrent streams per session; browsers queue further requests. */
 const MAX_STREAMS = 250
-/** Streams that a client may open and reset at once, and a second after that: each has cost a look into the log. */
+/** Limit on streams that a client opens and resets: burst, and rate per second. Each one costs a query of the store. */
 const RESETS = { burst: 500, rate: 50 }
 
 export interface HttpsOptions {
   readonly certificate: Certificate
   readonly maxHeaderSize: number
   readonly maxHeaders: number
-  /** Milliseconds for a TLS handshake, and from there to the first request. */
+  /** Timeout for a TLS handshake, and from there to the first request, in milliseconds. */
   readonly handshakeTimeoutMs: number
-  /** Milliseconds for which a connection may stay without a request, and an answer without being taken. */
+  /** Maximum time without a request, and for a response that the client does not read, in milliseconds. */
   readonly idleTimeoutMs: number
-  /** Of HTTP/1.1. */
+  /** Settings of HTTP/1.1. */
   readonly http1: {
     readonly headersTimeout: number
     readonly requestTimeout: number
@@ -28,19 +28,19 @@ export interface HttpsOptions {
 const contextOf = ({ cert, key }: Certificate) => ({
   cert,
   key,
-  // Said here, so that no flag of the process can go below it.
+  // Explicit, so that no command-line flag of the process can lower it.
   minVersion: 'TLSv1.2' as const,
 })
 
 /**
- * Serves HTTPS: HTTP/2 to those who offer it, HTTP/1.1 to all others.
+ * Serves HTTPS: HTTP/2 to clients that offer it, HTTP/1.1 to all others.
  *
- * @returns the server with the face of an HTTP/1.1 one, whose listener and settings it has
+ * @returns the server, typed as an HTTP/1.1 one, whose listener and settings it has
  */
 export const createHttpsServer = (options: HttpsOptions, handler: RequestListener): Server => {
   const { certificate, maxHeaderSize, maxHeaders, handshakeTimeoutMs, idleTimeoutMs, http1 } = options
   const sessions = new Http2SessionReaper({ firstMs: handshakeTimeoutMs, idleMs: idleTimeoutMs })
-  // The size of a head of HTTP/1.1 is taken too, though the types do not know it.
+  // The types omit maxHeaderSize, which is passed on to HTTP/1.1.
   const settings: SecureServerOptions & { maxHeaderSize: number } = {
     ...contextOf(certificate),
     ...http1,
@@ -58,7 +58,7 @@ export const createHttpsServer = (options: HttpsOptions, handler: RequestListene
   const server = createSecureServer(settings)
   server.on('session', sessions.add)
   server.on('stream', (stream) => {
-    // As on a connection of HTTP/1.1; a stream of events ends this, and has a clock of its own.
+    // As on HTTP/1.1 connections. Event streams clear this timeout and use their own.
     stream.setTimeout(idleTimeoutMs, () => stream.destroy())
   })
   server.on(
@@ -68,7 +68,7 @@ export const createHttpsServer = (options: HttpsOptions, handler: RequestListene
   return server as unknown as Server
 }
 
-/** HTTP/1.1 has its clock in Node; an HTTP/2 request has only this one. */
+/** Node enforces a request timeout for HTTP/1.1 only; this one is for HTTP/2. */
 const withRequestTimeout =
   (handler: RequestListener, requestMs: number): RequestListener =>
   (request, response) => {
@@ -80,6 +80,6 @@ const withRequestTimeout =
     handler(request, response)
   }
 
-/** New connections get the new certificate; those that stand keep what they have agreed on. */
+/** Uses the new certificate for new connections; established ones are not affected. */
 export const replaceCertificate = (server: Server, certificate: Certificate): void =>
   (server as unknown as Http2SecureServer).setSecureContext(contextOf(certificate))

@@ -2,13 +2,13 @@ import type { Socket } from 'node:net'
 import type { RawRequest, RequestView } from '../request-view.ts'
 import { EVENT_STREAM, EVENTS_STREAM } from '../routes/streams.ts'
 
-/** A request for a stream, read off the first bytes of a connection. */
+/** A request for a stream, parsed from the first bytes of a connection. */
 export class StreamRequest implements RequestView {
   readonly method = 'GET'
   readonly querystring: string
   readonly req: RawRequest
   readonly path: string
-  /** The event in the path; null: the query names the events. */
+  /** The event in the path; null if the query contains the events. */
   readonly event: string | null
 
   constructor(socket: Socket, path: string, event: string | null, querystring: string, headers: RawRequest['headers']) {
@@ -25,14 +25,14 @@ export class StreamRequest implements RequestView {
 }
 
 const patternOf = (path: string): string => path.replace(/:\w+/, '([^/?#\\s]+)')
-/** Made of the routes, so that the fast path serves no address that they do not. */
+/** Derived from the routes, so that the fast path serves no other URLs. */
 const LINE = new RegExp(
   `^GET (${patternOf(EVENT_STREAM.path)}|${patternOf(EVENTS_STREAM.path)})(?:\\?([^#\\s]*))? HTTP/1\\.1$`,
 )
-/** A whole head of visible ASCII, blanks within its lines, and nothing behind it. */
+/** A complete head in visible ASCII, with blanks only inside lines, and nothing after it. */
 const HEAD = /^[\x21-\x7e][\x20-\x7e\t]*(?:\r\n[\x21-\x7e][\x20-\x7e\t]*)*\r\n\r\n$/
 const NAME = /^[\w!#$%&'*+.^`|~-]+$/
-/** A body, another protocol, another site's page, or proxies' business: Node and Koa know what to do about them. */
+/** Headers of bodies, other protocols, other sites' pages and proxies, which are left to Node and Koa. */
 const UNSUPPORTED_HEADERS = new Set([
   'content-length',
   'transfer-encoding',
@@ -48,10 +48,10 @@ const MAX_BYTES = 8_192
 const MAX_FIELDS = 64
 
 /**
- * Reads the head of a request for a stream. Narrower than HTTP by intent: whatever is not the plain, complete and only request that
- * a browser or a client sends is left to Node's own parser, which decides on everything that is unusual.
+ * Parses the head of a request for a stream. Deliberately stricter than HTTP: anything but the plain, complete and only
+ * request that a browser or a client sends is left to Node's own parser, which decides on unusual input.
  *
- * @param bytes the first that came on the connection
+ * @param bytes the first bytes received on the connection
  * @returns null for anything but GET /api/stream and GET /api/events/…/stream
  */
 export const parseStreamRequest = (socket: Socket, bytes: Buffer): StreamRequest | null => {
@@ -62,14 +62,14 @@ export const parseStreamRequest = (socket: Socket, bytes: Buffer): StreamRequest
   const event = segment === undefined ? null : decoded(segment)
   if (event === undefined) return null
   const lines = text.split('\r\n')
-  // The request line comes first, and two empty ones last.
+  // The request line comes first; splitting leaves two empty lines at the end.
   if (lines.length > MAX_FIELDS + 3) return null
   const headers: RawRequest['headers'] = Object.create(null)
   for (let at = 1; at < lines.length - 2; at++) {
     const line = lines[at]!
     const colon = line.indexOf(':')
     const name = line.slice(0, Math.max(0, colon)).toLowerCase()
-    // Of a field that comes twice Node knows whether the values are joined, or one of them is dropped.
+    // Whether duplicate headers are joined or dropped depends on the field, and is left to Node.
     if (!NAME.test(name) || UNSUPPORTED_HEADERS.has(name) || headers[name] !== undefined) return null
     headers[name] = line.slice(colon + 1).trim()
   }
@@ -77,7 +77,7 @@ export const parseStreamRequest = (socket: Socket, bytes: Buffer): StreamRequest
   return new StreamRequest(socket, path, event, query, headers)
 }
 
-/** @returns undefined where the text is no encoded UTF-8 */
+/** @returns undefined if the text is not percent-encoded UTF-8 */
 const decoded = (segment: string): string | undefined => {
   try {
     return decodeURIComponent(segment)

@@ -4,12 +4,12 @@ import type { Context } from 'koa'
 import type { StreamSink } from '../../streams/subscriber.ts'
 import { detachSocket, responseHead } from './detach-socket.ts'
 
-/** A peer that does not take its last bytes is cut off after this many milliseconds. */
+/** A peer that does not read its last bytes is disconnected after this many milliseconds. */
 const CLOSE_TIMEOUT_MS = 5_000
-/** HTTP/2 takes this much in one frame. */
+/** Maximum size of an HTTP/2 frame, in bytes. */
 const SLICE_BYTES = 16_384
 
-/** A socket as the live room sees it: raw bytes, past the response, which would frame and count each of them. */
+/** Writes raw bytes to a socket and bypasses the response, which would frame and count each write. */
 class SocketSink implements StreamSink {
   readonly #socket: Socket
 
@@ -26,7 +26,7 @@ class SocketSink implements StreamSink {
   }
 
   get progress(): number {
-    // writableLength changes only when a whole write is out; the handle knows how far the present one is.
+    // writableLength only changes when a whole write has completed; the handle has the progress of the current one.
     const handle = (this.#socket as unknown as { _handle: { writeQueueSize?: number } | null })._handle
     return this.#socket.writableLength * 2 ** 31 + (handle?.writeQueueSize ?? 0)
   }
@@ -44,8 +44,9 @@ class SocketSink implements StreamSink {
 }
 
 /**
- * A stream of an HTTP/2 connection. It has a window of its own, so that one that is not read leaves its siblings alone.
- * Node tells of a write only when the whole of it has gone: in slices it is seen that a slow reader takes something.
+ * Writes to a stream of an HTTP/2 connection. Each stream has its own flow-control window, so that one that is not read
+ * does not block the others. Node only reports complete writes, so data is written in slices to detect a slow
+ * subscriber's progress.
  */
 class Http2Sink implements StreamSink {
   readonly #stream: ServerHttp2Stream
@@ -106,28 +107,28 @@ class Http2Sink implements StreamSink {
   }
 }
 
-/** True when nobody waits for the answer any more. */
+/** True if the client has disconnected. */
 export const isClientGone = ({ req, res }: Context): boolean =>
   req.socket.destroyed || (res instanceof Http2ServerResponse && res.stream.closed)
 
-/** A request's way out, taken over from Koa. */
+/** The response of a request, taken over from Koa. */
 export interface DetachedResponse {
   readonly sink: StreamSink
-  /** Bytes to be written in front of all others. */
+  /** Bytes that must be written before all others. */
   readonly head: Buffer
 }
 
 /**
- * Takes the answer to a request out of Koa's hands: 200, the headers that are set, and then what is written to the sink.
+ * Takes the response over from Koa: status 200, the headers that are set, and then the bytes written to the sink.
  *
- * @param onClose called once when the client or its connection is gone
+ * @param onClose called once when the client disconnects or the connection is lost
  */
 export const detachResponse = (ctx: Context, onClose: () => void): DetachedResponse => {
   const { res } = ctx
   if (res instanceof Http2ServerResponse) {
     const { stream } = res
     stream.respond({ ':status': 200, ...res.getHeaders() })
-    // The clock of an answer that nobody takes; a stream of events has that of the live room.
+    // Clear the timeout for unread responses; the streams have their own.
     stream.setTimeout(0)
     stream.once('close', onClose)
     return { sink: new Http2Sink(stream), head: NO_BYTES }
@@ -138,7 +139,7 @@ export const detachResponse = (ctx: Context, onClose: () => void): DetachedRespo
   return { sink: new SocketSink(socket), head }
 }
 
-/** The same for a socket that no HTTP server has seen. The caller writes the head. */
+/** Creates the same for a socket that no HTTP server has handled. The caller writes the head. */
 export const createSocketSink = (socket: Socket): StreamSink => new SocketSink(socket)
 
 const NO_BYTES = Buffer.alloc(0)
