@@ -187,7 +187,7 @@ documents('give an example of AMQP that the check of messages accepts', () => {
   assert.equal(faultsOf(payload, without, openapi).length, 1, 'over AMQP the body alone names the event')
 })
 
-documents('are open to all and hold no data; who has one already is told so', async () => {
+documents('are public and hold no data; a cached copy gets 304', async () => {
   const own = await startGateway({ env: guarded() })
   for (const path of ['/openapi.json', '/asyncapi.json', '/docs']) {
     const first = await getJson(own.url + path)

@@ -80,7 +80,7 @@ test('restarts the server after a change of its sources, those of a thread among
   assert.match(await read('/page.js'), 'a changed script')
 })
 
-test('serves the last good page while the page cannot be bundled, and recovers a server that ended over it', async () => {
+test('serves the last working page while bundling fails, and recovers a server that exited because of it', async () => {
   const page = join(clone, 'src/web/page/app.ts')
   const good = readFileSync(page)
   change('src/web/page/app.ts', 'const ( = 1')
@@ -94,7 +94,7 @@ test('serves the last good page while the page cannot be bundled, and recovers a
   await untilTrue('the start with a good page', () => starts() > before)
 })
 
-test('ends with its server', async () => {
+test('exits with its server', async () => {
   dev.term()
   assert.equal(await dev.end, [0, null], dev.output)
 })

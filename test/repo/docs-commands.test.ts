@@ -143,7 +143,7 @@ const patternOf = (text: string): RegExp =>
       .join('[^"\\n]+'),
   )
 
-test('show in the README what one sees', async () => {
+test('match the output shown in the README', async () => {
   const own = await startGateway()
   const [welcome, stream] = blocksOf('README.md').filter(({ language }) => language === 'text')
   const said = welcome!.text.replaceAll('http://127.0.0.1:8080', own.url).replace('data/gateway.db', own.dbFile)

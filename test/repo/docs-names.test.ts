@@ -10,7 +10,7 @@ import { COMMANDS } from '../support/repo/commands.ts'
 import { blocksOf, DOCUMENTS, isChinese, namesOf, readText } from '../support/repo/documents.ts'
 import { ROOT } from '../support/servers/gateway.ts'
 
-const test = suite('what the documents name')
+const test = suite('names in the documents')
 
 /** Everything there is below these, by its path from the root. */
 const FILES: readonly string[] = [
@@ -144,7 +144,7 @@ test('examples in TypeScript and JavaScript hold to the declarations of what the
   assert.is(status, 0, stdout)
 })
 
-test('the Chinese documents give no other commands than the English ones', () => {
+test('the Chinese documents contain no other commands than the English ones', () => {
   const linesOf = (file: string): string[] =>
     blocksOf(file)
       .filter(({ language }) => language === 'sh')

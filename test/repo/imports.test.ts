@@ -29,24 +29,24 @@ const SOURCES: Sources = Object.fromEntries(
 
 const layout = suite('the layout of src')
 
-layout('no file imports what its folder must not', () => {
+layout('no file has an import that its folder forbids', () => {
   assert.ok(Object.keys(SOURCES).length > 30, 'the files were found')
   assert.equal(forbiddenArrows(SOURCES), [])
 })
 
-layout('no files import each other in a circle, not even by their types', () => {
+layout('no import cycles between files, not even of types', () => {
   assert.is(findCycle(SOURCES, 'files'), null)
 })
 
-layout('no folders import each other in a circle, not even by their types', () => {
+layout('no import cycles between folders, not even of types', () => {
   assert.is(findCycle(SOURCES, 'folders'), null)
 })
 
-layout('an exported name means one thing', () => {
+layout('an exported name has one meaning', () => {
   assert.equal(ambiguousNames(SOURCES), [])
 })
 
-layout('only the two entries lie loose', () => {
+layout('only the two entry points are outside folders', () => {
   assert.equal(FILES.filter((path) => !path.includes(sep)).sort(), ['cli.ts', 'index.ts'])
 })
 
@@ -82,7 +82,7 @@ const verdict = (path: string, text: string): string[] => {
   return forbiddenArrows({ ...Object.fromEntries(others.map((other) => [other, ''])), [path]: text })
 }
 
-checker('sees every form of import', () => {
+checker('finds every form of import', () => {
   const text = `#!/usr/bin/env node
 import './side.ts'
 import one from 'one'
@@ -141,7 +141,7 @@ import e from 'e'
   assert.not.match(withoutComments(text), 'process.env')
 })
 
-checker('finds every forbidden arrow', () => {
+checker('finds every forbidden import', () => {
   const forbidden: [string, string][] = [
     ['core/x.ts', "import fs from 'node:fs'"],
     ['core/x.ts', "import type { Store } from '../store/store.ts'"],
@@ -196,7 +196,7 @@ checker('finds every forbidden arrow', () => {
   for (const [path, text] of forbidden) assert.is(verdict(path, text).length, 1, `${path}: ${text}`)
 })
 
-checker('lets pass what is allowed', () => {
+checker('accepts allowed imports', () => {
   const allowed: [string, string][] = [
     ['core/x.ts', "import { z } from 'zod'\nimport { isUtf8 } from 'node:buffer'\nimport { m } from './message.ts'"],
     [

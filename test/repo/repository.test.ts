@@ -28,7 +28,7 @@ test('.nvmrc names a Node that engines allows, and the one of CI and of the imag
   assert.match(readText('Dockerfile'), `FROM node:${major}-bookworm`)
 })
 
-test('.editorconfig says what Biome formats by', () => {
+test('.editorconfig matches Biome’s format', () => {
   const { indentStyle, indentWidth, lineWidth } = json('biome.json').formatter
   for (const line of [
     `indent_style = ${indentStyle}`,

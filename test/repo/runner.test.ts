@@ -293,14 +293,14 @@ t('shares its process', () => { if (globalThis.files !== 2) throw new Error('alo
   assert.match(needy.output, 'a unit test cannot have needs')
 })
 
-beside('refuses needs that mean nothing', async () => {
+beside('rejects unknown needs', async () => {
   const { code, output, last } = await runFiles({ 'x.test.ts': `// needs: unicorn\n${PASSING}` })
   assert.is(last, '0 passed, 1 failed')
   assert.is(code, 1)
   assert.match(output, 'needs: unicorn')
 })
 
-beside('runs what it can where a program is missing, says how to install it, and passes only if allowed', async () => {
+beside('runs what it can if a program is missing, prints how to install it, and passes only if allowed', async () => {
   const dir = folderOf({ 'traced.test.ts': `// needs: strace\n${PASSING}`, 'plain.test.ts': PASSING })
   const env = { TEST_INSTALL: '0', PATH: '' }
   const { code, last, output } = await runIn(dir, { env })
@@ -337,7 +337,7 @@ beside('repeats each file', async () => {
   assert.is(last, '6 passed, 0 failed', output)
 })
 
-beside('runs what a change can break', async () => {
+beside('runs the tests that a change can break', async () => {
   const dir = folderOf({
     'src/http/route.ts': 'export const route = 1',
     'test/lib.ts': `export { one } from './deep.ts'`,

@@ -128,7 +128,7 @@ attack(`${LORIS} connections whose head never ends are ended, and honest readers
   assert.ok((answers['408'] ?? 0) > 0, JSON.stringify(answers))
 })
 
-attack('bodies that never end are cut off by time', async () => {
+attack('bodies that never end are stopped by a timeout', async () => {
   const { answers } = await endure('slowbody', 200, ({ closed }) => closed >= 200 * SCALE)
   // They show no token: the answer comes before their body.
   assert.equal(Object.keys(answers), ['401'])
@@ -138,11 +138,11 @@ attack('header bombs are refused', () => endure('bomb', 20, ({ closed }) => clos
 
 attack('connections that come and go', () => endure('churn', 50, ({ closed }) => closed >= 1_000 * SCALE))
 
-attack('bodies without an end are refused without being taken', () =>
+attack('endless bodies are rejected without being read', () =>
   endure('oversize', 20, ({ closed }) => closed >= 40 * SCALE),
 )
 
-attack('leaves nothing behind: no reader but ours, no fault in the log', async () => {
+attack('leaves no subscriber but ours and no fault in the log', async () => {
   const admin = bearer(await sign({ scope: 'admin' }))
   const { text } = await getJson(`${gateway.url}/metrics`, { headers: admin })
   assert.is(sampleOf(parseMetrics(text), 'gateway_subscribers'), READERS)

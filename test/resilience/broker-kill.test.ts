@@ -63,7 +63,7 @@ const survive = async (event_id: string, rounds: number, end: () => Promise<void
   }
 }
 
-test('during a memory alarm publishing is refused without a wait, while what is queued still flows', async () => {
+test('during a memory alarm publishing is refused immediately, while queued messages are still delivered', async () => {
   const stage = await openStage(broker.url, 'alarm', { env: { RABBITMQ_PREFETCH: '10' } })
   try {
     const url = messagesUrl(stage.gateway, 'alarm')
@@ -99,7 +99,7 @@ test('during a memory alarm publishing is refused without a wait, while what is 
 test(`a broker that is killed ${ROUNDS} times under load costs no confirmed message and doubles none`, () =>
   survive('killed', ROUNDS, () => broker.kill9()))
 
-test('a broker that is shut down in order and comes back costs nothing either', () =>
+test('a broker that is shut down gracefully and restarts loses nothing either', () =>
   survive('stopped', 1, () => broker.stop()))
 
 test('a message above the limit of RabbitMQ is refused with that limit, and costs no neighbour', async () => {

@@ -106,7 +106,7 @@ const exercise = async (gateway: Gateway, tokens: Record<string, string>, emitte
   return tickets
 }
 
-test('are in nothing that a gateway with workers shows, used rightly or wrongly', async () => {
+test('are in no output of a gateway with workers, used rightly or wrongly', async () => {
   const secret = canary('secret')
   const password = canary('password')
   const emitted = new Emitted()
@@ -188,7 +188,7 @@ test('are in no text about a configuration, right or wrong', () => {
   emitted.assertFree(secrets)
 })
 
-test('of an issuer that fails are in no line of the log, nor is what it answered', async () => {
+test('of a failing issuer are in no log line, and neither is its response', async () => {
   const emitted = new Emitted()
   const answer = canary('answer')
   const issuer = await new KeySetServer().start()

@@ -107,8 +107,8 @@ const failAt = async (stage: string): Promise<void> => {
   }
 }
 
-test('a crash between the commit and the acknowledgement doubles nothing', () => failAt('committed'))
+test('a crash between the commit and the acknowledgement duplicates nothing', () => failAt('committed'))
 
-test('a crash inside the transaction loses nothing and leaves nothing half done', () => failAt('in_transaction'))
+test('a crash inside the transaction loses nothing and leaves no partial batch', () => failAt('in_transaction'))
 
 test.run()

@@ -95,7 +95,7 @@ else {
   })
 }
 
-test('a write lock that another process holds is waited out, with nothing acknowledged meanwhile', async () => {
+test('the gateway waits for a write lock of another process, and acknowledges nothing meanwhile', async () => {
   const stage = await openStage(broker.url, 'locked')
   const { gateway, names } = stage
   const agent = new PikaPublisher({ url: broker.url, exchange: names.exchange, mandatory: true })
@@ -166,7 +166,7 @@ for (const [what, lose] of [
   })
 }
 
-test('a database that is removed while nothing comes in is noticed all the same', async () => {
+test('a database that is removed while nothing arrives is detected as well', async () => {
   const stage = await openStage(broker.url, 'idle')
   try {
     rmSync(stage.gateway.dbFile)

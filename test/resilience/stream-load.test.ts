@@ -63,7 +63,7 @@ load.after.each(async () => {
 })
 load.after(() => gateway.dispose())
 
-load('give 300 readers of one event 200 messages each, in order', async () => {
+load('deliver 200 messages each to 300 subscribers of one event, in order', async () => {
   const room = newRoom()
   const seen: number[][] = []
   const streams = await Promise.all(
@@ -83,7 +83,7 @@ load('give 300 readers of one event 200 messages each, in order', async () => {
   for (const one of seen) assert.equal(one, ids)
 })
 
-load('let a reader that comes during a flood miss nothing at the seam of history and live', async () => {
+load('lose nothing between history and live for a subscriber that connects during a burst', async () => {
   const room = newRoom()
   let flooding = true
   const ids: number[] = []
@@ -126,7 +126,7 @@ load('consist of well-formed UTF-8 without CR and NUL, however large the message
   assert.is(opened.parseErrors.length, 0)
 })
 
-load('go on where they were when a reader pauses and reads again', async () => {
+load('resume when a client pauses and reads again', async () => {
   const room = newRoom()
   const opened = await stream(room)
   await opened.next('caught_up')
@@ -142,7 +142,7 @@ load('go on where they were when a reader pauses and reads again', async () => {
   assert.is(await metric(gateway, 'gateway_subscribers{state="stalled"}'), 0)
 })
 
-load('cost neither memory nor others anything for a reader that never reads, and end it after 30 s', async () => {
+load('use no memory for a client that never reads, delay no others, and disconnect it after 30 s', async () => {
   const room = newRoom()
   const tooSlow = 'gateway_streams_closed_total{reason="too_slow"}'
   const good = reader(room)

@@ -61,7 +61,7 @@ client('can be imported under the name of the package', async () => {
   assert.type(open, 'function')
 })
 
-client('gives a page the history, then what comes, with every digit', async () => {
+client('delivers the history, then live messages, with every digit', async () => {
   const it = await gateway()
   const event_id = newRoom()
   const ids = await publish(it, event_id, chats(700))
@@ -98,7 +98,7 @@ client('follows several events on one stream', async () => {
   assert.is(await metric(it, 'gateway_subscribers'), 1)
 })
 
-client('misses and doubles nothing when the gateway is killed and started again', async () => {
+client('loses and duplicates nothing when the gateway is killed and restarted', async () => {
   const it = await gateway()
   const event_id = newRoom()
   const page = await tab(it.url)
@@ -118,7 +118,7 @@ client('misses and doubles nothing when the gateway is killed and started again'
   assert.equal((await page.trial).resets, [])
 })
 
-client('notices a line that has fallen silent, and goes on behind its last id', async () => {
+client('detects a silent connection, and resumes after its last id', async () => {
   const it = await gateway()
   const line = await startProxy(Number(new URL(it.url).port))
   try {
@@ -139,7 +139,7 @@ client('notices a line that has fallen silent, and goes on behind its last id', 
   }
 })
 
-client('wakes after a sleep: a line that has outlived it is kept, a dead one is not', async () => {
+client('after a sleep, a working connection is kept and a dead one replaced', async () => {
   const it = await gateway()
   const line = await startProxy(Number(new URL(it.url).port))
   try {
@@ -172,7 +172,7 @@ client('wakes after a sleep: a line that has outlived it is kept, a dead one is 
   }
 })
 
-client('lets the browser put its tab to sleep, and goes on when it wakes', async () => {
+client('allows the browser to freeze its tab, and continues when it wakes', async () => {
   const it = await gateway()
   const event_id = newRoom()
   const drowsy = await launchDrowsyChromium()
@@ -193,7 +193,7 @@ client('lets the browser put its tab to sleep, and goes on when it wakes', async
   }
 })
 
-client('says that the browser is offline, and is back with the network', async () => {
+client('reports that the browser is offline, and reconnects with the network', async () => {
   const it = await gateway()
   const event_id = newRoom()
   const page = await tab(it.url)
@@ -209,7 +209,7 @@ client('says that the browser is offline, and is back with the network', async (
   await page.is('live')
 })
 
-client('clears what it gave when the database was replaced, or is behind its cursor', async () => {
+client('resets when the database was replaced, or ends before its cursor', async () => {
   const it = await gateway()
   await publish(it, 'room', chats(5))
   const page = await tab(it.url)
@@ -231,7 +231,7 @@ client('clears what it gave when the database was replaced, or is behind its cur
   assert.is((await ahead.status).reset?.reason, 'cursor_ahead')
 })
 
-client('waits where the gateway has no place, and says so', async () => {
+client('waits if the gateway has no free slot, and reports it', async () => {
   const it = await gateway({ MAX_STREAMS: '1' })
   const event_id = newRoom()
   const [first, second] = [await tab(it.url), await tab(it.url)]
@@ -278,7 +278,7 @@ client('gets a ticket for each connection, and a new token when the old one has 
   assert.not.ok(urls.some((url) => url.includes('eyJ')))
 })
 
-client('switches the page of DeepSOC by the one script tag of the documentation', async () => {
+client('connects the page of DeepSOC with the single script tag of the documentation', async () => {
   const it = await gateway()
   const warRoom = await startDocPage(it.url)
   try {
@@ -295,7 +295,7 @@ client('switches the page of DeepSOC by the one script tag of the documentation'
   }
 })
 
-client('needs no ticket where a cookie carries the token, and says why an event is not opened', async () => {
+client('needs no ticket if a cookie has the token, and reports why an event is not opened', async () => {
   const it = await gateway(guarded())
   const page = await tab(it.url)
   await page.follow(streamOf('room'))

@@ -73,7 +73,7 @@ sharing.after(async () => {
   await gateway?.dispose()
 })
 
-sharing('have one connection, whenever they come', async () => {
+sharing('have one connection, whenever they are opened', async () => {
   await publish(gateway, event_id, chats(200))
   const first = await tab()
   const stop = publishing()
@@ -138,7 +138,7 @@ sharing('have it taken over when the browser puts the leading tab to sleep', asy
   }
 })
 
-sharing('take the lead from a tab that hangs', async () => {
+sharing('take over from a leading tab that hangs', async () => {
   const [first, second] = [await tab(), await tab()]
   await follows(second)
   await first.hang()
@@ -152,7 +152,7 @@ sharing('take the lead from a tab that hangs', async () => {
   await streams(1)
 })
 
-sharing('come back together when the gateway was killed', async () => {
+sharing('reconnect together after the gateway was killed', async () => {
   const [first, second] = [await tab(), await tab()]
   await follows(second)
   await publish(gateway, event_id, chats(10))
@@ -167,7 +167,7 @@ sharing('come back together when the gateway was killed', async () => {
   assert.is(await connectionOf(second), 'following')
 })
 
-sharing('clear together what they gave when the database was replaced', async () => {
+sharing('reset together when the database was replaced', async () => {
   const [first, second] = [await tab(), await tab()]
   await follows(second)
   await publish(gateway, event_id, chats(3))
@@ -179,7 +179,7 @@ sharing('clear together what they gave when the database was replaced', async ()
   await streams(1)
 })
 
-sharing('share with their like alone: same events, same reader, and only if they want to', async () => {
+sharing('share only with equal tabs: same events, same user, and only if enabled', async () => {
   const first = await tab({ identity: 'a' })
   await follows(await tab({ identity: 'a' }))
   const others = [await tab({ identity: 'b' }), await tab({ share: false, identity: 'a' }), await tab({}, ['x'])]
@@ -190,7 +190,7 @@ sharing('share with their like alone: same events, same reader, and only if they
   assert.is(await connectionOf(first), 'leading')
 })
 
-sharing('are not let in by a neighbour: each shows the gateway its own rights first', async () => {
+sharing('are not authorized by another tab: each authenticates to the gateway first', async () => {
   const first = await tab()
   const second = await Tab.open(context, gateway.url)
   tabs.push(second)

@@ -53,7 +53,7 @@ many.after.each(async () => {
 })
 many.after(() => browser?.close())
 
-many('has all of them over HTTP/2, and calls REST beside them', async () => {
+many('has all of them over HTTP/2, and calls REST at the same time', async () => {
   const { gateway, page } = await openStreams(secure())
   await until(async () => (await having(page, 'caught_up')) === STREAMS, { what: `${STREAMS} open streams` })
   const protocol = await page.evaluate(() =>
@@ -84,7 +84,7 @@ many('has no more than six over HTTP/1.1, which is why there is HTTP/2', async (
   assert.ok((await having(page, 'message 1')) <= 6)
 })
 
-many('gets what it missed when the gateway was killed and came back with another certificate', async () => {
+many('receives missed messages after the gateway was killed and restarted with another certificate', async () => {
   const { gateway, page } = await openStreams(secure())
   await until(async () => (await having(page, 'caught_up')) === STREAMS, { what: `${STREAMS} open streams` })
   await gateway.kill9()

@@ -77,7 +77,7 @@ test('runs alone in an empty folder, without a PATH, and serves page and client'
   assert.equal(readdirSync(alone.dir), ['deepsoc-gateway'], 'nothing was left beside it')
 })
 
-test('keeps its log in the folder that it was started in, where nothing else is said', async () => {
+test('keeps its database in the working directory by default', async () => {
   const { dir, file } = aloneInFolder(alone.file)
   const gateway = await startGateway({ entry: file, cwd: dir, args: [], env: { PATH: '', DATABASE_URL: '' } })
   await passMessage(gateway)
@@ -85,7 +85,7 @@ test('keeps its log in the folder that it was started in, where nothing else is 
   assert.ok(existsSync(join(dir, 'data', 'gateway.db')))
 })
 
-test('says with --version what is inside, the version alone on the first line', () => {
+test('prints its components with --version, and the version alone on the first line', () => {
   const { code, stdout, stderr } = run(alone.file, ['--version'])
   assert.equal([code, stderr], [0, ''])
   const [first, ...rest] = stdout.trimEnd().split('\n')
@@ -123,7 +123,7 @@ test(`serves within ${MOST_START_MS} ms`, async () => {
   if (load! <= availableParallelism()) assert.ok(Math.min(...times) < MOST_START_MS, `${times} ms`)
 })
 
-test('several workers share port and log, and drain', async () => {
+test('several workers share port and store, and drain', async () => {
   const gateway = await start({ WORKERS: '3' })
   try {
     const children = () => readFileSync(`/proc/${gateway.pid}/task/${gateway.pid}/children`, 'utf8').trim().split(' ')
@@ -158,7 +158,7 @@ test('has one copy of SQLite in a process, as two would drop each other’s lock
   }
 })
 
-test('sends spans: OpenTelemetry is inside, and loaded when it is wanted', async () => {
+test('sends spans: OpenTelemetry is included, and loaded on demand', async () => {
   const otlp = await startOtlp()
   const gateway = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: otlp.endpoint })
   try {
@@ -171,13 +171,13 @@ test('sends spans: OpenTelemetry is inside, and loaded when it is wanted', async
   }
 })
 
-test('takes a .env of the folder it is started in', () => {
+test('reads .env of the working directory', () => {
   const dir = tempDir()
   spawnSync('/bin/sh', ['-c', 'echo PORT=4321 > .env'], { cwd: dir })
   assert.match(run(alone.file, ['config'], {}, '', dir).stdout, /^PORT=4321\b/m)
 })
 
-test('works with RabbitMQ: publishes, consumes, tails, sets aside', async () => {
+test('works with RabbitMQ: publishes, consumes, tails, quarantines', async () => {
   const broker = await sharedBroker()
   const env = brokerEnv(broker.url, uniqueNames('binary'))
   const gateway = await start(env)
@@ -259,7 +259,7 @@ test('writes nothing outside its data and the temporary folder', async () => {
   assert.equal(outside, [])
 })
 
-test('a folder of the module that others could write to is not used', () => {
+test('a module folder that other users can write to is not used', () => {
   const tmp = tempDir()
   const folder = join(tmp, `deepsoc-gateway-${process.getuid!()}`)
   mkdirSync(folder)
@@ -270,7 +270,7 @@ test('a folder of the module that others could write to is not used', () => {
   assert.match(stderr, /hint: .*NATIVE_MODULE_DIR/)
 })
 
-test('a module that was tampered with is put right before it is loaded', async () => {
+test('a module that was tampered with is restored before it is loaded', async () => {
   const tmp = tempDir()
   assert.is(run(alone.file, ['--version'], { NATIVE_MODULE_DIR: tmp }).code, 0)
   const [name] = readdirSync(tmp)

@@ -70,7 +70,7 @@ const check = (expr: string, where: string): void => {
   }
 }
 
-deploy('every alert asks for metrics and labels that there are, and says which series it names', () => {
+deploy('every alert uses existing metrics and labels, and states which series it names', () => {
   assert.ok(RULES.length >= 15)
   for (const { alert, expr, labels, annotations } of RULES) {
     check(expr, alert)
@@ -87,14 +87,14 @@ deploy('every alert asks for metrics and labels that there are, and says which s
   }
 })
 
-deploy('every alert has its line of what to do in OPERATIONS, and no other has one', () => {
+deploy('every alert has its instructions in OPERATIONS, and no other entry exists', () => {
   const section = readText('docs/OPERATIONS.md').split('## Alerts')[1]!.split('\n## ')[0]!
   const lines = [...section.matchAll(/^\| `(Gateway\w+)` \| (.{20,}) \| (.{20,}) \|$/gm)].map(([, name]) => name!)
   assert.equal(lines.sort(), RULES.map(({ alert }) => alert).sort())
   for (const { alert, annotations } of RULES) assert.is(annotations.runbook, 'docs/OPERATIONS.md#alerts', alert)
 })
 
-deploy('every panel asks for metrics and labels that there are, and every metric is on a panel', () => {
+deploy('every panel uses existing metrics and labels, and every metric is on a panel', () => {
   const shown = new Set<string>()
   for (const { title, targets } of PANELS) {
     assert.ok(targets.length > 0, title)
@@ -106,7 +106,7 @@ deploy('every panel asks for metrics and labels that there are, and every metric
   assert.equal([...shown].sort(), [...METRICS.keys()].sort())
 })
 
-deploy('the panels lie side by side, each with an id of its own and a source to choose', () => {
+deploy('the panels do not overlap, and each has a unique id and a selectable source', () => {
   const ids = DASHBOARD.panels.map(({ id }: Json) => id)
   assert.is(new Set(ids).size, ids.length)
   const taken = new Set<string>()
@@ -124,7 +124,7 @@ deploy('the panels lie side by side, each with an id of its own and a source to 
   for (const name of used) assert.ok(variables.has(name) || /^__/.test(name), name)
 })
 
-deploy('the checker sees what is not there', () => {
+deploy('the checker detects missing metrics', () => {
   for (const expr of [
     'gateway_nothing > 0',
     'gateway_ready{reason="x"} == 0',
@@ -144,7 +144,7 @@ deploy('the checker sees what is not there', () => {
   }
 })
 
-deploy('a running gateway shows the metrics that are declared, named as Prometheus wants them', async () => {
+deploy('a running gateway serves the declared metrics, named by Prometheus conventions', async () => {
   const gateway = await startGateway()
   const { text } = await getJson(`${gateway.url}/metrics`)
   await gateway.dispose()

@@ -53,7 +53,7 @@ test('each event arrives as soon as it happens, whichever gateway took the messa
   several.close()
 })
 
-test('a long history passes whole, byte for byte', async () => {
+test('a long history passes completely, byte for byte', async () => {
   const room = newRoom()
   await publish(
     gateways[0]!,
@@ -71,7 +71,7 @@ test('a long history passes whole, byte for byte', async () => {
   assert.equal(through, direct)
 })
 
-test('while one gateway after the other is drained, readers and publishers lose nothing', async () => {
+test('while one gateway after the other is drained, subscribers and publishers lose nothing', async () => {
   const room = newRoom()
   const reader = new IdReader({ url: nginx.url } as Gateway, room, { retryMs: 50 })
   reader.start()
@@ -119,7 +119,7 @@ test('while one gateway after the other is drained, readers and publishers lose 
   assert.is(reader.counts.reset ?? 0, 0)
 })
 
-test('what callers say of their own address is replaced by nginx, and believed of nginx alone', async () => {
+test('nginx replaces addresses claimed by clients, and only nginx is trusted', async () => {
   const spoofed = { headers: { 'X-Forwarded-For': '203.0.113.9' } }
   const url = `/api/events/${newRoom()}/stream`
   const open = [await openSse(gateways[0]!.url + url, spoofed)]
@@ -134,7 +134,7 @@ test('what callers say of their own address is replaced by nginx, and believed o
   for (const stream of [...open, second]) stream.close()
 })
 
-test('the figures of one gateway are not shown to the world', async () => {
+test('the metrics of one gateway are not public', async () => {
   assert.is((await getJson(`${nginx.url}/metrics`)).status, 404)
   assert.is((await getJson(`${nginx.url}/readyz`)).status, 200)
   assert.is((await getJson(`${nginx.url}/`)).status, 200)

@@ -53,7 +53,7 @@ const runModule = (code: string, env: NodeJS.ProcessEnv = {}): unknown => {
 const startInstalled = (env: Record<string, string> = {}): Promise<Gateway> =>
   startGateway({ entry: join(project, 'node_modules', '.bin', 'deepsoc-gateway'), cwd: project, env: { PATH, ...env } })
 
-test('publint finds nothing to say', async () => {
+test('publint finds no problem', async () => {
   const { messages } = await publint({ pkgDir: ROOT, level: 'suggestion', pack: 'npm' })
   assert.equal(messages, [])
 })
@@ -104,7 +104,7 @@ test('serves from node_modules/.bin, with workers, page and client', async () =>
   }
 })
 
-test('says its version, and reads .env of the working directory', () => {
+test('prints its version, and reads .env of the working directory', () => {
   const bin = join(project, 'node_modules', '.bin', 'deepsoc-gateway')
   const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
   const options = { cwd: project, encoding: 'utf8', env: { PATH } } as const
@@ -131,7 +131,7 @@ const loadedBy = (entry: string): { files: Set<string>; modules: Set<string> } =
   return { files, modules }
 }
 
-test('the publisher is small, and takes in nothing of the server and no package but its two', () => {
+test('the publisher is small, and includes no server code and no package but its two', () => {
   const { files, modules } = loadedBy('publisher.js')
   const packages = [...modules].filter((name) => !name.startsWith('node:'))
   const own = /^(rabbitmq-client|better-sqlite3)(\/|$)/

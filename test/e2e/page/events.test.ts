@@ -34,7 +34,7 @@ const becomes = async (page: Page, rows: string[]): Promise<void> => {
   })
 }
 
-test('says that there are none yet and how one comes about, until the first message is there', async () => {
+test('shows that there are none yet and how to create one, until the first message arrives', async () => {
   const page = await site.pages.open('/')
   await isState(page, 'live')
   assert.match(await textOf(page, '#empty'), /No events yet.*deepsoc-gateway demo/s)
@@ -64,7 +64,7 @@ test('lists events by latest activity and counts their messages while it is open
   assert.is(await textOf(page, '#title'), fresh)
 })
 
-test('marks what came since a reader was in the room, in this tab and in the others', async () => {
+test('marks messages that arrived since the last visit, in this tab and in the others', async () => {
   const event = newRoom('marks')
   await publish(site.gateway, event, chats(3))
   const page = await site.pages.open('/')
@@ -118,7 +118,7 @@ test('finds events by a part of their id, opens the only one, or one that is not
   assert.is(new URL(page.url()).pathname, `/events/${encodeURIComponent(unknown)}`)
 })
 
-test('shows hostile ids as text, with what cannot be seen made visible', async () => {
+test('shows hostile ids as text, with invisible characters made visible', async () => {
   const hostile = [
     '<img src="http://evil.example/x" onerror="alert(1)">',
     '"><script>alert(2)</script>',
@@ -150,7 +150,7 @@ test('shows hostile ids as text, with what cannot be seen made visible', async (
   }
 })
 
-test('names the state of the gateway on every page: what fails, that it is gone, that it is back', async () => {
+test('shows the state of the gateway on every page: what fails, that it is unreachable, that it is back', async () => {
   const broken = await startGateway({ env: { RABBITMQ_URL: `amqp://127.0.0.1:${await freePort()}` } })
   const own = new Pages(site.browser, () => broken.url)
   try {
@@ -185,7 +185,7 @@ test('names the state of the gateway on every page: what fails, that it is gone,
   await after('ready')
 })
 
-test('asks for a token where one is needed, refuses a wrong one in words, and forgets it on leaving', async () => {
+test('asks for a token if one is needed, explains why a wrong one is refused, and discards it on sign-out', async () => {
   const closed = await startGateway({ env: guarded() })
   const own = new Pages(site.browser, () => closed.url)
   try {
@@ -237,7 +237,7 @@ test('asks for a token where one is needed, refuses a wrong one in words, and fo
   }
 })
 
-test('loads the newest of many, older ones on demand, says so, and counts an old one that comes to life whole', async () => {
+test('loads the newest of many and older ones on demand, shows this, and counts a reactivated old one completely', async () => {
   const [old, ...rest] = Array.from({ length: 460 }, (_, n) => `many-${String(n).padStart(3, '0')}`)
   await publish(site.gateway, old!, chats(7))
   for (const event of rest) await publish(site.gateway, event, chat(1))
@@ -262,7 +262,7 @@ test('loads the newest of many, older ones on demand, says so, and counts an old
   assert.is(await page.locator('.more-events').count(), 0)
 })
 
-test('says what is wrong when the list cannot be had, and goes on when it can', async () => {
+test('shows an error if the list cannot be loaded, and continues when it can', async () => {
   const page = await site.pages.open('/health')
   await page.evaluate(() => {
     history.pushState(null, '', '/no/such/page')

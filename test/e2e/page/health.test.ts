@@ -73,7 +73,7 @@ const soon = (page: Page, selector: string): Promise<unknown> =>
 
 const figure = (page: Page, name: string): Promise<string> => textOf(page, `[data-figure="${name}"] .figure`)
 
-test('says that everything works, in figures, and plots what was sampled', async () => {
+test('shows that everything works, with metrics, and plots the samples', async () => {
   const room = newRoom()
   const stream = await openSse(streamUrl(gateway, room))
   await stage.publish(Array.from({ length: 50 }, (_, n) => good(room, `m${n}`)))
@@ -91,7 +91,7 @@ test('says that everything works, in figures, and plots what was sampled', async
   stream.close()
 })
 
-test('names a fault while it lasts: the broker cannot be reached, and then it can', async () => {
+test('shows a fault while it lasts: the broker is unreachable, and then reachable', async () => {
   const page = await openHurried()
   await isState(page, 'ready')
   await line.close()
@@ -110,7 +110,7 @@ test('names a fault while it lasts: the broker cannot be reached, and then it ca
   await until(async () => (await page.locator('.fault').count()) === 0)
 })
 
-test('a gateway that does not answer is said to be gone, and its last figures stay, with their time', async () => {
+test('a gateway that does not respond is shown as unreachable, with its last metrics and their time', async () => {
   const page = await openHurried()
   await isState(page, 'ready')
   gateway.freeze()
@@ -124,7 +124,7 @@ test('a gateway that does not answer is said to be gone, and its last figures st
   await soon(page, '.state[data-is="ready"]')
 })
 
-test('a message is replayed by its button and reaches the readers of its event', async () => {
+test('a message is replayed by its button and reaches the subscribers of its event', async () => {
   const room = newRoom()
   const stream = await openSse(streamUrl(gateway, room))
   await stream.next('caught_up')
@@ -145,7 +145,7 @@ test('a message is replayed by its button and reaches the readers of its event',
   stream.close()
 })
 
-test('many are replayed at once, by reason, with an honest sum', async () => {
+test('many are replayed at once, by reason, with a correct total', async () => {
   const room = newRoom()
   const bodies = Array.from({ length: 300 }, (_, n) => (n % 10 === 0 ? 'no json' : good(room, `m${n}`)))
   add(...bodies.map((body) => ({ body, reason: 'message_unstorable' })), { body: 'x', reason: 'invalid_utf8' })
@@ -165,7 +165,7 @@ test('many are replayed at once, by reason, with an honest sum', async () => {
   await page.waitForSelector('.chip[data-reason="invalid_json"]')
 })
 
-test('nothing is dropped by habit: a dialog asks, Escape and Enter keep the row, and the keyboard goes on behind it', async () => {
+test('nothing is deleted by accident: a dialog asks, Escape and Enter keep the row, and focus returns afterwards', async () => {
   const ids = add({ body: 'one' }, { body: 'two' }, { body: 'three' })
   const [first, second, third] = ids
   const page = await pages.open('/health')
@@ -197,7 +197,7 @@ test('nothing is dropped by habit: a dialog asks, Escape and Enter keep the row,
 
 const HOSTILE = `"><img src=https://evil.example/x onerror=alert(1)><script>alert(2)</script>\u202egpj.exe\u001b[2J\u0000{t}`
 
-test('hostile text in every field of the quarantine is text, with what cannot be seen made visible', async () => {
+test('hostile text in every field of the quarantine is text, with invisible characters made visible', async () => {
   const bytes = Buffer.concat([Buffer.from('<svg onload=alert(3)>\u202e'), Buffer.from([0xff, 0xfe, 0x00])])
   const [text, binary] = add(
     {
@@ -226,7 +226,7 @@ test('hostile text in every field of the quarantine is text, with what cannot be
   assert.is(await page.locator('main img, main script, main svg:not(.icon)').count(), 0)
 })
 
-test('headers and body of a message are printed with every digit and every character as they came', async () => {
+test('headers and body of a message are shown with every digit and character unchanged', async () => {
   const body = '{"a":12302548181076029,"b":"\\ue00012345","c":1.10}'
   const raw = body.replace('\\ue000', '\ue000')
   const ids = add({ body, headers: body }, { body: raw, headers: raw })
@@ -239,7 +239,7 @@ test('headers and body of a message are printed with every digit and every chara
   }
 })
 
-test('who has no scope admin is refused, in words, and asks for nothing more; who has it is let in', async () => {
+test('a token without the scope admin is refused with an explanation and no further requests; one with it is accepted', async () => {
   const closed = await startGateway({ env: guarded() })
   const own = new Pages(browser, () => closed.url)
   try {
@@ -269,7 +269,7 @@ test('who has no scope admin is refused, in words, and asks for nothing more; wh
   }
 })
 
-test('nothing is asked while the tab is hidden, and at once when it is seen again', async () => {
+test('nothing is requested while the tab is hidden, and immediately when it is visible again', async () => {
   const page = await pages.open('/health')
   await page.clock.install()
   await page.reload()
@@ -314,7 +314,7 @@ const SHAPES = FULL
       { width: 1440, locale: 'zh-CN', colorScheme: 'light' },
     ] as const)
 
-test('axe finds nothing, and nothing is wider than the screen, in both languages and themes, narrow and wide', async () => {
+test('axe finds no problem, and nothing is wider than the screen, in both languages and themes, narrow and wide', async () => {
   const long = 'notifications.frontend.'.repeat(8)
   const [id] = add(
     { body: '{"event_id":7}', reason: 'invalid_event_id', detail: 'event_id: expected a string', routing_key: long },

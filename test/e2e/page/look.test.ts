@@ -26,7 +26,7 @@ let guardedPages: Pages
 /** The room of an incident in English, one in Chinese, and one of DeepSOC's own messages and of what nobody foresaw. */
 let rooms: string[]
 
-const test = suite('the look of the pages')
+const test = suite('the appearance of the pages')
 
 const ODD = [
   '{"message_content":null}',
@@ -142,7 +142,7 @@ for (const name of NAMES) {
   })
 }
 
-test('axe finds nothing in what opens: filters, keys, connection, an order of JSON, a search without result', async () => {
+test('axe finds no problem in what opens: filters, keys, connection, a JSON task, a search without results', async () => {
   const page = await show('room', { viewport: { width: 360, height: 740 }, colorScheme: 'dark', locale: 'zh-CN' })
   await page.click('#filters')
   await page.waitForSelector('#rail', { state: 'visible' })
@@ -191,7 +191,7 @@ const focused = (page: Page): Promise<{ name: string; seen: boolean }> =>
     }
   })
 
-test('who uses the keyboard sees where they are, and begins by skipping to the content', async () => {
+test('keyboard users see the focus, and can skip to the content first', async () => {
   for (const name of ['events', 'room', 'health', 'sign-in', 'docs'] as const) {
     for (const width of [360, 1440]) {
       const page = await show(name, { viewport: { width, height: 740 } })
@@ -216,7 +216,7 @@ test('who uses the keyboard sees where they are, and begins by skipping to the c
   }
 })
 
-test('a busy room is told aloud in few words, and a busy list not at all', async () => {
+test('a busy war room is announced in few words to screen readers, and a busy list not at all', async () => {
   const listen = (page: Page) =>
     page.evaluate(() => {
       const said: string[] = []
@@ -248,7 +248,7 @@ test('a busy room is told aloud in few words, and a busy list not at all', async
   assert.equal(await heard(list), [])
 })
 
-test('nothing moves for who wants no motion', async () => {
+test('nothing moves if reduced motion is preferred', async () => {
   const page = await pages.open('/')
   await isState(page, 'live')
   const moving = () => page.evaluate(() => document.getAnimations().length)
@@ -361,7 +361,7 @@ const ownWords = (page: Page): Promise<string> =>
     return [own.textContent, document.title, ...names].join('\n')
   })
 
-test('who reads Chinese finds no English beside names, and who reads English no Chinese', async () => {
+test('the Chinese page has no English except names, and the English page no Chinese', async () => {
   const KNOWN = /deepsoc-gateway|demo|RabbitMQ|JSON|English|API|WAL|[KMG]iB|Cookie|Bearer|AI/g
   for (const name of ['events', 'room', 'health', 'sign-in'] as const) {
     const zh = await show(name, { locale: 'zh-CN' })
@@ -398,7 +398,7 @@ test('theme and language are the system’s until they are chosen, and then stay
   assert.is(await paper(), light)
 })
 
-test('a reader whose browser keeps nothing is served all the same', async () => {
+test('the page works in a browser without storage', async () => {
   const page = await pages.open('/')
   await page.addInitScript(() => {
     const refuse = {

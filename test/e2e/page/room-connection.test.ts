@@ -24,7 +24,7 @@ let closedPages: Pages
 /** Where the pages of the test find the gateway, if not at its own address. */
 let through: string | null = null
 
-const test = suite('the line of a war room')
+const test = suite('the connection of a war room')
 
 test.before(async () => {
   const env = { HEARTBEAT_SECONDS: '1' }
@@ -93,7 +93,7 @@ const publishing = (event_id: string): (() => Promise<number>) => {
   }
 }
 
-test('misses and doubles nothing when the gateway is killed and comes back, in two tabs on one connection', async () => {
+test('loses and duplicates nothing when the gateway is killed and restarts, in two tabs on one connection', async () => {
   const event_id = newRoom()
   const ids = await publish(gateway, event_id, chats(40))
   const first = await openRoom(event_id)
@@ -138,7 +138,7 @@ test('misses and doubles nothing when the gateway is killed and comes back, in t
   await holds(other, await restIds(gateway, event_id))
 })
 
-test('shows which state the line is in, what it was resumed from, and when it was heard last', async () => {
+test('shows the connection state, the cursor it resumed from, and the time of the last data', async () => {
   const proxy = await startProxy(Number(new URL(gateway.url).port))
   try {
     through = `http://127.0.0.1:${proxy.port}`
@@ -178,7 +178,7 @@ test('shows which state the line is in, what it was resumed from, and when it wa
   }
 })
 
-test('says how far it has come in catching up', async () => {
+test('shows its progress while catching up', async () => {
   const event_id = newRoom()
   await publish(gateway, event_id, chats(3))
   const page = await openRoom(event_id)
@@ -210,7 +210,7 @@ test('says how far it has come in catching up', async () => {
   }
 })
 
-test('goes on after a sleep of the machine', async () => {
+test('continues after the machine slept', async () => {
   const proxy = await startProxy(Number(new URL(gateway.url).port))
   try {
     through = `http://127.0.0.1:${proxy.port}`
@@ -234,7 +234,7 @@ test('goes on after a sleep of the machine', async () => {
   }
 })
 
-test('goes on where it was when the browser wakes its tab', async () => {
+test('resumes when the browser wakes its tab', async () => {
   const drowsy = await launchDrowsyChromium()
   try {
     const event_id = newRoom()
@@ -260,7 +260,7 @@ test('goes on where it was when the browser wakes its tab', async () => {
   }
 })
 
-test('says that the browser is offline, and goes on once it is not', async () => {
+test('shows that the browser is offline, and continues once it is not', async () => {
   const event_id = newRoom()
   const ids = await publish(gateway, event_id, chats(2))
   const page = await openRoom(event_id)
@@ -304,7 +304,7 @@ const openRefused = async (event_id: string) => {
   }
 }
 
-test('waits for a gateway that is not there when the room is opened, and tries at once when asked to', async () => {
+test('waits for a gateway that is unreachable when the room is opened, and retries immediately on request', async () => {
   const event_id = newRoom()
   const ids = await publish(gateway, event_id, chats(2))
   const room = await openRefused(event_id)
@@ -321,7 +321,7 @@ test('waits for a gateway that is not there when the room is opened, and tries a
   await holds(room.page, ids)
 })
 
-test('loses no click on its retry button while it tries by itself, and takes none for an error', async () => {
+test('loses no click on its retry button during automatic retries, and treats none as an error', async () => {
   const event_id = newRoom()
   const ids = await publish(gateway, event_id, chats(2))
   const room = await openRefused(event_id)
@@ -349,7 +349,7 @@ test('loses no click on its retry button while it tries by itself, and takes non
   assert.is(await page.locator('#retry').count(), 0, 'what is live offers no retry')
 })
 
-test('starts again, and says so, when the database was replaced', async () => {
+test('restarts, and shows so, when the database was replaced', async () => {
   await publish(gateway, 'room', chats(5))
   const page = await openRoom('room')
   // It is said for as long as the first attempt to connect again takes, which may be over before the gateway is.
@@ -370,7 +370,7 @@ test('starts again, and says so, when the database was replaced', async () => {
   assert.match(await fact(page, 'Restarted'), /^the database was replaced, at \d\d:\d\d:\d\d$/)
 })
 
-test('asks for a token, says when it has expired, and goes on with the next one', async () => {
+test('asks for a token, shows when it has expired, and continues with the next one', async () => {
   const event_id = newRoom()
   const writer = bearer(await sign({ events: [event_id], scope: 'publish' }))
   const write = async (): Promise<number> => {
@@ -400,7 +400,7 @@ test('asks for a token, says when it has expired, and goes on with the next one'
 const cookieFor = (context: BrowserContext, token: string): Promise<void> =>
   context.addCookies([{ name: 'access_token', value: token, url: closed.url }])
 
-test('goes on by itself when the cookie was renewed before the old token expired, and by hand when after', async () => {
+test('continues automatically if the cookie was renewed before the old token expired, and manually if after', async () => {
   const event_id = newRoom()
   const token = async (seconds: number): Promise<string> =>
     sign({ events: [event_id], scope: 'publish', exp: now() + seconds })

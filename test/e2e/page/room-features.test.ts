@@ -17,7 +17,7 @@ const BEGIN = new Date(2026, 10, 2, 12).getTime()
 /** The db_ids of the long event. */
 let long: number[]
 
-const test = suite('ways through a war room')
+const test = suite('war room features')
 const site = siteOf(test)
 
 /** A thousand messages a round, one of them an error, and 500 a minute. */
@@ -81,7 +81,7 @@ const shows = async (page: Page, ids: (number | undefined)[]): Promise<void> => 
 const choose = (page: Page, list: string, name: string): Promise<void> =>
   page.click(`${list} .choice:has(.choice-label:text-is("${name}"))`)
 
-test('filters by role and by type, together, counts what passes, and heeds the filter for what comes', async () => {
+test('filters by role and type together, counts matches, and applies the filter to new messages', async () => {
   const { page, ids, event_id } = await mixed()
   await choose(page, '#roles', 'Captain')
   await shows(page, [ids[0], ids[2]])
@@ -105,7 +105,7 @@ test('filters by role and by type, together, counts what passes, and heeds the f
   assert.is((await readThrough(page)).length, 7)
 })
 
-test('searches in all that a message says, as it reads, without regard to case', async () => {
+test('searches the whole displayed text of messages, ignoring case', async () => {
   const { page, ids } = await mixed()
   const finds = async (text: string, found: (number | undefined)[]): Promise<void> => {
     await page.fill('#search', text)
@@ -160,7 +160,7 @@ test('chooses a period by a click on the plot, by a drag, and by the two times',
   await page.waitForSelector('#found', { state: 'detached' })
 })
 
-test('says how much of the history is loaded, and loads the rest when it is asked to', async () => {
+test('shows how much of the history is loaded, and loads the rest on request', async () => {
   const page = await openLong()
   await page.waitForSelector('#history[data-is="resting"]')
   assert.match(await textOf(page, '#history'), 'History: 6,120 of 9,000 messages loaded')
@@ -174,7 +174,7 @@ test('says how much of the history is loaded, and loads the rest when it is aske
   assert.equal(await readThrough(page), [long[17]])
 })
 
-test('says when the history cannot be loaded, and tries again', async () => {
+test('shows when the history cannot be loaded, and retries', async () => {
   const page = await site.pages.open('/')
   await page.route('**/messages?before=*limit=2000', (route) => route.abort())
   await page.goto(`${site.gateway.url}/events/long`)
@@ -186,7 +186,7 @@ test('says when the history cannot be loaded, and tries again', async () => {
   await isWhole(page)
 })
 
-test('jumps to a round, also to one that is not loaded', async () => {
+test('jumps to a round, even one that is not loaded', async () => {
   const page = await openLong()
   await page.waitForSelector('#history[data-is="resting"]')
   assert.match(await textOf(page, '.rounds'), /Round 1not loaded yet/)
@@ -201,7 +201,7 @@ test('jumps to a round, also to one that is not loaded', async () => {
   assert.match(await textOf(page, '.rounds'), /Round 111,000/)
 })
 
-test('opens at the message that its address names, and follows the hash from there', async () => {
+test('opens at the message in its URL, and follows hash changes from there', async () => {
   const page = await openLong(`#${long[123]}`)
   await sees(page, long[123])
   assert.is(await page.getAttribute(row(long[123]), 'data-selected'), 'true')
@@ -222,7 +222,7 @@ test('opens at the message that its address names, and follows the hash from the
   await page.waitForSelector('#note:has-text("Message #999999999 is not in this event.")')
 })
 
-test('goes where keys say, and tells them', async () => {
+test('navigates by keys, and lists them', async () => {
   const { page, ids, event_id } = await mixed({ permissions: ['clipboard-read', 'clipboard-write'] })
   const isSelected = (id: number | undefined): Promise<unknown> =>
     page.waitForSelector(`${row(id)}[data-selected="true"]`)
@@ -276,7 +276,7 @@ test('goes where keys say, and tells them', async () => {
   await page.waitForSelector('dialog', { state: 'detached' })
 })
 
-test('exports what is shown, as it was published, and loads for it what is not there yet', async () => {
+test('exports the shown messages as published, and loads missing ones first', async () => {
   const page = await openLong()
   await page.waitForSelector('#history[data-is="resting"]')
   const all = await savedBy(page, () => page.click('#export'))

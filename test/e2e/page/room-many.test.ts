@@ -129,7 +129,7 @@ test('is on the screen within a second of its data, at its newest message', asyn
   await sees(page, ids.at(-1))
 })
 
-test('loads its history backwards, says how far it is, and stays where the reader is', async () => {
+test('loads its history backwards, shows its progress, and keeps the scroll position', async () => {
   await page.waitForSelector('#history[data-is="resting"]')
   const seen: number[] = []
   await page.exposeFunction('tellProgress', (value: number, max: number) => seen.push(value / max))
@@ -162,7 +162,7 @@ test('loads its history backwards, says how far it is, and stays where the reade
   await sees(page, ids.at(-1))
 })
 
-test('scrolls without a pause, by the wheel and by leaps', async () => {
+test('scrolls smoothly, by wheel and by jumps', async () => {
   await page.hover('#box')
   await smooth('the wheel', async (round) => {
     for (let n = 0; n < 60; n++) {
@@ -179,7 +179,7 @@ test('scrolls without a pause, by the wheel and by leaps', async () => {
   })
 })
 
-test('stays smooth while messages come', async () => {
+test('stays smooth while messages arrive', async () => {
   await page.keyboard.press('G')
   await smooth('messages that come', async () => {
     for (let n = 0; n < 20; n++) ids.push(...(await publish(gateway, 'many', chats(5))))
@@ -187,7 +187,7 @@ test('stays smooth while messages come', async () => {
   })
 })
 
-test('finds and filters without a pause, and reaches its first message and any other', async () => {
+test('searches and filters smoothly, and reaches its first message and any other', async () => {
   await smooth('a search', async (round) => {
     await page.fill('#search', `"n":${4_000 + round},`)
     await page.waitForSelector(`#found:text-is("1 of ${ids.length.toLocaleString('en-US')} loaded messages")`)

@@ -24,7 +24,7 @@ const roomOf = async (messages: Json, options = {}): Promise<{ page: Page; ids: 
 
 const body = (id: number | undefined): string => `${row(id)} .body`
 
-test('shows the newest messages first, then the history behind them, then what comes', async () => {
+test('shows the newest messages first, then older history, then live messages', async () => {
   const { page, ids, event_id } = await roomOf(chats(400))
   await sees(page, ids.at(-1))
   assert.is(await textOf(page, '#state summary'), 'Live ')
@@ -35,7 +35,7 @@ test('shows the newest messages first, then the history behind them, then what c
   assert.is(await page.title(), `${event_id} – deepsoc-gateway`)
 })
 
-test('says that an event without messages has none, and shows its first one', async () => {
+test('shows that an event has no messages, and then its first one', async () => {
   const { page, event_id } = await roomOf([])
   assert.match(await textOf(page, '#empty'), 'No messages in this event yet')
   const ids = await publish(site.gateway, event_id, chat(1))
@@ -136,7 +136,7 @@ const ROLE_OF: Readonly<Record<string, string>> = {
   ai_assistant: 'AI assistant',
 }
 
-test('has a label, an icon and a colour for each role, and marks notices, errors and what was unexpected', async () => {
+test('has a label, an icon and a colour for each role, and marks notices, errors and unexpected responses', async () => {
   const all = Object.entries(SAID).flatMap(([from, types]) => Object.entries(types).map((entry) => [from, ...entry]))
   const said = all.map(([message_from, message_type], n) =>
     chat(n, { message_from: message_from!, message_type: message_type!, round_id: 1 }),
@@ -226,7 +226,7 @@ test('keeps every number as it was written, wherever it is shown, copied or save
   assert.ok(copied.endsWith(`"db_id":${ids[0]}}`), copied)
 })
 
-test('leaves nothing that it does not know unreadable', async () => {
+test('shows unknown formats readably', async () => {
   const known = (message_type: string, data: Json): Json => ({
     message_from: '_manager',
     message_type,
@@ -268,7 +268,7 @@ test('leaves nothing that it does not know unreadable', async () => {
   }
 })
 
-test('stays at the end for a reader who is there, and only for that one', async () => {
+test('follows the end only if the view is at the end', async () => {
   const { page, ids, event_id } = await roomOf(chats(300), { viewport: { width: 360, height: 640 } })
   for (let n = 0; n < 5; n++) {
     ids.push(...(await publish(site.gateway, event_id, chats(7))))
@@ -294,7 +294,7 @@ test('stays at the end for a reader who is there, and only for that one', async 
   await sees(page, ids.at(-1))
 })
 
-test('shows what came although the machine is so busy that no moment is short', async () => {
+test('shows new messages even on a machine that is never idle', async () => {
   const { page, ids, event_id } = await roomOf(chats(3))
   await page.evaluate(() => {
     let at = performance.now()
@@ -306,7 +306,7 @@ test('shows what came although the machine is so busy that no moment is short', 
   }
 })
 
-test('counts in the title what comes while nobody looks', async () => {
+test('counts messages in the title while the tab is hidden', async () => {
   const { page, event_id } = await roomOf(chats(3))
   await page.evaluate(() => {
     Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })
@@ -318,7 +318,7 @@ test('counts in the title what comes while nobody looks', async () => {
   await until(async () => (await page.title()) === `(2) ${event_id} – deepsoc-gateway`, { what: 'the count' })
 })
 
-test('posts what is typed, once, and says why when it cannot', async () => {
+test('posts the typed message once, and shows the reason if it fails', async () => {
   const { page, event_id } = await roomOf([])
   const stored = async (): Promise<Json[]> => (await getJson(`${eventUrl(site.gateway, event_id)}/messages`)).body.data
   await page.fill('#name', '_captain')

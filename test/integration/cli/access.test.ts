@@ -84,7 +84,7 @@ test('tail, publish and demo show the token of --token-file, of GATEWAY_TOKEN_FI
   assert.match(played.stderr, /The page needs a token[\s\S]* messages published\.\n$/)
 })
 
-test('a refused call has its code, its cause and what to do, and exit code 1', async () => {
+test('a refused call prints its code, cause and hint, with exit code 1', async () => {
   const room = newRoom()
   const missing = /Set a token with --token-file FILE, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN/
   const cases: [string, Record<string, unknown> | null, RegExp, RegExp][] = [
@@ -111,7 +111,7 @@ test('a refused call has its code, its cause and what to do, and exit code 1', a
   }
 })
 
-test('what stands where a token belongs is never shown', async () => {
+test('text in the place of a token is never shown', async () => {
   const token = await tokenOf({ events: '*' })
   const calls: [string[], Env, RegExp][] = [
     [['--token-file', token], {}, /--token-file cannot be read: (ENOENT|ENAMETOOLONG)/],
@@ -132,7 +132,7 @@ test('what stands where a token belongs is never shown', async () => {
   }
 })
 
-test('--token-file where RabbitMQ takes the messages is a wrong call', async () => {
+test('--token-file is a usage error when publishing through RabbitMQ', async () => {
   for (const args of [['publish', '--event', 'e', '--content', 'x'], ['demo'], ['serve', '--demo']]) {
     const { code, stderr } = await run([...args, '--token-file', fileOf('x')], { RABBITMQ_HOST: '127.0.0.1' })
     assert.is(code, 2)
@@ -140,7 +140,7 @@ test('--token-file where RabbitMQ takes the messages is a wrong call', async () 
   }
 })
 
-test('a tail whose token ends goes on with the next one, once its file holds it', async () => {
+test('a tail whose token expires continues with the next one once it is in the file', async () => {
   mock.timers.enable({ apis: ['Date'], now: Date.now() })
   const local = await startLocalGateway(guarded({ HEARTBEAT_SECONDS: '1' }))
   try {
@@ -186,7 +186,7 @@ const refusing = async (onAsked: (count: number) => void) => {
   return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, shown, stop }
 }
 
-test('a token that was refused is not shown again; one that has been renewed meanwhile is', async () => {
+test('a token that was refused is not sent again; one that has been renewed meanwhile is', async () => {
   const [first, second] = [await tokenOf({}), await tokenOf({ sub: 'second' })]
   const file = fileOf(first)
   const strict = await refusing((count) => {
@@ -200,7 +200,7 @@ test('a token that was refused is not shown again; one that has been renewed mea
   await strict.stop()
 })
 
-test('a token is not shown to the address that an answer sends on to', async () => {
+test('a token is not sent to the target of a redirect', async () => {
   const token = await tokenOf({ events: '*' })
   const other = await refusing(() => undefined)
   const asked: (string | undefined)[] = []
@@ -221,7 +221,7 @@ const played = async (served: Gateway): Promise<void> => {
   await until(() => messageRows(served.dbFile).length > 20, { what: 'the play' })
 }
 
-test('serve --demo plays with a token of its own where JWT_SECRET signs it', async () => {
+test('serve --demo uses its own token if JWT_SECRET can sign it', async () => {
   const served = await startGateway({
     args: ['--demo', '--events', '1', '--speed', '2000'],
     env: guarded({ JWT_ISSUER: 'me', JWT_AUDIENCE: 'you' }),
@@ -237,7 +237,7 @@ test('serve --demo plays with a token of its own where JWT_SECRET signs it', asy
   }
 })
 
-test('the token of serve --demo is short, says what it must, and is renewed before its end', async () => {
+test('the token of serve --demo is short-lived, has the required claims, and is renewed before it expires', async () => {
   const config = loadConfig({ JWT_SECRET: SECRET, JWT_ISSUER: 'me', JWT_AUDIENCE: 'you' })
   const source = await demoToken(new ParsedArgs({}, []), config)
   const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
@@ -258,7 +258,7 @@ test('the token of serve --demo is short, says what it must, and is renewed befo
   }
 })
 
-test('serve --demo with a public key says what it needs, and plays with what it is given', async () => {
+test('serve --demo with a public key reports that it needs a token, and uses the one given', async () => {
   const pair = makePair('EdDSA')
   const keys = { JWT_PUBLIC_KEY: pair.publicPem }
   const none = await run(['serve', '--demo'], { ...keys, PORT: '0', DATABASE_URL: `sqlite:${tempDir()}/gateway.db` })
@@ -280,7 +280,7 @@ test('serve --demo with a public key says what it needs, and plays with what it 
   }
 })
 
-test('a gateway with a certificate of a private authority is named as such, and reached with that authority', async () => {
+test('a certificate of a private authority is reported as such, and accepted with that authority', async () => {
   const { certFile, keyFile } = testAuthority().issue()
   const served = await startGateway({ env: guarded({ TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }) })
   try {
@@ -296,7 +296,7 @@ test('a gateway with a certificate of a private authority is named as such, and 
   }
 })
 
-test('no token is in anything that a command or a gateway has said', () => {
+test('no token is in the output of a command or a gateway', () => {
   assert.ok(tokens.length > 10 && said.length > 40)
   for (const text of said) for (const token of [...tokens, SECRET]) assert.not.ok(text.includes(token), text)
 })

@@ -90,7 +90,7 @@ test('--url means HTTP, also where a broker is named', async () => {
   await stored(1, room)
 })
 
-test('a broker that is not there, or takes nothing, is told with what to do', async () => {
+test('a broker that is unreachable or refuses messages is reported with a hint', async () => {
   const away = { ...env, RABBITMQ_URL: `amqp://127.0.0.1:${await freePort()}` }
   const none = await callCli(['publish', '--event', 'e', '--content', 'x', '--timeout', '1'], { env: away })
   assert.equal([none.code, none.stdout], [1, ''])
@@ -142,7 +142,7 @@ test('serve --demo waits for the gateway to declare its exchange, and plays', as
   }
 })
 
-test('what the gateway sets aside is listed with its origin, shown, and stays as long as it is bad', async () => {
+test('quarantined messages are listed with their origin, shown, and kept while they are invalid', async () => {
   const envelope = { exchange: names.exchange, routingKey: 'notifications.frontend.cli.bad', confirm: true }
   await withChannel(broker.url, async (channel) => {
     await channel.confirmSelect()

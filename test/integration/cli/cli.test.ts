@@ -26,7 +26,7 @@ command('help and version need no valid configuration', async () => {
   for (const flag of ['--help', '--version']) assert.is((await cli([flag], { PORT: 'x' })).code, 0)
 })
 
-command('a wrong call exits with 2, says what is wrong and shows the usage on stderr', async () => {
+command('a usage error exits with 2, with a message and the usage on stderr', async () => {
   for (const [args, says] of [
     [['bogus'], /unknown command "bogus"/],
     [['--bogus'], /bogus/],
@@ -73,7 +73,7 @@ command('config --check keeps stdout empty', async () => {
   assert.match(stderr, 'valid')
 })
 
-command('config shows the AUTH that results from a key in a file, and where the key is from', async () => {
+command('config shows the AUTH that results from a key in a file, and the source of the key', async () => {
   const file = join(tempDir(), 'key')
   writeFileSync(file, `${SECRET}, and long enough`)
   const { code, stdout } = await cli(['config'], { JWT_SECRET_FILE: file })
@@ -110,7 +110,7 @@ command('a gateway starts in spite of a misspelled variable, and logs one warnin
   }
 })
 
-command('an invalid configuration exits with 2 and prints each fault, never a secret', async () => {
+command('an invalid configuration exits with 2 and prints each problem, never a secret', async () => {
   const dir = tempDir()
   const env = {
     PORT: 'eighty',
@@ -134,14 +134,14 @@ command('an invalid configuration exits with 2 and prints each fault, never a se
   assert.not.ok(existsSync(join(dir, 'sub')), 'nothing was made before the configuration was right')
 })
 
-command('a broker URL with a broken escape is a fault of the configuration', async () => {
+command('a broker URL with an invalid escape is a configuration error', async () => {
   const { code, stderr } = await cli(['config', '--check'], { RABBITMQ_URL: `amqp://u:${SECRET}%zz@h` })
   assert.is(code, 2, stderr)
   assert.match(stderr, 'RABBITMQ_URL')
   assert.not.match(stderr, SECRET)
 })
 
-command('a database that cannot be used exits with 1 and says what to do', async () => {
+command('an unusable database exits with 1 and a hint', async () => {
   const file = join(tempDir(), 'notes.txt')
   writeFileSync(file, 'just some notes, longer than a header would be\n'.repeat(10))
   const { code, stdout, stderr } = await runCli(['serve'], { env: { DATABASE_URL: `sqlite:${file}`, PORT: '0' } })

@@ -29,7 +29,7 @@ demo('--print twice with one seed gives the same messages, each run with ids of 
   assert.is(new Set(both.map(({ event_id }) => event_id)).size, 4)
 })
 
-demo('plays over HTTP, in order, and says where to look', async () => {
+demo('plays over HTTP, in order, and prints the address to open', async () => {
   const printed = await callCli(['demo', '--print', '--seed', '5', '--events', '2'])
   const { code, stdout, stderr } = await runCli(['demo', '--seed', '5', '--events', '2', '--speed', '5000'], {
     env: env(),
@@ -59,7 +59,7 @@ demo('SIGINT stops it with 130', async () => {
   assert.match(stderr, 'interrupted')
 })
 
-demo('without a gateway it ends with 1 and what to do', async () => {
+demo('without a gateway it exits with 1 and a hint', async () => {
   const lone = { PORT: String(await freePort()) }
   const { code, stderr } = await callCli(['demo', '--speed', '5000'], { env: lone })
   assert.is(code, 1)

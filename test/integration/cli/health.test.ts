@@ -19,14 +19,14 @@ test.before(async () => {
 })
 test.after(() => gateway?.dispose())
 
-test('says of a gateway that works that it is ready and live, and needs no token', async () => {
+test('reports a working gateway as ready and live, without a token', async () => {
   const env = { PORT: portOf(gateway) }
   assert.equal(await runCli(['health'], { env }), { code: 0, signal: null, stdout: 'ready\n', stderr: '' })
   assert.equal(await callCli(['health', '--live'], { env }), { code: 0, signal: null, stdout: 'live\n', stderr: '' })
   assert.is((await callCli(['health', '--url', gateway.url])).code, 0)
 })
 
-test('says of one without its broker what is missing, while it is live', async () => {
+test('reports what is missing for a live gateway without its broker', async () => {
   const own = await startGateway({ env: { RABBITMQ_URL: `amqp://127.0.0.1:${await freePort()}` } })
   try {
     const env = { PORT: portOf(own) }
@@ -40,7 +40,7 @@ test('says of one without its broker what is missing, while it is live', async (
   }
 })
 
-test('asks its own gateway over HTTPS whoever the certificate is for, and no other one', async () => {
+test('accepts any certificate of its own local gateway over HTTPS, and of no other one', async () => {
   const { certFile, keyFile } = makeAuthority().issue({ names: ['DNS:gateway.example'] })
   const tls = { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile }
   const own = await startGateway({ env: tls })
@@ -53,7 +53,7 @@ test('asks its own gateway over HTTPS whoever the certificate is for, and no oth
   }
 })
 
-test('fails where nothing answers, where it answers too late, and where something else does', async () => {
+test('fails if nothing responds, if the response is late, and if another server responds', async () => {
   const gone = await callCli(['health'], { env: { PORT: String(await freePort()) } })
   assert.equal([gone.code, /gateway_unreachable/.test(gone.stderr)], [1, true], gone.stderr)
   const replies: [string | null, RegExp][] = [
@@ -73,7 +73,7 @@ test('fails where nothing answers, where it answers too late, and where somethin
   }
 })
 
-test('a wrong configuration is said as such', async () => {
+test('an invalid configuration is reported as such', async () => {
   assert.is((await callCli(['health'], { env: { PORT: 'x' } })).code, 2)
   assert.is((await callCli(['health'], { env: { PORT: '0' } })).code, 2)
 })

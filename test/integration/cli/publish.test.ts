@@ -56,7 +56,7 @@ publish('one message by flags, its content text or JSON as it stands', async () 
   assert.is(jsonLines<Told>(json.stdout)[0]!.message_id, rows[1]!.message_id)
 })
 
-publish('lines of stdin arrive as the texts that they are, in order, and again they are stored once', async () => {
+publish('lines of stdin arrive unchanged and in order, and a second run stores no duplicates', async () => {
   const input = `${FIXTURE.join('\n')}\n`
   const first = await callCli(['publish'], { env: env(), input })
   assert.equal([first.code, first.stderr], [0, ''])
@@ -75,7 +75,7 @@ publish('lines of stdin arrive as the texts that they are, in order, and again t
   assert.is(countMessages(gateway.dbFile, FIXTURE_EVENT), FIXTURE.length)
 })
 
-publish('bad lines are reported with their numbers, the rest goes on, and the exit code is 1', async () => {
+publish('bad lines are reported with their numbers, the rest is published, and the exit code is 1', async () => {
   const room = newRoom()
   const lines: (string | Buffer)[] = [
     '{"n":1}',
@@ -138,7 +138,7 @@ publish(`${MANY} lines go through in order with bounded memory`, async () => {
 const peakMegabytes = (pid: number): number =>
   Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024
 
-publish('while the gateway does not answer, no more is read than there is room for', async () => {
+publish('while the gateway does not respond, reading stops at the buffer limit', async () => {
   const silent = await silentServer()
   const run = startCli(['publish', '--event', 'e'], { env: { PORT: String(silent.port) } })
   const chunk = `${'{"pad":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}\n'.repeat(12_000)}`
@@ -193,7 +193,7 @@ const silentServer = async () => {
   return { port, asked: asked.promise, close }
 }
 
-publish('what comes slowly is published at once, not when stdin ends', async () => {
+publish('slow input is published immediately, not when stdin ends', async () => {
   const room = newRoom()
   const run = startCli(['publish', '--event', room], { env: env() })
   for (const n of [1, 2, 3]) {
@@ -205,7 +205,7 @@ publish('what comes slowly is published at once, not when stdin ends', async () 
   assert.is((await run.done).code, 0)
 })
 
-publish('a gateway that comes late or goes away for a while is waited for', async () => {
+publish('publish waits for a gateway that starts late or is unreachable for a while', async () => {
   const room = newRoom()
   const run = startCli(['publish', '--event', room], { env: env() })
   run.child.stdin.write('{"n":1}\n')
@@ -226,7 +226,7 @@ publish('a gateway that comes late or goes away for a while is waited for', asyn
   )
 })
 
-publish('no gateway at all: exit 1, what to do, and from which line to go on', async () => {
+publish('no gateway: exit 1, a hint, and the line to continue from', async () => {
   const lone = { PORT: String(await freePort()) }
   const one = await callCli(['publish', '--event', 'e', '--content', 'x', '--timeout', '0.5'], { env: lone })
   assert.equal([one.code, one.stdout], [1, ''])
@@ -240,7 +240,7 @@ publish('no gateway at all: exit 1, what to do, and from which line to go on', a
   assert.is(stderr.match(/gateway_unreachable/g)?.length, 1)
 })
 
-publish('something else at the address is told apart from a gateway', async () => {
+publish('another server at the address is distinguished from a gateway', async () => {
   const { code, stderr } = await callCli([
     'publish',
     '--event',
@@ -254,7 +254,7 @@ publish('something else at the address is told apart from a gateway', async () =
   assert.match(stderr, /not_found/)
 })
 
-publish('a reader that hangs up ends it quietly', async () => {
+publish('a closed stdout pipe ends it without an error', async () => {
   const room = newRoom()
   const line = `yes '{"event_id":"${room}"}' | head -n 50000 | $CLI publish | head -n 2; echo "codes \${PIPESTATUS[*]}"`
   const { stdout, stderr } = await startShell(line, { env: env(), input: '' }).done
@@ -263,7 +263,7 @@ publish('a reader that hangs up ends it quietly', async () => {
   assert.is(stdout.split('\n').length, 4)
 })
 
-publish('SIGINT ends it promptly with 130, also while the gateway holds the answer back', async () => {
+publish('SIGINT ends it promptly with 130, also while the gateway delays its response', async () => {
   const silent = await silentServer()
   const run = startCli(['publish', '--event', 'e', '--timeout', '3600'], { env: { PORT: String(silent.port) } })
   run.child.stdin.write('{"n":1}\n')
@@ -276,7 +276,7 @@ publish('SIGINT ends it promptly with 130, also while the gateway holds the answ
 })
 
 if (hasTerminal) {
-  publish('shows a bar with its rate on a terminal, and wipes it', async () => {
+  publish('shows a progress bar with its rate on a terminal, and clears it', async () => {
     const room = newRoom()
     const file = join(gateway.dataDir, 'input.jsonl')
     const make = `seq 1 ${MANY} | sed 's/.*/{"event_id":"${room}"}/' > ${file}`
@@ -288,13 +288,13 @@ if (hasTerminal) {
     assert.is(wiped.at(-1), `${MANY} published, 0 failed.\r\n`)
   })
 
-  publish('with nothing to publish on a terminal it says how to call it', async () => {
+  publish('with nothing to publish on a terminal it prints its usage', async () => {
     const { code, stdout } = await startOnTerminal(['publish'], { env: env() }).done
     assert.is(code, 2)
     assert.match(stdout, 'nothing to publish')
   })
 } else {
-  publish.skip('shows a bar with its rate on a terminal, and wipes it', 'there is no script of util-linux')
+  publish.skip('shows a progress bar with its rate on a terminal, and clears it', 'there is no script of util-linux')
 }
 
 publish.run()

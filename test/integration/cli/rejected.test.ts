@@ -53,7 +53,7 @@ const body = (event_id: string, n: number, more: object = {}): string =>
 
 const HOSTILE = 'a\x1b[2J\u009b31m\u202eb'
 
-rejected('list shows the newest first, by every filter, and says how many more there are', async () => {
+rejected('list shows the newest first, supports every filter, and prints how many more there are', async () => {
   const day = 86_400_000
   const [old, conflict, other] = add(
     { body: 'x', reason: 'invalid_json', received_at: Date.now() - 3 * day, routing_key: 'a.b[c].d' },
@@ -85,7 +85,7 @@ rejected('list shows the newest first, by every filter, and says how many more t
   assert.match(stderr, '2 of 3 rows')
 })
 
-rejected('show prints everything, the body harmless; --raw gives its bytes', async () => {
+rejected('show prints everything with an escaped body; --raw prints its bytes', async () => {
   const bytes = Buffer.concat([Buffer.from(`{"中":"${HOSTILE}`), Buffer.from([0xff, 0x00])])
   const [id] = add({
     body: bytes,
@@ -115,7 +115,7 @@ rejected('show prints everything, the body harmless; --raw gives its bytes', asy
   assert.equal([none.code, none.stdout], [1, ''])
 })
 
-rejected('replay stores what passes, live for the readers of a running gateway, and keeps the rest', async () => {
+rejected('replay stores valid messages, delivers them live on a running gateway, and keeps the rest', async () => {
   const room = newRoom()
   await publish(gateway, room, [
     { message_id: 'twice', n: 1 },
@@ -176,7 +176,7 @@ rejected('a message that is stored already leaves the quarantine without a secon
   assert.equal([countMessages(gateway.dbFile, room), rejectedRows(gateway.dbFile).length], [1, 0])
 })
 
-rejected('1,000 rows beside a busy gateway: each message once, and the gateway goes on', async () => {
+rejected('1,000 rows next to a busy gateway: each message once, and the gateway keeps working', async () => {
   const room = newRoom()
   add(...Array.from({ length: 1_000 }, (_, n) => ({ body: body(room, n) })))
   const stream = await openSse(streamUrl(gateway, room))
@@ -213,7 +213,7 @@ rejected('1,000 rows beside a busy gateway: each message once, and the gateway g
   )
 })
 
-rejected('kill -9 within a replay leaves each message in exactly one of the two places', async () => {
+rejected('kill -9 during a replay leaves each message in exactly one of the two places', async () => {
   const room = newRoom()
   const ids = add(...Array.from({ length: 3_000 }, (_, n) => ({ body: body(room, n, { message_id: `m${n}` }) })))
   const replay = startCli(['rejected', 'replay', '--all'], { env: env() })
@@ -242,7 +242,7 @@ rejected('two replays at once store each message once', async () => {
   assert.equal(rejectedRows(gateway.dbFile), [])
 })
 
-rejected('a lock that somebody else holds is waited for, and Ctrl-C ends the wait', async () => {
+rejected('replay waits for a lock of another process, and Ctrl-C ends the wait', async () => {
   const room = newRoom()
   const [id] = add({ body: body(room, 1) })
   const lock = holdWriteLock(gateway.dbFile)
@@ -268,7 +268,7 @@ const opened = (pid: number, file: string): Promise<unknown> =>
     what: 'the database is open',
   })
 
-rejected('drop removes what is named, and only that', async () => {
+rejected('drop deletes the selected rows, and only those', async () => {
   const [one, two, three] = add({ body: '1' }, { body: '2' }, { body: '3', reason: 'invalid_json' })
   const unasked = await call('drop', String(one))
   assert.is(unasked.code, 2)
@@ -286,7 +286,7 @@ rejected('drop removes what is named, and only that', async () => {
 })
 
 if (hasTerminal) {
-  rejected('drop asks on a terminal, and anything but yes is no', async () => {
+  rejected('drop asks for confirmation on a terminal, and anything but yes counts as no', async () => {
     add({ body: '1' }, { body: '2' })
     for (const [answer, code, left] of [
       ['\n', 1, 2],
@@ -311,10 +311,13 @@ if (hasTerminal) {
     assert.match(stdout, /1000 stored, 0 stored before, 0 stay, 0 gone\.\r\n$/)
   })
 } else {
-  rejected.skip('drop asks on a terminal, and anything but yes is no', 'there is no script of util-linux')
+  rejected.skip(
+    'drop asks for confirmation on a terminal, and anything but yes counts as no',
+    'there is no script of util-linux',
+  )
 }
 
-rejected('without a database it says so and makes none; a foreign file is left alone', async () => {
+rejected('a missing database is reported and not created; a foreign file is left unchanged', async () => {
   const file = join(tempDir(), 'none.db')
   for (const words of [['list'], ['replay', '--all'], ['drop', '--all', '--yes']]) {
     const { code, stdout, stderr } = await callCli(['rejected', ...words], { env: { DATABASE_URL: `sqlite:${file}` } })

@@ -25,7 +25,7 @@ tail.after(() => gateway.dispose())
 
 const dbIds = (text: string): number[] => jsonLines<{ db_id: number }>(text).map(({ db_id }) => db_id)
 
-tail('--once prints what is stored, from the cursor that is asked for, and ends', async () => {
+tail('--once prints the stored messages from the given cursor and exits', async () => {
   const room = newRoom()
   const ids = await publish(gateway, room, chats(5))
   const printed = async (...flags: string[]) => {
@@ -50,7 +50,7 @@ tail('--json prints the text that the stream carries, digit for digit', async ()
   assert.match(stdout.split('\n')[1]!, /^\{ "n": 12302548181076029, "r":1\.10,"event_id":/)
 })
 
-tail('several events, or all of them, come on one line with the name of each', async () => {
+tail('several events, or all of them, share one connection and are printed with their names', async () => {
   const [one, two] = [newRoom(), newRoom()]
   await publish(gateway, one, chats(1))
   await publish(gateway, two, chats(1))
@@ -60,7 +60,7 @@ tail('several events, or all of them, come on one line with the name of each', a
   }
 })
 
-tail('kill -9 and a restart of the gateway: nothing is missing, nothing comes twice', async () => {
+tail('kill -9 and a restart of the gateway: nothing is lost or duplicated', async () => {
   const room = newRoom()
   const ids = await publish(gateway, room, chats(100))
   const run = startCli(['tail', room, '--json'], { env: env() })
@@ -79,7 +79,7 @@ tail('kill -9 and a restart of the gateway: nothing is missing, nothing comes tw
   assert.is(stderr.match(/Connected again/g)?.length, 2, stderr)
 })
 
-tail('a gateway that stops in order is come back to', async () => {
+tail('tail reconnects to a gateway that was shut down gracefully', async () => {
   const room = newRoom()
   const ids = await publish(gateway, room, chats(3))
   const run = startCli(['tail', room, '--json'], { env: env() })
@@ -94,7 +94,7 @@ tail('a gateway that stops in order is come back to', async () => {
   assert.match(stderr, 'closes the stream (shutdown)')
 })
 
-tail('a cursor beyond the end is said, and everything follows', async () => {
+tail('a cursor beyond the end is reported, and everything follows', async () => {
   const room = newRoom()
   const ids = await publish(gateway, room, chats(2))
   const { code, stdout, stderr } = await callCli(['tail', room, '--after', '9000000', '--json', '--once'], {
@@ -105,7 +105,7 @@ tail('a cursor beyond the end is said, and everything follows', async () => {
   assert.match(stderr, 'cursor_ahead')
 })
 
-tail('no gateway at the first try is exit 1, and so is one that refuses', async () => {
+tail('no gateway at the first attempt exits with 1, and so does one that refuses', async () => {
   const none = await callCli(['tail', 'e'], { env: { PORT: String(await freePort()) } })
   assert.equal([none.code, none.stdout], [1, ''])
   assert.match(none.stderr, /gateway_unreachable[\s\S]*hint: Start the gateway/)
@@ -114,7 +114,7 @@ tail('no gateway at the first try is exit 1, and so is one that refuses', async 
   assert.match(refused.stderr, /too_many_events[\s\S]*hint:/)
 })
 
-tail('a reader that hangs up ends it quietly', async () => {
+tail('a closed stdout pipe ends it without an error', async () => {
   const room = newRoom()
   await publish(gateway, room, chats(1_000))
   const run = startShell(`$CLI tail ${room} --json | head -n 1; echo "codes \${PIPESTATUS[*]}"`, {
@@ -131,7 +131,7 @@ const HOSTILE = '\x1b[2J\x1b]0;owned\x07\u009b31m\u202e\u007f'
 if (hasTerminal) {
   const ESC = '\x1b'
 
-  tail('on a terminal it colours its own text and shows that of others harmless and shortened', async () => {
+  tail('on a terminal it colours its own text, and escapes and shortens the text of others', async () => {
     const room = newRoom()
     const content = `${HOSTILE} ${'long '.repeat(100)}`
     const message = { message_from: '_captain', message_type: HOSTILE, message_content: content, raw: '\u009b' }
@@ -157,7 +157,7 @@ if (hasTerminal) {
     assert.is(JSON.parse(json.stdout).message_content, content)
   })
 
-  tail('NO_COLOR is honoured', async () => {
+  tail('NO_COLOR disables colours', async () => {
     const room = newRoom()
     await publish(gateway, room, chats(1))
     const { stdout } = await startOnTerminal(['tail', room, '--once'], { env: { ...env(), NO_COLOR: '1' } }).done

@@ -75,7 +75,7 @@ const faultOf = (gateway: Gateway, code: string): Promise<Json> =>
     what: `the fault ${code}`,
   })
 
-test('what comes in by one is live on the readers of both, whichever consumes, and over HTTP too', () =>
+test('messages received by one host are live on both, whichever consumes, and over HTTP too', () =>
   withHosts(async ({ one, other, agent }) => {
     const streams = await Promise.all([openSse(streamUrl(one, 'room')), openSse(streamUrl(other, 'room'))])
     for (let n = 1; n <= 5; n++) {
@@ -144,7 +144,7 @@ test('a database that loses its power in a burst loses nothing acknowledged; str
     for (const gateway of [one, other]) assert.not.match(gateway.output(), encodeURIComponent('p@ss/word'))
   }))
 
-test('a ticket opens one stream on whichever host is asked, and a revocation shuts out of both', () =>
+test('a ticket opens one stream on either host, and a revocation applies to both', () =>
   withHosts(async ({ one, other }) => {
     const token = await sign({ sub: 'ann', events: ['*'] })
     const ticketOf = async (gateway: Gateway): Promise<string> =>
@@ -167,7 +167,7 @@ test('a ticket opens one stream on whichever host is asked, and a revocation shu
     await until(async () => (await statusOf(one)) === 200, { what: 'the first host lets her in again' })
   }, guarded()))
 
-test('the quarantine is looked at, replayed and emptied by the command line while gateways run', () =>
+test('the quarantine is listed, replayed and emptied by the command line while gateways run', () =>
   withHosts(async ({ url, one, agent }) => {
     const stream = await openSse(streamUrl(one, 'q'))
     await agent.publish({ key: KEY, body: '{"event_id":"q","x":NaN}' })
@@ -192,7 +192,7 @@ test('the quarantine is looked at, replayed and emptied by the command line whil
     assert.match(missing.stderr, 'no log in the schema')
   }))
 
-test('a gateway that starts before its database waits for it; one that is refused says why and ends', async () => {
+test('a gateway that starts before its database waits for it; one that is refused reports the reason and exits', async () => {
   await postgres.kill9()
   const starting = startGateway({ env: { DATABASE_URL: freshSchema(postgres.url) } })
   await postgres.start()
@@ -209,7 +209,7 @@ test('a gateway that starts before its database waits for it; one that is refuse
   assert.not.match(String(error), 'not-the-word')
 })
 
-test('workers each have their connections, and all hear of every commit', async () => {
+test('workers each have their connections, and all are notified of every commit', async () => {
   const gateway = await startGateway({
     env: { DATABASE_URL: freshSchema(postgres.url), WORKERS: '2', DATABASE_POOL_SIZE: '3' },
   })

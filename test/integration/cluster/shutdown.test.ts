@@ -113,7 +113,7 @@ for (const signal of FULL || RUN_WORKERS === 1 ? (['SIGTERM', 'SIGINT'] as const
     }))
 }
 
-test('what was committed before a shutdown is acknowledged: the broker does not deliver it again', () =>
+test('messages committed before a shutdown are acknowledged: the broker does not redeliver them', () =>
   onStage({}, async (stage) => {
     // Without an id of their own, a second delivery would be a second row.
     await stage.publish(Array.from({ length: 500 }, (_, n) => `{"event_id":"nameless","n":${n}}`))
@@ -133,7 +133,7 @@ test('what was committed before a shutdown is acknowledged: the broker does not 
     )
   }))
 
-test('what is on its way to a gateway that stops keeps its order', () =>
+test('messages in flight to a gateway that stops keep their order', () =>
   onStage({}, async (stage) => {
     const { gateway } = stage
     const { agent, load } = loadOf(stage, 'ordered')
@@ -153,7 +153,7 @@ test('what is on its way to a gateway that stops keeps its order', () =>
     }
   }))
 
-test('a client that never reads does not hold up the end', () =>
+test('a client that never reads does not delay the shutdown', () =>
   onStage({ env: PATIENT }, async (stage) => {
     const big = 'x'.repeat(500_000)
     await stage.publish(Array.from({ length: 40 }, (_, n) => `{"event_id":"deaf","message_id":"${n}","big":"${big}"}`))
@@ -170,7 +170,7 @@ test('a client that never reads does not hold up the end', () =>
     deaf.destroy()
   }))
 
-test('a connection on which one request follows the other does not hold up the end', () =>
+test('a connection with one request after another does not delay the shutdown', () =>
   onStage({ env: PATIENT }, async ({ gateway }) => {
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
     const ask = (): Promise<void> =>
@@ -192,7 +192,7 @@ test('a connection on which one request follows the other does not hold up the e
     agent.destroy()
   }))
 
-test('while it drains, the gateway says that it is not ready', () =>
+test('while it drains, the gateway reports that it is not ready', () =>
   onStage({ env: PATIENT }, async (stage) => {
     const { gateway } = stage
     // A connection that was open before can still ask while the listening socket is closed.
@@ -225,7 +225,7 @@ test('while it drains, the gateway says that it is not ready', () =>
     assert.is(messageRows(gateway.dbFile, 'drain').length, 1, 'what was in hand is committed while it drains')
   }))
 
-test('a store that hangs does not hold up the end, and what it did not take is delivered again', () =>
+test('a hanging store does not delay the shutdown, and messages that it did not store are redelivered', () =>
   onStage({ env: { SHUTDOWN_SECONDS: '3' } }, async (stage) => {
     const { gateway } = stage
     const stream = await stage.open('hung')
@@ -243,7 +243,7 @@ test('a store that hangs does not hold up the end, and what it did not take is d
     await stage.stored(1)
   }))
 
-test('a second signal ends the process at once, even while the store hangs', () =>
+test('a second signal ends the process immediately, even while the store hangs', () =>
   onStage({ env: { SHUTDOWN_SECONDS: '60' } }, async (stage) => {
     const { gateway } = stage
     const lock = holdWriteLock(gateway.dbFile)

@@ -46,9 +46,9 @@ const listenersOf = (gateway: Gateway): number => {
   return sockets.filter((line) => line.includes(`:${port} 00000000:0000 0A`)).length
 }
 
-test('the gateway says that it listens once every worker does', () => assert.is(listenersOf(gateway), WORKERS))
+test('the gateway reports listening once every worker listens', () => assert.is(listenersOf(gateway), WORKERS))
 
-test('a message that one worker stores reaches the readers of every worker, once and in order', async () => {
+test('a message that one worker stores reaches the subscribers of every worker, once and in order', async () => {
   const room = newRoom()
   const url = `${gateway.url}/api/events/${room}/stream`
   const streams = await Promise.all(Array.from({ length: STREAMS }, () => openSse(url)))
@@ -125,7 +125,7 @@ test('when the consuming worker dies, the next takes over in order, and nothing 
   }
 })
 
-test('SIGTERM drains all workers, each stream with a word', async () => {
+test('SIGTERM drains all workers, and each stream ends with closing', async () => {
   const room = newRoom()
   await publish(gateway, room, chat(1))
   const url = `${gateway.url}/api/events/${room}/stream`
@@ -139,7 +139,7 @@ test('SIGTERM drains all workers, each stream with a word', async () => {
   }
 })
 
-test('workers end by themselves when the primary is killed', async () => {
+test('workers exit when the primary is killed', async () => {
   await gateway.restart()
   const pids = workersOf(gateway)
   process.kill(gateway.pid, 'SIGKILL')
@@ -154,7 +154,7 @@ test('workers end by themselves when the primary is killed', async () => {
   await until(() => pids.every(gone), { what: 'the workers to end' })
 })
 
-test('what keeps the first worker from starting is told once and ends the gateway', async () => {
+test('a startup error of the first worker is reported once and ends the gateway', async () => {
   const port = await freePort()
   const first = await startGateway({ env: { PORT: String(port) } })
   try {

@@ -122,7 +122,7 @@ const holders = async (): Promise<Record<string, Holder>> => ({
 
 let gateway: Gateway
 
-const matrix = suite('who may make which call')
+const matrix = suite('the access matrix')
 
 matrix.before(async () => {
   await keySet.start()
@@ -151,7 +151,7 @@ const call = (method: string, url: string, headers: Record<string, string>, body
   })
 }
 
-matrix('what has events in it or changes anything is public nowhere', () => {
+matrix('no route that reads events or changes anything is public', () => {
   for (const route of ROUTES) {
     const { path, method, access } = route
     const isApi = path.startsWith('/api/')
@@ -165,7 +165,7 @@ matrix('what has events in it or changes anything is public nowhere', () => {
   }
 })
 
-matrix('every holder gets what is theirs, and nothing else, by every route and method', async () => {
+matrix('every token gets exactly its permissions, on every route and method', async () => {
   let calls = 0
   for (const [who, { token, ...holder }] of Object.entries(await holders())) {
     for (const { route, method } of CALLS) {
@@ -198,7 +198,7 @@ matrix("A's token opens nothing of B, whatever else it may do", async () => {
   }
 })
 
-matrix('a route has one spelling, so that what a proxy says of an address holds', async () => {
+matrix('a route has one spelling, so that path rules of a proxy apply', async () => {
   const headers = bearer(await rs(all))
   for (const route of ROUTES) {
     const [path = ''] = targetOf(route, A).split('?')
@@ -212,7 +212,7 @@ matrix('a route has one spelling, so that what a proxy says of an address holds'
   }
 })
 
-matrix('a method that a route does not take is refused before anything else, whoever asks', async () => {
+matrix('an unsupported method is rejected before anything else, for every caller', async () => {
   const paths = new Set(ROUTES.map((route) => targetOf(route, A)))
   for (const path of paths) {
     for (const method of ['PUT', 'PATCH', 'TRACE']) {

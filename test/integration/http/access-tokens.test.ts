@@ -51,13 +51,13 @@ tokens.before(async () => {
   await publish(gateway, 'b', chats(2))
 })
 
-tokens('of a stronger hash than the configured one are refused all the same', async () => {
+tokens('with a stronger hash than the configured one are rejected as well', async () => {
   for (const alg of ['HS384', 'HS512']) {
     isError(await list(gateway, bearer(await sign({}, { alg }))), 401, 'token_invalid')
   }
 })
 
-tokens('are refused however they are bent', async () => {
+tokens('are rejected in every manipulated form', async () => {
   const good = await sign({ events: '*' })
   const [header = '', claims = '', signature = ''] = good.split('.')
   const bent = [
@@ -81,7 +81,7 @@ tokens('are refused however they are bent', async () => {
   assert.is((await list(gateway, { authorization: `bearer ${good}` })).status, 200, 'the scheme has no case')
 })
 
-tokens('have claims that make sense, or are refused', async () => {
+tokens('are rejected if their claims are invalid', async () => {
   const senseless = [
     { events: 7 },
     { events: [7] },
@@ -110,13 +110,13 @@ tokens('have claims that make sense, or are refused', async () => {
   }
 })
 
-tokens('a clock that is a little ahead is forgiven in nbf, never in exp', async () => {
+tokens('a small clock difference is tolerated for nbf, never for exp', async () => {
   assert.is((await list(gateway, bearer(await sign({ nbf: now() + 3 })))).status, 200)
   isError(await list(gateway, bearer(await sign({ nbf: now() + 60 }))), 401, 'token_invalid')
   isError(await list(gateway, bearer(await sign({ exp: now() }))), 401, 'token_expired')
 })
 
-tokens('a token without an events claim reads what JWT_DEFAULT_EVENTS says, and nothing without it', async () => {
+tokens('a token without an events claim reads JWT_DEFAULT_EVENTS, and nothing if that is not set', async () => {
   const headers = bearer(await sign({}))
   assert.equal((await list(gateway, headers)).body.data, [])
   isError(await getJson(`${eventUrl(gateway, 'a')}/messages`, { headers }), 403, 'event_forbidden')
@@ -130,7 +130,7 @@ tokens('a token without an events claim reads what JWT_DEFAULT_EVENTS says, and 
   })
 })
 
-tokens('come in the cookie too, of which there is one', async () => {
+tokens('are accepted in the cookie, if there is only one', async () => {
   const good = await sign({ events: '*' })
   for (const cookie of [`access_token=${good}`, `x=1; access_token=${good}; y=2`, `access_token="${good}"`]) {
     assert.is((await list(gateway, { cookie })).status, 200, cookie.slice(0, 20))
@@ -142,7 +142,7 @@ tokens('come in the cookie too, of which there is one', async () => {
   isError(await list(gateway, { cookie: `access_token=${good}`, ...bearer('junk') }), 401, 'token_invalid')
 })
 
-tokens('never come in the query, and what was put there is not logged', async () => {
+tokens('are never accepted in the query, and are not logged from there', async () => {
   const good = await sign({ events: '*' })
   for (const name of ['access_token', 'token', 'jwt']) {
     isError(await getJson(`${gateway.url}/api/events?${name}=${good}`), 400, 'token_in_query')
@@ -159,7 +159,7 @@ tokens('never come in the query, and what was put there is not logged', async ()
 
 const tickets = suite('tickets')
 
-tickets('open one stream, with what their token may read, and no second one', async () => {
+tickets('open exactly one stream, with the events of their token', async () => {
   const ticket = await ticketOf(gateway, await sign({ events: ['a'] }))
   const stream = await openSse(`${gateway.url}/api/stream?event_id=*&ticket=${ticket}`)
   await stream.next('caught_up')
@@ -172,7 +172,7 @@ tickets('open one stream, with what their token may read, and no second one', as
   isError(again, 401, 'ticket_invalid')
 })
 
-tickets('are used up by whatever they are shown for, and open nothing but streams', async () => {
+tickets('are consumed by any use, and open nothing but streams', async () => {
   const token = await sign({ events: ['a'], scope: 'publish admin' })
   const ticket = await ticketOf(gateway, token)
   for (const path of ['/api/events', '/api/events/a/messages', '/metrics', '/api/revocations']) {
@@ -184,7 +184,7 @@ tickets('are used up by whatever they are shown for, and open nothing but stream
   isError(await getJson(`${eventUrl(gateway, 'a')}/stream?ticket=${ticket}`), 401, 'ticket_invalid')
 })
 
-tickets('that were never given out are refused, whatever they look like', async () => {
+tickets('that were never issued are rejected, whatever they look like', async () => {
   const real = await ticketOf(gateway, await sign({ events: '*' }))
   for (const ticket of [
     '',
@@ -200,7 +200,7 @@ tickets('that were never given out are refused, whatever they look like', async 
   isError(await getJson(`${eventUrl(gateway, 'a')}/stream?ticket=${real}&ticket=${real}`), 401, 'ticket_invalid')
 })
 
-tickets('serve without tokens too, so that a client need not know', () =>
+tickets('work without tokens too, so that clients need not distinguish', () =>
   withGateway({}, async (open) => {
     const answer = await postJson(`${open.url}/api/stream-tickets`, '')
     assert.is(answer.status, 201)
@@ -218,7 +218,7 @@ workers.before(async () => {
 })
 workers.after(() => many?.dispose())
 
-workers('a ticket is used once in all, whichever is asked', async () => {
+workers('a ticket is accepted once across all workers', async () => {
   const token = await sign({ events: '*' })
   let opened = 0
   for (let round = 0; round < 8; round++) {
@@ -263,7 +263,7 @@ const revocations = suite('revocations')
 
 revocations.after(() => gateway?.dispose())
 
-revocations('hold for tokens of before, also after a kill -9; a token that is issued later is good', async () => {
+revocations('apply to earlier tokens, also after a kill -9; a token issued later is valid', async () => {
   const old = await sign({ sub: 'bob', events: '*', iat: now() - 5 })
   assert.is((await list(gateway, bearer(old))).status, 200)
   const answer = await revoke(gateway, { sub: 'bob' })
@@ -278,13 +278,13 @@ revocations('hold for tokens of before, also after a kill -9; a token that is is
   assert.is((await list(gateway, bearer(await sign({ sub: 'rob', iat: now() - 5 })))).status, 200)
 })
 
-revocations('hit tickets that were given out before', async () => {
+revocations('apply to tickets issued before', async () => {
   const ticket = await ticketOf(gateway, await sign({ sub: 'carol', events: '*' }))
   await revoke(gateway, { sub: 'carol' })
   isError(await getJson(`${eventUrl(gateway, 'a')}/stream?ticket=${ticket}`), 401, 'token_revoked')
 })
 
-revocations('may bar a subject until a time, and be taken back', async () => {
+revocations('can have an expiry and be removed', async () => {
   const headers = bearer(await sign({ scope: 'admin' }))
   const token = await sign({ sub: 'dave', events: '*' })
   const later = new Date(Date.now() + 3_600_000).toISOString()
@@ -298,7 +298,7 @@ revocations('may bar a subject until a time, and be taken back', async () => {
   assert.is((await list(gateway, bearer(token))).status, 200)
 })
 
-revocations('are refused where they make no sense', async () => {
+revocations('are rejected if they are invalid', async () => {
   for (const body of [{}, { sub: '' }, { sub: 7 }, { sub: 'x', until: 'soon' }, { sub: 'x', more: 1 }, [], null, 'x']) {
     isError(await revoke(gateway, JSON.stringify(body)), 400, 'invalid_revocation')
   }
@@ -308,7 +308,7 @@ revocations('are refused where they make no sense', async () => {
 
 const keys = suite('the keys of tokens')
 
-keys('that cannot be read at start are told by /readyz, and serve once they can', async () => {
+keys('that cannot be read at startup are reported by /readyz, and work once they can', async () => {
   const issuer = await new KeySetServer().start()
   const pair = makePair('ES256')
   const token = await sign({ events: '*' }, { key: pair.privateKey, alg: pair.alg, kid: 'k0' })
@@ -344,7 +344,7 @@ const expireTokens = async (claims: Parameters<typeof sign>[0] = {}): Promise<st
   return next
 }
 
-clock('a stream ends at its token’s expiry and says so, and a renewed token goes on where it was', async () => {
+clock('a stream ends with a reason at its token’s expiry, and a renewed token resumes it', async () => {
   await publish(local, 'renewed', chats(3))
   const stream = `${eventUrl(local, 'renewed')}/stream`
   const first = await openSse(stream, { headers: bearer(await sign({ events: ['renewed'] })) })

@@ -17,7 +17,7 @@ let metricsPort: number
 let reader: Record<string, string>
 let everybody: Record<string, string>
 
-const leaks = suite('what a token does not open')
+const leaks = suite('an event that the token does not grant')
 
 const publish = async (event: string, messages: Json): Promise<number[]> => {
   const answer = await postJson(`${eventUrl(gateway, event)}/messages`, messages, { headers: everybody })
@@ -114,7 +114,7 @@ leaks('is not on a stream of all events, nor in its bounds', async () => {
   stream.close()
 })
 
-leaks('a token that opens nothing gets an empty list and a quiet stream', async () => {
+leaks('a token without events gets an empty list and a stream without messages', async () => {
   const nothing = bearer(await sign({ events: [] }))
   assert.equal((await get('/api/events', nothing)).body.data, [])
   for (const query of ['', '&tail=10', '&last_message_db_id=latest', '&message_type=a&message_from=b']) {
@@ -129,31 +129,34 @@ leaks('a token that opens nothing gets an empty list and a quiet stream', async 
   }
 })
 
-leaks('a cursor is judged by what its reader may read, so that none can feel for the end of the log', async () => {
-  const ids = (await publish('mine-2', chats(2))).concat(await publish('foreign', chats(10)))
-  const own = ids[1]!
-  const head = ids.at(-1)!
-  const verdictOf = async (cursor: number): Promise<string> => {
-    const stream = await open('/api/stream?event_id=*', { 'last-event-id': String(cursor) })
-    await stream.next('caught_up')
-    const reset = stream.events.find(({ event }) => event === 'reset')
-    stream.close()
-    return reset === undefined ? 'honoured' : reset.data.reason
-  }
-  assert.is(await verdictOf(own), 'honoured')
-  const beyond = await Promise.all([own + 1, head - 1, head, head + 1, head + 1_000].map(verdictOf))
-  assert.equal([...new Set(beyond)], ['cursor_ahead'], 'the same before and behind the end of the log')
-  const rest = await Promise.all(
-    [own + 1, head, head + 1].map((cursor) => get(`/api/events/mine-1/messages?last_message_db_id=${cursor}`)),
-  )
-  assert.equal(new Set(rest.map(({ body }) => JSON.stringify([body.reset, body.last_message_db_id]))).size, 1)
-  // A cursor of another event of the same reader is honest, and who reads everything may know the end.
-  assert.is((await get(`/api/events/mine-1/messages?last_message_db_id=${own}`)).body.reset, undefined)
-  const all = bearer(await sign({ events: '*' }))
-  assert.is((await get(`/api/events/mine-1/messages?last_message_db_id=${head}`, all)).body.reset, undefined)
-})
+leaks(
+  'a cursor is validated against readable events only, so that it cannot probe for the end of the store',
+  async () => {
+    const ids = (await publish('mine-2', chats(2))).concat(await publish('foreign', chats(10)))
+    const own = ids[1]!
+    const head = ids.at(-1)!
+    const verdictOf = async (cursor: number): Promise<string> => {
+      const stream = await open('/api/stream?event_id=*', { 'last-event-id': String(cursor) })
+      await stream.next('caught_up')
+      const reset = stream.events.find(({ event }) => event === 'reset')
+      stream.close()
+      return reset === undefined ? 'honoured' : reset.data.reason
+    }
+    assert.is(await verdictOf(own), 'honoured')
+    const beyond = await Promise.all([own + 1, head - 1, head, head + 1, head + 1_000].map(verdictOf))
+    assert.equal([...new Set(beyond)], ['cursor_ahead'], 'the same before and behind the end of the log')
+    const rest = await Promise.all(
+      [own + 1, head, head + 1].map((cursor) => get(`/api/events/mine-1/messages?last_message_db_id=${cursor}`)),
+    )
+    assert.equal(new Set(rest.map(({ body }) => JSON.stringify([body.reset, body.last_message_db_id]))).size, 1)
+    // A cursor of another event of the same reader is honest, and who reads everything may know the end.
+    assert.is((await get(`/api/events/mine-1/messages?last_message_db_id=${own}`)).body.reset, undefined)
+    const all = bearer(await sign({ events: '*' }))
+    assert.is((await get(`/api/events/mine-1/messages?last_message_db_id=${head}`, all)).body.reset, undefined)
+  },
+)
 
-leaks('does not move the cursors that a reader is given', async () => {
+leaks('does not affect the cursors that a subscriber receives', async () => {
   const before = (await get('/api/events/mine-1/messages')).body
   await publish('foreign', chats(5))
   const after = (await get(`/api/events/mine-1/messages?last_message_db_id=${before.last_message_db_id}`)).body
@@ -166,7 +169,7 @@ leaks('does not move the cursors that a reader is given', async () => {
   stream.close()
 })
 
-leaks('is in no health answer, and figures are for operators', async () => {
+leaks('is in no health response, and metrics are for operators only', async () => {
   isError(await get('/metrics'), 403, 'scope_missing')
   const ready = await get('/readyz')
   assert.equal(ready.body.data, { ready: true, mode: 'embedded' })
@@ -220,7 +223,7 @@ const post = (headers: Record<string, string>): Promise<HttpResult> =>
 
 const own = (): string => gateway.url
 
-origin('cannot change anything with the cookie of a reader', async () => {
+origin('cannot change anything with a visitor’s cookie', async () => {
   for (const stranger of STRANGERS) {
     isError(await post({ cookie, origin: stranger }), 403, 'origin_forbidden')
     const ticket = await postJson(`${gateway.url}/api/stream-tickets`, '', { headers: { cookie, origin: stranger } })
@@ -276,7 +279,7 @@ origin(
   },
 )
 
-origin('cannot open a stream with the cookie of a reader', async () => {
+origin('cannot open a stream with a visitor’s cookie', async () => {
   const open = (headers: Record<string, string>) => openSse(`${eventUrl(gateway, 'room')}/stream`, { headers })
   for (const headers of [
     ...STRANGERS.map((stranger) => ({ origin: stranger })),
@@ -298,7 +301,7 @@ origin('cannot open a stream with the cookie of a reader', async () => {
 const corsHeaders = ({ headers }: { headers: Record<string, unknown> }): Record<string, unknown> =>
   Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith('access-control-')))
 
-origin('are answered by exactly the configured origin, errors and streams included', async () => {
+origin('receive exactly the configured origin in CORS headers, errors and streams included', async () => {
   const auth = bearer(token)
   for (const path of ['/api/events', '/api/events/room/messages', '/api/events?limit=x', '/nope', '/readyz']) {
     const answer = await getJson(gateway.url + path, { headers: { ...auth, origin: FRIEND } })
@@ -323,7 +326,7 @@ origin('are answered by exactly the configured origin, errors and streams includ
   }
 })
 
-origin('may ask beforehand, if they are named', async () => {
+origin('can send preflight requests if they are configured', async () => {
   const preflight = (from: string) =>
     request('OPTIONS', `${eventUrl(gateway, 'room')}/messages`, undefined, {
       headers: {
@@ -340,7 +343,7 @@ origin('may ask beforehand, if they are named', async () => {
   for (const stranger of STRANGERS) assert.equal(corsHeaders(await preflight(stranger)), {}, stranger)
 })
 
-origin('get no right from a host that a caller made up', async () => {
+origin('gain nothing from a forged Host header', async () => {
   const headers = { cookie, origin: 'https://evil.example', 'x-forwarded-host': 'evil.example' }
   isError(await post(headers), 403, 'origin_forbidden')
 })

@@ -17,7 +17,7 @@ list.before(async () => {
   gateway = await startGateway()
 })
 
-list('begins empty, and lists events by their latest activity', async () => {
+list('is empty at first, and lists events by latest activity', async () => {
   const empty = await getJson(`${gateway.url}/api/events`)
   assert.equal([empty.status, empty.body.data, empty.body.has_more], [200, [], false])
   const a = await publish(gateway, 'a', chats(3))
@@ -34,7 +34,7 @@ list('begins empty, and lists events by their latest activity', async () => {
   assert.is(data[0].db_id, a[0])
 })
 
-list('pages by limit and before, without gap or double', async () => {
+list('pages by limit and before, without gaps or duplicates', async () => {
   for (let n = 0; n < 11; n++) await publish(gateway, `page-${n}`, chat(n))
   const all = (await getJson(`${gateway.url}/api/events?limit=1000`)).body
   assert.is(all.has_more, false)
@@ -53,7 +53,7 @@ list('pages by limit and before, without gap or double', async () => {
   }
 })
 
-list('refuses malformed parameters, and takes a limit beyond the greatest as the greatest', async () => {
+list('rejects malformed parameters, and reduces a limit above the maximum to it', async () => {
   for (const query of ['limit=0', 'limit=-1', 'limit=x', 'limit=', 'before=x', 'before=-1', 'limit=1&limit=1']) {
     isError(await getJson(`${gateway.url}/api/events?${query}`), 400, 'invalid_query')
   }
@@ -62,7 +62,7 @@ list('refuses malformed parameters, and takes a limit beyond the greatest as the
 
 const answers = suite('HTTP answers')
 
-answers('gives every answer a request id of its own, errors included', async () => {
+answers('sets a unique request id on every response, errors included', async () => {
   const seen = new Set<string>()
   for (const path of [
     '/',
@@ -81,14 +81,14 @@ answers('gives every answer a request id of its own, errors included', async () 
   assert.is(seen.size, 7)
 })
 
-answers('says 404 as JSON where there is nothing', async () => {
+answers('responds 404 in JSON for unknown paths', async () => {
   const paths = ['/nope', '/api', '/api/events/room', '/api/events/room/nope', '/events', '/page.ts']
   for (const path of [...paths, '/../package.json', '/..%2fpackage.json', '/src/cli.ts', '/events/a/b']) {
     isError(await getJson(gateway.url + path), 404, 'not_found')
   }
 })
 
-answers('says 405 with the methods that a path takes', async () => {
+answers('responds 405 with the allowed methods', async () => {
   const cases: [string, string, string[]][] = [
     ['POST', '/api/events', ['GET', 'HEAD']],
     ['DELETE', '/api/events/room/messages', ['GET', 'HEAD', 'POST']],
@@ -133,7 +133,7 @@ answers('serves the page under a policy that lets no foreign script run', async 
   assert.not.match(text, /<script(?![^>]*\bsrc=)|<style|\bstyle=|\bon\w+=/i)
 })
 
-answers('is alive and ready, and says in which mode', async () => {
+answers('is live and ready, and reports its mode', async () => {
   const live = await getJson(`${gateway.url}/livez`)
   assert.equal([live.status, live.body], [200, { status: 'success', data: { live: true } }])
   const ready = await getJson(`${gateway.url}/readyz`)
@@ -142,7 +142,7 @@ answers('is alive and ready, and says in which mode', async () => {
   assert.match(ready.body.data.version, /^\d+\.\d+\.\d+/)
 })
 
-answers('gives figures that a Prometheus can read', async () => {
+answers('serves metrics in Prometheus format', async () => {
   const stored = await metric(gateway, 'gateway_messages_stored_total')
   await publish(gateway, 'room', chat(1))
   const { status, headers, text } = await getJson(`${gateway.url}/metrics`)
@@ -159,7 +159,7 @@ answers('gives figures that a Prometheus can read', async () => {
   }
 })
 
-answers('counts its readers while they are there', async () => {
+answers('counts its open subscribers', async () => {
   const stream = await openSse(`${gateway.url}/api/events/room/stream`)
   await stream.next('hello')
   assert.is(await metric(gateway, 'gateway_subscribers'), 1)
@@ -169,7 +169,7 @@ answers('counts its readers while they are there', async () => {
   assert.is(await metric(gateway, 'gateway_channels'), 0)
 })
 
-answers('shows nothing of its inside in an error', async () => {
+answers('reveals no internals in an error', async () => {
   for (const path of ['/nope', '/%ff', '/api/events?limit=x', '/api/stream']) {
     const { text } = await getJson(gateway.url + path)
     assert.not.match(text, /\.ts\b|node_modules|at .+:\d+:\d+|stack/)
@@ -198,7 +198,7 @@ answers('forbids sniffing, framing, referrers and foreign scripts', async () => 
   }
 })
 
-answers('without tokens is given to this machine only, whatever name a foreign page has for it', async () => {
+answers('without tokens is served to this machine only, whatever host name a foreign page uses', async () => {
   const named = (host: string, headers = {}) => getJson(`${gateway.url}/api/events`, { headers: { host, ...headers } })
   for (const host of [
     'evil.example',
@@ -257,24 +257,24 @@ const exchange = (bytes: string): Promise<string> =>
 
 const bodyOf = (answer: string) => JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4))
 
-malformed('a head that is too large is refused like every other error', async () => {
+malformed('a head that is too large is rejected in the format of every other error', async () => {
   const answer = await exchange(`GET / HTTP/1.1\r\nHost: x\r\nX-Long: ${'a'.repeat(20_000)}\r\n\r\n`)
   assert.match(answer, /^HTTP\/1\.1 431 /)
   assert.is(bodyOf(answer).code, 'headers_too_large')
   assert.type(bodyOf(answer).hint, 'string')
 })
 
-malformed('what is not HTTP is refused like every other error', async () => {
+malformed('input that is not HTTP is rejected in the format of every other error', async () => {
   const answer = await exchange('\x16\x03\x01\x02\x00 hello\r\n\r\n')
   assert.match(answer, /^HTTP\/1\.1 400 /)
   assert.is(bodyOf(answer).code, 'malformed_request')
 })
 
-malformed('neither costs the gateway anything', async () => {
+malformed('neither harms the gateway', async () => {
   assert.is((await getJson(`${gateway.url}/readyz`)).status, 200)
 })
 
-malformed('a request target that is no path is refused, however it could be read', async () => {
+malformed('a request target that is not a path is rejected, whatever its meaning', async () => {
   for (const target of ['//a@b#e]', '//x?y=z@&m=#e]', '/a#b', 'http://x/livez', '/\xe9', '/a\\b#', '*']) {
     const answer = await exchange(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
     assert.match(answer, /^HTTP\/1\.1 400 /, target)

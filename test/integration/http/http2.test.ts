@@ -88,7 +88,7 @@ over('carries many streams on one connection, each of its own event', async () =
   assert.is(streams[0]!.headers['transfer-encoding'], undefined)
 })
 
-over('lets 250 streams of one connection be open, and has the next wait until one ends', async () => {
+over('allows 250 open streams per connection, and queues the next until one ends', async () => {
   const client = await connect()
   await until(() => client.session.remoteSettings.maxConcurrentStreams === 250, { what: 'the settings' })
   const streams = await Promise.all(Array.from({ length: 250 }, () => openRoom(client, 'full')))
@@ -105,7 +105,7 @@ over('lets 250 streams of one connection be open, and has the next wait until on
   if (!(await late)) await openRoom(client, 'full')
 })
 
-over('forgets the readers of streams that were reset, and of connections that are gone', async () => {
+over('removes the subscribers of reset streams and closed connections', async () => {
   const [client, watcher] = [await connect(), await connect()]
   const streams = await Promise.all(Array.from({ length: 20 }, (_, n) => openRoom(client, `leaving-${n % 3}`)))
   await readersAre(watcher, 20)
@@ -116,7 +116,7 @@ over('forgets the readers of streams that were reset, and of connections that ar
   assert.is(await figure(watcher, 'gateway_channels'), 0)
 })
 
-over('keeps nothing of readers that leave while they are being let in', async () => {
+over('keeps nothing of clients that disconnect while they are being admitted', async () => {
   const [client, watcher] = [await connect(), await connect()]
   for (let n = 0; n < 50; n++) await publish(watcher, 'hasty', `message ${n}`)
   for (let n = 0; n < 100; n++) {
@@ -149,7 +149,7 @@ over('refuses a body that is too large without reading it, and goes on with the 
   assert.is((await client.open('/livez')).status, 200)
 })
 
-over('gives an answer whose request brings a connection header of none of its own', async () => {
+over('sends a response without connection headers to a request that has one', async () => {
   const client = await connect()
   const { status, headers, stream } = await client.open('/api/nothing', { ':method': 'POST' }, 'x')
   await until(() => stream.closed, { what: 'the end' })
@@ -175,7 +175,7 @@ over('ends every stream with closing and the connection with GOAWAY at a shutdow
   }
 })
 
-over('ends a connection that asks for nothing in HEADERS_TIMEOUT_SECONDS, whatever else it sends', async () => {
+over('closes a connection without a request after HEADERS_TIMEOUT_SECONDS, whatever else it sends', async () => {
   const own = await other({ HEADERS_TIMEOUT_SECONDS: '1' })
   const [quiet, busy, honest] = [await connect(own), await connect(own), await connect(own)]
   const stream = await openRoom(honest, 'room')
@@ -189,7 +189,7 @@ over('ends a connection that asks for nothing in HEADERS_TIMEOUT_SECONDS, whatev
   await stream.says('still here')
 })
 
-over('answers a body that does not arrive in REQUEST_TIMEOUT_SECONDS with 408', async () => {
+over('responds 408 to a body that does not arrive within REQUEST_TIMEOUT_SECONDS', async () => {
   const own = await other({ HEADERS_TIMEOUT_SECONDS: '1', REQUEST_TIMEOUT_SECONDS: '1' })
   const client = await connect(own)
   const stream = client.session.request({ ':method': 'POST', ':path': '/api/events/room/messages' })

@@ -158,7 +158,7 @@ for (const [name, text] of Object.entries(CORPUS)) {
   })
 }
 
-http('what was quarantined is shown as it was, in JSON that nothing takes for anything else', async () => {
+http('quarantined messages are shown unchanged, in JSON that cannot be taken for another format', async () => {
   const headers = bearer(await sign({ scope: 'admin' }))
   const list = await getJson(`${gateway.url}/api/rejected?limit=200`, { headers })
   const texts = Object.values(CORPUS).reverse()
@@ -181,12 +181,12 @@ http('what was quarantined is shown as it was, in JSON that nothing takes for an
   for (const answer of [list, row]) assert.match(String(answer.headers['content-type']), /^application\/json/)
 })
 
-http('nothing of it has forged a line of the log', () => {
+http('it cannot forge a log line', () => {
   assert.ok(gateway.running)
   assertLogIsWhole(gateway.output())
 })
 
-const lines = suite('a line of the log')
+const lines = suite('a log line')
 
 /** What a logger writes, by way of a process of its own, since it writes to its own stdout. */
 const linesOf = async (code: string): Promise<string> => {

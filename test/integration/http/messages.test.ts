@@ -90,7 +90,7 @@ messages('pages by 500 unless told otherwise, and by at most 5,000', async () =>
   assert.is(rest.has_more, false)
 })
 
-messages('says has_more exactly when another message follows', async () => {
+messages('sets has_more exactly if another message follows', async () => {
   const room = newRoom()
   const ids = await publish(gateway, room, chats(10))
   await publish(gateway, newRoom(), chats(3))
@@ -108,7 +108,7 @@ messages('says has_more exactly when another message follows', async () => {
   assert.equal([body.data, body.has_more, body.last_message_db_id], [[], false, ids[9]])
 })
 
-messages('gives nothing, and the cursor to go on from, behind the latest message', async () => {
+messages('returns no messages, and the cursor to continue from, after the latest message', async () => {
   const room = newRoom()
   const ids = await publish(gateway, room, chats(3))
   await publish(gateway, newRoom(), chats(2))
@@ -116,7 +116,7 @@ messages('gives nothing, and the cursor to go on from, behind the latest message
   assert.equal([body.data, body.has_more, body.last_message_db_id], [[], false, ids[2]])
 })
 
-messages('answers a cursor from the future with a reset and the whole history', async () => {
+messages('responds to a cursor from the future with a reset and the whole history', async () => {
   const room = newRoom()
   const ids = await publish(gateway, room, chats(3))
   const { body } = await read(room, 'last_message_db_id=9007199254740991')
@@ -142,7 +142,7 @@ messages('refuses malformed parameters', async () => {
   }
 })
 
-messages('pages backwards to the beginning without gap or double', async () => {
+messages('pages backwards to the beginning without gaps or duplicates', async () => {
   const room = newRoom()
   const other = newRoom()
   const ids: number[] = []
@@ -196,7 +196,7 @@ messages('reads the aliases source and type for a filter', async () => {
   assert.equal(await restIds(gateway, room, 'message_from=_expert&message_type=note'), [id])
 })
 
-messages('finds the needle behind thousands that a filter leaves out', async () => {
+messages('finds a single match after thousands of filtered messages', async () => {
   const room = newRoom()
   await publish(gateway, room, chats(3_000))
   const [needle] = await publish(gateway, room, chat(0, { message_type: 'needle' }))
@@ -206,7 +206,7 @@ messages('finds the needle behind thousands that a filter leaves out', async () 
   assert.equal(await restIds(gateway, room, 'message_type=needle&limit=1'), [needle])
 })
 
-messages('ends a page of big bodies early and says has_more', async () => {
+messages('ends a page of large bodies early and sets has_more', async () => {
   const room = newRoom()
   const ids: number[] = []
   for (let n = 0; n < 12; n++) ids.push(...(await publish(gateway, room, chat(n, { filler: 'x'.repeat(900_000) }))))
@@ -220,7 +220,7 @@ messages('ends a page of big bodies early and says has_more', async () => {
   assert.equal(idsOf(await readBackwards(room, ids[11]! + 1, 'limit=500')), ids)
 })
 
-messages('tells events of awkward ids apart', async () => {
+messages('distinguishes events with unusual ids', async () => {
   const awkward = [
     'a.b',
     'a/b',
@@ -257,7 +257,7 @@ messages('refuses a path that is no UTF-8 and an id that is too long or holds co
   for (const id of ['y'.repeat(255), '字'.repeat(255)]) assert.is((await read(id)).status, 200)
 })
 
-messages('gives by pages what the stream gives, whatever the filter', async () => {
+messages('returns the same messages in pages as the stream, whatever the filter', async () => {
   const room = newRoom()
   await publish(gateway, room, chats(700, mixed))
   for (const query of ['', 'message_type=llm_request', 'message_from=system&message_type=llm_request,command_result']) {

@@ -35,7 +35,7 @@ publishing.before(async () => {
 })
 publishing.after(() => gateway.dispose())
 
-publishing('stores one message and says its ids', async () => {
+publishing('stores one message and returns its ids', async () => {
   const room = newRoom()
   const { status, body } = await post(room, chat(1))
   assert.is(status, 201)
@@ -48,7 +48,7 @@ publishing('stores one message and says its ids', async () => {
   assert.equal(await restIds(gateway, room), [body.data.db_id, named.body.data.db_id])
 })
 
-publishing('stores an array in its order, with whitespace wherever JSON has it', async () => {
+publishing('stores an array in order, with whitespace anywhere JSON allows it', async () => {
   const room = newRoom()
   const { status, body } = await post(room, ` \r\n\t[ {"n":1} ,\n\n{"n":2, "message_id":"two"},\t{ } ]\n `)
   assert.is(status, 201)
@@ -75,7 +75,7 @@ publishing('keeps numbers, escapes and brackets of an array as they were written
   for (const body of bodies) assert.ok(text.includes(body.slice(0, -1)), `${body} in ${text}`)
 })
 
-publishing('refuses a whole array for one bad message, and names its index', async () => {
+publishing('rejects a whole array for one invalid message, and reports its index', async () => {
   const room = newRoom()
   const cases: [unknown, string][] = [
     [[chat(1), chat(2), { message_type: 5 }, { round_id: 'x' }], 'invalid_message_type'],
@@ -94,7 +94,7 @@ publishing('refuses a whole array for one bad message, and names its index', asy
   assert.equal(await restIds(gateway, room), [])
 })
 
-publishing('takes up to 1,000 messages at once, and neither none nor more', async () => {
+publishing('accepts 1 to 1,000 messages at once', async () => {
   const room = newRoom()
   isError(await post(room, '[]'), 400, 'empty_batch')
   isError(await post(room, ' [ \n ] '), 400, 'empty_batch')
@@ -105,7 +105,7 @@ publishing('takes up to 1,000 messages at once, and neither none nor more', asyn
   assert.equal(await restIds(gateway, room), idsOf(body.data))
 })
 
-publishing('refuses what is no message, each with its own code', async () => {
+publishing('rejects each kind of invalid message with its own code', async () => {
   const room = newRoom()
   const cases: [string | Buffer, string][] = [
     ['', 'invalid_json'],
@@ -141,7 +141,7 @@ publishing('refuses what is no message, each with its own code', async () => {
   assert.equal(await restIds(gateway, room), [])
 })
 
-publishing('a batch that is hard to parse leaves everybody else their turn', async () => {
+publishing('a batch that is slow to parse does not block other requests', async () => {
   const local = await startLocalGateway()
   const hard = `{"message_content":[${'{},'.repeat(345_000)}1]}`
   const batch = `[${Array(14).fill(hard).join(',')},nothing]`
@@ -160,7 +160,7 @@ publishing('a batch that is hard to parse leaves everybody else their turn', asy
   assert.ok(worst < whole / 2, `${worst} of ${whole} microseconds in one turn of the event loop`)
 })
 
-publishing('takes a message of MAX_MESSAGE_BYTES and refuses one byte more', async () => {
+publishing('accepts a message of MAX_MESSAGE_BYTES and rejects one byte more', async () => {
   const room = newRoom()
   const sized = (bytes: number): string => `{"a":"${'x'.repeat(bytes - 8)}"}`
   assert.is((await post(room, sized(MAX))).status, 201)
@@ -204,7 +204,7 @@ publishing(
   },
 )
 
-publishing('tells in an array which message was a duplicate and which a conflict', async () => {
+publishing('reports for an array which message was a duplicate and which a conflict', async () => {
   const room = newRoom()
   await post(room, chat(1, { message_id: 'm1' }))
   const twice = chat(3, { message_id: 'm3' })
@@ -240,7 +240,7 @@ publishing('takes Idempotency-Key as the message_id of a single message', async 
   assert.is((await restIds(gateway, room)).length, 2)
 })
 
-publishing('refuses a page of another site, not its own and not a program', async () => {
+publishing('rejects pages of other sites, but not its own pages and programs', async () => {
   const room = newRoom()
   const { host } = new URL(gateway.url)
   for (const origin of ['https://evil.example', 'null', `http://${host}.evil.example`, 'http://localhost:1', host]) {
@@ -254,7 +254,7 @@ publishing('refuses a page of another site, not its own and not a program', asyn
   assert.is((await getJson(url, { headers: { origin: 'https://evil.example' } })).status, 200)
 })
 
-publishing('drops a request that breaks off, and nothing else', async () => {
+publishing('discards an aborted request, and nothing else', async () => {
   const room = newRoom()
   const aborted = async (headers: Record<string, string>): Promise<void> => {
     const abort = new AbortController()
@@ -297,7 +297,7 @@ publishing('stores 200 concurrent requests, each message once and in the order o
   )
 })
 
-publishing('counts what it stored and what it had already', async () => {
+publishing('counts stored messages and duplicates', async () => {
   const figures = async (): Promise<number[]> => {
     const { text } = await request('GET', `${gateway.url}/metrics`)
     return ['stored', 'duplicate'].map((name) =>

@@ -37,7 +37,7 @@ const idsOf = (answer: HttpResult): number[] => answer.body.data.map(({ rejected
 
 const HOSTILE = '</script><img src=x onerror=alert(1)>\u202e\u0000'
 
-test('the list gives the newest first, by every filter, page by page, and of each row no more than it shows', async () => {
+test('the list is newest first, supports every filter and paging, and reads only the columns that it shows', async () => {
   const day = 86_400_000
   const [old, conflict, other] = add(
     { body: 'x', reason: 'invalid_json', received_at: Date.now() - 3 * day, routing_key: 'a.b[c].d' },
@@ -69,7 +69,7 @@ test('the list gives the newest first, by every filter, page by page, and of eac
   ])
 })
 
-test('what is no filter is refused by name, and nothing is changed without one', async () => {
+test('invalid filters are rejected by name, and nothing is changed without a filter', async () => {
   const [id] = add({ body: good(newRoom(), 'm') })
   for (const path of ['?reason=nonsense', '?since=soon', '?limit=0', '?before=x', '?id=1,x', '?id=-1', '/x', '/0']) {
     isError(await get(path), 400, 'invalid_query')
@@ -80,7 +80,7 @@ test('what is no filter is refused by name, and nothing is changed without one',
   assert.is(rejectedRows(gateway.dbFile).length, 1)
 })
 
-test('a row is shown with all that is known of it, its body bounded, as JSON that no browser takes for a page', async () => {
+test('a row is shown with all its fields and a bounded body, as JSON that no browser renders as a page', async () => {
   const long = `{"x":"${'中'.repeat(40_000)}"}`
   const bytes = Buffer.concat([Buffer.from(HOSTILE), Buffer.from([0xff, 0x00])])
   const [hostile, large, half] = add(
@@ -103,7 +103,7 @@ test('a row is shown with all that is known of it, its body bounded, as JSON tha
   isError(await get('/999999'), 404, 'not_found')
 })
 
-test('a replayed row becomes a message of its event at once, and its answer says which', async () => {
+test('a replayed row becomes a message of its event immediately, and the response identifies it', async () => {
   const room = newRoom()
   await publish(gateway, room, [{ message_id: 'standing', n: 1 }])
   const streams = await Promise.all(Array.from({ length: 6 }, () => openSse(streamUrl(gateway, room))))
@@ -152,7 +152,7 @@ test('a replayed row becomes a message of its event at once, and its answer says
   assert.is(await metric(gateway, 'gateway_messages_stored_total'), stored + 2, 'they count as stored, once')
 })
 
-test('a replay by filter goes page by page to the end that it found, and tells the fate of every row', async () => {
+test('a replay by filter proceeds page by page to the initial end, and reports the outcome of every row', async () => {
   const room = newRoom()
   const rows = Array.from({ length: 450 }, (_, n) => ({
     body: n % 3 === 2 ? 'no json' : good(room, `m${n}`),
@@ -184,7 +184,7 @@ test('a replay by filter goes page by page to the end that it found, and tells t
   assert.ok(all.body.data.length > 0)
 })
 
-test('several who replay the same rows at once, one of them on the command line, store each message once', async () => {
+test('concurrent replays of the same rows, one of them on the command line, store each message once', async () => {
   const room = newRoom()
   const ids = add(...Array.from({ length: 60 }, (_, n) => ({ body: good(room, `m${n}`) })))
   const single = ids.map((id) => post(`/${id}/replay`))
@@ -209,7 +209,7 @@ test('several who replay the same rows at once, one of them on the command line,
   assert.equal(rejectedRows(gateway.dbFile), [])
 })
 
-test('what an answer calls stored or dropped outlives a kill; while nothing can be written it says so and keeps the row', async () => {
+test('rows reported as stored or deleted survive a kill; if writing fails, an error is returned and the row is kept', async () => {
   const room = newRoom()
   const [kept, gone] = add({ body: good(room, 'kept') }, { body: 'x' })
   const lock = holdWriteLock(gateway.dbFile)

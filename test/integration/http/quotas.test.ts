@@ -88,7 +88,7 @@ for (const WORKERS of ['1', '3']) {
   )
 }
 
-limits('a stream that is refused or fails holds no place', async () => {
+limits('a stream that is refused or fails holds no slot', async () => {
   const headers = bearer(await sign({ events: ['room'] }))
   const get = (query: string) => getJson(`${eventUrl(shared, 'room')}/stream?${query}`, { headers })
   for (let n = 0; n < 5; n++) isError(await get('last_message_db_id=x'), 400, 'invalid_query')
@@ -98,7 +98,7 @@ limits('a stream that is refused or fails holds no place', async () => {
   closeAll(streams)
 })
 
-limits('the places of a worker that dies are free again', () =>
+limits('the slots of a worker that dies are released', () =>
   withGateway(guarded({ WORKERS: '2', MAX_STREAMS: '10' }), async (gateway) => {
     const { readFileSync } = await import('node:fs')
     const children = (): number[] =>
@@ -123,7 +123,7 @@ limits('the places of a worker that dies are free again', () =>
   }),
 )
 
-limits('messages a second, per token; those of others go on', async () => {
+limits('messages per second are limited per token, without affecting other tokens', async () => {
   const post = (token: string, messages: unknown): Promise<HttpResult> =>
     postJson(`${eventUrl(shared, 'room')}/messages`, messages, { headers: bearer(token) })
   const greedy = await sign({ events: '*', scope: 'publish' })
@@ -140,7 +140,7 @@ limits('messages a second, per token; those of others go on', async () => {
   assert.is(status, 429)
 })
 
-limits('a URL, a header and a count of headers beyond measure are refused as such', async () => {
+limits('a URL, a header and a number of headers above the limit are rejected with their own errors', async () => {
   const token = await sign({ events: '*' })
   const get = (path: string, headers = {}) => getJson(shared.url + path, { headers: { ...bearer(token), ...headers } })
   isError(await get(`/api/events?x=${'y'.repeat(8_200)}`), 414, 'url_too_long')
@@ -152,7 +152,7 @@ limits('a URL, a header and a count of headers beyond measure are refused as suc
   isError(await get(`/api/stream?${events}`), 400, 'too_many_events')
 })
 
-limits('one address holds no more connections than its share, and no listing counts them for ever', () =>
+limits('one address cannot exceed its share of connections, and closed ones stop counting', () =>
   withGateway({ HOST: '0.0.0.0', AUTH: 'none', MAX_CONNECTIONS_PER_ADDRESS: '20' }, async (gateway) => {
     const port = Number(new URL(gateway.url).port)
     const { networkInterfaces } = await import('node:os')

@@ -5,7 +5,7 @@ import { getJson, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chat, metric, publish } from '../../support/stages/rooms.ts'
 
-const door = suite('the way of a stream past the HTTP server')
+const door = suite('the fast path of streams')
 
 let gateway: Gateway
 
@@ -41,7 +41,7 @@ const fieldsOf = (text: string): string[] =>
     .filter((line) => !/^(Date|X-Request-Id):/.test(line))
     .sort()
 
-door('gives the answer that the HTTP server gives', async () => {
+door('sends the same response as the HTTP server', async () => {
   const [direct, pieces] = [connect(), connect()]
   direct.socket.write(STREAM)
   // Half a request is not read by the door, and has been given to the HTTP server once others are answered.
@@ -64,7 +64,7 @@ door('gives the answer that the HTTP server gives', async () => {
   for (const { socket } of [direct, pieces]) socket.destroy()
 })
 
-door('gives what it does not open to the HTTP server, with what follows on the connection', async () => {
+door('passes other requests to the HTTP server, with the data that follows on the connection', async () => {
   const line = connect()
   line.socket.write('GET /livez HTTP/1.1\r\nHost: h\r\n\r\nGET /livez HTTP/1.1\r\nHost: h\r\n\r\n')
   await until(() => line.text().match(/HTTP\/1\.1 200 OK/g)?.length === 2)
@@ -73,7 +73,7 @@ door('gives what it does not open to the HTTP server, with what follows on the c
   line.socket.destroy()
 })
 
-door('a refusal is told and counted once, and the connection serves the next request', async () => {
+door('an error is sent and counted once, and the connection serves the next request', async () => {
   const before = await metric(gateway, 'gateway_subscribers')
   const line = connect()
   line.socket.write(STREAM.replace('stream', 'stream?tail=x'))
@@ -89,7 +89,7 @@ door('a refusal is told and counted once, and the connection serves the next req
   await until(async () => (await metric(gateway, 'gateway_subscribers')) === before, { what: 'nobody reads' })
 })
 
-door('a client that ends its side, or goes on talking, is a client that leaves, or is not heard', async () => {
+door('a client that ends its side is disconnected, and further input is ignored', async () => {
   const [leaving, talking] = [connect(), connect()]
   leaving.socket.write(STREAM)
   talking.socket.write(STREAM)
@@ -103,14 +103,14 @@ door('a client that ends its side, or goes on talking, is a client that leaves, 
   talking.socket.destroy()
 })
 
-door('a connection that says nothing is told so in HEADERS_TIMEOUT_SECONDS, and closed', async () => {
+door('a silent connection gets an error after HEADERS_TIMEOUT_SECONDS and is closed', async () => {
   const line = connect()
   await until(line.closed, { what: 'the end' })
   assert.match(line.text(), /^HTTP\/1\.1 408 /)
   assert.match(line.text(), /"code":"request_timeout"/)
 })
 
-door('one that says nothing, and one that is reset, hold up no end', async () => {
+door('a silent connection and a reset one do not delay shutdown', async () => {
   const own = await startGateway({ env: { WORKERS: '1', HEADERS_TIMEOUT_SECONDS: '60', SHUTDOWN_SECONDS: '30' } })
   const { hostname, port } = new URL(own.url)
   const sockets = Array.from({ length: 5 }, () => net.connect({ host: hostname, port: Number(port) }))

@@ -78,7 +78,7 @@ https.after.each(async () => {
   for (const gateway of started.splice(0)) await gateway.dispose()
 })
 
-https('takes its plain namesake for another site: who is on the line could have written that page', async () => {
+https('treats its http:// origin as another site, since that page could be forged in transit', async () => {
   const gateway = await serve(authority.issue())
   const post = async (origin: string): Promise<string> => {
     const headers = `Host: ${new URL(gateway.url).host}\r\nOrigin: ${origin}\r\nContent-Type: application/json`
@@ -90,7 +90,7 @@ https('takes its plain namesake for another site: who is on the line could have 
   assert.match(await post(gateway.url.replace('https', 'http')), /^HTTP\/1\.1 403 .*origin_forbidden/s)
 })
 
-https('speaks HTTP/2 with who offers it, HTTP/1.1 with all others, and TLS 1.2 at least', async () => {
+https('speaks HTTP/2 to clients that offer it, HTTP/1.1 to all others, and at least TLS 1.2', async () => {
   const gateway = await serve(authority.issue())
   assert.match(gateway.url, /^https:/)
   const spoken = async (offered?: string[]): Promise<string | false | null> =>
@@ -113,7 +113,7 @@ https('speaks HTTP/2 with who offers it, HTTP/1.1 with all others, and TLS 1.2 a
   assert.is((await connect(gateway, { maxVersion: 'TLSv1.2' })).getProtocol(), 'TLSv1.2')
 })
 
-https('ends a connection that speaks plain HTTP, or nothing, and goes on', async () => {
+https('closes a connection that sends plain HTTP or nothing, and keeps running', async () => {
   const gateway = await serve(authority.issue(), { HEADERS_TIMEOUT_SECONDS: '1' })
   const plain = net.connect(portOf(gateway), '127.0.0.1')
   assert.not.match(await answerOf(plain, GET('/livez'), () => false), /200 OK/)
@@ -126,7 +126,7 @@ https('ends a connection that speaks plain HTTP, or nothing, and goes on', async
   await gateway.ready()
 })
 
-https('tells when its certificate ends, and warns where that is soon', async () => {
+https('reports when its certificate expires, and warns if that is soon', async () => {
   const pair = authority.issue({ days: 3 })
   const gateway = await serve(pair, { WORKERS: '2' })
   await gateway.waitForLog(({ msg }) => msg === 'TLS certificate expires soon')
@@ -212,7 +212,7 @@ https('follows the symbolic links of a Kubernetes secret', async () => {
   await nowServes(gateway, pairs[1]!)
 })
 
-https('stays with the old pair, and says so once, while the new one cannot be used', async () => {
+https('keeps the old pair while the new one is unusable, and logs it once', async () => {
   const dir = tempDir()
   const used = { certFile: join(dir, 'tls.crt'), keyFile: join(dir, 'tls.key') }
   const [first, second] = [authority.issue(), authority.issue()]

@@ -73,7 +73,7 @@ const bothLost = async (gateway: Gateway): Promise<void> => {
   await until(() => everyWorker(lost), { what: 'both connections are lost', everyMs: 100 })
 }
 
-test('a line that goes silent is noticed by the heartbeat, and nothing is lost by it', () =>
+test('a silent connection is detected by heartbeat, and nothing is lost', () =>
   overProxy(async ({ proxy, gateway }) => {
     proxy.freeze()
     await bothLost(gateway)
@@ -85,7 +85,7 @@ test('a line that goes silent is noticed by the heartbeat, and nothing is lost b
     await gateway.ready()
   }))
 
-test('a line that is silent for a moment only loses nothing and doubles nothing', () =>
+test('a connection that is silent for a moment loses and duplicates nothing', () =>
   overProxy(async ({ proxy, load, pass }) => {
     const before = proxy.connections
     proxy.freeze()
@@ -95,7 +95,7 @@ test('a line that is silent for a moment only loses nothing and doubles nothing'
     assert.is(proxy.connections, before, 'the connections held')
   }))
 
-test('a line that is reset again and again loses nothing', () =>
+test('a connection that is reset repeatedly loses nothing', () =>
   overProxy(async ({ proxy, gateway, load }) => {
     for (let round = 0; round < 5; round++) {
       const before = proxy.connections

@@ -107,7 +107,7 @@ const withUser = async (work: (user: string) => Promise<void>): Promise<void> =>
   }
 }
 
-test('a broker that is down at the start is waited for', async () => {
+test('the gateway waits for a broker that is down at startup', async () => {
   const port = await freePort()
   let line: Line | undefined
   try {
@@ -119,7 +119,7 @@ test('a broker that is down at the start is waited for', async () => {
   }
 })
 
-test('a refused login is named, and a password that is set right is noticed', () =>
+test('a refused login is reported, and a corrected password is detected', () =>
   withUser(async (user) => {
     await grant(user, '/')
     await setPassword(user, 'other')
@@ -130,7 +130,7 @@ test('a refused login is named, and a password that is set right is noticed', ()
     })
   }))
 
-test('a missing vhost is named, and noticed once it is there', () =>
+test('a missing vhost is reported, and detected once it exists', () =>
   withUser(async (user) => {
     const names = uniqueNames('vhost')
     const vhost = names.queue
@@ -148,7 +148,7 @@ test('a missing vhost is named, and noticed once it is there', () =>
     }
   }))
 
-test('a queue of the same name with other arguments is named and left alone; once it is gone, all works', async () => {
+test('a queue of the same name with other arguments is reported and left unchanged; once it is deleted, everything works', async () => {
   const names = uniqueNames('conflict')
   await withChannel(broker.url, (channel) => channel.queueDeclare({ queue: names.queue, durable: true }))
   await recover({ names, code: 'broker_precondition_failed' }, async (gateway) => {
@@ -162,7 +162,7 @@ test('a queue of the same name with other arguments is named and left alone; onc
   })
 })
 
-test('an exchange of another type is named likewise', async () => {
+test('an exchange of another type is reported likewise', async () => {
   const names = uniqueNames('conflict')
   const { exchange } = names
   await withChannel(broker.url, (channel) => channel.exchangeDeclare({ exchange, type: 'fanout', durable: true }))
@@ -172,13 +172,13 @@ test('an exchange of another type is named likewise', async () => {
   })
 })
 
-test('rights that are missing are named, and noticed once they are granted', () =>
+test('missing permissions are reported, and detected once they are granted', () =>
   withUser(async (user) => {
     await grant(user, '/', ['^$', '^$', '.*'])
     await recover({ url: urlOf(user), code: 'broker_access_refused' }, () => grant(user, '/'))
   }))
 
-test('publishing over HTTP without a broker is refused without a wait, and nothing is stored', async () => {
+test('publishing over HTTP without a broker is refused immediately, and nothing is stored', async () => {
   const url = `amqp://guest:guest@127.0.0.1:${await freePort()}`
   const gateway = await startGateway({ env: brokerEnv(url, uniqueNames('down')) })
   try {

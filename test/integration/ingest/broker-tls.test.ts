@@ -84,7 +84,7 @@ amqps('carries messages both ways with the CA and a client certificate, by name 
   await carries(await serve(env, 'localhost'))
 })
 
-amqps('refuses a broker whose certificate no trusted authority has signed, and says what to set', async () => {
+amqps('refuses a broker without a certificate of a trusted authority, and names the setting', async () => {
   const fault = await faultOf(await serve({ ...client(authority) }), 'broker_certificate_untrusted')
   assert.match(fault.hint, /RABBITMQ_CA_FILE/)
   const wrong = await serve({ RABBITMQ_CA_FILE: stranger.caFile, ...client(authority) })
@@ -98,14 +98,14 @@ amqps('refuses a broker whose certificate is for another name', async () => {
   assert.match(fault.hint, /another host name/)
 })
 
-amqps('says that the broker wants a client certificate, or does not trust the one it gets', async () => {
+amqps('reports that the broker requires a client certificate, or does not trust the one it received', async () => {
   const none = await serve({ RABBITMQ_CA_FILE: authority.caFile })
   assert.match((await faultOf(none, 'broker_client_certificate')).hint, /RABBITMQ_CERT_FILE/)
   const foreign = await serve({ RABBITMQ_CA_FILE: authority.caFile, ...client(stranger) })
   await faultOf(foreign, 'broker_client_certificate')
 })
 
-amqps('tells a port without TLS from one with it', async () => {
+amqps('distinguishes a port without TLS from one with it', async () => {
   const env = { RABBITMQ_CA_FILE: authority.caFile, ...client(authority) }
   const gateway = await serve(env, '127.0.0.1', broker.port)
   assert.match((await faultOf(gateway, 'broker_tls_failed')).hint, /5671/)
@@ -169,7 +169,7 @@ agents('the library publishes with the CA and a client certificate, by name and 
   await arrived('library', 2)
 })
 
-agents('the library names what is wrong with a certificate, and rejects at once', async () => {
+agents('the library reports the problem of a certificate, and rejects immediately', async () => {
   const own = authority.issue()
   const caFile = authority.caFile
   const message = { event_id: 'refused' }
@@ -193,7 +193,7 @@ agents('the library names a port without TLS when a deadline ends its attempts',
   await until(async () => (await codeOf()) === 'broker_tls_failed', { what: 'broker_tls_failed' })
 })
 
-agents('an outbox waits for the right certificate, and goes on by itself once it is there', async () => {
+agents('an outbox waits for the right certificate, and continues automatically once it is there', async () => {
   const dir = tempDir()
   const put = (from: Authority): void => {
     const { certFile, keyFile } = from.issue()

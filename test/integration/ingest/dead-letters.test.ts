@@ -35,7 +35,7 @@ const bothEmpty = ({ names }: Stage): Promise<unknown> =>
     { what: 'two empty queues' },
   )
 
-test('what lies in the dead-letter queue is read back: sound messages once, bad ones into the quarantine', () =>
+test('messages of the dead-letter queue are read back: valid ones once, invalid ones into the quarantine', () =>
   onStage({}, async (stage) => {
     const { names, gateway } = stage
     const undertaker = new PikaPublisher({ url: broker.url, exchange: `${names.exchange}.dead`, mandatory: true })

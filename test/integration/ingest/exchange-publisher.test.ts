@@ -23,7 +23,7 @@ test.after(async () => {
   await broker?.dispose()
 })
 
-test('what is published over HTTP goes through the exchange and arrives once', async () => {
+test('messages published over HTTP go through the exchange and arrive once', async () => {
   const event_id = 'over http'
   const stream = await stage.open(event_id)
   const answer = await postJson(messagesUrl(stage.gateway, event_id), '{"message_from":"me","n":12302548181076029}')
@@ -79,7 +79,7 @@ test('an Idempotency-Key of more bytes than the AMQP property holds is kept whol
   assert.is(messageRows(stage.gateway.dbFile, 'long key')[0]!.message_id, message_id)
 })
 
-test('a message that no queue takes is refused over HTTP, and is taken once the binding is back', async () => {
+test('an unroutable message is refused over HTTP, and accepted once the binding is back', async () => {
   const { exchange, queue, binding } = stage.names
   const url = messagesUrl(stage.gateway, 'unrouted')
   let n = 0

@@ -42,7 +42,7 @@ const storedAs = async (event_id: string, bodies: string[], properties = {}) => 
   return messageRows(stage.gateway.dbFile, event_id)
 }
 
-test('what agents publish arrives in a reader of its event, in order and digit for digit', async () => {
+test('messages of agents reach a subscriber of their event, in order and digit for digit', async () => {
   const stream = await stage.open(FIXTURE_EVENT)
   await stage.publish(FIXTURE)
   const events = await waitForMessages(stream, FIXTURE.length)
@@ -77,7 +77,7 @@ test('the stored text is the published text, byte for byte', () => {
   assert.is(rows[0]!.round_id, 1)
 })
 
-test('the same messages published again are stored once and sent to nobody', async () => {
+test('the same messages published again are stored once and not sent again', async () => {
   const before = messageRows(stage.gateway.dbFile, FIXTURE_EVENT)
   const stream = await stage.open(FIXTURE_EVENT)
   await waitForMessages(stream, FIXTURE.length)
@@ -108,7 +108,7 @@ test('the message_id of the AMQP property serves where the body has none, and ma
   stream.close()
 })
 
-test('a message without any message_id is given a UUIDv7, each its own', async () => {
+test('each message without a message_id gets its own UUIDv7', async () => {
   const body = '{"event_id":"unnamed","message_content":"same"}'
   const rows = await storedAs('unnamed', [body, body])
   assert.is(rows.length, 2)
@@ -139,7 +139,7 @@ test('line breaks between tokens are stored as they are and do not break the str
   stream.close()
 })
 
-test('what Python writes for NaN is quarantined, and its finite neighbours arrive', async () => {
+test('Python’s NaN is quarantined, and messages next to it arrive', async () => {
   const before = rejectedRows(stage.gateway.dbFile).length
   const lines = [
     { key: KEY, py: '{"event_id":"py","message_id":"1","message_content":{"score":0.5}}' },
@@ -163,7 +163,7 @@ test('what Python writes for NaN is quarantined, and its finite neighbours arriv
   assert.ok(rows[1]!.body.includes('\\u4e2d\\u6587'), 'json.dumps escapes, and so it stays')
 })
 
-test('a body is read by what it is, whatever content type and encoding its sender names', async () => {
+test('a body is read by its bytes, whatever its content type and encoding properties', async () => {
   const kinds = [
     { content_type: 'text/plain' },
     { content_type: '' },
@@ -234,7 +234,7 @@ test('thousands of messages of several agents keep the order of each', async () 
   stream.close()
 })
 
-test('everything was acknowledged: nothing returns to the queue when the gateway ends', async () => {
+test('everything was acknowledged: nothing returns to the queue when the gateway exits', async () => {
   assert.is((await getJson(`${stage.gateway.url}/readyz`)).status, 200)
   assert.is(await stage.leftInQueue(), 0)
   const connects = stage.gateway

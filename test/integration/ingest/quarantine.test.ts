@@ -139,7 +139,7 @@ test('a body of exactly the limit is a message', async () => {
   assert.is(messageRows(stage.gateway.dbFile, 'limit')[0]!.body, body)
 })
 
-test('odd bodies that are sound are messages: duplicate keys, deep nesting, names of prototypes, nulls', async () => {
+test('unusual but valid bodies are messages: duplicate keys, deep nesting, prototype names, nulls', async () => {
   const before = rejectedRows(stage.gateway.dbFile).length
   const deep = DEEP + DEEP.replaceAll('[', ']')
   const bodies = [
@@ -208,7 +208,7 @@ const aside = async (event_id: string, bodies: string[], rows: number): Promise<
   return added
 }
 
-test('a message_id that stands with another body is a conflict, and the first one stands', async () => {
+test('a message_id that exists with another body is a conflict, and the first one is kept', async () => {
   const first = '{"event_id":"conflict","message_id":"same","v":1}'
   const second = '{"event_id":"conflict","message_id":"same","v":2}'
   const spaced = '{"event_id":"conflict", "message_id":"same","v":1}'
@@ -263,7 +263,7 @@ test('nothing bad stays in the queue', async () => {
   assert.is(await stage.leftInQueue(), 0)
 })
 
-test('a rejected message that a crash brings back is not quarantined twice, one sent twice is', async () => {
+test('an invalid message redelivered after a crash is not quarantined twice, one sent twice is', async () => {
   const crashing = await openStage(broker.url, 'crashing', {
     gateway: { entry: 'test/support/servers/failpoint-gateway.ts' },
     env: { FAILPOINT_STAGE: 'committed', FAILPOINT_NTH: '1' },

@@ -53,13 +53,13 @@ const rowsOf = async (event_id: string, count: number) => {
 const consumerStarts = (): number =>
   stage.gateway.logs().filter(({ component, msg }) => component === 'consumer' && msg === 'component recovered').length
 
-test('the broker has really agreed to smaller frames than were asked for', async () => {
+test('the broker has negotiated smaller frames than requested', async () => {
   const sizes = await broker.evaluate(`[Size || Pid <- rabbit_networking:connections(),
     [{vhost, ${erlangBinary(VHOST)}}, {frame_max, Size}] <- [rabbit_reader:info(Pid, [vhost, frame_max])]]`)
   assert.is(sizes, `[${FRAME_MAX}, ${FRAME_MAX}]`)
 })
 
-test('a body that calls itself application/json arrives as the bytes that were sent', async () => {
+test('a body with content type application/json arrives byte for byte', async () => {
   const body = '{"event_id":"bytes", "message_id":"b","n":12302548181076029,"f":1.10,"e":"\\u0041","d":1,"d":2}'
   await stage.publish([body], { content_type: 'application/json' })
   const [row] = await rowsOf('bytes', 1)
@@ -95,7 +95,7 @@ for (const size of [FRAME_MAX - 8, FRAME_MAX - 7, 40_000, 300_000, 900_000]) {
   })
 }
 
-test('a big body that is published over HTTP is cut into frames that the broker takes', async () => {
+test('a large body published over HTTP is split into frames that the broker accepts', async () => {
   const body = JSON.stringify({ message_id: 'h', pad: 'x'.repeat(300_000) })
   const answer = await postJson(messagesUrl(stage.gateway, 'big-http'), body)
   assert.is(answer.status, 202, answer.text)
@@ -131,7 +131,7 @@ test("the agents' library cuts a big body into frames that the broker takes, and
   )
 })
 
-test('a header of type L resets nothing: its message is taken, and a bad one keeps the number digit for digit', async () => {
+test('a header of type L resets no connection: its message is accepted, and the quarantine keeps the number digit for digit', async () => {
   const before = (await stage.rejected(0)).length
   const starts = consumerStarts()
   const headers = {
@@ -153,7 +153,7 @@ test('a header of type L resets nothing: its message is taken, and a bad one kee
   assert.is(starts, 1)
 })
 
-test('headers of every kind, nested ones too, and all properties are kept for who looks at a bad message', async () => {
+test('headers of every kind, nested ones too, and all properties are kept with a quarantined message', async () => {
   const before = (await stage.rejected(0)).length
   const headers = {
     yes: true,

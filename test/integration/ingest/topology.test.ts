@@ -141,7 +141,7 @@ test('a queue that is deleted under its consumer is declared and bound again', a
   }
 })
 
-test('an exchange that is deleted under a consumer, which nobody reports, comes back', async () => {
+test('an exchange that is deleted under a consumer, without a notification, is declared again', async () => {
   const stage = await openStage(broker.url, 'deleted-exchange')
   try {
     const { exchange } = stage.names
@@ -211,7 +211,7 @@ test('of two gateways on one queue one consumes; when it is killed the other tak
   }
 })
 
-test('a load over a classic queue survives the death of its gateway too', async () => {
+test('a load over a classic queue survives a crash of its gateway too', async () => {
   const stage = await openStage(broker.url, 'classic', { env: { RABBITMQ_QUEUE_TYPE: 'classic' } })
   const { exchange } = stage.names
   const agent = new PikaPublisher({ url: broker.url, exchange, mandatory: true, retry: true })

@@ -12,7 +12,7 @@ import { sharedBroker } from '../../support/servers/rabbitmq.ts'
 import { chats, newRoom, publish } from '../../support/stages/rooms.ts'
 import { openStage, streamUrl } from '../../support/stages/stage.ts'
 
-const test = suite('how all workers are')
+const test = suite('the health report')
 
 const health = async (gateway: Pick<Gateway, 'url'>, query = ''): Promise<Json> => {
   const { status, body, text } = await getJson(`${gateway.url}/api/health${query}`)
@@ -20,7 +20,7 @@ const health = async (gateway: Pick<Gateway, 'url'>, query = ''): Promise<Json> 
   return body.data
 }
 
-test('one gateway tells what it does, what it keeps and what it has quarantined, and samples it', async () => {
+test('one gateway reports its rates, totals and quarantine, and samples them', async () => {
   mock.timers.enable({ apis: ['setInterval', 'Date'], now: Date.now() })
   const gateway = await startLocalGateway()
   try {
@@ -61,7 +61,7 @@ test('one gateway tells what it does, what it keeps and what it has quarantined,
 const childrenOf = (gateway: Gateway): number[] =>
   readFileSync(`/proc/${gateway.pid}/task/${gateway.pid}/children`, 'utf8').trim().split(' ').map(Number)
 
-test('every worker gives the figures of all, and tells of the one that is silent, and of the one that is missing', async () => {
+test('every worker reports the metrics of all workers, including one that does not reply and one that is missing', async () => {
   const broker = await sharedBroker()
   const stage = await openStage(broker.url, 'overview', { env: { WORKERS: '3' } })
   const { gateway } = stage

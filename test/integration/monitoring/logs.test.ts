@@ -27,7 +27,7 @@ logs('is JSON, each line with a time, a level in words and what it is about', as
   }
 })
 
-logs('has the line of a request by the id of its answer, with what became of it', async () => {
+logs('logs each request with the request id and status of its response', async () => {
   const refused = await postJson(`${eventUrl(gateway, 'e')}/messages`, { round_id: 'x' })
   const { headers } = await getJson(`${eventUrl(gateway, 'e')}/messages`)
   for (const [id, method, status, code] of [
@@ -42,7 +42,7 @@ logs('has the line of a request by the id of its answer, with what became of it'
   }
 })
 
-logs('says nothing of requests at the usual level', async () => {
+logs('logs no requests at the default level', async () => {
   const quiet = await startGateway()
   await publish(quiet, 'e', chat(1))
   await postJson(`${eventUrl(quiet, 'e')}/messages`, 'no JSON')
@@ -54,7 +54,7 @@ logs('says nothing of requests at the usual level', async () => {
   await quiet.dispose()
 })
 
-logs('tells of a fault once, however often it is tried, with cause and hint', async () => {
+logs('logs a fault once, with cause and hint, regardless of the number of retries', async () => {
   const port = await freePort()
   const own = await startGateway({ env: { RABBITMQ_URL: `amqp://guest:guest@127.0.0.1:${port}/${randomUUID()}` } })
   const faults = () => own.logs().filter(({ level }) => level === 'warn')

@@ -13,7 +13,7 @@ import { brokerEnv, KEY, openStage, type Stage } from '../../support/stages/stag
 const samplesOf = async ({ url }: Pick<Gateway, 'url'>): Promise<Map<string, number>> =>
   parseMetrics((await getJson(`${url}/metrics`)).text)
 
-const figures = suite('figures')
+const figures = suite('metrics')
 
 let broker: SharedBroker
 let stage: Stage
@@ -31,7 +31,7 @@ figures.after(async () => {
   await broker?.dispose()
 })
 
-figures('count what readers are given: messages, bytes, pages of history', async () => {
+figures('count what is sent to subscribers: messages, bytes, pages of history', async () => {
   const room = 'counted'
   await publish(gateway, room, chats(1_200))
   const before = await samplesOf(gateway)
@@ -54,7 +54,7 @@ figures('count what readers are given: messages, bytes, pages of history', async
   await until(async () => (await metric(gateway, 'gateway_subscribers')) === 0, { what: 'no readers' })
 })
 
-figures('tell readers that have all from those that are stalled', async () => {
+figures('distinguish live subscribers from stalled ones', async () => {
   const room = 'states'
   await publish(gateway, room, chats(3))
   const live = await openSse(`${eventUrl(gateway, room)}/stream`)
@@ -78,7 +78,7 @@ figures('tell readers that have all from those that are stalled', async () => {
   full.close()
 })
 
-figures('count cursors that cannot be honoured, on streams and over REST', async () => {
+figures('count invalid cursors, on streams and over REST', async () => {
   const count = (reason: string): Promise<number> => metric(gateway, `gateway_cursor_resets_total{reason="${reason}"}`)
   assert.is(await count('cursor_ahead'), 0)
   await getJson(`${eventUrl(gateway, 'resets')}/messages?last_message_db_id=99999999`)
@@ -88,7 +88,7 @@ figures('count cursors that cannot be honoured, on streams and over REST', async
   assert.equal([await count('cursor_ahead'), await count('cursor_invalid'), await count('history_pruned')], [1, 1, 0])
 })
 
-figures('give the sizes of the database, the time of the event loop, and what runs', async () => {
+figures('report database sizes, event loop delay and version', async () => {
   const samples = await samplesOf(gateway)
   // No commit since: the file is as it was.
   assert.is(samples.get('gateway_database_bytes'), statSync(gateway.dbFile).size)
@@ -103,7 +103,7 @@ figures('give the sizes of the database, the time of the event loop, and what ru
   await until(async () => (await metric(gateway, looks)) > samples.get(looks)!, { what: 'one more look', everyMs: 500 })
 })
 
-figures('measure the lag from the stamp of the broker, else of the publisher, else from the arrival', async () => {
+figures('measure the lag from the broker timestamp, or else the publisher timestamp, or else the arrival', async () => {
   const count = (since: string): Promise<number> =>
     metric(stage.gateway, `gateway_ingest_lag_seconds_count{since="${since}"}`)
   const sum = (since: string): Promise<number> =>
@@ -140,7 +140,7 @@ figures('measure the lag from the stamp of the broker, else of the publisher, el
   assert.equal([await count('publisher'), await count('arrival')], [2, 2])
 })
 
-figures('show queue, consumers and faults, and nothing of the queue while the broker is away', async () => {
+figures('report queue, consumers and faults, and no queue metrics while the broker is unreachable', async () => {
   const line = new URL(broker.url)
   const proxy = await startProxy(Number(line.port))
   line.port = String(proxy.port)
@@ -160,7 +160,7 @@ figures('show queue, consumers and faults, and nothing of the queue while the br
   await own.dispose()
 })
 
-figures('of several workers are one set: what they share is not added up', async () => {
+figures('of several workers are merged, and shared values are not added up', async () => {
   const before = Date.now() / 1_000
   const own = await startGateway({ env: { WORKERS: '2' } })
   await until(async () => (await metric(own, 'gateway_workers')) === 2, { what: 'both workers' })

@@ -70,7 +70,7 @@ const read = async (gateway: Gateway, room: string, count = 1): Promise<Json[]> 
   return messages
 }
 
-traces('go from the agent by way of the gateway’s span to the message that readers get', async () => {
+traces('lead from the agent through the gateway’s span to the delivered message', async () => {
   const room = newRoom()
   const { traceId, spanId, traceparent } = newTrace()
   const sentAt = performance.now()
@@ -92,7 +92,7 @@ traces('go from the agent by way of the gateway’s span to the message that rea
   assert.equal([otlp.headers['x-key'], otlp.headers.b], ['a key', '2'])
 })
 
-traces('of a call go through the exchange to the consumer', async () => {
+traces('of an HTTP call continue through the exchange to the consumer', async () => {
   const room = newRoom()
   const { traceId, spanId, traceparent } = newTrace()
   const { status, headers } = await postJson(`${eventUrl(traced, room)}/messages`, [{ n: 1 }, { n: 2 }], {
@@ -111,7 +111,7 @@ traces('of a call go through the exchange to the consumer', async () => {
   }
 })
 
-traces('say what failed', async () => {
+traces('record errors', async () => {
   const { spanId, traceparent } = newTrace()
   await send('{"event_id":"failing",', { traceparent })
   const span = await otlp.span((one) => one.parentSpanId === spanId, 'of the rejection')
@@ -125,7 +125,7 @@ traces('say what failed', async () => {
   assert.is(failed.facts['http.response.status_code'], 400)
 })
 
-traces('that are not sampled, or not started by an agent, make no span', async () => {
+traces('that are unsampled, or not started by an agent, produce no span', async () => {
   const [quiet, none, last] = [newRoom(), newRoom(), newRoom()]
   const unsampled = newTrace('00')
   await send(`{"event_id":"${quiet}"}`, { traceparent: unsampled.traceparent })
@@ -142,7 +142,7 @@ traces('that are not sampled, or not started by an agent, make no span', async (
   )
 })
 
-traces('pass without an endpoint as they came, and over what a body says of one', async () => {
+traces('pass through unchanged without an endpoint, and override a traceparent in the body', async () => {
   const { traceparent } = newTrace()
   const room = newRoom()
   const body = { traceparent: 'of the body', n: 1 }
@@ -164,34 +164,37 @@ traces('pass without an endpoint as they came, and over what a body says of one'
   assert.is(otlp.spans.length, before)
 })
 
-traces('hold nothing up while their receiver is away: one line says so, one that it is back', async () => {
-  const own = await startOtlp()
-  own.answer = 400
-  // Its end must not need the deadline.
-  const env = { OTEL_EXPORTER_OTLP_ENDPOINT: own.endpoint, SHUTDOWN_SECONDS: '60' }
-  const gateway = await startGateway({ env })
-  const room = newRoom()
-  const post = async (): Promise<void> => {
-    const { traceparent } = newTrace()
-    const { status } = await postJson(`${eventUrl(gateway, room)}/messages`, { n: 1 }, { headers: { traceparent } })
-    assert.is(status, 201)
-  }
-  await post()
-  await until(() => /trace export failed/.test(gateway.output()), { what: 'the line' })
-  assert.is((await getJson(`${gateway.url}/readyz`)).status, 200)
-  own.answer = 200
-  await post()
-  await until(() => /trace export recovered/.test(gateway.output()), { what: 'the line that it is back' })
-  await own.dispose()
-  await post()
-  await until(() => gateway.output().match(/trace export failed/g)?.length === 2, { what: 'the line' })
-  await post()
-  assert.is((await gateway.term()).code, 0, gateway.output())
-  assert.is(gateway.output().match(/trace export failed/g)?.length, 2)
-  await gateway.dispose()
-})
+traces(
+  'delay nothing while the collector is unreachable; the outage and the recovery are logged once each',
+  async () => {
+    const own = await startOtlp()
+    own.answer = 400
+    // Its end must not need the deadline.
+    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: own.endpoint, SHUTDOWN_SECONDS: '60' }
+    const gateway = await startGateway({ env })
+    const room = newRoom()
+    const post = async (): Promise<void> => {
+      const { traceparent } = newTrace()
+      const { status } = await postJson(`${eventUrl(gateway, room)}/messages`, { n: 1 }, { headers: { traceparent } })
+      assert.is(status, 201)
+    }
+    await post()
+    await until(() => /trace export failed/.test(gateway.output()), { what: 'the line' })
+    assert.is((await getJson(`${gateway.url}/readyz`)).status, 200)
+    own.answer = 200
+    await post()
+    await until(() => /trace export recovered/.test(gateway.output()), { what: 'the line that it is back' })
+    await own.dispose()
+    await post()
+    await until(() => gateway.output().match(/trace export failed/g)?.length === 2, { what: 'the line' })
+    await post()
+    assert.is((await gateway.term()).code, 0, gateway.output())
+    assert.is(gateway.output().match(/trace export failed/g)?.length, 2)
+    await gateway.dispose()
+  },
+)
 
-traces('what is under way is sent before the end', async () => {
+traces('pending spans are sent before exit', async () => {
   const gateway = await startGateway({ env: { OTEL_EXPORTER_OTLP_ENDPOINT: otlp.endpoint, OTEL_SERVICE_NAME: 'mine' } })
   const { spanId, traceparent } = newTrace()
   await postJson(`${eventUrl(gateway, 'e')}/messages`, { n: 1 }, { headers: { traceparent } })
@@ -201,7 +204,7 @@ traces('what is under way is sent before the end', async () => {
   await gateway.dispose()
 })
 
-traces('are known by what W3C Trace Context says, and by nothing else', () => {
+traces('are parsed exactly as W3C Trace Context defines', () => {
   const good = '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'
   assert.is(parseTraceparent(good), good)
   assert.is(parseTraceparent(`cc${good.slice(2)}-what-comes-later`), good)

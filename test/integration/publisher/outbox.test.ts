@@ -81,7 +81,7 @@ const openFault = (options: PublisherOptions = {}): PublishErrorCode => {
   throw new Error('it was opened')
 }
 
-test('send resolves without a broker, and a later agent sends what the file holds, in its order', async () => {
+test('send resolves without a broker, and a later agent sends the messages of the file in order', async () => {
   const first = publisherOf({ url: NOWHERE })
   await Promise.all(Array.from({ length: 600 }, (_, n) => send(first, `e${n % 3}`, Math.floor(n / 3))))
   assert.is(first.queued, 600)
@@ -98,7 +98,7 @@ test('send resolves without a broker, and a later agent sends what the file hold
   assertInOrder(await takeAll(broker.url, names.queue), 630)
 })
 
-test('what send has promised is in the file, synchronous and in WAL mode, before it resolves', async () => {
+test('messages are in the file, synchronously and in WAL mode, before send resolves', async () => {
   const publisher = publisherOf({ url: NOWHERE })
   const { message_id } = await publisher.send({ event_id: 'e', message_content: 12302548181076029n })
   await publisher.close({ timeoutMs: 1 })
@@ -107,7 +107,7 @@ test('what send has promised is in the file, synchronous and in WAL mode, before
   assert.is(String(row.body), `{"event_id":"e","message_content":12302548181076029,"message_id":"${message_id}"}`)
 })
 
-test('a full outbox refuses, across a restart too', async () => {
+test('a full outbox refuses messages, also after a restart', async () => {
   const first = publisherOf({ url: NOWHERE, maxQueued: 3 })
   const outcomes = await Promise.allSettled([0, 1, 2, 3].map((n) => send(first, 'e', n)))
   assert.equal(
@@ -119,7 +119,7 @@ test('a full outbox refuses, across a restart too', async () => {
   await rejection(send(publisherOf({ url: NOWHERE, maxQueued: 3 }), 'e', 5), 'outbox_full')
 })
 
-test('two agents never share a file: the second is refused, whoever it is, until the first has ended', async () => {
+test('two agents never share a file: the second is refused until the first has ended', async () => {
   await declareQueue(broker.url, names)
   const agent = new Agent({ url: NOWHERE, exchange: names.exchange, outbox: file, count: 50 })
   await agent.hasAccepted(50)
@@ -142,7 +142,7 @@ test('two agents never share a file: the second is refused, whoever it is, until
   )
 })
 
-test('an agent that is killed with a full outbox loses nothing that send has promised', async () => {
+test('an agent that is killed with a full outbox loses no message whose send resolved', async () => {
   await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
   const options = { exchange: names.exchange, outbox: file, events: 5 }
   const first = new Agent({ ...options, url: NOWHERE, count: 100_000 })
@@ -190,7 +190,7 @@ test('a row leaves the file only after its confirmation', async () => {
   assertInOrder(await takeAll(broker.url, names.queue), 51)
 })
 
-test('what the broker refuses is sent again without losing its place in its event', async () => {
+test('messages that the broker refuses are retried without losing their place in the event', async () => {
   // A classic queue decides for each message again, so that an earlier one can be refused and a later one taken.
   await declareQueue(broker.url, names, { 'x-max-length': 5, 'x-overflow': 'reject-publish' })
   const states: string[] = []
@@ -205,7 +205,7 @@ test('what the broker refuses is sent again without losing its place in its even
   assert.equal(publisher.state, { status: 'ready', error: null, queued: 0 })
 })
 
-test('messages that no queue takes wait in the file, say so, and go out once one is bound; others pass them', async () => {
+test('unroutable messages wait in the file, report their error, and are sent once a queue is bound; others overtake them', async () => {
   await declareQueue(broker.url, { ...names, binding: 'notifications.frontend.*.good' })
   const states: string[] = []
   const publisher = publisherOf({
@@ -232,9 +232,9 @@ test('a missing exchange holds messages back until it is there', async () => {
 })
 
 const without = noTinyDisk()
-if (without !== null) test.skip('a full disk refuses, and loses nothing that was promised', without)
+if (without !== null) test.skip('a full disk refuses messages, and loses none whose send resolved', without)
 else {
-  test('a full disk refuses, and loses nothing that was promised', async () => {
+  test('a full disk refuses messages, and loses none whose send resolved', async () => {
     await declareQueue(broker.url, names)
     const disk = mountTinyDisk(1_048_576)
     try {
@@ -277,7 +277,7 @@ else {
   })
 }
 
-test('a file that is removed or replaced under the agent is noticed, and nothing is promised any more', async () => {
+test('a file that is removed or replaced under the agent is detected, and send rejects from then on', async () => {
   for (const lose of [() => rmSync(file), () => renameSync(file, `${file}.moved`)]) {
     const publisher = publisherOf({ url: NOWHERE })
     await send(publisher, 'e', 0)
@@ -289,7 +289,7 @@ test('a file that is removed or replaced under the agent is noticed, and nothing
   }
 })
 
-test('what is no outbox is refused and left as it was', async () => {
+test('a file that is not an outbox is rejected and left unchanged', async () => {
   const contents: [string, PublishErrorCode, () => void][] = [
     ['text', 'outbox_not_ours', () => writeFileSync(file, 'my diary\n'.repeat(500))],
     [
@@ -324,7 +324,7 @@ test('what is no outbox is refused and left as it was', async () => {
   assert.is(openFault({ url: NOWHERE, outbox: '/dev/null/agent.db' }), 'outbox_unwritable')
 })
 
-test('a damaged file is refused, with what to do', async () => {
+test('a damaged file is rejected with a hint', async () => {
   const publisher = publisherOf({ url: NOWHERE })
   for (let n = 0; n < 50; n++) await send(publisher, 'e', n)
   await publisher.close({ timeoutMs: 1 })
@@ -334,7 +334,7 @@ test('a damaged file is refused, with what to do', async () => {
   assert.is(openFault({ url: NOWHERE }), 'outbox_corrupt')
 })
 
-test('the outbox empties itself while its agent goes on sending, and the file does not grow for ever', async () => {
+test('the outbox drains while its agent keeps sending, and the file stops growing', async () => {
   await declareQueue(broker.url, names)
   const publisher = publisherOf()
   for (let round = 0; round < 20; round++) {

@@ -45,7 +45,7 @@ const publisherOf = (options: PublisherOptions = {}): Publisher => {
 
 const outboxOf = (name: string): string => join(tempDir('gateway-outbox-'), `${name}.db`)
 
-test('a memory alarm is told as what it is, and costs neither messages nor their order', async () => {
+test('a memory alarm is reported as such, and loses neither messages nor their order', async () => {
   await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
   const states: string[] = []
   const onState = ({ status, error }: Publisher['state']) => states.push(`${status} ${error?.code ?? ''}`.trim())
@@ -104,7 +104,7 @@ test('close does not wait for the end of an alarm, and an outbox goes on where i
   assertInOrder(await takeAll(broker.url, names.queue), 20)
 })
 
-test('a message above the limit of RabbitMQ costs no other one, and is quarantined in an outbox', async () => {
+test('a message above the limit of RabbitMQ affects no other one, and is quarantined in an outbox', async () => {
   await declareQueue(broker.url, names)
   const before = await broker.evaluate('application:get_env(rabbit, max_message_size)')
   await broker.evaluate('application:set_env(rabbit, max_message_size, 2000)')
@@ -156,7 +156,7 @@ const burst = async (publisher: Publisher, from: number, count: number): Promise
   await Promise.all(sends)
 }
 
-test('a burst takes one channel, each event in order', async () => {
+test('a burst uses one channel, and each event stays in order', async () => {
   await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
   const others = await channels()
   const publisher = publisherOf({ sendTimeoutMs: WAIT_MS })
@@ -167,7 +167,7 @@ test('a burst takes one channel, each event in order', async () => {
   assertInOrder(await takeAll(broker.url, names.queue), 9_020)
 })
 
-test('a burst goes through where broker and operator allow a single channel', async () => {
+test('a burst succeeds if the broker allows a single channel', async () => {
   await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
   const others = await channels()
   await broker.evaluate('application:set_env(rabbit, channel_max, 1)')

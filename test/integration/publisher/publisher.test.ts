@@ -52,7 +52,7 @@ const lineTo = async () => {
   return { line, url: url.href }
 }
 
-test('a message lies in the queue, persistent and with its id, when send resolves', async () => {
+test('a message is in the queue, persistent and with its id, when send resolves', async () => {
   await declareQueue(broker.url, names)
   const publisher = publisherOf()
   const { message_id } = await publisher.send({
@@ -93,7 +93,7 @@ test('bodies of many frames arrive byte for byte', async () => {
   })
 })
 
-test('a message that no queue takes is refused, and so is only that one', async () => {
+test('an unroutable message is refused, and only that one', async () => {
   await declareQueue(broker.url, { ...names, binding: 'notifications.frontend.*.good' })
   const publisher = publisherOf()
   const ids = ['m', '消息'.repeat(127), '']
@@ -115,7 +115,7 @@ test('a message that no queue takes is refused, and so is only that one', async 
   assert.is((await takeAll(broker.url, names.queue)).length, 6)
 })
 
-test('a missing exchange is named at once, and once it is there messages go out', async () => {
+test('a missing exchange is reported immediately, and messages are sent once it exists', async () => {
   const publisher = publisherOf()
   const error = await rejection(publisher.send({ event_id: 'e' }), 'exchange_missing')
   assert.is(error.fate, 'not_sent')
@@ -142,7 +142,7 @@ test('an exchange that is deleted under the publisher fails no message silently'
   }
 })
 
-test('what a full queue refuses is told as refused; the others are confirmed', async () => {
+test('messages that a full queue refuses are reported as refused; the others are confirmed', async () => {
   await declareQueue(broker.url, names, { 'x-max-length': 3, 'x-overflow': 'reject-publish' })
   const publisher = publisherOf()
   const outcomes: string[] = []
@@ -158,7 +158,7 @@ test('what a full queue refuses is told as refused; the others are confirmed', a
   assert.equal([first?.n, second?.n, third?.n, more.length], [0, 1, 2, 0])
 })
 
-test('a refused login, a missing vhost and a closed port each say what is wrong', async () => {
+test('a refused login, a missing vhost and a closed port are each reported with their own error', async () => {
   const login = new URL(broker.url)
   login.password = 'wrong'
   const vhost = new URL(broker.url)
@@ -177,7 +177,7 @@ test('a refused login, a missing vhost and a closed port each say what is wrong'
   }
 })
 
-test('more messages than may wait are refused at once', async () => {
+test('messages above the queue limit are refused immediately', async () => {
   const publisher = publisherOf({ url: 'amqp://127.0.0.1:1', maxQueued: 3, sendTimeoutMs: 1_000 })
   const waiting = [1, 2, 3].map(() => publisher.send({ event_id: 'e' }))
   const from = performance.now()
@@ -193,7 +193,7 @@ test('more messages than may wait are refused at once', async () => {
   await rejection(first, 'broker_unreachable')
 })
 
-test('a message without an answer by its deadline is said to be unknown, and may be sent again', async () => {
+test('an unanswered message has the fate unknown at its deadline, and can be sent again', async () => {
   await declareQueue(broker.url, names)
   const { line, url } = await lineTo()
   const publisher = publisherOf({ url, sendTimeoutMs: 1_000 })
@@ -210,7 +210,7 @@ test('a message without an answer by its deadline is said to be unknown, and may
   await line.close()
 })
 
-test('a message that never had its turn is said not to be sent', async () => {
+test('a message that was never sent has the fate not_sent', async () => {
   const { line, url } = await lineTo()
   line.freeze()
   const error = await rejection(publisherOf({ url, sendTimeoutMs: 500 }).send({ event_id: 'e' }), 'publish_timed_out')
@@ -240,7 +240,7 @@ test('lost connections in the middle of a burst lose nothing and keep the order 
   await line.close()
 })
 
-test('close waits for what is under way, and afterwards nothing is taken', async () => {
+test('close waits for messages in flight, and nothing is accepted afterwards', async () => {
   await declareQueue(broker.url, names)
   const states: string[] = []
   const publisher = publisherOf({ onState: ({ status }: PublisherState) => states.push(status) })
@@ -255,7 +255,7 @@ test('close waits for what is under way, and afterwards nothing is taken', async
   )
 })
 
-test('what is not confirmed when the time of close is over rejects', async () => {
+test('messages that are unconfirmed at the deadline of close reject', async () => {
   const publisher = publisherOf({ url: 'amqp://127.0.0.1:1', sendTimeoutMs: WAIT_MS })
   const sent = publisher.send({ event_id: 'e' })
   const told = rejection(sent, 'broker_unreachable')
@@ -263,7 +263,7 @@ test('what is not confirmed when the time of close is over rejects', async () =>
   assert.is((await told).fate, 'not_sent')
 })
 
-test('a line that answers nothing does not hold close up', async () => {
+test('a connection without responses does not delay close', async () => {
   await declareQueue(broker.url, names)
   const { line, url } = await lineTo()
   const publisher = publisherOf({ url })

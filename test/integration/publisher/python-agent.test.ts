@@ -73,7 +73,7 @@ const runScript = (args: string[], env: Record<string, string>, input = '') =>
     child.stdin.end(input)
   })
 
-test('the script publishes by flags and from stdin, and a bad line costs no other one', async () => {
+test('the script publishes by flags and from stdin, and a bad line affects no other one', async () => {
   await declareQueue(broker.url, names)
   const env = { RABBITMQ_URL: broker.url, RABBITMQ_EXCHANGE: names.exchange }
   const flags = ['--event-id', 'a.b', '--from', '_captain', '--type', 'llm_response', '--content', '{"data":{"n":1}}']
@@ -109,7 +109,7 @@ test('the script publishes by flags and from stdin, and a bad line costs no othe
   )
 })
 
-test('what goes wrong has the code that the TypeScript library gives it', async () => {
+test('errors have the codes of the TypeScript library', async () => {
   const wrong = new URL(broker.url)
   wrong.password = 'wrong'
   process.env.TIMEOUT = '2'
@@ -176,7 +176,7 @@ test('an outbox is emptied after a kill -9 of the agent, and no second agent ope
   )
 })
 
-test('a death of the broker in the middle of a burst loses nothing and keeps the order', async () => {
+test('a broker crash in the middle of a burst loses nothing and keeps the order', async () => {
   await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
   const other = { ...names, exchange: `${names.exchange}.kept`, queue: `${names.queue}.kept` }
   await declareQueue(broker.url, other, { 'x-queue-type': 'quorum' })

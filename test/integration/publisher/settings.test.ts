@@ -53,7 +53,7 @@ test("the gateway's own variables name the broker; the URL wins over the five, o
   assert.is(readSettings({}, { RABBITMQ_HOST: 'h', RABBITMQ_USER: '' }).exchange, 'deepsoc_notifications_exchange')
 })
 
-test('secrets may lie in files', () => {
+test('secrets can be read from files', () => {
   const file = join(tempDir(), 'secret')
   writeFileSync(file, 'amqp://u:from%20file@h\n')
   assert.is(readSettings({}, { RABBITMQ_URL_FILE: file }).address.password, 'from file')
@@ -64,7 +64,7 @@ test('secrets may lie in files', () => {
   assert.not.match(inspect(unreadable), 'hunter2', 'a secret that was set instead of its file is not shown')
 })
 
-test('what is wrong is named, and no secret with it', () => {
+test('errors name the problem, and never a secret', () => {
   const cases: [object, Record<string, string>, RegExp][] = [
     [{}, {}, /No broker is named/],
     [{ url: 'http://secret@h' }, {}, /url must be an amqp/],
@@ -81,7 +81,7 @@ test('what is wrong is named, and no secret with it', () => {
   }
 })
 
-test('the files of amqps:// come from the options, else from the environment, and are looked at', () => {
+test('the TLS files of amqps:// come from the options, or else the environment, and are checked', () => {
   const authority = makeAuthority()
   const [one, two] = [authority.issue(), authority.issue()]
   const env = {
@@ -114,7 +114,7 @@ test('the files of amqps:// come from the options, else from the environment, an
   }
 })
 
-test('limits that make no sense are refused', () => {
+test('invalid limits are rejected', () => {
   const url = 'amqp://127.0.0.1:1'
   for (const options of [
     { maxQueued: 0 },

@@ -89,7 +89,7 @@ const underLoad = (gateway: Gateway, room: string) => {
   }
 }
 
-test('under load it is of one moment; who resumes on the restored log misses nothing, twice', async () => {
+test('under load it is consistent, and clients that resume on the restored store miss nothing, twice', async () => {
   const gateway = await serve()
   const room = newRoom()
   await publish(
@@ -165,7 +165,7 @@ test('under load it is of one moment; who resumes on the restored log misses not
   assert.equal(heard.slice(-restored.length), restored)
 })
 
-test('the ids that a restored log leaves out are more than the old one can have given out, each time', () => {
+test('a restored store skips more ids than the old one can have assigned, each time', () => {
   const day = 86_400_000
   const lost = Date.parse('2026-11-22T10:00:00Z')
   assert.ok(idGap(lost, lost + day) > day * 110, 'at 110,000 messages a second')
@@ -175,7 +175,7 @@ test('the ids that a restored log leaves out are more than the old one can have 
   assert.ok(Number.isSafeInteger(5 * idGap(0, Number.MAX_SAFE_INTEGER)))
 })
 
-test('a copy that was made by other means becomes a backup by a backup of it', async () => {
+test('a copy made by other means becomes a backup by backing it up', async () => {
   const file = await bigDatabase()
   const snapshot = join(tempDir(), 'snapshot.db')
   copyFileSync(file, snapshot)
@@ -195,7 +195,7 @@ test('a copy that was made by other means becomes a backup by a backup of it', a
   assert.is(readHeader(again)?.applicationId, APPLICATION_ID)
 })
 
-test('it has the rights of the database, and leaves nothing beside it', async () => {
+test('it has the permissions of the database, and leaves no other files', async () => {
   const file = await bigDatabase()
   chmodSync(file, 0o600)
   const to = join(tempDir(), 'copy of the log.db')
@@ -209,7 +209,7 @@ test('it has the rights of the database, and leaves nothing beside it', async ()
   )
 })
 
-test('nothing that is there is overwritten, and what fails leaves nothing behind', async () => {
+test('no existing file is overwritten, and a failure leaves no files', async () => {
   const file = await bigDatabase()
   const dir = tempDir()
   const there = join(dir, 'there.db')
@@ -244,7 +244,7 @@ test('nothing that is there is overwritten, and what fails leaves nothing behind
   assert.is(readFileSync(there, 'utf8'), 'precious')
 })
 
-test('damage of the database is found in the copy, which is then not there', async () => {
+test('a damaged database is detected in the copy, which is then deleted', async () => {
   const file = await bigDatabase()
   const bytes = readFileSync(file)
   const index = inDatabase(file, (db) =>
@@ -257,7 +257,7 @@ test('damage of the database is found in the copy, which is then not there', asy
   assert.not.ok(existsSync(to))
 })
 
-test('a restored backup with the WAL of another database is refused untouched, and taken once that is gone', async () => {
+test('a restored backup next to the WAL of another database is rejected unchanged, and accepted once that is removed', async () => {
   const file = await bigDatabase()
   const backup = join(tempDir(), 'b.db')
   await createBackup({ from: file, to: backup, ...still() })
@@ -278,7 +278,7 @@ test('a restored backup with the WAL of another database is refused untouched, a
   assert.equal(messageRows(place), messageRows(file))
 })
 
-test('a death within the take-over leaves a backup, not a log that gives ids out again', async () => {
+test('a crash during the restore leaves a backup, not a store that assigns ids twice', async () => {
   const file = await bigDatabase()
   const place = join(tempDir(), 'gateway.db')
   await createBackup({ from: file, to: place, ...still() })
@@ -310,7 +310,7 @@ test('commands that would write into a backup refuse it', async () => {
   assert.is(readHeader(backup)?.applicationId, BACKUP_APPLICATION_ID)
 })
 
-test('several workers that start on a restored backup agree on what it is now', async () => {
+test('several workers that start on a restored backup agree on its new log_id', async () => {
   const file = await bigDatabase()
   const dataDir = tempDir()
   await createBackup({ from: file, to: join(dataDir, 'gateway.db'), ...still() })
@@ -326,7 +326,7 @@ test('several workers that start on a restored backup agree on what it is now', 
   assert.not.match(gateway.output(), /database_|storage_/)
 })
 
-test('wrong calls, and a log in PostgreSQL, are told what to do', async () => {
+test('usage errors, and a store in PostgreSQL, are reported with a hint', async () => {
   for (const args of [[], ['a', 'b'], ['']]) assert.is((await runCli(['backup', ...args])).code, 2)
   const postgres = { DATABASE_URL: 'postgres://ann:hunter2@db.example/log' }
   const { code, stdout, stderr } = await runCli(['backup', join(tempDir(), 'b.db')], { env: postgres })
@@ -336,7 +336,7 @@ test('wrong calls, and a log in PostgreSQL, are told what to do', async () => {
 })
 
 if (hasTerminal) {
-  test('on a terminal it shows how far it is and how fast, then what it has made', async () => {
+  test('on a terminal it shows progress and rate, then the result', async () => {
     const file = await bigDatabase()
     const to = join(tempDir(), 'b.db')
     const { code, stdout } = await startOnTerminal(['backup', to], { env: env({ dbFile: file }) }).done

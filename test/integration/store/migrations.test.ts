@@ -73,7 +73,7 @@ const contentOf = async (log: SqliteStore): Promise<unknown> => ({
   bounds: await log.bounds(createFilter(['e2'])),
 })
 
-test('are numbered without a gap, and every released version has its fixture', () => {
+test('are numbered without gaps, and every released version has its fixture', () => {
   assert.equal(
     MIGRATIONS.map(({ version }) => version),
     VERSIONS.slice(1),
@@ -91,7 +91,7 @@ test('are numbered without a gap, and every released version has its fixture', (
   }
 })
 
-test('lead from every released version to what schema.sql says', async () => {
+test('lead from every released version to schema.sql', async () => {
   const fresh = join(fastDir(), 'gateway.db')
   await (await openSqlite(fresh, true)).stop()
   for (const version of VERSIONS) {
@@ -129,7 +129,7 @@ test('keep every message, event, counter and rejected body', async () => {
   }
 })
 
-test('a gateway upgrades what an earlier one left, and serves it', async () => {
+test('a gateway upgrades the database of an earlier one, and serves it', async () => {
   const dataDir = fastDir()
   madeBy(FIRST_VERSION, join(dataDir, 'gateway.db'))
   const gateway = await startGateway({ dataDir })
@@ -144,7 +144,7 @@ test('a gateway upgrades what an earlier one left, and serves it', async () => {
   }
 })
 
-test('several may open a file of an earlier version at once', async () => {
+test('several processes can open a file of an earlier version at once', async () => {
   const file = madeBy(FIRST_VERSION)
   const logs = await Promise.all([openSqlite(file, false), openSqlite(file, false), openSqlite(file, true)])
   for (const log of logs) assert.equal(await log.revocations(), [])
@@ -158,7 +158,7 @@ const FAILING = [
   { version: SCHEMA_VERSION + 2, summary: 'a fault', sql: 'CREATE TABLE more (x); INSERT INTO nowhere VALUES (1);' },
 ]
 
-test('one that fails takes all before it back, and says which it was', () => {
+test('one that fails rolls back all before it, and is named', () => {
   const file = madeBy(FIRST_VERSION)
   const before = shapeOf(file)
   const db = openConnection(file)
@@ -173,7 +173,7 @@ test('one that fails takes all before it back, and says which it was', () => {
   assert.equal(shapeOf(file), before)
 })
 
-test('a table that somebody put in the way is named, and nothing is changed', async () => {
+test('a conflicting foreign table is named, and nothing is changed', async () => {
   const file = madeBy(FIRST_VERSION)
   const db = new Database(file)
   db.exec('CREATE TABLE revocation (mine)')
@@ -188,7 +188,7 @@ test('a table that somebody put in the way is named, and nothing is changed', as
   assert.equal(shapeOf(file), before)
 })
 
-test('a kill in the middle leaves the version of before, and the next start does it all', async () => {
+test('a kill in the middle leaves the previous version, and the next start completes the upgrade', async () => {
   const file = madeBy(FIRST_VERSION)
   const before = shapeOf(file)
   const script = `
@@ -208,9 +208,9 @@ migrate(db, [...steps, { version: ${SCHEMA_VERSION + 2}, summary: 'death', sql: 
 })
 
 const why = noTinyDisk()
-if (why !== null) test.skip('a full disk leaves the version of before', why)
+if (why !== null) test.skip('a full disk leaves the previous version', why)
 else {
-  test('a full disk leaves the version of before', async () => {
+  test('a full disk leaves the previous version', async () => {
     const disk = mountTinyDisk(1024 * 1024)
     try {
       const file = madeBy(FIRST_VERSION, join(disk.dir, 'gateway.db'))
@@ -231,7 +231,7 @@ else {
   })
 }
 
-test('never go downwards: a file of a later version is refused as it is', () => {
+test('never downgrade: a file of a later version is rejected unchanged', () => {
   const file = madeBy(SCHEMA_VERSION)
   const db = openConnection(file)
   db.pragma(`user_version = ${SCHEMA_VERSION + 1}`)

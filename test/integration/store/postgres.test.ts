@@ -36,7 +36,7 @@ import { openPostgres } from '../../support/store/postgres-store.ts'
 const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
 const EVERYTHING = createFilter('*')
 
-const test = suite('the log in PostgreSQL')
+const test = suite('the store in PostgreSQL')
 
 let server = ''
 let opened: PostgresStore[] = []
@@ -140,7 +140,7 @@ test('commits are durable whatever the role and the database have as their defau
   assert.ok(database !== '')
 })
 
-test('names of any characters are kept and told apart, those that PostgreSQL has no text for too', async () => {
+test('names of any characters are kept and distinguished, even those that PostgreSQL cannot store as text', async () => {
   const log = await open(freshSchema(server))
   const odd = [
     'a',
@@ -172,7 +172,7 @@ test('names of any characters are kept and told apart, those that PostgreSQL has
   )
 })
 
-test('bodies are kept as they were published, whatever they say', async () => {
+test('bodies are stored exactly as published', async () => {
   const log = await open(freshSchema(server))
   const bodies = [
     '{"playbook_id":12302548181076029,"x":1.10,"e":1E400}',
@@ -189,7 +189,7 @@ test('bodies are kept as they were published, whatever they say', async () => {
   )
 })
 
-test('a body that has no form in PostgreSQL is refused alone, with its reason, in the commit of its neighbours', async () => {
+test('a body that PostgreSQL cannot store is rejected alone, with its reason, in the commit of its neighbours', async () => {
   const url = freshSchema(server)
   const log = await open(url)
   const nul = entryOf({ message_id: 'nul', body: '{"a":"\0"}' }, originOf())
@@ -204,7 +204,7 @@ test('a body that has no form in PostgreSQL is refused alone, with its reason, i
   )
 })
 
-test('batches of any size go in one commit and out in pages', async () => {
+test('batches of any size are stored in one commit and read in pages', async () => {
   const log = await open(freshSchema(server))
   const body = JSON.stringify('x'.repeat(1_000_000))
   const ids = await store(log, ...Array.from({ length: 40 }, () => ({ body })))
@@ -214,7 +214,7 @@ test('batches of any size go in one commit and out in pages', async () => {
   assert.is(await log.head(), ids.at(-1))
 })
 
-test('gateways that start at once make the tables once', async () => {
+test('gateways that start at the same time create the tables once', async () => {
   const url = freshSchema(server)
   const logs = await Promise.all(Array.from({ length: 5 }, () => open(url)))
   assert.is(new Set(logs.map(({ logId }) => logId)).size, 1)
@@ -228,7 +228,7 @@ const holdLocks = async (url: string, sql: string): Promise<() => Promise<void>>
   return () => holder.end()
 }
 
-test('a start waits while another gateway makes the tables, or somebody locks them, warns once, and goes on', async () => {
+test('startup waits while another process creates or locks the tables, warns once, and continues', async () => {
   const url = freshSchema(server)
   for (const lock of [schemaLockSql(schemaOf(url)), 'LOCK TABLE header']) {
     const release = await holdLocks(url, lock)
@@ -242,7 +242,7 @@ test('a start waits while another gateway makes the tables, or somebody locks th
   }
 })
 
-test('a start whose lock is never given back ends, and says who is to blame', async () => {
+test('startup fails if a lock is never released, and names its holder', async () => {
   const url = freshSchema(server)
   await open(url)
   const release = await holdLocks(url, 'LOCK TABLE header')
@@ -263,7 +263,7 @@ test('gateways with different schemas do not wait for each other at the start', 
   await opening
 })
 
-test('errors of PostgreSQL that pass by themselves delay a start and do not end it', async () => {
+test('transient errors of PostgreSQL delay startup and do not end it', async () => {
   const url = freshSchema(server)
   await open(url)
   await queryRows(
@@ -291,7 +291,7 @@ test('errors of PostgreSQL that pass by themselves delay a start and do not end 
   }
 })
 
-test('a gateway that is told to stop while it waits for its database ends in order', async () => {
+test('a gateway that is stopped while it waits for its database exits gracefully', async () => {
   const url = freshSchema(server)
   await open(url)
   const release = await holdLocks(url, 'LOCK TABLE header')
@@ -303,7 +303,7 @@ test('a gateway that is told to stop while it waits for its database ends in ord
   await release()
 })
 
-test('a command that ends with an error does not promise to try again', async () => {
+test('a command that exits with an error does not announce a retry', async () => {
   const { code, stderr } = await startCli(['rejected', 'list'], {
     env: { DATABASE_URL: server.replace(/:[^:@]+@/, ':not-the-word@') },
   }).done
@@ -311,7 +311,7 @@ test('a command that ends with an error does not promise to try again', async ()
   assert.match(stderr, /database_auth_failed[\s\S]*hint: .*pg_hba\.conf of PostgreSQL\.$/m)
 })
 
-test('work on a connection is given up after its own time, and the next work finds a sound connection', async () => {
+test('a query on a connection times out, and the next query gets a working connection', async () => {
   const connector = new ConnectionFactory(parsePostgresUrl(server), { lockTimeoutMs: 1_000 }, () => undefined)
   const pool = new Pool(connector, 1)
   const late = pool.withConnection((client) => client.query('SELECT pg_sleep(30)'), 50)
@@ -363,7 +363,7 @@ test('the tables are those of schema.sql, column for column', async () => {
   sqlite.close()
 })
 
-test('tables of an earlier version get what they lack, those of a later one are refused', async () => {
+test('tables of an earlier version are upgraded, those of a later one are rejected', async () => {
   const url = freshSchema(server)
   await store(await open(url), {})
   const KEYS = `SELECT conname, pg_get_constraintdef(oid) AS def FROM pg_constraint
@@ -385,7 +385,7 @@ test('tables of an earlier version get what they lack, those of a later one are 
   assert.is(await codeOf(openPostgres(url)), 'database_newer')
 })
 
-test('a schema of somebody else is refused and left as it was', async () => {
+test('a foreign schema is rejected and left unchanged', async () => {
   const url = freshSchema(server)
   const schema = schemaOf(url)
   await queryRows(server, `CREATE SCHEMA "${schema}"; CREATE TABLE "${schema}".event (id int)`)
@@ -396,7 +396,7 @@ test('a schema of somebody else is refused and left as it was', async () => {
   assert.is(relations.length, 1)
 })
 
-test('tables that go away under the log are noticed before anything is written into others', async () => {
+test('tables that are replaced under the store are detected before anything is written to the new ones', async () => {
   const url = freshSchema(server)
   const log = await open(url)
   await store(log, {})
@@ -409,7 +409,7 @@ test('tables that go away under the log are noticed before anything is written i
   assert.is(await codeOf(log.append([entryOf()])), 'database_replaced')
 })
 
-test('others hear of a commit and of a revocation; who made it does not', async () => {
+test('other processes are notified of a commit and a revocation; the one that made it is not', async () => {
   const url = freshSchema(server)
   const heard: string[] = []
   const listening = (name: string) => ({
@@ -428,7 +428,7 @@ test('others hear of a commit and of a revocation; who made it does not', async 
   assert.equal(heard, ['two grown', 'two revoked'])
 })
 
-test('who has lost its line listens again, and passes on what it may have missed', async () => {
+test('a listener that lost its connection listens again, and reports that notifications may be missing', async () => {
   const url = freshSchema(server)
   let heard = 0
   const log = await open(url, { onGrown: () => heard++ })
@@ -443,7 +443,7 @@ test('who has lost its line listens again, and passes on what it may have missed
   await store(log, {})
 })
 
-test('a commit whose answer is lost is found again: nothing twice, neither messages nor the quarantined ones', async () => {
+test('a commit whose response is lost is detected: neither messages nor quarantined ones are stored twice', async () => {
   const url = freshSchema(server)
   const line = await startDeafLine(Number(new URL(server).port))
   let once = true
@@ -476,7 +476,7 @@ test('a commit whose answer is lost is found again: nothing twice, neither messa
   await line.close()
 })
 
-test('a restored copy has a name of its own, and gives out no id again that the lost log can have given out (R1)', async () => {
+test('a restored copy has its own log_id, and assigns no id that the lost store can have assigned (R1)', async () => {
   const url = freshSchema(server)
   const schema = schemaOf(url)
   const before = await open(url)
@@ -502,7 +502,7 @@ test('a restored copy has a name of its own, and gives out no id again that the 
   assert.is((await open(url)).logId, after.logId, 'once')
 })
 
-test('after the promotion of a standby ids go on beyond all that the old primary can have given out (R1)', async () => {
+test('after the promotion of a standby ids continue above all that the old primary can have assigned (R1)', async () => {
   const url = freshSchema(server)
   const log = await open(url)
   const [first] = await store(log, { received_at: Date.now() })
@@ -512,7 +512,7 @@ test('after the promotion of a standby ids go on beyond all that the old primary
   assert.is(third, second! + 1)
 })
 
-test('reads take no more connections than they may, and none waits for ever', async () => {
+test('reads stay within their connection limit, and none waits for ever', async () => {
   const url = freshSchema(`${server}?application_name=crowd`)
   const log = await open(url, { connections: 5 })
   await store(log, {})
@@ -526,7 +526,7 @@ test('reads take no more connections than they may, and none waits for ever', as
   assert.ok(Number(count) <= 5, count)
 })
 
-test('readers go on while a writer waits for its turn', async () => {
+test('reads continue while a write waits', async () => {
   const url = freshSchema(server)
   const log = await open(url)
   const [id] = await store(log, {})

@@ -20,7 +20,7 @@ cursors.before(async () => {
 })
 cursors.after(() => gateway.dispose())
 
-cursors('give what is behind last_message_db_id, and nothing of it twice', async () => {
+cursors('send the messages after last_message_db_id, without duplicates', async () => {
   const room = newRoom()
   const ids = await publish(gateway, room, chats(10))
   for (const at of [0, 4, 8]) {
@@ -34,7 +34,7 @@ cursors('give what is behind last_message_db_id, and nothing of it twice', async
   assert.equal(collectIds(await read(room, '?last_message_db_id=0')), ids)
 })
 
-cursors('let Last-Event-ID win over the query, an empty one excepted', async () => {
+cursors('prefer Last-Event-ID to the query, unless it is empty', async () => {
   const room = newRoom()
   const ids = await publish(gateway, room, chats(10))
   for (const query of [
@@ -66,7 +66,7 @@ cursors('start at the end with latest, and resume there without a message seen',
   assert.equal(collectIds(await read(room, '?last_message_db_id=latest', stream.lastEventId)), missed)
 })
 
-cursors('start a tail of N messages, counted behind the filters', async () => {
+cursors('start a tail of N messages, counted after filtering', async () => {
   const room = newRoom()
   const types = ['a', 'b', 'c']
   const ids = await publish(
@@ -87,7 +87,7 @@ cursors('start a tail of N messages, counted behind the filters', async () => {
   assert.equal(collectIds(await read(newRoom(), '?tail=5')), [])
 })
 
-cursors('answer one from the future with a reset and the whole history', async () => {
+cursors('respond to one from the future with a reset and the whole history', async () => {
   const room = newRoom()
   const ids = await publish(gateway, room, chats(4))
   isReset(await read(room, '', '9007199254740991'), 'cursor_ahead', ids)
@@ -97,7 +97,7 @@ cursors('answer one from the future with a reset and the whole history', async (
   assert.equal(collectIds(await read(room, '', String(next))), [])
 })
 
-cursors('answer one that is none with a reset and the whole history', async () => {
+cursors('respond to a malformed one with a reset and the whole history', async () => {
   const room = newRoom()
   const ids = await publish(gateway, room, chats(4))
   const junk = [
@@ -116,7 +116,7 @@ cursors('answer one that is none with a reset and the whole history', async () =
   for (const header of junk) isReset(await read(room, '', header), 'cursor_invalid', ids)
 })
 
-cursors('tell in hello where the events asked for begin and end', async () => {
+cursors('report in hello where the requested events begin and end', async () => {
   const [a, b] = [newRoom(), newRoom()]
   const ofA = await publish(gateway, a, chats(3))
   const ofB = await publish(gateway, b, chats(3))

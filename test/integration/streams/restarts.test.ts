@@ -35,7 +35,7 @@ restarts('keep log_id, and change it with the database', async () => {
   isReset(await read('kept', '', String(ids[4])), 'cursor_ahead', [])
 })
 
-restarts('cost a reader that resumes by Last-Event-ID nothing', async () => {
+restarts('lose nothing for a client that resumes with Last-Event-ID', async () => {
   const url = `${eventUrl(gateway, 'resumed')}/stream`
   const reader = new Reader(url, { retryMs: 100, obeysRetry: false }).start()
   const ids = await publish(gateway, 'resumed', chats(50))
@@ -73,7 +73,7 @@ restarts('are announced by closing, with a retry spread between 1 and 5 s', asyn
   assert.ok(delays.size > 10, [...delays].join())
 })
 
-restarts('with retention reset a reader whose history was removed', async () => {
+restarts('with retention reset a client whose history was deleted', async () => {
   await gateway.restart()
   const ids = await publish(gateway, 'pruned', chats(30))
   const other = await publish(gateway, 'other', chats(3))

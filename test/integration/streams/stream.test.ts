@@ -41,7 +41,7 @@ streams.after.each(() => {
 })
 streams.after(() => gateway.dispose())
 
-streams('answer with the headers of an event stream that nobody may buffer or change', async () => {
+streams('have the headers of an event stream that must not be buffered or changed', async () => {
   const { status, headers } = await streamOf(newRoom())
   assert.is(status, 200)
   assert.is(headers['content-type'], 'text/event-stream; charset=utf-8')
@@ -51,7 +51,7 @@ streams('answer with the headers of an event stream that nobody may buffer or ch
   assert.is(headers['content-length'], undefined)
 })
 
-streams('send retry, hello, the history and caught_up in this order, then what comes', async () => {
+streams('send retry, hello, the history and caught_up in this order, then live messages', async () => {
   const room = newRoom()
   await publish(gateway, newRoom(), chats(3))
   const [first, second] = await publish(gateway, room, chats(2))
@@ -89,7 +89,7 @@ streams('deliver the same object as REST', async () => {
   for (const { event, rawData } of opened.events) if (event === 'new_message') assert.ok(text.includes(rawData))
 })
 
-streams('beat once in HEARTBEAT_SECONDS, without an id', async () => {
+streams('send a heartbeat every HEARTBEAT_SECONDS, without an id', async () => {
   const opened = await streamOf(newRoom())
   await opened.waitFor(({ events }) => events.filter(({ event }) => event === 'heartbeat').length >= 3)
   const beats = opened.events.filter(({ event }) => event === 'heartbeat')
@@ -109,7 +109,7 @@ streams('carry one event only, and an unknown event is an empty channel', async 
   assert.equal(collectIds(opened), [id])
 })
 
-streams('put a message whose JSON has line breaks into one event', async () => {
+streams('send a message whose JSON has line breaks as one event', async () => {
   const room = newRoom()
   const body = '{\r\n  "a": 1,\r"b": [\n1,\n\n2],\r\n\r\n"text": "line\\nline\\r\\n\\u2028\u2028"\n}\n'
   const [id] = await publish(gateway, room, body)
@@ -144,7 +144,7 @@ streams('keep every digit and the bytes of every script', async () => {
 const TYPES = ['llm_request', 'llm_response', 'command_result']
 const mixed = (n: number): Json => chat(n, { message_type: TYPES[n % 3], message_from: n % 2 ? '_captain' : 'system' })
 
-streams('filter by type and sender, in history and live, and say caught_up when nothing matches', async () => {
+streams('filter by type and sender, in history and live, and send caught_up if nothing matches', async () => {
   const room = newRoom()
   const cases: [string, (message: Json) => boolean][] = [
     ['message_type=llm_request', (m) => m.message_type === TYPES[0]],
@@ -197,7 +197,7 @@ streams('join several events in one global order with one cursor', async () => {
   )
 })
 
-streams('carry all events for *, those to come included', async () => {
+streams('carry all events for *, future ones included', async () => {
   const opened = await stream('/api/stream?event_id=*&last_message_db_id=latest')
   await opened.next('caught_up')
   const ids: number[] = []
@@ -213,7 +213,7 @@ streams('carry all events for *, those to come included', async () => {
   )
 })
 
-streams('take 100 events, and neither more nor none nor * with others', async () => {
+streams('accept 1 to 100 events, and * only alone', async () => {
   const rooms = chats(100, () => newRoom('many'))
   const [id] = await publish(gateway, rooms[99], chat(1))
   assert.equal(await received(several(rooms)), [id])
@@ -291,7 +291,7 @@ onlyHttp1('put no byte in front of an earlier answer on the same connection', as
   assert.is(JSON.parse(body).status, 'success')
 })
 
-streams('give their memory back when readers leave while they are being served', async () => {
+streams('release their memory when clients disconnect while they are being served', async () => {
   const room = newRoom()
   await publish(gateway, room, chats(500))
   for (let n = 0; n < 40; n++) (await streamOf(room)).close()

@@ -25,7 +25,7 @@ const codeOf = async (work: Promise<unknown>): Promise<string> => {
 
 /** L1, L3, L5 and what becomes of the single entry. */
 export const checkAppending = (test: LogTest): void => {
-  test('gives ids from 1 up in the order of the entries, and keeps every field', async (log) => {
+  test('assigns ids from 1 in the order of the entries, and keeps every field', async (log) => {
     const full = newMessage({
       message_from: 'f',
       message_type: 't',
@@ -99,7 +99,7 @@ export const checkAppending = (test: LogTest): void => {
     )
   })
 
-  test('another body under a known message_id is a conflict: the first stands, the other is quarantined', async (log, itsStore) => {
+  test('another body under a known message_id is a conflict: the first is kept, the other is quarantined', async (log, itsStore) => {
     const [id] = await store(log, { event_id: 'e', message_id: 'm', body: '{"a":1}' })
     const conflicting = entryOf({ event_id: 'e', message_id: 'm', body: '{"a":"ä"}', received_at: 77 }, ORIGIN)
     assert.equal(await log.append([conflicting]), [{ kind: 'conflict', db_id: id }])
@@ -112,13 +112,13 @@ export const checkAppending = (test: LogTest): void => {
     assert.match(row!.detail, String(id))
   })
 
-  test('a conflict without an origin is only told: the sender hears it himself', async (log, itsStore) => {
+  test('a conflict without an origin is only returned, since its sender gets the response', async (log, itsStore) => {
     const [id] = await store(log, { message_id: 'm', body: '{"a":1}' })
     assert.equal(await log.append([entryOf({ message_id: 'm', body: '{"a":2}' })]), [{ kind: 'conflict', db_id: id }])
     assert.equal(await itsStore.rejected(), [])
   })
 
-  test('a rejection is kept whole', async (log, itsStore) => {
+  test('a rejected message is kept completely', async (log, itsStore) => {
     const bytes = Buffer.from([0xff, 0, 0x7b])
     const entry = rejectionOf('', { body: bytes, body_bytes: 5_000_000, sha256: 'f'.repeat(64), origin: ORIGIN })
     assert.equal(await log.append([entry]), [{ kind: 'rejected', db_id: 0 }])
@@ -128,7 +128,7 @@ export const checkAppending = (test: LogTest): void => {
     assert.equal([row!.body_bytes, row!.sha256], [5_000_000, 'f'.repeat(64)])
   })
 
-  test('a redelivered rejection is not kept twice, a new one of the same body is', async (log, itsStore) => {
+  test('a redelivered rejection is not stored twice, a new one of the same body is', async (log, itsStore) => {
     const again = { origin: originOf({ redelivered: true }) }
     await log.append([rejectionOf('x', again)])
     assert.is((await itsStore.rejected()).length, 1, 'redelivered, yet not known: a crash came before its commit')
@@ -141,7 +141,7 @@ export const checkAppending = (test: LogTest): void => {
     assert.is((await itsStore.rejected()).length, 5, 'another body, reason or key is another rejection')
   })
 
-  test('a redelivered conflict is not kept twice', async (log, itsStore) => {
+  test('a redelivered conflict is not stored twice', async (log, itsStore) => {
     await store(log, { message_id: 'm', body: '{"a":1}' })
     const conflict = (redelivered: boolean): AppendEntry =>
       entryOf({ message_id: 'm', body: '{}' }, originOf({ redelivered }))
@@ -185,7 +185,7 @@ export const checkAppending = (test: LogTest): void => {
     assert.equal([(await contents(log)).length, (await itsStore.rejected()).length], [2, 1])
   })
 
-  test('an append that fails late has stored nothing, and works when offered again (L5)', async (log, itsStore) => {
+  test('an append that fails late has stored nothing, and succeeds when retried (L5)', async (log, itsStore) => {
     await store(log, { event_id: 'before' })
     const mend = await itsStore.breakAppends()
     const batch = mixed()
@@ -213,7 +213,7 @@ export const checkAppending = (test: LogTest): void => {
     assert.is((await log.append(batch)).length, 3)
   })
 
-  test('appends of one moment keep their order and their own outcomes', async (log) => {
+  test('concurrent appends keep their order and their own outcomes', async (log) => {
     const calls = Array.from({ length: 50 }, (_, n) =>
       Array.from({ length: n % 4 }, () => entryOf({ event_id: `e${n}` })),
     )
@@ -234,7 +234,7 @@ export const checkAppending = (test: LogTest): void => {
     )
   })
 
-  test('a failing commit is told to every caller of it', async (log, itsStore) => {
+  test('a failing commit rejects every caller', async (log, itsStore) => {
     const release = await itsStore.lock()
     const calls = Array.from({ length: 5 }, () => codeOf(log.append([entryOf()])))
     assert.equal(
@@ -245,7 +245,7 @@ export const checkAppending = (test: LogTest): void => {
     assert.equal(await contents(log), [])
   })
 
-  test('stop waits for appends under way', async (_log, itsStore) => {
+  test('stop waits for pending appends', async (_log, itsStore) => {
     const other = await itsStore.open()
     const late = Promise.all([other.append([entryOf()]), other.append([entryOf()])])
     await other.stop()
@@ -253,7 +253,7 @@ export const checkAppending = (test: LogTest): void => {
     assert.is((await contents(_log)).length, 2)
   })
 
-  test('the log keeps its name, and its rows, when it is opened again', async (log, itsStore) => {
+  test('the store keeps its log_id and its rows when it is reopened', async (log, itsStore) => {
     await store(log, {}, {})
     const other = await itsStore.open()
     assert.ok(log.logId.length > 0)

@@ -88,7 +88,7 @@ export const checkReading = (test: LogTest): void => {
     }
   })
 
-  test('takes no name for a pattern or a number', async (log) => {
+  test('treats no name as a pattern or a number', async (log) => {
     const odd = ["'; DROP TABLE message; --", '%', '_', '1', '01', 'É', 'e\u0301', '*', ' a', 'a\u0000b']
     for (const event_id of odd) await store(log, { event_id, message_type: event_id, message_from: event_id })
     for (const event_id of odd) {
@@ -100,7 +100,7 @@ export const checkReading = (test: LogTest): void => {
     }
   })
 
-  test('a hundred events on one selection are read in one order', async (log) => {
+  test('a hundred events in one filter are read in one order', async (log) => {
     const events = Array.from({ length: 100 }, (_, n) => `e${n}`)
     const ids = await store(log, ...Array.from({ length: 500 }, (_, n) => ({ event_id: `e${(n * 37) % 130}` })))
     const expected = ids.filter((_, n) => (n * 37) % 130 < 100)
@@ -121,7 +121,7 @@ export const checkReading = (test: LogTest): void => {
     assert.equal(await of(4), [3, ids[2], false])
   })
 
-  test('a page ends once its bodies reach the bytes; its first message is taken whatever its size', async (log) => {
+  test('a page ends once its bodies reach the byte limit; its first message is included whatever its size', async (log) => {
     const body = JSON.stringify('x'.repeat(98))
     const ids = await store(log, ...Array.from({ length: 5 }, () => ({ body })))
     for (const [bytes, count] of [
@@ -139,7 +139,7 @@ export const checkReading = (test: LogTest): void => {
     }
   })
 
-  test('through reaches the end of the log where the selection holds nothing more', async (log) => {
+  test('through reaches the end of the store if the filter matches nothing more', async (log) => {
     const [mine] = await store(log, { event_id: 'a' })
     const [theirs] = await store(log, { event_id: 'b' })
     assert.equal((await log.read(createFilter(['a']), 0, ALL)).readThrough, theirs)
@@ -147,7 +147,7 @@ export const checkReading = (test: LogTest): void => {
     assert.equal((await log.read(createFilter(['a']), 0, { ...ALL, messages: 1 })).hasMore, false)
   })
 
-  test('through goes back behind no cursor', async (log) => {
+  test('through never precedes a cursor', async (log) => {
     const [id] = await store(log, {})
     assert.equal(await log.read(createFilter('*'), id! + 5, ALL), {
       messages: [],
@@ -156,7 +156,7 @@ export const checkReading = (test: LogTest): void => {
     })
   })
 
-  test('a filter that matches little walks the log in bounded steps and misses nothing', async (log) => {
+  test('a filter that matches little scans the store in bounded steps and misses nothing', async (log) => {
     // Those at the edges of a window of 2,000 rows among them, forwards and backwards, of all and of the even ones.
     const rare = new Set([3, 998, 2_000, 2_400, 2_999, 4_000, 4_998])
     const made = Array.from({ length: 5_000 }, (_, n) => ({
@@ -232,7 +232,7 @@ export const checkReading = (test: LogTest): void => {
     )
   })
 
-  test('a selection of no events is empty, by every way of reading', async (log) => {
+  test('a filter without events is empty in every kind of read', async (log) => {
     await store(log, { event_id: 'a' }, { event_id: 'b' })
     for (const wanted of [createFilter([]), createFilter([], ['t'], ['f'])]) {
       assert.equal(await log.read(wanted, 0, ALL), { messages: [], readThrough: 2, hasMore: false })
@@ -243,7 +243,7 @@ export const checkReading = (test: LogTest): void => {
     assert.equal(await log.events(10, 0, []), [])
   })
 
-  test('lists the named events alone, in the same order and by the same pages', async (log) => {
+  test('lists only the given events, in the same order and pages', async (log) => {
     await store(log, ...['a', 'b', 'c', 'a', 'd'].map((event_id) => ({ event_id })))
     const named = async (limit: number, before: number, among: string[]) =>
       (await log.events(limit, before, among)).map(({ event_id }) => event_id)
@@ -255,7 +255,7 @@ export const checkReading = (test: LogTest): void => {
     assert.is((await log.read(createFilter(many), 0, ALL)).readThrough, 5)
   })
 
-  test('answers readers of every shape, however many shapes they choose', async (log) => {
+  test('handles filters of every shape, however many shapes are used', async (log) => {
     await store(log, { event_id: 'e0', message_type: 't0', message_from: 'f0' })
     const names = (prefix: string, count: number) => Array.from({ length: count }, (_, n) => `${prefix}${n}`)
     for (let n = 0; n < 600; n++) {

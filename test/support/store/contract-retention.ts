@@ -26,7 +26,7 @@ const pruneAll = async (log: MessageStore, retention: RetentionLimits, limit = 1
 export const checkRetention = (test: LogTest): void => {
   const at = (event_id: string, received_at: number) => ({ event_id, received_at })
 
-  test('removes nothing where no rule says so', async (log) => {
+  test('removes nothing without a rule', async (log) => {
     await store(log, at('a', 1))
     await log.append([rejectionOf('x')])
     assert.is(await log.prune({ receivedBefore: null, messagesPerEvent: null }, 100), 0)
@@ -35,7 +35,7 @@ export const checkRetention = (test: LogTest): void => {
     assert.is((await idsOf(log)).length, 1)
   })
 
-  test('removes by age, and says what is pruned of each event', async (log) => {
+  test('removes by age, and returns what was pruned of each event', async (log) => {
     const ids = await store(log, at('a', 1), at('b', 2), at('a', 3), at('b', 10), at('a', 11))
     await pruneAll(log, before(10))
     assert.equal(await idsOf(log), ids.slice(3))
@@ -79,7 +79,7 @@ export const checkRetention = (test: LogTest): void => {
     assert.equal(removed, [1, 1, 1, 0])
   })
 
-  test('forgets old rejections', async (log, itsStore) => {
+  test('removes old rejections', async (log, itsStore) => {
     await log.append([rejectionOf('old', { received_at: 5 }), rejectionOf('new', { received_at: 15 })])
     await pruneAll(log, before(10))
     assert.equal(
@@ -115,7 +115,7 @@ export const checkRetention = (test: LogTest): void => {
     })
   })
 
-  test('never gives an id out again, not even that of the highest row, not even after it is opened again', async (log, itsStore) => {
+  test('never reuses an id, not even that of the highest row, not even after reopening', async (log, itsStore) => {
     const ids = await store(log, at('a', 1), at('a', 2))
     await pruneAll(log, before(100))
     assert.equal(await idsOf(log), [])
@@ -127,7 +127,7 @@ export const checkRetention = (test: LogTest): void => {
     assert.ok(next! > ids[1]!, `${next} after ${ids[1]}`)
   })
 
-  test('a pruned message_id may come again as a new message', async (log) => {
+  test('a pruned message_id can be used again by a new message', async (log) => {
     const message = { event_id: 'a', message_id: 'm', body: '{}', received_at: 1 }
     const [first] = await store(log, message)
     await pruneAll(log, before(10))

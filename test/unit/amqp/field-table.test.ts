@@ -87,7 +87,7 @@ test('a name of a prototype is a field like any other', () => {
   assert.is(Object.getPrototypeOf(fields), Object.prototype)
 })
 
-test('a type that nobody knows, and a table that ends too early, cost the headers and say why', () => {
+test('an unknown type and a truncated table lose the headers, with a reason', () => {
   assert.match(String(decodeFieldTable(field('a', '?', [1, 2])).undecodable), 'unknown field type "?"')
   const whole = Buffer.concat([
     field('n', 'I', [0, 0, 0, 1]),
@@ -102,13 +102,13 @@ test('a type that nobody knows, and a table that ends too early, cost the header
   assert.equal(decodeFieldTable(whole), { n: 1, s: 'text', t: { x: 1 } })
 })
 
-test('nesting without end is refused, not followed', () => {
+test('unlimited nesting is rejected, not followed', () => {
   let deep = field('x', 't', [1])
   for (let level = 0; level < 10_000; level++) deep = long('x', 'F', deep)
   assert.match(String(decodeFieldTable(deep).undecodable), 'nested too deeply')
 })
 
-test('no bytes make it throw, and what it gives is JSON', () => {
+test('no bytes make it throw, and its result is JSON', () => {
   fc.assert(
     fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
       assert.type(JSON.stringify(decodeFieldTable(Buffer.from(bytes))), 'string')

@@ -5,7 +5,7 @@ import { suite } from '../../support/harness/suite.ts'
 
 const test = suite('message properties')
 
-test('a routing key has event and type where the binding leaves room for them', () => {
+test('a routing key has event and type if the binding allows them', () => {
   const cases: [string, string][] = [
     ['notifications.frontend.#', 'notifications.frontend.a_b.chat'],
     ['notifications.frontend.*.chat', 'notifications.frontend.a_b.chat'],

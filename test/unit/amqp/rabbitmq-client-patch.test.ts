@@ -59,7 +59,7 @@ test('another version is refused even if it has every member, and both versions 
   assert.is(refusalOf({ version: '99.0.0' }).message, `rabbitmq-client 99.0.0 is installed, and ${version} is needed.`)
 })
 
-test('looking at the members opens no connection', () => {
+test('checking the members opens no connection', () => {
   let connections = 0
   class Counted extends (Connection as unknown as new (options: object) => { _connect(): unknown }) {
     override _connect(): unknown {

@@ -15,7 +15,7 @@ const textOf = (cue: ScheduledMessage, id: number) => messageText(cue, { id, mes
 
 const script = suite('the script of the demo')
 
-script('is the same for the same seed, but for the name of the run, and another for another', () => {
+script('is the same for the same seed, except for the name of the run, and different for another', () => {
   assert.equal(play(7, 3), play(7, 3))
   const renamed = writeScript({ seed: 7, events: 3, run: 'other' })
   const without = (cues: ScheduledMessage[], run: string) => JSON.stringify(cues).replaceAll(`-${run}-`, '-')
@@ -52,7 +52,7 @@ script('plays every scenario, one of them in Chinese, and each in several rounds
   assert.ok(SEEDS.some((seed) => /指挥官正在分析/.test(JSON.stringify(play(seed)))))
 })
 
-script('goes at the speed of people', () => {
+script('runs at the speed of people', () => {
   for (const seed of SEEDS) {
     const times = play(seed).map(({ at }) => at)
     assert.equal(
@@ -82,7 +82,7 @@ script('writes messages in the shape of those of the agents', () => {
   }
 })
 
-script('refers to what was said before, and to playbooks beyond 2^53', () => {
+script('refers to earlier messages, and to playbooks above 2^53', () => {
   for (const seed of SEEDS) {
     const texts = play(seed).map(textOf)
     const ids = [...texts.join('\n').matchAll(/"playbook_id":(\d+)/g)].map(([, id]) => id!)

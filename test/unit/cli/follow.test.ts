@@ -60,7 +60,7 @@ const hearOut = async ({ url, server }: Played, count: number, silenceMs = 10_00
   return { ids, notes: notes.join('\n') }
 }
 
-lines('another database behind the same address is read from its start, though it knows the cursor', async () => {
+lines('another database at the same address is read from its start, though the cursor is valid there', async () => {
   const played = await playStreams([
     stream(hello('old', 0) + message(3) + message(7)),
     stream(hello('new', 7) + message(8)),
@@ -75,7 +75,7 @@ lines('another database behind the same address is read from its start, though i
   )
 })
 
-lines('a restored database gives its ids out again, and they are said again', async () => {
+lines('a restored database assigns ids again, and their messages are printed again', async () => {
   const played = await playStreams([
     stream(hello('log', 0) + message(1) + message(7)),
     stream(hello('log', 0) + reset('cursor_ahead') + message(1) + message(2), 'hangs'),
@@ -83,7 +83,7 @@ lines('a restored database gives its ids out again, and they are said again', as
   assert.equal((await hearOut(played, 4)).ids, [1, 7, 1, 2])
 })
 
-lines('after pruning, what was said already is not said again', async () => {
+lines('after pruning, printed messages are not printed again', async () => {
   const played = await playStreams([
     stream(hello('log', 0) + message(1) + message(7)),
     stream(hello('log', 0) + reset('history_pruned') + message(5) + message(7) + message(8), 'hangs'),
@@ -93,7 +93,7 @@ lines('after pruning, what was said already is not said again', async () => {
   assert.match(notes, 'history_pruned')
 })
 
-lines('a stream cut within a message is taken up before it', async () => {
+lines('a stream cut within a message resumes before it', async () => {
   const played = await playStreams([
     stream(hello('log', 0) + message(1) + message(2).slice(0, -9), 'breaks'),
     stream(hello('log', 1) + message(2), 'hangs'),
@@ -103,7 +103,7 @@ lines('a stream cut within a message is taken up before it', async () => {
   assert.not.match(played.asked[1]!.query, 'last_message_db_id')
 })
 
-lines('a line that falls silent is given up and replaced', async () => {
+lines('a silent connection is closed and replaced', async () => {
   const played = await playStreams([
     stream(hello('log', 0) + message(1), 'hangs'),
     (response) => void response.writeHead(503, { 'content-type': 'application/json' }).end('{"code":"shutting_down"}'),
@@ -115,7 +115,7 @@ lines('a line that falls silent is given up and replaced', async () => {
   assert.match(notes, 'The line is lost')
 })
 
-lines('what is no stream of a gateway is refused for good', async () => {
+lines('a response that is not a gateway’s stream is a permanent error', async () => {
   for (const [answer, code] of [
     [
       (response: ServerResponse) => void response.writeHead(200, { 'content-type': 'text/html' }).end('hi'),
@@ -135,7 +135,7 @@ lines('what is no stream of a gateway is refused for good', async () => {
   }
 })
 
-lines('a slow reader holds the stream back instead of piling it up', async () => {
+lines('slow output applies back-pressure to the stream instead of buffering it', async () => {
   let written = 0
   const played = await playStreams([
     (response) => {

@@ -75,7 +75,7 @@ help('--help answers on stdout without a valid configuration, of a group of comm
 /** Nothing of it is needed before the call is understood. */
 const NOWHERE = { in: { isTTY: false }, err: { isTerminal: false } } as unknown as CommandIo
 
-help('a wrong call is refused before anything is done, and told what to do', async () => {
+help('a usage error is reported before anything is done, with a hint', async () => {
   const { list, show, replay, drop } = rejected.commands
   const calls: [CliCommand, string[], RegExp][] = [
     [tail, [], /EVENT_ID is missing/],
@@ -111,7 +111,7 @@ help('a wrong call is refused before anything is done, and told what to do', asy
   }
 })
 
-help('a wrong call exits with 2, leaves stdout alone and shows the usage', async () => {
+help('a usage error exits with 2, leaves stdout empty and shows the usage', async () => {
   for (const [words, says] of [
     [['tail'], /EVENT_ID is missing/],
     [['publish', '--bogus'], /--bogus/],

@@ -17,7 +17,7 @@ const HOSTILE = '\x1b[2J\x1b]0;owned\x07 a\u009b31mb\r\nc\u202eevil\u2066x\u200b
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there
 const OBEYED = /[\0-\x1f\x7f-\x9f\u200b\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ufeff\u{e0041}]|\p{Cs}/u
 
-text('nothing that a terminal obeys gets through', () => {
+text('no terminal control sequence gets through', () => {
   assert.not.match(escapeForTerminal(HOSTILE), OBEYED)
   assert.match(escapeForTerminal(HOSTILE), '\\x1b[2J')
   assert.match(escapeForTerminal(HOSTILE), '\\u202eevil')
@@ -31,7 +31,7 @@ text('JSON keeps its value when it is made visible', () => {
   assert.match(visibleJson(json), '12302548181076029')
 })
 
-text('bytes that are no UTF-8 are written out one by one', () => {
+text('bytes that are not UTF-8 are printed one by one', () => {
   const bytes = Buffer.concat([Buffer.from('中\x1b['), Buffer.from([0xff, 0xe4, 0xb8]), Buffer.from('文\n👍')])
   assert.is(visibleBytes(bytes), '中\\x1b[\\xff\\xe4\\xb8文\n👍')
   assert.is(visibleBytes(Buffer.from('\xed\xa0\x80\xc0\xaf\xf5', 'latin1')), '\\xed\\xa0\\x80\\xc0\\xaf\\xf5')
@@ -51,7 +51,7 @@ const shown = (fields: object, columns = Number.POSITIVE_INFINITY) =>
     withEvent: false,
   })
 
-text('a message is one line with its gist, whatever its shape', () => {
+text('a message is one line with its summary, whatever its format', () => {
   for (const [content, gist] of [
     ['hello', 'hello'],
     [{ data: { text: 'a\n b' } }, 'a b'],
@@ -73,7 +73,7 @@ text('a message is one line with its gist, whatever its shape', () => {
   }
 })
 
-text('no name and no depth that a publisher may choose ends the command', () => {
+text('no name or depth that a publisher can choose crashes the command', () => {
   for (const name of ['__proto__', 'constructor', 'toString', 'hasOwnProperty']) {
     assert.match(shown({ message_from: name, message_type: name, message_content: 'x' }), `#7 ${name}`)
   }
@@ -99,7 +99,7 @@ text('numbers of an unknown shape are shown digit for digit', () => {
   assert.match(line, '{"n":12302548181076029,"r":1.10}')
 })
 
-text('a hostile message fits its line and commands nothing but colours', () => {
+text('a hostile message fits its line and controls nothing but colours', () => {
   const line = shown({ message_from: HOSTILE, message_type: HOSTILE, message_content: HOSTILE.repeat(50) }, 100)
   // biome-ignore lint/suspicious/noControlCharactersInRegex: our own colours
   const bare = line.replace(/\x1b\[[\d;]*m/g, '')
@@ -116,7 +116,7 @@ const cut = async (chunks: (string | Buffer)[], most = 10): Promise<InputLine[]>
   return all
 }
 
-lines('are cut wherever the chunks end', async () => {
+lines('are split correctly wherever the chunks end', async () => {
   const whole = Buffer.from('ab\n\n中c\nlast')
   for (let size = 1; size <= whole.length; size++) {
     const chunks = Array.from({ length: Math.ceil(whole.length / size) }, (_, i) =>
@@ -135,7 +135,7 @@ lines('are cut wherever the chunks end', async () => {
   }
 })
 
-lines('that are too long are told by their size and not kept', async () => {
+lines('that are too long are reported with their size and not buffered', async () => {
   const [first, second] = await cut(['x'.repeat(8), 'x'.repeat(8), 'x\nok\n'])
   assert.equal(first, { number: 1, tooLong: 17, end: 18 })
   assert.is('bytes' in second! && second.bytes.toString(), 'ok')

@@ -17,7 +17,7 @@ const KEY = 'a secret of the tests, of more than thirty-two bytes'
 
 const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
 
-test('token signs what its flags say, data on stdout and words on stderr', async () => {
+test('token signs the claims of its flags, with data on stdout and text on stderr', async () => {
   const args = ['token', '--sub', 'ann', '--events', 'a, b', '--scope', 'publish,admin', '--expires', '15m']
   const env = { JWT_SECRET: KEY, JWT_ISSUER: 'me', JWT_AUDIENCE: 'you' }
   const { code, stdout, stderr } = await cli(args, env)
@@ -32,7 +32,7 @@ test('token signs what its flags say, data on stdout and words on stderr', async
   assert.is(claimsOf((await cli(['token', '--events', '*'], { JWT_SECRET: KEY })).stdout).events, '*')
 })
 
-test('token signs by a private key file too, and the gateway’s verifier takes it', async () => {
+test('token signs with a private key file too, and the gateway’s verifier accepts it', async () => {
   for (const alg of ['RS256', 'ES256', 'EdDSA'] as const) {
     const { privateKey, publicPem } = makePair(alg)
     const file = join(tempDir(), 'key.pem')
@@ -45,7 +45,7 @@ test('token signs by a private key file too, and the gateway’s verifier takes 
   }
 })
 
-test('token says what it lacks, exits with 2, and shows no secret', async () => {
+test('token reports what is missing, exits with 2, and shows no secret', async () => {
   const calls: [string[], Env, RegExp][] = [
     [['token'], {}, /nothing to sign with: set JWT_SECRET/],
     [['token', '--bogus'], { JWT_SECRET: KEY }, /bogus/],

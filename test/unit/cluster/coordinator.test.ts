@@ -3,13 +3,13 @@ import * as assert from 'uvu/assert'
 import { Coordinator } from '../../../src/cluster/coordinator.ts'
 import { suite } from '../../support/harness/suite.ts'
 
-const desk = suite('the desk that workers share')
+const desk = suite('the coordinator')
 
 const enter = (one: Coordinator, holder: number, ...keys: [string, number][]) =>
   one.answer({ do: 'enter', keys }, holder, 0)
 const leave = (one: Coordinator, holder: number, ...keys: string[]) => one.answer({ do: 'leave', keys }, holder, 0)
 
-desk('gives a kept value once, and not after its time', () => {
+desk('returns a stored value once, and not after it expires', () => {
   const one = new Coordinator()
   one.answer({ do: 'keep', id: 'a', value: 'x', ms: 30_000 }, 1, 0)
   one.answer({ do: 'keep', id: 'b', value: 'y', ms: 30_000 }, 1, 0)
@@ -19,7 +19,7 @@ desk('gives a kept value once, and not after its time', () => {
   assert.is(one.size, 0)
 })
 
-desk('keeps no more than it can hold, and forgets what is over', () => {
+desk('stores no more than its limit, and removes expired values', () => {
   const one = new Coordinator()
   const keep = (id: string, now: number) => one.answer({ do: 'keep', id, value: '', ms: 30_000 }, 1, now).ok
   let kept = 0
@@ -29,7 +29,7 @@ desk('keeps no more than it can hold, and forgets what is over', () => {
   assert.is(one.size, 1)
 })
 
-desk('counts under every key or under none, and names the one that is full', () => {
+desk('counts under every key or under none, and returns the one at its limit', () => {
   const one = new Coordinator()
   assert.is(enter(one, 1, ['all', 3], ['a', 1]).ok, true)
   assert.equal(enter(one, 1, ['all', 3], ['a', 1]), { ok: false, key: 'a' })
@@ -40,7 +40,7 @@ desk('counts under every key or under none, and names the one that is full', () 
   assert.is(enter(one, 1, ['all', 3], ['a', 1]).ok, true)
 })
 
-desk('takes back what a holder held when it dies, and not twice', () => {
+desk('releases the counts of an owner that exits, and only once', () => {
   const one = new Coordinator()
   for (const holder of [1, 1, 2]) enter(one, holder, ['all', 3])
   one.releaseOwner(1)
@@ -50,7 +50,7 @@ desk('takes back what a holder held when it dies, and not twice', () => {
   assert.is(enter(one, 3, ['all', 3]).ok, false)
 })
 
-desk('is empty when all have left, whatever came in which order', () => {
+desk('is empty when all have left, in whatever order', () => {
   const steps = fc.array(fc.record({ holder: fc.nat(2), key: fc.constantFrom('a', 'b', 'c'), act: fc.nat(9) }))
   fc.assert(
     fc.property(steps, (list) => {
@@ -76,7 +76,7 @@ desk('is empty when all have left, whatever came in which order', () => {
   )
 })
 
-desk('lets through the rate and the burst, and says when to come back', () => {
+desk('allows the rate and the burst, and returns the time to wait', () => {
   const one = new Coordinator()
   const spend = (amount: number, now: number) =>
     one.answer({ do: 'spend', key: 'k', amount, rate: 10, burst: 100 }, 1, now)
@@ -90,7 +90,7 @@ desk('lets through the rate and the burst, and says when to come back', () => {
   assert.is(spend(1, 120_000).ok, true)
 })
 
-desk('forgets buckets that are full again', () => {
+desk('removes buckets that are full again', () => {
   const one = new Coordinator()
   const spend = (n: number, now: number) =>
     one.answer({ do: 'spend', key: `k${n}`, amount: 1, rate: 1, burst: 10 }, 1, now)

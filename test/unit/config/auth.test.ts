@@ -36,7 +36,7 @@ const file = (text: string): string => {
 
 const access = suite('the settings of access')
 
-access('tokens are asked for once there is a key, and AUTH=none has the last word', () => {
+access('tokens are required once a key is set, and AUTH=none overrides it', () => {
   assert.is(loadConfig({}).tokens, null)
   assert.is(loadConfig({ JWT_SECRET: SECRET }).tokens?.keys.kind, 'secret')
   assert.is(loadConfig({ JWT_SECRET: SECRET, AUTH: 'jwt' }).tokens?.keys.kind, 'secret')
@@ -87,7 +87,7 @@ access('the type of a public key decides on the algorithm', () => {
   }
 })
 
-access('what is no fitting public key is refused with the reason', () => {
+access('an unsuitable public key is rejected with the reason', () => {
   const pem = (key: { export(options: object): string | Buffer }, type: string) =>
     key.export({ type, format: 'pem' }).toString()
   const weak = generateKeyPairSync('rsa', { modulusLength: 1024 })
@@ -103,7 +103,7 @@ access('what is no fitting public key is refused with the reason', () => {
   refused({ JWT_PUBLIC_KEY: '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----' }, /no readable public key/)
 })
 
-access('a key set comes over a line that nobody else can write to', () => {
+access('a key set is only fetched over a connection that nobody else can write to', () => {
   for (const JWT_JWKS_URL of [
     'https://issuer.example/keys',
     'http://127.0.0.1:8/keys',
@@ -117,7 +117,7 @@ access('a key set comes over a line that nobody else can write to', () => {
   }
 })
 
-access('names of hosts count without tokens only; AUTH=none takes any, unless they are named', () => {
+access('host names are checked without tokens only; AUTH=none accepts any, unless they are configured', () => {
   const hosts = (env: Record<string, string>) => loadConfig(env).hosts
   assert.equal(hosts({}), [])
   assert.equal(hosts({ ALLOWED_HOSTS: 'Gateway.example, localhost' }), ['gateway.example', 'localhost'])

@@ -170,7 +170,7 @@ config('is frozen', () => {
   assert.ok(Object.isFrozen(loadConfig({})))
 })
 
-config('tells all faults at once, each with its rule', () => {
+config('reports all problems at once, each with its constraint', () => {
   const bad: Partial<Record<VariableName, string>> = {
     HOST: 'a b',
     PORT: '65536',
@@ -216,20 +216,20 @@ config('reads a secret from the file that NAME_FILE names, without its last line
   assert.is(loadConfig({ DATABASE_URL_FILE: secretFile('sqlite:x.db\n') }).databaseFile, 'x.db')
 })
 
-config('tells a secret given twice, a file that cannot be read, and a bad text in a file', () => {
+config('reports a secret set twice, an unreadable file, and an invalid text in a file', () => {
   const file = secretFile(`amqp://u:${SECRET}@h`)
   refused({ RABBITMQ_URL: 'amqp://h', RABBITMQ_URL_FILE: file }, /RABBITMQ_URL and RABBITMQ_URL_FILE are both set/)
   refused({ RABBITMQ_URL_FILE: '/nowhere/secret' }, /RABBITMQ_URL_FILE cannot be read.*ENOENT/)
   refused({ RABBITMQ_URL_FILE: secretFile(`http://u:${SECRET}@h`) }, /^RABBITMQ_URL must be an amqp[^,]*$/)
 })
 
-config('a problem comes with the variables that are probably misspelled, which may be its cause', () => {
+config('a problem is reported with variables that are probably misspelled, which may be its cause', () => {
   const env = { HOST: '0.0.0.0', JWT_SECRETT: SECRET }
   refused(env, /not a loopback address/, /^JWT_SECRETT is not a variable of the gateway; did you mean JWT_SECRET\?$/)
   assert.not.match(faultsOf(env).join(), SECRET)
 })
 
-config('every secret has a file form in the sample, and nothing else has', () => {
+config('every secret, and nothing else, has a file form in the sample', () => {
   const broker = ['RABBITMQ_URL', 'RABBITMQ_PASSWORD']
   const keys = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL']
   const secrets = ['DATABASE_URL', ...broker, ...keys, 'GATEWAY_TOKEN', 'OTEL_EXPORTER_OTLP_HEADERS']
@@ -281,14 +281,14 @@ config('reads every part of a broker URL', () => {
   for (const [url, over] of table) assert.equal(addressOf({ RABBITMQ_URL: url }), { ...address, ...over }, url)
 })
 
-config('refuses a broker URL that would be honoured in part only', () => {
+config('rejects a broker URL that could only partly be supported', () => {
   refused({ RABBITMQ_URL: 'amqps://h?cacertfile=/x&verify=none' }, /RABBITMQ_URL must have no query/)
   refused({ RABBITMQ_URL: 'amqp://' }, /^RABBITMQ_URL must be/)
   refused({ RABBITMQ_URL: 'amqp:h' }, /^RABBITMQ_URL must be/)
   refused({ RABBITMQ_URL: `amqp://u:%zz${SECRET}@h` }, /^RABBITMQ_URL must be [^%]*$/)
 })
 
-config('takes the five names, which the URL wins over', () => {
+config('accepts the five single variables, which the URL overrides', () => {
   const five = {
     RABBITMQ_HOST: 'mq',
     RABBITMQ_PORT: '5673',
@@ -304,7 +304,7 @@ config('takes the five names, which the URL wins over', () => {
   refused({ RABBITMQ_PORT: '5673', RABBITMQ_USER: 'u' }, /RABBITMQ_PORT, RABBITMQ_USER set without RABBITMQ_HOST/)
 })
 
-config('the process’s own environment wins over .env, and an empty text there switches it off', () => {
+config('the process’s own environment overrides .env, and an empty text there unsets a variable', () => {
   const own = { HOST: 'h', PORT: '' }
   const read = loadEnv(own)
   assert.equal([read.HOST, read.PORT], ['h', ''])

@@ -111,14 +111,14 @@ config('refuses what it could honour in part only, and says what to write instea
   refused(`postgres://u:p@h/db?sslmode=verify-ca&sslrootcert=${empty}`, /no certificate in PEM/)
 })
 
-config('DATABASE_POOL_SIZE goes with postgres:// only, and leaves room for reading', () => {
+config('DATABASE_POOL_SIZE is for postgres:// only, and leaves connections for reading', () => {
   const url = 'postgres://u:p@h/db'
   assert.is(loadConfig({ DATABASE_URL: url, DATABASE_POOL_SIZE: '12' }).databaseConnections, 12)
   assert.match(faultsOf({ DATABASE_URL: url, DATABASE_POOL_SIZE: '2' }).join(), /^DATABASE_POOL_SIZE must be/)
   assert.match(faultsOf({ DATABASE_POOL_SIZE: '12' }).join(), /without a postgres:\/\/ DATABASE_URL/)
 })
 
-config('shows no user and no password, wherever the URL stands and whatever is wrong with it', () => {
+config('shows no user and no password, wherever the URL is used and whatever is wrong with it', () => {
   const good = [
     `postgres://bob:${SECRET}@h:1,i:2/db`,
     `postgres://bob:${SECRET}%2F@h/db?sslmode=require`,

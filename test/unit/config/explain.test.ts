@@ -24,7 +24,7 @@ const explain = (own: Env, dotEnv: Env = {}): Record<VariableName, Omit<ConfigEn
 
 const test = suite('the explained configuration')
 
-test('nothing set: every variable in the order of the table, with its default or none', () => {
+test('nothing set: every variable in the order of the table, with its default if it has one', () => {
   const entries = explainConfig({ own: {}, dotEnv: {} })
   assert.equal(
     entries.map(({ name }) => name),
@@ -82,7 +82,7 @@ test('a URL is shown without user, password and query', () => {
   assert.is(explain({ JWT_JWKS_URL: 'https://h/k?key=1' }).JWT_JWKS_URL.value, 'https://h/k?***')
 })
 
-test('AUTH is shown as it results', () => {
+test('AUTH is shown with its effective value', () => {
   assert.equal(explain({}).AUTH, { value: 'none', source: 'default' })
   assert.equal(explain({ JWT_SECRET: SECRET }).AUTH, { value: 'jwt', source: 'default' })
   assert.equal(explain({ JWT_SECRET_FILE: fileOf(SECRET) }).AUTH, { value: 'jwt', source: 'default' })

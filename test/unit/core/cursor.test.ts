@@ -38,7 +38,7 @@ cursors('every safe integer is understood as it is written', () => {
   fc.assert(fc.property(fc.integer({ min: 0, max: GREATEST }), (id) => parseDbId(String(id)) === id))
 })
 
-cursors('the header wins over the query, the query over the beginning', () => {
+cursors('the header takes precedence over the query, the query over the beginning', () => {
   const table: [string | undefined, string | undefined, CursorRequest | null][] = [
     [undefined, undefined, after(0, false)],
     ['', undefined, after(0, false)],
@@ -69,7 +69,7 @@ cursors('a malformed query is the programmer’s mistake', () => {
   }
 })
 
-cursors('an honest cursor is honoured', () => {
+cursors('a valid cursor is accepted', () => {
   const table: [CursorRequest, number][] = [
     [after(0, false), 0],
     [after(4, true), 4],
@@ -80,28 +80,28 @@ cursors('an honest cursor is honoured', () => {
   for (const [request, cursor] of table) assert.equal(resolveCursor(request, BOUNDS), { cursor, reset: null })
 })
 
-cursors('a cursor beyond all that the log ever gave out starts again', () => {
+cursors('a cursor above every id that was ever assigned restarts', () => {
   assert.equal(resolveCursor(after(31, true), BOUNDS), { cursor: 0, reset: 'cursor_ahead' })
   assert.equal(resolveCursor(after(GREATEST, true), BOUNDS), { cursor: 0, reset: 'cursor_ahead' })
   const empty = { first_db_id: 0, last_db_id: 0, pruned_db_id: 0, head_db_id: 0 }
   assert.equal(resolveCursor(after(1, true), empty), { cursor: 0, reset: 'cursor_ahead' })
 })
 
-cursors('another event’s later messages do not make a cursor dishonest', () => {
+cursors('later messages of another event do not make a cursor invalid', () => {
   assert.equal(resolveCursor(after(25, true), BOUNDS), { cursor: 25, reset: null })
 })
 
-cursors('a cursor before what retention removed starts again, unless it asks for the beginning anyway', () => {
+cursors('a cursor before messages deleted by retention restarts, unless it is the beginning anyway', () => {
   assert.equal(resolveCursor(after(3, true), BOUNDS), { cursor: 0, reset: 'history_pruned' })
   assert.equal(resolveCursor(after(0, true), BOUNDS), { cursor: 0, reset: 'history_pruned' }, 'hello gave it as id')
   assert.equal(resolveCursor(after(0, false), BOUNDS), { cursor: 0, reset: null })
 })
 
-cursors('a cursor that is no number starts again', () => {
+cursors('a cursor that is not a number restarts', () => {
   assert.equal(resolveCursor({ kind: 'invalid' }, BOUNDS), { cursor: 0, reset: 'cursor_invalid' })
 })
 
-cursors('latest starts behind all there is, and behind all there was', () => {
+cursors('latest starts after all messages, including deleted ones', () => {
   assert.equal(resolveCursor({ kind: 'latest' }, BOUNDS), { cursor: 20, reset: null })
   const emptied = { first_db_id: 0, last_db_id: 0, pruned_db_id: 20, head_db_id: 30 }
   const start = resolveCursor({ kind: 'latest' }, emptied)
@@ -109,7 +109,7 @@ cursors('latest starts behind all there is, and behind all there was', () => {
   assert.equal(resolveCursor(after(start.cursor, true), emptied), start, 'and its reconnection is honoured')
 })
 
-cursors('no message behind an honoured cursor is missing from the log, for any bounds', () => {
+cursors('no message after an accepted cursor is missing from the store, for any bounds', () => {
   const id = fc.integer({ min: 0, max: 50 })
   fc.assert(
     fc.property(fc.array(id, { minLength: 4, maxLength: 4 }), id, fc.boolean(), (ids, db_id, resumed) => {

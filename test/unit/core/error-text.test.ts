@@ -9,7 +9,7 @@ test('an error is followed by its causes', () => {
   assert.is(errorChainText(error), 'outer: middle: inner')
 })
 
-test('an error without a message is named by its code, else by its class', () => {
+test('an error without a message is described by its code, or else its class', () => {
   assert.is(errorChainText(Object.assign(new Error(''), { code: 'ECONNREFUSED' })), 'ECONNREFUSED')
   assert.is(errorChainText(new TypeError('')), 'TypeError')
 })

@@ -77,7 +77,7 @@ messages('refuses every JSON value but an object', () => {
   for (const text of ['null', '1', '"x"', 'true', '[]', '[{"event_id":"e"}]']) refuse(text, 'not_an_object')
 })
 
-messages('decodes strictly: bytes that are no UTF-8 are refused, not replaced', () => {
+messages('decodes strictly: bytes that are not UTF-8 are rejected, not replaced', () => {
   for (const bytes of [[0xff], [0xc3], [0xed, 0xa0, 0x80], [0xc0, 0xaf]]) {
     const decoded = decodeUtf8(Buffer.from(bytes))
     assert.ok(typeof decoded !== 'string' && decoded.refusal.reason === 'invalid_utf8', String(bytes))
@@ -111,7 +111,7 @@ messages('refuses ids with a lone surrogate, which the store could not tell apar
   assert.is(accept(String.raw`{"event_id":"\ud835\udcb3"}`).event_id, ASTRAL)
 })
 
-messages('refuses a message_id that is no string of 1 to 255 characters', () => {
+messages('rejects a message_id that is not a string of 1 to 255 characters', () => {
   for (const bad of ['', 7, {}, 'm'.repeat(256)]) refuse({ event_id: 'e', message_id: bad }, 'invalid_message_id')
   assert.is(accept({ event_id: 'e', message_id: 'a\nb' }).message_id, 'a\nb', 'control characters are the sender’s')
 })
@@ -129,7 +129,7 @@ messages('refuses senders, types and rounds of a wrong kind', () => {
   assert.is(accept({ event_id: 'e', round_id: -9007199254740991 }).round_id, -9007199254740991)
 })
 
-messages('every reason it gives is in the catalogue as a fault of the sender', () => {
+messages('every reason that it returns is in the catalogue as an error of the sender', () => {
   const checks = ['x', '1', '{}', '{"event_id":"e","message_id":1}', '{"event_id":"e","type":1}']
   for (const text of checks) {
     const checked = validateMessage(text, ARRIVAL)
@@ -147,7 +147,7 @@ messages('takes the field rather than its alias, whatever the alias holds', () =
   assert.equal([message.message_from, message.message_type], ['a', 'b'])
 })
 
-messages('takes null for absent', () => {
+messages('treats null as absent', () => {
   const nothing = { message_id: null, message_from: null, message_type: null, round_id: null }
   const message = accept({ event_id: 'e', ...nothing, source: 's', type: null })
   assert.equal(
@@ -157,7 +157,7 @@ messages('takes null for absent', () => {
   assert.is(message.lacks, MISSING_MESSAGE_ID)
 })
 
-messages('takes the AMQP property as message_id, but the body’s own wins', () => {
+messages('uses the AMQP property as message_id, unless the body has one', () => {
   assert.is(accept({ event_id: 'e' }, { message_id: 'property' }).message_id, 'property')
   assert.is(accept({ event_id: 'e', message_id: 'body' }, { message_id: 'property' }).message_id, 'body')
   assert.is(accept({ event_id: 'e' }, { message_id: '' }).message_id, 'made-id', 'an empty property is none')
@@ -183,7 +183,7 @@ delivery('appends the gateway’s keys to the published text', () => {
   assert.is(deliver('{"event_id":"e"}'), `{"event_id":"e","message_id":"made-id",${OWN_KEYS}`)
 })
 
-delivery('makes an object of an empty one', () => {
+delivery('handles an empty object', () => {
   for (const empty of ['{}', ' { } ', '{\r\n}']) {
     const own = `"event_id":"p","message_id":"made-id",${OWN_KEYS}`
     assert.is(deliver(empty, { event_id: 'p' }), `{${own}`)
@@ -205,14 +205,14 @@ delivery('keeps white space and line breaks between tokens', () => {
   assert.is(deliver(body), `{ "event_id" :\r\n "e" ,\n "message_id":"m",  "list" : [ 1 ,\n2 ],${OWN_KEYS}`)
 })
 
-delivery('lets the gateway’s db_id and received_at win over published ones, and leaves id alone', () => {
+delivery('overrides published db_id and received_at with the gateway’s, and leaves id unchanged', () => {
   const parsed = JSON.parse(deliver('{"event_id":"e","message_id":"m","db_id":7,"received_at":"then","id":5}'))
   assert.is(parsed.db_id, 123)
   assert.is(parsed.received_at, '2026-11-22T10:00:00.123Z')
   assert.is(parsed.id, 5)
 })
 
-delivery('lets the gateway’s ids win over published nulls, and escapes them', () => {
+delivery('overrides published nulls with the gateway’s ids, and escapes them', () => {
   const odd = 'a"\\\u2028'
   const parsed = JSON.parse(deliver('{"event_id":null,"message_id":null}', { event_id: odd, message_id: odd }))
   assert.equal([parsed.event_id, parsed.message_id], [odd, odd])

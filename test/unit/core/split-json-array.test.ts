@@ -8,7 +8,7 @@ import { runs } from '../../support/harness/tier.ts'
 
 const splitting = suite('splitting a batch')
 
-splitting('cuts the elements out as they stand', () => {
+splitting('extracts the elements unchanged', () => {
   const texts = [
     '{"n":12302548181076029,"x":1.10}',
     '{"s":"],[}{\\"\\\\"}',
@@ -30,7 +30,7 @@ splitting('an empty array has no elements', () => {
   for (const text of ['[]', ' [ ] ', '[\r\n]']) assert.equal(splitJsonArray(text), [])
 })
 
-splitting('what is no array is refused, wherever it breaks', () => {
+splitting('text that is not an array is rejected, wherever it is malformed', () => {
   const broken = [
     '',
     '{}',
@@ -55,18 +55,18 @@ splitting('what is no array is refused, wherever it breaks', () => {
   assert.equal(splitJsonArray('[{"a":1} {"b":2},{],{"c":}, \u00a0{}]'), ['{"a":1} {"b":2}', '{]', '{"c":}', '\u00a0{}'])
 })
 
-splitting('space without end between two words costs no more than its length', () => {
+splitting('endless whitespace between two tokens costs time linear in its length', () => {
   const growth = growthOf((size) => {
     for (let n = 0; n < 20; n++) assert.is(splitJsonArray(`[1${' '.repeat(size)}2]`)?.length, 1)
   }, 20_000)
   assert.ok(growth < 40, `ten times the space takes ${growth} times the processor`)
 })
 
-splitting('keeps what lies between the tokens of an element', () => {
+splitting('keeps whitespace between the tokens of an element', () => {
   assert.equal(splitJsonArray('[ { "a" :\n1 } , { } ]'), ['{ "a" :\n1 }', '{ }'])
 })
 
-splitting('any array with any indent gives texts that stand in it and mean its elements', () => {
+splitting('any array with any indent yields substrings that equal its elements', () => {
   const array = fc.array(fc.jsonValue({ stringUnit: 'binary', maxDepth: 4 }))
   const indent = fc.constantFrom<string | number | undefined>(undefined, 1, 10, '\t', '\n', '\r\n ', ' \t')
   fc.assert(

@@ -88,12 +88,12 @@ frames('everything else carries no id, so that a client resumes where it was', (
   }
 })
 
-frames('retry is no event, and a whole number of milliseconds', () => {
+frames('retry is not an event, and is a whole number of milliseconds', () => {
   const { events, retries, odd } = parse(encodeRetry(1234.56))
   assert.equal([events, retries, odd], [[], [1235], []])
 })
 
-frames('one after the other they stay apart', () => {
+frames('consecutive events stay separate', () => {
   const all = [
     encodeRetry(1),
     encodeHelloEvent(HELLO),

@@ -9,7 +9,7 @@ import { tempDir } from '../../support/harness/wait.ts'
 
 const watcher = suite('the watcher of a certificate')
 
-watcher('says once of each state of its files that they cannot be used, however often it looks', async () => {
+watcher('reports unusable files once per state, however often it polls', async () => {
   const dir = tempDir()
   const files = { certFile: join(dir, 'tls.crt'), keyFile: join(dir, 'tls.key') }
   const [cert, key] = [Buffer.from('certificate'), Buffer.from('key')]

@@ -8,7 +8,7 @@ import { growthOf } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 
-const request = suite('a request for a stream, read off its bytes')
+const request = suite('the parser of stream requests')
 
 const NO_SOCKET = {} as Socket
 const read = (text: string) => parseStreamRequest(NO_SOCKET, Buffer.from(text, 'latin1'))
@@ -73,7 +73,7 @@ for (const [what, text] of Object.entries(UNUSUAL)) {
   request(`leaves ${what} to Node`, () => assert.is(read(text), null))
 }
 
-request('blanks without end cost no more than their length', () => {
+request('endless blanks cost time linear in their length', () => {
   const growth = growthOf((size) => {
     const text = PLAIN.replace('7', `7${' '.repeat(size)}7`)
     for (let n = 0; n < 100; n++) assert.is(read(text)?.get('last-event-id').length, size + 2)
@@ -116,7 +116,7 @@ const head = fc
       `GET ${path} HTTP/1.1${end}${host ? `Host: h${end}` : ''}${fields.map((parts) => parts.join('') + end).join('')}${end}`,
   )
 
-request('whatever it takes, Node reads just the same', async () => {
+request('every request that it accepts is parsed identically by Node', async () => {
   let taken = 0
   await fc.assert(
     fc.asyncProperty(head, async (text) => {

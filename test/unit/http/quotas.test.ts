@@ -7,9 +7,9 @@ import { Quotas } from '../../../src/http/quotas.ts'
 import { TrustedProxies } from '../../../src/http/trusted-proxies.ts'
 import { suite } from '../../support/harness/suite.ts'
 
-const gate = suite('bodies under way')
+const gate = suite('bodies in memory')
 
-gate('are bounded in all and for each caller, and free again when their answers are out', () => {
+gate('are bounded in total and per caller, and released when their responses are sent', () => {
   const MEGABYTE = 1024 * 1024
   const none = { streams: 0, streamsPerToken: 0, streamsPerAddress: 0, publishRate: 0, publishBurst: 1 }
   const rest = { connections: 0, connectionsPerAddress: 0, headersMs: 1, requestMs: 1 }
@@ -43,7 +43,7 @@ gate('are bounded in all and for each caller, and free again when their answers 
   request('a large one').hold(256 * MEGABYTE)
 })
 
-const proxies = suite('who calls')
+const proxies = suite('the client address')
 
 const clientOf = (trusted: string, remoteAddress: string, forwarded?: string) =>
   new TrustedProxies(parseAddressList(trusted)!).clientAddress({
@@ -51,14 +51,14 @@ const clientOf = (trusted: string, remoteAddress: string, forwarded?: string) =>
     headers: forwarded === undefined ? {} : { 'x-forwarded-for': forwarded },
   } as never)
 
-proxies('is the peer, whatever it says of itself', () => {
+proxies('is the peer, whatever its headers claim', () => {
   assert.is(clientOf('', '192.0.2.1', '198.51.100.1'), '192.0.2.1')
   assert.is(clientOf('10.0.0.0/8', '192.0.2.1', '198.51.100.1'), '192.0.2.1')
   assert.is(clientOf('', '::ffff:192.0.2.1'), '192.0.2.1')
   assert.is(clientOf('', '127.0.0.1', '198.51.100.1'), null)
 })
 
-proxies('is who a trusted proxy names, and no further than it can know', () => {
+proxies('is the address that a trusted proxy reports, and nothing beyond it', () => {
   const trusted = '10.0.0.0/8, 127.0.0.1, 2001:db8:1::/48'
   assert.is(clientOf(trusted, '10.1.1.1', '198.51.100.1'), '198.51.100.1')
   assert.is(clientOf(trusted, '127.0.0.1', '198.51.100.1'), '198.51.100.1')

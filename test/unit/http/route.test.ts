@@ -56,7 +56,7 @@ const codeOf = async (work: Promise<unknown>): Promise<string> => {
   }
 }
 
-route('authorises the event of its path, the events of its query, or all that the caller may touch', async () => {
+route('authorises the event of its path, the events of its query, or all that the caller can access', async () => {
   const { asked, authorise } = recorder()
   await PATH_ROUTE.admit(authorise, request('event_id=other'), { event_id: 'a' })
   await QUERY_ROUTE.admit(authorise, request('event_id=a&event_id=b,c'), {})
@@ -88,14 +88,14 @@ route('authorises before it validates anything but the events', async () => {
   assert.is(asked.length, 2)
 })
 
-route('asks for no token where it is public', async () => {
+route('requires no token if it is public', async () => {
   const { asked, authorise } = recorder(new Error('no'))
   const open = defineRoute({ ...SHARED, path: '/', access: 'public' })
   assert.equal(await open.admit(authorise, request('x=1'), {}), { access: null, params: {}, query: {} })
   assert.equal(asked, [])
 })
 
-route('has to say who may call it', () => {
+route('must declare its access', () => {
   const { method, ...rest } = SHARED
   // @ts-expect-error access is missing
   const undeclared = () => defineRoute({ ...rest, method, path: '/' })

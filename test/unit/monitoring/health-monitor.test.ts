@@ -8,7 +8,7 @@ import type { Sample } from '../../../src/monitoring/samples.ts'
 import type { WorkerReply } from '../../../src/monitoring/worker-status.ts'
 import { suite } from '../../support/harness/suite.ts'
 
-const test = suite('what is reckoned of all workers')
+const test = suite('rates of all workers')
 
 const STORED = 'gateway_messages_stored_total'
 
@@ -18,7 +18,7 @@ const seen = (pid: number, stored: number | null, worker = pid): WorkerReply => 
   vitals: stored === null ? null : { started_at: 0, faults: [], figures: { [STORED]: stored } },
 })
 
-test('a worker that dies, is replaced or stays silent for a while makes no rate negative and none jump', () => {
+test('a worker that dies, is replaced or does not reply for a while makes no rate negative or jump', () => {
   const base: Baseline = {
     at: 0,
     byPid: new Map([
@@ -39,7 +39,7 @@ test('a worker that dies, is replaced or stays silent for a while makes no rate 
   assert.equal(counterDeltas({ a: 5 }, { a: 3, b: 2 }), { a: 3, b: 2 })
 })
 
-test('a quantile is reckoned from what the buckets gained', () => {
+test('a quantile is computed from the growth of the buckets', () => {
   const bucket = (le: string, count: number) => [`lag_bucket{le="${le}",since="broker"}`, count] as const
   const figures = Object.fromEntries([bucket('1', 50), bucket('2', 90), bucket('5', 100), bucket('+Inf', 100)])
   assert.is(histogramQuantile(figures, 'lag', 0.5, 'since="broker"'), 1)
@@ -52,7 +52,7 @@ test('a quantile is reckoned from what the buckets gained', () => {
   )
 })
 
-test('an hour of samples is kept and no more, oldest first, with what is not known as null', () => {
+test('exactly an hour of samples is kept, oldest first, with unknown values as null', () => {
   const history = new SampleRing()
   assert.equal(history.since(0).at, [])
   const sample = (value: number | null): Sample => ({
@@ -106,13 +106,13 @@ const withMonitor = async (
 
 const START = Date.parse('2026-11-22T10:00:00Z')
 
-test('a restarted gateway says since when it has samples, and invents none for the time before', () =>
+test('a restarted gateway reports the start of its samples, and invents none for the time before', () =>
   withMonitor(async (monitor) => {
     const { samples, sampled_since } = await monitor.report(0)
     assert.equal([samples.at, sampled_since], [[], '2026-11-22T10:00:00.000Z'])
   }))
 
-test('a sample is taken every ten seconds, of what has happened since the last one', () =>
+test('a sample is taken every ten seconds, covering the time since the last one', () =>
   withMonitor(async (monitor, store, pass) => {
     store(300)
     await pass(9_999)
@@ -134,7 +134,7 @@ test('a sample is taken every ten seconds, of what has happened since the last o
     assert.is((await monitor.report(0)).samples.at.length, 2)
   }))
 
-test('the rate of now goes back five seconds at least', () =>
+test('the current rate covers at least five seconds', () =>
   withMonitor(async (monitor, store, pass) => {
     await pass(10_000)
     store(100)

@@ -101,7 +101,7 @@ test('whatever the publisher takes, the gateway takes', () => {
   assert.ok(taken > RUNS / 50, `${taken} of ${RUNS} were taken`)
 })
 
-test('what is not valid is refused with the field that is at fault', () => {
+test('an invalid message is rejected with the name of the field', () => {
   const cases: [unknown, RegExp][] = [
     [{}, /event_id/],
     [{ event_id: '' }, /event_id/],
@@ -139,7 +139,7 @@ test('numbers of any size arrive digit for digit', () => {
   assert.is(encodeText(text, undefined, MOST).body.toString(), text)
 })
 
-test('JSON text keeps what it says, and gets only the keys that it lacks', () => {
+test('JSON text is kept unchanged, and only missing keys are added', () => {
   const added = encodeText(' { "n": 1.10 } ', 'from outside', MOST)
   const seen = asGatewaySees(added.body)
   assert.is(seen.event_id, 'from outside')
@@ -158,7 +158,7 @@ const PLACE = { event_id: 'e', round_id: 2, at: new Date('2026-11-22T10:00:00.12
 
 const DATA = { text: 'text', response_type: 'TASK', tasks: [], actions: [], commands: [], event_summary: '#' }
 
-test('every role and type of the table has its helper, whose message the gateway takes as that', () => {
+test('every role and type of the table has a helper, whose message the gateway accepts as such', () => {
   let walked = 0
   for (const [role, { from, types }] of Object.entries(DEEPSOC)) {
     for (const type of Object.keys(types)) {
@@ -200,7 +200,7 @@ test("every message of DeepSOC's own can be made by a helper: same keys, same pl
   }
 })
 
-test('a message made by a helper keeps its id, so that it may be sent again', () => {
+test('a message made by a helper keeps its id, so that it can be sent again', () => {
   const message = deepsoc.captain.llm_response(PLACE, { response_type: 'TASK', tasks: [] })
   assert.is(encode(message, MOST).message_id, encode(message, MOST).message_id)
   assert.is(deepsoc.system.llm_request({ ...PLACE, message_id: 'mine' }, { text: '…' }).message_id, 'mine')

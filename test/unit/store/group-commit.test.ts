@@ -53,7 +53,7 @@ group('an idle store commits one entry at once', async () => {
   assert.equal(await done, [1])
 })
 
-group('what comes in during a commit shares the next one, in order, each with its own outcomes', async () => {
+group('entries that arrive during a commit share the next one, in order, each with its own outcomes', async () => {
   const store = new Store()
   const first = store.append('1')
   await turn()
@@ -73,7 +73,7 @@ group('callers of one moment share the first commit', async () => {
   assert.equal(store.commits, [['1', '2', '3']])
 })
 
-group('a failing commit is told to all its callers, and the next one goes on', async () => {
+group('a failing commit rejects all its callers, and the next one proceeds', async () => {
   const store = new Store()
   const first = store.append('1')
   await turn()
@@ -116,7 +116,7 @@ group('nothing to append is no commit', async () => {
   assert.equal(store.commits, [])
 })
 
-group('idle resolves when everything is committed, what comes meanwhile included', async () => {
+group('idle resolves when everything is committed, including entries added meanwhile', async () => {
   const store = new Store()
   await store.group.drained()
   const appended = [store.append('1')]

@@ -25,7 +25,7 @@ const codeOf = (work: Promise<unknown>): Promise<string> =>
 const idsOf = async (log: MessageStore): Promise<string[]> =>
   (await log.read(createFilter('*'), 0, ALL)).messages.map(({ message_id }) => message_id)
 
-const faults = suite('a database file in trouble')
+const faults = suite('a database file with faults')
 
 for (const inline of [true, false]) {
   const how = inline ? 'inline' : 'threaded'
@@ -108,7 +108,7 @@ const withFault = async (): Promise<{
   return { log, file, at, stages }
 }
 
-faults('nobody sees a batch before its commit, and everybody all of it afterwards', async () => {
+faults('no reader sees a batch before its commit, and every reader all of it afterwards', async () => {
   const file = join(fastDir(), 'gateway.db')
   const counts: Record<string, number[]> = {}
   const log = new SqliteStore({
@@ -148,7 +148,7 @@ faults('a fault inside the transaction stores nothing, messages and rejections a
   await log.stop()
 })
 
-faults('a batch whose commit was not reported is found again when it is offered again', async () => {
+faults('a batch whose commit was not reported is recognized when it is appended again', async () => {
   const { log, at } = await withFault()
   at.stage = 'committed'
   const batch = [entryOf({ message_id: 'a' }), entryOf({ message_id: 'b' })]

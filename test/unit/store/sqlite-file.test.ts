@@ -52,7 +52,7 @@ const refusal = async (file: string): Promise<string> => {
 
 const statements = suite('prepared statements')
 
-statements('are as many as allowed, and those in use stay', () => {
+statements('stay within their limit, and those in use stay', () => {
   const cache = new StatementCache(10)
   const prepared: string[] = []
   const get = (key: string) =>
@@ -123,7 +123,7 @@ files('that is damaged is refused untouched', async () => {
   assert.is(await refusal(file), 'none', 'the sound one is taken')
 })
 
-files('that cannot be opened at all is told as such', async () => {
+files('that cannot be opened is reported as such', async () => {
   const folder = newFile('folder')
   mkdirSync(folder)
   const file = newFile()
@@ -138,7 +138,7 @@ files('that cannot be opened at all is told as such', async () => {
   }
 })
 
-files('that is missing is made, with its folders', async () => {
+files('that is missing is created, with its folders', async () => {
   const file = join(fastDir(), 'a', 'b', 'gateway.db')
   const log = await openSqlite(file, false)
   assert.equal(await store(log, {}), [1])
@@ -169,7 +169,7 @@ files('that another tool made and left empty is adopted', async () => {
   }
 })
 
-files('that a death within its making left without tables is replaced', async () => {
+files('that a crash during creation left without tables is replaced', async () => {
   const file = newFile()
   byHand(file, `PRAGMA application_id = ${APPLICATION_ID}`, `PRAGMA user_version = ${SCHEMA_VERSION}`)
   const log = await openSqlite(file, true)
@@ -177,7 +177,7 @@ files('that a death within its making left without tables is replaced', async ()
   await log.stop()
 })
 
-files('is named once, when it is made', async () => {
+files('gets its log_id once, when it is created', async () => {
   const file = newFile()
   const names: string[] = []
   for (const newLogId of ['first', 'second']) {
@@ -189,7 +189,7 @@ files('is named once, when it is made', async () => {
   assert.equal(names, ['first', 'first'])
 })
 
-files('says in its own header whose it is, and of which version', async () => {
+files('identifies its application and version in its header', async () => {
   const file = newFile()
   const log = await openSqlite(file, true)
   const header = readFileSync(file)
@@ -198,7 +198,7 @@ files('says in its own header whose it is, and of which version', async () => {
   await log.stop()
 })
 
-files('is set to survive a power cut, on every connection and however often it is opened', async () => {
+files('is configured to survive a power failure, on every connection and however often it is opened', async () => {
   const seen = new Set<Database.Database>()
   const { prepare } = Database.prototype
   Database.prototype.prepare = function (this: Database.Database, ...args: [string]) {
@@ -230,7 +230,7 @@ files('is set to survive a power cut, on every connection and however often it i
   }
 })
 
-files('in which commits would not be durable is refused', async () => {
+files('in which commits would not be durable is rejected', async () => {
   const file = await ours()
   byHand(file, 'PRAGMA journal_mode = DELETE')
   assert.throws(
@@ -239,7 +239,7 @@ files('in which commits would not be durable is refused', async () => {
   )
 })
 
-files('that was left between its making and the switch to WAL, or restored from a copy, opens', async () => {
+files('that was left between creation and the switch to WAL, or restored from a copy, opens', async () => {
   const file = await ours()
   byHand(file, 'PRAGMA journal_mode = DELETE')
   const copy = newFile('copy.db')
@@ -257,7 +257,7 @@ files('its reading connection cannot write', async () => {
   db.close()
 })
 
-files('tells the bounds of all events without a walk over events or messages', async () => {
+files('returns the bounds of all events without a scan of events or messages', async () => {
   const db = openConnection(await ours(), { readonly: true })
   const plan = db.prepare(`EXPLAIN QUERY PLAN ${selectBounds(createFilter('*'))}`).all() as { detail: string }[]
   const steps = plan
@@ -284,7 +284,7 @@ const pruneMonth = async (log: SqliteStore): Promise<void> => {
 const left = async (log: SqliteStore): Promise<number[]> =>
   (await log.read(createFilter('*'), 0, ALL)).messages.map(({ db_id }) => db_id)
 
-files('retention by age goes on behind messages of a clock that was ahead', async () => {
+files('retention by age continues after messages of a clock that was ahead', async () => {
   const log = await openSqlite(newFile(), true)
   // Far ahead, and more of them than one look takes in.
   const ahead = Array.from({ length: 13_000 }, () => ({ received_at: fewDaysAgo(-3_650) }))
@@ -308,7 +308,7 @@ files('retention by age goes on behind messages of a clock that was ahead', asyn
   await later.stop()
 })
 
-files('retention by age keeps what a clock that was behind has stamped, as long as what is before it', async () => {
+files('retention by age keeps messages of a clock that was slow as long as those before them', async () => {
   const log = await openSqlite(newFile(), true)
   const ids = await store(
     log,
@@ -324,7 +324,7 @@ files('retention by age keeps what a clock that was behind has stamped, as long 
   await log.stop()
 })
 
-files('has strict tables that give their space back', async () => {
+files('has strict tables that release their space', async () => {
   const file = newFile()
   const log = await openSqlite(file, true)
   const db = new Database(file, { readonly: true })

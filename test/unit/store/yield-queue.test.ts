@@ -14,7 +14,7 @@ const AT_ONCE = 5
 const LIMIT = { messages: 500, bytes: 1_000_000 }
 const END = Number.MAX_SAFE_INTEGER
 
-const test = suite('a look through the whole log for what is not there')
+const test = suite('a scan of the whole store without matches')
 
 let log: SqliteStore
 
@@ -60,7 +60,7 @@ for (const [name, look] of Object.entries(LOOKS)) {
   })
 }
 
-test('what is found is the same as without company', async () => {
+test('results are the same as without other work', async () => {
   const wanted = createFilter('*', ['a'])
   const pages = await Promise.all(Array.from({ length: AT_ONCE }, () => log.read(wanted, 0, LIMIT)))
   assert.equal([...new Set(pages.map(({ messages }) => messages.length))], [500])

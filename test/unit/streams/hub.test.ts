@@ -25,7 +25,7 @@ const test = staged()
 
 const names = (...followers: Follower[]): string[] => followers.map((follower) => follower.names().join(' '))
 
-test('caught_up comes once, behind everything that hello has promised', async (stage) => {
+test('caught_up is sent once, after everything up to last_db_id of hello', async (stage) => {
   const ids = await stage.append(...Array.from({ length: 1_200 }, () => ({})))
   const follower = await stage.connect()
   await hasIds(follower, ids)
@@ -47,7 +47,7 @@ test('an empty channel is caught up at once, at its cursor', async (stage) => {
   assert.is(follower.sink.events[1]!.data, `{"last_message_db_id":${last}}`)
 })
 
-test('what hello has promised comes before caught_up even when the tail has not read it yet', async (stage) => {
+test('messages up to last_db_id of hello precede caught_up even if the tailer has not read them yet', async (stage) => {
   const first = await stage.connect()
   await stage.settle()
   const ids = await stage.append({}, {})
@@ -58,7 +58,7 @@ test('what hello has promised comes before caught_up even when the tail has not 
   assert.is(second.sink.events.at(-1)!.event, 'caught_up')
 })
 
-test('a lost bell is made up for by the poll (D1)', async (stage) => {
+test('a lost notification is compensated by polling (D1)', async (stage) => {
   const follower = await stage.connect()
   await stage.settle()
   const ids = await stage.append({}, {})
@@ -68,7 +68,7 @@ test('a lost bell is made up for by the poll (D1)', async (stage) => {
   await hasIds(follower, ids)
 })
 
-test('a bell that rings during a read is not lost (D1)', async (stage) => {
+test('a notification during a read is not lost (D1)', async (stage) => {
   const follower = await stage.connect()
   await stage.settle()
   const ids = await stage.append({})
@@ -81,7 +81,7 @@ test('a bell that rings during a read is not lost (D1)', async (stage) => {
   await hasIds(follower, ids)
 })
 
-test('a thousand bells are no thousand reads', async (stage) => {
+test('a thousand notifications do not cause a thousand reads', async (stage) => {
   const follower = await stage.connect()
   await stage.settle()
   const ids = await stage.append({})
@@ -91,7 +91,7 @@ test('a thousand bells are no thousand reads', async (stage) => {
   assert.ok(stage.log.reads <= 3, `${stage.log.reads} reads`)
 })
 
-test('a failing read of the tail is told, tried again, and loses nothing', async (stage) => {
+test('a failing read of the tailer is reported and retried, and loses nothing', async (stage) => {
   const follower = await stage.connect()
   await stage.settle()
   stage.log.failing = true
@@ -106,7 +106,7 @@ test('a failing read of the tail is told, tried again, and loses nothing', async
   assert.is(stage.faults.at(-1), null, 'and that it works again')
 })
 
-test('a failing read of history is told, tried again, and loses nothing', async (stage) => {
+test('a failing read of history is reported and retried, and loses nothing', async (stage) => {
   const ids = await stage.append(...Array.from({ length: 700 }, () => ({})))
   stage.log.failing = true
   const follower = await stage.connect()
@@ -118,7 +118,7 @@ test('a failing read of history is told, tried again, and loses nothing', async 
   assert.is(follower.sink.ids.length, 700)
 })
 
-test('a reader that takes nothing costs one write, whatever comes (S1)', async (stage) => {
+test('a subscriber that reads nothing costs one write, whatever arrives (S1)', async (stage) => {
   await stage.append(...Array.from({ length: 40 }, () => ({ body: LARGE })))
   const slow = await stage.connect({ slow: true })
   const quick = await stage.connect()
@@ -140,7 +140,7 @@ test('a reader that takes nothing costs one write, whatever comes (S1)', async (
   await hasIds(slow, quick.sink.ids)
 })
 
-test('what comes while nobody takes anything is not even read, and comes as soon as somebody does', async (stage) => {
+test('messages are not read while every subscriber is blocked, and are sent as soon as one is not', async (stage) => {
   const deaf = await stage.connect({ slow: true })
   await stage.settle()
   const reads = stage.log.reads
@@ -228,7 +228,7 @@ staged({ maxAgeMs: 100_000 })(
   },
 )
 
-test('a stop ends every stream with its reason, and spreads the returns', async (stage) => {
+test('a stop ends every stream with its reason, and spreads the reconnects', async (stage) => {
   const followers: Follower[] = []
   for (let n = 0; n < 40; n++) followers.push(await stage.connect({ wanted: createFilter([`e${n % 3}`]) }))
   await stage.settle()
@@ -271,7 +271,7 @@ staged({ heartbeatMs: 15_000 })(
   },
 )
 
-test('a reader that left is never written to again (S2), whenever it leaves', async (stage) => {
+test('a subscriber that disconnected is never written to again (S2), whenever it disconnects', async (stage) => {
   await stage.append({}, {})
   stage.log.hold()
   const reading = await stage.connect()
@@ -287,7 +287,7 @@ test('a reader that left is never written to again (S2), whenever it leaves', as
   assert.equal([reading.sink.breaches, reading.sink.ids, stage.live.subscribers], [[], [], 1])
 })
 
-test('equal selections share one channel, and the last reader takes it along', async (stage) => {
+test('equal filters share one channel, which is removed with the last subscriber', async (stage) => {
   const wishes = [
     createFilter(['a', 'b']),
     createFilter(['b', 'a', 'a']),
@@ -301,7 +301,7 @@ test('equal selections share one channel, and the last reader takes it along', a
   assert.equal([stage.live.subscribers, stage.live.channels], [0, 0])
 })
 
-test('a thousand readers that come back at once read each page of history once', async (stage) => {
+test('a thousand subscribers that reconnect at once read each page of history once', async (stage) => {
   const ids = await stage.append(...Array.from({ length: 2_000 }, () => ({})))
   const followers: Follower[] = []
   for (let n = 0; n < 200; n++) followers.push(await stage.connect({ cursor: ids[n % 50]! }))
@@ -309,7 +309,7 @@ test('a thousand readers that come back at once read each page of history once',
   assert.ok(stage.log.reads < 60, `${stage.log.reads} reads`)
 })
 
-test('what retention has removed is not served from memory', async (stage) => {
+test('messages deleted by retention are not served from memory', async (stage) => {
   const ids = await stage.append({}, {}, { received_at: 5_000 })
   await hasIds(await stage.connect(), ids)
   await stage.log.prune({ receivedBefore: 4_000, messagesPerEvent: null }, 10)

@@ -85,7 +85,7 @@ slabs('an empty slab holds no memory', () => {
   assert.equal([slab.bytes, slab.frames, slab.startsAfter, slab.last, slab.framesAfter(7)], [0, 0, 7, 7, null])
 })
 
-slabs('starts small, and gives up its oldest half at the most', () => {
+slabs('starts small, and discards at most its oldest half', () => {
   const slab = new ReplayBuffer(0)
   slab.append(1, frameOf(1, 100))
   assert.ok(slab.bytes <= 4_096, `${slab.bytes} bytes for one frame`)
@@ -95,7 +95,7 @@ slabs('starts small, and gives up its oldest half at the most', () => {
   assert.is(slab.startsAfter, 5_000 - slab.frames)
 })
 
-slabs('carries a frame that is larger than itself', () => {
+slabs('holds an SSE event that is larger than itself', () => {
   const slab = new ReplayBuffer(0, MOST)
   slab.append(1, frameOf(1, 100))
   slab.append(2, frameOf(2, 10 * MOST))
@@ -111,7 +111,7 @@ slabs('a page of history is never cut', () => {
   assert.equal([slab.startsAfter, slab.frames, slab.framesAfter(0)!.length], [0, 2_000, 2_000_000])
 })
 
-slabs('a quiet channel gives the memory of its slab back', () => {
+slabs('an idle channel releases the memory of its slab', () => {
   const channel = new StreamChannel(createFilter(['e']), 0)
   channel.append(1, frameOf(1, 100_000))
   const now = performance.now()

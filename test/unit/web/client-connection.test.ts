@@ -2,9 +2,9 @@ import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'
 import { ClientStage } from '../../support/stages/client-stage.ts'
 
-const line = suite('a channel’s line to the gateway')
+const line = suite('the connection of a channel')
 
-line('tells its states, and where it stands', async () => {
+line('reports its state and its cursor', async () => {
   const stage = new ClientStage({ lastMessageDbId: 2 })
   stage.gateway.append(5)
   await stage.start()
@@ -30,7 +30,7 @@ line('shows its progress while it catches up', async () => {
   ])
 })
 
-line('begins where its address says, and goes on from its cursor after that', async () => {
+line('starts at the cursor in its URL, and continues from its own cursor afterwards', async () => {
   const stage = new ClientStage({}, 'http://gateway/api/events/e/stream?tail=5&message_type=a,b')
   stage.gateway.append(3)
   await stage.start()
@@ -45,7 +45,7 @@ line('begins where its address says, and goes on from its cursor after that', as
   assert.is(latest.gateway.asked[0], 'http://gateway/api/stream?event_id=a+b&event_id=*&last_message_db_id=latest')
 })
 
-line('waits longer and longer, spread at random, while nobody is there', async () => {
+line('waits longer and longer, with random spread, while the gateway is unreachable', async () => {
   const stage = new ClientStage()
   stage.gateway.kill()
   await stage.start()
@@ -67,7 +67,7 @@ line('waits longer and longer, spread at random, while nobody is there', async (
   assert.is(stage.tab.status.failures, 0)
 })
 
-line('learns the reason of a refusal, and comes back when it was asked to', async () => {
+line('reads the reason of a refusal, and reconnects after Retry-After', async () => {
   const stage = new ClientStage()
   stage.gateway.refusal = { status: 429, code: 'too_many_streams', retryAfter: 20 }
   await stage.start()
@@ -109,7 +109,7 @@ for (const [status, code] of [
   })
 }
 
-line('comes back soon where the gateway has announced the end, and spread where it restarts', async () => {
+line('reconnects soon after an announced end, and with random spread after a restart', async () => {
   for (const [reason, ms] of [
     ['max_age', 250],
     ['token_expired', 250],
@@ -125,7 +125,7 @@ line('comes back soon where the gateway has announced the end, and spread where 
   }
 })
 
-line('notices a line that is dead by its silence, and goes on behind its last id', async () => {
+line('detects a dead connection by its silence, and resumes after its last id', async () => {
   const stage = await new ClientStage().start()
   stage.gateway.append(1)
   await stage.pass(60_000)
@@ -141,7 +141,7 @@ line('notices a line that is dead by its silence, and goes on behind its last id
   assert.equal(stage.ids, [1, 2])
 })
 
-line('learns how often heartbeats come, from the gateway’s own times', async () => {
+line('learns the heartbeat interval from the gateway’s timestamps', async () => {
   const stage = await new ClientStage().start()
   assert.is(stage.tab.status.patienceMs, 31_000)
   await stage.pass(3_000, 1_000)
@@ -156,7 +156,7 @@ line('learns how often heartbeats come, from the gateway’s own times', async (
   assert.is(rare.gateway.asked.length, streams)
 })
 
-line('asks for a line of its own after a sleep, once what had come was read', async () => {
+line('opens a new connection after a sleep, once received data was read', async () => {
   const stage = await new ClientStage().start()
   await stage.pass(30_000)
   stage.browser.sleep(3_600_000)
@@ -172,7 +172,7 @@ line('asks for a line of its own after a sleep, once what had come was read', as
   assert.equal(stage.whys, ['silent'])
 })
 
-line('wakes at once where it waited while the machine slept', async () => {
+line('reconnects immediately if the machine slept while it waited', async () => {
   const stage = new ClientStage()
   stage.gateway.kill()
   await stage.start()
@@ -185,7 +185,7 @@ line('wakes at once where it waited while the machine slept', async () => {
   assert.is(stage.tab.state, 'live')
 })
 
-line('says that the browser is offline, and is back with the network', async () => {
+line('reports that the browser is offline, and reconnects with the network', async () => {
   const stage = await new ClientStage().start()
   stage.browser.online = false
   stage.tab.network(false)
@@ -220,7 +220,7 @@ line('takes a new ticket for each connection, by a new token', async () => {
   assert.equal(stage.gateway.shown, ['Bearer token-1', 'Bearer token-2'])
 })
 
-line('uses a ticket that its address brings along, then those it gets itself', async () => {
+line('uses the ticket in its URL first, then those it requests itself', async () => {
   const stage = new ClientStage({}, 'http://gateway/soc/api/stream?event_id=a&ticket=given')
   await stage.start()
   stage.gateway.kill()
@@ -231,7 +231,7 @@ line('uses a ticket that its address brings along, then those it gets itself', a
   assert.equal(tickets, ['given', 'ticket-1'])
 })
 
-line('shows a refused token again only a few times, and a new one at once', async () => {
+line('retries a refused token only a few times, and a new one immediately', async () => {
   const stage = new ClientStage({ token: () => 'old' })
   stage.gateway.refusal = { status: 401, code: 'token_expired' }
   await stage.start()
@@ -248,7 +248,7 @@ line('shows a refused token again only a few times, and a new one at once', asyn
   assert.is(renewing.tab.state, 'waiting')
 })
 
-line('says how the page’s own token function failed, and asks it again', async () => {
+line('reports the error of the page’s own token function, and calls it again', async () => {
   let fails = true
   const stage = new ClientStage({
     token: () => {
@@ -263,7 +263,7 @@ line('says how the page’s own token function failed, and asks it again', async
   assert.is(stage.tab.state, 'live')
 })
 
-line('tells of a reset before everything comes again', async () => {
+line('reports a reset before everything is sent again', async () => {
   const stage = new ClientStage({ lastMessageDbId: 900 })
   stage.gateway.append(2)
   await stage.start()
@@ -289,7 +289,7 @@ line('tells of a reset before everything comes again', async () => {
   assert.is(kept.resets[0]?.reason, 'log_changed')
 })
 
-line('goes on behind callbacks of the page that throw, and tells of it', async () => {
+line('continues after callbacks of the page that throw, and reports them', async () => {
   const fault = new Error('the page’s fault')
   const ids: number[] = []
   const stage = new ClientStage({
@@ -309,7 +309,7 @@ line('goes on behind callbacks of the page that throw, and tells of it', async (
   assert.equal(stage.browser.reports, Array(5).fill(fault))
 })
 
-line('calls nobody back once it is closed, not even from within', async () => {
+line('calls no callback once it is closed, not even from within one', async () => {
   const stage: ClientStage = new ClientStage({ onMessage: () => stage.tab.close() })
   stage.gateway.append(3)
   await stage.start()

@@ -3,7 +3,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 import { ClientTrial, clientOperation } from '../../support/stages/client-trial.ts'
 
-const property = suite('whatever happens to gateway, line, clock and tabs')
+const property = suite('any failure of gateway, connection, clock and tabs')
 
 const numRuns = runs(300, 5_000)
 
@@ -16,7 +16,7 @@ property('each tab gets each message once and in order, by one connection for al
   )
 })
 
-property('so it does where tabs cannot share', async () => {
+property('so it does if tabs cannot share', async () => {
   await fc.assert(
     fc.asyncProperty(operations, fc.nat(), (run, seed) => new ClientTrial(seed, false).run(run)),
     { numRuns },

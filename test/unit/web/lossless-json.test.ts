@@ -55,7 +55,7 @@ const withoutSpace = (json: string): string => json.replace(/("(?:[^"\\]|\\.)*")
 for (const [path, { parseLosslessJson, stringifyLosslessJson, LosslessNumber }] of Object.entries(PATHS)) {
   const json = suite(`JSON that loses nothing, ${path}`)
 
-  json('every digit and every character comes out as it came', () => {
+  json('every digit and every character is preserved', () => {
     const both = ['"\\ue00012345"', '"\ue00012345"'].map((b) => `{"a":12302548181076029,"b":${b},"c":1.10}`)
     for (const text of both) {
       const printed = stringifyLosslessJson(parseLosslessJson(text))
@@ -65,7 +65,7 @@ for (const [path, { parseLosslessJson, stringifyLosslessJson, LosslessNumber }] 
     assert.is(withoutSpace(stringifyLosslessJson(parseLosslessJson(`[${numbers}]`))), `[${numbers}]`)
   })
 
-  json('a number is a number where JavaScript prints it as it is written, and else a LosslessNumber', () => {
+  json('a number is a number if JavaScript prints it as written, or else a LosslessNumber', () => {
     assert.equal(parseLosslessJson('[7,-1.5,1e21]'), [7, -1.5, new LosslessNumber('1e21')])
     assert.is((parseLosslessJson('1.10') as InstanceType<typeof LosslessNumber>).text, '1.10')
   })
@@ -78,7 +78,7 @@ for (const [path, { parseLosslessJson, stringifyLosslessJson, LosslessNumber }] 
     assert.is(withoutSpace(stringifyLosslessJson(proto)), '{"__proto__":{"x":1.0},"constructor":-0}')
   })
 
-  json('what is nested too deeply comes back as its text', () => {
+  json('a value nested too deeply is returned as its text', () => {
     const deep = `${'['.repeat(200_000)}1.0${']'.repeat(200_000)}`
     assert.is(parseLosslessJson(deep), deep)
   })
@@ -105,7 +105,7 @@ for (const [path, { parseLosslessJson, stringifyLosslessJson, LosslessNumber }] 
     )
   })
 
-  json('what JSON.parse refuses is refused, and nothing else', () => {
+  json('text is rejected exactly if JSON.parse rejects it', () => {
     const refuses = (parse: (text: string) => unknown, text: string): boolean => {
       try {
         parse(text)
