@@ -1,6 +1,6 @@
 /**
- * An agent that sends numbered messages through an outbox and lives on until it is killed, or until the outbox is empty.
- * Arguments: URL, exchange, outbox, first number, how many, how many events.
+ * An agent in its own process that sends numbered messages through an outbox until it is killed or the outbox is empty.
+ * Arguments: URL, exchange, outbox, first number, number of messages, number of events.
  */
 import { PublishError, Publisher } from '../../../src/publisher/index.ts'
 

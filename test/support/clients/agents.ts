@@ -8,7 +8,7 @@ import { killAtExit, killNow } from '../harness/cleanup.ts'
 import { until } from '../harness/wait.ts'
 import { type Names, withChannel } from '../servers/rabbitmq.ts'
 
-/** A message as it lies in a queue. */
+/** A message read from a queue. */
 export type Delivered = {
   routingKey: string
   messageId: string | undefined
@@ -19,7 +19,7 @@ export type Delivered = {
   n: number
 }
 
-/** Declares the exchange, and a queue bound to it: a classic one if not said otherwise. */
+/** Declares the exchange and a queue bound to it, by default a classic one. */
 export const declareQueue = (url: string, names: Names, args: Record<string, unknown> = {}): Promise<void> =>
   withChannel(url, async (channel) => {
     await channel.exchangeDeclare({ exchange: names.exchange, type: 'topic', durable: true })
@@ -28,8 +28,7 @@ export const declareQueue = (url: string, names: Names, args: Record<string, unk
   })
 
 /**
- * Takes messages out of a queue, in its order: until `enough` says so where somebody still publishes, else until the
- * queue is empty.
+ * Reads messages from a queue in order, until `enough` returns true if publishing continues, or else until it is empty.
  */
 export const takeAll = (
   url: string,
@@ -61,19 +60,19 @@ export const takeAll = (
 
 const END = 'the end of the queue'
 
-/** Puts a mark behind all that is in a queue: what a busy broker says of how much is in it may be an old guess. */
+/** Publishes a marker message to the end of a queue: the message count that a busy broker reports may be outdated. */
 const markEnd = async (channel: Channel, queue: string): Promise<void> => {
   await channel.confirmSelect()
   const mark = () =>
     channel.basicPublish({ routingKey: queue, messageId: END }, {}).then(
       () => true,
-      // A queue with a bound may still be full.
+      // A queue with a length limit may still be full.
       () => false,
     )
   await until(mark, { what: 'a mark behind the messages', everyMs: 50 })
 }
 
-/** What the gateway would keep: of each message its first copy. */
+/** Returns the messages that the gateway would store: the first copy of each. */
 export const firstCopies = (messages: readonly Delivered[]): Delivered[] => {
   const seen = new Set<string>()
   return messages.filter(({ event_id, message_id }) => {
@@ -82,7 +81,7 @@ export const firstCopies = (messages: readonly Delivered[]): Delivered[] => {
   })
 }
 
-/** The numbers of each event, in the order of their first copies, rise by one from 0: nothing lost, nothing displaced. */
+/** Asserts that the numbers of each event, in the order of their first copies, increase by one from 0. */
 export const assertInOrder = (messages: readonly Delivered[], count: number): void => {
   const numbers = new Map<string, number[]>()
   const copies = firstCopies(messages)
@@ -94,7 +93,7 @@ export const assertInOrder = (messages: readonly Delivered[], count: number): vo
   }
 }
 
-/** @returns the error with which the promise rejects; fails unless it has this code */
+/** @returns the error that the promise rejects with; fails unless it has this code */
 export const rejection = async (promise: Promise<unknown>, code: PublishErrorCode): Promise<PublishError> => {
   const error = await promise.then(
     (value) => assert.unreachable(`no rejection, but ${JSON.stringify(value)}`),
@@ -108,21 +107,21 @@ export type AgentOptions = {
   url: string
   exchange: string
   outbox: string
-  /** Messages to send, numbered from `from`; the events take turns. */
+  /** Number of messages to send, numbered from `from`, alternating between the events. */
   count: number
   from?: number
   events?: number
-  /** Any command; the TypeScript agent of support/clients/agent.ts if absent. */
+  /** Any command. Default: the TypeScript agent of support/clients/agent.ts. */
   command?: string[]
 }
 
-/** An agent in a process of its own, with an outbox. It tells of each message that it was promised to keep. */
+/** An agent with an outbox in its own process. It reports each message whose `send` resolved. */
 export class Agent {
   /** Messages for which `send` has resolved. */
   accepted = 0
-  /** What the broker has not confirmed, as last told. */
+  /** Number of unconfirmed messages, as last reported. */
   queued = 0
-  /** The error code with which it could not start or send, if any. */
+  /** Error code if it could not start or send. */
   fault: string | undefined
   readonly #child: ChildProcessWithoutNullStreams
   readonly #ended: Promise<void>
@@ -156,7 +155,7 @@ export class Agent {
     if (verdict === 'ended' && this.accepted < count) throw new Error(`the agent ended: ${this.fault}\n${this.output}`)
   }
 
-  /** Resolves when the process has ended by itself. */
+  /** Resolves when the process has exited by itself. */
   async ended(): Promise<void> {
     await this.#ended
   }

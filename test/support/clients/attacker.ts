@@ -2,12 +2,12 @@ import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * Wears a gateway down, in a process of its own: `node attacker.ts PORT KIND COUNT`, until it is ended. On each line
- * of stdin it prints what it did so far as JSON.
+ * Attacks a gateway from its own process until it is ended: `node attacker.ts PORT KIND COUNT`. For each line on stdin
+ * it prints its counters as JSON.
  */
 const [port = '0', kind = '', count = '0'] = process.argv.slice(2)
 
-/** `opened`: connections made; `closed`: those that the other side has ended; `answers`: statuses that came. */
+/** `opened`: connections made; `closed`: those that the server closed; `answers`: number of responses by status. */
 const did = { opened: 0, closed: 0, sent: 0, answers: {} as Record<string, number> }
 
 const connect = (): Promise<net.Socket> =>
@@ -41,7 +41,7 @@ const send = async (socket: net.Socket, bytes: string | Buffer): Promise<void> =
 const BLOCK = Buffer.alloc(64 * 1024, 'x')
 
 const KINDS: Record<string, () => Promise<void>> = {
-  /** A head that never ends, a byte now and then. */
+  /** A head that never ends, sent byte by byte. */
   slowloris: async () => {
     const socket = await connect()
     await send(socket, 'GET /api/events HTTP/1.1\r\nhost: x\r\n')
@@ -50,7 +50,7 @@ const KINDS: Record<string, () => Promise<void>> = {
       await send(socket, 'x')
     }
   },
-  /** A body that never ends, a byte now and then. */
+  /** A body that never ends, sent byte by byte. */
   slowbody: async () => {
     const socket = await connect()
     await send(socket, 'POST /api/events/room/messages HTTP/1.1\r\nhost: x\r\ncontent-length: 10000\r\n\r\n{')
@@ -59,7 +59,7 @@ const KINDS: Record<string, () => Promise<void>> = {
       await send(socket, ' ')
     }
   },
-  /** Heads far beyond what is taken. */
+  /** Heads far above the limit. */
   bomb: async () => {
     const socket = await connect()
     await send(socket, 'GET / HTTP/1.1\r\nhost: x\r\n')
@@ -67,14 +67,14 @@ const KINDS: Record<string, () => Promise<void>> = {
     socket.destroy()
     await sleep(20)
   },
-  /** Connections that come and go, some with a request. */
+  /** Connections that open and close, some with a request. */
   churn: async () => {
     const socket = await connect()
     if (Math.random() < 0.5) await send(socket, 'GET /livez HTTP/1.1\r\nhost: x\r\n\r\n')
     socket.destroy()
     await sleep(5)
   },
-  /** Bodies beyond every limit, in chunks without an end. */
+  /** Endless chunked bodies. */
   oversize: async () => {
     const socket = await connect()
     await send(socket, 'POST /api/events/room/messages HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n')

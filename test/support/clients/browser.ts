@@ -27,8 +27,8 @@ const options = (...flags: string[]): LaunchOptions => {
 }
 
 /**
- * A headless Chromium: TEST_CHROMIUM or the system's. It ends with `close()`, at the latest with this process.
- * @throws Error when none is installed
+ * Launches a headless Chromium: TEST_CHROMIUM or the system's. It ends with `close()`, at the latest with this process.
+ * @throws Error if none is installed
  */
 export const launchChromium = async (): Promise<Browser> => {
   const browser = await chromium.launch(options())
@@ -37,8 +37,8 @@ export const launchChromium = async (): Promise<Browser> => {
 }
 
 /**
- * One that can put its tabs to sleep: launched the usual way, each tab counts as being looked at for ever, and sleeps never.
- * @throws Error when none is installed
+ * Launches a Chromium that can freeze its tabs. Launched normally, every tab counts as visible and is never frozen.
+ * @throws Error if none is installed
  */
 export const launchDrowsyChromium = async (): Promise<{ context: BrowserContext; close(): Promise<void> }> => {
   const port = await freePort()

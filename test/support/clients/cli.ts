@@ -9,25 +9,25 @@ import { isScript, PROGRAM, wordsOf } from '../harness/program.ts'
 import { until } from '../harness/wait.ts'
 import type { Env } from '../servers/gateway.ts'
 
-/** The command line as words of a command. */
+/** The arguments that start the command line. */
 const WORDS = wordsOf(PROGRAM)
 
 export type Ran = { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }
 
-/** A command under way. */
+/** A running command. */
 export type Running = {
   readonly child: ChildProcessWithoutNullStreams
   readonly stdout: string
   readonly stderr: string
-  /** Resolves when stdout or stderr matches; throws with both when it does not in time, or when the command ends before. */
+  /** Resolves when stdout or stderr matches; rejects with both at the time limit, or if the command exits before. */
   seen(pattern: RegExp): Promise<void>
-  /** Resolves when the command has ended and its output is complete. */
+  /** Resolves when the command has exited and its output is complete. */
   readonly done: Promise<Ran>
 }
 
 export type CallOptions = { env?: Env; input?: string | Buffer }
 
-/** All variables as empty texts, so that a developer's .env has no say. */
+/** All variables as empty texts, so that a developer's .env has no effect. */
 export const UNSET = Object.fromEntries(
   VARIABLE_NAMES.flatMap((name) => [
     [name, ''],
@@ -54,7 +54,7 @@ const follow = (child: ChildProcessWithoutNullStreams, input: string | Buffer | 
   let over = false
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => (stdout += chunk))
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => (stderr += chunk))
-  // A command may end before it has read all that it is given.
+  // A command may exit before it has read all its input.
   child.stdin.on('error', () => {})
   if (input !== undefined) child.stdin.end(input)
   const ended = new Promise<Ran>((resolve, reject) => {
@@ -85,15 +85,15 @@ const follow = (child: ChildProcessWithoutNullStreams, input: string | Buffer | 
   }
 }
 
-/** Starts a command; its stdin stays open unless there is input. */
+/** Starts a command. Its stdin stays open unless there is input. */
 export const startCli = (args: readonly string[], { env, input }: CallOptions = {}): Running =>
   follow(spawn(WORDS[0]!, [...WORDS.slice(1), ...args], { env: envOf(env), stdio: 'pipe' }), input)
 
-/** Runs a command to its end, with nothing on stdin unless there is input. */
+/** Runs a command until it exits, without stdin unless there is input. */
 export const runCli = (args: readonly string[], { env, input = '' }: CallOptions = {}): Promise<Ran> =>
   startCli(args, { ...(env && { env }), input }).done
 
-/** The tail of the calls in this process: they share its environment. */
+/** Serializes calls in this process, since they share its environment. */
 let called: Promise<unknown> = Promise.resolve()
 
 const capture = (): { stream: NodeJS.WriteStream; text(): string } => {
@@ -121,29 +121,29 @@ const callOne = async (args: readonly string[], { env, input = '' }: CallOptions
 }
 
 /**
- * The same in this process: a call costs a twentieth of a command's own process. For what a command says and does; signals,
- * pipes and terminals, and the start of Node itself, need a process.
+ * Runs a command in this process, which takes a twentieth of the time of a separate one. For output and effects of a
+ * command; signals, pipes, terminals and the start of Node itself need a process.
  */
 export const callCli = (args: readonly string[], options: CallOptions = {}): Promise<Ran> => {
-  // An executable is tested as it is.
+  // An executable is tested as a process.
   if (!isScript(PROGRAM)) return runCli(args, options)
   const call = called.then(() => callOne(args, options))
   called = call.catch(() => {})
   return call
 }
 
-/** Runs a line of the shell, without its rc file (it would read one where stdin is a socket), in which `$CLI` is the command. */
+/** Runs a shell command without rc file (which it would read if stdin is a socket). `$CLI` is the command line. */
 export const startShell = (line: string, { env, input }: CallOptions = {}): Running => {
   const full = envOf({ ...env, CLI: WORDS.join(' ') })
   return follow(spawn('/bin/bash', ['--norc', '-c', line], { env: full, stdio: 'pipe' }), input)
 }
 
-/** Whether util-linux's `script` is there, which runs a command on a terminal of its own. */
+/** True if util-linux's `script` is available, which runs a command on a terminal of its own. */
 export const hasTerminal = spawnSync('script', ['--version']).status === 0
 
 const quoted = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
 
-/** The same on a terminal of 120 columns: stdout and stderr come as one, in `stdout`. stdin of the command is the terminal. */
+/** Runs a command on a terminal of 120 columns. stdout and stderr are combined in `stdout`; stdin is the terminal. */
 export const startOnTerminal = (args: readonly string[], { env, input }: CallOptions = {}): Running => {
   const line = `stty cols 120 -echo; exec ${[...WORDS, ...args].map(quoted).join(' ')}`
   return follow(
@@ -152,7 +152,7 @@ export const startOnTerminal = (args: readonly string[], { env, input }: CallOpt
   )
 }
 
-/** The values of JSON lines. */
+/** Parses JSON lines. */
 export const jsonLines = <T>(text: string): T[] =>
   text
     .split('\n')

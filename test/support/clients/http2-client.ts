@@ -6,26 +6,26 @@ export type Opened = {
   readonly stream: ClientHttp2Stream
   readonly headers: Record<string, unknown>
   readonly status: number
-  /** All that has come. */
+  /** All data received so far. */
   text(): string
-  /** True once the stream is over, however. */
+  /** True once the stream has ended, for any reason. */
   readonly closed: boolean
   /** Resolves when the text matches. */
   says(pattern: string | RegExp): Promise<void>
 }
 
-/** A session of HTTP/2 in the hands of a test. Errors of it are kept, not thrown. */
+/** An HTTP/2 session for tests. Its errors are stored, not thrown. */
 export type Http2 = {
   readonly session: ClientHttp2Session
   readonly errors: Error[]
-  /** The code of the GOAWAY that came, if any. */
+  /** Error code of the received GOAWAY, if any. */
   goaway(): number | undefined
-  /** Asks; resolves when the head of the answer is there. @throws Error when the stream ends before */
+  /** Sends a request; resolves with the head of the response. @throws Error if the stream ends before */
   open(path: string, headers?: Record<string, string>, payload?: string): Promise<Opened>
   close(): void
 }
 
-/** @param ca the authority to trust */
+/** @param ca certificate authority to trust */
 export const openHttp2 = (url: string, ca: string, options: ClientSessionOptions = {}): Promise<Http2> =>
   new Promise((resolve, reject) => {
     const session = http2.connect(url, { ca, ...options })

@@ -7,12 +7,12 @@ import { KEY, streamUrl } from '../stages/stage.ts'
 import type { PikaPublisher } from './pika.ts'
 import { Reader, type ReaderOptions } from './sse.ts'
 
-/** Lines that wait in the publisher at most, so that it can stop soon. */
+/** Maximum number of lines queued in the publisher, so that it can stop quickly. */
 const WINDOW = 50
 
 /**
- * Publishes numbered messages of one event, some hundred a second unless told otherwise, until it is stopped. Their
- * ids are `PREFIX-0`, `PREFIX-1` and so on.
+ * Publishes numbered messages of one event, by default some hundred per second, until it is stopped. Their ids are
+ * `PREFIX-0`, `PREFIX-1` and so on.
  */
 export class Load {
   /** The ids that the broker has confirmed, in order. */
@@ -33,7 +33,7 @@ export class Load {
 
   start(): this {
     this.#running ??= this.#run()
-    // What fails is thrown by `stop`.
+    // `stop` throws the error.
     this.#running.catch(() => {})
     return this
   }
@@ -44,7 +44,7 @@ export class Load {
     await this.#running
   }
 
-  /** Resolves when the broker has confirmed so many more. */
+  /** Resolves when the broker has confirmed this many more. */
   async more(count: number): Promise<void> {
     const enough = this.confirmed.length + count
     await until(() => this.confirmed.length >= enough, {
@@ -75,7 +75,7 @@ export class Load {
   }
 }
 
-/** A reader of one event that remembers the message ids; it comes back sooner than a browser would. */
+/** A client of one event that records message ids. It reconnects faster than a browser. */
 export class IdReader extends Reader {
   readonly messageIds: string[]
 
@@ -89,12 +89,12 @@ export class IdReader extends Reader {
       },
     })
     this.messageIds = ids
-    // Rounds of a second would be over before a client of the stream's own `retry:` is back.
+    // Shorter than `retry:`, since rounds of a second would otherwise end before the client has reconnected.
     if (retryMs !== undefined) Object.defineProperty(this, 'retryMs', { get: () => retryMs, set: () => {} })
   }
 }
 
-/** Fails unless both lists hold the same, in the same order; says what is lost, doubled or out of place. */
+/** Fails unless both lists are equal; reports what is lost, duplicated or out of order. */
 export const assertSameOnce = (actual: readonly string[], expected: readonly string[], what: string): void => {
   const seen = new Set<string>()
   const doubled = actual.filter((id) => seen.size === seen.add(id).size)
@@ -111,7 +111,7 @@ export const assertSameOnce = (actual: readonly string[], expected: readonly str
   assert.is(misplaced, -1, `${what}: out of order at ${misplaced}: ${actual[misplaced]}, not ${expected[misplaced]}`)
 }
 
-/** Each reader got each confirmed message of its load once, in the order of the database. */
+/** Asserts that each client received each confirmed message of its load once, in database order. */
 export const assertReadOnce = async (loads: readonly Load[], readers: readonly IdReader[]): Promise<void> => {
   for (const [n, reader] of readers.entries()) {
     const { confirmed } = loads[n % loads.length]!
@@ -126,8 +126,8 @@ export const assertReadOnce = async (loads: readonly Load[], readers: readonly I
 }
 
 /**
- * The end of every trial: the database is sound, holds each confirmed message once and in the order of its publisher,
- * and each reader got each once, in the order of the database.
+ * Final check of every trial: the database is intact, contains each confirmed message once and in publishing order, and
+ * each client received each message once, in database order.
  */
 export const assertNothingLost = async (
   file: string,

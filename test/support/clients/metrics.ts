@@ -1,6 +1,6 @@
 import { type MetricSources, makeMetrics } from '../../../src/telemetry/metrics.ts'
 
-/** Readings of a gateway that does nothing, and shows every metric there is. */
+/** An idle gateway whose metrics are read; every metric is present. */
 export const QUIET: MetricSources = {
   version: '0.0.0',
   mode: 'broker',
@@ -12,7 +12,7 @@ export const QUIET: MetricSources = {
   certificateExpiry: () => 0,
 }
 
-/** A metric as it is declared. */
+/** A metric declaration. */
 export interface Declared {
   readonly name: string
   readonly type: string
@@ -32,6 +32,6 @@ export const declaredMetrics = (): Map<string, Declared> => {
   return new Map(metrics.map(({ name, help, type, labelNames }) => [name, { name, help, type, labels: labelNames }]))
 }
 
-/** The series under which a metric can be asked for. */
+/** Names of the time series that a metric can be queried by. */
 export const seriesOf = ({ name, type }: Declared): string[] =>
   type === 'histogram' ? [`${name}_bucket`, `${name}_sum`, `${name}_count`] : [name]

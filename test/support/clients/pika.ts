@@ -4,10 +4,10 @@ import { fileURLToPath } from 'node:url'
 import { killAtExit, killNow } from '../harness/cleanup.ts'
 import { pikaPython } from '../harness/provision.ts'
 
-/** One message. Exactly one of `body` (text), `body_base64` (bytes), `py` (through Python's json.dumps) is given. */
+/** One message. Exactly one of `body` (text), `body_base64` (bytes) and `py` (through Python's json.dumps) is given. */
 export type PikaLine = {
   key: string
-  /** The publisher's exchange if absent. */
+  /** Default: the publisher's exchange. */
   exchange?: string
   body?: string
   body_base64?: string
@@ -16,15 +16,15 @@ export type PikaLine = {
   properties?: PikaProperties
 }
 
-/** A header `{type: 'L', value: '9007199254740993'}` goes over the wire as that AMQP field type. */
+/** A header `{type: 'L', value: '9007199254740993'}` is sent as that AMQP field type. */
 export type PikaProperties = {
   message_id?: string
   /** Bytes, in the place of `message_id`. */
   message_id_base64?: string
   headers?: Record<string, unknown>
-  /** `application/json` if absent. */
+  /** Default: `application/json`. */
   content_type?: string
-  /** 2, persistent, if absent. */
+  /** Default: 2, persistent. */
   delivery_mode?: 1 | 2
   content_encoding?: string
   correlation_id?: string
@@ -35,18 +35,18 @@ export type PikaProperties = {
   app_id?: string
 }
 
-/** `attempts` counts the sendings of this line, more than one only with `retry`. */
+/** `attempts` counts how often this line was sent; more than once only with `retry`. */
 export type PikaConfirm = { n: number; attempts: number }
 
 export type PikaOptions = {
   url: string
-  /** `deepsoc_notifications_exchange` if absent. */
+  /** Default: `deepsoc_notifications_exchange`. */
   exchange?: string
   /** Declares the exchange as DeepSOC does, durable topic, once per connection. */
   declare?: boolean
-  /** Default true; false: a line counts as done when it is written. */
+  /** Default: true. If false, a line is done when it is written. */
   confirms?: boolean
-  /** An unroutable message is a failure. */
+  /** Treats an unroutable message as a failure. */
   mandatory?: boolean
   /** Reconnects and sends again until the broker has confirmed. */
   retry?: boolean
@@ -54,9 +54,9 @@ export type PikaOptions = {
 
 type Waiting = { resolve: (confirm: PikaConfirm) => void; reject: (error: Error) => void }
 
-/** A Python process that publishes with pika, one message after the other, in the order of the calls. */
+/** A Python process that publishes with pika, one message after another, in the order of the calls. */
 export class PikaPublisher {
-  /** How many lines were done successfully so far. */
+  /** Number of lines completed successfully so far. */
   confirmed = 0
   readonly #child: ChildProcessWithoutNullStreams
   readonly #waiting: Waiting[] = []
@@ -64,7 +64,7 @@ export class PikaPublisher {
   #failure: Error | undefined
   #stderr = ''
 
-  /** @throws Error when no Python with pika is there */
+  /** @throws Error if no Python with pika is available */
   constructor({ url, exchange, declare, confirms = true, mandatory, retry }: PikaOptions) {
     const python = pikaPython()
     if (!python) throw new Error('no Python that can import pika (apt-get install python3-pika)')
@@ -90,12 +90,14 @@ export class PikaPublisher {
     })
   }
 
-  /** How many lines wait for their confirmation. */
+  /** Number of lines that wait for confirmation. */
   get pending(): number {
     return this.#waiting.length
   }
 
-  /** Resolves when the broker has confirmed the message (without confirms: when it is written); rejects with why not. */
+  /**
+   * Resolves when the broker has confirmed the message (without confirms: when it is written); rejects with the reason.
+   */
   publish(line: PikaLine): Promise<PikaConfirm> {
     return new Promise((resolve, reject) => {
       if (this.#failure) {
@@ -116,13 +118,13 @@ export class PikaPublisher {
     })
   }
 
-  /** Lets what is queued be published, then ends the process. */
+  /** Publishes all queued messages, then ends the process. */
   async close(): Promise<void> {
     this.#child.stdin.end()
     await this.#ended
   }
 
-  /** Ends the process at once, as a crashing agent; what was not confirmed rejects. */
+  /** Kills the process like a crashing agent; unconfirmed messages reject. */
   async kill9(): Promise<void> {
     if (this.#child.pid !== undefined) killNow(this.#child.pid)
     await this.#ended

@@ -1,18 +1,18 @@
 import net from 'node:net'
 import { WAIT_MS } from '../harness/limits.ts'
 
-/** What one short connection to a stream saw. */
+/** Observations of one short connection to a stream. */
 export interface Visit {
   readonly events: readonly string[]
-  /** The cursor it asked for; null where the server chose. */
+  /** The requested cursor; null if the server chose it. */
   readonly asked: number | null
   cursor: number
-  /** The last db_id that hello promised. */
+  /** last_db_id of hello. */
   target: number
   readonly ids: number[]
-  /** How many messages had come when `caught_up` did; null: it did not. */
+  /** Number of messages received before `caught_up`; null if it was not received. */
   caughtUpAfter: number | null
-  /** Anything but the expected. */
+  /** Anything unexpected. */
   readonly oddities: string[]
 }
 
@@ -22,7 +22,7 @@ export interface VisitOptions {
   readonly lastEventId?: number
   readonly events: readonly string[]
   readonly asked: number | null
-  /** It leaves after so many messages behind caught_up, or this many milliseconds after it. */
+  /** The client disconnects this many messages after caught_up, or this many milliseconds after it. */
   readonly liveMessages: number
   readonly liveMs: number
 }
@@ -30,8 +30,8 @@ export interface VisitOptions {
 const ID = /^id: (\d+)\n/
 
 /**
- * Opens a stream with as little ado as can be, reads until it has seen caught_up and a little of what comes after,
- * and leaves. Never rejects: what went wrong is among the oddities.
+ * Opens a stream with minimal overhead, reads until caught_up and a little further, and disconnects. Never rejects:
+ * errors are recorded as oddities.
  */
 export const visit = (options: VisitOptions): Promise<Visit> =>
   new Promise((resolve) => {

@@ -4,10 +4,10 @@ import { WAIT_MS } from '../harness/limits.ts'
 import { type Answer, ask } from '../harness/transport.ts'
 import { type Json, until } from '../harness/wait.ts'
 
-/** `event` is `message` where the stream names none; `data` is the parsed JSON, undefined where it is not JSON. */
+/** `event` is `message` if the stream names none; `data` is the parsed JSON, undefined if it is not JSON. */
 export type ParsedEvent = { event: string; id: string | undefined; data: Json; rawData: string }
 
-/** Why a stream ended: by the server's last byte, by a broken connection, or by `close()` or the signal. */
+/** Why a stream ended: by the server's last byte, by a lost connection, or by `close()` or the signal. */
 export type SseEnd = { reason: 'ended' | 'broken' | 'closed'; error?: Error }
 
 export type SseStream = {
@@ -17,26 +17,26 @@ export type SseStream = {
   readonly events: ParsedEvent[]
   /** Comments of the stream (`: …`). */
   readonly comments: string[]
-  /** What the parser found wrong with the stream. */
+  /** Protocol violations that the parser found. */
   readonly parseErrors: Error[]
   /** All body bytes so far. */
   raw(): Buffer
-  /** The last `id:` seen, '' before the first. */
+  /** The last `id:`, '' before the first. */
   readonly lastEventId: string
-  /** The last `retry:` seen, milliseconds. */
+  /** The last `retry:`, in milliseconds. */
   readonly retry: number | undefined
   /**
-   * The first event after the one that the last `next` returned that fulfils the predicate (or has that name);
-   * throws when the stream ends before, or when none comes in time.
+   * Returns the first event after the one returned by the previous `next` that matches the predicate or name; throws if
+   * the stream ends before, or at the time limit.
    */
   next(predicate?: ((event: ParsedEvent) => boolean) | string): Promise<ParsedEvent>
-  /** Resolves when the condition holds; throws when the stream ends before, or when it does not hold in time. */
+  /** Resolves when the condition holds; throws if the stream ends before, or at the time limit. */
   waitFor(condition: (stream: SseStream) => boolean): Promise<void>
-  /** Stops reading from the socket, so that the server's buffers fill; `resume` goes on. */
+  /** Stops reading from the socket, so that the server's buffers fill; `resume` continues. */
   pause(): void
   resume(): void
   close(): void
-  /** Settles, never rejects, when the stream has ended in whatever way. */
+  /** Resolves when the stream has ended for any reason; never rejects. */
   readonly closed: Promise<SseEnd>
 }
 
@@ -48,7 +48,7 @@ export type SseOptions = {
   /** Called with each `retry:` and each `id:`. */
   onRetry?: (ms: number) => void
   onId?: (id: string) => void
-  /** False: events and bytes are not kept, for streams that run long. */
+  /** If false, events and bytes are not kept, for long-running streams. */
   keep?: boolean
 }
 
@@ -61,8 +61,8 @@ const parseData = (text: string): unknown => {
 }
 
 /**
- * Opens a stream by the transport of this process; resolves with the response's head, whatever its status.
- * @throws the socket's error when there is no response
+ * Opens a stream over the transport of this process; resolves with the head of the response, whatever its status.
+ * @throws the socket's error if there is no response
  */
 export const openSse = async (url: string, options: SseOptions = {}): Promise<SseStream> => {
   const { headers = {}, signal } = options
@@ -187,7 +187,7 @@ const readStream = (answer: Answer, { onEvent, onRetry, onId, signal, keep = tru
   return stream
 }
 
-/** The `db_id`s of a stream's `new_message` events, in arrival order. */
+/** Returns the `db_id`s of a stream's `new_message` events, in arrival order. */
 export const collectIds = (stream: Pick<SseStream, 'events'>): number[] =>
   stream.events.filter(({ event }) => event === 'new_message').map(({ data }) => data.db_id as number)
 
@@ -195,27 +195,26 @@ export type ReaderOptions = {
   headers?: Record<string, string>
   /** Called with each `new_message`. */
   onMessage?: (event: ParsedEvent) => void
-  /** Milliseconds before a reconnect until the stream says another `retry:`; browsers take 3000 or more. */
+  /** Delay before a reconnect until the stream sends another `retry:`, in milliseconds; browsers take 3000 or more. */
   retryMs?: number
-  /** False: it comes back after `retryMs`, whatever `retry:` says. */
+  /** If false, it reconnects after `retryMs`, whatever `retry:` is. */
   obeysRetry?: boolean
 }
 
 /**
- * A client that comes back as a browser's EventSource does: after any loss of the connection, with the original URL
- * and the header Last-Event-ID, after the delay that `retry:` set; and that gives up on anything but 200 and an
- * event stream.
+ * A client that reconnects like a browser's EventSource: after any lost connection, with the original URL and the
+ * header Last-Event-ID, after the delay set by `retry:`. It gives up on anything but 200 and an event stream.
  */
 export class Reader {
-  /** The `db_id`s of all `new_message` events across reconnects, in arrival order, doubles included. */
+  /** The `db_id`s of all `new_message` events across reconnects, in arrival order, duplicates included. */
   readonly ids: number[] = []
-  /** How often each event name came. */
+  /** Number of events by name. */
   readonly counts: Record<string, number> = {}
-  /** The data of every event that is no `new_message` and no `heartbeat`. */
+  /** Data of every event except `new_message` and `heartbeat`. */
   readonly control: ParsedEvent[] = []
-  /** Connections that got a 200. */
+  /** Number of connections with status 200. */
   connections = 0
-  /** Why it gave up for good, as an EventSource would. */
+  /** Why it gave up permanently, as an EventSource would. */
   failed: string | undefined
   lastEventId = ''
   retryMs: number
@@ -225,20 +224,20 @@ export class Reader {
   #stream: SseStream | undefined
   #loop: Promise<void> | undefined
 
-  /** A function as `url` is asked again for each connection. */
+  /** If `url` is a function, it is called for each connection. */
   constructor(url: string | (() => string), options: ReaderOptions = {}) {
     this.#url = url
     this.#options = options
     this.retryMs = options.retryMs ?? 3000
   }
 
-  /** Begins to connect; returns itself. */
+  /** Starts connecting; returns itself. */
   start(): this {
     this.#loop ??= this.#run()
     return this
   }
 
-  /** Resolves when `count` messages, doubles included, have arrived; throws when it gave up, or when they do not arrive in time. */
+  /** Resolves when `count` messages, duplicates included, have arrived; throws if it gave up, or at the time limit. */
   async waitForCount(count: number): Promise<void> {
     await this.#waitFor(() => this.ids.length >= count, `${count} messages`)
   }
@@ -248,17 +247,17 @@ export class Reader {
     await this.#waitFor(() => this.ids.includes(id), `the message ${id}`)
   }
 
-  /** Resolves when as many connections have been made. */
+  /** Resolves when this many connections have been made. */
   async waitForConnections(count: number): Promise<void> {
     await this.#waitFor(() => this.connections >= count, `${count} connections`)
   }
 
-  /** Breaks the connection from this side; it comes back by itself. */
+  /** Breaks the connection from this side; the client reconnects. */
   drop(): void {
     this.#stream?.close()
   }
 
-  /** Ends for good. */
+  /** Stops permanently. */
   async stop(): Promise<void> {
     this.#stopped.abort()
     this.#stream?.close()
@@ -278,7 +277,7 @@ export class Reader {
       try {
         await this.#connect(signal)
       } catch {
-        // No connection: an EventSource tries again just the same.
+        // No connection: an EventSource retries as well.
       }
       if (this.failed === undefined) await pause(this.retryMs, signal)
     }

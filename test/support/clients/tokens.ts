@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { exportJWK, type JWK, type JWTPayload, SignJWT } from 'jose'
 import type { Env } from '../servers/gateway.ts'
 
-/** The key of the tests' HS256 tokens, new in each process. */
+/** Key of the tests' HS256 tokens, new in each process. */
 export const SECRET = randomBytes(48).toString('base64')
 
 export const now = (): number => Math.floor(Date.now() / 1_000)
@@ -15,7 +15,7 @@ export type SignOptions = {
   kid?: string
 }
 
-/** A token of these claims; `iat` and an `exp` in an hour are there unless said otherwise (undefined leaves one out). */
+/** Signs a token with these claims. Default: `iat` now and `exp` in an hour; undefined omits a claim. */
 export const sign = (claims: JWTPayload, { key, alg = 'HS256', kid }: SignOptions = {}): Promise<string> => {
   const payload = { sub: 'tester', iat: now(), exp: now() + 3_600, ...claims }
   const given = Object.fromEntries(Object.entries(payload).filter(([, value]) => value !== undefined))
@@ -26,13 +26,13 @@ export const sign = (claims: JWTPayload, { key, alg = 'HS256', kid }: SignOption
 
 const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url')
 
-/** A token put together by hand: any header, any claims, any signature. */
+/** Builds a token from any header, claims and signature. */
 export const forge = (header: unknown, claims: unknown, signature = ''): string =>
   `${part(header)}.${part(claims)}.${signature}`
 
 export const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })
 
-/** Settings of a gateway that takes tokens signed by SECRET. */
+/** Settings of a gateway that accepts tokens signed with SECRET. */
 export const guarded = (env: Env = {}): Env => ({ JWT_SECRET: SECRET, ...env })
 
 export type Pair = { readonly privateKey: KeyObject; readonly publicPem: string; readonly alg: string }
@@ -48,11 +48,11 @@ export const makePair = (alg: 'RS256' | 'ES256' | 'EdDSA'): Pair => {
   return { privateKey, publicPem, alg }
 }
 
-/** An issuer's key set, served over HTTP; its keys can be changed, and it can be made to fail. */
+/** Serves an issuer's key set over HTTP. Its keys can be changed, and it can be made to fail. */
 export class KeySetServer {
   asked = 0
   failing = false
-  /** It takes connections, and answers nothing. */
+  /** It accepts connections and does not respond. */
   silent = false
   #keys: JWK[] = []
   readonly #server = http.createServer((_request, response) => {

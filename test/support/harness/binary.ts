@@ -7,7 +7,7 @@ import { tempDir } from './wait.ts'
 
 const EXECUTABLE = join(ROOT, 'dist', 'deepsoc-gateway')
 
-/** Everything that the executable is made of. */
+/** All inputs of the executable. */
 const SOURCES = ['src', 'build', 'schema.sql', 'package.json', 'package-lock.json']
 
 const newest = (path: string): number => {
@@ -17,7 +17,7 @@ const newest = (path: string): number => {
   return Math.max(stat.mtimeMs, ...below.map((name) => statSync(join(ROOT, path, name)).mtimeMs))
 }
 
-/** The executable, built again if its sources are newer. @returns its path and how long it took, 0: it was there */
+/** Builds the executable if its sources are newer. @returns its path and the build time, 0 if it was up to date */
 export const ensureBinary = async (): Promise<{ file: string; ms: number }> => {
   const there = statSync(EXECUTABLE, { throwIfNoEntry: false })
   if (there !== undefined && there.mtimeMs > Math.max(...SOURCES.map(newest))) return { file: EXECUTABLE, ms: 0 }
@@ -25,7 +25,7 @@ export const ensureBinary = async (): Promise<{ file: string; ms: number }> => {
   return { file: await buildBinary(), ms: Math.round(performance.now() - from) }
 }
 
-/** The executable alone in a new folder that everybody may enter. */
+/** The executable alone in a new folder that every user can enter. */
 export const aloneInFolder = (file: string): { dir: string; file: string } => {
   const dir = tempDir('gateway-alone-')
   execFileSync('chmod', ['755', dir])
@@ -34,27 +34,27 @@ export const aloneInFolder = (file: string): { dir: string; file: string } => {
   return { dir, file: copy }
 }
 
-/** Why no root of its own can be made for a process here, or null. */
+/** Why no separate root can be created for a process here, or null. */
 export const noJail = (): string | null => {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'a root of its own needs Linux and root'
   const may = spawnSync('unshare', ['--mount', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt']).status === 0
   return may ? null : 'this root may not mount file systems'
 }
 
-/** The libraries that a program loads, its loader included. */
+/** Returns the libraries that a program loads, its loader included. */
 const librariesOf = (file: string): string[] =>
   [...execFileSync('ldd', [file], { encoding: 'utf8' }).matchAll(/(?:=> )?(\/\S+) \(0x/g)].map(([, path]) => path!)
 
 export interface Jail {
-  /** Runs a command in it; to be spawned. Inside, the executable is /deepsoc-gateway. */
+  /** Arguments to spawn a command in it. Inside, the executable is /deepsoc-gateway. */
   command(args: readonly string[], options?: { readonly uid?: number; readonly tmp?: string }): [string, string[]]
-  /** Where /data of the inside lies. */
+  /** Path of the inner /data on the host. */
   readonly data: string
 }
 
 /**
- * A root that holds the executable, the libraries it loads and nothing else, mounted read-only, without a home and without
- * a shell; /data and /tmp (options of its mount: `tmp`) alone can be written. It goes with the process in it.
+ * A root file system that contains only the executable and the libraries it loads, mounted read-only, without home and
+ * shell; only /data and /tmp (mount options: `tmp`) are writable. It is removed with the process in it.
  */
 export const makeJail = (executable: string): Jail => {
   const data = tempDir('gateway-jail-data-')

@@ -5,11 +5,11 @@ import { removeAtExit } from './cleanup.ts'
 import { ROOT } from './program.ts'
 
 /**
- * Bundles the gateway with all its packages into a folder that is deleted at this process's end: hundreds of gateways
- * and commands start in the tests, each by 0.5 instead of 1.7 s of processor.
+ * Bundles the gateway with all its packages into a folder that is deleted when this process exits: the tests start
+ * hundreds of gateways and commands, each of which then takes 0.5 instead of 1.7 s of processor time.
  *
- * @returns the script; it lies in the repository as src/ does, so that it finds the files which the gateway carries along
- * @throws what esbuild says of the sources
+ * @returns the script; it is inside the repository like src/, so that it finds the files that the gateway ships with
+ * @throws esbuild's error about the sources
  */
 export const bundleProgram = async (): Promise<string> => {
   const outdir = mkdtempSync(join(ROOT, '.test-bundle-'))
@@ -22,12 +22,12 @@ export const bundleProgram = async (): Promise<string> => {
     outdir,
     bundle: true,
     splitting: true,
-    // The first has a native module; `pg` asks for the second and goes on without.
+    // The first has a native module; the second is optional for `pg`.
     external: ['better-sqlite3', 'pg-native'],
     platform: 'node',
     format: 'esm',
     target: 'node24',
-    // Packages in CommonJS ask for Node's own modules by it.
+    // CommonJS packages need it to load Node's own modules.
     banner: { js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);" },
     logLevel: 'warning',
   })

@@ -5,7 +5,7 @@ const pids = new Set<number>()
 const dirs = new Set<string>()
 let watchdog: ChildProcess | undefined
 
-// Reads what is to be ended from its stdin; the end of that stdin is the end of the test process, kill -9 included.
+// Reads what must be ended from stdin, which is closed when the test process exits, even by kill -9.
 const SCRIPT = `
 trap '' HUP INT TERM
 pids=' '
@@ -46,23 +46,23 @@ const cleanUp = (): void => {
     try {
       rmSync(dir, { recursive: true, force: true, maxRetries: 3 })
     } catch {
-      // The watchdog tries again once the processes that still write there are gone.
+      // The watchdog retries once the processes that still write there are gone.
     }
   }
 }
 
-/** Sends SIGKILL to a process, or to a whole group if `pid` is negative; one that is gone already is no error. */
+/** Sends SIGKILL to a process, or to a group if `pid` is negative. A process that has exited is not an error. */
 export const killNow = (pid: number): void => {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {
-    // ESRCH is what the caller wants.
+    // ESRCH is the desired result.
   }
 }
 
 /**
- * Has a process (or, with a negative `pid`, a process group) killed when this process ends in whatever way.
- * @returns a function to call once it has ended by itself, so that a later process of the same id is spared
+ * Kills a process (or, if `pid` is negative, a process group) when this process exits for any reason.
+ * @returns a function to call once it has exited by itself, so that a later process with the same id is not killed
  */
 export const killAtExit = (pid: number): (() => void) => {
   pids.add(pid)
@@ -72,7 +72,7 @@ export const killAtExit = (pid: number): (() => void) => {
   }
 }
 
-/** Has a folder deleted when this process ends in whatever way. */
+/** Deletes a folder when this process exits for any reason. */
 export const removeAtExit = (dir: string): void => {
   dirs.add(dir)
   tell('remove', dir)

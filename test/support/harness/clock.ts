@@ -6,8 +6,8 @@ interface Interval {
 }
 
 /**
- * Takes setInterval and performance.now over, so that a test moves the clock instead of waiting. Everything else
- * about time stays real.
+ * Replaces setInterval and performance.now, so that a test advances the clock instead of waiting. Other timers stay
+ * real.
  */
 export class Clock {
   readonly #real = { setInterval: globalThis.setInterval, clearInterval: globalThis.clearInterval }
@@ -31,12 +31,12 @@ export class Clock {
     Reflect.deleteProperty(performance, 'now')
   }
 
-  /** How many intervals are set and not cleared. */
+  /** Number of active intervals. */
   get intervals(): number {
     return this.#intervals.size
   }
 
-  /** Moves on, and calls what falls due on the way, in its order. */
+  /** Advances the clock and calls due intervals in order. */
   advance(ms: number): void {
     const end = performance.now() + ms
     for (;;) {

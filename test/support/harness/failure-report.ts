@@ -5,7 +5,7 @@ type Source = { readonly describe: () => string; ended: boolean }
 const sources = new Set<Source>()
 
 /**
- * Adds a text, such as the end of a server's log, to the report of every test that fails while the server is there.
+ * Adds a text, such as the end of a server's log, to the report of every test that fails while the server exists.
  * @returns a function to call when the server is disposed of; a test that ends its own server is still reported with it
  */
 export const reportOnFailure = (describe: () => string): (() => void) => {
@@ -16,12 +16,14 @@ export const reportOnFailure = (describe: () => string): (() => void) => {
   }
 }
 
-/** Forgets the servers that earlier tests have ended. */
+/** Removes the servers that earlier tests have ended. */
 export const beginTest = (): void => {
   for (const source of sources) if (source.ended) sources.delete(source)
 }
 
-/** Prints the error with the load of the machine and the texts of `reportOnFailure`; uvu prints it once more, with its stack. */
+/**
+ * Prints the error with the machine's load and the texts of `reportOnFailure`; uvu prints it once more, with its stack.
+ */
 export const printFailure = (what: string, error: Error): void => {
   const load = loadavg().map((average) => average.toFixed(2))
   const texts = [...sources].map(({ describe }) => `--- ${describe()}\n`)

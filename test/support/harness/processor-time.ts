@@ -1,4 +1,4 @@
-/** Tries of each size; the least of them is what the task needs where nothing disturbs it. */
+/** Number of runs per size; the fastest one is the least disturbed. */
 const TRIES = 5
 
 const processorTime = (task: () => void): number => {
@@ -9,10 +9,10 @@ const processorTime = (task: () => void): number => {
 }
 
 /**
- * How many times as much processor time a task takes for a size as for a tenth of it: about 10 if it grows with its input,
- * 100 if it grows with the square. Time that other processes take does not count.
+ * Ratio of a task's processor time for a size and for a tenth of it: about 10 if it grows linearly with its input, 100
+ * if it grows quadratically. Time of other processes does not count.
  *
- * @param task called several times with both sizes; with the tenth it should take milliseconds
+ * @param task called several times with both sizes; the smaller one should take milliseconds
  */
 export const growthOf = (task: (size: number) => void, size: number): number => {
   const small: number[] = []

@@ -4,12 +4,12 @@ import { fileURLToPath } from 'node:url'
 /** The folder of package.json. */
 export const ROOT = fileURLToPath(new URL('../../../', import.meta.url))
 
-/** What gateways and commands of the tests are: TEST_BINARY, a script or an executable, or else the sources. */
+/** The program that tests start: TEST_BINARY, a script or an executable, or else the sources. */
 export const PROGRAM = process.env.TEST_BINARY || 'src/cli.ts'
 
 export const isScript = (entry: string): boolean => /\.[cm]?[jt]s$/.test(entry)
 
-/** The words that start an entry, given as a path from the repository's folder or an absolute one. */
+/** Returns the arguments that start an entry point, given as a path relative to the repository or an absolute one. */
 export const wordsOf = (entry: string): string[] => {
   const file = isAbsolute(entry) ? entry : join(ROOT, entry)
   return isScript(file) ? [process.execPath, file] : [file]

@@ -5,12 +5,12 @@ import { FULL } from './tier.ts'
 export type Need = 'rabbitmq' | 'chromium' | 'pika' | 'postgres' | 'openssl' | 'strace' | 'nginx' | 'docker'
 
 type Recipe = {
-  /** Packages of Debian, one or several, separated by spaces. */
+  /** Debian packages, separated by spaces. */
   apt: string
   dnf: string
-  /** The whole command of macOS, undefined if it has no such program. */
+  /** The complete command on macOS; undefined if there is no such program. */
   mac: string | undefined
-  /** What to set in the environment instead. */
+  /** Environment variable to set instead. */
   override: string
   present: () => boolean
 }
@@ -18,7 +18,7 @@ type Recipe = {
 const POLICY = '/usr/sbin/policy-rc.d'
 const POLICY_KEPT = `${POLICY}.kept-by-tests`
 
-/** The folders in which RabbitMQ's own scripts (not a distribution's user-changing wrappers) may lie. */
+/** Folders that may contain RabbitMQ's own scripts (not a distribution's user-changing wrappers). */
 export const RABBITMQ_BINS = [
   '/usr/lib/rabbitmq/bin',
   '/opt/rabbitmq/sbin',
@@ -36,24 +36,24 @@ const CHROMIUMS = [
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ]
 
-/** Whether this process may install packages: as root on Debian, unless TEST_INSTALL=0. */
+/** True if this process can install packages: as root on Debian, unless TEST_INSTALL=0. */
 const canInstall = (): boolean =>
   process.getuid?.() === 0 && existsSync('/usr/bin/apt-get') && process.env.TEST_INSTALL !== '0'
 
 /**
- * The Chromium to launch: TEST_CHROMIUM, or an installed one, or undefined. The full tier takes a whole Chromium; the short
- * one its headless shell where there is one, which opens a page for half the processor time.
+ * The Chromium to launch: TEST_CHROMIUM, an installed one, or undefined. The full tier uses a whole Chromium; the short
+ * one prefers its headless shell, which opens a page in half the processor time.
  */
 export const chromiumPath = (): string | undefined =>
   process.env.TEST_CHROMIUM ?? (FULL ? CHROMIUMS : [HEADLESS_SHELL, ...CHROMIUMS]).find(existsSync)
 
-/** A Python that can import pika: TEST_PYTHON, the system's, the first on PATH; undefined if none can. */
+/** A Python that can import pika: TEST_PYTHON, the system's, or the first on PATH; undefined if there is none. */
 export const pikaPython = (): string | undefined =>
   [process.env.TEST_PYTHON, '/usr/bin/python3', 'python3'].find(
     (python) => python !== undefined && spawnSync(python, ['-c', 'import pika'], { stdio: 'ignore' }).status === 0,
   )
 
-/** The folder of PostgreSQL's server programs, the highest version first, or undefined. */
+/** The folder of PostgreSQL's server programs, highest version first, or undefined. */
 export const postgresBin = (): string | undefined => {
   const root = '/usr/lib/postgresql'
   const versions = existsSync(root) ? readdirSync(root).sort((a, b) => Number(b) - Number(a)) : []
@@ -72,7 +72,7 @@ const isInstalled = (program: string): boolean =>
 const runs = (program: string, argument: string): boolean =>
   spawnSync(program, [argument], { stdio: 'ignore' }).status === 0
 
-/** The nginx to run: TEST_NGINX, or an installed one, or undefined. */
+/** The nginx to run: TEST_NGINX, an installed one, or undefined. */
 export const nginxPath = (): string | undefined =>
   process.env.TEST_NGINX ??
   ['/usr/sbin/nginx', '/usr/local/sbin/nginx', '/opt/homebrew/bin/nginx', '/usr/local/bin/nginx'].find(existsSync)
@@ -92,7 +92,7 @@ const RECIPES: Record<Need, Recipe> = {
     override: 'TEST_CHROMIUM to its executable',
     present: () => {
       const path = chromiumPath()
-      // The headless shell is worth its installation even beside a whole Chromium.
+      // The headless shell is worth installing even next to a whole Chromium.
       return path !== undefined && (FULL || !CHROMIUMS.includes(path) || !canInstall())
     },
   },
@@ -162,9 +162,9 @@ const apt = (args: string[]): Promise<void> =>
 
 let updated: Promise<void> | undefined
 
-/** Runs `work` while no package may start a service, and puts back what policy there was, whatever happens. */
+/** Runs `work` while packages cannot start services, and then restores the previous policy in any case. */
 const withoutServices = async (work: () => Promise<void>): Promise<void> => {
-  // A kept one that is still there is the true one: an earlier run was killed before it could put it back.
+  // An existing backup is the original: an earlier run was killed before it could restore it.
   if (existsSync(POLICY) && !existsSync(POLICY_KEPT)) renameSync(POLICY, POLICY_KEPT)
   writeFileSync(POLICY, '#!/bin/sh\nexit 101\n')
   chmodSync(POLICY, 0o755)
@@ -182,7 +182,7 @@ const withoutServices = async (work: () => Promise<void>): Promise<void> => {
   }
 }
 
-/** The commands that install a missing program, one for each package manager. */
+/** The commands that install a missing program, one per package manager. */
 const commandsFor = ({ apt, dnf, mac, override }: Recipe): string =>
   [
     `  Debian, Ubuntu   sudo apt-get install ${apt}`,
@@ -192,9 +192,9 @@ const commandsFor = ({ apt, dnf, mac, override }: Recipe): string =>
   ].join('\n')
 
 /**
- * Sees to it that a program which tests need is there: given by the environment, installed already, or, as root on Debian,
+ * Ensures that a program for tests is available: from the environment, already installed, or, as root on Debian,
  * installed now without starting its services.
- * @throws Error with the commands to run where it cannot be installed
+ * @throws Error with the commands to run if it cannot be installed
  */
 export const provision = async (need: Need): Promise<void> => {
   const recipe = RECIPES[need]
@@ -207,7 +207,7 @@ export const provision = async (need: Need): Promise<void> => {
   if (!recipe.present()) throw new Error(`${need} is not found although ${recipe.apt} is installed`)
 }
 
-/** Provisions all needs. @returns the message for each that is missing */
+/** Provisions all needs. @returns a message for each that is missing */
 export const provisionAll = async (needs: Iterable<Need>): Promise<Map<string, string>> => {
   const missing = new Map<string, string>()
   for (const need of needs) await provision(need).catch((error: Error) => missing.set(need, error.message))

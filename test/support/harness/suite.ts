@@ -7,12 +7,12 @@ import type { Json } from './wait.ts'
 export type Context = Record<string, Json>
 export type Body = (context: Context) => unknown
 
-/** A suite of uvu's whose tests have a time limit and whose hooks can fail. */
+/** A uvu suite whose tests have a time limit and whose hooks can fail. */
 export type Suite = {
   (name: string, body: Body): void
-  /** Runs this test and the other `only` ones; the rest of the suite counts as skipped. */
+  /** Runs only this test and other `only` ones; the rest of the suite counts as skipped. */
   only(name: string, body: Body): void
-  /** Counts a test as skipped and prints why. */
+  /** Counts a test as skipped and prints the reason. */
   skip(name: string, reason: string): void
   before: Hook
   after: Hook
@@ -41,7 +41,7 @@ process.on('exit', () => {
   if (notRun.size > 0) process.exitCode = 1
 })
 
-/** uvu sets the exit code when its last suite is done, so the failure is set after that. */
+/** uvu sets the exit code after its last suite, so the failure must be set after that. */
 const failProcess = (): void => {
   process.once('exit', () => {
     process.exitCode = 1
@@ -49,9 +49,9 @@ const failProcess = (): void => {
 }
 
 /**
- * uvu's `suite`, except that a test or hook has a time limit, that anything thrown is a failure, and that so is every
- * failing hook: `before` fails all tests, `before.each` and `after.each` theirs, `after` the process. A failure is printed
- * with the logs of the gateways that the test has used.
+ * uvu's `suite`, with a time limit for tests and hooks. Anything thrown is a failure, and so is every failing hook:
+ * `before` fails all tests, `before.each` and `after.each` their own, `after` the process. A failure is printed with
+ * the logs of the gateways that the test used.
  */
 export const suite = (name: string): Suite => {
   const inner = uvuSuite<Context>(name)

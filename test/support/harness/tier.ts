@@ -1,4 +1,4 @@
-/** Whether this is the full tier, `npm run test:full`: every variant of every test, and their long forms. */
+/** True in the full tier, `npm run test:full`: every variant of every test, in its long form. */
 export const FULL = process.env.TEST_FULL === '1'
 
 /** The size of a test: `short` in `npm test`, `full` in the full tier. */

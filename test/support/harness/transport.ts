@@ -10,18 +10,18 @@ export type Transport = 'http1' | 'https1' | 'http2'
 
 const TRANSPORTS: readonly string[] = ['http1', 'https1', 'http2'] satisfies Transport[]
 
-/** How this process's gateways serve and its clients ask; the runner says it (`// transports:` in test/run.ts). */
+/** Transport of this process's gateways and clients, set by the runner (`// transports:` in test/run.ts). */
 export const TRANSPORT = (process.env.TEST_TRANSPORT ?? 'http1') as Transport
 if (!TRANSPORTS.includes(TRANSPORT)) throw new Error(`TEST_TRANSPORT is none of ${TRANSPORTS.join(', ')}`)
 
 let authority: Authority | undefined
 
-/** The authority of this process's gateways, trusted by its clients. */
+/** Certificate authority of this process's gateways, trusted by its clients. */
 export const testAuthority = (): Authority => (authority ??= makeAuthority())
 
 let ownEnv: Record<string, string> | undefined
 
-/** What makes a gateway serve in the way of TRANSPORT. */
+/** Environment that makes a gateway use TRANSPORT. */
 export const transportEnv = (): Record<string, string> => {
   if (TRANSPORT === 'http1') return {}
   if (ownEnv === undefined) {
@@ -38,23 +38,23 @@ export type Ask = {
   signal?: AbortSignal | undefined
 }
 
-/** An answer of which the head has come. */
+/** A response whose head has arrived. */
 export type Answer = {
   readonly status: number
   readonly headers: IncomingHttpHeaders
   readonly body: Readable
-  /** True when the body has come to its proper end; meaningful once it is closed. */
+  /** True if the body has ended properly; valid once it is closed. */
   complete(): boolean
-  /** Takes nothing off the line any more (HTTP/2: of this stream), until `resume`. */
+  /** Stops reading from the connection (HTTP/2: from this stream) until `resume`. */
   pause(): void
   resume(): void
   destroy(): void
 }
 
-/** An answer under way. `destroy` gives it up with an error. */
+/** A pending response. `destroy` aborts it with an error. */
 export type Asked = { readonly answer: Promise<Answer>; destroy(error: Error): void }
 
-/** Sends a request: over HTTP/1.1 on a connection of its own, over HTTP/2 on one that others share. */
+/** Sends a request: over HTTP/1.1 on a separate connection, over HTTP/2 on a shared one. */
 export const ask = (url: string, options: Ask): Asked =>
   url.startsWith('https:') && TRANSPORT === 'http2' ? askHttp2(url, options) : askHttp1(url, options)
 
@@ -91,9 +91,9 @@ const askHttp1 = (url: string, { method, headers, payload, signal }: Ask): Asked
   return { answer, destroy: (error) => void request.destroy(error) }
 }
 
-/** So many streams share a connection. */
+/** Number of streams per connection. */
 const STREAMS_PER_SESSION = 50
-/** Of a connection: streams that are not read keep what has come, and must not take it from their siblings. */
+/** Connection window: unread streams buffer data, which must not use up the window of others. */
 const SESSION_WINDOW = 32 * 1024 * 1024
 
 type Shared = { readonly origin: string; readonly session: ClientHttp2Session; open: number }
@@ -110,7 +110,7 @@ const sessionFor = (origin: string): Shared => {
   shared.add(one)
   const forget = (): void => void shared.delete(one)
   session.once('connect', () => session.setLocalWindowSize(SESSION_WINDOW))
-  // Each of its streams tells of an error itself.
+  // Each of its streams reports an error itself.
   session.on('error', forget).once('close', forget).once('goaway', forget)
   return one
 }

@@ -10,17 +10,17 @@ import { WAIT_MS } from './limits.ts'
 import { ask } from './transport.ts'
 
 export type UntilOptions = {
-  /** Name of the condition; its source text if absent. */
+  /** Name of the condition. Default: its source text. */
   what?: string
   /** Returns the last state, for the error. */
   saw?: () => unknown
   everyMs?: number
-  /** The limit of all waits if absent. */
+  /** Default: the limit of all waits. */
   timeoutMs?: number
 }
 
 /**
- * Polls until `condition` returns something truthy and returns that; a condition that throws counts as not met yet.
+ * Polls until `condition` returns something truthy, and returns that. A condition that throws counts as not met yet.
  * @throws Error after `timeoutMs`, naming `what` and the last state: `saw`, or the condition's last error or value
  */
 export const until = async <T>(
@@ -61,8 +61,8 @@ const isFree = (port: number): Promise<boolean> =>
   })
 
 /**
- * A TCP port that is free on loopback and was not given out by this process before. It lies below the range from
- * which the system takes ports for outgoing connections, so that a server which is down for a while finds it free.
+ * Returns a TCP port that is free on loopback and was not returned before by this process. It is below the range of
+ * ephemeral ports, so that it is still free for a server that was down for a while.
  */
 export const freePort = async (): Promise<number> => {
   for (;;) {
@@ -73,25 +73,25 @@ export const freePort = async (): Promise<number> => {
   }
 }
 
-/** A new empty folder, deleted when the process ends. */
+/** A new empty folder, deleted when the process exits. */
 export const tempDir = (prefix = 'gateway-test-'): string => {
   const dir = mkdtempSync(join(tmpdir(), prefix))
   removeAtExit(dir)
   return dir
 }
 
-/** Parsed JSON of any shape, to be looked into without ceremony. */
+/** Parsed JSON of any shape, for assertions. */
 // biome-ignore lint/suspicious/noExplicitAny: a test asserts on the shape by looking at it
 export type Json = any
 
-/** `body` is the parsed JSON, or undefined where `text` is not JSON. */
+/** `body` is the parsed JSON, undefined if `text` is not JSON. */
 export type HttpResult = { status: number; headers: IncomingHttpHeaders; body: Json; text: string }
 
 export type HttpOptions = { headers?: Record<string, string>; timeoutMs?: number; signal?: AbortSignal }
 
 /**
- * One HTTP request, by the transport of this process (test/support/harness/transport.ts).
- * @throws the socket's error, or Error without a response within `timeoutMs`, the limit of all waits if absent
+ * Sends one HTTP request over the transport of this process (test/support/harness/transport.ts).
+ * @throws the socket's error, or Error without a response within `timeoutMs` (default: the limit of all waits)
  */
 export const request = async (
   method: string,
@@ -126,7 +126,7 @@ const parseOrUndefined = (text: string): unknown => {
 export const getJson = (url: string, options?: HttpOptions): Promise<HttpResult> =>
   request('GET', url, undefined, options)
 
-/** POST with `application/json`: a text or bytes as they are, anything else through JSON.stringify; see {@link request}. */
+/** POST with `application/json`: text or bytes unchanged, anything else through JSON.stringify; see {@link request}. */
 export const postJson = (url: string, payload: unknown, options: HttpOptions = {}): Promise<HttpResult> => {
   const raw = typeof payload === 'string' || Buffer.isBuffer(payload) ? payload : JSON.stringify(payload)
   return request('POST', url, raw, { ...options, headers: { 'content-type': 'application/json', ...options.headers } })

@@ -2,7 +2,7 @@ import { createRequire } from 'node:module'
 import { ROUTES } from '../../../src/http/app.ts'
 import type { Json } from '../harness/wait.ts'
 
-/** The validator that the OpenAPI one is made of; it knows the dialect of OpenAPI 3.1. */
+/** The validator behind the OpenAPI one; it supports the dialect of OpenAPI 3.1. */
 const require = createRequire(createRequire(import.meta.url).resolve('@seriousme/openapi-schema-validator'))
 const { default: Ajv } = require('ajv/dist/2020') as { default: new (options: object) => Json }
 const { default: addFormats } = require('ajv-formats') as { default: (ajv: Json) => void }
@@ -10,17 +10,17 @@ const { default: addFormats } = require('ajv-formats') as { default: (ajv: Json)
 const ajv = new Ajv({ strict: false, allErrors: true })
 addFormats(ajv)
 
-/** What a value does not fulfil of a schema of the document; empty: it does. */
+/** Returns the violations of a schema of the document by a value; empty if there are none. */
 export const faultsOf = (schema: Json, value: Json, document: Json): string[] => {
   const whole = { ...schema, components: document.components }
   const validate = ajv.compile(whole)
   return validate(value) ? [] : validate.errors.map((error: Json) => `${error.instancePath} ${error.message}`)
 }
 
-/** Every route as `METHOD /path`; HEAD is left out, being GET without a body. */
+/** Every route as `METHOD /path`, without HEAD, which is GET without a body. */
 export const ROUTE_NAMES: readonly string[] = ROUTES.map(({ method, path }) => `${method} ${path}`)
 
-/** A call of the document, under the name that the router gives it. */
+/** A call of the document, under the router's name for it. */
 export interface Call {
   readonly route: string
   readonly method: string
@@ -38,7 +38,7 @@ export const callsOf = (document: Json): Call[] =>
     })),
   )
 
-/** The target and headers of a call, from the value that each parameter is given; undefined leaves one out. */
+/** Builds the target and headers of a call from the value of each parameter; undefined omits one. */
 export const targetOf = (
   { path, operation }: Call,
   choose: (parameter: Json) => unknown,

@@ -9,7 +9,7 @@ import { serve } from '../../../src/cli/serve.ts'
 import { tail } from '../../../src/cli/tail.ts'
 import { token } from '../../../src/cli/token.ts'
 
-/** Every command there is; one of a group under both its words. */
+/** Every command; one of a group with both its words. */
 export const COMMANDS: readonly CliCommand[] = [
   serve,
   publish,

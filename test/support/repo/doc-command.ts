@@ -1,6 +1,6 @@
 /**
- * Stands in for `deepsoc-gateway`, `npm`, `node` and `curl` while test/repo/docs-commands.test.ts runs a block of the
- * documentation: runs the real thing against the test's own gateway, and ends what would never end once it works.
+ * Replaces `deepsoc-gateway`, `npm`, `node` and `curl` while test/repo/docs-commands.test.ts runs a block of the
+ * documentation: runs the real program against the test's own gateway, and ends calls that never end once they work.
  */
 import { spawn } from 'node:child_process'
 import { PROGRAM, wordsOf } from '../harness/program.ts'
@@ -17,7 +17,7 @@ const gatewayCall = (): string[] | null => {
   return rest[0] === '--' ? rest.slice(1) : rest
 }
 
-/** A sign that it works, for a call that does not end by itself; null: it ends. */
+/** Output that shows that a call without end works; null if the call ends. */
 const workingSign = ([command = 'serve', ...flags]: readonly string[]): RegExp | null => {
   if (flags.includes('--help')) return null
   if (command === 'serve' || command.startsWith('--demo')) return /deepsoc-gateway serves http/
@@ -27,7 +27,7 @@ const workingSign = ([command = 'serve', ...flags]: readonly string[]): RegExp |
 
 interface Run {
   readonly sign: RegExp | null
-  /** It goes on once it works, until the block ends. */
+  /** Continues running after it works, until the block ends. */
   readonly stays: boolean
   readonly env?: NodeJS.ProcessEnv
 }
@@ -57,7 +57,7 @@ const run = (file: string, args: readonly string[], { sign, stays, env = {} }: R
 const call = gatewayCall()
 if (call !== null) {
   const serves = [undefined, 'serve', '--demo'].includes(call[0])
-  // Who drops is asked on a terminal, and says yes.
+  // `drop` asks for confirmation on a terminal, and the answer is yes.
   const answer = call[0] === 'rejected' && call[1] === 'drop' && !call.includes('--yes') ? ['--yes'] : []
   const [command, ...words] = wordsOf(PROGRAM)
   run(command!, [...words, ...call, ...answer], {

@@ -4,13 +4,13 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { ROOT } from '../servers/gateway.ts'
 
-/** The script tag that docs/PUBLISHING.md gives to an existing DeepSOC. */
+/** The script tag that docs/PUBLISHING.md gives for an existing DeepSOC. */
 export const scriptTag = (): string => {
   const [tag] = /<script type="module">[\s\S]*?<\/script>/.exec(readFileSync(join(ROOT, 'docs/PUBLISHING.md'), 'utf8'))!
   return tag
 }
 
-/** What of DeepSOC's own page the tag builds on: its names, and that a message is known by its message_id. */
+/** The parts of DeepSOC's own page that the tag depends on: its names, and message_id as the identity of a message. */
 const WARROOM = `<!doctype html><title>warroom</title><ol id="list"></ol><script>
   let socket
   const eventId = 'room/1'
@@ -29,7 +29,7 @@ const WARROOM = `<!doctype html><title>warroom</title><ol id="list"></ol><script
   })
 </script>`
 
-/** An origin that has this page at `/war-room` and the gateway's routes beside it, as a proxy would. */
+/** An origin with this page at `/war-room` next to the gateway's routes, as with a reverse proxy. */
 export const startDocPage = async (gatewayUrl: string): Promise<{ url: string; close(): Promise<void> }> => {
   const server = http.createServer((request, response) => {
     if (request.url === '/war-room') {

@@ -21,22 +21,22 @@ export const DOCUMENTS: readonly string[] = [
   ),
 ]
 
-/** Whether a document is in Chinese; its commands are those of the English documents, which are run. */
+/** True if a document is in Chinese; its commands are those of the English documents, which are run. */
 export const isChinese = (document: string): boolean => document === 'README.zh.md' || document.startsWith('docs/zh/')
 
-/** The text of a file of the repository. */
+/** Returns the text of a file of the repository. */
 export const readText = (file: string): string => readFileSync(join(ROOT, file), 'utf8')
 
-/** The parser of the AsyncAPI validator: nothing else of the project reads YAML. */
+/** The YAML parser of the AsyncAPI validator; nothing else in the project reads YAML. */
 const require = createRequire(import.meta.url)
 const yaml = createRequire(require.resolve('@asyncapi/parser'))('js-yaml') as { load(text: string): Json }
 
-/** A YAML file of the repository, parsed. */
+/** Returns a parsed YAML file of the repository. */
 export const readYaml = (file: string): Json => yaml.load(readText(file))
 
 export interface Block {
   readonly file: string
-  /** `sh`, `ts` …; empty where nothing is said. */
+  /** `sh`, `ts` …; empty if not given. */
   readonly language: string
   readonly text: string
 }
@@ -51,7 +51,7 @@ export const blocksOf = (file: string): Block[] =>
     text: text!.replaceAll(new RegExp(`^${indent}`, 'gm'), ''),
   }))
 
-/** What stands between backticks in a document, outside of its blocks. */
+/** Returns the texts between backticks in a document, outside of its blocks. */
 export const namesOf = (file: string): string[] =>
   [
     ...readText(file)
@@ -59,7 +59,7 @@ export const namesOf = (file: string): string[] =>
       .matchAll(/(?<!`)`([^`\n]+)`(?!`)/g),
   ].map(([, name]) => name!)
 
-/** The anchors that GitHub makes of the headings of a document. */
+/** Returns the anchors that GitHub generates for the headings of a document. */
 export const anchorsOf = (file: string): Set<string> =>
   new Set(
     [

@@ -3,7 +3,7 @@ import { posix } from 'node:path'
 /** Source texts by path below src/, with `/`: `store/sqlite/store.ts`. */
 export type Sources = Readonly<Record<string, string>>
 
-/** One import. `type`: erased before it runs. `worker`: a file that `new URL` names, run in a thread. */
+/** One import. `type`: erased before it runs. `worker`: a file named by `new URL` that runs in a thread. */
 export interface Arrow {
   readonly from: string
   /** A path like those of Sources, or the name of a package, subpath included. */
@@ -16,14 +16,14 @@ const STATEMENT =
 const DYNAMIC = /\bimport\s*\(\s*(['"`])([^'"`\n]+)\1\s*\)/g
 const WORKER = /\bnew\s+URL\(\s*(['"`])(\.[^'"`\n$]+\.ts)\1/g
 
-/** Takes comments out, and leaves what lies in strings alone. */
+/** Removes comments and leaves strings unchanged. */
 export const withoutComments = (text: string): string =>
   text.replace(
     /("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'|`(?:\\[\s\S]|[^`\\])*`)|\/\*[\s\S]*?\*\/|(?<!:)\/\/[^\n]*/g,
     (_all, string?: string) => string ?? ' ',
   )
 
-/** True for `{ type A, type B }`: nothing of it is left at run time. */
+/** True for `{ type A, type B }`, which leaves nothing at run time. */
 const onlyTypes = (clause: string): boolean => {
   const names = /^\{([\s\S]*)\}$/.exec(clause.trim())?.[1]
   if (names === undefined) return false
@@ -34,7 +34,7 @@ const onlyTypes = (clause: string): boolean => {
 const target = (from: string, specifier: string): string =>
   specifier.startsWith('.') ? posix.join(posix.dirname(from), specifier) : specifier.replace(/^node:/, 'node:')
 
-/** All imports of a file, whatever their form. */
+/** Returns all imports of a file, in every form. */
 export const arrowsOf = (from: string, text: string): Arrow[] => {
   const code = withoutComments(text)
   const arrows: Arrow[] = []
@@ -53,7 +53,7 @@ export const arrowsOf = (from: string, text: string): Arrow[] => {
 
 const folderOf = (path: string): string => (path.includes('/') ? `${path.split('/')[0]}/` : path)
 
-/** What each folder may import from, beside itself and packages; `type` where only types may come from there. */
+/** Allowed imports of each folder besides itself and packages; `type` if only types can be imported. */
 const MAY_IMPORT: Record<string, Record<string, 'value' | 'type'>> = {
   'core/': {},
   'platform/': { 'core/': 'value' },
@@ -116,7 +116,7 @@ const MAY_IMPORT: Record<string, Record<string, 'value' | 'type'>> = {
 interface Owner {
   readonly package: RegExp
   readonly owners: RegExp
-  /** Everybody may name its types. */
+  /** Every folder can import its types. */
   readonly typesFree: boolean
 }
 
@@ -141,7 +141,7 @@ const OWNERS: readonly Owner[] = [
   owned('@opentelemetry/.+', /^telemetry\/tracing\.ts$/, true),
 ]
 
-/** Words of the language that have one owner. */
+/** Words of the code that only one folder can use. */
 const WORDS: readonly { readonly word: RegExp; readonly says: string; readonly owners: RegExp }[] = [
   {
     word: /\bprocess\s*\.\s*env\b|\bprocess\s*\[|\{[^}]*\benv\b[^}]*\}\s*=\s*process\b/,
@@ -149,7 +149,7 @@ const WORDS: readonly { readonly word: RegExp; readonly says: string; readonly o
     owners: /^(platform\/env|publisher\/settings)\.ts$/,
   },
   {
-    // Node's own `_handle` is no package's.
+    // Node's own `_handle` does not belong to a package.
     word: /[\w)\]]\??\._(?!handle\b)[a-z]\w*|rabbitmq-client\/lib\//,
     says: 'private members of a package',
     owners: /^amqp\/rabbitmq-client-patch\.ts$/,
@@ -157,10 +157,10 @@ const WORDS: readonly { readonly word: RegExp; readonly says: string; readonly o
   { word: /\bprocess\s*\.\s*(exit|reallyExit|abort)\b/, says: 'process.exit', owners: /^(cli|app\/serve)\.ts$/ },
 ]
 
-/** core/ is pure: of Node it takes nothing that does I/O. */
+/** core/ is pure: it uses nothing of Node that does I/O. */
 const PURE = /^(zod|node:buffer)$/
 
-/** One sentence for each import that the rules forbid. */
+/** Returns one sentence per forbidden import. */
 export const forbiddenArrows = (sources: Sources): string[] => {
   const faults: string[] = []
   for (const [path, text] of Object.entries(sources)) {
@@ -209,7 +209,7 @@ const cycleIn = (graph: ReadonlyMap<string, ReadonlySet<string>>): string[] | nu
   return null
 }
 
-/** The first cycle there is, as `a → b → a`, or null. Imports of types count. */
+/** Returns the first cycle as `a → b → a`, or null. Imports of types count. */
 export const findCycle = (sources: Sources, among: 'files' | 'folders'): string | null => {
   const nodeOf = (path: string): string => (among === 'files' ? path : folderOf(path))
   const graph = new Map<string, Set<string>>()
@@ -226,10 +226,10 @@ export const findCycle = (sources: Sources, among: 'files' | 'folders'): string 
 
 const EXPORTED = /^export (?:declare |abstract |async )*(?:const|let|function\*?|class|interface|type|enum) (\w+)/gm
 
-/** The two stores answer the same questions, so the same file in both may export the same names. */
+/** Both stores implement the same interface, so the same file in both can export the same names. */
 const sameRole = (path: string): string => path.replace(/^store\/(sqlite|postgres)\//, 'store/*/')
 
-/** One line for each name that several files export. */
+/** Returns one line per name that several files export. */
 export const ambiguousNames = (sources: Sources): string[] => {
   const owners = new Map<string, Set<string>>()
   for (const [path, text] of Object.entries(sources)) {

@@ -2,14 +2,14 @@ export type Rule = 'fixed wait' | 'upper limit' | 'bare limit'
 
 export type Finding = { readonly rule: Rule; readonly line: number; readonly text: string }
 
-/** Shorter waits only yield to other work; the number itself decides nothing. */
+/** Shorter waits only yield to other work; their exact length is irrelevant. */
 const MIN_WAIT_MS = 100
-/** Shorter limits are settings of what is tested. */
+/** Shorter limits are settings of the tested code. */
 const MIN_LIMIT_MS = 5_000
 
 const numberOf = (text: string): number => Number(text.replaceAll('_', '').trim())
 
-/** Whether a duration is long, or not known from the text. */
+/** True if a duration is long, or unknown from the text. */
 const isLong = (text: string, min: number): boolean => !(numberOf(text) < min)
 
 const WAITS = [
@@ -36,7 +36,7 @@ const ruleOf = (text: string): Rule | undefined => {
   return undefined
 }
 
-/** Lines of a test that make it depend on how fast the machine is. */
+/** Returns the lines of a test that make it depend on the speed of the machine. */
 export const findTiming = (source: string): Finding[] =>
   source.split('\n').flatMap((text, index) => {
     const rule = /^\s*(?:\/\/|\*|\/\*)/.test(text) ? undefined : ruleOf(text)

@@ -6,7 +6,7 @@ const QUOTED_PATH = /['"`](\.{1,2}\/[^'"`\n]+)['"`]/g
 
 const namedIn = new Map<string, string[]>()
 
-/** The files named in a file by a relative path: imports, entries of other processes, fixtures. */
+/** Files that a file refers to by a relative path: imports, entries of other processes, fixtures. */
 const filesNamedIn = (file: string): string[] => {
   const known = namedIn.get(file)
   if (known) return known
@@ -18,7 +18,7 @@ const filesNamedIn = (file: string): string[] => {
   return found
 }
 
-/** The file itself and all that it names, directly or not. */
+/** Returns the file itself and all files that it refers to, directly or indirectly. */
 const dependenciesOf = (file: string, seen = new Set<string>()): Set<string> => {
   if (!seen.has(file)) {
     seen.add(file)
@@ -27,7 +27,7 @@ const dependenciesOf = (file: string, seen = new Set<string>()): Set<string> => 
   return seen
 }
 
-/** The files of the work tree that differ from a revision, new ones included, as absolute paths. */
+/** Returns the files of the work tree that differ from a revision, including new ones, as absolute paths. */
 const changedSince = (root: string, base: string): string[] => {
   const git = (...args: string[]): string => execFileSync('git', args, { cwd: root, encoding: 'utf8' })
   const differing = git('diff', '--name-only', '-z', base)
@@ -36,10 +36,10 @@ const changedSince = (root: string, base: string): string[] => {
 }
 
 /**
- * The test files that a change is likely to break: those that import a changed file, directly or not; since most tests
- * start gateways as processes, those in a folder with the name of a changed file's folder in src/; and the rules of the
- * repository, which read every file.
- * @throws Error when there is no git repository, or no such revision in it
+ * Returns the test files that a change may break: those that import a changed file, directly or indirectly; since most
+ * tests start gateways as processes, those in a folder with the name of a changed file's folder in src/; and the
+ * repository rules, which read every file.
+ * @throws Error if there is no git repository, or no such revision in it
  */
 export const selectChanged = (dir: string, files: readonly string[], base: string): string[] => {
   const top = execFileSync('git', ['rev-parse', '--show-toplevel'], { cwd: dir, encoding: 'utf8' }).trim()

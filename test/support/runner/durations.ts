@@ -8,10 +8,10 @@ type Durations = Record<string, number>
 
 const recorded = JSON.parse(readFileSync(FILE, 'utf8')) as Durations
 
-/** How long a run took when durations were last recorded, in seconds. */
+/** Last recorded durations of the runs, in seconds. */
 export const secondsOf = (name: string): number => recorded[name] ?? MIN_SECONDS / 2
 
-/** Records durations, in milliseconds, over those of earlier runs. */
+/** Records durations, in milliseconds, and overwrites those of earlier runs. */
 export const recordDurations = (measured: ReadonlyMap<string, number>): void => {
   const all = { ...recorded }
   for (const [name, ms] of measured) all[name] = Math.round(ms / 1000)

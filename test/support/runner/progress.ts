@@ -6,17 +6,17 @@ const SLOWEST = 10
 
 const seconds = (ms: number): string => `${(ms / 1000).toFixed(1)} s`
 
-/** Prints each run as it ends, with how much is left, and sums the results up. */
+/** Prints each run as it ends, with the remaining time, and a summary. */
 export class Progress {
   passed = 0
   failed = 0
   skipped = 0
-  /** Milliseconds of the runs that passed. */
+  /** Milliseconds of the passed runs. */
   readonly durations = new Map<string, number>()
   readonly #total: number
   readonly #from = performance.now()
   #done = 0
-  /** Recorded durations of the runs that are left, and of those that are done, in seconds. */
+  /** Recorded durations of the remaining and the completed runs, in seconds. */
   #leftSeconds: number
   #doneSeconds = 0
 
@@ -25,7 +25,7 @@ export class Progress {
     this.#leftSeconds = runs.reduce((sum, { name }) => sum + secondsOf(name), 0)
   }
 
-  /** Counts and prints a run that has ended. */
+  /** Counts and prints a completed run. */
   ended({ name }: TestRun, { passed, failed, skipped, problem, output, ms }: Result): void {
     this.passed += passed
     this.failed += failed
@@ -40,7 +40,7 @@ export class Progress {
     for (const line of output.split('\n')) if (line.startsWith('SKIP ')) process.stdout.write(`     ${line}\n`)
   }
 
-  /** Counts and prints a run that could not begin. */
+  /** Counts and prints a run that could not start. */
   failedToStart({ name }: TestRun, error: Error): void {
     this.failed += 1
     this.#print('FAIL', name, error.message)
@@ -61,7 +61,7 @@ export class Progress {
     process.stdout.write(`${verdict} ${count} ${name}: ${detail}${this.#left()}\n`)
   }
 
-  /** The estimate of what is left, from the recorded durations and how this machine compares with them so far. */
+  /** Estimates the remaining time from recorded durations and the relative speed of this machine so far. */
   #left(): string {
     if (this.#done < 3 || this.#done === this.#total) return ''
     const left = ((performance.now() - this.#from) / 1000) * (this.#leftSeconds / this.#doneSeconds)

@@ -5,7 +5,7 @@ import { killAtExit, killNow } from '../harness/cleanup.ts'
 import { EXIT_MS, FILE_MS } from '../harness/limits.ts'
 import type { TestRun } from './test-files.ts'
 
-/** Counts of tests. `problem`: why the run failed, undefined if it passed; then `failed` is 1 at least. */
+/** Counts of tests. `problem`: why the run failed, undefined if it passed; otherwise `failed` is at least 1. */
 export type Result = {
   passed: number
   failed: number
@@ -22,12 +22,12 @@ const TOGETHER = fileURLToPath(new URL('run-together.ts', import.meta.url))
 
 const running = new Set<ChildProcess>()
 
-/** Kills every process under way, with all that it has started. */
+/** Kills every running process with all that it has started. */
 export const killAll = (): void => {
   for (const { pid } of running) if (pid !== undefined) killNow(-pid)
 }
 
-/** The totals that uvu prints at its very end; undefined if it never came to that. */
+/** Parses the totals that uvu prints last; undefined if they are missing. */
 const parseTotals = (output: string): Totals | undefined => {
   const pattern = /^ {2}Total: +(\d+)\n {2}Passed: +(\d+)\n {2}Skipped: +(\d+)\n {2}Duration: /gm
   const last = [...stripVTControlCharacters(output).matchAll(pattern)].at(-1)
@@ -60,7 +60,7 @@ const spawnRun = ({ files, env }: TestRun, general: NodeJS.ProcessEnv): Promise<
     child.stdout.setEncoding('utf8').on('data', keep)
     child.stderr.setEncoding('utf8').on('data', keep)
     child.once('error', (error) => keep(`${error}\n`))
-    // A process left behind could hold the pipes open for ever, so it is killed once the test file itself has ended.
+    // A leftover process could keep the pipes open for ever, so it is killed once the test file itself has exited.
     child.once('exit', killGroup)
     child.once('close', (code, signal) => {
       clearTimeout(late)
@@ -80,7 +80,7 @@ const problemOf = ({ killed, code, signal }: Ended, totals: Totals | undefined):
   return undefined
 }
 
-/** Runs it to its end, with a time limit. */
+/** Runs a file until it exits, with a time limit. */
 export const runToEnd = async (run: TestRun, env: NodeJS.ProcessEnv): Promise<Result> => {
   const from = performance.now()
   const ended = await spawnRun(run, env)

@@ -2,14 +2,14 @@ import { relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { run } from 'uvu/run'
 
-/** Suites that wait to be run, one list for each file, headed by the file's name. */
+/** Suites that wait to be run: one list per file, preceded by the file's name. */
 type Queue = [name: string | null, ...suites: unknown[]][]
 
-// Runs the test files given as arguments in this one process, one after the other.
+// Runs the test files given as arguments in this process, one after another.
 const files = process.argv.slice(2)
 
 await run(
-  // uvu puts `file:///` before a path.
+  // uvu prefixes a path with `file:///`.
   files.map((file) => ({
     name: relative(process.cwd(), file),
     file: pathToFileURL(file).href.slice('file:///'.length),

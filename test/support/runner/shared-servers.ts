@@ -1,20 +1,20 @@
 import { createDatabase, type Postgres, startPostgres } from '../servers/postgres.ts'
 import { type Broker, startBroker } from '../servers/rabbitmq.ts'
 
-/** The servers that test files share. */
+/** Servers that test files share. */
 export type SharedServers = {
-  /** What tells a test file where they are; PostgreSQL gives each file a database of its own. */
+  /** Environment that tells a test file their addresses; PostgreSQL gives each file a separate database. */
   envFor(needs: readonly string[]): Promise<NodeJS.ProcessEnv>
   dispose(): Promise<void>
 }
 
-/** Starts the servers among these needs, except for those that the environment names already. */
+/** Starts the servers among these needs, except those that the environment already names. */
 export const startSharedServers = (needs: ReadonlySet<string>): SharedServers => {
   const broker: Promise<Broker> | undefined =
     needs.has('rabbitmq') && !process.env.TEST_RABBITMQ_URL ? startBroker() : undefined
   const postgres: Promise<Postgres> | undefined =
     needs.has('postgres') && !process.env.TEST_POSTGRES_URL ? startPostgres() : undefined
-  // A server that does not start fails each file that waits for it.
+  // A server that fails to start fails each file that needs it.
   for (const server of [broker, postgres]) server?.catch(() => undefined)
   return {
     async envFor(wanted) {

@@ -7,10 +7,10 @@ export type TestRun = {
   /** The path from the working directory, with the variant. */
   name: string
   files: readonly string[]
-  /** Whether it is one of the unit tests, which need nothing and start no server. */
+  /** True for unit tests, which need nothing and start no server. */
   unit: boolean
   needs: readonly string[]
-  /** Whether it runs by itself, after the others. */
+  /** True if it runs alone, after the others. */
   alone: boolean
   /** TEST_WORKERS and TEST_TRANSPORT of the variant. */
   env: Readonly<Record<string, string>>
@@ -32,13 +32,13 @@ const readHeader = (path: string): Map<string, string> => {
 
 const listOf = (text = ''): string[] => text.split(/[\s,]+/).filter(Boolean)
 
-/** A file once for each number of workers over its first transport, and once for each further transport. */
+/** Returns a file once per number of workers over its first transport, and once per further transport. */
 const variantsOf = (name: string, path: string, header: Map<string, string>): TestRun[] => {
   const variant = (workers: string | undefined, transport: string | undefined): TestRun => ({
     name: [name, workers && `WORKERS=${workers}`, transport].filter(Boolean).join(', '),
     files: [path],
     unit: false,
-    // The certificates of the other transports are made by openssl.
+    // openssl creates the certificates of the other transports.
     needs: [...listOf(header.get('needs')), ...(transport && transport !== 'http1' ? ['openssl'] : [])],
     alone: header.has('alone'),
     env: { ...(workers && { TEST_WORKERS: workers }), ...(transport && { TEST_TRANSPORT: transport }) },
@@ -51,7 +51,7 @@ const variantsOf = (name: string, path: string, header: Map<string, string>): Te
   ]
 }
 
-/** Every test file below a folder. */
+/** Returns every test file below a folder. */
 export const findTestFiles = (dir: string): string[] =>
   readdirSync(dir, { recursive: true, encoding: 'utf8' })
     .filter((path) => path.endsWith('.test.ts') && !path.split(sep).includes('node_modules'))
@@ -59,8 +59,8 @@ export const findTestFiles = (dir: string): string[] =>
     .map((path) => join(dir, path))
 
 /**
- * What is run of these files in this tier, or of the unit tests among them. Unit tests are those below `unit/` or with the
- * header `unit`; they share one process.
+ * Returns the runs of these files in this tier, or of the unit tests among them. Unit tests are those below `unit/` or
+ * with the header `unit`; they share one process.
  */
 export const runsOf = (dir: string, paths: readonly string[], unitOnly: boolean): TestRun[] => {
   const unit: string[] = []

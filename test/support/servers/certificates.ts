@@ -8,13 +8,13 @@ import { removeAtExit } from '../harness/cleanup.ts'
 export type Pair = { readonly certFile: string; readonly keyFile: string }
 
 export type Issue = {
-  /** As OpenSSL writes them: `DNS:localhost`, `IP:127.0.0.1`. Those two if absent. */
+  /** Names in OpenSSL's format: `DNS:localhost`, `IP:127.0.0.1`. Default: those two. */
   names?: string[]
-  /** 30 if absent. */
+  /** Default: 30. */
   days?: number
 }
 
-/** An authority that exists for a test, and what it signs. */
+/** A certificate authority for a test, and the certificates it signs. */
 export type Authority = {
   readonly caFile: string
   /** The PEM text of caFile. */
@@ -24,7 +24,7 @@ export type Authority = {
 
 const EC = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
 
-/** Makes an authority in a folder that goes with this process. */
+/** Creates an authority in a folder that is deleted when this process exits. */
 export const makeAuthority = (name = 'test authority'): Authority => {
   const dir = mkdtempSync(join(tmpdir(), 'gateway-tls-'))
   removeAtExit(dir)
