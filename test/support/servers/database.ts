@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import Database from 'better-sqlite3'
 import { limit } from '../harness/limits.ts'
 
-/** A row of the table `message`, as far as tests look at it. */
+/** A row of the table `message`, with the columns that tests read. */
 export type MessageRow = {
   db_id: number
   event_id: string
@@ -29,7 +29,7 @@ export type RejectedRow = {
   sha256: string
 }
 
-/** Looks into a gateway's database from outside, with a connection of its own that only reads and is closed again. */
+/** Reads a gateway's database from outside, over a separate read-only connection that is closed again. */
 export const inDatabase = <T>(file: string, look: (db: Database.Database) => T): T => {
   const db = new Database(file, { readonly: true, fileMustExist: true, timeout: limit(10_000) })
   try {
@@ -39,7 +39,7 @@ export const inDatabase = <T>(file: string, look: (db: Database.Database) => T):
   }
 }
 
-/** All messages in the order of their db_id, or those of one event. */
+/** Returns all messages in the order of their db_id, or those of one event. */
 export const messageRows = (file: string, event_id?: string): MessageRow[] =>
   inDatabase(file, (db) =>
     event_id === undefined
@@ -47,22 +47,22 @@ export const messageRows = (file: string, event_id?: string): MessageRow[] =>
       : (db.prepare('SELECT * FROM message WHERE event_id = ? ORDER BY db_id').all(event_id) as MessageRow[]),
   )
 
-/** How many messages there are, in all or of one event. */
+/** Returns the number of messages, in total or of one event. */
 export const countMessages = (file: string, event_id: string | null = null): number =>
   inDatabase(file, (db) => {
     const sql = 'SELECT count(*) FROM message WHERE @event_id IS NULL OR event_id = @event_id'
     return db.prepare(sql).pluck().get({ event_id }) as number
   })
 
-/** The quarantine, oldest first. */
+/** Returns the quarantine, oldest first. */
 export const rejectedRows = (file: string): RejectedRow[] =>
   inDatabase(file, (db) => db.prepare('SELECT * FROM rejected ORDER BY rejected_id').all() as RejectedRow[])
 
-/** `ok`, or what SQLite finds wrong with the file. */
+/** Returns `ok`, or the damage that SQLite finds in the file. */
 export const integrityOf = (file: string): string =>
   inDatabase(file, (db) => db.pragma('integrity_check', { simple: true }) as string)
 
-/** A lock on writing that another program holds; `release` gives it back. */
+/** A write lock of another program; `release` releases it. */
 export const holdWriteLock = (file: string): { release(): void } => {
   const db = new Database(file, { fileMustExist: true, timeout: limit(10_000) })
   db.exec('BEGIN IMMEDIATE')
@@ -81,10 +81,10 @@ export const clearRejected = (file: string): void => {
   db.close()
 }
 
-/** A row for the quarantine; what is not said is filled in as ingest would. */
+/** A row for the quarantine; missing fields are filled in as ingest would. */
 export type NewRejected = Partial<Omit<RejectedRow, 'rejected_id' | 'body'>> & { body: string | Buffer }
 
-/** Empties the quarantine as if there had never been a row. */
+/** Empties the quarantine and resets its ids. */
 export const forgetRejected = (file: string): void => {
   const db = new Database(file, { fileMustExist: true, timeout: limit(10_000) })
   try {
@@ -94,7 +94,7 @@ export const forgetRejected = (file: string): void => {
   }
 }
 
-/** Puts rows into the quarantine of a database, as a gateway that could not accept them would have. */
+/** Inserts rows into the quarantine of a database, like a gateway that could not accept them. */
 export const addRejected = (file: string, rows: readonly NewRejected[]): number[] => {
   const db = new Database(file, { fileMustExist: true, timeout: limit(10_000) })
   try {
@@ -122,7 +122,7 @@ export const addRejected = (file: string, rows: readonly NewRejected[]): number[
   }
 }
 
-/** Gives messages, by db_id, the times in milliseconds that they would have if somebody had really waited for them. */
+/** Sets the times of messages, by db_id in milliseconds, as if a test had really waited between them. */
 export const setTimes = (file: string, times: ReadonlyMap<number, number>): void => {
   const db = new Database(file, { fileMustExist: true, timeout: limit(10_000) })
   const set = db.prepare('UPDATE message SET received_at = ? WHERE db_id = ?')
@@ -134,10 +134,10 @@ export const setTimes = (file: string, times: ReadonlyMap<number, number>): void
   db.close()
 }
 
-/** A message for the log: a published body, and when the gateway is to have got it, in milliseconds since 1970. */
+/** A message for the store: a published body, and its time of receipt in milliseconds since 1970. */
 export type NewMessageRow = { body: Record<string, unknown>; at: number }
 
-/** Puts the messages of one event into the log of a gateway that does not run, as if they had come by themselves. */
+/** Inserts the messages of one event into the store of a gateway that is not running. */
 export const addMessages = (file: string, event_id: string, rows: Iterable<NewMessageRow>): void => {
   const db = new Database(file, { fileMustExist: true, timeout: limit(10_000) })
   try {
@@ -147,7 +147,7 @@ export const addMessages = (file: string, event_id: string, rows: Iterable<NewMe
       for (const { body, at } of rows) {
         const { message_from = null, message_type = null, round_id = null } = body
         const own = { event_id, message_id: randomUUID(), message_from, message_type, round_id }
-        // 3: the body lacks both ids.
+        // 3: the body has neither id.
         insert.run({ ...own, received_at: at, lacks: 3, body: JSON.stringify(body) })
       }
       db.prepare(

@@ -16,22 +16,22 @@ import { killAtExit, removeAtExit } from '../harness/cleanup.ts'
 import { tempDir, until } from '../harness/wait.ts'
 import { ROOT } from './gateway.ts'
 
-/** A command of docker, run to its end. */
+/** A docker command, run until it exits. */
 export type Ran = { code: number | null; stdout: string; stderr: string }
 
-/** An engine of the tests' own, or the one that TEST_DOCKER_HOST names. */
+/** The tests' own engine, or the one that TEST_DOCKER_HOST names. */
 export interface Docker {
-  /** @throws Error with the output when it fails */
+  /** @throws Error with the output if it fails */
   run(...args: string[]): string
   /** The same without throwing. */
   try(...args: string[]): Ran
-  /** True where images come from a registry; else from what the engine was given. */
+  /** True if images come from a registry; otherwise from what was loaded into the engine. */
   readonly pulls: boolean
   dispose(): Promise<void>
 }
 
 const SUITE = 'bookworm'
-/** Kept between runs, where `npm ci` takes it away. */
+/** Kept between runs; `npm ci` deletes it. */
 const BASE = join(ROOT, 'node_modules', '.cache', 'docker-test', `${SUITE}-${process.arch}.tar`)
 
 const DOCKER = ['/usr/bin/docker', '/usr/local/bin/docker'].find(existsSync) ?? 'docker'
@@ -57,9 +57,9 @@ const clientOf = (host: string): Pick<Docker, 'run' | 'try'> => {
 }
 
 /**
- * Starts dockerd with data, socket and runtime of its own, and without touching the network of this machine.
+ * Starts dockerd with its own data, socket and runtime, without changing the network of this machine.
  *
- * @throws Error with its log where it does not come up
+ * @throws Error with its log if it does not start
  */
 export const startDocker = async (): Promise<Docker> => {
   const given = process.env.TEST_DOCKER_HOST
@@ -106,24 +106,24 @@ export const startDocker = async (): Promise<Docker> => {
   }
 }
 
-/** The engine leaves the name of its network mounted. */
+/** The engine leaves its network namespace mounted. */
 const unmountBelow = (dir: string): void => {
   for (const [, place] of readFileSync('/proc/self/mounts', 'utf8').matchAll(/^\S+ (\S+) /gm)) {
     if (place!.startsWith(`${dir}/`)) execFileSync('umount', ['--lazy', place!])
   }
 }
 
-/** What the Dockerfile uses of debian:bookworm-slim, and what the executable loads. */
+/** The packages that the Dockerfile uses of debian:bookworm-slim, and those that the executable loads. */
 const PACKAGES = ['base-files', 'base-passwd', 'dash', 'coreutils', 'passwd', 'libstdc++6']
 
 /**
- * Debian from its packages. Unpacked only: to run their scripts takes as long as all the rest, and leaves nothing behind
- * that is needed here but the users.
+ * Builds a Debian image from its packages. They are only unpacked: running their scripts takes as long as all the rest,
+ * and the tests need only the users that these create.
  */
 const makeBase = (): void => {
   if (existsSync(BASE)) return
   mkdirSync(dirname(BASE), { recursive: true })
-  // mmdebstrap makes a folder of whatever does not end with .tar.
+  // mmdebstrap creates a folder unless the name ends with .tar.
   const made = BASE.replace(/tar$/, `${process.pid}.tar`)
   const args = [
     '--variant=extract',
@@ -141,8 +141,8 @@ const makeBase = (): void => {
 }
 
 /**
- * Gives the engine the two images that the Dockerfile begins with, where it cannot pull them: Debian of its packages,
- * and the same with the Node and npm of this machine.
+ * Loads the two base images of the Dockerfile into the engine if it cannot pull them: Debian from its packages, and the
+ * same with the Node and npm of this machine.
  */
 export const provideBases = (docker: Docker): void => {
   if (docker.pulls) return
@@ -152,7 +152,7 @@ export const provideBases = (docker: Docker): void => {
   cpSync(process.execPath, join(context, 'node'))
   const npm = dirname(dirname(realpathSync(execFileSync('which', ['npm'], { encoding: 'utf8' }).trim())))
   cpSync(npm, join(context, 'npm'), { recursive: true })
-  // What npm has fetched for this repository already, the image need not fetch again.
+  // Reuse packages that npm has already downloaded for this repository.
   const cache = join(process.env.npm_config_cache ?? join(homedir(), '.npm'), '_cacache')
   mkdirSync(join(context, 'cache'))
   if (existsSync(cache)) cpSync(cache, join(context, 'cache', '_cacache'), { recursive: true })

@@ -6,8 +6,9 @@ import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { createLogger } from '../../../src/telemetry/logger.ts'
 
 /**
- * A gateway that kills itself by SIGKILL: FAILPOINT_STAGE says where (`in_transaction` or `committed`, which is before
- * the acknowledgement), FAILPOINT_NTH at which transaction. Without FAILPOINT_STAGE it is a gateway like any other.
+ * A gateway that kills itself with SIGKILL. FAILPOINT_STAGE is the place (`in_transaction`, or `committed`, which is
+ * before the acknowledgement), FAILPOINT_NTH the number of the transaction. Without FAILPOINT_STAGE it is a normal
+ * gateway.
  */
 const { FAILPOINT_STAGE: wanted, FAILPOINT_NTH: nth = '1' } = process.env
 

@@ -3,14 +3,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { removeAtExit } from '../harness/cleanup.ts'
 
-/** A new folder in memory where there is such a thing, so that thousands of commits cost little. */
+/** A new folder in memory if possible, so that thousands of commits are cheap. */
 export const fastDir = (): string => {
   let parent = tmpdir()
   try {
     accessSync('/dev/shm', constants.W_OK)
     parent = '/dev/shm'
   } catch {
-    // No such memory: the disk does too.
+    // Without a file system in memory, use the disk.
   }
   const dir = mkdtempSync(join(parent, 'gateway-log-'))
   removeAtExit(dir)

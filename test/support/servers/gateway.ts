@@ -13,65 +13,65 @@ export { ROOT }
 
 export type LogLine = Record<string, Json> & { msg?: string; level?: string }
 
-/** Whether a line of the log tells of a fault of the gateway itself. */
+/** True if a log line reports an error of the gateway itself. */
 export const tellsOfFault = (level: string | undefined): boolean => level === 'error' || level === 'fatal'
 
 export type Env = Record<string, string | undefined>
 
-/** `ms`: from the signal to the end of the process. */
+/** `ms`: from the signal to the exit of the process. */
 export type Ended = { code: number | null; signal: NodeJS.Signals | null; ms: number }
 
-/** A gateway in a process of its own. */
+/** A gateway in its own process. */
 export type Gateway = {
-  /** `http://127.0.0.1:PORT`, or `https://` by the transport, the same after a restart. */
+  /** `http://127.0.0.1:PORT`, or `https://` depending on the transport; the same after a restart. */
   readonly url: string
   readonly pid: number
   readonly dataDir: string
   readonly dbFile: string
-  /** Whether the process is there. */
+  /** True if the process is running. */
   readonly running: boolean
   /** Every JSON line of stdout since the first start, restarts included. */
   logs(): LogLine[]
   /** stdout and stderr since the first start. */
   output(): string
-  /** The first log line that fulfils the predicate, past ones included. @throws Error when there is none in time */
+  /** Returns the first log line that matches the predicate, including past ones. @throws Error at the time limit */
   waitForLog(predicate: (line: LogLine) => boolean): Promise<LogLine>
-  /** Resolves when GET /readyz answers 200, whichever worker answers. @throws Error with the last answer */
+  /** Resolves when GET /readyz responds 200 on any worker. @throws Error with the last response */
   ready(): Promise<void>
-  /** SIGKILL to the process spawned (with workers: the primary), and waits until it is gone. */
+  /** Sends SIGKILL to the spawned process (with workers: the primary) and waits until it has exited. */
   kill9(): Promise<void>
-  /** Sends the signal and waits for the end. @throws Error when the process does not end in time; it is killed then */
+  /** Sends the signal and waits for the exit. @throws Error at the time limit, after killing the process */
   term(signal?: NodeJS.Signals): Promise<Ended>
-  /** Freezes the process by SIGSTOP; `thaw` ends that. */
+  /** Freezes the process with SIGSTOP; `thaw` resumes it. */
   freeze(): void
   thaw(): void
-  /** Starts again on the same data and port, ending it by SIGTERM first if it runs; `env` goes over the first one. */
+  /** Restarts on the same data and port, after SIGTERM if it runs; `env` overrides the first one. */
   restart(env?: Env): Promise<void>
-  /** Kills it and all its workers and deletes the temporary folder. */
+  /** Kills it and all its workers, and deletes the temporary folder. */
   dispose(): Promise<void>
 }
 
 export type GatewayOptions = {
-  /** Goes over the defaults HOST, PORT=0, DATABASE_URL, LOG_LEVEL; undefined removes one. */
+  /** Overrides the defaults HOST, PORT=0, DATABASE_URL, LOG_LEVEL; undefined removes one. */
   env?: Env
-  /** Where gateway.db lies; a new temporary folder if absent. A folder given here is not deleted. */
+  /** Folder of gateway.db. Default: a new temporary folder. A folder given here is not deleted. */
   dataDir?: string
-  /** A script for Node, or an executable; relative to the repository. The program of this run if absent. */
+  /** A script for Node, or an executable; relative to the repository. Default: the program of this run. */
   entry?: string
   args?: string[]
-  /** The repository if absent. */
+  /** Default: the repository. */
   cwd?: string
 }
 
-/** How much of a gateway's log is printed when a test fails. */
+/** Length of a gateway's log that is printed if a test fails. */
 const REPORTED_LINES = 50
 
-/** How many worker processes this run's gateways have (`// workers:` in test/run.ts). */
+/** Number of worker processes of this run's gateways (`// workers:` in test/run.ts). */
 export const RUN_WORKERS = Number(process.env.TEST_WORKERS ?? 1)
 
 /**
- * Whether a look is true of every worker. The kernel deals connections out at random, so it looks again and again:
- * that one of three is missed by all looks happens once in ten thousand times.
+ * True if a check holds for every worker. The kernel distributes connections randomly, so it is repeated: the
+ * probability that all checks miss one of three workers is one in ten thousand.
  */
 export const everyWorker = async (look: () => Promise<boolean>): Promise<boolean> => {
   const looks = RUN_WORKERS === 1 ? 1 : RUN_WORKERS * 8
@@ -80,8 +80,8 @@ export const everyWorker = async (look: () => Promise<boolean>): Promise<boolean
 }
 
 /**
- * Starts a gateway with an environment of nothing but PATH, HOME and what is given, and waits until it listens.
- * @throws Error with the process's output when it ends before, or does not listen in time
+ * Starts a gateway with only PATH, HOME and the given variables, and waits until it listens.
+ * @throws Error with the process's output if it exits before, or does not listen in time
  */
 export const startGateway = async (options: GatewayOptions = {}): Promise<Gateway> => {
   const { entry = PROGRAM, args = ['serve'], cwd = ROOT } = options
@@ -89,21 +89,21 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
   const dbFile = join(dataDir, 'gateway.db')
   const command = [...wordsOf(entry), ...args]
   const baseEnv: Env = {
-    // Empty counts as not set, and wins over what a developer's own .env says.
+    // Empty counts as not set, and overrides a developer's own .env.
     ...Object.fromEntries(VARIABLE_NAMES.map((name) => [name, ''])),
     PATH: process.env.PATH,
     HOME: process.env.HOME,
-    // Coverage of the gateway is lost without it when the tests are measured.
+    // Required to measure the coverage of the gateway.
     NODE_V8_COVERAGE: process.env.NODE_V8_COVERAGE,
-    // The runner's, for what it speeds up; the executable writes nowhere but where it says.
+    // From the runner, to save time; the executable writes only to the given folders.
     NODE_COMPILE_CACHE: isScript(entry) ? process.env.NODE_COMPILE_CACHE : undefined,
     HOST: '127.0.0.1',
     PORT: '0',
     DATABASE_URL: `sqlite:${dbFile}`,
     LOG_LEVEL: 'info',
-    // So is the way it serves (`// transports:`).
+    // The same applies to its transport (`// transports:`).
     ...transportEnv(),
-    // The runner lets some files run with several (`// workers:` in test/run.ts).
+    // The runner runs some files with several workers (`// workers:` in test/run.ts).
     WORKERS: process.env.TEST_WORKERS ?? '',
     ...options.env,
   }
@@ -119,7 +119,7 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
   const launch = async (env: Env): Promise<void> => {
     const from = lines.length
     const defined = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined))
-    // A group of its own, so that its workers can be ended with it.
+    // A separate process group, so that its workers can be ended with it.
     const started = spawn(command[0] as string, command.slice(1), {
       cwd,
       env: defined as NodeJS.ProcessEnv,

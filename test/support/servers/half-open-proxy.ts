@@ -1,16 +1,16 @@
 import net from 'node:net'
 
-/** A line to a server whose answers can be lost. */
+/** A connection to a server whose responses can be lost. */
 export type DeafLine = {
   readonly port: number
-  /** From now on the server hears, and its answers go nowhere. */
+  /** From now on requests reach the server and its responses are discarded. */
   deafen(): void
-  /** Breaks what is open; new connections are served. */
+  /** Breaks open connections; new ones are served. */
   reset(): void
   close(): Promise<void>
 }
 
-/** Forwards a port of its own to a port on loopback. */
+/** Forwards its own port to a port on loopback. */
 export const startDeafLine = async (target: number): Promise<DeafLine> => {
   const pairs = new Set<[net.Socket, net.Socket]>()
   let deaf = false

@@ -11,8 +11,8 @@ import type { Env } from './gateway.ts'
 export type LocalGateway = { readonly url: string; readonly dbFile: string; stop(): Promise<void> }
 
 /**
- * A gateway in this process, so that a test can move its clock: by `mock.timers` of node:test, or by Clock, installed before
- * it starts. It has an environment of nothing but what is given, and logs nothing.
+ * A gateway in this process, so that a test can control its clock: with `mock.timers` of node:test, or with Clock,
+ * installed before it starts. Its environment contains only the given variables, and it logs nothing.
  */
 export const startLocalGateway = async (env: Env = {}): Promise<LocalGateway> => {
   const dbFile = join(tempDir('gateway-data-'), 'gateway.db')

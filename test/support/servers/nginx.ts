@@ -7,11 +7,11 @@ import { nginxPath } from '../harness/provision.ts'
 import { freePort, tempDir, until } from '../harness/wait.ts'
 import { ROOT } from './gateway.ts'
 
-/** An nginx with the configuration that the repository offers. */
+/** An nginx with the configuration from the repository. */
 export interface Nginx {
   /** `http://127.0.0.1:PORT` */
   readonly url: string
-  /** What it wrote to its error log. */
+  /** Contents of its error log. */
   errors(): string
   dispose(): Promise<void>
 }
@@ -24,7 +24,7 @@ const accepts = (port: number): Promise<boolean> =>
   })
 
 /**
- * Starts nginx with deploy/nginx.conf as it is, but for the two gateways' addresses and its own port.
+ * Starts nginx with deploy/nginx.conf, changing only the two gateways' addresses and its own port.
  *
  * @param gateways `host:port` of each
  */
@@ -41,7 +41,7 @@ export const startNginx = async (gateways: readonly [string, string]): Promise<N
   const temps = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
     (name) => `${name}_temp_path ${dir}/tmp/${name};`,
   )
-  // Debian's own main file, in short; as root it would give its workers away to a user who may not enter `dir`.
+  // A short version of Debian's main file; as root it would run its workers as a user without access to `dir`.
   const main = `${process.getuid?.() === 0 ? 'user root;' : ''}
 daemon off; worker_processes 1; pid ${dir}/pid; error_log ${dir}/error.log warn;
 events { worker_connections 1024; }

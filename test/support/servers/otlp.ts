@@ -2,7 +2,7 @@ import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { type Json, until } from '../harness/wait.ts'
 
-/** A span as OTLP says it in JSON, its attributes as an object. */
+/** A span as in OTLP JSON, with its attributes as an object. */
 export type ReceivedSpan = {
   readonly name: string
   readonly traceId: string
@@ -16,15 +16,15 @@ export type ReceivedSpan = {
   readonly resource: Record<string, Json>
 }
 
-/** A receiver of spans, as an OpenTelemetry collector is one. */
+/** A receiver of spans, like an OpenTelemetry collector. */
 export interface Otlp {
   readonly endpoint: string
   readonly spans: readonly ReceivedSpan[]
   /** The headers of the last export. */
   readonly headers: Record<string, unknown>
-  /** What it answers from now on. */
+  /** Status of all responses from now on. */
   answer: number
-  /** Resolves with the first span that passes. */
+  /** Resolves with the first span that matches. */
   span(wanted: (span: ReceivedSpan) => boolean, what: string): Promise<ReceivedSpan>
   dispose(): Promise<void>
 }

@@ -9,19 +9,19 @@ import { freePort, until } from '../harness/wait.ts'
 import type { MessageRow, RejectedRow } from './database.ts'
 import { fastDir } from './fast-dir.ts'
 
-/** A PostgreSQL of the tests' own: a cluster in a folder of its own, on a free port of loopback. */
+/** The tests' own PostgreSQL: a cluster in its own folder, on a free port of loopback. */
 export type Postgres = {
-  /** A database in which the user may do everything, without a schema of its own yet. */
+  /** A database in which the user has all permissions, without a separate schema. */
   readonly url: string
   readonly port: number
   readonly dir: string
-  /** What the server has written to its log. */
+  /** Contents of the server's log. */
   output(): string
-  /** SIGKILL to the server and all its children, as a machine that loses its power. */
+  /** SIGKILL to the server and all its children, like a power failure. */
   kill9(): Promise<void>
-  /** Starts it again, on the same data and port, and waits until it answers. */
+  /** Restarts it on the same data and port, and waits until it responds. */
   start(settings?: readonly string[]): Promise<void>
-  /** SIGINT: no more connections, and those that are open end. */
+  /** SIGINT: refuses new connections and closes open ones. */
   stop(): Promise<void>
   dispose(): Promise<void>
 }
@@ -29,7 +29,7 @@ export type Postgres = {
 const USER = 'gateway'
 const PASSWORD = 'p@ss/word?#%'
 
-/** A user that is not root, under whom the server runs; it refuses root. */
+/** The non-root user that runs the server, which refuses root. */
 const runAs = (): { uid: number; gid: number } | null => {
   if (process.getuid?.() !== 0) return null
   const users = readFileSync('/etc/passwd', 'utf8').split('\n')
@@ -44,11 +44,11 @@ const childrenOf = (pid: number): number[] =>
 export type PostgresOptions = {
   /** `name=value` of postgresql.conf. */
   settings?: readonly string[]
-  /** Where the folder is made; a folder in memory if absent. */
+  /** Location of the folder. Default: a folder in memory. */
   parent?: string
 }
 
-/** Makes a cluster and starts it. @throws Error when there are no programs for it, or it does not start */
+/** Creates a cluster and starts it. @throws Error if its programs are missing or it does not start */
 export const startPostgres = async ({ settings = [], parent = fastDir() }: PostgresOptions = {}): Promise<Postgres> => {
   const bin = postgresBin()
   if (bin === undefined) throw new Error('no PostgreSQL (apt-get install postgresql)')
@@ -95,7 +95,7 @@ export const startPostgres = async ({ settings = [], parent = fastDir() }: Postg
   }
 
   const hasEnded = async (): Promise<void> => {
-    // Otherwise a process that has nothing else to do exits before the server does.
+    // Otherwise a process without other work exits before the server does.
     child.ref()
     await ended
     spare()
@@ -127,7 +127,7 @@ export const startPostgres = async ({ settings = [], parent = fastDir() }: Postg
 
 let shared: Promise<string> | undefined
 
-/** TEST_POSTGRES_URL, or a server of this process's own, which ends with it. @returns the URL of a database */
+/** TEST_POSTGRES_URL, or a server of this process, which ends with it. @returns the URL of a database */
 export const sharedPostgres = (): Promise<string> => {
   shared ??= process.env.TEST_POSTGRES_URL
     ? Promise.resolve(process.env.TEST_POSTGRES_URL)
@@ -138,7 +138,7 @@ export const sharedPostgres = (): Promise<string> => {
 let databases = 0
 
 /**
- * A new database with a superuser of its own, so that neither locks nor settings of one test file reach another.
+ * Creates a database with its own superuser, so that locks and settings of one test file do not affect another.
  * @returns its URL
  */
 export const createDatabase = async (url: string): Promise<string> => {
@@ -153,19 +153,19 @@ export const createDatabase = async (url: string): Promise<string> => {
 
 let schemas = 0
 
-/** The URL with a schema that nothing else uses. */
+/** Returns the URL with a new schema. */
 export const freshSchema = (url: string): string => {
   const name = `test_${process.pid}_${Date.now().toString(36)}_${++schemas}`
   return `${url}${url.includes('?') ? '&' : '?'}schema=${name}`
 }
 
-/** The schema that a URL of `freshSchema` names. */
+/** Returns the schema of a URL from `freshSchema`. */
 export const schemaOf = (url: string): string => /[?&]schema=(\w+)/.exec(url)?.[1] ?? 'deepsoc_gateway'
 
-/** The URL as the driver itself takes it. */
+/** Returns the URL in the form of the driver. */
 const bare = (url: string): string => url.replace(/([?&])schema=\w+&?/, '$1').replace(/[?&]$/, '')
 
-/** A connection beside the gateways', in the schema of the URL. */
+/** A connection separate from the gateways', in the schema of the URL. */
 export const connect = async (url: string): Promise<pg.Client> => {
   const client = new pg.Client({ connectionString: bare(url), connectionTimeoutMillis: limit(10_000) })
   client.on('error', () => undefined)
@@ -174,7 +174,7 @@ export const connect = async (url: string): Promise<pg.Client> => {
   return client
 }
 
-/** Rows of one query on a connection of its own. */
+/** Returns the rows of one query on a separate connection. */
 export const queryRows = async <Row>(url: string, sql: string, values: unknown[] = []): Promise<Row[]> => {
   const client = await connect(url)
   try {
@@ -184,14 +184,14 @@ export const queryRows = async <Row>(url: string, sql: string, values: unknown[]
   }
 }
 
-/** The messages in the order of their db_id, all or those of one event. */
+/** Returns the messages in the order of their db_id, all or those of one event. */
 export const messagesIn = async (url: string, event_id: string | null = null): Promise<MessageRow[]> => {
   const sql = 'SELECT * FROM message WHERE $1::text IS NULL OR event_id = $1 ORDER BY db_id'
   const rows = await queryRows<MessageRow>(url, sql, [event_id])
   return rows.map((row) => ({ ...row, db_id: Number(row.db_id) }))
 }
 
-/** The quarantine, oldest first. */
+/** Returns the quarantine, oldest first. */
 export const rejectedIn = async (url: string): Promise<RejectedRow[]> => {
   const rows = await queryRows<RejectedRow>(url, 'SELECT * FROM rejected ORDER BY rejected_id')
   const numbers = ['rejected_id', 'received_at', 'body_bytes'] as const

@@ -1,20 +1,20 @@
 import net from 'node:net'
 
-/** A TCP line that can fail in the ways a network does. */
+/** A TCP connection that can fail like a network. */
 export type Line = {
   readonly port: number
-  /** Connections that came in so far. */
+  /** Number of accepted connections so far. */
   readonly connections: number
-  /** Nothing passes any more, in either direction and on new connections too, and nobody is told. */
+  /** Blocks all data silently, in both directions and on new connections too. */
   freeze(): void
-  /** Everything that was held back passes. */
+  /** Forwards everything that was held back. */
   thaw(): void
-  /** Breaks all connections with a reset; new ones are served. */
+  /** Resets all connections; new ones are served. */
   reset(): void
   close(): Promise<void>
 }
 
-/** Forwards a port of its own, or one that is given, to a port on loopback. */
+/** Forwards its own port, or a given one, to a port on loopback. */
 export const startProxy = async (target: number, own = 0): Promise<Line> => {
   const pairs = new Set<[net.Socket, net.Socket]>()
   let frozen = false

@@ -9,38 +9,40 @@ import { limit, within } from '../harness/limits.ts'
 import { RABBITMQ_BINS } from '../harness/provision.ts'
 import { freePort, tempDir, until } from '../harness/wait.ts'
 
-/** A private RabbitMQ node. Every method settles only when what it says has happened. */
+/** A private RabbitMQ node. Every method settles only once its effect has occurred. */
 export type Broker = {
   /** `amqp://guest:guest@127.0.0.1:PORT`, the same for the node's whole life. */
   readonly url: string
   readonly port: number
-  /** Where the management API listens if that plugin is on, e.g. `http://127.0.0.1:20123` (guest, guest). */
+  /** Address of the management API if that plugin is enabled, e.g. `http://127.0.0.1:20123` (guest, guest). */
   readonly managementUrl: string | undefined
   /** Process id of the Erlang VM, undefined while the node is down. */
   readonly pid: number | undefined
   /**
-   * SIGKILL; data and ports stay for `start`. RabbitMQ writes its register of quorum queues lazily: one declared in
-   * the last moments before a SIGKILL comes back empty and without a leader for ever. So the register is written
-   * first, unless `raw` asks for the bare kill.
+   * SIGKILL; data and ports are kept for `start`. RabbitMQ writes its registry of quorum queues lazily: one declared
+   * just before a SIGKILL comes back permanently empty and without a leader. So the registry is flushed first, unless
+   * `raw` requests the plain kill.
    */
   kill9(options?: { raw?: boolean }): Promise<void>
-  /** An orderly shutdown by SIGTERM; data and ports stay for `start`. */
+  /** A graceful shutdown by SIGTERM; data and ports are kept for `start`. */
   stop(): Promise<void>
-  /** Starts a stopped or killed node again; one that is up stays as it is. */
+  /** Restarts a stopped or killed node; one that is running is left unchanged. */
   start(): Promise<void>
-  /** Freezes the VM by SIGSTOP: connections stay open and nobody answers. `thaw` ends that. */
+  /** Freezes the VM with SIGSTOP: connections stay open without responses. `thaw` resumes it. */
   freeze(): void
   thaw(): void
-  /** Runs rabbitmqctl against the node and gives its stdout; throws with its output when it fails. Takes a second. */
+  /** Runs rabbitmqctl on the node and returns its stdout; throws with its output if it fails. Takes a second. */
   ctl(...args: string[]): Promise<string>
-  /** Evaluates Erlang on the node in milliseconds, e.g. `rabbit:is_running()`, and gives the printed result. */
+  /** Evaluates Erlang on the node in milliseconds, e.g. `rabbit:is_running()`, and returns the printed result. */
   evaluate(expression: string): Promise<string>
-  /** The memory alarm: publishers are blocked from now on. */
+  /** Sets the memory alarm: publishers are blocked from now on. */
   alarmOn(): Promise<void>
   alarmOff(): Promise<void>
-  /** Messages in a queue, ready and unacknowledged together, exact at this moment also for quorum queues. */
+  /** Messages in a queue, ready and unacknowledged together; exact at this moment, also for quorum queues. */
   queueDepth(queue: string, vhost?: string): Promise<number>
-  /** Value of TEST_RABBITMQ_CONTROL, by which other processes evaluate Erlang on the node; undefined without erl_call. */
+  /**
+   * Value of TEST_RABBITMQ_CONTROL, with which other processes evaluate Erlang on the node; undefined without erl_call.
+   */
   readonly control: string | undefined
   /** The text of the node's log so far. */
   log(): string
@@ -78,7 +80,7 @@ const run = (file: string, args: string[], env: NodeJS.ProcessEnv, input = ''): 
     child.stdin.end(input)
   })
 
-/** How erl_call reaches a node. */
+/** Connection data of a node for erl_call. */
 type Control = { readonly distPort: number; readonly cookie: string }
 
 const erlCall = ERL_CALLS.find(existsSync)
@@ -96,7 +98,7 @@ const evaluateOn = async (
 }
 
 const depthOf = async (evaluate: Broker['evaluate'], queue: string, vhost = '/'): Promise<number> => {
-  // A quorum queue reports its length every five seconds only, so its state machine is asked itself.
+  // A quorum queue reports its length only every five seconds, so its state machine is queried directly.
   const answer = await evaluate(`case rabbit_amqqueue:lookup(
       rabbit_misc:r(${erlangBinary(vhost)}, queue, ${erlangBinary(queue)})) of
     {ok, Q} -> case amqqueue:get_type(Q) of
@@ -113,7 +115,7 @@ const depthOf = async (evaluate: Broker['evaluate'], queue: string, vhost = '/')
   return Number(answer)
 }
 
-/** Whether a broker answers AMQP's greeting with Connection.Start: a listening port alone proves nothing. */
+/** True if a broker responds to AMQP's greeting with Connection.Start; a listening port alone proves nothing. */
 const greets = (port: number): Promise<boolean> =>
   new Promise((resolve) => {
     const socket = net.connect(port, '127.0.0.1')
@@ -145,9 +147,9 @@ const guard = (child: ChildProcess): void => {
 }
 
 /**
- * Starts a RabbitMQ node of one's own on loopback, with name, ports, data and epmd of its own, in 10 to 20 s. Any
- * number of them run side by side. Whatever is not disposed of ends with the test process.
- * @throws Error with the node's output when it does not come up
+ * Starts a separate RabbitMQ node on loopback, with its own name, ports, data and epmd, in 10 to 20 s. Any number of
+ * them can run at once. Nodes that are not disposed of end with the test process.
+ * @throws Error with the node's output if it does not start
  */
 export const startBroker = async (options: BrokerOptions = {}): Promise<Broker> => {
   for (let attempt = 1; ; attempt += 1) {
@@ -157,7 +159,7 @@ export const startBroker = async (options: BrokerOptions = {}): Promise<Broker> 
       return broker
     } catch (error) {
       await broker.dispose()
-      // Between looking for a free port and listening on it somebody else can take it.
+      // Another process can take the free port before the node listens on it.
       if (attempt === 3 || !/eaddrinuse|address already in use/i.test(String(error))) throw error
     }
   }
@@ -206,7 +208,7 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions): Promise
     RABBITMQ_CONFIG_FILE: join(dir, 'rabbitmq.conf'),
     RABBITMQ_PID_FILE: join(dir, 'pid'),
     RABBITMQ_CONF_ENV_FILE: '/dev/null',
-    // Makes the start script exec the Erlang VM, so that the process spawned here is the node itself.
+    // Makes the start script exec the Erlang VM, so that the spawned process is the node itself.
     RABBITMQ_ALLOW_INPUT: 'true',
     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-noinput -start_epmd false +sbwt none ${loopback}`,
     RABBITMQ_CTL_ERL_ARGS: loopback,
@@ -265,7 +267,7 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions): Promise
 
   const kill9 = async ({ raw = false }: { raw?: boolean } = {}): Promise<void> => {
     if (!node) return
-    // A frozen node or one in the middle of its start cannot answer, and is to die all the same.
+    // A frozen or starting node cannot respond, and must be killed all the same.
     if (alive(node) && !raw) await within(evaluate(SYNC_REGISTER), 'the register', limit(2_000)).catch(() => {})
     if (alive(node)) node.kill('SIGKILL')
     await gone(node)
@@ -327,12 +329,12 @@ const accepts = (port: number): Promise<boolean> =>
 /** A text as an Erlang binary, for `evaluate`. */
 export const erlangBinary = (text: string): string => `<<${[...Buffer.from(text)].join(',')}>>`
 
-/** A broker that others use at the same time: never stop it, and use names of `uniqueNames` only. */
+/** A broker that other tests use at the same time: never stop it, and use only names from `uniqueNames`. */
 export type SharedBroker = { readonly url: string; dispose(): Promise<void> }
 
 /**
- * The broker of TEST_RABBITMQ_URL (the runner's, or a user's own, which `dispose` leaves alone), else a private one
- * that `dispose` ends.
+ * The broker of TEST_RABBITMQ_URL (the runner's, or a user's own, which `dispose` leaves running), or else a private
+ * one that `dispose` ends.
  */
 export const sharedBroker = async (): Promise<SharedBroker> => {
   const url = process.env.TEST_RABBITMQ_URL
@@ -341,7 +343,7 @@ export const sharedBroker = async (): Promise<SharedBroker> => {
   return { url: own, dispose }
 }
 
-/** A shared broker on whose node Erlang can be evaluated; users, vhosts and policies need names that nothing else has. */
+/** A shared broker whose node can evaluate Erlang. Users, vhosts and policies need unique names. */
 export type ControlledBroker = SharedBroker & Pick<Broker, 'port' | 'evaluate' | 'queueDepth'>
 
 /** The runner's broker if it can be controlled, else a private one that `dispose` ends. */
@@ -360,15 +362,15 @@ export const controlledBroker = async (): Promise<ControlledBroker> => {
 
 export type Names = { exchange: string; queue: string; binding: string }
 
-/** Exchange and queue names that nobody else uses; the binding is the convention's, as the exchange is one's own. */
+/** Unique exchange and queue names; the binding is the default, since the exchange is unique. */
 export const uniqueNames = (prefix: string): Names => {
   const id = `${prefix}-${randomBytes(6).toString('hex')}`
   return { exchange: `${id}.exchange`, queue: `${id}.queue`, binding: 'notifications.frontend.#' }
 }
 
 /**
- * Runs `work` with a raw channel of rabbitmq-client on a connection of its own, and closes both.
- * @throws what `work` throws, or at once the connection's first error when it could not be made
+ * Runs `work` with a raw channel of rabbitmq-client on a separate connection, and closes both.
+ * @throws the error of `work`, or the connection's first error if it could not be opened
  */
 export const withChannel = async <T>(url: string, work: (channel: Channel) => Promise<T>): Promise<T> => {
   const connection = new Connection({ url, connectionName: 'test', heartbeat: 10 })
@@ -388,8 +390,8 @@ export const withChannel = async <T>(url: string, work: (channel: Channel) => Pr
 }
 
 /**
- * Messages ready for delivery (not those unacknowledged) and consumers of a queue on any broker, by a passive
- * declaration; undefined when there is no such queue.
+ * Returns the messages ready for delivery (without unacknowledged ones) and the consumers of a queue on any broker, by
+ * a passive declaration; undefined if there is no such queue.
  */
 export const queueReady = (url: string, queue: string): Promise<{ messages: number; consumers: number } | undefined> =>
   withChannel(url, async (channel) => {
@@ -402,7 +404,7 @@ export const queueReady = (url: string, queue: string): Promise<{ messages: numb
     }
   })
 
-/** Deletes a test's exchange and queue, their dead-letter companions included, where they exist. */
+/** Deletes a test's exchange and queue, with their dead-letter counterparts, if they exist. */
 export const deleteNames = (url: string, { exchange, queue }: Pick<Names, 'exchange' | 'queue'>): Promise<void> =>
   withChannel(url, async (channel) => {
     for (const name of [queue, `${queue}.dead`]) await channel.queueDelete({ queue: name })

@@ -4,17 +4,17 @@ import { closeSync, mkdtempSync, openSync, rmSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
-/** A file system of its own that can be filled up. */
+/** A small file system that can be filled up. */
 export interface TinyDisk {
   readonly dir: string
-  /** Leaves no byte free. */
+  /** Fills the disk completely. */
   fill(): void
-  /** Takes back what `fill` wrote. */
+  /** Frees the space that `fill` used. */
   free(): void
   dispose(): Promise<void>
 }
 
-/** Why no tiny disk can be had here, or null. */
+/** Why no small disk can be created here, or null. */
 export const noTinyDisk = (): string | null => {
   if (process.platform !== 'linux' || process.getuid?.() !== 0) return 'mounting a file system needs Linux and root'
   const dir = mkdtempSync(join(tmpdir(), 'gateway-disk-'))
@@ -24,12 +24,12 @@ export const noTinyDisk = (): string | null => {
   return mounted ? null : 'this root may not mount file systems'
 }
 
-/** Mounts a disk of this many bytes in memory; it goes with this process, in whatever way that ends. */
+/** Mounts a disk of this many bytes in memory; it is removed when this process exits, for any reason. */
 export const mountTinyDisk = (bytes: number): TinyDisk => {
   const dir = mkdtempSync(join(tmpdir(), 'gateway-disk-'))
   const { status, stderr } = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', dir])
   if (status !== 0) throw new Error(`mount: ${stderr}`)
-  // The end of its stdin is the end of this process.
+  // Its stdin is closed when this process exits.
   const keeper = spawn('/bin/sh', ['-c', 'read -r _; umount -l "$0"; rmdir "$0"', dir], {
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],

@@ -3,10 +3,10 @@ import * as assert from 'uvu/assert'
 import type { ChannelStatus } from '../../../src/web/client/index.ts'
 import { type Json, until } from '../harness/wait.ts'
 
-/** Options of openChannel that can be handed to a page. `token`: asked for by the function `freshToken` of the page. */
+/** Options of openChannel that can be passed to a page. `token`: returned by the function `freshToken` of the page. */
 export type TrialOptions = Record<string, Json> & { token?: boolean }
 
-/** What a page's channel has given it. */
+/** Data that a page's channel has delivered. */
 export interface Trial {
   readonly ids: number[]
   readonly texts: string[]
@@ -15,7 +15,7 @@ export interface Trial {
   readonly resets: Json[]
 }
 
-/** A page of the gateway, under the policy of its pages, that does nothing but what a test tells it. */
+/** An empty page of the gateway, under the policy of its pages, controlled by a test. */
 export class Tab {
   readonly page: Page
   readonly cdp: CDPSession
@@ -36,7 +36,7 @@ export class Tab {
     return tab
   }
 
-  /** Errors of scripts, and violations of the policy. */
+  /** Script errors, and violations of the policy. */
   readonly faults: string[] = []
 
   /** Opens the channel of this tab. */
@@ -54,7 +54,7 @@ export class Tab {
             trial.texts.push(text)
           },
           onState: (state: string, { why }: Json) => {
-            // Told again as well when only the lead has changed, which comes before or after the first answer.
+            // Also called if only the leading tab has changed, which happens before or after the first response.
             const [last, code] = trial.states.at(-1) ?? []
             if (last !== state || code !== (why?.code ?? null)) trial.states.push([state, why?.code ?? null])
           },
@@ -99,7 +99,7 @@ export class Tab {
     return last!
   }
 
-  /** Waits until so many have come, and asserts that they are these, in order. */
+  /** Waits for this many messages, and asserts that they are these, in order. */
   async gets(ids: number[]): Promise<void> {
     let got: number[] = []
     await until(async () => (got = await this.ids).length >= ids.length, {
@@ -109,7 +109,7 @@ export class Tab {
     assert.equal(await this.ids, ids)
   }
 
-  /** Its scripts stand still, without the browser knowing; `wake` ends that. */
+  /** Stops its scripts without the browser noticing; `wake` resumes them. */
   async hang(): Promise<void> {
     const paused = new Promise((resolve) => this.cdp.once('Debugger.paused', resolve))
     await this.cdp.send('Debugger.enable')
@@ -122,13 +122,13 @@ export class Tab {
     await this.cdp.send('Debugger.disable')
   }
 
-  /** As the browser does with tabs that nobody looks at; only one of `launchDrowsyChromium` does it. */
+  /** Freezes the tab, as the browser does with hidden ones; only in browsers of `launchDrowsyChromium`. */
   freeze(frozen: boolean): Promise<unknown> {
     return this.cdp.send('Page.setWebLifecycleState', { state: frozen ? 'frozen' : 'active' })
   }
 }
 
-/** Closes all pages of a browser. @throws where one of them had an error or broke the policy */
+/** Closes all pages of a browser. @throws if one of them had an error or violated the policy */
 export const closeTabs = async (browser: Browser, tabs: Tab[]): Promise<void> => {
   for (const context of browser.contexts()) await context.close()
   assert.equal(

@@ -2,13 +2,13 @@ import { ChannelController } from '../../../src/web/client/channel.ts'
 import type { ChannelOptions, ChannelState, Reset } from '../../../src/web/client/index.ts'
 import { ModelBrowser } from './client-world.ts'
 
-/** One tab of a browser of its own, and what it was told. */
+/** A tab of a separate browser, and its callbacks' data. */
 export class ClientStage {
   readonly browser: ModelBrowser
   readonly tab: ChannelController
   readonly ids: number[] = []
   readonly states: ChannelState[] = []
-  /** The codes of why it waited or was closed. */
+  /** Reason codes of waiting or closing. */
   readonly whys: string[] = []
   readonly resets: Reset[] = []
   readonly #life = { frozen: false }
@@ -31,7 +31,7 @@ export class ClientStage {
     return this.browser.gateway
   }
 
-  /** Everything that is under way arrives. */
+  /** Delivers everything that is pending. */
   async settle(): Promise<void> {
     while (await this.browser.step(0));
   }
@@ -42,7 +42,7 @@ export class ClientStage {
     return this
   }
 
-  /** Time passes, with a heartbeat every `heartbeatMs`; null: without. */
+  /** Advances the time, with a heartbeat every `heartbeatMs`; null for none. */
   async pass(ms: number, heartbeatMs: number | null = 15_000): Promise<void> {
     const step = heartbeatMs ?? 1_000
     for (let at = 0; at < ms; at += step) {

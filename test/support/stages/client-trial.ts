@@ -75,17 +75,17 @@ export type ClientOperation = typeof clientOperation extends fc.Arbitrary<infer 
 interface Reader {
   readonly tab: ChannelController
   readonly life: Life
-  /** What it was given since its last reset. */
+  /** Messages delivered since its last reset. */
   seen: { db_id: number; text: string }[]
   suspended: boolean
 }
 
-/** Tabs of one browser that read one event through whatever happens. */
+/** Tabs of one browser that read one event through all kinds of failures. */
 export class ClientTrial {
   readonly browser: ModelBrowser
   readonly #readers: Reader[] = []
   readonly #shares: boolean
-  /** The greatest id given out before an older copy came back: up to here ids may mean two messages each. */
+  /** The highest id assigned before an older copy was restored: ids up to it can be ambiguous. */
   #ambiguousTo = 0
 
   constructor(seed: number, shares: boolean) {
@@ -98,7 +98,7 @@ export class ClientTrial {
     this.#open()
   }
 
-  /** @throws AssertionError where a tab was given something twice or out of order, or missed something in the end */
+  /** @throws AssertionError if a tab received a duplicate or a message out of order, or has missed one at the end */
   async run(operations: readonly ClientOperation[]): Promise<void> {
     for (const operation of operations) await this.#do(operation)
     await this.#heal()
@@ -206,7 +206,7 @@ export class ClientTrial {
     reader.tab.start()
   }
 
-  /** Everything works again, and some time passes. */
+  /** Repairs everything, and advances the time. */
   async #heal(): Promise<void> {
     const { gateway } = this.browser
     gateway.start()
@@ -233,13 +233,13 @@ export class ClientTrial {
   }
 
   #judge(): void {
-    // What a reader found wrong when it was told.
+    // Violations found by a client in its callbacks.
     for (const report of this.browser.reports) throw report
     const { rows, open } = this.browser.gateway
     for (const { tab, seen } of this.#readers) {
       assert.is(tab.state, 'live', JSON.stringify(tab.status))
       const given = new Map(seen.map(({ db_id, text }) => [db_id, text]))
-      // Who is not there while an older copy comes back and grows cannot know that its ids mean other messages now.
+      // A client that is away while an older copy is restored and grows cannot detect that its ids are ambiguous.
       const sure = rows.filter(({ db_id }) => db_id > this.#ambiguousTo)
       const missed = sure.filter(({ db_id, text }) => given.get(db_id) !== text)
       assert.equal(missed, [], JSON.stringify(tab.status))

@@ -8,7 +8,9 @@ interface Timer {
   readonly owner: Life
 }
 
-/** A tab may hang: nothing reaches it, and none of its timers runs. Once it is buried, what it had under way ends with it. */
+/**
+ * A tab can hang: it receives nothing and none of its timers runs. Once it is closed, its pending work is discarded.
+ */
 export interface Life {
   frozen: boolean
   buried?: true
@@ -27,14 +29,14 @@ interface Ear {
   readonly notes: unknown[]
 }
 
-/** A browser with clocks, places and notes of its own, whose tabs talk to a model of the gateway. */
+/** A browser with its own clocks, locks and storage, whose tabs are connected to a model of the gateway. */
 export class ModelBrowser {
   readonly gateway: ModelGateway
   online = true
-  /** Errors that callbacks of pages have thrown. */
+  /** Errors thrown by callbacks of pages. */
   readonly reports: unknown[] = []
   #clock = 0
-  /** What the wall clock is ahead by: sleep, or somebody who set it. */
+  /** Offset of the wall clock, after sleep or a change of the clock. */
   #ahead = Date.parse('2026-11-22T10:00:00Z')
   #timers = new Set<Timer>()
   readonly #places = new Map<string, Waiter[]>()
@@ -51,7 +53,7 @@ export class ModelBrowser {
     return this.#clock + this.#ahead
   }
 
-  /** The machine sleeps, or somebody sets its clock: only the wall clock goes on. */
+  /** The machine sleeps, or its clock is set: only the wall clock advances. */
   sleep(ms: number): void {
     this.#ahead += ms
   }
@@ -92,7 +94,7 @@ export class ModelBrowser {
     }
   }
 
-  /** A tab is closed, or its process crashes: what it held is free. */
+  /** A tab is closed, or its process crashes: its locks are released. */
   bury(life: Life): void {
     life.buried = true
     for (const [source, owner] of this.#sourcesOf) if (owner === life) source.close()
@@ -108,7 +110,7 @@ export class ModelBrowser {
     }
   }
 
-  /** Moves the clock, and does on the way what falls due in tabs that are awake. */
+  /** Advances the clock, and runs due timers of tabs that are awake. */
   async advance(ms: number): Promise<void> {
     const end = this.#clock + ms
     for (;;) {
@@ -124,9 +126,9 @@ export class ModelBrowser {
   }
 
   /**
-   * One thing arrives somewhere: at a source of a tab that is awake, or at a tab from another one.
+   * Delivers one thing: to a source of a tab that is awake, or to a tab from another one.
    *
-   * @returns whether anything did
+   * @returns true if anything was delivered
    */
   async step(which: number): Promise<boolean> {
     await setImmediate()

@@ -12,7 +12,7 @@ import type {
 
 let made = 0
 
-/** A name that nothing else in this process has. */
+/** Returns a name that is unique in this process. */
 export const fresh = (what = 'x'): string => `${what}-${process.pid}-${++made}`
 
 export const newMessage = (over: Partial<NewMessage> = {}): NewMessage => {
@@ -41,7 +41,7 @@ export const originOf = (over: Partial<DeliveryOrigin> = {}): DeliveryOrigin => 
   ...over,
 })
 
-/** An entry for a message; without an origin unless one is given. */
+/** An entry for a message; without an origin by default. */
 export const entryOf = (over: Partial<NewMessage> = {}, origin: DeliveryOrigin | null = null): AppendEntry => ({
   kind: 'message',
   message: newMessage(over),
@@ -67,7 +67,7 @@ export const rejectionOf = (body: string, over: Partial<RejectedDelivery> = {}):
   }
 }
 
-/** Appends as ingest does: a batch that found the store busy is offered again as it is. */
+/** Appends as ingest does: a batch for which the store was busy is retried unchanged. */
 export const appendPatiently = async (log: MessageStore, entries: readonly AppendEntry[]): Promise<AppendResult[]> => {
   for (;;) {
     try {
@@ -79,7 +79,7 @@ export const appendPatiently = async (log: MessageStore, entries: readonly Appen
   }
 }
 
-/** Stores one message after the other in one batch. @returns their db_ids */
+/** Stores messages one after another in one batch. @returns their db_ids */
 export const store = async (log: MessageStore, ...messages: Partial<NewMessage>[]): Promise<number[]> => {
   const outcomes = await appendPatiently(
     log,

@@ -13,7 +13,7 @@ import type {
   Revocation,
 } from '../../../src/store/store.ts'
 
-/** A log whose reads can be made to fail, or to come late with what they saw in time. */
+/** A store whose reads can be made to fail, or to return late with data read in time. */
 export class TroubledLog implements MessageStore {
   /** Reads fail while this is set. */
   failing = false
@@ -25,7 +25,7 @@ export class TroubledLog implements MessageStore {
     this.#log = log
   }
 
-  /** From now on reads look at once, but answer only after `release`. */
+  /** From now on reads run immediately, but return only after `release`. */
   hold(): void {
     this.#held ??= []
   }

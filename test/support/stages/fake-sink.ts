@@ -1,6 +1,6 @@
 import type { StreamSink } from '../../../src/streams/subscriber.ts'
 
-/** One event as it was written. */
+/** One event as written. */
 export interface Written {
   readonly event: string
   readonly id: number | null
@@ -10,15 +10,15 @@ export interface Written {
 const FIELD = /^(id|event|data|retry): (.*)$/
 
 /**
- * A reader's end of a stream. While it is `slow` a write stays in it until `take` is called; otherwise it is gone
- * after a turn of the event loop, as with a socket. Breaches of the Sink's rules are kept in `breaches`.
+ * The client's end of a stream. While it is `slow`, a write stays pending until `take` is called; otherwise it
+ * completes in the next event-loop iteration, like a socket. Violations of the sink's rules are recorded in `breaches`.
  */
 export class FakeSink implements StreamSink {
   readonly events: Written[] = []
   readonly ids: number[] = []
   readonly retries: number[] = []
   readonly breaches: string[] = []
-  /** The greatest number of bytes that one write had. */
+  /** Largest number of bytes in one write. */
   largestWrite = 0
   writes = 0
   progress = 0
@@ -60,17 +60,17 @@ export class FakeSink implements StreamSink {
     this.#state = 'gone'
   }
 
-  /** The peer takes what was written. */
+  /** The peer reads what was written. */
   take(): void {
     if (this.#outstanding !== null) this.#finish(this.#outstanding)
   }
 
-  /** The peer takes a part of it. */
+  /** The peer reads a part of it. */
   takeSome(): void {
     this.progress++
   }
 
-  /** The peer is gone: nothing that was written is ever reported as taken. */
+  /** The peer is gone: no write is ever reported as complete. */
   vanish(): void {
     this.#state = 'gone'
     this.#outstanding = null

@@ -15,11 +15,11 @@ import { FakeSink } from './fake-sink.ts'
 export interface Follower {
   readonly sink: FakeSink
   readonly leave: () => void
-  /** Names of its events that are neither messages nor heartbeats, in order. */
+  /** Names of its events except messages and heartbeats, in order. */
   names(): string[]
 }
 
-/** A Live over a real log, with the test's hand on the clock, the bell, the sockets and the log's health. */
+/** A StreamHub over a real store, with the clock, notifications, sockets and store errors under the test's control. */
 export interface LiveStage {
   readonly live: StreamHub
   readonly bell: ChangeNotifier
@@ -27,11 +27,11 @@ export interface LiveStage {
   readonly clock: Clock
   readonly closings: ClosingReason[]
   readonly faults: unknown[]
-  /** Stores messages of event `e` unless told otherwise, without a bell. */
+  /** Stores messages, by default of event `e`, without a notification. */
   append(...messages: Partial<NewMessage>[]): Promise<number[]>
   /** Subscribes as a request does: bounds first, then hello, then the stream. */
   connect(options?: { wanted?: SubscriptionFilter; cursor?: number; slow?: boolean }): Promise<Follower>
-  /** Lets what is under way come to its end. */
+  /** Waits until pending work has completed. */
   settle(): Promise<void>
   dispose(): Promise<void>
 }
@@ -76,7 +76,7 @@ export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<
     },
     settle: async () => {
       for (let n = 0; n < 20; n++) await turn()
-      // A channel may rest a few milliseconds between two passes.
+      // A channel may pause a few milliseconds between two passes.
       await new Promise((resolve) => setTimeout(resolve, 20))
       for (let n = 0; n < 20; n++) await turn()
     },
@@ -89,7 +89,7 @@ export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<
   }
 }
 
-/** Resolves when the reader has exactly these messages; throws with what it has after a while. */
+/** Resolves when the subscriber has exactly these messages; throws with what it has at the time limit. */
 export const hasIds = async ({ sink }: Follower, ids: readonly number[]): Promise<void> => {
   await until(() => sink.ids.length >= ids.length, { everyMs: 2 }).catch(() => {})
   if (JSON.stringify(sink.ids) !== JSON.stringify(ids)) throw new Error(`it has ${sink.ids}, not ${ids}`)

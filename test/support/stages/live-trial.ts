@@ -14,7 +14,7 @@ import { FakeSink, type Written } from './fake-sink.ts'
 const EVENTS = ['a', 'b', 'c']
 
 const text = (size: number): string => JSON.stringify({ text: 'x'.repeat(size) })
-/** Small ones; some that make pages end by bytes; some of which a few push each other out of the slab. */
+/** Small ones; some that make pages end by bytes; some of which a few evict each other from the buffer. */
 const BODIES = [text(10), text(3_000), text(30_000), text(70_000)] as const
 
 const choice = <T>(...values: T[]) => fc.constantFrom(...values)
@@ -31,7 +31,7 @@ const message = fc.record({
 const appended = fc.record({
   op: fc.constant('append' as const),
   messages: fc.array(message, { minLength: 1, maxLength: 12, size: 'max' }),
-  /** How often the batch comes: a burst goes beyond what one page holds. */
+  /** Repetitions of the batch: a burst exceeds one page. */
   times: weighted([30, 1], [2, 5], [1, 60]),
   bell: weighted([4, true], [1, false]),
 })
@@ -41,10 +41,10 @@ const connect = fc.record({
   events: choice<string[] | '*'>(['a'], ['a'], ['b'], ['a', 'b'], EVENTS, '*', ['none', 'a']),
   types: choice<string[] | null>(null, null, ['t'], ['t', 'u']),
   froms: choice<string[] | null>(null, null, ['x']),
-  /** Where its cursor lies between the run's beginning and the end of the log. */
+  /** Position of its cursor between the start of the run and the end of the store. */
   place: fc.oneof(choice(0, 1), fc.double({ min: 0, max: 1, noNaN: true })),
   slow: fc.boolean(),
-  /** Operations between the look at the bounds and the subscription. */
+  /** Operations between reading the bounds and the subscription. */
   delay: weighted([3, 0], [1, 1], [1, 3]),
 })
 
@@ -78,14 +78,14 @@ interface Reader {
   readonly cursor: number
   readonly target: number
   readonly leave: () => void
-  /** What `caught_up` said, each time, and how many messages had come before it. */
+  /** Data of each `caught_up`, and the number of messages before it. */
   readonly caughtUp: { readonly id: number; readonly after: number }[]
   gone: boolean
 }
 
 const turn = (): Promise<void> => new Promise(setImmediate)
 
-/** One run of the property: a Live of its own over a log that other runs have written to before. */
+/** One run of the property: a separate StreamHub over a store that other runs have written to before. */
 export class LiveTrial {
   readonly #log: TroubledLog
   readonly #clock: Clock
@@ -215,7 +215,7 @@ export class LiveTrial {
       .map(({ db_id }) => db_id)
   }
 
-  /** Mends everything, and lets the readers take what there is until nothing comes any more. */
+  /** Repairs everything, and lets the subscribers read until nothing more arrives. */
   async #drain(): Promise<void> {
     for (const coming of this.#coming) if (coming.in >= 0) coming.subscribe()
     this.#log.failing = false
@@ -230,7 +230,7 @@ export class LiveTrial {
     let quietTurns = 0
     while (!complete() && (quietTurns++ < 300 || Date.now() - quietSince < 100)) {
       for (const { sink } of open) sink.take()
-      // The poll and the ticks make up for lost bells and failed reads.
+      // Polling and timers compensate for lost notifications and failed reads.
       this.#clock.advance(500)
       await turn()
       const now = open.reduce(
@@ -242,7 +242,7 @@ export class LiveTrial {
       quietSince = Date.now()
       quietTurns = 0
     }
-    // What comes too much comes late.
+    // Duplicates arrive late.
     for (let n = 0; n < 5; n++) await turn()
   }
 
@@ -253,7 +253,7 @@ export class LiveTrial {
     const what = `cursor ${cursor}, target ${target}, of ${JSON.stringify(reader.wanted)}`
     assert.equal(sink.breaches, [], what)
     assert.equal(ids, gone ? expected.slice(0, ids.length) : expected, what)
-    // One that left at once may have got nothing: its first bytes wait for its first page.
+    // A subscriber that disconnects immediately may have received nothing: its first bytes wait for its first page.
     if (!gone || sink.events.length > 0) assert.is(sink.events[0]!.event, 'hello', what)
     if (!gone) assert.is(caughtUp.length, 1, `caught_up comes once: ${what}`)
     assert.ok(caughtUp.length <= 1, `caught_up comes once: ${what}`)

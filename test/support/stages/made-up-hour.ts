@@ -5,8 +5,8 @@ const SAMPLES = 360
 const EVERY_MS = 10_000
 
 /**
- * A report of `/api/health` with an hour of figures that nobody had to wait for: agents at work, a burst, readers that
- * leave and come back. State, faults and quarantine stay as they are.
+ * A report of `/api/health` with an hour of generated samples: agents at work, a burst, subscribers that disconnect and
+ * reconnect. State, faults and quarantine are unchanged.
  */
 export const withHour = (report: Json, now: number): Json => {
   const chance = new SeededRandom(41)

@@ -10,22 +10,22 @@ export interface Row {
 
 type Frame = { readonly name: string; readonly data: string; readonly id?: number }
 
-/** What a gateway is to its clients: one log, one event, and the ways in which it can fail. */
+/** The gateway as clients see it: one store, one event, and its possible failures. */
 export class ModelGateway {
   logId = `log-${FIRST_OWN_LOG}`
   rows: Row[] = []
   pruned = 0
   up = true
-  /** It takes connections, and says nothing. */
+  /** It accepts connections and does not respond. */
   mute = false
   /** Streams are refused with this status. */
   refusal: { status: number; code?: string; retryAfter?: number } | null = null
   readonly sources = new Set<ModelSource>()
-  /** Addresses of all streams that were asked for. */
+  /** URLs of all requested streams. */
   readonly asked: string[] = []
-  /** The tokens that came with calls, as they came. */
+  /** Tokens of calls, as received. */
   readonly shown: (string | null)[] = []
-  /** Streams are opened by tickets only, each good once. */
+  /** Streams require tickets, each valid once. */
   ticketed = false
   readonly #tickets = new Set<string>()
   readonly #wall: () => number
@@ -36,7 +36,7 @@ export class ModelGateway {
     this.#wall = wall
   }
 
-  /** The greatest db_id that this log has given out. */
+  /** The highest db_id that this store has assigned. */
   get head(): number {
     return this.#head
   }
@@ -60,7 +60,7 @@ export class ModelGateway {
     for (const source of this.open) source.queue({ name: 'heartbeat', data: JSON.stringify({ server_time }) })
   }
 
-  /** Ends all streams. @param reason said before; null: none */
+  /** Ends all streams. @param reason sent before; null if none */
   end(reason: string | null): void {
     for (const source of this.open) {
       if (reason !== null) source.queue({ name: 'closing', data: JSON.stringify({ reason }) })
@@ -68,7 +68,7 @@ export class ModelGateway {
     }
   }
 
-  /** What was in flight is lost with it. */
+  /** Data in flight is lost. */
   kill(): void {
     this.up = false
     for (const source of this.open) {
@@ -81,13 +81,13 @@ export class ModelGateway {
     this.up = true
   }
 
-  /** Removes the oldest messages, but not the last one. */
+  /** Deletes the oldest messages, but never the last one. */
   prune(count: number): void {
     const gone = this.rows.splice(0, Math.min(count, this.rows.length - 1))
     this.pruned = gone.at(-1)?.db_id ?? this.pruned
   }
 
-  /** Another database with as many messages, or an older copy of this one. */
+  /** Replaces the database by another one with as many messages, or by an older copy. */
   replace(how: 'new' | 'restored', count: number): void {
     this.kill()
     this.up = true
@@ -134,7 +134,7 @@ export class ModelGateway {
     source.queue({ name: 'caught_up', data: JSON.stringify({ last_message_db_id: hello.last_db_id }) })
   }
 
-  /** An answer to fetch. @throws TypeError where nobody answers */
+  /** A response of fetch. @throws TypeError if the gateway is unreachable */
   async answer(url: string, options: RequestInit): Promise<Response> {
     this.shown.push(new Headers(options.headers).get('authorization'))
     if (!this.up) throw new TypeError('Failed to fetch')
@@ -155,7 +155,7 @@ export class ModelGateway {
 
 const messageFrame = ({ db_id, text }: Row): Frame => ({ name: 'new_message', data: text, id: db_id })
 
-/** An EventSource whose line is a queue: nothing arrives but by `step`. */
+/** An EventSource whose connection is a queue: nothing arrives except through `step`. */
 export class ModelSource implements Source {
   readyState: 0 | 1 | 2 = 0
   readonly url: string
@@ -195,7 +195,7 @@ export class ModelSource implements Source {
     this.#line = []
   }
 
-  /** @returns whether something arrived */
+  /** @returns true if something arrived */
   step(): boolean {
     if (this.#closed || this.#gateway.mute) return false
     const next = this.#line.shift()

@@ -4,9 +4,9 @@ import { launchChromium } from '../clients/browser.ts'
 import type { Suite } from '../harness/suite.ts'
 import { type Gateway, startGateway } from '../servers/gateway.ts'
 
-/** Pages of one gateway in one browser, watched for what a page of ours never does. */
+/** Pages of one gateway in one browser, monitored for anything that our pages must never do. */
 export class Pages {
-  /** Dialogs, script errors, requests to elsewhere and violations of the policy. */
+  /** Dialogs, script errors, requests to other sites and violations of the policy. */
   readonly incidents: string[] = []
   readonly #browser: Browser
   readonly #url: () => string
@@ -40,21 +40,21 @@ export class Pages {
     return this.open(`/events/${encodeURIComponent(event_id)}`, options)
   }
 
-  /** Closes all pages, and throws if one of them did what it should not. */
+  /** Closes all pages, and throws if one of them violated the rules. */
   async close(): Promise<void> {
     for (const context of this.#browser.contexts()) await context.close()
     assert.equal(this.incidents.splice(0), [])
   }
 }
 
-/** What the tests of a suite share, there from the first one on. */
+/** Shared fixtures of a suite, available from its first test on. */
 export interface Site {
   gateway: Gateway
   browser: Browser
   pages: Pages
 }
 
-/** A gateway and a browser for a suite, each of whose tests closes the pages that it opened. */
+/** A gateway and a browser for a suite, each of whose tests closes its pages. */
 export const siteOf = (test: Suite): Site => {
   const site = {} as Site
   test.before(async () => {
@@ -74,6 +74,6 @@ export const textOf = async (page: Page, selector: string): Promise<string> => (
 export const textsOf = (page: Page, selector: string): Promise<string[]> =>
   page.$$eval(selector, (nodes) => nodes.map((node) => node.textContent ?? ''))
 
-/** Waits for a state of a page's line: loading, connecting, catching_up, live, waiting or closed. */
+/** Waits for a connection state of a page: loading, connecting, catching_up, live, waiting or closed. */
 export const isState = (page: Page, state: string): Promise<unknown> =>
   page.waitForSelector(`#state[data-state="${state}"]`)

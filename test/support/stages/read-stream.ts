@@ -24,7 +24,7 @@ export const readStream = async (
 export const named = (stream: SseStream, name: string): ParsedEvent[] =>
   stream.events.filter(({ event }) => event === name)
 
-/** Asserts that a stream began with a reset and then gave everything. */
+/** Asserts that a stream started with a reset and then sent everything. */
 export const isReset = (stream: SseStream, reason: string, ids: number[]): void => {
   assert.equal(
     stream.events.slice(0, 2).map(({ event, id }) => [event, id]),

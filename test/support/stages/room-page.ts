@@ -10,7 +10,7 @@ export const row = (id: number | undefined): string => `.row[data-id="${id}"]`
 export const isWhole = (page: Page): Promise<unknown> =>
   page.waitForSelector('#box[aria-busy="false"] .row[aria-posinset]')
 
-/** The db_ids of all messages that the timeline holds, read as a person does: from the beginning to the end. */
+/** Returns the db_ids of all messages in the timeline by scrolling from beginning to end. */
 export const readThrough = async (page: Page): Promise<number[]> => {
   const { ids, disorder } = await page.evaluate(async () => {
     const box = document.getElementById('box')!
@@ -33,7 +33,7 @@ export const readThrough = async (page: Page): Promise<number[]> => {
   return ids
 }
 
-/** Waits until the room counts as many messages, and asserts that it holds these, in order. */
+/** Waits until the war room counts this many messages, and asserts that it holds these, in order. */
 export const holds = async (page: Page, ids: number[]): Promise<void> => {
   const count = `${ids.length.toLocaleString('en-US')} message${ids.length === 1 ? '' : 's'}`
   await until(async () => (await textOf(page, '#count')) === count, { what: `"${count}"` })
@@ -41,7 +41,7 @@ export const holds = async (page: Page, ids: number[]): Promise<void> => {
   assert.equal(await readThrough(page), ids)
 }
 
-/** The db_ids of the rows that a person can see now, at least in part. */
+/** Returns the db_ids of the rows that are at least partly visible. */
 export const seenIds = (page: Page): Promise<number[]> =>
   page.evaluate(() => {
     const { top, bottom } = document.getElementById('box')!.getBoundingClientRect()
@@ -54,15 +54,15 @@ export const seenIds = (page: Page): Promise<number[]> =>
       .map(({ dataset }) => Number(dataset.id))
   })
 
-/** Waits until a person sees the message. */
+/** Waits until the message is visible. */
 export const sees = (page: Page, id: number | undefined): Promise<unknown> =>
   until(async () => (await seenIds(page)).includes(id!), { what: `message ${id} in sight` })
 
-/** How many pixels of the timeline lie below what is seen. */
+/** Number of pixels of the timeline below the visible part. */
 export const below = (page: Page): Promise<number> =>
   page.$eval('#box', ({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)
 
-/** Does something that saves a file. @returns its lines and its name */
+/** Runs an action that saves a file. @returns its lines and its name */
 export const savedBy = async (page: Page, act: () => Promise<unknown>): Promise<{ lines: string[]; name: string }> => {
   const [download] = (await Promise.all([page.waitForEvent('download'), act()])) as [Download, Json]
   const chunks: Buffer[] = []
@@ -72,7 +72,7 @@ export const savedBy = async (page: Page, act: () => Promise<unknown>): Promise<
   return { lines: text.slice(0, -1).split('\n'), name: download.suggestedFilename() }
 }
 
-/** Notes all texts that the mark of the line has, from now on. @returns them */
+/** Records all texts of the connection badge from now on. @returns them */
 export const watchLine = async (page: Page): Promise<() => Promise<string[]>> => {
   await page.evaluate(() => {
     const texts: string[] = []

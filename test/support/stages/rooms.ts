@@ -4,17 +4,17 @@ import type { Gateway } from '../servers/gateway.ts'
 
 let rooms = 0
 
-/** An event id that no other test of this process uses. */
+/** Returns an event id that is unique in this process. */
 export const newRoom = (name = 'room'): string => {
   rooms += 1
   return `${name}-${rooms}`
 }
 
-/** The address of an event below /api/events, its id encoded. */
+/** Returns the URL of an event below /api/events, with its id encoded. */
 export const eventUrl = (gateway: Pick<Gateway, 'url'>, event_id: string): string =>
   `${gateway.url}/api/events/${encodeURIComponent(event_id)}`
 
-/** A message as an agent writes it. */
+/** A message as an agent publishes it. */
 export const chat = (n: number, extra: Record<string, Json> = {}): Record<string, Json> => ({
   message_from: '_captain',
   message_type: 'llm_response',
@@ -22,14 +22,14 @@ export const chat = (n: number, extra: Record<string, Json> = {}): Record<string
   ...extra,
 })
 
-/** As many messages as wanted. */
+/** Returns this many messages. */
 export const chats = (count: number, make: (n: number) => Json = chat): Json[] =>
   Array.from({ length: count }, (_, index) => make(index + 1))
 
 /**
  * Publishes one message, or an array in requests of up to 1,000, over HTTP.
  * @returns the db_ids
- * @throws Error on anything but 201
+ * @throws Error on any status but 201
  */
 export const publish = async (gateway: Pick<Gateway, 'url'>, event_id: string, messages: Json): Promise<number[]> => {
   const ids: number[] = []
@@ -45,7 +45,7 @@ export const publish = async (gateway: Pick<Gateway, 'url'>, event_id: string, m
   return ids
 }
 
-/** Every page of an event over REST, from the beginning or behind a cursor. */
+/** Returns every page of an event over REST, from the beginning or after a cursor. */
 export const readPages = async (
   gateway: Pick<Gateway, 'url'>,
   event_id: string,
@@ -67,11 +67,11 @@ export const readPages = async (
 
 export const idsOf = (messages: Json[]): number[] => messages.map(({ db_id }) => db_id)
 
-/** The db_ids of an event over REST. */
+/** Returns the db_ids of an event over REST. */
 export const restIds = async (gateway: Pick<Gateway, 'url'>, event_id: string, query = ''): Promise<number[]> =>
   idsOf((await readPages(gateway, event_id, query)).flat())
 
-/** Asserts that an answer is an error of this status and code, in the one shape that all errors have. */
+/** Asserts that a response is an error of this status and code, in the common error format. */
 export const isError = (answer: HttpResult, status: number, code: string): void => {
   assert.is(answer.status, status, answer.text)
   assert.match(String(answer.headers['content-type']), /^application\/json/)
@@ -84,8 +84,8 @@ export const isError = (answer: HttpResult, status: number, code: string): void 
 }
 
 /**
- * One sample of a Prometheus text, or the sum of all of a bare name; 0 where there is none. Throws on a line that is
- * no sample and no comment.
+ * Returns one sample of a Prometheus text, or the sum of all samples of a bare name; 0 if there is none. Throws on a
+ * line that is neither a sample nor a comment.
  */
 export const metric = async (gateway: Pick<Gateway, 'url'>, sample: string): Promise<number> => {
   const { status, text } = await getJson(`${gateway.url}/metrics`)
@@ -100,7 +100,7 @@ export const sampleOf = (samples: Map<string, number>, sample: string): number =
 
 const SAMPLE = /^([a-zA-Z_:][\w:]*(?:\{(?:[a-zA-Z_]\w*="(?:[^"\\\n]|\\.)*",?)*\})?) (NaN|[+-]?Inf|-?\d\S*)$/
 
-/** @throws Error naming the first line that is no Prometheus text */
+/** @throws Error with the first line that is not Prometheus text */
 export const parseMetrics = (text: string): Map<string, number> => {
   const samples = new Map<string, number>()
   for (const line of text.split('\n')) {

@@ -5,14 +5,14 @@ import { startGateway } from '../servers/gateway.ts'
 import { publish } from './rooms.ts'
 import { openStage, type Stage } from './stage.ts'
 
-/** A run of the demo that lies in the past, wholly or for its most part. */
+/** A run of the demo, entirely or mostly in the past. */
 interface Run {
   readonly seed: number
   readonly run: string
   readonly events: number
-  /** When it began. */
+  /** When it started. */
   readonly minutesAgo: number
-  /** So much slower than the demo it went. */
+  /** Factor by which it was slower than the demo. */
   readonly slower: number
 }
 
@@ -22,7 +22,7 @@ const RUNS: readonly Run[] = [
   { seed: 31, run: '20fe94', events: 1, minutesAgo: 150, slower: 3 },
   { seed: 6, run: 'c0f47a', events: 3, minutesAgo: 36, slower: 0 },
 ]
-/** So many of the last messages of the last run are still to come. */
+/** Number of messages of the last run that are not published yet. */
 const TO_COME = 24
 
 interface Dated {
@@ -31,7 +31,7 @@ interface Dated {
   readonly at: number
 }
 
-/** What agents get wrong, and the quarantine keeps. */
+/** Invalid messages of agents, which are quarantined. */
 const REFUSED = [
   '{"event_id":"web-shell-7c1","message_from":"_executor","message_type":"command_result","message_content":{"data":{"score":NaN}}}',
   '{"message_from":"_manager","message_type":"action_created","message_content":{"data":{"text":"Isolate web-03"}}}',
@@ -44,7 +44,7 @@ let stamped = 0
 
 const datedOf = (cues: readonly ScheduledMessage[], { minutesAgo, slower }: Run): Dated[] => {
   const startedAt = Date.now() - minutesAgo * MINUTE_MS
-  // The run that is under way lasts until now.
+  // The current run lasts until now.
   const stretch = slower || (minutesAgo * MINUTE_MS) / cues.at(-TO_COME)!.at
   return cues.map((cue) => {
     const at = Math.round(startedAt + cue.at * stretch)
@@ -54,11 +54,11 @@ const datedOf = (cues: readonly ScheduledMessage[], { minutesAgo, slower }: Run)
   })
 }
 
-/** The demo as if it had been played since yesterday, in a gateway with RabbitMQ and two workers. */
+/** The demo as if played since yesterday, in a gateway with RabbitMQ and two workers. */
 export interface Scene extends Stage {
-  /** The events of the run that is under way, the one started first at the beginning. */
+  /** The events of the current run, the first one started first. */
   readonly events: readonly string[]
-  /** Publishes so many of the messages that are still to come. */
+  /** Publishes this many of the remaining messages. */
   goOn(count: number): Promise<void>
 }
 

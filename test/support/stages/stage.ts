@@ -6,16 +6,16 @@ import { countMessages, type RejectedRow, rejectedRows } from '../servers/databa
 import { type Env, type Gateway, type GatewayOptions, startGateway } from '../servers/gateway.ts'
 import { deleteNames, type Names, queueReady, uniqueNames } from '../servers/rabbitmq.ts'
 
-/** The ten messages in the shape of DeepSOC's, as text, and the event of all of them. */
+/** The ten messages in DeepSOC's format, as text, and their event. */
 export const FIXTURE = readFileSync(new URL('../../fixtures/messages.jsonl', import.meta.url), 'utf8')
   .split('\n')
   .filter((line) => line.trim() !== '')
 export const FIXTURE_EVENT = '3b0c9f4e-6a1d-4c57-9a2e-5f1e0c8d7a11'
 
-/** A key that the tests' binding lets through. */
+/** A routing key that matches the tests' binding. */
 export const KEY = 'notifications.frontend.test'
 
-/** What makes a gateway use a broker under these names. */
+/** Environment of a gateway that uses a broker under these names. */
 export const brokerEnv = (url: string, { exchange, queue, binding }: Names, env: Env = {}): Env => ({
   RABBITMQ_URL: url,
   RABBITMQ_EXCHANGE: exchange,
@@ -30,21 +30,21 @@ export const streamUrl = (gateway: Pick<Gateway, 'url'>, event_id: string): stri
 export const messagesUrl = (gateway: Gateway, event_id: string): string =>
   `${gateway.url}/api/events/${encodeURIComponent(event_id)}/messages`
 
-/** A gateway in broker mode under names of its own, with an agent that publishes to it through pika. */
+/** A gateway in broker mode with unique names, and an agent that publishes to it through pika. */
 export type Stage = {
   readonly names: Names
   readonly gateway: Gateway
   readonly agent: PikaPublisher
   /** Publishes texts or bytes in order and resolves when the broker has confirmed them all. */
   publish(bodies: readonly (string | Buffer)[], properties?: PikaProperties): Promise<void>
-  /** Resolves when the database holds so many messages. */
+  /** Resolves when the database contains this many messages. */
   stored(count: number): Promise<void>
-  /** Resolves when the quarantine holds so many rows, and gives them. */
+  /** Resolves with the rows once the quarantine contains this many. */
   rejected(count: number): Promise<RejectedRow[]>
   open(event_id: string): Promise<SseStream>
   /**
-   * Ends the gateway in order, so that what it has not acknowledged returns, and gives how many messages the queue
-   * then holds.
+   * Stops the gateway gracefully, so that unacknowledged messages are requeued, and returns the number of messages then
+   * in the queue.
    */
   leftInQueue(): Promise<number>
   dispose(): Promise<void>
@@ -91,11 +91,11 @@ export const openStage = async (url: string, prefix: string, options: StageOptio
   }
 }
 
-/** The messages of a stream so far. */
+/** Returns the messages of a stream so far. */
 export const messagesOf = (stream: SseStream): ParsedEvent[] =>
   stream.events.filter(({ event }) => event === 'new_message')
 
-/** Resolves with the messages of a stream once there are so many. */
+/** Resolves with the messages of a stream once there are this many. */
 export const waitForMessages = async (stream: SseStream, count: number): Promise<ParsedEvent[]> => {
   await stream.waitFor(() => messagesOf(stream).length >= count)
   return messagesOf(stream)

@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
 import type { LogTest } from './sqlite-store.ts'
 
-/** Revocations: durable, one for each subject, the later times hold. */
+/** Revocations: durable, one per subject, later times apply. */
 export const checkAccess = (test: LogTest): void => {
   test('keeps revocations for the next process that opens the store', async (log, store) => {
     const bob = { subject: 'bob', issued_before: 1_000, until: null }

@@ -8,7 +8,7 @@ import type { LogTest } from './sqlite-store.ts'
 const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
 const ORIGIN = originOf({ routing_key: 'a.b.c' })
 
-/** What is stored, as `message_id: body`, in the order of the log. */
+/** Returns the stored messages as `message_id: body`, in the order of the store. */
 export const contents = async (log: MessageStore): Promise<string[]> => {
   const { messages } = await log.read(createFilter('*'), 0, ALL)
   return messages.map(({ message_id, body }) => `${message_id}: ${body}`)
@@ -23,7 +23,7 @@ const codeOf = async (work: Promise<unknown>): Promise<string> => {
   }
 }
 
-/** L1, L3, L5 and what becomes of the single entry. */
+/** L1, L3, L5, and the outcome of each entry. */
 export const checkAppending = (test: LogTest): void => {
   test('assigns ids from 1 in the order of the entries, and keeps every field', async (log) => {
     const full = newMessage({

@@ -7,7 +7,7 @@ import { runs } from '../harness/tier.ts'
 import { appendPatiently, entryOf, fresh } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
-/** A row of the model: the log is an array of these. */
+/** A row of the model: the store is an array of these. */
 type Row = Pick<NewMessage, 'event_id' | 'message_id' | 'message_type' | 'message_from' | 'body'> & { db_id: number }
 
 const EVENTS = ['a', 'b', 'c']
@@ -18,7 +18,7 @@ const message = fc.record({
   event: choice(...EVENTS),
   message_type: choice(null, 't', 'u'),
   message_from: choice(null, 'x', 'y'),
-  /** A few ids, so that duplicates and conflicts come; -1: one of its own. */
+  /** A few ids, so that duplicates and conflicts occur; -1 for a unique one. */
   id: fc.integer({ min: -4, max: 3 }),
   size: fc.integer({ min: 0, max: 40 }),
 })
@@ -31,7 +31,7 @@ const selected = fc.record({
 
 const limit = fc.record({ messages: fc.integer({ min: 1, max: 12 }), bytes: choice(1, 60, 200, 1_000, 1e9) })
 
-/** Places in the log, 0 its beginning and 1 its end, a little beyond included. */
+/** Positions in the store, from 0 at its beginning to 1 at its end, and slightly beyond. */
 const place = fc.double({ min: 0, max: 1.2, noNaN: true })
 
 const operation = fc.oneof(
@@ -55,13 +55,13 @@ const operation = fc.oneof(
 
 type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never
 
-/** One run: its own events in a log that other runs have written to before. */
+/** One run: its own events in a store that other runs have written to before. */
 class Trial {
   readonly #log: MessageStore
   readonly #base: number
   readonly #name: string
   readonly #rows: Row[] = []
-  /** The furthest that any page has said to have seen of the whole log. */
+  /** The highest position that any page has reported as read. */
   #promised = 0
 
   constructor(log: MessageStore, base: number) {
@@ -131,7 +131,7 @@ class Trial {
     }
   }
 
-  /** How many of these rows a page takes. */
+  /** Number of these rows that a page contains. */
   #fits(rows: readonly Row[], { messages, bytes }: PageLimit): number {
     let count = 0
     let taken = 0
@@ -163,7 +163,7 @@ class Trial {
   ]
 
   async #readBefore(wanted: SubscriptionFilter, before: number, pageLimit: PageLimit): Promise<void> {
-    // Other runs lie below the base: a reader of all would walk into them.
+    // Rows of other runs are below the base; a read without a filter would include them.
     const whole = wanted.events === '*' ? createFilter(EVENTS.map(this.#event), wanted.types, wanted.senders) : wanted
     const page = await this.#log.readBefore(whole, before, pageLimit)
     const below = this.#matching(whole).filter(({ db_id }) => db_id < before)

@@ -8,7 +8,7 @@ const ALL: PageLimit = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
 
 const idsOf = (page: MessagePage): number[] => page.messages.map(({ db_id }) => db_id)
 
-/** Every page behind a cursor, as a reader walks them. */
+/** Returns every page after a cursor, as subscribers read them. */
 export const walk = async (
   log: MessageStore,
   wanted: SubscriptionFilter,
@@ -25,7 +25,7 @@ export const walk = async (
   }
 }
 
-/** Every page below `before`, newest first, as a reader walks back. */
+/** Returns every page below `before`, newest first, as a client pages backwards. */
 export const walkBack = async (
   log: MessageStore,
   wanted: SubscriptionFilter,
@@ -42,7 +42,7 @@ export const walkBack = async (
   }
 }
 
-/** L4: filters, order, pages, bounds and the list of events, on examples; checkModel has the rest. */
+/** L4: filters, order, pages, bounds and the list of events, by example; checkModel covers the rest. */
 export const checkReading = (test: LogTest): void => {
   test('a new log is empty', async (log) => {
     for (const wanted of [createFilter('*'), createFilter(['e']), createFilter(['e', 'f'], ['t'])]) {
@@ -157,7 +157,7 @@ export const checkReading = (test: LogTest): void => {
   })
 
   test('a filter that matches little scans the store in bounded steps and misses nothing', async (log) => {
-    // Those at the edges of a window of 2,000 rows among them, forwards and backwards, of all and of the even ones.
+    // Includes those at the edges of a window of 2,000 rows, in both directions, of all and of the even ones.
     const rare = new Set([3, 998, 2_000, 2_400, 2_999, 4_000, 4_998])
     const made = Array.from({ length: 5_000 }, (_, n) => ({
       event_id: n % 2 === 0 ? 'even' : 'odd',

@@ -12,7 +12,7 @@ const keep = (messagesPerEvent: number): RetentionLimits => ({ receivedBefore: n
 const idsOf = async (log: MessageStore, events: string[] | '*' = '*'): Promise<number[]> =>
   (await log.read(createFilter(events), 0, ALL)).messages.map(({ db_id }) => db_id)
 
-/** Prunes until nothing is left to remove. @returns what each call removed */
+/** Prunes until nothing is left to delete. @returns the deletions of each call */
 const pruneAll = async (log: MessageStore, retention: RetentionLimits, limit = 1_000): Promise<number[]> => {
   const removed: number[] = []
   while (removed.at(-1) !== 0) {
@@ -22,7 +22,7 @@ const pruneAll = async (log: MessageStore, retention: RetentionLimits, limit = 1
   return removed
 }
 
-/** What retention removes, and what it leaves behind. */
+/** Effects of retention. */
 export const checkRetention = (test: LogTest): void => {
   const at = (event_id: string, received_at: number) => ({ event_id, received_at })
 

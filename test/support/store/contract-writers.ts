@@ -10,10 +10,10 @@ const EVERYTHING = createFilter('*')
 const ALL = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
 const PER_WRITER = 60
 
-/** Follows a log as a tail does, and remembers what it saw in which order. */
+/** Reads a store continuously like a tailer, and records what it read in which order. */
 class Follower {
   readonly seen: number[] = []
-  /** Cursors that pages gave, each with the ids that were known then. */
+  /** Cursors returned by pages, each with the ids known at that time. */
   #through = 0
   #stopped = false
   readonly #log: MessageStore
@@ -41,7 +41,7 @@ class Follower {
   }
 }
 
-/** L2 and life beside other writers. */
+/** L2, and operation next to other writers. */
 export const checkWriters = (test: LogTest): void => {
   test('sees rows of another log on the same store', async (log, itsStore) => {
     const other = await itsStore.open()

@@ -9,12 +9,14 @@ import type { LogKind, LogTest, Store } from './sqlite-store.ts'
 
 type Part = (test: LogTest) => void
 
-/** What crosses to the writer's thread: entries, outcomes and errors, under many writers and any operations. */
+/** Data that crosses to the writer's thread: entries, outcomes and errors, with many writers and any operations. */
 export const WRITING: readonly Part[] = [checkAppending, checkWriters, checkModel]
 
 const ALL: readonly Part[] = [...WRITING, checkAccess, checkReading, checkRetention]
 
-/** The contract in src/store/store.ts, as tests. Every implementation of the log passes all of it, in the full tier. */
+/**
+ * The contract in src/store/store.ts, as tests. Every implementation of the store passes all of it, in the full tier.
+ */
 export const checkLog = (kind: LogKind, parts = ALL): void => {
   const contract = suite(`the log's contract: ${kind.name}`)
 

@@ -5,7 +5,7 @@ import { connect, freshSchema, rejectedIn, schemaOf, sharedPostgres } from '../s
 import { fresh } from '../stages/entries.ts'
 import { type LogKind, type Store, spawnWriter } from './sqlite-store.ts'
 
-/** How long a write waits for a lock that a test holds. */
+/** Timeout of a write for a lock that a test holds. */
 const LOCK_TIMEOUT_MS = 500
 
 export const openPostgres = async (url: string, options: Partial<PostgresLogOptions> = {}): Promise<PostgresStore> => {
@@ -52,5 +52,5 @@ const makePostgresStore = async (): Promise<Store> => {
   }
 }
 
-/** The log as gateways on several hosts share it. */
+/** The store as gateways on several hosts share it. */
 export const POSTGRES: LogKind = { name: 'PostgreSQL', makeStore: makePostgresStore }

@@ -11,25 +11,28 @@ import { fresh } from '../stages/entries.ts'
 
 type Awaitable<T> = T | Promise<T>
 
-/** Where logs keep their rows: what the contract needs of it beside the Log interface. */
+/** Location of stores, with what the contract needs in addition to the MessageStore interface. */
 export interface Store {
-  /** Opens a log on it, started; several may be open at once. All are stopped by `dispose`. */
+  /** Opens and starts a store on it; several can be open at once. `dispose` stops them all. */
   open(): Promise<MessageStore>
   /** The quarantine as an operator sees it, oldest first. */
   rejected(): Awaitable<RejectedRow[]>
-  /** Keeps every writer from writing until the function returned is called. */
+  /** Blocks every writer until the returned function is called. */
   lock(): Awaitable<() => Awaitable<void>>
-  /** Makes every append fail late, when its rows are written but not committed, until the function returned is called. */
+  /**
+   * Makes every append fail late, after its rows are written but before the commit, until the returned function is
+   * called.
+   */
   breakAppends(): Awaitable<() => Awaitable<void>>
-  /** A process that appends `count` single messages to each of the events, in a log of its own. */
+  /** A process that appends `count` single messages to each of the events, through its own store. */
   writerProcess(events: readonly string[], count: number): ChildProcess
   dispose(): Promise<void>
 }
 
-/** Registers a test of the contract; its body gets a log, open on a new store of its own. */
+/** Registers a test of the contract; its body gets an open store in a new location. */
 export type LogTest = (name: string, body: (log: MessageStore, store: Store) => unknown) => void
 
-/** One implementation of the log. */
+/** One implementation of the store. */
 export interface LogKind {
   readonly name: string
   makeStore(): Promise<Store>
@@ -42,7 +45,7 @@ export const openSqlite = async (file: string, inline: boolean): Promise<SqliteS
   return log
 }
 
-/** A process that appends to the log at a place: a file, or a postgres:// URL. */
+/** A process that appends to the store at a location: a file, or a postgres:// URL. */
 export const spawnWriter = (place: string, events: readonly string[], count: number): ChildProcess => {
   const script = join(ROOT, 'test/support/store/writer-process.ts')
   const args = [script, place, String(count), ...events]
@@ -54,7 +57,7 @@ export const spawnWriter = (place: string, events: readonly string[], count: num
 const makeSqliteStore = async (inline: boolean): Promise<Store> => {
   const file = join(fastDir(), 'gateway.db')
   const logs: MessageStore[] = []
-  // Made here, so that the connection that looks on finds its tables.
+  // Created here, so that the observing connection finds its tables.
   await (await openSqlite(file, true)).stop()
   const db = new Database(file)
   return {
@@ -82,8 +85,8 @@ const makeSqliteStore = async (inline: boolean): Promise<Store> => {
   }
 }
 
-/** The log with its writer in the same thread. */
+/** The store with its writer in the same thread. */
 export const SQLITE_INLINE: LogKind = { name: 'SQLite, inline', makeStore: () => makeSqliteStore(true) }
 
-/** The log as the gateway runs it, its writer in a thread of its own. */
+/** The store as the gateway runs it, with its writer in a separate thread. */
 export const SQLITE_THREADED: LogKind = { name: 'SQLite, threaded', makeStore: () => makeSqliteStore(false) }
