@@ -6,20 +6,20 @@ import { ensureWebBundle } from './http/web-assets.ts'
 import { version } from './platform/version.ts'
 import { createLogger } from './telemetry/logger.ts'
 
-/** A gateway inside this process. */
+/** A gateway that runs inside this process. */
 export interface RunningGateway {
-  /** `http://HOST:PORT` with the port that was really taken. */
+  /** `http://HOST:PORT`, or `https://…`, with the port that the gateway listens on. */
   readonly url: string
   readonly port: number
-  /** Commits what is in hand, ends the streams with a word and closes the log. */
+  /** Commits received messages, sends `closing` on all streams and closes the store. */
   stop(): Promise<void>
 }
 
 /**
- * Runs a gateway inside this process: for tests of agents and pages, or as a part of another program. It takes no
- * signals and ends no process.
+ * Runs a gateway inside this process: for tests of agents and pages, or as a part of another program. It installs no
+ * signal handlers and never exits the process.
  *
- * @param environment the variables of docs/OPERATIONS.md by their names; nothing else is read, not even process.env
+ * @param environment the variables of docs/OPERATIONS.md by name; process.env and .env are not read
  * @throws Error with `code`, `message` and `hint`: config_invalid, database_*, listen_failed, certificate_invalid
  */
 export const startGateway = async (

@@ -10,30 +10,34 @@ const grouped = (value: number): string => value.toLocaleString('en')
 
 const fileOf = ({ positionals }: ParsedArgs): string => {
   const [file, ...more] = positionals
-  if (file === undefined || file === '') throw new UsageError('name the file to make')
-  if (more.length > 0) throw new UsageError(`one file is made, but there are ${positionals.length} words`)
+  if (file === undefined || file === '') throw new UsageError('FILE is missing: the backup to create')
+  if (more.length > 0) throw new UsageError(`expected one FILE, got ${positionals.length} arguments`)
   return file
 }
 
 const summaryText = (file: string, { messages, last_db_id, bytes }: BackupResult): string =>
   `${escapeForTerminal(file)}: ${grouped(messages)} messages up to db_id ${last_db_id}, ${grouped(bytes)} bytes, checked`
 
-/** `backup`: a copy of the database as it is at this moment. */
+/** `backup`: writes a consistent snapshot of the database to a file. */
 export const backup: CliCommand = {
   name: 'backup',
-  summary: 'copy the database into a file, also while a gateway runs on it',
+  summary: 'back up the database to a file, even while a gateway uses it',
   usage: ['FILE [--json]'],
-  about: `The copy is of one moment, checked, and on the disk once FILE is there. A file that exists is never overwritten. To
-restore it, put it in the place of the database while no gateway runs, without the old -wal and -shm, and start one.`,
-  flags: { json: { meaning: 'print what the backup holds as a JSON object' } },
+  about: `FILE is a snapshot of the database at one moment. It appears only once it has been checked and flushed to the disk. An
+existing file is never overwritten. To restore a backup, stop all gateways, put FILE in the place of the database, delete
+the old -wal and -shm files, and start a gateway.`,
+  flags: { json: { meaning: 'print a summary of the backup as a JSON object' } },
   examples: [
     ['deepsoc-gateway backup gateway-backup.db', 'Back up the database of DATABASE_URL'],
-    ['deepsoc-gateway backup "gateway-$(date +%F).db"', 'One for each day'],
+    ['deepsoc-gateway backup "gateway-$(date +%F).db"', 'Name the backup after the date'],
   ],
   run: async (given, io) => {
     const file = fileOf(given)
     if (usesPostgres()) {
-      throw new GatewayError('backup_unsupported', 'DATABASE_URL names PostgreSQL, which has backup tools of its own.')
+      throw new GatewayError(
+        'backup_unsupported',
+        'DATABASE_URL is a PostgreSQL database; use the tools of PostgreSQL.',
+      )
     }
     const { databaseFile } = loadConfig()
     let total = 0

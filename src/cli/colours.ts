@@ -1,4 +1,4 @@
-/** Colours of DeepSOC's roles, as the nearest ones of the 256 that terminals know. */
+/** Labels of DeepSOC's roles, and the nearest of the 256 terminal colours. */
 const ROLES: Readonly<Record<string, readonly [label: string, colour: number]>> = {
   _captain: ['captain', 39],
   _manager: ['manager', 42],
@@ -14,14 +14,14 @@ export const DIM = '2'
 export const RED = '38;5;203'
 export const YELLOW = '38;5;220'
 
-/** Wraps text into a colour, or leaves it. */
+/** Adds an SGR style to a text, or returns it unchanged. */
 export type Styler = (text: string, style: string) => string
 
-/** @param on whether the output shows colours */
+/** @param on whether the output supports colours */
 export const createStyler = (on: boolean): Styler =>
   on ? (text, style) => `\x1b[${style}m${text}\x1b[0m` : (text) => text
 
-/** How a sender is shown: a role's own name and colour, anybody else as they call themselves. */
+/** Returns label and style of a sender: those of its role if it has one, else its own name. */
 export const roleStyle = (from: string | null): { readonly label: string; readonly style: string } => {
   const known = from !== null && Object.hasOwn(ROLES, from) ? ROLES[from] : undefined
   const [label, colour] = known ?? [from ?? '-', 252]

@@ -1,40 +1,40 @@
 import { parseArgs } from 'node:util'
 import type { CommandIo } from './io.ts'
 
-/** Ends a command that could not do its work, or was given wrongly. */
+/** Exit codes: success, failure, invalid arguments or configuration. */
 export const EXIT = { ok: 0, failure: 1, usage: 2 } as const
 
-/** A command was called wrongly: exit 2, with its usage and what to do. */
+/** Invalid arguments: the process exits with 2 and prints the usage of the command. */
 export class UsageError extends Error {}
 
 /** One flag of a command. */
 export interface Flag {
-  /** What stands for its value in the help; absent: a switch. */
+  /** Placeholder of the value in the help; absent for a switch. */
   readonly value?: string
-  /** It may be given several times. */
+  /** The flag can be repeated. */
   readonly many?: true
   readonly meaning: string
 }
 
 export type Flags = Readonly<Record<string, Flag>>
 
-/** A command: what its help says and what it does. */
+/** A command: its help and its implementation. */
 export interface CliCommand {
-  /** The words that call it: `rejected list`. */
+  /** Its name on the command line, such as `rejected list`. */
   readonly name: string
   readonly summary: string
-  /** What follows the name, one line for each form: `EVENT_ID… [flags]`. */
+  /** Arguments after the name, one line for each form: `EVENT_ID… [flags]`. */
   readonly usage: readonly string[]
-  /** More to know, in lines of at most 100 characters. */
+  /** Description, wrapped for a terminal. */
   readonly about?: string
   readonly flags: Flags
-  /** Calls that work, each with what it does. */
+  /** Valid calls with a description. */
   readonly examples: readonly (readonly [call: string, does: string])[]
   /** @returns the exit code. @throws UsageError, GatewayError */
   run(given: ParsedArgs, io: CommandIo): Promise<number>
 }
 
-/** A command that consists of others, by their second word. */
+/** A command with subcommands, by name. */
 export interface CommandGroup {
   readonly name: string
   readonly summary: string
@@ -43,7 +43,7 @@ export interface CommandGroup {
 
 const PROGRAM = 'deepsoc-gateway'
 
-const HELP_FLAG: Flag = { meaning: 'show this text' }
+const HELP_FLAG: Flag = { meaning: 'show this help' }
 
 const flagLines = (flags: Flags): string[] => {
   const rows = Object.entries({ ...flags, help: HELP_FLAG }).map(
@@ -58,7 +58,7 @@ const usageLines = (command: CliCommand): string[] =>
     `${index === 0 ? 'Usage:' : '      '} ${PROGRAM} ${command.name} ${form}`.trimEnd(),
   )
 
-/** The help of a command. */
+/** Returns the `--help` text of a command. */
 export const renderHelp = (command: CliCommand): string => {
   const lines = [`${PROGRAM} ${command.name}: ${command.summary}`, '', ...usageLines(command), '']
   if (command.about !== undefined) lines.push(command.about.trim(), '')
@@ -67,7 +67,7 @@ export const renderHelp = (command: CliCommand): string => {
   return `${lines.join('\n')}\n`
 }
 
-/** The help of a group: its commands, one to a line. */
+/** Returns the `--help` text of a group: its commands, one per line. */
 export const helpOfGroup = (group: CommandGroup): string => {
   const names = Object.keys(group.commands)
   const width = Math.max(...names.map((name) => name.length))
@@ -84,13 +84,13 @@ export const helpOfGroup = (group: CommandGroup): string => {
   ].join('\n')
 }
 
-/** What to print beside a usage error. */
+/** Returns the usage lines to print after a usage error. */
 export const renderUsage = (command: CliCommand): string =>
   `${usageLines(command).join('\n')}\nMore: ${PROGRAM} ${command.name} --help`
 
 type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>
 
-/** What a command was called with. */
+/** The parsed arguments of a command. */
 export class ParsedArgs {
   readonly #values: Values
   readonly positionals: readonly string[]
@@ -104,14 +104,14 @@ export class ParsedArgs {
     return this.#values[flag] === true
   }
 
-  /** @throws UsageError when the value is empty */
+  /** @throws UsageError if the value is empty */
   text(flag: string): string | undefined {
     const value = this.#values[flag]
     if (value === '') throw new UsageError(`--${flag} needs a value.`)
     return typeof value === 'string' ? value : undefined
   }
 
-  /** The values of a flag that may be given several times, each a comma-separated list. */
+  /** Returns the values of a repeatable flag; each can be a comma-separated list. @throws UsageError if one is empty */
   list(flag: string): string[] {
     const values = this.#values[flag]
     const texts = Array.isArray(values) ? values.filter((value) => typeof value === 'string') : []
@@ -120,14 +120,14 @@ export class ParsedArgs {
     return items
   }
 
-  /** @throws UsageError when it is no whole number within the bounds */
+  /** @throws UsageError if it is not a whole number within the bounds */
   whole(flag: string, least: number, most = Number.MAX_SAFE_INTEGER): number | undefined {
     const text = this.text(flag)
     if (text === undefined) return undefined
     return parseInteger(text, `--${flag}`, least, most)
   }
 
-  /** @throws UsageError when it is no number above 0 */
+  /** @throws UsageError if it is not a number above 0 */
   positive(flag: string): number | undefined {
     const text = this.text(flag)
     if (text === undefined) return undefined
@@ -139,7 +139,7 @@ export class ParsedArgs {
   }
 }
 
-/** @throws UsageError when the text is no whole number within the bounds */
+/** @throws UsageError if the text is not a whole number within the bounds */
 export const parseInteger = (text: string, what: string, least: number, most: number): number => {
   const value = Number(text)
   if (/^-?\d{1,16}$/.test(text) && Number.isSafeInteger(value) && value >= least && value <= most) return value
@@ -148,16 +148,16 @@ export const parseInteger = (text: string, what: string, least: number, most: nu
 }
 
 /**
- * Reads the words and flags of a call.
+ * Parses positionals and flags.
  *
- * @returns null when help is asked for
- * @throws UsageError naming the flag that is unknown, lacks its value or was given twice
+ * @returns null if `--help` or `-h` is set
+ * @throws UsageError naming a flag that is unknown, has no value or is repeated
  */
 export const parseCall = (command: CliCommand, argv: readonly string[]): ParsedArgs | null => {
   const options = Object.fromEntries(
     Object.entries(command.flags).map(([name, { value }]) => [
       name,
-      // All take several, so that a flag given twice by mistake is noticed instead of dropped.
+      // All flags are parsed as repeatable, so that a flag repeated by mistake is reported instead of dropped.
       { type: value === undefined ? ('boolean' as const) : ('string' as const), multiple: true },
     ]),
   )

@@ -33,7 +33,7 @@ ten characters, such as PORT, are searched for only in .env.`,
   },
 }
 
-/** Wide enough for all but the longest values: their source follows them without alignment. */
+/** Longer lines do not widen the column; their source follows without alignment. */
 const MAX_COLUMN = 50
 
 const renderEntries = (entries: readonly ConfigEntry[]): string => {

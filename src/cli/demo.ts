@@ -8,51 +8,51 @@ import type { CommandIo } from './io.ts'
 import { requireNoPositionals } from './positionals.ts'
 import { TOKEN_FILE_FLAG } from './token/source.ts'
 
-const USUAL_EVENTS = 3
+const DEFAULT_EVENTS = 3
 const MAX_EVENTS = 100
-/** How long a message is tried while the way is shut, in milliseconds. */
+/** Retry period of a message while broker or gateway is unreachable, in milliseconds. */
 const TIMEOUT_MS = 15_000
 
-/** The flags that shape a play, here and of `serve --demo`. */
+/** Flags shared by `demo` and `serve --demo`. */
 export const PLAY_FLAGS: Flags = {
-  events: { value: 'N', meaning: `how many incidents (default: ${USUAL_EVENTS})` },
-  speed: { value: 'X', meaning: 'how many times faster than people work (default: 1)' },
-  seed: { value: 'N', meaning: 'the same seed plays the same incidents (default: by chance)' },
+  events: { value: 'N', meaning: `number of incidents (default: ${DEFAULT_EVENTS})` },
+  speed: { value: 'X', meaning: 'speed-up over human speed (default: 1)' },
+  seed: { value: 'N', meaning: 'the same seed generates the same incidents (default: random)' },
 }
 
 /** @throws UsageError */
 export const playOf = (given: ParsedArgs): Omit<ScriptOptions, 'run'> & { readonly speed: number } => ({
-  events: given.whole('events', 1, MAX_EVENTS) ?? USUAL_EVENTS,
+  events: given.whole('events', 1, MAX_EVENTS) ?? DEFAULT_EVENTS,
   speed: given.positive('speed') ?? 1,
   seed: given.whole('seed', 0) ?? randomInt(1_000_000),
 })
 
-/** `demo`: a team of agents at work on incidents that never happened. */
+/** `demo`: publishes simulated incidents of a team of agents. */
 export const demo: CliCommand = {
   name: 'demo',
-  summary: 'play a team of agents at work on security incidents',
+  summary: 'simulate a team of agents that works on security incidents',
   usage: ['[flags]'],
-  about: `Captain, manager, operator, executor, expert, an engineer and an AI work on incidents in rounds, with every type of
-message that DeepSOC's agents send. Each run has events of its own. Goes through RabbitMQ if RABBITMQ_URL or
-RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any case.`,
+  about: `Captain, manager, operator, executor, expert, an engineer and an AI work on incidents in rounds and send every
+type of message that DeepSOC's agents send. Each run has its own events. Publishes through RabbitMQ if RABBITMQ_URL or
+RABBITMQ_HOST is set, else over HTTP to the gateway; with --url always over HTTP.`,
   flags: {
     ...PLAY_FLAGS,
     loop: { meaning: 'start again when all incidents are closed, until interrupted' },
-    print: { meaning: 'publish nothing: print the messages as JSON lines' },
+    print: { meaning: 'print the messages as JSON lines instead of publishing them' },
     url: URL_FLAG,
     'token-file': TOKEN_FILE_FLAG,
   },
   examples: [
     ['deepsoc-gateway demo', 'Three incidents at human speed'],
-    ['deepsoc-gateway demo --events 1 --speed 20 --seed 7', 'One incident in a few seconds, always the same'],
-    ['deepsoc-gateway serve --demo', 'A gateway and the play in one go'],
+    ['deepsoc-gateway demo --events 1 --speed 20 --seed 7', 'One incident in a few seconds, the same in each run'],
+    ['deepsoc-gateway serve --demo', 'Run a gateway and the demo together'],
   ],
   run: async (given, io) => {
     requireNoPositionals(given)
     const wanted = playOf(given)
     if (given.switch('print')) return print(wanted, io)
     const { url, token } = await resolvePublishTarget(given)
-    // Fail before the first message if the demo could not be seen.
+    // Fail before the first message if the gateway is unreachable.
     if (url !== null) await request(`${url}/livez`, { signal: io.signal })
     const page = url ?? pageUrl(given)
     const guarded = url === null ? loadConfig().tokens !== null : (await token()) !== null
@@ -81,21 +81,21 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in any cas
 export const introText = (events: readonly string[], messages: number, seed: number): string =>
   `The team works on ${events.length} incident${events.length === 1 ? '' : 's'}, ${messages} messages (seed ${seed}):`
 
-/** Said below the addresses of pages that show nothing to who has no token. */
-export const VIEW_HINT = `The page needs a token that reads these events, as a cookie. In a terminal, with one from its file:
+/** Printed below the addresses of pages that need a token. */
+export const VIEW_HINT = `The page needs a token for these events, such as in a cookie. In a terminal, use a token file:
   deepsoc-gateway tail '*' --token-file FILE`
 
-/** Where the page probably is, of a gateway that is fed through the broker; null where nothing says. */
+/** Returns the probable address of the page if the demo publishes through the broker; null if it is unknown. */
 const pageUrl = (given: ParsedArgs): string | null => {
   try {
     return resolveGatewayUrl(given)
   } catch {
-    // PORT=0 names no address; the events are then shown by their ids alone.
+    // With PORT=0 the address is unknown, so only the event ids are shown.
     return null
   }
 }
 
-/** The whole play at once, with the times that it would have. */
+/** Prints all messages at once, with the timestamps that they would have when published. */
 const print = async (wanted: ReturnType<typeof playOf>, io: CommandIo): Promise<number> => {
   const startedAt = Date.now()
   let now = startedAt

@@ -6,50 +6,50 @@ import { authorizedRequest, unreachable } from './gateway-client.ts'
 import { sleep } from './io.ts'
 import type { TokenSource } from './token/source.ts'
 
-/** What a stream says, once and in order. */
+/** An item of a followed stream. Messages are unique and in order. */
 export type StreamItem =
-  /** A message: its data as they came, a JSON text on one line. */
+  /** A message: its data as received, JSON on one line. */
   | { readonly kind: 'message'; readonly db_id: number; readonly data: string }
-  /** Everything stored before has been said. */
+  /** All messages stored before the connection have been delivered. */
   | { readonly kind: 'caught_up' }
-  /** Something about the line or the log that a person should know. */
+  /** A notice for the user about the connection or the store. */
   | { readonly kind: 'note'; readonly text: string }
 
 export interface FollowOptions {
-  /** The address of the stream, its filters included, without a cursor. */
+  /** Address of the stream with its filters, without a cursor. */
   readonly url: string
-  /** Where to start: `last_message_db_id` or `tail` and its value. */
+  /** First cursor: `last_message_db_id` or `tail`, and its value. */
   readonly start: readonly [parameter: string, value: string]
-  /** What to show to the gateway, at each connection. */
+  /** Read for each connection. */
   readonly token: TokenSource
-  /** A line on which nothing comes for so long is dead, in milliseconds. */
+  /** Idle timeout: a connection that receives nothing for this long is closed, in milliseconds. */
   readonly silenceMs: number
   readonly signal: AbortSignal
 }
 
 const RETRY_MS = { initial: 2_000, max: 15_000 }
 
-/** What is known across connections. */
+/** State kept across connections. */
 interface State {
   logId: string | null
-  /** The last id of the stream; null: start as asked. */
+  /** The last SSE id; null if the stream begins at `start`. */
   lastEventId: string | null
-  /** The greatest db_id that was said. */
+  /** The greatest db_id that was yielded. */
   said: number
   retryMs: number
-  /** Connections in a row that said nothing. */
+  /** Consecutive connections without a `hello`. */
   failures: number
-  /** The line was lost and has not come back. */
+  /** The connection was lost and is not restored yet. */
   lost: boolean
-  /** Why the present connection may end: the gateway said so, or it must be opened from the start. */
+  /** Why the current connection is expected to end: the gateway sent `closing`, or the stream must restart at 0. */
   ending: 'closing' | 'from the start' | null
 }
 
 /**
- * Follows a stream for ever: after any loss it comes back with the last id, after a pause with jitter, so that each
- * message is said once and in order, also across a `reset` and a new database.
+ * Follows a stream until the signal aborts. After a lost connection it resumes from the last id, after a delay with
+ * jitter. Each message is yielded once and in order, also across a `reset` and a new database.
  *
- * @throws GatewayError gateway_unreachable or config_invalid when the first connection fails, or what the gateway refuses with
+ * @throws GatewayError gateway_unreachable or config_invalid if the first connection fails, or the error of the gateway
  */
 export async function* follow(options: FollowOptions): AsyncGenerator<StreamItem> {
   const { signal } = options
@@ -68,7 +68,7 @@ export async function* follow(options: FollowOptions): AsyncGenerator<StreamItem
     } catch (error) {
       if (signal.aborted) return
       if (!isPassing(error) || state.logId === null) throw error
-      if (!state.lost) yield { kind: 'note', text: `The line is lost (${(error as Error).message}) Trying again.` }
+      if (!state.lost) yield { kind: 'note', text: `Connection lost: ${(error as Error).message} Reconnecting.` }
       state.lost = true
     }
     await sleep(delayOf(state), signal)
@@ -76,17 +76,17 @@ export async function* follow(options: FollowOptions): AsyncGenerator<StreamItem
   }
 }
 
-/** `config_invalid` is the token's file in the moment in which it is renewed: nothing is asked until it is whole. */
+/** `config_invalid` is retried too: the token file may be incomplete while it is being renewed. */
 const isPassing = (error: unknown): boolean =>
   error instanceof GatewayError &&
   ((error as { passing?: boolean }).passing ??
     (error.code === 'gateway_unreachable' || error.code === 'config_invalid'))
 
-/** Spread, so that all who lost a gateway do not come back at once. */
+/** Jitter, so that clients of a restarted gateway do not reconnect at the same time. */
 const delayOf = ({ retryMs, failures }: State): number =>
   backoffDelay(failures, { minMs: retryMs, maxMs: RETRY_MS.max }, Math.random())
 
-/** One connection: ends when the stream does as announced, throws when it cannot be had or breaks. */
+/** One connection: returns if the stream ends after `closing`, throws if it cannot be opened or breaks. */
 async function* connection(options: FollowOptions, state: State): AsyncGenerator<StreamItem> {
   const { url, start, silenceMs, signal } = options
   const silence = new AbortController()
@@ -98,15 +98,17 @@ async function* connection(options: FollowOptions, state: State): AsyncGenerator
   const init = { headers, signal: AbortSignal.any([signal, silence.signal]) }
   const response = await authorizedRequest(address.href, init, options.token)
   if (!response.headers.get('content-type')?.startsWith('text/event-stream') || response.body === null) {
-    throw new GatewayError('unexpected_response', `${url} answers, but not with a stream of events.`)
+    throw new GatewayError('unexpected_response', `${url} did not respond with an event stream.`)
   }
   try {
     for await (const event of eventsOf(response.body, silenceMs, silence, state)) {
       yield* handleEvent(event, state)
       if (state.ending === 'from the start') return
     }
-    // A stream has no length: that of a killed gateway ends like any other, but for its last word.
-    if (state.ending === null && !signal.aborted) throw new GatewayError('gateway_unreachable', 'The stream broke off.')
+    // A stream has no length, so without `closing` the end of the body means that the gateway was killed.
+    if (state.ending === null && !signal.aborted) {
+      throw new GatewayError('gateway_unreachable', 'The stream ended unexpectedly.')
+    }
   } catch (cause) {
     if (signal.aborted || cause instanceof GatewayError) throw cause
     throw unreachable(url, cause)
@@ -115,7 +117,7 @@ async function* connection(options: FollowOptions, state: State): AsyncGenerator
   }
 }
 
-/** The events of a body, taken no faster than they are used. */
+/** Parses the SSE events of a body, reading only as fast as they are consumed. */
 async function* eventsOf(body: ReadableStream<Uint8Array>, silenceMs: number, silence: AbortController, state: State) {
   const waiting: EventSourceMessage[] = []
   const parser = createParser({
@@ -127,8 +129,8 @@ async function* eventsOf(body: ReadableStream<Uint8Array>, silenceMs: number, si
   const decoder = new TextDecoder()
   const reader = body.getReader()
   while (true) {
-    // Only waiting for the gateway counts as silence, not waiting for who reads our data.
-    const timer = setTimeout(() => silence.abort(new Error(`nothing came for ${silenceMs / 1_000} s`)), silenceMs)
+    // The timer runs only while waiting for the gateway, not while the consumer of our output is slow.
+    const timer = setTimeout(() => silence.abort(new Error(`nothing received for ${silenceMs / 1_000} s`)), silenceMs)
     const { done, value } = await reader.read().finally(() => clearTimeout(timer))
     if (done) return
     parser.feed(decoder.decode(value, { stream: true }))
@@ -136,7 +138,7 @@ async function* eventsOf(body: ReadableStream<Uint8Array>, silenceMs: number, si
   }
 }
 
-/** @returns what is to be said */
+/** @returns the items to yield */
 const handleEvent = (event: EventSourceMessage, state: State): StreamItem[] => {
   switch (event.event) {
     case 'hello':
@@ -149,7 +151,7 @@ const handleEvent = (event: EventSourceMessage, state: State): StreamItem[] => {
       return reset(event, state)
     case 'closing':
       state.ending = 'closing'
-      return [{ kind: 'note', text: `The gateway closes the stream (${fieldOf(event, 'reason')}). Coming back.` }]
+      return [{ kind: 'note', text: `The gateway closed the stream (${fieldOf(event, 'reason')}). Reconnecting.` }]
     default:
       return []
   }
@@ -160,15 +162,15 @@ const hello = (event: EventSourceMessage, state: State): StreamItem[] => {
   const isNewDatabase = state.logId !== null && state.logId !== logId
   const resumedAt = state.lastEventId
   const notes: StreamItem[] = []
-  if (state.lost) notes.push({ kind: 'note', text: 'Connected again.' })
+  if (state.lost) notes.push({ kind: 'note', text: 'Reconnected.' })
   state.logId = logId
   state.lost = false
   state.failures = 0
   state.lastEventId = event.id ?? null
   if (!isNewDatabase) return notes
-  notes.push({ kind: 'note', text: 'This is another database than before: everything in it follows.' })
+  notes.push({ kind: 'note', text: 'The database was replaced. All its messages follow.' })
   state.said = 0
-  // A cursor of the old database was taken for one of the new: what lies before it would be missing.
+  // The cursor of the old database was applied to the new one, so the messages before it would be missing.
   if (resumedAt === null || event.id === '0') return notes
   state.lastEventId = '0'
   state.ending = 'from the start'
@@ -177,9 +179,9 @@ const hello = (event: EventSourceMessage, state: State): StreamItem[] => {
 
 const message = (event: EventSourceMessage, state: State): StreamItem[] => {
   const db_id = parseDbId(event.id ?? '')
-  if (db_id === null) throw new GatewayError('unexpected_response', 'A message without a db_id came.')
+  if (db_id === null) throw new GatewayError('unexpected_response', 'The stream sent a message without a db_id.')
   state.lastEventId = String(db_id)
-  // After a reset for pruned history, messages of other events come a second time.
+  // After a reset with history_pruned, messages of other events are sent again.
   if (db_id <= state.said) return []
   state.said = db_id
   return [{ kind: 'message', db_id, data: event.data }]
@@ -187,17 +189,17 @@ const message = (event: EventSourceMessage, state: State): StreamItem[] => {
 
 const reset = (event: EventSourceMessage, state: State): StreamItem[] => {
   const reason = fieldOf(event, 'reason')
-  // Anything but pruning means that the ids of before are not those of now.
+  // For any other reason the earlier db_ids are no longer valid.
   if (reason !== 'history_pruned') state.said = 0
-  return [{ kind: 'note', text: `The cursor cannot be honoured (${reason}): everything that is left follows.` }]
+  return [{ kind: 'note', text: `The cursor is invalid (${reason}). All remaining messages follow.` }]
 }
 
-/** A text field of an event's data; empty where there is none. */
+/** Returns a text field of an event's data; empty if it is missing. @throws GatewayError unexpected_response */
 const fieldOf = (event: EventSourceMessage, field: string): string => {
   try {
     const value = (JSON.parse(event.data) as Record<string, unknown> | null)?.[field]
     return typeof value === 'string' ? value : ''
   } catch {
-    throw new GatewayError('unexpected_response', `The data of ${event.event} are no JSON.`)
+    throw new GatewayError('unexpected_response', `The data of ${event.event} is not valid JSON.`)
   }
 }

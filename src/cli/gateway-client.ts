@@ -5,10 +5,10 @@ import { noToken, openTokenSource, type TokenSource } from './token/source.ts'
 
 export const URL_FLAG: Flag = {
   value: 'URL',
-  meaning: 'address of the gateway; if absent: that of HOST and PORT',
+  meaning: 'address of the gateway (default: that of HOST and PORT)',
 }
 
-/** The address of the gateway without a slash at its end. @throws UsageError, GatewayError config_invalid */
+/** Returns the address of the gateway without a trailing slash. @throws UsageError, GatewayError config_invalid */
 export const resolveGatewayUrl = (given: ParsedArgs): string => {
   const text = given.text('url')
   if (text !== undefined) {
@@ -19,33 +19,31 @@ export const resolveGatewayUrl = (given: ParsedArgs): string => {
       )
     }
     if (url.username !== '' || url.password !== '') {
-      throw new UsageError('--url must have no user and password: a gateway asks for a token, see --token-file.')
+      throw new UsageError('--url must not contain a user or password; to authenticate, use --token-file.')
     }
     return url.href.replace(/\/+$/, '')
   }
   const config = loadConfig()
-  if (config.port === 0) throw new UsageError('PORT is 0, which says no address. Give the gateway with --url.')
+  if (config.port === 0) throw new UsageError('PORT is 0, so the address of the gateway is unknown; use --url.')
   return gatewayUrl(config, config.port)
 }
 
-/** Without what may be a secret. */
+/** Masks the parts of a URL that can contain a secret. */
 const shownUrl = (text: string): string => text.replace(/[?#].*$/s, '?…').replace(/^(\w*:?\/*).*@/s, '$1…@')
 
-/** The address at which this machine reaches a gateway of this configuration that listens on a port. */
+/** Returns the address of a local gateway with this configuration that listens on a port. */
 export const gatewayUrl = ({ host, tls }: Pick<Config, 'host' | 'tls'>, port: number): string =>
   `http${tls === null ? '' : 's'}://${reachable(host)}:${port}`
 
-/** Where to publish. */
+/** Destination of published messages. */
 export interface PublishTarget {
-  /** The gateway's address; null: through the broker of the environment. */
+  /** Address of the gateway; null to publish through the configured broker. */
   readonly url: string | null
-  /** What to show to the gateway. */
   readonly token: TokenSource
 }
 
 /**
- * Over HTTP if an address is given, else through the broker if the environment names one, else over HTTP to HOST and
- * PORT.
+ * Resolves to HTTP if `--url` is set, else to the broker if one is configured, else to HTTP at HOST and PORT.
  *
  * @throws UsageError, GatewayError config_invalid
  */
@@ -57,13 +55,13 @@ export const resolvePublishTarget = async (given: ParsedArgs): Promise<PublishTa
   return { url: null, token: noToken }
 }
 
-/** RabbitMQ is shown no token: who gives one means HTTP. @throws UsageError */
+/** Rejects `--token-file` with a broker, since RabbitMQ takes no token. @throws UsageError */
 export const refuseTokenFile = (given: ParsedArgs): void => {
   if (given.text('token-file') === undefined) return
-  throw new UsageError('--token-file is for HTTP, but the environment names a broker: RABBITMQ_URL or RABBITMQ_HOST')
+  throw new UsageError('--token-file requires HTTP, but RABBITMQ_URL or RABBITMQ_HOST is set')
 }
 
-/** Where a gateway that listens on all addresses is found from this machine. */
+/** Returns the loopback address of a gateway that listens on all addresses. */
 const reachable = (host: string): string => {
   if (host === '0.0.0.0') return '127.0.0.1'
   if (host === '::') return '[::1]'
@@ -71,10 +69,10 @@ const reachable = (host: string): string => {
 }
 
 /**
- * Asks with the token of the moment, the one place that says who calls.
+ * Sends a request with the current token.
  *
- * @returns an answer of success
- * @throws Refused for any other, GatewayError gateway_unreachable and what the token's source throws
+ * @returns a response with a 2xx status
+ * @throws ResponseError for any other status, GatewayError gateway_unreachable, and the errors of the token source
  */
 export const authorizedRequest = async (
   url: string,
@@ -86,12 +84,12 @@ export const authorizedRequest = async (
   const response = await request(url, { ...init, headers: { ...init.headers, ...authorization } })
   if (response.ok) return response
   const body = await readErrorBody(response)
-  // One that cannot be read is just being written.
+  // A token file that cannot be read is being rewritten, so it counts as renewed.
   const renewed = response.status === 401 && (await token().catch(() => undefined)) !== shown
   throw new ResponseError(response, body, renewed)
 }
 
-/** @throws GatewayError gateway_unreachable; whatever an aborted signal's reason is */
+/** @throws GatewayError gateway_unreachable, or the reason of an aborted signal */
 export const request = async (url: string, init: RequestInit & { signal: AbortSignal }): Promise<Response> => {
   try {
     return await fetch(url, init)
@@ -101,32 +99,32 @@ export const request = async (url: string, init: RequestInit & { signal: AbortSi
   }
 }
 
-/** What OpenSSL and Node call a certificate that they do not accept. */
+/** Error codes of OpenSSL and Node for an untrusted certificate. */
 const CERTIFICATE_FAULT = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT_|INVALID_CA$|INVALID_PURPOSE$)/
 
 export const unreachable = (url: string, cause: unknown): GatewayError => {
   const { origin } = new URL(url)
   const { code = '' } = ((cause as Error | undefined)?.cause ?? {}) as { code?: string }
   if (!CERTIFICATE_FAULT.test(code))
-    return new GatewayError('gateway_unreachable', `${origin} does not answer.`, { cause })
-  return new GatewayError('gateway_unreachable', `The certificate of ${origin} is not accepted: ${code}.`, {
+    return new GatewayError('gateway_unreachable', `${origin} does not respond.`, { cause })
+  return new GatewayError('gateway_unreachable', `The certificate of ${origin} is not trusted: ${code}.`, {
     cause,
-    hint: 'Set NODE_EXTRA_CA_CERTS to the file of the authority that signed it, and use a name that it is for.',
+    hint: 'Set NODE_EXTRA_CA_CERTS to the certificate of its authority, and use a host name that the certificate covers.',
   })
 }
 
 const TOKEN_HINT =
   'Set a token with --token-file FILE, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN, and check that it has not expired. `deepsoc-gateway token` signs one for testing.'
 
-/** What a gateway answers that it does not do. */
+/** A response of the gateway with an error status. */
 export class ResponseError extends GatewayError {
   readonly httpStatus: number
-  /** Seconds to wait before the next try, where the gateway says so. */
+  /** Seconds of the Retry-After header; null if it is missing. */
   readonly retryAfter: number | null
   readonly body: Readonly<Record<string, unknown>>
   readonly #renewed: boolean
 
-  /** @param renewed the token that was refused is not the one to show any more */
+  /** @param renewed the token source has another token than the one that was refused */
   constructor(response: Response, body: Readonly<Record<string, unknown>>, renewed: boolean) {
     const known = typeof body.code === 'string' && Object.hasOwn(ERRORS, body.code)
     const code = known ? (body.code as ErrorCode) : 'unexpected_response'
@@ -140,19 +138,19 @@ export class ResponseError extends GatewayError {
     this.#renewed = renewed
   }
 
-  /** The same request may succeed later. */
+  /** Whether the same request can succeed later. */
   get passing(): boolean {
     return this.#renewed || this.httpStatus >= 500 || this.httpStatus === 408 || this.httpStatus === 429
   }
 }
 
-/** What an answer says that is no success; empty where that is no JSON object. */
+/** Returns the body of an error response; empty if it is not a JSON object. */
 export const readErrorBody = async (response: Response): Promise<Record<string, unknown>> => {
   try {
     const body: unknown = JSON.parse(await response.text())
     return typeof body === 'object' && body !== null ? (body as Record<string, unknown>) : {}
   } catch {
-    // A proxy's page of HTML, or an answer that broke off: the status says enough.
+    // An HTML page of a proxy, or a truncated response: the status is enough.
     return {}
   }
 }

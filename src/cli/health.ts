@@ -5,22 +5,23 @@ import { type CliCommand, EXIT } from './command.ts'
 import { ResponseError, readErrorBody, resolveGatewayUrl, URL_FLAG, unreachable } from './gateway-client.ts'
 import { requireNoPositionals } from './positionals.ts'
 
-/** Longer than a worker hangs in any commit, and shorter than what container engines wait. */
+/** Longer than any commit blocks a worker, and shorter than the health check timeout of container engines. */
 const TIMEOUT_MS = 4_000
 
-/** `health`: for health checks of containers, which have no curl. */
+/** `health`: for health checks of containers without curl. */
 export const health: CliCommand = {
   name: 'health',
   summary: 'check whether a gateway is ready',
   usage: ['[--live] [--url URL]'],
   about: `
-Exit code 0 when it is, 1 when it is not; then what is missing stands on stderr. Without --live it asks whether the gateway
-does its whole work (/readyz: broker, database), with it only whether the process answers (/livez), which is what decides
-about a restart. Without --url it asks the gateway of this configuration on this machine, whoever its certificate is for.`,
-  flags: { live: { meaning: 'only whether the process answers' }, url: URL_FLAG },
+The exit code is 0 if it is, and 1 if it is not; then stderr lists what failed. Without --live the command checks
+whether the gateway is ready (/readyz: broker, database), with --live only whether the process responds (/livez),
+which decides about a restart. Without --url it checks the gateway of this configuration on this machine, whatever
+name its certificate has.`,
+  flags: { live: { meaning: 'only check whether the process responds' }, url: URL_FLAG },
   examples: [
-    ['deepsoc-gateway health', 'Does it do its whole work?'],
-    ['deepsoc-gateway health --live', 'Does it answer? For the HEALTHCHECK of a container'],
+    ['deepsoc-gateway health', 'Check that the gateway is ready'],
+    ['deepsoc-gateway health --live', 'Check that the process responds, for the HEALTHCHECK of a container'],
   ],
   run: async (given, io) => {
     requireNoPositionals(given)
@@ -34,8 +35,8 @@ about a restart. Without --url it asks the gateway of this configuration on this
 }
 
 /**
- * GET by hand, since fetch cannot leave a certificate unchecked: a gateway that asks itself at a loopback address has one
- * for another name.
+ * Sends a GET request without fetch, which cannot skip certificate checks. At its loopback address, a gateway has a
+ * certificate for another name.
  *
  * @throws GatewayError gateway_unreachable
  */

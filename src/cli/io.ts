@@ -2,16 +2,16 @@ import type { ReadStream, WriteStream } from 'node:tty'
 import { noop } from '../core/noop.ts'
 import { ProgressReporter } from './progress.ts'
 
-/** Where a command writes: its data, or what it has to say about them. */
+/** Output stream of a command: data (stdout) or diagnostics (stderr). */
 export class Output {
   readonly #stream: NodeJS.WriteStream
   #gone = false
 
-  /** @param onGone called once when the reader has hung up */
+  /** @param onGone called once when the other end of the pipe has closed */
   constructor(stream: NodeJS.WriteStream, onGone: () => void) {
     this.#stream = stream
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      // `| head` has what it wanted; any other fault would otherwise go unseen.
+      // EPIPE is expected with `| head`; any other error must not be swallowed.
       if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
       if (this.#gone) return
       this.#gone = true
@@ -23,17 +23,17 @@ export class Output {
     return this.#stream.isTTY === true
   }
 
-  /** Columns of the terminal, Infinity where it is none. */
+  /** Columns of the terminal; Infinity if the output is not a terminal. */
   get columns(): number {
     return this.isTerminal ? ((this.#stream as WriteStream).columns ?? 80) || 80 : Number.POSITIVE_INFINITY
   }
 
-  /** True on a terminal that shows colours and whose user has not set NO_COLOR. */
+  /** True on a terminal with 256 colours, unless NO_COLOR is set. */
   get colours(): boolean {
     return this.isTerminal && (this.#stream as WriteStream).hasColors(256)
   }
 
-  /** Resolves when more may be written: at the reader's pace. */
+  /** Resolves when the stream accepts more data (back-pressure). */
   async write(data: string | Uint8Array): Promise<void> {
     if (this.#gone || this.#stream.write(data)) return
     await new Promise<void>((resolve) => {
@@ -47,23 +47,23 @@ export class Output {
     })
   }
 
-  /** Resolves when everything has been taken, so that the process may end. */
+  /** Resolves when all data has been written, so that the process can exit. */
   async flush(): Promise<void> {
     if (this.#gone) return
-    // A socket is written to in the background; a reader that hangs up ends the wait too.
+    // Sockets are written asynchronously; a closed pipe ends the wait too.
     await new Promise<void>((resolve) => {
       this.#stream.once('close', resolve)
       this.#stream.write('', () => resolve())
     })
   }
 
-  /** Writes without waiting, for a few lines. */
+  /** Writes without back-pressure, for a few lines. */
   print(text: string): void {
     if (!this.#gone) this.#stream.write(text)
   }
 }
 
-/** What a command has to do with the world. */
+/** Streams, progress and abort signal of a command. */
 export interface CommandIo {
   readonly version: string
   /** Data. */
@@ -71,21 +71,21 @@ export interface CommandIo {
   /** Diagnostics. */
   readonly err: Output
   readonly in: ReadStream
-  /** The work that is shown on a terminal while it goes on. */
+  /** Progress bar on the terminal. */
   readonly progress: ProgressReporter
-  /** Aborted by SIGINT, SIGTERM, or when nobody reads the data any more. */
+  /** Aborted by SIGINT, by SIGTERM, or when stdout has been closed by its consumer. */
   readonly signal: AbortSignal
-  /** Writes a line of diagnostics past the progress bar. */
+  /** Writes a line to stderr, above the progress bar. */
   note(text: string): void
 }
 
-/** Why `signal` was aborted when the reader of the data has gone. */
+/** Abort reason of `signal` if stdout has been closed by its consumer. */
 export const PIPE_CLOSED = 'nobody reads'
 
-/** Where a command reads and writes. */
+/** The streams that a command reads and writes. */
 export type StandardStreams = Pick<NodeJS.Process, 'stdin' | 'stdout' | 'stderr'>
 
-/** Ties a command to its streams. */
+/** Creates the I/O of a command from its streams. */
 export const makeIo = (version: string, stopping: AbortController, streams: StandardStreams): CommandIo => {
   const out = new Output(streams.stdout, () => stopping.abort(PIPE_CLOSED))
   const err = new Output(streams.stderr, noop)
@@ -94,14 +94,14 @@ export const makeIo = (version: string, stopping: AbortController, streams: Stan
     version,
     out,
     err,
-    // Opened only by those who read it.
+    // A getter, so that stdin is opened only by commands that read it.
     get in() {
       return streams.stdin
     },
     progress,
     signal: stopping.signal,
     note: (text) => {
-      // Quiet, as other programs are that a pipe has ended.
+      // Print nothing after EPIPE, as other command-line programs do.
       if (stopping.signal.reason === PIPE_CLOSED) return
       progress.clear()
       err.print(`${text}\n`)
@@ -109,7 +109,7 @@ export const makeIo = (version: string, stopping: AbortController, streams: Stan
   }
 }
 
-/** Waits; a signal ends the wait early. */
+/** Resolves after `ms`, or earlier if the signal aborts. */
 export const sleep = (ms: number, signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => {
     if (signal.aborted) return resolve()

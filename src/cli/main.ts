@@ -7,23 +7,23 @@ import { versionText } from './version.ts'
 
 const MIN_NODE_VERSION = [22, 18] as const
 
-/** Ends a command that was given wrongly, or could not do its work. */
+/** Exit codes: success, failure, invalid arguments or configuration. */
 const EXIT = { ok: 0, failure: 1, usage: 2 } as const
 
-/** A command that is interrupted has this long to put its things in order, in milliseconds. */
+/** Time for an interrupted command to clean up, in milliseconds. */
 const INTERRUPT_GRACE_MS = 1_500
 
-/** Each is loaded when it is called: a short command does not wait for the parts of the others. */
+/** Commands are imported on demand, so that a short command does not load the modules of the others. */
 const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => Promise<CliCommand | CommandGroup>]>> = {
   serve: ['run the gateway (default)', async () => (await import('./serve.ts')).serve],
   publish: ['publish a message, or JSON lines from stdin', async () => (await import('./publish.ts')).publish],
   tail: ['print the messages of events as they arrive', async () => (await import('./tail.ts')).tail],
-  demo: ['publish made-up incidents of a team of agents', async () => (await import('./demo.ts')).demo],
+  demo: ['publish simulated incidents of a team of agents', async () => (await import('./demo.ts')).demo],
   rejected: ['list, show, replay or delete quarantined messages', async () => (await import('./rejected.ts')).rejected],
-  backup: ['copy the database while it is used', async () => (await import('./backup.ts')).backup],
+  backup: ['back up the database while it is in use', async () => (await import('./backup.ts')).backup],
   health: ['check whether a gateway is ready', async () => (await import('./health.ts')).health],
   token: ['sign a token for testing', async () => (await import('./token.ts')).token],
-  config: ['show the effective configuration; --check: is it valid?', async () => (await import('./config.ts')).config],
+  config: ['show or check the effective configuration', async () => (await import('./config.ts')).config],
 }
 
 const HELP = `deepsoc-gateway streams messages from RabbitMQ to browsers
@@ -36,18 +36,18 @@ ${Object.entries(COMMANDS)
   .join('\n')}
 
 Options:
-  --version   show the version; of the single executable also what is inside it
-  --help      show this text; behind a command: its flags and examples
+  --version   show the version; the single executable also lists its components
+  --help      show this help; after a command: its flags and examples
 
 Settings come from environment variables and from .env; .env.sample lists them all.
-Exit codes: 0 done, 1 failure, 2 wrong call or configuration, 130 interrupted.
+Exit codes: 0 success, 1 failure, 2 invalid arguments or configuration, 130 interrupted.
 `
 
 const printError = ({ stderr }: StandardStreams, text: string): void => {
   stderr.write(`${text}\n`)
 }
 
-/** Says what is wrong in the same three lines everywhere: what, why, what to do. */
+/** Prints an error to stderr: code, message and hint. */
 const reportError = async (error: unknown, streams: StandardStreams): Promise<void> => {
   const { RETRY_NOTE } = await import('../core/errors.ts')
   const { escapeForTerminal } = await import('./terminal-escape.ts')
@@ -55,7 +55,7 @@ const reportError = async (error: unknown, streams: StandardStreams): Promise<vo
   printError(streams, `deepsoc-gateway: ${escapeForTerminal(code ?? 'internal')}`)
   for (const line of (message ?? String(error)).split('\n')) printError(streams, `  ${escapeForTerminal(line)}`)
   if (hint === undefined) return
-  // A command that ends with the error retries nothing.
+  // A command that exits does not retry.
   const advice = hint.endsWith(RETRY_NOTE) ? hint.slice(0, -RETRY_NOTE.length) : hint
   printError(streams, `  hint: ${escapeForTerminal(advice)}`)
 }
@@ -71,7 +71,7 @@ const checkNode = (streams: StandardStreams): boolean => {
   return false
 }
 
-/** Finds the command that the words call, and what is left for it; or the exit code where that is settled already. */
+/** Returns the command and its arguments, or an exit code if the call is already handled. @throws UsageError */
 const findCommand = async (
   argv: readonly string[],
   streams: StandardStreams,
@@ -98,11 +98,11 @@ const findCommand = async (
     return EXIT.ok
   }
   const what = second === '' ? 'a command is missing' : `unknown command ${JSON.stringify(second)}`
-  printError(streams, `deepsoc-gateway: ${what} behind ${name}\n\n${helpOfGroup(found)}`)
+  printError(streams, `deepsoc-gateway: ${what} after ${name}\n\n${helpOfGroup(found)}`)
   return EXIT.usage
 }
 
-/** Runs a command until it is done, or a signal or a reader that hangs up ends it. */
+/** Runs a command until it returns, a signal arrives or stdout is closed. @returns the exit code */
 const run = async (command: CliCommand, rest: readonly string[], streams: StandardStreams): Promise<number> => {
   const { renderHelp, parseCall, renderUsage, UsageError } = await import('./command.ts')
   const { makeIo, PIPE_CLOSED } = await import('./io.ts')
@@ -115,9 +115,9 @@ const run = async (command: CliCommand, rest: readonly string[], streams: Standa
       await io.out.write(renderHelp(command))
       return EXIT.ok
     }
-    // The gateway has its own way to end.
+    // The gateway handles signals itself.
     if (command.name === 'serve') return await command.run(given, io)
-    // Before the command begins: it may work for a while before it waits for the first time.
+    // Registered before the command starts, since its first synchronous part can take a while.
     const interrupt = listenForInterrupt(stopping)
     unlisten = interrupt.dispose
     const running = command.run(given, io).then(async (code) => {
@@ -145,7 +145,7 @@ const INTERRUPTS = [
   ['SIGTERM', 143],
 ] as const
 
-/** Aborts at the first signal. `overdue` resolves when the command did not end soon after, or at the second signal. */
+/** Aborts on the first signal. `overdue` resolves after a grace period, or on the second signal. */
 const listenForInterrupt = (stopping: AbortController): { overdue: Promise<number>; dispose: () => void } => {
   const { promise, resolve } = Promise.withResolvers<number>()
   const listeners = INTERRUPTS.map(([signal, code]) => {
@@ -161,16 +161,16 @@ const listenForInterrupt = (stopping: AbortController): { overdue: Promise<numbe
 }
 
 /**
- * Runs the command that the words call, as if they had been typed.
+ * Runs a command line.
  *
- * @param streams the process's own, unless a test captures them
+ * @param streams those of the process, unless a test captures them
  * @returns the exit code
  */
 export const runCommandLine = async (argv: readonly string[], streams: StandardStreams = process): Promise<number> => {
   if (!checkNode(streams)) return EXIT.failure
   const { UsageError } = await import('./command.ts')
   try {
-    // A worker has its primary's arguments, which are not meant for it.
+    // A worker inherits the arguments of the primary and must ignore them.
     if (cluster.isWorker) return await (await import('../app/serve.ts')).serveUntilSignal(version())
     const found = await findCommand(argv, streams)
     return typeof found === 'number' ? found : await run(found.command, found.rest, streams)

@@ -6,7 +6,7 @@ type Fields = Readonly<Record<string, unknown>>
 const isFields = (value: unknown): value is Fields =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-/** Of JSON.parse's newer parts: the source of a number in a reviver, and a number that is printed as it was written. */
+/** Newer JSON API, missing in the type declarations: source text in revivers, and JSON.rawJSON. */
 type Reviver = (key: string, value: unknown, context: { source?: string }) => unknown
 const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
 
@@ -24,7 +24,7 @@ const namesIn = (value: unknown, name: string, assignee: string): string | null 
   return items.join('; ')
 }
 
-/** What an agent's data say, in the shapes that DeepSOC's agents use; null for any other. */
+/** Summarizes the data formats of DeepSOC's agents; null for any other. */
 const ofData = (data: unknown): string | null => {
   if (typeof data === 'string') return data
   if (!isFields(data)) return null
@@ -42,7 +42,7 @@ const ofData = (data: unknown): string | null => {
   return textOf(data.text) ?? textOf(data.ai_summary) ?? textOf(data.event_summary)
 }
 
-/** The gist of a message's content on one line, as yet with whatever characters it holds. */
+/** Returns a summary of message_content. Control characters are not escaped yet. */
 export const summarizeContent = (content: unknown): string => {
   if (content === undefined || content === null) return ''
   if (typeof content === 'string') return content
@@ -57,9 +57,9 @@ const COLUMNS = { id: 7, role: 9, type: 22, event: 24 }
 
 export interface LineStyle {
   readonly paint: Styler
-  /** Where the line ends; Infinity: nowhere. */
+  /** Maximum width; Infinity to disable truncation. */
   readonly columns: number
-  /** Shows which event a message belongs to. */
+  /** Adds a column with the event id. */
   readonly withEvent: boolean
 }
 
@@ -69,7 +69,7 @@ const timeOf = (value: unknown): string => {
 }
 
 /**
- * A delivered message as one line for people: time, role, type, gist, db_id. Nothing in it can command a terminal.
+ * Formats a message as one line: time, db_id, role, type and summary. Control characters are escaped.
  *
  * @param data the JSON text of the message
  */
@@ -78,7 +78,7 @@ export const formatMessageLine = (data: string, style: LineStyle): string => {
     return lineOf(JSON.parse(data, keepDigits as never) as Fields, style)
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
-    // Nested deeper than the stack, which only the bare JSON.parse does without: nobody may end a `tail` by that.
+    // JSON nested too deeply overflows the stack with a reviver, but not without one; it must not end `tail`.
     return lineOf({ ...(JSON.parse(data) as Fields), message_content: data }, style)
   }
 }

@@ -1,30 +1,30 @@
-/** As much of an output as a progress bar needs. */
+/** The part of an output that a progress bar uses. */
 export interface ProgressOutput {
   readonly isTerminal: boolean
   readonly columns: number
   print(text: string): void
 }
 
-/** Between two drawings, in milliseconds. */
+/** Minimum time between two redraws, in milliseconds. */
 const REDRAW_MS = 100
 const BAR = 24
-/** The rate is that of about this long, in milliseconds. */
+/** Window over which the rate is measured, in milliseconds. */
 const RATE_MS = 3_000
 
-/** Back to the line's start, and everything behind it away. */
+/** Moves the cursor to the start of the line and clears it. */
 const CLEAR_LINE = '\r\x1b[K'
 
 export interface ProgressState {
-  /** What is done to what: `publishing`. */
+  /** Activity, such as `publishing`. */
   readonly what: string
   readonly done: number
-  /** null where it is not known. */
+  /** null if unknown. */
   readonly total: number | null
-  /** Where the total is not known: how much of the whole is done, from 0 to 1, if that is. */
+  /** Completed fraction from 0 to 1, if it is known without a total. */
   readonly share?: number | null
-  /** What is counted, where `what` does not say so: `MB`. */
+  /** Unit of the counts, such as `MB`. */
   readonly unit?: string
-  /** How many of the done ones failed. */
+  /** Failures, included in `done`. */
   readonly failed: number
 }
 
@@ -33,7 +33,7 @@ const clock = (seconds: number): string =>
 
 const grouped = (value: number): string => Math.round(value).toLocaleString('en')
 
-/** The line that shows work. `rate`: things per second. Pure. */
+/** Formats the progress line. `rate` is per second. Pure. */
 export const progressLine = ({ what, done, total, share, unit, failed }: ProgressState, rate: number): string => {
   const of = unit === undefined ? '' : ` ${unit}`
   const count = total === null ? grouped(done) : `${grouped(done)} of ${grouped(total)}`
@@ -46,7 +46,7 @@ export const progressLine = ({ what, done, total, share, unit, failed }: Progres
   return `[${'#'.repeat(filled)}${'.'.repeat(BAR - filled)}] ${parts.join(', ')}`
 }
 
-/** A progress line at the foot of a terminal; off a terminal it shows nothing. */
+/** Progress line at the bottom of a terminal; does nothing if the output is not a terminal. */
 export class ProgressReporter {
   readonly #screen: ProgressOutput
   #shown = false
@@ -57,7 +57,7 @@ export class ProgressReporter {
     this.#screen = screen
   }
 
-  /** Shows the work, at most ten times a second. */
+  /** Draws the progress, at most ten times per second. */
   show(work: ProgressState, now = performance.now()): void {
     if (!this.#screen.isTerminal || now - this.#drawnAt < REDRAW_MS) return
     this.#drawnAt = now
@@ -66,7 +66,7 @@ export class ProgressReporter {
     this.#shown = true
   }
 
-  /** Takes the line away, so that others can be written; the next `show` draws it again. */
+  /** Removes the line so that other output can be written; the next `show` draws it again. */
   clear(): void {
     if (!this.#shown) return
     this.#screen.print(CLEAR_LINE)

@@ -15,27 +15,31 @@ import { checkLine, type IdSource, messageOfFlags, validateText } from './publis
 import { escapeForTerminal, visibleJson } from './terminal-escape.ts'
 import { TOKEN_FILE_FLAG } from './token/source.ts'
 
-const PATIENCE_SECONDS = 30
+const DEFAULT_TIMEOUT_SECONDS = 30
 
 const SOURCE: IdSource = { now: Date.now, makeId: createUuidV7Generator(randomBytes) }
 
-/** `publish`: one message by flags, or many as JSON lines on stdin. */
+/** `publish`: one message from flags, or many as JSON lines from stdin. */
 export const publish: CliCommand = {
   name: 'publish',
   summary: 'publish a message, or JSON lines from stdin, each confirmed',
   usage: ['--event ID [--from NAME] [--type TYPE] [--content TEXT] [flags]', '[--event ID] [flags] < messages.jsonl'],
-  about: `Goes through RabbitMQ if RABBITMQ_URL or RABBITMQ_HOST is set, else over HTTP to the gateway; --url means HTTP in
-any case. Prints message_id, and db_id where it is known, of each message as a JSON line. A line of stdin is published
-as the text that it is, digit for digit. A bad line is reported with its number and the rest goes on; then the exit
-code is 1. Give your messages a message_id: then the same file can be published again and nothing is stored twice.`,
+  about: `Publishes through RabbitMQ if RABBITMQ_URL or RABBITMQ_HOST is set, else over HTTP to the gateway; with --url
+always over HTTP. Prints a JSON line for each message, with message_id, and with db_id if it is known. A line of stdin
+is published as exactly that text, digit for digit. An invalid line is reported with its number, the rest is
+published, and the exit code is 1. Give your messages a message_id: then the same file can be published again and
+nothing is stored twice.`,
   flags: {
-    event: { value: 'ID', meaning: 'the event; with stdin: of lines that name none' },
+    event: { value: 'ID', meaning: 'event_id; with stdin: of lines that have none' },
     from: { value: 'NAME', meaning: 'message_from' },
     type: { value: 'TYPE', meaning: 'message_type' },
-    content: { value: 'TEXT', meaning: 'message_content: a JSON object, list or quoted text as it is, else text' },
+    content: { value: 'TEXT', meaning: 'message_content: a JSON object, array or string; anything else is text' },
     round: { value: 'N', meaning: 'round_id' },
-    id: { value: 'ID', meaning: 'message_id (default: a new one)' },
-    timeout: { value: 'SECONDS', meaning: `how long to try while the way is shut (default: ${PATIENCE_SECONDS})` },
+    id: { value: 'ID', meaning: 'message_id (default: generated)' },
+    timeout: {
+      value: 'SECONDS',
+      meaning: `how long to retry while broker or gateway is unreachable (default: ${DEFAULT_TIMEOUT_SECONDS})`,
+    },
     url: URL_FLAG,
     'token-file': TOKEN_FILE_FLAG,
   },
@@ -43,18 +47,18 @@ code is 1. Give your messages a message_id: then the same file can be published 
     ['deepsoc-gateway publish --event incident-17 --from me --type chat --content hello', 'Publish one message'],
     [
       `deepsoc-gateway publish --event incident-17 --type command_result --content '{"status":"ok"}'`,
-      'Its content may be JSON',
+      'Publish a message with JSON content',
     ],
-    ['deepsoc-gateway publish < messages.jsonl > ids.jsonl', 'Publish a file and keep the ids'],
+    ['deepsoc-gateway publish < messages.jsonl > ids.jsonl', 'Publish a file and save the ids'],
   ],
   run: async (given, io) => {
     requireNoPositionals(given)
     const text = messageOfFlags(given)
     if (text === null && io.in.isTTY) {
-      throw new UsageError('nothing to publish: give --content and the like, or JSON lines on stdin')
+      throw new UsageError('nothing to publish: use --content and other flags, or pass JSON lines on stdin')
     }
     const run = new PublishRun(io)
-    const patienceMs = (given.positive('timeout') ?? PATIENCE_SECONDS) * 1_000
+    const patienceMs = (given.positive('timeout') ?? DEFAULT_TIMEOUT_SECONDS) * 1_000
     const way = await resolvePublishTarget(given)
     const sink = await openTransport({ ...way, patienceMs, onFate: run.settle, signal: io.signal })
     try {
@@ -70,14 +74,14 @@ code is 1. Give your messages a message_id: then the same file can be published 
 
 type Push = (parcel: OutgoingLine) => Promise<void>
 
-/** One call of the command: what it has read and what became of it. */
+/** One run of the command: reads the input, counts and prints the results. */
 class PublishRun {
   readonly #io: CommandIo
   #published = 0
   #failed = 0
-  /** The first line, or message, that a fault of the way kept from being published. */
+  /** The first line that failed because broker or gateway was unreachable; 0 without stdin, null if there is none. */
   #stoppedAt: number | null = null
-  /** How much of the input is read, from 0 to 1; null where its end is not known. */
+  /** Fraction of the input that was read, from 0 to 1; null if its size is unknown. */
   #share: number | null = null
   #fromStdin = false
 
@@ -116,7 +120,7 @@ class PublishRun {
         else await push({ line: line.number, message: checked.message })
       }
     } catch (error) {
-      // Input that was cut off for a reason of ours is no fault of its own.
+      // After our own abort, a read error is expected.
       if (!signal.aborted && this.#stoppedAt === null) throw error
     } finally {
       signal.removeEventListener('abort', stop)
@@ -125,7 +129,7 @@ class PublishRun {
 
   readonly settle = async ({ line, message }: OutgoingLine, fate: LineResult): Promise<void> => {
     if (fate.kind === 'failed') {
-      // The first one says why the way is shut; the others only share its fate.
+      // Report the cause once; the messages after it fail for the same reason.
       if (this.#stoppedAt === null) this.#report(line, fate.code, fate.text, fate.hint)
       else this.#failed++
       if (fate.wayFault) this.#stop(line ?? 0)
@@ -151,7 +155,7 @@ class PublishRun {
     return failed ? EXIT.failure : EXIT.ok
   }
 
-  /** Reads no more: what follows would fare alike. */
+  /** Stops reading: the following lines would fail too. */
   #stop(line: number): void {
     if (this.#stoppedAt !== null) return
     this.#stoppedAt = line
@@ -176,7 +180,7 @@ class PublishRun {
   }
 }
 
-/** Bytes on stdin where it is a file; null for a pipe. */
+/** Returns the size of stdin in bytes if it is a file, else null. */
 const sizeOfInput = (): number | null => {
   const stat = fstatSync(0)
   return stat.isFile() && stat.size > 0 ? stat.size : null

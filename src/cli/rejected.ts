@@ -4,7 +4,7 @@ import { listCommand } from './rejected/list.ts'
 import { replayCommand } from './rejected/replay.ts'
 import { showCommand } from './rejected/show.ts'
 
-/** `rejected`: the quarantine of a database, also while a gateway runs on it. */
+/** `rejected`: works on the quarantine of a database, even while a gateway uses it. */
 export const rejected: CommandGroup = {
   name: 'rejected',
   summary: 'list, show, replay or delete quarantined messages',

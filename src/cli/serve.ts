@@ -11,36 +11,36 @@ import { gatewayUrl, request } from './gateway-client.ts'
 import { type CommandIo, sleep } from './io.ts'
 import { requireNoPositionals } from './positionals.ts'
 
-/** The play waits for a broker that comes late: it must not end before the gateway does. Milliseconds. */
+/** Long enough to wait for a broker that starts late, in milliseconds: the demo must not end before the gateway. */
 const TIMEOUT_MS = 24 * 3_600_000
-/** Between two looks whether the gateway is ready, in milliseconds. */
-const AGAIN_MS = 500
+/** Interval of the readiness checks, in milliseconds. */
+const POLL_INTERVAL_MS = 500
 
 const DEMO_FLAGS: Flags = {
   ...PLAY_FLAGS,
-  'token-file': { value: 'FILE', meaning: 'file with the token to publish with (default: one made by JWT_SECRET)' },
+  'token-file': { value: 'FILE', meaning: 'file with the token for publishing (default: signed with JWT_SECRET)' },
 }
 
-/** `serve`: runs the gateway, with a team of agents to watch if wanted. */
+/** `serve`: runs the gateway, optionally with the demo. */
 export const serve: CliCommand = {
   name: 'serve',
   summary: 'run the gateway until SIGTERM or SIGINT',
   usage: ['[--demo [--events N] [--speed X] [--seed N] [--token-file FILE]]'],
   flags: {
-    demo: { meaning: 'also play a team of agents at work, again and again' },
+    demo: { meaning: 'also run the demo, in a loop' },
     ...Object.fromEntries(
       Object.entries(DEMO_FLAGS).map(([name, flag]) => [name, { ...flag, meaning: `with --demo: ${flag.meaning}` }]),
     ),
   },
   examples: [
-    ['deepsoc-gateway serve', 'Serve with the settings of the environment'],
-    ['deepsoc-gateway serve --demo', 'See a living war room at once'],
+    ['deepsoc-gateway serve', 'Run a gateway with the settings of the environment'],
+    ['deepsoc-gateway serve --demo', 'Run a gateway with simulated incidents'],
   ],
   run: async (given, io) => {
     requireNoPositionals(given)
     if (given.switch('demo')) return serveDemo(given, io)
     const flag = Object.keys(DEMO_FLAGS).find((name) => given.text(name) !== undefined)
-    if (flag !== undefined) throw new UsageError(`--${flag} goes with --demo`)
+    if (flag !== undefined) throw new UsageError(`--${flag} requires --demo`)
     return serveGateway(io.version)
   },
 }
@@ -51,7 +51,7 @@ const serveDemo = async (given: ParsedArgs, io: CommandIo): Promise<number> => {
   const token = await demoToken(given, config)
   const { play } = await import('./demo/play.ts')
   const stopping = new AbortController()
-  // Beside the gateway's own handlers: the play must not run into a gateway that drains.
+  // In addition to the gateway's own handlers: the demo must stop before the gateway drains.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort())
   let playing: Promise<unknown> = Promise.resolve()
   const code = await serveGateway(io.version, (port) => {
@@ -78,10 +78,10 @@ const serveDemo = async (given: ParsedArgs, io: CommandIo): Promise<number> => {
   return code
 }
 
-/** Faults of the token that the play shows: trying again changes nothing. */
+/** Errors of the demo's token, for which a retry is useless. */
 const REFUSED = /^(token_|scope_missing$|event_forbidden$)/
 
-/** Plays whenever the gateway is ready, until the signal: neither a fault of the way nor of the play ends the gateway. */
+/** Runs the demo whenever the gateway is ready, until the signal aborts. An error never stops the gateway. */
 const keepPlaying = async (
   begin: () => Promise<PlayResult>,
   page: string,
@@ -90,7 +90,7 @@ const keepPlaying = async (
 ): Promise<void> => {
   let told = ''
   const onAway = (why: string) => {
-    if (why !== told && !signal.aborted) io.note(`The demo waits: ${why}`)
+    if (why !== told && !signal.aborted) io.note(`The demo is waiting: ${why}`)
     told = why
   }
   while (!signal.aborted) {
@@ -101,24 +101,24 @@ const keepPlaying = async (
       )
       if (signal.aborted) return
       if (fault !== null && REFUSED.test(fault.code)) {
-        return io.note(`The demo has ended, the gateway goes on: ${fault.text} ${fault.hint}`)
+        return io.note(`The demo has stopped, the gateway keeps running: ${fault.text} ${fault.hint}`)
       }
-      if (fault !== null) io.note(`The demo was interrupted: ${fault.text} It starts again.`)
+      if (fault !== null) io.note(`The demo failed and restarts: ${fault.text}`)
     }
-    await sleep(AGAIN_MS, signal)
+    await sleep(POLL_INTERVAL_MS, signal)
   }
 }
 
 /**
- * With a broker, its exchange is there only once the gateway is ready.
+ * Returns whether the gateway is ready. With a broker, the exchange exists only from then on.
  *
- * @param onAway told why the gateway cannot be asked at all: its certificate is not for this address, say
+ * @param onAway called with the reason if the gateway is unreachable, for example a certificate for another address
  */
 const isReady = async (page: string, signal: AbortSignal, onAway: (why: string) => void): Promise<boolean> => {
   try {
     return (await request(`${page}/readyz`, { signal })).ok
   } catch (error) {
-    // Stopped, or so busy that it accepts nothing: the next look tells.
+    // Stopped, or too busy to accept connections: the next check decides.
     const { message, hint = '' } = error as Partial<GatewayError>
     onAway(`${message} ${hint}`)
     return false

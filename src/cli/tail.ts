@@ -9,35 +9,35 @@ import { formatMessageLine, type LineStyle } from './message-line.ts'
 import { escapeForTerminal, visibleJson } from './terminal-escape.ts'
 import { openTokenSource, TOKEN_FILE_FLAG } from './token/source.ts'
 
-/** Three of the gateway's usual heartbeats. */
+/** Three times the gateway's default heartbeat interval. */
 const SILENCE_SECONDS = 45
 const MAX_LAST = 5_000
 
-/** `tail`: follows events over the gateway's own stream. */
+/** `tail`: prints the messages of events from the gateway's stream. */
 export const tail: CliCommand = {
   name: 'tail',
-  summary: 'follow events as they happen',
+  summary: 'print the messages of events as they arrive',
   usage: ['EVENT_ID… [flags]', "'*' [flags]"],
-  about: `Shows what is stored from the cursor on, then what comes, each message once and in order, for as long as it
-is let. A lost line is taken up again where it broke. '*' follows all events; quote it.`,
+  about: `Prints the stored messages after the cursor, then new ones, each message once and in order, until it is stopped.
+After a lost connection it resumes after the last message. '*' follows all events; quote it.`,
   flags: {
-    after: { value: 'N', meaning: 'begin behind this db_id; latest: only what comes from now on (default: 0, all)' },
-    last: { value: 'N', meaning: `begin with the newest N messages, at most ${MAX_LAST}` },
+    after: { value: 'N', meaning: 'start after this db_id; latest: only new messages (default: 0, all messages)' },
+    last: { value: 'N', meaning: `start with the newest N messages, at most ${MAX_LAST}` },
     type: { value: 'TYPE,…', many: true, meaning: 'only messages of these types' },
     from: { value: 'NAME,…', many: true, meaning: 'only messages of these senders' },
-    json: { meaning: 'print each message as the JSON text that the stream carries, one to a line' },
-    once: { meaning: 'end when everything that is stored has been printed' },
+    json: { meaning: 'print each message as JSON, one per line, exactly as the stream sends it' },
+    once: { meaning: 'exit after printing the stored messages' },
     silence: {
       value: 'SECONDS',
-      meaning: `a line without a sign of life is dead after this (default: ${SILENCE_SECONDS})`,
+      meaning: `reconnect if nothing arrives for this long, not even a heartbeat (default: ${SILENCE_SECONDS})`,
     },
     url: URL_FLAG,
     'token-file': TOKEN_FILE_FLAG,
   },
   examples: [
     ['deepsoc-gateway tail incident-17', 'Follow an event from its beginning'],
-    ["deepsoc-gateway tail '*' --after latest --from _captain,_expert", 'What captains and experts say from now on'],
-    ['deepsoc-gateway tail incident-17 --json --once > incident-17.jsonl', 'Save what is stored of an event'],
+    ["deepsoc-gateway tail '*' --after latest --from _captain,_expert", 'Follow new messages of captains and experts'],
+    ['deepsoc-gateway tail incident-17 --json --once > incident-17.jsonl', 'Export the stored messages of an event'],
   ],
   run: async (given, io) => {
     const { url, start } = streamOf(given, resolveGatewayUrl(given))
@@ -54,14 +54,16 @@ is let. A lost line is taken up again where it broke. '*' follows all events; qu
   },
 }
 
-/** The address of the stream and its first cursor. @throws UsageError */
+/** Returns the address of the stream and the first cursor. @throws UsageError */
 const streamOf = (given: ParsedArgs, base: string): { url: string; start: readonly [string, string] } => {
   const events = [...new Set(given.positionals)]
   if (events.length === 0) throw new UsageError("an EVENT_ID is missing; '*' follows all events")
-  if (events.includes('*') && events.length > 1) throw new UsageError("'*' stands alone")
+  if (events.includes('*') && events.length > 1) throw new UsageError("'*' cannot be combined with other events")
   for (const event of events) {
     const { success } = EventId.safeParse(event)
-    if (!success) throw new UsageError(`${JSON.stringify(event)} is no event id: 1 to 255 characters, no controls`)
+    if (!success) {
+      throw new UsageError(`${JSON.stringify(event)} is not an event id: 1 to 255 characters, no control characters`)
+    }
   }
   const query = new URLSearchParams(events.map((event) => ['event_id', event]))
   for (const [flag, parameter] of [
@@ -78,7 +80,7 @@ const startOf = (given: ParsedArgs): readonly [string, string] => {
   const after = given.text('after')
   const last = given.whole('last', 1, MAX_LAST)
   if (last !== undefined) {
-    if (after !== undefined) throw new UsageError('--after and --last exclude each other')
+    if (after !== undefined) throw new UsageError('--after and --last cannot be combined')
     return ['tail', String(last)]
   }
   if (after !== undefined && after !== 'latest' && parseDbId(after) === null) {
@@ -88,10 +90,10 @@ const startOf = (given: ParsedArgs): readonly [string, string] => {
 }
 
 const shower = (given: ParsedArgs, { out }: CommandIo): ((data: string) => string) => {
-  // A terminal would obey the few control characters that JSON lets through; a file gets the text as it is.
+  // JSON allows a few characters that control a terminal, so they are escaped there; a file gets the text unchanged.
   if (given.switch('json')) return out.isTerminal ? visibleJson : (data) => data
   const withEvent = given.positionals.length > 1 || given.positionals.includes('*')
   const paint = createStyler(out.colours)
-  // The width is asked for each line: a terminal changes its size.
+  // The width is read for each line, since a terminal can be resized.
   return (data) => formatMessageLine(data, { paint, columns: out.columns, withEvent } satisfies LineStyle)
 }

@@ -1,6 +1,6 @@
 /**
- * Everything that a terminal may obey or that changes how text reads: C0 and C1 controls, directions (bidi),
- * line and paragraph separators, invisible marks and tags, lone surrogates.
+ * Characters that control a terminal or change how text is displayed: C0 and C1 controls, bidi controls, line and
+ * paragraph separators, invisible marks and tags, lone surrogates.
  */
 const UNSAFE =
   /[\p{Cc}\p{Cs}\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu
@@ -15,23 +15,23 @@ const escaped = (char: string): string => {
   return code < 0x10000 ? `\\u${code.toString(16).padStart(4, '0')}` : `\\u{${code.toString(16)}}`
 }
 
-/** Makes text fit to be shown on one line of a terminal: whatever a terminal might obey is written out. */
+/** Escapes text for one line of a terminal, line breaks included. */
 export const escapeForTerminal = (text: string): string => text.replace(UNSAFE, escaped)
 
-/** The same for text of several lines, whose line breaks and tabs stay. */
+/** Escapes text of several lines; line breaks and tabs are kept. */
 export const visibleLines = (text: string): string =>
   text.replace(UNSAFE, (char) => (char === '\n' || char === '\t' ? char : escaped(char)))
 
-/** The same for a JSON text, whose escapes mean what they stand for: the value does not change. */
+/** Escapes JSON text with `\u` sequences, so that its value does not change. */
 export const visibleJson = (json: string): string =>
   json.replace(UNSAFE, (char) => {
-    // Outside of strings JSON knows no other control characters than these.
+    // The only control characters that JSON allows outside of strings.
     if (char === '\n' || char === '\r' || char === '\t') return char
     const units = Array.from({ length: char.length }, (_, index) => char.charCodeAt(index))
     return units.map((unit) => `\\u${unit.toString(16).padStart(4, '0')}`).join('')
   })
 
-/** Bytes as text: UTF-8 where they are, `\xNN` where not, controls written out. */
+/** Decodes bytes as UTF-8, with invalid bytes as `\xNN` and control characters escaped. */
 export const visibleBytes = (bytes: Uint8Array): string => {
   let text = ''
   let rest = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
@@ -45,7 +45,7 @@ export const visibleBytes = (bytes: Uint8Array): string => {
   return text
 }
 
-/** How many bytes from the start are whole characters of UTF-8. */
+/** Returns the length of the longest prefix that is valid UTF-8, in bytes. */
 const validPrefix = (bytes: Buffer): number => {
   let at = 0
   while (at < bytes.length) {
@@ -56,7 +56,7 @@ const validPrefix = (bytes: Buffer): number => {
   return at
 }
 
-/** The bytes of the character at a place (the ranges of RFC 3629), 0 where none is. */
+/** Returns the length of the UTF-8 character at an index (ranges of RFC 3629), or 0 if it is invalid. */
 const characterSize = (bytes: Buffer, at: number): number => {
   const first = bytes[at]!
   const second = bytes[at + 1] ?? 0
@@ -80,16 +80,16 @@ const ZERO_WIDTH = /\p{Mn}|\p{Me}|\u200c|\u200d/u
 
 const widthOfChar = (char: string): number => (ZERO_WIDTH.test(char) ? 0 : WIDE.test(char) ? 2 : 1)
 
-/** Columns of a terminal that visible text takes. */
+/** Returns the terminal columns that escaped text occupies. */
 export const widthOf = (text: string): number => {
   let width = 0
   for (const char of text) width += widthOfChar(char)
   return width
 }
 
-/** Cuts visible text to so many columns; an ellipsis stands for the rest. */
+/** Truncates escaped text to a number of columns, with an ellipsis. */
 export const truncate = (text: string, columns: number): string => {
-  // Most of a long text is never looked at.
+  // Avoids scanning all of a long text.
   const head = text.length > columns * 4 ? text.slice(0, columns * 4) : text
   if (head.length === text.length && widthOf(text) <= columns) return text
   let width = 0
@@ -102,5 +102,5 @@ export const truncate = (text: string, columns: number): string => {
   return `${kept}…`
 }
 
-/** Fills visible text up to so many columns. */
+/** Pads escaped text to a number of columns. */
 export const pad = (text: string, columns: number): string => text + ' '.repeat(Math.max(0, columns - widthOf(text)))

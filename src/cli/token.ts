@@ -21,7 +21,7 @@ const eventsOf = (text: string): string[] | '*' => {
   if (text.trim() === '*') return '*'
   const events = text.split(',').map((id) => id.trim())
   const bad = events.find((id) => !EventId.safeParse(id).success)
-  if (bad !== undefined) throw new UsageError(`--events: ${JSON.stringify(bad)} is no event id.`)
+  if (bad !== undefined) throw new UsageError(`--events: ${JSON.stringify(bad)} is not an event id.`)
   return events
 }
 
@@ -41,7 +41,7 @@ const privateKeyOf = (file: string): SigningKey => {
   }
   const signer = privateSigner(pem)
   if (signer !== null) return signer
-  throw new UsageError('--key-file holds no RSA, P-256 or Ed25519 private key in PEM without a passphrase.')
+  throw new UsageError('--key-file must be an RSA, P-256 or Ed25519 private key in PEM format without a passphrase.')
 }
 
 const signerOf = (tokens: Config['tokens'], file: string | undefined): SigningKey => {
@@ -49,12 +49,12 @@ const signerOf = (tokens: Config['tokens'], file: string | undefined): SigningKe
   if (tokens?.keys.kind === 'secret') return secretSigner(tokens.keys.secret)
   throw new UsageError(
     tokens === null
-      ? 'There is nothing to sign with: set JWT_SECRET, or give --key-file.'
-      : 'The gateway is set to a public key; the private one signs: give it by --key-file.',
+      ? 'There is no key to sign with: set JWT_SECRET or use --key-file.'
+      : 'The gateway has only public keys, which cannot sign: pass the private key with --key-file.',
   )
 }
 
-/** @returns the token, and a line that says what is in it. @throws UsageError, GatewayError config_invalid */
+/** @returns the token and a one-line summary of its claims. @throws UsageError, GatewayError config_invalid */
 const createToken = async (given: ParsedArgs): Promise<{ token: string; says: string }> => {
   const subject = given.text('sub') ?? 'trial'
   const listed = given.text('events')
@@ -67,26 +67,27 @@ const createToken = async (given: ParsedArgs): Promise<{ token: string; says: st
   const token = await signToken({ subject, events, scopes, lifetime, issuer, audience }, signer)
   const opens = events === null ? 'the events of JWT_DEFAULT_EVENTS' : events === '*' ? 'all events' : events.join(', ')
   const may = scopes.length === 0 ? '' : `, scope ${scopes.join(' ')}`
-  const says = `${signer.algorithm} token of ${JSON.stringify(subject)} for ${opens}${may}, good for ${lifetime} s`
+  const says = `${signer.algorithm} token of ${JSON.stringify(subject)} for ${opens}${may}, valid for ${lifetime} s`
   return { token, says }
 }
 
-/** `token`: signs a token for testing that the gateway of this configuration accepts. */
+/** `token`: signs a test token that the gateway of this configuration accepts. */
 export const token: CliCommand = {
   name: 'token',
   summary: 'sign a token for testing',
   usage: ['[flags]'],
-  about: 'The token goes to stdout, what it says to stderr. It is signed by JWT_SECRET, or by a private key.',
+  about: `Prints the token to stdout and a summary of its claims to stderr. The token is signed with JWT_SECRET or with a
+private key.`,
   flags: {
-    sub: { value: 'NAME', meaning: 'who it is for (trial)' },
-    events: { value: 'LIST', meaning: 'events that it opens, comma-separated, or *; else JWT_DEFAULT_EVENTS decides' },
-    scope: { value: 'LIST', meaning: 'publish, admin, or both' },
-    expires: { value: 'TIME', meaning: 'how long it is good: 90s, 15m, 8h, 7d (1h)' },
-    'key-file': { value: 'FILE', meaning: 'private key in PEM, for JWT_PUBLIC_KEY and JWT_JWKS_URL' },
+    sub: { value: 'NAME', meaning: 'subject of the token (default: trial)' },
+    events: { value: 'LIST', meaning: 'allowed events, comma-separated, or * (default: JWT_DEFAULT_EVENTS)' },
+    scope: { value: 'LIST', meaning: 'publish, admin, or both, comma-separated (default: none)' },
+    expires: { value: 'TIME', meaning: 'lifetime: 90s, 15m, 8h, 7d (default: 1h)' },
+    'key-file': { value: 'FILE', meaning: 'private key (PEM), if the gateway uses JWT_PUBLIC_KEY or JWT_JWKS_URL' },
   },
   examples: [
-    ['deepsoc-gateway token --events demo --scope publish', 'Reads one event and publishes to it'],
-    ['deepsoc-gateway token --sub ops --scope admin --expires 15m', 'Calls /metrics and shuts subjects out'],
+    ['deepsoc-gateway token --events demo --scope publish', 'A token to read one event and publish to it'],
+    ['deepsoc-gateway token --sub ops --scope admin --expires 15m', 'A token to read /metrics and revoke tokens'],
   ],
   run: async (given, io) => {
     requireNoPositionals(given)

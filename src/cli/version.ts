@@ -2,15 +2,15 @@ import { errorChainText } from '../core/error-text.ts'
 import { DISTRIBUTION, readAsset } from '../platform/assets.ts'
 import { version } from '../platform/version.ts'
 
-/** What build/binary.ts knows of the executable that it makes. */
+/** Build metadata that build/binary.ts embeds into the executable. */
 export interface BuildInfo {
   /** The commit of the sources, or `unknown`. */
   readonly commit: string
-  /** The packages that went in, of those that package.json names, with their versions. */
+  /** Versions of the bundled packages of package.json. */
   readonly packages: Readonly<Record<string, string>>
 }
 
-/** The version of SQLite as it says itself; or why it cannot be loaded, which `--version` must survive. */
+/** Returns the version of SQLite, or the reason if it cannot be loaded: `--version` must not fail. */
 const sqliteVersion = async (): Promise<string> => {
   try {
     return (await import('../store/sqlite/file.ts')).sqliteVersion()
@@ -19,7 +19,7 @@ const sqliteVersion = async (): Promise<string> => {
   }
 }
 
-/** What `--version` prints: the version alone on the first line; of the single executable also what is inside it. */
+/** Returns the output of `--version`: the version on the first line, then the components of the single executable. */
 export const versionText = async (): Promise<string> => {
   if (DISTRIBUTION !== 'executable') return `${version()}\n`
   const { commit, packages } = JSON.parse(readAsset('build.json').toString()) as BuildInfo

@@ -2,22 +2,22 @@ import { PHRASES, type Phrases } from './phrases.ts'
 import type { Scenario, ScenarioRound, WorkTemplate } from './scenario.ts'
 import type { SeededRandom } from './seeded-random.ts'
 
-/** One message of an incident, as yet without ids and times of its own. */
+/** One message of an incident, still without id and timestamp. */
 export interface ScriptStep {
-  /** Milliseconds since the beat before it, at human speed. */
+  /** Milliseconds after the previous step, at human speed. */
   readonly pause: number
   readonly from: string
   readonly type: string
   readonly round: number | null
-  /** `data` of message_content; of chat its whole content, but for the time. */
+  /** `data` of message_content; for chat the whole content except the timestamp. */
   readonly data: unknown
   readonly chat: 'user' | 'ai' | 'system' | null
 }
 
-/** Text that JSON.stringify puts in as it is: a playbook's id is greater than any number that JavaScript can count. */
+/** JSON.rawJSON, missing in the type declarations: ids of playbooks exceed Number.MAX_SAFE_INTEGER. */
 const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
 
-/** How long things take at human speed, in milliseconds: least and most. */
+/** Minimum and maximum duration of steps at human speed, in milliseconds. */
 const PAUSES = {
   notice: [300, 900],
   model: [3_000, 7_000],
@@ -27,7 +27,7 @@ const PAUSES = {
   type: [3_500, 8_000],
 } as const
 
-/** What goes wrong, once in each incident, and is mended on the spot. */
+/** Errors that occur once in each incident, and from which the team recovers. */
 const MISHAPS = [
   'captainFault',
   'managerProse',
@@ -47,14 +47,14 @@ interface Ordered extends WorkTemplate {
   readonly entity: { readonly playbook_id: unknown; readonly playbook_name: string }
 }
 
-/** Writes an incident down as the messages of its team. Pure: the chance that comes in decides all that varies. */
+/** Generates the messages of an incident. Deterministic: all variation comes from `chance`. */
 export class Incident {
   readonly #event_id: string
   readonly #scenario: Scenario
   readonly #chance: SeededRandom
   readonly #say: Phrases
   readonly #beats: ScriptStep[] = []
-  /** In which round each mishap that is still to come happens. */
+  /** The round of each error that has not occurred yet. */
   readonly #mishaps: Map<Mishap, number>
   readonly #engineer: string
   #round = 0
@@ -68,7 +68,7 @@ export class Incident {
     this.#mishaps = new Map(MISHAPS.map((mishap) => [mishap, chance.whole(1, scenario.rounds.length)]))
   }
 
-  /** @returns the messages in their order */
+  /** @returns the messages in order */
   write(): ScriptStep[] {
     const { name, severity, source, alert, remark, rounds } = this.#scenario
     this.#text('system', 'system_notification', `${this.#say.opened(name, severity, source)}\n${alert}`, 'notice', null)
@@ -94,7 +94,7 @@ export class Incident {
     this.#sumUp(round.summary, round.suggestion, 'summarized')
   }
 
-  /** Captain: tasks. */
+  /** The captain creates tasks. */
   #plan(round: ScenarioRound, works: readonly Ordered[]): void {
     this.#text('system', 'llm_request', this.#say.captainThinks, 'notice')
     this.#mishap('captainFault', '_captain', 'error_internal')
@@ -107,7 +107,7 @@ export class Incident {
     this.#answer('_captain', 'llm_response', '_manager', 'TASK', { response_text: round.thought, tasks })
   }
 
-  /** Manager: actions. */
+  /** The manager creates actions. */
   #manage(works: readonly Ordered[]): void {
     this.#text('system', 'manager_llm_request', this.#say.managerThinks, 'notice')
     this.#mishap('managerProse', '_manager', 'llm_unexpected_response')
@@ -135,7 +135,7 @@ export class Incident {
     this.#mishap('actionFault', '_manager', 'error_action_creation')
   }
 
-  /** Operator: commands. */
+  /** The operator creates commands. */
   #operate(works: readonly Ordered[]): void {
     this.#text('system', 'operator_llm_request', this.#say.operatorThinks, 'notice')
     this.#mishap('operatorFault', '_operator', 'error_internal')
@@ -167,7 +167,7 @@ export class Incident {
     }
   }
 
-  /** Executor: a result; expert: what it means. */
+  /** The executor returns a result, and the expert summarizes it. */
   #execute({ command_id, action_id, task_id, command, result, reading }: Ordered): void {
     const status = 'error' in result ? 'failed' : 'completed'
     const ids = { command_id, action_id, task_id }
@@ -209,7 +209,7 @@ export class Incident {
 
   #order(work: WorkTemplate): Ordered {
     const [task_id, action_id, command_id] = [this.#chance.uuid(), this.#chance.uuid(), this.#chance.uuid()]
-    // Beyond 2^53, as the ids of DeepSOC's playbooks are.
+    // Greater than 2^53, like the ids of DeepSOC's playbooks.
     const digits = `1230254818${this.#chance.whole(1_000_000, 9_999_999)}`
     const entity = { playbook_id: rawJSON(digits), playbook_name: work.playbook }
     return { ...work, task_id, action_id, command_id, entity }
@@ -219,7 +219,7 @@ export class Incident {
     return { ...ids, event_id: this.#event_id, round_id: this.#round }
   }
 
-  /** The answer of a language model: one role to the next. */
+  /** Adds a language model response of one role to the next. */
   #answer(from: string, type: string, to: string, response_type: string, more: Record<string, unknown>): void {
     const data = {
       type: 'llm_response',

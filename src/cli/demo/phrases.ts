@@ -1,4 +1,4 @@
-/** What the team says in every incident alike. */
+/** Texts that are the same in every incident. */
 export interface Phrases {
   readonly captainThinks: string
   readonly managerThinks: string

@@ -8,38 +8,38 @@ import { validateText } from '../publish/validate.ts'
 import { messageText, type ScheduledMessage, type ScriptOptions, writeScript } from './script.ts'
 
 export interface PlayOptions extends Omit<ScriptOptions, 'run'>, PublishTarget {
-  /** 1: human speed. */
+  /** 1 for human speed. */
   readonly speed: number
   /** Starts again when all incidents are closed. */
   readonly loop: boolean
-  /** How long one message is tried while the way is shut, in milliseconds. */
+  /** Retry period of one message while broker or gateway is unreachable, in milliseconds. */
   readonly patienceMs: number
   readonly signal: AbortSignal
-  /** A play of so many messages begins, in these events. */
+  /** Called at the start of each run with its events and its number of messages. */
   readonly onBegin: (events: readonly string[], messages: number) => void
-  /** So many messages of it have been handed on. */
+  /** Called with the number of messages pushed in this run. */
   readonly onProgress: (done: number) => void
 }
 
 const makeId = createUuidV7Generator(randomBytes)
 
-/** A name for a run that no other has. */
+/** Returns a random name for a run. */
 export const newRun = (): string => randomBytes(3).toString('hex')
 
-/** Numbers and names the messages of a run, and tells the time. */
+/** Returns a function that assigns number, message_id and time to the messages of a run. */
 export const createTimestamper = (now: () => number) => {
   let id = 0
   return () => ({ id: ++id, message_id: makeId(now()), now: now() })
 }
 
 export interface PlayResult {
-  /** Messages that have arrived. */
+  /** Messages that were published successfully. */
   readonly published: number
-  /** Why the play broke off; null: it did not. */
+  /** The error that ended the demo; null if there was none. */
   readonly fault: Extract<LineResult, { kind: 'failed' }> | null
 }
 
-/** Plays at human speed, or faster, until all is played, the way is shut for good, or the signal comes. */
+/** Publishes the incidents, paced by `speed`, until all are done, a message fails or the signal aborts. */
 export const play = async (options: PlayOptions): Promise<PlayResult> => {
   const played: { published: number; fault: PlayResult['fault'] } = { published: 0, fault: null }
   const stop = new AbortController()

@@ -1,6 +1,6 @@
 import type { SeededRandom } from './seeded-random.ts'
 
-/** One piece of work: a task of the captain, and what manager, operator, executor and expert make of it. */
+/** One work item: a task of the captain, with its action, command, result and interpretation. */
 export interface WorkTemplate {
   readonly task: string
   readonly kind: 'query' | 'write' | 'notify'
@@ -8,13 +8,13 @@ export interface WorkTemplate {
   readonly command: string
   readonly playbook: string
   readonly params: Readonly<Record<string, unknown>>
-  /** What the executor brings back; `error` in it: the command has failed. */
+  /** Result of the executor; a member `error` means that the command failed. */
   readonly result: Readonly<Record<string, unknown>>
-  /** The expert's reading of it, in Markdown. */
+  /** The expert's interpretation of the result, in Markdown. */
   readonly reading: string
 }
 
-/** A round: what the captain thinks, the work, what the expert makes of it, and a word between engineer and AI. */
+/** A round: the captain's thought, the work items, the expert's summary, and a chat between engineer and AI. */
 export interface ScenarioRound {
   readonly thought: string
   readonly work: readonly WorkTemplate[]
@@ -25,16 +25,16 @@ export interface ScenarioRound {
   readonly answer: string
 }
 
-/** An incident from its alert to its end. */
+/** An incident from the alert to its end. */
 export interface Scenario {
-  /** Begins the event's id. */
+  /** Prefix of the event id. */
   readonly slug: string
   readonly language: 'en' | 'zh'
   readonly name: string
   readonly severity: string
   readonly source: string
   readonly alert: string
-  /** What the engineer on duty says at the beginning. */
+  /** First message of the engineer on duty. */
   readonly remark: string
   readonly rounds: readonly ScenarioRound[]
   readonly verdict: string

@@ -2,27 +2,27 @@ import { Incident, type ScriptStep } from './incident.ts'
 import { SCENARIOS } from './scenarios/index.ts'
 import { SeededRandom } from './seeded-random.ts'
 
-/** One message of the play. */
+/** One scheduled message of the demo. */
 export interface ScheduledMessage {
-  /** Milliseconds since the beginning of the play, at human speed. */
+  /** Milliseconds after the start of the demo, at human speed. */
   readonly at: number
   readonly event_id: string
   readonly beat: ScriptStep
 }
 
 export interface ScriptOptions {
-  /** Decides what happens: the same seed, the same play. */
+  /** The same seed generates the same messages. */
   readonly seed: number
-  /** How many incidents. */
+  /** Number of incidents. */
   readonly events: number
-  /** Names this run, so that its events are not those of another. */
+  /** Name of this run, part of its event ids. */
   readonly run: string
 }
 
-/** The next incident begins so long after the one before it: least and most, in milliseconds. */
+/** Minimum and maximum delay between the starts of two incidents, in milliseconds. */
 const STAGGER = [4_000, 14_000] as const
 
-/** The whole play in the order of its messages. Pure. */
+/** Generates all messages of the demo in order. Pure. */
 export const writeScript = ({ seed, events, run }: ScriptOptions): ScheduledMessage[] => {
   const chance = new SeededRandom(seed)
   const first = chance.whole(0, SCENARIOS.length - 1)
@@ -38,17 +38,17 @@ export const writeScript = ({ seed, events, run }: ScriptOptions): ScheduledMess
     }
     begins += chance.whole(...STAGGER)
   }
-  // Stable: two cues of one moment stay in the order in which they were written.
+  // The sort is stable, so messages with the same time keep their order.
   return cues.sort((a, b) => a.at - b.at)
 }
 
-/** DeepSOC writes naive times. */
+/** ISO 8601 without a time zone, as DeepSOC writes times. */
 const naive = (ms: number): string => new Date(ms).toISOString().slice(0, -1)
 
 /**
- * The text of a cue as an agent of DeepSOC publishes it: fourteen keys, in their order. Pure.
+ * Serializes a message as DeepSOC's agents publish it, with the same fourteen keys in the same order. Pure.
  *
- * @param stamp the number of the message in the agents' own database, its id and its time in milliseconds since 1970
+ * @param stamp row id in the agents' database, message_id, and time in milliseconds since 1970
  */
 export const messageText = (
   { event_id, beat }: ScheduledMessage,

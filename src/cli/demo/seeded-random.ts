@@ -1,14 +1,14 @@
-/** Chance that a seed decides: the same seed, the same draws. */
+/** Deterministic random numbers: the same seed gives the same sequence. */
 export class SeededRandom {
   #state: number
 
   /** @param seed any whole number */
   constructor(seed: number) {
-    // Neighbouring seeds begin far from each other.
+    // Spreads adjacent seeds over the state space.
     this.#state = Math.imul(seed ^ (seed / 2 ** 32), 0x9e3779b1) >>> 0
   }
 
-  /** At least 0, below 1 (mulberry32). */
+  /** Returns a number from 0 (inclusive) to 1 (exclusive), by mulberry32. */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) >>> 0
     let mixed = this.#state
@@ -17,7 +17,7 @@ export class SeededRandom {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32
   }
 
-  /** A whole number within the bounds, both included. */
+  /** Returns an integer within the bounds, both inclusive. */
   whole(least: number, most: number): number {
     return least + Math.floor(this.next() * (most - least + 1))
   }
@@ -30,13 +30,13 @@ export class SeededRandom {
     return Array.from({ length: digits }, () => this.whole(0, 15).toString(16)).join('')
   }
 
-  /** In the form of a UUID of version 4. */
+  /** Returns a UUID of version 4. */
   uuid(): string {
     const variant = this.pick(['8', '9', 'a', 'b'])
     return `${this.hex(8)}-${this.hex(4)}-4${this.hex(3)}-${variant}${this.hex(3)}-${this.hex(12)}`
   }
 
-  /** An address of the ranges kept for documentation (RFC 5737): it belongs to nobody. */
+  /** Returns an address of the ranges reserved for documentation (RFC 5737). */
   outsideAddress(): string {
     return `${this.pick(['203.0.113', '198.51.100', '192.0.2'])}.${this.whole(2, 250)}`
   }

@@ -4,14 +4,14 @@ import { refuseTokenFile } from '../gateway-client.ts'
 import { secretSigner, signToken } from '../token/signer.ts'
 import { noToken, openTokenSource, type TokenSource } from '../token/source.ts'
 
-/** Lifetime of a signed token, and the time before its expiry at which the next one is signed, in seconds. */
+/** Lifetime of a signed token, and how long before its expiry the next one is signed, in seconds. */
 const LIFETIME = 300
 const RESERVE = 60
 
 /**
- * What the play of `serve --demo` shows to its own gateway: a token of its own where JWT_SECRET signs it.
+ * Returns the token source of `serve --demo`. With JWT_SECRET it signs its own tokens.
  *
- * @throws UsageError where a token is needed that only somebody else can make, GatewayError config_invalid
+ * @throws UsageError if a token is required but can be neither signed nor found, GatewayError config_invalid
  */
 export const demoToken = async (given: ParsedArgs, { broker, tokens }: Config): Promise<TokenSource> => {
   if (broker !== null) {
@@ -24,7 +24,7 @@ export const demoToken = async (given: ParsedArgs, { broker, tokens }: Config): 
   const source = await openTokenSource(given)
   if ((await source()) !== null) return source
   throw new UsageError(
-    '--demo publishes with a token, and the gateway is set to public keys, which sign none: give one with the scope publish by --token-file, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN',
+    '--demo needs a token to publish, but the gateway has only public keys, which cannot sign one: pass a token with the scope publish by --token-file, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN',
   )
 }
 
@@ -33,7 +33,7 @@ const createSignedTokens = ({ issuer, audience }: NonNullable<Config['tokens']>,
   let signed: Promise<string> | null = null
   let renewAt = 0
   return () => {
-    // By the clock that ends tokens: a machine that slept wakes with one that is over.
+    // Wall clock, not monotonic: after the machine slept, the token may have expired.
     if (signed !== null && Date.now() < renewAt) return signed
     renewAt = Date.now() + (LIFETIME - RESERVE) * 1_000
     signed = signToken(trial, secretSigner(secret))

@@ -8,7 +8,7 @@ import { type LineResult, MAX_IN_FLIGHT, type OnResult, type OutgoingLine, type 
 export interface BrokerSinkOptions {
   readonly broker: NonNullable<Config['broker']>
   readonly maxMessageBytes: number
-  /** How long one message is tried while the broker is away, in milliseconds. */
+  /** Timeout of one message while the broker is unreachable, in milliseconds. */
   readonly patienceMs: number
   readonly onFate: OnResult
 }
@@ -19,7 +19,7 @@ const urlOf = ({ tls, username, password, hostname, port, vhost }: BrokerSinkOpt
   return `amqp${tls ? 's' : ''}://${user}:${word}@${name}:${port}/${host}`
 }
 
-/** Faults of one message; all others are of the way. */
+/** Error codes of a single message; all others mean that the broker cannot be used. */
 const OWN_FAULTS = new Set(['invalid_message', 'message_too_large', 'publish_nacked'])
 
 const failed = (error: unknown): LineResult => {
@@ -33,7 +33,7 @@ interface UnderWay {
   readonly fate: Promise<LineResult>
 }
 
-/** Publishes through the broker by the agents' own library: confirmed, mandatory, in order. */
+/** Publishes through the broker with the Publisher library: confirmed, mandatory, in order. */
 export class BrokerSink implements PublishTransport {
   readonly #publisher: Publisher
   readonly #onFate: OnResult
@@ -42,7 +42,7 @@ export class BrokerSink implements PublishTransport {
   #working: Promise<void> | null = null
   #room = Promise.withResolvers<void>()
 
-  /** It connects at once. */
+  /** Connects immediately. */
   constructor({ broker, maxMessageBytes, patienceMs, onFate }: BrokerSinkOptions) {
     this.#onFate = onFate
     this.#publisher = new Publisher({
@@ -62,7 +62,7 @@ export class BrokerSink implements PublishTransport {
     const text =
       lacks & MISSING_MESSAGE_ID ? appendJsonMembers(body, `"message_id":${JSON.stringify(message_id)}`) : body
     const fate = this.#publisher.sendText(text, { event_id }).then((): LineResult => ({ kind: 'published' }), failed)
-    // It is awaited in its turn, which may come after it has failed.
+    // Awaited later, in order; without a handler, an earlier rejection would be unhandled.
     fate.catch(noop)
     this.#underWay.push({ parcel, fate })
     this.#bytes += body.length
@@ -84,7 +84,7 @@ export class BrokerSink implements PublishTransport {
       const { parcel, fate } = this.#underWay[at]!
       await this.#onFate(parcel, await fate)
       this.#bytes -= parcel.message.body.length
-      // Taken off in bunches: a shift for each would move the whole list each time.
+      // Removed in batches: a shift per message would move the whole array each time.
       if (at < 255 && at < this.#underWay.length - 1) continue
       this.#underWay.splice(0, at + 1)
       at = -1

@@ -7,31 +7,31 @@ import { sleep } from '../io.ts'
 import type { TokenSource } from '../token/source.ts'
 import { type LineResult, MAX_IN_FLIGHT, type OnResult, type OutgoingLine, type PublishTransport } from './transport.ts'
 
-/** One request: below the gateway's own limits of 1,000 messages and 16 MiB. */
+/** Maximum size of one request, below the gateway's limits of 1,000 messages and 16 MiB. */
 const BATCH = { messages: 500, bytes: 4 * 1024 * 1024 }
 const BACKOFF_MS = { minMs: 200, maxMs: 5_000 }
-/** A request that takes longer is made again: the ids make that harmless. */
+/** Request timeout. A retry is safe, since every message has an id. */
 const REQUEST_MS = 30_000
 
 export interface HttpSinkOptions {
-  /** The gateway's address, without a slash at its end. */
+  /** Address of the gateway without a trailing slash. */
   readonly url: string
-  /** What to show to it, at each request. */
+  /** Read for each request. */
   readonly token: TokenSource
-  /** How long one message is tried while the gateway is away, in milliseconds. */
+  /** Retry period of one message while the gateway is unreachable, in milliseconds. */
   readonly patienceMs: number
   readonly onFate: OnResult
   readonly signal: AbortSignal
 }
 
-/** The gateway's answer for one message of a batch. */
+/** Result of one message in a batch response. */
 interface Result {
   readonly db_id?: number
   readonly duplicate?: boolean
   readonly code?: string
 }
 
-/** The text to send: with an id in any case, so that a second try stores nothing twice. */
+/** Returns the text to send, always with a message_id, so that a retry does not store the message twice. */
 const textOf = ({ body, lacks, message_id }: NewMessage): string =>
   lacks & MISSING_MESSAGE_ID ? appendJsonMembers(body, `"message_id":${JSON.stringify(message_id)}`) : body
 
@@ -49,15 +49,15 @@ const fateOf = ({ db_id, duplicate, code }: Result): LineResult => {
 }
 
 /**
- * Publishes over HTTP in the order of the pushes: what gathers while one request is under way, and belongs to one
- * event, goes with the next. An unreachable gateway is retried for a while.
+ * Publishes over HTTP in the order of the pushes. Messages of one event that are pushed during a request are sent with
+ * the next. Requests to an unreachable gateway are retried until the timeout.
  */
 export class HttpSink implements PublishTransport {
   readonly #options: HttpSinkOptions
   #waiting: OutgoingLine[] = []
   #bytes = 0
   #working: Promise<void> | null = null
-  /** Why the way is shut: what still waits need not try it. */
+  /** Error after which pending messages fail without a request; null if there is none. */
   #shut: unknown = null
   #room = Promise.withResolvers<void>()
 
@@ -82,7 +82,7 @@ export class HttpSink implements PublishTransport {
   }
 
   async #work(): Promise<void> {
-    // A turn of its own lets what is pushed in this moment share the first request.
+    // Wait one turn, so that messages pushed in the same turn share the first request.
     await new Promise(setImmediate)
     while (this.#waiting.length > 0) {
       const batch = this.#take()
@@ -94,7 +94,7 @@ export class HttpSink implements PublishTransport {
     this.#working = null
   }
 
-  /** The longest run of one event at the head that fits into a request. */
+  /** Removes the first messages that belong to one event and fit into a request. */
   #take(): OutgoingLine[] {
     const { event_id } = this.#waiting[0]!.message
     let bytes = 0
@@ -107,7 +107,7 @@ export class HttpSink implements PublishTransport {
     return this.#waiting.splice(0, count)
   }
 
-  /** Tries a batch until each of its messages has its fate. */
+  /** Sends a batch, with retries, until each of its messages has a result. */
   async #deliver(batch: OutgoingLine[]): Promise<void> {
     const { signal, patienceMs, onFate } = this.#options
     const fates = new Map<OutgoingLine, LineResult>()
@@ -126,7 +126,7 @@ export class HttpSink implements PublishTransport {
     }
   }
 
-  /** One request. @returns null when it brought fates, else why it must be made again */
+  /** Sends one request. @returns null if it made progress, else the error for which it must be retried */
   async #attempt(open: readonly OutgoingLine[], fates: Map<OutgoingLine, LineResult>): Promise<unknown> {
     const { url, token, signal } = this.#options
     const event_id = open[0]!.message.event_id
@@ -163,12 +163,12 @@ export class HttpSink implements PublishTransport {
       }
       return again ? error : null
     }
-    // All of the request are of one event; those of others may be let in.
+    // All messages of the request belong to this event; other events can still be allowed.
     if (error.code === 'event_forbidden') {
       for (const parcel of open) fates.set(parcel, failed(error, false))
       return null
     }
-    // Nothing of the request was taken: without the one at fault, the others go again. Who calls is no fault of any.
+    // None of the messages was stored: drop the invalid one and resend the rest. 401 and 403 concern no single message.
     const ofCaller = error.httpStatus === 401 || error.httpStatus === 403
     const culprit = ofCaller ? undefined : open[Number(index ?? (open.length === 1 ? 0 : -1))]
     if (!error.passing && culprit !== undefined) {

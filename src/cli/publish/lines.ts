@@ -1,12 +1,12 @@
-/** A line of input. `tooLong`: its bytes were not kept. */
+/** A line of input. `tooLong` is the size of a line whose bytes were discarded. */
 export type InputLine =
   | { readonly number: number; readonly bytes: Buffer; readonly end: number }
   | { readonly number: number; readonly tooLong: number; readonly end: number }
 
 /**
- * Cuts input into lines as it comes, with at most one line in memory. `end` is how many bytes were read up to it.
+ * Splits input into lines, with at most one line in memory. `end` is the byte offset of the end of the line.
  *
- * @param most bytes of a line; of a longer one only the size is told
+ * @param most maximum bytes of a line; only the size of a longer one is returned
  */
 export async function* readLines(input: AsyncIterable<Buffer>, most: number): AsyncGenerator<InputLine> {
   let parts: Buffer[] = []

@@ -4,7 +4,7 @@ import { HttpSink } from './http-transport.ts'
 import type { OnResult, PublishTransport } from './transport.ts'
 
 export interface TransportOptions extends PublishTarget {
-  /** How long one message is tried while the way is shut, in milliseconds. */
+  /** Retry period of one message while broker or gateway is unreachable, in milliseconds. */
   readonly patienceMs: number
   readonly onFate: OnResult
   readonly signal: AbortSignal
@@ -15,7 +15,7 @@ export const openTransport = async ({ url, token, ...wish }: TransportOptions): 
   if (url !== null) return new HttpSink({ url, token, ...wish })
   const { broker, maxMessageBytes } = loadConfig()
   if (broker === null) throw new Error('there is neither an address nor a broker')
-  // Its library is loaded where it is used: HTTP needs none of it.
+  // Imported on demand, since HTTP does not need the broker library.
   const { BrokerSink } = await import('./broker-transport.ts')
   return new BrokerSink({ broker, maxMessageBytes, ...wish })
 }

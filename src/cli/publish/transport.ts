@@ -1,13 +1,13 @@
 import type { NewMessage } from '../../core/message.ts'
 
-/** A message on its way, checked by the rules of the gateway. */
+/** A message to publish, validated like the gateway does. */
 export interface OutgoingLine {
-  /** Its line on stdin, from 1; null where it came from flags. */
+  /** Line number on stdin, from 1; null if the message was built from flags. */
   readonly line: number | null
   readonly message: NewMessage
 }
 
-/** What became of a message. */
+/** Result of publishing a message. */
 export type LineResult =
   | { readonly kind: 'published'; readonly db_id?: number; readonly duplicate?: boolean }
   | {
@@ -15,21 +15,21 @@ export type LineResult =
       readonly code: string
       readonly text: string
       readonly hint: string
-      /** The way is at fault, not this message: what follows would fare alike. */
+      /** True if broker or gateway cannot be used, so that the following messages would fail too. */
       readonly wayFault: boolean
     }
 
-/** Where messages go. Each gets its fate once, in the order in which they were pushed. */
+/** Publishes messages. Each result is reported once, in the order of the pushes. */
 export interface PublishTransport {
-  /** Takes a message; resolves when there is room for another. */
+  /** Queues a message; resolves when the next one can be pushed (back-pressure). */
   push(parcel: OutgoingLine): Promise<void>
-  /** Resolves when all have their fates. */
+  /** Resolves when all results have been reported. */
   finish(): Promise<void>
-  /** Gives up what is under way and ends. */
+  /** Discards queued messages and closes the transport. */
   close(): Promise<void>
 }
 
 export type OnResult = (parcel: OutgoingLine, fate: LineResult) => void | Promise<void>
 
-/** So much is under way at most, whatever the sink. */
+/** Maximum messages and bytes in flight, for both transports. */
 export const MAX_IN_FLIGHT = { messages: 2_000, bytes: 8 * 1024 * 1024 }

@@ -1,17 +1,17 @@
 import { decodeUtf8, type ValidationResult, validateMessage } from '../../core/message.ts'
 import { type ParsedArgs, UsageError } from '../command.ts'
 
-/** Where clock and ids come from. */
+/** Clock and id generator. */
 export interface IdSource {
   readonly now: () => number
-  /** Makes the id of a message of this time. */
+  /** Generates a message_id for this time. */
   readonly makeId: (now: number) => string
 }
 
 /**
- * Checks a text by the rules of the gateway and gives it an id if it has none.
+ * Validates a message like the gateway does, and generates a message_id if it has none.
  *
- * @param event_id the event of a text that names none
+ * @param event_id default event_id for a text without one
  */
 export const validateText = (text: string, event_id: string | undefined, source: IdSource): ValidationResult => {
   const received_at = source.now()
@@ -21,21 +21,21 @@ export const validateText = (text: string, event_id: string | undefined, source:
   return validateMessage(text, { ...arrival, event_id })
 }
 
-/** The same for bytes; null for a blank line. */
+/** Validates the bytes of a line; null if it is blank. */
 export const checkLine = (bytes: Buffer, event_id: string | undefined, source: IdSource): ValidationResult | null => {
   const text = decodeUtf8(bytes)
   if (typeof text !== 'string') return text
   return text.trim() === '' ? null : validateText(text, event_id, source)
 }
 
-/** JSON as it stands if it is an object, a list or a quoted text; anything else is text. */
+/** Returns a JSON object, array or string unchanged; anything else becomes a JSON string. */
 const contentOf = (text: string): string => {
   if (/^\s*[[{"]/.test(text)) {
     try {
       JSON.parse(text)
       return text
     } catch {
-      // Text may begin with a bracket too.
+      // Plain text that begins with a bracket or a quote.
     }
   }
   return JSON.stringify(text)
@@ -43,7 +43,7 @@ const contentOf = (text: string): string => {
 
 const MESSAGE_FLAGS = ['type', 'from', 'content', 'round', 'id'] as const
 
-/** The text of the message that flags describe; null where they describe none. @throws UsageError */
+/** Builds a message from flags; null if no message flag is set. @throws UsageError */
 export const messageOfFlags = (given: ParsedArgs): string | null => {
   if (MESSAGE_FLAGS.every((flag) => given.text(flag) === undefined)) return null
   const event_id = given.text('event')

@@ -9,7 +9,7 @@ import { FILTER_FLAGS, missingIds, requireFilter, retryWhileBusy, withQuarantine
 
 const BATCH = 500
 
-/** Asks on the terminal. @returns true for a yes; the end of the input, or a signal, is a no */
+/** Asks for confirmation on the terminal. @returns true for yes; false at the end of the input or on a signal */
 const confirmed = async (question: string, io: CommandIo): Promise<boolean> => {
   const terminal = createInterface({ input: io.in, output: process.stderr, terminal: false })
   const closed = once(terminal, 'close', { signal: io.signal }).then(() => '')
@@ -25,33 +25,33 @@ const confirmed = async (question: string, io: CommandIo): Promise<boolean> => {
 /** `rejected drop`. */
 export const dropCommand: CliCommand = {
   name: 'rejected drop',
-  summary: 'remove rows from the quarantine for good',
+  summary: 'delete rows from the quarantine permanently',
   usage: ['ID… [flags]', '--all', '--reason CODE,… [flags]'],
   flags: {
     ...FILTER_FLAGS,
-    all: { meaning: 'every row there is now' },
-    yes: { meaning: 'do not ask; needed where there is no terminal to ask on' },
+    all: { meaning: 'all rows that exist now' },
+    yes: { meaning: 'do not ask for confirmation; required without a terminal' },
   },
   examples: [
-    ['deepsoc-gateway rejected drop 17', 'Remove a row, after a question'],
-    ['deepsoc-gateway rejected drop --reason invalid_json --yes', 'Remove all that is no JSON, unasked'],
+    ['deepsoc-gateway rejected drop 17', 'Delete a row after confirmation'],
+    ['deepsoc-gateway rejected drop --reason invalid_json --yes', 'Delete all rows with invalid JSON, without asking'],
   ],
   run: async (given, io) => {
     const filter = requireFilter(given)
     const asks = !given.switch('yes')
     if (asks && !(io.in.isTTY && io.err.isTerminal)) {
-      throw new UsageError('there is no terminal to ask on; say --yes if you mean it')
+      throw new UsageError('there is no terminal to ask for confirmation; use --yes to skip it')
     }
     return withQuarantine(async ({ quarantine }) => {
       const missing = await missingIds(quarantine, filter)
       for (const id of missing) io.note(`${id} is not in the quarantine.`)
       const { rows, last_rejected_id } = await quarantine.count(filter)
-      if (rows > 0 && asks && !(await confirmed(`Remove ${rows} of the rejected messages for good? [y/N] `, io))) {
-        io.note('Nothing was removed.')
+      if (rows > 0 && asks && !(await confirmed(`Delete ${rows} quarantined messages permanently? [y/N] `, io))) {
+        io.note('Nothing was deleted.')
         return EXIT.failure
       }
       const dropped = await dropAll(quarantine, filter, { rows, through: last_rejected_id }, io)
-      await io.out.write(`${dropped} removed\n`)
+      await io.out.write(`${dropped} deleted\n`)
       return missing.length === 0 ? EXIT.ok : EXIT.failure
     })
   },
@@ -71,7 +71,7 @@ const dropAll = async (
     const startedAt = performance.now()
     dropped += await retryWhileBusy(io, () => quarantine.drop(ids))
     after = ids.at(-1)!
-    io.progress.show({ what: 'removing', done: dropped, total: rows, failed: 0 })
+    io.progress.show({ what: 'deleting', done: dropped, total: rows, failed: 0 })
     await yieldLock(io, performance.now() - startedAt)
   }
   io.progress.clear()

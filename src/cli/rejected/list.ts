@@ -5,11 +5,11 @@ import { type CliCommand, EXIT } from '../command.ts'
 import { escapeForTerminal, pad, truncate, visibleJson, widthOf } from '../terminal-escape.ts'
 import { FILTER_FLAGS, parseQuarantineFilter, withQuarantine } from './options.ts'
 
-const USUAL_LIMIT = 50
+const DEFAULT_LIMIT = 50
 const PAGE = 500
 
 const COLUMNS = { id: 8, time: 19, bytes: 9, reason: 20, key: 36 }
-/** A narrower terminal has no room for the routing keys. */
+/** Minimum terminal width at which routing keys are shown. */
 const WITH_KEYS = 120
 
 const timeOf = (ms: number): string => new Date(ms).toISOString().slice(0, 19).replace('T', ' ')
@@ -34,7 +34,7 @@ const rowOf = ({ rejected_id, received_at, body_bytes, reason, routing_key, deta
   detail: escapeForTerminal(detail),
 })
 
-/** One line of the table; off a terminal nothing is cut. */
+/** Formats a line of the table; truncated only on a terminal. */
 const lineOf = (row: Row, columns: number, colour: (text: string, column: keyof Row) => string): string => {
   const whole = columns === Number.POSITIVE_INFINITY
   const cell = (text: string, width: number) => pad(whole ? text : truncate(text, width), width)
@@ -60,17 +60,20 @@ export const listCommand: CliCommand = {
   usage: ['[ID…] [flags]'],
   flags: {
     ...FILTER_FLAGS,
-    limit: { value: 'N', meaning: `at most so many rows; 0: all (default: ${USUAL_LIMIT})` },
-    json: { meaning: 'print each row as a JSON object, one to a line' },
+    limit: { value: 'N', meaning: `maximum number of rows; 0 for no limit (default: ${DEFAULT_LIMIT})` },
+    json: { meaning: 'print each row as a JSON object, one per line' },
   },
   examples: [
-    ['deepsoc-gateway rejected list', 'The newest rows'],
-    ['deepsoc-gateway rejected list --reason message_conflict --since 7d', 'Conflicts of the last week'],
-    ["deepsoc-gateway rejected list --routing-key '*._executor.*' --json --limit 0", 'All from executors, as JSON'],
+    ['deepsoc-gateway rejected list', 'List the newest rows'],
+    ['deepsoc-gateway rejected list --reason message_conflict --since 7d', 'List the conflicts of the last week'],
+    [
+      "deepsoc-gateway rejected list --routing-key '*._executor.*' --json --limit 0",
+      'List all rows of executors as JSON',
+    ],
   ],
   run: async (given, io) => {
     const filter = parseQuarantineFilter(given)
-    const limit = given.whole('limit', 0) ?? USUAL_LIMIT
+    const limit = given.whole('limit', 0) ?? DEFAULT_LIMIT
     const json = given.switch('json')
     return withQuarantine(async ({ quarantine }) => {
       const paint = createStyler(io.out.colours)
@@ -93,7 +96,7 @@ export const listCommand: CliCommand = {
         before = page.at(-1)!.rejected_id
       }
       if (rows === 0) io.note('No quarantined message matches.')
-      else if (rows > wanted) io.note(`${wanted} of ${rows} rows; --limit shows more.`)
+      else if (rows > wanted) io.note(`${wanted} of ${rows} rows; use --limit to show more.`)
       return EXIT.ok
     })
   },

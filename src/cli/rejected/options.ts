@@ -7,14 +7,14 @@ import { type Flags, type ParsedArgs, UsageError } from '../command.ts'
 import { type CommandIo, sleep } from '../io.ts'
 import { parseIds } from '../positionals.ts'
 
-/** The flags by which rows are chosen. */
+/** Flags that select rows. */
 export const FILTER_FLAGS: Flags = {
   reason: { value: 'CODE,…', many: true, meaning: 'only messages quarantined for these reasons' },
-  'routing-key': { value: 'KEY', meaning: 'only rows with this routing key; * stands for any characters' },
-  since: { value: 'TIME', meaning: 'only rows received since then: 30m, 12h, 7d, or 2026-11-22T10:00:00Z' },
+  'routing-key': { value: 'KEY', meaning: 'only rows with this routing key; * matches any characters' },
+  since: { value: 'TIME', meaning: 'only rows received since this age or date: 30m, 12h, 7d, 2026-11-22T10:00:00Z' },
 }
 
-/** Reads an age such as `12h`, or a date. @returns milliseconds since 1970. @throws UsageError */
+/** Parses an age such as `12h`, or a date. @returns milliseconds since 1970. @throws UsageError */
 export const sinceOf = (text: string, now: number): number => {
   const time = parseSince(text, now)
   if (time !== null) return time
@@ -29,7 +29,7 @@ export const parseQuarantineFilter = (given: ParsedArgs): RejectedFilter => {
   const reasons = given.list('reason')
   const unknown = findUnknownReason(reasons)
   if (unknown !== undefined) {
-    throw new UsageError(`--reason ${JSON.stringify(unknown)} is no error code; docs/OPERATIONS.md lists them.`)
+    throw new UsageError(`--reason ${JSON.stringify(unknown)} is not an error code; docs/OPERATIONS.md lists them.`)
   }
   const since = given.text('since')
   return {
@@ -40,15 +40,15 @@ export const parseQuarantineFilter = (given: ParsedArgs): RejectedFilter => {
   }
 }
 
-/** For commands that change rows: a filter, ids, or an explicit --all. @throws UsageError */
+/** Requires ids, a filter or an explicit --all, for commands that change rows. @throws UsageError */
 export const requireFilter = (given: ParsedArgs): RejectedFilter => {
   const filter = parseQuarantineFilter(given)
   const narrow = Object.values(filter).some((part) => part !== null)
   if (given.switch('all')) {
-    if (narrow) throw new UsageError('--all stands alone, without ids and filters')
+    if (narrow) throw new UsageError('--all cannot be combined with ids or filters')
     return MATCH_ALL
   }
-  if (!narrow) throw new UsageError('say which rows: ids, a filter such as --reason, or --all')
+  if (!narrow) throw new UsageError('no rows selected: give ids, a filter such as --reason, or --all')
   return filter
 }
 
@@ -57,7 +57,7 @@ export interface OpenQuarantine {
   readonly maxMessageBytes: number
 }
 
-/** Works on the quarantine of the configured database and closes it. @throws GatewayError config_invalid, database_* */
+/** Opens the quarantine of the configured database for `work`. @throws GatewayError config_invalid, database_* */
 export const withQuarantine = async (work: (opened: OpenQuarantine) => Promise<number>): Promise<number> => {
   const config = loadConfig()
   const quarantine = await openQuarantine(config)
@@ -68,14 +68,14 @@ export const withQuarantine = async (work: (opened: OpenQuarantine) => Promise<n
   }
 }
 
-/** How long a write waits for a gateway that holds the lock, in milliseconds. */
+/** Maximum time that a write is retried while a gateway holds the lock, in milliseconds. */
 const TIMEOUT_MS = 60_000
 
 /**
- * Tries a write until the database is free. The waits are short ones between the tries, so that a signal still ends
- * the command, and spread, so that a busy gateway and the command do not always meet.
+ * Retries a write until the database is not locked. The pauses are short, so that a signal still ends the command, and
+ * random, so that they do not stay in step with a busy gateway.
  *
- * @throws GatewayError storage_busy when it is not free in time
+ * @throws GatewayError storage_busy on timeout
  */
 export const retryWhileBusy = async <Result>(io: CommandIo, write: () => Result | Promise<Result>): Promise<Result> => {
   const until = Date.now() + TIMEOUT_MS
@@ -90,10 +90,10 @@ export const retryWhileBusy = async <Result>(io: CommandIo, write: () => Result 
   }
 }
 
-/** Leaves the lock to the gateway for as long as it was held, so that its messages do not wait behind a long work. */
+/** Leaves the lock free for as long as it was held, so that the gateway can commit during a long operation. */
 export const yieldLock = (io: CommandIo, heldMs: number): Promise<void> => sleep(Math.min(100, heldMs), io.signal)
 
-/** The ids that were named and are not there. */
+/** Returns the selected ids that do not exist. */
 export const missingIds = async (quarantine: QuarantineAccess, { ids }: RejectedFilter): Promise<number[]> => {
   if (ids === null) return []
   const there = new Set(await quarantine.idsAfter({ ...MATCH_ALL, ids }, 0, Number.MAX_SAFE_INTEGER - 1, ids.length))

@@ -30,9 +30,9 @@ const lineOf = (rejected_id: number, outcome: ReplayResult): string => {
     case 'stored':
       return `${rejected_id} stored as db_id ${outcome.db_id} in ${escapeForTerminal(outcome.message.event_id)}`
     case 'duplicate':
-      return `${rejected_id} was stored before, as db_id ${outcome.db_id} in ${escapeForTerminal(outcome.message.event_id)}`
+      return `${rejected_id} was already stored as db_id ${outcome.db_id} in ${escapeForTerminal(outcome.message.event_id)}`
     case 'kept':
-      return `${rejected_id} stays: ${outcome.reason}, ${escapeForTerminal(outcome.detail)}`
+      return `${rejected_id} is still invalid: ${outcome.reason}, ${escapeForTerminal(outcome.detail)}`
     case 'gone':
       return `${rejected_id} is gone`
   }
@@ -41,22 +41,22 @@ const lineOf = (rejected_id: number, outcome: ReplayResult): string => {
 /** `rejected replay`. */
 export const replayCommand: CliCommand = {
   name: 'rejected replay',
-  summary: 'offer rows to the checks again and store what passes',
+  summary: 'validate rows again and store the ones that pass',
   usage: ['ID… [flags]', '--all', '--reason CODE,… [flags]'],
-  about: `A row leaves the quarantine in the transaction that stores its message; what still cannot be accepted stays, with
-the reason of now. Works while a gateway runs on the same database, whose readers see the messages within a second.`,
+  about: `A row leaves the quarantine in the transaction that stores its message. A row that is still invalid stays, with
+its current reason. Works while a gateway uses the same database; its subscribers get the messages within a second.`,
   flags: {
     ...FILTER_FLAGS,
-    all: { meaning: 'every row there is now' },
-    json: { meaning: 'print the fate of each row as a JSON object, one to a line' },
+    all: { meaning: 'all rows that exist now' },
+    json: { meaning: 'print the result of each row as a JSON object, one per line' },
   },
   examples: [
-    ['deepsoc-gateway rejected replay 17 18', 'Offer two rows again'],
+    ['deepsoc-gateway rejected replay 17 18', 'Replay two rows'],
     [
       'deepsoc-gateway rejected replay --reason message_unstorable --since 1d',
-      'What the store could not hold yesterday',
+      'Replay the messages of the last day that could not be stored',
     ],
-    ['deepsoc-gateway rejected replay --all --json', 'Offer all again and note the fate of each'],
+    ['deepsoc-gateway rejected replay --all --json', 'Replay all rows and print each result'],
   ],
   run: async (given, io) => {
     const filter = requireFilter(given)
@@ -71,7 +71,7 @@ the reason of now. Works while a gateway runs on the same database, whose reader
       const tally = await replayAll(quarantine, filter, maxMessageBytes, print, io)
       const { stored, duplicate, kept, gone } = tally
       io.note(
-        `${stored} stored, ${duplicate} stored before, ${kept} stay, ${gone + missing.length} gone${io.signal.aborted ? '; interrupted' : ''}.`,
+        `${stored} stored, ${duplicate} already stored, ${kept} still invalid, ${gone + missing.length} gone${io.signal.aborted ? '; interrupted' : ''}.`,
       )
       return kept + missing.length === 0 ? EXIT.ok : EXIT.failure
     })
@@ -86,7 +86,7 @@ const replayAll = async (
   io: CommandIo,
 ): Promise<Tally> => {
   const tally: Tally = { done: 0, stored: 0, duplicate: 0, kept: 0, gone: 0 }
-  // What comes in from now on is not meant.
+  // Rows that are quarantined from now on are not replayed.
   const { rows: total, last_rejected_id: through } = await quarantine.count(filter)
   let after = 0
   while (!io.signal.aborted) {

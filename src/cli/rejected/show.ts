@@ -8,7 +8,7 @@ import { escapeForTerminal, visibleBytes, visibleJson } from '../terminal-escape
 import { withQuarantine } from './options.ts'
 
 const sheetOf = (row: QuarantineRow, paint: Styler): string => {
-  const cut = row.body.length < row.body_bytes ? `, of which ${row.body.length} were kept` : ''
+  const cut = row.body.length < row.body_bytes ? `, of which ${row.body.length} are stored` : ''
   const facts: readonly (readonly [string, string])[] = [
     ['rejected_id', String(row.rejected_id)],
     ['received_at', new Date(row.received_at).toISOString()],
@@ -28,19 +28,19 @@ const sheetOf = (row: QuarantineRow, paint: Styler): string => {
 /** `rejected show`. */
 export const showCommand: CliCommand = {
   name: 'rejected show',
-  summary: 'show all that is known of rows, their bodies included',
+  summary: 'show all fields of rows, including the body',
   usage: ['ID… [--json]', 'ID --raw'],
-  about: `Bytes that are no text, and characters that a terminal would obey, are written out as \\xNN and the like;
---raw gives the body byte by byte.`,
+  about: `Bytes that are not text, and characters that would control a terminal, are escaped as \\xNN and the like;
+--raw prints the body byte by byte.`,
   flags: {
-    json: { meaning: 'print each row as a JSON object, its body as text, or as body_base64 where it is none' },
-    raw: { meaning: 'print nothing but the bytes of the body' },
+    json: { meaning: 'print each row as a JSON object; a body that is not text is body_base64' },
+    raw: { meaning: 'print only the bytes of the body' },
   },
   examples: [
-    ['deepsoc-gateway rejected show 17', 'Look at a row'],
+    ['deepsoc-gateway rejected show 17', 'Show a row'],
     [
       "deepsoc-gateway rejected show 17 --raw | sed 's/NaN/null/' | deepsoc-gateway publish",
-      'Mend its body and publish it again',
+      'Fix the body and publish it again',
     ],
   ],
   run: async (given, io) => {
@@ -48,7 +48,7 @@ export const showCommand: CliCommand = {
     const raw = given.switch('raw')
     if (ids.length === 0) throw new UsageError('an ID is missing; rejected list shows them')
     if (raw && ids.length > 1) throw new UsageError('--raw takes one ID')
-    if (raw && given.switch('json')) throw new UsageError('--raw and --json exclude each other')
+    if (raw && given.switch('json')) throw new UsageError('--raw and --json cannot be combined')
     return withQuarantine(async ({ quarantine }) => {
       const paint = createStyler(io.out.colours)
       let missing = 0

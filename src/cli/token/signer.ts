@@ -1,7 +1,7 @@
 import { createPrivateKey, createSecretKey, type KeyObject } from 'node:crypto'
 import { SignJWT } from 'jose'
 
-/** A key that signs, and the algorithm that belongs to it. */
+/** A signing key and its algorithm. */
 export interface SigningKey {
   readonly key: KeyObject
   readonly algorithm: 'HS256' | 'RS256' | 'ES256' | 'EdDSA'
@@ -11,7 +11,7 @@ export const secretSigner = (secret: Uint8Array): SigningKey => ({ key: createSe
 
 /**
  * @param pem a private key
- * @returns null when it is none, or of a kind that tokens are not signed by here
+ * @returns null if it is invalid or of an unsupported type
  */
 export const privateSigner = (pem: string): SigningKey | null => {
   let key: KeyObject
@@ -36,7 +36,7 @@ export interface TokenClaims {
   readonly audience: string | null
 }
 
-/** Signs a token for testing. Its claims are not checked here, but by the gateway that receives it. */
+/** Signs a test token. Claims are not validated here. */
 export const signToken = (trial: TokenClaims, { key, algorithm }: SigningKey): Promise<string> => {
   const token = new SignJWT({
     ...(trial.events === null ? {} : { events: trial.events }),

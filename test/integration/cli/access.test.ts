@@ -116,13 +116,13 @@ test('text in the place of a token is never shown', async () => {
   const calls: [string[], Env, RegExp][] = [
     [['--token-file', token], {}, /--token-file cannot be read: (ENOENT|ENAMETOOLONG)/],
     [['--token-file', fileOf('')], {}, /--token-file is empty/],
-    [['--token-file', fileOf(`Bearer ${token}`)], {}, /holds something else than one token/],
-    [['--token-file', fileOf(`${token}\r\nx: y`)], {}, /holds something else than one token/],
+    [['--token-file', fileOf(`Bearer ${token}`)], {}, /must contain exactly one token/],
+    [['--token-file', fileOf(`${token}\r\nx: y`)], {}, /must contain exactly one token/],
     [[], { GATEWAY_TOKEN: `${token} ` }, /GATEWAY_TOKEN must be a token and nothing else/],
     [[], { GATEWAY_TOKEN_FILE: token }, /GATEWAY_TOKEN_FILE cannot be read/],
     [[], { GATEWAY_TOKEN: token, GATEWAY_TOKEN_FILE: fileOf(token) }, /are both set; keep one/],
     [['--token', token], {}, /Unknown option '--token'/],
-    [['--url', `http://ann:${token}@127.0.0.1:1`], {}, /--url must have no user and password/],
+    [['--url', `http://ann:${token}@127.0.0.1:1`], {}, /--url must not contain a user or password/],
     [['--url', `ftp://ann:${token}@127.0.0.1/?t=${token}`], {}, /--url must be an http/],
   ]
   for (const [flags, more, says] of calls) {
@@ -136,7 +136,7 @@ test('--token-file is a usage error when publishing through RabbitMQ', async () 
   for (const args of [['publish', '--event', 'e', '--content', 'x'], ['demo'], ['serve', '--demo']]) {
     const { code, stderr } = await run([...args, '--token-file', fileOf('x')], { RABBITMQ_HOST: '127.0.0.1' })
     assert.is(code, 2)
-    assert.match(stderr, /--token-file is for HTTP, but the environment names a broker/)
+    assert.match(stderr, /--token-file requires HTTP, but RABBITMQ_URL or RABBITMQ_HOST is set/)
   }
 })
 
@@ -155,7 +155,7 @@ test('a tail whose token expires continues with the next one once it is in the f
     writeFileSync(file, '')
     mock.timers.setTime(Date.now() + 3_601_000)
     await tail.seen(/token_expired/)
-    await tail.seen(/The line is lost \(--token-file is empty\.\) Trying again/)
+    await tail.seen(/Connection lost: --token-file is empty\. Reconnecting/)
     await put(room, 3, local)
     writeFileSync(file, await tokenOf({ events: [room] }))
     await tail.seen(/(.*"db_id":\d+\}\n){6}/)
@@ -263,7 +263,7 @@ test('serve --demo with a public key reports that it needs a token, and uses the
   const keys = { JWT_PUBLIC_KEY: pair.publicPem }
   const none = await run(['serve', '--demo'], { ...keys, PORT: '0', DATABASE_URL: `sqlite:${tempDir()}/gateway.db` })
   assert.is(none.code, 2)
-  assert.match(none.stderr, /public keys, which sign none.*--token-file, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN/)
+  assert.match(none.stderr, /public keys, which cannot sign one.*--token-file, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN/)
   const signed = { key: pair.privateKey, alg: pair.alg }
   const start = (token: string) =>
     startGateway({ args: ['--demo', '--speed', '2000', '--token-file', fileOf(token)], env: keys })
@@ -271,7 +271,9 @@ test('serve --demo with a public key reports that it needs a token, and uses the
   const poor = await start(await tokenOf({ events: '*' }, signed))
   try {
     await played(good)
-    await until(() => /The demo has ended, the gateway goes on: .*scope/.test(poor.output()), { what: 'the end' })
+    await until(() => /The demo has stopped, the gateway keeps running: .*scope/.test(poor.output()), {
+      what: 'the end',
+    })
     assert.is((await poor.term()).code, 0)
     said.push(good.output(), poor.output())
   } finally {

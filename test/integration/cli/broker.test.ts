@@ -162,7 +162,7 @@ test('quarantined messages are listed with their origin, shown, and kept while t
   assert.match(shown.stdout, 'legacy \\u001b[31m')
   const replayed = await callCli(['rejected', 'replay', String(row!.rejected_id)], { env: own })
   assert.is(replayed.code, 1)
-  assert.match(replayed.stdout, /stays: invalid_json/)
+  assert.match(replayed.stdout, /is still invalid: invalid_json/)
   assert.is(rejectedRows(gateway.dbFile).length, 1)
 })
 

@@ -142,7 +142,7 @@ rejected('replay stores valid messages, delivers them live on a running gateway,
     [bad, conflict, cut].map((id) => fates.get(id!)?.reason),
     ['invalid_json', 'message_conflict', 'body_too_large'],
   )
-  assert.match(stderr, /2 stored, 0 stored before, 4 stay/)
+  assert.match(stderr, /2 stored, 0 already stored, 4 still invalid/)
   await stream.waitFor(() => collectIds(stream).includes(fates.get(property!)!.db_id!))
   stream.close()
   const ids = collectIds(stream)
@@ -172,7 +172,7 @@ rejected('a message that is stored already leaves the quarantine without a secon
   add({ body: body(room, 1, { message_id: 'm' }) }, { body: body(room, 1, { message_id: 'm' }) })
   const { code, stderr } = await call('replay', '--reason', 'internal')
   assert.is(code, 0, stderr)
-  assert.match(stderr, '1 stored, 1 stored before')
+  assert.match(stderr, '1 stored, 1 already stored')
   assert.equal([countMessages(gateway.dbFile, room), rejectedRows(gateway.dbFile).length], [1, 0])
 })
 
@@ -274,9 +274,9 @@ rejected('drop deletes the selected rows, and only those', async () => {
   assert.is(unasked.code, 2)
   assert.is(rejectedRows(gateway.dbFile).length, 3)
   const dropped = await call('drop', '--reason', 'invalid_json', '--yes')
-  assert.equal([dropped.code, dropped.stdout], [0, '1 removed\n'])
+  assert.equal([dropped.code, dropped.stdout], [0, '1 deleted\n'])
   const partly = await call('drop', String(one), '999999', '--yes')
-  assert.equal([partly.code, partly.stdout], [1, '1 removed\n'])
+  assert.equal([partly.code, partly.stdout], [1, '1 deleted\n'])
   assert.match(partly.stderr, '999999 is not in the quarantine')
   assert.equal(
     rejectedRows(gateway.dbFile).map(({ rejected_id }) => rejected_id),
@@ -295,7 +295,7 @@ if (hasTerminal) {
       ['y\n', 0, 0],
     ] as const) {
       const run = startOnTerminal(['rejected', 'drop', '--all'], { env: env() })
-      await run.seen(/Remove 2 of the rejected messages for good\? \[y\/N\] /)
+      await run.seen(/Delete 2 quarantined messages permanently\? \[y\/N\] /)
       run.child.stdin.write(answer)
       assert.is((await run.done).code, code, run.stdout)
       assert.is(rejectedRows(gateway.dbFile).length, left)
@@ -308,7 +308,7 @@ if (hasTerminal) {
     const { code, stdout } = await startOnTerminal(['rejected', 'replay', '--all'], { env: env() }).done
     assert.is(code, 0)
     assert.match(stdout, /\[#+\.*\] replaying [\d,]+ of 1,000, [\d,]+\/s/)
-    assert.match(stdout, /1000 stored, 0 stored before, 0 stay, 0 gone\.\r\n$/)
+    assert.match(stdout, /1000 stored, 0 already stored, 0 still invalid, 0 gone\.\r\n$/)
   })
 } else {
   rejected.skip(

@@ -75,8 +75,8 @@ tail('kill -9 and a restart of the gateway: nothing is lost or duplicated', asyn
   const { code, stdout, stderr } = await run.done
   assert.is(code, 130)
   assert.equal(dbIds(stdout), ids)
-  assert.is(stderr.match(/The line is lost/g)?.length, 2, stderr)
-  assert.is(stderr.match(/Connected again/g)?.length, 2, stderr)
+  assert.is(stderr.match(/Connection lost/g)?.length, 2, stderr)
+  assert.is(stderr.match(/Reconnected\./g)?.length, 2, stderr)
 })
 
 tail('tail reconnects to a gateway that was shut down gracefully', async () => {

@@ -159,7 +159,7 @@ test('under load it is consistent, and clients that resume on the restored store
   await tail.seen(new RegExp(`"db_id":${cursor}\\}`))
   tail.child.kill('SIGTERM')
   const ended = await tail.done
-  assert.match(ended.stderr, 'This is another database than before')
+  assert.match(ended.stderr, 'The database was replaced')
   const restored = idsOf((await readPages(gateway, room)).flat())
   const heard = jsonLines<{ db_id: number }>(ended.stdout).map(({ db_id }) => db_id)
   assert.equal(heard.slice(-restored.length), restored)

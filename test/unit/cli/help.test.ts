@@ -79,10 +79,10 @@ help('a usage error is reported before anything is done, with a hint', async () 
   const { list, show, replay, drop } = rejected.commands
   const calls: [CliCommand, string[], RegExp][] = [
     [tail, [], /EVENT_ID is missing/],
-    [tail, ['*', 'e'], /'\*' stands alone/],
-    [tail, ['a\nb', '--url', 'http://h'], /no event id/],
+    [tail, ['*', 'e'], /'\*' cannot be combined/],
+    [tail, ['a\nb', '--url', 'http://h'], /not an event id/],
     [tail, ['e', '--after', 'x', '--url', 'http://h'], /--after must be a whole number/],
-    [tail, ['e', '--after', '1', '--last', '1', '--url', 'http://h'], /exclude each other/],
+    [tail, ['e', '--after', '1', '--last', '1', '--url', 'http://h'], /cannot be combined/],
     [tail, ['e', '--url', 'ftp://h'], /--url must be an http/],
     [tail, ['e', '--silence', '0', '--url', 'http://h'], /--silence must be a number above 0/],
     [publish, ['word'], /unexpected argument "word"/],
@@ -91,13 +91,13 @@ help('a usage error is reported before anything is done, with a hint', async () 
     [publish, ['--event', ''], /--event needs a value/],
     [demo, ['--events', '0'], /--events must be a whole number from 1 to 100/],
     [demo, ['--speed', 'fast'], /--speed must be a number above 0/],
-    [serve, ['--speed', '2'], /--speed goes with --demo/],
+    [serve, ['--speed', '2'], /--speed requires --demo/],
     [show!, [], /an ID is missing/],
     [show!, ['x'], /an id must be a whole number/],
     [show!, ['1', '2', '--raw'], /--raw takes one ID/],
-    [replay!, [], /say which rows/],
-    [replay!, ['--all', '--reason', 'invalid_json'], /--all stands alone/],
-    [list!, ['--reason', 'nonsense'], /no error code/],
+    [replay!, [], /no rows selected/],
+    [replay!, ['--all', '--reason', 'invalid_json'], /--all cannot be combined/],
+    [list!, ['--reason', 'nonsense'], /not an error code/],
     [list!, ['--since', 'yesterday'], /--since must be an age/],
     [drop!, ['1'], /--yes/],
   ]
@@ -115,8 +115,8 @@ help('a usage error exits with 2, leaves stdout empty and shows the usage', asyn
   for (const [words, says] of [
     [['tail'], /EVENT_ID is missing/],
     [['publish', '--bogus'], /--bogus/],
-    [['rejected'], /a command is missing behind rejected/],
-    [['rejected', 'eat'], /unknown command "eat" behind rejected/],
+    [['rejected'], /a command is missing after rejected/],
+    [['rejected', 'eat'], /unknown command "eat" after rejected/],
   ] as const) {
     const { code, stdout, stderr } = await callCli([...words])
     assert.equal([code, stdout], [2, ''], `${words.join(' ')}: ${stderr}`)

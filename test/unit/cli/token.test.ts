@@ -47,16 +47,16 @@ test('token signs with a private key file too, and the gateway’s verifier acce
 
 test('token reports what is missing, exits with 2, and shows no secret', async () => {
   const calls: [string[], Env, RegExp][] = [
-    [['token'], {}, /nothing to sign with: set JWT_SECRET/],
+    [['token'], {}, /no key to sign with: set JWT_SECRET/],
     [['token', '--bogus'], { JWT_SECRET: KEY }, /bogus/],
     [['token', 'more'], { JWT_SECRET: KEY }, /more/],
     [['token', '--expires', 'soon'], { JWT_SECRET: KEY }, /--expires takes a time such as 15m/],
     [['token', '--expires', '0s'], { JWT_SECRET: KEY }, /--expires/],
     [['token', '--scope', 'root'], { JWT_SECRET: KEY }, /--scope takes publish and admin/],
-    [['token', '--events', 'a,'], { JWT_SECRET: KEY }, /is no event id/],
+    [['token', '--events', 'a,'], { JWT_SECRET: KEY }, /is not an event id/],
     [['token', '--key-file', '/nowhere'], {}, /cannot be read.*ENOENT/],
     [['token'], { JWT_SECRET: 'hunter2-too-short' }, /config_invalid/],
-    [['token'], { JWT_PUBLIC_KEY: makePair('EdDSA').publicPem }, /the private one signs: give it by --key-file/],
+    [['token'], { JWT_PUBLIC_KEY: makePair('EdDSA').publicPem }, /pass the private key with --key-file/],
   ]
   for (const [args, env, says] of calls) {
     const { code, stdout, stderr } = await cli(args, env)

@@ -1,6 +1,6 @@
 import type { WriteScenario } from '../scenario.ts'
 
-/** A miner in the container platform, told in Chinese. */
+/** A cryptominer in the container platform, in Chinese. */
 export const cryptominer: WriteScenario = (chance) => {
   const node = chance.pick(['k8s-node-05', 'k8s-node-11', 'k8s-node-23'])
   const ip = chance.insideAddress()

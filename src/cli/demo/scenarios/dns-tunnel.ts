@@ -1,6 +1,6 @@
 import type { WriteScenario } from '../scenario.ts'
 
-/** Data leave the house inside of DNS queries. */
+/** Data exfiltration through DNS queries. */
 export const dnsTunnel: WriteScenario = (chance) => {
   const host = chance.pick(['lab-nas-2', 'cad-ws-17', 'test-db-5'])
   const ip = chance.insideAddress()

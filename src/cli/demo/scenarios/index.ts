@@ -5,5 +5,5 @@ import { phishing } from './phishing.ts'
 import { ransomware } from './ransomware.ts'
 import { sshBruteForce } from './ssh-brute-force.ts'
 
-/** Every incident that the team can be called to, in the order in which they follow each other. */
+/** All scenarios, in the order in which they are used. */
 export const SCENARIOS: readonly WriteScenario[] = [sshBruteForce, phishing, cryptominer, ransomware, dnsTunnel]

@@ -1,6 +1,6 @@
 import type { WriteScenario } from '../scenario.ts'
 
-/** A mail steals a password and a session, and the mailbox is used for fraud. */
+/** A phishing mail steals a password and a session; the mailbox is used for fraud. */
 export const phishing: WriteScenario = (chance) => {
   const [name, login] = chance.pick([
     ['Maria Lindqvist', 'm.lindqvist'],

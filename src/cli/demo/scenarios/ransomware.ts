@@ -1,6 +1,6 @@
 import type { WriteScenario } from '../scenario.ts'
 
-/** The hours before an encryption, noticed in time. */
+/** Preparation of a ransomware attack, detected in time. */
 export const ransomware: WriteScenario = (chance) => {
   const host = chance.pick(['FIN-WS-114', 'HR-WS-031', 'ENG-WS-208'])
   const server = chance.pick(['FILE-SRV-03', 'FILE-SRV-01', 'ERP-APP-02'])

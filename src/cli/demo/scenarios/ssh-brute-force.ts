@@ -1,6 +1,6 @@
 import type { WriteScenario } from '../scenario.ts'
 
-/** Passwords are tried over SSH until one fits. */
+/** A brute-force attack on SSH that finds a password. */
 export const sshBruteForce: WriteScenario = (chance) => {
   const src = chance.outsideAddress()
   const host = chance.pick(['bastion-02', 'build-runner-7', 'git-mirror', 'sftp-edge-1'])
