@@ -1,6 +1,6 @@
 import type { ClientPlatform } from './platform.ts'
 
-/** The browser's own. */
+/** Returns the browser's implementation of {@link ClientPlatform}. */
 export const browserPlatform = (withCredentials: boolean): ClientPlatform => ({
   now: () => Date.now(),
   monotonicNow: () => performance.now(),
@@ -37,6 +37,6 @@ export const browserPlatform = (withCredentials: boolean): ClientPlatform => ({
     channel.onmessage = ({ data }) => onNote(data)
     return { send: (note) => channel.postMessage(note), close: () => channel.close() }
   },
-  // Neither is there on a page that was not loaded over HTTPS or from this machine.
+  // Web Locks require a secure context: HTTPS or localhost.
   canShare: typeof BroadcastChannel === 'function' && 'locks' in navigator,
 })

@@ -5,20 +5,22 @@ import type { ClientPlatform } from './platform.ts'
 import { type LeaderStatus, type RelayedMessage, TabLeaderElection, type TabPeer } from './tab-leader.ts'
 import type { Channel, ChannelOptions, ChannelState, ChannelStatus, Hello, Progress, Reset } from './types.ts'
 
-/** How often a tab looks after its line and its leader. */
+/** Interval at which a tab checks its connection and its leader, in milliseconds. */
 const CHECK_MS = 2_000
-/** A check that comes so long after the one before was held back, or tab or machine were asleep. */
+/** A longer gap between two checks means that the tab or the machine was suspended. */
 const SLEEP_THRESHOLD_MS = 10_000
 
 /**
- * One tab's channel. Whichever way a message comes, the tab's own cursor decides: it is delivered if its db_id is beyond the
- * cursor and nothing lies between the two; where something does, the tab's own line brings it.
+ * The channel of one tab. A message from the connection or the leader is delivered if its db_id is greater than the
+ * cursor and no message can be missing in between; otherwise the tab opens its own connection.
  *
- * | leads | joined | the tab's own line |
- * | ----- | ------ | ------------------ |
- * | yes   | no     | open, for all tabs |
- * | no    | no     | open, until the tab has come as far as its leader |
- * | no    | yes    | closed: the leader passes everything on |
+ * - inactive: `start()`, or `retry()` after a refusal → own. Final after `close()`.
+ * - own: has a connection for itself. Lock granted → leading; caught up with the leader (`#join`) → following.
+ * - leading: has the lock and a connection, and relays its messages. Lock lost → own.
+ * - following: has no connection; the leader relays messages. Lock granted → leading; a gap, another log_id or a silent
+ *   leader (`#part`) → own.
+ *
+ * `suspend()`, `close()` or a permanent refusal → inactive.
  */
 export class ChannelController implements Channel, ConnectionListener, TabPeer {
   readonly #world: ClientPlatform
@@ -28,22 +30,22 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
   readonly #line: StreamConnection
   #share: TabLeaderElection | null = null
   #joined = false
-  /** Of the leader. */
+  /** Last status of the leader. */
   #standing: LeaderStatus | null = null
-  /** The db_id up to which the leader has passed everything on. */
+  /** The db_id up to which the leader has relayed everything. */
   #passedTo = 0
   #cursor: number | null
   #log: string | null
   #reset: Reset | null = null
-  /** Delivered in this catching up. */
+  /** Messages delivered since the last `catching_up` began. */
   #messages = 0
-  /** When something was last passed on to this tab. */
+  /** Time of the last status or message from the leader. */
   #passedAt = 0
   #active = false
   #closed = false
   #cancelCheck = (): void => undefined
   #checkedAt = 0
-  /** What `onState` was last told. */
+  /** Serialized status of the last `onState` call. */
   #told = ''
   #toldState: ChannelState | null = null
 
@@ -76,7 +78,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     }
   }
 
-  /** Connects, now or again. */
+  /** Connects, also after `suspend()`. */
   start(): void {
     if (this.#active || this.#closed) return
     this.#active = true
@@ -87,7 +89,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     this.#line.open()
   }
 
-  /** The browser is about to put the tab to sleep, or away. Another tab takes the lead meanwhile. */
+  /** Called before the browser freezes or hides the page. Another tab becomes leader meanwhile. */
   suspend(): void {
     if (!this.#active) return
     this.#retire()
@@ -110,20 +112,19 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     }
   }
 
-  /** Timers may have been held back: whatever is due happens now. */
+  /** Runs the periodic check now, since the browser may have throttled timers. */
   check(): void {
     if (!this.#active) return
     this.#cancelCheck()
     this.#check()
   }
 
-  /** The browser has found, or lost, a network. */
+  /** Handles the browser's `online` and `offline` events. */
   network(online: boolean): void {
     if (this.#active && !this.#joined) this.#line.network(online)
   }
 
-  // What the line says.
-
+  // Callbacks of the connection
   get cursor(): number | null {
     return this.#cursor
   }
@@ -164,8 +165,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     this.#tell()
   }
 
-  // What the other tabs say.
-
+  // Callbacks of the tab election
   get patienceMs(): number {
     return this.#joined ? this.#standing!.status.patienceMs : this.#patience.ms
   }
@@ -214,25 +214,25 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     this.#line.check()
   }
 
-  /** Follows the leader, once nothing that it will pass on can be missed. */
+  /** Follows the leader if none of the messages that it will relay can be missed. */
   #join(): void {
     const { log, status } = this.#standing ?? {}
     if (!this.#share || this.#share.isLeader || this.#joined) return
     if (this.#line.state !== 'live' || status?.state !== 'live' || log !== this.#log) return
-    // What a tab that hangs by now has said long ago is no promise.
+    // An old status is not enough: the leader may hang by now.
     const isFresh = this.#world.now() - this.#passedAt < SLEEP_THRESHOLD_MS
     if (this.#passedTo > this.#cursor! || !isFresh) return
     this.#joined = true
     this.#line.stop('closed', null)
   }
 
-  /** Leaves the leader. */
+  /** Stops following the leader and opens a connection. */
   #part(): void {
     this.#joined = false
     this.#line.open()
   }
 
-  /** Ends everything but the line. */
+  /** Stops everything except the connection. */
   #retire(): void {
     this.#active = this.#joined = false
     this.#standing = null
@@ -248,7 +248,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     this.#checkedAt = wall
     if (this.#joined) {
       const { retryAt } = this.#standing!.status
-      // A leader in the background wakes late by itself.
+      // The timers of a leader in the background are throttled.
       if (napped || (retryAt !== null && wall > retryAt + CHECK_MS)) this.#share?.ask()
     } else {
       if (napped) this.#line.onResume()
@@ -271,7 +271,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     this.#call(() => this.#options.onMessage(JSON.parse(text), text))
   }
 
-  /** A fault of the page is no fault of the channel. */
+  /** Runs a callback of the page; its errors are reported and do not affect the channel. */
   #call(callback: () => void): void {
     try {
       callback()

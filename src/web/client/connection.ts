@@ -5,9 +5,9 @@ import { type ClientPlatform, EVENT_SOURCE_CLOSED, type Source } from './platfor
 import type { ChannelState, Hello, Reset, Why } from './types.ts'
 
 const BACKOFF_MS = { minMs: 2_000, maxMs: 30_000 }
-/** What has come while a tab slept is read within this. */
+/** Time to process events that arrived while the tab was suspended, in milliseconds. */
 const GRACE_MS = 2_000
-/** For what the gateway has announced: it is there, or comes back as soon as it can. */
+/** Reconnect delay after these reasons: the gateway is available or about to return. */
 const RECONNECT_AFTER_CLOSE_MS: Record<string, readonly [least: number, most: number]> = {
   shutdown: [1_000, 5_000],
   token_expired: [0, 500],
@@ -15,29 +15,39 @@ const RECONNECT_AFTER_CLOSE_MS: Record<string, readonly [least: number, most: nu
   log_changed: [0, 500],
 }
 
-/** Who uses a line. */
+/** The owner of a connection. */
 export interface ConnectionListener {
-  /** Where to go on; null: where the address itself begins. */
+  /** Cursor to resume from; null to begin where the address says. */
   readonly cursor: number | null
   /** @returns false if the database is not the one of the cursor; the connection then starts from the beginning */
   onHello(hello: Hello): boolean
   onReset(reason: Reset['reason'], first_db_id: number): void
-  /** The stream holds nothing between the db_id `prev` and this one. */
+  /** The stream has no messages between the db_id `prev` and this one. */
   onMessage(prev: number, db_id: number, text: string): void
-  /** Everything up to this db_id has come. */
+  /** Everything up to this db_id has been received. */
   onCaughtUp(db_id: number): void
   onHeartbeat(): void
-  /** State, or what belongs to it, has changed. */
+  /** The state or its reason has changed. */
   onState(): void
 }
 
 /**
- * One connection to the gateway, made again for as long as it is open, each time behind the user's cursor. EventSource's
- * own reconnection is not used: it gives up at refusals, shows a spent ticket again, and does not notice a dead line.
+ * One connection to the gateway, which reconnects from the listener's cursor. The reconnection of EventSource is not
+ * used: it gives up after a refusal, sends a used ticket again, and does not detect a dead connection.
+ *
+ * - connecting: the stream is being opened. `hello` → catching_up.
+ * - catching_up: stored messages are being received. `caught_up` → live.
+ * - live: new messages are being received.
+ * - waiting: a retry is scheduled, or `stop('waiting')` was called. Retry time, `retry()`, `network(true)`, `open()`
+ *   → connecting.
+ * - closed: permanently refused while connecting, or `stop('closed')` was called. Only `open()` → connecting.
+ *
+ * From connecting, catching_up and live: any loss (error, `closing`, heartbeat timeout, another log_id) → waiting;
+ * `network(true)` without an event since `network(false)` → connecting.
  */
 export class StreamConnection {
   state: ChannelState = 'connecting'
-  /** The db_id up to which everything has come on this connection; null: there is none, or no `hello` on it yet. */
+  /** The db_id up to which everything was received on this connection; null before `hello`. */
   at: number | null = null
 
   readonly #world: ClientPlatform
@@ -47,24 +57,24 @@ export class StreamConnection {
   #why: Why | null = null
   #retryAt: number | null = null
   #failures = 0
-  /** The code of the last loss. */
+  /** Reason code of the last loss. */
   #lostBy = ''
   #hello: Hello | null = null
   #resumedFrom: number | null = null
   #heardAt: number | null = null
   #heartbeatAt: number | null = null
   #source: Source | null = null
-  /** What belongs to an earlier attempt has another number. */
+  /** Number of the current attempt; results of earlier ones are ignored. */
   #attempt = 0
   #cancelRetry = (): void => undefined
-  /** By both clocks: one can be set, the other stands still while the machine sleeps. */
+  /** Time of the last event by both clocks: the wall clock can be set, the monotonic one may stop during sleep. */
   #heard = { clock: 0, wall: 0 }
-  /** What has come while the tab slept has had its time to be read. */
+  /** The grace period after a suspension was granted since the last event. */
   #graced = false
-  /** When the next attempt is due, on the clock. */
+  /** When the next attempt is due, by the monotonic clock. */
   #dueAt: number | null = null
   #offlineSince: number | null = null
-  /** This connection has said `hello`. */
+  /** This connection has received `hello`. */
   #greeted = false
 
   constructor(world: ClientPlatform, address: StreamEndpoint, patience: HeartbeatTimeout, user: ConnectionListener) {
@@ -74,7 +84,7 @@ export class StreamConnection {
     this.#user = user
   }
 
-  /** The line's part of a channel's status. */
+  /** The connection's part of the channel status. */
   get status() {
     return {
       state: this.state,
@@ -88,7 +98,7 @@ export class StreamConnection {
     }
   }
 
-  /** Connects at once. */
+  /** Connects immediately. */
   open(): void {
     this.#drop()
     this.#hear()
@@ -100,7 +110,7 @@ export class StreamConnection {
     void this.#connect(this.#attempt)
   }
 
-  /** Ends it, until it is opened again. @param state what it is called meanwhile */
+  /** Closes the connection until `open()`. @param state the state to report meanwhile */
   stop(state: 'closed' | 'waiting', why: Why | null): void {
     this.#drop()
     this.#why = why
@@ -108,12 +118,12 @@ export class StreamConnection {
     this.#become(state)
   }
 
-  /** Tries now, if it waits. */
+  /** Connects now if the state is `waiting`. */
   retry(): void {
     if (this.state === 'waiting') this.open()
   }
 
-  /** Looks whether the line is dead, or an attempt due whose timer was held back. */
+  /** Checks for a heartbeat timeout, and for a retry whose timer was throttled. */
   check(): void {
     if (this.#dueAt !== null && this.#world.monotonicNow() >= this.#dueAt) this.open()
     if (!this.#isOpen) return
@@ -124,7 +134,7 @@ export class StreamConnection {
     this.#lose({ code: 'silent' })
   }
 
-  /** The machine or the tab may have slept: what was to happen meanwhile happens now, and what has come is read first. */
+  /** Called if machine or tab may have been suspended: retries now, and grants time to process buffered events. */
   onResume(): void {
     this.retry()
     if (this.#graced) return
@@ -134,7 +144,7 @@ export class StreamConnection {
     this.#heard.wall = Math.max(this.#heard.wall, this.#world.now() + graceMs)
   }
 
-  /** The browser says that the network is gone, or back. A gateway on this very machine is there all the same. */
+  /** Handles `online` and `offline`. `offline` alone closes nothing: a gateway on this machine stays reachable. */
   network(online: boolean): void {
     if (!online) {
       this.#offlineSince ??= this.#world.monotonicNow()
@@ -201,7 +211,7 @@ export class StreamConnection {
   #onHello(hello: Hello): void {
     this.#hello = hello
     this.#greeted = true
-    // Nothing lies between what there is and a cursor beyond it, so a tab that has seen all of it misses nothing.
+    // There are no messages between last_db_id and a cursor beyond it, so a tab that has all of them misses none.
     this.at = Math.min(hello.cursor, hello.last_db_id)
     if (!this.#user.onHello(hello)) this.#lose({ code: 'log_changed' })
     else this.#become('catching_up')
@@ -217,7 +227,7 @@ export class StreamConnection {
     }
   }
 
-  /** @param error null: the connection broke, or never came about */
+  /** @param error null if the connection broke or could not be opened */
   #failed(error: unknown): void {
     if (error instanceof RejectedError) this.#refused(error.refusal)
     else if (!this.#world.online()) this.#lose({ code: 'offline' })
@@ -234,7 +244,7 @@ export class StreamConnection {
     this.#drop()
     const { minMs, maxMs } = BACKOFF_MS
     const backoff = Math.min(maxMs, minMs * 2 ** this.#failures)
-    // The same twice in a row, with nothing gained in between, is a fault of its own.
+    // The same reason twice in a row, without catching up in between, gets the normal backoff.
     const isNews = this.#failures === 0 || this.#lostBy !== why.code
     const [from, to] = (isNews && RECONNECT_AFTER_CLOSE_MS[why.code]) || [backoff / 2, backoff]
     this.#lostBy = why.code

@@ -2,22 +2,22 @@ import { parseRejection, RejectedError, type Rejection } from './errors.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { ChannelOptions } from './types.ts'
 
-/** An answer that takes longer counts as none. */
+/** Request timeout in milliseconds. */
 const ASK_MS = 15_000
-/** A token may be refused for its issuer's clock, so the same one is shown again, some times. */
+/** Attempts with the same token: it can be refused for clock skew, so one 401 is not permanent. */
 const MAX_REFUSALS = 4
 
-/** Where a stream is, and how to be let in. */
+/** Address of a stream and authentication for it. */
 export class StreamEndpoint {
   readonly #url: URL
   readonly #options: ChannelOptions
   readonly #world: ClientPlatform
-  /** True where streams are opened by one-use tickets. */
+  /** True if streams are opened with one-use tickets. */
   readonly #ticketed: boolean
-  /** A ticket that the caller brought along. */
+  /** A ticket from the caller's address, used once. */
   #ticket: string | null
   #token = ''
-  /** How often that token was refused. */
+  /** Number of times that this token was refused. */
   #refusals = 0
 
   /** @param target the address of a stream, or the ids of its events */
@@ -35,11 +35,11 @@ export class StreamEndpoint {
     this.#ticketed = Boolean(this.#ticket ?? options.token ?? options.fetchOptions)
   }
 
-  /** The same in all tabs that may share a connection; null: they may not. */
+  /** Name shared by all tabs that can use one connection; null if sharing is not allowed. */
   get sharedName(): string | null {
     const { identity } = this.#options
     const query = this.#url.searchParams
-    // Who may read what is the gateway's knowledge, and `*` opens to each what he may.
+    // Only the gateway can tell which events a token allows, and `*` gives each client the events of its own token.
     if (identity === undefined && (this.#ticketed || query.get('event_id') === '*')) return null
     const url = this.#at(0)
     url.searchParams.sort()
@@ -47,10 +47,10 @@ export class StreamEndpoint {
   }
 
   /**
-   * An address that EventSource can open, once.
+   * Returns an address that EventSource can open once.
    *
-   * @param cursor null: where the address itself begins
-   * @throws Refused where no ticket is given, TypeError where nobody answers
+   * @param cursor null to begin where the address says
+   * @throws RejectedError if a ticket is refused, TypeError if the gateway is unreachable
    */
   async open(cursor: number | null): Promise<string> {
     const url = this.#at(cursor)
@@ -60,10 +60,10 @@ export class StreamEndpoint {
   }
 
   /**
-   * EventSource does not say why it was refused; this asks for the same once more.
+   * Repeats the request with fetch, since EventSource does not expose the reason of a refusal.
    *
-   * @returns null: it is not refused any more
-   * @throws TypeError where nobody answers
+   * @returns null if the request is no longer refused
+   * @throws TypeError if the gateway is unreachable
    */
   async probeRejection(cursor: number | null): Promise<Rejection | null> {
     const answer = await this.#ask(this.#at(cursor), 'GET')
@@ -72,7 +72,7 @@ export class StreamEndpoint {
     return null
   }
 
-  /** A token that was refused may be shown again. */
+  /** Allows a refused token to be sent again. */
   resetAuthFailures(): void {
     this.#refusals = 0
   }
@@ -126,6 +126,6 @@ export class StreamEndpoint {
 
 const setCursor = ({ searchParams }: URL, cursor: string): void => {
   searchParams.set('last_message_db_id', cursor)
-  // It would win over the cursor.
+  // It would take precedence over the cursor.
   searchParams.delete('tail')
 }

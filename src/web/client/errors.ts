@@ -1,15 +1,15 @@
 import type { Why } from './types.ts'
 
-/** Why something was refused, and what follows from it. */
+/** Reason of a refusal, and how to retry. */
 export interface Rejection {
   readonly why: Why
-  /** It will be the same next time. */
+  /** A retry would be refused too. */
   readonly permanent: boolean
-  /** The least time until the next attempt. */
+  /** Minimum delay before the next attempt, in milliseconds. */
   readonly waitMs: number
 }
 
-/** Thrown where an answer is a refusal. */
+/** The gateway, or the page's `token` function, refused a request. */
 export class RejectedError extends Error {
   readonly refusal: Rejection
 
@@ -21,7 +21,7 @@ export class RejectedError extends Error {
 
 const RETRYABLE_STATUS = [408, 425, 429]
 
-/** @param answer one whose body has not been read; it is used up */
+/** Parses an error response. @param answer a response whose body has not been read; it is consumed */
 export const parseRejection = async (answer: Response): Promise<Rejection> => {
   const { status, headers } = answer
   const { code, message, hint } = (await answer.json().catch(() => ({}))) ?? {}
@@ -30,6 +30,6 @@ export const parseRejection = async (answer: Response): Promise<Rejection> => {
     const lasting = status < 500 && !RETRYABLE_STATUS.includes(status)
     return { why: { code, status, message, hint }, permanent: lasting, waitMs }
   }
-  // Not the gateway's words: a proxy before it, or a hotel's page. Only what a log-in would change stays as it is.
+  // Not from the gateway, but from a proxy or a captive portal. Only 401 and 403 are permanent: they need a login.
   return { why: { code: 'not_a_stream', status }, permanent: status === 401 || status === 403, waitMs }
 }

@@ -1,22 +1,22 @@
-const USUAL_MS = 15_000
+const DEFAULT_MS = 15_000
 const MIN_MS = 500
 const MAX_MS = 300_000
-/** What a heartbeat may be late by. */
+/** Tolerated delay of a heartbeat. */
 const TOLERANCE_MS = 1_000
 
 /**
- * For how long a line may be silent: two heartbeats. How often they come is the gateway's setting, so it is learned from
- * their own times: those of their arrival tell of this browser's naps as well.
+ * Timeout of two heartbeat intervals. The interval is a setting of the gateway, so it is learned from the server
+ * timestamps of the heartbeats; arrival times would include the time that the tab was suspended.
  */
 export class HeartbeatTimeout {
   #intervalMs: number
-  /** The server's time of the last heartbeat on this connection. */
+  /** Server time of the last heartbeat on this connection. */
   #last = Number.NaN
-  /** The shortest interval on this connection: under load a heartbeat may be left out. */
+  /** Shortest interval on this connection, since the gateway can skip heartbeats under load. */
   #shortest = Number.POSITIVE_INFINITY
 
   constructor(heartbeatSeconds: number | undefined) {
-    this.#intervalMs = heartbeatSeconds === undefined ? USUAL_MS : heartbeatSeconds * 1_000
+    this.#intervalMs = heartbeatSeconds === undefined ? DEFAULT_MS : heartbeatSeconds * 1_000
   }
 
   /** Milliseconds. */
@@ -24,7 +24,7 @@ export class HeartbeatTimeout {
     return 2 * this.#intervalMs + TOLERANCE_MS
   }
 
-  /** A new connection: another gateway may stand behind it, with another setting. */
+  /** Called for each new connection, which may reach another gateway with another interval. */
   restart(): void {
     this.#last = Number.NaN
     this.#shortest = Number.POSITIVE_INFINITY
@@ -34,13 +34,13 @@ export class HeartbeatTimeout {
     const time = Date.parse(server_time)
     const interval = time - this.#last
     this.#last = time
-    // Also false for what is no number; a server's clock that was set gives nothing to learn from.
+    // Also false for NaN. An interval outside the bounds means that the server clock was changed.
     if (!(interval >= MIN_MS && interval <= MAX_MS)) return
     this.#shortest = Math.min(this.#shortest, interval)
     this.#intervalMs = this.#shortest
   }
 
-  /** A connection that had spoken fell silent: if its heartbeats were never learned, they may be rarer than thought. */
+  /** Called on a timeout after `hello`. If no interval was learned, it may be longer than assumed, so it is doubled. */
   lost(): void {
     if (this.#shortest === Number.POSITIVE_INFINITY) this.#intervalMs = Math.min(MAX_MS, this.#intervalMs * 2)
   }

@@ -5,10 +5,10 @@ import type { Channel, ChannelOptions } from './types.ts'
 export type * from './types.ts'
 
 /**
- * Follows events of a gateway: each message once and in the order of db_id, for as long as the page lives.
+ * Subscribes to events of a gateway: each message is delivered once, in the order of db_id, until `close()`.
  *
  * @param target the address of a stream, or the ids of up to 100 events
- * @throws TypeError where the address is none
+ * @throws TypeError if the address is invalid
  */
 export const openChannel = (target: string | URL | readonly string[], options: ChannelOptions): Channel => {
   const tab = new ChannelController(browserPlatform(options.withCredentials ?? false), target, options)
@@ -23,7 +23,7 @@ export const openChannel = (target: string | URL | readonly string[], options: C
   on(globalThis, 'pageshow', (event) => (event as PageTransitionEvent).persisted && tab.start())
   on(globalThis, 'online', () => tab.network(true))
   on(globalThis, 'offline', () => tab.network(false))
-  // Behind the caller's `const channel = …`, which its callbacks may use.
+  // Deferred, so that callbacks can use the returned channel.
   queueMicrotask(() => tab.start())
   return {
     get state() {

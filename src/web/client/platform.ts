@@ -1,42 +1,42 @@
-/** The part of an EventSource that a line uses. */
+/** The part of an EventSource that a connection uses. */
 export type Source = Pick<EventSource, 'readyState' | 'close'> & {
   addEventListener(name: string, act: (event: MessageEvent<string>) => void): void
 }
 
-/** `readyState` of a source that has given up. */
+/** `readyState` of a source that does not reconnect. */
 export const EVENT_SOURCE_CLOSED = 2
 
-/** What tabs say to each other. */
+/** Sends messages to other tabs. */
 export interface Broadcast {
   send(note: unknown): void
   close(): void
 }
 
-/** What a channel needs of its browser; handed in, so that tests have clocks, lines and tabs of their own. */
+/** Browser APIs that a channel uses; injected, so that tests can replace clocks, connections and tabs. */
 export interface ClientPlatform {
-  /** Milliseconds since 1970: goes on while the machine sleeps, and may be set. */
+  /** Wall clock in milliseconds since 1970: runs while the machine sleeps, but can be set. */
   now(): number
-  /** Milliseconds: never set, and may stand still while the machine sleeps. */
+  /** Monotonic clock in milliseconds: cannot be set, but may stop while the machine sleeps. */
   monotonicNow(): number
-  /** From 0 up to 1. */
+  /** From 0 (inclusive) to 1 (exclusive). */
   random(): number
-  /** @returns takes it back */
+  /** @returns cancels the timer */
   setTimer(ms: number, act: () => void): () => void
   source(url: string): Source
   fetch(url: string, options: RequestInit): Promise<Response>
-  /** Tells of an error that a callback of the page has thrown, as the browser does with those of event handlers. */
+  /** Reports an error thrown by a callback of the page, as the browser does for event handlers. */
   report(error: unknown): void
-  /** False if the browser knows that it has no network. */
+  /** False if the browser is offline. */
   online(): boolean
   /**
-   * Waits for the one place of this name in the browser, or takes it from who has it.
+   * Waits for the browser-wide lock of this name, or steals it.
    *
-   * @param onLost the place was taken away, or places cannot be had here
-   * @returns gives the place, or the wait for it, up
+   * @param onLost the lock was stolen, or locks are unavailable
+   * @returns releases the lock, or cancels the wait for it
    */
   requestLeadership(name: string, steal: boolean, onLead: () => void, onLost: () => void): () => void
-  /** Everything that is sent under this name reaches all others who listen, in the order of each sender. */
+  /** Opens a broadcast channel: messages reach all other tabs of this name, in the order of each sender. */
   openBroadcast(name: string, onNote: (note: unknown) => void): Broadcast
-  /** Whether the two above are there. */
+  /** Whether the browser supports both locks and broadcasts. */
   readonly canShare: boolean
 }

@@ -1,10 +1,10 @@
 import type { Broadcast, ClientPlatform } from './platform.ts'
 import type { ChannelStatus, Reset } from './types.ts'
 
-/** A leader that does not answer within this, spread so that not all followers take its place at once, has hung. */
+/** Time for a leader to reply before it is replaced; random, so that not all followers steal the lock at once. */
 const ANSWER_MS = { minMs: 3_000, maxMs: 6_000 }
 
-/** What a leader tells: where it stands. `log`: its log_id; `at`: the db_id up to which it has passed everything on. */
+/** Status of a leader. `log` is its log_id; `at` is the db_id up to which it has relayed everything. */
 export interface LeaderStatus {
   readonly kind: 'standing'
   readonly leader: string
@@ -13,7 +13,7 @@ export interface LeaderStatus {
   readonly status: ChannelStatus
 }
 
-/** A message that a leader passes on: there is nothing between the db_ids `prev` and `id`. */
+/** A message relayed by the leader. There are no messages between the db_ids `prev` and `id`. */
 export interface RelayedMessage {
   readonly kind: 'message'
   readonly leader: string
@@ -23,7 +23,7 @@ export interface RelayedMessage {
   readonly text: string
 }
 
-/** Discards what the leader sent before; it starts again. */
+/** Discards everything that the leader relayed before. */
 interface PassedReset {
   readonly kind: 'reset'
   readonly leader: string
@@ -31,7 +31,7 @@ interface PassedReset {
   readonly reset: Reset
 }
 
-/** Where does the leader stand? `retry`: and if it waits, it shall try now. */
+/** Requests the status of the leader. `retry` also makes a waiting leader reconnect now. */
 interface Ask {
   readonly kind: 'ask'
   readonly retry: boolean
@@ -39,26 +39,33 @@ interface Ask {
 
 type TabMessage = LeaderStatus | RelayedMessage | PassedReset | Ask
 
-/** Who shares. */
+/** The owner of an election. */
 export interface TabPeer {
+  /** Silence after which the leader is asked for its status, in milliseconds. */
   readonly patienceMs: number
-  /** This tab holds the connection of all from now on, or no longer. */
+  /** This tab became leader, or lost the leadership. */
   onLead(leads: boolean): void
   onStanding(standing: LeaderStatus): void
   onPassed(message: RelayedMessage): void
   onPassedReset(log: string, reset: Reset): void
-  /** The leader is gone without having left. */
+  /** The leader did not reply in time. */
   onSilence(): void
-  /** Where this leader stands. */
+  /** Status to broadcast while this tab leads. */
   readonly standing: Omit<LeaderStatus, 'kind' | 'leader'>
-  /** A follower has asked: it may have noticed sooner that something is due. */
+  /** A follower asked for the status, possibly because it noticed first that a check is due. */
   onAsked(retry: boolean): void
 }
 
 /**
- * One of the tabs leads: it has the connection, and passes on what comes. Who leads is decided by a lock that the browser
- * takes back when the tab is closed or crashes. Two leaders, or none, cost a connection more or a moment: never a
- * message, since followers go by the db_ids alone.
+ * Elects the tab that has the connection and relays its messages. The leader holds a Web Lock, which the browser
+ * releases when the tab is closed or crashes. Having two leaders or none costs an extra connection or a delay, but
+ * never a message, since followers rely only on db_ids.
+ *
+ * - follower: waits for the lock. Lock granted → leader.
+ * - asking: a follower whose leader was silent for `patienceMs`. Any message of a leader → follower. No reply until the
+ *   deadline → steals the lock: follower, then leader once it is granted.
+ * - leader: holds the lock. Lock stolen → follower, in the queue again.
+ * - closed: after `close()`, from any state.
  */
 export class TabLeaderElection {
   isLeader = false
@@ -68,13 +75,13 @@ export class TabLeaderElection {
   readonly #me: string
   readonly #post: Broadcast
   #leave: () => void
-  /** Nobody listens until somebody has asked. */
+  /** Messages are relayed only after a follower has asked for the status. */
   #isFollowed = false
-  /** Who was last heard to lead. */
+  /** Id of the last known leader. */
   #leader = ''
-  /** When the leader was last heard, on the clock. */
+  /** Time of the leader's last message, by the monotonic clock. */
   #heard: number
-  /** When the leader, having been asked, counts as gone. */
+  /** Time by which the leader must reply; null if it was not asked. */
   #deadline: number | null = null
 
   constructor(world: ClientPlatform, name: string, sharer: TabPeer) {
@@ -94,17 +101,17 @@ export class TabLeaderElection {
     this.#post.close()
   }
 
-  /** Asks the leader where it stands. @param retry if it waits, it shall try now */
+  /** Requests the status of the leader. @param retry also makes a waiting leader reconnect now */
   ask(retry = false): void {
     if (!this.isLeader) this.#send({ kind: 'ask', retry })
   }
 
-  /** Tells all followers where this leader stands. */
+  /** Sends the status to all followers, if this tab leads. */
   broadcastStatus(): void {
     if (this.isLeader) this.#send({ kind: 'standing', leader: this.#me, ...this.#sharer.standing })
   }
 
-  /** Passes a message on. */
+  /** Relays a message to the followers, if this tab leads. */
   relay(log: string, prev: number, id: number, text: string): void {
     if (this.isLeader && this.#isFollowed) this.#send({ kind: 'message', leader: this.#me, log, prev, id, text })
   }
@@ -113,7 +120,7 @@ export class TabLeaderElection {
     if (this.isLeader) this.#send({ kind: 'reset', leader: this.#me, log, reset })
   }
 
-  /** Looks whether the leader is still there. */
+  /** Checks whether the leader still responds. */
   check(): void {
     if (this.isLeader) return
     const now = this.#world.monotonicNow()
@@ -137,7 +144,7 @@ export class TabLeaderElection {
       this.#sharer.onLead(true)
     }
     const onLost = (): void => {
-      // Who never led cannot lead here; it keeps its own connection, unless another tab can.
+      // Locks are unavailable: this tab cannot become leader and keeps its own connection, or follows another tab.
       if (!this.isLeader) return
       this.isLeader = false
       this.#heard = this.#world.monotonicNow()
@@ -163,7 +170,7 @@ export class TabLeaderElection {
     this.#heard = this.#world.monotonicNow()
     this.#deadline = null
     if (note.kind === 'standing') {
-      // A new one passes nothing on until it is asked.
+      // A new leader relays nothing until it is asked.
       if (note.leader !== this.#leader) this.ask()
       this.#leader = note.leader
       this.#sharer.onStanding(note)

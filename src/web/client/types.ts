@@ -1,29 +1,29 @@
-/** What a channel does at the moment. `closed` is the end, until `retry()`. */
+/** State of a channel. `closed` is final unless `retry()` is called after a refusal. */
 export type ChannelState = 'connecting' | 'catching_up' | 'live' | 'waiting' | 'closed'
 
 /**
- * Why a channel waits or is closed. `code` is one of the gateway's error codes where it refused the stream, else
+ * Why a channel is waiting or closed. `code` is an error code of the gateway if it refused the stream, else one of
  *
- * - `shutdown`, `token_expired`, `max_age`, `too_slow`: the gateway said so before it ended the stream;
+ * - `shutdown`, `token_expired`, `max_age`, `too_slow`: reason in the gateway's `closing` event;
  * - `log_changed`: the database was replaced, and is read from the beginning;
- * - `lost`: the connection broke; `silent`: nothing came for two heartbeats;
- * - `unreachable`: no connection could be had; `offline`: the same, and the browser says that it is offline;
- * - `not_a_stream`: something else than the gateway answers under this address;
- * - `token_failed`: the `token` function failed, and `message` says how;
- * - `frozen`: the browser has put the tab to sleep;
+ * - `lost`: the connection broke; `silent`: nothing was received for two heartbeat intervals;
+ * - `unreachable`: the connection failed; `offline`: the same, and the browser reports that it is offline;
+ * - `not_a_stream`: the response does not come from a gateway;
+ * - `token_failed`: the `token` function threw, and `message` is its error;
+ * - `frozen`: the browser has suspended the tab;
  * - `closed`: `close()` was called.
  */
 export interface Why {
   readonly code: string
   /** HTTP status of a refusal. */
   readonly status?: number
-  /** What the gateway or the browser said, in English. */
+  /** Message of the gateway or the browser, in English. */
   readonly message?: string
-  /** What to do about it, as the gateway said it. */
+  /** The gateway's hint, in English. */
   readonly hint?: string
 }
 
-/** The first event of a stream: where it begins and what there is. All ids are db_ids; 0: none. */
+/** The first event of a stream: its cursor and the range of stored messages. All ids are db_ids, 0 if there are none. */
 export interface Hello {
   readonly log_id: string
   readonly cursor: number
@@ -32,16 +32,16 @@ export interface Hello {
   readonly server_time: string
 }
 
-/** Discard what was delivered before: everything from `first_db_id` on is delivered again. */
+/** Earlier messages are to be discarded: everything from `first_db_id` on is delivered again. */
 export interface Reset {
-  /** `log_changed`: the database was replaced. The other reasons come from the gateway. */
+  /** `log_changed` means that the database was replaced. The other reasons come from the gateway. */
   readonly reason: 'cursor_ahead' | 'cursor_invalid' | 'history_pruned' | 'log_changed'
   readonly first_db_id: number
-  /** When, in milliseconds since 1970. */
+  /** Time of the reset in milliseconds since 1970. */
   readonly at: number
 }
 
-/** How far the catching up has come: `at` of `to`, beginning behind `from`, all db_ids; `messages` delivered on the way. */
+/** Progress of catching up: from after `from`, now at `at`, to `to`, all db_ids; `messages` delivered meanwhile. */
 export interface Progress {
   readonly from: number
   readonly at: number
@@ -49,36 +49,36 @@ export interface Progress {
   readonly messages: number
 }
 
-/** Everything about a channel that a page may want to show. Times are milliseconds since 1970. */
+/** Status of a channel, for display. Times are milliseconds since 1970. */
 export interface ChannelStatus {
   readonly state: ChannelState
-  /** In `waiting` and `closed`; else null. */
+  /** Set in `waiting` and `closed`, else null. */
   readonly why: Why | null
-  /** In `waiting`: when the next attempt is made; null: once something happens, like waking up. */
+  /** Time of the next attempt in `waiting`; null if it depends on an event, such as the tab being resumed. */
   readonly retryAt: number | null
-  /** Attempts in a row that failed. */
+  /** Consecutive failed attempts. */
   readonly failures: number
-  /** The last db_id that was delivered, or up to which there is nothing to deliver; null: not known yet. */
+  /** The last db_id that was delivered, or up to which there is nothing to deliver; null if not known yet. */
   readonly cursor: number | null
-  /** The cursor with which the present (or last) connection was resumed; null: it began at its own start. */
+  /** Cursor from which the current (or last) connection resumed; null if it did not resume. */
   readonly resumedFrom: number | null
-  /** Of the present (or last) connection. */
+  /** `hello` of the current (or last) connection. */
   readonly hello: Hello | null
-  /** In `catching_up`; else null. */
+  /** Set in `catching_up`, else null. */
   readonly progress: Progress | null
-  /** The last one, if there was any. */
+  /** The last reset; null if there was none. */
   readonly reset: Reset | null
-  /** When anything came last, heartbeats included. */
+  /** Time of the last event, heartbeats included. */
   readonly heardAt: number | null
-  /** When the last heartbeat came. */
+  /** Time of the last heartbeat. */
   readonly heartbeatAt: number | null
-  /** Nothing for so long, in milliseconds, and the line counts as dead. */
+  /** Idle timeout after which the connection is considered dead, in milliseconds. */
   readonly patienceMs: number
-  /** Whose connection the messages come by: that of this tab alone, that of this tab for others too, or another tab's. */
+  /** Source of the messages: this tab's connection (`own`; `leading` if other tabs use it too), or another tab's. */
   readonly connection: 'own' | 'leading' | 'following'
 }
 
-/** A message as delivered: the published object and the gateway's keys. */
+/** A delivered message: the published object with the gateway's fields. */
 export interface Message {
   readonly db_id: number
   readonly event_id: string
@@ -91,43 +91,43 @@ export interface ChannelOptions {
   /**
    * Called for each message once, in the order of db_id.
    *
-   * @param message parsed as JavaScript does, which rounds integers beyond 2^53
-   * @param text the JSON text in which every digit is as it was published
+   * @param message parsed by JSON.parse, which rounds integers beyond 2^53
+   * @param text the JSON text with every digit as published
    */
   readonly onMessage: (message: Message, text: string) => void
-  /** Called when the state, its reason or its connection changes. Figures that move all the time: see `channel.status`. */
+  /** Called when the state, its reason or its connection changes, but not for progress: see `channel.status`. */
   readonly onState?: (state: ChannelState, status: ChannelStatus) => void
-  /** Called before everything is delivered again; clear what the page shows. */
+  /** Called before everything is delivered again; the page must discard its messages. */
   readonly onReset?: (reset: Reset) => void
-  /** Deliver what comes after it. Absent: what the URL says, else from the beginning. */
+  /** Cursor: messages after it are delivered. Default: the cursor in the URL, else the beginning. */
   readonly lastMessageDbId?: number | 'latest'
-  /** The `log_id` with which `lastMessageDbId` was kept: if it is another by now, the channel begins with a reset. */
+  /** The `log_id` of `lastMessageDbId`. If the gateway has another one, the channel begins with a reset. */
   readonly logId?: string
-  /** The token to get tickets with, asked for at each connect. Not needed where a cookie carries it. */
+  /** Returns the token for tickets; called for each connection. Not needed if a cookie has the token. */
   readonly token?: () => string | Promise<string>
-  /** How to ask for tickets, instead of or beside `token`: options of `fetch`. */
+  /** `fetch` options of ticket requests, instead of or in addition to `token`. */
   readonly fetchOptions?: RequestInit
   /** Send cookies to a gateway on another origin. */
   readonly withCredentials?: boolean
-  /** Where the gateway is, for an array of event ids; the page's own origin if absent. */
+  /** Address of the gateway for an array of event ids. Default: the origin of the page. */
   readonly base?: string | URL
-  /** False: a connection of its own for this tab, whatever other tabs do. */
+  /** False if this tab must always use its own connection. */
   readonly share?: boolean
   /**
-   * Who is reading, in any words. Tabs share a connection only if they give the same. With `token` or `fetchOptions`, and
-   * for `event_id=*`, nothing is shared without it.
+   * Any string that identifies the user. Tabs share a connection only if they have the same one. With `token` or
+   * `fetchOptions`, and for `event_id=*`, it is required for sharing.
    */
   readonly identity?: string
-  /** HEARTBEAT_SECONDS of the gateway, used until it has been learned from the heartbeats; 15 if absent. */
+  /** HEARTBEAT_SECONDS of the gateway, used until the interval is learned from heartbeats. Default: 15. */
   readonly heartbeatSeconds?: number
 }
 
 export interface Channel {
   readonly state: ChannelState
-  /** A new object each time it is asked for. */
+  /** A new object for each read. */
   readonly status: ChannelStatus
-  /** Tries at once, where the channel waits or was closed by a refusal. */
+  /** Reconnects now if the channel is waiting or was closed by a refusal. */
   retry(): void
-  /** Ends it. No callback is called any more but the last `onState`. */
+  /** Closes the channel. No callback is called after the last `onState`. */
   close(): void
 }

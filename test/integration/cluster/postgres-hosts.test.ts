@@ -182,7 +182,7 @@ test('the quarantine is listed, replayed and emptied by the command line while g
     )
     assert.match((await call('show', String(listed[0]!.rejected_id))).stdout, 'not JSON')
     assert.is(jsonLines((await call('list', '--json', '--routing-key', '*.x')).stdout).length, 1)
-    assert.match((await call('replay', '--all')).stderr, '2 stay')
+    assert.match((await call('replay', '--all')).stderr, '2 still invalid')
     assert.is((await call('drop', '--routing-key', '*.x', '--yes')).stdout, '1 deleted\n')
     assert.is((await rejectedIn(url)).length, 1)
     assert.is((await waitForMessages(stream, 1)).length, 1)
