@@ -23,7 +23,7 @@ const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => P
   backup: ['back up the database while it is in use', async () => (await import('./backup.ts')).backup],
   health: ['check whether a gateway is ready', async () => (await import('./health.ts')).health],
   token: ['sign a token for testing', async () => (await import('./token.ts')).token],
-  config: ['show or check the effective configuration', async () => (await import('./config.ts')).config],
+  config: ['show the effective configuration, or check it (--check)', async () => (await import('./config.ts')).config],
 }
 
 const HELP = `deepsoc-gateway streams messages from RabbitMQ to browsers

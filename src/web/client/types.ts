@@ -23,7 +23,7 @@ export interface Why {
   readonly hint?: string
 }
 
-/** The first event of a stream: its cursor and the range of stored messages. All ids are db_ids, 0 if there are none. */
+/** The first event of a stream: its cursor and the range of stored messages. All ids are db_ids; 0 if there is none. */
 export interface Hello {
   readonly log_id: string
   readonly cursor: number

@@ -9,12 +9,12 @@ import { route } from './shared/router.ts'
 import { session } from './shared/session.ts'
 import { useSignalValue } from './shared/signal.ts'
 
-/** The page that the address names, in the frame that all of them share. */
+/** The current page inside the common layout. */
 export const App = (): View => {
   const at = useSignalValue(route)
   const { generation } = useSignalValue(session)
   useSignalValue(language)
-  // A key per page and per login: what another reader was shown is gone with its page.
+  // A key per page and login, so that data of another user is discarded with its page.
   return html`<${Layout} at=${at.page}>${pageOf(at, generation)}</${Layout}>`
 }
 

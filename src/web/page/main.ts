@@ -1,4 +1,4 @@
-// The page of deepsoc-gateway: events at `/`, the war room of one at `/events/:event_id`, the gateway at `/health`.
+// The web page of deepsoc-gateway: events at `/`, a war room at `/events/:event_id`, gateway health at `/health`.
 import { render } from 'preact'
 import { App } from './app.ts'
 import { html } from './shared/html.ts'

@@ -180,7 +180,7 @@ test('shows the state of the gateway on every page: what fails, that it is unrea
   }
   await page.route('**/readyz', (route) => route.abort('connectionrefused'))
   await after('gone')
-  assert.match(await textOf(page, '#gateway'), 'Not reachable')
+  assert.match(await textOf(page, '#gateway'), 'Unreachable')
   await page.unroute('**/readyz')
   await after('ready')
 })
@@ -268,7 +268,7 @@ test('shows an error if the list cannot be loaded, and continues when it can', a
     history.pushState(null, '', '/no/such/page')
     dispatchEvent(new PopStateEvent('popstate'))
   })
-  assert.is(await textOf(page, 'h1'), 'There is no such page')
+  assert.is(await textOf(page, 'h1'), 'Page not found')
   const held: Route[] = []
   let way: 'fail' | 'hold' | 'pass' = 'fail'
   await page.route('**/api/events?*', (route) => {

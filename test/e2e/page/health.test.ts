@@ -79,7 +79,7 @@ test('shows that everything works, with metrics, and plots the samples', async (
   await stage.publish(Array.from({ length: 50 }, (_, n) => good(room, `m${n}`)))
   const page = await pages.open('/health')
   await isState(page, 'ready')
-  assert.is(await textOf(page, '.state [role="status"]'), 'Everything works')
+  assert.is(await textOf(page, '.state [role="status"]'), 'All components work')
   await until(async () => (await figure(page, 'readers')) === '1')
   await until(async () => /^[1-9][\d.]* \/s$/.test(await figure(page, 'ingest')), { what: 'the rate' })
   assert.match(await textOf(page, '[data-figure="ingest"]'), '50 stored')
@@ -87,7 +87,7 @@ test('shows that everything works, with metrics, and plots the samples', async (
   assert.is(await figure(page, 'queue'), '0')
   await page.waitForSelector('[data-plot="messages"] canvas')
   assert.is(await page.locator('[data-plot] canvas').count(), 6)
-  assert.match((await page.getAttribute('[data-plot="readers"] figure', 'aria-label')) ?? '', 'Now 1')
+  assert.match((await page.getAttribute('[data-plot="readers"] figure', 'aria-label')) ?? '', 'Current 1')
   stream.close()
 })
 
@@ -102,7 +102,7 @@ test('shows a fault while it lasts: the broker is unreachable, and then reachabl
     what: 'what fails, what to do, since when',
   })
   assert.match(await textOf(page, '.state [role="status"]'), /Not ready\. .*consumer: broker_/)
-  await until(async () => (await textOf(page, '[data-figure="queue"]')).includes('no connection to the broker'))
+  await until(async () => (await textOf(page, '[data-figure="queue"]')).includes('not connected to the broker'))
   await page.click('#language')
   assert.match((await fault.textContent()) ?? '', '请检查 RABBITMQ_URL')
   line = await startProxy(Number(new URL(broker.url).port), line.port)
@@ -116,7 +116,7 @@ test('a gateway that does not respond is shown as unreachable, with its last met
   gateway.freeze()
   try {
     await soon(page, '.state[data-is="gone"]')
-    assert.match(await textOf(page, '.state'), /does not answer[\s\S]*What you see below is of \d\d:\d\d:\d\d/)
+    assert.match(await textOf(page, '.state'), /does not respond[\s\S]*The data below is from \d\d:\d\d:\d\d/)
     assert.ok((await figure(page, 'readers')) !== '')
   } finally {
     gateway.thaw()
@@ -140,7 +140,7 @@ test('a message is replayed by its button and reaches the subscribers of its eve
   assert.is(await page.getAttribute('.results a', 'href'), `/events/${room}`)
   assert.is(await page.locator(row(fine)).count(), 0)
   await page.click(`${row(bad)} .replay`)
-  await until(async () => (await textOf(page, '.results')).includes('stays: invalid_json'))
+  await until(async () => (await textOf(page, '.results')).includes('is still invalid: invalid_json'))
   assert.is(await page.locator(row(bad)).count(), 1)
   stream.close()
 })
@@ -159,7 +159,7 @@ test('many are replayed at once, by reason, with a correct total', async () => {
   await page.click('.more')
   await page.waitForFunction(() => document.querySelectorAll('.rejected').length === 40)
   await page.click('.replay-all')
-  const sum = '270 stored, 0 stored before, 30 stay, 0 gone.'
+  const sum = '270 stored, 0 already stored, 30 still invalid, 0 gone.'
   await until(async () => (await textOf(page, '.results')).includes(sum), { what: sum })
   assert.is(rejectedRows(gateway.dbFile).length, 31)
   await page.waitForSelector('.chip[data-reason="invalid_json"]')
@@ -184,7 +184,7 @@ test('nothing is deleted by accident: a dialog asks, Escape and Enter keep the r
   await page.waitForSelector('dialog[open]')
   await page.keyboard.press('Tab')
   await page.keyboard.press('Enter')
-  await until(async () => (await textOf(page, '.results')).includes(`Row ${third} is dropped.`))
+  await until(async () => (await textOf(page, '.results')).includes(`Row ${third} was deleted.`))
   assert.equal(
     rejectedRows(gateway.dbFile).map(({ rejected_id }) => rejected_id),
     [first, second],

@@ -239,7 +239,7 @@ test('a busy war room is announced in few words to screen readers, and a busy li
     async () => {
       await publish(gateway, busy, chats(10))
       await room.clock.runFor(1_000)
-      return /new messages, the last from Captain/.test((await heard(room)).join())
+      return /new messages, the latest from Captain/.test((await heard(room)).join())
     },
     { what: 'what is said of them' },
   )
@@ -393,7 +393,7 @@ test('theme and language are the system’s until they are chosen, and then stay
   await page.click('#theme')
   assert.is(await paper(), dark)
   await page.click('#theme')
-  assert.is(await page.getAttribute('#theme', 'aria-label'), 'Theme: as the system')
+  assert.is(await page.getAttribute('#theme', 'aria-label'), 'Theme: system')
   await page.emulateMedia({ colorScheme: 'light' })
   assert.is(await paper(), light)
 })

@@ -111,7 +111,7 @@ test('loses and duplicates nothing when the gateway is killed and restarts, in t
     await until(async () => (await restIds(gateway, event_id)).length > before + 5, { what: 'more messages' })
     await gateway.kill9()
     await Promise.all([isState(first, 'waiting'), isState(second, 'waiting')])
-    await says(first, '#state summary', /^Connection lost.*Trying again in \d+ s$/)
+    await says(first, '#state summary', /^Connection lost.*Retrying in \d+ s$/)
     await gateway.restart()
     await Promise.all([isState(first, 'live'), isState(second, 'live')])
   }
@@ -127,7 +127,7 @@ test('loses and duplicates nothing when the gateway is killed and restarts, in t
   await first.click('#state summary')
   await second.click('#state summary')
   const owners = [await fact(first, 'Connection of'), await fact(second, 'Connection of')].sort()
-  assert.equal(owners, ['another tab', 'this tab, for others too'])
+  assert.equal(owners, ['another tab', 'this tab, shared with others'])
   // Who has the connection leaves; the other goes on without it.
   const [leader, other] = (await fact(first, 'Connection of')) === 'another tab' ? [second, first] : [first, second]
   const mine = publishing(event_id)
@@ -152,8 +152,8 @@ test('shows the connection state, the cursor it resumed from, and the time of th
     await page.click('#state summary')
     await says(page, '#heartbeat', /^\d\d:\d\d:\d\d$/)
     assert.is(await fact(page, 'State'), 'Live ')
-    assert.is(await fact(page, 'At message'), `#${ids[2]}`)
-    assert.is(await fact(page, 'Connection of'), 'this tab, for others too')
+    assert.is(await fact(page, 'Last message'), `#${ids[2]}`)
+    assert.is(await fact(page, 'Connection of'), 'this tab, shared with others')
     const beat = await textOf(page, '#heartbeat')
     await until(async () => (await textOf(page, '#heartbeat')) !== beat, { what: 'the next heartbeat' })
     ids.push(...(await publish(gateway, event_id, chats(2))))
@@ -161,8 +161,8 @@ test('shows the connection state, the cursor it resumed from, and the time of th
     // Nothing passes any more, and nobody is told.
     proxy.freeze()
     await isState(page, 'waiting')
-    await says(page, '#state summary', /^Connection lost: nothing came for two heartbeats Trying again in \d+ s$/)
-    assert.match(await textOf(page, '#said'), 'Connection lost: nothing came for two heartbeats')
+    await says(page, '#state summary', /^Connection lost: no data for two heartbeat intervals Retrying in \d+ s$/)
+    assert.match(await textOf(page, '#said'), 'Connection lost: no data for two heartbeat intervals')
     await page.click('#retry')
     await isState(page, 'connecting')
     proxy.reset()
@@ -288,7 +288,7 @@ const openRefused = async (event_id: string) => {
   const open = async (): Promise<void> => {
     await page.goto(`${gateway.url}/events/${event_id}`)
     await isState(page, 'waiting')
-    await says(page, '#state summary', /the gateway cannot be reached.*Trying again in \d+ s/)
+    await says(page, '#state summary', /the gateway cannot be reached.*Retrying in \d+ s/)
     await page.click('#state summary')
     await page.waitForSelector('#retry')
   }
@@ -367,7 +367,7 @@ test('restarts, and shows so, when the database was replaced', async () => {
   await holds(page, ids)
   assert.match(await textOf(page, `${row(ids.at(-1))} .body`), 'message 120')
   await page.click('#state summary')
-  assert.match(await fact(page, 'Restarted'), /^the database was replaced, at \d\d:\d\d:\d\d$/)
+  assert.match(await fact(page, 'Last reset'), /^the database was replaced, at \d\d:\d\d:\d\d$/)
 })
 
 test('asks for a token, shows when it has expired, and continues with the next one', async () => {

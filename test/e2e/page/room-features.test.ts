@@ -100,7 +100,7 @@ test('filters by role and type together, counts matches, and applies the filter 
   assert.is((await readThrough(page)).length, 7)
   await choose(page, '#roles', 'System')
   await choose(page, '#types', 'chat')
-  await page.waitForSelector('#empty:has-text("None of the 7 loaded messages passes the filter.")')
+  await page.waitForSelector('#empty:has-text("None of the 7 loaded messages matches the filter.")')
   await page.click('#clear')
   assert.is((await readThrough(page)).length, 7)
 })

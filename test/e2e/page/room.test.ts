@@ -81,7 +81,7 @@ test('shows what the agents of DeepSOC send: orders as lists, results as JSON, s
     ...['系统', '安全指挥官', '安全管理员', '安全管理员', '安全工程师', '安全工程师', '执行器', '安全专家'],
     ...['安全专家', 'AI助手'],
   ])
-  assert.match(await textOf(page, body(ids[2])), '交给安全工程师')
+  assert.match(await textOf(page, body(ids[2])), '分配给安全工程师')
 })
 
 /** All that DeepSOC's agents say, by sender: the type, and what a reader sees of it in place of its name. */
@@ -279,7 +279,7 @@ test('follows the end only if the view is at the end', async () => {
   await page.hover('#box')
   await page.mouse.wheel(0, -3_000)
   await page.waitForSelector('#to-end')
-  assert.match(await textOf(page, '#to-end'), /^To the newest/)
+  assert.match(await textOf(page, '#to-end'), /^Jump to the newest/)
   await until(async () => (await below(page)) > 2_000, { what: 'a reader further up' })
   const seen = await seenIds(page)
   ids.push(...(await publish(site.gateway, event_id, chats(3))))

@@ -91,7 +91,7 @@ tail('tail reconnects to a gateway that was shut down gracefully', async () => {
   const { code, stdout, stderr } = await run.done
   assert.is(code, 143)
   assert.equal(dbIds(stdout), ids)
-  assert.match(stderr, 'closes the stream (shutdown)')
+  assert.match(stderr, 'closed the stream (shutdown)')
 })
 
 tail('a cursor beyond the end is reported, and everything follows', async () => {

@@ -22,8 +22,8 @@ interface EventList {
 }
 
 const PAGE = 200
-/** The list is put in order at most so often, in milliseconds: rows that jump cannot be clicked. */
-const REST_MS = 500
+/** Minimum time between two updates of the list in milliseconds, since moving rows are hard to click. */
+const UPDATE_INTERVAL_MS = 500
 const RETRY_MS = 3_000
 
 const toSummary = (event: ListedEvent): EventSummary => ({
@@ -32,7 +32,7 @@ const toSummary = (event: ListedEvent): EventSummary => ({
   last_at: Date.parse(event.last_at),
 })
 
-/** The events that the reader may read, kept up to date: the list once, then each message that comes counts. */
+/** The events that the user can read: loaded once, then updated with each message of the stream. */
 export class EventListStore {
   readonly list = signal<EventList>({ is: 'loading', error: null, events: [], hasMore: false, logId: '' })
   readonly line = signal<ChannelStatus | null>(null)
@@ -63,7 +63,7 @@ export class EventListStore {
     this.#load()
   }
 
-  /** Older events, behind those that are there. */
+  /** Loads older events. */
   async more(): Promise<void> {
     const last = Math.min(...[...this.#events.values()].map(({ last_db_id }) => last_db_id))
     try {
@@ -92,7 +92,7 @@ export class EventListStore {
     }
   }
 
-  /** @param last up to which db_id the list has counted */
+  /** @param last the greatest db_id included in the list */
   #follow(last: number, logId: string): void {
     const { token } = session.get()
     const channel = openChannel('/api/stream?event_id=*', {
@@ -118,12 +118,12 @@ export class EventListStore {
       first_at: known?.first_at ?? at,
       last_at: at,
     })
-    // An event that is not on the list may be an old one, of which the list does not know how much there was.
+    // An event that is not in the list may be an old one with messages that were not counted.
     if (known === undefined && this.list.get().hasMore) this.#ask(event_id)
-    this.#timer ||= window.setTimeout(() => this.#publish({}), REST_MS)
+    this.#timer ||= window.setTimeout(() => this.#publish({}), UPDATE_INTERVAL_MS)
   }
 
-  /** Asks how many messages an event has, until no other comes meanwhile. */
+  /** Loads the message count of an event; repeats if a new message arrives meanwhile. */
   async #ask(event_id: string): Promise<void> {
     const before = this.#events.get(event_id)!
     const path = `/api/events?limit=1&before=${before.last_db_id + 1}`

@@ -1,6 +1,6 @@
 import { defineMessages } from '../shared/i18n.ts'
 
-/** What the list of events says. */
+/** Texts of the event list. */
 export const eventListText = defineMessages({
   en: {
     events: 'Events',
@@ -20,11 +20,11 @@ export const eventListText = defineMessages({
     more: 'Load older events',
     loading: 'Loading…',
     empty: 'No events yet',
-    emptyHow: 'The first message that an agent publishes makes one. To see a team at work: deepsoc-gateway demo',
+    emptyHow: 'An event appears here with its first message. To see a demo, run: deepsoc-gateway demo',
     nothing: 'None of the {n} loaded events matches.',
     honest: 'Older events are not loaded and not searched.',
     problem: 'The list could not be loaded: {why}',
-    retry: 'Try again',
+    retry: 'Retry',
   },
   zh: {
     events: '事件',
@@ -44,9 +44,9 @@ export const eventListText = defineMessages({
     more: '加载更早的事件',
     loading: '加载中…',
     empty: '暂无事件',
-    emptyHow: '智能体发布第一条消息后会自动出现。想看演示：deepsoc-gateway demo',
+    emptyHow: '收到第一条消息后，事件会自动出现在这里。如需演示，请运行：deepsoc-gateway demo',
     nothing: '已加载的 {n} 个事件均不匹配。',
-    honest: '更早的事件尚未加载，未包含在搜索内。',
+    honest: '更早的事件尚未加载，不在搜索范围内。',
     problem: '无法加载列表：{why}',
     retry: '重试',
   },

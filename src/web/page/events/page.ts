@@ -14,7 +14,7 @@ import { Table, unreadCount } from './table.ts'
 /** Interval at which relative times are updated, in milliseconds. */
 const CLOCK_MS = 5_000
 
-/** Increments whenever relative times or unread markers must be drawn again. */
+/** Increments whenever relative times or unread markers must be re-rendered. */
 const useTicks = (): [number, () => void] => {
   const [beat, setBeat] = useState(0)
   const next = (): void => setBeat((n) => n + 1)
@@ -53,7 +53,7 @@ const matching = (events: readonly EventSummary[], text: string): readonly Event
   return wanted === '' ? events : events.filter(({ event_id }) => event_id.toLowerCase().includes(wanted))
 }
 
-/** All events that the reader may read, those first in which something happened last. */
+/** All events that the user can read, latest activity first. */
 export const EventsPage = (): View => {
   const source = useLifecycle(() => new EventListStore())
   const { is, error, events, hasMore, logId } = useSignalValue(source.list)

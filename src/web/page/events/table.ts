@@ -6,15 +6,15 @@ import type { ReadMarker } from '../shared/read-markers.ts'
 import { roomPath } from '../shared/router.ts'
 import { eventListText as t } from './messages.ts'
 
-/** How many messages of an event the reader has not seen; null: they have seen none, ever. */
+/** Returns the number of unread messages of an event; null if the user has never opened it. */
 export const unreadCount = (event: EventSummary, seen: ReadonlyMap<string, ReadMarker>): number | null => {
   const mark = seen.get(event.event_id)
   if (mark === undefined) return null
-  // What was removed since counts no more, so the difference may be too small, yet never nothing.
+  // Messages deleted since then make the difference too small, but there is at least one new message.
   return event.last_db_id <= mark.id ? 0 : Math.max(1, event.messages - mark.messages)
 }
 
-/** A minute in which something came is shown by a mark beside the time. */
+/** An event with a message within this time is marked as active, in milliseconds. */
 const RECENT_MS = 20_000
 
 const Unread = ({ unread }: { readonly unread: number | null }): View => {
@@ -54,7 +54,7 @@ interface TableProps {
   readonly now: number
 }
 
-/** What the columns are, for the eye alone: in each row it is said by itself. */
+/** Column headings, hidden from screen readers, since each row has its own labels. */
 const Heads = (): View => html`
   <div class="event-heads" aria-hidden="true">
     <span class="head">${t('event')}</span>
@@ -64,7 +64,7 @@ const Heads = (): View => html`
   </div>
 `
 
-/** Events, one a line. */
+/** The list of events, one per row. */
 export const Table = ({ events, seen, now }: TableProps): View => html`
   <div class="events-list">
     <${Heads} />

@@ -4,18 +4,18 @@ import { healthText as t } from './messages.ts'
 
 interface DropDialogProps {
   readonly id: number
-  /** True: drop it. */
+  /** Called with true to delete the message. */
   readonly onAnswer: (yes: boolean) => void
 }
 
-/** Asks before a message is gone for good; whoever presses Enter or Escape by habit keeps it. */
+/** Confirms a deletion. Enter and Escape cancel. */
 export const DeleteDialog = ({ id, onAnswer }: DropDialogProps): View => {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => {
     dialog.current!.showModal()
     dialog.current!.querySelector<HTMLButtonElement>('.cancel')!.focus()
   }, [])
-  // Closed before it is gone: so the focus goes back to where it came from.
+  // Closed before it is unmounted, so that the browser restores the focus.
   const answer = (yes: boolean): void => {
     dialog.current!.close()
     onAnswer(yes)

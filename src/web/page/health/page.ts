@@ -21,7 +21,7 @@ const Refused = (): View => {
   `
 }
 
-/** The gateway's state: failed components, rates, the last hour, and the quarantine. */
+/** Gateway health: failed components, metrics, the last hour, and the quarantine. */
 export const HealthPage = (): View => {
   const { report, problem, at, refresh } = useReport()
   const refused = problem instanceof ApiError && problem.status === 403

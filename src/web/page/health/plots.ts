@@ -12,7 +12,7 @@ interface Line {
   readonly label: string
   readonly colour: string
   readonly from: keyof Sample
-  /** What a value is multiplied with to be in the unit of the plot. */
+  /** Factor that converts a value to the unit of the plot. */
   readonly times?: number
 }
 
@@ -67,10 +67,10 @@ const drawings = (broker: boolean): Drawing[] => [
   { name: 'wal', title: t('plotWal'), lines: [{ label: 'WAL', colour: '--accent', from: 'wal_bytes', times: MIB }] },
 ]
 
-/** Times of an hour with the samples at their place: of what lies between them, or before, nothing is drawn. */
+/** Times of the last hour with their samples; gaps are not drawn. */
 interface Axis {
   readonly times: readonly number[]
-  /** The sample at each time; null: there is none. */
+  /** Index of the sample at each time; null if there is none. */
   readonly sampleAt: readonly (number | null)[]
 }
 
@@ -85,7 +85,7 @@ const axisOf = ({ at }: Samples, everyMs: number): Axis => {
   if (at.length > 0 && at[0]! > last - HOUR_S * 1_000) put(last - HOUR_S * 1_000, null)
   for (const [index, ms] of at.entries()) {
     const before = index === 0 ? null : at[index - 1]!
-    // Nobody looked for a while: a line across it would be made up.
+    // Samples are missing: add a gap instead of a line across it.
     if (before !== null && ms - before > everyMs * 2.5) put(before + everyMs, null)
     put(ms, index)
   }
@@ -134,7 +134,7 @@ const Drawn = ({
   `
 }
 
-/** The last hour, as far as somebody has looked. */
+/** Plots of the last hour, as far as there are samples. */
 export const Plots = ({ report }: { readonly report: HealthAnswer }): View => {
   const { samples, sample_seconds: every, sampled_since, mode } = report
   const axis = useMemo(() => axisOf(samples, every * 1_000), [samples])

@@ -49,7 +49,7 @@ const Bulk = ({ view, reason }: { readonly view: QuarantineView; readonly reason
         <button type="button" onClick=${view.stop}>${t('stop')}</button>
       </p>`
 
-/** The quarantined messages: reason, origin and actions. */
+/** List of quarantined messages with reason, origin and actions. */
 export const QuarantineSection = ({
   counted,
   changed,
@@ -60,12 +60,12 @@ export const QuarantineSection = ({
   const [chosen, choose] = useState<string | null>(null)
   const [dropping, setDropping] = useState<number | null>(null)
   const heading = useRef<HTMLHeadingElement>(null)
-  // Of a reason that nothing is left of, all is shown again.
+  // If no rows with the chosen reason are left, show all.
   const reason = counted?.reasons.some((one) => one.reason === chosen) ? chosen : null
   const view = useQuarantine(reason, counted, changed)
   const hint = counted?.reasons.find((one) => one.reason === reason)?.hint
 
-  /** The row with the button that was pressed may be gone afterwards; the keyboard goes on from the one behind it. */
+  /** Runs an action on a row. If the row disappears, the next row gets the focus. */
   const act = async (id: number, work: () => Promise<void>): Promise<void> => {
     const at = view.rows.findIndex((row) => row.rejected_id === id)
     await work()

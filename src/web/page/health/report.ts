@@ -17,7 +17,7 @@ export type QuarantineLine = Answered<QuarantineSummary, 'received_at'>
 
 const HOUR_MS = 3_600_000
 
-/** Samples with later ones behind them, as far as they lie in the hour before the last. */
+/** Appends new samples and drops those older than one hour before the last. */
 export const mergeSamples = (known: Samples | null, more: Samples): Samples => {
   if (known === null) return more
   const last = known.at.at(-1) ?? 0
@@ -26,7 +26,7 @@ export const mergeSamples = (known: Samples | null, more: Samples): Samples => {
   const newest = more.at.at(-1) ?? last
   const kept = known.at.findIndex((at) => at > newest - HOUR_MS)
   const old = kept < 0 ? known.at.length : kept
-  // The same object means the same drawing.
+  // Returning the same object avoids a redraw.
   if (old === 0 && fresh === more.at.length) return known
   const join = <Value>(one: readonly Value[], other: readonly Value[]) => [...one.slice(old), ...other.slice(fresh)]
   const names = Object.keys(more) as (keyof Samples)[]

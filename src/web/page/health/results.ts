@@ -51,7 +51,7 @@ const Item = ({ result }: { readonly result: Result }): View => {
   `
 }
 
-/** What the last actions have brought, told once to who hears the page. */
+/** Results of the last actions, as a live region for screen readers. */
 export const Results = ({ results }: { readonly results: readonly Result[] }): View => html`
   <div class="results" role="log" aria-label=${t('results')}>
     ${results.length > 0 && html`<ul>${results.map((result) => html`<${Item} key=${result.key} result=${result} />`)}</ul>`}

@@ -17,7 +17,7 @@ interface Whole extends QuarantineLine {
 
 const PRINTABLE = /[\x20-\x7e\n\t]/
 
-/** Bytes that are no text: ASCII as it is, all others as \xNN. */
+/** Formats binary data: printable ASCII unchanged, all other bytes as \xNN. */
 const bytesText = (base64: string): string =>
   Array.from(atob(base64), (char) =>
     PRINTABLE.test(char) ? char : `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
@@ -52,7 +52,7 @@ const Sheet = ({ row }: { readonly row: Whole }): View => html`
   </dl>
 `
 
-/** All that is known of a row, fetched when it is opened. */
+/** All fields of a row, loaded when it is expanded. */
 export const RowBody = ({ id }: { readonly id: number }): View => {
   const [row, setRow] = useState<Whole | null>(null)
   const [problem, setProblem] = useState('')

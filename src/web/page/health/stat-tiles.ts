@@ -37,7 +37,7 @@ const quarantineFigure = ({ quarantine }: HealthAnswer): Figure => {
   return { ...figure, value, note, alarming: rows > 0 }
 }
 
-/** Which figures are shown, in their order. */
+/** Returns the tiles in display order. */
 const figuresOf = (report: HealthAnswer): Figure[] => {
   const { now, readers, database, totals } = report
   const { live, catching_up: behind, stalled } = readers
@@ -77,7 +77,7 @@ const figuresOf = (report: HealthAnswer): Figure[] => {
   ]
 }
 
-/** What the gateway does now, in figures. */
+/** Tiles with the current metrics. */
 export const StatTiles = ({ report }: { readonly report: HealthAnswer }): View => html`
   <section aria-label=${t('figures')}>
     <dl class="figures">
@@ -94,7 +94,7 @@ export const StatTiles = ({ report }: { readonly report: HealthAnswer }): View =
   </section>
 `
 
-/** The processes that serve, where there are several. */
+/** Table of worker processes, if there are several. */
 export const Workers = ({ report }: { readonly report: HealthAnswer }): View =>
   report.workers_expected === 1
     ? null

@@ -14,7 +14,7 @@ const listOf = (workers: readonly number[]): string => workers.join(', ')
 const silentOf = ({ workers }: HealthAnswer): readonly number[] =>
   workers.filter(({ answers }) => !answers).map(({ worker }) => worker)
 
-/** Sentences on workers that are not as they should be. */
+/** Returns messages about workers that do not respond or are not running. */
 const workerTroubles = (report: HealthAnswer): string[] => {
   const silent = silentOf(report)
   const { workers_expected: expected, workers } = report
@@ -44,7 +44,7 @@ const FaultItem = ({ fault, all }: { readonly fault: ClusterFault; readonly all:
   `
 }
 
-/** In one sentence, for who hears the page: it changes only when the state does. */
+/** Returns the text for screen readers, which changes only with the state. */
 const ariaText = (report: HealthAnswer | null, problem: unknown): string => {
   if (problem !== null) return t('unreachable')
   if (report === null) return ''
@@ -62,7 +62,7 @@ const Facts = ({ report, at }: { readonly report: HealthAnswer; readonly at: num
   </dl>
 `
 
-/** Whether the gateway works, and what is missing if it does not. */
+/** Overall state, and the failed components if there are any. */
 export const StatusSummary = ({ report, problem, at }: Omit<ReportState, 'refresh'>): View => {
   const gone = problem !== null
   const is = gone ? 'gone' : report === null ? 'unknown' : report.ready ? 'ready' : 'faulty'
@@ -91,6 +91,6 @@ export const StatusSummary = ({ report, problem, at }: Omit<ReportState, 'refres
   `
 }
 
-/** The word for how a worker is. */
+/** Returns the state of a worker as text. */
 export const workerStatusText = ({ answers, ready }: WorkerSummary): string =>
   t(answers ? (ready === true ? 'stateReady' : 'stateFaulty') : 'stateSilent')

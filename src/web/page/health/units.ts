@@ -3,7 +3,7 @@ import { locale } from '../shared/i18n.ts'
 const number = (value: number, digits: number): string =>
   value.toLocaleString(locale(), { maximumFractionDigits: digits })
 
-/** A number that is read at a glance: three digits that count. */
+/** Formats a number with about three significant digits. */
 export const formatCompact = (value: number): string => number(value, value < 10 ? 2 : value < 100 ? 1 : 0)
 
 const BYTES = ['B', 'KiB', 'MiB', 'GiB', 'TiB'] as const
@@ -21,6 +21,6 @@ export const seconds = (value: number): string => {
   return value < 7_200 ? `${formatCompact(value / 60)} min` : `${formatCompact(value / 3_600)} h`
 }
 
-/** What is not known is a dash. */
+/** Formats a value; a dash if it is unknown. */
 export const formatOptional = (value: number | null | undefined, format: (value: number) => string): string =>
   value === null || value === undefined ? '–' : format(value)

@@ -4,9 +4,9 @@ import type { ReplayOutcome } from '../../../http/routes/quarantine.ts'
 import { api } from '../shared/api.ts'
 import type { QuarantineLine } from './report.ts'
 
-/** Rows that come at once. */
+/** Rows per page. */
 const PAGE = 20
-/** The most that the gateway gives at once. */
+/** Maximum rows per request. */
 const MOST = 200
 
 interface Page {
@@ -21,20 +21,20 @@ interface BulkPage {
   readonly through: number
 }
 
-/** How many rows a replay of many has brought where. */
+/** Number of rows of a bulk replay by outcome. */
 type ReplayCounts = Readonly<Record<ReplayOutcome['kind'], number>>
 
-/** What an action has brought, newest first. */
+/** Result of an action. */
 export type Result =
   | { readonly key: number; readonly is: 'fate'; readonly fate: ReplayOutcome }
   | { readonly key: number; readonly is: 'dropped'; readonly id: number }
   | { readonly key: number; readonly is: 'failed'; readonly id: number | null; readonly error: unknown }
   | { readonly key: number; readonly is: 'bulk'; readonly tally: ReplayCounts; readonly stopped: boolean }
 
-/** A result that is not counted yet; distributed, so that each kind keeps its fields. */
+/** A result without its key; a distributive type, so that each kind keeps its fields. */
 type Outcome<R = Result> = R extends Result ? Omit<R, 'key'> : never
 
-/** Results that stay in sight. */
+/** Number of results that are displayed. */
 const MAX_RESULTS = 5
 
 export interface QuarantineView {
@@ -42,9 +42,9 @@ export interface QuarantineView {
   readonly hasMore: boolean
   readonly problem: unknown
   readonly results: readonly Result[]
-  /** Rows that something is done with right now. */
+  /** Ids of rows with an action in progress. */
   readonly busy: ReadonlySet<number>
-  /** Rows that a replay of many has been through; null: none is under way. */
+  /** Rows processed by the running bulk replay; null if none is running. */
   readonly bulk: number | null
   readonly more: () => void
   readonly replay: (id: number) => Promise<void>
@@ -56,10 +56,10 @@ export interface QuarantineView {
 const query = (reason: string | null): string => (reason === null ? '' : `&reason=${encodeURIComponent(reason)}`)
 
 /**
- * The rows of one reason, or of all, and what can be done with them.
+ * Loads the rows of one reason, or all rows, and provides the actions on them.
  *
- * @param count the list is read again when it changes
- * @param changed told after each change, so that the figures follow
+ * @param count the list is reloaded when it changes
+ * @param changed called after each action, so that the metrics are refreshed
  */
 export const useQuarantine = (
   reason: string | null,
@@ -83,7 +83,7 @@ export const useQuarantine = (
     try {
       const path = `/api/rejected?limit=${limit}${before === 0 ? '' : `&before=${before}`}${query(reason)}`
       const next = await api<Page>(path)
-      // An answer that was overtaken by a later question is not of now.
+      // Ignore the response if a later request was sent.
       if (turn !== reading.current) return
       setPage((last) => (before === 0 ? next : { ...next, data: [...last.data, ...next.data] }))
       setProblem(null)

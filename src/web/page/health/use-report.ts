@@ -5,25 +5,25 @@ import { healthText as t } from './messages.ts'
 import { type HealthAnswer, mergeSamples } from './report.ts'
 
 export interface ReportState {
-  /** The last one that came, with all samples of the hour; null: none yet. */
+  /** The last report, with all samples of the hour; null if there is none yet. */
   readonly report: HealthAnswer | null
-  /** Why the last question was not answered; null: it was. */
+  /** Error of the last request; null if it succeeded. */
   readonly problem: unknown
-  /** When the report came: milliseconds since 1970 by this machine. */
+  /** Time at which the report was received, in milliseconds since 1970 by the local clock. */
   readonly at: number
-  /** Asks at once. */
+  /** Requests a new report immediately. */
   readonly refresh: () => void
 }
 
-const REST_MS = 3_000
-const REST_IN_TROUBLE_MS = 5_000
-/** Who takes longer is as good as gone: a process that hangs refuses nothing. */
+const POLL_INTERVAL_MS = 3_000
+const FAILED_POLL_INTERVAL_MS = 5_000
+/** Request timeout in milliseconds: a hung process accepts the connection but never responds. */
 const TIMEOUT_MS = 8_000
 
-/** Who may not know will not be told in three seconds either. */
+/** After 401 or 403 a retry is useless. */
 const isFinal = (error: unknown): boolean => error instanceof ApiError && (error.status === 403 || error.status === 401)
 
-/** The gateway's state, asked for again and again while somebody looks at the tab. */
+/** Polls `/api/health` while the tab is visible. */
 export const useReport = (): ReportState => {
   const [seen, setSeen] = useState<Omit<ReportState, 'refresh'>>({ report: null, problem: null, at: 0 })
   const refresh = useRef<() => void>(() => undefined)
@@ -38,7 +38,7 @@ export const useReport = (): ReportState => {
     const read = async (signal: AbortSignal): Promise<HealthAnswer> => {
       const after = Math.floor(samples?.at.at(-1) ?? 0)
       const { data } = await api<{ data: HealthAnswer }>(`/api/health?samples_after=${after}`, { signal })
-      // Another process has another memory: what was seen of the one before is not its own.
+      // The gateway was restarted, so samples of the previous process are discarded.
       if (data.sampled_since !== since) {
         since = data.sampled_since
         if (samples !== null) {
@@ -60,15 +60,15 @@ export const useReport = (): ReportState => {
         () => own.abort(new ApiError(0, { code: 'unreachable', message: t('noAnswer', { n: TIMEOUT_MS / 1_000 }) })),
         TIMEOUT_MS,
       )
-      let rest = REST_MS
+      let rest = POLL_INTERVAL_MS
       try {
         const report = await read(own.signal)
         if (!over) setSeen({ report, problem: null, at: Date.now() })
       } catch (problem) {
-        // A later question is under way, or nobody is there any more.
+        // A later request is running, or the component was unmounted.
         if (over || running !== own) return
         setSeen((last) => ({ ...last, problem }))
-        rest = isFinal(problem) ? Number.POSITIVE_INFINITY : REST_IN_TROUBLE_MS
+        rest = isFinal(problem) ? Number.POSITIVE_INFINITY : FAILED_POLL_INTERVAL_MS
       } finally {
         clearTimeout(late)
       }

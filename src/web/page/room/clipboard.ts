@@ -1,10 +1,10 @@
-/** Puts a text on the clipboard. @returns whether the browser let it */
+/** Copies a text to the clipboard. @returns whether it succeeded */
 export const copyText = async (text: string): Promise<boolean> => {
   try {
     await navigator.clipboard.writeText(text)
     return true
   } catch {
-    // There is no clipboard on a page that was loaded over plain HTTP from another machine.
+    // The Clipboard API requires a secure context: HTTPS or localhost.
     return copyBySelection(text)
   }
 }
@@ -29,6 +29,6 @@ export const saveText = (name: string, type: string, parts: readonly string[]): 
   link.href = url
   link.download = name
   link.click()
-  // The browser reads it after the click.
+  // The browser reads the blob after the click.
   setTimeout(() => URL.revokeObjectURL(url), 60_000)
 }

@@ -6,16 +6,16 @@ import { roomText as t } from './messages.ts'
 
 const KEPT = 'name'
 
-/** What is under way or could not be sent; sent again it keeps its key, so that it is stored once. */
+/** A message that is being sent or has failed. A retry uses the same key, so that it is stored once. */
 interface Draft {
   readonly key: string
   readonly name: string
   readonly text: string
-  /** Empty while it is under way. */
+  /** Empty while the message is being sent. */
   readonly problem: string
 }
 
-/** randomUUID is not there on pages over plain HTTP. */
+/** Returns a random key; crypto.randomUUID is missing on pages over plain HTTP. */
 const newKey = (): string =>
   [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 
@@ -46,7 +46,7 @@ const NotSent = ({ draft, onRetry, onDiscard }: NotSentProps): View => html`
   </div>
 `
 
-/** The form under a room, through which people write into it. */
+/** Form for writing messages to a room. */
 export const Composer = ({ eventId }: { readonly eventId: string }): View => {
   const [name, setName] = useState(load(KEPT) ?? '')
   const [text, setText] = useState('')
@@ -66,12 +66,12 @@ export const Composer = ({ eventId }: { readonly eventId: string }): View => {
   const submit = (event: Event): void => {
     event.preventDefault()
     if (underWay || text.trim() === '') return
-    // The same text again is the same message.
+    // Submitting the same text again is a retry of the same message.
     const same = draft !== null && draft.text === text && draft.name === name.trim()
     send(same ? draft : { key: newKey(), name: name.trim(), text, problem: '' })
   }
   const onKeyDown = (event: KeyboardEvent): void => {
-    // An Enter that ends the composition of a Chinese word is no wish to send.
+    // Enter during IME composition confirms a word and does not send.
     if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
     submit(event)
   }

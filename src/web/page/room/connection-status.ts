@@ -9,7 +9,7 @@ import { askForToken } from '../shared/session.ts'
 import { useSignalValue } from '../shared/signal.ts'
 import type { ConnectionInfo, RoomModel } from './model/room.ts'
 
-/** What the line is in: the channel's state, or that of the first page, which comes before it. */
+/** State of the channel, or `loading` until the first page is there. */
 type LineState = ChannelState | 'loading'
 
 const stateOf = ({ channel, trouble }: ConnectionInfo): LineState => {
@@ -22,7 +22,7 @@ const whyOf = ({ channel, trouble }: ConnectionInfo): Why | null => trouble?.why
 const retryAtOf = ({ channel, trouble }: ConnectionInfo): number | null =>
   trouble === null ? (channel?.retryAt ?? null) : trouble.retryAt
 
-/** A reason in one line: the page's text for its code, else the gateway's message. */
+/** Returns a reason as one line: the page's text for its code, else the gateway's message. */
 const reasonText = ({ code, status, message }: Why): string => {
   const known = reasonCodeText(code)
   if (known !== code) return escapeLine(known)
@@ -31,14 +31,14 @@ const reasonText = ({ code, status, message }: Why): string => {
 
 const hintText = ({ code, hint = '' }: Why): string => escapeLine(errorHint(code, hint))
 
-/** State and reason in one line, without figures that move: what is worth being said aloud. */
+/** Returns state and reason as one line without countdowns, for screen readers. */
 export const stateText = (line: ConnectionInfo): string => {
   const state = connectionText(stateOf(line))
   const why = whyOf(line)
   return why === null ? state : connectionText('because', { state, why: reasonText(why) })
 }
 
-/** Draws again each second, for countdowns. */
+/** Re-renders the component at an interval, for countdowns. */
 const useClock = (everyMs: number): number => {
   const [now, setNow] = useState(Date.now())
   useEffect(() => {
@@ -96,7 +96,7 @@ const Facts = ({ room, line }: { readonly room: RoomModel; readonly line: Connec
   `
 }
 
-/** Once shown it stays, disabled while there is nothing to retry: a button that goes away under the pointer loses the click. */
+/** Once shown, the button stays and is only disabled: if it disappeared under the pointer, a click would be lost. */
 const RetryButton = ({ room, isWanted }: { readonly room: RoomModel; readonly isWanted: boolean }): View => {
   const shown = useRef(false)
   shown.current ||= isWanted
@@ -111,7 +111,7 @@ const RetryButton = ({ room, isWanted }: { readonly room: RoomModel; readonly is
   </button>`
 }
 
-/** How the room stands to its gateway: a word at a glance, all of it when it is opened. */
+/** Connection status badge; expands to all details. */
 export const ConnectionStatus = ({ room }: { readonly room: RoomModel }): View => {
   const line = useSignalValue(room.line)
   const [open, setOpen] = useState(false)
@@ -140,7 +140,7 @@ export const ConnectionStatus = ({ room }: { readonly room: RoomModel }): View =
   `
 }
 
-/** A line that is closed brings nothing any more, so it is said where the messages are, with what can be done. */
+/** Banner above the messages if the connection is closed, with hint and actions. */
 export const DisconnectedBanner = ({ room }: { readonly room: RoomModel }): View => {
   const line = useSignalValue(room.line)
   const why = whyOf(line)

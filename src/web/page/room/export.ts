@@ -1,7 +1,7 @@
 import { saveText } from './clipboard.ts'
 import type { RoomModel } from './model/room.ts'
 
-/** Resolves once a condition on the room holds, looked at whenever the room changes. */
+/** Resolves once a condition on the room holds; it is checked whenever the room changes. */
 const when = (room: RoomModel, holds: () => boolean): Promise<void> =>
   new Promise((resolve) => {
     const look = (): void => {
@@ -13,14 +13,14 @@ const when = (room: RoomModel, holds: () => boolean): Promise<void> =>
     look()
   })
 
-/** What may stand in a file's name everywhere. */
+/** Returns a file name that is valid on all platforms. */
 const fileName = (eventId: string): string => `${eventId.replace(/[^\p{L}\p{N}._-]+/gu, '_').slice(0, 80)}.jsonl`
 
 /**
- * Saves what the filter lets pass, each message on a line, as it was published. What is not loaded yet is loaded first;
- * a history that cannot be loaded ends it, since half of a room would look like all of it.
+ * Saves the filtered messages as JSON lines, as published. Loads the full history first; if that fails, nothing is
+ * saved, since an incomplete export would look complete.
  *
- * @param onLoading called if there is something to wait for
+ * @param onLoading called if history must be loaded
  */
 export const exportShown = async (room: RoomModel, onLoading: () => void): Promise<void> => {
   const { history, selection } = room

@@ -16,7 +16,7 @@ const KEYS = [
   [['?'], 'keyHelp'],
 ] as const
 
-/** The keys of the room. */
+/** Dialog with the keyboard shortcuts. */
 export const Help = ({ onClose }: { readonly onClose: () => void }): View => {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => dialog.current!.showModal(), [])

@@ -5,7 +5,7 @@ import { roomText as t } from './messages.ts'
 import { isEverything } from './model/filter.ts'
 import type { RoomModel } from './model/room.ts'
 
-/** How much of the history is there, how much a filter has found in it, and the way to more. */
+/** Shows how much history is loaded and how many messages match, and loads more. */
 export const HistoryStatus = ({ room }: { readonly room: RoomModel }): View => {
   useSignalValue(room.changed)
   const { is, wanted, error } = useSignalValue(room.history)

@@ -4,7 +4,7 @@ import type { RoomModel } from './model/room.ts'
 import { lowerBound } from './timeline/rows.ts'
 import type { VirtualList } from './timeline/virtual-list.ts'
 
-/** Ways to messages that may not be loaded yet. */
+/** Navigates to messages, loading history if needed. */
 export class MessageNavigator {
   readonly #room: RoomModel
   readonly #scroller: VirtualList
@@ -16,7 +16,7 @@ export class MessageNavigator {
     this.#select = select
   }
 
-  /** The message that is so many rows away from the selected one, or at the edge of what is seen. */
+  /** Selects the next or previous message; without a selection, the last one. */
   step(from: number | null, by: 1 | -1): void {
     const { entries } = this.#scroller.rows
     const index = from === null ? entries.length - 1 : lowerBound(this.#scroller.rows, from) + by
@@ -35,7 +35,7 @@ export class MessageNavigator {
     this.#scroller.toEnd()
   }
 
-  /** The next round behind the selected message, or the one before it. */
+  /** Selects the first round after, or the last one before, the selected message. */
   byRound(from: number | null, by: 1 | -1): void {
     const at = from ?? this.#room.entries.at(-1)?.id ?? 0
     const rounds = [...this.#room.tally.rounds.values()].sort((a, b) => a.firstId - b.firstId)
@@ -43,10 +43,10 @@ export class MessageNavigator {
     if (next !== undefined) this.round(next.round)
   }
 
-  /** The beginning of a round; history is loaded until it is there. */
+  /** Selects the first message of a round, loading history up to it. */
   async round(round: number): Promise<void> {
     const room = this.#room
-    // Its first message is known to be the first once an earlier round, or the beginning, is there.
+    // The first message of the round is certain only once an earlier round, or the beginning, is loaded.
     const hasEarlierRound = (): boolean => [...room.tally.rounds.keys()].some((known) => known < round)
     await this.#loaded(hasEarlierRound)
     const found = room.tally.rounds.get(round)
@@ -56,7 +56,7 @@ export class MessageNavigator {
     if (entry !== undefined) this.#go(entry, 'top')
   }
 
-  /** @returns whether there is such a message */
+  /** Selects a message, clearing the filter if it excludes it. @returns false if there is no such message */
   async message(id: number): Promise<boolean> {
     const room = this.#room
     await this.#loaded(() => (room.entries[0]?.id ?? Number.POSITIVE_INFINITY) <= id)
@@ -74,7 +74,7 @@ export class MessageNavigator {
     this.#scroller.reveal(entry.id, how)
   }
 
-  /** Resolves when `enough` holds, or there is no more history to load. */
+  /** Resolves when `enough` holds, or when no more history can be loaded. */
   #loaded(enough: () => boolean): Promise<void> {
     const room = this.#room
     return new Promise((resolve) => {

@@ -24,7 +24,7 @@ import { useShortcuts } from './use-shortcuts.ts'
 
 const focusOn = (id: string): void => document.getElementById(id)?.focus()
 
-/** A short word about what a key or a button did. */
+/** A notice about the result of an action, cleared after a few seconds. */
 const useNote = (): [string, (text: string) => void] => {
   const [note, setNote] = useState('')
   useEffect(() => {
@@ -35,7 +35,7 @@ const useNote = (): [string, (text: string) => void] => {
   return [note, setNote]
 }
 
-/** Goes where the address points to, now and whenever its hash changes. */
+/** Selects the message in the hash of the address, now and whenever it changes. */
 const useHash = (moves: MessageNavigator, missing: (id: number) => void): void => {
   useEffect(() => {
     const go = async (): Promise<void> => {
@@ -48,7 +48,7 @@ const useHash = (moves: MessageNavigator, missing: (id: number) => void): void =
   }, [moves])
 }
 
-/** An empty text would be written at each render, and screen readers announce that too. */
+/** Live regions for screen readers. Null instead of an empty text, which would be announced at each render. */
 const Note = ({ room, note }: { readonly room: RoomModel; readonly note: string }): View => {
   const said = useAnnouncement(room)
   const line = useSignalValue(room.line)
@@ -102,7 +102,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
     setShownFilter(next)
     room.selection.setFilter(next)
   }
-  // A permalink may have lifted the filter.
+  // A permalink can clear the filter.
   useEffect(() => room.changed.subscribe(() => setShownFilter(room.selection.filter)), [room])
 
   const act = useCallback(

@@ -10,8 +10,8 @@ import { roleName } from './role-messages.ts'
 
 const KEPT = 'plot'
 const MAX_STEPS = 480
-/** The plot follows a busy room at most so often, in milliseconds. */
-const REST_MS = 500
+/** Minimum time between two redraws of the plot, in milliseconds. */
+const REDRAW_INTERVAL_MS = 500
 
 interface RatePlotProps {
   readonly room: RoomModel
@@ -19,7 +19,7 @@ interface RatePlotProps {
   readonly onPeriod: (from: number, to: number) => void
 }
 
-/** Counts up when the room has changed, the last change included. Counting is cheap, drawing is not. */
+/** Increments when the room has changed, throttled, the last change included. */
 const useThrottledChange = (room: RoomModel): number => {
   const [beat, setBeat] = useState(0)
   useEffect(() => {
@@ -28,9 +28,9 @@ const useThrottledChange = (room: RoomModel): number => {
       timer = 0
       setBeat((n) => n + 1)
     }
-    // What was loaded between the drawing and now would else be missing until the next change.
+    // Include messages that were loaded between rendering and this effect.
     draw()
-    const end = room.changed.subscribe(() => (timer ||= window.setTimeout(draw, REST_MS)))
+    const end = room.changed.subscribe(() => (timer ||= window.setTimeout(draw, REDRAW_INTERVAL_MS)))
     return () => {
       end()
       clearTimeout(timer)
@@ -39,7 +39,7 @@ const useThrottledChange = (room: RoomModel): number => {
   return beat
 }
 
-/** Messages per minute by role, of what is loaded; a part of it can be chosen. */
+/** Plot of loaded messages per minute by role; a period can be selected. */
 export const RatePlot = ({ room, onPeriod }: RatePlotProps): View => {
   const beat = useThrottledChange(room)
   const [shown, setShown] = useState(load(KEPT) !== 'hidden')

@@ -2,7 +2,7 @@ import { escapeLine } from '../shared/escape-control-chars.ts'
 import { defineMessages, language, lookUp } from '../shared/i18n.ts'
 import { agentRole, type Role } from './model/roles.ts'
 
-/** The names of the roles. */
+/** Names of the roles, as in DeepSOC. */
 export const roleName: (role: Role) => string = defineMessages<Role>({
   en: {
     captain: 'Captain',
@@ -27,11 +27,11 @@ export const roleName: (role: Role) => string = defineMessages<Role>({
 })
 
 const TYPES: Readonly<Record<string, readonly [en: string, zh: string]>> = {
-  llm_request: ['asks the model', '请求分析'],
-  manager_llm_request: ['asks the model', '请求分析'],
-  operator_llm_request: ['asks the model', '请求分析'],
-  expert_llm_request_exec_summary: ['asks for a summary', '请求执行总结'],
-  expert_llm_request_event_summary: ['asks for a summary', '请求事件总结'],
+  llm_request: ['model request', '请求分析'],
+  manager_llm_request: ['model request', '请求分析'],
+  operator_llm_request: ['model request', '请求分析'],
+  expert_llm_request_exec_summary: ['summary request', '请求执行总结'],
+  expert_llm_request_event_summary: ['summary request', '请求事件总结'],
   event_next_round_initiated: ['next round', '进入下一轮'],
   system_notification: ['notification', '系统通知'],
   llm_response: ['tasks', '任务下达'],
@@ -41,7 +41,7 @@ const TYPES: Readonly<Record<string, readonly [en: string, zh: string]>> = {
   manager_llm_response: ['actions', '行动安排'],
   action_created: ['action created', '行动已创建'],
   error_action_creation: ['action not created', '行动创建失败'],
-  llm_unexpected_response: ['unexpected response', '意外响应'],
+  llm_unexpected_response: ['unexpected response', '异常响应'],
   operator_llm_response: ['commands', '指令下达'],
   command_created: ['command created', '指令已创建'],
   error_command_creation: ['command not created', '指令创建失败'],
@@ -53,10 +53,10 @@ const TYPES: Readonly<Record<string, readonly [en: string, zh: string]>> = {
   user_message: ['message', '留言'],
 }
 
-/** What a message_type says, in words where it is one of DeepSOC's; else as it is. */
+/** Returns the display name of a message_type; an unknown one unchanged. */
 export const typeName = (type: string): string => lookUp(TYPES, type) ?? escapeLine(type)
 
-/** `_manager` as a person says it; anything else as it is. */
+/** Returns the display name of an agent such as `_manager`; any other name unchanged. */
 export const agentName = (name: string): string => {
   const role = agentRole(name)
   return role === undefined ? escapeLine(name) : roleName(role)
@@ -91,17 +91,17 @@ const ID_NAMES: Readonly<Record<string, string>> = {
   summary: '总结',
 }
 
-/** DeepSOC's own English words are said in Chinese to who reads Chinese; any other is left as it is. */
+/** Translates DeepSOC's English terms on a Chinese page; any other text is unchanged. */
 const inChinese = (words: Readonly<Record<string, string>>, word: string): string =>
   language.get() === 'zh' && Object.hasOwn(words, word) ? words[word]! : escapeLine(word)
 
-/** How far a task, an action or a command has come. */
+/** Returns the display name of the status of a task, action or command. */
 export const statusName = (status: string): string => inChinese(STATUSES, status)
 
-/** What sort of task, action or command it is. */
+/** Returns the display name of the kind of a task, action or command. */
 export const kindName = (kind: string): string => inChinese(KINDS, kind)
 
-/** What an id is of. */
+/** Returns the display name of an id. */
 export const idName = (name: string): string => inChinese(ID_NAMES, name)
 
 const ANSWERS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
@@ -109,5 +109,5 @@ const ANSWERS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
   MISSION_COMPLETE: ['Mission complete', '任务完成'],
 }
 
-/** What an answer of the captain's declares; empty for a plain list of tasks. */
+/** Returns the display name of a captain's response_type; empty for a plain list of tasks. */
 export const answerName = (answer: string): string => lookUp(ANSWERS, answer) ?? ''

@@ -22,7 +22,7 @@ const Count = ({ room }: { readonly room: RoomModel }): View => {
   return html`<span class="count number faint" id="count">${t('messages', { n })}</span>`
 }
 
-/** The event's name, its connection, and what can be done with all of it. */
+/** Header of the room: event id, connection status, search and tools. */
 export const RoomHead = (props: RoomHeadProps): View => {
   const { room, search, filtersOpen, onSearch, onFilters, onExport, onHelp } = props
   return html`

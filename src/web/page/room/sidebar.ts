@@ -18,9 +18,9 @@ interface RailProps {
   readonly onClose: () => void
 }
 
-/** So many types are listed; whoever sends more of them means no good. */
+/** Maximum number of listed types; more are not expected from well-behaved publishers. */
 const MAX_TYPES = 60
-/** So many rounds are listed at once, the last ones first. */
+/** Number of rounds listed at once, the last ones first. */
 const MAX_ROUNDS = 50
 
 const Part = ({ title, children }: { readonly title: string; readonly children?: Children }): View =>
@@ -50,7 +50,7 @@ const Rounds = ({ room, onRound }: Pick<RailProps, 'room' | 'onRound'>): View =>
   const all = [...room.tally.rounds.values()].sort((a, b) => a.round - b.round)
   const known = all.slice(-most)
   const first = known[0]?.round ?? 1
-  // Rounds are counted from one, so those before the first that is loaded are known to be there.
+  // Rounds are numbered from one, so the rounds before the first loaded one exist.
   const isBegin = room.history.get().is === 'whole' || known.length < all.length
   const before = isBegin ? 0 : Math.min(Math.max(0, first - 1), MAX_ROUNDS)
   const earlier = Array.from({ length: before }, (_, index) => first - before + index)
@@ -105,7 +105,7 @@ const Period = ({ filter, onFilter }: Pick<RailProps, 'filter' | 'onFilter'>): V
   return html`${field('from', t('from'))}${field('to', t('to'))}`
 }
 
-/** Rounds to jump to, and filters by role, type and time. */
+/** List of rounds, and filters by role, type and time. */
 export const Sidebar = ({ room, filter, onFilter, onRound, onClose }: RailProps): View => {
   useSignalValue(room.changed)
   useSignalValue(room.history)

@@ -8,10 +8,10 @@ import { agentName, roleName } from './role-messages.ts'
 import { lowerBound } from './timeline/rows.ts'
 import type { VirtualList } from './timeline/virtual-list.ts'
 
-/** Live regions speak at most so often, in milliseconds: a busy room would never be silent. */
+/** Minimum time between two screen reader announcements, in milliseconds. */
 const SPEAK_MS = 10_000
 
-/** How many of the shown messages have come since the reader was at the end last; marks what was seen. */
+/** Returns the number of shown messages since the user was last at the end, and saves the read marker. */
 export const useUnreadCount = (room: RoomModel, scroller: VirtualList): number => {
   const last = useRef<number | null>(null)
   const newest = room.entries.at(-1)?.id ?? 0
@@ -24,7 +24,7 @@ export const useUnreadCount = (room: RoomModel, scroller: VirtualList): number =
   return scroller.atEnd ? 0 : scroller.rows.entries.length - lowerBound(scroller.rows, last.current + 1)
 }
 
-/** What is said aloud of messages that came: how many, and from whom the last is. */
+/** Returns the screen reader announcement of new messages: their number, and the sender of the last. */
 export const useAnnouncement = (room: RoomModel): string => {
   const [said, setSaid] = useState('')
   const from = useRef<number | null>(null)
@@ -43,7 +43,7 @@ export const useAnnouncement = (room: RoomModel): string => {
   return said
 }
 
-/** The title of the tab: the event, and how many messages have come while nobody looked. */
+/** Sets the title of the tab: the event, and the number of messages received while the tab was hidden. */
 export const useTitle = (room: RoomModel): void => {
   const version = useSignalValue(room.changed)
   const seen = useRef(0)

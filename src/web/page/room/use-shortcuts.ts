@@ -1,12 +1,12 @@
 import { useEffect, useRef } from 'preact/hooks'
 
-/** What keys do, by what KeyboardEvent calls them. */
+/** Actions by KeyboardEvent.key. */
 type Shortcuts = Readonly<Record<string, () => void>>
 
 const isTyping = (target: EventTarget | null): boolean =>
   target instanceof HTMLElement && target.matches('input, textarea, select, dialog *')
 
-/** Acts on keys wherever the focus is, but for where one types. Escape leaves those. */
+/** Handles shortcuts everywhere except in input fields, where only Escape is handled. */
 export const useShortcuts = (keys: Shortcuts): void => {
   const now = useRef(keys)
   now.current = keys

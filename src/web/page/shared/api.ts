@@ -2,12 +2,12 @@ import { reasonCodeText } from './connection-messages.ts'
 import { errorHint, errorTitle } from './error-messages-zh.ts'
 import { askForToken, session } from './session.ts'
 
-/** An answer of the gateway's that is no success, or none at all (`status` 0, code `unreachable`). */
+/** An error response of the gateway, or no response (`status` 0, code `unreachable`). */
 export class ApiError extends Error {
   readonly status: number
   readonly code: string
   readonly hint: string
-  /** The parsed answer, for what stands beside code, message and hint; an empty object where there is none. */
+  /** The parsed response, for fields other than code, message and hint; empty if it is not a JSON object. */
   readonly body: Readonly<Record<string, unknown>>
 
   constructor(status: number, body: Readonly<Record<string, unknown>>) {
@@ -22,18 +22,18 @@ export class ApiError extends Error {
 
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
 
-/** A type of the server's as its answers have it: times that it keeps in milliseconds are ISO 8601 texts. */
+/** A server type as it is serialized: times in milliseconds become ISO 8601 strings. */
 export type Answered<T, Times extends keyof T> = Omit<T, Times> & { readonly [Time in Times]: string }
 
 interface ApiOptions {
   readonly method?: 'GET' | 'POST' | 'DELETE'
-  /** Sent as JSON; a string goes as it is. */
+  /** Sent as JSON; a string is sent unchanged. */
   readonly body?: unknown
   readonly headers?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
 }
 
-/** The pasted token, where there is one; a cookie goes by itself. */
+/** Returns the Authorization header if a token was entered; a cookie is sent by the browser. */
 export const authHeaders = (): Record<string, string> => {
   const { token } = session.get()
   return token === null ? {} : { Authorization: `Bearer ${token}` }
@@ -56,10 +56,10 @@ const send = async (path: string, { method = 'GET', body, headers, signal }: Api
 }
 
 /**
- * The text of a successful answer, for what must not go through JSON.parse.
+ * Returns the body of a successful response as text, for data that JSON.parse would round.
  *
- * @throws ApiError; on 401 the page asks for a token beside
- * @throws DOMException AbortError when the signal says so
+ * @throws ApiError; on 401 the page also shows the sign-in form
+ * @throws DOMException AbortError if the signal aborts
  */
 export const apiText = async (path: string, options: ApiOptions = {}): Promise<string> => {
   const answer = await send(path, options)
@@ -70,7 +70,7 @@ export const apiText = async (path: string, options: ApiOptions = {}): Promise<s
   throw error
 }
 
-/** The parsed body of a successful answer: `data` and what stands beside it. Throws as {@link apiText} does. */
+/** Returns the parsed body of a successful response: `data` and other members. Throws like {@link apiText}. */
 export const api = async <T>(path: string, options: ApiOptions = {}): Promise<T> =>
   JSON.parse(await apiText(path, options)) as T
 
@@ -83,7 +83,7 @@ const parsed = (text: string): Record<string, unknown> => {
   }
 }
 
-/** Status, code, message and hint of an error in one line, in the language of the page. */
+/** Formats status, code, message and hint of an error as one line, in the language of the page. */
 export const errorText = (error: unknown): string => {
   if (!(error instanceof ApiError)) return error instanceof Error ? error.message : String(error)
   const { status, code, message, hint } = error

@@ -1,6 +1,6 @@
 import { language } from './i18n.ts'
 
-/** Texts of the error codes that a page can show. The gateway sends the English ones. */
+/** Chinese titles and hints of the error codes that a page can show. The gateway sends the English ones. */
 const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> = {
   body_too_large: ['消息体过大', '请发送更小的消息，或调高 MAX_MESSAGE_BYTES。'],
   invalid_utf8: ['不是有效的 UTF-8', '请以 UTF-8 编码消息体。'],
@@ -12,7 +12,10 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   invalid_message_type: ['message_type 无效', 'message_type（或 type）为字符串、null 或省略。'],
   invalid_round_id: ['round_id 无效', 'round_id 为 ±(2^53-1) 以内的整数、null 或省略。'],
   event_mismatch: ['event_id 不一致', '请去掉消息体中的 event_id，或使其与路径中的一致。'],
-  message_conflict: ['消息冲突', '该事件中已有相同 message_id 而内容不同的消息，以先到者为准。请使用新的 message_id。'],
+  message_conflict: [
+    '消息冲突',
+    '该事件中已有 message_id 相同但内容不同的消息，以先收到的为准。请使用新的 message_id。',
+  ],
   message_unstorable: ['数据库无法保存该消息', '原因见详情。请修改消息。'],
   invalid_query: ['查询参数无效', '该接口的参数见 docs/PROTOCOL.md。'],
   invalid_path: ['路径无效', '请将路径按 UTF-8 进行百分号编码。'],
@@ -27,7 +30,7 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   origin_forbidden: ['来源不被允许', '其他来源的页面无权执行此操作。请从同源页面调用，或将该来源加入 CORS_ORIGINS。'],
   host_forbidden: [
     '主机名不被允许',
-    '未启用认证时，网关只接受 IP 地址和 localhost（防止 DNS 重绑定）。请改用它们，将主机名加入 ALLOWED_HOSTS，或配置令牌密钥。',
+    '未启用认证时，为防止 DNS 重绑定，网关只接受 IP 地址和 localhost。请改用 IP 地址或 localhost，或将主机名加入 ALLOWED_HOSTS，或配置令牌密钥。',
   ],
   url_too_long: ['URL 过长', 'URL 最长 8,192 字节：请减少事件或过滤条件。'],
   token_missing: [
@@ -39,7 +42,7 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   token_revoked: ['令牌已被吊销', '该主体的令牌已被吊销。请重新登录，之后签发的令牌可以使用。'],
   token_in_query: [
     '令牌不能放在 URL 中',
-    'URL 会留在日志和历史记录里，请将该令牌视为已泄露。请用 Authorization: Bearer … 发送令牌，或在 POST /api/stream-tickets 换取票据。',
+    'URL 会留在日志和历史记录里，请将该令牌视为已泄露。请用 Authorization: Bearer … 发送令牌，或通过 POST /api/stream-tickets 换取票据。',
   ],
   ticket_invalid: ['票据无效', '票据只能使用一次，有效期 30 秒。请通过 POST /api/stream-tickets 重新获取。'],
   event_forbidden: ['无权访问该事件', '令牌的 events 声明必须包含请求中的每个事件。'],
@@ -67,7 +70,7 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
     'WAL 文件不匹配',
     '请删除已恢复备份旁边的 -wal 和 -shm 文件，或将其移到所属数据库旁，然后重新启动。',
   ],
-  database_is_backup: ['这是一个备份', '请用它启动一次网关；如需保留备份，请用其副本启动。'],
+  database_is_backup: ['该文件是备份', '请先用它启动一次网关；如需保留备份，请用其副本启动。'],
   database_unreachable: [
     '无法连接数据库',
     '请检查 DATABASE_URL、PostgreSQL 是否运行以及端口是否开放。网关会继续重试。',
@@ -139,7 +142,7 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   broker_blocked: ['消息代理已阻塞', 'RabbitMQ 触发了内存或磁盘告警，不再接收消息。请在其服务器上释放内存或磁盘空间。'],
   publish_unroutable: ['消息无法路由', '没有队列绑定该路由键。请检查 RABBITMQ_BINDING 和队列。'],
   publish_nacked: ['消息代理拒绝消息', 'RabbitMQ 拒绝了该消息。请使用相同的 message_id 重新发送。'],
-  publish_confirm_timeout: ['确认超时', 'RabbitMQ 未在时限内确认，消息可能已保存。请使用相同的 message_id 重新发送。'],
+  publish_confirm_timeout: ['确认超时', 'RabbitMQ 未在时限内确认，消息可能已入队。请使用相同的 message_id 重新发送。'],
 }
 
 const CHINESE_COMPONENTS: Readonly<Record<string, string>> = {
@@ -154,12 +157,12 @@ const CHINESE_COMPONENTS: Readonly<Record<string, string>> = {
 const inChinese = (code: string): readonly [string, string] | undefined =>
   language.get() === 'zh' && Object.hasOwn(CHINESE, code) ? CHINESE[code] : undefined
 
-/** What to do about an error code, in the language of the page. @param hint the English one, which the gateway sends */
+/** Returns the hint of an error code in the language of the page. @param hint the English one from the gateway */
 export const errorHint = (code: string, hint: string): string => inChinese(code)?.[1] ?? hint
 
-/** The meaning of an error code on a Chinese page; empty on an English one, whose codes are words already. */
+/** Returns the title of an error code in Chinese; empty on an English page, where the code itself is readable. */
 export const errorTitle = (code: string): string => inChinese(code)?.[0] ?? ''
 
-/** The name of a component of `/readyz`, in the language of the page. */
+/** Returns the name of a `/readyz` component in the language of the page. */
 export const componentName = (component: string): string =>
   language.get() === 'zh' && Object.hasOwn(CHINESE_COMPONENTS, component) ? CHINESE_COMPONENTS[component]! : component

@@ -26,7 +26,7 @@ export const shortDay = (ms: number): string => formatOf('day', { day: 'numeric'
 export const shortTime = (ms: number): string =>
   formatOf('short', { day: 'numeric', month: 'short', hour: '2-digit', minute: '2-digit', hourCycle: 'h23' }).format(ms)
 
-/** Day and time, in full. */
+/** Full date and time. */
 export const fullTime = (ms: number): string =>
   formatOf('full', { dateStyle: 'medium', timeStyle: 'medium', hourCycle: 'h23' }).format(ms)
 
@@ -37,7 +37,7 @@ const STEPS = [
   ['day', 1e9],
 ] as const
 
-/** How long ago, in the words of the language. */
+/** Relative time in the language of the page. */
 export const ago = (ms: number, now: number): string => {
   const relative = new Intl.RelativeTimeFormat(locale(), { numeric: 'auto', style: 'narrow' })
   let left = Math.min(0, Math.round((ms - now) / 1000))

@@ -1,16 +1,16 @@
 import htm from 'htm'
 import { type ComponentChildren, h, type VNode } from 'preact'
 
-/** What a component gives back. */
+/** Result of a component. */
 export type View = VNode | null
 
-/** What stands between the tags of a component. */
+/** Children of a component. */
 export type Children = ComponentChildren
 
-/** Markup in JavaScript, by htm. What is put into it is text, whatever it holds: there is no way to put markup in. */
+/** Template literals as markup, by htm. Interpolated strings are always text, never markup. */
 export const html = (htm as unknown as Htm).bind(h)
 
-/** htm's declaration is that of another kind of module than the one that is bundled. */
+/** htm's type declaration does not match the module format that is bundled. */
 interface Htm {
   bind(make: typeof h): (strings: TemplateStringsArray, ...values: unknown[]) => VNode
 }

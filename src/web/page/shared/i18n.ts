@@ -3,7 +3,7 @@ import { load, save } from './storage.ts'
 
 type Language = 'en' | 'zh'
 
-/** What a text may speak of, by the name that stands in it in braces. */
+/** Values for the placeholders of a text, by name. */
 export type Values = Readonly<Record<string, string | number>>
 
 const KEPT = 'language'
@@ -14,7 +14,7 @@ const first = (): Language => {
   return (navigator.languages?.[0] ?? navigator.language ?? '').toLowerCase().startsWith('zh') ? 'zh' : 'en'
 }
 
-/** The language of the page: the reader's choice, else the browser's. */
+/** Language of the page: chosen by the user, else that of the browser. */
 export const language = signal<Language>(first())
 
 const applyLanguage = (): void => {
@@ -28,17 +28,17 @@ export const chooseLanguage = (next: Language): void => {
   language.set(next)
 }
 
-/** The locale for numbers and times. */
+/** Returns the locale for numbers and times. */
 export const locale = (): string =>
   language.get() === 'zh' ? 'zh-CN' : navigator.language?.startsWith('en') ? navigator.language : 'en-GB'
 
 const BRACES = /\{(\w+)(?::([^{}|]*)\|([^{}]*))?\}/g
 
 /**
- * The words of one part of the page. `{name}` in a text stands for a value, numbers as the language writes them;
- * `{name:one|many}` for what a number calls for.
+ * Defines the texts of one part of the page. `{name}` is replaced by a value, with numbers in the format of the locale;
+ * `{name:one|many}` by the singular or plural form.
  *
- * @returns gives the text of a key in the language of now: call it while drawing, not before
+ * @returns a function that returns a text in the current language; it must be called during rendering
  */
 export const defineMessages =
   <Key extends string>(texts: Readonly<Record<Language, Readonly<Record<Key, string>>>>) =>
@@ -49,6 +49,6 @@ export const defineMessages =
       return typeof value === 'number' ? value.toLocaleString(locale()) : value
     })
 
-/** Returns the text of a code in the language of now, undefined if the table does not have it. */
+/** Returns the text of a code in the current language, undefined if the table does not have it. */
 export const lookUp = (table: Readonly<Record<string, readonly [en: string, zh: string]>>, code: string) =>
   Object.hasOwn(table, code) ? table[code]![language.get() === 'zh' ? 1 : 0] : undefined

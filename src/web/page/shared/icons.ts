@@ -1,6 +1,6 @@
 import { html, type View } from './html.ts'
 
-/** Paths on a field of 24 by 24, drawn with a stroke. */
+/** Stroke paths on a 24 × 24 grid. */
 const PATHS = {
   logo: 'M4 5h16M4 12h10M4 19h6M18 12l3 3.5L18 19M21 15.5h-7',
   system:
@@ -30,6 +30,6 @@ const PATHS = {
   out: 'M14 4h6v16h-6M4 12h11M11 8l4 4-4 4',
 } as const
 
-/** A drawing beside a text that says the same: nothing for who hears the page. */
+/** A decorative icon, hidden from screen readers. */
 export const Icon = ({ name }: { readonly name: keyof typeof PATHS }): View =>
   html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true" focusable="false"><path d=${PATHS[name]} /></svg>`

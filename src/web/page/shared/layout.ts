@@ -78,14 +78,14 @@ const NavLink = ({
   readonly children?: Children
 }): View => html`<a href=${to} aria-current=${here ? 'page' : null}>${children}</a>`
 
-/** The head of every page, and below it the page itself, or the panel where a token can be given. */
+/** Page header, and below it the page itself or the sign-in form. */
 export const Layout = ({ at, children }: { readonly at: Route['page']; readonly children?: Children }): View => {
   const { wanted } = useSignalValue(session)
   const loaded = useRef(false)
   useEffect(() => {
-    // The room fills the window, the others are as long as they are.
+    // CSS: the room fills the window, the other pages scroll.
     document.documentElement.dataset.page = wanted === null ? at : 'sign-in'
-    // Who moves by ear starts at the content of the new page; one that was loaded begins at its beginning, as anywhere.
+    // After navigation, screen readers start at the content; after loading, at the beginning as usual.
     if (loaded.current) document.getElementById('main')?.focus({ preventScroll: true })
     loaded.current = true
   }, [at, wanted])
@@ -104,7 +104,7 @@ export const Layout = ({ at, children }: { readonly at: Route['page']; readonly 
   `
 }
 
-/** The hash belongs to the messages, so the link does its work without it. */
+/** Handles the skip link without changing the hash, which selects a message. */
 const skip = (event: Event): void => {
   event.preventDefault()
   document.getElementById('main')?.focus()

@@ -1,6 +1,6 @@
 import { html, type View } from './html.ts'
 import { sharedText as t } from './messages.ts'
 
-/** An address that names no page. */
+/** Page for unknown addresses. */
 export const NotFoundPage = (): View =>
   html`<main class="narrow" id="main" tabindex="-1"><h1>${t('lost')}</h1><p><a href="/">${t('toEvents')}</a></p></main>`

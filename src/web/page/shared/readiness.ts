@@ -3,18 +3,18 @@ import type { Fault } from '../../../monitoring/health.ts'
 import { authHeaders } from './api.ts'
 import { signal, useSignalValue } from './signal.ts'
 
-/** What everybody is told of a fault; `/readyz` gives operators the rest. */
+/** The public fields of a fault; `/readyz` returns the others only to operators. */
 type PublicFault = Pick<Fault, 'component' | 'code'>
 
 export type GatewayState =
   | { readonly is: 'unknown' | 'gone' | 'ready' }
   | { readonly is: 'faulty'; readonly faults: readonly PublicFault[] }
 
-/** What `/readyz` said last. */
+/** Last result of `/readyz`. */
 const gatewayState = signal<GatewayState>({ is: 'unknown' })
 
 const POLL_INTERVAL_MS = 15_000
-const REST_IN_TROUBLE_MS = 4_000
+const FAILED_POLL_INTERVAL_MS = 4_000
 
 const fetchReadiness = async (): Promise<GatewayState> => {
   try {
@@ -28,7 +28,7 @@ const fetchReadiness = async (): Promise<GatewayState> => {
 
 const same = (a: GatewayState, b: GatewayState): boolean => JSON.stringify(a) === JSON.stringify(b)
 
-/** Asks for as long as a component is there that shows it, and less while nobody looks at the tab. */
+/** Polls `/readyz` while the component is mounted and the tab is visible. */
 export const useGatewayState = (): GatewayState => {
   useEffect(() => {
     let timer = 0
@@ -38,7 +38,7 @@ export const useGatewayState = (): GatewayState => {
       const next = document.hidden ? gatewayState.get() : await fetchReadiness()
       if (over) return
       if (!same(next, gatewayState.get())) gatewayState.set(next)
-      timer = window.setTimeout(ask, next.is === 'ready' ? POLL_INTERVAL_MS : REST_IN_TROUBLE_MS)
+      timer = window.setTimeout(ask, next.is === 'ready' ? POLL_INTERVAL_MS : FAILED_POLL_INTERVAL_MS)
     }
     const back = (): void => void (document.hidden || ask())
     document.addEventListener('visibilitychange', back)

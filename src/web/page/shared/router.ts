@@ -4,7 +4,7 @@ export type Route =
   | { readonly page: 'events' | 'health' | 'lost' }
   | { readonly page: 'room'; readonly eventId: string }
 
-/** What a path names, with or without a slash at its end. Pure. */
+/** Parses a path, with or without a trailing slash. Pure. */
 const routeOf = (address: string): Route => {
   if (address === '/') return { page: 'events' }
   const path = address.replace(/\/$/, '')
@@ -18,22 +18,22 @@ const routeOf = (address: string): Route => {
   }
 }
 
-/** The path of an event's war room. */
+/** Returns the path of an event's war room. */
 export const roomPath = (eventId: string): string => `/events/${encodeURIComponent(eventId)}`
 
-/** Where the reader is. */
+/** The current route. */
 export const route = signal<Route>(routeOf(location.pathname))
 
 let path = location.pathname
 
 const follow = (): void => {
-  // A new hash alone is the affair of the page that is open.
+  // A change of the hash alone is handled by the current page.
   if (location.pathname === path) return
   path = location.pathname
   route.set(routeOf(path))
 }
 
-/** Goes to another page of ours without reloading the document. */
+/** Navigates to another page without reloading the document. */
 export const navigate = (to: string): void => {
   history.pushState(null, '', to)
   follow()
@@ -43,7 +43,7 @@ export const navigate = (to: string): void => {
 const isPlainClick = (event: MouseEvent): boolean =>
   event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey && !event.altKey && !event.defaultPrevented
 
-/** Takes the clicks on links to our own pages, and the browser's back and forward. */
+/** Handles clicks on internal links, and the browser's back and forward. */
 export const startRouting = (): void => {
   addEventListener('popstate', follow)
   document.addEventListener('click', (event) => {

@@ -4,18 +4,18 @@ import { load, save } from './storage.ts'
 const KEPT = 'token'
 
 export interface Session {
-  /** Pasted by the reader, for this tab alone; null: the cookie says who they are, or nobody asks. */
+  /** Token entered by the user, for this tab only; null if a cookie or no authentication is used. */
   readonly token: string | null
-  /** Why the gateway wants a token: its own words. null: it does not. */
+  /** The gateway's message if it requires a token, else null. */
   readonly wanted: string | null
-  /** Counts the logins, so that a page starts again with each. */
+  /** Number of logins and logouts; pages start over when it changes. */
   readonly generation: number
 }
 
-/** Who the reader is, as far as this tab knows. */
+/** The session of this tab. */
 export const session = signal<Session>({ token: load(KEPT, 'session'), wanted: null, generation: 0 })
 
-/** Every request sends this token from now on; all pages start again. */
+/** Uses this token for all requests from now on; all pages start over. */
 export const signIn = (token: string): void => {
   save(KEPT, token, 'session')
   session.set({ token, wanted: null, generation: session.get().generation + 1 })
@@ -26,7 +26,7 @@ export const signOut = (): void => {
   session.set({ token: null, wanted: null, generation: session.get().generation + 1 })
 }
 
-/** Shows the panel where a token can be given. */
+/** Shows the sign-in form. */
 export const askForToken = (reason: string): void => {
   session.set({ ...session.get(), wanted: reason })
 }

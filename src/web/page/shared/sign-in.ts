@@ -4,13 +4,13 @@ import { html, type View } from './html.ts'
 import { sharedText as t } from './messages.ts'
 import { signIn } from './session.ts'
 
-/** Asks with the token itself, since the session is not to hold one that is refused. */
+/** Validates a token before it is stored in the session. @throws ApiError if it is refused */
 const check = async (token: string): Promise<void> => {
   const answer = await fetch('/api/events?limit=1', { headers: { Authorization: `Bearer ${token}` } })
   if (answer.status === 401) throw new ApiError(401, (await answer.json()) as Record<string, unknown>)
 }
 
-/** Shown in place of a page while the gateway asks for a token. */
+/** Sign-in form, shown instead of the page while the gateway requires a token. */
 export const SignIn = ({ reason }: { readonly reason: string }): View => {
   const [token, setToken] = useState('')
   const [problem, setProblem] = useState('')
@@ -20,7 +20,7 @@ export const SignIn = ({ reason }: { readonly reason: string }): View => {
     event.preventDefault()
     setChecking(true)
     try {
-      // Pasted from a header or a log, it may have its word and its line breaks with it.
+      // A pasted token can include "Bearer" and line breaks.
       const bare = token.replace(/^\s*Bearer\s+/i, '').replace(/\s+/g, '')
       await check(bare)
       signIn(bare)

@@ -1,11 +1,11 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
 
-/** A value that tells who listens when it is another. */
+/** An observable value. */
 interface Signal<T> {
   get(): T
-  /** The same value again is told to nobody. */
+  /** Notifies subscribers if the value has changed. */
   set(next: T): void
-  /** @returns ends the listening */
+  /** @returns a function that unsubscribes */
   subscribe(heard: () => void): () => void
 }
 
@@ -26,7 +26,7 @@ export const signal = <T>(first: T): Signal<T> => {
   }
 }
 
-/** Returns the value of a signal, and renders the component again when it changes. */
+/** Returns the value of a signal and re-renders the component when it changes. */
 export const useSignalValue = <T>(source: Signal<T>): T => {
   const [, redraw] = useState(0)
   useEffect(() => {
@@ -36,14 +36,14 @@ export const useSignalValue = <T>(source: Signal<T>): T => {
       seen = source.get()
       redraw((n) => n + 1)
     }
-    // It may have changed between the drawing and now.
+    // It may have changed between rendering and this effect.
     redraw((n) => n + 1)
     return source.subscribe(heard)
   }, [source])
   return source.get()
 }
 
-/** A model that is started and stopped with the component. */
+/** Creates a model that is started and stopped with the component. */
 export const useLifecycle = <T extends { start(): void; stop(): void }>(make: () => T): T => {
   const model = useMemo(make, [])
   useEffect(() => {

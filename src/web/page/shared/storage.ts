@@ -1,4 +1,4 @@
-/** What was kept under a name, or null; a browser that keeps nothing (private mode, policy) is no reason to fail. */
+/** Reads a stored text; null if there is none or storage is unavailable (private mode, policy). */
 export const load = (name: string, store: 'local' | 'session' = 'local'): string | null => {
   try {
     return storeOf(store).getItem(name)
@@ -7,13 +7,13 @@ export const load = (name: string, store: 'local' | 'session' = 'local'): string
   }
 }
 
-/** Keeps a text under a name, as far as the browser lets it; null forgets it. */
+/** Stores a text if storage is available; null deletes it. */
 export const save = (name: string, text: string | null, store: 'local' | 'session' = 'local'): void => {
   try {
     if (text === null) storeOf(store).removeItem(name)
     else storeOf(store).setItem(name, text)
   } catch {
-    // Nothing depends on it: at the next visit the page asks again.
+    // Not required: the default is used at the next visit.
   }
 }
 

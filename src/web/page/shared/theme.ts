@@ -6,7 +6,7 @@ export type Theme = 'system' | 'light' | 'dark'
 const KEPT = 'theme'
 const ORDER: readonly Theme[] = ['system', 'light', 'dark']
 
-/** The reader's choice; `system`: whatever the browser says. */
+/** Theme chosen by the user; `system` follows the browser. */
 export const theme = signal<Theme>(ORDER.find((one) => one === load(KEPT)) ?? 'system')
 
 const dark = matchMedia('(prefers-color-scheme: dark)')
@@ -16,7 +16,7 @@ const schemeNow = (): 'light' | 'dark' => {
   return chosen === 'system' ? (dark.matches ? 'dark' : 'light') : chosen
 }
 
-/** What is shown: for what is drawn on a canvas, since a canvas knows no CSS. */
+/** The effective scheme, for canvases, to which CSS variables do not apply. */
 export const scheme = signal(schemeNow())
 
 const apply = (): void => {
@@ -30,7 +30,7 @@ export const startTheme = (): void => {
   dark.addEventListener('change', apply)
 }
 
-/** System, light, dark, and so on. */
+/** Switches to the next theme: system, light, dark. */
 export const nextTheme = (): void => {
   const next = ORDER[(ORDER.indexOf(theme.get()) + 1) % ORDER.length]!
   save(KEPT, next === 'system' ? null : next)

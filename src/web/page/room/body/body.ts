@@ -44,7 +44,7 @@ const More = ({ more }: { readonly more: unknown }): View =>
     ? null
     : html`<details class="details"><summary>${t('details')}</summary><${Json} value=${more} /></details>`
 
-/** What a message says, in the form that its type has. */
+/** Content of a message, rendered by its type. */
 export const Body = ({ entry }: { readonly entry: Entry }): View => {
   const reading = readOnce(entry)
   switch (reading.as) {

@@ -4,10 +4,10 @@ import { html, type View } from '../../shared/html.ts'
 import { LosslessNumber } from '../../shared/lossless-json.ts'
 import { roomText as t } from '../messages.ts'
 
-/** So many entries of an object or an array are shown at once. */
+/** Entries of an object or array shown at once. */
 const PAGE = 30
 const MAX_CHARACTERS = 2_000
-/** What has no more values than this is shown open. */
+/** Maximum number of values of a tree that is shown expanded. */
 const SMALL = 24
 
 type Inner = readonly (readonly [key: string, value: unknown])[]
@@ -17,7 +17,7 @@ const innerOf = (value: unknown): Inner | null => {
   return Array.isArray(value) ? value.map((inner, index) => [String(index), inner] as const) : Object.entries(value)
 }
 
-/** How many values there are in a value, as far as `most`. Pure. */
+/** Counts the values in a value, stopping after `max`. Pure. */
 const sizeOf = (value: unknown, max: number): number => {
   let size = 0
   const left: unknown[] = [value]
@@ -77,10 +77,10 @@ const Key = ({ name, listed }: { readonly name: string; readonly listed: boolean
 
 interface ValueProps {
   readonly name: string | null
-  /** It stands in an array: its name is its place. */
+  /** True for array elements, whose name is the index. */
   readonly listed: boolean
   readonly value: unknown
-  /** So many levels of it are open. */
+  /** Number of expanded levels. */
   readonly depth: number
 }
 
@@ -102,11 +102,11 @@ const Value = ({ name, listed, value, depth }: ValueProps): View => {
 
 interface JsonProps {
   readonly value: unknown
-  /** The fields of an object without a line above them that folds them all away. */
+  /** Shows the fields of an object without the line that collapses them. */
   readonly bare?: boolean
 }
 
-/** A value of parseLosslessJson as a tree to unfold. */
+/** A value of parseLosslessJson as an expandable tree. */
 export const Json = ({ value, bare = false }: JsonProps): View => {
   const depth = sizeOf(value, SMALL) <= SMALL ? 8 : 1
   const inner = bare ? innerOf(value) : null

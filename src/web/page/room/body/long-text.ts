@@ -7,7 +7,7 @@ import { Markdown } from './markdown.ts'
 const MAX_CHARACTERS = 3_000
 const MAX_LINES = 40
 
-/** The beginning of a text, by whole characters. Pure. */
+/** Truncates a text without splitting a character. Pure. */
 const beginningOf = (text: string, characters: number, lines: number): string => {
   let end = -1
   for (let line = 0; line < lines; line++) {
@@ -15,11 +15,11 @@ const beginningOf = (text: string, characters: number, lines: number): string =>
     if (end < 0) break
   }
   const short = text.slice(0, Math.min(characters, end < 0 ? text.length : end))
-  // Half of a pair of surrogates is no character.
+  // Drop half of a surrogate pair.
   return short.length < text.length ? short.replace(/[\ud800-\udbff]$/, '') : short
 }
 
-/** A text, plain or as markdown; a long one is shown whole when the reader wants it. */
+/** Plain text or Markdown; long text is collapsed. */
 export const LongText = ({ text, markdown = false }: { readonly text: string; readonly markdown?: boolean }): View => {
   const [whole, setWhole] = useState(false)
   const beginning = beginningOf(text, MAX_CHARACTERS, MAX_LINES)

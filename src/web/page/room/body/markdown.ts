@@ -14,7 +14,7 @@ const ENTITIES: Readonly<Record<string, string>> = {
 
 const escaped = (text: string): string => text.replace(/[&<>"']/g, (char) => ENTITIES[char]!)
 
-/** Where an address leads is read, never followed: what agents quote is often the attacker's. */
+/** Shows the address of a link as text: it must not be clickable, since agents often quote attackers. */
 const withAddress = (shown: string, address: string): string =>
   shown === escaped(address) || shown === ''
     ? `<code>${escaped(address)}</code>`
@@ -42,16 +42,16 @@ const KEPT = 200
 const kept = new Map<string, DocumentFragment>()
 
 const MAX_CHARACTERS = 100_000
-/** What is nested, or looked at again and again until its end is found. */
+/** Marks that are expensive to parse: nested, or scanned repeatedly for their end. */
 const COSTLY = /[_[>~<]/g
 
-/** A text of more marks than words takes the renderer seconds, or all of its stack: it is shown as it is. */
+/** Renders Markdown. Text with very many marks would take seconds or overflow the stack, so it is shown unrendered. */
 const rendered = (text: string): string => {
   const costs = text.length > MAX_CHARACTERS ? Number.POSITIVE_INFINITY : (text.match(COSTLY)?.length ?? 0)
   return costs > 400 + text.length / 20 ? `<pre>${escaped(text)}</pre>` : marked.parse(text, { async: false })
 }
 
-/** Markdown as elements: rendered, then through the sanitiser, which knows nothing of what went before. */
+/** Renders Markdown to elements. The sanitizer is independent of the renderer, as a second line of defence. */
 const fragmentOf = (text: string): DocumentFragment => {
   const known = kept.get(text)
   if (known !== undefined) return known
@@ -67,7 +67,7 @@ const fragmentOf = (text: string): DocumentFragment => {
   return made
 }
 
-/** A text as markdown, with its control characters made visible. Links are shown, and lead nowhere. */
+/** A text as Markdown, with control characters made visible. Links are not clickable. */
 export const Markdown = ({ text }: { readonly text: string }): View => {
   const box = useRef<HTMLDivElement>(null)
   useLayoutEffect(() => box.current!.replaceChildren(fragmentOf(escapeControlChars(text)).cloneNode(true)), [text])

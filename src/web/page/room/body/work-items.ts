@@ -7,7 +7,7 @@ import { Json } from './json.ts'
 
 const SHORT = 8
 
-/** Ids as a person compares them: their first characters, the whole on demand. */
+/** Shortened ids, with the full id as tooltip. */
 export const Ids = ({ ids }: { readonly ids: WorkItem['ids'] }): View =>
   html`<span class="ids"
     >${ids.map(
@@ -37,7 +37,7 @@ const OneOrder = ({ order }: { readonly order: WorkItem }): View => {
   `
 }
 
-/** Tasks, actions or commands. */
+/** List of tasks, actions or commands. */
 export const WorkItemList = ({ orders }: { readonly orders: readonly WorkItem[] }): View =>
   orders.length === 0
     ? null

@@ -1,15 +1,15 @@
 import { type Role, roleOf } from './roles.ts'
 
-/** What a message means for who skims: something failed, something is odd, or a step was merely announced. */
+/** Severity of a message: a failure, an unexpected response, the announcement of a step, or none of these. */
 type Severity = 'error' | 'warning' | 'notice' | 'plain'
 
-/** A message as the page keeps it: its text, and the few parts by which messages are sorted and filtered. */
+/** A message in memory: its text, and the fields for sorting and filtering. */
 export interface Entry {
   /** db_id */
   readonly id: number
-  /** When the gateway got it, in milliseconds since 1970. */
+  /** received_at in milliseconds since 1970. */
   readonly at: number
-  /** Empty where the message names nobody. */
+  /** Sender; empty if there is none. */
   readonly from: string
   readonly type: string
   readonly role: Role
@@ -17,13 +17,13 @@ export interface Entry {
   readonly tone: Severity
   /** The JSON text, digit for digit. */
   readonly raw: string
-  /** How high its row was when it was last shown, in CSS pixels; 0: never shown. */
+  /** Last measured row height in CSS pixels; 0 if it was never shown. */
   height: number
 }
 
 const names = new Map<string, string>()
 
-/** One copy of each name, whatever the number of messages that have it. */
+/** Interns a name, so that messages with the same name share one string. */
 const kept = (value: unknown): string => {
   const name = typeof value === 'string' ? value : value === null || value === undefined ? '' : String(value)
   const known = names.get(name)
@@ -41,8 +41,7 @@ const toneOf = (type: string): Severity => {
 }
 
 /**
- * @param message parsed as JavaScript does: nothing that could be rounded is taken from it but `db_id` and `round_id`,
- * which the gateway keeps within bounds
+ * @param message parsed by JSON.parse; of its numbers only `db_id` and `round_id` are used, which are safe integers
  * @param raw the text of the same message
  */
 export const toEntry = (message: Readonly<Record<string, unknown>>, raw: string): Entry => {

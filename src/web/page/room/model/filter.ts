@@ -1,11 +1,11 @@
 import type { Entry } from './entry.ts'
 import type { Role } from './roles.ts'
 
-/** Which messages to show. Empty sets, an empty text and null let everything pass. */
+/** Filter for messages. Empty sets, an empty text and null match everything. */
 export interface MessageFilter {
   readonly roles: ReadonlySet<Role>
   readonly types: ReadonlySet<string>
-  /** Searched for without regard to case, in everything that a message says, names of fields included. */
+  /** Case-insensitive search in the JSON text of a message, field names included; `#N` matches the db_id. */
   readonly text: string
   /** Milliseconds since 1970; `to` exclusive. */
   readonly from: number | null
@@ -20,7 +20,7 @@ export const isEverything = ({ roles, types, text, from, to }: MessageFilter): b
 const ESCAPE = /\\(?:u([0-9a-fA-F]{4})|(.))/g
 const SHORT: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', b: '\b', f: '\f' }
 
-/** JSON text as it reads: Python's agents write 封 as backslash, u, 5c01. */
+/** Decodes JSON escapes, since agents in Python escape all non-ASCII characters. */
 const unescaped = (raw: string): string =>
   raw.includes('\\')
     ? raw.replace(ESCAPE, (_all, code?: string, char = '') =>
@@ -28,7 +28,7 @@ const unescaped = (raw: string): string =>
       )
     : raw
 
-/** Tells of each message whether a filter lets it pass. */
+/** Returns a predicate for messages that match a filter. */
 export const compileFilter = ({ roles, types, text, from, to }: MessageFilter): ((entry: Entry) => boolean) => {
   const wanted = text.trim().toLowerCase()
   const number = /^#(\d+)$/.exec(wanted)?.[1]
@@ -42,7 +42,7 @@ export const compileFilter = ({ roles, types, text, from, to }: MessageFilter): 
   }
 }
 
-/** The same set with one member more, or without it. */
+/** Returns a copy of a set with a member added, or removed if it was in the set. */
 export const toggled = <T>(set: ReadonlySet<T>, member: T): ReadonlySet<T> => {
   const next = new Set(set)
   if (!next.delete(member)) next.add(member)

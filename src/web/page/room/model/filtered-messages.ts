@@ -6,14 +6,14 @@ function* backwards(entries: readonly Entry[], from: number): Generator<Entry> {
   for (let index = from - 1; index >= 0; index--) yield entries[index]!
 }
 
-/** What a filter lets pass of what is loaded, kept up to date. Looks from the newest message backwards, in slices. */
+/** The loaded messages that match a filter, kept up to date. Scans backwards from the newest message, in slices. */
 export class FilteredMessages {
   filter: MessageFilter = EMPTY_FILTER
-  /** Ascending. Without a filter, all that is loaded. */
+  /** Ascending. Without a filter, all loaded messages. */
   shown: readonly Entry[] = []
   #entries: readonly Entry[] = []
   #test: (entry: Entry) => boolean = () => true
-  /** The messages before this index have not been looked at. */
+  /** The messages before this index have not been scanned yet. */
   #unseen = 0
   #job = 0
   readonly #onChange: () => void
@@ -22,7 +22,7 @@ export class FilteredMessages {
     this.#onChange = onChange
   }
 
-  /** How many of the loaded messages have been looked at. */
+  /** Number of loaded messages that have been scanned. */
   get seen(): number {
     return this.#entries.length - this.#unseen
   }
@@ -33,13 +33,13 @@ export class FilteredMessages {
     this.#begin()
   }
 
-  /** Other messages altogether. */
+  /** Replaces all messages. */
   replace(entries: readonly Entry[]): void {
     this.#entries = entries
     this.#begin()
   }
 
-  /** @param entries the same as before, and `fresh` at the end */
+  /** @param entries the previous messages, followed by `fresh` */
   append(entries: readonly Entry[], fresh: readonly Entry[]): void {
     this.#entries = entries
     if (isEverything(this.filter)) this.shown = entries
@@ -47,7 +47,7 @@ export class FilteredMessages {
     this.#onChange()
   }
 
-  /** @param entries `count` others, and then the same as before */
+  /** @param entries `count` older messages, followed by the previous ones */
   prepend(entries: readonly Entry[], count: number): void {
     this.#entries = entries
     if (isEverything(this.filter)) {

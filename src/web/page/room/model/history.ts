@@ -4,7 +4,7 @@ import { findStringEnd } from '../../shared/lossless-json.ts'
 import { type Entry, toEntry } from './entry.ts'
 import { runInSlices } from './time-slices.ts'
 
-/** Greater than every db_id: the newest messages are those before it. */
+/** Greater than every db_id, for requests of the newest messages. */
 export const END = Number.MAX_SAFE_INTEGER
 
 interface HistoryBatch {
@@ -14,7 +14,7 @@ interface HistoryBatch {
   readonly logId: string
 }
 
-/** The texts of the elements of the array behind `"data":`, which an answer of messages begins with. Pure. */
+/** Yields the JSON texts of the elements of the `data` array, with which a response begins. Pure. */
 function* elementTexts(answer: string): Generator<string> {
   let at = answer.indexOf('[') + 1
   if (at === 0) return
@@ -33,16 +33,16 @@ function* elementTexts(answer: string): Generator<string> {
   }
 }
 
-/** What stands behind the array of an answer of messages: the next cursor and the like. */
+/** Parses the members after the `data` array of a response, such as `has_more`. */
 const answerTail = (answer: string): Record<string, unknown> => {
   const end = answer.lastIndexOf(']')
   return JSON.parse(`{"data":[${answer.slice(end)}`) as Record<string, unknown>
 }
 
 /**
- * The newest messages before a db_id.
+ * Loads the newest messages before a db_id.
  *
- * @param goOn false gives the page up, and null comes back
+ * @param goOn if it returns false, parsing is aborted and the result is null
  * @throws ApiError
  */
 export const readHistory = async (
@@ -62,11 +62,11 @@ export const readHistory = async (
 /**
  * Counts the messages of an event up to its last one.
  *
- * @returns null if a newer message has come meanwhile
+ * @returns null if a newer message has arrived meanwhile
  * @throws ApiError
  */
 export const countMessages = async (eventId: string, lastId: number): Promise<number | null> => {
-  // The list is by last_db_id, so of the events before the next one this one is the first.
+  // The list is sorted by last_db_id, so this event is the first one before lastId + 1.
   const { data } = await api<{ data: readonly Pick<EventSummary, 'event_id' | 'messages'>[] }>(
     `/api/events?limit=1&before=${lastId + 1}`,
   )

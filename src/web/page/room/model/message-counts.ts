@@ -5,16 +5,16 @@ interface RoundCount {
   readonly round: number
   messages: number
   errors: number
-  /** The smallest db_id of it. */
+  /** The smallest db_id of the round. */
   firstId: number
 }
 
 const MINUTE_MS = 60_000
-/** So many types and rounds are told apart: nobody has more who means well. */
+/** Maximum number of types and rounds, which bounds the memory for hostile publishers. */
 const MAX_KINDS = 2_000
 const PLACE = Object.fromEntries(ROLES.map((role, index) => [role, index])) as Record<Role, number>
 
-/** Counts of what was loaded: by role, type, round and minute. */
+/** Counts of loaded messages by role, type, round and minute. */
 export class MessageCounts {
   readonly roles = new Map<Role, number>()
   readonly types = new Map<string, number>()
@@ -55,15 +55,15 @@ export class MessageCounts {
 interface Rates {
   /** Seconds since 1970. */
   readonly times: number[]
-  /** The distance of two times, in seconds. */
+  /** Interval between times in seconds. */
   readonly step: number
-  /** By role in the order of ROLES; each of the length of `times`. */
+  /** By role in the order of ROLES, each as long as `times`. */
   readonly values: number[][]
 }
 
 const STEPS_MIN = [1, 2, 5, 10, 30, 60, 180, 360, 720, 1_440, 10_080]
 
-/** The rates of what was counted, in at most `most` steps, quiet minutes included. Pure. */
+/** Returns the message rates in at most `max` steps, including minutes without messages. Pure. */
 export const ratesOf = (minutes: ReadonlyMap<number, Uint32Array>, max: number): Rates => {
   if (minutes.size === 0) return { times: [], step: 60, values: ROLES.map(() => []) }
   let [first, last] = [Number.POSITIVE_INFINITY, 0]

@@ -9,13 +9,13 @@ export interface WorkItem {
   readonly kind: string
   readonly assignee: string
   readonly status: string
-  /** What it belongs to: the name of the id, and the id. */
+  /** Ids of the item and its parents, by name. */
   readonly ids: readonly (readonly [name: string, id: string])[]
-  /** Parameters and the like, where there are any. */
+  /** Other fields, such as parameters; null if there are none. */
   readonly more: Fields | null
 }
 
-/** What a person reads of a message, by the way it is to be shown. */
+/** Content of a message, by the way it is displayed. */
 export type ParsedContent =
   | { readonly as: 'text' | 'notice'; readonly text: string; readonly more: Fields | null }
   | ({ readonly as: 'markdown'; readonly parts: readonly string[] } & Pick<WorkItem, 'status' | 'ids' | 'more'>)
@@ -45,7 +45,7 @@ const USUAL = /^(id|type|from|to|event_id|event_name|round_id|timestamp|created_
 
 const isPlain = (value: unknown): boolean => value === '' || textIn(value) !== ''
 
-/** What is neither shown elsewhere nor the same in all messages; null where there is nothing of the kind. */
+/** Returns the fields that are neither shown elsewhere nor the same in all messages; null if there are none. */
 const moreOf = (fields: Fields, of: string, shown: readonly string[] = []): Fields | null => {
   const brief = new Set<string>([
     ...IDS,
@@ -129,7 +129,7 @@ const READERS: Readonly<Record<string, (data: Fields) => ParsedContent | null>> 
 const TEXTS = ['text', 'content', 'response_text', 'ai_summary', 'event_summary'] as const
 const BESIDE = new Set<string>(['timestamp', 'type'])
 
-/** Whatever it is: the text that it has, and all else as JSON. */
+/** Fallback for unknown data: its text if it has one, and the rest as JSON. */
 const readAny = (data: unknown, entry: Entry): ParsedContent => {
   const as = entry.tone === 'notice' ? 'notice' : 'text'
   if (isText(data)) return entry.role === 'ai' ? markdown(data) : { as, text: data, more: null }
@@ -144,7 +144,7 @@ const readAny = (data: unknown, entry: Entry): ParsedContent => {
 
 const markdown = (text: string): ParsedContent => ({ as: 'markdown', parts: [text], status: '', ids: [], more: null })
 
-/** How to show a message. Never fails: what has another shape than its type promises is shown as what it is. Pure. */
+/** Parses the content of a message for display. Never throws: unexpected data is shown as JSON. Pure. */
 export const parseContent = (entry: Entry): ParsedContent => {
   const message = parseLosslessJson(entry.raw)
   if (!isFields(message)) return { as: 'json', value: message }
@@ -155,7 +155,7 @@ export const parseContent = (entry: Entry): ParsedContent => {
   return read ?? readAny(data, entry)
 }
 
-/** A message without content still says something: all that its publisher wrote. */
+/** Returns all published fields, for a message without content. */
 const ownFields = (message: Fields): Fields => {
   const { db_id: _db, received_at: _at, ...own } = message
   return own

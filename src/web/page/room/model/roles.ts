@@ -1,14 +1,14 @@
-/** Who speaks in a war room. */
+/** Roles of senders in a war room. */
 export const ROLES = ['captain', 'manager', 'operator', 'executor', 'expert', 'system', 'ai', 'user'] as const
 
 export type Role = (typeof ROLES)[number]
 
 const AGENT = /^_(captain|manager|operator|executor|expert)$/
 
-/** The role of an agent by its name (`_manager`), undefined for any other sender. */
+/** Returns the role of an agent by its name (`_manager`), undefined for any other sender. */
 export const agentRole = (from: string): Role | undefined => AGENT.exec(from)?.[1] as Role | undefined
 
-/** The role behind a sender's name; whoever is no agent, or says to be a person, is one. Pure. */
+/** Returns the role of a sender; `user` for unknown senders and for sender_type `user`. Pure. */
 export const roleOf = (from: string, senderType: unknown): Role => {
   if (senderType === 'user') return 'user'
   if (from === 'ai_assistant' || senderType === 'ai') return 'ai'

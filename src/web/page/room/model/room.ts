@@ -7,25 +7,25 @@ import { FilteredMessages } from './filtered-messages.ts'
 import { countMessages, END, readHistory } from './history.ts'
 import { MessageCounts } from './message-counts.ts'
 
-/** The first page: what fills a screen, so that it is there at once. */
+/** Size of the first page: enough to fill a screen, and fast to load. */
 const FIRST_PAGE = 120
 const PAGE = 2_000
-/** So much history comes by itself; more when it is asked for. */
-const USUAL_HISTORY = 6_000
+/** Messages of history that are loaded automatically; more on request. */
+const AUTO_HISTORY = 6_000
 const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000]
-/** For how long a burst of live messages is worked on before the browser may draw. */
+/** Maximum time for processing live messages between two frames, in milliseconds. */
 const BURST_MS = 8
-/** A frame that has not come within this will not come soon. */
+/** Delay without an animation frame after which the tab is considered hidden, in milliseconds. */
 const HIDDEN_MS = 250
 
 interface HistoryState {
   readonly is: 'loading' | 'resting' | 'whole' | 'failed'
-  /** Somebody waits for more than comes by itself. */
+  /** More history was requested than is loaded automatically. */
   readonly wanted: boolean
   readonly error: unknown
 }
 
-/** How the room stands to its gateway; `channel` is null until the first page is there. */
+/** Connection of the room; `channel` is null until the first page is loaded. */
 export interface ConnectionInfo {
   readonly channel: ChannelStatus | null
   /** Why the first page could not be loaded, and when the next attempt is due; null if there is none. */
@@ -33,20 +33,20 @@ export interface ConnectionInfo {
   readonly reset: Reset | null
 }
 
-/** A war room: the newest messages first, then what comes, and the history backwards. */
+/** A war room: loads the newest messages, then follows the stream and loads history backwards. */
 export class RoomModel {
   readonly eventId: string
   readonly selection = new FilteredMessages(() => this.changed.set(this.changed.get() + 1))
-  /** Counts the changes of what is loaded or shown. */
+  /** Increments when the loaded or shown messages change. */
   readonly changed = signal(0)
   readonly line = signal<ConnectionInfo>({ channel: null, trouble: null, reset: null })
   readonly history = signal<HistoryState>({ is: 'loading', wanted: false, error: null })
   entries: readonly Entry[] = []
   tally = new MessageCounts()
-  /** How many messages the event has; null: not known. */
+  /** Number of messages of the event; null if unknown. */
   total: number | null = null
   #channel: Channel | null = null
-  /** The database that the messages are of. */
+  /** The log_id of the loaded messages. */
   logId = ''
   #epoch = 0
   #over = false
@@ -59,7 +59,7 @@ export class RoomModel {
     this.eventId = eventId
   }
 
-  /** The figures of now, which move without a change of state. */
+  /** Current channel status, including progress. */
   get status(): ChannelStatus | null {
     return this.#channel?.status ?? null
   }
@@ -76,14 +76,14 @@ export class RoomModel {
     this.#channel = null
   }
 
-  /** Tries at once if a retry is pending or the room gave up; does nothing while an attempt is under way. */
+  /** Retries immediately if a retry is pending or the room gave up; does nothing during an attempt. */
   retry(): void {
     clearTimeout(this.#retry)
     if (this.line.get().trouble !== null) this.#open(0)
     else this.#channel?.retry()
   }
 
-  /** Loads history until `enough`, or all of it; what was asked for before is forgotten. */
+  /** Loads history until `enough` returns true, or all of it. Replaces an earlier request. */
   loadUntil(enough: () => boolean): void {
     this.#wanted = () => !enough()
     if (this.#wanted()) this.#mark({ wanted: true })
@@ -124,7 +124,7 @@ export class RoomModel {
       message = String(error),
       hint = '',
     } = error instanceof ApiError ? error : {}
-    // It would be refused again; a token is asked for elsewhere.
+    // Client errors are permanent; on 401 the sign-in form is shown.
     const lasting = status >= 400 && status < 500 && status !== 429
     const wait = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]! * (0.75 + Math.random() / 2)
     const why = { code, message, hint, ...(status === 0 ? {} : { status }) }
@@ -151,7 +151,7 @@ export class RoomModel {
       onReset: (reset) => {
         if (epoch !== this.#epoch) return
         this.line.set({ ...this.line.get(), reset })
-        // What was shown is void: the newest page first, as at the beginning.
+        // The loaded messages are invalid, so start over with the newest page.
         this.#epoch++
         queueMicrotask(() => this.#open(0))
       },
@@ -161,7 +161,7 @@ export class RoomModel {
   #flushSoon(): void {
     if (this.#flushing) return
     this.#flushing = true
-    // A tab that nobody sees, or that is hidden before its next frame, draws none, but goes on counting.
+    // A hidden tab gets no animation frames, but must keep counting, so a timer is set too.
     const timer = window.setTimeout(() => this.#flush(timer, frame), HIDDEN_MS)
     const frame = requestAnimationFrame(() => this.#flush(timer, frame))
   }
@@ -173,7 +173,7 @@ export class RoomModel {
     if (this.#pending.length === 0) return
     const until = performance.now() + BURST_MS
     let taken = 0
-    // One at least: a machine that is busy elsewhere may let the time pass before the first, and nobody would come for the rest.
+    // At least one message per run, even if the time is already over on a busy machine.
     do this.tally.add(this.#pending[taken++]!)
     while (taken < this.#pending.length && performance.now() < until)
     const fresh = this.#pending.splice(0, taken)
@@ -202,9 +202,9 @@ export class RoomModel {
     this.#set({ is: 'loading', wanted: this.#wanted(), error: null })
     try {
       await this.#count()
-      while (epoch === this.#epoch && (this.entries.length < USUAL_HISTORY || this.#wanted())) {
+      while (epoch === this.#epoch && (this.entries.length < AUTO_HISTORY || this.#wanted())) {
         const page = await readHistory(this.eventId, this.entries[0]!.id, PAGE, () => epoch === this.#epoch)
-        // Another database by now: its reset comes by the stream.
+        // The database was replaced; the stream will send a reset.
         if (page === null || epoch !== this.#epoch || page.logId !== this.logId) return
         this.#prepend(page.entries)
         if (!page.hasMore) {

@@ -1,11 +1,11 @@
-/** For how long work goes on before the browser may draw and listen, in milliseconds. */
+/** Maximum duration of a slice before the browser can render and handle input, in milliseconds. */
 const SLICE_MS = 8
 
 const turns = new MessageChannel()
 const waiting: (() => void)[] = []
 turns.port1.onmessage = () => waiting.shift()?.()
 
-/** The next turn of the browser, without the delay of a timer. */
+/** Resolves in the next task, without the minimum delay of a timer. */
 const nextTurn = (): Promise<void> =>
   new Promise((resolve) => {
     waiting.push(resolve)
@@ -13,10 +13,10 @@ const nextTurn = (): Promise<void> =>
   })
 
 /**
- * Does something with each of many, in slices between which the browser may draw.
+ * Processes items in time slices, between which the browser can render.
  *
- * @param goOn asked between the slices; false ends the work
- * @returns whether all was done
+ * @param goOn called between slices; false stops the work
+ * @returns whether all items were processed
  */
 export const runInSlices = async <T>(
   all: Iterable<T>,

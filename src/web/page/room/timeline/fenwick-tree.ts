@@ -1,4 +1,4 @@
-/** The heights of many rows and the sums of them, each asked or changed in logarithmic time (a Fenwick tree). */
+/** Row heights with prefix sums, read and updated in logarithmic time. */
 export class FenwickTree {
   #tree: Float64Array
   #heights: Float64Array
@@ -20,7 +20,7 @@ export class FenwickTree {
     return this.#length
   }
 
-  /** One more row at the end. */
+  /** Appends a row. */
   push(height: number): void {
     const at = this.#length + 1
     if (at > this.#heights.length) {
@@ -48,14 +48,14 @@ export class FenwickTree {
     for (let at = index + 1; at <= this.length; at += at & -at) this.#tree[at]! += change
   }
 
-  /** The sum of the heights of all rows before `index`. */
+  /** Returns the sum of the heights of all rows before `index`. */
   offset(index: number): number {
     let sum = 0
     for (let at = index; at > 0; at -= at & -at) sum += this.#tree[at]!
     return sum
   }
 
-  /** The row at this offset; the last one for an offset beyond the end, 0 where there are none. */
+  /** Returns the row at an offset; the last one beyond the end, 0 if there are no rows. */
   at(offset: number): number {
     let index = 0
     let left = offset

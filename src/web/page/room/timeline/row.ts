@@ -13,7 +13,7 @@ import { roleName, typeName } from '../role-messages.ts'
 interface MessageRowProps {
   readonly entry: Entry
   readonly jsonShown: boolean
-  /** What it was drawn in: another language is another row. */
+  /** A row is rendered again if the language changes. */
   readonly language: string
   readonly onAct: (act: RowAct, entry: Entry) => void
 }
@@ -22,7 +22,7 @@ export type RowAct = 'copy' | 'link' | 'json'
 
 const UUID = /^([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
-/** A user is a name or a uuid, of which the beginning will do; a role's own name says nothing that its label does not. */
+/** Name of a user, or the beginning of its UUID. For other roles the label is enough. */
 const Sender = ({ entry: { from, role } }: { readonly entry: Entry }): View => {
   if (role !== 'user' || from === '') return null
   const short = UUID.exec(from)?.[1]
@@ -47,7 +47,7 @@ const Time = ({ at }: { readonly at: number }): View => {
   return html`<time class="number" datetime=${new Date(at).toISOString()} title=${fullTime(at)}>${clockTime(at)}</time>`
 }
 
-/** One message. Drawn again only if something of it has changed. */
+/** One message. Rendered again only if its props have changed. */
 export class MessageRow extends Component<MessageRowProps> {
   override shouldComponentUpdate(next: MessageRowProps): boolean {
     const { entry, jsonShown, language, onAct } = this.props

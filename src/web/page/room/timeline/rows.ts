@@ -1,21 +1,21 @@
 import type { Entry } from '../model/entry.ts'
 import { FenwickTree } from './fenwick-tree.ts'
 
-/** What stands above a row: a bit each. */
+/** Bits for the dividers above a row. */
 export const NEW_ROUND = 1
 export const NEW_DAY = 2
 
-/** What a row is high before it was ever shown, in CSS pixels. */
-const USUAL_HEIGHT = 104
+/** Estimated height of a row that was never shown, in CSS pixels. */
+const DEFAULT_HEIGHT = 104
 const NOTICE_HEIGHT = 32
 const DAY_MS = 86_400_000
 
-/** The rows of a timeline: messages, what stands above each, and how high they are. */
+/** The rows of a timeline: messages, dividers and heights. */
 export interface Rows {
   entries: readonly Entry[]
   readonly above: number[]
   readonly heights: FenwickTree
-  /** Of local time behind UTC, which decides where a day begins. */
+  /** Offset of local time from UTC as getTimezoneOffset returns it, but in milliseconds; for day boundaries. */
   readonly offsetMs: number
   /** The round and the day of the last row. */
   round: number | null
@@ -23,9 +23,9 @@ export interface Rows {
 }
 
 const usualHeight = ({ height, tone }: Entry): number =>
-  height > 0 ? height : tone === 'notice' ? NOTICE_HEIGHT : USUAL_HEIGHT
+  height > 0 ? height : tone === 'notice' ? NOTICE_HEIGHT : DEFAULT_HEIGHT
 
-/** What stands above the row behind the last one. */
+/** Returns the dividers above the row that is appended next. */
 const aboveOf = (rows: Rows, entry: Entry): number => {
   let above = 0
   const day = Math.floor((entry.at - rows.offsetMs) / DAY_MS)
@@ -45,7 +45,7 @@ export const rowsOf = (entries: readonly Entry[], offsetMs: number): Rows => {
   return rows
 }
 
-/** @returns whether these are the same rows with others behind them; then they are added */
+/** Appends rows if `entries` begins with the current ones. @returns false if it does not */
 export const appendRows = (rows: Rows, entries: readonly Entry[]): boolean => {
   const { length } = rows.entries
   if (length === 0 || entries[0] !== rows.entries[0] || entries[length - 1] !== rows.entries[length - 1]) return false
@@ -57,7 +57,7 @@ export const appendRows = (rows: Rows, entries: readonly Entry[]): boolean => {
   return true
 }
 
-/** The index of the first row with this db_id or a greater one. */
+/** Returns the index of the first row with this db_id or a greater one. */
 export const lowerBound = ({ entries }: Pick<Rows, 'entries'>, id: number): number => {
   let [low, high] = [0, entries.length]
   while (low < high) {

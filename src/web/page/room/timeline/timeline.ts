@@ -14,9 +14,9 @@ import type { VirtualList } from './virtual-list.ts'
 interface TimelineProps {
   readonly room: RoomModel
   readonly scroller: VirtualList
-  /** The message that keys act on. */
+  /** The message to which shortcuts apply. */
   readonly selected: number | null
-  /** Messages whose whole JSON is shown. */
+  /** Messages whose full JSON is shown. */
   readonly unfolded: ReadonlySet<number>
   readonly onAct: (act: RowAct, entry: Entry) => void
   readonly onSelect: (id: number) => void
@@ -27,7 +27,7 @@ const Above = ({ bits, entry }: { readonly bits: number; readonly entry: Entry }
   ${bits & NEW_ROUND ? html`<div class="divider round"><span>${t('round', { n: entry.round ?? 0 })}</span></div>` : null}
 `
 
-/** The rows that are drawn, measured each time that their size changes. */
+/** Returns a ref that calls `measure` whenever the size of a row changes. */
 const useMeasuring = (measure: () => void): ((row: HTMLElement | null) => void) => {
   const now = useRef(measure)
   now.current = measure
@@ -36,7 +36,7 @@ const useMeasuring = (measure: () => void): ((row: HTMLElement | null) => void) 
   return useCallback((row: HTMLElement | null) => void (row && watch.observe(row)), [watch])
 }
 
-/** The messages of a room: of many, those are drawn that can be seen. */
+/** The messages of a room; only visible rows are rendered. */
 export const Timeline = (props: TimelineProps): View => {
   const { room, scroller, selected, unfolded, onAct, onSelect } = props
   useSignalValue(room.changed)
@@ -50,7 +50,7 @@ export const Timeline = (props: TimelineProps): View => {
   const { start, end, top, total } = scroller.span()
 
   const measure = (): void => {
-    // The observer's last word comes when the room has been left: rows that go are of another size, too.
+    // The observer also fires after the room was left, when its rows are removed.
     if (list.current === null) return
     const rows = [...list.current.children].map((row) => ({
       index: Number((row as HTMLElement).dataset.index),
@@ -98,7 +98,7 @@ export const Timeline = (props: TimelineProps): View => {
       </article>
     `
   })
-  // The headings in the messages are below this one, also where the filters with theirs are not shown.
+  // This heading is the parent of the headings in messages, also if the sidebar with its headings is hidden.
   return html`
     <h2 class="unseen">${t('timeline')}</h2>
     <div
@@ -118,7 +118,7 @@ export const Timeline = (props: TimelineProps): View => {
   `
 }
 
-/** Where a reader stands who has scrolled up: what has come since, and the way back. */
+/** Button to return to the end after scrolling up, with the number of new messages. */
 export const JumpToLatest = ({
   unseen,
   onClick,

@@ -2,21 +2,21 @@ import { signal } from '../../shared/signal.ts'
 import type { Entry } from '../model/entry.ts'
 import { appendRows, lowerBound, type Rows, rowsOf } from './rows.ts'
 
-/** So many pixels above and below what is seen are drawn too, in steps, once the reader has not leapt for a moment. */
+/** Margin above and below the viewport that is rendered too. After a jump it grows in steps. */
 const MARGIN_PX = 600
 const MARGIN_STEP_PX = 200
 const LEAP_REST_MS = 80
 const STEP_REST_MS = 20
-/** Whoever is so near to the end is at it. */
+/** Distance from the end that counts as being at the end. */
 const NEAR_PX = 40
 
-/** A row that is to stay where the reader sees it: its db_id, and how far its top is below that of the box. */
+/** A row that keeps its position on the screen: its db_id, and the distance of its top from the top of the box. */
 interface Anchor {
   readonly id: number
   readonly below: number
 }
 
-/** The rows to draw, from `start` up to `end`, and where the first of them stands. */
+/** The rows to render, from `start` to `end` (exclusive), and the offset of the first. */
 interface VisibleRange {
   readonly start: number
   readonly end: number
@@ -25,21 +25,21 @@ interface VisibleRange {
 }
 
 /**
- * Which rows of many are drawn, and where. Whatever changes (rows before, behind and among them, their heights), what
- * the reader looks at stays where it is; at the end the end stays in sight.
+ * Decides which rows are rendered, and where. If rows or heights change anywhere, the visible rows keep their position;
+ * at the end of the list, the end stays visible.
  */
 export class VirtualList {
   rows: Rows = rowsOf([], 0)
-  /** The reader is at the newest message. */
+  /** The newest message is visible. */
   atEnd = true
   #box: HTMLElement | null = null
   #anchor: Anchor | null = null
   #lastTop = 0
   #margin = MARGIN_PX
   #rest = 0
-  /** What was drawn last. */
+  /** The last rendered range. */
   #drawn: VisibleRange | null = null
-  /** Counts up when there is something else to draw. */
+  /** Increments when the list must be rendered again. */
   readonly moved = signal(0)
 
   attach(box: HTMLElement | null): void {
@@ -47,12 +47,12 @@ export class VirtualList {
   }
 
   setEntries(entries: readonly Entry[]): void {
-    // A room of a hundred thousand is not gone through for each message that comes.
+    // Appending avoids a rebuild of all rows for each new message.
     if (appendRows(this.rows, entries)) return
     this.rows = rowsOf(entries, new Date().getTimezoneOffset() * 60_000)
   }
 
-  /** What to draw now; the caller draws it. */
+  /** Returns the range that the caller must render now. */
   span(): VisibleRange {
     this.#drawn = this.#spanNow()
     return this.#drawn
@@ -68,7 +68,7 @@ export class VirtualList {
     return { start, end, top: heights.offset(start), total }
   }
 
-  /** Puts the box where it belongs, once what span() said is drawn. */
+  /** Sets the scroll position after the range of span() has been rendered. */
   place(): void {
     const box = this.#box
     if (box === null) return
@@ -77,7 +77,7 @@ export class VirtualList {
     this.#lastTop = box.scrollTop
   }
 
-  /** @returns whether any row turned out to be of another height than thought */
+  /** @returns whether the height of any row has changed */
   measure(rows: Iterable<{ readonly index: number; readonly height: number }>): boolean {
     let changed = false
     for (const { index, height } of rows) {
@@ -91,13 +91,13 @@ export class VirtualList {
     return changed
   }
 
-  /** The reader has scrolled, or the box was placed. */
+  /** Handles a scroll event, by the user or by place(). */
   scrolled(): void {
     const box = this.#box
     if (box === null) return
     const { scrollTop, scrollHeight, clientHeight } = box
     const near = scrollHeight - scrollTop - clientHeight < NEAR_PX
-    // Rows that came between two frames leave the end as well; only who scrolls up wants to.
+    // Rows appended between two frames also move the end away; only scrolling up leaves the end.
     const atEnd = near || (this.atEnd && scrollTop >= this.#lastTop)
     if (Math.abs(scrollTop - this.#lastTop) > clientHeight / 2) this.#leapt()
     this.#lastTop = scrollTop
@@ -113,7 +113,7 @@ export class VirtualList {
     this.moved.set(this.moved.get() + 1)
   }
 
-  /** All rows are new: those that are seen are drawn first, so that no frame has to wait for the others. */
+  /** After a jump all rows are new: render only the visible ones first, so that the frame is not delayed. */
   #leapt(): void {
     this.#margin = 0
     clearTimeout(this.#rest)
@@ -126,7 +126,7 @@ export class VirtualList {
     this.#redraw()
   }
 
-  /** Brings a message to the top or the top third of the box, or no farther than needed. */
+  /** Scrolls a message to the top, to one third from the top, or only as far as needed. */
   reveal(id: number, how: 'third' | 'near' | 'top'): void {
     const index = lowerBound(this.rows, id)
     const { heights, entries } = this.rows

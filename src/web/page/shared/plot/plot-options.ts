@@ -3,9 +3,9 @@ import { clockMinute, shortDay } from '../format.ts'
 
 export interface PlotSeries {
   readonly label: string
-  /** A colour, or the name of a custom property: `--role-captain`. */
+  /** A CSS colour, or the name of a custom property: `--role-captain`. */
   readonly colour: string
-  /** One per time; null: nothing is known of it. */
+  /** One value per time; null if unknown. */
   readonly values: readonly (number | null)[]
 }
 
@@ -13,26 +13,26 @@ export interface PlotProps {
   /** Seconds since 1970, ascending. */
   readonly times: readonly number[]
   readonly series: readonly PlotSeries[]
-  /** Bars that stand on each other instead of lines. */
+  /** Draws stacked bars instead of lines. */
   readonly stacked?: boolean
   /** In CSS pixels. */
   readonly height?: number
-  /** What is drawn, for who does not see it. */
+  /** Description for screen readers. */
   readonly label: string
-  /** A value with its unit. */
+  /** Formats a value with its unit. */
   readonly format?: (value: number) => string
-  /** Called with a part that was drawn with the pointer, or one step that was clicked: seconds, `to` exclusive. */
+  /** Called with the range that was dragged, or the step that was clicked: seconds, `to` exclusive. */
   readonly onRange?: (from: number, to: number) => void
-  /** The distance of two times where that is always the same, in seconds: the width of a bar and of a click. */
+  /** Interval between times in seconds, if it is constant: the width of a bar and of a click. */
   readonly step?: number
 }
 
 const HEIGHT = 120
 const DAY_S = 86_400
-/** What moves less than this many pixels is a click. */
+/** A pointer movement of fewer pixels is a click. */
 const CLICK_PX = 4
 
-/** Each column with those before it added. */
+/** Returns cumulative sums: each column with all previous ones added. */
 export const stack = (columns: readonly (readonly (number | null)[])[]): number[][] => {
   const sums: number[][] = []
   for (const column of columns) {
@@ -43,12 +43,12 @@ export const stack = (columns: readonly (readonly (number | null)[])[]): number[
 }
 
 interface PlotHooks {
-  /** Told of the time under the pointer, by its index. */
+  /** Called with the index of the time under the pointer; null if there is none. */
   readonly onHover: (index: number | null) => void
   readonly onSelect: (from: number, to: number) => void
 }
 
-/** How uPlot is to draw, in the colours that the page has now. */
+/** Returns the uPlot options, with the current colours of the page. */
 export const plotOptions = (host: HTMLElement, props: PlotProps, { onHover, onSelect }: PlotHooks): uPlot.Options => {
   const style = getComputedStyle(host)
   const colour = (name: string): string => (name.startsWith('--') ? style.getPropertyValue(name).trim() : name)
@@ -69,7 +69,7 @@ export const plotOptions = (host: HTMLElement, props: PlotProps, { onHover, onSe
     padding: [8, 16, 0, 0],
     legend: { show: false },
     cursor: { y: false, points: { show: false }, drag: { x: props.onRange !== undefined, y: false, setScale: false } },
-    // The highest of a stack is drawn first, so that the lower ones stand before it.
+    // The top of a stack is drawn first, so that the lower bars cover it.
     series: [{}, ...(stacked ? drawn.reverse() : drawn)],
     scales: {
       x: { time: true, ...(step === undefined ? {} : { range: (_plot, least, most) => [least, most + step] }) },

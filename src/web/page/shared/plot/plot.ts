@@ -8,7 +8,7 @@ import { type PlotProps, plotOptions, stack } from './plot-options.ts'
 
 const usual = (value: number): string => String(Math.round(value * 100) / 100)
 
-/** A drawing of figures over time, as wide as there is room, with a line that reads out what the pointer is at. */
+/** A time series plot that fills the available width, with a readout of the values under the pointer. */
 export const Plot = (props: PlotProps): View => {
   const box = useRef<HTMLDivElement>(null)
   const readout = useRef<HTMLParagraphElement>(null)
