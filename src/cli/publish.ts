@@ -30,7 +30,7 @@ is published as exactly that text, digit for digit. An invalid line is reported 
 published, and the exit code is 1. Give your messages a message_id: then the same file can be published again and
 nothing is stored twice.`,
   flags: {
-    event: { value: 'ID', meaning: 'event_id; with stdin: of lines that have none' },
+    event: { value: 'ID', meaning: 'event_id; with stdin: default for lines without one' },
     from: { value: 'NAME', meaning: 'message_from' },
     type: { value: 'TYPE', meaning: 'message_type' },
     content: { value: 'TEXT', meaning: 'message_content: a JSON object, array or string; anything else is text' },
