@@ -130,7 +130,7 @@ export class Gateway {
         append: this.#append,
         maxMessageBytes: config.maxMessageBytes,
         onCommitted: this.#committed,
-        onLag: (seconds, since) => this.#metrics.lag.observe({ since }, seconds),
+        onLag: (seconds, reference) => this.#metrics.lag.observe({ reference }, seconds),
         onStorageFault: (error) => this.#health.report('store_write', error),
         tracer,
       })

@@ -20,7 +20,7 @@ export interface Metrics {
   readonly commitSeconds: Histogram
   readonly commitEntries: Histogram
   readonly commitFailures: Counter
-  readonly lag: Histogram<'since'>
+  readonly lag: Histogram<'reference'>
   readonly closed: Counter<'reason'>
   readonly resets: Counter<'reason'>
   readonly refused: Counter<'code'>
@@ -46,7 +46,7 @@ export interface MetricSources {
 
 const CLOSINGS: readonly ClosingReason[] = ['shutdown', 'token_expired', 'max_age', 'too_slow']
 const RESETS: readonly ResetReason[] = ['cursor_ahead', 'cursor_invalid', 'history_pruned']
-const SINCE: readonly LagReference[] = ['broker', 'publisher', 'arrival']
+const LAG_REFERENCES: readonly LagReference[] = ['broker', 'publisher', 'arrival']
 
 type Readers = ReturnType<typeof createCallbackMetrics>
 
@@ -131,12 +131,12 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
   const resets = counters('gateway_cursor_resets_total', 'Invalid cursors, by reason.', 'reason')
   const lag = new Histogram({
     name: 'gateway_ingest_lag_seconds',
-    help: 'Per commit, from its oldest delivery to its end. since: the stamp of the broker or publisher, else the arrival.',
-    labelNames: ['since'],
+    help: 'Per commit, from its oldest delivery to its end. reference: the stamp of the broker or publisher, else the arrival.',
+    labelNames: ['reference'],
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 7_200],
     registers,
   })
-  for (const since of SINCE) lag.zero({ since })
+  for (const reference of LAG_REFERENCES) lag.zero({ reference })
   return {
     registry,
     stored: counter('gateway_messages_stored_total', 'Messages committed.'),

@@ -103,11 +103,11 @@ figures('report database sizes, event loop delay and version', async () => {
   await until(async () => (await metric(gateway, looks)) > samples.get(looks)!, { what: 'one more look', everyMs: 500 })
 })
 
-figures('measure the lag from the broker timestamp, or else the publisher timestamp, or else the arrival', async () => {
-  const count = (since: string): Promise<number> =>
-    metric(stage.gateway, `gateway_ingest_lag_seconds_count{since="${since}"}`)
-  const sum = (since: string): Promise<number> =>
-    metric(stage.gateway, `gateway_ingest_lag_seconds_sum{since="${since}"}`)
+figures('measure the lag from the stamp of the broker, else of the publisher, else from the arrival', async () => {
+  const count = (reference: string): Promise<number> =>
+    metric(stage.gateway, `gateway_ingest_lag_seconds_count{reference="${reference}"}`)
+  const sum = (reference: string): Promise<number> =>
+    metric(stage.gateway, `gateway_ingest_lag_seconds_sum{reference="${reference}"}`)
   const ago = (seconds: number): number => Math.floor(Date.now() / 1_000) - seconds
   const send = async (n: number, envelope: object): Promise<void> => {
     await withChannel(broker.url, (channel) =>

@@ -39,12 +39,12 @@ test('a worker that dies, is replaced or does not reply for a while makes no rat
   assert.equal(counterDeltas({ a: 5 }, { a: 3, b: 2 }), { a: 3, b: 2 })
 })
 
-test('a quantile is computed from the growth of the buckets', () => {
-  const bucket = (le: string, count: number) => [`lag_bucket{le="${le}",since="broker"}`, count] as const
+test('a quantile is reckoned from what the buckets gained', () => {
+  const bucket = (le: string, count: number) => [`lag_bucket{le="${le}",reference="broker"}`, count] as const
   const figures = Object.fromEntries([bucket('1', 50), bucket('2', 90), bucket('5', 100), bucket('+Inf', 100)])
-  assert.is(histogramQuantile(figures, 'lag', 0.5, 'since="broker"'), 1)
-  assert.is(histogramQuantile(figures, 'lag', 0.95, 'since="broker"'), 3.5)
-  assert.is(histogramQuantile(figures, 'lag', 0.95, 'since="publisher"'), null)
+  assert.is(histogramQuantile(figures, 'lag', 0.5, 'reference="broker"'), 1)
+  assert.is(histogramQuantile(figures, 'lag', 0.95, 'reference="broker"'), 3.5)
+  assert.is(histogramQuantile(figures, 'lag', 0.95, 'reference="publisher"'), null)
   assert.is(
     histogramQuantile({ [bucket('1', 0)[0]]: 0, [bucket('+Inf', 4)[0]]: 4 }, 'lag', 0.5),
     1,
