@@ -5,7 +5,7 @@ import type { Config } from '../config/config.ts'
 import type { ResetReason } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
-import { createApp } from '../http/app.ts'
+import { createApp, ROUTES } from '../http/app.ts'
 import { createMetricsHandler } from '../http/routes/health.ts'
 import type { HealthReportOptions } from '../http/routes/health-report.ts'
 import type { MessagePublisher } from '../http/routes/publish.ts'
@@ -106,6 +106,7 @@ export class Gateway {
       size: async () => this.#log.size?.() ?? null,
       faults: () => this.#health.faults,
       certificateExpiry: this.#certificates && (() => this.#certificates!.current.expiresAt / 1_000),
+      routes: ROUTES,
     })
     this.#tracing = new Tracing({ config: config.tracing, version, logger })
     const { tracer } = this.#tracing
@@ -147,11 +148,13 @@ export class Gateway {
     const figures = {
       metricsText: metricsText ?? (() => this.#metrics.registry.metrics()),
       metricsType: this.#metrics.registry.contentType,
+      onResponse: this.#metrics.onResponse,
     }
     this.#observer = parts.overview === undefined ? monitorSingleProcess(() => this.status()) : null
     const { corsOrigins, hosts, limits, host, port, metricsPort } = config
     const streams = {
       ...this.#access,
+      ...figures,
       log: this.#log,
       live: this.#live,
       logger,
@@ -163,7 +166,6 @@ export class Gateway {
     const app = createApp({
       ...streams,
       refusals: door.refusals,
-      ...figures,
       health: this.#health,
       listRevocations: () => this.#log.revocations(),
       authEnabled: config.tokens !== null,

@@ -10,6 +10,7 @@ import {
   type OriginOptions,
 } from './auth/origin.ts'
 import { type ErrorBoundaryOptions, errorBoundary } from './error-boundary.ts'
+import { createRouteFinder } from './request-metrics.ts'
 import type { HttpRoute, RouteContext } from './route.ts'
 import { ACCESS_ROUTES, type AccessOptions } from './routes/access.ts'
 import { DOCUMENT_ROUTES, type DocumentOptions } from './routes/documents.ts'
@@ -104,7 +105,7 @@ export const createApp = (options: AppOptions): Koa => {
   // Koa's own error handler would print errors that errorBoundary has already logged.
   app.silent = true
   const router = createRouter(options)
-  app.use(errorBoundary(options))
+  app.use(errorBoundary(options, createRouteFinder(router)))
   app.use(validateUrl)
   app.use(rethrowFastPathError(options.refusals))
   if (options.hosts !== null) app.use(hostGuard(createHostCheck(options, options.hosts)))

@@ -3,6 +3,7 @@ import { Http2ServerResponse } from 'node:http2'
 import type { Context, Next } from 'koa'
 import type { Logger } from 'pino'
 import { type ErrorCode, GatewayError } from '../core/errors.ts'
+import { type ResponseListener, safePath } from './request-metrics.ts'
 import { sendError, toGatewayError } from './responses.ts'
 import { closeStream } from './server/client-errors.ts'
 
@@ -10,6 +11,7 @@ export interface ErrorBoundaryOptions {
   readonly logger: Logger
   /** Called for every rejected request: 401, 403, 429 or overload. */
   readonly onRefused: (code: ErrorCode) => void
+  readonly onResponse: ResponseListener
 }
 
 /** Headers of every response; web pages set a policy of their own. */
@@ -23,7 +25,7 @@ export const DEFAULT_HEADERS = {
 
 /** Sets an id on every response, which is also in its log line, and sends every error as JSON. */
 export const errorBoundary =
-  ({ logger, onRefused }: ErrorBoundaryOptions) =>
+  ({ logger, onRefused, onResponse }: ErrorBoundaryOptions, findRoute: (ctx: Context) => string) =>
   async (ctx: Context, next: Next): Promise<void> => {
     const request_id = randomUUID()
     const startedAt = performance.now()
@@ -45,7 +47,11 @@ export const errorBoundary =
       if (!ctx.req.complete) closeConnection(ctx)
       sendError(ctx, error)
     } finally {
-      logRequest(logger, startedAt, { request_id, method: ctx.method, path: ctx.path, status: ctx.status, code })
+      logRequest(logger, startedAt, { request_id, method: ctx.method, path: safePath(ctx), status: ctx.status, code })
+      // A client that left before its stream was opened got no response.
+      if (ctx.respond !== false || ctx.status === 200) {
+        onResponse(findRoute(ctx), ctx.method, ctx.status, (performance.now() - startedAt) / 1_000)
+      }
     }
   }
 

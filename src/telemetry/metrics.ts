@@ -10,6 +10,7 @@ import type { HubStats } from '../streams/hub.ts'
 import type { SubscriberState } from '../streams/subscriber.ts'
 import { createCallbackMetrics } from './callback-metrics.ts'
 import { createEventLoopDelay } from './event-loop-delay.ts'
+import { createHttpMetrics, type MeasuredRoute } from './http-metrics.ts'
 
 /** The metrics of one gateway. docs/OPERATIONS.md describes each of them. */
 export interface Metrics {
@@ -24,6 +25,7 @@ export interface Metrics {
   readonly closed: Counter<'reason'>
   readonly resets: Counter<'reason'>
   readonly refused: Counter<'code'>
+  readonly onResponse: ReturnType<typeof createHttpMetrics>
   readonly faults: Counter<'code'>
   readonly eventLoopDelay: ReturnType<typeof createEventLoopDelay>
 }
@@ -42,6 +44,7 @@ export interface MetricSources {
   readonly faults: () => readonly Fault[]
   /** Expiry of the certificate in seconds since 1970; null if HTTPS is disabled. */
   readonly certificateExpiry: (() => number) | null
+  readonly routes: readonly MeasuredRoute[]
 }
 
 const CLOSINGS: readonly ClosingReason[] = ['shutdown', 'token_expired', 'max_age', 'too_slow']
@@ -163,6 +166,7 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
       'Requests refused by authorisation or by a limit, by error code.',
       'code',
     ),
+    onResponse: createHttpMetrics(registry, readings.routes),
     faults: counters('gateway_component_failures_total', 'Component failures, by error code.', 'code'),
     eventLoopDelay: createEventLoopDelay(registry),
   }

@@ -5,6 +5,7 @@ import { GatewayError } from '../../core/errors.ts'
 import type { HealthRegistry } from '../../monitoring/health.ts'
 import { successSchema } from '../api/schemas.ts'
 import type { Authorise } from '../auth/authorize.ts'
+import { type ResponseListener, UNMATCHED_ROUTE } from '../request-metrics.ts'
 import { errorBody, sendSuccess } from '../responses.ts'
 import { defineRoute } from '../route.ts'
 
@@ -110,19 +111,33 @@ export const HEALTH_ROUTES = [
   }),
 ]
 
-/** Serves only `/metrics` on a separate port, without tokens. */
+export interface MetricsHandlerOptions extends Pick<HealthOptions, 'metricsText' | 'metricsType'> {
+  readonly onResponse: ResponseListener
+}
+
+/** Serves `/metrics`, and nothing else, on a port of its own, without tokens. */
 export const createMetricsHandler =
-  ({ metricsText, metricsType }: Pick<HealthOptions, 'metricsText' | 'metricsType'>) =>
+  ({ metricsText, metricsType, onResponse }: MetricsHandlerOptions) =>
   (request: IncomingMessage, response: ServerResponse): void => {
+    const startedAt = performance.now()
+    const report = (route: string, status: number): void =>
+      onResponse(route, request.method!, status, (performance.now() - startedAt) / 1_000)
     const known = (request.url ?? '').split('?')[0] === '/metrics'
     if (!known || (request.method !== 'GET' && request.method !== 'HEAD')) {
       const error = new GatewayError('not_found', 'There is /metrics here, and nothing else.')
       response.writeHead(error.status, { 'Content-Type': 'application/json; charset=utf-8', Connection: 'close' })
       response.end(errorBody(error))
+      report(known ? '/metrics' : UNMATCHED_ROUTE, error.status)
       return
     }
     metricsText().then(
-      (text) => response.writeHead(200, { 'Content-Type': metricsType, 'X-Content-Type-Options': 'nosniff' }).end(text),
-      () => response.writeHead(503, { 'Retry-After': '5' }).end(),
+      (text) => {
+        response.writeHead(200, { 'Content-Type': metricsType, 'X-Content-Type-Options': 'nosniff' }).end(text)
+        report('/metrics', 200)
+      },
+      () => {
+        response.writeHead(503, { 'Retry-After': '5' }).end()
+        report('/metrics', 503)
+      },
     )
   }

@@ -76,6 +76,7 @@ const toStreamResponse = (ctx: Context): StreamResponse => ({
     if (ctx.res.socket === null)
       throw new GatewayError('pipelining_unsupported', 'An earlier request is not answered yet.')
     ctx.respond = false
+    ctx.status = 200
     for (const [name, value] of Object.entries(STREAM_HEADERS)) ctx.res.setHeader(name, value)
     return detachResponse(ctx, onClose)
   },
@@ -99,14 +100,15 @@ const resolveStart = async (
 /**
  * Opens a stream, unless its client has disconnected meanwhile.
  *
- * @throws GatewayError if it cannot be opened; no slot is held and nothing was written in that case
+ * @returns false if the client has left; nothing was sent then
+ * @throws GatewayError when it may not be opened; nothing was taken or written then
  */
 export const openStream = async (
   request: RequestView,
   admitted: AdmittedStream,
   response: StreamResponse,
   options: StreamOptions,
-): Promise<void> => {
+): Promise<boolean> => {
   const releaseSlot = await options.gate.acquireStream(request, admitted.access)
   let open = false
   try {
@@ -114,6 +116,7 @@ export const openStream = async (
   } finally {
     if (!open) releaseSlot()
   }
+  return open
 }
 
 /** Keeps only those fields of the token that determine when the stream ends. */

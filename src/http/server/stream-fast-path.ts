@@ -6,6 +6,7 @@ import { noop } from '../../core/noop.ts'
 import type { Authorise } from '../auth/authorize.ts'
 import { createHostCheck, type HostCheck, type OriginOptions } from '../auth/origin.ts'
 import { DEFAULT_HEADERS, logRequest } from '../error-boundary.ts'
+import type { ResponseListener } from '../request-metrics.ts'
 import { toGatewayError } from '../responses.ts'
 import {
   type AdmittedStream,
@@ -31,6 +32,7 @@ export interface FastPathOptions extends StreamOptions, OriginOptions {
   readonly logger: Logger
   /** Timeout for the first bytes of a connection, in milliseconds. */
   readonly headersMs: number
+  readonly onResponse: ResponseListener
 }
 
 /** The constant part of every response head, before its request id and date. */
@@ -76,14 +78,16 @@ export class StreamFastPath {
 
   /** @returns null if the stream is open, or the error that the HTTP server must send */
   async #open(request: StreamRequest): Promise<GatewayError | null> {
-    const { logger } = this.#options
+    const { logger, onResponse } = this.#options
     const { socket } = request.req
     const startedAt = performance.now()
     const request_id = randomUUID()
     try {
       this.#checkName?.(request)
       const admitted = await this.#admit(request)
-      await openStream(request, admitted, createStreamResponse(socket, request_id), this.#options)
+      const open = await openStream(request, admitted, createStreamResponse(socket, request_id), this.#options)
+      const { path } = request.event === null ? EVENTS_STREAM : EVENT_STREAM
+      if (open) onResponse(path, request.method, 200, (performance.now() - startedAt) / 1_000)
     } catch (thrown) {
       const error = toGatewayError(thrown)
       this.refusals.set(socket, error)

@@ -1,3 +1,4 @@
+import { ROUTES } from '../../../src/http/app.ts'
 import { type MetricSources, makeMetrics } from '../../../src/telemetry/metrics.ts'
 
 /** An idle gateway whose metrics are read; every metric is present. */
@@ -10,6 +11,7 @@ export const QUIET: MetricSources = {
   size: async () => ({ database: 0, wal: 0, free: 0 }),
   faults: () => [],
   certificateExpiry: () => 0,
+  routes: ROUTES,
 }
 
 /** A metric declaration. */
