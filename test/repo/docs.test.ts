@@ -54,7 +54,7 @@ test('every threat in SECURITY names the test that stops it, and it exists', () 
 test('every option and figure of the browser client is described in CLIENT', () => {
   const types = read('src/web/client/types.ts')
   const text = read('docs/CLIENT.md')
-  for (const part of ['ChannelOptions', 'ChannelStatus', 'Hello', 'Progress', 'Reset', 'Why']) {
+  for (const part of ['ChannelOptions', 'ChannelStatus', 'Hello', 'Progress', 'Reset', 'StateReason']) {
     const body = types.split(`interface ${part} {`)[1]!.split('\n}')[0]!
     const names = [...body.matchAll(/^ {2}readonly (\w+)/gm)].map(([, name]) => name!)
     assert.ok(names.length > 2, part)

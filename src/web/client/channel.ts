@@ -26,7 +26,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
   readonly #world: ClientPlatform
   readonly #options: ChannelOptions
   readonly #address: StreamEndpoint
-  readonly #patience: HeartbeatTimeout
+  readonly #timeout: HeartbeatTimeout
   readonly #line: StreamConnection
   #share: TabLeaderElection | null = null
   #joined = false
@@ -54,10 +54,10 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     this.#world = world
     this.#options = options
     this.#address = new StreamEndpoint(target, options, world)
-    this.#patience = new HeartbeatTimeout(heartbeatSeconds)
+    this.#timeout = new HeartbeatTimeout(heartbeatSeconds)
     this.#cursor = typeof lastMessageDbId === 'number' ? lastMessageDbId : null
     this.#log = logId ?? null
-    this.#line = new StreamConnection(world, this.#address, this.#patience, this)
+    this.#line = new StreamConnection(world, this.#address, this.#timeout, this)
   }
 
   get state(): ChannelState {
@@ -66,14 +66,14 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
 
   get status(): ChannelStatus {
     const status = this.#joined ? { ...this.#standing!.status } : this.#line.status
-    const heardAt = this.#joined ? Math.max(status.heardAt ?? 0, this.#passedAt) : status.heardAt
+    const lastEventAt = this.#joined ? Math.max(status.lastEventAt ?? 0, this.#passedAt) : status.lastEventAt
     return {
       ...status,
-      heardAt,
+      lastEventAt,
       cursor: this.#cursor,
       progress: this.#progressOf(status),
       reset: this.#reset,
-      patienceMs: this.patienceMs,
+      idleTimeoutMs: this.idleTimeoutMs,
       connection: this.#joined ? 'following' : this.#share?.isLeader ? 'leading' : 'own',
     }
   }
@@ -93,7 +93,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
   suspend(): void {
     if (!this.#active) return
     this.#retire()
-    this.#line.stop('waiting', { code: 'frozen' })
+    this.#line.stop('waiting', { code: 'tab_frozen' })
   }
 
   close(): void {
@@ -165,9 +165,10 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     this.#tell()
   }
 
-  // Callbacks of the tab election
-  get patienceMs(): number {
-    return this.#joined ? this.#standing!.status.patienceMs : this.#patience.ms
+  // What the other tabs say.
+
+  get idleTimeoutMs(): number {
+    return this.#joined ? this.#standing!.status.idleTimeoutMs : this.#timeout.ms
   }
 
   get standing(): Omit<LeaderStatus, 'kind' | 'leader'> {
@@ -289,8 +290,8 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     const { state } = this
     if (state === 'catching_up' && this.#toldState !== state) this.#messages = 0
     const { status } = this
-    const { why, retryAt, failures, hello, reset, connection } = status
-    const news = JSON.stringify([state, why, retryAt, failures, hello, reset, connection])
+    const { reason, retryAt, failures, hello, reset, connection } = status
+    const news = JSON.stringify([state, reason, retryAt, failures, hello, reset, connection])
     if (news === this.#told) return
     this.#told = news
     this.#toldState = state

@@ -2,7 +2,7 @@ import type { StreamEndpoint } from './endpoint.ts'
 import { RejectedError, type Rejection } from './errors.ts'
 import type { HeartbeatTimeout } from './heartbeat-timeout.ts'
 import { type ClientPlatform, EVENT_SOURCE_CLOSED, type Source } from './platform.ts'
-import type { ChannelState, Hello, Reset, Why } from './types.ts'
+import type { ChannelState, Hello, Reset, StateReason } from './types.ts'
 
 const BACKOFF_MS = { minMs: 2_000, maxMs: 30_000 }
 /** Time to process events that arrived while the tab was suspended, in milliseconds. */
@@ -52,16 +52,16 @@ export class StreamConnection {
 
   readonly #world: ClientPlatform
   readonly #address: StreamEndpoint
-  readonly #patience: HeartbeatTimeout
+  readonly #timeout: HeartbeatTimeout
   readonly #user: ConnectionListener
-  #why: Why | null = null
+  #reason: StateReason | null = null
   #retryAt: number | null = null
   #failures = 0
   /** Reason code of the last loss. */
   #lostBy = ''
   #hello: Hello | null = null
   #resumedFrom: number | null = null
-  #heardAt: number | null = null
+  #lastEventAt: number | null = null
   #heartbeatAt: number | null = null
   #source: Source | null = null
   /** Number of the current attempt; results of earlier ones are ignored. */
@@ -77,10 +77,10 @@ export class StreamConnection {
   /** This connection has received `hello`. */
   #greeted = false
 
-  constructor(world: ClientPlatform, address: StreamEndpoint, patience: HeartbeatTimeout, user: ConnectionListener) {
+  constructor(world: ClientPlatform, address: StreamEndpoint, timeout: HeartbeatTimeout, user: ConnectionListener) {
     this.#world = world
     this.#address = address
-    this.#patience = patience
+    this.#timeout = timeout
     this.#user = user
   }
 
@@ -88,12 +88,12 @@ export class StreamConnection {
   get status() {
     return {
       state: this.state,
-      why: this.#why,
+      reason: this.#reason,
       retryAt: this.#retryAt,
       failures: this.#failures,
       hello: this.#hello,
       resumedFrom: this.#resumedFrom,
-      heardAt: this.#heardAt,
+      lastEventAt: this.#lastEventAt,
       heartbeatAt: this.#heartbeatAt,
     }
   }
@@ -102,18 +102,18 @@ export class StreamConnection {
   open(): void {
     this.#drop()
     this.#hear()
-    this.#patience.restart()
+    this.#timeout.restart()
     this.#greeted = false
-    this.#why = this.#retryAt = this.#dueAt = null
+    this.#reason = this.#retryAt = this.#dueAt = null
     this.#resumedFrom = this.#user.cursor
     this.#become('connecting')
     void this.#connect(this.#attempt)
   }
 
-  /** Closes the connection until `open()`. @param state the state to report meanwhile */
-  stop(state: 'closed' | 'waiting', why: Why | null): void {
+  /** Ends it, until it is opened again. @param state what it is called meanwhile */
+  stop(state: 'closed' | 'waiting', reason: StateReason | null): void {
     this.#drop()
-    this.#why = why
+    this.#reason = reason
     this.#retryAt = this.#dueAt = null
     this.#become(state)
   }
@@ -129,9 +129,9 @@ export class StreamConnection {
     if (!this.#isOpen) return
     const { clock, wall } = this.#heard
     const silentMs = Math.max(this.#world.monotonicNow() - clock, this.#world.now() - wall)
-    if (silentMs < this.#patience.ms) return
-    if (this.#greeted) this.#patience.lost()
-    this.#lose({ code: 'silent' })
+    if (silentMs < this.#timeout.ms) return
+    if (this.#greeted) this.#timeout.lost()
+    this.#lose({ code: 'heartbeat_timeout' })
   }
 
   /** Called if machine or tab may have been suspended: retries now, and grants time to process buffered events. */
@@ -139,7 +139,7 @@ export class StreamConnection {
     this.retry()
     if (this.#graced) return
     this.#graced = true
-    const graceMs = GRACE_MS - this.#patience.ms
+    const graceMs = GRACE_MS - this.#timeout.ms
     this.#heard.clock = Math.max(this.#heard.clock, this.#world.monotonicNow() + graceMs)
     this.#heard.wall = Math.max(this.#heard.wall, this.#world.now() + graceMs)
   }
@@ -175,7 +175,7 @@ export class StreamConnection {
       source.addEventListener(name, (event) => {
         if (source !== this.#source) return
         this.#hear()
-        this.#heardAt = this.#heard.wall
+        this.#lastEventAt = this.#heard.wall
         act(event)
       })
     on('hello', ({ data }) => this.#onHello(JSON.parse(data)))
@@ -196,14 +196,14 @@ export class StreamConnection {
       this.#become('live')
     })
     on('heartbeat', ({ data }) => {
-      this.#heartbeatAt = this.#heardAt
-      this.#patience.heartbeat(JSON.parse(data).server_time)
+      this.#heartbeatAt = this.#lastEventAt
+      this.#timeout.heartbeat(JSON.parse(data).server_time)
       this.#user.onHeartbeat()
     })
     on('closing', ({ data }) => this.#lose({ code: JSON.parse(data).reason }))
     source.addEventListener('error', () => {
       if (source !== this.#source) return
-      if (!this.#greeted && source.readyState === EVENT_SOURCE_CLOSED) void this.#askWhy(this.#attempt)
+      if (!this.#greeted && source.readyState === EVENT_SOURCE_CLOSED) void this.#probe(this.#attempt)
       else this.#failed(null)
     })
   }
@@ -217,11 +217,12 @@ export class StreamConnection {
     else this.#become('catching_up')
   }
 
-  async #askWhy(attempt: number): Promise<void> {
+  async #probe(attempt: number): Promise<void> {
     this.#source?.close()
     try {
       const refusal = await this.#address.probeRejection(this.#user.cursor)
-      if (attempt === this.#attempt) this.#refused(refusal ?? { why: { code: 'lost' }, permanent: false, waitMs: 0 })
+      if (attempt === this.#attempt)
+        this.#refused(refusal ?? { reason: { code: 'connection_lost' }, permanent: false, waitMs: 0 })
     } catch (error) {
       if (attempt === this.#attempt) this.#failed(error)
     }
@@ -231,26 +232,26 @@ export class StreamConnection {
   #failed(error: unknown): void {
     if (error instanceof RejectedError) this.#refused(error.refusal)
     else if (!this.#world.online()) this.#lose({ code: 'offline' })
-    else if (this.#greeted) this.#lose({ code: 'lost' })
+    else if (this.#greeted) this.#lose({ code: 'connection_lost' })
     else this.#lose({ code: 'unreachable', ...(error !== null && { message: String(error) }) })
   }
 
-  #refused({ why, permanent, waitMs }: Rejection): void {
-    if (permanent) this.stop('closed', why)
-    else this.#lose(why, waitMs)
+  #refused({ reason, permanent, waitMs }: Rejection): void {
+    if (permanent) this.stop('closed', reason)
+    else this.#lose(reason, waitMs)
   }
 
-  #lose(why: Why, leastMs = 0): void {
+  #lose(reason: StateReason, leastMs = 0): void {
     this.#drop()
     const { minMs, maxMs } = BACKOFF_MS
     const backoff = Math.min(maxMs, minMs * 2 ** this.#failures)
-    // The same reason twice in a row, without catching up in between, gets the normal backoff.
-    const isNews = this.#failures === 0 || this.#lostBy !== why.code
-    const [from, to] = (isNews && RECONNECT_AFTER_CLOSE_MS[why.code]) || [backoff / 2, backoff]
-    this.#lostBy = why.code
+    // The same twice in a row, with nothing gained in between, is a fault of its own.
+    const isNews = this.#failures === 0 || this.#lostBy !== reason.code
+    const [from, to] = (isNews && RECONNECT_AFTER_CLOSE_MS[reason.code]) || [backoff / 2, backoff]
+    this.#lostBy = reason.code
     const delay = Math.max(leastMs, from) + this.#world.random() * (to - from)
     this.#failures++
-    this.#why = why
+    this.#reason = reason
     this.#retryAt = this.#world.now() + delay
     this.#dueAt = this.#world.monotonicNow() + delay
     this.#cancelRetry = this.#world.setTimer(delay, () => this.open())

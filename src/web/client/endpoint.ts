@@ -2,7 +2,9 @@ import { parseRejection, RejectedError, type Rejection } from './errors.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { ChannelOptions } from './types.ts'
 
-/** Request timeout in milliseconds. */
+/** Tabs share only with tabs whose status has the same members, also while an upgrade is under way. */
+const SHARE_VERSION = 2
+/** An answer that takes longer counts as none. */
 const ASK_MS = 15_000
 /** Attempts with the same token: it can be refused for clock skew, so one 401 is not permanent. */
 const MAX_REFUSALS = 4
@@ -43,7 +45,7 @@ export class StreamEndpoint {
     if (identity === undefined && (this.#ticketed || query.get('event_id') === '*')) return null
     const url = this.#at(0)
     url.searchParams.sort()
-    return `deepsoc-gateway ${JSON.stringify([1, identity, url])}`
+    return `deepsoc-gateway ${JSON.stringify([SHARE_VERSION, identity, url])}`
   }
 
   /**
@@ -104,7 +106,11 @@ export class StreamEndpoint {
     const given = await Promise.resolve()
       .then(token)
       .catch((error) => {
-        throw new RejectedError({ why: { code: 'token_failed', message: String(error) }, permanent: false, waitMs: 0 })
+        throw new RejectedError({
+          reason: { code: 'token_failed', message: String(error) },
+          permanent: false,
+          waitMs: 0,
+        })
       })
     if (given !== this.#token) this.#refusals = 0
     this.#token = given

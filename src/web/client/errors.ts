@@ -1,9 +1,9 @@
-import type { Why } from './types.ts'
+import type { StateReason } from './types.ts'
 
 /** Reason of a refusal, and how to retry. */
 export interface Rejection {
-  readonly why: Why
-  /** A retry would be refused too. */
+  readonly reason: StateReason
+  /** It will be the same next time. */
   readonly permanent: boolean
   /** Minimum delay before the next attempt, in milliseconds. */
   readonly waitMs: number
@@ -14,7 +14,7 @@ export class RejectedError extends Error {
   readonly refusal: Rejection
 
   constructor(refusal: Rejection) {
-    super(refusal.why.message ?? refusal.why.code)
+    super(refusal.reason.message ?? refusal.reason.code)
     this.refusal = refusal
   }
 }
@@ -28,8 +28,8 @@ export const parseRejection = async (answer: Response): Promise<Rejection> => {
   const waitMs = Number(headers.get('retry-after') ?? 0) * 1_000 || 0
   if (typeof code === 'string') {
     const lasting = status < 500 && !RETRYABLE_STATUS.includes(status)
-    return { why: { code, status, message, hint }, permanent: lasting, waitMs }
+    return { reason: { code, status, message, hint }, permanent: lasting, waitMs }
   }
-  // Not from the gateway, but from a proxy or a captive portal. Only 401 and 403 are permanent: they need a login.
-  return { why: { code: 'not_a_stream', status }, permanent: status === 401 || status === 403, waitMs }
+  // Not the gateway's words: a proxy before it, or a hotel's page. Only what a log-in would change stays as it is.
+  return { reason: { code: 'not_a_stream', status }, permanent: status === 401 || status === 403, waitMs }
 }

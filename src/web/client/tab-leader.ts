@@ -41,9 +41,8 @@ type TabMessage = LeaderStatus | RelayedMessage | PassedReset | Ask
 
 /** The owner of an election. */
 export interface TabPeer {
-  /** Silence after which the leader is asked for its status, in milliseconds. */
-  readonly patienceMs: number
-  /** This tab became leader, or lost the leadership. */
+  readonly idleTimeoutMs: number
+  /** This tab holds the connection of all from now on, or no longer. */
   onLead(leads: boolean): void
   onStanding(standing: LeaderStatus): void
   onPassed(message: RelayedMessage): void
@@ -130,7 +129,7 @@ export class TabLeaderElection {
       this.#leave()
       this.#leave = this.#queue(true)
       this.#sharer.onSilence()
-    } else if (now - this.#heard >= this.#sharer.patienceMs) {
+    } else if (now - this.#heard >= this.#sharer.idleTimeoutMs) {
       const { minMs, maxMs } = ANSWER_MS
       this.#deadline ??= now + minMs + this.#world.random() * (maxMs - minMs)
       this.ask()

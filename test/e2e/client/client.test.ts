@@ -107,8 +107,8 @@ client('loses and duplicates nothing when the gateway is killed and restarted', 
   for (let round = 0; round < 2; round++) {
     await publish(it, event_id, chats(30))
     await it.kill9()
-    const { why, retryAt } = await page.is('waiting')
-    assert.ok(['lost', 'unreachable'].includes(why!.code), why!.code)
+    const { reason, retryAt } = await page.is('waiting')
+    assert.ok(['connection_lost', 'unreachable'].includes(reason!.code), reason!.code)
     assert.ok(retryAt! > Date.now() - 1_000, String(retryAt))
     await it.restart()
     await publish(it, event_id, chats(30))
@@ -127,10 +127,10 @@ client('detects a silent connection, and resumes after its last id', async () =>
     const page = await tab(`http://127.0.0.1:${line.port}`)
     await page.follow(streamOf(event_id))
     // Two shortest intervals and a second; the unlearned timeout is 31 s, and an interval may be a millisecond short.
-    await until(async () => (await page.status).patienceMs <= 3_000, { what: 'the learned timeout' })
+    await until(async () => (await page.status).idleTimeoutMs <= 3_000, { what: 'the learned timeout' })
     line.freeze()
     ids.push(...(await publish(it, event_id, chats(3))))
-    await page.is('waiting', 'silent')
+    await page.is('waiting', 'heartbeat_timeout')
     line.thaw()
     await page.is('live')
     await page.gets(ids)
@@ -157,12 +157,14 @@ client('after a sleep, a working connection is kept and a dead one replaced', as
     const { states } = await page.trial
     await sleep()
     const ids = await publish(it, event_id, chats(2))
-    const { heardAt } = await page.status
-    await until(async () => (await page.status).heardAt! > heardAt! + 5_000, { what: 'five seconds of heartbeats' })
+    const { lastEventAt } = await page.status
+    await until(async () => (await page.status).lastEventAt! > lastEventAt! + 5_000, {
+      what: 'five seconds of heartbeats',
+    })
     assert.equal((await page.trial).states, states)
     line.freeze()
     await sleep()
-    await page.is('waiting', 'silent')
+    await page.is('waiting', 'heartbeat_timeout')
     line.reset()
     line.thaw()
     ids.push(...(await publish(it, event_id, chats(2))))
@@ -186,7 +188,7 @@ client('allows the browser to freeze its tab, and continues when it wakes', asyn
     await page.gets(ids)
     // The browser itself closes what the page has closed only when it wakes.
     await until(async () => (await metric(it, 'gateway_subscribers')) === 1, { what: 'the end of its old stream' })
-    assert.ok((await page.trial).states.some(([state, code]) => state === 'waiting' && code === 'frozen'))
+    assert.ok((await page.trial).states.some(([state, code]) => state === 'waiting' && code === 'tab_frozen'))
     assert.equal(page.faults, [])
   } finally {
     await drowsy.close()
@@ -238,9 +240,9 @@ client('waits if the gateway has no free slot, and reports it', async () => {
   await first.follow(streamOf(event_id))
   await first.is('live')
   await second.follow(streamOf(event_id))
-  const { why, retryAt } = await second.is('waiting', 'overloaded')
-  assert.is(why?.status, 503)
-  assert.type(why?.hint, 'string')
+  const { reason, retryAt } = await second.is('waiting', 'overloaded')
+  assert.is(reason?.status, 503)
+  assert.type(reason?.hint, 'string')
   assert.ok(retryAt! - Date.now() > 4_000, 'Retry-After is 5 seconds at least')
   await first.page.close()
   await until(async () => (await metric(it, 'gateway_subscribers')) === 0, { what: 'a free place' })
@@ -299,8 +301,8 @@ client('needs no ticket if a cookie has the token, and reports why an event is n
   const it = await gateway(guarded())
   const page = await tab(it.url)
   await page.follow(streamOf('room'))
-  const { why } = await page.is('closed', 'token_missing')
-  assert.is(why?.status, 401)
+  const { reason } = await page.is('closed', 'token_missing')
+  assert.is(reason?.status, 401)
   const value = await sign({ events: ['room'] })
   await page.page.context().addCookies([{ name: 'access_token', value, url: it.url }])
   await page.retry()
@@ -308,7 +310,7 @@ client('needs no ticket if a cookie has the token, and reports why an event is n
   const other = await tab(it.url)
   await other.page.context().addCookies([{ name: 'access_token', value, url: it.url }])
   await other.follow(streamOf('secret'))
-  assert.is((await other.is('closed', 'event_forbidden')).why?.status, 403)
+  assert.is((await other.is('closed', 'event_forbidden')).reason?.status, 403)
   // An address with a ticket that serves no more.
   const { body } = await postJson(`${it.url}/api/stream-tickets`, '', { headers: bearer(value) })
   const stale = await getJson(`${it.url}/api/events/room/stream?ticket=none`)

@@ -53,10 +53,10 @@ export class Tab {
             trial.ids.push(message.db_id)
             trial.texts.push(text)
           },
-          onState: (state: string, { why }: Json) => {
-            // Also called if only the leading tab has changed, which happens before or after the first response.
+          onState: (state: string, { reason }: Json) => {
+            // Told again as well when only the lead has changed, which comes before or after the first answer.
             const [last, code] = trial.states.at(-1) ?? []
-            if (last !== state || code !== (why?.code ?? null)) trial.states.push([state, why?.code ?? null])
+            if (last !== state || code !== (reason?.code ?? null)) trial.states.push([state, reason?.code ?? null])
           },
           onReset: (reset: Json) => {
             trial.resets.push(reset)
@@ -93,7 +93,7 @@ export class Tab {
     let last: ChannelStatus | undefined
     const reached = async (): Promise<boolean> => {
       last = await this.status
-      return last.state === state && (code === undefined || last.why?.code === code)
+      return last.state === state && (code === undefined || last.reason?.code === code)
     }
     await until(reached, { what: `${state} ${code ?? ''}`, saw: () => last })
     return last!

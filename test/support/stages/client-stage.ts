@@ -8,8 +8,8 @@ export class ClientStage {
   readonly tab: ChannelController
   readonly ids: number[] = []
   readonly states: ChannelState[] = []
-  /** Reason codes of waiting or closing. */
-  readonly whys: string[] = []
+  /** The codes of why it waited or was closed. */
+  readonly reasons: string[] = []
   readonly resets: Reset[] = []
   readonly #life = { frozen: false }
 
@@ -18,9 +18,9 @@ export class ClientStage {
     this.tab = new ChannelController(this.browser.world(this.#life, false), target, {
       base: 'http://gateway',
       onMessage: ({ db_id }) => void this.ids.push(db_id),
-      onState: (state, { why }) => {
+      onState: (state, { reason }) => {
         this.states.push(state)
-        if (why !== null) this.whys.push(why.code)
+        if (reason !== null) this.reasons.push(reason.code)
       },
       onReset: (reset) => void this.resets.push(reset),
       ...options,

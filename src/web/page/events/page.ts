@@ -32,7 +32,7 @@ const useTicks = (): [number, () => void] => {
 const LiveIndicator = ({ events }: { readonly events: EventListStore }): View => {
   const status = useSignalValue(events.line)
   const state = status?.state ?? 'connecting'
-  const why = status?.why ? reasonCodeText(status.why.code) : ''
+  const why = status?.reason ? reasonCodeText(status.reason.code) : ''
   const said = connectionText(state)
   return html`
     <p class="live-mark" id="state" data-state=${state} role="status">

@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
-import type { ChannelState, Why } from '../../client/index.ts'
+import type { ChannelState, StateReason } from '../../client/index.ts'
 import { connectionText, reasonCodeText } from '../shared/connection-messages.ts'
 import { errorHint, errorTitle } from '../shared/error-messages-zh.ts'
 import { escapeLine } from '../shared/escape-control-chars.ts'
@@ -17,25 +17,26 @@ const stateOf = ({ channel, trouble }: ConnectionInfo): LineState => {
   return channel?.state ?? 'loading'
 }
 
-const whyOf = ({ channel, trouble }: ConnectionInfo): Why | null => trouble?.why ?? channel?.why ?? null
+const reasonOf = ({ channel, trouble }: ConnectionInfo): StateReason | null =>
+  trouble?.reason ?? channel?.reason ?? null
 
 const retryAtOf = ({ channel, trouble }: ConnectionInfo): number | null =>
   trouble === null ? (channel?.retryAt ?? null) : trouble.retryAt
 
-/** Returns a reason as one line: the page's text for its code, else the gateway's message. */
-const reasonText = ({ code, status, message }: Why): string => {
+/** A reason in one line: the page's text for its code, else the gateway's message. */
+const reasonText = ({ code, status, message }: StateReason): string => {
   const known = reasonCodeText(code)
   if (known !== code) return escapeLine(known)
   return escapeLine([status, errorTitle(code) || (message ?? code)].filter(Boolean).join(' '))
 }
 
-const hintText = ({ code, hint = '' }: Why): string => escapeLine(errorHint(code, hint))
+const hintText = ({ code, hint = '' }: StateReason): string => escapeLine(errorHint(code, hint))
 
 /** Returns state and reason as one line without countdowns, for screen readers. */
 export const stateText = (line: ConnectionInfo): string => {
   const state = connectionText(stateOf(line))
-  const why = whyOf(line)
-  return why === null ? state : connectionText('because', { state, why: reasonText(why) })
+  const reason = reasonOf(line)
+  return reason === null ? state : connectionText('because', { state, why: reasonText(reason) })
 }
 
 /** Re-renders the component at an interval, for countdowns. */
@@ -67,12 +68,12 @@ const Fact = ({ name, children }: { readonly name: string; readonly children?: C
 const Facts = ({ room, line }: { readonly room: RoomModel; readonly line: ConnectionInfo }): View => {
   useClock(1_000)
   const { status } = room
-  const why = whyOf(line)
+  const reason = reasonOf(line)
   const { reset } = line
   return html`
     <dl class="facts">
       <${Fact} name=${connectionText('state')}><${LiveFacts} room=${room} line=${line} /></${Fact}>
-      ${why?.hint && html`<${Fact} name=${connectionText('hint')}>${hintText(why)}</${Fact}>`}
+      ${reason?.hint && html`<${Fact} name=${connectionText('hint')}>${hintText(reason)}</${Fact}>`}
       ${
         status !== null &&
         html`
@@ -143,15 +144,15 @@ export const ConnectionStatus = ({ room }: { readonly room: RoomModel }): View =
 /** Banner above the messages if the connection is closed, with hint and actions. */
 export const DisconnectedBanner = ({ room }: { readonly room: RoomModel }): View => {
   const line = useSignalValue(room.line)
-  const why = whyOf(line)
-  if (stateOf(line) !== 'closed' || why === null) return null
+  const reason = reasonOf(line)
+  if (stateOf(line) !== 'closed' || reason === null) return null
   return html`
     <div class="closed-bar" id="closed">
-      <span>${stateText(line)}${why.hint ? ` · ${hintText(why)}` : ''}</span>
+      <span>${stateText(line)}${reason.hint ? ` · ${hintText(reason)}` : ''}</span>
       <button type="button" class="small" id="reopen" onClick=${() => room.retry()}>${connectionText('now')}</button>
       ${
-        why.status === 401 &&
-        html`<button type="button" class="small" id="sign-in" onClick=${() => askForToken(reasonText(why))}>
+        reason.status === 401 &&
+        html`<button type="button" class="small" id="sign-in" onClick=${() => askForToken(reasonText(reason))}>
           ${connectionText('signIn')}
         </button>`
       }

@@ -1,4 +1,4 @@
-import { type Channel, type ChannelStatus, openChannel, type Reset, type Why } from '../../../client/index.ts'
+import { type Channel, type ChannelStatus, openChannel, type Reset, type StateReason } from '../../../client/index.ts'
 import { ApiError } from '../../shared/api.ts'
 import { session } from '../../shared/session.ts'
 import { signal } from '../../shared/signal.ts'
@@ -29,7 +29,7 @@ interface HistoryState {
 export interface ConnectionInfo {
   readonly channel: ChannelStatus | null
   /** Why the first page could not be loaded, and when the next attempt is due; null if there is none. */
-  readonly trouble: { readonly why: Why; readonly retryAt: number | null } | null
+  readonly trouble: { readonly reason: StateReason; readonly retryAt: number | null } | null
   readonly reset: Reset | null
 }
 
@@ -127,8 +127,8 @@ export class RoomModel {
     // Client errors are permanent; on 401 the sign-in form is shown.
     const lasting = status >= 400 && status < 500 && status !== 429
     const wait = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]! * (0.75 + Math.random() / 2)
-    const why = { code, message, hint, ...(status === 0 ? {} : { status }) }
-    this.line.set({ ...this.line.get(), trouble: { why, retryAt: lasting ? null : Date.now() + wait } })
+    const reason = { code, message, hint, ...(status === 0 ? {} : { status }) }
+    this.line.set({ ...this.line.get(), trouble: { reason, retryAt: lasting ? null : Date.now() + wait } })
     if (!lasting) this.#retry = window.setTimeout(() => this.#open(attempt + 1), wait)
   }
 
