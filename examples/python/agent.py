@@ -68,13 +68,13 @@ HINTS = {
 
 
 class PublishError(Exception):
-    """Why a message was not published. `fate`: "not_sent", "refused", or "unknown" (it may be stored)."""
+    """Why a message was not published. `delivery_status`: "not_sent", "refused", or "unknown" (it may be stored)."""
 
-    def __init__(self, code, message, fate="not_sent"):
+    def __init__(self, code, message, delivery_status="not_sent"):
         super().__init__("%s: %s %s" % (code, message, HINTS[code]))
         self.code = code
         self.hint = HINTS[code]
-        self.fate = fate
+        self.delivery_status = delivery_status
 
 
 def uuid7():
@@ -208,8 +208,8 @@ class Memory:
     def take(self, item, error=None):
         if self.waiting and self.waiting[0].item is item:
             waiting = self.waiting.popleft()
-            if error is not None and error.fate != "refused":
-                error.fate = "unknown" if waiting.started else "not_sent"
+            if error is not None and error.delivery_status != "refused":
+                error.delivery_status = "unknown" if waiting.started else "not_sent"
             waiting.error = error
             waiting.done.set()
 
@@ -292,7 +292,7 @@ class Outbox:
             row = (self.seq + 1, event_id, item.message_id, item.key, item.body)
             self.db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?)", row)
         except (sqlite3.Error, OSError) as error:
-            raise PublishError("outbox_unwritable", "%s: %s." % (self.path, error), fate="unknown") from error
+            raise PublishError("outbox_unwritable", "%s: %s." % (self.path, error), delivery_status="unknown") from error
         self.seq += 1
         self.count += 1
 
@@ -390,17 +390,17 @@ class Publisher:
             with self.changed:
                 self.store.give_up(waiting)
                 if not waiting.done.is_set():
-                    fate = "unknown" if waiting.started else "not_sent"
-                    raise self.late(fate) from self.fault
+                    delivery_status = "unknown" if waiting.started else "not_sent"
+                    raise self.late(delivery_status) from self.fault
         if waiting.error is not None:
             raise waiting.error
 
-    def late(self, fate):
+    def late(self, delivery_status):
         fault = self.fault
-        if fault is not None and (fate == "not_sent" or fault.code == "broker_blocked"):
-            return PublishError(fault.code, str(fault.__cause__ or fault.code) + ".", fate)
-        code = "publish_confirm_timeout" if fate == "unknown" else "publish_timed_out"
-        return PublishError(code, "No confirmation within %s s." % self.send_timeout, fate)
+        if fault is not None and (delivery_status == "not_sent" or fault.code == "broker_blocked"):
+            return PublishError(fault.code, str(fault.__cause__ or fault.code) + ".", delivery_status)
+        code = "publish_confirm_timeout" if delivery_status == "unknown" else "publish_timed_out"
+        return PublishError(code, "No confirmation within %s s." % self.send_timeout, delivery_status)
 
     # What follows runs in the thread of its own.
 
@@ -512,7 +512,7 @@ class Publisher:
         """A refusal is told to the caller who waits; in an outbox the message keeps its place and is sent again."""
         self.fault = error
         lasting = error.code in ("broker_auth_failed", "broker_access_refused", "exchange_missing")
-        told = not self.durable and (lasting or error.fate == "refused")
+        told = not self.durable and (lasting or error.delivery_status == "refused")
         if item is not None and (told or error.code == "message_too_large"):
             self.settle(item, error)
             if told:

@@ -96,7 +96,7 @@ export type PublishErrorCode = keyof typeof PUBLISH_ERRORS
 export type DeliveryStatus = 'not_sent' | 'refused' | 'unknown'
 
 export interface PublishErrorOptions {
-  readonly fate?: DeliveryStatus
+  readonly deliveryStatus?: DeliveryStatus
   readonly cause?: unknown
   readonly message_id?: string | undefined
 }
@@ -109,23 +109,23 @@ export class PublishError extends Error {
   readonly hint: string
   /** True if the same call, unchanged, may succeed later. */
   readonly retryable: boolean
-  readonly fate: DeliveryStatus
+  readonly deliveryStatus: DeliveryStatus
   readonly message_id: string | undefined
 
   constructor(
     code: PublishErrorCode,
     message: string,
-    { fate = 'not_sent', cause, message_id }: PublishErrorOptions = {},
+    { deliveryStatus = 'not_sent', cause, message_id }: PublishErrorOptions = {},
   ) {
     super(message, cause === undefined ? undefined : { cause })
     this.code = code
     this.hint = PUBLISH_ERRORS[code].hint
     this.retryable = PUBLISH_ERRORS[code].retryable
-    this.fate = fate
+    this.deliveryStatus = deliveryStatus
     this.message_id = message_id
   }
 }
 
-/** Returns the same error for one message. */
-export const withMessage = (fault: PublishError, message_id: string, fate: DeliveryStatus): PublishError =>
-  new PublishError(fault.code, fault.message, { fate, message_id, cause: fault.cause ?? fault })
+/** The same fault as it concerns one message. */
+export const withMessage = (fault: PublishError, message_id: string, deliveryStatus: DeliveryStatus): PublishError =>
+  new PublishError(fault.code, fault.message, { deliveryStatus, message_id, cause: fault.cause ?? fault })

@@ -8,7 +8,7 @@ export {
 } from './deepsoc.ts'
 export type * from './deepsoc-data.ts'
 export {
-  type DeliveryStatus as Fate,
+  type DeliveryStatus,
   PUBLISH_ERRORS,
   PublishError,
   type PublishErrorCode,

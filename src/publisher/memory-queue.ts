@@ -127,9 +127,10 @@ export class MemoryQueue implements MessageQueue {
 
   #reason({ sent, message_id }: Pending): PublishError {
     const fault = this.#fault
-    const fate = sent ? 'unknown' : 'not_sent'
-    if (fault !== null && (!sent || fault.code === 'broker_blocked')) return withMessage(fault, message_id, fate)
-    const options = { fate, message_id, cause: fault ?? undefined } as const
+    const deliveryStatus = sent ? 'unknown' : 'not_sent'
+    if (fault !== null && (!sent || fault.code === 'broker_blocked'))
+      return withMessage(fault, message_id, deliveryStatus)
+    const options = { deliveryStatus, message_id, cause: fault ?? undefined } as const
     if (sent)
       return new PublishError('publish_confirm_timeout', 'RabbitMQ did not confirm the message in time.', options)
     if (this.#closed) return new PublishError('publisher_closed', 'The publisher was closed before its turn.', options)

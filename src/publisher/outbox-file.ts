@@ -56,7 +56,7 @@ export interface RefusedRow {
 export interface OutboxTransaction {
   readonly added: readonly OutboxEntry[]
   readonly confirmed: readonly number[]
-  readonly setAside: readonly RefusedRow[]
+  readonly refused: readonly RefusedRow[]
 }
 
 const sqliteCode = (error: unknown): string => String((error as { code?: unknown } | null)?.code ?? '')
@@ -73,7 +73,7 @@ const toOutboxError = (file: string, error: unknown): PublishError => {
   // After a full disk the rows are certainly not stored; after other errors they may be found after a crash.
   return new PublishError('outbox_unwritable', text, {
     cause: error,
-    fate: code === 'SQLITE_FULL' ? 'not_sent' : 'unknown',
+    deliveryStatus: code === 'SQLITE_FULL' ? 'not_sent' : 'unknown',
   })
 }
 
@@ -153,7 +153,7 @@ export class OutboxFile {
   readonly #insert: Database.Statement
   readonly #delete: Database.Statement
   readonly #read: Database.Statement
-  readonly #setAside: Database.Statement
+  readonly #refused: Database.Statement
   readonly #apply: (change: OutboxTransaction) => void
 
   /** @throws PublishError outbox_locked, outbox_not_ours, outbox_newer, outbox_corrupt or outbox_unwritable */
@@ -171,13 +171,13 @@ export class OutboxFile {
     )
     this.#delete = db.prepare('DELETE FROM outbox WHERE seq = ?')
     this.#read = db.prepare('SELECT message_id, routing_key, body FROM outbox WHERE seq = ?')
-    this.#setAside = db.prepare(
+    this.#refused = db.prepare(
       `INSERT INTO refused (event_id, message_id, routing_key, body, reason, refused_at)
        SELECT event_id, message_id, routing_key, body, ?, ? FROM outbox WHERE seq = ?`,
     )
     this.#apply = db.transaction((change: OutboxTransaction) => {
-      for (const { seq, reason } of change.setAside) {
-        this.#setAside.run(reason, new Date().toISOString(), seq)
+      for (const { seq, reason } of change.refused) {
+        this.#refused.run(reason, new Date().toISOString(), seq)
         this.#delete.run(seq)
       }
       for (const seq of change.confirmed) this.#delete.run(seq)

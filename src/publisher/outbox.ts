@@ -41,8 +41,8 @@ export interface OutboxOptions extends QueueLimits {
    * more.
    */
   readonly onError: (error: PublishError | null) => void
-  /** Called when a message was refused permanently and moved to the table `refused` of the file. */
-  readonly onSetAside: (error: PublishError) => void
+  /** A message was refused for good and is kept in the file. */
+  readonly onRefused: (error: PublishError) => void
 }
 
 /**
@@ -73,7 +73,7 @@ export class Outbox implements MessageQueue {
   #bytes = 0
   #adding: PendingAdd[] = []
   #confirmed: number[] = []
-  #setAside: RefusedRow[] = []
+  #refused: RefusedRow[] = []
   #soon: NodeJS.Immediate | null = null
   #later: NodeJS.Timeout | null = null
   #fileFault: PublishError | null = null
@@ -133,9 +133,9 @@ export class Outbox implements MessageQueue {
   refused(item: QueuedMessage, error: PublishError, lasting: boolean): void {
     const { lane } = item as Row
     if (lasting) {
-      this.#setAside.push({ seq: item.seq, reason: `${error.code}: ${error.message}` })
+      this.#refused.push({ seq: item.seq, reason: `${error.code}: ${error.message}` })
       this.#done(item as Row)
-      this.#options.onSetAside(error)
+      this.#options.onRefused(error)
       return
     }
     this.#held.add(lane)
@@ -232,16 +232,16 @@ export class Outbox implements MessageQueue {
     this.#later = null
     const adding = this.#adding
     this.#adding = []
-    if (adding.length + this.#confirmed.length + this.#setAside.length === 0) return
+    if (adding.length + this.#confirmed.length + this.#refused.length === 0) return
     try {
       const added = adding.map(({ entry }) => entry)
-      this.#file.commit({ added, confirmed: this.#confirmed, setAside: this.#setAside })
+      this.#file.commit({ added, confirmed: this.#confirmed, refused: this.#refused })
     } catch (error) {
       this.#notCommitted(adding, error as PublishError)
       return
     }
     this.#confirmed = []
-    this.#setAside = []
+    this.#refused = []
     this.#committed(adding)
   }
 
@@ -268,7 +268,13 @@ export class Outbox implements MessageQueue {
       const { body, message_id } = entry.message
       this.#rows--
       this.#bytes -= body.length
-      reject(new PublishError(error.code, error.message, { fate: error.fate, message_id, cause: error.cause }))
+      reject(
+        new PublishError(error.code, error.message, {
+          deliveryStatus: error.deliveryStatus,
+          message_id,
+          cause: error.cause,
+        }),
+      )
     }
     this.#faulty(error)
     this.#commitLater(FAULT_MS)

@@ -41,29 +41,18 @@ export interface PublisherOptions {
   readonly maxMessageBytes?: number | undefined
   /** Called at every change of `state`. */
   readonly onState?: ((state: PublisherState) => void) | undefined
-  /**
-   * With an outbox: called when RabbitMQ will never accept a message, which was moved to the table `refused` of the
-   * file.
-   */
-  readonly onSetAside?: ((error: PublishError) => void) | undefined
+  /** With an outbox: RabbitMQ will never take this message, so it was put into the table `refused` of the file. */
+  readonly onRefused?: ((error: PublishError) => void) | undefined
 }
 
 /**
- * State of a publisher:
- *
- * - `connecting`: the first connection attempt is in progress.
- * - `ready`: connected, and messages are sent.
- * - `blocked`: connected, but RabbitMQ has a memory or disk alarm.
- * - `waiting`: no connection; the next attempt follows automatically.
- * - `held`: connected, but RabbitMQ refuses some messages of the outbox, which are retried, or the file has an error.
- * - `closed`: after close(). Final.
- *
- * `connecting` is never entered again. `ready`, `blocked`, `waiting` and `held` change into one another, and any of
- * these five into `closed`.
+ * `connecting`: the first attempt is under way. `ready`: messages go out. `blocked`: connected, but RabbitMQ has an
+ * alarm. `waiting`: no connection, the next attempt follows by itself. `degraded`: connected, but RabbitMQ refuses some
+ * messages of the outbox, which are sent again, or the file has a fault. `closed`: after close().
  */
 export interface PublisherState {
-  readonly status: ConnectionState['status'] | 'held' | 'closed'
-  /** Why some or all messages are not sent; null if they are. */
+  readonly status: ConnectionState['status'] | 'degraded' | 'closed'
+  /** Why messages do not go out, or not all of them; null when they do. */
   readonly error: PublishError | null
   /** Messages that RabbitMQ has not confirmed yet. */
   readonly queued: number
@@ -99,6 +88,10 @@ export class Publisher {
   /** @throws PublishError config_invalid or amqp_client_incompatible; with an outbox also outbox_* */
   constructor(options: PublisherOptions = {}) {
     const { maxMessageBytes, maxQueuedBytes, maxQueued, sendTimeoutMs } = options
+    // Callers in JavaScript would otherwise miss refused messages without any error.
+    if (Object.hasOwn(options, 'onSetAside')) {
+      throw new PublishError('config_invalid', 'The option onSetAside was renamed to onRefused.')
+    }
     if (maxMessageBytes !== undefined) limit('maxMessageBytes', maxMessageBytes, 1)
     this.#settings = readSettings(options)
     this.#onState = options.onState ?? noop
@@ -129,7 +122,8 @@ export class Publisher {
   get state(): PublisherState {
     const { queued } = this.#store
     if (this.#closed) return { status: 'closed', error: null, queued }
-    if (this.#way.status === 'ready' && this.#trouble !== null) return { status: 'held', error: this.#trouble, queued }
+    if (this.#way.status === 'ready' && this.#trouble !== null)
+      return { status: 'degraded', error: this.#trouble, queued }
     return { ...this.#way, queued }
   }
 
@@ -141,8 +135,8 @@ export class Publisher {
   /**
    * Publishes one message. Messages of one event are sent in the order of the calls.
    *
-   * @returns resolves once RabbitMQ has confirmed the message; with an outbox, once the file has it
-   * @throws PublishError, as a rejection: `code` and `hint` give the reason, `fate` the state of the message
+   * @returns resolves when RabbitMQ has confirmed it
+   * @throws PublishError, as a rejection: `code` and `hint` say why, `deliveryStatus` says what has become of the message
    */
   async send(message: OutgoingMessage): Promise<SendResult> {
     return this.#add(encode(message, this.#settings.maxMessageBytes))
@@ -181,7 +175,7 @@ export class Publisher {
     return this.#closing
   }
 
-  #openOutbox({ outbox, onSetAside }: PublisherOptions, limits: QueueLimits): Outbox {
+  #openOutbox({ outbox, onRefused }: PublisherOptions, limits: QueueLimits): Outbox {
     if (!outbox || outbox === ':memory:') throw new PublishError('config_invalid', 'outbox must be the path of a file.')
     return new Outbox({
       ...limits,
@@ -191,7 +185,7 @@ export class Publisher {
         this.#trouble = error
         this.#onState(this.state)
       },
-      onSetAside: (error) => onSetAside?.(error),
+      onRefused: (error) => onRefused?.(error),
     })
   }
 

@@ -159,7 +159,7 @@ export class Sender {
     const { message_id } = item!
     queue.requeue(unanswered)
     const text = `RabbitMQ will not take the message: ${failure.message}`
-    const error = new PublishError('message_too_large', text, { fate: 'refused', message_id, cause: failure })
+    const error = new PublishError('message_too_large', text, { deliveryStatus: 'refused', message_id, cause: failure })
     queue.refused(item!, error, true)
   }
 

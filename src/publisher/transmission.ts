@@ -66,6 +66,7 @@ export class Transmission {
     this.#unanswered.delete(item)
     this.#bytes -= item.body.length
     if (error === null) this.#handlers.onConfirmed(item)
-    else this.#handlers.onRefused(item, toPublishError(error, { fate: 'refused', message_id: item.message_id }))
+    else
+      this.#handlers.onRefused(item, toPublishError(error, { deliveryStatus: 'refused', message_id: item.message_id }))
   }
 }

@@ -114,7 +114,7 @@ test('a full outbox refuses messages, also after a restart', async () => {
     outcomes.map(({ status }) => status),
     ['fulfilled', 'fulfilled', 'fulfilled', 'rejected'],
   )
-  assert.is((await rejection(send(first, 'e', 4), 'outbox_full')).fate, 'not_sent')
+  assert.is((await rejection(send(first, 'e', 4), 'outbox_full')).deliveryStatus, 'not_sent')
   await first.close({ timeoutMs: 1 })
   await rejection(send(publisherOf({ url: NOWHERE, maxQueued: 3 }), 'e', 5), 'outbox_full')
 })
@@ -198,7 +198,7 @@ test('messages that the broker refuses are retried without losing their place in
     onState: ({ status, error }) => states.push(`${status} ${error?.code ?? ''}`.trim()),
   })
   await Promise.all(Array.from({ length: 300 }, (_, n) => send(publisher, `e${n % 2}`, Math.floor(n / 2))))
-  await until(() => states.includes('held publish_nacked'))
+  await until(() => states.includes('degraded publish_nacked'))
   const taken = await takeAll(broker.url, names.queue, (seen) => firstCopies(seen).length === 300)
   assertInOrder(taken, 300)
   assert.ok(await publisher.flush({ timeoutMs: WAIT_MS }))
@@ -214,7 +214,7 @@ test('unroutable messages wait in the file, report their error, and are sent onc
   await publisher.send({ event_id: 'stuck', message_type: 'bad', n: 0 })
   await publisher.send({ event_id: 'stuck', message_type: 'good', n: 1 })
   await publisher.send({ event_id: 'free', message_type: 'good', n: 0 })
-  await until(() => states.includes('held publish_unroutable') && publisher.queued === 2)
+  await until(() => states.includes('degraded publish_unroutable') && publisher.queued === 2)
   assert.is(publisher.state.error?.code, 'publish_unroutable')
   await declareQueue(broker.url, names)
   assert.ok(await publisher.flush({ timeoutMs: WAIT_MS }))
@@ -257,7 +257,7 @@ else {
         { everyMs: 1 },
       )
       assert.is(error.code, 'outbox_unwritable')
-      assert.is(error.fate, 'not_sent')
+      assert.is(error.deliveryStatus, 'not_sent')
       assert.ok(error.hint.includes('disk'))
       assert.is(publisher.queued, promised)
       await publisher.close({ timeoutMs: 1 })

@@ -59,12 +59,12 @@ test('a memory alarm is reported as such, and loses neither messages nor their o
     const waiting = Array.from({ length: 200 }, (_, n) => patient.send({ event_id: 'patient', message_id: `p${n}`, n }))
     // RabbitMQ tells a connection when it publishes, so the fate of this one is not known.
     assert.is(
-      (await rejection(direct.send({ event_id: 'direct', n: 0, message_id: 'd0' }), 'broker_blocked')).fate,
+      (await rejection(direct.send({ event_id: 'direct', n: 0, message_id: 'd0' }), 'broker_blocked')).deliveryStatus,
       'unknown',
     )
     assert.is(direct.state.status, 'blocked')
     assert.is(
-      (await rejection(direct.send({ event_id: 'direct', n: 1, message_id: 'd1' }), 'broker_blocked')).fate,
+      (await rejection(direct.send({ event_id: 'direct', n: 1, message_id: 'd1' }), 'broker_blocked')).deliveryStatus,
       'not_sent',
     )
     for (let n = 0; n < 50; n++) await kept.send({ event_id: 'kept', message_id: `k${n}`, n })
@@ -110,10 +110,10 @@ test('a message above the limit of RabbitMQ affects no other one, and is quarant
   await broker.evaluate('application:set_env(rabbit, max_message_size, 2000)')
   try {
     const direct = publisherOf()
-    const setAside: string[] = []
+    const refused: string[] = []
     const kept = publisherOf({
       outbox: outboxOf('large'),
-      onSetAside: ({ code, message_id, fate }) => setAside.push(`${code} ${message_id} ${fate}`),
+      onRefused: ({ code, message_id, deliveryStatus }) => refused.push(`${code} ${message_id} ${deliveryStatus}`),
     })
     const message = (event_id: string, n: number, size = 10) => ({
       event_id,
@@ -125,14 +125,14 @@ test('a message above the limit of RabbitMQ affects no other one, and is quarant
     const large = direct.send(message('direct', 99, 5_000))
     const more = [4, 5, 6].map((n) => direct.send(message('direct', n)))
     const error = await rejection(large, 'message_too_large')
-    assert.is(error.fate, 'refused')
+    assert.is(error.deliveryStatus, 'refused')
     assert.is(error.message_id, 'm99')
     await Promise.all([...sends, ...more])
     for (const n of [0, 1, 2]) await kept.send(message('kept', n))
     await kept.send(message('kept', 98, 6_000))
     for (const n of [3, 4]) await kept.send(message('kept', n))
     assert.ok(await kept.flush({ timeoutMs: WAIT_MS }))
-    assert.equal(setAside, ['message_too_large m98 refused'])
+    assert.equal(refused, ['message_too_large m98 refused'])
     assertInOrder(await takeAll(broker.url, names.queue), 12)
   } finally {
     const [, value] = /\{ok, *(\d+)\}/.exec(before) ?? []

@@ -109,7 +109,7 @@ test('an unroutable message is refused, and only that one', async () => {
     ids.flatMap(() => ['rejected', 'fulfilled', 'rejected', 'fulfilled']),
   )
   const error = await rejection(sends[0]!, 'publish_unroutable')
-  assert.is(error.fate, 'refused')
+  assert.is(error.deliveryStatus, 'refused')
   assert.is(error.message_id, 'm')
   assert.ok(error.message.includes('notifications.frontend.e.bad'))
   assert.is((await takeAll(broker.url, names.queue)).length, 6)
@@ -118,7 +118,7 @@ test('an unroutable message is refused, and only that one', async () => {
 test('a missing exchange is reported immediately, and messages are sent once it exists', async () => {
   const publisher = publisherOf()
   const error = await rejection(publisher.send({ event_id: 'e' }), 'exchange_missing')
-  assert.is(error.fate, 'not_sent')
+  assert.is(error.deliveryStatus, 'not_sent')
   assert.ok(error.cause)
   assert.is(publisher.state.status, 'waiting')
   assert.is(publisher.state.error?.code, 'exchange_missing')
@@ -135,9 +135,9 @@ test('an exchange that is deleted under the publisher fails no message silently'
   const outcomes = await Promise.allSettled([1, 2, 3].map(() => publisher.send({ event_id: 'e' })))
   for (const outcome of outcomes) {
     assert.is(outcome.status, 'rejected')
-    const { code, fate, cause } = (outcome as PromiseRejectedResult).reason
+    const { code, deliveryStatus, cause } = (outcome as PromiseRejectedResult).reason
     // They were written before the broker told of it.
-    assert.is(`${code} ${fate}`, 'publish_confirm_timeout unknown')
+    assert.is(`${code} ${deliveryStatus}`, 'publish_confirm_timeout unknown')
     assert.is(cause.code, 'exchange_missing')
   }
 })
@@ -149,7 +149,7 @@ test('messages that a full queue refuses are reported as refused; the others are
   for (let n = 0; n < 6; n++) {
     await publisher.send({ event_id: 'e', n }).then(
       () => outcomes.push('confirmed'),
-      ({ code, fate }) => outcomes.push(`${code} ${fate}`),
+      ({ code, deliveryStatus }) => outcomes.push(`${code} ${deliveryStatus}`),
     )
   }
   const refused = 'publish_nacked refused'
@@ -170,7 +170,7 @@ test('a refused login, a missing vhost and a closed port are each reported with 
   ] as const
   for (const [url, code] of cases) {
     const error = await rejection(publisherOf({ url, sendTimeoutMs: 3_000 }).send({ event_id: 'e' }), code)
-    assert.is(error.fate, 'not_sent')
+    assert.is(error.deliveryStatus, 'not_sent')
     assert.ok(error.cause instanceof Error, 'the cause is there')
     assert.ok(error.hint.length > 10)
     assert.not.match(`${error.message} ${error.cause}`, 'wrong')
@@ -183,7 +183,7 @@ test('messages above the queue limit are refused immediately', async () => {
   const from = performance.now()
   const error = await rejection(publisher.send({ event_id: 'e' }), 'queue_full')
   assert.ok(performance.now() - from < 500)
-  assert.is(error.fate, 'not_sent')
+  assert.is(error.deliveryStatus, 'not_sent')
   assert.is(publisher.queued, 3)
   for (const one of waiting) await rejection(one, 'broker_unreachable')
   assert.is(publisher.queued, 0)
@@ -200,7 +200,7 @@ test('an unanswered message has the fate unknown at its deadline, and can be sen
   await publisher.send({ event_id: 'e', message_id: 'm', n: 0 })
   line.freeze()
   const error = await rejection(publisher.send({ event_id: 'e', message_id: 'm2', n: 1 }), 'publish_confirm_timeout')
-  assert.is(error.fate, 'unknown')
+  assert.is(error.deliveryStatus, 'unknown')
   assert.is(error.message_id, 'm2')
   assert.ok(error.retryable)
   line.thaw()
@@ -214,7 +214,7 @@ test('a message that was never sent has the fate not_sent', async () => {
   const { line, url } = await lineTo()
   line.freeze()
   const error = await rejection(publisherOf({ url, sendTimeoutMs: 500 }).send({ event_id: 'e' }), 'publish_timed_out')
-  assert.is(error.fate, 'not_sent')
+  assert.is(error.deliveryStatus, 'not_sent')
   await line.close()
 })
 
@@ -260,7 +260,7 @@ test('messages that are unconfirmed at the deadline of close reject', async () =
   const sent = publisher.send({ event_id: 'e' })
   const told = rejection(sent, 'broker_unreachable')
   assert.equal(await publisher.close({ timeoutMs: 300 }), { queued: 1 })
-  assert.is((await told).fate, 'not_sent')
+  assert.is((await told).deliveryStatus, 'not_sent')
 })
 
 test('a connection without responses does not delay close', async () => {
@@ -273,7 +273,7 @@ test('a connection without responses does not delay close', async () => {
   const from = performance.now()
   await publisher.close({ timeoutMs: 200 })
   assert.ok(performance.now() - from < 10_000)
-  assert.is((await told).fate, 'unknown')
+  assert.is((await told).deliveryStatus, 'unknown')
   await line.close()
 })
 

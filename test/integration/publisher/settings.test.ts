@@ -127,4 +127,9 @@ test('invalid limits are rejected', () => {
   }
 })
 
+test('an option by its previous name is refused, and the error names the new one', () => {
+  const options = { url: 'amqp://h', onSetAside: () => undefined }
+  assert.match(faultOf(() => new Publisher(options)).message, 'onSetAside was renamed to onRefused')
+})
+
 test.run()

@@ -43,5 +43,5 @@ def main():
 try:
     main()
 except PublishError as error:
-    say(fault=error.code, fate=error.fate)
+    say(fault=error.code, delivery_status=error.delivery_status)
     sys.exit(1)

@@ -17,10 +17,10 @@ const refused = (make: () => unknown, code: PublishErrorCode, about: RegExp): vo
   try {
     make()
   } catch (error) {
-    const { code: seen, message, fate } = error as PublishError
+    const { code: seen, message, deliveryStatus } = error as PublishError
     assert.is(seen, code, message)
     assert.match(message, about)
-    assert.is(fate, 'not_sent')
+    assert.is(deliveryStatus, 'not_sent')
     return
   }
   assert.unreachable(`no ${code}`)
