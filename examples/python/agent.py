@@ -250,6 +250,7 @@ class Outbox:
         self.count, last = self.db.execute("SELECT count(*), max(seq) FROM outbox").fetchone()
         self.seq = last or 0
         self.identity = self.identify()
+        self.wal_size = os.path.getsize(path + "-wal")
 
     def prepare(self):
         # Held until this process ends, in whatever way: a second agent is kept out.
@@ -277,8 +278,15 @@ class Outbox:
         return self.db.execute("PRAGMA " + name).fetchone()[0]
 
     def identify(self):
-        stat = os.stat(self.path)
-        return stat.st_dev, stat.st_ino
+        files = os.stat(self.path), os.stat(self.path + "-wal")
+        return [(stat.st_dev, stat.st_ino) for stat in files]
+
+    def assert_intact(self):
+        # SQLite writes into removed files, and beyond the end of a truncated WAL, without an error.
+        size = os.path.getsize(self.path + "-wal")
+        if self.identify() != self.identity or size < self.wal_size:
+            raise OSError("the file or its -wal was removed, replaced or truncated")
+        self.wal_size = size
 
     def __len__(self):
         return self.count
@@ -287,10 +295,10 @@ class Outbox:
         if self.count >= self.max_queued:
             raise PublishError("outbox_full", "%d messages wait in %s." % (self.count, self.path))
         try:
-            if self.identify() != self.identity:
-                raise OSError("the file was replaced")
+            self.assert_intact()
             row = (self.seq + 1, event_id, item.message_id, item.key, item.body)
             self.db.execute("INSERT INTO outbox VALUES (?, ?, ?, ?, ?)", row)
+            self.assert_intact()
         except (sqlite3.Error, OSError) as error:
             raise PublishError("outbox_unwritable", "%s: %s." % (self.path, error), delivery_status="unknown") from error
         self.seq += 1

@@ -7,7 +7,7 @@ import { describeMisspelling, findMisspellings } from '../config/misspellings.ts
 import { noop } from '../core/noop.ts'
 import { ensureWebBundle } from '../http/web-assets.ts'
 import { readEnvLayers } from '../platform/env.ts'
-import { describeLocation } from '../store/open-store.ts'
+import { databaseFiles, describeLocation } from '../store/open-store.ts'
 import { createClusterMetrics, registerWorkerMetrics } from '../telemetry/callback-metrics.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { Gateway } from './gateway.ts'
@@ -109,6 +109,7 @@ const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnLis
   const primary = new ClusterPrimary({
     port,
     workers: config.workers,
+    databaseFiles: () => databaseFiles(config),
     collectMetrics: createClusterMetrics(),
     logger,
     stopMs: config.shutdownMs - EXIT_RESERVE_MS,

@@ -21,6 +21,8 @@ export interface PrimaryOptions {
   readonly logger: Logger
   /** Maximum time from the signal to the exit, in milliseconds. */
   readonly stopMs: number
+  /** Returns the identities of the files of the database, as one text; a constant if it has no files. */
+  readonly databaseFiles: () => string
   /** Returns the metrics of all workers as Prometheus text. */
   readonly collectMetrics: () => Promise<string>
   /** Called once all workers listen. */
@@ -55,7 +57,8 @@ export const reservePort = (host: string, port: number): Promise<number> =>
  *
  * - starting: from the fork until `listening`. The first one starts alone; if it exits before it listens, so does the
  *   primary.
- * - running: from `listening` on. Any other worker that exits is replaced after a backoff of at most 10 s.
+ * - running: from `listening` on. Any other worker that exits is replaced after a backoff of at most 10 s. If a file of the
+ *   database was lost meanwhile, it is not replaced until all workers have exited.
  * - draining: `stop` sends `refuse` to all workers, then `drain` to one after another.
  * - exited: exit code 0 if it stopped in order. Workers that still run at the deadline are killed.
  */
@@ -70,6 +73,8 @@ export class ClusterPrimary {
   #stopping = false
   /** Number of times that a worker has started listening, replacements included. */
   #starts = 0
+  /** Files that the running workers have open. */
+  #files = ''
   #end: (code: number) => void = noop
 
   constructor(options: PrimaryOptions) {
@@ -157,6 +162,7 @@ export class ClusterPrimary {
   /** The first worker that listens lets the others start; the last one completes the startup. */
   #started(url: string): void {
     this.#starts++
+    if (this.#workers().length === 1) this.#files = this.#options.databaseFiles()
     if (this.#starts === 1) for (let count = 1; count < this.#options.workers; count++) this.#fork()
     if (this.#starts === this.#options.workers) this.#options.onListening(url)
   }
@@ -177,9 +183,20 @@ export class ClusterPrimary {
       { pid: worker.process.pid, code, signal, delay_ms: Math.round(delay) },
       'worker exited, restarting',
     )
+    this.#forkAfter(delay)
+  }
+
+  #forkAfter(delay: number): void {
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
-      this.#fork()
+      // A new worker would open other files than the running ones, and both would give out the same ids.
+      if (this.#workers().length > 0 && this.#options.databaseFiles() !== this.#files) {
+        this.#options.logger.error(
+          { code: 'database_replaced' },
+          'worker not restarted: a file of the database was lost',
+        )
+        this.#forkAfter(BACKOFF_MS.maxMs)
+      } else this.#fork()
     }, delay)
     this.#timers.add(timer)
   }

@@ -131,7 +131,7 @@ export const ERRORS = {
   database_replaced: define(
     503,
     false,
-    'The database file was removed or replaced while open. Restore a backup if you need the old messages, then restart the gateway.',
+    'A file of the database was removed, replaced or truncated while the gateway had it open. Stop the job that does this, follow the cause, then restart the gateway.',
   ),
   database_newer: define(500, false, 'A newer gateway wrote this database. Upgrade this gateway, or restore a backup.'),
   database_upgrade_failed: define(

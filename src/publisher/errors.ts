@@ -83,7 +83,10 @@ export const PUBLISH_ERRORS = {
     true,
     'Check disk space, permissions and the disk itself. Send it again with the same message_id and body.',
   ),
-  outbox_replaced: entry(false, 'The file was removed or replaced under the running agent: restart the agent.'),
+  outbox_replaced: entry(
+    false,
+    'A file of the outbox was removed, replaced or truncated under the running agent. Stop the job that does this, then restart the agent.',
+  ),
 } as const satisfies Record<string, PublishErrorEntry>
 
 export type PublishErrorCode = keyof typeof PUBLISH_ERRORS

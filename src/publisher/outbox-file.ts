@@ -77,10 +77,17 @@ const toOutboxError = (file: string, error: unknown): PublishError => {
   })
 }
 
+/** Bytes of the header of a WAL, and of that of each of its frames. */
+const WAL_HEADER_BYTES = 32
+const FRAME_HEADER_BYTES = 24
+
 const identityOf = (file: string): string | null => {
   const stat = statSync(file, { bigint: true, throwIfNoEntry: false })
   return stat === undefined ? null : `${stat.dev}:${stat.ino}`
 }
+
+/** The exclusive lock keeps the index of the WAL in memory, so there is no third file. */
+const identitiesOf = (file: string): string => `${identityOf(file)} ${identityOf(`${file}-wal`)}`
 
 /** @throws PublishError outbox_not_ours or outbox_newer @returns true if the file contains no outbox yet */
 const isEmpty = (db: Database.Database, file: string): boolean => {
@@ -149,7 +156,9 @@ const open = (file: string): Database.Database => {
 export class OutboxFile {
   readonly file: string
   readonly #db: Database.Database
-  readonly #identity: string | null
+  readonly #identities: string
+  readonly #walFrames: Database.Statement
+  readonly #frameBytes: number
   readonly #insert: Database.Statement
   readonly #delete: Database.Statement
   readonly #read: Database.Statement
@@ -165,7 +174,9 @@ export class OutboxFile {
       throw toOutboxError(this.file, error)
     }
     const db = this.#db
-    this.#identity = identityOf(this.file)
+    this.#walFrames = db.prepare('PRAGMA wal_checkpoint(NOOP)').raw()
+    this.#frameBytes = FRAME_HEADER_BYTES + (db.pragma('page_size', { simple: true }) as number)
+    this.#identities = identitiesOf(this.file)
     this.#insert = db.prepare(
       'INSERT INTO outbox (seq, event_id, message_id, routing_key, body) VALUES (?, ?, ?, ?, ?)',
     )
@@ -209,19 +220,33 @@ export class OutboxFile {
    * @throws PublishError outbox_replaced, outbox_corrupt or outbox_unwritable
    */
   commit(change: OutboxTransaction): void {
-    if (identityOf(this.file) !== this.#identity) {
-      throw new PublishError('outbox_replaced', `${this.file} was removed or replaced.`)
-    }
+    this.#assertFilesIntact()
     try {
       this.#apply(change)
     } catch (error) {
       if (sqliteCode(error) !== 'SQLITE_FULL') throw toOutboxError(this.file, error)
       this.#applyInLittleSpace(change)
     }
+    // A file lost since the first check has taken the commit with it.
+    this.#assertFilesIntact()
   }
 
   close(): void {
     this.#db.close()
+  }
+
+  /** SQLite writes into removed files, and beyond the end of a truncated WAL, without an error. */
+  #assertFilesIntact(): void {
+    const [, frames] = this.#walFrames.get() as [busy: number, frames: number, checkpointed: number]
+    const needed = frames > 0 ? WAL_HEADER_BYTES + frames * this.#frameBytes : 0
+    const wal = statSync(`${this.file}-wal`, { throwIfNoEntry: false })
+    if (identitiesOf(this.file) === this.#identities && (wal?.size ?? 0) >= needed) return
+    // The connection still has the lost WAL open, and a copy of its content in the outbox survives the process.
+    const [outbox, walFile] = this.#identities.split(' ')
+    if (identityOf(this.file) === outbox && identityOf(`${this.file}-wal`) !== walFile) {
+      this.#db.pragma('wal_checkpoint(FULL)')
+    }
+    throw new PublishError('outbox_replaced', `${this.file} or its -wal was removed, replaced or truncated.`)
   }
 
   /** Checkpoints the WAL first, so that its space is reused and a full disk does not have to extend it. */

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { PostgresQuarantine } from './postgres/quarantine.ts'
 import { type PostgresLogOptions, PostgresStore } from './postgres/store.ts'
 import { describePostgres, type PostgresAddress } from './postgres/url.ts'
+import { fileIdentities } from './sqlite/open-files.ts'
 import { type QuarantineAccess, SqliteQuarantine } from './sqlite/quarantine.ts'
 import { SqliteStore } from './sqlite/store.ts'
 import type { MessageStore } from './store.ts'
@@ -36,3 +37,7 @@ export const openQuarantine = async ({
 /** Describes a location for log messages, without secrets. */
 export const describeLocation = ({ databaseFile, postgres }: Omit<StoreLocation, 'databaseConnections'>): string =>
   postgres === null ? databaseFile : describePostgres(postgres)
+
+/** Returns the identities of the files of a store, as one text; '' for PostgreSQL. */
+export const databaseFiles = ({ databaseFile, postgres }: Omit<StoreLocation, 'databaseConnections'>): string =>
+  postgres === null ? fileIdentities(databaseFile) : ''

@@ -1,15 +1,15 @@
 // needs: rabbitmq, pika
 // workers: 1; full: 1, 3
 import { execFileSync } from 'node:child_process'
-import { renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { readFileSync, renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, IdReader, Load } from '../support/clients/load.ts'
 import { PikaPublisher } from '../support/clients/pika.ts'
 import { suite } from '../support/harness/suite.ts'
-import { getJson, type Json, tempDir, until } from '../support/harness/wait.ts'
+import { getJson, type Json, postJson, tempDir, until } from '../support/harness/wait.ts'
 import { countMessages, holdWriteLock, integrityOf, messageRows } from '../support/servers/database.ts'
-import type { Gateway } from '../support/servers/gateway.ts'
+import { type Gateway, startGateway } from '../support/servers/gateway.ts'
 import { type ControlledBroker, controlledBroker } from '../support/servers/rabbitmq.ts'
 import { openStage, type Stage } from '../support/stages/stage.ts'
 
@@ -33,6 +33,10 @@ const storageFault = (gateway: Gateway, code: string): Promise<Json> =>
     },
     { what: `the fault ${code}` },
   )
+
+/** Process ids of the workers. */
+const childrenOf = (pid: number): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number)
 
 /** A small file system in memory, or why there can be none. */
 const mountSmall = (): { dir: string; unmount(): void } | string => {
@@ -162,6 +166,47 @@ for (const [what, lose] of [
       await until(async () => (await broker.queueDepth(names.queue)) === 0)
     } finally {
       await stage.dispose()
+    }
+  })
+}
+
+for (const workers of ['1', '2']) {
+  test(`a -wal and -shm that are removed under ${workers} workers cost nothing that was answered with 201`, async () => {
+    const gateway = await startGateway({ env: { WORKERS: workers } })
+    const url = `${gateway.url}/api/events/wal/messages`
+    const accepted: string[] = []
+    const post = async (from: number): Promise<void> => {
+      for (let n = from; n < from + 50; n++) {
+        const { status, body } = await postJson(url, { message_id: `m${n}` })
+        if (status === 201) accepted.push(`m${n}`)
+        else assert.equal([status, body.code], [503, 'database_replaced'])
+      }
+    }
+    try {
+      await gateway.ready()
+      await post(0)
+      assert.is(accepted.length, 50)
+      rmSync(`${gateway.dbFile}-wal`)
+      rmSync(`${gateway.dbFile}-shm`)
+      await post(50)
+      const fault = await storageFault(gateway, 'database_replaced')
+      assert.match(fault.message, /-wal was removed\. All committed messages are saved in/)
+      if (workers === '2') {
+        const [worker] = childrenOf(gateway.pid)
+        process.kill(worker!, 'SIGKILL')
+        await gateway.waitForLog(({ msg }) => msg === 'worker not restarted: a file of the database was lost')
+        await post(100)
+      }
+      await gateway.kill9()
+      await gateway.restart()
+      await gateway.ready()
+      await post(150)
+      const rows = messageRows(gateway.dbFile)
+      assert.equal(new Set(accepted), new Set(rows.map(({ message_id }) => message_id)))
+      assert.is(new Set(rows.map(({ db_id }) => db_id)).size, rows.length)
+      assert.is(integrityOf(gateway.dbFile), 'ok')
+    } finally {
+      await gateway.dispose()
     }
   })
 }

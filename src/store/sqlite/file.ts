@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { stat, statfs } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
@@ -191,12 +191,6 @@ export const openReader = (file: string): Database.Database => {
   }
 }
 
-/** Returns device and inode of the file at a path, or null if there is none. */
-export const fileIdentity = (file: string): string | null => {
-  const stat = statSync(file, { bigint: true, throwIfNoEntry: false })
-  return stat === undefined ? null : `${stat.dev}:${stat.ino}`
-}
-
 const bytesOf = (file: string): Promise<number> =>
   stat(file).then(
     ({ size }) => size,
@@ -212,10 +206,6 @@ export const fileSizes = async (file: string): Promise<StorageSize> => {
   ])
   return { database, wal, free: disk === null ? null : disk.bavail * disk.bsize }
 }
-
-/** Creates the error for a file that is no longer the one that was opened: writes to it would be lost. */
-export const fileReplaced = (file: string): GatewayError =>
-  new GatewayError('database_replaced', `${file} was removed or replaced.`)
 
 /** Returns the version of SQLite that better-sqlite3 includes. */
 export const sqliteVersion = (): string => {

@@ -19,7 +19,8 @@ import type {
   StorageSize,
 } from '../store.ts'
 import { YieldQueue } from '../yield-queue.ts'
-import { ensureDatabase, fileIdentity, fileReplaced, fileSizes, openReader, readSchema } from './file.ts'
+import { ensureDatabase, fileSizes, openReader, readSchema } from './file.ts'
+import { OpenFiles } from './open-files.ts'
 import { QuarantineReader } from './quarantine-reader.ts'
 import * as queries from './queries.ts'
 import { StatementCache } from './statement-cache.ts'
@@ -74,7 +75,7 @@ export class SqliteStore implements MessageStore {
   #writer: Writer | null = null
   readonly #quarantine = this.#makeQuarantine()
   #logId = ''
-  #identity: string | null = null
+  #files: OpenFiles | null = null
 
   constructor(options: SqliteLogOptions) {
     this.#options = options
@@ -109,6 +110,7 @@ export class SqliteStore implements MessageStore {
     // Close the reader first: the last connection to close checkpoints the WAL, and it must be able to write.
     this.#db?.close()
     this.#db = null
+    this.#files = null
     this.#statements.clear()
     await writer?.close()
   }
@@ -134,9 +136,8 @@ export class SqliteStore implements MessageStore {
   }
 
   async check(write: boolean): Promise<void> {
-    const { file } = this.#options
-    if (fileIdentity(file) !== this.#identity) throw fileReplaced(file)
-    if (write) await this.#open().writer.probe()
+    // The writer saves what is committed when it finds that a file was lost.
+    if (write || this.#files?.findChange() !== null) await this.#open().writer.probe()
   }
 
   size(): Promise<StorageSize> {
@@ -212,9 +213,9 @@ export class SqliteStore implements MessageStore {
   #prepare(): void {
     const { file, newLogId, now } = this.#options
     ensureDatabase(file, { schema: readSchema(), logId: newLogId, now })
-    this.#identity = fileIdentity(file)
     this.#db = openReader(file)
     this.#logId = this.#db.prepare(queries.LOG_ID).pluck().get() as string
+    this.#files = new OpenFiles(file, this.#db)
   }
 
   #open(): { db: Database.Database; writer: Writer } {

@@ -13,7 +13,8 @@ import type {
   RetentionLimits,
   Revocation,
 } from '../store.ts'
-import { fileIdentity, fileReplaced, openConnection } from './file.ts'
+import { openConnection } from './file.ts'
+import { OpenFiles, saveCommitted } from './open-files.ts'
 import { DELETE_ROW, ROW_EXISTS, UPDATE_REASON } from './quarantine-queries.ts'
 import * as queries from './queries.ts'
 import { ExpiredMessages, pruneMessages } from './retention.ts'
@@ -48,7 +49,9 @@ export const storageError = (error: unknown): GatewayError => {
 export class SqliteWriter {
   readonly #file: string
   readonly #db: Database.Database
-  readonly #identity: string | null
+  readonly #files: OpenFiles
+  /** What was saved after a file was lost; null while that is not complete. */
+  #saved: string | null = null
   readonly #patienceMs: number
   readonly #onStage: ((stage: FaultPoint) => void) | undefined
   readonly #begin: Database.Statement
@@ -74,7 +77,7 @@ export class SqliteWriter {
     this.#file = file
     this.#db = openConnection(file)
     this.#patienceMs = patienceMs
-    this.#identity = fileIdentity(file)
+    this.#files = new OpenFiles(file, this.#db)
     this.#onStage = onStage
     // IMMEDIATE: a deferred transaction that reads first fails at once if another process has written in the meantime.
     this.#begin = this.#db.prepare('BEGIN IMMEDIATE')
@@ -160,12 +163,13 @@ export class SqliteWriter {
 
   #transaction<Result>(work: () => Result): Result {
     try {
-      // Check the file before each transaction: writes to a removed file succeed and are lost.
-      if (fileIdentity(this.#file) !== this.#identity) throw fileReplaced(this.#file)
+      this.#assertFilesIntact()
       this.#beginPatiently()
       const result = work()
       this.#onStage?.('in_transaction')
       this.#commit.run()
+      // A file lost since the first check has taken the commit with it.
+      this.#assertFilesIntact()
       this.#onStage?.('committed')
       return result
     } catch (error) {
@@ -173,6 +177,22 @@ export class SqliteWriter {
       if (this.#db.inTransaction) this.#rollback.run()
       throw storageError(error)
     }
+  }
+
+  /** @throws GatewayError database_replaced after saving what is committed */
+  #assertFilesIntact(): void {
+    const change = this.#files.findChange()
+    if (change === null) {
+      this.#saved = null
+      return
+    }
+    let report = this.#saved
+    if (report === null) {
+      const saved = saveCommitted(this.#file, this.#db, change)
+      report = saved.report
+      if (saved.complete) this.#saved = report
+    }
+    throw new GatewayError('database_replaced', `${this.#file}${change.suffix} was ${change.kind}. ${report}`)
   }
 
   /** Waits for the lock in short attempts: SQLite's own wait is native code, which delays even the exit of the process. */

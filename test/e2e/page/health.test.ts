@@ -136,7 +136,9 @@ test('a message is replayed by its button and reaches the subscribers of its eve
   const [fine] = add({ body: good(room, 'late') })
   await page.click(`${row(fine)} .replay`)
   const [message] = await waitForMessages(stream, 1)
-  await until(async () => (await textOf(page, '.results')).includes(`stored as message ${message!.id} of event ${room}`))
+  await until(async () =>
+    (await textOf(page, '.results')).includes(`stored as message ${message!.id} of event ${room}`),
+  )
   assert.is(await page.getAttribute('.results a', 'href'), `/events/${room}`)
   assert.is(await page.locator(row(fine)).count(), 0)
   await page.click(`${row(bad)} .replay`)

@@ -1,5 +1,5 @@
 // needs: rabbitmq
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import Database from 'better-sqlite3'
@@ -285,6 +285,34 @@ test('a file that is removed or replaced under the agent is detected, and send r
     await rejection(send(publisher, 'e', 1), 'outbox_replaced')
     assert.is(publisher.queued, 1)
     await publisher.close({ timeoutMs: 1 })
+    for (const suffix of ['', '-wal']) rmSync(`${file}${suffix}`, { force: true })
+  }
+})
+
+test('a WAL that is removed, replaced or truncated under the agent is detected, and what was sent before is kept', async () => {
+  const loses: [string, () => void, number][] = [
+    ['removed', () => rmSync(`${file}-wal`), 1],
+    [
+      'replaced',
+      () => {
+        copyFileSync(`${file}-wal`, `${file}.new`)
+        renameSync(`${file}.new`, `${file}-wal`)
+      },
+      1,
+    ],
+    // Nothing has the content of a truncated file any more.
+    ['truncated', () => truncateSync(`${file}-wal`, 0), 0],
+  ]
+  for (const [what, lose, kept] of loses) {
+    const publisher = publisherOf({ url: NOWHERE })
+    await send(publisher, 'e', 0)
+    lose()
+    await rejection(send(publisher, 'e', 1), 'outbox_replaced')
+    // As after a SIGKILL: only what is in this file is left.
+    const copy = `${file}.${what}`
+    copyFileSync(file, copy)
+    await publisher.close({ timeoutMs: 1 })
+    assert.is(publisherOf({ url: NOWHERE, outbox: copy }).queued, kept, what)
     for (const suffix of ['', '-wal']) rmSync(`${file}${suffix}`, { force: true })
   }
 })

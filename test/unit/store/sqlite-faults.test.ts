@@ -1,4 +1,4 @@
-import { copyFileSync, renameSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
@@ -30,26 +30,80 @@ const faults = suite('a database file with faults')
 for (const inline of [true, false]) {
   const how = inline ? 'inline' : 'threaded'
 
-  const lost = (title: string, takeAway: (file: string) => void): void => {
+  /** @param saved the file that holds every committed message afterwards; null if none can */
+  const lost = (title: string, takeAway: (file: string) => void, saved: string | null): void => {
     faults(`${title} is noticed before anything is written into nowhere (${how})`, async () => {
       const file = join(fastDir(), 'gateway.db')
       const log = await openSqlite(file, inline)
-      await store(log, {})
+      await store(log, ...Array.from({ length: 50 }, () => ({})))
       await log.check(false)
+      const before = await idsOf(log)
       takeAway(file)
       for (const write of [false, true]) assert.is(await codeOf(log.check(write)), 'database_replaced')
       assert.is(await codeOf(log.append([entryOf()])), 'database_replaced')
       assert.is(await codeOf(log.prune({ receivedBefore: 9_999, messagesPerEvent: null }, 10)), 'database_replaced')
+      // As after a SIGKILL: only what is in this file is left.
+      if (saved !== null) {
+        const copy = join(fastDir(), 'gateway.db')
+        copyFileSync(file.replace('gateway.db', saved), copy)
+        const reopened = await openSqlite(copy, true)
+        assert.equal(await idsOf(reopened), before)
+        const [next] = await store(reopened, {})
+        assert.ok(next! > before.length, 'no id is given out twice')
+        await reopened.stop()
+      }
       await log.stop()
     })
   }
 
-  lost('a removed file', (file) => rmSync(file))
-  lost('a replaced file', (file) => {
-    copyFileSync(file, `${file}.new`)
-    renameSync(`${file}.new`, file)
+  const RESCUED = 'gateway.db.rescued'
+  lost('a removed file', (file) => rmSync(file), RESCUED)
+  lost(
+    'a replaced file',
+    (file) => {
+      copyFileSync(file, `${file}.new`)
+      renameSync(`${file}.new`, file)
+    },
+    RESCUED,
+  )
+  lost('a file that was moved away', (file) => renameSync(file, `${file}.old`), RESCUED)
+  for (const suffix of ['-wal', '-shm']) {
+    lost(`a removed ${suffix}`, (file) => rmSync(file + suffix), 'gateway.db')
+    lost(
+      `a replaced ${suffix}`,
+      (file) => {
+        copyFileSync(file + suffix, `${file}.new`)
+        renameSync(`${file}.new`, file + suffix)
+      },
+      'gateway.db',
+    )
+  }
+  lost(
+    'a removed -wal and -shm',
+    (file) => {
+      rmSync(`${file}-wal`)
+      rmSync(`${file}-shm`)
+    },
+    'gateway.db',
+  )
+  lost('an emptied -wal', (file) => truncateSync(`${file}-wal`, 0), null)
+  lost('a -wal that was cut', (file) => truncateSync(`${file}-wal`, statSync(`${file}-wal`).size - 100), null)
+
+  faults(`a WAL that another process checkpoints and truncates is no fault (${how})`, async () => {
+    const file = join(fastDir(), 'gateway.db')
+    const log = await openSqlite(file, inline)
+    for (let n = 0; n < 3; n++) {
+      await store(log, {})
+      const db = new Database(file)
+      db.pragma('wal_checkpoint(TRUNCATE)')
+      db.close()
+      assert.is(statSync(`${file}-wal`).size, 0)
+      await log.check(false)
+    }
+    assert.is((await store(log, {})).length, 1)
+    assert.not.ok(existsSync(`${file}.rescued`))
+    await log.stop()
   })
-  lost('a file that was moved away', (file) => renameSync(file, `${file}.old`))
 }
 
 /** Locks a file against other processes until the connection is closed. */

@@ -60,7 +60,10 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   not_ready: ['尚未就绪', '响应中的 faults 列出了出错的组件。'],
   storage_unavailable: ['存储不可用', '请检查原因：磁盘空间、权限以及磁盘本身。'],
   storage_busy: ['数据库被占用', '另一个进程持有数据库的写锁。网关会继续重试。'],
-  database_replaced: ['数据库被删除或替换', '数据库文件在使用中被删除或替换。如需旧消息，请先恢复备份，然后重启网关。'],
+  database_replaced: [
+    '数据库文件丢失',
+    '数据库的某个文件在使用中被删除、替换或截断。请停掉造成此事的任务，按原因中的说明处理，然后重启网关。',
+  ],
   database_newer: ['数据库版本较新', '该数据库由更新版本的网关写入。请升级网关，或恢复备份。'],
   database_upgrade_failed: ['数据库升级失败', '数据库未被改动，旧版本的网关仍可使用。请排除原因后重新启动。'],
   database_not_ours: ['数据库属于其他应用', '请将 DATABASE_URL 指向其他数据库。'],
