@@ -52,8 +52,8 @@ const LE = /[{,]le="([^"]+)"/
 /**
  * Estimates a quantile of a histogram from its buckets, as Prometheus does; null if the histogram observed nothing.
  *
- * @param figures what was added during the time that is meant
- * @param label a label that its buckets must have, as `reference="broker"`
+ * @param figures growth of the counters over the period of interest
+ * @param label a label that the buckets must have, such as `reference="broker"`
  */
 export const histogramQuantile = (
   figures: MetricsSnapshot,

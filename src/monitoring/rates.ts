@@ -14,7 +14,7 @@ export interface Baseline {
   readonly byPid: ReadonlyMap<number, MetricsSnapshot>
 }
 
-/** From when on lag is counted, by what tells most: the broker's stamp, the publisher's, or the arrival here. */
+/** Starting points of the ingest lag, most meaningful first: broker timestamp, publisher timestamp, arrival. */
 const LAG_REFERENCES = ['broker', 'publisher', 'arrival'] as const
 
 export interface RateSample {
@@ -81,8 +81,8 @@ export const computeSample = (base: Baseline, seen: readonly WorkerReply[], at: 
 }
 
 const lagOf = (grown: MetricsSnapshot): { readonly seconds: number; readonly since: string } | null => {
-  for (const since of LAG_REFERENCES) {
-    const seconds = histogramQuantile(grown, 'gateway_ingest_lag_seconds', 0.95, `reference="${since}"`)
+  for (const reference of LAG_REFERENCES) {
+    const seconds = histogramQuantile(grown, 'gateway_ingest_lag_seconds', 0.95, `reference="${reference}"`)
     if (seconds !== null) return { seconds, since }
   }
   return null

@@ -129,6 +129,6 @@ export class PublishError extends Error {
   }
 }
 
-/** The same fault as it concerns one message. */
+/** Returns the same error for one message. */
 export const withMessage = (fault: PublishError, message_id: string, deliveryStatus: DeliveryStatus): PublishError =>
   new PublishError(fault.code, fault.message, { deliveryStatus, message_id, cause: fault.cause ?? fault })

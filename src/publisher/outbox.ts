@@ -41,7 +41,7 @@ export interface OutboxOptions extends QueueLimits {
    * more.
    */
   readonly onError: (error: PublishError | null) => void
-  /** A message was refused for good and is kept in the file. */
+  /** Called when a message was refused permanently and moved to the table `refused` of the file. */
   readonly onRefused: (error: PublishError) => void
 }
 

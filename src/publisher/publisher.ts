@@ -41,18 +41,29 @@ export interface PublisherOptions {
   readonly maxMessageBytes?: number | undefined
   /** Called at every change of `state`. */
   readonly onState?: ((state: PublisherState) => void) | undefined
-  /** With an outbox: RabbitMQ will never take this message, so it was put into the table `refused` of the file. */
+  /**
+   * With an outbox: called when RabbitMQ will never accept a message, which was moved to the table `refused` of the
+   * file.
+   */
   readonly onRefused?: ((error: PublishError) => void) | undefined
 }
 
 /**
- * `connecting`: the first attempt is under way. `ready`: messages go out. `blocked`: connected, but RabbitMQ has an
- * alarm. `waiting`: no connection, the next attempt follows by itself. `degraded`: connected, but RabbitMQ refuses some
- * messages of the outbox, which are sent again, or the file has a fault. `closed`: after close().
+ * State of a publisher:
+ *
+ * - `connecting`: the first connection attempt is in progress.
+ * - `ready`: connected, and messages are sent.
+ * - `blocked`: connected, but RabbitMQ has a memory or disk alarm.
+ * - `waiting`: no connection; the next attempt follows automatically.
+ * - `degraded`: connected, but RabbitMQ refuses some messages of the outbox, which are retried, or the file has an error.
+ * - `closed`: after close(). Final.
+ *
+ * `connecting` is never entered again. `ready`, `blocked`, `waiting` and `degraded` change into one another, and any of
+ * these five into `closed`.
  */
 export interface PublisherState {
   readonly status: ConnectionState['status'] | 'degraded' | 'closed'
-  /** Why messages do not go out, or not all of them; null when they do. */
+  /** Why some or all messages are not sent; null if they are. */
   readonly error: PublishError | null
   /** Messages that RabbitMQ has not confirmed yet. */
   readonly queued: number
@@ -135,8 +146,8 @@ export class Publisher {
   /**
    * Publishes one message. Messages of one event are sent in the order of the calls.
    *
-   * @returns resolves when RabbitMQ has confirmed it
-   * @throws PublishError, as a rejection: `code` and `hint` say why, `deliveryStatus` says what has become of the message
+   * @returns resolves once RabbitMQ has confirmed the message; with an outbox, once the file has it
+   * @throws PublishError, as a rejection: `code` and `hint` give the reason, `deliveryStatus` the state of the message
    */
   async send(message: OutgoingMessage): Promise<SendResult> {
     return this.#add(encode(message, this.#settings.maxMessageBytes))

@@ -115,7 +115,7 @@ export interface MetricsHandlerOptions extends Pick<HealthOptions, 'metricsText'
   readonly onResponse: ResponseListener
 }
 
-/** Serves `/metrics`, and nothing else, on a port of its own, without tokens. */
+/** Serves only `/metrics` on a separate port, without tokens. */
 export const createMetricsHandler =
   ({ metricsText, metricsType, onResponse }: MetricsHandlerOptions) =>
   (request: IncomingMessage, response: ServerResponse): void => {

@@ -100,8 +100,7 @@ const resolveStart = async (
 /**
  * Opens a stream, unless its client has disconnected meanwhile.
  *
- * @returns false if the client has left; nothing was sent then
- * @throws GatewayError when it may not be opened; nothing was taken or written then
+ * @throws GatewayError if it cannot be opened; no slot is held and nothing was written in that case
  */
 export const openStream = async (
   request: RequestView,

@@ -165,8 +165,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     this.#tell()
   }
 
-  // What the other tabs say.
-
+  // Callbacks of the tab election
   get idleTimeoutMs(): number {
     return this.#joined ? this.#standing!.status.idleTimeoutMs : this.#timeout.ms
   }

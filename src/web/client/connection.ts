@@ -110,7 +110,7 @@ export class StreamConnection {
     void this.#connect(this.#attempt)
   }
 
-  /** Ends it, until it is opened again. @param state what it is called meanwhile */
+  /** Closes the connection until `open()`. @param state the state to report meanwhile */
   stop(state: 'closed' | 'waiting', reason: StateReason | null): void {
     this.#drop()
     this.#reason = reason
@@ -245,7 +245,7 @@ export class StreamConnection {
     this.#drop()
     const { minMs, maxMs } = BACKOFF_MS
     const backoff = Math.min(maxMs, minMs * 2 ** this.#failures)
-    // The same twice in a row, with nothing gained in between, is a fault of its own.
+    // The same reason twice in a row, without catching up in between, gets the normal backoff.
     const isNews = this.#failures === 0 || this.#lostBy !== reason.code
     const [from, to] = (isNews && RECONNECT_AFTER_CLOSE_MS[reason.code]) || [backoff / 2, backoff]
     this.#lostBy = reason.code

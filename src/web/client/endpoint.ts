@@ -2,9 +2,9 @@ import { parseRejection, RejectedError, type Rejection } from './errors.ts'
 import type { ClientPlatform } from './platform.ts'
 import type { ChannelOptions } from './types.ts'
 
-/** Tabs share only with tabs whose status has the same members, also while an upgrade is under way. */
+/** Raised when the status of a channel changes: tabs of two versions must not share a connection during an upgrade. */
 const SHARE_VERSION = 2
-/** An answer that takes longer counts as none. */
+/** Request timeout in milliseconds. */
 const ASK_MS = 15_000
 /** Attempts with the same token: it can be refused for clock skew, so one 401 is not permanent. */
 const MAX_REFUSALS = 4

@@ -3,7 +3,7 @@ import type { StateReason } from './types.ts'
 /** Reason of a refusal, and how to retry. */
 export interface Rejection {
   readonly reason: StateReason
-  /** It will be the same next time. */
+  /** A retry would be refused too. */
   readonly permanent: boolean
   /** Minimum delay before the next attempt, in milliseconds. */
   readonly waitMs: number
@@ -30,6 +30,6 @@ export const parseRejection = async (answer: Response): Promise<Rejection> => {
     const lasting = status < 500 && !RETRYABLE_STATUS.includes(status)
     return { reason: { code, status, message, hint }, permanent: lasting, waitMs }
   }
-  // Not the gateway's words: a proxy before it, or a hotel's page. Only what a log-in would change stays as it is.
+  // Not from the gateway, but from a proxy or a captive portal. Only 401 and 403 are permanent: they need a login.
   return { reason: { code: 'not_a_stream', status }, permanent: status === 401 || status === 403, waitMs }
 }

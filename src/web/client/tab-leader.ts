@@ -41,8 +41,9 @@ type TabMessage = LeaderStatus | RelayedMessage | PassedReset | Ask
 
 /** The owner of an election. */
 export interface TabPeer {
+  /** Silence after which the leader is asked for its status, in milliseconds. */
   readonly idleTimeoutMs: number
-  /** This tab holds the connection of all from now on, or no longer. */
+  /** This tab became leader, or lost the leadership. */
   onLead(leads: boolean): void
   onStanding(standing: LeaderStatus): void
   onPassed(message: RelayedMessage): void
@@ -61,7 +62,7 @@ export interface TabPeer {
  * never a message, since followers rely only on db_ids.
  *
  * - follower: waits for the lock. Lock granted → leader.
- * - asking: a follower whose leader was silent for `patienceMs`. Any message of a leader → follower. No reply until the
+ * - asking: a follower whose leader was silent for `idleTimeoutMs`. Any message of a leader → follower. No reply until the
  *   deadline → steals the lock: follower, then leader once it is granted.
  * - leader: holds the lock. Lock stolen → follower, in the queue again.
  * - closed: after `close()`, from any state.

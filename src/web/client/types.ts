@@ -6,11 +6,11 @@ export type ChannelState = 'connecting' | 'catching_up' | 'live' | 'waiting' | '
  *
  * - `shutdown`, `token_expired`, `max_age`, `too_slow`: reason in the gateway's `closing` event;
  * - `log_changed`: the database was replaced, and is read from the beginning;
- * - `connection_lost`: the connection broke; `heartbeat_timeout`: nothing came for two heartbeats;
- * - `unreachable`: no connection could be had; `offline`: the same, and the browser says that it is offline;
- * - `not_a_stream`: something else than the gateway answers under this address;
- * - `token_failed`: the `token` function failed, and `message` says how;
- * - `tab_frozen`: the browser has put the tab to sleep;
+ * - `connection_lost`: the connection broke; `heartbeat_timeout`: nothing was received for two heartbeat intervals;
+ * - `unreachable`: the connection failed; `offline`: the same, and the browser reports that it is offline;
+ * - `not_a_stream`: the response does not come from a gateway;
+ * - `token_failed`: the `token` function threw, and `message` is its error;
+ * - `tab_frozen`: the browser has suspended the tab;
  * - `closed`: `close()` was called.
  */
 export interface StateReason {
@@ -52,9 +52,9 @@ export interface Progress {
 /** Status of a channel, for display. Times are milliseconds since 1970. */
 export interface ChannelStatus {
   readonly state: ChannelState
-  /** In `waiting` and `closed`; else null. */
+  /** Set in `waiting` and `closed`, else null. */
   readonly reason: StateReason | null
-  /** In `waiting`: when the next attempt is made; null: once something happens, like waking up. */
+  /** Time of the next attempt in `waiting`; null if it depends on an event, such as the tab being resumed. */
   readonly retryAt: number | null
   /** Consecutive failed attempts. */
   readonly failures: number
@@ -68,13 +68,13 @@ export interface ChannelStatus {
   readonly progress: Progress | null
   /** The last reset; null if there was none. */
   readonly reset: Reset | null
-  /** When the last event of any kind came, heartbeats included. */
+  /** Time of the last event, heartbeats included. */
   readonly lastEventAt: number | null
-  /** When the last heartbeat came. */
+  /** Time of the last heartbeat. */
   readonly heartbeatAt: number | null
-  /** After this many milliseconds without an event the connection counts as dead. */
+  /** Idle timeout after which the connection is considered dead, in milliseconds. */
   readonly idleTimeoutMs: number
-  /** Whose connection the messages come by: that of this tab alone, that of this tab for others too, or another tab's. */
+  /** Source of the messages: this tab's connection (`own`; `leading` if other tabs use it too), or another tab's. */
   readonly connection: 'own' | 'leading' | 'following'
 }
 

@@ -23,7 +23,7 @@ const reasonOf = ({ channel, trouble }: ConnectionInfo): StateReason | null =>
 const retryAtOf = ({ channel, trouble }: ConnectionInfo): number | null =>
   trouble === null ? (channel?.retryAt ?? null) : trouble.retryAt
 
-/** A reason in one line: the page's text for its code, else the gateway's message. */
+/** Returns a reason as one line: the page's text for its code, else the gateway's message. */
 const reasonText = ({ code, status, message }: StateReason): string => {
   const known = reasonCodeText(code)
   if (known !== code) return escapeLine(known)
