@@ -83,7 +83,7 @@ export const computeSample = (base: Baseline, seen: readonly WorkerReply[], at: 
 const lagOf = (grown: MetricsSnapshot): { readonly seconds: number; readonly since: string } | null => {
   for (const reference of LAG_REFERENCES) {
     const seconds = histogramQuantile(grown, 'gateway_ingest_lag_seconds', 0.95, `reference="${reference}"`)
-    if (seconds !== null) return { seconds, since }
+    if (seconds !== null) return { seconds, since: reference }
   }
   return null
 }
