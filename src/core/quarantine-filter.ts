@@ -22,6 +22,9 @@ export const parseSince = (text: string, now: number): number | null => {
   return Number.isNaN(time) ? null : time
 }
 
-/** Returns the first of these reasons that is not a code of the catalogue. */
+/** Reasons of rows from 0.1.0 whose code was renamed in 0.2.0. Such rows keep their reason. */
+const PREVIOUS_REASONS: readonly string[] = ['storage_refused']
+
+/** Returns the first of these reasons that is neither a code of the catalogue nor a previous name of one. */
 export const findUnknownReason = (reasons: readonly string[]): string | undefined =>
-  reasons.find((reason) => !Object.hasOwn(ERRORS, reason))
+  reasons.find((reason) => !Object.hasOwn(ERRORS, reason) && !PREVIOUS_REASONS.includes(reason))

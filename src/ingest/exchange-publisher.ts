@@ -99,6 +99,10 @@ export class ExchangePublisher {
 
   async #use({ connection, lost, stopping, ready }: OpenConnection): Promise<void> {
     const { health, topology } = this.#options
+    // An alarm may begin and end while the channel is being opened.
+    const reportIfReady = (): void => {
+      if (!this.#blocked && this.#channel !== null) ready()
+    }
     connection.on('connection.blocked', (reason: string) => {
       this.#blocked = true
       health.markFailed('publisher', new GatewayError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`))
@@ -108,14 +112,14 @@ export class ExchangePublisher {
     })
     connection.on('connection.unblocked', () => {
       this.#blocked = false
-      health.markHealthy('publisher')
+      reportIfReady()
     })
     this.#maxBodyBytes = Number.POSITIVE_INFINITY
     try {
       for (;;) {
         const channel = await ConfirmChannel.open(connection, topology.exchange, false)
         this.#setChannel(channel)
-        ready()
+        reportIfReady()
         const limit = await Promise.race([stopping, lost, closedBySize(channel)])
         if (limit === undefined) {
           await channel.close()

@@ -31,7 +31,7 @@ export interface SenderOptions {
  * Sends queued messages to the broker over a connection that reconnects. Transitions of its connection state:
  *
  * - `connecting`: set by `start`, for the first attempt only.
- * - any → `ready`: connection and confirm channel are open, or the broker has lifted its alarm (connection.unblocked).
+ * - any → `ready`: connection and confirm channel are open, and the broker has no alarm or has lifted it (connection.unblocked).
  * - any → `blocked`: the broker has a memory or disk alarm (connection.blocked); nothing is sent.
  * - any → `waiting`: an attempt failed, the connection or channel was lost, or nothing was confirmed for 30 s. The next
  *   attempt follows automatically, and the state stays `waiting` until it succeeds.
@@ -86,10 +86,12 @@ export class Sender {
   }
 
   async #use({ connection, lost, stopping, ready }: OpenConnection): Promise<void> {
+    // The previous connection may have ended under an alarm before its channel was open.
+    this.#blocked = false
     connection.on('connection.blocked', (reason: string) => this.#onBlocked(reason))
     connection.on('connection.unblocked', () => {
       this.#blocked = false
-      this.#works()
+      this.#reportIfReady()
     })
     const opening = ConfirmChannel.open(connection, this.#options.exchange, true)
     // Ignored: it rejects when the connection ends, which is awaited below.
@@ -102,7 +104,7 @@ export class Sender {
     try {
       ready()
       this.#transmission = transmission
-      this.#works()
+      this.#reportIfReady()
       await Promise.race([stopping, lost, channel.closed, watchdog.silent])
     } catch (error) {
       const known = toBrokerError(error, true)
@@ -130,7 +132,9 @@ export class Sender {
     },
   }
 
-  #works(): void {
+  /** An alarm may begin and end while the channel is being opened. */
+  #reportIfReady(): void {
+    if (this.#blocked || this.#transmission === null) return
     this.#options.queue.setConnectionError(null)
     this.#options.onConnectionState({ status: 'ready', error: null })
     this.pump()

@@ -58,7 +58,7 @@ export class Tracing {
       new OTLPTraceExporter({ url, headers: { ...config.headers }, timeoutMillis: EXPORT_TIMEOUT_MS }),
       {
         failed: (error) => logger.warn({ err: error, endpoint: config.endpoint }, 'trace export failed, spans dropped'),
-        works: () => logger.info({ endpoint: config.endpoint }, 'trace export recovered'),
+        recovered: () => logger.info({ endpoint: config.endpoint }, 'trace export recovered'),
       },
     )
     this.#provider = new sdk.TracerProvider({
@@ -99,19 +99,19 @@ const createTracer = (api: typeof import('@opentelemetry/api'), tracer: SdkTrace
   }
 }
 
-/** Reports the first result of an exporter, and each later change between success and failure. */
+/** Reports the first failure of an exporter, and each later change between failure and success. */
 const withStateLogging = (
   exporter: SpanExporter,
-  { failed, works }: { failed: (error: unknown) => void; works: () => void },
+  { failed, recovered }: { failed: (error: unknown) => void; recovered: () => void },
 ): SpanExporter => {
-  let state: 'new' | 'works' | 'failed' = 'new'
+  let failing = false
   return {
     export: (spans, done) =>
       exporter.export(spans, (result) => {
         // ExportResultCode.SUCCESS
-        const now = result.code === 0 ? 'works' : 'failed'
-        if (now !== state) now === 'works' ? works() : failed(result.error)
-        state = now
+        const fails = result.code !== 0
+        if (fails !== failing) fails ? failed(result.error) : recovered()
+        failing = fails
         done(result)
       }),
     forceFlush: async () => exporter.forceFlush?.(),

@@ -72,7 +72,8 @@ export class PostgresQuarantineReader {
     return (await rows).map(named)
   }
 
-  async after(filter: RejectedFilter, after: number, through: number): Promise<QuarantineRow[]> {
+  /** @param most bytes of bodies at which the page ends; its first row is always included */
+  async after(filter: RejectedFilter, after: number, through: number, most = PAGE_BYTES): Promise<QuarantineRow[]> {
     const before = sql<number>`sum(length(body)) OVER (ORDER BY rejected_id) - length(body)`.as('before')
     const page = filtered(filter, after, through + 1)
       .select([...QUARANTINE_ENVELOPE_COLUMNS, 'body', before])
@@ -81,7 +82,7 @@ export class PostgresQuarantineReader {
     const query = db
       .selectFrom(page.as('page'))
       .select([...QUARANTINE_ENVELOPE_COLUMNS, 'body'])
-      .where('before', '<', PAGE_BYTES)
+      .where('before', '<', most)
     return (await this.#rows<QuarantineRow>(query.orderBy('rejected_id').compile())).map(named)
   }
 
@@ -137,7 +138,7 @@ export const createQuarantine = (pool: Pool, writer: PostgresWriter): Quarantine
   return {
     list: (filter, before, limit) => reader.newestLines(filter, before, limit),
     row: (rejected_id, bytes) => reader.row(rejected_id, bytes),
-    listWithBodies: (filter, after, through) => reader.after(filter, after, through),
+    listWithBodies: (filter, after, through, bytes) => reader.after(filter, after, through, bytes),
     maxId: () => reader.lastId(),
     countByReason: (most) => reader.reasons(most),
     replay: (replays) => replayQuarantined(writer, replays),

@@ -53,6 +53,15 @@ const body = (event_id: string, n: number, more: object = {}): string =>
 
 const HOSTILE = 'a\x1b[2J\u009b31m\u202eb'
 
+rejected('rows of 0.1.0 are selected by the reason that they keep', async () => {
+  const [previous] = add({ body: 'p', reason: 'storage_refused' }, { body: 'q', reason: 'message_unstorable' })
+  const listed = await call('list', '--json', '--reason', 'storage_refused')
+  assert.equal(
+    jsonLines(listed.stdout).map(({ rejected_id }) => rejected_id),
+    [previous],
+  )
+})
+
 rejected('list shows the newest first, supports every filter, and prints how many more there are', async () => {
   const day = 86_400_000
   const [old, conflict, other] = add(

@@ -37,6 +37,11 @@ const idsOf = (answer: HttpResult): number[] => answer.body.data.map(({ rejected
 
 const HOSTILE = '</script><img src=x onerror=alert(1)>\u202e\u0000'
 
+test('rows of 0.1.0 are selected by the reason that they keep', async () => {
+  const [previous] = add({ body: 'p', reason: 'storage_refused' }, { body: 'q', reason: 'message_unstorable' })
+  assert.equal(idsOf(await get('?reason=storage_refused')), [previous])
+})
+
 test('the list is newest first, supports every filter and paging, and reads only the columns that it shows', async () => {
   const day = 86_400_000
   const [old, conflict, other] = add(

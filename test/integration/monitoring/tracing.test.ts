@@ -201,6 +201,7 @@ traces('pending spans are sent before exit', async () => {
   await gateway.term()
   const span = await otlp.span((one) => one.parentSpanId === spanId, 'of the call')
   assert.is(span.resource['service.name'], 'mine')
+  assert.not.match(gateway.output(), 'trace export recovered', 'no export had failed')
   await gateway.dispose()
 })
 

@@ -7,6 +7,7 @@ import { assertNothingLost, IdReader, type Load } from '../../support/clients/lo
 import { limit, WAIT_MS } from '../../support/harness/limits.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir, until } from '../../support/harness/wait.ts'
+import { startAlarmProxy } from '../../support/servers/alarm-proxy.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { type Broker, deleteNames, type Names, startBroker, uniqueNames } from '../../support/servers/rabbitmq.ts'
 import { brokerEnv } from '../../support/stages/stage.ts'
@@ -80,6 +81,23 @@ test('a memory alarm is reported as such, and loses neither messages nor their o
   assert.equal(states, ['connecting', 'ready', 'blocked broker_blocked', 'ready'])
   const taken = (await takeAll(broker.url, names.queue)).filter(({ event_id }) => event_id !== 'warm')
   assertInOrder(taken, 251)
+})
+
+test('an alarm while the channel is being opened delays ready until both are over', async () => {
+  await declareQueue(broker.url, names)
+  for (const endsFirst of ['the alarm', 'the opening']) {
+    const proxy = await startAlarmProxy(Number(new URL(broker.url).port))
+    const states: string[] = []
+    const url = Object.assign(new URL(broker.url), { port: String(proxy.port) })
+    const publisher = publisherOf({ url: url.href, onState: ({ status }) => states.push(status) })
+    await until(() => states.includes('blocked'))
+    const steps = [proxy.endAlarm, proxy.openChannel]
+    for (const step of endsFirst === 'the alarm' ? steps : steps.reverse()) step()
+    await publisher.send({ event_id: 'e' })
+    assert.equal(states, ['connecting', 'blocked', 'ready'], endsFirst)
+    await publisher.close()
+    await proxy.close()
+  }
 })
 
 test('close does not wait for the end of an alarm, and an outbox goes on where it was', async () => {

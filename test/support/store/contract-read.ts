@@ -1,7 +1,8 @@
 import * as assert from 'uvu/assert'
+import { MATCH_ALL } from '../../../src/core/quarantine-filter.ts'
 import { createFilter, type SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
 import type { MessagePage, MessageStore, PageLimit } from '../../../src/store/store.ts'
-import { entryOf, originOf, store } from '../stages/entries.ts'
+import { entryOf, originOf, rejectionOf, store } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
 const ALL: PageLimit = { messages: 10_000, bytes: Number.POSITIVE_INFINITY }
@@ -221,6 +222,15 @@ export const checkReading = (test: LogTest): void => {
     assert.equal(await log.events(2, 0), [b, a])
     assert.equal(await log.events(2, a.last_db_id!), [c])
     assert.equal(await log.events(2, c.last_db_id!), [])
+  })
+
+  test('pages of the quarantine end at the given bytes of bodies, and have at least one row', async (log) => {
+    await log.append(['a', 'b', 'c'].map((letter) => rejectionOf(letter.repeat(100))))
+    const sizes = [1, 100, 101, 1_000].map(async (bytes) => {
+      const rows = await log.quarantine.listWithBodies(MATCH_ALL, 0, Number.MAX_SAFE_INTEGER - 1, bytes)
+      return rows.length
+    })
+    assert.equal(await Promise.all(sizes), [1, 1, 2, 3])
   })
 
   test('quarantined messages are in no event', async (log) => {
