@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { Http2ServerResponse } from 'node:http2'
 import type { Context, Next } from 'koa'
 import type { Logger } from 'pino'
+import { DENIED_CODES } from '../core/error-groups.ts'
 import { type ErrorCode, GatewayError } from '../core/errors.ts'
 import { type ResponseListener, safePath } from './request-metrics.ts'
 import { sendError, toGatewayError } from './responses.ts'
@@ -42,7 +43,7 @@ export const errorBoundary =
       if (error.status === 500) {
         logger.error({ request_id, method: ctx.method, path: ctx.path, code, err: error.cause }, error.message)
       }
-      if (isRefusal(error)) onRefused(code)
+      if (DENIED_CODES.has(code)) onRefused(code)
       // If the body was not read completely, the connection cannot be reused for another request.
       if (!ctx.req.complete) closeConnection(ctx)
       sendError(ctx, error)
@@ -79,9 +80,6 @@ const closeConnection = (ctx: Context): void => {
   if (!(res instanceof Http2ServerResponse)) ctx.set('Connection', 'close')
   else if (!res.stream.endAfterHeaders) closeStream(res.stream)
 }
-
-const isRefusal = ({ status, code }: GatewayError): boolean =>
-  status === 401 || status === 403 || status === 429 || code === 'overloaded'
 
 /** The router sets 405 and Allow if the path exists, and leaves 404 otherwise. */
 const handleUnmatched = (ctx: Context): void => {

@@ -1,6 +1,6 @@
 import { Counter, Histogram, type Registry } from 'prom-client'
 
-/** What the metrics need of a route: its template, its method and the statuses that it declares. */
+/** Template, method and success statuses of a route. */
 export interface MeasuredRoute {
   readonly path: string
   readonly method: string
@@ -10,8 +10,11 @@ export interface MeasuredRoute {
 /** HTTP/2 allows any token as a method, so all others share one label: a client must not create series. */
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'])
 
+/** Statuses of server errors, which any route can return. */
+const SERVER_ERRORS = ['500', '503']
+
 /**
- * Registers the metrics of HTTP requests, at 0 for the successes of each route.
+ * Registers the metrics of HTTP requests, at 0 for the successes and server errors of each route.
  *
  * @returns counts one response; `seconds` is the time until its header
  */
@@ -31,7 +34,7 @@ export const createHttpMetrics = (registry: Registry, routes: readonly MeasuredR
     registers,
   })
   for (const { path: route, method, responses } of routes) {
-    for (const status of Object.keys(responses)) requests.inc({ route, method, status }, 0)
+    for (const status of [...Object.keys(responses), ...SERVER_ERRORS]) requests.inc({ route, method, status }, 0)
     duration.zero({ route, method })
   }
   return (route: string, httpMethod: string, status: number, seconds: number): void => {

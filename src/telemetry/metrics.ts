@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { Counter, Histogram, Registry } from 'prom-client'
 import type { ResetReason } from '../core/cursor.ts'
+import { COMPONENT_FAILURE_CODES, DENIED_CODES, QUARANTINE_REASONS } from '../core/error-groups.ts'
 import type { ClosingReason } from '../core/sse.ts'
 import type { LagReference } from '../ingest/lag.ts'
 import type { QueueStats } from '../ingest/topology.ts'
@@ -113,7 +114,7 @@ const addHealth = ({ gauge, gauges }: Readers, { faults, certificateExpiry }: Me
 }
 
 /** Creates each series at 0: rate() and increase() miss the first count of a series that starts at 1. */
-const initLabels = <Label extends string>(counter: Counter<Label>, label: Label, values: readonly string[]) => {
+const initLabels = <Label extends string>(counter: Counter<Label>, label: Label, values: Iterable<string>) => {
   for (const value of values) counter.inc({ [label]: value } as Record<Label, string>, 0)
   return counter
 }
@@ -128,10 +129,8 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
   addStore(readers, readings)
   addHealth(readers, readings)
   const counter = (name: string, help: string) => new Counter({ name, help, registers })
-  const counters = <Label extends string>(name: string, help: string, label: Label) =>
-    new Counter({ name, help, labelNames: [label], registers })
-  const closed = counters('gateway_streams_closed_total', 'Streams ended by the gateway, by reason.', 'reason')
-  const resets = counters('gateway_cursor_resets_total', 'Invalid cursors, by reason.', 'reason')
+  const counters = <Label extends string>(name: string, help: string, label: Label, values: Iterable<string>) =>
+    initLabels(new Counter({ name, help, labelNames: [label], registers }), label, values)
   const lag = new Histogram({
     name: 'gateway_ingest_lag_seconds',
     help: 'Per commit, from its oldest delivery to its end. reference: the stamp of the broker or publisher, else the arrival.',
@@ -144,7 +143,12 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
     registry,
     stored: counter('gateway_messages_stored_total', 'Messages committed.'),
     duplicates: counter('gateway_messages_deduplicated_total', 'Deliveries of messages that were already stored.'),
-    rejected: counters('gateway_messages_quarantined_total', 'Quarantined messages, by reason.', 'reason'),
+    rejected: counters(
+      'gateway_messages_quarantined_total',
+      'Quarantined messages, by reason.',
+      'reason',
+      QUARANTINE_REASONS,
+    ),
     commitSeconds: new Histogram({
       name: 'gateway_commit_duration_seconds',
       help: 'Duration of one commit.',
@@ -159,15 +163,21 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
     }),
     commitFailures: counter('gateway_commit_failures_total', 'Failed commits, which are retried.'),
     lag,
-    closed: initLabels(closed, 'reason', CLOSINGS),
-    resets: initLabels(resets, 'reason', RESETS),
+    closed: counters('gateway_streams_closed_total', 'Streams ended by the gateway, by reason.', 'reason', CLOSINGS),
+    resets: counters('gateway_cursor_resets_total', 'Invalid cursors, by reason.', 'reason', RESETS),
     refused: counters(
       'gateway_http_requests_denied_total',
-      'Requests refused by authorisation or by a limit, by error code.',
+      'Requests denied by authorization or by a limit, by error code.',
       'code',
+      DENIED_CODES,
     ),
     onResponse: createHttpMetrics(registry, readings.routes),
-    faults: counters('gateway_component_failures_total', 'Component failures, by error code.', 'code'),
+    faults: counters(
+      'gateway_component_failures_total',
+      'Component failures, by error code.',
+      'code',
+      COMPONENT_FAILURE_CODES,
+    ),
     eventLoopDelay: createEventLoopDelay(registry),
   }
 }

@@ -1,6 +1,7 @@
 // needs: rabbitmq, pika
 import { statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
+import { QUARANTINE_REASONS } from '../../../src/core/error-groups.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, until } from '../../support/harness/wait.ts'
@@ -52,6 +53,30 @@ figures('count what is sent to subscribers: messages, bytes, pages of history', 
   const reads = await rise('gateway_history_cache_misses_total')
   assert.ok(reads >= 3 && pages >= 2 * reads, `the second reader is given the ${reads} pages of the first: ${pages}`)
   await until(async () => (await metric(gateway, 'gateway_subscribers')) === 0, { what: 'no readers' })
+})
+
+figures('have every series with a known label at 0, in each worker, before anything is counted', async () => {
+  const own = await startGateway({ env: { WORKERS: '2' } })
+  await until(async () => (await metric(own, 'gateway_workers')) === 2, { what: 'both workers' })
+  const samples = await samplesOf(own)
+  const valuesOf = (counter: string, label: string, values: readonly string[]) =>
+    values.map((value) => samples.get(`${counter}{${label}="${value}"}`))
+  const known = [
+    ['gateway_messages_quarantined_total', 'reason', QUARANTINE_REASONS],
+    ['gateway_component_failures_total', 'code', ['storage_unavailable', 'broker_unreachable', 'internal']],
+    ['gateway_http_requests_denied_total', 'code', ['token_missing', 'scope_missing', 'rate_limited', 'overloaded']],
+    ['gateway_streams_closed_total', 'reason', ['shutdown', 'token_expired', 'max_age', 'too_slow']],
+    ['gateway_cursor_resets_total', 'reason', ['cursor_ahead', 'cursor_invalid', 'history_pruned']],
+  ] as const
+  for (const [counter, label, values] of known) {
+    assert.equal(
+      valuesOf(counter, label, values),
+      values.map(() => 0),
+      counter,
+    )
+  }
+  assert.is(samples.get('gateway_http_requests_total{route="/api/events",method="GET",status="503"}'), 0)
+  await own.dispose()
 })
 
 figures('distinguish live subscribers from stalled ones', async () => {

@@ -1,0 +1,29 @@
+import { ERRORS, type ErrorCode } from './errors.ts'
+
+const CODES = Object.keys(ERRORS) as ErrorCode[]
+
+/** Reasons for which a message is quarantined, or refused by the store over HTTP. */
+export const QUARANTINE_REASONS: readonly ErrorCode[] = [
+  'body_too_large',
+  'invalid_utf8',
+  'invalid_json',
+  'not_an_object',
+  'invalid_event_id',
+  'invalid_message_id',
+  'invalid_message_from',
+  'invalid_message_type',
+  'invalid_round_id',
+  'message_conflict',
+  'message_unstorable',
+  'internal',
+]
+
+/** Codes of requests that are denied by authorization or by a limit. */
+export const DENIED_CODES: ReadonlySet<ErrorCode> = new Set(
+  CODES.filter((code) => [401, 403, 429].includes(ERRORS[code].status) || code === 'overloaded'),
+)
+
+/** Codes with which a component can fail while the gateway runs. */
+export const COMPONENT_FAILURE_CODES: readonly ErrorCode[] = CODES.filter((code) =>
+  /^(storage_|database_|broker_|jwks_unavailable$|internal$)/.test(code),
+)
