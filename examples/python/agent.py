@@ -48,21 +48,21 @@ HINTS = {
     "config_invalid": "Correct the arguments or the environment variables that the message names.",
     "invalid_message": "Correct the field that the message names.",
     "message_too_large": "Send a smaller body, or raise MAX_MESSAGE_BYTES of the gateway and here.",
-    "queue_full": "Send slower, raise max_queued, or use an outbox.",
+    "queue_full": "Send more slowly, raise max_queued, or use an outbox.",
     "publisher_closed": "Send before close().",
-    "broker_unreachable": "Check that RabbitMQ runs and that address and port are right.",
-    "broker_auth_failed": "Check user and password.",
-    "broker_access_refused": "Create the virtual host, and give the user the right to write to the exchange.",
-    "broker_tls_failed": "Check the port (5671 as a rule) and RABBITMQ_CA_FILE, RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE.",
-    "broker_blocked": "RabbitMQ has a memory or disk alarm: free memory or disk on its host.",
+    "broker_unreachable": "Check that RabbitMQ is running and that host and port are correct.",
+    "broker_auth_failed": "Check the user name and password.",
+    "broker_access_refused": "Create the vhost, and grant the user the write permission on the exchange.",
+    "broker_tls_failed": "Check the port (usually 5671) and RABBITMQ_CA_FILE, RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE.",
+    "broker_blocked": "RabbitMQ has a memory or disk alarm: free memory or disk space on its host.",
     "exchange_missing": "Start the gateway, which declares the exchange, or correct RABBITMQ_EXCHANGE.",
     "publish_unroutable": "No queue is bound: start the gateway once, which declares queue and binding.",
     "publish_nacked": "A queue is probably at its length limit: check it and its consumer.",
     "publish_timed_out": "The message was not sent. Send it again.",
-    "publish_confirm_timeout": "It may be stored or not. Send it again with the same message_id and body.",
-    "outbox_full": "Bring RabbitMQ back, or raise max_queued.",
-    "outbox_locked": "Give each agent a file of its own.",
-    "outbox_not_ours": "Choose another path: this file is no outbox of this version.",
+    "publish_confirm_timeout": "It may or may not be stored. Send it again with the same message_id and body.",
+    "outbox_full": "Restore RabbitMQ, or raise max_queued.",
+    "outbox_locked": "Use a separate file for each agent.",
+    "outbox_not_ours": "Choose another path: this file is not an outbox of this version.",
     "outbox_unwritable": "Check disk space, permissions and the disk. Send it again with the same message_id.",
 }
 
@@ -103,7 +103,7 @@ def broker_url():
         return url
     host = setting("RABBITMQ_HOST")
     if not host:
-        raise PublishError("config_invalid", "No broker is named: set RABBITMQ_URL or RABBITMQ_HOST.")
+        raise PublishError("config_invalid", "No broker is configured: set RABBITMQ_URL or RABBITMQ_HOST.")
     parts = [setting("RABBITMQ_USER", "guest"), setting("RABBITMQ_PASSWORD", "guest", secret=True)]
     user, password = (quote(part, safe="") for part in parts)
     vhost = quote(setting("RABBITMQ_VHOST", "/"), safe="")
@@ -145,28 +145,28 @@ Item = collections.namedtuple("Item", "seq message_id key body")
 def encode(message, most_bytes):
     """Checks a message by the gateway's rules. @returns an Item without a place in the order"""
     if not isinstance(message, dict):
-        raise PublishError("invalid_message", "A message is a dict.")
+        raise PublishError("invalid_message", "A message must be a dict.")
     event_id = message.get("event_id")
     if not is_id(event_id) or any(unicodedata.category(character) == "Cc" for character in event_id):
-        raise PublishError("invalid_message", "event_id is a text of 1 to 255 characters without control characters.")
+        raise PublishError("invalid_message", "event_id must be a string of 1 to 255 characters without control characters.")
     if message.get("message_id") is None:
         message = {**message, "message_id": uuid7()}
     if not is_id(message["message_id"]):
-        raise PublishError("invalid_message", "message_id is a text of 1 to 255 characters.")
+        raise PublishError("invalid_message", "message_id must be a string of 1 to 255 characters.")
     if message.get("round_id") is not None and not is_whole(message["round_id"]):
-        raise PublishError("invalid_message", "round_id is an integer.")
+        raise PublishError("invalid_message", "round_id must be an integer.")
     for name, alias in (("message_from", "source"), ("message_type", "type")):
         value = message.get(name) if message.get(name) is not None else message.get(alias)
         if value is not None and not isinstance(value, str):
-            raise PublishError("invalid_message", name + " is a text.")
+            raise PublishError("invalid_message", name + " must be a string.")
     kind = message.get("message_type") if message.get("message_type") is not None else message.get("type")
     try:
         # Python would write NaN and Infinity, which are not JSON.
         body = json.dumps(message, allow_nan=False).encode()
     except (TypeError, ValueError) as error:
-        raise PublishError("invalid_message", "The message has no JSON form: %s." % error) from error
+        raise PublishError("invalid_message", "The message cannot be encoded as JSON: %s." % error) from error
     if len(body) > most_bytes:
-        raise PublishError("message_too_large", "The body has %d bytes; at most %d go." % (len(body), most_bytes))
+        raise PublishError("message_too_large", "The body has %d bytes; at most %d are allowed." % (len(body), most_bytes))
     key = "notifications.frontend.%s.%s" % (key_word(event_id), key_word("message" if kind is None else kind))
     return Item(None, message["message_id"], key, body), event_id
 
@@ -193,7 +193,7 @@ class Memory:
 
     def add(self, item, _event_id):
         if len(self.waiting) >= self.max_queued:
-            raise PublishError("queue_full", "%d messages wait already." % len(self.waiting))
+            raise PublishError("queue_full", "%d messages are already queued." % len(self.waiting))
         waiting = Waiting(item)
         self.waiting.append(waiting)
         return waiting
@@ -259,7 +259,7 @@ class Outbox:
         tables = [name for (name,) in self.db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
         ours = application == self.APPLICATION and version == 1
         if not ours and (application != 0 or tables):
-            raise PublishError("outbox_not_ours", self.path + " is no outbox.")
+            raise PublishError("outbox_not_ours", self.path + " is not an outbox.")
         self.db.execute("PRAGMA synchronous = FULL")
         if "outbox" not in tables:
             self.db.executescript(
@@ -293,7 +293,7 @@ class Outbox:
 
     def add(self, item, event_id):
         if self.count >= self.max_queued:
-            raise PublishError("outbox_full", "%d messages wait in %s." % (self.count, self.path))
+            raise PublishError("outbox_full", "%d messages are queued in %s." % (self.count, self.path))
         try:
             self.assert_intact()
             row = (self.seq + 1, event_id, item.message_id, item.key, item.body)

@@ -101,7 +101,7 @@ export class ConfirmChannel {
       this.#unconfirmed.delete(key)
     }
     if (nacked) throw new BrokerError('publish_nacked', 'RabbitMQ refused the message.')
-    if (returned) throw new BrokerError('publish_unroutable', `No queue takes ${routingKey}.`)
+    if (returned) throw new BrokerError('publish_unroutable', `No queue is bound for ${routingKey}.`)
   }
 
   async close(): Promise<void> {

@@ -12,7 +12,7 @@ const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g
 export const assertCertificateFile = (file: string): void => {
   const certificates = readFileSync(file, 'utf8').match(CERTIFICATE) ?? []
   // OpenSSL skips content that it cannot read, and would then trust no CA without a warning.
-  if (certificates.length === 0) throw new Error('it holds no certificate in PEM')
+  if (certificates.length === 0) throw new Error('it contains no certificate in PEM')
   for (const certificate of certificates) new X509Certificate(certificate)
 }
 

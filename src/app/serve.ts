@@ -27,8 +27,8 @@ const startupBanner = (config: Config, url: string): string => {
       : `broker mode (queue ${config.broker.topology.queue} at ${config.broker.address.hostname}:${config.broker.address.port})`
   const token = config.tokens === null ? '' : '-H "Authorization: Bearer $TOKEN" '
   return `
-deepsoc-gateway serves ${url} in ${mode}, its log in ${describeLocation(config)}.
-${config.tokens === null ? `Open ${url}/ in a browser, or listen` : 'Who calls needs a token ($TOKEN below). Listen'} in one terminal and publish in another:
+deepsoc-gateway serves ${url} in ${mode} and stores messages in ${describeLocation(config)}.
+${config.tokens === null ? `Open ${url}/ in a browser, or subscribe` : 'Requests need a token ($TOKEN below). Subscribe'} in one terminal and publish in another:
 
   curl -N ${token}${url}/api/events/demo/stream
   curl ${token}-H 'Content-Type: application/json' -d '{"message_from":"me","message_type":"chat","message_content":"hello"}' ${url}/api/events/demo/messages

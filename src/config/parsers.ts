@@ -19,7 +19,7 @@ export const parseSecret = (text: string): Uint8Array => {
   const secret = Buffer.from(text)
   if (secret.length < MIN_SECRET_BYTES) {
     throw new ConfigValueError(
-      `has ${secret.length} bytes; HS256 needs at least ${MIN_SECRET_BYTES}. Make one: openssl rand -base64 48`,
+      `has ${secret.length} bytes; HS256 needs at least ${MIN_SECRET_BYTES}. Generate one: openssl rand -base64 48`,
     )
   }
   return secret
@@ -29,15 +29,15 @@ export const parseSecret = (text: string): Uint8Array => {
 export const parsePublicKey = (text: string): Omit<Extract<VerificationKey, { kind: 'key' }>, 'kind'> => {
   const pem = text.replaceAll('\\n', '\n').trim()
   if (/PRIVATE KEY/.test(pem))
-    throw new ConfigValueError('holds a private key. Give the public one; the private one signs.')
+    throw new ConfigValueError('contains a private key. Set the public key; only the issuer needs the private one.')
   if (!/^-----BEGIN (RSA PUBLIC KEY|PUBLIC KEY|CERTIFICATE)-----/.test(pem)) {
-    throw new ConfigValueError('is no PEM text that begins with -----BEGIN PUBLIC KEY-----.')
+    throw new ConfigValueError('is not PEM text that begins with -----BEGIN PUBLIC KEY-----.')
   }
   let key: KeyObject
   try {
     key = createPublicKey(pem)
   } catch {
-    throw new ConfigValueError('is no readable public key in PEM.')
+    throw new ConfigValueError('is not a readable public key in PEM.')
   }
   const { modulusLength = 0, namedCurve } = key.asymmetricKeyDetails ?? {}
   if (key.asymmetricKeyType === 'rsa') {
@@ -157,7 +157,7 @@ export const parseRabbitmqUrl = (text: string): BrokerAddress | null => {
   const url = URL.parse(text)
   if (url === null || !/^amqps?:$/.test(url.protocol) || url.hostname === '') return null
   if (![url.username, url.password, url.pathname].every(isDecodable)) return null
-  if (url.search !== '') throw new ConfigValueError('must have no query: options in it are not honoured.')
+  if (url.search !== '') throw new ConfigValueError('must have no query: options in the URL are ignored.')
   return parseBrokerUrl(text, NO_FILES)
 }
 

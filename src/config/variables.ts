@@ -31,25 +31,25 @@ import {
 export const CONFIG_VARIABLES = {
   HOST: {
     default: '127.0.0.1',
-    description: 'Listening address. Anything but loopback needs a key for tokens, or an explicit AUTH=none.',
+    description: 'Listening address. Any address except loopback needs a token key, or an explicit AUTH=none.',
     constraint: 'an IP address or a host name',
     schema: z.string().regex(/^[A-Za-z0-9.:_-]+$/),
   },
-  PORT: integerVariable('8080', 0, 65535, 'Listening port; 0 takes any free one.'),
+  PORT: integerVariable('8080', 0, 65535, 'Listening port; 0 selects a free one.'),
   TLS_CERT_FILE: pemFileVariable(
-    'Certificate to serve HTTPS with (HTTP/2 and HTTP/1.1), followed by its chain. A renewed file is taken over while the gateway runs.',
+    'Certificate for HTTPS (HTTP/2 and HTTP/1.1), followed by its chain. A renewed file is loaded without a restart.',
   ),
   TLS_KEY_FILE: pemFileVariable('Private key of TLS_CERT_FILE, without a passphrase.'),
   WORKERS: {
     default: '1',
-    description: 'Worker processes; auto: one per core. Each runs one HTTP server and one RabbitMQ consumer.',
+    description: 'Number of worker processes; auto for one per core. Each runs an HTTP server and a RabbitMQ consumer.',
     constraint: 'a whole number from 1 to 256, or auto',
     schema: z.union([z.literal('auto'), integerString(1, 256)]),
   },
   DATABASE_URL: {
     default: 'sqlite:data/gateway.db',
     description:
-      'The store: sqlite:PATH, whose missing folders are made; or, for several hosts, postgres://user:password@host:port/database, as libpq reads it.',
+      'The store: sqlite:PATH, whose missing folders are created; or, for several hosts, postgres://user:password@host:port/database in the format of libpq.',
     secret: true,
     constraint: 'sqlite:PATH or postgres://…',
     schema: parsedBy(parseDatabaseUrl),
@@ -58,20 +58,20 @@ export const CONFIG_VARIABLES = {
   RABBITMQ_URL: {
     default: null,
     description:
-      'amqp:// or amqps://, with user, password and vhost. Neither this nor RABBITMQ_HOST: embedded mode, without a broker.',
+      'amqp:// or amqps:// URL with user, password and vhost. If neither this nor RABBITMQ_HOST is set: embedded mode, without a broker.',
     secret: true,
     constraint: 'an amqp:// or amqps:// URL',
     schema: parsedBy(parseRabbitmqUrl),
   },
-  RABBITMQ_HOST: textVariable(null, 'Instead of RABBITMQ_URL, which wins.', 'a host'),
+  RABBITMQ_HOST: textVariable(null, 'Host of RabbitMQ; RABBITMQ_URL takes precedence.', 'a host'),
   RABBITMQ_PORT: integerVariable('5672', 1, 65535, 'Used with RABBITMQ_HOST.'),
   RABBITMQ_USER: textVariable('guest', 'Used with RABBITMQ_HOST.'),
   RABBITMQ_PASSWORD: { ...textVariable('guest', 'Used with RABBITMQ_HOST.'), secret: true },
   RABBITMQ_VHOST: textVariable('/', 'Used with RABBITMQ_HOST.'),
   RABBITMQ_CA_FILE: pemFileVariable(
-    'With amqps://: authorities that may have signed the certificate of RabbitMQ. Not set: those that Node trusts.',
+    'With amqps://: trusted CA certificates for the certificate of RabbitMQ. Not set: those that Node trusts.',
   ),
-  RABBITMQ_CERT_FILE: pemFileVariable('With amqps://: client certificate, if RabbitMQ asks for one.'),
+  RABBITMQ_CERT_FILE: pemFileVariable('With amqps://: client certificate, if RabbitMQ requires one.'),
   RABBITMQ_KEY_FILE: pemFileVariable('Private key of RABBITMQ_CERT_FILE, without a passphrase.'),
   RABBITMQ_EXCHANGE: amqpNameVariable(
     'deepsoc_notifications_exchange',
@@ -85,12 +85,12 @@ export const CONFIG_VARIABLES = {
     '1048576',
     1,
     134217728,
-    'A larger body is quarantined (AMQP) or refused with 413 (HTTP).',
+    'Maximum size of a body. A larger one is quarantined (AMQP) or rejected with 413 (HTTP).',
   ),
   AUTH: choiceVariable(
     null,
     ['none', 'jwt'],
-    'jwt: every call needs a token; the default once a key is set. none: no authentication.',
+    'jwt: every call needs a token; the default if a token key is set. none: no authentication.',
   ),
   JWT_SECRET: {
     default: null,
@@ -101,16 +101,17 @@ export const CONFIG_VARIABLES = {
   },
   JWT_PUBLIC_KEY: {
     default: null,
-    description: 'Key of RS256, ES256 or EdDSA tokens; its type decides which. Line breaks can be written as \\n.',
+    description:
+      'Public key of RS256, ES256 or EdDSA tokens; its type determines the algorithm. Line breaks can be written as \\n.',
     secret: true,
     constraint: 'a public key in PEM',
     schema: z.string().transform(parsePublicKey),
   },
   JWT_JWKS_URL: {
     default: null,
-    description: 'Key set of RS256, ES256 and EdDSA tokens.',
+    description: 'URL of the key set (JWKS) of RS256, ES256 and EdDSA tokens.',
     secret: true,
-    constraint: 'an https:// URL without user and password; http:// only to this machine',
+    constraint: 'an https:// URL without user and password; http:// for loopback only',
     schema: parsedBy(parseJwksUrl),
   },
   JWT_ISSUER: textVariable(null, 'Issuer (iss) that a token must have.'),
@@ -129,21 +130,21 @@ export const CONFIG_VARIABLES = {
   },
   GATEWAY_TOKEN: {
     default: null,
-    description: 'Token that the commands tail, publish and demo send to a gateway, unless --token-file gives one.',
+    description: 'Token that the commands tail, publish and demo send to a gateway, unless --token-file is used.',
     secret: true,
-    constraint: 'a token and nothing else, as in Authorization: Bearer',
+    constraint: 'a single token, without the prefix Bearer',
     schema: z.string().refine(isBearerToken),
   },
   CORS_ORIGINS: {
     default: null,
-    description: 'Other sites whose pages may call this gateway, comma-separated.',
+    description: 'Other origins whose pages can call this gateway, comma-separated.',
     constraint: 'exact origins such as https://app.example, without a path and without *',
     schema: parsedBy(parseOriginList),
   },
   ALLOWED_HOSTS: {
     default: null,
     description:
-      'Without tokens: host names that are served beside addresses and names without a dot, comma-separated. Not set: no others on loopback, any with AUTH=none.',
+      'Without authentication: host names that are served in addition to IP addresses and names without a dot, comma-separated. Not set: no others on loopback, any with AUTH=none.',
     constraint: 'host names such as gateway.example, without a port',
     schema: parsedBy(parseHostList),
   },
@@ -165,9 +166,9 @@ export const CONFIG_VARIABLES = {
     '5000',
     0,
     10000000,
-    'Messages per second that one token can publish over HTTP; without tokens one address, except loopback. 0 disables the limit.',
+    'Messages per second that one token can publish over HTTP, or one address without authentication, except loopback. 0 disables the limit.',
   ),
-  PUBLISH_BURST: integerVariable('50000', 1, 10000000, 'Messages that can come at once above PUBLISH_RATE.'),
+  PUBLISH_BURST: integerVariable('50000', 1, 10000000, 'Burst size: messages that can exceed PUBLISH_RATE at once.'),
   MAX_CONNECTIONS: integerVariable('25000', 0, 10000000, 'Connections of one worker; 0 disables the limit.'),
   MAX_CONNECTIONS_PER_ADDRESS: integerVariable(
     '2500',
@@ -175,14 +176,14 @@ export const CONFIG_VARIABLES = {
     10000000,
     'Connections of one address to one worker, except loopback and TRUSTED_PROXIES; 0 disables the limit.',
   ),
-  HEADERS_TIMEOUT_SECONDS: integerVariable('10', 1, 3600, 'Timeout for the head of a request.'),
+  HEADERS_TIMEOUT_SECONDS: integerVariable('10', 1, 3600, 'Timeout for the headers of a request.'),
   REQUEST_TIMEOUT_SECONDS: integerVariable('60', 1, 3600, 'Timeout for a whole request.'),
-  HEARTBEAT_SECONDS: integerVariable('15', 1, 3600, 'Seconds between the heartbeats of a stream.'),
+  HEARTBEAT_SECONDS: integerVariable('15', 1, 3600, 'Interval of the heartbeats of a stream.'),
   STREAM_MAX_SECONDS: integerVariable(
     '0',
     0,
     31536000,
-    'Maximum life of a stream, shortened by up to 20 % at random; 0: unlimited.',
+    'Maximum duration of a stream, shortened by up to 20 % at random; 0 disables the limit.',
   ),
   RETENTION_DAYS: integerVariable(null, 1, 36500, 'Messages older than this are deleted. Not set: all are kept.'),
   RETENTION_MESSAGES_PER_EVENT: integerVariable(
@@ -199,13 +200,13 @@ export const CONFIG_VARIABLES = {
   ),
   OTEL_EXPORTER_OTLP_ENDPOINT: {
     default: null,
-    description: 'Receiver of spans by OTLP over HTTP, without /v1/traces. Not set: no tracing.',
+    description: 'URL to which spans are exported by OTLP over HTTP, without /v1/traces. Not set: no tracing.',
     constraint: 'an http:// or https:// URL without user and password',
     schema: z.string().refine(isOtlpEndpoint),
   },
   OTEL_EXPORTER_OTLP_HEADERS: {
     default: null,
-    description: 'Headers for the receiver of spans.',
+    description: 'Headers of the trace export.',
     secret: true,
     constraint: 'name=value, comma-separated, values percent-encoded',
     schema: parsedBy(parseHeaders),
@@ -218,10 +219,10 @@ export const CONFIG_VARIABLES = {
   ),
   NATIVE_MODULE_DIR: textVariable(
     null,
-    'Where the single executable keeps its SQLite module: a folder that only its user can write to, on a file system without noexec. Not set: a folder of its user in the temporary folder.',
+    'Folder to which the single executable extracts its SQLite module. It must be writable for its user only, on a file system without noexec. Not set: a folder of the user below the temporary folder.',
     'the path of a folder',
   ),
-  SHUTDOWN_SECONDS: integerVariable('8', 1, 600, 'Maximum time from SIGTERM to the end of the process.'),
+  SHUTDOWN_SECONDS: integerVariable('8', 1, 600, 'Maximum time from SIGTERM to the exit of the process.'),
 } satisfies Record<string, ConfigVariable>
 
 export type VariableName = keyof typeof CONFIG_VARIABLES

@@ -68,7 +68,8 @@ const ORIGIN_FORM = /^\/[\x21-\x22\x24-\x7e]*$/
  */
 const validateUrl = async (ctx: Context, next: Next): Promise<void> => {
   if (ctx.url.length > MAX_URL_BYTES) throw new GatewayError('url_too_long', `The URL has ${ctx.url.length} bytes.`)
-  if (!ORIGIN_FORM.test(ctx.url)) throw new GatewayError('invalid_path', 'The request target is no encoded path.')
+  if (!ORIGIN_FORM.test(ctx.url))
+    throw new GatewayError('invalid_path', 'The request target is not a percent-encoded path.')
   try {
     decodeURIComponent(ctx.path)
   } catch (cause) {

@@ -35,10 +35,10 @@ export const readBody = (
       }
     })
     request.on('end', () => resolve(Buffer.concat(chunks)))
-    request.on('error', (cause) => reject(new GatewayError('request_aborted', 'The request broke off.', { cause })))
+    request.on('error', (cause) => reject(new GatewayError('request_aborted', 'The request was aborted.', { cause })))
     request.on('close', () => {
       // 'close' fires for every request: create the error only if the body is incomplete, since capturing a stack is
       // expensive.
-      if (!request.readableEnded) reject(new GatewayError('request_aborted', 'The request broke off.'))
+      if (!request.readableEnded) reject(new GatewayError('request_aborted', 'The request was aborted.'))
     })
   })

@@ -84,8 +84,8 @@ const closeConnection = (ctx: Context): void => {
 /** The router sets 405 and Allow if the path exists, and leaves 404 otherwise. */
 const handleUnmatched = (ctx: Context): void => {
   const where = `${ctx.method} ${ctx.path.slice(0, 200)}`
-  if (ctx.status === 404) throw new GatewayError('not_found', `There is nothing at ${where}.`)
+  if (ctx.status === 404) throw new GatewayError('not_found', `No resource at ${where}.`)
   if (ctx.status === 405 || ctx.status === 501) {
-    throw new GatewayError('method_not_allowed', `${where}: the path takes other methods.`)
+    throw new GatewayError('method_not_allowed', `${where}: the path supports other methods.`)
   }
 }

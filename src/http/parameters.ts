@@ -36,7 +36,7 @@ export const listField = (description: string, values: z.ZodType<string[]> = Lis
   values.optional().describe(description)
 
 /** Values of a comma-separated parameter. */
-export const ListSchema = z.array(z.string()).max(MAX_VALUES, { error: `takes at most ${MAX_VALUES} values` })
+export const ListSchema = z.array(z.string()).max(MAX_VALUES, { error: `must have at most ${MAX_VALUES} values` })
 
 /** Filter for messages. */
 export const MESSAGE_FILTERS = {
@@ -53,7 +53,7 @@ export const EventsField = z
   .min(1)
   .max(MAX_EVENTS)
   .meta({
-    description: 'Given once for each event; * alone: all that may be read.',
+    description: 'Repeated for each event; * alone selects all readable events.',
     explode: true,
     example: [EXAMPLE_EVENT],
   })
@@ -68,10 +68,14 @@ const parseEventId = (text: string): string => {
 const parseEvents = (ids: readonly string[]): string[] | '*' => {
   if (ids.length === 0) throw invalidQuery('event_id is missing.')
   if (ids.includes('*')) {
-    if (ids.length > 1) throw invalidQuery('event_id=* stands alone.')
+    if (ids.length > 1) throw invalidQuery('event_id=* cannot be combined with other events.')
     return '*'
   }
-  if (ids.length > MAX_EVENTS) throw new GatewayError('too_many_events', `${ids.length} events are too many.`)
+  if (ids.length > MAX_EVENTS)
+    throw new GatewayError(
+      'too_many_events',
+      `The request names ${ids.length} events; at most ${MAX_EVENTS} are allowed.`,
+    )
   return ids.map(parseEventId)
 }
 
@@ -101,7 +105,7 @@ const rawValue = (query: URLSearchParams, name: string, field: z.ZodType): strin
     const present = items.filter((value) => value !== '')
     return present.length === 0 ? undefined : present
   }
-  if (values.length > 1) throw invalidQuery(`${name} is given ${values.length} times.`)
+  if (values.length > 1) throw invalidQuery(`${name} occurs ${values.length} times.`)
   return values[0]
 }
 

@@ -115,7 +115,9 @@ export class Quotas {
       // A caller's only body may exceed the share, up to MAX_MESSAGE_BYTES.
       const greedy = who !== '' && own > held && own + bytes > MAX_BYTES_EACH
       if (greedy || this.#bytes + bytes > MAX_BYTES) {
-        throw new GatewayError('overloaded', 'Too many large bodies are under way.', { retryAfterMs: RETRY_AFTER_MS })
+        throw new GatewayError('overloaded', 'Too many large request bodies are in progress.', {
+          retryAfterMs: RETRY_AFTER_MS,
+        })
       }
       add(bytes)
     }

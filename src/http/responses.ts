@@ -55,4 +55,4 @@ const wwwAuthenticate = ({ code }: GatewayError): string =>
 export const toGatewayError = (thrown: unknown): GatewayError =>
   thrown instanceof GatewayError
     ? thrown
-    : new GatewayError('internal', 'The gateway failed at this request.', { cause: thrown })
+    : new GatewayError('internal', 'The gateway failed to process this request.', { cause: thrown })

@@ -105,7 +105,7 @@ export class ExchangePublisher {
     }
     connection.on('connection.blocked', (reason: string) => {
       this.#blocked = true
-      health.markFailed('publisher', new GatewayError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`))
+      health.markFailed('publisher', new GatewayError('broker_blocked', `RabbitMQ accepts no messages: ${reason}.`))
       // RabbitMQ reports an alarm only once a connection publishes. The pending messages are confirmed after the alarm, if at all.
       const error = new GatewayError('publish_confirm_timeout', `RabbitMQ has an alarm: ${reason}.`)
       for (const reject of this.#unconfirmed) reject(error)

@@ -18,7 +18,7 @@ const createPrivateDirectory = (folder: string, uid: number): void => {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
   const stat = lstatSync(folder)
   if (!stat.isDirectory() || stat.uid !== uid || (stat.mode & 0o022) !== 0) {
-    throw new Error('others may write into that folder')
+    throw new Error('other users can write to that folder')
   }
 }
 

@@ -2,7 +2,7 @@
 export interface PublishErrorEntry {
   /** True if the same call, unchanged, may succeed later. */
   readonly retryable: boolean
-  /** What the agent or its operator can do about it. */
+  /** Instructions for the agent's author or operator. */
   readonly hint: string
 }
 
@@ -19,66 +19,66 @@ export const PUBLISH_ERRORS = {
   ),
   queue_full: entry(
     true,
-    'Send slower, wait for earlier sends, raise maxQueued, or use an outbox if the broker is away for long.',
+    'Send more slowly, wait for earlier sends, raise maxQueued, or use an outbox if the broker can be unavailable for long.',
   ),
-  publisher_closed: entry(false, 'Send before close(), and give close() more time.'),
+  publisher_closed: entry(false, 'Send before close(), and raise timeoutMs of close().'),
 
   // Connection to the broker.
   amqp_client_incompatible: entry(
     false,
     'Install the version of rabbitmq-client that the message names, e.g. by removing an override from package.json.',
   ),
-  broker_unreachable: entry(true, 'Check that RabbitMQ runs and that address and port are right.'),
-  broker_auth_failed: entry(true, 'Check user and password in RABBITMQ_URL.'),
-  broker_vhost_missing: entry(true, 'Create the virtual host on RabbitMQ, or correct the one that is configured.'),
-  broker_access_refused: entry(
-    true,
-    'Give the user access to the virtual host, and the right to write to the exchange.',
-  ),
+  broker_unreachable: entry(true, 'Check that RabbitMQ is running and that host and port are correct.'),
+  broker_auth_failed: entry(true, 'Check the user name and password in RABBITMQ_URL.'),
+  broker_vhost_missing: entry(true, 'Create the vhost on RabbitMQ, or correct the configured one.'),
+  broker_access_refused: entry(true, 'Grant the user access to the vhost and the write permission on the exchange.'),
   broker_certificate_untrusted: entry(
     true,
-    'Give caFile (RABBITMQ_CA_FILE) the certificate of the authority that signed the one of RabbitMQ, and see that this is in date.',
+    'Set caFile (RABBITMQ_CA_FILE) to the CA certificate that signed the certificate of RabbitMQ, and check that neither has expired.',
   ),
   broker_certificate_name: entry(
     true,
-    'The certificate of RabbitMQ is for another name: use one of its names in the URL, or have it issued for this one.',
+    'The certificate of RabbitMQ is for another host name. Use one of its names in the URL, or issue it for this one.',
   ),
   broker_client_certificate: entry(
     true,
-    'RabbitMQ wants a client certificate of an authority that it trusts: give certFile and keyFile (RABBITMQ_CERT_FILE, RABBITMQ_KEY_FILE).',
+    'RabbitMQ requires a client certificate from a CA that it trusts. Set certFile and keyFile (RABBITMQ_CERT_FILE, RABBITMQ_KEY_FILE).',
   ),
   broker_tls_failed: entry(
     true,
-    'Check that the port is the TLS one (5671 as a rule), and the files of caFile, certFile and keyFile.',
+    'Check that the URL names the TLS port (usually 5671), and check the files of caFile, certFile and keyFile.',
   ),
   broker_blocked: entry(
     true,
-    'RabbitMQ has a memory or disk alarm: free memory or disk on its host. It takes messages again by itself after that.',
+    'RabbitMQ has a memory or disk alarm. Free memory or disk space on its host; publishing then resumes automatically.',
   ),
-  broker_error: entry(true, 'See the cause, and the log of RabbitMQ.'),
+  broker_error: entry(true, 'See the cause and the log of RabbitMQ.'),
 
   // Outcome of a message at the broker.
   exchange_missing: entry(true, 'Start the gateway, which declares the exchange, or correct RABBITMQ_EXCHANGE.'),
   publish_unroutable: entry(
     true,
-    'No queue is bound for this routing key: start the gateway once, which declares queue and binding, or correct RABBITMQ_BINDING.',
+    'No queue is bound for this routing key. Start the gateway once, which declares queue and binding, or correct RABBITMQ_BINDING.',
   ),
   publish_nacked: entry(
     true,
-    'RabbitMQ could not take the message, most often because a queue is at its length limit: check the queue and its consumer.',
+    'RabbitMQ rejected the message, usually because a queue is at its length limit. Check the queue and its consumer.',
   ),
-  publish_timed_out: entry(true, 'The message was not sent. Send it again, slower, or with a longer sendTimeoutMs.'),
+  publish_timed_out: entry(
+    true,
+    'The message was not sent. Send it again, more slowly or with a longer sendTimeoutMs.',
+  ),
   publish_confirm_timeout: entry(
     true,
-    'The message may be stored or not. Send it again with the same message_id and body: it is stored once.',
+    'The message may or may not be stored. Send it again with the same message_id and body; it is stored once.',
   ),
 
   // The outbox.
-  outbox_full: entry(true, 'The broker has been away too long for maxQueued: bring it back, or raise maxQueued.'),
-  outbox_locked: entry(true, 'Another agent has this outbox open. Give each agent a file of its own.'),
-  outbox_not_ours: entry(false, 'Choose another path: this file is no outbox, and it was left untouched.'),
-  outbox_newer: entry(false, 'Use the version of this library that made the file, or a newer one.'),
-  outbox_corrupt: entry(false, 'Move the file away, keep it, and try to recover it with `sqlite3 FILE .recover`.'),
+  outbox_full: entry(true, 'The broker was unavailable for too long. Restore it, or raise maxQueued.'),
+  outbox_locked: entry(true, 'Another publisher has this outbox open. Use a separate file for each agent.'),
+  outbox_not_ours: entry(false, 'Choose another path: this file is not an outbox and was not changed.'),
+  outbox_newer: entry(false, 'Use the version of this library that wrote the file, or a newer one.'),
+  outbox_corrupt: entry(false, 'Move the file elsewhere, keep it, and try to recover it with `sqlite3 FILE .recover`.'),
   outbox_unwritable: entry(
     true,
     'Check disk space, permissions and the disk itself. Send it again with the same message_id and body.',
@@ -108,7 +108,7 @@ export interface PublishErrorOptions {
 export class PublishError extends Error {
   override readonly name = 'PublishError'
   readonly code: PublishErrorCode
-  /** What can be done about it. */
+  /** Instructions for fixing it. */
   readonly hint: string
   /** True if the same call, unchanged, may succeed later. */
   readonly retryable: boolean

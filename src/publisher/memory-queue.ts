@@ -43,7 +43,7 @@ export class MemoryQueue implements MessageQueue {
     const { maxQueued, maxQueuedBytes, sendTimeoutMs } = this.#limits
     const { message_id, body } = message
     if (this.#open.size >= maxQueued || (this.#bytes > 0 && this.#bytes + body.length > maxQueuedBytes)) {
-      const text = `${this.#open.size} messages (${this.#bytes} bytes) wait already.`
+      const text = `${this.#open.size} messages (${this.#bytes} bytes) are already queued.`
       return Promise.reject(new PublishError('queue_full', text, { message_id, cause: this.#fault ?? undefined }))
     }
     return new Promise((resolve, reject) => {

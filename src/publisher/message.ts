@@ -66,7 +66,7 @@ const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
 /** Throws for numbers that JSON cannot represent instead of turning them into null. BigInts keep all their digits. */
 const strictReplacer = (key: string, value: unknown): unknown => {
   if (typeof value === 'number' && !Number.isFinite(value)) {
-    throw invalid(`${key === '' ? 'a value' : JSON.stringify(key)} is ${value}, which JSON cannot say.`)
+    throw invalid(`${key === '' ? 'a value' : JSON.stringify(key)} is ${value}, which JSON cannot represent.`)
   }
   return typeof value === 'bigint' ? rawJSON(String(value)) : value
 }
@@ -98,7 +98,7 @@ const assertSize = (message: EncodedMessage, maxBytes: number): EncodedMessage =
  */
 export const encode = (message: OutgoingMessage, maxBytes: number): EncodedMessage => {
   if (typeof message !== 'object' || message === null || Array.isArray(message)) {
-    throw invalid('A message is an object.')
+    throw invalid('A message must be an object.')
   }
   const type = checkFields(message)
   const message_id = message.message_id ?? createMessageId()
@@ -107,7 +107,7 @@ export const encode = (message: OutgoingMessage, maxBytes: number): EncodedMessa
     text = JSON.stringify(message.message_id == null ? { ...message, message_id } : message, strictReplacer)
   } catch (error) {
     if (error instanceof PublishError) throw error
-    throw invalid(`The message has no JSON form: ${(error as Error).message}`, message_id, error)
+    throw invalid(`The message cannot be encoded as JSON: ${(error as Error).message}`, message_id, error)
   }
   const { event_id } = message
   return assertSize({ event_id, message_id, routingKey: routingKey(event_id, type), body: Buffer.from(text) }, maxBytes)
@@ -128,7 +128,7 @@ export const encodeText = (text: string, event_id: string | undefined, maxBytes:
     throw invalid(`The text is not JSON: ${(error as Error).message}`, undefined, error)
   }
   if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed))
-    throw invalid('The text is no JSON object.')
+    throw invalid('The text is not a JSON object.')
   const event = parsed.event_id ?? event_id
   const type = checkFields({ ...parsed, event_id: event })
   const message_id = (parsed.message_id as string | null | undefined) ?? createMessageId()

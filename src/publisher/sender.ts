@@ -147,7 +147,7 @@ export class Sender {
 
   #onBlocked(reason: string): void {
     this.#blocked = true
-    const error = new PublishError('broker_blocked', `RabbitMQ takes no messages: ${reason}.`)
+    const error = new PublishError('broker_blocked', `RabbitMQ accepts no messages: ${reason}.`)
     this.#options.queue.setConnectionError(error)
     this.#options.onConnectionState({ status: 'blocked', error })
   }
@@ -162,7 +162,7 @@ export class Sender {
     const [item] = unanswered.splice(culprit, 1)
     const { message_id } = item!
     queue.requeue(unanswered)
-    const text = `RabbitMQ will not take the message: ${failure.message}`
+    const text = `RabbitMQ does not accept the message: ${failure.message}`
     const error = new PublishError('message_too_large', text, { deliveryStatus: 'refused', message_id, cause: failure })
     queue.refused(item!, error, true)
   }

@@ -57,7 +57,7 @@ const parseUrl = (text: string, what: string): BrokerAddress => {
   if (url === null || (url.protocol !== 'amqp:' && url.protocol !== 'amqps:') || url.hostname === '') {
     throw invalid(`${what} must be an amqp:// or amqps:// URL.`)
   }
-  if (url.search !== '') throw invalid(`${what} must have no query: options in it are not honoured.`)
+  if (url.search !== '') throw invalid(`${what} must have no query: options in the URL are ignored.`)
   try {
     return parseBrokerUrl(text, NO_FILES)
   } catch (error) {
@@ -70,7 +70,7 @@ const addressOf = (env: Environment, given: string | undefined): BrokerAddress =
   const url = textOf(env, 'RABBITMQ_URL', true)
   if (url !== undefined) return parseUrl(url, 'RABBITMQ_URL')
   const hostname = textOf(env, 'RABBITMQ_HOST')
-  if (hostname === undefined) throw invalid('No broker is named: give url, or set RABBITMQ_URL or RABBITMQ_HOST.')
+  if (hostname === undefined) throw invalid('No broker is configured: pass url, or set RABBITMQ_URL or RABBITMQ_HOST.')
   return {
     hostname,
     port: numberOf(env, 'RABBITMQ_PORT', 5672, 65_535),

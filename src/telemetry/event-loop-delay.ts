@@ -28,7 +28,7 @@ export const createEventLoopDelay = (registry: Registry): { start(): void; stop(
   const monitor = monitorEventLoopDelay({ resolution: SAMPLE_INTERVAL_MS })
   new Histogram({
     name: 'nodejs_eventloop_lag_seconds',
-    help: 'How late the event loop is, sampled ten times a second.',
+    help: 'Delay of the event loop, sampled ten times a second.',
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5],
     registers: [registry],
     collect() {

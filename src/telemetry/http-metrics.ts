@@ -22,13 +22,13 @@ export const createHttpMetrics = (registry: Registry, routes: readonly MeasuredR
   const registers = [registry]
   const requests = new Counter({
     name: 'gateway_http_requests_total',
-    help: 'HTTP requests answered, by route, method and status; a stream when its header is sent.',
+    help: 'HTTP responses by route, method and status; a stream is counted when its headers are sent.',
     labelNames: ['route', 'method', 'status'],
     registers,
   })
   const duration = new Histogram({
     name: 'gateway_http_request_duration_seconds',
-    help: 'From the request to its response; of a stream, to its header.',
+    help: 'Time from a request to its response; for a stream, to its headers.',
     labelNames: ['route', 'method'],
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5],
     registers,

@@ -58,7 +58,7 @@ const addProcess = ({ gauge, gauges, counter }: Readers, { version, mode }: Metr
   const build = { version, node: process.version, mode }
   gauges(
     'gateway_build_info',
-    'Version, Node and mode as labels; always 1.',
+    'Always 1; version, Node version and mode are labels.',
     Object.keys(build),
     () => [[build, 1]],
     'max',
@@ -67,12 +67,12 @@ const addProcess = ({ gauge, gauges, counter }: Readers, { version, mode }: Metr
   const { timeOrigin } = performance
   gauge('process_start_time_seconds', 'Start time of the oldest worker.', () => timeOrigin / 1_000, 'min')
   gauge('process_resident_memory_bytes', 'Resident memory of all workers.', () => process.memoryUsage.rss())
-  counter('process_cpu_seconds_total', 'Processor time of all workers.', () => {
+  counter('process_cpu_seconds_total', 'CPU time of all workers.', () => {
     const { user, system } = process.cpuUsage()
     return (user + system) / 1_000_000
   })
   const busy = () => performance.eventLoopUtilization().active / 1_000
-  counter('nodejs_eventloop_active_seconds_total', 'Time that the event loop was active.', busy)
+  counter('nodejs_eventloop_active_seconds_total', 'Time during which the event loop was active.', busy)
 }
 
 const addStreams = ({ gauge, gauges, counter }: Readers, { live, readers }: MetricSources): void => {
@@ -83,7 +83,7 @@ const addStreams = ({ gauge, gauges, counter }: Readers, { live, readers }: Metr
   counter('gateway_sse_messages_sent_total', 'Messages sent to subscribers.', () => live().messages)
   counter('gateway_sse_bytes_sent_total', 'Bytes sent to subscribers, all SSE events, before TLS.', () => live().bytes)
   counter('gateway_history_pages_sent_total', 'Pages of history sent to subscribers.', () => live().pages)
-  const reads = 'Pages of history read from the store, not from the cache.'
+  const reads = 'Pages of history that were read from the store instead of the cache.'
   counter('gateway_history_cache_misses_total', reads, () => live().pageReads)
 }
 
@@ -91,21 +91,21 @@ const addStore = ({ gauge }: Readers, { queue, size }: MetricSources): void => {
   // All workers share the broker and the database.
   const ready = 'Messages ready in the queue, at most 10 seconds ago.'
   gauge('gateway_queue_messages_ready', ready, () => queue()?.ready ?? null, 'max')
-  const consumers = 'Consumers of the queue, of all gateways; of a quorum queue RabbitMQ counts the active one alone.'
+  const consumers = 'Consumers of the queue in all gateways; for a quorum queue RabbitMQ counts only the active one.'
   gauge('gateway_queue_consumers', consumers, () => queue()?.consumers ?? null, 'max')
-  const dead = 'Messages ready in the queue of dead letters.'
+  const dead = 'Messages ready in the dead-letter queue.'
   gauge('gateway_dead_letter_messages_ready', dead, () => queue()?.dead ?? null, 'max')
   gauge('gateway_database_bytes', 'Size of the database.', async () => (await size())?.database ?? null, 'max')
-  const wal = 'Size of the write-ahead log beside the database.'
+  const wal = 'Size of the write-ahead log of the database.'
   gauge('gateway_wal_bytes', wal, async () => (await size())?.wal ?? null, 'max')
-  const free = 'Free space of the database’s disk.'
+  const free = 'Free space on the disk of the database.'
   gauge('gateway_database_disk_free_bytes', free, async () => (await size())?.free ?? null, 'min')
 }
 
 const addHealth = ({ gauge, gauges }: Readers, { faults, certificateExpiry }: MetricSources): void => {
-  gauge('gateway_ready', '1 if /readyz answers 200.', () => (faults().length === 0 ? 1 : 0), 'min')
+  gauge('gateway_ready', '1 if /readyz returns 200.', () => (faults().length === 0 ? 1 : 0), 'min')
   const labels = ['component', 'code']
-  gauges('gateway_component_faults', '1 while a component fails.', labels, () =>
+  gauges('gateway_component_faults', '1 while the component is failing.', labels, () =>
     faults().map(({ component, code }) => [{ component, code }, 1]),
   )
   if (certificateExpiry === null) return
@@ -133,7 +133,7 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
     initLabels(new Counter({ name, help, labelNames: [label], registers }), label, values)
   const lag = new Histogram({
     name: 'gateway_ingest_lag_seconds',
-    help: 'Per commit, from its oldest delivery to its end. reference: the stamp of the broker or publisher, else the arrival.',
+    help: 'Age of the oldest delivery of a commit at its end. reference: timestamp of the broker or publisher, otherwise the arrival.',
     labelNames: ['reference'],
     buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1_800, 7_200],
     registers,
@@ -157,11 +157,11 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
     }),
     commitEntries: new Histogram({
       name: 'gateway_commit_batch_size',
-      help: 'Messages of one commit.',
+      help: 'Number of messages in one commit.',
       buckets: [1, 5, 10, 50, 100, 500, 1000, 2000],
       registers,
     }),
-    commitFailures: counter('gateway_commit_failures_total', 'Failed commits, which are retried.'),
+    commitFailures: counter('gateway_commit_failures_total', 'Commits that failed; they are retried.'),
     lag,
     closed: counters('gateway_streams_closed_total', 'Streams ended by the gateway, by reason.', 'reason', CLOSINGS),
     resets: counters('gateway_cursor_resets_total', 'Invalid cursors, by reason.', 'reason', RESETS),

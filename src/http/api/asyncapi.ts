@@ -10,8 +10,12 @@ const VERSION = '0.3.0'
 
 /** Properties of a message that the gateway reads, besides the headers that it stores. */
 const HeadersSchema = z.looseObject({
-  traceparent: z.string().optional().describe('W3C Trace Context: the trace goes on to the delivered message.'),
-  timestamp_in_ms: z.number().int().optional().describe('When RabbitMQ received it, where it is set up to say so.'),
+  traceparent: z.string().optional().describe('W3C Trace Context: continued in the delivered message.'),
+  timestamp_in_ms: z
+    .number()
+    .int()
+    .optional()
+    .describe('Time at which RabbitMQ received the message, if its message interceptor is enabled.'),
 })
 
 const { message_id, ...MESSAGE } = EXAMPLE_MESSAGE
@@ -57,7 +61,7 @@ const published = (): JsonSchema => ({
   name: 'published',
   title: 'A message of an agent',
   contentType: 'application/json',
-  summary: 'One JSON object in UTF-8, whatever its content_type says; all fields pass through, digit for digit.',
+  summary: 'One JSON object in UTF-8; content_type is ignored. All fields are passed through, digit for digit.',
   description:
     'The property message_id is used if the body has none. An invalid message is quarantined with its reason, and acknowledged.',
   headers: jsonSchema(HeadersSchema, 'input'),
@@ -69,12 +73,12 @@ const published = (): JsonSchema => ({
 const channels = (): JsonSchema => ({
   notifications: {
     address: 'notifications.frontend.{event_id}.{message_type}',
-    title: 'What agents publish',
-    description: 'Any routing key that the binding lets through; this is the convention. It only routes.',
+    title: 'Published messages',
+    description: 'Any routing key that matches the binding; this is the convention. It is used for routing only.',
     servers: [{ $ref: '#/servers/rabbitmq' }],
     parameters: {
-      event_id: { description: 'The event, as a word of a routing key.' },
-      message_type: { description: 'The type, likewise.' },
+      event_id: { description: 'The event, as one word of the routing key.' },
+      message_type: { description: 'The message type, as one word of the routing key.' },
     },
     messages: { published: { $ref: '#/components/messages/published' } },
     bindings: {
@@ -87,8 +91,9 @@ const channels = (): JsonSchema => ({
   },
   queue: {
     address: QUEUE,
-    title: 'What the gateway consumes',
-    description: 'With a single active consumer; what the broker gives up on goes to the same names with .dead behind.',
+    title: 'Queue that the gateway consumes',
+    description:
+      'Has a single active consumer. Messages that the broker dead-letters go to exchange and queue of the same names with the suffix .dead.',
     servers: [{ $ref: '#/servers/rabbitmq' }],
     messages: { published: { $ref: '#/components/messages/published' } },
     bindings: {
@@ -101,8 +106,8 @@ const channels = (): JsonSchema => ({
   },
   stream: {
     address: '/api/events/{event_id}/stream',
-    title: 'What readers get',
-    description: 'Server-sent events. How to ask for them, also for several events at once: /openapi.json.',
+    title: 'Stream of an event',
+    description: 'Server-sent events. /openapi.json describes the request, also for several events at once.',
     servers: [{ $ref: '#/servers/gateway' }],
     parameters: { event_id: { description: 'The event, percent-encoded.' } },
     messages: Object.fromEntries(
@@ -118,7 +123,7 @@ export const createAsyncApi = (version: string): JsonSchema => ({
     title: 'deepsoc-gateway',
     version,
     description:
-      'Agents publish to a topic exchange; the gateway commits, then acknowledges; readers get everything in the order of its commits. The names are those of the defaults: RABBITMQ_EXCHANGE, RABBITMQ_QUEUE, RABBITMQ_BINDING.',
+      'Agents publish to a topic exchange; the gateway commits, then acknowledges; subscribers receive all messages in commit order. The names are the defaults of RABBITMQ_EXCHANGE, RABBITMQ_QUEUE and RABBITMQ_BINDING.',
   },
   defaultContentType: 'application/json',
   servers: {
@@ -126,9 +131,9 @@ export const createAsyncApi = (version: string): JsonSchema => ({
       host: 'localhost:5672',
       protocol: 'amqp',
       protocolVersion: '0.9.1',
-      description: 'RABBITMQ_URL says where it is.',
+      description: 'Configured by RABBITMQ_URL.',
     },
-    gateway: { host: 'localhost:8080', protocol: 'http', description: 'HOST and PORT say where it is.' },
+    gateway: { host: 'localhost:8080', protocol: 'http', description: 'Configured by HOST and PORT.' },
   },
   channels: channels(),
   operations: {
@@ -141,15 +146,15 @@ export const createAsyncApi = (version: string): JsonSchema => ({
     },
     publish: {
       action: 'send',
-      title: 'What comes by POST /api/events/{event_id}/messages',
-      description: 'Agents do the same: persistent, mandatory, confirmed.',
+      title: 'Publish messages of POST /api/events/{event_id}/messages',
+      description: 'Persistent and mandatory, with publisher confirms, as agents publish.',
       channel: { $ref: '#/channels/notifications' },
       messages: [{ $ref: '#/channels/notifications/messages/published' }],
       bindings: { amqp: { deliveryMode: 2, mandatory: true, bindingVersion: VERSION } },
     },
     follow: {
       action: 'send',
-      title: 'Give readers what is behind their cursor',
+      title: 'Send subscribers the messages after their cursor',
       channel: { $ref: '#/channels/stream' },
       messages: Object.keys(STREAM_EVENTS).map((name) => ({ $ref: `#/channels/stream/messages/${name}` })),
     },

@@ -73,12 +73,12 @@ const fieldsOf = (schema: JsonSchema): string => {
     escaped(typeOf(field)),
     escaped(String(field.description ?? '')),
   ])
-  return table(['field', 'type', 'meaning'], rows)
+  return table(['field', 'type', 'description'], rows)
 }
 
 const credentialsFor = (access: RouteAccess): string => {
-  if (access === 'public') return 'Open to everybody.'
-  return `With tokens: Bearer, ${access === 'stream' ? 'a ticket, ' : ''}or the cookie.`
+  if (access === 'public') return 'No token required.'
+  return `Authentication: Bearer token, ${access === 'stream' ? 'ticket, ' : ''}or cookie.`
 }
 
 const sectionOf = (route: RouteDescription): string => {
@@ -94,7 +94,7 @@ const sectionOf = (route: RouteDescription): string => {
   return [
     `<section aria-labelledby="${id}"><h3 id="${id}">${code(`${method} ${path}`)}</h3>`,
     `<p>${escaped(summary)}. ${escaped(descriptionOf(route) ?? '')} ${credentialsFor(access)}</p>`,
-    table(['parameter', 'in', 'type', 'meaning'], rows),
+    table(['parameter', 'in', 'type', 'description'], rows),
     body === undefined ? '' : `<p>Body: ${escaped(body.description)}</p>${pre(body.example)}`,
     ...Object.entries(responses).map(([status, { description, text, example }]) => {
       const shown = example ?? text?.example
@@ -143,7 +143,7 @@ ${events.join('\n')}
 ${fieldsOf(jsonSchema(StreamedMessageSchema, 'input'))}
 <h2 id="errors">Errors</h2>
 <p><code>{"status":"error","code":…,"message":…,"hint":…}</code></p>
-${table(['code', 'status', 'try again', 'what to do'], errors)}
+${table(['code', 'status', 'retryable', 'what to do'], errors)}
 </main>
 </body>
 </html>

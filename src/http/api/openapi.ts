@@ -36,16 +36,16 @@ const securityOf = (access: RouteAccess): JsonSchema[] => {
 }
 
 const TAGS = [
-  { name: 'messages', description: 'Reading and publishing by single calls.' },
-  { name: 'streams', description: 'Following by server-sent events.' },
+  { name: 'messages', description: 'Read and publish with single requests.' },
+  { name: 'streams', description: 'Subscribe by server-sent events.' },
   { name: 'access', description: 'Tickets and revocations.' },
-  { name: 'operation', description: 'Health, figures, documents.' },
-  { name: 'page', description: 'What browsers get.' },
+  { name: 'operation', description: 'Health, metrics, API documents.' },
+  { name: 'page', description: 'Web pages and their assets.' },
 ]
 
-const INFO = `A reader is a cursor: what it receives, live or later, is the messages of its events with a db_id greater than \
-the cursor, ascending. Where a key for tokens is set (AUTH=jwt), calls need a token as their security says; without one \
-none of them does. HEAD answers like GET, without a body. Every answer has an X-Request-Id, a 429 and a 503 a Retry-After.`
+const INFO = `A subscriber is defined by its cursor: live or later, it receives the messages of its events with a db_id greater than \
+the cursor, in ascending order. If authentication is enabled (AUTH=jwt), calls need a token as their security describes; otherwise \
+none does. HEAD is answered like GET, without a body. Every response has an X-Request-Id; 429 and 503 have a Retry-After.`
 
 /** Returns the error codes that a route can return. */
 export const errorsOf = ({ method, access, errors = [] }: RouteDescription): ErrorCode[] => [
@@ -59,7 +59,7 @@ export const errorsOf = ({ method, access, errors = [] }: RouteDescription): Err
 
 /** Returns the description of a route, with the scope that it needs; undefined if there is neither. */
 export const descriptionOf = ({ access, description }: RouteDescription): string | undefined =>
-  access === 'operate' ? ['Needs the scope admin.', description].join(' ').trimEnd() : description
+  access === 'operate' ? ['Requires the scope admin.', description].join(' ').trimEnd() : description
 
 const errorAnswers = (codes: readonly ErrorCode[]): JsonSchema => {
   const byStatus = Map.groupBy(codes, (code) => ERRORS[code].status)
@@ -100,7 +100,7 @@ export interface ParameterObject {
 }
 
 const TICKET: Fields = {
-  ticket: z.string().optional().describe('Instead of a token; see POST /api/stream-tickets.'),
+  ticket: z.string().optional().describe('Replaces the token; see POST /api/stream-tickets.'),
 }
 
 const parameterOf = (place: ParameterObject['in'], name: string, field: z.ZodType): ParameterObject => {
@@ -174,7 +174,7 @@ const streamEvents = (): JsonSchema =>
     ]),
   )
 
-const tokenHint = 'A JWT with exp; its claims events and scope say what it opens. docs/SECURITY.md.'
+const tokenHint = 'A JWT with exp; its claims events and scope define what it permits. See docs/SECURITY.md.'
 
 /**
  * Creates the OpenAPI 3.1 document, which describes the HTTP interface. It needs no handlers, and therefore no store.
@@ -193,9 +193,14 @@ export const createOpenApi = (version: string, routes: readonly RouteDescription
         type: 'apiKey',
         in: 'cookie',
         name: 'access_token',
-        description: 'The same token; JWT_COOKIE names it.',
+        description: 'The same token; JWT_COOKIE sets the name of the cookie.',
       },
-      ticket: { type: 'apiKey', in: 'query', name: 'ticket', description: 'Of POST /api/stream-tickets; good once.' },
+      ticket: {
+        type: 'apiKey',
+        in: 'query',
+        name: 'ticket',
+        description: 'Issued by POST /api/stream-tickets; valid once.',
+      },
     },
     'x-events': streamEvents(),
     'x-errors': ERRORS,

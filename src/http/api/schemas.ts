@@ -15,7 +15,7 @@ export const ErrorSchema = z.looseObject({
   status: z.literal('error'),
   code: z.enum(ERROR_CODES),
   message: z.string(),
-  hint: z.string().describe('What to do about it.'),
+  hint: z.string().describe('How to fix it.'),
 })
 
 /** Schema of `{"status":"success","data":…}`, with additional keys next to `data`. */
@@ -29,9 +29,9 @@ export const DeliveredMessageSchema = PublishedMessage.extend({
   traceparent: z
     .unknown()
     .optional()
-    .describe('Where the message came with a header traceparent: its trace. Else what the body says, if anything.'),
+    .describe('Trace of the message if it arrived with a traceparent header; otherwise the value in its body, if any.'),
   received_at: time,
-  db_id: dbId.min(1).describe('Rises with each commit, over all events. The cursor of a reader.'),
+  db_id: dbId.min(1).describe('Ascending in commit order, over all events. The cursor of a subscriber.'),
 }).loose()
 
 /** A message as an agent publishes it to the exchange. The event is identified by the body alone. */
@@ -55,9 +55,9 @@ export const ResetSchema = z.strictObject({ reason: resetReason, first_db_id: db
 
 const HelloDataSchema = z.strictObject({
   log_id: z.string(),
-  cursor: dbId.describe('Everything behind it follows.'),
+  cursor: dbId.describe('Everything after it follows.'),
   first_db_id: dbId,
-  last_db_id: dbId.describe('caught_up comes once everything up to here has been sent.'),
+  last_db_id: dbId.describe('caught_up follows once everything up to it has been sent.'),
   server_time: time,
 }) satisfies z.ZodType<HelloData>
 
@@ -68,22 +68,26 @@ const CLOSINGS = ['shutdown', 'token_expired', 'max_age', 'too_slow'] as const s
  * the events that are sent.
  */
 export const STREAM_EVENTS = {
-  hello: { id: true, data: HelloDataSchema, description: 'First, once: where the stream begins.' },
-  reset: { id: false, data: ResetSchema, description: 'Behind hello, if the cursor could not be honoured.' },
-  new_message: { id: true, data: DeliveredMessageSchema, description: 'Each message, once, ascending by db_id.' },
+  hello: { id: true, data: HelloDataSchema, description: 'Sent once, first: the start of the stream.' },
+  reset: { id: false, data: ResetSchema, description: 'After hello, if the cursor was invalid.' },
+  new_message: {
+    id: true,
+    data: DeliveredMessageSchema,
+    description: 'One message; each is sent once, in ascending db_id order.',
+  },
   caught_up: {
     id: false,
     data: z.strictObject({ last_message_db_id: dbId }),
-    description: 'Once, when everything up to last_db_id of hello has been sent.',
+    description: 'Sent once, when everything up to last_db_id of hello has been sent.',
   },
   heartbeat: {
     id: false,
     data: z.strictObject({ server_time: time }),
-    description: 'Every HEARTBEAT_SECONDS. Who hears nothing for two of them has a dead line.',
+    description: 'Sent every HEARTBEAT_SECONDS. A client that receives nothing for two intervals should reconnect.',
   },
   closing: {
     id: false,
     data: z.strictObject({ reason: z.enum(CLOSINGS) }),
-    description: 'Before the server ends the stream. Come back with the last id.',
+    description: 'Sent before the server ends the stream. Reconnect with the last id.',
   },
 } as const

@@ -56,7 +56,7 @@ export interface AuthOptions {
 }
 
 const scopeMissing = (scope: string): GatewayError =>
-  new GatewayError('scope_missing', `This needs a token with the scope ${scope}.`)
+  new GatewayError('scope_missing', `This request needs a token with the scope ${scope}.`)
 
 /**
  * Returns the requested events if the grant covers them. It never reads the store, so that unknown and forbidden events
@@ -65,7 +65,7 @@ const scopeMissing = (scope: string): GatewayError =>
 const requireGranted = (wanted: readonly string[] | '*', granted: readonly string[] | '*'): readonly string[] | '*' => {
   if (wanted === '*') return granted
   if (granted === '*' || wanted.every((event) => granted.includes(event))) return wanted
-  throw new GatewayError('event_forbidden', 'The token does not open every event of this request.')
+  throw new GatewayError('event_forbidden', 'The token does not permit every event of this request.')
 }
 
 const grantedTo = (principal: Principal, action: AccessAction, events: readonly string[] | '*') => {

@@ -26,10 +26,11 @@ const invalid = (why: string): GatewayError => new GatewayError('token_invalid',
 const parseEventsClaim = (claim: unknown): readonly string[] | '*' | null => {
   if (claim === undefined || claim === null) return null
   const ids = typeof claim === 'string' ? [claim] : claim
-  if (!Array.isArray(ids)) throw invalid('its events claim is no list')
+  if (!Array.isArray(ids)) throw invalid('its events claim is not a list')
   if (ids.includes('*')) return '*'
   if (ids.length > MAX_EVENTS) throw invalid(`its events claim names more than ${MAX_EVENTS} events`)
-  if (!ids.every((id) => EventId.safeParse(id).success)) throw invalid('its events claim holds what is no event id')
+  if (!ids.every((id) => EventId.safeParse(id).success))
+    throw invalid('its events claim contains a value that is not an event id')
   return [...new Set(ids as string[])]
 }
 
@@ -37,14 +38,14 @@ const parseScopeClaim = (claim: unknown): readonly unknown[] => {
   if (claim === undefined || claim === null) return []
   if (typeof claim === 'string') return claim.split(' ')
   if (Array.isArray(claim)) return claim
-  throw invalid('its scope claim is neither text nor a list')
+  throw invalid('its scope claim is neither a string nor a list')
 }
 
 const subjectOf = (claim: unknown): string | null => {
   if (claim === undefined || claim === null) return null
   if (typeof claim === 'string') return claim
   if (typeof claim === 'number') return String(claim)
-  throw invalid('its sub claim is no text')
+  throw invalid('its sub claim is not a string')
 }
 
 /**

@@ -53,9 +53,9 @@ export const extractCredential = (asked: RequestView, cookie: string, takesTicke
   const header = asked.get('authorization')
   if (header !== '') return parseBearer(header)
   const tickets = takesTicket ? query.getAll('ticket') : []
-  if (tickets.length > 1) throw new GatewayError('ticket_invalid', 'More than one ticket is given.')
+  if (tickets.length > 1) throw new GatewayError('ticket_invalid', 'The request has more than one ticket.')
   if (tickets[0] !== undefined) return { kind: 'ticket', text: tickets[0] }
   const text = readCookie(asked.get('cookie'), cookie)
-  if (text === null) throw new GatewayError('token_missing', 'This needs a token.')
+  if (text === null) throw new GatewayError('token_missing', 'This request needs a token.')
   return { kind: 'cookie', text }
 }

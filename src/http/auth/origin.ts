@@ -72,7 +72,7 @@ export const createHostCheck =
     const name = host.toLowerCase().replace(/:\d+$/, '')
     const named = hosts.includes(name) || corsOrigins.some((origin) => new URL(origin).host === host)
     if (host !== '' && !LOCAL_NAME.test(host) && !named) {
-      throw new GatewayError('host_forbidden', 'This host name is not served without tokens.')
+      throw new GatewayError('host_forbidden', 'This host name is not served while authentication is disabled.')
     }
   }
 

@@ -28,12 +28,15 @@ export class Tickets {
       const rate = MAX_TICKETS / (TICKET_TTL_MS / 1_000)
       const key = `tickets ${principal.tokenId}`
       const { ok, waitMs = 0 } = await this.#ask({ do: 'spend', key, amount: 1, rate, burst: MAX_TICKETS })
-      if (!ok) throw new GatewayError('too_many_tickets', 'This token has many tickets out.', { retryAfterMs: waitMs })
+      if (!ok)
+        throw new GatewayError('too_many_tickets', 'Too many tickets of this token are unused.', {
+          retryAfterMs: waitMs,
+        })
     }
     const ticket = randomBytes(32).toString('base64url')
     const value = JSON.stringify(principal)
     const { ok } = await this.#ask({ do: 'keep', id: idOf(ticket), value, ms: TICKET_TTL_MS })
-    if (!ok) throw new GatewayError('overloaded', 'As many tickets as the gateway keeps are out.')
+    if (!ok) throw new GatewayError('overloaded', 'The gateway holds its maximum number of unused tickets.')
     return ticket
   }
 
@@ -45,7 +48,7 @@ export class Tickets {
   async redeem(ticket: string): Promise<Principal> {
     const { value } = await this.#ask({ do: 'take', id: idOf(ticket) })
     const principal = value === undefined ? null : (JSON.parse(value) as Principal | null)
-    if (principal === null) throw new GatewayError('ticket_invalid', 'The ticket is unknown, used or over.')
+    if (principal === null) throw new GatewayError('ticket_invalid', 'The ticket is unknown, already used or expired.')
     if (principal.expiresAt <= Date.now()) throw new GatewayError('token_expired', 'The token has expired.')
     return { ...principal, publishableEvents: [], admin: false }
   }

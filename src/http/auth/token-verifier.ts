@@ -81,14 +81,14 @@ class JwksCache {
       // During a known outage, do not wait for a response that may not come.
       if (!this.#known || !this.#failed) await refreshed
     }
-    if (!this.#known) throw new GatewayError('jwks_unavailable', 'The keys of the issuer are not known yet.')
+    if (!this.#known) throw new GatewayError('jwks_unavailable', 'The key set of the issuer has not been loaded yet.')
     try {
       return await this.#remote(header as JWSHeaderParameters, token)
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
       await this.refresh()
       if (this.#failed) {
-        throw new GatewayError('jwks_unavailable', 'The token names an unknown key, and the issuer does not answer.')
+        throw new GatewayError('jwks_unavailable', 'The token names an unknown key, and the issuer does not respond.')
       }
       return this.#remote(header as JWSHeaderParameters, token)
     }
@@ -134,14 +134,14 @@ const toTokenError = (error: unknown): GatewayError => {
   const invalid = (why: string) => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
   if (error instanceof errors.JWTExpired) return expired()
   if (error instanceof errors.JWTClaimValidationFailed) {
-    return invalid(CLAIM_TEXTS[error.claim] ?? 'one of its claims is wrong')
+    return invalid(CLAIM_TEXTS[error.claim] ?? 'one of its claims is invalid')
   }
-  if (error instanceof errors.JOSEAlgNotAllowed) return invalid('it is signed by an algorithm that is not allowed here')
-  if (error instanceof errors.JWSSignatureVerificationFailed) return invalid('its signature does not fit the key')
+  if (error instanceof errors.JOSEAlgNotAllowed) return invalid('its signature algorithm is not allowed')
+  if (error instanceof errors.JWSSignatureVerificationFailed) return invalid('its signature does not match the key')
   if (error instanceof errors.JWKSNoMatchingKey) return invalid('its key is not in the key set')
   if (error instanceof errors.JWKSMultipleMatchingKeys)
-    return invalid('it does not say which key of the key set it is signed by')
-  return invalid('it is no signed token that can be read')
+    return invalid('it does not name the key of the key set that signed it')
+  return invalid('it is not a readable signed token')
 }
 
 const expired = (): GatewayError => new GatewayError('token_expired', 'The token has expired.')
@@ -178,7 +178,7 @@ export class TokenVerifier {
       const { exp } = payload
       // 1e400 is a valid JSON number, but parses as Infinity and would never expire.
       if (!Number.isFinite(exp))
-        throw new GatewayError('token_invalid', 'The token is not accepted: its exp is no time.')
+        throw new GatewayError('token_invalid', 'The token is not accepted: its exp is not a valid time.')
       // The tolerance applies to nbf only: a stream ends at exp and must not reopen for a few seconds.
       if (exp! * 1_000 <= Date.now()) throw expired()
       return payload as Claims

@@ -25,9 +25,9 @@ export interface AccessOptions {
 const time = z.iso.datetime({ offset: true }).transform((text) => Date.parse(text))
 
 const RevocationBodySchema = z.strictObject({
-  sub: z.string().min(1).max(MAX_SUBJECT).describe('The subject whose tokens are refused.'),
-  issued_before: time.optional().describe('Tokens issued up to this time are refused; now, if absent.'),
-  until: time.nullish().describe('Forgotten after this time; never, if absent.'),
+  sub: z.string().min(1).max(MAX_SUBJECT).describe('The subject whose tokens are rejected.'),
+  issued_before: time.optional().describe('Tokens issued up to this time are rejected; now if absent.'),
+  until: time.nullish().describe('The revocation expires at this time; never if absent.'),
 })
 
 const TicketSchema = z.strictObject({ ticket: z.string(), expires_in: z.number().describe('Seconds.') })
@@ -65,8 +65,8 @@ export const ACCESS_ROUTES = [
     path: '/api/stream-tickets',
     access: 'ticket',
     tag: 'access',
-    summary: 'A ticket for one stream, good once, for 30 seconds',
-    description: 'EventSource cannot send headers; the ticket goes into ?ticket= of a stream.',
+    summary: 'Issue a ticket for one stream, valid once for 30 seconds',
+    description: 'For EventSource, which cannot send headers: the ticket is passed as ?ticket= of a stream.',
     responses: {
       201: {
         description: 'The ticket.',
@@ -87,7 +87,7 @@ export const ACCESS_ROUTES = [
     path: '/api/revocations',
     access: 'operate',
     tag: 'access',
-    summary: 'All revocations that stand',
+    summary: 'List the revocations in force',
     responses: {
       200: {
         description: 'By subject.',
@@ -106,12 +106,12 @@ export const ACCESS_ROUTES = [
     path: '/api/revocations',
     access: 'operate',
     tag: 'access',
-    summary: 'Refuse the tokens of a subject',
-    description: 'Its streams end within a second. Of two revocations the later times hold.',
+    summary: 'Revoke the tokens of a subject',
+    description: 'Its streams end within a second. Of two revocations the later times apply.',
     body: { schema: RevocationBodySchema, description: 'The subject to revoke.', example: EXAMPLE_REVOCATION },
     responses: {
       201: {
-        description: 'The revocation as it is stored.',
+        description: 'The stored revocation.',
         schema: successSchema(RevocationSchema),
         example: { status: 'success', data: EXAMPLE_REVOCATION },
       },
@@ -137,11 +137,11 @@ export const ACCESS_ROUTES = [
     path: '/api/revocations/:subject',
     access: 'operate',
     tag: 'access',
-    summary: 'Take a revocation back',
+    summary: 'Remove a revocation',
     params: { subject: z.string().min(1).meta({ description: 'The subject.', example: EXAMPLE_REVOCATION.sub }) },
     responses: {
       200: {
-        description: 'Whether there was one.',
+        description: 'lifted: whether there was one.',
         schema: successSchema(z.strictObject({ lifted: z.boolean() })),
         example: { status: 'success', data: { lifted: true } },
       },

@@ -42,7 +42,7 @@ export const DOCUMENT_ROUTES = [
   defineRoute({
     ...DOCUMENT,
     path: '/openapi.json',
-    summary: 'This document',
+    summary: 'OpenAPI document of the HTTP interface',
     responses: { 200: { description: 'OpenAPI 3.1.', schema: z.looseObject({ openapi: z.literal('3.1.0') }) } },
     handler: ({ version, routes }: DocumentOptions) =>
       createHandler(JSON_TYPE, () => JSON.stringify(createOpenApi(version, routes))),
@@ -50,14 +50,14 @@ export const DOCUMENT_ROUTES = [
   defineRoute({
     ...DOCUMENT,
     path: '/asyncapi.json',
-    summary: 'What goes over AMQP, and the events of a stream',
+    summary: 'AsyncAPI document of the AMQP interface and of the stream events',
     responses: { 200: { description: 'AsyncAPI 3.0.', schema: z.looseObject({ asyncapi: z.literal('3.0.0') }) } },
     handler: ({ version }: DocumentOptions) => createHandler(JSON_TYPE, () => JSON.stringify(createAsyncApi(version))),
   }),
   defineRoute({
     ...DOCUMENT,
     path: '/docs',
-    summary: 'Both documents to read',
+    summary: 'Both API documents as a web page',
     responses: { 200: { description: 'A page.', text: { type: 'text/html' } } },
     handler: ({ version, routes }: DocumentOptions) =>
       createHandler('text/html; charset=utf-8', () => renderDocsPage(version, routes), DOCS_CSP),

@@ -119,9 +119,9 @@ export const HEALTH_REPORT = defineRoute({
   path: '/api/health',
   access: 'operate',
   tag: 'operation',
-  summary: 'How all workers are, with the last hour',
+  summary: 'Health report: status of all workers and samples of the last hour',
   query: { samples_after: dbIdField('Only samples later than this, in milliseconds since 1970.') },
-  responses: { 200: { description: 'null: not known.', schema: successSchema(HealthReportSchema) } },
+  responses: { 200: { description: 'A value is null if it is unknown.', schema: successSchema(HealthReportSchema) } },
   errors: ['invalid_query'],
   handler: (options: HealthReportOptions) => {
     const { mode, version, overview } = options

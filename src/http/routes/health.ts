@@ -27,7 +27,7 @@ const throwNotReady = ({ faults }: HealthRegistry, detailed: boolean): never => 
   if (!detailed) {
     const parts = faults.map(({ component, code }) => ({ component, code }))
     const names = parts.map(({ component }) => component).join(', ')
-    throw new GatewayError('not_ready', `Not working: ${names}.`, { details: { faults: parts } })
+    throw new GatewayError('not_ready', `Failed components: ${names}.`, { details: { faults: parts } })
   }
   const what = faults.map((fault) => `${fault.component}: ${fault.message}`).join('; ')
   throw new GatewayError('not_ready', what, { hint: faults[0]!.hint, details: { faults } })
@@ -52,10 +52,10 @@ export const HEALTH_ROUTES = [
     path: '/livez',
     access: 'public',
     tag: 'operation',
-    summary: 'Whether the process answers',
+    summary: 'Liveness: whether the process responds',
     responses: {
       200: {
-        description: 'It does. The broker has no part in it.',
+        description: 'The process is alive. The state of the broker is not checked.',
         schema: successSchema(z.strictObject({ live: z.literal(true) })),
         example: { status: 'success', data: { live: true } },
       },
@@ -71,11 +71,11 @@ export const HEALTH_ROUTES = [
     // Load balancers have no token, so the status itself is public.
     access: 'public',
     tag: 'operation',
-    summary: 'Whether everything works',
-    description: 'Where tokens are needed, particulars are for the scope admin.',
+    summary: 'Readiness: whether all components work',
+    description: 'If authentication is enabled, details require the scope admin.',
     responses: {
       200: {
-        description: 'It does.',
+        description: 'All components work.',
         schema: successSchema(ReadySchema),
         example: { status: 'success', data: { ready: true, mode: 'embedded', version: '0.2.0' } },
       },
@@ -94,11 +94,11 @@ export const HEALTH_ROUTES = [
     path: '/metrics',
     access: 'operate',
     tag: 'operation',
-    summary: 'Figures for Prometheus',
-    description: 'On METRICS_PORT it needs none.',
+    summary: 'Metrics for Prometheus',
+    description: 'No token is required on METRICS_PORT.',
     responses: {
       200: {
-        description: 'What each means: docs/OPERATIONS.md.',
+        description: 'Described in docs/OPERATIONS.md.',
         text: { type: 'text/plain', example: '# TYPE gateway_ready gauge\ngateway_ready 1\n' },
       },
     },
@@ -124,7 +124,7 @@ export const createMetricsHandler =
       onResponse(route, request.method!, status, (performance.now() - startedAt) / 1_000)
     const known = (request.url ?? '').split('?')[0] === '/metrics'
     if (!known || (request.method !== 'GET' && request.method !== 'HEAD')) {
-      const error = new GatewayError('not_found', 'There is /metrics here, and nothing else.')
+      const error = new GatewayError('not_found', 'Only /metrics is served on this port.')
       response.writeHead(error.status, { 'Content-Type': 'application/json; charset=utf-8', Connection: 'close' })
       response.end(errorBody(error))
       report(known ? '/metrics' : UNMATCHED_ROUTE, error.status)

@@ -95,11 +95,11 @@ const EXAMPLE_TIME = '2026-11-22T10:00:00.123Z'
 
 const MESSAGES_QUERY = {
   last_message_db_id: Cursor.optional().meta({
-    description: 'The cursor: messages behind it, 0 if absent; latest: the end.',
+    description: 'The cursor: the page starts after it; 0 if absent, latest for the end.',
     example: 0,
   }),
   limit: limitField(500, 5_000).meta({ example: 2 }),
-  before: dbIdField('Instead of a cursor: the newest messages below this db_id.'),
+  before: dbIdField('Instead of a cursor: the newest messages before this db_id.'),
   ...MESSAGE_FILTERS,
 }
 
@@ -130,7 +130,7 @@ const respondAfter = async (request: PageRequest, { log, onReset }: MessagesOpti
 
 const respondBefore = async (request: PageRequest, { log }: MessagesOptions, before: number) => {
   const { ctx, filter, query } = request
-  if (query.last_message_db_id !== undefined) throw invalidQuery('before and last_message_db_id exclude each other.')
+  if (query.last_message_db_id !== undefined) throw invalidQuery('before and last_message_db_id cannot be combined.')
   const pages = await readPages(request, (left, last) => log.readBefore(filter, last?.readThrough ?? before, left))
   const messages = pages.reverse().flatMap((page) => page.messages)
   sendJsonTexts(ctx, messages.map(serializeDelivery), {
@@ -147,10 +147,10 @@ export const MESSAGE_ROUTES = [
     path: '/api/events',
     access: 'read',
     tag: 'messages',
-    summary: 'Events that may be read, by latest activity',
+    summary: 'List the readable events by latest activity',
     query: {
       limit: limitField(100, 1_000).meta({ example: 10 }),
-      before: dbIdField('Only events with a last_db_id below this one.'),
+      before: dbIdField('Only events with a smaller last_db_id than this.'),
     },
     responses: {
       200: {
@@ -187,8 +187,8 @@ export const MESSAGE_ROUTES = [
     path: '/api/events/:event_id/messages',
     access: 'read',
     tag: 'messages',
-    summary: 'The messages of an event behind a cursor, ascending',
-    description: 'An event without messages is an empty list. A page ends at its limit or at 8 MiB of bodies.',
+    summary: 'List the messages of an event after a cursor, ascending',
+    description: 'The list is empty for an event without messages. A page ends at its limit or at 8 MiB of bodies.',
     params: { event_id: EventIdField },
     query: MESSAGES_QUERY,
     responses: {
@@ -197,7 +197,7 @@ export const MESSAGE_ROUTES = [
         schema: successSchema(z.array(DeliveredMessageSchema), {
           last_message_db_id: dbId.describe('The next cursor.'),
           has_more: z.boolean(),
-          log_id: z.string().describe('Identifies the database; a new database has a new one.'),
+          log_id: z.string().describe('Identifies the database; a new database has a new id.'),
           reset: ResetSchema.optional(),
         }),
         example: {

@@ -81,8 +81,13 @@ const PostedMessageSchema = PublishedMessage.loose()
 
 const PublishResultSchema = z.strictObject({
   message_id: MessageId,
-  db_id: z.number().int().min(0).optional().describe('Only where the gateway itself has stored it (without a broker).'),
-  duplicate: z.literal(true).optional().describe('It was stored before.'),
+  db_id: z
+    .number()
+    .int()
+    .min(0)
+    .optional()
+    .describe('Only in embedded mode, in which the gateway itself stores the message.'),
+  duplicate: z.literal(true).optional().describe('The same message was stored before.'),
 })
 
 const ResultsSchema = successSchema(z.union([PublishResultSchema, z.array(PublishResultSchema)]))
@@ -94,25 +99,25 @@ export const PUBLISH = defineRoute({
   access: 'publish',
   tag: 'messages',
   summary: 'Publish one message, or an array of up to 1,000',
-  description: 'Nothing is taken unless all of them pass the checks. The text is stored and delivered as it came.',
+  description: 'If one message is invalid, none is published. The JSON text is stored and delivered unchanged.',
   params: { event_id: EventIdField },
   headers: {
-    traceparent: z.string().optional().describe('W3C Trace Context: the trace goes on to the delivered messages.'),
-    'Idempotency-Key': MessageId.optional().describe('The message_id of a single message that has none.'),
+    traceparent: z.string().optional().describe('W3C Trace Context: continued in the delivered messages.'),
+    'Idempotency-Key': MessageId.optional().describe('message_id of a single message whose body has none.'),
   },
   body: {
     schema: z.union([PostedMessageSchema, z.array(PostedMessageSchema).min(1).max(BATCH.messages)]),
-    description: 'JSON, whatever the Content-Type says.',
+    description: 'JSON; the Content-Type is ignored.',
     example: EXAMPLE_MESSAGE,
   },
   responses: {
     201: {
-      description: 'Committed (without a broker). An array for an array.',
+      description: 'Committed (embedded mode). An array if the request was one.',
       schema: ResultsSchema,
       example: { status: 'success', data: { message_id: EXAMPLE_MESSAGE.message_id, db_id: 1 } },
     },
     202: {
-      description: 'The broker has confirmed. An array for an array.',
+      description: 'Confirmed by the broker. An array if the request was one.',
       schema: ResultsSchema,
       example: { status: 'success', data: { message_id: EXAMPLE_MESSAGE.message_id } },
     },
@@ -186,7 +191,7 @@ const readMessages = async (
   if (batch && key !== '') {
     throw new GatewayError(
       'invalid_message_id',
-      'Idempotency-Key serves a single message; give each of many its own message_id.',
+      'Idempotency-Key applies to a single message; set message_id in each message of an array.',
     )
   }
   const received_at = Date.now()
@@ -213,7 +218,7 @@ const readMessages = async (
 
 const elementsOf = (text: string): string[] => {
   const elements = splitJsonArray(text)
-  if (elements === null) throw validationError('invalid_json', 'The body is no whole array.', null)
+  if (elements === null) throw validationError('invalid_json', 'The body is not a complete array.', null)
   if (elements.length === 0) throw new GatewayError('empty_batch', 'The array is empty.')
   if (elements.length > BATCH.messages) {
     throw new GatewayError('batch_too_large', `The array has ${elements.length} messages.`)

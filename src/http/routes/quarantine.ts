@@ -28,7 +28,7 @@ export interface QuarantineOptions {
 
 const notFound = (rejected_id: number): GatewayError =>
   new GatewayError('not_found', `${rejected_id} is not in the quarantine.`, {
-    hint: 'It was replayed, dropped or pruned, or never was there. GET /api/rejected lists what is.',
+    hint: 'It was replayed, deleted or pruned, or never existed. GET /api/rejected lists the quarantine.',
   })
 
 /** Filters for rows, the same as on the command line. */
@@ -36,7 +36,7 @@ const FILTERS = {
   id: listField(
     'Only these rows, comma-separated.',
     ListSchema.refine((ids) => ids.every((id) => Number.isSafeInteger(Number(id)) && Number(id) >= 1), {
-      error: 'must be whole numbers from 1 up',
+      error: 'must be integers of at least 1',
     }),
   ),
   reason: listField(
@@ -44,14 +44,14 @@ const FILTERS = {
     // The error does not repeat the value, which may contain terminal control sequences.
     ListSchema.refine((reasons) => findUnknownReason(reasons) === undefined, { error: 'must be error codes' }),
   ),
-  routing_key: z.string().optional().describe('Only rows with this routing key; * stands for any characters.'),
+  routing_key: z.string().optional().describe('Only rows with this routing key; * matches any characters.'),
   since: z
     .string()
     .refine((text) => parseSince(text, 0) !== null, {
       error: 'must be an age such as 30m, 12h or 7d, or a date such as 2026-11-22T10:00:00Z',
     })
     .optional()
-    .describe('Only rows since this age (30m, 12h, 7d) or date.'),
+    .describe('Only rows received since this age (30m, 12h, 7d) or date.'),
 }
 
 const toRejectedFilter = ({ id, reason, routing_key, since }: FieldValues<typeof FILTERS>): RejectedFilter => ({
@@ -64,19 +64,20 @@ const toRejectedFilter = ({ id, reason, routing_key, since }: FieldValues<typeof
 const BULK_QUERY = {
   ...FILTERS,
   all: z
-    .literal('true', { error: 'is true or absent' })
+    .literal('true', { error: 'must be true or absent' })
     .optional()
     .meta({ description: 'All rows, without a filter.', example: 'true' }),
-  after: dbIdField('Go on behind this row: `after` of the last answer.'),
-  through: dbIdField('No row beyond: `through` of the first answer.'),
+  after: dbIdField('Continue after this row: `after` of the previous response.'),
+  through: dbIdField('End at this row: `through` of the first response.'),
 }
 
 /** Requires a filter or an explicit all=true for a bulk change. @throws GatewayError invalid_query */
 const toBulkFilter = (query: FieldValues<typeof BULK_QUERY>): RejectedFilter => {
   const filter = toRejectedFilter(query)
   const narrow = Object.values(filter).some((part) => part !== null)
-  if (query.all === undefined && !narrow) throw invalidQuery('Say which rows: a filter such as reason, or all=true.')
-  if (query.all !== undefined && narrow) throw invalidQuery('all stands alone, without filters.')
+  if (query.all === undefined && !narrow)
+    throw invalidQuery('No rows selected: give a filter such as reason, or all=true.')
+  if (query.all !== undefined && narrow) throw invalidQuery('all cannot be combined with filters.')
   return query.all === undefined ? filter : MATCH_ALL
 }
 
@@ -85,7 +86,7 @@ const isRowId = (text: string): boolean => /^[1-9]\d{0,15}$/.test(text) && Numbe
 const ROW = {
   rejected_id: z
     .string()
-    .refine(isRowId, { error: 'must be a whole number from 1 up' })
+    .refine(isRowId, { error: 'must be an integer of at least 1' })
     .transform(Number)
     .pipe(z.number().int().min(1))
     .meta({ description: 'The row.', example: 1 }),
@@ -116,7 +117,7 @@ const SUMMARY = {
   exchange: z.string(),
   routing_key: z.string(),
   body_bytes: count,
-  sha256: z.string().describe('Of the whole body.'),
+  sha256: z.string().describe('SHA-256 of the whole body.'),
 }
 
 const SummarySchema = z.strictObject(SUMMARY)
@@ -125,9 +126,9 @@ const RowSchema = z.strictObject({
   ...SUMMARY,
   headers: z.looseObject({}),
   properties: z.looseObject({}),
-  body: z.string().optional().describe('Where it is UTF-8.'),
-  body_base64: z.string().optional().describe('Where it is not.'),
-  shown_bytes: count.describe('64 KiB at most.'),
+  body: z.string().optional().describe('The body if it is UTF-8.'),
+  body_base64: z.string().optional().describe('The body if it is not UTF-8.'),
+  shown_bytes: count.describe('Number of bytes shown, at most 64 KiB.'),
 })
 
 const ReplayResultSchema = z.discriminatedUnion('kind', [
@@ -164,8 +165,8 @@ export const QUARANTINE_ROUTES = [
     ...QUARANTINE,
     method: 'GET',
     path: '/api/rejected',
-    summary: 'Quarantined messages, newest first',
-    query: { limit: limitField(50, 200), before: dbIdField('Only rows below this id.'), ...FILTERS },
+    summary: 'List quarantined messages, newest first',
+    query: { limit: limitField(50, 200), before: dbIdField('Only rows with a smaller id than this.'), ...FILTERS },
     responses: {
       200: {
         description: 'One page.',
@@ -186,12 +187,12 @@ export const QUARANTINE_ROUTES = [
     ...QUARANTINE,
     method: 'POST',
     path: '/api/rejected/replay',
-    summary: 'Offer rows to the checks again, page by page',
-    description: 'What passes is stored and leaves the quarantine in one commit.',
+    summary: 'Replay quarantined messages, page by page',
+    description: 'Messages that are now valid are stored and deleted from the quarantine in one commit.',
     query: BULK_QUERY,
     responses: {
       200: {
-        description: 'What became of the rows of this page.',
+        description: 'Outcome for each row of this page.',
         schema: successSchema(z.array(ReplayResultSchema), { has_more: z.boolean(), after: count, through: count }),
         example: { status: 'success', data: [EXAMPLE_RESULT], has_more: false, after: 1, through: 1 },
       },
@@ -220,7 +221,7 @@ export const QUARANTINE_ROUTES = [
     ...QUARANTINE,
     method: 'GET',
     path: '/api/rejected/:rejected_id',
-    summary: 'One row with its body',
+    summary: 'Show one quarantined message with its body',
     params: ROW,
     responses: {
       200: {
@@ -247,11 +248,11 @@ export const QUARANTINE_ROUTES = [
     ...QUARANTINE,
     method: 'POST',
     path: '/api/rejected/:rejected_id/replay',
-    summary: 'Offer one row to the checks again',
+    summary: 'Replay one quarantined message',
     params: ROW,
     responses: {
       200: {
-        description: 'What became of it.',
+        description: 'Outcome of the replay.',
         schema: successSchema(ReplayResultSchema),
         example: { status: 'success', data: EXAMPLE_RESULT },
       },
@@ -273,11 +274,11 @@ export const QUARANTINE_ROUTES = [
     ...QUARANTINE,
     method: 'DELETE',
     path: '/api/rejected/:rejected_id',
-    summary: 'Drop one row for good',
+    summary: 'Delete one quarantined message',
     params: ROW,
     responses: {
       200: {
-        description: 'Whether it was there.',
+        description: 'dropped: whether it existed.',
         schema: successSchema(z.strictObject({ dropped: z.boolean() })),
         example: { status: 'success', data: { dropped: true } },
       },

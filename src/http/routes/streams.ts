@@ -37,7 +37,8 @@ export interface StreamOptions {
 
 const STREAM_QUERY = {
   last_message_db_id: Cursor.optional().meta({
-    description: 'The cursor: messages behind it, 0 if absent; latest: the end. Last-Event-ID wins over it.',
+    description:
+      'The cursor: the stream starts after it; 0 if absent, latest for the end. Last-Event-ID takes precedence.',
     example: 0,
   }),
   tail: DbId.pipe(
@@ -47,7 +48,7 @@ const STREAM_QUERY = {
       .max(MAX_TAIL, { error: `is at most ${MAX_TAIL}` }),
   )
     .optional()
-    .describe('Begin so many messages before the end.'),
+    .describe('Start this many messages before the end.'),
   ...MESSAGE_FILTERS,
 }
 
@@ -74,7 +75,10 @@ const toStreamResponse = (ctx: Context): StreamResponse => ({
   detach: (onClose) => {
     // Raw bytes would be sent before the response of an earlier request on this connection.
     if (ctx.res.socket === null)
-      throw new GatewayError('pipelining_unsupported', 'An earlier request is not answered yet.')
+      throw new GatewayError(
+        'pipelining_unsupported',
+        'An earlier request on this connection has not been answered yet.',
+      )
     ctx.respond = false
     ctx.status = 200
     for (const [name, value] of Object.entries(STREAM_HEADERS)) ctx.res.setHeader(name, value)
@@ -203,11 +207,11 @@ const STREAM = {
     'Last-Event-ID': z
       .string()
       .optional()
-      .describe('The last id that was seen, as EventSource sends it. What is no db_id is answered by reset.'),
+      .describe('The last id received, as EventSource sends it. A value that is not a db_id causes a reset.'),
   },
   responses: {
     200: {
-      description: 'Server-sent events until one side closes. Each event and its data: x-events.',
+      description: 'Server-sent events until either side closes. x-events describes each event and its data.',
       text: { type: 'text/event-stream', example: EXAMPLE_STREAM },
     },
   },
@@ -227,7 +231,7 @@ const STREAM = {
 export const EVENT_STREAM = defineRoute({
   ...STREAM,
   path: '/api/events/:event_id/stream',
-  summary: 'Follow one event',
+  summary: 'Subscribe to one event',
   params: { event_id: EventIdField },
   query: STREAM_QUERY,
 })
@@ -236,7 +240,7 @@ export const EVENT_STREAM = defineRoute({
 export const EVENTS_STREAM = defineRoute({
   ...STREAM,
   path: '/api/stream',
-  summary: 'Follow several events on one connection, with one cursor',
+  summary: 'Subscribe to several events on one connection, with one cursor',
   query: { event_id: EventsField, ...STREAM_QUERY },
   errors: [...STREAM.errors, 'too_many_events'],
 })

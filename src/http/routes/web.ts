@@ -50,9 +50,9 @@ const event_id = z.string().meta({ description: 'The event, percent-encoded.', e
 /** All pages are the same file, whose script selects the view by URL. */
 export const WEB_ROUTES = [
   webRoute('/', 'index.html', 'The web page'),
-  webRoute('/events/:event_id', 'index.html', 'The web page at one event', { event_id }),
-  webRoute('/health', 'index.html', 'The web page on how the gateway is'),
-  webRoute('/page.js', 'page.js', 'Its script'),
-  webRoute('/page.css', 'page.css', 'Its style'),
-  webRoute('/client.js', 'client.js', 'The client for browsers'),
+  webRoute('/events/:event_id', 'index.html', 'The war room of one event', { event_id }),
+  webRoute('/health', 'index.html', 'The health page'),
+  webRoute('/page.js', 'page.js', 'Script of the web pages'),
+  webRoute('/page.css', 'page.css', 'Style sheet of the web pages'),
+  webRoute('/client.js', 'client.js', 'Client library for browsers'),
 ]

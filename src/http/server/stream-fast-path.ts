@@ -161,7 +161,7 @@ class PendingConnection {
   }
 
   readonly #onTimeout = (): void => {
-    const late = new Error('nothing came on this connection')
+    const late = new Error('nothing was received on this connection')
     handleClientError(Object.assign(late, { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), this.#socket)
   }
 

@@ -64,7 +64,7 @@ const compare = async (client: Client, messages: readonly NewMessage[]): Promise
   const standing = new Map(rows.map((row) => [keyOf(row.event_id, row.message_id), row]))
   return messages.map(({ body }, index) => {
     const row = standing.get(keyOf(events[index]!, names[index]!))
-    if (row === undefined) throw new Error('a key is taken by no message')
+    if (row === undefined) throw new Error('a used message_id belongs to no message')
     return { kind: row.body === body ? 'duplicate' : 'conflict', db_id: row.db_id }
   })
 }

@@ -210,7 +210,7 @@ export class ConnectionFactory {
     const { rows } = await client.query<Session>(SESSION)
     const session = rows[0]!
     if (session.recovering || session.read_only === 'on') {
-      throw new GatewayError('database_read_only', 'The server is a standby, or set to read only.')
+      throw new GatewayError('database_read_only', 'The server is a standby or read-only.')
     }
     if (!['on', 'remote_apply'].includes(session.synchronous_commit)) {
       throw new GatewayError('database_unsuitable', `synchronous_commit is ${session.synchronous_commit}, not on.`)
@@ -219,7 +219,10 @@ export class ConnectionFactory {
       throw new GatewayError('database_unsuitable', `The database has the encoding ${session.encoding}, not UTF8.`)
     }
     if (session.version_num < MIN_SERVER_VERSION) {
-      throw new GatewayError('database_unsuitable', `The server is PostgreSQL ${session.version}; 12 is the oldest.`)
+      throw new GatewayError(
+        'database_unsuitable',
+        `The server is PostgreSQL ${session.version}; 12 is the oldest supported version.`,
+      )
     }
     // Some managed services do not allow this query.
     const known = await client.query<{ timeline: string }>(TIMELINE).catch(() => null)

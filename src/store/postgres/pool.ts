@@ -38,7 +38,7 @@ export class Pool {
     const client = await this.#take()
     const timer = setTimeout(() => {
       this.#dead.add(client)
-      client.connection.stream.destroy(new Error(`no answer within ${maxMs / 1_000} seconds`))
+      client.connection.stream.destroy(new Error(`no response within ${maxMs / 1_000} seconds`))
     }, maxMs)
     try {
       return await work(client)

@@ -67,7 +67,7 @@ export const ensureSchema = async (client: Client, schema: string, maker: Schema
   } catch (error) {
     await client.query('ROLLBACK').catch(noop)
     if (errorCode(error) !== '42501') throw error
-    throw new GatewayError('database_access_refused', `The tables in the schema ${schema} cannot be made.`, {
+    throw new GatewayError('database_access_refused', `The tables in the schema ${schema} cannot be created.`, {
       cause: error,
       hint: `As the owner of the database: CREATE SCHEMA ${schema} AUTHORIZATION the user of DATABASE_URL.`,
     })
@@ -82,7 +82,7 @@ const prepare = async (client: Client, schema: string, maker: SchemaInit): Promi
   const known = new Set(relations.map(({ relname }) => relname))
   const version = known.has('header') ? await versionOf(client) : null
   if (version === null && known.size > 0) {
-    throw new GatewayError('database_not_ours', `The schema ${schema} holds tables of another application.`, {
+    throw new GatewayError('database_not_ours', `The schema ${schema} contains tables of another application.`, {
       hint: 'Choose another schema for the gateway: add ?schema=NAME to DATABASE_URL.',
     })
   }
@@ -90,7 +90,7 @@ const prepare = async (client: Client, schema: string, maker: SchemaInit): Promi
     throw new GatewayError(
       'database_newer',
       `The schema ${schema} has version ${version}; this gateway supports ${SCHEMA_VERSION}.`,
-      { hint: 'These tables were made by a newer gateway. Upgrade the gateway or restore a backup.' },
+      { hint: 'These tables were created by a newer gateway. Upgrade the gateway or restore a backup.' },
     )
   }
   if (version === null) await create(client, schema, maker)
@@ -152,7 +152,7 @@ const versionOf = async (client: Client): Promise<number | null> => {
 export const assertSchema = async (client: Client, schema: string): Promise<void> => {
   const { rows } = await client.query(`SELECT 1 WHERE to_regclass('"${schema}".header') IS NOT NULL`)
   if (rows.length === 0) {
-    throw new GatewayError('database_open_failed', `There is no log in the schema ${schema} yet.`, {
+    throw new GatewayError('database_open_failed', `The schema ${schema} has no gateway tables yet.`, {
       hint: 'Start a gateway on it first, or check DATABASE_URL.',
     })
   }

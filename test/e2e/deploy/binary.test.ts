@@ -266,7 +266,7 @@ test('a module folder that other users can write to is not used', () => {
   spawnSync('chmod', ['777', folder])
   const { code, stderr } = run(alone.file, ['serve'], { TMPDIR: tmp, PORT: '0' })
   assert.is(code, 1)
-  assert.match(stderr, /native_module_load_failed\n.*others may write/)
+  assert.match(stderr, /native_module_load_failed\n.*other users can write/)
   assert.match(stderr, /hint: .*NATIVE_MODULE_DIR/)
 })
 

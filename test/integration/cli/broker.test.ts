@@ -94,7 +94,7 @@ test('a broker that is unreachable or refuses messages is reported with a hint',
   const away = { ...env, RABBITMQ_URL: `amqp://127.0.0.1:${await freePort()}` }
   const none = await callCli(['publish', '--event', 'e', '--content', 'x', '--timeout', '1'], { env: away })
   assert.equal([none.code, none.stdout], [1, ''])
-  assert.match(none.stderr, /broker_unreachable: .*Check that RabbitMQ runs/)
+  assert.match(none.stderr, /broker_unreachable: .*Check that RabbitMQ is running/)
   const missing = { ...env, RABBITMQ_EXCHANGE: `${names.exchange}.gone` }
   const wrong = await callCli(['publish', '--event', 'e'], { env: missing, input: '{"n":1}\n{"n":2}\n' })
   assert.is(wrong.code, 1)

@@ -56,8 +56,9 @@ const HOSTILE = 'a\x1b[2J\u009b31m\u202eb'
 rejected('rows of 0.1.0 are selected by the reason that they keep', async () => {
   const [previous] = add({ body: 'p', reason: 'storage_refused' }, { body: 'q', reason: 'message_unstorable' })
   const listed = await call('list', '--json', '--reason', 'storage_refused')
+  const rows = jsonLines<{ rejected_id: number }>(listed.stdout)
   assert.equal(
-    jsonLines(listed.stdout).map(({ rejected_id }) => rejected_id),
+    rows.map(({ rejected_id }) => rejected_id),
     [previous],
   )
 })

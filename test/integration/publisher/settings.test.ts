@@ -66,7 +66,7 @@ test('secrets can be read from files', () => {
 
 test('errors name the problem, and never a secret', () => {
   const cases: [object, Record<string, string>, RegExp][] = [
-    [{}, {}, /No broker is named/],
+    [{}, {}, /No broker is configured/],
     [{ url: 'http://secret@h' }, {}, /url must be an amqp/],
     [{}, { RABBITMQ_URL: 'amqp://u:secret@h/?heartbeat=1' }, /no query/],
     [{}, { RABBITMQ_URL: 'amqp://u:secret%zz@h' }, /percent-encoded/],
@@ -104,7 +104,7 @@ test('the TLS files of amqps:// come from the options, or else the environment, 
     [{}, { ...env, RABBITMQ_KEY_FILE: '' }, /^RABBITMQ_CERT_FILE is set without RABBITMQ_KEY_FILE\.$/],
     [{ url: 'amqps://h', keyFile: one.keyFile }, {}, /^keyFile is set without certFile\.$/],
     [{ keyFile: two.keyFile }, env, /^RABBITMQ_CERT_FILE and keyFile cannot be used: .*key values mismatch/],
-    [{ caFile: junk }, env, /^caFile cannot be used: it holds no certificate in PEM\.$/],
+    [{ caFile: junk }, env, /^caFile cannot be used: it contains no certificate in PEM\.$/],
     [{}, { ...env, RABBITMQ_CA_FILE: '/nowhere' }, /^RABBITMQ_CA_FILE cannot be used: ENOENT/],
   ]
   for (const [options, variables, about] of cases) {

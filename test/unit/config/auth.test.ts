@@ -94,13 +94,13 @@ access('an unsuitable public key is rejected with the reason', () => {
   const curve = generateKeyPairSync('ec', { namedCurve: 'secp384r1' })
   const ed = generateKeyPairSync('ed25519')
   const x = generateKeyPairSync('x25519')
-  refused({ JWT_PUBLIC_KEY: pem(ed.privateKey, 'pkcs8') }, /holds a private key/)
+  refused({ JWT_PUBLIC_KEY: pem(ed.privateKey, 'pkcs8') }, /contains a private key/)
   refused({ JWT_PUBLIC_KEY: pem(weak.publicKey, 'spki') }, /1024 bits; at least 2048/)
   for (const key of [curve.publicKey, x.publicKey]) {
     refused({ JWT_PUBLIC_KEY: pem(key, 'spki') }, /must be an RSA \(RS256\), P-256 \(ES256\) or Ed25519/)
   }
-  refused({ JWT_PUBLIC_KEY: 'no pem' }, /is no PEM text/)
-  refused({ JWT_PUBLIC_KEY: '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----' }, /no readable public key/)
+  refused({ JWT_PUBLIC_KEY: 'no pem' }, /is not PEM text/)
+  refused({ JWT_PUBLIC_KEY: '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----' }, /not a readable public key/)
 })
 
 access('a key set is only fetched over a connection that nobody else can write to', () => {

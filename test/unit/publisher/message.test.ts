@@ -122,7 +122,7 @@ test('an invalid message is rejected with the name of the field', () => {
   for (const [message, about] of cases) refused(() => encode(message as never, MOST), 'invalid_message', about)
   const round: Record<string, unknown> = { event_id: 'e' }
   round.self = round
-  refused(() => encode(round as never, MOST), 'invalid_message', /no JSON form/)
+  refused(() => encode(round as never, MOST), 'invalid_message', /cannot be encoded as JSON/)
 })
 
 test('a body above the limit is refused before it is sent', () => {
