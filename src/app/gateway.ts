@@ -1,5 +1,4 @@
 import type { Logger } from 'pino'
-import type { Registry } from 'prom-client'
 import type { ClusterPeers } from '../cluster/worker.ts'
 import type { Config } from '../config/config.ts'
 import type { ResetReason } from '../core/cursor.ts'
@@ -16,7 +15,7 @@ import { ExchangePublisher } from '../ingest/exchange-publisher.ts'
 import { IngestService } from '../ingest/ingest.ts'
 import { type Fault, HealthRegistry } from '../monitoring/health.ts'
 import { type HealthMonitor, monitorSingleProcess } from '../monitoring/health-monitor.ts'
-import { collectWorkerStatus, type WorkerStatus } from '../monitoring/worker-status.ts'
+import { collectWorkerReport, type WorkerReport } from '../monitoring/worker-status.ts'
 import { withTimeout } from '../platform/with-timeout.ts'
 import { ChangeNotifier } from '../store/change-notifier.ts'
 import { openStore } from '../store/open-store.ts'
@@ -232,14 +231,9 @@ export class Gateway {
     this.#checking = setInterval(() => void this.#check(), CHECK_MS)
   }
 
-  /** The metrics of this process. */
-  get registry(): Registry {
-    return this.#metrics.registry
-  }
-
   /** Returns the current status of this process. */
-  status(): Promise<WorkerStatus> {
-    return collectWorkerStatus(this.#health, this.registry)
+  status(): Promise<WorkerReport> {
+    return collectWorkerReport(this.#health, this.#metrics.registry)
   }
 
   /** Marks the gateway as not ready and refuses new connections. Open ones continue. */

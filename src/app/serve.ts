@@ -7,8 +7,8 @@ import { describeMisspelling, findMisspellings } from '../config/misspellings.ts
 import { noop } from '../core/noop.ts'
 import { ensureWebBundle } from '../http/web-assets.ts'
 import { readEnvLayers } from '../platform/env.ts'
+import { withTimeout } from '../platform/with-timeout.ts'
 import { databaseFiles, describeLocation } from '../store/open-store.ts'
-import { createClusterMetrics, registerWorkerMetrics } from '../telemetry/callback-metrics.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { Gateway } from './gateway.ts'
 
@@ -110,7 +110,6 @@ const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnLis
     port,
     workers: config.workers,
     databaseFiles: () => databaseFiles(config),
-    collectMetrics: createClusterMetrics(),
     logger,
     stopMs: config.shutdownMs - EXIT_RESERVE_MS,
     onListening: (url) => {
@@ -138,12 +137,14 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
     reusePort: true,
     clusterPeers: sibling,
   })
-  registerWorkerMetrics(gateway.registry)
   sibling.onStatusRequest(() => gateway.status())
   await gateway.start()
   sibling.listening(baseUrl(config, gateway.port))
   await sibling.waitForDrain(() => gateway.stopAccepting())
-  return stopWithDeadline(gateway, config, logger)
+  const code = await stopWithDeadline(gateway, config, logger)
+  // Counted until the end, so that an orderly exit loses nothing.
+  await withTimeout(EXIT_RESERVE_MS / 2, sibling.sendStatus())
+  return code
 }
 
 const stopWithDeadline = async (gateway: Gateway, config: Config, logger: Logger): Promise<number> => {

@@ -1,15 +1,15 @@
 import type { HealthReport } from '../monitoring/report.ts'
-import type { WorkerStatus } from '../monitoring/worker-status.ts'
+import type { WorkerReport } from '../monitoring/worker-status.ts'
 import type { Revocation } from '../store/store.ts'
 import type { CoordinatorRequest, CoordinatorResponse } from './coordinator.ts'
 
-/** Messages between primary and workers. Unknown messages, such as those of prom-client, are ignored. */
+/** Messages between primary and workers. Unknown messages are ignored. */
 export type ClusterMessage =
   | { readonly gateway: 'bell' }
   | { readonly gateway: 'listening'; readonly url: string }
   | { readonly gateway: 'metrics'; readonly id: number; readonly text?: string }
-  /** The primary requests the status of a worker, which replies. */
-  | { readonly gateway: 'vitals'; readonly id: number; readonly vitals?: WorkerStatus }
+  /** The primary requests the status of a worker, which replies. An id of 0 is not a reply. */
+  | { readonly gateway: 'vitals'; readonly id: number; readonly vitals?: WorkerReport }
   /** A worker requests the status of all workers. */
   | { readonly gateway: 'overview'; readonly id: number; readonly after: number; readonly overview?: HealthReport }
   /** A subject was revoked, or its revocation removed. */

@@ -6,13 +6,16 @@ import { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import { HealthMonitor } from '../monitoring/health-monitor.ts'
 import { WorkerPoller } from '../monitoring/worker-poller.ts'
-import type { WorkerReply } from '../monitoring/worker-status.ts'
+import { toWorkerStatus, type WorkerReply } from '../monitoring/worker-status.ts'
+import { ClusterMetrics } from './cluster-metrics.ts'
 import { Coordinator } from './coordinator.ts'
 import { type ClusterMessage, isClusterMessage } from './messages.ts'
 
 const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
 /** A worker that has run this long is considered stable and resets the crash backoff. */
 const STABLE_AFTER_MS = 30_000
+/** Interval of the polls that keep the metrics of each worker, in milliseconds. What a killed worker counted after the last one is lost. */
+const POLL_INTERVAL_MS = 1_000
 
 export interface PrimaryOptions {
   readonly workers: number
@@ -23,8 +26,6 @@ export interface PrimaryOptions {
   readonly stopMs: number
   /** Returns the identities of the files of the database, as one text; a constant if it has no files. */
   readonly databaseFiles: () => string
-  /** Returns the metrics of all workers as Prometheus text. */
-  readonly collectMetrics: () => Promise<string>
   /** Called once all workers listen. */
   readonly onListening: (url: string) => void
 }
@@ -65,10 +66,14 @@ export const reservePort = (host: string, port: number): Promise<number> =>
 export class ClusterPrimary {
   readonly #options: PrimaryOptions
   readonly #forkedAt = new Map<number, number>()
+  /** Ids of the workers that listen. */
+  readonly #listening = new Set<number>()
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #desk = new Coordinator()
   readonly #rounds = new WorkerPoller()
+  readonly #metrics = new ClusterMetrics()
   readonly #observer: HealthMonitor
+  #polling: NodeJS.Timeout | undefined
   #deaths = 0
   #stopping = false
   /** Number of times that a worker has started listening, replacements included. */
@@ -89,6 +94,7 @@ export class ClusterPrimary {
       this.#exited(worker, code, signal),
     )
     this.#observer.start()
+    this.#polling = setInterval(() => void this.#look(), POLL_INTERVAL_MS)
     // Start one worker first: it creates and checks the database, so a startup error is logged only once.
     this.#fork()
     return new Promise((resolve) => {
@@ -100,6 +106,7 @@ export class ClusterPrimary {
   async stop(): Promise<number> {
     this.#stopping = true
     this.#observer.stop()
+    clearInterval(this.#polling)
     for (const timer of this.#timers) clearTimeout(timer)
     const workers = this.#workers()
     for (const worker of workers) send(worker, { gateway: 'refuse' })
@@ -126,13 +133,21 @@ export class ClusterPrimary {
     return Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined)
   }
 
-  #look(): Promise<WorkerReply[]> {
-    return this.#rounds.poll(
-      this.#workers().map((worker) => ({
-        worker: worker.id,
-        pid: worker.process.pid ?? 0,
-        ask: (id) => send(worker, { gateway: 'vitals', id }),
-      })),
+  /** Polls the workers that listen; of the others nothing is known. */
+  async #look(): Promise<WorkerReply[]> {
+    const replies = await this.#rounds.poll(
+      this.#workers()
+        .filter(({ id }) => this.#listening.has(id))
+        .map((worker) => ({
+          worker: worker.id,
+          pid: worker.process.pid ?? 0,
+          ask: (id) => send(worker, { gateway: 'vitals', id }),
+        })),
+    )
+    // Those that have exited meanwhile are counted as such.
+    return this.#workers().map(
+      ({ id, process: { pid = 0 } }) =>
+        replies.find(({ worker }) => worker === id) ?? { worker: id, pid, vitals: null },
     )
   }
 
@@ -145,31 +160,44 @@ export class ClusterPrimary {
     if (message.gateway === 'bell' || message.gateway === 'revocation') {
       for (const worker of this.#workers()) if (worker !== from) send(worker, message)
     } else if (message.gateway === 'metrics') {
-      void this.#options.collectMetrics().then(
-        (text) => send(from, { ...message, text }),
-        (error: unknown) => this.#options.logger.warn({ err: error }, 'failed to collect worker metrics'),
-      )
+      void this.#look()
+        .then(() => this.#metrics.text())
+        .then(
+          (text) => send(from, { ...message, text }),
+          (error: unknown) => this.#options.logger.warn({ err: error }, 'failed to collect worker metrics'),
+        )
     } else if (message.gateway === 'vitals') {
-      if (message.vitals !== undefined) this.#rounds.onReply(message.id, from.id, message.vitals)
+      if (message.vitals === undefined) return
+      this.#metrics.update(from.id, message.vitals.metrics)
+      this.#rounds.onReply(message.id, from.id, toWorkerStatus(message.vitals))
     } else if (message.gateway === 'overview') {
       void this.#observer.report(message.after).then((overview) => send(from, { ...message, overview }))
     } else if (message.gateway === 'ask') {
       const answers = message.asks.map((ask) => this.#desk.answer(ask, from.id, performance.now()))
       send(from, { gateway: 'answer', id: message.id, answers })
-    } else if (message.gateway === 'listening') this.#started(message.url)
+    } else if (message.gateway === 'listening') this.#started(from, message.url)
   }
 
   /** The first worker that listens lets the others start; the last one completes the startup. */
-  #started(url: string): void {
+  #started(worker: Worker, url: string): void {
+    this.#listening.add(worker.id)
     this.#starts++
     if (this.#workers().length === 1) this.#files = this.#options.databaseFiles()
     if (this.#starts === 1) for (let count = 1; count < this.#options.workers; count++) this.#fork()
     if (this.#starts === this.#options.workers) this.#options.onListening(url)
   }
 
+  #retire(worker: Worker): void {
+    this.#observer.onExit(worker.process.pid ?? 0, this.#metrics.retire(worker.id))
+  }
+
   #exited(worker: Worker, code: number | null, signal: string | null): void {
     const lived = Date.now() - (this.#forkedAt.get(worker.id) ?? 0)
     this.#forkedAt.delete(worker.id)
+    this.#listening.delete(worker.id)
+    // Its last messages can arrive after its exit.
+    if (worker.isConnected()) worker.once('disconnect', () => this.#retire(worker))
+    else this.#retire(worker)
     this.#desk.releaseOwner(worker.id)
     if (this.#stopping) return
     if (this.#starts === 0) {

@@ -1,7 +1,7 @@
 import { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import type { HealthReport } from '../monitoring/report.ts'
-import type { WorkerStatus } from '../monitoring/worker-status.ts'
+import type { WorkerReport } from '../monitoring/worker-status.ts'
 import { ClusterChangeNotifier } from '../store/change-notifier.ts'
 import type { Revocation } from '../store/store.ts'
 import type { CoordinatorClient, CoordinatorRequest, CoordinatorResponse } from './coordinator.ts'
@@ -31,12 +31,12 @@ export interface ClusterPeers {
 
 /** The worker's end of the communication with the primary. */
 export class ClusterWorker implements ClusterPeers {
-  readonly bell = new ClusterChangeNotifier(() => sendToPrimary({ gateway: 'bell' }))
+  readonly bell = new ClusterChangeNotifier(() => void sendToPrimary({ gateway: 'bell' }))
   readonly #asked = new Map<number, (answer: ClusterMessage) => void>()
   readonly #questions = new Map<number, readonly PendingRequest[]>()
   #waiting: PendingRequest[] = []
   #onRevocation: (revocation: Revocation) => void = noop
-  #vitals: (() => Promise<WorkerStatus>) | null = null
+  #vitals: (() => Promise<WorkerReport>) | null = null
   #asking = 0
 
   constructor() {
@@ -45,7 +45,7 @@ export class ClusterWorker implements ClusterPeers {
       if (message.gateway === 'bell') this.bell.emit()
       else if (message.gateway === 'revocation') this.#onRevocation(message.revocation)
       else if (message.gateway === 'answer') this.#answered(message.id, message.answers)
-      else if (message.gateway === 'vitals') void this.#sayVitals(message.id)
+      else if (message.gateway === 'vitals') void this.sendStatus(message.id)
       else if (message.gateway === 'metrics' || message.gateway === 'overview') this.#asked.get(message.id)?.(message)
     })
   }
@@ -72,8 +72,13 @@ export class ClusterWorker implements ClusterPeers {
   }
 
   /** Sets the function that returns the status of this worker when the primary requests it. */
-  onStatusRequest(read: () => Promise<WorkerStatus>): void {
+  onStatusRequest(read: () => Promise<WorkerReport>): void {
     this.#vitals = read
+  }
+
+  /** Sends the status of this worker to the primary. Resolves once it is sent. @param id the request, 0 without one */
+  async sendStatus(id = 0): Promise<void> {
+    if (this.#vitals !== null) await sendToPrimary({ gateway: 'vitals', id, vitals: await this.#vitals() })
   }
 
   /** Sends a request to the coordinator in the primary. @throws GatewayError overloaded if it does not reply in time */
@@ -96,7 +101,8 @@ export class ClusterWorker implements ClusterPeers {
       if (this.#waiting.push({ ask, settle }) === 1) setImmediate(() => this.#sendQuestions())
     })
 
-  readonly broadcastRevocation = (revocation: Revocation): void => sendToPrimary({ gateway: 'revocation', revocation })
+  readonly broadcastRevocation = (revocation: Revocation): void =>
+    void sendToPrimary({ gateway: 'revocation', revocation })
 
   readonly onRevocation = (listener: (revocation: Revocation) => void): void => {
     this.#onRevocation = listener
@@ -110,12 +116,8 @@ export class ClusterWorker implements ClusterPeers {
         clearTimeout(timer)
         resolve(answer)
       })
-      sendToPrimary(question(id))
+      void sendToPrimary(question(id))
     }).finally(() => this.#asked.delete(id))
-  }
-
-  async #sayVitals(id: number): Promise<void> {
-    if (this.#vitals !== null) sendToPrimary({ gateway: 'vitals', id, vitals: await this.#vitals() })
   }
 
   #sendQuestions(): void {
@@ -123,7 +125,7 @@ export class ClusterWorker implements ClusterPeers {
     const questions = this.#waiting
     this.#waiting = []
     this.#questions.set(id, questions)
-    sendToPrimary({ gateway: 'ask', id, asks: questions.map(({ ask }) => ask) })
+    void sendToPrimary({ gateway: 'ask', id, asks: questions.map(({ ask }) => ask) })
   }
 
   #answered(id: number, answers: readonly CoordinatorResponse[]): void {
@@ -132,7 +134,7 @@ export class ClusterWorker implements ClusterPeers {
   }
 
   listening(url: string): void {
-    sendToPrimary({ gateway: 'listening', url })
+    void sendToPrimary({ gateway: 'listening', url })
   }
 
   /**
@@ -156,6 +158,9 @@ export class ClusterWorker implements ClusterPeers {
   }
 }
 
-const sendToPrimary = (message: ClusterMessage): void => {
-  if (process.connected) process.send?.(message)
-}
+/** Resolves once the message is written, or the primary is gone, which `disconnect` reports. */
+const sendToPrimary = (message: ClusterMessage): Promise<void> =>
+  new Promise((resolve) => {
+    if (process.connected) process.send?.(message, () => resolve())
+    else resolve()
+  })

@@ -1,5 +1,6 @@
-import { sumMetric } from './metrics-snapshot.ts'
+import { type MetricsSnapshot, mergeSnapshots, sumMetric } from './metrics-snapshot.ts'
 import {
+  addExited,
   advanceBaseline,
   type Baseline,
   computeSample,
@@ -9,7 +10,7 @@ import {
 } from './rates.ts'
 import type { ClusterFault, HealthReport, WorkerSummary } from './report.ts'
 import { SAMPLE_INTERVAL_MS, SampleRing } from './sample-ring.ts'
-import type { WorkerReply, WorkerStatus } from './worker-status.ts'
+import { toWorkerStatus, type WorkerReply, type WorkerReport } from './worker-status.ts'
 
 /** Minimum window of a rate, in milliseconds; shorter ones are too noisy. */
 const MIN_WINDOW_MS = 5_000
@@ -32,6 +33,8 @@ export class HealthMonitor {
   /** Baselines of the last two samples. Rates use the later one that is old enough. */
   #base: Baseline = { at: this.#startedAt, byPid: new Map() }
   #baseBefore: Baseline = this.#base
+  /** Sums of the counters and histograms of workers that have exited. */
+  #exited: MetricsSnapshot = {}
 
   constructor(options: ObserverOptions) {
     this.#options = options
@@ -45,6 +48,13 @@ export class HealthMonitor {
     clearInterval(this.#timer)
   }
 
+  /** Keeps what a worker counted before it exited. @param last its last counters and histograms */
+  onExit(pid: number, last: MetricsSnapshot): void {
+    this.#exited = mergeSnapshots([this.#exited, last])
+    this.#base = addExited(this.#base, pid, last)
+    this.#baseBefore = addExited(this.#baseBefore, pid, last)
+  }
+
   /** Returns the status of all workers. @param after only samples later than this, in milliseconds since 1970 */
   async report(after: number): Promise<HealthReport> {
     const seen = await this.#options.pollWorkers()
@@ -53,6 +63,8 @@ export class HealthMonitor {
     const measured = computeSample(base, seen, now)
     const { expected } = this.#options
     const workers = seen.map((one) => stateOf(one, measured))
+    // Of workers that did not reply, the last known values.
+    const counted = mergeSnapshots([...advanceBaseline(this.#base, seen, now).byPid.values(), this.#exited])
     const queue = maxAcrossWorkers(seen, 'gateway_queue_messages_ready')
     return {
       ready: workers.length === expected && workers.every(({ ready }) => ready === true),
@@ -62,9 +74,9 @@ export class HealthMonitor {
       now: measured.sample,
       lag_since: measured.lag_since,
       totals: {
-        stored: sumAcrossWorkers(seen, 'gateway_messages_stored_total') ?? 0,
-        duplicates: sumAcrossWorkers(seen, 'gateway_messages_deduplicated_total') ?? 0,
-        rejected: sumAcrossWorkers(seen, 'gateway_messages_quarantined_total') ?? 0,
+        stored: sumMetric(counted, 'gateway_messages_stored_total') ?? 0,
+        duplicates: sumMetric(counted, 'gateway_messages_deduplicated_total') ?? 0,
+        rejected: sumMetric(counted, 'gateway_messages_quarantined_total') ?? 0,
       },
       readers: {
         live: sumAcrossWorkers(seen, 'gateway_subscribers{state="live"}') ?? 0,
@@ -101,8 +113,11 @@ export class HealthMonitor {
 }
 
 /** Creates the monitor of a process without other workers. */
-export const monitorSingleProcess = (read: () => Promise<WorkerStatus>): HealthMonitor =>
-  new HealthMonitor({ pollWorkers: async () => [{ worker: 1, pid: process.pid, vitals: await read() }], expected: 1 })
+export const monitorSingleProcess = (read: () => Promise<WorkerReport>): HealthMonitor =>
+  new HealthMonitor({
+    pollWorkers: async () => [{ worker: 1, pid: process.pid, vitals: toWorkerStatus(await read()) }],
+    expected: 1,
+  })
 
 const stateOf = ({ worker, pid, vitals }: WorkerReply, { loopDelay }: RateSample): WorkerSummary => ({
   worker,

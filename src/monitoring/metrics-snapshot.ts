@@ -1,4 +1,4 @@
-import type { Registry } from 'prom-client'
+import type { ProcessMetrics } from './worker-status.ts'
 
 /** Metrics as plain numbers by sample name: `gateway_subscribers{state="live"}`. */
 export type MetricsSnapshot = Readonly<Record<string, number>>
@@ -8,10 +8,10 @@ const labelled = (name: string, labels: Readonly<Record<string, unknown>>): stri
   return pairs.length === 0 ? name : `${name}{${pairs.join(',')}}`
 }
 
-/** Returns the current values of a registry. */
-export const snapshotMetrics = async (registry: Registry): Promise<MetricsSnapshot> => {
+/** Returns the values of exported metrics. */
+export const snapshotMetrics = (metrics: ProcessMetrics): MetricsSnapshot => {
   const figures: Record<string, number> = {}
-  for (const { name, values } of await registry.getMetricsAsJSON()) {
+  for (const { name, values } of metrics) {
     for (const sample of values as readonly { value: number; labels: Record<string, unknown>; metricName?: string }[]) {
       figures[labelled(sample.metricName ?? name, sample.labels)] = sample.value
     }

@@ -12,6 +12,8 @@ import type { WorkerReply } from './worker-status.ts'
 export interface Baseline {
   readonly at: number
   readonly byPid: ReadonlyMap<number, MetricsSnapshot>
+  /** What workers that have exited since then added before; absent if none has. */
+  readonly exited?: MetricsSnapshot
 }
 
 /** Starting points of the ingest lag, most meaningful first: broker timestamp, publisher timestamp, arrival. */
@@ -47,6 +49,12 @@ export const advanceBaseline = (before: Baseline, seen: readonly WorkerReply[], 
   return { at, byPid }
 }
 
+/** Adds what a worker counted between a baseline and its exit. @param last its last counters and histograms */
+export const addExited = (base: Baseline, pid: number, last: MetricsSnapshot): Baseline => ({
+  ...base,
+  exited: mergeSnapshots([base.exited ?? {}, counterDeltas(base.byPid.get(pid), last)]),
+})
+
 /**
  * Computes the rates since a baseline. Each worker is compared with itself, so that new and exited workers do not
  * distort the result.
@@ -54,7 +62,7 @@ export const advanceBaseline = (before: Baseline, seen: readonly WorkerReply[], 
 export const computeSample = (base: Baseline, seen: readonly WorkerReply[], at: number): RateSample => {
   const there = answers(seen)
   const grown = there.map(({ pid, figures }) => ({ pid, figures: counterDeltas(base.byPid.get(pid), figures) }))
-  const all = mergeSnapshots(grown.map(({ figures }) => figures))
+  const all = mergeSnapshots([...grown.map(({ figures }) => figures), base.exited ?? {}])
   const seconds = Math.max(0.001, (at - base.at) / 1_000)
   const perSecond = (name: string): number | null => (there.length === 0 ? null : (sumMetric(all, name) ?? 0) / seconds)
   const lag = lagOf(all)

@@ -30,7 +30,7 @@ export interface HealthReport {
   readonly now: Sample
   /** Starting point of the lag: `broker`, `publisher` or `arrival`; null if nothing was committed. */
   readonly lag_since: string | null
-  /** Since the workers started. */
+  /** Since the gateway started, of workers that have exited too. */
   readonly totals: { readonly stored: number; readonly duplicates: number; readonly rejected: number }
   readonly readers: {
     readonly live: number

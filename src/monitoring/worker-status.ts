@@ -2,12 +2,21 @@ import type { Registry } from 'prom-client'
 import type { Fault, HealthRegistry } from './health.ts'
 import { type MetricsSnapshot, snapshotMetrics } from './metrics-snapshot.ts'
 
-/** Status of one process. Sent from a worker to the primary. */
+/** Metrics of one process, as prom-client exports them. */
+export type ProcessMetrics = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
+
+/** Status of one process. */
 export interface WorkerStatus {
   /** Milliseconds since 1970. */
   readonly started_at: number
   readonly faults: readonly Fault[]
   readonly figures: MetricsSnapshot
+}
+
+/** What a worker sends to the primary: its metrics have types there, for the sums of all workers. */
+export interface WorkerReport extends Omit<WorkerStatus, 'figures'> {
+  /** Empty if they could not be collected. */
+  readonly metrics: ProcessMetrics
 }
 
 /** A worker and its status; `vitals` is null if it did not reply in time. */
@@ -18,9 +27,14 @@ export interface WorkerReply {
 }
 
 /** Returns the current status of this process; never rejects. */
-export const collectWorkerStatus = async (health: HealthRegistry, registry: Registry): Promise<WorkerStatus> => ({
+export const collectWorkerReport = async (health: HealthRegistry, registry: Registry): Promise<WorkerReport> => ({
   started_at: performance.timeOrigin,
   faults: health.faults,
-  // Unreadable metrics, which /metrics reports, must not hide the faults.
-  figures: await snapshotMetrics(registry).catch(() => ({})),
+  // Unreadable metrics must not hide the faults.
+  metrics: await registry.getMetricsAsJSON().catch(() => []),
+})
+
+export const toWorkerStatus = ({ metrics, ...status }: WorkerReport): WorkerStatus => ({
+  ...status,
+  figures: snapshotMetrics(metrics),
 })

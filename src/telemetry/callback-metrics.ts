@@ -1,4 +1,4 @@
-import { AggregatorRegistry, Counter, Gauge, type Registry } from 'prom-client'
+import { Counter, Gauge, type Registry } from 'prom-client'
 
 /** How a metric is aggregated over the workers. What all workers share has the same value in each, so it is not summed. */
 export type Aggregation = 'sum' | 'max' | 'min'
@@ -20,7 +20,8 @@ export const createCallbackMetrics = (registry: Registry) => {
         aggregator,
         registers,
         async collect() {
-          const value = await read()
+          // A value that cannot be read, such as the size of a database that is away, must not hide all others.
+          const value = await Promise.resolve(read()).catch(() => null)
           if (value === null) this.remove()
           else this.set(value)
         },
@@ -54,17 +55,4 @@ export const createCallbackMetrics = (registry: Registry) => {
         },
       }),
   }
-}
-
-/** For the primary process: returns a function that collects the metrics of all workers as Prometheus text. */
-export const createClusterMetrics = (): (() => Promise<string>) => {
-  const aggregator = new AggregatorRegistry()
-  return () => aggregator.clusterMetrics()
-}
-
-/** For a worker process: lets the primary collect these metrics. */
-export const registerWorkerMetrics = (registry: Registry): void => {
-  AggregatorRegistry.setRegistries(registry)
-  // Constructed for its side effect: it registers the worker's IPC listener.
-  new AggregatorRegistry()
 }

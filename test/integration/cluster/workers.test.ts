@@ -6,7 +6,7 @@ import { PikaPublisher } from '../../support/clients/pika.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { freePort, getJson, until } from '../../support/harness/wait.ts'
-import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { type Gateway, startGateway, workersOf } from '../../support/servers/gateway.ts'
 import { type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
 import { chat, chats, metric, newRoom, publish } from '../../support/stages/rooms.ts'
 import { openStage } from '../../support/stages/stage.ts'
@@ -30,14 +30,6 @@ test.after(async () => {
   await gateway?.dispose()
   await broker?.dispose()
 })
-
-/** The processes of the workers, from /proc. */
-const workersOf = (gateway: Gateway): number[] =>
-  readFileSync(`/proc/${gateway.pid}/task/${gateway.pid}/children`, 'utf8')
-    .trim()
-    .split(' ')
-    .filter(Boolean)
-    .map(Number)
 
 /** How many sockets listen on the gateway's port: each worker has one of its own. */
 const listenersOf = (gateway: Gateway): number => {

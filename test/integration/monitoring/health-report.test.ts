@@ -1,12 +1,11 @@
 // needs: rabbitmq, pika
-import { readFileSync } from 'node:fs'
 import { mock } from 'node:test'
 import * as assert from 'uvu/assert'
 import { collectIds, openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json, until } from '../../support/harness/wait.ts'
 import { addRejected } from '../../support/servers/database.ts'
-import type { Gateway } from '../../support/servers/gateway.ts'
+import { type Gateway, workersOf } from '../../support/servers/gateway.ts'
 import { startLocalGateway } from '../../support/servers/local-gateway.ts'
 import { sharedBroker } from '../../support/servers/rabbitmq.ts'
 import { chats, newRoom, publish } from '../../support/stages/rooms.ts'
@@ -58,9 +57,6 @@ test('one gateway reports its rates, totals and quarantine, and samples them', a
   }
 })
 
-const childrenOf = (gateway: Gateway): number[] =>
-  readFileSync(`/proc/${gateway.pid}/task/${gateway.pid}/children`, 'utf8').trim().split(' ').map(Number)
-
 test('every worker reports the metrics of all workers, including one that does not reply and one that is missing', async () => {
   const broker = await sharedBroker()
   const stage = await openStage(broker.url, 'overview', { env: { WORKERS: '3' } })
@@ -88,7 +84,7 @@ test('every worker reports the metrics of all workers, including one that does n
         `${whole.queue.consumers} consumers, not one sum of all workers`,
       )
     }
-    const [frozen] = childrenOf(gateway)
+    const [frozen] = workersOf(gateway)
     process.kill(frozen!, 'SIGSTOP')
     const silent = await until(async () => {
       // Some of the connections come to the frozen worker itself.

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { rmSync } from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { VARIABLE_NAMES } from '../../../src/config/variables.ts'
 import { killAtExit, killNow } from '../harness/cleanup.ts'
@@ -78,6 +78,10 @@ export const everyWorker = async (look: () => Promise<boolean>): Promise<boolean
   for (let n = 0; n < looks; n++) if (!(await look())) return false
   return true
 }
+
+/** Returns the processes of a gateway's workers, from /proc. */
+export const workersOf = ({ pid }: Pick<Gateway, 'pid'>): number[] =>
+  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
 
 /**
  * Starts a gateway with only PATH, HOME and the given variables, and waits until it listens.

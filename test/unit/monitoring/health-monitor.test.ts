@@ -2,7 +2,7 @@ import { mock } from 'node:test'
 import * as assert from 'uvu/assert'
 import { HealthMonitor } from '../../../src/monitoring/health-monitor.ts'
 import { counterDeltas, histogramQuantile } from '../../../src/monitoring/metrics-snapshot.ts'
-import { advanceBaseline, type Baseline, computeSample } from '../../../src/monitoring/rates.ts'
+import { addExited, advanceBaseline, type Baseline, computeSample } from '../../../src/monitoring/rates.ts'
 import { SampleRing } from '../../../src/monitoring/sample-ring.ts'
 import type { Sample } from '../../../src/monitoring/samples.ts'
 import type { WorkerReply } from '../../../src/monitoring/worker-status.ts'
@@ -36,6 +36,9 @@ test('a worker that dies, is replaced or does not reply for a while makes no rat
   const later = advanceBaseline(base, silent, 10_000)
   assert.is(rate(later, [seen(1, 1_100), seen(2, 5_100)], 20_000), 10, 'what it did meanwhile counts when it speaks')
   assert.is(rate(base, [seen(1, null), seen(2, null)], 10_000), null, 'nobody knows')
+  const exited = addExited(base, 2, { [STORED]: 5_400 })
+  assert.is(rate(exited, [seen(1, 1_100), seen(3, 50)], 10_000), 55, 'one is gone, and its last report is known')
+  assert.is(rate(advanceBaseline(exited, [seen(1, 1_100)], 10_000), [seen(1, 1_200)], 20_000), 10, 'counted once')
   assert.equal(counterDeltas({ a: 5 }, { a: 3, b: 2 }), { a: 3, b: 2 })
 })
 

@@ -1,0 +1,35 @@
+import { AggregatorRegistry } from 'prom-client'
+import { type MetricsSnapshot, snapshotMetrics } from '../monitoring/metrics-snapshot.ts'
+import type { ProcessMetrics } from '../monitoring/worker-status.ts'
+
+/** Metrics whose values only rise, and must not fall when a worker exits. */
+const CUMULATIVE: readonly string[] = ['counter', 'histogram']
+
+/**
+ * Metrics of all workers: the last report of each running worker, and the sums of those that have exited. Without the
+ * latter a counter would fall when a worker exits, which Prometheus takes for a restart of the whole gateway.
+ */
+export class ClusterMetrics {
+  readonly #running = new Map<number, ProcessMetrics>()
+  #exited: ProcessMetrics = []
+
+  /** Replaces the metrics of a running worker. An empty report, of a failed collection, is ignored. */
+  update(worker: number, metrics: ProcessMetrics): void {
+    if (metrics.length > 0) this.#running.set(worker, metrics)
+  }
+
+  /** Adds the counters and histograms of a worker that has exited to the sums. @returns its last ones */
+  retire(worker: number): MetricsSnapshot {
+    const last = (this.#running.get(worker) ?? []).filter(({ type }) => CUMULATIVE.includes(String(type)))
+    this.#running.delete(worker)
+    // Each aggregated metric has the fields of the exported ones.
+    const sums = AggregatorRegistry.aggregate([this.#exited, last])
+    this.#exited = sums.getMetricsAsArray() as unknown as ProcessMetrics
+    return snapshotMetrics(last)
+  }
+
+  /** Returns the aggregated metrics as Prometheus text. */
+  text(): Promise<string> {
+    return AggregatorRegistry.aggregate([...this.#running.values(), this.#exited]).metrics()
+  }
+}
