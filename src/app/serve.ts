@@ -140,7 +140,8 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
   sibling.onStatusRequest(() => gateway.status())
   await gateway.start()
   sibling.listening(baseUrl(config, gateway.port))
-  await sibling.waitForDrain(() => gateway.stopAccepting())
+  const reason = await sibling.waitForDrain(() => gateway.stopAccepting())
+  if (reason === 'primary_exited') logger.warn('the primary exited, stopping')
   const code = await stopWithDeadline(gateway, config, logger)
   // Counted until the end, so that an orderly exit loses nothing.
   await withTimeout(EXIT_RESERVE_MS / 2, sibling.sendStatus())

@@ -152,7 +152,10 @@ export class ClusterPrimary {
   }
 
   #fork(): void {
-    this.#forkedAt.set(cluster.fork({ PORT: String(this.#options.port) }).id, Date.now())
+    const worker = cluster.fork({ PORT: String(this.#options.port) })
+    // An unhandled error of its channel would end this process; `exit` reports a worker that is gone.
+    worker.on('error', (error) => this.#options.logger.warn({ err: error, pid: worker.process.pid }, 'worker error'))
+    this.#forkedAt.set(worker.id, Date.now())
   }
 
   #hear(from: Worker, message: unknown): void {

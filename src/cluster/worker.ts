@@ -1,3 +1,4 @@
+import cluster from 'node:cluster'
 import { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import type { HealthReport } from '../monitoring/report.ts'
@@ -28,6 +29,9 @@ export interface ClusterPeers {
   /** Sets the listener for revocations that other workers broadcast. */
   readonly onRevocation: (listener: (revocation: Revocation) => void) => void
 }
+
+/** Why a worker must stop. */
+export type DrainReason = 'drain' | 'signal' | 'primary_exited'
 
 /** The worker's end of the communication with the primary. */
 export class ClusterWorker implements ClusterPeers {
@@ -84,6 +88,7 @@ export class ClusterWorker implements ClusterPeers {
   /** Sends a request to the coordinator in the primary. @throws GatewayError overloaded if it does not reply in time */
   readonly request = (ask: CoordinatorRequest): Promise<CoordinatorResponse> =>
     new Promise((resolve, reject) => {
+      if (!process.connected) throw primaryTimeout()
       let late = false
       const timer = setTimeout(() => {
         late = true
@@ -111,6 +116,7 @@ export class ClusterWorker implements ClusterPeers {
   #askPrimary(question: (id: number) => ClusterMessage, timeoutMs: number): Promise<ClusterMessage> {
     const id = ++this.#asking
     return new Promise<ClusterMessage>((resolve, reject) => {
+      if (!process.connected) throw primaryTimeout()
       const timer = setTimeout(() => reject(primaryTimeout()), timeoutMs)
       this.#asked.set(id, (answer) => {
         clearTimeout(timer)
@@ -143,17 +149,19 @@ export class ClusterWorker implements ClusterPeers {
    *
    * @param onRefuse called when the worker must accept no more connections
    */
-  waitForDrain(onRefuse: () => void): Promise<void> {
+  waitForDrain(onRefuse: () => void): Promise<DrainReason> {
     return new Promise((resolve) => {
+      // Otherwise node:cluster would end this process at once when the primary is gone.
+      cluster.worker!.exitedAfterDisconnect = true
       process.on('message', (message: unknown) => {
         if (!isClusterMessage(message)) return
         if (message.gateway === 'refuse') onRefuse()
-        if (message.gateway === 'drain') resolve()
+        if (message.gateway === 'drain') resolve('drain')
       })
-      process.on('SIGTERM', () => resolve())
+      process.on('SIGTERM', () => resolve('signal'))
       // A terminal sends SIGINT to the whole process group; the primary drains the workers in its own order.
       process.on('SIGINT', noop)
-      process.on('disconnect', () => resolve())
+      process.on('disconnect', () => resolve('primary_exited'))
     })
   }
 }

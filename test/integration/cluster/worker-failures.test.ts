@@ -1,20 +1,33 @@
+// needs: rabbitmq, pika
 import * as assert from 'uvu/assert'
+import { assertNothingLost, Load } from '../../support/clients/load.ts'
+import { PikaPublisher } from '../../support/clients/pika.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { getJson, until } from '../../support/harness/wait.ts'
+import { countMessages } from '../../support/servers/database.ts'
 import { type Gateway, startGateway, workersOf } from '../../support/servers/gateway.ts'
+import { queueReady, type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
 import { chats, metric, newRoom, parseMetrics, publish, sampleOf } from '../../support/stages/rooms.ts'
+import { openStage, type Stage } from '../../support/stages/stage.ts'
 
 const test = suite('failures of workers')
 
 const WORKERS = 3
+const STREAMS = 12
 const STORED = 'gateway_messages_stored_total'
 
 let gateway: Gateway
+let broker: SharedBroker
 
 test.before(async () => {
+  broker = await sharedBroker()
   gateway = await startGateway({ env: { WORKERS: String(WORKERS) } })
 })
-test.after(() => gateway?.dispose())
+test.after(async () => {
+  await gateway?.dispose()
+  await broker?.dispose()
+})
 
 const textOf = async (): Promise<string> => {
   const { status, text } = await getJson(`${gateway.url}/metrics`)
@@ -26,6 +39,15 @@ const textOf = async (): Promise<string> => {
 const cumulative = (text: string): [sample: string, value: number][] => {
   const names = [...text.matchAll(/^# TYPE (\S+) (?:counter|histogram)$/gm)].map(([, name]) => name!)
   return [...parseMetrics(text)].filter(([sample]) => names.some((name) => sample.startsWith(name)))
+}
+
+const isRunning = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Ends each worker that runs now in turn, and waits for its replacement. */
@@ -64,5 +86,54 @@ test('a worker that exits in order reports all that it has counted', async () =>
   await replaceAll('SIGTERM')
   assert.is(await metric(gateway, STORED), before + 30)
 })
+
+/** A gateway with a broker and a load, as `work` needs it. */
+const underLoad = async (work: (stage: Stage, load: Load) => Promise<void>): Promise<void> => {
+  const stage = await openStage(broker.url, 'failures', { env: { WORKERS: String(WORKERS), SHUTDOWN_SECONDS: '60' } })
+  const agent = new PikaPublisher({ url: broker.url, exchange: stage.names.exchange, mandatory: true, retry: true })
+  try {
+    await work(stage, new Load(agent, newRoom()).start())
+  } finally {
+    await agent.kill9()
+    await stage.dispose()
+  }
+}
+
+test('when the primary is killed under load, each worker ends its streams with closing, commits, acknowledges and exits', () =>
+  underLoad(async ({ gateway, names, open }, load) => {
+    const streams = await Promise.all(Array.from({ length: STREAMS }, () => open(load.event_id)))
+    await load.more(100)
+    const workers = workersOf(gateway)
+    await gateway.kill9()
+    for (const stream of streams) {
+      await stream.closed
+      assert.equal(stream.events.at(-1)?.data, { reason: 'shutdown' })
+    }
+    await until(() => !workers.some(isRunning), { what: 'the workers to exit' })
+    await load.stop()
+    const stopped = gateway.logs().filter(({ msg }) => msg === 'stopped')
+    assert.is(stopped.length, WORKERS, gateway.output())
+    assert.not.match(gateway.output(), /EPIPE|ERR_IPC|Uncaught|node:internal/)
+    await until(async () => (await queueReady(broker.url, names.queue))?.consumers === 0, { what: 'no consumer' })
+    const left = (await queueReady(broker.url, names.queue))?.messages ?? -1
+    assert.is(left, load.confirmed.length - countMessages(gateway.dbFile), 'each stored message is acknowledged')
+  }))
+
+test('the primary survives workers that are killed while it writes to them', () =>
+  underLoad(async ({ gateway }, load) => {
+    const before = gateway.pid
+    for (let death = 0; death < runs(4, 30); death++) {
+      await load.more(20)
+      const [victim] = workersOf(gateway)
+      process.kill(victim!, 'SIGKILL')
+      await until(() => workersOf(gateway).length === WORKERS && !workersOf(gateway).includes(victim!), {
+        what: 'a new worker',
+      })
+    }
+    await load.stop()
+    await assertNothingLost(gateway.dbFile, [load], [])
+    assert.equal([gateway.running, gateway.pid], [true, before])
+    assert.not.match(gateway.output(), /EPIPE|ERR_IPC|Uncaught|node:internal/)
+  }))
 
 test.run()
