@@ -118,6 +118,8 @@ export class Gateway {
         this.#live.clearHistoryCache()
         logger.info({ deleted: removed }, 'retention deleted messages')
       },
+      onClockJump: (reason) =>
+        logger.warn({ cause: reason }, 'retention by age paused for a day because the clock may be wrong'),
       onFault: (error) => logger.warn({ err: error }, 'retention run failed, will retry'),
     })
     if (config.broker !== null) {

@@ -2,6 +2,10 @@ import type { MessageStore } from './store.ts'
 
 /** Interval between retention runs, in milliseconds. */
 const ROUND_MS = 60_000
+/** Time without deletion by age after the clock has jumped, in milliseconds: enough for an operator to set it right. */
+const DISTRUST_MS = 24 * 60 * 60 * 1_000
+/** The clock has jumped if it gains this much on the monotonic clock between two runs, in milliseconds. */
+const JUMP_MS = 5 * 60_000
 /** Maximum messages deleted per transaction, so that appends are not blocked for long. */
 const CHUNK = 1_000
 
@@ -12,15 +16,28 @@ export interface RetentionOptions {
   /** Number of newest messages to keep per event, or null if there is no limit. */
   readonly messagesPerEvent: number | null
   readonly onPruned: (messages: number) => void
+  /** Called with the reason why nothing is deleted by age for a day. */
+  readonly onClockJump: (reason: string) => void
   readonly onFault: (error: unknown) => void
+  /** Milliseconds since 1970. Default: the system clock. */
+  readonly now?: () => number
+  /** Milliseconds of a clock that nobody sets. Default: the monotonic clock. */
+  readonly monotonicNow?: () => number
 }
 
-/** Periodically deletes messages that exceed the age or the per-event limit, in chunks. A failed run is retried by the next one. */
+/**
+ * Periodically deletes messages that exceed the age or the per-event limit, in chunks. A failed run is retried by the next one.
+ * After the clock has jumped forward, nothing is deleted by age for a day: a wrong clock makes new messages look old.
+ */
 export class RetentionJob {
   readonly #options: RetentionOptions
   #timer: NodeJS.Timeout | undefined
   #running: Promise<void> | null = null
   #stopped = false
+  /** Wall clock minus monotonic clock at the last run; null before the first one. */
+  #clockOffset: number | null = null
+  /** Monotonic time until which nothing is deleted by age. */
+  #distrustUntil = Number.NEGATIVE_INFINITY
 
   constructor(options: RetentionOptions) {
     this.#options = options
@@ -45,16 +62,39 @@ export class RetentionJob {
   }
 
   async #round(): Promise<void> {
-    const { log, maxAgeMs, messagesPerEvent } = this.#options
+    const { log, maxAgeMs, messagesPerEvent, now = Date.now, monotonicNow = () => performance.now() } = this.#options
     try {
+      if (maxAgeMs !== null) await this.#checkClock(maxAgeMs, now(), monotonicNow())
+      const byAge = maxAgeMs !== null && monotonicNow() >= this.#distrustUntil
       let removed: number
       do {
-        const receivedBefore = maxAgeMs === null ? null : Date.now() - maxAgeMs
+        const receivedBefore = byAge ? now() - maxAgeMs : null
         removed = await log.prune({ receivedBefore, messagesPerEvent }, CHUNK)
         if (removed > 0) this.#options.onPruned(removed)
       } while (removed > 0 && !this.#stopped)
     } catch (error) {
       this.#options.onFault(error)
     }
+  }
+
+  async #checkClock(maxAgeMs: number, now: number, monotonicNow: number): Promise<void> {
+    const offset = now - monotonicNow
+    const before = this.#clockOffset
+    this.#clockOffset = offset
+    if (before !== null && offset - before > JUMP_MS) {
+      const minutes = Math.round((offset - before) / 60_000)
+      this.#distrust(monotonicNow, `the clock has jumped forward by ${minutes} minutes`)
+    }
+    if (before !== null) return
+    // At the start, only the store tells what time it was: a clock by which even its newest message has expired may be wrong.
+    const [newest] = await this.#options.log.events(1, 0)
+    if (newest !== undefined && newest.last_at < now - maxAgeMs) {
+      this.#distrust(monotonicNow, `by the clock, the newest message is from ${new Date(newest.last_at).toISOString()}`)
+    }
+  }
+
+  #distrust(monotonicNow: number, reason: string): void {
+    this.#distrustUntil = monotonicNow + DISTRUST_MS
+    this.#options.onClockJump(reason)
   }
 }

@@ -1,0 +1,95 @@
+import { mock } from 'node:test'
+import * as assert from 'uvu/assert'
+import { RetentionJob } from '../../../src/store/retention.ts'
+import type { EventSummary, MessageStore, RetentionLimits } from '../../../src/store/store.ts'
+import { suite } from '../../support/harness/suite.ts'
+
+const test = suite('the retention job')
+
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+const DAY = 24 * HOUR
+const NOON = Date.UTC(2026, 0, 1, 12)
+
+test.before(() => mock.timers.enable({ apis: ['setInterval'] }))
+test.after(() => mock.timers.reset())
+
+/** A job over a store whose newest message is a minute old, with clocks that the test sets. */
+const startJob = async (newestAt = NOON - MINUTE) => {
+  const clock = { wall: NOON, monotonic: 0 }
+  const limits: RetentionLimits[] = []
+  const warnings: string[] = []
+  const log = {
+    events: async () => [{ last_at: newestAt } as EventSummary],
+    prune: async (retention: RetentionLimits) => {
+      limits.push(retention)
+      return 0
+    },
+  } as unknown as MessageStore
+  const job = new RetentionJob({
+    log,
+    maxAgeMs: DAY,
+    messagesPerEvent: 10,
+    onPruned: () => undefined,
+    onClockJump: (reason) => warnings.push(reason),
+    onFault: (error) => {
+      throw error
+    },
+    now: () => clock.wall,
+    monotonicNow: () => clock.monotonic,
+  })
+  const settled = async () => {
+    for (let n = 0; n < 10; n++) await null
+  }
+  job.start()
+  await settled()
+  return {
+    job,
+    warnings,
+    /** Lets both clocks run, the wall clock further by a jump. @returns the limits of the next run */
+    next: async (ms: number, jump = 0): Promise<RetentionLimits> => {
+      clock.wall += ms + jump
+      clock.monotonic += ms
+      mock.timers.tick(MINUTE)
+      await settled()
+      return limits.at(-1)!
+    },
+    first: limits[0]!,
+  }
+}
+
+test('deletes by age while the clock runs as it should', async () => {
+  const { job, first, next, warnings } = await startJob()
+  assert.is(first.receivedBefore, NOON - DAY)
+  assert.is((await next(MINUTE)).receivedBefore, NOON - DAY + MINUTE)
+  assert.equal(warnings, [])
+  await job.stop()
+})
+
+test('deletes nothing by age for a day after the clock has jumped forward, and goes on by count', async () => {
+  const { job, next, warnings } = await startJob()
+  assert.equal(await next(MINUTE, 25 * HOUR), { receivedBefore: null, messagesPerEvent: 10 })
+  assert.equal(warnings, ['the clock has jumped forward by 1500 minutes'])
+  assert.is((await next(23 * HOUR)).receivedBefore, null)
+  assert.is((await next(HOUR)).receivedBefore, NOON + MINUTE + 25 * HOUR)
+  assert.is(warnings.length, 1)
+  await job.stop()
+})
+
+test('trusts a clock that is set back, and one that drifts', async () => {
+  const { job, next, warnings } = await startJob()
+  assert.ok((await next(MINUTE, -HOUR)).receivedBefore !== null)
+  assert.ok((await next(MINUTE, 4 * MINUTE)).receivedBefore !== null)
+  assert.equal(warnings, [])
+  await job.stop()
+})
+
+test('deletes nothing by age for a day if at the start even the newest message has expired', async () => {
+  const { job, first, next, warnings } = await startJob(NOON - 25 * HOUR)
+  assert.is(first.receivedBefore, null)
+  assert.equal(warnings, ['by the clock, the newest message is from 2025-12-31T11:00:00.000Z'])
+  assert.ok((await next(DAY)).receivedBefore !== null)
+  await job.stop()
+})
+
+test.run()
