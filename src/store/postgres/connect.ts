@@ -13,6 +13,20 @@ const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
 const MIN_SERVER_VERSION = 120_000
 const OID_BIGINT = 20
 
+/**
+ * SQL that makes a commit durable at the server (L1). `remote_apply` is stricter than `on` and is kept.
+ *
+ * @param local true for the current transaction only, false for the connection
+ */
+export const durableCommitSql = (local: boolean): string =>
+  `SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, ${local})`
+
+/** @throws GatewayError database_unsuitable */
+export const assertDurableCommit = (synchronous_commit: string): void => {
+  if (['on', 'remote_apply'].includes(synchronous_commit)) return
+  throw new GatewayError('database_unsuitable', `synchronous_commit is ${synchronous_commit}, not on.`)
+}
+
 /** Settings that are applied to each connection. */
 export interface SessionOptions {
   /** Lock timeout of a write, in milliseconds. */
@@ -28,15 +42,16 @@ interface Session {
   readonly version_num: number
   readonly recovering: boolean
   readonly read_only: string
+  readonly backend: number
 }
 
 /**
- * SQL for the settings of a connection. `remote_apply` is stricter than `on` and is kept. If a host vanishes during a transaction, it
+ * SQL for the settings of a connection. If a host vanishes during a transaction, it
  * blocks all others until the server has noticed, hence the short timeouts. Sequential and bitmap scans are disabled because the planner
  * has no statistics of a table that has just started to grow.
  */
 const sessionSettings = ({ schema }: PostgresAddress, { lockTimeoutMs }: SessionOptions): string => `
-SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false);
+${durableCommitSql(false)};
 SET client_encoding = 'UTF8';
 SET search_path = "${schema}";
 SET lock_timeout = ${lockTimeoutMs};
@@ -53,7 +68,7 @@ SET jit = off`
 const SESSION = `SELECT current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync,
 current_setting('server_encoding') AS encoding, current_setting('server_version') AS version,
 current_setting('server_version_num')::int AS version_num, pg_is_in_recovery() AS recovering,
-current_setting('transaction_read_only') AS read_only`
+current_setting('transaction_read_only') AS read_only, pg_backend_pid() AS backend`
 
 /** The timeline of the server. It changes when a standby is promoted, and after a point-in-time recovery. */
 const TIMELINE = 'SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline'
@@ -62,6 +77,11 @@ const timelines = new WeakMap<Client, string>()
 
 /** Returns the timeline of the server of a connection, or null if the server does not report it. */
 export const timelineOf = (client: Client): string | null => timelines.get(client) ?? null
+
+const backends = new WeakMap<Client, number>()
+
+/** Returns the process id of the server process that the connection was set up with. */
+export const backendOf = (client: Client): number => backends.get(client)!
 
 /** Parses bigint as a number: db_ids and times stay below 2^53. */
 const types = (getTypeParser: (oid: number, format?: never) => unknown): ClientConfig['types'] =>
@@ -212,9 +232,7 @@ export class ConnectionFactory {
     if (session.recovering || session.read_only === 'on') {
       throw new GatewayError('database_read_only', 'The server is a standby or read-only.')
     }
-    if (!['on', 'remote_apply'].includes(session.synchronous_commit)) {
-      throw new GatewayError('database_unsuitable', `synchronous_commit is ${session.synchronous_commit}, not on.`)
-    }
+    assertDurableCommit(session.synchronous_commit)
     if (session.encoding !== 'UTF8') {
       throw new GatewayError('database_unsuitable', `The database has the encoding ${session.encoding}, not UTF8.`)
     }
@@ -224,6 +242,7 @@ export class ConnectionFactory {
         `The server is PostgreSQL ${session.version}; 12 is the oldest supported version.`,
       )
     }
+    backends.set(client, session.backend)
     // Some managed services do not allow this query.
     const known = await client.query<{ timeline: string }>(TIMELINE).catch(() => null)
     if (known !== null) timelines.set(client, known.rows[0]!.timeline)

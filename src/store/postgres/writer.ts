@@ -3,7 +3,7 @@ import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import type { AppendEntry, AppendResult, RetentionLimits, Revocation } from '../store.ts'
 import { storeBatch } from './batch.ts'
-import { timelineOf } from './connect.ts'
+import { assertDurableCommit, backendOf, durableCommitSql, timelineOf } from './connect.ts'
 import { isRowError, storeReplaced } from './errors.ts'
 import type { Pool } from './pool.ts'
 import { deleteExpiredRevocations, deleteRevocation, PROBE_WRITE, upsertRevocation } from './queries.ts'
@@ -128,9 +128,10 @@ export class PostgresWriter {
     return this.#pool.withConnection(async (client) => {
       try {
         const results = await client.query(
-          `${BEGIN}; ${advisoryLockSql(schema)}; SELECT log_id, timeline FROM log, header`,
+          `${BEGIN}; SET LOCAL search_path = "${schema}"; ${durableCommitSql(true)}; ${advisoryLockSql(schema)}; ${HOME}`,
         )
-        const home = (results as unknown as QueryResult<Home>[])[2]!.rows[0]
+        const home = (results as unknown as QueryResult<Home>[]).at(-1)!.rows[0]
+        if (home !== undefined) assertOwnSession(client, home)
         if (this.#logId !== null && home?.log_id !== this.#logId) throw storeReplaced(where)
         const timeline = timelineOf(client)
         // A standby was promoted: the last ids that the old primary assigned may be lost, so skip them.
@@ -163,7 +164,26 @@ export class PostgresWriter {
   }
 }
 
+/** Reads what the transaction depends on, in the transaction itself. */
+const HOME = `SELECT log_id, timeline, pg_backend_pid() AS backend, current_setting('synchronous_commit') AS synchronous_commit
+FROM log, header`
+
+/** A pooler in transaction mode runs each transaction in another server process, with the settings of other clients. */
+const assertOwnSession = (client: Client, { backend, synchronous_commit }: Home): void => {
+  assertDurableCommit(synchronous_commit)
+  if (backend === backendOf(client)) return
+  throw new GatewayError(
+    'database_unsuitable',
+    'The pooler in DATABASE_URL changes the server process between transactions.',
+    {
+      hint: 'Set the pooler to session mode (pool_mode = session in pgbouncer), or name PostgreSQL itself in DATABASE_URL.',
+    },
+  )
+}
+
 interface Home {
+  readonly backend: number
+  readonly synchronous_commit: string
   readonly log_id: string
   readonly timeline: string | null
 }

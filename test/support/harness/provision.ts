@@ -2,7 +2,16 @@ import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { FULL } from './tier.ts'
 
-export type Need = 'rabbitmq' | 'chromium' | 'pika' | 'postgres' | 'openssl' | 'strace' | 'nginx' | 'docker'
+export type Need =
+  | 'rabbitmq'
+  | 'chromium'
+  | 'pika'
+  | 'postgres'
+  | 'openssl'
+  | 'strace'
+  | 'nginx'
+  | 'pgbouncer'
+  | 'docker'
 
 type Recipe = {
   /** Debian packages, separated by spaces. */
@@ -137,6 +146,13 @@ const RECIPES: Record<Need, Recipe> = {
     mac: 'brew install nginx',
     override: 'TEST_NGINX to its executable',
     present: () => nginxPath() !== undefined,
+  },
+  pgbouncer: {
+    apt: 'pgbouncer',
+    dnf: 'pgbouncer',
+    mac: 'brew install pgbouncer',
+    override: 'PATH to a folder with pgbouncer',
+    present: () => isInstalled('pgbouncer') || runs('pgbouncer', '--version'),
   },
 }
 

@@ -30,7 +30,7 @@ const USER = 'gateway'
 const PASSWORD = 'p@ss/word?#%'
 
 /** The non-root user that runs the server, which refuses root. */
-const runAs = (): { uid: number; gid: number } | null => {
+export const runAs = (): { uid: number; gid: number } | null => {
   if (process.getuid?.() !== 0) return null
   const users = readFileSync('/etc/passwd', 'utf8').split('\n')
   const line = users.find((user) => /^postgres:/.test(user)) ?? users.find((user) => /^nobody:/.test(user))
