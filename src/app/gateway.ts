@@ -238,6 +238,11 @@ export class Gateway {
     return collectWorkerReport(this.#health, this.#metrics.registry)
   }
 
+  /** Reports workers that do not respond; null if all do. */
+  reportWorkers(error: GatewayError | null): void {
+    this.#health.report('workers', error)
+  }
+
   /** Marks the gateway as not ready and refuses new connections. Open ones continue. */
   stopAccepting(): void {
     this.#health.markFailed('gateway', new GatewayError('shutting_down', 'The gateway is stopping.'))

@@ -110,6 +110,7 @@ const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnLis
     port,
     workers: config.workers,
     databaseFiles: () => databaseFiles(config),
+    workerTimeoutMs: config.workerTimeoutMs,
     logger,
     stopMs: config.shutdownMs - EXIT_RESERVE_MS,
     onListening: (url) => {
@@ -138,6 +139,7 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
     clusterPeers: sibling,
   })
   sibling.onStatusRequest(() => gateway.status())
+  sibling.onUnresponsive((error) => gateway.reportWorkers(error))
   await gateway.start()
   sibling.listening(baseUrl(config, gateway.port))
   const reason = await sibling.waitForDrain(() => gateway.stopAccepting())

@@ -10,6 +10,10 @@ export type ClusterMessage =
   | { readonly gateway: 'metrics'; readonly id: number; readonly text?: string }
   /** The primary requests the status of a worker, which replies. An id of 0 is not a reply. */
   | { readonly gateway: 'vitals'; readonly id: number; readonly vitals?: WorkerReport }
+  /** Sent by each worker at an interval, whatever it does: without it, the worker hangs. */
+  | { readonly gateway: 'heartbeat' }
+  /** Names the workers that do not respond; null if all do. */
+  | { readonly gateway: 'unresponsive'; readonly text: string | null }
   /** A worker requests the status of all workers. */
   | { readonly gateway: 'overview'; readonly id: number; readonly after: number; readonly overview?: HealthReport }
   /** A subject was revoked, or its revocation removed. */

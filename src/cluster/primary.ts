@@ -14,11 +14,18 @@ import { type ClusterMessage, isClusterMessage } from './messages.ts'
 const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
 /** A worker that has run this long is considered stable and resets the crash backoff. */
 const STABLE_AFTER_MS = 30_000
-/** Interval of the polls that keep the metrics of each worker, in milliseconds. What a killed worker counted after the last one is lost. */
-const POLL_INTERVAL_MS = 1_000
+/**
+ * Interval of the checks of all workers, in milliseconds. Each one polls their metrics: what a killed worker counted
+ * after the last poll is lost.
+ */
+const TICK_MS = 1_000
+/** A worker without a message for this many ticks is reported as unresponsive. */
+const UNRESPONSIVE_TICKS = 5
 
 export interface PrimaryOptions {
   readonly workers: number
+  /** A worker without a heartbeat for this long is killed; 0 disables this. In milliseconds. */
+  readonly workerTimeoutMs: number
   /** The port that all workers listen on. */
   readonly port: number
   readonly logger: Logger
@@ -58,22 +65,28 @@ export const reservePort = (host: string, port: number): Promise<number> =>
  *
  * - starting: from the fork until `listening`. The first one starts alone; if it exits before it listens, so does the
  *   primary.
- * - running: from `listening` on. Any other worker that exits is replaced after a backoff of at most 10 s. If a file of the
- *   database was lost meanwhile, it is not replaced until all workers have exited.
+ * - running: from `listening` on. Any other worker that exits is replaced after a backoff of at most 10 s, but not while a
+ *   lost file of the database is open in others. One that sends no heartbeat is reported after 5 s and killed after
+ *   WORKER_TIMEOUT_SECONDS.
  * - draining: `stop` sends `refuse` to all workers, then `drain` to one after another.
  * - exited: exit code 0 if it stopped in order. Workers that still run at the deadline are killed.
  */
 export class ClusterPrimary {
   readonly #options: PrimaryOptions
   readonly #forkedAt = new Map<number, number>()
-  /** Ids of the workers that listen. */
-  readonly #listening = new Set<number>()
+  /**
+   * Ticks since the last message of each worker that listens. Ticks instead of time, so that a suspended machine or
+   * primary adds one, and no worker is killed for it. Before it listens, a worker may check a large database for long.
+   */
+  readonly #silence = new Map<number, number>()
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #desk = new Coordinator()
   readonly #rounds = new WorkerPoller()
   readonly #metrics = new ClusterMetrics()
   readonly #observer: HealthMonitor
-  #polling: NodeJS.Timeout | undefined
+  #ticking: NodeJS.Timeout | undefined
+  /** Names the workers that do not respond; null if all do. */
+  #unresponsive: string | null = null
   #deaths = 0
   #stopping = false
   /** Number of times that a worker has started listening, replacements included. */
@@ -94,7 +107,7 @@ export class ClusterPrimary {
       this.#exited(worker, code, signal),
     )
     this.#observer.start()
-    this.#polling = setInterval(() => void this.#look(), POLL_INTERVAL_MS)
+    this.#ticking = setInterval(() => this.#tick(), TICK_MS)
     // Start one worker first: it creates and checks the database, so a startup error is logged only once.
     this.#fork()
     return new Promise((resolve) => {
@@ -106,7 +119,7 @@ export class ClusterPrimary {
   async stop(): Promise<number> {
     this.#stopping = true
     this.#observer.stop()
-    clearInterval(this.#polling)
+    clearInterval(this.#ticking)
     for (const timer of this.#timers) clearTimeout(timer)
     const workers = this.#workers()
     for (const worker of workers) send(worker, { gateway: 'refuse' })
@@ -133,11 +146,43 @@ export class ClusterPrimary {
     return Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined)
   }
 
-  /** Polls the workers that listen; of the others nothing is known. */
+  /** True if the worker listens and sends messages. */
+  #responds({ id }: Worker): boolean {
+    return (this.#silence.get(id) ?? UNRESPONSIVE_TICKS) < UNRESPONSIVE_TICKS
+  }
+
+  #tick(): void {
+    const { workerTimeoutMs, logger } = this.#options
+    for (const worker of this.#workers()) {
+      const before = this.#silence.get(worker.id)
+      if (before === undefined) continue
+      const ticks = before + 1
+      this.#silence.set(worker.id, ticks)
+      if (workerTimeoutMs === 0 || ticks !== Math.ceil(workerTimeoutMs / TICK_MS) + 1) continue
+      logger.warn({ pid: worker.process.pid, timeout_ms: workerTimeoutMs }, 'worker does not respond, killing it')
+      worker.process.kill('SIGKILL')
+    }
+    this.#reportUnresponsive()
+    void this.#look()
+  }
+
+  /** Names the workers that do not respond to the others, whose /readyz reports it. */
+  #reportUnresponsive(): void {
+    const silent = this.#workers().filter((worker) => this.#silence.has(worker.id) && !this.#responds(worker))
+    const names = silent.map(({ id, process: { pid } }) => `Worker ${id} (pid ${pid}) does not respond.`)
+    const text = names.length === 0 ? null : names.join(' ')
+    if (text === this.#unresponsive) return
+    this.#unresponsive = text
+    if (text !== null)
+      this.#options.logger.warn({ pids: silent.map(({ process: { pid } }) => pid) }, 'workers do not respond')
+    for (const worker of this.#workers()) if (this.#responds(worker)) send(worker, { gateway: 'unresponsive', text })
+  }
+
+  /** Polls the workers that respond; of the others nothing is known. */
   async #look(): Promise<WorkerReply[]> {
     const replies = await this.#rounds.poll(
       this.#workers()
-        .filter(({ id }) => this.#listening.has(id))
+        .filter((worker) => this.#responds(worker))
         .map((worker) => ({
           worker: worker.id,
           pid: worker.process.pid ?? 0,
@@ -160,6 +205,7 @@ export class ClusterPrimary {
 
   #hear(from: Worker, message: unknown): void {
     if (!isClusterMessage(message)) return
+    if (this.#silence.has(from.id)) this.#silence.set(from.id, 0)
     if (message.gateway === 'bell' || message.gateway === 'revocation') {
       for (const worker of this.#workers()) if (worker !== from) send(worker, message)
     } else if (message.gateway === 'metrics') {
@@ -183,7 +229,8 @@ export class ClusterPrimary {
 
   /** The first worker that listens lets the others start; the last one completes the startup. */
   #started(worker: Worker, url: string): void {
-    this.#listening.add(worker.id)
+    this.#silence.set(worker.id, 0)
+    if (this.#unresponsive !== null) send(worker, { gateway: 'unresponsive', text: this.#unresponsive })
     this.#starts++
     if (this.#workers().length === 1) this.#files = this.#options.databaseFiles()
     if (this.#starts === 1) for (let count = 1; count < this.#options.workers; count++) this.#fork()
@@ -197,7 +244,7 @@ export class ClusterPrimary {
   #exited(worker: Worker, code: number | null, signal: string | null): void {
     const lived = Date.now() - (this.#forkedAt.get(worker.id) ?? 0)
     this.#forkedAt.delete(worker.id)
-    this.#listening.delete(worker.id)
+    this.#silence.delete(worker.id)
     // Its last messages can arrive after its exit.
     if (worker.isConnected()) worker.once('disconnect', () => this.#retire(worker))
     else this.#retire(worker)

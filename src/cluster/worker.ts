@@ -8,6 +8,8 @@ import type { Revocation } from '../store/store.ts'
 import type { CoordinatorClient, CoordinatorRequest, CoordinatorResponse } from './coordinator.ts'
 import { type ClusterMessage, isClusterMessage } from './messages.ts'
 
+/** Interval of the heartbeats to the primary, in milliseconds. */
+const HEARTBEAT_MS = 500
 /** Timeout for the metrics of all workers, in milliseconds; /metrics fails after that. */
 const METRICS_MS = 6_000
 /** Timeout for the status of all workers, in milliseconds. The primary waits up to 2 s for the workers. */
@@ -40,6 +42,7 @@ export class ClusterWorker implements ClusterPeers {
   readonly #questions = new Map<number, readonly PendingRequest[]>()
   #waiting: PendingRequest[] = []
   #onRevocation: (revocation: Revocation) => void = noop
+  #onUnresponsive: (error: GatewayError | null) => void = noop
   #vitals: (() => Promise<WorkerReport>) | null = null
   #asking = 0
 
@@ -48,6 +51,7 @@ export class ClusterWorker implements ClusterPeers {
       if (!isClusterMessage(message)) return
       if (message.gateway === 'bell') this.bell.emit()
       else if (message.gateway === 'revocation') this.#onRevocation(message.revocation)
+      else if (message.gateway === 'unresponsive') this.#unresponsive(message.text)
       else if (message.gateway === 'answer') this.#answered(message.id, message.answers)
       else if (message.gateway === 'vitals') void this.sendStatus(message.id)
       else if (message.gateway === 'metrics' || message.gateway === 'overview') this.#asked.get(message.id)?.(message)
@@ -78,6 +82,15 @@ export class ClusterWorker implements ClusterPeers {
   /** Sets the function that returns the status of this worker when the primary requests it. */
   onStatusRequest(read: () => Promise<WorkerReport>): void {
     this.#vitals = read
+  }
+
+  /** Sets the listener for workers that do not respond; null once all do again. */
+  onUnresponsive(listener: (error: GatewayError | null) => void): void {
+    this.#onUnresponsive = listener
+  }
+
+  #unresponsive(text: string | null): void {
+    this.#onUnresponsive(text === null ? null : new GatewayError('worker_unresponsive', text))
   }
 
   /** Sends the status of this worker to the primary. Resolves once it is sent. @param id the request, 0 without one */
@@ -139,8 +152,10 @@ export class ClusterWorker implements ClusterPeers {
     this.#questions.delete(id)
   }
 
+  /** Reports that this worker serves requests. From then on it must send heartbeats. */
   listening(url: string): void {
     void sendToPrimary({ gateway: 'listening', url })
+    setInterval(() => void sendToPrimary({ gateway: 'heartbeat' }), HEARTBEAT_MS).unref()
   }
 
   /**

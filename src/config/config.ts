@@ -21,6 +21,8 @@ export interface Config {
   /** null for plain HTTP. */
   readonly tls: CertificateFiles | null
   readonly workers: number
+  /** 0 if workers that do not respond are not replaced. */
+  readonly workerTimeoutMs: number
   /** Path of the SQLite file; empty with PostgreSQL. */
   readonly databaseFile: string
   /** null if the store is SQLite. */
@@ -72,6 +74,7 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
     port: values.PORT,
     tls,
     workers: values.WORKERS === 'auto' ? availableParallelism() : values.WORKERS,
+    workerTimeoutMs: values.WORKER_TIMEOUT_SECONDS * 1_000,
     ...values.DATABASE_URL,
     databaseConnections: values.DATABASE_POOL_SIZE,
     broker: buildBrokerConfig(values),

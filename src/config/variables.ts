@@ -46,6 +46,12 @@ export const CONFIG_VARIABLES = {
     constraint: 'a whole number from 1 to 256, or auto',
     schema: z.union([z.literal('auto'), integerString(1, 256)]),
   },
+  WORKER_TIMEOUT_SECONDS: integerVariable(
+    '30',
+    0,
+    86400,
+    'With several workers: one without a heartbeat for this long is killed and replaced; 0 disables this, for example for a debugger.',
+  ),
   DATABASE_URL: {
     default: 'sqlite:data/gateway.db',
     description:

@@ -21,6 +21,9 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   'e2e/page/room-many.test.ts': { 'upper limit': [1, LATER] },
   'integration/store/postgres.test.ts': { 'bare limit': [1, 'an option of the store'] },
   'unit/publisher/message.test.ts': { 'upper limit': [1, CLOCK] },
+  'integration/cluster/worker-failures.test.ts': {
+    'fixed wait': [2, 'how long processes are stopped, and the checks after it'],
+  },
   'integration/http/messages.test.ts': { 'upper limit': [1, CLOCK] },
   'integration/monitoring/metrics.test.ts': { 'upper limit': [1, CLOCK] },
   'integration/publisher/outbox.test.ts': { 'upper limit': [1, LATER], 'fixed wait': [1, LATER] },
