@@ -20,7 +20,7 @@ export interface AccessControlOptions {
   readonly log: MessageStore
   readonly live: StreamHub
   readonly health: HealthRegistry
-  readonly siblings: ClusterPeers | undefined
+  readonly clusterPeers: ClusterPeers | undefined
 }
 
 /** Authentication, authorization and limits of one worker. */
@@ -28,7 +28,7 @@ export interface AccessControl {
   readonly authorise: Authorise
   readonly tickets: Tickets
   readonly revocations: Revocations
-  readonly gate: Quotas
+  readonly quotas: Quotas
   readonly proxies: TrustedProxies
   /** Must be called after the store is open and before the first request. @throws GatewayError storage_* */
   readonly start: () => Promise<void>
@@ -40,20 +40,20 @@ export const createAccessControl = ({
   log,
   live,
   health,
-  siblings,
+  clusterPeers,
 }: AccessControlOptions): AccessControl => {
   const { tokens, corsOrigins, trustedProxies, limits } = config
   const proxies = new TrustedProxies(trustedProxies)
-  const ask = siblings?.request ?? createLocalCoordinator()
-  const tickets = new Tickets(log.tickets === undefined ? ask : withSharedTickets(ask, log.tickets))
+  const coordinate = clusterPeers?.request ?? createLocalCoordinator()
+  const tickets = new Tickets(log.tickets === undefined ? coordinate : withSharedTickets(coordinate, log.tickets))
   const revocations = new Revocations({
     log,
     onRevoked: (revocation) =>
       live.closeWhere(({ subject, issuedAt }) => subject === revocation.subject && coversToken(revocation, issuedAt)),
-    broadcast: siblings?.broadcastRevocation ?? noop,
+    broadcast: clusterPeers?.broadcastRevocation ?? noop,
   })
-  siblings?.onRevocation((revocation) => revocations.apply(revocation))
-  const rules = { tickets, revocations, gate: new Quotas(limits, ask, proxies), proxies }
+  clusterPeers?.onRevocation((revocation) => revocations.apply(revocation))
+  const rules = { tickets, revocations, quotas: new Quotas(limits, coordinate, proxies), proxies }
   if (tokens === null) return { ...rules, authorise: allowAll, start: () => revocations.start() }
   const { authorise, start } = createAuthorizer({
     tokens,
@@ -75,13 +75,13 @@ export const createAccessControl = ({
 
 /** Keeps tickets in the store that all hosts share; limits are still counted per host. */
 const withSharedTickets =
-  (ask: CoordinatorClient, tickets: TicketStore): CoordinatorClient =>
+  (coordinate: CoordinatorClient, tickets: TicketStore): CoordinatorClient =>
   async (question) => {
     if (question.do === 'keep') {
       await tickets.keep(question.id, question.value, question.ms)
       return { ok: true }
     }
-    if (question.do !== 'take') return ask(question)
+    if (question.do !== 'take') return coordinate(question)
     const value = await tickets.take(question.id)
     return value === null ? { ok: false } : { ok: true, value }
   }

@@ -36,7 +36,7 @@ export interface GatewayOptions {
   /** Store to use instead of the configured one. The gateway starts and stops it. */
   readonly log?: MessageStore
   /** Notifier to use instead of a new one. */
-  readonly bell?: ChangeNotifier
+  readonly changes?: ChangeNotifier
   /** Returns the text for /metrics, if it includes other processes. */
   readonly metricsText?: () => Promise<string>
   /** Returns the status of all workers, if there are several. */
@@ -55,7 +55,7 @@ export class Gateway {
   readonly #config: Config
   readonly #logger: Logger
   readonly #log: MessageStore
-  readonly #bell: ChangeNotifier
+  readonly #changes: ChangeNotifier
   readonly #health: HealthRegistry
   readonly #metrics: Metrics
   readonly #tracing: Tracing
@@ -74,14 +74,14 @@ export class Gateway {
   #refused: Promise<unknown> | null = null
 
   constructor(parts: GatewayOptions) {
-    const { config, logger, version, log, bell, metricsText, reusePort = false, clusterPeers } = parts
+    const { config, logger, version, log, changes, metricsText, reusePort = false, clusterPeers } = parts
     this.#config = config
-    this.#bell = bell ?? new ChangeNotifier()
+    this.#changes = changes ?? new ChangeNotifier()
     this.#logger = logger
     this.#log =
       log ??
       openStore(config, {
-        onGrown: () => this.#bell.emit(),
+        onGrown: () => this.#changes.emit(),
         // Ignored: the next periodic check reports the same failure and retries.
         onRevoked: () => void this.#access.revocations.refresh().catch(noop),
         onWarning: (text) => logger.warn(text),
@@ -89,7 +89,7 @@ export class Gateway {
     this.#health = new HealthRegistry((component, fault) => this.#noteChange(component, fault))
     this.#live = new StreamHub({
       log: this.#log,
-      bell: this.#bell,
+      changes: this.#changes,
       heartbeatMs: config.heartbeatMs,
       maxAgeMs: config.streamMaxMs,
       onFault: (error) => this.#health.report('store_read', error),
@@ -99,8 +99,8 @@ export class Gateway {
     this.#metrics = makeMetrics({
       version,
       mode: this.mode,
-      live: () => this.#live.figures,
-      readers: () => this.#live.readersByState(),
+      live: () => this.#live.stats,
+      subscribers: () => this.#live.subscribersByState(),
       queue: () => this.#ingest?.queue ?? null,
       size: async () => this.#log.size?.() ?? null,
       faults: () => this.#health.faults,
@@ -110,7 +110,7 @@ export class Gateway {
     this.#tracing = new Tracing({ config: config.tracing, version, logger })
     const { tracer } = this.#tracing
     this.#append = instrumentAppend(this.#log, this.#metrics)
-    this.#committed = recordCommit({ metrics: this.#metrics, logger, bell: this.#bell })
+    this.#committed = recordCommit({ metrics: this.#metrics, logger, changes: this.#changes })
     this.#retention = new RetentionJob({
       log: this.#log,
       ...config.retention,
@@ -144,9 +144,9 @@ export class Gateway {
       log: this.#log,
       live: this.#live,
       health: this.#health,
-      siblings: clusterPeers,
+      clusterPeers,
     })
-    const figures = {
+    const metrics = {
       metricsText: metricsText ?? (() => this.#metrics.registry.metrics()),
       metricsType: this.#metrics.registry.contentType,
       onResponse: this.#metrics.onResponse,
@@ -155,7 +155,7 @@ export class Gateway {
     const { corsOrigins, hosts, limits, host, port, metricsPort } = config
     const streams = {
       ...this.#access,
-      ...figures,
+      ...metrics,
       log: this.#log,
       live: this.#live,
       logger,
@@ -163,10 +163,10 @@ export class Gateway {
       hosts,
       onReset: (reason: ResetReason) => this.#metrics.resets.inc({ reason }),
     }
-    const door = new StreamFastPath({ ...streams, headersMs: limits.headersMs })
+    const fastPath = new StreamFastPath({ ...streams, headersMs: limits.headersMs })
     const app = createApp({
       ...streams,
-      refusals: door.refusals,
+      refusals: fastPath.refusals,
       health: this.#health,
       listRevocations: () => this.#log.revocations(),
       authEnabled: config.tokens !== null,
@@ -182,16 +182,16 @@ export class Gateway {
         maxMessageBytes: config.maxMessageBytes,
         onStored: (messages) => {
           this.#metrics.stored.inc(messages)
-          this.#bell.notify()
+          this.#changes.notify()
         },
         onStorageFault: (error) => this.#health.report('store_write', error),
       }),
     })
     const server = { limits, proxies: this.#access.proxies, host, sharedPort: reusePort, certificate: null }
     const certificate = this.#certificates?.current ?? null
-    this.#server = new HttpServer({ ...server, port, certificate, handler: app.callback(), fastPath: door })
+    this.#server = new HttpServer({ ...server, port, certificate, handler: app.callback(), fastPath })
     if (metricsPort !== null) {
-      this.#metricsServer = new HttpServer({ ...server, port: metricsPort, handler: createMetricsHandler(figures) })
+      this.#metricsServer = new HttpServer({ ...server, port: metricsPort, handler: createMetricsHandler(metrics) })
     }
   }
 

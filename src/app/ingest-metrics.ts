@@ -10,7 +10,7 @@ export type CommitListener = (entries: readonly AppendEntry[], outcomes: readonl
  * stored.
  */
 export const recordCommit =
-  ({ metrics, logger, bell }: { metrics: Metrics; logger: Logger; bell: ChangeNotifier }): CommitListener =>
+  ({ metrics, logger, changes }: { metrics: Metrics; logger: Logger; changes: ChangeNotifier }): CommitListener =>
   (entries, outcomes) => {
     let stored = 0
     let duplicates = 0
@@ -28,7 +28,7 @@ export const recordCommit =
     if (rejected.size > 0) logger.warn({ reasons: Object.fromEntries(rejected) }, 'messages quarantined')
     if (stored === 0) return
     metrics.stored.inc(stored)
-    bell.notify()
+    changes.notify()
   }
 
 const reasonOf = (entry: AppendEntry, kind: AppendResult['kind']): string => {

@@ -132,7 +132,7 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
     config,
     logger,
     version,
-    bell: sibling.bell,
+    changes: sibling.bell,
     metricsText: () => sibling.metricsText(),
     overview: sibling.overview,
     reusePort: true,

@@ -62,7 +62,7 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; with --url always over HTTP
       url,
       token,
       loop: given.switch('loop'),
-      patienceMs: TIMEOUT_MS,
+      timeoutMs: TIMEOUT_MS,
       signal: io.signal,
       onBegin: (events, messages) => {
         total = messages

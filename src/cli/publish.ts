@@ -58,9 +58,9 @@ nothing is stored twice.`,
       throw new UsageError('nothing to publish: use --content and other flags, or pass JSON lines on stdin')
     }
     const run = new PublishRun(io)
-    const patienceMs = (given.positive('timeout') ?? DEFAULT_TIMEOUT_SECONDS) * 1_000
+    const timeoutMs = (given.positive('timeout') ?? DEFAULT_TIMEOUT_SECONDS) * 1_000
     const way = await resolvePublishTarget(given)
-    const sink = await openTransport({ ...way, patienceMs, onFate: run.settle, signal: io.signal })
+    const sink = await openTransport({ ...way, timeoutMs, onFate: run.settle, signal: io.signal })
     try {
       if (text === null) await run.lines(given, (parcel) => sink.push(parcel))
       else await run.one(text, (parcel) => sink.push(parcel))

@@ -62,7 +62,7 @@ const serveDemo = async (given: ParsedArgs, io: CommandIo): Promise<number> => {
         loop: true,
         url: config.broker === null ? page : null,
         token,
-        patienceMs: TIMEOUT_MS,
+        timeoutMs: TIMEOUT_MS,
         signal: stopping.signal,
         onBegin: (events, messages) => {
           io.note(introText(events, messages, wanted.seed))

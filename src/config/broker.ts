@@ -12,10 +12,10 @@ export interface BrokerConfig {
 }
 
 /** Requires a host if a variable that only completes one is set. */
-export const validateBroker = ({ given, problems }: RawConfig): void => {
+export const validateBroker = ({ sources, problems }: RawConfig): void => {
   const names = ['RABBITMQ_PORT', 'RABBITMQ_USER', 'RABBITMQ_PASSWORD', 'RABBITMQ_VHOST'] as const
-  const alone = names.filter((name) => given.has(name))
-  if (alone.length > 0 && !given.has('RABBITMQ_URL') && !given.has('RABBITMQ_HOST')) {
+  const alone = names.filter((name) => sources.has(name))
+  if (alone.length > 0 && !sources.has('RABBITMQ_URL') && !sources.has('RABBITMQ_HOST')) {
     problems.push(`${alone.join(', ')} set without RABBITMQ_HOST or RABBITMQ_URL.`)
   }
 }

@@ -4,11 +4,11 @@ import { errorChainText } from '../core/error-text.ts'
 import type { RawConfig } from './raw-config.ts'
 
 /** Checks the TLS files of PostgreSQL, so that a missing one is reported at startup instead of at each connection. */
-export const validateDatabase = ({ values, given, problems }: RawConfig): void => {
+export const validateDatabase = ({ values, sources, problems }: RawConfig): void => {
   const location = values.DATABASE_URL
   if (location === undefined) return
   if (location.postgres === null) {
-    if (given.has('DATABASE_POOL_SIZE')) {
+    if (sources.has('DATABASE_POOL_SIZE')) {
       problems.push('DATABASE_POOL_SIZE is set without a postgres:// DATABASE_URL: SQLite has none.')
     }
     return

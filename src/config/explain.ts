@@ -33,8 +33,8 @@ export const explainConfig = ({ own, dotEnv }: EnvLayers = readEnvLayers()): rea
     const { secret }: ConfigVariable = CONFIG_VARIABLES[name]
     const text = name === 'AUTH' ? effectiveAuth(raw) : raw.texts.get(name)
     const value = text === undefined ? null : secret ? mask(text) : text
-    const given = raw.given.get(name)
-    if (given === undefined) return { name, value, source: 'default' }
-    return { name, value, source: given === 'file' ? 'file' : own[name] ? 'environment' : '.env' }
+    const source = raw.sources.get(name)
+    if (source === undefined) return { name, value, source: 'default' }
+    return { name, value, source: source === 'file' ? 'file' : own[name] ? 'environment' : '.env' }
   })
 }

@@ -14,7 +14,7 @@ export interface RawConfig<N extends VariableName = VariableName> {
   /** Texts of the values, defaults included. */
   readonly texts: ReadonlyMap<VariableName, string>
   /** The variables that are set, by NAME or by NAME_FILE. */
-  readonly given: ReadonlyMap<VariableName, 'value' | 'file'>
+  readonly sources: ReadonlyMap<VariableName, 'value' | 'file'>
   /** One sentence per problem. */
   readonly problems: string[]
 }
@@ -27,14 +27,14 @@ const RENAMED: Readonly<Record<string, VariableName>> = {
   CACHE_DIR: 'NATIVE_MODULE_DIR',
 }
 
-/** Reads the given variables, by default all of them. Empty text counts as not set. */
+/** Reads these variables, by default all of them. Empty text counts as not set. */
 export const readRawConfig = <N extends VariableName = VariableName>(
   env: Env,
   names: readonly N[] = VARIABLE_NAMES as readonly N[],
 ): RawConfig<N> => {
   const values: Partial<Record<VariableName, unknown>> = {}
   const texts = new Map<VariableName, string>()
-  const given = new Map<VariableName, 'value' | 'file'>()
+  const sources = new Map<VariableName, 'value' | 'file'>()
   const problems: string[] = []
 
   const readText = (name: VariableName, variable: ConfigVariable): string | null => {
@@ -42,11 +42,11 @@ export const readRawConfig = <N extends VariableName = VariableName>(
     const file = variable.secret ? env[`${name}_FILE`] : undefined
     if (own) {
       if (file) problems.push(`${name} and ${name}_FILE are both set; keep one.`)
-      given.set(name, 'value')
+      sources.set(name, 'value')
       return own
     }
     if (!file) return variable.default
-    given.set(name, 'file')
+    sources.set(name, 'file')
     return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
   }
 
@@ -83,7 +83,7 @@ export const readRawConfig = <N extends VariableName = VariableName>(
     if (env[old] && names.some((wanted) => wanted === name)) problems.push(`${old} was renamed: set ${name} instead.`)
   }
   // The assertion holds because each value was parsed by the schema of the same name.
-  return { values: values as Partial<Pick<ConfigValues, N>>, texts, given, problems }
+  return { values: values as Partial<Pick<ConfigValues, N>>, texts, sources, problems }
 }
 
 /** @throws GatewayError config_invalid, whose message lists all problems, one per line */

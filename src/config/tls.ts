@@ -26,8 +26,8 @@ const BROKER_FILES = {
 } as const
 
 /** Reports TLS files of amqps:// that cannot be used now; otherwise the connection would silently be unprotected. */
-export const validateBrokerTls = ({ values, given, problems }: RawConfig): void => {
-  const names = Object.values(BROKER_FILES).filter((name) => given.has(name))
+export const validateBrokerTls = ({ values, sources, problems }: RawConfig): void => {
+  const names = Object.values(BROKER_FILES).filter((name) => sources.has(name))
   const address = values.RABBITMQ_URL
   if (names.length > 0 && address !== undefined && (address?.tls ?? null) === null) {
     problems.push(`${names.join(', ')} set without an amqps:// RABBITMQ_URL: nothing would be encrypted.`)

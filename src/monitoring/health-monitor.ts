@@ -115,26 +115,26 @@ export class HealthMonitor {
 /** Creates the monitor of a process without other workers. */
 export const monitorSingleProcess = (read: () => Promise<WorkerReport>): HealthMonitor =>
   new HealthMonitor({
-    pollWorkers: async () => [{ worker: 1, pid: process.pid, vitals: toWorkerStatus(await read()) }],
+    pollWorkers: async () => [{ worker: 1, pid: process.pid, status: toWorkerStatus(await read()) }],
     expected: 1,
   })
 
-const stateOf = ({ worker, pid, vitals }: WorkerReply, { loopDelay }: RateSample): WorkerSummary => ({
+const stateOf = ({ worker, pid, status }: WorkerReply, { loopDelay }: RateSample): WorkerSummary => ({
   worker,
   pid,
-  answers: vitals !== null,
-  ready: vitals === null ? null : vitals.faults.length === 0,
-  started_at: vitals === null ? null : new Date(vitals.started_at).toISOString(),
-  readers: vitals === null ? null : sumMetric(vitals.figures, 'gateway_subscribers'),
-  memory_bytes: vitals?.figures.process_resident_memory_bytes ?? null,
+  answers: status !== null,
+  ready: status === null ? null : status.faults.length === 0,
+  started_at: status === null ? null : new Date(status.started_at).toISOString(),
+  readers: status === null ? null : sumMetric(status.figures, 'gateway_subscribers'),
+  memory_bytes: status?.figures.process_resident_memory_bytes ?? null,
   event_loop_delay_seconds: loopDelay.get(pid) ?? null,
 })
 
 /** Merges faults that several workers have in common, keeping the earliest start. */
 const mergeFaults = (seen: readonly WorkerReply[]): ClusterFault[] => {
   const faults = new Map<string, ClusterFault>()
-  for (const { worker, vitals } of seen) {
-    for (const fault of vitals?.faults ?? []) {
+  for (const { worker, status } of seen) {
+    for (const fault of status?.faults ?? []) {
       const key = `${fault.component} ${fault.code}`
       const known = faults.get(key)
       const first = known !== undefined && known.since <= fault.since ? known : fault

@@ -27,7 +27,7 @@ export interface RateSample {
 }
 
 const answers = (seen: readonly WorkerReply[]): { pid: number; figures: MetricsSnapshot }[] =>
-  seen.flatMap(({ pid, vitals }) => (vitals === null ? [] : [{ pid, figures: vitals.figures }]))
+  seen.flatMap(({ pid, status }) => (status === null ? [] : [{ pid, figures: status.figures }]))
 
 /** For values that are the same for all workers, of which some may not have measured them. */
 export const maxAcrossWorkers = (seen: readonly WorkerReply[], name: string): number | null => {
@@ -42,8 +42,8 @@ export const sumAcrossWorkers = (seen: readonly WorkerReply[], name: string): nu
 /** Returns the latest metrics of the workers that replied, and the previous ones of those that did not. */
 export const advanceBaseline = (before: Baseline, seen: readonly WorkerReply[], at: number): Baseline => {
   const byPid = new Map<number, MetricsSnapshot>()
-  for (const { pid, vitals } of seen) {
-    const figures = vitals?.figures ?? before.byPid.get(pid)
+  for (const { pid, status } of seen) {
+    const figures = status?.figures ?? before.byPid.get(pid)
     if (figures !== undefined) byPid.set(pid, figures)
   }
   return { at, byPid }

@@ -35,14 +35,14 @@ export class WorkerPoller {
       if (workers.length === 0) open.done()
     })
     this.#open.delete(id)
-    return workers.map(({ worker, pid }) => ({ worker, pid, vitals: open.answers.get(worker) ?? null }))
+    return workers.map(({ worker, pid }) => ({ worker, pid, status: open.answers.get(worker) ?? null }))
   }
 
   /** Handles a reply. Replies to a finished poll are ignored. */
-  onReply(id: number, worker: number, vitals: WorkerStatus): void {
+  onReply(id: number, worker: number, status: WorkerStatus): void {
     const open = this.#open.get(id)
     if (open === undefined) return
-    open.answers.set(worker, vitals)
+    open.answers.set(worker, status)
     if (open.answers.size === open.wanted) open.done()
   }
 }

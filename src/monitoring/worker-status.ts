@@ -19,11 +19,11 @@ export interface WorkerReport extends Omit<WorkerStatus, 'figures'> {
   readonly metrics: ProcessMetrics
 }
 
-/** A worker and its status; `vitals` is null if it did not reply in time. */
+/** A worker and its status; `status` is null if it did not reply in time. */
 export interface WorkerReply {
   readonly worker: number
   readonly pid: number
-  readonly vitals: WorkerStatus | null
+  readonly status: WorkerStatus | null
 }
 
 /** Returns the current status of this process; never rejects. */

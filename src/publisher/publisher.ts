@@ -89,11 +89,11 @@ export class Publisher {
   readonly #store: MessageQueue
   readonly #sender: Sender
   readonly #onState: (state: PublisherState) => void
-  #way: ConnectionState = { status: 'connecting', error: null }
+  #connectionState: ConnectionState = { status: 'connecting', error: null }
   #closing: Promise<{ queued: number }> | null = null
   #closed = false
   #pumping = false
-  #trouble: PublishError | null = null
+  #outboxError: PublishError | null = null
   readonly #idle = new Set<() => void>()
 
   /** @throws PublishError config_invalid or amqp_client_incompatible; with an outbox also outbox_* */
@@ -121,7 +121,7 @@ export class Publisher {
         address,
         exchange,
         queue: this.#store,
-        onConnectionState: (way) => this.#changed(way),
+        onConnectionState: (state) => this.#onConnectionState(state),
       })
     } catch (error) {
       this.#store.close()
@@ -133,9 +133,9 @@ export class Publisher {
   get state(): PublisherState {
     const { queued } = this.#store
     if (this.#closed) return { status: 'closed', error: null, queued }
-    if (this.#way.status === 'ready' && this.#trouble !== null)
-      return { status: 'degraded', error: this.#trouble, queued }
-    return { ...this.#way, queued }
+    if (this.#connectionState.status === 'ready' && this.#outboxError !== null)
+      return { status: 'degraded', error: this.#outboxError, queued }
+    return { ...this.#connectionState, queued }
   }
 
   /** Messages that RabbitMQ has not confirmed yet. */
@@ -193,7 +193,7 @@ export class Publisher {
       path: outbox,
       onReady: () => this.#sender.pump(),
       onError: (error) => {
-        this.#trouble = error
+        this.#outboxError = error
         this.#onState(this.state)
       },
       onRefused: (error) => onRefused?.(error),
@@ -229,8 +229,8 @@ export class Publisher {
     })
   }
 
-  #changed(way: ConnectionState): void {
-    this.#way = way
+  #onConnectionState(state: ConnectionState): void {
+    this.#connectionState = state
     this.#onState(this.state)
   }
 }

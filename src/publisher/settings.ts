@@ -65,8 +65,8 @@ const parseUrl = (text: string, what: string): BrokerAddress => {
   }
 }
 
-const addressOf = (env: Environment, given: string | undefined): BrokerAddress => {
-  if (given !== undefined) return parseUrl(given, 'url')
+const addressOf = (env: Environment, overrides: string | undefined): BrokerAddress => {
+  if (overrides !== undefined) return parseUrl(overrides, 'url')
   const url = textOf(env, 'RABBITMQ_URL', true)
   if (url !== undefined) return parseUrl(url, 'RABBITMQ_URL')
   const hostname = textOf(env, 'RABBITMQ_HOST')
@@ -85,16 +85,16 @@ const VARIABLES = { caFile: 'RABBITMQ_CA_FILE', certFile: 'RABBITMQ_CERT_FILE', 
 const FILES = ['caFile', 'certFile', 'keyFile'] as const
 
 /** Adds the TLS files of amqps://, from the options or the environment. @throws PublishError config_invalid */
-const withTls = (address: BrokerAddress, given: SettingsOverrides, env: Environment): BrokerAddress => {
-  const named = FILES.filter((file) => given[file] !== undefined)
+const withTls = (address: BrokerAddress, overrides: SettingsOverrides, env: Environment): BrokerAddress => {
+  const named = FILES.filter((file) => overrides[file] !== undefined)
   // If the address comes from an option, the TLS variables of the environment belong to another broker.
-  const variables = FILES.filter((file) => given[file] === undefined && textOf(env, VARIABLES[file]) !== undefined)
+  const variables = FILES.filter((file) => overrides[file] === undefined && textOf(env, VARIABLES[file]) !== undefined)
   if (address.tls === null) {
-    const idle = [...named, ...(given.url === undefined ? variables.map((file) => VARIABLES[file]) : [])]
+    const idle = [...named, ...(overrides.url === undefined ? variables.map((file) => VARIABLES[file]) : [])]
     if (idle.length === 0) return address
     throw invalid(`${idle.join(', ')} set without an amqps:// URL: nothing would be encrypted.`)
   }
-  const pathOf = (file: (typeof FILES)[number]) => given[file] ?? textOf(env, VARIABLES[file]) ?? null
+  const pathOf = (file: (typeof FILES)[number]) => overrides[file] ?? textOf(env, VARIABLES[file]) ?? null
   const tls: BrokerTls = { caFile: pathOf('caFile'), certFile: pathOf('certFile'), keyFile: pathOf('keyFile') }
   // A missing file is named in the same way as its companion was given: as an option or as a variable.
   const byOption = (file: (typeof FILES)[number]) =>
@@ -111,11 +111,12 @@ const withTls = (address: BrokerAddress, given: SettingsOverrides, env: Environm
  *
  * @throws PublishError config_invalid
  */
-export const readSettings = (given: SettingsOverrides, env: Environment = process.env): Settings => {
-  const exchange = given.exchange ?? textOf(env, 'RABBITMQ_EXCHANGE') ?? DEFAULT_EXCHANGE
+export const readSettings = (overrides: SettingsOverrides, env: Environment = process.env): Settings => {
+  const exchange = overrides.exchange ?? textOf(env, 'RABBITMQ_EXCHANGE') ?? DEFAULT_EXCHANGE
   if (exchange === '' || Buffer.byteLength(exchange) > 240 || /\p{Cc}/u.test(exchange)) {
     throw invalid('exchange must be 1 to 240 bytes of text without control characters.')
   }
-  const maxMessageBytes = given.maxMessageBytes ?? numberOf(env, 'MAX_MESSAGE_BYTES', DEFAULT_MAX_BYTES, 134_217_728)
-  return { address: withTls(addressOf(env, given.url), given, env), exchange, maxMessageBytes }
+  const maxMessageBytes =
+    overrides.maxMessageBytes ?? numberOf(env, 'MAX_MESSAGE_BYTES', DEFAULT_MAX_BYTES, 134_217_728)
+  return { address: withTls(addressOf(env, overrides.url), overrides, env), exchange, maxMessageBytes }
 }

@@ -24,12 +24,12 @@ export class ChangeNotifier {
   }
 }
 
-/** Also notifies the sibling workers, at most once per event-loop iteration. */
+/** Also notifies the other workers, at most once per event-loop iteration. */
 export class ClusterChangeNotifier extends ChangeNotifier {
   readonly #send: () => void
   #sending = false
 
-  /** @param send notifies the siblings, which then call `emit` */
+  /** @param send notifies the other workers, which then call `emit` */
   constructor(send: () => void) {
     super()
     this.#send = send

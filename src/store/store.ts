@@ -177,16 +177,16 @@ export interface MessageStore {
   append(entries: readonly AppendEntry[]): Promise<AppendResult[]>
 
   /** Returns the messages that match a filter after a cursor, in ascending order. A filter without events matches nothing. */
-  read(selection: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage>
+  read(filter: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage>
   /** Returns the newest matching messages with `db_id < before`, in ascending order. `hasMore`: older ones exist. */
-  readBefore(selection: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage>
+  readBefore(filter: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage>
   /** Returns the cursor that is followed by exactly the newest `count` matching messages; 0 if there are no more than `count`. */
-  tailCursor(selection: SubscriptionFilter, count: number): Promise<number>
+  tailCursor(filter: SubscriptionFilter, count: number): Promise<number>
 
   /** Returns the greatest db_id that was ever visible; 0 in a new store. */
   head(): Promise<number>
   /** Returns the bounds of the events of a filter; its types and senders are ignored. */
-  bounds(selection: SubscriptionFilter): Promise<Bounds>
+  bounds(filter: SubscriptionFilter): Promise<Bounds>
   /**
    * Lists at most `limit` events with `last_db_id < before`, by latest activity; `before` 0 starts at the newest. `eventIds` restricts the
    * list.

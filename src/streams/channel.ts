@@ -27,8 +27,8 @@ interface Member {
 /** All subscribers of one filter, and the newest SSE events for it, encoded once for all of them. */
 export class StreamChannel {
   readonly key: string
-  readonly selection: SubscriptionFilter
-  readonly slab: ReplayBuffer
+  readonly filter: SubscriptionFilter
+  readonly buffer: ReplayBuffer
   readonly #subscribers: Member[] = []
   /** Number of removals. A removal moves the last subscriber into the gap, so a broadcast during which one happens is repeated. */
   #departures = 0
@@ -40,10 +40,10 @@ export class StreamChannel {
   #lastFrameAt = 0
 
   /** @param from the replay buffer starts after this db_id */
-  constructor(selection: SubscriptionFilter, from: number) {
-    this.selection = selection
-    this.key = filterKey(selection)
-    this.slab = new ReplayBuffer(from)
+  constructor(filter: SubscriptionFilter, from: number) {
+    this.filter = filter
+    this.key = filterKey(filter)
+    this.buffer = new ReplayBuffer(from)
   }
 
   get size(): number {
@@ -75,7 +75,7 @@ export class StreamChannel {
   }
 
   append(db_id: number, frame: Buffer): void {
-    this.slab.append(db_id, frame)
+    this.buffer.append(db_id, frame)
     this.#lastFrameAt = performance.now()
   }
 
@@ -91,7 +91,7 @@ export class StreamChannel {
 
   /** Called periodically: frees the replay buffer of an idle channel. */
   trim(now: number): void {
-    if (this.slab.bytes > 0 && !this.#passing && now - this.#lastFrameAt > IDLE_BUFFER_TTL_MS) this.slab.clear()
+    if (this.buffer.bytes > 0 && !this.#passing && now - this.#lastFrameAt > IDLE_BUFFER_TTL_MS) this.buffer.clear()
   }
 
   #pass(): void {

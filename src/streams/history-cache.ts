@@ -9,9 +9,9 @@ const PAGE = { messages: 500, bytes: 128 * 1024 }
 /** Maximum memory for encoded pages, which are kept for other subscribers of the same history. */
 const CACHE_BYTES = 16 * 1024 * 1024
 
-/** All messages of a filter with `slab.startsAfter < db_id <= through`. */
+/** All messages of a filter with `buffer.startsAfter < db_id <= through`. */
 export interface HistoryPage {
-  readonly slab: ReplayBuffer
+  readonly buffer: ReplayBuffer
   readonly through: number
 }
 
@@ -20,7 +20,7 @@ export class HistoryCache {
   readonly #log: MessageStore
   /** Key of the filter by page, in order of last use, oldest first. */
   readonly #kept = new Map<HistoryPage, string>()
-  readonly #bySelection = new Map<string, Set<HistoryPage>>()
+  readonly #byFilter = new Map<string, Set<HistoryPage>>()
   readonly #loading = new Map<string, Promise<HistoryPage>>()
   #bytes = 0
   #misses = 0
@@ -55,13 +55,13 @@ export class HistoryCache {
   /** Drops all pages; called after retention has deleted messages. */
   clear(): void {
     this.#kept.clear()
-    this.#bySelection.clear()
+    this.#byFilter.clear()
     this.#bytes = 0
   }
 
   #find(key: string, cursor: number): HistoryPage | null {
-    for (const page of this.#bySelection.get(key) ?? []) {
-      if (page.slab.startsAfter <= cursor && cursor < page.through) {
+    for (const page of this.#byFilter.get(key) ?? []) {
+      if (page.buffer.startsAfter <= cursor && cursor < page.through) {
         this.#kept.delete(page)
         this.#kept.set(page, key)
         return page
@@ -73,25 +73,25 @@ export class HistoryCache {
   async #load(selection: SubscriptionFilter, key: string, cursor: number): Promise<HistoryPage> {
     this.#misses++
     const { messages, readThrough } = await this.#log.read(selection, cursor, PAGE)
-    const slab = new ReplayBuffer(cursor, Number.POSITIVE_INFINITY)
-    for (const message of messages) slab.append(message.db_id, encodeMessageEvent(message))
-    const page = { slab, through: readThrough }
-    if (slab.frames > 0) this.#keep(key, page)
+    const buffer = new ReplayBuffer(cursor, Number.POSITIVE_INFINITY)
+    for (const message of messages) buffer.append(message.db_id, encodeMessageEvent(message))
+    const page = { buffer, through: readThrough }
+    if (buffer.frames > 0) this.#keep(key, page)
     return page
   }
 
   #keep(key: string, page: HistoryPage): void {
-    const pages = this.#bySelection.get(key) ?? new Set()
-    this.#bySelection.set(key, pages.add(page))
+    const pages = this.#byFilter.get(key) ?? new Set()
+    this.#byFilter.set(key, pages.add(page))
     this.#kept.set(page, key)
-    this.#bytes += page.slab.bytes
+    this.#bytes += page.buffer.bytes
     for (const [oldest, oldestKey] of this.#kept) {
       if (this.#bytes <= CACHE_BYTES) break
       this.#kept.delete(oldest)
-      this.#bytes -= oldest.slab.bytes
-      const siblings = this.#bySelection.get(oldestKey)
-      siblings?.delete(oldest)
-      if (siblings?.size === 0) this.#bySelection.delete(oldestKey)
+      this.#bytes -= oldest.buffer.bytes
+      const pages = this.#byFilter.get(oldestKey)
+      pages?.delete(oldest)
+      if (pages?.size === 0) this.#byFilter.delete(oldestKey)
     }
   }
 }

@@ -21,7 +21,7 @@ const RETRY_SPREAD_MS = { minMs: 1_000, maxMs: 5_000 }
 
 export interface HubOptions {
   readonly log: MessageStore
-  readonly bell: ChangeNotifier
+  readonly changes: ChangeNotifier
   readonly heartbeatMs: number
   /** Maximum age of a stream in milliseconds; 0 disables the limit. */
   readonly maxAgeMs: number
@@ -33,7 +33,7 @@ export interface HubOptions {
 }
 
 export interface Subscription {
-  readonly selection: SubscriptionFilter
+  readonly filter: SubscriptionFilter
   readonly sink: StreamSink
   readonly cursor: number
   /** Last db_id in `hello`: `caught_up` is sent once everything up to it has been sent. */
@@ -69,13 +69,13 @@ export class StreamHub {
   readonly #given: SendCounters = { messages: 0, bytes: 0, pages: 0 }
   readonly #pages: HistoryCache
   readonly #tailer: Tailer
-  readonly #pulse: StreamTimers
+  readonly #timers: StreamTimers
 
   constructor(options: HubOptions) {
     this.#options = options
     this.#pages = new HistoryCache(options.log)
     this.#tailer = new Tailer(options)
-    this.#pulse = new StreamTimers({
+    this.#timers = new StreamTimers({
       heartbeatMs: options.heartbeatMs,
       maxAgeMs: options.maxAgeMs,
       stallMs: options.stallMs ?? STALL_TIMEOUT_MS,
@@ -98,23 +98,23 @@ export class StreamHub {
 
   /** Number of subscribers whose socket is full. */
   get stalled(): number {
-    return this.#pulse.stalled
+    return this.#timers.stalled
   }
 
-  get figures(): HubStats {
+  get stats(): HubStats {
     return { channels: this.channels, pageReads: this.#pages.misses, ...this.#given }
   }
 
   /** Counts the subscribers by state. O(subscribers); intended for occasional calls such as metrics. */
-  readersByState(): Record<SubscriberState, number> {
-    const readers = { live: 0, catching_up: 0, stalled: 0 }
-    for (const subscriber of this.#subscribers) readers[subscriber.state]++
-    return readers
+  subscribersByState(): Record<SubscriberState, number> {
+    const counts = { live: 0, catching_up: 0, stalled: 0 }
+    for (const subscriber of this.#subscribers) counts[subscriber.state]++
+    return counts
   }
 
   async start(): Promise<void> {
     await this.#tailer.start()
-    this.#pulse.start()
+    this.#timers.start()
   }
 
   /** Ends every stream with `closing` and a random `retry:`. */
@@ -123,7 +123,7 @@ export class StreamHub {
     for (const subscriber of [...this.#subscribers]) {
       this.#end(subscriber, 'shutdown', minMs + Math.random() * (maxMs - minMs))
     }
-    this.#pulse.stop()
+    this.#timers.stop()
     await this.#tailer.stop()
   }
 
@@ -138,12 +138,12 @@ export class StreamHub {
    * @returns a function that must be called once the sink is closed
    */
   subscribe(subscription: Subscription): () => void {
-    const around = this.#surroundingsOf(subscription.selection, subscription.head)
+    const around = this.#surroundingsOf(subscription.filter, subscription.head)
     const subscriber = new Subscriber(subscription, around)
     around.channel.add(subscriber)
     const { token = null } = subscription
     if (token !== null) this.#tokens.set(subscriber, token)
-    this.#pulse.add(subscriber, token?.expiresAt ?? null)
+    this.#timers.add(subscriber, token?.expiresAt ?? null)
     this.#subscribers.add(subscriber)
     subscriber.sendPending()
     return () => this.#leave(subscriber)
@@ -155,23 +155,23 @@ export class StreamHub {
   }
 
   /** Returns the object shared by all subscribers of a channel: anything held per subscriber is held ten thousand times. */
-  #surroundingsOf(selection: SubscriptionFilter, head: number): SubscriberContext {
-    const key = filterKey(selection)
+  #surroundingsOf(filter: SubscriptionFilter, head: number): SubscriberContext {
+    const key = filterKey(filter)
     const known = this.#channels.get(key)
     if (known !== undefined) return known
-    const channel = this.#tailer.add((from) => new StreamChannel(selection, from), head)
+    const channel = this.#tailer.add((from) => new StreamChannel(filter, from), head)
     const around: SubscriberContext = {
       channel,
       counters: this.#given,
       tailPosition: () => this.#tailer.position,
-      history: (cursor) => this.#pages.pageAfter(selection, cursor),
+      history: (cursor) => this.#pages.pageAfter(filter, cursor),
       onBlocked: (subscriber, blocked) => {
         channel.setBlocked(blocked)
-        this.#pulse.blocked(subscriber, blocked)
+        this.#timers.blocked(subscriber, blocked)
       },
       onFault: (subscriber, error) => {
         this.#options.onFault(error)
-        this.#pulse.retryOnTick(subscriber)
+        this.#timers.retryOnTick(subscriber)
       },
     }
     this.#channels.set(key, around)
@@ -191,7 +191,7 @@ export class StreamHub {
     this.#tokens.delete(subscriber)
     const { channel } = subscriber
     subscriber.onSinkClosed()
-    this.#pulse.remove(subscriber)
+    this.#timers.remove(subscriber)
     channel.remove(subscriber)
     if (channel.size > 0) return
     this.#channels.delete(channel.key)

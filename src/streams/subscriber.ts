@@ -106,7 +106,7 @@ export class Subscriber {
 
   get state(): SubscriberState {
     if (this.#blocked) return 'stalled'
-    return this.#caughtUp && this.#cursor >= this.channel.slab.startsAfter ? 'live' : 'catching_up'
+    return this.#caughtUp && this.#cursor >= this.channel.buffer.startsAfter ? 'live' : 'catching_up'
   }
 
   get channel(): StreamChannel {
@@ -120,17 +120,17 @@ export class Subscriber {
   /** Sends the messages after the cursor if no write or page read is pending. Cheap if there are none. */
   sendPending(): void {
     if (this.#writing || this.#reading || this.#closed) return
-    if (!this.#withinSlab) {
+    if (!this.#withinBuffer) {
       void this.#readPage()
       return
     }
     const { counters, channel } = this.#around
-    const { slab } = channel
-    const bytes = slab.framesAfter(this.#cursor)
+    const { buffer } = channel
+    const bytes = buffer.framesAfter(this.#cursor)
     if (bytes !== null) {
-      counters.messages += slab.countAfter(this.#cursor)
-      this.#cursor = slab.last
-      this.#lastSent = slab.last
+      counters.messages += buffer.countAfter(this.#cursor)
+      this.#cursor = buffer.last
+      this.#lastSent = buffer.last
     }
     this.#send(bytes)
   }
@@ -155,11 +155,11 @@ export class Subscriber {
   }
 
   /** True if the replay buffer has everything after the cursor. */
-  get #withinSlab(): boolean {
+  get #withinBuffer(): boolean {
     const { channel, tailPosition } = this.#around
     // Before `caught_up` the target also counts: the tailer may not have read as far as `hello` has announced.
     const reached = this.#caughtUp || this.#cursor >= this.#caughtUpAt || tailPosition() >= this.#caughtUpAt
-    return reached && this.#cursor >= channel.slab.startsAfter
+    return reached && this.#cursor >= channel.buffer.startsAfter
   }
 
   #takePrelude(): Buffer[] {
@@ -176,7 +176,7 @@ export class Subscriber {
     }
     const parts = this.#takePrelude()
     if (messages !== null) parts.push(messages)
-    if (!this.#caughtUp && this.#withinSlab && this.#cursor >= this.#around.channel.slab.last) {
+    if (!this.#caughtUp && this.#withinBuffer && this.#cursor >= this.#around.channel.buffer.last) {
       this.#caughtUp = true
       parts.push(encodeCaughtUpEvent(this.#lastSent))
     }
@@ -197,11 +197,11 @@ export class Subscriber {
     this.#writing = false
     this.#unblock()
     // Yield, since writing page after page would block the event loop.
-    if (this.#cursor < this.#around.channel.slab.startsAfter) setImmediate(this.#pumpLater)
+    if (this.#cursor < this.#around.channel.buffer.startsAfter) setImmediate(this.#sendLater)
     else this.sendPending()
   }
 
-  readonly #pumpLater = (): void => this.sendPending()
+  readonly #sendLater = (): void => this.sendPending()
 
   #unblock(): void {
     if (!this.#blocked) return
@@ -226,11 +226,11 @@ export class Subscriber {
 
   #takePage(page: HistoryPage): void {
     const { counters } = this.#around
-    const bytes = page.slab.framesAfter(this.#cursor)
+    const bytes = page.buffer.framesAfter(this.#cursor)
     counters.pages++
     if (bytes !== null) {
-      counters.messages += page.slab.countAfter(this.#cursor)
-      this.#lastSent = page.slab.last
+      counters.messages += page.buffer.countAfter(this.#cursor)
+      this.#lastSent = page.buffer.last
     }
     this.#cursor = Math.max(this.#cursor, page.through)
     // An empty page is followed by the next one, unless the client has not received its first bytes yet.

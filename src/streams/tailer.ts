@@ -12,7 +12,7 @@ const PAGE = { messages: 1_000, bytes: 4 * 1024 * 1024 }
 
 export interface TailerOptions {
   readonly log: MessageStore
-  readonly bell: ChangeNotifier
+  readonly changes: ChangeNotifier
   /** Called with the error of every failed read, and with null after a successful one. */
   readonly onFault: (error: unknown) => void
 }
@@ -43,7 +43,7 @@ export class Tailer {
   async start(): Promise<void> {
     this.#position = await this.#options.log.head()
     this.#stopped = false
-    this.#unlisten = this.#options.bell.listen(() => this.notify())
+    this.#unlisten = this.#options.changes.listen(() => this.notify())
     this.#poll = setInterval(() => this.notify(), POLL_MS)
   }
 
@@ -70,8 +70,8 @@ export class Tailer {
   remove(channel: StreamChannel): void {
     this.#channels--
     for (const set of this.#setsOf(channel)) set.delete(channel)
-    if (channel.selection.events === '*') return
-    for (const event of channel.selection.events) if (this.#byEvent.get(event)?.size === 0) this.#byEvent.delete(event)
+    if (channel.filter.events === '*') return
+    for (const event of channel.filter.events) if (this.#byEvent.get(event)?.size === 0) this.#byEvent.delete(event)
   }
 
   /** Called when there may be new messages. */
@@ -104,9 +104,9 @@ export class Tailer {
       for (const message of page.messages) {
         let frame: Buffer | null = null
         for (const channel of this.#wanting(message.event_id)) {
-          if (!matchesFilter(channel.selection, message)) continue
+          if (!matchesFilter(channel.filter, message)) continue
           if (channel.allBlocked) {
-            channel.slab.discardThrough(message.db_id)
+            channel.buffer.discardThrough(message.db_id)
             continue
           }
           frame ??= encodeMessageEvent(message)
@@ -124,7 +124,7 @@ export class Tailer {
   async #skipOn(): Promise<void> {
     const head = await this.#options.log.head()
     for (const channel of this.#all()) {
-      channel.slab.discardThrough(head)
+      channel.buffer.discardThrough(head)
       // Subscribers unblocked in the meantime must be flushed, or they would miss the skipped messages.
       if (!channel.allBlocked) this.#touched.add(channel)
     }
@@ -153,8 +153,8 @@ export class Tailer {
   }
 
   #setsOf(channel: StreamChannel): Set<StreamChannel>[] {
-    if (channel.selection.events === '*') return [this.#everything]
-    return channel.selection.events.map((event) => {
+    if (channel.filter.events === '*') return [this.#everything]
+    return channel.filter.events.map((event) => {
       let set = this.#byEvent.get(event)
       if (set === undefined) this.#byEvent.set(event, (set = new Set()))
       return set

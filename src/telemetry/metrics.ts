@@ -37,7 +37,7 @@ export interface MetricSources {
   /** `embedded` or `broker`. */
   readonly mode: string
   readonly live: () => HubStats
-  readonly readers: () => Record<SubscriberState, number>
+  readonly subscribers: () => Record<SubscriberState, number>
   /** null if there is no connection to the broker. */
   readonly queue: () => QueueStats | null
   /** null if unknown. */
@@ -52,9 +52,9 @@ const CLOSINGS: readonly ClosingReason[] = ['shutdown', 'token_expired', 'max_ag
 const RESETS: readonly ResetReason[] = ['cursor_ahead', 'cursor_invalid', 'history_pruned']
 const LAG_REFERENCES: readonly LagReference[] = ['broker', 'publisher', 'arrival']
 
-type Readers = ReturnType<typeof createCallbackMetrics>
+type CallbackMetrics = ReturnType<typeof createCallbackMetrics>
 
-const addProcess = ({ gauge, gauges, counter }: Readers, { version, mode }: MetricSources): void => {
+const addProcess = ({ gauge, gauges, counter }: CallbackMetrics, { version, mode }: MetricSources): void => {
   const build = { version, node: process.version, mode }
   gauges(
     'gateway_build_info',
@@ -75,9 +75,9 @@ const addProcess = ({ gauge, gauges, counter }: Readers, { version, mode }: Metr
   counter('nodejs_eventloop_active_seconds_total', 'Time during which the event loop was active.', busy)
 }
 
-const addStreams = ({ gauge, gauges, counter }: Readers, { live, readers }: MetricSources): void => {
+const addStreams = ({ gauge, gauges, counter }: CallbackMetrics, { live, subscribers }: MetricSources): void => {
   gauges('gateway_subscribers', 'Open streams by state.', ['state'], () =>
-    Object.entries(readers()).map(([state, count]) => [{ state }, count]),
+    Object.entries(subscribers()).map(([state, count]) => [{ state }, count]),
   )
   gauge('gateway_channels', 'Filters with at least one open stream.', () => live().channels)
   counter('gateway_sse_messages_sent_total', 'Messages sent to subscribers.', () => live().messages)
@@ -87,7 +87,7 @@ const addStreams = ({ gauge, gauges, counter }: Readers, { live, readers }: Metr
   counter('gateway_history_cache_misses_total', reads, () => live().pageReads)
 }
 
-const addStore = ({ gauge }: Readers, { queue, size }: MetricSources): void => {
+const addStore = ({ gauge }: CallbackMetrics, { queue, size }: MetricSources): void => {
   // All workers share the broker and the database.
   const ready = 'Messages ready in the queue, at most 10 seconds ago.'
   gauge('gateway_queue_messages_ready', ready, () => queue()?.ready ?? null, 'max')
@@ -102,7 +102,7 @@ const addStore = ({ gauge }: Readers, { queue, size }: MetricSources): void => {
   gauge('gateway_database_disk_free_bytes', free, async () => (await size())?.free ?? null, 'min')
 }
 
-const addHealth = ({ gauge, gauges }: Readers, { faults, certificateExpiry }: MetricSources): void => {
+const addHealth = ({ gauge, gauges }: CallbackMetrics, { faults, certificateExpiry }: MetricSources): void => {
   gauge('gateway_ready', '1 if /readyz returns 200.', () => (faults().length === 0 ? 1 : 0), 'min')
   const labels = ['component', 'code']
   gauges('gateway_component_faults', '1 while the component is failing.', labels, () =>
@@ -120,14 +120,14 @@ const initLabels = <Label extends string>(counter: Counter<Label>, label: Label,
 }
 
 /** Creates the registry of one gateway. Labels have few values: only those that the code defines. */
-export const makeMetrics = (readings: MetricSources): Metrics => {
+export const makeMetrics = (sources: MetricSources): Metrics => {
   const registry = new Registry()
   const registers = [registry]
-  const readers = createCallbackMetrics(registry)
-  addProcess(readers, readings)
-  addStreams(readers, readings)
-  addStore(readers, readings)
-  addHealth(readers, readings)
+  const metrics = createCallbackMetrics(registry)
+  addProcess(metrics, sources)
+  addStreams(metrics, sources)
+  addStore(metrics, sources)
+  addHealth(metrics, sources)
   const counter = (name: string, help: string) => new Counter({ name, help, registers })
   const counters = <Label extends string>(name: string, help: string, label: Label, values: Iterable<string>) =>
     initLabels(new Counter({ name, help, labelNames: [label], registers }), label, values)
@@ -171,7 +171,7 @@ export const makeMetrics = (readings: MetricSources): Metrics => {
       'code',
       DENIED_CODES,
     ),
-    onResponse: createHttpMetrics(registry, readings.routes),
+    onResponse: createHttpMetrics(registry, sources.routes),
     faults: counters(
       'gateway_component_failures_total',
       'Component failures, by error code.',

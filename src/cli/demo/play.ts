@@ -13,7 +13,7 @@ export interface PlayOptions extends Omit<ScriptOptions, 'run'>, PublishTarget {
   /** Starts again when all incidents are closed. */
   readonly loop: boolean
   /** Retry period of one message while broker or gateway is unreachable, in milliseconds. */
-  readonly patienceMs: number
+  readonly timeoutMs: number
   readonly signal: AbortSignal
   /** Called at the start of each run with its events and its number of messages. */
   readonly onBegin: (events: readonly string[], messages: number) => void

@@ -9,7 +9,7 @@ export interface BrokerSinkOptions {
   readonly broker: NonNullable<Config['broker']>
   readonly maxMessageBytes: number
   /** Timeout of one message while the broker is unreachable, in milliseconds. */
-  readonly patienceMs: number
+  readonly timeoutMs: number
   readonly onFate: OnResult
 }
 
@@ -43,7 +43,7 @@ export class BrokerSink implements PublishTransport {
   #room = Promise.withResolvers<void>()
 
   /** Connects immediately. */
-  constructor({ broker, maxMessageBytes, patienceMs, onFate }: BrokerSinkOptions) {
+  constructor({ broker, maxMessageBytes, timeoutMs, onFate }: BrokerSinkOptions) {
     this.#onFate = onFate
     this.#publisher = new Publisher({
       url: urlOf(broker.address),
@@ -53,7 +53,7 @@ export class BrokerSink implements PublishTransport {
       exchange: broker.topology.exchange,
       maxMessageBytes,
       maxQueued: MAX_IN_FLIGHT.messages * 2,
-      sendTimeoutMs: Math.max(1, Math.round(patienceMs)),
+      sendTimeoutMs: Math.max(1, Math.round(timeoutMs)),
     })
   }
 

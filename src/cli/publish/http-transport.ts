@@ -19,7 +19,7 @@ export interface HttpSinkOptions {
   /** Read for each request. */
   readonly token: TokenSource
   /** Retry period of one message while the gateway is unreachable, in milliseconds. */
-  readonly patienceMs: number
+  readonly timeoutMs: number
   readonly onFate: OnResult
   readonly signal: AbortSignal
 }
@@ -109,9 +109,9 @@ export class HttpSink implements PublishTransport {
 
   /** Sends a batch, with retries, until each of its messages has a result. */
   async #deliver(batch: OutgoingLine[]): Promise<void> {
-    const { signal, patienceMs, onFate } = this.#options
+    const { signal, timeoutMs, onFate } = this.#options
     const fates = new Map<OutgoingLine, LineResult>()
-    const until = performance.now() + patienceMs
+    const until = performance.now() + timeoutMs
     for (let attempt = 0; fates.size < batch.length && this.#shut === null; attempt++) {
       const trouble = await this.#attempt(
         batch.filter((parcel) => !fates.has(parcel)),

@@ -5,7 +5,7 @@ import type { OnResult, PublishTransport } from './transport.ts'
 
 export interface TransportOptions extends PublishTarget {
   /** Retry period of one message while broker or gateway is unreachable, in milliseconds. */
-  readonly patienceMs: number
+  readonly timeoutMs: number
   readonly onFate: OnResult
   readonly signal: AbortSignal
 }

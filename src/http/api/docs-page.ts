@@ -129,8 +129,8 @@ export const renderDocsPage = (version: string, routes: readonly RouteDescriptio
 <header>
 <nav aria-label="Page"><a href="/">Events</a> <a href="/health">Health</a> <a href="#calls">Calls</a> <a href="#events">Events of a stream</a> <a href="#amqp">AMQP</a> <a href="#errors">Errors</a></nav>
 <h1>deepsoc-gateway ${escaped(version)}</h1>
-<p>A reader is a cursor: what it receives, live or later, is the messages of its events with a <code>db_id</code> greater
-than the cursor, ascending. For programs: <a href="/openapi.json">openapi.json</a>, <a href="/asyncapi.json">asyncapi.json</a>.</p>
+<p>A subscriber is defined by its cursor: live or later, it receives the messages of its events with a <code>db_id</code> greater
+than the cursor, in ascending order. For programs: <a href="/openapi.json">openapi.json</a>, <a href="/asyncapi.json">asyncapi.json</a>.</p>
 </header>
 <main>
 <h2 id="calls">Calls</h2>
@@ -138,7 +138,7 @@ ${routes.map(sectionOf).join('\n')}
 <h2 id="events">Events of a stream</h2>
 ${events.join('\n')}
 <h2 id="amqp">AMQP</h2>
-<p>One JSON object in UTF-8, to the topic exchange, with a routing key that the binding lets through, by convention
+<p>One JSON object in UTF-8, to the topic exchange, with a routing key that matches the binding, by convention
 <code>notifications.frontend.&lt;event_id&gt;.&lt;message_type&gt;</code>. All other fields pass through.</p>
 ${fieldsOf(jsonSchema(StreamedMessageSchema, 'input'))}
 <h2 id="errors">Errors</h2>

@@ -25,7 +25,7 @@ const PAGE_BYTES = 8 * 1024 * 1024
 
 export interface MessagesOptions {
   readonly log: MessageStore
-  readonly gate: Quotas
+  readonly quotas: Quotas
   /** Called for every invalid cursor. */
   readonly onReset: (reason: ResetReason) => void
 }
@@ -214,7 +214,7 @@ export const MESSAGE_ROUTES = [
       (options: MessagesOptions) =>
       async ({ ctx, access, query }) => {
         const filter = toFilter(access, query)
-        const request = { ctx, access, query, filter, hold: options.gate.trackBodyBytes(ctx, access) }
+        const request = { ctx, access, query, filter, hold: options.quotas.trackBodyBytes(ctx, access) }
         if (query.before === undefined) await respondAfter(request, options)
         else await respondBefore(request, options, query.before)
       },

@@ -40,7 +40,7 @@ export interface MessagePublisher {
 }
 
 export interface PublishOptions {
-  readonly gate: Quotas
+  readonly quotas: Quotas
   readonly publishPort: MessagePublisher
   readonly maxMessageBytes: number
   /** Starts spans; null if tracing is disabled. */
@@ -123,15 +123,15 @@ export const PUBLISH = defineRoute({
     },
   },
   errors: [...MESSAGE_ERRORS, ...BROKER_ERRORS, ...STORAGE_ERRORS],
-  handler: ({ gate, publishPort, maxMessageBytes, tracer }: PublishOptions) => {
+  handler: ({ quotas, publishPort, maxMessageBytes, tracer }: PublishOptions) => {
     const context: PublishContext = { maxMessageBytes, makeId: createUuidV7Generator(randomBytes) }
     return async ({ ctx, access, params }) => {
       // Charged before the body is read, since an invalid one costs as much.
-      await gate.consumePublish(ctx, access, 1)
+      await quotas.consumePublish(ctx, access, 1)
       await withSpan(ctx, tracer, async (traceparent) => {
-        const hold = gate.trackBodyBytes(ctx, access)
+        const hold = quotas.trackBodyBytes(ctx, access)
         const { messages, batch } = await readMessages(ctx, params.event_id, traceparent, hold, context)
-        await gate.consumePublish(ctx, access, messages.length - 1)
+        await quotas.consumePublish(ctx, access, messages.length - 1)
         answerPublished(ctx, publishPort.status, await publishPort.publish(messages), batch)
       })
     }

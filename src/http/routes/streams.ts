@@ -30,7 +30,7 @@ export const STREAM_HEADERS = {
 export interface StreamOptions {
   readonly log: MessageStore
   readonly live: StreamHub
-  readonly gate: Quotas
+  readonly quotas: Quotas
   /** Called for every invalid cursor. */
   readonly onReset: (reason: ResetReason) => void
 }
@@ -112,7 +112,7 @@ export const openStream = async (
   response: StreamResponse,
   options: StreamOptions,
 ): Promise<boolean> => {
-  const releaseSlot = await options.gate.acquireStream(request, admitted.access)
+  const releaseSlot = await options.quotas.acquireStream(request, admitted.access)
   let open = false
   try {
     open = await subscribe(request, admitted, response, options, releaseSlot)
@@ -159,7 +159,7 @@ const subscribe = async (
   const reset = start.reset === null ? [] : [encodeResetEvent(start.reset, bounds.first_db_id)]
   if (start.reset !== null) onReset(start.reset)
   leave = live.subscribe({
-    selection: filter,
+    filter,
     sink,
     cursor: start.cursor,
     caughtUpAt: bounds.last_db_id,

@@ -141,11 +141,11 @@ export class HttpServer {
 }
 
 /** Passes connections that the fast path does not handle to Node's own listener. */
-const installFastPath = (server: Server, door: StreamFastPath): void => {
+const installFastPath = (server: Server, fastPath: StreamFastPath): void => {
   const [serve] = server.listeners('connection') as ((this: Server, socket: Socket) => void)[]
   server.removeAllListeners('connection')
   server.on('connection', (socket) => {
-    if (!socket.destroyed) door.accept(socket, (given) => serve!.call(server, given))
+    if (!socket.destroyed) fastPath.accept(socket, (accepted) => serve!.call(server, accepted))
   })
 }
 

@@ -6,7 +6,7 @@ export const QUIET: MetricSources = {
   version: '0.0.0',
   mode: 'broker',
   live: () => ({ channels: 0, pageReads: 0, messages: 0, bytes: 0, pages: 0 }),
-  readers: () => ({ live: 0, catching_up: 0, stalled: 0 }),
+  subscribers: () => ({ live: 0, catching_up: 0, stalled: 0 }),
   queue: () => ({ ready: 0, consumers: 0, dead: 0 }),
   size: async () => ({ database: 0, wal: 0, free: 0 }),
   faults: () => [],

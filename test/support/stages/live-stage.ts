@@ -49,7 +49,7 @@ export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<
   const clock = new Clock().install()
   const live = new StreamHub({
     log,
-    bell,
+    changes: bell,
     heartbeatMs: 15_000,
     maxAgeMs: 0,
     onFault: (error) => faults.push(error),
@@ -69,7 +69,7 @@ export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<
       const { head_db_id: head, first_db_id, last_db_id: target } = await log.bounds(wanted)
       const sink = new FakeSink({ slow })
       const preamble = encodeHelloEvent({ log_id: 'l', cursor, first_db_id, last_db_id: target, server_time: '' })
-      const leave = live.subscribe({ selection: wanted, sink, cursor, caughtUpAt: target, head, preamble })
+      const leave = live.subscribe({ filter: wanted, sink, cursor, caughtUpAt: target, head, preamble })
       const names = () =>
         sink.events.map(({ event }) => event).filter((event) => !/^(new_message|heartbeat)$/.test(event))
       return { sink, leave, names }

@@ -102,7 +102,7 @@ export class LiveTrial {
     this.#clock = clock
     this.#live = new StreamHub({
       log: this.#log,
-      bell: this.#bell,
+      changes: this.#bell,
       heartbeatMs: 1_000,
       maxAgeMs: 0,
       stallMs: 1e9,
@@ -202,7 +202,7 @@ export class LiveTrial {
         })
       }
       const preamble = Buffer.concat([encodeRetry(1), hello])
-      const leave = this.#live.subscribe({ selection: wanted, sink, cursor, caughtUpAt: target, head, preamble })
+      const leave = this.#live.subscribe({ filter: wanted, sink, cursor, caughtUpAt: target, head, preamble })
       this.#readers.push({ sink, wanted, cursor, target, leave, caughtUp, gone: false })
     }
     this.#coming.push({ in: wish.delay, subscribe })

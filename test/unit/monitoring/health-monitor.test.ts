@@ -15,7 +15,7 @@ const STORED = 'gateway_messages_stored_total'
 const seen = (pid: number, stored: number | null, worker = pid): WorkerReply => ({
   worker,
   pid,
-  vitals: stored === null ? null : { started_at: 0, faults: [], figures: { [STORED]: stored } },
+  status: stored === null ? null : { started_at: 0, faults: [], metrics: { [STORED]: stored } },
 })
 
 test('a worker that dies, is replaced or does not reply for a while makes no rate negative or jump', () => {

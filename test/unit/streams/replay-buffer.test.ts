@@ -116,10 +116,10 @@ slabs('an idle channel releases the memory of its slab', () => {
   channel.append(1, frameOf(1, 100_000))
   const now = performance.now()
   channel.trim(now + 9_000)
-  assert.ok(channel.slab.bytes >= 100_000)
+  assert.ok(channel.buffer.bytes >= 100_000)
   channel.append(2, frameOf(2, 100))
   channel.trim(now + 11_000)
-  assert.equal([channel.slab.bytes, channel.slab.startsAfter, channel.slab.last], [0, 2, 2])
+  assert.equal([channel.buffer.bytes, channel.buffer.startsAfter, channel.buffer.last], [0, 2, 2])
 })
 
 slabs.run()
