@@ -78,7 +78,7 @@ documents('name every error code, with status and hint', () => {
   assert.equal(Object.keys(openapi.components['x-errors']).sort(), Object.keys(ERRORS).sort())
   assert.equal(openapi.components.schemas.Error.properties.code.enum.sort(), Object.keys(ERRORS).sort())
   const said = new Set(callsOf(openapi).flatMap(({ operation }) => JSON.stringify(operation).match(/`(\w+)`/g) ?? []))
-  // What no answer to a described call can say: faults of the start, of commands, of readiness, of calls that are none.
+  // Codes that no response to a described call can have: of startup, commands, readiness, and invalid requests.
   const elsewhere =
     /^(amqp_|backup_|native_|database_|config_|certificate_|listen_|node_|gateway_unreachable|unexpected_response|broker_|not_found|method_not_allowed|shutting_down)/
   for (const code of Object.keys(ERRORS)) assert.ok(said.has(`\`${code}\``) || elsewhere.test(code), code)
@@ -97,9 +97,9 @@ const isStream = ({ operation }: Call): boolean => operation.responses[200]?.con
 
 documents('give examples that the gateway answers as described', async () => {
   const own = await startGateway()
-  // Something must lie in the quarantine, and stay there when it is replayed.
+  // The quarantine must have a row that stays there when it is replayed.
   addRejected(own.dbFile, [{ body: 'x', reason: 'invalid_json' }])
-  // What one call makes, the next ones read, and the last ones take away.
+  // Later calls read what earlier ones create, and the last ones delete it.
   const order = ['POST', 'GET', 'DELETE']
   const calls = callsOf(openapi).filter((one) => !isStream(one))
   for (const call of calls.sort((a, b) => order.indexOf(a.method) - order.indexOf(b.method))) {
@@ -121,7 +121,7 @@ documents('give examples that the gateway answers as described', async () => {
   await own.dispose()
 })
 
-/** The keys of a value, at any depth. */
+/** Returns the keys of a value, at any depth. */
 const shapeOf = (value: Json, at = ''): string[] => {
   if (Array.isArray(value)) return value.slice(0, 1).flatMap((item) => shapeOf(item, `${at}[]`))
   if (typeof value !== 'object' || value === null) return [at]

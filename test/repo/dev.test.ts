@@ -10,7 +10,7 @@ import { ROOT } from '../support/servers/gateway.ts'
 
 const test = suite('npm run dev')
 
-/** A copy of the sources: the tests change it. */
+/** A copy of the sources, which the tests change. */
 const clone = tempDir('gateway-dev-')
 const PORT = await freePort()
 
@@ -40,7 +40,7 @@ const untilTrue = (what: string, condition: () => boolean | Promise<boolean>, ev
     throw new Error(`${error.message}\n${dev.output}`)
   })
 
-/** Changes a file until the server stops over it: Node watches each file only from shortly after its import. */
+/** Changes a file until the server restarts: Node starts to watch a file only shortly after its import. */
 const stopBy = async (file: string, line: string): Promise<void> => {
   const stops = (): number => dev.output.split('"msg":"signal received"').length
   const before = stops()

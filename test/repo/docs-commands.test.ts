@@ -14,10 +14,10 @@ import { publish } from '../support/stages/rooms.ts'
 
 const test = suite('commands of the documentation')
 
-/** Those of the Chinese documents are the same, as test/repo/docs-names.test.ts verifies. */
+/** The commands of the Chinese documents are identical, as test/repo/docs-names.test.ts verifies. */
 const RUN = DOCUMENTS.filter((name) => !isChinese(name))
 
-/** Blocks that are not run here, by a line that they hold, with the file that runs what they say. */
+/** Blocks that are not run here, by a line that they contain, with the test file that covers them. */
 const ELSEWHERE: readonly [RegExp, string][] = [
   [/^npm ci && npm start/m, '.ci/run'],
   [/^npm cit/m, '.ci/run'],
@@ -63,7 +63,7 @@ test.after(async () => {
   await gateway?.dispose()
 })
 
-/** Rows 1 to 18 of the quarantine, of all reasons that the documents name; what was wrong with them is no longer. */
+/** Rows 1 to 18 of the quarantine, with all reasons that the documents name; all are now valid. */
 const fillQuarantine = (): void => {
   const reasons = ['message_conflict', 'message_unstorable', 'invalid_json']
   const rows = Array.from({ length: 18 }, (_, n) => ({
@@ -74,7 +74,7 @@ const fillQuarantine = (): void => {
   addRejected(gateway.dbFile, rows)
 }
 
-/** Publishes into the events of the documents until `stop`, so that commands that follow them print something. */
+/** Publishes to the events of the documents until `stop`, so that commands that subscribe to them print something. */
 const keepPublishing = () => {
   const message = { message_from: '_captain', message_type: 'llm_response', message_content: 'go on' }
   const publishAll = () => Promise.all(['demo', 'incident-17'].map((event) => publish(gateway, event, message)))
@@ -84,7 +84,7 @@ const keepPublishing = () => {
     outcome.catch(() => {})
   }, 500)
   return {
-    /** @throws Error the first failure of a request, each of which has ended then */
+    /** @throws Error the first failed request, after all have ended */
     stop: async (): Promise<void> => {
       clearInterval(timer)
       await outcome
@@ -92,7 +92,7 @@ const keepPublishing = () => {
   }
 }
 
-/** Runs a block as a user would paste it, in an empty folder. @returns its exit code and what it printed */
+/** Runs a block as pasted by a user, in an empty folder. @returns its exit code and output */
 const runBlock = async ({ script }: Block): Promise<{ code: number | null; output: string }> => {
   const folder = tempDir('gateway-doc-')
   writeFileSync(join(folder, 'messages.jsonl'), '{"event_id":"file","n":1}\n{"event_id":"file","n":2}\n')
@@ -105,7 +105,7 @@ const runBlock = async ({ script }: Block): Promise<{ code: number | null; outpu
     env: {
       PATH: `${bin}:${process.env.PATH}`,
       HOME: folder,
-      // Without a key the gateway looks at no token; `token` signs with one.
+      // Without a key the gateway checks no token; `token` needs one to sign.
       TOKEN: 'any',
       ...(/ token /.test(script) && !ownGateway && { JWT_SECRET: 'x'.repeat(32) }),
       DOC_PATH: process.env.PATH,
@@ -121,7 +121,7 @@ const runBlock = async ({ script }: Block): Promise<{ code: number | null; outpu
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (output += chunk))
   const code = await new Promise<number | null>((resolve) => child.once('exit', resolve))
-  // What it left in the background goes with it.
+  // Its background processes end with it.
   try {
     process.kill(-child.pid!, 'SIGTERM')
   } catch (error) {
@@ -133,7 +133,7 @@ const runBlock = async ({ script }: Block): Promise<{ code: number | null; outpu
 
 const elsewhereOf = ({ script }: Block): string | undefined => ELSEWHERE.find(([line]) => line.test(script))?.[1]
 
-/** What a document shows, as a pattern: `…` stands for what differs each time. */
+/** Converts output in a document to a pattern: `…` matches any text. */
 const patternOf = (text: string): RegExp =>
   new RegExp(
     text

@@ -12,7 +12,7 @@ import { ROOT } from '../support/servers/gateway.ts'
 
 const test = suite('names in the documents')
 
-/** Everything there is below these, by its path from the root. */
+/** All files and folders below these, by path from the root. */
 const FILES: readonly string[] = [
   ...readdirSync(ROOT),
   ...['src', 'test', 'bench', 'build', 'deploy', 'docs', 'examples'].flatMap((folder) =>
@@ -20,16 +20,16 @@ const FILES: readonly string[] = [
   ),
 ]
 
-/** Names in documents, each with where it stands. */
+/** Names in documents, each with its location. */
 const NAMES = DOCUMENTS.flatMap((document) => namesOf(document).map((name) => ({ document, name })))
 
-/** Whether a file or folder ends with this path, in which `*` stands for a part of a name. */
+/** Returns whether a file or folder ends with this path, in which `*` matches a part of a name. */
 const isThere = (path: string): boolean => {
   const pattern = new RegExp(`(^|/)${path.replace(/[.+]/g, '\\$&').replaceAll('*', '[^/]*')}$`)
   return FILES.some((file) => pattern.test(file))
 }
 
-/** Files of others: what DeepSOC, PostgreSQL, an agent, a page or a run of the bench has. */
+/** Files outside the repository: of DeepSOC, PostgreSQL, agents, pages, or a run of the benchmarks. */
 const OF_OTHERS =
   /^(bench\/results|lib\/\w+\.js|warroom\.js|captain\.db|copy\.db|gateway\.db|agent\.db|tls\.(crt|key)|ca\.pem)$/
 
@@ -57,7 +57,7 @@ test('commands have the flags that they are shown with', () => {
       /(?:deepsoc-gateway|npm start (?:--silent )?--|src\/cli\.ts) ([a-z][^\n|<>`#&)]*)/g,
     )) {
       const command = COMMANDS.find(({ name }) => `${words} `.startsWith(`${name} `))
-      // A sentence, and no call.
+      // A sentence, not a call.
       if (command === undefined && !/^(serve|publish|tail|demo|rejected|backup|health|token|config) -/.test(words!))
         continue
       assert.ok(command, `${document}: ${call}`)
@@ -98,7 +98,7 @@ test('calls over HTTP are routes of the gateway', () => {
   assert.ok(seen > 25, `${seen} calls`)
 })
 
-/** What the page or program around an example has. */
+/** Names that the page or program around an example defines. */
 const AROUND = `declare const show: (message: object) => void
 declare const clear: () => void
 declare const badge: (state: string, why?: string) => void

@@ -66,7 +66,7 @@ layout(`no file is longer than ${MAX_LINES} lines`, () => {
 
 const checker = suite('the checker of the layout')
 
-/** The checker's verdict on one file of this text, beside others that are there to be imported. */
+/** Returns the checker's result for a file with this text, next to files that it can import. */
 const verdict = (path: string, text: string): string[] => {
   const others = [
     'core/message.ts',

@@ -49,10 +49,10 @@ const folderOf = (files: Files): string => {
   return dir
 }
 
-/** Runs the runner over a folder that holds just these files. */
+/** Runs the test runner on a folder with only these files. */
 const runFiles = (files: Files, call?: Call): Promise<Run> => runIn(folderOf(files), call)
 
-/** What the runner prints for a file: its verdict and, if it failed, its output. */
+/** Returns what the runner prints for a file: its result and, if it failed, its output. */
 const reportOf = ({ output }: Run, name: string): string => {
   const reports = output.split(/^(?=(?:ok|FAIL) +\d+\/\d+ )/m)
   return reports.find((report) => report.split('\n')[0]!.includes(`/${name}`)) ?? `nothing of ${name}:\n${output}`
@@ -135,7 +135,7 @@ const later = (body: string): string =>
 const ending = (kit: string): string =>
   `${kit}\nconst t = suite('s')\nt('one', () => process.exit(0))\nt('two', () => {})\nt.run()`
 
-/** Files that fail: text, and what the report says. */
+/** Failing files with the expected report. */
 const FAILING: Readonly<Record<string, readonly [text: string, ...says: RegExp[]]>> = {
   empty: ['', /no totals/],
   'no-tests': [`${UVU}\ntest.run()`, /no tests/],

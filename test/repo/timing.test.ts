@@ -11,7 +11,7 @@ const TESTS = join(ROOT, 'test')
 const LATER = 'a condition has to replace it'
 const CLOCK = 'compares clocks, not speed'
 
-/** What is left of each rule: by file, how often and why. A file that gets better shortens this list. */
+/** Accepted exceptions by rule and file, with their number and reason. Remove an entry once its file needs it no longer. */
 const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [count: number, reason: string]>>>>> = {
   'e2e/deploy/binary.test.ts': { 'upper limit': [3, LATER] },
   'e2e/deploy/docker.test.ts': { 'upper limit': [1, LATER] },
@@ -48,7 +48,7 @@ timing(
   'no test waits for a fixed time, has an upper limit of time, or a limit that ignores TEST_TIMEOUT_FACTOR',
   () => {
     const files = readdirSync(TESTS, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'))
-    // Neither is a test: one takes pictures, the other holds the examples below.
+    // Neither is a test: one takes pictures, the other contains the examples below.
     const others = ['pictures.ts', 'repo/timing.test.ts']
     const tests = files.filter((path) => !others.includes(path))
     assert.ok(tests.length > 100, 'the files were found')

@@ -5,7 +5,7 @@ import * as assert from 'uvu/assert'
 import { suite } from '../support/harness/suite.ts'
 import { ROOT } from '../support/servers/gateway.ts'
 
-/** Words that the project does not use, and what it says instead. */
+/** Words that the project does not use, with their replacements. */
 const BANNED: readonly [word: RegExp, instead: string][] = [
   [/\bset aside\b/i, 'quarantined'],
   [/\banew\b/i, 'again, or a verb with re-'],

@@ -14,9 +14,9 @@ import { type Gateway, startGateway, tellsOfFault } from '../support/servers/gat
 import { chat, eventUrl, parseMetrics, sampleOf } from '../support/stages/rooms.ts'
 
 const READERS = 100
-/** Messages that are published during each attack, at least. */
+/** Minimum number of messages published during each attack. */
 const MIN_MESSAGES = runs(10, 100)
-/** Multiplies how much each attack does before it ends. */
+/** Factor for the length of each attack. */
 const SCALE = runs(1, 10)
 const HEADERS_TIMEOUT_SECONDS = 2
 
@@ -130,7 +130,7 @@ attack(`${LORIS} connections whose head never ends are ended, and honest readers
 
 attack('bodies that never end are stopped by a timeout', async () => {
   const { answers } = await endure('slowbody', 200, ({ closed }) => closed >= 200 * SCALE)
-  // They show no token: the answer comes before their body.
+  // They send no token: the response comes before their body.
   assert.equal(Object.keys(answers), ['401'])
 })
 

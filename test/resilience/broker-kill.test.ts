@@ -33,7 +33,7 @@ test.after(async () => {
 
 const faultsOf = async (from: Gateway): Promise<Json[]> => (await getJson(`${from.url}/readyz`)).body.faults ?? []
 
-/** Publishes and reads through `rounds` outages of the broker, and counts at the end. */
+/** Publishes and reads during `rounds` outages of the broker, then counts the messages. */
 const survive = async (event_id: string, rounds: number, end: () => Promise<void>): Promise<void> => {
   const agent = new PikaPublisher({ url: broker.url, exchange: names.exchange, mandatory: true, retry: true })
   const load = new Load(agent, event_id, { everyMs: 5 })
@@ -73,14 +73,14 @@ test('during a memory alarm publishing is refused immediately, while queued mess
     await stage.publish(Array.from({ length: 300 }, (_, n) => `{"event_id":"queued","message_id":"q${n}"}`))
     await broker.alarmOn()
     stage.gateway.thaw()
-    // RabbitMQ tells a connection of an alarm only when it publishes: what it had taken by then may yet be stored.
+    // RabbitMQ notifies a connection of an alarm only when it publishes: messages accepted before may still be stored.
     const answers: string[] = []
     while (!answers.at(-1)?.startsWith('503 broker_blocked') && answers.length < 20) {
       const { status, body } = await postJson(url, { message_id: `during-${answers.length}` })
       answers.push(`${status} ${body.code}: ${body.message}`)
     }
     assert.match(answers.pop()!, '503 broker_blocked')
-    // The alarm has refused them, not the deadline of a confirm.
+    // They were rejected because of the alarm, not by a confirm timeout.
     for (const answer of answers) assert.match(answer, '503 publish_confirm_timeout: RabbitMQ has an alarm')
     assert.ok(answers.length <= RUN_WORKERS, `each connection learns it by its first message: ${answers.length}`)
     await until(() => messageRows(stage.gateway.dbFile, 'queued').length === 300, { what: 'what was queued' })
@@ -103,7 +103,7 @@ test('a broker that is shut down gracefully and restarts loses nothing either', 
   survive('stopped', 1, () => broker.stop()))
 
 test('a message above the limit of RabbitMQ is refused with that limit, and costs no neighbour', async () => {
-  // A channel keeps the limit that it was opened with, so this gateway starts after the change.
+  // A channel keeps the limit with which it was opened, so this gateway starts after the change.
   const setLimit = (bytes: number) => broker.evaluate(`application:set_env(rabbit, max_message_size, ${bytes})`)
   await setLimit(100_000)
   const other = await startGateway({ env: brokerEnv(broker.url, uniqueNames('limited')) })

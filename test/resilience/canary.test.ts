@@ -12,12 +12,12 @@ import { type Gateway, startGateway } from '../support/servers/gateway.ts'
 import { startOtlp } from '../support/servers/otlp.ts'
 import { chat, eventUrl } from '../support/stages/rooms.ts'
 
-/** A text that is nowhere else, and that no escaping changes. */
+/** Returns a unique text that no escaping changes. */
 const canary = (name: string): string => `canary${name}${randomBytes(24).toString('hex')}`
 
 const test = suite('secrets')
 
-/** Everything that a gateway shows: answers, both outputs, its arguments and title, and those of its children. */
+/** All output of a gateway: responses, stdout, stderr, and arguments and title of its processes. */
 class Emitted {
   readonly #texts: [where: string, text: string][] = []
 
@@ -50,7 +50,7 @@ class Emitted {
   }
 }
 
-/** Uses a gateway rightly and wrongly, with secrets in every place where one belongs or has no business. */
+/** Sends valid and invalid requests with secrets in every place, intended or not. */
 const exercise = async (gateway: Gateway, tokens: Record<string, string>, emitted: Emitted): Promise<string[]> => {
   const tickets: string[] = []
   const call = async (where: string, answer: Promise<HttpResult>) => emitted.answer(await answer, where)
@@ -115,7 +115,7 @@ test('are in no output of a gateway with workers, used rightly or wrongly', asyn
       JWT_SECRET: secret,
       WORKERS: '2',
       LOG_LEVEL: 'trace',
-      // Nobody is there: what the log says of it is what matters.
+      // The target does not exist; only the log output matters.
       RABBITMQ_URL: `amqp://${canary('user')}:${password}@127.0.0.1:1/vhost`,
       METRICS_PORT: '',
     },
@@ -133,7 +133,7 @@ test('are in no output of a gateway with workers, used rightly or wrongly', asyn
   emitted.process(gateway)
   await gateway.term()
   emitted.add('output at the end', gateway.output())
-  // A ticket is shown once, to who asked for it; everything else is shown to nobody.
+  // A ticket is shown once, to the caller that requested it; no other secret is ever shown.
   const used = Object.fromEntries(tickets.map((ticket, n) => [`ticket ${n}`, ticket]))
   emitted.assertFree({ secret, password, ...tokens, ...used })
   await gateway.dispose()
@@ -169,7 +169,7 @@ test('are in no text about a configuration, right or wrong', () => {
   ]
   const [command, ...words] = wordsOf(PROGRAM)
   for (const env of environments) {
-    // The last one connects, and says what went wrong.
+    // The last one connects and logs the error.
     for (const args of [['config'], ['token'], ...('DATABASE_URL' in env ? [['rejected', 'list']] : [])]) {
       let text: string
       try {

@@ -11,7 +11,7 @@ import { getJson, type Json } from '../support/harness/wait.ts'
 import { type Call, callsOf, targetOf } from '../support/repo/api-documents.ts'
 import { type Gateway, startGateway, tellsOfFault } from '../support/servers/gateway.ts'
 
-/** Requests in all: 100,000 in the long form. */
+/** Total number of requests: 100,000 in the full form. */
 const REQUESTS = runs(3_000, 100_000)
 const AT_ONCE = 20
 const ANSWER_MS = limit(30_000)
@@ -20,7 +20,7 @@ const fuzz = suite('any request at all')
 
 const PATHS = [...new Set(ROUTES.map(({ path }) => path))]
 
-/** A request as it goes over the wire. `halfClosed`: the client ends its side behind it; `call`: what it is in the API documents. */
+/** A raw request. `halfClosed`: the client ends its side after it; `call`: the call in the API documents. */
 type Shot = { bytes: Buffer; method: string; halfClosed: boolean; call?: Call }
 
 const text = fc.oneof(
@@ -46,7 +46,7 @@ const text = fc.oneof(
   fc.integer().map(String),
 )
 
-/** Percent-encoded as it should be, or not at all, or wrongly. */
+/** Percent-encoded correctly, wrongly, or not at all. */
 const encoded = fc.tuple(text, fc.nat(9)).map(([value, how]) => {
   const safe = value.replace(/[^\x21-\x7e]/g, (char) => encodeURIComponent(char.isWellFormed() ? char : '?'))
   return how < 7 ? encodeURIComponent(value.toWellFormed()) : how < 9 ? safe : `${safe}%`
@@ -105,7 +105,7 @@ const body = fc.oneof(
   { weight: 1, arbitrary: fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)) },
 )
 
-/** What a request says of the length of its body. */
+/** Headers about the length of the body. */
 type Length = 'right' | 'more' | 'none' | 'bad' | 'chunked' | 'both'
 
 const wire = (line: string, headers: readonly string[], payload: Buffer, length: Length): Omit<Shot, 'method'> => {
@@ -121,14 +121,14 @@ const wire = (line: string, headers: readonly string[], payload: Buffer, length:
   const [before, after] = size === 0 ? ['', '0\r\n\r\n'] : [`${size.toString(16)}\r\n`, '\r\n0\r\n\r\n']
   const chunks = length === 'chunked' ? Buffer.concat([Buffer.from(before), payload, Buffer.from(after)]) : payload
   const head = [`${line} HTTP/1.1`, ...headers, ...framing, '', ''].join('\r\n')
-  // What does not end by itself is ended by the client.
+  // Connections that do not end are closed by the client.
   return {
     bytes: Buffer.concat([Buffer.from(head, 'latin1'), chunks]),
     halfClosed: length !== 'right' && length !== 'chunked',
   }
 }
 
-/** A value as a schema of the API documents has it. Its bounds are kept now and then, and just missed otherwise. */
+/** Generates a value for a schema of the API documents, within its bounds or just outside. */
 const fromSchema = (schema: Json): fc.Arbitrary<Json> => {
   if (schema.const !== undefined) return fc.constant(schema.const)
   if (schema.enum !== undefined) return fc.constantFrom(...schema.enum)
@@ -150,9 +150,9 @@ const fromSchema = (schema: Json): fc.Arbitrary<Json> => {
   }
 }
 
-/** A parameter: as described, nearly so, or left out. */
+/** Generates a parameter as described, nearly as described, or absent. */
 const parameterOf = ({ schema, required, in: place, example }: Json): fc.Arbitrary<unknown> => {
-  // What is not encoded, or empty, could make another path of it.
+  // An unencoded or empty value could result in another path.
   const wellFormed = (value: unknown): string => String(value ?? '').toWellFormed()
   const any = fc.oneof(fromSchema(schema), text, fc.constant(example ?? '1'))
   if (place === 'path') return any.map((value) => wellFormed(value) || '1')
@@ -161,7 +161,7 @@ const parameterOf = ({ schema, required, in: place, example }: Json): fc.Arbitra
   return required ? given : fc.option(given, { nil: undefined })
 }
 
-/** A call of the API documents, with parameters and a body as they describe them, or nearly so. */
+/** Generates a call with parameters and a body as the API documents describe them, or nearly so. */
 const described = (call: Call) => {
   const { parameters, requestBody } = call.operation
   const schema = requestBody?.content['application/json'].schema
@@ -263,7 +263,7 @@ const shotOf = (tokens: readonly string[], calls: readonly Call[]): fc.Arbitrary
   return fc.oneof({ weight: 6, arbitrary: shaped }, { weight: 6, arbitrary: known }, { weight: 1, arbitrary: noise })
 }
 
-/** The answer's head and body as far as they came; a stream is left after its head. */
+/** Returns the headers and body received; a stream is closed after its headers. */
 const fire = ({ bytes, halfClosed, method }: Shot, port: number): Promise<string> =>
   new Promise((resolve, reject) => {
     const socket = net.connect(port, '127.0.0.1')
@@ -280,7 +280,7 @@ const fire = ({ bytes, halfClosed, method }: Shot, port: number): Promise<string
     socket.setEncoding('utf8')
     socket.on('data', (chunk: string) => {
       got += chunk
-      // An interim answer is none.
+      // An interim response does not count.
       if (got.startsWith('HTTP/1.1 100')) got = got.slice(got.indexOf('\r\n\r\n') + 4)
       const end = got.indexOf('\r\n\r\n')
       if (end < 0) return
@@ -297,7 +297,7 @@ const fire = ({ bytes, halfClosed, method }: Shot, port: number): Promise<string
 const CODES = new Set(Object.keys(ERRORS))
 
 const check = (answer: string, shot: Shot): void => {
-  // A client that ended its side in the middle may be left without a word.
+  // A client that ended its side in the middle may get no response.
   if (answer === '' && shot.halfClosed) return
   const [, status = '0'] = /^HTTP\/1\.1 (\d{3}) /.exec(answer) ?? []
   assert.ok(Number(status) >= 200 && Number(status) < 500, `status ${status}: ${answer.slice(0, 600)}`)
@@ -311,7 +311,7 @@ const check = (answer: string, shot: Shot): void => {
   const [head = '', ...rest] = answer.split('\r\n\r\n')
   assert.match(head, /^content-type: application\/json/im)
   const length = Number(/^content-length: (\d+)/im.exec(head)?.[1])
-  // Behind it may stand the answer to what the client wrote behind its request.
+  // The response to data that the client sent after its request may follow.
   const error = JSON.parse(Buffer.from(rest.join('\r\n\r\n')).subarray(0, length).toString())
   assert.ok(CODES.has(error.code) && error.hint.length > 0, answer)
   if (said !== undefined) assert.match(said.description, `\`${error.code}\``, `${shot.call?.route}: ${error.code}`)
@@ -340,7 +340,7 @@ const bombard = async (gateway: Gateway, tokens: readonly string[]): Promise<voi
     { numRuns: REQUESTS / 2 / AT_ONCE, endOnFailure: true },
   )
   assert.ok(!failed, `seed ${seed}: ${failures[0]}`)
-  // It is as well as before: nothing was logged as its own fault, and it answers.
+  // The gateway is unaffected: no internal error was logged, and it responds.
   assert.ok(gateway.running)
   assert.equal(
     gateway.logs().filter(({ level }) => tellsOfFault(level)),

@@ -12,7 +12,7 @@ import { RUN_WORKERS, startGateway } from '../support/servers/gateway.ts'
 import { type ControlledBroker, controlledBroker, deleteNames, uniqueNames } from '../support/servers/rabbitmq.ts'
 import { brokerEnv } from '../support/stages/stage.ts'
 
-// A life of three workers costs as much processor as three lives of one.
+// A run with three workers costs as much CPU time as three runs with one.
 const ROUNDS = runs(8, RUN_WORKERS === 1 ? 200 : 60)
 const FAILPOINT_ROUNDS = runs(2, 20)
 
@@ -52,7 +52,7 @@ test(`a gateway that is killed ${ROUNDS} times under load loses nothing and doub
       }
       await until(isAtWork, { what: 'a life that has stored a message and serves all readers' })
       await gateway.kill9()
-      // The next life ends at a random moment of its start.
+      // The next run is killed at a random moment of its startup.
       const starting = gateway.restart().catch(() => undefined)
       await sleep(Math.random() * startMs)
       await gateway.kill9()
@@ -74,7 +74,7 @@ test(`a gateway that is killed ${ROUNDS} times under load loses nothing and doub
   }
 })
 
-/** Lets the gateway kill itself there round after round, each time a transaction later. */
+/** Makes the gateway kill itself at this stage in each round, one transaction later each time. */
 const failAt = async (stage: string): Promise<void> => {
   const names = uniqueNames(stage)
   const env = { ...brokerEnv(broker.url, names), FAILPOINT_STAGE: stage }
@@ -84,13 +84,13 @@ const failAt = async (stage: string): Promise<void> => {
   const load = new Load(agent, stage, { everyMs: 10 })
   const reader = new IdReader(gateway, stage, { retryMs: 50 })
   try {
-    // Only then is there a queue that keeps what is published.
+    // The queue that stores published messages exists only then.
     await gateway.ready()
     load.start()
     reader.start()
     for (let round = 0; round < FAILPOINT_ROUNDS; round++) {
       await until(() => !gateway.running, { what: `the crash of round ${round}` })
-      // The first transaction of the first life is the one that dies here, so a commit is seen, or is not.
+      // The first transaction of the first run is killed here, so its commit is visible or not.
       if (round === 0) assert.is(countMessages(gateway.dbFile) > 0, stage === 'committed')
       const last = round === FAILPOINT_ROUNDS - 1
       await gateway.restart(last ? { FAILPOINT_STAGE: undefined } : { FAILPOINT_NTH: String(round + 2) })

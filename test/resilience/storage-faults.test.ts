@@ -52,7 +52,7 @@ const mountSmall = (): { dir: string; unmount(): void } | string => {
 
 const fill = (file: string): void => {
   const { bavail, bsize } = statfsSync(file.replace(/\/[^/]*$/, ''))
-  // The last bytes too, so that not even a small commit finds room.
+  // Including the last bytes, so that not even a small commit fits.
   writeFileSync(file, Buffer.alloc(bavail * bsize))
 }
 
@@ -83,7 +83,7 @@ else {
       rmSync(ballast)
       await stage.stored(40)
       await gateway.ready()
-      // Without ids of their own a second delivery would be seen, and so would a requeue that changes the order.
+      // Without message_ids a second delivery would be visible, and so would a requeue that changes the order.
       const numbers = messageRows(gateway.dbFile).map(({ body }) => JSON.parse(body).n as number)
       assert.equal(
         numbers,
@@ -148,7 +148,7 @@ for (const [what, lose] of [
       await stage.stored(1)
       await until(async () => (await broker.queueDepth(names.queue)) === 0)
       lose(gateway.dbFile)
-      // Before the gateway has had the time to look by itself.
+      // Before the gateway has checked by itself.
       await stage.publish(['{"event_id":"lost","message_id":"2"}', '{"bad":1}'])
       const fault = await storageFault(gateway, 'database_replaced')
       assert.ok(fault.hint.includes('restart'))

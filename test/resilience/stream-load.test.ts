@@ -41,7 +41,7 @@ const rss = (): number => {
 
 const anyStalled = async (): Promise<boolean> => (await metric(gateway, 'gateway_subscribers{state="stalled"}')) > 0
 
-/** Publishes until a reader's socket is full: the kernel takes up to 37 MB for one that has read fast before. */
+/** Publishes until the socket of a subscriber is full: the kernel buffers up to 37 MB for one that read fast before. */
 const publishUntilStalled = async (event_id: string): Promise<number[]> => {
   const ids: number[] = []
   const full = async (): Promise<boolean> => {
@@ -148,7 +148,7 @@ load('use no memory for a client that never reads, delay no others, and disconne
   const good = reader(room)
   await good.waitForConnections(1)
   const ids: number[] = []
-  /** The most memory that the process has while 100 MB are published and read. */
+  /** Returns the peak memory of the process while 100 MB are published and read. */
   const peak = async (): Promise<number> => {
     let most = 0
     for (let n = 0; n < 10; n++) {

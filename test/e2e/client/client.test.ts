@@ -54,7 +54,7 @@ client(`has less than ${MOST_BYTES} bytes, gzipped`, async () => {
 })
 
 client('can be imported under the name of the package', async () => {
-  // Its declarations are built for the package alone, so the compiler must not look for them here.
+  // Its declarations are built for the package only, so the compiler must not search for them here.
   const name: string = 'deepsoc-gateway/client'
   const { openChannel } = await import(name)
   const open: (target: string, options: ChannelOptions) => Channel = openChannel
@@ -186,7 +186,7 @@ client('allows the browser to freeze its tab, and continues when it wakes', asyn
     const ids = await publish(it, event_id, chats(5))
     await page.freeze(false)
     await page.gets(ids)
-    // The browser itself closes what the page has closed only when it wakes.
+    // The browser closes a connection of the page only when it wakes.
     await until(async () => (await metric(it, 'gateway_subscribers')) === 1, { what: 'the end of its old stream' })
     assert.ok((await page.trial).states.some(([state, code]) => state === 'waiting' && code === 'tab_frozen'))
     assert.equal(page.faults, [])
@@ -268,7 +268,7 @@ client('gets a ticket for each connection, and a new token when the old one has 
   })
   await page.is('live')
   assert.is(tokens, 2)
-  // A line that breaks cannot be had back with the ticket that it was opened with.
+  // A broken connection cannot be resumed with the ticket that opened it.
   await it.kill9()
   await page.is('waiting')
   await it.restart()
@@ -311,7 +311,7 @@ client('needs no ticket if a cookie has the token, and reports why an event is n
   await other.page.context().addCookies([{ name: 'access_token', value, url: it.url }])
   await other.follow(streamOf('secret'))
   assert.is((await other.is('closed', 'event_forbidden')).reason?.status, 403)
-  // An address with a ticket that serves no more.
+  // A URL with a ticket that is no longer valid.
   const { body } = await postJson(`${it.url}/api/stream-tickets`, '', { headers: bearer(value) })
   const stale = await getJson(`${it.url}/api/events/room/stream?ticket=none`)
   assert.is(stale.status, 401)

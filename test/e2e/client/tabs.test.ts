@@ -14,7 +14,7 @@ let context: BrowserContext
 let event_id: string
 const tabs: Tab[] = []
 
-/** One more tab that follows the event of the test. */
+/** Opens another tab that subscribes to the event of the test. */
 const tab = async (options = {}, target: string | string[] = `/api/events/${event_id}/stream`): Promise<Tab> => {
   const opened = await Tab.open(context, gateway.url)
   tabs.push(opened)
@@ -36,13 +36,13 @@ const leads = (one: Tab): Promise<unknown> =>
 const follows = (one: Tab): Promise<unknown> =>
   until(async () => (await connectionOf(one)) === 'following', { what: 'a leader' })
 
-/** All get everything, once and in order. */
+/** Asserts that all tabs receive every message once and in order. */
 const complete = async (...all: Tab[]): Promise<void> => {
   const ids = await restIds(gateway, event_id)
   for (const one of all) await one.gets(ids)
 }
 
-/** Publishes until it is told to stop. */
+/** Publishes until it is stopped. */
 const publishing = (): (() => Promise<void>) => {
   let on = true
   const done = (async () => {
@@ -146,7 +146,7 @@ sharing('take over from a leading tab that hangs', async () => {
   await leads(second)
   await complete(second)
   await first.wake()
-  // When it wakes it finds that it leads no longer, and has missed nothing.
+  // When it wakes it is no longer the leader, and has missed nothing.
   await complete(first)
   await follows(first)
   await streams(1)
@@ -183,7 +183,7 @@ sharing('share only with equal tabs: same events, same user, and only if enabled
   const first = await tab({ identity: 'a' })
   await follows(await tab({ identity: 'a' }))
   const others = [await tab({ identity: 'b' }), await tab({ share: false, identity: 'a' }), await tab({}, ['x'])]
-  // What each reader may read of all is another matter, so `*` is not shared without an identity.
+  // The readable events of `*` depend on the token, so it is not shared without an identity.
   others.push(await tab({}, ['*']), await tab({}, ['*']))
   await streams(1 + others.length)
   assert.equal(await Promise.all(others.map(connectionOf)), ['leading', 'own', 'leading', 'own', 'own'])

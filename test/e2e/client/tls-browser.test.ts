@@ -14,7 +14,7 @@ let browser: Browser
 const gateways: Gateway[] = []
 const pages: Page[] = []
 
-/** A page of the gateway with so many EventSources, each of its own event. */
+/** Opens a page with this many EventSources, each for a different event. */
 const openStreams = async (env: Env): Promise<{ gateway: Gateway; page: Page }> => {
   const gateway = await startGateway({ env: { HEARTBEAT_SECONDS: '1', ...env } })
   gateways.push(gateway)
@@ -33,7 +33,7 @@ const openStreams = async (env: Env): Promise<{ gateway: Gateway; page: Page }> 
   return { gateway, page }
 }
 
-/** How many of the page's streams have got `text` last. */
+/** Returns how many streams of the page received `text` last. */
 const having = async (page: Page, text: string): Promise<number> =>
   (await page.evaluate(() => (globalThis as Json).seen as string[][])).filter((texts) => texts.at(-1) === text).length
 
@@ -77,7 +77,7 @@ many('has all of them over HTTP/2, and calls REST at the same time', async () =>
 
 many('has no more than six over HTTP/1.1, which is why there is HTTP/2', async () => {
   const { gateway, page } = await openStreams({})
-  // The page itself has a connection now and then.
+  // The page itself also opens connections.
   await until(async () => (await having(page, 'caught_up')) >= 4, { what: 'as many open streams as there can be' })
   for (let n = 0; n < STREAMS; n++) await publish(gateway, `room-${n}`, chat(1))
   await until(async () => (await having(page, 'message 1')) >= 4, { what: 'messages on them' })

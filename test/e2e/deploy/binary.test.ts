@@ -32,17 +32,17 @@ test.before(async () => {
 
 type Ran = { code: number | null; stdout: string; stderr: string }
 
-/** Runs a command to its end with nothing in its environment but what is given. */
+/** Runs a command to its end with only this environment. */
 const run = (command: string, args: readonly string[], env: Env = {}, input = '', cwd = alone.dir): Ran => {
   const done = spawnSync(command, args, { cwd, env: { PATH: '', ...env }, input, encoding: 'utf8', timeout: WAIT_MS })
   return { code: done.status, stdout: done.stdout, stderr: done.stderr }
 }
 
-/** A gateway of the executable, alone in its folder, without a PATH and without a home. */
+/** Starts the executable alone in a folder, without PATH and HOME. */
 const start = (env: Env = {}, args: string[] = []): Promise<Gateway> =>
   startGateway({ entry: alone.file, cwd: alone.dir, args, env: { PATH: '', HOME: undefined, ...env } })
 
-/** Publishes, and sees the message arrive on a stream and over REST. */
+/** Publishes a message and waits for it on a stream and over REST. */
 const passMessage = async (gateway: Gateway): Promise<void> => {
   const room = newRoom()
   const stream = await openSse(`${gateway.url}/api/events/${room}/stream`)
@@ -98,7 +98,7 @@ test('prints its components with --version, and the version alone on the first l
   for (const name of ['koa', 'rabbitmq-client', 'better-sqlite3', 'zod']) assert.is(inside[name], dependencies[name])
 })
 
-/** Processor time of a process so far, in milliseconds; the kernel counts hundredths of a second. */
+/** Returns the CPU time of a process in milliseconds; the kernel counts hundredths of a second. */
 const processorMs = (pid: number): number => {
   const fields = readFileSync(`/proc/${pid}/stat`, 'utf8')
     .replace(/^.*\) /, '')
@@ -118,7 +118,7 @@ test(`serves within ${MOST_START_MS} ms`, async () => {
   }
   process.stdout.write(`started in ${times.join(', ')} ms, ${work.join(', ')} ms of them at work\n`)
   assert.ok(Math.min(...work) < MOST_START_MS, `${work} ms of processor time`)
-  // Where others want the processors too, the wait for them is not the gateway's.
+  // On a busy machine, time spent waiting for a CPU is not counted.
   const [load] = loadavg()
   if (load! <= availableParallelism()) assert.ok(Math.min(...times) < MOST_START_MS, `${times} ms`)
 })

@@ -26,7 +26,7 @@ const LABEL_VALUES: Record<string, RegExp> = {
   reason: /^(too_slow|cursor_ahead)$/,
 }
 
-/** The series in an expression, each with the labels that it is picked by. */
+/** Returns the series in an expression with their label matchers. */
 const selectorsOf = (expr: string): { name: string; matchers: { label: string; value: string }[] }[] =>
   [...expr.matchAll(/\b((?:gateway|process|nodejs)_\w+|up)\b(?:\{([^}]*)\})?/g)].map(([, name, inside = '']) => ({
     name: name!,
@@ -42,7 +42,7 @@ const labelsOf = (name: string): string[] => {
   return [...SCRAPED, ...labels, ...(type === 'histogram' && name.endsWith('_bucket') ? ['le'] : [])]
 }
 
-/** Throws unless all that an expression speaks of is there. */
+/** Throws unless all series and labels of an expression exist. */
 const check = (expr: string, where: string): void => {
   for (const [open, close] of ['()', '{}', '[]']) {
     assert.is(expr.split(open!).length, expr.split(close!).length, `${where}: ${expr}`)
@@ -82,7 +82,7 @@ deploy('every alert uses existing metrics and labels, and states which series it
     for (const [, label] of annotations.summary!.matchAll(/\$labels\.(\w+)/g)) {
       assert.ok(all.includes(label!), `${alert} has no label ${label} left`)
     }
-    // A sum over all instances has none to name.
+    // A sum over all instances has no instance to name.
     if (/histogram_quantile/.test(expr) && !by.includes('instance')) assert.not.match(annotations.summary!, 'instance')
   }
 })
@@ -149,7 +149,7 @@ deploy('a running gateway serves the declared metrics, named by Prometheus conve
   const { text } = await getJson(`${gateway.url}/metrics`)
   await gateway.dispose()
   const shown = [...text.matchAll(/^# TYPE (\w+) (\w+)$/gm)].map(([, name, type]) => [name!, type!] as const)
-  // Only where a certificate is served.
+  // Only if a certificate is served.
   const always = [...METRICS.keys()].filter((name) => !name.includes('certificate'))
   assert.equal(shown.map(([name]) => name).sort(), always.sort())
   for (const [name, type] of shown) {

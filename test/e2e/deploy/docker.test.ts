@@ -15,7 +15,7 @@ const test = suite('the image')
 
 const TAG = 'deepsoc-gateway:under-test'
 
-/** Why no image can be built and run here, or the engine that does. */
+/** The container engine, or the reason why no image can be built and run. */
 const engine: Docker | string = await provision('docker')
   .then(startDocker)
   .catch((error: Error) => error.message.split('\n')[0]!)
@@ -50,7 +50,7 @@ test.after(async () => {
 
 type Container = { url: string; id: string; logs(): string; state(): Json; remove(): void }
 
-/** Starts a container on this machine's network and waits until it serves. */
+/** Starts a container in the host network and waits until it is ready. */
 const start = async (docker: Docker, flags: string[] = [], env: Record<string, string> = {}): Promise<Container> => {
   await image(docker)
   const port = await freePort()
@@ -146,7 +146,7 @@ inDocker('is unhealthy where it does not answer', async (docker) => {
 
 inDocker('runs as any user, and below an init', async (docker) => {
   await image(docker)
-  // An empty volume would get the owner of the image's folder at each start.
+  // An empty volume would get the owner of the folder in the image at each start.
   const own = ['--user=0', '--entrypoint=install', '--volume=own:/data']
   docker.run('run', '--rm', '--network=none', ...own, TAG, '--directory', '--owner=12345', '/data/own')
   const flags = ['--init', '--user=12345:0', '--read-only', '--volume=own:/data', '--cap-drop=ALL']

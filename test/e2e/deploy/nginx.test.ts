@@ -11,14 +11,14 @@ import { chats, metric, newRoom, publish } from '../../support/stages/rooms.ts'
 
 const test = suite('two gateways behind nginx')
 
-/** So that nothing but nginx itself could end or hold back what these tests wait for. */
+/** Limits out of the way, so that only nginx could end or delay a stream. */
 const HEARTBEAT = { HEARTBEAT_SECONDS: '3600' }
 
 let gateways: Gateway[]
 let nginx: Nginx
 
 test.before.each(async () => {
-  // One log for both; each hears of the other's messages by looking, at least once a second.
+  // Both share one store; each finds the other's messages by polling, at least once a second.
   const dataDir = tempDir('gateway-nginx-data-')
   const env = { TRUSTED_PROXIES: '127.0.0.1', MAX_STREAMS_PER_ADDRESS: '1', ...HEARTBEAT }
   gateways = []
@@ -30,7 +30,7 @@ test.after.each(async () => {
   for (const gateway of gateways) await gateway.dispose()
 })
 
-/** The gateway that serves the streams which come through nginx, and the other one. */
+/** The gateway that serves the streams through nginx, and the other one. */
 const byReaders = async (): Promise<[Gateway, Gateway]> => {
   const [first, second] = gateways as [Gateway, Gateway]
   return (await metric(first, 'gateway_subscribers')) > 0 ? [first, second] : [second, first]
@@ -80,7 +80,7 @@ test('while one gateway after the other is drained, subscribers and publishers l
   const publishing = (async () => {
     for (let n = 0; going; n++) {
       const message = { message_id: `m-${n}`, message_content: n }
-      // A connection that nginx kept open may end under a request: it is sent again under its id.
+      // A keep-alive connection of nginx may end during a request, which is then retried with its id.
       await until(
         async () => [201, 200].includes((await postJson(`${nginx.url}/api/events/${room}/messages`, message)).status),
         {

@@ -16,7 +16,7 @@ import { brokerEnv } from '../../support/stages/stage.ts'
 
 const test = suite('the npm package')
 
-/** The Node of the tests comes first, as `npx` and npm's scripts find it. */
+/** PATH with the Node of the tests first, for `npx` and npm scripts. */
 const PATH = `${dirname(process.execPath)}:${process.env.PATH}`
 
 let project: string
@@ -33,7 +33,7 @@ test.before(async () => {
   packed = files.map(({ path }: { path: string }) => path)
   writeFileSync(join(project, 'package.json'), JSON.stringify({ name: 'mine', private: true, type: 'module' }))
   const from = performance.now()
-  // Node itself is there already, and is by far the largest of what would be fetched.
+  // Node is already installed, and is by far the largest download.
   const args = ['install', '--prefer-offline', '--no-audit', '--no-fund', '--omit=optional', join(project, filename)]
   const install = spawnSync('npm', args, { cwd: project, encoding: 'utf8', env: { ...process.env, PATH } })
   assert.is(install.status, 0, install.stderr)
@@ -43,7 +43,7 @@ test.after(async () => {
   await broker?.dispose()
 })
 
-/** Runs a module in the project. @returns what it printed, parsed */
+/** Runs a module in the project. @returns its parsed output */
 const runModule = (code: string, env: NodeJS.ProcessEnv = {}): unknown => {
   writeFileSync(join(project, 'run.js'), code)
   const out = execFileSync(process.execPath, ['run.js'], { cwd: project, encoding: 'utf8', env: { PATH, ...env } })
@@ -114,7 +114,7 @@ test('prints its version, and reads .env of the working directory', () => {
   writeFileSync(join(project, '.env'), '')
 })
 
-/** All that an entry of dist/ loads: its own files, and the names of packages and of modules of Node. */
+/** Returns what an entry of dist/ loads: files, packages and Node modules. */
 const loadedBy = (entry: string): { files: Set<string>; modules: Set<string> } => {
   const files = new Set<string>()
   const modules = new Set<string>()
@@ -144,7 +144,7 @@ test('the publisher is small, and includes no server code and no package but its
   for (const text of texts) assert.not.match(text, /class GatewayError|JWT_SECRET/)
   const bytes = texts.reduce((sum, text) => sum + Buffer.byteLength(text), 0)
   assert.ok(bytes < 80_000, `${bytes} bytes`)
-  // Shows that the walk finds what there is to find.
+  // Proves that the walk finds imports.
   assert.ok(loadedBy('index.js').modules.has('koa'))
 })
 

@@ -11,7 +11,7 @@ import { chat, chats, eventUrl, newRoom, publish } from '../../support/stages/ro
 const test = suite('the events page')
 const site = siteOf(test)
 
-/** The first rows: event, mark of what is unread, count. */
+/** Returns the first rows: event, unread mark, count. */
 const top = (page: Page, rows: number): Promise<string[]> =>
   page.$$eval(
     '#events > li',
@@ -202,7 +202,7 @@ test('asks for a token if one is needed, explains why a wrong one is refused, an
     await page.press('#token', 'Enter')
     await until(async () => /^401 token_/.test(await textOf(page, '.sign-in .problem')), { what: 'the refusal' })
     assert.is(await page.locator('#events').count(), 0)
-    // As it is found in a header, with the break of a terminal's line.
+    // As copied from a header, with a line break of the terminal.
     const token = await sign({ events: ['mine'] })
     await page.evaluate(
       (text) => {

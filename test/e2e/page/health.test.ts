@@ -18,7 +18,7 @@ import { openStage, type Stage, streamUrl, waitForMessages } from '../../support
 
 let browser: Browser
 let broker: SharedBroker
-/** Between the gateway and the broker. */
+/** Proxy between the gateway and the broker. */
 let line: Line
 let stage: Stage
 let gateway: Gateway
@@ -53,7 +53,7 @@ const isState = (page: Page, is: string): Promise<unknown> => page.waitForSelect
 
 const row = (id: number | undefined): string => `.rejected[data-id="${id}"]`
 
-/** The page with a clock that `soon` moves on. */
+/** The page with a clock that `soon` advances. */
 const openHurried = async (): Promise<Page> => {
   const page = await pages.open('/livez')
   await page.clock.install()
@@ -61,7 +61,7 @@ const openHurried = async (): Promise<Page> => {
   return page
 }
 
-/** Waits for what the page shows when it has asked again; a second of it takes a quarter of one, so that an answer has its time. */
+/** Waits for the page after its next refresh. Its clock runs four times as fast as real time, which leaves time for responses. */
 const soon = (page: Page, selector: string): Promise<unknown> =>
   until(
     async () => {
@@ -153,7 +153,7 @@ test('many are replayed at once, by reason, with a correct total', async () => {
   add(...bodies.map((body) => ({ body, reason: 'message_unstorable' })), { body: 'x', reason: 'invalid_utf8' })
   const page = await pages.open('/health')
   await page.click('.chip[data-reason="message_unstorable"]')
-  // Before the chip there are as many, of all reasons.
+  // Without the chip there are as many rows, of all reasons.
   await page.waitForFunction(() => {
     const rows = [...document.querySelectorAll('.rejected')]
     return rows.length === 20 && rows.every(({ textContent }) => !textContent.includes('invalid_utf8'))
@@ -303,7 +303,7 @@ test('nothing is requested while the tab is hidden, and immediately when it is v
   await until(() => asked > before, { what: 'a question at once' })
 })
 
-/** In the short form each width, each language and each theme. */
+/** In the short form, each width, language and theme once. */
 const SHAPES = FULL
   ? [360, 1440].flatMap((width) =>
       (['en-US', 'zh-CN'] as const).flatMap((locale) =>

@@ -23,7 +23,7 @@ let closed: Gateway
 let browser: Browser
 let pages: Pages
 let guardedPages: Pages
-/** The room of an incident in English, one in Chinese, and one of DeepSOC's own messages and of what nobody foresaw. */
+/** War rooms of an English and a Chinese incident, and one with DeepSOC's own messages and unexpected ones. */
 let rooms: string[]
 
 const test = suite('the appearance of the pages')
@@ -71,7 +71,7 @@ test.after(async () => {
 const NAMES = ['events', 'room', 'odd room', 'docs', 'sign-in', 'health'] as const
 type Name = (typeof NAMES)[number]
 
-/** A page with something on it, and what violates its policy counted. */
+/** Opens a page with content and counts violations of its policy. */
 const show = async (name: Name, options: BrowserContextOptions = {}): Promise<Page> => {
   if (name === 'sign-in') {
     const page = await guardedPages.open('/', options)
@@ -90,7 +90,7 @@ const show = async (name: Name, options: BrowserContextOptions = {}): Promise<Pa
   return page
 }
 
-/** What sticks out of the window, by what it is. */
+/** Returns the elements that extend beyond the window. */
 const tooWide = (page: Page): Promise<string[]> =>
   page.evaluate(() => {
     if (document.documentElement.scrollWidth <= innerWidth) return []
@@ -103,7 +103,7 @@ const tooWide = (page: Page): Promise<string[]> =>
     ]
   })
 
-/** Texts that are cut off although nothing says so, buttons and links above all. */
+/** Returns texts that are cut off without an ellipsis, in particular of buttons and links. */
 const cutOff = (page: Page): Promise<string[]> =>
   page.$$eval('button, nav a, h1, summary, th, dt', (nodes) =>
     nodes
@@ -122,7 +122,7 @@ const landmarks = (page: Page): Promise<string> =>
 for (const name of NAMES) {
   test(`axe finds nothing on the ${name} page, and nothing is too wide or cut off: languages, themes, widths`, async () => {
     const page = await show(name)
-    // The documentation of the API is English for everybody.
+    // The API documentation exists in English only.
     for (const [index, language] of LANGUAGES.slice(0, name === 'docs' ? 1 : 2).entries()) {
       if (index > 0) await page.click('#language')
       for (const [turn, colorScheme] of THEMES.entries()) {
@@ -130,7 +130,7 @@ for (const name of NAMES) {
         for (const [place, width] of WIDTHS.entries()) {
           const what = `${name} ${language} ${colorScheme} ${width}`
           await page.setViewportSize({ width, height: 900 })
-          // In the short form axe looks at each theme in each language, and at each width.
+          // In the short form axe checks each theme in each language, and each width.
           if (FULL || place === turn + index) assert.equal(await violations(page), [], what)
           assert.equal(await tooWide(page), [], what)
           assert.equal(await cutOff(page), [], what)
@@ -174,7 +174,7 @@ test('axe finds no problem in what opens: filters, keys, connection, a JSON task
   assert.equal(await tooWide(list), [])
 })
 
-/** What has the focus, and how it can be seen that it has. */
+/** Returns the focused element and its focus indicator. */
 const focused = (page: Page): Promise<{ name: string; seen: boolean }> =>
   page.evaluate(() => {
     const one = document.activeElement as HTMLElement
@@ -289,7 +289,7 @@ test('a policy that allows nothing but our own files is on every page, and works
       try {
         await attempt()
       } catch {
-        // Refused at once.
+        // Rejected immediately.
       }
     }
     await new Promise((resolve) => setTimeout(resolve, 200))
@@ -304,7 +304,7 @@ test('a policy that allows nothing but our own files is on every page, and works
     ran: false,
     markup: false,
   })
-  // These were asked for; what a page does by itself is still to be nothing.
+  // These were requested; a page must do nothing by itself.
   assert.ok(pages.incidents.splice(0).length > 0)
 })
 
@@ -347,7 +347,7 @@ test('roles have the names and colours that DeepSOC gave them, in the list and i
   assert.is(has('#000000'), false, 'no black on black')
 })
 
-/** What a page says in a language is no other's, apart from names; what agents have said is left out. */
+/** Asserts that a page has no text of another language, except names and the texts of agents. */
 const ownWords = (page: Page): Promise<string> =>
   page.evaluate(() => {
     const own = document.body.cloneNode(true) as HTMLElement

@@ -17,11 +17,11 @@ import { chat, chats, eventUrl, metric, newRoom, publish, restIds } from '../../
 
 let browser: Browser
 let gateway: Gateway
-/** One that asks for tokens. */
+/** A gateway that requires tokens. */
 let closed: Gateway
 let pages: Pages
 let closedPages: Pages
-/** Where the pages of the test find the gateway, if not at its own address. */
+/** URL of the gateway for the pages of the test, if it differs from its own address. */
 let through: string | null = null
 
 const test = suite('the connection of a war room')
@@ -53,7 +53,7 @@ const openRoom = async (event_id: string, options = {}): Promise<Page> => {
   return page
 }
 
-/** A fact of the opened panel of the line. */
+/** Returns a value in the opened connection panel. */
 const fact = (page: Page, name: string): Promise<string> =>
   textOf(page, `#state .facts > div:has(dt:text-is("${name}")) dd`)
 
@@ -66,16 +66,16 @@ const says = (page: Page, selector: string, text: string | RegExp): Promise<unkn
     { what: `${text} in ${selector}` },
   )
 
-/** All that was published is read from the beginning to the end, so it is not more than the test needs. */
+/** All messages are read from the start, so no more are published than the test needs. */
 const PACE_MS = 25
 
-/** Publishes until it is told to stop; what got no answer is sent again. @returns how many got none */
+/** Publishes until it is stopped and retries requests without a response. @returns the number of those */
 const publishing = (event_id: string): (() => Promise<number>) => {
   let on = true
   let lost = 0
   const done = (async () => {
     for (let n = 0; on; n++) {
-      // The message_id makes it safe.
+      // The message_id makes the retry safe.
       const message = chat(n, { message_id: `m-${n}` })
       const send = async (): Promise<boolean> => {
         const answer = await postJson(`${eventUrl(gateway, event_id)}/messages`, message).catch(() => null)
@@ -119,7 +119,7 @@ test('loses and duplicates nothing when the gateway is killed and restarts, in t
   const stored = await restIds(gateway, event_id)
   assert.equal(stored.slice(0, 40), ids)
   for (const tab of [first, second]) {
-    // The browser draws a frame a second, or fewer, of a tab that is behind another.
+    // The browser draws at most one frame per second of a background tab.
     await tab.bringToFront()
     await holds(tab, stored)
   }
@@ -128,7 +128,7 @@ test('loses and duplicates nothing when the gateway is killed and restarts, in t
   await second.click('#state summary')
   const owners = [await fact(first, 'Connection of'), await fact(second, 'Connection of')].sort()
   assert.equal(owners, ['another tab', 'this tab, shared with others'])
-  // Who has the connection leaves; the other goes on without it.
+  // The tab with the connection closes; the other one takes over.
   const [leader, other] = (await fact(first, 'Connection of')) === 'another tab' ? [second, first] : [first, second]
   const mine = publishing(event_id)
   await leader.close()
@@ -158,7 +158,7 @@ test('shows the connection state, the cursor it resumed from, and the time of th
     await until(async () => (await textOf(page, '#heartbeat')) !== beat, { what: 'the next heartbeat' })
     ids.push(...(await publish(gateway, event_id, chats(2))))
     await says(page, '#count', '5 messages')
-    // Nothing passes any more, and nobody is told.
+    // No data passes any more, without an error.
     proxy.freeze()
     await isState(page, 'waiting')
     await says(page, '#state summary', /^Connection lost: no data for two heartbeat intervals Retrying in \d+ s$/)
@@ -192,7 +192,7 @@ test('shows its progress while catching up', async () => {
     event_id,
     Array.from({ length: missed }, (_, n) => ({ body: chat(n), at })),
   )
-  // So slow a network makes many steps of few messages.
+  // Such a slow network results in many steps of few messages.
   const cdp = await page.context().newCDPSession(page)
   const slow = { offline: false, latency: 0, uploadThroughput: -1, downloadThroughput: 400_000 }
   await cdp.send('Network.emulateNetworkConditions', slow)
@@ -217,7 +217,7 @@ test('continues after the machine slept', async () => {
     const event_id = newRoom()
     const ids = await publish(gateway, event_id, chats(5))
     const page = await openRoom(event_id)
-    // While the lid is shut nothing runs, the clock goes on, and the network forgets the connection.
+    // While the machine sleeps nothing runs, the clock advances, and the network drops the connection.
     proxy.freeze()
     await page.evaluate(() => {
       const { now } = Date
@@ -249,7 +249,7 @@ test('resumes when the browser wakes its tab', async () => {
     await tab.freeze(false)
     await says(page, '#resumed-from', `#${ids.at(-1)}`)
     await isState(page, 'live')
-    // Nothing that waits for a frame: a tab that slept need not be in front when it wakes.
+    // Must not wait for a frame: a tab may be in the background when it wakes.
     const drawn = (): Promise<number[]> =>
       page.$$eval('.row', (rows) => rows.map((one) => Number(one.getAttribute('data-id'))))
     await until(async () => (await drawn()).length === 10, { what: 'all messages' })
@@ -274,7 +274,7 @@ test('shows that the browser is offline, and continues once it is not', async ()
   await holds(page, ids)
 })
 
-/** A room whose first page the gateway does not give at first: `abort` refuses it, `hold` keeps it waiting, `pass` lets it through. */
+/** Opens a room whose first page is intercepted: `abort` fails it, `hold` delays it, `pass` forwards it. */
 const openRefused = async (event_id: string) => {
   const page = await pages.open('/livez')
   const held: Route[] = []
@@ -352,11 +352,11 @@ test('loses no click on its retry button during automatic retries, and treats no
 test('restarts, and shows so, when the database was replaced', async () => {
   await publish(gateway, 'room', chats(5))
   const page = await openRoom('room')
-  // It is said for as long as the first attempt to connect again takes, which may be over before the gateway is.
+  // It is shown during the first attempt to reconnect, which may end before the gateway does.
   const texts = await watchLine(page)
   await gateway.term()
   assert.match((await texts()).join('\n'), 'the gateway is restarting')
-  // More messages than the page has seen, so that its cursor looks honest to the new database.
+  // More messages than the page has received, so that its cursor is valid for the new database.
   await gateway.restart({ DATABASE_URL: `sqlite:${gateway.dataDir}/another.db` })
   const ids = await publish(
     gateway,
@@ -388,7 +388,7 @@ test('asks for a token, shows when it has expired, and continues with the next o
   await isState(page, 'live')
   await isState(page, 'closed')
   await says(page, '#state summary', /^Closed: the token has expired/)
-  // What is there stays to be read; a new token is asked for when the reader wants to go on.
+  // Loaded messages stay readable; a new token is required to continue.
   await page.waitForSelector('.row')
   ids.push(await write())
   await page.click('#sign-in')
@@ -413,7 +413,7 @@ test('continues automatically if the cookie was renewed before the old token exp
   await cookieFor(page.context(), await token(6))
   await page.goto(`${closed.url}/events/${event_id}`)
   await isState(page, 'live')
-  // Long enough for a busy machine to show that it went on.
+  // Long enough for a busy machine to show that it continued.
   await cookieFor(page.context(), await token(25))
   await says(page, '#state summary', 'the token has expired')
   await isState(page, 'live')

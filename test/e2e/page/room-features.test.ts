@@ -8,10 +8,10 @@ import { isState, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
 import { isWhole, readThrough, row, savedBy, seenIds, sees } from '../../support/stages/room-page.ts'
 import { chat, eventUrl, newRoom, publish, restIds } from '../../support/stages/rooms.ts'
 
-/** More than is loaded by itself. */
+/** More messages than are loaded automatically. */
 const LONG = 9_000
 const ROUNDS = 9
-/** Noon of a day in the past, so that all minutes are of one day. */
+/** Noon of a past day, so that all minutes are on one day. */
 const BEGIN = new Date(2026, 10, 2, 12).getTime()
 
 /** The db_ids of the long event. */
@@ -20,7 +20,7 @@ let long: number[]
 const test = suite('war room features')
 const site = siteOf(test)
 
-/** A thousand messages a round, one of them an error, and 500 a minute. */
+/** A thousand messages per round, one of them an error, at 500 per minute. */
 function* longEvent(): Generator<NewMessageRow> {
   for (let n = 0; n < LONG; n++) {
     const round_id = 1 + Math.floor((n * ROUNDS) / LONG)
@@ -42,7 +42,7 @@ const openLong = async (hash = '', options = {}): Promise<Page> => {
   return page
 }
 
-/** An event with some of everything: three roles, three rounds, two errors. */
+/** Publishes an event with three roles, three rounds and two errors. */
 const mixed = async (options = {}): Promise<{ page: Page; ids: number[]; event_id: string }> => {
   const event_id = newRoom('mixed')
   const says = (message_from: string, message_type: string, round_id: number | null, text: string): Json => ({
@@ -64,7 +64,7 @@ const mixed = async (options = {}): Promise<{ page: Page; ids: number[]; event_i
   return { page, ids, event_id }
 }
 
-/** Waits until just these messages are shown. */
+/** Waits until exactly these messages are shown. */
 const shows = async (page: Page, ids: (number | undefined)[]): Promise<void> => {
   let last: number[] = []
   await until(
@@ -141,7 +141,7 @@ test('chooses a period by a click on the plot, by a drag, and by the two times',
   await page.mouse.move(at(2.2 / minutes), middle)
   await page.mouse.down()
   await page.mouse.move(at(5.1 / minutes), middle, { steps: 5 })
-  // The plot follows the pointer once a frame.
+  // The plot follows the pointer once per frame.
   await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve))))
   await page.mouse.up()
   const dragged = async (): Promise<number> =>
@@ -208,7 +208,7 @@ test('opens at the message in its URL, and follows hash changes from there', asy
   await page.waitForSelector('#to-end')
   await page.fill('#search', 'error_internal')
   await page.waitForSelector('#found:has-text("9 of 9,000")')
-  // A filter that hides what is asked for gives way.
+  // A filter that hides the requested message is reset.
   await page.evaluate((id) => void (location.hash = `#${id}`), long[4_711])
   await sees(page, long[4_711])
   assert.is(await page.locator('#found').count(), 0)

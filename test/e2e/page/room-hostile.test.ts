@@ -10,7 +10,7 @@ import { newRoom, publish } from '../../support/stages/rooms.ts'
 
 const EVIL = 'https://evil.example'
 
-/** What means something to a page, a script, a terminal, a template or a database. */
+/** Texts with a special meaning to a page, a script, a terminal, a template or a database. */
 const CORPUS: Readonly<Record<string, string>> = {
   image: `<img src="${EVIL}/x" onerror="alert(1)">`,
   script: `<script>alert(2);fetch('${EVIL}')</script>`,
@@ -34,7 +34,7 @@ const CORPUS: Readonly<Record<string, string>> = {
   surrogate: 'half \ud83d of a pair',
 }
 
-/** What can stand in one text does in the short form, which takes a room for each text. */
+/** Combined into as few texts as possible in the short form, which opens a room for each text. */
 const TOGETHER = ['image script attribute', 'frame style form', 'toggle mutation entity', 'template sql', 'address']
 TOGETHER.push('prototype', 'constructor', 'ansi separators bidi unseen surrogate')
 
@@ -71,13 +71,13 @@ const MARKDOWN: Readonly<Record<string, readonly [text: string, reads: RegExp]>>
 
 const isUnseen = (char: string): boolean => /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(char) && char !== '\n' && char !== '\t'
 
-/** What is to be read of a text: nothing of it is hidden. */
+/** Returns the expected visible text: nothing is hidden. */
 const visible = (text: string): string =>
   [...text.toWellFormed()]
     .map((char) => (isUnseen(char) ? `⟨U+${char.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}⟩` : char))
     .join('')
 
-/** Messages that hold a text in each field that the page shows, and in names of fields. */
+/** Messages that contain a text in each displayed field and in field names. */
 const messagesOf = (text: string): Json[] => {
   const ids = { task_id: text, action_id: text, command_id: text, execution_id: text, summary_id: text }
   const fields = (of: string): Json => ({
@@ -122,13 +122,13 @@ const messagesOf = (text: string): Json[] => {
 }
 
 const test = suite('hostile text in a war room')
-// Closing a page fails its test where a dialog came, a request left, a script failed or the policy was broken.
+// Closing a page fails its test if a dialog opened, a request was sent, a script failed or the policy was violated.
 const site = siteOf(test)
 
-/** Unfolds all that can be unfolded and reads it. @returns the text of each row, and what no row should hold */
+/** Expands and reads everything. @returns the text of each row, and forbidden content */
 const readAll = (page: Page): Promise<{ texts: string[]; odd: string[] }> =>
   page.evaluate(async () => {
-    // Markdown says some of it in bold, so there the whole is read as well.
+    // Markdown renders some of it in bold, so the whole text is read as well.
     const unfolded = '.row:is(:nth-child(5n + 1), :nth-child(12), :nth-child(13), :nth-child(15))'
     const drawn = (): Promise<void> =>
       new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => resolve())))

@@ -17,7 +17,7 @@ import { chat, chats, publish, restIds } from '../../support/stages/rooms.ts'
 const MANY = runs(20_000, 100_000)
 const COUNT = MANY.toLocaleString('en-US')
 const MOST_TASK_MS = 50
-/** A collection of garbage may fall into one round, not into each. */
+/** A garbage collection can affect one attempt, but not all of them. */
 const ROUNDS = 3
 
 let gateway: Gateway
@@ -28,7 +28,7 @@ let ids: number[]
 
 const test = suite(`a war room of ${COUNT} messages`)
 
-/** What agents say, over and over. */
+/** Texts of the agents, repeated. */
 function* bodies(): Generator<NewMessageRow> {
   const lines = readFileSync(join(ROOT, 'test/fixtures/messages.jsonl'), 'utf8').trim().split('\n')
   const parsed = lines.map((line) => JSON.parse(line) as Record<string, Json>)
@@ -48,7 +48,7 @@ function* bodies(): Generator<NewMessageRow> {
   }
 }
 
-/** Notes what lasts longer than a frame should, and when the first message is on the screen. */
+/** Records tasks longer than a frame and the time at which the first message is shown. */
 const watch = (): void => {
   const told = { tasks: [] as number[], painted: 0 }
   Object.assign(globalThis, { told })
@@ -57,7 +57,7 @@ const watch = (): void => {
   }).observe({ type: 'longtask', buffered: true })
   const look = (): void => {
     if (document.querySelector('.row') === null) return void requestAnimationFrame(look)
-    // Behind the frame that paints it.
+    // After the frame that paints it.
     requestAnimationFrame(() => setTimeout(() => (told.painted = performance.now())))
   }
   look()
@@ -83,7 +83,7 @@ const tasksOf = async (act: () => Promise<unknown>): Promise<{ clock: number[]; 
   return { clock: await taken(), processor }
 }
 
-/** Does something, again if need be; at least once nothing of it may last too long. */
+/** Runs an action, repeatedly if necessary, until no task of it takes too long. */
 const smooth = async (what: string, act: (round: number) => Promise<unknown>): Promise<void> => {
   const rounds: number[][] = []
   for (let round = 0; round < ROUNDS; round++) {
@@ -209,7 +209,7 @@ test('searches and filters smoothly, and reaches its first message and any other
 
 test('holds all of them, once and in order', async () => {
   const { lines } = await savedBy(page, () => page.click('#export'))
-  // A diff of so many says nothing.
+  // A diff of this many lines is not helpful.
   assert.is(lines.length, ids.length)
   assert.is(
     lines.findIndex((line, n) => JSON.parse(line).db_id !== ids[n]),

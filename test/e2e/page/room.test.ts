@@ -72,7 +72,7 @@ test('shows what the agents of DeepSOC send: orders as lists, results as JSON, s
   assert.is(await textOf(page, `${body(ids[8])} h3`), '概述')
   assert.is(await page.locator(`${body(ids[9])} .markdown`).count(), 1)
   assert.is(chatted, '建议封禁')
-  // The whole of a short id is had by pointing at it.
+  // Hovering over a shortened id shows all of it.
   const hint = await page.getAttribute(`${body(ids[6])} .short-id >> nth=0`, 'title')
   assert.match(hint ?? '', /^\w+_id [0-9a-f-]{36}$/)
   assert.equal((await textsOf(page, '.role')).slice(0, 3), ['System', 'Captain', 'Manager'])
@@ -84,7 +84,7 @@ test('shows what the agents of DeepSOC send: orders as lists, results as JSON, s
   assert.match(await textOf(page, body(ids[2])), '分配给安全工程师')
 })
 
-/** All that DeepSOC's agents say, by sender: the type, and what a reader sees of it in place of its name. */
+/** All message types of DeepSOC's agents by sender, with the label that the page shows. */
 const SAID: Readonly<Record<string, Readonly<Record<string, string>>>> = {
   system: {
     llm_request: '',
@@ -201,7 +201,7 @@ test('keeps every number as it was written, wherever it is shown, copied or save
     `{"message_content":${numbers[0]}}`,
     `{"message_type":"command_result","message_content":${result}}`,
   ]
-  // A character of the private use areas, escaped and as it is.
+  // A private-use character, escaped and literal.
   for (const b of ['\\ue00012345', '\ue00012345'])
     raws.push(`{"message_content":{"a":12302548181076029,"b":"${b}","c":1.10}}`)
   for (const raw of raws) ids.push(...(await publish(site.gateway, event_id, raw)))
@@ -310,7 +310,7 @@ test('counts messages in the title while the tab is hidden', async () => {
   const { page, event_id } = await roomOf(chats(3))
   await page.evaluate(() => {
     Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })
-    // As browsers do: who cannot be seen draws nothing.
+    // As browsers do: hidden tabs draw nothing.
     globalThis.requestAnimationFrame = () => 0
     document.dispatchEvent(new Event('visibilitychange'))
   })
@@ -328,7 +328,7 @@ test('posts the typed message once, and shows the reason if it fails', async () 
   assert.is(await page.inputValue('#text'), '')
   assert.is(await textOf(page, '.row .role'), 'User', 'a name makes nobody an agent')
   await page.fill('#text', 'second')
-  // The answer is lost, the message is not.
+  // The response is lost, but not the message.
   await page.route('**/messages', async (route) => {
     await route.fetch()
     await route.abort()

@@ -23,7 +23,7 @@ const test = suite('the command line with tokens')
 let gateway: Gateway
 const env = (more: Env = {}): Env => ({ PORT: new URL(gateway.url).port, ...more })
 
-/** Every token of these tests, and everything that commands have said: the one must not be in the other. */
+/** Every token of these tests and all output of the commands, which must not contain a token. */
 const tokens: string[] = []
 const said: string[] = []
 
@@ -33,7 +33,7 @@ const tokenOf = async (claims: Parameters<typeof sign>[0], options?: Parameters<
   return token
 }
 
-/** A file of its own with this text. */
+/** Writes this text to a new file. */
 const fileOf = (text: string): string => {
   const file = join(tempDir(), 'token')
   writeFileSync(file, text)
@@ -46,7 +46,7 @@ const run = async (args: string[], more: Env = {}, call = callCli): Promise<Ran>
   return ran
 }
 
-/** Publishes past the command line. */
+/** Publishes without the command line. */
 const put = async (room: string, count = 1, to: Pick<Gateway, 'url'> = gateway): Promise<void> => {
   const token = await tokenOf({ events: '*', scope: 'publish' })
   const messages = Array.from({ length: count }, (_, n) => chat(n))
@@ -67,7 +67,7 @@ test('tail, publish and demo show the token of --token-file, of GATEWAY_TOKEN_FI
   const file = fileOf(`${token}\n`)
   const ways: [string[], Env][] = [
     [['--token-file', file], {}],
-    // The flag wins over the environment.
+    // The flag takes precedence over the environment.
     [['--token-file', file], { GATEWAY_TOKEN: 'another' }],
     [[], { GATEWAY_TOKEN_FILE: file }],
     [[], { GATEWAY_TOKEN: token }],
@@ -100,7 +100,7 @@ test('a refused call prints its code, cause and hint, with exit code 1', async (
     const flags = claims === null ? [] : ['--token-file', fileOf(await tokenOf(claims))]
     const words: Record<string, string[]> = {
       tail: [room, '--once'],
-      // It would try again for so long, were it not refused for good.
+      // It would retry for this long if the rejection were not permanent.
       publish: ['--event', room, '--content', 'x', '--timeout', '3600'],
       demo: ['--speed', '5000'],
     }
@@ -151,7 +151,7 @@ test('a tail whose token expires continues with the next one once it is in the f
     await tail.seen(/"db_id":\d+\}\n.*\n.*\n/)
     const shown = ['cmdline', 'comm', 'status'].map((name) => readFileSync(`/proc/${tail.child.pid}/${name}`, 'utf8'))
     said.push(...shown)
-    // The next token is just being written when the first one ends.
+    // The next token is being written when the first one expires.
     writeFileSync(file, '')
     mock.timers.setTime(Date.now() + 3_601_000)
     await tail.seen(/token_expired/)
@@ -172,7 +172,7 @@ test('a tail whose token expires continues with the next one once it is in the f
   }
 })
 
-/** A server that refuses every token, and what it was shown. */
+/** A server that rejects every token and records it. */
 const refusing = async (onAsked: (count: number) => void) => {
   const shown: (string | undefined)[] = []
   const server = createServer((request, response) => {

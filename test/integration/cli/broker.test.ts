@@ -21,7 +21,7 @@ type Told = { line: number; message_id: string; db_id?: number }
 let broker: SharedBroker
 let names: Names
 let gateway: Gateway
-/** As the gateway's, with a port on which nobody listens: what arrives has come through the broker. */
+/** Environment of the gateway, with an unused HTTP port: messages can only arrive through the broker. */
 let env: ReturnType<typeof brokerEnv>
 
 const test = suite('the command line with a broker')
@@ -106,7 +106,7 @@ test('SIGINT ends a publish that waits for the broker', async () => {
   const away = { ...env, RABBITMQ_URL: `amqp://127.0.0.1:${await freePort()}` }
   const run = startCli(['publish', '--event', 'e', '--timeout', '3600'], { env: away })
   for (let n = 0; n < 3_000; n++) run.child.stdin.write('{"n":1}\n')
-  // It takes what there is room for and then no more.
+  // It reads until its buffers are full, and no more.
   await until(() => run.child.stdin.writableLength === 0, { what: 'the input is taken' })
   run.child.kill('SIGINT')
   const { code, stderr } = await run.done

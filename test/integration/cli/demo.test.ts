@@ -15,7 +15,7 @@ demo.before(async () => {
 })
 demo.after(() => gateway.dispose())
 
-/** What of a message is the script's, not the run's. */
+/** Returns the parts of a message that do not depend on the run. */
 const scripted = (text: string): string =>
   text.replace(/"(message_id|timestamp|created_at|updated_at)":"[^"]*"/g, '').replace(/-[0-9a-f]{6}-(\d+)"/g, '-$1"')
 

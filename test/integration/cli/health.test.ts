@@ -14,7 +14,7 @@ const portOf = (gateway: Gateway): string => new URL(gateway.url).port
 let gateway: Gateway
 
 test.before(async () => {
-  // Whoever asks needs no token.
+  // The command needs no token.
   gateway = await startGateway({ env: { JWT_SECRET: 'a-secret-of-at-least-thirty-two-bytes' } })
 })
 test.after(() => gateway?.dispose())

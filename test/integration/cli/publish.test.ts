@@ -21,9 +21,9 @@ import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { newRoom } from '../../support/stages/rooms.ts'
 import { FIXTURE, FIXTURE_EVENT } from '../../support/stages/stage.ts'
 
-/** Lines of the long run, and of the usual one. */
+/** Number of lines in the full run and in the short one. */
 const MANY = runs(10_000, 100_000)
-/** Above what Node itself needs; the lines alone have more in the long run, and what is done with them far more. */
+/** Limit above the memory of Node itself; the lines of the full run alone exceed it. */
 const MOST_MEGABYTES = 300
 
 type Told = { line?: number; message_id: string; db_id?: number; duplicate?: boolean }
@@ -134,7 +134,7 @@ publish(`${MANY} lines go through in order with bounded memory`, async () => {
   assert.ok(most > 10 && most < MOST_MEGABYTES, `${most} MB`)
 })
 
-/** The greatest resident set that a process ever had. */
+/** Returns the peak resident set size of a process. */
 const peakMegabytes = (pid: number): number =>
   Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024
 
@@ -161,7 +161,7 @@ publish('while the gateway does not respond, reading stops at the buffer limit',
     () => {
       const before = bytes
       bytes = bytesRead(pid!)
-      // Bytes wait to be read, and yet it sleeps: it does not want them.
+      // The process sleeps although bytes are waiting: it is not reading.
       const isStalled = bytes === before && run.child.stdin.writableLength > 0 && isAsleep(pid!)
       looks = isStalled ? looks + 1 : 0
       return taken === 64 || looks === 20
@@ -179,7 +179,7 @@ const bytesRead = (pid: number): string => /rchar: (\d+)/.exec(readFileSync(`/pr
 
 const isAsleep = (pid: number): boolean => readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') S ')
 
-/** An HTTP server that takes every request and answers none. */
+/** Starts an HTTP server that accepts every request and never responds. */
 const silentServer = async () => {
   const asked = Promise.withResolvers<void>()
   const server = createServer(() => asked.resolve())

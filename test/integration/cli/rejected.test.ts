@@ -41,7 +41,7 @@ rejected.before(async () => {
   gateway = await startGateway()
 })
 rejected.after(() => gateway.dispose())
-// What one test leaves behind must not be counted by the next.
+// Rows of one test must not be counted by the next.
 rejected.before.each(() => clearRejected(gateway.dbFile))
 
 const add = (...rows: NewRejected[]): number[] => addRejected(gateway.dbFile, rows)
@@ -272,7 +272,7 @@ rejected('replay waits for a lock of another process, and Ctrl-C ends the wait',
   assert.is(countMessages(gateway.dbFile, room), 1)
 })
 
-/** Resolves when a process has the write-ahead log of a database open, as a reader or writer of it does. */
+/** Resolves once a process has opened the write-ahead log of a database, as readers and writers do. */
 const opened = (pid: number, file: string): Promise<unknown> =>
   until(async () => (await startShell(`ls -l /proc/${pid}/fd`, { input: '' }).done).stdout.includes(`${file}-wal`), {
     what: 'the database is open',

@@ -173,7 +173,7 @@ if (hasTerminal) {
     run.child.stdin.write('\x03')
     const { code, stdout } = await run.done
     assert.is(code, 130)
-    // Every colour is taken back, the cursor was never hidden and no other screen was opened.
+    // Every colour is reset, the cursor was never hidden and no alternate screen was opened.
     assert.ok(stdout.lastIndexOf(`${ESC}[0m`) > stdout.lastIndexOf(`${ESC}[38`))
     assert.not.ok(stdout.includes(`${ESC}[?`))
   })

@@ -33,11 +33,11 @@ test.after(async () => {
   await postgres?.dispose()
 })
 
-/** Each message is a commit of its own, which two gateways read and send. */
+/** Each message is a separate commit, which two gateways read and send. */
 const PACE = { everyMs: runs(10, 3) }
 const BURST = runs(60, 150)
 
-/** Two gateways as if on two hosts: they share a database and a queue, and nothing else. */
+/** Two gateways as on two hosts: they share only a database and a queue. */
 type Hosts = {
   readonly url: string
   readonly one: Gateway

@@ -17,7 +17,7 @@ import { messagesOf, openStage, type Stage, type StageOptions, waitForMessages }
 const test = suite('shutdown')
 
 const STREAMS = 20
-/** So long that a drain which needs no deadline ends before it on any machine. */
+/** Long enough that an orderly shutdown completes within it on any machine. */
 const PATIENT = { SHUTDOWN_SECONDS: '60' }
 const RESTARTS = FULL ? (RUN_WORKERS === 1 ? 100 : 30) : RUN_WORKERS === 1 ? 5 : 2
 
@@ -40,7 +40,7 @@ const onStage = async (options: StageOptions, work: (stage: Stage) => Promise<vo
   }
 }
 
-/** The gateway has stopped by itself: neither its deadline nor a second signal has ended it. */
+/** Asserts that the gateway stopped properly, not by its deadline or a second signal. */
 const assertDrained = ({ code, signal }: Ended, gateway: Gateway): void => {
   assert.equal([code, signal], [0, null], gateway.output())
   assert.ok(
@@ -60,7 +60,7 @@ const lastRetry = (stream: SseStream): number | undefined => {
       .toString()
       .matchAll(/^retry: (\d+)$/gm),
   ]
-  // The first is the one of the stream's beginning.
+  // The first heartbeat is sent at the start of the stream.
   return all.length < 2 ? undefined : Number(all.at(-1)![1])
 }
 
@@ -115,7 +115,7 @@ for (const signal of FULL || RUN_WORKERS === 1 ? (['SIGTERM', 'SIGINT'] as const
 
 test('messages committed before a shutdown are acknowledged: the broker does not redeliver them', () =>
   onStage({}, async (stage) => {
-    // Without an id of their own, a second delivery would be a second row.
+    // Without a message_id, a redelivery would be stored as a second row.
     await stage.publish(Array.from({ length: 500 }, (_, n) => `{"event_id":"nameless","n":${n}}`))
     await until(() => messageRows(stage.gateway.dbFile).length > 0, { everyMs: 1 })
     assert.is((await stage.gateway.term()).code, 0)
@@ -139,7 +139,7 @@ test('messages in flight to a gateway that stops keep their order', () =>
     const { agent, load } = loadOf(stage, 'ordered')
     try {
       load.start()
-      // A delivery that crosses the end of its consumer is a matter of luck, so that it takes a few.
+      // A delivery that crosses the cancellation of its consumer depends on timing, so several attempts are made.
       for (let round = 0; round < RESTARTS; round++) {
         await load.more(50)
         assert.is((await gateway.term()).code, 0)
@@ -180,7 +180,7 @@ test('a connection with one request after another does not delay the shutdown', 
           .once('error', reject)
       })
     const asking = Array.from({ length: 4 }, async () => {
-      // Until the listening socket is closed, and no kept connection is left to ask on.
+      // Until the listening socket is closed and no keep-alive connection is left.
       for (let up = true; up; )
         up = await ask().then(
           () => true,
@@ -195,7 +195,7 @@ test('a connection with one request after another does not delay the shutdown', 
 test('while it drains, the gateway reports that it is not ready', () =>
   onStage({ env: PATIENT }, async (stage) => {
     const { gateway } = stage
-    // A connection that was open before can still ask while the listening socket is closed.
+    // A connection that was open before can still send requests while the listening socket is closed.
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
     const ask = (): Promise<{ status: number; text: string }> =>
       new Promise((resolve, reject) => {

@@ -14,16 +14,16 @@ import { openStage } from '../../support/stages/stage.ts'
 const test = suite('workers')
 
 const WORKERS = 3
-/** Enough that no worker is likely to be without one. */
+/** Enough that each worker very likely has one. */
 const STREAMS = 24
 
 let broker: SharedBroker
-/** Embedded, with workers; for all tests but those that need the broker, in their order. */
+/** Embedded, with workers; shared by all tests that need no broker. */
 let gateway: Gateway
 
 test.before(async () => {
   broker = await sharedBroker()
-  // Its end must not need the deadline.
+  // It must stop without reaching the deadline.
   gateway = await startGateway({ env: { WORKERS: String(WORKERS), SHUTDOWN_SECONDS: '60' } })
 })
 test.after(async () => {
@@ -96,14 +96,14 @@ test('when the consuming worker dies, the next takes over in order, and nothing 
     reader.start()
     for (let death = 0; death < WORKERS; death++) {
       await load.more(100)
-      // Whichever consumes: each of those that were there at first dies.
+      // Any worker may be the consumer, so each of the initial ones is killed.
       const pid = workersOf(stage.gateway)[0]!
       process.kill(pid, 'SIGKILL')
       await until(() => !workersOf(stage.gateway).includes(pid) && workersOf(stage.gateway).length === WORKERS, {
         what: 'a new worker',
       })
     }
-    // And now the whole gateway, all its workers at once.
+    // Then the whole gateway with all its workers is killed.
     await load.more(100)
     await stage.gateway.kill9()
     await stage.gateway.restart()
@@ -123,7 +123,7 @@ test('SIGTERM drains all workers, and each stream ends with closing', async () =
   const url = `${gateway.url}/api/events/${room}/stream`
   const streams = await Promise.all(Array.from({ length: STREAMS }, () => openSse(url)))
   await Promise.all(streams.map((stream) => stream.next('caught_up')))
-  // Not 0 if one of them had to be killed at the deadline.
+  // The exit code is not 0 if a worker had to be killed at the deadline.
   assert.is((await gateway.term()).code, 0, gateway.output())
   for (const stream of streams) {
     await stream.closed

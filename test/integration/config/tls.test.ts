@@ -12,7 +12,7 @@ import { type Authority, makeAuthority } from '../../support/servers/certificate
 let authority: Authority
 let dir: string
 
-/** Every fault that loadConfig has with an environment. */
+/** Returns every problem that loadConfig finds in an environment. */
 const faultsOf = (env: Env): string[] => {
   try {
     loadConfig(env)

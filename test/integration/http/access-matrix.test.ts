@@ -12,7 +12,7 @@ const [A, B] = ['event-a', 'event-b']
 
 type AnyRoute = (typeof ROUTES)[number]
 
-/** Every route and method, from the definitions. */
+/** Every route and method of the route definitions. */
 const CALLS = ROUTES.flatMap((route) =>
   (route.method === 'GET' ? ['GET', 'HEAD'] : [route.method]).map((method) => ({ route, method })),
 )
@@ -23,11 +23,11 @@ const namesEvent = ({ path, query }: AnyRoute): boolean => path.includes('/:even
 
 const exampleOf = (field: z.ZodType): unknown => field.meta()?.example
 
-/** The address of a call that is right but for the token, made of the examples of the definition. */
+/** Returns the URL of a call that is valid except for the token, built from the examples of its definition. */
 const targetOf = ({ path, params = {}, query = {} }: AnyRoute, event: string): string => {
   const filled = path.replace(/:(\w+)/g, (_all, name: string) => {
     if (name === 'event_id') return event
-    // A row of its own, since some calls take it away.
+    // A separate row, since some calls delete it.
     if (name === 'rejected_id') return String(addRejected(gateway.dbFile, [{ body: 'x' }])[0])
     return String(exampleOf(params[name]!))
   })
@@ -42,16 +42,16 @@ const targetOf = ({ path, params = {}, query = {} }: AnyRoute, event: string): s
 const bodyOf = ({ method, body }: AnyRoute): string | undefined =>
   method === 'GET' ? undefined : body === undefined ? '' : JSON.stringify(body.example)
 
-/** The status of the first success that the definition names. */
+/** Returns the first success status of the definition. */
 const successOf = ({ responses }: AnyRoute): number => Math.min(...Object.keys(responses).map(Number))
 
-/** What a token lets its holder do; `read` and `publish` are about A. */
+/** Permissions of a token; `read` and `publish` apply to event A. */
 type Rights = { readonly read?: true; readonly publish?: true; readonly operate?: true }
 
-/** A token, with the code that answers one that is none at all, or what it lets its holder do. */
+/** A token with its permissions, or with the error code if it is invalid. */
 type Holder = { token: string | null } & ({ code: string } | { may: Rights })
 
-/** Whether a call that names A, or no event, is right with these rights. */
+/** Returns whether these permissions allow a call that names event A or no event. */
 const isAllowed = (route: AnyRoute, may: Rights): boolean => {
   switch (route.access) {
     case 'public':
@@ -59,7 +59,7 @@ const isAllowed = (route: AnyRoute, may: Rights): boolean => {
       return true
     case 'read':
     case 'stream':
-      // Without an event it is about those that the token opens, be there any or none.
+      // Without an event the call applies to the events of the token, if any.
       return !namesEvent(route) || may.read === true
     case 'publish':
       return may.publish === true
@@ -79,7 +79,7 @@ const keySet = new KeySetServer()
 const rs = (claims: Record<string, unknown>, { privateKey }: Pair = pair, kid = 'k1'): Promise<string> =>
   sign({ ...right, ...claims }, { key: privateKey, alg: 'RS256', kid })
 
-/** A token whose signature is an HMAC, made with the public key as its secret. */
+/** Signs a token by HMAC with the public key as the secret. */
 const confused = (): string => {
   const unsigned = forge({ alg: 'HS256', kid: 'k1' }, { ...right, events: '*', exp: now() + 60 }).slice(0, -1)
   return `${unsigned}.${createHmac('sha256', pair.publicPem).update(unsigned).digest('base64url')}`
@@ -87,7 +87,7 @@ const confused = (): string => {
 
 const all = { events: '*', scope: 'publish admin' }
 
-/** Rightly signed, with a number that JSON reads as infinite. */
+/** Validly signed, with an exp that JSON parses as infinite. */
 const endless = (): string => {
   const header = Buffer.from('{"alg":"RS256","kid":"k1"}').toString('base64url')
   const claims = Buffer.from(`{"iss":"${ISSUER}","aud":"${AUDIENCE}","events":"*","exp":1e400}`).toString('base64url')
@@ -135,7 +135,7 @@ matrix.after(async () => {
   await keySet.stop()
 })
 
-/** One call; of a stream only the head is waited for. */
+/** Sends one call; for a stream, waits for the response headers only. */
 const call = (method: string, url: string, headers: Record<string, string>, body?: string) => {
   const leave = new AbortController()
   return new Promise<{ status: number; headers: Record<string, unknown>; text: string }>((resolve, reject) => {
@@ -158,7 +158,7 @@ matrix('no route that reads events or changes anything is public', () => {
     if (isApi || method !== 'GET') assert.is.not(access, 'public', nameOf(route))
     if (isApi && namesEvent(route)) assert.ok(['read', 'stream', 'publish'].includes(access), nameOf(route))
     if (namesEvent(route) && method !== 'GET') assert.is(access, 'publish', nameOf(route))
-    // Any token will do for one call only.
+    // A ticket is valid for one call only.
     assert.is(access === 'ticket', path === '/api/stream-tickets', nameOf(route))
     const isOperators = /^\/(api\/(health|rejected|revocations)|metrics)(\/|$)/.test(path)
     assert.is(access === 'operate', isOperators, nameOf(route))
@@ -204,7 +204,7 @@ matrix('a route has one spelling, so that path rules of a proxy apply', async ()
     const [path = ''] = targetOf(route, A).split('?')
     if (path === '/') continue
     for (const other of [`${path}/`, path.toUpperCase(), path.replace('/', '//'), `${path};x`]) {
-      // The last part of some is a name of the caller's own.
+      // The last part of some paths is chosen by the caller.
       if (other === path || /^\/(events|api\/\w+)\/[^/]+$/.test(other)) continue
       const answer = await request('GET', gateway.url + other, undefined, { headers })
       assert.is(answer.status, 404, other)

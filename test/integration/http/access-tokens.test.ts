@@ -37,10 +37,10 @@ const ticketOf = async (gateway: Pick<Gateway, 'url'>, token: string): Promise<s
 const revoke = async (gateway: Pick<Gateway, 'url'>, body: Json): Promise<HttpResult> =>
   postJson(`${gateway.url}/api/revocations`, body, { headers: bearer(await sign({ scope: 'admin' })) })
 
-/** One for all suites but those that say otherwise. */
+/** Shared by all suites unless stated otherwise. */
 let gateway: Gateway
 let many: Gateway
-/** In this process, so that the clock of its tokens is `mock`'s. */
+/** Runs in this process, so that `mock` controls the clock of its tokens. */
 let local: LocalGateway
 
 const tokens = suite('tokens')
@@ -246,13 +246,13 @@ workers('a stream ends at once after a revocation, on every worker; others stay'
   const revokedAt = Date.parse(answer.body.data.issued_before)
   for (const stream of theirs) {
     assert.equal((await stream.next('closing')).data, { reason: 'token_expired' })
-    // By the clock of the worker: a heartbeat comes each second.
+    // By the clock of the worker: a heartbeat is sent each second.
     const later = stream.events.filter(
       ({ event, data }) => event === 'heartbeat' && Date.parse(data.server_time) > revokedAt,
     )
     assert.ok(later.length <= 1, `${later.length} heartbeats after the revocation`)
   }
-  // Every worker refuses it from now on, at each of many tries.
+  // Every worker rejects it from now on, in each of many attempts.
   for (let n = 0; n < 20; n++) isError(await list(many, bearer(hit)), 401, 'token_revoked')
   for (let n = 0; n < 5; n++) assert.is((await list(many, bearer(spared))).status, 200)
   assert.ok(others.every((stream) => stream.events.every(({ event }) => event !== 'closing')))
@@ -336,7 +336,7 @@ clock.after(async () => {
   mock.timers.reset()
 })
 
-/** Moves the clock beyond the end of every token that was signed before. @returns a token that is good from now on */
+/** Moves the clock beyond the expiry of every token signed so far. @returns a token that is valid from now on */
 const expireTokens = async (claims: Parameters<typeof sign>[0] = {}): Promise<string> => {
   const later = Date.now() + 3_601_000
   const next = await sign({ ...claims, iat: Math.floor(later / 1_000), exp: Math.floor(later / 1_000) + 3_600 })
@@ -398,7 +398,7 @@ clock('a client whose token is renewed in time misses nothing over many expiries
     sent.push(sent.length)
     await publish(local, room, chat(sent.length))
     token = await expireTokens({ events: [room] })
-    // While the stream ends and comes back.
+    // While the stream ends and reconnects.
     while (reader.connections <= expiries + 1 && reader.failed === undefined) {
       sent.push(sent.length)
       await publish(local, room, chat(sent.length))

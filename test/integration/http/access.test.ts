@@ -10,10 +10,10 @@ import { chat, chats, eventUrl, isError, metric } from '../../support/stages/roo
 
 const FRIEND = 'https://app.example'
 
-/** One for both suites. */
+/** Shared by both suites. */
 let gateway: Gateway
 let metricsPort: number
-/** Reads `mine-1` and `mine-2`, and knows of nothing else. */
+/** A token that can read `mine-1` and `mine-2` only. */
 let reader: Record<string, string>
 let everybody: Record<string, string>
 
@@ -42,7 +42,7 @@ leaks.before(async () => {
   await publish('mine-2', chats(2))
   await publish('foreign', chats(20))
 })
-/** What an answer shows, but for what differs from call to call. */
+/** Returns the parts of a response that do not differ from call to call. */
 const shape = ({ status, headers, text }: HttpResult): unknown => {
   const { 'x-request-id': _id, date: _date, ...rest } = headers
   return [status, rest, text]
@@ -79,7 +79,7 @@ leaks('takes as long whether it exists or not', async () => {
   }
   const median = (values: number[]) => values.sort((a, b) => a - b)[Math.floor(values.length / 2)]!
   const [known, unknown] = [median(times.foreign!), median(times.unknown!)]
-  // The log is not asked at all, so what differs is noise; a look into it would show on one side only.
+  // The store is not read, so any difference is noise; a read would show on one side only.
   assert.ok(Math.abs(known - unknown) < 0.4 * Math.max(known, unknown), `${known} ms, ${unknown} ms`)
 })
 
@@ -149,7 +149,7 @@ leaks(
       [own + 1, head, head + 1].map((cursor) => get(`/api/events/mine-1/messages?last_message_db_id=${cursor}`)),
     )
     assert.equal(new Set(rest.map(({ body }) => JSON.stringify([body.reset, body.last_message_db_id]))).size, 1)
-    // A cursor of another event of the same reader is honest, and who reads everything may know the end.
+    // A cursor of another readable event is valid, and a token for all events may learn the end.
     assert.is((await get(`/api/events/mine-1/messages?last_message_db_id=${own}`)).body.reset, undefined)
     const all = bearer(await sign({ events: '*' }))
     assert.is((await get(`/api/events/mine-1/messages?last_message_db_id=${head}`, all)).body.reset, undefined)
@@ -246,7 +246,7 @@ origin('cannot change anything with a visitor’s cookie', async () => {
   }
 })
 
-/** Every call that changes something. */
+/** Every state-changing call. */
 const CHANGES = ROUTE_NAMES.filter((route) => !route.startsWith('GET '))
 
 origin(
@@ -257,7 +257,7 @@ origin(
     const [kept] = addRejected(open.dbFile, [{ body: '{"event_id":"room","message_id":"replayed"}' }])
     const foreign: Record<string, string>[] = [
       { origin: 'https://evil.example' },
-      // What a form of another page sends.
+      // A form submission of another page.
       { origin: 'null', 'content-type': 'text/plain' },
       { 'sec-fetch-site': 'cross-site', 'content-type': 'application/x-www-form-urlencoded' },
     ]
@@ -270,7 +270,7 @@ origin(
           403,
           'origin_forbidden',
         )
-        // Without tokens a page needs no cookie.
+        // Without authentication a page needs no cookie.
         isError(await request(method, open.url + url, '', { headers }), 403, 'origin_forbidden')
       }
     }

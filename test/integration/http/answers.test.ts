@@ -8,7 +8,7 @@ import { getJson, type Json, request, until } from '../../support/harness/wait.t
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chat, chats, isError, metric, parseMetrics, publish } from '../../support/stages/rooms.ts'
 
-/** One for all suites. */
+/** Shared by all suites. */
 let gateway: Gateway
 
 const list = suite('GET /api/events')
@@ -239,7 +239,7 @@ const malformed = suite('HTTP that cannot be parsed')
 
 malformed.after(() => gateway.dispose())
 
-/** Sends bytes as they are. @returns all that comes back until the gateway closes */
+/** Sends raw bytes. @returns everything received until the gateway closes the connection */
 const exchange = (bytes: string): Promise<string> =>
   within(
     new Promise((resolve, reject) => {

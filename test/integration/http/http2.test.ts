@@ -101,7 +101,7 @@ over('allows 250 open streams per connection, and queues the next until one ends
   await until(() => streams[1]!.text().length > from, { what: 'a heartbeat' })
   assert.not(came)
   streams[0]!.stream.close(NGHTTP2_CANCEL)
-  // The one that takes a place in the moment it is left may be refused, and comes again as an EventSource does.
+  // A client that connects while a slot is being released may be rejected, and retries as an EventSource does.
   if (!(await late)) await openRoom(client, 'full')
 })
 
@@ -158,7 +158,7 @@ over('sends a response without connection headers to a request that has one', as
 })
 
 over('ends every stream with closing and the connection with GOAWAY at a shutdown', async () => {
-  // Its end must not need the deadline.
+  // It must stop without reaching the deadline.
   const own = await other({ SHUTDOWN_SECONDS: '60' })
   const client = await connect(own)
   const streams = await Promise.all([openRoom(client, 'a'), openRoom(client, 'b')])
@@ -208,7 +208,7 @@ over('responds 408 to a body that does not arrive within REQUEST_TIMEOUT_SECONDS
   assert.is((await client.open('/livez')).status, 200)
 })
 
-/** Frames of HTTP/2 as such: an attacker has no library that holds it back. */
+/** Raw HTTP/2 frames: an attacker is not limited by a library. */
 const frame = (type: number, flags: number, id: number, payload: Buffer): Buffer => {
   const head = Buffer.alloc(9)
   head.writeUIntBE(payload.length, 0, 3)
@@ -301,7 +301,7 @@ over(
       MAX_MESSAGE_BYTES: String(8 * MEGABYTE),
     })
     try {
-      // The window of a connection is its streams' in common: one that keeps its share unread must leave the others some.
+      // The window of a connection is shared by its streams: one that does not read must leave some of it to the others.
       const client = await connect(own)
       client.session.setLocalWindowSize(16 * MEGABYTE)
       const sibling = await openRoom(client, 'stalled')
@@ -316,7 +316,7 @@ over(
       clock.advance(3_000)
       assert.is(await closed(), 2)
       await readersAre(client, 1)
-      // Who reads at last is told why; who does not is cut off, and must not take what it has for the whole.
+      // A client that reads again receives the reason; one that does not is disconnected and must not treat its data as complete.
       deaf.stream.resume()
       await deaf.says('event: closing\ndata: {"reason":"too_slow"}')
       await until(() => dead.stream.closed, { what: 'the end of the stream' })

@@ -11,7 +11,7 @@ import { type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.
 import { eventUrl, isError } from '../../support/stages/rooms.ts'
 import { openStage, type Stage } from '../../support/stages/stage.ts'
 
-/** What means something to a terminal, a log, a stream, a page, a template or a database. */
+/** Texts with a special meaning to a terminal, a log, a stream, a page, a template or a database. */
 const CORPUS: Record<string, string> = {
   lf: 'a\nevent: closing\ndata: {"reason":"shutdown"}\n\n',
   crlf: 'a\r\n\r\nHTTP/1.1 200 OK\r\nX-Injected: 1\r\n\r\n',
@@ -37,7 +37,7 @@ const isControl = (text: string): boolean => /\p{Cc}/u.test(text)
 
 let gateway: Gateway
 
-/** Nothing that came from outside has started a line of its own in the log, or left a raw control character in it. */
+/** Asserts that no untrusted text started a line of the log or left a raw control character in it. */
 const assertLogIsWhole = (output: string): void => {
   for (const line of output.split('\n')) {
     assert.not.match(line, /(?!\t)[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/u, JSON.stringify(line))
@@ -49,7 +49,7 @@ const http = suite('hostile text over HTTP')
 
 http.before(async () => {
   gateway = await startGateway({ env: guarded({ LOG_LEVEL: 'debug' }) })
-  // So that the quarantine has something to show.
+  // Adds a row to the quarantine.
   addRejected(
     gateway.dbFile,
     Object.values(CORPUS).map((text) => ({
@@ -63,7 +63,7 @@ http.before(async () => {
 })
 http.after(() => gateway?.dispose())
 
-/** What operators see, and what they ask by. */
+/** Responses that operators see, and the parameters of their requests. */
 const operatorCalls = (encoded: string, headers: Record<string, string>): (() => Promise<HttpResult>)[] => [
   ...['reason', 'since', 'id', 'before'].map(
     (name) => () => getJson(`${gateway.url}/api/rejected?${name}=${encoded}`, { headers }),
@@ -126,7 +126,7 @@ for (const [name, text] of Object.entries(CORPUS)) {
     const encoded = encodeURIComponent(text)
     const token = await sign({ events: '*', scope: 'publish admin' })
     const headers = bearer(token)
-    // What cannot be in a header at all never gets there.
+    // Characters that headers cannot contain are removed.
     const inHeader = text.replace(/[^\x20-\x7e]/g, '?')
     const calls = [
       () => getJson(`${gateway.url}/api/events?limit=${encoded}`, { headers }),
@@ -188,7 +188,7 @@ http('it cannot forge a log line', () => {
 
 const lines = suite('a log line')
 
-/** What a logger writes, by way of a process of its own, since it writes to its own stdout. */
+/** Returns the output of a logger in a child process, since it writes to stdout. */
 const linesOf = async (code: string): Promise<string> => {
   const { execFileSync } = await import('node:child_process')
   const { ROOT } = await import('../../support/servers/gateway.ts')
@@ -213,7 +213,7 @@ for (const text of ${texts}) {
   for (const line of all) {
     JSON.parse(line)
     assert.not.match(line, /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/u, JSON.stringify(line))
-    // Read back, no value holds what a terminal would obey either; frames of a stack are on lines of their own.
+    // Parsed values contain no terminal sequences either; stack frames are on separate lines.
     const { err, ...fields } = JSON.parse(line)
     const { stack, ...rest } = err ?? {}
     assert.not.match(JSON.stringify([fields, rest]), /(?<!\\)\\(u00[01]|[nrtbf])/, line)

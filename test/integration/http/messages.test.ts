@@ -20,7 +20,7 @@ let gateway: Gateway
 const read = (event_id: string, query = ''): Promise<HttpResult> =>
   getJson(`${eventUrl(gateway, event_id)}/messages${query === '' ? '' : `?${query}`}`)
 
-/** Asks backwards from `before` until has_more is false. */
+/** Pages backwards from `before` until has_more is false. */
 const readBackwards = async (event_id: string, before: number, query: string): Promise<Json[]> => {
   const messages: Json[] = []
   let from = before

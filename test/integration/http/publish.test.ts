@@ -14,7 +14,7 @@ let gateway: Gateway
 const post = (event_id: string, payload: unknown, headers: Record<string, string> = {}): Promise<HttpResult> =>
   postJson(`${eventUrl(gateway, event_id)}/messages`, payload, { headers })
 
-/** Sends raw bytes of a request, resolves with what came back until the end or `done`. */
+/** Sends the raw bytes of a request. Resolves with the data received until the end or until `done` is true. */
 const raw = (text: string, done: (answer: string) => boolean): Promise<string> =>
   new Promise((resolve, reject) => {
     const { hostname, port } = new URL(gateway.url)
@@ -147,7 +147,7 @@ publishing('a batch that is slow to parse does not block other requests', async 
   const batch = `[${Array(14).fill(hard).join(',')},nothing]`
   let pending = true
   const refusal = postJson(`${eventUrl(local, 'room')}/messages`, batch).finally(() => (pending = false))
-  // Of the processor, so that it does not matter what else this machine does.
+  // CPU time, which does not depend on the load of the machine.
   let [worst, whole] = [0, 0]
   for (let last = process.threadCpuUsage(); pending; last = process.threadCpuUsage()) {
     await new Promise(setImmediate)

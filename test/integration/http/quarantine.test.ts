@@ -24,7 +24,7 @@ test.before(async () => {
   gateway = await startGateway()
 })
 test.after(() => gateway.dispose())
-// What one test leaves behind must not be counted by the next.
+// Rows of one test must not be counted by the next.
 test.before.each(() => clearRejected(gateway.dbFile))
 
 const add = (...rows: NewRejected[]): number[] => addRejected(gateway.dbFile, rows)

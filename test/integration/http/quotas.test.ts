@@ -41,7 +41,7 @@ const closeAll = (streams: SseStream[]): void => {
   for (const stream of streams) stream.close()
 }
 
-/** A refusal tells when to come back, and not everybody the same. */
+/** Asserts that Retry-After is set and randomized. */
 const isLater = (answer: HttpResult): void => assert.match(String(answer.headers['retry-after']), /^[1-9]\d*$/)
 
 for (const WORKERS of ['1', '3']) {
@@ -134,7 +134,7 @@ limits('messages per second are limited per token, without affecting other token
   isLater(refused)
   assert.is((await post(modest, chat(1))).status, 201)
   await until(async () => (await post(greedy, chat(1))).status === 201, { what: 'the next message' })
-  // A body that is refused has its price too, or refusals would be free.
+  // A rejected body is charged too, otherwise rejections would be free.
   let status = 0
   for (let n = 0; n < 200 && status !== 429; n++) status = (await post(greedy, '{')).status
   assert.is(status, 429)
@@ -174,7 +174,7 @@ limits('one address cannot exceed its share of connections, and closed ones stop
     for (let round = 0; round < 3; round++) {
       const all = await Promise.all(Array.from({ length: 40 }, connect))
       await until(() => all.filter(({ open }) => open()).length <= 20, { what: 'the refusals' })
-      // The looks of this test itself may still hold one or two.
+      // The requests of this test may still hold one or two.
       const held = all.filter(({ open }) => open()).length
       assert.ok(held >= 15, `round ${round}: ${held}`)
       assert.is((await getJson(`http://127.0.0.1:${port}/livez`)).status, 200, 'this machine itself is not counted')

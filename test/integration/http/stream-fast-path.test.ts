@@ -33,7 +33,7 @@ const connect = (): Line => {
   return { socket, text: () => text, seen, closed: () => closed }
 }
 
-/** The fields of an answer, by name, without those that are different each time. */
+/** Returns the headers of a response by name, without those that differ each time. */
 const fieldsOf = (text: string): string[] =>
   text
     .split('\r\n\r\n')[0]!
@@ -44,7 +44,7 @@ const fieldsOf = (text: string): string[] =>
 door('sends the same response as the HTTP server', async () => {
   const [direct, pieces] = [connect(), connect()]
   direct.socket.write(STREAM)
-  // Half a request is not read by the door, and has been given to the HTTP server once others are answered.
+  // The fast path passes half a request to the HTTP server, which has it once other requests are answered.
   await new Promise((resolve) => pieces.socket.write(STREAM.slice(0, 30), resolve))
   for (let n = 0; n < 3; n++) assert.is((await getJson(`${gateway.url}/livez`)).status, 200)
   pieces.socket.write(STREAM.slice(30))
@@ -77,7 +77,7 @@ door('an error is sent and counted once, and the connection serves the next requ
   const before = await metric(gateway, 'gateway_subscribers')
   const line = connect()
   line.socket.write(STREAM.replace('stream', 'stream?tail=x'))
-  // It comes while the first one is looked at.
+  // It arrives while the first one is processed.
   setImmediate(() => line.socket.write('GET /livez HTTP/1.1\r\nHost: h\r\n\r\n'))
   await line.seen(/invalid_query/)
   await until(() => line.text().match(/HTTP\/1\.1 200 OK/g)?.length === 1)
@@ -119,7 +119,7 @@ door('a silent connection and a reset one do not delay shutdown', async () => {
   sockets[0]!.resetAndDestroy()
   sockets[1]!.write(STREAM)
   sockets[1]!.resetAndDestroy()
-  // Not 0 if the deadline had ended it.
+  // The exit code is not 0 if the deadline ended it.
   assert.is((await own.term()).code, 0, own.output())
   await own.dispose()
 })

@@ -33,7 +33,7 @@ const connect = (gateway: Gateway, options: ConnectionOptions = {}): Promise<TLS
 
 const serialIn = (file: string): string => new X509Certificate(readFileSync(file)).serialNumber
 
-/** The serial number of the certificate that a new connection is shown. */
+/** Returns the serial number of the certificate that a new connection receives. */
 const serialOf = async (gateway: Gateway): Promise<string> => {
   const socket = await connect(gateway)
   const { serialNumber } = socket.getPeerCertificate()
@@ -43,7 +43,7 @@ const serialOf = async (gateway: Gateway): Promise<string> => {
 
 const nowServes = async (gateway: Gateway, { certFile }: Pair): Promise<void> => {
   const wanted = serialIn(certFile)
-  // Each worker may answer, and each has its own look at the files.
+  // Any worker may respond, and each polls the files separately.
   const all = async (): Promise<boolean> => {
     for (let n = 0; n < 12; n++) if ((await serialOf(gateway)) !== wanted) return false
     return true
@@ -51,7 +51,7 @@ const nowServes = async (gateway: Gateway, { certFile }: Pair): Promise<void> =>
   await until(all, { what: `the certificate ${certFile}`, everyMs: 100 })
 }
 
-/** Everything that a connection says, or what makes `enough` true. */
+/** Returns all data of a connection, or the data received once `enough` is true. */
 const answerOf = (socket: net.Socket, request: string, enough: (seen: string) => boolean): Promise<string> =>
   new Promise((resolve) => {
     let seen = ''
@@ -132,7 +132,7 @@ https('reports when its certificate expires, and warns if that is soon', async (
   await gateway.waitForLog(({ msg }) => msg === 'TLS certificate expires soon')
   const { session, open } = await openHttp2(gateway.url, authority.ca)
   const expiry = Date.parse(new X509Certificate(readFileSync(pair.certFile)).validTo) / 1_000
-  // The second worker may still be starting, and the first answer come without its figures.
+  // The second worker may still be starting, so the first response may lack its metrics.
   const told = await until(
     async () => {
       const figures = await open('/metrics')
@@ -145,7 +145,7 @@ https('reports when its certificate expires, and warns if that is soon', async (
   session.destroy()
 })
 
-/** Streams over both protocols that must outlive what happens to the certificate. */
+/** Streams over both protocols, which must survive a change of the certificate. */
 const openStreams = async (gateway: Gateway): Promise<() => Promise<void>> => {
   const h2 = await openHttp2(gateway.url, authority.ca)
   const over2 = await h2.open('/api/events/room/stream')
@@ -181,7 +181,7 @@ for (const workers of ['1', '2']) {
     const gateway = await serve(used, { WORKERS: workers })
     await nowServes(gateway, first)
     const stillThere = await openStreams(gateway)
-    // Written over in place.
+    // Overwritten in place.
     put(second)
     await nowServes(gateway, second)
     // Renamed into place.

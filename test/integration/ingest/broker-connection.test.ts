@@ -24,7 +24,7 @@ test.after(async () => {
 
 const faultsOf = async (gateway: Gateway): Promise<Json[]> => (await getJson(`${gateway.url}/readyz`)).body.faults ?? []
 
-/** A gateway whose line to the broker can be cut, under load from agents with a line of their own. */
+/** Runs a gateway whose connection to the broker can be cut, under load from agents with separate connections. */
 const overProxy = async (
   work: (parts: { proxy: Line; gateway: Gateway; load: Load; pass(): Promise<void> }) => Promise<void>,
 ): Promise<void> => {
@@ -78,7 +78,7 @@ test('a silent connection is detected by heartbeat, and nothing is lost', () =>
     proxy.freeze()
     await bothLost(gateway)
     const { body } = await postJson(messagesUrl(gateway, 'line'), { message_id: 'refused' })
-    // The message of a refusal that has not waited for a confirm.
+    // The message of a rejection that did not wait for a confirmation.
     assert.equal([body.code, body.message], ['broker_unreachable', 'There is no connection to RabbitMQ.'])
     proxy.thaw()
     proxy.reset()

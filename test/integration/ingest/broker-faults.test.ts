@@ -28,7 +28,7 @@ test.after(async () => {
   await broker?.dispose()
 })
 
-/** The fault of a component as /readyz names it. */
+/** Returns the fault of a component from /readyz. */
 const faultOf = async (gateway: Gateway, component: string, code: string): Promise<Json> => {
   let last = ''
   return until(
@@ -51,7 +51,7 @@ const send = (names: Names, event_id: string): Promise<unknown> =>
     await channel.basicPublish({ exchange: names.exchange, routingKey: KEY, durable: true, mandatory: true }, body)
   })
 
-/** Starts a gateway that meets a fault, looks, mends it, and proves that everything works then, without a restart. */
+/** Starts a gateway with a fault, checks its report, fixes the fault, and asserts that the gateway then works without a restart. */
 const recover = async (
   what: { names?: Names; url?: string; code: string; component?: string },
   mend: (gateway: Gateway) => Promise<unknown>,
@@ -84,7 +84,7 @@ const recover = async (
 const urlOf = (user: string, vhost = '/'): string =>
   `amqp://${user}:right@127.0.0.1:${broker.port}/${encodeURIComponent(vhost)}`
 
-/** Calls a function of the broker with texts, the last of them the name of the one who acts. */
+/** Calls a function of the broker with string arguments; the last one is the acting user. */
 const call = async (name: string, ...texts: string[]): Promise<void> => {
   assert.is(await broker.evaluate(`${name}(${[...texts, 'test'].map(erlangBinary).join()})`), 'ok')
 }
@@ -92,11 +92,11 @@ const call = async (name: string, ...texts: string[]): Promise<void> => {
 const setPassword = (user: string, password: string): Promise<void> =>
   call('rabbit_auth_backend_internal:change_password', user, password)
 
-/** Grants the rights to configure, write and read what the patterns match. */
+/** Grants the configure, write and read permissions on names that match the patterns. */
 const grant = (user: string, vhost: string, [configure, write, read] = ['.*', '.*', '.*']): Promise<void> =>
   call('rabbit_auth_backend_internal:set_permissions', user, vhost, configure, write, read)
 
-/** Works with a user of the broker, whose password is `right` and who has no rights yet. */
+/** Creates a broker user with the password `right` and without permissions. */
 const withUser = async (work: (user: string) => Promise<void>): Promise<void> => {
   const { queue: user } = uniqueNames('user')
   await call('rabbit_auth_backend_internal:add_user', user, 'right')
@@ -155,7 +155,7 @@ test('a queue of the same name with other arguments is reported and left unchang
     const { body } = await getJson(`${gateway.url}/readyz`)
     assert.match(body.message, names.queue)
     await withChannel(broker.url, async (channel) => {
-      // The broker would refuse these arguments for another queue.
+      // The broker would reject these arguments for another queue.
       await channel.queueDeclare({ queue: names.queue, durable: true })
       await channel.queueDelete({ queue: names.queue })
     })
@@ -184,7 +184,7 @@ test('publishing over HTTP without a broker is refused immediately, and nothing 
   try {
     const { status, body } = await postJson(`${gateway.url}/api/events/e/messages`, '{}')
     assert.is(status, 503)
-    // The message of a refusal that has not waited for a confirm.
+    // The message of a rejection that did not wait for a confirmation.
     assert.equal([body.code, body.message], ['broker_unreachable', 'There is no connection to RabbitMQ.'])
     assert.equal(messageRows(gateway.dbFile), [])
   } finally {

@@ -22,7 +22,7 @@ let broker: Broker
 let tlsPort: number
 const started: Gateway[] = []
 
-/** A gateway that reaches the broker's TLS port under this host name. */
+/** Starts a gateway that connects to the TLS port of the broker by this host name. */
 const serve = async (env: Env, host = '127.0.0.1', port = tlsPort): Promise<Gateway> => {
   const url = `amqps://guest:guest@${host}:${port}`
   const gateway = await startGateway({ env: brokerEnv(url, uniqueNames('tls'), env) })
@@ -30,7 +30,7 @@ const serve = async (env: Env, host = '127.0.0.1', port = tlsPort): Promise<Gate
   return gateway
 }
 
-/** The fault of both connections, once both have it; it must name its code, its cause and what to do. */
+/** Waits until both connections have failed and returns the fault, which must have code, cause and hint. */
 const faultOf = async (gateway: Gateway, code: string): Promise<Json> => {
   let faults: Json[] = []
   const both = async (): Promise<boolean> => {
@@ -43,7 +43,7 @@ const faultOf = async (gateway: Gateway, code: string): Promise<Json> => {
   return faults[0]
 }
 
-/** Publishes through the broker and finds it in the log. */
+/** Publishes through the broker and waits until the message is stored. */
 const carries = async (gateway: Gateway): Promise<void> => {
   await gateway.ready()
   assert.is((await postJson(`${eventUrl(gateway, 'room')}/messages`, chat(1))).status, 202)
@@ -149,7 +149,7 @@ agents.after(async () => {
   await broker?.dispose()
 })
 
-/** A send that waited for its deadline would end its test. */
+/** Send timeout beyond the time limit of a test. */
 const LONG_MS = 2 * TEST_MS
 
 const publisherOf = (options: PublisherOptions = {}, host = '127.0.0.1'): Publisher => {
@@ -184,7 +184,7 @@ agents('the library reports the problem of a certificate, and rejects immediatel
 agents('the library names a port without TLS when a deadline ends its attempts', async () => {
   const url = `amqps://guest:guest@127.0.0.1:${broker.port}`
   const publisher = publisherOf({ caFile: authority.caFile, url, sendTimeoutMs: 2_000 })
-  // A slow machine has made no attempt yet when the first deadline comes.
+  // A slow machine may not have attempted to connect before the first deadline.
   const codeOf = (): Promise<string> =>
     publisher.send({ event_id: 'refused' }).then(
       () => 'sent',

@@ -72,7 +72,7 @@ test('messages of the dead-letter queue are read back: valid ones once, invalid 
     }
   }))
 
-/** Sets a policy by which a queue gives a message up after two deliveries. */
+/** Sets a policy with a delivery limit of two. */
 const limitDeliveries = async (queue: string): Promise<void> => {
   const pattern = `^${queue.replaceAll('.', '\\.')}$`
   const texts = ['/', queue, pattern, '{"delivery-limit":2}', '0', 'queues', 'test'].map(erlangBinary)

@@ -83,7 +83,7 @@ test('an unroutable message is refused over HTTP, and accepted once the binding 
   const { exchange, queue, binding } = stage.names
   const url = messagesUrl(stage.gateway, 'unrouted')
   let n = 0
-  // The gateway declares everything again now and then, so the answer may need a second look.
+  // The gateway re-declares the topology periodically, so a second attempt may be needed.
   const refusal = await until(
     async () => {
       await withChannel(broker.url, (channel) => channel.queueUnbind({ queue, exchange, routingKey: binding }))

@@ -33,7 +33,7 @@ test.after(async () => {
   await broker?.dispose()
 })
 
-/** Publishes bodies of one event and gives its rows once they are all there. */
+/** Publishes bodies to one event and returns its rows once all are stored. */
 const storedAs = async (event_id: string, bodies: string[], properties = {}) => {
   await stage.publish(bodies, properties)
   await until(() => messageRows(stage.gateway.dbFile, event_id).length >= bodies.length, {

@@ -32,7 +32,7 @@ test.before(async () => {
     `rabbit_auth_backend_internal:set_permissions(${user}, ${vhost}, ${all}, ${all}, ${all}, ${by})`,
   )
   frameMax = /\d+/.exec(await broker.evaluate('application:get_env(rabbit, frame_max)'))![0]
-  // Below what the gateway asks for, so that the two sizes differ. Other files that connect meanwhile get small frames too.
+  // Smaller than the gateway requests, so that the two sizes differ. It also applies to other test files that connect meanwhile.
   await setFrameMax(FRAME_MAX)
   stage = await openStage(url, 'raw')
 })
@@ -49,7 +49,7 @@ const rowsOf = async (event_id: string, count: number) => {
   return messageRows(stage.gateway.dbFile, event_id)
 }
 
-/** Connections to the broker that came to work since the start: more than one means that one was reset. */
+/** Returns the number of broker connections since the start; more than one means that one was reset. */
 const consumerStarts = (): number =>
   stage.gateway.logs().filter(({ component, msg }) => component === 'consumer' && msg === 'component recovered').length
 
@@ -79,7 +79,7 @@ for (const size of [FRAME_MAX - 8, FRAME_MAX - 7, 40_000, 300_000, 900_000]) {
     const event_id = `size-${size}`
     const head = `{"event_id":"${event_id}","message_id":"big","pad":"`
     let pad = ''
-    // Every part differs, so that a frame that is lost or doubled shows.
+    // All parts differ, so that a lost or duplicated frame is detected.
     for (let n = 0; pad.length < size; n++) pad += n.toString(36).padStart(6, '-')
     const body = `${head}${pad.slice(0, size - head.length - 2)}"}`
     assert.is(body.length, size)

@@ -30,7 +30,7 @@ test.after(async () => {
   await broker?.dispose()
 })
 
-/** Properties of what the broker has under these names, as Erlang prints them: one row for each match of the pattern. */
+/** Returns properties of broker objects with these names as Erlang prints them, one row per match of the pattern. */
 const rows = async (
   columns: string[],
   pattern: string,
@@ -71,7 +71,7 @@ const bindingsOf = (names: Names) =>
     names,
   )
 
-/** The arguments of a queue, `[{<<"name">>,type,value},…]`, in order. */
+/** Returns the arguments of a queue, `[{<<"name">>,type,value},…]`, in order. */
 const argumentsOf = (text: string | undefined): string[] => (text?.match(/\{[^}]*\}/g) ?? []).sort()
 
 /** An argument of a queue as Erlang prints it. */
@@ -154,7 +154,7 @@ test('an exchange that is deleted under a consumer, without a notification, is d
         await channel.confirmSelect()
         await channel.basicPublish({ exchange, routingKey: KEY }, '{"event_id":"x","message_id":"after"}')
       })
-    // A message that comes between the exchange and its binding is lost, and one that comes twice is stored once.
+    // A message published before the binding exists is lost, and a duplicate is stored once.
     const arrived = async (): Promise<boolean> => {
       await publish()
       return messageRows(stage.gateway.dbFile).length > 0
@@ -194,7 +194,7 @@ test('of two gateways on one queue one consumes; when it is killed the other tak
     const last = load.confirmed.at(-1)!
     await until(() => messageRows(second.dbFile).some(({ message_id }) => message_id === last))
     const rest = messageRows(second.dbFile).map(({ message_id }) => message_id)
-    // What the first had committed and not acknowledged may be in both, each of which then has it once.
+    // Messages that the first committed but did not acknowledge may be in both stores, once in each.
     const start = load.confirmed.indexOf(rest[0]!)
     assert.ok(start > 0 && start <= taken.length, `from ${start}, ${taken.length} taken`)
     assert.equal(taken, load.confirmed.slice(0, taken.length))

@@ -67,7 +67,7 @@ test('every worker reports the metrics of all workers, including one that does n
     const streams = await Promise.all(Array.from({ length: 9 }, () => openSse(streamUrl(gateway, room))))
     await stage.publish([...chats(200).map((message) => JSON.stringify({ event_id: room, ...message })), 'no json'])
     await stage.stored(200)
-    // Whichever worker takes the connection.
+    // Any worker may accept the connection.
     for (let asked = 0; asked < 6; asked++) {
       const whole = await until(async () => {
         const now = await health(gateway)
@@ -78,7 +78,7 @@ test('every worker reports the metrics of all workers, including one that does n
         whole.quarantine.reasons.map(({ reason }: Json) => reason),
         ['invalid_json'],
       )
-      // Of a quorum queue brokers tell of the active one alone, others may tell of all.
+      // For a quorum queue some brokers count only the active consumer, others all.
       assert.ok(
         [1, 3].includes(whole.queue.consumers),
         `${whole.queue.consumers} consumers, not one sum of all workers`,
@@ -87,7 +87,7 @@ test('every worker reports the metrics of all workers, including one that does n
     const [frozen] = workersOf(gateway)
     process.kill(frozen!, 'SIGSTOP')
     const silent = await until(async () => {
-      // Some of the connections come to the frozen worker itself.
+      // Some connections are accepted by the frozen worker.
       const leave = new AbortController()
       const url = `${gateway.url}/api/health`
       const asked = Array.from({ length: 8 }, () => getJson(url, { signal: leave.signal }))

@@ -37,7 +37,7 @@ http.after(async () => {
 const samples = async (): Promise<Map<string, number>> =>
   parseMetrics((await getJson(`http://127.0.0.1:${port}/metrics`)).text)
 
-/** Sends one request as it stands. @returns its answer once the server has closed the connection */
+/** Sends a raw request. @returns the response, once the server has closed the connection */
 const raw = (text: string): Promise<string> =>
   new Promise((resolve, reject) => {
     const { hostname, port } = new URL(gateway.url)
@@ -47,10 +47,10 @@ const raw = (text: string): Promise<string> =>
     socket.on('close', () => resolve(answer)).on('error', reject)
   })
 
-/** Asserts that one sample has risen by one, with the duration, and no other of its name. */
+/** Asserts that only this sample of the counter has increased, by one, and that its duration was observed. */
 const counted = async (before: Map<string, number>, route: string, method: string, status: number): Promise<void> => {
   const rose = (now: Map<string, number>, name: string): number => (now.get(name) ?? 0) - (before.get(name) ?? 0)
-  // The answer can be here before it is counted.
+  // The response can arrive before it is counted.
   const now = await until(
     async () => {
       const now = await samples()

@@ -60,7 +60,7 @@ logs('logs a fault once, with cause and hint, regardless of the number of retrie
   const faults = () => own.logs().filter(({ level }) => level === 'warn')
   await until(() => faults().length === 2, { what: 'the faults of consumer and publisher' })
   for (const { msg, cause } of faults()) assert.ok(msg === 'component failed' && /ECONNREFUSED/.test(String(cause)))
-  // The same fault has another cause now, and its attempts can be counted.
+  // The same fault now has another cause, and its attempts can be counted.
   let attempts = 0
   const hangingUp = createServer((socket) => {
     attempts += 1

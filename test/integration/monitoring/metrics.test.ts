@@ -47,7 +47,7 @@ figures('count what is sent to subscribers: messages, bytes, pages of history', 
     stream.close()
   }
   const given = await rise('gateway_sse_bytes_sent_total')
-  // The head of the answer goes out with the first of them.
+  // The response headers are sent with the first bytes.
   assert.ok(given >= bytes && given < bytes + 4_096, `${given} for ${bytes} bytes of bodies`)
   const pages = await rise('gateway_history_pages_sent_total')
   const reads = await rise('gateway_history_cache_misses_total')
@@ -115,7 +115,7 @@ figures('count invalid cursors, on streams and over REST', async () => {
 
 figures('report database sizes, event loop delay and version', async () => {
   const samples = await samplesOf(gateway)
-  // No commit since: the file is as it was.
+  // There was no commit since, so the file is unchanged.
   assert.is(samples.get('gateway_database_bytes'), statSync(gateway.dbFile).size)
   assert.is(samples.get('gateway_wal_bytes'), statSync(`${gateway.dbFile}-wal`).size)
   assert.ok(samples.get('gateway_database_disk_free_bytes')! > 0)
@@ -124,7 +124,7 @@ figures('report database sizes, event loop delay and version', async () => {
   assert.is(sampleOf(samples, 'gateway_build_info'), 1)
   assert.is(samples.has('gateway_queue_messages_ready'), false, 'embedded, there is no queue')
   const looks = 'nodejs_eventloop_lag_seconds_count'
-  // Each answer begins the count of the delay again, so that two of them must not follow at once.
+  // Each scrape resets the samples of the delay, so two scrapes must not follow immediately.
   await until(async () => (await metric(gateway, looks)) > samples.get(looks)!, { what: 'one more look', everyMs: 500 })
 })
 
@@ -142,13 +142,13 @@ figures('measure the lag from the stamp of the broker, else of the publisher, el
       ),
     )
     await stage.stored(n)
-    // The row can be seen before the commit is told of.
+    // The row is visible before the commit is reported.
     const told = async () => (await count('arrival')) + (await count('publisher')) + (await count('broker'))
     await until(async () => (await told()) === n, { what: `the lag of ${n} commits` })
   }
-  // The stamps lie so far apart that it shows which one was taken, however long a commit may last.
+  // The timestamps are far enough apart to identify the one used, however long a commit takes.
   const [day, year] = [86_400, 31_536_000]
-  // Else the library sets one by itself.
+  // Otherwise the library sets a timestamp.
   await send(1, { timestamp: undefined })
   assert.equal([await count('arrival'), await count('publisher'), await count('broker')], [1, 0, 0])
   assert.is(Math.floor((await sum('arrival')) / day), 0)
@@ -158,7 +158,7 @@ figures('measure the lag from the stamp of the broker, else of the publisher, el
   await send(3, { timestamp: ago(day), headers: { timestamp_in_ms: ago(year) * 1_000 } })
   assert.is(await count('broker'), 1)
   assert.is(Math.floor((await sum('broker')) / year), 1)
-  // A clock that is ahead, and a number that is no time.
+  // A clock that is ahead, and a number that is not a plausible time.
   await send(4, { timestamp: ago(-day) })
   await send(5, { timestamp: 12 })
   assert.is(Math.floor((await sum('publisher')) / day), 1)

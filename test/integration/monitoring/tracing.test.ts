@@ -26,9 +26,9 @@ const ERROR = 2
 let broker: SharedBroker
 let otlp: Otlp
 let names: Names
-/** In broker mode, with a receiver of spans. */
+/** In broker mode, with a span receiver. */
 let traced: Gateway
-/** Embedded, without one. */
+/** Embedded, without a span receiver. */
 let plain: Gateway
 
 traces.before(async () => {
@@ -47,7 +47,7 @@ traces.after(async () => {
   await broker?.dispose()
 })
 
-/** What an agent that traces says: a trace and a span of its own. */
+/** Returns a new trace and span, as a tracing agent sends them. */
 const newTrace = (flags = '01') => {
   const traceId = randomBytes(16).toString('hex')
   const spanId = randomBytes(8).toString('hex')
@@ -59,7 +59,7 @@ const send = (body: string, headers: Record<string, Json>, own = names): Promise
     channel.basicPublish({ exchange: own.exchange, routingKey: KEY, headers }, Buffer.from(body)),
   )
 
-/** Messages of an event as a reader gets them, once there are so many. */
+/** Returns the messages of an event as a subscriber receives them, once there are `count`. */
 const read = async (gateway: Gateway, room: string, count = 1): Promise<Json[]> => {
   const stream = await openSse(`${eventUrl(gateway, room)}/stream`)
   const messages = []
@@ -80,7 +80,7 @@ traces('lead from the agent through the gateway’s span to the delivered messag
   assert.is(message.traceparent, `00-${traceId}-${span.spanId}-01`, 'whoever reads goes on below it')
   assert.equal([span.parentSpanId, span.kind, span.name], [spanId, CONSUMER, `process ${names.queue}`])
   assert.ok(span.tookMs >= 0, `${span.tookMs} ms`)
-  // Its ends are whole milliseconds.
+  // Its times are whole milliseconds.
   assert.ok(performance.now() - sentAt + 1 >= span.tookMs, `${span.tookMs} ms`)
   assert.is(span.facts['messaging.system'], 'rabbitmq')
   assert.is(span.facts['messaging.destination.name'], names.exchange)
@@ -169,7 +169,7 @@ traces(
   async () => {
     const own = await startOtlp()
     own.answer = 400
-    // Its end must not need the deadline.
+    // It must stop without reaching the deadline.
     const env = { OTEL_EXPORTER_OTLP_ENDPOINT: own.endpoint, SHUTDOWN_SECONDS: '60' }
     const gateway = await startGateway({ env })
     const room = newRoom()

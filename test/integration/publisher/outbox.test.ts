@@ -26,7 +26,7 @@ import { mountTinyDisk, noTinyDisk } from '../../support/servers/tiny-disk.ts'
 
 const test = suite('outbox')
 
-/** Nobody listens there. */
+/** No process listens on this port. */
 const NOWHERE = 'amqp://127.0.0.1:1'
 
 let broker: SharedBroker
@@ -151,7 +151,7 @@ test('an agent that is killed with a full outbox loses no message whose send res
   const promised = first.accepted
   const held = inFile((db) => db.prepare('SELECT message_id FROM outbox ORDER BY seq').pluck().all()) as string[]
   assert.ok(held.length >= promised, `${held.length} of ${promised}`)
-  // It dies a second time, in the middle of emptying the file.
+  // It is killed again while it empties the file.
   const second = new Agent({ ...options, url: broker.url, count: 0 })
   await until(() => second.queued > 0 && second.queued < held.length, {
     everyMs: 1,
@@ -191,7 +191,7 @@ test('a row leaves the file only after its confirmation', async () => {
 })
 
 test('messages that the broker refuses are retried without losing their place in the event', async () => {
-  // A classic queue decides for each message again, so that an earlier one can be refused and a later one taken.
+  // A classic queue decides for each message separately, so it can reject an earlier one and accept a later one.
   await declareQueue(broker.url, names, { 'x-max-length': 5, 'x-overflow': 'reject-publish' })
   const states: string[] = []
   const publisher = publisherOf({
@@ -243,7 +243,7 @@ else {
       for (let n = 0; n < 20; n++) await send(publisher, 'e', n)
       disk.fill()
       let promised = 20
-      // What room the file itself still has is used up first.
+      // Free pages of the file are used first.
       const error = await until(
         async () => {
           try {
@@ -261,7 +261,7 @@ else {
       assert.ok(error.hint.includes('disk'))
       assert.is(publisher.queued, promised)
       await publisher.close({ timeoutMs: 1 })
-      // A full disk does not keep the file from being emptied, nor its agent from being started.
+      // On a full disk the file can still be emptied and its agent started.
       const second = publisherOf()
       assert.ok(await second.flush({ timeoutMs: WAIT_MS }))
       disk.free()

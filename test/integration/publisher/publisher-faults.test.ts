@@ -58,7 +58,7 @@ test('a memory alarm is reported as such, and loses neither messages nor their o
   await broker.alarmOn()
   try {
     const waiting = Array.from({ length: 200 }, (_, n) => patient.send({ event_id: 'patient', message_id: `p${n}`, n }))
-    // RabbitMQ tells a connection when it publishes, so the fate of this one is not known.
+    // RabbitMQ notifies a connection only when it publishes, so the outcome of this message is unknown.
     assert.is(
       (await rejection(direct.send({ event_id: 'direct', n: 0, message_id: 'd0' }), 'broker_blocked')).deliveryStatus,
       'unknown',
@@ -162,10 +162,10 @@ test('a message above the limit of RabbitMQ affects no other one, and is quarant
   }
 })
 
-/** Channels that are open at the broker. */
+/** Returns the number of open channels at the broker. */
 const channels = async (): Promise<number> => Number(await broker.evaluate('length(rabbit_channel:list())'))
 
-/** Sends to 50 events at once, more than RabbitMQ takes from one channel at a time. */
+/** Sends to 50 events at once, more than RabbitMQ accepts from one channel at a time. */
 const burst = async (publisher: Publisher, from: number, count: number): Promise<void> => {
   const sends = Array.from({ length: count }, (_, i) => {
     const n = from + i
@@ -205,7 +205,7 @@ test('a burst succeeds if the broker allows a single channel', async () => {
   assertInOrder(await takeAll(broker.url, names.queue), 6_000)
 })
 
-/** What one event's agent has sent, in the shape of what `assertNothingLost` compares. */
+/** Messages sent by the agent of one event, in the format that `assertNothingLost` compares. */
 class Burst {
   readonly confirmed: string[] = []
   readonly event_id: string
@@ -256,7 +256,7 @@ test(`${MESSAGES} messages get through ${DEATHS} deaths of the broker: none lost
       await until(() => done() >= (share * (death - 0.6)) / (DEATHS + 1), { everyMs: 2 })
       await broker.kill9()
       if (death === 1) {
-        // These start while there is no broker at all.
+        // These start while the broker is down.
         late.push(
           new Burst(publisherOf({ outbox: outboxOf('late') }), 'late kept'),
           new Burst(publisherOf(patient), 'late'),

@@ -44,7 +44,7 @@ const publisherOf = (options: PublisherOptions = {}): Publisher => {
   return publisher
 }
 
-/** The broker by way of a line that can fail. */
+/** URL of the broker through a proxy that can fail. */
 const lineTo = async () => {
   const line = await startProxy(Number(new URL(broker.url).port))
   const url = new URL(broker.url)
@@ -136,7 +136,7 @@ test('an exchange that is deleted under the publisher fails no message silently'
   for (const outcome of outcomes) {
     assert.is(outcome.status, 'rejected')
     const { code, deliveryStatus, cause } = (outcome as PromiseRejectedResult).reason
-    // They were written before the broker told of it.
+    // They were sent before the broker reported it.
     assert.is(`${code} ${deliveryStatus}`, 'publish_confirm_timeout unknown')
     assert.is(cause.code, 'exchange_missing')
   }

@@ -56,7 +56,7 @@ const agentOf = (options: Partial<AgentOptions>): Agent => {
   return new Agent({ url: broker.url, exchange: names.exchange, outbox: '-', count: 1, ...options, command })
 }
 
-/** Runs the example as the script it is. */
+/** Runs the example as a script. */
 const runScript = (args: string[], env: Record<string, string>, input = '') =>
   new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve, reject) => {
     const child = spawn(python(), ['-B', SCRIPT, ...args], { env: { PATH: process.env.PATH, ...env }, stdio: 'pipe' })
@@ -162,7 +162,7 @@ test('an outbox is emptied after a kill -9 of the agent, and no second agent ope
   const third = agentOf({ outbox, count: 0 })
   await until(() => third.queued > 0 && third.queued < held.length, { everyMs: 1 })
   await third.kill9()
-  // The file has the form of the TypeScript library's, which can empty it as well.
+  // The file has the format of the TypeScript library, which can send it as well.
   const publisher = new Publisher({ url: broker.url, exchange: names.exchange, outbox })
   assert.ok(publisher.queued > 0)
   assert.equal(await publisher.close({ timeoutMs: WAIT_MS }), { queued: 0 })

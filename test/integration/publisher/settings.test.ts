@@ -94,7 +94,7 @@ test('the TLS files of amqps:// come from the options, or else the environment, 
   assert.equal(readSettings({}, env).address.tls, ofEnv)
   assert.equal(readSettings({ url: 'amqps://other' }, env).address.tls, ofEnv)
   assert.equal(readSettings({ ...two }, env).address.tls, { caFile: authority.caFile, ...two })
-  // The environment's files belong to its own address.
+  // The files of the environment belong to the address of the environment.
   assert.is(readSettings({ url: 'amqp://other' }, env).address.tls, null)
   const junk = join(tempDir(), 'junk')
   writeFileSync(junk, 'secret junk')

@@ -42,7 +42,7 @@ test.after.each(async () => {
 
 const env = ({ dbFile }: Pick<Gateway, 'dbFile'>) => ({ DATABASE_URL: `sqlite:${dbFile}` })
 
-/** A file of the quarantine's big bodies and some messages, closed: about 12 MB. */
+/** A closed database of about 12 MB: large quarantined bodies and some messages. */
 const bigDatabase = async (): Promise<string> => {
   const file = join(tempDir(), 'gateway.db')
   const log = await openSqlite(file, true)
@@ -66,13 +66,13 @@ const codeOf = async (work: Promise<unknown>): Promise<string> =>
     (error: GatewayError) => error.code,
   )
 
-/** Puts a backup into the place of a database, as docs/OPERATIONS.md says. */
+/** Restores a backup as docs/OPERATIONS.md describes. */
 const restore = (backup: string, file: string): void => {
   for (const end of ['-wal', '-shm']) rmSync(file + end, { force: true })
   copyFileSync(backup, file)
 }
 
-/** Publishes without a pause until it is told to stop. */
+/** Publishes without a pause until it is stopped. */
 const underLoad = (gateway: Gateway, room: string) => {
   let going = true
   const run = (async () => {
@@ -127,7 +127,7 @@ test('under load it is consistent, and clients that resume on the restored store
   assert.equal(readdirSync(dirname(file)), ['backup.db'])
   assert.is(readHeader(file)?.applicationId, BACKUP_APPLICATION_ID)
 
-  // What the readers hold lies beyond the end of the backup.
+  // The cursors of the clients are beyond the end of the backup.
   let cursor = live.at(-1)!.db_id
   let logId = oldLogId
   const given = new Set(live.slice(said.messages).map(({ db_id }) => db_id))
@@ -155,7 +155,7 @@ test('under load it is consistent, and clients that resume on the restored store
     resumed.close()
     within.close()
   }
-  // A client that heeds the log_id reads all of the log that is there now.
+  // A client that checks the log_id reads the new store from the start.
   await tail.seen(new RegExp(`"db_id":${cursor}\\}`))
   tail.child.kill('SIGTERM')
   const ended = await tail.done
@@ -182,7 +182,7 @@ test('a copy made by other means becomes a backup by backing it up', async () =>
   const made = join(tempDir(), 'backup.db')
   const { code, stderr } = await runCli(['backup', made], { env: env({ dbFile: snapshot }) })
   assert.is(code, 0, stderr)
-  // A backup of that one is a backup too.
+  // A backup of a backup is also marked as a backup.
   const again = join(tempDir(), 'again.db')
   assert.is((await runCli(['backup', again], { env: env({ dbFile: made }) })).code, 0)
   const log = await openSqlite(again, true)
@@ -223,7 +223,7 @@ test('no existing file is overwritten, and a failure leaves no files', async () 
   assert.is(await refused(join(dir, 'no folder', 'b.db')), 'backup_write_failed')
   assert.is(await refused(join(dir, 'b.db'), join(dir, 'none.db')), 'database_open_failed')
   assert.is(await refused(join(dir, 'b.db'), there), 'database_not_ours')
-  // It comes while the copy is made.
+  // It arrives while the copy is made.
   const late = join(dir, 'late.db')
   const racing = { ...still(), onCheck: () => writeFileSync(late, 'precious too') }
   assert.is(await codeOf(createBackup({ from: file, to: late, ...racing })), 'backup_exists')
@@ -282,7 +282,7 @@ test('a crash during the restore leaves a backup, not a store that assigns ids t
   const file = await bigDatabase()
   const place = join(tempDir(), 'gateway.db')
   await createBackup({ from: file, to: place, ...still() })
-  // Like the take-over, killed when all of it is on the disk and the removal of the journal would make it hold.
+  // Killed as in the restore: everything is on disk, and only the removal of the journal would complete it.
   const script = `import Database from 'better-sqlite3'
     const db = new Database(${JSON.stringify(place)})
     db.exec('BEGIN EXCLUSIVE; PRAGMA application_id = ${APPLICATION_ID}; COMMIT')`

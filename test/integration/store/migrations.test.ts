@@ -24,7 +24,7 @@ const VERSIONS = Array.from({ length: SCHEMA_VERSION - FIRST_VERSION + 1 }, (_, 
 
 const fixtureOf = (version: number): string => join(ROOT, 'test', 'fixtures', `schema-${version}.sql`)
 
-/** A database as a gateway of that version left it. */
+/** Creates a database with the schema of that version. */
 const madeBy = (version: number, file = join(fastDir(), 'gateway.db')): string => {
   const db = new Database(file)
   db.exec(readFileSync(fixtureOf(version), 'utf8'))
@@ -32,7 +32,7 @@ const madeBy = (version: number, file = join(fastDir(), 'gateway.db')): string =
   return file
 }
 
-/** Runs a look at a file by hand. */
+/** Opens a file, reads it, and closes it. */
 const look = <T>(file: string, at: (db: Database.Database) => T): T => {
   const db = new Database(file, { readonly: true })
   try {
@@ -42,7 +42,7 @@ const look = <T>(file: string, at: (db: Database.Database) => T): T => {
   }
 }
 
-/** What tables and indexes a file has, whatever their texts have for comments and spaces. */
+/** Returns tables and indexes of a file, without comments and white space. */
 const shapeOf = (file: string): { version: number; shape: unknown[]; columns: unknown[] } =>
   look(file, (db) => {
     const rows = db
@@ -151,7 +151,7 @@ test('several processes can open a file of an earlier version at once', async ()
   for (const log of logs) await log.stop()
 })
 
-/** Steps as later versions might have them: the second one of them fails. */
+/** Migrations of hypothetical later versions; the second one fails. */
 const FAILING = [
   ...MIGRATIONS,
   { version: SCHEMA_VERSION + 1, summary: 'a column', sql: 'ALTER TABLE message ADD COLUMN later TEXT;' },

@@ -46,7 +46,7 @@ const open: typeof openPostgres = (url, options) => {
     opened.push(log)
     return log
   })
-  // A test that fails before it waits for this one reports its own error.
+  // If the test fails before it awaits this promise, it reports its own error.
   opening.catch(() => undefined)
   return opening
 }
@@ -71,7 +71,7 @@ test.after.each(async () => {
 test('no db_id becomes visible after a greater one, however long commits take (L2)', async () => {
   const url = freshSchema(server)
   const logs = await Promise.all([open(url), open(url), open(url), open(url)])
-  // Without the lock, who took his id first would now often be seen last.
+  // Without the lock, the first id assigned would often become visible last.
   await queryRows(
     url,
     `CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS
@@ -221,7 +221,7 @@ test('gateways that start at the same time create the tables once', async () => 
   assert.is((await queryRows(url, 'SELECT * FROM log')).length, 1)
 })
 
-/** Takes locks on a connection of its own. @returns a function that gives them back */
+/** Acquires locks on a separate connection. @returns a function that releases them */
 const holdLocks = async (url: string, sql: string): Promise<() => Promise<void>> => {
   const holder = await connect(url)
   await holder.query(`BEGIN; ${sql}`)
@@ -485,7 +485,7 @@ test('a restored copy has its own log_id, and assigns no id that the lost store 
   const plain = server.replace(/\?.*$/, '')
   const dumped = spawnSync(join(bin!, 'pg_dump'), ['--dbname', plain, '--schema', schema], { encoding: 'utf8' })
   assert.is(dumped.status, 0, dumped.stderr)
-  // These are lost, and readers have seen them.
+  // These are lost although clients have received them.
   await store(before, {}, {}, {})
   await queryRows(server, `DROP SCHEMA "${schema}" CASCADE`)
   const restored = spawnSync(join(bin!, 'psql'), ['--quiet', '--dbname', plain], {

@@ -9,7 +9,7 @@ import { startGateway } from '../../support/servers/gateway.ts'
 const CONNECTS = runs(3_000, 30_000)
 const AT_ONCE = 100
 const WRITERS = 3
-/** Events that are written to at the same time; each gives way to a new one once its history is this long. */
+/** Number of concurrent events; each is replaced by a new one once it has this many messages. */
 const EVENTS = 5
 const MOST_MESSAGES = 150
 
@@ -17,7 +17,7 @@ const pick = (below: number): number => Math.floor(Math.random() * below)
 
 const agent = new http.Agent({ keepAlive: true })
 
-/** Publishes a batch over HTTP. @returns the db_ids that the gateway says it has stored */
+/** Publishes a batch over HTTP. @returns the db_ids of the response */
 const publish = (url: string, event: string, count: number): Promise<number[]> =>
   new Promise((resolve, reject) => {
     const body = JSON.stringify(Array.from({ length: count }, (_, n) => ({ message_type: 'seam', n })))
@@ -37,7 +37,7 @@ const publish = (url: string, event: string, count: number): Promise<number[]> =
     request.on('error', reject).end(body)
   })
 
-/** Events under way, and what has been stored of all that there were. */
+/** Events in progress, and the stored messages of all events. */
 class Stage {
   readonly stored = new Map<string, number[]>()
   readonly #current: string[] = []
@@ -51,7 +51,7 @@ class Stage {
     return this.#current[pick(EVENTS)]!
   }
 
-  /** A greatest id that the event is known to have; the writers may be further. */
+  /** Lower bound of the greatest id of the event; writers may be ahead. */
   last(event: string): number {
     return this.stored.get(event)!.at(-1) ?? 0
   }
@@ -70,7 +70,7 @@ class Stage {
   }
 }
 
-/** One of the ways in which a client connects: for the first time, again, at the end, a few messages before it. */
+/** A way to connect: for the first time, again, at the end, or a few messages before the end. */
 const plan = (stage: Stage, port: number): VisitOptions => {
   const several = pick(5) === 0
   const events = several ? [...new Set([stage.event(), stage.event(), stage.event()])] : [stage.event()]

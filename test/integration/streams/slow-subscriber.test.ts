@@ -8,7 +8,7 @@ import { startLocalGateway } from '../../support/servers/local-gateway.ts'
 import { chat, metric, publish } from '../../support/stages/rooms.ts'
 
 const MEGABYTE = 1024 * 1024
-/** What the reader takes in a second: more than the part of a full buffer below which the kernel asks for nothing. */
+/** Bytes read per second: more than the kernel requires to be free in a full buffer before it signals writability. */
 const TAKEN_BYTES = 192 * 1024
 
 const slow = suite('a slow reader')

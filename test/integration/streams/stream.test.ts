@@ -244,12 +244,12 @@ streams('end at once for HEAD', async () => {
   assert.equal([status, text, headers['content-type']], [200, '', 'text/event-stream; charset=utf-8'])
 })
 
-/** HTTP/2 has no order in which answers must come. */
+/** HTTP/2 does not order responses. */
 const onlyHttp1 = (name: string, body: () => Promise<void>): void => {
   if (TRANSPORT === 'http1') streams(name, body)
 }
 
-/** Writes requests onto one connection and gives what came back once `done` says so. */
+/** Writes requests to one connection and returns the data received once `done` is true. */
 const pipelined = (paths: string[], done: (answer: string) => boolean): Promise<string> =>
   new Promise((resolve, reject) => {
     const { hostname, port } = new URL(gateway.url)

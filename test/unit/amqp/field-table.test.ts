@@ -12,7 +12,7 @@ const uint32 = (value: number): Buffer => {
   return bytes
 }
 
-/** A field: its name, its type and the bytes of its value. */
+/** Encodes a field: name, type, and bytes of its value. */
 const field = (name: string, type: string, value: Buffer | number[] = []): Buffer => {
   const text = Buffer.from(name)
   return Buffer.concat([Buffer.from([text.length]), text, Buffer.from(type), Buffer.from(value)])
@@ -115,7 +115,7 @@ test('no bytes make it throw, and its result is JSON', () => {
     }),
     { numRuns: runs(300, 2_000) },
   )
-  // Types and lengths that are plausible lead further in than noise does.
+  // Plausible types and lengths reach more code than random bytes.
   const type = fc.constantFrom(...'tbBsUuIilLTfdDVSxAF')
   const value = fc.uint8Array({ maxLength: 24 }).map((bytes) => Buffer.from(bytes))
   const fields = fc.array(

@@ -24,7 +24,7 @@ const refusalOf = (changes: Partial<InstalledClient>): BrokerError => {
   throw new Error('it was accepted')
 }
 
-/** A Connection that has everything but one member; it never connects. */
+/** A Connection without one of its members; it never connects. */
 const connectionWithout = (name: string): unknown => {
   const [own, part] = name.split('.') as [string, string | undefined]
   class Other extends (Connection as unknown as new (options: object) => Record<string, unknown>) {

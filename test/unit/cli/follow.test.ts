@@ -11,7 +11,7 @@ const lines = suite('a followed stream')
 
 type Played = { server: Server; url: string; asked: { query: string; lastEventId: string | undefined }[] }
 
-/** A server that answers the n-th connection with the n-th of these texts; where a text ends in `hang`, it stays open. */
+/** Starts a server that answers the n-th connection with the n-th text; if the text ends in `hang`, the connection stays open. */
 const playStreams = async (answers: ((response: ServerResponse) => void)[]): Promise<Played> => {
   const asked: Played['asked'] = []
   const server = createServer((request, response) => {
@@ -41,7 +41,7 @@ const stream =
     if (end === 'breaks') setImmediate(() => response.destroy())
   }
 
-/** Follows until this many messages were printed. */
+/** Runs the command until this many messages were printed. */
 const hearOut = async ({ url, server }: Played, count: number, silenceMs = 10_000) => {
   const stop = new AbortController()
   const ids: number[] = []
@@ -107,7 +107,7 @@ lines('a silent connection is closed and replaced', async () => {
   const played = await playStreams([
     stream(hello('log', 0) + message(1), 'hangs'),
     (response) => void response.writeHead(503, { 'content-type': 'application/json' }).end('{"code":"shutting_down"}'),
-    // Once more for each time that a busy machine takes longer than the silence to read it.
+    // Plus once for each time that a busy machine takes longer than the timeout to read.
     ...Array.from({ length: 20 }, () => stream(hello('log', 1) + message(2), 'hangs')),
   ])
   const { ids, notes } = await hearOut(played, 2, 300)
@@ -165,7 +165,7 @@ lines('slow output applies back-pressure to the stream instead of buffering it',
   mock.timers.enable({ apis: ['setTimeout'] })
   try {
     await heard.next()
-    // The reader does nothing, for longer than the silence that a dead line would be allowed.
+    // The reader is idle for longer than the timeout of a dead connection.
     mock.timers.tick(60_000)
   } finally {
     mock.timers.reset()

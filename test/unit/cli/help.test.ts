@@ -15,7 +15,7 @@ import { ROOT } from '../../support/servers/gateway.ts'
 
 const DOCUMENT = readFileSync(join(ROOT, 'docs', 'CLI.md'), 'utf8')
 
-/** The part of the document below a heading. */
+/** Returns the section below a heading. */
 const sectionOf = (name: string): string => DOCUMENT.split(/^## /m).find((part) => part.startsWith(`${name}\n`)) ?? ''
 
 const help = suite('help')
@@ -72,7 +72,7 @@ help('--help answers on stdout without a valid configuration, of a group of comm
   }
 })
 
-/** Nothing of it is needed before the call is understood. */
+/** Modules that must not be loaded before the arguments are parsed. */
 const NOWHERE = { in: { isTTY: false }, err: { isTerminal: false } } as unknown as CommandIo
 
 help('a usage error is reported before anything is done, with a hint', async () => {

@@ -11,7 +11,7 @@ import { suite } from '../../support/harness/suite.ts'
 
 const text = suite('text for people')
 
-/** What makes a terminal clear, retitle, recolour or reorder. */
+/** Sequences that clear, retitle, recolour or reorder a terminal. */
 const HOSTILE = '\x1b[2J\x1b]0;owned\x07 a\u009b31mb\r\nc\u202eevil\u2066x\u200bz\u2028\ufeff\u{e0041}\ud800\x7f'
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there

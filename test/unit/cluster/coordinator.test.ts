@@ -84,7 +84,7 @@ desk('allows the rate and the burst, and returns the time to wait', () => {
   assert.equal(spend(1, 0), { ok: false, key: 'k', waitMs: 100 })
   assert.is(spend(1, 100).ok, true)
   assert.is(spend(1_000, 100).ok, false)
-  // More than the bucket holds goes through a full one, and is owed.
+  // A full bucket accepts more than it holds and owes the difference.
   assert.is(spend(1_000, 20_000).ok, true)
   assert.is(spend(1, 100_000).ok, false)
   assert.is(spend(1, 120_000).ok, true)

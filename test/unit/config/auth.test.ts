@@ -48,7 +48,7 @@ access('an open address needs a key, or an explicit AUTH=none', () => {
   refused({ HOST: '0.0.0.0' }, /not a loopback address/)
   assert.is(loadConfig({ HOST: '0.0.0.0', JWT_SECRET: SECRET }).tokens?.keys.kind, 'secret')
   assert.is(loadConfig({ HOST: '0.0.0.0', AUTH: 'none' }).tokens, null)
-  // A key that is refused must not open the address meanwhile.
+  // An invalid key must not disable the check of the address.
   refused({ HOST: '0.0.0.0', JWT_SECRET: 'short' }, /^JWT_SECRET has 5 bytes/)
 })
 

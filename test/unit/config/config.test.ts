@@ -15,7 +15,7 @@ import { ROOT } from '../../support/servers/gateway.ts'
 
 const SECRET = 'hunter2-do-not-show'
 
-/** The faults of an environment, one to an entry. */
+/** Returns the problems of an environment, one per entry. */
 const faultsOf = (env: Env): string[] => {
   try {
     loadConfig(env)
@@ -45,7 +45,7 @@ const secretFile = (text: string): string => {
   return file
 }
 
-/** Every variable with the text of its default; null: none. */
+/** Every variable with the text of its default; null if it has none. */
 const DEFAULTS: Record<string, string | null> = {
   HOST: '127.0.0.1',
   PORT: '8080',

@@ -14,7 +14,7 @@ const GREATEST = Number.MAX_SAFE_INTEGER
 
 const after = (db_id: number, resumed: boolean): CursorRequest => ({ kind: 'after', db_id, resumed })
 
-/** An event that holds 5…20 of a log that has reached 30; 4 was its greatest message removed. */
+/** An event with messages 5…20 of a store that has reached 30; 4 is its greatest deleted message. */
 const BOUNDS: Bounds = { first_db_id: 5, last_db_id: 20, pruned_db_id: 4, head_db_id: 30 }
 
 const cursors = suite('cursors')

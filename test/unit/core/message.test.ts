@@ -218,7 +218,7 @@ delivery('overrides published nulls with the gateway’s ids, and escapes them',
   assert.equal([parsed.event_id, parsed.message_id], [odd, odd])
 })
 
-/** Any JSON object that is a valid message for the path `p`, as any of the texts that mean it. */
+/** Generates JSON objects that are valid messages for the path `p`, in any equivalent text. */
 const anyText = fc
   .record({
     rest: fc.oneof(

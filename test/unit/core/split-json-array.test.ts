@@ -51,7 +51,7 @@ splitting('text that is not an array is rejected, wherever it is malformed', () 
     '[{]',
   ]
   for (const text of [...broken, '[1]\u00a0', '\ufeff[1]']) assert.is(splitJsonArray(text), null, text)
-  // What is no JSON inside stays as it is, and is found there.
+  // Invalid JSON inside is kept and reported later.
   assert.equal(splitJsonArray('[{"a":1} {"b":2},{],{"c":}, \u00a0{}]'), ['{"a":1} {"b":2}', '{]', '{"c":}', '\u00a0{}'])
 })
 

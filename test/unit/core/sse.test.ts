@@ -128,7 +128,7 @@ frames('no field of a message can end its line: ids from elsewhere are escaped',
   assert.equal((data as { event_id: string }).event_id, odd)
 })
 
-/** The text of a JSON value with white space, line breaks too, between its tokens. */
+/** Generates the text of a JSON value with white space and line breaks between tokens. */
 const spread = (value: unknown, gap: () => string): string => {
   const around = (text: string): string => `${gap()}${text}${gap()}`
   if (Array.isArray(value)) return around(`[${value.map((item) => spread(item, gap)).join(',') || gap()}]`)

@@ -26,7 +26,7 @@ watcher('reports unusable files once per state, however often it polls', async (
     onFault: ({ code, message }: GatewayError) => faults.push(`${code}: ${message}`),
   })
   mock.timers.enable({ apis: ['setTimeout'] })
-  // Each look ends by setting the timer of the next one.
+  // Each poll ends by setting the timer of the next one.
   const start = mock.method(watch, 'start')
   const look = async (times: number): Promise<void> => {
     for (let n = 0; n < times; n++) {

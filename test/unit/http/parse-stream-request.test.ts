@@ -14,7 +14,7 @@ const NO_SOCKET = {} as Socket
 const read = (text: string) => parseStreamRequest(NO_SOCKET, Buffer.from(text, 'latin1'))
 const PLAIN = 'GET /api/events/room/stream HTTP/1.1\r\nHost: h\r\nLast-Event-ID: 7\r\n\r\n'
 
-/** What Node's own HTTP server makes of the same bytes; null: it refuses them. */
+/** Returns the request as Node's HTTP parser reads it; null if the parser rejects it. */
 const readByNode = (text: string): Promise<IncomingMessage | null> =>
   new Promise((resolve) => {
     const server = createServer((incoming) => resolve(incoming))

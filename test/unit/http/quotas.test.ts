@@ -30,7 +30,7 @@ gate('are bounded in total and per caller, and released when their responses are
   isFull(again.hold, 5)
   const modest = request('modest')
   modest.hold(60 * MEGABYTE)
-  // Without tokens the address counts; this machine itself is everybody.
+  // Without authentication the quota applies per address; loopback stands for all clients.
   const far = request('')
   far.hold(60 * MEGABYTE)
   isFull(request('').hold, 5)

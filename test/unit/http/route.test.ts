@@ -15,7 +15,7 @@ const request = (querystring: string): RequestView => ({
 
 const ACCESS: Access = { events: [], readableEvents: [], principal: null, isStillValid: () => true }
 
-/** Records what it is asked. */
+/** Records its calls. */
 const recorder = (refusal?: Error) => {
   const asked: [string, readonly string[] | '*'][] = []
   const authorise: Authorise = async (_request, action, events) => {

@@ -28,7 +28,7 @@ tickets('of one token are bounded, and those of others are not', async () => {
   for (let n = 0; n < 1_000; n++) assert.is(await issue('greedy'), 'issued')
   assert.is(await issue('greedy'), 'too_many_tickets')
   assert.is(await issue('modest'), 'issued')
-  // As many as end in the meantime.
+  // As many as expire in the meantime.
   now += 300
   for (let n = 0; n < 10; n++) assert.is(await issue('greedy'), 'issued')
   assert.is(await issue('greedy'), 'too_many_tickets')

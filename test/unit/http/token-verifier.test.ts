@@ -14,7 +14,7 @@ const by = (index: 0 | 1 | 2, kid = `k${index}`, key = pairs[index].privateKey):
   sign({ events: '*' }, { key, alg: pairs[index].alg, kid })
 const members = (...indexes: (0 | 1 | 2)[]) => indexes.map((index) => ({ pair: pairs[index], kid: `k${index}` }))
 
-/** What becomes of a token: `good`, or the code of its refusal. */
+/** Returns `good`, or the error code of a token. */
 const verdict = (verifier: TokenVerifier, token: string): Promise<string> =>
   verifier.verify(token).then(
     () => 'good',
@@ -30,7 +30,7 @@ keys('of every kind verify their own signatures, and no others', async () => {
     assert.is(await verdict(verifier, await by(index as 0)), 'good', alg)
     const other = makePair(alg as 'RS256').privateKey
     assert.is(await verdict(verifier, await by(index as 0, 'k', other)), 'token_invalid', alg)
-    // The public key is known to all; a gateway that took the token's word for the algorithm would take this.
+    // The public key is public; a gateway that trusted the algorithm in the token would accept this.
     const confused = await sign({}, { key: Buffer.from(publicPem), alg: 'HS256' })
     assert.is(await verdict(verifier, confused), 'token_invalid', alg)
   }
@@ -109,7 +109,7 @@ keys(
       issuer.silent = true
       const asked = issuer.asked
       pass(31_000)
-      // The question is never given up, so a verdict that waits for its answer never comes.
+      // The request never ends, so a result that waits for its response would never come.
       const endless = mock.method(AbortSignal, 'timeout', () => new AbortController().signal)
       try {
         for (let n = 0; n < 20; n++) assert.is(await verdict(verifier, token), 'good')

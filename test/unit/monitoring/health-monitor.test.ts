@@ -78,7 +78,7 @@ test('exactly an hour of samples is kept, oldest first, with unknown values as n
   assert.equal(history.since(498).at, [499, 500])
 })
 
-/** A monitor of one worker from a given time on, by a clock that the test moves. */
+/** Creates a monitor of one worker with a start time and a clock that the test controls. */
 const withMonitor = async (
   work: (
     monitor: HealthMonitor,

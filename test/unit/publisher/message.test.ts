@@ -26,7 +26,7 @@ const refused = (make: () => unknown, code: PublishErrorCode, about: RegExp): vo
   assert.unreachable(`no ${code}`)
 }
 
-/** What the gateway reads from the bytes. */
+/** Returns the message as the gateway parses it. */
 const asGatewaySees = (body: Uint8Array) => {
   const checked = validateMessage(Buffer.from(body).toString(), { received_at: 1, makeId: () => 'made by the gateway' })
   if ('refusal' in checked) throw new Error(`${checked.refusal.reason}: ${checked.refusal.detail}`)

@@ -4,7 +4,7 @@ import type { AppendEntry, AppendResult } from '../../../src/store/store.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { entryOf } from '../../support/stages/entries.ts'
 
-/** A store whose commits end when the test says so. */
+/** A store whose commits end when the test completes them. */
 class Store {
   readonly commits: string[][] = []
   readonly #open: {
@@ -29,7 +29,7 @@ class Store {
     return this.group.append(entries).then((outcomes) => outcomes.map(({ db_id }) => db_id))
   }
 
-  /** Ends the commit under way; each entry's db_id is the number in its id. */
+  /** Completes the commit in progress; the db_id of each entry is the number in its id. */
   async end(failure?: Error): Promise<void> {
     const { entries, resolve, reject } = this.#open.shift()!
     if (failure !== undefined) reject(failure)

@@ -143,7 +143,7 @@ for (const [what, lock] of Object.entries(LOCKS)) {
   })
 }
 
-/** A log that ends its commits by throwing at a stage, while `stage` is set. */
+/** A store whose commits throw at a stage while `stage` is set. */
 const withFault = async (): Promise<{
   log: MessageStore
   file: string

@@ -18,14 +18,14 @@ const ALL = { messages: 100_000, bytes: Number.POSITIVE_INFINITY }
 
 const newFile = (name = 'gateway.db'): string => join(fastDir(), name)
 
-/** Runs statements on a file by hand, and closes it. */
+/** Opens a file, runs statements, and closes it. */
 const byHand = (file: string, ...statements: string[]): void => {
   const db = new Database(file)
   for (const statement of statements) db.exec(statement)
   db.close()
 }
 
-/** A database of ours with some messages, closed. */
+/** Creates a closed gateway database with some messages. */
 const ours = async (messages = 3): Promise<string> => {
   const file = newFile()
   const log = await openSqlite(file, true)
@@ -34,7 +34,7 @@ const ours = async (messages = 3): Promise<string> => {
   return file
 }
 
-/** The error's code when the file is refused; the file and its folder must then be as they were. */
+/** Returns the error code with which the file is rejected, and asserts that the file and its folder are unchanged. */
 const refusal = async (file: string): Promise<string> => {
   const before = readFileSync(file)
   const around = readdirSync(dirname(file))
@@ -276,7 +276,7 @@ files('returns the bounds of all events without a scan of events or messages', a
 const day = 86_400_000
 const fewDaysAgo = (days: number) => Date.now() - days * day
 
-/** Prunes all that is older than 30 days. */
+/** Prunes everything older than 30 days. */
 const pruneMonth = async (log: SqliteStore): Promise<void> => {
   while ((await log.prune({ receivedBefore: fewDaysAgo(30), messagesPerEvent: null }, 1_000)) > 0);
 }
@@ -286,7 +286,7 @@ const left = async (log: SqliteStore): Promise<number[]> =>
 
 files('retention by age continues after messages of a clock that was ahead', async () => {
   const log = await openSqlite(newFile(), true)
-  // Far ahead, and more of them than one look takes in.
+  // Far ahead, and more than one step reads.
   const ahead = Array.from({ length: 13_000 }, () => ({ received_at: fewDaysAgo(-3_650) }))
   const ids = await store(log, ...ahead, { received_at: fewDaysAgo(29) }, { received_at: fewDaysAgo(1) })
   await pruneMonth(log)

@@ -8,7 +8,7 @@ import { entryOf } from '../../support/stages/entries.ts'
 import { openSqlite } from '../../support/store/sqlite-store.ts'
 
 const MESSAGES = 20_000
-/** What one look takes in (src/store/sqlite/store.ts). */
+/** Number of events that one step reads (src/store/sqlite/store.ts). */
 const WINDOWS = MESSAGES / 2_000
 const AT_ONCE = 5
 const LIMIT = { messages: 500, bytes: 1_000_000 }
@@ -55,7 +55,7 @@ for (const [name, look] of Object.entries(LOOKS)) {
     const work = Array.from({ length: AT_ONCE }, (_, n) => look(createFilter(wanted[n % 3]!, [`nothing-${n}`])))
     await Promise.all(work)
     looking = false
-    // Of the events each look sees a part; the two looks at all of them have every window.
+    // Each step reads a part of the events; the two complete reads have every window.
     assert.ok(turns >= 2 * WINDOWS, `${turns} turns`)
   })
 }

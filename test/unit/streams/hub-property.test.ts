@@ -11,7 +11,7 @@ const property = suite('any interleaving')
 property(
   'of appends, readers, slow sockets, faults and ticks gives each reader its messages once and in order',
   async () => {
-    // One log for all runs, and names of their own for each.
+    // One store for all runs, with separate names for each.
     const log = await openSqlite(`${fastDir()}/gateway.db`, true)
     const clock = new Clock().install()
     try {

@@ -8,7 +8,7 @@ const LARGE = JSON.stringify('x'.repeat(50_000))
 
 const live = suite('live streams')
 
-/** Registers tests, each on a stage of its own with these options. */
+/** Registers tests, each with a separate stage and these options. */
 const staged =
   (options: Partial<HubOptions> = {}) =>
   (name: string, body: (stage: LiveStage) => Promise<void>): void =>
@@ -158,7 +158,7 @@ test('messages are not read while every subscriber is blocked, and are sent as s
   await stage.append({})
   stage.bell.notify()
   await stage.settle()
-  // It has room again while the head is looked at.
+  // It is unblocked while the head is read.
   await stage.append({})
   stage.log.hold()
   stage.bell.notify()
@@ -261,7 +261,7 @@ staged({ heartbeatMs: 15_000 })(
     }
     const [slow, ...others] = followers.map(count)
     assert.is(slow, 0)
-    // Twice where real time has gone by as well.
+    // Twice if real time has passed as well.
     assert.ok(
       others.every((beats) => beats === 1 || beats === 2),
       String(others),

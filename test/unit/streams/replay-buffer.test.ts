@@ -8,7 +8,7 @@ import { runs } from '../../support/harness/tier.ts'
 
 const MOST = 4_096
 
-/** A frame of this size whose bytes tell its id. */
+/** Creates a frame of this size whose bytes encode its id. */
 const frameOf = (id: number, size: number): Buffer => Buffer.alloc(Math.max(1, size), `<${id}>`)
 
 const operation = fc.oneof(
@@ -52,7 +52,7 @@ slabs(
             const id = last + one.gap
             const frame = frameOf(id, one.size)
             slab.append(id, frame)
-            // An id that is known is left out.
+            // A known id is skipped.
             if (one.gap > 0) all.push({ id, frame })
             if (one.gap > 0) largest = Math.max(largest, frame.length)
             last = id

@@ -58,7 +58,7 @@ line('waits longer and longer, with random spread, while the gateway is unreacha
     await stage.browser.advance(stage.waits)
     await stage.settle()
   }
-  // The model's chance is always a half.
+  // The random source of the model always returns a half.
   assert.equal(waits, [1_500, 3_000, 6_000, 12_000, 22_500, 22_500])
   stage.gateway.start()
   stage.tab.retry()
@@ -146,7 +146,7 @@ line('learns the heartbeat interval from the gateway’s timestamps', async () =
   assert.is(stage.tab.status.idleTimeoutMs, 31_000)
   await stage.pass(3_000, 1_000)
   assert.is(stage.tab.status.idleTimeoutMs, 3_000)
-  // Rarer than thought: after some lines that fell silent by mistake it is known.
+  // The interval is longer than assumed; it is learned after a few false timeouts.
   const rare = await new ClientStage({ heartbeatSeconds: 2 }).start()
   await rare.pass(320_000, 40_000)
   assert.is(rare.tab.status.idleTimeoutMs, 81_000)
@@ -160,7 +160,7 @@ line('opens a new connection after a sleep, once received data was read', async 
   const stage = await new ClientStage().start()
   await stage.pass(30_000)
   stage.browser.sleep(3_600_000)
-  // The line has outlived it: the next heartbeat is there soon.
+  // The connection survived: the next heartbeat arrives soon.
   stage.gateway.heartbeat()
   await stage.browser.advance(2_000)
   await stage.settle()
@@ -199,7 +199,7 @@ line('reports that the browser is offline, and reconnects with the network', asy
   stage.tab.network(true)
   await stage.settle()
   assert.is(stage.tab.state, 'live')
-  // A change of networks that nobody noticed on the line itself.
+  // A change of the network that the connection itself did not detect.
   stage.tab.network(false)
   await stage.browser.advance(500)
   stage.tab.network(true)

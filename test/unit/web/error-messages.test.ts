@@ -5,7 +5,7 @@ import { ERRORS } from '../../../src/core/errors.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { ROOT } from '../../support/servers/gateway.ts'
 
-/** Errors of a start or of a command, which no page can show. */
+/** Errors of startup or of a command, which no page shows. */
 const NOT_ON_PAGES = new Set([
   'backup_exists',
   'backup_write_failed',

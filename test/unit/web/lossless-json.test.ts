@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert'
 import * as withSource from '../../../src/web/page/shared/lossless-json.ts'
 import { suite } from '../../support/harness/suite.ts'
 
-/** The module as a browser loads it whose JSON.parse passes no source text to the reviver. */
+/** The module as loaded by a browser whose JSON.parse passes no source text to the reviver. */
 const importWithoutSource = async (): Promise<typeof withSource> => {
   const native = JSON.parse
   JSON.parse = (text, reviver) => native(text, reviver && ((key, value) => reviver(key, value)))
@@ -27,7 +27,7 @@ const key = fc.oneof(string, fc.constantFrom('"__proto__"', '"constructor"', '"t
 const literal = fc.constantFrom('true', 'false', 'null')
 const space = fc.stringMatching(/^[ \t\n\r]{0,2}$/)
 
-/** JSON texts: `keys` of an object, and `between` two tokens. */
+/** Generates JSON texts with these `keys` and with white space `between` tokens. */
 const texts = (keys: fc.Arbitrary<string>, between: fc.Arbitrary<string>): fc.Arbitrary<string> =>
   fc.letrec<{ value: string }>((tie) => {
     const spaced = (token: string): fc.Arbitrary<string> => fc.tuple(between, between).map((two) => two.join(token))
