@@ -192,7 +192,7 @@ export class ClusterPrimary {
     // Those that have exited meanwhile are counted as such.
     return this.#workers().map(
       ({ id, process: { pid = 0 } }) =>
-        replies.find(({ worker }) => worker === id) ?? { worker: id, pid, vitals: null },
+        replies.find(({ worker }) => worker === id) ?? { worker: id, pid, status: null },
     )
   }
 

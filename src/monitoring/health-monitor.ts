@@ -125,8 +125,8 @@ const stateOf = ({ worker, pid, status }: WorkerReply, { loopDelay }: RateSample
   answers: status !== null,
   ready: status === null ? null : status.faults.length === 0,
   started_at: status === null ? null : new Date(status.started_at).toISOString(),
-  readers: status === null ? null : sumMetric(status.figures, 'gateway_subscribers'),
-  memory_bytes: status?.figures.process_resident_memory_bytes ?? null,
+  readers: status === null ? null : sumMetric(status.metrics, 'gateway_subscribers'),
+  memory_bytes: status?.metrics.process_resident_memory_bytes ?? null,
   event_loop_delay_seconds: loopDelay.get(pid) ?? null,
 })
 

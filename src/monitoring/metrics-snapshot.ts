@@ -10,19 +10,19 @@ const labelled = (name: string, labels: Readonly<Record<string, unknown>>): stri
 
 /** Returns the values of exported metrics. */
 export const snapshotMetrics = (metrics: ProcessMetrics): MetricsSnapshot => {
-  const figures: Record<string, number> = {}
+  const metrics: Record<string, number> = {}
   for (const { name, values } of metrics) {
     for (const sample of values as readonly { value: number; labels: Record<string, unknown>; metricName?: string }[]) {
-      figures[labelled(sample.metricName ?? name, sample.labels)] = sample.value
+      metrics[labelled(sample.metricName ?? name, sample.labels)] = sample.value
     }
   }
-  return figures
+  return metrics
 }
 
 /** Sum of a metric over all its labels; null if it has no sample. */
-export const sumMetric = (figures: MetricsSnapshot, name: string): number | null => {
+export const sumMetric = (metrics: MetricsSnapshot, name: string): number | null => {
   let sum: number | null = null
-  for (const [sample, value] of Object.entries(figures)) {
+  for (const [sample, value] of Object.entries(metrics)) {
     if (sample === name || sample.startsWith(`${name}{`)) sum = (sum ?? 0) + value
   }
   return sum
@@ -41,8 +41,8 @@ export const counterDeltas = (before: MetricsSnapshot | undefined, now: MetricsS
 /** Sum of the snapshots of several processes. */
 export const mergeSnapshots = (all: readonly MetricsSnapshot[]): MetricsSnapshot => {
   const sum: Record<string, number> = {}
-  for (const figures of all) {
-    for (const [sample, value] of Object.entries(figures)) sum[sample] = (sum[sample] ?? 0) + value
+  for (const metrics of all) {
+    for (const [sample, value] of Object.entries(metrics)) sum[sample] = (sum[sample] ?? 0) + value
   }
   return sum
 }
@@ -52,17 +52,17 @@ const LE = /[{,]le="([^"]+)"/
 /**
  * Estimates a quantile of a histogram from its buckets, as Prometheus does; null if the histogram observed nothing.
  *
- * @param figures growth of the counters over the period of interest
+ * @param metrics growth of the counters over the period of interest
  * @param label a label that the buckets must have, such as `reference="broker"`
  */
 export const histogramQuantile = (
-  figures: MetricsSnapshot,
+  metrics: MetricsSnapshot,
   name: string,
   quantile: number,
   label = '',
 ): number | null => {
   const buckets: { readonly to: number; readonly count: number }[] = []
-  for (const [sample, count] of Object.entries(figures)) {
+  for (const [sample, count] of Object.entries(metrics)) {
     if (!sample.startsWith(`${name}_bucket{`) || !sample.includes(label)) continue
     buckets.push({ to: Number(LE.exec(sample)?.[1]?.replace('+Inf', 'Infinity')), count })
   }

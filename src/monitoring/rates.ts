@@ -26,25 +26,25 @@ export interface RateSample {
   readonly loopDelay: ReadonlyMap<number, number | null>
 }
 
-const answers = (seen: readonly WorkerReply[]): { pid: number; figures: MetricsSnapshot }[] =>
-  seen.flatMap(({ pid, status }) => (status === null ? [] : [{ pid, figures: status.figures }]))
+const answers = (seen: readonly WorkerReply[]): { pid: number; metrics: MetricsSnapshot }[] =>
+  seen.flatMap(({ pid, status }) => (status === null ? [] : [{ pid, metrics: status.metrics }]))
 
 /** For values that are the same for all workers, of which some may not have measured them. */
 export const maxAcrossWorkers = (seen: readonly WorkerReply[], name: string): number | null => {
-  const known = answers(seen).flatMap(({ figures }) => figures[name] ?? [])
+  const known = answers(seen).flatMap(({ metrics }) => metrics[name] ?? [])
   return known.length === 0 ? null : Math.max(...known)
 }
 
 /** For values that each worker has separately. */
 export const sumAcrossWorkers = (seen: readonly WorkerReply[], name: string): number | null =>
-  sumMetric(mergeSnapshots(answers(seen).map(({ figures }) => figures)), name)
+  sumMetric(mergeSnapshots(answers(seen).map(({ metrics }) => metrics)), name)
 
 /** Returns the latest metrics of the workers that replied, and the previous ones of those that did not. */
 export const advanceBaseline = (before: Baseline, seen: readonly WorkerReply[], at: number): Baseline => {
   const byPid = new Map<number, MetricsSnapshot>()
   for (const { pid, status } of seen) {
-    const figures = status?.figures ?? before.byPid.get(pid)
-    if (figures !== undefined) byPid.set(pid, figures)
+    const metrics = status?.metrics ?? before.byPid.get(pid)
+    if (metrics !== undefined) byPid.set(pid, metrics)
   }
   return { at, byPid }
 }
@@ -61,13 +61,13 @@ export const addExited = (base: Baseline, pid: number, last: MetricsSnapshot): B
  */
 export const computeSample = (base: Baseline, seen: readonly WorkerReply[], at: number): RateSample => {
   const there = answers(seen)
-  const grown = there.map(({ pid, figures }) => ({ pid, figures: counterDeltas(base.byPid.get(pid), figures) }))
-  const all = mergeSnapshots([...grown.map(({ figures }) => figures), base.exited ?? {}])
+  const grown = there.map(({ pid, metrics }) => ({ pid, metrics: counterDeltas(base.byPid.get(pid), metrics) }))
+  const all = mergeSnapshots([...grown.map(({ metrics }) => metrics), base.exited ?? {}])
   const seconds = Math.max(0.001, (at - base.at) / 1_000)
   const perSecond = (name: string): number | null => (there.length === 0 ? null : (sumMetric(all, name) ?? 0) / seconds)
   const lag = lagOf(all)
   const loopDelay = new Map(
-    grown.map(({ pid, figures }) => [pid, histogramQuantile(figures, 'nodejs_eventloop_lag_seconds', 0.99)]),
+    grown.map(({ pid, metrics }) => [pid, histogramQuantile(metrics, 'nodejs_eventloop_lag_seconds', 0.99)]),
   )
   const delays = [...loopDelay.values()].filter((delay) => delay !== null)
   return {

@@ -10,11 +10,11 @@ export interface WorkerStatus {
   /** Milliseconds since 1970. */
   readonly started_at: number
   readonly faults: readonly Fault[]
-  readonly figures: MetricsSnapshot
+  readonly metrics: MetricsSnapshot
 }
 
 /** What a worker sends to the primary: its metrics have types there, for the sums of all workers. */
-export interface WorkerReport extends Omit<WorkerStatus, 'figures'> {
+export interface WorkerReport extends Omit<WorkerStatus, 'metrics'> {
   /** Empty if they could not be collected. */
   readonly metrics: ProcessMetrics
 }
@@ -36,5 +36,5 @@ export const collectWorkerReport = async (health: HealthRegistry, registry: Regi
 
 export const toWorkerStatus = ({ metrics, ...status }: WorkerReport): WorkerStatus => ({
   ...status,
-  figures: snapshotMetrics(metrics),
+  metrics: snapshotMetrics(metrics),
 })
