@@ -317,7 +317,7 @@ test('a query on a connection times out, and the next query gets a working conne
   const late = pool.withConnection((client) => client.query('SELECT pg_sleep(30)'), 50)
   const error = await late.catch((fault: GatewayError) => fault)
   assert.is((error as GatewayError).code, 'database_unreachable')
-  assert.match((error as GatewayError).message, 'no answer within 0.05 seconds')
+  assert.match((error as GatewayError).message, 'no response within 0.05 seconds')
   assert.is((await pool.withConnection((client) => client.query('SELECT 1'))).rowCount, 1)
   await pool.end()
 })

@@ -84,7 +84,10 @@ route('authorises before it validates anything but the events', async () => {
   const both = QUERY_ROUTE.admit(authorise, request('event_id=*&event_id=a'), {})
   assert.is(await codeOf(both), 'invalid_query: event_id=* cannot be combined with other events.')
   const many = Array.from({ length: 101 }, (_, n) => `event_id=${n}`).join('&')
-  assert.is(await codeOf(QUERY_ROUTE.admit(authorise, request(many), {})), 'too_many_events: 101 events are too many.')
+  assert.is(
+    await codeOf(QUERY_ROUTE.admit(authorise, request(many), {})),
+    'too_many_events: The request names 101 events; at most 100 are allowed.',
+  )
   assert.is(asked.length, 2)
 })
 
@@ -120,9 +123,9 @@ route('gives its handler the values of its parameters, read by their schemas', a
   for (const [text, message] of [
     ['limit=0', 'limit must be a whole number from 1 to 100.'],
     ['limit=', 'limit must be a whole number from 1 to 100.'],
-    ['limit=1&limit=1', 'limit is given 2 times.'],
+    ['limit=1&limit=1', 'limit occurs 2 times.'],
     ['before=-1', 'before must be a whole number from 0 up.'],
-    [`types=${'a,'.repeat(101)}`, 'types takes at most 100 values.'],
+    [`types=${'a,'.repeat(101)}`, 'types must have at most 100 values.'],
   ] as const) {
     assert.is(await codeOf(read(text)), `invalid_query: ${message}`, text)
   }
