@@ -36,7 +36,7 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
 /** Error codes by message, for errors of the driver, which have no code. */
 const DRIVER_MESSAGES: readonly (readonly [RegExp, ErrorCode])[] = [
   [
-    /^Connection terminated|^timeout expired|^This socket has been ended|not queryable|^no answer within/,
+    /^Connection terminated|^timeout expired|^This socket has been ended|not queryable|^no response within/,
     'database_unreachable',
   ],
   [/^SASL: /, 'database_auth_failed'],
