@@ -10,13 +10,13 @@ const labelled = (name: string, labels: Readonly<Record<string, unknown>>): stri
 
 /** Returns the values of exported metrics. */
 export const snapshotMetrics = (metrics: ProcessMetrics): MetricsSnapshot => {
-  const metrics: Record<string, number> = {}
+  const snapshot: Record<string, number> = {}
   for (const { name, values } of metrics) {
     for (const sample of values as readonly { value: number; labels: Record<string, unknown>; metricName?: string }[]) {
-      metrics[labelled(sample.metricName ?? name, sample.labels)] = sample.value
+      snapshot[labelled(sample.metricName ?? name, sample.labels)] = sample.value
     }
   }
-  return metrics
+  return snapshot
 }
 
 /** Sum of a metric over all its labels; null if it has no sample. */
