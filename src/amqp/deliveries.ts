@@ -1,4 +1,5 @@
 import { createHash, type Hash } from 'node:crypto'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Channel } from 'rabbitmq-client'
 import {
   BASIC_DELIVER,
@@ -28,14 +29,29 @@ export interface Delivery {
   readonly sha256: string | null
 }
 
-/** Decodes the frames of a delivery (method, header, body) without rabbitmq-client, whose decoder fails on some headers. */
-export const readDeliveryFrames: FrameLoop = async (socket, handle, decode) => {
-  const reader = new FrameReader(socket)
-  for (;;) {
-    const raw = reader.tryRead() ?? (await reader.next())
-    handle(decodeDeliveryFrame(raw) ?? (await decode(raw.bytes.subarray(raw.at, raw.end))))
+/** Interval at which a paused reader reports that the connection is alive, in milliseconds; shorter than any heartbeat. */
+const PAUSED_MS = 1_000
+
+/**
+ * Creates a frame loop that decodes the frames of a delivery (method, header, body) without rabbitmq-client, whose decoder fails
+ * on some headers.
+ *
+ * @param pause returns a promise while nothing is to be read, else null
+ */
+export const createDeliveryFrameLoop =
+  (pause: () => Promise<void> | null): FrameLoop =>
+  async (socket, handle, decode) => {
+    const reader = new FrameReader(socket)
+    for (;;) {
+      for (let full = pause(); full !== null; full = pause()) {
+        // rabbitmq-client closes a connection from which it gets no frames.
+        await Promise.race([full, delay(PAUSED_MS)])
+        handle(undefined)
+      }
+      const raw = reader.tryRead() ?? (await reader.next())
+      handle(decodeDeliveryFrame(raw) ?? (await decode(raw.bytes.subarray(raw.at, raw.end))))
+    }
   }
-}
 
 interface PartialDelivery {
   readonly params: DeliverParams
@@ -49,7 +65,7 @@ interface PartialDelivery {
 /**
  * Receives the deliveries of a channel as bytes, before rabbitmq-client parses them.
  *
- * @param connection must read its frames by `readDeliveryFrames`
+ * @param connection must read its frames by `createDeliveryFrameLoop`
  * @param limit maximum bytes of a body; the rest of a longer one is only hashed
  */
 export const interceptDeliveries = (

@@ -20,12 +20,13 @@ export interface AmqpFrame {
 /**
  * Reads all frames of an open connection, instead of rabbitmq-client.
  *
+ * @param handle takes a frame, or undefined to report only that the connection is alive
  * @param decode rabbitmq-client's own decoder, for one whole frame
  * @throws Error READ_END when the socket has ended
  */
 export type FrameLoop = (
   socket: Socket,
-  handle: (frame: AmqpFrame) => void,
+  handle: (frame: AmqpFrame | undefined) => void,
   decode: (frame: Buffer) => Promise<AmqpFrame>,
 ) => Promise<never>
 

@@ -123,11 +123,13 @@ export class Gateway {
       onFault: (error) => logger.warn({ err: error }, 'retention run failed, will retry'),
     })
     if (config.broker !== null) {
-      const { address, topology, prefetch } = config.broker
+      const { address, topology, prefetch, bufferBytes } = config.broker
       this.#ingest = new IngestService({
         address,
         topology,
         prefetch,
+        bufferBytes,
+        checkStore: () => this.#log.check(true),
         health: this.#health,
         append: this.#append,
         maxMessageBytes: config.maxMessageBytes,

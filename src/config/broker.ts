@@ -9,6 +9,8 @@ export interface BrokerConfig {
   readonly topology: Topology
   /** Unacknowledged deliveries per consumer. */
   readonly prefetch: number
+  /** Maximum bytes of bodies held between the broker and the store. */
+  readonly bufferBytes: number
 }
 
 /** Requires a host if a variable that only completes one is set. */
@@ -30,7 +32,7 @@ export const buildBrokerConfig = (values: ConfigValues): BrokerConfig | null => 
     binding: values.RABBITMQ_BINDING,
     queueType: values.RABBITMQ_QUEUE_TYPE,
   }
-  return { address, topology, prefetch: values.RABBITMQ_PREFETCH }
+  return { address, topology, prefetch: values.RABBITMQ_PREFETCH, bufferBytes: values.INGEST_BUFFER_BYTES }
 }
 
 const buildAddress = (values: ConfigValues): BrokerAddress | null => {

@@ -87,6 +87,12 @@ export const CONFIG_VARIABLES = {
   RABBITMQ_BINDING: amqpNameVariable('notifications.frontend.#', 'Binding key from the exchange to the queue.'),
   RABBITMQ_QUEUE_TYPE: choiceVariable('quorum', ['quorum', 'classic'], 'Type of the queue.'),
   RABBITMQ_PREFETCH: integerVariable('1000', 1, 65535, 'Unacknowledged messages per consumer.'),
+  INGEST_BUFFER_BYTES: integerVariable(
+    '33554432',
+    1,
+    2147483647,
+    'Bytes of message bodies held between the broker and the store, per worker. Nothing more is read from the broker meanwhile.',
+  ),
   MAX_MESSAGE_BYTES: integerVariable(
     '1048576',
     1,

@@ -10,6 +10,7 @@ import { noop } from '../core/noop.ts'
 import type { Span, Tracer } from '../core/trace.ts'
 import { createUuidV7Generator } from '../core/uuid.ts'
 import type { AppendEntry, AppendResult, DeliveryOrigin, MessageStore } from '../store/store.ts'
+import type { IngestBuffer } from './ingest-buffer.ts'
 import { type LagReference, type PublishTime, publishTimeOf } from './lag.ts'
 import { endDeliverySpan, startDeliverySpan } from './spans.ts'
 
@@ -20,9 +21,17 @@ const MIN_COMMIT_INTERVAL_MS = 5
 /** Commit immediately once this many deliveries are waiting. */
 const FLUSH_AT_DELIVERIES = 100
 
+/**
+ * A store fault that lasts this long ends the consumer, in milliseconds: its deliveries return to the queue in order, before the
+ * broker's acknowledgement timeout (30 minutes by default) would return them, and count towards a delivery limit once.
+ */
+const GIVE_BACK_MS = 10_000
+
 const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
 
 export interface ConsumerOptions {
+  /** Bounds the bytes of the deliveries in hand. */
+  readonly buffer: IngestBuffer
   /** Commits a batch; resolves once it is durable. */
   readonly append: MessageStore['append']
   readonly queue: string
@@ -43,6 +52,8 @@ interface PendingDelivery {
   readonly entry: AppendEntry
   readonly publishedAt: PublishTime
   readonly span: Span | null
+  /** Size of the body as it is held. */
+  readonly bytes: number
 }
 
 const EMPTY = '{}'
@@ -107,8 +118,8 @@ const validateDelivery = (delivery: Delivery, { limit, now, makeId, traceparent 
 
 /**
  * Consumes one queue on one channel. Deliveries accumulate while the previous commit runs; then they are committed together and
- * acknowledged with one frame (L1). If the store fails, nothing is acknowledged or requeued: the same batch is retried, in order (I1). A
- * consumer lives as long as its channel; the broker then redelivers what is not acknowledged.
+ * acknowledged with one frame (L1). If the store fails, nothing is acknowledged, and the same batch is retried, in order (I1). A consumer
+ * lives as long as its channel, or until the store has failed for too long; the broker then redelivers what is not acknowledged.
  */
 export class Consumer {
   readonly #options: ConsumerOptions
@@ -118,10 +129,13 @@ export class Consumer {
   #waiting: PendingDelivery[] = []
   #working: Promise<void> | null = null
   #closed = false
+  /** True once deliveries are left to be redelivered. */
+  #dropped = false
   /** Time of performance.now() from which a small batch can be committed; 0 if immediately. */
   #notBefore = 0
   #stopping = false
   #wake: (() => void) | null = null
+  readonly #storeFailed = Promise.withResolvers<void>()
 
   constructor(connection: AmqpConnection, channel: Channel, options: ConsumerOptions) {
     this.#connection = connection
@@ -129,9 +143,13 @@ export class Consumer {
     this.#options = options
     channel.once('close', () => {
       this.#closed = true
-      this.#waiting = []
-      this.#wake?.()
+      this.#drop()
     })
+  }
+
+  /** Resolves when the store has failed for too long. The consumer then holds no deliveries and takes none. */
+  get storeFailed(): Promise<void> {
+    return this.#storeFailed.promise
   }
 
   async start(): Promise<void> {
@@ -151,18 +169,27 @@ export class Consumer {
     while (this.#working !== null) await this.#working
   }
 
+  /** Ends the consumer while the store fails. Its deliveries return to the queue when the channel closes. */
+  async giveBack(): Promise<void> {
+    this.#drop()
+    while (this.#working !== null) await this.#working
+  }
+
   #take(delivery: Delivery): void {
-    if (this.#closed || this.#stopping) return
+    if (this.#dropped || this.#stopping) return
     const now = Date.now()
     const { maxMessageBytes: limit, tracer, queue } = this.#options
     const span = tracer === null ? null : startDeliverySpan(tracer, delivery, queue, now)
     const traceparent = span?.traceparent ?? delivery.properties.headers?.traceparent
     const entry = validateDelivery(delivery, { limit, now, makeId: this.#makeId, traceparent })
+    const bytes = delivery.body.length
+    this.#options.buffer.add(bytes)
     this.#waiting.push({
       deliveryTag: delivery.deliveryTag,
       entry,
       publishedAt: publishTimeOf(delivery.properties, now),
       span,
+      bytes,
     })
     this.#working ??= this.#work()
   }
@@ -177,6 +204,7 @@ export class Consumer {
       this.#notBefore = batch.length > 1 ? performance.now() + MIN_COMMIT_INTERVAL_MS : 0
       const entries = batch.map((taken) => taken.entry)
       const outcomes = await this.#commit(entries)
+      this.#release(batch)
       if (outcomes === null) break
       if (this.#options.tracer !== null) {
         for (const [index, { span, entry }] of batch.entries()) endDeliverySpan(span, entry, outcomes[index]!)
@@ -203,9 +231,10 @@ export class Consumer {
     this.#options.onLag(Math.max(0, Date.now() - oldest.at) / 1_000, oldest.since)
   }
 
-  /** Retries until the batch is committed. @returns null if the channel has closed, since the broker then redelivers the batch */
+  /** Retries until the batch is committed. @returns null if the consumer has ended, since the broker then redelivers the batch */
   async #commit(entries: readonly AppendEntry[]): Promise<AppendResult[] | null> {
-    for (let attempt = 0; !this.#closed; attempt++) {
+    let failingSince: number | null = null
+    for (let attempt = 0; !this.#dropped; attempt++) {
       try {
         const outcomes = await this.#options.append(entries)
         this.#options.onStorageFault(null)
@@ -213,9 +242,25 @@ export class Consumer {
       } catch (error) {
         this.#options.onStorageFault(error)
       }
-      await this.#backoff(attempt)
+      failingSince ??= performance.now()
+      if (performance.now() - failingSince >= GIVE_BACK_MS && !this.#stopping) {
+        this.#drop()
+        this.#storeFailed.resolve()
+      } else await this.#backoff(attempt)
     }
     return null
+  }
+
+  /** Leaves the deliveries in hand to be redelivered, except those of a commit in progress that still succeeds. */
+  #drop(): void {
+    this.#dropped = true
+    this.#release(this.#waiting)
+    this.#waiting = []
+    this.#wake?.()
+  }
+
+  #release(deliveries: readonly PendingDelivery[]): void {
+    for (const { bytes } of deliveries) this.#options.buffer.remove(bytes)
   }
 
   async #backoff(attempt: number): Promise<void> {

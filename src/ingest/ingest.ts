@@ -1,12 +1,15 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Channel } from 'rabbitmq-client'
 import type { BrokerAddress } from '../amqp/address.ts'
 import { rejectOnClose } from '../amqp/channel-close.ts'
 import type { OpenConnection, ReconnectingConnection } from '../amqp/connection.ts'
-import { readDeliveryFrames } from '../amqp/deliveries.ts'
+import { createDeliveryFrameLoop } from '../amqp/deliveries.ts'
 import type { AmqpConnection } from '../amqp/rabbitmq-client-patch.ts'
+import { noop } from '../core/noop.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
 import { createComponentConnection } from './connection.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
+import { IngestBuffer } from './ingest-buffer.ts'
 import { deadLetterQueue, declareTopology, type QueueStats, type Topology } from './topology.ts'
 
 /** RabbitMQ does not notify consumers when an exchange is deleted, so the topology is declared again at this interval, in milliseconds. */
@@ -14,26 +17,41 @@ const REDECLARE_MS = 10_000
 /** Dead letters are consumed one at a time: a crash then counts as a delivery attempt of one of them, not of a whole prefetch. */
 const DEAD_LETTER_PREFETCH = 1
 
-export interface IngestOptions extends Omit<ConsumerOptions, 'queue'> {
+interface ConsumeOptions extends Pick<OpenConnection, 'stopping' | 'ready'> {
+  readonly connection: AmqpConnection
+  /** Rejects when the connection or the control channel fails. */
+  readonly failed: Promise<never>
+}
+
+/** Interval between checks of a store that has failed, in milliseconds. */
+const STORE_CHECK_MS = 1_000
+
+export interface IngestOptions extends Omit<ConsumerOptions, 'queue' | 'buffer'> {
   readonly address: BrokerAddress
   readonly topology: Topology
   readonly health: HealthRegistry
+  /** INGEST_BUFFER_BYTES. */
+  readonly bufferBytes: number
+  /** Rejects while the store cannot commit. */
+  readonly checkStore: () => Promise<void>
 }
 
 /** Declares the topology, and consumes the queue and its dead-letter queue into the store. */
 export class IngestService {
   readonly #options: IngestOptions
   readonly #connection: ReconnectingConnection
+  readonly #buffer: IngestBuffer
   #queue: QueueStats | null = null
 
   /** @throws GatewayError amqp_client_incompatible */
   constructor(options: IngestOptions) {
     this.#options = options
+    this.#buffer = new IngestBuffer(options.bufferBytes)
     this.#connection = createComponentConnection({
       address: options.address,
       component: 'consumer',
       health: options.health,
-      readFrames: readDeliveryFrames,
+      readFrames: createDeliveryFrameLoop(() => this.#buffer.full),
       use: (open) => this.#use(open),
     })
   }
@@ -53,25 +71,66 @@ export class IngestService {
   }
 
   async #use({ connection, lost, stopping, ready }: OpenConnection): Promise<void> {
-    const { topology, prefetch } = this.#options
     const control = await connection.acquire({ emitErrorsFromChannel: true })
     const ended = rejectOnClose(control)
     await Promise.race([this.#declare(control), ended, lost])
-    const live = await this.#consume(connection, topology.queue, prefetch)
-    const dead = await this.#consume(connection, deadLetterQueue(topology), DEAD_LETTER_PREFETCH)
     const redeclare = setInterval(() => {
       // A failure closes the channel; this event ends `#use` with the cause.
       this.#declare(control).catch((error: unknown) => control.emit('error', error))
     }, REDECLARE_MS)
-    ready()
+    const failed = Promise.race([lost, ended])
+    // It can reject while nothing awaits it.
+    failed.catch(noop)
+    const over = new AbortController()
     try {
-      await Promise.race([stopping, lost, ended, live.ended, dead.ended])
+      for (let stopped = false; !stopped; ) {
+        stopped =
+          (await Promise.race([this.#storeWorks(ready, over.signal), stopping.then(() => 'stopped'), failed])) ===
+          'stopped'
+        if (!stopped) stopped = await this.#consumeUntilStoreFails({ connection, stopping, failed, ready })
+      }
     } finally {
+      over.abort()
       clearInterval(redeclare)
       this.#queue = null
     }
-    await Promise.all([live.consumer.stop(), dead.consumer.stop()])
-    await Promise.all([live.channel.close(), dead.channel.close(), control.close()])
+    await control.close()
+  }
+
+  /** Resolves once the store can commit: a delivery that cannot be stored would only return to the queue. */
+  async #storeWorks(ready: () => void, over: AbortSignal): Promise<void> {
+    while (!over.aborted) {
+      try {
+        await this.#options.checkStore()
+        return
+      } catch (error) {
+        if (over.aborted) return
+        this.#options.onStorageFault(error)
+        // The connection works; the store is another component.
+        ready()
+      }
+      await delay(STORE_CHECK_MS, undefined, { signal: over }).catch(noop)
+    }
+  }
+
+  /** @returns true after `stopping`, false if the store has failed. @throws what ended a channel */
+  async #consumeUntilStoreFails({ connection, stopping, failed, ready }: ConsumeOptions): Promise<boolean> {
+    const { topology, prefetch } = this.#options
+    const live = await this.#consume(connection, topology.queue, prefetch)
+    const dead = await this.#consume(connection, deadLetterQueue(topology), DEAD_LETTER_PREFETCH)
+    ready()
+    const storeFailed = Promise.race([live.consumer.storeFailed, dead.consumer.storeFailed])
+    const stopped = await Promise.race([
+      stopping.then(() => true),
+      storeFailed.then(() => false),
+      failed,
+      live.ended,
+      dead.ended,
+    ])
+    const consumers = [live.consumer, dead.consumer]
+    await Promise.all(consumers.map((consumer) => (stopped ? consumer.stop() : consumer.giveBack())))
+    await Promise.all([live.channel.close(), dead.channel.close()])
+    return stopped
   }
 
   async #declare(channel: Channel): Promise<void> {
@@ -81,7 +140,7 @@ export class IngestService {
   async #consume(connection: AmqpConnection, queue: string, prefetch: number) {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
     const ended = rejectOnClose(channel)
-    const consumer = new Consumer(connection, channel, { ...this.#options, queue, prefetch })
+    const consumer = new Consumer(connection, channel, { ...this.#options, buffer: this.#buffer, queue, prefetch })
     await Promise.race([consumer.start(), ended])
     return { channel, consumer, ended }
   }

@@ -10,8 +10,8 @@ import { suite } from '../support/harness/suite.ts'
 import { getJson, type Json, postJson, tempDir, until } from '../support/harness/wait.ts'
 import { countMessages, holdWriteLock, integrityOf, messageRows } from '../support/servers/database.ts'
 import { type Gateway, startGateway } from '../support/servers/gateway.ts'
-import { type ControlledBroker, controlledBroker } from '../support/servers/rabbitmq.ts'
-import { openStage, type Stage } from '../support/stages/stage.ts'
+import { type ControlledBroker, controlledBroker, erlangBinary, queueReady } from '../support/servers/rabbitmq.ts'
+import { KEY, openStage, type Stage } from '../support/stages/stage.ts'
 
 const test = suite('storage-faults')
 
@@ -126,6 +126,81 @@ test('the gateway waits for a write lock of another process, and acknowledges no
   } finally {
     await reader.stop()
     await agent.kill9()
+    await stage.dispose()
+  }
+})
+
+test('a store that fails for long gets its messages back in order, and a delivery limit drops none of them', async () => {
+  const stage = await openStage(broker.url, 'returned')
+  const { gateway, names } = stage
+  const undertaker = new PikaPublisher({ url: broker.url, exchange: `${names.exchange}.dead`, mandatory: true })
+  const numbers = (from: number) => Array.from({ length: 100 }, (_, n) => from + n)
+  const policy = [
+    '/',
+    names.queue,
+    `^${names.queue.replaceAll('.', '\\.')}`,
+    '{"delivery-limit":2}',
+    '0',
+    'queues',
+    'test',
+  ]
+  assert.is(await broker.evaluate(`rabbit_policy:parse_set(${policy.map(erlangBinary).join()})`), 'ok')
+  const lock = holdWriteLock(gateway.dbFile)
+  try {
+    // Without ids of their own, a second copy would be seen.
+    await stage.publish(numbers(0).map((n) => JSON.stringify({ event_id: 'live', n })))
+    await undertaker.publishAll(numbers(100).map((n) => ({ key: KEY, body: JSON.stringify({ event_id: 'dead', n }) })))
+    await storageFault(gateway, 'storage_busy')
+    for (const queue of [names.queue, `${names.queue}.dead`]) {
+      let seen: unknown
+      await until(async () => (seen = (await queueReady(broker.url, queue))?.messages) === 100, {
+        what: `all messages are back in ${queue}`,
+        saw: () => seen,
+      })
+    }
+    lock.release()
+    await stage.stored(200)
+    await gateway.ready()
+    for (const [event_id, from] of [
+      ['live', 0],
+      ['dead', 100],
+    ] as const) {
+      assert.equal(
+        messageRows(gateway.dbFile, event_id).map(({ body }) => JSON.parse(body).n),
+        numbers(from),
+      )
+    }
+    await until(async () => (await broker.queueDepth(names.queue)) === 0, { what: 'an empty queue' })
+  } finally {
+    await broker.evaluate(`rabbit_policy:delete(${['/', names.queue, 'test'].map(erlangBinary).join()})`)
+    await undertaker.close()
+    await stage.dispose()
+  }
+})
+
+test('messages that wait for the store take no more memory than INGEST_BUFFER_BYTES allows', async () => {
+  const count = 200
+  const stage = await openStage(broker.url, 'buffer', {
+    env: { INGEST_BUFFER_BYTES: '4000000', NODE_OPTIONS: '--max-old-space-size=128' },
+  })
+  const { gateway, names } = stage
+  const lock = holdWriteLock(gateway.dbFile)
+  try {
+    const pad = 'x'.repeat(900_000)
+    await stage.publish(
+      Array.from({ length: count }, (_, n) => JSON.stringify({ event_id: 'big', message_id: `m${n}`, pad })),
+    )
+    await storageFault(gateway, 'storage_busy')
+    assert.is(await broker.queueDepth(names.queue), count)
+    lock.release()
+    await stage.stored(count)
+    assert.equal(
+      messageRows(gateway.dbFile, 'big').map(({ message_id }) => message_id),
+      Array.from({ length: count }, (_, n) => `m${n}`),
+    )
+    assert.ok(gateway.running, 'the first process still runs')
+    assert.is(gateway.logs().filter(({ msg }) => msg === 'listening').length, 1)
+  } finally {
     await stage.dispose()
   }
 })
