@@ -143,7 +143,8 @@ export class ClusterPrimary {
   }
 
   #workers(): Worker[] {
-    return Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined)
+    // node:cluster keeps those whose process could not be created.
+    return Object.values(cluster.workers ?? {}).filter((worker) => worker?.process.pid !== undefined) as Worker[]
   }
 
   /** True if the worker listens and sends messages. */
@@ -198,9 +199,12 @@ export class ClusterPrimary {
 
   #fork(): void {
     const worker = cluster.fork({ PORT: String(this.#options.port) })
-    // An unhandled error of its channel would end this process; `exit` reports a worker that is gone.
-    worker.on('error', (error) => this.#options.logger.warn({ err: error, pid: worker.process.pid }, 'worker error'))
     this.#forkedAt.set(worker.id, Date.now())
+    worker.on('error', (error) => {
+      this.#options.logger.warn({ err: error, pid: worker.process.pid }, 'worker error')
+      // A process that could not be created, for example without a free descriptor, has no `exit`.
+      if (worker.process.pid === undefined) this.#exited(worker, null, null)
+    })
   }
 
   #hear(from: Worker, message: unknown): void {

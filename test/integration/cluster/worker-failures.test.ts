@@ -1,4 +1,5 @@
 // needs: rabbitmq, pika
+import { execFileSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, Load } from '../../support/clients/load.ts'
@@ -175,6 +176,26 @@ test('a worker that hangs is named by /readyz within 10 s, does not stop /metric
     )
     await gateway.ready()
     assert.is(await metric(gateway, STORED), 100)
+  } finally {
+    await gateway.dispose()
+  }
+})
+
+/** Sets the limit of open descriptors of a running process. */
+const limitDescriptors = (pid: number, count: number): void =>
+  void execFileSync('prlimit', ['--pid', String(pid), `--nofile=${count}:`])
+
+test('a primary without free descriptors replaces a worker once it has some again', async () => {
+  const gateway = await startGateway({ env: { WORKERS: '2', SHUTDOWN_SECONDS: '60' } })
+  try {
+    // Less than it has open, so that it gets no new one.
+    limitDescriptors(gateway.pid, 6)
+    process.kill(workersOf(gateway)[0]!, 'SIGKILL')
+    await gateway.waitForLog(({ msg, err }) => msg === 'worker error' && err.code === 'EMFILE')
+    limitDescriptors(gateway.pid, 1_000)
+    await until(() => workersOf(gateway).length === 2, { what: 'a new worker' })
+    await until(async () => (await getJson(`${gateway.url}/api/health`)).body.data.ready, { what: 'two ready workers' })
+    assert.is((await gateway.term()).code, 0, gateway.output())
   } finally {
     await gateway.dispose()
   }
