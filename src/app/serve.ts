@@ -9,6 +9,7 @@ import { ensureWebBundle } from '../http/web-assets.ts'
 import { readEnvLayers } from '../platform/env.ts'
 import { withTimeout } from '../platform/with-timeout.ts'
 import { databaseFiles, describeLocation } from '../store/open-store.ts'
+import { ClusterMetrics } from '../telemetry/cluster-metrics.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { Gateway } from './gateway.ts'
 
@@ -110,6 +111,7 @@ const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnLis
     port,
     workers: config.workers,
     databaseFiles: () => databaseFiles(config),
+    metrics: new ClusterMetrics(),
     workerTimeoutMs: config.workerTimeoutMs,
     logger,
     stopMs: config.shutdownMs - EXIT_RESERVE_MS,

@@ -5,9 +5,9 @@ import { backoffDelay } from '../core/backoff.ts'
 import { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import { HealthMonitor } from '../monitoring/health-monitor.ts'
+import { type ProcessMetrics, snapshotMetrics } from '../monitoring/metrics-snapshot.ts'
 import { WorkerPoller } from '../monitoring/worker-poller.ts'
 import { toWorkerStatus, type WorkerReply } from '../monitoring/worker-status.ts'
-import { ClusterMetrics } from './cluster-metrics.ts'
 import { Coordinator } from './coordinator.ts'
 import { type ClusterMessage, isClusterMessage } from './messages.ts'
 
@@ -22,7 +22,17 @@ const TICK_MS = 1_000
 /** A worker without a message for this many ticks is reported as unresponsive. */
 const UNRESPONSIVE_TICKS = 5
 
+/** Metrics of all workers, by the id of the worker. */
+export interface WorkerMetrics {
+  update(worker: number, metrics: ProcessMetrics): void
+  /** Keeps the counters of a worker that has exited, and returns its last ones. */
+  retire(worker: number): ProcessMetrics
+  /** Returns the metrics of all as Prometheus text. */
+  text(): Promise<string>
+}
+
 export interface PrimaryOptions {
+  readonly metrics: WorkerMetrics
   readonly workers: number
   /** A worker without a heartbeat for this long is killed; 0 disables this. In milliseconds. */
   readonly workerTimeoutMs: number
@@ -82,7 +92,6 @@ export class ClusterPrimary {
   readonly #timers = new Set<NodeJS.Timeout>()
   readonly #desk = new Coordinator()
   readonly #rounds = new WorkerPoller()
-  readonly #metrics = new ClusterMetrics()
   readonly #observer: HealthMonitor
   #ticking: NodeJS.Timeout | undefined
   /** Names the workers that do not respond; null if all do. */
@@ -214,14 +223,14 @@ export class ClusterPrimary {
       for (const worker of this.#workers()) if (worker !== from) send(worker, message)
     } else if (message.gateway === 'metrics') {
       void this.#look()
-        .then(() => this.#metrics.text())
+        .then(() => this.#options.metrics.text())
         .then(
           (text) => send(from, { ...message, text }),
           (error: unknown) => this.#options.logger.warn({ err: error }, 'failed to collect worker metrics'),
         )
     } else if (message.gateway === 'vitals') {
       if (message.vitals === undefined) return
-      this.#metrics.update(from.id, message.vitals.metrics)
+      this.#options.metrics.update(from.id, message.vitals.metrics)
       this.#rounds.onReply(message.id, from.id, toWorkerStatus(message.vitals))
     } else if (message.gateway === 'overview') {
       void this.#observer.report(message.after).then((overview) => send(from, { ...message, overview }))
@@ -242,7 +251,7 @@ export class ClusterPrimary {
   }
 
   #retire(worker: Worker): void {
-    this.#observer.onExit(worker.process.pid ?? 0, this.#metrics.retire(worker.id))
+    this.#observer.onExit(worker.process.pid ?? 0, snapshotMetrics(this.#options.metrics.retire(worker.id)))
   }
 
   #exited(worker: Worker, code: number | null, signal: string | null): void {

@@ -123,11 +123,7 @@ export const ERRORS = {
   method_not_allowed: define(405, false, 'See the Allow header for the methods of this route.'),
   internal: define(500, true, 'This is a bug in the gateway. Find the request_id in its log and report it.'),
   shutting_down: define(503, true, 'The gateway is stopping. Send the request again shortly.'),
-  worker_unresponsive: define(
-    503,
-    true,
-    'Connections to this worker hang meanwhile. It is killed and replaced after WORKER_TIMEOUT_SECONDS. If that happens again, check CPU, memory and swap, and report it.',
-  ),
+  worker_unresponsive: define(503, true, 'The worker is killed and replaced after WORKER_TIMEOUT_SECONDS.'),
   not_ready: define(503, true, 'The faults in the response name the failed components.'),
 
   // Database.

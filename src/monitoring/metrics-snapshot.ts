@@ -1,4 +1,7 @@
-import type { ProcessMetrics } from './worker-status.ts'
+import type { Registry } from 'prom-client'
+
+/** Metrics of one process, as prom-client exports them. */
+export type ProcessMetrics = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
 
 /** Metrics as plain numbers by sample name: `gateway_subscribers{state="live"}`. */
 export type MetricsSnapshot = Readonly<Record<string, number>>

@@ -1,9 +1,6 @@
 import type { Registry } from 'prom-client'
 import type { Fault, HealthRegistry } from './health.ts'
-import { type MetricsSnapshot, snapshotMetrics } from './metrics-snapshot.ts'
-
-/** Metrics of one process, as prom-client exports them. */
-export type ProcessMetrics = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
+import { type MetricsSnapshot, type ProcessMetrics, snapshotMetrics } from './metrics-snapshot.ts'
 
 /** Status of one process. */
 export interface WorkerStatus {

@@ -39,6 +39,7 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   'support/stages/entries.ts': { 'fixed wait': [1, 'between two tries'] },
   'support/stages/live-trial.ts': { 'fixed wait': [1, LATER] },
   'unit/cli/demo-script.test.ts': { 'upper limit': [1, 'the times of a script'] },
+  'unit/config/config.test.ts': { 'bare limit': [1, 'a value of the configuration'] },
   'unit/config/database.test.ts': { 'bare limit': [2, 'values of the configuration'] },
 }
 

@@ -57,10 +57,7 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   method_not_allowed: ['方法不被允许', '该路由支持的方法见 Allow 响应头。'],
   internal: ['内部错误', '这是网关自身的缺陷。请用 request_id 在其日志中查找并报告。'],
   shutting_down: ['正在停止', '网关正在停止，请稍后重试。'],
-  worker_unresponsive: [
-    '工作进程没有响应',
-    '连到这个工作进程的请求会一直等待。WORKER_TIMEOUT_SECONDS 之后它会被杀死并补上。如果再次发生，请检查 CPU、内存和交换区，并报告。',
-  ],
+  worker_unresponsive: ['工作进程没有响应', '这个工作进程在 WORKER_TIMEOUT_SECONDS 之后会被杀死并补上。'],
   not_ready: ['尚未就绪', '响应中的 faults 列出了出错的组件。'],
   storage_unavailable: ['存储不可用', '请检查原因：磁盘空间、权限以及磁盘本身。'],
   storage_busy: ['数据库被占用', '另一个进程持有数据库的写锁。网关会继续重试。'],

@@ -1,6 +1,5 @@
 import { AggregatorRegistry } from 'prom-client'
-import { type MetricsSnapshot, snapshotMetrics } from '../monitoring/metrics-snapshot.ts'
-import type { ProcessMetrics } from '../monitoring/worker-status.ts'
+import type { ProcessMetrics } from '../monitoring/metrics-snapshot.ts'
 
 /** Metrics whose values only rise, and must not fall when a worker exits. */
 const CUMULATIVE: readonly string[] = ['counter', 'histogram']
@@ -19,13 +18,13 @@ export class ClusterMetrics {
   }
 
   /** Adds the counters and histograms of a worker that has exited to the sums. @returns its last ones */
-  retire(worker: number): MetricsSnapshot {
+  retire(worker: number): ProcessMetrics {
     const last = (this.#running.get(worker) ?? []).filter(({ type }) => CUMULATIVE.includes(String(type)))
     this.#running.delete(worker)
     // Each aggregated metric has the fields of the exported ones.
     const sums = AggregatorRegistry.aggregate([this.#exited, last])
     this.#exited = sums.getMetricsAsArray() as unknown as ProcessMetrics
-    return snapshotMetrics(last)
+    return last
   }
 
   /** Returns the aggregated metrics as Prometheus text. */
