@@ -3,7 +3,8 @@
  * documentation: runs the real program against the test's own gateway, and ends calls that never end once they work.
  */
 import { spawn } from 'node:child_process'
-import { PROGRAM, wordsOf } from '../harness/program.ts'
+import { pathToFileURL } from 'node:url'
+import { isScript, PROGRAM, wordsOf } from '../harness/program.ts'
 
 const [name = '', ...given] = process.argv.slice(2)
 const { DOC_URL = '', DOC_BACKGROUND, DOC_PORT = '0', DOC_PATH = '' } = process.env
@@ -54,17 +55,42 @@ const run = (file: string, args: readonly string[], { sign, stays, env = {} }: R
   })
 }
 
+/** Runs the gateway's command line in this process, which saves the start of another one. */
+const runHere = async (file: string, args: readonly string[], { sign, stays, env = {} }: Run): Promise<void> => {
+  let output = ''
+  let works = false
+  for (const stream of [process.stdout, process.stderr]) {
+    const write = stream.write.bind(stream) as (...args: unknown[]) => boolean
+    stream.write = (...args: unknown[]): boolean => {
+      output += String(args[0])
+      if (!works && sign?.test(output)) {
+        works = true
+        if (!stays) process.kill(process.pid, 'SIGINT')
+      }
+      return write(...args)
+    }
+  }
+  process.once('exit', (code) => {
+    if (sign !== null) process.exitCode = works ? 0 : code || 1
+  })
+  process.argv = [process.execPath, file, ...args]
+  Object.assign(process.env, { PATH: DOC_PATH }, env)
+  await import(pathToFileURL(file).href)
+}
+
 const call = gatewayCall()
 if (call !== null) {
   const serves = [undefined, 'serve', '--demo'].includes(call[0])
   // `drop` asks for confirmation on a terminal, and the answer is yes.
   const answer = call[0] === 'rejected' && call[1] === 'drop' && !call.includes('--yes') ? ['--yes'] : []
   const [command, ...words] = wordsOf(PROGRAM)
-  run(command!, [...words, ...call, ...answer], {
+  const how = {
     sign: workingSign(call),
     stays: serves && DOC_BACKGROUND !== undefined,
     env: serves ? { PORT: DOC_PORT } : {},
-  })
+  }
+  if (isScript(PROGRAM)) await runHere(words[0]!, [...call, ...answer], how)
+  else run(command!, [...words, ...call, ...answer], how)
 } else if (name === 'curl') {
   const args = given.map((word) => word.replace('http://127.0.0.1:8080', DOC_URL))
   const follows = args.includes('-N')
