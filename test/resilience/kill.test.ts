@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, IdReader, Load } from '../support/clients/load.ts'
 import { PikaPublisher } from '../support/clients/pika.ts'
+import { failpointProgram } from '../support/harness/program.ts'
 import { suite } from '../support/harness/suite.ts'
 import { runs } from '../support/harness/tier.ts'
 import { until } from '../support/harness/wait.ts'
@@ -12,8 +13,8 @@ import { RUN_WORKERS, startGateway } from '../support/servers/gateway.ts'
 import { type ControlledBroker, controlledBroker, deleteNames, uniqueNames } from '../support/servers/rabbitmq.ts'
 import { brokerEnv } from '../support/stages/stage.ts'
 
-// A run with three workers costs as much CPU time as three runs with one.
-const ROUNDS = runs(8, RUN_WORKERS === 1 ? 200 : 60)
+// A life of three workers costs as much processor as three lives of one.
+const ROUNDS = runs(6, RUN_WORKERS === 1 ? 200 : 60)
 const FAILPOINT_ROUNDS = runs(2, 20)
 
 const test = suite('kill')
@@ -78,8 +79,7 @@ test(`a gateway that is killed ${ROUNDS} times under load loses nothing and doub
 const failAt = async (stage: string): Promise<void> => {
   const names = uniqueNames(stage)
   const env = { ...brokerEnv(broker.url, names), FAILPOINT_STAGE: stage }
-  const entry = 'test/support/servers/failpoint-gateway.ts'
-  const gateway = await startGateway({ entry, env: { ...env, FAILPOINT_NTH: '1' } })
+  const gateway = await startGateway({ entry: failpointProgram(), env: { ...env, FAILPOINT_NTH: '1' } })
   const agent = new PikaPublisher({ url: broker.url, exchange: names.exchange, mandatory: true, retry: true })
   const load = new Load(agent, stage, { everyMs: 10 })
   const reader = new IdReader(gateway, stage, { retryMs: 50 })

@@ -2,10 +2,10 @@ import { mkdtempSync } from 'node:fs'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import { removeAtExit } from './cleanup.ts'
-import { ROOT } from './program.ts'
+import { FAILPOINT_SOURCE, ROOT } from './program.ts'
 
 /**
- * Bundles the gateway with all its packages into a folder that is deleted when this process exits: the tests start
+ * Bundles the gateway, and the one that kills itself, with all packages into a folder that is deleted when this process exits: the tests start
  * hundreds of gateways and commands, each of which then takes 0.5 instead of 1.7 s of processor time.
  *
  * @returns the script; it is inside the repository like src/, so that it finds the files that the gateway ships with
@@ -18,6 +18,7 @@ export const bundleProgram = async (): Promise<string> => {
     entryPoints: [
       { out: 'cli', in: join(ROOT, 'src/cli.ts') },
       { out: 'sqlite-writer-thread', in: join(ROOT, 'src/store/sqlite/writer-thread.ts') },
+      { out: 'failpoint-gateway', in: join(ROOT, FAILPOINT_SOURCE) },
     ],
     outdir,
     bundle: true,
