@@ -12,13 +12,13 @@ import { suite } from '../../support/harness/suite.ts'
 import { freePort, getJson, type Json, postJson, tempDir, until } from '../../support/harness/wait.ts'
 import { type Authority, makeAuthority } from '../../support/servers/certificates.ts'
 import { type Env, type Gateway, ROOT, startGateway } from '../../support/servers/gateway.ts'
-import { type Broker, type Names, startBroker, uniqueNames } from '../../support/servers/rabbitmq.ts'
+import { type ControlledBroker, controlledBroker, type Names, uniqueNames } from '../../support/servers/rabbitmq.ts'
 import { chat, eventUrl, restIds } from '../../support/stages/rooms.ts'
 import { brokerEnv } from '../../support/stages/stage.ts'
 
 let authority: Authority
 let stranger: Authority
-let broker: Broker
+let broker: ControlledBroker
 let tlsPort: number
 const started: Gateway[] = []
 
@@ -62,17 +62,23 @@ amqps.before(async () => {
   stranger = makeAuthority('somebody else')
   tlsPort = await freePort()
   const { certFile, keyFile } = authority.issue({ names: ['DNS:localhost', 'IP:127.0.0.1'] })
-  broker = await startBroker({
-    config: [
-      `listeners.ssl.1 = 127.0.0.1:${tlsPort}`,
-      `listeners.ssl.2 = 127.0.0.2:${tlsPort}`,
-      `ssl_options.cacertfile = ${authority.caFile}`,
-      `ssl_options.certfile = ${certFile}`,
-      `ssl_options.keyfile = ${keyFile}`,
-      'ssl_options.verify = verify_peer',
-      'ssl_options.fail_if_no_peer_cert = true',
-    ].join('\n'),
-  })
+  broker = await controlledBroker()
+  const options = [
+    `{cacertfile, "${authority.caFile}"}`,
+    `{certfile, "${certFile}"}`,
+    `{keyfile, "${keyFile}"}`,
+    '{verify, verify_peer}',
+    '{fail_if_no_peer_cert, true}',
+  ]
+  for (const address of ['127.0.0.1', '127.0.0.2']) {
+    const listener = `{"${address}", ${tlsPort}}, [${options}], 10`
+    // RabbitMQ 3.11 added a parameter.
+    const started = await broker.evaluate(`case erlang:function_exported(rabbit_networking, start_ssl_listener, 4) of
+        true -> rabbit_networking:start_ssl_listener(${listener}, 1);
+        false -> rabbit_networking:start_ssl_listener(${listener})
+      end`)
+    assert.is(started, 'ok')
+  }
 })
 amqps.after.each(async () => {
   for (const gateway of started.splice(0)) await gateway.dispose()
