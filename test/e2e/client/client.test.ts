@@ -21,7 +21,10 @@ const MOST_BYTES = 5_000
 let browser: Browser
 const gateways: Gateway[] = []
 const tabs: Tab[] = []
+/** The gateway of the tests that leave nothing behind but their events. */
+let shared: Gateway
 
+/** A gateway of the test's own. */
 const gateway = async (env: Env = {}): Promise<Gateway> => {
   const started = await startGateway({ env: { HEARTBEAT_SECONDS: '1', ...env } })
   gateways.push(started)
@@ -39,13 +42,20 @@ const streamOf = (event_id: string): string => `/api/events/${event_id}/stream`
 const client = suite('the browser client')
 
 client.before(async () => {
-  browser = await launchChromium()
+  ;[browser, shared] = await Promise.all([launchChromium(), startGateway({ env: { HEARTBEAT_SECONDS: '1' } })])
+})
+client.before.each(async () => {
+  if (!shared.running) await shared.restart()
+  await until(async () => (await metric(shared, 'gateway_subscribers')) === 0, { what: 'no stream of an earlier test' })
 })
 client.after.each(async () => {
   await closeTabs(browser, tabs)
   for (const one of gateways.splice(0)) await one.dispose()
 })
-client.after(() => browser?.close())
+client.after(async () => {
+  await browser?.close()
+  await shared?.dispose()
+})
 
 client(`has less than ${MOST_BYTES} bytes, gzipped`, async () => {
   await buildWeb()
@@ -62,7 +72,7 @@ client('can be imported under the name of the package', async () => {
 })
 
 client('delivers the history, then live messages, with every digit', async () => {
-  const it = await gateway()
+  const it = shared
   const event_id = newRoom()
   const ids = await publish(it, event_id, chats(700))
   const page = await tab(it.url)
@@ -83,7 +93,7 @@ client('delivers the history, then live messages, with every digit', async () =>
 })
 
 client('follows several events on one stream', async () => {
-  const it = await gateway()
+  const it = shared
   const [a, b] = [newRoom(), newRoom('房间 &')]
   const page = await tab(it.url)
   await page.follow([a, b])
@@ -99,7 +109,7 @@ client('follows several events on one stream', async () => {
 })
 
 client('loses and duplicates nothing when the gateway is killed and restarted', async () => {
-  const it = await gateway()
+  const it = shared
   const event_id = newRoom()
   const page = await tab(it.url)
   await page.follow(streamOf(event_id))
@@ -119,7 +129,7 @@ client('loses and duplicates nothing when the gateway is killed and restarted', 
 })
 
 client('detects a silent connection, and resumes after its last id', async () => {
-  const it = await gateway()
+  const it = shared
   const line = await startProxy(Number(new URL(it.url).port))
   try {
     const event_id = newRoom()
@@ -140,7 +150,7 @@ client('detects a silent connection, and resumes after its last id', async () =>
 })
 
 client('after a sleep, a working connection is kept and a dead one replaced', async () => {
-  const it = await gateway()
+  const it = shared
   const line = await startProxy(Number(new URL(it.url).port))
   try {
     const event_id = newRoom()
@@ -175,7 +185,7 @@ client('after a sleep, a working connection is kept and a dead one replaced', as
 })
 
 client('allows the browser to freeze its tab, and continues when it wakes', async () => {
-  const it = await gateway()
+  const it = shared
   const event_id = newRoom()
   const drowsy = await launchDrowsyChromium()
   try {
@@ -196,7 +206,7 @@ client('allows the browser to freeze its tab, and continues when it wakes', asyn
 })
 
 client('reports that the browser is offline, and reconnects with the network', async () => {
-  const it = await gateway()
+  const it = shared
   const event_id = newRoom()
   const page = await tab(it.url)
   await page.follow(streamOf(event_id))
@@ -281,7 +291,7 @@ client('gets a ticket for each connection, and a new token when the old one has 
 })
 
 client('connects the page of DeepSOC with the single script tag of the documentation', async () => {
-  const it = await gateway()
+  const it = shared
   const warRoom = await startDocPage(it.url)
   try {
     const page = await (await browser.newContext()).newPage()
