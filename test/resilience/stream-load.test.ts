@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { collectIds, openSse, Reader, type SseStream } from '../support/clients/sse.ts'
 import { suite } from '../support/harness/suite.ts'
+import { runs } from '../support/harness/tier.ts'
 import { type Json, until } from '../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../support/servers/gateway.ts'
 import { chat, chats, eventUrl, metric, newRoom, publish } from '../support/stages/rooms.ts'
@@ -131,7 +132,7 @@ load('resume when a client pauses and reads again', async () => {
   const opened = await stream(room)
   await opened.next('caught_up')
   const ids: number[] = []
-  for (let round = 0; round < 3; round++) {
+  for (let round = 0; round < runs(1, 3); round++) {
     opened.pause()
     ids.push(...(await publishUntilStalled(room)))
     ids.push(...(await publish(gateway, room, chats(50))))
