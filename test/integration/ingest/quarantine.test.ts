@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import * as assert from 'uvu/assert'
 import { openSse } from '../../support/clients/sse.ts'
+import { failpointProgram } from '../../support/harness/program.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, until } from '../../support/harness/wait.ts'
 import { messageRows, type RejectedRow, rejectedRows } from '../../support/servers/database.ts'
@@ -265,7 +266,7 @@ test('nothing bad stays in the queue', async () => {
 
 test('an invalid message redelivered after a crash is not quarantined twice, one sent twice is', async () => {
   const crashing = await openStage(broker.url, 'crashing', {
-    gateway: { entry: 'test/support/servers/failpoint-gateway.ts' },
+    gateway: { entry: failpointProgram() },
     env: { FAILPOINT_STAGE: 'committed', FAILPOINT_NTH: '1' },
   })
   try {
