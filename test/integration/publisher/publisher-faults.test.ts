@@ -1,11 +1,21 @@
-// needs: rabbitmq
+// needs: rabbitmq, pika
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { Publisher, type PublisherOptions } from '../../../src/publisher/index.ts'
-import { assertInOrder, declareQueue, rejection, takeAll } from '../../support/clients/agents.ts'
+import {
+  type Agent,
+  type AgentOptions,
+  assertInOrder,
+  declareQueue,
+  firstCopies,
+  pythonAgent,
+  rejection,
+  takeAll,
+} from '../../support/clients/agents.ts'
 import { assertNothingLost, IdReader, type Load } from '../../support/clients/load.ts'
-import { limit, WAIT_MS } from '../../support/harness/limits.ts'
+import { limit, WAIT_MS, within } from '../../support/harness/limits.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { tempDir, until } from '../../support/harness/wait.ts'
 import { startAlarmProxy } from '../../support/servers/alarm-proxy.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
@@ -14,8 +24,8 @@ import { brokerEnv } from '../../support/stages/stage.ts'
 
 const test = suite('publisher-faults')
 
-const MESSAGES = 10_000
-const DEATHS = 3
+const MESSAGES = runs(3_400, 10_000)
+const DEATHS = runs(1, 3)
 
 let broker: Broker
 let names: Names
@@ -110,9 +120,8 @@ test('close does not wait for the end of an alarm, and an outbox goes on where i
   try {
     for (let n = 1; n < 20; n++) await first.send({ event_id: 'e', message_id: `m${n}`, n })
     await until(() => first.state.status === 'blocked')
-    const from = performance.now()
-    const { queued } = await first.close({ timeoutMs: 200 })
-    assert.ok(performance.now() - from < 10_000)
+    // The alarm lasts until it has closed.
+    const { queued } = await within(first.close({ timeoutMs: 200 }), 'close during an alarm')
     assert.is(queued, 19)
   } finally {
     await broker.alarmOff()
@@ -165,7 +174,10 @@ test('a message above the limit of RabbitMQ affects no other one, and is quarant
 /** Returns the number of open channels at the broker. */
 const channels = async (): Promise<number> => Number(await broker.evaluate('length(rabbit_channel:list())'))
 
-/** Sends to 50 events at once, more than RabbitMQ accepts from one channel at a time. */
+/** More than RabbitMQ takes from one channel at a time. */
+const BURST = runs(3_000, 9_000)
+
+/** Sends to 50 events at once. */
 const burst = async (publisher: Publisher, from: number, count: number): Promise<void> => {
   const sends = Array.from({ length: count }, (_, i) => {
     const n = from + i
@@ -180,9 +192,9 @@ test('a burst uses one channel, and each event stays in order', async () => {
   const publisher = publisherOf({ sendTimeoutMs: WAIT_MS })
   await burst(publisher, 0, 20)
   assert.is(await channels(), others + 1)
-  await burst(publisher, 20, 9_000)
+  await burst(publisher, 20, BURST)
   assert.is(await channels(), others + 1)
-  assertInOrder(await takeAll(broker.url, names.queue), 9_020)
+  assertInOrder(await takeAll(broker.url, names.queue), 20 + BURST)
 })
 
 test('a burst succeeds if the broker allows a single channel', async () => {
@@ -194,15 +206,15 @@ test('a burst succeeds if the broker allows a single channel', async () => {
     const faults: string[] = []
     const onState = ({ error }: Publisher['state']) => faults.push(...(error === null ? [] : [error.code]))
     const publisher = publisherOf({ sendTimeoutMs: WAIT_MS, onState })
-    await burst(publisher, 0, 3_000)
-    await burst(publisher, 3_000, 3_000)
+    await burst(publisher, 0, BURST / 2)
+    await burst(publisher, BURST / 2, BURST / 2)
     assert.is(await channels(), others + 1)
     assert.equal(faults, [])
   } finally {
     await broker.ctl('clear_user_limits', 'guest', 'max-channels')
     await broker.evaluate('application:set_env(rabbit, channel_max, 2047)')
   }
-  assertInOrder(await takeAll(broker.url, names.queue), 6_000)
+  assertInOrder(await takeAll(broker.url, names.queue), BURST)
 })
 
 /** Messages sent by the agent of one event, in the format that `assertNothingLost` compares. */
@@ -234,7 +246,7 @@ class Burst {
   }
 }
 
-test(`${MESSAGES} messages get through ${DEATHS} deaths of the broker: none lost, none twice, all in order`, async () => {
+test(`${MESSAGES} messages get through ${DEATHS} ${DEATHS === 1 ? 'death' : 'deaths'} of the broker: none lost, none twice, all in order`, async () => {
   let gateway: Gateway | undefined
   const readers: IdReader[] = []
   try {
@@ -278,6 +290,35 @@ test(`${MESSAGES} messages get through ${DEATHS} deaths of the broker: none lost
     for (const reader of readers) await reader.stop()
     await gateway?.dispose()
   }
+})
+
+test('a broker crash in the middle of a burst of Python agents loses nothing and keeps the order', async () => {
+  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
+  const other = { ...names, exchange: `${names.exchange}.kept`, queue: `${names.queue}.kept` }
+  await declareQueue(broker.url, other, { 'x-queue-type': 'quorum' })
+  const outbox = outboxOf('python')
+  const agentOf = (options: Partial<AgentOptions>): Agent =>
+    pythonAgent({ url: broker.url, exchange: names.exchange, outbox: '-', count: 1, ...options })
+  const direct = agentOf({ count: 600, events: 2 })
+  const kept = agentOf({ exchange: other.exchange, outbox, count: 600, events: 2 })
+  await direct.hasAccepted(100)
+  await broker.kill9()
+  const late = agentOf({ count: 1, from: 600, events: 601 })
+  await kept.hasAccepted(600)
+  await broker.start()
+  for (const agent of [direct, kept, late]) {
+    await agent.ended()
+    assert.is(agent.fault, undefined, agent.output)
+  }
+  assert.is(kept.queued, 0)
+  const taken = await takeAll(broker.url, names.queue)
+  assertInOrder(
+    taken.filter(({ event_id }) => event_id !== 'e600'),
+    600,
+  )
+  assert.is(firstCopies(taken).length, 601)
+  assertInOrder(await takeAll(broker.url, other.queue), 600)
+  await deleteNames(broker.url, other)
 })
 
 test.run()

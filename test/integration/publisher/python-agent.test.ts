@@ -1,37 +1,43 @@
 // needs: rabbitmq, pika
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import { Publisher } from '../../../src/publisher/index.ts'
 import {
-  Agent,
+  type Agent,
   type AgentOptions,
   assertInOrder,
   declareQueue,
   firstCopies,
+  pythonAgent,
+  pythonWithPika,
   takeAll,
 } from '../../support/clients/agents.ts'
 import { killAtExit } from '../../support/harness/cleanup.ts'
 import { WAIT_MS } from '../../support/harness/limits.ts'
-import { pikaPython } from '../../support/harness/provision.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir, until } from '../../support/harness/wait.ts'
 import { ROOT } from '../../support/servers/gateway.ts'
-import { type Broker, deleteNames, type Names, startBroker, uniqueNames } from '../../support/servers/rabbitmq.ts'
+import {
+  deleteNames,
+  type Names,
+  type SharedBroker,
+  sharedBroker,
+  uniqueNames,
+} from '../../support/servers/rabbitmq.ts'
 
 const test = suite('python-agent')
 
 const NOWHERE = 'amqp://guest:guest@127.0.0.1:1'
 const SCRIPT = join(ROOT, 'examples', 'python', 'agent.py')
 
-let broker: Broker
+let broker: SharedBroker
 let names: Names
 let outbox: string
 
 test.before(async () => {
-  broker = await startBroker()
+  broker = await sharedBroker()
 })
 
 test.after(async () => {
@@ -45,21 +51,16 @@ test.before.each(() => {
 
 test.after.each(() => deleteNames(broker.url, names))
 
-const python = (): string => {
-  const found = pikaPython()
-  if (found === undefined) throw new Error('no Python with pika')
-  return found
-}
-
-const agentOf = (options: Partial<AgentOptions>): Agent => {
-  const command = [python(), fileURLToPath(new URL('../../support/clients/agent.py', import.meta.url))]
-  return new Agent({ url: broker.url, exchange: names.exchange, outbox: '-', count: 1, ...options, command })
-}
+const agentOf = (options: Partial<AgentOptions>): Agent =>
+  pythonAgent({ url: broker.url, exchange: names.exchange, outbox: '-', count: 1, ...options })
 
 /** Runs the example as a script. */
 const runScript = (args: string[], env: Record<string, string>, input = '') =>
   new Promise<{ code: number | null; stdout: string; stderr: string }>((resolve, reject) => {
-    const child = spawn(python(), ['-B', SCRIPT, ...args], { env: { PATH: process.env.PATH, ...env }, stdio: 'pipe' })
+    const child = spawn(pythonWithPika(), ['-B', SCRIPT, ...args], {
+      env: { PATH: process.env.PATH, ...env },
+      stdio: 'pipe',
+    })
     if (child.pid !== undefined) child.once('exit', killAtExit(child.pid))
     let [stdout, stderr] = ['', '']
     child.stdout.on('data', (chunk: Buffer) => {
@@ -174,32 +175,6 @@ test('an outbox is emptied after a kill -9 of the agent, and no second agent ope
       .sort(),
     [...held].sort(),
   )
-})
-
-test('a broker crash in the middle of a burst loses nothing and keeps the order', async () => {
-  await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
-  const other = { ...names, exchange: `${names.exchange}.kept`, queue: `${names.queue}.kept` }
-  await declareQueue(broker.url, other, { 'x-queue-type': 'quorum' })
-  const direct = agentOf({ count: 600, events: 2 })
-  const kept = agentOf({ exchange: other.exchange, outbox, count: 600, events: 2 })
-  await direct.hasAccepted(100)
-  await broker.kill9()
-  const late = agentOf({ count: 1, from: 600, events: 601 })
-  await kept.hasAccepted(600)
-  await broker.start()
-  for (const agent of [direct, kept, late]) {
-    await agent.ended()
-    assert.is(agent.fault, undefined, agent.output)
-  }
-  assert.is(kept.queued, 0)
-  const taken = await takeAll(broker.url, names.queue)
-  assertInOrder(
-    taken.filter(({ event_id }) => event_id !== 'e600'),
-    600,
-  )
-  assert.is(firstCopies(taken).length, 601)
-  assertInOrder(await takeAll(broker.url, other.queue), 600)
-  await deleteNames(broker.url, other)
 })
 
 test.run()

@@ -5,6 +5,7 @@ import type { AsyncMessage, Channel } from 'rabbitmq-client'
 import * as assert from 'uvu/assert'
 import type { PublishError, PublishErrorCode } from '../../../src/publisher/index.ts'
 import { killAtExit, killNow } from '../harness/cleanup.ts'
+import { pikaPython } from '../harness/provision.ts'
 import { until } from '../harness/wait.ts'
 import { type Names, withChannel } from '../servers/rabbitmq.ts'
 
@@ -165,3 +166,17 @@ export class Agent {
     await this.#ended
   }
 }
+
+/**
+ * Returns a Python that can import pika.
+ * @throws Error if there is none
+ */
+export const pythonWithPika = (): string => {
+  const found = pikaPython()
+  if (found === undefined) throw new Error('no Python with pika')
+  return found
+}
+
+/** An agent that publishes with the Python example. */
+export const pythonAgent = (options: AgentOptions): Agent =>
+  new Agent({ ...options, command: [pythonWithPika(), fileURLToPath(new URL('./agent.py', import.meta.url))] })
