@@ -3,12 +3,14 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { killAtExit } from '../support/harness/cleanup.ts'
+import { ROOT } from '../support/harness/program.ts'
 import { suite } from '../support/harness/suite.ts'
 import { tempDir, until } from '../support/harness/wait.ts'
-import { ROOT } from '../support/servers/gateway.ts'
+import { runTests } from '../support/runner/main.ts'
 
 type Files = Readonly<Record<string, string>>
 type Run = { code: number | null; output: string; lines: string[]; last: string }
+/** With an environment, even an empty one, the runner is a process of its own. */
 type Call = { args?: readonly string[]; env?: NodeJS.ProcessEnv }
 
 const UVU = `import { test, suite } from '${import.meta.resolve('uvu')}'`
@@ -17,12 +19,17 @@ const WAIT = `import { tempDir, until } from '${import.meta.resolve('../support/
 
 const PASSING = `${UVU}\ntest('one', () => {})\ntest.run()`
 
+const endedWith = (code: number | null, output: string): Run => {
+  const lines = output.trimEnd().split('\n')
+  return { code, output, lines, last: lines.at(-1) ?? '' }
+}
+
+/** The environment of a user who has set nothing for tests. */
+const PLAIN: NodeJS.ProcessEnv = { ...process.env, TEST_FULL: '', TEST_TIMEOUT_FACTOR: '' }
+
 const runNode = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Run> =>
   new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, args, {
-      env: { ...process.env, TEST_FULL: '', TEST_TIMEOUT_FACTOR: '', ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-    })
+    const child = spawn(process.execPath, args, { env: { ...PLAIN, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
     if (child.pid !== undefined) child.once('exit', killAtExit(child.pid))
     let output = ''
     const keep = (chunk: Buffer): void => {
@@ -31,14 +38,18 @@ const runNode = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<
     child.stdout.on('data', keep)
     child.stderr.on('data', keep)
     child.once('error', reject)
-    child.once('close', (code) => {
-      const lines = output.trimEnd().split('\n')
-      resolve({ code, output, lines, last: lines.at(-1) ?? '' })
-    })
+    child.once('close', (code) => resolve(endedWith(code, output)))
   })
 
-const runIn = (dir: string, { args = [], env }: Call = {}): Promise<Run> =>
-  runNode([join(ROOT, 'test', 'run.ts'), '--dir', dir, ...args], env)
+/** Runs the runner over a folder, in this process if neither its environment nor its own process is what is tested. */
+const runIn = async (dir: string, { args = [], env }: Call = {}): Promise<Run> => {
+  if (env) return runNode([join(ROOT, 'test', 'run.ts'), '--dir', dir, ...args], env)
+  let output = ''
+  const write = (text: string): void => {
+    output += text
+  }
+  return endedWith(await runTests(['--dir', dir, ...args], { env: PLAIN, write }), output)
+}
 
 const folderOf = (files: Files): string => {
   const dir = tempDir('gateway-runner-')
@@ -82,16 +93,19 @@ const beside = (name: string, body: () => Promise<void>): void => {
 }
 
 beside('counts passing and skipped tests, gives a passing file one line, and lists the slowest files', async () => {
-  const { code, lines, last, output } = await runFiles({
-    'a.test.ts': `${OURS}
+  const { code, lines, last, output } = await runFiles(
+    {
+      'a.test.ts': `${OURS}
 const t = suite('a')
 t('one', () => {})
 t('two', async () => {})
 t.skip('three', 'no moon tonight')
 t.run()`,
-    'b.test.ts': PASSING,
-    'no-test.ts': 'throw new Error("not to be run")',
-  })
+      'b.test.ts': PASSING,
+      'no-test.ts': 'throw new Error("not to be run")',
+    },
+    { env: {} },
+  )
   assert.is(last, '3 passed, 0 failed, 1 skipped', output)
   assert.is(code, 0)
   assert.is(lines.filter((line) => line.startsWith('ok ')).length, 2)
@@ -219,7 +233,7 @@ const t = suite('s')
 t('endless', () => {
   const child = spawn('sleep', ['600'])
   writeFileSync('${mark}', child.pid + ' ' + tempDir())
-  while (true) {}
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
 })
 t.run()`,
   }
@@ -270,7 +284,7 @@ const t = suite('s')
 for (let n = 0; n < runs(2, 5); n++) t('case ' + n, () => {})
 t.run()`,
   }
-  const short = await runFiles(files)
+  const short = await runFiles(files, { env: {} })
   assert.is(short.last, '3 passed, 0 failed', short.output)
   assert.not.match(short.output, 'whole')
   const full = await runFiles(files, { env: { TEST_FULL: '1' } })
@@ -377,7 +391,7 @@ beside(
 ${WAIT}
 import { startGateway } from '${import.meta.resolve('../support/servers/gateway.ts')}'
 const t = suite('s')
-t('earlier', async () => (await startGateway({ env: { LOG_LEVEL: 'error' } })).dispose())
+t('earlier', async () => (await startGateway()).dispose())
 t('waits', async () => {
   const gateway = await startGateway()
   try {

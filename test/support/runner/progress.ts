@@ -14,13 +14,15 @@ export class Progress {
   /** Milliseconds of the passed runs. */
   readonly durations = new Map<string, number>()
   readonly #total: number
+  readonly #write: (text: string) => void
   readonly #from = performance.now()
   #done = 0
   /** Recorded durations of the remaining and the completed runs, in seconds. */
   #leftSeconds: number
   #doneSeconds = 0
 
-  constructor(runs: readonly TestRun[]) {
+  constructor(runs: readonly TestRun[], write: (text: string) => void) {
+    this.#write = write
     this.#total = runs.length
     this.#leftSeconds = runs.reduce((sum, { name }) => sum + secondsOf(name), 0)
   }
@@ -32,12 +34,12 @@ export class Progress {
     this.skipped += skipped
     if (problem) {
       this.#print('FAIL', name, `${problem}, ${seconds(ms)}`)
-      process.stdout.write(`${output.trimEnd()}\n\n`)
+      this.#write(`${output.trimEnd()}\n\n`)
       return
     }
     this.durations.set(name, ms)
     this.#print('ok  ', name, `${passed} passed${skipped > 0 ? `, ${skipped} skipped` : ''}, ${seconds(ms)}`)
-    for (const line of output.split('\n')) if (line.startsWith('SKIP ')) process.stdout.write(`     ${line}\n`)
+    for (const line of output.split('\n')) if (line.startsWith('SKIP ')) this.#write(`     ${line}\n`)
   }
 
   /** Counts and prints a run that could not start. */
@@ -49,8 +51,8 @@ export class Progress {
   /** Prints the slowest runs. */
   printSlowest(): void {
     const slowest = [...this.durations].sort(([, one], [, other]) => other - one).slice(0, SLOWEST)
-    process.stdout.write('\nslowest:\n')
-    for (const [name, ms] of slowest) process.stdout.write(`${seconds(ms).padStart(9)}  ${name}\n`)
+    this.#write('\nslowest:\n')
+    for (const [name, ms] of slowest) this.#write(`${seconds(ms).padStart(9)}  ${name}\n`)
   }
 
   #print(verdict: string, name: string, detail: string): void {
@@ -58,7 +60,7 @@ export class Progress {
     this.#leftSeconds -= secondsOf(name)
     this.#doneSeconds += secondsOf(name)
     const count = `${this.#done}/${this.#total}`.padStart(2 * `${this.#total}`.length + 1)
-    process.stdout.write(`${verdict} ${count} ${name}: ${detail}${this.#left()}\n`)
+    this.#write(`${verdict} ${count} ${name}: ${detail}${this.#left()}\n`)
   }
 
   /** Estimates the remaining time from recorded durations and the relative speed of this machine so far. */
