@@ -22,7 +22,15 @@ const primaryTimeout = (): GatewayError => new GatewayError('overloaded', 'The p
 interface PendingRequest {
   readonly ask: CoordinatorRequest
   readonly settle: (answer: CoordinatorResponse) => void
+  /** Called if the primary is gone. */
+  readonly onPrimaryExit: () => void
 }
+
+/**
+ * True for requests that succeed without a primary: limits end with this process, which is about to stop, and a stream
+ * that is refused with an error instead of being closed in order would not be opened again by an EventSource.
+ */
+const isLimit = ({ do: kind }: CoordinatorRequest): boolean => kind === 'enter' || kind === 'leave' || kind === 'spend'
 
 /** Communication between workers. Not needed by a single process. */
 export interface ClusterPeers {
@@ -38,7 +46,7 @@ export type DrainReason = 'drain' | 'signal' | 'primary_exited'
 /** The worker's end of the communication with the primary. */
 export class ClusterWorker implements ClusterPeers {
   readonly bell = new ClusterChangeNotifier(() => void sendToPrimary({ gateway: 'bell' }))
-  readonly #asked = new Map<number, (answer: ClusterMessage) => void>()
+  readonly #asked = new Map<number, PromiseWithResolvers<ClusterMessage>>()
   readonly #questions = new Map<number, readonly PendingRequest[]>()
   #waiting: PendingRequest[] = []
   #onRevocation: (revocation: Revocation) => void = noop
@@ -47,6 +55,10 @@ export class ClusterWorker implements ClusterPeers {
   #asking = 0
 
   constructor() {
+    process.on('disconnect', () => {
+      for (const { onPrimaryExit } of [...this.#questions.values(), this.#waiting].flat()) onPrimaryExit()
+      for (const { reject } of this.#asked.values()) reject(primaryTimeout())
+    })
     process.on('message', (message: unknown) => {
       if (!isClusterMessage(message)) return
       if (message.gateway === 'bell') this.bell.emit()
@@ -54,7 +66,8 @@ export class ClusterWorker implements ClusterPeers {
       else if (message.gateway === 'unresponsive') this.#unresponsive(message.text)
       else if (message.gateway === 'answer') this.#answered(message.id, message.answers)
       else if (message.gateway === 'vitals') void this.sendStatus(message.id)
-      else if (message.gateway === 'metrics' || message.gateway === 'overview') this.#asked.get(message.id)?.(message)
+      else if (message.gateway === 'metrics' || message.gateway === 'overview')
+        this.#asked.get(message.id)?.resolve(message)
     })
   }
 
@@ -101,7 +114,6 @@ export class ClusterWorker implements ClusterPeers {
   /** Sends a request to the coordinator in the primary. @throws GatewayError overloaded if it does not reply in time */
   readonly request = (ask: CoordinatorRequest): Promise<CoordinatorResponse> =>
     new Promise((resolve, reject) => {
-      if (!process.connected) throw primaryTimeout()
       let late = false
       const timer = setTimeout(() => {
         late = true
@@ -115,8 +127,14 @@ export class ClusterWorker implements ClusterPeers {
           void this.request({ do: 'leave', keys: ask.keys.map(([key]) => key) }).catch(noop)
         }
       }
+      const onPrimaryExit = (): void => {
+        clearTimeout(timer)
+        if (isLimit(ask)) resolve({ ok: true })
+        else reject(primaryTimeout())
+      }
+      if (!process.connected) return onPrimaryExit()
       // Batch requests, so that ten thousand reconnecting subscribers do not cost as many messages.
-      if (this.#waiting.push({ ask, settle }) === 1) setImmediate(() => this.#sendQuestions())
+      if (this.#waiting.push({ ask, settle, onPrimaryExit }) === 1) setImmediate(() => this.#sendQuestions())
     })
 
   readonly broadcastRevocation = (revocation: Revocation): void =>
@@ -126,17 +144,17 @@ export class ClusterWorker implements ClusterPeers {
     this.#onRevocation = listener
   }
 
-  #askPrimary(question: (id: number) => ClusterMessage, timeoutMs: number): Promise<ClusterMessage> {
+  async #askPrimary(question: (id: number) => ClusterMessage, timeoutMs: number): Promise<ClusterMessage> {
+    if (!process.connected) throw primaryTimeout()
     const id = ++this.#asking
-    return new Promise<ClusterMessage>((resolve, reject) => {
-      if (!process.connected) throw primaryTimeout()
-      const timer = setTimeout(() => reject(primaryTimeout()), timeoutMs)
-      this.#asked.set(id, (answer) => {
-        clearTimeout(timer)
-        resolve(answer)
-      })
-      void sendToPrimary(question(id))
-    }).finally(() => this.#asked.delete(id))
+    const answer = Promise.withResolvers<ClusterMessage>()
+    const timer = setTimeout(() => answer.reject(primaryTimeout()), timeoutMs)
+    this.#asked.set(id, answer)
+    void sendToPrimary(question(id))
+    return answer.promise.finally(() => {
+      clearTimeout(timer)
+      this.#asked.delete(id)
+    })
   }
 
   #sendQuestions(): void {

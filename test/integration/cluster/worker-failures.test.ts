@@ -106,6 +106,16 @@ test('when the primary is killed under load, each worker ends its streams with c
   underLoad(async ({ gateway, names, open }, load) => {
     const streams = await Promise.all(Array.from({ length: STREAMS }, () => open(load.event_id)))
     await load.more(100)
+    // An EventSource gives up on any status but 200, and comes back after a refused connection.
+    const statuses = new Set<number>()
+    let opening = true
+    const openers = Array.from({ length: 4 }, async () => {
+      while (opening) {
+        const stream = await open(load.event_id).catch(() => null)
+        if (stream !== null) statuses.add(stream.status)
+        stream?.close()
+      }
+    })
     const workers = workersOf(gateway)
     await gateway.kill9()
     for (const stream of streams) {
@@ -113,6 +123,9 @@ test('when the primary is killed under load, each worker ends its streams with c
       assert.equal(stream.events.at(-1)?.data, { reason: 'shutdown' })
     }
     await until(() => !workers.some(isRunning), { what: 'the workers to exit' })
+    opening = false
+    await Promise.all(openers)
+    assert.equal([...statuses], [200])
     await load.stop()
     const stopped = gateway.logs().filter(({ msg }) => msg === 'stopped')
     assert.is(stopped.length, WORKERS, gateway.output())
