@@ -70,6 +70,7 @@ export class StreamHub {
   readonly #pages: HistoryCache
   readonly #tailer: Tailer
   readonly #timers: StreamTimers
+  #stopping = false
 
   constructor(options: HubOptions) {
     this.#options = options
@@ -119,10 +120,8 @@ export class StreamHub {
 
   /** Ends every stream with `closing` and a random `retry:`. */
   async stop(): Promise<void> {
-    const { minMs, maxMs } = RETRY_SPREAD_MS
-    for (const subscriber of [...this.#subscribers]) {
-      this.#end(subscriber, 'shutdown', minMs + Math.random() * (maxMs - minMs))
-    }
+    this.#stopping = true
+    for (const subscriber of [...this.#subscribers]) this.#endAtShutdown(subscriber)
     this.#timers.stop()
     await this.#tailer.stop()
   }
@@ -145,7 +144,9 @@ export class StreamHub {
     if (token !== null) this.#tokens.set(subscriber, token)
     this.#timers.add(subscriber, token?.expiresAt ?? null)
     this.#subscribers.add(subscriber)
-    subscriber.sendPending()
+    // Its request came before the stop, which would otherwise wait for this connection until the deadline.
+    if (this.#stopping) this.#endAtShutdown(subscriber)
+    else subscriber.sendPending()
     return () => this.#leave(subscriber)
   }
 
@@ -178,6 +179,11 @@ export class StreamHub {
     // The tailer does not read while there are no channels, so let it fetch what was stored since `head`.
     this.#tailer.notify()
     return around
+  }
+
+  #endAtShutdown(subscriber: Subscriber): void {
+    const { minMs, maxMs } = RETRY_SPREAD_MS
+    this.#end(subscriber, 'shutdown', minMs + Math.random() * (maxMs - minMs))
   }
 
   #end(subscriber: Subscriber, reason: ClosingReason, retryMs: number | null = null): void {

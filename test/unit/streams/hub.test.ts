@@ -246,6 +246,14 @@ test('a stop ends every stream with its reason, and spreads the reconnects', asy
   assert.equal([stage.live.subscribers, stage.live.channels, stage.clock.intervals], [0, 0, 0])
 })
 
+test('a stream whose request came before a stop, and that is opened after it, ends with closing as well', async (stage) => {
+  await stage.live.stop()
+  const { sink } = await stage.connect()
+  await stage.settle()
+  assert.equal([sink.events.at(-1)!.data, sink.state], ['{"reason":"shutdown"}', 'ended'])
+  assert.equal([stage.live.subscribers, stage.live.channels], [0, 0])
+})
+
 staged({ heartbeatMs: 15_000 })(
   'every stream has its heartbeat, none while a write is under way, and not all at once',
   async (stage) => {
