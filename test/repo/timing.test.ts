@@ -13,10 +13,7 @@ const CLOCK = 'compares clocks, not speed'
 
 /** Accepted exceptions by rule and file, with their number and reason. Remove an entry once its file needs it no longer. */
 const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [count: number, reason: string]>>>>> = {
-  'e2e/deploy/binary.test.ts': { 'upper limit': [3, LATER] },
-  'e2e/deploy/docker.test.ts': { 'upper limit': [1, LATER] },
-  'e2e/deploy/nginx.test.ts': { 'upper limit': [1, LATER] },
-  'e2e/page/look.test.ts': { 'fixed wait': [1, LATER] },
+  'e2e/deploy/binary.test.ts': { 'upper limit': [2, LATER] },
   'e2e/page/room-connection.test.ts': { 'fixed wait': [1, 'the pace of a publisher'] },
   'e2e/page/room-many.test.ts': { 'upper limit': [1, LATER] },
   'integration/store/postgres.test.ts': { 'bare limit': [1, 'an option of the store'] },
@@ -26,9 +23,8 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   },
   'integration/http/messages.test.ts': { 'upper limit': [1, CLOCK] },
   'integration/monitoring/metrics.test.ts': { 'upper limit': [1, CLOCK] },
-  'integration/publisher/outbox.test.ts': { 'upper limit': [1, LATER], 'fixed wait': [1, LATER] },
-  'integration/publisher/publisher-faults.test.ts': { 'upper limit': [1, LATER] },
-  'integration/publisher/publisher.test.ts': { 'upper limit': [2, LATER] },
+  'integration/publisher/outbox.test.ts': { 'upper limit': [1, LATER] },
+  'integration/publisher/publisher.test.ts': { 'upper limit': [1, LATER] },
   'integration/streams/stream.test.ts': { 'upper limit': [1, CLOCK] },
   'resilience/kill.test.ts': { 'fixed wait': [1, 'a random moment of a start, by the length of the one before'] },
   'support/clients/attacker.ts': { 'fixed wait': [2, 'the pace of slow requests'] },

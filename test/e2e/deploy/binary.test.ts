@@ -139,9 +139,8 @@ test('several workers share port and store, and drain', async () => {
     await until(() => /worker exited, restarting/.test(gateway.output()) && children().length === 3, {
       what: 'a new worker',
     })
-    const { code, ms } = await gateway.term()
-    assert.is(code, 0, gateway.output())
-    assert.ok(ms < 10_000, `${ms} ms`)
+    assert.is((await gateway.term()).code, 0, gateway.output())
+    assert.not.match(gateway.output(), 'shutdown deadline exceeded')
   } finally {
     await gateway.dispose()
   }

@@ -114,10 +114,8 @@ inDocker(
     const stream = await openSse(`${first.url}/api/events/${room}/stream`)
     await stream.next('new_message')
     await until(() => first.state().Health.Status === 'healthy', { what: 'a healthy container', everyMs: 200 })
-    const from = performance.now()
     docker.run('stop', first.id)
-    const ms = performance.now() - from
-    assert.ok(ms < 10_000, `docker stop took ${ms} ms`)
+    // Neither the gateway's deadline nor Docker's has ended it.
     assert.is(first.state().ExitCode, 0, first.logs())
     await stream.closed
     assert.equal(stream.events.at(-1)?.data, { reason: 'shutdown' })

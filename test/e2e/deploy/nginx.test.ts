@@ -100,9 +100,8 @@ test('while one gateway after the other is drained, subscribers and publishers l
       what: 'the reader at one of them',
     })
     const [serving] = await byReaders()
-    const { code, ms } = await serving.term()
-    assert.is(code, 0, serving.output())
-    assert.ok(ms < 10_000, `${ms} ms`)
+    assert.is((await serving.term()).code, 0, serving.output())
+    assert.not.match(serving.output(), 'shutdown deadline exceeded')
     await more(50)
     await serving.restart()
   }
