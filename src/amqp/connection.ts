@@ -8,8 +8,6 @@ import { tlsOptions } from './tls.ts'
 
 /** Largest frame that RabbitMQ allows by default, in bytes. */
 const FRAME_MAX = 131_072
-/** Heartbeat interval in seconds. A dead peer is detected after two of them. */
-const HEARTBEAT = 10
 /** Range of the delay between attempts, in milliseconds. */
 const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
 /** Timeout of an orderly close, in milliseconds: a connection that is frozen or blocked by an alarm would never complete it. */
@@ -30,6 +28,8 @@ export interface ReconnectingConnectionOptions {
   readonly address: BrokerAddress
   /** Name of the connection at the broker. */
   readonly name: string
+  /** A connection from which nothing is received for two to two and a half times as long is lost. */
+  readonly heartbeatSeconds: number
   /** Reads the frames instead of rabbitmq-client; null if rabbitmq-client reads them. */
   readonly readFrames: FrameLoop | null
   /** Sets up and uses the connection. Must resolve after `stopping`, and reject with the cause if something fails. */
@@ -98,14 +98,14 @@ export class ReconnectingConnection {
 
   /** @throws the cause: a BrokerError, or the error of rabbitmq-client if the options are invalid */
   async #connect(stopping: Promise<void>): Promise<void> {
-    const { address, name, readFrames, use } = this.#options
+    const { address, name, heartbeatSeconds, readFrames, use } = this.#options
     const { tls, ...where } = address
     const options = {
       ...where,
       ...(tls === null ? {} : { tls: tlsOptions(address.hostname, tls) }),
       connectionName: name,
       frameMax: FRAME_MAX,
-      heartbeat: HEARTBEAT,
+      heartbeat: heartbeatSeconds,
       acquireTimeout: 10_000,
       connectionTimeout: 10_000,
       noDelay: true,

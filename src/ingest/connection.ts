@@ -5,6 +5,9 @@ import type { FrameLoop } from '../amqp/rabbitmq-client-patch.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
 
+/** A silent connection is reported within 10 seconds. */
+const HEARTBEAT_SECONDS = 4
+
 export interface ComponentConnectionOptions {
   readonly address: BrokerAddress
   /** Name of the component in `/readyz`, and of the connection at the broker. */
@@ -29,6 +32,7 @@ export const createComponentConnection = (options: ComponentConnectionOptions): 
     return new ReconnectingConnection({
       address,
       name: `deepsoc-gateway ${component}`,
+      heartbeatSeconds: HEARTBEAT_SECONDS,
       readFrames,
       use: (open) => use({ ...open, ready: () => ready(open) }),
       onError: (error) => health.markFailed(component, brokerToGatewayError(error)),

@@ -11,7 +11,7 @@ import { brokerToGatewayError, createComponentConnection } from './connection.ts
 import type { Topology } from './topology.ts'
 
 /** Timeout of the broker's confirmation, in milliseconds. After it, the caller gets an error: the message may or may not be stored. */
-const CONFIRM_TIMEOUT_MS = 10_000
+const CONFIRM_TIMEOUT_MS = 5_000
 
 export interface ExchangePublisherOptions {
   readonly address: BrokerAddress

@@ -12,6 +12,8 @@ import { Transmission } from './transmission.ts'
  * Limits of the messages in flight: enough to keep the broker busy, few enough to send again after a lost connection.
  */
 const WINDOW = { messages: 1_024, bytes: 8_388_608 }
+/** An agent can block its event loop for longer than a gateway. */
+const HEARTBEAT_SECONDS = 10
 /** Reconnects if the broker confirms nothing for this long without an alarm, in milliseconds. */
 const SILENCE_MS = 30_000
 
@@ -53,6 +55,7 @@ export class Sender {
       this.#connection = new ReconnectingConnection({
         address: options.address,
         name: 'deepsoc-gateway/publisher',
+        heartbeatSeconds: HEARTBEAT_SECONDS,
         readFrames: null,
         use: (open) => this.#use(open),
         onError: (error) => this.#failed(toPublishError(error)),
