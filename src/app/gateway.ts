@@ -123,12 +123,9 @@ export class Gateway {
       onFault: (error) => logger.warn({ err: error }, 'retention run failed, will retry'),
     })
     if (config.broker !== null) {
-      const { address, topology, prefetch, bufferBytes } = config.broker
+      const { address, topology } = config.broker
       this.#ingest = new IngestService({
-        address,
-        topology,
-        prefetch,
-        bufferBytes,
+        ...config.broker,
         checkStore: () => this.#log.check(true),
         health: this.#health,
         append: this.#append,

@@ -1,6 +1,7 @@
 import cluster from 'node:cluster'
 import type { Logger } from 'pino'
-import { ClusterPrimary, reservePort } from '../cluster/primary.ts'
+import { ClusterPrimary } from '../cluster/primary.ts'
+import { reservePort } from '../cluster/reserve-port.ts'
 import { ClusterWorker } from '../cluster/worker.ts'
 import { type Config, loadConfig } from '../config/config.ts'
 import { describeMisspelling, findMisspellings } from '../config/misspellings.ts'
