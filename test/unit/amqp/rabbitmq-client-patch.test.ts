@@ -73,7 +73,14 @@ test('checking the members opens no connection', () => {
 
 test('a connection that was never started stops at once', async () => {
   const address = { hostname: '127.0.0.1', port: 1, username: 'u', password: 'p', vhost: '/', tls: null }
-  const options = { address, name: 'unit', readFrames: null, use: async () => {}, onError: () => {} }
+  const options = {
+    address,
+    name: 'unit',
+    heartbeatSeconds: 10,
+    readFrames: null,
+    use: async () => {},
+    onError: () => {},
+  }
   await new ReconnectingConnection(options).stop()
 })
 
