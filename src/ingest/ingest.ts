@@ -42,6 +42,8 @@ export class IngestService {
   readonly #connection: ReconnectingConnection
   readonly #buffer: IngestBuffer
   #queue: QueueStats | null = null
+  /** True from a failed commit to the next one that succeeds. */
+  #storeFailed = false
 
   /** @throws GatewayError amqp_client_incompatible */
   constructor(options: IngestOptions) {
@@ -99,9 +101,10 @@ export class IngestService {
 
   /** Resolves once the store can commit: a delivery that cannot be stored would only return to the queue. */
   async #storeWorks(ready: () => void, over: AbortSignal): Promise<void> {
-    while (!over.aborted) {
+    while (this.#storeFailed && !over.aborted) {
       try {
         await this.#options.checkStore()
+        this.#storeFailed = false
         return
       } catch (error) {
         if (over.aborted) return
@@ -140,7 +143,12 @@ export class IngestService {
   async #consume(connection: AmqpConnection, queue: string, prefetch: number) {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
     const ended = rejectOnClose(channel)
-    const consumer = new Consumer(connection, channel, { ...this.#options, buffer: this.#buffer, queue, prefetch })
+    const onStorageFault = (error: unknown): void => {
+      this.#storeFailed = error !== null
+      this.#options.onStorageFault(error)
+    }
+    const options = { ...this.#options, onStorageFault, buffer: this.#buffer, queue, prefetch }
+    const consumer = new Consumer(connection, channel, options)
     await Promise.race([consumer.start(), ended])
     return { channel, consumer, ended }
   }

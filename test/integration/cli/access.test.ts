@@ -118,7 +118,7 @@ test('text in the place of a token is never shown', async () => {
     [['--token-file', fileOf('')], {}, /--token-file is empty/],
     [['--token-file', fileOf(`Bearer ${token}`)], {}, /must contain exactly one token/],
     [['--token-file', fileOf(`${token}\r\nx: y`)], {}, /must contain exactly one token/],
-    [[], { GATEWAY_TOKEN: `${token} ` }, /GATEWAY_TOKEN must be a token and nothing else/],
+    [[], { GATEWAY_TOKEN: `${token} ` }, /GATEWAY_TOKEN must be a single token, without the prefix Bearer/],
     [[], { GATEWAY_TOKEN_FILE: token }, /GATEWAY_TOKEN_FILE cannot be read/],
     [[], { GATEWAY_TOKEN: token, GATEWAY_TOKEN_FILE: fileOf(token) }, /are both set; keep one/],
     [['--token', token], {}, /Unknown option '--token'/],
