@@ -1,8 +1,9 @@
-import { closeSync, existsSync, fsyncSync, linkSync, lstatSync, openSync, renameSync, rmSync, statSync } from 'node:fs'
-import { dirname, resolve } from 'node:path'
+import { closeSync, lstatSync, openSync, rmSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { errorChainText } from '../../core/error-text.ts'
 import { GatewayError } from '../../core/errors.ts'
+import { publishDraft, syncPath } from './durable-file.ts'
 import { assertDatabase } from './file.ts'
 import { BACKUP_APPLICATION_ID } from './header.ts'
 import { rejectStaleWal } from './restore.ts'
@@ -58,7 +59,7 @@ export const createBackup = async (options: BackupOptions): Promise<BackupResult
     options.onCheck()
     const bytes = markAsBackup(draft, copied)
     options.signal.throwIfAborted()
-    publish(draft, to)
+    if (!publishDraft(draft, to)) throw exists(to)
     return { ...copied, bytes }
   } catch (error) {
     if (error instanceof GatewayError || options.signal.aborted) throw error
@@ -132,28 +133,5 @@ const markAsBackup = (draft: string, copied: Copied): number => {
   } finally {
     db.close()
   }
-  return synced(draft)
-}
-
-const synced = (path: string): number => {
-  const fd = openSync(path, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
-  return statSync(path).size
-}
-
-/** Gives the finished file its final name, which must be free. */
-const publish = (draft: string, to: string): void => {
-  try {
-    // A rename would overwrite a file created in the meantime.
-    linkSync(draft, to)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EEXIST' || existsSync(to)) throw exists(to)
-    // The file system does not support hard links.
-    renameSync(draft, to)
-  }
-  synced(dirname(to))
+  return syncPath(draft)
 }

@@ -1,5 +1,7 @@
-import { closeSync, fsyncSync, openSync, statSync } from 'node:fs'
+import { rmSync, statSync } from 'node:fs'
 import type Database from 'better-sqlite3'
+import { errorChainText } from '../../core/error-text.ts'
+import { publishDraft, syncPath } from './durable-file.ts'
 
 /** Bytes of the header of a WAL, and of that of each of its frames. */
 const WAL_HEADER_BYTES = 32
@@ -61,23 +63,30 @@ export class OpenFiles {
   }
 }
 
-/**
- * Saves what is committed in files that were removed or replaced, through the connection that still has them open.
- *
- * @returns whether everything is saved, and a sentence about it for the operator
- */
-export const saveCommitted = (
-  file: string,
-  db: Database.Database,
-  { suffix, kind }: FileChange,
-): { readonly complete: boolean; readonly report: string } => {
+/** Result of saving what is committed. */
+interface Saved {
+  /** False if another attempt can save more. */
+  readonly complete: boolean
+  /** A sentence for the operator. */
+  readonly report: string
+}
+
+/** Saves what is committed in files that were removed or replaced, through the connection that still has them open. Never throws. */
+export const saveCommitted = (file: string, db: Database.Database, { suffix, kind }: FileChange): Saved => {
   if (kind === 'truncated') {
     return {
       complete: true,
       report: 'Messages committed since the last checkpoint are lost, unless a backup has them.',
     }
   }
-  if (suffix === '') return copyDatabase(db, `${file}.rescued`, file)
+  try {
+    return suffix === '' ? copyDatabase(file, db) : checkpoint(file, db, kind)
+  } catch (error) {
+    return { complete: false, report: `Committed messages could not be saved: ${errorChainText(error)}.` }
+  }
+}
+
+const checkpoint = (file: string, db: Database.Database, kind: FileChange['kind']): Saved => {
   const [busy, frames, checkpointed] = db.prepare('PRAGMA wal_checkpoint(FULL)').raw().get() as number[]
   if (busy !== 0 || frames !== checkpointed) {
     return { complete: false, report: `${checkpointed} of ${frames} pages of the WAL are saved in ${file} so far.` }
@@ -86,16 +95,20 @@ export const saveCommitted = (
   return { complete: true, report: `All committed messages are saved in ${file}.${move}` }
 }
 
-/** Another worker can have written the same copy. */
-const copyDatabase = (db: Database.Database, copy: string, file: string): { complete: boolean; report: string } => {
-  if (statSync(copy, { throwIfNoEntry: false }) === undefined) {
-    db.prepare('VACUUM INTO ?').run(copy)
-    const fd = openSync(copy, 'r')
-    fsyncSync(fd)
-    closeSync(fd)
-  }
-  return {
-    complete: true,
-    report: `All committed messages are saved in ${copy}: move it to ${file} before the restart.`,
+/** A copy of an earlier fault, or of another worker, is neither overwritten nor taken for this one. */
+const copyDatabase = (file: string, db: Database.Database): Saved => {
+  const draft = `${file}.rescued.${process.pid}.part`
+  try {
+    rmSync(draft, { force: true })
+    db.prepare('VACUUM INTO ?').run(draft)
+    syncPath(draft)
+    let copy = `${file}.rescued`
+    for (let number = 2; !publishDraft(draft, copy); number++) copy = `${file}.rescued-${number}`
+    return {
+      complete: true,
+      report: `All committed messages are saved in ${copy}: move it to ${file} before the restart.`,
+    }
+  } finally {
+    rmSync(draft, { force: true })
   }
 }

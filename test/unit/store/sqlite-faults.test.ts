@@ -1,5 +1,15 @@
-import { copyFileSync, existsSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  copyFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
@@ -88,6 +98,26 @@ for (const inline of [true, false]) {
   )
   lost('an emptied -wal', (file) => truncateSync(`${file}-wal`, 0), null)
   lost('a -wal that was cut', (file) => truncateSync(`${file}-wal`, statSync(`${file}-wal`).size - 100), null)
+
+  faults(`a copy of an earlier fault is kept, and not reported as this one (${how})`, async () => {
+    const file = join(fastDir(), 'gateway.db')
+    writeFileSync(`${file}.rescued`, 'earlier')
+    const log = await openSqlite(file, inline)
+    await store(log, {}, {})
+    const before = await idsOf(log)
+    rmSync(file)
+    const { message } = (await log.append([entryOf()]).catch((error: unknown) => error)) as GatewayError
+    assert.ok(message.includes(`${file}.rescued-2`), message)
+    assert.is(readFileSync(`${file}.rescued`, 'utf8'), 'earlier')
+    const reopened = await openSqlite(`${file}.rescued-2`, true)
+    assert.equal(await idsOf(reopened), before)
+    await reopened.stop()
+    await log.stop()
+    assert.equal(
+      readdirSync(dirname(file)).filter((name) => name.endsWith('.part')),
+      [],
+    )
+  })
 
   faults(`a WAL that another process checkpoints and truncates is no fault (${how})`, async () => {
     const file = join(fastDir(), 'gateway.db')

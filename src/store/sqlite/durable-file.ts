@@ -1,0 +1,31 @@
+import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+
+/** Writes a file or folder to disk. @returns its size in bytes */
+export const syncPath = (path: string): number => {
+  const fd = openSync(path, 'r')
+  try {
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+  return statSync(path).size
+}
+
+/**
+ * Gives a finished draft its final name, durably. The draft can remain as a second name of the same file.
+ *
+ * @returns false if that name is taken; nothing is overwritten
+ */
+export const publishDraft = (draft: string, to: string): boolean => {
+  try {
+    // A rename would overwrite a file created in the meantime.
+    linkSync(draft, to)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST' || existsSync(to)) return false
+    // The file system does not support hard links.
+    renameSync(draft, to)
+  }
+  syncPath(dirname(to))
+  return true
+}
