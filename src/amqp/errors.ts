@@ -13,8 +13,6 @@ export type BrokerErrorCode =
   | 'broker_tls_failed'
   | 'broker_precondition_failed'
   | 'broker_ack_timeout'
-  /** A message is larger than the limit of the broker, which has closed the channel. */
-  | 'broker_message_too_large'
   /** There is no exchange or queue of this name. */
   | 'broker_name_missing'
   | 'broker_error'
@@ -57,14 +55,13 @@ const CODES: Record<string, BrokerErrorCode> = {
 /** Maps PRECONDITION_FAILED by its text, since RabbitMQ has one code for unlike faults. */
 const preconditionCode = (text: string): BrokerErrorCode => {
   if (/acknowledgement.*timed out/i.test(text)) return 'broker_ack_timeout'
-  if (BROKER_MESSAGE_LIMIT.test(text)) return 'broker_message_too_large'
   return /inequivalent arg/i.test(text) ? 'broker_precondition_failed' : 'broker_error'
 }
 
 /** RabbitMQ 3.8 to 4.x: "message size 134217729 [is] larger than [configured] max size 134217728". */
 const BROKER_MESSAGE_LIMIT = /message size \d+ (?:is )?larger than (?:configured )?max size (\d+)/
 
-/** Returns the bytes that the broker accepts at most, or null if the error is another one than broker_message_too_large. */
+/** Returns the limit in bytes if RabbitMQ has closed the channel for a message above max_message_size; null for other errors. */
 export const brokerMessageLimit = ({ message }: BrokerError): number | null => {
   const found = BROKER_MESSAGE_LIMIT.exec(message)
   return found === null ? null : Number(found[1])

@@ -44,8 +44,4 @@ export const createComponentConnection = (options: ComponentConnectionOptions): 
 
 /** Converts a BrokerError to a GatewayError with the corresponding code of the catalogue. */
 export const brokerToGatewayError = ({ code, message, cause }: BrokerError): GatewayError =>
-  new GatewayError(
-    code === 'broker_name_missing' || code === 'broker_message_too_large' ? 'broker_error' : code,
-    message,
-    { cause },
-  )
+  new GatewayError(code === 'broker_name_missing' ? 'broker_error' : code, message, { cause })

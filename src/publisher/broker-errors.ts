@@ -8,14 +8,8 @@ export const toPublishError = (error: BrokerError, options: PublishErrorOptions 
 const publishCode = (code: BrokerError['code']): PublishErrorCode => {
   // The exchange is the only broker object that the library names, and it declares none.
   if (code === 'broker_name_missing') return 'exchange_missing'
-  switch (code) {
-    case 'broker_precondition_failed':
-    case 'broker_ack_timeout':
-    case 'broker_message_too_large':
-      return 'broker_error'
-    default:
-      return code
-  }
+  // The library declares nothing and consumes nothing.
+  return code === 'broker_precondition_failed' || code === 'broker_ack_timeout' ? 'broker_error' : code
 }
 
 const PERMANENT: ReadonlySet<PublishErrorCode> = new Set([
