@@ -19,7 +19,7 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   'integration/store/postgres.test.ts': { 'bare limit': [1, 'an option of the store'] },
   'unit/publisher/message.test.ts': { 'upper limit': [1, CLOCK] },
   'integration/cluster/worker-failures.test.ts': {
-    'fixed wait': [2, 'how long processes are stopped, and the checks after it'],
+    'fixed wait': [1, 'how long processes are stopped'],
   },
   'integration/http/messages.test.ts': { 'upper limit': [1, CLOCK] },
   'integration/monitoring/metrics.test.ts': { 'upper limit': [1, CLOCK] },

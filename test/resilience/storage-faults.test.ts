@@ -1,7 +1,7 @@
 // needs: rabbitmq, pika
 // workers: 1; full: 1, 3
 import { execFileSync } from 'node:child_process'
-import { readFileSync, renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, IdReader, Load } from '../support/clients/load.ts'
@@ -9,7 +9,7 @@ import { PikaPublisher } from '../support/clients/pika.ts'
 import { suite } from '../support/harness/suite.ts'
 import { getJson, type Json, postJson, tempDir, until } from '../support/harness/wait.ts'
 import { countMessages, holdWriteLock, integrityOf, messageRows } from '../support/servers/database.ts'
-import { type Gateway, startGateway } from '../support/servers/gateway.ts'
+import { type Gateway, startGateway, workersOf } from '../support/servers/gateway.ts'
 import { type ControlledBroker, controlledBroker, erlangBinary, queueReady } from '../support/servers/rabbitmq.ts'
 import { KEY, openStage, type Stage } from '../support/stages/stage.ts'
 
@@ -33,10 +33,6 @@ const storageFault = (gateway: Gateway, code: string): Promise<Json> =>
     },
     { what: `the fault ${code}` },
   )
-
-/** Process ids of the workers. */
-const childrenOf = (pid: number): number[] =>
-  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number)
 
 /** A small file system in memory, or why there can be none. */
 const mountSmall = (): { dir: string; unmount(): void } | string => {
@@ -267,7 +263,7 @@ for (const workers of ['1', '2']) {
       const fault = await storageFault(gateway, 'database_replaced')
       assert.match(fault.message, /-wal was removed\. All committed messages are saved in/)
       if (workers === '2') {
-        const [worker] = childrenOf(gateway.pid)
+        const [worker] = workersOf(gateway)
         process.kill(worker!, 'SIGKILL')
         await gateway.waitForLog(({ msg }) => msg === 'worker not restarted: a file of the database was lost')
         await post(100)

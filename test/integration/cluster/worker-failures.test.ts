@@ -225,7 +225,10 @@ test('a suspended machine and a stopped primary kill no worker', async () => {
     for (const pid of targets) process.kill(pid, 'SIGSTOP')
     await sleep(9_000)
     for (const pid of targets) process.kill(pid, 'SIGCONT')
-    await sleep(3_000)
+    // The primary has then had messages of all workers, so that their silence is over.
+    for (const { url } of gateways) {
+      await until(async () => (await getJson(`${url}/api/health`)).body.data?.ready, { what: 'all workers reply' })
+    }
     assert.equal(gateways.map(workersOf), before)
     for (const gateway of gateways) await gateway.ready()
   } finally {
