@@ -21,7 +21,7 @@ export interface RetentionOptions {
   readonly onFault: (error: unknown) => void
   /** Milliseconds since 1970. Default: the system clock. */
   readonly now?: () => number
-  /** Milliseconds of a clock that nobody sets. Default: the monotonic clock. */
+  /** Milliseconds of a clock that cannot be set. Default: the monotonic clock. */
   readonly monotonicNow?: () => number
 }
 

@@ -24,7 +24,7 @@ const endedWith = (code: number | null, output: string): Run => {
   return { code, output, lines, last: lines.at(-1) ?? '' }
 }
 
-/** The environment of a user who has set nothing for tests. */
+/** The environment without any of the tests' variables. */
 const PLAIN: NodeJS.ProcessEnv = { ...process.env, TEST_FULL: '', TEST_TIMEOUT_FACTOR: '' }
 
 const runNode = (args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Run> =>

@@ -56,7 +56,7 @@ export const corsMiddleware = ({ corsOrigins }: OriginOptions): Middleware =>
 /** @throws GatewayError host_forbidden if the request names a host that is not served */
 export type HostCheck = (asked: RequestView) => void
 
-/** IP addresses, localhost, and single-label names, which nobody can register. */
+/** IP addresses, localhost, and single-label names, which cannot be registered. */
 const LOCAL_NAME = /^(([\w-]+\.)*localhost|[\w-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\])(:\d+)?$/i
 
 /**

@@ -65,7 +65,7 @@ const startServers = async (runs: readonly TestRun[]): Promise<SharedServers> =>
   return (await import('./shared-servers.ts')).startSharedServers(needs)
 }
 
-/** Runs all of them, so many at a time, the longest first, so that none is left alone at the end. */
+/** Runs the files in parallel, the longest first, so that no long one runs alone at the end. */
 const runAll = async (
   runs: readonly TestRun[],
   jobs: number,

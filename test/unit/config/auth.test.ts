@@ -103,7 +103,7 @@ access('an unsuitable public key is rejected with the reason', () => {
   refused({ JWT_PUBLIC_KEY: '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----' }, /not a readable public key/)
 })
 
-access('a key set is only fetched over a connection that nobody else can write to', () => {
+access('a key set is only fetched over HTTPS, or from this machine', () => {
   for (const JWT_JWKS_URL of [
     'https://issuer.example/keys',
     'http://127.0.0.1:8/keys',

@@ -117,7 +117,7 @@ keys(
       } finally {
         endless.mock.restore()
       }
-      await until(() => issuer.asked === asked + 1, { what: 'the look that nobody waits for' })
+      await until(() => issuer.asked === asked + 1, { what: 'the background refresh' })
     }),
 )
 
