@@ -15,6 +15,7 @@ import { ingest } from './series/ingest.ts'
 import { latency } from './series/latency.ts'
 import { neverReads } from './series/never-read.ts'
 import { publish } from './series/publish.ts'
+import { start } from './series/start.ts'
 import { reconnectStorm } from './series/storm.ts'
 import { Driver, Publisher } from './support/helpers.ts'
 import { brokerOnDemand, versions } from './support/needs.ts'
@@ -36,6 +37,7 @@ const ALL: readonly Series[] = [
   idle,
   neverReads,
   history,
+  start,
 ]
 
 const HELP = `node bench/run.ts [SERIES…] [--runs N] [--quick] [--long] [--out DIR] [--workers N] [--profile DIR]

@@ -8,14 +8,11 @@ import { ROOT } from '../support/servers/gateway.ts'
 
 const TESTS = join(ROOT, 'test')
 
-const LATER = 'a condition has to replace it'
 const CLOCK = 'compares clocks, not speed'
 
 /** Accepted exceptions by rule and file, with their number and reason. Remove an entry once its file needs it no longer. */
 const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [count: number, reason: string]>>>>> = {
-  'e2e/deploy/binary.test.ts': { 'upper limit': [2, LATER] },
   'e2e/page/room-connection.test.ts': { 'fixed wait': [1, 'the pace of a publisher'] },
-  'e2e/page/room-many.test.ts': { 'upper limit': [1, LATER] },
   'integration/store/postgres.test.ts': { 'bare limit': [1, 'an option of the store'] },
   'unit/publisher/message.test.ts': { 'upper limit': [1, CLOCK] },
   'integration/cluster/worker-failures.test.ts': {
@@ -23,8 +20,6 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   },
   'integration/http/messages.test.ts': { 'upper limit': [1, CLOCK] },
   'integration/monitoring/metrics.test.ts': { 'upper limit': [1, CLOCK] },
-  'integration/publisher/outbox.test.ts': { 'upper limit': [1, LATER] },
-  'integration/publisher/publisher.test.ts': { 'upper limit': [1, LATER] },
   'integration/streams/stream.test.ts': { 'upper limit': [1, CLOCK] },
   'resilience/kill.test.ts': { 'fixed wait': [1, 'a random moment of a start, by the length of the one before'] },
   'support/clients/attacker.ts': { 'fixed wait': [2, 'the pace of slow requests'] },
@@ -33,7 +28,6 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   'support/clients/sse.ts': { 'fixed wait': [1, 'the delay of a reconnect, as a browser has it'] },
   'support/harness/wait.ts': { 'fixed wait': [1, 'between two looks of the one loop that waits'] },
   'support/stages/entries.ts': { 'fixed wait': [1, 'between two tries'] },
-  'support/stages/live-trial.ts': { 'fixed wait': [1, LATER] },
   'unit/cli/demo-script.test.ts': { 'upper limit': [1, 'the times of a script'] },
   'unit/config/config.test.ts': { 'bare limit': [1, 'a value of the configuration'] },
   'unit/config/database.test.ts': { 'bare limit': [2, 'values of the configuration'] },

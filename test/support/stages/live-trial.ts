@@ -7,6 +7,7 @@ import { ChangeNotifier } from '../../../src/store/change-notifier.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
 import { StreamHub } from '../../../src/streams/hub.ts'
 import type { Clock } from '../harness/clock.ts'
+import { until } from '../harness/wait.ts'
 import { entryOf, fresh } from './entries.ts'
 import { TroubledLog } from './failing-store.ts'
 import { FakeSink, type Written } from './fake-sink.ts'
@@ -225,23 +226,15 @@ export class LiveTrial {
     const want = open.map((reader) => this.#expected(reader).length)
     const complete = (): boolean =>
       open.every(({ sink, caughtUp }, index) => sink.ids.length >= want[index]! && caughtUp.length > 0)
-    let writes = -1
-    let quietSince = Date.now()
-    let quietTurns = 0
-    while (!complete() && (quietTurns++ < 300 || Date.now() - quietSince < 100)) {
+    const step = async (): Promise<boolean> => {
       for (const { sink } of open) sink.take()
       // Polling and timers compensate for lost notifications and failed reads.
       this.#clock.advance(500)
       await turn()
-      const now = open.reduce(
-        (sum, { sink }) => sum + sink.ids.length + sink.events.filter((one) => one.event === 'caught_up').length,
-        0,
-      )
-      if (now === writes) continue
-      writes = now
-      quietSince = Date.now()
-      quietTurns = 0
+      return complete()
     }
+    const saw = () => open.map(({ sink, caughtUp }, index) => [sink.ids.length, want[index], caughtUp.length])
+    await until(step, { what: 'all messages and caught_up at each open subscriber', saw, everyMs: 0 })
     // Duplicates arrive late.
     for (let n = 0; n < 5; n++) await turn()
   }
