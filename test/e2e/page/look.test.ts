@@ -131,8 +131,8 @@ for (const name of NAMES) {
         for (const [place, width] of WIDTHS.entries()) {
           const what = `${name} ${language} ${colorScheme} ${width}`
           await page.setViewportSize({ width, height: 900 })
-          // In the short form axe checks each theme in each language, and each width.
-          if (FULL || place === turn + index) assert.equal(await violations(page), [], what)
+          // In the short form axe checks each language and theme once, at the narrowest and the widest window.
+          if (FULL || (turn === index && place === turn * 2)) assert.equal(await violations(page), [], what)
           assert.equal(await tooWide(page), [], what)
           assert.equal(await cutOff(page), [], what)
           assert.is(await landmarks(page), '1 main, 1 header, 1 nav, 1 h1', what)
