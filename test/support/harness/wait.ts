@@ -14,6 +14,7 @@ export type UntilOptions = {
   what?: string
   /** Returns the last state, for the error. */
   saw?: () => unknown
+  /** Interval of the polls. Default: a tenth of the time waited so far, between 20 and 200 ms, since a poll costs CPU time. */
   everyMs?: number
   /** Default: the limit of all waits. */
   timeoutMs?: number
@@ -25,9 +26,9 @@ export type UntilOptions = {
  */
 export const until = async <T>(
   condition: () => T | Promise<T>,
-  { what = sourceOf(condition), saw, everyMs = 20, timeoutMs = WAIT_MS }: UntilOptions = {},
+  { what = sourceOf(condition), saw, everyMs, timeoutMs = WAIT_MS }: UntilOptions = {},
 ): Promise<NonNullable<Exclude<T, false>>> => {
-  const deadline = performance.now() + timeoutMs
+  const from = performance.now()
   let last: unknown
   for (;;) {
     try {
@@ -37,10 +38,11 @@ export const until = async <T>(
     } catch (error) {
       last = error
     }
-    if (performance.now() >= deadline) {
+    const waited = performance.now() - from
+    if (waited >= timeoutMs) {
       throw new Error(`${what}: not within ${timeoutMs} ms; last: ${show(saw ? saw() : last)}`, { cause: last })
     }
-    await sleep(everyMs)
+    await sleep(everyMs ?? Math.min(200, Math.max(20, waited / 10)))
   }
 }
 
