@@ -52,10 +52,10 @@ export class ConfirmChannel {
    */
   static async open(connection: Connection, exchange: string, assertExchange: boolean): Promise<ConfirmChannel> {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
-    const confirming = new ConfirmChannel(channel, exchange)
+    const confirmChannel = new ConfirmChannel(channel, exchange)
     if (assertExchange) await channel.exchangeDeclare({ exchange, passive: true })
     await channel.confirmSelect()
-    return confirming
+    return confirmChannel
   }
 
   /** Rejects with the cause if the channel fails or closes. Never resolves. */
@@ -72,8 +72,8 @@ export class ConfirmChannel {
   async publish({ routingKey, message_id, headers, body }: PublishRequest): Promise<void> {
     const messageId = amqpMessageId(message_id)
     const key = returnKey(routingKey, messageId)
-    for (let same = this.#unconfirmed.get(key); same !== undefined; same = this.#unconfirmed.get(key)) {
-      await same.promise.catch(noop)
+    for (let pending = this.#unconfirmed.get(key); pending !== undefined; pending = this.#unconfirmed.get(key)) {
+      await pending.promise.catch(noop)
     }
     const confirmed = Promise.withResolvers<boolean>()
     this.#unconfirmed.set(key, confirmed)

@@ -99,9 +99,9 @@ export class ReconnectingConnection {
   /** @throws the cause: a BrokerError, or the error of rabbitmq-client if the options are invalid */
   async #connect(stopping: Promise<void>): Promise<void> {
     const { address, name, heartbeatSeconds, readFrames, use } = this.#options
-    const { tls, ...where } = address
+    const { tls, ...endpoint } = address
     const options = {
-      ...where,
+      ...endpoint,
       ...(tls === null ? {} : { tls: tlsOptions(address.hostname, tls) }),
       connectionName: name,
       frameMax: FRAME_MAX,

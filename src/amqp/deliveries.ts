@@ -57,8 +57,8 @@ interface PartialDelivery {
   readonly params: DeliverParams
   header: HeaderFrame | null
   readonly chunks: Buffer[]
-  kept: number
-  received: number
+  bufferedBytes: number
+  receivedBytes: number
   hash: Hash | null
 }
 
@@ -76,35 +76,35 @@ export const interceptDeliveries = (
 ): void => {
   let incoming: PartialDelivery | null = null
 
-  const finish = (done: PartialDelivery, header: HeaderFrame): void => {
+  const finish = (partial: PartialDelivery, header: HeaderFrame): void => {
     incoming = null
-    const { deliveryTag, redelivered, exchange, routingKey } = done.params
+    const { deliveryTag, redelivered, exchange, routingKey } = partial.params
     onDelivery({
       deliveryTag,
       redelivered,
       exchange,
       routingKey,
       properties: header.fields,
-      body: done.chunks.length === 1 ? done.chunks[0]! : Buffer.concat(done.chunks),
+      body: partial.chunks.length === 1 ? partial.chunks[0]! : Buffer.concat(partial.chunks),
       bytes: header.bodySize,
-      sha256: done.hash?.digest('hex') ?? null,
+      sha256: partial.hash?.digest('hex') ?? null,
     })
   }
 
   const addBody = (partial: PartialDelivery, header: HeaderFrame, payload: Buffer): void => {
-    partial.received += payload.length
+    partial.receivedBytes += payload.length
     partial.hash?.update(payload)
-    const part = payload.subarray(0, Math.max(0, limit - partial.kept))
+    const part = payload.subarray(0, Math.max(0, limit - partial.bufferedBytes))
     if (part.length > 0) partial.chunks.push(part)
-    partial.kept += part.length
-    if (partial.received >= header.bodySize) finish(partial, header)
+    partial.bufferedBytes += part.length
+    if (partial.receivedBytes >= header.bodySize) finish(partial, header)
   }
 
-  connection.intercept(channel, (any) => {
-    const frame = any as DeliveryFrame
+  connection.intercept(channel, (amqpFrame) => {
+    const frame = amqpFrame as DeliveryFrame
     if (frame.type === METHOD) {
       if (frame.methodId !== BASIC_DELIVER) return false
-      incoming = { params: frame.params, header: null, chunks: [], kept: 0, received: 0, hash: null }
+      incoming = { params: frame.params, header: null, chunks: [], bufferedBytes: 0, receivedBytes: 0, hash: null }
       return true
     }
     if (incoming === null) return false

@@ -63,8 +63,8 @@ const BROKER_MESSAGE_LIMIT = /message size \d+ (?:is )?larger than (?:configured
 
 /** Returns the limit in bytes if RabbitMQ has closed the channel for a message above max_message_size; null for other errors. */
 export const brokerMessageLimit = ({ message }: BrokerError): number | null => {
-  const found = BROKER_MESSAGE_LIMIT.exec(message)
-  return found === null ? null : Number(found[1])
+  const match = BROKER_MESSAGE_LIMIT.exec(message)
+  return match === null ? null : Number(match[1])
 }
 
 /** Maps the codes of OpenSSL and Node for a failed handshake. */
@@ -96,9 +96,9 @@ export const toBrokerError = (error: unknown, wasOpen: boolean): BrokerError => 
   const code = String((error as { code?: unknown } | null)?.code ?? '')
   // rabbitmq-client names the method that failed, which RabbitMQ does not always name.
   const text = errorChainText(error).replace(/^undefined: /, '')
-  const known = wasOpen ? null : loginCode(code, text)
+  const loginErrorCode = wasOpen ? null : loginCode(code, text)
   if (code === 'PRECONDITION_FAILED') return new BrokerError(preconditionCode(text), text, { cause: error })
-  return new BrokerError(known ?? CODES[code] ?? tlsCode(code, text) ?? 'broker_error', text, { cause: error })
+  return new BrokerError(loginErrorCode ?? CODES[code] ?? tlsCode(code, text) ?? 'broker_error', text, { cause: error })
 }
 
 const loginCode = (code: string, text: string): BrokerErrorCode | null => {

@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 
-const NOTHING = Buffer.alloc(0)
+const NO_BYTES = Buffer.alloc(0)
 /** Size of a frame header: type, channel and payload size. */
 export const FRAME_HEADER_BYTES = 7
 
@@ -17,7 +17,7 @@ export interface RawFrame {
  */
 export class FrameReader {
   readonly #socket: Socket
-  #bytes: Buffer = NOTHING
+  #bytes: Buffer = NO_BYTES
   #at = 0
   #wake: (() => void) | null = null
 

@@ -83,10 +83,10 @@ const findMissingMembers = (installed: InstalledClient): string[] => {
 export const assertClientCompatible = (installed: InstalledClient = INSTALLED): void => {
   const missing = findMissingMembers(installed)
   if (installed.version === SUPPORTED_VERSION && missing.length === 0) return
-  const lacks = missing.length === 0 ? '' : ` It lacks ${missing.join(', ')}.`
+  const missingText = missing.length === 0 ? '' : ` It lacks ${missing.join(', ')}.`
   throw new BrokerError(
     'amqp_client_incompatible',
-    `rabbitmq-client ${installed.version} is installed, and ${SUPPORTED_VERSION} is needed.${lacks}`,
+    `rabbitmq-client ${installed.version} is installed, and ${SUPPORTED_VERSION} is needed.${missingText}`,
   )
 }
 
@@ -110,8 +110,8 @@ export class AmqpConnection extends Base {
   }
 
   /** Passes every frame of a channel to `take` first, until the channel closes. */
-  intercept(channel: Channel, take: FrameInterceptor): void {
-    this.#interceptors.set(channel.id, take)
+  intercept(channel: Channel, interceptor: FrameInterceptor): void {
+    this.#interceptors.set(channel.id, interceptor)
     channel.once('close', () => this.#interceptors.delete(channel.id))
   }
 
@@ -125,9 +125,9 @@ export class AmqpConnection extends Base {
   }
 
   override _handleChunk(frame: AmqpFrame | undefined): void {
-    const taken = frame !== undefined && this.#interceptors.get(frame.channelId)?.(frame) === true
+    const handled = frame !== undefined && this.#interceptors.get(frame.channelId)?.(frame) === true
     // Without a frame it only records that the peer is alive.
-    super._handleChunk(taken ? undefined : frame)
+    super._handleChunk(handled ? undefined : frame)
   }
 }
 

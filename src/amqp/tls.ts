@@ -33,11 +33,11 @@ export const findTlsProblems = (
   names: Readonly<Record<keyof BrokerTls, string>>,
 ): TlsProblem[] => {
   const problems: TlsProblem[] = []
-  const check = (what: string, work: () => unknown): void => {
+  const check = (name: string, validate: () => unknown): void => {
     try {
-      work()
+      validate()
     } catch (cause) {
-      problems.push({ text: `${what} cannot be used: ${errorChainText(cause)}.`, cause })
+      problems.push({ text: `${name} cannot be used: ${errorChainText(cause)}.`, cause })
     }
   }
   if (certFile !== null && keyFile === null)

@@ -17,8 +17,8 @@ import type { StreamHub } from '../streams/hub.ts'
 export interface AccessControlOptions {
   readonly config: Config
   readonly logger: Logger
-  readonly log: MessageStore
-  readonly live: StreamHub
+  readonly store: MessageStore
+  readonly hub: StreamHub
   readonly health: HealthRegistry
   readonly clusterPeers: ClusterPeers | undefined
 }
@@ -37,19 +37,19 @@ export interface AccessControl {
 export const createAccessControl = ({
   config,
   logger,
-  log,
-  live,
+  store,
+  hub,
   health,
   clusterPeers,
 }: AccessControlOptions): AccessControl => {
   const { tokens, corsOrigins, trustedProxies, limits } = config
   const proxies = new TrustedProxies(trustedProxies)
   const coordinate = clusterPeers?.request ?? createLocalCoordinator()
-  const tickets = new Tickets(log.tickets === undefined ? coordinate : withSharedTickets(coordinate, log.tickets))
+  const tickets = new Tickets(store.tickets === undefined ? coordinate : withSharedTickets(coordinate, store.tickets))
   const revocations = new Revocations({
-    log,
+    store,
     onRevoked: (revocation) =>
-      live.closeWhere(({ subject, issuedAt }) => subject === revocation.subject && coversToken(revocation, issuedAt)),
+      hub.closeWhere(({ subject, issuedAt }) => subject === revocation.subject && coversToken(revocation, issuedAt)),
     broadcast: clusterPeers?.broadcastRevocation ?? noop,
   })
   clusterPeers?.onRevocation((revocation) => revocations.apply(revocation))
@@ -60,7 +60,7 @@ export const createAccessControl = ({
     tickets,
     revocations,
     checkOrigin: createOriginCheck({ proxies, corsOrigins }),
-    onKeySet: reportJwksHealth(health, logger),
+    onJwksStatus: reportJwksHealth(health, logger),
   })
   return {
     ...rules,
@@ -76,27 +76,27 @@ export const createAccessControl = ({
 /** Keeps tickets in the store that all hosts share; limits are still counted per host. */
 const withSharedTickets =
   (coordinate: CoordinatorClient, tickets: TicketStore): CoordinatorClient =>
-  async (question) => {
-    if (question.do === 'keep') {
-      await tickets.keep(question.id, question.value, question.ms)
+  async (request) => {
+    if (request.do === 'keep') {
+      await tickets.keep(request.id, request.value, request.ms)
       return { ok: true }
     }
-    if (question.do !== 'take') return coordinate(question)
-    const value = await tickets.take(question.id)
+    if (request.do !== 'take') return coordinate(request)
+    const value = await tickets.take(request.id)
     return value === null ? { ok: false } : { ok: true, value }
   }
 
 /** Without any key every request is refused. If cached keys exist, an unreachable issuer only causes a warning. */
 const reportJwksHealth = (health: HealthRegistry, logger: Logger) => {
-  let away = false
+  let isFailing = false
   return (error: GatewayError | null, usable: boolean): void => {
     if (error === null) health.markHealthy('jwks')
     else if (!usable) health.markFailed('jwks', error)
-    else if (!away)
+    else if (!isFailing)
       logger.warn(
         { code: error.code, hint: error.hint, cause: error.message },
         'failed to refresh the key set, keeping the cached one',
       )
-    away = error !== null
+    isFailing = error !== null
   }
 }

@@ -22,7 +22,7 @@ import { openStore } from '../store/open-store.ts'
 import { RetentionJob } from '../store/retention.ts'
 import type { MessageStore } from '../store/store.ts'
 import { StreamHub } from '../streams/hub.ts'
-import { type Metrics, makeMetrics } from '../telemetry/metrics.ts'
+import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import { Tracing } from '../telemetry/tracing.ts'
 import { type AccessControl, createAccessControl } from './access-control.ts'
 import { type CommitListener, instrumentAppend, recordCommit } from './ingest-metrics.ts'
@@ -34,13 +34,13 @@ export interface GatewayOptions {
   readonly logger: Logger
   readonly version: string
   /** Store to use instead of the configured one. The gateway starts and stops it. */
-  readonly log?: MessageStore
+  readonly store?: MessageStore
   /** Notifier to use instead of a new one. */
   readonly changes?: ChangeNotifier
   /** Returns the text for /metrics, if it includes other processes. */
   readonly metricsText?: () => Promise<string>
   /** Returns the status of all workers, if there are several. */
-  readonly overview?: HealthReportOptions['overview']
+  readonly healthReport?: HealthReportOptions['report']
   /** True if other workers listen on the same port. */
   readonly reusePort?: boolean
   /** Communication with the other workers. */
@@ -54,41 +54,41 @@ const CHECK_MS = 2_000
 export class Gateway {
   readonly #config: Config
   readonly #logger: Logger
-  readonly #log: MessageStore
+  readonly #store: MessageStore
   readonly #changes: ChangeNotifier
   readonly #health: HealthRegistry
   readonly #metrics: Metrics
   readonly #tracing: Tracing
   readonly #append: MessageStore['append']
-  readonly #committed: CommitListener
-  readonly #live: StreamHub
+  readonly #onCommitted: CommitListener
+  readonly #hub: StreamHub
   readonly #retention: RetentionJob
   readonly #access: AccessControl
   readonly #certificates: CertificateManager | null
-  readonly #observer: HealthMonitor | null
+  readonly #healthMonitor: HealthMonitor | null
   readonly #server: HttpServer
   readonly #metricsServer: HttpServer | null = null
   readonly #ingest: IngestService | null = null
   readonly #publisher: ExchangePublisher | null = null
-  #checking: NodeJS.Timeout | undefined
-  #refused: Promise<unknown> | null = null
+  #checkTimer: NodeJS.Timeout | undefined
+  #closing: Promise<unknown> | null = null
 
-  constructor(parts: GatewayOptions) {
-    const { config, logger, version, log, changes, metricsText, reusePort = false, clusterPeers } = parts
+  constructor(options: GatewayOptions) {
+    const { config, logger, version, store, changes, metricsText, reusePort = false, clusterPeers } = options
     this.#config = config
     this.#changes = changes ?? new ChangeNotifier()
     this.#logger = logger
-    this.#log =
-      log ??
+    this.#store =
+      store ??
       openStore(config, {
         onGrown: () => this.#changes.emit(),
         // Ignored: the next periodic check reports the same failure and retries.
         onRevoked: () => void this.#access.revocations.refresh().catch(noop),
         onWarning: (text) => logger.warn(text),
       })
-    this.#health = new HealthRegistry((component, fault) => this.#noteChange(component, fault))
-    this.#live = new StreamHub({
-      log: this.#log,
+    this.#health = new HealthRegistry((component, fault) => this.#onHealthChange(component, fault))
+    this.#hub = new StreamHub({
+      store: this.#store,
       changes: this.#changes,
       heartbeatMs: config.heartbeatMs,
       maxAgeMs: config.streamMaxMs,
@@ -96,26 +96,26 @@ export class Gateway {
       onClosing: (reason) => this.#metrics.closed.inc({ reason }),
     })
     this.#certificates = config.tls === null ? null : new CertificateManager({ files: config.tls, logger })
-    this.#metrics = makeMetrics({
+    this.#metrics = createMetrics({
       version,
       mode: this.mode,
-      live: () => this.#live.stats,
-      subscribers: () => this.#live.subscribersByState(),
+      hubStats: () => this.#hub.stats,
+      subscribers: () => this.#hub.subscribersByState(),
       queue: () => this.#ingest?.queue ?? null,
-      size: async () => this.#log.size?.() ?? null,
+      size: async () => this.#store.size?.() ?? null,
       faults: () => this.#health.faults,
       certificateExpiry: this.#certificates && (() => this.#certificates!.current.expiresAt / 1_000),
       routes: ROUTES,
     })
     this.#tracing = new Tracing({ config: config.tracing, version, logger })
     const { tracer } = this.#tracing
-    this.#append = instrumentAppend(this.#log, this.#metrics)
-    this.#committed = recordCommit({ metrics: this.#metrics, logger, changes: this.#changes })
+    this.#append = instrumentAppend(this.#store, this.#metrics)
+    this.#onCommitted = recordCommit({ metrics: this.#metrics, logger, changes: this.#changes })
     this.#retention = new RetentionJob({
-      log: this.#log,
+      store: this.#store,
       ...config.retention,
       onPruned: (removed) => {
-        this.#live.clearHistoryCache()
+        this.#hub.clearHistoryCache()
         logger.info({ deleted: removed }, 'retention deleted messages')
       },
       onClockJump: (reason) =>
@@ -126,11 +126,11 @@ export class Gateway {
       const { address, topology } = config.broker
       this.#ingest = new IngestService({
         ...config.broker,
-        checkStore: () => this.#log.check(true),
+        checkStore: () => this.#store.check(true),
         health: this.#health,
         append: this.#append,
         maxMessageBytes: config.maxMessageBytes,
-        onCommitted: this.#committed,
+        onCommitted: this.#onCommitted,
         onLag: (seconds, reference) => this.#metrics.lag.observe({ reference }, seconds),
         onStorageFault: (error) => this.#health.report('store_write', error),
         tracer,
@@ -140,8 +140,8 @@ export class Gateway {
     this.#access = createAccessControl({
       config,
       logger,
-      log: this.#log,
-      live: this.#live,
+      store: this.#store,
+      hub: this.#hub,
       health: this.#health,
       clusterPeers,
     })
@@ -150,13 +150,13 @@ export class Gateway {
       metricsType: this.#metrics.registry.contentType,
       onResponse: this.#metrics.onResponse,
     }
-    this.#observer = parts.overview === undefined ? monitorSingleProcess(() => this.status()) : null
+    this.#healthMonitor = options.healthReport === undefined ? monitorSingleProcess(() => this.status()) : null
     const { corsOrigins, hosts, limits, host, port, metricsPort } = config
     const streams = {
       ...this.#access,
       ...metrics,
-      log: this.#log,
-      live: this.#live,
+      store: this.#store,
+      hub: this.#hub,
       logger,
       corsOrigins,
       hosts,
@@ -165,19 +165,19 @@ export class Gateway {
     const fastPath = new StreamFastPath({ ...streams, headersMs: limits.headersMs })
     const app = createApp({
       ...streams,
-      refusals: fastPath.refusals,
+      fastPathErrors: fastPath.errors,
       health: this.#health,
-      listRevocations: () => this.#log.revocations(),
+      listRevocations: () => this.#store.revocations(),
       authEnabled: config.tokens !== null,
-      onRefused: (code) => this.#metrics.refused.inc({ code }),
-      publishPort: this.#publishPort(),
+      onDenied: (code) => this.#metrics.refused.inc({ code }),
+      publisher: this.#createPublisher(),
       maxMessageBytes: config.maxMessageBytes,
       tracer,
       mode: this.mode,
       version,
-      overview: parts.overview ?? ((after) => this.#observer!.report(after)),
-      rejected: createQuarantineService({
-        log: this.#log,
+      report: options.healthReport ?? ((after) => this.#healthMonitor!.report(after)),
+      quarantine: createQuarantineService({
+        store: this.#store,
         maxMessageBytes: config.maxMessageBytes,
         onStored: (messages) => {
           this.#metrics.stored.inc(messages)
@@ -186,7 +186,7 @@ export class Gateway {
         onStorageFault: (error) => this.#health.report('store_write', error),
       }),
     })
-    const server = { limits, proxies: this.#access.proxies, host, sharedPort: reusePort, certificate: null }
+    const server = { limits, proxies: this.#access.proxies, host, reusePort, certificate: null }
     const certificate = this.#certificates?.current ?? null
     this.#server = new HttpServer({ ...server, port, certificate, handler: app.callback(), fastPath })
     if (metricsPort !== null) {
@@ -205,17 +205,17 @@ export class Gateway {
 
   /** @throws GatewayError database_* or listen_failed; everything is stopped again in that case */
   async start(): Promise<void> {
-    await this.#log.start()
+    await this.#store.start()
     try {
       await this.#tracing.start()
-      await this.#live.start()
+      await this.#hub.start()
       await this.#access.start()
       await this.#metricsServer?.listen()
       await this.#server.listen()
     } catch (error) {
       await this.#metricsServer?.stopAccepting()
-      await this.#live.stop()
-      await this.#log.stop()
+      await this.#hub.stop()
+      await this.#store.stop()
       throw error
     }
     if (this.#config.broker !== null) {
@@ -228,8 +228,8 @@ export class Gateway {
     this.#retention.start()
     this.#metrics.eventLoopDelay.start()
     this.#certificates?.start((certificate) => this.#server.replaceCertificate(certificate))
-    this.#observer?.start()
-    this.#checking = setInterval(() => void this.#check(), CHECK_MS)
+    this.#healthMonitor?.start()
+    this.#checkTimer = setInterval(() => void this.#check(), CHECK_MS)
   }
 
   /** Returns the current status of this process. */
@@ -245,7 +245,7 @@ export class Gateway {
   /** Marks the gateway as not ready and refuses new connections. Open ones continue. */
   stopAccepting(): void {
     this.#health.markFailed('gateway', new GatewayError('shutting_down', 'The gateway is stopping.'))
-    this.#refused ??= Promise.all([this.#server.stopAccepting(), this.#metricsServer?.stopAccepting()])
+    this.#closing ??= Promise.all([this.#server.stopAccepting(), this.#metricsServer?.stopAccepting()])
   }
 
   /**
@@ -254,26 +254,26 @@ export class Gateway {
    */
   async stop(): Promise<void> {
     this.stopAccepting()
-    clearInterval(this.#checking)
-    this.#observer?.stop()
+    clearInterval(this.#checkTimer)
+    this.#healthMonitor?.stop()
     this.#metrics.eventLoopDelay.stop()
     this.#certificates?.stop()
     // A hanging store or broker must not keep the streams from being closed properly.
     await withTimeout(this.#config.shutdownMs / 2, Promise.all([this.#ingest?.stop(), this.#publisher?.stop()]))
     await this.#retention.stop()
-    await this.#live.stop()
-    await this.#refused
+    await this.#hub.stop()
+    await this.#closing
     await this.#tracing.stop()
-    await this.#log.stop()
+    await this.#store.stop()
   }
 
   /** Detects a database that was removed while nothing is written, and one that has recovered. */
   async #check(): Promise<void> {
     const failed = this.#health.faults.some((fault) => fault.component === 'store_write')
     try {
-      await this.#log.check(failed)
+      await this.#store.check(failed)
       this.#health.markHealthy('store_write')
-      await this.#log.head()
+      await this.#store.head()
       this.#health.markHealthy('store_read')
       // Reload revocations that another host changed and whose notification was lost.
       if (this.#config.postgres !== null) await this.#access.revocations.refresh()
@@ -282,12 +282,12 @@ export class Gateway {
     }
   }
 
-  #publishPort(): MessagePublisher {
+  #createPublisher(): MessagePublisher {
     if (this.#publisher !== null) return createExchangePublisher(this.#publisher)
-    return createStorePublisher(this.#append, this.#committed, (error) => this.#health.report('store_write', error))
+    return createStorePublisher(this.#append, this.#onCommitted, (error) => this.#health.report('store_write', error))
   }
 
-  #noteChange(component: string, fault: Fault | null): void {
+  #onHealthChange(component: string, fault: Fault | null): void {
     if (fault === null) this.#logger.info({ component }, 'component recovered')
     else if (fault.code === 'shutting_down') this.#logger.info('stopping')
     else {

@@ -38,11 +38,11 @@ const reasonOf = (entry: AppendEntry, kind: AppendResult['kind']): string => {
 
 /** Wraps append of the store to measure the commits. */
 export const instrumentAppend =
-  (log: MessageStore, metrics: Metrics): MessageStore['append'] =>
+  (store: MessageStore, metrics: Metrics): MessageStore['append'] =>
   async (entries) => {
     const startedAt = performance.now()
     try {
-      const outcomes = await log.append(entries)
+      const outcomes = await store.append(entries)
       metrics.commitSeconds.observe((performance.now() - startedAt) / 1_000)
       metrics.commitEntries.observe(entries.length)
       return outcomes

@@ -4,7 +4,7 @@ import type { MessagePublisher, PublishResult } from '../http/routes/publish.ts'
 import type { ExchangePublisher } from '../ingest/exchange-publisher.ts'
 import type { AppendEntry, AppendResult, MessageStore } from '../store/store.ts'
 
-const resultOf = (message: NewMessage, outcome: AppendResult): PublishResult => {
+const toPublishResult = (message: NewMessage, outcome: AppendResult): PublishResult => {
   const { message_id } = message
   const { db_id, kind } = outcome
   if (kind === 'stored') return { message_id, db_id }
@@ -33,7 +33,7 @@ export const createStorePublisher = (
       const outcomes = await append(entries)
       onStorageFault(null)
       onCommitted(entries, outcomes)
-      return outcomes.map((outcome, index) => resultOf(messages[index]!, outcome))
+      return outcomes.map((outcome, index) => toPublishResult(messages[index]!, outcome))
     } catch (error) {
       onStorageFault(error)
       throw error

@@ -4,8 +4,8 @@ import { createUuidV7Generator } from '../core/uuid.ts'
 import type { QuarantineService } from '../http/routes/quarantine.ts'
 import type { MessageStore } from '../store/store.ts'
 
-export interface RejectedPortOptions {
-  readonly log: MessageStore
+export interface QuarantineServiceOptions {
+  readonly store: MessageStore
   readonly maxMessageBytes: number
   /** Called with the number of messages that a replay has stored. */
   readonly onStored: (messages: number) => void
@@ -17,8 +17,8 @@ export interface RejectedPortOptions {
  * Creates the quarantine of the HTTP API. Rows are validated as in ingest, and outcomes are returned once they are
  * durable.
  */
-export const createQuarantineService = (options: RejectedPortOptions): QuarantineService => {
-  const { log, maxMessageBytes, onStored, onStorageFault } = options
+export const createQuarantineService = (options: QuarantineServiceOptions): QuarantineService => {
+  const { store, maxMessageBytes, onStored, onStorageFault } = options
   const makeId = createUuidV7Generator(randomBytes)
 
   const withHealthReport = async <Result>(write: () => Promise<Result>): Promise<Result> => {
@@ -33,15 +33,15 @@ export const createQuarantineService = (options: RejectedPortOptions): Quarantin
   }
 
   return {
-    ...log.quarantine,
+    ...store.quarantine,
     replay: async (rows) => {
       if (rows.length === 0) return []
       const replays = revalidate(rows, maxMessageBytes, Date.now(), makeId)
-      const outcomes = await withHealthReport(() => log.quarantine.replay(replays))
+      const outcomes = await withHealthReport(() => store.quarantine.replay(replays))
       const stored = outcomes.filter(({ kind }) => kind === 'stored').length
       if (stored > 0) onStored(stored)
       return outcomes
     },
-    drop: (ids) => withHealthReport(() => log.quarantine.drop(ids)),
+    drop: (ids) => withHealthReport(() => store.quarantine.drop(ids)),
   }
 }

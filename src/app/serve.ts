@@ -39,16 +39,16 @@ ${config.tokens === null ? `Open ${url}/ in a browser, or subscribe` : 'Requests
 }
 
 /** Resolves at the first SIGTERM or SIGINT. A second signal exits the process immediately. */
-const waitForSignal = (logger: Logger, onSecond: () => void = noop): Promise<string> =>
+const waitForSignal = (logger: Logger, onSecondSignal: () => void = noop): Promise<string> =>
   new Promise((resolve) => {
-    let first = true
+    let isFirst = true
     for (const signal of ['SIGTERM', 'SIGINT'] as const) {
       process.on(signal, () => {
-        if (!first) {
-          onSecond()
+        if (!isFirst) {
+          onSecondSignal()
           process.exit(1)
         }
-        first = false
+        isFirst = false
         logger.info({ signal }, 'signal received')
         resolve(signal)
       })
@@ -95,14 +95,14 @@ export const runGateway = async (
   logger: Logger,
   onListening: OnListening = noop,
 ): Promise<number> => {
-  const signalled = waitForSignal(logger)
+  const signalReceived = waitForSignal(logger)
   const started = gateway.start()
   started.catch(noop)
   // Startup may still be waiting for the database, but no request has been accepted, so exit immediately.
-  if ((await Promise.race([started, signalled])) !== undefined) return 0
+  if ((await Promise.race([started, signalReceived])) !== undefined) return 0
   logListening(config, logger, baseUrl(config, gateway.port))
   onListening(gateway.port)
-  await signalled
+  await signalReceived
   return stopWithDeadline(gateway, config, logger)
 }
 
@@ -121,8 +121,8 @@ const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnLis
       onListening(port)
     },
   })
-  const signalled = waitForSignal(logger, () => primary.kill())
-  const failed = await Promise.race([primary.run(), signalled.then(() => null)])
+  const signalReceived = waitForSignal(logger, () => primary.kill())
+  const failed = await Promise.race([primary.run(), signalReceived.then(() => null)])
   if (failed !== null) return failed
   const code = await primary.stop()
   logger.info('stopped')
@@ -130,26 +130,26 @@ const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnLis
 }
 
 const serveAsWorker = async (config: Config, logger: Logger, version: string): Promise<number> => {
-  const sibling = new ClusterWorker()
+  const worker = new ClusterWorker()
   const gateway = new Gateway({
     config,
     logger,
     version,
-    changes: sibling.bell,
-    metricsText: () => sibling.metricsText(),
-    overview: sibling.overview,
+    changes: worker.bell,
+    metricsText: () => worker.metricsText(),
+    healthReport: worker.overview,
     reusePort: true,
-    clusterPeers: sibling,
+    clusterPeers: worker,
   })
-  sibling.onStatusRequest(() => gateway.status())
-  sibling.onUnresponsive((error) => gateway.reportWorkers(error))
+  worker.onStatusRequest(() => gateway.status())
+  worker.onUnresponsive((error) => gateway.reportWorkers(error))
   await gateway.start()
-  sibling.listening(baseUrl(config, gateway.port))
-  const reason = await sibling.waitForDrain(() => gateway.stopAccepting())
+  worker.listening(baseUrl(config, gateway.port))
+  const reason = await worker.waitForDrain(() => gateway.stopAccepting())
   if (reason === 'primary_exited') logger.warn('the primary exited, stopping')
   const code = await stopWithDeadline(gateway, config, logger)
   // Counted until the end, so that an orderly exit loses nothing.
-  await withTimeout(EXIT_RESERVE_MS / 2, sibling.sendStatus())
+  await withTimeout(EXIT_RESERVE_MS / 2, worker.sendStatus())
   return code
 }
 
@@ -157,8 +157,8 @@ const stopWithDeadline = async (gateway: Gateway, config: Config, logger: Logger
   const deadline = new Promise<'late'>((resolve) => {
     setTimeout(resolve, Math.max(EXIT_RESERVE_MS, config.shutdownMs - EXIT_RESERVE_MS), 'late')
   })
-  const end = await Promise.race([gateway.stop().then(() => 'stopped' as const), deadline])
-  if (end === 'stopped') {
+  const outcome = await Promise.race([gateway.stop().then(() => 'stopped' as const), deadline])
+  if (outcome === 'stopped') {
     logger.info('stopped')
     return 0
   }

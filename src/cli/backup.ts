@@ -8,7 +8,7 @@ const MEGABYTE = 1_000_000
 
 const grouped = (value: number): string => value.toLocaleString('en')
 
-const fileOf = ({ positionals }: ParsedArgs): string => {
+const parseFile = ({ positionals }: ParsedArgs): string => {
   const [file, ...more] = positionals
   if (file === undefined || file === '') throw new UsageError('FILE is missing: the backup to create')
   if (more.length > 0) throw new UsageError(`expected one FILE, got ${positionals.length} arguments`)
@@ -26,13 +26,13 @@ export const backup: CliCommand = {
   about: `FILE is a snapshot of the database at one moment. It appears only once it has been checked and flushed to the disk. An
 existing file is never overwritten. To restore a backup, stop all gateways, put FILE in the place of the database, delete
 the old -wal and -shm files, and start a gateway.`,
-  flags: { json: { meaning: 'print a summary of the backup as a JSON object' } },
+  flags: { json: { description: 'print a summary of the backup as a JSON object' } },
   examples: [
     ['deepsoc-gateway backup gateway-backup.db', 'Back up the database of DATABASE_URL'],
     ['deepsoc-gateway backup "gateway-$(date +%F).db"', 'Name the backup after the date'],
   ],
-  run: async (given, io) => {
-    const file = fileOf(given)
+  run: async (args, io) => {
+    const file = parseFile(args)
     if (usesPostgres()) {
       throw new GatewayError(
         'backup_unsupported',
@@ -42,19 +42,19 @@ the old -wal and -shm files, and start a gateway.`,
     const { databaseFile } = loadConfig()
     let total = 0
     const show = (done: number) =>
-      io.progress.show({ what: 'backing up', done: done / MEGABYTE, total: total / MEGABYTE, unit: 'MB', failed: 0 })
-    const made = await createBackup({
+      io.progress.show({ label: 'backing up', done: done / MEGABYTE, total: total / MEGABYTE, unit: 'MB', failed: 0 })
+    const result = await createBackup({
       from: databaseFile,
       to: file,
       signal: io.signal,
-      onProgress: (done, of) => {
-        total = of
+      onProgress: (done, size) => {
+        total = size
         show(done)
       },
       onCheck: () => show(total),
     })
     io.progress.clear()
-    await io.out.write(`${given.switch('json') ? JSON.stringify({ file, ...made }) : summaryText(file, made)}\n`)
+    await io.out.write(`${args.switch('json') ? JSON.stringify({ file, ...result }) : summaryText(file, result)}\n`)
     return EXIT.ok
   },
 }

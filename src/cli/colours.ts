@@ -17,13 +17,13 @@ export const YELLOW = '38;5;220'
 /** Adds an SGR style to a text, or returns it unchanged. */
 export type Styler = (text: string, style: string) => string
 
-/** @param on whether the output supports colours */
-export const createStyler = (on: boolean): Styler =>
-  on ? (text, style) => `\x1b[${style}m${text}\x1b[0m` : (text) => text
+/** @param enabled whether the output supports colours */
+export const createStyler = (enabled: boolean): Styler =>
+  enabled ? (text, style) => `\x1b[${style}m${text}\x1b[0m` : (text) => text
 
 /** Returns label and style of a sender: those of its role if it has one, else its own name. */
 export const roleStyle = (from: string | null): { readonly label: string; readonly style: string } => {
-  const known = from !== null && Object.hasOwn(ROLES, from) ? ROLES[from] : undefined
-  const [label, colour] = known ?? [from ?? '-', 252]
+  const role = from !== null && Object.hasOwn(ROLES, from) ? ROLES[from] : undefined
+  const [label, colour] = role ?? [from ?? '-', 252]
   return { label, style: `38;5;${colour}` }
 }

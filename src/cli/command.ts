@@ -12,8 +12,8 @@ export interface Flag {
   /** Placeholder of the value in the help; absent for a switch. */
   readonly value?: string
   /** The flag can be repeated. */
-  readonly many?: true
-  readonly meaning: string
+  readonly multiple?: true
+  readonly description: string
 }
 
 export type Flags = Readonly<Record<string, Flag>>
@@ -43,19 +43,19 @@ export interface CommandGroup {
 
 const PROGRAM = 'deepsoc-gateway'
 
-const HELP_FLAG: Flag = { meaning: 'show this help' }
+const HELP_FLAG: Flag = { description: 'show this help' }
 
 const flagLines = (flags: Flags): string[] => {
   const rows = Object.entries({ ...flags, help: HELP_FLAG }).map(
-    ([name, { value, meaning }]) => [`--${name}${value === undefined ? '' : ` ${value}`}`, meaning] as const,
+    ([name, { value, description }]) => [`--${name}${value === undefined ? '' : ` ${value}`}`, description] as const,
   )
   const width = Math.max(...rows.map(([left]) => left.length))
   return rows.map(([left, meaning]) => `  ${left.padEnd(width)}  ${meaning}`)
 }
 
 const usageLines = (command: CliCommand): string[] =>
-  command.usage.map((form, index) =>
-    `${index === 0 ? 'Usage:' : '      '} ${PROGRAM} ${command.name} ${form}`.trimEnd(),
+  command.usage.map((syntax, index) =>
+    `${index === 0 ? 'Usage:' : '      '} ${PROGRAM} ${command.name} ${syntax}`.trimEnd(),
   )
 
 /** Returns the `--help` text of a command. */
@@ -63,12 +63,12 @@ export const renderHelp = (command: CliCommand): string => {
   const lines = [`${PROGRAM} ${command.name}: ${command.summary}`, '', ...usageLines(command), '']
   if (command.about !== undefined) lines.push(command.about.trim(), '')
   lines.push('Flags:', ...flagLines(command.flags), '', 'Examples:')
-  for (const [call, does] of command.examples) lines.push(`  # ${does}`, `  ${call}`)
+  for (const [call, effect] of command.examples) lines.push(`  # ${effect}`, `  ${call}`)
   return `${lines.join('\n')}\n`
 }
 
 /** Returns the `--help` text of a group: its commands, one per line. */
-export const helpOfGroup = (group: CommandGroup): string => {
+export const renderGroupHelp = (group: CommandGroup): string => {
   const names = Object.keys(group.commands)
   const width = Math.max(...names.map((name) => name.length))
   const rows = names.map((name) => `  ${name.padEnd(width)}  ${group.commands[name]!.summary}`)
@@ -95,9 +95,9 @@ export class ParsedArgs {
   readonly #values: Values
   readonly positionals: readonly string[]
 
-  constructor(values: Values, words: readonly string[]) {
+  constructor(values: Values, positionals: readonly string[]) {
     this.#values = values
-    this.positionals = words
+    this.positionals = positionals
   }
 
   switch(flag: string): boolean {
@@ -121,10 +121,10 @@ export class ParsedArgs {
   }
 
   /** @throws UsageError if it is not a whole number within the bounds */
-  whole(flag: string, least: number, most = Number.MAX_SAFE_INTEGER): number | undefined {
+  integer(flag: string, min: number, max = Number.MAX_SAFE_INTEGER): number | undefined {
     const text = this.text(flag)
     if (text === undefined) return undefined
-    return parseInteger(text, `--${flag}`, least, most)
+    return parseInteger(text, `--${flag}`, min, max)
   }
 
   /** @throws UsageError if it is not a number above 0 */
@@ -140,11 +140,11 @@ export class ParsedArgs {
 }
 
 /** @throws UsageError if the text is not a whole number within the bounds */
-export const parseInteger = (text: string, what: string, least: number, most: number): number => {
+export const parseInteger = (text: string, name: string, min: number, max: number): number => {
   const value = Number(text)
-  if (/^-?\d{1,16}$/.test(text) && Number.isSafeInteger(value) && value >= least && value <= most) return value
-  const upTo = most === Number.MAX_SAFE_INTEGER ? `from ${least} up` : `from ${least} to ${most}`
-  throw new UsageError(`${what} must be a whole number ${upTo}, not ${JSON.stringify(text)}.`)
+  if (/^-?\d{1,16}$/.test(text) && Number.isSafeInteger(value) && value >= min && value <= max) return value
+  const range = max === Number.MAX_SAFE_INTEGER ? `from ${min} up` : `from ${min} to ${max}`
+  throw new UsageError(`${name} must be a whole number ${range}, not ${JSON.stringify(text)}.`)
 }
 
 /**
@@ -168,22 +168,22 @@ export const parseCall = (command: CliCommand, argv: readonly string[]): ParsedA
       options: { ...options, help: { type: 'boolean', short: 'h' } },
     })
     if (values.help === true) return null
-    return new ParsedArgs(onceEach(command, values), positionals)
+    return new ParsedArgs(collectValues(command, values), positionals)
   } catch (error) {
     if (error instanceof UsageError) throw error
     throw new UsageError((error as Error).message)
   }
 }
 
-const onceEach = (command: CliCommand, values: Record<string, unknown>) => {
-  const once: Record<string, string | boolean | (string | boolean)[]> = {}
+const collectValues = (command: CliCommand, values: Record<string, unknown>) => {
+  const result: Record<string, string | boolean | (string | boolean)[]> = {}
   for (const [name, given] of Object.entries(values)) {
     if (!Array.isArray(given)) continue
-    const { many, value } = command.flags[name]!
-    if (many === true) once[name] = given
+    const { multiple, value } = command.flags[name]!
+    if (multiple === true) result[name] = given
     else if (given.length > 1 && value !== undefined) {
       throw new UsageError(`--${name} is given ${given.length} times; keep one.`)
-    } else once[name] = given[0]
+    } else result[name] = given[0]
   }
-  return once
+  return result
 }

@@ -17,17 +17,17 @@ that are set.
 A variable whose name is one edit away from a known one, such as JWT_SECRETT, is reported as a
 warning on stderr. It may belong to other software, so the exit code stays 0. Names of fewer than
 ten characters, such as PORT, are searched for only in .env.`,
-  flags: { check: { meaning: 'only report whether the configuration is valid, and warnings' } },
+  flags: { check: { description: 'only report whether the configuration is valid, and warnings' } },
   examples: [
     ['deepsoc-gateway config', 'Every variable with its value and source'],
     ['deepsoc-gateway config --check', 'Exit code 2 and one line for each problem, if there is one'],
   ],
-  run: async (given, io) => {
-    requireNoPositionals(given)
+  run: async (args, io) => {
+    requireNoPositionals(args)
     const layers = readEnvLayers()
     const entries = explainConfig(layers)
     for (const misspelling of findMisspellings(layers)) io.note(`warning: ${describeMisspelling(misspelling)}`)
-    if (given.switch('check')) io.note('The configuration is valid.')
+    if (args.switch('check')) io.note('The configuration is valid.')
     else await io.out.write(renderEntries(entries))
     return EXIT.ok
   },
@@ -38,8 +38,8 @@ const MAX_COLUMN = 50
 
 const renderEntries = (entries: readonly ConfigEntry[]): string => {
   const rows = entries.map(({ name, value, source }) => {
-    const shown = value === null ? '(not set)' : escapeForTerminal(value)
-    return [`${name}=${shown}`, source] as const
+    const displayValue = value === null ? '(not set)' : escapeForTerminal(value)
+    return [`${name}=${displayValue}`, source] as const
   })
   const width = Math.max(...rows.map(([text]) => text.length).filter((length) => length <= MAX_COLUMN))
   return rows.map(([text, source]) => `${text.padEnd(width)}  # ${source}\n`).join('')

@@ -15,16 +15,16 @@ const TIMEOUT_MS = 15_000
 
 /** Flags shared by `demo` and `serve --demo`. */
 export const PLAY_FLAGS: Flags = {
-  events: { value: 'N', meaning: `number of incidents (default: ${DEFAULT_EVENTS})` },
-  speed: { value: 'X', meaning: 'speed-up over human speed (default: 1)' },
-  seed: { value: 'N', meaning: 'the same seed generates the same incidents (default: random)' },
+  events: { value: 'N', description: `number of incidents (default: ${DEFAULT_EVENTS})` },
+  speed: { value: 'X', description: 'speed-up over human speed (default: 1)' },
+  seed: { value: 'N', description: 'the same seed generates the same incidents (default: random)' },
 }
 
 /** @throws UsageError */
-export const playOf = (given: ParsedArgs): Omit<ScriptOptions, 'run'> & { readonly speed: number } => ({
-  events: given.whole('events', 1, MAX_EVENTS) ?? DEFAULT_EVENTS,
-  speed: given.positive('speed') ?? 1,
-  seed: given.whole('seed', 0) ?? randomInt(1_000_000),
+export const parsePlayOptions = (args: ParsedArgs): Omit<ScriptOptions, 'run'> & { readonly speed: number } => ({
+  events: args.integer('events', 1, MAX_EVENTS) ?? DEFAULT_EVENTS,
+  speed: args.positive('speed') ?? 1,
+  seed: args.integer('seed', 0) ?? randomInt(1_000_000),
 })
 
 /** `demo`: publishes simulated incidents of a team of agents. */
@@ -37,8 +37,8 @@ type of message that DeepSOC's agents send. Each run has its own events. Publish
 RABBITMQ_HOST is set, else over HTTP to the gateway; with --url always over HTTP.`,
   flags: {
     ...PLAY_FLAGS,
-    loop: { meaning: 'start again when all incidents are closed, until interrupted' },
-    print: { meaning: 'print the messages as JSON lines instead of publishing them' },
+    loop: { description: 'start again when all incidents are closed, until interrupted' },
+    print: { description: 'print the messages as JSON lines instead of publishing them' },
     url: URL_FLAG,
     'token-file': TOKEN_FILE_FLAG,
   },
@@ -47,32 +47,32 @@ RABBITMQ_HOST is set, else over HTTP to the gateway; with --url always over HTTP
     ['deepsoc-gateway demo --events 1 --speed 20 --seed 7', 'One incident in a few seconds, the same in each run'],
     ['deepsoc-gateway serve --demo', 'Run a gateway and the demo together'],
   ],
-  run: async (given, io) => {
-    requireNoPositionals(given)
-    const wanted = playOf(given)
-    if (given.switch('print')) return print(wanted, io)
-    const { url, token } = await resolvePublishTarget(given)
+  run: async (args, io) => {
+    requireNoPositionals(args)
+    const options = parsePlayOptions(args)
+    if (args.switch('print')) return print(options, io)
+    const { url, token } = await resolvePublishTarget(args)
     // Fail before the first message if the gateway is unreachable.
     if (url !== null) await request(`${url}/livez`, { signal: io.signal })
-    const page = url ?? pageUrl(given)
-    const guarded = url === null ? loadConfig().tokens !== null : (await token()) !== null
+    const baseUrl = url ?? pageUrl(args)
+    const authEnabled = url === null ? loadConfig().tokens !== null : (await token()) !== null
     let total = 0
-    const { published, fault } = await play({
-      ...wanted,
+    const { published, error } = await play({
+      ...options,
       url,
       token,
-      loop: given.switch('loop'),
+      loop: args.switch('loop'),
       timeoutMs: TIMEOUT_MS,
       signal: io.signal,
-      onBegin: (events, messages) => {
+      onStart: (events, messages) => {
         total = messages
-        io.note(introText(events, messages, wanted.seed))
-        for (const event of events) io.note(page === null ? `  ${event}` : `  ${page}/events/${event}`)
-        if (guarded) io.note(VIEW_HINT)
+        io.note(introText(events, messages, options.seed))
+        for (const event of events) io.note(baseUrl === null ? `  ${event}` : `  ${baseUrl}/events/${event}`)
+        if (authEnabled) io.note(VIEW_HINT)
       },
-      onProgress: (done) => io.progress.show({ what: 'playing', done, total, failed: 0 }),
+      onProgress: (done) => io.progress.show({ label: 'playing', done, total, failed: 0 }),
     })
-    if (fault !== null) throw Object.assign(new Error(fault.text), { code: fault.code, hint: fault.hint })
+    if (error !== null) throw Object.assign(new Error(error.text), { code: error.code, hint: error.hint })
     io.note(`${published} messages published${io.signal.aborted ? '; interrupted' : ''}.`)
     return EXIT.ok
   },
@@ -86,9 +86,9 @@ export const VIEW_HINT = `The page needs a token for these events, such as in a 
   deepsoc-gateway tail '*' --token-file FILE`
 
 /** Returns the probable address of the page if the demo publishes through the broker; null if it is unknown. */
-const pageUrl = (given: ParsedArgs): string | null => {
+const pageUrl = (args: ParsedArgs): string | null => {
   try {
-    return resolveGatewayUrl(given)
+    return resolveGatewayUrl(args)
   } catch {
     // With PORT=0 the address is unknown, so only the event ids are shown.
     return null
@@ -96,14 +96,14 @@ const pageUrl = (given: ParsedArgs): string | null => {
 }
 
 /** Prints all messages at once, with the timestamps that they would have when published. */
-const print = async (wanted: ReturnType<typeof playOf>, io: CommandIo): Promise<number> => {
+const print = async (options: ReturnType<typeof parsePlayOptions>, io: CommandIo): Promise<number> => {
   const startedAt = Date.now()
   let now = startedAt
   const stamp = createTimestamper(() => now)
-  for (const cue of writeScript({ ...wanted, run: newRun() })) {
+  for (const message of writeScript({ ...options, run: newRun() })) {
     if (io.signal.aborted) break
-    now = startedAt + Math.round(cue.at / wanted.speed)
-    await io.out.write(`${messageText(cue, stamp())}\n`)
+    now = startedAt + Math.round(message.at / options.speed)
+    await io.out.write(`${messageText(message, stamp())}\n`)
   }
   return EXIT.ok
 }

@@ -2,7 +2,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import { backoffDelay } from '../core/backoff.ts'
 import { parseDbId } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
-import { authorizedRequest, unreachable } from './gateway-client.ts'
+import { authorizedRequest, toUnreachableError } from './gateway-client.ts'
 import { sleep } from './io.ts'
 import type { TokenSource } from './token/source.ts'
 
@@ -23,24 +23,24 @@ export interface FollowOptions {
   /** Read for each connection. */
   readonly token: TokenSource
   /** Idle timeout: a connection that receives nothing for this long is closed, in milliseconds. */
-  readonly silenceMs: number
+  readonly idleTimeoutMs: number
   readonly signal: AbortSignal
 }
 
 const RETRY_MS = { initial: 2_000, max: 15_000 }
 
 /** State kept across connections. */
-interface State {
+interface FollowState {
   logId: string | null
   /** The last SSE id; null if the stream begins at `start`. */
   lastEventId: string | null
   /** The greatest db_id that was yielded. */
-  said: number
+  lastDbId: number
   retryMs: number
   /** Consecutive connections without a `hello`. */
   failures: number
   /** The connection was lost and is not restored yet. */
-  lost: boolean
+  isDisconnected: boolean
   /** Why the current connection is expected to end: the gateway sent `closing`, or the stream must restart at 0. */
   ending: 'closing' | 'from the start' | null
 }
@@ -53,55 +53,56 @@ interface State {
  */
 export async function* follow(options: FollowOptions): AsyncGenerator<StreamItem> {
   const { signal } = options
-  const state: State = {
+  const state: FollowState = {
     logId: null,
     lastEventId: null,
-    said: 0,
+    lastDbId: 0,
     retryMs: RETRY_MS.initial,
     failures: 0,
-    lost: false,
+    isDisconnected: false,
     ending: null,
   }
   while (!signal.aborted) {
     try {
-      yield* connection(options, state)
+      yield* readStream(options, state)
     } catch (error) {
       if (signal.aborted) return
-      if (!isPassing(error) || state.logId === null) throw error
-      if (!state.lost) yield { kind: 'note', text: `Connection lost: ${(error as Error).message} Reconnecting.` }
-      state.lost = true
+      if (!isTransient(error) || state.logId === null) throw error
+      if (!state.isDisconnected)
+        yield { kind: 'note', text: `Connection lost: ${(error as Error).message} Reconnecting.` }
+      state.isDisconnected = true
     }
-    await sleep(delayOf(state), signal)
+    await sleep(retryDelay(state), signal)
     state.failures++
   }
 }
 
 /** `config_invalid` is retried too: the token file may be incomplete while it is being renewed. */
-const isPassing = (error: unknown): boolean =>
+const isTransient = (error: unknown): boolean =>
   error instanceof GatewayError &&
-  ((error as { passing?: boolean }).passing ??
+  ((error as { isTransient?: boolean }).isTransient ??
     (error.code === 'gateway_unreachable' || error.code === 'config_invalid'))
 
 /** Jitter, so that clients of a restarted gateway do not reconnect at the same time. */
-const delayOf = ({ retryMs, failures }: State): number =>
+const retryDelay = ({ retryMs, failures }: FollowState): number =>
   backoffDelay(failures, { minMs: retryMs, maxMs: RETRY_MS.max }, Math.random())
 
 /** One connection: returns if the stream ends after `closing`, throws if it cannot be opened or breaks. */
-async function* connection(options: FollowOptions, state: State): AsyncGenerator<StreamItem> {
-  const { url, start, silenceMs, signal } = options
-  const silence = new AbortController()
-  const address = new URL(url)
+async function* readStream(options: FollowOptions, state: FollowState): AsyncGenerator<StreamItem> {
+  const { url, start, idleTimeoutMs, signal } = options
+  const idleTimeout = new AbortController()
+  const streamUrl = new URL(url)
   const resumed = state.lastEventId !== null
   state.ending = null
-  if (!resumed) address.searchParams.set(...start)
+  if (!resumed) streamUrl.searchParams.set(...start)
   const headers = { accept: 'text/event-stream', ...(resumed && { 'last-event-id': state.lastEventId! }) }
-  const init = { headers, signal: AbortSignal.any([signal, silence.signal]) }
-  const response = await authorizedRequest(address.href, init, options.token)
+  const init = { headers, signal: AbortSignal.any([signal, idleTimeout.signal]) }
+  const response = await authorizedRequest(streamUrl.href, init, options.token)
   if (!response.headers.get('content-type')?.startsWith('text/event-stream') || response.body === null) {
     throw new GatewayError('unexpected_response', `${url} did not respond with an event stream.`)
   }
   try {
-    for await (const event of eventsOf(response.body, silenceMs, silence, state)) {
+    for await (const event of parseEvents(response.body, idleTimeoutMs, idleTimeout, state)) {
       yield* handleEvent(event, state)
       if (state.ending === 'from the start') return
     }
@@ -111,17 +112,22 @@ async function* connection(options: FollowOptions, state: State): AsyncGenerator
     }
   } catch (cause) {
     if (signal.aborted || cause instanceof GatewayError) throw cause
-    throw unreachable(url, cause)
+    throw toUnreachableError(url, cause)
   } finally {
-    silence.abort()
+    idleTimeout.abort()
   }
 }
 
 /** Parses the SSE events of a body, reading only as fast as they are consumed. */
-async function* eventsOf(body: ReadableStream<Uint8Array>, silenceMs: number, silence: AbortController, state: State) {
-  const waiting: EventSourceMessage[] = []
+async function* parseEvents(
+  body: ReadableStream<Uint8Array>,
+  silenceMs: number,
+  idleTimeout: AbortController,
+  state: FollowState,
+) {
+  const pending: EventSourceMessage[] = []
   const parser = createParser({
-    onEvent: (event) => waiting.push(event),
+    onEvent: (event) => pending.push(event),
     onRetry: (ms) => {
       state.retryMs = ms
     },
@@ -130,16 +136,19 @@ async function* eventsOf(body: ReadableStream<Uint8Array>, silenceMs: number, si
   const reader = body.getReader()
   while (true) {
     // The timer runs only while waiting for the gateway, not while the consumer of our output is slow.
-    const timer = setTimeout(() => silence.abort(new Error(`nothing received for ${silenceMs / 1_000} s`)), silenceMs)
+    const timer = setTimeout(
+      () => idleTimeout.abort(new Error(`nothing received for ${silenceMs / 1_000} s`)),
+      silenceMs,
+    )
     const { done, value } = await reader.read().finally(() => clearTimeout(timer))
     if (done) return
     parser.feed(decoder.decode(value, { stream: true }))
-    yield* waiting.splice(0)
+    yield* pending.splice(0)
   }
 }
 
 /** @returns the items to yield */
-const handleEvent = (event: EventSourceMessage, state: State): StreamItem[] => {
+const handleEvent = (event: EventSourceMessage, state: FollowState): StreamItem[] => {
   switch (event.event) {
     case 'hello':
       return hello(event, state)
@@ -151,25 +160,25 @@ const handleEvent = (event: EventSourceMessage, state: State): StreamItem[] => {
       return reset(event, state)
     case 'closing':
       state.ending = 'closing'
-      return [{ kind: 'note', text: `The gateway closed the stream (${fieldOf(event, 'reason')}). Reconnecting.` }]
+      return [{ kind: 'note', text: `The gateway closed the stream (${getField(event, 'reason')}). Reconnecting.` }]
     default:
       return []
   }
 }
 
-const hello = (event: EventSourceMessage, state: State): StreamItem[] => {
-  const logId = fieldOf(event, 'log_id')
+const hello = (event: EventSourceMessage, state: FollowState): StreamItem[] => {
+  const logId = getField(event, 'log_id')
   const isNewDatabase = state.logId !== null && state.logId !== logId
   const resumedAt = state.lastEventId
   const notes: StreamItem[] = []
-  if (state.lost) notes.push({ kind: 'note', text: 'Reconnected.' })
+  if (state.isDisconnected) notes.push({ kind: 'note', text: 'Reconnected.' })
   state.logId = logId
-  state.lost = false
+  state.isDisconnected = false
   state.failures = 0
   state.lastEventId = event.id ?? null
   if (!isNewDatabase) return notes
   notes.push({ kind: 'note', text: 'The database was replaced. All its messages follow.' })
-  state.said = 0
+  state.lastDbId = 0
   // The cursor of the old database was applied to the new one, so the messages before it would be missing.
   if (resumedAt === null || event.id === '0') return notes
   state.lastEventId = '0'
@@ -177,25 +186,25 @@ const hello = (event: EventSourceMessage, state: State): StreamItem[] => {
   return notes
 }
 
-const message = (event: EventSourceMessage, state: State): StreamItem[] => {
+const message = (event: EventSourceMessage, state: FollowState): StreamItem[] => {
   const db_id = parseDbId(event.id ?? '')
   if (db_id === null) throw new GatewayError('unexpected_response', 'The stream sent a message without a db_id.')
   state.lastEventId = String(db_id)
   // After a reset with history_pruned, messages of other events are sent again.
-  if (db_id <= state.said) return []
-  state.said = db_id
+  if (db_id <= state.lastDbId) return []
+  state.lastDbId = db_id
   return [{ kind: 'message', db_id, data: event.data }]
 }
 
-const reset = (event: EventSourceMessage, state: State): StreamItem[] => {
-  const reason = fieldOf(event, 'reason')
+const reset = (event: EventSourceMessage, state: FollowState): StreamItem[] => {
+  const reason = getField(event, 'reason')
   // For any other reason the earlier db_ids are no longer valid.
-  if (reason !== 'history_pruned') state.said = 0
+  if (reason !== 'history_pruned') state.lastDbId = 0
   return [{ kind: 'note', text: `The cursor is invalid (${reason}). All remaining messages follow.` }]
 }
 
 /** Returns a text field of an event's data; empty if it is missing. @throws GatewayError unexpected_response */
-const fieldOf = (event: EventSourceMessage, field: string): string => {
+const getField = (event: EventSourceMessage, field: string): string => {
   try {
     const value = (JSON.parse(event.data) as Record<string, unknown> | null)?.[field]
     return typeof value === 'string' ? value : ''

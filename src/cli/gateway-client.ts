@@ -5,17 +5,17 @@ import { noToken, openTokenSource, type TokenSource } from './token/source.ts'
 
 export const URL_FLAG: Flag = {
   value: 'URL',
-  meaning: 'address of the gateway (default: that of HOST and PORT)',
+  description: 'address of the gateway (default: that of HOST and PORT)',
 }
 
 /** Returns the address of the gateway without a trailing slash. @throws UsageError, GatewayError config_invalid */
-export const resolveGatewayUrl = (given: ParsedArgs): string => {
-  const text = given.text('url')
+export const resolveGatewayUrl = (args: ParsedArgs): string => {
+  const text = args.text('url')
   if (text !== undefined) {
     const url = URL.canParse(text) ? new URL(text) : null
     if (url === null || !/^https?:$/.test(url.protocol) || url.search !== '' || url.hash !== '') {
       throw new UsageError(
-        `--url must be an http:// or https:// address without a query, not ${JSON.stringify(shownUrl(text))}.`,
+        `--url must be an http:// or https:// address without a query, not ${JSON.stringify(redactUrl(text))}.`,
       )
     }
     if (url.username !== '' || url.password !== '') {
@@ -29,11 +29,11 @@ export const resolveGatewayUrl = (given: ParsedArgs): string => {
 }
 
 /** Masks the parts of a URL that can contain a secret. */
-const shownUrl = (text: string): string => text.replace(/[?#].*$/s, '?…').replace(/^(\w*:?\/*).*@/s, '$1…@')
+const redactUrl = (text: string): string => text.replace(/[?#].*$/s, '?…').replace(/^(\w*:?\/*).*@/s, '$1…@')
 
 /** Returns the address of a local gateway with this configuration that listens on a port. */
 export const gatewayUrl = ({ host, tls }: Pick<Config, 'host' | 'tls'>, port: number): string =>
-  `http${tls === null ? '' : 's'}://${reachable(host)}:${port}`
+  `http${tls === null ? '' : 's'}://${toReachableHost(host)}:${port}`
 
 /** Destination of published messages. */
 export interface PublishTarget {
@@ -47,22 +47,22 @@ export interface PublishTarget {
  *
  * @throws UsageError, GatewayError config_invalid
  */
-export const resolvePublishTarget = async (given: ParsedArgs): Promise<PublishTarget> => {
-  if (given.text('url') !== undefined || loadConfig().broker === null) {
-    return { url: resolveGatewayUrl(given), token: await openTokenSource(given) }
+export const resolvePublishTarget = async (args: ParsedArgs): Promise<PublishTarget> => {
+  if (args.text('url') !== undefined || loadConfig().broker === null) {
+    return { url: resolveGatewayUrl(args), token: await openTokenSource(args) }
   }
-  refuseTokenFile(given)
+  refuseTokenFile(args)
   return { url: null, token: noToken }
 }
 
 /** Rejects `--token-file` with a broker, since RabbitMQ takes no token. @throws UsageError */
-export const refuseTokenFile = (given: ParsedArgs): void => {
-  if (given.text('token-file') === undefined) return
+export const refuseTokenFile = (args: ParsedArgs): void => {
+  if (args.text('token-file') === undefined) return
   throw new UsageError('--token-file requires HTTP, but RABBITMQ_URL or RABBITMQ_HOST is set')
 }
 
 /** Returns the loopback address of a gateway that listens on all addresses. */
-const reachable = (host: string): string => {
+const toReachableHost = (host: string): string => {
   if (host === '0.0.0.0') return '127.0.0.1'
   if (host === '::') return '[::1]'
   return host.includes(':') ? `[${host}]` : host
@@ -79,13 +79,13 @@ export const authorizedRequest = async (
   init: RequestInit & { headers: Readonly<Record<string, string>>; signal: AbortSignal },
   token: TokenSource,
 ): Promise<Response> => {
-  const shown = await token()
-  const authorization = shown === null ? {} : { authorization: `Bearer ${shown}` }
+  const sentToken = await token()
+  const authorization = sentToken === null ? {} : { authorization: `Bearer ${sentToken}` }
   const response = await request(url, { ...init, headers: { ...init.headers, ...authorization } })
   if (response.ok) return response
   const body = await readErrorBody(response)
   // A token file that cannot be read is being rewritten, so it counts as renewed.
-  const renewed = response.status === 401 && (await token().catch(() => undefined)) !== shown
+  const renewed = response.status === 401 && (await token().catch(() => undefined)) !== sentToken
   throw new ResponseError(response, body, renewed)
 }
 
@@ -95,17 +95,17 @@ export const request = async (url: string, init: RequestInit & { signal: AbortSi
     return await fetch(url, init)
   } catch (cause) {
     init.signal.throwIfAborted()
-    throw unreachable(url, cause)
+    throw toUnreachableError(url, cause)
   }
 }
 
 /** Error codes of OpenSSL and Node for an untrusted certificate. */
-const CERTIFICATE_FAULT = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT_|INVALID_CA$|INVALID_PURPOSE$)/
+const CERTIFICATE_ERROR = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT_|INVALID_CA$|INVALID_PURPOSE$)/
 
-export const unreachable = (url: string, cause: unknown): GatewayError => {
+export const toUnreachableError = (url: string, cause: unknown): GatewayError => {
   const { origin } = new URL(url)
   const { code = '' } = ((cause as Error | undefined)?.cause ?? {}) as { code?: string }
-  if (!CERTIFICATE_FAULT.test(code))
+  if (!CERTIFICATE_ERROR.test(code))
     return new GatewayError('gateway_unreachable', `${origin} does not respond.`, { cause })
   return new GatewayError('gateway_unreachable', `The certificate of ${origin} is not trusted: ${code}.`, {
     cause,
@@ -126,8 +126,8 @@ export class ResponseError extends GatewayError {
 
   /** @param renewed the token source has another token than the one that was refused */
   constructor(response: Response, body: Readonly<Record<string, unknown>>, renewed: boolean) {
-    const known = typeof body.code === 'string' && Object.hasOwn(ERRORS, body.code)
-    const code = known ? (body.code as ErrorCode) : 'unexpected_response'
+    const isKnown = typeof body.code === 'string' && Object.hasOwn(ERRORS, body.code)
+    const code = isKnown ? (body.code as ErrorCode) : 'unexpected_response'
     const text = typeof body.message === 'string' ? body.message : `Status ${response.status} without an error code.`
     const hint = response.status === 401 ? TOKEN_HINT : body.hint
     super(code, text, typeof hint === 'string' ? { hint } : {})
@@ -139,7 +139,7 @@ export class ResponseError extends GatewayError {
   }
 
   /** Whether the same request can succeed later. */
-  get passing(): boolean {
+  get isTransient(): boolean {
     return this.#renewed || this.httpStatus >= 500 || this.httpStatus === 408 || this.httpStatus === 429
   }
 }

@@ -2,7 +2,7 @@ import http from 'node:http'
 import https from 'node:https'
 import { text } from 'node:stream/consumers'
 import { type CliCommand, EXIT } from './command.ts'
-import { ResponseError, readErrorBody, resolveGatewayUrl, URL_FLAG, unreachable } from './gateway-client.ts'
+import { ResponseError, readErrorBody, resolveGatewayUrl, toUnreachableError, URL_FLAG } from './gateway-client.ts'
 import { requireNoPositionals } from './positionals.ts'
 
 /** Longer than any commit blocks a worker, and shorter than the health check timeout of container engines. */
@@ -18,17 +18,17 @@ The exit code is 0 if it is, and 1 if it is not; then stderr lists what failed. 
 whether the gateway is ready (/readyz: broker, database), with --live only whether the process responds (/livez),
 which decides about a restart. Without --url it checks the gateway of this configuration on this machine, whatever
 name its certificate has.`,
-  flags: { live: { meaning: 'only check whether the process responds' }, url: URL_FLAG },
+  flags: { live: { description: 'only check whether the process responds' }, url: URL_FLAG },
   examples: [
     ['deepsoc-gateway health', 'Check that the gateway is ready'],
     ['deepsoc-gateway health --live', 'Check that the process responds, for the HEALTHCHECK of a container'],
   ],
-  run: async (given, io) => {
-    requireNoPositionals(given)
-    const live = given.switch('live')
-    const url = resolveGatewayUrl(given) + (live ? '/livez' : '/readyz')
-    const answer = await ask(url, given.text('url') === undefined, io.signal)
-    if (!answer.ok) throw new ResponseError(answer, await readErrorBody(answer), false)
+  run: async (args, io) => {
+    requireNoPositionals(args)
+    const live = args.switch('live')
+    const url = resolveGatewayUrl(args) + (live ? '/livez' : '/readyz')
+    const response = await fetchHealth(url, args.text('url') === undefined, io.signal)
+    if (!response.ok) throw new ResponseError(response, await readErrorBody(response), false)
     await io.out.write(live ? 'live\n' : 'ready\n')
     return EXIT.ok
   },
@@ -40,19 +40,19 @@ name its certificate has.`,
  *
  * @throws GatewayError gateway_unreachable
  */
-const ask = async (url: string, own: boolean, signal: AbortSignal): Promise<Response> => {
-  const limit = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)])
-  const options = { signal: limit, agent: false as const }
+const fetchHealth = async (url: string, isOwnGateway: boolean, signal: AbortSignal): Promise<Response> => {
+  const requestSignal = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)])
+  const options = { signal: requestSignal, agent: false as const }
   try {
-    const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
+    const response = await new Promise<http.IncomingMessage>((resolve, reject) => {
       const request = url.startsWith('https:')
-        ? https.get(url, { ...options, rejectUnauthorized: !own })
+        ? https.get(url, { ...options, rejectUnauthorized: !isOwnGateway })
         : http.get(url, options)
       request.once('response', resolve).once('error', reject)
     })
-    return new Response(await text(answer), { status: answer.statusCode ?? 502 })
+    return new Response(await text(response), { status: response.statusCode ?? 502 })
   } catch (cause) {
     signal.throwIfAborted()
-    throw unreachable(url, cause)
+    throw toUnreachableError(url, cause)
   }
 }

@@ -5,17 +5,17 @@ import { ProgressReporter } from './progress.ts'
 /** Output stream of a command: data (stdout) or diagnostics (stderr). */
 export class Output {
   readonly #stream: NodeJS.WriteStream
-  #gone = false
+  #closed = false
 
-  /** @param onGone called once when the other end of the pipe has closed */
-  constructor(stream: NodeJS.WriteStream, onGone: () => void) {
+  /** @param onClosed called once when the other end of the pipe has closed */
+  constructor(stream: NodeJS.WriteStream, onClosed: () => void) {
     this.#stream = stream
     stream.on('error', (error: NodeJS.ErrnoException) => {
       // EPIPE is expected with `| head`; any other error must not be swallowed.
       if (error.code !== 'EPIPE' && error.code !== 'EIO') throw error
-      if (this.#gone) return
-      this.#gone = true
-      onGone()
+      if (this.#closed) return
+      this.#closed = true
+      onClosed()
     })
   }
 
@@ -35,7 +35,7 @@ export class Output {
 
   /** Resolves when the stream accepts more data (back-pressure). */
   async write(data: string | Uint8Array): Promise<void> {
-    if (this.#gone || this.#stream.write(data)) return
+    if (this.#closed || this.#stream.write(data)) return
     await new Promise<void>((resolve) => {
       const done = () => {
         this.#stream.off('drain', done)
@@ -49,7 +49,7 @@ export class Output {
 
   /** Resolves when all data has been written, so that the process can exit. */
   async flush(): Promise<void> {
-    if (this.#gone) return
+    if (this.#closed) return
     // Sockets are written asynchronously; a closed pipe ends the wait too.
     await new Promise<void>((resolve) => {
       this.#stream.once('close', resolve)
@@ -59,7 +59,7 @@ export class Output {
 
   /** Writes without back-pressure, for a few lines. */
   print(text: string): void {
-    if (!this.#gone) this.#stream.write(text)
+    if (!this.#closed) this.#stream.write(text)
   }
 }
 
@@ -80,13 +80,13 @@ export interface CommandIo {
 }
 
 /** Abort reason of `signal` if stdout has been closed by its consumer. */
-export const PIPE_CLOSED = 'nobody reads'
+export const PIPE_CLOSED = 'pipe closed'
 
 /** The streams that a command reads and writes. */
 export type StandardStreams = Pick<NodeJS.Process, 'stdin' | 'stdout' | 'stderr'>
 
 /** Creates the I/O of a command from its streams. */
-export const makeIo = (version: string, stopping: AbortController, streams: StandardStreams): CommandIo => {
+export const createIo = (version: string, stopping: AbortController, streams: StandardStreams): CommandIo => {
   const out = new Output(streams.stdout, () => stopping.abort(PIPE_CLOSED))
   const err = new Output(streams.stderr, noop)
   const progress = new ProgressReporter(err)

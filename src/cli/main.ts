@@ -76,7 +76,7 @@ const findCommand = async (
   argv: readonly string[],
   streams: StandardStreams,
 ): Promise<{ command: CliCommand; rest: readonly string[] } | number> => {
-  const { helpOfGroup, UsageError } = await import('./command.ts')
+  const { renderGroupHelp, UsageError } = await import('./command.ts')
   const [first = ''] = argv
   if (first === '--help' || first === '-h') {
     streams.stdout.write(HELP)
@@ -89,42 +89,42 @@ const findCommand = async (
   const name = first === '' || first.startsWith('-') ? 'serve' : first
   const rest = name === first ? argv.slice(1) : argv
   if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`unknown command ${JSON.stringify(name)}`)
-  const found = await COMMANDS[name]![1]()
-  if (!('commands' in found)) return { command: found, rest }
+  const entry = await COMMANDS[name]![1]()
+  if (!('commands' in entry)) return { command: entry, rest }
   const [second = ''] = rest
-  if (Object.hasOwn(found.commands, second)) return { command: found.commands[second]!, rest: rest.slice(1) }
+  if (Object.hasOwn(entry.commands, second)) return { command: entry.commands[second]!, rest: rest.slice(1) }
   if (second === '--help' || second === '-h') {
-    streams.stdout.write(helpOfGroup(found))
+    streams.stdout.write(renderGroupHelp(entry))
     return EXIT.ok
   }
-  const what = second === '' ? 'a command is missing' : `unknown command ${JSON.stringify(second)}`
-  printError(streams, `deepsoc-gateway: ${what} after ${name}\n\n${helpOfGroup(found)}`)
+  const problem = second === '' ? 'a command is missing' : `unknown command ${JSON.stringify(second)}`
+  printError(streams, `deepsoc-gateway: ${problem} after ${name}\n\n${renderGroupHelp(entry)}`)
   return EXIT.usage
 }
 
 /** Runs a command until it returns, a signal arrives or stdout is closed. @returns the exit code */
 const run = async (command: CliCommand, rest: readonly string[], streams: StandardStreams): Promise<number> => {
   const { renderHelp, parseCall, renderUsage, UsageError } = await import('./command.ts')
-  const { makeIo, PIPE_CLOSED } = await import('./io.ts')
+  const { createIo, PIPE_CLOSED } = await import('./io.ts')
   const stopping = new AbortController()
-  const io = makeIo(version(), stopping, streams)
-  let unlisten = noop
+  const io = createIo(version(), stopping, streams)
+  let removeListeners = noop
   try {
-    const given = parseCall(command, rest)
-    if (given === null) {
+    const args = parseCall(command, rest)
+    if (args === null) {
       await io.out.write(renderHelp(command))
       return EXIT.ok
     }
     // The gateway handles signals itself.
-    if (command.name === 'serve') return await command.run(given, io)
+    if (command.name === 'serve') return await command.run(args, io)
     // Registered before the command starts, since its first synchronous part can take a while.
     const interrupt = listenForInterrupt(stopping)
-    unlisten = interrupt.dispose
-    const running = command.run(given, io).then(async (code) => {
+    removeListeners = interrupt.dispose
+    const running = command.run(args, io).then(async (code) => {
       await Promise.all([io.out.flush(), io.err.flush()])
       return code
     })
-    const code = await Promise.race([running, interrupt.overdue]).catch((error: unknown) => {
+    const code = await Promise.race([running, interrupt.graceExpired]).catch((error: unknown) => {
       if (!stopping.signal.aborted) throw error
       return EXIT.failure
     })
@@ -135,7 +135,7 @@ const run = async (command: CliCommand, rest: readonly string[], streams: Standa
     printError(streams, `deepsoc-gateway: ${error.message}\n\n${renderUsage(command)}`)
     return EXIT.usage
   } finally {
-    unlisten()
+    removeListeners()
     io.progress.clear()
   }
 }
@@ -146,7 +146,7 @@ const INTERRUPTS = [
 ] as const
 
 /** Aborts on the first signal. `overdue` resolves after a grace period, or on the second signal. */
-const listenForInterrupt = (stopping: AbortController): { overdue: Promise<number>; dispose: () => void } => {
+const listenForInterrupt = (stopping: AbortController): { graceExpired: Promise<number>; dispose: () => void } => {
   const { promise, resolve } = Promise.withResolvers<number>()
   const listeners = INTERRUPTS.map(([signal, code]) => {
     const listener = (): void => {
@@ -157,7 +157,7 @@ const listenForInterrupt = (stopping: AbortController): { overdue: Promise<numbe
     return () => process.off(signal, listener)
   })
   stopping.signal.addEventListener('abort', () => setTimeout(resolve, INTERRUPT_GRACE_MS, EXIT.failure))
-  return { overdue: promise, dispose: () => listeners.forEach((remove) => void remove()) }
+  return { graceExpired: promise, dispose: () => listeners.forEach((remove) => void remove()) }
 }
 
 /**
@@ -172,8 +172,8 @@ export const runCommandLine = async (argv: readonly string[], streams: StandardS
   try {
     // A worker inherits the arguments of the primary and must ignore them.
     if (cluster.isWorker) return await (await import('../app/serve.ts')).serveUntilSignal(version())
-    const found = await findCommand(argv, streams)
-    return typeof found === 'number' ? found : await run(found.command, found.rest, streams)
+    const entry = await findCommand(argv, streams)
+    return typeof entry === 'number' ? entry : await run(entry.command, entry.rest, streams)
   } catch (error) {
     if (error instanceof UsageError) {
       printError(streams, `deepsoc-gateway: ${error.message}\n\n${HELP}`)

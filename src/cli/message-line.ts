@@ -13,33 +13,33 @@ const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
 const keepDigits: Reviver = (_key, value, { source }) =>
   typeof value === 'number' && source !== undefined && String(value) !== source ? rawJSON(source) : value
 
-const textOf = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)
+const nonEmptyText = (value: unknown): string | null => (typeof value === 'string' && value !== '' ? value : null)
 
-const namesIn = (value: unknown, name: string, assignee: string): string | null => {
+const formatAssignments = (value: unknown, name: string, assignee: string): string | null => {
   if (!Array.isArray(value) || value.length === 0) return null
   const items = value.filter(isFields).map((item) => {
-    const to = textOf(item[assignee])
-    return `${to === null ? '' : `@${to.replace(/^_/, '')} `}${textOf(item[name]) ?? '?'}`
+    const to = nonEmptyText(item[assignee])
+    return `${to === null ? '' : `@${to.replace(/^_/, '')} `}${nonEmptyText(item[name]) ?? '?'}`
   })
   return items.join('; ')
 }
 
 /** Summarizes the data formats of DeepSOC's agents; null for any other. */
-const ofData = (data: unknown): string | null => {
+const summarizeData = (data: unknown): string | null => {
   if (typeof data === 'string') return data
   if (!isFields(data)) return null
   const list =
-    namesIn(data.tasks, 'task_name', 'task_assignee') ??
-    namesIn(data.actions, 'action_name', 'action_assignee') ??
-    namesIn(data.commands, 'command_name', 'command_assignee')
-  const kind = textOf(data.response_type)
-  const said = [textOf(data.response_text), list].filter((part) => part !== null).join(' → ')
-  if (kind !== null) return said === '' ? kind : `${kind}: ${said}`
-  const result = textOf(data.status)
+    formatAssignments(data.tasks, 'task_name', 'task_assignee') ??
+    formatAssignments(data.actions, 'action_name', 'action_assignee') ??
+    formatAssignments(data.commands, 'command_name', 'command_assignee')
+  const kind = nonEmptyText(data.response_type)
+  const responseText = [nonEmptyText(data.response_text), list].filter((part) => part !== null).join(' → ')
+  if (kind !== null) return responseText === '' ? kind : `${kind}: ${responseText}`
+  const result = nonEmptyText(data.status)
   if (result !== null && data.result !== undefined) {
-    return `${textOf(data.command_name) ?? 'command'} ${result}: ${JSON.stringify(data.result)}`
+    return `${nonEmptyText(data.command_name) ?? 'command'} ${result}: ${JSON.stringify(data.result)}`
   }
-  return textOf(data.text) ?? textOf(data.ai_summary) ?? textOf(data.event_summary)
+  return nonEmptyText(data.text) ?? nonEmptyText(data.ai_summary) ?? nonEmptyText(data.event_summary)
 }
 
 /** Returns a summary of message_content. Control characters are not escaped yet. */
@@ -47,8 +47,8 @@ export const summarizeContent = (content: unknown): string => {
   if (content === undefined || content === null) return ''
   if (typeof content === 'string') return content
   if (isFields(content)) {
-    const known = ofData(content.data) ?? textOf(content.text) ?? textOf(content.content)
-    if (known !== null) return known
+    const summary = summarizeData(content.data) ?? nonEmptyText(content.text) ?? nonEmptyText(content.content)
+    if (summary !== null) return summary
   }
   return JSON.stringify(content)
 }
@@ -56,14 +56,14 @@ export const summarizeContent = (content: unknown): string => {
 const COLUMNS = { id: 7, role: 9, type: 22, event: 24 }
 
 export interface LineStyle {
-  readonly paint: Styler
+  readonly applyStyle: Styler
   /** Maximum width; Infinity to disable truncation. */
   readonly columns: number
   /** Adds a column with the event id. */
   readonly withEvent: boolean
 }
 
-const timeOf = (value: unknown): string => {
+const formatTime = (value: unknown): string => {
   const time = new Date(String(value))
   return Number.isNaN(time.getTime()) ? '--:--:--' : time.toTimeString().slice(0, 8)
 }
@@ -75,33 +75,33 @@ const timeOf = (value: unknown): string => {
  */
 export const formatMessageLine = (data: string, style: LineStyle): string => {
   try {
-    return lineOf(JSON.parse(data, keepDigits as never) as Fields, style)
+    return renderLine(JSON.parse(data, keepDigits as never) as Fields, style)
   } catch (error) {
     if (!(error instanceof RangeError)) throw error
     // JSON nested too deeply overflows the stack with a reviver, but not without one; it must not end `tail`.
-    return lineOf({ ...(JSON.parse(data) as Fields), message_content: data }, style)
+    return renderLine({ ...(JSON.parse(data) as Fields), message_content: data }, style)
   }
 }
 
-const lineOf = (message: Fields, { paint, columns, withEvent }: LineStyle): string => {
-  const { label, style } = roleStyle(textOf(message.message_from ?? message.source))
-  const type = textOf(message.message_type ?? message.type) ?? '-'
-  const whole = columns === Number.POSITIVE_INFINITY
+const renderLine = (message: Fields, { applyStyle, columns, withEvent }: LineStyle): string => {
+  const { label, style } = roleStyle(nonEmptyText(message.message_from ?? message.source))
+  const type = nonEmptyText(message.message_type ?? message.type) ?? '-'
+  const unlimited = columns === Number.POSITIVE_INFINITY
   const cell = (text: string, width: number) =>
-    pad(whole ? escapeForTerminal(text) : truncate(escapeForTerminal(text), width), width)
+    pad(unlimited ? escapeForTerminal(text) : truncate(escapeForTerminal(text), width), width)
   const id = `#${message.db_id}`.padStart(COLUMNS.id)
-  const head = [timeOf(message.received_at), id, cell(label, COLUMNS.role), cell(type, COLUMNS.type)]
+  const head = [formatTime(message.received_at), id, cell(label, COLUMNS.role), cell(type, COLUMNS.type)]
   if (withEvent) head.splice(2, 0, cell(String(message.event_id), COLUMNS.event))
-  const used = head.reduce((sum, part) => sum + widthOf(part) + 1, 0) + 1
-  const gist = summarizeContent(message.message_content ?? message.content)
+  const headWidth = head.reduce((sum, part) => sum + widthOf(part) + 1, 0) + 1
+  const summary = summarizeContent(message.message_content ?? message.content)
     .replace(/\s+/g, ' ')
     .trim()
-  const shown = escapeForTerminal(whole ? gist : gist.slice(0, columns * 2))
+  const escapedSummary = escapeForTerminal(unlimited ? summary : summary.slice(0, columns * 2))
   const failed = /^(error_|llm_unexpected)/.test(type)
   const parts = head.map((part, index) => {
-    if (index === head.length - 2) return paint(part, style)
-    return paint(part, index === head.length - 1 && failed ? RED : DIM)
+    if (index === head.length - 2) return applyStyle(part, style)
+    return applyStyle(part, index === head.length - 1 && failed ? RED : DIM)
   })
-  const body = whole ? shown : truncate(shown, Math.max(10, columns - used))
+  const body = unlimited ? escapedSummary : truncate(escapedSummary, Math.max(10, columns - headWidth))
   return `${parts.join(' ')} ${body}`.trimEnd()
 }

@@ -11,7 +11,7 @@ import { requireNoPositionals } from './positionals.ts'
 import { readLines } from './publish/lines.ts'
 import { openTransport } from './publish/open-transport.ts'
 import type { LineResult, OutgoingLine } from './publish/transport.ts'
-import { checkLine, type IdSource, messageOfFlags, validateText } from './publish/validate.ts'
+import { buildMessage, type IdSource, validateLine, validateText } from './publish/validate.ts'
 import { escapeForTerminal, visibleJson } from './terminal-escape.ts'
 import { TOKEN_FILE_FLAG } from './token/source.ts'
 
@@ -30,15 +30,15 @@ is published as exactly that text, digit for digit. An invalid line is reported 
 published, and the exit code is 1. Give your messages a message_id: then the same file can be published again and
 nothing is stored twice.`,
   flags: {
-    event: { value: 'ID', meaning: 'event_id; with stdin: default for lines without one' },
-    from: { value: 'NAME', meaning: 'message_from' },
-    type: { value: 'TYPE', meaning: 'message_type' },
-    content: { value: 'TEXT', meaning: 'message_content: a JSON object, array or string; anything else is text' },
-    round: { value: 'N', meaning: 'round_id' },
-    id: { value: 'ID', meaning: 'message_id (default: generated)' },
+    event: { value: 'ID', description: 'event_id; with stdin: default for lines without one' },
+    from: { value: 'NAME', description: 'message_from' },
+    type: { value: 'TYPE', description: 'message_type' },
+    content: { value: 'TEXT', description: 'message_content: a JSON object, array or string; anything else is text' },
+    round: { value: 'N', description: 'round_id' },
+    id: { value: 'ID', description: 'message_id (default: generated)' },
     timeout: {
       value: 'SECONDS',
-      meaning: `how long to retry while broker or gateway is unreachable (default: ${DEFAULT_TIMEOUT_SECONDS})`,
+      description: `how long to retry while broker or gateway is unreachable (default: ${DEFAULT_TIMEOUT_SECONDS})`,
     },
     url: URL_FLAG,
     'token-file': TOKEN_FILE_FLAG,
@@ -51,28 +51,28 @@ nothing is stored twice.`,
     ],
     ['deepsoc-gateway publish < messages.jsonl > ids.jsonl', 'Publish a file and save the ids'],
   ],
-  run: async (given, io) => {
-    requireNoPositionals(given)
-    const text = messageOfFlags(given)
+  run: async (args, io) => {
+    requireNoPositionals(args)
+    const text = buildMessage(args)
     if (text === null && io.in.isTTY) {
       throw new UsageError('nothing to publish: use --content and other flags, or pass JSON lines on stdin')
     }
     const run = new PublishRun(io)
-    const timeoutMs = (given.positive('timeout') ?? DEFAULT_TIMEOUT_SECONDS) * 1_000
-    const way = await resolvePublishTarget(given)
-    const sink = await openTransport({ ...way, timeoutMs, onFate: run.settle, signal: io.signal })
+    const timeoutMs = (args.positive('timeout') ?? DEFAULT_TIMEOUT_SECONDS) * 1_000
+    const target = await resolvePublishTarget(args)
+    const transport = await openTransport({ ...target, timeoutMs, onResult: run.onResult, signal: io.signal })
     try {
-      if (text === null) await run.lines(given, (parcel) => sink.push(parcel))
-      else await run.one(text, (parcel) => sink.push(parcel))
-      await sink.finish()
+      if (text === null) await run.publishLines(args, (line) => transport.send(line))
+      else await run.publishOne(text, (line) => transport.send(line))
+      await transport.finish()
     } finally {
-      await sink.close()
+      await transport.close()
     }
-    return run.end()
+    return run.finish()
   },
 }
 
-type Push = (parcel: OutgoingLine) => Promise<void>
+type SendLine = (line: OutgoingLine) => Promise<void>
 
 /** One run of the command: reads the input, counts and prints the results. */
 class PublishRun {
@@ -89,18 +89,18 @@ class PublishRun {
     this.#io = io
   }
 
-  async one(text: string, push: Push): Promise<void> {
-    const checked = validateText(text, undefined, SOURCE)
-    if ('refusal' in checked) this.#refuse(null, checked.refusal)
-    else await push({ line: null, message: checked.message })
+  async publishOne(text: string, send: SendLine): Promise<void> {
+    const validated = validateText(text, undefined, SOURCE)
+    if ('error' in validated) this.#reportInvalid(null, validated.error)
+    else await send({ line: null, message: validated.message })
   }
 
-  async lines(given: ParsedArgs, push: Push): Promise<void> {
+  async publishLines(args: ParsedArgs, send: SendLine): Promise<void> {
     this.#fromStdin = true
     const { signal } = this.#io
-    const event_id = given.text('event')
+    const event_id = args.text('event')
     const { maxMessageBytes } = loadConfig()
-    const total = sizeOfInput()
+    const total = stdinSize()
     const input = this.#io.in as AsyncIterable<Buffer>
     const stop = () => this.#io.in.destroy()
     signal.addEventListener('abort', stop)
@@ -111,13 +111,13 @@ class PublishRun {
         this.#share = total === null ? null : line.end / total
         if ('tooLong' in line) {
           const detail = `${line.tooLong} bytes, ${maxMessageBytes} are allowed.`
-          this.#refuse(line.number, { reason: 'body_too_large', detail })
+          this.#reportInvalid(line.number, { reason: 'body_too_large', detail })
           continue
         }
-        const checked = checkLine(line.bytes, event_id, SOURCE)
-        if (checked === null) continue
-        if ('refusal' in checked) this.#refuse(line.number, checked.refusal)
-        else await push({ line: line.number, message: checked.message })
+        const validated = validateLine(line.bytes, event_id, SOURCE)
+        if (validated === null) continue
+        if ('error' in validated) this.#reportInvalid(line.number, validated.error)
+        else await send({ line: line.number, message: validated.message })
       }
     } catch (error) {
       // After our own abort, a read error is expected.
@@ -127,24 +127,24 @@ class PublishRun {
     }
   }
 
-  readonly settle = async ({ line, message }: OutgoingLine, fate: LineResult): Promise<void> => {
-    if (fate.kind === 'failed') {
+  readonly onResult = async ({ line, message }: OutgoingLine, result: LineResult): Promise<void> => {
+    if (result.kind === 'failed') {
       // Report the cause once; the messages after it fail for the same reason.
-      if (this.#stoppedAt === null) this.#report(line, fate.code, fate.text, fate.hint)
+      if (this.#stoppedAt === null) this.#report(line, result.code, result.text, result.hint)
       else this.#failed++
-      if (fate.wayFault) this.#stop(line ?? 0)
+      if (result.isTransportError) this.#stop(line ?? 0)
       return
     }
     this.#published++
-    const { kind: _, ...known } = fate
-    const shown = JSON.stringify({ ...(line !== null && { line }), message_id: message.message_id, ...known })
+    const { kind: _, ...fields } = result
+    const output = JSON.stringify({ ...(line !== null && { line }), message_id: message.message_id, ...fields })
     const { out, progress } = this.#io
     if (out.isTerminal) progress.clear()
-    await out.write(`${out.isTerminal ? visibleJson(shown) : shown}\n`)
+    await out.write(`${out.isTerminal ? visibleJson(output) : output}\n`)
     this.#show()
   }
 
-  end(): number {
+  finish(): number {
     const { note, err, signal, progress } = this.#io
     progress.clear()
     const failed = this.#failed > 0 || signal.aborted
@@ -162,7 +162,7 @@ class PublishRun {
     if (this.#fromStdin) this.#io.in.destroy()
   }
 
-  #refuse(line: number | null, { reason, detail }: ValidationError): void {
+  #reportInvalid(line: number | null, { reason, detail }: ValidationError): void {
     this.#report(line, reason, detail, ERRORS[reason as ErrorCode].hint)
   }
 
@@ -175,13 +175,13 @@ class PublishRun {
   #show(): void {
     const done = this.#published + this.#failed
     if (this.#fromStdin) {
-      this.#io.progress.show({ what: 'publishing', done, total: null, share: this.#share, failed: this.#failed })
+      this.#io.progress.show({ label: 'publishing', done, total: null, share: this.#share, failed: this.#failed })
     }
   }
 }
 
 /** Returns the size of stdin in bytes if it is a file, else null. */
-const sizeOfInput = (): number | null => {
+const stdinSize = (): number | null => {
   const stat = fstatSync(0)
   return stat.isFile() && stat.size > 0 ? stat.size : null
 }

@@ -21,15 +21,15 @@ export const tail: CliCommand = {
   about: `Prints the stored messages after the cursor, then new ones, each message once and in order, until it is stopped.
 After a lost connection it resumes after the last message. '*' follows all events; quote it.`,
   flags: {
-    after: { value: 'N', meaning: 'start after this db_id; latest: only new messages (default: 0, all messages)' },
-    last: { value: 'N', meaning: `start with the newest N messages, at most ${MAX_LAST}` },
-    type: { value: 'TYPE,…', many: true, meaning: 'only messages of these types' },
-    from: { value: 'NAME,…', many: true, meaning: 'only messages of these senders' },
-    json: { meaning: 'print each message as JSON, one per line, exactly as the stream sends it' },
-    once: { meaning: 'exit after printing the stored messages' },
+    after: { value: 'N', description: 'start after this db_id; latest: only new messages (default: 0, all messages)' },
+    last: { value: 'N', description: `start with the newest N messages, at most ${MAX_LAST}` },
+    type: { value: 'TYPE,…', multiple: true, description: 'only messages of these types' },
+    from: { value: 'NAME,…', multiple: true, description: 'only messages of these senders' },
+    json: { description: 'print each message as JSON, one per line, exactly as the stream sends it' },
+    once: { description: 'exit after printing the stored messages' },
     silence: {
       value: 'SECONDS',
-      meaning: `reconnect if nothing arrives for this long, not even a heartbeat (default: ${SILENCE_SECONDS})`,
+      description: `reconnect if nothing arrives for this long, not even a heartbeat (default: ${SILENCE_SECONDS})`,
     },
     url: URL_FLAG,
     'token-file': TOKEN_FILE_FLAG,
@@ -39,15 +39,15 @@ After a lost connection it resumes after the last message. '*' follows all event
     ["deepsoc-gateway tail '*' --after latest --from _captain,_expert", 'Follow new messages of captains and experts'],
     ['deepsoc-gateway tail incident-17 --json --once > incident-17.jsonl', 'Export the stored messages of an event'],
   ],
-  run: async (given, io) => {
-    const { url, start } = streamOf(given, resolveGatewayUrl(given))
-    const once = given.switch('once')
-    const silenceMs = (given.positive('silence') ?? SILENCE_SECONDS) * 1_000
-    const token = await openTokenSource(given)
-    const show = shower(given, io)
-    for await (const heard of follow({ url, start, token, silenceMs, signal: io.signal })) {
-      if (heard.kind === 'message') await io.out.write(`${show(heard.data)}\n`)
-      else if (heard.kind === 'note') io.note(createStyler(io.err.colours)(escapeForTerminal(heard.text), DIM))
+  run: async (args, io) => {
+    const { url, start } = parseTarget(args, resolveGatewayUrl(args))
+    const once = args.switch('once')
+    const silenceMs = (args.positive('silence') ?? SILENCE_SECONDS) * 1_000
+    const token = await openTokenSource(args)
+    const format = createFormatter(args, io)
+    for await (const item of follow({ url, start, token, idleTimeoutMs: silenceMs, signal: io.signal })) {
+      if (item.kind === 'message') await io.out.write(`${format(item.data)}\n`)
+      else if (item.kind === 'note') io.note(createStyler(io.err.colours)(escapeForTerminal(item.text), DIM))
       else if (once) return EXIT.ok
     }
     return EXIT.ok
@@ -55,8 +55,8 @@ After a lost connection it resumes after the last message. '*' follows all event
 }
 
 /** Returns the address of the stream and the first cursor. @throws UsageError */
-const streamOf = (given: ParsedArgs, base: string): { url: string; start: readonly [string, string] } => {
-  const events = [...new Set(given.positionals)]
+const parseTarget = (args: ParsedArgs, base: string): { url: string; start: readonly [string, string] } => {
+  const events = [...new Set(args.positionals)]
   if (events.length === 0) throw new UsageError("an EVENT_ID is missing; '*' follows all events")
   if (events.includes('*') && events.length > 1) throw new UsageError("'*' cannot be combined with other events")
   for (const event of events) {
@@ -70,15 +70,15 @@ const streamOf = (given: ParsedArgs, base: string): { url: string; start: readon
     ['type', 'message_type'],
     ['from', 'message_from'],
   ] as const) {
-    const values = given.list(flag)
+    const values = args.list(flag)
     if (values.length > 0) query.set(parameter, values.join(','))
   }
-  return { url: `${base}/api/stream?${query}`, start: startOf(given) }
+  return { url: `${base}/api/stream?${query}`, start: parseStart(args) }
 }
 
-const startOf = (given: ParsedArgs): readonly [string, string] => {
-  const after = given.text('after')
-  const last = given.whole('last', 1, MAX_LAST)
+const parseStart = (args: ParsedArgs): readonly [string, string] => {
+  const after = args.text('after')
+  const last = args.integer('last', 1, MAX_LAST)
   if (last !== undefined) {
     if (after !== undefined) throw new UsageError('--after and --last cannot be combined')
     return ['tail', String(last)]
@@ -89,11 +89,11 @@ const startOf = (given: ParsedArgs): readonly [string, string] => {
   return ['last_message_db_id', after ?? '0']
 }
 
-const shower = (given: ParsedArgs, { out }: CommandIo): ((data: string) => string) => {
+const createFormatter = (args: ParsedArgs, { out }: CommandIo): ((data: string) => string) => {
   // JSON allows a few characters that control a terminal, so they are escaped there; a file gets the text unchanged.
-  if (given.switch('json')) return out.isTerminal ? visibleJson : (data) => data
-  const withEvent = given.positionals.length > 1 || given.positionals.includes('*')
+  if (args.switch('json')) return out.isTerminal ? visibleJson : (data) => data
+  const withEvent = args.positionals.length > 1 || args.positionals.includes('*')
   const paint = createStyler(out.colours)
   // The width is read for each line, since a terminal can be resized.
-  return (data) => formatMessageLine(data, { paint, columns: out.columns, withEvent } satisfies LineStyle)
+  return (data) => formatMessageLine(data, { applyStyle: paint, columns: out.columns, withEvent } satisfies LineStyle)
 }

@@ -7,20 +7,20 @@ const UNSAFE =
 
 const SHORT: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t', '\x1b': '\\x1b' }
 
-const escaped = (char: string): string => {
-  const known = SHORT[char]
-  if (known !== undefined) return known
+const escapeChar = (char: string): string => {
+  const short = SHORT[char]
+  if (short !== undefined) return short
   const code = char.codePointAt(0)!
   if (code < 0x100) return `\\x${code.toString(16).padStart(2, '0')}`
   return code < 0x10000 ? `\\u${code.toString(16).padStart(4, '0')}` : `\\u{${code.toString(16)}}`
 }
 
 /** Escapes text for one line of a terminal, line breaks included. */
-export const escapeForTerminal = (text: string): string => text.replace(UNSAFE, escaped)
+export const escapeForTerminal = (text: string): string => text.replace(UNSAFE, escapeChar)
 
 /** Escapes text of several lines; line breaks and tabs are kept. */
 export const visibleLines = (text: string): string =>
-  text.replace(UNSAFE, (char) => (char === '\n' || char === '\t' ? char : escaped(char)))
+  text.replace(UNSAFE, (char) => (char === '\n' || char === '\t' ? char : escapeChar(char)))
 
 /** Escapes JSON text with `\u` sequences, so that its value does not change. */
 export const visibleJson = (json: string): string =>
@@ -60,16 +60,16 @@ const validPrefix = (bytes: Buffer): number => {
 const characterSize = (bytes: Buffer, at: number): number => {
   const first = bytes[at]!
   const second = bytes[at + 1] ?? 0
-  const follows = (offset: number) => ((bytes[at + offset] ?? 0) & 0xc0) === 0x80
+  const isContinuation = (offset: number) => ((bytes[at + offset] ?? 0) & 0xc0) === 0x80
   if (first < 0x80) return 1
-  if (first >= 0xc2 && first <= 0xdf) return follows(1) ? 2 : 0
+  if (first >= 0xc2 && first <= 0xdf) return isContinuation(1) ? 2 : 0
   if (first >= 0xe0 && first <= 0xef) {
     const fits = (first !== 0xe0 || second >= 0xa0) && (first !== 0xed || second <= 0x9f)
-    return fits && follows(1) && follows(2) ? 3 : 0
+    return fits && isContinuation(1) && isContinuation(2) ? 3 : 0
   }
   if (first >= 0xf0 && first <= 0xf4) {
     const fits = (first !== 0xf0 || second >= 0x90) && (first !== 0xf4 || second <= 0x8f)
-    return fits && follows(1) && follows(2) && follows(3) ? 4 : 0
+    return fits && isContinuation(1) && isContinuation(2) && isContinuation(3) ? 4 : 0
   }
   return 0
 }
@@ -93,13 +93,13 @@ export const truncate = (text: string, columns: number): string => {
   const head = text.length > columns * 4 ? text.slice(0, columns * 4) : text
   if (head.length === text.length && widthOf(text) <= columns) return text
   let width = 0
-  let kept = ''
+  let prefix = ''
   for (const char of head) {
     width += widthOfChar(char)
     if (width > columns - 1) break
-    kept += char
+    prefix += char
   }
-  return `${kept}…`
+  return `${prefix}…`
 }
 
 /** Pads escaped text to a number of columns. */

@@ -7,32 +7,33 @@ import { requireNoPositionals } from './positionals.ts'
 import { privateSigner, type SigningKey, secretSigner, signToken } from './token/signer.ts'
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400 }
-const LONGEST_SECONDS = 366 * 86_400
+const MAX_SECONDS = 366 * 86_400
 const SCOPES = ['publish', 'admin']
 
-const lifetimeOf = (text: string): number => {
+const parseLifetime = (text: string): number => {
   const [, count, unit = 's'] = /^(\d{1,9})([smhd])?$/.exec(text) ?? []
   const seconds = Number(count) * UNITS[unit]!
-  if (seconds >= 1 && seconds <= LONGEST_SECONDS) return seconds
+  if (seconds >= 1 && seconds <= MAX_SECONDS) return seconds
   throw new UsageError(`--expires takes a time such as 15m or 8h, up to 366d, not ${JSON.stringify(text)}.`)
 }
 
-const eventsOf = (text: string): string[] | '*' => {
+const parseEvents = (text: string): string[] | '*' => {
   if (text.trim() === '*') return '*'
   const events = text.split(',').map((id) => id.trim())
-  const bad = events.find((id) => !EventId.safeParse(id).success)
-  if (bad !== undefined) throw new UsageError(`--events: ${JSON.stringify(bad)} is not an event id.`)
+  const invalid = events.find((id) => !EventId.safeParse(id).success)
+  if (invalid !== undefined) throw new UsageError(`--events: ${JSON.stringify(invalid)} is not an event id.`)
   return events
 }
 
-const scopesOf = (text: string): string[] => {
+const parseScopes = (text: string): string[] => {
   const scopes = text.split(/[\s,]+/).filter((scope) => scope !== '')
-  const bad = scopes.find((scope) => !SCOPES.includes(scope))
-  if (bad !== undefined) throw new UsageError(`--scope takes ${SCOPES.join(' and ')}, not ${JSON.stringify(bad)}.`)
+  const invalid = scopes.find((scope) => !SCOPES.includes(scope))
+  if (invalid !== undefined)
+    throw new UsageError(`--scope takes ${SCOPES.join(' and ')}, not ${JSON.stringify(invalid)}.`)
   return scopes
 }
 
-const privateKeyOf = (file: string): SigningKey => {
+const loadPrivateKey = (file: string): SigningKey => {
   let pem: string
   try {
     pem = readFileSync(file, 'utf8')
@@ -44,8 +45,8 @@ const privateKeyOf = (file: string): SigningKey => {
   throw new UsageError('--key-file must be an RSA, P-256 or Ed25519 private key in PEM format without a passphrase.')
 }
 
-const signerOf = (tokens: Config['tokens'], file: string | undefined): SigningKey => {
-  if (file !== undefined) return privateKeyOf(file)
+const selectSigner = (tokens: Config['tokens'], file: string | undefined): SigningKey => {
+  if (file !== undefined) return loadPrivateKey(file)
   if (tokens?.keys.kind === 'secret') return secretSigner(tokens.keys.secret)
   throw new UsageError(
     tokens === null
@@ -55,20 +56,21 @@ const signerOf = (tokens: Config['tokens'], file: string | undefined): SigningKe
 }
 
 /** @returns the token and a one-line summary of its claims. @throws UsageError, GatewayError config_invalid */
-const createToken = async (given: ParsedArgs): Promise<{ token: string; says: string }> => {
-  const subject = given.text('sub') ?? 'trial'
-  const listed = given.text('events')
-  const events = listed === undefined ? null : eventsOf(listed)
-  const scopes = scopesOf(given.text('scope') ?? '')
-  const lifetime = lifetimeOf(given.text('expires') ?? '1h')
+const createToken = async (args: ParsedArgs): Promise<{ token: string; says: string }> => {
+  const subject = args.text('sub') ?? 'trial'
+  const eventsFlag = args.text('events')
+  const events = eventsFlag === undefined ? null : parseEvents(eventsFlag)
+  const scopes = parseScopes(args.text('scope') ?? '')
+  const lifetime = parseLifetime(args.text('expires') ?? '1h')
   const { tokens } = loadConfig()
-  const signer = signerOf(tokens, given.text('key-file'))
+  const signer = selectSigner(tokens, args.text('key-file'))
   const [issuer, audience] = [tokens?.issuer ?? null, tokens?.audience ?? null]
   const token = await signToken({ subject, events, scopes, lifetime, issuer, audience }, signer)
-  const opens = events === null ? 'the events of JWT_DEFAULT_EVENTS' : events === '*' ? 'all events' : events.join(', ')
-  const may = scopes.length === 0 ? '' : `, scope ${scopes.join(' ')}`
-  const says = `${signer.algorithm} token of ${JSON.stringify(subject)} for ${opens}${may}, valid for ${lifetime} s`
-  return { token, says }
+  const eventsText =
+    events === null ? 'the events of JWT_DEFAULT_EVENTS' : events === '*' ? 'all events' : events.join(', ')
+  const scopesText = scopes.length === 0 ? '' : `, scope ${scopes.join(' ')}`
+  const summary = `${signer.algorithm} token of ${JSON.stringify(subject)} for ${eventsText}${scopesText}, valid for ${lifetime} s`
+  return { token, says: summary }
 }
 
 /** `token`: signs a test token that the gateway of this configuration accepts. */
@@ -79,20 +81,20 @@ export const token: CliCommand = {
   about: `Prints the token to stdout and a summary of its claims to stderr. The token is signed with JWT_SECRET or with a
 private key.`,
   flags: {
-    sub: { value: 'NAME', meaning: 'subject of the token (default: trial)' },
-    events: { value: 'LIST', meaning: 'allowed events, comma-separated, or * (default: JWT_DEFAULT_EVENTS)' },
-    scope: { value: 'LIST', meaning: 'publish, admin, or both, comma-separated (default: none)' },
-    expires: { value: 'TIME', meaning: 'lifetime: 90s, 15m, 8h, 7d (default: 1h)' },
-    'key-file': { value: 'FILE', meaning: 'private key (PEM), if the gateway uses JWT_PUBLIC_KEY or JWT_JWKS_URL' },
+    sub: { value: 'NAME', description: 'subject of the token (default: trial)' },
+    events: { value: 'LIST', description: 'allowed events, comma-separated, or * (default: JWT_DEFAULT_EVENTS)' },
+    scope: { value: 'LIST', description: 'publish, admin, or both, comma-separated (default: none)' },
+    expires: { value: 'TIME', description: 'lifetime: 90s, 15m, 8h, 7d (default: 1h)' },
+    'key-file': { value: 'FILE', description: 'private key (PEM), if the gateway uses JWT_PUBLIC_KEY or JWT_JWKS_URL' },
   },
   examples: [
     ['deepsoc-gateway token --events demo --scope publish', 'A token to read one event and publish to it'],
     ['deepsoc-gateway token --sub ops --scope admin --expires 15m', 'A token to read /metrics and revoke tokens'],
   ],
-  run: async (given, io) => {
-    requireNoPositionals(given)
-    const { token, says } = await createToken(given)
-    io.note(says)
+  run: async (args, io) => {
+    requireNoPositionals(args)
+    const { token, says: summary } = await createToken(args)
+    io.note(summary)
     await io.out.write(`${token}\n`)
     return EXIT.ok
   },

@@ -24,7 +24,7 @@ export const versionText = async (): Promise<string> => {
   if (DISTRIBUTION !== 'executable') return `${version()}\n`
   const { commit, packages } = JSON.parse(readAsset('build.json').toString()) as BuildInfo
   const { node, v8, openssl, uv, zlib } = process.versions
-  const inside = {
+  const components = {
     commit,
     platform: `${process.platform}-${process.arch}`,
     node,
@@ -35,7 +35,7 @@ export const versionText = async (): Promise<string> => {
     zlib,
     ...packages,
   }
-  const width = Math.max(...Object.keys(inside).map((name) => name.length))
-  const lines = Object.entries(inside).map(([name, text]) => `${name.padEnd(width)}  ${text}`)
+  const width = Math.max(...Object.keys(components).map((name) => name.length))
+  const lines = Object.entries(components).map(([name, text]) => `${name.padEnd(width)}  ${text}`)
   return `${[version(), ...lines].join('\n')}\n`
 }

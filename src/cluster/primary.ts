@@ -175,7 +175,7 @@ export class ClusterPrimary {
         .map((worker) => ({
           worker: worker.id,
           pid: worker.process.pid ?? 0,
-          ask: (id) => send(worker, { gateway: 'vitals', id }),
+          request: (id) => send(worker, { gateway: 'vitals', id }),
         })),
     )
     // Those that have exited meanwhile are counted as such.

@@ -8,21 +8,22 @@ import type { ConfigValues } from './variables.ts'
 const KEY_VARIABLES = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL'] as const
 
 /** True if a key for tokens is set, valid or not. */
-const hasKey = ({ sources }: Pick<RawConfig, 'sources'>): boolean => KEY_VARIABLES.some((name) => sources.has(name))
+const hasTokenKey = ({ sources }: Pick<RawConfig, 'sources'>): boolean =>
+  KEY_VARIABLES.some((name) => sources.has(name))
 
 /** Returns the effective AUTH: jwt if a key is set, unless AUTH overrides it. */
 export const effectiveAuth = ({ values, sources }: Pick<RawConfig, 'values' | 'sources'>): 'jwt' | 'none' =>
-  values.AUTH ?? (hasKey({ sources }) ? 'jwt' : 'none')
+  values.AUTH ?? (hasTokenKey({ sources }) ? 'jwt' : 'none')
 
 /** Requires at most one key, a key with AUTH=jwt, and a key or an explicit AUTH if the address is not loopback. */
 export const validateAuth = (raw: RawConfig): void => {
   const [first, second] = KEY_VARIABLES.filter((name) => raw.sources.has(name))
   if (second !== undefined) raw.problems.push(`${first} and ${second} are both set; keep one.`)
-  if (raw.values.AUTH === 'jwt' && !hasKey(raw)) {
+  if (raw.values.AUTH === 'jwt' && !hasTokenKey(raw)) {
     raw.problems.push(`AUTH=jwt needs one of ${KEY_VARIABLES.join(', ')}.`)
   }
   const { HOST: host } = raw.values
-  if (host !== undefined && !isLoopback(host) && !raw.sources.has('AUTH') && !hasKey(raw)) {
+  if (host !== undefined && !isLoopback(host) && !raw.sources.has('AUTH') && !hasTokenKey(raw)) {
     raw.problems.push(
       'HOST is not a loopback address: everybody on the network could read and publish. Set JWT_SECRET or another key, or AUTH=none if you mean it.',
     )

@@ -16,9 +16,9 @@ export interface BrokerConfig {
 /** Requires a host if a variable that only completes one is set. */
 export const validateBroker = ({ sources, problems }: RawConfig): void => {
   const names = ['RABBITMQ_PORT', 'RABBITMQ_USER', 'RABBITMQ_PASSWORD', 'RABBITMQ_VHOST'] as const
-  const alone = names.filter((name) => sources.has(name))
-  if (alone.length > 0 && !sources.has('RABBITMQ_URL') && !sources.has('RABBITMQ_HOST')) {
-    problems.push(`${alone.join(', ')} set without RABBITMQ_HOST or RABBITMQ_URL.`)
+  const setNames = names.filter((name) => sources.has(name))
+  if (setNames.length > 0 && !sources.has('RABBITMQ_URL') && !sources.has('RABBITMQ_HOST')) {
+    problems.push(`${setNames.join(', ')} set without RABBITMQ_HOST or RABBITMQ_URL.`)
   }
 }
 

@@ -25,8 +25,8 @@ const mask = (text: string): string => {
  *
  * @throws GatewayError config_invalid as loadConfig does
  */
-export const explainConfig = ({ own, dotEnv }: EnvLayers = readEnvLayers()): readonly ConfigEntry[] => {
-  const env = { ...dotEnv, ...own }
+export const explainConfig = ({ processEnv, dotEnv }: EnvLayers = readEnvLayers()): readonly ConfigEntry[] => {
+  const env = { ...dotEnv, ...processEnv }
   const raw = readRawConfig(env)
   buildConfig(raw, env)
   return VARIABLE_NAMES.map((name) => {
@@ -35,6 +35,6 @@ export const explainConfig = ({ own, dotEnv }: EnvLayers = readEnvLayers()): rea
     const value = text === undefined ? null : secret ? mask(text) : text
     const source = raw.sources.get(name)
     if (source === undefined) return { name, value, source: 'default' }
-    return { name, value, source: source === 'file' ? 'file' : own[name] ? 'environment' : '.env' }
+    return { name, value, source: source === 'file' ? 'file' : processEnv[name] ? 'environment' : '.env' }
   })
 }

@@ -35,14 +35,15 @@ const isWithinOneEdit = (a: string, b: string): boolean => {
  * Finds variables that are set and, ignoring case, one edit away from one of the gateway's. Gateway names of fewer than
  * ten characters are only matched in `.env`, which is written for the gateway.
  */
-export const findMisspellings = ({ own, dotEnv }: EnvLayers): Misspelling[] => {
+export const findMisspellings = ({ processEnv, dotEnv }: EnvLayers): Misspelling[] => {
   const isSet = ([name, value]: [string, string | undefined]) => value && /^[\w.-]+$/.test(name)
-  return Object.entries({ ...dotEnv, ...own })
+  return Object.entries({ ...dotEnv, ...processEnv })
     .filter((entry) => isSet(entry) && !KNOWN_NAMES.has(entry[0]))
     .flatMap(([name]) => {
       const suggestion = [...KNOWN_NAMES].find(
-        (known) =>
-          isWithinOneEdit(name.toUpperCase(), known) && (known.length >= MIN_LENGTH || Object.hasOwn(dotEnv, name)),
+        (knownName) =>
+          isWithinOneEdit(name.toUpperCase(), knownName) &&
+          (knownName.length >= MIN_LENGTH || Object.hasOwn(dotEnv, name)),
       )
       return suggestion === undefined ? [] : [{ name, suggestion }]
     })

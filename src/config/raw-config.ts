@@ -69,8 +69,8 @@ export const readRawConfig = <N extends VariableName = VariableName>(
       const { success, data } = variable.schema.safeParse(text)
       if (success) values[name] = data
       else {
-        const shown = variable.secret ? '' : `, not ${JSON.stringify(text)}`
-        problems.push(`${name} must be ${variable.constraint}${shown}.`)
+        const suffix = variable.secret ? '' : `, not ${JSON.stringify(text)}`
+        problems.push(`${name} must be ${variable.constraint}${suffix}.`)
       }
     } catch (error) {
       if (!(error instanceof ConfigValueError)) throw error
@@ -79,8 +79,9 @@ export const readRawConfig = <N extends VariableName = VariableName>(
   }
 
   for (const name of names) readVariable(name)
-  for (const [old, name] of Object.entries(RENAMED)) {
-    if (env[old] && names.some((wanted) => wanted === name)) problems.push(`${old} was renamed: set ${name} instead.`)
+  for (const [previousName, name] of Object.entries(RENAMED)) {
+    if (env[previousName] && names.some((variableName) => variableName === name))
+      problems.push(`${previousName} was renamed: set ${name} instead.`)
   }
   // The assertion holds because each value was parsed by the schema of the same name.
   return { values: values as Partial<Pick<ConfigValues, N>>, texts, sources, problems }
@@ -90,8 +91,8 @@ export const readRawConfig = <N extends VariableName = VariableName>(
 export const requireValid = <N extends VariableName>({ values, problems }: RawConfig<N>, env: Env) => {
   if (problems.length > 0) {
     // Report misspelled names, which are often the cause: JWT_SECRETT leaves the gateway without a key.
-    const misspelled = findMisspellings({ own: env, dotEnv: {} }).map(describeMisspelling)
-    throw new GatewayError('config_invalid', [...problems, ...misspelled].join('\n'))
+    const warnings = findMisspellings({ processEnv: env, dotEnv: {} }).map(describeMisspelling)
+    throw new GatewayError('config_invalid', [...problems, ...warnings].join('\n'))
   }
   // Without problems, every value is present.
   return values as Pick<ConfigValues, N>

@@ -7,6 +7,6 @@ export const errorChainText = (error: unknown): string => {
   if (error instanceof AggregateError && error.message === '' && error.errors.length > 0) {
     return errorChainText(error.errors[0])
   }
-  const own = error.message || (error as { code?: string }).code || error.name
-  return error.cause === undefined ? own : `${own}: ${errorChainText(error.cause)}`
+  const message = error.message || (error as { code?: string }).code || error.name
+  return error.cause === undefined ? message : `${message}: ${errorChainText(error.cause)}`
 }

@@ -40,7 +40,7 @@ export interface ValidationError {
 const CONTROL = /\p{Cc}/u
 
 /** Counts characters as code points, like Python's len(). */
-const characters = (text: string): number => {
+const countCharacters = (text: string): number => {
   let count = 0
   for (const _ of text) count++
   return count
@@ -49,7 +49,7 @@ const characters = (text: string): number => {
 const identifier = z
   .string()
   // A lone surrogate has no UTF-8 form: two different ids would become equal in the store.
-  .refine((id) => id.length > 0 && id.isWellFormed() && (id.length <= 255 || characters(id) <= 255), {
+  .refine((id) => id.length > 0 && id.isWellFormed() && (id.length <= 255 || countCharacters(id) <= 255), {
     error: 'must have 1 to 255 characters',
   })
   .meta({ minLength: 1, maxLength: 255 })
@@ -103,20 +103,20 @@ export interface ReceiveContext {
   readonly makeId: () => string
 }
 
-export type ValidationResult = { readonly message: NewMessage } | { readonly refusal: ValidationError }
+export type ValidationResult = { readonly message: NewMessage } | { readonly error: ValidationError }
 
-const invalid = (reason: ErrorCode, detail: string): { refusal: ValidationError } => ({ refusal: { reason, detail } })
+const invalid = (reason: ErrorCode, detail: string): { error: ValidationError } => ({ error: { reason, detail } })
 
 /**
  * Decodes a body strictly as UTF-8.
  *
  * @returns the text, or the error. A byte order mark is kept, so that the validation of the JSON reports it
  */
-export const decodeUtf8 = (body: Buffer): string | { refusal: ValidationError } =>
+export const decodeUtf8 = (body: Buffer): string | { error: ValidationError } =>
   isUtf8(body) ? body.toString('utf8') : invalid('invalid_utf8', 'The body is not valid UTF-8.')
 
 /** Validates a published text and returns the fields that the gateway uses. Pure: the clock and ids are passed in. */
-export const validateMessage = (body: string, arrival: ReceiveContext): ValidationResult => {
+export const validateMessage = (body: string, context: ReceiveContext): ValidationResult => {
   let parsed: unknown
   try {
     parsed = JSON.parse(body)
@@ -135,17 +135,17 @@ export const validateMessage = (body: string, arrival: ReceiveContext): Validati
     const field = String(issue.path[0])
     return invalid(REASON_BY_FIELD[field] ?? 'not_an_object', `${field}: ${issue.message}`)
   }
-  return normalize(body, result.data, arrival)
+  return normalize(body, result.data, context)
 }
 
 const normalize = (
   body: string,
   fields: z.infer<typeof PublishedMessage>,
-  arrival: ReceiveContext,
+  context: ReceiveContext,
 ): ValidationResult => {
-  const event_id = fields.event_id ?? arrival.event_id
+  const event_id = fields.event_id ?? context.event_id
   if (event_id === undefined) return invalid('invalid_event_id', 'event_id is missing.')
-  if (arrival.event_id !== undefined && event_id !== arrival.event_id) {
+  if (context.event_id !== undefined && event_id !== context.event_id) {
     return invalid('event_mismatch', 'event_id in the body differs from the one in the path.')
   }
   const message_from = fields.message_from ?? fields.source ?? null
@@ -156,20 +156,20 @@ const normalize = (
   if (message_type !== null && typeof message_type !== 'string') {
     return invalid('invalid_message_type', 'type: expected a string.')
   }
-  const offered = arrival.message_id === '' ? undefined : arrival.message_id
-  if (fields.message_id == null && offered !== undefined && !MessageId.safeParse(offered).success) {
+  const propertyId = context.message_id === '' ? undefined : context.message_id
+  if (fields.message_id == null && propertyId !== undefined && !MessageId.safeParse(propertyId).success) {
     return invalid('invalid_message_id', 'The message_id property must be UTF-8 with 1 to 255 characters.')
   }
   return {
     message: {
       event_id,
-      message_id: fields.message_id ?? offered ?? arrival.makeId(),
+      message_id: fields.message_id ?? propertyId ?? context.makeId(),
       message_from,
       message_type,
       round_id: fields.round_id ?? null,
-      received_at: arrival.received_at,
+      received_at: context.received_at,
       body,
-      traceparent: arrival.traceparent === undefined ? null : parseTraceparent(arrival.traceparent),
+      traceparent: context.traceparent === undefined ? null : parseTraceparent(context.traceparent),
       lacks: (fields.event_id == null ? MISSING_EVENT_ID : 0) | (fields.message_id == null ? MISSING_MESSAGE_ID : 0),
     },
   }
@@ -181,6 +181,6 @@ export const serializeDelivery = (message: StoredMessage): string => {
   if (message.lacks & MISSING_EVENT_ID) keys += `"event_id":${JSON.stringify(message.event_id)},`
   if (message.lacks & MISSING_MESSAGE_ID) keys += `"message_id":${JSON.stringify(message.message_id)},`
   if (message.traceparent !== null) keys += `"traceparent":"${message.traceparent}",`
-  const received = new Date(message.received_at).toISOString()
-  return appendJsonMembers(message.body.trim(), `${keys}"received_at":"${received}","db_id":${message.db_id}`)
+  const receivedAt = new Date(message.received_at).toISOString()
+  return appendJsonMembers(message.body.trim(), `${keys}"received_at":"${receivedAt}","db_id":${message.db_id}`)
 }

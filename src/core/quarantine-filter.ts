@@ -1,7 +1,7 @@
 import { ERRORS } from './errors.ts'
 
 /** Filter for rows of the quarantine. A row must match all criteria; a criterion that is null matches every row. */
-export interface RejectedFilter {
+export interface QuarantineFilter {
   readonly ids: readonly number[] | null
   readonly reasons: readonly string[] | null
   /** A routing key in which `*` matches any characters. */
@@ -10,7 +10,7 @@ export interface RejectedFilter {
   readonly since: number | null
 }
 
-export const MATCH_ALL: RejectedFilter = { ids: null, reasons: null, routingKey: null, since: null }
+export const MATCH_ALL: QuarantineFilter = { ids: null, reasons: null, routingKey: null, since: null }
 
 const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }
 

@@ -33,16 +33,16 @@ export interface QuarantineRow extends QuarantineEnvelope {
 /** A row to be replayed, and the result of its new validation. */
 export interface ReplayRequest {
   readonly rejected_id: number
-  readonly checked: ValidationResult
+  readonly result: ValidationResult
 }
 
-const refuse = (reason: ErrorCode, detail: string): ValidationResult => ({ refusal: { reason, detail } })
+const invalid = (reason: ErrorCode, detail: string): ValidationResult => ({ error: { reason, detail } })
 
 /** Returns the header traceparent, of any type. */
-const traceparentIn = (headers: string): unknown => (JSON.parse(headers) as { traceparent?: unknown }).traceparent
+const getTraceparent = (headers: string): unknown => (JSON.parse(headers) as { traceparent?: unknown }).traceparent
 
 /** Returns the AMQP property message_id, which is used if the body has none. */
-const messageIdOf = (properties: string): string | undefined => {
+const getMessageId = (properties: string): string | undefined => {
   const id = (JSON.parse(properties) as { messageId?: unknown }).messageId
   return typeof id === 'string' ? id : undefined
 }
@@ -59,20 +59,20 @@ export const revalidate = (
   now: number,
   makeId: (now: number) => string,
 ): ReplayRequest[] =>
-  rows.map((row) => ({ rejected_id: row.rejected_id, checked: recheckOne(row, limit, now, () => makeId(now)) }))
+  rows.map((row) => ({ rejected_id: row.rejected_id, result: revalidateRow(row, limit, now, () => makeId(now)) }))
 
-const recheckOne = (row: QuarantineRow, limit: number, now: number, makeId: () => string): ValidationResult => {
-  if (row.body_bytes > limit) return refuse('body_too_large', `${row.body_bytes} bytes, ${limit} are allowed.`)
+const revalidateRow = (row: QuarantineRow, limit: number, now: number, makeId: () => string): ValidationResult => {
+  if (row.body_bytes > limit) return invalid('body_too_large', `${row.body_bytes} bytes, ${limit} are allowed.`)
   if (row.body.length < row.body_bytes) {
     const detail = `Of ${row.body_bytes} bytes only ${row.body.length} were kept: its sender must publish it again.`
-    return refuse('body_too_large', detail)
+    return invalid('body_too_large', detail)
   }
   const text = decodeUtf8(row.body)
   if (typeof text !== 'string') return text
   return validateMessage(text, {
     received_at: now,
-    message_id: messageIdOf(row.properties),
-    traceparent: traceparentIn(row.headers),
+    message_id: getMessageId(row.properties),
+    traceparent: getTraceparent(row.headers),
     makeId,
   })
 }

@@ -1,7 +1,7 @@
 const isSpace = (char: string | undefined): boolean => char === ' ' || char === '\n' || char === '\r' || char === '\t'
 
 /** Removes only JSON whitespace, at both ends. */
-const trimmed = (text: string, from: number, to: number): string => {
+const trimRange = (text: string, from: number, to: number): string => {
   while (from < to && isSpace(text[from])) from++
   while (to > from && isSpace(text[to - 1])) to--
   return text.slice(from, to)
@@ -18,7 +18,7 @@ export const splitJsonArray = (text: string): string[] | null => {
   let depth = 0
   let inString = false
   let start = text.indexOf('[') + 1
-  if (start === 0 || trimmed(text, 0, start) !== '[') return null
+  if (start === 0 || trimRange(text, 0, start) !== '[') return null
   for (let at = start; at < text.length; at++) {
     const char = text[at]
     if (inString) {
@@ -27,11 +27,11 @@ export const splitJsonArray = (text: string): string[] | null => {
     } else if (char === '"') inString = true
     else if (char === '{' || char === '[') depth++
     else if ((char === ',' || char === ']') && depth === 0) {
-      const element = trimmed(text, start, at)
-      const last = char === ']'
+      const element = trimRange(text, start, at)
+      const isLast = char === ']'
       if (element !== '') elements.push(element)
-      else if (!last || elements.length > 0) return null
-      if (last) return trimmed(text, at + 1, text.length) === '' ? elements : null
+      else if (!isLast || elements.length > 0) return null
+      if (isLast) return trimRange(text, at + 1, text.length) === '' ? elements : null
       start = at + 1
     } else if (char === '}' || char === ']') {
       if (--depth < 0) return null

@@ -16,11 +16,11 @@ const distinct = (values: readonly string[]): string[] => [...new Set(values)].s
 export const createFilter = (
   events: readonly string[] | '*',
   types: readonly string[] | null = null,
-  froms: readonly string[] | null = null,
+  senders: readonly string[] | null = null,
 ): SubscriptionFilter => ({
   events: events === '*' ? '*' : distinct(events),
   types: types && distinct(types),
-  senders: froms && distinct(froms),
+  senders: senders && distinct(senders),
 })
 
 /** Returns the canonical text of a filter: equal filters, and only these, have the same text. */

@@ -6,9 +6,9 @@ const TRACEPARENT = /^([0-9a-f]{2})-((?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}
  * flags, which is removed.
  */
 export const parseTraceparent = (header: unknown): string | null => {
-  const [, version, known, more] = typeof header === 'string' ? (TRACEPARENT.exec(header) ?? []) : []
-  if (known === undefined || version === 'ff' || (version === '00' && more !== undefined)) return null
-  return `00-${known}`
+  const [, version, ids, extra] = typeof header === 'string' ? (TRACEPARENT.exec(header) ?? []) : []
+  if (ids === undefined || version === 'ff' || (version === '00' && extra !== undefined)) return null
+  return `00-${ids}`
 }
 
 /** Attributes of a span, named by OpenTelemetry's conventions. */
@@ -28,7 +28,7 @@ export interface Span {
   /** Identifies this span as the parent of later work. */
   readonly traceparent: string
   /** @param error the reason why the work failed, or null if it succeeded */
-  end(error: string | null, facts?: SpanAttributes): void
+  end(error: string | null, attributes?: SpanAttributes): void
 }
 
 /** Starts a span as a child of the one identified by a traceparent. */

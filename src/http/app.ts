@@ -51,7 +51,7 @@ export interface AppOptions extends RouteOptions, OriginOptions, ErrorBoundaryOp
   /** Host names that are served in addition to IP addresses and single-label names; null if any host is served. */
   readonly hosts: readonly string[] | null
   /** Errors of requests that the fast path has already handled. */
-  readonly refusals: FastPathErrors
+  readonly fastPathErrors: FastPathErrors
 }
 
 /** A URL of 100 events with UUIDs is half as long. */
@@ -80,12 +80,12 @@ const validateUrl = async (ctx: Context, next: Next): Promise<void> => {
 
 /** Rethrows errors of the fast path instead of authorizing twice: a one-use ticket would already be spent. */
 const rethrowFastPathError =
-  (refusals: FastPathErrors) =>
+  (errors: FastPathErrors) =>
   async (ctx: Context, next: Next): Promise<void> => {
     const { socket } = ctx.req
-    const refusal = refusals.get(socket)
+    const error = errors.get(socket)
     // The error belongs to this request; later requests on the connection must not receive it.
-    if (refusals.delete(socket)) throw refusal
+    if (errors.delete(socket)) throw error
     await next()
   }
 
@@ -108,7 +108,7 @@ export const createApp = (options: AppOptions): Koa => {
   const router = createRouter(options)
   app.use(errorBoundary(options, createRouteFinder(router)))
   app.use(validateUrl)
-  app.use(rethrowFastPathError(options.refusals))
+  app.use(rethrowFastPathError(options.fastPathErrors))
   if (options.hosts !== null) app.use(hostGuard(createHostCheck(options, options.hosts)))
   app.use(corsMiddleware(options))
   app.use(csrfGuard(createOriginCheck(options)))

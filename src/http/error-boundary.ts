@@ -11,7 +11,7 @@ import { closeStream } from './server/client-errors.ts'
 export interface ErrorBoundaryOptions {
   readonly logger: Logger
   /** Called for every rejected request: 401, 403, 429 or overload. */
-  readonly onRefused: (code: ErrorCode) => void
+  readonly onDenied: (code: ErrorCode) => void
   readonly onResponse: ResponseListener
 }
 
@@ -26,7 +26,7 @@ export const DEFAULT_HEADERS = {
 
 /** Sets an id on every response, which is also in its log line, and sends every error as JSON. */
 export const errorBoundary =
-  ({ logger, onRefused, onResponse }: ErrorBoundaryOptions, findRoute: (ctx: Context) => string) =>
+  ({ logger, onDenied, onResponse }: ErrorBoundaryOptions, findRoute: (ctx: Context) => string) =>
   async (ctx: Context, next: Next): Promise<void> => {
     const request_id = randomUUID()
     const startedAt = performance.now()
@@ -43,7 +43,7 @@ export const errorBoundary =
       if (error.status === 500) {
         logger.error({ request_id, method: ctx.method, path: ctx.path, code, err: error.cause }, error.message)
       }
-      if (DENIED_CODES.has(code)) onRefused(code)
+      if (DENIED_CODES.has(code)) onDenied(code)
       // If the body was not read completely, the connection cannot be reused for another request.
       if (!ctx.req.complete) closeConnection(ctx)
       sendError(ctx, error)
@@ -83,9 +83,9 @@ const closeConnection = (ctx: Context): void => {
 
 /** The router sets 405 and Allow if the path exists, and leaves 404 otherwise. */
 const handleUnmatched = (ctx: Context): void => {
-  const where = `${ctx.method} ${ctx.path.slice(0, 200)}`
-  if (ctx.status === 404) throw new GatewayError('not_found', `No resource at ${where}.`)
+  const target = `${ctx.method} ${ctx.path.slice(0, 200)}`
+  if (ctx.status === 404) throw new GatewayError('not_found', `No resource at ${target}.`)
   if (ctx.status === 405 || ctx.status === 501) {
-    throw new GatewayError('method_not_allowed', `${where}: the path supports other methods.`)
+    throw new GatewayError('method_not_allowed', `${target}: the path supports other methods.`)
   }
 }

@@ -16,7 +16,7 @@ const MAX_VALUES = 100
 /** @returns a GatewayError with status 400 */
 export const invalidQuery = (message: string): GatewayError => new GatewayError('invalid_query', message)
 
-const shown = (count: number): string => count.toLocaleString('en')
+const formatCount = (count: number): string => count.toLocaleString('en')
 
 /** Number of items per page; values above `max` are reduced to `max`. */
 export const limitField = (defaultValue: number, max: number) =>
@@ -26,7 +26,7 @@ export const limitField = (defaultValue: number, max: number) =>
     .transform((text) => Math.min(Number(text), max))
     .pipe(z.number().int().min(1))
     .default(defaultValue)
-    .describe(`${shown(defaultValue)} if absent, at most ${shown(max)}.`)
+    .describe(`${formatCount(defaultValue)} if absent, at most ${formatCount(max)}.`)
 
 /** A db_id, a time in milliseconds, or the id of a row. */
 export const dbIdField = (description: string) => DbId.optional().describe(description)
@@ -85,7 +85,7 @@ const parseEvents = (ids: readonly string[]): string[] | '*' => {
  *
  * @throws GatewayError invalid_event_id, invalid_query or too_many_events
  */
-export const namedEvents = (
+export const requestedEvents = (
   route: { readonly path: string; readonly query?: Fields },
   path: Readonly<Record<string, string>>,
   query: URLSearchParams,
@@ -102,8 +102,8 @@ const rawValue = (query: URLSearchParams, name: string, field: z.ZodType): strin
   if (isList(field)) {
     if (field.meta()?.explode === true) return values
     const items = values.flatMap((text) => text.split(',')).map((value) => value.trim())
-    const present = items.filter((value) => value !== '')
-    return present.length === 0 ? undefined : present
+    const nonEmpty = items.filter((value) => value !== '')
+    return nonEmpty.length === 0 ? undefined : nonEmpty
   }
   if (values.length > 1) throw invalidQuery(`${name} occurs ${values.length} times.`)
   return values[0]
@@ -113,8 +113,8 @@ const rawValue = (query: URLSearchParams, name: string, field: z.ZodType): strin
 export const parseFields = <F extends Fields>(schema: z.ZodObject<F>, path: unknown): FieldValues<F> => {
   const { success, data, error } = schema.safeParse(path)
   if (success) return data
-  const { path: at, message } = error.issues[0]!
-  throw invalidQuery(`${String(at[0])} ${message}.`)
+  const { path: fieldPath, message } = error.issues[0]!
+  throw invalidQuery(`${String(fieldPath[0])} ${message}.`)
 }
 
 /** Parses the parameters of a query and ignores those that are not in the schema. @throws GatewayError invalid_query */

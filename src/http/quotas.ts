@@ -25,7 +25,7 @@ export interface Limits {
 /** Maximum bytes of request and response bodies in memory per worker; requests beyond it are refused. */
 const MAX_BYTES = 256 * 1024 * 1024
 /** Share of one token or address, so that a slow client only blocks itself. */
-const MAX_BYTES_EACH = MAX_BYTES / 4
+const MAX_BYTES_PER_OWNER = MAX_BYTES / 4
 const RETRY_AFTER_MS = 5_000
 
 const LIMIT_ERRORS: Record<string, () => GatewayError> = {
@@ -43,14 +43,14 @@ const LIMIT_ERRORS: Record<string, () => GatewayError> = {
 /** Counts the usage of callers across all workers and refuses requests above the limits. */
 export class Quotas {
   readonly #limits: Limits
-  readonly #ask: CoordinatorClient
+  readonly #coordinate: CoordinatorClient
   readonly #proxies: TrustedProxies
-  readonly #bytesOf = new Map<string, number>()
+  readonly #bytesByOwner = new Map<string, number>()
   #bytes = 0
 
-  constructor(limits: Limits, ask: CoordinatorClient, proxies: TrustedProxies) {
+  constructor(limits: Limits, coordinate: CoordinatorClient, proxies: TrustedProxies) {
     this.#limits = limits
-    this.#ask = ask
+    this.#coordinate = coordinate
     this.#proxies = proxies
   }
 
@@ -60,19 +60,19 @@ export class Quotas {
    * @returns a function that releases the slot when the stream ends; further calls do nothing
    * @throws GatewayError too_many_streams or overloaded
    */
-  async acquireStream(asked: RequestView, { principal }: Access): Promise<() => void> {
+  async acquireStream(request: RequestView, { principal }: Access): Promise<() => void> {
     const { streams, streamsPerToken, streamsPerAddress } = this.#limits
-    const address = this.#proxies.clientAddress(asked.req)
+    const address = this.#proxies.clientAddress(request.req)
     const keys: [string, number][] = []
     if (streams > 0) keys.push(['all', streams])
     if (streamsPerToken > 0 && principal !== null) keys.push([`token ${principal.tokenId}`, streamsPerToken])
     if (streamsPerAddress > 0 && address !== null) keys.push([`address ${address}`, streamsPerAddress])
     if (keys.length === 0) return noop
-    const { ok, key = '' } = await this.#ask({ do: 'enter', keys })
+    const { ok, key = '' } = await this.#coordinate({ do: 'enter', keys })
     if (!ok) throw LIMIT_ERRORS[key.split(' ')[0]!]!()
     let names = keys.map(([name]) => name)
     return () => {
-      if (names.length > 0) void this.#ask({ do: 'leave', keys: names }).catch(noop)
+      if (names.length > 0) void this.#coordinate({ do: 'leave', keys: names }).catch(noop)
       names = []
     }
   }
@@ -80,9 +80,9 @@ export class Quotas {
   /** @throws GatewayError rate_limited */
   async consumePublish(ctx: Context, { principal }: Access, amount: number): Promise<void> {
     const { publishRate: rate, publishBurst: burst } = this.#limits
-    const who = this.#whoIs(ctx, principal)
-    if (rate === 0 || who === null || amount === 0) return
-    const { ok, waitMs = 0 } = await this.#ask({ do: 'spend', key: `publish ${who}`, amount, rate, burst })
+    const owner = this.#getOwner(ctx, principal)
+    if (rate === 0 || owner === null || amount === 0) return
+    const { ok, waitMs = 0 } = await this.#coordinate({ do: 'spend', key: `publish ${owner}`, amount, rate, burst })
     if (ok) return
     throw new GatewayError('rate_limited', 'PUBLISH_RATE is exceeded.', { retryAfterMs: waitMs })
   }
@@ -94,27 +94,27 @@ export class Quotas {
    */
   trackBodyBytes(ctx: Context, { principal }: Access): (bytes: number) => void {
     // Loopback has no per-client quota: it may be an untrusted local proxy carrying all clients.
-    const who = this.#whoIs(ctx, principal) ?? ''
-    let held = 0
-    let over = false
+    const owner = this.#getOwner(ctx, principal) ?? ''
+    let trackedBytes = 0
+    let isClosed = false
     const add = (bytes: number): void => {
-      const own = (this.#bytesOf.get(who) ?? 0) + bytes
+      const ownerBytes = (this.#bytesByOwner.get(owner) ?? 0) + bytes
       this.#bytes += bytes
-      held += bytes
-      if (own > 0) this.#bytesOf.set(who, own)
-      else this.#bytesOf.delete(who)
+      trackedBytes += bytes
+      if (ownerBytes > 0) this.#bytesByOwner.set(owner, ownerBytes)
+      else this.#bytesByOwner.delete(owner)
     }
     ctx.res.once('close', () => {
-      over = true
-      add(-held)
+      isClosed = true
+      add(-trackedBytes)
     })
     return (bytes) => {
       // The client has disconnected: these bytes are garbage collected, and no event would release them here.
-      if (over) return
-      const own = this.#bytesOf.get(who) ?? 0
+      if (isClosed) return
+      const ownerBytes = this.#bytesByOwner.get(owner) ?? 0
       // A caller's only body may exceed the share, up to MAX_MESSAGE_BYTES.
-      const greedy = who !== '' && own > held && own + bytes > MAX_BYTES_EACH
-      if (greedy || this.#bytes + bytes > MAX_BYTES) {
+      const exceedsShare = owner !== '' && ownerBytes > trackedBytes && ownerBytes + bytes > MAX_BYTES_PER_OWNER
+      if (exceedsShare || this.#bytes + bytes > MAX_BYTES) {
         throw new GatewayError('overloaded', 'Too many large request bodies are in progress.', {
           retryAfterMs: RETRY_AFTER_MS,
         })
@@ -124,7 +124,7 @@ export class Quotas {
   }
 
   /** Returns the key that limits count by: the token, or the address if there is none; null for loopback. */
-  #whoIs(ctx: Context, principal: Access['principal']): string | null {
+  #getOwner(ctx: Context, principal: Access['principal']): string | null {
     return principal?.tokenId ?? this.#proxies.clientAddress(ctx.req)
   }
 }

@@ -37,12 +37,12 @@ export const sendError = (ctx: Context, error: GatewayError): void => {
   ctx.status = error.status
   ctx.type = 'application/json; charset=utf-8'
   if (error.status === 401) ctx.set('WWW-Authenticate', wwwAuthenticate(error))
-  if (error.status === 503 || error.status === 429) ctx.set('Retry-After', retryAfterOf(error))
+  if (error.status === 503 || error.status === 429) ctx.set('Retry-After', formatRetryAfter(error))
   ctx.body = errorBody(error)
 }
 
 /** Seconds, with random spread, so that clients refused at the same time do not retry at the same time. */
-const retryAfterOf = ({ retryAfterMs }: GatewayError): string => {
+const formatRetryAfter = ({ retryAfterMs }: GatewayError): string => {
   const seconds = Math.max(1, Math.ceil(retryAfterMs / 1_000))
   return String(seconds + Math.floor(Math.random() * Math.max(4, seconds / 2)))
 }

@@ -2,7 +2,7 @@ import type { Context } from 'koa'
 import { z } from 'zod'
 import type { ErrorCode } from '../core/errors.ts'
 import type { Access, AccessAction, Authorise } from './auth/authorize.ts'
-import { type Fields, type FieldValues, namedEvents, parseFields, parseQuery } from './parameters.ts'
+import { type Fields, type FieldValues, parseFields, parseQuery, requestedEvents } from './parameters.ts'
 import type { RequestView } from './request-view.ts'
 
 export type RouteTag = 'messages' | 'streams' | 'access' | 'operation' | 'page'
@@ -100,7 +100,8 @@ export const defineRoute = <A extends RouteAccess, Deps, Params extends Fields =
   ): Promise<AdmittedRequest<A, Params, Query>> => {
     const { access } = definition
     const search = new URLSearchParams(request.querystring)
-    const granted = access === 'public' ? null : await authorise(request, access, namedEvents(definition, path, search))
+    const granted =
+      access === 'public' ? null : await authorise(request, access, requestedEvents(definition, path, search))
     return {
       access: granted as AdmittedRequest<A, Params, Query>['access'],
       params: parseFields(params, path),

@@ -11,11 +11,11 @@ const isLoopback = (address: string): boolean => address === '::1' || address.st
 const ipv6Prefix = (address: string): string => {
   const [head = '', tail] = address.toLowerCase().split('::')
   const groups = head === '' ? [] : head.split(':')
-  const behind = tail === undefined || tail === '' ? [] : tail.split(':')
+  const suffix = tail === undefined || tail === '' ? [] : tail.split(':')
   const all =
     tail === undefined
       ? groups
-      : [...groups, ...Array(Math.max(0, 8 - groups.length - behind.length)).fill('0'), ...behind]
+      : [...groups, ...Array(Math.max(0, 8 - groups.length - suffix.length)).fill('0'), ...suffix]
   const network = all.slice(0, 4).map((group) => group.replace(/^0+(?=.)/, ''))
   return `${network.join(':')}::/64`
 }
@@ -55,12 +55,12 @@ export class TrustedProxies {
       if (isIP(hop) === 0) break
       client = hop
     }
-    return keyOf(client)
+    return toQuotaKey(client)
   }
 
   /** Returns the same for the address of a socket. */
   peerAddress(address: string | undefined): string | null {
-    return keyOf(normalizeAddress(address ?? ''))
+    return toQuotaKey(normalizeAddress(address ?? ''))
   }
 
   /** Returns the requested host with its port; '' if the request has none. */
@@ -71,7 +71,7 @@ export class TrustedProxies {
   }
 }
 
-const keyOf = (address: string): string | null => {
+const toQuotaKey = (address: string): string | null => {
   if (isLoopback(address)) return null
   return isIP(address) === 6 ? ipv6Prefix(address) : address
 }

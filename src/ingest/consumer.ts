@@ -102,14 +102,14 @@ const validateDelivery = (delivery: Delivery, { limit, now, makeId, traceparent 
   }
   try {
     const text = decodeUtf8(delivery.body)
-    if (typeof text !== 'string') return reject(text.refusal)
+    if (typeof text !== 'string') return reject(text.error)
     const checked = validateMessage(text, {
       received_at: now,
       message_id: delivery.properties.messageId,
       traceparent,
       makeId: () => makeId(now),
     })
-    return 'refusal' in checked ? reject(checked.refusal) : { kind: 'message', message: checked.message, origin }
+    return 'error' in checked ? reject(checked.error) : { kind: 'message', message: checked.message, origin }
   } catch (error) {
     // If this were thrown, it would reset the connection, and the broker would redeliver the same message forever.
     return reject({ reason: 'internal', detail: errorChainText(error) })

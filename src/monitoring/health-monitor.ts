@@ -15,7 +15,7 @@ import { toWorkerStatus, type WorkerReply, type WorkerReport } from './worker-st
 /** Minimum window of a rate, in milliseconds; shorter ones are too noisy. */
 const MIN_WINDOW_MS = 5_000
 
-export interface ObserverOptions {
+export interface HealthMonitorOptions {
   /** Polls all workers; never rejects. */
   readonly pollWorkers: () => Promise<WorkerReply[]>
   /** Number of workers that should be running. */
@@ -26,17 +26,17 @@ export interface ObserverOptions {
  * Samples all workers every 10 seconds and keeps the samples of one hour. Runs in the primary, or in the only process.
  */
 export class HealthMonitor {
-  readonly #options: ObserverOptions
+  readonly #options: HealthMonitorOptions
   readonly #history = new SampleRing()
   readonly #startedAt = Date.now()
   #timer: NodeJS.Timeout | undefined
   /** Baselines of the last two samples. Rates use the later one that is old enough. */
-  #base: Baseline = { at: this.#startedAt, byPid: new Map() }
-  #baseBefore: Baseline = this.#base
+  #baseline: Baseline = { at: this.#startedAt, byPid: new Map() }
+  #previousBaseline: Baseline = this.#baseline
   /** Sums of the counters and histograms of workers that have exited. */
   #exited: MetricsSnapshot = {}
 
-  constructor(options: ObserverOptions) {
+  constructor(options: HealthMonitorOptions) {
     this.#options = options
   }
 
@@ -51,51 +51,51 @@ export class HealthMonitor {
   /** Keeps what a worker counted before it exited. @param last its last counters and histograms */
   onExit(pid: number, last: MetricsSnapshot): void {
     this.#exited = mergeSnapshots([this.#exited, last])
-    this.#base = addExited(this.#base, pid, last)
-    this.#baseBefore = addExited(this.#baseBefore, pid, last)
+    this.#baseline = addExited(this.#baseline, pid, last)
+    this.#previousBaseline = addExited(this.#previousBaseline, pid, last)
   }
 
   /** Returns the status of all workers. @param after only samples later than this, in milliseconds since 1970 */
   async report(after: number): Promise<HealthReport> {
-    const seen = await this.#options.pollWorkers()
+    const replies = await this.#options.pollWorkers()
     const now = Date.now()
-    const base = now - this.#base.at >= MIN_WINDOW_MS ? this.#base : this.#baseBefore
-    const measured = computeSample(base, seen, now)
+    const baseline = now - this.#baseline.at >= MIN_WINDOW_MS ? this.#baseline : this.#previousBaseline
+    const rates = computeSample(baseline, replies, now)
     const { expected } = this.#options
-    const workers = seen.map((one) => stateOf(one, measured))
+    const workers = replies.map((reply) => summarizeWorker(reply, rates))
     // Of workers that did not reply, the last known values.
-    const counted = mergeSnapshots([...advanceBaseline(this.#base, seen, now).byPid.values(), this.#exited])
-    const queue = maxAcrossWorkers(seen, 'gateway_queue_messages_ready')
+    const totals = mergeSnapshots([...advanceBaseline(this.#baseline, replies, now).byPid.values(), this.#exited])
+    const queue = maxAcrossWorkers(replies, 'gateway_queue_messages_ready')
     return {
       ready: workers.length === expected && workers.every(({ ready }) => ready === true),
-      faults: mergeFaults(seen),
+      faults: mergeFaults(replies),
       workers_expected: expected,
       workers,
-      now: measured.sample,
-      lag_since: measured.lag_since,
+      now: rates.sample,
+      lag_since: rates.lag_since,
       totals: {
-        stored: sumMetric(counted, 'gateway_messages_stored_total') ?? 0,
-        duplicates: sumMetric(counted, 'gateway_messages_deduplicated_total') ?? 0,
-        rejected: sumMetric(counted, 'gateway_messages_quarantined_total') ?? 0,
+        stored: sumMetric(totals, 'gateway_messages_stored_total') ?? 0,
+        duplicates: sumMetric(totals, 'gateway_messages_deduplicated_total') ?? 0,
+        rejected: sumMetric(totals, 'gateway_messages_quarantined_total') ?? 0,
       },
       readers: {
-        live: sumAcrossWorkers(seen, 'gateway_subscribers{state="live"}') ?? 0,
-        catching_up: sumAcrossWorkers(seen, 'gateway_subscribers{state="catching_up"}') ?? 0,
-        stalled: sumAcrossWorkers(seen, 'gateway_subscribers{state="stalled"}') ?? 0,
-        channels: sumAcrossWorkers(seen, 'gateway_channels') ?? 0,
+        live: sumAcrossWorkers(replies, 'gateway_subscribers{state="live"}') ?? 0,
+        catching_up: sumAcrossWorkers(replies, 'gateway_subscribers{state="catching_up"}') ?? 0,
+        stalled: sumAcrossWorkers(replies, 'gateway_subscribers{state="stalled"}') ?? 0,
+        channels: sumAcrossWorkers(replies, 'gateway_channels') ?? 0,
       },
       queue:
         queue === null
           ? null
           : {
               ready: queue,
-              consumers: maxAcrossWorkers(seen, 'gateway_queue_consumers'),
-              dead: maxAcrossWorkers(seen, 'gateway_dead_letter_messages_ready'),
+              consumers: maxAcrossWorkers(replies, 'gateway_queue_consumers'),
+              dead: maxAcrossWorkers(replies, 'gateway_dead_letter_messages_ready'),
             },
       database: {
-        bytes: maxAcrossWorkers(seen, 'gateway_database_bytes'),
-        wal_bytes: maxAcrossWorkers(seen, 'gateway_wal_bytes'),
-        disk_free_bytes: maxAcrossWorkers(seen, 'gateway_database_disk_free_bytes'),
+        bytes: maxAcrossWorkers(replies, 'gateway_database_bytes'),
+        wal_bytes: maxAcrossWorkers(replies, 'gateway_wal_bytes'),
+        disk_free_bytes: maxAcrossWorkers(replies, 'gateway_database_disk_free_bytes'),
       },
       sampled_since: new Date(this.#startedAt).toISOString(),
       sample_seconds: SAMPLE_INTERVAL_MS / 1_000,
@@ -104,11 +104,11 @@ export class HealthMonitor {
   }
 
   async #sample(): Promise<void> {
-    const seen = await this.#options.pollWorkers()
+    const replies = await this.#options.pollWorkers()
     const now = Date.now()
-    this.#history.add(now, computeSample(this.#base, seen, now).sample)
-    this.#baseBefore = this.#base
-    this.#base = advanceBaseline(this.#base, seen, now)
+    this.#history.add(now, computeSample(this.#baseline, replies, now).sample)
+    this.#previousBaseline = this.#baseline
+    this.#baseline = advanceBaseline(this.#baseline, replies, now)
   }
 }
 
@@ -119,7 +119,7 @@ export const monitorSingleProcess = (read: () => Promise<WorkerReport>): HealthM
     expected: 1,
   })
 
-const stateOf = ({ worker, pid, status }: WorkerReply, { loopDelay }: RateSample): WorkerSummary => ({
+const summarizeWorker = ({ worker, pid, status }: WorkerReply, { loopDelay }: RateSample): WorkerSummary => ({
   worker,
   pid,
   answers: status !== null,
@@ -131,14 +131,14 @@ const stateOf = ({ worker, pid, status }: WorkerReply, { loopDelay }: RateSample
 })
 
 /** Merges faults that several workers have in common, keeping the earliest start. */
-const mergeFaults = (seen: readonly WorkerReply[]): ClusterFault[] => {
+const mergeFaults = (replies: readonly WorkerReply[]): ClusterFault[] => {
   const faults = new Map<string, ClusterFault>()
-  for (const { worker, status } of seen) {
+  for (const { worker, status } of replies) {
     for (const fault of status?.faults ?? []) {
       const key = `${fault.component} ${fault.code}`
-      const known = faults.get(key)
-      const first = known !== undefined && known.since <= fault.since ? known : fault
-      faults.set(key, { ...first, workers: [...(known?.workers ?? []), worker] })
+      const existing = faults.get(key)
+      const earliest = existing !== undefined && existing.since <= fault.since ? existing : fault
+      faults.set(key, { ...earliest, workers: [...(existing?.workers ?? []), worker] })
     }
   }
   return [...faults.values()]

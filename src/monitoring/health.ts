@@ -44,9 +44,9 @@ export class HealthRegistry {
     const code = error instanceof GatewayError ? error.code : 'internal'
     const hint = error instanceof GatewayError ? error.hint : ERRORS.internal.hint
     const message = errorChainText(error)
-    const known = this.#faults.get(component)
-    if (known?.code === code && known.message === message) return
-    const since = known?.code === code ? known.since : new Date().toISOString()
+    const current = this.#faults.get(component)
+    if (current?.code === code && current.message === message) return
+    const since = current?.code === code ? current.since : new Date().toISOString()
     const fault = { component, code, message, hint, since }
     this.#faults.set(component, fault)
     this.#onChange(component, fault)

@@ -6,7 +6,7 @@ export type ProcessMetrics = Awaited<ReturnType<Registry['getMetricsAsJSON']>>
 /** Metrics as plain numbers by sample name: `gateway_subscribers{state="live"}`. */
 export type MetricsSnapshot = Readonly<Record<string, number>>
 
-const labelled = (name: string, labels: Readonly<Record<string, unknown>>): string => {
+const sampleName = (name: string, labels: Readonly<Record<string, unknown>>): string => {
   const pairs = Object.entries(labels).map(([label, value]) => `${label}="${String(value)}"`)
   return pairs.length === 0 ? name : `${name}{${pairs.join(',')}}`
 }
@@ -16,7 +16,7 @@ export const snapshotMetrics = (metrics: ProcessMetrics): MetricsSnapshot => {
   const snapshot: Record<string, number> = {}
   for (const { name, values } of metrics) {
     for (const sample of values as readonly { value: number; labels: Record<string, unknown>; metricName?: string }[]) {
-      snapshot[labelled(sample.metricName ?? name, sample.labels)] = sample.value
+      snapshot[sampleName(sample.metricName ?? name, sample.labels)] = sample.value
     }
   }
   return snapshot
@@ -35,9 +35,9 @@ export const sumMetric = (metrics: MetricsSnapshot, name: string): number | null
 export const counterDeltas = (before: MetricsSnapshot | undefined, now: MetricsSnapshot): MetricsSnapshot =>
   Object.fromEntries(
     Object.entries(now).map(([sample, value]) => {
-      const grown = value - (before?.[sample] ?? 0)
+      const delta = value - (before?.[sample] ?? 0)
       // The counter was reset (the pid was reused after a restart), so it counts from zero.
-      return [sample, grown < 0 ? value : grown]
+      return [sample, delta < 0 ? value : delta]
     }),
   )
 
@@ -64,24 +64,24 @@ export const histogramQuantile = (
   quantile: number,
   label = '',
 ): number | null => {
-  const buckets: { readonly to: number; readonly count: number }[] = []
+  const buckets: { readonly upperBound: number; readonly count: number }[] = []
   for (const [sample, count] of Object.entries(metrics)) {
     if (!sample.startsWith(`${name}_bucket{`) || !sample.includes(label)) continue
-    buckets.push({ to: Number(LE.exec(sample)?.[1]?.replace('+Inf', 'Infinity')), count })
+    buckets.push({ upperBound: Number(LE.exec(sample)?.[1]?.replace('+Inf', 'Infinity')), count })
   }
-  buckets.sort((one, other) => one.to - other.to)
+  buckets.sort((left, right) => left.upperBound - right.upperBound)
   const all = buckets.at(-1)?.count ?? 0
   if (all === 0) return null
-  const wanted = all * quantile
+  const rank = all * quantile
   let from = 0
-  let below = 0
-  for (const { to, count } of buckets) {
-    if (count >= wanted) {
-      if (to === Number.POSITIVE_INFINITY) return from
-      return from + (to - from) * ((wanted - below) / Math.max(1e-9, count - below))
+  let cumulative = 0
+  for (const { upperBound, count } of buckets) {
+    if (count >= rank) {
+      if (upperBound === Number.POSITIVE_INFINITY) return from
+      return from + (upperBound - from) * ((rank - cumulative) / Math.max(1e-9, count - cumulative))
     }
-    from = to
-    below = count
+    from = upperBound
+    cumulative = count
   }
   return from
 }

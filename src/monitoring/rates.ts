@@ -26,23 +26,23 @@ export interface RateSample {
   readonly loopDelay: ReadonlyMap<number, number | null>
 }
 
-const answers = (seen: readonly WorkerReply[]): { pid: number; metrics: MetricsSnapshot }[] =>
-  seen.flatMap(({ pid, status }) => (status === null ? [] : [{ pid, metrics: status.metrics }]))
+const respondingWorkers = (replies: readonly WorkerReply[]): { pid: number; metrics: MetricsSnapshot }[] =>
+  replies.flatMap(({ pid, status }) => (status === null ? [] : [{ pid, metrics: status.metrics }]))
 
 /** For values that are the same for all workers, of which some may not have measured them. */
-export const maxAcrossWorkers = (seen: readonly WorkerReply[], name: string): number | null => {
-  const known = answers(seen).flatMap(({ metrics }) => metrics[name] ?? [])
-  return known.length === 0 ? null : Math.max(...known)
+export const maxAcrossWorkers = (replies: readonly WorkerReply[], name: string): number | null => {
+  const values = respondingWorkers(replies).flatMap(({ metrics }) => metrics[name] ?? [])
+  return values.length === 0 ? null : Math.max(...values)
 }
 
 /** For values that each worker has separately. */
-export const sumAcrossWorkers = (seen: readonly WorkerReply[], name: string): number | null =>
-  sumMetric(mergeSnapshots(answers(seen).map(({ metrics }) => metrics)), name)
+export const sumAcrossWorkers = (replies: readonly WorkerReply[], name: string): number | null =>
+  sumMetric(mergeSnapshots(respondingWorkers(replies).map(({ metrics }) => metrics)), name)
 
 /** Returns the latest metrics of the workers that replied, and the previous ones of those that did not. */
-export const advanceBaseline = (before: Baseline, seen: readonly WorkerReply[], at: number): Baseline => {
+export const advanceBaseline = (before: Baseline, replies: readonly WorkerReply[], at: number): Baseline => {
   const byPid = new Map<number, MetricsSnapshot>()
-  for (const { pid, status } of seen) {
+  for (const { pid, status } of replies) {
     const metrics = status?.metrics ?? before.byPid.get(pid)
     if (metrics !== undefined) byPid.set(pid, metrics)
   }
@@ -59,15 +59,16 @@ export const addExited = (base: Baseline, pid: number, last: MetricsSnapshot): B
  * Computes the rates since a baseline. Each worker is compared with itself, so that new and exited workers do not
  * distort the result.
  */
-export const computeSample = (base: Baseline, seen: readonly WorkerReply[], at: number): RateSample => {
-  const there = answers(seen)
-  const grown = there.map(({ pid, metrics }) => ({ pid, metrics: counterDeltas(base.byPid.get(pid), metrics) }))
-  const all = mergeSnapshots([...grown.map(({ metrics }) => metrics), base.exited ?? {}])
+export const computeSample = (base: Baseline, replies: readonly WorkerReply[], at: number): RateSample => {
+  const responding = respondingWorkers(replies)
+  const deltas = responding.map(({ pid, metrics }) => ({ pid, metrics: counterDeltas(base.byPid.get(pid), metrics) }))
+  const total = mergeSnapshots([...deltas.map(({ metrics }) => metrics), base.exited ?? {}])
   const seconds = Math.max(0.001, (at - base.at) / 1_000)
-  const perSecond = (name: string): number | null => (there.length === 0 ? null : (sumMetric(all, name) ?? 0) / seconds)
-  const lag = lagOf(all)
+  const perSecond = (name: string): number | null =>
+    responding.length === 0 ? null : (sumMetric(total, name) ?? 0) / seconds
+  const lag = findLag(total)
   const loopDelay = new Map(
-    grown.map(({ pid, metrics }) => [pid, histogramQuantile(metrics, 'nodejs_eventloop_lag_seconds', 0.99)]),
+    deltas.map(({ pid, metrics }) => [pid, histogramQuantile(metrics, 'nodejs_eventloop_lag_seconds', 0.99)]),
   )
   const delays = [...loopDelay.values()].filter((delay) => delay !== null)
   return {
@@ -76,21 +77,21 @@ export const computeSample = (base: Baseline, seen: readonly WorkerReply[], at: 
       rejected_per_second: perSecond('gateway_messages_quarantined_total'),
       delivered_per_second: perSecond('gateway_sse_messages_sent_total'),
       lag_seconds: lag?.seconds ?? null,
-      queue_ready: maxAcrossWorkers(seen, 'gateway_queue_messages_ready'),
-      readers: sumAcrossWorkers(seen, 'gateway_subscribers'),
-      readers_stalled: sumAcrossWorkers(seen, 'gateway_subscribers{state="stalled"}'),
+      queue_ready: maxAcrossWorkers(replies, 'gateway_queue_messages_ready'),
+      readers: sumAcrossWorkers(replies, 'gateway_subscribers'),
+      readers_stalled: sumAcrossWorkers(replies, 'gateway_subscribers{state="stalled"}'),
       event_loop_delay_seconds: delays.length === 0 ? null : Math.max(...delays),
-      wal_bytes: maxAcrossWorkers(seen, 'gateway_wal_bytes'),
-      workers: there.length,
+      wal_bytes: maxAcrossWorkers(replies, 'gateway_wal_bytes'),
+      workers: responding.length,
     },
     lag_since: lag?.since ?? null,
     loopDelay,
   }
 }
 
-const lagOf = (grown: MetricsSnapshot): { readonly seconds: number; readonly since: string } | null => {
+const findLag = (deltas: MetricsSnapshot): { readonly seconds: number; readonly since: string } | null => {
   for (const reference of LAG_REFERENCES) {
-    const seconds = histogramQuantile(grown, 'gateway_ingest_lag_seconds', 0.95, `reference="${reference}"`)
+    const seconds = histogramQuantile(deltas, 'gateway_ingest_lag_seconds', 0.95, `reference="${reference}"`)
     if (seconds !== null) return { seconds, since: reference }
   }
   return null

@@ -14,11 +14,11 @@ const WIDTH = SAMPLE_FIELDS.length + 1
 export class SampleRing {
   readonly #ring = new Float64Array(MAX_SAMPLES * WIDTH)
   /** Number of samples ever added. */
-  #added = 0
+  #count = 0
 
   /** @param at milliseconds since 1970 */
   add(at: number, sample: Sample): void {
-    const row = (this.#added++ % MAX_SAMPLES) * WIDTH
+    const row = (this.#count++ % MAX_SAMPLES) * WIDTH
     this.#ring[row] = at
     for (const [index, name] of SAMPLE_FIELDS.entries()) this.#ring[row + 1 + index] = sample[name] ?? Number.NaN
   }
@@ -27,7 +27,7 @@ export class SampleRing {
   since(after: number): Samples {
     const at: number[] = []
     const columns = Object.fromEntries(SAMPLE_FIELDS.map((name) => [name, []])) as unknown as Columns
-    for (let index = Math.max(0, this.#added - MAX_SAMPLES); index < this.#added; index++) {
+    for (let index = Math.max(0, this.#count - MAX_SAMPLES); index < this.#count; index++) {
       const row = (index % MAX_SAMPLES) * WIDTH
       const time = this.#ring[row]!
       if (time <= after) continue

@@ -7,42 +7,42 @@ const TIMEOUT_MS = 2_000
 export interface PollTarget {
   readonly worker: number
   readonly pid: number
-  readonly ask: (id: number) => void
+  readonly request: (id: number) => void
 }
 
 interface PendingPoll {
-  readonly answers: Map<number, WorkerStatus>
-  readonly wanted: number
+  readonly replies: Map<number, WorkerStatus>
+  readonly expected: number
   done: () => void
 }
 
 /** Polls all workers and waits for their replies up to a timeout. */
 export class WorkerPoller {
-  readonly #open = new Map<number, PendingPoll>()
-  #asking = 0
+  readonly #pending = new Map<number, PendingPoll>()
+  #lastId = 0
 
   async poll(workers: readonly PollTarget[]): Promise<WorkerReply[]> {
-    const id = ++this.#asking
-    const open: PendingPoll = { answers: new Map(), wanted: workers.length, done: () => undefined }
-    this.#open.set(id, open)
+    const id = ++this.#lastId
+    const pending: PendingPoll = { replies: new Map(), expected: workers.length, done: () => undefined }
+    this.#pending.set(id, pending)
     await new Promise<void>((resolve) => {
       const timer = setTimeout(resolve, TIMEOUT_MS)
-      open.done = () => {
+      pending.done = () => {
         clearTimeout(timer)
         resolve()
       }
-      for (const { ask } of workers) ask(id)
-      if (workers.length === 0) open.done()
+      for (const { request } of workers) request(id)
+      if (workers.length === 0) pending.done()
     })
-    this.#open.delete(id)
-    return workers.map(({ worker, pid }) => ({ worker, pid, status: open.answers.get(worker) ?? null }))
+    this.#pending.delete(id)
+    return workers.map(({ worker, pid }) => ({ worker, pid, status: pending.replies.get(worker) ?? null }))
   }
 
   /** Handles a reply. Replies to a finished poll are ignored. */
   onReply(id: number, worker: number, status: WorkerStatus): void {
-    const open = this.#open.get(id)
-    if (open === undefined) return
-    open.answers.set(worker, status)
-    if (open.answers.size === open.wanted) open.done()
+    const pending = this.#pending.get(id)
+    if (pending === undefined) return
+    pending.replies.set(worker, status)
+    if (pending.replies.size === pending.expected) pending.done()
   }
 }

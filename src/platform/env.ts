@@ -8,18 +8,18 @@ export type Env = Readonly<Record<string, string | undefined>>
 /** The two sources of variables. `own` has precedence, even if a value is empty. */
 export interface EnvLayers {
   /** Environment of the process. */
-  readonly own: Env
+  readonly processEnv: Env
   /** Content of `.env`, which is next to package.json in a clone, otherwise in the working directory. Empty if there is none. */
   readonly dotEnv: Env
 }
 
 export const readEnvLayers = (own: Env = process.env): EnvLayers => {
   const file = DISTRIBUTION === 'sources' ? repositoryFile('.env') : resolve('.env')
-  return { own, dotEnv: file !== null && existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {} }
+  return { processEnv: own, dotEnv: file !== null && existsSync(file) ? parseEnv(readFileSync(file, 'utf8')) : {} }
 }
 
 /** Returns the variables of `.env`, overridden by the environment of the process. */
 export const loadEnv = (own?: Env): Env => {
   const layers = readEnvLayers(own)
-  return { ...layers.dotEnv, ...layers.own }
+  return { ...layers.dotEnv, ...layers.processEnv }
 }

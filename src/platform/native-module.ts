@@ -39,12 +39,12 @@ const extract = (folder: string): string => {
   const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 16)
   const file = join(folder, `better_sqlite3-${hash}.node`)
   if (hasContent(file, bytes)) return file
-  const made = `${file}.${process.pid}`
+  const temporary = `${file}.${process.pid}`
   try {
-    writeFileSync(made, bytes, { mode: 0o755 })
-    renameSync(made, file)
+    writeFileSync(temporary, bytes, { mode: 0o755 })
+    renameSync(temporary, file)
   } finally {
-    rmSync(made, { force: true })
+    rmSync(temporary, { force: true })
   }
   return file
 }
@@ -67,9 +67,13 @@ export const getBinding = (): unknown => {
     loaded = module.exports
     return loaded
   } catch (cause) {
-    const why = errorChainText(cause)
-    throw new GatewayError('native_module_load_failed', `The SQLite module cannot be loaded from ${folder}: ${why}`, {
-      cause,
-    })
+    const reason = errorChainText(cause)
+    throw new GatewayError(
+      'native_module_load_failed',
+      `The SQLite module cannot be loaded from ${folder}: ${reason}`,
+      {
+        cause,
+      },
+    )
   }
 }

@@ -130,5 +130,5 @@ export class PublishError extends Error {
 }
 
 /** Returns the same error for one message. */
-export const withMessage = (fault: PublishError, message_id: string, deliveryStatus: DeliveryStatus): PublishError =>
-  new PublishError(fault.code, fault.message, { deliveryStatus, message_id, cause: fault.cause ?? fault })
+export const withMessage = (error: PublishError, message_id: string, deliveryStatus: DeliveryStatus): PublishError =>
+  new PublishError(error.code, error.message, { deliveryStatus, message_id, cause: error.cause ?? error })

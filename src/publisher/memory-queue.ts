@@ -21,13 +21,13 @@ export interface MemoryQueueLimits extends QueueLimits {
 export class MemoryQueue implements MessageQueue {
   readonly #limits: MemoryQueueLimits
   /** All unconfirmed messages, in flight or not, in the order of the calls and therefore of their deadlines. */
-  readonly #open = new Map<number, Pending>()
+  readonly #pending = new Map<number, Pending>()
   /** The messages of #open that still have to be sent; can also contain ones that have timed out since. */
-  #waiting: Pending[] = []
+  #unsent: Pending[] = []
   #head = 0
   #seq = 0
   #bytes = 0
-  #fault: PublishError | null = null
+  #connectionError: PublishError | null = null
   #timer: NodeJS.Timeout | null = null
   #closed = false
 
@@ -36,101 +36,103 @@ export class MemoryQueue implements MessageQueue {
   }
 
   get queued(): number {
-    return this.#open.size
+    return this.#pending.size
   }
 
   add(message: EncodedMessage): Promise<void> {
     const { maxQueued, maxQueuedBytes, sendTimeoutMs } = this.#limits
     const { message_id, body } = message
-    if (this.#open.size >= maxQueued || (this.#bytes > 0 && this.#bytes + body.length > maxQueuedBytes)) {
-      const text = `${this.#open.size} messages (${this.#bytes} bytes) are already queued.`
-      return Promise.reject(new PublishError('queue_full', text, { message_id, cause: this.#fault ?? undefined }))
+    if (this.#pending.size >= maxQueued || (this.#bytes > 0 && this.#bytes + body.length > maxQueuedBytes)) {
+      const text = `${this.#pending.size} messages (${this.#bytes} bytes) are already queued.`
+      return Promise.reject(
+        new PublishError('queue_full', text, { message_id, cause: this.#connectionError ?? undefined }),
+      )
     }
     return new Promise((resolve, reject) => {
       const deadline = performance.now() + sendTimeoutMs
       const pending: Pending = { ...message, seq: ++this.#seq, deadline, resolve, reject, sent: false }
-      this.#open.set(pending.seq, pending)
-      this.#waiting.push(pending)
+      this.#pending.set(pending.seq, pending)
+      this.#unsent.push(pending)
       this.#bytes += body.length
-      this.#timer ??= setTimeout(this.#onTime, sendTimeoutMs)
+      this.#timer ??= setTimeout(this.#onTimeout, sendTimeoutMs)
     })
   }
 
   next(): QueuedMessage | null {
     for (;;) {
-      const pending = this.#waiting[this.#head]
+      const pending = this.#unsent[this.#head]
       if (pending === undefined) return null
       this.#head++
-      if (this.#head > 4_096 && this.#head * 2 > this.#waiting.length) {
-        this.#waiting = this.#waiting.slice(this.#head)
+      if (this.#head > 4_096 && this.#head * 2 > this.#unsent.length) {
+        this.#unsent = this.#unsent.slice(this.#head)
         this.#head = 0
       }
-      if (!this.#open.has(pending.seq)) continue
+      if (!this.#pending.has(pending.seq)) continue
       pending.sent = true
       return pending
     }
   }
 
   confirmed(item: QueuedMessage): void {
-    this.#take(item.seq)?.resolve()
+    this.#remove(item.seq)?.resolve()
   }
 
   refused(item: QueuedMessage, error: PublishError): void {
-    this.#take(item.seq)?.reject(error)
+    this.#remove(item.seq)?.reject(error)
   }
 
   requeue(items: readonly QueuedMessage[]): void {
-    const again = (items as readonly Pending[]).filter(({ seq }) => this.#open.has(seq))
-    if (again.length === 0) return
-    this.#waiting = [...again, ...this.#waiting.slice(this.#head)]
+    const requeued = (items as readonly Pending[]).filter(({ seq }) => this.#pending.has(seq))
+    if (requeued.length === 0) return
+    this.#unsent = [...requeued, ...this.#unsent.slice(this.#head)]
     this.#head = 0
   }
 
   setConnectionError(error: PublishError | null): void {
-    this.#fault = error
-    if (error !== null && isPermanent(error)) this.#giveUp(() => true)
+    this.#connectionError = error
+    if (error !== null && isPermanent(error)) this.#rejectWhere(() => true)
   }
 
   close(): void {
     this.#closed = true
-    this.#giveUp(() => true)
+    this.#rejectWhere(() => true)
   }
 
-  #take(seq: number): Pending | undefined {
-    const pending = this.#open.get(seq)
+  #remove(seq: number): Pending | undefined {
+    const pending = this.#pending.get(seq)
     if (pending === undefined) return undefined
-    this.#open.delete(seq)
+    this.#pending.delete(seq)
     this.#bytes -= pending.body.length
-    if (this.#open.size > 0) return pending
+    if (this.#pending.size > 0) return pending
     if (this.#timer !== null) clearTimeout(this.#timer)
     this.#timer = null
     this.#limits.onIdle()
     return pending
   }
 
-  readonly #onTime = (): void => {
+  readonly #onTimeout = (): void => {
     this.#timer = null
     const now = performance.now()
-    this.#giveUp(({ deadline }) => deadline <= now)
-    const [oldest] = this.#open.values()
-    if (oldest !== undefined) this.#timer = setTimeout(this.#onTime, Math.max(1, oldest.deadline - now))
+    this.#rejectWhere(({ deadline }) => deadline <= now)
+    const [oldest] = this.#pending.values()
+    if (oldest !== undefined) this.#timer = setTimeout(this.#onTimeout, Math.max(1, oldest.deadline - now))
   }
 
   /** Rejects messages that will not be sent any more, starting with the oldest, until `when` returns false. */
-  #giveUp(when: (pending: Pending) => boolean): void {
-    for (const pending of this.#open.values()) {
-      if (!when(pending)) return
-      this.#take(pending.seq)
-      pending.reject(this.#reason(pending))
+  #rejectWhere(predicate: (pending: Pending) => boolean): void {
+    for (const pending of this.#pending.values()) {
+      if (!predicate(pending)) return
+      this.#remove(pending.seq)
+      pending.reject(this.#createError(pending))
     }
   }
 
-  #reason({ sent, message_id }: Pending): PublishError {
-    const fault = this.#fault
+  #createError({ sent, message_id }: Pending): PublishError {
+    const connectionError = this.#connectionError
     const deliveryStatus = sent ? 'unknown' : 'not_sent'
-    if (fault !== null && (!sent || fault.code === 'broker_blocked'))
-      return withMessage(fault, message_id, deliveryStatus)
-    const options = { deliveryStatus, message_id, cause: fault ?? undefined } as const
+    if (connectionError !== null && (!sent || connectionError.code === 'broker_blocked'))
+      return withMessage(connectionError, message_id, deliveryStatus)
+    const options = { deliveryStatus, message_id, cause: connectionError ?? undefined } as const
     if (sent)
       return new PublishError('publish_confirm_timeout', 'RabbitMQ did not confirm the message in time.', options)
     if (this.#closed) return new PublishError('publisher_closed', 'The publisher was closed before its turn.', options)

@@ -56,7 +56,7 @@ export interface RefusedRow {
 export interface OutboxTransaction {
   readonly added: readonly OutboxEntry[]
   readonly confirmed: readonly number[]
-  readonly refused: readonly RefusedRow[]
+  readonly insertRefused: readonly RefusedRow[]
 }
 
 const sqliteCode = (error: unknown): string => String((error as { code?: unknown } | null)?.code ?? '')
@@ -81,13 +81,13 @@ const toOutboxError = (file: string, error: unknown): PublishError => {
 const WAL_HEADER_BYTES = 32
 const FRAME_HEADER_BYTES = 24
 
-const identityOf = (file: string): string | null => {
+const fileIdentity = (file: string): string | null => {
   const stat = statSync(file, { bigint: true, throwIfNoEntry: false })
   return stat === undefined ? null : `${stat.dev}:${stat.ino}`
 }
 
 /** The exclusive lock keeps the index of the WAL in memory, so there is no third file. */
-const identitiesOf = (file: string): string => `${identityOf(file)} ${identityOf(`${file}-wal`)}`
+const fileIdentities = (file: string): string => `${fileIdentity(file)} ${fileIdentity(`${file}-wal`)}`
 
 /** @throws PublishError outbox_not_ours or outbox_newer @returns true if the file contains no outbox yet */
 const isEmpty = (db: Database.Database, file: string): boolean => {
@@ -140,8 +140,8 @@ const open = (file: string): Database.Database => {
     configure(db, file)
     // SQLite takes the lock only at the first write.
     db.exec('BEGIN IMMEDIATE; COMMIT')
-    const verdict = db.pragma('quick_check(1)', { simple: true })
-    if (verdict !== 'ok') throw new PublishError('outbox_corrupt', `${file}: ${verdict}`)
+    const checkResult = db.pragma('quick_check(1)', { simple: true })
+    if (checkResult !== 'ok') throw new PublishError('outbox_corrupt', `${file}: ${checkResult}`)
     return db
   } catch (error) {
     db.close()
@@ -162,7 +162,7 @@ export class OutboxFile {
   readonly #insert: Database.Statement
   readonly #delete: Database.Statement
   readonly #read: Database.Statement
-  readonly #refused: Database.Statement
+  readonly #insertRefused: Database.Statement
   readonly #apply: (change: OutboxTransaction) => void
 
   /** @throws PublishError outbox_locked, outbox_not_ours, outbox_newer, outbox_corrupt or outbox_unwritable */
@@ -176,19 +176,19 @@ export class OutboxFile {
     const db = this.#db
     this.#walFrames = db.prepare('PRAGMA wal_checkpoint(NOOP)').raw()
     this.#frameBytes = FRAME_HEADER_BYTES + (db.pragma('page_size', { simple: true }) as number)
-    this.#identities = identitiesOf(this.file)
+    this.#identities = fileIdentities(this.file)
     this.#insert = db.prepare(
       'INSERT INTO outbox (seq, event_id, message_id, routing_key, body) VALUES (?, ?, ?, ?, ?)',
     )
     this.#delete = db.prepare('DELETE FROM outbox WHERE seq = ?')
     this.#read = db.prepare('SELECT message_id, routing_key, body FROM outbox WHERE seq = ?')
-    this.#refused = db.prepare(
+    this.#insertRefused = db.prepare(
       `INSERT INTO refused (event_id, message_id, routing_key, body, reason, refused_at)
        SELECT event_id, message_id, routing_key, body, ?, ? FROM outbox WHERE seq = ?`,
     )
     this.#apply = db.transaction((change: OutboxTransaction) => {
-      for (const { seq, reason } of change.refused) {
-        this.#refused.run(reason, new Date().toISOString(), seq)
+      for (const { seq, reason } of change.insertRefused) {
+        this.#insertRefused.run(reason, new Date().toISOString(), seq)
         this.#delete.run(seq)
       }
       for (const seq of change.confirmed) this.#delete.run(seq)
@@ -199,7 +199,7 @@ export class OutboxFile {
   }
 
   /** All waiting messages, in send order. */
-  waiting(): OutboxRow[] {
+  queuedRows(): OutboxRow[] {
     return this.#db.prepare('SELECT seq, event_id, length(body) AS bytes FROM outbox ORDER BY seq').all() as OutboxRow[]
   }
 
@@ -225,7 +225,7 @@ export class OutboxFile {
       this.#apply(change)
     } catch (error) {
       if (sqliteCode(error) !== 'SQLITE_FULL') throw toOutboxError(this.file, error)
-      this.#applyInLittleSpace(change)
+      this.#checkpointAndApply(change)
     }
     // A file lost since the first check has taken the commit with it.
     this.#assertFilesIntact()
@@ -238,19 +238,19 @@ export class OutboxFile {
   /** SQLite writes into removed files, and beyond the end of a truncated WAL, without an error. */
   #assertFilesIntact(): void {
     const [, frames] = this.#walFrames.get() as [busy: number, frames: number, checkpointed: number]
-    const needed = frames > 0 ? WAL_HEADER_BYTES + frames * this.#frameBytes : 0
+    const minWalBytes = frames > 0 ? WAL_HEADER_BYTES + frames * this.#frameBytes : 0
     const wal = statSync(`${this.file}-wal`, { throwIfNoEntry: false })
-    if (identitiesOf(this.file) === this.#identities && (wal?.size ?? 0) >= needed) return
+    if (fileIdentities(this.file) === this.#identities && (wal?.size ?? 0) >= minWalBytes) return
     // The connection still has the lost WAL open, and a copy of its content in the outbox survives the process.
     const [outbox, walFile] = this.#identities.split(' ')
-    if (identityOf(this.file) === outbox && identityOf(`${this.file}-wal`) !== walFile) {
+    if (fileIdentity(this.file) === outbox && fileIdentity(`${this.file}-wal`) !== walFile) {
       this.#db.pragma('wal_checkpoint(FULL)')
     }
     throw new PublishError('outbox_replaced', `${this.file} or its -wal was removed, replaced or truncated.`)
   }
 
   /** Checkpoints the WAL first, so that its space is reused and a full disk does not have to extend it. */
-  #applyInLittleSpace(change: OutboxTransaction): void {
+  #checkpointAndApply(change: OutboxTransaction): void {
     try {
       this.#db.pragma('wal_checkpoint(RESTART)')
       this.#apply(change)

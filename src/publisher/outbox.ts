@@ -11,14 +11,14 @@ const DELETE_MS = 50
 /** Maximum size of the bodies that are kept in memory, in bytes; others are read from the file when they are sent. */
 const CACHE_BYTES = 16_777_216
 /** Delay before a failed file operation is retried, in milliseconds. */
-const FAULT_MS = 1_000
+const RETRY_AFTER_ERROR_MS = 1_000
 
 /** Messages of one event, in order. At most the first one is in flight. */
 interface EventLane {
   readonly event_id: string
   readonly seqs: number[]
   head: number
-  refusals: number
+  rejections: number
   timer: NodeJS.Timeout | null
 }
 
@@ -65,27 +65,27 @@ export class Outbox implements MessageQueue {
   /** Events whose first message can be sent, in send order. */
   #ready: EventLane[] = []
   #head = 0
-  readonly #held = new Set<EventLane>()
+  readonly #backedOff = new Set<EventLane>()
   readonly #cache = new Map<number, EncodedMessage>()
   #cached = 0
   #seq: number
   #rows = 0
   #bytes = 0
-  #adding: PendingAdd[] = []
+  #pendingAdds: PendingAdd[] = []
   #confirmed: number[] = []
   #refused: RefusedRow[] = []
-  #soon: NodeJS.Immediate | null = null
-  #later: NodeJS.Timeout | null = null
-  #fileFault: PublishError | null = null
+  #commitImmediate: NodeJS.Immediate | null = null
+  #commitTimer: NodeJS.Timeout | null = null
+  #fileError: PublishError | null = null
   #closed = false
 
   /** @throws PublishError as the constructor of OutboxFile does */
   constructor(options: OutboxOptions) {
     this.#options = options
     this.#file = new OutboxFile(options.path)
-    const waiting = this.#file.waiting()
-    this.#seq = waiting.at(-1)?.seq ?? 0
-    for (const { seq, event_id, bytes } of waiting) {
+    const rows = this.#file.queuedRows()
+    this.#seq = rows.at(-1)?.seq ?? 0
+    for (const { seq, event_id, bytes } of rows) {
       this.#rows++
       this.#bytes += bytes
       this.#append(event_id, seq)
@@ -106,8 +106,8 @@ export class Outbox implements MessageQueue {
     this.#rows++
     this.#bytes += body.length
     return new Promise((resolve, reject) => {
-      this.#adding.push({ entry: { seq: ++this.#seq, message }, resolve, reject })
-      this.#soon ??= setImmediate(this.#commit)
+      this.#pendingAdds.push({ entry: { seq: ++this.#seq, message }, resolve, reject })
+      this.#commitImmediate ??= setImmediate(this.#commit)
     })
   }
 
@@ -115,7 +115,7 @@ export class Outbox implements MessageQueue {
     const lane = this.#ready[this.#head]
     if (lane === undefined) return null
     const seq = lane.seqs[lane.head]!
-    const message = this.#messageOf(seq)
+    const message = this.#readMessage(seq)
     if (message === null) return null
     this.#head++
     if (this.#head > 1_024 && this.#head * 2 > this.#ready.length) {
@@ -127,39 +127,39 @@ export class Outbox implements MessageQueue {
 
   confirmed(item: QueuedMessage): void {
     this.#confirmed.push(item.seq)
-    this.#done(item as Row)
+    this.#remove(item as Row)
   }
 
-  refused(item: QueuedMessage, error: PublishError, lasting: boolean): void {
+  refused(item: QueuedMessage, error: PublishError, permanent: boolean): void {
     const { lane } = item as Row
-    if (lasting) {
+    if (permanent) {
       this.#refused.push({ seq: item.seq, reason: `${error.code}: ${error.message}` })
-      this.#done(item as Row)
+      this.#remove(item as Row)
       this.#options.onRefused(error)
       return
     }
-    this.#held.add(lane)
-    lane.timer = setTimeout(() => this.#again(lane), backoffDelay(lane.refusals++, REFUSED_BACKOFF_MS, Math.random()))
+    this.#backedOff.add(lane)
+    lane.timer = setTimeout(() => this.#retry(lane), backoffDelay(lane.rejections++, REFUSED_BACKOFF_MS, Math.random()))
     this.#options.onError(error)
   }
 
   requeue(items: readonly QueuedMessage[]): void {
-    const again = (items as readonly Row[]).map(({ lane }) => lane)
-    if (again.length === 0) return
-    this.#ready = [...again, ...this.#ready.slice(this.#head)]
+    const lanes = (items as readonly Row[]).map(({ lane }) => lane)
+    if (lanes.length === 0) return
+    this.#ready = [...lanes, ...this.#ready.slice(this.#head)]
     this.#head = 0
   }
 
   setConnectionError(error: PublishError | null): void {
     // After a reconnect a missing queue may exist again, so retry held messages immediately.
-    if (error === null) for (const lane of this.#held) this.#again(lane)
+    if (error === null) for (const lane of this.#backedOff) this.#retry(lane)
   }
 
   close(): void {
-    for (const { timer } of this.#held) clearTimeout(timer ?? undefined)
+    for (const { timer } of this.#backedOff) clearTimeout(timer ?? undefined)
     this.#commit()
     this.#closed = true
-    clearTimeout(this.#later ?? undefined)
+    clearTimeout(this.#commitTimer ?? undefined)
     this.#file.close()
   }
 
@@ -169,18 +169,18 @@ export class Outbox implements MessageQueue {
       lane.seqs.push(seq)
       return
     }
-    const made: EventLane = { event_id, seqs: [seq], head: 0, refusals: 0, timer: null }
-    this.#lanes.set(event_id, made)
-    this.#ready.push(made)
+    const newLane: EventLane = { event_id, seqs: [seq], head: 0, rejections: 0, timer: null }
+    this.#lanes.set(event_id, newLane)
+    this.#ready.push(newLane)
   }
 
   /** Removes the first message of its event from the queue. */
-  #done({ seq, body, lane }: Row): void {
+  #remove({ seq, body, lane }: Row): void {
     this.#rows--
     this.#bytes -= body.length
     this.#uncache(seq)
-    lane.refusals = 0
-    if (this.#held.delete(lane) && this.#held.size === 0) this.#options.onError(this.#fileFault)
+    lane.rejections = 0
+    if (this.#backedOff.delete(lane) && this.#backedOff.size === 0) this.#options.onError(this.#fileError)
     lane.head++
     if (lane.head === lane.seqs.length) this.#lanes.delete(lane.event_id)
     else this.#ready.push(lane)
@@ -192,7 +192,7 @@ export class Outbox implements MessageQueue {
     if (this.#rows === 0) this.#options.onIdle()
   }
 
-  #again(lane: EventLane): void {
+  #retry(lane: EventLane): void {
     if (this.#closed || lane.timer === null) return
     clearTimeout(lane.timer)
     lane.timer = null
@@ -200,14 +200,14 @@ export class Outbox implements MessageQueue {
     this.#options.onReady()
   }
 
-  #messageOf(seq: number): Omit<EncodedMessage, 'event_id'> | null {
+  #readMessage(seq: number): Omit<EncodedMessage, 'event_id'> | null {
     const cached = this.#cache.get(seq)
     if (cached !== undefined) return cached
     try {
       return this.#file.read(seq)
     } catch (error) {
-      this.#faulty(error as PublishError)
-      setTimeout(this.#options.onReady, FAULT_MS).unref()
+      this.#reportFileError(error as PublishError)
+      setTimeout(this.#options.onReady, RETRY_AFTER_ERROR_MS).unref()
       return null
     }
   }
@@ -220,37 +220,37 @@ export class Outbox implements MessageQueue {
   }
 
   #commitLater(ms: number): void {
-    if (this.#soon !== null || this.#closed) return
-    this.#later ??= setTimeout(this.#commit, ms)
+    if (this.#commitImmediate !== null || this.#closed) return
+    this.#commitTimer ??= setTimeout(this.#commit, ms)
   }
 
   readonly #commit = (): void => {
     if (this.#closed) return
-    if (this.#soon !== null) clearImmediate(this.#soon)
-    if (this.#later !== null) clearTimeout(this.#later)
-    this.#soon = null
-    this.#later = null
-    const adding = this.#adding
-    this.#adding = []
-    if (adding.length + this.#confirmed.length + this.#refused.length === 0) return
+    if (this.#commitImmediate !== null) clearImmediate(this.#commitImmediate)
+    if (this.#commitTimer !== null) clearTimeout(this.#commitTimer)
+    this.#commitImmediate = null
+    this.#commitTimer = null
+    const adds = this.#pendingAdds
+    this.#pendingAdds = []
+    if (adds.length + this.#confirmed.length + this.#refused.length === 0) return
     try {
-      const added = adding.map(({ entry }) => entry)
-      this.#file.commit({ added, confirmed: this.#confirmed, refused: this.#refused })
+      const added = adds.map(({ entry }) => entry)
+      this.#file.commit({ added, confirmed: this.#confirmed, insertRefused: this.#refused })
     } catch (error) {
-      this.#notCommitted(adding, error as PublishError)
+      this.#notCommitted(adds, error as PublishError)
       return
     }
     this.#confirmed = []
     this.#refused = []
-    this.#committed(adding)
+    this.#committed(adds)
   }
 
-  #committed(adding: readonly PendingAdd[]): void {
-    if (this.#fileFault !== null) {
-      this.#fileFault = null
-      if (this.#held.size === 0) this.#options.onError(null)
+  #committed(adds: readonly PendingAdd[]): void {
+    if (this.#fileError !== null) {
+      this.#fileError = null
+      if (this.#backedOff.size === 0) this.#options.onError(null)
     }
-    for (const { entry, resolve } of adding) {
+    for (const { entry, resolve } of adds) {
       const { seq, message } = entry
       if (this.#cached < CACHE_BYTES) {
         this.#cache.set(seq, message)
@@ -259,12 +259,12 @@ export class Outbox implements MessageQueue {
       this.#append(message.event_id, seq)
       resolve()
     }
-    if (adding.length > 0) this.#options.onReady()
+    if (adds.length > 0) this.#options.onReady()
   }
 
   /** Rejects the callers. Confirmed rows stay in the file a while longer and are, at worst, sent once more. */
-  #notCommitted(adding: readonly PendingAdd[], error: PublishError): void {
-    for (const { entry, reject } of adding) {
+  #notCommitted(adds: readonly PendingAdd[], error: PublishError): void {
+    for (const { entry, reject } of adds) {
       const { body, message_id } = entry.message
       this.#rows--
       this.#bytes -= body.length
@@ -276,13 +276,13 @@ export class Outbox implements MessageQueue {
         }),
       )
     }
-    this.#faulty(error)
-    this.#commitLater(FAULT_MS)
+    this.#reportFileError(error)
+    this.#commitLater(RETRY_AFTER_ERROR_MS)
     if (this.#rows === 0) this.#options.onIdle()
   }
 
-  #faulty(error: PublishError): void {
-    this.#fileFault = error
+  #reportFileError(error: PublishError): void {
+    this.#fileError = error
     this.#options.onError(error)
   }
 }

@@ -73,7 +73,7 @@ export interface SendResult {
   readonly message_id: string
 }
 
-const limit = (name: string, value: number | undefined, defaultValue: number): number => {
+const positiveInteger = (name: string, value: number | undefined, defaultValue: number): number => {
   if (value === undefined) return defaultValue
   if (Number.isSafeInteger(value) && value >= 1) return value
   throw new PublishError('config_invalid', `${name} must be a whole number above 0.`)
@@ -86,7 +86,7 @@ const limit = (name: string, value: number | undefined, defaultValue: number): n
  */
 export class Publisher {
   readonly #settings: Settings
-  readonly #store: MessageQueue
+  readonly #queue: MessageQueue
   readonly #sender: Sender
   readonly #onState: (state: PublisherState) => void
   #connectionState: ConnectionState = { status: 'connecting', error: null }
@@ -103,35 +103,35 @@ export class Publisher {
     if (Object.hasOwn(options, 'onSetAside')) {
       throw new PublishError('config_invalid', 'The option onSetAside was renamed to onRefused.')
     }
-    if (maxMessageBytes !== undefined) limit('maxMessageBytes', maxMessageBytes, 1)
+    if (maxMessageBytes !== undefined) positiveInteger('maxMessageBytes', maxMessageBytes, 1)
     this.#settings = readSettings(options)
     this.#onState = options.onState ?? noop
     const limits = {
-      maxQueued: limit('maxQueued', maxQueued, 10_000),
-      maxQueuedBytes: limit('maxQueuedBytes', maxQueuedBytes, 268_435_456),
-      sendTimeoutMs: limit('sendTimeoutMs', sendTimeoutMs, 10_000),
+      maxQueued: positiveInteger('maxQueued', maxQueued, 10_000),
+      maxQueuedBytes: positiveInteger('maxQueuedBytes', maxQueuedBytes, 268_435_456),
+      sendTimeoutMs: positiveInteger('sendTimeoutMs', sendTimeoutMs, 10_000),
       onIdle: () => {
         for (const resolve of this.#idle) resolve()
       },
     }
-    this.#store = options.outbox === undefined ? new MemoryQueue(limits) : this.#openOutbox(options, limits)
+    this.#queue = options.outbox === undefined ? new MemoryQueue(limits) : this.#openOutbox(options, limits)
     const { address, exchange } = this.#settings
     try {
       this.#sender = new Sender({
         address,
         exchange,
-        queue: this.#store,
+        queue: this.#queue,
         onConnectionState: (state) => this.#onConnectionState(state),
       })
     } catch (error) {
-      this.#store.close()
+      this.#queue.close()
       throw error
     }
     this.#sender.start()
   }
 
   get state(): PublisherState {
-    const { queued } = this.#store
+    const { queued } = this.#queue
     if (this.#closed) return { status: 'closed', error: null, queued }
     if (this.#connectionState.status === 'ready' && this.#outboxError !== null)
       return { status: 'degraded', error: this.#outboxError, queued }
@@ -140,7 +140,7 @@ export class Publisher {
 
   /** Messages that RabbitMQ has not confirmed yet. */
   get queued(): number {
-    return this.#store.queued
+    return this.#queue.queued
   }
 
   /**
@@ -165,14 +165,14 @@ export class Publisher {
 
   /** @returns resolves with true once everything is confirmed, with false after `timeoutMs` */
   async flush({ timeoutMs = 5_000 }: { readonly timeoutMs?: number } = {}): Promise<boolean> {
-    if (this.#store.queued === 0) return true
+    if (this.#queue.queued === 0) return true
     const { promise, resolve } = Promise.withResolvers<void>()
     this.#idle.add(resolve)
     const timer = setTimeout(resolve, timeoutMs)
     await promise
     clearTimeout(timer)
     this.#idle.delete(resolve)
-    return this.#store.queued === 0
+    return this.#queue.queued === 0
   }
 
   /**
@@ -203,8 +203,8 @@ export class Publisher {
   async #close(timeoutMs: number): Promise<{ queued: number }> {
     await this.flush({ timeoutMs })
     await this.#sender.stop()
-    const { queued } = this.#store
-    this.#store.close()
+    const { queued } = this.#queue
+    this.#queue.close()
     this.#closed = true
     this.#onState(this.state)
     return { queued }
@@ -213,14 +213,14 @@ export class Publisher {
   async #add(message: EncodedMessage): Promise<SendResult> {
     const { message_id } = message
     if (this.#closing !== null) throw new PublishError('publisher_closed', 'close() was called.', { message_id })
-    const added = this.#store.add(message)
-    this.#pumpSoon()
+    const added = this.#queue.add(message)
+    this.#schedulePump()
     await added
     return { message_id }
   }
 
   /** Pumps once for all messages that are sent in the same synchronous run. */
-  #pumpSoon(): void {
+  #schedulePump(): void {
     if (this.#pumping) return
     this.#pumping = true
     queueMicrotask(() => {

@@ -10,7 +10,7 @@ const JUMP_MS = 5 * 60_000
 const CHUNK = 1_000
 
 export interface RetentionOptions {
-  readonly log: MessageStore
+  readonly store: MessageStore
   /** Maximum age of a message in milliseconds, or null if messages are kept regardless of age. */
   readonly maxAgeMs: number | null
   /** Number of newest messages to keep per event, or null if there is no limit. */
@@ -62,14 +62,14 @@ export class RetentionJob {
   }
 
   async #round(): Promise<void> {
-    const { log, maxAgeMs, messagesPerEvent, now = Date.now, monotonicNow = () => performance.now() } = this.#options
+    const { store, maxAgeMs, messagesPerEvent, now = Date.now, monotonicNow = () => performance.now() } = this.#options
     try {
       if (maxAgeMs !== null) await this.#checkClock(maxAgeMs, now(), monotonicNow())
       const byAge = maxAgeMs !== null && monotonicNow() >= this.#distrustUntil
       let removed: number
       do {
         const receivedBefore = byAge ? now() - maxAgeMs : null
-        removed = await log.prune({ receivedBefore, messagesPerEvent }, CHUNK)
+        removed = await store.prune({ receivedBefore, messagesPerEvent }, CHUNK)
         if (removed > 0) this.#options.onPruned(removed)
       } while (removed > 0 && !this.#stopped)
     } catch (error) {
@@ -87,7 +87,7 @@ export class RetentionJob {
     }
     if (before !== null) return
     // At the start, only the store tells what time it was: a clock by which even its newest message has expired may be wrong.
-    const [newest] = await this.#options.log.events(1, 0)
+    const [newest] = await this.#options.store.events(1, 0)
     if (newest !== undefined && newest.last_at < now - maxAgeMs) {
       this.#distrust(monotonicNow, `by the clock, the newest message is from ${new Date(newest.last_at).toISOString()}`)
     }

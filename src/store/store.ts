@@ -2,7 +2,7 @@ import type { Bounds } from '../core/cursor.ts'
 import type { ErrorCode } from '../core/errors.ts'
 import type { NewMessage, StoredMessage } from '../core/message.ts'
 import type { QuarantineRow, QuarantineSummary, ReplayRequest } from '../core/quarantine.ts'
-import type { RejectedFilter } from '../core/quarantine-filter.ts'
+import type { QuarantineFilter } from '../core/quarantine-filter.ts'
 import type { SubscriptionFilter } from '../core/subscription-filter.ts'
 
 /** Origin of a delivery: what an operator needs besides the body to find the sender and to replay the message. */
@@ -138,11 +138,11 @@ export interface ReasonCount {
 /** Quarantine of a running store. Methods throw the errors of MessageStore. */
 export interface Quarantine {
   /** Returns the newest rows with `rejected_id < before`, newest first; `before` 0 starts at the newest row. */
-  list(filter: RejectedFilter, before: number, limit: number): Promise<QuarantineSummary[]>
+  list(filter: QuarantineFilter, before: number, limit: number): Promise<QuarantineSummary[]>
   /** Returns one row with at most `bytes` bytes of its body, or null if it does not exist. */
   row(rejected_id: number, bytes: number): Promise<QuarantineRow | null>
   /** Returns whole rows with `after < rejected_id <= through`, oldest first: at most 200, and about `bytes` of bodies. Empty at the end. */
-  listWithBodies(filter: RejectedFilter, after: number, through: number, bytes: number): Promise<QuarantineRow[]>
+  listWithBodies(filter: QuarantineFilter, after: number, through: number, bytes: number): Promise<QuarantineRow[]>
   /** Returns the greatest rejected_id, or 0 if the quarantine is empty. */
   maxId(): Promise<number>
   /** Counts the newest `most` rows by reason, most frequent first. */

@@ -17,7 +17,7 @@ export interface HistoryPage {
 
 /** Cache of encoded pages of history. If a thousand subscribers return at once, each page is read and encoded only once. */
 export class HistoryCache {
-  readonly #log: MessageStore
+  readonly #store: MessageStore
   /** Key of the filter by page, in order of last use, oldest first. */
   readonly #kept = new Map<HistoryPage, string>()
   readonly #byFilter = new Map<string, Set<HistoryPage>>()
@@ -26,7 +26,7 @@ export class HistoryCache {
   #misses = 0
 
   constructor(log: MessageStore) {
-    this.#log = log
+    this.#store = log
   }
 
   /** Number of pages that were read from the store and encoded; all others came from the cache. */
@@ -72,7 +72,7 @@ export class HistoryCache {
 
   async #load(selection: SubscriptionFilter, key: string, cursor: number): Promise<HistoryPage> {
     this.#misses++
-    const { messages, readThrough } = await this.#log.read(selection, cursor, PAGE)
+    const { messages, readThrough } = await this.#store.read(selection, cursor, PAGE)
     const buffer = new ReplayBuffer(cursor, Number.POSITIVE_INFINITY)
     for (const message of messages) buffer.append(message.db_id, encodeMessageEvent(message))
     const page = { buffer, through: readThrough }

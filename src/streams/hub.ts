@@ -20,7 +20,7 @@ const STALL_TIMEOUT_MS = 30_000
 const RETRY_SPREAD_MS = { minMs: 1_000, maxMs: 5_000 }
 
 export interface HubOptions {
-  readonly log: MessageStore
+  readonly store: MessageStore
   readonly changes: ChangeNotifier
   readonly heartbeatMs: number
   /** Maximum age of a stream in milliseconds; 0 disables the limit. */
@@ -74,7 +74,7 @@ export class StreamHub {
 
   constructor(options: HubOptions) {
     this.#options = options
-    this.#pages = new HistoryCache(options.log)
+    this.#pages = new HistoryCache(options.store)
     this.#tailer = new Tailer(options)
     this.#timers = new StreamTimers({
       heartbeatMs: options.heartbeatMs,

@@ -11,7 +11,7 @@ const ALL_MESSAGES = createFilter('*')
 const PAGE = { messages: 1_000, bytes: 4 * 1024 * 1024 }
 
 export interface TailerOptions {
-  readonly log: MessageStore
+  readonly store: MessageStore
   readonly changes: ChangeNotifier
   /** Called with the error of every failed read, and with null after a successful one. */
   readonly onFault: (error: unknown) => void
@@ -41,7 +41,7 @@ export class Tailer {
   }
 
   async start(): Promise<void> {
-    this.#position = await this.#options.log.head()
+    this.#position = await this.#options.store.head()
     this.#stopped = false
     this.#unlisten = this.#options.changes.listen(() => this.notify())
     this.#poll = setInterval(() => this.notify(), POLL_MS)
@@ -100,7 +100,7 @@ export class Tailer {
     let more = true
     while (more && !this.#stopped && this.#channels > 0) {
       if (this.#isDeaf()) return this.#skipOn()
-      const page = await this.#options.log.read(ALL_MESSAGES, this.#position, PAGE)
+      const page = await this.#options.store.read(ALL_MESSAGES, this.#position, PAGE)
       for (const message of page.messages) {
         let frame: Buffer | null = null
         for (const channel of this.#wanting(message.event_id)) {
@@ -122,7 +122,7 @@ export class Tailer {
 
   /** Skips to the end of the store without reading, since every subscriber is blocked. */
   async #skipOn(): Promise<void> {
-    const head = await this.#options.log.head()
+    const head = await this.#options.store.head()
     for (const channel of this.#all()) {
       channel.buffer.discardThrough(head)
       // Subscribers unblocked in the meantime must be flushed, or they would miss the skipped messages.

@@ -36,7 +36,7 @@ export interface MetricSources {
   readonly version: string
   /** `embedded` or `broker`. */
   readonly mode: string
-  readonly live: () => HubStats
+  readonly hubStats: () => HubStats
   readonly subscribers: () => Record<SubscriberState, number>
   /** null if there is no connection to the broker. */
   readonly queue: () => QueueStats | null
@@ -75,16 +75,20 @@ const addProcess = ({ gauge, gauges, counter }: CallbackMetrics, { version, mode
   counter('nodejs_eventloop_active_seconds_total', 'Time during which the event loop was active.', busy)
 }
 
-const addStreams = ({ gauge, gauges, counter }: CallbackMetrics, { live, subscribers }: MetricSources): void => {
+const addStreams = ({ gauge, gauges, counter }: CallbackMetrics, { hubStats, subscribers }: MetricSources): void => {
   gauges('gateway_subscribers', 'Open streams by state.', ['state'], () =>
     Object.entries(subscribers()).map(([state, count]) => [{ state }, count]),
   )
-  gauge('gateway_channels', 'Filters with at least one open stream.', () => live().channels)
-  counter('gateway_sse_messages_sent_total', 'Messages sent to subscribers.', () => live().messages)
-  counter('gateway_sse_bytes_sent_total', 'Bytes sent to subscribers, all SSE events, before TLS.', () => live().bytes)
-  counter('gateway_history_pages_sent_total', 'Pages of history sent to subscribers.', () => live().pages)
+  gauge('gateway_channels', 'Filters with at least one open stream.', () => hubStats().channels)
+  counter('gateway_sse_messages_sent_total', 'Messages sent to subscribers.', () => hubStats().messages)
+  counter(
+    'gateway_sse_bytes_sent_total',
+    'Bytes sent to subscribers, all SSE events, before TLS.',
+    () => hubStats().bytes,
+  )
+  counter('gateway_history_pages_sent_total', 'Pages of history sent to subscribers.', () => hubStats().pages)
   const reads = 'Pages of history that were read from the store instead of the cache.'
-  counter('gateway_history_cache_misses_total', reads, () => live().pageReads)
+  counter('gateway_history_cache_misses_total', reads, () => hubStats().pageReads)
 }
 
 const addStore = ({ gauge }: CallbackMetrics, { queue, size }: MetricSources): void => {
@@ -120,7 +124,7 @@ const initLabels = <Label extends string>(counter: Counter<Label>, label: Label,
 }
 
 /** Creates the registry of one gateway. Labels have few values: only those that the code defines. */
-export const makeMetrics = (sources: MetricSources): Metrics => {
+export const createMetrics = (sources: MetricSources): Metrics => {
   const registry = new Registry()
   const registers = [registry]
   const metrics = createCallbackMetrics(registry)

@@ -11,7 +11,7 @@ export interface ScriptStep {
   readonly round: number | null
   /** `data` of message_content; for chat the whole content except the timestamp. */
   readonly data: unknown
-  readonly chat: 'user' | 'ai' | 'system' | null
+  readonly addChat: 'user' | 'ai' | 'system' | null
 }
 
 /** JSON.rawJSON, missing in the type declarations: ids of playbooks exceed Number.MAX_SAFE_INTEGER. */
@@ -28,7 +28,7 @@ const PAUSES = {
 } as const
 
 /** Errors that occur once in each incident, and from which the team recovers. */
-const MISHAPS = [
+const FAILURES = [
   'captainFault',
   'managerProse',
   'actionFault',
@@ -38,9 +38,9 @@ const MISHAPS = [
   'operatorFault',
   'expertFault',
 ] as const
-type Mishap = (typeof MISHAPS)[number]
+type Failure = (typeof FAILURES)[number]
 
-interface Ordered extends WorkTemplate {
+interface WorkItem extends WorkTemplate {
   readonly task_id: string
   readonly action_id: string
   readonly command_id: string
@@ -51,77 +51,84 @@ interface Ordered extends WorkTemplate {
 export class Incident {
   readonly #event_id: string
   readonly #scenario: Scenario
-  readonly #chance: SeededRandom
-  readonly #say: Phrases
-  readonly #beats: ScriptStep[] = []
+  readonly #random: SeededRandom
+  readonly #phrases: Phrases
+  readonly #steps: ScriptStep[] = []
   /** The round of each error that has not occurred yet. */
-  readonly #mishaps: Map<Mishap, number>
+  readonly #failures: Map<Failure, number>
   readonly #engineer: string
   #round = 0
 
-  constructor(scenario: Scenario, event_id: string, chance: SeededRandom) {
+  constructor(scenario: Scenario, event_id: string, random: SeededRandom) {
     this.#scenario = scenario
     this.#event_id = event_id
-    this.#chance = chance
-    this.#say = PHRASES[scenario.language]
-    this.#engineer = chance.uuid()
-    this.#mishaps = new Map(MISHAPS.map((mishap) => [mishap, chance.whole(1, scenario.rounds.length)]))
+    this.#random = random
+    this.#phrases = PHRASES[scenario.language]
+    this.#engineer = random.uuid()
+    this.#failures = new Map(FAILURES.map((failure) => [failure, random.integer(1, scenario.rounds.length)]))
   }
 
   /** @returns the messages in order */
   write(): ScriptStep[] {
     const { name, severity, source, alert, remark, rounds } = this.#scenario
-    this.#text('system', 'system_notification', `${this.#say.opened(name, severity, source)}\n${alert}`, 'notice', null)
-    this.#chat('user', 'user_message', remark)
+    this.#addText(
+      'system',
+      'system_notification',
+      `${this.#phrases.opened(name, severity, source)}\n${alert}`,
+      'notice',
+      null,
+    )
+    this.#addChat('user', 'user_message', remark)
     for (const [index, round] of rounds.entries()) {
       this.#round = index + 1
-      if (index > 0) this.#text('system', 'event_next_round_initiated', this.#say.nextRound(this.#round), 'notice')
+      if (index > 0)
+        this.#addText('system', 'event_next_round_initiated', this.#phrases.nextRound(this.#round), 'notice')
       this.#playRound(round)
       if (this.#round < rounds.length) this.#acknowledge()
     }
     this.#complete()
-    return this.#beats
+    return this.#steps
   }
 
   #playRound(round: ScenarioRound): void {
-    const works = round.work.map((work) => this.#order(work))
-    this.#plan(round, works)
-    this.#manage(works)
-    this.#operate(works)
-    for (const work of works) this.#execute(work)
-    this.#chat('user', 'chat', round.question)
-    this.#chat('ai', 'chat', round.answer)
-    this.#sumUp(round.summary, round.suggestion, 'summarized')
+    const items = round.work.map((work) => this.#assignIds(work))
+    this.#plan(round, items)
+    this.#manage(items)
+    this.#operate(items)
+    for (const work of items) this.#execute(work)
+    this.#addChat('user', 'chat', round.question)
+    this.#addChat('ai', 'chat', round.answer)
+    this.#summarize(round.summary, round.suggestion, 'summarized')
   }
 
   /** The captain creates tasks. */
-  #plan(round: ScenarioRound, works: readonly Ordered[]): void {
-    this.#text('system', 'llm_request', this.#say.captainThinks, 'notice')
-    this.#mishap('captainFault', '_captain', 'error_internal')
-    const tasks = works.map((work) => ({
+  #plan(round: ScenarioRound, items: readonly WorkItem[]): void {
+    this.#addText('system', 'llm_request', this.#phrases.captainThinks, 'notice')
+    this.#addFailure('captainFault', '_captain', 'error_internal')
+    const tasks = items.map((work) => ({
       task_id: work.task_id,
       task_assignee: '_manager',
       task_type: work.kind,
       task_name: work.task,
     }))
-    this.#answer('_captain', 'llm_response', '_manager', 'TASK', { response_text: round.thought, tasks })
+    this.#addResponse('_captain', 'llm_response', '_manager', 'TASK', { response_text: round.thought, tasks })
   }
 
   /** The manager creates actions. */
-  #manage(works: readonly Ordered[]): void {
-    this.#text('system', 'manager_llm_request', this.#say.managerThinks, 'notice')
-    this.#mishap('managerProse', '_manager', 'llm_unexpected_response')
-    const actions = works.map((work) => ({
+  #manage(items: readonly WorkItem[]): void {
+    this.#addText('system', 'manager_llm_request', this.#phrases.managerThinks, 'notice')
+    this.#addFailure('managerProse', '_manager', 'llm_unexpected_response')
+    const actions = items.map((work) => ({
       task_id: work.task_id,
       action_name: work.action,
       action_type: work.kind,
       action_assignee: '_operator',
     }))
-    this.#answer('_manager', 'manager_llm_response', '_operator', 'ACTION', { actions })
-    this.#mishap('managerFault', '_manager', 'error_internal')
-    for (const { action_id, task_id, action, kind } of works) {
+    this.#addResponse('_manager', 'manager_llm_response', '_operator', 'ACTION', { actions })
+    this.#addFailure('managerFault', '_manager', 'error_internal')
+    for (const { action_id, task_id, action, kind } of items) {
       const action_details = {
-        ...this.#place({ id: null, action_id, task_id }),
+        ...this.#withContext({ id: null, action_id, task_id }),
         action_name: action,
         action_type: kind,
         action_assignee: '_operator',
@@ -130,17 +137,22 @@ export class Incident {
         created_at: null,
         updated_at: null,
       }
-      this.#tell('_manager', 'action_created', { text: this.#say.actionCreated(action), action_details }, 'record')
+      this.#addData(
+        '_manager',
+        'action_created',
+        { text: this.#phrases.actionCreated(action), action_details },
+        'record',
+      )
     }
-    this.#mishap('actionFault', '_manager', 'error_action_creation')
+    this.#addFailure('actionFault', '_manager', 'error_action_creation')
   }
 
   /** The operator creates commands. */
-  #operate(works: readonly Ordered[]): void {
-    this.#text('system', 'operator_llm_request', this.#say.operatorThinks, 'notice')
-    this.#mishap('operatorFault', '_operator', 'error_internal')
-    this.#mishap('operatorProse', '_operator', 'llm_unexpected_response')
-    const commands = works.map((work) => ({
+  #operate(items: readonly WorkItem[]): void {
+    this.#addText('system', 'operator_llm_request', this.#phrases.operatorThinks, 'notice')
+    this.#addFailure('operatorFault', '_operator', 'error_internal')
+    this.#addFailure('operatorProse', '_operator', 'llm_unexpected_response')
+    const commands = items.map((work) => ({
       command_type: 'playbook',
       command_name: work.command,
       command_assignee: '_executor',
@@ -149,11 +161,11 @@ export class Incident {
       command_entity: work.entity,
       command_params: work.params,
     }))
-    this.#answer('_operator', 'operator_llm_response', '_executor', 'COMMAND', { commands })
-    this.#mishap('commandFault', '_operator', 'error_command_creation')
-    for (const { command_id, action_id, task_id, command, entity, params } of works) {
+    this.#addResponse('_operator', 'operator_llm_response', '_executor', 'COMMAND', { commands })
+    this.#addFailure('commandFault', '_operator', 'error_command_creation')
+    for (const { command_id, action_id, task_id, command, entity, params } of items) {
       const command_details = {
-        ...this.#place({ id: null, command_id, action_id, task_id }),
+        ...this.#withContext({ id: null, command_id, action_id, task_id }),
         command_name: command,
         command_type: 'playbook',
         command_entity: entity,
@@ -163,100 +175,114 @@ export class Incident {
         created_at: null,
         updated_at: null,
       }
-      this.#tell('_operator', 'command_created', { text: this.#say.commandCreated(command), command_details }, 'record')
+      this.#addData(
+        '_operator',
+        'command_created',
+        { text: this.#phrases.commandCreated(command), command_details },
+        'record',
+      )
     }
   }
 
   /** The executor returns a result, and the expert summarizes it. */
-  #execute({ command_id, action_id, task_id, command, result, reading }: Ordered): void {
+  #execute({ command_id, action_id, task_id, command, result, reading }: WorkItem): void {
     const status = 'error' in result ? 'failed' : 'completed'
     const ids = { command_id, action_id, task_id }
     const outcome = { command_id, command_type: 'playbook', command_name: command, action_id, task_id, status, result }
-    this.#tell('_executor', 'command_result', outcome, 'run')
-    this.#text('system', 'expert_llm_request_exec_summary', this.#say.expertReads, 'notice')
-    this.#mishap('expertFault', '_expert', 'error_execution_summary')
-    const summary = { execution_id: this.#chance.uuid(), ...ids, ai_summary: reading }
-    this.#tell('_expert', 'execution_summary_generated', summary, 'read')
+    this.#addData('_executor', 'command_result', outcome, 'run')
+    this.#addText('system', 'expert_llm_request_exec_summary', this.#phrases.expertReads, 'notice')
+    this.#addFailure('expertFault', '_expert', 'error_execution_summary')
+    const summary = { execution_id: this.#random.uuid(), ...ids, ai_summary: reading }
+    this.#addData('_expert', 'execution_summary_generated', summary, 'read')
   }
 
   #acknowledge(): void {
-    this.#answer('_captain', 'llm_response', '_manager', 'ROGER', { response_text: this.#say.roger, tasks: [] })
-    this.#text('_captain', 'llm_roger_response', this.#say.rogerNote, 'record')
+    this.#addResponse('_captain', 'llm_response', '_manager', 'ROGER', {
+      response_text: this.#phrases.roger,
+      tasks: [],
+    })
+    this.#addText('_captain', 'llm_roger_response', this.#phrases.rogerNote, 'record')
   }
 
   #complete(): void {
     const { verdict, closing } = this.#scenario
-    this.#text('system', 'llm_request', this.#say.captainThinks, 'notice')
-    this.#answer('_captain', 'llm_response', '_manager', 'MISSION_COMPLETE', { response_text: verdict, tasks: [] })
-    this.#text('_captain', 'event_completed_by_captain', this.#say.completed, 'record')
-    this.#sumUp(closing, '', 'completed')
-    this.#chat('system', 'chat', this.#say.closed)
+    this.#addText('system', 'llm_request', this.#phrases.captainThinks, 'notice')
+    this.#addResponse('_captain', 'llm_response', '_manager', 'MISSION_COMPLETE', { response_text: verdict, tasks: [] })
+    this.#addText('_captain', 'event_completed_by_captain', this.#phrases.completed, 'record')
+    this.#summarize(closing, '', 'completed')
+    this.#addChat('system', 'chat', this.#phrases.closed)
   }
 
-  #sumUp(event_summary: string, event_suggestion: string, event_status: string): void {
-    this.#text('system', 'expert_llm_request_event_summary', this.#say.expertSums, 'notice')
+  #summarize(event_summary: string, event_suggestion: string, event_status: string): void {
+    this.#addText('system', 'expert_llm_request_event_summary', this.#phrases.expertSums, 'notice')
     const data = {
       event_id: this.#event_id,
       event_name: this.#scenario.name,
       event_status,
       round_id: this.#round,
-      summary_id: this.#chance.uuid(),
+      summary_id: this.#random.uuid(),
       event_summary,
       event_suggestion,
     }
-    this.#tell('_expert', 'event_summary_generated', data, 'read')
+    this.#addData('_expert', 'event_summary_generated', data, 'read')
   }
 
-  #order(work: WorkTemplate): Ordered {
-    const [task_id, action_id, command_id] = [this.#chance.uuid(), this.#chance.uuid(), this.#chance.uuid()]
+  #assignIds(work: WorkTemplate): WorkItem {
+    const [task_id, action_id, command_id] = [this.#random.uuid(), this.#random.uuid(), this.#random.uuid()]
     // Greater than 2^53, like the ids of DeepSOC's playbooks.
-    const digits = `1230254818${this.#chance.whole(1_000_000, 9_999_999)}`
+    const digits = `1230254818${this.#random.integer(1_000_000, 9_999_999)}`
     const entity = { playbook_id: rawJSON(digits), playbook_name: work.playbook }
     return { ...work, task_id, action_id, command_id, entity }
   }
 
-  #place<Ids>(ids: Ids): Ids & { event_id: string; round_id: number } {
+  #withContext<Ids>(ids: Ids): Ids & { event_id: string; round_id: number } {
     return { ...ids, event_id: this.#event_id, round_id: this.#round }
   }
 
   /** Adds a language model response of one role to the next. */
-  #answer(from: string, type: string, to: string, response_type: string, more: Record<string, unknown>): void {
+  #addResponse(from: string, type: string, to: string, response_type: string, fields: Record<string, unknown>): void {
     const data = {
       type: 'llm_response',
       from,
       to,
-      ...this.#place({}),
+      ...this.#withContext({}),
       event_name: this.#scenario.name,
       response_type,
-      ...more,
-      req_id: this.#chance.uuid(),
-      res_id: this.#chance.uuid(),
+      ...fields,
+      req_id: this.#random.uuid(),
+      res_id: this.#random.uuid(),
     }
-    this.#tell(from, type, data, 'model')
+    this.#addData(from, type, data, 'model')
   }
 
-  #mishap(mishap: Mishap, from: string, type: string): void {
-    if (this.#mishaps.get(mishap) !== this.#round) return
-    this.#mishaps.delete(mishap)
-    this.#text(from, type, this.#say[mishap], 'model')
+  #addFailure(failure: Failure, from: string, type: string): void {
+    if (this.#failures.get(failure) !== this.#round) return
+    this.#failures.delete(failure)
+    this.#addText(from, type, this.#phrases[failure], 'model')
   }
 
-  #text(from: string, type: string, text: string, pace: keyof typeof PAUSES, round: number | null = this.#round): void {
-    this.#add({ from, type, round, data: { text }, chat: null }, pace)
+  #addText(
+    from: string,
+    type: string,
+    text: string,
+    pace: keyof typeof PAUSES,
+    round: number | null = this.#round,
+  ): void {
+    this.#addStep({ from, type, round, data: { text }, addChat: null }, pace)
   }
 
-  #tell(from: string, type: string, data: unknown, pace: keyof typeof PAUSES): void {
-    this.#add({ from, type, round: this.#round, data, chat: null }, pace)
+  #addData(from: string, type: string, data: unknown, pace: keyof typeof PAUSES): void {
+    this.#addStep({ from, type, round: this.#round, data, addChat: null }, pace)
   }
 
-  #chat(who: 'user' | 'ai' | 'system', type: string, text: string): void {
-    const from = { user: this.#engineer, ai: 'ai_assistant', system: 'system' }[who]
-    const data = who === 'user' ? { type: 'text', text } : { content: text }
-    this.#add({ from, type, round: null, data, chat: who }, who === 'user' ? 'type' : 'read')
+  #addChat(role: 'user' | 'ai' | 'system', type: string, text: string): void {
+    const from = { user: this.#engineer, ai: 'ai_assistant', system: 'system' }[role]
+    const data = role === 'user' ? { type: 'text', text } : { content: text }
+    this.#addStep({ from, type, round: null, data, addChat: role }, role === 'user' ? 'type' : 'read')
   }
 
-  #add(beat: Omit<ScriptStep, 'pause'>, pace: keyof typeof PAUSES): void {
-    const [least, most] = PAUSES[pace]
-    this.#beats.push({ pause: this.#chance.whole(least, most), ...beat })
+  #addStep(step: Omit<ScriptStep, 'pause'>, pace: keyof typeof PAUSES): void {
+    const [min, max] = PAUSES[pace]
+    this.#steps.push({ pause: this.#random.integer(min, max), ...step })
   }
 }

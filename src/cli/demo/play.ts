@@ -16,7 +16,7 @@ export interface PlayOptions extends Omit<ScriptOptions, 'run'>, PublishTarget {
   readonly timeoutMs: number
   readonly signal: AbortSignal
   /** Called at the start of each run with its events and its number of messages. */
-  readonly onBegin: (events: readonly string[], messages: number) => void
+  readonly onStart: (events: readonly string[], messages: number) => void
   /** Called with the number of messages pushed in this run. */
   readonly onProgress: (done: number) => void
 }
@@ -36,53 +36,53 @@ export interface PlayResult {
   /** Messages that were published successfully. */
   readonly published: number
   /** The error that ended the demo; null if there was none. */
-  readonly fault: Extract<LineResult, { kind: 'failed' }> | null
+  readonly error: Extract<LineResult, { kind: 'failed' }> | null
 }
 
 /** Publishes the incidents, paced by `speed`, until all are done, a message fails or the signal aborts. */
 export const play = async (options: PlayOptions): Promise<PlayResult> => {
-  const played: { published: number; fault: PlayResult['fault'] } = { published: 0, fault: null }
-  const stop = new AbortController()
-  const signal = AbortSignal.any([options.signal, stop.signal])
-  const sink = await openTransport({
+  const result: { published: number; error: PlayResult['error'] } = { published: 0, error: null }
+  const controller = new AbortController()
+  const signal = AbortSignal.any([options.signal, controller.signal])
+  const transport = await openTransport({
     ...options,
-    onFate: (_parcel, fate) => {
-      if (fate.kind === 'published') played.published++
+    onResult: (_line, lineResult) => {
+      if (lineResult.kind === 'published') result.published++
       else if (!options.signal.aborted) {
-        played.fault ??= fate
-        stop.abort()
+        result.error ??= lineResult
+        controller.abort()
       }
     },
   })
   try {
     for (let seed = options.seed; !signal.aborted; seed++) {
-      await perform(writeScript({ seed, events: options.events, run: newRun() }), sink, options, signal)
+      await runScript(writeScript({ seed, events: options.events, run: newRun() }), transport, options, signal)
       if (!options.loop) break
     }
-    if (!signal.aborted) await sink.finish()
+    if (!signal.aborted) await transport.finish()
   } finally {
-    await sink.close()
+    await transport.close()
   }
-  return played
+  return result
 }
 
-const perform = async (
-  cues: readonly ScheduledMessage[],
-  sink: PublishTransport,
+const runScript = async (
+  messages: readonly ScheduledMessage[],
+  transport: PublishTransport,
   options: PlayOptions,
   signal: AbortSignal,
 ): Promise<void> => {
-  const events = [...new Set(cues.map(({ event_id }) => event_id))]
-  options.onBegin(events, cues.length)
+  const events = [...new Set(messages.map(({ event_id }) => event_id))]
+  options.onStart(events, messages.length)
   const stamp = createTimestamper(Date.now)
   const startedAt = performance.now()
-  for (const [index, cue] of cues.entries()) {
-    const wait = startedAt + cue.at / options.speed - performance.now()
-    if (wait > 0) await sleep(wait, signal)
+  for (const [index, message] of messages.entries()) {
+    const delayMs = startedAt + message.at / options.speed - performance.now()
+    if (delayMs > 0) await sleep(delayMs, signal)
     if (signal.aborted) return
-    const checked = validateText(messageText(cue, stamp()), undefined, { now: Date.now, makeId })
-    if ('refusal' in checked) throw new Error(`the demo wrote a bad message: ${checked.refusal.detail}`)
-    await sink.push({ line: null, message: checked.message })
+    const validated = validateText(messageText(message, stamp()), undefined, { now: Date.now, makeId })
+    if ('error' in validated) throw new Error(`the demo wrote a bad message: ${validated.error.detail}`)
+    await transport.send({ line: null, message: validated.message })
     options.onProgress(index + 1)
   }
 }

@@ -42,4 +42,4 @@ export interface Scenario {
   readonly closing: string
 }
 
-export type WriteScenario = (chance: SeededRandom) => Scenario
+export type WriteScenario = (random: SeededRandom) => Scenario

@@ -18,16 +18,16 @@ export class SeededRandom {
   }
 
   /** Returns an integer within the bounds, both inclusive. */
-  whole(least: number, most: number): number {
-    return least + Math.floor(this.next() * (most - least + 1))
+  integer(min: number, max: number): number {
+    return min + Math.floor(this.next() * (max - min + 1))
   }
 
   pick<T>(items: readonly T[]): T {
-    return items[this.whole(0, items.length - 1)]!
+    return items[this.integer(0, items.length - 1)]!
   }
 
   hex(digits: number): string {
-    return Array.from({ length: digits }, () => this.whole(0, 15).toString(16)).join('')
+    return Array.from({ length: digits }, () => this.integer(0, 15).toString(16)).join('')
   }
 
   /** Returns a UUID of version 4. */
@@ -37,11 +37,11 @@ export class SeededRandom {
   }
 
   /** Returns an address of the ranges reserved for documentation (RFC 5737). */
-  outsideAddress(): string {
-    return `${this.pick(['203.0.113', '198.51.100', '192.0.2'])}.${this.whole(2, 250)}`
+  publicAddress(): string {
+    return `${this.pick(['203.0.113', '198.51.100', '192.0.2'])}.${this.integer(2, 250)}`
   }
 
-  insideAddress(): string {
-    return `10.${this.whole(10, 40)}.${this.whole(1, 60)}.${this.whole(10, 240)}`
+  privateAddress(): string {
+    return `10.${this.integer(10, 40)}.${this.integer(1, 60)}.${this.integer(10, 240)}`
   }
 }

@@ -13,15 +13,15 @@ const RESERVE = 60
  *
  * @throws UsageError if a token is required but can be neither signed nor found, GatewayError config_invalid
  */
-export const demoToken = async (given: ParsedArgs, { broker, tokens }: Config): Promise<TokenSource> => {
+export const demoToken = async (args: ParsedArgs, { broker, tokens }: Config): Promise<TokenSource> => {
   if (broker !== null) {
-    refuseTokenFile(given)
+    refuseTokenFile(args)
     return noToken
   }
-  if (given.text('token-file') !== undefined) return openTokenSource(given)
+  if (args.text('token-file') !== undefined) return openTokenSource(args)
   if (tokens === null) return noToken
   if (tokens.keys.kind === 'secret') return createSignedTokens(tokens, tokens.keys.secret)
-  const source = await openTokenSource(given)
+  const source = await openTokenSource(args)
   if ((await source()) !== null) return source
   throw new UsageError(
     '--demo needs a token to publish, but the gateway has only public keys, which cannot sign one: pass a token with the scope publish by --token-file, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN',
@@ -29,14 +29,14 @@ export const demoToken = async (given: ParsedArgs, { broker, tokens }: Config): 
 }
 
 const createSignedTokens = ({ issuer, audience }: NonNullable<Config['tokens']>, secret: Uint8Array): TokenSource => {
-  const trial = { subject: 'demo', events: '*', scopes: ['publish'], lifetime: LIFETIME, issuer, audience } as const
+  const claims = { subject: 'demo', events: '*', scopes: ['publish'], lifetime: LIFETIME, issuer, audience } as const
   let signed: Promise<string> | null = null
   let renewAt = 0
   return () => {
     // Wall clock, not monotonic: after the machine slept, the token may have expired.
     if (signed !== null && Date.now() < renewAt) return signed
     renewAt = Date.now() + (LIFETIME - RESERVE) * 1_000
-    signed = signToken(trial, secretSigner(secret))
+    signed = signToken(claims, secretSigner(secret))
     return signed
   }
 }

@@ -5,48 +5,55 @@ import { noop } from '../../core/noop.ts'
 import { PublishError, Publisher } from '../../publisher/index.ts'
 import { type LineResult, MAX_IN_FLIGHT, type OnResult, type OutgoingLine, type PublishTransport } from './transport.ts'
 
-export interface BrokerSinkOptions {
+export interface BrokerTransportOptions {
   readonly broker: NonNullable<Config['broker']>
   readonly maxMessageBytes: number
   /** Timeout of one message while the broker is unreachable, in milliseconds. */
   readonly timeoutMs: number
-  readonly onFate: OnResult
+  readonly onResult: OnResult
 }
 
-const urlOf = ({ tls, username, password, hostname, port, vhost }: BrokerSinkOptions['broker']['address']): string => {
-  const [user, word, host] = [username, password, vhost].map(encodeURIComponent)
+const toAmqpUrl = ({
+  tls,
+  username,
+  password,
+  hostname,
+  port,
+  vhost,
+}: BrokerTransportOptions['broker']['address']): string => {
+  const [user, pass, host] = [username, password, vhost].map(encodeURIComponent)
   const name = hostname.includes(':') ? `[${hostname}]` : hostname
-  return `amqp${tls ? 's' : ''}://${user}:${word}@${name}:${port}/${host}`
+  return `amqp${tls ? 's' : ''}://${user}:${pass}@${name}:${port}/${host}`
 }
 
 /** Error codes of a single message; all others mean that the broker cannot be used. */
-const OWN_FAULTS = new Set(['invalid_message', 'message_too_large', 'publish_nacked'])
+const MESSAGE_ERRORS = new Set(['invalid_message', 'message_too_large', 'publish_nacked'])
 
-const failed = (error: unknown): LineResult => {
+const toFailure = (error: unknown): LineResult => {
   if (!(error instanceof PublishError)) throw error
   const { code, message, hint } = error
-  return { kind: 'failed', code, text: message, hint, wayFault: !OWN_FAULTS.has(code) }
+  return { kind: 'failed', code, text: message, hint, isTransportError: !MESSAGE_ERRORS.has(code) }
 }
 
-interface UnderWay {
-  readonly parcel: OutgoingLine
-  readonly fate: Promise<LineResult>
+interface PendingLine {
+  readonly line: OutgoingLine
+  readonly result: Promise<LineResult>
 }
 
 /** Publishes through the broker with the Publisher library: confirmed, mandatory, in order. */
-export class BrokerSink implements PublishTransport {
+export class BrokerTransport implements PublishTransport {
   readonly #publisher: Publisher
-  readonly #onFate: OnResult
-  readonly #underWay: UnderWay[] = []
+  readonly #onResult: OnResult
+  readonly #inFlight: PendingLine[] = []
   #bytes = 0
-  #working: Promise<void> | null = null
-  #room = Promise.withResolvers<void>()
+  #reporting: Promise<void> | null = null
+  #drained = Promise.withResolvers<void>()
 
   /** Connects immediately. */
-  constructor({ broker, maxMessageBytes, timeoutMs, onFate }: BrokerSinkOptions) {
-    this.#onFate = onFate
+  constructor({ broker, maxMessageBytes, timeoutMs, onResult }: BrokerTransportOptions) {
+    this.#onResult = onResult
     this.#publisher = new Publisher({
-      url: urlOf(broker.address),
+      url: toAmqpUrl(broker.address),
       caFile: broker.address.tls?.caFile ?? undefined,
       certFile: broker.address.tls?.certFile ?? undefined,
       keyFile: broker.address.tls?.keyFile ?? undefined,
@@ -57,21 +64,24 @@ export class BrokerSink implements PublishTransport {
     })
   }
 
-  async push(parcel: OutgoingLine): Promise<void> {
-    const { body, lacks, event_id, message_id } = parcel.message
+  async send(line: OutgoingLine): Promise<void> {
+    const { body, lacks, event_id, message_id } = line.message
     const text =
       lacks & MISSING_MESSAGE_ID ? appendJsonMembers(body, `"message_id":${JSON.stringify(message_id)}`) : body
-    const fate = this.#publisher.sendText(text, { event_id }).then((): LineResult => ({ kind: 'published' }), failed)
+    const result = this.#publisher
+      .sendText(text, { event_id })
+      .then((): LineResult => ({ kind: 'published' }), toFailure)
     // Awaited later, in order; without a handler, an earlier rejection would be unhandled.
-    fate.catch(noop)
-    this.#underWay.push({ parcel, fate })
+    result.catch(noop)
+    this.#inFlight.push({ line, result })
     this.#bytes += body.length
-    this.#working ??= this.#work()
-    if (this.#underWay.length >= MAX_IN_FLIGHT.messages || this.#bytes >= MAX_IN_FLIGHT.bytes) await this.#room.promise
+    this.#reporting ??= this.#reportResults()
+    if (this.#inFlight.length >= MAX_IN_FLIGHT.messages || this.#bytes >= MAX_IN_FLIGHT.bytes)
+      await this.#drained.promise
   }
 
   async finish(): Promise<void> {
-    while (this.#working !== null) await this.#working
+    while (this.#reporting !== null) await this.#reporting
   }
 
   async close(): Promise<void> {
@@ -79,18 +89,18 @@ export class BrokerSink implements PublishTransport {
     await this.finish()
   }
 
-  async #work(): Promise<void> {
-    for (let at = 0; at < this.#underWay.length; at++) {
-      const { parcel, fate } = this.#underWay[at]!
-      await this.#onFate(parcel, await fate)
-      this.#bytes -= parcel.message.body.length
+  async #reportResults(): Promise<void> {
+    for (let at = 0; at < this.#inFlight.length; at++) {
+      const { line, result } = this.#inFlight[at]!
+      await this.#onResult(line, await result)
+      this.#bytes -= line.message.body.length
       // Removed in batches: a shift per message would move the whole array each time.
-      if (at < 255 && at < this.#underWay.length - 1) continue
-      this.#underWay.splice(0, at + 1)
+      if (at < 255 && at < this.#inFlight.length - 1) continue
+      this.#inFlight.splice(0, at + 1)
       at = -1
-      this.#room.resolve()
-      this.#room = Promise.withResolvers()
+      this.#drained.resolve()
+      this.#drained = Promise.withResolvers()
     }
-    this.#working = null
+    this.#reporting = null
   }
 }

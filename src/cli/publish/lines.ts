@@ -6,34 +6,36 @@ export type InputLine =
 /**
  * Splits input into lines, with at most one line in memory. `end` is the byte offset of the end of the line.
  *
- * @param most maximum bytes of a line; only the size of a longer one is returned
+ * @param maxBytes maximum bytes of a line; only the size of a longer one is returned
  */
-export async function* readLines(input: AsyncIterable<Buffer>, most: number): AsyncGenerator<InputLine> {
+export async function* readLines(input: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<InputLine> {
   let parts: Buffer[] = []
   let size = 0
   let number = 0
   let read = 0
-  const take = (end: number): InputLine => {
+  const finishLine = (end: number): InputLine => {
     const line: InputLine =
-      size > most ? { number: ++number, tooLong: size, end } : { number: ++number, bytes: Buffer.concat(parts), end }
+      size > maxBytes
+        ? { number: ++number, tooLong: size, end }
+        : { number: ++number, bytes: Buffer.concat(parts), end }
     parts = []
     size = 0
     return line
   }
-  const keep = (part: Buffer) => {
+  const addPart = (part: Buffer) => {
     size += part.length
-    if (size <= most) parts.push(part)
+    if (size <= maxBytes) parts.push(part)
     else parts = []
   }
   for await (const chunk of input) {
     let from = 0
     for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, from)) {
-      keep(chunk.subarray(from, at))
+      addPart(chunk.subarray(from, at))
       from = at + 1
-      yield take(read + from)
+      yield finishLine(read + from)
     }
     read += chunk.length
-    if (from < chunk.length) keep(chunk.subarray(from))
+    if (from < chunk.length) addPart(chunk.subarray(from))
   }
-  if (size > 0) yield take(read)
+  if (size > 0) yield finishLine(read)
 }

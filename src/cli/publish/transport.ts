@@ -16,20 +16,20 @@ export type LineResult =
       readonly text: string
       readonly hint: string
       /** True if broker or gateway cannot be used, so that the following messages would fail too. */
-      readonly wayFault: boolean
+      readonly isTransportError: boolean
     }
 
 /** Publishes messages. Each result is reported once, in the order of the pushes. */
 export interface PublishTransport {
   /** Queues a message; resolves when the next one can be pushed (back-pressure). */
-  push(parcel: OutgoingLine): Promise<void>
+  send(line: OutgoingLine): Promise<void>
   /** Resolves when all results have been reported. */
   finish(): Promise<void>
   /** Discards queued messages and closes the transport. */
   close(): Promise<void>
 }
 
-export type OnResult = (parcel: OutgoingLine, fate: LineResult) => void | Promise<void>
+export type OnResult = (line: OutgoingLine, result: LineResult) => void | Promise<void>
 
 /** Maximum messages and bytes in flight, for both transports. */
 export const MAX_IN_FLIGHT = { messages: 2_000, bytes: 8 * 1024 * 1024 }

@@ -15,21 +15,25 @@ export interface IdSource {
  */
 export const validateText = (text: string, event_id: string | undefined, source: IdSource): ValidationResult => {
   const received_at = source.now()
-  const arrival = { received_at, makeId: () => source.makeId(received_at) }
-  const checked = validateMessage(text, arrival)
-  if (event_id === undefined || !('refusal' in checked) || checked.refusal.reason !== 'invalid_event_id') return checked
-  return validateMessage(text, { ...arrival, event_id })
+  const context = { received_at, makeId: () => source.makeId(received_at) }
+  const result = validateMessage(text, context)
+  if (event_id === undefined || !('error' in result) || result.error.reason !== 'invalid_event_id') return result
+  return validateMessage(text, { ...context, event_id })
 }
 
 /** Validates the bytes of a line; null if it is blank. */
-export const checkLine = (bytes: Buffer, event_id: string | undefined, source: IdSource): ValidationResult | null => {
+export const validateLine = (
+  bytes: Buffer,
+  event_id: string | undefined,
+  source: IdSource,
+): ValidationResult | null => {
   const text = decodeUtf8(bytes)
   if (typeof text !== 'string') return text
   return text.trim() === '' ? null : validateText(text, event_id, source)
 }
 
 /** Returns a JSON object, array or string unchanged; anything else becomes a JSON string. */
-const contentOf = (text: string): string => {
+const toJsonContent = (text: string): string => {
   if (/^\s*[[{"]/.test(text)) {
     try {
       JSON.parse(text)
@@ -44,22 +48,23 @@ const contentOf = (text: string): string => {
 const MESSAGE_FLAGS = ['type', 'from', 'content', 'round', 'id'] as const
 
 /** Builds a message from flags; null if no message flag is set. @throws UsageError */
-export const messageOfFlags = (given: ParsedArgs): string | null => {
-  if (MESSAGE_FLAGS.every((flag) => given.text(flag) === undefined)) return null
-  const event_id = given.text('event')
+export const buildMessage = (args: ParsedArgs): string | null => {
+  if (MESSAGE_FLAGS.every((flag) => args.text(flag) === undefined)) return null
+  const event_id = args.text('event')
   if (event_id === undefined) throw new UsageError('--event is missing: which event does the message belong to?')
-  const round = given.whole('round', Number.MIN_SAFE_INTEGER)
-  const content = given.text('content')
+  const round = args.integer('round', Number.MIN_SAFE_INTEGER)
+  const content = args.text('content')
   const fields: [string, string | undefined][] = [
     ['event_id', JSON.stringify(event_id)],
-    ['message_id', quoted(given.text('id'))],
-    ['message_from', quoted(given.text('from'))],
-    ['message_type', quoted(given.text('type'))],
+    ['message_id', toJsonString(args.text('id'))],
+    ['message_from', toJsonString(args.text('from'))],
+    ['message_type', toJsonString(args.text('type'))],
     ['round_id', round === undefined ? undefined : String(round)],
-    ['message_content', content === undefined ? undefined : contentOf(content)],
+    ['message_content', content === undefined ? undefined : toJsonContent(content)],
   ]
   const pairs = fields.filter(([, value]) => value !== undefined).map(([name, value]) => `"${name}":${value}`)
   return `{${pairs.join(',')}}`
 }
 
-const quoted = (text: string | undefined): string | undefined => (text === undefined ? undefined : JSON.stringify(text))
+const toJsonString = (text: string | undefined): string | undefined =>
+  text === undefined ? undefined : JSON.stringify(text)

@@ -1,6 +1,6 @@
 import { loadConfig } from '../../config/config.ts'
 import { GatewayError } from '../../core/errors.ts'
-import { findUnknownReason, MATCH_ALL, parseSince, type RejectedFilter } from '../../core/quarantine-filter.ts'
+import { findUnknownReason, MATCH_ALL, parseSince, type QuarantineFilter } from '../../core/quarantine-filter.ts'
 import { openQuarantine } from '../../store/open-store.ts'
 import type { QuarantineAccess } from '../../store/sqlite/quarantine.ts'
 import { type Flags, type ParsedArgs, UsageError } from '../command.ts'
@@ -9,13 +9,16 @@ import { parseIds } from '../positionals.ts'
 
 /** Flags that select rows. */
 export const FILTER_FLAGS: Flags = {
-  reason: { value: 'CODE,…', many: true, meaning: 'only messages quarantined for these reasons' },
-  'routing-key': { value: 'KEY', meaning: 'only rows with this routing key; * matches any characters' },
-  since: { value: 'TIME', meaning: 'only rows received since this age or date: 30m, 12h, 7d, 2026-11-22T10:00:00Z' },
+  reason: { value: 'CODE,…', multiple: true, description: 'only messages quarantined for these reasons' },
+  'routing-key': { value: 'KEY', description: 'only rows with this routing key; * matches any characters' },
+  since: {
+    value: 'TIME',
+    description: 'only rows received since this age or date: 30m, 12h, 7d, 2026-11-22T10:00:00Z',
+  },
 }
 
 /** Parses an age such as `12h`, or a date. @returns milliseconds since 1970. @throws UsageError */
-export const sinceOf = (text: string, now: number): number => {
+export const parseSinceFlag = (text: string, now: number): number => {
   const time = parseSince(text, now)
   if (time !== null) return time
   throw new UsageError(
@@ -24,31 +27,31 @@ export const sinceOf = (text: string, now: number): number => {
 }
 
 /** @throws UsageError */
-export const parseQuarantineFilter = (given: ParsedArgs): RejectedFilter => {
-  const ids = parseIds(given)
-  const reasons = given.list('reason')
+export const parseQuarantineFilter = (args: ParsedArgs): QuarantineFilter => {
+  const ids = parseIds(args)
+  const reasons = args.list('reason')
   const unknown = findUnknownReason(reasons)
   if (unknown !== undefined) {
     throw new UsageError(`--reason ${JSON.stringify(unknown)} is not an error code; docs/OPERATIONS.md lists them.`)
   }
-  const since = given.text('since')
+  const since = args.text('since')
   return {
     ids: ids.length === 0 ? null : ids,
     reasons: reasons.length === 0 ? null : reasons,
-    routingKey: given.text('routing-key') ?? null,
-    since: since === undefined ? null : sinceOf(since, Date.now()),
+    routingKey: args.text('routing-key') ?? null,
+    since: since === undefined ? null : parseSinceFlag(since, Date.now()),
   }
 }
 
 /** Requires ids, a filter or an explicit --all, for commands that change rows. @throws UsageError */
-export const requireFilter = (given: ParsedArgs): RejectedFilter => {
-  const filter = parseQuarantineFilter(given)
-  const narrow = Object.values(filter).some((part) => part !== null)
-  if (given.switch('all')) {
-    if (narrow) throw new UsageError('--all cannot be combined with ids or filters')
+export const requireFilter = (args: ParsedArgs): QuarantineFilter => {
+  const filter = parseQuarantineFilter(args)
+  const hasCriteria = Object.values(filter).some((part) => part !== null)
+  if (args.switch('all')) {
+    if (hasCriteria) throw new UsageError('--all cannot be combined with ids or filters')
     return MATCH_ALL
   }
-  if (!narrow) throw new UsageError('no rows selected: give ids, a filter such as --reason, or --all')
+  if (!hasCriteria) throw new UsageError('no rows selected: give ids, a filter such as --reason, or --all')
   return filter
 }
 
@@ -58,11 +61,11 @@ export interface OpenQuarantine {
 }
 
 /** Opens the quarantine of the configured database for `work`. @throws GatewayError config_invalid, database_* */
-export const withQuarantine = async (work: (opened: OpenQuarantine) => Promise<number>): Promise<number> => {
+export const withQuarantine = async (use: (open: OpenQuarantine) => Promise<number>): Promise<number> => {
   const config = loadConfig()
   const quarantine = await openQuarantine(config)
   try {
-    return await work({ quarantine, maxMessageBytes: config.maxMessageBytes })
+    return await use({ quarantine, maxMessageBytes: config.maxMessageBytes })
   } finally {
     await quarantine.close()
   }
@@ -78,13 +81,13 @@ const TIMEOUT_MS = 60_000
  * @throws GatewayError storage_busy on timeout
  */
 export const retryWhileBusy = async <Result>(io: CommandIo, write: () => Result | Promise<Result>): Promise<Result> => {
-  const until = Date.now() + TIMEOUT_MS
+  const deadline = Date.now() + TIMEOUT_MS
   while (true) {
     try {
       return await write()
     } catch (error) {
-      const busy = error instanceof GatewayError && error.code === 'storage_busy'
-      if (!busy || Date.now() >= until || io.signal.aborted) throw error
+      const isBusy = error instanceof GatewayError && error.code === 'storage_busy'
+      if (!isBusy || Date.now() >= deadline || io.signal.aborted) throw error
     }
     await sleep(20 + Math.random() * 80, io.signal)
   }
@@ -94,8 +97,8 @@ export const retryWhileBusy = async <Result>(io: CommandIo, write: () => Result 
 export const yieldLock = (io: CommandIo, heldMs: number): Promise<void> => sleep(Math.min(100, heldMs), io.signal)
 
 /** Returns the selected ids that do not exist. */
-export const missingIds = async (quarantine: QuarantineAccess, { ids }: RejectedFilter): Promise<number[]> => {
+export const missingIds = async (quarantine: QuarantineAccess, { ids }: QuarantineFilter): Promise<number[]> => {
   if (ids === null) return []
-  const there = new Set(await quarantine.idsAfter({ ...MATCH_ALL, ids }, 0, Number.MAX_SAFE_INTEGER - 1, ids.length))
-  return ids.filter((id) => !there.has(id))
+  const existing = new Set(await quarantine.idsAfter({ ...MATCH_ALL, ids }, 0, Number.MAX_SAFE_INTEGER - 1, ids.length))
+  return ids.filter((id) => !existing.has(id))
 }

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { revalidate } from '../../core/quarantine.ts'
-import type { RejectedFilter } from '../../core/quarantine-filter.ts'
+import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
 import { createUuidV7Generator } from '../../core/uuid.ts'
 import type { QuarantineAccess } from '../../store/sqlite/quarantine.ts'
 import type { ReplayResult } from '../../store/store.ts'
@@ -11,7 +11,7 @@ import { FILTER_FLAGS, missingIds, requireFilter, retryWhileBusy, withQuarantine
 
 const makeId = createUuidV7Generator(randomBytes)
 
-interface Tally {
+interface ReplayCounts {
   done: number
   stored: number
   duplicate: number
@@ -19,13 +19,13 @@ interface Tally {
   gone: number
 }
 
-const jsonOf = (rejected_id: number, outcome: ReplayResult): string => {
+const toJson = (rejected_id: number, outcome: ReplayResult): string => {
   if (outcome.kind !== 'stored' && outcome.kind !== 'duplicate') return JSON.stringify({ rejected_id, ...outcome })
   const { kind, db_id, message } = outcome
   return JSON.stringify({ rejected_id, kind, db_id, event_id: message.event_id, message_id: message.message_id })
 }
 
-const lineOf = (rejected_id: number, outcome: ReplayResult): string => {
+const formatResult = (rejected_id: number, outcome: ReplayResult): string => {
   switch (outcome.kind) {
     case 'stored':
       return `${rejected_id} stored as db_id ${outcome.db_id} in ${escapeForTerminal(outcome.message.event_id)}`
@@ -47,8 +47,8 @@ export const replayCommand: CliCommand = {
 its current reason. Works while a gateway uses the same database; its subscribers get the messages within a second.`,
   flags: {
     ...FILTER_FLAGS,
-    all: { meaning: 'all rows that exist now' },
-    json: { meaning: 'print the result of each row as a JSON object, one per line' },
+    all: { description: 'all rows that exist now' },
+    json: { description: 'print the result of each row as a JSON object, one per line' },
   },
   examples: [
     ['deepsoc-gateway rejected replay 17 18', 'Replay two rows'],
@@ -58,18 +58,18 @@ its current reason. Works while a gateway uses the same database; its subscriber
     ],
     ['deepsoc-gateway rejected replay --all --json', 'Replay all rows and print each result'],
   ],
-  run: async (given, io) => {
-    const filter = requireFilter(given)
-    const print = !given.switch('json')
-      ? lineOf
+  run: async (args, io) => {
+    const filter = requireFilter(args)
+    const print = !args.switch('json')
+      ? formatResult
       : io.out.isTerminal
-        ? (id: number, outcome: ReplayResult) => visibleJson(jsonOf(id, outcome))
-        : jsonOf
+        ? (id: number, outcome: ReplayResult) => visibleJson(toJson(id, outcome))
+        : toJson
     return withQuarantine(async ({ quarantine, maxMessageBytes }) => {
       const missing = await missingIds(quarantine, filter)
       for (const id of missing) io.note(`${id} is not in the quarantine.`)
-      const tally = await replayAll(quarantine, filter, maxMessageBytes, print, io)
-      const { stored, duplicate, kept, gone } = tally
+      const counts = await replayAll(quarantine, filter, maxMessageBytes, print, io)
+      const { stored, duplicate, kept, gone } = counts
       io.note(
         `${stored} stored, ${duplicate} already stored, ${kept} still invalid, ${gone + missing.length} gone${io.signal.aborted ? '; interrupted' : ''}.`,
       )
@@ -80,12 +80,12 @@ its current reason. Works while a gateway uses the same database; its subscriber
 
 const replayAll = async (
   quarantine: QuarantineAccess,
-  filter: RejectedFilter,
+  filter: QuarantineFilter,
   limit: number,
   print: (id: number, outcome: ReplayResult) => string,
   io: CommandIo,
-): Promise<Tally> => {
-  const tally: Tally = { done: 0, stored: 0, duplicate: 0, kept: 0, gone: 0 }
+): Promise<ReplayCounts> => {
+  const counts: ReplayCounts = { done: 0, stored: 0, duplicate: 0, kept: 0, gone: 0 }
   // Rows that are quarantined from now on are not replayed.
   const { rows: total, last_rejected_id: through } = await quarantine.count(filter)
   let after = 0
@@ -95,15 +95,15 @@ const replayAll = async (
     const replays = revalidate(rows, limit, Date.now(), makeId)
     const startedAt = performance.now()
     const outcomes = await retryWhileBusy(io, () => quarantine.replay(replays))
-    const held = performance.now() - startedAt
-    for (const outcome of outcomes) tally[outcome.kind]++
-    tally.done += rows.length
+    const durationMs = performance.now() - startedAt
+    for (const outcome of outcomes) counts[outcome.kind]++
+    counts.done += rows.length
     after = rows.at(-1)!.rejected_id
     io.progress.clear()
     await io.out.write(outcomes.map((outcome, index) => `${print(rows[index]!.rejected_id, outcome)}\n`).join(''))
-    io.progress.show({ what: 'replaying', done: tally.done, total, failed: tally.kept })
-    await yieldLock(io, held)
+    io.progress.show({ label: 'replaying', done: counts.done, total, failed: counts.kept })
+    await yieldLock(io, durationMs)
   }
   io.progress.clear()
-  return tally
+  return counts
 }

@@ -7,9 +7,9 @@ import { parseIds } from '../positionals.ts'
 import { escapeForTerminal, visibleBytes, visibleJson } from '../terminal-escape.ts'
 import { withQuarantine } from './options.ts'
 
-const sheetOf = (row: QuarantineRow, paint: Styler): string => {
-  const cut = row.body.length < row.body_bytes ? `, of which ${row.body.length} are stored` : ''
-  const facts: readonly (readonly [string, string])[] = [
+const renderRow = (row: QuarantineRow, paint: Styler): string => {
+  const storedNote = row.body.length < row.body_bytes ? `, of which ${row.body.length} are stored` : ''
+  const fields: readonly (readonly [string, string])[] = [
     ['rejected_id', String(row.rejected_id)],
     ['received_at', new Date(row.received_at).toISOString()],
     ['reason', row.reason],
@@ -19,9 +19,9 @@ const sheetOf = (row: QuarantineRow, paint: Styler): string => {
     ['headers', row.headers],
     ['properties', row.properties],
     ['sha256', row.sha256],
-    ['body', `${row.body_bytes} bytes${cut}`],
+    ['body', `${row.body_bytes} bytes${storedNote}`],
   ]
-  const lines = facts.map(([name, value]) => `${paint(name.padEnd(12), BOLD)}${escapeForTerminal(value)}`)
+  const lines = fields.map(([name, value]) => `${paint(name.padEnd(12), BOLD)}${escapeForTerminal(value)}`)
   return `${lines.join('\n')}\n${paint('-'.repeat(72), DIM)}\n${visibleBytes(row.body)}\n`
 }
 
@@ -33,8 +33,8 @@ export const showCommand: CliCommand = {
   about: `Bytes that are not text, and characters that would control a terminal, are escaped as \\xNN and the like;
 --raw prints the body byte by byte.`,
   flags: {
-    json: { meaning: 'print each row as a JSON object; a body that is not text is body_base64' },
-    raw: { meaning: 'print only the bytes of the body' },
+    json: { description: 'print each row as a JSON object; a body that is not text is body_base64' },
+    raw: { description: 'print only the bytes of the body' },
   },
   examples: [
     ['deepsoc-gateway rejected show 17', 'Show a row'],
@@ -43,12 +43,12 @@ export const showCommand: CliCommand = {
       'Fix the body and publish it again',
     ],
   ],
-  run: async (given, io) => {
-    const ids = parseIds(given)
-    const raw = given.switch('raw')
+  run: async (args, io) => {
+    const ids = parseIds(args)
+    const raw = args.switch('raw')
     if (ids.length === 0) throw new UsageError('an ID is missing; rejected list shows them')
     if (raw && ids.length > 1) throw new UsageError('--raw takes one ID')
-    if (raw && given.switch('json')) throw new UsageError('--raw and --json cannot be combined')
+    if (raw && args.switch('json')) throw new UsageError('--raw and --json cannot be combined')
     return withQuarantine(async ({ quarantine }) => {
       const paint = createStyler(io.out.colours)
       let missing = 0
@@ -58,11 +58,11 @@ export const showCommand: CliCommand = {
           missing++
           io.note(`${id} is not in the quarantine.`)
         } else if (raw) await io.out.write(row.body)
-        else if (given.switch('json'))
+        else if (args.switch('json'))
           await io.out.write(
             `${io.out.isTerminal ? visibleJson(serializeQuarantineRow(row)) : serializeQuarantineRow(row)}\n`,
           )
-        else await io.out.write(sheetOf(row, paint))
+        else await io.out.write(renderRow(row, paint))
       }
       return missing === 0 ? EXIT.ok : EXIT.failure
     })

@@ -37,16 +37,16 @@ export interface TokenClaims {
 }
 
 /** Signs a test token. Claims are not validated here. */
-export const signToken = (trial: TokenClaims, { key, algorithm }: SigningKey): Promise<string> => {
+export const signToken = (claims: TokenClaims, { key, algorithm }: SigningKey): Promise<string> => {
   const token = new SignJWT({
-    ...(trial.events === null ? {} : { events: trial.events }),
-    ...(trial.scopes.length === 0 ? {} : { scope: trial.scopes.join(' ') }),
+    ...(claims.events === null ? {} : { events: claims.events }),
+    ...(claims.scopes.length === 0 ? {} : { scope: claims.scopes.join(' ') }),
   })
     .setProtectedHeader({ alg: algorithm, typ: 'JWT' })
-    .setSubject(trial.subject)
+    .setSubject(claims.subject)
     .setIssuedAt()
-    .setExpirationTime(Math.floor(Date.now() / 1_000) + trial.lifetime)
-  if (trial.issuer !== null) token.setIssuer(trial.issuer)
-  if (trial.audience !== null) token.setAudience(trial.audience)
+    .setExpirationTime(Math.floor(Date.now() / 1_000) + claims.lifetime)
+  if (claims.issuer !== null) token.setIssuer(claims.issuer)
+  if (claims.audience !== null) token.setAudience(claims.audience)
   return token.sign(key)
 }

@@ -6,7 +6,7 @@ import type { Flag, ParsedArgs } from '../command.ts'
 
 export const TOKEN_FILE_FLAG: Flag = {
   value: 'FILE',
-  meaning: 'file with the token, read again for each connection (default: GATEWAY_TOKEN)',
+  description: 'file with the token, read again for each connection (default: GATEWAY_TOKEN)',
 }
 
 /**
@@ -18,26 +18,26 @@ export type TokenSource = () => Promise<string | null>
 export const noToken: TokenSource = async () => null
 
 /** Returns the token source: --token-file if set, else the environment. @throws GatewayError config_invalid */
-export const openTokenSource = async (given: ParsedArgs): Promise<TokenSource> => {
-  const file = given.text('token-file')
-  const read: TokenSource = file === undefined ? async () => readGatewayToken() : () => tokenIn(file)
+export const openTokenSource = async (args: ParsedArgs): Promise<TokenSource> => {
+  const file = args.text('token-file')
+  const read: TokenSource = file === undefined ? async () => readGatewayToken() : () => readTokenFile(file)
   const token = await read()
   // A pipe can be read only once.
   const fromPipe = file !== undefined && (await stat(file).catch(() => null))?.isFile() === false
   return fromPipe ? async () => token : read
 }
 
-const tokenIn = async (file: string): Promise<string> => {
+const readTokenFile = async (file: string): Promise<string> => {
   const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
     // The value is not printed: it could be the token itself.
-    throw unusable(`--token-file cannot be read: ${error.code}.`)
+    throw invalidTokenFile(`--token-file cannot be read: ${error.code}.`)
   })
   const token = text.trim()
   if (isBearerToken(token)) return token
-  throw unusable(token === '' ? '--token-file is empty.' : '--token-file must contain exactly one token.')
+  throw invalidTokenFile(token === '' ? '--token-file is empty.' : '--token-file must contain exactly one token.')
 }
 
-const unusable = (message: string): GatewayError =>
+const invalidTokenFile = (message: string): GatewayError =>
   new GatewayError('config_invalid', message, {
     hint: 'Use a file that contains only the token, such as one written by: deepsoc-gateway token > FILE',
   })

@@ -40,19 +40,19 @@ export interface Access {
  * @returns the granted access
  * @throws GatewayError if the caller is not allowed; the error does not reveal whether a forbidden event exists
  */
-export type Authorise = (asked: RequestView, action: AccessAction, events: readonly string[] | '*') => Promise<Access>
+export type Authorise = (request: RequestView, action: AccessAction, events: readonly string[] | '*') => Promise<Access>
 
 const ALL: Omit<Access, 'events'> = { readableEvents: '*', principal: null, isStillValid: () => true }
 
 /** `AUTH=none`: everybody who can reach the address is allowed everything. */
-export const allowAll: Authorise = async (_asked, _action, events) => ({ ...ALL, events })
+export const allowAll: Authorise = async (_request, _action, events) => ({ ...ALL, events })
 
 export interface AuthOptions {
   readonly tokens: TokenConfig
   readonly tickets: Tickets
   readonly revocations: Revocations
   readonly checkOrigin: OriginCheck
-  readonly onKeySet: VerifierOptions['onJwksStatus']
+  readonly onJwksStatus: VerifierOptions['onJwksStatus']
 }
 
 const scopeMissing = (scope: string): GatewayError =>
@@ -62,13 +62,16 @@ const scopeMissing = (scope: string): GatewayError =>
  * Returns the requested events if the grant covers them. It never reads the store, so that unknown and forbidden events
  * take equally long.
  */
-const requireGranted = (wanted: readonly string[] | '*', granted: readonly string[] | '*'): readonly string[] | '*' => {
-  if (wanted === '*') return granted
-  if (granted === '*' || wanted.every((event) => granted.includes(event))) return wanted
+const requireGranted = (
+  requested: readonly string[] | '*',
+  granted: readonly string[] | '*',
+): readonly string[] | '*' => {
+  if (requested === '*') return granted
+  if (granted === '*' || requested.every((event) => granted.includes(event))) return requested
   throw new GatewayError('event_forbidden', 'The token does not permit every event of this request.')
 }
 
-const grantedTo = (principal: Principal, action: AccessAction, events: readonly string[] | '*') => {
+const grantEvents = (principal: Principal, action: AccessAction, events: readonly string[] | '*') => {
   switch (action) {
     case 'read':
     case 'stream':
@@ -86,26 +89,26 @@ const grantedTo = (principal: Principal, action: AccessAction, events: readonly 
 
 /** `AUTH=jwt`: accepts a token in the Authorization header or in the cookie, and on streams a ticket. */
 export const createAuthorizer = (options: AuthOptions): { authorise: Authorise; start: () => void } => {
-  const { tokens, tickets, revocations, checkOrigin, onKeySet } = options
-  const verifier = new TokenVerifier({ ...tokens, onJwksStatus: onKeySet })
+  const { tokens, tickets, revocations, checkOrigin, onJwksStatus } = options
+  const verifier = new TokenVerifier({ ...tokens, onJwksStatus })
 
-  const principalFor = async (asked: RequestView, action: AccessAction): Promise<Principal> => {
-    const credential = extractCredential(asked, tokens.cookie, action === 'stream')
+  const principalFor = async (request: RequestView, action: AccessAction): Promise<Principal> => {
+    const credential = extractCredential(request, tokens.cookie, action === 'stream')
     if (credential.kind === 'ticket') return tickets.redeem(credential.text)
     // Browsers attach the cookie to requests of any page, so the origin must be checked as well.
-    if (credential.kind === 'cookie' && (action === 'stream' || !isSafeMethod(asked.method))) checkOrigin(asked)
+    if (credential.kind === 'cookie' && (action === 'stream' || !isSafeMethod(request.method))) checkOrigin(request)
     return toPrincipal(credential.text, await verifier.verify(credential.text), tokens.defaultEvents)
   }
 
-  const authorise: Authorise = async (asked, action, events) => {
-    const principal = await principalFor(asked, action)
-    const stands = () => !revocations.isRevoked(principal)
-    if (!stands()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
+  const authorise: Authorise = async (request, action, events) => {
+    const principal = await principalFor(request, action)
+    const isStillValid = () => !revocations.isRevoked(principal)
+    if (!isStillValid()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
     return {
-      events: grantedTo(principal, action, events),
+      events: grantEvents(principal, action, events),
       readableEvents: principal.events,
       principal,
-      isStillValid: stands,
+      isStillValid,
     }
   }
   return { authorise, start: () => verifier.start() }

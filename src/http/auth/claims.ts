@@ -21,7 +21,8 @@ export interface Principal {
 /** One query joins all events of a token, and SQLite joins at most 500 tables. */
 const MAX_EVENTS = 400
 
-const invalid = (why: string): GatewayError => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
+const invalid = (reason: string): GatewayError =>
+  new GatewayError('token_invalid', `The token is not accepted: ${reason}.`)
 
 const parseEventsClaim = (claim: unknown): readonly string[] | '*' | null => {
   if (claim === undefined || claim === null) return null
@@ -41,7 +42,7 @@ const parseScopeClaim = (claim: unknown): readonly unknown[] => {
   throw invalid('its scope claim is neither a string nor a list')
 }
 
-const subjectOf = (claim: unknown): string | null => {
+const parseSubjectClaim = (claim: unknown): string | null => {
   if (claim === undefined || claim === null) return null
   if (typeof claim === 'string') return claim
   if (typeof claim === 'number') return String(claim)
@@ -64,7 +65,7 @@ export const toPrincipal = (
   const scopes = parseScopeClaim(claims.scope)
   const { iat } = claims
   return {
-    subject: subjectOf(claims.sub),
+    subject: parseSubjectClaim(claims.sub),
     tokenId: createHash('sha256').update(token).digest('base64url').slice(0, 22),
     events: events ?? [],
     publishableEvents: scopes.includes('publish') ? (events ?? '*') : [],

@@ -10,11 +10,12 @@ export interface Credential {
 /** Query parameters that commonly contain tokens. */
 const TOKEN_PARAMETERS = ['access_token', 'token', 'jwt', 'id_token', 'auth_token', 'bearer']
 
-const malformed = (why: string): GatewayError => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
+const invalidToken = (reason: string): GatewayError =>
+  new GatewayError('token_invalid', `The token is not accepted: ${reason}.`)
 
 const parseBearer = (header: string): Credential => {
   const [, text] = /^Bearer +([^\s]+) *$/i.exec(header) ?? []
-  if (text === undefined) throw malformed('the Authorization header is not "Bearer" and one token')
+  if (text === undefined) throw invalidToken('the Authorization header is not "Bearer" and one token')
   return { kind: 'bearer', text }
 }
 
@@ -33,7 +34,7 @@ const readCookie = (header: string, name: string): string | null => {
         .replace(/^"(.*)"$/, '$1'),
     )
   }
-  if (values.size > 1) throw malformed(`the cookie ${name} is there more than once`)
+  if (values.size > 1) throw invalidToken(`the cookie ${name} is there more than once`)
   const [value = ''] = values
   return value === '' ? null : value
 }
@@ -44,18 +45,18 @@ const readCookie = (header: string, name: string): string | null => {
  *
  * @throws GatewayError token_missing, token_invalid, ticket_invalid or token_in_query
  */
-export const extractCredential = (asked: RequestView, cookie: string, takesTicket: boolean): Credential => {
-  const query = new URLSearchParams(asked.querystring)
-  const leaked = TOKEN_PARAMETERS.find((name) => query.has(name))
-  if (leaked !== undefined) {
-    throw new GatewayError('token_in_query', `A token in the query (${leaked}=…) is never accepted.`)
+export const extractCredential = (request: RequestView, cookie: string, acceptTicket: boolean): Credential => {
+  const query = new URLSearchParams(request.querystring)
+  const tokenParameter = TOKEN_PARAMETERS.find((name) => query.has(name))
+  if (tokenParameter !== undefined) {
+    throw new GatewayError('token_in_query', `A token in the query (${tokenParameter}=…) is never accepted.`)
   }
-  const header = asked.get('authorization')
+  const header = request.get('authorization')
   if (header !== '') return parseBearer(header)
-  const tickets = takesTicket ? query.getAll('ticket') : []
+  const tickets = acceptTicket ? query.getAll('ticket') : []
   if (tickets.length > 1) throw new GatewayError('ticket_invalid', 'The request has more than one ticket.')
   if (tickets[0] !== undefined) return { kind: 'ticket', text: tickets[0] }
-  const text = readCookie(asked.get('cookie'), cookie)
+  const text = readCookie(request.get('cookie'), cookie)
   if (text === null) throw new GatewayError('token_missing', 'This request needs a token.')
   return { kind: 'cookie', text }
 }

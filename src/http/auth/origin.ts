@@ -5,7 +5,7 @@ import { isSafeMethod, type RequestView } from '../request-view.ts'
 import type { TrustedProxies } from '../trusted-proxies.ts'
 
 /** @throws GatewayError origin_forbidden if a page of a site that is not configured sent the request */
-export type OriginCheck = (asked: RequestView) => void
+export type OriginCheck = (request: RequestView) => void
 
 export interface OriginOptions {
   readonly proxies: TrustedProxies
@@ -18,14 +18,14 @@ export interface OriginOptions {
  */
 export const createOriginCheck =
   ({ proxies, corsOrigins }: OriginOptions): OriginCheck =>
-  (asked) => {
-    const origin = asked.get('origin')
-    const host = proxies.requestedHost(asked.req)
+  (request) => {
+    const origin = request.get('origin')
+    const host = proxies.requestedHost(request.req)
     // Behind a proxy that terminates TLS, an https page reaches the gateway by plain HTTP. The reverse never occurs.
-    const plain = !('encrypted' in asked.req.socket)
-    const own = host !== '' && (origin === `https://${host}` || (plain && origin === `http://${host}`))
-    if (own || corsOrigins.includes(origin)) return
-    const site = asked.get('sec-fetch-site')
+    const isPlainHttp = !('encrypted' in request.req.socket)
+    const isSameOrigin = host !== '' && (origin === `https://${host}` || (isPlainHttp && origin === `http://${host}`))
+    if (isSameOrigin || corsOrigins.includes(origin)) return
+    const site = request.get('sec-fetch-site')
     if (origin === '' && (site === '' || site === 'same-origin' || site === 'none')) return
     throw new GatewayError('origin_forbidden', 'This request comes from a page of another site.')
   }
@@ -54,7 +54,7 @@ export const corsMiddleware = ({ corsOrigins }: OriginOptions): Middleware =>
   })
 
 /** @throws GatewayError host_forbidden if the request names a host that is not served */
-export type HostCheck = (asked: RequestView) => void
+export type HostCheck = (request: RequestView) => void
 
 /** IP addresses, localhost, and single-label names, which cannot be registered. */
 const LOCAL_NAME = /^(([\w-]+\.)*localhost|[\w-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\])(:\d+)?$/i
@@ -70,8 +70,8 @@ export const createHostCheck =
   ({ req }) => {
     const host = proxies.requestedHost(req)
     const name = host.toLowerCase().replace(/:\d+$/, '')
-    const named = hosts.includes(name) || corsOrigins.some((origin) => new URL(origin).host === host)
-    if (host !== '' && !LOCAL_NAME.test(host) && !named) {
+    const isAllowed = hosts.includes(name) || corsOrigins.some((origin) => new URL(origin).host === host)
+    if (host !== '' && !LOCAL_NAME.test(host) && !isAllowed) {
       throw new GatewayError('host_forbidden', 'This host name is not served while authentication is disabled.')
     }
   }

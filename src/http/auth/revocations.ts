@@ -2,7 +2,7 @@ import type { MessageStore, Revocation } from '../../store/store.ts'
 import type { Principal } from './claims.ts'
 
 export interface RevocationsOptions {
-  readonly log: MessageStore
+  readonly store: MessageStore
   /** Closes the streams that a revocation applies to. */
   readonly onRevoked: (revocation: Revocation) => void
   /** Sends a revocation to the other workers, which call `apply`. */
@@ -24,7 +24,8 @@ export class Revocations {
 
   /** Loads the revocations. Must be called before the first request is accepted. @throws GatewayError storage_* */
   async start(): Promise<void> {
-    for (const revocation of await this.#options.log.revocations()) this.#bySubject.set(revocation.subject, revocation)
+    for (const revocation of await this.#options.store.revocations())
+      this.#bySubject.set(revocation.subject, revocation)
   }
 
   /**
@@ -34,14 +35,14 @@ export class Revocations {
    */
   async refresh(): Promise<void> {
     let before: number
-    let standing: Revocation[]
+    let current: Revocation[]
     do {
       before = this.#changes
-      standing = await this.#options.log.revocations()
+      current = await this.#options.store.revocations()
     } while (before !== this.#changes)
-    const subjects = new Set(standing.map(({ subject }) => subject))
+    const subjects = new Set(current.map(({ subject }) => subject))
     for (const subject of this.#bySubject.keys()) if (!subjects.has(subject)) this.#bySubject.delete(subject)
-    for (const revocation of standing) if (!isKnown(this.#bySubject, revocation)) this.apply(revocation)
+    for (const revocation of current) if (!isApplied(this.#bySubject, revocation)) this.apply(revocation)
   }
 
   /**
@@ -50,19 +51,19 @@ export class Revocations {
    * @throws GatewayError storage_*
    */
   async add(revocation: Revocation): Promise<Revocation> {
-    const standing = await this.#options.log.revoke(revocation, Date.now())
-    this.apply(standing)
-    this.#options.broadcast(standing)
-    return standing
+    const current = await this.#options.store.revoke(revocation, Date.now())
+    this.apply(current)
+    this.#options.broadcast(current)
+    return current
   }
 
   /** @returns true if there was one. @throws GatewayError storage_* */
   async remove(subject: string): Promise<boolean> {
-    const there = await this.#options.log.removeRevocation(subject)
-    const lifted = { subject, issued_before: 0, until: 0 }
-    this.apply(lifted)
-    this.#options.broadcast(lifted)
-    return there
+    const existed = await this.#options.store.removeRevocation(subject)
+    const removal = { subject, issued_before: 0, until: 0 }
+    this.apply(removal)
+    this.#options.broadcast(removal)
+    return existed
   }
 
   /** Sets the revocation of a subject. An expired one removes it. */
@@ -92,9 +93,9 @@ export class Revocations {
   }
 }
 
-const isKnown = (known: ReadonlyMap<string, Revocation>, { subject, issued_before, until }: Revocation): boolean => {
-  const one = known.get(subject)
-  return one !== undefined && one.issued_before === issued_before && one.until === until
+const isApplied = (known: ReadonlyMap<string, Revocation>, { subject, issued_before, until }: Revocation): boolean => {
+  const existing = known.get(subject)
+  return existing !== undefined && existing.issued_before === issued_before && existing.until === until
 }
 
 const isExpired = ({ until }: Revocation, now: number): boolean => until !== null && until <= now

@@ -8,14 +8,14 @@ export const TICKET_TTL_MS = 30_000
 /** Maximum number of unused tickets per token. */
 const MAX_TICKETS = 1_000
 
-const idOf = (ticket: string): string => `ticket ${createHash('sha256').update(ticket).digest('base64url')}`
+const ticketKey = (ticket: string): string => `ticket ${createHash('sha256').update(ticket).digest('base64url')}`
 
 /** One-use tickets for streams: EventSource cannot send headers, and a token in a URL would be written to logs. */
 export class Tickets {
-  readonly #ask: CoordinatorClient
+  readonly #coordinate: CoordinatorClient
 
-  constructor(ask: CoordinatorClient) {
-    this.#ask = ask
+  constructor(coordinate: CoordinatorClient) {
+    this.#coordinate = coordinate
   }
 
   /**
@@ -27,7 +27,7 @@ export class Tickets {
     if (principal !== null) {
       const rate = MAX_TICKETS / (TICKET_TTL_MS / 1_000)
       const key = `tickets ${principal.tokenId}`
-      const { ok, waitMs = 0 } = await this.#ask({ do: 'spend', key, amount: 1, rate, burst: MAX_TICKETS })
+      const { ok, waitMs = 0 } = await this.#coordinate({ do: 'spend', key, amount: 1, rate, burst: MAX_TICKETS })
       if (!ok)
         throw new GatewayError('too_many_tickets', 'Too many tickets of this token are unused.', {
           retryAfterMs: waitMs,
@@ -35,7 +35,7 @@ export class Tickets {
     }
     const ticket = randomBytes(32).toString('base64url')
     const value = JSON.stringify(principal)
-    const { ok } = await this.#ask({ do: 'keep', id: idOf(ticket), value, ms: TICKET_TTL_MS })
+    const { ok } = await this.#coordinate({ do: 'keep', id: ticketKey(ticket), value, ms: TICKET_TTL_MS })
     if (!ok) throw new GatewayError('overloaded', 'The gateway holds its maximum number of unused tickets.')
     return ticket
   }
@@ -46,7 +46,7 @@ export class Tickets {
    * @throws GatewayError ticket_invalid, or token_expired if its token has expired meanwhile
    */
   async redeem(ticket: string): Promise<Principal> {
-    const { value } = await this.#ask({ do: 'take', id: idOf(ticket) })
+    const { value } = await this.#coordinate({ do: 'take', id: ticketKey(ticket) })
     const principal = value === undefined ? null : (JSON.parse(value) as Principal | null)
     if (principal === null) throw new GatewayError('ticket_invalid', 'The ticket is unknown, already used or expired.')
     if (principal.expiresAt <= Date.now()) throw new GatewayError('token_expired', 'The token has expired.')

@@ -20,7 +20,7 @@ export type VerificationKey =
   | { readonly kind: 'jwks'; readonly url: URL }
 
 /** Algorithms of a key set. Symmetric ones are excluded: everybody who can read the set could sign. */
-const KEY_SET_ALGORITHMS = ['RS256', 'ES256', 'EdDSA']
+const JWKS_ALGORITHMS = ['RS256', 'ES256', 'EdDSA']
 
 /**
  * Maximum time after which a key removed by the issuer is no longer accepted, provided that the issuer is reachable.
@@ -54,7 +54,7 @@ class JwksCache {
   readonly #remote: ReturnType<typeof createRemoteJWKSet>
   readonly #onJwksStatus: VerifierOptions['onJwksStatus']
   readonly #clock: () => number
-  #readAt = Number.NEGATIVE_INFINITY
+  #loadedAt = Number.NEGATIVE_INFINITY
   #triedAt = Number.NEGATIVE_INFINITY
   #failed = false
   #refreshing: Promise<void> | null = null
@@ -70,18 +70,18 @@ class JwksCache {
     this.#clock = clock
   }
 
-  get #known(): boolean {
+  get #hasKeys(): boolean {
     return this.#remote.jwks() !== undefined
   }
 
   /** @throws GatewayError jwks_unavailable; JOSEError if no key matches */
   readonly find: JWTVerifyGetKey = async (header, token) => {
-    if (!this.#known || this.#clock() - this.#readAt > REFRESH_MS) {
+    if (!this.#hasKeys || this.#clock() - this.#loadedAt > REFRESH_MS) {
       const refreshed = this.refresh()
       // During a known outage, do not wait for a response that may not come.
-      if (!this.#known || !this.#failed) await refreshed
+      if (!this.#hasKeys || !this.#failed) await refreshed
     }
-    if (!this.#known) throw new GatewayError('jwks_unavailable', 'The key set of the issuer has not been loaded yet.')
+    if (!this.#hasKeys) throw new GatewayError('jwks_unavailable', 'The key set of the issuer has not been loaded yet.')
     try {
       return await this.#remote(header as JWSHeaderParameters, token)
     } catch (error) {
@@ -96,25 +96,25 @@ class JwksCache {
 
   /** Fetches the key set, unless a fetch was tried recently. Never rejects: cached keys remain in use. */
   refresh(): Promise<void> {
-    const cooldown = this.#known ? COOLDOWN_MS : FIRST_COOLDOWN_MS
+    const cooldown = this.#hasKeys ? COOLDOWN_MS : FIRST_COOLDOWN_MS
     if (this.#refreshing === null && this.#clock() - this.#triedAt > cooldown) {
-      this.#refreshing = this.#read().finally(() => {
+      this.#refreshing = this.#load().finally(() => {
         this.#refreshing = null
       })
     }
     return this.#refreshing ?? Promise.resolve()
   }
 
-  async #read(): Promise<void> {
+  async #load(): Promise<void> {
     try {
       await this.#remote.reload()
-      this.#readAt = this.#clock()
+      this.#loadedAt = this.#clock()
       this.#failed = false
       this.#onJwksStatus(null, true)
     } catch (cause) {
       this.#failed = true
       const text = `The key set could not be read: ${errorChainText(cause)}`
-      this.#onJwksStatus(new GatewayError('jwks_unavailable', text, { cause }), this.#known)
+      this.#onJwksStatus(new GatewayError('jwks_unavailable', text, { cause }), this.#hasKeys)
     } finally {
       this.#triedAt = this.#clock()
     }
@@ -131,7 +131,7 @@ const CLAIM_TEXTS: Record<string, string> = {
 /** Converts a verification error, without revealing the contents of the token. */
 const toTokenError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
-  const invalid = (why: string) => new GatewayError('token_invalid', `The token is not accepted: ${why}.`)
+  const invalid = (reason: string) => new GatewayError('token_invalid', `The token is not accepted: ${reason}.`)
   if (error instanceof errors.JWTExpired) return expired()
   if (error instanceof errors.JWTClaimValidationFailed) {
     return invalid(CLAIM_TEXTS[error.claim] ?? 'one of its claims is invalid')
@@ -154,7 +154,7 @@ export class TokenVerifier {
   constructor(options: VerifierOptions) {
     const { keys, issuer, audience } = options
     this.#options = {
-      algorithms: keys.kind === 'secret' ? ['HS256'] : keys.kind === 'key' ? [keys.algorithm] : KEY_SET_ALGORITHMS,
+      algorithms: keys.kind === 'secret' ? ['HS256'] : keys.kind === 'key' ? [keys.algorithm] : JWKS_ALGORITHMS,
       requiredClaims: ['exp'],
       clockTolerance: NOT_BEFORE_GRACE_SECONDS,
       ...(issuer === null ? {} : { issuer }),

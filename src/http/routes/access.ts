@@ -46,7 +46,7 @@ const toJson = ({ subject, issued_before, until }: Revocation) => ({
 /** @throws GatewayError invalid_revocation, invalid_json, invalid_utf8, and the errors of readBody */
 const readRevocation = async (request: Parameters<typeof readBody>[0]): Promise<Revocation> => {
   const text = decodeUtf8(await readBody(request, MAX_BODY_BYTES))
-  if (typeof text !== 'string') throw new GatewayError(text.refusal.reason, text.refusal.detail)
+  if (typeof text !== 'string') throw new GatewayError(text.error.reason, text.error.detail)
   let body: unknown
   try {
     body = JSON.parse(text)

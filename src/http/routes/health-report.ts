@@ -13,12 +13,12 @@ export interface HealthReportOptions {
   readonly mode: string
   readonly version: string
   /** @param after only samples later than this, in milliseconds since 1970 */
-  readonly overview: (after: number) => Promise<HealthReport>
-  readonly rejected: QuarantineService
+  readonly report: (after: number) => Promise<HealthReport>
+  readonly quarantine: QuarantineService
 }
 
 /** Maximum number of quarantine rows that are counted. */
-const MAX_COUNTED = 10_000
+const MAX_COUNTED_ROWS = 10_000
 /** After a count, the next one is delayed by this multiple of its duration. */
 const COUNT_PAUSE_FACTOR = 20
 
@@ -32,30 +32,33 @@ export interface QuarantineCounts {
   readonly reasons: readonly (ReasonCount & { readonly hint: string })[]
 }
 
-const hintOf = (reason: string): string => (Object.hasOwn(ERRORS, reason) ? ERRORS[reason as ErrorCode].hint : '')
+const getHint = (reason: string): string => (Object.hasOwn(ERRORS, reason) ? ERRORS[reason as ErrorCode].hint : '')
 
 /** Counts the newest rows of the quarantine. Results are cached, to limit the load on the store. */
-const quarantineCounter = ({ rejected }: HealthReportOptions): (() => Promise<QuarantineCounts | null>) => {
-  let counted: QuarantineCounts | null = null
-  let restUntil = 0
+const quarantineCounter = ({ quarantine }: HealthReportOptions): (() => Promise<QuarantineCounts | null>) => {
+  let cached: QuarantineCounts | null = null
+  let pauseUntil = 0
   return async () => {
     const startedAt = performance.now()
-    if (startedAt < restUntil) return counted
+    if (startedAt < pauseUntil) return cached
     try {
-      const [reasons, last_rejected_id] = await Promise.all([rejected.countByReason(MAX_COUNTED + 1), rejected.maxId()])
+      const [reasons, last_rejected_id] = await Promise.all([
+        quarantine.countByReason(MAX_COUNTED_ROWS + 1),
+        quarantine.maxId(),
+      ])
       const rows = reasons.reduce((sum, reason) => sum + reason.rows, 0)
-      counted = {
-        rows: Math.min(rows, MAX_COUNTED),
-        more: rows > MAX_COUNTED,
+      cached = {
+        rows: Math.min(rows, MAX_COUNTED_ROWS),
+        more: rows > MAX_COUNTED_ROWS,
         last_rejected_id,
-        reasons: reasons.map((reason) => ({ ...reason, hint: hintOf(reason.reason) })),
+        reasons: reasons.map((reason) => ({ ...reason, hint: getHint(reason.reason) })),
       }
     } catch {
       // The store's failure is already listed in the faults, and the rest of the report is most useful then.
-      counted = null
+      cached = null
     }
-    restUntil = performance.now() + (performance.now() - startedAt) * COUNT_PAUSE_FACTOR
-    return counted
+    pauseUntil = performance.now() + (performance.now() - startedAt) * COUNT_PAUSE_FACTOR
+    return cached
   }
 }
 
@@ -124,11 +127,11 @@ export const HEALTH_REPORT = defineRoute({
   responses: { 200: { description: 'A value is null if it is unknown.', schema: successSchema(HealthReportSchema) } },
   errors: ['invalid_query'],
   handler: (options: HealthReportOptions) => {
-    const { mode, version, overview } = options
-    const countRejected = quarantineCounter(options)
+    const { mode, version, report } = options
+    const countQuarantined = quarantineCounter(options)
     return async ({ ctx, query }) => {
-      const [whole, quarantine] = await Promise.all([overview(query.samples_after ?? 0), countRejected()])
-      const { samples, ...rest } = whole
+      const [healthReport, quarantine] = await Promise.all([report(query.samples_after ?? 0), countQuarantined()])
+      const { samples, ...rest } = healthReport
       sendSuccess(ctx, 200, { mode, version, server_time: new Date().toISOString(), ...rest, quarantine, samples })
     }
   },

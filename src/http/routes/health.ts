@@ -25,12 +25,12 @@ export interface HealthOptions {
 /** Throws not_ready, with details if the caller is allowed to see them. */
 const throwNotReady = ({ faults }: HealthRegistry, detailed: boolean): never => {
   if (!detailed) {
-    const parts = faults.map(({ component, code }) => ({ component, code }))
-    const names = parts.map(({ component }) => component).join(', ')
-    throw new GatewayError('not_ready', `Failed components: ${names}.`, { details: { faults: parts } })
+    const failures = faults.map(({ component, code }) => ({ component, code }))
+    const names = failures.map(({ component }) => component).join(', ')
+    throw new GatewayError('not_ready', `Failed components: ${names}.`, { details: { faults: failures } })
   }
-  const what = faults.map((fault) => `${fault.component}: ${fault.message}`).join('; ')
-  throw new GatewayError('not_ready', what, { hint: faults[0]!.hint, details: { faults } })
+  const text = faults.map((fault) => `${fault.component}: ${fault.message}`).join('; ')
+  throw new GatewayError('not_ready', text, { hint: faults[0]!.hint, details: { faults } })
 }
 
 const isOperator = (ctx: Context, authorise: Authorise): Promise<boolean> =>
@@ -122,12 +122,12 @@ export const createMetricsHandler =
     const startedAt = performance.now()
     const report = (route: string, status: number): void =>
       onResponse(route, request.method!, status, (performance.now() - startedAt) / 1_000)
-    const known = (request.url ?? '').split('?')[0] === '/metrics'
-    if (!known || (request.method !== 'GET' && request.method !== 'HEAD')) {
+    const isMetricsPath = (request.url ?? '').split('?')[0] === '/metrics'
+    if (!isMetricsPath || (request.method !== 'GET' && request.method !== 'HEAD')) {
       const error = new GatewayError('not_found', 'Only /metrics is served on this port.')
       response.writeHead(error.status, { 'Content-Type': 'application/json; charset=utf-8', Connection: 'close' })
       response.end(errorBody(error))
-      report(known ? '/metrics' : UNMATCHED_ROUTE, error.status)
+      report(isMetricsPath ? '/metrics' : UNMATCHED_ROUTE, error.status)
       return
     }
     metricsText().then(

@@ -24,7 +24,7 @@ import { isClientGone } from '../server/sinks.ts'
 const PAGE_BYTES = 8 * 1024 * 1024
 
 export interface MessagesOptions {
-  readonly log: MessageStore
+  readonly store: MessageStore
   readonly quotas: Quotas
   /** Called for every invalid cursor. */
   readonly onReset: (reason: ResetReason) => void
@@ -38,20 +38,20 @@ const toSummary = (event: EventSummary) => ({
 
 /** Reads windows of the store until a page is full, since a filter may leave few messages of each window. */
 const readPages = async (
-  { ctx, query, hold }: PageRequest,
+  { ctx, query, trackBytes }: PageRequest,
   read: (limit: PageLimit, from: MessagePage | null) => Promise<MessagePage>,
 ): Promise<MessagePage[]> => {
   const pages: MessagePage[] = []
-  let left: PageLimit = { messages: query.limit, bytes: PAGE_BYTES }
+  let remaining: PageLimit = { messages: query.limit, bytes: PAGE_BYTES }
   let last: MessagePage | null = null
   do {
-    last = await read(left, last)
+    last = await read(remaining, last)
     pages.push(last)
     const bytes = last.messages.reduce((sum, message) => sum + message.body.length, 0)
-    hold(bytes)
-    left = { messages: left.messages - last.messages.length, bytes: left.bytes - bytes }
+    trackBytes(bytes)
+    remaining = { messages: remaining.messages - last.messages.length, bytes: remaining.bytes - bytes }
     // Stop reading for a client that has disconnected.
-  } while (last.hasMore && left.messages > 0 && left.bytes > 0 && !isClientGone(ctx))
+  } while (last.hasMore && remaining.messages > 0 && remaining.bytes > 0 && !isClientGone(ctx))
   return pages
 }
 
@@ -110,33 +110,37 @@ interface PageRequest {
   readonly query: FieldValues<typeof MESSAGES_QUERY>
   readonly filter: SubscriptionFilter
   /** Called with the number of bytes that the response will hold. */
-  readonly hold: (bytes: number) => void
+  readonly trackBytes: (bytes: number) => void
 }
 
-const respondAfter = async (request: PageRequest, { log, onReset }: MessagesOptions) => {
+const respondAfter = async (request: PageRequest, { store, onReset }: MessagesOptions) => {
   const { ctx, access, filter, query } = request
-  const { bounds } = await visibleBounds(log, filter, access)
+  const { bounds } = await visibleBounds(store, filter, access)
   const { cursor, reset } = resolveCursor(parseCursor(undefined, query.last_message_db_id), bounds)
   if (reset !== null) onReset(reset)
-  const pages = await readPages(request, (left, last) => log.read(filter, last?.readThrough ?? cursor, left))
+  const pages = await readPages(request, (remaining, last) =>
+    store.read(filter, last?.readThrough ?? cursor, remaining),
+  )
   const messages = pages.flatMap((page) => page.messages)
   sendJsonTexts(ctx, messages.map(serializeDelivery), {
     last_message_db_id: messages.at(-1)?.db_id ?? cursor,
     has_more: pages.at(-1)!.hasMore,
-    log_id: log.logId,
+    log_id: store.logId,
     ...(reset === null ? {} : { reset: { reason: reset, first_db_id: bounds.first_db_id } }),
   })
 }
 
-const respondBefore = async (request: PageRequest, { log }: MessagesOptions, before: number) => {
+const respondBefore = async (request: PageRequest, { store }: MessagesOptions, before: number) => {
   const { ctx, filter, query } = request
   if (query.last_message_db_id !== undefined) throw invalidQuery('before and last_message_db_id cannot be combined.')
-  const pages = await readPages(request, (left, last) => log.readBefore(filter, last?.readThrough ?? before, left))
+  const pages = await readPages(request, (remaining, last) =>
+    store.readBefore(filter, last?.readThrough ?? before, remaining),
+  )
   const messages = pages.reverse().flatMap((page) => page.messages)
   sendJsonTexts(ctx, messages.map(serializeDelivery), {
     last_message_db_id: messages.at(-1)?.db_id ?? Math.max(0, before - 1),
     has_more: pages[0]!.hasMore,
-    log_id: log.logId,
+    log_id: store.logId,
   })
 }
 
@@ -175,11 +179,11 @@ export const MESSAGE_ROUTES = [
     },
     errors: [...STORAGE_ERRORS, 'invalid_query'],
     handler:
-      ({ log }: MessagesOptions) =>
+      ({ store }: MessagesOptions) =>
       async ({ ctx, access, query }) => {
-        const events = await log.events(query.limit + 1, query.before ?? 0, access.events)
+        const events = await store.events(query.limit + 1, query.before ?? 0, access.events)
         const page = events.slice(0, query.limit)
-        sendSuccess(ctx, 200, page.map(toSummary), { has_more: events.length > query.limit, log_id: log.logId })
+        sendSuccess(ctx, 200, page.map(toSummary), { has_more: events.length > query.limit, log_id: store.logId })
       },
   }),
   defineRoute({
@@ -214,7 +218,7 @@ export const MESSAGE_ROUTES = [
       (options: MessagesOptions) =>
       async ({ ctx, access, query }) => {
         const filter = toFilter(access, query)
-        const request = { ctx, access, query, filter, hold: options.quotas.trackBodyBytes(ctx, access) }
+        const request = { ctx, access, query, filter, trackBytes: options.quotas.trackBodyBytes(ctx, access) }
         if (query.before === undefined) await respondAfter(request, options)
         else await respondBefore(request, options, query.before)
       },

@@ -41,7 +41,7 @@ export interface MessagePublisher {
 
 export interface PublishOptions {
   readonly quotas: Quotas
-  readonly publishPort: MessagePublisher
+  readonly publisher: MessagePublisher
   readonly maxMessageBytes: number
   /** Starts spans; null if tracing is disabled. */
   readonly tracer: Tracer | null
@@ -123,32 +123,32 @@ export const PUBLISH = defineRoute({
     },
   },
   errors: [...MESSAGE_ERRORS, ...BROKER_ERRORS, ...STORAGE_ERRORS],
-  handler: ({ quotas, publishPort, maxMessageBytes, tracer }: PublishOptions) => {
+  handler: ({ quotas, publisher, maxMessageBytes, tracer }: PublishOptions) => {
     const context: PublishContext = { maxMessageBytes, makeId: createUuidV7Generator(randomBytes) }
     return async ({ ctx, access, params }) => {
       // Charged before the body is read, since an invalid one costs as much.
       await quotas.consumePublish(ctx, access, 1)
       await withSpan(ctx, tracer, async (traceparent) => {
-        const hold = quotas.trackBodyBytes(ctx, access)
-        const { messages, batch } = await readMessages(ctx, params.event_id, traceparent, hold, context)
+        const trackBytes = quotas.trackBodyBytes(ctx, access)
+        const { messages, batch } = await readMessages(ctx, params.event_id, traceparent, trackBytes, context)
         await quotas.consumePublish(ctx, access, messages.length - 1)
-        answerPublished(ctx, publishPort.status, await publishPort.publish(messages), batch)
+        respondPublished(ctx, publisher.status, await publisher.publish(messages), batch)
       })
     }
   },
 })
 
-/** Runs work in a span if the request has a traceparent. @param work called with the traceparent for the messages */
+/** Runs work in a span if the request has a traceparent. @param handle called with the traceparent for the messages */
 const withSpan = async (
   ctx: Context,
   tracer: Tracer | null,
-  work: (traceparent: string | null) => Promise<void>,
+  handle: (traceparent: string | null) => Promise<void>,
 ): Promise<void> => {
   const parent = parseTraceparent(ctx.get('traceparent'))
-  if (parent === null || tracer === null) return work(parent)
-  const span = beginSpan(ctx, tracer, parent)
+  if (parent === null || tracer === null) return handle(parent)
+  const span = startServerSpan(ctx, tracer, parent)
   try {
-    await work(span.traceparent)
+    await handle(span.traceparent)
     span.end(null, { 'http.response.status_code': ctx.status })
   } catch (thrown) {
     const { status, code, message } = toGatewayError(thrown)
@@ -157,14 +157,14 @@ const withSpan = async (
   }
 }
 
-const beginSpan = (ctx: Context, tracer: Tracer, parent: string): Span => {
-  const facts = {
+const startServerSpan = (ctx: Context, tracer: Tracer, parent: string): Span => {
+  const attributes = {
     'http.request.method': 'POST',
     'http.route': PATH,
     'url.path': ctx.path,
     'gateway.request_id': ctx.response.get('X-Request-Id'),
   }
-  return tracer(parent, { name: `POST ${PATH}`, kind: 'server', at: Date.now(), attributes: facts })
+  return tracer(parent, { name: `POST ${PATH}`, kind: 'server', at: Date.now(), attributes })
 }
 
 const validationError = (reason: GatewayError['code'], detail: string, index: number | null): GatewayError =>
@@ -180,13 +180,13 @@ const readMessages = async (
   ctx: Context,
   event_id: string,
   traceparent: string | null,
-  hold: (bytes: number) => void,
+  trackBytes: (bytes: number) => void,
   { maxMessageBytes, makeId }: PublishContext,
 ): Promise<{ messages: NewMessage[]; batch: boolean }> => {
-  const text = decodeUtf8(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes), hold))
-  if (typeof text !== 'string') throw validationError(text.refusal.reason, text.refusal.detail, null)
+  const text = decodeUtf8(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes), trackBytes))
+  if (typeof text !== 'string') throw validationError(text.error.reason, text.error.detail, null)
   const batch = /^[ \t\r\n]*\[/.test(text)
-  const texts = batch ? elementsOf(text) : [text]
+  const texts = batch ? parseElements(text) : [text]
   const key = ctx.get('idempotency-key')
   if (batch && key !== '') {
     throw new GatewayError(
@@ -208,15 +208,15 @@ const readMessages = async (
       parsed = 0
       await setImmediate()
     }
-    const arrival = { received_at, event_id, message_id: key, traceparent, makeId: () => makeId(received_at) }
-    const checked = validateMessage(body, arrival)
-    if ('refusal' in checked) throw validationError(checked.refusal.reason, checked.refusal.detail, at)
-    messages.push(checked.message)
+    const context = { received_at, event_id, message_id: key, traceparent, makeId: () => makeId(received_at) }
+    const result = validateMessage(body, context)
+    if ('error' in result) throw validationError(result.error.reason, result.error.detail, at)
+    messages.push(result.message)
   }
   return { messages, batch }
 }
 
-const elementsOf = (text: string): string[] => {
+const parseElements = (text: string): string[] => {
   const elements = splitJsonArray(text)
   if (elements === null) throw validationError('invalid_json', 'The body is not a complete array.', null)
   if (elements.length === 0) throw new GatewayError('empty_batch', 'The array is empty.')
@@ -226,12 +226,12 @@ const elementsOf = (text: string): string[] => {
   return elements
 }
 
-const answerPublished = (ctx: Context, status: number, published: readonly PublishResult[], batch: boolean): void => {
-  const shown = published.map(({ error, ...rest }) => (error === undefined ? rest : { ...rest, code: error.code }))
-  const failed = published.find((one) => one.error !== undefined)?.error
-  if (failed === undefined) {
-    sendSuccess(ctx, status, batch ? shown : shown[0])
+const respondPublished = (ctx: Context, status: number, results: readonly PublishResult[], batch: boolean): void => {
+  const data = results.map(({ error, ...rest }) => (error === undefined ? rest : { ...rest, code: error.code }))
+  const firstError = results.find((result) => result.error !== undefined)?.error
+  if (firstError === undefined) {
+    sendSuccess(ctx, status, batch ? data : data[0])
     return
   }
-  throw batch ? new GatewayError(failed.code, failed.message, { details: { results: shown } }) : failed
+  throw batch ? new GatewayError(firstError.code, firstError.message, { details: { results: data } }) : firstError
 }

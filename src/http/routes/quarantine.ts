@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import { z } from 'zod'
 import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 import type { QuarantineRow } from '../../core/quarantine.ts'
-import { findUnknownReason, MATCH_ALL, parseSince, type RejectedFilter } from '../../core/quarantine-filter.ts'
+import { findUnknownReason, MATCH_ALL, parseSince, type QuarantineFilter } from '../../core/quarantine-filter.ts'
 import { serializeQuarantineRow, trimPartialUtf8 } from '../../core/quarantine-json.ts'
 import type { Quarantine, ReplayResult } from '../../store/store.ts'
 import { ERROR_CODES, successSchema } from '../api/schemas.ts'
@@ -23,7 +23,7 @@ export interface QuarantineService extends Omit<Quarantine, 'replay'> {
 
 export interface QuarantineOptions {
   readonly logger: Logger
-  readonly rejected: QuarantineService
+  readonly quarantine: QuarantineService
 }
 
 const notFound = (rejected_id: number): GatewayError =>
@@ -54,7 +54,7 @@ const FILTERS = {
     .describe('Only rows received since this age (30m, 12h, 7d) or date.'),
 }
 
-const toRejectedFilter = ({ id, reason, routing_key, since }: FieldValues<typeof FILTERS>): RejectedFilter => ({
+const toQuarantineFilter = ({ id, reason, routing_key, since }: FieldValues<typeof FILTERS>): QuarantineFilter => ({
   ids: id?.map(Number) ?? null,
   reasons: reason ?? null,
   routingKey: routing_key ?? null,
@@ -72,12 +72,12 @@ const BULK_QUERY = {
 }
 
 /** Requires a filter or an explicit all=true for a bulk change. @throws GatewayError invalid_query */
-const toBulkFilter = (query: FieldValues<typeof BULK_QUERY>): RejectedFilter => {
-  const filter = toRejectedFilter(query)
-  const narrow = Object.values(filter).some((part) => part !== null)
-  if (query.all === undefined && !narrow)
+const toBulkFilter = (query: FieldValues<typeof BULK_QUERY>): QuarantineFilter => {
+  const filter = toQuarantineFilter(query)
+  const hasCriteria = Object.values(filter).some((part) => part !== null)
+  if (query.all === undefined && !hasCriteria)
     throw invalidQuery('No rows selected: give a filter such as reason, or all=true.')
-  if (query.all !== undefined && narrow) throw invalidQuery('all cannot be combined with filters.')
+  if (query.all !== undefined && hasCriteria) throw invalidQuery('all cannot be combined with filters.')
   return query.all === undefined ? filter : MATCH_ALL
 }
 
@@ -102,9 +102,9 @@ const toReplayResult = (rejected_id: number, outcome: ReplayResult) => {
 export type ReplayOutcome = ReturnType<typeof toReplayResult>
 
 const countByKind = (results: readonly { readonly kind: ReplayResult['kind'] }[]): Record<string, number> => {
-  const tally: Record<string, number> = {}
-  for (const { kind } of results) tally[kind] = (tally[kind] ?? 0) + 1
-  return tally
+  const counts: Record<string, number> = {}
+  for (const { kind } of results) counts[kind] = (counts[kind] ?? 0) + 1
+  return counts
 }
 
 const count = z.number().int().min(0)
@@ -176,9 +176,9 @@ export const QUARANTINE_ROUTES = [
     },
     errors: ROW_ERRORS,
     handler:
-      ({ rejected }: QuarantineOptions) =>
+      ({ quarantine }: QuarantineOptions) =>
       async ({ ctx, query }) => {
-        const rows = await rejected.list(toRejectedFilter(query), query.before ?? 0, query.limit + 1)
+        const rows = await quarantine.list(toQuarantineFilter(query), query.before ?? 0, query.limit + 1)
         const page = rows.slice(0, query.limit)
         sendJsonTexts(ctx, page.map(serializeQuarantineRow), { has_more: rows.length > query.limit })
       },
@@ -199,13 +199,13 @@ export const QUARANTINE_ROUTES = [
     },
     errors: ROW_ERRORS,
     handler:
-      ({ rejected, logger }: QuarantineOptions) =>
+      ({ quarantine, logger }: QuarantineOptions) =>
       async ({ ctx, access, query }) => {
         const filter = toBulkFilter(query)
         // Rows that arrive after the first page are left out.
-        const through = query.through ?? (await rejected.maxId())
-        const rows = await rejected.listWithBodies(filter, query.after ?? 0, through, REPLAY_BYTES)
-        const outcomes = await rejected.replay(rows)
+        const through = query.through ?? (await quarantine.maxId())
+        const rows = await quarantine.listWithBodies(filter, query.after ?? 0, through, REPLAY_BYTES)
+        const outcomes = await quarantine.replay(rows)
         const results = outcomes.map((outcome, index) => toReplayResult(rows[index]!.rejected_id, outcome))
         if (results.length > 0) {
           logger.info(
@@ -235,12 +235,12 @@ export const QUARANTINE_ROUTES = [
     },
     errors: [...ROW_ERRORS, 'not_found'],
     handler:
-      ({ rejected }: QuarantineOptions) =>
+      ({ quarantine }: QuarantineOptions) =>
       async ({ ctx, params: { rejected_id } }) => {
-        const row = await rejected.row(rejected_id, BODY_BYTES)
+        const row = await quarantine.row(rejected_id, BODY_BYTES)
         if (row === null) throw notFound(rejected_id)
-        const cut = row.body.length < row.body_bytes
-        const body = cut ? trimPartialUtf8(row.body) : row.body
+        const isTruncated = row.body.length < row.body_bytes
+        const body = isTruncated ? trimPartialUtf8(row.body) : row.body
         sendJsonText(ctx, `${serializeQuarantineRow({ ...row, body }).slice(0, -1)},"shown_bytes":${body.length}}`)
       },
   }),
@@ -259,11 +259,11 @@ export const QUARANTINE_ROUTES = [
     },
     errors: [...ROW_ERRORS, 'not_found'],
     handler:
-      ({ rejected, logger }: QuarantineOptions) =>
+      ({ quarantine, logger }: QuarantineOptions) =>
       async ({ ctx, access, params: { rejected_id } }) => {
         const filter = { ...MATCH_ALL, ids: [rejected_id] }
-        const rows = await rejected.listWithBodies(filter, rejected_id - 1, rejected_id, 1)
-        const [outcome = { kind: 'gone' } as const] = await rejected.replay(rows)
+        const rows = await quarantine.listWithBodies(filter, rejected_id - 1, rejected_id, 1)
+        const [outcome = { kind: 'gone' } as const] = await quarantine.replay(rows)
         if (outcome.kind === 'gone') throw notFound(rejected_id)
         const result = toReplayResult(rejected_id, outcome)
         logger.info({ ...result, actor: access.principal?.subject ?? null }, 'quarantined message replayed')
@@ -285,9 +285,9 @@ export const QUARANTINE_ROUTES = [
     },
     errors: ROW_ERRORS,
     handler:
-      ({ rejected, logger }: QuarantineOptions) =>
+      ({ quarantine, logger }: QuarantineOptions) =>
       async ({ ctx, access, params: { rejected_id } }) => {
-        const dropped = (await rejected.drop([rejected_id])) > 0
+        const dropped = (await quarantine.drop([rejected_id])) > 0
         if (dropped) {
           logger.info({ rejected_id, actor: access.principal?.subject ?? null }, 'quarantined message deleted')
         }

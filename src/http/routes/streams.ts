@@ -28,8 +28,8 @@ export const STREAM_HEADERS = {
 }
 
 export interface StreamOptions {
-  readonly log: MessageStore
-  readonly live: StreamHub
+  readonly store: MessageStore
+  readonly hub: StreamHub
   readonly quotas: Quotas
   /** Called for every invalid cursor. */
   readonly onReset: (reason: ResetReason) => void
@@ -123,7 +123,7 @@ export const openStream = async (
 }
 
 /** Keeps only those fields of the token that determine when the stream ends. */
-const tokenOf = ({ principal }: Access): StreamToken | null => {
+const toStreamToken = ({ principal }: Access): StreamToken | null => {
   if (principal === null) return null
   const { subject, issuedAt, expiresAt } = principal
   return { subject, issuedAt, expiresAt }
@@ -134,23 +134,23 @@ const subscribe = async (
   request: RequestView,
   admitted: AdmittedStream,
   response: StreamResponse,
-  { log, live, onReset }: StreamOptions,
+  { store, hub, onReset }: StreamOptions,
   onEnd: () => void,
 ): Promise<boolean> => {
   const { access, query } = admitted
   const filter = toFilter(access, query)
-  const { start, bounds, head } = await resolveStart(request, admitted, log, filter)
+  const { start, bounds, head } = await resolveStart(request, admitted, store, filter)
   // The client may have disconnected during the cursor lookup (S2).
   if (response.isGone()) return false
   // There is no await between this check and the subscription, so no revocation can be missed.
   if (!access.isStillValid()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
-  let leave: () => void = noop
+  let unsubscribe: () => void = noop
   const { sink, head: responseBytes } = response.detach(() => {
-    leave()
+    unsubscribe()
     onEnd()
   })
   const hello = encodeHelloEvent({
-    log_id: log.logId,
+    log_id: store.logId,
     cursor: start.cursor,
     first_db_id: bounds.first_db_id,
     last_db_id: bounds.last_db_id,
@@ -158,13 +158,13 @@ const subscribe = async (
   })
   const reset = start.reset === null ? [] : [encodeResetEvent(start.reset, bounds.first_db_id)]
   if (start.reset !== null) onReset(start.reset)
-  leave = live.subscribe({
+  unsubscribe = hub.subscribe({
     filter,
     sink,
     cursor: start.cursor,
     caughtUpAt: bounds.last_db_id,
     head,
-    token: tokenOf(access),
+    token: toStreamToken(access),
     preamble: Buffer.concat([responseBytes, encodeRetry(RETRY_MS), hello, ...reset]),
   })
   return true
@@ -174,7 +174,7 @@ const handler =
   (options: StreamOptions) =>
   async ({ ctx, ...admitted }: AdmittedStream & { readonly ctx: Context }): Promise<void> => {
     if (ctx.method === 'HEAD') {
-      await resolveStart(ctx, admitted, options.log, toFilter(admitted.access, admitted.query))
+      await resolveStart(ctx, admitted, options.store, toFilter(admitted.access, admitted.query))
       ctx.set(STREAM_HEADERS)
       ctx.status = 200
       return

@@ -14,7 +14,7 @@ export class CertificateManager {
   readonly #files: CertificateFiles
   readonly #logger: Logger
   #current: Certificate
-  #watch: CertificateWatcher | null = null
+  #watcher: CertificateWatcher | null = null
 
   /** @throws GatewayError certificate_invalid */
   constructor({ files, logger }: { files: CertificateFiles; logger: Logger }) {
@@ -30,33 +30,36 @@ export class CertificateManager {
   /** @param onChange called with each new certificate */
   start(onChange: (certificate: Certificate) => void): void {
     this.#warn(this.#current)
-    this.#watch = new CertificateWatcher({
+    this.#watcher = new CertificateWatcher({
       files: this.#files,
       current: this.#current,
       onChange: (certificate) => {
         onChange(certificate)
         this.#current = certificate
-        this.#logger.info(shown(certificate), 'TLS certificate reloaded')
+        this.#logger.info(toLogFields(certificate), 'TLS certificate reloaded')
         this.#warn(certificate)
       },
-      onFault: ({ code, hint, message }) =>
+      onError: ({ code, hint, message }) =>
         this.#logger.warn({ code, hint, cause: message }, 'TLS certificate reload failed, keeping the current one'),
     })
-    this.#watch.start()
+    this.#watcher.start()
   }
 
   stop(): void {
-    this.#watch?.stop()
+    this.#watcher?.stop()
   }
 
   #warn(certificate: Certificate): void {
-    const left = certificate.expiresAt - Date.now()
-    if (left > EXPIRY_WARNING_MS) return
-    this.#logger.warn(shown(certificate), left > 0 ? 'TLS certificate expires soon' : 'TLS certificate has expired')
+    const remainingMs = certificate.expiresAt - Date.now()
+    if (remainingMs > EXPIRY_WARNING_MS) return
+    this.#logger.warn(
+      toLogFields(certificate),
+      remainingMs > 0 ? 'TLS certificate expires soon' : 'TLS certificate has expired',
+    )
   }
 }
 
-const shown = ({ fingerprint, names, expiresAt }: Certificate) => ({
+const toLogFields = ({ fingerprint, names, expiresAt }: Certificate) => ({
   fingerprint,
   names,
   expires: new Date(expiresAt).toISOString(),

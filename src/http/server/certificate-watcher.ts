@@ -58,26 +58,26 @@ export interface WatchOptions {
   readonly current: Certificate
   readonly onChange: (certificate: Certificate) => void
   /** Called if new files cannot be used, once per state of the files. The current certificate stays in use. */
-  readonly onFault: (error: GatewayError) => void
+  readonly onError: (error: GatewayError) => void
 }
 
 /** Polls the files of a certificate and reports each new, complete pair. */
 export class CertificateWatcher {
   readonly #options: WatchOptions
-  #used: string
-  #seen: string
-  #judged = ''
+  #currentDigest: string
+  #lastState: string
+  #reportedState = ''
   #timer: NodeJS.Timeout | undefined
   #stopped = false
 
   constructor(options: WatchOptions) {
     this.#options = options
-    this.#used = digest(options.current.cert, options.current.key)
-    this.#seen = this.#used
+    this.#currentDigest = digest(options.current.cert, options.current.key)
+    this.#lastState = this.#currentDigest
   }
 
   start(): void {
-    this.#timer = setTimeout(() => void this.#look(), POLL_INTERVAL_MS).unref()
+    this.#timer = setTimeout(() => void this.#poll(), POLL_INTERVAL_MS).unref()
   }
 
   stop(): void {
@@ -85,14 +85,14 @@ export class CertificateWatcher {
     clearTimeout(this.#timer)
   }
 
-  async #look(): Promise<void> {
+  async #poll(): Promise<void> {
     const { certFile, keyFile } = this.#options.files
     try {
       const [cert, key] = await Promise.all([readFile(certFile), readFile(keyFile)])
-      this.#judge(digest(cert, key), () => parseCertificatePair(cert, key))
+      this.#evaluate(digest(cert, key), () => parseCertificatePair(cert, key))
     } catch (cause) {
       const text = errorChainText(cause)
-      this.#judge(text, () => {
+      this.#evaluate(text, () => {
         throw new GatewayError('certificate_invalid', `A file cannot be read: ${text}.`)
       })
     }
@@ -100,18 +100,18 @@ export class CertificateWatcher {
   }
 
   /** The two files are never written atomically: a state counts as complete if two polls in a row have read it. */
-  #judge(state: string, check: () => Certificate): void {
-    const settled = state === this.#seen
-    this.#seen = state
-    if (state === this.#used) this.#judged = ''
-    if (!settled || state === this.#used || state === this.#judged || this.#stopped) return
-    this.#judged = state
+  #evaluate(state: string, load: () => Certificate): void {
+    const isStable = state === this.#lastState
+    this.#lastState = state
+    if (state === this.#currentDigest) this.#reportedState = ''
+    if (!isStable || state === this.#currentDigest || state === this.#reportedState || this.#stopped) return
+    this.#reportedState = state
     try {
-      const certificate = check()
-      this.#used = state
+      const certificate = load()
+      this.#currentDigest = state
       this.#options.onChange(certificate)
     } catch (error) {
-      this.#options.onFault(error as GatewayError)
+      this.#options.onError(error as GatewayError)
     }
   }
 }

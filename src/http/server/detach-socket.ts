@@ -23,7 +23,7 @@ export const responseHead = (res: ServerResponse): Buffer => {
   let head = 'HTTP/1.1 200 OK\r\n'
   for (const name of names) {
     const value = res.getHeader(name)
-    for (const one of Array.isArray(value) ? value : [value]) head += `${name}: ${one}\r\n`
+    for (const item of Array.isArray(value) ? value : [value]) head += `${name}: ${item}\r\n`
   }
   return encodeResponseHead(head)
 }

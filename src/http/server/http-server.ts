@@ -32,7 +32,7 @@ export interface ServerOptions {
   readonly host: string
   readonly port: number
   /** True if other workers listen on the same port. */
-  readonly sharedPort: boolean
+  readonly reusePort: boolean
   /** Certificate for HTTPS; null for plain HTTP. */
   readonly certificate: Certificate | null
   /** Handles each connection of plain HTTP first. */
@@ -44,8 +44,8 @@ export class HttpServer {
   readonly #options: ServerOptions
   readonly #server: Server
   readonly #byAddress = new Map<string, Set<Socket>>()
-  #uncounted = 0
-  #refusing = false
+  #sinceSweep = 0
+  #stopping = false
 
   constructor(options: ServerOptions) {
     this.#options = options
@@ -68,7 +68,7 @@ export class HttpServer {
     if (limits.connections > 0) this.#server.maxConnections = limits.connections
     this.#server.prependListener('request', (request, response) => {
       // Otherwise a proxy that keeps sending requests on one connection would delay shutdown for ever.
-      if (this.#refusing && request.httpVersionMajor === 1) response.shouldKeepAlive = false
+      if (this.#stopping && request.httpVersionMajor === 1) response.shouldKeepAlive = false
     })
     this.#server.on('clientError', handleClientError)
     // Node would respond with 417 and no body; ignoring an unknown expectation is harmless.
@@ -84,25 +84,25 @@ export class HttpServer {
 
   /** @throws GatewayError listen_failed */
   listen(): Promise<void> {
-    const { host, port, sharedPort } = this.#options
+    const { host, port, reusePort } = this.#options
     return new Promise((resolve, reject) => {
       this.#server.once('error', (cause) =>
         reject(new GatewayError('listen_failed', `Cannot listen on ${host} port ${port}.`, { cause })),
       )
-      this.#server.listen({ host, port, backlog: BACKLOG, reusePort: sharedPort, exclusive: sharedPort }, resolve)
+      this.#server.listen({ host, port, backlog: BACKLOG, reusePort, exclusive: reusePort }, resolve)
     })
   }
 
   /** Refuses new connections, and further requests on open ones. Resolves when the last connection has ended. */
   stopAccepting(): Promise<void> {
-    this.#refusing = true
+    this.#stopping = true
     return new Promise((resolve) => {
-      const look = setInterval(() => {
+      const timer = setInterval(() => {
         this.#server.closeIdleConnections()
         this.#options.fastPath?.closeIdle()
       }, IDLE_CLOSE_INTERVAL_MS)
       this.#server.close(() => {
-        clearInterval(look)
+        clearInterval(timer)
         resolve()
       })
     })
@@ -121,7 +121,7 @@ export class HttpServer {
     const { proxies, limits } = this.#options
     const peer = proxies.trusts(socket.remoteAddress) ? null : proxies.peerAddress(socket.remoteAddress)
     if (peer === null) return
-    if (++this.#uncounted >= SWEEP_EVERY) this.#forget()
+    if (++this.#sinceSweep >= SWEEP_EVERY) this.#sweep()
     const sockets = this.#byAddress.get(peer) ?? new Set()
     if (sockets.size >= limits.connectionsPerAddress) dropClosed(sockets)
     if (sockets.size >= limits.connectionsPerAddress) {
@@ -131,8 +131,8 @@ export class HttpServer {
     this.#byAddress.set(peer, sockets.add(socket))
   }
 
-  #forget(): void {
-    this.#uncounted = 0
+  #sweep(): void {
+    this.#sinceSweep = 0
     for (const [peer, sockets] of this.#byAddress) {
       dropClosed(sockets)
       if (sockets.size === 0) this.#byAddress.delete(peer)

@@ -11,12 +11,12 @@ interface Usage {
 
 export interface SessionLimits {
   /** Timeout for the first request of a session, in milliseconds. */
-  readonly firstMs: number
+  readonly handshakeTimeoutMs: number
   /** Maximum time that a session can stay without a request, in milliseconds. */
-  readonly idleMs: number
+  readonly idleTimeoutMs: number
 }
 
-const LOOK_MS = 1_000
+const SWEEP_INTERVAL_MS = 1_000
 
 /**
  * Closes HTTP/2 sessions without requests. Frames alone do not keep a session alive: otherwise pings, or a head sent
@@ -52,18 +52,18 @@ export class Http2SessionReaper {
       })
     })
     session.once('close', () => this.#usage.delete(session))
-    this.#timer ??= setInterval(() => this.#look(performance.now()), LOOK_MS).unref()
+    this.#timer ??= setInterval(() => this.#sweep(performance.now()), SWEEP_INTERVAL_MS).unref()
   }
 
-  #look(now: number): void {
+  #sweep(now: number): void {
     if (this.#usage.size === 0) {
       clearInterval(this.#timer)
       this.#timer = undefined
     }
     for (const [session, usage] of this.#usage) {
       const { open, since, hasRequest, closing } = usage
-      const patience = hasRequest ? this.#limits.idleMs : this.#limits.firstMs
-      if (open > 0 || now - since < patience) continue
+      const timeoutMs = hasRequest ? this.#limits.idleTimeoutMs : this.#limits.handshakeTimeoutMs
+      if (open > 0 || now - since < timeoutMs) continue
       // A peer that does not respond to the graceful close is disconnected.
       if (closing || !hasRequest) session.destroy()
       else session.close()

@@ -25,7 +25,7 @@ export interface HttpsOptions {
   }
 }
 
-const contextOf = ({ cert, key }: Certificate) => ({
+const toSecureContext = ({ cert, key }: Certificate) => ({
   cert,
   key,
   // Explicit, so that no command-line flag of the process can lower it.
@@ -39,10 +39,10 @@ const contextOf = ({ cert, key }: Certificate) => ({
  */
 export const createHttpsServer = (options: HttpsOptions, handler: RequestListener): Server => {
   const { certificate, maxHeaderSize, maxHeaders, handshakeTimeoutMs, idleTimeoutMs, http1 } = options
-  const sessions = new Http2SessionReaper({ firstMs: handshakeTimeoutMs, idleMs: idleTimeoutMs })
+  const sessions = new Http2SessionReaper({ handshakeTimeoutMs, idleTimeoutMs })
   // The types omit maxHeaderSize, which is passed on to HTTP/1.1.
   const settings: SecureServerOptions & { maxHeaderSize: number } = {
-    ...contextOf(certificate),
+    ...toSecureContext(certificate),
     ...http1,
     allowHTTP1: true,
     noDelay: true,
@@ -82,4 +82,4 @@ const withRequestTimeout =
 
 /** Uses the new certificate for new connections; established ones are not affected. */
 export const replaceCertificate = (server: Server, certificate: Certificate): void =>
-  (server as unknown as Http2SecureServer).setSecureContext(contextOf(certificate))
+  (server as unknown as Http2SecureServer).setSecureContext(toSecureContext(certificate))

@@ -24,10 +24,10 @@ export class StreamRequest implements RequestView {
   }
 }
 
-const patternOf = (path: string): string => path.replace(/:\w+/, '([^/?#\\s]+)')
+const toPattern = (path: string): string => path.replace(/:\w+/, '([^/?#\\s]+)')
 /** Derived from the routes, so that the fast path serves no other URLs. */
 const LINE = new RegExp(
-  `^GET (${patternOf(EVENT_STREAM.path)}|${patternOf(EVENTS_STREAM.path)})(?:\\?([^#\\s]*))? HTTP/1\\.1$`,
+  `^GET (${toPattern(EVENT_STREAM.path)}|${toPattern(EVENTS_STREAM.path)})(?:\\?([^#\\s]*))? HTTP/1\\.1$`,
 )
 /** A complete head in visible ASCII, with blanks only inside lines, and nothing after it. */
 const HEAD = /^[\x21-\x7e][\x20-\x7e\t]*(?:\r\n[\x21-\x7e][\x20-\x7e\t]*)*\r\n\r\n$/
@@ -59,7 +59,7 @@ export const parseStreamRequest = (socket: Socket, bytes: Buffer): StreamRequest
   const text = bytes.toString('latin1')
   const [, path, segment, query = ''] = LINE.exec(text.slice(0, text.indexOf('\r\n'))) ?? []
   if (path === undefined || !HEAD.test(text)) return null
-  const event = segment === undefined ? null : decoded(segment)
+  const event = segment === undefined ? null : decodeSegment(segment)
   if (event === undefined) return null
   const lines = text.split('\r\n')
   // The request line comes first; splitting leaves two empty lines at the end.
@@ -78,7 +78,7 @@ export const parseStreamRequest = (socket: Socket, bytes: Buffer): StreamRequest
 }
 
 /** @returns undefined if the text is not percent-encoded UTF-8 */
-const decoded = (segment: string): string | undefined => {
+const decodeSegment = (segment: string): string | undefined => {
   try {
     return decodeURIComponent(segment)
   } catch {

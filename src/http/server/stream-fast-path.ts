@@ -49,31 +49,31 @@ const HEAD = Object.entries({ Vary: 'Origin', ...DEFAULT_HEADERS, ...STREAM_HEAD
  */
 export class StreamFastPath {
   /** Errors of the requests that were passed to the HTTP server. */
-  readonly refusals: FastPathErrors = new WeakMap()
+  readonly errors: FastPathErrors = new WeakMap()
   readonly #options: FastPathOptions
-  readonly #checkName: HostCheck | null
+  readonly #checkHost: HostCheck | null
   /** Connections that have received nothing yet. */
-  readonly #silent = new Set<Socket>()
+  readonly #idle = new Set<Socket>()
 
   constructor(options: FastPathOptions) {
     this.#options = options
-    this.#checkName = options.hosts === null ? null : createHostCheck(options, options.hosts)
+    this.#checkHost = options.hosts === null ? null : createHostCheck(options, options.hosts)
   }
 
   /** @param serve passes a connection to the HTTP server, which then reads the bytes that it emits */
   accept(socket: Socket, serve: (socket: Socket) => void): void {
     const { headersMs } = this.#options
-    this.#silent.add(socket)
+    this.#idle.add(socket)
     new PendingConnection(socket, headersMs, {
       serve,
-      onFirstBytes: () => this.#silent.delete(socket),
+      onFirstBytes: () => this.#idle.delete(socket),
       open: (request) => this.#open(request),
     })
   }
 
   /** Closes the connections that have received nothing yet. */
   closeIdle(): void {
-    for (const socket of this.#silent) socket.destroy()
+    for (const socket of this.#idle) socket.destroy()
   }
 
   /** @returns null if the stream is open, or the error that the HTTP server must send */
@@ -83,14 +83,14 @@ export class StreamFastPath {
     const startedAt = performance.now()
     const request_id = randomUUID()
     try {
-      this.#checkName?.(request)
+      this.#checkHost?.(request)
       const admitted = await this.#admit(request)
       const open = await openStream(request, admitted, createStreamResponse(socket, request_id), this.#options)
       const { path } = request.event === null ? EVENTS_STREAM : EVENT_STREAM
       if (open) onResponse(path, request.method, 200, (performance.now() - startedAt) / 1_000)
     } catch (thrown) {
       const error = toGatewayError(thrown)
-      this.refusals.set(socket, error)
+      this.errors.set(socket, error)
       return error
     }
     logRequest(logger, startedAt, { request_id, method: request.method, path: request.path, status: 200 })
@@ -133,43 +133,43 @@ interface PendingConnectionHandlers {
  */
 class PendingConnection {
   readonly #socket: Socket
-  readonly #host: PendingConnectionHandlers
-  #came: Buffer[] = []
+  readonly #handlers: PendingConnectionHandlers
+  #received: Buffer[] = []
 
-  constructor(socket: Socket, headersMs: number, host: PendingConnectionHandlers) {
+  constructor(socket: Socket, headersMs: number, handlers: PendingConnectionHandlers) {
     this.#socket = socket
-    this.#host = host
+    this.#handlers = handlers
     socket.on('data', this.#onData)
     socket.on('end', destroySocket)
     socket.on('error', noop)
-    socket.on('close', host.onFirstBytes)
+    socket.on('close', handlers.onFirstBytes)
     socket.on('timeout', this.#onTimeout)
     socket.setTimeout(headersMs)
   }
 
   readonly #onData = (bytes: Buffer): void => {
-    this.#came.push(bytes)
-    if (this.#came.length > 1) {
+    this.#received.push(bytes)
+    if (this.#received.length > 1) {
       // Stream requests are not followed by data. Pause further input until the owner of the connection is decided.
       this.#socket.pause()
       return
     }
-    this.#host.onFirstBytes()
+    this.#handlers.onFirstBytes()
     const request = parseStreamRequest(this.#socket, bytes)
     if (request === null) this.#serve()
-    else void this.#host.open(request).then((refusal) => (refusal === null ? this.#leave() : this.#serve()))
+    else void this.#handlers.open(request).then((error) => (error === null ? this.#detach() : this.#serve()))
   }
 
   readonly #onTimeout = (): void => {
-    const late = new Error('nothing was received on this connection')
-    handleClientError(Object.assign(late, { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), this.#socket)
+    const error = new Error('nothing was received on this connection')
+    handleClientError(Object.assign(error, { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), this.#socket)
   }
 
   /** Releases the socket. If a stream owns it, further client input is discarded. */
-  #leave(): void {
+  #detach(): void {
     const socket = this.#socket
     socket.off('data', this.#onData)
-    socket.off('close', this.#host.onFirstBytes)
+    socket.off('close', this.#handlers.onFirstBytes)
     socket.off('timeout', this.#onTimeout)
     socket.setTimeout(0)
     socket.resume()
@@ -178,10 +178,10 @@ class PendingConnection {
   #serve(): void {
     const socket = this.#socket
     if (socket.destroyed) return
-    this.#leave()
+    this.#detach()
     socket.off('end', destroySocket)
-    this.#host.serve(socket)
+    this.#handlers.serve(socket)
     socket.off('error', noop)
-    socket.unshift(Buffer.concat(this.#came))
+    socket.unshift(Buffer.concat(this.#received))
   }
 }

@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import type { Client } from 'pg'
 import type { ErrorCode } from '../../core/errors.ts'
 import type { QuarantineEnvelope, QuarantineRow, QuarantineSummary, ReplayRequest } from '../../core/quarantine.ts'
-import type { RejectedFilter } from '../../core/quarantine-filter.ts'
+import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
 import { conflictDetail, UNSTORABLE_DETAIL } from '../rejections.ts'
 import { MAX_PAGE_ROWS, PAGE_BYTES } from '../sqlite/quarantine-reader.ts'
 import type { Quarantine, ReasonCount, ReplayResult } from '../store.ts'
@@ -22,7 +22,7 @@ const likeOf = (pattern: string): string =>
     .replaceAll('*', '%')
 
 /** Rows that match a filter, between two ids, both exclusive. */
-const filtered = ({ ids, reasons, routingKey, since }: RejectedFilter, after: number, before: number) => {
+const filtered = ({ ids, reasons, routingKey, since }: QuarantineFilter, after: number, before: number) => {
   let query = db.selectFrom('rejected').where('rejected_id', '>', after).where('rejected_id', '<', before)
   if (ids !== null) query = query.where(sql<boolean>`rejected_id = ANY(${ids}::bigint[])`)
   if (reasons !== null) query = query.where(sql<boolean>`reason = ANY(${reasons}::text[])`)
@@ -46,7 +46,7 @@ export class PostgresQuarantineReader {
     this.#pool = pool
   }
 
-  async count(filter: RejectedFilter): Promise<{ readonly rows: number; readonly last_rejected_id: number }> {
+  async count(filter: QuarantineFilter): Promise<{ readonly rows: number; readonly last_rejected_id: number }> {
     const last = sql<number>`coalesce(max(rejected_id), 0)::bigint`.as('last_rejected_id')
     const [counted] = await this.#rows<{ rows: number; last_rejected_id: number }>(
       filtered(filter, 0, MAX_DB_ID)
@@ -56,7 +56,7 @@ export class PostgresQuarantineReader {
     return counted!
   }
 
-  async newest(filter: RejectedFilter, before: number, limit: number): Promise<QuarantineEnvelope[]> {
+  async newest(filter: QuarantineFilter, before: number, limit: number): Promise<QuarantineEnvelope[]> {
     const query = filtered(filter, 0, before === 0 ? MAX_DB_ID : before)
     const rows = this.#rows<QuarantineEnvelope>(
       query.select(QUARANTINE_ENVELOPE_COLUMNS).orderBy('rejected_id', 'desc').limit(limit).compile(),
@@ -64,7 +64,7 @@ export class PostgresQuarantineReader {
     return (await rows).map(named)
   }
 
-  async newestLines(filter: RejectedFilter, before: number, limit: number): Promise<QuarantineSummary[]> {
+  async newestLines(filter: QuarantineFilter, before: number, limit: number): Promise<QuarantineSummary[]> {
     const query = filtered(filter, 0, before === 0 ? MAX_DB_ID : before)
     const rows = this.#rows<QuarantineSummary>(
       query.select(QUARANTINE_SUMMARY_COLUMNS).orderBy('rejected_id', 'desc').limit(limit).compile(),
@@ -73,7 +73,7 @@ export class PostgresQuarantineReader {
   }
 
   /** @param most bytes of bodies at which the page ends; its first row is always included */
-  async after(filter: RejectedFilter, after: number, through: number, most = PAGE_BYTES): Promise<QuarantineRow[]> {
+  async after(filter: QuarantineFilter, after: number, through: number, most = PAGE_BYTES): Promise<QuarantineRow[]> {
     const before = sql<number>`sum(length(body)) OVER (ORDER BY rejected_id) - length(body)`.as('before')
     const page = filtered(filter, after, through + 1)
       .select([...QUARANTINE_ENVELOPE_COLUMNS, 'body', before])
@@ -86,7 +86,7 @@ export class PostgresQuarantineReader {
     return (await this.#rows<QuarantineRow>(query.orderBy('rejected_id').compile())).map(named)
   }
 
-  async idsAfter(filter: RejectedFilter, after: number, through: number, limit: number): Promise<number[]> {
+  async idsAfter(filter: QuarantineFilter, after: number, through: number, limit: number): Promise<number[]> {
     const query = filtered(filter, after, through + 1)
       .select('rejected_id')
       .orderBy('rejected_id')
@@ -160,14 +160,14 @@ const replayAll = async (
   const there = new Set(
     (await queryRows<{ rejected_id: number }>(client, query.compile())).map((row) => row.rejected_id),
   )
-  const messages = replays.flatMap(({ rejected_id, checked }) =>
-    'message' in checked && there.has(rejected_id) ? [checked.message] : [],
+  const messages = replays.flatMap(({ rejected_id, result }) =>
+    'message' in result && there.has(rejected_id) ? [result.message] : [],
   )
   const stored = await storeMessages(client, messages, singly)
   const gone: number[] = []
   const outcomes: ReplayResult[] = []
-  for (const { rejected_id, checked } of replays) {
-    const outcome = there.delete(rejected_id) ? outcomeOf(checked, () => stored.shift()!) : { kind: 'gone' as const }
+  for (const { rejected_id, result } of replays) {
+    const outcome = there.delete(rejected_id) ? outcomeOf(result, () => stored.shift()!) : { kind: 'gone' as const }
     if (outcome.kind === 'kept') await keep(client, rejected_id, outcome.reason, outcome.detail)
     else if (outcome.kind !== 'gone') gone.push(rejected_id)
     outcomes.push(outcome)
@@ -182,10 +182,10 @@ const keep = async (client: Client, rejected_id: number, reason: ErrorCode, deta
 }
 
 const outcomeOf = (
-  checked: ReplayRequest['checked'],
+  checked: ReplayRequest['result'],
   stored: () => { readonly kind: string; readonly db_id: number },
 ): ReplayResult => {
-  if ('refusal' in checked) return { kind: 'kept', ...checked.refusal }
+  if ('error' in checked) return { kind: 'kept', ...checked.error }
   const { kind, db_id } = stored()
   if (kind === 'stored' || kind === 'duplicate') return { kind, db_id, message: checked.message }
   if (kind === 'conflict') return { kind: 'kept', reason: 'message_conflict', detail: conflictDetail(db_id) }

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { RejectedFilter } from '../../core/quarantine-filter.ts'
+import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
 import { QUARANTINE_ENVELOPE_COLUMNS, QUARANTINE_SUMMARY_COLUMNS } from '../tables.ts'
 import { compileSql, db, namedParam } from './queries.ts'
 
@@ -32,7 +32,12 @@ export type Columns = keyof typeof COLUMNS
 const globOf = (pattern: string): string => pattern.replace(/[[?]/g, '[$&]')
 
 /** Returns the named parameters of a filter. Lists are passed as JSON, so that one SQL text serves lists of any length. */
-export const filterParams = ({ ids, reasons, routingKey, since }: RejectedFilter): Record<string, string | number> => ({
+export const filterParams = ({
+  ids,
+  reasons,
+  routingKey,
+  since,
+}: QuarantineFilter): Record<string, string | number> => ({
   ...(ids !== null && { ids: JSON.stringify(ids) }),
   ...(reasons !== null && { reasons: JSON.stringify(reasons) }),
   ...(routingKey !== null && { routing_key: globOf(routingKey) }),
@@ -40,7 +45,7 @@ export const filterParams = ({ ids, reasons, routingKey, since }: RejectedFilter
 })
 
 /** Rows between @after and @before that match a filter. */
-const filtered = ({ ids, reasons, routingKey, since }: RejectedFilter) => {
+const filtered = ({ ids, reasons, routingKey, since }: QuarantineFilter) => {
   let query = db
     .selectFrom('rejected')
     .where('rejected_id', '>', namedParam('after'))
@@ -53,7 +58,7 @@ const filtered = ({ ids, reasons, routingKey, since }: RejectedFilter) => {
 }
 
 /** Matching rows in either direction, at most @limit. */
-export const pageQuery = (filter: RejectedFilter, direction: 'asc' | 'desc', columns: Columns): string =>
+export const pageQuery = (filter: QuarantineFilter, direction: 'asc' | 'desc', columns: Columns): string =>
   compileSql(filtered(filter).select(COLUMNS[columns]).orderBy('rejected_id', direction).limit(namedParam('limit')))
 
 /** One row with only the first @bytes of its body. */
@@ -79,7 +84,7 @@ export const REASONS = compileSql(
 export const LAST_ID = compileSql(db.selectFrom('rejected').select(sql<number>`coalesce(max(rejected_id), 0)`.as('id')))
 
 /** The number of matching rows, and the greatest rejected_id among them. */
-export const countQuery = (filter: RejectedFilter): string =>
+export const countQuery = (filter: QuarantineFilter): string =>
   compileSql(
     filtered(filter).select([
       sql<number>`count(*)`.as('rows'),

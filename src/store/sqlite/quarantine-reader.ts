@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3'
 import type { QuarantineEnvelope, QuarantineRow, QuarantineSummary } from '../../core/quarantine.ts'
-import type { RejectedFilter } from '../../core/quarantine-filter.ts'
+import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
 import * as queries from './quarantine-queries.ts'
 import { storageError } from './writer.ts'
 
@@ -18,7 +18,7 @@ export class QuarantineReader {
   }
 
   /** Returns the number of matching rows and the greatest rejected_id among them; 0 if there are none. */
-  count(filter: RejectedFilter): { readonly rows: number; readonly last_rejected_id: number } {
+  count(filter: QuarantineFilter): { readonly rows: number; readonly last_rejected_id: number } {
     return this.#read(queries.countQuery(filter), (statement) => {
       const params = { ...queries.filterParams(filter), after: 0, before: END }
       return statement.get(params) as { rows: number; last_rejected_id: number }
@@ -26,12 +26,12 @@ export class QuarantineReader {
   }
 
   /** Returns the newest rows with `rejected_id < before`, newest first, without their bodies; `before` 0 starts at the newest row. */
-  newest(filter: RejectedFilter, before: number, limit: number): QuarantineEnvelope[] {
+  newest(filter: QuarantineFilter, before: number, limit: number): QuarantineEnvelope[] {
     return this.#newest(filter, before, limit, 'head') as QuarantineEnvelope[]
   }
 
   /** Like `newest`, but only with the columns of a list, all of which are limited in size. */
-  newestLines(filter: RejectedFilter, before: number, limit: number): QuarantineSummary[] {
+  newestLines(filter: QuarantineFilter, before: number, limit: number): QuarantineSummary[] {
     return this.#newest(filter, before, limit, 'line') as QuarantineSummary[]
   }
 
@@ -40,7 +40,7 @@ export class QuarantineReader {
    *
    * @param most bytes of bodies at which the page ends; its first row is always included
    */
-  after(filter: RejectedFilter, after: number, through: number, most = PAGE_BYTES): QuarantineRow[] {
+  after(filter: QuarantineFilter, after: number, through: number, most = PAGE_BYTES): QuarantineRow[] {
     return this.#read(queries.pageQuery(filter, 'asc', 'whole'), (statement) => {
       const params = { ...queries.filterParams(filter), after, before: through + 1, limit: MAX_PAGE_ROWS }
       const page: QuarantineRow[] = []
@@ -55,7 +55,7 @@ export class QuarantineReader {
   }
 
   /** Returns the ids with `after < rejected_id <= through`, oldest first, at most `limit`. */
-  idsAfter(filter: RejectedFilter, after: number, through: number, limit: number): number[] {
+  idsAfter(filter: QuarantineFilter, after: number, through: number, limit: number): number[] {
     return this.#read(queries.pageQuery(filter, 'asc', 'id'), (statement) => {
       const params = { ...queries.filterParams(filter), after, before: through + 1, limit }
       return statement.pluck().all(params) as number[]
@@ -80,7 +80,7 @@ export class QuarantineReader {
     return this.#read(queries.LAST_ID, (statement) => statement.pluck().get() as number)
   }
 
-  #newest(filter: RejectedFilter, before: number, limit: number, columns: 'line' | 'head'): unknown[] {
+  #newest(filter: QuarantineFilter, before: number, limit: number, columns: 'line' | 'head'): unknown[] {
     return this.#read(queries.pageQuery(filter, 'desc', columns), (statement) => {
       const params = { ...queries.filterParams(filter), after: 0, before: before === 0 ? END : before, limit }
       return statement.all(params)

@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3'
 import type { QuarantineEnvelope, QuarantineRow, ReplayRequest } from '../../core/quarantine.ts'
-import type { RejectedFilter } from '../../core/quarantine-filter.ts'
+import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
 import type { ReplayResult } from '../store.ts'
 import { assertDatabase, openConnection } from './file.ts'
 import { QuarantineReader } from './quarantine-reader.ts'
@@ -12,13 +12,13 @@ type Awaitable<T> = T | Promise<T>
 export interface QuarantineAccess {
   close(): Awaitable<void>
   /** Returns the number of matching rows and the greatest rejected_id among them; 0 if there are none. */
-  count(filter: RejectedFilter): Awaitable<{ readonly rows: number; readonly last_rejected_id: number }>
+  count(filter: QuarantineFilter): Awaitable<{ readonly rows: number; readonly last_rejected_id: number }>
   /** Returns the newest rows with `rejected_id < before`, newest first, without their bodies; `before` 0 starts at the newest row. */
-  newest(filter: RejectedFilter, before: number, limit: number): Awaitable<QuarantineEnvelope[]>
+  newest(filter: QuarantineFilter, before: number, limit: number): Awaitable<QuarantineEnvelope[]>
   /** Returns rows with their bodies with `after < rejected_id <= through`, oldest first, as many as fit into a page. Empty at the end. */
-  after(filter: RejectedFilter, after: number, through: number): Awaitable<QuarantineRow[]>
+  after(filter: QuarantineFilter, after: number, through: number): Awaitable<QuarantineRow[]>
   /** Returns the ids with `after < rejected_id <= through`, oldest first, at most `limit`. */
-  idsAfter(filter: RejectedFilter, after: number, through: number, limit: number): Awaitable<number[]>
+  idsAfter(filter: QuarantineFilter, after: number, through: number, limit: number): Awaitable<number[]>
   /** Stores the messages that are now accepted and deletes their rows from the quarantine, in one transaction. */
   replay(replays: readonly ReplayRequest[]): Awaitable<ReplayResult[]>
   /** Deletes rows permanently. @returns the number of rows deleted */

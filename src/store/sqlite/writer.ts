@@ -248,19 +248,19 @@ export class SqliteWriter {
     return { kind: 'conflict', db_id: standing.db_id }
   }
 
-  #replayOne({ rejected_id, checked }: ReplayRequest, growth: Map<string, EventDelta>): ReplayResult {
+  #replayOne({ rejected_id, result }: ReplayRequest, growth: Map<string, EventDelta>): ReplayResult {
     const keep = (reason: ErrorCode, detail: string): ReplayResult => {
       const there = this.#keepRejected.run({ rejected_id, reason, detail }).changes === 1
       return there ? { kind: 'kept', reason, detail } : { kind: 'gone' }
     }
-    if ('refusal' in checked) return keep(checked.refusal.reason, checked.refusal.detail)
+    if ('error' in result) return keep(result.error.reason, result.error.detail)
     // Another process has replayed or deleted the row since it was read, so it must not be stored again.
     if (this.#isRejected.get({ rejected_id }) === undefined) return { kind: 'gone' }
-    const { kind, db_id } = this.#store(checked.message, null, growth)
+    const { kind, db_id } = this.#store(result.message, null, growth)
     if (kind === 'conflict') return keep('message_conflict', conflictDetail(db_id))
     if (kind !== 'stored' && kind !== 'duplicate') return keep('message_unstorable', UNSTORABLE_DETAIL)
     this.#forgetRejected.run({ rejected_id })
-    return { kind, db_id, message: checked.message }
+    return { kind, db_id, message: result.message }
   }
 
   #reject(rejection: RejectedDelivery): AppendResult {

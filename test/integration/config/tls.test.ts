@@ -44,7 +44,7 @@ config('takes a certificate with its key, and a broker with its authority', () =
   const { tls, broker } = loadConfig(env)
   assert.equal(tls, { certFile, keyFile })
   assert.equal(broker?.address.tls, { caFile: authority.caFile, certFile, keyFile })
-  const shown = explainConfig({ own: env, dotEnv: {} })
+  const shown = explainConfig({ processEnv: env, dotEnv: {} })
   assert.is(shown.find(({ name }) => name === 'TLS_KEY_FILE')?.value, keyFile)
 })
 

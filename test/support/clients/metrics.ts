@@ -1,11 +1,11 @@
 import { ROUTES } from '../../../src/http/app.ts'
-import { type MetricSources, makeMetrics } from '../../../src/telemetry/metrics.ts'
+import { createMetrics, type MetricSources } from '../../../src/telemetry/metrics.ts'
 
 /** An idle gateway whose metrics are read; every metric is present. */
 export const QUIET: MetricSources = {
   version: '0.0.0',
   mode: 'broker',
-  live: () => ({ channels: 0, pageReads: 0, messages: 0, bytes: 0, pages: 0 }),
+  hubStats: () => ({ channels: 0, pageReads: 0, messages: 0, bytes: 0, pages: 0 }),
   subscribers: () => ({ live: 0, catching_up: 0, stalled: 0 }),
   queue: () => ({ ready: 0, consumers: 0, dead: 0 }),
   size: async () => ({ database: 0, wal: 0, free: 0 }),
@@ -24,7 +24,7 @@ export interface Declared {
 
 /** Every metric of the gateway, by name. */
 export const declaredMetrics = (): Map<string, Declared> => {
-  const { registry } = makeMetrics(QUIET)
+  const { registry } = createMetrics(QUIET)
   const metrics = registry.getMetricsAsArray() as unknown as {
     name: string
     help: string

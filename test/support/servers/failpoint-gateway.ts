@@ -28,5 +28,5 @@ const log = new SqliteStore({
     },
   },
 })
-const gateway = new Gateway({ config, logger, version: '0.0.0', log })
+const gateway = new Gateway({ config, logger, version: '0.0.0', store: log })
 process.exit(await runGateway(gateway, config, logger))

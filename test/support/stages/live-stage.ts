@@ -48,7 +48,7 @@ export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<
   const faults: unknown[] = []
   const clock = new Clock().install()
   const live = new StreamHub({
-    log,
+    store: log,
     changes: bell,
     heartbeatMs: 15_000,
     maxAgeMs: 0,

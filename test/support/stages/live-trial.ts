@@ -102,7 +102,7 @@ export class LiveTrial {
     this.#log = new TroubledLog(log)
     this.#clock = clock
     this.#live = new StreamHub({
-      log: this.#log,
+      store: this.#log,
       changes: this.#bell,
       heartbeatMs: 1_000,
       maxAgeMs: 0,

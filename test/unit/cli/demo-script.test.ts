@@ -29,7 +29,7 @@ script('shows every role with every type of message, in each incident', () => {
   )
   for (const seed of SEEDS) {
     const roles = new Set(['system', 'ai_assistant', '_captain', '_manager', '_operator', '_executor', '_expert'])
-    const seen = play(seed).map(({ beat }) => `${roles.has(beat.from) ? beat.from : null} ${beat.type}`)
+    const seen = play(seed).map(({ step }) => `${roles.has(step.from) ? step.from : null} ${step.type}`)
     assert.equal([...new Set(seen)].sort(), [...expected].sort(), `seed ${seed}`)
   }
 })
@@ -39,13 +39,13 @@ script('plays every scenario, one of them in Chinese, and each in several rounds
   assert.is(slugs.size, SCENARIOS.length)
   for (const seed of SEEDS) {
     const cues = play(seed)
-    const rounds = cues.map(({ beat }) => beat.round).filter((round) => round !== null)
+    const rounds = cues.map(({ step }) => step.round).filter((round) => round !== null)
     assert.equal(
       rounds,
       [...rounds].sort((a, b) => a - b),
     )
     assert.ok(rounds.at(-1)! >= 2)
-    const responses = cues.map(({ beat }) => (beat.data as Json).response_type).filter(Boolean)
+    const responses = cues.map(({ step }) => (step.data as Json).response_type).filter(Boolean)
     for (const kind of ['TASK', 'ROGER', 'ACTION', 'COMMAND']) assert.ok(responses.includes(kind), kind)
     assert.is(responses.at(-1), 'MISSION_COMPLETE')
   }

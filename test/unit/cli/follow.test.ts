@@ -47,7 +47,13 @@ const hearOut = async ({ url, server }: Played, count: number, silenceMs = 10_00
   const ids: number[] = []
   const notes: string[] = []
   try {
-    const heard = follow({ url, start: ['last_message_db_id', '0'], silenceMs, signal: stop.signal, token: noToken })
+    const heard = follow({
+      url,
+      start: ['last_message_db_id', '0'],
+      idleTimeoutMs: silenceMs,
+      signal: stop.signal,
+      token: noToken,
+    })
     for await (const one of heard as AsyncGenerator<StreamItem>) {
       if (one.kind === 'message') ids.push(one.db_id)
       if (one.kind === 'note') notes.push(one.text)
@@ -158,7 +164,7 @@ lines('slow output applies back-pressure to the stream instead of buffering it',
   const heard = follow({
     url: played.url,
     start: ['tail', '5'],
-    silenceMs: 10_000,
+    idleTimeoutMs: 10_000,
     signal: stop.signal,
     token: noToken,
   })

@@ -26,7 +26,7 @@ help('--help and docs/CLI.md name the same flags, forms and examples', () => {
     assert.ok(section !== '', `docs/CLI.md has no section ${command.name}`)
     const rows = [...section.matchAll(/^\| `--([\w-]+)(?: ([^`]+))?` \| (.+) \|$/gm)]
     const documented = rows.map(([, name, value, meaning]) => [name, value, meaning])
-    const known = Object.entries(command.flags).map(([name, { value, meaning }]) => [name, value, meaning])
+    const known = Object.entries(command.flags).map(([name, { value, description }]) => [name, value, description])
     assert.equal(documented, known, command.name)
     const shown = [...renderHelp(command).matchAll(/^ {2}--([\w-]+)/gm)].map(([, name]) => name)
     assert.equal(shown, [...Object.keys(command.flags), 'help'])

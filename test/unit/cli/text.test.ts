@@ -5,7 +5,7 @@ import { createStyler } from '../../../src/cli/colours.ts'
 import { formatMessageLine } from '../../../src/cli/message-line.ts'
 import { ProgressReporter, progressLine } from '../../../src/cli/progress.ts'
 import { type InputLine, readLines } from '../../../src/cli/publish/lines.ts'
-import { sinceOf } from '../../../src/cli/rejected/options.ts'
+import { parseSinceFlag } from '../../../src/cli/rejected/options.ts'
 import { escapeForTerminal, truncate, visibleBytes, visibleJson, widthOf } from '../../../src/cli/terminal-escape.ts'
 import { suite } from '../../support/harness/suite.ts'
 
@@ -46,7 +46,7 @@ text('wide characters take two columns, and a cut text fits', () => {
 
 const shown = (fields: object, columns = Number.POSITIVE_INFINITY) =>
   formatMessageLine(JSON.stringify({ event_id: 'e', received_at: '2026-11-22T10:00:00.123Z', db_id: 7, ...fields }), {
-    paint: createStyler(columns !== Number.POSITIVE_INFINITY),
+    applyStyle: createStyler(columns !== Number.POSITIVE_INFINITY),
     columns,
     withEvent: false,
   })
@@ -83,7 +83,7 @@ text('no name or depth that a publisher can choose crashes the command', () => {
   ]) {
     for (const columns of [80, Number.POSITIVE_INFINITY]) {
       const data = `{"message_from":"_captain","message_content":${content},"n":12302548181076029,"db_id":7}`
-      const line = formatMessageLine(data, { paint: createStyler(false), columns, withEvent: false })
+      const line = formatMessageLine(data, { applyStyle: createStyler(false), columns, withEvent: false })
       assert.match(line, /#7 captain .*\{"message_from":"_captain"/)
     }
   }
@@ -92,7 +92,7 @@ text('no name or depth that a publisher can choose crashes the command', () => {
 text('numbers of an unknown shape are shown digit for digit', () => {
   const data = '{"db_id":7,"message_content":{"n":12302548181076029,"r":1.10}}'
   const line = formatMessageLine(data, {
-    paint: createStyler(false),
+    applyStyle: createStyler(false),
     columns: Number.POSITIVE_INFINITY,
     withEvent: false,
   })
@@ -144,11 +144,11 @@ lines('that are too long are reported with their size and not buffered', async (
 const work = suite('progress')
 
 work('shows count, rate, share and what is left', () => {
-  const line = progressLine({ what: 'replaying', done: 500, total: 1_000, failed: 2 }, 100)
+  const line = progressLine({ label: 'replaying', done: 500, total: 1_000, failed: 2 }, 100)
   assert.is(line, '[############............] replaying 500 of 1,000, 100/s, 2 failed, 5 s left')
-  assert.is(progressLine({ what: 'publishing', done: 1_500, total: null, failed: 0 }, 300), 'publishing 1,500, 300/s')
+  assert.is(progressLine({ label: 'publishing', done: 1_500, total: null, failed: 0 }, 300), 'publishing 1,500, 300/s')
   assert.match(
-    progressLine({ what: 'x', done: 30, total: null, share: 0.25, failed: 0 }, 10),
+    progressLine({ label: 'x', done: 30, total: null, share: 0.25, failed: 0 }, 10),
     /^\[#{6}\.{18}\] .*9 s left$/,
   )
 })
@@ -157,23 +157,23 @@ work('is drawn ten times a second at most, wiped before other lines, and never o
   let written = ''
   const screen = (isTerminal: boolean) => ({ isTerminal, columns: 80, print: (part: string) => void (written += part) })
   const bar = new ProgressReporter(screen(true))
-  for (let now = 0; now < 1_000; now += 10) bar.show({ what: 'x', done: now, total: null, failed: 0 }, now)
+  for (let now = 0; now < 1_000; now += 10) bar.show({ label: 'x', done: now, total: null, failed: 0 }, now)
   assert.is(written.split('\r').length - 1, 10)
   bar.clear()
   assert.ok(written.endsWith('\r\x1b[K'))
   written = ''
   bar.clear()
-  new ProgressReporter(screen(false)).show({ what: 'x', done: 1, total: 2, failed: 0 })
+  new ProgressReporter(screen(false)).show({ label: 'x', done: 1, total: 2, failed: 0 })
   assert.is(written, '')
 })
 
 work('a time is an age or a date', () => {
   const now = Date.parse('2026-11-22T10:00:00Z')
-  assert.is(sinceOf('90s', now), now - 90_000)
-  assert.is(sinceOf('7d', now), now - 7 * 86_400_000)
-  assert.is(sinceOf('2026-11-21T10:00:00Z', now), now - 86_400_000)
+  assert.is(parseSinceFlag('90s', now), now - 90_000)
+  assert.is(parseSinceFlag('7d', now), now - 7 * 86_400_000)
+  assert.is(parseSinceFlag('2026-11-21T10:00:00Z', now), now - 86_400_000)
   for (const bad of ['yesterday', '7', '7y', '', '2026-99-99'])
-    assert.throws(() => sinceOf(bad, now), /--since must be/)
+    assert.throws(() => parseSinceFlag(bad, now), /--since must be/)
 })
 
 text.run()

@@ -58,7 +58,7 @@ access('a secret that is too short for HS256 is refused, and never shown', () =>
   assert.not.match(faultsOf({ JWT_SECRET: short }).join(), short)
   // Bytes count, not characters.
   assert.equal(faultsOf({ JWT_SECRET: '密'.repeat(11) }), [])
-  const shown = explainConfig({ own: { JWT_SECRET: SECRET }, dotEnv: {} })
+  const shown = explainConfig({ processEnv: { JWT_SECRET: SECRET }, dotEnv: {} })
   assert.is(shown.find(({ name }) => name === 'JWT_SECRET')?.value, '***')
   assert.not.match(JSON.stringify(shown), SECRET)
 })

@@ -15,7 +15,7 @@ const addressOf = (url: string): PostgresAddress => loadConfig({ DATABASE_URL: u
 
 /** DATABASE_URL as the `config` command shows it. */
 const shownUrl = (env: Record<string, string>): string =>
-  explainConfig({ own: env, dotEnv: {} }).find(({ name }) => name === 'DATABASE_URL')!.value!
+  explainConfig({ processEnv: env, dotEnv: {} }).find(({ name }) => name === 'DATABASE_URL')!.value!
 
 const faultsOf = (env: Record<string, string>): string[] => {
   try {

@@ -17,7 +17,7 @@ const fileOf = (text: string): string => {
 }
 
 const explain = (own: Env, dotEnv: Env = {}): Record<VariableName, Omit<ConfigEntry, 'name'>> =>
-  Object.fromEntries(explainConfig({ own, dotEnv }).map(({ name, ...rest }) => [name, rest])) as Record<
+  Object.fromEntries(explainConfig({ processEnv: own, dotEnv }).map(({ name, ...rest }) => [name, rest])) as Record<
     VariableName,
     Omit<ConfigEntry, 'name'>
   >
@@ -25,7 +25,7 @@ const explain = (own: Env, dotEnv: Env = {}): Record<VariableName, Omit<ConfigEn
 const test = suite('the explained configuration')
 
 test('nothing set: every variable in the order of the table, with its default if it has one', () => {
-  const entries = explainConfig({ own: {}, dotEnv: {} })
+  const entries = explainConfig({ processEnv: {}, dotEnv: {} })
   assert.equal(
     entries.map(({ name }) => name),
     [...VARIABLE_NAMES],
@@ -93,7 +93,7 @@ test('AUTH is shown with its effective value', () => {
 
 test('an invalid configuration is not explained', () => {
   try {
-    explainConfig({ own: { PORT: 'x' }, dotEnv: { RABBITMQ_PORT: '1' } })
+    explainConfig({ processEnv: { PORT: 'x' }, dotEnv: { RABBITMQ_PORT: '1' } })
     assert.unreachable()
   } catch (error) {
     assert.is((error as GatewayError).code, 'config_invalid')

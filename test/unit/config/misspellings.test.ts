@@ -6,7 +6,7 @@ import { suite } from '../../support/harness/suite.ts'
 /** NAME → the suggested name, for variables of the process's environment. */
 const found = (names: readonly string[], inDotEnv: readonly string[] = []): Record<string, string> => {
   const envOf = (list: readonly string[]) => Object.fromEntries(list.map((name) => [name, 'x']))
-  const misspellings = findMisspellings({ own: envOf(names), dotEnv: envOf(inDotEnv) })
+  const misspellings = findMisspellings({ processEnv: envOf(names), dotEnv: envOf(inDotEnv) })
   return Object.fromEntries(misspellings.map(({ name, suggestion }) => [name, suggestion]))
 }
 
@@ -71,8 +71,8 @@ test('.env is written for the gateway: short names are searched for there', () =
 })
 
 test('a variable that is not set is no misspelling', () => {
-  assert.equal(findMisspellings({ own: { JWT_SECRETT: '', RABBITMQ_URLL: undefined }, dotEnv: {} }), [])
-  assert.equal(findMisspellings({ own: { JWT_SECRETT: '' }, dotEnv: { JWT_SECRETT: 'x' } }), [])
+  assert.equal(findMisspellings({ processEnv: { JWT_SECRETT: '', RABBITMQ_URLL: undefined }, dotEnv: {} }), [])
+  assert.equal(findMisspellings({ processEnv: { JWT_SECRETT: '' }, dotEnv: { JWT_SECRETT: 'x' } }), [])
 })
 
 test('the message names both variables and no value', () => {
@@ -80,7 +80,7 @@ test('the message names both variables and no value', () => {
     describeMisspelling({ name: 'JWT_SECRETT', suggestion: 'JWT_SECRET' }),
     'JWT_SECRETT is not a variable of the gateway; did you mean JWT_SECRET?',
   )
-  const odd = findMisspellings({ own: { 'JWT_SECRET\u001b': 'x' }, dotEnv: {} })
+  const odd = findMisspellings({ processEnv: { 'JWT_SECRET\u001b': 'x' }, dotEnv: {} })
   assert.equal(odd, [], 'a name with control characters is not shown')
 })
 

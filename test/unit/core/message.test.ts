@@ -22,7 +22,7 @@ const ARRIVAL: ReceiveContext = { received_at: Date.UTC(2026, 10, 22, 10, 0, 0, 
 const accept = (body: unknown, arrival: Partial<ReceiveContext> = {}): NewMessage => {
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   const checked = validateMessage(text, { ...ARRIVAL, ...arrival })
-  if ('refusal' in checked) throw new Error(`refused: ${JSON.stringify(checked.refusal)}`)
+  if ('error' in checked) throw new Error(`refused: ${JSON.stringify(checked.error)}`)
   assert.is(checked.message.body, text, 'the body is kept as the text that came')
   return checked.message
 }
@@ -30,9 +30,9 @@ const accept = (body: unknown, arrival: Partial<ReceiveContext> = {}): NewMessag
 const refuse = (body: unknown, reason: ErrorCode, arrival: Partial<ReceiveContext> = {}): void => {
   const text = typeof body === 'string' ? body : JSON.stringify(body)
   const checked = validateMessage(text, { ...ARRIVAL, ...arrival })
-  if (!('refusal' in checked)) throw new Error(`accepted: ${text.slice(0, 200)}`)
-  assert.is(checked.refusal.reason, reason, `${text.slice(0, 200)}: ${checked.refusal.detail}`)
-  assert.ok(checked.refusal.detail.length > 0, 'says the particulars')
+  if (!('error' in checked)) throw new Error(`accepted: ${text.slice(0, 200)}`)
+  assert.is(checked.error.reason, reason, `${text.slice(0, 200)}: ${checked.error.detail}`)
+  assert.ok(checked.error.detail.length > 0, 'says the particulars')
 }
 
 const deliver = (body: string, arrival: Partial<ReceiveContext> = {}): string =>
@@ -67,7 +67,7 @@ messages('refuses what is not JSON, with Python’s own NaN and Infinity', () =>
 
 messages('names a byte order mark', () => {
   const checked = validateMessage('\uFEFF{"event_id":"e"}', ARRIVAL)
-  assert.ok('refusal' in checked && checked.refusal.reason === 'invalid_json')
+  assert.ok('error' in checked && checked.error.reason === 'invalid_json')
   assert.match(JSON.stringify(checked), 'byte order mark')
   const decoded = decodeUtf8(Buffer.from('\uFEFF{}'))
   assert.is(decoded, '\uFEFF{}', 'decoding keeps it for the check to see')
@@ -80,7 +80,7 @@ messages('refuses every JSON value but an object', () => {
 messages('decodes strictly: bytes that are not UTF-8 are rejected, not replaced', () => {
   for (const bytes of [[0xff], [0xc3], [0xed, 0xa0, 0x80], [0xc0, 0xaf]]) {
     const decoded = decodeUtf8(Buffer.from(bytes))
-    assert.ok(typeof decoded !== 'string' && decoded.refusal.reason === 'invalid_utf8', String(bytes))
+    assert.ok(typeof decoded !== 'string' && decoded.error.reason === 'invalid_utf8', String(bytes))
   }
   assert.is(decodeUtf8(Buffer.from('"Zoë 𝒳"')), '"Zoë 𝒳"')
 })
@@ -133,7 +133,7 @@ messages('every reason that it returns is in the catalogue as an error of the se
   const checks = ['x', '1', '{}', '{"event_id":"e","message_id":1}', '{"event_id":"e","type":1}']
   for (const text of checks) {
     const checked = validateMessage(text, ARRIVAL)
-    assert.ok('refusal' in checked && ERRORS[checked.refusal.reason].status === 400, text)
+    assert.ok('error' in checked && ERRORS[checked.error.reason].status === 400, text)
   }
 })
 

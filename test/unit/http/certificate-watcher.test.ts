@@ -23,7 +23,7 @@ watcher('reports unusable files once per state, however often it polls', async (
     files,
     current: { cert, key, fingerprint: '', names: '', expiresAt: 0 },
     onChange: () => faults.push('it was taken'),
-    onFault: ({ code, message }: GatewayError) => faults.push(`${code}: ${message}`),
+    onError: ({ code, message }: GatewayError) => faults.push(`${code}: ${message}`),
   })
   mock.timers.enable({ apis: ['setTimeout'] })
   // Each poll ends by setting the timer of the next one.

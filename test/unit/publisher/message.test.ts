@@ -29,7 +29,7 @@ const refused = (make: () => unknown, code: PublishErrorCode, about: RegExp): vo
 /** Returns the message as the gateway parses it. */
 const asGatewaySees = (body: Uint8Array) => {
   const checked = validateMessage(Buffer.from(body).toString(), { received_at: 1, makeId: () => 'made by the gateway' })
-  if ('refusal' in checked) throw new Error(`${checked.refusal.reason}: ${checked.refusal.detail}`)
+  if ('error' in checked) throw new Error(`${checked.error.reason}: ${checked.error.detail}`)
   return checked.message
 }
 

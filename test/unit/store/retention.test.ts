@@ -27,7 +27,7 @@ const startJob = async (newestAt = NOON - MINUTE) => {
     },
   } as unknown as MessageStore
   const job = new RetentionJob({
-    log,
+    store: log,
     maxAgeMs: DAY,
     messagesPerEvent: 10,
     onPruned: () => undefined,

@@ -1,13 +1,13 @@
 import type { WriteScenario } from '../scenario.ts'
 
 /** A cryptominer in the container platform, in Chinese. */
-export const cryptominer: WriteScenario = (chance) => {
-  const node = chance.pick(['k8s-node-05', 'k8s-node-11', 'k8s-node-23'])
-  const ip = chance.insideAddress()
-  const pool = chance.outsideAddress()
-  const image = chance.pick(['registry.local/tools/nginx-debug', 'registry.local/base/alpine-utils'])
-  const pods = chance.whole(3, 8)
-  const cpu = chance.whole(91, 99)
+export const cryptominer: WriteScenario = (random) => {
+  const node = random.pick(['k8s-node-05', 'k8s-node-11', 'k8s-node-23'])
+  const ip = random.privateAddress()
+  const pool = random.publicAddress()
+  const image = random.pick(['registry.local/tools/nginx-debug', 'registry.local/base/alpine-utils'])
+  const pods = random.integer(3, 8)
+  const cpu = random.integer(91, 99)
   return {
     slug: 'cryptominer',
     language: 'zh',
@@ -27,7 +27,7 @@ export const cryptominer: WriteScenario = (chance) => {
             command: '查情报',
             playbook: 'ip_threat_intel',
             params: { dst: pool },
-            result: { verdict: '恶意', tags: ['矿池', 'Monero'], score: chance.whole(90, 99) },
+            result: { verdict: '恶意', tags: ['矿池', 'Monero'], score: random.integer(90, 99) },
             reading: `**${pool} 是已知矿池**\n\n- 标签：Monero\n- 近 30 天被多家厂商标记`,
           },
           {
@@ -94,8 +94,8 @@ export const cryptominer: WriteScenario = (chance) => {
             action: '按哈希扫描全部镜像',
             command: '扫描镜像',
             playbook: 'registry_scan',
-            params: { sha256: chance.hex(64) },
-            result: { images: chance.whole(800, 1_900), hits: 1 },
+            params: { sha256: random.hex(64) },
+            result: { images: random.integer(800, 1_900), hits: 1 },
             reading: `全库仅 \`${image}\` **一处命中**，已冻结。`,
           },
           {

@@ -1,13 +1,13 @@
 import type { WriteScenario } from '../scenario.ts'
 
 /** Data exfiltration through DNS queries. */
-export const dnsTunnel: WriteScenario = (chance) => {
-  const host = chance.pick(['lab-nas-2', 'cad-ws-17', 'test-db-5'])
-  const ip = chance.insideAddress()
-  const zone = chance.pick(['cdn-telemetry.example', 'ntp-pool-sync.example', 'font-cache.example'])
-  const queries = chance.whole(41_000, 98_000)
-  const megabytes = chance.whole(6, 48)
-  const server = chance.outsideAddress()
+export const dnsTunnel: WriteScenario = (random) => {
+  const host = random.pick(['lab-nas-2', 'cad-ws-17', 'test-db-5'])
+  const ip = random.privateAddress()
+  const zone = random.pick(['cdn-telemetry.example', 'ntp-pool-sync.example', 'font-cache.example'])
+  const queries = random.integer(41_000, 98_000)
+  const megabytes = random.integer(6, 48)
+  const server = random.publicAddress()
   return {
     slug: 'dns-exfiltration',
     language: 'en',
@@ -89,7 +89,7 @@ export const dnsTunnel: WriteScenario = (chance) => {
             command: 'Acquire evidence',
             playbook: 'edr_acquire',
             params: { host, paths: ['/var/tmp/.cache/a.zip'] },
-            result: { files: chance.whole(60, 240), kinds: ['.step', '.dwg', '.xlsx'], personal_data: false },
+            result: { files: random.integer(60, 240), kinds: ['.step', '.dwg', '.xlsx'], personal_data: false },
             reading: 'Drawings and parts lists of **last year’s prototype**; no personal data.',
           },
           {

@@ -1,19 +1,19 @@
 import type { WriteScenario } from '../scenario.ts'
 
 /** A phishing mail steals a password and a session; the mailbox is used for fraud. */
-export const phishing: WriteScenario = (chance) => {
-  const [name, login] = chance.pick([
+export const phishing: WriteScenario = (random) => {
+  const [name, login] = random.pick([
     ['Maria Lindqvist', 'm.lindqvist'],
     ['Tomás Herrera', 't.herrera'],
     ['Aiko Watanabe', 'a.watanabe'],
     ['Jonas Keller', 'j.keller'],
   ] as const)
   const mail = `${login}@example.com`
-  const domain = chance.pick(['micros0ft-login.example', 'docusign-secure.example', 'sharepoint-files.example'])
-  const src = chance.outsideAddress()
-  const recipients = chance.whole(37, 140)
-  const clicked = chance.whole(2, 6)
-  const amount = `${chance.whole(38, 94)},${chance.whole(100, 999)}.00 EUR`
+  const domain = random.pick(['micros0ft-login.example', 'docusign-secure.example', 'sharepoint-files.example'])
+  const src = random.publicAddress()
+  const recipients = random.integer(37, 140)
+  const clicked = random.integer(2, 6)
+  const amount = `${random.integer(38, 94)},${random.integer(100, 999)}.00 EUR`
   return {
     slug: 'phishing-mailbox',
     language: 'en',
@@ -34,7 +34,7 @@ export const phishing: WriteScenario = (chance) => {
             command: 'Revoke sessions',
             playbook: 'idp_revoke',
             params: { user: mail },
-            result: { revoked: chance.whole(3, 7), mfa: 'reset', password: 'expired' },
+            result: { revoked: random.integer(3, 7), mfa: 'reset', password: 'expired' },
             reading: `All tokens of **${mail}** are void; the next login needs a new password and a new second factor.`,
           },
           {
@@ -117,7 +117,7 @@ export const phishing: WriteScenario = (chance) => {
             action: 'Ask treasury and the bank to recall the transfer',
             command: 'Call treasury',
             playbook: 'notify_treasury',
-            params: { amount, reference: `TR-${chance.whole(7_000, 9_999)}` },
+            params: { amount, reference: `TR-${random.integer(7_000, 9_999)}` },
             result: { recalled: true, amount },
             reading: `The bank has **recalled ${amount}** before it was booked.`,
           },

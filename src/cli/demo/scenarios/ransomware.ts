@@ -1,14 +1,14 @@
 import type { WriteScenario } from '../scenario.ts'
 
 /** Preparation of a ransomware attack, detected in time. */
-export const ransomware: WriteScenario = (chance) => {
-  const host = chance.pick(['FIN-WS-114', 'HR-WS-031', 'ENG-WS-208'])
-  const server = chance.pick(['FILE-SRV-03', 'FILE-SRV-01', 'ERP-APP-02'])
-  const c2 = chance.outsideAddress()
-  const account = chance.pick(['svc-veeam', 'svc-sccm', 'adm-helpdesk3'])
-  const shares = chance.whole(14, 60)
-  const files = chance.whole(120, 900)
-  const beacon = chance.whole(40, 75)
+export const ransomware: WriteScenario = (random) => {
+  const host = random.pick(['FIN-WS-114', 'HR-WS-031', 'ENG-WS-208'])
+  const server = random.pick(['FILE-SRV-03', 'FILE-SRV-01', 'ERP-APP-02'])
+  const c2 = random.publicAddress()
+  const account = random.pick(['svc-veeam', 'svc-sccm', 'adm-helpdesk3'])
+  const shares = random.integer(14, 60)
+  const files = random.integer(120, 900)
+  const beacon = random.integer(40, 75)
   return {
     slug: 'ransomware-precursor',
     language: 'en',
@@ -28,7 +28,7 @@ export const ransomware: WriteScenario = (chance) => {
             command: 'Isolate endpoint',
             playbook: 'edr_isolate',
             params: { host },
-            result: { isolated: true, seconds: chance.whole(3, 9) },
+            result: { isolated: true, seconds: random.integer(3, 9) },
             reading: `**${host} is off the network.** The beacon has stopped.`,
           },
           {
@@ -38,7 +38,7 @@ export const ransomware: WriteScenario = (chance) => {
             command: 'Search flows',
             playbook: 'netflow_search',
             params: { dst: c2, window: '72h' },
-            result: { hosts: [host, server], first: '26 h ago', bytes_out: chance.whole(18, 220) * 1_048_576 },
+            result: { hosts: [host, server], first: '26 h ago', bytes_out: random.integer(18, 220) * 1_048_576 },
             reading: `Two hosts talked to ${c2}: **${host}** and **${server}**. Data left the network.`,
           },
           {
@@ -118,7 +118,7 @@ export const ransomware: WriteScenario = (chance) => {
             command: 'Open bridge',
             playbook: 'open_bridge',
             params: { severity: 1, hosts: 2 },
-            result: { bridge: `BR-${chance.whole(300, 999)}`, joined: 6 },
+            result: { bridge: `BR-${random.integer(300, 999)}`, joined: 6 },
             reading: 'Recovery has taken over; six people are on the bridge.',
           },
         ],

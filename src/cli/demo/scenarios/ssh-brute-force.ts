@@ -1,14 +1,14 @@
 import type { WriteScenario } from '../scenario.ts'
 
 /** A brute-force attack on SSH that finds a password. */
-export const sshBruteForce: WriteScenario = (chance) => {
-  const src = chance.outsideAddress()
-  const host = chance.pick(['bastion-02', 'build-runner-7', 'git-mirror', 'sftp-edge-1'])
-  const ip = chance.insideAddress()
-  const user = chance.pick(['deploy', 'backup', 'svc-ci', 'postgres'])
-  const tries = chance.whole(3_100, 9_800)
-  const pid = chance.whole(21_000, 39_000)
-  const ticket = `INC-${chance.whole(20_400, 29_900)}`
+export const sshBruteForce: WriteScenario = (random) => {
+  const src = random.publicAddress()
+  const host = random.pick(['bastion-02', 'build-runner-7', 'git-mirror', 'sftp-edge-1'])
+  const ip = random.privateAddress()
+  const user = random.pick(['deploy', 'backup', 'svc-ci', 'postgres'])
+  const tries = random.integer(3_100, 9_800)
+  const pid = random.integer(21_000, 39_000)
+  const ticket = `INC-${random.integer(20_400, 29_900)}`
   return {
     slug: 'ssh-brute-force',
     language: 'en',
@@ -30,10 +30,10 @@ export const sshBruteForce: WriteScenario = (chance) => {
             params: { src },
             result: {
               verdict: 'malicious',
-              score: chance.whole(88, 99),
+              score: random.integer(88, 99),
               tags: ['ssh-scanner', 'bulletproof-hosting'],
               first_seen: '2026-09-30',
-              reports: chance.whole(210, 900),
+              reports: random.integer(210, 900),
             },
             reading: `**${src} is a known SSH scanner**\n\n- hosted at a bulletproof provider\n- reported by hundreds of sensors since September\n- no business relation found`,
           },
@@ -117,7 +117,7 @@ export const sshBruteForce: WriteScenario = (chance) => {
             action: 'Search all endpoints for the hash',
             command: 'Hunt by hash',
             playbook: 'edr_hunt',
-            params: { sha256: chance.hex(64) },
+            params: { sha256: random.hex(64) },
             result: { endpoints: 1_284, hits: 0 },
             reading: `**No hit** on 1,284 endpoints besides ${host}.`,
           },
