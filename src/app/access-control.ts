@@ -77,8 +77,8 @@ export const createAccessControl = ({
 const withSharedTickets =
   (coordinate: CoordinatorClient, tickets: TicketStore): CoordinatorClient =>
   async (request) => {
-    if (request.do === 'keep') {
-      await tickets.keep(request.id, request.value, request.ms)
+    if (request.do === 'put') {
+      await tickets.put(request.id, request.value, request.ms)
       return { ok: true }
     }
     if (request.do !== 'take') return coordinate(request)

@@ -81,7 +81,7 @@ export class Gateway {
     this.#store =
       store ??
       openStore(config, {
-        onGrown: () => this.#changes.emit(),
+        onAppended: () => this.#changes.emit(),
         // Ignored: the next periodic check reports the same failure and retries.
         onRevoked: () => void this.#access.revocations.refresh().catch(noop),
         onWarning: (text) => logger.warn(text),
@@ -169,7 +169,7 @@ export class Gateway {
       health: this.#health,
       listRevocations: () => this.#store.revocations(),
       authEnabled: config.tokens !== null,
-      onDenied: (code) => this.#metrics.refused.inc({ code }),
+      onDenied: (code) => this.#metrics.denied.inc({ code }),
       publisher: this.#createPublisher(),
       maxMessageBytes: config.maxMessageBytes,
       tracer,

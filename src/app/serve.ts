@@ -135,9 +135,9 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
     config,
     logger,
     version,
-    changes: worker.bell,
+    changes: worker.changes,
     metricsText: () => worker.metricsText(),
-    healthReport: worker.overview,
+    healthReport: worker.healthReport,
     reusePort: true,
     clusterPeers: worker,
   })

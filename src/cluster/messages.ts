@@ -5,24 +5,28 @@ import type { CoordinatorRequest, CoordinatorResponse } from './coordinator.ts'
 
 /** Messages between primary and workers. Unknown messages are ignored. */
 export type ClusterMessage =
-  | { readonly gateway: 'bell' }
+  | { readonly gateway: 'log_appended' }
   | { readonly gateway: 'listening'; readonly url: string }
   | { readonly gateway: 'metrics'; readonly id: number; readonly text?: string }
   /** The primary requests the status of a worker, which replies. An id of 0 is not a reply. */
-  | { readonly gateway: 'vitals'; readonly id: number; readonly vitals?: WorkerReport }
+  | { readonly gateway: 'worker_status'; readonly id: number; readonly report?: WorkerReport }
   /** Sent by each worker at an interval, whatever it does: without it, the worker hangs. */
   | { readonly gateway: 'heartbeat' }
   /** Names the workers that do not respond; null if all do. */
   | { readonly gateway: 'unresponsive'; readonly text: string | null }
   /** A worker requests the status of all workers. */
-  | { readonly gateway: 'overview'; readonly id: number; readonly after: number; readonly overview?: HealthReport }
+  | { readonly gateway: 'health_report'; readonly id: number; readonly after: number; readonly report?: HealthReport }
   /** A subject was revoked, or its revocation removed. */
   | { readonly gateway: 'revocation'; readonly revocation: Revocation }
   /** Requests to the coordinator, batched per event-loop iteration, and its responses in the same order. */
-  | { readonly gateway: 'ask'; readonly id: number; readonly asks: readonly CoordinatorRequest[] }
-  | { readonly gateway: 'answer'; readonly id: number; readonly answers: readonly CoordinatorResponse[] }
+  | { readonly gateway: 'coordinator_request'; readonly id: number; readonly requests: readonly CoordinatorRequest[] }
+  | {
+      readonly gateway: 'coordinator_response'
+      readonly id: number
+      readonly responses: readonly CoordinatorResponse[]
+    }
   /** Accept no more connections. */
-  | { readonly gateway: 'refuse' }
+  | { readonly gateway: 'stop_accepting' }
   /** Stop in order and exit. */
   | { readonly gateway: 'drain' }
 

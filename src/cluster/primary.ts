@@ -67,62 +67,62 @@ export class ClusterPrimary {
    * Ticks since the last message of each worker that listens. Ticks instead of time, so that a suspended machine or
    * primary adds one, and no worker is killed for it. Before it listens, a worker may check a large database for long.
    */
-  readonly #silence = new Map<number, number>()
+  readonly #missedTicks = new Map<number, number>()
   readonly #timers = new Set<NodeJS.Timeout>()
-  readonly #desk = new Coordinator()
-  readonly #rounds = new WorkerPoller()
-  readonly #observer: HealthMonitor
-  #ticking: NodeJS.Timeout | undefined
+  readonly #coordinator = new Coordinator()
+  readonly #poller = new WorkerPoller()
+  readonly #healthMonitor: HealthMonitor
+  #tickTimer: NodeJS.Timeout | undefined
   /** Names the workers that do not respond; null if all do. */
   #unresponsive: string | null = null
-  #deaths = 0
+  #crashes = 0
   #stopping = false
   /** Number of times that a worker has started listening, replacements included. */
   #starts = 0
   /** Files that the running workers have open. */
-  #files = ''
-  #end: (code: number) => void = noop
+  #databaseFiles = ''
+  #resolveExit: (code: number) => void = noop
 
   constructor(options: PrimaryOptions) {
     this.#options = options
-    this.#observer = new HealthMonitor({ pollWorkers: () => this.#look(), expected: options.workers })
+    this.#healthMonitor = new HealthMonitor({ pollWorkers: () => this.#pollWorkers(), expected: options.workers })
   }
 
   /** Forks the workers. Resolves with an exit code only if the first worker cannot start. */
   run(): Promise<number> {
-    cluster.on('message', (worker: Worker, message: unknown) => this.#hear(worker, message))
+    cluster.on('message', (worker: Worker, message: unknown) => this.#onMessage(worker, message))
     cluster.on('exit', (worker: Worker, code: number | null, signal: string | null) =>
-      this.#exited(worker, code, signal),
+      this.#onExit(worker, code, signal),
     )
-    this.#observer.start()
-    this.#ticking = setInterval(() => this.#tick(), TICK_MS)
+    this.#healthMonitor.start()
+    this.#tickTimer = setInterval(() => this.#tick(), TICK_MS)
     // Start one worker first: it creates and checks the database, so a startup error is logged only once.
     this.#fork()
     return new Promise((resolve) => {
-      this.#end = resolve
+      this.#resolveExit = resolve
     })
   }
 
   /** Drains the workers one by one, so that the last streams end after half the time. @returns the exit code */
   async stop(): Promise<number> {
     this.#stopping = true
-    this.#observer.stop()
-    clearInterval(this.#ticking)
+    this.#healthMonitor.stop()
+    clearInterval(this.#tickTimer)
     for (const timer of this.#timers) clearTimeout(timer)
     const workers = this.#workers()
-    for (const worker of workers) send(worker, { gateway: 'refuse' })
+    for (const worker of workers) send(worker, { gateway: 'stop_accepting' })
     const deadline = Date.now() + this.#options.stopMs
-    const share = this.#options.stopMs / 2 / Math.max(1, workers.length)
+    const shareMs = this.#options.stopMs / 2 / Math.max(1, workers.length)
     const exits = workers.map(
       (worker) => new Promise<boolean>((resolve) => worker.once('exit', (code) => resolve(code === 0))),
     )
     for (const [index, worker] of workers.entries()) {
       send(worker, { gateway: 'drain' })
-      await Promise.race([exits[index], sleep(share)])
+      await Promise.race([exits[index], sleep(shareMs)])
     }
-    const all = await Promise.race([Promise.all(exits), sleep(deadline - Date.now())])
-    if (all === undefined) this.kill()
-    return all?.every(Boolean) ? 0 : 1
+    const exited = await Promise.race([Promise.all(exits), sleep(deadline - Date.now())])
+    if (exited === undefined) this.kill()
+    return exited?.every(Boolean) ? 0 : 1
   }
 
   /** Kills the workers immediately. */
@@ -137,45 +137,45 @@ export class ClusterPrimary {
 
   /** True if the worker listens and sends messages. */
   #responds({ id }: Worker): boolean {
-    return (this.#silence.get(id) ?? UNRESPONSIVE_TICKS) < UNRESPONSIVE_TICKS
+    return (this.#missedTicks.get(id) ?? UNRESPONSIVE_TICKS) < UNRESPONSIVE_TICKS
   }
 
   #tick(): void {
     const { workerTimeoutMs, logger } = this.#options
     for (const worker of this.#workers()) {
-      const before = this.#silence.get(worker.id)
-      if (before === undefined) continue
-      const ticks = before + 1
-      this.#silence.set(worker.id, ticks)
+      const missed = this.#missedTicks.get(worker.id)
+      if (missed === undefined) continue
+      const ticks = missed + 1
+      this.#missedTicks.set(worker.id, ticks)
       if (workerTimeoutMs === 0 || ticks !== Math.ceil(workerTimeoutMs / TICK_MS) + 1) continue
       logger.warn({ pid: worker.process.pid, timeout_ms: workerTimeoutMs }, 'worker does not respond, killing it')
       worker.process.kill('SIGKILL')
     }
     this.#reportUnresponsive()
-    void this.#look()
+    void this.#pollWorkers()
   }
 
   /** Names the workers that do not respond to the others, whose /readyz reports it. */
   #reportUnresponsive(): void {
-    const silent = this.#workers().filter((worker) => this.#silence.has(worker.id) && !this.#responds(worker))
-    const names = silent.map(({ id, process: { pid } }) => `Worker ${id} (pid ${pid}) does not respond.`)
+    const unresponsive = this.#workers().filter((worker) => this.#missedTicks.has(worker.id) && !this.#responds(worker))
+    const names = unresponsive.map(({ id, process: { pid } }) => `Worker ${id} (pid ${pid}) does not respond.`)
     const text = names.length === 0 ? null : names.join(' ')
     if (text === this.#unresponsive) return
     this.#unresponsive = text
     if (text !== null)
-      this.#options.logger.warn({ pids: silent.map(({ process: { pid } }) => pid) }, 'workers do not respond')
+      this.#options.logger.warn({ pids: unresponsive.map(({ process: { pid } }) => pid) }, 'workers do not respond')
     for (const worker of this.#workers()) if (this.#responds(worker)) send(worker, { gateway: 'unresponsive', text })
   }
 
   /** Polls the workers that respond; of the others nothing is known. */
-  async #look(): Promise<WorkerReply[]> {
-    const replies = await this.#rounds.poll(
+  async #pollWorkers(): Promise<WorkerReply[]> {
+    const replies = await this.#poller.poll(
       this.#workers()
         .filter((worker) => this.#responds(worker))
         .map((worker) => ({
           worker: worker.id,
           pid: worker.process.pid ?? 0,
-          request: (id) => send(worker, { gateway: 'vitals', id }),
+          request: (id) => send(worker, { gateway: 'worker_status', id }),
         })),
     )
     // Those that have exited meanwhile are counted as such.
@@ -191,64 +191,66 @@ export class ClusterPrimary {
     worker.on('error', (error) => {
       this.#options.logger.warn({ err: error, pid: worker.process.pid }, 'worker error')
       // A process that could not be created, for example without a free descriptor, has no `exit`.
-      if (worker.process.pid === undefined) this.#exited(worker, null, null)
+      if (worker.process.pid === undefined) this.#onExit(worker, null, null)
     })
   }
 
-  #hear(from: Worker, message: unknown): void {
+  #onMessage(sender: Worker, message: unknown): void {
     if (!isClusterMessage(message)) return
-    if (this.#silence.has(from.id)) this.#silence.set(from.id, 0)
-    if (message.gateway === 'bell' || message.gateway === 'revocation') {
-      for (const worker of this.#workers()) if (worker !== from) send(worker, message)
+    if (this.#missedTicks.has(sender.id)) this.#missedTicks.set(sender.id, 0)
+    if (message.gateway === 'log_appended' || message.gateway === 'revocation') {
+      for (const worker of this.#workers()) if (worker !== sender) send(worker, message)
     } else if (message.gateway === 'metrics') {
-      void this.#look()
+      void this.#pollWorkers()
         .then(() => this.#options.metrics.text())
         .then(
-          (text) => send(from, { ...message, text }),
+          (text) => send(sender, { ...message, text }),
           (error: unknown) => this.#options.logger.warn({ err: error }, 'failed to collect worker metrics'),
         )
-    } else if (message.gateway === 'vitals') {
-      if (message.vitals === undefined) return
-      this.#options.metrics.update(from.id, message.vitals.metrics)
-      this.#rounds.onReply(message.id, from.id, toWorkerStatus(message.vitals))
-    } else if (message.gateway === 'overview') {
-      void this.#observer.report(message.after).then((overview) => send(from, { ...message, overview }))
-    } else if (message.gateway === 'ask') {
-      const answers = message.asks.map((ask) => this.#desk.answer(ask, from.id, performance.now()))
-      send(from, { gateway: 'answer', id: message.id, answers })
-    } else if (message.gateway === 'listening') this.#started(from, message.url)
+    } else if (message.gateway === 'worker_status') {
+      if (message.report === undefined) return
+      this.#options.metrics.update(sender.id, message.report.metrics)
+      this.#poller.onReply(message.id, sender.id, toWorkerStatus(message.report))
+    } else if (message.gateway === 'health_report') {
+      void this.#healthMonitor.report(message.after).then((report) => send(sender, { ...message, report }))
+    } else if (message.gateway === 'coordinator_request') {
+      const responses = message.requests.map((request) =>
+        this.#coordinator.handle(request, sender.id, performance.now()),
+      )
+      send(sender, { gateway: 'coordinator_response', id: message.id, responses })
+    } else if (message.gateway === 'listening') this.#onListening(sender, message.url)
   }
 
   /** The first worker that listens lets the others start; the last one completes the startup. */
-  #started(worker: Worker, url: string): void {
-    this.#silence.set(worker.id, 0)
+  #onListening(worker: Worker, url: string): void {
+    this.#missedTicks.set(worker.id, 0)
     if (this.#unresponsive !== null) send(worker, { gateway: 'unresponsive', text: this.#unresponsive })
     this.#starts++
-    if (this.#workers().length === 1) this.#files = this.#options.databaseFiles()
+    if (this.#workers().length === 1) this.#databaseFiles = this.#options.databaseFiles()
     if (this.#starts === 1) for (let count = 1; count < this.#options.workers; count++) this.#fork()
     if (this.#starts === this.#options.workers) this.#options.onListening(url)
   }
 
   #retire(worker: Worker): void {
-    this.#observer.onExit(worker.process.pid ?? 0, snapshotMetrics(this.#options.metrics.retire(worker.id)))
+    this.#healthMonitor.onExit(worker.process.pid ?? 0, snapshotMetrics(this.#options.metrics.retire(worker.id)))
   }
 
-  #exited(worker: Worker, code: number | null, signal: string | null): void {
-    const lived = Date.now() - (this.#forkedAt.get(worker.id) ?? 0)
+  #onExit(worker: Worker, code: number | null, signal: string | null): void {
+    const uptimeMs = Date.now() - (this.#forkedAt.get(worker.id) ?? 0)
     this.#forkedAt.delete(worker.id)
-    this.#silence.delete(worker.id)
+    this.#missedTicks.delete(worker.id)
     // Its last messages can arrive after its exit.
     if (worker.isConnected()) worker.once('disconnect', () => this.#retire(worker))
     else this.#retire(worker)
-    this.#desk.releaseOwner(worker.id)
+    this.#coordinator.releaseOwner(worker.id)
     if (this.#stopping) return
     if (this.#starts === 0) {
       // The worker has already logged why it cannot start.
-      this.#end(code ?? 1)
+      this.#resolveExit(code ?? 1)
       return
     }
-    this.#deaths = lived > STABLE_AFTER_MS ? 0 : this.#deaths + 1
-    const delay = backoffDelay(this.#deaths, BACKOFF_MS, Math.random())
+    this.#crashes = uptimeMs > STABLE_AFTER_MS ? 0 : this.#crashes + 1
+    const delay = backoffDelay(this.#crashes, BACKOFF_MS, Math.random())
     this.#options.logger.warn(
       { pid: worker.process.pid, code, signal, delay_ms: Math.round(delay) },
       'worker exited, restarting',
@@ -260,7 +262,7 @@ export class ClusterPrimary {
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
       // A new worker would open other files than the running ones, and both would give out the same ids.
-      if (this.#workers().length > 0 && this.#options.databaseFiles() !== this.#files) {
+      if (this.#workers().length > 0 && this.#options.databaseFiles() !== this.#databaseFiles) {
         this.#options.logger.error(
           { code: 'database_replaced' },
           'worker not restarted: a file of the database was lost',

@@ -15,7 +15,7 @@ export const reservePort = (host: string, port: number): Promise<number> =>
       reject(new GatewayError('listen_failed', `Cannot listen on ${host} port ${port}.`, { cause })),
     )
     probe.listen(port, host, () => {
-      const taken = (probe.address() as AddressInfo).port
-      probe.close(() => resolve(taken))
+      const freePort = (probe.address() as AddressInfo).port
+      probe.close(() => resolve(freePort))
     })
   })

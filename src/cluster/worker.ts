@@ -11,17 +11,17 @@ import { type ClusterMessage, isClusterMessage } from './messages.ts'
 /** Interval of the heartbeats to the primary, in milliseconds. */
 const HEARTBEAT_MS = 500
 /** Timeout for the metrics of all workers, in milliseconds; /metrics fails after that. */
-const METRICS_MS = 6_000
+const METRICS_TIMEOUT_MS = 6_000
 /** Timeout for the status of all workers, in milliseconds. The primary waits up to 2 s for the workers. */
-const OVERVIEW_MS = 5_000
+const HEALTH_REPORT_TIMEOUT_MS = 5_000
 /** Timeout for a response of the coordinator, in milliseconds; the HTTP request is refused after that. */
 const COORDINATOR_TIMEOUT_MS = 5_000
 
 const primaryTimeout = (): GatewayError => new GatewayError('overloaded', 'The primary did not answer in time.')
 
 interface PendingRequest {
-  readonly ask: CoordinatorRequest
-  readonly settle: (answer: CoordinatorResponse) => void
+  readonly request: CoordinatorRequest
+  readonly settle: (response: CoordinatorResponse) => void
   /** Called if the primary is gone. */
   readonly onPrimaryExit: () => void
 }
@@ -30,7 +30,8 @@ interface PendingRequest {
  * True for requests that succeed without a primary: limits end with this process, which is about to stop, and a stream
  * that is refused with an error instead of being closed in order would not be opened again by an EventSource.
  */
-const isLimit = ({ do: kind }: CoordinatorRequest): boolean => kind === 'enter' || kind === 'leave' || kind === 'spend'
+const isLimit = ({ do: kind }: CoordinatorRequest): boolean =>
+  kind === 'acquire' || kind === 'release' || kind === 'consume'
 
 /** Communication between workers. Not needed by a single process. */
 export interface ClusterPeers {
@@ -45,29 +46,29 @@ export type DrainReason = 'drain' | 'signal' | 'primary_exited'
 
 /** The worker's end of the communication with the primary. */
 export class ClusterWorker implements ClusterPeers {
-  readonly bell = new ClusterChangeNotifier(() => void sendToPrimary({ gateway: 'bell' }))
-  readonly #asked = new Map<number, PromiseWithResolvers<ClusterMessage>>()
-  readonly #questions = new Map<number, readonly PendingRequest[]>()
-  #waiting: PendingRequest[] = []
+  readonly changes = new ClusterChangeNotifier(() => void sendToPrimary({ gateway: 'log_appended' }))
+  readonly #pendingReplies = new Map<number, PromiseWithResolvers<ClusterMessage>>()
+  readonly #sentRequests = new Map<number, readonly PendingRequest[]>()
+  #queuedRequests: PendingRequest[] = []
   #onRevocation: (revocation: Revocation) => void = noop
   #onUnresponsive: (error: GatewayError | null) => void = noop
-  #vitals: (() => Promise<WorkerReport>) | null = null
-  #asking = 0
+  #collectStatus: (() => Promise<WorkerReport>) | null = null
+  #lastId = 0
 
   constructor() {
     process.on('disconnect', () => {
-      for (const { onPrimaryExit } of [...this.#questions.values(), this.#waiting].flat()) onPrimaryExit()
-      for (const { reject } of this.#asked.values()) reject(primaryTimeout())
+      for (const { onPrimaryExit } of [...this.#sentRequests.values(), this.#queuedRequests].flat()) onPrimaryExit()
+      for (const { reject } of this.#pendingReplies.values()) reject(primaryTimeout())
     })
     process.on('message', (message: unknown) => {
       if (!isClusterMessage(message)) return
-      if (message.gateway === 'bell') this.bell.emit()
+      if (message.gateway === 'log_appended') this.changes.emit()
       else if (message.gateway === 'revocation') this.#onRevocation(message.revocation)
       else if (message.gateway === 'unresponsive') this.#unresponsive(message.text)
-      else if (message.gateway === 'answer') this.#answered(message.id, message.answers)
-      else if (message.gateway === 'vitals') void this.sendStatus(message.id)
-      else if (message.gateway === 'metrics' || message.gateway === 'overview')
-        this.#asked.get(message.id)?.resolve(message)
+      else if (message.gateway === 'coordinator_response') this.#onResponses(message.id, message.responses)
+      else if (message.gateway === 'worker_status') void this.sendStatus(message.id)
+      else if (message.gateway === 'metrics' || message.gateway === 'health_report')
+        this.#pendingReplies.get(message.id)?.resolve(message)
     })
   }
 
@@ -77,8 +78,8 @@ export class ClusterWorker implements ClusterPeers {
    * @throws GatewayError overloaded if it does not reply in time
    */
   async metricsText(): Promise<string> {
-    const answer = await this.#askPrimary((id) => ({ gateway: 'metrics', id }), METRICS_MS)
-    return answer.gateway === 'metrics' ? (answer.text ?? '') : ''
+    const response = await this.#requestFromPrimary((id) => ({ gateway: 'metrics', id }), METRICS_TIMEOUT_MS)
+    return response.gateway === 'metrics' ? (response.text ?? '') : ''
   }
 
   /**
@@ -86,15 +87,18 @@ export class ClusterWorker implements ClusterPeers {
    *
    * @throws GatewayError overloaded if the primary does not reply in time
    */
-  readonly overview = async (after: number): Promise<HealthReport> => {
-    const answer = await this.#askPrimary((id) => ({ gateway: 'overview', id, after }), OVERVIEW_MS)
-    if (answer.gateway === 'overview' && answer.overview !== undefined) return answer.overview
+  readonly healthReport = async (after: number): Promise<HealthReport> => {
+    const response = await this.#requestFromPrimary(
+      (id) => ({ gateway: 'health_report', id, after }),
+      HEALTH_REPORT_TIMEOUT_MS,
+    )
+    if (response.gateway === 'health_report' && response.report !== undefined) return response.report
     throw primaryTimeout()
   }
 
   /** Sets the function that returns the status of this worker when the primary requests it. */
   onStatusRequest(read: () => Promise<WorkerReport>): void {
-    this.#vitals = read
+    this.#collectStatus = read
   }
 
   /** Sets the listener for workers that do not respond; null once all do again. */
@@ -108,33 +112,34 @@ export class ClusterWorker implements ClusterPeers {
 
   /** Sends the status of this worker to the primary. Resolves once it is sent. @param id the request, 0 without one */
   async sendStatus(id = 0): Promise<void> {
-    if (this.#vitals !== null) await sendToPrimary({ gateway: 'vitals', id, vitals: await this.#vitals() })
+    if (this.#collectStatus !== null)
+      await sendToPrimary({ gateway: 'worker_status', id, report: await this.#collectStatus() })
   }
 
   /** Sends a request to the coordinator in the primary. @throws GatewayError overloaded if it does not reply in time */
-  readonly request = (ask: CoordinatorRequest): Promise<CoordinatorResponse> =>
+  readonly request = (request: CoordinatorRequest): Promise<CoordinatorResponse> =>
     new Promise((resolve, reject) => {
-      let late = false
+      let timedOut = false
       const timer = setTimeout(() => {
-        late = true
+        timedOut = true
         reject(primaryTimeout())
       }, COORDINATOR_TIMEOUT_MS)
-      const settle = (answer: CoordinatorResponse): void => {
+      const settle = (response: CoordinatorResponse): void => {
         clearTimeout(timer)
-        resolve(answer)
+        resolve(response)
         // The caller has timed out, so release the slot that was just acquired.
-        if (late && answer.ok && ask.do === 'enter') {
-          void this.request({ do: 'leave', keys: ask.keys.map(([key]) => key) }).catch(noop)
+        if (timedOut && response.ok && request.do === 'acquire') {
+          void this.request({ do: 'release', keys: request.keys.map(([key]) => key) }).catch(noop)
         }
       }
       const onPrimaryExit = (): void => {
         clearTimeout(timer)
-        if (isLimit(ask)) resolve({ ok: true })
+        if (isLimit(request)) resolve({ ok: true })
         else reject(primaryTimeout())
       }
       if (!process.connected) return onPrimaryExit()
       // Batch requests, so that ten thousand reconnecting subscribers do not cost as many messages.
-      if (this.#waiting.push({ ask, settle, onPrimaryExit }) === 1) setImmediate(() => this.#sendQuestions())
+      if (this.#queuedRequests.push({ request, settle, onPrimaryExit }) === 1) setImmediate(() => this.#sendRequests())
     })
 
   readonly broadcastRevocation = (revocation: Revocation): void =>
@@ -144,30 +149,30 @@ export class ClusterWorker implements ClusterPeers {
     this.#onRevocation = listener
   }
 
-  async #askPrimary(question: (id: number) => ClusterMessage, timeoutMs: number): Promise<ClusterMessage> {
+  async #requestFromPrimary(createMessage: (id: number) => ClusterMessage, timeoutMs: number): Promise<ClusterMessage> {
     if (!process.connected) throw primaryTimeout()
-    const id = ++this.#asking
-    const answer = Promise.withResolvers<ClusterMessage>()
-    const timer = setTimeout(() => answer.reject(primaryTimeout()), timeoutMs)
-    this.#asked.set(id, answer)
-    void sendToPrimary(question(id))
-    return answer.promise.finally(() => {
+    const id = ++this.#lastId
+    const response = Promise.withResolvers<ClusterMessage>()
+    const timer = setTimeout(() => response.reject(primaryTimeout()), timeoutMs)
+    this.#pendingReplies.set(id, response)
+    void sendToPrimary(createMessage(id))
+    return response.promise.finally(() => {
       clearTimeout(timer)
-      this.#asked.delete(id)
+      this.#pendingReplies.delete(id)
     })
   }
 
-  #sendQuestions(): void {
-    const id = ++this.#asking
-    const questions = this.#waiting
-    this.#waiting = []
-    this.#questions.set(id, questions)
-    void sendToPrimary({ gateway: 'ask', id, asks: questions.map(({ ask }) => ask) })
+  #sendRequests(): void {
+    const id = ++this.#lastId
+    const requests = this.#queuedRequests
+    this.#queuedRequests = []
+    this.#sentRequests.set(id, requests)
+    void sendToPrimary({ gateway: 'coordinator_request', id, requests: requests.map(({ request }) => request) })
   }
 
-  #answered(id: number, answers: readonly CoordinatorResponse[]): void {
-    for (const [index, { settle }] of (this.#questions.get(id) ?? []).entries()) settle(answers[index]!)
-    this.#questions.delete(id)
+  #onResponses(id: number, responses: readonly CoordinatorResponse[]): void {
+    for (const [index, { settle }] of (this.#sentRequests.get(id) ?? []).entries()) settle(responses[index]!)
+    this.#sentRequests.delete(id)
   }
 
   /** Reports that this worker serves requests. From then on it must send heartbeats. */
@@ -180,15 +185,15 @@ export class ClusterWorker implements ClusterPeers {
    * Resolves when this worker must stop: the primary sends `drain`, the worker itself receives a SIGTERM, or the
    * primary has exited.
    *
-   * @param onRefuse called when the worker must accept no more connections
+   * @param onStopAccepting called when the worker must accept no more connections
    */
-  waitForDrain(onRefuse: () => void): Promise<DrainReason> {
+  waitForDrain(onStopAccepting: () => void): Promise<DrainReason> {
     return new Promise((resolve) => {
       // Otherwise node:cluster would end this process at once when the primary is gone.
       cluster.worker!.exitedAfterDisconnect = true
       process.on('message', (message: unknown) => {
         if (!isClusterMessage(message)) return
-        if (message.gateway === 'refuse') onRefuse()
+        if (message.gateway === 'stop_accepting') onStopAccepting()
         if (message.gateway === 'drain') resolve('drain')
       })
       process.on('SIGTERM', () => resolve('signal'))

@@ -68,11 +68,11 @@ export class Quotas {
     if (streamsPerToken > 0 && principal !== null) keys.push([`token ${principal.tokenId}`, streamsPerToken])
     if (streamsPerAddress > 0 && address !== null) keys.push([`address ${address}`, streamsPerAddress])
     if (keys.length === 0) return noop
-    const { ok, key = '' } = await this.#coordinate({ do: 'enter', keys })
+    const { ok, key = '' } = await this.#coordinate({ do: 'acquire', keys })
     if (!ok) throw LIMIT_ERRORS[key.split(' ')[0]!]!()
     let names = keys.map(([name]) => name)
     return () => {
-      if (names.length > 0) void this.#coordinate({ do: 'leave', keys: names }).catch(noop)
+      if (names.length > 0) void this.#coordinate({ do: 'release', keys: names }).catch(noop)
       names = []
     }
   }
@@ -82,7 +82,7 @@ export class Quotas {
     const { publishRate: rate, publishBurst: burst } = this.#limits
     const owner = this.#getOwner(ctx, principal)
     if (rate === 0 || owner === null || amount === 0) return
-    const { ok, waitMs = 0 } = await this.#coordinate({ do: 'spend', key: `publish ${owner}`, amount, rate, burst })
+    const { ok, waitMs = 0 } = await this.#coordinate({ do: 'consume', key: `publish ${owner}`, amount, rate, burst })
     if (ok) return
     throw new GatewayError('rate_limited', 'PUBLISH_RATE is exceeded.', { retryAfterMs: waitMs })
   }

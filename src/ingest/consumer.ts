@@ -25,7 +25,7 @@ const FLUSH_AT_DELIVERIES = 100
  * A store fault that lasts this long ends the consumer, in milliseconds: its deliveries return to the queue in order, before the
  * broker's acknowledgement timeout (30 minutes by default) would return them, and count towards a delivery limit once.
  */
-const GIVE_BACK_MS = 10_000
+const REQUEUE_AFTER_MS = 10_000
 
 const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
 
@@ -103,13 +103,13 @@ const validateDelivery = (delivery: Delivery, { limit, now, makeId, traceparent 
   try {
     const text = decodeUtf8(delivery.body)
     if (typeof text !== 'string') return reject(text.error)
-    const checked = validateMessage(text, {
+    const result = validateMessage(text, {
       received_at: now,
       message_id: delivery.properties.messageId,
       traceparent,
       makeId: () => makeId(now),
     })
-    return 'error' in checked ? reject(checked.error) : { kind: 'message', message: checked.message, origin }
+    return 'error' in result ? reject(result.error) : { kind: 'message', message: result.message, origin }
   } catch (error) {
     // If this were thrown, it would reset the connection, and the broker would redeliver the same message forever.
     return reject({ reason: 'internal', detail: errorChainText(error) })
@@ -126,11 +126,11 @@ export class Consumer {
   readonly #connection: AmqpConnection
   readonly #channel: Channel
   readonly #makeId = createUuidV7Generator(randomBytes)
-  #waiting: PendingDelivery[] = []
-  #working: Promise<void> | null = null
+  #pending: PendingDelivery[] = []
+  #running: Promise<void> | null = null
   #closed = false
   /** True once deliveries are left to be redelivered. */
-  #dropped = false
+  #discarded = false
   /** Time of performance.now() from which a small batch can be committed; 0 if immediately. */
   #notBefore = 0
   #stopping = false
@@ -143,7 +143,7 @@ export class Consumer {
     this.#options = options
     channel.once('close', () => {
       this.#closed = true
-      this.#drop()
+      this.#discard()
     })
   }
 
@@ -155,7 +155,7 @@ export class Consumer {
   async start(): Promise<void> {
     const { queue, prefetch, maxMessageBytes } = this.#options
     await this.#channel.basicQos({ prefetchCount: prefetch })
-    interceptDeliveries(this.#connection, this.#channel, maxMessageBytes, (delivery) => this.#take(delivery))
+    interceptDeliveries(this.#connection, this.#channel, maxMessageBytes, (delivery) => this.#onDelivery(delivery))
     // No-op: deliveries are intercepted before the library dispatches them.
     await this.#channel.basicConsume({ queue }, noop)
   }
@@ -166,17 +166,17 @@ export class Consumer {
    */
   async stop(): Promise<void> {
     this.#stopping = true
-    while (this.#working !== null) await this.#working
+    while (this.#running !== null) await this.#running
   }
 
   /** Ends the consumer while the store fails. Its deliveries return to the queue when the channel closes. */
-  async giveBack(): Promise<void> {
-    this.#drop()
-    while (this.#working !== null) await this.#working
+  async requeue(): Promise<void> {
+    this.#discard()
+    while (this.#running !== null) await this.#running
   }
 
-  #take(delivery: Delivery): void {
-    if (this.#dropped || this.#stopping) return
+  #onDelivery(delivery: Delivery): void {
+    if (this.#discarded || this.#stopping) return
     const now = Date.now()
     const { maxMessageBytes: limit, tracer, queue } = this.#options
     const span = tracer === null ? null : startDeliverySpan(tracer, delivery, queue, now)
@@ -184,25 +184,25 @@ export class Consumer {
     const entry = validateDelivery(delivery, { limit, now, makeId: this.#makeId, traceparent })
     const bytes = delivery.body.length
     this.#options.buffer.add(bytes)
-    this.#waiting.push({
+    this.#pending.push({
       deliveryTag: delivery.deliveryTag,
       entry,
       publishedAt: publishTimeOf(delivery.properties, now),
       span,
       bytes,
     })
-    this.#working ??= this.#work()
+    this.#running ??= this.#run()
   }
 
-  async #work(): Promise<void> {
+  async #run(): Promise<void> {
     // Wait for the other deliveries of the same socket read, so that they join the first batch.
     await new Promise(setImmediate)
-    while (this.#waiting.length > 0) {
-      await this.#pace()
-      const batch = this.#waiting
-      this.#waiting = []
+    while (this.#pending.length > 0) {
+      await this.#waitForBatch()
+      const batch = this.#pending
+      this.#pending = []
       this.#notBefore = batch.length > 1 ? performance.now() + MIN_COMMIT_INTERVAL_MS : 0
-      const entries = batch.map((taken) => taken.entry)
+      const entries = batch.map((delivery) => delivery.entry)
       const outcomes = await this.#commit(entries)
       this.#release(batch)
       if (outcomes === null) break
@@ -210,22 +210,22 @@ export class Consumer {
         for (const [index, { span, entry }] of batch.entries()) endDeliverySpan(span, entry, outcomes[index]!)
       }
       this.#options.onCommitted(entries, outcomes)
-      this.#noteLag(batch)
+      this.#reportLag(batch)
       if (!this.#closed) this.#channel.basicAck({ deliveryTag: batch.at(-1)!.deliveryTag, multiple: true })
     }
-    this.#working = null
+    this.#running = null
   }
 
   /**
    * Waits, so that messages in quick succession share one commit. A commit costs the machine the same for one message as for ten, and at
    * 1,000 msg/s there would be 600 commits a second.
    */
-  async #pace(): Promise<void> {
-    const rest = this.#notBefore - performance.now()
-    if (rest > 1 && this.#waiting.length < FLUSH_AT_DELIVERIES && !this.#stopping) await delay(rest)
+  async #waitForBatch(): Promise<void> {
+    const pauseMs = this.#notBefore - performance.now()
+    if (pauseMs > 1 && this.#pending.length < FLUSH_AT_DELIVERIES && !this.#stopping) await delay(pauseMs)
   }
 
-  #noteLag(batch: readonly PendingDelivery[]): void {
+  #reportLag(batch: readonly PendingDelivery[]): void {
     let oldest = batch[0]!.publishedAt
     for (const { publishedAt } of batch) if (publishedAt.at < oldest.at) oldest = publishedAt
     this.#options.onLag(Math.max(0, Date.now() - oldest.at) / 1_000, oldest.since)
@@ -234,7 +234,7 @@ export class Consumer {
   /** Retries until the batch is committed. @returns null if the consumer has ended, since the broker then redelivers the batch */
   async #commit(entries: readonly AppendEntry[]): Promise<AppendResult[] | null> {
     let failingSince: number | null = null
-    for (let attempt = 0; !this.#dropped; attempt++) {
+    for (let attempt = 0; !this.#discarded; attempt++) {
       try {
         const outcomes = await this.#options.append(entries)
         this.#options.onStorageFault(null)
@@ -243,8 +243,8 @@ export class Consumer {
         this.#options.onStorageFault(error)
       }
       failingSince ??= performance.now()
-      if (performance.now() - failingSince >= GIVE_BACK_MS && !this.#stopping) {
-        this.#drop()
+      if (performance.now() - failingSince >= REQUEUE_AFTER_MS && !this.#stopping) {
+        this.#discard()
         this.#storeFailed.resolve()
       } else await this.#backoff(attempt)
     }
@@ -252,10 +252,10 @@ export class Consumer {
   }
 
   /** Leaves the deliveries in hand to be redelivered, except those of a commit in progress that still succeeds. */
-  #drop(): void {
-    this.#dropped = true
-    this.#release(this.#waiting)
-    this.#waiting = []
+  #discard(): void {
+    this.#discarded = true
+    this.#release(this.#pending)
+    this.#pending = []
     this.#wake?.()
   }
 

@@ -65,7 +65,7 @@ export class ExchangePublisher {
     if (channel === null) return new GatewayError('broker_unreachable', 'There is no connection to RabbitMQ.')
     if (this.#blocked) return new GatewayError('broker_blocked', 'RabbitMQ has an alarm.')
     try {
-      await this.#confirmed(this.#send(channel, toPublishRequest(message, this.#options.topology.binding)))
+      await this.#waitForConfirm(this.#send(channel, toPublishRequest(message, this.#options.topology.binding)))
       return null
     } catch (error) {
       return toUnpublishedError(error)
@@ -134,12 +134,12 @@ export class ExchangePublisher {
   }
 
   /** Waits for a confirmation until the timeout, or until the broker reports an alarm. */
-  async #confirmed(published: Promise<void>): Promise<void> {
+  async #waitForConfirm(publishing: Promise<void>): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const late = new GatewayError('publish_confirm_timeout', 'RabbitMQ did not confirm in time.')
-    const timer = setTimeout(reject, CONFIRM_TIMEOUT_MS, late)
+    const timeoutError = new GatewayError('publish_confirm_timeout', 'RabbitMQ did not confirm in time.')
+    const timer = setTimeout(reject, CONFIRM_TIMEOUT_MS, timeoutError)
     this.#unconfirmed.add(reject)
-    published.then(resolve, reject)
+    publishing.then(resolve, reject)
     await promise.finally(() => {
       clearTimeout(timer)
       this.#unconfirmed.delete(reject)
@@ -178,8 +178,9 @@ const toPublishRequest = (message: NewMessage, binding: string): PublishRequest 
 
 const toUnpublishedError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
-  const known = toBrokerError(error, true)
-  if (known.code === 'publish_nacked' || known.code === 'publish_unroutable') return brokerToGatewayError(known)
+  const brokerError = toBrokerError(error, true)
+  if (brokerError.code === 'publish_nacked' || brokerError.code === 'publish_unroutable')
+    return brokerToGatewayError(brokerError)
   // The connection was lost before the confirmation, so the message may have arrived.
-  return new GatewayError('publish_confirm_timeout', known.message, { cause: error })
+  return new GatewayError('publish_confirm_timeout', brokerError.message, { cause: error })
 }

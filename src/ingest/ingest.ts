@@ -131,7 +131,7 @@ export class IngestService {
       dead.ended,
     ])
     const consumers = [live.consumer, dead.consumer]
-    await Promise.all(consumers.map((consumer) => (stopped ? consumer.stop() : consumer.giveBack())))
+    await Promise.all(consumers.map((consumer) => (stopped ? consumer.stop() : consumer.requeue())))
     await Promise.all([live.channel.close(), dead.channel.close()])
     return stopped
   }

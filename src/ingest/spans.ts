@@ -6,7 +6,7 @@ import type { AppendEntry, AppendResult } from '../store/store.ts'
 export const startDeliverySpan = (tracer: Tracer, delivery: Delivery, queue: string, at: number): Span | null => {
   const parent = parseTraceparent(delivery.properties.headers?.traceparent)
   if (parent === null) return null
-  const facts = {
+  const attributes = {
     'messaging.system': 'rabbitmq',
     'messaging.operation.type': 'process',
     'messaging.destination.name': delivery.exchange,
@@ -14,7 +14,7 @@ export const startDeliverySpan = (tracer: Tracer, delivery: Delivery, queue: str
     'messaging.rabbitmq.message.delivery_tag': delivery.deliveryTag,
     'messaging.message.body.size': delivery.bytes,
   }
-  return tracer(parent, { name: `process ${queue}`, kind: 'consumer', at, attributes: facts })
+  return tracer(parent, { name: `process ${queue}`, kind: 'consumer', at, attributes })
 }
 
 /** Ends the span of a delivery after its batch was committed. */

@@ -15,7 +15,7 @@ const WINDOW = { messages: 1_024, bytes: 8_388_608 }
 /** An agent can block its event loop for longer than a gateway. */
 const HEARTBEAT_SECONDS = 10
 /** Reconnects if the broker confirms nothing for this long without an alarm, in milliseconds. */
-const SILENCE_MS = 30_000
+const CONFIRM_TIMEOUT_MS = 30_000
 
 /** State of the connection to the broker, and the error that caused it. See Sender for the transitions. */
 export type ConnectionState =
@@ -46,7 +46,7 @@ export class Sender {
   #transmission: Transmission | null = null
   #blocked = false
   /** This many messages are sent one at a time, to find the one that the broker does not accept. */
-  #alone = 0
+  #sendOneByOne = 0
 
   /** @throws PublishError amqp_client_incompatible */
   constructor(options: SenderOptions) {
@@ -79,7 +79,7 @@ export class Sender {
   pump(): void {
     const transmission = this.#transmission
     if (transmission === null || this.#blocked) return
-    const maxMessages = this.#alone > 0 ? 1 : WINDOW.messages
+    const maxMessages = this.#sendOneByOne > 0 ? 1 : WINDOW.messages
     // A message larger than the window is sent alone.
     while (transmission.messages === 0 || (transmission.messages < maxMessages && transmission.bytes < WINDOW.bytes)) {
       const item = this.#options.queue.next()
@@ -110,26 +110,26 @@ export class Sender {
       this.#reportIfReady()
       await Promise.race([stopping, lost, channel.closed, watchdog.silent])
     } catch (error) {
-      const known = toBrokerError(error, true)
-      failure = toPublishError(known)
-      throw known
+      const brokerError = toBrokerError(error, true)
+      failure = toPublishError(brokerError)
+      throw brokerError
     } finally {
       watchdog.end()
       this.#transmission = null
       this.#blocked = false
-      this.#giveBack(transmission.end(), failure)
+      this.#requeue(transmission.end(), failure)
     }
     await channel.close()
   }
 
   readonly #handlers = {
     onConfirmed: (item: QueuedMessage) => {
-      if (this.#alone > 0) this.#alone--
+      if (this.#sendOneByOne > 0) this.#sendOneByOne--
       this.#options.queue.confirmed(item)
       this.pump()
     },
     onRefused: (item: QueuedMessage, error: PublishError) => {
-      if (this.#alone > 0) this.#alone--
+      if (this.#sendOneByOne > 0) this.#sendOneByOne--
       this.#options.queue.refused(item, error, false)
       this.pump()
     },
@@ -155,31 +155,31 @@ export class Sender {
     this.#options.onConnectionState({ status: 'blocked', error })
   }
 
-  #giveBack(unanswered: QueuedMessage[], failure: PublishError | null): void {
+  #requeue(unconfirmed: QueuedMessage[], failure: PublishError | null): void {
     const { queue } = this.#options
-    const culprit = failure === null ? -1 : this.#findCulprit(unanswered, failure)
+    const culprit = failure === null ? -1 : this.#findCulprit(unconfirmed, failure)
     if (failure === null || culprit < 0) {
-      queue.requeue(unanswered)
+      queue.requeue(unconfirmed)
       return
     }
-    const [item] = unanswered.splice(culprit, 1)
+    const [item] = unconfirmed.splice(culprit, 1)
     const { message_id } = item!
-    queue.requeue(unanswered)
+    queue.requeue(unconfirmed)
     const text = `RabbitMQ does not accept the message: ${failure.message}`
     const error = new PublishError('message_too_large', text, { deliveryStatus: 'refused', message_id, cause: failure })
     queue.refused(item!, error, true)
   }
 
   /** RabbitMQ closes the channel if a message exceeds its own size limit. @returns the index of that message or -1 */
-  #findCulprit(unanswered: readonly QueuedMessage[], failure: PublishError): number {
-    if ((failure.cause as { code?: string } | undefined)?.code !== 'PRECONDITION_FAILED' || unanswered.length === 0) {
+  #findCulprit(unconfirmed: readonly QueuedMessage[], failure: PublishError): number {
+    if ((failure.cause as { code?: string } | undefined)?.code !== 'PRECONDITION_FAILED' || unconfirmed.length === 0) {
       return -1
     }
     const size = Number(/message size (\d+)/.exec(failure.message)?.[1])
-    const named = unanswered.findIndex(({ body }) => body.length === size)
-    if (named >= 0) return named
-    if (unanswered.length === 1) return 0
-    this.#alone = unanswered.length
+    const sizeMatch = unconfirmed.findIndex(({ body }) => body.length === size)
+    if (sizeMatch >= 0) return sizeMatch
+    if (unconfirmed.length === 1) return 0
+    this.#sendOneByOne = unconfirmed.length
     return -1
   }
 }
@@ -201,9 +201,11 @@ class ConfirmWatchdog {
       const now = performance.now()
       if (isBlocked() || blocked) since = now
       blocked = isBlocked()
-      if (Math.min(transmission.unansweredMs(now), now - since) < SILENCE_MS) return
-      reject(new BrokerError('broker_unreachable', `RabbitMQ has confirmed nothing for ${SILENCE_MS / 1_000} s.`))
-    }, SILENCE_MS / 6)
+      if (Math.min(transmission.unansweredMs(now), now - since) < CONFIRM_TIMEOUT_MS) return
+      reject(
+        new BrokerError('broker_unreachable', `RabbitMQ has confirmed nothing for ${CONFIRM_TIMEOUT_MS / 1_000} s.`),
+      )
+    }, CONFIRM_TIMEOUT_MS / 6)
     this.#timer.unref()
   }
 

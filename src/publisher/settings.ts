@@ -29,7 +29,7 @@ const DEFAULT_MAX_BYTES = 1_048_576
 const invalid = (text: string, cause?: unknown): PublishError => new PublishError('config_invalid', text, { cause })
 
 /** Returns a variable that is set and not empty. A secret can also be read from the file named by NAME_FILE. */
-const textOf = (env: Environment, name: string, secret = false): string | undefined => {
+const readText = (env: Environment, name: string, secret = false): string | undefined => {
   if (env[name]) return env[name]
   const file = secret ? env[`${name}_FILE`] : undefined
   if (!file) return undefined
@@ -41,8 +41,8 @@ const textOf = (env: Environment, name: string, secret = false): string | undefi
   }
 }
 
-const numberOf = (env: Environment, name: string, defaultValue: number, max: number): number => {
-  const text = textOf(env, name)
+const readInteger = (env: Environment, name: string, defaultValue: number, max: number): number => {
+  const text = readText(env, name)
   if (text === undefined) return defaultValue
   const value = /^\d+$/.test(text) ? Number(text) : 0
   if (value < 1 || value > max) throw invalid(`${name} must be a whole number from 1 to ${max}.`)
@@ -52,31 +52,31 @@ const numberOf = (env: Environment, name: string, defaultValue: number, max: num
 const NO_FILES: BrokerTls = { caFile: null, certFile: null, keyFile: null }
 
 /** @throws PublishError config_invalid; it never contains the URL, which may hold a password */
-const parseUrl = (text: string, what: string): BrokerAddress => {
+const parseUrl = (text: string, name: string): BrokerAddress => {
   const url = URL.canParse(text) ? new URL(text) : null
   if (url === null || (url.protocol !== 'amqp:' && url.protocol !== 'amqps:') || url.hostname === '') {
-    throw invalid(`${what} must be an amqp:// or amqps:// URL.`)
+    throw invalid(`${name} must be an amqp:// or amqps:// URL.`)
   }
-  if (url.search !== '') throw invalid(`${what} must have no query: options in the URL are ignored.`)
+  if (url.search !== '') throw invalid(`${name} must have no query: options in the URL are ignored.`)
   try {
     return parseBrokerUrl(text, NO_FILES)
   } catch (error) {
-    throw invalid(`${what} must be percent-encoded.`, error)
+    throw invalid(`${name} must be percent-encoded.`, error)
   }
 }
 
-const addressOf = (env: Environment, overrides: string | undefined): BrokerAddress => {
+const readAddress = (env: Environment, overrides: string | undefined): BrokerAddress => {
   if (overrides !== undefined) return parseUrl(overrides, 'url')
-  const url = textOf(env, 'RABBITMQ_URL', true)
+  const url = readText(env, 'RABBITMQ_URL', true)
   if (url !== undefined) return parseUrl(url, 'RABBITMQ_URL')
-  const hostname = textOf(env, 'RABBITMQ_HOST')
+  const hostname = readText(env, 'RABBITMQ_HOST')
   if (hostname === undefined) throw invalid('No broker is configured: pass url, or set RABBITMQ_URL or RABBITMQ_HOST.')
   return {
     hostname,
-    port: numberOf(env, 'RABBITMQ_PORT', 5672, 65_535),
-    username: textOf(env, 'RABBITMQ_USER') ?? 'guest',
-    password: textOf(env, 'RABBITMQ_PASSWORD', true) ?? 'guest',
-    vhost: textOf(env, 'RABBITMQ_VHOST') ?? '/',
+    port: readInteger(env, 'RABBITMQ_PORT', 5672, 65_535),
+    username: readText(env, 'RABBITMQ_USER') ?? 'guest',
+    password: readText(env, 'RABBITMQ_PASSWORD', true) ?? 'guest',
+    vhost: readText(env, 'RABBITMQ_VHOST') ?? '/',
     tls: null,
   }
 }
@@ -86,21 +86,21 @@ const FILES = ['caFile', 'certFile', 'keyFile'] as const
 
 /** Adds the TLS files of amqps://, from the options or the environment. @throws PublishError config_invalid */
 const withTls = (address: BrokerAddress, overrides: SettingsOverrides, env: Environment): BrokerAddress => {
-  const named = FILES.filter((file) => overrides[file] !== undefined)
+  const fromOptions = FILES.filter((file) => overrides[file] !== undefined)
   // If the address comes from an option, the TLS variables of the environment belong to another broker.
-  const variables = FILES.filter((file) => overrides[file] === undefined && textOf(env, VARIABLES[file]) !== undefined)
+  const fromEnv = FILES.filter((file) => overrides[file] === undefined && readText(env, VARIABLES[file]) !== undefined)
   if (address.tls === null) {
-    const idle = [...named, ...(overrides.url === undefined ? variables.map((file) => VARIABLES[file]) : [])]
-    if (idle.length === 0) return address
-    throw invalid(`${idle.join(', ')} set without an amqps:// URL: nothing would be encrypted.`)
+    const unused = [...fromOptions, ...(overrides.url === undefined ? fromEnv.map((file) => VARIABLES[file]) : [])]
+    if (unused.length === 0) return address
+    throw invalid(`${unused.join(', ')} set without an amqps:// URL: nothing would be encrypted.`)
   }
-  const pathOf = (file: (typeof FILES)[number]) => overrides[file] ?? textOf(env, VARIABLES[file]) ?? null
-  const tls: BrokerTls = { caFile: pathOf('caFile'), certFile: pathOf('certFile'), keyFile: pathOf('keyFile') }
+  const getPath = (file: (typeof FILES)[number]) => overrides[file] ?? readText(env, VARIABLES[file]) ?? null
+  const tls: BrokerTls = { caFile: getPath('caFile'), certFile: getPath('certFile'), keyFile: getPath('keyFile') }
   // A missing file is named in the same way as its companion was given: as an option or as a variable.
   const byOption = (file: (typeof FILES)[number]) =>
-    named.includes(file) || (named.length > 0 && !variables.includes(file))
-  const nameOf = (file: (typeof FILES)[number]) => (byOption(file) ? file : VARIABLES[file])
-  const names = { caFile: nameOf('caFile'), certFile: nameOf('certFile'), keyFile: nameOf('keyFile') }
+    fromOptions.includes(file) || (fromOptions.length > 0 && !fromEnv.includes(file))
+  const getName = (file: (typeof FILES)[number]) => (byOption(file) ? file : VARIABLES[file])
+  const names = { caFile: getName('caFile'), certFile: getName('certFile'), keyFile: getName('keyFile') }
   const [problem] = findTlsProblems(tls, names)
   if (problem !== undefined) throw invalid(problem.text, problem.cause)
   return { ...address, tls }
@@ -112,11 +112,11 @@ const withTls = (address: BrokerAddress, overrides: SettingsOverrides, env: Envi
  * @throws PublishError config_invalid
  */
 export const readSettings = (overrides: SettingsOverrides, env: Environment = process.env): Settings => {
-  const exchange = overrides.exchange ?? textOf(env, 'RABBITMQ_EXCHANGE') ?? DEFAULT_EXCHANGE
+  const exchange = overrides.exchange ?? readText(env, 'RABBITMQ_EXCHANGE') ?? DEFAULT_EXCHANGE
   if (exchange === '' || Buffer.byteLength(exchange) > 240 || /\p{Cc}/u.test(exchange)) {
     throw invalid('exchange must be 1 to 240 bytes of text without control characters.')
   }
   const maxMessageBytes =
-    overrides.maxMessageBytes ?? numberOf(env, 'MAX_MESSAGE_BYTES', DEFAULT_MAX_BYTES, 134_217_728)
-  return { address: withTls(addressOf(env, overrides.url), overrides, env), exchange, maxMessageBytes }
+    overrides.maxMessageBytes ?? readInteger(env, 'MAX_MESSAGE_BYTES', DEFAULT_MAX_BYTES, 134_217_728)
+  return { address: withTls(readAddress(env, overrides.url), overrides, env), exchange, maxMessageBytes }
 }

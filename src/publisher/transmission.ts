@@ -15,11 +15,11 @@ export class Transmission {
   readonly #channel: ConfirmChannel
   readonly #handlers: TransmissionHandlers
   /** In the order in which they were sent. */
-  readonly #unanswered = new Set<QueuedMessage>()
+  readonly #unconfirmed = new Set<QueuedMessage>()
   #bytes = 0
   #ended = false
   /** Monotonic clock, in milliseconds. */
-  #lastAnswer = performance.now()
+  #lastConfirmAt = performance.now()
 
   constructor(channel: ConfirmChannel, handlers: TransmissionHandlers) {
     this.#channel = channel
@@ -28,7 +28,7 @@ export class Transmission {
 
   /** Number of unanswered messages. */
   get messages(): number {
-    return this.#unanswered.size
+    return this.#unconfirmed.size
   }
 
   /** Bytes of their bodies. */
@@ -38,32 +38,32 @@ export class Transmission {
 
   /** Milliseconds since the last answer while messages are in flight; 0 if none are. */
   unansweredMs(now: number): number {
-    return this.#unanswered.size === 0 ? 0 : now - this.#lastAnswer
+    return this.#unconfirmed.size === 0 ? 0 : now - this.#lastConfirmAt
   }
 
   send(item: QueuedMessage): void {
-    if (this.#unanswered.size === 0) this.#lastAnswer = performance.now()
-    this.#unanswered.add(item)
+    if (this.#unconfirmed.size === 0) this.#lastConfirmAt = performance.now()
+    this.#unconfirmed.add(item)
     this.#bytes += item.body.length
     this.#channel.publish(item).then(
-      () => this.#answered(item, null),
-      (error: BrokerError) => this.#answered(item, error),
+      () => this.#onSettled(item, null),
+      (error: BrokerError) => this.#onSettled(item, error),
     )
   }
 
   /** Ends the transmission. @returns the unanswered messages, in the order in which they were sent */
   end(): QueuedMessage[] {
     this.#ended = true
-    return [...this.#unanswered]
+    return [...this.#unconfirmed]
   }
 
-  #answered(item: QueuedMessage, error: BrokerError | null): void {
+  #onSettled(item: QueuedMessage, error: BrokerError | null): void {
     if (this.#ended) return
     const refused = error?.code === 'publish_nacked' || error?.code === 'publish_unroutable'
     // The channel has failed: the broker may or may not have the message.
     if (error !== null && !refused) return
-    this.#lastAnswer = performance.now()
-    this.#unanswered.delete(item)
+    this.#lastConfirmAt = performance.now()
+    this.#unconfirmed.delete(item)
     this.#bytes -= item.body.length
     if (error === null) this.#handlers.onConfirmed(item)
     else

@@ -8,7 +8,7 @@ export class ChangeNotifier {
   readonly #listeners = new Set<Listener>()
 
   /** @returns a function that removes the listener */
-  listen(listener: Listener): () => void {
+  subscribe(listener: Listener): () => void {
     this.#listeners.add(listener)
     return () => this.#listeners.delete(listener)
   }

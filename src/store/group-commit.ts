@@ -15,7 +15,7 @@ const MAX_ENTRIES = 2_000
  */
 export class GroupCommit {
   readonly #commit: (entries: readonly AppendEntry[]) => Promise<AppendResult[]>
-  #waiting: PendingAppend[] = []
+  #pending: PendingAppend[] = []
   #running: Promise<void> | null = null
 
   constructor(commit: (entries: readonly AppendEntry[]) => Promise<AppendResult[]>) {
@@ -26,7 +26,7 @@ export class GroupCommit {
   append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
     if (entries.length === 0) return Promise.resolve([])
     return new Promise((resolve, reject) => {
-      this.#waiting.push({ entries, resolve, reject })
+      this.#pending.push({ entries, resolve, reject })
       this.#running ??= this.#run()
     })
   }
@@ -39,28 +39,28 @@ export class GroupCommit {
   async #run(): Promise<void> {
     // Yield once, so that all appends of the current tick share the first commit.
     await null
-    while (this.#waiting.length > 0) {
-      const group = this.#take()
-      const entries = group.length === 1 ? group[0]!.entries : group.flatMap((one) => one.entries)
+    while (this.#pending.length > 0) {
+      const group = this.#nextGroup()
+      const entries = group.length === 1 ? group[0]!.entries : group.flatMap((append) => append.entries)
       try {
         const outcomes = await this.#commit(entries)
         let at = 0
-        for (const one of group) one.resolve(outcomes.slice(at, (at += one.entries.length)))
+        for (const append of group) append.resolve(outcomes.slice(at, (at += append.entries.length)))
       } catch (error) {
-        for (const one of group) one.reject(error)
+        for (const append of group) append.reject(error)
       }
     }
     this.#running = null
   }
 
-  #take(): PendingAppend[] {
+  #nextGroup(): PendingAppend[] {
     let entries = 0
     let count = 0
-    for (const one of this.#waiting) {
-      if (count > 0 && entries + one.entries.length > MAX_ENTRIES) break
-      entries += one.entries.length
+    for (const append of this.#pending) {
+      if (count > 0 && entries + append.entries.length > MAX_ENTRIES) break
+      entries += append.entries.length
       count++
     }
-    return this.#waiting.splice(0, count)
+    return this.#pending.splice(0, count)
   }
 }

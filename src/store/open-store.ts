@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { PostgresQuarantine } from './postgres/quarantine.ts'
-import { type PostgresLogOptions, PostgresStore } from './postgres/store.ts'
+import { PostgresStore, type PostgresStoreOptions } from './postgres/store.ts'
 import { describePostgres, type PostgresAddress } from './postgres/url.ts'
 import { fileIdentities } from './sqlite/open-files.ts'
 import { type QuarantineAccess, SqliteQuarantine } from './sqlite/quarantine.ts'
@@ -20,11 +20,11 @@ export interface StoreLocation {
 /** Creates the store for a location; the caller starts it. Notifications from other hosts are passed to the callbacks. */
 export const openStore = (
   { databaseFile: file, postgres, databaseConnections }: StoreLocation,
-  callbacks: Pick<PostgresLogOptions, 'onGrown' | 'onRevoked' | 'onWarning'>,
+  callbacks: Pick<PostgresStoreOptions, 'onAppended' | 'onRevoked' | 'onWarning'>,
 ): MessageStore => {
-  const own = { newLogId: randomUUID(), now: Date.now() }
-  if (postgres === null) return new SqliteStore({ ...own, file, onWarning: callbacks.onWarning })
-  return new PostgresStore({ ...own, ...callbacks, address: postgres, connections: databaseConnections })
+  const identity = { newLogId: randomUUID(), now: Date.now() }
+  if (postgres === null) return new SqliteStore({ ...identity, file, onWarning: callbacks.onWarning })
+  return new PostgresStore({ ...identity, ...callbacks, address: postgres, connections: databaseConnections })
 }
 
 /** Opens the quarantine of the store at a location. @throws GatewayError database_* if the store is not usable */

@@ -1,9 +1,9 @@
 import type { MessageStore } from './store.ts'
 
 /** Interval between retention runs, in milliseconds. */
-const ROUND_MS = 60_000
+const RUN_INTERVAL_MS = 60_000
 /** Time without deletion by age after the clock has jumped, in milliseconds: enough for an operator to set it right. */
-const DISTRUST_MS = 24 * 60 * 60 * 1_000
+const CLOCK_PAUSE_MS = 24 * 60 * 60 * 1_000
 /** The clock has jumped if it gains this much on the monotonic clock between two runs, in milliseconds. */
 const JUMP_MS = 5 * 60_000
 /** Maximum messages deleted per transaction, so that appends are not blocked for long. */
@@ -37,7 +37,7 @@ export class RetentionJob {
   /** Wall clock minus monotonic clock at the last run; null before the first one. */
   #clockOffset: number | null = null
   /** Monotonic time until which nothing is deleted by age. */
-  #distrustUntil = Number.NEGATIVE_INFINITY
+  #pausedUntil = Number.NEGATIVE_INFINITY
 
   constructor(options: RetentionOptions) {
     this.#options = options
@@ -46,13 +46,13 @@ export class RetentionJob {
   start(): void {
     const { maxAgeMs, messagesPerEvent } = this.#options
     if (maxAgeMs === null && messagesPerEvent === null) return
-    const round = () => {
-      this.#running ??= this.#round().finally(() => {
+    const run = () => {
+      this.#running ??= this.#prune().finally(() => {
         this.#running = null
       })
     }
-    this.#timer = setInterval(round, ROUND_MS)
-    round()
+    this.#timer = setInterval(run, RUN_INTERVAL_MS)
+    run()
   }
 
   async stop(): Promise<void> {
@@ -61,17 +61,17 @@ export class RetentionJob {
     await this.#running
   }
 
-  async #round(): Promise<void> {
+  async #prune(): Promise<void> {
     const { store, maxAgeMs, messagesPerEvent, now = Date.now, monotonicNow = () => performance.now() } = this.#options
     try {
       if (maxAgeMs !== null) await this.#checkClock(maxAgeMs, now(), monotonicNow())
-      const byAge = maxAgeMs !== null && monotonicNow() >= this.#distrustUntil
-      let removed: number
+      const byAge = maxAgeMs !== null && monotonicNow() >= this.#pausedUntil
+      let deleted: number
       do {
         const receivedBefore = byAge ? now() - maxAgeMs : null
-        removed = await store.prune({ receivedBefore, messagesPerEvent }, CHUNK)
-        if (removed > 0) this.#options.onPruned(removed)
-      } while (removed > 0 && !this.#stopped)
+        deleted = await store.prune({ receivedBefore, messagesPerEvent }, CHUNK)
+        if (deleted > 0) this.#options.onPruned(deleted)
+      } while (deleted > 0 && !this.#stopped)
     } catch (error) {
       this.#options.onFault(error)
     }
@@ -83,18 +83,21 @@ export class RetentionJob {
     this.#clockOffset = offset
     if (before !== null && offset - before > JUMP_MS) {
       const minutes = Math.round((offset - before) / 60_000)
-      this.#distrust(monotonicNow, `the clock has jumped forward by ${minutes} minutes`)
+      this.#pauseAgeLimit(monotonicNow, `the clock has jumped forward by ${minutes} minutes`)
     }
     if (before !== null) return
     // At the start, only the store tells what time it was: a clock by which even its newest message has expired may be wrong.
     const [newest] = await this.#options.store.events(1, 0)
     if (newest !== undefined && newest.last_at < now - maxAgeMs) {
-      this.#distrust(monotonicNow, `by the clock, the newest message is from ${new Date(newest.last_at).toISOString()}`)
+      this.#pauseAgeLimit(
+        monotonicNow,
+        `by the clock, the newest message is from ${new Date(newest.last_at).toISOString()}`,
+      )
     }
   }
 
-  #distrust(monotonicNow: number, reason: string): void {
-    this.#distrustUntil = monotonicNow + DISTRUST_MS
+  #pauseAgeLimit(monotonicNow: number, reason: string): void {
+    this.#pausedUntil = monotonicNow + CLOCK_PAUSE_MS
     this.#options.onClockJump(reason)
   }
 }

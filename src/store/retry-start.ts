@@ -22,14 +22,14 @@ export const retryStart = async (
   attempt: () => void | Promise<void>,
   { waitMs, onWarning }: RetryStartOptions,
 ): Promise<void> => {
-  const from = performance.now()
-  for (let first = true; ; first = false) {
+  const startedAt = performance.now()
+  for (let isFirst = true; ; isFirst = false) {
     try {
       return await attempt()
     } catch (error) {
       const { message } = error as GatewayError
-      if (performance.now() - from >= waitMs(error as GatewayError)) throw error
-      if (first) onWarning(`waiting for the database: ${message}, retrying`)
+      if (performance.now() - startedAt >= waitMs(error as GatewayError)) throw error
+      if (isFirst) onWarning(`waiting for the database: ${message}, retrying`)
     }
     await sleep(RETRY_PAUSE_MS)
   }

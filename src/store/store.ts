@@ -124,7 +124,7 @@ export type ReplayResult =
 /** Short-lived values that can be taken once, shared by all hosts. Methods throw the errors of MessageStore. */
 export interface TicketStore {
   /** @param ms lifetime in milliseconds */
-  keep(id: string, value: string, ms: number): Promise<void>
+  put(id: string, value: string, ms: number): Promise<void>
   /** Deletes and returns a value. @returns null if the ticket is unknown, already taken, or expired */
   take(id: string): Promise<string | null>
 }
@@ -146,7 +146,7 @@ export interface Quarantine {
   /** Returns the greatest rejected_id, or 0 if the quarantine is empty. */
   maxId(): Promise<number>
   /** Counts the newest `most` rows by reason, most frequent first. */
-  countByReason(most: number): Promise<ReasonCount[]>
+  countByReason(maxRows: number): Promise<ReasonCount[]>
   /** Stores the accepted messages and deletes or updates their rows, in one transaction. Results are in the order of `replays`. */
   replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]>
   /** Deletes rows permanently. @returns the number of rows deleted */

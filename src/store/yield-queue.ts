@@ -6,12 +6,12 @@ export class YieldQueue {
   yieldTurn(): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push(resolve)
-      if (this.#waiting.length === 1) setImmediate(this.#give)
+      if (this.#waiting.length === 1) setImmediate(this.#runNext)
     })
   }
 
-  readonly #give = (): void => {
+  readonly #runNext = (): void => {
     this.#waiting.shift()!()
-    if (this.#waiting.length > 0) setImmediate(this.#give)
+    if (this.#waiting.length > 0) setImmediate(this.#runNext)
   }
 }

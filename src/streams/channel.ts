@@ -34,8 +34,8 @@ export class StreamChannel {
   #departures = 0
   /** Number of subscribers whose sink is full. */
   #blocked = 0
-  #passing = false
-  #again = false
+  #broadcasting = false
+  #rerun = false
   #notBefore = 0
   #lastFrameAt = 0
 
@@ -81,38 +81,39 @@ export class StreamChannel {
 
   /** Sends the new messages to every writable subscriber, now or after the pause that follows the last broadcast. */
   scheduleBroadcast(): void {
-    this.#again = true
-    if (this.#passing) return
-    this.#passing = true
-    const rest = this.#notBefore - performance.now()
-    if (rest > 1) setTimeout(() => this.#pass(), rest)
-    else this.#pass()
+    this.#rerun = true
+    if (this.#broadcasting) return
+    this.#broadcasting = true
+    const pauseMs = this.#notBefore - performance.now()
+    if (pauseMs > 1) setTimeout(() => this.#broadcast(), pauseMs)
+    else this.#broadcast()
   }
 
   /** Called periodically: frees the replay buffer of an idle channel. */
   trim(now: number): void {
-    if (this.buffer.bytes > 0 && !this.#passing && now - this.#lastFrameAt > IDLE_BUFFER_TTL_MS) this.buffer.clear()
+    if (this.buffer.bytes > 0 && !this.#broadcasting && now - this.#lastFrameAt > IDLE_BUFFER_TTL_MS)
+      this.buffer.clear()
   }
 
-  #pass(): void {
-    this.#again = false
+  #broadcast(): void {
+    this.#rerun = false
     const departures = this.#departures
     let at = 0
-    let spent = 0
+    let elapsedMs = 0
     const slice = (): void => {
       const startedAt = performance.now()
       const end = at + BROADCAST_SLICE
       // A subscriber that leaves during the broadcast shortens the list.
       for (; at < end && at < this.#subscribers.length; at++) this.#subscribers[at]!.sendPending()
       const now = performance.now()
-      spent += now - startedAt
+      elapsedMs += now - startedAt
       if (at < this.#subscribers.length) {
         setImmediate(slice)
         return
       }
-      this.#passing = false
-      this.#notBefore = now + Math.min(spent * PAUSE_FACTOR, MAX_PAUSE_MS)
-      if (this.#again || this.#departures !== departures) this.scheduleBroadcast()
+      this.#broadcasting = false
+      this.#notBefore = now + Math.min(elapsedMs * PAUSE_FACTOR, MAX_PAUSE_MS)
+      if (this.#rerun || this.#departures !== departures) this.scheduleBroadcast()
     }
     slice()
   }

@@ -19,7 +19,7 @@ export interface HistoryPage {
 export class HistoryCache {
   readonly #store: MessageStore
   /** Key of the filter by page, in order of last use, oldest first. */
-  readonly #kept = new Map<HistoryPage, string>()
+  readonly #pages = new Map<HistoryPage, string>()
   readonly #byFilter = new Map<string, Set<HistoryPage>>()
   readonly #loading = new Map<string, Promise<HistoryPage>>()
   #bytes = 0
@@ -39,22 +39,22 @@ export class HistoryCache {
    *
    * @throws GatewayError storage_* or database_*
    */
-  async pageAfter(selection: SubscriptionFilter, cursor: number): Promise<HistoryPage> {
-    const key = filterKey(selection)
-    const kept = this.#find(key, cursor)
-    if (kept !== null) return kept
-    const at = `${cursor} ${key}`
-    let loading = this.#loading.get(at)
+  async pageAfter(filter: SubscriptionFilter, cursor: number): Promise<HistoryPage> {
+    const key = filterKey(filter)
+    const cached = this.#find(key, cursor)
+    if (cached !== null) return cached
+    const loadKey = `${cursor} ${key}`
+    let loading = this.#loading.get(loadKey)
     if (loading === undefined) {
-      loading = this.#load(selection, key, cursor).finally(() => this.#loading.delete(at))
-      this.#loading.set(at, loading)
+      loading = this.#load(filter, key, cursor).finally(() => this.#loading.delete(loadKey))
+      this.#loading.set(loadKey, loading)
     }
     return loading
   }
 
   /** Drops all pages; called after retention has deleted messages. */
   clear(): void {
-    this.#kept.clear()
+    this.#pages.clear()
     this.#byFilter.clear()
     this.#bytes = 0
   }
@@ -62,32 +62,32 @@ export class HistoryCache {
   #find(key: string, cursor: number): HistoryPage | null {
     for (const page of this.#byFilter.get(key) ?? []) {
       if (page.buffer.startsAfter <= cursor && cursor < page.through) {
-        this.#kept.delete(page)
-        this.#kept.set(page, key)
+        this.#pages.delete(page)
+        this.#pages.set(page, key)
         return page
       }
     }
     return null
   }
 
-  async #load(selection: SubscriptionFilter, key: string, cursor: number): Promise<HistoryPage> {
+  async #load(filter: SubscriptionFilter, key: string, cursor: number): Promise<HistoryPage> {
     this.#misses++
-    const { messages, readThrough } = await this.#store.read(selection, cursor, PAGE)
+    const { messages, readThrough } = await this.#store.read(filter, cursor, PAGE)
     const buffer = new ReplayBuffer(cursor, Number.POSITIVE_INFINITY)
     for (const message of messages) buffer.append(message.db_id, encodeMessageEvent(message))
     const page = { buffer, through: readThrough }
-    if (buffer.frames > 0) this.#keep(key, page)
+    if (buffer.frames > 0) this.#insert(key, page)
     return page
   }
 
-  #keep(key: string, page: HistoryPage): void {
+  #insert(key: string, page: HistoryPage): void {
     const pages = this.#byFilter.get(key) ?? new Set()
     this.#byFilter.set(key, pages.add(page))
-    this.#kept.set(page, key)
+    this.#pages.set(page, key)
     this.#bytes += page.buffer.bytes
-    for (const [oldest, oldestKey] of this.#kept) {
+    for (const [oldest, oldestKey] of this.#pages) {
       if (this.#bytes <= CACHE_BYTES) break
-      this.#kept.delete(oldest)
+      this.#pages.delete(oldest)
       this.#bytes -= oldest.buffer.bytes
       const pages = this.#byFilter.get(oldestKey)
       pages?.delete(oldest)

@@ -66,7 +66,7 @@ export class StreamHub {
   readonly #channels = new Map<string, SubscriberContext>()
   readonly #subscribers = new Set<Subscriber>()
   readonly #tokens = new Map<Subscriber, StreamToken>()
-  readonly #given: SendCounters = { messages: 0, bytes: 0, pages: 0 }
+  readonly #counters: SendCounters = { messages: 0, bytes: 0, pages: 0 }
   readonly #pages: HistoryCache
   readonly #tailer: Tailer
   readonly #timers: StreamTimers
@@ -103,7 +103,7 @@ export class StreamHub {
   }
 
   get stats(): HubStats {
-    return { channels: this.channels, pageReads: this.#pages.misses, ...this.#given }
+    return { channels: this.channels, pageReads: this.#pages.misses, ...this.#counters }
   }
 
   /** Counts the subscribers by state. O(subscribers); intended for occasional calls such as metrics. */
@@ -137,9 +137,9 @@ export class StreamHub {
    * @returns a function that must be called once the sink is closed
    */
   subscribe(subscription: Subscription): () => void {
-    const around = this.#surroundingsOf(subscription.filter, subscription.head)
-    const subscriber = new Subscriber(subscription, around)
-    around.channel.add(subscriber)
+    const context = this.#getContext(subscription.filter, subscription.head)
+    const subscriber = new Subscriber(subscription, context)
+    context.channel.add(subscriber)
     const { token = null } = subscription
     if (token !== null) this.#tokens.set(subscriber, token)
     this.#timers.add(subscriber, token?.expiresAt ?? null)
@@ -147,23 +147,23 @@ export class StreamHub {
     // Its request came before the stop, which would otherwise wait for this connection until the deadline.
     if (this.#stopping) this.#endAtShutdown(subscriber)
     else subscriber.sendPending()
-    return () => this.#leave(subscriber)
+    return () => this.#remove(subscriber)
   }
 
   /** Ends the streams whose token matches. Their clients can return with a new token. */
-  closeWhere(isHit: (token: StreamToken) => boolean): void {
-    for (const [subscriber, token] of this.#tokens) if (isHit(token)) this.#end(subscriber, 'token_expired')
+  closeWhere(matches: (token: StreamToken) => boolean): void {
+    for (const [subscriber, token] of this.#tokens) if (matches(token)) this.#end(subscriber, 'token_expired')
   }
 
   /** Returns the object shared by all subscribers of a channel: anything held per subscriber is held ten thousand times. */
-  #surroundingsOf(filter: SubscriptionFilter, head: number): SubscriberContext {
+  #getContext(filter: SubscriptionFilter, head: number): SubscriberContext {
     const key = filterKey(filter)
-    const known = this.#channels.get(key)
-    if (known !== undefined) return known
+    const existing = this.#channels.get(key)
+    if (existing !== undefined) return existing
     const channel = this.#tailer.add((from) => new StreamChannel(filter, from), head)
-    const around: SubscriberContext = {
+    const context: SubscriberContext = {
       channel,
-      counters: this.#given,
+      counters: this.#counters,
       tailPosition: () => this.#tailer.position,
       history: (cursor) => this.#pages.pageAfter(filter, cursor),
       onBlocked: (subscriber, blocked) => {
@@ -175,10 +175,10 @@ export class StreamHub {
         this.#timers.retryOnTick(subscriber)
       },
     }
-    this.#channels.set(key, around)
+    this.#channels.set(key, context)
     // The tailer does not read while there are no channels, so let it fetch what was stored since `head`.
     this.#tailer.notify()
-    return around
+    return context
   }
 
   #endAtShutdown(subscriber: Subscriber): void {
@@ -189,10 +189,10 @@ export class StreamHub {
   #end(subscriber: Subscriber, reason: ClosingReason, retryMs: number | null = null): void {
     this.#options.onClosing(reason)
     subscriber.close(reason, retryMs)
-    this.#leave(subscriber)
+    this.#remove(subscriber)
   }
 
-  #leave(subscriber: Subscriber): void {
+  #remove(subscriber: Subscriber): void {
     if (!this.#subscribers.delete(subscriber)) return
     this.#tokens.delete(subscriber)
     const { channel } = subscriber

@@ -18,12 +18,12 @@ export class ReplayBuffer {
   #ids: number[] = []
   /** End offset of each event. */
   #ends: number[] = []
-  readonly #mostBytes: number
+  readonly #maxBytes: number
 
   /** @param from messages up to this db_id are not in the buffer */
-  constructor(from: number, mostBytes = MAX_BYTES) {
+  constructor(from: number, maxBytes = MAX_BYTES) {
     this.#startsAfter = from
-    this.#mostBytes = mostBytes
+    this.#maxBytes = maxBytes
     this.#buffer = Buffer.alloc(0)
   }
 
@@ -48,7 +48,7 @@ export class ReplayBuffer {
   /** Appends an event. Ids must increase; an event whose id is not greater than `last` is already known and ignored. */
   append(db_id: number, frame: Buffer): void {
     if (db_id <= this.last) return
-    if (this.#used + frame.length > this.#buffer.length) this.#makeRoom(frame.length)
+    if (this.#used + frame.length > this.#buffer.length) this.#grow(frame.length)
     frame.copy(this.#buffer, this.#used)
     this.#used += frame.length
     this.#ids.push(db_id)
@@ -94,29 +94,29 @@ export class ReplayBuffer {
     return low
   }
 
-  #makeRoom(bytes: number): void {
-    const full = this.#used + bytes > this.#mostBytes
-    const cut = full ? this.#dropOldest(this.#mostBytes / 2) : 0
-    const kept = this.#used - cut
-    const wanted = Math.max(MIN_BYTES, 2 * kept, kept + bytes)
+  #grow(bytes: number): void {
+    const isFull = this.#used + bytes > this.#maxBytes
+    const offset = isFull ? this.#dropOldest(this.#maxBytes / 2) : 0
+    const keptBytes = this.#used - offset
+    const capacity = Math.max(MIN_BYTES, 2 * keptBytes, keptBytes + bytes)
     // A single event can be larger than the maximum size, and must still fit.
-    const next = Buffer.allocUnsafeSlow(Math.max(Math.min(wanted, this.#mostBytes), kept + bytes))
-    this.#buffer.copy(next, 0, cut, this.#used)
+    const next = Buffer.allocUnsafeSlow(Math.max(Math.min(capacity, this.#maxBytes), keptBytes + bytes))
+    this.#buffer.copy(next, 0, offset, this.#used)
     this.#buffer = next
-    this.#used = kept
+    this.#used = keptBytes
   }
 
   /** Drops the oldest events until at most `keep` bytes are left. @returns the offset where the rest begins */
-  #dropOldest(keep: number): number {
-    const least = this.#used - keep
+  #dropOldest(maxKept: number): number {
+    const minOffset = this.#used - maxKept
     let index = 0
-    while (index < this.#ends.length && this.#ends[index]! < least) index++
+    while (index < this.#ends.length && this.#ends[index]! < minOffset) index++
     if (index >= this.#ends.length - 1) index = this.#ends.length - 1
     if (index < 0) return 0
-    const cut = this.#ends[index]!
+    const offset = this.#ends[index]!
     this.#startsAfter = this.#ids[index]!
     this.#ids = this.#ids.slice(index + 1)
-    this.#ends = this.#ends.slice(index + 1).map((end) => end - cut)
-    return cut
+    this.#ends = this.#ends.slice(index + 1).map((end) => end - offset)
+    return offset
   }
 }

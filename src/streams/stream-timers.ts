@@ -34,8 +34,8 @@ export class StreamTimers {
   readonly #deadlines = new Map<Subscriber, number>()
   /** Expiry of tokens, in milliseconds since 1970. */
   readonly #expiries = new Map<Subscriber, number>()
-  readonly #toPump = new Set<Subscriber>()
-  #turn = 0
+  readonly #toRetry = new Set<Subscriber>()
+  #slotIndex = 0
   #timer: NodeJS.Timeout | undefined
 
   constructor(options: StreamTimersOptions) {
@@ -68,12 +68,12 @@ export class StreamTimers {
     this.#stalls.delete(subscriber)
     this.#deadlines.delete(subscriber)
     this.#expiries.delete(subscriber)
-    this.#toPump.delete(subscriber)
+    this.#toRetry.delete(subscriber)
   }
 
   /** Calls `sendPending` of the subscriber once on the next tick, regardless of the number of calls until then. */
   retryOnTick(subscriber: Subscriber): void {
-    this.#toPump.add(subscriber)
+    this.#toRetry.add(subscriber)
   }
 
   /** Called when a write of the subscriber remains pending, and when it completes. */
@@ -88,9 +88,9 @@ export class StreamTimers {
   }
 
   #tick(now: number): void {
-    this.#turn = (this.#turn + 1) % this.#slots.length
+    this.#slotIndex = (this.#slotIndex + 1) % this.#slots.length
     const heartbeat = encodeHeartbeatEvent(new Date().toISOString())
-    for (const subscriber of this.#slots[this.#turn]!) subscriber.heartbeat(heartbeat)
+    for (const subscriber of this.#slots[this.#slotIndex]!) subscriber.heartbeat(heartbeat)
     for (const [subscriber, stall] of this.#stalls) {
       const progress = subscriber.sink.progress
       if (progress !== stall.progress) this.#stalls.set(subscriber, { progress, since: now })
@@ -99,9 +99,9 @@ export class StreamTimers {
     for (const [subscriber, deadline] of this.#deadlines) if (now >= deadline) this.#options.onMaxAge(subscriber)
     const time = Date.now()
     for (const [subscriber, expiry] of this.#expiries) if (time >= expiry) this.#options.onExpired(subscriber)
-    const toPump = [...this.#toPump]
-    this.#toPump.clear()
-    for (const subscriber of toPump) subscriber.sendPending()
+    const toRetry = [...this.#toRetry]
+    this.#toRetry.clear()
+    for (const subscriber of toRetry) subscriber.sendPending()
     this.#options.onTick(now)
   }
 }

@@ -75,7 +75,7 @@ export class Subscriber {
   /** Index in the channel's list, maintained by the channel. */
   index = -1
   readonly #sink: StreamSink
-  readonly #around: SubscriberContext
+  readonly #context: SubscriberContext
   readonly #caughtUpAt: number
   #cursor: number
   #lastSent: number
@@ -86,9 +86,9 @@ export class Subscriber {
   #caughtUp = false
   #closed = false
 
-  constructor(options: SubscriberOptions, around: SubscriberContext) {
+  constructor(options: SubscriberOptions, context: SubscriberContext) {
     this.#sink = options.sink
-    this.#around = around
+    this.#context = context
     this.#cursor = options.cursor
     this.#lastSent = options.cursor
     this.#caughtUpAt = options.caughtUpAt
@@ -110,7 +110,7 @@ export class Subscriber {
   }
 
   get channel(): StreamChannel {
-    return this.#around.channel
+    return this.#context.channel
   }
 
   get sink(): StreamSink {
@@ -124,7 +124,7 @@ export class Subscriber {
       void this.#readPage()
       return
     }
-    const { counters, channel } = this.#around
+    const { counters, channel } = this.#context
     const { buffer } = channel
     const bytes = buffer.framesAfter(this.#cursor)
     if (bytes !== null) {
@@ -145,7 +145,7 @@ export class Subscriber {
     if (this.#closed) return
     this.#closed = true
     const retry = retryMs === null ? [] : [encodeRetry(retryMs)]
-    this.#sink.end(Buffer.concat([...this.#takePrelude(), ...retry, encodeClosingEvent(reason)]))
+    this.#sink.end(Buffer.concat([...this.#takePreamble(), ...retry, encodeClosingEvent(reason)]))
   }
 
   /** Called when the sink has closed: nothing is written any more (S2). */
@@ -156,16 +156,16 @@ export class Subscriber {
 
   /** True if the replay buffer has everything after the cursor. */
   get #withinBuffer(): boolean {
-    const { channel, tailPosition } = this.#around
+    const { channel, tailPosition } = this.#context
     // Before `caught_up` the target also counts: the tailer may not have read as far as `hello` has announced.
-    const reached = this.#caughtUp || this.#cursor >= this.#caughtUpAt || tailPosition() >= this.#caughtUpAt
-    return reached && this.#cursor >= channel.buffer.startsAfter
+    const hasReachedTail = this.#caughtUp || this.#cursor >= this.#caughtUpAt || tailPosition() >= this.#caughtUpAt
+    return hasReachedTail && this.#cursor >= channel.buffer.startsAfter
   }
 
-  #takePrelude(): Buffer[] {
-    const prelude = this.#preamble
+  #takePreamble(): Buffer[] {
+    const preamble = this.#preamble
     this.#preamble = null
-    return prelude === null ? [] : [prelude]
+    return preamble === null ? [] : [preamble]
   }
 
   /** Writes messages, preceded by the preamble and followed by `caught_up` if they are due, in a single system call. */
@@ -174,9 +174,9 @@ export class Subscriber {
       this.#write(messages)
       return
     }
-    const parts = this.#takePrelude()
+    const parts = this.#takePreamble()
     if (messages !== null) parts.push(messages)
-    if (!this.#caughtUp && this.#withinBuffer && this.#cursor >= this.#around.channel.buffer.last) {
+    if (!this.#caughtUp && this.#withinBuffer && this.#cursor >= this.#context.channel.buffer.last) {
       this.#caughtUp = true
       parts.push(encodeCaughtUpEvent(this.#lastSent))
     }
@@ -185,11 +185,11 @@ export class Subscriber {
 
   #write(bytes: Buffer): void {
     this.#writing = true
-    this.#around.counters.bytes += bytes.length
+    this.#context.counters.bytes += bytes.length
     this.#sink.write(bytes, this.#onWritten)
     if (this.#writing && this.#sink.pending && !this.#blocked) {
       this.#blocked = true
-      this.#around.onBlocked(this, true)
+      this.#context.onBlocked(this, true)
     }
   }
 
@@ -197,7 +197,7 @@ export class Subscriber {
     this.#writing = false
     this.#unblock()
     // Yield, since writing page after page would block the event loop.
-    if (this.#cursor < this.#around.channel.buffer.startsAfter) setImmediate(this.#sendLater)
+    if (this.#cursor < this.#context.channel.buffer.startsAfter) setImmediate(this.#sendLater)
     else this.sendPending()
   }
 
@@ -206,26 +206,26 @@ export class Subscriber {
   #unblock(): void {
     if (!this.#blocked) return
     this.#blocked = false
-    this.#around.onBlocked(this, false)
+    this.#context.onBlocked(this, false)
   }
 
   async #readPage(): Promise<void> {
     this.#reading = true
     try {
-      const page = await this.#around.history(this.#cursor)
+      const page = await this.#context.history(this.#cursor)
       this.#reading = false
       // If a heartbeat is pending, its completion calls `sendPending` again, and the page is then in the cache.
-      if (!this.#closed && !this.#writing) this.#takePage(page)
+      if (!this.#closed && !this.#writing) this.#sendPage(page)
     } catch (error) {
       this.#reading = false
-      this.#around.onFault(this, error)
+      this.#context.onFault(this, error)
       // Send the preamble, so that the client detects the connection although there is no data yet.
-      if (!this.#closed && !this.#writing && this.#preamble !== null) this.#write(this.#takePrelude()[0]!)
+      if (!this.#closed && !this.#writing && this.#preamble !== null) this.#write(this.#takePreamble()[0]!)
     }
   }
 
-  #takePage(page: HistoryPage): void {
-    const { counters } = this.#around
+  #sendPage(page: HistoryPage): void {
+    const { counters } = this.#context
     const bytes = page.buffer.framesAfter(this.#cursor)
     counters.pages++
     if (bytes !== null) {

@@ -21,15 +21,15 @@ export interface TailerOptions {
 export class Tailer {
   readonly #options: TailerOptions
   readonly #byEvent = new Map<string, Set<StreamChannel>>()
-  readonly #everything = new Set<StreamChannel>()
-  readonly #touched = new Set<StreamChannel>()
+  readonly #allEvents = new Set<StreamChannel>()
+  readonly #pending = new Set<StreamChannel>()
   #channels = 0
   #position = 0
-  #rung = false
+  #notified = false
   #running: Promise<void> | null = null
   #stopped = true
-  #poll: NodeJS.Timeout | undefined
-  #unlisten: (() => void) | undefined
+  #pollTimer: NodeJS.Timeout | undefined
+  #unsubscribe: (() => void) | undefined
 
   constructor(options: TailerOptions) {
     this.#options = options
@@ -43,14 +43,14 @@ export class Tailer {
   async start(): Promise<void> {
     this.#position = await this.#options.store.head()
     this.#stopped = false
-    this.#unlisten = this.#options.changes.listen(() => this.notify())
-    this.#poll = setInterval(() => this.notify(), POLL_MS)
+    this.#unsubscribe = this.#options.changes.subscribe(() => this.notify())
+    this.#pollTimer = setInterval(() => this.notify(), POLL_MS)
   }
 
   async stop(): Promise<void> {
     this.#stopped = true
-    this.#unlisten?.()
-    clearInterval(this.#poll)
+    this.#unsubscribe?.()
+    clearInterval(this.#pollTimer)
     await this.#running
   }
 
@@ -63,29 +63,29 @@ export class Tailer {
     if (this.#channels === 0) this.#position = Math.max(this.#position, head)
     const channel = makeChannel(this.#position)
     this.#channels++
-    for (const set of this.#setsOf(channel)) set.add(channel)
+    for (const set of this.#getSets(channel)) set.add(channel)
     return channel
   }
 
   remove(channel: StreamChannel): void {
     this.#channels--
-    for (const set of this.#setsOf(channel)) set.delete(channel)
+    for (const set of this.#getSets(channel)) set.delete(channel)
     if (channel.filter.events === '*') return
     for (const event of channel.filter.events) if (this.#byEvent.get(event)?.size === 0) this.#byEvent.delete(event)
   }
 
   /** Called when there may be new messages. */
   notify(): void {
-    this.#rung = true
+    this.#notified = true
     if (!this.#stopped && this.#channels > 0) this.#running ??= this.#run()
   }
 
   async #run(): Promise<void> {
     try {
-      while (this.#rung && !this.#stopped) {
+      while (this.#notified && !this.#stopped) {
         // Cleared before the read, so that a commit during the read causes another one.
-        this.#rung = false
-        await this.#readOn()
+        this.#notified = false
+        await this.#readPages()
       }
       this.#options.onFault(null)
     } catch (error) {
@@ -96,14 +96,14 @@ export class Tailer {
     }
   }
 
-  async #readOn(): Promise<void> {
+  async #readPages(): Promise<void> {
     let more = true
     while (more && !this.#stopped && this.#channels > 0) {
-      if (this.#isDeaf()) return this.#skipOn()
+      if (this.#allBlocked()) return this.#skipToHead()
       const page = await this.#options.store.read(ALL_MESSAGES, this.#position, PAGE)
       for (const message of page.messages) {
         let frame: Buffer | null = null
-        for (const channel of this.#wanting(message.event_id)) {
+        for (const channel of this.#channelsFor(message.event_id)) {
           if (!matchesFilter(channel.filter, message)) continue
           if (channel.allBlocked) {
             channel.buffer.discardThrough(message.db_id)
@@ -111,7 +111,7 @@ export class Tailer {
           }
           frame ??= encodeMessageEvent(message)
           channel.append(message.db_id, frame)
-          this.#touched.add(channel)
+          this.#pending.add(channel)
         }
       }
       this.#position = Math.max(this.#position, page.readThrough)
@@ -121,39 +121,39 @@ export class Tailer {
   }
 
   /** Skips to the end of the store without reading, since every subscriber is blocked. */
-  async #skipOn(): Promise<void> {
+  async #skipToHead(): Promise<void> {
     const head = await this.#options.store.head()
     for (const channel of this.#all()) {
       channel.buffer.discardThrough(head)
       // Subscribers unblocked in the meantime must be flushed, or they would miss the skipped messages.
-      if (!channel.allBlocked) this.#touched.add(channel)
+      if (!channel.allBlocked) this.#pending.add(channel)
     }
     this.#position = Math.max(this.#position, head)
     this.#flush()
   }
 
   #flush(): void {
-    for (const channel of this.#touched) channel.scheduleBroadcast()
-    this.#touched.clear()
+    for (const channel of this.#pending) channel.scheduleBroadcast()
+    this.#pending.clear()
   }
 
-  #isDeaf(): boolean {
+  #allBlocked(): boolean {
     for (const channel of this.#all()) if (!channel.allBlocked) return false
     return true
   }
 
   *#all(): Iterable<StreamChannel> {
-    yield* this.#everything
+    yield* this.#allEvents
     for (const channels of this.#byEvent.values()) yield* channels
   }
 
-  *#wanting(event_id: string): Iterable<StreamChannel> {
-    yield* this.#everything
+  *#channelsFor(event_id: string): Iterable<StreamChannel> {
+    yield* this.#allEvents
     yield* this.#byEvent.get(event_id) ?? []
   }
 
-  #setsOf(channel: StreamChannel): Set<StreamChannel>[] {
-    if (channel.filter.events === '*') return [this.#everything]
+  #getSets(channel: StreamChannel): Set<StreamChannel>[] {
+    if (channel.filter.events === '*') return [this.#allEvents]
     return channel.filter.events.map((event) => {
       let set = this.#byEvent.get(event)
       if (set === undefined) this.#byEvent.set(event, (set = new Set()))

@@ -15,10 +15,10 @@ const MIN_SAMPLES = 10
  */
 const takeSamples = (monitor: ReturnType<typeof monitorEventLoopDelay>, observe: (seconds: number) => void): void => {
   if (monitor.count < MIN_SAMPLES) return
-  let seen = 0
+  let observed = 0
   for (const [percentile, nanoseconds] of monitor.percentiles) {
-    const upTo = Math.round((percentile / 100) * monitor.count)
-    for (; seen < upTo; seen++) observe(Math.max(0, nanoseconds / 1e6 - SAMPLE_INTERVAL_MS) / 1_000)
+    const target = Math.round((percentile / 100) * monitor.count)
+    for (; observed < target; observed++) observe(Math.max(0, nanoseconds / 1e6 - SAMPLE_INTERVAL_MS) / 1_000)
   }
   monitor.reset()
 }

@@ -25,7 +25,7 @@ export interface Metrics {
   readonly lag: Histogram<'reference'>
   readonly closed: Counter<'reason'>
   readonly resets: Counter<'reason'>
-  readonly refused: Counter<'code'>
+  readonly denied: Counter<'code'>
   readonly onResponse: ReturnType<typeof createHttpMetrics>
   readonly faults: Counter<'code'>
   readonly eventLoopDelay: ReturnType<typeof createEventLoopDelay>
@@ -169,7 +169,7 @@ export const createMetrics = (sources: MetricSources): Metrics => {
     lag,
     closed: counters('gateway_streams_closed_total', 'Streams ended by the gateway, by reason.', 'reason', CLOSINGS),
     resets: counters('gateway_cursor_resets_total', 'Invalid cursors, by reason.', 'reason', RESETS),
-    refused: counters(
+    denied: counters(
       'gateway_http_requests_denied_total',
       'Requests denied by authorization or by a limit, by error code.',
       'code',

@@ -31,7 +31,7 @@ const EXPORT_TIMEOUT_MS = 5_000
 export class Tracing {
   readonly #options: TracingOptions
   #provider: TracerProvider | null = null
-  #begin: Tracer | null = null
+  #startSpan: Tracer | null = null
 
   constructor(options: TracingOptions) {
     this.#options = options
@@ -40,7 +40,7 @@ export class Tracing {
   /** Starts spans, usable after `start`; null if tracing is disabled. */
   get tracer(): Tracer | null {
     if (this.#options.config === null) return null
-    return (traceparent, start) => this.#begin!(traceparent, start)
+    return (traceparent, start) => this.#startSpan!(traceparent, start)
   }
 
   /** Loads OpenTelemetry only if tracing is enabled: it takes 100 ms of processor time and 22 MB. */
@@ -68,7 +68,7 @@ export class Tracing {
       ],
       sampler: new sdk.ParentBasedSampler({ root: new sdk.AlwaysOffSampler() }),
     })
-    this.#begin = createTracer(api, this.#provider.getTracer('deepsoc-gateway', version))
+    this.#startSpan = createTracer(api, this.#provider.getTracer('deepsoc-gateway', version))
   }
 
   /** Exports the remaining spans, for at most one second. */
@@ -87,12 +87,12 @@ const createTracer = (api: typeof import('@opentelemetry/api'), tracer: SdkTrace
     const context = api.trace.setSpanContext(api.ROOT_CONTEXT, parent)
     const span = tracer.startSpan(name, { kind: kinds[kind], startTime: at, attributes }, context)
     // An unsampled span is not exported, so propagate the parent to keep the trace connected.
-    const named = span.isRecording() ? span.spanContext() : parent
+    const spanContext = span.isRecording() ? span.spanContext() : parent
     return {
-      traceparent: `00-${named.traceId}-${named.spanId}-${named.traceFlags.toString(16).padStart(2, '0')}`,
-      end(fault, more = {}) {
-        span.setAttributes(more)
-        if (fault !== null) span.setStatus({ code: api.SpanStatusCode.ERROR, message: fault })
+      traceparent: `00-${spanContext.traceId}-${spanContext.spanId}-${spanContext.traceFlags.toString(16).padStart(2, '0')}`,
+      end(error, extra = {}) {
+        span.setAttributes(extra)
+        if (error !== null) span.setStatus({ code: api.SpanStatusCode.ERROR, message: error })
         span.end()
       },
     }
@@ -104,14 +104,14 @@ const withStateLogging = (
   exporter: SpanExporter,
   { failed, recovered }: { failed: (error: unknown) => void; recovered: () => void },
 ): SpanExporter => {
-  let failing = false
+  let isFailing = false
   return {
     export: (spans, done) =>
       exporter.export(spans, (result) => {
         // ExportResultCode.SUCCESS
-        const fails = result.code !== 0
-        if (fails !== failing) fails ? failed(result.error) : recovered()
-        failing = fails
+        const hasFailed = result.code !== 0
+        if (hasFailed !== isFailing) hasFailed ? failed(result.error) : recovered()
+        isFailing = hasFailed
         done(result)
       }),
     forceFlush: async () => exporter.forceFlush?.(),

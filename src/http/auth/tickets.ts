@@ -27,7 +27,7 @@ export class Tickets {
     if (principal !== null) {
       const rate = MAX_TICKETS / (TICKET_TTL_MS / 1_000)
       const key = `tickets ${principal.tokenId}`
-      const { ok, waitMs = 0 } = await this.#coordinate({ do: 'spend', key, amount: 1, rate, burst: MAX_TICKETS })
+      const { ok, waitMs = 0 } = await this.#coordinate({ do: 'consume', key, amount: 1, rate, burst: MAX_TICKETS })
       if (!ok)
         throw new GatewayError('too_many_tickets', 'Too many tickets of this token are unused.', {
           retryAfterMs: waitMs,
@@ -35,7 +35,7 @@ export class Tickets {
     }
     const ticket = randomBytes(32).toString('base64url')
     const value = JSON.stringify(principal)
-    const { ok } = await this.#coordinate({ do: 'keep', id: ticketKey(ticket), value, ms: TICKET_TTL_MS })
+    const { ok } = await this.#coordinate({ do: 'put', id: ticketKey(ticket), value, ms: TICKET_TTL_MS })
     if (!ok) throw new GatewayError('overloaded', 'The gateway holds its maximum number of unused tickets.')
     return ticket
   }

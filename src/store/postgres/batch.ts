@@ -12,11 +12,11 @@ const MAX_BYTES = 16 * 1024 * 1024
 const MAX_ROWS = 2_000
 
 /** Splits a list into parts of at most MAX_BYTES and MAX_ROWS, each with at least one item. */
-const partsOf = <Item>(items: readonly Item[], bytesOf: (item: Item) => number): Item[][] => {
+const splitIntoParts = <Item>(items: readonly Item[], getBytes: (item: Item) => number): Item[][] => {
   const parts: Item[][] = []
   let bytes = Number.POSITIVE_INFINITY
   for (const item of items) {
-    const size = bytesOf(item)
+    const size = getBytes(item)
     if (bytes + size > MAX_BYTES || parts.at(-1)!.length >= MAX_ROWS) {
       parts.push([])
       bytes = 0
@@ -54,38 +54,38 @@ const insert = async (client: Client, messages: readonly NewMessage[]): Promise<
 }
 
 /** Distinguishes duplicates from conflicts, for messages whose unique key exists. */
-const compare = async (client: Client, messages: readonly NewMessage[]): Promise<AppendResult[]> => {
+const compareWithStored = async (client: Client, messages: readonly NewMessage[]): Promise<AppendResult[]> => {
   const keyOf = (event_id: string, message_id: string): string => `${event_id.length} ${event_id}${message_id}`
   const events = messages.map(({ event_id }) => escapeNul(event_id))
   const names = messages.map(({ message_id }) => escapeNul(message_id))
-  type Standing = { db_id: number; event_id: string; message_id: string; body: string }
+  type StoredRow = { db_id: number; event_id: string; message_id: string; body: string }
   const values = [textArray(events), textArray(names)]
-  const { rows } = await client.query<Standing>({ ...FIND_MESSAGES, values })
-  const standing = new Map(rows.map((row) => [keyOf(row.event_id, row.message_id), row]))
+  const { rows } = await client.query<StoredRow>({ ...FIND_MESSAGES, values })
+  const storedRows = new Map(rows.map((row) => [keyOf(row.event_id, row.message_id), row]))
   return messages.map(({ body }, index) => {
-    const row = standing.get(keyOf(events[index]!, names[index]!))
+    const row = storedRows.get(keyOf(events[index]!, names[index]!))
     if (row === undefined) throw new Error('a used message_id belongs to no message')
     return { kind: row.body === body ? 'duplicate' : 'conflict', db_id: row.db_id }
   })
 }
 
 /** Stores messages in order, in the caller's transaction. */
-const storeTogether = async (client: Client, messages: readonly NewMessage[]): Promise<AppendResult[]> => {
+const storeAll = async (client: Client, messages: readonly NewMessage[]): Promise<AppendResult[]> => {
   const outcomes: AppendResult[] = []
-  for (const part of partsOf(messages, ({ body }) => body.length * 2)) {
+  for (const part of splitIntoParts(messages, ({ body }) => body.length * 2)) {
     const ids = await insert(client, part)
-    const taken = part.filter((_, index) => ids[index] === null)
-    const compared = taken.length === 0 ? [] : await compare(client, taken)
+    const existing = part.filter((_, index) => ids[index] === null)
+    const compared = existing.length === 0 ? [] : await compareWithStored(client, existing)
     for (const db_id of ids) outcomes.push(db_id === null ? compared.shift()! : { kind: 'stored', db_id })
   }
   return outcomes
 }
 
 /** Runs `work` within a savepoint, so that a failure rolls back only its own changes. */
-const guarded = async <Result>(client: Client, work: () => Promise<Result>): Promise<Result> => {
+const withSavepoint = async <Result>(client: Client, run: () => Promise<Result>): Promise<Result> => {
   await client.query('SAVEPOINT guarded')
   try {
-    const result = await work()
+    const result = await run()
     await client.query('RELEASE SAVEPOINT guarded')
     return result
   } catch (error) {
@@ -95,26 +95,26 @@ const guarded = async <Result>(client: Client, work: () => Promise<Result>): Pro
 }
 
 /** Result for one message. `fault` is the reason why the store cannot hold it, if `kind` is `refused`. */
-export type BatchResult = AppendResult & { readonly fault?: string }
+export type BatchResult = AppendResult & { readonly error?: string }
 
 /**
  * Stores messages in order, in the caller's transaction.
  *
- * @param singly stores them one by one, so that a message that cannot be stored does not affect the others; if false, such a message throws
+ * @param oneByOne stores them one by one, so that a message that cannot be stored does not affect the others; if false, such a message throws
  */
 export const storeMessages = async (
   client: Client,
   messages: readonly NewMessage[],
-  singly: boolean,
+  oneByOne: boolean,
 ): Promise<BatchResult[]> => {
-  if (!singly) return storeTogether(client, messages)
+  if (!oneByOne) return storeAll(client, messages)
   const outcomes: BatchResult[] = []
   for (const message of messages) {
     try {
-      outcomes.push(...(await guarded(client, () => storeTogether(client, [message]))))
+      outcomes.push(...(await withSavepoint(client, () => storeAll(client, [message]))))
     } catch (error) {
       if (!isRowError(error)) throw error
-      outcomes.push({ kind: 'refused', db_id: 0, fault: errorChainText(error) })
+      outcomes.push({ kind: 'refused', db_id: 0, error: errorChainText(error) })
     }
   }
   return outcomes
@@ -132,14 +132,14 @@ const toCopy = ({ sha256, reason, origin }: RejectedDelivery): Copy => {
 
 /** Quarantines rejections in order, in the caller's transaction. A redelivered one is skipped if the quarantine has a copy. */
 export const insertRejected = async (client: Client, rejections: readonly RejectedDelivery[]): Promise<void> => {
-  const known = await knownCopies(client, rejections)
-  const wanted = rejections.filter((rejection) => {
+  const copies = await findCopies(client, rejections)
+  const newRejections = rejections.filter((rejection) => {
     const key = keyOf(toCopy(rejection))
-    if (rejection.origin.redelivered && known.has(key)) return false
-    known.add(key)
+    if (rejection.origin.redelivered && copies.has(key)) return false
+    copies.add(key)
     return true
   })
-  for (const part of partsOf(wanted, ({ body }) => body.length)) {
+  for (const part of splitIntoParts(newRejections, ({ body }) => body.length)) {
     const texts = (of: (rejection: RejectedDelivery) => string) => textArray(part.map((one) => escapeNul(of(one))))
     const values = [
       bigintArray(part.map((one) => one.received_at)),
@@ -157,14 +157,14 @@ export const insertRejected = async (client: Client, rejections: readonly Reject
   }
 }
 
-const knownCopies = async (client: Client, rejections: readonly RejectedDelivery[]): Promise<Set<string>> => {
-  const again = rejections.filter(({ origin }) => origin.redelivered).map(toCopy)
-  if (again.length === 0) return new Set()
+const findCopies = async (client: Client, rejections: readonly RejectedDelivery[]): Promise<Set<string>> => {
+  const redelivered = rejections.filter(({ origin }) => origin.redelivered).map(toCopy)
+  if (redelivered.length === 0) return new Set()
   const values = [
-    textArray(again.map(({ sha256 }) => sha256)),
-    textArray(again.map(({ reason }) => reason)),
-    textArray(again.map(({ routing_key }) => routing_key)),
-    textArray(again.map(({ properties }) => properties)),
+    textArray(redelivered.map(({ sha256 }) => sha256)),
+    textArray(redelivered.map(({ reason }) => reason)),
+    textArray(redelivered.map(({ routing_key }) => routing_key)),
+    textArray(redelivered.map(({ properties }) => properties)),
   ]
   const { rows } = await client.query<Copy>({ ...FIND_REJECTED, values })
   return new Set(rows.map(keyOf))
@@ -179,33 +179,33 @@ const knownCopies = async (client: Client, rejections: readonly RejectedDelivery
 export const storeBatch = async (
   client: Client,
   entries: readonly AppendEntry[],
-  { singly, again }: { singly: boolean; again: (entry: AppendEntry) => boolean },
+  { singly: oneByOne, again: redelivered }: { singly: boolean; again: (entry: AppendEntry) => boolean },
 ): Promise<AppendResult[]> => {
-  const offered = entries.filter((entry) => entry.kind === 'message')
+  const messageEntries = entries.filter((entry) => entry.kind === 'message')
   const stored = await storeMessages(
     client,
-    offered.map(({ message }) => message),
-    singly,
+    messageEntries.map(({ message }) => message),
+    oneByOne,
   )
   const rejections: RejectedDelivery[] = []
   const outcomes = entries.map((entry): AppendResult => {
     if (entry.kind === 'rejection') {
-      rejections.push(redeliveredIf(again(entry), entry.rejection))
+      rejections.push(redeliveredIf(redelivered(entry), entry.rejection))
       return { kind: 'rejected', db_id: 0 }
     }
-    const { fault = '', ...outcome } = stored.shift()!
+    const { error = '', ...outcome } = stored.shift()!
     const { message, origin } = entry
     if (origin === null || outcome.kind === 'stored' || outcome.kind === 'duplicate') return outcome
     const rejection =
       outcome.kind === 'conflict'
         ? toRejection(message, origin, 'message_conflict', conflictDetail(outcome.db_id))
-        : toRejection(message, origin, 'message_unstorable', fault)
-    rejections.push(redeliveredIf(again(entry), rejection))
+        : toRejection(message, origin, 'message_unstorable', error)
+    rejections.push(redeliveredIf(redelivered(entry), rejection))
     return outcome
   })
   await insertRejected(client, rejections)
   return outcomes
 }
 
-const redeliveredIf = (again: boolean, rejection: RejectedDelivery): RejectedDelivery =>
-  again ? { ...rejection, origin: { ...rejection.origin, redelivered: true } } : rejection
+const redeliveredIf = (redelivered: boolean, rejection: RejectedDelivery): RejectedDelivery =>
+  redelivered ? { ...rejection, origin: { ...rejection.origin, redelivered: true } } : rejection

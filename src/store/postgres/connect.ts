@@ -76,12 +76,12 @@ const TIMELINE = 'SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS 
 const timelines = new WeakMap<Client, string>()
 
 /** Returns the timeline of the server of a connection, or null if the server does not report it. */
-export const timelineOf = (client: Client): string | null => timelines.get(client) ?? null
+export const getTimeline = (client: Client): string | null => timelines.get(client) ?? null
 
 const backends = new WeakMap<Client, number>()
 
 /** Returns the process id of the server process that the connection was set up with. */
-export const backendOf = (client: Client): number => backends.get(client)!
+export const getBackendPid = (client: Client): number => backends.get(client)!
 
 /** Parses bigint as a number: db_ids and times stay below 2^53. */
 const types = (getTypeParser: (oid: number, format?: never) => unknown): ClientConfig['types'] =>
@@ -99,7 +99,7 @@ const readFile = (option: string, file: string | null): { text?: string } => {
 }
 
 /** Returns Node's TLS options for a mode, by libpq's rules. */
-const sslOf = ({ mode, caFile, certFile, keyFile }: PostgresTls): ConnectionOptions => {
+const toSslOptions = ({ mode, caFile, certFile, keyFile }: PostgresTls): ConnectionOptions => {
   const { text: ca } = readFile('sslrootcert', caFile)
   const { text: cert } = readFile('sslcert', certFile)
   const { text: key } = readFile('sslkey', keyFile)
@@ -119,8 +119,8 @@ const sslOf = ({ mode, caFile, certFile, keyFile }: PostgresTls): ConnectionOpti
 /** TLS options to try for a host, in order; `false` means unencrypted. */
 const sslAttempts = (tls: PostgresTls, { host }: PostgresHost): (ConnectionOptions | false)[] => {
   if (tls.mode === 'disable' || host.startsWith('/')) return [false]
-  if (tls.mode === 'allow') return [false, sslOf(tls)]
-  return tls.mode === 'prefer' ? [sslOf(tls), false] : [sslOf(tls)]
+  if (tls.mode === 'allow') return [false, toSslOptions(tls)]
+  return tls.mode === 'prefer' ? [toSslOptions(tls), false] : [toSslOptions(tls)]
 }
 
 /** Returns whether the server does not accept this kind of connection, encrypted or unencrypted. */
@@ -142,8 +142,8 @@ export class ConnectionFactory {
   readonly #onWarning: (text: string) => void
   #failures = 0
   #notBefore = 0
-  #fault: GatewayError | null = null
-  #warned = false
+  #error: GatewayError | null = null
+  #hasWarned = false
 
   constructor(address: PostgresAddress, options: SessionOptions, onWarning: (text: string) => void) {
     this.#address = address
@@ -153,39 +153,39 @@ export class ConnectionFactory {
 
   /** @throws GatewayError database_* */
   async open(): Promise<Client> {
-    if (this.#fault !== null && performance.now() < this.#notBefore) throw this.#fault
+    if (this.#error !== null && performance.now() < this.#notBefore) throw this.#error
     try {
       const client = await this.#openAny()
-      this.#fault = null
+      this.#error = null
       this.#failures = 0
       return client
     } catch (error) {
-      this.#fault = postgresError(error)
+      this.#error = postgresError(error)
       this.#notBefore = performance.now() + backoffDelay(this.#failures++, BACKOFF_MS, Math.random())
-      throw this.#fault
+      throw this.#error
     }
   }
 
   async #openAny(): Promise<Client> {
-    let fault: unknown
+    let firstError: unknown
     for (const host of this.#address.hosts) {
       try {
         return await this.#openHost(host)
       } catch (error) {
         // The error of a standby that responded is more useful than that of an unreachable host.
-        if (fault === undefined || postgresError(fault).code === 'database_unreachable') fault = error
+        if (firstError === undefined || postgresError(firstError).code === 'database_unreachable') firstError = error
       }
     }
-    throw fault
+    throw firstError
   }
 
   async #openHost(host: PostgresHost): Promise<Client> {
-    const ways = sslAttempts(this.#address.tls, host)
-    for (const [index, ssl] of ways.entries()) {
+    const attempts = sslAttempts(this.#address.tls, host)
+    for (const [index, ssl] of attempts.entries()) {
       try {
         return await this.#connect(host, ssl)
       } catch (error) {
-        if (index === ways.length - 1 || !shouldTryOtherSsl(error)) throw error
+        if (index === attempts.length - 1 || !shouldTryOtherSsl(error)) throw error
       }
     }
     throw new Error('unreachable')
@@ -244,10 +244,10 @@ export class ConnectionFactory {
     }
     backends.set(client, session.backend)
     // Some managed services do not allow this query.
-    const known = await client.query<{ timeline: string }>(TIMELINE).catch(() => null)
-    if (known !== null) timelines.set(client, known.rows[0]!.timeline)
-    if (session.fsync === 'on' || this.#warned) return
-    this.#warned = true
+    const timelineResult = await client.query<{ timeline: string }>(TIMELINE).catch(() => null)
+    if (timelineResult !== null) timelines.set(client, timelineResult.rows[0]!.timeline)
+    if (session.fsync === 'on' || this.#hasWarned) return
+    this.#hasWarned = true
     this.#onWarning('PostgreSQL runs with fsync=off: a crash of its server loses acknowledged messages')
   }
 }

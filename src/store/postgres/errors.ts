@@ -59,16 +59,16 @@ export const errorCode = (error: unknown): string => {
 
 /** Returns whether the server reported the error. */
 export const isSqlState = (error: unknown): boolean =>
-  /^[0-9A-Z]{5}$/.test(errorCode(error)) && severityOf(error) !== null
+  /^[0-9A-Z]{5}$/.test(errorCode(error)) && getSeverity(error) !== null
 
 /** Returns whether the server closes the connection after this error. */
-export const isFatal = (error: unknown): boolean => /^(FATAL|PANIC)$/.test(severityOf(error) ?? '')
+export const isFatal = (error: unknown): boolean => /^(FATAL|PANIC)$/.test(getSeverity(error) ?? '')
 
-const severityOf = (error: unknown): string | null => (error as { severity?: string } | null)?.severity ?? null
+const getSeverity = (error: unknown): string | null => (error as { severity?: string } | null)?.severity ?? null
 
-const nameOf = (code: string, text: string): ErrorCode => {
-  const known = CODES[code]
-  if (known !== undefined) return known
+const toErrorCode = (code: string, text: string): ErrorCode => {
+  const mapped = CODES[code]
+  if (mapped !== undefined) return mapped
   if (code.startsWith('08')) return 'database_unreachable'
   if (tlsCode(code)) return 'database_tls_failed'
   return DRIVER_MESSAGES.find(([pattern]) => pattern.test(text))?.[1] ?? 'storage_unavailable'
@@ -79,7 +79,7 @@ export const postgresError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
   const code = errorCode(error)
   const text = errorChainText(error)
-  const name = nameOf(code, text)
+  const name = toErrorCode(code, text)
   const message = isSqlState(error) ? `${text} (SQLSTATE ${code})` : text
   return new GatewayError(name, message, { cause: error, ...(name === 'database_replaced' && { hint: LOST_HINT }) })
 }

@@ -16,7 +16,7 @@ export interface ListenerOptions {
   /** Notifications sent by this instance are ignored. */
   readonly instanceId: string
   /** Called at most once per kind of notification and event-loop iteration. */
-  readonly onNotification: (word: ChangeNotification) => void
+  readonly onNotification: (notification: ChangeNotification) => void
 }
 
 /**
@@ -25,9 +25,9 @@ export interface ListenerOptions {
  */
 export class NotificationListener {
   readonly #options: ListenerOptions
-  readonly #heard = new Set<ChangeNotification>()
+  readonly #pending = new Set<ChangeNotification>()
   #client: Client | null = null
-  #again: NodeJS.Timeout | undefined
+  #reconnectTimer: NodeJS.Timeout | undefined
   #ping: NodeJS.Timeout | undefined
   #opening: Promise<void> | null = null
   #stopped = false
@@ -44,7 +44,7 @@ export class NotificationListener {
 
   async stop(): Promise<void> {
     this.#stopped = true
-    clearTimeout(this.#again)
+    clearTimeout(this.#reconnectTimer)
     await this.#opening
     clearInterval(this.#ping)
     this.#client?.end().catch(noop)
@@ -54,54 +54,55 @@ export class NotificationListener {
   async #listen(): Promise<void> {
     try {
       const client = await this.#options.connector.open()
-      client.on('notification', ({ payload = '' }) => this.#notified(payload))
-      client.on('end', () => this.#lost(client))
+      client.on('notification', ({ payload = '' }) => this.#onPayload(payload))
+      client.on('end', () => this.#onEnd(client))
       this.#client = client
       await client.query(`LISTEN "${this.#options.schema}"`)
-      this.#ping = setInterval(() => this.#look(client), PING_MS)
-      this.#hear('grown')
-      this.#hear('revoked')
+      this.#ping = setInterval(() => this.#pingServer(client), PING_MS)
+      this.#queue('grown')
+      this.#queue('revoked')
     } catch {
       // Ignored: reads and writes get the same error and report it.
-      if (this.#client === null) this.#comeAgain()
+      if (this.#client === null) this.#scheduleReconnect()
       else destroyConnection(this.#client)
     }
   }
 
-  #lost(client: Client): void {
+  #onEnd(client: Client): void {
     if (this.#client !== client) return
     this.#client = null
     clearInterval(this.#ping)
-    this.#comeAgain()
+    this.#scheduleReconnect()
   }
 
-  #comeAgain(): void {
+  #scheduleReconnect(): void {
     if (this.#stopped) return
-    this.#again = setTimeout(() => this.start(), RECONNECT_MS * (0.5 + Math.random()))
+    this.#reconnectTimer = setTimeout(() => this.start(), RECONNECT_MS * (0.5 + Math.random()))
   }
 
   /** Detects a connection that is dead without an error; otherwise every message would be delayed until the next poll. */
-  #look(client: Client): void {
-    const late = setTimeout(() => destroyConnection(client), PONG_MS)
+  #pingServer(client: Client): void {
+    const timer = setTimeout(() => destroyConnection(client), PONG_MS)
     client
       .query('SELECT 1')
       .catch(() => destroyConnection(client))
-      .finally(() => clearTimeout(late))
+      .finally(() => clearTimeout(timer))
   }
 
-  #notified(payload: string): void {
-    const [word, self] = payload.split(' ')
-    if ((word === 'grown' || word === 'revoked') && self !== this.#options.instanceId) this.#hear(word)
+  #onPayload(payload: string): void {
+    const [notification, instanceId] = payload.split(' ')
+    if ((notification === 'grown' || notification === 'revoked') && instanceId !== this.#options.instanceId)
+      this.#queue(notification)
   }
 
-  #hear(word: ChangeNotification): void {
-    if (this.#heard.size === 0) setImmediate(() => this.#passOn())
-    this.#heard.add(word)
+  #queue(notification: ChangeNotification): void {
+    if (this.#pending.size === 0) setImmediate(() => this.#flush())
+    this.#pending.add(notification)
   }
 
-  #passOn(): void {
-    const words = [...this.#heard]
-    this.#heard.clear()
-    if (!this.#stopped) for (const word of words) this.#options.onNotification(word)
+  #flush(): void {
+    const notifications = [...this.#pending]
+    this.#pending.clear()
+    if (!this.#stopped) for (const notification of notifications) this.#options.onNotification(notification)
   }
 }

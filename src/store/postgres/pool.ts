@@ -7,7 +7,7 @@ import { isFatal, isSqlState, postgresError, UnsupportedValueError } from './err
 /** Maximum time that one call can use a connection, in milliseconds: a connection can be dead without an error. */
 const MAX_USE_MS = 30_000
 
-interface Waiting {
+interface PendingAcquire {
   readonly resolve: (client: Client) => void
   readonly reject: (error: unknown) => void
 }
@@ -15,16 +15,16 @@ interface Waiting {
 /** Connection pool of limited size. Callers queue while no connection is free. */
 export class Pool {
   readonly #connector: ConnectionFactory
-  readonly #most: number
+  readonly #maxConnections: number
   readonly #idle: Client[] = []
-  readonly #dead = new WeakSet<Client>()
-  readonly #waiting: Waiting[] = []
-  #open = 0
-  #ended: (() => void) | null = null
+  readonly #broken = new WeakSet<Client>()
+  readonly #pending: PendingAcquire[] = []
+  #openCount = 0
+  #onEnded: (() => void) | null = null
 
-  constructor(connector: ConnectionFactory, most: number) {
+  constructor(connector: ConnectionFactory, maxConnections: number) {
     this.#connector = connector
-    this.#most = most
+    this.#maxConnections = maxConnections
   }
 
   /**
@@ -34,87 +34,87 @@ export class Pool {
    * @param maxMs timeout of `work`, in milliseconds
    * @throws GatewayError storage_* or database_*
    */
-  async withConnection<Result>(work: (client: Client) => Promise<Result>, maxMs = MAX_USE_MS): Promise<Result> {
-    const client = await this.#take()
+  async withConnection<Result>(use: (client: Client) => Promise<Result>, maxMs = MAX_USE_MS): Promise<Result> {
+    const client = await this.#acquire()
     const timer = setTimeout(() => {
-      this.#dead.add(client)
+      this.#broken.add(client)
       client.connection.stream.destroy(new Error(`no response within ${maxMs / 1_000} seconds`))
     }, maxMs)
     try {
-      return await work(client)
+      return await use(client)
     } catch (error) {
       // Unless the server or this gateway raised the error, the state of the connection is unknown.
-      const known = isSqlState(error) || error instanceof GatewayError || error instanceof UnsupportedValueError
-      if (!known || isFatal(error) || client.getTransactionStatus() !== 'I') this.#dead.add(client)
+      const isSafe = isSqlState(error) || error instanceof GatewayError || error instanceof UnsupportedValueError
+      if (!isSafe || isFatal(error) || client.getTransactionStatus() !== 'I') this.#broken.add(client)
       throw postgresError(error)
     } finally {
       clearTimeout(timer)
-      this.#give(client)
+      this.#release(client)
     }
   }
 
   /** Closes all connections once they are no longer in use. */
   async end(): Promise<void> {
     const ended = new Promise<void>((resolve) => {
-      this.#ended = resolve
+      this.#onEnded = resolve
     })
-    for (const waiting of this.#waiting.splice(0)) waiting.reject(new Error('the store is stopped'))
+    for (const pending of this.#pending.splice(0)) pending.reject(new Error('the store is stopped'))
     for (const client of this.#idle.splice(0)) this.#close(client)
-    if (this.#open === 0) return
+    if (this.#openCount === 0) return
     await ended
   }
 
-  async #take(): Promise<Client> {
-    if (this.#ended !== null) throw new Error('the store is stopped')
+  async #acquire(): Promise<Client> {
+    if (this.#onEnded !== null) throw new Error('the store is stopped')
     const idle = this.#idle.pop()
     if (idle !== undefined) return idle
-    if (this.#open >= this.#most) {
-      return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }))
+    if (this.#openCount >= this.#maxConnections) {
+      return new Promise((resolve, reject) => this.#pending.push({ resolve, reject }))
     }
-    return this.#make()
+    return this.#open()
   }
 
-  async #make(): Promise<Client> {
-    this.#open++
+  async #open(): Promise<Client> {
+    this.#openCount++
     try {
       const client = await this.#connector.open()
       client.on('end', () => {
-        this.#dead.add(client)
+        this.#broken.add(client)
         const at = this.#idle.indexOf(client)
         if (at === -1) return
         this.#idle.splice(at, 1)
-        this.#closed()
+        this.#onClosed()
       })
       return client
     } catch (error) {
-      this.#closed()
+      this.#onClosed()
       throw error
     }
   }
 
-  #give(client: Client): void {
-    if (this.#dead.has(client) || this.#ended !== null) {
+  #release(client: Client): void {
+    if (this.#broken.has(client) || this.#onEnded !== null) {
       this.#close(client)
       return
     }
-    const next = this.#waiting.shift()
+    const next = this.#pending.shift()
     if (next === undefined) this.#idle.push(client)
     else next.resolve(client)
   }
 
   #close(client: Client): void {
-    if (this.#dead.has(client)) destroyConnection(client)
+    if (this.#broken.has(client)) destroyConnection(client)
     // Not awaited: a dead connection never confirms that it is closed.
     else client.end().catch(noop)
-    this.#dead.add(client)
-    this.#closed()
+    this.#broken.add(client)
+    this.#onClosed()
   }
 
   /** Called after a connection was closed: opens one for the next waiting caller. */
-  #closed(): void {
-    this.#open--
-    const next = this.#waiting.shift()
-    if (next !== undefined) this.#make().then(next.resolve, next.reject)
-    else if (this.#open === 0) this.#ended?.()
+  #onClosed(): void {
+    this.#openCount--
+    const next = this.#pending.shift()
+    if (next !== undefined) this.#open().then(next.resolve, next.reject)
+    else if (this.#openCount === 0) this.#onEnded?.()
   }
 }

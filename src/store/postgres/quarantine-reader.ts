@@ -16,22 +16,22 @@ import { MAX_DB_ID } from './window.ts'
 import type { PostgresWriter } from './writer.ts'
 
 /** Converts a pattern to LIKE syntax: escapes LIKE's special characters and replaces `*` by `%`. */
-const likeOf = (pattern: string): string =>
+const toLikePattern = (pattern: string): string =>
   escapeNul(pattern)
     .replace(/[\\%_]/g, '\\$&')
     .replaceAll('*', '%')
 
 /** Rows that match a filter, between two ids, both exclusive. */
-const filtered = ({ ids, reasons, routingKey, since }: QuarantineFilter, after: number, before: number) => {
+const filteredQuery = ({ ids, reasons, routingKey, since }: QuarantineFilter, after: number, before: number) => {
   let query = db.selectFrom('rejected').where('rejected_id', '>', after).where('rejected_id', '<', before)
   if (ids !== null) query = query.where(sql<boolean>`rejected_id = ANY(${ids}::bigint[])`)
   if (reasons !== null) query = query.where(sql<boolean>`reason = ANY(${reasons}::text[])`)
-  if (routingKey !== null) query = query.where('routing_key', 'like', likeOf(routingKey))
+  if (routingKey !== null) query = query.where('routing_key', 'like', toLikePattern(routingKey))
   if (since !== null) query = query.where('received_at', '>=', since)
   return query
 }
 
-const named = <Row extends QuarantineSummary>(row: Row): Row => ({
+const unescapeRow = <Row extends QuarantineSummary>(row: Row): Row => ({
   ...row,
   detail: unescapeNul(row.detail),
   exchange: unescapeNul(row.exchange),
@@ -48,46 +48,51 @@ export class PostgresQuarantineReader {
 
   async count(filter: QuarantineFilter): Promise<{ readonly rows: number; readonly last_rejected_id: number }> {
     const last = sql<number>`coalesce(max(rejected_id), 0)::bigint`.as('last_rejected_id')
-    const [counted] = await this.#rows<{ rows: number; last_rejected_id: number }>(
-      filtered(filter, 0, MAX_DB_ID)
+    const [row] = await this.#rows<{ rows: number; last_rejected_id: number }>(
+      filteredQuery(filter, 0, MAX_DB_ID)
         .select([sql<number>`count(*)`.as('rows'), last])
         .compile(),
     )
-    return counted!
+    return row!
   }
 
   async newest(filter: QuarantineFilter, before: number, limit: number): Promise<QuarantineEnvelope[]> {
-    const query = filtered(filter, 0, before === 0 ? MAX_DB_ID : before)
+    const query = filteredQuery(filter, 0, before === 0 ? MAX_DB_ID : before)
     const rows = this.#rows<QuarantineEnvelope>(
       query.select(QUARANTINE_ENVELOPE_COLUMNS).orderBy('rejected_id', 'desc').limit(limit).compile(),
     )
-    return (await rows).map(named)
+    return (await rows).map(unescapeRow)
   }
 
-  async newestLines(filter: QuarantineFilter, before: number, limit: number): Promise<QuarantineSummary[]> {
-    const query = filtered(filter, 0, before === 0 ? MAX_DB_ID : before)
+  async newestSummaries(filter: QuarantineFilter, before: number, limit: number): Promise<QuarantineSummary[]> {
+    const query = filteredQuery(filter, 0, before === 0 ? MAX_DB_ID : before)
     const rows = this.#rows<QuarantineSummary>(
       query.select(QUARANTINE_SUMMARY_COLUMNS).orderBy('rejected_id', 'desc').limit(limit).compile(),
     )
-    return (await rows).map(named)
+    return (await rows).map(unescapeRow)
   }
 
-  /** @param most bytes of bodies at which the page ends; its first row is always included */
-  async after(filter: QuarantineFilter, after: number, through: number, most = PAGE_BYTES): Promise<QuarantineRow[]> {
+  /** @param maxBytes bytes of bodies at which the page ends; its first row is always included */
+  async after(
+    filter: QuarantineFilter,
+    after: number,
+    through: number,
+    maxBytes = PAGE_BYTES,
+  ): Promise<QuarantineRow[]> {
     const before = sql<number>`sum(length(body)) OVER (ORDER BY rejected_id) - length(body)`.as('before')
-    const page = filtered(filter, after, through + 1)
+    const page = filteredQuery(filter, after, through + 1)
       .select([...QUARANTINE_ENVELOPE_COLUMNS, 'body', before])
       .orderBy('rejected_id')
       .limit(MAX_PAGE_ROWS)
     const query = db
       .selectFrom(page.as('page'))
       .select([...QUARANTINE_ENVELOPE_COLUMNS, 'body'])
-      .where('before', '<', most)
-    return (await this.#rows<QuarantineRow>(query.orderBy('rejected_id').compile())).map(named)
+      .where('before', '<', maxBytes)
+    return (await this.#rows<QuarantineRow>(query.orderBy('rejected_id').compile())).map(unescapeRow)
   }
 
   async idsAfter(filter: QuarantineFilter, after: number, through: number, limit: number): Promise<number[]> {
-    const query = filtered(filter, after, through + 1)
+    const query = filteredQuery(filter, after, through + 1)
       .select('rejected_id')
       .orderBy('rejected_id')
       .limit(limit)
@@ -95,17 +100,17 @@ export class PostgresQuarantineReader {
   }
 
   async row(rejected_id: number, bytes: number): Promise<QuarantineRow | null> {
-    const cut = sql<Buffer>`substr(body, 1, ${bytes}::int)`.as('body')
+    const bodyPrefix = sql<Buffer>`substr(body, 1, ${bytes}::int)`.as('body')
     const query = db
       .selectFrom('rejected')
-      .select([...QUARANTINE_ENVELOPE_COLUMNS, cut])
+      .select([...QUARANTINE_ENVELOPE_COLUMNS, bodyPrefix])
       .where('rejected_id', '=', rejected_id)
     const [row] = await this.#rows<QuarantineRow>(query.compile())
-    return row === undefined ? null : named(row)
+    return row === undefined ? null : unescapeRow(row)
   }
 
-  reasons(most: number): Promise<ReasonCount[]> {
-    const newest = db.selectFrom('rejected').select('reason').orderBy('rejected_id', 'desc').limit(most)
+  reasons(maxBytes: number): Promise<ReasonCount[]> {
+    const newest = db.selectFrom('rejected').select('reason').orderBy('rejected_id', 'desc').limit(maxBytes)
     const query = db.selectFrom(newest.as('newest')).select(['reason', sql<number>`count(*)`.as('rows')])
     return this.#rows<ReasonCount>(query.groupBy('reason').orderBy('rows', 'desc').compile())
   }
@@ -123,65 +128,67 @@ export class PostgresQuarantineReader {
 
 /** Stores the messages that are now accepted and deletes their rows from the quarantine, in one transaction. */
 export const replayQuarantined = (writer: PostgresWriter, replays: readonly ReplayRequest[]): Promise<ReplayResult[]> =>
-  writer.run(async (client, singly) => {
-    const outcomes = await replayAll(client, replays, singly)
-    return { result: outcomes, grown: outcomes.some(({ kind }) => kind === 'stored') }
+  writer.run(async (client, oneByOne) => {
+    const outcomes = await replayAll(client, replays, oneByOne)
+    return { result: outcomes, appended: outcomes.some(({ kind }) => kind === 'stored') }
   })
 
 /** Deletes rows permanently. @returns the number of rows deleted */
 export const deleteQuarantined = (writer: PostgresWriter, ids: readonly number[]): Promise<number> =>
-  writer.run(async (client) => ({ result: await forget(client, ids), grown: false }))
+  writer.run(async (client) => ({ result: await deleteRows(client, ids), appended: false }))
 
 /** Creates the quarantine of a running store. */
 export const createQuarantine = (pool: Pool, writer: PostgresWriter): Quarantine => {
   const reader = new PostgresQuarantineReader(pool)
   return {
-    list: (filter, before, limit) => reader.newestLines(filter, before, limit),
+    list: (filter, before, limit) => reader.newestSummaries(filter, before, limit),
     row: (rejected_id, bytes) => reader.row(rejected_id, bytes),
     listWithBodies: (filter, after, through, bytes) => reader.after(filter, after, through, bytes),
     maxId: () => reader.lastId(),
-    countByReason: (most) => reader.reasons(most),
+    countByReason: (maxBytes) => reader.reasons(maxBytes),
     replay: (replays) => replayQuarantined(writer, replays),
     drop: (ids) => deleteQuarantined(writer, ids),
   }
 }
 
-const forget = async (client: Client, ids: readonly number[]): Promise<number> =>
+const deleteRows = async (client: Client, ids: readonly number[]): Promise<number> =>
   (await client.query('DELETE FROM rejected WHERE rejected_id = ANY($1::bigint[])', [ids])).rowCount ?? 0
 
 /** Runs in the caller's transaction, which excludes all other writers: the rows found cannot be deleted before it ends. */
 const replayAll = async (
   client: Client,
   replays: readonly ReplayRequest[],
-  singly: boolean,
+  oneByOne: boolean,
 ): Promise<ReplayResult[]> => {
   const ids = replays.map(({ rejected_id }) => rejected_id)
   const query = db.selectFrom('rejected').select('rejected_id').where(sql<boolean>`rejected_id = ANY(${ids}::bigint[])`)
-  const there = new Set(
+  const existing = new Set(
     (await queryRows<{ rejected_id: number }>(client, query.compile())).map((row) => row.rejected_id),
   )
   const messages = replays.flatMap(({ rejected_id, result }) =>
-    'message' in result && there.has(rejected_id) ? [result.message] : [],
+    'message' in result && existing.has(rejected_id) ? [result.message] : [],
   )
-  const stored = await storeMessages(client, messages, singly)
-  const gone: number[] = []
+  const stored = await storeMessages(client, messages, oneByOne)
+  const storedIds: number[] = []
   const outcomes: ReplayResult[] = []
   for (const { rejected_id, result } of replays) {
-    const outcome = there.delete(rejected_id) ? outcomeOf(result, () => stored.shift()!) : { kind: 'gone' as const }
-    if (outcome.kind === 'kept') await keep(client, rejected_id, outcome.reason, outcome.detail)
-    else if (outcome.kind !== 'gone') gone.push(rejected_id)
+    const outcome = existing.delete(rejected_id)
+      ? toReplayResult(result, () => stored.shift()!)
+      : { kind: 'gone' as const }
+    if (outcome.kind === 'kept') await updateReason(client, rejected_id, outcome.reason, outcome.detail)
+    else if (outcome.kind !== 'gone') storedIds.push(rejected_id)
     outcomes.push(outcome)
   }
-  await forget(client, gone)
+  await deleteRows(client, storedIds)
   return outcomes
 }
 
-const keep = async (client: Client, rejected_id: number, reason: ErrorCode, detail: string): Promise<void> => {
-  const changed = { reason, detail: escapeNul(detail) }
-  await queryRows(client, db.updateTable('rejected').set(changed).where('rejected_id', '=', rejected_id).compile())
+const updateReason = async (client: Client, rejected_id: number, reason: ErrorCode, detail: string): Promise<void> => {
+  const values = { reason, detail: escapeNul(detail) }
+  await queryRows(client, db.updateTable('rejected').set(values).where('rejected_id', '=', rejected_id).compile())
 }
 
-const outcomeOf = (
+const toReplayResult = (
   checked: ReplayRequest['result'],
   stored: () => { readonly kind: string; readonly db_id: number },
 ): ReplayResult => {

@@ -96,7 +96,7 @@ export const selectBounds = (events: readonly string[] | '*') => {
 }
 
 /** Event list, of the given events or of all. */
-export const listEvents = (among: readonly string[] | '*', limit: number, before: number) => {
+export const listEvents = (eventIds: readonly string[] | '*', limit: number, before: number) => {
   const query = db
     .selectFrom('event')
     .select(['event_id', 'messages', 'first_db_id', 'last_db_id', 'first_at', 'last_at'])
@@ -104,7 +104,7 @@ export const listEvents = (among: readonly string[] | '*', limit: number, before
     .where('messages', '>', 0)
     .orderBy('last_db_id', 'desc')
     .limit(limit)
-  return (among === '*' ? query : query.where(sql<boolean>`event_id = ANY(${among}::text[])`)).compile()
+  return (eventIds === '*' ? query : query.where(sql<boolean>`event_id = ANY(${eventIds}::text[])`)).compile()
 }
 
 /** If the subject already has a revocation, the later of each time applies. NULL means never, so it is the latest. */

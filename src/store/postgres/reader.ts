@@ -36,7 +36,7 @@ interface Window {
 /** Greater than the size of any body. */
 const NO_LIMIT = 1e15
 
-const storedOf = (row: WindowRow): StoredMessage => ({
+const toStoredMessage = (row: WindowRow): StoredMessage => ({
   db_id: row.db_id!,
   event_id: unescapeNul(row.event_id),
   message_id: unescapeNul(row.message_id),
@@ -57,20 +57,20 @@ export class PostgresReader {
   }
 
   async read(filter: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage> {
-    const { rows, head, edge } = await this.#page(filter, 'asc', { after, before: MAX_DB_ID, ...ofLimit(limit) })
-    const { messages, cut } = cutOf(rows, limit)
+    const { rows, head, edge } = await this.#page(filter, 'asc', { after, before: MAX_DB_ID, ...toRangeLimit(limit) })
+    const { messages, cut: isTruncated } = takeWithinLimit(rows, limit)
     const last = messages.at(-1)?.db_id ?? after
-    if (cut) return { messages, readThrough: last, hasMore: true }
+    if (isTruncated) return { messages, readThrough: last, hasMore: true }
     if (edge !== null) return { messages, readThrough: edge - 1, hasMore: true }
     return { messages, readThrough: Math.max(head, last), hasMore: false }
   }
 
   async readBefore(filter: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage> {
-    const { rows, edge } = await this.#page(filter, 'desc', { after: 0, before, ...ofLimit(limit) })
-    const { messages, cut } = cutOf(rows, limit)
+    const { rows, edge } = await this.#page(filter, 'desc', { after: 0, before, ...toRangeLimit(limit) })
+    const { messages, cut: isTruncated } = takeWithinLimit(rows, limit)
     messages.reverse()
     const first = messages[0]?.db_id ?? before
-    if (cut) return { messages, readThrough: first, hasMore: true }
+    if (isTruncated) return { messages, readThrough: first, hasMore: true }
     return edge === null
       ? { messages, readThrough: 0, hasMore: false }
       : { messages, readThrough: edge + 1, hasMore: true }
@@ -78,13 +78,13 @@ export class PostgresReader {
 
   async cursorBefore(filter: SubscriptionFilter, count: number): Promise<number> {
     let before = MAX_DB_ID
-    let left = count
+    let remaining = count
     while (true) {
-      const range = { after: 0, before, limit: left + 1, bytes: NO_LIMIT }
+      const range = { after: 0, before, limit: remaining + 1, bytes: NO_LIMIT }
       const { rows, edge } = await this.#window(windowQuery(filter, 'desc', 'db_id', range))
-      if (rows.length > left) return rows[left]!.db_id!
+      if (rows.length > remaining) return rows[remaining]!.db_id!
       if (edge === null) return 0
-      left -= rows.length
+      remaining -= rows.length
       before = edge + 1
     }
   }
@@ -99,9 +99,9 @@ export class PostgresReader {
     return bounds!
   }
 
-  async events(limit: number, before: number, among: readonly string[] | '*'): Promise<EventSummary[]> {
-    const named = among === '*' ? '*' : among.map(escapeNul)
-    const rows = await this.#rows<EventSummary>(listEvents(named, limit, before === 0 ? MAX_DB_ID : before))
+  async events(limit: number, before: number, eventIds: readonly string[] | '*'): Promise<EventSummary[]> {
+    const escapedIds = eventIds === '*' ? '*' : eventIds.map(escapeNul)
+    const rows = await this.#rows<EventSummary>(listEvents(escapedIds, limit, before === 0 ? MAX_DB_ID : before))
     return rows.map((row) => ({ ...row, event_id: unescapeNul(row.event_id) }))
   }
 
@@ -137,16 +137,16 @@ export class PostgresReader {
 }
 
 /** Requests one extra row, which shows whether there are more. */
-const ofLimit = ({ messages, bytes }: PageLimit): Pick<Range, 'limit' | 'bytes'> => ({
+const toRangeLimit = ({ messages, bytes }: PageLimit): Pick<Range, 'limit' | 'bytes'> => ({
   limit: messages + 1,
   bytes: Math.min(bytes, NO_LIMIT),
 })
 
-const cutOf = (rows: readonly WindowRow[], limit: PageLimit): { messages: StoredMessage[]; cut: boolean } => {
+const takeWithinLimit = (rows: readonly WindowRow[], limit: PageLimit): { messages: StoredMessage[]; cut: boolean } => {
   const messages: StoredMessage[] = []
   for (const row of rows) {
     if (messages.length === limit.messages || row.body === null) return { messages, cut: true }
-    messages.push(storedOf(row))
+    messages.push(toStoredMessage(row))
   }
   return { messages, cut: false }
 }

@@ -3,22 +3,22 @@ import type { RetentionLimits } from '../store.ts'
 import { MAX_DB_ID } from './window.ts'
 
 /** Messages deleted from one event. */
-interface Shrunk {
+interface PrunedEvent {
   readonly event_id: string
   readonly removed: number
   readonly pruned_db_id: number
 }
 
-const deleteOf = (doomed: string): string => `WITH doomed AS MATERIALIZED (${doomed}), removed AS (
+const deleteSql = (selectSql: string): string => `WITH doomed AS MATERIALIZED (${selectSql}), removed AS (
   DELETE FROM message USING doomed WHERE message.db_id = doomed.db_id RETURNING message.db_id, message.event_id
 ) SELECT event_id, count(*) AS removed, max(db_id) AS pruned_db_id FROM removed GROUP BY event_id`
 
 // db_ids increase with the time of receipt, so the oldest messages are the first rows and no index on time is needed.
-const DELETE_OLDEST = deleteOf(
+const DELETE_OLDEST = deleteSql(
   'SELECT db_id FROM (SELECT db_id, received_at FROM message ORDER BY db_id LIMIT $1) AS oldest WHERE received_at < $2',
 )
 
-const DELETE_OF_EVENT = deleteOf(
+const DELETE_OF_EVENT = deleteSql(
   `SELECT db_id FROM message WHERE (event_id, db_id) > ($2, 0::bigint) AND (event_id, db_id) < ($2, ${MAX_DB_ID}) ORDER BY event_id, db_id LIMIT $1`,
 )
 
@@ -38,7 +38,7 @@ LEFT JOIN LATERAL (
 ) AS oldest ON true
 WHERE event.event_id = shrunk.event_id`
 
-const FORGET_REJECTED =
+const DELETE_REJECTED =
   'DELETE FROM rejected WHERE rejected_id IN (SELECT rejected_id FROM rejected WHERE received_at < $1 LIMIT $2)'
 
 /**
@@ -49,24 +49,28 @@ const FORGET_REJECTED =
  */
 export const pruneMessages = async (client: Client, retention: RetentionLimits, limit: number): Promise<number> => {
   const { receivedBefore, messagesPerEvent } = retention
-  let shrunk: Shrunk[] = []
-  let forgotten = 0
+  let prunedEvents: PrunedEvent[] = []
+  let deletedRejected = 0
   if (receivedBefore !== null) {
-    shrunk = (await client.query<Shrunk>(DELETE_OLDEST, [limit, receivedBefore])).rows
-    forgotten = (await client.query(FORGET_REJECTED, [receivedBefore, limit])).rowCount ?? 0
+    prunedEvents = (await client.query<PrunedEvent>(DELETE_OLDEST, [limit, receivedBefore])).rows
+    deletedRejected = (await client.query(DELETE_REJECTED, [receivedBefore, limit])).rowCount ?? 0
   }
-  if (messagesPerEvent !== null && shrunk.length === 0) {
+  if (messagesPerEvent !== null && prunedEvents.length === 0) {
     const { rows } = await client.query<{ event_id: string; messages: number }>(SURPLUS_EVENT, [messagesPerEvent])
     const surplus = rows[0]
     if (surplus !== undefined) {
       const count = Math.min(limit, surplus.messages - messagesPerEvent)
-      shrunk = (await client.query<Shrunk>(DELETE_OF_EVENT, [count, surplus.event_id])).rows
+      prunedEvents = (await client.query<PrunedEvent>(DELETE_OF_EVENT, [count, surplus.event_id])).rows
     }
   }
-  if (shrunk.length > 0) {
-    const column = (of: (one: Shrunk) => unknown) => shrunk.map(of)
-    const values = [column((one) => one.event_id), column((one) => one.removed), column((one) => one.pruned_db_id)]
+  if (prunedEvents.length > 0) {
+    const column = (getValue: (event: PrunedEvent) => unknown) => prunedEvents.map(getValue)
+    const values = [
+      column((event) => event.event_id),
+      column((event) => event.removed),
+      column((event) => event.pruned_db_id),
+    ]
     await client.query(SHRINK_EVENTS, values)
   }
-  return shrunk.reduce((sum, { removed }) => sum + removed, forgotten)
+  return prunedEvents.reduce((sum, { removed }) => sum + removed, deletedRejected)
 }

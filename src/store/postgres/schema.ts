@@ -4,7 +4,7 @@ import { noop } from '../../core/noop.ts'
 import { MIGRATIONS, SCHEMA_VERSION } from '../migrations.ts'
 import type { SchemaInit } from '../sqlite/file.ts'
 import { idGap } from '../sqlite/restore.ts'
-import { timelineOf } from './connect.ts'
+import { getTimeline } from './connect.ts'
 import { errorCode } from './errors.ts'
 
 /** First key of the advisory lock for creating and upgrading the tables: "DSGM". */
@@ -45,7 +45,7 @@ const DIALECT: readonly (readonly [RegExp, string])[] = [
 /** Translates the statements of schema.sql, or of a migration, to PostgreSQL. */
 export const translateSchema = (sqlite: string): string =>
   // Remove comments first: they can contain the replaced words.
-  DIALECT.reduce((text, [word, other]) => text.replace(word, other), sqlite.replace(/--.*$/gm, ''))
+  DIALECT.reduce((text, [pattern, replacement]) => text.replace(pattern, replacement), sqlite.replace(/--.*$/gm, ''))
 
 const SCHEMA_OID = 'SELECT oid::bigint FROM pg_namespace WHERE nspname = $1'
 
@@ -59,10 +59,10 @@ WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'i', 'f', 'S')`
  * @throws GatewayError database_not_ours, database_newer or database_access_refused
  * @throws DatabaseError of the driver; 55P03 if the schema lock is not released within the session's lock timeout
  */
-export const ensureSchema = async (client: Client, schema: string, maker: SchemaInit): Promise<void> => {
+export const ensureSchema = async (client: Client, schema: string, init: SchemaInit): Promise<void> => {
   try {
     await client.query(`BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; ${schemaLockSql(schema)}`)
-    await prepare(client, schema, maker)
+    await createOrUpgrade(client, schema, init)
     await client.query('COMMIT')
   } catch (error) {
     await client.query('ROLLBACK').catch(noop)
@@ -74,14 +74,14 @@ export const ensureSchema = async (client: Client, schema: string, maker: Schema
   }
 }
 
-const prepare = async (client: Client, schema: string, maker: SchemaInit): Promise<void> => {
-  const { rows: spaces } = await client.query(SCHEMA_OID, [schema])
+const createOrUpgrade = async (client: Client, schema: string, init: SchemaInit): Promise<void> => {
+  const { rows: schemas } = await client.query(SCHEMA_OID, [schema])
   // Not IF NOT EXISTS: that requires the CREATE privilege even if the schema exists.
-  if (spaces.length === 0) await client.query(`CREATE SCHEMA "${schema}"`)
+  if (schemas.length === 0) await client.query(`CREATE SCHEMA "${schema}"`)
   const { rows: relations } = await client.query<{ relname: string }>(RELATIONS, [schema])
-  const known = new Set(relations.map(({ relname }) => relname))
-  const version = known.has('header') ? await versionOf(client) : null
-  if (version === null && known.size > 0) {
+  const tables = new Set(relations.map(({ relname }) => relname))
+  const version = tables.has('header') ? await selectVersion(client) : null
+  if (version === null && tables.size > 0) {
     throw new GatewayError('database_not_ours', `The schema ${schema} contains tables of another application.`, {
       hint: 'Choose another schema for the gateway: add ?schema=NAME to DATABASE_URL.',
     })
@@ -93,8 +93,8 @@ const prepare = async (client: Client, schema: string, maker: SchemaInit): Promi
       { hint: 'These tables were created by a newer gateway. Upgrade the gateway or restore a backup.' },
     )
   }
-  if (version === null) await create(client, schema, maker)
-  else await bringUp(client, schema, version, maker)
+  if (version === null) await create(client, schema, init)
+  else await upgradeSchema(client, schema, version, init)
 }
 
 const create = async (client: Client, schema: string, { schema: tables, logId, now }: SchemaInit): Promise<void> => {
@@ -102,17 +102,22 @@ const create = async (client: Client, schema: string, { schema: tables, logId, n
   await client.query('INSERT INTO log (only_row, log_id, created_at) VALUES (1, $1, $2)', [logId, now])
   await client.query('INSERT INTO header VALUES (1, $1, $2, $3)', [
     SCHEMA_VERSION,
-    await oidOf(client, schema),
-    timelineOf(client),
+    await selectSchemaOid(client, schema),
+    getTimeline(client),
   ])
 }
 
-const bringUp = async (client: Client, schema: string, version: number, { logId, now }: SchemaInit): Promise<void> => {
+const upgradeSchema = async (
+  client: Client,
+  schema: string,
+  version: number,
+  { logId, now }: SchemaInit,
+): Promise<void> => {
   for (const step of MIGRATIONS)
     if (step.version > version) await client.query(step.postgres ?? translateSchema(step.sql))
   await client.query('UPDATE header SET version = $1', [SCHEMA_VERSION])
   const { rows } = await client.query<{ schema_oid: number }>('SELECT schema_oid FROM header')
-  const oid = await oidOf(client, schema)
+  const oid = await selectSchemaOid(client, schema)
   if (rows[0]!.schema_oid === oid) return
   // The schema was created by pg_restore from a copy, so it becomes a separate store.
   await client.query('UPDATE header SET schema_oid = $1', [oid])
@@ -120,7 +125,7 @@ const bringUp = async (client: Client, schema: string, version: number, { logId,
   await skipIdsAfterRestore(client, now)
 }
 
-const oidOf = async (client: Client, schema: string): Promise<number> =>
+const selectSchemaOid = async (client: Client, schema: string): Promise<number> =>
   (await client.query<{ oid: number }>(SCHEMA_OID, [schema])).rows[0]!.oid
 
 /**
@@ -136,10 +141,10 @@ export const skipIdsAfterRestore = async (client: Client, now: number): Promise<
   const sequence = "pg_get_serial_sequence('message', 'db_id')"
   const ids = idGap(rows[0]!.last_at, now)
   await client.query(`SELECT setval(${sequence}, nextval(${sequence}) + $1::bigint)`, [ids])
-  await client.query('UPDATE header SET timeline = $1', [timelineOf(client)])
+  await client.query('UPDATE header SET timeline = $1', [getTimeline(client)])
 }
 
-const versionOf = async (client: Client): Promise<number | null> => {
+const selectVersion = async (client: Client): Promise<number | null> => {
   const { rows } = await client.query<{ version: number }>('SELECT version FROM header')
   return rows[0]?.version ?? null
 }
@@ -156,7 +161,7 @@ export const assertSchema = async (client: Client, schema: string): Promise<void
       hint: 'Start a gateway on it first, or check DATABASE_URL.',
     })
   }
-  const version = await versionOf(client)
+  const version = await selectVersion(client)
   if (version === SCHEMA_VERSION) return
   throw new GatewayError('database_newer', `The schema ${schema} has version ${version}, not ${SCHEMA_VERSION}.`, {
     hint: 'Use the same version for the command as for the gateway.',

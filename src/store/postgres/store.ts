@@ -31,7 +31,7 @@ import { createTicketStore } from './tickets.ts'
 import { describePostgres, type PostgresAddress } from './url.ts'
 import { type FaultPoint, PostgresWriter } from './writer.ts'
 
-export interface PostgresLogOptions {
+export interface PostgresStoreOptions {
   readonly address: PostgresAddress
   /** Maximum number of connections, including one for listening and one for writing; at least 3. */
   readonly connections: number
@@ -40,7 +40,7 @@ export interface PostgresLogOptions {
   /** Milliseconds since 1970. */
   readonly now: number
   /** Called when another process, on this or another host, has stored messages. Only a hint, which can be lost (D1). */
-  readonly onGrown?: () => void
+  readonly onAppended?: () => void
   /** Called when another process has changed the revocations. Also only a hint. */
   readonly onRevoked?: () => void
   /** Called with warnings for the operator, once per cause. */
@@ -48,7 +48,7 @@ export interface PostgresLogOptions {
   /** Lock timeout of a write, in milliseconds. */
   readonly lockTimeoutMs?: number
   /** Maximum wait at startup for a server that is not available yet, in milliseconds. */
-  readonly patienceMs?: number
+  readonly startTimeoutMs?: number
   /** Maximum wait at startup for a lock held by another process, in milliseconds. */
   readonly startLockTimeoutMs?: number
   /** Called at the stages of a transaction, for fault injection. */
@@ -63,7 +63,7 @@ const MAX_UPGRADE_MS = 3_600_000
 
 /** Store in PostgreSQL, for gateways on several hosts. An advisory lock allows one writer at a time; reads run concurrently. */
 export class PostgresStore implements MessageStore {
-  readonly #options: PostgresLogOptions
+  readonly #options: PostgresStoreOptions
   readonly #where: string
   readonly #group: GroupCommit
   readonly #writing: Pool
@@ -75,24 +75,30 @@ export class PostgresStore implements MessageStore {
   readonly tickets: TicketStore
   #logId = ''
 
-  constructor(options: PostgresLogOptions) {
-    const { address, connections, onGrown = noop, onRevoked = noop, onStage } = options
+  constructor(options: PostgresStoreOptions) {
+    const { address, connections, onAppended = noop, onRevoked = noop, onStage } = options
     const { lockTimeoutMs = LOCK_TIMEOUT_MS, onWarning = noop } = options
     const { schema } = address
-    const self = randomUUID()
+    const instanceId = randomUUID()
     const connector = new ConnectionFactory(address, { lockTimeoutMs }, onWarning)
     this.#options = options
     this.#where = describePostgres(address)
     // A dedicated connection, so that commits do not wait for reads.
     this.#writing = new Pool(connector, 1)
     this.#reading = new Pool(connector, Math.max(1, connections - 2))
-    this.#writer = new PostgresWriter(this.#writing, { schema, where: this.#where, instanceId: self, onStage })
+    this.#writer = new PostgresWriter(this.#writing, { schema, where: this.#where, instanceId, onStage })
     this.#reader = new PostgresReader(this.#reading)
     this.tickets = createTicketStore(this.#reading)
     this.quarantine = createQuarantine(this.#reading, this.#writer)
     this.#group = new GroupCommit((entries) => this.#writer.append(entries))
-    const onWord = (word: 'grown' | 'revoked') => (word === 'grown' ? onGrown() : onRevoked())
-    this.#listener = new NotificationListener({ connector, schema, instanceId: self, onNotification: onWord })
+    const onNotification = (notification: 'grown' | 'revoked') =>
+      notification === 'grown' ? onAppended() : onRevoked()
+    this.#listener = new NotificationListener({
+      connector,
+      schema,
+      instanceId,
+      onNotification,
+    })
   }
 
   get logId(): string {
@@ -130,7 +136,7 @@ export class PostgresStore implements MessageStore {
   }
 
   removeRevocation(subject: string): Promise<boolean> {
-    return this.#writer.unrevoke(subject)
+    return this.#writer.removeRevocation(subject)
   }
 
   revocations(): Promise<Revocation[]> {
@@ -157,8 +163,8 @@ export class PostgresStore implements MessageStore {
     return this.#reader.bounds(filter)
   }
 
-  events(limit: number, before: number, among: readonly string[] | '*' = '*'): Promise<EventSummary[]> {
-    return this.#reader.events(limit, before, among)
+  events(limit: number, before: number, eventIds: readonly string[] | '*' = '*'): Promise<EventSummary[]> {
+    return this.#reader.events(limit, before, eventIds)
   }
 
   async check(write: boolean): Promise<void> {
@@ -175,24 +181,24 @@ export class PostgresStore implements MessageStore {
    */
   #prepare(): Promise<void> {
     const { address, newLogId, now, onWarning = noop } = this.#options
-    const { patienceMs = TIMEOUT_MS, startLockTimeoutMs = START_LOCK_TIMEOUT_MS } = this.#options
-    const maker = { schema: readSchema(), logId: newLogId, now }
+    const { startTimeoutMs = TIMEOUT_MS, startLockTimeoutMs = START_LOCK_TIMEOUT_MS } = this.#options
+    const init = { schema: readSchema(), logId: newLogId, now }
     const attempt = async (): Promise<void> => {
       try {
-        await this.#writing.withConnection((client) => ensureSchema(client, address.schema, maker), MAX_UPGRADE_MS)
+        await this.#writing.withConnection((client) => ensureSchema(client, address.schema, init), MAX_UPGRADE_MS)
         this.#logId = (await this.#reader.logId()) ?? ''
       } catch (error) {
-        throw inPlace(postgresError(error), this.#where)
+        throw withLocation(postgresError(error), this.#where)
       }
     }
     const waitMs = (error: GatewayError): number => {
       if (error.code === 'storage_busy') return startLockTimeoutMs
-      return isTransient(error) ? patienceMs : 0
+      return isTransient(error) ? startTimeoutMs : 0
     }
     return retryStart(attempt, { waitMs, onWarning })
   }
 }
 
 /** Adds the address of the database to the message. */
-const inPlace = ({ code, message, hint, cause }: GatewayError, where: string): GatewayError =>
+const withLocation = ({ code, message, hint, cause }: GatewayError, where: string): GatewayError =>
   new GatewayError(code, `${where}: ${message}`, { cause, hint })

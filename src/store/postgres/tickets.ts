@@ -5,27 +5,27 @@ import type { Prepared } from './queries.ts'
 // Use the server's clock: the clocks of the hosts can differ by more than the lifetime of a ticket.
 const NOW = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint'
 
-const KEEP: Prepared = {
+const PUT_TICKET: Prepared = {
   name: 'keep_ticket',
   text: `WITH over AS (
   DELETE FROM ticket WHERE id IN (SELECT id FROM ticket WHERE until < ${NOW} LIMIT 100 FOR UPDATE SKIP LOCKED)
 ) INSERT INTO ticket (id, value, until) VALUES ($1, $2, ${NOW} + $3::bigint)`,
 }
 
-const TAKE: Prepared = {
+const TAKE_TICKET: Prepared = {
   name: 'take_ticket',
   text: `DELETE FROM ticket WHERE id = $1 RETURNING CASE WHEN until > ${NOW} THEN value END AS value`,
 }
 
 /** Creates a ticket store shared by all hosts: only the first call of `take` returns the value. */
 export const createTicketStore = (pool: Pool): TicketStore => ({
-  keep: (id, value, ms) =>
+  put: (id, value, ms) =>
     pool.withConnection(async (client) => {
-      await client.query({ ...KEEP, values: [id, value, ms] })
+      await client.query({ ...PUT_TICKET, values: [id, value, ms] })
     }),
   take: (id) =>
     pool.withConnection(async (client) => {
-      const { rows } = await client.query<{ value: string | null }>({ ...TAKE, values: [id] })
+      const { rows } = await client.query<{ value: string | null }>({ ...TAKE_TICKET, values: [id] })
       return rows[0]?.value ?? null
     }),
 })

@@ -26,15 +26,15 @@ export const fromNullable = (text: string | null): string | null => (text === nu
 const HEAD_BYTES = 20
 
 /** Encodes a one-dimensional array in PostgreSQL's binary format. `write` writes a value at an offset and returns its size in bytes. */
-const arrayOf = <Value>(
+const encodeArray = <Value>(
   oid: number,
   values: readonly (Value | null)[],
-  sizeOf: (value: Value) => number,
+  getSize: (value: Value) => number,
   write: (buffer: Buffer, value: Value, at: number) => number,
 ): Buffer => {
-  let most = HEAD_BYTES
-  for (const value of values) most += 4 + (value === null ? 0 : sizeOf(value))
-  const buffer = Buffer.allocUnsafe(most)
+  let maxBytes = HEAD_BYTES
+  for (const value of values) maxBytes += 4 + (value === null ? 0 : getSize(value))
+  const buffer = Buffer.allocUnsafe(maxBytes)
   buffer.writeInt32BE(1, 0)
   buffer.writeInt32BE(values.includes(null) ? 1 : 0, 4)
   buffer.writeInt32BE(oid, 8)
@@ -51,11 +51,11 @@ const arrayOf = <Value>(
 
 /** Encodes text[]. The text format would have to be quoted and unquoted character by character. */
 export const textArray = (values: readonly (string | null)[]): Buffer =>
-  arrayOf(OID_TEXT, values, Buffer.byteLength, (buffer, value, at) => buffer.write(value, at))
+  encodeArray(OID_TEXT, values, Buffer.byteLength, (buffer, value, at) => buffer.write(value, at))
 
 /** Encodes bytea[]. */
 export const bytesArray = (values: readonly Uint8Array[]): Buffer =>
-  arrayOf(
+  encodeArray(
     OID_BYTEA,
     values,
     (value) => value.length,
@@ -67,7 +67,7 @@ export const bytesArray = (values: readonly Uint8Array[]): Buffer =>
 
 /** Encodes bigint[]. @throws UnsupportedValueError if a value is not an integer */
 export const bigintArray = (values: readonly (number | null)[]): Buffer =>
-  arrayOf(
+  encodeArray(
     OID_BIGINT,
     values,
     () => 8,

@@ -27,9 +27,9 @@ export interface PreparedCall extends Prepared {
 }
 
 /** Collects values and returns the placeholder of each. */
-const placesOf = () => {
+const createParameters = () => {
   const values: unknown[] = []
-  return { values, place: (value: unknown, type: string) => `$${values.push(value)}::${type}` }
+  return { values, addParameter: (value: unknown, type: string) => `$${values.push(value)}::${type}` }
 }
 
 /**
@@ -45,8 +45,8 @@ const idsOfEvents = (events: string, after: string, before: string, direction: D
   ORDER BY one.db_id ${direction} LIMIT ${limit}`
 
 /** SQL for the rows of all events in a range. */
-const rowsOfAll = (what: string, after: string, before: string, direction: Direction, limit: string): string =>
-  `SELECT ${what} FROM message WHERE db_id > ${after} AND db_id < ${before} ORDER BY db_id ${direction} LIMIT ${limit}`
+const rowsOfAll = (columns: string, after: string, before: string, direction: Direction, limit: string): string =>
+  `SELECT ${columns} FROM message WHERE db_id > ${after} AND db_id < ${before} ORDER BY db_id ${direction} LIMIT ${limit}`
 
 /**
  * Builds the query for the matching messages in a range, or only for their db_ids. Each row also has the greatest db_id of the store at the
@@ -59,15 +59,15 @@ export const windowQuery = (
   columns: 'all' | 'db_id',
   range: Range,
 ): PreparedCall => {
-  const { values, place } = placesOf()
-  const after = place(range.after, 'bigint')
-  const before = place(range.before, 'bigint')
-  const limit = place(range.limit, 'bigint')
-  const events = filter.events === '*' ? null : place(filter.events.map(escapeNul), 'text[]')
-  const ids = (most: string) =>
+  const { values, addParameter } = createParameters()
+  const after = addParameter(range.after, 'bigint')
+  const before = addParameter(range.before, 'bigint')
+  const limit = addParameter(range.limit, 'bigint')
+  const events = filter.events === '*' ? null : addParameter(filter.events.map(escapeNul), 'text[]')
+  const ids = (maxRows: string) =>
     events === null
-      ? rowsOfAll('db_id', after, before, direction, most)
-      : idsOfEvents(events, after, before, direction, most)
+      ? rowsOfAll('db_id', after, before, direction, maxRows)
+      : idsOfEvents(events, after, before, direction, maxRows)
 
   const names: readonly string[] = columns === 'all' ? DELIVERY_COLUMNS : ['db_id']
   const joined = `SELECT ${names.map((name) => `message.${name}`).join(', ')} FROM ids JOIN message ON message.db_id = ids.db_id`
@@ -77,18 +77,18 @@ export const windowQuery = (
     ['message_type', filter.types],
     ['message_from', filter.senders],
   ] as const) {
-    if (list !== null) filters.push(`message.${column} = ANY(${place(list.map(escapeNul), 'text[]')})`)
+    if (list !== null) filters.push(`message.${column} = ANY(${addParameter(list.map(escapeNul), 'text[]')})`)
   }
 
   let tables = ''
   let edge = 'NULL::bigint'
   let rows = `${joined} ${ordered}`
   if (filters.length > 0) {
-    const [beyond, furthest] = direction === 'asc' ? ['<', 'max'] : ['>', 'min']
+    const [comparison, aggregate] = direction === 'asc' ? ['<', 'max'] : ['>', 'min']
     edge = '(SELECT edge FROM looked)'
-    filters.push(`(${edge} IS NULL OR message.db_id ${beyond} ${edge})`)
+    filters.push(`(${edge} IS NULL OR message.db_id ${comparison} ${edge})`)
     tables = `WITH ids AS MATERIALIZED (${ids(String(WINDOW + 1))}),
-looked AS (SELECT CASE WHEN count(*) = ${WINDOW + 1} THEN ${furthest}(db_id) END AS edge FROM ids)\n`
+looked AS (SELECT CASE WHEN count(*) = ${WINDOW + 1} THEN ${aggregate}(db_id) END AS edge FROM ids)\n`
     rows = `${joined} WHERE ${filters.join(' AND ')} ${ordered}`
   } else if (events !== null) tables = `WITH ids AS (${ids(limit)})\n`
   else rows = rowsOfAll(names.join(', '), after, before, direction, limit)
@@ -96,12 +96,12 @@ looked AS (SELECT CASE WHEN count(*) = ${WINDOW + 1} THEN ${furthest}(db_id) END
   if (columns === 'all') {
     // Rows beyond the byte limit are returned without their body, which marks the end of the page.
     rows = `SELECT rows.*, sum(octet_length(body)) OVER (ORDER BY db_id ${direction} ROWS UNBOUNDED PRECEDING)
-  - octet_length(body) < ${place(range.bytes, 'numeric')} AS fits FROM (${rows}) AS rows`
+  - octet_length(body) < ${addParameter(range.bytes, 'numeric')} AS fits FROM (${rows}) AS rows`
   }
-  const shown = names.map((name) => (name === 'body' ? 'CASE WHEN fits THEN body END AS body' : name)).join(', ')
+  const selected = names.map((name) => (name === 'body' ? 'CASE WHEN fits THEN body END AS body' : name)).join(', ')
   return {
     name: `${columns} ${direction} ${events !== null} ${filter.types !== null} ${filter.senders !== null}`,
-    text: `${tables}SELECT head, ${edge} AS edge, ${shown}
+    text: `${tables}SELECT head, ${edge} AS edge, ${selected}
 FROM (SELECT ${HEAD_SQL}::bigint AS head) AS log LEFT JOIN (${rows}) AS page ON true ORDER BY db_id ${direction}`,
     values,
   }

@@ -3,7 +3,7 @@ import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import type { AppendEntry, AppendResult, RetentionLimits, Revocation } from '../store.ts'
 import { storeBatch } from './batch.ts'
-import { assertDurableCommit, backendOf, durableCommitSql, timelineOf } from './connect.ts'
+import { assertDurableCommit, durableCommitSql, getBackendPid, getTimeline } from './connect.ts'
 import { isRowError, storeReplaced } from './errors.ts'
 import type { Pool } from './pool.ts'
 import { deleteExpiredRevocations, deleteRevocation, PROBE_WRITE, upsertRevocation } from './queries.ts'
@@ -38,8 +38,8 @@ export const advisoryLockSql = (schema: string): string =>
   `SELECT pg_advisory_xact_lock(${LOCK_CLASS}, hashtext('${schema}'))`
 
 /** SQL that notifies the other processes once the transaction has committed. */
-const notifySql = (schema: string, self: string, word: ChangeNotification): string =>
-  `SELECT pg_notify('${schema}', '${word} ${self}');`
+const notifySql = (schema: string, instanceId: string, word: ChangeNotification): string =>
+  `SELECT pg_notify('${schema}', '${word} ${instanceId}');`
 
 /**
  * All writes to the store. Each transaction first takes one lock shared by all hosts, which is released only after the commit is visible,
@@ -68,10 +68,10 @@ export class PostgresWriter {
    * @throws GatewayError storage_* or database_*; it is then unknown whether the batch is stored, and it can be appended again
    */
   async append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
-    const again = (entry: AppendEntry) => this.#uncertain.has(entry)
-    return this.run(async (client, singly) => {
-      const outcomes = await storeBatch(client, entries, { singly, again })
-      return { result: outcomes, grown: outcomes.some(({ kind }) => kind === 'stored'), entries }
+    const isUncertain = (entry: AppendEntry) => this.#uncertain.has(entry)
+    return this.run(async (client, oneByOne) => {
+      const outcomes = await storeBatch(client, entries, { singly: oneByOne, again: isUncertain })
+      return { result: outcomes, appended: outcomes.some(({ kind }) => kind === 'stored'), entries }
     })
   }
 
@@ -81,11 +81,11 @@ export class PostgresWriter {
    *
    * @throws GatewayError like append
    */
-  async run<Result>(work: (client: Client, singly: boolean) => Promise<Growth<Result>>): Promise<Result> {
-    const attempt = (singly: boolean) =>
+  async run<Result>(run: (client: Client, oneByOne: boolean) => Promise<AppendOutcome<Result>>): Promise<Result> {
+    const attempt = (oneByOne: boolean) =>
       this.#transaction(async (client) => {
-        const { grown, ...done } = await work(client, singly)
-        return { ...done, word: grown ? 'grown' : null }
+        const { appended, ...outcome } = await run(client, oneByOne)
+        return { ...outcome, notification: appended ? 'grown' : null }
       })
     try {
       return await attempt(false)
@@ -97,7 +97,10 @@ export class PostgresWriter {
 
   /** Deletes messages by the retention rules, at most `limit`. @returns the number deleted */
   prune(retention: RetentionLimits, limit: number): Promise<number> {
-    return this.#transaction(async (client) => ({ result: await pruneMessages(client, retention, limit), word: null }))
+    return this.#transaction(async (client) => ({
+      result: await pruneMessages(client, retention, limit),
+      notification: null,
+    }))
   }
 
   /** Stores a revocation and deletes expired ones. @throws GatewayError like append */
@@ -105,41 +108,41 @@ export class PostgresWriter {
     return this.#transaction(async (client) => {
       await queryRows(client, deleteExpiredRevocations(now))
       const [row] = await queryRows<Revocation>(client, upsertRevocation(escapeNul(subject), issued_before, until))
-      return { result: { ...row!, subject: unescapeNul(row!.subject) }, word: 'revoked' }
+      return { result: { ...row!, subject: unescapeNul(row!.subject) }, notification: 'revoked' }
     })
   }
 
   /** Removes a revocation. @returns whether there was one. @throws GatewayError like append */
-  unrevoke(subject: string): Promise<boolean> {
+  removeRevocation(subject: string): Promise<boolean> {
     return this.#transaction(async (client) => {
       const { sql, parameters } = deleteRevocation(escapeNul(subject))
       const { rowCount } = await client.query(sql, [...parameters])
-      return { result: (rowCount ?? 0) > 0, word: 'revoked' }
+      return { result: (rowCount ?? 0) > 0, notification: 'revoked' }
     })
   }
 
   /** Commits a write that changes nothing, to check whether writing works. @throws GatewayError like append */
   async probe(): Promise<void> {
-    await this.#transaction(async (client) => ({ result: await queryRows(client, PROBE_WRITE), word: null }))
+    await this.#transaction(async (client) => ({ result: await queryRows(client, PROBE_WRITE), notification: null }))
   }
 
-  #transaction<Result>(work: (client: Client) => Promise<Work<Result>>): Promise<Result> {
+  #transaction<Result>(run: (client: Client) => Promise<TransactionOutcome<Result>>): Promise<Result> {
     const { schema, instanceId, where, onStage } = this.#options
     return this.#pool.withConnection(async (client) => {
       try {
         const results = await client.query(
-          `${BEGIN}; SET LOCAL search_path = "${schema}"; ${durableCommitSql(true)}; ${advisoryLockSql(schema)}; ${HOME}`,
+          `${BEGIN}; SET LOCAL search_path = "${schema}"; ${durableCommitSql(true)}; ${advisoryLockSql(schema)}; ${SELECT_SERVER_SESSION}`,
         )
-        const home = (results as unknown as QueryResult<Home>[]).at(-1)!.rows[0]
-        if (home !== undefined) assertOwnSession(client, home)
-        if (this.#logId !== null && home?.log_id !== this.#logId) throw storeReplaced(where)
-        const timeline = timelineOf(client)
+        const session = (results as unknown as QueryResult<ServerSession>[]).at(-1)!.rows[0]
+        if (session !== undefined) assertOwnSession(client, session)
+        if (this.#logId !== null && session?.log_id !== this.#logId) throw storeReplaced(where)
+        const timeline = getTimeline(client)
         // A standby was promoted: the last ids that the old primary assigned may be lost, so skip them.
-        if (timeline !== null && home !== undefined && timeline !== home.timeline)
+        if (timeline !== null && session !== undefined && timeline !== session.timeline)
           await skipIdsAfterRestore(client, Date.now())
-        const { result, word, entries } = await work(client)
+        const { result, notification, entries } = await run(client)
         onStage?.('in_transaction')
-        await this.#commit(client, word === null ? '' : notifySql(schema, instanceId, word), entries)
+        await this.#commit(client, notification === null ? '' : notifySql(schema, instanceId, notification), entries)
         onStage?.('committed')
         return result
       } catch (error) {
@@ -152,8 +155,8 @@ export class PostgresWriter {
 
   async #commit(client: Client, notify: string, entries: readonly AppendEntry[] = []): Promise<void> {
     try {
-      const done = await client.query(`${notify}COMMIT`)
-      const { command } = [done].flat().at(-1)!
+      const outcome = await client.query(`${notify}COMMIT`)
+      const { command } = [outcome].flat().at(-1)!
       // PostgreSQL answers COMMIT of a failed transaction with ROLLBACK, without an error.
       if (command !== 'COMMIT') throw new GatewayError('storage_unavailable', `COMMIT was answered by ${command}.`)
     } catch (error) {
@@ -165,13 +168,13 @@ export class PostgresWriter {
 }
 
 /** Reads what the transaction depends on, in the transaction itself. */
-const HOME = `SELECT log_id, timeline, pg_backend_pid() AS backend, current_setting('synchronous_commit') AS synchronous_commit
+const SELECT_SERVER_SESSION = `SELECT log_id, timeline, pg_backend_pid() AS backend, current_setting('synchronous_commit') AS synchronous_commit
 FROM log, header`
 
 /** A pooler in transaction mode runs each transaction in another server process, with the settings of other clients. */
-const assertOwnSession = (client: Client, { backend, synchronous_commit }: Home): void => {
+const assertOwnSession = (client: Client, { backend, synchronous_commit }: ServerSession): void => {
   assertDurableCommit(synchronous_commit)
-  if (backend === backendOf(client)) return
+  if (backend === getBackendPid(client)) return
   throw new GatewayError(
     'database_unsuitable',
     'The pooler in DATABASE_URL changes the server process between transactions.',
@@ -181,7 +184,7 @@ const assertOwnSession = (client: Client, { backend, synchronous_commit }: Home)
   )
 }
 
-interface Home {
+interface ServerSession {
   readonly backend: number
   readonly synchronous_commit: string
   readonly log_id: string
@@ -189,17 +192,17 @@ interface Home {
 }
 
 /** Result of the work in a transaction. */
-interface Done<Result> {
+interface TransactionResult<Result> {
   readonly result: Result
   /** Entries to mark as uncertain if the commit is not confirmed. */
   readonly entries?: readonly AppendEntry[]
 }
 
-interface Work<Result> extends Done<Result> {
-  readonly word: ChangeNotification | null
+interface TransactionOutcome<Result> extends TransactionResult<Result> {
+  readonly notification: ChangeNotification | null
 }
 
-interface Growth<Result> extends Done<Result> {
+interface AppendOutcome<Result> extends TransactionResult<Result> {
   /** True if messages were stored. */
-  readonly grown: boolean
+  readonly appended: boolean
 }

@@ -33,10 +33,10 @@ export interface BackupResult {
   readonly last_db_id: number
 }
 
-const unwritable = (to: string, cause: unknown): GatewayError =>
+const writeError = (to: string, cause: unknown): GatewayError =>
   new GatewayError('backup_write_failed', `${to} cannot be written: ${errorChainText(cause)}.`, { cause })
 
-const exists = (to: string): GatewayError => new GatewayError('backup_exists', `${to} is there already.`)
+const existsError = (to: string): GatewayError => new GatewayError('backup_exists', `${to} is there already.`)
 
 /**
  * Copies a consistent snapshot of a database to a new file, while other processes keep writing to the database. The copy is checked,
@@ -51,7 +51,7 @@ export const createBackup = async (options: BackupOptions): Promise<BackupResult
   const to = resolve(options.to)
   assertDatabase(from, { backupToo: true })
   rejectStaleWal(from)
-  if (lstatSync(to, { throwIfNoEntry: false }) !== undefined) throw exists(to)
+  if (lstatSync(to, { throwIfNoEntry: false }) !== undefined) throw existsError(to)
   const draft = `${to}.${process.pid}.part`
   try {
     reserve(draft, from)
@@ -59,11 +59,11 @@ export const createBackup = async (options: BackupOptions): Promise<BackupResult
     options.onCheck()
     const bytes = markAsBackup(draft, copied)
     options.signal.throwIfAborted()
-    if (!publishDraft(draft, to)) throw exists(to)
+    if (!publishDraft(draft, to)) throw existsError(to)
     return { ...copied, bytes }
   } catch (error) {
     if (error instanceof GatewayError || options.signal.aborted) throw error
-    throw unwritable(to, error)
+    throw writeError(to, error)
   } finally {
     for (const file of [draft, `${draft}-journal`, `${draft}-wal`, `${draft}-shm`]) rmSync(file, { force: true })
   }
@@ -74,16 +74,16 @@ const reserve = (draft: string, from: string): void => {
   closeSync(openSync(draft, 'wx', statSync(from).mode & 0o777))
 }
 
-type Copied = Omit<BackupResult, 'bytes'>
+type CopiedContent = Omit<BackupResult, 'bytes'>
 
-const copy = async (from: string, draft: string, { signal, onProgress }: BackupOptions): Promise<Copied> => {
+const copy = async (from: string, draft: string, { signal, onProgress }: BackupOptions): Promise<CopiedContent> => {
   const db = reading(() => new Database(from, { readonly: true, fileMustExist: true, timeout: 5_000 }))
   try {
     // One read transaction for all steps: without it SQLite would start over at each commit of the gateway, and the copy would not be a
     // snapshot.
     const copied = reading(() => {
       db.exec('BEGIN')
-      return contentOf(db)
+      return readContent(db)
     })
     const pageBytes = db.pragma('page_size', { simple: true }) as number
     const step = ({ totalPages, remainingPages }: Database.BackupMetadata): number => {
@@ -110,22 +110,22 @@ const CONTENT = `SELECT log_id,
   (SELECT coalesce(sum(messages), 0) FROM event) AS messages,
   coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0) AS last_db_id FROM log`
 
-const contentOf = (db: Database.Database): Copied => db.prepare(CONTENT).get() as Copied
+const readContent = (db: Database.Database): CopiedContent => db.prepare(CONTENT).get() as CopiedContent
 
 /** Turns the copy into a single file, marks it as a backup, checks it and makes it durable. @returns its size in bytes */
-const markAsBackup = (draft: string, copied: Copied): number => {
+const markAsBackup = (draft: string, copied: CopiedContent): number => {
   const db = new Database(draft, { fileMustExist: true })
   try {
     // Without WAL mode the backup is a single file, and a WAL next to it cannot be its own.
     db.pragma('journal_mode = DELETE')
     db.pragma('synchronous = FULL')
     db.pragma(`application_id = ${BACKUP_APPLICATION_ID}`)
-    const verdict = db.pragma('quick_check(1)', { simple: true })
-    if (verdict !== 'ok') throw new GatewayError('database_corrupt', `The database is damaged: ${verdict}.`)
-    const held = contentOf(db)
+    const checkResult = db.pragma('quick_check(1)', { simple: true })
+    if (checkResult !== 'ok') throw new GatewayError('database_corrupt', `The database is damaged: ${checkResult}.`)
+    const content = readContent(db)
     // SQLite reports success even for a copy that it could not start.
-    const same = held.log_id === copied.log_id && held.last_db_id === copied.last_db_id
-    if (!same || held.messages !== copied.messages) throw new Error('the copy is not what was copied')
+    const isSame = content.log_id === copied.log_id && content.last_db_id === copied.last_db_id
+    if (!isSame || content.messages !== copied.messages) throw new Error('the copy is not what was copied')
   } catch (error) {
     const code = (error as { code?: string }).code ?? ''
     if (!/^SQLITE_(CORRUPT|NOTADB)/.test(code)) throw error

@@ -39,14 +39,14 @@ const hasTables = (file: string): boolean => {
 const mustCreate = (file: string): boolean => {
   const header = readHeader(file)
   if (header === null) return true
-  const foreign = (why: string) => new GatewayError('database_not_ours', `${file} ${why}`)
-  if (!header.magic) throw foreign('is not an SQLite database.')
+  const notOurs = (reason: string) => new GatewayError('database_not_ours', `${file} ${reason}`)
+  if (!header.magic) throw notOurs('is not an SQLite database.')
   if (header.applicationId === APPLICATION_ID || header.applicationId === BACKUP_APPLICATION_ID) {
     if (header.userVersion > SCHEMA_VERSION) throw newerSchemaError(file, header.userVersion)
     return false
   }
   if (header.applicationId !== 0 || header.userVersion !== 0 || !header.empty) {
-    throw foreign('belongs to another application.')
+    throw notOurs('belongs to another application.')
   }
   return true
 }
@@ -70,7 +70,7 @@ export const applyPragmas = (db: Database.Database): void => {
   }
 }
 
-const create = (file: string, maker: SchemaInit): void => {
+const create = (file: string, init: SchemaInit): void => {
   const db = new Database(file, { timeout: BUSY_TIMEOUT_MS })
   try {
     // Created with the rollback journal, so that the header in the file identifies its owner from the first commit on; only then is it
@@ -81,8 +81,8 @@ const create = (file: string, maker: SchemaInit): void => {
     db.exec('BEGIN EXCLUSIVE')
     // Another process may have created the tables between the check and the lock.
     if (db.prepare('SELECT 1 FROM sqlite_master LIMIT 1').get() === undefined) {
-      db.exec(maker.schema)
-      db.prepare('INSERT INTO log (only_row, log_id, created_at) VALUES (1, ?, ?)').run(maker.logId, maker.now)
+      db.exec(init.schema)
+      db.prepare('INSERT INTO log (only_row, log_id, created_at) VALUES (1, ?, ?)').run(init.logId, init.now)
       db.pragma(`application_id = ${APPLICATION_ID}`)
       db.pragma(`user_version = ${SCHEMA_VERSION}`)
     }
@@ -129,19 +129,19 @@ const makeFolder = (folder: string): void => {
  * @throws GatewayError database_not_ours, database_newer, database_corrupt, database_stale_wal, database_upgrade_failed,
  * database_open_failed, or storage_busy if another process holds a lock: the same call can succeed later
  */
-export const ensureDatabase = (file: string, maker: SchemaInit): void => {
+export const ensureDatabase = (file: string, init: SchemaInit): void => {
   try {
     makeFolder(dirname(resolve(file)))
     const isNew = mustCreate(file)
-    activateBackup(file, maker)
+    activateBackup(file, init)
     // A crash during the first commit can leave our header with a journal that rolls everything back.
-    if (isNew || !hasTables(file)) create(file, maker)
+    if (isNew || !hasTables(file)) create(file, init)
     // A crash during the activation can leave our header with a journal that turns the file into a backup again.
-    activateBackup(file, maker)
+    activateBackup(file, init)
     const db = openConnection(file)
     try {
-      const verdict = db.pragma('quick_check(1)', { simple: true })
-      if (verdict !== 'ok') throw new GatewayError('database_corrupt', `${file}: ${verdict}`)
+      const checkResult = db.pragma('quick_check(1)', { simple: true })
+      if (checkResult !== 'ok') throw new GatewayError('database_corrupt', `${file}: ${checkResult}`)
       migrate(db)
     } finally {
       db.close()
@@ -158,7 +158,7 @@ export const ensureDatabase = (file: string, maker: SchemaInit): void => {
  * @param options.backupToo accepts such a backup
  * @throws GatewayError database_not_ours, database_newer, database_is_backup or database_open_failed
  */
-export const assertDatabase = (file: string, { backupToo = false } = {}): void => {
+export const assertDatabase = (file: string, { backupToo: allowBackup = false } = {}): void => {
   let missing: boolean
   try {
     missing = mustCreate(file)
@@ -166,7 +166,7 @@ export const assertDatabase = (file: string, { backupToo = false } = {}): void =
     throw openError(file, error)
   }
   if (missing) throw new GatewayError('database_open_failed', `There is no database at ${resolve(file)} yet.`)
-  if (backupToo || readHeader(file)?.applicationId !== BACKUP_APPLICATION_ID) return
+  if (allowBackup || readHeader(file)?.applicationId !== BACKUP_APPLICATION_ID) return
   throw new GatewayError('database_is_backup', `${resolve(file)} is a backup that no gateway has started on yet.`)
 }
 
@@ -191,7 +191,7 @@ export const openReader = (file: string): Database.Database => {
   }
 }
 
-const bytesOf = (file: string): Promise<number> =>
+const fileSize = (file: string): Promise<number> =>
   stat(file).then(
     ({ size }) => size,
     () => 0,
@@ -200,8 +200,8 @@ const bytesOf = (file: string): Promise<number> =>
 /** Returns the sizes of a database file and its WAL, 0 if missing, and the free space of the file system. */
 export const fileSizes = async (file: string): Promise<StorageSize> => {
   const [database, wal, disk] = await Promise.all([
-    bytesOf(file),
-    bytesOf(`${file}-wal`),
+    fileSize(file),
+    fileSize(`${file}-wal`),
     statfs(dirname(resolve(file))).catch(() => null),
   ])
   return { database, wal, free: disk === null ? null : disk.bavail * disk.bsize }

@@ -29,7 +29,7 @@ const COLUMNS = {
 export type Columns = keyof typeof COLUMNS
 
 /** Escapes GLOB's special characters, except `*`. */
-const globOf = (pattern: string): string => pattern.replace(/[[?]/g, '[$&]')
+const toGlobPattern = (pattern: string): string => pattern.replace(/[[?]/g, '[$&]')
 
 /** Returns the named parameters of a filter. Lists are passed as JSON, so that one SQL text serves lists of any length. */
 export const filterParams = ({
@@ -40,12 +40,12 @@ export const filterParams = ({
 }: QuarantineFilter): Record<string, string | number> => ({
   ...(ids !== null && { ids: JSON.stringify(ids) }),
   ...(reasons !== null && { reasons: JSON.stringify(reasons) }),
-  ...(routingKey !== null && { routing_key: globOf(routingKey) }),
+  ...(routingKey !== null && { routing_key: toGlobPattern(routingKey) }),
   ...(since !== null && { since }),
 })
 
 /** Rows between @after and @before that match a filter. */
-const filtered = ({ ids, reasons, routingKey, since }: QuarantineFilter) => {
+const filteredQuery = ({ ids, reasons, routingKey, since }: QuarantineFilter) => {
   let query = db
     .selectFrom('rejected')
     .where('rejected_id', '>', namedParam('after'))
@@ -59,7 +59,9 @@ const filtered = ({ ids, reasons, routingKey, since }: QuarantineFilter) => {
 
 /** Matching rows in either direction, at most @limit. */
 export const pageQuery = (filter: QuarantineFilter, direction: 'asc' | 'desc', columns: Columns): string =>
-  compileSql(filtered(filter).select(COLUMNS[columns]).orderBy('rejected_id', direction).limit(namedParam('limit')))
+  compileSql(
+    filteredQuery(filter).select(COLUMNS[columns]).orderBy('rejected_id', direction).limit(namedParam('limit')),
+  )
 
 /** One row with only the first @bytes of its body. */
 export const SELECT_ROW = compileSql(
@@ -86,7 +88,7 @@ export const LAST_ID = compileSql(db.selectFrom('rejected').select(sql<number>`c
 /** The number of matching rows, and the greatest rejected_id among them. */
 export const countQuery = (filter: QuarantineFilter): string =>
   compileSql(
-    filtered(filter).select([
+    filteredQuery(filter).select([
       sql<number>`count(*)`.as('rows'),
       sql<number>`coalesce(max(rejected_id), 0)`.as('last_rejected_id'),
     ]),

@@ -31,7 +31,7 @@ export class QuarantineReader {
   }
 
   /** Like `newest`, but only with the columns of a list, all of which are limited in size. */
-  newestLines(filter: QuarantineFilter, before: number, limit: number): QuarantineSummary[] {
+  newestSummaries(filter: QuarantineFilter, before: number, limit: number): QuarantineSummary[] {
     return this.#newest(filter, before, limit, 'line') as QuarantineSummary[]
   }
 

@@ -112,7 +112,7 @@ export const FIND_REJECTED = compileSql(
     .limit(sql.lit(1)),
 )
 
-export const REVOKE = compileSql(
+export const UPSERT_REVOCATION = compileSql(
   db
     .insertInto('revocation')
     .values({
@@ -130,14 +130,16 @@ export const REVOKE = compileSql(
     .returningAll(),
 )
 
-export const UNREVOKE = compileSql(db.deleteFrom('revocation').where('subject', '=', namedParam<string>('subject')))
+export const DELETE_REVOCATION = compileSql(
+  db.deleteFrom('revocation').where('subject', '=', namedParam<string>('subject')),
+)
 
-export const FORGET_REVOCATIONS = compileSql(db.deleteFrom('revocation').where('until', '<', namedParam('now')))
+export const DELETE_EXPIRED_REVOCATIONS = compileSql(db.deleteFrom('revocation').where('until', '<', namedParam('now')))
 
 export const REVOCATIONS = compileSql(db.selectFrom('revocation').selectAll().orderBy('subject'))
 
 /** Event list, of the given events or of all. */
-export const listEvents = (among: readonly string[] | '*'): string => {
+export const listEvents = (eventIds: readonly string[] | '*'): string => {
   const query = db
     .selectFrom('event')
     .select(['event_id', 'messages', 'first_db_id', 'last_db_id', 'first_at', 'last_at'])
@@ -145,7 +147,7 @@ export const listEvents = (among: readonly string[] | '*'): string => {
     .where('messages', '>', sql.lit(0))
     .orderBy('last_db_id', 'desc')
     .limit(namedParam('limit'))
-  return compileSql(among === '*' ? query : query.where('event_id', 'in', listNames('e', among)))
+  return compileSql(eventIds === '*' ? query : query.where('event_id', 'in', listNames('e', eventIds)))
 }
 
 /** Named parameters for the values of one list of a filter. */
@@ -174,8 +176,8 @@ type Direction = 'asc' | 'desc'
  * The db_ids of the given events between two bounds. One SELECT per event, joined by UNION ALL under one ORDER BY: SQLite merges them
  * lazily along the index, while `IN (…)` would sort all rows after the cursor.
  */
-const idsOf = (filter: SubscriptionFilter, direction: Direction) => {
-  const one = (event: ReturnType<typeof namedParam<string>> | null) => {
+const selectIds = (filter: SubscriptionFilter, direction: Direction) => {
+  const selectEvent = (event: ReturnType<typeof namedParam<string>> | null) => {
     const base = db
       .selectFrom('message')
       .select('db_id')
@@ -184,8 +186,8 @@ const idsOf = (filter: SubscriptionFilter, direction: Direction) => {
     return event === null ? base : base.where('event_id', '=', event)
   }
   const events = filter.events === '*' ? [null] : listNames('e', filter.events)
-  let query = one(events[0]!)
-  for (const event of events.slice(1)) query = query.unionAll(one(event))
+  let query = selectEvent(events[0]!)
+  for (const event of events.slice(1)) query = query.unionAll(selectEvent(event))
   return query.orderBy('db_id', direction)
 }
 
@@ -194,7 +196,7 @@ const idsOf = (filter: SubscriptionFilter, direction: Direction) => {
  * window, so that a filter that matches nothing never makes one call scan the whole store.
  */
 export const windowEnd = (filter: SubscriptionFilter, direction: Direction): string =>
-  compileSql(idsOf(filter, direction).limit(sql.lit(1)).offset(namedParam('skip')))
+  compileSql(selectIds(filter, direction).limit(sql.lit(1)).offset(namedParam('skip')))
 
 /** The matching messages between @after and @before, at most @limit, in either direction; or only their db_ids. */
 export const windowMessages = (filter: SubscriptionFilter, direction: Direction, columns: 'all' | 'db_id'): string => {
@@ -205,7 +207,7 @@ export const windowMessages = (filter: SubscriptionFilter, direction: Direction,
     if (filter.events !== '*') query = query.where('event_id', '=', namedParam<string>('e0'))
   } else {
     // If types or senders are filtered, only the window limits the ids; a limit here would apply before the filter.
-    const ids = filtered ? idsOf(filter, direction) : idsOf(filter, direction).limit(namedParam('limit'))
+    const ids = filtered ? selectIds(filter, direction) : selectIds(filter, direction).limit(namedParam('limit'))
     query = query.where('db_id', 'in', (inner) => inner.selectFrom(ids.as('ids')).select('db_id'))
   }
   if (filter.types !== null) query = query.where('message_type', 'in', listNames('t', filter.types))

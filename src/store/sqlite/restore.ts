@@ -11,7 +11,7 @@ const IDS_PER_MS = 1_000
 /** Minimum number of ids to skip, since the clock of the restoring machine can be behind. */
 const MIN_IDS = 1_000_000_000
 /** Maximum age of a backup in milliseconds: 30 years. If it is older, the clock is wrong. */
-const LONGEST_MS = 30 * 365 * 86_400_000
+const MAX_GAP_MS = 30 * 365 * 86_400_000
 
 export interface NewIdentity {
   readonly logId: string
@@ -26,7 +26,7 @@ export interface NewIdentity {
  * @param lastAt when the last message of the backup was stored, in milliseconds since 1970
  */
 export const idGap = (lastAt: number, now: number): number =>
-  MIN_IDS + Math.min(LONGEST_MS, Math.max(0, now - lastAt)) * IDS_PER_MS
+  MIN_IDS + Math.min(MAX_GAP_MS, Math.max(0, now - lastAt)) * IDS_PER_MS
 
 const isBackup = (db: Database.Database): boolean =>
   db.pragma('application_id', { simple: true }) === BACKUP_APPLICATION_ID
@@ -67,8 +67,8 @@ export const activateBackup = (file: string, { logId, now }: NewIdentity): void 
 }
 
 const assignIdentity = (db: Database.Database, file: string, logId: string, now: number): void => {
-  const verdict = db.pragma('quick_check(1)', { simple: true })
-  if (verdict !== 'ok') throw new GatewayError('database_corrupt', `${file}: ${verdict}`)
+  const checkResult = db.pragma('quick_check(1)', { simple: true })
+  if (checkResult !== 'ok') throw new GatewayError('database_corrupt', `${file}: ${checkResult}`)
   const { head, lastAt } = db
     .prepare(
       `SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0) AS head,

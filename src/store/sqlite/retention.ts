@@ -30,7 +30,7 @@ const SHRINK_EVENT = `UPDATE event SET
   first_at = coalesce((SELECT received_at FROM message WHERE message.event_id = @event_id ORDER BY db_id LIMIT 1), last_at)
   WHERE event_id = @event_id`
 
-const FORGET_REJECTED =
+const DELETE_REJECTED =
   'DELETE FROM rejected WHERE rejected_id IN (SELECT rejected_id FROM rejected WHERE received_at < @before LIMIT @limit)'
 
 /**
@@ -44,23 +44,23 @@ export class ExpiredMessages {
 
   /** @param before milliseconds since 1970. @returns at most `limit` messages, in ascending order of db_id */
   find(db: Database.Database, before: number, limit: number, now: number): PrunableMessage[] {
-    const look = db.prepare(FIRST)
-    const head = look.all({ after: 0, rows: Math.max(SCAN_ROWS, limit) }) as Row[]
+    const scan = db.prepare(FIRST)
+    const head = scan.all({ after: 0, rows: Math.max(SCAN_ROWS, limit) }) as Row[]
     let old = 0
     for (const [index, { received_at }] of head.entries()) {
       if (received_at < before) old = index + 1
       else if (received_at <= now) return head.slice(0, Math.min(old, limit))
     }
-    if (old === 0 && head.length >= SCAN_ROWS && this.#oldBehind(look, head.at(-1)!.db_id, before, now))
+    if (old === 0 && head.length >= SCAN_ROWS && this.#isOldAfter(scan, head.at(-1)!.db_id, before, now))
       old = head.length
     return head.slice(0, Math.min(old, limit))
   }
 
   /** Returns whether the first message with a time in the past is expired. It can take several calls to reach it. */
-  #oldBehind(look: Database.Statement, after: number, before: number, now: number): boolean {
+  #isOldAfter(scan: Database.Statement, after: number, before: number, now: number): boolean {
     this.#ahead = Math.max(this.#ahead, after)
-    for (let looked = 0; looked < MAX_SCAN_ROWS; looked += SCAN_ROWS) {
-      const rows = look.all({ after: this.#ahead, rows: SCAN_ROWS }) as Row[]
+    for (let scanned = 0; scanned < MAX_SCAN_ROWS; scanned += SCAN_ROWS) {
+      const rows = scan.all({ after: this.#ahead, rows: SCAN_ROWS }) as Row[]
       for (const { db_id, received_at } of rows) {
         if (received_at <= now) return received_at < before
         this.#ahead = db_id
@@ -85,31 +85,33 @@ export const pruneMessages = (
   oldest: ExpiredMessages,
   now: number,
 ): number => {
-  const doomed: PrunableMessage[] = []
-  let forgotten = 0
+  const expired: PrunableMessage[] = []
+  let deletedRejected = 0
   if (retention.receivedBefore !== null) {
     const before = retention.receivedBefore
-    doomed.push(...oldest.find(db, before, limit, now))
-    forgotten = db.prepare(FORGET_REJECTED).run({ before, limit }).changes
+    expired.push(...oldest.find(db, before, limit, now))
+    deletedRejected = db.prepare(DELETE_REJECTED).run({ before, limit }).changes
   }
-  if (retention.messagesPerEvent !== null && doomed.length === 0) {
-    const keep = retention.messagesPerEvent
-    const surplus = db.prepare(SURPLUS_EVENT).get({ keep }) as { event_id: string; messages: number } | undefined
+  if (retention.messagesPerEvent !== null && expired.length === 0) {
+    const maxMessages = retention.messagesPerEvent
+    const surplus = db.prepare(SURPLUS_EVENT).get({ keep: maxMessages }) as
+      | { event_id: string; messages: number }
+      | undefined
     if (surplus !== undefined) {
-      const count = Math.min(limit, surplus.messages - keep)
-      doomed.push(
+      const count = Math.min(limit, surplus.messages - maxMessages)
+      expired.push(
         ...(db.prepare(OLDEST_OF_EVENT).all({ event_id: surplus.event_id, limit: count }) as PrunableMessage[]),
       )
     }
   }
   const remove = db.prepare(DELETE)
-  const shrunk = new Map<string, { removed: number; pruned_db_id: number }>()
-  for (const { db_id, event_id } of doomed) {
+  const prunedEvents = new Map<string, { removed: number; pruned_db_id: number }>()
+  for (const { db_id, event_id } of expired) {
     remove.run({ db_id })
-    const event = shrunk.get(event_id) ?? { removed: 0, pruned_db_id: 0 }
-    shrunk.set(event_id, { removed: event.removed + 1, pruned_db_id: Math.max(event.pruned_db_id, db_id) })
+    const event = prunedEvents.get(event_id) ?? { removed: 0, pruned_db_id: 0 }
+    prunedEvents.set(event_id, { removed: event.removed + 1, pruned_db_id: Math.max(event.pruned_db_id, db_id) })
   }
   const shrink = db.prepare(SHRINK_EVENT)
-  for (const [event_id, event] of shrunk) shrink.run({ event_id, ...event })
-  return doomed.length + forgotten
+  for (const [event_id, event] of prunedEvents) shrink.run({ event_id, ...event })
+  return expired.length + deletedRejected
 }

@@ -2,12 +2,12 @@ import type Database from 'better-sqlite3'
 
 /** LRU cache of prepared statements. Limited in size, since clients determine the shape of queries by the number of events and filters. */
 export class StatementCache {
-  readonly #most: number
+  readonly #maxSize: number
   /** In order of last use, oldest first. */
   readonly #statements = new Map<string, Database.Statement>()
 
-  constructor(most: number) {
-    this.#most = most
+  constructor(maxSize: number) {
+    this.#maxSize = maxSize
   }
 
   get size(): number {
@@ -19,7 +19,7 @@ export class StatementCache {
     const statement = this.#statements.get(key) ?? prepare()
     this.#statements.delete(key)
     this.#statements.set(key, statement)
-    if (this.#statements.size > this.#most) this.#statements.delete(this.#statements.keys().next().value!)
+    if (this.#statements.size > this.#maxSize) this.#statements.delete(this.#statements.keys().next().value!)
     return statement
   }
 

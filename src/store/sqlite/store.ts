@@ -27,7 +27,7 @@ import { StatementCache } from './statement-cache.ts'
 import { type FaultPoint, SqliteWriter, storageError } from './writer.ts'
 import { WorkerThreadWriter, type Writer } from './writer-client.ts'
 
-export interface SqliteLogOptions {
+export interface SqliteStoreOptions {
   readonly file: string
   /** log_id of a newly created database. */
   readonly newLogId: string
@@ -56,9 +56,9 @@ const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) => void)
     append: async (entries) => writer.append(entries),
     prune: async (retention, limit) => writer.prune(retention, limit),
     revoke: async (revocation, now) => writer.revoke(revocation, now),
-    unrevoke: async (subject) => writer.unrevoke(subject),
+    removeRevocation: async (subject) => writer.removeRevocation(subject),
     replay: async (replays) => writer.replay(replays),
-    forget: async (ids) => writer.deleteRejected(ids),
+    deleteRejected: async (ids) => writer.deleteRejected(ids),
     probe: async () => writer.probe(),
     close: async () => writer.close(),
   }
@@ -66,18 +66,18 @@ const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) => void)
 
 /** Store in one SQLite file (WAL, synchronous=FULL), with one connection that writes and one that only reads. */
 export class SqliteStore implements MessageStore {
-  readonly #options: SqliteLogOptions
+  readonly #options: SqliteStoreOptions
   readonly #statements = new StatementCache(MAX_STATEMENTS)
   /** Spreads the scans of filtered reads over event-loop iterations; back to back, they would block every stream. */
-  readonly #turns = new YieldQueue()
+  readonly #yieldQueue = new YieldQueue()
   readonly #group = new GroupCommit((entries) => this.#open().writer.append(entries))
   #db: Database.Database | null = null
   #writer: Writer | null = null
-  readonly #quarantine = this.#makeQuarantine()
+  readonly #quarantine = this.#createQuarantine()
   #logId = ''
   #files: OpenFiles | null = null
 
-  constructor(options: SqliteLogOptions) {
+  constructor(options: SqliteStoreOptions) {
     this.#options = options
   }
 
@@ -128,7 +128,7 @@ export class SqliteStore implements MessageStore {
   }
 
   removeRevocation(subject: string): Promise<boolean> {
-    return this.#open().writer.unrevoke(subject)
+    return this.#open().writer.removeRevocation(subject)
   }
 
   async revocations(): Promise<Revocation[]> {
@@ -145,14 +145,14 @@ export class SqliteStore implements MessageStore {
   }
 
   async read(filter: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage> {
-    if (isFiltered(filter)) await this.#turns.yieldTurn()
+    if (isFiltered(filter)) await this.#yieldQueue.yieldTurn()
     return this.#reading(() => {
       // Read the head first: messages committed between the two queries are then left for the next page.
       const head = this.#head()
       const end = this.#windowEnd(filter, 'asc', after, END)
-      const { messages, cut } = this.#window(filter, 'asc', after, end ?? END, limit)
+      const { messages, cut: isTruncated } = this.#window(filter, 'asc', after, end ?? END, limit)
       const last = messages.at(-1)?.db_id ?? after
-      if (cut) return { messages, readThrough: last, hasMore: true }
+      if (isTruncated) return { messages, readThrough: last, hasMore: true }
       return end === null
         ? { messages, readThrough: Math.max(head, last), hasMore: false }
         : { messages, readThrough: end - 1, hasMore: true }
@@ -160,13 +160,13 @@ export class SqliteStore implements MessageStore {
   }
 
   async readBefore(filter: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage> {
-    if (isFiltered(filter)) await this.#turns.yieldTurn()
+    if (isFiltered(filter)) await this.#yieldQueue.yieldTurn()
     return this.#reading(() => {
       const end = this.#windowEnd(filter, 'desc', 0, before)
-      const { messages, cut } = this.#window(filter, 'desc', end ?? 0, before, limit)
+      const { messages, cut: isTruncated } = this.#window(filter, 'desc', end ?? 0, before, limit)
       messages.reverse()
       const first = messages[0]?.db_id ?? before
-      if (cut) return { messages, readThrough: first, hasMore: true }
+      if (isTruncated) return { messages, readThrough: first, hasMore: true }
       return end === null
         ? { messages, readThrough: 0, hasMore: false }
         : { messages, readThrough: end + 1, hasMore: true }
@@ -176,13 +176,13 @@ export class SqliteStore implements MessageStore {
   async tailCursor(filter: SubscriptionFilter, count: number): Promise<number> {
     if (filter.events.length === 0) return 0
     let before = END
-    let left = count
+    let remaining = count
     while (true) {
-      if (isFiltered(filter)) await this.#turns.yieldTurn()
-      const { after, ids } = this.#reading(() => this.#idsBefore(filter, before, left + 1))
-      if (ids.length > left) return ids[left]!
+      if (isFiltered(filter)) await this.#yieldQueue.yieldTurn()
+      const { after, ids } = this.#reading(() => this.#idsBefore(filter, before, remaining + 1))
+      if (ids.length > remaining) return ids[remaining]!
       if (after === null) return 0
-      left -= ids.length
+      remaining -= ids.length
       before = after + 1
     }
   }
@@ -200,9 +200,9 @@ export class SqliteStore implements MessageStore {
     })
   }
 
-  async events(limit: number, before: number, among: readonly string[] | '*' = '*'): Promise<EventSummary[]> {
+  async events(limit: number, before: number, eventIds: readonly string[] | '*' = '*'): Promise<EventSummary[]> {
     return this.#reading(() => {
-      const filter = createFilter(among)
+      const filter = createFilter(eventIds)
       const key = `events ${filter.events === '*' ? '*' : filter.events.length}`
       const statement = this.#statement(key, () => queries.listEvents(filter.events))
       const params = queries.selectionParams(filter)
@@ -223,16 +223,16 @@ export class SqliteStore implements MessageStore {
     return { db: this.#db, writer: this.#writer }
   }
 
-  #makeQuarantine(): Quarantine {
+  #createQuarantine(): Quarantine {
     const reader = new QuarantineReader((sql) => this.#statement(sql, () => sql))
     return {
-      list: async (filter, before, limit) => reader.newestLines(filter, before, limit),
+      list: async (filter, before, limit) => reader.newestSummaries(filter, before, limit),
       row: async (rejected_id, bytes) => reader.row(rejected_id, bytes),
       listWithBodies: async (filter, after, through, bytes) => reader.after(filter, after, through, bytes),
       maxId: async () => reader.lastId(),
       countByReason: async (most) => reader.reasons(most),
       replay: (replays) => this.#open().writer.replay(replays),
-      drop: (ids) => this.#open().writer.forget(ids),
+      drop: (ids) => this.#open().writer.deleteRejected(ids),
     }
   }
 

@@ -11,9 +11,9 @@ export interface Writer {
   append(entries: readonly AppendEntry[]): Promise<AppendResult[]>
   prune(retention: RetentionLimits, limit: number): Promise<number>
   revoke(revocation: Revocation, now: number): Promise<Revocation>
-  unrevoke(subject: string): Promise<boolean>
+  removeRevocation(subject: string): Promise<boolean>
   replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]>
-  forget(ids: readonly number[]): Promise<number>
+  deleteRejected(ids: readonly number[]): Promise<number>
   probe(): Promise<void>
   close(): Promise<void>
 }
@@ -52,16 +52,16 @@ export class WorkerThreadWriter implements Writer {
     return this.#call({ op: 'revoke', revocation, now }) as Promise<Revocation>
   }
 
-  unrevoke(subject: string): Promise<boolean> {
-    return this.#call({ op: 'unrevoke', subject }) as Promise<boolean>
+  removeRevocation(subject: string): Promise<boolean> {
+    return this.#call({ op: 'removeRevocation', subject }) as Promise<boolean>
   }
 
   replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]> {
     return this.#call({ op: 'replay', replays }) as Promise<ReplayResult[]>
   }
 
-  forget(ids: readonly number[]): Promise<number> {
-    return this.#call({ op: 'forget', ids }) as Promise<number>
+  deleteRejected(ids: readonly number[]): Promise<number> {
+    return this.#call({ op: 'deleteRejected', ids }) as Promise<number>
   }
 
   async probe(): Promise<void> {

@@ -11,9 +11,9 @@ export type WriterRequest =
   | { readonly seq: number; readonly op: 'append'; readonly entries: readonly EntryTuple[] }
   | { readonly seq: number; readonly op: 'prune'; readonly retention: RetentionLimits; readonly limit: number }
   | { readonly seq: number; readonly op: 'revoke'; readonly revocation: Revocation; readonly now: number }
-  | { readonly seq: number; readonly op: 'unrevoke'; readonly subject: string }
+  | { readonly seq: number; readonly op: 'removeRevocation'; readonly subject: string }
   | { readonly seq: number; readonly op: 'replay'; readonly replays: readonly ReplayRequest[] }
-  | { readonly seq: number; readonly op: 'forget'; readonly ids: readonly number[] }
+  | { readonly seq: number; readonly op: 'deleteRejected'; readonly ids: readonly number[] }
   | { readonly seq: number; readonly op: 'probe' | 'close' }
 
 /** Reply of the writer thread. An error is sent as code and text, since its class would be lost. */
@@ -22,7 +22,7 @@ export type WriterReply =
   | { readonly seq: number; readonly error: { readonly code: string; readonly message: string } }
 
 const port = parentPort!
-const writer = new SqliteWriter((workerData as { file: string }).file, { patienceMs: WRITER_BUSY_TIMEOUT_MS })
+const writer = new SqliteWriter((workerData as { file: string }).file, { busyTimeoutMs: WRITER_BUSY_TIMEOUT_MS })
 
 const perform = (request: WriterRequest): unknown => {
   switch (request.op) {
@@ -32,11 +32,11 @@ const perform = (request: WriterRequest): unknown => {
       return writer.prune(request.retention, request.limit)
     case 'revoke':
       return writer.revoke(request.revocation, request.now)
-    case 'unrevoke':
-      return writer.unrevoke(request.subject)
+    case 'removeRevocation':
+      return writer.removeRevocation(request.subject)
     case 'replay':
       return writer.replay(request.replays)
-    case 'forget':
+    case 'deleteRejected':
       return writer.deleteRejected(request.ids)
     case 'probe':
       return writer.probe()

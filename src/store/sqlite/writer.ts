@@ -33,14 +33,14 @@ interface EventDelta {
 }
 
 /** SQLite error codes that are caused by one row, not by the store. */
-const ROW_FAULT = /^SQLITE_(CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
+const ROW_ERROR = /^SQLITE_(CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
 
 /** Converts an error of SQLite to an error of the catalogue. */
 export const storageError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
   const code = (error as { code?: string }).code ?? ''
-  const busy = code.startsWith('SQLITE_BUSY')
-  return new GatewayError(busy ? 'storage_busy' : 'storage_unavailable', `${code} ${errorChainText(error)}`.trim(), {
+  const isBusy = code.startsWith('SQLITE_BUSY')
+  return new GatewayError(isBusy ? 'storage_busy' : 'storage_unavailable', `${code} ${errorChainText(error)}`.trim(), {
     cause: error,
   })
 }
@@ -52,18 +52,18 @@ export class SqliteWriter {
   readonly #files: OpenFiles
   /** What was saved after a file was lost; null while that is not complete. */
   #saved: string | null = null
-  readonly #patienceMs: number
+  readonly #busyTimeoutMs: number
   readonly #onStage: ((stage: FaultPoint) => void) | undefined
   readonly #begin: Database.Statement
   readonly #commit: Database.Statement
   readonly #rollback: Database.Statement
   readonly #insertMessage: Database.Statement
   readonly #findMessage: Database.Statement
-  readonly #growEvent: Database.Statement
+  readonly #upsertEvent: Database.Statement
   readonly #insertRejected: Database.Statement
   readonly #findRejected: Database.Statement
-  readonly #forgetRejected: Database.Statement
-  readonly #keepRejected: Database.Statement
+  readonly #deleteRejectedRow: Database.Statement
+  readonly #updateReason: Database.Statement
   readonly #isRejected: Database.Statement
   readonly #probe: Database.Statement
   readonly #oldest = new ExpiredMessages()
@@ -71,12 +71,12 @@ export class SqliteWriter {
   /** @param file a file prepared by ensureDatabase */
   constructor(
     file: string,
-    options: { onStage?: ((stage: FaultPoint) => void) | undefined; patienceMs?: number } = {},
+    options: { onStage?: ((stage: FaultPoint) => void) | undefined; busyTimeoutMs?: number } = {},
   ) {
-    const { onStage, patienceMs = 0 } = options
+    const { onStage, busyTimeoutMs = 0 } = options
     this.#file = file
     this.#db = openConnection(file)
-    this.#patienceMs = patienceMs
+    this.#busyTimeoutMs = busyTimeoutMs
     this.#files = new OpenFiles(file, this.#db)
     this.#onStage = onStage
     // IMMEDIATE: a deferred transaction that reads first fails at once if another process has written in the meantime.
@@ -85,11 +85,11 @@ export class SqliteWriter {
     this.#rollback = this.#db.prepare('ROLLBACK')
     this.#insertMessage = this.#db.prepare(queries.INSERT_MESSAGE)
     this.#findMessage = this.#db.prepare(queries.FIND_MESSAGE)
-    this.#growEvent = this.#db.prepare(queries.UPSERT_EVENT)
+    this.#upsertEvent = this.#db.prepare(queries.UPSERT_EVENT)
     this.#insertRejected = this.#db.prepare(queries.INSERT_REJECTED)
     this.#findRejected = this.#db.prepare(queries.FIND_REJECTED)
-    this.#forgetRejected = this.#db.prepare(DELETE_ROW)
-    this.#keepRejected = this.#db.prepare(UPDATE_REASON)
+    this.#deleteRejectedRow = this.#db.prepare(DELETE_ROW)
+    this.#updateReason = this.#db.prepare(UPDATE_REASON)
     this.#isRejected = this.#db.prepare(ROW_EXISTS)
     this.#probe = this.#db.prepare(queries.PROBE)
   }
@@ -101,11 +101,11 @@ export class SqliteWriter {
    */
   append(entries: readonly AppendEntry[]): AppendResult[] {
     return this.#transaction(() => {
-      const growth = new Map<string, EventDelta>()
+      const deltas = new Map<string, EventDelta>()
       const outcomes = entries.map((entry) =>
-        entry.kind === 'message' ? this.#store(entry.message, entry.origin, growth) : this.#reject(entry.rejection),
+        entry.kind === 'message' ? this.#store(entry.message, entry.origin, deltas) : this.#reject(entry.rejection),
       )
-      for (const grown of growth.values()) this.#growEvent.run(grown)
+      for (const delta of deltas.values()) this.#upsertEvent.run(delta)
       return outcomes
     })
   }
@@ -118,9 +118,9 @@ export class SqliteWriter {
    */
   replay(replays: readonly ReplayRequest[]): ReplayResult[] {
     return this.#transaction(() => {
-      const growth = new Map<string, EventDelta>()
-      const outcomes = replays.map((replay) => this.#replayOne(replay, growth))
-      for (const grown of growth.values()) this.#growEvent.run(grown)
+      const deltas = new Map<string, EventDelta>()
+      const outcomes = replays.map((replay) => this.#replayOne(replay, deltas))
+      for (const delta of deltas.values()) this.#upsertEvent.run(delta)
       return outcomes
     })
   }
@@ -128,28 +128,28 @@ export class SqliteWriter {
   /** Deletes rows of the quarantine. @returns the number of rows deleted. @throws GatewayError like append */
   deleteRejected(ids: readonly number[]): number {
     return this.#transaction(() =>
-      ids.reduce((sum, rejected_id) => sum + this.#forgetRejected.run({ rejected_id }).changes, 0),
+      ids.reduce((sum, rejected_id) => sum + this.#deleteRejectedRow.run({ rejected_id }).changes, 0),
     )
   }
 
   /** Deletes messages by the retention rules, at most `limit`. @returns the number deleted */
   prune(retention: RetentionLimits, limit: number): number {
-    const removed = this.#transaction(() => pruneMessages(this.#db, retention, limit, this.#oldest, Date.now()))
-    if (removed > 0) this.#db.pragma('incremental_vacuum(256)')
-    return removed
+    const deleted = this.#transaction(() => pruneMessages(this.#db, retention, limit, this.#oldest, Date.now()))
+    if (deleted > 0) this.#db.pragma('incremental_vacuum(256)')
+    return deleted
   }
 
   /** Stores a revocation and deletes expired ones. @throws GatewayError like append */
   revoke(revocation: Revocation, now: number): Revocation {
     return this.#transaction(() => {
-      this.#db.prepare(queries.FORGET_REVOCATIONS).run({ now })
-      return this.#db.prepare(queries.REVOKE).get(revocation) as Revocation
+      this.#db.prepare(queries.DELETE_EXPIRED_REVOCATIONS).run({ now })
+      return this.#db.prepare(queries.UPSERT_REVOCATION).get(revocation) as Revocation
     })
   }
 
   /** Removes a revocation. @returns whether there was one. @throws GatewayError like append */
-  unrevoke(subject: string): boolean {
-    return this.#transaction(() => this.#db.prepare(queries.UNREVOKE).run({ subject }).changes > 0)
+  removeRevocation(subject: string): boolean {
+    return this.#transaction(() => this.#db.prepare(queries.DELETE_REVOCATION).run({ subject }).changes > 0)
   }
 
   /** Commits a write that changes nothing, to check whether writing works. @throws GatewayError like append */
@@ -161,11 +161,11 @@ export class SqliteWriter {
     this.#db.close()
   }
 
-  #transaction<Result>(work: () => Result): Result {
+  #transaction<Result>(run: () => Result): Result {
     try {
       this.#assertFilesIntact()
-      this.#beginPatiently()
-      const result = work()
+      this.#beginWithRetry()
+      const result = run()
       this.#onStage?.('in_transaction')
       this.#commit.run()
       // A file lost since the first check has taken the commit with it.
@@ -196,20 +196,20 @@ export class SqliteWriter {
   }
 
   /** Waits for the lock in short attempts: SQLite's own wait is native code, which delays even the exit of the process. */
-  #beginPatiently(): void {
-    const until = Date.now() + this.#patienceMs
+  #beginWithRetry(): void {
+    const deadline = Date.now() + this.#busyTimeoutMs
     while (true) {
       try {
         this.#begin.run()
         return
       } catch (error) {
-        const busy = (error as { code?: string }).code?.startsWith('SQLITE_BUSY') === true
-        if (!busy || Date.now() >= until) throw error
+        const isBusy = (error as { code?: string }).code?.startsWith('SQLITE_BUSY') === true
+        if (!isBusy || Date.now() >= deadline) throw error
       }
     }
   }
 
-  #store(message: NewMessage, origin: DeliveryOrigin | null, growth: Map<string, EventDelta>): AppendResult {
+  #store(message: NewMessage, origin: DeliveryOrigin | null, deltas: Map<string, EventDelta>): AppendResult {
     let inserted: Database.RunResult
     try {
       const m = message
@@ -226,40 +226,40 @@ export class SqliteWriter {
       )
     } catch (error) {
       const code = (error as { code?: string }).code
-      const blamesRow = code === undefined ? error instanceof RangeError : ROW_FAULT.test(code)
-      if (!blamesRow || !this.#db.inTransaction) throw error
+      const isRowError = code === undefined ? error instanceof RangeError : ROW_ERROR.test(code)
+      if (!isRowError || !this.#db.inTransaction) throw error
       if (origin !== null) this.#reject(toRejection(message, origin, 'message_unstorable', errorChainText(error)))
       return { kind: 'refused', db_id: 0 }
     }
     // Decided by `changes` (L3): after a conflict, lastInsertRowid still refers to an older row.
     if (inserted.changes === 1) {
       const db_id = Number(inserted.lastInsertRowid)
-      addToDelta(growth, message, db_id)
+      addToDelta(deltas, message, db_id)
       return { kind: 'stored', db_id }
     }
-    const standing = this.#findMessage.get({ event_id: message.event_id, message_id: message.message_id }) as {
+    const stored = this.#findMessage.get({ event_id: message.event_id, message_id: message.message_id }) as {
       db_id: number
       body: string
     }
-    if (standing.body === message.body) return { kind: 'duplicate', db_id: standing.db_id }
+    if (stored.body === message.body) return { kind: 'duplicate', db_id: stored.db_id }
     if (origin !== null) {
-      this.#reject(toRejection(message, origin, 'message_conflict', conflictDetail(standing.db_id)))
+      this.#reject(toRejection(message, origin, 'message_conflict', conflictDetail(stored.db_id)))
     }
-    return { kind: 'conflict', db_id: standing.db_id }
+    return { kind: 'conflict', db_id: stored.db_id }
   }
 
-  #replayOne({ rejected_id, result }: ReplayRequest, growth: Map<string, EventDelta>): ReplayResult {
-    const keep = (reason: ErrorCode, detail: string): ReplayResult => {
-      const there = this.#keepRejected.run({ rejected_id, reason, detail }).changes === 1
-      return there ? { kind: 'kept', reason, detail } : { kind: 'gone' }
+  #replayOne({ rejected_id, result }: ReplayRequest, deltas: Map<string, EventDelta>): ReplayResult {
+    const updateReason = (reason: ErrorCode, detail: string): ReplayResult => {
+      const exists = this.#updateReason.run({ rejected_id, reason, detail }).changes === 1
+      return exists ? { kind: 'kept', reason, detail } : { kind: 'gone' }
     }
-    if ('error' in result) return keep(result.error.reason, result.error.detail)
+    if ('error' in result) return updateReason(result.error.reason, result.error.detail)
     // Another process has replayed or deleted the row since it was read, so it must not be stored again.
     if (this.#isRejected.get({ rejected_id }) === undefined) return { kind: 'gone' }
-    const { kind, db_id } = this.#store(result.message, null, growth)
-    if (kind === 'conflict') return keep('message_conflict', conflictDetail(db_id))
-    if (kind !== 'stored' && kind !== 'duplicate') return keep('message_unstorable', UNSTORABLE_DETAIL)
-    this.#forgetRejected.run({ rejected_id })
+    const { kind, db_id } = this.#store(result.message, null, deltas)
+    if (kind === 'conflict') return updateReason('message_conflict', conflictDetail(db_id))
+    if (kind !== 'stored' && kind !== 'duplicate') return updateReason('message_unstorable', UNSTORABLE_DETAIL)
+    this.#deleteRejectedRow.run({ rejected_id })
     return { kind, db_id, message: result.message }
   }
 
@@ -268,16 +268,16 @@ export class SqliteWriter {
     const { redelivered, ...from } = origin
     const { sha256, reason } = rest
     const { routing_key, properties } = from
-    const known = redelivered && this.#findRejected.get({ sha256, reason, routing_key, properties }) !== undefined
-    if (!known) this.#insertRejected.run({ ...rest, ...from })
+    const isDuplicate = redelivered && this.#findRejected.get({ sha256, reason, routing_key, properties }) !== undefined
+    if (!isDuplicate) this.#insertRejected.run({ ...rest, ...from })
     return { kind: 'rejected', db_id: 0 }
   }
 }
 
-const addToDelta = (growth: Map<string, EventDelta>, message: NewMessage, db_id: number): void => {
-  const grown = growth.get(message.event_id)
-  if (grown === undefined) {
-    growth.set(message.event_id, {
+const addToDelta = (deltas: Map<string, EventDelta>, message: NewMessage, db_id: number): void => {
+  const delta = deltas.get(message.event_id)
+  if (delta === undefined) {
+    deltas.set(message.event_id, {
       event_id: message.event_id,
       messages: 1,
       first_db_id: db_id,
@@ -287,7 +287,7 @@ const addToDelta = (growth: Map<string, EventDelta>, message: NewMessage, db_id:
     })
     return
   }
-  grown.messages++
-  grown.last_db_id = db_id
-  grown.last_at = Math.max(grown.last_at, message.received_at)
+  delta.messages++
+  delta.last_db_id = db_id
+  delta.last_at = Math.max(delta.last_at, message.received_at)
 }

@@ -17,25 +17,27 @@ export const browserPlatform = (withCredentials: boolean): ClientPlatform => ({
     }),
   online: () => navigator.onLine !== false,
   requestLeadership(name, steal, onLead, onLost) {
-    const wait = new AbortController()
-    let leave = (): void => wait.abort()
-    let given = false
+    const controller = new AbortController()
+    let release = (): void => controller.abort()
+    let released = false
     const hold = (): Promise<void> =>
       new Promise((resolve) => {
-        leave = resolve
-        if (given) resolve()
+        release = resolve
+        if (released) resolve()
         else onLead()
       })
-    navigator.locks.request(name, steal ? { steal } : { signal: wait.signal }, hold).catch(() => given || onLost())
+    navigator.locks
+      .request(name, steal ? { steal } : { signal: controller.signal }, hold)
+      .catch(() => released || onLost())
     return () => {
-      given = true
-      leave()
+      released = true
+      release()
     }
   },
-  openBroadcast(name, onNote) {
+  openBroadcast(name, onMessage) {
     const channel = new BroadcastChannel(name)
-    channel.onmessage = ({ data }) => onNote(data)
-    return { send: (note) => channel.postMessage(note), close: () => channel.close() }
+    channel.onmessage = ({ data }) => onMessage(data)
+    return { send: (message) => channel.postMessage(message), close: () => channel.close() }
   },
   // Web Locks require a secure context: HTTPS or localhost.
   canShare: typeof BroadcastChannel === 'function' && 'locks' in navigator,

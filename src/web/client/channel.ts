@@ -23,50 +23,50 @@ const SLEEP_THRESHOLD_MS = 10_000
  * `suspend()`, `close()` or a permanent refusal → inactive.
  */
 export class ChannelController implements Channel, ConnectionListener, TabPeer {
-  readonly #world: ClientPlatform
+  readonly #platform: ClientPlatform
   readonly #options: ChannelOptions
-  readonly #address: StreamEndpoint
+  readonly #endpoint: StreamEndpoint
   readonly #timeout: HeartbeatTimeout
-  readonly #line: StreamConnection
-  #share: TabLeaderElection | null = null
-  #joined = false
+  readonly #connection: StreamConnection
+  #election: TabLeaderElection | null = null
+  #isFollower = false
   /** Last status of the leader. */
-  #standing: LeaderStatus | null = null
+  #leaderStatus: LeaderStatus | null = null
   /** The db_id up to which the leader has relayed everything. */
-  #passedTo = 0
+  #relayedTo = 0
   #cursor: number | null
-  #log: string | null
+  #logId: string | null
   #reset: Reset | null = null
   /** Messages delivered since the last `catching_up` began. */
   #messages = 0
   /** Time of the last status or message from the leader. */
-  #passedAt = 0
+  #relayedAt = 0
   #active = false
   #closed = false
   #cancelCheck = (): void => undefined
   #checkedAt = 0
   /** Serialized status of the last `onState` call. */
-  #told = ''
-  #toldState: ChannelState | null = null
+  #lastProgress = ''
+  #lastState: ChannelState | null = null
 
-  constructor(world: ClientPlatform, target: string | URL | readonly string[], options: ChannelOptions) {
+  constructor(platform: ClientPlatform, target: string | URL | readonly string[], options: ChannelOptions) {
     const { lastMessageDbId, logId, heartbeatSeconds } = options
-    this.#world = world
+    this.#platform = platform
     this.#options = options
-    this.#address = new StreamEndpoint(target, options, world)
+    this.#endpoint = new StreamEndpoint(target, options, platform)
     this.#timeout = new HeartbeatTimeout(heartbeatSeconds)
     this.#cursor = typeof lastMessageDbId === 'number' ? lastMessageDbId : null
-    this.#log = logId ?? null
-    this.#line = new StreamConnection(world, this.#address, this.#timeout, this)
+    this.#logId = logId ?? null
+    this.#connection = new StreamConnection(platform, this.#endpoint, this.#timeout, this)
   }
 
   get state(): ChannelState {
-    return this.#joined ? this.#standing!.status.state : this.#line.state
+    return this.#isFollower ? this.#leaderStatus!.status.state : this.#connection.state
   }
 
   get status(): ChannelStatus {
-    const status = this.#joined ? { ...this.#standing!.status } : this.#line.status
-    const lastEventAt = this.#joined ? Math.max(status.lastEventAt ?? 0, this.#passedAt) : status.lastEventAt
+    const status = this.#isFollower ? { ...this.#leaderStatus!.status } : this.#connection.status
+    const lastEventAt = this.#isFollower ? Math.max(status.lastEventAt ?? 0, this.#relayedAt) : status.lastEventAt
     return {
       ...status,
       lastEventAt,
@@ -74,7 +74,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
       progress: this.#progressOf(status),
       reset: this.#reset,
       idleTimeoutMs: this.idleTimeoutMs,
-      connection: this.#joined ? 'following' : this.#share?.isLeader ? 'leading' : 'own',
+      connection: this.#isFollower ? 'following' : this.#election?.isLeader ? 'leading' : 'own',
     }
   }
 
@@ -82,32 +82,32 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
   start(): void {
     if (this.#active || this.#closed) return
     this.#active = true
-    this.#checkedAt = this.#world.now()
-    this.#cancelCheck = this.#world.setTimer(CHECK_MS, () => this.#check())
-    const name = this.#options.share === false ? null : this.#address.sharedName
-    if (name !== null && this.#world.canShare) this.#share = new TabLeaderElection(this.#world, name, this)
-    this.#line.open()
+    this.#checkedAt = this.#platform.now()
+    this.#cancelCheck = this.#platform.setTimer(CHECK_MS, () => this.#check())
+    const name = this.#options.share === false ? null : this.#endpoint.sharedName
+    if (name !== null && this.#platform.canShare) this.#election = new TabLeaderElection(this.#platform, name, this)
+    this.#connection.open()
   }
 
   /** Called before the browser freezes or hides the page. Another tab becomes leader meanwhile. */
   suspend(): void {
     if (!this.#active) return
     this.#retire()
-    this.#line.stop('waiting', { code: 'tab_frozen' })
+    this.#connection.stop('waiting', { code: 'tab_frozen' })
   }
 
   close(): void {
     if (this.#closed) return
     this.#retire()
     this.#closed = true
-    this.#line.stop('closed', { code: 'closed' })
+    this.#connection.stop('closed', { code: 'closed' })
   }
 
   retry(): void {
-    if (this.#joined) this.#share?.ask(true)
-    else if (this.#active) this.#line.retry()
+    if (this.#isFollower) this.#election?.requestStatus(true)
+    else if (this.#active) this.#connection.retry()
     else {
-      this.#address.resetAuthFailures()
+      this.#endpoint.resetAuthFailures()
       this.start()
     }
   }
@@ -121,7 +121,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
 
   /** Handles the browser's `online` and `offline` events. */
   network(online: boolean): void {
-    if (this.#active && !this.#joined) this.#line.network(online)
+    if (this.#active && !this.#isFollower) this.#connection.network(online)
   }
 
   // Callbacks of the connection
@@ -130,135 +130,135 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
   }
 
   onHello(hello: Hello): boolean {
-    const changed = this.#log !== null && this.#log !== hello.log_id
-    this.#log = hello.log_id
+    const changed = this.#logId !== null && this.#logId !== hello.log_id
+    this.#logId = hello.log_id
     this.#cursor ??= hello.cursor
     if (changed) this.onReset('log_changed', hello.first_db_id)
     return !changed
   }
 
   onReset(reason: Reset['reason'], first_db_id: number): void {
-    const reset = { reason, first_db_id, at: this.#world.now() }
-    this.#share?.reset(this.#log!, reset)
-    this.#begin(reset)
+    const reset = { reason, first_db_id, at: this.#platform.now() }
+    this.#election?.reset(this.#logId!, reset)
+    this.#startConnection(reset)
   }
 
   onMessage(prev: number, db_id: number, text: string): void {
-    this.#share?.relay(this.#log!, prev, db_id, text)
+    this.#election?.relay(this.#logId!, prev, db_id, text)
     this.#deliver(db_id, text)
-    this.#join()
+    this.#follow()
   }
 
   onCaughtUp(db_id: number): void {
     this.#cursor = Math.max(this.#cursor!, db_id)
-    this.#share?.ask()
+    this.#election?.requestStatus()
   }
 
   onHeartbeat(): void {
-    this.#share?.broadcastStatus()
+    this.#election?.broadcastStatus()
   }
 
   onState(): void {
-    const refused = this.#active && !this.#joined && this.#line.state === 'closed'
-    if (refused) this.#retire()
-    this.#share?.broadcastStatus()
-    this.#tell()
+    const rejected = this.#active && !this.#isFollower && this.#connection.state === 'closed'
+    if (rejected) this.#retire()
+    this.#election?.broadcastStatus()
+    this.#notifyState()
   }
 
   // Callbacks of the tab election
   get idleTimeoutMs(): number {
-    return this.#joined ? this.#standing!.status.idleTimeoutMs : this.#timeout.ms
+    return this.#isFollower ? this.#leaderStatus!.status.idleTimeoutMs : this.#timeout.ms
   }
 
-  get standing(): Omit<LeaderStatus, 'kind' | 'leader'> {
-    return { log: this.#log, at: this.#line.at, status: this.status }
+  get ownStatus(): Omit<LeaderStatus, 'kind' | 'leader'> {
+    return { log: this.#logId, at: this.#connection.at, status: this.status }
   }
 
   onLead(leads: boolean): void {
-    if (leads && this.#joined) this.#part()
+    if (leads && this.#isFollower) this.#stopFollowing()
     else this.onState()
   }
 
-  onStanding(standing: LeaderStatus): void {
-    const { log, at } = standing
-    this.#standing = standing
-    this.#passedTo = at ?? this.#passedTo
-    this.#passedAt = this.#world.now()
-    if (!this.#joined) this.#join()
-    else if (log !== this.#log || (at !== null && at > this.#cursor!)) this.#part()
-    else this.#tell()
+  onLeaderStatus(leaderStatus: LeaderStatus): void {
+    const { log, at } = leaderStatus
+    this.#leaderStatus = leaderStatus
+    this.#relayedTo = at ?? this.#relayedTo
+    this.#relayedAt = this.#platform.now()
+    if (!this.#isFollower) this.#follow()
+    else if (log !== this.#logId || (at !== null && at > this.#cursor!)) this.#stopFollowing()
+    else this.#notifyState()
   }
 
-  onPassed({ log, prev, id, text }: RelayedMessage): void {
-    this.#passedTo = id
-    this.#passedAt = this.#world.now()
-    if (!this.#joined) return
-    if (log !== this.#log || prev > this.#cursor!) this.#part()
+  onRelayed({ log, prev, id, text }: RelayedMessage): void {
+    this.#relayedTo = id
+    this.#relayedAt = this.#platform.now()
+    if (!this.#isFollower) return
+    if (log !== this.#logId || prev > this.#cursor!) this.#stopFollowing()
     else this.#deliver(id, text)
   }
 
-  onPassedReset(log: string, reset: Reset): void {
-    this.#passedTo = 0
-    if (!this.#joined) return
-    this.#log = log
-    this.#begin(reset)
-    this.#tell()
+  onRelayedReset(log: string, reset: Reset): void {
+    this.#relayedTo = 0
+    if (!this.#isFollower) return
+    this.#logId = log
+    this.#startConnection(reset)
+    this.#notifyState()
   }
 
-  onSilence(): void {
-    if (this.#joined) this.#part()
+  onLeaderTimeout(): void {
+    if (this.#isFollower) this.#stopFollowing()
   }
 
-  onAsked(retry: boolean): void {
-    if (retry) this.#line.retry()
-    this.#line.check()
+  onStatusRequested(retry: boolean): void {
+    if (retry) this.#connection.retry()
+    this.#connection.check()
   }
 
   /** Follows the leader if none of the messages that it will relay can be missed. */
-  #join(): void {
-    const { log, status } = this.#standing ?? {}
-    if (!this.#share || this.#share.isLeader || this.#joined) return
-    if (this.#line.state !== 'live' || status?.state !== 'live' || log !== this.#log) return
+  #follow(): void {
+    const { log, status } = this.#leaderStatus ?? {}
+    if (!this.#election || this.#election.isLeader || this.#isFollower) return
+    if (this.#connection.state !== 'live' || status?.state !== 'live' || log !== this.#logId) return
     // An old status is not enough: the leader may hang by now.
-    const isFresh = this.#world.now() - this.#passedAt < SLEEP_THRESHOLD_MS
-    if (this.#passedTo > this.#cursor! || !isFresh) return
-    this.#joined = true
-    this.#line.stop('closed', null)
+    const isFresh = this.#platform.now() - this.#relayedAt < SLEEP_THRESHOLD_MS
+    if (this.#relayedTo > this.#cursor! || !isFresh) return
+    this.#isFollower = true
+    this.#connection.stop('closed', null)
   }
 
   /** Stops following the leader and opens a connection. */
-  #part(): void {
-    this.#joined = false
-    this.#line.open()
+  #stopFollowing(): void {
+    this.#isFollower = false
+    this.#connection.open()
   }
 
   /** Stops everything except the connection. */
   #retire(): void {
-    this.#active = this.#joined = false
-    this.#standing = null
+    this.#active = this.#isFollower = false
+    this.#leaderStatus = null
     this.#cancelCheck()
-    this.#share?.close()
-    this.#share = null
+    this.#election?.close()
+    this.#election = null
   }
 
   #check(): void {
-    this.#cancelCheck = this.#world.setTimer(CHECK_MS, () => this.#check())
-    const wall = this.#world.now()
-    const napped = wall - this.#checkedAt > SLEEP_THRESHOLD_MS
-    this.#checkedAt = wall
-    if (this.#joined) {
-      const { retryAt } = this.#standing!.status
+    this.#cancelCheck = this.#platform.setTimer(CHECK_MS, () => this.#check())
+    const now = this.#platform.now()
+    const hasSlept = now - this.#checkedAt > SLEEP_THRESHOLD_MS
+    this.#checkedAt = now
+    if (this.#isFollower) {
+      const { retryAt } = this.#leaderStatus!.status
       // The timers of a leader in the background are throttled.
-      if (napped || (retryAt !== null && wall > retryAt + CHECK_MS)) this.#share?.ask()
+      if (hasSlept || (retryAt !== null && now > retryAt + CHECK_MS)) this.#election?.requestStatus()
     } else {
-      if (napped) this.#line.onResume()
-      this.#line.check()
-      if (this.#line.state === 'live') this.#share?.ask()
+      if (hasSlept) this.#connection.onResume()
+      this.#connection.check()
+      if (this.#connection.state === 'live') this.#election?.requestStatus()
     }
-    this.#share?.check()
+    this.#election?.check()
   }
 
-  #begin(reset: Reset): void {
+  #startConnection(reset: Reset): void {
     this.#reset = reset
     this.#cursor = 0
     this.#call(() => this.#options.onReset?.(reset))
@@ -276,7 +276,7 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     try {
       callback()
     } catch (error) {
-      this.#world.report(error)
+      this.#platform.report(error)
     }
   }
 
@@ -285,15 +285,15 @@ export class ChannelController implements Channel, ConnectionListener, TabPeer {
     return { from: hello.cursor, at: this.#cursor!, to: hello.last_db_id, messages: this.#messages }
   }
 
-  #tell(): void {
+  #notifyState(): void {
     const { state } = this
-    if (state === 'catching_up' && this.#toldState !== state) this.#messages = 0
+    if (state === 'catching_up' && this.#lastState !== state) this.#messages = 0
     const { status } = this
     const { reason, retryAt, failures, hello, reset, connection } = status
     const news = JSON.stringify([state, reason, retryAt, failures, hello, reset, connection])
-    if (news === this.#told) return
-    this.#told = news
-    this.#toldState = state
+    if (news === this.#lastProgress) return
+    this.#lastProgress = news
+    this.#lastState = state
     this.#call(() => this.#options.onState?.(state, status))
   }
 }

@@ -50,15 +50,15 @@ export class StreamConnection {
   /** The db_id up to which everything was received on this connection; null before `hello`. */
   at: number | null = null
 
-  readonly #world: ClientPlatform
-  readonly #address: StreamEndpoint
+  readonly #platform: ClientPlatform
+  readonly #endpoint: StreamEndpoint
   readonly #timeout: HeartbeatTimeout
-  readonly #user: ConnectionListener
+  readonly #listener: ConnectionListener
   #reason: StateReason | null = null
   #retryAt: number | null = null
   #failures = 0
   /** Reason code of the last loss. */
-  #lostBy = ''
+  #lastReason = ''
   #hello: Hello | null = null
   #resumedFrom: number | null = null
   #lastEventAt: number | null = null
@@ -68,20 +68,25 @@ export class StreamConnection {
   #attempt = 0
   #cancelRetry = (): void => undefined
   /** Time of the last event by both clocks: the wall clock can be set, the monotonic one may stop during sleep. */
-  #heard = { clock: 0, wall: 0 }
+  #lastActivity = { clock: 0, wall: 0 }
   /** The grace period after a suspension was granted since the last event. */
-  #graced = false
+  #hasGrace = false
   /** When the next attempt is due, by the monotonic clock. */
   #dueAt: number | null = null
   #offlineSince: number | null = null
   /** This connection has received `hello`. */
-  #greeted = false
+  #receivedHello = false
 
-  constructor(world: ClientPlatform, address: StreamEndpoint, timeout: HeartbeatTimeout, user: ConnectionListener) {
-    this.#world = world
-    this.#address = address
+  constructor(
+    platform: ClientPlatform,
+    endpoint: StreamEndpoint,
+    timeout: HeartbeatTimeout,
+    listener: ConnectionListener,
+  ) {
+    this.#platform = platform
+    this.#endpoint = endpoint
     this.#timeout = timeout
-    this.#user = user
+    this.#listener = listener
   }
 
   /** The connection's part of the channel status. */
@@ -101,12 +106,12 @@ export class StreamConnection {
   /** Connects immediately. */
   open(): void {
     this.#drop()
-    this.#hear()
+    this.#markActivity()
     this.#timeout.restart()
-    this.#greeted = false
+    this.#receivedHello = false
     this.#reason = this.#retryAt = this.#dueAt = null
-    this.#resumedFrom = this.#user.cursor
-    this.#become('connecting')
+    this.#resumedFrom = this.#listener.cursor
+    this.#setState('connecting')
     void this.#connect(this.#attempt)
   }
 
@@ -115,7 +120,7 @@ export class StreamConnection {
     this.#drop()
     this.#reason = reason
     this.#retryAt = this.#dueAt = null
-    this.#become(state)
+    this.#setState(state)
   }
 
   /** Connects now if the state is `waiting`. */
@@ -125,34 +130,34 @@ export class StreamConnection {
 
   /** Checks for a heartbeat timeout, and for a retry whose timer was throttled. */
   check(): void {
-    if (this.#dueAt !== null && this.#world.monotonicNow() >= this.#dueAt) this.open()
+    if (this.#dueAt !== null && this.#platform.monotonicNow() >= this.#dueAt) this.open()
     if (!this.#isOpen) return
-    const { clock, wall } = this.#heard
-    const silentMs = Math.max(this.#world.monotonicNow() - clock, this.#world.now() - wall)
+    const { clock, wall } = this.#lastActivity
+    const silentMs = Math.max(this.#platform.monotonicNow() - clock, this.#platform.now() - wall)
     if (silentMs < this.#timeout.ms) return
-    if (this.#greeted) this.#timeout.lost()
+    if (this.#receivedHello) this.#timeout.lost()
     this.#lose({ code: 'heartbeat_timeout' })
   }
 
   /** Called if machine or tab may have been suspended: retries now, and grants time to process buffered events. */
   onResume(): void {
     this.retry()
-    if (this.#graced) return
-    this.#graced = true
+    if (this.#hasGrace) return
+    this.#hasGrace = true
     const graceMs = GRACE_MS - this.#timeout.ms
-    this.#heard.clock = Math.max(this.#heard.clock, this.#world.monotonicNow() + graceMs)
-    this.#heard.wall = Math.max(this.#heard.wall, this.#world.now() + graceMs)
+    this.#lastActivity.clock = Math.max(this.#lastActivity.clock, this.#platform.monotonicNow() + graceMs)
+    this.#lastActivity.wall = Math.max(this.#lastActivity.wall, this.#platform.now() + graceMs)
   }
 
   /** Handles `online` and `offline`. `offline` alone closes nothing: a gateway on this machine stays reachable. */
   network(online: boolean): void {
     if (!online) {
-      this.#offlineSince ??= this.#world.monotonicNow()
+      this.#offlineSince ??= this.#platform.monotonicNow()
       return
     }
     const since = this.#offlineSince
     this.#offlineSince = null
-    if (this.state === 'waiting' || (this.#isOpen && since !== null && this.#heard.clock <= since)) this.open()
+    if (this.state === 'waiting' || (this.#isOpen && since !== null && this.#lastActivity.clock <= since)) this.open()
   }
 
   get #isOpen(): boolean {
@@ -161,7 +166,7 @@ export class StreamConnection {
 
   async #connect(attempt: number): Promise<void> {
     try {
-      const url = await this.#address.open(this.#user.cursor)
+      const url = await this.#endpoint.open(this.#listener.cursor)
       if (attempt === this.#attempt) this.#listen(url)
     } catch (error) {
       if (attempt === this.#attempt) this.#failed(error)
@@ -169,60 +174,60 @@ export class StreamConnection {
   }
 
   #listen(url: string): void {
-    const source = this.#world.source(url)
+    const source = this.#platform.source(url)
     this.#source = source
-    const on = (name: string, act: (event: MessageEvent<string>) => void): void =>
+    const on = (name: string, callback: (event: MessageEvent<string>) => void): void =>
       source.addEventListener(name, (event) => {
         if (source !== this.#source) return
-        this.#hear()
-        this.#lastEventAt = this.#heard.wall
-        act(event)
+        this.#markActivity()
+        this.#lastEventAt = this.#lastActivity.wall
+        callback(event)
       })
     on('hello', ({ data }) => this.#onHello(JSON.parse(data)))
     on('reset', ({ data }) => {
       const { reason, first_db_id } = JSON.parse(data)
       this.at = 0
-      this.#user.onReset(reason, first_db_id)
+      this.#listener.onReset(reason, first_db_id)
     })
     on('new_message', ({ data, lastEventId }) => {
       const prev = this.at!
       this.at = Number(lastEventId)
-      this.#user.onMessage(prev, this.at, data)
+      this.#listener.onMessage(prev, this.at, data)
     })
     on('caught_up', () => {
       this.#failures = 0
       this.at = Math.max(this.at!, this.#hello!.last_db_id)
-      this.#user.onCaughtUp(this.at)
-      this.#become('live')
+      this.#listener.onCaughtUp(this.at)
+      this.#setState('live')
     })
     on('heartbeat', ({ data }) => {
       this.#heartbeatAt = this.#lastEventAt
       this.#timeout.heartbeat(JSON.parse(data).server_time)
-      this.#user.onHeartbeat()
+      this.#listener.onHeartbeat()
     })
     on('closing', ({ data }) => this.#lose({ code: JSON.parse(data).reason }))
     source.addEventListener('error', () => {
       if (source !== this.#source) return
-      if (!this.#greeted && source.readyState === EVENT_SOURCE_CLOSED) void this.#probe(this.#attempt)
+      if (!this.#receivedHello && source.readyState === EVENT_SOURCE_CLOSED) void this.#probe(this.#attempt)
       else this.#failed(null)
     })
   }
 
   #onHello(hello: Hello): void {
     this.#hello = hello
-    this.#greeted = true
+    this.#receivedHello = true
     // There are no messages between last_db_id and a cursor beyond it, so a tab that has all of them misses none.
     this.at = Math.min(hello.cursor, hello.last_db_id)
-    if (!this.#user.onHello(hello)) this.#lose({ code: 'log_changed' })
-    else this.#become('catching_up')
+    if (!this.#listener.onHello(hello)) this.#lose({ code: 'log_changed' })
+    else this.#setState('catching_up')
   }
 
   async #probe(attempt: number): Promise<void> {
     this.#source?.close()
     try {
-      const refusal = await this.#address.probeRejection(this.#user.cursor)
+      const rejection = await this.#endpoint.probeRejection(this.#listener.cursor)
       if (attempt === this.#attempt)
-        this.#refused(refusal ?? { reason: { code: 'connection_lost' }, permanent: false, waitMs: 0 })
+        this.#onRejected(rejection ?? { reason: { code: 'connection_lost' }, permanent: false, waitMs: 0 })
     } catch (error) {
       if (attempt === this.#attempt) this.#failed(error)
     }
@@ -230,32 +235,32 @@ export class StreamConnection {
 
   /** @param error null if the connection broke or could not be opened */
   #failed(error: unknown): void {
-    if (error instanceof RejectedError) this.#refused(error.refusal)
-    else if (!this.#world.online()) this.#lose({ code: 'offline' })
-    else if (this.#greeted) this.#lose({ code: 'connection_lost' })
+    if (error instanceof RejectedError) this.#onRejected(error.rejection)
+    else if (!this.#platform.online()) this.#lose({ code: 'offline' })
+    else if (this.#receivedHello) this.#lose({ code: 'connection_lost' })
     else this.#lose({ code: 'unreachable', ...(error !== null && { message: String(error) }) })
   }
 
-  #refused({ reason, permanent, waitMs }: Rejection): void {
+  #onRejected({ reason, permanent, waitMs }: Rejection): void {
     if (permanent) this.stop('closed', reason)
     else this.#lose(reason, waitMs)
   }
 
-  #lose(reason: StateReason, leastMs = 0): void {
+  #lose(reason: StateReason, minDelayMs = 0): void {
     this.#drop()
     const { minMs, maxMs } = BACKOFF_MS
     const backoff = Math.min(maxMs, minMs * 2 ** this.#failures)
     // The same reason twice in a row, without catching up in between, gets the normal backoff.
-    const isNews = this.#failures === 0 || this.#lostBy !== reason.code
-    const [from, to] = (isNews && RECONNECT_AFTER_CLOSE_MS[reason.code]) || [backoff / 2, backoff]
-    this.#lostBy = reason.code
-    const delay = Math.max(leastMs, from) + this.#world.random() * (to - from)
+    const isNewReason = this.#failures === 0 || this.#lastReason !== reason.code
+    const [from, to] = (isNewReason && RECONNECT_AFTER_CLOSE_MS[reason.code]) || [backoff / 2, backoff]
+    this.#lastReason = reason.code
+    const delay = Math.max(minDelayMs, from) + this.#platform.random() * (to - from)
     this.#failures++
     this.#reason = reason
-    this.#retryAt = this.#world.now() + delay
-    this.#dueAt = this.#world.monotonicNow() + delay
-    this.#cancelRetry = this.#world.setTimer(delay, () => this.open())
-    this.#become('waiting')
+    this.#retryAt = this.#platform.now() + delay
+    this.#dueAt = this.#platform.monotonicNow() + delay
+    this.#cancelRetry = this.#platform.setTimer(delay, () => this.open())
+    this.#setState('waiting')
   }
 
   #drop(): void {
@@ -266,13 +271,13 @@ export class StreamConnection {
     this.at = null
   }
 
-  #hear(): void {
-    this.#graced = false
-    this.#heard = { clock: this.#world.monotonicNow(), wall: this.#world.now() }
+  #markActivity(): void {
+    this.#hasGrace = false
+    this.#lastActivity = { clock: this.#platform.monotonicNow(), wall: this.#platform.now() }
   }
 
-  #become(state: ChannelState): void {
+  #setState(state: ChannelState): void {
     this.state = state
-    this.#user.onState()
+    this.#listener.onState()
   }
 }

@@ -11,24 +11,24 @@ export interface Rejection {
 
 /** The gateway, or the page's `token` function, refused a request. */
 export class RejectedError extends Error {
-  readonly refusal: Rejection
+  readonly rejection: Rejection
 
   constructor(refusal: Rejection) {
     super(refusal.reason.message ?? refusal.reason.code)
-    this.refusal = refusal
+    this.rejection = refusal
   }
 }
 
 const RETRYABLE_STATUS = [408, 425, 429]
 
-/** Parses an error response. @param answer a response whose body has not been read; it is consumed */
-export const parseRejection = async (answer: Response): Promise<Rejection> => {
-  const { status, headers } = answer
-  const { code, message, hint } = (await answer.json().catch(() => ({}))) ?? {}
+/** Parses an error response. @param response a response whose body has not been read; it is consumed */
+export const parseRejection = async (response: Response): Promise<Rejection> => {
+  const { status, headers } = response
+  const { code, message, hint } = (await response.json().catch(() => ({}))) ?? {}
   const waitMs = Number(headers.get('retry-after') ?? 0) * 1_000 || 0
   if (typeof code === 'string') {
-    const lasting = status < 500 && !RETRYABLE_STATUS.includes(status)
-    return { reason: { code, status, message, hint }, permanent: lasting, waitMs }
+    const permanent = status < 500 && !RETRYABLE_STATUS.includes(status)
+    return { reason: { code, status, message, hint }, permanent, waitMs }
   }
   // Not from the gateway, but from a proxy or a captive portal. Only 401 and 403 are permanent: they need a login.
   return { reason: { code: 'not_a_stream', status }, permanent: status === 401 || status === 403, waitMs }

@@ -1,6 +1,6 @@
 /** The part of an EventSource that a connection uses. */
 export type Source = Pick<EventSource, 'readyState' | 'close'> & {
-  addEventListener(name: string, act: (event: MessageEvent<string>) => void): void
+  addEventListener(name: string, callback: (event: MessageEvent<string>) => void): void
 }
 
 /** `readyState` of a source that does not reconnect. */
@@ -8,7 +8,7 @@ export const EVENT_SOURCE_CLOSED = 2
 
 /** Sends messages to other tabs. */
 export interface Broadcast {
-  send(note: unknown): void
+  send(message: unknown): void
   close(): void
 }
 
@@ -21,7 +21,7 @@ export interface ClientPlatform {
   /** From 0 (inclusive) to 1 (exclusive). */
   random(): number
   /** @returns cancels the timer */
-  setTimer(ms: number, act: () => void): () => void
+  setTimer(ms: number, callback: () => void): () => void
   source(url: string): Source
   fetch(url: string, options: RequestInit): Promise<Response>
   /** Reports an error thrown by a callback of the page, as the browser does for event handlers. */
@@ -36,7 +36,7 @@ export interface ClientPlatform {
    */
   requestLeadership(name: string, steal: boolean, onLead: () => void, onLost: () => void): () => void
   /** Opens a broadcast channel: messages reach all other tabs of this name, in the order of each sender. */
-  openBroadcast(name: string, onNote: (note: unknown) => void): Broadcast
+  openBroadcast(name: string, onMessage: (message: unknown) => void): Broadcast
   /** Whether the browser supports both locks and broadcasts. */
   readonly canShare: boolean
 }

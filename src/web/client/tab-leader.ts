@@ -2,7 +2,7 @@ import type { Broadcast, ClientPlatform } from './platform.ts'
 import type { ChannelStatus, Reset } from './types.ts'
 
 /** Time for a leader to reply before it is replaced; random, so that not all followers steal the lock at once. */
-const ANSWER_MS = { minMs: 3_000, maxMs: 6_000 }
+const REPLY_TIMEOUT_MS = { minMs: 3_000, maxMs: 6_000 }
 
 /** Status of a leader. `log` is its log_id; `at` is the db_id up to which it has relayed everything. */
 export interface LeaderStatus {
@@ -24,7 +24,7 @@ export interface RelayedMessage {
 }
 
 /** Discards everything that the leader relayed before. */
-interface PassedReset {
+interface RelayedReset {
   readonly kind: 'reset'
   readonly leader: string
   readonly log: string
@@ -32,28 +32,28 @@ interface PassedReset {
 }
 
 /** Requests the status of the leader. `retry` also makes a waiting leader reconnect now. */
-interface Ask {
+interface StatusRequest {
   readonly kind: 'ask'
   readonly retry: boolean
 }
 
-type TabMessage = LeaderStatus | RelayedMessage | PassedReset | Ask
+type TabMessage = LeaderStatus | RelayedMessage | RelayedReset | StatusRequest
 
 /** The owner of an election. */
 export interface TabPeer {
   /** Silence after which the leader is asked for its status, in milliseconds. */
   readonly idleTimeoutMs: number
   /** This tab became leader, or lost the leadership. */
-  onLead(leads: boolean): void
-  onStanding(standing: LeaderStatus): void
-  onPassed(message: RelayedMessage): void
-  onPassedReset(log: string, reset: Reset): void
+  onLead(isLeader: boolean): void
+  onLeaderStatus(status: LeaderStatus): void
+  onRelayed(message: RelayedMessage): void
+  onRelayedReset(log: string, reset: Reset): void
   /** The leader did not reply in time. */
-  onSilence(): void
+  onLeaderTimeout(): void
   /** Status to broadcast while this tab leads. */
-  readonly standing: Omit<LeaderStatus, 'kind' | 'leader'>
+  readonly ownStatus: Omit<LeaderStatus, 'kind' | 'leader'>
   /** A follower asked for the status, possibly because it noticed first that a check is due. */
-  onAsked(retry: boolean): void
+  onStatusRequested(retry: boolean): void
 }
 
 /**
@@ -69,71 +69,71 @@ export interface TabPeer {
  */
 export class TabLeaderElection {
   isLeader = false
-  readonly #world: ClientPlatform
+  readonly #platform: ClientPlatform
   readonly #name: string
-  readonly #sharer: TabPeer
-  readonly #me: string
-  readonly #post: Broadcast
-  #leave: () => void
+  readonly #peer: TabPeer
+  readonly #id: string
+  readonly #broadcast: Broadcast
+  #release: () => void
   /** Messages are relayed only after a follower has asked for the status. */
   #isFollowed = false
   /** Id of the last known leader. */
   #leader = ''
   /** Time of the leader's last message, by the monotonic clock. */
-  #heard: number
+  #lastMessageAt: number
   /** Time by which the leader must reply; null if it was not asked. */
   #deadline: number | null = null
 
-  constructor(world: ClientPlatform, name: string, sharer: TabPeer) {
-    this.#world = world
+  constructor(platform: ClientPlatform, name: string, peer: TabPeer) {
+    this.#platform = platform
     this.#name = name
-    this.#sharer = sharer
-    this.#me = String(world.random())
-    this.#heard = world.monotonicNow()
-    this.#post = world.openBroadcast(name, (note) => this.#onNote(note as TabMessage))
-    this.#leave = this.#queue(false)
-    this.ask()
+    this.#peer = peer
+    this.#id = String(platform.random())
+    this.#lastMessageAt = platform.monotonicNow()
+    this.#broadcast = platform.openBroadcast(name, (message) => this.#onMessage(message as TabMessage))
+    this.#release = this.#queue(false)
+    this.requestStatus()
   }
 
   close(): void {
     this.isLeader = false
-    this.#leave()
-    this.#post.close()
+    this.#release()
+    this.#broadcast.close()
   }
 
   /** Requests the status of the leader. @param retry also makes a waiting leader reconnect now */
-  ask(retry = false): void {
+  requestStatus(retry = false): void {
     if (!this.isLeader) this.#send({ kind: 'ask', retry })
   }
 
   /** Sends the status to all followers, if this tab leads. */
   broadcastStatus(): void {
-    if (this.isLeader) this.#send({ kind: 'standing', leader: this.#me, ...this.#sharer.standing })
+    if (this.isLeader) this.#send({ kind: 'standing', leader: this.#id, ...this.#peer.ownStatus })
   }
 
   /** Relays a message to the followers, if this tab leads. */
   relay(log: string, prev: number, id: number, text: string): void {
-    if (this.isLeader && this.#isFollowed) this.#send({ kind: 'message', leader: this.#me, log, prev, id, text })
+    if (this.isLeader && this.#isFollowed) this.#send({ kind: 'message', leader: this.#id, log, prev, id, text })
   }
 
   reset(log: string, reset: Reset): void {
-    if (this.isLeader) this.#send({ kind: 'reset', leader: this.#me, log, reset })
+    if (this.isLeader) this.#send({ kind: 'reset', leader: this.#id, log, reset })
   }
 
   /** Checks whether the leader still responds. */
   check(): void {
     if (this.isLeader) return
-    const now = this.#world.monotonicNow()
+    const now = this.#platform.monotonicNow()
     if (this.#deadline !== null && now >= this.#deadline) {
-      this.#heard = now
+      this.#lastMessageAt = now
       this.#deadline = null
-      this.#leave()
-      this.#leave = this.#queue(true)
-      this.#sharer.onSilence()
-    } else if (now - this.#heard >= this.#sharer.idleTimeoutMs) {
-      const { minMs, maxMs } = ANSWER_MS
-      this.#deadline ??= now + minMs + this.#world.random() * (maxMs - minMs)
-      this.ask()
+      this.#release()
+      this.#release = this.#queue(true)
+      this.#peer.onLeaderTimeout()
+    } else if (now - this.#lastMessageAt >= this.#peer.idleTimeoutMs) {
+      const { minMs, maxMs } = REPLY_TIMEOUT_MS
+      this.#deadline ??= now + minMs + this.#platform.random() * (maxMs - minMs)
+      this.requestStatus()
     }
   }
 
@@ -141,42 +141,42 @@ export class TabLeaderElection {
     const onLead = (): void => {
       this.isLeader = true
       this.#isFollowed = false
-      this.#sharer.onLead(true)
+      this.#peer.onLead(true)
     }
     const onLost = (): void => {
       // Locks are unavailable: this tab cannot become leader and keeps its own connection, or follows another tab.
       if (!this.isLeader) return
       this.isLeader = false
-      this.#heard = this.#world.monotonicNow()
-      this.#leave = this.#queue(false)
-      this.#sharer.onLead(false)
+      this.#lastMessageAt = this.#platform.monotonicNow()
+      this.#release = this.#queue(false)
+      this.#peer.onLead(false)
     }
-    return this.#world.requestLeadership(this.#name, steal, onLead, onLost)
+    return this.#platform.requestLeadership(this.#name, steal, onLead, onLost)
   }
 
-  #send(note: TabMessage): void {
-    this.#post.send(note)
+  #send(message: TabMessage): void {
+    this.#broadcast.send(message)
   }
 
-  #onNote(note: TabMessage): void {
-    if (note.kind === 'ask') {
+  #onMessage(message: TabMessage): void {
+    if (message.kind === 'ask') {
       if (!this.isLeader) return
       this.#isFollowed = true
-      this.#sharer.onAsked(note.retry)
+      this.#peer.onStatusRequested(message.retry)
       this.broadcastStatus()
       return
     }
     if (this.isLeader) return
-    this.#heard = this.#world.monotonicNow()
+    this.#lastMessageAt = this.#platform.monotonicNow()
     this.#deadline = null
-    if (note.kind === 'standing') {
+    if (message.kind === 'standing') {
       // A new leader relays nothing until it is asked.
-      if (note.leader !== this.#leader) this.ask()
-      this.#leader = note.leader
-      this.#sharer.onStanding(note)
-    } else if (note.leader === this.#leader) {
-      if (note.kind === 'message') this.#sharer.onPassed(note)
-      else this.#sharer.onPassedReset(note.log, note.reset)
+      if (message.leader !== this.#leader) this.requestStatus()
+      this.#leader = message.leader
+      this.#peer.onLeaderStatus(message)
+    } else if (message.leader === this.#leader) {
+      if (message.kind === 'message') this.#peer.onRelayed(message)
+      else this.#peer.onRelayedReset(message.log, message.reset)
     }
   }
 }

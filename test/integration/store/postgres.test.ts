@@ -431,7 +431,7 @@ test('other processes are notified of a commit and a revocation; the one that ma
 test('a listener that lost its connection listens again, and reports that notifications may be missing', async () => {
   const url = freshSchema(server)
   let heard = 0
-  const log = await open(url, { onGrown: () => heard++ })
+  const log = await open(url, { onAppended: () => heard++ })
   await until(() => heard === 1, { what: 'it listens' })
   const ended = await queryRows(
     url,

@@ -1,4 +1,4 @@
-import { type PostgresLogOptions, PostgresStore } from '../../../src/store/postgres/store.ts'
+import { PostgresStore, type PostgresStoreOptions } from '../../../src/store/postgres/store.ts'
 import { parsePostgresUrl } from '../../../src/store/postgres/url.ts'
 import { advisoryLockSql } from '../../../src/store/postgres/writer.ts'
 import { connect, freshSchema, rejectedIn, schemaOf, sharedPostgres } from '../servers/postgres.ts'
@@ -8,7 +8,10 @@ import { type LogKind, type Store, spawnWriter } from './sqlite-store.ts'
 /** Timeout of a write for a lock that a test holds. */
 const LOCK_TIMEOUT_MS = 500
 
-export const openPostgres = async (url: string, options: Partial<PostgresLogOptions> = {}): Promise<PostgresStore> => {
+export const openPostgres = async (
+  url: string,
+  options: Partial<PostgresStoreOptions> = {},
+): Promise<PostgresStore> => {
   const log = new PostgresStore({
     address: parsePostgresUrl(url),
     connections: 4,

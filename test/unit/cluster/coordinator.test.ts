@@ -6,22 +6,22 @@ import { suite } from '../../support/harness/suite.ts'
 const desk = suite('the coordinator')
 
 const enter = (one: Coordinator, holder: number, ...keys: [string, number][]) =>
-  one.answer({ do: 'enter', keys }, holder, 0)
-const leave = (one: Coordinator, holder: number, ...keys: string[]) => one.answer({ do: 'leave', keys }, holder, 0)
+  one.handle({ do: 'acquire', keys }, holder, 0)
+const leave = (one: Coordinator, holder: number, ...keys: string[]) => one.handle({ do: 'release', keys }, holder, 0)
 
 desk('returns a stored value once, and not after it expires', () => {
   const one = new Coordinator()
-  one.answer({ do: 'keep', id: 'a', value: 'x', ms: 30_000 }, 1, 0)
-  one.answer({ do: 'keep', id: 'b', value: 'y', ms: 30_000 }, 1, 0)
-  assert.equal(one.answer({ do: 'take', id: 'a' }, 2, 29_999), { ok: true, value: 'x' })
-  assert.equal(one.answer({ do: 'take', id: 'a' }, 2, 29_999), { ok: false })
-  assert.equal(one.answer({ do: 'take', id: 'b' }, 2, 30_000), { ok: false })
+  one.handle({ do: 'put', id: 'a', value: 'x', ms: 30_000 }, 1, 0)
+  one.handle({ do: 'put', id: 'b', value: 'y', ms: 30_000 }, 1, 0)
+  assert.equal(one.handle({ do: 'take', id: 'a' }, 2, 29_999), { ok: true, value: 'x' })
+  assert.equal(one.handle({ do: 'take', id: 'a' }, 2, 29_999), { ok: false })
+  assert.equal(one.handle({ do: 'take', id: 'b' }, 2, 30_000), { ok: false })
   assert.is(one.size, 0)
 })
 
 desk('stores no more than its limit, and removes expired values', () => {
   const one = new Coordinator()
-  const keep = (id: string, now: number) => one.answer({ do: 'keep', id, value: '', ms: 30_000 }, 1, now).ok
+  const keep = (id: string, now: number) => one.handle({ do: 'put', id, value: '', ms: 30_000 }, 1, now).ok
   let kept = 0
   while (keep(`t${kept}`, 0)) kept++
   assert.is(kept, 100_000)
@@ -79,7 +79,7 @@ desk('is empty when all have left, in whatever order', () => {
 desk('allows the rate and the burst, and returns the time to wait', () => {
   const one = new Coordinator()
   const spend = (amount: number, now: number) =>
-    one.answer({ do: 'spend', key: 'k', amount, rate: 10, burst: 100 }, 1, now)
+    one.handle({ do: 'consume', key: 'k', amount, rate: 10, burst: 100 }, 1, now)
   assert.is(spend(100, 0).ok, true)
   assert.equal(spend(1, 0), { ok: false, key: 'k', waitMs: 100 })
   assert.is(spend(1, 100).ok, true)
@@ -93,7 +93,7 @@ desk('allows the rate and the burst, and returns the time to wait', () => {
 desk('removes buckets that are full again', () => {
   const one = new Coordinator()
   const spend = (n: number, now: number) =>
-    one.answer({ do: 'spend', key: `k${n}`, amount: 1, rate: 1, burst: 10 }, 1, now)
+    one.handle({ do: 'consume', key: `k${n}`, amount: 1, rate: 1, burst: 10 }, 1, now)
   for (let n = 0; n < 20_000; n++) spend(n, n * 10)
   assert.ok(one.size < 2_500, `${one.size} buckets`)
 })

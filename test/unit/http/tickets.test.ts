@@ -19,7 +19,7 @@ const tickets = suite('tickets')
 tickets('of one token are bounded, and those of others are not', async () => {
   const coordinator = new Coordinator()
   let now = 0
-  const own = new Tickets(async (request) => coordinator.answer(request, 0, now))
+  const own = new Tickets(async (request) => coordinator.handle(request, 0, now))
   const issue = (tokenId: string): Promise<string> =>
     own.issue({ ...NOBODY, tokenId }).then(
       () => 'issued',

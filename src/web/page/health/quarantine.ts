@@ -17,7 +17,7 @@ interface FilterProps {
   readonly choose: (reason: string | null) => void
 }
 
-const ReasonFilter = ({ counted, chosen, choose }: FilterProps): View => {
+const ReasonFilter = ({ counted, chosen, choose: onSelect }: FilterProps): View => {
   const chip = (reason: string | null, label: string, rows: string): View => html`
     <button
       key=${reason ?? ''}
@@ -25,7 +25,7 @@ const ReasonFilter = ({ counted, chosen, choose }: FilterProps): View => {
       class="chip"
       data-reason=${reason ?? ''}
       aria-pressed=${chosen === reason}
-      onClick=${() => choose(reason)}
+      onClick=${() => onSelect(reason)}
     >
       ${label} <span class="number">${rows}</span>
     </button>
@@ -57,8 +57,8 @@ export const QuarantineSection = ({
   readonly counted: QuarantineCounts | null
   readonly changed: () => void
 }): View => {
-  const [chosen, choose] = useState<string | null>(null)
-  const [dropping, setDropping] = useState<number | null>(null)
+  const [chosen, onSelect] = useState<string | null>(null)
+  const [deletingId, setDeletingId] = useState<number | null>(null)
   const heading = useRef<HTMLHeadingElement>(null)
   // If no rows with the chosen reason are left, show all.
   const reason = counted?.reasons.some((one) => one.reason === chosen) ? chosen : null
@@ -78,8 +78,8 @@ export const QuarantineSection = ({
   }
 
   const answered = (yes: boolean): void => {
-    const id = dropping!
-    setDropping(null)
+    const id = deletingId!
+    setDeletingId(null)
     if (yes) void act(id, () => view.drop(id))
   }
 
@@ -87,7 +87,7 @@ export const QuarantineSection = ({
     <section class="quarantine" aria-labelledby="quarantine-title">
       <h2 id="quarantine-title" tabindex="-1" ref=${heading}>${t('quarantineTitle')}</h2>
       <p class="faint">${t('quarantineWhat')}</p>
-      ${counted !== null && counted.rows > 0 && html`<${ReasonFilter} counted=${counted} chosen=${reason} choose=${choose} />`}
+      ${counted !== null && counted.rows > 0 && html`<${ReasonFilter} counted=${counted} chosen=${reason} choose=${onSelect} />`}
       ${hint !== undefined && reason !== null && html`<p><span class="faint">${t('hint')}: </span>${escapeControlChars(errorHint(reason, hint))}</p>`}
       ${view.rows.length > 1 && html`<${Bulk} view=${view} reason=${reason} />`}
       <${Results} results=${view.results} />
@@ -101,13 +101,13 @@ export const QuarantineSection = ({
               row=${row}
               busy=${view.busy.has(row.rejected_id)}
               onReplay=${(id: number) => void act(id, () => view.replay(id))}
-              onDrop=${setDropping}
+              onDrop=${setDeletingId}
             />
           `,
         )}
       </ul>
       ${view.hasMore && html`<button type="button" class="more" onClick=${view.more}>${t('showMore')}</button>`}
-      ${dropping !== null && html`<${DeleteDialog} id=${dropping} onAnswer=${answered} />`}
+      ${deletingId !== null && html`<${DeleteDialog} id=${deletingId} onAnswer=${answered} />`}
     </section>
   `
 }

@@ -51,24 +51,24 @@ export const Composer = ({ eventId }: { readonly eventId: string }): View => {
   const [name, setName] = useState(load(KEPT) ?? '')
   const [text, setText] = useState('')
   const [draft, setDraft] = useState<Draft | null>(null)
-  const underWay = draft !== null && draft.problem === ''
+  const sending = draft !== null && draft.problem === ''
 
   const send = async (next: Draft): Promise<void> => {
     setDraft({ ...next, problem: '' })
     try {
       await post(eventId, next)
       setDraft(null)
-      setText((typed) => (typed === next.text ? '' : typed))
+      setText((trimmedText) => (trimmedText === next.text ? '' : trimmedText))
     } catch (error) {
       setDraft({ ...next, problem: errorText(error) })
     }
   }
   const submit = (event: Event): void => {
     event.preventDefault()
-    if (underWay || text.trim() === '') return
+    if (sending || text.trim() === '') return
     // Submitting the same text again is a retry of the same message.
-    const same = draft !== null && draft.text === text && draft.name === name.trim()
-    send(same ? draft : { key: newKey(), name: name.trim(), text, problem: '' })
+    const isSame = draft !== null && draft.text === text && draft.name === name.trim()
+    send(isSame ? draft : { key: newKey(), name: name.trim(), text, problem: '' })
   }
   const onKeyDown = (event: KeyboardEvent): void => {
     // Enter during IME composition confirms a word and does not send.
@@ -104,8 +104,8 @@ export const Composer = ({ eventId }: { readonly eventId: string }): View => {
         onInput=${({ currentTarget }: { currentTarget: HTMLTextAreaElement }) => setText(currentTarget.value)}
         onKeyDown=${onKeyDown}
       ></textarea>
-      <button type="submit" class="primary" id="send" disabled=${underWay || text.trim() === ''}>
-        ${t(underWay ? 'sending' : 'send')}
+      <button type="submit" class="primary" id="send" disabled=${sending || text.trim() === ''}>
+        ${t(sending ? 'sending' : 'send')}
       </button>
     </form>
   `

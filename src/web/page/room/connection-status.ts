@@ -12,16 +12,15 @@ import type { ConnectionInfo, RoomModel } from './model/room.ts'
 /** State of the channel, or `loading` until the first page is there. */
 type LineState = ChannelState | 'loading'
 
-const stateOf = ({ channel, trouble }: ConnectionInfo): LineState => {
-  if (trouble !== null) return trouble.retryAt === null ? 'closed' : 'waiting'
+const getState = ({ channel, error }: ConnectionInfo): LineState => {
+  if (error !== null) return error.retryAt === null ? 'closed' : 'waiting'
   return channel?.state ?? 'loading'
 }
 
-const reasonOf = ({ channel, trouble }: ConnectionInfo): StateReason | null =>
-  trouble?.reason ?? channel?.reason ?? null
+const getReason = ({ channel, error }: ConnectionInfo): StateReason | null => error?.reason ?? channel?.reason ?? null
 
-const retryAtOf = ({ channel, trouble }: ConnectionInfo): number | null =>
-  trouble === null ? (channel?.retryAt ?? null) : trouble.retryAt
+const getRetryAt = ({ channel, error }: ConnectionInfo): number | null =>
+  error === null ? (channel?.retryAt ?? null) : error.retryAt
 
 /** Returns a reason as one line: the page's text for its code, else the gateway's message. */
 const reasonText = ({ code, status, message }: StateReason): string => {
@@ -34,8 +33,8 @@ const hintText = ({ code, hint = '' }: StateReason): string => escapeLine(errorH
 
 /** Returns state and reason as one line without countdowns, for screen readers. */
 export const stateText = (line: ConnectionInfo): string => {
-  const state = connectionText(stateOf(line))
-  const reason = reasonOf(line)
+  const state = connectionText(getState(line))
+  const reason = getReason(line)
   return reason === null ? state : connectionText('because', { state, why: reasonText(reason) })
 }
 
@@ -53,13 +52,13 @@ const countdown = (retryAt: number | null, now: number): string =>
   retryAt === null ? '' : connectionText('waitingFor', { n: Math.max(0, Math.ceil((retryAt - now) / 1000)) })
 
 const LiveFacts = ({ room, line }: { readonly room: RoomModel; readonly line: ConnectionInfo }): View => {
-  const now = useClock(stateOf(line) === 'catching_up' ? 200 : 1_000)
+  const now = useClock(getState(line) === 'catching_up' ? 200 : 1_000)
   const progress = room.status?.progress
   if (progress) {
     const { messages, at, from, to } = progress
     return html`${connectionText('catchingUpTo', { n: messages, at: Math.max(0, at - from), to: Math.max(0, to - from) })}`
   }
-  return html`${stateText(line)}${' '}<span class="countdown">${countdown(retryAtOf(line), now)}</span>`
+  return html`${stateText(line)}${' '}<span class="countdown">${countdown(getRetryAt(line), now)}</span>`
 }
 
 const Fact = ({ name, children }: { readonly name: string; readonly children?: Children }): View =>
@@ -68,7 +67,7 @@ const Fact = ({ name, children }: { readonly name: string; readonly children?: C
 const Facts = ({ room, line }: { readonly room: RoomModel; readonly line: ConnectionInfo }): View => {
   useClock(1_000)
   const { status } = room
-  const reason = reasonOf(line)
+  const reason = getReason(line)
   const { reset } = line
   return html`
     <dl class="facts">
@@ -116,7 +115,7 @@ const RetryButton = ({ room, isWanted }: { readonly room: RoomModel; readonly is
 export const ConnectionStatus = ({ room }: { readonly room: RoomModel }): View => {
   const line = useSignalValue(room.line)
   const [open, setOpen] = useState(false)
-  const state = stateOf(line)
+  const state = getState(line)
   return html`
     <details
       class="line"
@@ -144,8 +143,8 @@ export const ConnectionStatus = ({ room }: { readonly room: RoomModel }): View =
 /** Banner above the messages if the connection is closed, with hint and actions. */
 export const DisconnectedBanner = ({ room }: { readonly room: RoomModel }): View => {
   const line = useSignalValue(room.line)
-  const reason = reasonOf(line)
-  if (stateOf(line) !== 'closed' || reason === null) return null
+  const reason = getReason(line)
+  if (getState(line) !== 'closed' || reason === null) return null
   return html`
     <div class="closed-bar" id="closed">
       <span>${stateText(line)}${reason.hint ? ` · ${hintText(reason)}` : ''}</span>

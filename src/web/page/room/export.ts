@@ -29,7 +29,7 @@ export const exportShown = async (room: RoomModel, onLoading: () => void): Promi
     onLoading()
     room.loadUntil(() => false)
   }
-  await when(room, () => isDone() || !history.get().wanted)
+  await when(room, () => isDone() || !history.get().historyWanted)
   if (history.get().is !== 'whole') return
   await when(room, () => selection.seen === room.entries.length)
   const lines = selection.shown.map(({ raw }) => `${raw.replaceAll(/[\r\n]+/g, ' ')}\n`)

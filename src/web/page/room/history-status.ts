@@ -8,7 +8,7 @@ import type { RoomModel } from './model/room.ts'
 /** Shows how much history is loaded and how many messages match, and loads more. */
 export const HistoryStatus = ({ room }: { readonly room: RoomModel }): View => {
   useSignalValue(room.changed)
-  const { is, wanted, error } = useSignalValue(room.history)
+  const { is, historyWanted, error } = useSignalValue(room.history)
   const { selection, entries, total } = room
   const filtered = !isEverything(selection.filter)
   if (entries.length === 0 || (is === 'whole' && !filtered)) return null
@@ -26,7 +26,7 @@ export const HistoryStatus = ({ room }: { readonly room: RoomModel }): View => {
           ${filtered && is !== 'loading' && html`<span class="honest">${t('historyHonest')}</span>`}
           ${is === 'failed' && html`<span class="problem">${t('historyFailed', { why: errorText(error) })}</span>`}
           ${
-            wanted
+            historyWanted
               ? html`<button type="button" class="small" onClick=${() => room.stopLoading()}>${t('stopLoading')}</button>`
               : is !== 'loading' &&
                 html`<button type="button" class="small" id="load-all" onClick=${() => room.loadUntil(() => false)}>

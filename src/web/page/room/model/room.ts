@@ -21,7 +21,7 @@ const HIDDEN_MS = 250
 interface HistoryState {
   readonly is: 'loading' | 'resting' | 'whole' | 'failed'
   /** More history was requested than is loaded automatically. */
-  readonly wanted: boolean
+  readonly historyWanted: boolean
   readonly error: unknown
 }
 
@@ -29,7 +29,7 @@ interface HistoryState {
 export interface ConnectionInfo {
   readonly channel: ChannelStatus | null
   /** Why the first page could not be loaded, and when the next attempt is due; null if there is none. */
-  readonly trouble: { readonly reason: StateReason; readonly retryAt: number | null } | null
+  readonly error: { readonly reason: StateReason; readonly retryAt: number | null } | null
   readonly reset: Reset | null
 }
 
@@ -39,8 +39,8 @@ export class RoomModel {
   readonly selection = new FilteredMessages(() => this.changed.set(this.changed.get() + 1))
   /** Increments when the loaded or shown messages change. */
   readonly changed = signal(0)
-  readonly line = signal<ConnectionInfo>({ channel: null, trouble: null, reset: null })
-  readonly history = signal<HistoryState>({ is: 'loading', wanted: false, error: null })
+  readonly line = signal<ConnectionInfo>({ channel: null, error: null, reset: null })
+  readonly history = signal<HistoryState>({ is: 'loading', historyWanted: false, error: null })
   entries: readonly Entry[] = []
   tally = new MessageCounts()
   /** Number of messages of the event; null if unknown. */
@@ -53,7 +53,7 @@ export class RoomModel {
   #retry = 0
   #pending: Entry[] = []
   #flushing = false
-  #wanted: () => boolean = () => false
+  #historyWanted: () => boolean = () => false
 
   constructor(eventId: string) {
     this.eventId = eventId
@@ -79,20 +79,20 @@ export class RoomModel {
   /** Retries immediately if a retry is pending or the room gave up; does nothing during an attempt. */
   retry(): void {
     clearTimeout(this.#retry)
-    if (this.line.get().trouble !== null) this.#open(0)
+    if (this.line.get().error !== null) this.#open(0)
     else this.#channel?.retry()
   }
 
   /** Loads history until `enough` returns true, or all of it. Replaces an earlier request. */
   loadUntil(enough: () => boolean): void {
-    this.#wanted = () => !enough()
-    if (this.#wanted()) this.#mark({ wanted: true })
-    this.#goBack(this.#epoch)
+    this.#historyWanted = () => !enough()
+    if (this.#historyWanted()) this.#mark({ historyWanted: true })
+    this.#loadHistory(this.#epoch)
   }
 
   stopLoading(): void {
-    this.#wanted = () => false
-    this.#mark({ wanted: false })
+    this.#historyWanted = () => false
+    this.#mark({ historyWanted: false })
   }
 
   async #open(attempt: number): Promise<void> {
@@ -101,17 +101,17 @@ export class RoomModel {
     this.#channel?.close()
     this.#channel = null
     this.#clear()
-    this.line.set({ ...this.line.get(), channel: null, trouble: null })
-    this.#set({ is: 'loading', wanted: false, error: null })
+    this.line.set({ ...this.line.get(), channel: null, error: null })
+    this.#set({ is: 'loading', historyWanted: false, error: null })
     try {
       const page = await readHistory(this.eventId, END, FIRST_PAGE, () => epoch === this.#epoch)
       if (page === null || epoch !== this.#epoch) return
       this.#prepend(page.entries)
-      this.#set({ is: page.hasMore ? 'resting' : 'whole', wanted: false, error: null })
+      this.#set({ is: page.hasMore ? 'resting' : 'whole', historyWanted: false, error: null })
       if (!page.hasMore) this.total = page.entries.length
       this.logId = page.logId
       this.#follow(epoch, page.logId)
-      this.#goBack(epoch)
+      this.#loadHistory(epoch)
     } catch (error) {
       if (epoch === this.#epoch) this.#fail(error, attempt)
     }
@@ -125,11 +125,11 @@ export class RoomModel {
       hint = '',
     } = error instanceof ApiError ? error : {}
     // Client errors are permanent; on 401 the sign-in form is shown.
-    const lasting = status >= 400 && status < 500 && status !== 429
+    const permanent = status >= 400 && status < 500 && status !== 429
     const wait = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)]! * (0.75 + Math.random() / 2)
     const reason = { code, message, hint, ...(status === 0 ? {} : { status }) }
-    this.line.set({ ...this.line.get(), trouble: { reason, retryAt: lasting ? null : Date.now() + wait } })
-    if (!lasting) this.#retry = window.setTimeout(() => this.#open(attempt + 1), wait)
+    this.line.set({ ...this.line.get(), error: { reason, retryAt: permanent ? null : Date.now() + wait } })
+    if (!permanent) this.#retry = window.setTimeout(() => this.#open(attempt + 1), wait)
   }
 
   #follow(epoch: number, logId: string): void {
@@ -146,7 +146,7 @@ export class RoomModel {
       onState: (_state, status) => {
         if (epoch !== this.#epoch) return
         this.line.set({ ...this.line.get(), channel: status })
-        if (status.state === 'live' && this.history.get().is === 'failed') this.#goBack(epoch)
+        if (status.state === 'live' && this.history.get().is === 'failed') this.#loadHistory(epoch)
       },
       onReset: (reset) => {
         if (epoch !== this.#epoch) return
@@ -172,14 +172,14 @@ export class RoomModel {
     this.#flushing = false
     if (this.#pending.length === 0) return
     const until = performance.now() + BURST_MS
-    let taken = 0
+    let takenCount = 0
     // At least one message per run, even if the time is already over on a busy machine.
-    do this.tally.add(this.#pending[taken++]!)
-    while (taken < this.#pending.length && performance.now() < until)
-    const fresh = this.#pending.splice(0, taken)
-    this.entries = this.entries.concat(fresh)
-    if (this.total !== null) this.total += fresh.length
-    this.selection.append(this.entries, fresh)
+    do this.tally.add(this.#pending[takenCount++]!)
+    while (takenCount < this.#pending.length && performance.now() < until)
+    const newEntries = this.#pending.splice(0, takenCount)
+    this.entries = this.entries.concat(newEntries)
+    if (this.total !== null) this.total += newEntries.length
+    this.selection.append(this.entries, newEntries)
     if (this.#pending.length > 0) this.#flushSoon()
   }
 
@@ -197,25 +197,25 @@ export class RoomModel {
     this.selection.replace([])
   }
 
-  async #goBack(epoch: number): Promise<void> {
+  async #loadHistory(epoch: number): Promise<void> {
     if (this.history.get().is === 'loading' || this.history.get().is === 'whole') return
-    this.#set({ is: 'loading', wanted: this.#wanted(), error: null })
+    this.#set({ is: 'loading', historyWanted: this.#historyWanted(), error: null })
     try {
       await this.#count()
-      while (epoch === this.#epoch && (this.entries.length < AUTO_HISTORY || this.#wanted())) {
+      while (epoch === this.#epoch && (this.entries.length < AUTO_HISTORY || this.#historyWanted())) {
         const page = await readHistory(this.eventId, this.entries[0]!.id, PAGE, () => epoch === this.#epoch)
         // The database was replaced; the stream will send a reset.
         if (page === null || epoch !== this.#epoch || page.logId !== this.logId) return
         this.#prepend(page.entries)
         if (!page.hasMore) {
           this.total = this.entries.length
-          this.#set({ is: 'whole', wanted: false, error: null })
+          this.#set({ is: 'whole', historyWanted: false, error: null })
           return
         }
       }
-      if (epoch === this.#epoch) this.#set({ is: 'resting', wanted: false, error: null })
+      if (epoch === this.#epoch) this.#set({ is: 'resting', historyWanted: false, error: null })
     } catch (error) {
-      if (epoch === this.#epoch) this.#set({ is: 'failed', wanted: false, error })
+      if (epoch === this.#epoch) this.#set({ is: 'failed', historyWanted: false, error })
     }
   }
 

@@ -108,12 +108,12 @@ export const plotOptions = (host: HTMLElement, props: PlotProps, { onHover, onSe
   }
 }
 
-const takeClicks = (plot: uPlot, step: number, choose: PlotHooks['onSelect']): void => {
+const takeClicks = (plot: uPlot, step: number, onClick: PlotHooks['onSelect']): void => {
   let downAt = 0
   plot.over.addEventListener('pointerdown', (event) => (downAt = event.clientX))
   plot.over.addEventListener('click', (event) => {
     const from = plot.data[0][plot.cursor.idx ?? -1]
-    if (from !== undefined && Math.abs(event.clientX - downAt) < CLICK_PX) choose(from, from + step)
+    if (from !== undefined && Math.abs(event.clientX - downAt) < CLICK_PX) onClick(from, from + step)
   })
 }
 

@@ -26,11 +26,11 @@ export const Plot = (props: PlotProps): View => {
 
   useEffect(() => {
     const host = box.current!
-    const tell = (index: number | null): void => {
+    const showReadout = (index: number | null): void => {
       readout.current!.textContent = index === null ? '' : readingAt(now.current, index)
     }
     const plot = new uPlot(
-      plotOptions(host, now.current, { onHover: tell, onSelect: (from, to) => now.current.onRange?.(from, to) }),
+      plotOptions(host, now.current, { onHover: showReadout, onSelect: (from, to) => now.current.onRange?.(from, to) }),
       dataOf(now.current),
       host,
     )
