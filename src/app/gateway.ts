@@ -25,7 +25,7 @@ import { StreamHub } from '../streams/hub.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import { Tracing } from '../telemetry/tracing.ts'
 import { type AccessControl, createAccessControl } from './access-control.ts'
-import { type CommitListener, instrumentAppend, recordCommit } from './ingest-metrics.ts'
+import { type CommitListener, instrumentAppend, recordCommit, recordExchange } from './ingest-metrics.ts'
 import { createExchangePublisher, createStorePublisher } from './publishers.ts'
 import { createQuarantineService } from './quarantine-service.ts'
 
@@ -126,6 +126,7 @@ export class Gateway {
       const { address, topology } = config.broker
       this.#ingest = new IngestService({
         ...config.broker,
+        ...recordExchange(this.#metrics, logger),
         checkStore: () => this.#store.check(true),
         health: this.#health,
         append: this.#append,

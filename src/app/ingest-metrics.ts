@@ -1,4 +1,6 @@
 import type { Logger } from 'pino'
+import { errorChainText } from '../core/error-text.ts'
+import type { IngestOptions } from '../ingest/ingest.ts'
 import type { ChangeNotifier } from '../store/change-notifier.ts'
 import type { AppendEntry, AppendResult, MessageStore } from '../store/store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -35,6 +37,21 @@ const reasonOf = (entry: AppendEntry, kind: AppendResult['kind']): string => {
   if (entry.kind === 'rejection') return entry.rejection.reason
   return kind === 'conflict' ? 'message_conflict' : 'message_unstorable'
 }
+
+/** Creates the callbacks that count and log deletions of the exchange. */
+export const recordExchange = (
+  metrics: Metrics,
+  logger: Logger,
+): Pick<IngestOptions, 'onExchangeDeleted' | 'onWatchUnavailable'> => ({
+  onExchangeDeleted: () => {
+    metrics.exchangeDeletions.inc()
+    const hint = 'Messages that were published without the mandatory flag before this moment can be lost.'
+    logger.warn({ hint }, 'the exchange was deleted; it is declared and bound again')
+  },
+  onWatchUnavailable: (error) => {
+    logger.info({ cause: errorChainText(error) }, 'deletions of the exchange cannot be detected')
+  },
+})
 
 /** Wraps append of the store to measure the commits. */
 export const instrumentAppend =

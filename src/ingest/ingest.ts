@@ -9,11 +9,15 @@ import { noop } from '../core/noop.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
 import { createComponentConnection } from './connection.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
+import { ExchangeWatch } from './exchange-watch.ts'
 import { IngestBuffer } from './ingest-buffer.ts'
 import { deadLetterQueue, declareTopology, type QueueStats, type Topology } from './topology.ts'
 
-/** RabbitMQ does not notify consumers when an exchange is deleted, so the topology is declared again at this interval, in milliseconds. */
-const REDECLARE_MS = 10_000
+/**
+ * RabbitMQ does not notify consumers when an exchange or a binding is deleted, so the topology is declared again at this interval, in
+ * milliseconds. A round takes 1.5 ms of CPU time here and at the broker.
+ */
+const REDECLARE_MS = 1_000
 /** Dead letters are consumed one at a time: a crash then counts as a delivery attempt of one of them, not of a whole prefetch. */
 const DEAD_LETTER_PREFETCH = 1
 
@@ -34,6 +38,10 @@ export interface IngestOptions extends Omit<ConsumerOptions, 'queue' | 'buffer'>
   readonly bufferBytes: number
   /** Rejects while the store cannot commit. */
   readonly checkStore: () => Promise<void>
+  /** Called after a deleted exchange is declared and bound again. */
+  readonly onExchangeDeleted: () => void
+  /** Called once, with the cause, if a deletion of the exchange cannot be detected. */
+  readonly onWatchUnavailable: (error: unknown) => void
 }
 
 /** Declares the topology, and consumes the queue and its dead-letter queue into the store. */
@@ -41,6 +49,7 @@ export class IngestService {
   readonly #options: IngestOptions
   readonly #connection: ReconnectingConnection
   readonly #buffer: IngestBuffer
+  readonly #watch: ExchangeWatch
   #queue: QueueStats | null = null
   /** True from a failed commit to the next one that succeeds. */
   #storeFailed = false
@@ -49,6 +58,7 @@ export class IngestService {
   constructor(options: IngestOptions) {
     this.#options = options
     this.#buffer = new IngestBuffer(options.bufferBytes)
+    this.#watch = new ExchangeWatch({ topology: options.topology, onUnavailable: options.onWatchUnavailable })
     this.#connection = createComponentConnection({
       address: options.address,
       component: 'consumer',
@@ -58,7 +68,7 @@ export class IngestService {
     })
   }
 
-  /** Statistics of the queue, at most 10 seconds old; null if there is no connection. */
+  /** Statistics of the queue, about a second old; null if there is no connection. */
   get queue(): QueueStats | null {
     return this.#queue
   }
@@ -75,15 +85,15 @@ export class IngestService {
   async #use({ connection, lost, stopping, ready }: OpenConnection): Promise<void> {
     const control = await connection.acquire({ emitErrorsFromChannel: true })
     const ended = rejectOnClose(control)
-    await Promise.race([this.#declare(control), ended, lost])
-    const redeclare = setInterval(() => {
-      // A failure closes the channel; this event ends `#use` with the cause.
-      this.#declare(control).catch((error: unknown) => control.emit('error', error))
-    }, REDECLARE_MS)
+    await Promise.race([this.#declare(connection, control), ended, lost])
     const failed = Promise.race([lost, ended])
     // It can reject while nothing awaits it.
     failed.catch(noop)
     const over = new AbortController()
+    // A failure closes the channel; this event ends `#use` with the cause.
+    const redeclaring = this.#redeclare(connection, control, over.signal).catch((error: unknown) => {
+      control.emit('error', error)
+    })
     try {
       for (let stopped = false; !stopped; ) {
         stopped =
@@ -93,9 +103,9 @@ export class IngestService {
       }
     } finally {
       over.abort()
-      clearInterval(redeclare)
       this.#queue = null
     }
+    await redeclaring
     await control.close()
   }
 
@@ -136,8 +146,19 @@ export class IngestService {
     return stopped
   }
 
-  async #declare(channel: Channel): Promise<void> {
-    this.#queue = await declareTopology(channel, this.#options.topology)
+  async #redeclare(connection: AmqpConnection, control: Channel, over: AbortSignal): Promise<void> {
+    for (;;) {
+      await delay(REDECLARE_MS, undefined, { signal: over }).catch(noop)
+      if (over.aborted) return
+      await this.#declare(connection, control, over)
+    }
+  }
+
+  async #declare(connection: AmqpConnection, control: Channel, over?: AbortSignal): Promise<void> {
+    const queue = await declareTopology(control, this.#options.topology)
+    if (over?.aborted) return
+    this.#queue = queue
+    if (await this.#watch.check(connection)) this.#options.onExchangeDeleted()
   }
 
   async #consume(connection: AmqpConnection, queue: string, prefetch: number) {

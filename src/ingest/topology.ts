@@ -11,6 +11,12 @@ export interface Topology {
 export const deadLetterExchange = (topology: Topology): string => `${topology.exchange}.dead`
 export const deadLetterQueue = (topology: Topology): string => `${topology.queue}.dead`
 
+/**
+ * Arguments of the second binding, which make it a binding of its own: if one of the two is deleted, no message is lost. RabbitMQ delivers a
+ * message that matches both once, and a topic exchange ignores arguments. Another text would add a third binding to existing queues.
+ */
+const SECOND_BINDING = { note: 'second binding with this key, in case the other one is deleted' }
+
 /** None of these arguments depends on the version of the broker, so that its upgrade never causes a conflicting declaration. */
 const queueArguments = (topology: Topology): Record<string, unknown> => {
   const common = {
@@ -53,5 +59,6 @@ export const declareTopology = async (channel: Channel, topology: Topology): Pro
   await channel.exchangeDeclare({ exchange, type: 'topic', durable: true })
   const live = await channel.queueDeclare({ queue, durable: true, arguments: queueArguments(topology) })
   await channel.queueBind({ queue, exchange, routingKey: binding })
+  await channel.queueBind({ queue, exchange, routingKey: binding, arguments: SECOND_BINDING })
   return { ready: live.messageCount, consumers: live.consumerCount, dead: dead.messageCount }
 }

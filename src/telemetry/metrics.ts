@@ -22,6 +22,7 @@ export interface Metrics {
   readonly commitSeconds: Histogram
   readonly commitEntries: Histogram
   readonly commitFailures: Counter
+  readonly exchangeDeletions: Counter
   readonly lag: Histogram<'reference'>
   readonly closed: Counter<'reason'>
   readonly resets: Counter<'reason'>
@@ -93,7 +94,7 @@ const addStreams = ({ gauge, gauges, counter }: CallbackMetrics, { hubStats, sub
 
 const addStore = ({ gauge }: CallbackMetrics, { queue, size }: MetricSources): void => {
   // All workers share the broker and the database.
-  const ready = 'Messages ready in the queue, at most 10 seconds ago.'
+  const ready = 'Messages ready in the queue, about a second ago.'
   gauge('gateway_queue_messages_ready', ready, () => queue()?.ready ?? null, 'max')
   const consumers = 'Consumers of the queue in all gateways; for a quorum queue RabbitMQ counts only the active one.'
   gauge('gateway_queue_consumers', consumers, () => queue()?.consumers ?? null, 'max')
@@ -166,6 +167,10 @@ export const createMetrics = (sources: MetricSources): Metrics => {
       registers,
     }),
     commitFailures: counter('gateway_commit_failures_total', 'Commits that failed; they are retried.'),
+    exchangeDeletions: counter(
+      'gateway_exchange_deletions_total',
+      'Deletions of the exchange, which was declared again.',
+    ),
     lag,
     closed: counters('gateway_streams_closed_total', 'Streams ended by the gateway, by reason.', 'reason', CLOSINGS),
     resets: counters('gateway_cursor_resets_total', 'Invalid cursors, by reason.', 'reason', RESETS),

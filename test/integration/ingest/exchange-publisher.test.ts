@@ -23,6 +23,17 @@ test.after(async () => {
   await broker?.dispose()
 })
 
+/** Deletes both bindings of the queue. */
+const unbind = (): Promise<void> =>
+  withChannel(broker.url, async (channel) => {
+    const { exchange, queue, binding: routingKey } = stage.names
+    const second = { note: 'second binding with this key, in case the other one is deleted' }
+    await Promise.all([
+      channel.queueUnbind({ queue, exchange, routingKey }),
+      channel.queueUnbind({ queue, exchange, routingKey, arguments: second }),
+    ])
+  })
+
 test('messages published over HTTP go through the exchange and arrive once', async () => {
   const event_id = 'over http'
   const stream = await stage.open(event_id)
@@ -80,13 +91,12 @@ test('an Idempotency-Key of more bytes than the AMQP property holds is kept whol
 })
 
 test('an unroutable message is refused over HTTP, and accepted once the binding is back', async () => {
-  const { exchange, queue, binding } = stage.names
   const url = messagesUrl(stage.gateway, 'unrouted')
   let n = 0
   // The gateway re-declares the topology periodically, so a second attempt may be needed.
   const refusal = await until(
     async () => {
-      await withChannel(broker.url, (channel) => channel.queueUnbind({ queue, exchange, routingKey: binding }))
+      await unbind()
       const answer = await postJson(url, { message_id: `u${++n}` })
       return answer.status === 503 ? answer : false
     },
@@ -101,12 +111,11 @@ test('an unroutable message is refused over HTTP, and accepted once the binding 
 })
 
 test('of requests with one message_id at the same time, none is accepted that no queue takes', async () => {
-  const { exchange, queue, binding } = stage.names
   const url = messagesUrl(stage.gateway, 'twins')
   let n = 0
   await until(
     async () => {
-      await withChannel(broker.url, (channel) => channel.queueUnbind({ queue, exchange, routingKey: binding }))
+      await unbind()
       const message_id = `twin-${++n}`
       const answers = await Promise.all(Array.from({ length: 4 }, () => postJson(url, { message_id })))
       const accepted = answers.filter(({ status }) => status === 202).length

@@ -78,6 +78,8 @@ const argumentsOf = (text: string | undefined): string[] => (text?.match(/\{[^}]
 const argument = (name: string, value: string | boolean): string =>
   typeof value === 'string' ? `{<<"${name}">>,longstr,<<"${value}">>}` : `{<<"${name}">>,bool,${value}}`
 
+const SECOND_BINDING = `[${argument('note', 'second binding with this key, in case the other one is deleted')}]`
+
 for (const type of ['quorum', 'classic'] as const) {
   test(`exchanges, ${type} queues and bindings are as the contract says, and another start changes nothing`, async () => {
     const env = type === 'quorum' ? {} : { RABBITMQ_QUEUE_TYPE: type }
@@ -106,10 +108,13 @@ for (const type of ['quorum', 'classic'] as const) {
         exchanges: [
           [exchange, 'topic', 'true', 'false', 'false'],
           [`${exchange}.dead`, 'topic', 'true', 'false', 'false'],
+          [queue, 'fanout', 'true', 'true', 'true'],
         ],
         bindings: [
           [exchange, queue, 'notifications.frontend.#', '[]'],
+          [exchange, queue, 'notifications.frontend.#', SECOND_BINDING],
           [`${exchange}.dead`, `${queue}.dead`, '#', '[]'],
+          [queue, exchange, '', '[]'],
         ],
       }
       assert.equal(await look(), expected)
@@ -163,7 +168,7 @@ test('an exchange that is deleted under a consumer, without a notification, is d
     await stage.stored(1)
     assert.equal(
       (await exchangesOf(stage.names)).map(([name]) => name),
-      [exchange, `${exchange}.dead`],
+      [exchange, `${exchange}.dead`, stage.names.queue],
     )
     await stage.gateway.ready()
     assert.is(messageRows(stage.gateway.dbFile).length, 1)
