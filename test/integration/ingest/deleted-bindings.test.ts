@@ -46,8 +46,10 @@ const topologyOf = async ({ exchange, queue }: Names): Promise<string> => {
       <- rabbit_binding:info_all(<<"/">>, [source_name, destination_name, routing_key, arguments]), lists:member(Source, [${names}])])}`)
 }
 
-const sameTopology = (names: Names, expected: string, what: string): Promise<unknown> =>
-  until(async () => (await topologyOf(names)) === expected, { what, saw: () => topologyOf(names) })
+const sameTopology = async (names: Names, expected: string, what: string): Promise<void> => {
+  let seen = ''
+  await until(async () => (seen = await topologyOf(names)) === expected, { what, saw: () => seen })
+}
 
 const recreateExchange = ({ exchange }: Names): Promise<void> =>
   withChannel(broker.url, async (channel) => {
