@@ -104,6 +104,7 @@ export class Gateway {
       queue: () => this.#ingest?.queue ?? null,
       size: async () => this.#store.size?.() ?? null,
       faults: () => this.#health.faults,
+      connections: () => this.#server.connections,
       certificateExpiry: this.#certificates && (() => this.#certificates!.current.expiresAt / 1_000),
       routes: ROUTES,
     })
@@ -152,7 +153,7 @@ export class Gateway {
       onResponse: this.#metrics.onResponse,
     }
     this.#healthMonitor = options.healthReport === undefined ? monitorSingleProcess(() => this.status()) : null
-    const { corsOrigins, hosts, limits, host, port, metricsPort } = config
+    const { corsOrigins, hosts, limits, metricsPort } = config
     const streams = {
       ...this.#access,
       ...metrics,
@@ -187,9 +188,10 @@ export class Gateway {
         onStorageFault: (error) => this.#health.report('store_write', error),
       }),
     })
-    const server = { limits, proxies: this.#access.proxies, host, reusePort, certificate: null }
+    const server = { ...config, proxies: this.#access.proxies, reusePort, certificate: null }
     const certificate = this.#certificates?.current ?? null
-    this.#server = new HttpServer({ ...server, port, certificate, handler: app.callback(), fastPath })
+    const onFault = (error: GatewayError | null) => this.#health.report('connections', error)
+    this.#server = new HttpServer({ ...server, certificate, handler: app.callback(), fastPath, onFault })
     if (metricsPort !== null) {
       this.#metricsServer = new HttpServer({ ...server, port: metricsPort, handler: createMetricsHandler(metrics) })
     }

@@ -25,5 +25,5 @@ export const DENIED_CODES: ReadonlySet<ErrorCode> = new Set(
 
 /** Codes with which a component can fail while the gateway runs. */
 export const COMPONENT_FAILURE_CODES: readonly ErrorCode[] = CODES.filter((code) =>
-  /^(storage_|database_|broker_|jwks_unavailable$|internal$)/.test(code),
+  /^(storage_|database_|broker_|(jwks_unavailable|too_many_connections|too_many_open_files|internal)$)/.test(code),
 )

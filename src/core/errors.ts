@@ -119,6 +119,8 @@ export const ERRORS = {
     true,
     'The gateway is at its memory limit for requests. Retry after the time in Retry-After.',
   ),
+  too_many_connections: define(503, true, 'Raise MAX_CONNECTIONS, or find the clients with idle connections.'),
+  too_many_open_files: define(503, true, 'Raise LimitNOFILE or ulimit -n, or find the clients with idle connections.'),
   not_found: define(404, false, 'See docs/PROTOCOL.md for the routes.'),
   method_not_allowed: define(405, false, 'See the Allow header for the methods of this route.'),
   internal: define(500, true, 'This is a bug in the gateway. Find the request_id in its log and report it.'),

@@ -44,6 +44,7 @@ export interface MetricSources {
   /** null if unknown. */
   readonly size: () => Promise<StorageSize | null>
   readonly faults: () => readonly Fault[]
+  readonly connections: () => { readonly max: number; open(): Promise<number> }
   /** Expiry of the certificate in seconds since 1970; null if HTTPS is disabled. */
   readonly certificateExpiry: (() => number) | null
   readonly routes: readonly MeasuredRoute[]
@@ -107,7 +108,11 @@ const addStore = ({ gauge }: CallbackMetrics, { queue, size }: MetricSources): v
   gauge('gateway_database_disk_free_bytes', free, async () => (await size())?.free ?? null, 'min')
 }
 
-const addHealth = ({ gauge, gauges }: CallbackMetrics, { faults, certificateExpiry }: MetricSources): void => {
+const addHealth = ({ gauge, gauges }: CallbackMetrics, sources: MetricSources): void => {
+  const { faults, certificateExpiry, connections } = sources
+  gauge('gateway_connections', 'Open HTTP connections of all workers.', () => connections().open())
+  const max = 'Connections that are served: MAX_CONNECTIONS, or fewer by the limit of open files.'
+  gauge('gateway_connections_max', max, () => (Number.isFinite(connections().max) ? connections().max : null))
   gauge('gateway_ready', '1 if /readyz returns 200.', () => (faults().length === 0 ? 1 : 0), 'min')
   const labels = ['component', 'code']
   gauges('gateway_component_faults', '1 while the component is failing.', labels, () =>

@@ -1,10 +1,11 @@
-import { createServer, type RequestListener, type Server } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { GatewayError } from '../../core/errors.ts'
 import type { Limits } from '../quotas.ts'
 import type { TrustedProxies } from '../trusted-proxies.ts'
 import type { Certificate } from './certificate-watcher.ts'
 import { handleClientError } from './client-errors.ts'
+import { ConnectionLimit, type ConnectionLimitOptions } from './connection-limit.ts'
 import { createHttpsServer, replaceCertificate } from './https-server.ts'
 import type { StreamFastPath } from './stream-fast-path.ts'
 
@@ -24,8 +25,10 @@ const IDLE_CLOSE_INTERVAL_MS = 50
  * timeout.
  */
 const IDLE_TIMEOUT_MS = 60_000
+/** Connections of METRICS_PORT: its clients are few, and their descriptors are reserved. */
+const METRICS_CONNECTIONS = 32
 
-export interface ServerOptions {
+export interface ServerOptions extends Pick<ConnectionLimitOptions, 'databaseConnections' | 'onFault'> {
   readonly handler: RequestListener
   readonly limits: Limits
   readonly proxies: TrustedProxies
@@ -35,7 +38,7 @@ export interface ServerOptions {
   readonly reusePort: boolean
   /** Certificate for HTTPS; null for plain HTTP. */
   readonly certificate: Certificate | null
-  /** Handles each connection of plain HTTP first. */
+  /** Handles each connection of plain HTTP first. Absent on METRICS_PORT. */
   readonly fastPath?: StreamFastPath
 }
 
@@ -43,6 +46,7 @@ export interface ServerOptions {
 export class HttpServer {
   readonly #options: ServerOptions
   readonly #server: Server
+  readonly #connections: ConnectionLimit
   readonly #byAddress = new Map<string, Set<Socket>>()
   #sinceSweep = 0
   #stopping = false
@@ -65,16 +69,19 @@ export class HttpServer {
           )
     this.#server.maxHeadersCount = MAX_HEADERS
     this.#server.timeout = IDLE_TIMEOUT_MS
-    if (limits.connections > 0) this.#server.maxConnections = limits.connections
-    this.#server.prependListener('request', (request, response) => {
-      // Otherwise a proxy that keeps sending requests on one connection would delay shutdown for ever.
-      if (this.#stopping && request.httpVersionMajor === 1) response.shouldKeepAlive = false
-    })
+    this.#server.prependListener('request', (request, response) => this.#prepare(request, response))
     this.#server.on('clientError', handleClientError)
     // Node would respond with 417 and no body; ignoring an unknown expectation is harmless.
     this.#server.on('checkExpectation', handler)
-    if (fastPath !== undefined && certificate === null) installFastPath(this.#server, fastPath)
+    if (fastPath !== undefined && certificate === null) this.#installFastPath(fastPath)
+    const maxConnections = fastPath === undefined ? METRICS_CONNECTIONS : limits.connections
+    this.#connections = new ConnectionLimit({ ...options, server: this.#server, maxConnections })
     if (limits.connectionsPerAddress > 0) this.#server.prependListener('connection', (socket) => this.#count(socket))
+  }
+
+  /** Open connections, and how many are served. */
+  get connections(): Pick<ConnectionLimit, 'open' | 'max'> {
+    return this.#connections
   }
 
   /** The port that the server listens on; valid once it listens. */
@@ -89,6 +96,7 @@ export class HttpServer {
       this.#server.once('error', (cause) =>
         reject(new GatewayError('listen_failed', `Cannot listen on ${host} port ${port}.`, { cause })),
       )
+      this.#connections.start()
       this.#server.listen({ host, port, backlog: BACKLOG, reusePort, exclusive: reusePort }, resolve)
     })
   }
@@ -96,6 +104,7 @@ export class HttpServer {
   /** Refuses new connections, and further requests on open ones. Resolves when the last connection has ended. */
   stopAccepting(): Promise<void> {
     this.#stopping = true
+    this.#connections.stop()
     return new Promise((resolve) => {
       const timer = setInterval(() => {
         this.#server.closeIdleConnections()
@@ -131,6 +140,33 @@ export class HttpServer {
     this.#byAddress.set(peer, sockets.add(socket))
   }
 
+  /** Passes connections that the fast path does not handle to Node's own listener. */
+  #installFastPath(fastPath: StreamFastPath): void {
+    const server = this.#server
+    const [serve] = server.listeners('connection') as ((this: Server, socket: Socket) => void)[]
+    server.removeAllListeners('connection')
+    const pass = (socket: Socket) => serve!.call(server, socket)
+    server.on('connection', (socket) => {
+      // By the next tick, connections above the limit are marked.
+      process.nextTick(() => {
+        if (socket.destroyed) return
+        if (this.#connections.isSurplus(socket)) pass(socket)
+        else fastPath.accept(socket, pass)
+      })
+    })
+  }
+
+  #prepare(request: IncomingMessage, response: ServerResponse): void {
+    const surplus = this.#connections.isSurplus(request.socket)
+    // Otherwise a proxy that keeps sending requests on one connection would delay shutdown for ever.
+    if ((this.#stopping || surplus) && request.httpVersionMajor === 1) response.shouldKeepAlive = false
+    const refusal = surplus ? this.#connections.refusalOf(request) : null
+    if (refusal === null) return
+    // An EventSource gives up on any status but 200, and comes back after a closed connection.
+    if (request.headers.accept?.includes('text/event-stream')) request.socket.destroy()
+    this.#options.fastPath?.errors.set(request.socket, refusal)
+  }
+
   #sweep(): void {
     this.#sinceSweep = 0
     for (const [peer, sockets] of this.#byAddress) {
@@ -138,15 +174,6 @@ export class HttpServer {
       if (sockets.size === 0) this.#byAddress.delete(peer)
     }
   }
-}
-
-/** Passes connections that the fast path does not handle to Node's own listener. */
-const installFastPath = (server: Server, fastPath: StreamFastPath): void => {
-  const [serve] = server.listeners('connection') as ((this: Server, socket: Socket) => void)[]
-  server.removeAllListeners('connection')
-  server.on('connection', (socket) => {
-    if (!socket.destroyed) fastPath.accept(socket, (accepted) => serve!.call(server, accepted))
-  })
 }
 
 const dropClosed = (sockets: Set<Socket>): void => {

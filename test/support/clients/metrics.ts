@@ -10,6 +10,7 @@ export const QUIET: MetricSources = {
   queue: () => ({ ready: 0, consumers: 0, dead: 0 }),
   size: async () => ({ database: 0, wal: 0, free: 0 }),
   faults: () => [],
+  connections: () => ({ max: 0, open: async () => 0 }),
   certificateExpiry: () => 0,
   routes: ROUTES,
 }

@@ -57,6 +57,8 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   method_not_allowed: ['方法不被允许', '该路由支持的方法见 Allow 响应头。'],
   internal: ['内部错误', '这是网关自身的缺陷。请用 request_id 在其日志中查找并报告。'],
   shutting_down: ['正在停止', '网关正在停止，请稍后重试。'],
+  too_many_connections: ['连接数已达上限', '请调高 MAX_CONNECTIONS，或找出占着空闲连接的客户端。'],
+  too_many_open_files: ['打开的文件过多', '请调高 LimitNOFILE 或 ulimit -n，或找出占着空闲连接的客户端。'],
   worker_unresponsive: ['工作进程没有响应', '这个工作进程在 WORKER_TIMEOUT_SECONDS 之后会被杀死并补上。'],
   not_ready: ['尚未就绪', '响应中的 faults 列出了出错的组件。'],
   storage_unavailable: ['存储不可用', '请检查原因：磁盘空间、权限以及磁盘本身。'],
