@@ -20,6 +20,7 @@ import { withTimeout } from '../platform/with-timeout.ts'
 import { ChangeNotifier } from '../store/change-notifier.ts'
 import { openStore } from '../store/open-store.ts'
 import { RetentionJob } from '../store/retention.ts'
+import { retryStart } from '../store/retry-start.ts'
 import type { MessageStore } from '../store/store.ts'
 import { StreamHub } from '../streams/hub.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
@@ -124,7 +125,6 @@ export class Gateway {
       onFault: (error) => logger.warn({ err: error }, 'retention run failed, will retry'),
     })
     if (config.broker !== null) {
-      const { address, topology } = config.broker
       this.#ingest = new IngestService({
         ...config.broker,
         ...recordExchange(this.#metrics, logger),
@@ -137,7 +137,7 @@ export class Gateway {
         onStorageFault: (error) => this.#health.report('store_write', error),
         tracer,
       })
-      this.#publisher = new ExchangePublisher({ address, topology, health: this.#health })
+      this.#publisher = new ExchangePublisher({ ...config.broker, health: this.#health })
     }
     this.#access = createAccessControl({
       config,
@@ -211,8 +211,8 @@ export class Gateway {
     await this.#store.start()
     try {
       await this.#tracing.start()
-      await this.#hub.start()
-      await this.#access.start()
+      const onWarning = (text: string) => this.#logger.warn(text)
+      for (const part of [this.#hub, this.#access]) await retryStart(() => part.start(), { onWarning })
       await this.#metricsServer?.listen()
       await this.#server.listen()
     } catch (error) {

@@ -78,24 +78,20 @@ export const FIRST_VERSION = 1
 /** Version of schema.sql. SQLite stores it as `user_version`, PostgreSQL in the table `header`. */
 export const SCHEMA_VERSION = MIGRATIONS.at(-1)?.version ?? FIRST_VERSION
 
-/** Lock timeout at startup, in milliseconds. Another process may be creating or upgrading the tables. */
-export const START_LOCK_TIMEOUT_MS = 60_000
-
 /**
  * Upgrades an SQLite database to the latest version in one transaction, so that a crash leaves either the old or the new version. If
  * several processes start at once, one of them upgrades the database and the others find nothing to do.
  *
- * @param db a dedicated connection: its busy timeout is changed
  * @param steps all migrations; only tests pass others
  * @throws GatewayError database_newer or database_upgrade_failed; the file is then unchanged
+ * @throws SqliteError SQLITE_BUSY if another process holds the lock
  */
 export const migrate = (db: Database.Database, steps: readonly Migration[] = MIGRATIONS): void => {
   const goal = steps.at(-1)?.version ?? FIRST_VERSION
   const versionNow = (): number => db.pragma('user_version', { simple: true }) as number
   if (versionNow() > goal) throw newerSchemaError(db.name, versionNow(), goal)
   if (versionNow() === goal) return
-  db.pragma(`busy_timeout = ${START_LOCK_TIMEOUT_MS}`)
-  let at = 'waiting for the lock'
+  let at = 'the lock'
   try {
     db.transaction(() => {
       for (const { version, summary, sql } of steps.filter((step) => step.version > versionNow())) {
@@ -106,6 +102,7 @@ export const migrate = (db: Database.Database, steps: readonly Migration[] = MIG
       at = 'the commit'
     }).immediate()
   } catch (cause) {
+    if ((cause as { code?: string }).code?.startsWith('SQLITE_BUSY')) throw cause
     throw new GatewayError('database_upgrade_failed', `${db.name}, ${at}: ${errorChainText(cause)}`, { cause })
   }
 }

@@ -5,9 +5,12 @@ import type { GatewayError } from '../core/errors.ts'
 const RETRY_PAUSE_MS = 200
 
 export interface RetryStartOptions {
-  /** Returns how long to keep retrying after this error, in milliseconds from the first attempt; 0 if it must not be retried. */
-  readonly waitMs: (error: GatewayError) => number
-  /** Called once, after the first failed attempt that is retried. */
+  /**
+   * Returns how long to keep retrying after this error, in milliseconds from the first attempt; 0 if it must not be retried. Default: as
+   * long as the error can pass.
+   */
+  readonly waitMs?: (error: GatewayError) => number
+  /** Called after a failed attempt that is retried, unless the previous one failed with the same message. */
   readonly onWarning: (text: string) => void
 }
 
@@ -20,17 +23,20 @@ export interface RetryStartOptions {
  */
 export const retryStart = async (
   attempt: () => void | Promise<void>,
-  { waitMs, onWarning }: RetryStartOptions,
+  { waitMs = waitWhileRetryable, onWarning }: RetryStartOptions,
 ): Promise<void> => {
   const startedAt = performance.now()
-  for (let isFirst = true; ; isFirst = false) {
+  for (let warned = ''; ; ) {
     try {
       return await attempt()
     } catch (error) {
       const { message } = error as GatewayError
-      if (performance.now() - startedAt >= waitMs(error as GatewayError)) throw error
-      if (isFirst) onWarning(`waiting for the database: ${message}, retrying`)
+      if (performance.now() - from >= waitMs(error as GatewayError)) throw error
+      if (message !== warned) onWarning(`waiting for the database: ${message}, retrying`)
+      warned = message
     }
     await sleep(RETRY_PAUSE_MS)
   }
 }
+
+const waitWhileRetryable = ({ retryable }: GatewayError): number => (retryable ? Number.POSITIVE_INFINITY : 0)

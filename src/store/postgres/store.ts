@@ -4,7 +4,6 @@ import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { GroupCommit } from '../group-commit.ts'
-import { START_LOCK_TIMEOUT_MS } from '../migrations.ts'
 import { retryStart } from '../retry-start.ts'
 import { readSchema } from '../sqlite/file.ts'
 import type {
@@ -47,17 +46,13 @@ export interface PostgresStoreOptions {
   readonly onWarning?: (text: string) => void
   /** Lock timeout of a write, in milliseconds. */
   readonly lockTimeoutMs?: number
-  /** Maximum wait at startup for a server that is not available yet, in milliseconds. */
-  readonly startTimeoutMs?: number
-  /** Maximum wait at startup for a lock held by another process, in milliseconds. */
+  /** Maximum wait at startup for a lock held by another process, in milliseconds. Default: no limit. */
   readonly startLockTimeoutMs?: number
   /** Called at the stages of a transaction, for fault injection. */
   readonly onStage?: (stage: FaultPoint) => void
 }
 
 const LOCK_TIMEOUT_MS = 5_000
-/** A database that starts together with the gateway is usually available within this time, in milliseconds. */
-const TIMEOUT_MS = 15_000
 /** Maximum duration of the transaction that creates or upgrades the tables, in milliseconds. It may have to index many messages. */
 const MAX_UPGRADE_MS = 3_600_000
 
@@ -181,7 +176,7 @@ export class PostgresStore implements MessageStore {
    */
   #prepare(): Promise<void> {
     const { address, newLogId, now, onWarning = noop } = this.#options
-    const { startTimeoutMs = TIMEOUT_MS, startLockTimeoutMs = START_LOCK_TIMEOUT_MS } = this.#options
+    const { startLockTimeoutMs = Number.POSITIVE_INFINITY } = this.#options
     const init = { schema: readSchema(), logId: newLogId, now }
     const attempt = async (): Promise<void> => {
       try {
@@ -193,7 +188,7 @@ export class PostgresStore implements MessageStore {
     }
     const waitMs = (error: GatewayError): number => {
       if (error.code === 'storage_busy') return startLockTimeoutMs
-      return isTransient(error) ? startTimeoutMs : 0
+      return isTransient(error) ? Number.POSITIVE_INFINITY : 0
     }
     return retryStart(attempt, { waitMs, onWarning })
   }

@@ -4,7 +4,6 @@ import type { GatewayError } from '../../core/errors.ts'
 import type { StoredMessage } from '../../core/message.ts'
 import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { GroupCommit } from '../group-commit.ts'
-import { START_LOCK_TIMEOUT_MS } from '../migrations.ts'
 import { retryStart } from '../retry-start.ts'
 import type {
   AppendEntry,
@@ -95,7 +94,7 @@ export class SqliteStore implements MessageStore {
       file,
       inlineWriter,
       onWarning = () => undefined,
-      startLockTimeoutMs = START_LOCK_TIMEOUT_MS,
+      startLockTimeoutMs = Number.POSITIVE_INFINITY,
     } = this.#options
     const waitMs = ({ code }: GatewayError): number => (code === 'storage_busy' ? startLockTimeoutMs : 0)
     await retryStart(() => this.#prepare(), { waitMs, onWarning })

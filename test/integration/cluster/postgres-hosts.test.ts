@@ -1,15 +1,24 @@
 // needs: postgres, rabbitmq, pika
+import { spawn } from 'node:child_process'
 import * as assert from 'uvu/assert'
 import { callCli, jsonLines } from '../../support/clients/cli.ts'
 import { assertReadOnce, assertSameOnce, IdReader, Load } from '../../support/clients/load.ts'
 import { PikaPublisher } from '../../support/clients/pika.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
+import { killAtExit } from '../../support/harness/cleanup.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 import { getJson, type Json, postJson, request, until } from '../../support/harness/wait.ts'
 import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
-import { freshSchema, messagesIn, type Postgres, rejectedIn, startPostgres } from '../../support/servers/postgres.ts'
+import {
+  freshSchema,
+  messagesIn,
+  type Postgres,
+  queryRows,
+  rejectedIn,
+  startPostgres,
+} from '../../support/servers/postgres.ts'
 import {
   deleteNames,
   type Names,
@@ -207,6 +216,21 @@ test('a gateway that starts before its database waits for it; one that is refuse
   assert.match(String(error), 'database_auth_failed')
   assert.match(String(error), 'pg_hba.conf')
   assert.not.match(String(error), 'not-the-word')
+})
+
+test('six gateways that start at once on a busy machine all become ready', async () => {
+  const DATABASE_URL = freshSchema(postgres.url)
+  const busy = spawn(process.execPath, ['-e', 'for (;;);'])
+  const spare = killAtExit(busy.pid!)
+  const gateways = await Promise.all(Array.from({ length: 6 }, () => startGateway({ env: { DATABASE_URL } })))
+  try {
+    await Promise.all(gateways.map((gateway) => gateway.ready()))
+    assert.is((await queryRows(DATABASE_URL, 'SELECT * FROM log')).length, 1)
+  } finally {
+    busy.kill('SIGKILL')
+    spare()
+    await Promise.all(gateways.map((gateway) => gateway.dispose()))
+  }
 })
 
 test('workers each have their connections, and all are notified of every commit', async () => {

@@ -7,9 +7,9 @@ import type { GatewayError } from '../../../src/core/errors.ts'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { FIRST_VERSION, MIGRATIONS, migrate, SCHEMA_VERSION } from '../../../src/store/migrations.ts'
 import { openConnection } from '../../../src/store/sqlite/file.ts'
-import type { SqliteStore } from '../../../src/store/sqlite/store.ts'
+import { SqliteStore } from '../../../src/store/sqlite/store.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { getJson } from '../../support/harness/wait.ts'
+import { getJson, until } from '../../support/harness/wait.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
 import { ROOT, startGateway } from '../../support/servers/gateway.ts'
 import { mountTinyDisk, noTinyDisk } from '../../support/servers/tiny-disk.ts'
@@ -204,6 +204,23 @@ migrate(db, [...steps, { version: ${SCHEMA_VERSION + 2}, summary: 'death', sql: 
   const log = await openSqlite(file, true)
   await log.stop()
   assert.is(before.version, FIRST_VERSION)
+  assert.is(shapeOf(file).version, SCHEMA_VERSION)
+})
+
+test('another process that writes is waited for, and named', async () => {
+  const file = madeBy(FIRST_VERSION)
+  const holder = openConnection(file)
+  holder.exec('BEGIN IMMEDIATE')
+  const warnings: string[] = []
+  const onWarning = (text: string): number => warnings.push(text)
+  const log = new SqliteStore({ file, newLogId: 'l', now: 1, inlineWriter: {}, onWarning })
+  const started = log.start()
+  started.catch(() => undefined)
+  await until(() => warnings.length > 0, { what: 'the warning' })
+  holder.close()
+  await started
+  await log.stop()
+  assert.match(warnings[0]!, /is locked: SQLITE_BUSY, retrying$/)
   assert.is(shapeOf(file).version, SCHEMA_VERSION)
 })
 

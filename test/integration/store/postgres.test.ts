@@ -242,6 +242,21 @@ test('startup waits while another process creates or locks the tables, warns onc
   }
 })
 
+test('a locked table that a gateway reads at its start is waited for, and named', async () => {
+  const url = freshSchema(server)
+  await open(url)
+  const release = await holdLocks(url, 'LOCK TABLE revocation')
+  const starting = startCli(['serve'], { env: { DATABASE_URL: url, PORT: '0' } })
+  try {
+    await starting.seen(/waiting for the database: .*55P03/)
+    await release()
+    await starting.seen(/"msg":"listening"/)
+  } finally {
+    starting.child.kill('SIGTERM')
+  }
+  assert.is((await starting.done).code, 0)
+})
+
 test('startup fails if a lock is never released, and names its holder', async () => {
   const url = freshSchema(server)
   await open(url)
