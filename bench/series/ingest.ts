@@ -10,7 +10,7 @@ import { MESSAGE_BYTES, ratio } from './measure.ts'
 
 /** Declares the gateway's own topology and lets messages wait in its queue. */
 export const fillQueue = async (context: Context, broker: Broker, names: Names, messages: number, events: number) => {
-  await withChannel(broker.url, (channel) => declareTopology(channel, { ...names, queueType: 'quorum' }))
+  await withChannel(broker.url, (channel) => declareTopology(channel, { ...names, queueType: 'quorum' }, true))
   const to = { kind: 'amqp', url: broker.url, exchange: names.exchange } as const
   await context.publisher.fill({ to, prefix: 'e', events, messages, size: MESSAGE_BYTES })
   while ((await broker.queueDepth(names.queue)) < messages) await sleep(100)

@@ -26,7 +26,7 @@ const run = async (context: Context): Promise<Sample[]> => {
     context.say(`${peer}, ${point}`)
     const names = uniqueNames('bench')
     try {
-      await withChannel(broker.url, (channel) => declareTopology(channel, { ...names, queueType: 'quorum' }))
+      await withChannel(broker.url, (channel) => declareTopology(channel, { ...names, queueType: 'quorum' }, true))
       const events = point === ONE ? 1 : 100
       const { seconds, promised, cpu } = await publish({ url: broker.url, exchange: names.exchange, messages, events })
       const values = { rate: messages / seconds, promised: messages / promised, cpu: cpu / messages }

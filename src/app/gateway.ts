@@ -110,7 +110,6 @@ export class Gateway {
       routes: ROUTES,
     })
     this.#tracing = new Tracing({ config: config.tracing, version, logger })
-    const { tracer } = this.#tracing
     this.#append = instrumentAppend(this.#store, this.#metrics)
     this.#onCommitted = recordCommit({ metrics: this.#metrics, logger, changes: this.#changes })
     this.#retention = new RetentionJob({
@@ -135,7 +134,8 @@ export class Gateway {
         onCommitted: this.#onCommitted,
         onLag: (seconds, reference) => this.#metrics.lag.observe({ reference }, seconds),
         onStorageFault: (error) => this.#health.report('store_write', error),
-        tracer,
+        onWarning: (text) => logger.warn(text),
+        tracer: this.#tracing.tracer,
       })
       this.#publisher = new ExchangePublisher({ ...config.broker, health: this.#health })
     }
@@ -174,7 +174,7 @@ export class Gateway {
       onDenied: (code) => this.#metrics.denied.inc({ code }),
       publisher: this.#createPublisher(),
       maxMessageBytes: config.maxMessageBytes,
-      tracer,
+      tracer: this.#tracing.tracer,
       mode: this.mode,
       version,
       report: options.healthReport ?? ((after) => this.#healthMonitor!.report(after)),

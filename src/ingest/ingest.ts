@@ -11,7 +11,7 @@ import { createComponentConnection } from './connection.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
 import { ExchangeWatch } from './exchange-watch.ts'
 import { IngestBuffer } from './ingest-buffer.ts'
-import { deadLetterQueue, declareTopology, type QueueStats, type Topology } from './topology.ts'
+import { deadLetterQueue, declareParking, declareTopology, type QueueStats, type Topology } from './topology.ts'
 
 /**
  * RabbitMQ does not notify consumers when an exchange or a binding is deleted, so the topology is declared again at this interval, in
@@ -36,6 +36,8 @@ export interface IngestOptions extends Omit<ConsumerOptions, 'queue' | 'buffer'>
   readonly health: HealthRegistry
   /** INGEST_BUFFER_BYTES. */
   readonly bufferBytes: number
+  /** Called with a warning for the operator, once per cause. */
+  readonly onWarning: (text: string) => void
   /** Rejects while the store cannot commit. */
   readonly checkStore: () => Promise<void>
   /** Called after a deleted exchange is declared and bound again. */
@@ -51,6 +53,9 @@ export class IngestService {
   readonly #buffer: IngestBuffer
   readonly #watch: ExchangeWatch
   #queue: QueueStats | null = null
+  /** False if the dead-letter queue of an earlier version exists, or the user may not declare the parking-lot queue. */
+  #parks = true
+  #warned = false
   /** True from a failed commit to the next one that succeeds. */
   #storeFailed = false
 
@@ -83,6 +88,7 @@ export class IngestService {
   }
 
   async #use({ connection, lost, stopping, ready }: OpenConnection): Promise<void> {
+    this.#parks = await Promise.race([this.#canPark(connection), lost])
     const control = await connection.acquire({ emitErrorsFromChannel: true })
     const ended = rejectOnClose(control)
     await Promise.race([this.#declare(connection, control), ended, lost])
@@ -155,10 +161,28 @@ export class IngestService {
   }
 
   async #declare(connection: AmqpConnection, control: Channel, over?: AbortSignal): Promise<void> {
-    const queue = await declareTopology(control, this.#options.topology)
+    const queue = await declareTopology(control, this.#options.topology, this.#parks)
     if (over?.aborted) return
     this.#queue = queue
     if (await this.#watch.check(connection)) this.#options.onExchangeDeleted()
+  }
+
+  /** Tries it on a channel of its own, which an error closes. An existing queue cannot get other arguments. */
+  async #canPark(connection: AmqpConnection): Promise<boolean> {
+    const channel = await connection.acquire({ emitErrorsFromChannel: true })
+    channel.on('error', noop)
+    try {
+      await declareParking(channel, this.#options.topology)
+      await channel.close()
+      return true
+    } catch (error) {
+      const { code, message } = error as { code?: string; message?: string }
+      if (code !== 'PRECONDITION_FAILED' && code !== 'ACCESS_REFUSED') throw error
+      if (!this.#warned)
+        this.#options.onWarning(`a delivery limit can delete dead letters, see docs/OPERATIONS.md: ${message}`)
+      this.#warned = true
+      return false
+    }
   }
 
   async #consume(connection: AmqpConnection, queue: string, prefetch: number) {

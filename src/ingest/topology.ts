@@ -17,13 +17,15 @@ export const deadLetterQueue = (topology: Topology): string => `${topology.queue
  */
 const SECOND_BINDING = { note: 'second binding with this key, in case the other one is deleted' }
 
+/** Exchange and queue for dead letters that the broker gives up on too. Without a consumer, no delivery limit applies to them. */
+export const parkingExchange = (topology: Topology): string => `${topology.exchange}.parked`
+export const parkingQueue = (topology: Topology): string => `${topology.queue}.parked`
+
 /** None of these arguments depends on the version of the broker, so that its upgrade never causes a conflicting declaration. */
-const queueArguments = (topology: Topology): Record<string, unknown> => {
-  const common = {
-    'x-queue-type': topology.queueType,
-    'x-single-active-consumer': true,
-    'x-dead-letter-exchange': deadLetterExchange(topology),
-  }
+const queueArguments = (topology: Topology, deadLettersTo: string | null): Record<string, unknown> => {
+  const plain = { 'x-queue-type': topology.queueType, 'x-single-active-consumer': true }
+  if (deadLettersTo === null) return plain
+  const common = { ...plain, 'x-dead-letter-exchange': deadLettersTo }
   // At-least-once requires a quorum queue, and an overflow policy that rejects messages instead of dropping them.
   return topology.queueType === 'quorum'
     ? { ...common, 'x-dead-letter-strategy': 'at-least-once', 'x-overflow': 'reject-publish' }
@@ -38,27 +40,54 @@ export interface QueueStats {
   readonly consumers: number
   /** Messages ready in the dead-letter queue. */
   readonly dead: number
+  /** Messages in the parking-lot queue; 0 without one. */
+  readonly parked: number
+}
+
+/**
+ * Declares the dead-letter queue with its own dead-letter exchange and parking-lot queue. Classic queues have no delivery limit, and get none.
+ *
+ * @returns the number of parked messages
+ * @throws AMQPChannelError PRECONDITION_FAILED if the dead-letter queue exists without them
+ */
+export const declareParking = async (channel: Channel, topology: Topology): Promise<number> => {
+  if (topology.queueType === 'classic') return 0
+  const exchange = parkingExchange(topology)
+  const queue = parkingQueue(topology)
+  await channel.exchangeDeclare({ exchange, type: 'topic', durable: true })
+  const { messageCount } = await channel.queueDeclare({ queue, durable: true, arguments: { 'x-queue-type': 'quorum' } })
+  await channel.queueBind({ queue, exchange, routingKey: '#' })
+  await declareDeadLetterQueue(channel, topology, true)
+  return messageCount
+}
+
+const declareDeadLetterQueue = (channel: Channel, topology: Topology, parks: boolean) => {
+  const target = parks && topology.queueType === 'quorum' ? parkingExchange(topology) : null
+  return channel.queueDeclare({
+    queue: deadLetterQueue(topology),
+    durable: true,
+    arguments: queueArguments(topology, target),
+  })
 }
 
 /**
  * Declares exchanges, queues and bindings; existing ones with the same arguments do not change. Those for dead letters are declared first,
  * so that no message can be dead-lettered before they exist.
  *
+ * @param parks false if the dead-letter queue exists without a parking-lot queue
  * @returns statistics of the queues, which the declarations return anyway
  * @throws AMQPChannelError PRECONDITION_FAILED if one exists with other arguments
  */
-export const declareTopology = async (channel: Channel, topology: Topology): Promise<QueueStats> => {
-  const { exchange, queue, binding, queueType } = topology
+export const declareTopology = async (channel: Channel, topology: Topology, parks: boolean): Promise<QueueStats> => {
+  const { exchange, queue, binding } = topology
+  const parked = parks ? await declareParking(channel, topology) : 0
   await channel.exchangeDeclare({ exchange: deadLetterExchange(topology), type: 'topic', durable: true })
-  const dead = await channel.queueDeclare({
-    queue: deadLetterQueue(topology),
-    durable: true,
-    arguments: { 'x-queue-type': queueType, 'x-single-active-consumer': true },
-  })
+  const dead = await declareDeadLetterQueue(channel, topology, parks)
   await channel.queueBind({ queue: deadLetterQueue(topology), exchange: deadLetterExchange(topology), routingKey: '#' })
   await channel.exchangeDeclare({ exchange, type: 'topic', durable: true })
-  const live = await channel.queueDeclare({ queue, durable: true, arguments: queueArguments(topology) })
+  const arguments_ = queueArguments(topology, deadLetterExchange(topology))
+  const live = await channel.queueDeclare({ queue, durable: true, arguments: arguments_ })
   await channel.queueBind({ queue, exchange, routingKey: binding })
   await channel.queueBind({ queue, exchange, routingKey: binding, arguments: SECOND_BINDING })
-  return { ready: live.messageCount, consumers: live.consumerCount, dead: dead.messageCount }
+  return { ready: live.messageCount, consumers: live.consumerCount, dead: dead.messageCount, parked }
 }

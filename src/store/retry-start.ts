@@ -31,7 +31,7 @@ export const retryStart = async (
       return await attempt()
     } catch (error) {
       const { message } = error as GatewayError
-      if (performance.now() - from >= waitMs(error as GatewayError)) throw error
+      if (performance.now() - startedAt >= waitMs(error as GatewayError)) throw error
       if (message !== warned) onWarning(`waiting for the database: ${message}, retrying`)
       warned = message
     }

@@ -6,8 +6,17 @@ import { failpointProgram } from '../../support/harness/program.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
 import { countMessages, messageRows, rejectedRows } from '../../support/servers/database.ts'
-import { type ControlledBroker, controlledBroker, erlangBinary } from '../../support/servers/rabbitmq.ts'
-import { KEY, openStage, type Stage, type StageOptions } from '../../support/stages/stage.ts'
+import { startGateway } from '../../support/servers/gateway.ts'
+import {
+  type ControlledBroker,
+  controlledBroker,
+  deleteNames,
+  erlangBinary,
+  uniqueNames,
+  withChannel,
+} from '../../support/servers/rabbitmq.ts'
+import { metric } from '../../support/stages/rooms.ts'
+import { brokerEnv, KEY, openStage, type Stage, type StageOptions } from '../../support/stages/stage.ts'
 
 const test = suite('dead-letters')
 
@@ -73,12 +82,21 @@ test('messages of the dead-letter queue are read back: valid ones once, invalid 
     }
   }))
 
-/** Sets a policy by which a queue gives a message up after its second failed delivery. */
-const limitDeliveries = async (queue: string): Promise<void> => {
-  const pattern = `^${queue.replaceAll('.', '\\.')}$`
+/** Sets a policy by which queues give a message up after its second failed delivery. */
+const limitDeliveries = async (queue: string, end = '$'): Promise<void> => {
+  const pattern = `^${queue.replaceAll('.', '\\.')}${end}`
   const texts = ['/', queue, pattern, '{"delivery-limit":1}', '0', 'queues', 'test'].map(erlangBinary)
   assert.is(await broker.evaluate(`rabbit_policy:parse_set(${texts.join()})`), 'ok')
 }
+
+const CRASH = { FAILPOINT_STAGE: 'in_transaction', FAILPOINT_NTH: '1' }
+
+const publishDead = (exchange: string): Promise<void> =>
+  withChannel(broker.url, async (channel) => {
+    await channel.confirmSelect()
+    const envelope = { exchange: `${exchange}.dead`, routingKey: KEY, durable: true }
+    await channel.basicPublish(envelope, '{"event_id":"dead","message_id":"1"}')
+  })
 
 const unlimitDeliveries = (queue: string): Promise<string> =>
   broker.evaluate(`rabbit_policy:delete(${['/', queue, 'test'].map(erlangBinary).join()})`)
@@ -124,5 +142,47 @@ for (const stageName of ['committed', 'in_transaction'] as const) {
       },
     ))
 }
+
+test('a dead letter that the broker gives up on as well is parked, not deleted, whatever the number of crashes', () =>
+  onStage({ gateway: { entry: failpointProgram() }, env: CRASH }, async (stage) => {
+    const { names, gateway } = stage
+    await limitDeliveries(names.queue, '')
+    await publishDead(names.exchange)
+    for (let crash = 0; crash < 2; crash++) {
+      await until(() => !gateway.running, { what: 'the crash' })
+      assert.is(await broker.queueDepth(`${names.queue}.dead`), 1)
+      await gateway.restart()
+    }
+    await until(async () => (await broker.queueDepth(`${names.queue}.parked`)) === 1, { what: 'the parked message' })
+    await gateway.restart({ FAILPOINT_STAGE: undefined })
+    await gateway.ready()
+    await until(async () => (await metric(gateway, 'gateway_dead_letter_messages_parked')) === 1, {
+      what: 'its metric',
+    })
+    await unlimitDeliveries(names.queue)
+  }))
+
+test('a dead-letter queue of an earlier version is kept and consumed, with one warning', async () => {
+  const names = uniqueNames('earlier')
+  const queue = `${names.queue}.dead`
+  await withChannel(broker.url, (channel) =>
+    channel.queueDeclare({
+      queue,
+      durable: true,
+      arguments: { 'x-queue-type': 'quorum', 'x-single-active-consumer': true },
+    }),
+  )
+  const gateway = await startGateway({ env: brokerEnv(broker.url, names) })
+  try {
+    await gateway.ready()
+    await publishDead(names.exchange)
+    await until(() => countMessages(gateway.dbFile) === 1, { what: 'the dead letter' })
+    const warnings = gateway.logs().filter(({ msg }) => msg?.startsWith('a delivery limit can delete dead letters'))
+    assert.is(warnings.length, 1, gateway.output())
+  } finally {
+    await gateway.dispose()
+    await deleteNames(broker.url, names)
+  }
+})
 
 test.run()

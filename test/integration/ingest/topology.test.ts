@@ -37,7 +37,11 @@ const rows = async (
   source: string,
   { exchange, queue }: Names,
 ): Promise<string[][]> => {
-  const names = [exchange, `${exchange}.dead`, queue, `${queue}.dead`].map(erlangBinary).join()
+  const kinds = ['', '.dead', '.parked']
+  const names = kinds
+    .flatMap((kind) => [exchange + kind, queue + kind])
+    .map(erlangBinary)
+    .join()
   const format = columns.map((name) => (/^[A-Z]Name$/.test(name) ? '~s' : '~0p')).join('|')
   const text = await broker.evaluate(`base64:encode_to_string(lists:flatten([io_lib:format("${format}~n", [${columns}])
     || ${pattern} <- ${source}, lists:member(${columns[0]}, [${names}])]))`)
@@ -51,7 +55,7 @@ const queuesOf = (names: Names) =>
     '[{name, {resource, _, queue, QName}}, {durable, Durable}, {auto_delete, AutoDelete}, {type, Type}, {arguments, Arguments}]',
     `[rabbit_amqqueue:info(Q, [name, durable, auto_delete, type, arguments])
       || {ok, Q} <- [rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, Name))
-      || Name <- [${[names.queue, `${names.queue}.dead`].map(erlangBinary)}]]]`,
+      || Name <- [${[names.queue, `${names.queue}.dead`, `${names.queue}.parked`].map(erlangBinary)}]]]`,
     names,
   )
 
@@ -93,27 +97,33 @@ for (const type of ['quorum', 'classic'] as const) {
         bindings: await bindingsOf(names),
       })
       const dead = [argument('x-queue-type', type), argument('x-single-active-consumer', true)]
-      const own = [
-        argument('x-dead-letter-exchange', `${exchange}.dead`),
+      const deadLettersTo = (target: string) => [
+        argument('x-dead-letter-exchange', target),
         ...(type === 'quorum'
           ? [argument('x-dead-letter-strategy', 'at-least-once'), argument('x-overflow', 'reject-publish')]
           : []),
         ...dead,
       ]
+      const own = deadLettersTo(`${exchange}.dead`)
+      // A classic queue has no delivery limit.
+      const parks = type === 'quorum'
       const expected = {
         queues: [
           [queue, 'true', 'false', type, ...own.sort()],
-          [`${queue}.dead`, 'true', 'false', type, ...dead],
+          [`${queue}.dead`, 'true', 'false', type, ...(parks ? deadLettersTo(`${exchange}.parked`).sort() : dead)],
+          ...(parks ? [[`${queue}.parked`, 'true', 'false', type, argument('x-queue-type', type)]] : []),
         ],
         exchanges: [
           [exchange, 'topic', 'true', 'false', 'false'],
           [`${exchange}.dead`, 'topic', 'true', 'false', 'false'],
+          ...(parks ? [[`${exchange}.parked`, 'topic', 'true', 'false', 'false']] : []),
           [queue, 'fanout', 'true', 'true', 'true'],
         ],
         bindings: [
           [exchange, queue, 'notifications.frontend.#', '[]'],
           [exchange, queue, 'notifications.frontend.#', SECOND_BINDING],
           [`${exchange}.dead`, `${queue}.dead`, '#', '[]'],
+          ...(parks ? [[`${exchange}.parked`, `${queue}.parked`, '#', '[]']] : []),
           [queue, exchange, '', '[]'],
         ],
       }
@@ -153,6 +163,7 @@ test('an exchange that is deleted under a consumer, without a notification, is d
     await withChannel(broker.url, async (channel) => {
       await channel.exchangeDelete({ exchange })
       await channel.exchangeDelete({ exchange: `${exchange}.dead` })
+      await channel.exchangeDelete({ exchange: `${exchange}.parked` })
     })
     const publish = (): Promise<unknown> =>
       withChannel(broker.url, async (channel) => {
@@ -168,7 +179,7 @@ test('an exchange that is deleted under a consumer, without a notification, is d
     await stage.stored(1)
     assert.equal(
       (await exchangesOf(stage.names)).map(([name]) => name),
-      [exchange, `${exchange}.dead`, stage.names.queue],
+      [exchange, `${exchange}.dead`, `${exchange}.parked`, stage.names.queue],
     )
     await stage.gateway.ready()
     assert.is(messageRows(stage.gateway.dbFile).length, 1)

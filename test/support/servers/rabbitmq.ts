@@ -407,6 +407,7 @@ export const queueReady = (url: string, queue: string): Promise<{ messages: numb
 /** Deletes a test's exchange and queue, with their dead-letter counterparts, if they exist. */
 export const deleteNames = (url: string, { exchange, queue }: Pick<Names, 'exchange' | 'queue'>): Promise<void> =>
   withChannel(url, async (channel) => {
-    for (const name of [queue, `${queue}.dead`]) await channel.queueDelete({ queue: name })
-    for (const name of [exchange, `${exchange}.dead`]) await channel.exchangeDelete({ exchange: name })
+    for (const name of [queue, `${queue}.dead`, `${queue}.parked`]) await channel.queueDelete({ queue: name })
+    for (const name of [exchange, `${exchange}.dead`, `${exchange}.parked`])
+      await channel.exchangeDelete({ exchange: name })
   })
