@@ -257,6 +257,15 @@ export class Reader {
     this.#stream?.close()
   }
 
+  /** Stops reading from the socket of this connection; `resume` continues. */
+  pause(): void {
+    this.#stream?.pause()
+  }
+
+  resume(): void {
+    this.#stream?.resume()
+  }
+
   /** Stops permanently. */
   async stop(): Promise<void> {
     this.#stopped.abort()

@@ -1,0 +1,185 @@
+import { until } from '../harness/wait.ts'
+import { holdWriteLock } from '../servers/database.ts'
+import { type Gateway, workersOf } from '../servers/gateway.ts'
+import type { Line } from '../servers/proxy.ts'
+import { type Broker, type ControlledBroker, erlangBinary, type Names, withChannel } from '../servers/rabbitmq.ts'
+import type { TinyDisk } from '../servers/tiny-disk.ts'
+import type { NamedFault } from './observe.ts'
+import type { SoakReader } from './soak-readers.ts'
+
+/** What the faults of a soak act on. */
+export type SoakStage = {
+  readonly gateway: Gateway
+  readonly workers: number
+  readonly broker: ControlledBroker
+  /** The broker's process, if it belongs to this soak alone. */
+  readonly node: Broker | null
+  /** Between the gateway and the broker. */
+  readonly proxy: Line
+  readonly names: Names
+  readonly disk: TinyDisk | null
+  readonly readers: readonly SoakReader[]
+}
+
+type Undo = () => Promise<unknown> | unknown
+
+export type SoakFault = {
+  /** What it needs beside a gateway, a database and a proxied broker. */
+  readonly needs?: 'node' | 'disk'
+  /** What is in /readyz and the metrics if it lasts; absent if it passes by itself or has no component. */
+  readonly named?: NamedFault | ((stage: SoakStage) => NamedFault | undefined)
+  /** Begins the fault. @param pick from 0 up to 1, to choose a victim. @returns what ends it */
+  begin(stage: SoakStage, pick: number): Promise<Undo> | Undo
+}
+
+const BROKER_LOST: NamedFault = { component: 'consumer', code: 'broker_unreachable' }
+
+const choose = <T>(values: readonly T[], pick: number): T => values[Math.floor(pick * values.length)]!
+
+/** A worker process, or the only process. */
+const victimOf = ({ gateway, workers }: SoakStage, pick: number): number =>
+  workers === 1 ? gateway.pid : choose(workersOf(gateway), pick)
+
+/** Resolves when the gateway has all its workers, none of them this one. */
+const replaced = ({ gateway, workers }: SoakStage, pid: number): Promise<unknown> =>
+  until(() => workersOf(gateway).length === workers && !workersOf(gateway).includes(pid), { what: 'a new worker' })
+
+const isGone = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch {
+    return true
+  }
+}
+
+/** Every fault that a soak can inject, by its name in `--faults`. */
+export const SOAK_FAULTS = {
+  worker_killed: {
+    async begin(stage, pick) {
+      const { gateway, workers } = stage
+      if (workers === 1) {
+        await gateway.kill9()
+        return () => gateway.restart()
+      }
+      const pid = victimOf(stage, pick)
+      process.kill(pid, 'SIGKILL')
+      await until(() => gateway.logs().some((line) => line.msg === 'worker exited, restarting' && line.pid === pid), {
+        what: `the log line about worker ${pid}`,
+      })
+      return () => replaced(stage, pid)
+    },
+  },
+  gateway_killed: {
+    async begin({ gateway }) {
+      await gateway.kill9()
+      return () => gateway.restart()
+    },
+  },
+  gateway_restarted: {
+    async begin({ gateway }) {
+      const { code } = await gateway.term()
+      if (code !== 0) throw new Error(`the gateway ended with ${code} after SIGTERM`)
+      return () => gateway.restart()
+    },
+  },
+  worker_frozen: {
+    named: ({ workers }) => (workers === 1 ? undefined : { component: 'workers', code: 'worker_unresponsive' }),
+    begin(stage, pick) {
+      const pid = victimOf(stage, pick)
+      process.kill(pid, 'SIGSTOP')
+      // It can have been killed as unresponsive meanwhile.
+      return () => isGone(pid) || process.kill(pid, 'SIGCONT')
+    },
+  },
+  connections_dropped: {
+    begin({ proxy }) {
+      proxy.reset()
+      return () => undefined
+    },
+  },
+  connection_silent: {
+    named: BROKER_LOST,
+    begin({ proxy }) {
+      proxy.freeze()
+      return () => proxy.thaw()
+    },
+  },
+  broker_killed: {
+    needs: 'node',
+    named: BROKER_LOST,
+    async begin({ node }) {
+      await node!.kill9()
+      return () => node!.start()
+    },
+  },
+  broker_restarted: {
+    needs: 'node',
+    named: BROKER_LOST,
+    async begin({ node }) {
+      await node!.stop()
+      return () => node!.start()
+    },
+  },
+  broker_frozen: {
+    needs: 'node',
+    named: BROKER_LOST,
+    begin({ node }) {
+      node!.freeze()
+      return () => node!.thaw()
+    },
+  },
+  binding_deleted: {
+    async begin({ broker, names: { exchange, queue, binding } }) {
+      await withChannel(broker.url, (channel) => channel.queueUnbind({ exchange, queue, routingKey: binding }))
+      return () => undefined
+    },
+  },
+  consumer_cancelled: {
+    async begin({ broker, names: { queue } }) {
+      // RabbitMQ cancels consumers of a queue that ends, which would lose messages. So its channel sends the frame alone.
+      await broker.evaluate(`begin
+        {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, ${erlangBinary(queue)})),
+        [begin
+          {dictionary, Dictionary} = process_info(element(1, C), dictionary),
+          [Supervisor | _] = proplists:get_value('$ancestors', Dictionary),
+          {writer, Writer, _, _} = lists:keyfind(writer, 1, supervisor2:which_children(Supervisor)),
+          rabbit_writer:send_command(Writer, {'basic.cancel', element(2, C), true})
+        end || C <- rabbit_amqqueue:consumers(Q)]
+      end`)
+      return () => undefined
+    },
+  },
+  write_lock_held: {
+    named: { component: 'store_write', code: 'storage_busy' },
+    begin({ gateway }) {
+      const lock = holdWriteLock(gateway.dbFile)
+      return () => lock.release()
+    },
+  },
+  disk_full: {
+    needs: 'disk',
+    named: { component: 'store_write', code: 'storage_unavailable' },
+    begin({ disk }) {
+      disk!.fill()
+      return () => disk!.free()
+    },
+  },
+  reader_paused: {
+    begin({ readers }, pick) {
+      const reader = choose(readers, pick)
+      reader.pause()
+      return () => reader.resume()
+    },
+  },
+  reader_disconnected: {
+    begin({ readers }) {
+      for (const reader of readers) reader.drop()
+      return () => undefined
+    },
+  },
+} satisfies Record<string, SoakFault>
+
+export type FaultKind = keyof typeof SOAK_FAULTS
+
+export const FAULT_KINDS = Object.keys(SOAK_FAULTS) as FaultKind[]

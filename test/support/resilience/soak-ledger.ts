@@ -1,0 +1,76 @@
+import type { Outcome, Violation } from './oracle.ts'
+
+/** One fault that was injected. Times are in milliseconds; null if that was not awaited. */
+export type Round = {
+  readonly round: number
+  readonly kind: string
+  readonly lasts: boolean
+  readonly heldMs: number
+  readonly namedMs: number | null
+  readonly clearedMs: number | null
+  readonly error: string | null
+}
+
+export type Ledger = {
+  readonly seed: number
+  readonly workers: number
+  readonly seconds: number
+  readonly rounds: readonly Round[]
+  readonly outcome: Outcome
+  readonly reconnects: number
+  /** From the oracle. */
+  readonly violations: readonly Violation[]
+  /** The command that repeats this run. */
+  readonly command: string
+}
+
+/** True if nothing is lost or duplicated, and each fault was reported and cleared in time. */
+export const isClean = ({ rounds, violations }: Ledger): boolean =>
+  violations.length === 0 && rounds.every(({ error }) => error === null)
+
+const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`
+
+export const renderRound = ({ round, kind, lasts, heldMs, namedMs, clearedMs, error }: Round): string => {
+  const parts = [
+    `round ${round}`,
+    kind,
+    lasts ? 'until it was reported' : 'briefly',
+    `held ${seconds(heldMs)}`,
+    ...(namedMs === null ? [] : [`reported after ${seconds(namedMs)}`]),
+    ...(clearedMs === null ? [] : [`cleared after ${seconds(clearedMs)}`]),
+    ...(error === null ? [] : [`VIOLATION ${error}`]),
+  ]
+  return parts.join(', ')
+}
+
+/** Returns the ledger as lines of text. */
+export const renderLedger = (ledger: Ledger): string => {
+  const { seed, workers, outcome, rounds, violations, reconnects, command } = ledger
+  const { confirmed, invalid, rows, quarantined, readers } = outcome
+  const kinds = Map.groupBy(rounds, ({ kind }) => kind)
+  const counted = (clause: Violation['clause']): number => violations.filter((one) => one.clause === clause).length
+  const lines: [string, string | number][] = [
+    ['seed', seed],
+    ['workers', workers],
+    ['seconds', Math.round(ledger.seconds)],
+    ['rounds', rounds.length],
+    ['messages confirmed', confirmed.length + invalid.length],
+    ['rows', rows.length],
+    ['quarantined', quarantined.length],
+    ['duplicates', counted('duplicate')],
+    ['losses', counted('lost')],
+    ['readers', `${readers.length}, with ${readers.reduce((sum, { ids }) => sum + ids.length, 0)} messages`],
+    ['reconnects', reconnects],
+    ['integrity_check', outcome.integrity],
+    ['faults', [...kinds].map(([kind, of]) => `${kind} ${of.length}`).join(', ')],
+  ]
+  const wrong = [
+    ...violations.map(({ clause, text }) => `VIOLATION ${clause}: ${text}`),
+    ...rounds.filter(({ error }) => error !== null).map(renderRound),
+  ]
+  return [
+    ...lines.map(([name, value]) => `${name.padEnd(20)}${value}`),
+    ...wrong,
+    isClean(ledger) ? 'ok' : `repeat it with: ${command}`,
+  ].join('\n')
+}

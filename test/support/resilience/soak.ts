@@ -1,0 +1,183 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { until } from '../harness/wait.ts'
+import { inDatabase } from '../servers/database.ts'
+import { startGateway } from '../servers/gateway.ts'
+import { startProxy } from '../servers/proxy.ts'
+import {
+  type Broker,
+  type ControlledBroker,
+  controlledBroker,
+  deleteNames,
+  startBroker,
+  uniqueNames,
+} from '../servers/rabbitmq.ts'
+import { mountTinyDisk, noTinyDisk } from '../servers/tiny-disk.ts'
+import { brokerEnv } from '../stages/stage.ts'
+import { faultCleared, faultNamed } from './observe.ts'
+import { type Outcome, storedIn, violationsOf } from './oracle.ts'
+import { FAULT_KINDS, type FaultKind, SOAK_FAULTS, type SoakFault, type SoakStage } from './soak-faults.ts'
+import type { Ledger, Round } from './soak-ledger.ts'
+import { type PlannedFault, planOf } from './soak-plan.ts'
+import { SoakReader } from './soak-readers.ts'
+import { openSources, type Source } from './sources.ts'
+
+export type SoakOptions = {
+  readonly seed: number
+  /** How long new faults begin. */
+  readonly seconds: number
+  readonly kinds: readonly FaultKind[]
+  /** True to start a broker of its own, which can then be killed. */
+  readonly ownBroker: boolean
+  /** Pause of a publisher after each confirmation. */
+  readonly everyMs: number
+  readonly onRound: (round: Round) => void
+  /** The program that runs as the gateway; the one of this run if absent. */
+  readonly entry?: string
+}
+
+const faultOf = (kind: FaultKind): SoakFault => SOAK_FAULTS[kind]
+
+/** Returns the kinds that can be injected here. */
+export const possibleKinds = (ownBroker: boolean): FaultKind[] => {
+  const noDisk = noTinyDisk() !== null
+  return FAULT_KINDS.filter((kind) => {
+    const { needs } = faultOf(kind)
+    return !(needs === 'disk' && noDisk) && !(needs === 'node' && !ownBroker)
+  })
+}
+
+/** What the messages and the database of so many seconds need, and the same again. */
+const diskBytes = (seconds: number): number => (96 + Math.ceil(seconds / 8)) * 1024 * 1024
+
+/** Resolves when each publisher has had another confirmation. */
+const progress = async (sources: readonly Source[]): Promise<void> => {
+  const before = sources.map(({ count }) => count)
+  const behind = (): Source[] => sources.filter(({ count }, index) => count <= before[index]!)
+  await until(() => behind().length === 0, {
+    what: 'each publisher goes on',
+    saw: () => behind().map(({ event_id, lastError }) => `${event_id}: ${lastError}`),
+  })
+}
+
+/** Injects one fault, ends it, and waits until everything works again. */
+const endure = async (
+  stage: SoakStage,
+  sources: readonly Source[],
+  { kind, pick, lasts, holdMs }: PlannedFault,
+): Promise<Omit<Round, 'round'>> => {
+  const fault = faultOf(kind)
+  const named = typeof fault.named === 'function' ? fault.named(stage) : fault.named
+  let namedMs: number | null = null
+  let clearedMs: number | null = null
+  const errors: string[] = []
+  const attempt = (work: Promise<unknown>): Promise<unknown> =>
+    work.catch((error: Error) => void errors.push(error.message))
+  const begun = Date.now()
+  const end = await fault.begin(stage, pick)
+  if (lasts && named !== undefined) {
+    await attempt(faultNamed(stage.gateway, named, begun))
+    namedMs = Date.now() - begun
+  }
+  await sleep(holdMs)
+  const heldMs = Date.now() - begun
+  await end()
+  const ended = Date.now()
+  await attempt(faultCleared(stage.gateway, ended, stage.workers))
+  clearedMs = Date.now() - ended
+  await attempt(progress(sources))
+  const error = errors.length === 0 ? null : errors.join('; ')
+  return { kind, lasts: lasts && named !== undefined, heldMs, namedMs, clearedMs, error }
+}
+
+/** Waits until nothing is on its way, so that what is missing then is lost. */
+const settle = async (stage: SoakStage): Promise<void> => {
+  const { broker, gateway, names, readers } = stage
+  for (const queue of [names.queue, `${names.queue}.dead`]) {
+    let left: unknown
+    await until(async () => (left = await broker.queueDepth(queue)) === 0, {
+      what: `${queue} is empty`,
+      saw: () => left,
+    })
+  }
+  const last = inDatabase(gateway.dbFile, (db) => db.prepare('SELECT max(db_id) FROM message').pluck().get()) as number
+  // The oracle reports a reader that does not arrive there.
+  for (const reader of readers) if (reader.events === null) await reader.waitForId(last).catch(() => undefined)
+}
+
+/** Runs until the time is over, then judges. */
+const trial = async (stage: SoakStage, sources: readonly Source[], options: SoakOptions, now: { is: string }) => {
+  const { seed, kinds, seconds, onRound } = options
+  const readers = stage.readers as SoakReader[]
+  const join = (name: string, events: readonly string[] | null, cursor = 0): void =>
+    void readers.push(new SoakReader(stage.gateway, name, events, cursor).start())
+  const events = sources.map(({ event_id }) => event_id)
+  join('all', null)
+  join('two events', events.slice(0, 2))
+  join('one event', events.slice(2))
+  for (const source of sources) source.start()
+  await progress(sources)
+  const rounds: Round[] = []
+  const deadline = performance.now() + seconds * 1_000
+  for (const planned of planOf(seed, kinds).faults) {
+    if (performance.now() >= deadline) break
+    await sleep(planned.quietMs)
+    now.is = `round ${rounds.length + 1} (${planned.kind})`
+    const round = { round: rounds.length + 1, ...(await endure(stage, sources, planned)) }
+    rounds.push(round)
+    onRound(round)
+    if (rounds.length === 2) join('late', null, stage.readers[0]!.ids.at(-1))
+  }
+  now.is = 'the end'
+  for (const source of sources) await source.stop()
+  await settle(stage)
+  const outcome: Outcome = {
+    confirmed: sources.flatMap(({ confirmed }) => confirmed),
+    invalid: sources.flatMap(({ invalid }) => invalid),
+    ...storedIn(stage.gateway.dbFile),
+    readers: readers.map((reader) => reader.outcome),
+  }
+  return { rounds, outcome, reconnects: readers.reduce((sum, { connections }) => sum + connections - 1, 0) }
+}
+
+/** The command that repeats a run. */
+const commandOf = ({ seed, seconds, kinds }: SoakOptions): string => {
+  const all = kinds.length === FAULT_KINDS.length ? '' : ` --faults ${kinds.join()}`
+  return `npm run soak -- --seed ${seed} --seconds ${seconds}${all}`
+}
+
+/** Injects random faults into a gateway under load, and checks that nothing is lost and each fault is reported. */
+export const soak = async (options: SoakOptions): Promise<Ledger> => {
+  const { seed, seconds, kinds, ownBroker, everyMs, entry } = options
+  const { workers } = planOf(seed, kinds)
+  const from = performance.now()
+  const cleanUp: (() => Promise<unknown>)[] = []
+  try {
+    const node: Broker | null = ownBroker ? await startBroker() : null
+    const broker: ControlledBroker = node ?? (await controlledBroker())
+    cleanUp.push(() => broker.dispose())
+    const disk = kinds.includes('disk_full') ? mountTinyDisk(diskBytes(seconds)) : null
+    if (disk) cleanUp.push(() => disk.dispose())
+    const proxy = await startProxy(broker.port)
+    cleanUp.push(() => proxy.close())
+    const names = uniqueNames('soak')
+    const env = { ...brokerEnv(`amqp://guest:guest@127.0.0.1:${proxy.port}`, names), WORKERS: String(workers) }
+    const gateway = await startGateway({ env, ...(disk && { dataDir: disk.dir }), ...(entry && { entry }) })
+    cleanUp.push(() => gateway.dispose())
+    if (!ownBroker) cleanUp.push(() => deleteNames(broker.url, names))
+    await gateway.ready()
+    const now = { is: 'the start' }
+    const { exchange } = names
+    const sources = openSources({ brokerUrl: broker.url, exchange, gateway, everyMs, during: () => now.is })
+    const readers: SoakReader[] = []
+    cleanUp.push(() => Promise.all([...sources.map((one) => one.close()), ...readers.map((one) => one.stop())]))
+    const stage: SoakStage = { gateway, workers, broker, node, proxy, names, disk, readers }
+    const judged = await trial(stage, sources, options, now)
+    return {
+      ...{ seed, workers, command: commandOf(options), ...judged },
+      seconds: (performance.now() - from) / 1_000,
+      violations: violationsOf(judged.outcome),
+    }
+  } finally {
+    for (const undo of cleanUp.reverse()) await undo()
+  }
+}
