@@ -9,7 +9,7 @@ import { tlsOptions } from './tls.ts'
 /** Largest frame that RabbitMQ allows by default, in bytes. */
 const FRAME_MAX = 131_072
 /** Range of the delay between attempts, in milliseconds. */
-const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
+const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
 /** Timeout of an orderly close, in milliseconds: a connection that is frozen or blocked by an alarm would never complete it. */
 const CLOSE_TIMEOUT_MS = 1_000
 
@@ -54,7 +54,7 @@ export interface ReconnectingConnectionOptions {
  * - connecting → open: the connection is open.
  * - connecting → waiting: the attempt failed; `onError` is called.
  * - open → waiting: `use` rejected, usually because `lost` did, and `onError` is called; or `use` resolved although `stop` was not called.
- * - waiting → connecting: the delay is over. It doubles each time up to 10 seconds, and is reset by `ready`.
+ * - waiting → connecting: the delay is over. It doubles each time up to 5 seconds, and is reset by `ready`.
  * - any → stopped: `stop` is called. It ends an attempt or a delay at once. An open connection is closed after `use` has resolved, within 1
  *   second, and then destroyed. Errors are no longer reported.
  */
