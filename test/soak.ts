@@ -4,6 +4,7 @@
  */
 import { parseArgs } from 'node:util'
 import { ensureWebBundle } from '../src/http/web-assets.ts'
+import { bundleProgram } from './support/harness/bundle.ts'
 import { provision } from './support/harness/provision.ts'
 import { possibleKinds, soak } from './support/resilience/soak.ts'
 import { FAULT_KINDS, type FaultKind } from './support/resilience/soak-faults.ts'
@@ -45,6 +46,7 @@ const left = FAULT_KINDS.filter((kind) => !kinds.includes(kind))
 process.stdout.write(`seed ${seed}, ${seconds} s${left.length === 0 ? '' : `, without ${left.join(', ')}`}\n`)
 const ledger = await soak({
   ...{ seed, seconds, kinds, ownBroker: true, everyMs: 10 },
+  entry: await bundleProgram(),
   onRound: (round) => void process.stdout.write(`${renderRound(round)}\n`),
 })
 process.stdout.write(`\n${renderLedger(ledger)}\n`)

@@ -24,6 +24,8 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   'resilience/kill.test.ts': { 'fixed wait': [1, 'a random moment of a start, by the length of the one before'] },
   'support/clients/attacker.ts': { 'fixed wait': [2, 'the pace of slow requests'] },
   'support/clients/load.ts': { 'fixed wait': [1, 'the pace of a publisher'] },
+  'support/resilience/soak.ts': { 'fixed wait': [2, 'the pace of a soak, and how long it runs'] },
+  'support/resilience/sources.ts': { 'fixed wait': [1, 'the pace of a publisher'] },
   'support/clients/seam-client.ts': { 'fixed wait': [1, 'how long a visitor stays'] },
   'support/clients/sse.ts': { 'fixed wait': [1, 'the delay of a reconnect, as a browser has it'] },
   'support/harness/wait.ts': { 'fixed wait': [1, 'between two looks of the one loop that waits'] },

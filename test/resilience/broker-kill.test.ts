@@ -5,7 +5,8 @@ import { assertNothingLost, IdReader, Load } from '../support/clients/load.ts'
 import { PikaPublisher } from '../support/clients/pika.ts'
 import { suite } from '../support/harness/suite.ts'
 import { runs } from '../support/harness/tier.ts'
-import { getJson, type Json, postJson, until } from '../support/harness/wait.ts'
+import { getJson, postJson, until } from '../support/harness/wait.ts'
+import { faultCleared, faultNamed } from '../support/resilience/observe.ts'
 import { messageRows } from '../support/servers/database.ts'
 import { type Gateway, RUN_WORKERS, startGateway } from '../support/servers/gateway.ts'
 import { type Broker, type Names, startBroker, uniqueNames } from '../support/servers/rabbitmq.ts'
@@ -31,8 +32,6 @@ test.after(async () => {
   await broker?.dispose()
 })
 
-const faultsOf = async (from: Gateway): Promise<Json[]> => (await getJson(`${from.url}/readyz`)).body.faults ?? []
-
 /** Publishes and reads during `rounds` outages of the broker, then counts the messages. */
 const survive = async (event_id: string, rounds: number, end: () => Promise<void>): Promise<void> => {
   const agent = new PikaPublisher({ url: broker.url, exchange: names.exchange, mandatory: true, retry: true })
@@ -42,15 +41,12 @@ const survive = async (event_id: string, rounds: number, end: () => Promise<void
     for (const one of [load, ...readers]) one.start()
     for (let round = 0; round < rounds; round++) {
       await load.more(100 + Math.floor(Math.random() * 100))
+      const startedAt = Date.now()
       await end()
       assert.is((await getJson(`${gateway.url}/livez`)).status, 200)
-      const fault = await until(
-        async () => (await faultsOf(gateway)).find(({ component }) => component === 'consumer'),
-        { what: 'the fault of the consumer' },
-      )
-      assert.is(fault.code, 'broker_unreachable')
+      await faultNamed(gateway, { component: 'consumer', code: 'broker_unreachable' }, startedAt)
       await broker.start()
-      await gateway.ready()
+      await faultCleared(gateway, Date.now(), RUN_WORKERS)
     }
     await load.more(100)
     await load.stop()
@@ -84,10 +80,9 @@ test('during a memory alarm publishing is refused immediately, while queued mess
     for (const answer of answers) assert.match(answer, '503 publish_confirm_timeout: RabbitMQ has an alarm')
     assert.ok(answers.length <= RUN_WORKERS, `each connection learns it by its first message: ${answers.length}`)
     await until(() => messageRows(stage.gateway.dbFile, 'queued').length === 300, { what: 'what was queued' })
-    const fault = await until(async () => (await faultsOf(stage.gateway)).find(({ code }) => code === 'broker_blocked'))
-    assert.is(fault.component, 'publisher')
+    await faultNamed(stage.gateway, { component: 'publisher', code: 'broker_blocked' })
     await broker.alarmOff()
-    await stage.gateway.ready()
+    await faultCleared(stage.gateway, Date.now(), RUN_WORKERS)
     assert.is((await postJson(url, { message_id: 'after' })).status, 202)
     await until(() => messageRows(stage.gateway.dbFile, 'alarm').some(({ message_id }) => message_id === 'after'))
   } finally {

@@ -8,8 +8,9 @@ import { assertNothingLost, IdReader, Load } from '../support/clients/load.ts'
 import { PikaPublisher } from '../support/clients/pika.ts'
 import { suite } from '../support/harness/suite.ts'
 import { getJson, type Json, postJson, tempDir, until } from '../support/harness/wait.ts'
+import { faultCleared, faultNamed } from '../support/resilience/observe.ts'
 import { countMessages, holdWriteLock, integrityOf, messageRows } from '../support/servers/database.ts'
-import { type Gateway, startGateway, workersOf } from '../support/servers/gateway.ts'
+import { type Gateway, RUN_WORKERS, startGateway, workersOf } from '../support/servers/gateway.ts'
 import { type ControlledBroker, controlledBroker, erlangBinary, queueReady } from '../support/servers/rabbitmq.ts'
 import { KEY, openStage, type Stage } from '../support/stages/stage.ts'
 
@@ -25,14 +26,8 @@ test.after(async () => {
   await broker?.dispose()
 })
 
-const storageFault = (gateway: Gateway, code: string): Promise<Json> =>
-  until(
-    async () => {
-      const { body } = await getJson(`${gateway.url}/readyz`)
-      return body.faults?.find((fault: Json) => fault.component === 'store_write' && fault.code === code)
-    },
-    { what: `the fault ${code}` },
-  )
+const storageFault = (gateway: Gateway, code: string, startedAt?: number): Promise<Json> =>
+  faultNamed(gateway, { component: 'store_write', code }, startedAt)
 
 /** A small file system in memory, or why there can be none. */
 const mountSmall = (): { dir: string; unmount(): void } | string => {
@@ -68,8 +63,9 @@ else {
       await stage.stored(10)
       const ballast = join(small.dir, 'ballast')
       fill(ballast)
+      const startedAt = Date.now()
       await stage.publish(bodies.slice(10))
-      const fault = await storageFault(gateway, 'storage_unavailable')
+      const fault = await storageFault(gateway, 'storage_unavailable', startedAt)
       assert.ok(fault.hint.includes('disk'))
       const stored = countMessages(gateway.dbFile)
       assert.ok(stored < 40, `${stored} stored`)
@@ -77,8 +73,8 @@ else {
       await stream.next('heartbeat')
       assert.is((await getJson(`${gateway.url}/livez`)).status, 200)
       rmSync(ballast)
+      await faultCleared(gateway, Date.now(), RUN_WORKERS)
       await stage.stored(40)
-      await gateway.ready()
       // Without message_ids a second delivery would be visible, and so would a requeue that changes the order.
       const numbers = messageRows(gateway.dbFile).map(({ body }) => JSON.parse(body).n as number)
       assert.equal(
@@ -106,15 +102,15 @@ test('the gateway waits for a write lock of another process, and acknowledges no
     reader.start()
     await load.more(100)
     const lock = holdWriteLock(gateway.dbFile)
+    const startedAt = Date.now()
     const stored = countMessages(gateway.dbFile)
-    const fault = await storageFault(gateway, 'storage_busy')
-    assert.is(fault.component, 'store_write')
+    await storageFault(gateway, 'storage_busy', startedAt)
     await load.more(50)
     assert.is(countMessages(gateway.dbFile), stored)
     assert.ok((await broker.queueDepth(names.queue)) >= 50)
     assert.is((await getJson(`${gateway.url}/api/events`)).status, 200, 'reading goes on')
     lock.release()
-    await gateway.ready()
+    await faultCleared(gateway, Date.now(), RUN_WORKERS)
     await load.stop()
     await assertNothingLost(gateway.dbFile, [load], [reader])
     assert.is(reader.connections, 1)

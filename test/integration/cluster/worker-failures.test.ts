@@ -4,10 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, Load } from '../../support/clients/load.ts'
 import { PikaPublisher } from '../../support/clients/pika.ts'
-import { limit } from '../../support/harness/limits.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
-import { getJson, type HttpResult, type Json, until } from '../../support/harness/wait.ts'
+import { getJson, until } from '../../support/harness/wait.ts'
+import { anyAnswer, faultNamed } from '../../support/resilience/observe.ts'
 import { countMessages } from '../../support/servers/database.ts'
 import { type Gateway, startGateway, workersOf } from '../../support/servers/gateway.ts'
 import { queueReady, type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
@@ -152,36 +152,20 @@ test('the primary survives workers that are killed while it writes to them', () 
     assert.not.match(gateway.output(), /EPIPE|ERR_IPC|Uncaught|node:internal/)
   }))
 
-/** Returns the first answer of any worker: connections to one that hangs are not answered. */
-const anyAnswer = async (url: string): Promise<HttpResult> => {
-  const leave = new AbortController()
-  const asked = Array.from({ length: 8 }, () => getJson(url, { signal: leave.signal }))
-  const first = await Promise.any(asked)
-  leave.abort()
-  await Promise.allSettled(asked)
-  return first
-}
-
 test('a worker that hangs is named by /readyz within 10 s, does not stop /metrics, and is killed and replaced', async () => {
   const gateway = await startGateway({ env: { WORKERS: String(WORKERS), WORKER_TIMEOUT_SECONDS: '12' } })
   try {
     await publishEach(gateway, 100)
     assert.is(await metric(gateway, STORED), 100)
     const [victim] = workersOf(gateway)
+    const startedAt = Date.now()
     process.kill(victim!, 'SIGSTOP')
-    const fault = await until(
-      async () => {
-        const { body } = await anyAnswer(`${gateway.url}/readyz`)
-        return body.faults?.find(({ component }: Json) => component === 'workers')
-      },
-      { what: 'the fault in /readyz', timeoutMs: limit(10_000) },
-    )
-    assert.equal([fault.code, fault.message.includes(`pid ${victim}`)], ['worker_unresponsive', true], fault.message)
+    const fault = await faultNamed(gateway, { component: 'workers', code: 'worker_unresponsive' }, startedAt)
+    assert.match(fault.message, `pid ${victim}`)
     assert.ok(isRunning(victim!), 'it is named before it is killed')
     const { status, text } = await anyAnswer(`${gateway.url}/metrics`)
     assert.is(status, 200, text)
     assert.is(sampleOf(parseMetrics(text), STORED), 100, 'with the last known values of the worker that hangs')
-    assert.match(text, 'gateway_component_faults{component="workers",code="worker_unresponsive"}')
     await until(() => !isRunning(victim!) && workersOf(gateway).length === WORKERS, { what: 'a new worker' })
     assert.ok(
       gateway.logs().some(({ msg, pid }) => msg?.startsWith('worker does not respond') && pid === victim),

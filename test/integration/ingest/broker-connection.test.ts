@@ -4,8 +4,9 @@ import * as assert from 'uvu/assert'
 import { assertNothingLost, IdReader, Load } from '../../support/clients/load.ts'
 import { PikaPublisher } from '../../support/clients/pika.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { getJson, type Json, postJson, until } from '../../support/harness/wait.ts'
-import { everyWorker, type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { postJson, until } from '../../support/harness/wait.ts'
+import { faultCleared, faultNamed, faultsOf } from '../../support/resilience/observe.ts'
+import { everyWorker, type Gateway, RUN_WORKERS, startGateway } from '../../support/servers/gateway.ts'
 import { type Line, startProxy } from '../../support/servers/proxy.ts'
 import { type ControlledBroker, controlledBroker, deleteNames, uniqueNames } from '../../support/servers/rabbitmq.ts'
 import { brokerEnv, messagesUrl } from '../../support/stages/stage.ts'
@@ -21,8 +22,6 @@ test.before(async () => {
 test.after(async () => {
   await broker?.dispose()
 })
-
-const faultsOf = async (gateway: Gateway): Promise<Json[]> => (await getJson(`${gateway.url}/readyz`)).body.faults ?? []
 
 /** Runs a gateway whose connection to the broker can be cut, under load from agents with separate connections. */
 const overProxy = async (
@@ -75,14 +74,18 @@ const bothLost = async (gateway: Gateway): Promise<void> => {
 
 test('a silent connection is detected by heartbeat, and nothing is lost', () =>
   overProxy(async ({ proxy, gateway }) => {
+    const startedAt = Date.now()
     proxy.freeze()
+    for (const component of ['consumer', 'publisher']) {
+      await faultNamed(gateway, { component, code: 'broker_unreachable' }, startedAt)
+    }
     await bothLost(gateway)
     const { body } = await postJson(messagesUrl(gateway, 'line'), { message_id: 'refused' })
     // The message of a rejection that did not wait for a confirmation.
     assert.equal([body.code, body.message], ['broker_unreachable', 'There is no connection to RabbitMQ.'])
     proxy.thaw()
     proxy.reset()
-    await gateway.ready()
+    await faultCleared(gateway, Date.now(), RUN_WORKERS)
   }))
 
 test('a connection that is silent for a moment loses and duplicates nothing', () =>

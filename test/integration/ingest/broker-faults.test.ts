@@ -2,6 +2,7 @@
 import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'
 import { freePort, getJson, type Json, postJson, until } from '../../support/harness/wait.ts'
+import { faultCleared, faultNamed } from '../../support/resilience/observe.ts'
 import { messageRows } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { type Line, startProxy } from '../../support/servers/proxy.ts'
@@ -29,20 +30,8 @@ test.after(async () => {
 })
 
 /** Returns the fault of a component from /readyz. */
-const faultOf = async (gateway: Gateway, component: string, code: string): Promise<Json> => {
-  let last = ''
-  return until(
-    async () => {
-      const { status, text, body } = await getJson(`${gateway.url}/readyz`)
-      last = text
-      if (status !== 503) return false
-      return body.faults.find((fault: Json) => fault.component === component && fault.code === code)
-    },
-    { what: `${component}: ${code}` },
-  ).catch((error: Error) => {
-    throw new Error(`${error.message}; /readyz says ${last}`)
-  })
-}
+const faultOf = (gateway: Gateway, component: string, code: string): Promise<Json> =>
+  faultNamed(gateway, { component, code })
 
 const send = (names: Names, event_id: string): Promise<unknown> =>
   withChannel(broker.url, async (channel) => {
@@ -69,7 +58,7 @@ const recover = async (
     assert.is((await getJson(`${gateway.url}/api/events`)).status, 200, 'what is stored can be read meanwhile')
     const { pid } = gateway
     await mend(gateway)
-    await gateway.ready()
+    await faultCleared(gateway, Date.now(), 1)
     assert.is(gateway.pid, pid)
     await send(names, code)
     await until(() => messageRows(gateway.dbFile, code).length === 1, { what: 'the message after the fault' })

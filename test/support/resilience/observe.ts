@@ -32,9 +32,9 @@ const isMeasured = (text: string, { component, code }: NamedFault): boolean =>
 
 /**
  * Waits until a fault is in /readyz of a worker and in the metrics, and returns it as /readyz has it.
- * @param begun when the fault began, in milliseconds since 1970; with it, `since` must be within {@link REPORT_MS}
+ * @param startedAt when the fault began, in milliseconds since 1970; with it, `since` must be within {@link REPORT_MS}
  */
-export const faultNamed = async (gateway: Addressed, named: NamedFault, begun?: number): Promise<Json> => {
+export const faultNamed = async (gateway: Addressed, named: NamedFault, startedAt?: number): Promise<Json> => {
   const { component, code } = named
   let last = ''
   const fault = await until(
@@ -49,17 +49,17 @@ export const faultNamed = async (gateway: Addressed, named: NamedFault, begun?: 
     what: `gateway_component_faults of ${component}: ${code}`,
     everyMs: 50,
   })
-  const lateMs = begun === undefined ? 0 : Date.parse(fault.since) - begun
+  const lateMs = startedAt === undefined ? 0 : Date.parse(fault.since) - startedAt
   if (lateMs > REPORT_MS) throw new Error(`${component}: ${code} was reported after ${lateMs} ms`)
   return fault
 }
 
 /**
  * Waits until every worker is ready, in /readyz and in the metrics.
- * @param begun when the fault ended, in milliseconds since 1970; with it, that must be within {@link REPORT_MS}
+ * @param startedAt when the fault ended, in milliseconds since 1970; with it, that must be within {@link REPORT_MS}
  * @param workers number of workers that must respond
  */
-export const faultCleared = async (gateway: Addressed, begun: number, workers: number): Promise<void> => {
+export const faultCleared = async (gateway: Addressed, startedAt: number, workers: number): Promise<void> => {
   let last = ''
   const ready = async (): Promise<boolean> => {
     const { status, text } = await anyAnswer(`${gateway.url}/readyz`)
@@ -73,6 +73,6 @@ export const faultCleared = async (gateway: Addressed, begun: number, workers: n
     if (samples.get('gateway_ready') !== 1 || samples.get('gateway_workers') !== workers) return false
     return everyWorker(ready)
   }
-  const timeoutMs = Math.max(0, begun + REPORT_MS - Date.now())
+  const timeoutMs = Math.max(0, startedAt + REPORT_MS - Date.now())
   await until(cleared, { what: 'ready again', saw: () => last, timeoutMs, everyMs: 50 })
 }

@@ -8,6 +8,7 @@ export type Round = {
   readonly heldMs: number
   readonly namedMs: number | null
   readonly clearedMs: number | null
+  /** What was violated, and the log of the gateway since the fault began; null if nothing was. */
   readonly error: string | null
 }
 

@@ -72,20 +72,23 @@ const endure = async (
   const errors: string[] = []
   const attempt = (work: Promise<unknown>): Promise<unknown> =>
     work.catch((error: Error) => void errors.push(error.message))
-  const begun = Date.now()
+  const startedAt = Date.now()
+  const firstLine = stage.gateway.logs().length
   const end = await fault.begin(stage, pick)
   if (lasts && named !== undefined) {
-    await attempt(faultNamed(stage.gateway, named, begun))
-    namedMs = Date.now() - begun
+    await attempt(faultNamed(stage.gateway, named, fault.isLatent ? undefined : startedAt))
+    namedMs = Date.now() - startedAt
   }
   await sleep(holdMs)
-  const heldMs = Date.now() - begun
+  const heldMs = Date.now() - startedAt
   await end()
   const ended = Date.now()
   await attempt(faultCleared(stage.gateway, ended, stage.workers))
   clearedMs = Date.now() - ended
   await attempt(progress(sources))
-  const error = errors.length === 0 ? null : errors.join('; ')
+  const lines = stage.gateway.logs().slice(firstLine)
+  const error =
+    errors.length === 0 ? null : [errors.join('; '), ...lines.map((line) => JSON.stringify(line))].join('\n')
   return { kind, lasts: lasts && named !== undefined, heldMs, namedMs, clearedMs, error }
 }
 
