@@ -3,7 +3,8 @@ import type { Outcome, Violation } from './oracle.ts'
 /** One fault that was injected. Times are in milliseconds; null if that was not awaited. */
 export type Round = {
   readonly round: number
-  readonly kind: string
+  /** The fault, and the kill that met it. */
+  readonly kinds: readonly string[]
   readonly lasts: boolean
   readonly heldMs: number
   readonly namedMs: number | null
@@ -31,10 +32,10 @@ export const isClean = ({ rounds, violations }: Ledger): boolean =>
 
 const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`
 
-export const renderRound = ({ round, kind, lasts, heldMs, namedMs, clearedMs, error }: Round): string => {
+export const renderRound = ({ round, kinds, lasts, heldMs, namedMs, clearedMs, error }: Round): string => {
   const parts = [
     `round ${round}`,
-    kind,
+    kinds.join(' with '),
     lasts ? 'until it was reported' : 'briefly',
     `held ${seconds(heldMs)}`,
     ...(namedMs === null ? [] : [`reported after ${seconds(namedMs)}`]),
@@ -48,7 +49,10 @@ export const renderRound = ({ round, kind, lasts, heldMs, namedMs, clearedMs, er
 export const renderLedger = (ledger: Ledger): string => {
   const { seed, workers, outcome, rounds, violations, reconnects, command } = ledger
   const { confirmed, invalid, rows, quarantined, readers } = outcome
-  const kinds = Map.groupBy(rounds, ({ kind }) => kind)
+  const kinds = Map.groupBy(
+    rounds.flatMap((round) => round.kinds),
+    (kind) => kind,
+  )
   const counted = (clause: Violation['clause']): number => violations.filter((one) => one.clause === clause).length
   const lines: [string, string | number][] = [
     ['seed', seed],

@@ -63,7 +63,7 @@ const progress = async (sources: readonly Source[]): Promise<void> => {
 const endure = async (
   stage: SoakStage,
   sources: readonly Source[],
-  { kind, pick, lasts, holdMs }: PlannedFault,
+  { kind, kill, pick, lasts, holdMs }: PlannedFault,
 ): Promise<Omit<Round, 'round'>> => {
   const fault = faultOf(kind)
   const named = typeof fault.named === 'function' ? fault.named(stage) : fault.named
@@ -81,7 +81,9 @@ const endure = async (
   }
   await sleep(holdMs)
   const heldMs = Date.now() - startedAt
+  const endKill = kill === null ? null : await faultOf(kill).begin(stage, pick)
   await end()
+  await endKill?.()
   const ended = Date.now()
   await attempt(faultCleared(stage.gateway, ended, stage.workers))
   clearedMs = Date.now() - ended
@@ -89,7 +91,14 @@ const endure = async (
   const lines = stage.gateway.logs().slice(firstLine)
   const error =
     errors.length === 0 ? null : [errors.join('; '), ...lines.map((line) => JSON.stringify(line))].join('\n')
-  return { kind, lasts: lasts && named !== undefined, heldMs, namedMs, clearedMs, error }
+  return {
+    kinds: kill === null ? [kind] : [kind, kill],
+    lasts: lasts && named !== undefined,
+    heldMs,
+    namedMs,
+    clearedMs,
+    error,
+  }
 }
 
 /** Waits until nothing is on its way, so that what is missing then is lost. */
