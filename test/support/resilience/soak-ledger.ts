@@ -7,6 +7,10 @@ export type Round = {
   readonly kinds: readonly string[]
   readonly lasts: boolean
   readonly heldMs: number
+  /** How long its end took: a process that starts, for example. */
+  readonly endMs: number
+  /** Until each publisher has had a confirmation again, from the end of the fault. */
+  readonly goesOnMs: number
   readonly namedMs: number | null
   readonly clearedMs: number | null
   /** What was violated, and the log of the gateway since the fault began; null if nothing was. */
@@ -32,14 +36,26 @@ export const isClean = ({ rounds, violations }: Ledger): boolean =>
 
 const seconds = (ms: number): string => `${(ms / 1_000).toFixed(1)} s`
 
-export const renderRound = ({ round, kinds, lasts, heldMs, namedMs, clearedMs, error }: Round): string => {
+export const renderRound = ({
+  round,
+  kinds,
+  lasts,
+  heldMs,
+  endMs,
+  namedMs,
+  clearedMs,
+  goesOnMs,
+  error,
+}: Round): string => {
   const parts = [
     `round ${round}`,
     kinds.join(' with '),
     lasts ? 'until it was reported' : 'briefly',
     `held ${seconds(heldMs)}`,
+    `ended in ${seconds(endMs)}`,
     ...(namedMs === null ? [] : [`reported after ${seconds(namedMs)}`]),
     ...(clearedMs === null ? [] : [`cleared after ${seconds(clearedMs)}`]),
+    `published again after ${seconds(goesOnMs)}`,
     ...(error === null ? [] : [`VIOLATION ${error}`]),
   ]
   return parts.join(', ')

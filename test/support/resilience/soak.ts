@@ -85,9 +85,11 @@ const endure = async (
   await end()
   await endKill?.()
   const ended = Date.now()
+  const endMs = ended - startedAt - heldMs
   await attempt(faultCleared(stage.gateway, ended, stage.workers))
   clearedMs = Date.now() - ended
   await attempt(progress(sources))
+  const goesOnMs = Date.now() - ended
   const lines = stage.gateway.logs().slice(firstLine)
   const error =
     errors.length === 0 ? null : [errors.join('; '), ...lines.map((line) => JSON.stringify(line))].join('\n')
@@ -95,8 +97,10 @@ const endure = async (
     kinds: kill === null ? [kind] : [kind, kill],
     lasts: lasts && named !== undefined,
     heldMs,
+    endMs,
     namedMs,
     clearedMs,
+    goesOnMs,
     error,
   }
 }
