@@ -21,7 +21,7 @@ const RUN = DOCUMENTS.filter((name) => !isChinese(name))
 const ELSEWHERE: readonly [RegExp, string][] = [
   [/^npm ci && npm start/m, '.ci/run'],
   [/^npm cit/m, '.ci/run'],
-  [/^npm (test|run (check|format|bench))/m, 'package.json'],
+  [/^npm (test|run (check|format|bench|soak))/m, 'package.json'],
   [/^npm run dev/m, 'test/repo/dev.test.ts'],
   [/^npm ci && npm run build/m, 'test/e2e/deploy/binary.test.ts'],
   [/^docker (build|run) /m, 'test/e2e/deploy/docker.test.ts'],

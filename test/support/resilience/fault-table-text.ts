@@ -15,7 +15,17 @@ export const FAULT_DOCUMENTS: Readonly<Record<Language, string>> = {
 const WORDS: Readonly<
   Record<
     Language,
-    { head: string[]; answer: string; startup: string; metric: string; alert: string; log: string; separator: string }
+    {
+      head: string[]
+      answer: string
+      startup: string
+      metric: string
+      alert: string
+      log: string
+      separator: string
+      comma: string
+      colon: string
+    }
   >
 > = {
   en: {
@@ -26,6 +36,8 @@ const WORDS: Readonly<
     alert: 'alert ',
     log: 'log: ',
     separator: '; ',
+    comma: ', ',
+    colon: ': ',
   },
   zh: {
     head: ['故障', '在哪里看到', '消息', '流和 REST'],
@@ -35,30 +47,44 @@ const WORDS: Readonly<
     alert: '告警 ',
     log: '日志：',
     separator: '；',
+    comma: '、',
+    colon: '：',
   },
 }
 
-const quoted = (names: readonly string[]): string => names.map((name) => `\`${name}\``).join(', ')
+const quoted = (names: readonly string[], language: Language): string =>
+  names.map((name) => `\`${name}\``).join(WORDS[language].comma)
 
 /** Each component with its codes, and those with the same codes together: `consumer`, `publisher`: `code`. */
-const components = (named: NonNullable<FaultExpectation['named']>): string[] => {
+const components = (named: NonNullable<FaultExpectation['named']>, language: Language): string[] => {
   const codes = [...Map.groupBy(named, ([component]) => component)].map(
-    ([component, of]) => [component, quoted(of.map(([, code]) => code))] as const,
+    ([component, of]) =>
+      [
+        component,
+        quoted(
+          of.map(([, code]) => code),
+          language,
+        ),
+      ] as const,
   )
   return [...Map.groupBy(codes, ([, text]) => text)].map(
-    ([text, of]) => `${quoted(of.map(([component]) => component))}: ${text}`,
+    ([text, of]) =>
+      `${quoted(
+        of.map(([component]) => component),
+        language,
+      )}${WORDS[language].colon}${text}`,
   )
 }
 
 const seenIn = (row: FaultExpectation, language: Language): string => {
   const { answer, startup, metric, alert, log } = row
   const words = WORDS[language]
-  const parts = components(row.named ?? [])
-  if (answer !== undefined) parts.push(words.answer + quoted([answer]))
-  if (startup !== undefined) parts.push(words.startup + quoted(startup))
-  if (metric !== undefined) parts.push(words.metric + quoted([metric]))
-  if (alert !== undefined) parts.push(words.alert + quoted([alert]))
-  if (log !== undefined) parts.push(words.log + quoted([log]))
+  const parts = components(row.named ?? [], language)
+  if (answer !== undefined) parts.push(words.answer + quoted([answer], language))
+  if (startup !== undefined) parts.push(words.startup + quoted(startup, language))
+  if (metric !== undefined) parts.push(words.metric + quoted([metric], language))
+  if (alert !== undefined) parts.push(words.alert + quoted([alert], language))
+  if (log !== undefined) parts.push(words.log + quoted([log], language))
   return parts.length === 0 ? '–' : parts.join(words.separator)
 }
 
