@@ -19,7 +19,7 @@ export type SoakStage = {
   readonly proxy: Line
   readonly names: Names
   readonly disk: TinyDisk | null
-  readonly readers: readonly SoakReader[]
+  readonly readers: SoakReader[]
 }
 
 type Undo = () => Promise<unknown> | unknown

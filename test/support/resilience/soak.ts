@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { until } from '../harness/wait.ts'
-import { inDatabase } from '../servers/database.ts'
+import { messageRows } from '../servers/database.ts'
 import { startGateway } from '../servers/gateway.ts'
 import { startProxy } from '../servers/proxy.ts'
 import {
@@ -115,15 +115,18 @@ const settle = async (stage: SoakStage): Promise<void> => {
       saw: () => left,
     })
   }
-  const last = inDatabase(gateway.dbFile, (db) => db.prepare('SELECT max(db_id) FROM message').pluck().get()) as number
-  // The oracle reports a reader that does not arrive there.
-  for (const reader of readers) if (reader.events === null) await reader.waitForId(last).catch(() => undefined)
+  const rows = messageRows(gateway.dbFile)
+  for (const reader of readers) {
+    const last = rows.findLast(({ event_id }) => reader.events?.includes(event_id) ?? true)
+    // The oracle reports a reader that does not arrive there.
+    if (last !== undefined && last.db_id > reader.cursor) await reader.waitForId(last.db_id).catch(() => undefined)
+  }
 }
 
 /** Runs until the time is over, then judges. */
 const trial = async (stage: SoakStage, sources: readonly Source[], options: SoakOptions, now: { is: string }) => {
   const { seed, kinds, seconds, onRound } = options
-  const readers = stage.readers as SoakReader[]
+  const { readers } = stage
   const join = (name: string, events: readonly string[] | null, cursor = 0): void =>
     void readers.push(new SoakReader(stage.gateway, name, events, cursor).start())
   const events = sources.map(({ event_id }) => event_id)
@@ -141,7 +144,7 @@ const trial = async (stage: SoakStage, sources: readonly Source[], options: Soak
     const round = { round: rounds.length + 1, ...(await endure(stage, sources, planned)) }
     rounds.push(round)
     onRound(round)
-    if (rounds.length === 2) join('late', null, stage.readers[0]!.ids.at(-1))
+    if (rounds.length === 2) join('late', null, readers[0]!.ids.at(-1))
   }
   now.is = 'the end'
   for (const source of sources) await source.stop()
@@ -161,7 +164,10 @@ const commandOf = ({ seed, seconds, kinds }: SoakOptions): string => {
   return `npm run soak -- --seed ${seed} --seconds ${seconds}${all}`
 }
 
-/** Injects random faults into a gateway under load, and checks that nothing is lost and each fault is reported. */
+/**
+ * Injects random faults into a gateway under load, and checks that nothing is lost and each fault is reported.
+ * @throws Error with the command that repeats it if the gateway or a server does not start or stop
+ */
 export const soak = async (options: SoakOptions): Promise<Ledger> => {
   const { seed, seconds, kinds, ownBroker, everyMs, entry } = options
   const { workers } = planOf(seed, kinds)
@@ -193,6 +199,8 @@ export const soak = async (options: SoakOptions): Promise<Ledger> => {
       seconds: (performance.now() - from) / 1_000,
       violations: violationsOf(judged.outcome),
     }
+  } catch (error) {
+    throw new Error(`${(error as Error).message}\nrepeat it with: ${commandOf(options)}`, { cause: error })
   } finally {
     for (const undo of cleanUp.reverse()) await undo()
   }
