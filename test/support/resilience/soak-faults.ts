@@ -46,6 +46,12 @@ const victimOf = ({ gateway, workers }: SoakStage, pick: number): number =>
 /** Resolves when the gateway has all its workers again: how long a process takes to start depends on the machine. */
 const replaced = async ({ gateway, workers }: SoakStage): Promise<void> => {
   await until(async () => (await metric(gateway, 'gateway_workers')) === workers, { what: 'a new worker' })
+  await gateway.ready()
+}
+
+const restarted = async ({ gateway }: SoakStage): Promise<void> => {
+  await gateway.restart()
+  await gateway.ready()
 }
 
 const isGone = (pid: number): boolean => {
@@ -64,7 +70,7 @@ export const SOAK_FAULTS = {
       const { gateway, workers } = stage
       if (workers === 1) {
         await gateway.kill9()
-        return () => gateway.restart()
+        return () => restarted(stage)
       }
       const pid = victimOf(stage, pick)
       process.kill(pid, 'SIGKILL')
@@ -75,16 +81,16 @@ export const SOAK_FAULTS = {
     },
   },
   gateway_killed: {
-    async begin({ gateway }) {
-      await gateway.kill9()
-      return () => gateway.restart()
+    async begin(stage) {
+      await stage.gateway.kill9()
+      return () => restarted(stage)
     },
   },
   gateway_restarted: {
-    async begin({ gateway }) {
-      const { code } = await gateway.term()
+    async begin(stage) {
+      const { code } = await stage.gateway.term()
       if (code !== 0) throw new Error(`the gateway ended with ${code} after SIGTERM`)
-      return () => gateway.restart()
+      return () => restarted(stage)
     },
   },
   worker_frozen: {
