@@ -182,7 +182,11 @@ export const soak = async (options: SoakOptions): Promise<Ledger> => {
     const proxy = await startProxy(broker.port)
     cleanUp.push(() => proxy.close())
     const names = uniqueNames('soak')
-    const env = { ...brokerEnv(`amqp://guest:guest@127.0.0.1:${proxy.port}`, names), WORKERS: String(workers) }
+    const env = brokerEnv(`amqp://guest:guest@127.0.0.1:${proxy.port}`, names, {
+      WORKERS: String(workers),
+      // It must stop without reaching the deadline.
+      SHUTDOWN_SECONDS: '60',
+    })
     const gateway = await startGateway({ env, ...(disk && { dataDir: disk.dir }), ...(entry && { entry }) })
     cleanUp.push(() => gateway.dispose())
     if (!ownBroker) cleanUp.push(() => deleteNames(broker.url, names))
