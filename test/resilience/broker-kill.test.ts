@@ -59,37 +59,39 @@ const survive = async (event_id: string, rounds: number, end: () => Promise<void
   }
 }
 
-test('during a memory alarm publishing is refused immediately, while queued messages are still delivered', async () => {
-  const stage = await openStage(broker.url, 'alarm', { env: { RABBITMQ_PREFETCH: '10' } })
-  try {
-    const url = messagesUrl(stage.gateway, 'alarm')
-    assert.is((await postJson(url, { message_id: 'before' })).status, 202)
-    await stage.stored(1)
-    stage.gateway.freeze()
-    await stage.publish(Array.from({ length: 300 }, (_, n) => `{"event_id":"queued","message_id":"q${n}"}`))
-    await broker.alarmOn()
-    stage.gateway.thaw()
-    // RabbitMQ notifies a connection of an alarm only when it publishes: messages accepted before may still be stored.
-    const answers: string[] = []
-    while (!answers.at(-1)?.startsWith('503 broker_blocked') && answers.length < 20) {
-      const { status, body } = await postJson(url, { message_id: `during-${answers.length}` })
-      answers.push(`${status} ${body.code}: ${body.message}`)
+for (const resource of ['memory', 'disk'] as const) {
+  test(`during a ${resource} alarm publishing is refused immediately, while queued messages are still delivered`, async () => {
+    const stage = await openStage(broker.url, `${resource}-alarm`, { env: { RABBITMQ_PREFETCH: '10' } })
+    try {
+      const url = messagesUrl(stage.gateway, 'alarm')
+      assert.is((await postJson(url, { message_id: 'before' })).status, 202)
+      await stage.stored(1)
+      stage.gateway.freeze()
+      await stage.publish(Array.from({ length: 300 }, (_, n) => `{"event_id":"queued","message_id":"q${n}"}`))
+      await broker.alarmOn(resource)
+      stage.gateway.thaw()
+      // RabbitMQ notifies a connection of an alarm only when it publishes: messages accepted before may still be stored.
+      const answers: string[] = []
+      while (!answers.at(-1)?.startsWith('503 broker_blocked') && answers.length < 20) {
+        const { status, body } = await postJson(url, { message_id: `during-${answers.length}` })
+        answers.push(`${status} ${body.code}: ${body.message}`)
+      }
+      assert.match(answers.pop()!, '503 broker_blocked')
+      // They were rejected because of the alarm, not by a confirm timeout.
+      for (const answer of answers) assert.match(answer, '503 publish_confirm_timeout: RabbitMQ has an alarm')
+      assert.ok(answers.length <= RUN_WORKERS, `each connection learns it by its first message: ${answers.length}`)
+      await until(() => messageRows(stage.gateway.dbFile, 'queued').length === 300, { what: 'what was queued' })
+      await faultNamed(stage.gateway, { component: 'publisher', code: 'broker_blocked' })
+      await broker.alarmOff(resource)
+      await faultCleared(stage.gateway, Date.now(), RUN_WORKERS)
+      assert.is((await postJson(url, { message_id: 'after' })).status, 202)
+      await until(() => messageRows(stage.gateway.dbFile, 'alarm').some(({ message_id }) => message_id === 'after'))
+    } finally {
+      await broker.alarmOff(resource)
+      await stage.dispose()
     }
-    assert.match(answers.pop()!, '503 broker_blocked')
-    // They were rejected because of the alarm, not by a confirm timeout.
-    for (const answer of answers) assert.match(answer, '503 publish_confirm_timeout: RabbitMQ has an alarm')
-    assert.ok(answers.length <= RUN_WORKERS, `each connection learns it by its first message: ${answers.length}`)
-    await until(() => messageRows(stage.gateway.dbFile, 'queued').length === 300, { what: 'what was queued' })
-    await faultNamed(stage.gateway, { component: 'publisher', code: 'broker_blocked' })
-    await broker.alarmOff()
-    await faultCleared(stage.gateway, Date.now(), RUN_WORKERS)
-    assert.is((await postJson(url, { message_id: 'after' })).status, 202)
-    await until(() => messageRows(stage.gateway.dbFile, 'alarm').some(({ message_id }) => message_id === 'after'))
-  } finally {
-    await broker.alarmOff()
-    await stage.dispose()
-  }
-})
+  })
+}
 
 test(`a broker that is killed ${ROUNDS} times under load costs no confirmed message and doubles none`, () =>
   survive('killed', ROUNDS, () => broker.kill9()))

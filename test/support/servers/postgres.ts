@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
 import { chownSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -48,24 +48,46 @@ export type PostgresOptions = {
   parent?: string
 }
 
-/** Creates a cluster and starts it. @throws Error if its programs are missing or it does not start */
-export const startPostgres = async ({ settings = [], parent = fastDir() }: PostgresOptions = {}): Promise<Postgres> => {
+/** What a server runs on. `parent` is the folder of `dir`. */
+type Place = { readonly bin: string; readonly dir: string; readonly data: string; readonly spawning: SpawnOptions }
+
+const createPlace = (parent: string): Place => {
   const bin = postgresBin()
   if (bin === undefined) throw new Error('no PostgreSQL (apt-get install postgresql)')
   const user = runAs()
   const dir = join(parent, 'cluster')
-  const data = join(dir, 'data')
-  const passwordFile = join(dir, 'password')
-  const logFile = join(dir, 'log')
   mkdirSync(dir)
   removeAtExit(dir)
-  writeFileSync(passwordFile, PASSWORD)
-  writeFileSync(logFile, '')
-  if (user !== null) for (const path of [parent, dir, passwordFile, logFile]) chownSync(path, user.uid, user.gid)
-  const spawning = { ...user, cwd: dir, env: { PATH: process.env.PATH, LC_ALL: 'C.UTF-8' } }
-  const args = ['-D', data, '-U', USER, '-E', 'UTF8', '--locale=C.UTF-8', '-A', 'scram-sha-256', '--no-sync']
-  const made = spawnSync(join(bin, 'initdb'), [...args, '--pwfile', passwordFile], { ...spawning, encoding: 'utf8' })
-  if (made.status !== 0) throw new Error(`initdb: ${made.error?.message ?? made.stderr}`)
+  if (user !== null) for (const path of [parent, dir]) chownSync(path, user.uid, user.gid)
+  const env = { PATH: process.env.PATH, LC_ALL: 'C.UTF-8', PGPASSWORD: PASSWORD }
+  return { bin, dir, data: join(dir, 'data'), spawning: { ...user, cwd: dir, env } }
+}
+
+const runTool = ({ bin, spawning }: Place, tool: string, args: readonly string[]): void => {
+  const { status, error, stderr } = spawnSync(join(bin, tool), args, { ...spawning, encoding: 'utf8' })
+  if (status !== 0) throw new Error(`${tool}: ${error?.message ?? stderr}`)
+}
+
+/** Creates a cluster and starts it. @throws Error if its programs are missing or it does not start */
+export const startPostgres = async ({ settings = [], parent = fastDir() }: PostgresOptions = {}): Promise<Postgres> => {
+  const place = createPlace(parent)
+  const passwordFile = join(place.dir, 'password')
+  writeFileSync(passwordFile, PASSWORD, { mode: 0o644 })
+  const args = ['-D', place.data, '-U', USER, '-E', 'UTF8', '--locale=C.UTF-8', '-A', 'scram-sha-256', '--no-sync']
+  runTool(place, 'initdb', [...args, '--pwfile', passwordFile])
+  return serve(place, settings)
+}
+
+/** Copies a running cluster and starts the copy as a standby that follows it. `pg_promote()` makes it a primary. */
+export const startStandby = async (primary: Postgres): Promise<Postgres> => {
+  const place = createPlace(fastDir())
+  const from = ['-h', '127.0.0.1', '-p', String(primary.port), '-U', USER]
+  runTool(place, 'pg_basebackup', [...from, '-D', place.data, '--write-recovery-conf', '-c', 'fast', '--no-sync'])
+  return serve(place, [])
+}
+
+const serve = async ({ bin, dir, data, spawning }: Place, settings: readonly string[]): Promise<Postgres> => {
+  const logFile = join(dir, 'log')
   const port = await freePort()
   const url = `postgres://${USER}:${encodeURIComponent(PASSWORD)}@127.0.0.1:${port}/postgres`
 

@@ -35,9 +35,9 @@ export type Broker = {
   ctl(...args: string[]): Promise<string>
   /** Evaluates Erlang on the node in milliseconds, e.g. `rabbit:is_running()`, and returns the printed result. */
   evaluate(expression: string): Promise<string>
-  /** Sets the memory alarm: publishers are blocked from now on. */
-  alarmOn(): Promise<void>
-  alarmOff(): Promise<void>
+  /** Sets an alarm, by default that of memory: publishers are blocked from now on. */
+  alarmOn(resource?: Resource): Promise<void>
+  alarmOff(resource?: Resource): Promise<void>
   /** Messages in a queue, ready and unacknowledged together; exact at this moment, also for quorum queues. */
   queueDepth(queue: string, vhost?: string): Promise<number>
   /**
@@ -50,6 +50,9 @@ export type Broker = {
   dispose(): Promise<void>
 }
 
+/** A resource that RabbitMQ watches. */
+export type Resource = 'memory' | 'disk'
+
 export type BrokerOptions = {
   /** Plugins to enable, e.g. `['rabbitmq_management']`. */
   plugins?: string[]
@@ -60,6 +63,18 @@ export type BrokerOptions = {
 const ERL_CALLS = ['/usr/lib/erlang/bin/erl_call', '/usr/bin/erl_call', '/usr/local/lib/erlang/bin/erl_call']
 
 const SYNC_REGISTER = '[dets:sync(Table) || Table <- dets:all()]'
+
+/** Erlang that puts a limit beyond what there is, and back to that of rabbitmq.conf. */
+const ALARMS: Record<Resource, { readonly on: string; readonly off: string }> = {
+  memory: {
+    on: 'vm_memory_monitor:set_vm_memory_high_watermark(0.0)',
+    off: 'vm_memory_monitor:set_vm_memory_high_watermark({absolute, "1GB"})',
+  },
+  disk: {
+    on: 'rabbit_disk_monitor:set_disk_free_limit(1000000000000000)',
+    off: 'rabbit_disk_monitor:set_disk_free_limit(50000000)',
+  },
+}
 
 type Ran = { code: number | null; stdout: string; stderr: string }
 
@@ -273,10 +288,10 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions): Promise
     await gone(node)
   }
 
-  const setWatermark = async (limit: string, blocked: boolean): Promise<void> => {
-    await evaluate(`vm_memory_monitor:set_vm_memory_high_watermark(${limit})`)
-    const what = `the memory alarm ${blocked ? 'on' : 'off'}`
-    await until(async () => (await evaluate('rabbit_alarm:get_alarms()')).includes('memory') === blocked, { what })
+  const setAlarm = async (resource: Resource, blocked: boolean): Promise<void> => {
+    await evaluate(blocked ? ALARMS[resource].on : ALARMS[resource].off)
+    const what = `the ${resource} alarm ${blocked ? 'on' : 'off'}`
+    await until(async () => (await evaluate('rabbit_alarm:get_alarms()')).includes(resource) === blocked, { what })
   }
 
   return {
@@ -297,8 +312,8 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions): Promise
     thaw: () => void node?.kill('SIGCONT'),
     ctl,
     evaluate,
-    alarmOn: () => setWatermark('0.0', true),
-    alarmOff: () => setWatermark('{absolute, "1GB"}', false),
+    alarmOn: (resource = 'memory') => setAlarm(resource, true),
+    alarmOff: (resource = 'memory') => setAlarm(resource, false),
     queueDepth: (queue, vhost) => depthOf(evaluate, queue, vhost),
     control: erlCall && JSON.stringify(control),
     log() {

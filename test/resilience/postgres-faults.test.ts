@@ -1,0 +1,189 @@
+// needs: postgres, rabbitmq, pika
+import { randomBytes } from 'node:crypto'
+import { chownSync } from 'node:fs'
+import * as assert from 'uvu/assert'
+import { assertReadOnce, assertSameOnce, IdReader, Load } from '../support/clients/load.ts'
+import { PikaPublisher } from '../support/clients/pika.ts'
+import { suite } from '../support/harness/suite.ts'
+import { runs } from '../support/harness/tier.ts'
+import { getJson, type Json, until } from '../support/harness/wait.ts'
+import type { Gateway } from '../support/servers/gateway.ts'
+import {
+  freshSchema,
+  messagesIn,
+  type Postgres,
+  queryRows,
+  runAs,
+  schemaOf,
+  startPostgres,
+  startStandby,
+} from '../support/servers/postgres.ts'
+import { type ControlledBroker, controlledBroker } from '../support/servers/rabbitmq.ts'
+import { mountTinyDisk, noTinyDisk } from '../support/servers/tiny-disk.ts'
+import { messagesOf, openStage, type Stage, waitForMessages } from '../support/stages/stage.ts'
+
+const MEGABYTE = 1024 * 1024
+
+const test = suite('faults of PostgreSQL')
+
+let postgres: Postgres
+let broker: ControlledBroker
+
+test.before(async () => {
+  ;[postgres, broker] = await Promise.all([startPostgres(), controlledBroker()])
+})
+test.after(async () => {
+  await broker?.dispose()
+  await postgres?.dispose()
+})
+
+const open = (prefix: string, url: string): Promise<Stage> =>
+  openStage(broker.url, prefix, { env: { DATABASE_URL: url, DATABASE_POOL_SIZE: '4' } })
+
+const faultOf = (gateway: Gateway, component: string, code: string): Promise<Json> => {
+  let faults: Json
+  return until(
+    async () => {
+      faults = (await getJson(`${gateway.url}/readyz`)).body.faults
+      return faults?.find((fault: Json) => fault.component === component && fault.code === code)
+    },
+    { what: `the fault ${code} of ${component}`, saw: () => faults },
+  )
+}
+
+/** Publishes messages without ids, so that a second copy or another order would be visible. */
+const publishNumbers = ({ publish }: Stage, event_id: string, from: number, to: number): Promise<void> => {
+  const numbers = Array.from({ length: to - from }, (_, index) => from + index)
+  // Random, since PostgreSQL compresses long values.
+  return publish(numbers.map((n) => JSON.stringify({ event_id, n, pad: randomBytes(4_000).toString('hex') })))
+}
+
+/** Resolves when each message is stored once, in order, acknowledged, and sent on one stream. */
+const assertComplete = async (stage: Stage, url: string, event_id: string, count: number): Promise<void> => {
+  const stored = async (): Promise<number[]> => (await messagesIn(url, event_id)).map(({ body }) => JSON.parse(body).n)
+  await until(async () => (await stored()).length >= count, { what: `${count} messages in the database` })
+  assert.equal(
+    await stored(),
+    Array.from({ length: count }, (_, n) => n),
+  )
+  await until(async () => (await broker.queueDepth(stage.names.queue)) === 0, { what: 'an empty queue' })
+}
+
+test('a role without a connection left is named, nothing is acknowledged meanwhile, and the gateway recovers', async () => {
+  await queryRows(postgres.url, "CREATE ROLE limited LOGIN PASSWORD 'limited'")
+  await queryRows(postgres.url, 'GRANT CREATE ON DATABASE postgres TO limited')
+  const url = freshSchema(postgres.url)
+  const limited = url.replace(/\/\/[^@]+@/, '//limited:limited@')
+  const stage = await open('limited', limited)
+  try {
+    const stream = await stage.open('limited')
+    await publishNumbers(stage, 'limited', 0, 5)
+    await waitForMessages(stream, 5)
+    await queryRows(postgres.url, 'ALTER ROLE limited CONNECTION LIMIT 0')
+    await queryRows(postgres.url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'limited'")
+    await publishNumbers(stage, 'limited', 5, 20)
+    for (const component of ['store_write', 'store_read']) {
+      const fault = await faultOf(stage.gateway, component, 'database_too_many_connections')
+      assert.match(fault.hint, 'max_connections')
+    }
+    const answer = await getJson(`${stage.gateway.url}/api/events`)
+    assert.equal([answer.status, answer.body.code], [503, 'database_too_many_connections'])
+    assert.is((await getJson(`${stage.gateway.url}/livez`)).status, 200)
+    assert.is((await messagesIn(url)).length, 5)
+    assert.ok((await broker.queueDepth(stage.names.queue)) >= 15, 'what is not stored is not acknowledged')
+    await queryRows(postgres.url, 'ALTER ROLE limited CONNECTION LIMIT -1')
+    await stage.gateway.ready()
+    await assertComplete(stage, url, 'limited', 20)
+    await waitForMessages(stream, 20)
+    assert.is(messagesOf(stream).length, 20)
+    stream.close()
+  } finally {
+    await stage.dispose()
+  }
+})
+
+const withoutDisk = noTinyDisk()
+const FULL_DISK = 'a full disk of PostgreSQL stops acknowledging, is named, and loses nothing'
+if (withoutDisk !== null) test.skip(FULL_DISK, withoutDisk)
+else
+  test(FULL_DISK, async () => {
+    const disk = mountTinyDisk(24 * MEGABYTE)
+    const user = runAs()
+    if (user !== null) chownSync(disk.dir, user.uid, user.gid)
+    await queryRows(postgres.url, `CREATE TABLESPACE tiny LOCATION '${disk.dir}'`)
+    await queryRows(postgres.url, 'CREATE DATABASE tiny TABLESPACE tiny')
+    const url = postgres.url.replace(/\/postgres$/, '/tiny')
+    const stage = await open('full', url)
+    try {
+      const stream = await stage.open('full')
+      await publishNumbers(stage, 'full', 0, 5)
+      await waitForMessages(stream, 5)
+      disk.fill()
+      await publishNumbers(stage, 'full', 5, 60)
+      const fault = await faultOf(stage.gateway, 'store_write', 'database_full')
+      assert.match(fault.hint, 'disk space')
+      const stored = (await messagesIn(url)).length
+      assert.ok(stored < 60, `${stored} stored`)
+      assert.ok((await broker.queueDepth(stage.names.queue)) >= 60 - stored, 'what is not stored is not acknowledged')
+      assert.is((await getJson(`${stage.gateway.url}/api/events`)).status, 200, 'reading goes on')
+      assert.is((await getJson(`${stage.gateway.url}/livez`)).status, 200)
+      disk.free()
+      await stage.gateway.ready()
+      await assertComplete(stage, url, 'full', 60)
+      await waitForMessages(stream, 60)
+      assert.is(messagesOf(stream).length, 60)
+      stream.close()
+    } finally {
+      await stage.dispose()
+      await queryRows(postgres.url, 'DROP DATABASE tiny WITH (FORCE)')
+      await queryRows(postgres.url, 'DROP TABLESPACE tiny')
+      await disk.dispose()
+    }
+  })
+
+test('a failover to a synchronous standby under load loses nothing acknowledged, and no stream ends', async () => {
+  const standby = await startStandby(postgres)
+  await queryRows(postgres.url, "ALTER SYSTEM SET synchronous_standby_names = '*'")
+  await queryRows(postgres.url, 'SELECT pg_reload_conf()')
+  const replication = () => queryRows<Json>(postgres.url, 'SELECT sync_state FROM pg_stat_replication')
+  await until(async () => (await replication())[0]?.sync_state === 'sync', { what: 'a synchronous standby' })
+  const url = freshSchema(postgres.url)
+  const copy = `${standby.url}?schema=${schemaOf(url)}`
+  const stage = await open('failover', url.replace(/@([^/]+)/, `@$1,127.0.0.1:${standby.port}`))
+  const agent = new PikaPublisher({ url: broker.url, exchange: stage.names.exchange, mandatory: true, retry: true })
+  const load = new Load(agent, 'failover', { everyMs: 10 })
+  const reader = new IdReader(stage.gateway, 'failover')
+  try {
+    load.start()
+    reader.start()
+    await load.more(runs(60, 300))
+    await postgres.kill9()
+    const fault = await faultOf(stage.gateway, 'store_write', 'database_read_only')
+    assert.match(fault.hint, 'standby')
+    assert.is((await getJson(`${stage.gateway.url}/livez`)).status, 200)
+    await load.more(50)
+    await queryRows(standby.url, 'SELECT pg_promote()')
+    await stage.gateway.ready()
+    await load.more(50)
+    await load.stop()
+    await until(async () => (await messagesIn(copy)).length >= load.confirmed.length, { what: 'all messages' })
+    const rows = await messagesIn(copy)
+    assertSameOnce(
+      rows.map(({ message_id }) => message_id),
+      load.confirmed,
+      'the rows',
+    )
+    const gaps = rows.slice(1).map(({ db_id }, index) => db_id - rows[index]!.db_id)
+    assert.is(gaps.filter((gap) => gap >= 1_000_000_000).length, 1, 'ids of the old primary are skipped once')
+    await assertReadOnce([load], [reader])
+    assert.is(reader.connections, 1, 'no stream was ended')
+    await until(async () => (await broker.queueDepth(stage.names.queue)) === 0, { what: 'an empty queue' })
+  } finally {
+    await reader.stop()
+    await agent.kill9()
+    await stage.dispose()
+    await standby.dispose()
+  }
+})
+
+test.run()
