@@ -1,12 +1,12 @@
 // alone
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
 import { Reader } from '../support/clients/sse.ts'
 import { bearer, guarded, sign } from '../support/clients/tokens.ts'
 import { killAtExit } from '../support/harness/cleanup.ts'
+import { residentMb } from '../support/harness/memory.ts'
 import { suite } from '../support/harness/suite.ts'
 import { runs } from '../support/harness/tier.ts'
 import { getJson, postJson, until } from '../support/harness/wait.ts'
@@ -56,9 +56,6 @@ let readers: Reader[]
 let headers: Record<string, string>
 let sent = 0
 
-const residentMb = (): number =>
-  Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${gateway.pid}/status`, 'utf8'))![1]) / 1024
-
 const publish = async (): Promise<void> => {
   const answer = await postJson(`${eventUrl(gateway, 'room')}/messages`, chat(sent), { headers })
   assert.is(answer.status, 201, answer.text)
@@ -90,7 +87,7 @@ attack.after(async () => {
  * connection.
  */
 const endure = async (kind: string, count: number, enough: (did: Did) => boolean): Promise<Did> => {
-  const before = residentMb()
+  const before = residentMb(gateway.pid)
   const attacker = new Attacker(Number(new URL(gateway.url).port), kind, count)
   await until(async () => (await attacker.did()).opened >= Math.min(count, 50), { what: 'the attack' })
   let did = await attacker.did()
@@ -116,7 +113,7 @@ const endure = async (kind: string, count: number, enough: (did: Did) => boolean
     )
     assert.is(reader.connections, 1, 'nobody was thrown out for it')
   }
-  const after = residentMb()
+  const after = residentMb(gateway.pid)
   assert.ok(after < before + 250, `${Math.round(before)} MB before, ${Math.round(after)} MB after ${kind}`)
   return did
 }

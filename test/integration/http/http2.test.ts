@@ -4,6 +4,7 @@ import tls from 'node:tls'
 import * as assert from 'uvu/assert'
 import { type Http2, type Opened, openHttp2 } from '../../support/clients/http2-client.ts'
 import { Clock } from '../../support/harness/clock.ts'
+import { peakMb, resetPeak, residentMb } from '../../support/harness/memory.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { testAuthority } from '../../support/harness/transport.ts'
 import { until } from '../../support/harness/wait.ts'
@@ -235,8 +236,11 @@ const FLOODS: Record<string, (id: number) => Buffer> = {
   'frames that mean nothing': (id) => frame(8, 0, id, Buffer.alloc(4)),
 }
 
+/** Most of it is garbage of the requests that are answered meanwhile. */
+const MAX_GROWTH_MB = 150
+
 for (const [what, make] of Object.entries(FLOODS)) {
-  over(`survives a flood of ${what}, while an honest reader misses nothing`, async () => {
+  over(`survives a flood of ${what} in bounded memory, while an honest reader misses nothing`, async () => {
     const client = await connect()
     const stream = await openRoom(client, 'flooded')
     const socket = tls.connect({
@@ -254,6 +258,8 @@ for (const [what, make] of Object.entries(FLOODS)) {
     socket.write(PREFACE)
     let sent = 0
     let id = 1
+    const before = residentMb(gateway.pid)
+    resetPeak(gateway.pid)
     try {
       while (!ended && sent < 200_000) {
         const frames: Buffer[] = []
@@ -269,7 +275,9 @@ for (const [what, make] of Object.entries(FLOODS)) {
       }
       await publish(client, 'flooded', `the end of ${what}`)
       await stream.says(`the end of ${what}`)
-      process.stdout.write(`${what}: ${ended ? 'ended' : 'borne'} after ${sent} frames\n`)
+      const grown = Math.round(peakMb(gateway.pid) - before)
+      process.stdout.write(`${what}: ${ended ? 'ended' : 'borne'} after ${sent} frames, ${grown} MB\n`)
+      assert.ok(grown < MAX_GROWTH_MB, `${grown} MB`)
     } finally {
       socket.destroy()
     }
