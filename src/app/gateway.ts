@@ -262,10 +262,12 @@ export class Gateway {
     this.#metrics.eventLoopDelay.stop()
     this.#certificates?.stop()
     // A hanging store or broker must not keep the streams from being closed properly.
-    await withTimeout(this.#config.shutdownMs / 2, Promise.all([this.#ingest?.stop(), this.#publisher?.stop()]))
+    await withTimeout(this.#config.shutdownMs / 2, Promise.resolve(this.#ingest?.stop()))
     await this.#retention.stop()
     await this.#hub.stop()
     await this.#closing
+    // Only now, since requests that were accepted before publish their messages meanwhile.
+    await this.#publisher?.stop()
     await this.#tracing.stop()
     await this.#store.stop()
   }

@@ -15,6 +15,8 @@ export interface ComponentConnectionOptions {
   readonly health: HealthRegistry
   readonly readFrames: FrameLoop | null
   readonly use: (open: OpenConnection) => Promise<void>
+  /** Called when an attempt fails, or when an open connection is lost. */
+  readonly onError?: () => void
 }
 
 /**
@@ -23,7 +25,7 @@ export interface ComponentConnectionOptions {
  * @throws GatewayError amqp_client_incompatible
  */
 export const createComponentConnection = (options: ComponentConnectionOptions): ReconnectingConnection => {
-  const { address, component, health, readFrames, use } = options
+  const { address, component, health, readFrames, use, onError } = options
   const ready = (open: OpenConnection): void => {
     open.ready()
     health.markHealthy(component)
@@ -35,7 +37,10 @@ export const createComponentConnection = (options: ComponentConnectionOptions): 
       heartbeatSeconds: HEARTBEAT_SECONDS,
       readFrames,
       use: (open) => use({ ...open, ready: () => ready(open) }),
-      onError: (error) => health.markFailed(component, brokerToGatewayError(error)),
+      onError: (error) => {
+        health.markFailed(component, brokerToGatewayError(error))
+        onError?.()
+      },
     })
   } catch (error) {
     throw brokerToGatewayError(toBrokerError(error, false))

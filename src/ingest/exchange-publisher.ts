@@ -29,6 +29,8 @@ export class ExchangePublisher {
   #channel: ConfirmChannel | null = null
   /** Resolves when `#channel` changes. */
   #channelChanged = Promise.withResolvers<void>()
+  /** Resolves once the first attempt to connect has succeeded or failed; an attempt times out. */
+  readonly #tried = Promise.withResolvers<void>()
   /** max_message_size of the broker, in bytes, once it has refused a message by it. */
   #maxBodyBytes = Number.POSITIVE_INFINITY
   #blocked = false
@@ -44,6 +46,7 @@ export class ExchangePublisher {
       health: options.health,
       readFrames: null,
       use: (open) => this.#use(open),
+      onError: () => this.#tried.resolve(),
     })
   }
 
@@ -52,6 +55,7 @@ export class ExchangePublisher {
   }
 
   async stop(): Promise<void> {
+    this.#tried.resolve()
     await this.#connection.stop()
   }
 
@@ -61,6 +65,8 @@ export class ExchangePublisher {
   }
 
   async #publish(message: NewMessage): Promise<GatewayError | null> {
+    // A gateway that has just started accepts requests a moment before it is connected.
+    await this.#tried.promise
     const channel = this.#channel
     if (channel === null) return new GatewayError('broker_unreachable', 'There is no connection to RabbitMQ.')
     if (this.#blocked) return new GatewayError('broker_blocked', 'RabbitMQ has an alarm.')
@@ -93,6 +99,7 @@ export class ExchangePublisher {
 
   #setChannel(channel: ConfirmChannel | null): void {
     this.#channel = channel
+    this.#tried.resolve()
     this.#channelChanged.resolve()
     this.#channelChanged = Promise.withResolvers()
   }
