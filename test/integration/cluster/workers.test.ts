@@ -1,14 +1,16 @@
 // needs: rabbitmq, pika
 import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, IdReader, Load } from '../../support/clients/load.ts'
 import { PikaPublisher } from '../../support/clients/pika.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { freePort, getJson, until } from '../../support/harness/wait.ts'
+import { freePort, getJson, type HttpResult, postJson, until } from '../../support/harness/wait.ts'
+import { countMessages } from '../../support/servers/database.ts'
 import { type Gateway, startGateway, workersOf } from '../../support/servers/gateway.ts'
 import { type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
-import { chat, chats, metric, newRoom, publish } from '../../support/stages/rooms.ts'
+import { chat, chats, eventUrl, metric, newRoom, publish } from '../../support/stages/rooms.ts'
 import { openStage } from '../../support/stages/stage.ts'
 
 const test = suite('workers')
@@ -113,6 +115,78 @@ test('when the consuming worker dies, the next takes over in order, and nothing 
     await assertNothingLost(stage.gateway.dbFile, [load], [reader])
     await reader.stop()
   } finally {
+    await stage.dispose()
+  }
+})
+
+/** What a browser or an agent may see of a restart: it connects again after a lost or refused connection. */
+const HARMLESS = ['success', 'ECONNREFUSED', 'ECONNRESET']
+
+test('workers that are restarted one by one under load cost nobody a message, and give no answer but success', async () => {
+  const stage = await openStage(broker.url, 'rolling', { env: { WORKERS: String(WORKERS), SHUTDOWN_SECONDS: '60' } })
+  const { gateway, names } = stage
+  const agent = new PikaPublisher({ url: broker.url, exchange: names.exchange, mandatory: true, retry: true })
+  const load = new Load(agent, newRoom(), { everyMs: 10 })
+  const readers = Array.from({ length: STREAMS }, () => new IdReader(gateway, load.event_id, { retryMs: 50 }))
+  const outcomes = new Set<unknown>()
+  let visiting = true
+  /** Makes requests, each on a new connection, until the restarts are over. @returns the number of successes */
+  const visit = async (ask: (n: number) => Promise<HttpResult>): Promise<number> => {
+    let successes = 0
+    while (visiting) {
+      const outcome = await ask(successes).then(
+        ({ status, body }) => (status < 300 ? 'success' : `${status} ${body?.code}: ${body?.message}`),
+        ({ code }) => code,
+      )
+      outcomes.add(outcome)
+      if (outcome === 'success') successes += 1
+      await sleep(5)
+    }
+    return successes
+  }
+  try {
+    load.start()
+    for (const reader of readers) reader.start()
+    const posts = Array.from({ length: 4 }, () => {
+      const event_id = newRoom()
+      const post = (n: number) =>
+        postJson(`${eventUrl(gateway, event_id)}/messages`, { ...chat(n), message_id: `m${n}` })
+      return { event_id, done: visit(post) }
+    })
+    const reads = [
+      visit(() => getJson(`${eventUrl(gateway, load.event_id)}/messages?tail=10`)),
+      visit(() => getJson(`${gateway.url}/api/events`)),
+    ]
+    for (const pid of workersOf(gateway)) {
+      await load.more(50)
+      process.kill(pid, 'SIGTERM')
+      await until(() => !workersOf(gateway).includes(pid), { what: 'the exit of the worker' })
+      await until(async () => (await metric(gateway, 'gateway_workers')) === WORKERS, { what: 'a new worker' })
+    }
+    await load.more(50)
+    visiting = false
+    await Promise.all([...posts.map(({ done }) => done), ...reads])
+    assert.equal(
+      [...outcomes].filter((outcome) => !HARMLESS.includes(outcome as string)),
+      [],
+    )
+    const exits = gateway.logs().filter(({ msg }) => msg === 'worker exited, restarting')
+    assert.equal(
+      exits.map(({ code }) => code),
+      Array.from({ length: WORKERS }, () => 0),
+    )
+    await load.stop()
+    await assertNothingLost(gateway.dbFile, [load], readers)
+    for (const { event_id, done } of posts) {
+      const count = await done
+      await until(() => countMessages(gateway.dbFile, event_id) === count, { what: 'what was posted, once each' })
+    }
+    for (const { connections, counts } of readers)
+      assert.ok(connections > 1 && counts.closing! >= 1, 'each was drained')
+  } finally {
+    visiting = false
+    for (const reader of readers) await reader.stop()
+    await agent.kill9()
     await stage.dispose()
   }
 })
