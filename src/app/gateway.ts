@@ -18,6 +18,7 @@ import { type HealthMonitor, monitorSingleProcess } from '../monitoring/health-m
 import { collectWorkerReport, type WorkerReport } from '../monitoring/worker-status.ts'
 import { withTimeout } from '../platform/with-timeout.ts'
 import { ChangeNotifier } from '../store/change-notifier.ts'
+import { DamageLatch } from '../store/damage-latch.ts'
 import { openStore } from '../store/open-store.ts'
 import { RetentionJob } from '../store/retention.ts'
 import { retryStart } from '../store/retry-start.ts'
@@ -29,6 +30,7 @@ import { type AccessControl, createAccessControl } from './access-control.ts'
 import { type CommitListener, instrumentAppend, recordCommit, recordExchange } from './ingest-metrics.ts'
 import { createExchangePublisher, createStorePublisher } from './publishers.ts'
 import { createQuarantineService } from './quarantine-service.ts'
+import { StoreMonitor } from './store-monitor.ts'
 
 export interface GatewayOptions {
   readonly config: Config
@@ -48,9 +50,6 @@ export interface GatewayOptions {
   readonly clusterPeers?: ClusterPeers
 }
 
-/** Interval between checks of the store, in milliseconds. */
-const CHECK_MS = 2_000
-
 /** Composes one worker. Components start in data-flow order and stop in reverse. */
 export class Gateway {
   readonly #config: Config
@@ -58,6 +57,7 @@ export class Gateway {
   readonly #store: MessageStore
   readonly #changes: ChangeNotifier
   readonly #health: HealthRegistry
+  readonly #storeMonitor: StoreMonitor
   readonly #metrics: Metrics
   readonly #tracing: Tracing
   readonly #append: MessageStore['append']
@@ -71,7 +71,6 @@ export class Gateway {
   readonly #metricsServer: HttpServer | null = null
   readonly #ingest: IngestService | null = null
   readonly #publisher: ExchangePublisher | null = null
-  #checkTimer: NodeJS.Timeout | undefined
   #closing: Promise<unknown> | null = null
 
   constructor(options: GatewayOptions) {
@@ -79,21 +78,33 @@ export class Gateway {
     this.#config = config
     this.#changes = changes ?? new ChangeNotifier()
     this.#logger = logger
+    const damage = new DamageLatch()
     this.#store =
       store ??
       openStore(config, {
+        damage,
         onAppended: () => this.#changes.emit(),
         // Ignored: the next periodic check reports the same failure and retries.
         onRevoked: () => void this.#access.revocations.refresh().catch(noop),
         onWarning: (text) => logger.warn(text),
       })
     this.#health = new HealthRegistry((component, fault) => this.#onHealthChange(component, fault))
+    this.#storeMonitor = new StoreMonitor({
+      store: this.#store,
+      damage,
+      health: this.#health,
+      peers: clusterPeers,
+      // Reload revocations that another host changed and whose notification was lost.
+      onChecked: async () => {
+        if (config.postgres !== null) await this.#access.revocations.refresh()
+      },
+    })
     this.#hub = new StreamHub({
       store: this.#store,
       changes: this.#changes,
       heartbeatMs: config.heartbeatMs,
       maxAgeMs: config.streamMaxMs,
-      onFault: (error) => this.#health.report('store_read', error),
+      onFault: (error) => this.#storeMonitor.report('store_read', error),
       onClosing: (reason) => this.#metrics.closed.inc({ reason }),
     })
     this.#certificates = config.tls === null ? null : new CertificateManager({ files: config.tls, logger })
@@ -133,7 +144,7 @@ export class Gateway {
         maxMessageBytes: config.maxMessageBytes,
         onCommitted: this.#onCommitted,
         onLag: (seconds, reference) => this.#metrics.lag.observe({ reference }, seconds),
-        onStorageFault: (error) => this.#health.report('store_write', error),
+        onStorageFault: (error) => this.#storeMonitor.report('store_write', error),
         onWarning: (text) => logger.warn(text),
         tracer: this.#tracing.tracer,
       })
@@ -185,7 +196,7 @@ export class Gateway {
           this.#metrics.stored.inc(messages)
           this.#changes.notify()
         },
-        onStorageFault: (error) => this.#health.report('store_write', error),
+        onStorageFault: (error) => this.#storeMonitor.report('store_write', error),
       }),
     })
     const server = { ...config, proxies: this.#access.proxies, reusePort, certificate: null }
@@ -232,7 +243,7 @@ export class Gateway {
     this.#metrics.eventLoopDelay.start()
     this.#certificates?.start((certificate) => this.#server.replaceCertificate(certificate))
     this.#healthMonitor?.start()
-    this.#checkTimer = setInterval(() => void this.#check(), CHECK_MS)
+    this.#storeMonitor.start()
   }
 
   /** Returns the current status of this process. */
@@ -257,7 +268,7 @@ export class Gateway {
    */
   async stop(): Promise<void> {
     this.stopAccepting()
-    clearInterval(this.#checkTimer)
+    this.#storeMonitor.stop()
     this.#healthMonitor?.stop()
     this.#metrics.eventLoopDelay.stop()
     this.#certificates?.stop()
@@ -272,24 +283,10 @@ export class Gateway {
     await this.#store.stop()
   }
 
-  /** Detects a database that was removed while nothing is written, and one that has recovered. */
-  async #check(): Promise<void> {
-    const failed = this.#health.faults.some((fault) => fault.component === 'store_write')
-    try {
-      await this.#store.check(failed)
-      this.#health.markHealthy('store_write')
-      await this.#store.head()
-      this.#health.markHealthy('store_read')
-      // Reload revocations that another host changed and whose notification was lost.
-      if (this.#config.postgres !== null) await this.#access.revocations.refresh()
-    } catch (error) {
-      this.#health.markFailed('store_write', error)
-    }
-  }
-
   #createPublisher(): MessagePublisher {
     if (this.#publisher !== null) return createExchangePublisher(this.#publisher)
-    return createStorePublisher(this.#append, this.#onCommitted, (error) => this.#health.report('store_write', error))
+    const onFault = (error: unknown) => this.#storeMonitor.report('store_write', error)
+    return createStorePublisher(this.#append, this.#onCommitted, onFault)
   }
 
   #onHealthChange(component: string, fault: Fault | null): void {

@@ -198,7 +198,7 @@ export class ClusterPrimary {
   #onMessage(sender: Worker, message: unknown): void {
     if (!isClusterMessage(message)) return
     if (this.#missedTicks.has(sender.id)) this.#missedTicks.set(sender.id, 0)
-    if (message.gateway === 'log_appended' || message.gateway === 'revocation') {
+    if (message.gateway === 'log_appended' || message.gateway === 'revocation' || message.gateway === 'damage') {
       for (const worker of this.#workers()) if (worker !== sender) send(worker, message)
     } else if (message.gateway === 'metrics') {
       void this.#pollWorkers()

@@ -39,6 +39,9 @@ export interface ClusterPeers {
   readonly broadcastRevocation: (revocation: Revocation) => void
   /** Sets the listener for revocations that other workers broadcast. */
   readonly onRevocation: (listener: (revocation: Revocation) => void) => void
+  readonly broadcastDamage: (text: string) => void
+  /** Sets the listener for damage of the database that other workers broadcast. */
+  readonly onDamage: (listener: (text: string) => void) => void
 }
 
 /** Why a worker must stop. */
@@ -51,6 +54,7 @@ export class ClusterWorker implements ClusterPeers {
   readonly #sentRequests = new Map<number, readonly PendingRequest[]>()
   #queuedRequests: PendingRequest[] = []
   #onRevocation: (revocation: Revocation) => void = noop
+  #onDamage: (text: string) => void = noop
   #onUnresponsive: (error: GatewayError | null) => void = noop
   #collectStatus: (() => Promise<WorkerReport>) | null = null
   #lastId = 0
@@ -64,6 +68,7 @@ export class ClusterWorker implements ClusterPeers {
       if (!isClusterMessage(message)) return
       if (message.gateway === 'log_appended') this.changes.emit()
       else if (message.gateway === 'revocation') this.#onRevocation(message.revocation)
+      else if (message.gateway === 'damage') this.#onDamage(message.text)
       else if (message.gateway === 'unresponsive') this.#unresponsive(message.text)
       else if (message.gateway === 'coordinator_response') this.#onResponses(message.id, message.responses)
       else if (message.gateway === 'worker_status') void this.sendStatus(message.id)
@@ -147,6 +152,12 @@ export class ClusterWorker implements ClusterPeers {
 
   readonly onRevocation = (listener: (revocation: Revocation) => void): void => {
     this.#onRevocation = listener
+  }
+
+  readonly broadcastDamage = (text: string): void => void sendToPrimary({ gateway: 'damage', text })
+
+  readonly onDamage = (listener: (text: string) => void): void => {
+    this.#onDamage = listener
   }
 
   async #requestFromPrimary(createMessage: (id: number) => ClusterMessage, timeoutMs: number): Promise<ClusterMessage> {

@@ -1,4 +1,4 @@
-import { ERRORS, type ErrorCode } from './errors.ts'
+import { ERRORS, type ErrorCode, GatewayError } from './errors.ts'
 
 const CODES = Object.keys(ERRORS) as ErrorCode[]
 
@@ -27,3 +27,7 @@ export const DENIED_CODES: ReadonlySet<ErrorCode> = new Set(
 export const COMPONENT_FAILURE_CODES: readonly ErrorCode[] = CODES.filter((code) =>
   /^(storage_|database_|broker_|(jwks_unavailable|too_many_connections|too_many_open_files|internal)$)/.test(code),
 )
+
+/** Returns whether an error of the store means that the database is damaged: the same read fails again. */
+export const isDamage = (error: unknown): error is GatewayError =>
+  error instanceof GatewayError && error.code === 'database_corrupt'

@@ -147,7 +147,7 @@ export const ERRORS = {
     false,
     'This database belongs to another application. Set DATABASE_URL to another one.',
   ),
-  database_corrupt: define(500, false, 'Restore the database from a backup. The file was not changed.'),
+  database_corrupt: define(503, false, 'Stop the gateway, check the disk, then restore a backup: docs/OPERATIONS.md.'),
   database_open_failed: define(500, false, 'Check the path in DATABASE_URL, its directory and the permissions.'),
   database_stale_wal: define(
     500,

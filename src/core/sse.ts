@@ -1,7 +1,7 @@
 import type { ResetReason } from './cursor.ts'
 import { type StoredMessage, serializeDelivery } from './message.ts'
 
-export type ClosingReason = 'shutdown' | 'token_expired' | 'max_age' | 'too_slow'
+export type ClosingReason = 'shutdown' | 'token_expired' | 'max_age' | 'too_slow' | 'database_corrupt'
 
 export interface HelloData {
   readonly log_id: string

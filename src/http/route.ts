@@ -75,7 +75,12 @@ export interface HttpRoute<Deps> extends RouteDescription {
 export type RouteContext = Context & { readonly params: Record<string, string> }
 
 /** Errors of a route that reads or writes the store. */
-export const STORAGE_ERRORS: readonly ErrorCode[] = ['storage_unavailable', 'storage_busy', 'database_replaced']
+export const STORAGE_ERRORS: readonly ErrorCode[] = [
+  'storage_unavailable',
+  'storage_busy',
+  'database_corrupt',
+  'database_replaced',
+]
 
 type None = Record<never, never>
 

@@ -20,10 +20,13 @@ export interface StoreLocation {
 /** Creates the store for a location; the caller starts it. Notifications from other hosts are passed to the callbacks. */
 export const openStore = (
   { databaseFile: file, postgres, databaseConnections }: StoreLocation,
-  callbacks: Pick<PostgresStoreOptions, 'onAppended' | 'onRevoked' | 'onWarning'>,
+  callbacks: Pick<PostgresStoreOptions, 'damage' | 'onAppended' | 'onRevoked' | 'onWarning'>,
 ): MessageStore => {
   const identity = { newLogId: randomUUID(), now: Date.now() }
-  if (postgres === null) return new SqliteStore({ ...identity, file, onWarning: callbacks.onWarning })
+  if (postgres === null) {
+    const { damage, onWarning } = callbacks
+    return new SqliteStore({ ...identity, file, damage, onWarning })
+  }
   return new PostgresStore({ ...identity, ...callbacks, address: postgres, connections: databaseConnections })
 }
 

@@ -1,3 +1,4 @@
+import { isDamage } from '../core/error-groups.ts'
 import type { ClosingReason } from '../core/sse.ts'
 import { filterKey, type SubscriptionFilter } from '../core/subscription-filter.ts'
 import type { ChangeNotifier } from '../store/change-notifier.ts'
@@ -18,6 +19,8 @@ import { Tailer } from './tailer.ts'
 const STALL_TIMEOUT_MS = 30_000
 /** Range of the reconnection delays at shutdown, in milliseconds, so that clients do not return all at once. */
 const RETRY_SPREAD_MS = { minMs: 1_000, maxMs: 5_000 }
+/** Range of the reconnection delays of streams that need damaged rows, in milliseconds: a repair takes minutes at least. */
+const DAMAGE_RETRY_MS = { minMs: 15_000, maxMs: 30_000 }
 
 export interface HubOptions {
   readonly store: MessageStore
@@ -172,7 +175,8 @@ export class StreamHub {
       },
       onFault: (subscriber, error) => {
         this.#options.onFault(error)
-        this.#timers.retryOnTick(subscriber)
+        if (isDamage(error)) this.#endAfter(subscriber, 'database_corrupt', DAMAGE_RETRY_MS)
+        else this.#timers.retryOnTick(subscriber)
       },
     }
     this.#channels.set(key, context)
@@ -182,8 +186,12 @@ export class StreamHub {
   }
 
   #endAtShutdown(subscriber: Subscriber): void {
-    const { minMs, maxMs } = RETRY_SPREAD_MS
-    this.#end(subscriber, 'shutdown', minMs + Math.random() * (maxMs - minMs))
+    this.#endAfter(subscriber, 'shutdown', RETRY_SPREAD_MS)
+  }
+
+  /** Ends a stream; its client reconnects after a random delay. */
+  #endAfter(subscriber: Subscriber, reason: ClosingReason, { minMs, maxMs }: typeof RETRY_SPREAD_MS): void {
+    this.#end(subscriber, reason, minMs + Math.random() * (maxMs - minMs))
   }
 
   #end(subscriber: Subscriber, reason: ClosingReason, retryMs: number | null = null): void {

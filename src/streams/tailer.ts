@@ -1,3 +1,5 @@
+import { isDamage } from '../core/error-groups.ts'
+import { noop } from '../core/noop.ts'
 import { encodeMessageEvent } from '../core/sse.ts'
 import { createFilter, matchesFilter } from '../core/subscription-filter.ts'
 import type { ChangeNotifier } from '../store/change-notifier.ts'
@@ -91,6 +93,7 @@ export class Tailer {
     } catch (error) {
       // The next poll retries.
       this.#options.onFault(error)
+      if (isDamage(error)) await this.#skipToHead().catch(noop)
     } finally {
       this.#running = null
     }
@@ -120,7 +123,10 @@ export class Tailer {
     }
   }
 
-  /** Skips to the end of the store without reading, since every subscriber is blocked. */
+  /**
+   * Skips to the end of the store without reading, since every subscriber is blocked, or a row is damaged. Subscribers read what was
+   * skipped from the store, so only those that need the damaged row are affected by it.
+   */
   async #skipToHead(): Promise<void> {
     const head = await this.#options.store.head()
     for (const channel of this.#all()) {

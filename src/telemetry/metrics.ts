@@ -50,7 +50,7 @@ export interface MetricSources {
   readonly routes: readonly MeasuredRoute[]
 }
 
-const CLOSINGS: readonly ClosingReason[] = ['shutdown', 'token_expired', 'max_age', 'too_slow']
+const CLOSINGS: readonly ClosingReason[] = ['shutdown', 'token_expired', 'max_age', 'too_slow', 'database_corrupt']
 const RESETS: readonly ResetReason[] = ['cursor_ahead', 'cursor_invalid', 'history_pruned']
 const LAG_REFERENCES: readonly LagReference[] = ['broker', 'publisher', 'arrival']
 

@@ -61,7 +61,13 @@ const HelloDataSchema = z.strictObject({
   server_time: time,
 }) satisfies z.ZodType<HelloData>
 
-const CLOSINGS = ['shutdown', 'token_expired', 'max_age', 'too_slow'] as const satisfies readonly ClosingReason[]
+const CLOSINGS = [
+  'shutdown',
+  'token_expired',
+  'max_age',
+  'too_slow',
+  'database_corrupt',
+] as const satisfies readonly ClosingReason[]
 
 /**
  * Every event of a stream: whether it has an `id:`, and its data. test/repo/api-documents.test.ts compares them with

@@ -22,6 +22,8 @@ const CODES: Readonly<Record<string, ErrorCode>> = {
   '57P02': 'database_unreachable',
   '57P03': 'database_unreachable',
   '57P05': 'database_unreachable',
+  XX001: 'database_corrupt',
+  XX002: 'database_corrupt',
   ECONNREFUSED: 'database_unreachable',
   ECONNRESET: 'database_unreachable',
   EHOSTUNREACH: 'database_unreachable',
@@ -45,6 +47,12 @@ const DRIVER_MESSAGES: readonly (readonly [RegExp, ErrorCode])[] = [
 
 const LOST_HINT =
   'The tables were removed or replaced. Restore a backup if you need the old messages, then restart the gateway.'
+
+const HINTS: Partial<Record<ErrorCode, string>> = {
+  database_replaced: LOST_HINT,
+  database_corrupt:
+    'PostgreSQL has found damaged data. Check its log and its disk, then restore a backup. If only an index is damaged, REINDEX rebuilds it.',
+}
 
 const tlsCode = (code: string): boolean =>
   /^(UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_|CERT_|HOSTNAME_MISMATCH|ERR_(TLS|SSL|OSSL)_|EPROTO|INVALID_(CA|PURPOSE)$)/.test(
@@ -81,7 +89,8 @@ export const postgresError = (error: unknown): GatewayError => {
   const text = errorChainText(error)
   const name = toErrorCode(code, text)
   const message = isSqlState(error) ? `${text} (SQLSTATE ${code})` : text
-  return new GatewayError(name, message, { cause: error, ...(name === 'database_replaced' && { hint: LOST_HINT }) })
+  const hint = HINTS[name]
+  return new GatewayError(name, message, { cause: error, ...(hint !== undefined && { hint }) })
 }
 
 /**

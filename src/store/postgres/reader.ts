@@ -65,6 +65,17 @@ export class PostgresReader {
     return { messages, readThrough: Math.max(head, last), hasMore: false }
   }
 
+  /** Like `read` for one message, without a look at the next one, which can be damaged. */
+  async readOne(filter: SubscriptionFilter, after: number): Promise<MessagePage> {
+    const range = { after, before: MAX_DB_ID, limit: 1, bytes: NO_LIMIT }
+    const { rows, head, edge } = await this.#page(filter, 'asc', range)
+    const messages = rows.map(toStoredMessage)
+    if (messages.length > 0) return { messages, readThrough: messages[0]!.db_id, hasMore: true }
+    return edge === null
+      ? { messages, readThrough: Math.max(head, after), hasMore: false }
+      : { messages, readThrough: edge - 1, hasMore: true }
+  }
+
   async readBefore(filter: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage> {
     const { rows, edge } = await this.#page(filter, 'desc', { after: 0, before, ...toRangeLimit(limit) })
     const { messages, cut: isTruncated } = takeWithinLimit(rows, limit)

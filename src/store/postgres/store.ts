@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Bounds } from '../../core/cursor.ts'
+import { isDamage } from '../../core/error-groups.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
+import { DamageLatch } from '../damage-latch.ts'
 import { GroupCommit } from '../group-commit.ts'
 import { retryStart } from '../retry-start.ts'
 import { readSchema } from '../sqlite/file.ts'
@@ -42,6 +44,8 @@ export interface PostgresStoreOptions {
   readonly onAppended?: () => void
   /** Called when another process has changed the revocations. Also only a hint. */
   readonly onRevoked?: () => void
+  /** Notes damage that is found. Default: one of its own. */
+  readonly damage?: DamageLatch | undefined
   /** Called with warnings for the operator, once per cause. */
   readonly onWarning?: (text: string) => void
   /** Lock timeout of a write, in milliseconds. */
@@ -64,6 +68,9 @@ export class PostgresStore implements MessageStore {
   readonly #writing: Pool
   readonly #reading: Pool
   readonly #writer: PostgresWriter
+  /** Rolls back what it writes, to check whether a failed write would succeed. */
+  readonly #trialWriter: PostgresWriter
+  readonly #damage: DamageLatch
   readonly #reader: PostgresReader
   readonly #listener: NotificationListener
   readonly quarantine: Quarantine
@@ -81,19 +88,17 @@ export class PostgresStore implements MessageStore {
     // A dedicated connection, so that commits do not wait for reads.
     this.#writing = new Pool(connector, 1)
     this.#reading = new Pool(connector, Math.max(1, connections - 2))
-    this.#writer = new PostgresWriter(this.#writing, { schema, where: this.#where, instanceId, onStage })
+    this.#damage = options.damage ?? new DamageLatch()
+    const writing = { schema, where: this.#where, instanceId, onStage }
+    this.#writer = new PostgresWriter(this.#writing, writing)
+    this.#trialWriter = new PostgresWriter(this.#writing, { ...writing, rollBack: true })
     this.#reader = new PostgresReader(this.#reading)
     this.tickets = createTicketStore(this.#reading)
-    this.quarantine = createQuarantine(this.#reading, this.#writer)
-    this.#group = new GroupCommit((entries) => this.#writer.append(entries))
+    this.quarantine = this.#guarded(createQuarantine(this.#reading, this.#writer))
+    this.#group = new GroupCommit((entries) => this.#write((writer) => writer.append(entries)))
     const onNotification = (notification: 'grown' | 'revoked') =>
       notification === 'grown' ? onAppended() : onRevoked()
-    this.#listener = new NotificationListener({
-      connector,
-      schema,
-      instanceId,
-      onNotification,
-    })
+    this.#listener = new NotificationListener({ connector, schema, instanceId, onNotification: onNotification })
   }
 
   get logId(): string {
@@ -105,6 +110,7 @@ export class PostgresStore implements MessageStore {
     try {
       await this.#prepare()
       this.#writer.bindTo(this.#logId)
+      this.#trialWriter.bindTo(this.#logId)
     } catch (error) {
       await Promise.all([this.#writing.end(), this.#reading.end()])
       throw error
@@ -123,52 +129,89 @@ export class PostgresStore implements MessageStore {
   }
 
   prune(retention: RetentionLimits, limit: number): Promise<number> {
-    return this.#writer.prune(retention, limit)
+    return this.#write((writer) => writer.prune(retention, limit))
   }
 
   revoke(revocation: Revocation, now: number): Promise<Revocation> {
-    return this.#writer.revoke(revocation, now)
+    return this.#write((writer) => writer.revoke(revocation, now))
   }
 
   removeRevocation(subject: string): Promise<boolean> {
-    return this.#writer.removeRevocation(subject)
+    return this.#write((writer) => writer.removeRevocation(subject))
   }
 
   revocations(): Promise<Revocation[]> {
-    return this.#reader.revocations()
+    return this.#read(() => this.#reader.revocations())
   }
 
-  read(filter: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage> {
-    return this.#reader.read(filter, after, limit)
+  async read(filter: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage> {
+    try {
+      return await this.#read(() => this.#reader.read(filter, after, limit))
+    } catch (error) {
+      if (limit.messages === 1 || !isDamage(error)) throw error
+      // The messages in front of a damaged row are still delivered, one by one.
+      return this.#read(() => this.#reader.readOne(filter, after))
+    }
   }
 
   readBefore(filter: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage> {
-    return this.#reader.readBefore(filter, before, limit)
+    return this.#read(() => this.#reader.readBefore(filter, before, limit))
   }
 
   tailCursor(filter: SubscriptionFilter, count: number): Promise<number> {
-    return this.#reader.cursorBefore(filter, count)
+    return this.#read(() => this.#reader.cursorBefore(filter, count))
   }
 
   head(): Promise<number> {
-    return this.#reader.head()
+    return this.#read(() => this.#reader.head())
   }
 
   bounds(filter: SubscriptionFilter): Promise<Bounds> {
-    return this.#reader.bounds(filter)
+    return this.#read(() => this.#reader.bounds(filter))
   }
 
   events(limit: number, before: number, eventIds: readonly string[] | '*' = '*'): Promise<EventSummary[]> {
-    return this.#reader.events(limit, before, eventIds)
+    return this.#read(() => this.#reader.events(limit, before, eventIds))
   }
 
   async check(write: boolean): Promise<void> {
-    if ((await this.#reader.logId()) !== this.#logId) throw storeReplaced(this.#where)
-    if (write) await this.#writer.probe()
+    if ((await this.#read(() => this.#reader.logId())) !== this.#logId) throw storeReplaced(this.#where)
+    // PostgreSQL has no check of a database that its owner may run, so only what has failed is repeated.
+    this.#damage.recheck(async () => undefined)
+    if (write) await this.#write((writer) => writer.probe())
   }
 
   size(): Promise<StorageSize> {
     return this.#reader.size()
+  }
+
+  #read<Result>(read: () => Promise<Result>): Promise<Result> {
+    return this.#damage.reading(read, read)
+  }
+
+  #write<Result>(write: (writer: PostgresWriter) => Promise<Result>): Promise<Result> {
+    return this.#damage.writing(
+      () => write(this.#writer),
+      () => write(this.#trialWriter),
+    )
+  }
+
+  #guarded(quarantine: Quarantine): Quarantine {
+    const trial = createQuarantine(this.#reading, this.#trialWriter)
+    const write = <Result>(work: (part: Quarantine) => Promise<Result>): Promise<Result> =>
+      this.#damage.writing(
+        () => work(quarantine),
+        () => work(trial),
+      )
+    return {
+      list: (...args) => this.#read(() => quarantine.list(...args)),
+      row: (...args) => this.#read(() => quarantine.row(...args)),
+      listWithBodies: (...args) => this.#read(() => quarantine.listWithBodies(...args)),
+      maxId: () => this.#read(() => quarantine.maxId()),
+      countByReason: (most) => this.#read(() => quarantine.countByReason(most)),
+      replay: (replays) => write((part) => part.replay(replays)),
+      drop: (ids) => write((part) => part.drop(ids)),
+    }
   }
 
   /**

@@ -31,6 +31,8 @@ export interface PostgresWriterOptions {
   /** Identifies this process as the sender of notifications. */
   readonly instanceId: string
   readonly onStage?: ((stage: FaultPoint) => void) | undefined
+  /** Rolls back every transaction instead of committing it. */
+  readonly rollBack?: boolean
 }
 
 /** SQL that takes the lock shared by all writers of a schema, until the transaction ends. */
@@ -127,7 +129,7 @@ export class PostgresWriter {
   }
 
   #transaction<Result>(run: (client: Client) => Promise<TransactionOutcome<Result>>): Promise<Result> {
-    const { schema, instanceId, where, onStage } = this.#options
+    const { schema, instanceId, where, onStage, rollBack = false } = this.#options
     return this.#pool.withConnection(async (client) => {
       try {
         const results = await client.query(
@@ -141,6 +143,10 @@ export class PostgresWriter {
         if (timeline !== null && session !== undefined && timeline !== session.timeline)
           await skipIdsAfterRestore(client, Date.now())
         const { result, notification, entries } = await run(client)
+        if (rollBack) {
+          await client.query('ROLLBACK')
+          return result
+        }
         onStage?.('in_transaction')
         await this.#commit(client, notification === null ? '' : notifySql(schema, instanceId, notification), entries)
         onStage?.('committed')

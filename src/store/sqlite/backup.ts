@@ -4,10 +4,10 @@ import Database from 'better-sqlite3'
 import { errorChainText } from '../../core/error-text.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { publishDraft, syncPath } from './durable-file.ts'
+import { isCorrupt, storageError } from './errors.ts'
 import { assertDatabase } from './file.ts'
 import { BACKUP_APPLICATION_ID } from './header.ts'
 import { rejectStaleWal } from './restore.ts'
-import { storageError } from './writer.ts'
 
 /** Pages copied between two checks of the signal: 4 MB, a few milliseconds on an SSD. */
 const STEP_PAGES = 1_024
@@ -63,6 +63,7 @@ export const createBackup = async (options: BackupOptions): Promise<BackupResult
     return { ...copied, bytes }
   } catch (error) {
     if (error instanceof GatewayError || options.signal.aborted) throw error
+    if (isCorrupt(error)) throw storageError(error)
     throw writeError(to, error)
   } finally {
     for (const file of [draft, `${draft}-journal`, `${draft}-wal`, `${draft}-shm`]) rmSync(file, { force: true })
@@ -127,8 +128,7 @@ const markAsBackup = (draft: string, copied: CopiedContent): number => {
     const isSame = content.log_id === copied.log_id && content.last_db_id === copied.last_db_id
     if (!isSame || content.messages !== copied.messages) throw new Error('the copy is not what was copied')
   } catch (error) {
-    const code = (error as { code?: string }).code ?? ''
-    if (!/^SQLITE_(CORRUPT|NOTADB)/.test(code)) throw error
+    if (!isCorrupt(error)) throw error
     throw new GatewayError('database_corrupt', `The database is damaged: ${errorChainText(error)}.`, { cause: error })
   } finally {
     db.close()

@@ -7,6 +7,7 @@ import { GatewayError } from '../../core/errors.ts'
 import { readAsset } from '../../platform/assets.ts'
 import { migrate, newerSchemaError, SCHEMA_VERSION } from '../migrations.ts'
 import type { StorageSize } from '../store.ts'
+import { isCorrupt } from './errors.ts'
 import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from './header.ts'
 import { activateBackup } from './restore.ts'
 
@@ -100,7 +101,7 @@ const openError = (file: string, error: unknown): GatewayError => {
   if (code.startsWith('SQLITE_BUSY')) {
     return new GatewayError('storage_busy', `${file} is locked: ${code}`, { cause: error })
   }
-  const corrupt = code.startsWith('SQLITE_CORRUPT') || code === 'SQLITE_NOTADB'
+  const corrupt = isCorrupt(error)
   return new GatewayError(
     corrupt ? 'database_corrupt' : 'database_open_failed',
     `${file} ${corrupt ? 'is damaged' : 'cannot be opened'}: ${errorChainText(error)}`,

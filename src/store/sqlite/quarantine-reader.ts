@@ -1,8 +1,10 @@
 import type Database from 'better-sqlite3'
 import type { QuarantineEnvelope, QuarantineRow, QuarantineSummary } from '../../core/quarantine.ts'
 import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
+import type { Quarantine } from '../store.ts'
+import { storageError } from './errors.ts'
 import * as queries from './quarantine-queries.ts'
-import { storageError } from './writer.ts'
+import type { Writer } from './writer-client.ts'
 
 const END = Number.MAX_SAFE_INTEGER
 /** Limits of a page of rows with their bodies; a single body has at most MAX_MESSAGE_BYTES. */
@@ -93,5 +95,26 @@ export class QuarantineReader {
     } catch (error) {
       throw storageError(error)
     }
+  }
+}
+
+/** How a store reads and writes its quarantine. */
+export interface QuarantineConnection {
+  readonly prepare: (sql: string) => Database.Statement
+  readonly reading: <Result>(read: () => Result) => Result
+  readonly writing: <Result>(write: (writer: Writer) => Promise<Result>) => Promise<Result>
+}
+
+/** Creates the quarantine of a running store. */
+export const createQuarantine = ({ prepare, reading, writing }: QuarantineConnection): Quarantine => {
+  const reader = new QuarantineReader(prepare)
+  return {
+    list: async (filter, before, limit) => reading(() => reader.newestSummaries(filter, before, limit)),
+    row: async (rejected_id, bytes) => reading(() => reader.row(rejected_id, bytes)),
+    listWithBodies: async (filter, after, through, bytes) => reading(() => reader.after(filter, after, through, bytes)),
+    maxId: async () => reading(() => reader.lastId()),
+    countByReason: async (most) => reading(() => reader.reasons(most)),
+    replay: (replays) => writing((writer) => writer.replay(replays)),
+    drop: (ids) => writing((writer) => writer.deleteRejected(ids)),
   }
 }

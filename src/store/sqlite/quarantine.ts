@@ -2,9 +2,10 @@ import type Database from 'better-sqlite3'
 import type { QuarantineEnvelope, QuarantineRow, ReplayRequest } from '../../core/quarantine.ts'
 import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
 import type { ReplayResult } from '../store.ts'
+import { storageError } from './errors.ts'
 import { assertDatabase, openConnection } from './file.ts'
 import { QuarantineReader } from './quarantine-reader.ts'
-import { SqliteWriter, storageError } from './writer.ts'
+import { SqliteWriter } from './writer.ts'
 
 type Awaitable<T> = T | Promise<T>
 

@@ -1,8 +1,11 @@
 import type Database from 'better-sqlite3'
 import type { Bounds } from '../../core/cursor.ts'
+import { isDamage } from '../../core/error-groups.ts'
 import type { GatewayError } from '../../core/errors.ts'
 import type { StoredMessage } from '../../core/message.ts'
+import { noop } from '../../core/noop.ts'
 import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
+import { DamageLatch } from '../damage-latch.ts'
 import { GroupCommit } from '../group-commit.ts'
 import { retryStart } from '../retry-start.ts'
 import type {
@@ -18,13 +21,15 @@ import type {
   StorageSize,
 } from '../store.ts'
 import { YieldQueue } from '../yield-queue.ts'
+import { storageError } from './errors.ts'
 import { ensureDatabase, fileSizes, openReader, readSchema } from './file.ts'
 import { OpenFiles } from './open-files.ts'
-import { QuarantineReader } from './quarantine-reader.ts'
+import { createQuarantine } from './quarantine-reader.ts'
 import * as queries from './queries.ts'
 import { StatementCache } from './statement-cache.ts'
-import { type FaultPoint, SqliteWriter, storageError } from './writer.ts'
-import { WorkerThreadWriter, type Writer } from './writer-client.ts'
+import { damagedBody, dropPageCache, isBodyDamaged } from './verify.ts'
+import type { FaultPoint } from './writer.ts'
+import { createInlineWriter, WorkerThreadWriter, type Writer } from './writer-client.ts'
 
 export interface SqliteStoreOptions {
   readonly file: string
@@ -34,6 +39,8 @@ export interface SqliteStoreOptions {
   readonly now: number
   /** Runs the writer in this thread instead of a worker thread, and calls back at its stages; for fault injection. */
   readonly inlineWriter?: { readonly onStage?: (stage: FaultPoint) => void }
+  /** Notes damage that is found. Default: one of its own. */
+  readonly damage?: DamageLatch | undefined
   /** Called once with the reason why the start waits. */
   readonly onWarning?: ((text: string) => void) | undefined
   /** Maximum wait at startup for a lock held by another process, in milliseconds. */
@@ -49,35 +56,27 @@ const END = Number.MAX_SAFE_INTEGER
 
 const isFiltered = ({ types, senders }: SubscriptionFilter): boolean => types !== null || senders !== null
 
-const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) => void) | undefined): Writer => {
-  const writer = new SqliteWriter(file, { onStage })
-  return {
-    append: async (entries) => writer.append(entries),
-    prune: async (retention, limit) => writer.prune(retention, limit),
-    revoke: async (revocation, now) => writer.revoke(revocation, now),
-    removeRevocation: async (subject) => writer.removeRevocation(subject),
-    replay: async (replays) => writer.replay(replays),
-    deleteRejected: async (ids) => writer.deleteRejected(ids),
-    probe: async () => writer.probe(),
-    close: async () => writer.close(),
-  }
-}
-
 /** Store in one SQLite file (WAL, synchronous=FULL), with one connection that writes and one that only reads. */
 export class SqliteStore implements MessageStore {
   readonly #options: SqliteStoreOptions
   readonly #statements = new StatementCache(MAX_STATEMENTS)
-  /** Spreads the scans of filtered reads over event-loop iterations; back to back, they would block every stream. */
+  /** Spreads the scans of filtered reads over event-loop iterations: back to back, they block every stream. */
   readonly #yieldQueue = new YieldQueue()
-  readonly #group = new GroupCommit((entries) => this.#open().writer.append(entries))
+  readonly #group = new GroupCommit((entries) => this.#writing((writer) => writer.append(entries)))
+  readonly #damage: DamageLatch
   #db: Database.Database | null = null
   #writer: Writer | null = null
-  readonly #quarantine = this.#createQuarantine()
+  readonly #quarantine = createQuarantine({
+    prepare: (sql) => this.#statement(sql, () => sql),
+    reading: (read) => this.#reading(read),
+    writing: (write) => this.#writing(write),
+  })
   #logId = ''
   #files: OpenFiles | null = null
 
   constructor(options: SqliteStoreOptions) {
     this.#options = options
+    this.#damage = options.damage ?? new DamageLatch()
   }
 
   get logId(): string {
@@ -90,12 +89,7 @@ export class SqliteStore implements MessageStore {
 
   /** @throws GatewayError database_* if the file is not usable, or storage_busy; the file is then unchanged */
   async start(): Promise<void> {
-    const {
-      file,
-      inlineWriter,
-      onWarning = () => undefined,
-      startLockTimeoutMs = Number.POSITIVE_INFINITY,
-    } = this.#options
+    const { file, inlineWriter, onWarning = noop, startLockTimeoutMs = Number.POSITIVE_INFINITY } = this.#options
     const waitMs = ({ code }: GatewayError): number => (code === 'storage_busy' ? startLockTimeoutMs : 0)
     await retryStart(() => this.#prepare(), { waitMs, onWarning })
     this.#writer =
@@ -119,15 +113,15 @@ export class SqliteStore implements MessageStore {
   }
 
   prune(retention: RetentionLimits, limit: number): Promise<number> {
-    return this.#open().writer.prune(retention, limit)
+    return this.#writing((writer) => writer.prune(retention, limit))
   }
 
   revoke(revocation: Revocation, now: number): Promise<Revocation> {
-    return this.#open().writer.revoke(revocation, now)
+    return this.#writing((writer) => writer.revoke(revocation, now))
   }
 
   removeRevocation(subject: string): Promise<boolean> {
-    return this.#open().writer.removeRevocation(subject)
+    return this.#writing((writer) => writer.removeRevocation(subject))
   }
 
   async revocations(): Promise<Revocation[]> {
@@ -135,8 +129,11 @@ export class SqliteStore implements MessageStore {
   }
 
   async check(write: boolean): Promise<void> {
+    const { writer } = this.#open()
+    const lost = this.#reading(() => this.#files?.findChange() !== null)
+    if (!lost) this.#damage.recheck(() => this.#verify(writer))
     // The writer saves what is committed when it finds that a file was lost.
-    if (write || this.#files?.findChange() !== null) await this.#open().writer.probe()
+    if (write || lost) await this.#damage.reading(() => writer.probe())
   }
 
   size(): Promise<StorageSize> {
@@ -222,25 +219,21 @@ export class SqliteStore implements MessageStore {
     return { db: this.#db, writer: this.#writer }
   }
 
-  #createQuarantine(): Quarantine {
-    const reader = new QuarantineReader((sql) => this.#statement(sql, () => sql))
-    return {
-      list: async (filter, before, limit) => reader.newestSummaries(filter, before, limit),
-      row: async (rejected_id, bytes) => reader.row(rejected_id, bytes),
-      listWithBodies: async (filter, after, through, bytes) => reader.after(filter, after, through, bytes),
-      maxId: async () => reader.lastId(),
-      countByReason: async (most) => reader.reasons(most),
-      replay: (replays) => this.#open().writer.replay(replays),
-      drop: (ids) => this.#open().writer.deleteRejected(ids),
-    }
-  }
-
   #reading<Result>(read: () => Result): Result {
     try {
       return read()
     } catch (error) {
-      throw storageError(error)
+      throw this.#damage.note(storageError(error))
     }
+  }
+
+  #writing<Result>(write: (writer: Writer) => Promise<Result>): Promise<Result> {
+    return this.#damage.writing(() => write(this.#open().writer))
+  }
+
+  async #verify(writer: Writer): Promise<void> {
+    await writer.verify()
+    if (this.#db !== null) dropPageCache(this.#db)
   }
 
   #statement(key: string, sql: () => string): Database.Statement {
@@ -287,11 +280,18 @@ export class SqliteStore implements MessageStore {
     const params = { ...queries.selectionParams(filter), after, before, limit: limit.messages + 1 }
     const messages: StoredMessage[] = []
     let bytes = 0
-    // The loop closes the iterator before this call returns: an open one would pin the WAL.
-    for (const row of statement.iterate(params) as IterableIterator<StoredMessage>) {
-      if (messages.length === limit.messages || bytes >= limit.bytes) return { messages, cut: true }
-      messages.push(row)
-      bytes += row.body.length
+    try {
+      // The loop closes the iterator before this call returns: an open one would pin the WAL.
+      for (const row of statement.iterate(params) as IterableIterator<StoredMessage>) {
+        if (messages.length === limit.messages || bytes >= limit.bytes) return { messages, cut: true }
+        if (isBodyDamaged(row.body)) throw damagedBody(row.db_id)
+        messages.push(row)
+        bytes += row.body.length
+      }
+    } catch (error) {
+      // The messages in front of a damaged row are still delivered; the next page begins with it.
+      if (!isDamage(this.#damage.note(storageError(error))) || messages.length === 0) throw error
+      return { messages, cut: true }
     }
     return { messages, cut: false }
   }

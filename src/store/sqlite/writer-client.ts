@@ -4,6 +4,7 @@ import type { ReplayRequest } from '../../core/quarantine.ts'
 import { startWorkerThread } from '../../platform/assets.ts'
 import type { AppendEntry, AppendResult, ReplayResult, RetentionLimits, Revocation } from '../store.ts'
 import { toTuple } from './entry-tuple.ts'
+import { type FaultPoint, SqliteWriter } from './writer.ts'
 import type { WriterReply, WriterRequest } from './writer-thread.ts'
 
 /** The writer as the store uses it, in this thread or in a worker thread. */
@@ -15,6 +16,8 @@ export interface Writer {
   replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]>
   deleteRejected(ids: readonly number[]): Promise<number>
   probe(): Promise<void>
+  /** Reads the whole database, which takes seconds per gigabyte. */
+  verify(): Promise<void>
   close(): Promise<void>
 }
 
@@ -25,6 +28,22 @@ interface Pending {
 
 /** `WriterRequest` without `seq`; distributed over the union so that each kind keeps its fields. */
 type Request<R = WriterRequest> = R extends WriterRequest ? Omit<R, 'seq'> : never
+
+/** Runs the writer in this thread, for fault injection. */
+export const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) => void) | undefined): Writer => {
+  const writer = new SqliteWriter(file, { onStage })
+  return {
+    append: async (entries) => writer.append(entries),
+    prune: async (retention, limit) => writer.prune(retention, limit),
+    revoke: async (revocation, now) => writer.revoke(revocation, now),
+    removeRevocation: async (subject) => writer.removeRevocation(subject),
+    replay: async (replays) => writer.replay(replays),
+    deleteRejected: async (ids) => writer.deleteRejected(ids),
+    probe: async () => writer.probe(),
+    verify: async () => writer.verify(),
+    close: async () => writer.close(),
+  }
+}
 
 /** Runs the writer in a worker thread: a commit waits for the disk and must not block the streams (measured in docs/ARCHITECTURE.md). */
 export class WorkerThreadWriter implements Writer {
@@ -66,6 +85,10 @@ export class WorkerThreadWriter implements Writer {
 
   async probe(): Promise<void> {
     await this.#call({ op: 'probe' })
+  }
+
+  async verify(): Promise<void> {
+    await this.#call({ op: 'verify' })
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,8 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import type { GatewayError } from '../../core/errors.ts'
 import type { ReplayRequest } from '../../core/quarantine.ts'
 import type { RetentionLimits, Revocation } from '../store.ts'
 import { type EntryTuple, fromTuple } from './entry-tuple.ts'
+import { storageError } from './errors.ts'
 import { WRITER_BUSY_TIMEOUT_MS } from './file.ts'
 import { SqliteWriter } from './writer.ts'
 
@@ -14,7 +14,7 @@ export type WriterRequest =
   | { readonly seq: number; readonly op: 'removeRevocation'; readonly subject: string }
   | { readonly seq: number; readonly op: 'replay'; readonly replays: readonly ReplayRequest[] }
   | { readonly seq: number; readonly op: 'deleteRejected'; readonly ids: readonly number[] }
-  | { readonly seq: number; readonly op: 'probe' | 'close' }
+  | { readonly seq: number; readonly op: 'probe' | 'verify' | 'close' }
 
 /** Reply of the writer thread. An error is sent as code and text, since its class would be lost. */
 export type WriterReply =
@@ -40,6 +40,8 @@ const perform = (request: WriterRequest): unknown => {
       return writer.deleteRejected(request.ids)
     case 'probe':
       return writer.probe()
+    case 'verify':
+      return writer.verify()
     case 'close':
       return writer.close()
   }
@@ -49,7 +51,7 @@ port.on('message', (request: WriterRequest) => {
   try {
     port.postMessage({ seq: request.seq, result: perform(request) } satisfies WriterReply)
   } catch (error) {
-    const { code, message } = error as GatewayError
+    const { code, message } = storageError(error)
     port.postMessage({ seq: request.seq, error: { code, message } } satisfies WriterReply)
   }
   if (request.op === 'close') port.close()

@@ -13,11 +13,13 @@ import type {
   RetentionLimits,
   Revocation,
 } from '../store.ts'
+import { storageError } from './errors.ts'
 import { openConnection } from './file.ts'
 import { OpenFiles, saveCommitted } from './open-files.ts'
 import { DELETE_ROW, ROW_EXISTS, UPDATE_REASON } from './quarantine-queries.ts'
 import * as queries from './queries.ts'
 import { ExpiredMessages, pruneMessages } from './retention.ts'
+import { damagedBody, dropPageCache, isBodyDamaged, verifyDatabase } from './verify.ts'
 
 /** Points at which a test can end the process: inside the transaction, or between the commit and its report. */
 export type FaultPoint = 'in_transaction' | 'committed'
@@ -34,16 +36,6 @@ interface EventDelta {
 
 /** SQLite error codes that are caused by one row, not by the store. */
 const ROW_ERROR = /^SQLITE_(CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
-
-/** Converts an error of SQLite to an error of the catalogue. */
-export const storageError = (error: unknown): GatewayError => {
-  if (error instanceof GatewayError) return error
-  const code = (error as { code?: string }).code ?? ''
-  const isBusy = code.startsWith('SQLITE_BUSY')
-  return new GatewayError(isBusy ? 'storage_busy' : 'storage_unavailable', `${code} ${errorChainText(error)}`.trim(), {
-    cause: error,
-  })
-}
 
 /** The only connection that writes. Synchronous; it runs in a worker thread (writer-thread.ts). */
 export class SqliteWriter {
@@ -97,7 +89,7 @@ export class SqliteWriter {
   /**
    * Commits a batch in one transaction, durable when it returns (L1, L5).
    *
-   * @throws GatewayError storage_busy, storage_unavailable or database_replaced; nothing of the batch is then stored
+   * @throws GatewayError storage_busy, storage_unavailable, database_corrupt or database_replaced; nothing of the batch is then stored
    */
   append(entries: readonly AppendEntry[]): AppendResult[] {
     return this.#transaction(() => {
@@ -135,7 +127,11 @@ export class SqliteWriter {
   /** Deletes messages by the retention rules, at most `limit`. @returns the number deleted */
   prune(retention: RetentionLimits, limit: number): number {
     const deleted = this.#transaction(() => pruneMessages(this.#db, retention, limit, this.#oldest, Date.now()))
-    if (deleted > 0) this.#db.pragma('incremental_vacuum(256)')
+    try {
+      if (deleted > 0) this.#db.pragma('incremental_vacuum(256)')
+    } catch (error) {
+      throw storageError(error)
+    }
     return deleted
   }
 
@@ -155,6 +151,16 @@ export class SqliteWriter {
   /** Commits a write that changes nothing, to check whether writing works. @throws GatewayError like append */
   probe(): void {
     this.#transaction(() => this.#probe.run())
+  }
+
+  /** Reads the whole database. @throws GatewayError database_corrupt or another error of the store */
+  verify(): void {
+    try {
+      verifyDatabase(this.#file)
+      dropPageCache(this.#db)
+    } catch (error) {
+      throw storageError(error)
+    }
   }
 
   close(): void {
@@ -241,6 +247,7 @@ export class SqliteWriter {
       db_id: number
       body: string
     }
+    if (isBodyDamaged(stored.body)) throw damagedBody(stored.db_id)
     if (stored.body === message.body) return { kind: 'duplicate', db_id: stored.db_id }
     if (origin !== null) {
       this.#reject(toRejection(message, origin, 'message_conflict', conflictDetail(stored.db_id)))

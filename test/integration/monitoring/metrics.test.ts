@@ -65,7 +65,11 @@ figures('have every series with a known label at 0, in each worker, before anyth
     ['gateway_messages_quarantined_total', 'reason', QUARANTINE_REASONS],
     ['gateway_component_failures_total', 'code', ['storage_unavailable', 'broker_unreachable', 'internal']],
     ['gateway_http_requests_denied_total', 'code', ['token_missing', 'scope_missing', 'rate_limited', 'overloaded']],
-    ['gateway_streams_closed_total', 'reason', ['shutdown', 'token_expired', 'max_age', 'too_slow']],
+    [
+      'gateway_streams_closed_total',
+      'reason',
+      ['shutdown', 'token_expired', 'max_age', 'too_slow', 'database_corrupt'],
+    ],
     ['gateway_cursor_resets_total', 'reason', ['cursor_ahead', 'cursor_invalid', 'history_pruned']],
   ] as const
   for (const [counter, label, values] of known) {

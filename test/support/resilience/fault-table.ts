@@ -169,6 +169,28 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     tests: [[FAILURES, 'a primary without free descriptors replaces a worker once it has some again']],
   },
   {
+    fault: { en: 'Idle clients take all connections or file descriptors', zh: '空闲客户端占满了连接或文件描述符' },
+    named: [
+      ['connections', 'too_many_connections'],
+      ['connections', 'too_many_open_files'],
+    ],
+    messages: CONTINUE,
+    readers: {
+      en: 'open streams continue; further connections are refused with the same code, health checks are answered',
+      zh: '已打开的流照常；更多的连接以同样的错误码被拒绝，健康检查有应答',
+    },
+    tests: [
+      [
+        'integration/http/connections.test.ts',
+        'idle clients leave descriptors for everything else: streams and commits go on, /readyz names the cause, and it passes',
+      ],
+      [
+        'resilience/idle-connections.test.ts',
+        '…: each takes little memory, their number is bounded, and neighbours are served',
+      ],
+    ],
+  },
+  {
     fault: { en: 'The machine or the primary was suspended', zh: '机器或主进程曾被挂起' },
     messages: { en: 'no worker is killed for it', zh: '不会因此杀死工作进程' },
     readers: RECONNECT,
@@ -226,7 +248,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     tests: [
       [
         BROKER_KILL,
-        'during a memory alarm publishing is refused immediately, while queued messages are still delivered',
+        'during a … alarm publishing is refused immediately, while queued messages are still delivered',
       ],
       [
         'integration/publisher/publisher-faults.test.ts',
@@ -303,15 +325,36 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     tests: [[TOPOLOGY, 'a queue that is deleted under its consumer is declared and bound again']],
   },
   {
-    fault: { en: 'A binding or the exchange is deleted', zh: '绑定或交换机被删除' },
-    answer: 'publish_unroutable',
+    fault: { en: 'A binding of the queue is deleted', zh: '队列的某个绑定被删除' },
     messages: {
-      en: 'agents get an error for each message; both are declared again within 10 seconds',
-      zh: '智能体的每条消息都会收到错误；10 秒内两者都会重新声明',
+      en: 'arrive over its second binding; both are there again within a second',
+      zh: '经由第二个绑定照常到达；一秒之内两个绑定都会恢复',
+    },
+    readers: CONTINUE,
+    tests: [
+      [
+        'integration/ingest/deleted-bindings.test.ts',
+        'while one binding after the other is deleted, no message of a publisher without the mandatory flag is lost',
+      ],
+      ['integration/ingest/deleted-bindings.test.ts', 'each exchange and binding that is deleted by itself comes back'],
+    ],
+  },
+  {
+    fault: { en: 'The exchange is deleted', zh: '交换机被删除' },
+    answer: 'publish_unroutable',
+    metric: 'gateway_exchange_deletions_total',
+    log: 'the exchange was deleted; it is declared and bound again',
+    messages: {
+      en: 'agents get an error for each message; it is declared and bound again within a second',
+      zh: '智能体的每条消息都会收到错误；一秒之内重新声明并绑定',
     },
     readers: CONTINUE,
     tests: [
       [TOPOLOGY, 'an exchange that is deleted under a consumer, without a notification, is declared again'],
+      [
+        'integration/ingest/deleted-bindings.test.ts',
+        'an exchange that another client deletes and declares again is bound again; each time is logged and counted',
+      ],
       [
         'integration/ingest/exchange-publisher.test.ts',
         'an unroutable message is refused over HTTP, and accepted once the binding is back',
@@ -323,8 +366,8 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     fault: { en: 'RabbitMQ gives up on a message (delivery limit)', zh: 'RabbitMQ 放弃某条消息（投递次数上限）' },
     metric: 'gateway_dead_letter_messages_ready',
     messages: {
-      en: 'it goes to the dead-letter queue, which the gateway reads back, and is stored once',
-      zh: '它进入死信队列，网关会读回来，只存储一次',
+      en: 'it goes to the dead-letter queue, which the gateway reads back, and is stored once; given up on there too, it is [parked](#parked-messages)',
+      zh: '它进入死信队列，网关会读回来，只存储一次；在死信队列中再次被放弃的停放在 `<queue>.parked`',
     },
     readers: CONTINUE,
     tests: [
@@ -335,6 +378,10 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
       [
         'integration/ingest/dead-letters.test.ts',
         'messages of the dead-letter queue are read back: valid ones once, invalid ones into the quarantine',
+      ],
+      [
+        'integration/ingest/dead-letters.test.ts',
+        'a dead letter that the broker gives up on as well is parked, not deleted, whatever the number of crashes',
       ],
     ],
   },
@@ -417,7 +464,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     fault: { en: 'Another process locks the database', zh: '另一个进程锁住了数据库' },
     named: [['store_write', 'storage_busy']],
     metric: 'gateway_commit_failures_total',
-    messages: { en: 'as for a full disk; a start waits up to 60 seconds', zh: '同磁盘满；启动时最多等 60 秒' },
+    messages: { en: 'as for a full disk; a start waits', zh: '同磁盘满；启动时会等待' },
     readers: CONTINUE,
     tests: [
       [STORAGE, 'the gateway waits for a write lock of another process, and acknowledges nothing meanwhile'],
@@ -440,7 +487,50 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     ],
   },
   {
-    fault: { en: 'The database is damaged, foreign or newer', zh: '数据库已损坏、不属于网关，或版本更新' },
+    fault: { en: 'The database is damaged while the gateway runs', zh: '数据库在网关运行时损坏' },
+    named: [
+      ['store_read', 'database_corrupt'],
+      ['store_write', 'database_corrupt'],
+    ],
+    messages: {
+      en: 'nothing is acknowledged until a check of the database passes; what to do: [Damage](#damage)',
+      zh: '在对数据库的一次检查通过之前不确认；处理方法见[数据库损坏](#数据库损坏)',
+    },
+    readers: {
+      en: 'continue, except those that need damaged rows: REST answers 503, streams end with `closing`',
+      zh: '照常；需要损坏行的除外：REST 返回 503，流以 `closing` 结束',
+    },
+    tests: [
+      [
+        'resilience/corruption.test.ts',
+        'zeroed pages under … workers cost only what needs them, and the gateway is not ready until they are back',
+      ],
+      [
+        'resilience/corruption.test.ts',
+        'nothing is acknowledged while the database is damaged, and nothing is lost afterwards',
+      ],
+      ['integration/store/postgres-damage.test.ts', 'damage of … is reported until what has failed succeeds'],
+    ],
+  },
+  {
+    fault: { en: 'The machine loses its power', zh: '机器断电' },
+    messages: {
+      en: 'all that was acknowledged is stored; the rest is delivered again',
+      zh: '已确认的都已存储；其余会再次投递',
+    },
+    readers: RECONNECT,
+    tests: [
+      [
+        'resilience/power-loss.test.ts',
+        'takes no message that was answered with 201, whatever part of the unsynced writes reaches the disk',
+      ],
+    ],
+  },
+  {
+    fault: {
+      en: 'The database is damaged, foreign or newer at a start',
+      zh: '启动时数据库已损坏、不属于网关，或版本更新',
+    },
     startup: ['database_corrupt', 'database_not_ours', 'database_newer'],
     messages: { en: 'the gateway does not start, and changes nothing', zh: '网关不启动，也不做任何改动' },
     readers: { en: 'are down', zh: '停止服务' },
@@ -518,6 +608,10 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
         'a commit whose response is lost is detected: neither messages nor quarantined ones are stored twice',
       ],
       [
+        'resilience/postgres-faults.test.ts',
+        'a failover to a synchronous standby under load loses nothing acknowledged, and no stream ends',
+      ],
+      [
         'integration/store/postgres.test.ts',
         'a listener that lost its connection listens again, and reports that notifications may be missing',
       ],
@@ -526,11 +620,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
   {
     fault: { en: 'PostgreSQL is not there at a start, or locked', zh: '启动时 PostgreSQL 不可用或被锁住' },
     log: 'waiting for the database',
-    startup: ['database_unreachable', 'storage_busy'],
-    messages: {
-      en: 'the start waits 15 seconds for the server, 60 seconds for a lock, then ends with the cause',
-      zh: '启动时等服务器 15 秒、等锁 60 秒，然后带着原因结束',
-    },
+    messages: { en: 'the start waits, and names the cause', zh: '启动时等待，并说明原因' },
     readers: { en: 'are down', zh: '停止服务' },
     tests: [
       [
@@ -538,7 +628,29 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
         'a gateway that starts before its database waits for it; one that is refused reports the reason and exits',
       ],
       ['integration/store/postgres.test.ts', 'transient errors of PostgreSQL delay startup and do not end it'],
-      ['integration/store/postgres.test.ts', 'startup fails if a lock is never released, and names its holder'],
+      [
+        'integration/store/postgres.test.ts',
+        'a locked table that a gateway reads at its start is waited for, and named',
+      ],
+      ['unit/store/retry-start.test.ts', 'waits without a limit while the error can pass, and names each cause once'],
+    ],
+  },
+  {
+    fault: {
+      en: 'PostgreSQL is full, or the role has no connection left',
+      zh: 'PostgreSQL 磁盘满，或该角色没有剩余的连接',
+    },
+    named: [
+      ['store_write', 'storage_unavailable'],
+      ['store_write', 'database_too_many_connections'],
+    ],
+    messages: { en: 'nothing is acknowledged meanwhile', zh: '期间不确认' },
+    readers: CONTINUE,
+    tests: [
+      [
+        'resilience/postgres-faults.test.ts',
+        'a role without a connection left is named, nothing is acknowledged meanwhile, and the gateway recovers',
+      ],
     ],
   },
   {
@@ -600,7 +712,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     tests: [
       ['resilience/attack.test.ts', '… connections whose head never ends are ended, and honest readers miss nothing'],
       ['resilience/attack.test.ts', 'endless bodies are rejected without being read'],
-      ['integration/http/http2.test.ts', 'survives a flood of …, while an honest reader misses nothing'],
+      ['integration/http/http2.test.ts', 'survives a flood of … in bounded memory, while an honest reader misses nothing'],
     ],
   },
   {

@@ -17,6 +17,8 @@ import type {
 export class TroubledLog implements MessageStore {
   /** Reads fail while this is set. */
   failing = false
+  /** Reads that need this event find damage. */
+  damaged: string | null = null
   reads = 0
   readonly #log: MessageStore
   #held: (() => void)[] | null = null
@@ -38,6 +40,9 @@ export class TroubledLog implements MessageStore {
 
   async read(wanted: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage> {
     this.reads++
+    if (this.damaged !== null && (wanted.events === '*' || wanted.events.includes(this.damaged))) {
+      throw new GatewayError('database_corrupt', 'damage of the test')
+    }
     return this.#troubled(() => this.#log.read(wanted, after, limit))
   }
 

@@ -228,6 +228,35 @@ staged({ maxAgeMs: 100_000 })(
   },
 )
 
+test('damaged rows end the streams that need them, and no other', async (stage) => {
+  const [needs, other, all] = [
+    await stage.connect(),
+    await stage.connect({ wanted: createFilter(['o']) }),
+    await stage.connect({ wanted: createFilter('*') }),
+  ]
+  await stage.settle()
+  const [, second] = await stage.append({}, { event_id: 'o' })
+  stage.log.damaged = 'e'
+  stage.bell.notify()
+  await hasIds(other, [second!])
+  await stage.settle()
+  assert.equal(names(needs, other, all), ['hello caught_up closing', 'hello caught_up', 'hello caught_up closing'])
+  for (const { sink } of [needs, all]) assert.is(sink.events.at(-1)!.data, '{"reason":"database_corrupt"}')
+  const retry = needs.sink.retries.at(-1)!
+  assert.ok(retry >= 15_000 && retry <= 30_000, `retry: ${retry}`)
+  assert.equal(stage.closings, ['database_corrupt', 'database_corrupt'])
+  // A client that returns meanwhile gets the same reason, and one of another event everything of it.
+  const [returned, late] = [await stage.connect(), await stage.connect({ wanted: createFilter(['o', 'p']) })]
+  await hasIds(late, [second!])
+  await stage.settle()
+  assert.equal(names(returned, late), ['hello closing', 'hello caught_up'])
+  stage.log.damaged = null
+  const [, fourth] = await stage.append({}, { event_id: 'o' })
+  stage.bell.notify()
+  await hasIds(other, [second!, fourth!])
+  await hasIds(late, [second!, fourth!])
+})
+
 test('a stop ends every stream with its reason, and spreads the reconnects', async (stage) => {
   const followers: Follower[] = []
   for (let n = 0; n < 40; n++) followers.push(await stage.connect({ wanted: createFilter([`e${n % 3}`]) }))

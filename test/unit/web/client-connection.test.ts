@@ -114,6 +114,7 @@ line('reconnects soon after an announced end, and with random spread after a res
     ['max_age', 250],
     ['token_expired', 250],
     ['too_slow', 1_500],
+    ['database_corrupt', 1_500],
     ['shutdown', 3_000],
   ] as const) {
     const stage = await new ClientStage().start()

@@ -62,6 +62,7 @@ const REASONS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
   shutdown: ['the gateway is restarting', '网关正在重启'],
   token_expired: ['the token has expired', '令牌已过期'],
   max_age: ['the stream reached its maximum age', '连接已达最长时限'],
+  database_corrupt: ['the database is damaged', '数据库已损坏'],
   too_slow: ['this client received too slowly', '客户端接收过慢'],
   connection_lost: ['the connection broke', '连接中断'],
   heartbeat_timeout: ['no data for two heartbeat intervals', '超过两个心跳周期没有数据'],

@@ -70,7 +70,7 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   database_newer: ['数据库版本较新', '该数据库由更新版本的网关写入。请升级网关，或恢复备份。'],
   database_upgrade_failed: ['数据库升级失败', '数据库未被改动，旧版本的网关仍可使用。请排除原因后重新启动。'],
   database_not_ours: ['数据库属于其他应用', '请将 DATABASE_URL 指向其他数据库。'],
-  database_corrupt: ['数据库已损坏', '请从备份恢复。该文件未被改动。'],
+  database_corrupt: ['数据库已损坏', '请停止网关，检查磁盘，然后从备份恢复：docs/zh/OPERATIONS.md。'],
   database_open_failed: ['无法打开数据库', '请检查 DATABASE_URL 的路径、目录和权限。'],
   database_stale_wal: [
     'WAL 文件不匹配',
