@@ -237,7 +237,7 @@ const FLOODS: Record<string, (id: number) => Buffer> = {
 }
 
 /** Most of it is garbage of the requests that are answered meanwhile. */
-const MAX_GROWTH_MB = 150
+const MAX_GROWTH_MB = 100
 
 for (const [what, make] of Object.entries(FLOODS)) {
   over(`survives a flood of ${what} in bounded memory, while an honest reader misses nothing`, async () => {
