@@ -50,7 +50,7 @@ const flagLines = (flags: Flags): string[] => {
     ([name, { value, description }]) => [`--${name}${value === undefined ? '' : ` ${value}`}`, description] as const,
   )
   const width = Math.max(...rows.map(([left]) => left.length))
-  return rows.map(([left, meaning]) => `  ${left.padEnd(width)}  ${meaning}`)
+  return rows.map(([left, description]) => `  ${left.padEnd(width)}  ${description}`)
 }
 
 const usageLines = (command: CliCommand): string[] =>

@@ -23,7 +23,7 @@ export interface FollowOptions {
   /** Read for each connection. */
   readonly token: TokenSource
   /** Idle timeout: a connection that receives nothing for this long is closed, in milliseconds. */
-  readonly idleTimeoutMs: number
+  readonly silenceMs: number
   readonly signal: AbortSignal
 }
 
@@ -89,7 +89,7 @@ const retryDelay = ({ retryMs, failures }: FollowState): number =>
 
 /** One connection: returns if the stream ends after `closing`, throws if it cannot be opened or breaks. */
 async function* readStream(options: FollowOptions, state: FollowState): AsyncGenerator<StreamItem> {
-  const { url, start, idleTimeoutMs, signal } = options
+  const { url, start, silenceMs, signal } = options
   const idleTimeout = new AbortController()
   const streamUrl = new URL(url)
   const resumed = state.lastEventId !== null
@@ -102,7 +102,7 @@ async function* readStream(options: FollowOptions, state: FollowState): AsyncGen
     throw new GatewayError('unexpected_response', `${url} did not respond with an event stream.`)
   }
   try {
-    for await (const event of parseEvents(response.body, idleTimeoutMs, idleTimeout, state)) {
+    for await (const event of parseEvents(response.body, silenceMs, idleTimeout, state)) {
       yield* handleEvent(event, state)
       if (state.ending === 'from the start') return
     }

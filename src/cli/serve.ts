@@ -31,7 +31,7 @@ export const serve: CliCommand = {
     ...Object.fromEntries(
       Object.entries(DEMO_FLAGS).map(([name, flag]) => [
         name,
-        { ...flag, meaning: `with --demo: ${flag.description}` },
+        { ...flag, description: `with --demo: ${flag.description}` },
       ]),
     ),
   },

@@ -45,7 +45,7 @@ After a lost connection it resumes after the last message. '*' follows all event
     const silenceMs = (args.positive('silence') ?? SILENCE_SECONDS) * 1_000
     const token = await openTokenSource(args)
     const format = createFormatter(args, io)
-    for await (const item of follow({ url, start, token, idleTimeoutMs: silenceMs, signal: io.signal })) {
+    for await (const item of follow({ url, start, token, silenceMs, signal: io.signal })) {
       if (item.kind === 'message') await io.out.write(`${format(item.data)}\n`)
       else if (item.kind === 'note') io.note(createStyler(io.err.colours)(escapeForTerminal(item.text), DIM))
       else if (once) return EXIT.ok

@@ -18,6 +18,21 @@ const BANNED: readonly [word: RegExp, instead: string][] = [
   [/\bshut out\b/i, 'revoked'],
   [/\bbegun\b/i, 'started'],
   [/\bis tried again\b/i, 'is retried'],
+  [/\bpatience(Ms)?\b/i, 'timeout'],
+  [/\bbells?\b/i, 'notification'],
+  [/\bparcels?\b/i, 'message'],
+  [/\bfates?\b/i, 'outcome or result'],
+  [/\bvitals\b/i, 'worker status'],
+  [/\bslabs?\b/i, 'replay buffer'],
+  [/\bdesk\b/i, 'coordinator'],
+  [/\bdeaf\b/i, 'stalled or blocked'],
+  [/\bnap(ped|s)?\b/i, 'sleep'],
+  [/\bfarewell\b/i, 'closing event'],
+  [/\bprelude\b/i, 'preamble'],
+  [/\bunder_?way\b/i, 'in flight or in progress'],
+  [/\bunrevoke\b/i, 'remove the revocation'],
+  [/\bdoomed\b/i, 'expired'],
+  [/\bfroms\b/i, 'senders'],
 ]
 
 /** Old schemas keep the comments that they were released with; the changelog quotes old names; this file names the words. */

@@ -9,8 +9,8 @@ interface PrunedEvent {
   readonly pruned_db_id: number
 }
 
-const deleteSql = (selectSql: string): string => `WITH doomed AS MATERIALIZED (${selectSql}), removed AS (
-  DELETE FROM message USING doomed WHERE message.db_id = doomed.db_id RETURNING message.db_id, message.event_id
+const deleteSql = (selectSql: string): string => `WITH expired AS MATERIALIZED (${selectSql}), removed AS (
+  DELETE FROM message USING expired WHERE message.db_id = expired.db_id RETURNING message.db_id, message.event_id
 ) SELECT event_id, count(*) AS removed, max(db_id) AS pruned_db_id FROM removed GROUP BY event_id`
 
 // db_ids increase with the time of receipt, so the oldest messages are the first rows and no index on time is needed.

@@ -144,16 +144,16 @@ rejected('replay stores valid messages, delivers them live on a running gateway,
   await publish(gateway, room, { message_id: 'same', x: 1 })
   const { code, stdout, stderr } = await call('replay', '--all', '--json')
   assert.is(code, 1)
-  type Fate = { rejected_id: number; kind: string; reason?: string; db_id?: number; message_id?: string }
-  const fates = new Map(jsonLines<Fate>(stdout).map((fate) => [fate.rejected_id, fate]))
-  assert.is(fates.get(good!)?.kind, 'stored')
-  assert.is(fates.get(property!)?.message_id, 'by-property')
+  type Outcome = { rejected_id: number; kind: string; reason?: string; db_id?: number; message_id?: string }
+  const outcomes = new Map(jsonLines<Outcome>(stdout).map((outcome) => [outcome.rejected_id, outcome]))
+  assert.is(outcomes.get(good!)?.kind, 'stored')
+  assert.is(outcomes.get(property!)?.message_id, 'by-property')
   assert.equal(
-    [bad, conflict, cut].map((id) => fates.get(id!)?.reason),
+    [bad, conflict, cut].map((id) => outcomes.get(id!)?.reason),
     ['invalid_json', 'message_conflict', 'body_too_large'],
   )
   assert.match(stderr, /2 stored, 0 already stored, 4 still invalid/)
-  await stream.waitFor(() => collectIds(stream).includes(fates.get(property!)!.db_id!))
+  await stream.waitFor(() => collectIds(stream).includes(outcomes.get(property!)!.db_id!))
   stream.close()
   const ids = collectIds(stream)
   assert.equal(
@@ -171,7 +171,7 @@ rejected('replay stores valid messages, delivers them live on a running gateway,
     ],
   )
   const stored = messageRows(gateway.dbFile, room)
-  assert.is(stored.find(({ db_id }) => db_id === fates.get(good!)!.db_id)?.body, body(room, 10))
+  assert.is(stored.find(({ db_id }) => db_id === outcomes.get(good!)!.db_id)?.body, body(room, 10))
   const { body: events } = await getJson(`${gateway.url}/api/events`)
   const summary = events.data.find(({ event_id }: { event_id: string }) => event_id === room)
   assert.equal([summary.messages, summary.last_db_id], [stored.length, stored.at(-1)!.db_id])

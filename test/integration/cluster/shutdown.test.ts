@@ -157,13 +157,15 @@ test('neither a client that never reads nor one with request after request delay
   onStage({ env: PATIENT }, async (stage) => {
     const { gateway } = stage
     const big = 'x'.repeat(500_000)
-    await stage.publish(Array.from({ length: 40 }, (_, n) => `{"event_id":"deaf","message_id":"${n}","big":"${big}"}`))
+    await stage.publish(
+      Array.from({ length: 40 }, (_, n) => `{"event_id":"stalled","message_id":"${n}","big":"${big}"}`),
+    )
     await stage.stored(40)
     const { hostname, port } = new URL(gateway.url)
-    const deaf = net.connect({ host: hostname, port: Number(port) })
-    deaf.on('error', () => {})
-    deaf.pause()
-    deaf.write('GET /api/events/deaf/stream HTTP/1.1\r\nHost: x\r\n\r\n')
+    const stalled = net.connect({ host: hostname, port: Number(port) })
+    stalled.on('error', () => {})
+    stalled.pause()
+    stalled.write('GET /api/events/stalled/stream HTTP/1.1\r\nHost: x\r\n\r\n')
     await until(async () => /state="stalled"\} 1$/m.test((await getJson(`${gateway.url}/metrics`)).text), {
       what: 'a stalled reader in the metrics',
     })
@@ -185,7 +187,7 @@ test('neither a client that never reads nor one with request after request delay
     assertDrained(await gateway.term('SIGINT'), gateway)
     await Promise.all(asking)
     agent.destroy()
-    deaf.destroy()
+    stalled.destroy()
   }))
 
 test('while it drains, the gateway reports that it is not ready', () =>

@@ -313,11 +313,11 @@ over(
       const client = await connect(own)
       client.session.setLocalWindowSize(16 * MEGABYTE)
       const sibling = await openRoom(client, 'stalled')
-      const [deaf, dead] = [await openRoom(client, 'stalled'), await openRoom(client, 'stalled')]
-      for (const { stream } of [deaf, dead]) stream.pause()
+      const [stalled, dead] = [await openRoom(client, 'stalled'), await openRoom(client, 'stalled')]
+      for (const { stream } of [stalled, dead]) stream.pause()
       for (let n = 0; n < 5; n++) await publish(client, 'stalled', `${n}:${'x'.repeat(MEGABYTE)}:end-${n}`)
       await sibling.says('end-4')
-      assert.not.ok(deaf.text().includes('end-1'))
+      assert.not.ok(stalled.text().includes('end-1'))
       const closed = (): Promise<number> => figure(client, 'gateway_streams_closed_total{reason="too_slow"}')
       clock.advance(29_000)
       assert.is(await closed(), 0)
@@ -325,10 +325,10 @@ over(
       assert.is(await closed(), 2)
       await readersAre(client, 1)
       // A client that reads again receives the reason; one that does not is disconnected and must not treat its data as complete.
-      deaf.stream.resume()
-      await deaf.says('event: closing\ndata: {"reason":"too_slow"}')
+      stalled.stream.resume()
+      await stalled.says('event: closing\ndata: {"reason":"too_slow"}')
       await until(() => dead.stream.closed, { what: 'the end of the stream' })
-      assert.equal([deaf.stream.rstCode, dead.stream.rstCode], [NGHTTP2_NO_ERROR, NGHTTP2_CANCEL])
+      assert.equal([stalled.stream.rstCode, dead.stream.rstCode], [NGHTTP2_NO_ERROR, NGHTTP2_CANCEL])
       await publish(client, 'stalled', 'and on')
       await sibling.says('and on')
       client.close()

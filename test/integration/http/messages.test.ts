@@ -164,8 +164,8 @@ messages('pages backwards to the beginning without gaps or duplicates', async ()
 })
 
 const TYPES = ['llm_request', 'llm_response', 'command_result']
-const FROMS = ['_captain', '_manager', 'system', 'ünïcode 用户']
-const mixed = (n: number): Json => chat(n, { message_type: TYPES[n % 3], message_from: FROMS[n % 4] })
+const SENDERS = ['_captain', '_manager', 'system', 'ünïcode 用户']
+const mixed = (n: number): Json => chat(n, { message_type: TYPES[n % 3], message_from: SENDERS[n % 4] })
 
 messages('filters by type and sender, comma-separated and combined', async () => {
   const room = newRoom()
@@ -183,8 +183,8 @@ messages('filters by type and sender, comma-separated and combined', async () =>
   await expect('message_type=llm_request', (m) => m.message_type === TYPES[0])
   await expect('message_type=llm_request,command_result', (m) => m.message_type !== TYPES[1])
   await expect('message_type=llm_request&message_type=command_result', (m) => m.message_type !== TYPES[1])
-  await expect(`message_from=${encodeURIComponent(FROMS[3]!)}`, (m) => m.message_from === FROMS[3])
-  const both = (m: Json): boolean => m.message_type === TYPES[2] && [FROMS[0], FROMS[1]].includes(m.message_from)
+  await expect(`message_from=${encodeURIComponent(SENDERS[3]!)}`, (m) => m.message_from === SENDERS[3])
+  const both = (m: Json): boolean => m.message_type === TYPES[2] && [SENDERS[0], SENDERS[1]].includes(m.message_from)
   await expect('message_type=command_result&message_from=_captain,%20_manager', both)
   await expect('message_type=nothing', () => false)
   await expect('message_type=LLM_REQUEST', () => false)

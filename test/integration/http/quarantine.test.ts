@@ -164,18 +164,18 @@ test('a replay by filter proceeds page by page to the initial end, and reports t
     reason: n % 2 === 0 ? 'message_unstorable' : 'internal',
   }))
   const ids = add(...rows)
-  const fates: Json[] = []
+  const outcomes: Json[] = []
   let page = await post('/replay?reason=message_unstorable')
   const [late] = add({ body: good(room, 'late'), reason: 'message_unstorable' })
   let pages = 1
-  for (fates.push(...page.body.data); page.body.has_more; pages++) {
+  for (outcomes.push(...page.body.data); page.body.has_more; pages++) {
     page = await post(`/replay?reason=message_unstorable&after=${page.body.after}&through=${page.body.through}`)
     assert.is(page.status, 200, page.text)
-    fates.push(...page.body.data)
+    outcomes.push(...page.body.data)
   }
   assert.ok(pages > 1, `${pages} pages`)
   assert.equal(
-    fates.map(({ rejected_id, kind }) => [rejected_id, kind]),
+    outcomes.map(({ rejected_id, kind }) => [rejected_id, kind]),
     ids.filter((_, n) => n % 2 === 0).map((id, index) => [id, (index * 2) % 3 === 2 ? 'kept' : 'stored']),
   )
   assert.is(messageRows(gateway.dbFile, room).length, 150)
@@ -197,15 +197,15 @@ test('concurrent replays of the same rows, one of them on the command line, stor
   const cli = runCli(['rejected', 'replay', '--all', '--json'], { env: { DATABASE_URL: `sqlite:${gateway.dbFile}` } })
   const answers = await Promise.all([...single, ...bulk])
   for (const { status, text } of answers) assert.ok([200, 404].includes(status), text)
-  const fates = answers.flatMap(({ status, body }) => (status === 200 ? [body.data].flat() : []))
+  const outcomes = answers.flatMap(({ status, body }) => (status === 200 ? [body.data].flat() : []))
   const { stdout } = await cli
-  fates.push(
+  outcomes.push(
     ...stdout
       .split('\n')
       .filter(Boolean)
       .map((line) => JSON.parse(line)),
   )
-  const stored = fates.filter(({ kind }) => kind === 'stored').map(({ rejected_id }) => rejected_id)
+  const stored = outcomes.filter(({ kind }) => kind === 'stored').map(({ rejected_id }) => rejected_id)
   assert.equal(
     stored.sort((a, b) => a - b),
     ids,

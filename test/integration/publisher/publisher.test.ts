@@ -194,7 +194,7 @@ test('messages above the queue limit are refused immediately', async () => {
   await rejection(first, 'broker_unreachable')
 })
 
-test('an unanswered message has the fate unknown at its deadline, and can be sent again', async () => {
+test('an unanswered message has the delivery status unknown at its deadline, and can be sent again', async () => {
   await declareQueue(broker.url, names)
   const { line, url } = await lineTo()
   const publisher = publisherOf({ url, sendTimeoutMs: 1_000 })
@@ -211,7 +211,7 @@ test('an unanswered message has the fate unknown at its deadline, and can be sen
   await line.close()
 })
 
-test('a message that was never sent has the fate not_sent', async () => {
+test('a message that was never sent has the delivery status not_sent', async () => {
   const { line, url } = await lineTo()
   line.freeze()
   const error = await rejection(publisherOf({ url, sendTimeoutMs: 500 }).send({ event_id: 'e' }), 'publish_timed_out')

@@ -428,7 +428,7 @@ test('other processes are notified of a commit and a revocation; the one that ma
   const url = freshSchema(server)
   const heard: string[] = []
   const listening = (name: string) => ({
-    onGrown: () => void heard.push(`${name} grown`),
+    onAppended: () => void heard.push(`${name} grown`),
     onRevoked: () => void heard.push(`${name} revoked`),
   })
   const one = await open(url, listening('one'))

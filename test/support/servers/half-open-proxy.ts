@@ -13,13 +13,13 @@ export type DeafLine = {
 /** Forwards its own port to a port on loopback. */
 export const startDeafLine = async (target: number): Promise<DeafLine> => {
   const pairs = new Set<[net.Socket, net.Socket]>()
-  let deaf = false
+  let dropsInput = false
   const server = net.createServer((near) => {
     const far = net.connect(target, '127.0.0.1')
     pairs.add([near, far])
     near.on('data', (chunk) => void far.write(chunk))
     far.on('data', (chunk) => {
-      if (!deaf) near.write(chunk)
+      if (!dropsInput) near.write(chunk)
     })
     for (const [one, other] of [
       [near, far],
@@ -31,14 +31,14 @@ export const startDeafLine = async (target: number): Promise<DeafLine> => {
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const reset = (): void => {
-    deaf = false
+    dropsInput = false
     for (const [near] of pairs) near.resetAndDestroy()
     pairs.clear()
   }
   return {
     port: (server.address() as net.AddressInfo).port,
     deafen() {
-      deaf = true
+      dropsInput = true
     },
     reset,
     async close() {

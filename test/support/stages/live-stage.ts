@@ -22,7 +22,7 @@ export interface Follower {
 /** A StreamHub over a real store, with the clock, notifications, sockets and store errors under the test's control. */
 export interface LiveStage {
   readonly live: StreamHub
-  readonly bell: ChangeNotifier
+  readonly changes: ChangeNotifier
   readonly log: TroubledLog
   readonly clock: Clock
   readonly closings: ClosingReason[]
@@ -43,13 +43,13 @@ export const E = createFilter(['e'])
 export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<LiveStage> => {
   const inner: MessageStore = await openSqlite(`${fastDir()}/gateway.db`, true)
   const log = new TroubledLog(inner)
-  const bell = new ChangeNotifier()
+  const changes = new ChangeNotifier()
   const closings: ClosingReason[] = []
   const faults: unknown[] = []
   const clock = new Clock().install()
   const live = new StreamHub({
     store: log,
-    changes: bell,
+    changes,
     heartbeatMs: 15_000,
     maxAgeMs: 0,
     onFault: (error) => faults.push(error),
@@ -59,7 +59,7 @@ export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<
   await live.start()
   return {
     live,
-    bell,
+    changes,
     log,
     clock,
     closings,

@@ -34,14 +34,14 @@ const appended = fc.record({
   messages: fc.array(message, { minLength: 1, maxLength: 12, size: 'max' }),
   /** Repetitions of the batch: a burst exceeds one page. */
   times: weighted([30, 1], [2, 5], [1, 60]),
-  bell: weighted([4, true], [1, false]),
+  notify: weighted([4, true], [1, false]),
 })
 
 const connect = fc.record({
   op: fc.constant('connect' as const),
   events: choice<string[] | '*'>(['a'], ['a'], ['b'], ['a', 'b'], EVENTS, '*', ['none', 'a']),
   types: choice<string[] | null>(null, null, ['t'], ['t', 'u']),
-  froms: choice<string[] | null>(null, null, ['x']),
+  senders: choice<string[] | null>(null, null, ['x']),
   /** Position of its cursor between the start of the run and the end of the store. */
   place: fc.oneof(choice(0, 1), fc.double({ min: 0, max: 1, noNaN: true })),
   slow: fc.boolean(),
@@ -90,7 +90,7 @@ const turn = (): Promise<void> => new Promise(setImmediate)
 export class LiveTrial {
   readonly #log: TroubledLog
   readonly #clock: Clock
-  readonly #bell = new ChangeNotifier()
+  readonly #changes = new ChangeNotifier()
   readonly #live: StreamHub
   readonly #rows: Row[] = []
   readonly #readers: Reader[] = []
@@ -103,7 +103,7 @@ export class LiveTrial {
     this.#clock = clock
     this.#live = new StreamHub({
       store: this.#log,
-      changes: this.#bell,
+      changes: this.#changes,
       heartbeatMs: 1_000,
       maxAgeMs: 0,
       stallMs: 1e9,
@@ -142,7 +142,7 @@ export class LiveTrial {
     switch (one.op) {
       case 'append': {
         for (let n = 0; n < one.times; n++) await this.#append(one.messages)
-        if (one.bell) this.#bell.notify()
+        if (one.notify) this.#changes.notify()
         return
       }
       case 'connect':
@@ -187,7 +187,7 @@ export class LiveTrial {
 
   async #connect(wish: Connect): Promise<void> {
     const events = wish.events === '*' ? '*' : wish.events.map((event) => `${this.#name}-${event}`)
-    const wanted = createFilter(events, wish.types, wish.froms)
+    const wanted = createFilter(events, wish.types, wish.senders)
     const { head_db_id: head, first_db_id, last_db_id: target } = await this.#log.bounds(wanted)
     const cursor = this.#base + Math.round(wish.place * (head - this.#base))
     const server_time = new Date(0).toISOString()

@@ -26,7 +26,7 @@ const message = fc.record({
 const selected = fc.record({
   events: choice<string[] | '*'>('*', ['a'], ['b'], ['a', 'b'], ['c', 'a'], EVENTS, ['none'], ['a', 'none']),
   types: choice<string[] | null>(null, null, ['t'], ['u', 't'], ['none']),
-  froms: choice<string[] | null>(null, null, ['x'], ['y', 'x']),
+  senders: choice<string[] | null>(null, null, ['x'], ['y', 'x']),
 })
 
 const limit = fc.record({ messages: fc.integer({ min: 1, max: 12 }), bytes: choice(1, 60, 200, 1_000, 1e9) })
@@ -91,8 +91,8 @@ class Trial {
 
   #event = (event: string): string => `${this.#name}-${event}`
 
-  #selection({ events, types, froms }: { events: string[] | '*'; types: string[] | null; froms: string[] | null }) {
-    return createFilter(events === '*' ? '*' : events.map(this.#event), types, froms)
+  #selection({ events, types, senders }: { events: string[] | '*'; types: string[] | null; senders: string[] | null }) {
+    return createFilter(events === '*' ? '*' : events.map(this.#event), types, senders)
   }
 
   #cursor(at: number): number {

@@ -50,7 +50,7 @@ const hearOut = async ({ url, server }: Played, count: number, silenceMs = 10_00
     const heard = follow({
       url,
       start: ['last_message_db_id', '0'],
-      idleTimeoutMs: silenceMs,
+      silenceMs,
       signal: stop.signal,
       token: noToken,
     })
@@ -164,7 +164,7 @@ lines('slow output applies back-pressure to the stream instead of buffering it',
   const heard = follow({
     url: played.url,
     start: ['tail', '5'],
-    idleTimeoutMs: 10_000,
+    silenceMs: 10_000,
     signal: stop.signal,
     token: noToken,
   })

@@ -3,13 +3,13 @@ import * as assert from 'uvu/assert'
 import { Coordinator } from '../../../src/cluster/coordinator.ts'
 import { suite } from '../../support/harness/suite.ts'
 
-const desk = suite('the coordinator')
+const coordinator = suite('the coordinator')
 
 const enter = (one: Coordinator, holder: number, ...keys: [string, number][]) =>
   one.handle({ do: 'acquire', keys }, holder, 0)
 const leave = (one: Coordinator, holder: number, ...keys: string[]) => one.handle({ do: 'release', keys }, holder, 0)
 
-desk('returns a stored value once, and not after it expires', () => {
+coordinator('returns a stored value once, and not after it expires', () => {
   const one = new Coordinator()
   one.handle({ do: 'put', id: 'a', value: 'x', ms: 30_000 }, 1, 0)
   one.handle({ do: 'put', id: 'b', value: 'y', ms: 30_000 }, 1, 0)
@@ -19,7 +19,7 @@ desk('returns a stored value once, and not after it expires', () => {
   assert.is(one.size, 0)
 })
 
-desk('stores no more than its limit, and removes expired values', () => {
+coordinator('stores no more than its limit, and removes expired values', () => {
   const one = new Coordinator()
   const keep = (id: string, now: number) => one.handle({ do: 'put', id, value: '', ms: 30_000 }, 1, now).ok
   let kept = 0
@@ -29,7 +29,7 @@ desk('stores no more than its limit, and removes expired values', () => {
   assert.is(one.size, 1)
 })
 
-desk('counts under every key or under none, and returns the one at its limit', () => {
+coordinator('counts under every key or under none, and returns the one at its limit', () => {
   const one = new Coordinator()
   assert.is(enter(one, 1, ['all', 3], ['a', 1]).ok, true)
   assert.equal(enter(one, 1, ['all', 3], ['a', 1]), { ok: false, key: 'a' })
@@ -40,7 +40,7 @@ desk('counts under every key or under none, and returns the one at its limit', (
   assert.is(enter(one, 1, ['all', 3], ['a', 1]).ok, true)
 })
 
-desk('releases the counts of an owner that exits, and only once', () => {
+coordinator('releases the counts of an owner that exits, and only once', () => {
   const one = new Coordinator()
   for (const holder of [1, 1, 2]) enter(one, holder, ['all', 3])
   one.releaseOwner(1)
@@ -50,7 +50,7 @@ desk('releases the counts of an owner that exits, and only once', () => {
   assert.is(enter(one, 3, ['all', 3]).ok, false)
 })
 
-desk('is empty when all have left, in whatever order', () => {
+coordinator('is empty when all have left, in whatever order', () => {
   const steps = fc.array(fc.record({ holder: fc.nat(2), key: fc.constantFrom('a', 'b', 'c'), act: fc.nat(9) }))
   fc.assert(
     fc.property(steps, (list) => {
@@ -76,7 +76,7 @@ desk('is empty when all have left, in whatever order', () => {
   )
 })
 
-desk('allows the rate and the burst, and returns the time to wait', () => {
+coordinator('allows the rate and the burst, and returns the time to wait', () => {
   const one = new Coordinator()
   const spend = (amount: number, now: number) =>
     one.handle({ do: 'consume', key: 'k', amount, rate: 10, burst: 100 }, 1, now)
@@ -90,7 +90,7 @@ desk('allows the rate and the burst, and returns the time to wait', () => {
   assert.is(spend(1, 120_000).ok, true)
 })
 
-desk('removes buckets that are full again', () => {
+coordinator('removes buckets that are full again', () => {
   const one = new Coordinator()
   const spend = (n: number, now: number) =>
     one.handle({ do: 'consume', key: `k${n}`, amount: 1, rate: 1, burst: 10 }, 1, now)
@@ -98,4 +98,4 @@ desk('removes buckets that are full again', () => {
   assert.ok(one.size < 2_500, `${one.size} buckets`)
 })
 
-desk.run()
+coordinator.run()

@@ -20,7 +20,7 @@ class Store {
       }),
   )
 
-  get underWay(): number {
+  get inFlight(): number {
     return this.#open.length
   }
 
@@ -59,7 +59,7 @@ group('entries that arrive during a commit share the next one, in order, each wi
   await turn()
   const others = [store.append('2', '3'), store.append('4'), store.append('5', '6')]
   await turn()
-  assert.equal([store.commits.length, store.underWay], [1, 1], 'only one commit at a time')
+  assert.equal([store.commits.length, store.inFlight], [1, 1], 'only one commit at a time')
   await store.end()
   assert.equal(store.commits, [['1'], ['2', '3', '4', '5', '6']])
   await store.end()
@@ -102,7 +102,7 @@ group('a commit takes whole callers, and a bounded number of entries', async () 
     store.commits.map((ids) => ids.length),
     [1, 1_900, 400, 5_000, 1],
   )
-  assert.is(store.underWay, 0)
+  assert.is(store.inFlight, 0)
   assert.equal(
     (await Promise.all([first, ...calls])).map((ids) => ids.length),
     [1, 1_500, 400, 400, 5_000, 1],

@@ -31,7 +31,7 @@ test('caught_up is sent once, after everything up to last_db_id of hello', async
   await hasIds(follower, ids)
   await stage.settle()
   ids.push(...(await stage.append({}, {})))
-  stage.bell.notify()
+  stage.changes.notify()
   await hasIds(follower, ids)
   await stage.settle()
   assert.equal(names(follower), ['hello caught_up'])
@@ -73,10 +73,10 @@ test('a notification during a read is not lost (D1)', async (stage) => {
   await stage.settle()
   const ids = await stage.append({})
   stage.log.hold()
-  stage.bell.notify()
+  stage.changes.notify()
   await stage.settle()
   ids.push(...(await stage.append({})))
-  stage.bell.notify()
+  stage.changes.notify()
   stage.log.release()
   await hasIds(follower, ids)
 })
@@ -86,7 +86,7 @@ test('a thousand notifications do not cause a thousand reads', async (stage) => 
   await stage.settle()
   const ids = await stage.append({})
   stage.log.reads = 0
-  for (let n = 0; n < 1_000; n++) stage.bell.notify()
+  for (let n = 0; n < 1_000; n++) stage.changes.notify()
   await hasIds(follower, ids)
   assert.ok(stage.log.reads <= 3, `${stage.log.reads} reads`)
 })
@@ -96,7 +96,7 @@ test('a failing read of the tailer is reported and retried, and loses nothing', 
   await stage.settle()
   stage.log.failing = true
   const ids = await stage.append({}, {})
-  stage.bell.notify()
+  stage.changes.notify()
   await stage.settle()
   assert.is((stage.faults.at(-1) as { code?: string }).code, 'storage_unavailable')
   ids.push(...(await stage.append({})))
@@ -124,7 +124,7 @@ test('a subscriber that reads nothing costs one write, whatever arrives (S1)', a
   const quick = await stage.connect()
   for (let n = 0; n < 20; n++) {
     await stage.append({ body: LARGE })
-    stage.bell.notify()
+    stage.changes.notify()
     stage.clock.advance(500)
     await stage.settle()
   }
@@ -141,34 +141,34 @@ test('a subscriber that reads nothing costs one write, whatever arrives (S1)', a
 })
 
 test('messages are not read while every subscriber is blocked, and are sent as soon as one is not', async (stage) => {
-  const deaf = await stage.connect({ slow: true })
+  const stalled = await stage.connect({ slow: true })
   await stage.settle()
   const reads = stage.log.reads
   for (let n = 0; n < 5; n++) {
     await stage.append({ body: LARGE })
-    stage.bell.notify()
+    stage.changes.notify()
     await stage.settle()
   }
   assert.is(stage.log.reads, reads)
-  deaf.sink.slow = false
-  deaf.sink.take()
+  stalled.sink.slow = false
+  stalled.sink.take()
   await stage.settle()
-  assert.is(deaf.sink.ids.length, 5, 'without a bell or a tick of the clock')
-  deaf.sink.slow = true
+  assert.is(stalled.sink.ids.length, 5, 'without a notification or a tick of the clock')
+  stalled.sink.slow = true
   await stage.append({})
-  stage.bell.notify()
+  stage.changes.notify()
   await stage.settle()
   // It is unblocked while the head is read.
   await stage.append({})
   stage.log.hold()
-  stage.bell.notify()
+  stage.changes.notify()
   await stage.settle()
-  deaf.sink.slow = false
-  deaf.sink.take()
+  stalled.sink.slow = false
+  stalled.sink.take()
   await stage.settle()
   stage.log.release()
   await stage.settle()
-  assert.is(deaf.sink.ids.length, 7)
+  assert.is(stalled.sink.ids.length, 7)
 })
 
 staged({ stallMs: 2_000 })(
@@ -318,7 +318,7 @@ test('a subscriber that disconnected is never written to again (S2), whenever it
   reading.leave()
   reading.leave()
   stage.log.release()
-  stage.bell.notify()
+  stage.changes.notify()
   await hasIds(staying, [1, 2])
   stage.clock.advance(31_000)
   assert.equal([reading.sink.breaches, reading.sink.ids, stage.live.subscribers], [[], [], 1])
@@ -359,7 +359,7 @@ staged({ stallMs: 1e9 })('a channel that gives its memory back between messages 
   const [quick, slow] = [await stage.connect(), await stage.connect({ slow: true })]
   for (let n = 0; n < 4; n++) {
     ids.push(...(await stage.append({ body: LARGE })))
-    stage.bell.notify()
+    stage.changes.notify()
     await hasIds(quick, ids)
     stage.clock.advance(20_000)
     await stage.settle()

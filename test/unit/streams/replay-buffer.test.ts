@@ -32,45 +32,48 @@ const operation = fc.oneof(
   { weight: 1, arbitrary: fc.record({ op: fc.constant('clear' as const) }) },
 )
 
-const slabs = suite('the slab')
+const replayBuffers = suite('the replay buffer')
 
-slabs(
+replayBuffers(
   'hands out exactly the frames behind a cursor, never changes what it handed out, and stays within its memory',
   () => {
     fc.assert(
       fc.property(fc.nat({ max: 100 }), fc.array(operation, { maxLength: 120, size: 'max' }), (from, operations) => {
-        const slab = new ReplayBuffer(from, MOST)
+        const buffer = new ReplayBuffer(from, MOST)
         const all: { id: number; frame: Buffer }[] = []
         const handed: { bytes: Buffer; copy: Buffer }[] = []
         let last = from
         let largest = 0
         for (const one of operations) {
           if (one.op === 'clear') {
-            slab.clear()
-            assert.equal([slab.bytes, slab.startsAfter, slab.last, slab.framesAfter(last)], [0, last, last, null])
+            buffer.clear()
+            assert.equal(
+              [buffer.bytes, buffer.startsAfter, buffer.last, buffer.framesAfter(last)],
+              [0, last, last, null],
+            )
           } else if (one.op === 'append') {
             const id = last + one.gap
             const frame = frameOf(id, one.size)
-            slab.append(id, frame)
+            buffer.append(id, frame)
             // A known id is skipped.
             if (one.gap > 0) all.push({ id, frame })
             if (one.gap > 0) largest = Math.max(largest, frame.length)
             last = id
           } else {
-            const cursor = Math.max(slab.startsAfter, last - one.back)
+            const cursor = Math.max(buffer.startsAfter, last - one.back)
             const expected = Buffer.concat(all.filter(({ id }) => id > cursor).map(({ frame }) => frame))
-            const bytes = slab.framesAfter(cursor)
+            const bytes = buffer.framesAfter(cursor)
             assert.is(bytes?.toString('latin1') ?? '', expected.toString('latin1'), `after ${cursor}`)
             if (bytes !== null) handed.push({ bytes, copy: Buffer.from(bytes) })
           }
-          assert.is(slab.last, last)
-          assert.ok(slab.startsAfter <= last)
+          assert.is(buffer.last, last)
+          assert.ok(buffer.startsAfter <= last)
           assert.is(
-            slab.frames,
-            all.filter(({ id }) => id > slab.startsAfter).length,
+            buffer.frames,
+            all.filter(({ id }) => id > buffer.startsAfter).length,
             'whatever is behind `from` is there',
           )
-          assert.ok(slab.bytes <= Math.max(MOST, MOST / 2 + largest), `${slab.bytes} bytes`)
+          assert.ok(buffer.bytes <= Math.max(MOST, MOST / 2 + largest), `${buffer.bytes} bytes`)
           for (const { bytes, copy } of handed)
             assert.ok(bytes.equals(copy), 'bytes that a socket may hold are never written over')
         }
@@ -80,38 +83,41 @@ slabs(
   },
 )
 
-slabs('an empty slab holds no memory', () => {
-  const slab = new ReplayBuffer(7)
-  assert.equal([slab.bytes, slab.frames, slab.startsAfter, slab.last, slab.framesAfter(7)], [0, 0, 7, 7, null])
+replayBuffers('an empty buffer holds no memory', () => {
+  const buffer = new ReplayBuffer(7)
+  assert.equal(
+    [buffer.bytes, buffer.frames, buffer.startsAfter, buffer.last, buffer.framesAfter(7)],
+    [0, 0, 7, 7, null],
+  )
 })
 
-slabs('starts small, and discards at most its oldest half', () => {
-  const slab = new ReplayBuffer(0)
-  slab.append(1, frameOf(1, 100))
-  assert.ok(slab.bytes <= 4_096, `${slab.bytes} bytes for one frame`)
-  for (let id = 2; id <= 5_000; id++) slab.append(id, frameOf(id, 200))
-  assert.ok(slab.bytes <= 256 * 1024)
-  assert.ok(slab.frames * 200 >= 100 * 1024, `${slab.frames} of the newest frames are kept`)
-  assert.is(slab.startsAfter, 5_000 - slab.frames)
+replayBuffers('starts small, and discards at most its oldest half', () => {
+  const buffer = new ReplayBuffer(0)
+  buffer.append(1, frameOf(1, 100))
+  assert.ok(buffer.bytes <= 4_096, `${buffer.bytes} bytes for one frame`)
+  for (let id = 2; id <= 5_000; id++) buffer.append(id, frameOf(id, 200))
+  assert.ok(buffer.bytes <= 256 * 1024)
+  assert.ok(buffer.frames * 200 >= 100 * 1024, `${buffer.frames} of the newest frames are kept`)
+  assert.is(buffer.startsAfter, 5_000 - buffer.frames)
 })
 
-slabs('holds an SSE event that is larger than itself', () => {
-  const slab = new ReplayBuffer(0, MOST)
-  slab.append(1, frameOf(1, 100))
-  slab.append(2, frameOf(2, 10 * MOST))
-  assert.ok(slab.framesAfter(Math.max(1, slab.startsAfter))!.equals(frameOf(2, 10 * MOST)))
-  slab.append(3, frameOf(3, 100))
-  assert.ok(slab.framesAfter(2)!.equals(frameOf(3, 100)))
-  assert.ok(slab.bytes <= MOST, 'and lets it go with the next')
+replayBuffers('holds an SSE event that is larger than itself', () => {
+  const buffer = new ReplayBuffer(0, MOST)
+  buffer.append(1, frameOf(1, 100))
+  buffer.append(2, frameOf(2, 10 * MOST))
+  assert.ok(buffer.framesAfter(Math.max(1, buffer.startsAfter))!.equals(frameOf(2, 10 * MOST)))
+  buffer.append(3, frameOf(3, 100))
+  assert.ok(buffer.framesAfter(2)!.equals(frameOf(3, 100)))
+  assert.ok(buffer.bytes <= MOST, 'and lets it go with the next')
 })
 
-slabs('a page of history is never cut', () => {
-  const slab = new ReplayBuffer(0, Number.POSITIVE_INFINITY)
-  for (let id = 1; id <= 2_000; id++) slab.append(id, frameOf(id, 1_000))
-  assert.equal([slab.startsAfter, slab.frames, slab.framesAfter(0)!.length], [0, 2_000, 2_000_000])
+replayBuffers('a page of history is never cut', () => {
+  const buffer = new ReplayBuffer(0, Number.POSITIVE_INFINITY)
+  for (let id = 1; id <= 2_000; id++) buffer.append(id, frameOf(id, 1_000))
+  assert.equal([buffer.startsAfter, buffer.frames, buffer.framesAfter(0)!.length], [0, 2_000, 2_000_000])
 })
 
-slabs('an idle channel releases the memory of its slab', () => {
+replayBuffers('an idle channel releases the memory of its buffer', () => {
   const channel = new StreamChannel(createFilter(['e']), 0)
   channel.append(1, frameOf(1, 100_000))
   const now = performance.now()
@@ -122,4 +128,4 @@ slabs('an idle channel releases the memory of its slab', () => {
   assert.equal([channel.buffer.bytes, channel.buffer.startsAfter, channel.buffer.last], [0, 2, 2])
 })
 
-slabs.run()
+replayBuffers.run()

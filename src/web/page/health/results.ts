@@ -22,8 +22,8 @@ const outcomeText = (outcome: ReplayOutcome): string => {
 
 const textOf = (result: Result): string => {
   switch (result.is) {
-    case 'fate':
-      return outcomeText(result.fate)
+    case 'replayed':
+      return outcomeText(result.outcome)
     case 'dropped':
       return t('dropped', { id: String(result.id) })
     case 'failed': {
@@ -37,10 +37,10 @@ const textOf = (result: Result): string => {
 
 const isGood = (result: Result): boolean =>
   result.is === 'dropped' ||
-  (result.is === 'fate' && (result.fate.kind === 'stored' || result.fate.kind === 'duplicate')) ||
+  (result.is === 'replayed' && (result.outcome.kind === 'stored' || result.outcome.kind === 'duplicate')) ||
   (result.is === 'bulk' && result.tally.kept === 0 && !result.stopped)
 
-const eventOf = (result: Result): string | undefined => (result.is === 'fate' ? result.fate.event_id : undefined)
+const eventOf = (result: Result): string | undefined => (result.is === 'replayed' ? result.outcome.event_id : undefined)
 
 const Item = ({ result }: { readonly result: Result }): View => {
   const event = eventOf(result)

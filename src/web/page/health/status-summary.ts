@@ -15,7 +15,7 @@ const silentOf = ({ workers }: HealthAnswer): readonly number[] =>
   workers.filter(({ answers }) => !answers).map(({ worker }) => worker)
 
 /** Returns messages about workers that do not respond or are not running. */
-const workerTroubles = (report: HealthAnswer): string[] => {
+const workerProblems = (report: HealthAnswer): string[] => {
   const silent = silentOf(report)
   const { workers_expected: expected, workers } = report
   return [
@@ -50,7 +50,7 @@ const ariaText = (report: HealthAnswer | null, problem: unknown): string => {
   if (report === null) return ''
   if (report.ready) return t('ready')
   const faults = report.faults.map(({ component, code }) => `${componentName(component)}: ${errorTitle(code) || code}`)
-  return [t('notReady'), ...faults, ...workerTroubles(report)].join('. ')
+  return [t('notReady'), ...faults, ...workerProblems(report)].join('. ')
 }
 
 const Facts = ({ report, at }: { readonly report: HealthAnswer; readonly at: number }): View => html`
@@ -67,7 +67,7 @@ export const StatusSummary = ({ report, problem, at }: Omit<ReportState, 'refres
   const gone = problem !== null
   const is = gone ? 'gone' : report === null ? 'unknown' : report.ready ? 'ready' : 'faulty'
   const headline = { gone: 'unreachable', unknown: 'loading', ready: 'ready', faulty: 'notReady' } as const
-  const troubles = report === null ? [] : workerTroubles(report)
+  const problems = report === null ? [] : workerProblems(report)
   return html`
     <section class="panel state" data-is=${is} aria-label=${t('state')}>
       <p class="headline"><${Icon} name=${is === 'ready' ? 'captain' : 'warn'} />${t(headline[is])}</p>
@@ -75,7 +75,7 @@ export const StatusSummary = ({ report, problem, at }: Omit<ReportState, 'refres
       ${report !== null && html`<${Facts} report=${report} at=${at} />`}
       ${gone && html`<p class="problem">${escapeLine(errorText(problem))}</p>`}
       ${gone && report !== null && html`<p>${t('unreachableHow', { time: clockTime(at) })}</p>`}
-      ${troubles.map((trouble) => html`<p class="problem" key=${trouble}>${trouble}</p>`)}
+      ${problems.map((text) => html`<p class="problem" key=${text}>${text}</p>`)}
       ${
         report !== null &&
         report.faults.length > 0 &&

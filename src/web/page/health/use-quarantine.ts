@@ -26,7 +26,7 @@ type ReplayCounts = Readonly<Record<ReplayOutcome['kind'], number>>
 
 /** Result of an action. */
 export type Result =
-  | { readonly key: number; readonly is: 'fate'; readonly fate: ReplayOutcome }
+  | { readonly key: number; readonly is: 'replayed'; readonly outcome: ReplayOutcome }
   | { readonly key: number; readonly is: 'dropped'; readonly id: number }
   | { readonly key: number; readonly is: 'failed'; readonly id: number | null; readonly error: unknown }
   | { readonly key: number; readonly is: 'bulk'; readonly tally: ReplayCounts; readonly stopped: boolean }
@@ -121,10 +121,10 @@ export const useQuarantine = (
     acting(
       id,
       async () => ({
-        is: 'fate',
-        fate: (await api<{ data: ReplayOutcome }>(`/api/rejected/${id}/replay`, { method: 'POST' })).data,
+        is: 'replayed',
+        outcome: (await api<{ data: ReplayOutcome }>(`/api/rejected/${id}/replay`, { method: 'POST' })).data,
       }),
-      (outcome) => outcome.is === 'fate' && outcome.fate.kind !== 'kept',
+      (outcome) => outcome.is === 'replayed' && outcome.outcome.kind !== 'kept',
     )
 
   const drop = (id: number): Promise<void> =>
@@ -132,7 +132,7 @@ export const useQuarantine = (
       id,
       async () => {
         const { data } = await api<{ data: { dropped: boolean } }>(`/api/rejected/${id}`, { method: 'DELETE' })
-        return data.dropped ? { is: 'dropped', id } : { is: 'fate', fate: { rejected_id: id, kind: 'gone' } }
+        return data.dropped ? { is: 'dropped', id } : { is: 'replayed', outcome: { rejected_id: id, kind: 'gone' } }
       },
       () => true,
     )
