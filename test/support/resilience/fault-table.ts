@@ -246,10 +246,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     },
     readers: CONTINUE,
     tests: [
-      [
-        BROKER_KILL,
-        'during a … alarm publishing is refused immediately, while queued messages are still delivered',
-      ],
+      [BROKER_KILL, 'during a … alarm publishing is refused immediately, while queued messages are still delivered'],
       [
         'integration/publisher/publisher-faults.test.ts',
         'a memory alarm is reported as such, and loses neither messages nor their order',
@@ -712,7 +709,10 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     tests: [
       ['resilience/attack.test.ts', '… connections whose head never ends are ended, and honest readers miss nothing'],
       ['resilience/attack.test.ts', 'endless bodies are rejected without being read'],
-      ['integration/http/http2.test.ts', 'survives a flood of … in bounded memory, while an honest reader misses nothing'],
+      [
+        'integration/http/http2.test.ts',
+        'survives a flood of … in bounded memory, while an honest reader misses nothing',
+      ],
     ],
   },
   {
