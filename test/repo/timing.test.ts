@@ -30,7 +30,6 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   'support/clients/sse.ts': { 'fixed wait': [1, 'the delay of a reconnect, as a browser has it'] },
   'support/harness/wait.ts': { 'fixed wait': [1, 'between two looks of the one loop that waits'] },
   'support/stages/entries.ts': { 'fixed wait': [1, 'between two tries'] },
-  'unit/cli/follow.test.ts': { 'bare limit': [1, 'an option of the command'] },
   'unit/cli/demo-script.test.ts': { 'upper limit': [1, 'the times of a script'] },
   'unit/config/config.test.ts': { 'bare limit': [1, 'a value of the configuration'] },
   'unit/config/database.test.ts': { 'bare limit': [2, 'values of the configuration'] },
