@@ -446,6 +446,8 @@ class Publisher:
         except pika.exceptions.UnroutableError as error:
             raise PublishError("publish_unroutable", "No queue takes %s." % item.key, "refused") from error
         except pika.exceptions.NackError as error:
+            # In a cluster a channel can get a nack for every message after the leader of the queue has died; another one does not.
+            self.drop()
             raise PublishError("publish_nacked", "RabbitMQ refused the message.", "refused") from error
         except (pika.exceptions.AMQPError, OSError) as error:
             self.drop()

@@ -8,6 +8,9 @@ import { amqpMessageId } from './message-properties.ts'
 /** Timeout of an orderly close, in milliseconds: a channel that is frozen or blocked by an alarm would never complete it. */
 const CLOSE_TIMEOUT_MS = 1_000
 
+/** After this long with nacks only, in milliseconds, a channel counts as refusing. */
+const REFUSING_AFTER_MS = 1_000
+
 /** A message to be published. */
 export interface PublishRequest {
   /** ASCII, at most 255 bytes. */
@@ -30,6 +33,9 @@ export class ConfirmChannel {
   /** Messages without a confirmation. RabbitMQ returns a message by routing key and id, so each of these is sent once at a time. */
   readonly #unconfirmed = new Map<string, PromiseWithResolvers<boolean>>()
   readonly #closed = Promise.withResolvers<never>()
+  readonly #refusing = Promise.withResolvers<void>()
+  /** Time of the first nack since the last confirmation, by the monotonic clock; null if there is none. */
+  #nackedSince: number | null = null
 
   private constructor(channel: Channel, exchange: string) {
     this.#channel = channel
@@ -61,6 +67,14 @@ export class ConfirmChannel {
   /** Rejects with the cause if the channel fails or closes. Never resolves. */
   get closed(): Promise<never> {
     return this.#closed.promise
+  }
+
+  /**
+   * Resolves once the broker has confirmed nothing but nacked messages for a second. In a cluster a channel stays so if its first message
+   * finds the leader of the queue dead (seen with RabbitMQ 3.10: 1,811 nacks in a minute), and another channel does not.
+   */
+  get refusing(): Promise<void> {
+    return this.#refusing.promise
   }
 
   /**
@@ -100,12 +114,25 @@ export class ConfirmChannel {
       returned = this.#returned.delete(key)
       this.#unconfirmed.delete(key)
     }
+    this.#noteNack(nacked)
     if (nacked) throw new BrokerError('publish_nacked', 'RabbitMQ refused the message.')
     if (returned) throw new BrokerError('publish_unroutable', `No queue is bound for ${routingKey}.`)
   }
 
+  /** Closes the channel once each of its messages is confirmed, nacked or failed. */
+  async closeWhenIdle(): Promise<void> {
+    await Promise.allSettled([...this.#unconfirmed.values()].map(({ promise }) => promise))
+    await this.close()
+  }
+
   async close(): Promise<void> {
     await Promise.race([this.#channel.close(), delay(CLOSE_TIMEOUT_MS, undefined, { ref: false })])
+  }
+
+  #noteNack(nacked: boolean): void {
+    const now = performance.now()
+    this.#nackedSince = nacked ? (this.#nackedSince ?? now) : null
+    if (this.#nackedSince !== null && now - this.#nackedSince >= REFUSING_AFTER_MS) this.#refusing.resolve()
   }
 
   #onUnconfirmed(error: unknown, { resolve, reject }: PromiseWithResolvers<boolean>): void {

@@ -6,6 +6,7 @@ import { amqpMessageId, routingKeyFor } from '../amqp/message-properties.ts'
 import { GatewayError } from '../core/errors.ts'
 import { appendJsonMembers } from '../core/json-members.ts'
 import { MISSING_EVENT_ID, MISSING_MESSAGE_ID, type NewMessage } from '../core/message.ts'
+import { noop } from '../core/noop.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
 import { brokerToGatewayError, createComponentConnection } from './connection.ts'
 import type { Topology } from './topology.ts'
@@ -127,12 +128,15 @@ export class ExchangePublisher {
         const channel = await ConfirmChannel.open(connection, topology.exchange, false)
         this.#setChannel(channel)
         reportIfReady()
-        const limit = await Promise.race([stopping, lost, closedBySize(channel)])
+        const refusing = channel.refusing.then(() => this.#maxBodyBytes)
+        const limit = await Promise.race([stopping, lost, closedBySize(channel), refusing])
         if (limit === undefined) {
           await channel.close()
           return
         }
         this.#maxBodyBytes = limit
+        // Ignored: the messages that wait for it have the error. It is closed already if a message was too large.
+        channel.closeWhenIdle().catch(noop)
       }
     } finally {
       this.#setChannel(null)

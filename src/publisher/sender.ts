@@ -88,7 +88,8 @@ export class Sender {
     }
   }
 
-  async #use({ connection, lost, stopping, ready }: OpenConnection): Promise<void> {
+  async #use(open: OpenConnection): Promise<void> {
+    const { connection } = open
     // The previous connection may have ended under an alarm before its channel was open.
     this.#blocked = false
     connection.on('connection.blocked', (reason: string) => this.#onBlocked(reason))
@@ -96,19 +97,28 @@ export class Sender {
       this.#blocked = false
       this.#reportIfReady()
     })
+    while (await this.#useChannel(open)) {
+      // The next channel has another chance.
+    }
+  }
+
+  /** Sends over one channel. @returns true if it refuses every message, and another one may not; false after `stopping` */
+  async #useChannel({ connection, lost, stopping, ready }: OpenConnection): Promise<boolean> {
     const opening = ConfirmChannel.open(connection, this.#options.exchange, true)
     // Ignored: it rejects when the connection ends, which is awaited below.
     opening.catch(noop)
     const channel = await Promise.race([opening, lost, stopping])
-    if (!(channel instanceof ConfirmChannel)) return
+    if (!(channel instanceof ConfirmChannel)) return false
     const transmission = new Transmission(channel, this.#handlers)
     const watchdog = new ConfirmWatchdog(transmission, () => this.#blocked)
     let failure: PublishError | null = null
+    let refused: boolean
     try {
       ready()
       this.#transmission = transmission
       this.#reportIfReady()
-      await Promise.race([stopping, lost, channel.closed, watchdog.silent])
+      const refusing = channel.refusing.then(() => true)
+      refused = await Promise.race([stopping.then(() => false), lost, channel.closed, watchdog.silent, refusing])
     } catch (error) {
       const brokerError = toBrokerError(error, true)
       failure = toPublishError(brokerError)
@@ -116,10 +126,10 @@ export class Sender {
     } finally {
       watchdog.end()
       this.#transmission = null
-      this.#blocked = false
       this.#requeue(transmission.end(), failure)
     }
     await channel.close()
+    return refused
   }
 
   readonly #handlers = {
