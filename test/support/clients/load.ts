@@ -19,13 +19,13 @@ export class Load {
   /** The ids that the broker has confirmed, in order. */
   readonly confirmed: string[] = []
   readonly event_id: string
-  readonly #publisher: PikaPublisher
+  readonly #publisher: Pick<PikaPublisher, 'publish'>
   readonly #prefix: string
   readonly #everyMs: number
   #stopping = false
   #running: Promise<void> | null = null
 
-  constructor(publisher: PikaPublisher, event_id: string, { prefix = event_id, everyMs = 3 } = {}) {
+  constructor(publisher: Pick<PikaPublisher, 'publish'>, event_id: string, { prefix = event_id, everyMs = 3 } = {}) {
     this.#publisher = publisher
     this.event_id = event_id
     this.#prefix = prefix

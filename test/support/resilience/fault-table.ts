@@ -220,6 +220,21 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     ],
   },
   {
+    fault: { en: 'A node of a RabbitMQ cluster dies', zh: 'RabbitMQ 集群中的一个节点退出' },
+    named: onBoth('broker_unreachable'),
+    messages: {
+      en: 'the gateway connects to the next node; publishing over HTTP is refused until the queue has a leader again, for seconds',
+      zh: '网关连接到下一个节点；在队列重新选出主副本之前的几秒内，通过 HTTP 发布会被拒绝',
+    },
+    readers: CONTINUE,
+    tests: [
+      [
+        'resilience/broker-cluster.test.ts',
+        'that loses the leader of the queue … times under load costs no confirmed message and doubles none',
+      ],
+    ],
+  },
+  {
     fault: { en: 'The connection to RabbitMQ is silent or breaks', zh: '与 RabbitMQ 的连接没有响应或断开' },
     named: onBoth('broker_unreachable'),
     messages: {

@@ -14,15 +14,15 @@ export type Line = {
   close(): Promise<void>
 }
 
-/** Forwards its own port, or a given one, to a port on loopback. */
-export const startProxy = async (target: number, own = 0): Promise<Line> => {
+/** Forwards its own port, or a given one, to a port on loopback; a function is called for each connection. */
+export const startProxy = async (target: number | (() => number), own = 0): Promise<Line> => {
   const pairs = new Set<[net.Socket, net.Socket]>()
   let frozen = false
   let connections = 0
 
   const server = net.createServer((near) => {
     connections += 1
-    const far = net.connect(target, '127.0.0.1')
+    const far = net.connect(typeof target === 'number' ? target : target(), '127.0.0.1')
     const pair: [net.Socket, net.Socket] = [near, far]
     pairs.add(pair)
     const forward = (from: net.Socket, to: net.Socket): void => {
