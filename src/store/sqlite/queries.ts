@@ -32,9 +32,11 @@ export const compileSql = (query: { compile(): { sql: string; parameters: readon
 
 export const LOG_ID = compileSql(db.selectFrom('log').select('log_id'))
 
-export const PROBE = compileSql(db.updateTable('log').set({ created_at: sql`created_at` }))
+export const PROBE_WRITE = compileSql(db.updateTable('log').set({ created_at: sql`created_at` }))
 
-export const HEAD = compileSql(db.selectFrom('sqlite_sequence').select('seq').where('name', '=', sql.lit('message')))
+export const SELECT_HEAD = compileSql(
+  db.selectFrom('sqlite_sequence').select('seq').where('name', '=', sql.lit('message')),
+)
 
 /** Values are bound in the order in which they appear here: binding by name takes 1.2 µs longer per row. */
 export const INSERT_MESSAGE = compileSql(

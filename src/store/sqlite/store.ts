@@ -243,7 +243,7 @@ export class SqliteStore implements MessageStore {
   #head(): number {
     // AUTOINCREMENT's counter is kept when retention deletes the last row.
     return (
-      (this.#statement('head', () => queries.HEAD)
+      (this.#statement('head', () => queries.SELECT_HEAD)
         .pluck()
         .get() as number | undefined) ?? 0
     )

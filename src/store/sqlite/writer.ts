@@ -83,7 +83,7 @@ export class SqliteWriter {
     this.#deleteRejectedRow = this.#db.prepare(DELETE_ROW)
     this.#updateReason = this.#db.prepare(UPDATE_REASON)
     this.#isRejected = this.#db.prepare(ROW_EXISTS)
-    this.#probe = this.#db.prepare(queries.PROBE)
+    this.#probe = this.#db.prepare(queries.PROBE_WRITE)
   }
 
   /**
