@@ -126,12 +126,22 @@ test('searches the whole displayed text of messages, ignoring case', async () =>
 
 /** Returns the first and the last message of the timeline. */
 const ends = async (page: Page): Promise<{ first: number; last: number }> => {
-  await page.focus('#box')
-  await page.keyboard.press('g')
-  await until(async () => (await page.$eval('#box', (box) => box.scrollTop)) === 0, { what: 'its beginning' })
+  const scrollTo = (part: number) =>
+    page.$eval(
+      '#box',
+      (box, part) => {
+        box.scrollTop = box.scrollHeight * part
+        return new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)))
+      },
+      part,
+    )
+  await scrollTo(0)
   const first = (await seenIds(page))[0]!
-  await page.keyboard.press('G')
-  await until(async () => (await below(page)) <= 1, { what: 'its end' })
+  const isAtEnd = async (): Promise<boolean> => {
+    await scrollTo(1)
+    return (await below(page)) <= 1
+  }
+  await until(isAtEnd, { what: 'its end' })
   return { first, last: (await seenIds(page)).at(-1)! }
 }
 
