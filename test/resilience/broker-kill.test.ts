@@ -12,7 +12,7 @@ import { type Gateway, RUN_WORKERS, startGateway } from '../support/servers/gate
 import { type Broker, type Names, startBroker, uniqueNames } from '../support/servers/rabbitmq.ts'
 import { brokerEnv, messagesUrl, openStage } from '../support/stages/stage.ts'
 
-const ROUNDS = runs(1, 12)
+const ROUNDS = runs(1, 6)
 
 const test = suite('broker-kill')
 

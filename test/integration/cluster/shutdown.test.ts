@@ -19,7 +19,7 @@ const test = suite('shutdown')
 const STREAMS = 20
 /** Long enough that an orderly shutdown completes within it on any machine. */
 const PATIENT = { SHUTDOWN_SECONDS: '60' }
-const RESTARTS = runs(2, RUN_WORKERS === 1 ? 100 : 30)
+const RESTARTS = runs(2, RUN_WORKERS === 1 ? 40 : 15)
 
 let broker: SharedBroker
 
