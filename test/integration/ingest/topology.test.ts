@@ -178,7 +178,7 @@ test('an exchange that is deleted under a consumer, without a notification, is d
     await until(arrived, { what: 'a message through the exchange', everyMs: 200 })
     await stage.stored(1)
     // The marker is declared after the bindings.
-    await until(async () => (await exchangesOf(stage.names)).length === 3, { what: 'all exchanges' })
+    await until(async () => (await exchangesOf(stage.names)).length === 4, { what: 'all exchanges' })
     assert.equal(
       (await exchangesOf(stage.names)).map(([name]) => name),
       [exchange, `${exchange}.dead`, `${exchange}.parked`, stage.names.queue],
