@@ -106,7 +106,14 @@ const evaluateOn = async (
   env: NodeJS.ProcessEnv = process.env,
 ): Promise<string> => {
   const args = ['-address', `127.0.0.1:${distPort}`, '-c', cookie, '-e']
-  const { code, stdout, stderr } = await run(erlCall!, args, env, `${expression}.\n`)
+  let ran: Ran = { code: null, stdout: '', stderr: '' }
+  // A call fails to connect now and then while another one does; nothing was evaluated then.
+  const isConnected = async (): Promise<boolean> => {
+    ran = await run(erlCall!, args, env, `${expression}.\n`)
+    return !ran.stderr.includes('failed to connect to node')
+  }
+  await until(isConnected, { what: 'a connection of erl_call', timeoutMs: limit(5_000) }).catch(() => undefined)
+  const { code, stdout, stderr } = ran
   const value = /^\{ok, ([\s\S]*)\}\s*$/.exec(stdout)?.[1]
   if (code !== 0 || value === undefined) throw new Error(`${expression}: ${stdout}${stderr}`)
   return value
