@@ -1,35 +1,30 @@
 import { startGatewayPeer } from '../peers/gateway.ts'
 import { startNchan } from '../peers/nchan.ts'
-import { NAMES, type Peer } from '../peers/peer.ts'
+import { NAMES } from '../peers/peer.ts'
 import { startSocketio } from '../peers/socketio.ts'
 import type { Context, Sample, Series } from '../support/types.ts'
-import { steady, withPeer } from './measure.ts'
+import { type PeerEntry, samplePeers, steady } from './measure.ts'
 
 const run = async (context: Context): Promise<Sample[]> => {
   const { quick } = context
   const events = quick ? 10 : 1_000
   const readers = quick ? 50 : 10_000
   const point = `${events} × ${readers / events}`
-  const peers: [string, () => Promise<Peer>][] = [
+  const peers: PeerEntry[] = [
     [NAMES.gateway, () => startGatewayPeer(context)],
     [NAMES.gatewayAmqp, async () => startGatewayPeer(context, { broker: await context.broker() })],
     [NAMES.nchan, () => startNchan()],
     [NAMES.socketio, startSocketio],
   ]
-  const samples: Sample[] = []
-  for (const [name, start] of peers) {
-    const values = await withPeer(context, name, start, (peer) =>
-      steady(context, peer, {
-        events,
-        readers,
-        rate: quick ? 50 : 1_000,
-        seconds: quick ? 1 : 6,
-        sampleEvery: quick ? 1 : 97,
-      }),
-    )
-    if (values !== null) samples.push({ peer: name, point, values })
-  }
-  return samples
+  return samplePeers(context, peers, point, (peer) =>
+    steady(context, peer, {
+      events,
+      readers,
+      rate: quick ? 50 : 1_000,
+      seconds: quick ? 1 : 6,
+      sampleEvery: quick ? 1 : 97,
+    }),
+  )
 }
 
 /** Many events with few readers each. */

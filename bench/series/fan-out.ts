@@ -1,35 +1,24 @@
-import { startGatewayPeer } from '../peers/gateway.ts'
-import { startNchan } from '../peers/nchan.ts'
 import { NAMES, type Peer } from '../peers/peer.ts'
-import { startFlask, startSocketio } from '../peers/socketio.ts'
+import { startFlask } from '../peers/socketio.ts'
 import type { Context, Sample, Series } from '../support/types.ts'
-import { ratio, steady, withPeer } from './measure.ts'
+import { livePeers, type PeerEntry, ratio, samplePeers, steady } from './measure.ts'
 
 const point = (readers: number, rate: number): string => `${readers} × ${rate}/s`
 
-type Entry = [name: string, start: () => Promise<Peer>]
-
 const run = async (context: Context): Promise<Sample[]> => {
   const { quick } = context
-  const peers: Entry[] = [
-    [NAMES.gateway, () => startGatewayPeer(context)],
-    [NAMES.nchan, () => startNchan()],
-    [NAMES.socketio, startSocketio],
-  ]
-  const loads: { readers: number; rate: number; peers: Entry[] }[] = [
+  const peers = livePeers(context)
+  const loads: { readers: number; rate: number; peers: PeerEntry[] }[] = [
     ...(quick ? [10, 50] : [10, 50, 300, 1_000]).map((rate) => ({ readers: quick ? 50 : 1_000, rate, peers })),
     { readers: quick ? 20 : 200, rate: 20, peers: [peers[0]!, [NAMES.flask, startFlask]] },
   ]
   const samples: Sample[] = []
   for (const load of loads) {
     const { readers, rate } = load
-    for (const [name, start] of load.peers) {
-      const seconds = quick ? 1 : 6
-      const values = await withPeer(context, name, start, (peer) =>
-        steady(context, peer, { events: 1, readers, rate, seconds, sampleEvery: quick ? 1 : 20 }),
-      )
-      if (values !== null) samples.push({ peer: name, point: point(readers, rate), values })
-    }
+    const seconds = quick ? 1 : 6
+    const work = (peer: Peer) =>
+      steady(context, peer, { events: 1, readers, rate, seconds, sampleEvery: quick ? 1 : 20 })
+    samples.push(...(await samplePeers(context, load.peers, point(readers, rate), work)))
   }
   return samples
 }

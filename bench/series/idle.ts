@@ -1,47 +1,34 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { startGatewayPeer } from '../peers/gateway.ts'
-import { startNchan } from '../peers/nchan.ts'
-import { NAMES, type Peer } from '../peers/peer.ts'
-import { startSocketio } from '../peers/socketio.ts'
+import { NAMES } from '../peers/peer.ts'
 import { cpuMicros, residentBytes } from '../support/stats.ts'
 import type { Context, Sample, Series } from '../support/types.ts'
-import { openReaders, ratio, withPeer } from './measure.ts'
+import { livePeers, openReaders, ratio, samplePeers } from './measure.ts'
 
 const run = async (context: Context): Promise<Sample[]> => {
   const { quick, driver } = context
   const readers = quick ? 50 : 9_000
   // V8 gives back what opening a stream left behind only once it has been quiet for a while.
   const settleMs = quick ? 500 : 20_000
-  const peers: [string, () => Promise<Peer>][] = [
-    [NAMES.gateway, () => startGatewayPeer(context)],
-    [NAMES.nchan, () => startNchan()],
-    [NAMES.socketio, startSocketio],
-  ]
-  const samples: Sample[] = []
-  for (const [name, start] of peers) {
-    const values = await withPeer(context, name, start, async (peer) => {
-      const start = residentBytes(peer.pids)
-      // What a server sets up once for its first readers is not counted to the idle ones.
-      await openReaders(context, peer, { events: readers / 10, readers: readers / 10, sampleEvery: 0 })
-      await driver.closeAll()
-      await sleep(settleMs / 2)
-      const before = residentBytes(peer.pids)
-      await openReaders(context, peer, { events: readers / 10, readers, sampleEvery: 0 })
-      await sleep(settleMs)
-      const after = residentBytes(peer.pids)
-      const cpu = cpuMicros(peer.pids)
-      await sleep(settleMs / 4)
-      const idleCpu = (cpuMicros(peer.pids) - cpu) / (settleMs / 4 / 1000) / 1e6
-      return {
-        bytes: (after - before) / readers,
-        gross: (after - start) / readers,
-        megabytes: after / 2 ** 20,
-        core: idleCpu,
-      }
-    })
-    if (values !== null) samples.push({ peer: name, point: `${readers} streams`, values })
-  }
-  return samples
+  return samplePeers(context, livePeers(context), `${readers} streams`, async (peer) => {
+    const start = residentBytes(peer.pids)
+    // What a server sets up once for its first readers is not counted to the idle ones.
+    await openReaders(context, peer, { events: readers / 10, readers: readers / 10, sampleEvery: 0 })
+    await driver.closeAll()
+    await sleep(settleMs / 2)
+    const before = residentBytes(peer.pids)
+    await openReaders(context, peer, { events: readers / 10, readers, sampleEvery: 0 })
+    await sleep(settleMs)
+    const after = residentBytes(peer.pids)
+    const cpu = cpuMicros(peer.pids)
+    await sleep(settleMs / 4)
+    const idleCpu = (cpuMicros(peer.pids) - cpu) / (settleMs / 4 / 1000) / 1e6
+    return {
+      bytes: (after - before) / readers,
+      gross: (after - start) / readers,
+      megabytes: after / 2 ** 20,
+      core: idleCpu,
+    }
+  })
 }
 
 /** Streams on which nothing happens. */

@@ -1,11 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type GatewayPeer, startGatewayPeer } from '../peers/gateway.ts'
-import { startNchan } from '../peers/nchan.ts'
 import { NAMES, type Peer } from '../peers/peer.ts'
-import { startFlask, startSocketio } from '../peers/socketio.ts'
+import { startFlask } from '../peers/socketio.ts'
 import { cpuMicros } from '../support/stats.ts'
 import type { Context, Sample, Series } from '../support/types.ts'
-import { MESSAGE_BYTES, openReaders, ratio, withPeer } from './measure.ts'
+import { livePeers, MESSAGE_BYTES, openReaders, type PeerEntry, ratio, samplePeers, withPeer } from './measure.ts'
 
 const LOAD = { events: 1, rate: 100 }
 const INGEST = 2_000
@@ -56,22 +55,13 @@ const beside = async (context: Context, peer: GatewayPeer, seconds: number) => {
 
 const run = async (context: Context): Promise<Sample[]> => {
   const seconds = context.quick ? 1 : 8
-  const peers: [string, () => Promise<Peer>][] = [
-    [NAMES.gateway, () => startGatewayPeer(context)],
-    [NAMES.nchan, () => startNchan()],
-    [NAMES.socketio, startSocketio],
-    [NAMES.flask, startFlask],
-  ]
-  const samples: Sample[] = []
-  for (const [name, start] of peers) {
-    const values = await withPeer(context, name, start, async (peer) => {
-      const stream = await startLive(context, peer)
-      const heard = await listen(context, peer, seconds)
-      await context.publisher.stop(stream)
-      return heard
-    })
-    if (values !== null) samples.push({ peer: name, point: ALONE, values })
-  }
+  const peers: PeerEntry[] = [...livePeers(context), [NAMES.flask, startFlask]]
+  const samples = await samplePeers(context, peers, ALONE, async (peer) => {
+    const stream = await startLive(context, peer)
+    const heard = await listen(context, peer, seconds)
+    await context.publisher.stop(stream)
+    return heard
+  })
   const both = await withPeer(
     context,
     NAMES.gatewayAmqp,

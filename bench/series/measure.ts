@@ -1,7 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Peer } from '../peers/peer.ts'
+import { startGatewayPeer } from '../peers/gateway.ts'
+import { startNchan } from '../peers/nchan.ts'
+import { NAMES, type Peer } from '../peers/peer.ts'
+import { startSocketio } from '../peers/socketio.ts'
 import { cpuMicros } from '../support/stats.ts'
-import type { Context } from '../support/types.ts'
+import type { Context, Sample } from '../support/types.ts'
 
 /** Bytes of a message as it is published. */
 export const MESSAGE_BYTES = 300
@@ -78,27 +81,54 @@ export const steady = async (context: Context, peer: Peer, load: Load): Promise<
   return { ...measured.values, taken: sent / measured.seconds, p50, p99, missing: Math.max(0, expected - got) }
 }
 
-/** Starts a peer, works with it and stops it; one that cannot be had is noted as missing. */
+/** The name of a peer, and how it is started. */
+export type PeerEntry = readonly [name: string, start: () => Promise<Peer>]
+
+/** The peers that carry live messages over HTTP. */
+export const livePeers = (context: Context): PeerEntry[] => [
+  [NAMES.gateway, () => startGatewayPeer(context)],
+  [NAMES.nchan, () => startNchan()],
+  [NAMES.socketio, startSocketio],
+]
+
+/** Starts a peer, works with it and stops it; one that cannot be had is noted as missing. `startMs` is how long its start took. */
 export const withPeer = async <P extends Peer, R>(
   context: Context,
   name: string,
   start: () => Promise<P>,
-  work: (peer: P) => Promise<R>,
+  work: (peer: P, startMs: number) => Promise<R>,
 ): Promise<R | null> => {
   let peer: P
+  const from = performance.now()
   try {
     peer = await start()
   } catch (error) {
     context.missing(name, (error as Error).message.split('\n')[0]!)
     return null
   }
+  const startMs = performance.now() - from
   context.say(name)
   try {
-    return await work(peer)
+    return await work(peer, startMs)
   } finally {
     await context.driver.closeAll()
     await peer.stop()
   }
+}
+
+/** Works with one peer after the other. @returns a sample at this point for each one that could be had */
+export const samplePeers = async (
+  context: Context,
+  peers: readonly PeerEntry[],
+  point: string,
+  work: (peer: Peer, startMs: number) => Promise<Sample['values']>,
+): Promise<Sample[]> => {
+  const samples: Sample[] = []
+  for (const [name, start] of peers) {
+    const values = await withPeer(context, name, start, work)
+    if (values !== null) samples.push({ peer: name, point, values })
+  }
+  return samples
 }
 
 /** `a / b` of one run, undefined where one of them is missing. */

@@ -1,30 +1,12 @@
-import { startGatewayPeer } from '../peers/gateway.ts'
-import { startNchan } from '../peers/nchan.ts'
-import { NAMES, type Peer } from '../peers/peer.ts'
-import { startSocketio } from '../peers/socketio.ts'
+import { NAMES } from '../peers/peer.ts'
 import { cpuMicros } from '../support/stats.ts'
 import type { Context, Sample, Series } from '../support/types.ts'
-import { ratio, withPeer } from './measure.ts'
+import { livePeers, ratio, samplePeers } from './measure.ts'
 
 const POINT = 'first answer'
 
-const run = async (context: Context): Promise<Sample[]> => {
-  const peers: [string, () => Promise<Peer>][] = [
-    [NAMES.gateway, () => startGatewayPeer(context)],
-    [NAMES.nchan, () => startNchan()],
-    [NAMES.socketio, startSocketio],
-  ]
-  const samples: Sample[] = []
-  for (const [name, start] of peers) {
-    const from = performance.now()
-    const values = await withPeer(context, name, start, async (peer) => ({
-      ms: performance.now() - from,
-      cpu: cpuMicros(peer.pids) / 1_000,
-    }))
-    if (values !== null) samples.push({ peer: name, point: POINT, values })
-  }
-  return samples
-}
+const run = (context: Context): Promise<Sample[]> =>
+  samplePeers(context, livePeers(context), POINT, async (peer, ms) => ({ ms, cpu: cpuMicros(peer.pids) / 1_000 }))
 
 /** The start of a server, until it serves. */
 export const start: Series = {
