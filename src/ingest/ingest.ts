@@ -11,7 +11,7 @@ import { createComponentConnection } from './connection.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
 import { ExchangeWatch } from './exchange-watch.ts'
 import { IngestBuffer } from './ingest-buffer.ts'
-import { deadLetterQueue, declareParking, declareTopology, type QueueStats, type Topology } from './topology.ts'
+import { deadLetterQueue, declareDeadLetters, declareTopology, type QueueStats, type Topology } from './topology.ts'
 
 /**
  * RabbitMQ does not notify consumers when an exchange or a binding is deleted, so the topology is declared again at this interval, in
@@ -172,7 +172,7 @@ export class IngestService {
     const channel = await connection.acquire({ emitErrorsFromChannel: true })
     channel.on('error', noop)
     try {
-      await declareParking(channel, this.#options.topology)
+      await declareDeadLetters(channel, this.#options.topology, true)
       await channel.close()
       return true
     } catch (error) {

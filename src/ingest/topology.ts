@@ -45,49 +45,48 @@ export interface QueueStats {
 }
 
 /**
- * Declares the dead-letter queue with its own dead-letter exchange and parking-lot queue. Classic queues have no delivery limit, and get none.
+ * Declares what dead letters need. Classic queues have no delivery limit, and get no parking-lot queue.
  *
- * @returns the number of parked messages
- * @throws AMQPChannelError PRECONDITION_FAILED if the dead-letter queue exists without them
+ * @param parks false if the dead-letter queue exists without a parking-lot queue
+ * @throws AMQPChannelError PRECONDITION_FAILED if one exists with other arguments
  */
-export const declareParking = async (channel: Channel, topology: Topology): Promise<number> => {
-  if (topology.queueType === 'classic') return 0
-  const exchange = parkingExchange(topology)
-  const queue = parkingQueue(topology)
+export const declareDeadLetters = async (
+  channel: Channel,
+  topology: Topology,
+  parks: boolean,
+): Promise<Pick<QueueStats, 'dead' | 'parked'>> => {
+  const isParked = parks && topology.queueType === 'quorum'
+  let parked = 0
+  if (isParked) {
+    const [exchange, queue] = [parkingExchange(topology), parkingQueue(topology)]
+    await channel.exchangeDeclare({ exchange, type: 'topic', durable: true })
+    const declared = await channel.queueDeclare({ queue, durable: true, arguments: { 'x-queue-type': 'quorum' } })
+    parked = declared.messageCount
+    await channel.queueBind({ queue, exchange, routingKey: '#' })
+  }
+  const [exchange, queue] = [deadLetterExchange(topology), deadLetterQueue(topology)]
   await channel.exchangeDeclare({ exchange, type: 'topic', durable: true })
-  const { messageCount } = await channel.queueDeclare({ queue, durable: true, arguments: { 'x-queue-type': 'quorum' } })
+  const arguments_ = queueArguments(topology, isParked ? parkingExchange(topology) : null)
+  const { messageCount: dead } = await channel.queueDeclare({ queue, durable: true, arguments: arguments_ })
   await channel.queueBind({ queue, exchange, routingKey: '#' })
-  await declareDeadLetterQueue(channel, topology, true)
-  return messageCount
-}
-
-const declareDeadLetterQueue = (channel: Channel, topology: Topology, parks: boolean) => {
-  const target = parks && topology.queueType === 'quorum' ? parkingExchange(topology) : null
-  return channel.queueDeclare({
-    queue: deadLetterQueue(topology),
-    durable: true,
-    arguments: queueArguments(topology, target),
-  })
+  return { dead, parked }
 }
 
 /**
  * Declares exchanges, queues and bindings; existing ones with the same arguments do not change. Those for dead letters are declared first,
  * so that no message can be dead-lettered before they exist.
  *
- * @param parks false if the dead-letter queue exists without a parking-lot queue
+ * @param parks as for `declareDeadLetters`
  * @returns statistics of the queues, which the declarations return anyway
  * @throws AMQPChannelError PRECONDITION_FAILED if one exists with other arguments
  */
 export const declareTopology = async (channel: Channel, topology: Topology, parks: boolean): Promise<QueueStats> => {
   const { exchange, queue, binding } = topology
-  const parked = parks ? await declareParking(channel, topology) : 0
-  await channel.exchangeDeclare({ exchange: deadLetterExchange(topology), type: 'topic', durable: true })
-  const dead = await declareDeadLetterQueue(channel, topology, parks)
-  await channel.queueBind({ queue: deadLetterQueue(topology), exchange: deadLetterExchange(topology), routingKey: '#' })
+  const deadLetters = await declareDeadLetters(channel, topology, parks)
   await channel.exchangeDeclare({ exchange, type: 'topic', durable: true })
   const arguments_ = queueArguments(topology, deadLetterExchange(topology))
   const live = await channel.queueDeclare({ queue, durable: true, arguments: arguments_ })
   await channel.queueBind({ queue, exchange, routingKey: binding })
   await channel.queueBind({ queue, exchange, routingKey: binding, arguments: SECOND_BINDING })
-  return { ready: live.messageCount, consumers: live.consumerCount, dead: dead.messageCount, parked }
+  return { ready: live.messageCount, consumers: live.consumerCount, ...deadLetters }
 }
