@@ -98,7 +98,7 @@ export class PostgresStore implements MessageStore {
     this.#group = new GroupCommit((entries) => this.#write((writer) => writer.append(entries)))
     const onNotification = (notification: 'grown' | 'revoked') =>
       notification === 'grown' ? onAppended() : onRevoked()
-    this.#listener = new NotificationListener({ connector, schema, instanceId, onNotification: onNotification })
+    this.#listener = new NotificationListener({ connector, schema, instanceId, onNotification })
   }
 
   get logId(): string {

@@ -46,7 +46,7 @@ export const possibleKinds = (ownBroker: boolean): FaultKind[] => {
   })
 }
 
-/** What the messages and the database of so many seconds need, and the same again. */
+/** Twice the space that the messages and the database of that many seconds need. */
 const diskBytes = (seconds: number): number => (96 + Math.ceil(seconds / 8)) * 1024 * 1024
 
 /** Resolves when each publisher has had another confirmation. */
