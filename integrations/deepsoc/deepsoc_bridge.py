@@ -488,7 +488,8 @@ def tls_options(host):
 
 def to_bridge_error(error):
     """The BridgeError of an error of pika or of a socket."""
-    text = "%s: %s." % (type(error).__name__, error)
+    # Some errors of pika have no text of their own.
+    text = "%r." % error
     if isinstance(error, pika.exceptions.ChannelClosedByBroker):
         codes = {404: "queue_missing", 403: "broker_access_refused", 406: "message_too_large"}
         code = codes.get(error.reply_code, "broker_unreachable")

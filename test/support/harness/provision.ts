@@ -6,6 +6,7 @@ export type Need =
   | 'rabbitmq'
   | 'chromium'
   | 'pika'
+  | 'sqlalchemy'
   | 'postgres'
   | 'openssl'
   | 'strace'
@@ -56,11 +57,17 @@ const canInstall = (): boolean =>
 export const chromiumPath = (): string | undefined =>
   process.env.TEST_CHROMIUM ?? (FULL ? CHROMIUMS : [HEADLESS_SHELL, ...CHROMIUMS]).find(existsSync)
 
-/** A Python that can import pika: TEST_PYTHON, the system's, or the first on PATH; undefined if there is none. */
-export const pikaPython = (): string | undefined =>
+/** A Python that can import these modules: TEST_PYTHON, the system's, or the first on PATH; undefined if there is none. */
+const pythonWith = (modules: string): string | undefined =>
   [process.env.TEST_PYTHON, '/usr/bin/python3', 'python3'].find(
-    (python) => python !== undefined && spawnSync(python, ['-c', 'import pika'], { stdio: 'ignore' }).status === 0,
+    (python) =>
+      python !== undefined && spawnSync(python, ['-c', `import ${modules}`], { stdio: 'ignore' }).status === 0,
   )
+
+export const pikaPython = (): string | undefined => pythonWith('pika')
+
+/** A Python with what the bridge for DeepSOC imports. */
+export const bridgePython = (): string | undefined => pythonWith('pika, sqlalchemy, dotenv')
 
 /** The folder of PostgreSQL's server programs, highest version first, or undefined. */
 export const postgresBin = (): string | undefined => {
@@ -111,6 +118,13 @@ const RECIPES: Record<Need, Recipe> = {
     mac: 'python3 -m pip install pika',
     override: 'TEST_PYTHON to a Python that has pika',
     present: () => pikaPython() !== undefined,
+  },
+  sqlalchemy: {
+    apt: 'python3-pika python3-sqlalchemy python3-dotenv',
+    dnf: 'python3-pika python3-sqlalchemy python3-dotenv',
+    mac: 'python3 -m pip install pika sqlalchemy python-dotenv',
+    override: 'TEST_PYTHON to a Python that has pika, sqlalchemy and dotenv',
+    present: () => bridgePython() !== undefined,
   },
   postgres: {
     apt: 'postgresql',
