@@ -60,6 +60,8 @@ GAP_SECONDS = 2.0
 LATE_SECONDS = 3600.0
 MAX_GAPS = 10_000
 LATE_POLL_SECONDS = 2.0
+# A fault that lasts is logged again after this time.
+FAULT_LOG_SECONDS = 60.0
 # Messages that RabbitMQPublisher leaves in the outbox at most.
 MAX_QUEUED = 100_000
 
@@ -589,10 +591,12 @@ class Bridge(threading.Thread):
         self.leadership = None
         self.stopping = threading.Event()
         self.faults = {}
+        self.log_again_at = 0.0
         self.attempt = 0
         self.retry_at = 0.0
 
     def run(self):
+        silence_pika(self.name)
         while not self.stopping.is_set():
             is_busy = False
             for step in (self.lead, self.copy, self.send):
@@ -607,15 +611,16 @@ class Bridge(threading.Thread):
             self.leadership.close()
 
     def attempt_step(self, step):
-        """Never raises: a fault is logged once, and the step is attempted again. @returns whether it goes on at once"""
+        """Never raises: a fault is logged, and the step is attempted again. @returns whether it goes on at once"""
         name = step.__name__
         try:
             is_busy = step()
         except Exception as error:
             usual = {"lead": "outbox_unwritable", "copy": "table_unreadable", "send": "broker_unreachable"}[name]
             fault = error if isinstance(error, BridgeError) else BridgeError(usual, "%s: %s." % (type(error).__name__, error))
-            if self.faults.get(name) != fault.code:
+            if self.faults.get(name) != fault.code or time.monotonic() >= self.log_again_at:
                 logger.error("%s Messages wait until it is corrected.", fault)
+                self.log_again_at = time.monotonic() + FAULT_LOG_SECONDS
             self.faults[name] = fault.code
             return False
         # A step that only waits for its next attempt has not recovered.
@@ -676,6 +681,13 @@ def take_lock(path):
         if "locked" in str(error):
             return None
         raise BridgeError("outbox_unwritable", "%s: %s." % (path, error)) from error
+
+
+def silence_pika(thread_name):
+    """Drops pika's own log lines of this thread: several for each attempt, and the bridge logs the cause."""
+    for name in list(logging.root.manager.loggerDict):
+        if name.split(".")[0] == "pika":
+            logging.getLogger(name).addFilter(lambda record: record.threadName != thread_name)
 
 
 # What DeepSOC calls

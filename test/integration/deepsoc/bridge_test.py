@@ -439,6 +439,27 @@ class BridgeTest(unittest.TestCase):
         expected = {"running": False, "newest_row": 9, "copied_up_to": 2, "rows_to_copy": 1, "messages_to_publish": 2}
         self.assertEqual(bridge.status(self.table, self.outbox), {**expected, "missing_ids": 0, "refused": 0})
 
+    def test_a_fault_that_lasts_is_logged_once_a_minute_and_pika_logs_none_of_the_bridge(self):
+        os.environ["RABBITMQ_URL"] = "amqp://guest:guest@127.0.0.1:1"
+        lines = []
+        handler = logging.Handler()
+        handler.emit = lambda record: lines.append((record.name, record.getMessage()))
+        loggers = [logging.getLogger(name) for name in ("deepsoc_bridge", "pika")]
+        for each in loggers:
+            each.addHandler(handler)
+        try:
+            self.bridge = bridge.Bridge(self.outbox, self.copier)
+            self.write(message_type="note")
+            self.bridge.start()
+            until(lambda: self.bridge.attempt >= 4, "four attempts")
+            self.bridge.log_again_at = 0
+            until(lambda: len([name for name, text in lines if "broker_unreachable" in text]) == 2, "a second line")
+            self.assertEqual([name for name, _ in lines if name != "deepsoc_bridge"], [])
+        finally:
+            self.bridge.stop()
+            for each in loggers:
+                each.removeHandler(handler)
+
     def test_a_relative_sqlite_path_is_that_of_flask_sqlalchemy(self):
         os.environ["DATABASE_URL"] = "sqlite:///deepsoc.db"
         self.assertEqual(bridge.database_url().database, os.path.join(bridge.root_folder(), "instance", "deepsoc.db"))
