@@ -20,7 +20,7 @@ As a script, in DeepSOC's folder:
 
 Environment, or .env in the current folder: DATABASE_URL and RABBITMQ_HOST, _PORT, _USER, _PASSWORD, _VHOST as DeepSOC
 reads them; or RABBITMQ_URL, for amqps:// with RABBITMQ_CA_FILE, _CERT_FILE and _KEY_FILE. RABBITMQ_EXCHANGE and
-RABBITMQ_QUEUE as the gateway has them. BRIDGE_OUTBOX is the path of the outbox (deepsoc-bridge.db beside main.py).
+RABBITMQ_QUEUE as the gateway has them. BRIDGE_OUTBOX is the path of the outbox (instance/deepsoc-bridge.db).
 """
 
 import argparse
@@ -137,7 +137,12 @@ def queue_name():
 
 
 def outbox_path():
-    return os.environ.get("BRIDGE_OUTBOX") or os.path.join(root_folder(), "deepsoc-bridge.db")
+    if os.environ.get("BRIDGE_OUTBOX"):
+        return os.environ["BRIDGE_OUTBOX"]
+    # Flask's folder for data, which DeepSOC's repository ignores.
+    folder = os.path.join(root_folder(), "instance")
+    os.makedirs(folder, exist_ok=True)
+    return os.path.join(folder, "deepsoc-bridge.db")
 
 
 # Messages

@@ -30,6 +30,7 @@ const ELSEWHERE: readonly [RegExp, string][] = [
   [/^DATABASE_URL=postgres:/m, 'test/integration/cluster/postgres-hosts.test.ts'],
   [/^OTEL_EXPORTER_OTLP_ENDPOINT=/m, 'test/integration/monitoring/tracing.test.ts'],
   [/^python3 agent\.py/m, 'test/integration/publisher/python-agent.test.ts'],
+  [/deepsoc_bridge/, 'test/integration/deepsoc/bridge.test.ts'],
   [/gateway\.example/, 'test/integration/cli/access.test.ts'],
   [/\/backups\//, 'test/integration/store/backup.test.ts'],
   [/^sqlite3 captain\.db/m, 'test/integration/publisher/outbox.test.ts'],

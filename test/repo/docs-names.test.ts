@@ -15,7 +15,7 @@ const test = suite('names in the documents')
 /** All files and folders below these, by path from the root. */
 const FILES: readonly string[] = [
   ...readdirSync(ROOT),
-  ...['src', 'test', 'bench', 'build', 'deploy', 'docs', 'examples'].flatMap((folder) =>
+  ...['src', 'test', 'bench', 'build', 'deploy', 'docs', 'examples', 'integrations'].flatMap((folder) =>
     readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).map((name) => `${folder}/${name}`),
   ),
 ]
@@ -31,14 +31,14 @@ const isThere = (path: string): boolean => {
 
 /** Files outside the repository: of DeepSOC, PostgreSQL, agents, pages, or a run of the benchmarks. */
 const OF_OTHERS =
-  /^(bench\/results|lib\/\w+\.js|warroom\.js|captain\.db|copy\.db|gateway\.db|agent\.db|tls\.(crt|key)|ca\.pem)$/
+  /^(bench\/results|lib\/\w+\.js|warroom\.js|main\.py|captain\.db|copy\.db|gateway\.db|agent\.db|tls\.(crt|key)|ca\.pem)$/
 
 test('files and folders of the repository are there', () => {
   let seen = 0
   for (const { document, name } of NAMES) {
     const isFile = /^[\w@*-][\w./@*-]*\.(ts|js|css|sql|json|jsonl|ya?ml|md|py|service|conf|sample)$/.test(name)
     const isFolder = /^[a-z][\w-]*(\/[\w-]+)*\/$/.test(name)
-    const isInside = /^(src|test|docs|deploy|examples|bench|build)\/[\w/.*-]+$/.test(name)
+    const isInside = /^(src|test|docs|deploy|examples|integrations|bench|build)\/[\w/.*-]+$/.test(name)
     if (!(isFile || isFolder || isInside) || OF_OTHERS.test(name)) continue
     seen++
     assert.ok(isThere(name.replace(/\/$/, '')), `${document}: ${name}`)

@@ -93,7 +93,8 @@ test('each page in docs/zh links to its English counterpart and back', () => {
 })
 
 test('the variables that the documents name are in the catalogue', () => {
-  const known = new Set(Object.keys(CONFIG_VARIABLES))
+  // The bridge for DeepSOC is a program of its own.
+  const known = new Set([...Object.keys(CONFIG_VARIABLES), 'BRIDGE_OUTBOX'])
   // These name variables of the tests, constants of the code, and variables by their previous names.
   const others = ['docs/TESTING.md', 'docs/UPSTREAM.md', 'CHANGELOG.md']
   for (const document of DOCUMENTS.filter((name) => !others.includes(name))) {

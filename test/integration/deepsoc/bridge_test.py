@@ -10,6 +10,7 @@ import threading
 import time
 import types
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "support", "deepsoc"))
 
@@ -251,7 +252,7 @@ class BridgeTest(unittest.TestCase):
         other.stop()
         self.assertEqual(self.ids(), [1, 2])
 
-    def test_a_table_that_was_made_anew_is_copied_from_its_first_row(self):
+    def test_a_table_that_was_recreated_is_copied_from_its_first_row(self):
         self.write(*[{"message_type": "note"} for _ in range(3)])
         self.work()
         metadata.drop_all(self.engine)
@@ -460,9 +461,13 @@ class BridgeTest(unittest.TestCase):
             for each in loggers:
                 each.removeHandler(handler)
 
-    def test_a_relative_sqlite_path_is_that_of_flask_sqlalchemy(self):
+    def test_a_relative_sqlite_path_is_that_of_flask_sqlalchemy_and_the_outbox_lies_beside_it(self):
         os.environ["DATABASE_URL"] = "sqlite:///deepsoc.db"
         self.assertEqual(bridge.database_url().database, os.path.join(bridge.root_folder(), "instance", "deepsoc.db"))
+        del os.environ["BRIDGE_OUTBOX"]
+        with unittest.mock.patch.object(bridge, "root_folder", lambda: self.folder.name):
+            self.assertEqual(bridge.outbox_path(), os.path.join(self.folder.name, "instance", "deepsoc-bridge.db"))
+            self.assertEqual(bridge.Outbox(bridge.outbox_path()).count(), 0)
         del os.environ["DATABASE_URL"]
         with self.assertRaises(bridge.BridgeError) as raised:
             bridge.database_url()

@@ -13,6 +13,7 @@ export const DOCUMENTS: readonly string[] = [
     'SECURITY.md',
     'CHANGELOG.md',
     '.github/PULL_REQUEST_TEMPLATE.md',
+    'integrations/deepsoc/README.md',
   ],
   ...['docs', 'docs/zh'].flatMap((folder) =>
     readdirSync(join(ROOT, folder))
