@@ -200,7 +200,10 @@ class MessageTable:
 
         self.message = Message
         self.user = User
-        self.engine = create_engine(database_url(), pool_pre_ping=True, pool_recycle=1800)
+        url = database_url()
+        # A connection that a firewall has cut would otherwise be waited for without end.
+        timeouts = {"connect_timeout": 10, "read_timeout": 30, "write_timeout": 30} if url.get_driver_name() == "pymysql" else {}
+        self.engine = create_engine(url, pool_pre_ping=True, pool_recycle=1800, connect_args=timeouts)
 
     def session(self):
         """A transaction of its own: an older one would not see new rows in MySQL."""
@@ -452,6 +455,8 @@ class Copier:
             copied += 1
         if copied > 0:
             db.execute("UPDATE position SET id = ?, message_id = ?", (position, message_id))
+            oldest = "SELECT id FROM gap ORDER BY id DESC LIMIT 1 OFFSET ?"
+            db.execute("DELETE FROM gap WHERE id < (%s)" % oldest, (MAX_GAPS - 1,))
         return copied
 
     def is_another_table(self, session, position, last_message_id, newest):
@@ -476,7 +481,6 @@ def watch(db, ids):
     """Notes missing ids, to copy their rows late if they come."""
     until = time.time() + LATE_SECONDS
     db.executemany("INSERT OR IGNORE INTO gap VALUES (?, ?)", [(missing, until) for missing in ids])
-    db.execute("DELETE FROM gap WHERE id NOT IN (SELECT id FROM gap ORDER BY id DESC LIMIT ?)", (MAX_GAPS,))
 
 
 # RabbitMQ

@@ -207,6 +207,27 @@ class BridgeTest(unittest.TestCase):
         self.work()
         self.assertEqual(self.ids(), [3 * n for n in range(1, 3 * bridge.PAGE)])
 
+    def test_of_missing_ids_the_greatest_are_watched(self):
+        self.write(*[{"id": n, "message_type": "note"} for n in (1, bridge.MAX_GAPS + 10, bridge.MAX_GAPS + 20)])
+        self.work()
+        self.clock += bridge.GAP_SECONDS
+        self.work()
+        self.assertEqual(self.ids(), [1, bridge.MAX_GAPS + 10, bridge.MAX_GAPS + 20])
+        self.assertEqual(
+            self.rows_of("SELECT count(*), min(id), max(id) FROM gap"), [(bridge.MAX_GAPS, 19, bridge.MAX_GAPS + 19)]
+        )
+
+    def test_a_mysql_connection_has_timeouts(self):
+        os.environ["DATABASE_URL"] = "mysql+pymysql://u:p@127.0.0.1:1/deepsoc"
+        self.assertIn("read_timeout", self.connect_arguments())
+        os.environ["DATABASE_URL"] = "sqlite:///" + os.path.join(self.folder.name, "deepsoc.db")
+        self.assertEqual(self.connect_arguments(), {})
+
+    def connect_arguments(self):
+        with unittest.mock.patch.object(bridge, "create_engine") as create:
+            bridge.MessageTable()
+        return create.call_args.kwargs["connect_args"]
+
     def test_while_rabbitmq_is_away_the_outbox_stays_small_and_afterwards_every_row_is_published_once_in_order(self):
         self.sender.fault = lambda item: bridge.BridgeError("broker_unreachable", "Away.")
         count = 5 * bridge.PAGE
@@ -439,6 +460,55 @@ class BridgeTest(unittest.TestCase):
         self.bridge.copy()
         expected = {"running": False, "newest_row": 9, "copied_up_to": 2, "rows_to_copy": 1, "messages_to_publish": 2}
         self.assertEqual(bridge.status(self.table, self.outbox), {**expected, "missing_ids": 0, "refused": 0})
+
+    def test_a_message_is_sent_persistent_mandatory_and_confirmed_once_the_gateways_queue_is_there(self):
+        calls = []
+        connection = unittest.mock.MagicMock()
+        channel = connection.channel.return_value
+        for name in ("queue_declare", "confirm_delivery", "basic_publish"):
+            getattr(channel, name).side_effect = lambda *a, name=name, **k: calls.append((name, a, k))
+        sender = bridge.Sender()
+        with unittest.mock.patch.object(bridge.pika, "BlockingConnection", return_value=connection):
+            for message_id in ("m-1", "é" * 200):
+                sender.publish(bridge.Item(message_id, "exchange", "key", '{"n": 1}'))
+        declared, confirmed, first, second = calls
+        self.assertEqual(declared, ("queue_declare", ("frontend_notifications_queue",), {"passive": True}))
+        self.assertEqual(confirmed[0], "confirm_delivery")
+        self.assertEqual(first[1][:3], ("exchange", "key", b'{"n": 1}'))
+        self.assertEqual(first[2], {"mandatory": True})
+        self.assertEqual((first[1][3].delivery_mode, first[1][3].message_id), (2, "m-1"))
+        # The property holds 255 bytes.
+        self.assertIsNone(second[1][3].message_id)
+
+    def test_each_error_of_rabbitmq_has_a_code_and_only_a_message_that_is_too_large_is_given_up(self):
+        errors = bridge.pika.exceptions
+        cases = (
+            (errors.ChannelClosedByBroker(406, "PRECONDITION_FAILED"), "message_too_large"),
+            (errors.ChannelClosedByBroker(404, "NOT_FOUND"), "queue_missing"),
+            (errors.ChannelClosedByBroker(403, "ACCESS_REFUSED"), "broker_access_refused"),
+            (errors.ConnectionBlockedTimeout(), "broker_blocked"),
+            (errors.ProbableAuthenticationError(), "broker_auth_failed"),
+            (errors.ConnectionClosedByBroker(530, "vhost not found"), "broker_access_refused"),
+            (errors.UnroutableError([]), "publish_unroutable"),
+            (errors.NackError([]), "publish_nacked"),
+            (errors.StreamLostError("certificate verify failed"), "broker_tls_failed"),
+            (errors.AMQPConnectionError(), "broker_unreachable"),
+            (ConnectionResetError(), "broker_unreachable"),
+        )
+        for at in ("queue_declare", "basic_publish"):
+            for error, code in cases:
+                sender = bridge.Sender()
+                connection = unittest.mock.MagicMock()
+                getattr(connection.channel.return_value, at).side_effect = error
+                with unittest.mock.patch.object(bridge.pika, "BlockingConnection", return_value=connection):
+                    if at == "queue_declare" and isinstance(error, (errors.UnroutableError, errors.NackError)):
+                        continue
+                    with self.assertRaises(bridge.BridgeError) as raised:
+                        sender.publish(bridge.Item("m", "exchange", "key", "{}"))
+                self.assertEqual(raised.exception.code, code)
+                self.assertEqual(raised.exception.is_final, at == "basic_publish" and code == "message_too_large", code)
+                # The next attempt opens another connection.
+                self.assertIsNone(sender.channel)
 
     def test_a_fault_that_lasts_is_logged_once_a_minute_and_pika_logs_none_of_the_bridge(self):
         os.environ["RABBITMQ_URL"] = "amqp://guest:guest@127.0.0.1:1"
