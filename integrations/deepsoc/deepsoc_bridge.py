@@ -172,14 +172,17 @@ def to_json(message):
         return json.dumps(finite(message))
 
 
-def to_item(message):
-    """How a row is published, by what Message.to_dict returned, with a user's names."""
+def to_item(message, is_old=False):
+    """How a row is published, by what Message.to_dict returned, with a user's names.
+
+    @param is_old whether it was there before the bridge
+    """
     kind = message.get("message_type") or "message"
     words = (message["event_id"], message.get("message_from") or "_", kind)
     key = "notifications.frontend." + ".".join(map(key_word, words))
     exchange = configured_exchange()
-    if kind == "user_message":
-        # DeepSOC's web process shows these by itself, and would show each a second time if its own queue got it.
+    if is_old or kind == "user_message":
+        # DeepSOC's page has these already, and would show a user's line a second time if DeepSOC's own queue got it.
         exchange, key = "", queue_name()
     return Item(message["message_id"], exchange, key, to_json(message))
 
@@ -268,9 +271,9 @@ class Outbox:
           routing_key TEXT NOT NULL, body TEXT NOT NULL);
         CREATE TABLE refused (message_id TEXT NOT NULL, routing_key TEXT NOT NULL, body TEXT NOT NULL, reason TEXT NOT NULL,
           refused_at TEXT NOT NULL);
-        CREATE TABLE position (id INTEGER NOT NULL, message_id TEXT);
+        CREATE TABLE position (id INTEGER NOT NULL, message_id TEXT, old_up_to INTEGER);
         CREATE TABLE gap (id INTEGER PRIMARY KEY, until REAL NOT NULL);
-        INSERT INTO position VALUES (0, NULL);
+        INSERT INTO position VALUES (0, NULL, NULL);
     """
 
     def __init__(self, path):
@@ -344,9 +347,9 @@ class Outbox:
             return db.execute("SELECT count(*) FROM outbox").fetchone()[0]
 
     def position(self):
-        """The id and message_id of the last row that was copied; 0 and null at first."""
+        """The id and message_id of the last row that was copied, and the last id from before the bridge; at first 0 and nulls."""
         with self.transaction() as db:
-            return db.execute("SELECT id, message_id FROM position").fetchone()
+            return db.execute("SELECT id, message_id, old_up_to FROM position").fetchone()
 
     def gaps(self):
         """Missing ids that were passed and can still come."""
@@ -389,14 +392,14 @@ def insert(db, item):
     db.execute("INSERT INTO outbox (message_id, exchange, routing_key, body) VALUES (?, ?, ?, ?)", item)
 
 
-def copy_row(db, row):
+def copy_row(db, row, old_up_to):
     """@param row (id, message) or Unreadable. @returns its id and message_id"""
     if isinstance(row, Unreadable):
         logger.error(row.reason)
         db.execute("INSERT INTO refused VALUES (?, '', '', ?, datetime())", ("row %d" % row.id, row.reason))
         return row.id, None
     row_id, message = row
-    insert(db, to_item(message))
+    insert(db, to_item(message, row_id <= old_up_to))
     return row_id, message["message_id"]
 
 
@@ -415,7 +418,7 @@ class Copier:
         """Copies a page, unless the outbox is full. @returns whether there may be more at once"""
         if self.outbox.count() >= 2 * PAGE:
             return False
-        position, last_message_id = self.outbox.position()
+        position, last_message_id, old_up_to = self.outbox.position()
         gaps = self.outbox.gaps() if self.now() >= self.late_at else []
         # Read before the outbox is locked, since DeepSOC's database can take long.
         with self.table.session() as session:
@@ -428,20 +431,24 @@ class Copier:
             rows = self.table.after(session, position)
         if self.now() >= self.late_at:
             self.late_at = self.now() + LATE_POLL_SECONDS
+        is_first = old_up_to is None or is_new_table
+        if is_first:
+            old_up_to = newest
         settled = self.settled_id(newest)
         with self.outbox.transaction() as db:
             if is_new_table:
                 logger.warning("DeepSOC's message table is a new one: it is copied from its first row.")
                 db.execute("DELETE FROM gap")
-                db.execute("UPDATE position SET id = 0, message_id = NULL")
+            if is_first:
+                db.execute("UPDATE position SET id = 0, message_id = NULL, old_up_to = ?", (old_up_to,))
             for row in late:
-                row_id, message_id = copy_row(db, row)
+                row_id, message_id = copy_row(db, row, old_up_to)
                 db.execute("DELETE FROM gap WHERE id = ?", (row_id,))
                 logger.warning("Row %d (%s) was committed late, so it is published behind later ones.", row_id, message_id)
-            copied = self.copy_page(db, position, rows, settled)
+            copied = self.copy_page(db, position, rows, settled, old_up_to)
         return copied == PAGE or len(late) > 0
 
-    def copy_page(self, db, position, rows, settled):
+    def copy_page(self, db, position, rows, settled, old_up_to):
         """Copies rows up to a missing id that can still come. @returns how many"""
         copied = 0
         message_id = None
@@ -451,7 +458,7 @@ class Copier:
                 if row_id > settled:
                     break
                 watch(db, range(max(position + 1, row_id - MAX_GAPS), row_id))
-            position, message_id = copy_row(db, row)
+            position, message_id = copy_row(db, row, old_up_to)
             copied += 1
         if copied > 0:
             db.execute("UPDATE position SET id = ?, message_id = ?", (position, message_id))

@@ -127,7 +127,19 @@ class BridgeTest(unittest.TestCase):
         finally:
             db.close()
 
+    def test_rows_from_before_the_bridge_go_to_the_gateways_queue_alone_also_after_a_restart(self):
+        self.write(*[{"message_type": "note"} for _ in range(bridge.PAGE + 2)])
+        self.bridge.copy()
+        self.restart()
+        self.write(message_type="note")
+        self.work()
+        self.assertEqual(self.ids(), list(range(1, bridge.PAGE + 4)))
+        exchanges = [item.exchange for item in self.sender.taken]
+        self.assertEqual(exchanges, [""] * (bridge.PAGE + 2) + ["deepsoc_notifications_exchange"])
+        self.assertEqual({item.routing_key for item in self.sender.taken[:-1]}, {"frontend_notifications_queue"})
+
     def test_rows_of_every_role_are_published_in_the_order_of_their_ids_with_the_body_of_deepsoc_itself(self):
+        self.work()
         rows = [self.write(message_from=who, message_type=kind, message_content={"data": "内容"})[0] for who, kind in ROLES]
         self.work()
         self.assertEqual([item.body for item in self.sender.taken], [json.dumps(row) for row in rows])
@@ -144,6 +156,7 @@ class BridgeTest(unittest.TestCase):
             session.add(User(user_id="u-1", username="li", nickname="小李", email="li@example.org", password_hash="-"))
             session.commit()
         os.environ["RABBITMQ_QUEUE"] = "gateway.queue"
+        self.work()
         self.write(user_id="u-1", message_from="user", message_type="user_message", message_content={"type": "text"})
         self.write(user_id="u-1", message_from="u-1", message_type="chat", message_category="engineer_chat")
         self.work()

@@ -40,6 +40,9 @@ bridge = deepsoc_bridge.start()
 from app.utils.mq_utils import RabbitMQPublisher  # noqa: E402
 
 publisher = RabbitMQPublisher()
+# Rows that are there before are old ones, which are published otherwise.
+while bridge.outbox.position()[2] is None:
+    time.sleep(0.01)
 KINDS = (("_captain", "llm_response"), ("_executor", "command_result"), ("user", "user_message"))
 
 
