@@ -3,9 +3,7 @@ import type { VerificationKey } from '../http/auth/token-verifier.ts'
 import type { Limits } from '../http/quotas.ts'
 import { isLoopback } from './parsers.ts'
 import type { RawConfig } from './raw-config.ts'
-import type { ConfigValues } from './variables.ts'
-
-const KEY_VARIABLES = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL'] as const
+import { type ConfigValues, KEY_VARIABLES } from './variables.ts'
 
 /** True if a key for tokens is set, valid or not. */
 const hasTokenKey = ({ sources }: Pick<RawConfig, 'sources'>): boolean =>

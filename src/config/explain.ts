@@ -35,6 +35,6 @@ export const explainConfig = ({ processEnv, dotEnv }: EnvLayers = readEnvLayers(
     const value = text === undefined ? null : secret ? mask(text) : text
     const source = raw.sources.get(name)
     if (source === undefined) return { name, value, source: 'default' }
-    return { name, value, source: source === 'file' ? 'file' : processEnv[name] ? 'environment' : '.env' }
+    return { name, value, source: source === `${name}_FILE` ? 'file' : processEnv[source] ? 'environment' : '.env' }
   })
 }

@@ -1,6 +1,6 @@
 import type { EnvLayers } from '../platform/env.ts'
 import type { ConfigVariable } from './variable.ts'
-import { CONFIG_VARIABLES } from './variables.ts'
+import { CONFIG_VARIABLES, DEEPSOC_SECRET } from './variables.ts'
 
 /**
  * Shorter names (HOST, PORT, NATIVE_MODULE_DIR) resemble variables of other software, such as HOSTS, SORT or
@@ -8,11 +8,12 @@ import { CONFIG_VARIABLES } from './variables.ts'
  */
 const MIN_LENGTH = 10
 
-const KNOWN_NAMES = new Set(
-  Object.entries<ConfigVariable>(CONFIG_VARIABLES).flatMap(([name, { secret }]) =>
+const KNOWN_NAMES = new Set([
+  DEEPSOC_SECRET,
+  ...Object.entries<ConfigVariable>(CONFIG_VARIABLES).flatMap(([name, { secret }]) =>
     secret ? [name, `${name}_FILE`] : [name],
   ),
-)
+])
 
 /** A variable that is not one of the gateway's, and the one that was probably meant. */
 export interface Misspelling {

@@ -19,7 +19,7 @@ export const parseSecret = (text: string): Uint8Array => {
   const secret = Buffer.from(text)
   if (secret.length < MIN_SECRET_BYTES) {
     throw new ConfigValueError(
-      `has ${secret.length} bytes; HS256 needs at least ${MIN_SECRET_BYTES}. Generate one: openssl rand -base64 48`,
+      `has ${secret.length} bytes; HS256 needs at least ${MIN_SECRET_BYTES}. Generate one (openssl rand -base64 48) and set it here and where the tokens are signed (DeepSOC: JWT_SECRET_KEY in its .env).`,
     )
   }
   return secret
@@ -167,6 +167,11 @@ export const isPostgresUrl = (text: string): boolean => /^postgres(ql)?:/.test(t
 export const parseDatabaseUrl = (text: string): Omit<StoreLocation, 'databaseConnections'> | null => {
   const [, databaseFile] = /^sqlite:(.+)$/s.exec(text) ?? []
   if (databaseFile !== undefined) return { databaseFile, postgres: null }
+  if (/^(mysql|mariadb)\b/.test(text)) {
+    throw new ConfigValueError(
+      'names a MySQL database, such as DeepSOC’s own. The gateway has a database of its own: set DATABASE_URL=sqlite:data/gateway.db or postgres://… in the environment of the gateway, which takes precedence over .env.',
+    )
+  }
   if (!/^postgres(ql)?:\/\/.+$/s.test(text)) return null
   try {
     return { databaseFile: '', postgres: parsePostgresUrl(text) }

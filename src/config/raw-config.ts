@@ -5,7 +5,14 @@ import type { Env } from '../platform/env.ts'
 import { describeMisspelling, findMisspellings } from './misspellings.ts'
 import { ConfigValueError } from './parsers.ts'
 import type { ConfigVariable } from './variable.ts'
-import { CONFIG_VARIABLES, type ConfigValues, VARIABLE_NAMES, type VariableName } from './variables.ts'
+import {
+  CONFIG_VARIABLES,
+  type ConfigValues,
+  DEEPSOC_SECRET,
+  KEY_VARIABLES,
+  VARIABLE_NAMES,
+  type VariableName,
+} from './variables.ts'
 
 /** The variables, each parsed separately. Rules that involve several variables are not checked yet. */
 export interface RawConfig<N extends VariableName = VariableName> {
@@ -13,8 +20,8 @@ export interface RawConfig<N extends VariableName = VariableName> {
   readonly values: Partial<Pick<ConfigValues, N>>
   /** Texts of the values, defaults included. */
   readonly texts: ReadonlyMap<VariableName, string>
-  /** The variables that are set, by NAME or by NAME_FILE. */
-  readonly sources: ReadonlyMap<VariableName, 'value' | 'file'>
+  /** The variables that are set, with the name in the environment that has the value: NAME, NAME_FILE or DEEPSOC_SECRET. */
+  readonly sources: ReadonlyMap<VariableName, string>
   /** One sentence per problem. */
   readonly problems: string[]
 }
@@ -27,6 +34,8 @@ const RENAMED: Readonly<Record<string, VariableName>> = {
   CACHE_DIR: 'NATIVE_MODULE_DIR',
 }
 
+const KEY_NAMES = KEY_VARIABLES.flatMap((name) => [name, `${name}_FILE`])
+
 /** Reads these variables, by default all of them. Empty text counts as not set. */
 export const readRawConfig = <N extends VariableName = VariableName>(
   env: Env,
@@ -34,7 +43,7 @@ export const readRawConfig = <N extends VariableName = VariableName>(
 ): RawConfig<N> => {
   const values: Partial<Record<VariableName, unknown>> = {}
   const texts = new Map<VariableName, string>()
-  const sources = new Map<VariableName, 'value' | 'file'>()
+  const sources = new Map<VariableName, string>()
   const problems: string[] = []
 
   const readText = (name: VariableName, variable: ConfigVariable): string | null => {
@@ -42,11 +51,16 @@ export const readRawConfig = <N extends VariableName = VariableName>(
     const file = variable.secret ? env[`${name}_FILE`] : undefined
     if (own) {
       if (file) problems.push(`${name} and ${name}_FILE are both set; keep one.`)
-      sources.set(name, 'value')
+      sources.set(name, name)
       return own
     }
-    if (!file) return variable.default
-    sources.set(name, 'file')
+    if (!file) {
+      const deepsocSecret = env[DEEPSOC_SECRET]
+      if (name !== 'JWT_SECRET' || !deepsocSecret || KEY_NAMES.some((key) => env[key])) return variable.default
+      sources.set(name, DEEPSOC_SECRET)
+      return deepsocSecret
+    }
+    sources.set(name, `${name}_FILE`)
     return readFileSync(file, 'utf8').replace(/\r?\n$/, '')
   }
 
@@ -74,7 +88,8 @@ export const readRawConfig = <N extends VariableName = VariableName>(
       }
     } catch (error) {
       if (!(error instanceof ConfigValueError)) throw error
-      problems.push(`${name} ${error.message}`)
+      const shownName = sources.get(name) === DEEPSOC_SECRET ? DEEPSOC_SECRET : name
+      problems.push(`${shownName} ${error.message}`)
     }
   }
 

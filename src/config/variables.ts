@@ -106,7 +106,8 @@ export const CONFIG_VARIABLES = {
   ),
   JWT_SECRET: {
     default: null,
-    description: 'Key of HS256 tokens. At most one of the three key variables can be set.',
+    description:
+      'Key of HS256 tokens. At most one of the three key variables can be set; if none is, DeepSOC’s JWT_SECRET_KEY is used.',
     secret: true,
     constraint: 'text of at least 32 bytes',
     schema: z.string().transform(parseSecret),
@@ -240,5 +241,14 @@ export const CONFIG_VARIABLES = {
 export type VariableName = keyof typeof CONFIG_VARIABLES
 
 export type ConfigValues = { readonly [N in VariableName]: VariableValue<(typeof CONFIG_VARIABLES)[N]> }
+
+/** The variables of which one sets the key for tokens. */
+export const KEY_VARIABLES = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL'] as const satisfies readonly VariableName[]
+
+/**
+ * DeepSOC's name of JWT_SECRET. It is read if no key has a name of the gateway's own: with DeepSOC's .env, the gateway would otherwise
+ * start without authentication.
+ */
+export const DEEPSOC_SECRET = 'JWT_SECRET_KEY'
 
 export const VARIABLE_NAMES = Object.keys(CONFIG_VARIABLES) as readonly VariableName[]

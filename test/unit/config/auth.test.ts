@@ -63,6 +63,37 @@ access('a secret that is too short for HS256 is refused, and never shown', () =>
   assert.not.match(JSON.stringify(shown), SECRET)
 })
 
+access('a secret that is too short is reported with the places to change it', () => {
+  refused(
+    { JWT_SECRET: 'short' },
+    /Generate one .* and set it here and where the tokens are signed \(DeepSOC: JWT_SECRET_KEY/,
+  )
+  refused({ JWT_SECRET_KEY: 'deepsoc_jwt_secret_key' }, /^JWT_SECRET_KEY has 22 bytes; .* JWT_SECRET_KEY in its \.env/)
+})
+
+access('the secret of DeepSOC’s .env requires tokens, unless a key has a name of the gateway’s own', () => {
+  const env = { JWT_SECRET_KEY: SECRET }
+  const keysOf = (own: Env) => loadConfig({ ...env, ...own }).tokens!.keys
+  const keys = keysOf({})
+  assert.ok(keys.kind === 'secret' && Buffer.from(keys.secret).toString() === SECRET)
+  assert.is(loadConfig({ ...env, HOST: '0.0.0.0' }).tokens?.keys.kind, 'secret')
+  assert.is(loadConfig({ ...env, AUTH: 'none' }).tokens, null)
+  assert.is(keysOf({ JWT_SECRET: '' }).kind, 'secret')
+  const other = 'another secret of thirty-two bytes'
+  const own = keysOf({ JWT_SECRET: other })
+  assert.ok(own.kind === 'secret' && Buffer.from(own.secret).toString() === other)
+  const fromFile = keysOf({ JWT_SECRET_FILE: file(other) })
+  assert.ok(fromFile.kind === 'secret' && Buffer.from(fromFile.secret).toString() === other)
+  assert.is(keysOf({ JWT_PUBLIC_KEY: makePair('EdDSA').publicPem }).kind, 'key')
+  assert.is(keysOf({ JWT_JWKS_URL: 'https://h/k' }).kind, 'jwks')
+  const shownFrom = (layers: Parameters<typeof explainConfig>[0]) =>
+    explainConfig(layers).find(({ name }) => name === 'JWT_SECRET')
+  const shown = { name: 'JWT_SECRET', value: '***' }
+  assert.equal(shownFrom({ processEnv: {}, dotEnv: env }), { ...shown, source: '.env' })
+  assert.equal(shownFrom({ processEnv: env, dotEnv: {} }), { ...shown, source: 'environment' })
+  assert.equal(shownFrom({ processEnv: { JWT_SECRET_FILE: file(other) }, dotEnv: env }), { ...shown, source: 'file' })
+})
+
 access('secret and key come from files too', () => {
   const keys = loadConfig({ JWT_SECRET_FILE: file(`${SECRET}\n`) }).tokens!.keys
   assert.ok(keys.kind === 'secret' && Buffer.from(keys.secret).toString() === SECRET)

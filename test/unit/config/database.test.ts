@@ -157,4 +157,12 @@ config('names the place for people', () => {
   assert.is(describePostgres(addressOf('postgres://u:p@a/db?schema=x')), 'postgres://a:5432/db?schema=x')
 })
 
+config('DeepSOC’s own database is refused with what to set instead, and its password is not shown', () => {
+  for (const scheme of ['mysql', 'mysql+pymysql', 'mariadb+mariadbconnector']) {
+    const url = `${scheme}://deepsoc_user:${SECRET}@localhost:3306/deepsoc`
+    refused(url, /^DATABASE_URL names a MySQL database.*set DATABASE_URL=sqlite:data\/gateway\.db or postgres:\/\//)
+    assert.not.match(faultsOf({ DATABASE_URL: url }).join(), SECRET)
+  }
+})
+
 config.run()
