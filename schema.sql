@@ -18,7 +18,7 @@ CREATE TABLE message (
   message_type TEXT,
   round_id     INTEGER,
   received_at  INTEGER NOT NULL,       -- milliseconds since 1970
-  lacks        INTEGER NOT NULL,       -- keys the body lacks: 1 event_id, 2 message_id
+  lacks        INTEGER NOT NULL,       -- keys to append: 1 event_id, 2 message_id, 4 a null published_by
   body         TEXT    NOT NULL,       -- the text as it was published
   traceparent  TEXT,                   -- W3C Trace Context; NULL: it came without
   UNIQUE (message_id, event_id)        -- in this order ids that rise with time touch the index's end only

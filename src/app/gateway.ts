@@ -136,19 +136,19 @@ export class Gateway {
     })
     if (config.broker !== null) {
       this.#ingest = new IngestService({
+        ...config,
         ...config.broker,
         ...recordExchange(this.#metrics, logger),
         checkStore: () => this.#store.check(true),
         health: this.#health,
         append: this.#append,
-        maxMessageBytes: config.maxMessageBytes,
         onCommitted: this.#onCommitted,
         onLag: (seconds, reference) => this.#metrics.lag.observe({ reference }, seconds),
         onStorageFault: (error) => this.#storeMonitor.report('store_write', error),
         onWarning: (text) => logger.warn(text),
         tracer: this.#tracing.tracer,
       })
-      this.#publisher = new ExchangePublisher({ ...config.broker, health: this.#health })
+      this.#publisher = new ExchangePublisher({ ...config, ...config.broker, health: this.#health })
     }
     this.#access = createAccessControl({
       config,
@@ -190,8 +190,8 @@ export class Gateway {
       version,
       report: options.healthReport ?? ((after) => this.#healthMonitor!.report(after)),
       quarantine: createQuarantineService({
+        ...config,
         store: this.#store,
-        maxMessageBytes: config.maxMessageBytes,
         onStored: (messages) => {
           this.#metrics.stored.inc(messages)
           this.#changes.notify()

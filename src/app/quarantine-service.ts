@@ -1,16 +1,28 @@
 import { randomBytes } from 'node:crypto'
-import { revalidate } from '../core/quarantine.ts'
+import { createPublishedByVerifier } from '../amqp/published-by.ts'
+import type { Config } from '../config/config.ts'
+import { type QuarantineRow, type ReplayRequest, revalidate } from '../core/quarantine.ts'
 import { createUuidV7Generator } from '../core/uuid.ts'
 import type { QuarantineService } from '../http/routes/quarantine.ts'
 import type { MessageStore } from '../store/store.ts'
 
-export interface QuarantineServiceOptions {
+/** The settings of the validation of a row. */
+type ValidationConfig = Pick<Config, 'maxMessageBytes' | 'publishedByKey'>
+
+export interface QuarantineServiceOptions extends ValidationConfig {
   readonly store: MessageStore
-  readonly maxMessageBytes: number
   /** Called with the number of messages that a replay has stored. */
   readonly onStored: (messages: number) => void
   /** Called with the error if the store failed, with null if a write succeeded. */
   readonly onStorageFault: (error: unknown) => void
+}
+
+/** Creates a function that validates rows of the quarantine as in ingest. */
+export const createRevalidator = ({ maxMessageBytes: limit, publishedByKey }: ValidationConfig) => {
+  const makeId = createUuidV7Generator(randomBytes)
+  const verifyPublishedBy = createPublishedByVerifier(publishedByKey)
+  return (rows: readonly QuarantineRow[]): ReplayRequest[] =>
+    revalidate(rows, { limit, now: Date.now(), makeId, verifyPublishedBy })
 }
 
 /**
@@ -18,8 +30,8 @@ export interface QuarantineServiceOptions {
  * durable.
  */
 export const createQuarantineService = (options: QuarantineServiceOptions): QuarantineService => {
-  const { store, maxMessageBytes, onStored, onStorageFault } = options
-  const makeId = createUuidV7Generator(randomBytes)
+  const { store, onStored, onStorageFault } = options
+  const revalidateRows = createRevalidator(options)
 
   const withHealthReport = async <Result>(write: () => Promise<Result>): Promise<Result> => {
     try {
@@ -36,7 +48,7 @@ export const createQuarantineService = (options: QuarantineServiceOptions): Quar
     ...store.quarantine,
     replay: async (rows) => {
       if (rows.length === 0) return []
-      const replays = revalidate(rows, maxMessageBytes, Date.now(), makeId)
+      const replays = revalidateRows(rows)
       const outcomes = await withHealthReport(() => store.quarantine.replay(replays))
       const stored = outcomes.filter(({ kind }) => kind === 'stored').length
       if (stored > 0) onStored(stored)

@@ -8,7 +8,7 @@ import { privateSigner, type SigningKey, secretSigner, signToken } from './token
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400 }
 const MAX_SECONDS = 366 * 86_400
-const SCOPES = ['publish', 'admin']
+const SCOPES = ['publish', 'chat', 'admin']
 
 const parseLifetime = (text: string): number => {
   const [, count, unit = 's'] = /^(\d{1,9})([smhd])?$/.exec(text) ?? []
@@ -29,7 +29,9 @@ const parseScopes = (text: string): string[] => {
   const scopes = text.split(/[\s,]+/).filter((scope) => scope !== '')
   const invalid = scopes.find((scope) => !SCOPES.includes(scope))
   if (invalid !== undefined)
-    throw new UsageError(`--scope takes ${SCOPES.join(' and ')}, not ${JSON.stringify(invalid)}.`)
+    throw new UsageError(
+      `--scope takes ${SCOPES.slice(0, -1).join(', ')} and ${SCOPES.at(-1)}, not ${JSON.stringify(invalid)}.`,
+    )
   return scopes
 }
 
@@ -58,6 +60,7 @@ const selectSigner = (tokens: Config['tokens'], file: string | undefined): Signi
 /** @returns the token and a one-line summary of its claims. @throws UsageError, GatewayError config_invalid */
 const createToken = async (args: ParsedArgs): Promise<{ token: string; says: string }> => {
   const subject = args.text('sub') ?? 'trial'
+  const name = args.text('name') ?? null
   const eventsFlag = args.text('events')
   const events = eventsFlag === undefined ? null : parseEvents(eventsFlag)
   const scopes = parseScopes(args.text('scope') ?? '')
@@ -65,7 +68,7 @@ const createToken = async (args: ParsedArgs): Promise<{ token: string; says: str
   const { tokens } = loadConfig()
   const signer = selectSigner(tokens, args.text('key-file'))
   const [issuer, audience] = [tokens?.issuer ?? null, tokens?.audience ?? null]
-  const token = await signToken({ subject, events, scopes, lifetime, issuer, audience }, signer)
+  const token = await signToken({ subject, name, events, scopes, lifetime, issuer, audience }, signer)
   const eventsText =
     events === null ? 'the events of JWT_DEFAULT_EVENTS' : events === '*' ? 'all events' : events.join(', ')
   const scopesText = scopes.length === 0 ? '' : `, scope ${scopes.join(' ')}`
@@ -82,13 +85,18 @@ export const token: CliCommand = {
 private key.`,
   flags: {
     sub: { value: 'NAME', description: 'subject of the token (default: trial)' },
+    name: { value: 'TEXT', description: 'display name of a person (claim name)' },
     events: { value: 'LIST', description: 'allowed events, comma-separated, or * (default: JWT_DEFAULT_EVENTS)' },
-    scope: { value: 'LIST', description: 'publish, admin, or both, comma-separated (default: none)' },
+    scope: { value: 'LIST', description: 'publish, chat, admin, comma-separated (default: JWT_DEFAULT_SCOPE)' },
     expires: { value: 'TIME', description: 'lifetime: 90s, 15m, 8h, 7d (default: 1h)' },
     'key-file': { value: 'FILE', description: 'private key (PEM), if the gateway uses JWT_PUBLIC_KEY or JWT_JWKS_URL' },
   },
   examples: [
     ['deepsoc-gateway token --events demo --scope publish', 'A token to read one event and publish to it'],
+    [
+      'deepsoc-gateway token --sub ann --name "Ann Lee" --events "*" --scope chat',
+      'A token of a person who reads and writes',
+    ],
     ['deepsoc-gateway token --sub ops --scope admin --expires 15m', 'A token to read /metrics and revoke tokens'],
   ],
   run: async (args, io) => {

@@ -45,6 +45,7 @@ export const buildTokenConfig = (values: ConfigValues): TokenConfig | null => {
     audience: values.JWT_AUDIENCE,
     cookie: values.JWT_COOKIE,
     defaultEvents: values.JWT_DEFAULT_EVENTS,
+    defaultScope: values.JWT_DEFAULT_SCOPE,
   }
 }
 

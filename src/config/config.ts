@@ -1,5 +1,6 @@
 import { BlockList } from 'node:net'
 import { availableParallelism } from 'node:os'
+import { derivePublishedByKey } from '../amqp/published-by.ts'
 import type { TokenConfig } from '../http/auth/authorize.ts'
 import type { Limits } from '../http/quotas.ts'
 import type { CertificateFiles } from '../http/server/certificate-watcher.ts'
@@ -34,6 +35,8 @@ export interface Config {
   readonly maxMessageBytes: number
   /** null if AUTH=none. */
   readonly tokens: TokenConfig | null
+  /** Key that proves to the consumer that a `published_by` is the gateway's own; null if AUTH=none, or without secret and broker. */
+  readonly publishedByKey: Uint8Array | null
   /** True if a key for tokens is set, even if AUTH=none. */
   readonly hasTokenKey: boolean
   /** Exact origins of other sites. */
@@ -69,6 +72,9 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
   validateDatabase(raw)
   const values = requireValid(raw, env)
   const tokens = buildTokenConfig(values)
+  const broker = buildBrokerConfig(values)
+  // A public key is no secret. With one, those who have the gateway's account at the broker could sign.
+  const secret = tokens === null ? null : (values.JWT_SECRET ?? broker?.address.password ?? null)
   return Object.freeze({
     host: values.HOST,
     port: values.PORT,
@@ -77,9 +83,10 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
     workerTimeoutMs: values.WORKER_TIMEOUT_SECONDS * 1_000,
     ...values.DATABASE_URL,
     databaseConnections: values.DATABASE_POOL_SIZE,
-    broker: buildBrokerConfig(values),
+    broker,
     maxMessageBytes: values.MAX_MESSAGE_BYTES,
     tokens,
+    publishedByKey: secret === null ? null : derivePublishedByKey(secret),
     hasTokenKey: findVerificationKey(values) !== null,
     corsOrigins: values.CORS_ORIGINS ?? [],
     hosts: buildAllowedHosts(values, tokens),

@@ -141,6 +141,11 @@ export const CONFIG_VARIABLES = {
     constraint: 'up to 400 event ids, comma-separated, or *',
     schema: parsedBy(parseEventList),
   },
+  JWT_DEFAULT_SCOPE: choiceVariable(
+    null,
+    ['chat', 'publish'],
+    'Scope of a token without a scope claim; chat lets the people with DeepSOC’s tokens write. Not set: none.',
+  ),
   GATEWAY_TOKEN: {
     default: null,
     description: 'Token that the commands tail, publish and demo send to a gateway, unless --token-file is used.',

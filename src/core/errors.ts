@@ -105,6 +105,7 @@ export const ERRORS = {
   ),
   event_forbidden: define(403, false, 'The token’s events claim must name each event of the request.'),
   scope_missing: define(403, false, 'The token’s scope claim must contain the scope that the message names.'),
+  chat_forbidden: define(403, false, 'Send message_type chat or user_message, with a token whose sub names a person.'),
   jwks_unavailable: keepsRetrying('Check JWT_JWKS_URL: the key set cannot be read, so no token can be verified.'),
   invalid_revocation: define(400, false, 'Send {"sub": …}; issued_before and until are optional ISO 8601 times.'),
   too_many_streams: define(

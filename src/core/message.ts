@@ -7,6 +7,8 @@ import { parseTraceparent } from './trace.ts'
 /** Keys that the gateway must add because the published body lacks them. Bits, combined with OR. */
 export const MISSING_EVENT_ID = 1
 export const MISSING_MESSAGE_ID = 2
+/** The body has a `published_by` of its publisher, which must be replaced by null in deliveries. A bit like the two above. */
+export const UNVERIFIED_PUBLISHED_BY = 4
 
 /** A valid message that is not stored yet. */
 export interface NewMessage {
@@ -19,7 +21,7 @@ export interface NewMessage {
   readonly received_at: number
   /** The published text, unchanged. */
   readonly body: string
-  /** MISSING_* bits. */
+  /** MISSING_* and UNVERIFIED_* bits. */
   readonly lacks: number
   /** Its trace as returned by parseTraceparent, or null if it has none. */
   readonly traceparent: string | null
@@ -99,6 +101,8 @@ export interface ReceiveContext {
   readonly message_id?: string | undefined
   /** The header traceparent of AMQP or HTTP, or the traceparent of the gateway's own span. */
   readonly traceparent?: unknown
+  /** Returns true if the gateway itself has added the `published_by` of the body. Absent: it has not. */
+  readonly verifyPublishedBy?: (message_id: string) => boolean
   /** Generates an id if neither the body nor the property has one. */
   readonly makeId: () => string
 }
@@ -135,12 +139,13 @@ export const validateMessage = (body: string, context: ReceiveContext): Validati
     const field = String(issue.path[0])
     return invalid(REASON_BY_FIELD[field] ?? 'not_an_object', `${field}: ${issue.message}`)
   }
-  return normalize(body, result.data, context)
+  return normalize(body, result.data, Object.hasOwn(parsed, 'published_by'), context)
 }
 
 const normalize = (
   body: string,
   fields: z.infer<typeof PublishedMessage>,
+  hasPublishedBy: boolean,
   context: ReceiveContext,
 ): ValidationResult => {
   const event_id = fields.event_id ?? context.event_id
@@ -160,17 +165,22 @@ const normalize = (
   if (fields.message_id == null && propertyId !== undefined && !MessageId.safeParse(propertyId).success) {
     return invalid('invalid_message_id', 'The message_id property must be UTF-8 with 1 to 255 characters.')
   }
+  const message_id = fields.message_id ?? propertyId ?? context.makeId()
+  const isUnverified = hasPublishedBy && !context.verifyPublishedBy?.(message_id)
   return {
     message: {
       event_id,
-      message_id: fields.message_id ?? propertyId ?? context.makeId(),
+      message_id,
       message_from,
       message_type,
       round_id: fields.round_id ?? null,
       received_at: context.received_at,
       body,
       traceparent: context.traceparent === undefined ? null : parseTraceparent(context.traceparent),
-      lacks: (fields.event_id == null ? MISSING_EVENT_ID : 0) | (fields.message_id == null ? MISSING_MESSAGE_ID : 0),
+      lacks:
+        (fields.event_id == null ? MISSING_EVENT_ID : 0) |
+        (fields.message_id == null ? MISSING_MESSAGE_ID : 0) |
+        (isUnverified ? UNVERIFIED_PUBLISHED_BY : 0),
     },
   }
 }
@@ -180,6 +190,7 @@ export const serializeDelivery = (message: StoredMessage): string => {
   let keys = ''
   if (message.lacks & MISSING_EVENT_ID) keys += `"event_id":${JSON.stringify(message.event_id)},`
   if (message.lacks & MISSING_MESSAGE_ID) keys += `"message_id":${JSON.stringify(message.message_id)},`
+  if (message.lacks & UNVERIFIED_PUBLISHED_BY) keys += '"published_by":null,'
   if (message.traceparent !== null) keys += `"traceparent":"${message.traceparent}",`
   const receivedAt = new Date(message.received_at).toISOString()
   return appendJsonMembers(message.body.trim(), `${keys}"received_at":"${receivedAt}","db_id":${message.db_id}`)

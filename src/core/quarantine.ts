@@ -38,8 +38,15 @@ export interface ReplayRequest {
 
 const invalid = (reason: ErrorCode, detail: string): ValidationResult => ({ error: { reason, detail } })
 
-/** Returns the header traceparent, of any type. */
-const getTraceparent = (headers: string): unknown => (JSON.parse(headers) as { traceparent?: unknown }).traceparent
+interface RevalidateOptions {
+  /** MAX_MESSAGE_BYTES. */
+  readonly limit: number
+  /** Milliseconds since 1970, used as the time of receipt. */
+  readonly now: number
+  readonly makeId: (now: number) => string
+  /** Returns true if the AMQP headers prove that the gateway itself has added the `published_by` of the body. */
+  readonly verifyPublishedBy: (headers: Readonly<Record<string, unknown>>, message_id: string, body: string) => boolean
+}
 
 /** Returns the AMQP property message_id, which is used if the body has none. */
 const getMessageId = (properties: string): string | undefined => {
@@ -47,21 +54,14 @@ const getMessageId = (properties: string): string | undefined => {
   return typeof id === 'string' ? id : undefined
 }
 
-/**
- * Validates rows of the quarantine like deliveries. Pure: the clock, ids and limit are passed in.
- *
- * @param limit MAX_MESSAGE_BYTES
- * @param now milliseconds since 1970, used as the time of receipt
- */
-export const revalidate = (
-  rows: readonly QuarantineRow[],
-  limit: number,
-  now: number,
-  makeId: (now: number) => string,
-): ReplayRequest[] =>
-  rows.map((row) => ({ rejected_id: row.rejected_id, result: revalidateRow(row, limit, now, () => makeId(now)) }))
+/** Validates rows of the quarantine like deliveries. Pure: the clock, ids and limit are passed in. */
+export const revalidate = (rows: readonly QuarantineRow[], options: RevalidateOptions): ReplayRequest[] =>
+  rows.map((row) => ({ rejected_id: row.rejected_id, result: revalidateRow(row, options) }))
 
-const revalidateRow = (row: QuarantineRow, limit: number, now: number, makeId: () => string): ValidationResult => {
+const revalidateRow = (
+  row: QuarantineRow,
+  { limit, now, makeId, verifyPublishedBy }: RevalidateOptions,
+): ValidationResult => {
   if (row.body_bytes > limit) return invalid('body_too_large', `${row.body_bytes} bytes, ${limit} are allowed.`)
   if (row.body.length < row.body_bytes) {
     const detail = `Of ${row.body_bytes} bytes only ${row.body.length} were kept: its sender must publish it again.`
@@ -69,10 +69,12 @@ const revalidateRow = (row: QuarantineRow, limit: number, now: number, makeId: (
   }
   const text = decodeUtf8(row.body)
   if (typeof text !== 'string') return text
+  const headers = JSON.parse(row.headers) as Readonly<Record<string, unknown>>
   return validateMessage(text, {
     received_at: now,
     message_id: getMessageId(row.properties),
-    traceparent: getTraceparent(row.headers),
-    makeId,
+    traceparent: headers.traceparent,
+    verifyPublishedBy: (id) => verifyPublishedBy(headers, id, text),
+    makeId: () => makeId(now),
   })
 }

@@ -2,6 +2,7 @@ import { createHash, randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Channel } from 'rabbitmq-client'
 import { type Delivery, interceptDeliveries } from '../amqp/deliveries.ts'
+import { createPublishedByVerifier } from '../amqp/published-by.ts'
 import type { AmqpConnection } from '../amqp/rabbitmq-client-patch.ts'
 import { backoffDelay } from '../core/backoff.ts'
 import { errorChainText } from '../core/error-text.ts'
@@ -37,6 +38,8 @@ export interface ConsumerOptions {
   readonly queue: string
   readonly prefetch: number
   readonly maxMessageBytes: number
+  /** Key of PUBLISHED_BY_HEADER; null if no delivery has a valid one. */
+  readonly publishedByKey: Uint8Array | null
   /** Called after each commit. */
   readonly onCommitted: (entries: readonly AppendEntry[], outcomes: readonly AppendResult[]) => void
   /** Called after each commit with the time since its oldest message was published, in seconds. */
@@ -79,10 +82,14 @@ interface ValidationOptions {
   readonly makeId: (now: number) => string
   /** The header traceparent, or the traceparent of the span started for this delivery. */
   readonly traceparent: unknown
+  readonly verifyPublishedBy: ReturnType<typeof createPublishedByVerifier>
 }
 
 /** Validates a delivery: returns a message to store, or a rejection with its reason. */
-const validateDelivery = (delivery: Delivery, { limit, now, makeId, traceparent }: ValidationOptions): AppendEntry => {
+const validateDelivery = (
+  delivery: Delivery,
+  { limit, now, makeId, traceparent, verifyPublishedBy }: ValidationOptions,
+): AppendEntry => {
   const origin = toOrigin(delivery)
   const reject = ({ reason, detail }: ValidationError): AppendEntry => ({
     kind: 'rejection',
@@ -107,6 +114,7 @@ const validateDelivery = (delivery: Delivery, { limit, now, makeId, traceparent 
       received_at: now,
       message_id: delivery.properties.messageId,
       traceparent,
+      verifyPublishedBy: (id) => verifyPublishedBy(delivery.properties.headers, id, text),
       makeId: () => makeId(now),
     })
     return 'error' in result ? reject(result.error) : { kind: 'message', message: result.message, origin }
@@ -126,6 +134,7 @@ export class Consumer {
   readonly #connection: AmqpConnection
   readonly #channel: Channel
   readonly #makeId = createUuidV7Generator(randomBytes)
+  readonly #verifyPublishedBy: ReturnType<typeof createPublishedByVerifier>
   #pending: PendingDelivery[] = []
   #running: Promise<void> | null = null
   #closed = false
@@ -141,6 +150,7 @@ export class Consumer {
     this.#connection = connection
     this.#channel = channel
     this.#options = options
+    this.#verifyPublishedBy = createPublishedByVerifier(options.publishedByKey)
     channel.once('close', () => {
       this.#closed = true
       this.#discard()
@@ -181,7 +191,13 @@ export class Consumer {
     const { maxMessageBytes: limit, tracer, queue } = this.#options
     const span = tracer === null ? null : startDeliverySpan(tracer, delivery, queue, now)
     const traceparent = span?.traceparent ?? delivery.properties.headers?.traceparent
-    const entry = validateDelivery(delivery, { limit, now, makeId: this.#makeId, traceparent })
+    const entry = validateDelivery(delivery, {
+      limit,
+      now,
+      makeId: this.#makeId,
+      traceparent,
+      verifyPublishedBy: this.#verifyPublishedBy,
+    })
     const bytes = delivery.body.length
     this.#options.buffer.add(bytes)
     this.#pending.push({

@@ -3,6 +3,7 @@ import { ConfirmChannel, type PublishRequest } from '../amqp/confirm-channel.ts'
 import type { OpenConnection, ReconnectingConnection } from '../amqp/connection.ts'
 import { brokerMessageLimit, toBrokerError } from '../amqp/errors.ts'
 import { amqpMessageId, routingKeyFor } from '../amqp/message-properties.ts'
+import { PUBLISHED_BY_HEADER, signPublishedBy } from '../amqp/published-by.ts'
 import { GatewayError } from '../core/errors.ts'
 import { appendJsonMembers } from '../core/json-members.ts'
 import { MISSING_EVENT_ID, MISSING_MESSAGE_ID, type NewMessage } from '../core/message.ts'
@@ -18,6 +19,8 @@ export interface ExchangePublisherOptions {
   readonly address: BrokerAddress
   readonly topology: Topology
   readonly health: HealthRegistry
+  /** Key of PUBLISHED_BY_HEADER; null if the messages have no `published_by` of the gateway. */
+  readonly publishedByKey: Uint8Array | null
 }
 
 /**
@@ -71,8 +74,9 @@ export class ExchangePublisher {
     const channel = this.#channel
     if (channel === null) return new GatewayError('broker_unreachable', 'There is no connection to RabbitMQ.')
     if (this.#blocked) return new GatewayError('broker_blocked', 'RabbitMQ has an alarm.')
+    const { topology, publishedByKey } = this.#options
     try {
-      await this.#waitForConfirm(this.#send(channel, toPublishRequest(message, this.#options.topology.binding)))
+      await this.#waitForConfirm(this.#send(channel, toPublishRequest(message, topology.binding, publishedByKey)))
       return null
     } catch (error) {
       return toUnpublishedError(error)
@@ -171,19 +175,24 @@ const tooLargeForBroker = (bytes: number, limit: number): GatewayError =>
     hint: 'Send a smaller body, or raise max_message_size of RabbitMQ.',
   })
 
-const toPublishRequest = (message: NewMessage, binding: string): PublishRequest => {
-  const { event_id, message_id, message_type, body, lacks, traceparent } = message
+const toPublishRequest = (message: NewMessage, binding: string, publishedByKey: Uint8Array | null): PublishRequest => {
+  const { event_id, message_id, message_type, lacks, traceparent } = message
   const members: string[] = []
   if (lacks & MISSING_EVENT_ID) members.push(`"event_id":${JSON.stringify(event_id)}`)
   // An id that is too long for the AMQP property must be in the body.
   if (lacks & MISSING_MESSAGE_ID && amqpMessageId(message_id) !== message_id) {
     members.push(`"message_id":${JSON.stringify(message_id)}`)
   }
+  const body = members.length === 0 ? message.body : appendJsonMembers(message.body, members.join(','))
+  const headers = {
+    ...(traceparent !== null && { traceparent }),
+    ...(publishedByKey !== null && { [PUBLISHED_BY_HEADER]: signPublishedBy(publishedByKey, message_id, body) }),
+  }
   return {
     routingKey: routingKeyFor(binding, event_id, message_type),
     message_id,
-    body: Buffer.from(members.length === 0 ? body : appendJsonMembers(body, members.join(','))),
-    ...(traceparent !== null && { headers: { traceparent } }),
+    body: Buffer.from(body),
+    ...(Object.keys(headers).length > 0 && { headers }),
   }
 }
 

@@ -29,7 +29,15 @@ export const demoToken = async (args: ParsedArgs, { broker, tokens }: Config): P
 }
 
 const createSignedTokens = ({ issuer, audience }: NonNullable<Config['tokens']>, secret: Uint8Array): TokenSource => {
-  const claims = { subject: 'demo', events: '*', scopes: ['publish'], lifetime: LIFETIME, issuer, audience } as const
+  const claims = {
+    subject: 'demo',
+    name: null,
+    events: '*',
+    scopes: ['publish'],
+    lifetime: LIFETIME,
+    issuer,
+    audience,
+  } as const
   let signed: Promise<string> | null = null
   let renewAt = 0
   return () => {

@@ -1,3 +1,4 @@
+import { createRevalidator } from '../../app/quarantine-service.ts'
 import { loadConfig } from '../../config/config.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { findUnknownReason, MATCH_ALL, parseSince, type QuarantineFilter } from '../../core/quarantine-filter.ts'
@@ -57,7 +58,8 @@ export const requireFilter = (args: ParsedArgs): QuarantineFilter => {
 
 export interface OpenQuarantine {
   readonly quarantine: QuarantineAccess
-  readonly maxMessageBytes: number
+  /** Validates rows as a gateway with this configuration does. */
+  readonly revalidate: ReturnType<typeof createRevalidator>
 }
 
 /** Opens the quarantine of the configured database for `work`. @throws GatewayError config_invalid, database_* */
@@ -65,7 +67,7 @@ export const withQuarantine = async (use: (open: OpenQuarantine) => Promise<numb
   const config = loadConfig()
   const quarantine = await openQuarantine(config)
   try {
-    return await use({ quarantine, maxMessageBytes: config.maxMessageBytes })
+    return await use({ quarantine, revalidate: createRevalidator(config) })
   } finally {
     await quarantine.close()
   }

@@ -1,15 +1,17 @@
-import { randomBytes } from 'node:crypto'
-import { revalidate } from '../../core/quarantine.ts'
 import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
-import { createUuidV7Generator } from '../../core/uuid.ts'
-import type { QuarantineAccess } from '../../store/sqlite/quarantine.ts'
 import type { ReplayResult } from '../../store/store.ts'
 import { type CliCommand, EXIT } from '../command.ts'
 import type { CommandIo } from '../io.ts'
 import { escapeForTerminal, visibleJson } from '../terminal-escape.ts'
-import { FILTER_FLAGS, missingIds, requireFilter, retryWhileBusy, withQuarantine, yieldLock } from './options.ts'
-
-const makeId = createUuidV7Generator(randomBytes)
+import {
+  FILTER_FLAGS,
+  missingIds,
+  type OpenQuarantine,
+  requireFilter,
+  retryWhileBusy,
+  withQuarantine,
+  yieldLock,
+} from './options.ts'
 
 interface ReplayCounts {
   done: number
@@ -65,10 +67,11 @@ its current reason. Works while a gateway uses the same database; its subscriber
       : io.out.isTerminal
         ? (id: number, outcome: ReplayResult) => visibleJson(toJson(id, outcome))
         : toJson
-    return withQuarantine(async ({ quarantine, maxMessageBytes }) => {
+    return withQuarantine(async (open) => {
+      const { quarantine } = open
       const missing = await missingIds(quarantine, filter)
       for (const id of missing) io.note(`${id} is not in the quarantine.`)
-      const counts = await replayAll(quarantine, filter, maxMessageBytes, print, io)
+      const counts = await replayAll(open, filter, print, io)
       const { stored, duplicate, kept, gone } = counts
       io.note(
         `${stored} stored, ${duplicate} already stored, ${kept} still invalid, ${gone + missing.length} gone${io.signal.aborted ? '; interrupted' : ''}.`,
@@ -79,9 +82,8 @@ its current reason. Works while a gateway uses the same database; its subscriber
 }
 
 const replayAll = async (
-  quarantine: QuarantineAccess,
+  { quarantine, revalidate }: OpenQuarantine,
   filter: QuarantineFilter,
-  limit: number,
   print: (id: number, outcome: ReplayResult) => string,
   io: CommandIo,
 ): Promise<ReplayCounts> => {
@@ -92,7 +94,7 @@ const replayAll = async (
   while (!io.signal.aborted) {
     const rows = await quarantine.after(filter, after, through)
     if (rows.length === 0) break
-    const replays = revalidate(rows, limit, Date.now(), makeId)
+    const replays = revalidate(rows)
     const startedAt = performance.now()
     const outcomes = await retryWhileBusy(io, () => quarantine.replay(replays))
     const durationMs = performance.now() - startedAt

@@ -28,6 +28,8 @@ export const privateSigner = (pem: string): SigningKey | null => {
 
 export interface TokenClaims {
   readonly subject: string
+  /** Display name, or null. */
+  readonly name: string | null
   readonly events: readonly string[] | '*' | null
   readonly scopes: readonly string[]
   /** Seconds. */
@@ -39,6 +41,7 @@ export interface TokenClaims {
 /** Signs a test token. Claims are not validated here. */
 export const signToken = (claims: TokenClaims, { key, algorithm }: SigningKey): Promise<string> => {
   const token = new SignJWT({
+    ...(claims.name === null ? {} : { name: claims.name }),
     ...(claims.events === null ? {} : { events: claims.events }),
     ...(claims.scopes.length === 0 ? {} : { scope: claims.scopes.join(' ') }),
   })

@@ -11,6 +11,12 @@ const VERSION = '0.3.0'
 /** Properties of a message that the gateway reads, besides the headers that it stores. */
 const HeadersSchema = z.looseObject({
   traceparent: z.string().optional().describe('W3C Trace Context: continued in the delivered message.'),
+  'x-published-by-mac': z
+    .string()
+    .optional()
+    .describe(
+      'Set by a gateway only: proves that it has added the published_by of the body. Without it, that key is delivered as null.',
+    ),
   timestamp_in_ms: z
     .number()
     .int()

@@ -38,7 +38,7 @@ const securityOf = (access: RouteAccess): JsonSchema[] => {
 const TAGS = [
   { name: 'messages', description: 'Read and publish with single requests.' },
   { name: 'streams', description: 'Subscribe by server-sent events.' },
-  { name: 'access', description: 'Tickets and revocations.' },
+  { name: 'access', description: 'The caller, tickets and revocations.' },
   { name: 'operation', description: 'Health, metrics, API documents.' },
   { name: 'page', description: 'Web pages and their assets.' },
 ]

@@ -30,6 +30,12 @@ export const DeliveredMessageSchema = PublishedMessage.extend({
     .unknown()
     .optional()
     .describe('Trace of the message if it arrived with a traceparent header; otherwise the value in its body, if any.'),
+  published_by: z
+    .string()
+    .nullish()
+    .describe(
+      'The sub of the token with which the message came over HTTP; null if there is none, or if an agent has set it.',
+    ),
   received_at: time,
   db_id: dbId.min(1).describe('Ascending in commit order, over all events. The cursor of a subscriber.'),
 }).loose()

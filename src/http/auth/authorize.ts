@@ -1,6 +1,6 @@
 import { GatewayError } from '../../core/errors.ts'
 import { isSafeMethod, type RequestView } from '../request-view.ts'
-import { type Principal, toPrincipal } from './claims.ts'
+import { type ClaimDefaults, type Principal, toPrincipal } from './claims.ts'
 import { extractCredential } from './credentials.ts'
 import type { OriginCheck } from './origin.ts'
 import type { Revocations } from './revocations.ts'
@@ -8,17 +8,15 @@ import type { Tickets } from './tickets.ts'
 import { TokenVerifier, type VerificationKey, type VerifierOptions } from './token-verifier.ts'
 
 /** The action that a caller requests. */
-export type AccessAction = 'read' | 'stream' | 'publish' | 'ticket' | 'operate'
+export type AccessAction = 'read' | 'stream' | 'publish' | 'ticket' | 'session' | 'operate'
 
 /** Configuration of AUTH=jwt. */
-export interface TokenConfig {
+export interface TokenConfig extends ClaimDefaults {
   readonly keys: VerificationKey
   /** null if the issuer is not checked. */
   readonly issuer: string | null
   readonly audience: string | null
   readonly cookie: string
-  /** Events of a token without an `events` claim; null if it can read none. */
-  readonly defaultEvents: readonly string[] | '*' | null
 }
 
 /** Caller and granted access of a request. */
@@ -77,12 +75,13 @@ const grantEvents = (principal: Principal, action: AccessAction, events: readonl
     case 'stream':
       return requireGranted(events, principal.events)
     case 'publish':
-      if (principal.publishableEvents.length === 0) throw scopeMissing('publish')
+      if (principal.publishScope === null) throw scopeMissing('publish or chat')
       return requireGranted(events, principal.publishableEvents)
     case 'operate':
       if (!principal.admin) throw scopeMissing('admin')
       return events
     case 'ticket':
+    case 'session':
       return events
   }
 }
@@ -97,7 +96,7 @@ export const createAuthorizer = (options: AuthOptions): { authorise: Authorise; 
     if (credential.kind === 'ticket') return tickets.redeem(credential.text)
     // Browsers attach the cookie to requests of any page, so the origin must be checked as well.
     if (credential.kind === 'cookie' && (action === 'stream' || !isSafeMethod(request.method))) checkOrigin(request)
-    return toPrincipal(credential.text, await verifier.verify(credential.text), tokens.defaultEvents)
+    return toPrincipal(credential.text, await verifier.verify(credential.text), tokens)
   }
 
   const authorise: Authorise = async (request, action, events) => {

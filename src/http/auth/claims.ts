@@ -3,6 +3,17 @@ import { GatewayError } from '../../core/errors.ts'
 import { EventId } from '../../core/message.ts'
 import type { Claims } from './token-verifier.ts'
 
+/** Scope that allows publishing. */
+export type PublishScope = 'publish' | 'chat'
+
+/** What applies to a token without the claim. */
+export interface ClaimDefaults {
+  /** Events of a token without an `events` claim; null if it can read none. */
+  readonly defaultEvents: readonly string[] | '*' | null
+  /** Scope of a token without a `scope` claim; null for none. */
+  readonly defaultScope: PublishScope | null
+}
+
 /** The holder of a token and its permissions. Times are in milliseconds since 1970. */
 export interface Principal {
   /** null if the token has no subject, and therefore cannot be revoked. */
@@ -11,7 +22,11 @@ export interface Principal {
   readonly tokenId: string
   /** Events that can be read. */
   readonly events: readonly string[] | '*'
-  /** Events that can be published to. */
+  /** Display name of a person; null if the token has none. */
+  readonly name: string | null
+  /** `publish`: any message; `chat`: messages of the subject itself; null if nothing can be published. */
+  readonly publishScope: PublishScope | null
+  /** Events that can be published to; none without a publishScope. */
   readonly publishableEvents: readonly string[] | '*'
   readonly admin: boolean
   readonly issuedAt: number | null
@@ -35,8 +50,8 @@ const parseEventsClaim = (claim: unknown): readonly string[] | '*' | null => {
   return [...new Set(ids as string[])]
 }
 
-const parseScopeClaim = (claim: unknown): readonly unknown[] => {
-  if (claim === undefined || claim === null) return []
+const parseScopeClaim = (claim: unknown): readonly unknown[] | null => {
+  if (claim === undefined || claim === null) return null
   if (typeof claim === 'string') return claim.split(' ')
   if (Array.isArray(claim)) return claim
   throw invalid('its scope claim is neither a string nor a list')
@@ -49,9 +64,20 @@ const parseSubjectClaim = (claim: unknown): string | null => {
   throw invalid('its sub claim is not a string')
 }
 
+/** Returns the display name: `name`, otherwise `preferred_username`, the standard claims of OpenID Connect. */
+const parseNameClaims = ({ name, preferred_username }: Claims): string | null => {
+  const isName = (claim: unknown): claim is string => typeof claim === 'string' && claim.trim() !== ''
+  return [name, preferred_username].find(isName) ?? null
+}
+
+const toPublishScope = (scopes: readonly unknown[]): PublishScope | null => {
+  if (scopes.includes('publish')) return 'publish'
+  return scopes.includes('chat') ? 'chat' : null
+}
+
 /**
  * Derives permissions from the claims of a verified token. `events` lists the events that can be read and, with the
- * scope `publish`, published to. It defaults to `defaultEvents`. If that is null as well, nothing can be read, and the
+ * scope `publish` or `chat`, published to. It defaults to `defaultEvents`. If that is null as well, nothing can be read, and the
  * scope `publish`, as agents have it, allows publishing to every event.
  *
  * @throws GatewayError token_invalid if a claim has the wrong type or an invalid value
@@ -59,16 +85,19 @@ const parseSubjectClaim = (claim: unknown): string | null => {
 export const toPrincipal = (
   token: string,
   claims: Claims,
-  defaultEvents: readonly string[] | '*' | null,
+  { defaultEvents, defaultScope }: ClaimDefaults,
 ): Principal => {
   const events = parseEventsClaim(claims.events) ?? defaultEvents
-  const scopes = parseScopeClaim(claims.scope)
+  const scopes = parseScopeClaim(claims.scope) ?? [defaultScope]
+  const publishScope = toPublishScope(scopes)
   const { iat } = claims
   return {
     subject: parseSubjectClaim(claims.sub),
     tokenId: createHash('sha256').update(token).digest('base64url').slice(0, 22),
     events: events ?? [],
-    publishableEvents: scopes.includes('publish') ? (events ?? '*') : [],
+    name: parseNameClaims(claims),
+    publishScope,
+    publishableEvents: publishScope === null ? [] : (events ?? (publishScope === 'publish' ? '*' : [])),
     admin: scopes.includes('admin'),
     issuedAt: typeof iat === 'number' && Number.isFinite(iat) ? iat * 1_000 : null,
     expiresAt: claims.exp * 1_000,

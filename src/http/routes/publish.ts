@@ -8,6 +8,8 @@ import { splitJsonArray } from '../../core/split-json-array.ts'
 import { parseTraceparent, type Span, type Tracer } from '../../core/trace.ts'
 import { createUuidV7Generator } from '../../core/uuid.ts'
 import { EXAMPLE_MESSAGE, successSchema } from '../api/schemas.ts'
+import { attributeMessage } from '../auth/attribution.ts'
+import type { Principal } from '../auth/claims.ts'
 import { readBody } from '../body.ts'
 import { EventIdField } from '../parameters.ts'
 import type { Quotas } from '../quotas.ts'
@@ -65,6 +67,7 @@ const MESSAGE_ERRORS: readonly ErrorCode[] = [
   'batch_too_large',
   'message_conflict',
   'message_unstorable',
+  'chat_forbidden',
   'rate_limited',
 ]
 
@@ -99,7 +102,8 @@ export const PUBLISH = defineRoute({
   access: 'publish',
   tag: 'messages',
   summary: 'Publish one message, or an array of up to 1,000',
-  description: 'If one message is invalid, none is published. The JSON text is stored and delivered unchanged.',
+  description:
+    'Requires the scope publish, or chat. If one message is invalid, none is published. The JSON text is stored and delivered unchanged; with a token, published_by (its sub) is appended. With the scope chat, message_type is chat or user_message, and message_from, user_id, user_nickname and sender_type are appended from the token.',
   params: { event_id: EventIdField },
   headers: {
     traceparent: z.string().optional().describe('W3C Trace Context: continued in the delivered messages.'),
@@ -130,7 +134,8 @@ export const PUBLISH = defineRoute({
       await quotas.consumePublish(ctx, access, 1)
       await withSpan(ctx, tracer, async (traceparent) => {
         const trackBytes = quotas.trackBodyBytes(ctx, access)
-        const { messages, batch } = await readMessages(ctx, params.event_id, traceparent, trackBytes, context)
+        const request = { ctx, principal: access.principal, event_id: params.event_id, traceparent, trackBytes }
+        const { messages, batch } = await readMessages(request, context)
         await quotas.consumePublish(ctx, access, messages.length - 1)
         respondPublished(ctx, publisher.status, await publisher.publish(messages), batch)
       })
@@ -170,6 +175,16 @@ const startServerSpan = (ctx: Context, tracer: Tracer, parent: string): Span => 
 const validationError = (reason: GatewayError['code'], detail: string, index: number | null): GatewayError =>
   new GatewayError(reason, detail, index === null ? {} : { details: { index } })
 
+interface PublishRequest {
+  readonly ctx: Context
+  /** null if AUTH=none. */
+  readonly principal: Principal | null
+  readonly event_id: string
+  readonly traceparent: string | null
+  /** Called with the bytes of the body as they arrive. */
+  readonly trackBytes: (bytes: number) => void
+}
+
 interface PublishContext {
   readonly maxMessageBytes: number
   readonly makeId: (now: number) => string
@@ -177,10 +192,7 @@ interface PublishContext {
 
 /** Validates the whole request before any of its messages is published. */
 const readMessages = async (
-  ctx: Context,
-  event_id: string,
-  traceparent: string | null,
-  trackBytes: (bytes: number) => void,
+  { ctx, principal, event_id, traceparent, trackBytes }: PublishRequest,
   { maxMessageBytes, makeId }: PublishContext,
 ): Promise<{ messages: NewMessage[]; batch: boolean }> => {
   const text = decodeUtf8(await readBody(ctx.req, Math.max(BATCH.bytes, maxMessageBytes), trackBytes))
@@ -199,11 +211,12 @@ const readMessages = async (
   let parsed = 0
   for (const [index, body] of texts.entries()) {
     const at = batch ? index : null
-    const bytes = Buffer.byteLength(body)
-    if (bytes > maxMessageBytes) {
+    const requireSize = (text: string): number => {
+      const bytes = Buffer.byteLength(text)
+      if (bytes <= maxMessageBytes) return bytes
       throw validationError('body_too_large', `The message is larger than ${maxMessageBytes} bytes.`, at)
     }
-    parsed += bytes
+    parsed += requireSize(body)
     if (parsed > PARSED_BYTES) {
       parsed = 0
       await setImmediate()
@@ -211,9 +224,22 @@ const readMessages = async (
     const context = { received_at, event_id, message_id: key, traceparent, makeId: () => makeId(received_at) }
     const result = validateMessage(body, context)
     if ('error' in result) throw validationError(result.error.reason, result.error.detail, at)
-    messages.push(result.message)
+    const message = principal === null ? result.message : attribute(result.message, principal, at)
+    // With the keys of the token a message can become too large for the consumer, which would quarantine it.
+    if (message !== result.message) requireSize(message.body)
+    messages.push(message)
   }
   return { messages, batch }
+}
+
+/** @throws GatewayError chat_forbidden */
+const attribute = (message: NewMessage, principal: Principal, index: number | null): NewMessage => {
+  try {
+    return attributeMessage(message, principal)
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error
+    throw validationError(error.code, error.message, index)
+  }
 }
 
 const parseElements = (text: string): string[] => {

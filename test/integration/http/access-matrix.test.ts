@@ -56,6 +56,7 @@ const isAllowed = (route: AnyRoute, may: Rights): boolean => {
   switch (route.access) {
     case 'public':
     case 'ticket':
+    case 'session':
       return true
     case 'read':
     case 'stream':
@@ -117,6 +118,9 @@ const holders = async (): Promise<Record<string, Holder>> => ({
   "A's token": { token: await rs({ events: [A] }), may: { read: true } },
   'publish only': { token: await rs({ scope: 'publish' }), may: { publish: true } },
   'A with publish': { token: await rs({ events: [A], scope: ['publish'] }), may: { read: true, publish: true } },
+  // The example of the publish route is a message of an agent.
+  'A with chat': { token: await rs({ events: [A], scope: 'chat' }), may: { read: true } },
+  'chat only': { token: await rs({ scope: 'chat' }), may: {} },
   admin: { token: await rs({ scope: 'admin' }), may: { operate: true } },
 })
 
@@ -160,6 +164,8 @@ matrix('no route that reads events or changes anything is public', () => {
     if (namesEvent(route) && method !== 'GET') assert.is(access, 'publish', nameOf(route))
     // A ticket is valid for one call only.
     assert.is(access === 'ticket', path === '/api/stream-tickets', nameOf(route))
+    // It shows a caller only what its own token has.
+    assert.is(access === 'session', path === '/api/session', nameOf(route))
     const isOperators = /^\/(api\/(health|rejected|revocations)|metrics)(\/|$)/.test(path)
     assert.is(access === 'operate', isOperators, nameOf(route))
   }
@@ -186,7 +192,12 @@ matrix('every token gets exactly its permissions, on every route and method', as
 })
 
 matrix("A's token opens nothing of B, whatever else it may do", async () => {
-  for (const claims of [{ events: [A] }, { events: [A], scope: 'publish' }, { events: [A], scope: 'publish admin' }]) {
+  for (const claims of [
+    { events: [A] },
+    { events: [A], scope: 'publish' },
+    { events: [A], scope: 'chat' },
+    { events: [A], scope: 'publish admin' },
+  ]) {
     const headers = bearer(await rs(claims))
     for (const { route, method } of CALLS) {
       if (!namesEvent(route) || route.access === 'public') continue
@@ -195,6 +206,24 @@ matrix("A's token opens nothing of B, whatever else it may do", async () => {
     }
     const both = await call('GET', `/api/stream?event_id=${A}&event_id=${B}`, headers)
     assert.is(both.status, 403, 'one of two is one too many')
+  }
+})
+
+matrix('a token with the scope chat publishes messages of people, to its own events', async () => {
+  const hello = JSON.stringify({ message_type: 'chat', message_content: { content: 'hello' } })
+  const post = async (event: string, claims: Record<string, unknown>) =>
+    call('POST', `/api/events/${event}/messages`, bearer(await rs(claims)), hello)
+  assert.is((await post(A, { events: [A], scope: 'chat' })).status, 201)
+  assert.is((await post(A, { events: '*', scope: ['chat', 'admin'] })).status, 201)
+  for (const [event, claims, code] of [
+    [B, { events: [A], scope: 'chat' }, 'event_forbidden'],
+    [A, { scope: 'chat' }, 'event_forbidden'],
+    [A, { events: [A] }, 'scope_missing'],
+    [A, { events: [A], scope: 'admin' }, 'scope_missing'],
+  ] as const) {
+    const answer = await post(event, claims)
+    assert.is(answer.status, 403, answer.text)
+    assert.is(JSON.parse(answer.text).code, code)
   }
 })
 

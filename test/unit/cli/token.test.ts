@@ -27,6 +27,10 @@ test('token signs the claims of its flags, with data on stdout and text on stder
   const { iat, exp, ...claims } = claimsOf(stdout)
   assert.is(exp - iat, 900)
   assert.equal(claims, { sub: 'ann', events: ['a', 'b'], scope: 'publish admin', iss: 'me', aud: 'you' })
+  const person = claimsOf(
+    (await cli(['token', '--sub', 'ann', '--name', 'Ann Lee', '--scope', 'chat'], { JWT_SECRET: KEY })).stdout,
+  )
+  assert.equal([person.name, person.scope], ['Ann Lee', 'chat'])
   const plain = claimsOf((await cli(['token'], { JWT_SECRET: KEY })).stdout)
   assert.equal(Object.keys(plain).sort(), ['exp', 'iat', 'sub'])
   assert.is(claimsOf((await cli(['token', '--events', '*'], { JWT_SECRET: KEY })).stdout).events, '*')
@@ -52,7 +56,7 @@ test('token reports what is missing, exits with 2, and shows no secret', async (
     [['token', 'more'], { JWT_SECRET: KEY }, /more/],
     [['token', '--expires', 'soon'], { JWT_SECRET: KEY }, /--expires takes a time such as 15m/],
     [['token', '--expires', '0s'], { JWT_SECRET: KEY }, /--expires/],
-    [['token', '--scope', 'root'], { JWT_SECRET: KEY }, /--scope takes publish and admin/],
+    [['token', '--scope', 'root'], { JWT_SECRET: KEY }, /--scope takes publish, chat and admin/],
     [['token', '--events', 'a,'], { JWT_SECRET: KEY }, /is not an event id/],
     [['token', '--key-file', '/nowhere'], {}, /cannot be read.*ENOENT/],
     [['token'], { JWT_SECRET: 'hunter2-too-short' }, /config_invalid/],

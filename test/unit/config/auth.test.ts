@@ -191,4 +191,15 @@ access('lists are exact', () => {
   refused({ JWT_COOKIE: 'a b' }, /^JWT_COOKIE must be/)
 })
 
+access('a token without a scope gets the scope of JWT_DEFAULT_SCOPE, which is never admin', () => {
+  const scope = (JWT_DEFAULT_SCOPE?: string) =>
+    loadConfig({ JWT_SECRET: SECRET, JWT_DEFAULT_SCOPE }).tokens!.defaultScope
+  assert.is(scope(), null)
+  assert.is(scope('chat'), 'chat')
+  assert.is(scope('publish'), 'publish')
+  for (const bad of ['admin', 'chat,publish', '*']) {
+    refused({ JWT_DEFAULT_SCOPE: bad }, /^JWT_DEFAULT_SCOPE must be chat or publish/)
+  }
+})
+
 access.run()

@@ -8,6 +8,8 @@ const NOBODY = {
   subject: null,
   tokenId: '',
   events: [],
+  name: null,
+  publishScope: null,
   publishableEvents: [],
   admin: false,
   issuedAt: null,
