@@ -286,6 +286,7 @@ test('navigates by keys, and lists them', async () => {
   assert.is(await page.inputValue('#search'), 'jk?', 'who types is not led away')
   await press('Escape')
   assert.is(await focused(), 'box')
+  await page.waitForSelector('#text')
   await press('n')
   assert.is(await focused(), 'text')
   await press('Escape')

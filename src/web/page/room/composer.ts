@@ -1,8 +1,11 @@
 import { useState } from 'preact/hooks'
+import type { Caller } from '../caller.ts'
 import { api, errorText } from '../shared/api.ts'
+import { escapeLine } from '../shared/escape-control-chars.ts'
 import { html, type View } from '../shared/html.ts'
 import { load, save } from '../shared/storage.ts'
 import { roomText as t } from './messages.ts'
+import { authorKeys, fixedName } from './model/author.ts'
 
 const KEPT = 'name'
 
@@ -19,15 +22,14 @@ interface Draft {
 const newKey = (): string =>
   [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 
-const post = (eventId: string, { key, name, text }: Draft): Promise<unknown> =>
+const post = (eventId: string, caller: Caller, { key, name, text }: Draft): Promise<unknown> =>
   api(`/api/events/${encodeURIComponent(eventId)}/messages`, {
     method: 'POST',
     headers: { 'Idempotency-Key': key },
     body: {
-      message_from: name || 'web',
+      ...authorKeys(caller, name),
       message_type: 'user_message',
       message_category: 'engineer_chat',
-      sender_type: 'user',
       message_content: { type: 'text', text },
     },
   })
@@ -46,8 +48,40 @@ const NotSent = ({ draft, onRetry, onDiscard }: NotSentProps): View => html`
   </div>
 `
 
-/** Form for writing messages to a room. */
-export const Composer = ({ eventId }: { readonly eventId: string }): View => {
+interface NameProps {
+  readonly fixed: string | null
+  readonly name: string
+  readonly onName: (name: string) => void
+}
+
+/** The name of the writer: a text if the token determines it, otherwise a field. */
+const Name = ({ fixed, name, onName }: NameProps): View => {
+  if (fixed !== null) {
+    const text = escapeLine(fixed)
+    return html`<p class="author" id="author" dir="auto" title=${t('writeAs', { who: text })}>
+      <span class="unseen">${t('writeAs', { who: text })}</span><span aria-hidden="true">${text}</span>
+    </p>`
+  }
+  return html`
+    <label class="unseen" for="name">${t('name')}</label>
+    <input
+      id="name"
+      maxlength="100"
+      autocomplete="nickname"
+      placeholder=${t('name')}
+      value=${name}
+      onInput=${({ currentTarget }: { currentTarget: HTMLInputElement }) => onName(currentTarget.value)}
+    />
+  `
+}
+
+interface ComposerProps {
+  readonly eventId: string
+  readonly caller: Caller
+}
+
+/** Form for writing messages to a room, for a caller who may. */
+export const Composer = ({ eventId, caller }: ComposerProps): View => {
   const [name, setName] = useState(load(KEPT) ?? '')
   const [text, setText] = useState('')
   const [draft, setDraft] = useState<Draft | null>(null)
@@ -56,7 +90,7 @@ export const Composer = ({ eventId }: { readonly eventId: string }): View => {
   const send = async (next: Draft): Promise<void> => {
     setDraft({ ...next, problem: '' })
     try {
-      await post(eventId, next)
+      await post(eventId, caller, next)
       setDraft(null)
       setText((trimmedText) => (trimmedText === next.text ? '' : trimmedText))
     } catch (error) {
@@ -82,16 +116,12 @@ export const Composer = ({ eventId }: { readonly eventId: string }): View => {
         draft.problem !== '' &&
         html`<${NotSent} draft=${draft} onRetry=${() => send(draft)} onDiscard=${() => setDraft(null)} />`
       }
-      <label class="unseen" for="name">${t('name')}</label>
-      <input
-        id="name"
-        maxlength="100"
-        autocomplete="nickname"
-        placeholder=${t('name')}
-        value=${name}
-        onInput=${({ currentTarget }: { currentTarget: HTMLInputElement }) => {
-          setName(currentTarget.value)
-          save(KEPT, currentTarget.value)
+      <${Name}
+        fixed=${fixedName(caller)}
+        name=${name}
+        onName=${(next: string) => {
+          setName(next)
+          save(KEPT, next)
         }}
       />
       <label class="unseen" for="text">${t('write')}</label>

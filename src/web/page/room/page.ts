@@ -1,4 +1,5 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks'
+import { useCaller } from '../caller.ts'
 import { html, type View } from '../shared/html.ts'
 import { roomPath } from '../shared/router.ts'
 import { useLifecycle, useSignalValue } from '../shared/signal.ts'
@@ -9,6 +10,7 @@ import { exportShown } from './export.ts'
 import { Help } from './help.ts'
 import { HistoryStatus } from './history-status.ts'
 import { roomText as t } from './messages.ts'
+import { canWrite } from './model/author.ts'
 import type { Entry } from './model/entry.ts'
 import { type MessageFilter, toggled } from './model/filter.ts'
 import { RoomModel } from './model/room.ts'
@@ -87,6 +89,7 @@ const BackToEnd = ({
 /** The war room of one event. */
 export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
   const room = useLifecycle(() => new RoomModel(eventId))
+  const caller = useCaller()
   const scroller = useMemo(() => new VirtualList(), [])
   const [selected, select] = useState<number | null>(null)
   const [unfolded, setUnfolded] = useState<ReadonlySet<number>>(new Set())
@@ -175,7 +178,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
           <${Empty} room=${room} />
           <${BackToEnd} room=${room} scroller=${scroller} moves=${moves} />
         </div>
-        <${Composer} eventId=${eventId} />
+        ${caller !== null && canWrite(caller) && html`<${Composer} eventId=${eventId} caller=${caller} />`}
       </div>
       <${Note} room=${room} note=${note} />
       ${helpOpen && html`<${Help} onClose=${() => setHelpOpen(false)} />`}
