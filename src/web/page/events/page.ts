@@ -1,5 +1,6 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { EventSummary } from '../../../store/store.ts'
+import { useCaller } from '../caller.ts'
 import { errorText } from '../shared/api.ts'
 import { connectionText, reasonCodeText } from '../shared/connection-messages.ts'
 import { html, type View } from '../shared/html.ts'
@@ -8,6 +9,7 @@ import { loadReadMarkers, onReadMarkersChange, saveReadMarker } from '../shared/
 import { navigate, roomPath } from '../shared/router.ts'
 import { useLifecycle, useSignalValue } from '../shared/signal.ts'
 import { EventListStore } from './events.ts'
+import { GENERAL_EVENT, GeneralLink } from './general.ts'
 import { eventListText as t } from './messages.ts'
 import { Table, unreadCount } from './table.ts'
 
@@ -57,6 +59,7 @@ const matching = (events: readonly EventSummary[], text: string): readonly Event
 export const EventsPage = (): View => {
   const source = useLifecycle(() => new EventListStore())
   const { is, error, events, hasMore, logId } = useSignalValue(source.list)
+  const readable = useCaller()?.events ?? []
   const [text, setText] = useState('')
   const [onlyUnread, setOnlyUnread] = useState(false)
   const [beat, next] = useTicks()
@@ -70,6 +73,8 @@ export const EventsPage = (): View => {
   const unread = events.reduce((sum, event) => sum + (unreadCount(event, seen) ?? event.messages), 0)
   const wanted = text.trim()
   const isThere = events.some(({ event_id }) => event_id === wanted)
+  const offersGeneral =
+    (readable === '*' || readable.includes(GENERAL_EVENT)) && !events.some(({ event_id }) => event_id === GENERAL_EVENT)
   const open = (event: Event): void => {
     event.preventDefault()
     if (wanted !== '') navigate(roomPath(shown.length === 1 ? shown[0]!.event_id : wanted))
@@ -109,6 +114,7 @@ export const EventsPage = (): View => {
           shown.length !== 1 &&
           html`<button type="submit" id="open">${t('openThis', { id: wanted.length > 30 ? `${wanted.slice(0, 30)}…` : wanted })}</button>`
         }
+        ${offersGeneral && html`<${GeneralLink} />`}
         <label class="check">
           <input id="only-unread" type="checkbox" checked=${onlyUnread} onChange=${() => setOnlyUnread(!onlyUnread)} />
           ${t('onlyUnread')}

@@ -4,6 +4,7 @@ import { ago, count, fullTime, shortTime } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
 import type { ReadMarker } from '../shared/read-markers.ts'
 import { roomPath } from '../shared/router.ts'
+import { GENERAL_EVENT } from './general.ts'
 import { eventListText as t } from './messages.ts'
 
 /** Returns the number of unread messages of an event; null if the user has never opened it. */
@@ -35,7 +36,7 @@ const EventRow = ({ event, unread, now }: RowProps): View => {
   const { event_id, messages, first_at, last_at } = event
   return html`
     <li class="event" data-unread=${unread !== 0} data-busy=${now - last_at < RECENT_MS}>
-      <a href=${roomPath(event_id)} dir="auto">${escapeLine(event_id)}</a>
+      <a href=${roomPath(event_id)} dir="auto">${event_id === GENERAL_EVENT ? t('general') : escapeLine(event_id)}</a>
       <${Unread} unread=${unread} />
       <span class="count number">${count(messages)} <span class="count-word">${t('countWord', { n: messages })}</span></span>
       <time class="first number" datetime=${new Date(first_at).toISOString()} title=${fullTime(first_at)}>
