@@ -1,5 +1,5 @@
 /**
- * Bundles what browsers get: the page and `/client.js`, from src/web into dist/web. `npm run build:web`, and by itself
+ * Bundles what browsers get: the page, `/client.js` and `/deepsoc.js`, from src/web into dist/web. `npm run build:web`, and by itself
  * at the start of a clone whose bundle is older than its sources.
  */
 import { mkdirSync, mkdtempSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -11,21 +11,29 @@ const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
 const SOURCES = join(ROOT, 'src/web')
 const BUNDLE = join(ROOT, 'dist/web')
 
-/** What is bundled or copied: name in dist/web, without its extension, and entry in src/web. */
-const ENTRIES = [
-  ['client', 'client/index.ts'],
-  ['page', 'page/main.ts'],
-  ['page', 'page/css/index.css'],
-  ['index', 'page/index.html'],
-] as const
+/** What is bundled or copied, by format: name in dist/web, without its extension, and entry in src/web. */
+const ENTRIES = {
+  esm: [
+    ['client', 'client/index.ts'],
+    ['page', 'page/main.ts'],
+    ['page', 'page/css/index.css'],
+    ['index', 'page/index.html'],
+  ],
+  // A classic script, whose names must not become variables of the page.
+  iife: [['deepsoc', 'deepsoc/index.ts']],
+} as const
 
-const bundleInto = (outdir: string): BuildOptions => ({
-  entryPoints: ENTRIES.map(([out, entry]) => ({ out, in: join(SOURCES, entry) })),
+type Format = keyof typeof ENTRIES
+
+const FORMATS = Object.keys(ENTRIES) as Format[]
+
+const bundleInto = (outdir: string, format: Format): BuildOptions => ({
+  entryPoints: ENTRIES[format].map(([out, entry]) => ({ out, in: join(SOURCES, entry) })),
   outdir,
   absWorkingDir: ROOT,
   bundle: true,
   loader: { '.html': 'copy' },
-  format: 'esm',
+  format,
   minify: true,
   target: ['chrome109', 'firefox115', 'safari16'],
   charset: 'utf8',
@@ -51,7 +59,7 @@ export const isFresh = (): boolean => {
 export const buildWeb = async (): Promise<void> => {
   const made = mkdtempSync(join(ROOT, 'dist-web-'))
   try {
-    await build(bundleInto(made))
+    for (const format of FORMATS) await build(bundleInto(made, format))
     replace(made)
   } finally {
     rmSync(made, { recursive: true, force: true })
@@ -62,21 +70,29 @@ export const buildWeb = async (): Promise<void> => {
  * Keeps dist/web up to date with its sources until the process ends. Each build and its errors are reported on stderr; after
  * a failed build the last good bundle stays.
  *
- * @param onBuild called after each build, with false if it failed
+ * @param onBuild called after each build, with false while any bundle fails
  */
 export const watchWeb = async (onBuild: (isGood: boolean) => void): Promise<void> => {
-  const write: Plugin = {
+  const broken = new Set<Format>()
+  const write = (format: Format): Plugin => ({
     name: 'write',
     setup: ({ onEnd }) =>
       onEnd(({ errors, outputFiles }) => {
-        if (errors.length === 0) for (const { path, contents } of outputFiles!) writeFileSync(path, contents)
-        onBuild(errors.length === 0)
+        if (errors.length > 0) broken.add(format)
+        else {
+          broken.delete(format)
+          for (const { path, contents } of outputFiles!) writeFileSync(path, contents)
+        }
+        onBuild(broken.size === 0)
       }),
-  }
+  })
   mkdirSync(BUNDLE, { recursive: true })
   // esbuild itself would delete the bundle after a failed build.
-  const watched = await context({ ...bundleInto(BUNDLE), write: false, plugins: [write], logLevel: 'info' })
-  await watched.watch()
+  for (const format of FORMATS) {
+    const plugins = [write(format)]
+    const watched = await context({ ...bundleInto(BUNDLE, format), write: false, plugins, logLevel: 'info' })
+    await watched.watch()
+  }
 }
 
 const replace = (made: string): void => {

@@ -2,7 +2,7 @@ import { pathToFileURL } from 'node:url'
 import { DISTRIBUTION, readAsset, repositoryFile } from '../platform/assets.ts'
 
 /** Names of the bundled files for browsers. */
-export type WebAsset = 'index.html' | 'page.js' | 'page.css' | 'client.js'
+export type WebAsset = 'index.html' | 'page.js' | 'page.css' | 'client.js' | 'deepsoc.js'
 
 /** Exports of build/web.ts. It is not part of an installed package, so it must not be imported statically. */
 interface Builder {

@@ -8,6 +8,7 @@ const FILES = {
   'page.js': 'text/javascript; charset=utf-8',
   'page.css': 'text/css; charset=utf-8',
   'client.js': 'text/javascript; charset=utf-8',
+  'deepsoc.js': 'text/javascript; charset=utf-8',
 } as const
 
 /** Blocks images with URLs, which could exfiltrate data, and allows HTML from the sanitizer only. */
@@ -38,6 +39,8 @@ const webRoute = (path: string, name: keyof typeof FILES, summary: string, param
       return ({ ctx }) => {
         ctx.set('Content-Security-Policy', CONTENT_SECURITY_POLICY)
         ctx.set('Cache-Control', 'no-cache')
+        // A script tag of DeepSOC's page, which can be on another origin, has no CORS request.
+        if (name === 'deepsoc.js') ctx.set('Cross-Origin-Resource-Policy', 'cross-origin')
         ctx.type = FILES[name]
         ctx.body = content()
       }
@@ -55,4 +58,5 @@ export const WEB_ROUTES = [
   webRoute('/page.js', 'page.js', 'Script of the web pages'),
   webRoute('/page.css', 'page.css', 'Style sheet of the web pages'),
   webRoute('/client.js', 'client.js', 'Client library for browsers'),
+  webRoute('/deepsoc.js', 'deepsoc.js', "Script that connects DeepSOC's war room to the gateway"),
 ]

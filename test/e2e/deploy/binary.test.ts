@@ -62,6 +62,7 @@ test('runs alone in an empty folder, without a PATH, and serves page and client'
       ['/page.js', 'page.js'],
       ['/page.css', 'page.css'],
       ['/client.js', 'client.js'],
+      ['/deepsoc.js', 'deepsoc.js'],
     ]) {
       const { status, text } = await getJson(gateway.url + path)
       assert.equal([status, text], [200, readFileSync(join(ROOT, 'dist', 'web', file!), 'utf8')], path)

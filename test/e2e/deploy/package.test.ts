@@ -95,7 +95,7 @@ test('serves from node_modules/.bin, with workers, page and client', async () =>
     await publish(gateway, room, chat(1))
     await stream.next('new_message')
     stream.close()
-    for (const path of ['/', '/page.js', '/page.css', '/client.js']) {
+    for (const path of ['/', '/page.js', '/page.css', '/client.js', '/deepsoc.js']) {
       assert.is((await getJson(gateway.url + path)).status, 200, path)
     }
     assert.is((await gateway.term()).code, 0, gateway.output())
