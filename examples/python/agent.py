@@ -139,6 +139,11 @@ def is_whole(value):
     return math.isfinite(value) and value == int(value) and abs(value) < 2**53
 
 
+def is_round(value):
+    """A language model writes the round as a number or as text."""
+    return re.fullmatch(r"[0-9]{1,15}", value) is not None if isinstance(value, str) else is_whole(value)
+
+
 Item = collections.namedtuple("Item", "seq message_id key body")
 
 
@@ -153,8 +158,8 @@ def encode(message, most_bytes):
         message = {**message, "message_id": uuid7()}
     if not is_id(message["message_id"]):
         raise PublishError("invalid_message", "message_id must be a string of 1 to 255 characters.")
-    if message.get("round_id") is not None and not is_whole(message["round_id"]):
-        raise PublishError("invalid_message", "round_id must be an integer.")
+    if message.get("round_id") is not None and not is_round(message["round_id"]):
+        raise PublishError("invalid_message", "round_id must be an integer, or a string of 1 to 15 digits.")
     for name, alias in (("message_from", "source"), ("message_type", "type")):
         value = message.get(name) if message.get(name) is not None else message.get(alias)
         if value is not None and not isinstance(value, str):

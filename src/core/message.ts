@@ -66,6 +66,14 @@ export const MessageId = identifier
 
 const optionalText = z.string().nullish()
 
+/** At most 15 digits, so that the number is exact. */
+const DIGITS = /^\d{1,15}$/
+
+/** DeepSOC's agents take the round from a language model, which writes it as a number or as text. */
+const round = z.union([z.number().int(), z.string().regex(DIGITS)], {
+  error: 'expected an integer, or a string of 1 to 15 digits',
+})
+
 /**
  * Schema of the fields that the gateway reads from a published body; all others are passed on unchanged. An alias is used only if the field
  * itself is absent.
@@ -79,7 +87,7 @@ export const PublishedMessage = z.object({
   type: z.unknown().optional().describe('Alias of message_type, used if that is absent; it must then be a string.'),
   message_content: z.unknown().optional().describe('Any JSON value.'),
   content: z.unknown().optional().describe('Alias of message_content.'),
-  round_id: z.number().int().nullish().describe('The round of the investigation.'),
+  round_id: round.nullish().describe('The round of the investigation, also as a string of 1 to 15 digits.'),
 })
 
 const REASON_BY_FIELD: Record<string, ErrorCode> = {
@@ -173,7 +181,7 @@ const normalize = (
       message_id,
       message_from,
       message_type,
-      round_id: fields.round_id ?? null,
+      round_id: fields.round_id == null ? null : Number(fields.round_id),
       received_at: context.received_at,
       body,
       traceparent: context.traceparent === undefined ? null : parseTraceparent(context.traceparent),

@@ -12,8 +12,8 @@ export interface OutgoingMessage {
   readonly message_type?: string | null
   /** Any JSON value. A BigInt becomes an integer with all its digits. */
   readonly message_content?: unknown
-  /** An integer within ±(2^53-1). */
-  readonly round_id?: number | null
+  /** An integer within ±(2^53-1), or a string of 1 to 15 digits. */
+  readonly round_id?: number | string | null
   /** 1 to 255 characters: the idempotency key within the event. Default: a new UUIDv7. */
   readonly message_id?: string | null
   readonly [field: string]: unknown
@@ -29,6 +29,8 @@ export interface EncodedMessage {
 }
 
 const CONTROL = /\p{Cc}/u
+
+const DIGITS = /^\d{1,15}$/
 
 const invalid = (text: string, message_id?: unknown, cause?: unknown): PublishError =>
   new PublishError('invalid_message', text, {
@@ -78,7 +80,8 @@ const checkFields = (message: Readonly<Record<string, unknown>>): string | null 
     throw invalid('event_id must be a string of 1 to 255 characters without control characters.', id)
   }
   if (id != null && !isIdentifier(id)) throw invalid('message_id must be a string of 1 to 255 characters.')
-  if (round_id != null && !Number.isSafeInteger(round_id)) throw invalid('round_id must be an integer.', id)
+  const isRound = typeof round_id === 'string' ? DIGITS.test(round_id) : Number.isSafeInteger(round_id)
+  if (round_id != null && !isRound) throw invalid('round_id must be an integer, or a string of 1 to 15 digits.', id)
   optionalText(message.message_from ?? message.source, 'message_from', id)
   return optionalText(message.message_type ?? message.type, 'message_type', id)
 }

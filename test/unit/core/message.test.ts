@@ -123,10 +123,20 @@ messages('refuses senders, types and rounds of a wrong kind', () => {
     refuse({ event_id: 'e', message_type: bad }, 'invalid_message_type')
     refuse({ event_id: 'e', type: bad }, 'invalid_message_type')
   }
-  for (const bad of ['1', '1.5', '9007199254740993', '1e400', '[]', 'true']) {
-    refuse(`{"event_id":"e","round_id":${bad === '1' ? '"1"' : bad}}`, 'invalid_round_id')
+  for (const bad of ['1.5', '9007199254740993', '1e400', '[]', 'true']) {
+    refuse(`{"event_id":"e","round_id":${bad}}`, 'invalid_round_id')
+  }
+  for (const bad of ['', ' 1', '1.0', '-1', '1e2', '0x1', '１', 'two', '1234567890123456', '1\n']) {
+    refuse({ event_id: 'e', round_id: bad }, 'invalid_round_id')
   }
   assert.is(accept({ event_id: 'e', round_id: -9007199254740991 }).round_id, -9007199254740991)
+})
+
+messages('reads a round that a language model wrote as digits, and leaves the text as it was published', () => {
+  const { round_id, body } = accept({ event_id: 'e', round_id: '02' })
+  assert.is(round_id, 2)
+  assert.is(body, '{"event_id":"e","round_id":"02"}')
+  assert.is(accept({ event_id: 'e', round_id: '999999999999999' }).round_id, 999_999_999_999_999)
 })
 
 messages('every reason that it returns is in the catalogue as an error of the sender', () => {

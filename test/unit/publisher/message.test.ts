@@ -66,6 +66,12 @@ test('the routing key of any event and type has four words that AMQP can carry',
   )
 })
 
+test('a round is a number or digits, as in the gateway', () => {
+  for (const round_id of [2, '2', '02']) {
+    assert.is(asGatewaySees(encode({ event_id: 'e', round_id }, MOST).body).round_id, 2)
+  }
+})
+
 test('whatever the publisher takes, the gateway takes', () => {
   const message = fc.record(
     {
@@ -75,7 +81,7 @@ test('whatever the publisher takes, the gateway takes', () => {
       message_type: fc.oneof(fc.string(), fc.constant(null), fc.integer()),
       source: fc.jsonValue(),
       type: fc.jsonValue(),
-      round_id: fc.oneof(fc.integer(), fc.double(), fc.constant(null)),
+      round_id: fc.oneof(fc.integer(), fc.double(), fc.constant(null), fc.nat().map(String), fc.string()),
       message_content: fc.jsonValue(),
     },
     { requiredKeys: ['event_id'] },
@@ -113,6 +119,7 @@ test('an invalid message is rejected with the name of the field', () => {
     [{ event_id: 'e', message_from: 7 }, /message_from/],
     [{ event_id: 'e', type: 7 }, /message_type/],
     [{ event_id: 'e', round_id: 1.5 }, /round_id/],
+    [{ event_id: 'e', round_id: 'one' }, /round_id/],
     [{ event_id: 'e', message_content: { score: Number.NaN } }, /"score" is NaN/],
     [{ event_id: 'e', message_content: [Number.POSITIVE_INFINITY] }, /Infinity/],
     [[], /object/],

@@ -10,7 +10,7 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   invalid_message_id: ['message_id 无效', 'message_id 为 1 至 255 个字符的字符串，或省略。'],
   invalid_message_from: ['message_from 无效', 'message_from（或 source）为字符串、null 或省略。'],
   invalid_message_type: ['message_type 无效', 'message_type（或 type）为字符串、null 或省略。'],
-  invalid_round_id: ['round_id 无效', 'round_id 为 ±(2^53-1) 以内的整数、null 或省略。'],
+  invalid_round_id: ['round_id 无效', 'round_id 为 ±(2^53-1) 以内的整数、1 到 15 位数字的字符串、null 或省略。'],
   event_mismatch: ['event_id 不一致', '请去掉消息体中的 event_id，或使其与路径中的一致。'],
   message_conflict: [
     '消息冲突',

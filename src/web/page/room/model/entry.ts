@@ -40,6 +40,12 @@ const toneOf = (type: string): Severity => {
   return NOTICE.test(type) ? 'notice' : 'plain'
 }
 
+/** An agent can send the round as digits. */
+const toRound = (value: unknown): number | null => {
+  if (typeof value === 'string') return /^\d{1,15}$/.test(value) ? Number(value) : null
+  return typeof value === 'number' ? value : null
+}
+
 /**
  * @param message parsed by JSON.parse; of its numbers only `db_id` and `round_id` are used, which are safe integers
  * @param raw the text of the same message
@@ -55,7 +61,7 @@ export const toEntry = (message: Readonly<Record<string, unknown>>, raw: string)
     from,
     type,
     role,
-    round: typeof round_id === 'number' ? round_id : null,
+    round: toRound(round_id),
     tone: toneOf(type),
     raw,
     height: 0,
