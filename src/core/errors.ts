@@ -30,11 +30,7 @@ export const ERRORS = {
   invalid_message_id: define(400, false, 'message_id is a string of 1 to 255 characters, or absent.'),
   invalid_message_from: define(400, false, 'message_from (or source) is a string, null or absent.'),
   invalid_message_type: define(400, false, 'message_type (or type) is a string, null or absent.'),
-  invalid_round_id: define(
-    400,
-    false,
-    'round_id is an integer within ±(2^53-1), a string of 1 to 15 digits, null or absent.',
-  ),
+  invalid_round_id: define(400, false, 'round_id is an integer within ±(2^53-1), or up to 15 digits as text.'),
   event_mismatch: define(400, false, 'Leave event_id out of the body, or make it equal to the one in the path.'),
   message_conflict: define(
     409,

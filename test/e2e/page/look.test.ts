@@ -364,7 +364,9 @@ const ownWords = (page: Page): Promise<string> =>
     const names = [...own.querySelectorAll('[aria-label], [title], [placeholder]')].flatMap((one) =>
       ['aria-label', 'placeholder'].map((name) => one.getAttribute(name) ?? ''),
     )
-    return [own.textContent, document.title, ...names].join('\n')
+    // The title begins with the name of the event.
+    const title = document.title.replace(document.getElementById('title')?.textContent ?? '', '')
+    return [own.textContent, title, ...names].join('\n')
   })
 
 test('the Chinese page has no English except names, and the English page no Chinese', async () => {

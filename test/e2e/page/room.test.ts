@@ -59,7 +59,7 @@ test('shows what the agents of DeepSOC send: orders as lists, results as JSON, s
   const texts = await Promise.all(ids.map(async (id) => (await textOf(page, body(id))).trim()))
   const [notice, tasks, actions, action, commands, command, result, execution, event, chatted] = texts as string[]
   assert.is(notice, '指挥官正在分析')
-  assert.match(tasks!, /^先取证\n再封禁查询203\.0\.113\.9情报queryfor _analyst$/)
+  assert.match(tasks!, /^先取证\n再封禁查询203\.0\.113\.9情报queryfor Analyst$/)
   assert.match(actions!, /剧本查情报queryfor Operatortask a1f0c2d4…/)
   assert.match(action!, /^已建行动剧本查情报querypendingfor Operatortask a1f0c2d4…action c7e2b9d0…$/)
   assert.match(commands!, /^查情报playbookfor Executor[\s\S]*playbook_id: 12302548181076029[\s\S]*203\.0\.113\.9/)

@@ -72,7 +72,7 @@ const BAD: [what: string, reason: string, body: string | Buffer][] = [
   ['round_id 1.5', 'invalid_round_id', '{"event_id":"e","round_id":1.5}'],
   ['round_id 1e300', 'invalid_round_id', '{"event_id":"e","round_id":1e300}'],
   ['round_id beyond 2^53', 'invalid_round_id', '{"event_id":"e","round_id":9007199254740993}'],
-  ['round_id as text', 'invalid_round_id', '{"event_id":"e","round_id":"1"}'],
+  ['round_id as a word', 'invalid_round_id', '{"event_id":"e","round_id":"one"}'],
   ['3 MB', 'body_too_large', JSON.stringify({ event_id: 'e', pad: 'x'.repeat(3 * MB) })],
   ['one byte too many', 'body_too_large', `{"event_id":"e","pad":"${'x'.repeat(LIMIT - 24)}"}`],
   ['20 MB', 'body_too_large', Buffer.alloc(20 * MB, '{"event_id":"e"} ')],

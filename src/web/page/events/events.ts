@@ -1,5 +1,6 @@
 import type { EventSummary } from '../../../store/store.ts'
 import { type Channel, type ChannelStatus, type Message, openChannel } from '../../client/index.ts'
+import { type EventFacts, EventProfile, eventFactsOf } from '../room/model/event-facts.ts'
 import { type Answered, api } from '../shared/api.ts'
 import { session } from '../shared/session.ts'
 import { signal } from '../shared/signal.ts'
@@ -19,7 +20,19 @@ interface EventList {
   readonly events: readonly EventSummary[]
   readonly hasMore: boolean
   readonly logId: string
+  /** Name, severity and status of the events whose messages contain them, by event id. */
+  readonly profiles: ReadonlyMap<string, EventFacts>
 }
+
+/** Types of messages that contain the name or the status of their event. */
+const PROFILE_TYPES = [
+  ...['system_notification', 'llm_request', 'llm_response', 'event_next_round_initiated', 'event_summary', 'status'],
+  ...['event_summary_generated', 'event_completed_by_captain', 'event_resolved_manual'],
+].join()
+/** Messages of these types that are read of one event. */
+const PROFILE_MESSAGES = 10
+/** Number of events, latest activity first, whose names are loaded; names of others come with their messages. */
+const MAX_PROFILES = 100
 
 const PAGE = 200
 /** Minimum time between two updates of the list in milliseconds, since moving rows are hard to click. */
@@ -34,7 +47,15 @@ const toSummary = (event: ListedEvent): EventSummary => ({
 
 /** The events that the user can read: loaded once, then updated with each message of the stream. */
 export class EventListStore {
-  readonly list = signal<EventList>({ is: 'loading', error: null, events: [], hasMore: false, logId: '' })
+  readonly #profiles = new Map<string, EventProfile>()
+  readonly list = signal<EventList>({
+    is: 'loading',
+    error: null,
+    events: [],
+    hasMore: false,
+    logId: '',
+    profiles: this.#profiles,
+  })
   readonly line = signal<ChannelStatus | null>(null)
   readonly #events = new Map<string, EventSummary>()
   #channel: Channel | null = null
@@ -85,6 +106,7 @@ export class EventListStore {
       for (const one of data) this.#events.set(one.event_id, toSummary(one))
       this.#publish({ is: 'loaded', error: null, hasMore: has_more, logId: log_id })
       this.#follow(data[0]?.last_db_id ?? 0, log_id)
+      void this.#loadProfiles(data, epoch)
     } catch (error) {
       if (epoch !== this.#epoch) return
       this.#publish({ is: 'failed', error })
@@ -99,11 +121,38 @@ export class EventListStore {
       lastMessageDbId: last,
       logId,
       ...(token === null ? {} : { token: () => token }),
-      onMessage: (message) => this.#count(message),
+      onMessage: (message) => {
+        this.#learn(message)
+        this.#count(message)
+      },
       onState: (_state, status) => channel === this.#channel && this.line.set(status),
       onReset: () => queueMicrotask(() => channel === this.#channel && this.reload()),
     })
     this.#channel = channel
+  }
+
+  /** Loads the names of the newest events, one after the other, since the list itself has only ids. */
+  async #loadProfiles(events: readonly ListedEvent[], epoch: number): Promise<void> {
+    for (const { event_id, last_db_id } of events.slice(0, MAX_PROFILES)) {
+      if (this.#over || epoch !== this.#epoch) return
+      const query = `before=${last_db_id + 1}&limit=${PROFILE_MESSAGES}&message_type=${PROFILE_TYPES}`
+      const path = `/api/events/${encodeURIComponent(event_id)}/messages?${query}`
+      const { data } = await api<{ data: readonly Message[] }>(path).catch(() => ({ data: [] }))
+      for (const message of data) this.#learn(message)
+    }
+  }
+
+  #learn(message: Message): void {
+    const facts = eventFactsOf(message)
+    if (facts === null) return
+    const { event_id, db_id } = message
+    const profile = this.#profiles.get(event_id) ?? new EventProfile()
+    this.#profiles.set(event_id, profile)
+    if (profile.add(db_id, facts)) this.#publishSoon()
+  }
+
+  #publishSoon(): void {
+    this.#timer ||= window.setTimeout(() => this.#publish({}), UPDATE_INTERVAL_MS)
   }
 
   #count({ event_id, db_id, received_at }: Message): void {
@@ -120,7 +169,7 @@ export class EventListStore {
     })
     // An event that is not in the list may be an old one with messages that were not counted.
     if (known === undefined && this.list.get().hasMore) this.#ask(event_id)
-    this.#timer ||= window.setTimeout(() => this.#publish({}), UPDATE_INTERVAL_MS)
+    this.#publishSoon()
   }
 
   /** Loads the message count of an event; repeats if a new message arrives meanwhile. */

@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { EventSummary } from '../../../store/store.ts'
 import { useCaller } from '../caller.ts'
+import type { EventFacts } from '../room/model/event-facts.ts'
 import { errorText } from '../shared/api.ts'
 import { connectionText, reasonCodeText } from '../shared/connection-messages.ts'
 import { html, type View } from '../shared/html.ts'
@@ -50,15 +51,21 @@ const Nothing = ({ loaded, is }: { readonly loaded: number; readonly is: string 
   return html`<div class="empty-list" id="empty"><p>${t('empty')}</p><p class="faint">${t('emptyHow')}</p></div>`
 }
 
-const matching = (events: readonly EventSummary[], text: string): readonly EventSummary[] => {
+const matching = (
+  events: readonly EventSummary[],
+  profiles: ReadonlyMap<string, EventFacts>,
+  text: string,
+): readonly EventSummary[] => {
   const wanted = text.trim().toLowerCase()
-  return wanted === '' ? events : events.filter(({ event_id }) => event_id.toLowerCase().includes(wanted))
+  if (wanted === '') return events
+  const isIn = (part: string | undefined): boolean => part?.toLowerCase().includes(wanted) ?? false
+  return events.filter(({ event_id }) => isIn(event_id) || isIn(profiles.get(event_id)?.name))
 }
 
 /** All events that the user can read, latest activity first. */
 export const EventsPage = (): View => {
   const source = useLifecycle(() => new EventListStore())
-  const { is, error, events, hasMore, logId } = useSignalValue(source.list)
+  const { is, error, events, hasMore, logId, profiles } = useSignalValue(source.list)
   const readable = useCaller()?.events ?? []
   const [text, setText] = useState('')
   const [onlyUnread, setOnlyUnread] = useState(false)
@@ -68,7 +75,7 @@ export const EventsPage = (): View => {
     document.title = `${t('events')} – deepsoc-gateway`
   })
 
-  const found = matching(events, text)
+  const found = matching(events, profiles, text)
   const shown = onlyUnread ? found.filter((event) => unreadCount(event, seen) !== 0) : found
   const unread = events.reduce((sum, event) => sum + (unreadCount(event, seen) ?? event.messages), 0)
   const wanted = text.trim()
@@ -128,7 +135,7 @@ export const EventsPage = (): View => {
           <button type="button" class="small" onClick=${() => source.reload()}>${t('retry')}</button>
         </p>`
       }
-      ${shown.length > 0 ? html`<${Table} events=${shown} seen=${seen} now=${Date.now()} />` : html`<${Nothing} loaded=${events.length} is=${is} />`}
+      ${shown.length > 0 ? html`<${Table} events=${shown} profiles=${profiles} seen=${seen} now=${Date.now()} />` : html`<${Nothing} loaded=${events.length} is=${is} />`}
       ${
         hasMore &&
         html`<p class="more-events">

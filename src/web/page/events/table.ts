@@ -1,4 +1,6 @@
 import type { EventSummary } from '../../../store/store.ts'
+import type { EventFacts } from '../room/model/event-facts.ts'
+import { eventStatusName, severityName } from '../room/role-messages.ts'
 import { escapeLine } from '../shared/escape-control-chars.ts'
 import { ago, count, fullTime, shortTime } from '../shared/format.ts'
 import { html, type View } from '../shared/html.ts'
@@ -28,15 +30,29 @@ const Unread = ({ unread }: { readonly unread: number | null }): View => {
 
 interface RowProps {
   readonly event: EventSummary
+  readonly profile: EventFacts | undefined
   readonly unread: number | null
   readonly now: number
 }
 
-const EventRow = ({ event, unread, now }: RowProps): View => {
+/** The name of the event, if messages contain it, in front of its id, and its severity and status. */
+const EventTitle = ({ event, profile }: Pick<RowProps, 'event' | 'profile'>): View => {
+  const id = event.event_id === GENERAL_EVENT ? t('general') : escapeLine(event.event_id)
+  const { name = '', severity = '', status = '' } = profile ?? {}
+  if (name === '' && severity === '' && status === '') return html`${id}`
+  return html`
+    ${name !== '' && html`<bdi class="event-name">${escapeLine(name)}</bdi>${' '}`}
+    <bdi class=${name === '' ? '' : 'event-id mono'}>${id}</bdi>
+    ${severity !== '' && html`${' '}<span class="kind">${severityName(severity)}</span>`}
+    ${status !== '' && html`${' '}<span class="status">${eventStatusName(status)}</span>`}
+  `
+}
+
+const EventRow = ({ event, profile, unread, now }: RowProps): View => {
   const { event_id, messages, first_at, last_at } = event
   return html`
     <li class="event" data-unread=${unread !== 0} data-busy=${now - last_at < RECENT_MS}>
-      <a href=${roomPath(event_id)} dir="auto">${event_id === GENERAL_EVENT ? t('general') : escapeLine(event_id)}</a>
+      <a href=${roomPath(event_id)} dir="auto"><${EventTitle} event=${event} profile=${profile} /></a>
       <${Unread} unread=${unread} />
       <span class="count number">${count(messages)} <span class="count-word">${t('countWord', { n: messages })}</span></span>
       <time class="first number" datetime=${new Date(first_at).toISOString()} title=${fullTime(first_at)}>
@@ -51,6 +67,7 @@ const EventRow = ({ event, unread, now }: RowProps): View => {
 
 interface TableProps {
   readonly events: readonly EventSummary[]
+  readonly profiles: ReadonlyMap<string, EventFacts>
   readonly seen: ReadonlyMap<string, ReadMarker>
   readonly now: number
 }
@@ -66,13 +83,19 @@ const Heads = (): View => html`
 `
 
 /** The list of events, one per row. */
-export const Table = ({ events, seen, now }: TableProps): View => html`
+export const Table = ({ events, profiles, seen, now }: TableProps): View => html`
   <div class="events-list">
     <${Heads} />
     <ul id="events" aria-label=${t('events')}>
       ${events.map(
         (event) =>
-          html`<${EventRow} key=${event.event_id} event=${event} unread=${unreadCount(event, seen)} now=${now} />`,
+          html`<${EventRow}
+            key=${event.event_id}
+            event=${event}
+            profile=${profiles.get(event.event_id)}
+            unread=${unreadCount(event, seen)}
+            now=${now}
+          />`,
       )}
     </ul>
   </div>

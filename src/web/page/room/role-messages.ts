@@ -26,6 +26,13 @@ export const roleName: (role: Role) => string = defineMessages<Role>({
   },
 })
 
+/** Team members to whom DeepSOC's captain assigns tasks; none of them sends messages. */
+const ASSIGNEES: Readonly<Record<string, readonly [en: string, zh: string]>> = {
+  _analyst: ['Analyst', '分析员'],
+  _coordinator: ['Coordinator', '协调员'],
+  _responder: ['Responder', '处置员'],
+}
+
 const TYPES: Readonly<Record<string, readonly [en: string, zh: string]>> = {
   llm_request: ['model request', '请求分析'],
   manager_llm_request: ['model request', '请求分析'],
@@ -49,17 +56,33 @@ const TYPES: Readonly<Record<string, readonly [en: string, zh: string]>> = {
   execution_summary_generated: ['execution summary', '执行总结'],
   event_summary_generated: ['event summary', '事件总结'],
   error_execution_summary: ['no summary', '总结失败'],
+  execution_summary: ['execution summary', '执行总结'],
+  event_summary: ['event summary', '事件总结'],
+  event_resolved_manual: ['resolved manually', '人工解决'],
+  new_execution: ['execution waiting', '待人工执行'],
+  execution_update: ['execution updated', '执行状态更新'],
+  status: ['event status', '事件状态'],
   chat: ['chat', '对话'],
   user_message: ['message', '留言'],
 }
 
-/** Returns the display name of a message_type; an unknown one unchanged. */
-export const typeName = (type: string): string => lookUp(TYPES, type) ?? escapeLine(type)
+const ANSWER_TYPES: Readonly<Record<string, readonly [en: string, zh: string]>> = {
+  ROGER: ['roger', '确认收到'],
+  MISSION_COMPLETE: ['mission complete', '任务完成'],
+}
+
+/**
+ * Returns the display name of a message_type; an unknown one unchanged.
+ *
+ * @param answer `response_type` of a language model's response, which is not always a list
+ */
+export const typeName = (type: string, answer = ''): string =>
+  (type.endsWith('llm_response') ? lookUp(ANSWER_TYPES, answer) : undefined) ?? lookUp(TYPES, type) ?? escapeLine(type)
 
 /** Returns the display name of an agent such as `_manager`; any other name unchanged. */
 export const agentName = (name: string): string => {
   const role = agentRole(name)
-  return role === undefined ? escapeLine(name) : roleName(role)
+  return role === undefined ? (lookUp(ASSIGNEES, name) ?? escapeLine(name)) : roleName(role)
 }
 
 const STATUSES: Readonly<Record<string, string>> = {
@@ -72,7 +95,23 @@ const STATUSES: Readonly<Record<string, string>> = {
   error: '出错',
   timeout: '超时',
   summarized: '已总结',
-  resolved: '已处置',
+  resolved: '已解决',
+  waiting: '等待人工处理',
+  round_finished: '轮次完成',
+  tasks_completed: '任务已完成',
+  to_be_summarized: '待总结',
+  summary_failed: '总结失败',
+}
+
+/** Statuses whose word differs for an event. */
+const EVENT_STATUSES: Readonly<Record<string, string>> = { ...STATUSES, pending: '待处理', processing: '处理中' }
+
+const SEVERITIES: Readonly<Record<string, string>> = {
+  critical: '严重',
+  high: '高',
+  medium: '中',
+  low: '低',
+  info: '提示',
 }
 
 const KINDS: Readonly<Record<string, string>> = {
@@ -98,6 +137,12 @@ const inChinese = (words: Readonly<Record<string, string>>, word: string): strin
 /** Returns the display name of the status of a task, action or command. */
 export const statusName = (status: string): string => inChinese(STATUSES, status)
 
+/** Returns the display name of the status of an event. */
+export const eventStatusName = (status: string): string => inChinese(EVENT_STATUSES, status)
+
+/** Returns the display name of a severity. */
+export const severityName = (severity: string): string => inChinese(SEVERITIES, severity)
+
 /** Returns the display name of the kind of a task, action or command. */
 export const kindName = (kind: string): string => inChinese(KINDS, kind)
 
@@ -109,5 +154,8 @@ const ANSWERS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
   MISSION_COMPLETE: ['Mission complete', '任务完成'],
 }
 
-/** Returns the display name of a captain's response_type; empty for a plain list of tasks. */
-export const answerName = (answer: string): string => lookUp(ANSWERS, answer) ?? ''
+const NO_TASKS = ['No tasks listed', '未列出任务'] as const
+
+/** Returns the display name of a captain's response_type; empty for a list of tasks. */
+export const answerName = (answer: string, isEmpty: boolean): string =>
+  lookUp(isEmpty ? { ...ANSWERS, TASK: NO_TASKS } : ANSWERS, answer) ?? ''

@@ -5,6 +5,7 @@ import { useSignalValue } from '../shared/signal.ts'
 import { ConnectionStatus } from './connection-status.ts'
 import { roomText as t } from './messages.ts'
 import type { RoomModel } from './model/room.ts'
+import { eventStatusName, severityName } from './role-messages.ts'
 
 interface RoomHeadProps {
   readonly room: RoomModel
@@ -22,13 +23,26 @@ const Count = ({ room }: { readonly room: RoomModel }): View => {
   return html`<span class="count number faint" id="count">${t('messages', { n })}</span>`
 }
 
-/** Header of the room: event id, connection status, search and tools. */
+/** The event: its name first, if messages contain it, then its id, severity and status. */
+const Title = ({ room }: { readonly room: RoomModel }): View => {
+  useSignalValue(room.changed)
+  const { name, severity, status } = room.profile
+  const id = escapeLine(room.eventId)
+  return html`
+    <h1 id="title" dir="auto" title=${name === '' ? id : `${escapeLine(name)}\n${id}`}>${escapeLine(name) || id}</h1>
+    ${name !== '' && html`<bdi class="event-id mono" id="event-id" title=${id}>${id}</bdi>`}
+    ${severity !== '' && html`<span class="kind" id="severity">${severityName(severity)}</span>`}
+    ${status !== '' && html`<span class="status" id="event-status">${eventStatusName(status)}</span>`}
+  `
+}
+
+/** Header of the room: event, connection status, search and tools. */
 export const RoomHead = (props: RoomHeadProps): View => {
   const { room, search, filtersOpen, onSearch, onFilters, onExport, onHelp } = props
   return html`
     <div class="room-head">
       <a class="back" href="/" aria-label=${t('allEvents')} title=${t('allEvents')}><${Icon} name="back" /></a>
-      <h1 id="title" dir="auto" title=${escapeLine(room.eventId)}>${escapeLine(room.eventId)}</h1>
+      <${Title} room=${room} />
       <${Count} room=${room} />
       <${ConnectionStatus} room=${room} />
       <div class="room-tools">

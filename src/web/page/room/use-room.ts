@@ -4,6 +4,7 @@ import { saveReadMarker } from '../shared/read-markers.ts'
 import { useSignalValue } from '../shared/signal.ts'
 import { roomText as t } from './messages.ts'
 import type { RoomModel } from './model/room.ts'
+import { userName } from './model/user-names.ts'
 import { agentName, roleName } from './role-messages.ts'
 import { lowerBound } from './timeline/rows.ts'
 import type { VirtualList } from './timeline/virtual-list.ts'
@@ -35,7 +36,8 @@ export const useAnnouncement = (room: RoomModel): string => {
       from.current = last?.id ?? null
       if (last === undefined || before === null || last.id <= before) return setSaid('')
       const n = room.entries.length - lowerBound({ entries: room.entries }, before + 1)
-      const who = last.role === 'user' ? escapeLine(last.from) : agentName(last.from) || roleName(last.role)
+      const name = last.user === null ? agentName(last.from) : agentName(userName(last.user))
+      const who = name || roleName(last.role)
       setSaid(t('announce', { n, who }))
     }, SPEAK_MS)
     return () => clearInterval(timer)
@@ -57,6 +59,7 @@ export const useTitle = (room: RoomModel): void => {
   if (!document.hidden) seen.current = newest
   useEffect(() => {
     const behind = room.entries.length - lowerBound({ entries: room.entries }, seen.current + 1)
-    document.title = `${document.hidden && behind > 0 ? `(${behind}) ` : ''}${escapeLine(room.eventId)} – deepsoc-gateway`
+    const name = escapeLine(room.profile.name || room.eventId)
+    document.title = `${document.hidden && behind > 0 ? `(${behind}) ` : ''}${name} – deepsoc-gateway`
   }, [room, version, document.hidden])
 }

@@ -20,8 +20,8 @@ const readOnce = (entry: Entry): ParsedContent => {
   return reading
 }
 
-const AnswerMark = ({ answer }: { readonly answer: string }): View => {
-  const name = answerName(answer)
+const AnswerMark = ({ answer, isEmpty }: { readonly answer: string; readonly isEmpty: boolean }): View => {
+  const name = answerName(answer, isEmpty)
   return name === '' ? null : html`<span class="status good">${name}</span>`
 }
 
@@ -50,7 +50,11 @@ export const Body = ({ entry }: { readonly entry: Entry }): View => {
   switch (reading.as) {
     case 'notice':
     case 'text':
-      return html`<${LongText} text=${reading.text} /><${More} more=${reading.more} />`
+      return html`
+        <${Status} status=${reading.status} />
+        ${reading.text !== '' && html`<${LongText} text=${reading.text} />`}
+        <${More} more=${reading.more} />
+      `
     case 'markdown':
       return html`
         <${Status} status=${reading.status} />
@@ -65,9 +69,10 @@ export const Body = ({ entry }: { readonly entry: Entry }): View => {
       `
     case 'orders':
       return html`
-        <${AnswerMark} answer=${reading.answer} />
+        <${AnswerMark} answer=${reading.answer} isEmpty=${reading.orders.length === 0} />
         ${reading.text !== '' && html`<${LongText} text=${reading.text} />`}
         <${WorkItemList} orders=${reading.orders} />
+        <${More} more=${reading.more} />
       `
     case 'result':
       return html`<${Result} reading=${reading} />`

@@ -1,4 +1,7 @@
+import { type EventFacts, eventFactsOf } from './event-facts.ts'
+import { ownTime } from './own-time.ts'
 import { type Role, roleOf } from './roles.ts'
+import { type UserName, userOf } from './user-names.ts'
 
 /** Severity of a message: a failure, an unexpected response, the announcement of a step, or none of these. */
 type Severity = 'error' | 'warning' | 'notice' | 'plain'
@@ -7,11 +10,19 @@ type Severity = 'error' | 'warning' | 'notice' | 'plain'
 export interface Entry {
   /** db_id */
   readonly id: number
-  /** received_at in milliseconds since 1970. */
+  /** Time of the message by its own `created_at`, otherwise of its receipt, in milliseconds since 1970. */
   readonly at: number
+  /** received_at in milliseconds since 1970. */
+  readonly receivedAt: number
   /** Sender; empty if there is none. */
   readonly from: string
+  /** The author; null if it is not a person. */
+  readonly user: UserName | null
   readonly type: string
+  /** `response_type` of a language model's response; empty if there is none. */
+  readonly answer: string
+  /** Null if the message tells nothing about its event. */
+  readonly facts: EventFacts | null
   readonly role: Role
   readonly round: number | null
   readonly tone: Severity
@@ -55,11 +66,17 @@ export const toEntry = (message: Readonly<Record<string, unknown>>, raw: string)
   const type = kept(message.message_type ?? message.type)
   const role = roleOf(from, message.sender_type)
   const { round_id } = message
+  const receivedAt = Date.parse(String(message.received_at))
+  const content = message.message_content as { data?: { response_type?: unknown } | null } | null | undefined
   return {
     id: message.db_id as number,
-    at: Date.parse(String(message.received_at)),
+    at: ownTime(message.created_at, receivedAt, message.message_category === 'engineer_chat'),
+    receivedAt,
     from,
+    user: role === 'user' ? userOf(message, from) : null,
     type,
+    answer: kept(content?.data?.response_type),
+    facts: eventFactsOf(message),
     role,
     round: toRound(round_id),
     tone: toneOf(type),

@@ -17,9 +17,16 @@ export interface WorkItem {
 
 /** Content of a message, by the way it is displayed. */
 export type ParsedContent =
-  | { readonly as: 'text' | 'notice'; readonly text: string; readonly more: Fields | null }
+  | ({ readonly as: 'text' | 'notice'; readonly text: string } & Pick<WorkItem, 'status' | 'more'>)
   | ({ readonly as: 'markdown'; readonly parts: readonly string[] } & Pick<WorkItem, 'status' | 'ids' | 'more'>)
-  | { readonly as: 'orders'; readonly text: string; readonly answer: string; readonly orders: readonly WorkItem[] }
+  | {
+      readonly as: 'orders'
+      readonly text: string
+      readonly answer: string
+      readonly orders: readonly WorkItem[]
+      /** Other fields of a response without a list; null if there are none. */
+      readonly more: Fields | null
+    }
   | { readonly as: 'result'; readonly order: WorkItem; readonly failed: boolean; readonly value: unknown }
   | { readonly as: 'json'; readonly value: unknown }
 
@@ -69,21 +76,29 @@ const orderOf = (fields: Fields, of: string, shown?: readonly string[]): WorkIte
 
 const LISTS = { tasks: 'task', actions: 'action', commands: 'command' } as const
 
+/** Responses of the captain, which the language model can write without a list of tasks. */
+const ANSWERS = new Set(['TASK', 'ROGER', 'MISSION_COMPLETE'])
+
+const ANSWER_FIELDS = ['response_type', 'response_text', 'req_id', 'res_id']
+
 const readOrders = (data: Fields): ParsedContent | null => {
+  const answer = textIn(data.response_type)
+  const text = isText(data.response_text) ? data.response_text : ''
   for (const [list, of] of Object.entries(LISTS)) {
     const orders = data[list]
     if (!Array.isArray(orders) || !orders.every(isFields)) continue
-    const text = isText(data.response_text) ? data.response_text : ''
-    if (text === '' && orders.length === 0) return null
-    return { as: 'orders', text, answer: textIn(data.response_type), orders: orders.map((one) => orderOf(one, of)) }
+    if (text === '' && orders.length === 0 && !ANSWERS.has(answer)) return null
+    return { as: 'orders', text, answer, orders: orders.map((one) => orderOf(one, of)), more: null }
   }
-  return null
+  if (!ANSWERS.has(answer)) return null
+  return { as: 'orders', text, answer, orders: [], more: moreOf(data, 'task', ANSWER_FIELDS) }
 }
 
 const readCreated = (data: Fields): ParsedContent | null => {
-  for (const of of ['action', 'command']) {
-    const details = data[`${of}_details`]
-    if (isFields(details)) return { as: 'orders', text: textIn(data.text), answer: '', orders: [orderOf(details, of)] }
+  for (const name of ['action', 'command']) {
+    const details = data[`${name}_details`]
+    if (!isFields(details)) continue
+    return { as: 'orders', text: textIn(data.text), answer: '', orders: [orderOf(details, name)], more: null }
   }
   return null
 }
@@ -115,15 +130,49 @@ const readSummary = (data: Fields): ParsedContent | null => {
   }
 }
 
-const READERS: Readonly<Record<string, (data: Fields) => ParsedContent | null>> = {
+/** A change of an execution, as DeepSOC sends it to its page: the ids of the execution and its status. */
+const readExecution = (data: Fields): ParsedContent | null => {
+  const ids = idsOf(data)
+  if (ids.length === 0) return null
+  const order = orderOf(data, 'execution', ['command_name', 'command_type'])
+  const item = { ...order, title: textIn(data.command_name), kind: textIn(data.command_type) }
+  return { as: 'orders', text: textIn(data.text), answer: '', orders: [item], more: null }
+}
+
+const EVENT_FIELDS = ['text', 'details', 'event_round', 'previous_round_id', 'new_round_id', 'resolution_note']
+
+/** A change of the event: its text, which contains the other fields, and its status. */
+const readEvent = (data: Fields, entry: Entry): ParsedContent | null => {
+  // The text of a new round is enough: that the event is pending is the same each time.
+  const status = entry.type === 'event_next_round_initiated' ? '' : (entry.facts?.status ?? '')
+  const details = isText(data.details) ? data.details : ''
+  const text = [data.text, details].filter(isText).join('\n')
+  if (text === '' && status === '') return null
+  const shown =
+    details === '' && data.details !== undefined ? EVENT_FIELDS.filter((key) => key !== 'details') : EVENT_FIELDS
+  const as = entry.tone === 'notice' ? 'notice' : 'text'
+  return { as, text, status, more: moreOf(data, 'event', [...shown, 'resolved_at']) }
+}
+
+type Reader = (data: Fields, entry: Entry) => ParsedContent | null
+
+const READERS: Readonly<Record<string, Reader>> = {
   llm_response: readOrders,
   manager_llm_response: readOrders,
   operator_llm_response: readOrders,
   action_created: readCreated,
   command_created: readCreated,
   command_result: readResult,
+  execution_summary: readSummary,
   execution_summary_generated: readSummary,
+  event_summary: readSummary,
   event_summary_generated: readSummary,
+  execution_update: readExecution,
+  new_execution: readExecution,
+  event_next_round_initiated: readEvent,
+  event_completed_by_captain: readEvent,
+  event_resolved_manual: readEvent,
+  status: readEvent,
 }
 
 const TEXTS = ['text', 'content', 'response_text', 'ai_summary', 'event_summary'] as const
@@ -132,14 +181,14 @@ const BESIDE = new Set<string>(['timestamp', 'type'])
 /** Fallback for unknown data: its text if it has one, and the rest as JSON. */
 const readAny = (data: unknown, entry: Entry): ParsedContent => {
   const as = entry.tone === 'notice' ? 'notice' : 'text'
-  if (isText(data)) return entry.role === 'ai' ? markdown(data) : { as, text: data, more: null }
+  if (isText(data)) return entry.role === 'ai' ? markdown(data) : { as, text: data, status: '', more: null }
   if (!isFields(data)) return { as: 'json', value: data }
   const key = TEXTS.find((name) => isText(data[name]))
   if (key === undefined) return { as: 'json', value: data }
   const text = data[key] as string
   const rest = Object.entries(data).filter(([name]) => name !== key && !BESIDE.has(name))
   if (rest.length === 0 && entry.role === 'ai') return markdown(text)
-  return { as, text, more: rest.length === 0 ? null : data }
+  return { as, text, status: '', more: rest.length === 0 ? null : data }
 }
 
 const markdown = (text: string): ParsedContent => ({ as: 'markdown', parts: [text], status: '', ids: [], more: null })
@@ -151,7 +200,7 @@ export const parseContent = (entry: Entry): ParsedContent => {
   const content = message.message_content ?? message.content
   const data = isFields(content) && content.data !== undefined ? content.data : content
   if (data === undefined || data === null) return { as: 'json', value: ownFields(message) }
-  const read = isFields(data) && Object.hasOwn(READERS, entry.type) ? READERS[entry.type]!(data) : null
+  const read = isFields(data) && Object.hasOwn(READERS, entry.type) ? READERS[entry.type]!(data, entry) : null
   return read ?? readAny(data, entry)
 }
 

@@ -3,6 +3,7 @@ import { ApiError } from '../../shared/api.ts'
 import { session } from '../../shared/session.ts'
 import { signal } from '../../shared/signal.ts'
 import { type Entry, toEntry } from './entry.ts'
+import { EventProfile } from './event-facts.ts'
 import { FilteredMessages } from './filtered-messages.ts'
 import { countMessages, END, readHistory } from './history.ts'
 import { MessageCounts } from './message-counts.ts'
@@ -43,6 +44,8 @@ export class RoomModel {
   readonly history = signal<HistoryState>({ is: 'loading', historyWanted: false, error: null })
   entries: readonly Entry[] = []
   tally = new MessageCounts()
+  /** Name, severity and status by the loaded messages. */
+  profile = new EventProfile()
   /** Number of messages of the event; null if unknown. */
   total: number | null = null
   #channel: Channel | null = null
@@ -174,7 +177,7 @@ export class RoomModel {
     const until = performance.now() + BURST_MS
     let takenCount = 0
     // At least one message per run, even if the time is already over on a busy machine.
-    do this.tally.add(this.#pending[takenCount++]!)
+    do this.#count(this.#pending[takenCount++]!)
     while (takenCount < this.#pending.length && performance.now() < until)
     const newEntries = this.#pending.splice(0, takenCount)
     this.entries = this.entries.concat(newEntries)
@@ -183,8 +186,13 @@ export class RoomModel {
     if (this.#pending.length > 0) this.#flushSoon()
   }
 
+  #count(entry: Entry): void {
+    this.tally.add(entry)
+    this.profile.add(entry.id, entry.facts)
+  }
+
   #prepend(entries: readonly Entry[]): void {
-    for (const entry of entries) this.tally.add(entry)
+    for (const entry of entries) this.#count(entry)
     this.entries = entries.concat(this.entries)
     this.selection.prepend(this.entries, entries.length)
   }
@@ -193,6 +201,7 @@ export class RoomModel {
     this.#pending = []
     this.entries = []
     this.tally = new MessageCounts()
+    this.profile = new EventProfile()
     this.total = null
     this.selection.replace([])
   }
@@ -201,7 +210,7 @@ export class RoomModel {
     if (this.history.get().is === 'loading' || this.history.get().is === 'whole') return
     this.#set({ is: 'loading', historyWanted: this.#historyWanted(), error: null })
     try {
-      await this.#count()
+      await this.#countAll()
       while (epoch === this.#epoch && (this.entries.length < AUTO_HISTORY || this.#historyWanted())) {
         const page = await readHistory(this.eventId, this.entries[0]!.id, PAGE, () => epoch === this.#epoch)
         // The database was replaced; the stream will send a reset.
@@ -219,7 +228,7 @@ export class RoomModel {
     }
   }
 
-  async #count(): Promise<void> {
+  async #countAll(): Promise<void> {
     const last = this.entries.at(-1)
     if (this.total !== null || last === undefined) return
     const before = this.entries.length

@@ -1,6 +1,6 @@
 import { Component } from 'preact'
 import { escapeLine } from '../../shared/escape-control-chars.ts'
-import { clockTime, fullTime } from '../../shared/format.ts'
+import { clockTime, fullTime, shortTime } from '../../shared/format.ts'
 import { html, type View } from '../../shared/html.ts'
 import { Icon } from '../../shared/icons.ts'
 import { parseLosslessJson } from '../../shared/lossless-json.ts'
@@ -8,7 +8,8 @@ import { Body } from '../body/body.ts'
 import { Json } from '../body/json.ts'
 import { roomText as t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
-import { roleName, typeName } from '../role-messages.ts'
+import { userName } from '../model/user-names.ts'
+import { agentName, roleName, typeName } from '../role-messages.ts'
 
 interface MessageRowProps {
   readonly entry: Entry
@@ -22,11 +23,14 @@ export type RowAct = 'copy' | 'link' | 'json'
 
 const UUID = /^([0-9a-f]{8})-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i
 
-/** Name of a user, or the beginning of its UUID. For other roles the label is enough. */
-const Sender = ({ entry: { from, role } }: { readonly entry: Entry }): View => {
-  if (role !== 'user' || from === '') return null
-  const short = UUID.exec(from)?.[1]
-  return html`<bdi class="from" title=${short === undefined ? null : from}>${short === undefined ? escapeLine(from) : `${short}…`}</bdi>`
+/** Nickname of a user, or the beginning of its UUID. For other roles the label is enough. */
+const Sender = ({ entry: { user } }: { readonly entry: Entry }): View => {
+  if (user === null) return null
+  const name = userName(user)
+  if (name === '') return null
+  const short = UUID.exec(name)?.[1]
+  const title = user.userId === '' || (short === undefined && name === user.userId) ? null : escapeLine(user.userId)
+  return html`<bdi class="from" title=${title}>${short === undefined ? agentName(name) : `${short}…`}</bdi>`
 }
 
 const Tools = ({ entry, jsonShown, onAct }: MessageRowProps): View => {
@@ -42,9 +46,18 @@ const Tools = ({ entry, jsonShown, onAct }: MessageRowProps): View => {
   `
 }
 
-const Time = ({ at }: { readonly at: number }): View => {
+/** A smaller difference between a message's own time and its receipt is not shown, in milliseconds. */
+const SAME_TIME_MS = 10_000
+const DAY_MS = 86_400_000
+
+/** The time of the message, and that of its receipt if it differs. */
+const Time = ({ entry: { at, receivedAt } }: { readonly entry: Entry }): View => {
   if (Number.isNaN(at)) return null
-  return html`<time class="number" datetime=${new Date(at).toISOString()} title=${fullTime(at)}>${clockTime(at)}</time>`
+  const time = html`<time class="number" datetime=${new Date(at).toISOString()} title=${fullTime(at)}>${clockTime(at)}</time>`
+  const delay = Math.abs(receivedAt - at)
+  if (!(delay >= SAME_TIME_MS)) return time
+  const receipt = delay < DAY_MS ? clockTime(receivedAt) : shortTime(receivedAt)
+  return html`${time}<span class="receipt number" title=${fullTime(receivedAt)}>${t('receivedAt', { time: receipt })}</span>`
 }
 
 /** One message. Rendered again only if its props have changed. */
@@ -56,7 +69,7 @@ export class MessageRow extends Component<MessageRowProps> {
 
   override render(): View {
     const { entry, jsonShown } = this.props
-    const { id, at, role, type, tone } = entry
+    const { id, role, type, tone, answer } = entry
     return html`
       <span class="avatar" aria-hidden="true"><${Icon} name=${role} /></span>
       <div class="message">
@@ -67,11 +80,11 @@ export class MessageRow extends Component<MessageRowProps> {
             (tone === 'error' || tone === 'warning') &&
             html`<span class="mark"><${Icon} name="warn" />${t(tone)}</span>`
           }
-          ${type !== '' && html`<bdi class="type" title=${escapeLine(type)}>${typeName(type)}</bdi>`}
+          ${type !== '' && html`<bdi class="type" title=${escapeLine(type)}>${typeName(type, answer)}</bdi>`}
           <span class="where">
             <${Tools} ...${this.props} />
             <a class="id number" href=${`#${id}`} aria-label=${t('linkTo', { n: id })}>#${id}</a>
-            <${Time} at=${at} />
+            <${Time} entry=${entry} />
           </span>
         </div>
         <div class="body"><${Body} entry=${entry} /></div>
