@@ -8,6 +8,23 @@ export interface Notice extends ExtraFields {
   readonly text: string
 }
 
+/** The first message of an event, from DeepSOC's web process. */
+export interface SystemNotification extends ExtraFields {
+  readonly response_text: string
+}
+
+export interface EventCompleted extends Notice {
+  /** The captain's closing words. */
+  readonly details?: string | null
+}
+
+export interface NextRound extends Notice {
+  readonly event_id?: string
+  readonly event_name?: string | null
+  readonly previous_round_id?: number
+  readonly new_round_id?: number
+}
+
 export interface Task extends ExtraFields {
   readonly task_id?: string
   readonly task_name: string
@@ -93,7 +110,7 @@ export interface EventSummaryContent extends ExtraFields {
 }
 
 export interface ChatMessage {
-  /** Markdown, except in messages written by users. */
+  /** Markdown in the answers of the AI. */
   readonly text: string
 }
 
@@ -105,14 +122,14 @@ export interface DeepsocData {
     readonly operator_llm_request: Notice
     readonly expert_llm_request_exec_summary: Notice
     readonly expert_llm_request_event_summary: Notice
-    readonly event_next_round_initiated: Notice
-    readonly system_notification: Notice
+    readonly event_next_round_initiated: NextRound
+    readonly system_notification: SystemNotification
     readonly chat: ChatMessage
   }
   readonly captain: {
     readonly llm_response: CaptainResponse
     readonly llm_roger_response: Notice
-    readonly event_completed_by_captain: Notice
+    readonly event_completed_by_captain: EventCompleted
     readonly error_internal: Notice
   }
   readonly manager: {

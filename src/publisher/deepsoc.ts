@@ -13,7 +13,7 @@ export interface MessageContext {
 
 /** Context of a message; for the engineers' chat also its author. */
 export interface ChatContext extends MessageContext {
-  /** The author of the message; `message_from` of a user's messages. */
+  /** The user who writes; `message_from` of a question to the AI. */
   readonly user_id?: string | null
   readonly chat_session_id?: string | null
 }
@@ -23,22 +23,26 @@ export type DeepsocRole = keyof DeepsocData
 /**
  * How the content is built from the data. `data`: `{data, timestamp}`. `response`: the same, with the data wrapped in
  * the envelope of an LLM response. `event`: the same as `data`, with the event and round added to the data. `chat`:
- * `{content, timestamp}`. `typed`: `{type: "text", text}`.
+ * `{content, timestamp}`, in the chat between an engineer and the AI. `typed`: `{type: "text", text}`.
  */
 interface ContentFormat {
   readonly form: 'data' | 'response' | 'event' | 'chat' | 'typed'
   /** The role that must act on a response. */
   readonly to?: string
+  /** `message_from` of this type, if it is not that of the role. */
+  readonly from?: string
+  /** `sender_type` in the chat; null in all other messages. */
+  readonly sender?: 'user' | 'ai'
 }
 
 interface RoleEntry<Types extends string> {
-  /** `message_from`; null if it is the user who writes. */
+  /** `message_from`; null if it is the id of the user. */
   readonly from: string | null
   readonly types: Readonly<Record<Types, ContentFormat>>
 }
 
 const data: ContentFormat = { form: 'data' }
-const chat: ContentFormat = { form: 'chat' }
+const chat = (sender: 'user' | 'ai'): ContentFormat => ({ form: 'chat', sender })
 const response = (to: string): ContentFormat => ({ form: 'response', to })
 
 /** Every role of DeepSOC and every message type that it sends. The helpers below are generated from this table. */
@@ -53,7 +57,8 @@ export const DEEPSOC: { readonly [Role in DeepsocRole]: RoleEntry<string & keyof
       expert_llm_request_event_summary: data,
       event_next_round_initiated: data,
       system_notification: data,
-      chat,
+      // In place of an answer of the AI that failed.
+      chat: chat('ai'),
     },
   },
   captain: {
@@ -94,8 +99,8 @@ export const DEEPSOC: { readonly [Role in DeepsocRole]: RoleEntry<string & keyof
       error_execution_summary: data,
     },
   },
-  ai: { from: 'ai_assistant', types: { chat } },
-  user: { from: null, types: { chat: { form: 'typed' }, user_message: { form: 'typed' } } },
+  ai: { from: 'ai_assistant', types: { chat: chat('ai') } },
+  user: { from: null, types: { chat: chat('user'), user_message: { form: 'typed', from: 'user' } } },
 }
 
 /** A message with DeepSOC's fourteen keys. `id` is null because DeepSOC's own database assigns it. */
@@ -130,32 +135,25 @@ const contentOf = (
   return { data: { type: 'llm_response', from, to: form.to, event_id, round_id, ...given }, timestamp }
 }
 
-const SENDER_TYPES: Readonly<Partial<Record<DeepsocRole, string>>> = { ai: 'ai', user: 'user', system: 'system' }
-
 const helper =
-  (
-    role: DeepsocRole,
-    sender: string | null,
-    message_type: string,
-    form: ContentFormat,
-  ): Helper<ExtraFields | ChatMessage> =>
+  (roleFrom: string | null, message_type: string, form: ContentFormat): Helper<ExtraFields | ChatMessage> =>
   (place, given) => {
     const { event_id, round_id = null, user_id = null, chat_session_id = null, at = new Date() } = place
-    const from = sender ?? user_id ?? 'user'
-    const inChat = form.form === 'chat' || form.form === 'typed'
+    const from = form.from ?? roleFrom ?? user_id ?? 'user'
+    const isChat = form.form === 'chat'
     const time = at.toISOString()
     return {
       id: null,
       message_id: place.message_id ?? createMessageId(),
       event_id,
-      user_id: user_id ?? (role === 'ai' ? from : null),
+      user_id: isChat && roleFrom !== null ? roleFrom : user_id,
       message_from: from,
       round_id,
       message_content: contentOf(form, from, place, given, time),
       message_type,
-      message_category: inChat ? 'engineer_chat' : 'agent',
-      chat_session_id,
-      sender_type: inChat ? (SENDER_TYPES[role] ?? null) : null,
+      message_category: isChat ? 'engineer_chat' : 'agent',
+      chat_session_id: isChat ? chat_session_id : null,
+      sender_type: form.sender ?? null,
       event_summary_version: null,
       created_at: time,
       updated_at: time,
@@ -164,7 +162,7 @@ const helper =
 
 const helpersOf = (role: DeepsocRole) => {
   const { from, types } = DEEPSOC[role] as RoleEntry<string>
-  return Object.fromEntries(Object.entries(types).map(([type, form]) => [type, helper(role, from, type, form)]))
+  return Object.fromEntries(Object.entries(types).map(([type, form]) => [type, helper(from, type, form)]))
 }
 
 /**

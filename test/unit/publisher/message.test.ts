@@ -163,7 +163,15 @@ test('JSON text is kept unchanged, and only missing keys are added', () => {
 
 const PLACE = { event_id: 'e', round_id: 2, at: new Date('2026-11-22T10:00:00.123Z') }
 
-const DATA = { text: 'text', response_type: 'TASK', tasks: [], actions: [], commands: [], event_summary: '#' }
+const DATA = {
+  text: 'text',
+  response_text: 'text',
+  response_type: 'TASK',
+  tasks: [],
+  actions: [],
+  commands: [],
+  event_summary: '#',
+}
 
 test('every role and type of the table has a helper, whose message the gateway accepts as such', () => {
   let walked = 0
@@ -176,7 +184,7 @@ test('every role and type of the table has a helper, whose message the gateway a
       const { body, message_id } = encode(message as never, MOST)
       const seen = asGatewaySees(body)
       assert.is(seen.message_type, type)
-      assert.is(seen.message_from, from ?? 'u-1')
+      assert.is(seen.message_from, from ?? (type === 'user_message' ? 'user' : 'u-1'))
       assert.is(seen.event_id, 'e')
       assert.is(seen.round_id, 2)
       assert.is(seen.message_id, message_id)
@@ -205,6 +213,36 @@ test("every message of DeepSOC's own can be made by a helper: same keys, same pl
       assert.is(ours[key], theirs[key], `${theirs.message_type}: ${key}`)
     }
   }
+})
+
+test('messages of people and of the AI are those of DeepSOC’s chat and of its war room', () => {
+  const place = { event_id: 'e', user_id: 'u-1', chat_session_id: 's', at: PLACE.at }
+  const timestamp = '2026-11-22T10:00:00.123Z'
+  const outline = (one: Json) => [
+    one.message_from,
+    one.user_id,
+    one.message_category,
+    one.sender_type,
+    one.chat_session_id,
+    one.message_content,
+  ]
+  const content = { content: 'isolate it?', timestamp }
+  const text = { text: 'isolate it?' }
+  assert.equal(outline(deepsoc.user.chat(place, text)), ['u-1', 'u-1', 'engineer_chat', 'user', 's', content])
+  assert.equal(outline(deepsoc.ai.chat(place, text)), [
+    'ai_assistant',
+    'ai_assistant',
+    'engineer_chat',
+    'ai',
+    's',
+    content,
+  ])
+  assert.equal(outline(deepsoc.system.chat(place, text)), ['system', 'system', 'engineer_chat', 'ai', 's', content])
+  const line = { type: 'text', text: 'isolate it?' }
+  assert.equal(outline(deepsoc.user.user_message(place, text)), ['user', 'u-1', 'agent', null, null, line])
+  assert.equal(outline(deepsoc.user.user_message({ event_id: 'e' }, text)), ['user', null, 'agent', null, null, line])
+  const notification = deepsoc.system.system_notification(place, { response_text: 'new' })
+  assert.equal(outline(notification).slice(2, 4), ['agent', null])
 })
 
 test('a message made by a helper keeps its id, so that it can be sent again', () => {
