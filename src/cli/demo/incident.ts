@@ -1,44 +1,14 @@
+import { FAILURES, type Failure, failureData } from './failures.ts'
 import { PHRASES, type Phrases } from './phrases.ts'
 import type { Scenario, ScenarioRound, WorkTemplate } from './scenario.ts'
 import type { SeededRandom } from './seeded-random.ts'
-
-/** One message of an incident, still without id and timestamp. */
-export interface ScriptStep {
-  /** Milliseconds after the previous step, at human speed. */
-  readonly pause: number
-  readonly from: string
-  readonly type: string
-  readonly round: number | null
-  /** `data` of message_content; for chat the whole content except the timestamp. */
-  readonly data: unknown
-  readonly addChat: 'user' | 'ai' | 'system' | null
-}
+import { PAUSES, type ScriptStep } from './step.ts'
 
 /** JSON.rawJSON, missing in the type declarations: ids of playbooks exceed Number.MAX_SAFE_INTEGER. */
 const { rawJSON } = JSON as unknown as { rawJSON(text: string): unknown }
 
-/** Minimum and maximum duration of steps at human speed, in milliseconds. */
-const PAUSES = {
-  notice: [300, 900],
-  model: [3_000, 7_000],
-  record: [200, 700],
-  run: [1_500, 5_000],
-  read: [2_500, 6_000],
-  type: [3_500, 8_000],
-} as const
-
-/** Errors that occur once in each incident, and from which the team recovers. */
-const FAILURES = [
-  'captainFault',
-  'managerProse',
-  'actionFault',
-  'managerFault',
-  'operatorProse',
-  'commandFault',
-  'operatorFault',
-  'expertFault',
-] as const
-type Failure = (typeof FAILURES)[number]
+/** The captain names a specialist by the kind of the task; the manager acts on all of them. */
+const ASSIGNEES = { query: '_analyst', write: '_responder', notify: '_coordinator' } as const
 
 interface WorkItem extends WorkTemplate {
   readonly task_id: string
@@ -56,7 +26,10 @@ export class Incident {
   readonly #steps: ScriptStep[] = []
   /** The round of each error that has not occurred yet. */
   readonly #failures: Map<Failure, number>
-  readonly #engineer: string
+  readonly #engineer: { readonly id: string; readonly nickname: string }
+  readonly #session: string
+  /** Version of the newest summary of the event; null before the first one. */
+  #summary: string | null = null
   #round = 0
 
   constructor(scenario: Scenario, event_id: string, random: SeededRandom) {
@@ -64,30 +37,37 @@ export class Incident {
     this.#event_id = event_id
     this.#random = random
     this.#phrases = PHRASES[scenario.language]
-    this.#engineer = random.uuid()
-    this.#failures = new Map(FAILURES.map((failure) => [failure, random.integer(1, scenario.rounds.length)]))
+    this.#engineer = { id: random.uuid(), nickname: random.pick(this.#phrases.engineers) }
+    this.#session = `chat_${random.hex(8)}_${random.hex(8)}`
+    const failures = Object.keys(FAILURES) as Failure[]
+    this.#failures = new Map(failures.map((failure) => [failure, random.integer(1, scenario.rounds.length)]))
   }
 
   /** @returns the messages in order */
   write(): ScriptStep[] {
-    const { name, severity, source, alert, remark, rounds } = this.#scenario
-    this.#addText(
-      'system',
-      'system_notification',
-      `${this.#phrases.opened(name, severity, source)}\n${alert}`,
-      'notice',
-      null,
-    )
-    this.#addChat('user', 'user_message', remark)
+    const { name, remark, rounds } = this.#scenario
+    this.#round = 1
+    this.#addData('system', 'system_notification', { response_text: this.#phrases.opened(name) }, 'notice')
+    this.#addLine(remark)
     for (const [index, round] of rounds.entries()) {
       this.#round = index + 1
-      if (index > 0)
-        this.#addText('system', 'event_next_round_initiated', this.#phrases.nextRound(this.#round), 'notice')
+      if (index > 0) this.#nextRound()
       this.#playRound(round)
       if (this.#round < rounds.length) this.#acknowledge()
     }
     this.#complete()
     return this.#steps
+  }
+
+  #nextRound(): void {
+    const data = {
+      event_id: this.#event_id,
+      event_name: this.#scenario.name,
+      previous_round_id: this.#round - 1,
+      new_round_id: this.#round,
+      text: this.#phrases.nextRound(this.#round),
+    }
+    this.#addData('system', 'event_next_round_initiated', data, 'notice')
   }
 
   #playRound(round: ScenarioRound): void {
@@ -96,28 +76,30 @@ export class Incident {
     this.#manage(items)
     this.#operate(items)
     for (const work of items) this.#execute(work)
-    this.#addChat('user', 'chat', round.question)
-    this.#addChat('ai', 'chat', round.answer)
+    this.#addChat('user', this.#engineer.id, round.question)
+    this.#addChat('ai', 'ai_assistant', round.answer)
     this.#summarize(round.summary, round.suggestion, 'summarized')
   }
 
   /** The captain creates tasks. */
   #plan(round: ScenarioRound, items: readonly WorkItem[]): void {
     this.#addText('system', 'llm_request', this.#phrases.captainThinks, 'notice')
-    this.#addFailure('captainFault', '_captain', 'error_internal')
+    this.#addFailure('captainFault')
     const tasks = items.map((work) => ({
-      task_id: work.task_id,
-      task_assignee: '_manager',
+      task_assignee: ASSIGNEES[work.kind],
       task_type: work.kind,
       task_name: work.task,
     }))
-    this.#addResponse('_captain', 'llm_response', '_manager', 'TASK', { response_text: round.thought, tasks })
+    // The alert is part of the prompt, so the captain's first analysis begins with it.
+    const response_text = this.#round === 1 ? `${this.#scenario.alert}\n${round.thought}` : round.thought
+    const event_name = this.#scenario.name
+    this.#addResponse('_captain', 'llm_response', '_manager', 'TASK', { event_name, response_text, tasks })
   }
 
   /** The manager creates actions. */
   #manage(items: readonly WorkItem[]): void {
     this.#addText('system', 'manager_llm_request', this.#phrases.managerThinks, 'notice')
-    this.#addFailure('managerProse', '_manager', 'llm_unexpected_response')
+    this.#addFailure('managerProse')
     const actions = items.map((work) => ({
       task_id: work.task_id,
       action_name: work.action,
@@ -125,7 +107,7 @@ export class Incident {
       action_assignee: '_operator',
     }))
     this.#addResponse('_manager', 'manager_llm_response', '_operator', 'ACTION', { actions })
-    this.#addFailure('managerFault', '_manager', 'error_internal')
+    this.#addFailure('managerFault')
     for (const { action_id, task_id, action, kind } of items) {
       const action_details = {
         ...this.#withContext({ id: null, action_id, task_id }),
@@ -144,14 +126,14 @@ export class Incident {
         'record',
       )
     }
-    this.#addFailure('actionFault', '_manager', 'error_action_creation')
+    this.#addFailure('actionFault')
   }
 
   /** The operator creates commands. */
   #operate(items: readonly WorkItem[]): void {
     this.#addText('system', 'operator_llm_request', this.#phrases.operatorThinks, 'notice')
-    this.#addFailure('operatorFault', '_operator', 'error_internal')
-    this.#addFailure('operatorProse', '_operator', 'llm_unexpected_response')
+    this.#addFailure('operatorFault')
+    this.#addFailure('operatorProse')
     const commands = items.map((work) => ({
       command_type: 'playbook',
       command_name: work.command,
@@ -162,7 +144,7 @@ export class Incident {
       command_params: work.params,
     }))
     this.#addResponse('_operator', 'operator_llm_response', '_executor', 'COMMAND', { commands })
-    this.#addFailure('commandFault', '_operator', 'error_command_creation')
+    this.#addFailure('commandFault')
     for (const { command_id, action_id, task_id, command, entity, params } of items) {
       const command_details = {
         ...this.#withContext({ id: null, command_id, action_id, task_id }),
@@ -191,26 +173,25 @@ export class Incident {
     const outcome = { command_id, command_type: 'playbook', command_name: command, action_id, task_id, status, result }
     this.#addData('_executor', 'command_result', outcome, 'run')
     this.#addText('system', 'expert_llm_request_exec_summary', this.#phrases.expertReads, 'notice')
-    this.#addFailure('expertFault', '_expert', 'error_execution_summary')
+    this.#addFailure('expertFault')
     const summary = { execution_id: this.#random.uuid(), ...ids, ai_summary: reading }
     this.#addData('_expert', 'execution_summary_generated', summary, 'read')
   }
 
   #acknowledge(): void {
-    this.#addResponse('_captain', 'llm_response', '_manager', 'ROGER', {
-      response_text: this.#phrases.roger,
-      tasks: [],
-    })
-    this.#addText('_captain', 'llm_roger_response', this.#phrases.rogerNote, 'record')
+    const details = this.#addResponse('_captain', 'llm_response', null, 'ROGER', { response_text: this.#phrases.roger })
+    this.#addData('_captain', 'llm_roger_response', { text: this.#phrases.rogerNote, details }, 'record')
   }
 
   #complete(): void {
     const { verdict, closing } = this.#scenario
     this.#addText('system', 'llm_request', this.#phrases.captainThinks, 'notice')
-    this.#addResponse('_captain', 'llm_response', '_manager', 'MISSION_COMPLETE', { response_text: verdict, tasks: [] })
-    this.#addText('_captain', 'event_completed_by_captain', this.#phrases.completed, 'record')
+    this.#addResponse('_captain', 'llm_response', null, 'MISSION_COMPLETE', { response_text: verdict })
+    const completed = { text: this.#phrases.completed, details: verdict }
+    this.#addData('_captain', 'event_completed_by_captain', completed, 'record')
     this.#summarize(closing, '', 'completed')
-    this.#addChat('system', 'chat', this.#phrases.closed)
+    this.#addChat('user', this.#engineer.id, this.#phrases.lastQuestion)
+    this.#addChat('ai', 'system', this.#phrases.answerFailed)
   }
 
   #summarize(event_summary: string, event_suggestion: string, event_status: string): void {
@@ -225,6 +206,7 @@ export class Incident {
       event_suggestion,
     }
     this.#addData('_expert', 'event_summary_generated', data, 'read')
+    this.#summary = this.#random.hex(32)
   }
 
   #assignIds(work: WorkTemplate): WorkItem {
@@ -239,46 +221,54 @@ export class Incident {
     return { ...ids, event_id: this.#event_id, round_id: this.#round }
   }
 
-  /** Adds a language model response of one role to the next. */
-  #addResponse(from: string, type: string, to: string, response_type: string, fields: Record<string, unknown>): void {
+  /** Adds a language model response of one role, to the next one if that has to act. @returns its data */
+  #addResponse(
+    from: string,
+    type: string,
+    to: string | null,
+    response_type: string,
+    fields: Record<string, unknown>,
+  ): unknown {
     const data = {
       type: 'llm_response',
       from,
-      to,
+      ...(to !== null && { to }),
       ...this.#withContext({}),
-      event_name: this.#scenario.name,
       response_type,
       ...fields,
       req_id: this.#random.uuid(),
       res_id: this.#random.uuid(),
     }
     this.#addData(from, type, data, 'model')
+    return data
   }
 
-  #addFailure(failure: Failure, from: string, type: string): void {
+  #addFailure(failure: Failure): void {
     if (this.#failures.get(failure) !== this.#round) return
     this.#failures.delete(failure)
-    this.#addText(from, type, this.#phrases[failure], 'model')
+    const [from, type] = FAILURES[failure]
+    this.#addData(from, type, failureData(failure, this.#phrases[failure], this.#random), 'model')
   }
 
-  #addText(
-    from: string,
-    type: string,
-    text: string,
-    pace: keyof typeof PAUSES,
-    round: number | null = this.#round,
-  ): void {
-    this.#addStep({ from, type, round, data: { text }, addChat: null }, pace)
+  #addText(from: string, type: string, text: string, pace: keyof typeof PAUSES): void {
+    this.#addData(from, type, { text }, pace)
   }
 
   #addData(from: string, type: string, data: unknown, pace: keyof typeof PAUSES): void {
-    this.#addStep({ from, type, round: this.#round, data, addChat: null }, pace)
+    this.#addStep({ from, type, round: this.#round, data, chat: null, user: null }, pace)
   }
 
-  #addChat(role: 'user' | 'ai' | 'system', type: string, text: string): void {
-    const from = { user: this.#engineer, ai: 'ai_assistant', system: 'system' }[role]
-    const data = role === 'user' ? { type: 'text', text } : { content: text }
-    this.#addStep({ from, type, round: null, data, addChat: role }, role === 'user' ? 'type' : 'read')
+  /** Adds a line of the engineer in the war room. */
+  #addLine(text: string): void {
+    const data = { type: 'text', text }
+    this.#addStep({ from: 'user', type: 'user_message', round: null, data, chat: null, user: this.#engineer }, 'type')
+  }
+
+  /** Adds a question of the engineer to the AI, or its answer. */
+  #addChat(sender: 'user' | 'ai', from: string, content: string): void {
+    const chat = { sender, session: this.#session, summary: this.#summary }
+    const pace = sender === 'user' ? 'type' : 'read'
+    this.#addStep({ from, type: 'chat', round: null, data: { content }, chat, user: null }, pace)
   }
 
   #addStep(step: Omit<ScriptStep, 'pause'>, pace: keyof typeof PAUSES): void {

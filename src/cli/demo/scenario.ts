@@ -31,8 +31,6 @@ export interface Scenario {
   readonly slug: string
   readonly language: 'en' | 'zh'
   readonly name: string
-  readonly severity: string
-  readonly source: string
   readonly alert: string
   /** First message of the engineer on duty. */
   readonly remark: string

@@ -1,6 +1,7 @@
-import { Incident, type ScriptStep } from './incident.ts'
+import { Incident } from './incident.ts'
 import { SCENARIOS } from './scenarios/index.ts'
 import { SeededRandom } from './seeded-random.ts'
+import type { ScriptStep } from './step.ts'
 
 /** One scheduled message of the demo. */
 export interface ScheduledMessage {
@@ -42,11 +43,12 @@ export const writeScript = ({ seed, events, run }: ScriptOptions): ScheduledMess
   return messages.sort((a, b) => a.at - b.at)
 }
 
-/** ISO 8601 without a time zone, as DeepSOC writes times. */
+/** ISO 8601 without a zone, as DeepSOC writes times. */
 const formatWithoutZone = (ms: number): string => new Date(ms).toISOString().slice(0, -1)
 
 /**
- * Serializes a message as DeepSOC's agents publish it, with the same fourteen keys in the same order. Pure.
+ * Serializes a message as DeepSOC's agents publish it, with the same fourteen keys in the same order; a user_message has
+ * the nickname as well. Times are in UTC in the chat, and in the zone of this process elsewhere. Pure except for that.
  *
  * @param stamp row id in the agents' database, message_id, and time in milliseconds since 1970
  */
@@ -54,25 +56,28 @@ export const messageText = (
   { event_id, step }: ScheduledMessage,
   stamp: { readonly id: number; readonly message_id: string; readonly now: number },
 ): string => {
-  const { from, type, round, data, addChat } = step
-  const timestamp = `${formatWithoutZone(stamp.now)}000`
-  const seconds = formatWithoutZone(stamp.now).slice(0, 19)
-  const content =
-    addChat === null ? { data, timestamp } : addChat === 'user' ? data : { ...(data as object), timestamp }
+  const { from, type, round, data, chat, user } = step
+  const offsetMs = chat === null ? new Date(stamp.now).getTimezoneOffset() * 60_000 : 0
+  const time = formatWithoutZone(stamp.now - offsetMs)
+  const timestamp = `${time}000`
+  const seconds = time.slice(0, 19)
+  const typed = chat === null ? { data, timestamp } : { ...(data as object), timestamp }
   return JSON.stringify({
     id: stamp.id,
     message_id: stamp.message_id,
     event_id,
-    user_id: addChat === null || addChat === 'system' ? null : from,
+    user_id: chat === null ? (user?.id ?? null) : from,
     message_from: from,
     round_id: round,
-    message_content: content,
+    message_content: user === null ? typed : data,
     message_type: type,
-    message_category: addChat === null ? 'agent' : 'engineer_chat',
-    chat_session_id: addChat === null ? null : `chat_${event_id}`,
-    sender_type: addChat,
-    event_summary_version: null,
+    message_category: chat === null ? 'agent' : 'engineer_chat',
+    chat_session_id: chat?.session ?? null,
+    sender_type: chat?.sender ?? null,
+    // Questions have the whole hash of the summary, answers half of it.
+    event_summary_version: (chat?.sender === 'ai' ? chat.summary?.slice(0, 16) : chat?.summary) ?? null,
     created_at: seconds,
     updated_at: seconds,
+    ...(user !== null && { user_nickname: user.nickname }),
   })
 }

@@ -25,10 +25,19 @@ script('is the same for the same seed, except for the name of the run, and diffe
 
 script('shows every role with every type of message, in each incident', () => {
   const expected = Object.values(DEEPSOC).flatMap(({ from, types }) =>
-    Object.keys(types).map((type) => `${from} ${type}`),
+    Object.entries(types).map(([type, form]) => `${form.from ?? from} ${type}`),
   )
   for (const seed of SEEDS) {
-    const roles = new Set(['system', 'ai_assistant', '_captain', '_manager', '_operator', '_executor', '_expert'])
+    const roles = new Set([
+      'system',
+      'ai_assistant',
+      '_captain',
+      '_manager',
+      '_operator',
+      '_executor',
+      '_expert',
+      'user',
+    ])
     const seen = play(seed).map(({ step }) => `${roles.has(step.from) ? step.from : null} ${step.type}`)
     assert.equal([...new Set(seen)].sort(), [...expected].sort(), `seed ${seed}`)
   }
@@ -73,14 +82,61 @@ script('writes messages in the shape of those of the agents', () => {
     assert.ok('message' in checked, text)
     assert.equal([checked.message.event_id, checked.message.message_id], [cue.event_id, `m${index + 1}`])
     const message = JSON.parse(text)
-    assert.equal(Object.keys(message), keys)
+    const isLine = message.message_type === 'user_message'
+    assert.equal(Object.keys(message), isLine ? [...keys, 'user_nickname'] : keys)
     assert.not.match(text, '{{|undefined|NaN|\\[object')
     const chat = message.message_category === 'engineer_chat'
     const content = Object.keys(message.message_content)
-    if (!chat) assert.equal(content, ['data', 'timestamp'])
-    else assert.equal(content, message.sender_type === 'user' ? ['type', 'text'] : ['content', 'timestamp'])
+    if (chat) assert.equal(content, ['content', 'timestamp'])
+    else assert.equal(content, isLine ? ['type', 'text'] : ['data', 'timestamp'])
+    assert.is(message.sender_type === null, !chat)
   }
 })
+
+script('plays what the real agents send: tasks for specialists, answers without tasks, an answer that failed', () => {
+  for (const seed of SEEDS) {
+    const messages = play(seed).map((cue, index) => JSON.parse(textOf(cue, index + 1)))
+    const dataOf = (type: string): Json[] =>
+      messages.filter((one) => one.message_type === type).map((one) => one.message_content.data)
+    const [first] = dataOf('system_notification')
+    assert.equal(Object.keys(first), ['response_text'])
+    for (const data of dataOf('llm_response')) {
+      assert.is('tasks' in data, data.response_type === 'TASK', data.response_type)
+      assert.is('event_name' in data, data.response_type === 'TASK')
+      for (const { task_id, task_assignee } of data.tasks ?? []) {
+        assert.is(task_id, undefined, 'it is assigned afterwards')
+        assert.match(task_assignee, /^_(analyst|responder|coordinator)$/)
+      }
+    }
+    for (const { details } of dataOf('llm_roger_response')) assert.is(details.response_type, 'ROGER')
+    for (const { details } of dataOf('event_completed_by_captain')) assert.type(details, 'string')
+    for (const { previous_round_id, new_round_id } of dataOf('event_next_round_initiated'))
+      assert.is(new_round_id, previous_round_id + 1)
+    const failed = messages.filter((one) => one.message_from === 'system' && one.message_type === 'chat')
+    assert.equal([...new Set(failed.map((one) => one.sender_type))], ['ai'])
+    const line = messages.find((one) => one.message_type === 'user_message')
+    const question = messages.find((one) => one.sender_type === 'user')
+    assert.equal([line.message_from, line.message_category, line.round_id], ['user', 'agent', null])
+    assert.equal([line.user_id, question.user_id], [question.message_from, question.message_from])
+  }
+})
+
+script(
+  'writes times as DeepSOC: the chat in UTC, all others in the zone of the server, and none names its zone',
+  () => {
+    const zone = process.env.TZ
+    process.env.TZ = 'Asia/Shanghai'
+    try {
+      for (const [index, cue] of play(3).entries()) {
+        const { created_at, message_category } = JSON.parse(textOf({ ...cue, at: 0 }, index + 1))
+        assert.is(created_at, message_category === 'engineer_chat' ? '2026-11-22T10:00:00' : '2026-11-22T18:00:00')
+      }
+    } finally {
+      if (zone === undefined) delete process.env.TZ
+      else process.env.TZ = zone
+    }
+  },
+)
 
 script('refers to earlier messages, and to playbooks above 2^53', () => {
   for (const seed of SEEDS) {
@@ -91,7 +147,7 @@ script('refers to earlier messages, and to playbooks above 2^53', () => {
     const known = new Set<string>()
     for (const { message_type, message_content } of messages) {
       const { data } = message_content
-      for (const task of data?.tasks ?? []) known.add(task.task_id)
+      for (const action of data?.actions ?? []) known.add(action.task_id)
       if (message_type === 'action_created') known.add(data.action_details.action_id)
       if (message_type === 'command_created') known.add(data.command_details.command_id)
       const uses = { ...data?.action_details, ...data?.command_details, ...data }

@@ -12,8 +12,6 @@ export const cryptominer: WriteScenario = (random) => {
     slug: 'cryptominer',
     language: 'zh',
     name: `${node} 挖矿木马`,
-    severity: '高危',
-    source: '云工作负载防护',
     alert: `${node}（${ip}）CPU 持续 ${cpu}%，向 ${pool}:3333 发起 stratum 连接，疑似门罗币挖矿。`,
     remark: '业务反馈该节点上的订单服务变慢，请优先处理，注意不要影响白天的交易。',
     rounds: [

@@ -12,8 +12,6 @@ export const dnsTunnel: WriteScenario = (random) => {
     slug: 'dns-exfiltration',
     language: 'en',
     name: `DNS tunnel from ${host}`,
-    severity: 'medium',
-    source: 'DNS analytics',
     alert: `${queries} TXT queries below ${zone} from ${host} (${ip}) in two hours, labels of 63 characters, entropy 4.9.`,
     remark: 'It may be the new monitoring agent, its vendor does strange things with DNS. Worth a look.',
     rounds: [

@@ -18,8 +18,6 @@ export const phishing: WriteScenario = (random) => {
     slug: 'phishing-mailbox',
     language: 'en',
     name: `Mailbox of ${name} taken over`,
-    severity: 'critical',
-    source: 'mail gateway and identity protection',
     alert: `Impossible travel for ${mail}: Lyon and, 11 minutes later, ${src}. A forwarding rule was made from the second place.`,
     remark: `${name} works in accounts payable. She called: a supplier asks about changed bank details that she never sent.`,
     rounds: [

@@ -13,8 +13,6 @@ export const ransomware: WriteScenario = (random) => {
     slug: 'ransomware-precursor',
     language: 'en',
     name: `Ransomware precursors on ${host}`,
-    severity: 'critical',
-    source: 'EDR sensor',
     alert: `${host}: vssadmin deletes shadow copies, then AdFind runs. Beacon to ${c2} every ${beacon} s.`,
     remark: 'This looks like hands on a keyboard. Please be quick, the night backup starts in an hour.',
     rounds: [

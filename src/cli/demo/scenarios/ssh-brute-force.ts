@@ -13,8 +13,6 @@ export const sshBruteForce: WriteScenario = (random) => {
     slug: 'ssh-brute-force',
     language: 'en',
     name: `SSH brute force against ${host}`,
-    severity: 'high',
-    source: 'SIEM rule AUTH-0042',
     alert: `${tries} failed SSH logins from ${src} to ${host} (${ip}) within 40 minutes, then one accepted for “${user}”.`,
     remark: `${host} is reachable from the internet because of the vendor access. Nobody should log in as ${user} at night.`,
     rounds: [
