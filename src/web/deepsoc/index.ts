@@ -54,6 +54,10 @@ const pageHooks = (loadMessages: () => Promise<unknown>): PageHooks => ({
   shownKeys: displayedMessages,
   userId: readUserId,
   loadMessages,
+  // The page looks for its line by an id with the milliseconds, of which it has taken two.
+  endThinking: () => {
+    for (const line of document.querySelectorAll('[data-message-type="thinking"]')) line.remove()
+  },
   refreshEvent: () => {
     void page.fetchEventStats?.()
     void page.fetchEventDetails?.()

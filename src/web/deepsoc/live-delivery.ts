@@ -31,6 +31,8 @@ export interface PageHooks {
   userId(): string | null
   /** Loads messages from DeepSOC's database with a request that is sent after this call. */
   loadMessages(): Promise<unknown>
+  /** Removes the line that says that the AI is thinking, if the page has missed its own. */
+  endThinking(): void
   /** Loads the counters and the status of the event. */
   refreshEvent(): void
   /** Reports an error thrown by a listener of the page. */
@@ -140,6 +142,7 @@ export class LiveDelivery {
         this.#page.report(error)
       }
     }
+    if (message.sender_type === 'ai') this.#page.endThinking()
     // The page remembers a confirmed line by its temp_id alone, and would show it again from its next load.
     if (message.message_id !== undefined) this.#page.shownKeys.add(`id_${message.message_id}`)
     this.#refreshSoon()

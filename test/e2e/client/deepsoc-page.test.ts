@@ -108,7 +108,7 @@ test('shows the line of the user once, and ends the thinking of the AI', async (
     message_type: 'user_message',
     message_content: content,
   }
-  await inPage(page, `addMessage(${JSON.stringify(pending)}); isThinking = true`)
+  await inPage(page, `addMessage(${JSON.stringify(pending)})`)
   const row = await say({
     message_from: 'user',
     message_type: 'user_message',
@@ -117,9 +117,10 @@ test('shows the line of the user once, and ends the thinking of the AI', async (
   })
   await until(() => inPage(page, "document.querySelector('.pending') === null"), { what: 'no pending line' })
   await inPage(page, `socket.deliver('new_message', ${JSON.stringify({ ...row, temp_id: 't1' })})`)
+  await inPage(page, "addMessage({ message_id: 'thinking', message_type: 'thinking' })")
+  await linesAre(page, 'isolate it', 'thinking')
   await say({ message_from: 'ai_assistant', sender_type: 'ai', message_content: { text: 'answer' } })
   await linesAre(page, 'isolate it', 'answer')
-  assert.is(await inPage(page, 'isThinking'), false)
 })
 
 test('includes what DeepSOC has sent by Socket.IO only', async () => {

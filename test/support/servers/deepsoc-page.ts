@@ -6,7 +6,7 @@ import type { Json } from '../harness/wait.ts'
  * A small war room as DeepSOC builds it: top-level variables of classic scripts, a Socket.IO client whose listeners are
  * registered on DOMContentLoaded, lines recognized by `temp_id` or `message_id`, and a load after the greatest id.
  */
-const PAGE = (event_id: string, gateway: string): string => `<!doctype html>
+export const warRoomPage = (event_id: string, gateway: string): string => `<!doctype html>
 <html lang="zh-CN"><head><meta charset="utf-8"><title>war room</title></head><body>
 <div id="event-id-data" data-event-id="${event_id}"></div>
 <div id="connection-status">-</div><ol id="lines"></ol>
@@ -26,7 +26,6 @@ const eventId = document.getElementById('event-id-data').dataset.eventId
 const socket = io()
 let messagesData = []
 let displayedMessages = new Set()
-let isThinking = false
 let stats = 0
 function addMessage(message) {
   const key = message.temp_id ? 'tmp_' + message.temp_id : 'id_' + message.message_id
@@ -42,6 +41,7 @@ function addMessage(message) {
   line.id = 'line-' + (message.temp_id ?? message.message_id)
   line.textContent = message.message_content?.text ?? message.message_id
   if (message.pending) line.className = 'pending'
+  if (message.message_type === 'thinking') line.setAttribute('data-message-type', 'thinking')
   document.getElementById('lines').append(line)
   return true
 }
@@ -55,7 +55,6 @@ async function fetchEventDetails() {}
 document.addEventListener('DOMContentLoaded', () => {
   fetchEventMessages()
   socket.on('new_message', (message) => {
-    if (message.sender_type === 'ai') isThinking = false
     addMessage(message)
   })
 })
@@ -83,7 +82,7 @@ export class DeepsocPageServer {
         response.end(JSON.stringify({ status: 'success', data: it.rows.filter(({ id }) => id > last) }))
       } else {
         response.setHeader('content-type', 'text/html; charset=utf-8')
-        response.end(PAGE(url.pathname.slice('/warroom/'.length), url.searchParams.get('gateway')!))
+        response.end(warRoomPage(url.pathname.slice('/warroom/'.length), url.searchParams.get('gateway')!))
       }
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -47,7 +47,6 @@ export class ModelPage implements PageHooks {
 
   constructor() {
     this.socket.on('new_message', (message) => {
-      if (message.sender_type === 'ai') this.isThinking = false
       this.add(message)
     })
   }
@@ -81,6 +80,10 @@ export class ModelPage implements PageHooks {
     await Promise.resolve()
     const last = Math.max(0, ...this.#shown.map(({ id }) => id as number))
     for (const row of rows) if (Number.isNaN(last) || (row.id as number) > last) this.add(row)
+  }
+
+  endThinking(): void {
+    this.isThinking = false
   }
 
   refreshEvent(): void {

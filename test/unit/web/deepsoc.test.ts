@@ -48,7 +48,7 @@ page('follow the first load, also those that arrive before it has ended', async 
   assert.equal(room.lines, ['m1', 'm2', 'm3', 'm4'])
 })
 
-page('are loaded after the stream has begun, so that none is between the two', async () => {
+page('are loaded after the stream has started, so that none is between the two', async () => {
   const room = new ModelPage()
   const stream = new LiveDelivery(room)
   await room.loadMessages()
