@@ -7,6 +7,7 @@ export type Need =
   | 'chromium'
   | 'pika'
   | 'sqlalchemy'
+  | 'deepsoc'
   | 'postgres'
   | 'openssl'
   | 'strace'
@@ -69,6 +70,10 @@ export const pikaPython = (): string | undefined => pythonWith('pika')
 /** A Python with what the bridge for DeepSOC imports. */
 export const bridgePython = (): string | undefined => pythonWith('pika, sqlalchemy, dotenv')
 
+/** A Python with the packages of DeepSOC that Debian has. */
+export const deepsocPython = (): string | undefined =>
+  pythonWith('flask_socketio, flask_sqlalchemy, flask_migrate, jwt, dotenv, pika, pymysql, requests, yaml')
+
 /** The folder of PostgreSQL's server programs, highest version first, or undefined. */
 export const postgresBin = (): string | undefined => {
   const root = '/usr/lib/postgresql'
@@ -125,6 +130,14 @@ const RECIPES: Record<Need, Recipe> = {
     mac: 'python3 -m pip install pika sqlalchemy python-dotenv',
     override: 'TEST_PYTHON to a Python that has pika, sqlalchemy and dotenv',
     present: () => bridgePython() !== undefined,
+  },
+  deepsoc: {
+    apt: 'python3-flask-socketio python3-flask-migrate python3-jwt python3-dotenv python3-pika python3-pymysql python3-requests python3-yaml',
+    dnf: 'python3-flask-socketio python3-flask-migrate python3-jwt python3-dotenv python3-pika python3-PyMySQL python3-requests python3-pyyaml',
+    mac: 'python3 -m pip install flask-socketio flask-migrate pyjwt python-dotenv pika pymysql requests pyyaml',
+    override: 'TEST_PYTHON to a Python that has these packages',
+    // Without a checkout nothing of it runs.
+    present: () => !process.env.DEEPSOC_DIR || deepsocPython() !== undefined,
   },
   postgres: {
     apt: 'postgresql',
