@@ -29,7 +29,7 @@ const post = (eventId: string, caller: Caller, { key, name, text }: Draft): Prom
     body: {
       ...authorKeys(caller, name),
       message_type: 'user_message',
-      message_category: 'engineer_chat',
+      message_category: 'agent',
       message_content: { type: 'text', text },
     },
   })
