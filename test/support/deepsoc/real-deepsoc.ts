@@ -4,6 +4,7 @@ import { basename, join } from 'node:path'
 import Database from 'better-sqlite3'
 import { killAtExit, killNow } from '../harness/cleanup.ts'
 import { reportOnFailure } from '../harness/failure-report.ts'
+import { limit } from '../harness/limits.ts'
 import { deepsocPython } from '../harness/provision.ts'
 import { freePort, getJson, type Json, postJson, request, tempDir, until } from '../harness/wait.ts'
 import { ROOT } from '../servers/gateway.ts'
@@ -178,7 +179,7 @@ export class RealDeepsoc {
   async completed(eventId: string): Promise<void> {
     const status = (): string =>
       this.query('SELECT event_status FROM events WHERE event_id = ?', eventId)[0].event_status
-    await until(() => status() === 'completed', { what: 'a completed event', saw: status, timeoutMs: 480_000 })
+    await until(() => status() === 'completed', { what: 'a completed event', saw: status, timeoutMs: limit(480_000) })
   }
 
   /** The messages of an event as DeepSOC's own page loads them, without the names that it adds. */
