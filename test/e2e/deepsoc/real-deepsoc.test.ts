@@ -8,7 +8,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json, until } from '../../support/harness/wait.ts'
 import { rejectedRows } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
-import { type Nginx, startDeepsocNginx } from '../../support/servers/nginx.ts'
+import { startDeepsocNginx } from '../../support/servers/nginx.ts'
 import { type Broker, startBroker } from '../../support/servers/rabbitmq.ts'
 import { holds } from '../../support/stages/room-page.ts'
 
@@ -21,7 +21,7 @@ const test = suite('the real DeepSOC')
 let broker: Broker
 let gateway: Gateway
 let deepsoc: RealDeepsoc
-let nginx: Nginx
+let nginx: Awaited<ReturnType<typeof startDeepsocNginx>>
 let browser: Browser
 let context: BrowserContext
 
@@ -88,10 +88,10 @@ const openDeepsoc = async (eventId: string): Promise<Page> => {
   return page
 }
 
-/** The gateway's own page; the cookie of DeepSOC is valid on every port. */
+/** The gateway's own page: the cookie of DeepSOC is valid on every port. */
 const openRoom = async (eventId: string): Promise<Page> => {
   const page = await context.newPage()
-  await page.goto(`${gateway.url}/events/${eventId}`)
+  await page.goto(`${nginx.gatewayUrl}/events/${eventId}`)
   return page
 }
 

@@ -6,7 +6,7 @@ import { killAtExit, killNow } from '../harness/cleanup.ts'
 import { reportOnFailure } from '../harness/failure-report.ts'
 import { limit } from '../harness/limits.ts'
 import { deepsocPython } from '../harness/provision.ts'
-import { freePort, getJson, type Json, postJson, request, tempDir, until } from '../harness/wait.ts'
+import { freePort, getJson, type Json, postJson, tempDir, until } from '../harness/wait.ts'
 import { ROOT } from '../servers/gateway.ts'
 
 const ROLES = ['_captain', '_manager', '_operator', '_executor', '_expert'] as const
@@ -46,7 +46,7 @@ export class RealDeepsoc {
     const deepsoc = new RealDeepsoc(await freePort(), await freePort())
     deepsoc.#prepare(checkout, broker.port)
     deepsoc.#spawn('llm-and-soar', join(ROOT, 'test/support/deepsoc/llm_and_soar.py'), String(deepsoc.#helperPort))
-    await until(() => request(`http://127.0.0.1:${deepsoc.#helperPort}/`).then(() => true), { what: 'LLM and SOAR' })
+    await until(() => getJson(`http://127.0.0.1:${deepsoc.#helperPort}/`), { what: 'LLM and SOAR' })
     for (const process of ['web', ...ROLES] as const) deepsoc.run(process)
     await deepsoc.ready()
     return deepsoc
@@ -56,7 +56,7 @@ export class RealDeepsoc {
     this.port = port
     this.#helperPort = helperPort
     this.folder = join(tempDir('gateway-deepsoc-'), 'deepsoc')
-    reportOnFailure('DeepSOC', () => this.#output)
+    reportOnFailure(() => `DeepSOC:\n${this.#output}`)
   }
 
   get url(): string {

@@ -23,19 +23,53 @@ const accepts = (port: number): Promise<boolean> =>
     socket.once('connect', () => socket.destroy())
   })
 
+/** Text of a configuration in the repository's folder deploy, with each text replaced. @throws Error if one is missing */
+const configWith = (file: string, replacements: Readonly<Record<string, string>>): string => {
+  let text = readFileSync(join(ROOT, 'deploy', file), 'utf8')
+  for (const [before, after] of Object.entries(replacements)) {
+    if (!text.includes(before)) throw new Error(`deploy/${file} has no ${before}`)
+    text = text.replace(before, after)
+  }
+  return text
+}
+
 /**
  * Starts nginx with deploy/nginx.conf, changing only the two gateways' addresses and its own port.
  *
  * @param gateways `host:port` of each
  */
 export const startNginx = async (gateways: readonly [string, string]): Promise<Nginx> => {
-  const dir = tempDir('gateway-nginx-')
   const port = await freePort()
-  const own = readFileSync(join(ROOT, 'deploy', 'nginx.conf'), 'utf8')
-  const conf = own
-    .replace('server gateway-1:8080', `server ${gateways[0]}`)
-    .replace('server gateway-2:8080', `server ${gateways[1]}`)
-    .replace('listen 80;', `listen 127.0.0.1:${port};`)
+  const conf = configWith('nginx.conf', {
+    'server gateway-1:8080': `server ${gateways[0]}`,
+    'server gateway-2:8080': `server ${gateways[1]}`,
+    'listen 80;': `listen 127.0.0.1:${port};`,
+  })
+  return runNginx(conf, port)
+}
+
+/**
+ * Starts nginx with deploy/deepsoc.nginx.conf, changing only addresses and ports.
+ *
+ * @param addresses `host:port` of the gateway and of DeepSOC
+ * @returns nginx in front of DeepSOC, and the address of the gateway's own pages
+ */
+export const startDeepsocNginx = async (addresses: {
+  readonly gateway: string
+  readonly deepsoc: string
+}): Promise<Nginx & { readonly gatewayUrl: string }> => {
+  const [port, gatewayPort] = [await freePort(), await freePort()]
+  const conf = configWith('deepsoc.nginx.conf', {
+    'server 127.0.0.1:5007;': `server ${addresses.deepsoc};`,
+    'server 127.0.0.1:8080;': `server ${addresses.gateway};`,
+    'listen 80;': `listen 127.0.0.1:${port};`,
+    'listen 8081;': `listen 127.0.0.1:${gatewayPort};`,
+  })
+  return { ...(await runNginx(conf, port)), gatewayUrl: `http://127.0.0.1:${gatewayPort}` }
+}
+
+const runNginx = async (conf: string, port: number): Promise<Nginx> => {
+  const dir = tempDir('gateway-nginx-')
   writeFileSync(join(dir, 'default.conf'), conf)
   mkdirSync(join(dir, 'tmp'))
   const temps = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
