@@ -34,7 +34,7 @@ const stored = async (eventId: string): Promise<Json[]> =>
 const dbIds = async (eventId: string): Promise<number[]> => {
   const headers = bearer(await token(3_600))
   const { body } = await getJson(`${gateway.url}/api/events/${eventId}/messages?limit=1000`, { headers })
-  return body.messages.map(({ db_id }: Json) => db_id)
+  return body.data.map(({ db_id }: Json) => db_id)
 }
 
 /** Waits until the gateway has as many messages as DeepSOC's table, and asserts that they are equal, in order. */

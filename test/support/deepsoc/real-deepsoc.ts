@@ -203,5 +203,5 @@ export const storedMessages = async (
   headers: Record<string, string>,
 ): Promise<Json[]> => {
   const { text } = await getJson(`${gatewayUrl}/api/events/${eventId}/messages?limit=1000`, { headers })
-  return parseExactly(text).messages.map(({ db_id, received_at, user_nickname, user_username, ...row }: Json) => row)
+  return parseExactly(text).data.map(({ db_id, received_at, user_nickname, user_username, ...row }: Json) => row)
 }
