@@ -4,7 +4,7 @@ import { ClusterPrimary } from '../cluster/primary.ts'
 import { reservePort } from '../cluster/reserve-port.ts'
 import { ClusterWorker } from '../cluster/worker.ts'
 import { type Config, loadConfig } from '../config/config.ts'
-import { describeMisspelling, findMisspellings } from '../config/misspellings.ts'
+import { findConfigWarnings } from '../config/warnings.ts'
 import { noop } from '../core/noop.ts'
 import { ensureWebBundle } from '../http/web-assets.ts'
 import { readEnvLayers } from '../platform/env.ts'
@@ -80,9 +80,7 @@ export const serveUntilSignal = async (version: string, onListening: OnListening
   const config = loadConfig()
   const logger = await createLogger(config.logLevel)
   if (cluster.isWorker) return serveAsWorker(config, logger.child({ worker: cluster.worker!.id }), version)
-  for (const misspelling of findMisspellings(readEnvLayers())) {
-    logger.warn({ variable: misspelling.name, suggestion: misspelling.suggestion }, describeMisspelling(misspelling))
-  }
+  for (const { text, ...fields } of findConfigWarnings(readEnvLayers())) logger.warn(fields, text)
   await ensureWebBundle()
   if (config.workers > 1) return serveAsPrimary(config, logger, onListening)
   return runGateway(new Gateway({ config, logger, version }), config, logger, onListening)

@@ -1,5 +1,5 @@
 import { type ConfigEntry, explainConfig } from '../config/explain.ts'
-import { describeMisspelling, findMisspellings } from '../config/misspellings.ts'
+import { findConfigWarnings } from '../config/warnings.ts'
 import { readEnvLayers } from '../platform/env.ts'
 import { type CliCommand, EXIT } from './command.ts'
 import { requireNoPositionals } from './positionals.ts'
@@ -16,7 +16,8 @@ that are set.
 
 A variable whose name is one edit away from a known one, such as JWT_SECRETT, is reported as a
 warning on stderr. It may belong to other software, so the exit code stays 0. Names of fewer than
-ten characters, such as PORT, are searched for only in .env.`,
+ten characters, such as PORT, are searched for only in .env. The public key of DeepSOC's sample.env is
+reported as well.`,
   flags: { check: { description: 'only report whether the configuration is valid, and warnings' } },
   examples: [
     ['deepsoc-gateway config', 'Every variable with its value and source'],
@@ -26,7 +27,7 @@ ten characters, such as PORT, are searched for only in .env.`,
     requireNoPositionals(args)
     const layers = readEnvLayers()
     const entries = explainConfig(layers)
-    for (const misspelling of findMisspellings(layers)) io.note(`warning: ${describeMisspelling(misspelling)}`)
+    for (const { text } of findConfigWarnings(layers)) io.note(`warning: ${text}`)
     if (args.switch('check')) io.note('The configuration is valid.')
     else await io.out.write(renderEntries(entries))
     return EXIT.ok
