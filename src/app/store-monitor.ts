@@ -1,4 +1,5 @@
 import type { ClusterPeers } from '../cluster/worker.ts'
+import { GatewayError } from '../core/errors.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
 import type { DamageLatch } from '../store/damage-latch.ts'
 import type { MessageStore } from '../store/store.ts'
@@ -31,12 +32,18 @@ export class StoreMonitor {
       damage.notePeer(text)
       this.#reportDamage()
     })
+    // The next check finds out whether this worker can write.
+    peers?.onStoreFault((error) => this.#options.health.report('store_write', damage.error ?? error))
   }
 
   /** Reports the outcome of a use of the store: an error, or null if it succeeded. */
   report(component: 'store_read' | 'store_write', error: unknown): void {
     // A success means nothing while the database is damaged: other rows are still readable.
-    this.#options.health.report(component, this.#options.damage.error ?? error)
+    const { health, damage, peers } = this.#options
+    const isNew = component === 'store_write' && !health.isFailed(component)
+    health.report(component, damage.error ?? error)
+    if (isNew && error instanceof GatewayError && damage.error === null)
+      peers?.broadcastStoreFault(error.code, error.message)
   }
 
   start(): void {
@@ -55,9 +62,8 @@ export class StoreMonitor {
   /** Detects a database that was removed while nothing is written, and one that has recovered. */
   async #check(): Promise<void> {
     const { store, health, onChecked } = this.#options
-    const failed = health.faults.some((fault) => fault.component === 'store_write')
     try {
-      await store.check(failed)
+      await store.check(health.isFailed('store_write'))
       this.report('store_write', null)
       await store.head()
       this.report('store_read', null)

@@ -1,3 +1,4 @@
+import type { ErrorCode } from '../core/errors.ts'
 import type { HealthReport } from '../monitoring/report.ts'
 import type { WorkerReport } from '../monitoring/worker-status.ts'
 import type { Revocation } from '../store/store.ts'
@@ -20,6 +21,8 @@ export type ClusterMessage =
   | { readonly gateway: 'revocation'; readonly revocation: Revocation }
   /** A worker has found damage in the database; repeated while its checks find it. */
   | { readonly gateway: 'damage'; readonly text: string }
+  /** A commit of a worker has failed after one that succeeded. */
+  | { readonly gateway: 'store_fault'; readonly code: ErrorCode; readonly text: string }
   /** Requests to the coordinator, batched per event-loop iteration, and its responses in the same order. */
   | { readonly gateway: 'coordinator_request'; readonly id: number; readonly requests: readonly CoordinatorRequest[] }
   | {

@@ -9,6 +9,13 @@ import { toWorkerStatus, type WorkerReply } from '../monitoring/worker-status.ts
 import { Coordinator } from './coordinator.ts'
 import { type ClusterMessage, isClusterMessage } from './messages.ts'
 
+/** Messages of a worker that all others get. */
+const BROADCASTS: ReadonlySet<ClusterMessage['gateway']> = new Set([
+  'log_appended',
+  'revocation',
+  'damage',
+  'store_fault',
+])
 const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
 /** A worker that has run this long is considered stable and resets the crash backoff. */
 const STABLE_AFTER_MS = 30_000
@@ -198,7 +205,7 @@ export class ClusterPrimary {
   #onMessage(sender: Worker, message: unknown): void {
     if (!isClusterMessage(message)) return
     if (this.#missedTicks.has(sender.id)) this.#missedTicks.set(sender.id, 0)
-    if (message.gateway === 'log_appended' || message.gateway === 'revocation' || message.gateway === 'damage') {
+    if (BROADCASTS.has(message.gateway)) {
       for (const worker of this.#workers()) if (worker !== sender) send(worker, message)
     } else if (message.gateway === 'metrics') {
       void this.#pollWorkers()

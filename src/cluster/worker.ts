@@ -1,5 +1,5 @@
 import cluster from 'node:cluster'
-import { GatewayError } from '../core/errors.ts'
+import { type ErrorCode, GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import type { HealthReport } from '../monitoring/report.ts'
 import type { WorkerReport } from '../monitoring/worker-status.ts'
@@ -42,6 +42,9 @@ export interface ClusterPeers {
   readonly broadcastDamage: (text: string) => void
   /** Sets the listener for damage of the database that other workers broadcast. */
   readonly onDamage: (listener: (text: string) => void) => void
+  readonly broadcastStoreFault: (code: ErrorCode, text: string) => void
+  /** Sets the listener for failed commits that other workers broadcast. */
+  readonly onStoreFault: (listener: (error: GatewayError) => void) => void
 }
 
 /** Why a worker must stop. */
@@ -55,6 +58,7 @@ export class ClusterWorker implements ClusterPeers {
   #queuedRequests: PendingRequest[] = []
   #onRevocation: (revocation: Revocation) => void = noop
   #onDamage: (text: string) => void = noop
+  #onStoreFault: (error: GatewayError) => void = noop
   #onUnresponsive: (error: GatewayError | null) => void = noop
   #collectStatus: (() => Promise<WorkerReport>) | null = null
   #lastId = 0
@@ -69,6 +73,7 @@ export class ClusterWorker implements ClusterPeers {
       if (message.gateway === 'log_appended') this.changes.emit()
       else if (message.gateway === 'revocation') this.#onRevocation(message.revocation)
       else if (message.gateway === 'damage') this.#onDamage(message.text)
+      else if (message.gateway === 'store_fault') this.#onStoreFault(new GatewayError(message.code, message.text))
       else if (message.gateway === 'unresponsive') this.#unresponsive(message.text)
       else if (message.gateway === 'coordinator_response') this.#onResponses(message.id, message.responses)
       else if (message.gateway === 'worker_status') void this.sendStatus(message.id)
@@ -158,6 +163,13 @@ export class ClusterWorker implements ClusterPeers {
 
   readonly onDamage = (listener: (text: string) => void): void => {
     this.#onDamage = listener
+  }
+
+  readonly broadcastStoreFault = (code: ErrorCode, text: string): void =>
+    void sendToPrimary({ gateway: 'store_fault', code, text })
+
+  readonly onStoreFault = (listener: (error: GatewayError) => void): void => {
+    this.#onStoreFault = listener
   }
 
   async #requestFromPrimary(createMessage: (id: number) => ClusterMessage, timeoutMs: number): Promise<ClusterMessage> {

@@ -162,6 +162,11 @@ export class Consumer {
     return this.#storeFailed.promise
   }
 
+  /** True if it holds no deliveries. */
+  get idle(): boolean {
+    return this.#running === null
+  }
+
   async start(): Promise<void> {
     const { queue, prefetch, maxMessageBytes } = this.#options
     await this.#channel.basicQos({ prefetchCount: prefetch })

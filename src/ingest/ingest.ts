@@ -139,17 +139,33 @@ export class IngestService {
     const dead = await this.#consume(connection, deadLetterQueue(topology), DEAD_LETTER_PREFETCH)
     ready()
     const storeFailed = Promise.race([live.consumer.storeFailed, dead.consumer.storeFailed])
+    const over = new AbortController()
     const stopped = await Promise.race([
       stopping.then(() => true),
       storeFailed.then(() => false),
+      this.#failsWhileIdle([live.consumer, dead.consumer], over.signal).then(() => false),
       failed,
       live.ended,
       dead.ended,
-    ])
+    ]).finally(() => over.abort())
     const consumers = [live.consumer, dead.consumer]
     await Promise.all(consumers.map((consumer) => (stopped ? consumer.stop() : consumer.requeue())))
     await Promise.all([live.channel.close(), dead.channel.close()])
     return stopped
+  }
+
+  /**
+   * Resolves when the store has failed while no delivery is in hand. With several workers or hosts, the deliveries that one of them returns
+   * would otherwise be delivered to the next, and each time counts towards a delivery limit.
+   */
+  async #failsWhileIdle(consumers: readonly Consumer[], over: AbortSignal): Promise<void> {
+    for (;;) {
+      await delay(STORE_CHECK_MS, undefined, { signal: over }).catch(noop)
+      if (over.aborted) return
+      if (!this.#options.health.isFailed('store_write') || !consumers.every(({ idle }) => idle)) continue
+      this.#storeFailed = true
+      return
+    }
   }
 
   async #redeclare(connection: AmqpConnection, control: Channel, over: AbortSignal): Promise<void> {

@@ -31,6 +31,10 @@ export class HealthRegistry {
     return [...this.#faults.values()]
   }
 
+  isFailed(component: string): boolean {
+    return this.#faults.has(component)
+  }
+
   /**
    * Marks a component that has not reported yet; until it does, the gateway is not ready. This is not logged as a
    * change.
