@@ -18,8 +18,6 @@ const FLAGS = [
   '--disable-component-update',
   '--disable-sync',
   '--disable-dev-shm-usage',
-  // Saves a quarter of the browser's processor time.
-  '--disable-threaded-compositing',
 ]
 
 const options = (...flags: string[]): LaunchOptions => {
