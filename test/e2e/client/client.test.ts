@@ -10,7 +10,6 @@ import { launchChromium, launchDrowsyChromium } from '../../support/clients/brow
 import { bearer, guarded, now, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, postJson, until } from '../../support/harness/wait.ts'
-import { startDocPage } from '../../support/repo/doc-page.ts'
 import { type Env, type Gateway, ROOT, startGateway } from '../../support/servers/gateway.ts'
 import { startProxy } from '../../support/servers/proxy.ts'
 import { closeTabs, Tab } from '../../support/stages/client-pages.ts'
@@ -288,23 +287,6 @@ client('gets a ticket for each connection, and a new token when the old one has 
   const tickets = urls.map((url) => new URL(url).searchParams.get('ticket')).filter(Boolean)
   assert.is(new Set(tickets).size, tickets.length)
   assert.not.ok(urls.some((url) => url.includes('eyJ')))
-})
-
-client('connects the page of DeepSOC with the single script tag of the documentation', async () => {
-  const it = shared
-  const warRoom = await startDocPage(it.url)
-  try {
-    const page = await (await browser.newContext()).newPage()
-    await publish(it, 'room/1', [chat(1, { message_id: 'm-1' }), chat(2, { message_id: 'm-2' })])
-    await page.goto(warRoom.url)
-    await publish(it, 'room/1', chat(3, { message_id: 'm-3' }))
-    const shown = (): Promise<string[]> => page.$$eval('li', (rows) => rows.map(({ textContent }) => textContent))
-    await until(async () => (await shown()).length >= 3, { what: 'three messages' })
-    assert.equal(await shown(), ['m-1', 'm-2', 'm-3'])
-    assert.equal(await page.evaluate('taken'), ['off new_message', 'scrolled', 'scrolled'])
-  } finally {
-    await warRoom.close()
-  }
 })
 
 client('needs no ticket if a cookie has the token, and reports why an event is not opened', async () => {

@@ -161,7 +161,7 @@ export class RealDeepsoc {
 
   /** Runs a query on DeepSOC's database. */
   query(sql: string, ...values: string[]): Json[] {
-    const db = new Database(join(this.folder, 'deepsoc.db'), { readonly: true, timeout: 60_000 })
+    const db = new Database(join(this.folder, 'deepsoc.db'), { readonly: true, timeout: limit(60_000) })
     try {
       return db.prepare(sql).all(...values)
     } finally {
