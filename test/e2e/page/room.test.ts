@@ -169,7 +169,8 @@ test('has a label, an icon and a colour for each role, and marks notices, errors
     const error = type!.startsWith('error_')
     assert.is(one.role, ROLE_OF[from!] ?? 'User', what)
     assert.is(one.from.slice(0, 8), from! in ROLE_OF ? '' : from!.slice(0, 8), what)
-    assert.is(one.body, `message ${n}`, what)
+    // The status of the event is in front of the text.
+    assert.is(one.body, `${type === 'event_completed_by_captain' ? 'completed' : ''}message ${n}`, what)
     if (name !== '') assert.is(one.type, name, what)
     assert.is(
       one.tone,
