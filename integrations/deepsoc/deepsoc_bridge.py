@@ -19,8 +19,8 @@ As a script, in DeepSOC's folder:
     python3 deepsoc_bridge.py export FILE         # all messages as JSON lines; continues a FILE that is there
 
 Environment, or .env in the current folder: DATABASE_URL and RABBITMQ_HOST, _PORT, _USER, _PASSWORD, _VHOST as DeepSOC
-reads them; or RABBITMQ_URL, for amqps:// with RABBITMQ_CA_FILE, _CERT_FILE and _KEY_FILE. RABBITMQ_EXCHANGE and
-RABBITMQ_QUEUE as the gateway has them. BRIDGE_OUTBOX is the path of the outbox (instance/deepsoc-bridge.db).
+reads them; or RABBITMQ_URL, for amqps:// with RABBITMQ_CA_FILE, _CERT_FILE and _KEY_FILE. RABBITMQ_EXCHANGE,
+RABBITMQ_QUEUE and RABBITMQ_BINDING as the gateway has them. BRIDGE_OUTBOX is the path of the outbox (instance/deepsoc-bridge.db).
 """
 
 import argparse
@@ -130,6 +130,10 @@ def broker_url():
 
 def configured_exchange():
     return os.environ.get("RABBITMQ_EXCHANGE") or "deepsoc_notifications_exchange"
+
+
+def binding_key():
+    return os.environ.get("RABBITMQ_BINDING") or "notifications.frontend.#"
 
 
 def queue_name():
@@ -574,9 +578,21 @@ class Sender:
             channel = self.connection.channel()
             # DeepSOC's own queue would take and confirm what the gateway's queue misses.
             channel.queue_declare(queue_name(), passive=True)
+            self.bind()
             channel.confirm_delivery()
             self.channel = channel
         return self.channel
+
+    def bind(self):
+        """Binds the queue as the gateway does, which can have declared it and not bound it yet."""
+        try:
+            with self.connection.channel() as channel:
+                channel.queue_bind(queue_name(), configured_exchange(), binding_key())
+        except pika.exceptions.ChannelClosedByBroker as error:
+            if error.reply_code != 403:
+                raise
+            # Not permitted: the gateway itself binds within milliseconds.
+            self.connection.sleep(1)
 
     def keep_alive(self):
         try:

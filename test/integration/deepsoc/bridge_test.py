@@ -478,14 +478,18 @@ class BridgeTest(unittest.TestCase):
         calls = []
         connection = unittest.mock.MagicMock()
         channel = connection.channel.return_value
+        bound = channel.__enter__.return_value.queue_bind
+        bound.side_effect = lambda *a, **k: calls.append(("queue_bind", a, k))
         for name in ("queue_declare", "confirm_delivery", "basic_publish"):
             getattr(channel, name).side_effect = lambda *a, name=name, **k: calls.append((name, a, k))
         sender = bridge.Sender()
         with unittest.mock.patch.object(bridge.pika, "BlockingConnection", return_value=connection):
             for message_id in ("m-1", "é" * 200):
                 sender.publish(bridge.Item(message_id, "exchange", "key", '{"n": 1}'))
-        declared, confirmed, first, second = calls
+        declared, bound, confirmed, first, second = calls
         self.assertEqual(declared, ("queue_declare", ("frontend_notifications_queue",), {"passive": True}))
+        names = ("frontend_notifications_queue", "deepsoc_notifications_exchange", "notifications.frontend.#")
+        self.assertEqual(bound, ("queue_bind", names, {}))
         self.assertEqual(confirmed[0], "confirm_delivery")
         self.assertEqual(first[1][:3], ("exchange", "key", b'{"n": 1}'))
         self.assertEqual(first[2], {"mandatory": True})
@@ -522,6 +526,18 @@ class BridgeTest(unittest.TestCase):
                 self.assertEqual(raised.exception.is_final, at == "basic_publish" and code == "message_too_large", code)
                 # The next attempt opens another connection.
                 self.assertIsNone(sender.channel)
+
+    def test_a_user_who_may_not_bind_the_queue_waits_a_second_for_the_gateway_to_bind_it(self):
+        sender = bridge.Sender()
+        connection = unittest.mock.MagicMock()
+        channel = connection.channel.return_value
+        channel.__enter__.return_value.queue_bind.side_effect = bridge.pika.exceptions.ChannelClosedByBroker(403, "ACCESS_REFUSED")
+        # What pika's context manager does: it passes the error on.
+        channel.__exit__.return_value = False
+        with unittest.mock.patch.object(bridge.pika, "BlockingConnection", return_value=connection):
+            sender.publish(bridge.Item("m", "exchange", "key", "{}"))
+        connection.sleep.assert_called_once_with(1)
+        channel.basic_publish.assert_called_once()
 
     def test_a_fault_that_lasts_is_logged_once_a_minute_and_pika_logs_none_of_the_bridge(self):
         os.environ["RABBITMQ_URL"] = "amqp://guest:guest@127.0.0.1:1"

@@ -85,7 +85,7 @@ attribution('a retry of the same person is the same message, and another person 
 
 attribution('a message that its attribution makes too large is refused', async () => {
   const room = newRoom()
-  const body = (bytes: number): string => `{"message_type":"chat","x":"${'x'.repeat(bytes - 28)}"}`
+  const body = (bytes: number): string => `{"message_type":"chat","x":"${'x'.repeat(bytes - 30)}"}`
   assert.is(Buffer.byteLength(body(MAX)), MAX)
   isError(await post(room, { sub: 'ann' }, body(MAX)), 413, 'body_too_large')
   assert.is((await post(room, { sub: 'ann' }, body(MAX - 200))).status, 201)

@@ -92,7 +92,7 @@ for (const [name, text] of Object.entries(CORPUS)) {
     const same = (delivered: Json) => {
       const { db_id: id, event_id, received_at, ...rest } = delivered
       assert.equal([id, event_id, typeof received_at], [db_id, room, 'string'])
-      assert.equal(rest, message)
+      assert.equal(rest, { ...message, published_by: text })
     }
     const rest = await getJson(`${eventUrl(gateway, room)}/messages?${isControl(text) ? '' : filter}`, { headers })
     assert.is(rest.body.data.length, 1, rest.text)
