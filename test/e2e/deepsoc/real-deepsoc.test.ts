@@ -84,6 +84,7 @@ const badgeIs = (page: Page, text: RegExp): Promise<unknown> =>
 const openDeepsoc = async (eventId: string): Promise<Page> => {
   const page = await context.newPage()
   await page.goto(`${nginx.url}/warroom/${eventId}`)
+  await page.waitForSelector('#connection-status.status-connected')
   await badgeIs(page, /实时/)
   return page
 }

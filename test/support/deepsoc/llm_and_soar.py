@@ -1,8 +1,8 @@
 """A language model (chat completions of OpenAI) and a SOAR for DeepSOC's agents, on one port of the loopback.
 
-Argument: the port. The answers follow from the requests: three tasks in the first round, of which one is done, one
-fails in the SOAR and one is for a person; the mission is complete in the second round. An engineer's question gets an
-answer in Markdown after a second, as a real model takes time.
+Argument: the port. The answers follow from the requests: one task in the first round, which a playbook does; the mission
+is complete in the second round. An engineer's question gets an answer in Markdown after a second, as a real model takes
+time.
 """
 
 import json
@@ -13,12 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import yaml
 
-TASKS = [
-    {"task_name": "查询攻击源的威胁情报", "task_assignee": "_analyst", "task_type": "query"},
-    {"task_name": "封禁攻击源", "task_assignee": "_operator", "task_type": "write"},
-    {"task_name": "通知值班负责人", "task_assignee": "_coordinator", "task_type": "notify"},
-]
-PLAYBOOKS = [12302548181076029, 404]
+TASKS = [{"task_name": "查询攻击源的威胁情报", "task_assignee": "_analyst", "task_type": "query"}]
+# Beyond what a double holds exactly.
+PLAYBOOK = 12302548181076029
 
 
 def plan(request):
@@ -40,23 +37,20 @@ def split(request):
     return {"response_type": "ACTION", "response_text": "已拆解为动作", "actions": actions}
 
 
-def command(index, action):
-    ids = {"action_id": action["action_id"], "task_id": action["task_id"]}
-    if index >= len(PLAYBOOKS):
-        return {**ids, "command_type": "manual", "command_name": "电话通知", "command_assignee": "_coordinator", "command_params": {}}
+def command(action):
     return {
-        **ids,
+        "action_id": action["action_id"],
+        "task_id": action["task_id"],
         "command_type": "playbook",
-        "command_name": "剧本 %d" % (index + 1),
+        "command_name": "查询情报",
         "command_assignee": "_executor",
-        "command_entity": {"playbook_id": PLAYBOOKS[index]},
+        "command_entity": {"playbook_id": PLAYBOOK},
         "command_params": {"src": "192.0.2.7", "threshold": 1.10},
     }
 
 
 def order(request):
-    commands = [command(index, action) for index, action in enumerate(request["actions"])]
-    return {"response_type": "COMMAND", "response_text": "命令如下", "commands": commands}
+    return {"response_type": "COMMAND", "response_text": "命令如下", "commands": [command(action) for action in request["actions"]]}
 
 
 ROLES = {
@@ -66,10 +60,19 @@ ROLES = {
 }
 
 
-def answer(text):
+def request_in(text):
     block = re.search(r"```yaml\n(.*?)\n\s*```", text, re.S)
-    request = yaml.safe_load(block.group(1)) if block else None
-    if isinstance(request, dict) and request.get("type") in ROLES:
+    try:
+        request = yaml.safe_load(block.group(1)) if block else None
+    except yaml.YAMLError:
+        # Prompts for summaries quote results in such blocks.
+        return {}
+    return request if isinstance(request, dict) else {}
+
+
+def answer(text):
+    request = request_in(text)
+    if request.get("type") in ROLES:
         sender, receiver, respond = ROLES[request["type"]]
         same = {key: request[key] for key in ("event_id", "round_id", "req_id", "res_id") if key in request}
         response = {"type": "llm_response", "from": sender, "to": receiver, **same, **respond(request)}
@@ -97,8 +100,6 @@ class Handler(BaseHTTPRequestHandler):
         if self.path.endswith("/chat/completions"):
             content = answer(request["messages"][-1]["content"])
             self.respond({"id": "1", "model": "fake", "choices": [{"message": {"content": content}}], "usage": {}})
-        elif request.get("executorInstanceId") == 404:
-            self.respond({"error": "no such playbook"}, 500)
         else:
             self.respond({"result": "activity-1"})
 

@@ -70,6 +70,12 @@ export class RealDeepsoc {
     writeFileSync(main, `import deepsoc_bridge; deepsoc_bridge.start()\n${readFileSync(main, 'utf8')}`)
     const tag = '<script src="/static/js/warroom.js"></script>'
     edit(join(this.folder, 'app/templates/warroom.html'), tag, `${tag}\n<script src="/deepsoc.js"></script>`)
+    // Debian has no package of simple-websocket, without which Flask-SocketIO accepts no WebSocket.
+    edit(
+      join(this.folder, 'app/static/js/warroom.js'),
+      "transports: ['websocket', 'polling']",
+      "transports: ['polling']",
+    )
     const helper = `http://127.0.0.1:${this.#helperPort}`
     const env = {
       DATABASE_URL: `sqlite:///${join(this.folder, 'deepsoc.db')}?timeout=60`,
