@@ -25,8 +25,7 @@ export class StreamEndpoint {
   /** @param target the address of a stream, or the ids of its events */
   constructor(target: string | URL | readonly string[], options: ChannelOptions, platform: ClientPlatform) {
     const isAddress = typeof target === 'string' || target instanceof URL
-    const here = globalThis.location?.href
-    this.#url = new URL(isAddress ? target : '/api/stream', isAddress ? here : (options.base ?? here))
+    this.#url = isAddress ? new URL(target, globalThis.location?.href) : toStreamUrl(options.base ?? '/')
     const query = this.#url.searchParams
     if (!isAddress) for (const id of target) query.append('event_id', id)
     this.#ticket = query.get('ticket')
@@ -128,6 +127,14 @@ export class StreamEndpoint {
     if (cursor !== null) setCursor(url, String(cursor))
     return url
   }
+}
+
+/** Returns the stream of a gateway, whose address can have a path if it is behind a proxy. */
+const toStreamUrl = (base: string | URL): URL => {
+  const url = new URL(base, globalThis.location?.href)
+  url.pathname = `${url.pathname.replace(/\/$/, '')}/api/stream`
+  url.search = url.hash = ''
+  return url
 }
 
 const setCursor = ({ searchParams }: URL, cursor: string): void => {
