@@ -76,12 +76,31 @@ const splitList = (text: string): string[] =>
     .map((item) => item.trim())
     .filter((item) => item !== '')
 
-/** `https://app.example` or `http://host:8080`, without a path. */
-const isOrigin = (text: string): boolean => /^https?:\/\/[^*]+$/.test(text) && URL.parse(text)?.origin === text
+/** Misspelled http(s), and schemes whose pages have no origin of their own. */
+const NO_ORIGIN_SCHEME = /^(?!https?:)([htps]+|wss?|ftp|file|data|blob|about|javascript):/
 
+/**
+ * Returns the spelling of an origin that browsers send: `https://app.example`, `http://host:8080`, or that of an app or
+ * an extension, such as `capacitor://localhost`.
+ *
+ * @returns null if the text does not contain an origin
+ */
+const toOrigin = (text: string): string | null => {
+  const url = /^[a-z][a-z\d+.-]*:\/\/[^*\s]+$/i.test(text) ? URL.parse(text) : null
+  if (url === null || url.host === '' || NO_ORIGIN_SCHEME.test(url.protocol)) return null
+  return `${url.protocol}//${url.host.toLowerCase()}`
+}
+
+/** @throws ConfigValueError for an origin that no browser sends in this spelling */
 export const parseOriginList = (text: string): readonly string[] | null => {
   const origins = splitList(text)
-  return origins.every(isOrigin) ? origins : null
+  for (const given of origins) {
+    const origin = toOrigin(given)
+    if (origin === null) return null
+    if (origin !== given)
+      throw new ConfigValueError(`must be exact origins: browsers send ${JSON.stringify(given)} as ${origin}.`)
+  }
+  return origins
 }
 
 /** @returns the names in lower case */

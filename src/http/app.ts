@@ -107,10 +107,11 @@ export const createApp = (options: AppOptions): Koa => {
   app.silent = true
   const router = createRouter(options)
   app.use(errorBoundary(options, createRouteFinder(router)))
+  // Before everything that refuses requests, since pages of other sites can only read errors with CORS headers.
+  app.use(corsMiddleware(options))
   app.use(validateUrl)
   app.use(rethrowFastPathError(options.fastPathErrors))
   if (options.hosts !== null) app.use(hostGuard(createHostCheck(options, options.hosts)))
-  app.use(corsMiddleware(options))
   app.use(csrfGuard(createOriginCheck(options)))
   app.use(router.routes())
   app.use(router.allowedMethods())

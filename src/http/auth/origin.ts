@@ -38,6 +38,15 @@ export const csrfGuard =
     await next()
   }
 
+/** Returns the CORS headers of a response that no middleware sends; empty for sites that are not configured. */
+export const corsHeaders = (
+  origin: string | undefined,
+  corsOrigins: readonly string[],
+): Readonly<Record<string, string>> =>
+  origin !== undefined && corsOrigins.includes(origin)
+    ? { 'Access-Control-Allow-Origin': origin, 'Access-Control-Allow-Credentials': 'true', Vary: 'Origin' }
+    : {}
+
 /** Lets the configured sites read responses. The header contains the configured origin, never the caller's text. */
 export const corsMiddleware = ({ corsOrigins }: OriginOptions): Middleware =>
   cors({
@@ -45,7 +54,8 @@ export const corsMiddleware = ({ corsOrigins }: OriginOptions): Middleware =>
     origin: (ctx) => corsOrigins.find((origin) => origin === ctx.get('origin')) ?? '',
     credentials: true,
     allowMethods: 'GET,HEAD,POST,DELETE',
-    allowHeaders: 'Authorization,Content-Type,Idempotency-Key,Last-Event-ID,Cache-Control,Traceparent',
+    allowHeaders:
+      'Authorization,Content-Type,Idempotency-Key,Last-Event-ID,Cache-Control,Traceparent,Tracestate,X-Requested-With',
     exposeHeaders: 'X-Request-Id,Retry-After',
     maxAge: 600,
     // errorBoundary sends errors on the same context, so they need no copied headers, and shared errors must not be
@@ -70,7 +80,9 @@ export const createHostCheck =
   ({ req }) => {
     const host = proxies.requestedHost(req)
     const name = host.toLowerCase().replace(/:\d+$/, '')
-    const isAllowed = hosts.includes(name) || corsOrigins.some((origin) => new URL(origin).host === host)
+    // The name in the origin of an app or an extension is not one of the network.
+    const isWebOrigin = (origin: string) => origin === `http://${host}` || origin === `https://${host}`
+    const isAllowed = hosts.includes(name) || corsOrigins.some(isWebOrigin)
     if (host !== '' && !LOCAL_NAME.test(host) && !isAllowed) {
       throw new GatewayError('host_forbidden', 'This host name is not served while authentication is disabled.')
     }

@@ -3,6 +3,7 @@ import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'nod
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { type ErrorCode, GatewayError } from '../../core/errors.ts'
+import { corsHeaders } from '../auth/origin.ts'
 import { errorBody } from '../responses.ts'
 
 const CODES: Record<string, [ErrorCode, string]> = {
@@ -14,11 +15,14 @@ const CODES: Record<string, [ErrorCode, string]> = {
 const isTlsHandshakeError = (cause: Error & { code?: string }, socket: Duplex): boolean =>
   (socket as Partial<TLSSocket>).encrypted === true && !/^(HPE_|ERR_HTTP_)/.test(cause.code ?? '')
 
+/** Error of Node's HTTP parser, with the bytes that it could not parse. */
+type ClientError = Error & { readonly code?: string; readonly rawPacket?: Buffer }
+
 /**
  * Sends an error for a request that Node could not parse, and closes the connection, whose next request cannot be
  * located.
  */
-export const handleClientError = (cause: Error & { code?: string }, socket: Duplex): void => {
+export const handleClientError = (cause: ClientError, socket: Duplex, corsOrigins: readonly string[]): void => {
   if (cause.code === 'ECONNRESET' || !socket.writable || isTlsHandshakeError(cause, socket)) {
     socket.destroy()
     return
@@ -26,18 +30,23 @@ export const handleClientError = (cause: Error & { code?: string }, socket: Dupl
   const [code, message] = CODES[cause.code ?? ''] ?? ['malformed_request', 'The request could not be read.']
   const error = new GatewayError(code, message, { cause })
   const body = errorBody(error)
+  const [, origin] = /^Origin:[ \t]*(\S+)[ \t]*\r?$/im.exec(cause.rawPacket?.toString('latin1') ?? '') ?? []
+  const cors = Object.entries(corsHeaders(origin, corsOrigins)).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.end(
-    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\nConnection: close\r\n` +
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\nConnection: close\r\n${cors.join('')}` +
       `Content-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
 }
 
 /** Responds to an HTTP/2 request whose body does not arrive in time. */
-export const respondTimeout = (response: Http2ServerResponse): void => {
+export const respondTimeout = (response: Http2ServerResponse, corsOrigins: readonly string[]): void => {
   const { stream } = response
   const error = new GatewayError('request_timeout', 'The request took too long.')
   if (!response.headersSent) {
-    response.writeHead(error.status, { 'Content-Type': 'application/json; charset=utf-8' })
+    response.writeHead(error.status, {
+      'Content-Type': 'application/json; charset=utf-8',
+      ...corsHeaders(response.req.headers.origin, corsOrigins),
+    })
     response.end(errorBody(error))
   }
   closeStream(stream)

@@ -32,6 +32,7 @@ export interface ServerOptions extends Pick<ConnectionLimitOptions, 'databaseCon
   readonly handler: RequestListener
   readonly limits: Limits
   readonly proxies: TrustedProxies
+  readonly corsOrigins: readonly string[]
   readonly host: string
   readonly port: number
   /** True if other workers listen on the same port. */
@@ -53,7 +54,7 @@ export class HttpServer {
 
   constructor(options: ServerOptions) {
     this.#options = options
-    const { limits, handler, certificate, fastPath } = options
+    const { limits, handler, certificate, fastPath, corsOrigins } = options
     const http1 = {
       headersTimeout: limits.headersMs,
       requestTimeout: Math.max(limits.requestMs, limits.headersMs),
@@ -64,13 +65,20 @@ export class HttpServer {
       certificate === null
         ? createServer({ ...sizes, ...http1 }, handler)
         : createHttpsServer(
-            { ...sizes, certificate, handshakeTimeoutMs: limits.headersMs, idleTimeoutMs: IDLE_TIMEOUT_MS, http1 },
+            {
+              ...sizes,
+              certificate,
+              corsOrigins,
+              handshakeTimeoutMs: limits.headersMs,
+              idleTimeoutMs: IDLE_TIMEOUT_MS,
+              http1,
+            },
             handler,
           )
     this.#server.maxHeadersCount = MAX_HEADERS
     this.#server.timeout = IDLE_TIMEOUT_MS
     this.#server.prependListener('request', (request, response) => this.#prepare(request, response))
-    this.#server.on('clientError', handleClientError)
+    this.#server.on('clientError', (error, socket) => handleClientError(error, socket, corsOrigins))
     // Node would respond with 417 and no body; ignoring an unknown expectation is harmless.
     this.#server.on('checkExpectation', handler)
     if (fastPath !== undefined && certificate === null) this.#installFastPath(fastPath)

@@ -13,6 +13,7 @@ export interface HttpsOptions {
   readonly certificate: Certificate
   readonly maxHeaderSize: number
   readonly maxHeaders: number
+  readonly corsOrigins: readonly string[]
   /** Timeout for a TLS handshake, and from there to the first request, in milliseconds. */
   readonly handshakeTimeoutMs: number
   /** Maximum time without a request, and for a response that the client does not read, in milliseconds. */
@@ -63,17 +64,19 @@ export const createHttpsServer = (options: HttpsOptions, handler: RequestListene
   })
   server.on(
     'request',
-    withRequestTimeout(handler, http1.requestTimeout) as unknown as Parameters<Http2SecureServer['on']>[1],
+    withRequestTimeout(handler, http1.requestTimeout, options.corsOrigins) as unknown as Parameters<
+      Http2SecureServer['on']
+    >[1],
   )
   return server as unknown as Server
 }
 
 /** Node enforces a request timeout for HTTP/1.1 only; this one is for HTTP/2. */
 const withRequestTimeout =
-  (handler: RequestListener, requestMs: number): RequestListener =>
+  (handler: RequestListener, requestMs: number, corsOrigins: readonly string[]): RequestListener =>
   (request, response) => {
     if (response instanceof Http2ServerResponse && !response.stream.endAfterHeaders) {
-      const timer = setTimeout(respondTimeout, requestMs, response)
+      const timer = setTimeout(respondTimeout, requestMs, response, corsOrigins)
       const stop = () => clearTimeout(timer)
       request.once('end', stop).once('close', stop)
     }

@@ -1,3 +1,4 @@
+import { connect } from 'node:net'
 import * as assert from 'uvu/assert'
 import { collectIds, openSse, type SseStream } from '../../support/clients/sse.ts'
 import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
@@ -298,6 +299,15 @@ origin('cannot open a stream with a visitor’s cookie', async () => {
   }
 })
 
+/** Sends a head as it is, and returns what comes back, in lower case except the first line. */
+const rawRequest = async (path: string, fields: string): Promise<string> => {
+  const { hostname, port } = new URL(gateway.url)
+  const socket = connect(Number(port), hostname)
+  socket.end(`GET ${path} HTTP/1.1\r\nHost: ${hostname}:${port}\r\n${fields}\r\nConnection: close\r\n\r\n`)
+  const answer = (await socket.setEncoding('latin1').toArray()).join('')
+  return answer.replace(/(?<=\r\n)[\w-]+(?=: )/g, (name) => name.toLowerCase())
+}
+
 const corsHeaders = ({ headers }: { headers: Record<string, unknown> }): Record<string, unknown> =>
   Object.fromEntries(Object.entries(headers).filter(([name]) => name.startsWith('access-control-')))
 
@@ -316,6 +326,19 @@ origin('receive exactly the configured origin in CORS headers, errors and stream
     assert.match(String(stream.headers.vary), /Origin/i)
     assert.is(stream.headers['x-content-type-options'], 'nosniff')
     stream.close()
+  }
+  const long = `/api/events?x=${'x'.repeat(9_000)}`
+  for (const path of ['/api/events/%ff/messages', '/api/events#x', long, '/api/stream', '/api/stream?event_id=%00']) {
+    const answer = await rawRequest(path, `Origin: ${FRIEND}`)
+    assert.match(answer, /^HTTP\/1\.1 4\d\d /, path)
+    assert.match(answer, `\r\naccess-control-allow-origin: ${FRIEND}\r\n`, answer)
+  }
+  // Node's parser refuses these.
+  for (const fields of [`X: ${'x'.repeat(20_000)}\r\nOrigin: ${FRIEND}`, `Origin: ${FRIEND}\r\nContent-Length: x`]) {
+    const answer = await rawRequest('/api/events', fields)
+    assert.match(answer, /^HTTP\/1\.1 4(00|31) /)
+    assert.match(answer, `\r\naccess-control-allow-origin: ${FRIEND}\r\n`, answer)
+    assert.not.match(await rawRequest('/api/events', fields.replace(FRIEND, 'https://evil.example')), 'access-control')
   }
   for (const stranger of STRANGERS) {
     const headers = { ...auth, origin: stranger }
@@ -338,7 +361,9 @@ origin('can send preflight requests if they are configured', async () => {
   const friend = await preflight(FRIEND)
   assert.is(friend.status, 204)
   assert.is(friend.headers['access-control-allow-origin'], FRIEND)
-  assert.match(String(friend.headers['access-control-allow-headers']), /Authorization.*Last-Event-ID/)
+  const allowed = String(friend.headers['access-control-allow-headers'])
+  assert.match(allowed, /Authorization.*Last-Event-ID/)
+  assert.match(allowed, /Traceparent,Tracestate,X-Requested-With/)
   assert.match(String(friend.headers['access-control-allow-methods']), /POST/)
   for (const stranger of STRANGERS) assert.equal(corsHeaders(await preflight(stranger)), {}, stranger)
 })

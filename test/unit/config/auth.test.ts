@@ -176,6 +176,38 @@ access('lists are exact', () => {
   ]) {
     refused({ CORS_ORIGINS: bad }, /^CORS_ORIGINS must be exact origins/)
   }
+  const apps = [
+    'capacitor://localhost',
+    'ionic://localhost',
+    'tauri://localhost',
+    'http://tauri.localhost',
+    'chrome-extension://aapbdbdomjkkjkaonfhkkikfgjllcleb',
+    'moz-extension://6b1a1f6c-7ad0-4a4b-9d2b-2b6e5a0f6f0e',
+    'app://-',
+  ]
+  assert.equal(loadConfig({ CORS_ORIGINS: apps.join() }).corsOrigins, apps)
+  for (const [given, sent] of [
+    ['https://app.example:443', 'https://app.example'],
+    ['HTTPS://App.Example', 'https://app.example'],
+    ['http://app.example:80/path?q#f', 'http://app.example'],
+    ['https://app.example/', 'https://app.example'],
+    ['https://user:secret@app.example', 'https://app.example'],
+    ['https://bücher.example', 'https://xn--bcher-kva.example'],
+    ['tauri://LOCALHOST/', 'tauri://localhost'],
+  ] as const) {
+    const problems = new RegExp(`^CORS_ORIGINS must be exact origins: browsers send ".*" as ${sent}\\.$`)
+    refused({ CORS_ORIGINS: `https://a.example, ${given}` }, problems)
+  }
+  for (const bad of [
+    'htps://a.example',
+    'wss://a.example',
+    'file:///',
+    'data://a',
+    'capacitor:localhost',
+    'tauri://',
+  ]) {
+    refused({ CORS_ORIGINS: bad }, /^CORS_ORIGINS must be exact origins such as/)
+  }
   const proxies = loadConfig({ TRUSTED_PROXIES: '10.0.0.0/8, 2001:db8::/32, 192.0.2.7' }).trustedProxies
   assert.ok(proxies.check('10.1.2.3') && proxies.check('192.0.2.7') && proxies.check('2001:db8::1', 'ipv6'))
   assert.not(proxies.check('11.1.2.3') || proxies.check('192.0.2.8'))
