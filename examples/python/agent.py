@@ -152,8 +152,11 @@ def encode(message, most_bytes):
     if not isinstance(message, dict):
         raise PublishError("invalid_message", "A message must be a dict.")
     event_id = message.get("event_id")
-    if not is_id(event_id) or any(unicodedata.category(character) == "Cc" for character in event_id):
-        raise PublishError("invalid_message", "event_id must be a string of 1 to 255 characters without control characters.")
+    # URLs resolve . and .. as folders.
+    if not is_id(event_id) or event_id in (".", "..") or any(unicodedata.category(character) == "Cc" for character in event_id):
+        raise PublishError(
+            "invalid_message", "event_id must be a string of 1 to 255 characters without control characters, except . and .."
+        )
     if message.get("message_id") is None:
         message = {**message, "message_id": uuid7()}
     if not is_id(message["message_id"]):

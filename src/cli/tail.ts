@@ -62,7 +62,9 @@ const parseTarget = (args: ParsedArgs, base: string): { url: string; start: read
   for (const event of events) {
     const { success } = EventId.safeParse(event)
     if (!success) {
-      throw new UsageError(`${JSON.stringify(event)} is not an event id: 1 to 255 characters, no control characters`)
+      throw new UsageError(
+        `${JSON.stringify(event)} is not an event id: 1 to 255 characters, no control characters, not . or ..`,
+      )
     }
   }
   const query = new URLSearchParams(events.map((event) => ['event_id', event]))

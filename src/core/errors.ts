@@ -26,7 +26,7 @@ export const ERRORS = {
   invalid_utf8: define(400, false, 'Encode the body as UTF-8.'),
   invalid_json: define(400, false, 'Send strict JSON: no NaN, no Infinity, no comments, no byte order mark.'),
   not_an_object: define(400, false, 'Send one JSON object with the message fields at its top.'),
-  invalid_event_id: define(400, false, 'event_id is a string of 1 to 255 characters without control characters.'),
+  invalid_event_id: define(400, false, 'event_id has 1 to 255 characters, no control characters, and is not . or ..'),
   invalid_message_id: define(400, false, 'message_id is a string of 1 to 255 characters, or absent.'),
   invalid_message_from: define(400, false, 'message_from (or source) is a string, null or absent.'),
   invalid_message_type: define(400, false, 'message_type (or type) is a string, null or absent.'),

@@ -56,10 +56,10 @@ const identifier = z
   })
   .meta({ minLength: 1, maxLength: 255 })
 
-/** Schema of an event id: 1 to 255 characters, without control characters. */
-export const EventId = identifier.refine((id) => !CONTROL.test(id), {
-  error: 'must not hold control characters',
-})
+/** Schema of an event id: 1 to 255 characters, without control characters. URLs cannot name `.` and `..`, which they resolve. */
+export const EventId = identifier
+  .refine((id) => !CONTROL.test(id), { error: 'must not hold control characters' })
+  .refine((id) => id !== '.' && id !== '..', { error: 'must not be . or ..' })
 
 /** Schema of a message id, the idempotency key of a message within its event. */
 export const MessageId = identifier
@@ -79,7 +79,9 @@ const round = z.union([z.number().int(), z.string().regex(DIGITS)], {
  * itself is absent.
  */
 export const PublishedMessage = z.object({
-  event_id: EventId.nullish().describe('The id of the event; no control characters. Over HTTP it is in the path.'),
+  event_id: EventId.nullish().describe(
+    'The id of the event; no control characters, not . or .. Over HTTP it is in the path.',
+  ),
   message_id: MessageId.nullish().describe('The idempotency key within its event; generated if it is absent.'),
   message_from: optionalText.describe('The sender of the message.'),
   source: z.unknown().optional().describe('Alias of message_from, used if that is absent; it must then be a string.'),

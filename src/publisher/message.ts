@@ -6,7 +6,7 @@ import { PublishError } from './errors.ts'
 
 /** A message to publish. All further fields are passed through to subscribers unchanged. */
 export interface OutgoingMessage {
-  /** 1 to 255 characters without control characters. */
+  /** 1 to 255 characters without control characters, except `.` and `..`. */
   readonly event_id: string
   readonly message_from?: string | null
   readonly message_type?: string | null
@@ -76,8 +76,8 @@ const strictReplacer = (key: string, value: unknown): unknown => {
 /** Checks the fields that the gateway reads, by the gateway's rules. @returns the message type, for the routing key */
 const checkFields = (message: Readonly<Record<string, unknown>>): string | null => {
   const { event_id, message_id: id, round_id } = message
-  if (!isIdentifier(event_id) || CONTROL.test(event_id)) {
-    throw invalid('event_id must be a string of 1 to 255 characters without control characters.', id)
+  if (!isIdentifier(event_id) || CONTROL.test(event_id) || event_id === '.' || event_id === '..') {
+    throw invalid('event_id must be a string of 1 to 255 characters without control characters, except . and ..', id)
   }
   if (id != null && !isIdentifier(id)) throw invalid('message_id must be a string of 1 to 255 characters.')
   const isRound = typeof round_id === 'string' ? DIGITS.test(round_id) : Number.isSafeInteger(round_id)

@@ -1,8 +1,10 @@
 // workers: 1; full: 1, 3
+import { once } from 'node:events'
+import http, { type IncomingMessage } from 'node:http'
 import * as assert from 'uvu/assert'
 import { collectIds, openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { getJson, type HttpResult, type Json } from '../../support/harness/wait.ts'
+import { getJson, type HttpResult, type Json, postJson } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import {
   chat,
@@ -255,6 +257,27 @@ messages('refuses a path that is no UTF-8 and an id that is too long or holds co
     isError(await read(id), 400, 'invalid_event_id')
   }
   for (const id of ['y'.repeat(255), '字'.repeat(255)]) assert.is((await read(id)).status, 200)
+})
+
+messages('refuses the events . and .., which no client can name in a path, wherever they are named', async () => {
+  const ask = async (method: string, path: string): Promise<HttpResult> => {
+    const { hostname, port } = new URL(gateway.url)
+    // fetch and URL resolve such a path.
+    const sent = http.request({ hostname, port, method, path }).end('{}')
+    const [response] = (await once(sent, 'response')) as [IncomingMessage]
+    const text = (await response.toArray()).join('')
+    return { status: response.statusCode!, headers: response.headers, body: JSON.parse(text), text }
+  }
+  for (const id of ['.', '..', '%2e', '%2E%2e', '.%2E']) {
+    for (const path of [`/api/events/${id}/messages`, `/api/events/${id}/stream`]) {
+      isError(await ask('GET', path), 400, 'invalid_event_id')
+    }
+    isError(await ask('POST', `/api/events/${id}/messages`), 400, 'invalid_event_id')
+    isError(await getJson(`${gateway.url}/api/stream?event_id=${id}`), 400, 'invalid_event_id')
+  }
+  const room = newRoom()
+  await publish(gateway, room, chat(1))
+  isError(await postJson(`${eventUrl(gateway, room)}/messages`, { event_id: '..' }), 400, 'invalid_event_id')
 })
 
 messages('returns the same messages in pages as the stream, whatever the filter', async () => {

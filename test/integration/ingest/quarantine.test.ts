@@ -54,6 +54,8 @@ const BAD: [what: string, reason: string, body: string | Buffer][] = [
   ['DEL in event_id', 'invalid_event_id', '{"event_id":"a\\u007f"}'],
   ['a C1 control in event_id', 'invalid_event_id', '{"event_id":"a\\u0085"}'],
   ['a lone surrogate as event_id', 'invalid_event_id', `{"event_id":${LONE_SURROGATE}}`],
+  ['. as event_id', 'invalid_event_id', '{"event_id":"."}'],
+  ['.. as event_id', 'invalid_event_id', '{"event_id":".."}'],
   ['event_id as a number', 'invalid_event_id', '{"event_id":5}'],
   ['event_id as an array', 'invalid_event_id', '{"event_id":["e"]}'],
   ['event_id as an object', 'invalid_event_id', '{"event_id":{"toString":"e"}}'],

@@ -58,6 +58,7 @@ test('token reports what is missing, exits with 2, and shows no secret', async (
     [['token', '--expires', '0s'], { JWT_SECRET: KEY }, /--expires/],
     [['token', '--scope', 'root'], { JWT_SECRET: KEY }, /--scope takes publish, chat and admin/],
     [['token', '--events', 'a,'], { JWT_SECRET: KEY }, /is not an event id/],
+    [['token', '--events', 'a,..'], { JWT_SECRET: KEY }, /".." is not an event id/],
     [['token', '--key-file', '/nowhere'], {}, /cannot be read.*ENOENT/],
     [['token'], { JWT_SECRET: 'hunter2-too-short' }, /config_invalid/],
     [['token'], { JWT_PUBLIC_KEY: makePair('EdDSA').publicPem }, /pass the private key with --key-file/],

@@ -88,10 +88,10 @@ messages('decodes strictly: bytes that are not UTF-8 are rejected, not replaced'
 messages('requires an event_id of 1 to 255 characters without control characters', () => {
   refuse({}, 'invalid_event_id')
   refuse({ event_id: null }, 'invalid_event_id')
-  for (const bad of ['', 1, true, [], {}, 'a\nb', 'a\u0000', '\u007f', '\u0085', 'x'.repeat(256)]) {
+  for (const bad of ['', 1, true, [], {}, '.', '..', 'a\nb', 'a\u0000', '\u007f', '\u0085', 'x'.repeat(256)]) {
     refuse({ event_id: bad }, 'invalid_event_id')
   }
-  for (const good of ['x', ' ', 'a.b.#', '*', 'Ereignis 1/2?', 'x'.repeat(255)]) {
+  for (const good of ['x', ' ', '...', '.a', '..a', '%2e%2e', 'a.b.#', '*', 'Ereignis 1/2?', 'x'.repeat(255)]) {
     assert.is(accept({ event_id: good }).event_id, good)
   }
 })

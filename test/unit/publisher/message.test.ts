@@ -112,6 +112,8 @@ test('an invalid message is rejected with the name of the field', () => {
     [{}, /event_id/],
     [{ event_id: '' }, /event_id/],
     [{ event_id: 'a\nb' }, /event_id/],
+    [{ event_id: '.' }, /event_id/],
+    [{ event_id: '..' }, /event_id/],
     [{ event_id: 'x'.repeat(256) }, /event_id/],
     [{ event_id: '\ud800' }, /event_id/],
     [{ event_id: 'e', message_id: 7 }, /message_id/],

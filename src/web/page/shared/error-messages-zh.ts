@@ -6,7 +6,7 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   invalid_utf8: ['不是有效的 UTF-8', '请以 UTF-8 编码消息体。'],
   invalid_json: ['不是有效的 JSON', '请发送严格的 JSON：不含 NaN、Infinity、注释和字节顺序标记。'],
   not_an_object: ['不是 JSON 对象', '请发送一个 JSON 对象，消息字段位于顶层。'],
-  invalid_event_id: ['event_id 无效', 'event_id 为 1 至 255 个字符的字符串，不含控制字符。'],
+  invalid_event_id: ['event_id 无效', 'event_id 为 1 至 255 个字符，不含控制字符，且不是 . 或 ..。'],
   invalid_message_id: ['message_id 无效', 'message_id 为 1 至 255 个字符的字符串，或省略。'],
   invalid_message_from: ['message_from 无效', 'message_from（或 source）为字符串、null 或省略。'],
   invalid_message_type: ['message_type 无效', 'message_type（或 type）为字符串、null 或省略。'],
