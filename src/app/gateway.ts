@@ -100,9 +100,9 @@ export class Gateway {
       },
     })
     this.#hub = new StreamHub({
+      ...config,
       store: this.#store,
       changes: this.#changes,
-      heartbeatMs: config.heartbeatMs,
       maxAgeMs: config.streamMaxMs,
       onFault: (error) => this.#storeMonitor.report('store_read', error),
       onClosing: (reason) => this.#metrics.closed.inc({ reason }),

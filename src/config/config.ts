@@ -49,6 +49,8 @@ export interface Config {
   readonly metricsPort: number | null
   readonly heartbeatMs: number
   readonly streamMaxMs: number
+  /** Minimum reconnection delay of clients when the gateway stops. */
+  readonly shutdownRetryMs: number
   readonly retention: { readonly maxAgeMs: number | null; readonly messagesPerEvent: number | null }
   /** null if tracing is disabled. */
   readonly tracing: TracingConfig | null
@@ -95,6 +97,7 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
     metricsPort: values.METRICS_PORT,
     heartbeatMs: values.HEARTBEAT_SECONDS * 1_000,
     streamMaxMs: values.STREAM_MAX_SECONDS * 1_000,
+    shutdownRetryMs: values.SHUTDOWN_RETRY_SECONDS * 1_000,
     retention: {
       maxAgeMs: values.RETENTION_DAYS === null ? null : values.RETENTION_DAYS * 86_400_000,
       messagesPerEvent: values.RETENTION_MESSAGES_PER_EVENT,

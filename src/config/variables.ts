@@ -156,7 +156,7 @@ export const CONFIG_VARIABLES = {
   CORS_ORIGINS: {
     default: null,
     description: 'Other origins whose pages can call this gateway, comma-separated.',
-    constraint: 'exact origins such as https://app.example, without a path and without *',
+    constraint: 'exact origins such as https://app.example or capacitor://localhost, without a path and without *',
     schema: parsedBy(parseOriginList),
   },
   ALLOWED_HOSTS: {
@@ -202,6 +202,12 @@ export const CONFIG_VARIABLES = {
     0,
     31536000,
     'Maximum duration of a stream, shortened by up to 20 % at random; 0 disables the limit.',
+  ),
+  SHUTDOWN_RETRY_SECONDS: integerVariable(
+    '10',
+    1,
+    3600,
+    'When the gateway stops, clients reconnect after this time, lengthened by up to 50 % at random. It should be longer than a restart takes.',
   ),
   RETENTION_DAYS: integerVariable(null, 1, 36500, 'Messages older than this are deleted. Not set: all are kept.'),
   RETENTION_MESSAGES_PER_EVENT: integerVariable(

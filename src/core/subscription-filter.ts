@@ -8,6 +8,8 @@ export interface SubscriptionFilter {
   readonly types: readonly string[] | null
   /** Senders to include, sorted; null for all. */
   readonly senders: readonly string[] | null
+  /** True if messages are streamed without an event name. A property of the filter, since equal filters share bytes. */
+  readonly unnamed: boolean
 }
 
 const distinct = (values: readonly string[]): string[] => [...new Set(values)].sort()
@@ -17,15 +19,17 @@ export const createFilter = (
   events: readonly string[] | '*',
   types: readonly string[] | null = null,
   senders: readonly string[] | null = null,
+  unnamed = false,
 ): SubscriptionFilter => ({
   events: events === '*' ? '*' : distinct(events),
   types: types && distinct(types),
   senders: senders && distinct(senders),
+  unnamed,
 })
 
 /** Returns the canonical text of a filter: equal filters, and only these, have the same text. */
 export const filterKey = (filter: SubscriptionFilter): string =>
-  JSON.stringify([filter.events, filter.types, filter.senders])
+  JSON.stringify([filter.events, filter.types, filter.senders, filter.unnamed])
 
 /**
  * Returns whether the types and senders of a filter match a message of one of its events. A message without a type or sender does not match

@@ -17,5 +17,17 @@ export interface RequestView {
   readonly req: RawRequest
 }
 
+/**
+ * Returns the id after which a client resumes: the header Last-Event-ID, otherwise `lastEventId` in the query, which
+ * clients add that cannot set headers. Empty if there is neither.
+ */
+export const lastEventId = (request: RequestView): string => {
+  const header = request.get('last-event-id')
+  if (header === '') return new URLSearchParams(request.querystring).getAll('lastEventId').at(-1) ?? ''
+  // A header that was sent twice arrives joined.
+  const [value = '', ...others] = new Set(header.split(',').map((part) => part.trim()))
+  return others.length === 0 ? value : header
+}
+
 /** True for methods that change nothing. */
 export const isSafeMethod = (method: string): boolean => method === 'GET' || method === 'HEAD' || method === 'OPTIONS'

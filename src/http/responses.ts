@@ -1,5 +1,7 @@
 import type { Context } from 'koa'
 import { GatewayError } from '../core/errors.ts'
+import { encodeClosingEvent } from '../core/sse.ts'
+import { lastEventId } from './request-view.ts'
 
 /** Sends `{"status":"success","data":…}`, with additional keys next to `data`. */
 export const sendSuccess = (ctx: Context, status: number, data: unknown, extra: Record<string, unknown> = {}): void => {
@@ -22,6 +24,9 @@ export const sendJsonTexts = (ctx: Context, texts: readonly string[], extra: Rec
   ctx.body = `{"status":"success","data":[${texts.join(',')}],${JSON.stringify(extra).slice(1)}`
 }
 
+/** Reconnection delay of a client whose attempts cannot succeed, in milliseconds: a day, which every client accepts. */
+const STOP_RETRY_MS = 86_400_000
+
 /** Returns the body of an error as clients receive it. */
 export const errorBody = (error: GatewayError): string =>
   JSON.stringify({
@@ -32,8 +37,15 @@ export const errorBody = (error: GatewayError): string =>
     ...error.details,
   })
 
-/** Sends `{"status":"error","code":…,"message":…,"hint":…}`. */
+/** Sends `{"status":"error","code":…,"message":…,"hint":…}`, or ends a stream that resumes with a used ticket. */
 export const sendError = (ctx: Context, error: GatewayError): void => {
+  // Several clients send a used ticket again and again, since they retry on any status.
+  if (error.code === 'ticket_invalid' && lastEventId(ctx) !== '') {
+    ctx.status = 200
+    ctx.type = 'text/event-stream; charset=utf-8'
+    ctx.body = encodeClosingEvent('ticket_invalid', STOP_RETRY_MS)
+    return
+  }
   ctx.status = error.status
   ctx.type = 'application/json; charset=utf-8'
   if (error.status === 401) ctx.set('WWW-Authenticate', wwwAuthenticate(error))

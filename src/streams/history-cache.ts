@@ -74,7 +74,7 @@ export class HistoryCache {
     this.#misses++
     const { messages, readThrough } = await this.#store.read(filter, cursor, PAGE)
     const buffer = new ReplayBuffer(cursor, Number.POSITIVE_INFINITY)
-    for (const message of messages) buffer.append(message.db_id, encodeMessageEvent(message))
+    for (const message of messages) buffer.append(message.db_id, encodeMessageEvent(message, filter.unnamed))
     const page = { buffer, through: readThrough }
     if (buffer.frames > 0) this.#insert(key, page)
     return page

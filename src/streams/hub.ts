@@ -17,8 +17,8 @@ import { Tailer } from './tailer.ts'
 
 /** A stream is closed if its client accepts no data for this long, in milliseconds. */
 const STALL_TIMEOUT_MS = 30_000
-/** Range of the reconnection delays at shutdown, in milliseconds, so that clients do not return all at once. */
-const RETRY_SPREAD_MS = { minMs: 1_000, maxMs: 5_000 }
+/** Maximum reconnection delay at shutdown relative to the minimum, so that clients do not return all at once. */
+const SHUTDOWN_RETRY_SPREAD = 1.5
 /** Range of the reconnection delays of streams that need damaged rows, in milliseconds: a repair takes minutes at least. */
 const DAMAGE_RETRY_MS = { minMs: 15_000, maxMs: 30_000 }
 
@@ -28,6 +28,8 @@ export interface HubOptions {
   readonly heartbeatMs: number
   /** Maximum age of a stream in milliseconds; 0 disables the limit. */
   readonly maxAgeMs: number
+  /** Minimum reconnection delay at shutdown, in milliseconds. */
+  readonly shutdownRetryMs: number
   readonly stallMs?: number
   /** Called with the error when a read of the store fails, and with null when one succeeds. */
   readonly onFault: (error: unknown) => void
@@ -186,11 +188,12 @@ export class StreamHub {
   }
 
   #endAtShutdown(subscriber: Subscriber): void {
-    this.#endAfter(subscriber, 'shutdown', RETRY_SPREAD_MS)
+    const { shutdownRetryMs: minMs } = this.#options
+    this.#endAfter(subscriber, 'shutdown', { minMs, maxMs: minMs * SHUTDOWN_RETRY_SPREAD })
   }
 
   /** Ends a stream; its client reconnects after a random delay. */
-  #endAfter(subscriber: Subscriber, reason: ClosingReason, { minMs, maxMs }: typeof RETRY_SPREAD_MS): void {
+  #endAfter(subscriber: Subscriber, reason: ClosingReason, { minMs, maxMs }: typeof DAMAGE_RETRY_MS): void {
     this.#end(subscriber, reason, minMs + Math.random() * (maxMs - minMs))
   }
 

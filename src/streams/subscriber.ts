@@ -1,4 +1,4 @@
-import { type ClosingReason, encodeCaughtUpEvent, encodeClosingEvent, encodeRetry } from '../core/sse.ts'
+import { type ClosingReason, encodeCaughtUpEvent, encodeClosingEvent } from '../core/sse.ts'
 import type { StreamChannel } from './channel.ts'
 import type { HistoryPage } from './history-cache.ts'
 
@@ -48,7 +48,7 @@ export interface SubscriberOptions {
   readonly cursor: number
   /** `caught_up` is sent once everything up to this db_id has been sent. */
   readonly caughtUpAt: number
-  /** Bytes sent before anything else, in one write with the first page: HTTP head, retry, hello, reset. */
+  /** Bytes sent before anything else, in one write with the first page: HTTP head, hello, reset. */
   readonly preamble: Buffer
 }
 
@@ -144,8 +144,7 @@ export class Subscriber {
   close(reason: ClosingReason, retryMs: number | null = null): void {
     if (this.#closed) return
     this.#closed = true
-    const retry = retryMs === null ? [] : [encodeRetry(retryMs)]
-    this.#sink.end(Buffer.concat([...this.#takePreamble(), ...retry, encodeClosingEvent(reason)]))
+    this.#sink.end(Buffer.concat([...this.#takePreamble(), encodeClosingEvent(reason, retryMs)]))
   }
 
   /** Called when the sink has closed: nothing is written any more (S2). */

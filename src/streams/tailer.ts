@@ -105,14 +105,17 @@ export class Tailer {
       if (this.#allBlocked()) return this.#skipToHead()
       const page = await this.#options.store.read(ALL_MESSAGES, this.#position, PAGE)
       for (const message of page.messages) {
-        let frame: Buffer | null = null
+        let named: Buffer | null = null
+        let unnamed: Buffer | null = null
         for (const channel of this.#channelsFor(message.event_id)) {
           if (!matchesFilter(channel.filter, message)) continue
           if (channel.allBlocked) {
             channel.buffer.discardThrough(message.db_id)
             continue
           }
-          frame ??= encodeMessageEvent(message)
+          const frame = channel.filter.unnamed
+            ? (unnamed ??= encodeMessageEvent(message, true))
+            : (named ??= encodeMessageEvent(message))
           channel.append(message.db_id, frame)
           this.#pending.add(channel)
         }

@@ -35,6 +35,8 @@ const EXAMPLES: Record<keyof typeof STREAM_EVENTS, unknown> = {
     first_db_id: 1,
     last_db_id: 123,
     server_time: '2026-11-22T10:00:00.123Z',
+    events: [EXAMPLE_EVENT],
+    filters: { message_type: ['llm_response'], message_from: null },
   },
   reset: { reason: 'history_pruned', first_db_id: 100 },
   new_message: {

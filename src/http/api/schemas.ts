@@ -65,6 +65,10 @@ const HelloDataSchema = z.strictObject({
   first_db_id: dbId,
   last_db_id: dbId.describe('caught_up follows once everything up to it has been sent.'),
   server_time: time,
+  events: z.union([z.literal('*'), z.array(EventId)]).describe('The events that are sent.'),
+  filters: z
+    .strictObject({ message_type: z.array(z.string()).nullable(), message_from: z.array(z.string()).nullable() })
+    .describe('The filters that hold; null for all values.'),
 }) satisfies z.ZodType<HelloData>
 
 const CLOSINGS = [
@@ -73,6 +77,7 @@ const CLOSINGS = [
   'max_age',
   'too_slow',
   'database_corrupt',
+  'ticket_invalid',
 ] as const satisfies readonly ClosingReason[]
 
 /**
@@ -85,7 +90,7 @@ export const STREAM_EVENTS = {
   new_message: {
     id: true,
     data: DeliveredMessageSchema,
-    description: 'One message; each is sent once, in ascending db_id order.',
+    description: 'One message; each is sent once, in ascending db_id order. Without its name if ?event=message is set.',
   },
   caught_up: {
     id: false,

@@ -3,14 +3,14 @@ import { z } from 'zod'
 import { Cursor, DbId, parseCursor, type ResetReason, type ResolvedCursor, resolveCursor } from '../../core/cursor.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
-import { encodeHelloEvent, encodeResetEvent, encodeRetry } from '../../core/sse.ts'
+import { encodeHelloEvent, encodeResetEvent, type HelloData } from '../../core/sse.ts'
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import type { MessageStore } from '../../store/store.ts'
 import type { StreamHub, StreamToken } from '../../streams/hub.ts'
 import type { Access } from '../auth/authorize.ts'
 import { EventIdField, EventsField, EXAMPLE_EVENT, type FieldValues, MESSAGE_FILTERS } from '../parameters.ts'
 import type { Quotas } from '../quotas.ts'
-import type { RequestView } from '../request-view.ts'
+import { lastEventId, type RequestView } from '../request-view.ts'
 import { defineRoute, STORAGE_ERRORS } from '../route.ts'
 import { type DetachedResponse, detachResponse, isClientGone } from '../server/sinks.ts'
 import { toFilter, visibleBounds } from './messages.ts'
@@ -38,8 +38,12 @@ export interface StreamOptions {
 const STREAM_QUERY = {
   last_message_db_id: Cursor.optional().meta({
     description:
-      'The cursor: the stream starts after it; 0 if absent, latest for the end. Last-Event-ID takes precedence.',
+      'The cursor: the stream starts after it; 0 if absent, latest for the end. Last-Event-ID and lastEventId take precedence.',
     example: 0,
+  }),
+  lastEventId: z.array(z.string()).optional().meta({
+    description: 'As Last-Event-ID, which takes precedence, for clients that cannot set headers. The last one counts.',
+    explode: true,
   }),
   tail: DbId.pipe(
     z
@@ -49,6 +53,10 @@ const STREAM_QUERY = {
   )
     .optional()
     .describe('Start this many messages before the end.'),
+  event: z
+    .literal('message', { error: 'must be message' })
+    .optional()
+    .describe('Send messages without an event name, for clients that only receive default events (onmessage).'),
   ...MESSAGE_FILTERS,
 }
 
@@ -86,16 +94,21 @@ const toStreamResponse = (ctx: Context): StreamResponse => ({
   },
 })
 
+const toStreamFilter = ({ access, query }: AdmittedStream): SubscriptionFilter => ({
+  ...toFilter(access, query),
+  unnamed: query.event === 'message',
+})
+
 const resolveStart = async (
   request: RequestView,
   { access, query }: AdmittedStream,
   log: MessageStore,
   filter: SubscriptionFilter,
 ) => {
-  const lastEventId = request.get('last-event-id')
+  const resumedAfter = lastEventId(request)
   const { bounds, head } = await visibleBounds(log, filter, access)
-  let start: ResolvedCursor = resolveCursor(parseCursor(lastEventId, query.last_message_db_id), bounds)
-  if (query.tail !== undefined && lastEventId === '') {
+  let start: ResolvedCursor = resolveCursor(parseCursor(resumedAfter, query.last_message_db_id), bounds)
+  if (query.tail !== undefined && resumedAfter === '') {
     start = { cursor: await log.tailCursor(filter, query.tail), reset: null }
   }
   return { start, bounds, head }
@@ -137,8 +150,8 @@ const subscribe = async (
   { store, hub, onReset }: StreamOptions,
   onEnd: () => void,
 ): Promise<boolean> => {
-  const { access, query } = admitted
-  const filter = toFilter(access, query)
+  const { access } = admitted
+  const filter = toStreamFilter(admitted)
   const { start, bounds, head } = await resolveStart(request, admitted, store, filter)
   // The client may have disconnected during the cursor lookup (S2).
   if (response.isGone()) return false
@@ -149,13 +162,15 @@ const subscribe = async (
     unsubscribe()
     onEnd()
   })
-  const hello = encodeHelloEvent({
+  const hello: HelloData = {
     log_id: store.logId,
     cursor: start.cursor,
     first_db_id: bounds.first_db_id,
     last_db_id: bounds.last_db_id,
     server_time: new Date().toISOString(),
-  })
+    events: filter.events,
+    filters: { message_type: filter.types, message_from: filter.senders },
+  }
   const reset = start.reset === null ? [] : [encodeResetEvent(start.reset, bounds.first_db_id)]
   if (start.reset !== null) onReset(start.reset)
   unsubscribe = hub.subscribe({
@@ -165,7 +180,7 @@ const subscribe = async (
     caughtUpAt: bounds.last_db_id,
     head,
     token: toStreamToken(access),
-    preamble: Buffer.concat([responseBytes, encodeRetry(RETRY_MS), hello, ...reset]),
+    preamble: Buffer.concat([responseBytes, encodeHelloEvent(hello, RETRY_MS), ...reset]),
   })
   return true
 }
@@ -174,7 +189,7 @@ const handler =
   (options: StreamOptions) =>
   async ({ ctx, ...admitted }: AdmittedStream & { readonly ctx: Context }): Promise<void> => {
     if (ctx.method === 'HEAD') {
-      await resolveStart(ctx, admitted, options.store, toFilter(admitted.access, admitted.query))
+      await resolveStart(ctx, admitted, options.store, toStreamFilter(admitted))
       ctx.set(STREAM_HEADERS)
       ctx.status = 200
       return
@@ -185,10 +200,9 @@ const handler =
   }
 
 const EXAMPLE_STREAM = `retry: 2000
-
 id: 0
 event: hello
-data: {"log_id":"…","cursor":0,"first_db_id":1,"last_db_id":1,"server_time":"2026-11-22T10:00:00.000Z"}
+data: {"log_id":"…","cursor":0,"first_db_id":1,"last_db_id":1,…,"events":["${EXAMPLE_EVENT}"],"filters":{…}}
 
 id: 1
 event: new_message

@@ -30,6 +30,10 @@ export interface Hello {
   readonly first_db_id: number
   readonly last_db_id: number
   readonly server_time: string
+  /** The events that are sent; `*` for all. */
+  readonly events: readonly string[] | '*'
+  /** The filters that hold; null for all values. */
+  readonly filters: { readonly message_type: readonly string[] | null; readonly message_from: readonly string[] | null }
 }
 
 /** Earlier messages are to be discarded: everything from `first_db_id` on is delivered again. */
@@ -109,7 +113,7 @@ export interface ChannelOptions {
   readonly fetchOptions?: RequestInit
   /** Send cookies to a gateway on another origin. */
   readonly withCredentials?: boolean
-  /** Address of the gateway for an array of event ids. Default: the origin of the page. */
+  /** Address of the gateway for an array of event ids, with its path if it has one. Default: the origin of the page. */
   readonly base?: string | URL
   /** False if this tab must always use its own connection. */
   readonly share?: boolean

@@ -200,6 +200,32 @@ tickets('that were never issued are rejected, whatever they look like', async ()
   isError(await getJson(`${eventUrl(gateway, 'a')}/stream?ticket=${real}&ticket=${real}`), 401, 'ticket_invalid')
 })
 
+tickets('end the stream of a client that reconnects with a used one, so that it stops or gets another', async () => {
+  const ticket = await ticketOf(gateway, await sign({ events: ['a'] }))
+  const url = `${eventUrl(gateway, 'a')}/stream?ticket=${ticket}`
+  const first = await openSse(url)
+  await first.next('caught_up')
+  first.close()
+  // Clients that retry on any status, and those that put the id into the query.
+  for (const [path, headers] of [
+    [url, { 'last-event-id': first.lastEventId }],
+    [`${url}&lastEventId=${first.lastEventId}`, {}],
+    [`${eventUrl(gateway, 'a')}/stream?ticket=never-issued`, { 'last-event-id': '7' }],
+  ] as const) {
+    const again = await openSse(path, { headers })
+    assert.equal([again.status, again.headers['content-type']], [200, 'text/event-stream; charset=utf-8'])
+    assert.is((await again.closed).reason, 'ended')
+    assert.equal(
+      again.events.map(({ event, data }) => [event, data]),
+      [['closing', { reason: 'ticket_invalid' }]],
+    )
+    assert.is(again.retry, 86_400_000)
+  }
+  isError(await getJson(url), 401, 'ticket_invalid')
+  const denied = { headers: bearer(await sign({ scope: 'admin' })) }
+  assert.match((await getJson(`${gateway.url}/metrics`, denied)).text, /denied_total\{code="ticket_invalid"\} [1-9]/)
+})
+
 tickets('work without tokens too, so that clients need not distinguish', () =>
   withGateway({}, async (open) => {
     const answer = await postJson(`${open.url}/api/stream-tickets`, '')

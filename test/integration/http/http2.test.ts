@@ -167,7 +167,7 @@ over('ends every stream with closing and the connection with GOAWAY at a shutdow
   await idle.open('/livez')
   assert.is((await own.term()).code, 0, own.output())
   for (const { text, stream } of streams) {
-    assert.match(text(), /retry: \d+\n\nevent: closing\ndata: \{"reason":"shutdown"\}\n\n$/)
+    assert.match(text(), /\n\nretry: \d+\nevent: closing\ndata: \{"reason":"shutdown"\}\n\n$/)
     assert.is(stream.rstCode, NGHTTP2_NO_ERROR)
   }
   for (const one of [client, idle]) {

@@ -3,6 +3,7 @@
 import * as assert from 'uvu/assert'
 import { collectIds, openSse, type SseStream } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { TRANSPORT } from '../../support/harness/transport.ts'
 import { getJson, type Json } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { isReset, named, readStream } from '../../support/stages/read-stream.ts'
@@ -53,6 +54,38 @@ cursors('prefer Last-Event-ID to the query, unless it is empty', async () => {
     400,
     'invalid_query',
   )
+})
+
+cursors('take lastEventId from the query of clients that cannot set headers', async () => {
+  const room = newRoom()
+  const ids = await publish(gateway, room, chats(10))
+  const at = (index: number): string => String(ids[index])
+  for (const query of ['', '&last_message_db_id=0', '&last_message_db_id=latest', '&tail=9']) {
+    assert.equal(collectIds(await read(room, `?lastEventId=${at(3)}${query}`)), ids.slice(4), query)
+    assert.equal(collectIds(await read(room, `?lastEventId=${at(3)}${query}`, at(6))), ids.slice(7), query)
+  }
+  assert.equal(collectIds(await read(room, `?lastEventId=&last_message_db_id=${at(5)}`)), ids.slice(6))
+  // Such a client appends its own value to those of the address.
+  assert.equal(collectIds(await read(room, `?lastEventId=${at(1)}&lastEventId=${at(4)}`)), ids.slice(5))
+  isReset(await read(room, '?lastEventId=9007199254740991'), 'cursor_ahead', ids)
+  isReset(await read(room, '?lastEventId=abc'), 'cursor_invalid', ids)
+})
+
+cursors('take a header that was sent twice with one value as that value', async () => {
+  const room = newRoom()
+  const ids = await publish(gateway, room, chats(4))
+  const [first, second] = ids.map(String) as [string, string]
+  assert.equal(collectIds(await read(room, '', `${second}, ${second}`)), ids.slice(2))
+  if (TRANSPORT === 'http1') {
+    const twice = await openSse(`${eventUrl(gateway, room)}/stream`, {
+      headers: { 'last-event-id': [second, second] as unknown as string },
+    })
+    await twice.next('caught_up')
+    assert.equal(collectIds(twice), ids.slice(2))
+    twice.close()
+  }
+  isReset(await read(room, '', `${first}, ${second}`), 'cursor_invalid', ids)
+  isReset(await read(room, '', `${second},`), 'cursor_invalid', ids)
 })
 
 cursors('start at the end with latest, and resume there without a message seen', async () => {

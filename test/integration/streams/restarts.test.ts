@@ -54,7 +54,8 @@ restarts('lose nothing for a client that resumes with Last-Event-ID', async () =
   assert.equal(reader.counts.reset, undefined)
 })
 
-restarts('are announced by closing, with a retry spread between 1 and 5 s', async () => {
+restarts('are announced by closing, with a retry of SHUTDOWN_RETRY_SECONDS and up to half of it more', async () => {
+  await gateway.restart({ SHUTDOWN_RETRY_SECONDS: '4' })
   const streams = await Promise.all(chats(20, () => openSse(`${eventUrl(gateway, 'announced')}/stream`)))
   for (const stream of streams) await stream.next('caught_up')
   assert.is((await gateway.term()).code, 0)
@@ -67,7 +68,7 @@ restarts('are announced by closing, with a retry spread between 1 and 5 s', asyn
       data: { reason: 'shutdown' },
       rawData: '{"reason":"shutdown"}',
     })
-    assert.ok(stream.retry! >= 1_000 && stream.retry! <= 5_000, String(stream.retry))
+    assert.ok(stream.retry! >= 4_000 && stream.retry! <= 6_000, String(stream.retry))
     delays.add(stream.retry)
   }
   assert.ok(delays.size > 10, [...delays].join())

@@ -68,14 +68,55 @@ streams('send retry, hello, the history and caught_up in this order, then live m
     ['new_message', String(third)],
   ])
   assert.is(opened.retry, 2_000)
-  assert.match(opened.raw().toString(), /^retry: 2000\n\nid: 0\nevent: hello\ndata: \{/)
+  assert.match(opened.raw().toString(), /^retry: 2000\nid: 0\nevent: hello\ndata: \{/)
   const [{ data: hello }] = opened.events as [Json]
-  assert.equal(Object.keys(hello), ['log_id', 'cursor', 'first_db_id', 'last_db_id', 'server_time'])
+  const keys = ['log_id', 'cursor', 'first_db_id', 'last_db_id', 'server_time', 'events', 'filters']
+  assert.equal(Object.keys(hello), keys)
   assert.equal([hello.cursor, hello.first_db_id, hello.last_db_id], [0, first, second])
   assert.ok(Math.abs(Date.parse(hello.server_time) - Date.now()) < 3_600_000)
   const caughtUp = opened.events.find(({ event }) => event === 'caught_up')
   assert.equal(caughtUp?.data, { last_message_db_id: second })
   assert.equal([opened.parseErrors, opened.comments], [[], []])
+})
+
+streams('report in hello which events and filters hold, so that a misspelled one is seen', async () => {
+  const room = newRoom()
+  const selectionOf = async (path: string): Promise<Json> => {
+    const { events, filters } = (await (await stream(path)).next('hello')).data
+    return { events, ...filters }
+  }
+  const none = { message_type: null, message_from: null }
+  assert.equal(await selectionOf(several(['b', room, 'b'])), { events: ['b', room], ...none })
+  assert.equal(await selectionOf('/api/stream?event_id=*&mesage_type=a'), { events: '*', ...none })
+  assert.equal(await selectionOf(`${eventUrl({ url: '' }, room)}/stream?message_type=b,a&message_from=_captian`), {
+    events: [room],
+    message_type: ['a', 'b'],
+    message_from: ['_captian'],
+  })
+})
+
+streams('send messages without a name for ?event=message, in history and live, filtered and resumed', async () => {
+  const room = newRoom()
+  const ids = await publish(gateway, room, chats(3))
+  const query = '?event=message&message_type=llm_response'
+  const opened = [await streamOf(room, query), await streamOf(room, query, { 'last-event-id': String(ids[1]) })]
+  for (const each of opened) await each.next('caught_up')
+  ids.push(...(await publish(gateway, room, chat(4))))
+  for (const [index, each] of opened.entries()) {
+    await each.waitFor(({ events }) => events.at(-1)?.id === String(ids[3]))
+    const seen = each.events.filter(({ event }) => event !== 'heartbeat')
+    const before = ids.slice(index * 2, 3).map(() => 'message')
+    assert.equal(
+      seen.map(({ event }) => event),
+      ['hello', ...before, 'caught_up', 'message'],
+    )
+    const messages = seen.filter(({ event }) => event === 'message')
+    assert.equal(
+      messages.map(({ id, data }) => [id, data.db_id]),
+      ids.slice(index * 2).map((id) => [String(id), id]),
+    )
+  }
+  assert.equal(await received(`${eventUrl({ url: '' }, room)}/stream`), ids)
 })
 
 streams('deliver the same object as REST', async () => {
@@ -233,6 +274,8 @@ streams('refuse a malformed query with an error that is no event stream', async 
     'tail=5001',
     'tail=1&tail=2',
     'last_message_db_id=1&last_message_db_id=2',
+    'event=',
+    'event=room',
   ]
   for (const query of queries) {
     isError(await getJson(`${gateway.url}/api/events/room/stream?${query}`), 400, 'invalid_query')

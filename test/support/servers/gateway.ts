@@ -51,7 +51,7 @@ export type Gateway = {
 }
 
 export type GatewayOptions = {
-  /** Overrides the defaults HOST, PORT=0, DATABASE_URL, LOG_LEVEL; undefined removes one. */
+  /** Overrides the defaults HOST, PORT=0, DATABASE_URL, LOG_LEVEL, SHUTDOWN_RETRY_SECONDS; undefined removes one. */
   env?: Env
   /** Folder of gateway.db. Default: a new temporary folder. A folder given here is not deleted. */
   dataDir?: string
@@ -109,6 +109,8 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     PORT: '0',
     DATABASE_URL: `sqlite:${dbFile}`,
     LOG_LEVEL: 'info',
+    // Clients of tests that restart a gateway come back soon.
+    SHUTDOWN_RETRY_SECONDS: '1',
     // The same applies to its transport (`// transports:`).
     ...transportEnv(),
     // The runner runs some files with several workers (`// workers:` in test/run.ts).

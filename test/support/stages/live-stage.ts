@@ -1,5 +1,5 @@
 import type { NewMessage } from '../../../src/core/message.ts'
-import { type ClosingReason, encodeHelloEvent } from '../../../src/core/sse.ts'
+import { type ClosingReason, encodeHelloEvent, type HelloData } from '../../../src/core/sse.ts'
 import { createFilter, type SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
 import { ChangeNotifier } from '../../../src/store/change-notifier.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
@@ -40,6 +40,15 @@ const turn = (): Promise<void> => new Promise(setImmediate)
 
 export const E = createFilter(['e'])
 
+/** Encodes `hello` for a subscription to this filter. */
+export const helloOf = (
+  { events, types, senders }: SubscriptionFilter,
+  bounds: Pick<HelloData, 'cursor' | 'first_db_id' | 'last_db_id'>,
+): Buffer => {
+  const filters = { message_type: types, message_from: senders }
+  return encodeHelloEvent({ log_id: 'l', ...bounds, server_time: new Date(0).toISOString(), events, filters }, 1)
+}
+
 export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<LiveStage> => {
   const inner: MessageStore = await openSqlite(`${fastDir()}/gateway.db`, true)
   const log = new TroubledLog(inner)
@@ -52,6 +61,7 @@ export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<
     changes,
     heartbeatMs: 15_000,
     maxAgeMs: 0,
+    shutdownRetryMs: 10_000,
     onFault: (error) => faults.push(error),
     onClosing: (reason) => closings.push(reason),
     ...options,
@@ -68,7 +78,7 @@ export const makeLiveStage = async (options: Partial<HubOptions> = {}): Promise<
     connect: async ({ wanted = E, cursor = 0, slow = false } = {}) => {
       const { head_db_id: head, first_db_id, last_db_id: target } = await log.bounds(wanted)
       const sink = new FakeSink({ slow })
-      const preamble = encodeHelloEvent({ log_id: 'l', cursor, first_db_id, last_db_id: target, server_time: '' })
+      const preamble = helloOf(wanted, { cursor, first_db_id, last_db_id: target })
       const leave = live.subscribe({ filter: wanted, sink, cursor, caughtUpAt: target, head, preamble })
       const names = () =>
         sink.events.map(({ event }) => event).filter((event) => !/^(new_message|heartbeat)$/.test(event))

@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import type { NewMessage } from '../../../src/core/message.ts'
-import { encodeHelloEvent, encodeRetry } from '../../../src/core/sse.ts'
 import { createFilter, matchesFilter, type SubscriptionFilter } from '../../../src/core/subscription-filter.ts'
 import { ChangeNotifier } from '../../../src/store/change-notifier.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
@@ -11,6 +10,7 @@ import { until } from '../harness/wait.ts'
 import { entryOf, fresh } from './entries.ts'
 import { TroubledLog } from './failing-store.ts'
 import { FakeSink, type Written } from './fake-sink.ts'
+import { helloOf } from './live-stage.ts'
 
 const EVENTS = ['a', 'b', 'c']
 
@@ -42,6 +42,7 @@ const connect = fc.record({
   events: choice<string[] | '*'>(['a'], ['a'], ['b'], ['a', 'b'], EVENTS, '*', ['none', 'a']),
   types: choice<string[] | null>(null, null, ['t'], ['t', 'u']),
   senders: choice<string[] | null>(null, null, ['x']),
+  unnamed: choice(false, false, true),
   /** Position of its cursor between the start of the run and the end of the store. */
   place: fc.oneof(choice(0, 1), fc.double({ min: 0, max: 1, noNaN: true })),
   slow: fc.boolean(),
@@ -106,6 +107,7 @@ export class LiveTrial {
       changes: this.#changes,
       heartbeatMs: 1_000,
       maxAgeMs: 0,
+      shutdownRetryMs: 1_000,
       stallMs: 1e9,
       onFault: () => {},
       onClosing: () => {},
@@ -187,11 +189,10 @@ export class LiveTrial {
 
   async #connect(wish: Connect): Promise<void> {
     const events = wish.events === '*' ? '*' : wish.events.map((event) => `${this.#name}-${event}`)
-    const wanted = createFilter(events, wish.types, wish.senders)
+    const wanted = createFilter(events, wish.types, wish.senders, wish.unnamed)
     const { head_db_id: head, first_db_id, last_db_id: target } = await this.#log.bounds(wanted)
     const cursor = this.#base + Math.round(wish.place * (head - this.#base))
-    const server_time = new Date(0).toISOString()
-    const hello = encodeHelloEvent({ log_id: 'l', cursor, first_db_id, last_db_id: target, server_time })
+    const preamble = helloOf(wanted, { cursor, first_db_id, last_db_id: target })
     const subscribe = (): void => {
       const sink = new FakeSink({ slow: wish.slow })
       const caughtUp: Reader['caughtUp'] = []
@@ -202,7 +203,6 @@ export class LiveTrial {
           after: sink.ids.length,
         })
       }
-      const preamble = Buffer.concat([encodeRetry(1), hello])
       const leave = this.#live.subscribe({ filter: wanted, sink, cursor, caughtUpAt: target, head, preamble })
       this.#readers.push({ sink, wanted, cursor, target, leave, caughtUp, gone: false })
     }

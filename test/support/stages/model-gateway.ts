@@ -126,6 +126,8 @@ export class ModelGateway {
       first_db_id,
       last_db_id: this.rows.at(-1)?.db_id ?? 0,
       server_time: new Date(this.#wall()).toISOString(),
+      events: '*',
+      filters: { message_type: null, message_from: null },
     }
     source.readyState = 1
     source.queue({ name: 'hello', data: JSON.stringify(hello), id: cursor })

@@ -28,7 +28,7 @@ const playStreams = async (answers: ((response: ServerResponse) => void)[]): Pro
 }
 
 const hello = (log_id: string, cursor: number) =>
-  `retry: 10\n\nid: ${cursor}\nevent: hello\ndata: {"log_id":"${log_id}","cursor":${cursor},"last_db_id":9}\n\n`
+  `retry: 10\nid: ${cursor}\nevent: hello\ndata: {"log_id":"${log_id}","cursor":${cursor},"last_db_id":9}\n\n`
 const message = (db_id: number) => `id: ${db_id}\nevent: new_message\ndata: {"db_id":${db_id}}\n\n`
 const reset = (reason: string) => `event: reset\ndata: {"reason":"${reason}","first_db_id":1}\n\n`
 

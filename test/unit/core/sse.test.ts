@@ -10,7 +10,7 @@ import {
   encodeHelloEvent,
   encodeMessageEvent,
   encodeResetEvent,
-  encodeRetry,
+  type HelloData,
 } from '../../../src/core/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
@@ -57,14 +57,22 @@ const stored = (body: string, over: Partial<StoredMessage> = {}): StoredMessage 
   ...over,
 })
 
-const HELLO = { log_id: 'l', cursor: 120, first_db_id: 1, last_db_id: 123, server_time: '2026-11-22T10:00:00.000Z' }
+const HELLO: HelloData = {
+  log_id: 'l',
+  cursor: 120,
+  first_db_id: 1,
+  last_db_id: 123,
+  server_time: '2026-11-22T10:00:00.000Z',
+  events: ['e'],
+  filters: { message_type: ['t'], message_from: null },
+}
 
 const frames = suite('SSE frames')
 
 frames('hello carries the cursor as its id, 0 included', () => {
-  const { event, id, data } = one(encodeHelloEvent(HELLO))
+  const { event, id, data } = one(encodeHelloEvent(HELLO, 2_000))
   assert.equal([event, id, data], ['hello', '120', HELLO])
-  assert.is(one(encodeHelloEvent({ ...HELLO, cursor: 0 })).id, '0')
+  assert.is(one(encodeHelloEvent({ ...HELLO, cursor: 0 }, 2_000)).id, '0')
 })
 
 frames('a message carries its db_id as its id, and the delivered object as one line', () => {
@@ -88,15 +96,24 @@ frames('everything else carries no id, so that a client resumes where it was', (
   }
 })
 
-frames('retry is not an event, and is a whole number of milliseconds', () => {
-  const { events, retries, odd } = parse(encodeRetry(1234.56))
-  assert.equal([events, retries, odd], [[], [1235], []])
+frames('a message without a name is a default event, and otherwise the same', () => {
+  const message = stored('{"event_id":"e","message_id":"m"}')
+  const unnamed = encodeMessageEvent(message, true)
+  assert.equal(one(unnamed), { ...one(encodeMessageEvent(message)), event: undefined })
+  assert.not.match(unnamed.toString(), 'event:')
+})
+
+frames('retry travels in hello and closing, as a whole number of milliseconds', () => {
+  for (const frame of [encodeHelloEvent(HELLO, 1234.56), encodeClosingEvent('shutdown', 1234.56)]) {
+    const { events, retries, odd } = parse(frame)
+    assert.equal([events.length, retries, odd], [1, [1235], []])
+  }
+  assert.equal(parse(encodeClosingEvent('too_slow')).retries, [])
 })
 
 frames('consecutive events stay separate', () => {
   const all = [
-    encodeRetry(1),
-    encodeHelloEvent(HELLO),
+    encodeHelloEvent(HELLO, 1),
     encodeMessageEvent(stored('{}')),
     encodeHeartbeatEvent('x'),
     encodeClosingEvent('shutdown'),
