@@ -5,6 +5,7 @@ import { FULL } from './tier.ts'
 export type Need =
   | 'rabbitmq'
   | 'chromium'
+  | 'firefox'
   | 'pika'
   | 'sqlalchemy'
   | 'deepsoc'
@@ -46,6 +47,10 @@ const CHROMIUMS = [
   '/Applications/Chromium.app/Contents/MacOS/Chromium',
   '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
 ]
+
+/** The Firefox to launch: TEST_FIREFOX, an installed one, or undefined. */
+export const firefoxPath = (): string | undefined =>
+  process.env.TEST_FIREFOX ?? ['/usr/bin/firefox-esr', '/usr/bin/firefox'].find(existsSync)
 
 /** True if this process can install packages: as root on Debian, unless TEST_INSTALL=0. */
 const canInstall = (): boolean =>
@@ -116,6 +121,13 @@ const RECIPES: Record<Need, Recipe> = {
       // The headless shell is worth installing even next to a whole Chromium.
       return path !== undefined && (FULL || !CHROMIUMS.includes(path) || !canInstall())
     },
+  },
+  firefox: {
+    apt: 'firefox-esr',
+    dnf: 'firefox',
+    mac: 'brew install --cask firefox',
+    override: 'TEST_FIREFOX to its executable',
+    present: () => firefoxPath() !== undefined,
   },
   pika: {
     apt: 'python3-pika',
