@@ -38,11 +38,10 @@ export const csrfGuard =
     await next()
   }
 
+export type CorsHeaders = Readonly<Record<string, string>>
+
 /** Returns the CORS headers of a response that no middleware sends; empty for sites that are not configured. */
-export const corsHeaders = (
-  origin: string | undefined,
-  corsOrigins: readonly string[],
-): Readonly<Record<string, string>> =>
+export const corsHeaders = (origin: string | undefined, corsOrigins: readonly string[]): CorsHeaders =>
   origin !== undefined && corsOrigins.includes(origin)
     ? { 'Access-Control-Allow-Origin': origin, 'Access-Control-Allow-Credentials': 'true', Vary: 'Origin' }
     : {}

@@ -3,7 +3,7 @@ import { constants, type Http2ServerResponse, type ServerHttp2Stream } from 'nod
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import { type ErrorCode, GatewayError } from '../../core/errors.ts'
-import { corsHeaders } from '../auth/origin.ts'
+import { type CorsHeaders, corsHeaders } from '../auth/origin.ts'
 import { errorBody } from '../responses.ts'
 
 const CODES: Record<string, [ErrorCode, string]> = {
@@ -15,14 +15,20 @@ const CODES: Record<string, [ErrorCode, string]> = {
 const isTlsHandshakeError = (cause: Error & { code?: string }, socket: Duplex): boolean =>
   (socket as Partial<TLSSocket>).encrypted === true && !/^(HPE_|ERR_HTTP_)/.test(cause.code ?? '')
 
-/** Error of Node's HTTP parser, with the bytes that it could not parse. */
-type ClientError = Error & { readonly code?: string; readonly rawPacket?: Buffer }
+/** Error of Node's HTTP parser, with the bytes that it could not parse, if any. */
+export type ClientError = Error & { readonly code?: string; readonly rawPacket?: Buffer }
+
+/** Returns the origin of a request that Node could not parse. */
+export const readOrigin = ({ rawPacket }: ClientError): string | undefined =>
+  /^Origin:[ \t]*(\S+)[ \t]*\r?$/im.exec(rawPacket?.toString('latin1') ?? '')?.[1]
 
 /**
  * Sends an error for a request that Node could not parse, and closes the connection, whose next request cannot be
  * located.
+ *
+ * @param cors headers of `corsHeaders`
  */
-export const handleClientError = (cause: ClientError, socket: Duplex, corsOrigins: readonly string[]): void => {
+export const handleClientError = (cause: ClientError, socket: Duplex, cors: CorsHeaders = {}): void => {
   if (cause.code === 'ECONNRESET' || !socket.writable || isTlsHandshakeError(cause, socket)) {
     socket.destroy()
     return
@@ -30,10 +36,9 @@ export const handleClientError = (cause: ClientError, socket: Duplex, corsOrigin
   const [code, message] = CODES[cause.code ?? ''] ?? ['malformed_request', 'The request could not be read.']
   const error = new GatewayError(code, message, { cause })
   const body = errorBody(error)
-  const [, origin] = /^Origin:[ \t]*(\S+)[ \t]*\r?$/im.exec(cause.rawPacket?.toString('latin1') ?? '') ?? []
-  const cors = Object.entries(corsHeaders(origin, corsOrigins)).map(([name, value]) => `${name}: ${value}\r\n`)
+  const fields = Object.entries(cors).map(([name, value]) => `${name}: ${value}\r\n`)
   socket.end(
-    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\nConnection: close\r\n${cors.join('')}` +
+    `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\nConnection: close\r\n${fields.join('')}` +
       `Content-Type: application/json; charset=utf-8\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
   )
 }

@@ -1,10 +1,12 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { GatewayError } from '../../core/errors.ts'
+import { corsHeaders } from '../auth/origin.ts'
 import type { Limits } from '../quotas.ts'
 import type { TrustedProxies } from '../trusted-proxies.ts'
 import type { Certificate } from './certificate-watcher.ts'
-import { handleClientError } from './client-errors.ts'
+import { type ClientError, handleClientError, readOrigin } from './client-errors.ts'
 import { ConnectionLimit, type ConnectionLimitOptions } from './connection-limit.ts'
 import { createHttpsServer, replaceCertificate } from './https-server.ts'
 import type { StreamFastPath } from './stream-fast-path.ts'
@@ -49,6 +51,8 @@ export class HttpServer {
   readonly #server: Server
   readonly #connections: ConnectionLimit
   readonly #byAddress = new Map<string, Set<Socket>>()
+  /** Origins of the last requests of connections that have one. */
+  readonly #origins = new WeakMap<Duplex, string>()
   #sinceSweep = 0
   #stopping = false
 
@@ -78,7 +82,11 @@ export class HttpServer {
     this.#server.maxHeadersCount = MAX_HEADERS
     this.#server.timeout = IDLE_TIMEOUT_MS
     this.#server.prependListener('request', (request, response) => this.#prepare(request, response))
-    this.#server.on('clientError', (error, socket) => handleClientError(error, socket, corsOrigins))
+    this.#server.on('clientError', (error: ClientError, socket) => {
+      // A body that does not arrive belongs to a request whose head was parsed.
+      const origin = readOrigin(error) ?? this.#origins.get(socket)
+      handleClientError(error, socket, corsHeaders(origin, corsOrigins))
+    })
     // Node would respond with 417 and no body; ignoring an unknown expectation is harmless.
     this.#server.on('checkExpectation', handler)
     if (fastPath !== undefined && certificate === null) this.#installFastPath(fastPath)
@@ -165,6 +173,8 @@ export class HttpServer {
   }
 
   #prepare(request: IncomingMessage, response: ServerResponse): void {
+    const { origin } = request.headers
+    if (origin !== undefined) this.#origins.set(request.socket, origin)
     const surplus = this.#connections.isSurplus(request.socket)
     // Otherwise a proxy that keeps sending requests on one connection would delay shutdown for ever.
     if ((this.#stopping || surplus) && request.httpVersionMajor === 1) response.shouldKeepAlive = false

@@ -162,7 +162,7 @@ class PendingConnection {
 
   readonly #onTimeout = (): void => {
     const error = new Error('nothing was received on this connection')
-    handleClientError(Object.assign(error, { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), this.#socket, [])
+    handleClientError(Object.assign(error, { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), this.#socket)
   }
 
   /** Releases the socket. If a stream owns it, further client input is discarded. */

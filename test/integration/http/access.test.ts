@@ -7,6 +7,7 @@ import { freePort, getJson, type HttpResult, type Json, postJson, request, until
 import { ROUTE_NAMES } from '../../support/repo/api-documents.ts'
 import { addRejected, rejectedRows } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { startLocalGateway } from '../../support/servers/local-gateway.ts'
 import { chat, chats, eventUrl, isError, metric } from '../../support/stages/rooms.ts'
 
 const FRIEND = 'https://app.example'
@@ -300,10 +301,10 @@ origin('cannot open a stream with a visitor’s cookie', async () => {
 })
 
 /** Sends a head as it is, and returns what comes back, in lower case except the first line. */
-const rawRequest = async (path: string, fields: string): Promise<string> => {
-  const { hostname, port } = new URL(gateway.url)
+const rawRequest = async (path: string, fields: string, url = gateway.url, method = 'GET'): Promise<string> => {
+  const { hostname, port } = new URL(url)
   const socket = connect(Number(port), hostname)
-  socket.end(`GET ${path} HTTP/1.1\r\nHost: ${hostname}:${port}\r\n${fields}\r\nConnection: close\r\n\r\n`)
+  socket.write(`${method} ${path} HTTP/1.1\r\nHost: ${hostname}:${port}\r\n${fields}\r\nConnection: close\r\n\r\n`)
   const answer = (await socket.setEncoding('latin1').toArray()).join('')
   return answer.replace(/(?<=\r\n)[\w-]+(?=: )/g, (name) => name.toLowerCase())
 }
@@ -346,6 +347,22 @@ origin('receive exactly the configured origin in CORS headers, errors and stream
     const stream = await openSse(`${eventUrl(gateway, 'room')}/stream`, { headers })
     assert.equal(corsHeaders(stream), {}, stranger)
     stream.close()
+  }
+})
+
+origin('can read that their request took too long', async () => {
+  const own = await startLocalGateway({
+    HEADERS_TIMEOUT_SECONDS: '1',
+    REQUEST_TIMEOUT_SECONDS: '1',
+    CORS_ORIGINS: FRIEND,
+  })
+  try {
+    const fields = `Content-Type: application/json\r\nContent-Length: 9\r\nOrigin: ${FRIEND}`
+    const answer = await rawRequest('/api/events/room/messages', fields, own.url, 'POST')
+    assert.match(answer, /^HTTP\/1\.1 408 /)
+    assert.match(answer, `\r\naccess-control-allow-origin: ${FRIEND}\r\n`, answer)
+  } finally {
+    await own.stop()
   }
 })
 

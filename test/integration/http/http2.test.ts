@@ -191,9 +191,14 @@ over('closes a connection without a request after HEADERS_TIMEOUT_SECONDS, whate
 })
 
 over('responds 408 to a body that does not arrive within REQUEST_TIMEOUT_SECONDS', async () => {
-  const own = await other({ HEADERS_TIMEOUT_SECONDS: '1', REQUEST_TIMEOUT_SECONDS: '1' })
+  const origin = 'https://app.example'
+  const own = await other({ HEADERS_TIMEOUT_SECONDS: '1', REQUEST_TIMEOUT_SECONDS: '1', CORS_ORIGINS: origin })
   const client = await connect(own)
-  const stream = client.session.request({ ':method': 'POST', ':path': '/api/events/room/messages' })
+  const stream = client.session.request({ ':method': 'POST', ':path': '/api/events/room/messages', origin })
+  let allowed: unknown
+  stream.on('response', (headers) => {
+    allowed = headers['access-control-allow-origin']
+  })
   let text = ''
   stream.setEncoding('utf8').on('data', (chunk) => {
     text += chunk
@@ -206,6 +211,7 @@ over('responds 408 to a body that does not arrive within REQUEST_TIMEOUT_SECONDS
     clearInterval(drip)
   }
   assert.equal([stream.sentHeaders !== undefined, JSON.parse(text).code], [true, 'request_timeout'])
+  assert.is(allowed, origin)
   assert.is((await client.open('/livez')).status, 200)
 })
 

@@ -69,7 +69,7 @@ export const visit = (options: VisitOptions): Promise<Visit> =>
         const { cursor, last_db_id } = JSON.parse(frame.slice(frame.indexOf('data: ') + 6)) as Record<string, number>
         seen.cursor = cursor!
         seen.target = last_db_id!
-      } else if (!/^(retry: |event: heartbeat\n)/.test(frame)) seen.oddities.push(frame.slice(0, 200))
+      } else if (!/^event: heartbeat\n/.test(frame)) seen.oddities.push(frame.slice(0, 200))
     }
 
     socket.setEncoding('utf8').on('data', (chunk: string) => {
