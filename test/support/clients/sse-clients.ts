@@ -1,7 +1,7 @@
 /** Where a client runs. */
 export type Runtime = 'Chromium' | 'Firefox' | 'Node' | 'Deno' | 'Bun' | 'Python'
 
-/** An SSE client of others, and how it gets along with the gateway: a row of the table in docs/CLIENT.md. */
+/** A client that is not ours, and what it needs: a row of the table in docs/CLIENT.md. */
 export interface SseClient {
   /** Markdown, as are the three columns. */
   readonly client: string
@@ -19,7 +19,7 @@ export interface SseClient {
   readonly givesUp?: { readonly at: 'stop' | '502'; readonly code: string }
   /** Flags of the runtime. */
   readonly flags?: readonly string[]
-  /** It goes on after 502 of a proxy. */
+  /** It keeps retrying after 502 of a proxy. */
   readonly behindProxy?: true
   /** SHUTDOWN_RETRY_SECONDS is longer than a restart, and nothing but such a restart is survived. */
   readonly needsRetry?: true
