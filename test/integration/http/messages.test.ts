@@ -263,7 +263,7 @@ messages('refuses the events . and .., which no client can name in a path, where
   const ask = async (method: string, path: string): Promise<HttpResult> => {
     const { hostname, port } = new URL(gateway.url)
     // fetch and URL resolve such a path.
-    const sent = http.request({ hostname, port, method, path }).end('{}')
+    const sent = http.request({ hostname, port, method, path }).end(method === 'POST' ? '{}' : undefined)
     const [response] = (await once(sent, 'response')) as [IncomingMessage]
     const text = (await response.toArray()).join('')
     return { status: response.statusCode!, headers: response.headers, body: JSON.parse(text), text }

@@ -13,7 +13,9 @@ const urlsOf = async (base: string | URL): Promise<string[]> => {
     return Response.json({ data: { ticket: 't' } }, { status: 201 })
   }
   const options = { base, onMessage: () => undefined, token: () => 'secret' }
-  urls.push(await new StreamEndpoint(['a', 'b/c'], options, { fetch } as ClientPlatform).open(7))
+  urls.push(
+    await new StreamEndpoint(['a', 'b/c'], options, { fetch } as Partial<ClientPlatform> as ClientPlatform).open(7),
+  )
   return urls
 }
 
