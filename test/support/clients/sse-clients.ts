@@ -48,6 +48,12 @@ const source = new EventSource(url, {
 ${LISTEN}
 ${WATCH}`
 
+const REACT_NATIVE = (onError: string): string => `
+import EventSource from 'react-native-sse'
+const source = new EventSource(url, { headers: ${HEADERS} })
+${LISTEN}
+source.addEventListener('error', ${onError})`
+
 const CLIENT_JS = `
 const { openChannel } = await import(new URL('/client.js', url).href)
 openChannel(url, { token: () => token, onMessage: ({ db_id }) => report(db_id) })`
@@ -125,16 +131,15 @@ ${WATCH}`,
   {
     client: 'react-native-sse, with the browser’s XMLHttpRequest in place of React Native’s',
     runtime: 'Chromium',
-    works: 'tokens by `headers`',
-    code: `
-import EventSource from 'react-native-sse'
-const source = new EventSource(url, { headers: ${HEADERS} })
-${LISTEN}`,
+    option: '`source.open()` again after an `error` with `xhrStatus` 0; tokens by `headers`',
+    fails: 'without it, gives up for good if a connection breaks or cannot be made',
+    code: REACT_NATIVE(`({ xhrStatus }) => xhrStatus === 0 && setTimeout(() => source.open(), 50)`),
+    givesUp: { at: 'stop', code: REACT_NATIVE(`({ xhrStatus }) => xhrStatus === 0 && giveUp()`) },
   },
   {
     client: 'eventsource',
     runtime: 'Node',
-    works: 'tokens by `fetch`',
+    works: 'tokens by `fetch`; its timer does not keep a process alive',
     fails: 'gives up for good at 502 of a proxy',
     code: EVENTSOURCE,
     givesUp: { at: '502', code: EVENTSOURCE },
@@ -148,8 +153,8 @@ import { createEventSource } from 'eventsource-client'
 const onMessage = ({ event, id }) => event === 'new_message' && report(id)
 createEventSource({ url, headers: ${HEADERS}, onMessage })`,
   },
-  { client: 'eventsource', runtime: 'Bun', works: 'tokens by `fetch`', code: EVENTSOURCE },
-  { client: 'eventsource', runtime: 'Deno', works: 'tokens by `fetch`', code: EVENTSOURCE },
+  { client: 'eventsource', runtime: 'Bun', works: 'the same', code: EVENTSOURCE },
+  { client: 'eventsource', runtime: 'Deno', works: 'the same', code: EVENTSOURCE },
 ]
 
 /** Returns the table of docs/CLIENT.md. */

@@ -154,6 +154,8 @@ export const startFollower = async (
   const globals = `const url = ${JSON.stringify(url)}, token = ${JSON.stringify(token)}
 const report = (text) => ${inPage ? 'send(String(text))' : 'console.log(String(text))'}
 const giveUp = () => report('gave up')
+// As in a program that does something else as well.
+setInterval(() => {}, 60_000)
 `
   // One after another, so that reports keep their order.
   const sender = `let last = Promise.resolve()
