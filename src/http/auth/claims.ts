@@ -18,7 +18,7 @@ export interface ClaimDefaults {
 export interface Principal {
   /** null if the token has no subject, and therefore cannot be revoked. */
   readonly subject: string | null
-  /** Identifies the token without revealing it. */
+  /** Identifies header and claims of the token without revealing them. */
   readonly tokenId: string
   /** Events that can be read. */
   readonly events: readonly string[] | '*'
@@ -70,6 +70,13 @@ const parseNameClaims = ({ name, preferred_username }: Claims): string | null =>
   return [name, preferred_username].find(isName) ?? null
 }
 
+/** Without the signature: anybody can turn an ECDSA signature into a second valid one. */
+const tokenIdOf = (token: string): string =>
+  createHash('sha256')
+    .update(token.slice(0, token.lastIndexOf('.')))
+    .digest('base64url')
+    .slice(0, 22)
+
 const toPublishScope = (scopes: readonly unknown[]): PublishScope | null => {
   if (scopes.includes('publish')) return 'publish'
   return scopes.includes('chat') ? 'chat' : null
@@ -93,7 +100,7 @@ export const toPrincipal = (
   const { iat } = claims
   return {
     subject: parseSubjectClaim(claims.sub),
-    tokenId: createHash('sha256').update(token).digest('base64url').slice(0, 22),
+    tokenId: tokenIdOf(token),
     events: events ?? [],
     name: parseNameClaims(claims),
     publishScope,

@@ -144,6 +144,12 @@ const toTokenError = (error: unknown): GatewayError => {
   return invalid('it is not a readable signed token')
 }
 
+/**
+ * Decoders also accept padding, blanks, the other alphabet and set unused bits. One token would have many texts, each with limits of its own.
+ */
+const isCanonical = (token: string): boolean =>
+  token.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part)
+
 const expired = (): GatewayError => new GatewayError('token_expired', 'The token has expired.')
 
 /** Verifies signature, times, issuer and audience of tokens. claims.ts derives the permissions. */
@@ -172,6 +178,8 @@ export class TokenVerifier {
   /** @throws GatewayError token_invalid, token_expired or jwks_unavailable */
   async verify(token: string): Promise<Claims> {
     try {
+      if (!isCanonical(token))
+        throw new GatewayError('token_invalid', 'The token is not accepted: it is not canonical base64url.')
       const { payload } = await (this.#keys instanceof JwksCache
         ? jwtVerify(token, this.#keys.find, this.#options)
         : jwtVerify(token, this.#keys, this.#options))

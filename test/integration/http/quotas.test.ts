@@ -1,7 +1,7 @@
 import net from 'node:net'
 import * as assert from 'uvu/assert'
 import { openSse, type SseStream } from '../../support/clients/sse.ts'
-import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
+import { bearer, guarded, otherSpellings, sign } from '../../support/clients/tokens.ts'
 import { WAIT_MS } from '../../support/harness/limits.ts'
 import { untilListening } from '../../support/harness/listeners.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -87,6 +87,21 @@ for (const WORKERS of ['1', '3']) {
     ),
   )
 }
+
+limits('a token counts as one, however it is written', async () => {
+  const token = await sign({ sub: 'writer', events: '*' })
+  const open = (text: string) => openAll(shared, 1, { cookie: `access_token=${text}` })
+  const first = [...(await open(token)), ...(await open(`"${token}"`))]
+  assert.equal(counted(first), [2, 0])
+  const refused = await getJson(`${eventUrl(shared, 'room')}/stream`, { headers: { cookie: `access_token=${token}` } })
+  isError(refused, 429, 'too_many_streams')
+  for (const spelling of otherSpellings(token)) {
+    const headers = { cookie: `access_token=${spelling}` }
+    isError(await getJson(`${eventUrl(shared, 'room')}/stream`, { headers }), 401, 'token_invalid')
+    isError(await postJson(`${shared.url}/api/stream-tickets`, '', { headers }), 401, 'token_invalid')
+  }
+  closeAll(first)
+})
 
 limits('a stream that is refused or fails holds no slot', async () => {
   const headers = bearer(await sign({ events: ['room'] }))

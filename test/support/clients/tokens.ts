@@ -30,6 +30,20 @@ const part = (value: unknown): string => Buffer.from(JSON.stringify(value)).toSt
 export const forge = (header: unknown, claims: unknown, signature = ''): string =>
   `${part(header)}.${part(claims)}.${signature}`
 
+/** Returns other spellings of a token that a lenient base64url decoder reads as the same bytes. */
+export const otherSpellings = (token: string): string[] => {
+  const [header = '', claims = '', signature = ''] = token.split('.')
+  const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
+  // The last character of 32 or 64 bytes has unused bits.
+  const unusedBit = alphabet[alphabet.indexOf(signature.at(-1)!) ^ 1]!
+  return [
+    `${header}.${claims}.${signature.slice(0, 9)} ${signature.slice(9)}`,
+    `${header}.${claims}.${signature}=`,
+    `${header}.${claims}.${signature.slice(0, -1)}${unusedBit}`,
+    `${header}.${claims}.${signature.replaceAll('-', '+').replaceAll('_', '/')}`,
+  ].filter((spelling) => spelling !== token)
+}
+
 export const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })
 
 /** Settings of a gateway that accepts tokens signed with SECRET. */

@@ -66,7 +66,20 @@ published('is proved by the header of this body and id only', () => {
   assert.is(isProved(header, 'm', BODY.replace('ann', 'bob')), false)
   assert.is(isProved(signPublishedBy(KEY, 'm"', BODY), 'm', `"${BODY}`), false)
   assert.is(createPublishedByVerifier(KEY)(undefined, 'm', BODY), false)
-  for (const wrong of [undefined, null, 1, true, '', 'x', {}, [header], `${header}A`, header.slice(1)]) {
+  for (const wrong of [
+    undefined,
+    null,
+    1,
+    true,
+    '',
+    'x',
+    {},
+    [header],
+    `${header}A`,
+    `${header}=`,
+    ` ${header}`,
+    header.slice(1),
+  ]) {
     assert.is(isProved(wrong), false, JSON.stringify(wrong))
   }
 })

@@ -2,8 +2,9 @@ import { mock } from 'node:test'
 import * as assert from 'uvu/assert'
 import { parsePublicKey } from '../../../src/config/parsers.ts'
 import type { GatewayError } from '../../../src/core/errors.ts'
+import { toPrincipal } from '../../../src/http/auth/claims.ts'
 import { TokenVerifier, type VerificationKey } from '../../../src/http/auth/token-verifier.ts'
-import { KeySetServer, makePair, sign } from '../../support/clients/tokens.ts'
+import { KeySetServer, makePair, otherSpellings, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
 
@@ -34,6 +35,38 @@ keys('of every kind verify their own signatures, and no others', async () => {
     const confused = await sign({}, { key: Buffer.from(publicPem), alg: 'HS256' })
     assert.is(await verdict(verifier, confused), 'token_invalid', alg)
   }
+})
+
+keys('verify a token in one spelling only', async () => {
+  for (const [index, { alg, publicPem }] of pairs.entries()) {
+    const verifier = verifierOf({ kind: 'key', ...parsePublicKey(publicPem) })
+    const token = await by(index as 0)
+    for (const spelling of otherSpellings(token)) {
+      assert.is(await verdict(verifier, spelling), 'token_invalid', `${alg} ${spelling}`)
+    }
+    const [header, claims, signature] = token.split('.')
+    assert.is(await verdict(verifier, `${header}=.${claims}.${signature}`), 'token_invalid', alg)
+    assert.is(await verdict(verifier, `${header}.${claims}\n.${signature}`), 'token_invalid', alg)
+  }
+})
+
+/** Order of the curve P-256. */
+const P256 = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n
+
+keys('give a token one id, whatever its signature: of an ECDSA signature anybody can make another one', async () => {
+  const { publicPem } = pairs[1]
+  const verifier = verifierOf({ kind: 'key', ...parsePublicKey(publicPem) })
+  const token = await by(1)
+  const [header, claims, signature = ''] = token.split('.')
+  const bytes = Buffer.from(signature, 'base64url')
+  const s = P256 - BigInt(`0x${bytes.subarray(32).toString('hex')}`)
+  const other = Buffer.concat([bytes.subarray(0, 32), Buffer.from(s.toString(16).padStart(64, '0'), 'hex')])
+  const again = `${header}.${claims}.${other.toString('base64url')}`
+  assert.is.not(again, token)
+  const idOf = async (text: string): Promise<string> =>
+    toPrincipal(text, await verifier.verify(text), { defaultEvents: null, defaultScope: null }).tokenId
+  assert.is(await idOf(again), await idOf(token))
+  assert.is.not(await idOf(await sign({ sub: 'other' }, { key: pairs[1].privateKey, alg: 'ES256' })), await idOf(token))
 })
 
 const withKeySet = async (
