@@ -103,7 +103,7 @@ export const ERRORS = {
     false,
     'A ticket is valid once, for 30 seconds. Get a new one: POST /api/stream-tickets.',
   ),
-  event_forbidden: define(403, false, 'The token’s events claim must name each event of the request.'),
+  event_forbidden: define(403, false, 'The token’s events claim must list each event, or be the text * for all.'),
   scope_missing: define(403, false, 'The token’s scope claim must contain the scope that the message names.'),
   chat_forbidden: define(403, false, 'Send message_type chat or user_message, with a token whose sub names a person.'),
   jwks_unavailable: keepsRetrying('Check JWT_JWKS_URL: the key set cannot be read, so no token can be verified.'),
@@ -251,7 +251,7 @@ export const ERRORS = {
   native_module_load_failed: define(
     500,
     false,
-    'Set NATIVE_MODULE_DIR to a writable directory on a file system that is mounted without noexec.',
+    'Set NATIVE_MODULE_DIR to a directory of this user alone (mode 0700, created if missing), on a file system without noexec.',
   ),
   amqp_client_incompatible: define(
     500,

@@ -41,9 +41,10 @@ const invalid = (reason: string): GatewayError =>
 
 const parseEventsClaim = (claim: unknown): readonly string[] | '*' | null => {
   if (claim === undefined || claim === null) return null
+  if (claim === '*') return '*'
+  // In a list, `*` is the event of that name: an issuer that lists the events of a user must not grant all of them.
   const ids = typeof claim === 'string' ? [claim] : claim
   if (!Array.isArray(ids)) throw invalid('its events claim is not a list')
-  if (ids.includes('*')) return '*'
   if (ids.length > MAX_EVENTS) throw invalid(`its events claim names more than ${MAX_EVENTS} events`)
   if (!ids.every((id) => EventId.safeParse(id).success))
     throw invalid('its events claim contains a value that is not an event id')
@@ -83,7 +84,7 @@ const toPublishScope = (scopes: readonly unknown[]): PublishScope | null => {
 }
 
 /**
- * Derives permissions from the claims of a verified token. `events` lists the events that can be read and, with the
+ * Derives permissions from the claims of a verified token. `events` lists the events, or is `*` for all, that can be read and, with the
  * scope `publish` or `chat`, published to. It defaults to `defaultEvents`. If that is null as well, nothing can be read, and the
  * scope `publish`, as agents have it, allows publishing to every event.
  *

@@ -98,7 +98,7 @@ tokens('are rejected if their claims are invalid', async () => {
   for (const events of [
     ['a', 'a'],
     'a',
-    ['*'],
+    ['a', '*'],
     '*',
     Array.from({ length: 400 }, (_, n) => (n === 0 ? 'a' : `e${n}`)),
   ]) {
@@ -108,6 +108,28 @@ tokens('are rejected if their claims are invalid', async () => {
       JSON.stringify(events).slice(0, 50),
     )
   }
+})
+
+tokens('the event * can be granted alone', async () => {
+  const headers = bearer(await sign({ events: ['*'], scope: 'publish' }))
+  const literal = `${gateway.url}/api/events/%2A/messages`
+  assert.is((await postJson(literal, chats(2), { headers })).status, 201)
+  assert.is((await getJson(literal, { headers })).body.data.length, 2)
+  assert.equal(
+    (await list(gateway, headers)).body.data.map(({ event_id }: Json) => event_id),
+    ['*'],
+  )
+  isError(await getJson(`${eventUrl(gateway, 'a')}/messages`, { headers }), 403, 'event_forbidden')
+  isError(await postJson(`${eventUrl(gateway, 'a')}/messages`, chat(1), { headers }), 403, 'event_forbidden')
+  const stream = await openSse(
+    `${gateway.url}/api/stream?event_id=*&ticket=${await ticketOf(gateway, headers.authorization!.slice(7))}`,
+  )
+  await stream.next('caught_up')
+  assert.equal(
+    stream.events.filter(({ event }) => event === 'new_message').map(({ data }) => data.event_id),
+    ['*', '*'],
+  )
+  stream.close()
 })
 
 tokens('a small clock difference is tolerated for nbf, never for exp', async () => {

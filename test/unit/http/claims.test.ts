@@ -40,6 +40,13 @@ claims('the default scope applies to a token without a scope claim only', () => 
   assert.is(principalOf({}).publishScope, null)
 })
 
+claims('the text * opens all events; in a list it is the event of that name', () => {
+  const eventsOf = (events: unknown) => principalOf({ events, scope: 'publish' })
+  assert.equal([eventsOf('*').events, eventsOf('*').publishableEvents], ['*', '*'])
+  assert.equal([eventsOf(['*']).events, eventsOf(['*']).publishableEvents], [['*'], ['*']])
+  assert.equal(eventsOf(['a', '*']).events, ['a', '*'])
+})
+
 claims('the display name is the claim name, otherwise preferred_username', () => {
   const nameOf = (token: Record<string, unknown>) => principalOf(token).name
   assert.is(nameOf({ name: 'Ann Lee', preferred_username: 'ann' }), 'Ann Lee')

@@ -45,7 +45,7 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
     'URL 会留在日志和历史记录里，请将该令牌视为已泄露。请用 Authorization: Bearer … 发送令牌，或通过 POST /api/stream-tickets 换取票据。',
   ],
   ticket_invalid: ['票据无效', '票据只能使用一次，有效期 30 秒。请通过 POST /api/stream-tickets 重新获取。'],
-  event_forbidden: ['无权访问该事件', '令牌的 events 声明必须包含请求中的每个事件。'],
+  event_forbidden: ['无权访问该事件', '令牌的 events 声明必须列出请求中的每个事件，或者是表示全部的文本 *。'],
   scope_missing: ['权限范围不足', '令牌的 scope 声明中缺少此操作所需的 publish、chat 或 admin。'],
   chat_forbidden: ['不能这样发言', '请用 message_type chat 或 user_message 发送，并使用 sub 为人名的令牌。'],
   jwks_unavailable: ['密钥集不可用', '请检查 JWT_JWKS_URL：无法读取密钥集，暂时无法校验令牌。网关会继续重试。'],
