@@ -27,6 +27,7 @@ message_id; the same message with the same id may be sent again and is stored on
 
 import argparse
 import collections
+import contextlib
 import json
 import math
 import os
@@ -39,6 +40,7 @@ import threading
 import time
 import unicodedata
 import uuid
+import warnings
 from urllib.parse import quote
 
 import pika
@@ -229,6 +231,19 @@ class Memory:
         pass
 
 
+def create_private(path):
+    """Creates an empty file that only this user can access, unless there is a file; SQLite gives its WAL the same permissions."""
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+def warn_if_shared(*paths):
+    """Warns of files to which other users have access. Windows has no such permissions."""
+    for path in paths:
+        if os.name == "posix" and os.path.exists(path) and os.stat(path).st_mode & 0o077:
+            warnings.warn("Other users have access to the outbox: chmod go= " + path, stacklevel=4)
+
+
 class Outbox:
     """Messages in a SQLite file, of the same form as that of the TypeScript library: each can empty the other's."""
 
@@ -243,6 +258,11 @@ class Outbox:
     def __init__(self, path, max_queued):
         self.path = path
         self.max_queued = max_queued
+        try:
+            create_private(path)
+            warn_if_shared(path, path + "-wal")
+        except OSError as error:
+            raise PublishError("outbox_unwritable", "%s: %s." % (path, error)) from error
         try:
             self.db = sqlite3.connect(path, timeout=0.2, isolation_level=None, check_same_thread=False)
             try:

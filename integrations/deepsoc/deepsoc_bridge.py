@@ -145,7 +145,7 @@ def outbox_path():
         return os.environ["BRIDGE_OUTBOX"]
     # Flask's folder for data, which DeepSOC's repository ignores.
     folder = os.path.join(root_folder(), "instance")
-    os.makedirs(folder, exist_ok=True)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
     return os.path.join(folder, "deepsoc-bridge.db")
 
 
@@ -266,6 +266,24 @@ class MessageTable:
 # The outbox
 
 
+def open_private(path, flags):
+    """Opens a file; if it is created, only this user can access it."""
+    return os.open(path, flags, 0o600)
+
+
+def create_private(path):
+    """Creates an empty file, unless there is one. SQLite gives the files beside it the same permissions."""
+    with contextlib.suppress(FileExistsError):
+        os.close(open_private(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+
+
+def warn_if_shared(*paths):
+    """Warns of files to which other users have access. Windows has no such permissions."""
+    for path in paths:
+        if os.name == "posix" and os.path.exists(path) and os.stat(path).st_mode & 0o077:
+            logger.warning("Other users have access to messages: chmod go= %s", path)
+
+
 class Outbox:
     """A SQLite file that all DeepSOC processes of a host share: messages to publish, and how far the table is copied."""
 
@@ -289,6 +307,7 @@ class Outbox:
         if self.db is not None and self.is_replaced():
             self.close()
         if self.db is None:
+            create_private(self.path)
             db = sqlite3.connect(self.path, timeout=5, isolation_level=None, check_same_thread=False)
             try:
                 self.prepare(db)
@@ -704,6 +723,7 @@ class Bridge(threading.Thread):
 
 def take_lock(path):
     """Returns the connection that holds the lock, until it is closed or the process ends; null if another one has it."""
+    create_private(path)
     db = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         db.execute("BEGIN EXCLUSIVE")
@@ -760,6 +780,7 @@ def start_thread():
             outbox = Outbox(outbox_path())
             # A wrong file or folder ends the start, and not a message later on.
             outbox.count()
+            warn_if_shared(*(outbox.path + suffix for suffix in ("", "-wal", "-shm", ".lock")))
             bridge = Bridge(outbox)
             bridge.start()
             _bridge = bridge
@@ -823,7 +844,8 @@ def export(table, path, report):
         if path == "-":
             out, position = sys.stdout.buffer, 0
         else:
-            out = stack.enter_context(open(path, "a+b"))
+            out = stack.enter_context(open(path, "a+b", opener=open_private))
+            warn_if_shared(path)
             position = resume(out)
         while True:
             with table.session() as session:

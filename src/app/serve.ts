@@ -9,7 +9,7 @@ import { noop } from '../core/noop.ts'
 import { ensureWebBundle } from '../http/web-assets.ts'
 import { readEnvLayers } from '../platform/env.ts'
 import { withTimeout } from '../platform/with-timeout.ts'
-import { databaseFiles, describeLocation } from '../store/open-store.ts'
+import { databaseFiles, describeLocation, sharedDatabasePaths } from '../store/open-store.ts'
 import { ClusterMetrics } from '../telemetry/cluster-metrics.ts'
 import { createLogger } from '../telemetry/logger.ts'
 import { Gateway } from './gateway.ts'
@@ -64,6 +64,11 @@ const logListening = (config: Config, logger: Logger, url: string): void => {
   const { workers, broker } = config
   if (config.tokens === null && config.hasTokenKey) {
     logger.warn('AUTH=none: authentication is disabled although a token key is configured')
+  }
+  const paths = sharedDatabasePaths(config)
+  if (paths.length > 0) {
+    const hint = `Unless they are meant to: chmod go= ${paths.join(' ')}`
+    logger.warn({ paths, hint }, 'other users of this host have access to files of the database')
   }
   const mode = broker === null ? 'embedded' : 'broker'
   logger.info({ url, mode, database: describeLocation(config), workers }, 'listening')

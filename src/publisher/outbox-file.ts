@@ -1,4 +1,4 @@
-import { mkdirSync, statSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { errorChainText } from '../core/error-text.ts'
@@ -130,8 +130,26 @@ const configure = (db: Database.Database, file: string): void => {
   }
 }
 
+/** Creates an empty file that only its owner can access, unless there is a file already. SQLite gives its WAL the same permissions. */
+const createPrivateFile = (file: string): void => {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  try {
+    closeSync(openSync(file, 'wx', 0o600))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  }
+}
+
+/** Warns of an existing outbox to which other users have access. Windows has no such permissions. */
+const warnIfShared = (file: string): void => {
+  const isShared = (path: string) => ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0
+  const shared = process.getuid === undefined ? [] : [file, `${file}-wal`].filter(isShared)
+  if (shared.length > 0) process.emitWarning(`Other users have access to the outbox: chmod go= ${shared.join(' ')}`)
+}
+
 const open = (file: string): Database.Database => {
-  mkdirSync(dirname(file), { recursive: true })
+  createPrivateFile(file)
+  warnIfShared(file)
   const db = new Database(file, { timeout: TIMEOUT_MS })
   try {
     // The lock is held from the first access until the process ends, even by a crash, and keeps other processes out.

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { PostgresQuarantine } from './postgres/quarantine.ts'
 import { PostgresStore, type PostgresStoreOptions } from './postgres/store.ts'
 import { describePostgres, type PostgresAddress } from './postgres/url.ts'
-import { fileIdentities } from './sqlite/open-files.ts'
+import { fileIdentities, sharedPaths } from './sqlite/open-files.ts'
 import { type QuarantineAccess, SqliteQuarantine } from './sqlite/quarantine.ts'
 import { SqliteStore } from './sqlite/store.ts'
 import type { MessageStore } from './store.ts'
@@ -44,3 +44,9 @@ export const describeLocation = ({ databaseFile, postgres }: Omit<StoreLocation,
 /** Returns the identities of the files of a store, as one text; '' for PostgreSQL. */
 export const databaseFiles = ({ databaseFile, postgres }: Omit<StoreLocation, 'databaseConnections'>): string =>
   postgres === null ? fileIdentities(databaseFile) : ''
+
+/** Returns the files and the folder of a store to which other users of this host have access; none for PostgreSQL. */
+export const sharedDatabasePaths = ({
+  databaseFile,
+  postgres,
+}: Omit<StoreLocation, 'databaseConnections'>): string[] => (postgres === null ? sharedPaths(databaseFile) : [])

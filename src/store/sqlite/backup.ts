@@ -1,9 +1,9 @@
-import { closeSync, lstatSync, openSync, rmSync, statSync } from 'node:fs'
+import { lstatSync, rmSync } from 'node:fs'
 import { resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { errorChainText } from '../../core/error-text.ts'
 import { GatewayError } from '../../core/errors.ts'
-import { publishDraft, syncPath } from './durable-file.ts'
+import { createPrivateFile, publishDraft, syncPath } from './durable-file.ts'
 import { isCorrupt, storageError } from './errors.ts'
 import { assertDatabase } from './file.ts'
 import { BACKUP_APPLICATION_ID } from './header.ts'
@@ -54,7 +54,7 @@ export const createBackup = async (options: BackupOptions): Promise<BackupResult
   if (lstatSync(to, { throwIfNoEntry: false }) !== undefined) throw existsError(to)
   const draft = `${to}.${process.pid}.part`
   try {
-    reserve(draft, from)
+    if (!createPrivateFile(draft)) throw new Error(`${draft} is there already`)
     const copied = await copy(from, draft, options)
     options.onCheck()
     const bytes = markAsBackup(draft, copied)
@@ -68,11 +68,6 @@ export const createBackup = async (options: BackupOptions): Promise<BackupResult
   } finally {
     for (const file of [draft, `${draft}-journal`, `${draft}-wal`, `${draft}-shm`]) rmSync(file, { force: true })
   }
-}
-
-/** Creates the file before SQLite does, with the permissions of the database. */
-const reserve = (draft: string, from: string): void => {
-  closeSync(openSync(draft, 'wx', statSync(from).mode & 0o777))
 }
 
 type CopiedContent = Omit<BackupResult, 'bytes'>

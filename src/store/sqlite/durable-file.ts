@@ -1,6 +1,21 @@
 import { closeSync, existsSync, fsyncSync, linkSync, openSync, renameSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 
+/**
+ * Creates an empty file that only its owner can access. SQLite opens it, and gives the files beside it the same permissions.
+ *
+ * @returns false if that name is taken
+ */
+export const createPrivateFile = (file: string): boolean => {
+  try {
+    closeSync(openSync(file, 'wx', 0o600))
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false
+    throw error
+  }
+}
+
 /** Writes a file or folder to disk. @returns its size in bytes */
 export const syncPath = (path: string): number => {
   const fd = openSync(path, 'r')

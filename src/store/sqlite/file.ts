@@ -7,6 +7,7 @@ import { GatewayError } from '../../core/errors.ts'
 import { readAsset } from '../../platform/assets.ts'
 import { migrate, newerSchemaError, SCHEMA_VERSION } from '../migrations.ts'
 import type { StorageSize } from '../store.ts'
+import { createPrivateFile } from './durable-file.ts'
 import { isCorrupt } from './errors.ts'
 import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from './header.ts'
 import { activateBackup } from './restore.ts'
@@ -72,6 +73,7 @@ export const applyPragmas = (db: Database.Database): void => {
 }
 
 const create = (file: string, init: SchemaInit): void => {
+  createPrivateFile(file)
   const db = new Database(file, { timeout: BUSY_TIMEOUT_MS })
   try {
     // Created with the rollback journal, so that the header in the file identifies its owner from the first commit on; only then is it
@@ -110,13 +112,13 @@ const openError = (file: string, error: unknown): GatewayError => {
 }
 
 /**
- * Creates a directory and its parents. mkdir's `recursive` never returns on a file system without support for directories, such as /proc.
+ * Creates a directory and its parents, for its owner only. mkdir's `recursive` never returns on a file system without support for directories, such as /proc.
  */
 const makeFolder = (folder: string): void => {
   if (existsSync(folder)) return
   makeFolder(dirname(folder))
   try {
-    mkdirSync(folder)
+    mkdirSync(folder, 0o700)
   } catch (error) {
     // Another process may have created it in the meantime.
     if (!existsSync(folder)) throw error

@@ -1,7 +1,8 @@
 import { rmSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import type Database from 'better-sqlite3'
 import { errorChainText } from '../../core/error-text.ts'
-import { publishDraft, syncPath } from './durable-file.ts'
+import { createPrivateFile, publishDraft, syncPath } from './durable-file.ts'
 
 /** Bytes of the header of a WAL, and of that of each of its frames. */
 const WAL_HEADER_BYTES = 32
@@ -24,6 +25,14 @@ const fileIdentity = (file: string): string | null => {
 /** Returns the identities of all files of a database, as one text. */
 export const fileIdentities = (file: string): string =>
   SUFFIXES.map((suffix) => fileIdentity(`${file}${suffix}`)).join(' ')
+
+/** Returns the files of a database, and their folder, to which other users have any access; none where files have no permissions. */
+export const sharedPaths = (file: string): string[] =>
+  process.getuid === undefined
+    ? []
+    : [dirname(resolve(file)), ...SUFFIXES.map((suffix) => `${resolve(file)}${suffix}`)].filter(
+        (path) => ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0,
+      )
 
 /**
  * The files of an open database. SQLite writes into files that were removed or replaced, and beyond the end of a truncated
@@ -100,6 +109,7 @@ const copyDatabase = (file: string, db: Database.Database): Saved => {
   const draft = `${file}.rescued.${process.pid}.part`
   try {
     rmSync(draft, { force: true })
+    if (!createPrivateFile(draft)) throw new Error(`${draft} is there again`)
     db.prepare('VACUUM INTO ?').run(draft)
     syncPath(draft)
     let copy = `${file}.rescued`

@@ -370,6 +370,32 @@ class BridgeTest(unittest.TestCase):
         self.assertEqual(self.ids(), [1, 1, 2])
         self.assertEqual(self.sender.taken[0].body, self.sender.taken[1].body)
 
+    def test_its_files_are_for_their_owner_only_whatever_the_umask_and_one_that_is_not_is_named(self):
+        self.write(message_type="note")
+        os.chmod(self.folder.name, 0o755)
+        before = os.umask(0)
+        try:
+            self.bridge.attempt_step(self.bridge.lead)
+            self.work()
+            export = os.path.join(self.folder.name, "messages.jsonl")
+            bridge.export(self.table, export, lambda text: None)
+            del os.environ["BRIDGE_OUTBOX"]
+            # The folder of Flask is that of the stand-in for DeepSOC.
+            with unittest.mock.patch.object(bridge, "root_folder", lambda: self.folder.name):
+                folder = os.path.dirname(bridge.outbox_path())
+        finally:
+            os.umask(before)
+        files = [self.path + end for end in ("", "-wal", "-shm", ".lock")] + [export]
+        self.assertEqual({os.stat(file).st_mode & 0o777 for file in files}, {0o600})
+        self.assertEqual(os.stat(folder).st_mode & 0o777, 0o700)
+        with self.assertNoLogs("deepsoc_bridge"):
+            bridge.warn_if_shared(*files)
+        os.chmod(self.path, 0o640)
+        os.environ["BRIDGE_OUTBOX"] = self.path
+        with self.assertLogs("deepsoc_bridge", "WARNING") as logged:
+            bridge.start_thread()
+        self.assertEqual([record.getMessage().split("chmod go= ")[1] for record in logged.records], [self.path])
+
     def test_a_file_of_something_else_is_left_alone(self):
         text_file, database = (os.path.join(self.folder.name, name) for name in ("text", "database"))
         with open(text_file, "w", encoding="utf-8") as file:

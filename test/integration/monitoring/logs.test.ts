@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { chmodSync } from 'node:fs'
 import { createServer } from 'node:net'
 import * as assert from 'uvu/assert'
 import { ERRORS } from '../../../src/core/errors.ts'
@@ -52,6 +53,24 @@ logs('logs no requests at the default level', async () => {
     ['listening', 'signal received', 'stopping', 'stopped'],
   )
   await quiet.dispose()
+})
+
+logs('names at the start the files of the database to which other users have access', async () => {
+  const own = await startGateway({ env: { WORKERS: '2' } })
+  await own.term()
+  assert.equal(
+    own.logs().filter(({ level }) => level === 'warn'),
+    [],
+  )
+  chmodSync(own.dbFile, 0o644)
+  await own.restart()
+  const named = own.logs().filter(({ level }) => level === 'warn')
+  assert.equal(
+    named.map(({ paths }) => paths),
+    [[own.dbFile, `${own.dbFile}-wal`, `${own.dbFile}-shm`]],
+  )
+  assert.match(named[0]!.hint, `chmod go= ${own.dbFile} `)
+  await own.dispose()
 })
 
 logs('logs a fault once, with cause and hint, regardless of the number of retries', async () => {

@@ -1,6 +1,16 @@
 // needs: rabbitmq
-import { copyFileSync, existsSync, readFileSync, renameSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import {
@@ -104,6 +114,30 @@ test('messages are in the file, synchronously and in WAL mode, before send resol
   const row = inFile((db) => db.prepare('SELECT * FROM outbox').get()) as Record<string, unknown>
   assert.is(row.message_id, message_id)
   assert.is(String(row.body), `{"event_id":"e","message_content":12302548181076029,"message_id":"${message_id}"}`)
+})
+
+const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8)
+
+test('the file and a new folder are for their owner only, whatever the umask; a file that is not is named', async () => {
+  const warnings: string[] = []
+  const onWarning = ({ message }: Error): unknown => warnings.push(message)
+  process.on('warning', onWarning)
+  const before = process.umask(0)
+  try {
+    file = join(file, '..', 'new', 'agent.db')
+    const first = publisherOf({ url: NOWHERE })
+    await send(first, 'e', 1)
+    assert.equal([modeOf(file), modeOf(`${file}-wal`), modeOf(dirname(file))], ['600', '600', '700'])
+    await first.close({ timeoutMs: 1 })
+    assert.equal(warnings, [])
+    chmodSync(file, 0o640)
+    await publisherOf({ url: NOWHERE }).close({ timeoutMs: 1 })
+    await until(() => warnings.length > 0, { what: 'a warning' })
+    assert.equal(warnings, [`Other users have access to the outbox: chmod go= ${file}`])
+  } finally {
+    process.umask(before)
+    process.off('warning', onWarning)
+  }
 })
 
 test('a full outbox refuses messages, also after a restart', async () => {

@@ -1,5 +1,6 @@
 // needs: rabbitmq, pika
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { chmodSync } from 'node:fs'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
@@ -50,6 +51,15 @@ test.before.each(() => {
 })
 
 test.after.each(() => deleteNames(broker.url, names))
+
+/** Opens an outbox and prints the permissions of its files. */
+const OUTBOX = `
+import os, sys
+import agent
+outbox = agent.Outbox(sys.argv[1], 10)
+print(*("%o" % (os.stat(sys.argv[1] + end).st_mode & 0o777) for end in ("", "-wal")))
+outbox.close()
+`
 
 const agentOf = (options: Partial<AgentOptions>): Agent =>
   pythonAgent({ url: broker.url, exchange: names.exchange, outbox: '-', count: 1, ...options })
@@ -146,6 +156,18 @@ test('errors have the codes of the TypeScript library', async () => {
   const { code, stderr } = await runScript(['--event-id', 'e'], {})
   assert.is(code, 2)
   assert.match(stderr, 'config_invalid')
+})
+
+test('an outbox is for its owner only, whatever the umask; one that is not is named', async () => {
+  const send = () =>
+    spawnSync('/bin/sh', ['-c', 'umask 0; exec "$@"', 'sh', pythonWithPika(), '-B', '-c', OUTBOX, outbox], {
+      cwd: join(ROOT, 'examples', 'python'),
+      encoding: 'utf8',
+    })
+  const first = send()
+  assert.equal([first.status, first.stdout.trim(), first.stderr], [0, '600 600', ''])
+  chmodSync(outbox, 0o644)
+  assert.match(send().stderr, `Other users have access to the outbox: chmod go= ${outbox}`)
 })
 
 test('an outbox is emptied after a kill -9 of the agent, and no second agent opens it', async () => {

@@ -195,9 +195,9 @@ test('a copy made by other means becomes a backup by backing it up', async () =>
   assert.is(readHeader(again)?.applicationId, APPLICATION_ID)
 })
 
-test('it has the permissions of the database, and leaves no other files', async () => {
+test('only its owner can access it, even if others can access the database, and no other files are left', async () => {
   const file = await bigDatabase()
-  chmodSync(file, 0o600)
+  chmodSync(file, 0o644)
   const to = join(tempDir(), 'copy of the log.db')
   const made = await createBackup({ from: file, to, ...still() })
   assert.equal([made.messages, made.last_db_id, made.bytes], [10, 10, statSync(to).size])

@@ -109,6 +109,7 @@ for (const inline of [true, false]) {
     const { message } = (await log.append([entryOf()]).catch((error: unknown) => error)) as GatewayError
     assert.ok(message.includes(`${file}.rescued-2`), message)
     assert.is(readFileSync(`${file}.rescued`, 'utf8'), 'earlier')
+    assert.is(statSync(`${file}.rescued-2`).mode & 0o777, 0o600, 'as the database')
     const reopened = await openSqlite(`${file}.rescued-2`, true)
     assert.equal(await idsOf(reopened), before)
     await reopened.stop()

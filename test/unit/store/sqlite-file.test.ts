@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
@@ -6,6 +15,7 @@ import type { GatewayError } from '../../../src/core/errors.ts'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { SCHEMA_VERSION } from '../../../src/store/migrations.ts'
 import { APPLICATION_ID, openConnection, readSchema } from '../../../src/store/sqlite/file.ts'
+import { sharedPaths } from '../../../src/store/sqlite/open-files.ts'
 import { selectBounds } from '../../../src/store/sqlite/queries.ts'
 import { StatementCache } from '../../../src/store/sqlite/statement-cache.ts'
 import { SqliteStore } from '../../../src/store/sqlite/store.ts'
@@ -174,6 +184,46 @@ files('that a crash during creation left without tables is replaced', async () =
   byHand(file, `PRAGMA application_id = ${APPLICATION_ID}`, `PRAGMA user_version = ${SCHEMA_VERSION}`)
   const log = await openSqlite(file, true)
   assert.equal(await store(log, {}), [1])
+  await log.stop()
+})
+
+const modeOf = (path: string): string => (statSync(path).mode & 0o777).toString(8)
+
+files('is created for its owner only, with the files beside it and its folders, whatever the umask', async () => {
+  for (const umask of [0, 0o022, 0o077]) {
+    const before = process.umask(umask)
+    try {
+      const folder = join(fastDir(), 'new', 'data')
+      const file = join(folder, 'gateway.db')
+      const log = await openSqlite(file, true)
+      await store(log, {})
+      assert.equal(readdirSync(folder).sort(), ['gateway.db', 'gateway.db-shm', 'gateway.db-wal'])
+      for (const name of readdirSync(folder)) assert.is(modeOf(join(folder, name)), '600', name)
+      assert.equal([modeOf(folder), modeOf(dirname(folder))], ['700', '700'])
+      assert.equal(sharedPaths(file), [])
+      await log.stop()
+    } finally {
+      process.umask(before)
+    }
+  }
+})
+
+files('to which other users have access is named, as are its folder and the files beside it', async () => {
+  const file = newFile()
+  const log = await openSqlite(file, true)
+  const paths = [dirname(file), file, `${file}-wal`, `${file}-shm`]
+  for (const [path, mode] of [
+    [paths[0], 0o710],
+    [paths[1], 0o640],
+    [paths[2], 0o604],
+    [paths[3], 0o620],
+  ] as const) {
+    const before = statSync(path!).mode
+    chmodSync(path!, mode)
+    assert.equal(sharedPaths(file), [path])
+    chmodSync(path!, before)
+  }
+  assert.equal(sharedPaths(file), [])
   await log.stop()
 })
 
