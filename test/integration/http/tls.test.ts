@@ -113,6 +113,25 @@ https('speaks HTTP/2 to clients that offer it, HTTP/1.1 to all others, and at le
   assert.is((await connect(gateway, { maxVersion: 'TLSv1.2' })).getProtocol(), 'TLSv1.2')
 })
 
+https('offers with TLS 1.2 only ciphers with forward secrecy and authenticated encryption', async () => {
+  const gateway = await serve(authority.issue())
+  const strong = /^(TLS_|ECDHE-.*(GCM|CHACHA20))/
+  const agreed: string[] = []
+  for (const cipher of tls.getCiphers().map((name) => name.toUpperCase())) {
+    if (cipher.startsWith('TLS_')) continue
+    // Without the level, this client would not offer the weak ones.
+    const options = { maxVersion: 'TLSv1.2', ciphers: `${cipher}:@SECLEVEL=0` } as const
+    const socket = await connect(gateway, options).catch(() => null)
+    if (socket !== null) agreed.push(socket.getCipher().name)
+  }
+  assert.ok(agreed.length >= 2, agreed.join())
+  assert.equal(
+    agreed.filter((name) => !strong.test(name)),
+    [],
+  )
+  assert.match((await connect(gateway)).getCipher().name, /^TLS_/)
+})
+
 https('closes a connection that sends plain HTTP or nothing, and keeps running', async () => {
   const gateway = await serve(authority.issue(), { HEADERS_TIMEOUT_SECONDS: '1' })
   const plain = net.connect(portOf(gateway), '127.0.0.1')
