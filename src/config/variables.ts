@@ -243,7 +243,7 @@ export const CONFIG_VARIABLES = {
   ),
   NATIVE_MODULE_DIR: textVariable(
     null,
-    'Folder to which the single executable extracts its SQLite module. It must be writable for its user only, on a file system without noexec. Not set: a folder of the user below the temporary folder.',
+    'Folder to which the single executable extracts its SQLite module; created if missing. It must belong to its user or root and be writable for no other, on a file system without noexec. Not set: a folder of the user below the temporary folder.',
     'the path of a folder',
   ),
   SHUTDOWN_SECONDS: integerVariable('8', 1, 600, 'Maximum time from SIGTERM to the exit of the process.'),

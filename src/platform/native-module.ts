@@ -1,5 +1,18 @@
 import { createHash } from 'node:crypto'
-import { lstatSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  type Stats,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { errorChainText } from '../core/error-text.ts'
@@ -13,40 +26,62 @@ import { loadEnv } from './env.ts'
  */
 const ASSET = 'better_sqlite3.node'
 
-/** Creates a directory in which no other user can replace the module. */
-const createPrivateDirectory = (folder: string, uid: number): void => {
+/** Returns whether only this user and root can change a file, or the entries of a folder. */
+const isPrivate = ({ uid, mode }: Stats): boolean => (uid === 0 || uid === process.getuid!()) && (mode & 0o022) === 0
+
+/** Creates a directory in which no other user can replace the module. @throws Error if an existing one is shared */
+const createPrivateDirectory = (folder: string, readStat: typeof statSync): void => {
   mkdirSync(folder, { recursive: true, mode: 0o700 })
-  const stat = lstatSync(folder)
-  if (!stat.isDirectory() || stat.uid !== uid || (stat.mode & 0o022) !== 0) {
-    throw new Error('other users can write to that folder')
-  }
+  const stat = readStat(folder)!
+  if (!stat.isDirectory() || !isPrivate(stat)) throw new Error('other users can write to that folder')
 }
 
-const hasContent = (file: string, bytes: Buffer): boolean => {
+/** Opens the file if it has this content and only this user and root can change it. @returns its descriptor, otherwise null */
+const openModule = (file: string, bytes: Buffer): number | null => {
+  let fd: number | null = null
   try {
-    return readFileSync(file).equals(bytes)
+    fd = openSync(file, constants.O_RDONLY | constants.O_NOFOLLOW)
+    if (isPrivate(fstatSync(fd)) && readFileSync(fd).equals(bytes)) return fd
   } catch {
-    return false
+    // It is written again, which reports the reason if that fails too.
   }
+  if (fd !== null) closeSync(fd)
+  return null
 }
 
-/**
- * Returns the file of the module, and writes it if it is missing. Its name contains a hash, so that versions coexist. All threads of a
- * process use the same file, since two copies of SQLite in one process would release each other's locks on the database.
- */
-const extract = (folder: string): string => {
-  const bytes = readAsset(ASSET)
-  const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 16)
-  const file = join(folder, `better_sqlite3-${hash}.node`)
-  if (hasContent(file, bytes)) return file
+const writeModule = (file: string, bytes: Buffer): void => {
   const temporary = `${file}.${process.pid}`
   try {
-    writeFileSync(temporary, bytes, { mode: 0o755 })
+    rmSync(temporary, { force: true })
+    writeFileSync(temporary, bytes, { mode: 0o755, flag: 'wx' })
     renameSync(temporary, file)
   } finally {
     rmSync(temporary, { force: true })
   }
-  return file
+}
+
+/**
+ * Loads the module from a file in the folder, and writes that file if it is missing. Its name contains a hash, so that versions coexist.
+ * All threads of a process use the same file, since two copies of SQLite in one process would release each other's locks on the database.
+ */
+const loadFrom = (folder: string): unknown => {
+  const bytes = readAsset(ASSET)
+  const hash = createHash('sha256').update(bytes).digest('hex').slice(0, 16)
+  const file = join(folder, `better_sqlite3-${hash}.node`)
+  let fd = openModule(file, bytes)
+  if (fd === null) {
+    writeModule(file, bytes)
+    fd = openModule(file, bytes)
+  }
+  if (fd === null) throw new Error(`${file} was changed while it was written`)
+  try {
+    const module = { exports: {} }
+    // By its descriptor: the name could lead to another file by now.
+    process.dlopen(module, `/proc/self/fd/${fd}`)
+    return module.exports
+  } finally {
+    closeSync(fd)
+  }
 }
 
 let loaded: unknown
@@ -57,14 +92,11 @@ let loaded: unknown
 export const getBinding = (): unknown => {
   if (loaded !== undefined) return loaded
   const configured = loadEnv().NATIVE_MODULE_DIR
-  const uid = process.getuid?.() ?? 0
-  const folder = configured ? resolve(configured) : join(tmpdir(), `deepsoc-gateway-${uid}`)
+  const folder = configured ? resolve(configured) : join(tmpdir(), `deepsoc-gateway-${process.getuid!()}`)
   try {
-    if (configured) mkdirSync(folder, { recursive: true })
-    else createPrivateDirectory(folder, uid)
-    const module = { exports: {} }
-    process.dlopen(module, extract(folder))
-    loaded = module.exports
+    // Any user can create a link in the temporary folder. The cache directory of systemd's dynamic users is one.
+    createPrivateDirectory(folder, configured ? statSync : lstatSync)
+    loaded = loadFrom(folder)
     return loaded
   } catch (cause) {
     const reason = errorChainText(cause)

@@ -1,6 +1,6 @@
 // needs: rabbitmq, strace
 import { spawn, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { hasTerminal } from '../../support/clients/cli.ts'
@@ -10,6 +10,7 @@ import { killAtExit } from '../../support/harness/cleanup.ts'
 import { WAIT_MS } from '../../support/harness/limits.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, postJson, tempDir, until } from '../../support/harness/wait.ts'
+import { readText } from '../../support/repo/documents.ts'
 import { type Env, type Gateway, ROOT, startGateway } from '../../support/servers/gateway.ts'
 import { startOtlp } from '../../support/servers/otlp.ts'
 import { sharedBroker, uniqueNames } from '../../support/servers/rabbitmq.ts'
@@ -232,6 +233,49 @@ test('writes nothing outside its data and the temporary folder', async () => {
   assert.equal(outside, [])
 })
 
+const analyze = (...args: string[]) => spawnSync('systemd-analyze', args, { encoding: 'utf8' })
+
+/** Returns the system calls that the unit allows: those of its filter's lines, where `~` removes. */
+const allowedCalls = (): Set<string> => {
+  const expand = (name: string): string[] =>
+    name.startsWith('@')
+      ? [...analyze('syscall-filter', name).stdout.matchAll(/^ {4}([@\w]+)$/gm)].flatMap(([, member]) =>
+          expand(member!),
+        )
+      : [name]
+  const allowed = new Set<string>()
+  for (const [, not, names] of readText('deploy/deepsoc-gateway.service').matchAll(/^SystemCallFilter=(~?)(.*)$/gm)) {
+    for (const call of names!.split(' ').flatMap(expand)) not === '~' ? allowed.delete(call) : allowed.add(call)
+  }
+  return allowed
+}
+
+const filtered = (name: string, body: () => Promise<void>): void =>
+  analyze('--version').status === 0 ? test(name, body) : test.skip(name, 'systemd-analyze is not installed')
+
+filtered('makes only the system calls that the unit of systemd allows', async () => {
+  const allowed = allowedCalls()
+  assert.ok(allowed.has('openat') && !allowed.has('ptrace') && !allowed.has('mount'), 'the filter is read')
+  const trace = join(tempDir(), 'trace')
+  const gateway = await startGateway({
+    entry: spawnSync('which', ['strace'], { encoding: 'utf8' }).stdout.trim(),
+    args: ['-f', '-qq', '-s', '0', '-o', trace, alone.file],
+    cwd: alone.dir,
+    env: { TMPDIR: tempDir(), PATH: '', WORKERS: '2' },
+  })
+  try {
+    await passMessage(gateway)
+    const [pid] = readFileSync(`/proc/${gateway.pid}/task/${gateway.pid}/children`, 'utf8').trim().split(' ')
+    process.kill(Number(pid), 'SIGTERM')
+    await until(() => !gateway.running, { what: 'the end' })
+  } finally {
+    await gateway.dispose()
+  }
+  const made = new Set([...readFileSync(trace, 'utf8').matchAll(/^\d+ +(\w+)\(/gm)].map(([, call]) => call!))
+  assert.ok(made.has('epoll_wait') || made.has('epoll_pwait'), 'it was traced')
+  assert.equal([...made].filter((call) => !allowed.has(call)).sort(), [])
+})
+
 test('a module folder that other users can write to is not used', () => {
   const tmp = tempDir()
   const folder = join(tmp, `deepsoc-gateway-${process.getuid!()}`)
@@ -241,6 +285,48 @@ test('a module folder that other users can write to is not used', () => {
   assert.is(code, 1)
   assert.match(stderr, /native_module_load_failed\n.*other users can write/)
   assert.match(stderr, /hint: .*NATIVE_MODULE_DIR/)
+})
+
+const asRoot = (name: string, body: () => void): void =>
+  process.getuid?.() === 0 ? test(name, body) : test.skip(name, 'a file of another user needs root')
+
+asRoot(
+  'the module of another user is not used, in a shared folder or in one of the own, with the right content too',
+  () => {
+    const folder = tempDir()
+    assert.is(run(alone.file, ['--version'], { NATIVE_MODULE_DIR: folder }).code, 0)
+    const file = join(folder, readdirSync(folder)[0]!)
+    chownSync(file, NOBODY, NOBODY)
+    const load = () => run(alone.file, ['--version'], { NATIVE_MODULE_DIR: folder }).stdout
+    assert.match(load(), /^sqlite +\d/m)
+    assert.is(statSync(file).uid, 0, 'it was replaced')
+    chmodSync(file, 0o777)
+    assert.match(load(), /^sqlite +\d/m)
+    assert.is(statSync(file).mode & 0o022, 0, 'it was replaced')
+    for (const [uid, mode] of [
+      [0, 0o1777],
+      [0, 0o770],
+      [NOBODY, 0o700],
+    ] as const) {
+      chownSync(folder, uid, 0)
+      chmodSync(folder, mode)
+      assert.match(load(), /^sqlite +cannot be loaded: .*other users can write/m, `${uid} ${mode.toString(8)}`)
+    }
+  },
+)
+
+test('the module is loaded through the descriptor that was checked, not by its name', () => {
+  const folder = tempDir()
+  const trace = join(tempDir(), 'trace')
+  const strace = spawnSync('which', ['strace'], { encoding: 'utf8' }).stdout.trim()
+  const args = ['-f', '-qq', '-y', '-e', 'trace=open,openat,mmap', '-o', trace, alone.file, '--version']
+  assert.match(run(strace, args, { NATIVE_MODULE_DIR: folder }).stdout, /^sqlite +\d/m)
+  const opened = readFileSync(trace, 'utf8')
+    .split('\n')
+    .filter((line) => /\bopen(at)?\(/.test(line) && /better_sqlite3-\w+\.node>/.test(line))
+  assert.match(opened.at(-1)!, /"\/proc\/self\/fd\/\d+"/, opened.join('\n'))
+  const mapped = readFileSync(trace, 'utf8').match(/mmap\(.*better_sqlite3-\w+\.node>/g)
+  assert.ok(mapped !== null, 'the module was mapped')
 })
 
 test('a module that was tampered with is restored before it is loaded', async () => {
