@@ -157,7 +157,7 @@ export const createMetrics = (sources: MetricSources): Metrics => {
     duplicates: counter('gateway_messages_deduplicated_total', 'Deliveries of messages that were already stored.'),
     rejected: counters(
       'gateway_messages_quarantined_total',
-      'Quarantined messages, by reason.',
+      'Messages quarantined, or refused over HTTP by the store, by error code.',
       'reason',
       QUARANTINE_REASONS,
     ),

@@ -4,11 +4,11 @@ import * as assert from 'uvu/assert'
 import { QUARANTINE_REASONS } from '../../../src/core/error-groups.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { getJson, until } from '../../support/harness/wait.ts'
+import { getJson, postJson, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { startProxy } from '../../support/servers/proxy.ts'
 import { type SharedBroker, sharedBroker, withChannel } from '../../support/servers/rabbitmq.ts'
-import { chats, eventUrl, metric, parseMetrics, publish, sampleOf } from '../../support/stages/rooms.ts'
+import { chat, chats, eventUrl, metric, parseMetrics, publish, sampleOf } from '../../support/stages/rooms.ts'
 import { brokerEnv, KEY, openStage, type Stage } from '../../support/stages/stage.ts'
 
 const samplesOf = async ({ url }: Pick<Gateway, 'url'>): Promise<Map<string, number>> =>
@@ -115,6 +115,28 @@ figures('count invalid cursors, on streams and over REST', async () => {
   await stream.next('reset')
   stream.close()
   assert.equal([await count('cursor_ahead'), await count('cursor_invalid'), await count('history_pruned')], [1, 1, 0])
+})
+
+figures('count what was quarantined, and what the store refused over HTTP, and nothing else', async () => {
+  const name = 'gateway_messages_quarantined_total'
+  const embedded = async () =>
+    Object.fromEntries([...(await samplesOf(gateway))].filter(([key, value]) => key.startsWith(name) && value > 0))
+  await publish(gateway, 'refused', chat(1, { message_id: 'm' }))
+  await publish(gateway, 'refused', chat(1, { message_id: 'm' }))
+  await postJson(`${eventUrl(gateway, 'refused')}/messages`, { round_id: 'x' })
+  assert.equal(await embedded(), {}, 'neither a duplicate nor an invalid request')
+  const conflict = await postJson(`${eventUrl(gateway, 'refused')}/messages`, chat(2, { message_id: 'm' }))
+  assert.equal([conflict.status, await embedded()], [409, { [`${name}{reason="message_conflict"}`]: 1 }])
+  const own = (reason: string) => metric(stage.gateway, `${name}{reason="${reason}"}`)
+  const before = await own('invalid_json')
+  await withChannel(broker.url, async (channel) => {
+    for (const body of ['x', 'y', '{"event_id":"counted"}']) {
+      await channel.basicPublish({ exchange: stage.names.exchange, routingKey: KEY }, body)
+    }
+  })
+  await until(async () => (await own('invalid_json')) === before + 2, { what: 'two quarantined messages' })
+  const { body } = await getJson(`${stage.gateway.url}/api/rejected?reason=invalid_json`)
+  assert.is(body.data.length, before + 2)
 })
 
 figures('report database sizes, event loop delay and version', async () => {
