@@ -74,6 +74,26 @@ documents('are valid AsyncAPI 3.0 to its parser, without a warning', async () =>
   assert.ok(document !== undefined)
 })
 
+documents('name license and contact, and describe every call, operation and message', () => {
+  const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  for (const { info } of [openapi, asyncapi]) {
+    assert.equal([info.license.name, info.contact.name], [manifest.license, manifest.author])
+    assert.match(info.license.url, /^https:/)
+    assert.ok(info.description.length > 100)
+  }
+  const described = [
+    ...openapi.tags.map((tag: Json) => [tag.name, tag]),
+    ...asyncapi.info.tags.map((tag: Json) => [tag.name, tag]),
+    ...callsOf(openapi).map(({ route, operation }) => [route, operation]),
+    ...['servers', 'channels', 'operations'].flatMap((kind) => Object.entries<Json>(asyncapi[kind])),
+    ...Object.entries<Json>(asyncapi.components.messages),
+  ]
+  for (const [name, { summary, description }] of described) {
+    assert.match(description ?? '', /^[A-Z].*\.$/s, name)
+    assert.is.not(description, summary, name)
+  }
+})
+
 documents('name every error code, with status and hint', () => {
   assert.equal(Object.keys(openapi.components['x-errors']).sort(), Object.keys(ERRORS).sort())
   assert.equal(openapi.components.schemas.Error.properties.code.enum.sort(), Object.keys(ERRORS).sort())

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { EXAMPLE_EVENT } from '../parameters.ts'
 import { type JsonSchema, jsonSchema } from './json-schema.ts'
+import { INFO_FIELDS } from './openapi.ts'
 import { EXAMPLE_MESSAGE, STREAM_EVENTS, StreamedMessageSchema } from './schemas.ts'
 
 /** Default names, as used unless environment variables change them. */
@@ -132,6 +133,11 @@ export const createAsyncApi = (version: string): JsonSchema => ({
     version,
     description:
       'Agents publish to a topic exchange; the gateway commits, then acknowledges; subscribers receive all messages in commit order. The names are the defaults of RABBITMQ_EXCHANGE, RABBITMQ_QUEUE and RABBITMQ_BINDING.',
+    ...INFO_FIELDS,
+    tags: [
+      { name: 'amqp', description: 'Messages of agents, through RabbitMQ.' },
+      { name: 'streams', description: 'Server-sent events for subscribers.' },
+    ],
   },
   defaultContentType: 'application/json',
   servers: {
@@ -148,6 +154,7 @@ export const createAsyncApi = (version: string): JsonSchema => ({
     consume: {
       action: 'receive',
       title: 'Commit, then acknowledge',
+      description: 'A message is acknowledged once it is durable in the store, or in the quarantine if it is invalid.',
       channel: { $ref: '#/channels/queue' },
       messages: [{ $ref: '#/channels/queue/messages/published' }],
       bindings: { amqp: { ack: true, bindingVersion: VERSION } },
@@ -163,6 +170,7 @@ export const createAsyncApi = (version: string): JsonSchema => ({
     follow: {
       action: 'send',
       title: 'Send subscribers the messages after their cursor',
+      description: 'Each message once, in ascending db_id order, first from the store and then as they are committed.',
       channel: { $ref: '#/channels/stream' },
       messages: Object.keys(STREAM_EVENTS).map((name) => ({ $ref: `#/channels/stream/messages/${name}` })),
     },

@@ -47,6 +47,12 @@ const INFO = `A subscriber is defined by its cursor: live or later, it receives 
 the cursor, in ascending order. If authentication is enabled (AUTH=jwt), calls need a token as their security describes; otherwise \
 none does. HEAD is answered like GET, without a body. Every response has an X-Request-Id; 429 and 503 have a Retry-After.`
 
+/** For the `info` of both documents: the license and the authors, as in package.json. */
+export const INFO_FIELDS = {
+  contact: { name: 'deepsoc-gateway contributors' },
+  license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
+} as const
+
 /** Returns the error codes that a route can return. */
 export const errorsOf = ({ method, access, errors = [] }: RouteDescription): ErrorCode[] => [
   ...new Set([
@@ -181,7 +187,7 @@ const tokenHint = 'A JWT with exp; its claims events and scope define what it pe
  */
 export const createOpenApi = (version: string, routes: readonly RouteDescription[]): JsonSchema => ({
   openapi: '3.1.0',
-  info: { title: 'deepsoc-gateway', version, description: INFO },
+  info: { title: 'deepsoc-gateway', version, description: INFO, ...INFO_FIELDS },
   servers: [{ url: '/' }],
   tags: TAGS,
   paths: pathsOf(routes),

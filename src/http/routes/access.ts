@@ -98,6 +98,7 @@ export const ACCESS_ROUTES = [
     access: 'session',
     tag: 'access',
     summary: 'Return the caller and what its token allows',
+    description: 'Without authentication the caller has no sub and every scope.',
     responses: {
       200: {
         description: 'The caller.',
@@ -119,6 +120,7 @@ export const ACCESS_ROUTES = [
     access: 'operate',
     tag: 'access',
     summary: 'List the revocations in force',
+    description: 'Expired revocations are left out.',
     responses: {
       200: {
         description: 'By subject.',
@@ -169,6 +171,7 @@ export const ACCESS_ROUTES = [
     access: 'operate',
     tag: 'access',
     summary: 'Remove a revocation',
+    description: 'Tokens of the subject are accepted again until they expire.',
     params: { subject: z.string().min(1).meta({ description: 'The subject.', example: EXAMPLE_REVOCATION.sub }) },
     responses: {
       200: {

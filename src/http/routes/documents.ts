@@ -43,6 +43,7 @@ export const DOCUMENT_ROUTES = [
     ...DOCUMENT,
     path: '/openapi.json',
     summary: 'OpenAPI document of the HTTP interface',
+    description: 'Generated from the routes and schemas that the gateway runs with.',
     responses: { 200: { description: 'OpenAPI 3.1.', schema: z.looseObject({ openapi: z.literal('3.1.0') }) } },
     handler: ({ version, routes }: DocumentOptions) =>
       createHandler(JSON_TYPE, () => JSON.stringify(createOpenApi(version, routes))),
@@ -51,6 +52,7 @@ export const DOCUMENT_ROUTES = [
     ...DOCUMENT,
     path: '/asyncapi.json',
     summary: 'AsyncAPI document of the AMQP interface and of the stream events',
+    description: 'Names of exchange, queue and binding are the defaults.',
     responses: { 200: { description: 'AsyncAPI 3.0.', schema: z.looseObject({ asyncapi: z.literal('3.0.0') }) } },
     handler: ({ version }: DocumentOptions) => createHandler(JSON_TYPE, () => JSON.stringify(createAsyncApi(version))),
   }),
@@ -58,6 +60,7 @@ export const DOCUMENT_ROUTES = [
     ...DOCUMENT,
     path: '/docs',
     summary: 'Both API documents as a web page',
+    description: 'Has every call, stream event and error code, without scripts.',
     responses: { 200: { description: 'A page.', text: { type: 'text/html' } } },
     handler: ({ version, routes }: DocumentOptions) =>
       createHandler('text/html; charset=utf-8', () => renderDocsPage(version, routes), DOCS_CSP),

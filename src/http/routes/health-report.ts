@@ -123,6 +123,7 @@ export const HEALTH_REPORT = defineRoute({
   access: 'operate',
   tag: 'operation',
   summary: 'Health report: status of all workers and samples of the last hour',
+  description: 'The data of the health page: components, rates, queue, database and quarantine.',
   query: { samples_after: dbIdField('Only samples later than this, in milliseconds since 1970.') },
   responses: { 200: { description: 'A value is null if it is unknown.', schema: successSchema(HealthReportSchema) } },
   errors: ['invalid_query'],

@@ -53,6 +53,7 @@ export const HEALTH_ROUTES = [
     access: 'public',
     tag: 'operation',
     summary: 'Liveness: whether the process responds',
+    description: 'For a supervisor that restarts the gateway if there is no response.',
     responses: {
       200: {
         description: 'The process is alive. The state of the broker is not checked.',
@@ -72,7 +73,8 @@ export const HEALTH_ROUTES = [
     access: 'public',
     tag: 'operation',
     summary: 'Readiness: whether all components work',
-    description: 'If authentication is enabled, details require the scope admin.',
+    description:
+      'Responds 503 with the failed components if one does not work. If authentication is enabled, details require the scope admin.',
     responses: {
       200: {
         description: 'All components work.',
@@ -95,7 +97,7 @@ export const HEALTH_ROUTES = [
     access: 'operate',
     tag: 'operation',
     summary: 'Metrics for Prometheus',
-    description: 'No token is required on METRICS_PORT.',
+    description: 'Includes all workers. No token is required on METRICS_PORT.',
     responses: {
       200: {
         description: 'Described in docs/OPERATIONS.md.',

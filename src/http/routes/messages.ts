@@ -152,6 +152,8 @@ export const MESSAGE_ROUTES = [
     access: 'read',
     tag: 'messages',
     summary: 'List the readable events by latest activity',
+    description:
+      'Events that the token does not open are left out. The next page starts before the last_db_id of the last event.',
     query: {
       limit: limitField(100, 1_000).meta({ example: 10 }),
       before: dbIdField('Only events with a smaller last_db_id than this.'),

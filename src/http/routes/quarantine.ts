@@ -156,8 +156,8 @@ const EXAMPLE_SUMMARY = {
 
 const EXAMPLE_RESULT = { rejected_id: 1, kind: 'kept', reason: 'invalid_json', detail: 'SyntaxError: …' } as const
 
-const QUARANTINE = { access: 'operate', tag: 'operation' } as const
 const ROW_ERRORS: readonly ErrorCode[] = [...STORAGE_ERRORS, 'invalid_query']
+const QUARANTINE = { access: 'operate', tag: 'operation', errors: ROW_ERRORS } as const
 
 /** Routes of the quarantine: list, show, replay and delete messages. */
 export const QUARANTINE_ROUTES = [
@@ -166,6 +166,7 @@ export const QUARANTINE_ROUTES = [
     method: 'GET',
     path: '/api/rejected',
     summary: 'List quarantined messages, newest first',
+    description: 'Bodies are left out. Pages of older rows start before the id of the last one.',
     query: { limit: limitField(50, 200), before: dbIdField('Only rows with a smaller id than this.'), ...FILTERS },
     responses: {
       200: {
@@ -174,7 +175,6 @@ export const QUARANTINE_ROUTES = [
         example: { status: 'success', data: [EXAMPLE_SUMMARY], has_more: false },
       },
     },
-    errors: ROW_ERRORS,
     handler:
       ({ quarantine }: QuarantineOptions) =>
       async ({ ctx, query }) => {
@@ -197,7 +197,6 @@ export const QUARANTINE_ROUTES = [
         example: { status: 'success', data: [EXAMPLE_RESULT], has_more: false, after: 1, through: 1 },
       },
     },
-    errors: ROW_ERRORS,
     handler:
       ({ quarantine, logger }: QuarantineOptions) =>
       async ({ ctx, access, query }) => {
@@ -222,6 +221,7 @@ export const QUARANTINE_ROUTES = [
     method: 'GET',
     path: '/api/rejected/:rejected_id',
     summary: 'Show one quarantined message with its body',
+    description: 'Only the start of a long body is shown: shown_bytes of its body_bytes.',
     params: ROW,
     responses: {
       200: {
@@ -249,6 +249,7 @@ export const QUARANTINE_ROUTES = [
     method: 'POST',
     path: '/api/rejected/:rejected_id/replay',
     summary: 'Replay one quarantined message',
+    description: 'If it is valid now, it is stored and deleted from the quarantine in one commit; otherwise it stays.',
     params: ROW,
     responses: {
       200: {
@@ -275,6 +276,7 @@ export const QUARANTINE_ROUTES = [
     method: 'DELETE',
     path: '/api/rejected/:rejected_id',
     summary: 'Delete one quarantined message',
+    description: 'The message cannot be restored.',
     params: ROW,
     responses: {
       200: {
@@ -283,7 +285,6 @@ export const QUARANTINE_ROUTES = [
         example: { status: 'success', data: { dropped: true } },
       },
     },
-    errors: ROW_ERRORS,
     handler:
       ({ quarantine, logger }: QuarantineOptions) =>
       async ({ ctx, access, params: { rejected_id } }) => {

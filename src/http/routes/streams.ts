@@ -246,6 +246,8 @@ export const EVENT_STREAM = defineRoute({
   ...STREAM,
   path: '/api/events/:event_id/stream',
   summary: 'Subscribe to one event',
+  description:
+    'Sends the messages after the cursor and then each new one. An event without messages is an empty stream.',
   params: { event_id: EventIdField },
   query: STREAM_QUERY,
 })
@@ -255,6 +257,7 @@ export const EVENTS_STREAM = defineRoute({
   ...STREAM,
   path: '/api/stream',
   summary: 'Subscribe to several events on one connection, with one cursor',
+  description: 'Sends the messages of all these events in one ascending order, as the stream of one event does.',
   query: { event_id: EventsField, ...STREAM_QUERY },
   errors: [...STREAM.errors, 'too_many_events'],
 })

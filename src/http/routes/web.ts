@@ -25,13 +25,14 @@ const CONTENT_SECURITY_POLICY = [
   'trusted-types dompurify',
 ].join('; ')
 
-const webRoute = (path: string, name: keyof typeof FILES, summary: string, params: Fields = {}) =>
+const webRoute = (path: string, name: keyof typeof FILES, summary: string, description: string, params: Fields = {}) =>
   defineRoute({
     method: 'GET',
     path,
     access: 'public',
     tag: 'page',
     summary,
+    description,
     params,
     responses: { 200: { description: 'The file.', text: { type: FILES[name].split(';')[0]! } } },
     handler: () => {
@@ -50,13 +51,27 @@ const webRoute = (path: string, name: keyof typeof FILES, summary: string, param
 // Any string is accepted: the page itself reports an invalid event id.
 const event_id = z.string().meta({ description: 'The event, percent-encoded.', example: EXAMPLE_EVENT })
 
+const SHELL = 'The page itself has no data; its script requests them with the token of the user.'
+
 /** All pages are the same file, whose script selects the view by URL. */
 export const WEB_ROUTES = [
-  webRoute('/', 'index.html', 'The web page'),
-  webRoute('/events/:event_id', 'index.html', 'The war room of one event', { event_id }),
-  webRoute('/health', 'index.html', 'The health page'),
-  webRoute('/page.js', 'page.js', 'Script of the web pages'),
-  webRoute('/page.css', 'page.css', 'Style sheet of the web pages'),
-  webRoute('/client.js', 'client.js', 'Client library for browsers'),
-  webRoute('/deepsoc.js', 'deepsoc.js', "Script that connects DeepSOC's war room to the gateway"),
+  webRoute('/', 'index.html', 'The web page', `Lists the events. ${SHELL}`),
+  webRoute('/events/:event_id', 'index.html', 'The war room of one event', `Shows an event as it goes on. ${SHELL}`, {
+    event_id,
+  }),
+  webRoute('/health', 'index.html', 'The health page', `Shows /api/health to callers with the scope admin. ${SHELL}`),
+  webRoute('/page.js', 'page.js', 'Script of the web pages', 'One bundle for all of them.'),
+  webRoute('/page.css', 'page.css', 'Style sheet of the web pages', 'One file for all of them.'),
+  webRoute(
+    '/client.js',
+    'client.js',
+    'Client library for browsers',
+    'A module; docs/CLIENT.md describes its functions.',
+  ),
+  webRoute(
+    '/deepsoc.js',
+    'deepsoc.js',
+    "Script that connects DeepSOC's war room to the gateway",
+    'A classic script, to be loaded after those of DeepSOC.',
+  ),
 ]
