@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { EXAMPLE_EVENT } from '../parameters.ts'
 import { type JsonSchema, jsonSchema } from './json-schema.ts'
-import { INFO_FIELDS } from './openapi.ts'
+import { INFO_FIELDS, TOKEN_HINT } from './openapi.ts'
 import { EXAMPLE_MESSAGE, STREAM_EVENTS, StreamedMessageSchema } from './schemas.ts'
 
 /** Default names, as used unless environment variables change them. */
@@ -125,6 +125,15 @@ const channels = (): JsonSchema => ({
   },
 })
 
+const SECURITY_SCHEMES = {
+  account: { type: 'userPassword', description: 'An account of RabbitMQ.' },
+  bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: TOKEN_HINT },
+  ticket: { type: 'httpApiKey', in: 'query', name: 'ticket', description: 'Issued by POST /api/stream-tickets.' },
+}
+
+const securityBy = (...names: (keyof typeof SECURITY_SCHEMES)[]): JsonSchema[] =>
+  names.map((name) => ({ $ref: `#/components/securitySchemes/${name}` }))
+
 /** Creates the AsyncAPI 3.0 document, which describes the AMQP interface and the events of a stream. */
 export const createAsyncApi = (version: string): JsonSchema => ({
   asyncapi: '3.0.0',
@@ -157,6 +166,7 @@ export const createAsyncApi = (version: string): JsonSchema => ({
       description: 'A message is acknowledged once it is durable in the store, or in the quarantine if it is invalid.',
       channel: { $ref: '#/channels/queue' },
       messages: [{ $ref: '#/channels/queue/messages/published' }],
+      security: securityBy('account'),
       bindings: { amqp: { ack: true, bindingVersion: VERSION } },
     },
     publish: {
@@ -165,6 +175,7 @@ export const createAsyncApi = (version: string): JsonSchema => ({
       description: 'Persistent and mandatory, with publisher confirms, as agents publish.',
       channel: { $ref: '#/channels/notifications' },
       messages: [{ $ref: '#/channels/notifications/messages/published' }],
+      security: securityBy('account'),
       bindings: { amqp: { deliveryMode: 2, mandatory: true, bindingVersion: VERSION } },
     },
     follow: {
@@ -173,7 +184,8 @@ export const createAsyncApi = (version: string): JsonSchema => ({
       description: 'Each message once, in ascending db_id order, first from the store and then as they are committed.',
       channel: { $ref: '#/channels/stream' },
       messages: Object.keys(STREAM_EVENTS).map((name) => ({ $ref: `#/channels/stream/messages/${name}` })),
+      security: securityBy('bearer', 'ticket'),
     },
   },
-  components: { messages: { published: published(), ...streamMessages() } },
+  components: { securitySchemes: SECURITY_SCHEMES, messages: { published: published(), ...streamMessages() } },
 })

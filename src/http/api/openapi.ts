@@ -47,9 +47,13 @@ const INFO = `A subscriber is defined by its cursor: live or later, it receives 
 the cursor, in ascending order. If authentication is enabled (AUTH=jwt), calls need a token as their security describes; otherwise \
 none does. HEAD is answered like GET, without a body. Every response has an X-Request-Id; 429 and 503 have a Retry-After.`
 
-/** For the `info` of both documents: the license and the authors, as in package.json. */
+/** For the `info` of both documents: license and authors as in package.json. The address is a placeholder: the project has no fixed one. */
 export const INFO_FIELDS = {
-  contact: { name: 'deepsoc-gateway contributors' },
+  contact: {
+    name: 'deepsoc-gateway contributors',
+    url: 'https://deepsoc-gateway.example',
+    email: 'contributors@deepsoc-gateway.example',
+  },
   license: { name: 'MIT', url: 'https://opensource.org/license/mit' },
 } as const
 
@@ -180,7 +184,7 @@ const streamEvents = (): JsonSchema =>
     ]),
   )
 
-const tokenHint = 'A JWT with exp; its claims events and scope define what it permits. See docs/SECURITY.md.'
+export const TOKEN_HINT = 'A JWT with exp; its claims events and scope define what it permits. See docs/SECURITY.md.'
 
 /**
  * Creates the OpenAPI 3.1 document, which describes the HTTP interface. It needs no handlers, and therefore no store.
@@ -194,7 +198,7 @@ export const createOpenApi = (version: string, routes: readonly RouteDescription
   components: {
     schemas: { Error: jsonSchema(ErrorSchema, 'output') },
     securitySchemes: {
-      bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: tokenHint },
+      bearer: { type: 'http', scheme: 'bearer', bearerFormat: 'JWT', description: TOKEN_HINT },
       cookie: {
         type: 'apiKey',
         in: 'cookie',

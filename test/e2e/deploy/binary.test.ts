@@ -239,7 +239,7 @@ const analyze = (...args: string[]) => spawnSync('systemd-analyze', args, { enco
 const allowedCalls = (): Set<string> => {
   const expand = (name: string): string[] =>
     name.startsWith('@')
-      ? [...analyze('syscall-filter', name).stdout.matchAll(/^ {4}([@\w]+)$/gm)].flatMap(([, member]) =>
+      ? [...analyze('syscall-filter', name).stdout.matchAll(/^ {4}([@\w-]+)$/gm)].flatMap(([, member]) =>
           expand(member!),
         )
       : [name]
@@ -273,6 +273,8 @@ filtered('makes only the system calls that the unit of systemd allows', async ()
   }
   const made = new Set([...readFileSync(trace, 'utf8').matchAll(/^\d+ +(\w+)\(/gm)].map(([, call]) => call!))
   assert.ok(made.has('epoll_wait') || made.has('epoll_pwait'), 'it was traced')
+  // SQLite calls it as root only, which the unit is not.
+  if (process.getuid?.() === 0) made.delete('fchown')
   assert.equal([...made].filter((call) => !allowed.has(call)).sort(), [])
 })
 

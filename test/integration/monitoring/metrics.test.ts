@@ -117,28 +117,6 @@ figures('count invalid cursors, on streams and over REST', async () => {
   assert.equal([await count('cursor_ahead'), await count('cursor_invalid'), await count('history_pruned')], [1, 1, 0])
 })
 
-figures('count what was quarantined, and what the store refused over HTTP, and nothing else', async () => {
-  const name = 'gateway_messages_quarantined_total'
-  const embedded = async () =>
-    Object.fromEntries([...(await samplesOf(gateway))].filter(([key, value]) => key.startsWith(name) && value > 0))
-  await publish(gateway, 'refused', chat(1, { message_id: 'm' }))
-  await publish(gateway, 'refused', chat(1, { message_id: 'm' }))
-  await postJson(`${eventUrl(gateway, 'refused')}/messages`, { round_id: 'x' })
-  assert.equal(await embedded(), {}, 'neither a duplicate nor an invalid request')
-  const conflict = await postJson(`${eventUrl(gateway, 'refused')}/messages`, chat(2, { message_id: 'm' }))
-  assert.equal([conflict.status, await embedded()], [409, { [`${name}{reason="message_conflict"}`]: 1 }])
-  const own = (reason: string) => metric(stage.gateway, `${name}{reason="${reason}"}`)
-  const before = await own('invalid_json')
-  await withChannel(broker.url, async (channel) => {
-    for (const body of ['x', 'y', '{"event_id":"counted"}']) {
-      await channel.basicPublish({ exchange: stage.names.exchange, routingKey: KEY }, body)
-    }
-  })
-  await until(async () => (await own('invalid_json')) === before + 2, { what: 'two quarantined messages' })
-  const { body } = await getJson(`${stage.gateway.url}/api/rejected?reason=invalid_json`)
-  assert.is(body.data.length, before + 2)
-})
-
 figures('report database sizes, event loop delay and version', async () => {
   const samples = await samplesOf(gateway)
   // There was no commit since, so the file is unchanged.
@@ -225,6 +203,28 @@ figures('of several workers are merged, and shared values are not added up', asy
   // Processes count whole seconds.
   assert.ok(started <= Date.now() / 1_000 && started >= Math.floor(before), `${started}`)
   await own.dispose()
+})
+
+figures('count what was quarantined, and what the store refused over HTTP, and nothing else', async () => {
+  const name = 'gateway_messages_quarantined_total'
+  const embedded = async () =>
+    Object.fromEntries([...(await samplesOf(gateway))].filter(([key, value]) => key.startsWith(name) && value > 0))
+  await publish(gateway, 'refused', chat(1, { message_id: 'm' }))
+  await publish(gateway, 'refused', chat(1, { message_id: 'm' }))
+  await postJson(`${eventUrl(gateway, 'refused')}/messages`, { round_id: 'x' })
+  assert.equal(await embedded(), {}, 'neither a duplicate nor an invalid request')
+  const conflict = await postJson(`${eventUrl(gateway, 'refused')}/messages`, chat(2, { message_id: 'm' }))
+  assert.equal([conflict.status, await embedded()], [409, { [`${name}{reason="message_conflict"}`]: 1 }])
+  const own = (reason: string) => metric(stage.gateway, `${name}{reason="${reason}"}`)
+  const before = await own('invalid_json')
+  await withChannel(broker.url, async (channel) => {
+    for (const body of ['x', 'y', '{"event_id":"counted"}']) {
+      await channel.basicPublish({ exchange: stage.names.exchange, routingKey: KEY }, body)
+    }
+  })
+  await until(async () => (await own('invalid_json')) === before + 2, { what: 'two quarantined messages' })
+  const { body } = await getJson(`${stage.gateway.url}/api/rejected?reason=invalid_json`)
+  assert.is(body.data.length, before + 2)
 })
 
 figures.run()
