@@ -43,7 +43,7 @@ export const createAccessControl = ({
   clusterPeers,
 }: AccessControlOptions): AccessControl => {
   const { tokens, corsOrigins, trustedProxies, limits } = config
-  const proxies = new TrustedProxies(trustedProxies)
+  const proxies = new TrustedProxies(trustedProxies, warnOfUntrustedProxy(logger))
   const coordinate = clusterPeers?.request ?? createLocalCoordinator()
   const tickets = new Tickets(store.tickets === undefined ? coordinate : withSharedTickets(coordinate, store.tickets))
   const revocations = new Revocations({
@@ -85,6 +85,15 @@ const withSharedTickets =
     const value = await tickets.take(request.id)
     return value === null ? { ok: false } : { ok: true, value }
   }
+
+/** Without the address of the client, its limits do not apply or apply to all clients of the proxy together. */
+const warnOfUntrustedProxy = (logger: Logger) => (address: string, isLoopback: boolean) =>
+  logger.warn(
+    { address, hint: 'If this is your proxy, add its address to TRUSTED_PROXIES.' },
+    isLoopback
+      ? 'X-Forwarded-For is ignored: the limits per address do not apply to the clients of this proxy'
+      : 'X-Forwarded-For is ignored: the clients of this proxy share the limits of one address',
+  )
 
 /** Without any key every request is refused. If cached keys exist, an unreachable issuer only causes a warning. */
 const reportJwksHealth = (health: HealthRegistry, logger: Logger) => {

@@ -1,7 +1,7 @@
 import cors from '@koa/cors'
 import type { Context, Middleware, Next } from 'koa'
 import { GatewayError } from '../../core/errors.ts'
-import { isSafeMethod, type RequestView } from '../request-view.ts'
+import { isSafeMethod, type RawRequest, type RequestView } from '../request-view.ts'
 import type { TrustedProxies } from '../trusted-proxies.ts'
 
 /** @throws GatewayError origin_forbidden if a page of a site that is not configured sent the request */
@@ -20,15 +20,26 @@ export const createOriginCheck =
   ({ proxies, corsOrigins }: OriginOptions): OriginCheck =>
   (request) => {
     const origin = request.get('origin')
-    const host = proxies.requestedHost(request.req)
-    // Behind a proxy that terminates TLS, an https page reaches the gateway by plain HTTP. The reverse never occurs.
-    const isPlainHttp = !('encrypted' in request.req.socket)
-    const isSameOrigin = host !== '' && (origin === `https://${host}` || (isPlainHttp && origin === `http://${host}`))
-    if (isSameOrigin || corsOrigins.includes(origin)) return
+    if (proxies.isOwnOrigin(request.req, origin) || corsOrigins.includes(origin)) return
     const site = request.get('sec-fetch-site')
-    if (origin === '' && (site === '' || site === 'same-origin' || site === 'none')) return
-    throw new GatewayError('origin_forbidden', 'This request comes from a page of another site.')
+    // Only browsers can set it. They compare the page with the URL of the request, whose port a proxy may not pass on.
+    if (site === 'same-origin') return
+    if (origin === '' && (site === '' || site === 'none')) return
+    const hint = proxyHint(proxies, request.req, origin)
+    const options = hint === null ? {} : { hint }
+    throw new GatewayError('origin_forbidden', 'This request comes from a page of another site.', options)
   }
+
+const hostnameOf = (host: string): string => host.replace(/:\d+$/, '')
+
+/** Returns a hint for a page that is the gateway's own as far as can be told, but whose origin a proxy hides; otherwise null. */
+const proxyHint = (proxies: TrustedProxies, request: RawRequest, origin: string): string | null => {
+  if (proxies.ignoresProxyOf(request)) {
+    return 'If this is the page of the gateway, name the proxy of this request in TRUSTED_PROXIES: its X-Forwarded-Host is ignored. Add other pages to CORS_ORIGINS.'
+  }
+  if (URL.parse(origin)?.hostname !== hostnameOf(proxies.requestedHost(request))) return null
+  return 'If this is the page of the gateway behind a proxy, let the proxy pass the Host with its port (nginx: proxy_set_header Host $http_host). Add other pages to CORS_ORIGINS.'
+}
 
 /** Rejects state-changing requests from pages of other sites, whatever credential they have. */
 export const csrfGuard =
@@ -65,8 +76,8 @@ export const corsMiddleware = ({ corsOrigins }: OriginOptions): Middleware =>
 /** @throws GatewayError host_forbidden if the request names a host that is not served */
 export type HostCheck = (request: RequestView) => void
 
-/** IP addresses, localhost, and single-label names, which cannot be registered. */
-const LOCAL_NAME = /^(([\w-]+\.)*localhost|[\w-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\])(:\d+)?$/i
+/** IP addresses, localhost, and single-label names, which cannot be registered; `evil.` is a top-level domain. */
+const LOCAL_NAME = /^(([\w-]+\.)*localhost\.?|[\w-]+|\d+\.\d+\.\d+\.\d+|\[[0-9a-f:.]+\])(:\d+)?$/i
 
 /**
  * Guards against DNS rebinding. Without tokens, any page could resolve its own name to 127.0.0.1 and would then have
@@ -78,9 +89,9 @@ export const createHostCheck =
   ({ proxies, corsOrigins }: OriginOptions, hosts: readonly string[]): HostCheck =>
   ({ req }) => {
     const host = proxies.requestedHost(req)
-    const name = host.toLowerCase().replace(/:\d+$/, '')
+    const name = hostnameOf(host).replace(/\.$/, '')
     // The name in the origin of an app or an extension is not one of the network.
-    const isWebOrigin = (origin: string) => origin === `http://${host}` || origin === `https://${host}`
+    const isWebOrigin = (origin: string) => /^https?:/.test(origin) && new URL(origin).hostname === name
     const isAllowed = hosts.includes(name) || corsOrigins.some(isWebOrigin)
     if (host !== '' && !LOCAL_NAME.test(host) && !isAllowed) {
       throw new GatewayError('host_forbidden', 'This host name is not served while authentication is disabled.')
