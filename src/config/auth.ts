@@ -68,4 +68,5 @@ export const buildLimits = (values: ConfigValues): Limits => ({
   connectionsPerAddress: values.MAX_CONNECTIONS_PER_ADDRESS,
   headersMs: values.HEADERS_TIMEOUT_SECONDS * 1_000,
   requestMs: values.REQUEST_TIMEOUT_SECONDS * 1_000,
+  keepAliveMs: values.KEEP_ALIVE_TIMEOUT_SECONDS * 1_000,
 })

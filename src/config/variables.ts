@@ -168,7 +168,8 @@ export const CONFIG_VARIABLES = {
   },
   TRUSTED_PROXIES: {
     default: null,
-    description: 'Proxies whose X-Forwarded-For and X-Forwarded-Host are trusted, comma-separated. Not set: none.',
+    description:
+      'Proxies whose X-Forwarded-For, -Host, -Port and -Proto, or else Forwarded, are trusted, comma-separated. Not set: none.',
     constraint: 'IP addresses or networks such as 10.0.0.0/8',
     schema: parsedBy(parseAddressList),
   },
@@ -196,6 +197,12 @@ export const CONFIG_VARIABLES = {
   ),
   HEADERS_TIMEOUT_SECONDS: integerVariable('10', 1, 3600, 'Timeout for the headers of a request.'),
   REQUEST_TIMEOUT_SECONDS: integerVariable('60', 1, 3600, 'Timeout for a whole request.'),
+  KEEP_ALIVE_TIMEOUT_SECONDS: integerVariable(
+    '75',
+    1,
+    3600,
+    'Idle connections are kept this long for the next request. It must be longer than a proxy or load balancer in front keeps its own.',
+  ),
   HEARTBEAT_SECONDS: integerVariable('15', 1, 3600, 'Interval of the heartbeats of a stream.'),
   STREAM_MAX_SECONDS: integerVariable(
     '0',

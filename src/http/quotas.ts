@@ -20,6 +20,8 @@ export interface Limits {
   /** Timeouts for the head of a request and for the whole request, in milliseconds. */
   readonly headersMs: number
   readonly requestMs: number
+  /** Time for which an idle connection is kept for its next request, in milliseconds. */
+  readonly keepAliveMs: number
 }
 
 /** Maximum bytes of request and response bodies in memory per worker; requests beyond it are refused. */

@@ -9,6 +9,7 @@ import type { Certificate } from './certificate-watcher.ts'
 import { type ClientError, handleClientError, readOrigin } from './client-errors.ts'
 import { ConnectionLimit, type ConnectionLimitOptions } from './connection-limit.ts'
 import { createHttpsServer, replaceCertificate } from './https-server.ts'
+import { requireSingleHost, toOriginForm } from './request-target.ts'
 import type { StreamFastPath } from './stream-fast-path.ts'
 
 /** Enough for legitimate headers, queries and cookies. */
@@ -23,8 +24,8 @@ const SWEEP_EVERY = 1_000
 /** While the server is stopping, idle connections are closed at this interval, in milliseconds. */
 const IDLE_CLOSE_INTERVAL_MS = 50
 /**
- * Connections without any traffic for this long are closed, in milliseconds; streams detach their socket from this
- * timeout.
+ * A request or response without any traffic for this long is ended, in milliseconds; streams detach their socket from
+ * this timeout.
  */
 const IDLE_TIMEOUT_MS = 60_000
 /** Connections of METRICS_PORT: its clients are few, and their descriptors are reserved. */
@@ -58,7 +59,8 @@ export class HttpServer {
 
   constructor(options: ServerOptions) {
     this.#options = options
-    const { limits, handler, certificate, fastPath, corsOrigins } = options
+    const { limits, certificate, fastPath, corsOrigins } = options
+    const handler = requireSingleHost(options.handler)
     const http1 = {
       headersTimeout: limits.headersMs,
       requestTimeout: Math.max(limits.requestMs, limits.headersMs),
@@ -69,18 +71,12 @@ export class HttpServer {
       certificate === null
         ? createServer({ ...sizes, ...http1 }, handler)
         : createHttpsServer(
-            {
-              ...sizes,
-              certificate,
-              corsOrigins,
-              handshakeTimeoutMs: limits.headersMs,
-              idleTimeoutMs: IDLE_TIMEOUT_MS,
-              http1,
-            },
+            { ...sizes, ...limits, certificate, corsOrigins, stallTimeoutMs: IDLE_TIMEOUT_MS, http1 },
             handler,
           )
     this.#server.maxHeadersCount = MAX_HEADERS
     this.#server.timeout = IDLE_TIMEOUT_MS
+    this.#server.keepAliveTimeout = limits.keepAliveMs
     this.#server.prependListener('request', (request, response) => this.#prepare(request, response))
     this.#server.on('clientError', (error: ClientError, socket) => {
       // A body that does not arrive belongs to a request whose head was parsed.
@@ -88,7 +84,7 @@ export class HttpServer {
       handleClientError(error, socket, corsHeaders(origin, corsOrigins))
     })
     // Node would respond with 417 and no body; ignoring an unknown expectation is harmless.
-    this.#server.on('checkExpectation', handler)
+    this.#server.on('checkExpectation', (request, response) => this.#server.emit('request', request, response))
     if (fastPath !== undefined && certificate === null) this.#installFastPath(fastPath)
     const maxConnections = fastPath === undefined ? METRICS_CONNECTIONS : limits.connections
     this.#connections = new ConnectionLimit({ ...options, server: this.#server, maxConnections })
@@ -175,6 +171,7 @@ export class HttpServer {
   #prepare(request: IncomingMessage, response: ServerResponse): void {
     const { origin } = request.headers
     if (origin !== undefined) this.#origins.set(request.socket, origin)
+    toOriginForm(request)
     const surplus = this.#connections.isSurplus(request.socket)
     // Otherwise a proxy that keeps sending requests on one connection would delay shutdown for ever.
     if ((this.#stopping || surplus) && request.httpVersionMajor === 1) response.shouldKeepAlive = false

@@ -15,9 +15,11 @@ export interface HttpsOptions {
   readonly maxHeaders: number
   readonly corsOrigins: readonly string[]
   /** Timeout for a TLS handshake, and from there to the first request, in milliseconds. */
-  readonly handshakeTimeoutMs: number
-  /** Maximum time without a request, and for a response that the client does not read, in milliseconds. */
-  readonly idleTimeoutMs: number
+  readonly headersMs: number
+  /** Maximum time of an HTTP/2 session without a request, in milliseconds. */
+  readonly keepAliveMs: number
+  /** Maximum time for a response that the client does not read, in milliseconds. */
+  readonly stallTimeoutMs: number
   /** Settings of HTTP/1.1. */
   readonly http1: {
     readonly headersTimeout: number
@@ -53,8 +55,8 @@ const toSecureContext = ({ cert, key }: Certificate) => ({
  * @returns the server, typed as an HTTP/1.1 one, whose listener and settings it has
  */
 export const createHttpsServer = (options: HttpsOptions, handler: RequestListener): Server => {
-  const { certificate, maxHeaderSize, maxHeaders, handshakeTimeoutMs, idleTimeoutMs, http1 } = options
-  const sessions = new Http2SessionReaper({ handshakeTimeoutMs, idleTimeoutMs })
+  const { certificate, maxHeaderSize, maxHeaders, headersMs, keepAliveMs, stallTimeoutMs, http1 } = options
+  const sessions = new Http2SessionReaper({ handshakeTimeoutMs: headersMs, idleTimeoutMs: keepAliveMs })
   // The types omit maxHeaderSize, which is passed on to HTTP/1.1.
   const settings: SecureServerOptions & { maxHeaderSize: number } = {
     ...toSecureContext(certificate),
@@ -63,7 +65,7 @@ export const createHttpsServer = (options: HttpsOptions, handler: RequestListene
     noDelay: true,
     ALPNProtocols: ['h2', 'http/1.1'],
     maxHeaderSize,
-    handshakeTimeout: handshakeTimeoutMs,
+    handshakeTimeout: headersMs,
     settings: { enablePush: false, maxConcurrentStreams: MAX_STREAMS, maxHeaderListSize: maxHeaderSize },
     maxHeaderListPairs: maxHeaders,
     maxSessionInvalidFrames: 100,
@@ -74,7 +76,7 @@ export const createHttpsServer = (options: HttpsOptions, handler: RequestListene
   server.on('session', sessions.add)
   server.on('stream', (stream) => {
     // As on HTTP/1.1 connections. Event streams clear this timeout and use their own.
-    stream.setTimeout(idleTimeoutMs, () => stream.destroy())
+    stream.setTimeout(stallTimeoutMs, () => stream.destroy())
   })
   server.on(
     'request',

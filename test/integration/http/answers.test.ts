@@ -1,4 +1,5 @@
 // workers: 1; full: 1, 3
+import { once } from 'node:events'
 import { connect } from 'node:net'
 import * as assert from 'uvu/assert'
 import { openSse } from '../../support/clients/sse.ts'
@@ -275,11 +276,71 @@ malformed('neither harms the gateway', async () => {
 })
 
 malformed('a request target that is not a path is rejected, whatever its meaning', async () => {
-  for (const target of ['//a@b#e]', '//x?y=z@&m=#e]', '/a#b', 'http://x/livez', '/\xe9', '/a\\b#', '*']) {
+  for (const target of [
+    '//a@b#e]',
+    '//x?y=z@&m=#e]',
+    '/a#b',
+    'http://user@x/livez',
+    'http:///livez',
+    '/\xe9',
+    '/a\\b#',
+    '*',
+  ]) {
     const answer = await exchange(`GET ${target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`)
     assert.match(answer, /^HTTP\/1\.1 400 /, target)
     assert.match(answer, /"code":"(invalid_path|malformed_request)"/, target)
   }
+})
+
+malformed('a target with a host is served like its path, by the rules for that host', async () => {
+  const get = (target: string, rest = '') => exchange(`GET ${target} HTTP/1.1\r\n${rest}Connection: close\r\n\r\n`)
+  for (const target of [
+    'http://x/livez',
+    'HTTP://127.0.0.1:1/livez?a=b',
+    'https://x/readyz',
+    'http://x',
+    'http://x?a',
+  ]) {
+    assert.match(await get(target, 'Host: other.example\r\n'), /^HTTP\/1\.1 200 /, target)
+  }
+  const foreign = await get('http://evil.example/livez', 'Host: x\r\n')
+  assert.match(foreign, /^HTTP\/1\.1 403 .*"code":"host_forbidden"/s)
+  await publish(gateway, 'absolute', chat(1))
+  const page = await get(`${gateway.url}/api/events/absolute/messages?limit=1`, 'Host: x\r\nExpect: nothing\r\n')
+  assert.is(bodyOf(page).data.length, 1)
+  const socket = connect(Number(new URL(gateway.url).port), '127.0.0.1')
+  socket.setEncoding('utf8').write(`GET ${gateway.url}/api/events/absolute/stream HTTP/1.1\r\nHost: x\r\n\r\n`)
+  let answer = ''
+  socket.on('data', (text: string) => (answer += text))
+  await until(() => answer.includes('event: new_message'), { what: 'the message', saw: () => answer })
+  socket.destroy()
+})
+
+malformed('several Host fields are rejected on every path', async () => {
+  for (const path of ['/livez', '/', '/api/events', '/api/events/a/stream', '/nope', 'http://x/livez', '/metrics']) {
+    const answer = await exchange(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nhOsT: localhost\r\n\r\n`)
+    assert.match(answer, /^HTTP\/1\.1 400 /, path)
+    assert.is(bodyOf(answer).code, 'malformed_request', path)
+  }
+})
+
+malformed('localhost is this machine in every spelling', async () => {
+  for (const host of ['LOCALHOST.', 'localhost.:8080', 'LocalHost:1']) {
+    assert.is((await getJson(`${gateway.url}/api/events`, { headers: { host } })).status, 200, host)
+  }
+})
+
+malformed('an idle connection is kept for longer than a proxy keeps its own, or as configured', async () => {
+  const { headers } = await getJson(`${gateway.url}/livez`, { headers: { connection: 'keep-alive' } })
+  assert.is(headers['keep-alive'], 'timeout=75')
+  const short = await startGateway({ env: { KEEP_ALIVE_TIMEOUT_SECONDS: '1' } })
+  const socket = connect(Number(new URL(short.url).port), '127.0.0.1')
+  socket.setEncoding('utf8').write('GET /livez HTTP/1.1\r\nHost: x\r\n\r\n')
+  let answer = ''
+  socket.on('data', (text: string) => (answer += text))
+  await within(once(socket, 'close'), 'the gateway to close an idle connection')
+  assert.match(answer, /^HTTP\/1\.1 200 .*^Keep-Alive: timeout=1\r$/ms)
+  await short.dispose()
 })
 
 list.run()

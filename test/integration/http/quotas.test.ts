@@ -113,6 +113,21 @@ limits('a stream that is refused or fails holds no slot', async () => {
   closeAll(streams)
 })
 
+limits(
+  'a proxy that forwards without being trusted is reported once, since limits do not see its clients',
+  async () => {
+    const headers = { 'x-forwarded-for': '192.0.2.1', ...bearer(await sign({ events: '*' })) }
+    const warnings = () => shared.logs().filter(({ msg }) => msg?.startsWith('X-Forwarded-For is ignored'))
+    assert.equal(warnings(), [])
+    closeAll(await openAll(shared, 2, headers))
+    await until(() => warnings().length > 0, { what: 'the warning' })
+    assert.equal(
+      warnings().map(({ level, address }) => [level, address]),
+      [['warn', '127.0.0.1']],
+    )
+  },
+)
+
 limits('the slots of a worker that dies are released', () =>
   withGateway(guarded({ WORKERS: '2', MAX_STREAMS: '10' }), async (gateway) => {
     const { readFileSync } = await import('node:fs')
