@@ -23,6 +23,8 @@ const keepsRetrying = (hint: string): ErrorDefinition => define(503, true, `${hi
 export const ERRORS = {
   // Messages: the reason of a quarantined message, or the code of an HTTP response.
   body_too_large: define(413, false, 'Send a smaller body, or raise MAX_MESSAGE_BYTES.'),
+  unsupported_content_encoding: define(415, false, 'Send the body as it is, or compressed with gzip or deflate.'),
+  invalid_content_encoding: define(400, false, 'Send the body in the encoding that it names.'),
   invalid_utf8: define(400, false, 'Encode the body as UTF-8.'),
   invalid_json: define(400, false, 'Send strict JSON: no NaN, no Infinity, no comments, no byte order mark.'),
   not_an_object: define(400, false, 'Send one JSON object with the message fields at its top.'),
@@ -65,11 +67,7 @@ export const ERRORS = {
     'The request line and the headers may have 16 KiB together: shorten the URL, the headers or the cookies.',
   ),
   request_timeout: define(408, true, 'The request did not arrive in time. Send it again.'),
-  request_aborted: define(
-    400,
-    false,
-    'The client closed the connection before the body was complete. Send the request again.',
-  ),
+  request_aborted: define(400, false, 'The connection ended before the body was complete. Send the request again.'),
   origin_forbidden: define(
     403,
     false,

@@ -1,3 +1,4 @@
+import { decodeContent } from './content-encoding.ts'
 import type { ErrorCode } from './errors.ts'
 import { decodeUtf8, type ValidationResult, validateMessage } from './message.ts'
 
@@ -48,10 +49,10 @@ interface RevalidateOptions {
   readonly verifyPublishedBy: (headers: Readonly<Record<string, unknown>>, message_id: string, body: string) => boolean
 }
 
-/** Returns the AMQP property message_id, which is used if the body has none. */
-const getMessageId = (properties: string): string | undefined => {
-  const id = (JSON.parse(properties) as { messageId?: unknown }).messageId
-  return typeof id === 'string' ? id : undefined
+/** Returns an AMQP property; undefined if it is absent. */
+const getProperty = (properties: string, name: 'messageId' | 'contentEncoding'): string | undefined => {
+  const value = (JSON.parse(properties) as Record<string, unknown>)[name]
+  return typeof value === 'string' ? value : undefined
 }
 
 /** Validates rows of the quarantine like deliveries. Pure: the clock, ids and limit are passed in. */
@@ -67,12 +68,14 @@ const revalidateRow = (
     const detail = `Of ${row.body_bytes} bytes only ${row.body.length} were kept: its sender must publish it again.`
     return invalid('body_too_large', detail)
   }
-  const text = decodeUtf8(row.body)
+  const content = decodeContent(row.body, getProperty(row.properties, 'contentEncoding'), limit)
+  if (!Buffer.isBuffer(content)) return content
+  const text = decodeUtf8(content)
   if (typeof text !== 'string') return text
   const headers = JSON.parse(row.headers) as Readonly<Record<string, unknown>>
   return validateMessage(text, {
     received_at: now,
-    message_id: getMessageId(row.properties),
+    message_id: getProperty(row.properties, 'messageId'),
     traceparent: headers.traceparent,
     verifyPublishedBy: (id) => verifyPublishedBy(headers, id, text),
     makeId: () => makeId(now),

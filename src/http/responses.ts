@@ -1,4 +1,5 @@
 import type { Context } from 'koa'
+import { ACCEPTED_ENCODINGS } from '../core/content-encoding.ts'
 import { GatewayError } from '../core/errors.ts'
 import { encodeClosingEvent } from '../core/sse.ts'
 import { lastEventId } from './request-view.ts'
@@ -50,6 +51,7 @@ export const sendError = (ctx: Context, error: GatewayError): void => {
   ctx.type = 'application/json; charset=utf-8'
   if (error.status === 401) ctx.set('WWW-Authenticate', wwwAuthenticate(error))
   if (error.status === 503 || error.status === 429) ctx.set('Retry-After', formatRetryAfter(error))
+  if (error.status === 415) ctx.set('Accept-Encoding', ACCEPTED_ENCODINGS)
   ctx.body = errorBody(error)
 }
 

@@ -5,6 +5,7 @@ import { type Delivery, interceptDeliveries } from '../amqp/deliveries.ts'
 import { createPublishedByVerifier } from '../amqp/published-by.ts'
 import type { AmqpConnection } from '../amqp/rabbitmq-client-patch.ts'
 import { backoffDelay } from '../core/backoff.ts'
+import { decodeContent } from '../core/content-encoding.ts'
 import { errorChainText } from '../core/error-text.ts'
 import { decodeUtf8, type ValidationError, validateMessage } from '../core/message.ts'
 import { noop } from '../core/noop.ts'
@@ -108,7 +109,9 @@ const validateDelivery = (
     return reject({ reason: 'body_too_large', detail: `${delivery.bytes} bytes, ${limit} are allowed.` })
   }
   try {
-    const text = decodeUtf8(delivery.body)
+    const content = decodeContent(delivery.body, delivery.properties.contentEncoding, limit)
+    if (!Buffer.isBuffer(content)) return reject(content.error)
+    const text = decodeUtf8(content)
     if (typeof text !== 'string') return reject(text.error)
     const result = validateMessage(text, {
       received_at: now,
@@ -117,7 +120,11 @@ const validateDelivery = (
       verifyPublishedBy: (id) => verifyPublishedBy(delivery.properties.headers, id, text),
       makeId: () => makeId(now),
     })
-    return 'error' in result ? reject(result.error) : { kind: 'message', message: result.message, origin }
+    if ('error' in result) return reject(result.error)
+    if (content === delivery.body) return { kind: 'message', message: result.message, origin }
+    // If the store quarantines the message, its body is the decompressed text.
+    const { contentEncoding: _decoded, ...properties } = delivery.properties
+    return { kind: 'message', message: result.message, origin: toOrigin({ ...delivery, properties }) }
   } catch (error) {
     // If this were thrown, it would reset the connection, and the broker would redeliver the same message forever.
     return reject({ reason: 'internal', detail: errorChainText(error) })
@@ -203,7 +210,8 @@ export class Consumer {
       traceparent,
       verifyPublishedBy: this.#verifyPublishedBy,
     })
-    const bytes = delivery.body.length
+    // A decompressed body can be a thousand times as long as the one that was delivered.
+    const bytes = Math.max(delivery.body.length, entry.kind === 'message' ? entry.message.body.length : 0)
     this.#options.buffer.add(bytes)
     this.#pending.push({
       deliveryTag: delivery.deliveryTag,

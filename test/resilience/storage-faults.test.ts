@@ -3,6 +3,7 @@
 import { execFileSync } from 'node:child_process'
 import { renameSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, IdReader, Load } from '../support/clients/load.ts'
 import { PikaPublisher } from '../support/clients/pika.ts'
@@ -176,20 +177,30 @@ test('messages that wait for the store take no more memory than INGEST_BUFFER_BY
     env: { INGEST_BUFFER_BYTES: '4000000', NODE_OPTIONS: '--max-old-space-size=128' },
   })
   const { gateway, names } = stage
-  const lock = holdWriteLock(gateway.dbFile)
+  const pad = 'x'.repeat(900_000)
   try {
-    const pad = 'x'.repeat(900_000)
-    await stage.publish(
-      Array.from({ length: count }, (_, n) => JSON.stringify({ event_id: 'big', message_id: `m${n}`, pad })),
-    )
-    await storageFault(gateway, 'storage_busy')
-    assert.is(await broker.queueDepth(names.queue), count)
-    lock.release()
-    await stage.stored(count)
-    assert.equal(
-      messageRows(gateway.dbFile, 'big').map(({ message_id }) => message_id),
-      Array.from({ length: count }, (_, n) => `m${n}`),
-    )
+    // Compressed, these bodies take a thousandth of what is held.
+    for (const [event_id, encode, properties] of [
+      ['big', (text: string) => text, {}],
+      ['compressed', gzipSync, { content_encoding: 'gzip' }],
+    ] as const) {
+      const lock = holdWriteLock(gateway.dbFile)
+      const texts = Array.from({ length: count }, (_, n) => JSON.stringify({ event_id, message_id: `m${n}`, pad }))
+      await stage.publish(
+        texts.map((text) => encode(text)),
+        properties,
+      )
+      await storageFault(gateway, 'storage_busy')
+      assert.is(await broker.queueDepth(names.queue), count)
+      lock.release()
+      await stage.stored(event_id === 'big' ? count : 2 * count)
+      assert.equal(
+        messageRows(gateway.dbFile, event_id).map(({ message_id }) => message_id),
+        Array.from({ length: count }, (_, n) => `m${n}`),
+      )
+      await gateway.ready()
+      await until(async () => (await broker.queueDepth(names.queue)) === 0, { what: 'an empty queue' })
+    }
     assert.ok(gateway.running, 'the first process still runs')
     assert.is(gateway.logs().filter(({ msg }) => msg === 'listening').length, 1)
   } finally {

@@ -155,6 +155,8 @@ export const ACCESS_ROUTES = [
       'invalid_json',
       'invalid_utf8',
       'body_too_large',
+      'unsupported_content_encoding',
+      'invalid_content_encoding',
       'request_aborted',
     ],
     handler:

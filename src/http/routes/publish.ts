@@ -52,6 +52,8 @@ export interface PublishOptions {
 const PATH = '/api/events/:event_id/messages'
 
 const MESSAGE_ERRORS: readonly ErrorCode[] = [
+  'unsupported_content_encoding',
+  'invalid_content_encoding',
   'invalid_utf8',
   'invalid_json',
   'not_an_object',
@@ -111,7 +113,7 @@ export const PUBLISH = defineRoute({
   },
   body: {
     schema: z.union([PostedMessageSchema, z.array(PostedMessageSchema).min(1).max(BATCH.messages)]),
-    description: 'JSON; the Content-Type is ignored.',
+    description: 'JSON; the Content-Type is ignored. With Content-Encoding gzip or deflate it is decompressed.',
     example: EXAMPLE_MESSAGE,
   },
   responses: {

@@ -1,5 +1,6 @@
 // workers: 1; full: 1, 3
 import net from 'node:net'
+import { deflateSync, gzipSync } from 'node:zlib'
 import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type HttpResult, type Json, postJson, request, until } from '../../support/harness/wait.ts'
@@ -239,6 +240,49 @@ publishing('takes Idempotency-Key as the message_id of a single message', async 
   assert.is(own.body.data.message_id, 'own')
   assert.is((await restIds(gateway, room)).length, 2)
 })
+
+publishing('decompresses a body according to its Content-Encoding, and stores the published text', async () => {
+  const room = newRoom()
+  const text = '{"n":12302548181076029,"message_content":"先取证"}'
+  const sent: [string, Buffer | string][] = [
+    ['gzip', gzipSync(text)],
+    ['X-GZIP', gzipSync(text)],
+    ['deflate', deflateSync(text)],
+    ['identity', text],
+    ['utf-8', text],
+  ]
+  for (const [encoding, payload] of sent) {
+    assert.is((await post(room, payload, { 'content-encoding': encoding })).status, 201, encoding)
+  }
+  assert.is((await post(room, gzipSync(`[${text},${text}]`), { 'content-encoding': 'gzip' })).body.data.length, 2)
+  const { text: stored } = await getJson(`${eventUrl(gateway, room)}/messages`)
+  assert.is(stored.split(text.slice(0, -1)).length - 1, 7)
+})
+
+publishing(
+  'rejects encodings that it does not support or that do not fit, and bodies that decompress to too much',
+  async () => {
+    const room = newRoom()
+    for (const encoding of ['br', 'zstd', 'gzip, gzip']) {
+      const refused = await post(room, chat(1), { 'content-encoding': encoding })
+      isError(refused, 415, 'unsupported_content_encoding')
+      assert.ok(refused.body.message.includes(encoding), refused.text)
+      assert.is(refused.headers['accept-encoding'], 'gzip, deflate')
+    }
+    for (const payload of ['{}', gzipSync('{}').subarray(0, 9), Buffer.alloc(0)]) {
+      isError(await post(room, payload, { 'content-encoding': 'gzip' }), 400, 'invalid_content_encoding')
+    }
+    const large = gzipSync(JSON.stringify({ pad: 'x'.repeat(MAX) }))
+    isError(await post(room, large, { 'content-encoding': 'gzip' }), 413, 'body_too_large')
+    const bomb = gzipSync(Buffer.alloc(64 * MAX))
+    isError(await post(room, Buffer.concat([bomb, bomb, bomb]), { 'content-encoding': 'gzip' }), 413, 'body_too_large')
+    const revocation = await request('POST', `${gateway.url}/api/revocations`, gzipSync(Buffer.alloc(MAX)), {
+      headers: { 'content-encoding': 'gzip' },
+    })
+    isError(revocation, 413, 'body_too_large')
+    assert.equal(await restIds(gateway, room), [])
+  },
+)
 
 publishing('rejects pages of other sites, but not its own pages and programs', async () => {
   const room = newRoom()

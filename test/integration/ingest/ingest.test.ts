@@ -1,9 +1,10 @@
 // needs: rabbitmq, pika
 // workers: 1; full: 1, 3
+import { deflateSync, gzipSync } from 'node:zlib'
 import * as assert from 'uvu/assert'
 import { PikaPublisher } from '../../support/clients/pika.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { getJson, until } from '../../support/harness/wait.ts'
+import { getJson, postJson, until } from '../../support/harness/wait.ts'
 import { messageRows, rejectedRows } from '../../support/servers/database.ts'
 import { type SharedBroker, sharedBroker } from '../../support/servers/rabbitmq.ts'
 import {
@@ -163,14 +164,14 @@ test('Python’s NaN is quarantined, and messages next to it arrive', async () =
   assert.ok(rows[1]!.body.includes('\\u4e2d\\u6587'), 'json.dumps escapes, and so it stays')
 })
 
-test('a body is read by its bytes, whatever its content type and encoding properties', async () => {
+test('a body is read by its bytes, whatever its content type and the character set that it names', async () => {
   const kinds = [
     { content_type: 'text/plain' },
     { content_type: '' },
     { content_type: 'application/json; charset=gbk' },
     { content_type: 'application/octet-stream' },
-    { content_type: 'application/json', content_encoding: 'gzip' },
-    { content_type: 'application/json', content_encoding: 'klingon' },
+    { content_type: 'application/json', content_encoding: 'utf-8' },
+    { content_type: 'application/json', content_encoding: 'identity' },
   ]
   for (const [n, kind] of kinds.entries()) {
     await stage.publish([`{"event_id":"kinds","message_id":"k${n}","n":12302548181076029}`], kind)
@@ -182,6 +183,38 @@ test('a body is read by its bytes, whatever its content type and encoding proper
   await until(() => messageRows(stage.gateway.dbFile, 'kinds').length === kinds.length + 1)
   const rows = messageRows(stage.gateway.dbFile, 'kinds')
   assert.is(rows[4]!.body, '{"event_id":"kinds","message_id":"k4","n":12302548181076029}')
+})
+
+test('a compressed body is stored as the text that was compressed', async () => {
+  const text = (n: number) => `{"event_id":"compressed","message_id":"z${n}","n":12302548181076029}`
+  await stage.publish([gzipSync(text(0))], { content_encoding: 'gzip' })
+  await stage.publish([deflateSync(text(1))], { content_encoding: 'deflate' })
+  await stage.publish([text(0)])
+  await until(() => messageRows(stage.gateway.dbFile, 'compressed').length === 2, { what: 'both messages' })
+  assert.equal(
+    messageRows(stage.gateway.dbFile, 'compressed').map(({ body }) => body),
+    [text(0), text(1)],
+  )
+})
+
+test('a body that cannot be decompressed is quarantined as it arrived, with what is wrong', async () => {
+  const before = rejectedRows(stage.gateway.dbFile).length
+  const text = '{"event_id":"compressed","message_id":"z9"}'
+  const bomb = gzipSync(Buffer.alloc(20 * 1024 * 1024))
+  await stage.publish([text], { content_encoding: 'klingon' })
+  await stage.publish([text], { content_encoding: 'gzip' })
+  await stage.publish([bomb], { content_encoding: 'gzip' })
+  await stage.publish([gzipSync('{"event_id":"compressed","message_id":"z0"}')], { content_encoding: 'gzip' })
+  const rows = (await stage.rejected(before + 4)).slice(before)
+  assert.equal(
+    rows.map(({ reason }) => reason),
+    ['unsupported_content_encoding', 'invalid_content_encoding', 'body_too_large', 'message_conflict'],
+  )
+  assert.match(rows[0]!.detail, '"klingon"')
+  assert.equal(Buffer.from(rows[2]!.body), bomb)
+  // The conflict is stored as text, so a replay must not decompress it again.
+  const { body } = await postJson(`${stage.gateway.url}/api/rejected/${rows[3]!.rejected_id}/replay`, '')
+  assert.is(body.data.reason, 'message_conflict', JSON.stringify(body))
 })
 
 test('an event id may hold dots, Chinese, slashes and 255 characters, and its stream is its own', async () => {

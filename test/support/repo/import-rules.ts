@@ -158,7 +158,7 @@ const WORDS: readonly { readonly word: RegExp; readonly says: string; readonly o
 ]
 
 /** core/ is pure: it uses nothing of Node that does I/O. */
-const PURE = /^(zod|node:buffer)$/
+const PURE = /^(zod|node:buffer|node:zlib)$/
 
 /** Returns one sentence per forbidden import. */
 export const forbiddenArrows = (sources: Sources): string[] => {

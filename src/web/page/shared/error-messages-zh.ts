@@ -3,6 +3,8 @@ import { language } from './i18n.ts'
 /** Chinese titles and hints of the error codes that a page can show. The gateway sends the English ones. */
 const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> = {
   body_too_large: ['消息体过大', '请发送更小的消息，或调高 MAX_MESSAGE_BYTES。'],
+  unsupported_content_encoding: ['不支持的压缩格式', '请直接发送消息体，或用 gzip 或 deflate 压缩。'],
+  invalid_content_encoding: ['无法解压', '消息体必须使用它所声明的压缩格式；deflate 指 zlib 格式。'],
   invalid_utf8: ['不是有效的 UTF-8', '请以 UTF-8 编码消息体。'],
   invalid_json: ['不是有效的 JSON', '请发送严格的 JSON：不含 NaN、Infinity、注释和字节顺序标记。'],
   not_an_object: ['不是 JSON 对象', '请发送一个 JSON 对象，消息字段位于顶层。'],
