@@ -14,12 +14,23 @@ export type Need =
   | 'strace'
   | 'nginx'
   | 'pgbouncer'
+  | 'haproxy'
+  | 'apache'
+  | 'caddy'
+  | 'varnish'
+  | 'lighttpd'
+  | 'go'
+  | 'java'
+  | 'php'
+  | 'stomp'
+  | 'mosquitto'
   | 'docker'
 
 type Recipe = {
   /** Debian packages, separated by spaces. */
   apt: string
-  dnf: string
+  /** Fedora packages; undefined if there is no such program. */
+  dnf: string | undefined
   /** The complete command on macOS; undefined if there is no such program. */
   mac: string | undefined
   /** Environment variable to set instead. */
@@ -70,6 +81,8 @@ const pythonWith = (modules: string): string | undefined =>
       python !== undefined && spawnSync(python, ['-c', `import ${modules}`], { stdio: 'ignore' }).status === 0,
   )
 
+export const stompPython = (): string | undefined => pythonWith('stomp')
+
 export const pikaPython = (): string | undefined => pythonWith('pika')
 
 /** A Python with what the bridge for DeepSOC imports. */
@@ -92,6 +105,10 @@ export const postgresBin = (): string | undefined => {
   return bins.find((bin) => existsSync(`${bin}/initdb`))
 }
 
+/** Folders of the client libraries for Go and Java in Debian's packages. */
+export const GO_PATH = '/usr/share/gocode'
+export const JAVA_CLASSES = ['amqp-client', 'slf4j-api'].map((name) => `/usr/share/java/${name}.jar`)
+
 const isInstalled = (program: string): boolean =>
   ['/usr/sbin', '/usr/bin'].some((folder) => existsSync(`${folder}/${program}`))
 
@@ -102,6 +119,18 @@ const runs = (program: string, argument: string): boolean =>
 export const nginxPath = (): string | undefined =>
   process.env.TEST_NGINX ??
   ['/usr/sbin/nginx', '/usr/local/sbin/nginx', '/opt/homebrew/bin/nginx', '/usr/local/bin/nginx'].find(existsSync)
+
+/** A program of Debian, by its name; several packages are only known there. */
+const program = (name: string, apt: string, others: { dnf?: string; mac?: string } = {}): Recipe => {
+  const same = apt.includes(' ') ? undefined : apt
+  return {
+    apt,
+    dnf: others.dnf ?? same,
+    mac: others.mac ?? (same && `brew install ${same}`),
+    override: `PATH to a folder with ${name}`,
+    present: () => isInstalled(name),
+  }
+}
 
 const RECIPES: Record<Need, Recipe> = {
   rabbitmq: {
@@ -193,6 +222,28 @@ const RECIPES: Record<Need, Recipe> = {
     override: 'PATH to a folder with pgbouncer',
     present: () => isInstalled('pgbouncer') || runs('pgbouncer', '--version'),
   },
+  haproxy: program('haproxy', 'haproxy'),
+  apache: program('apache2', 'apache2', { dnf: 'httpd', mac: 'brew install httpd' }),
+  caddy: program('caddy', 'caddy'),
+  varnish: program('varnishd', 'varnish'),
+  lighttpd: program('lighttpd', 'lighttpd'),
+  go: {
+    ...program('go', 'golang-go golang-github-rabbitmq-amqp091-go-dev'),
+    present: () => existsSync(`${GO_PATH}/src/github.com/rabbitmq/amqp091-go`) && isInstalled('go'),
+  },
+  java: {
+    ...program('java', 'default-jdk-headless librabbitmq-client-java libslf4j-java'),
+    present: () => JAVA_CLASSES.every(existsSync) && isInstalled('javac'),
+  },
+  php: {
+    ...program('php', 'php-cli php-bcmath php-mbstring php-amqplib'),
+    present: () => existsSync('/usr/share/php/PhpAmqpLib/autoload.php') && isInstalled('php'),
+  },
+  stomp: {
+    ...program('python3', 'python3-stomp'),
+    present: () => stompPython() !== undefined,
+  },
+  mosquitto: program('mosquitto_pub', 'mosquitto-clients', { dnf: 'mosquitto', mac: 'brew install mosquitto' }),
 }
 
 export const isNeed = (name: string): name is Need => Object.hasOwn(RECIPES, name)
@@ -241,7 +292,7 @@ const withoutServices = async (work: () => Promise<void>): Promise<void> => {
 const commandsFor = ({ apt, dnf, mac, override }: Recipe): string =>
   [
     `  Debian, Ubuntu   sudo apt-get install ${apt}`,
-    `  Fedora           sudo dnf install ${dnf}`,
+    `  Fedora           ${dnf === undefined ? 'not available' : `sudo dnf install ${dnf}`}`,
     `  macOS            ${mac ?? 'not available'}`,
     `  or set ${override}`,
   ].join('\n')
