@@ -1,20 +1,18 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Channel } from 'rabbitmq-client'
 import { type Delivery, interceptDeliveries } from '../amqp/deliveries.ts'
 import { createPublishedByVerifier } from '../amqp/published-by.ts'
 import type { AmqpConnection } from '../amqp/rabbitmq-client-patch.ts'
 import { backoffDelay } from '../core/backoff.ts'
-import { decodeContent } from '../core/content-encoding.ts'
-import { errorChainText } from '../core/error-text.ts'
-import { decodeUtf8, type ValidationError, validateMessage } from '../core/message.ts'
 import { noop } from '../core/noop.ts'
 import type { Span, Tracer } from '../core/trace.ts'
 import { createUuidV7Generator } from '../core/uuid.ts'
-import type { AppendEntry, AppendResult, DeliveryOrigin, MessageStore } from '../store/store.ts'
+import type { AppendEntry, AppendResult, MessageStore } from '../store/store.ts'
 import type { IngestBuffer } from './ingest-buffer.ts'
 import { type LagReference, type PublishTime, publishTimeOf } from './lag.ts'
 import { endDeliverySpan, startDeliverySpan } from './spans.ts'
+import { validateDelivery } from './validate-delivery.ts'
 
 /**
  * Minimum interval between a commit of several messages and the next commit, in milliseconds. A single message is not followed by a delay.
@@ -58,77 +56,6 @@ interface PendingDelivery {
   readonly span: Span | null
   /** Size of the body as it is held. */
   readonly bytes: number
-}
-
-const EMPTY = '{}'
-
-const toOrigin = (delivery: Delivery): DeliveryOrigin => {
-  const { headers } = delivery.properties
-  return {
-    // The store holds UTF-8 only.
-    exchange: delivery.exchange.toWellFormed(),
-    routing_key: delivery.routingKey.toWellFormed(),
-    headers: headers === undefined ? EMPTY : JSON.stringify(headers),
-    properties: JSON.stringify({ ...delivery.properties, headers: undefined }),
-    redelivered: delivery.redelivered,
-  }
-}
-
-/** Options for the validation of a delivery. */
-interface ValidationOptions {
-  /** MAX_MESSAGE_BYTES. */
-  readonly limit: number
-  /** Milliseconds since 1970. */
-  readonly now: number
-  readonly makeId: (now: number) => string
-  /** The header traceparent, or the traceparent of the span started for this delivery. */
-  readonly traceparent: unknown
-  readonly verifyPublishedBy: ReturnType<typeof createPublishedByVerifier>
-}
-
-/** Validates a delivery: returns a message to store, or a rejection with its reason. */
-const validateDelivery = (
-  delivery: Delivery,
-  { limit, now, makeId, traceparent, verifyPublishedBy }: ValidationOptions,
-): AppendEntry => {
-  const origin = toOrigin(delivery)
-  const reject = ({ reason, detail }: ValidationError): AppendEntry => ({
-    kind: 'rejection',
-    rejection: {
-      origin,
-      received_at: now,
-      reason,
-      detail,
-      // Copied: the body is a slice of a whole socket read, and all of that would be sent to the writer thread.
-      body: Buffer.from(delivery.body),
-      body_bytes: delivery.bytes,
-      sha256: delivery.sha256 ?? createHash('sha256').update(delivery.body).digest('hex'),
-    },
-  })
-  if (delivery.bytes > limit) {
-    return reject({ reason: 'body_too_large', detail: `${delivery.bytes} bytes, ${limit} are allowed.` })
-  }
-  try {
-    const content = decodeContent(delivery.body, delivery.properties.contentEncoding, limit)
-    if (!Buffer.isBuffer(content)) return reject(content.error)
-    const text = decodeUtf8(content)
-    if (typeof text !== 'string') return reject(text.error)
-    const result = validateMessage(text, {
-      received_at: now,
-      message_id: delivery.properties.messageId,
-      traceparent,
-      verifyPublishedBy: (id) => verifyPublishedBy(delivery.properties.headers, id, text),
-      makeId: () => makeId(now),
-    })
-    if ('error' in result) return reject(result.error)
-    if (content === delivery.body) return { kind: 'message', message: result.message, origin }
-    // If the store quarantines the message, its body is the decompressed text.
-    const { contentEncoding: _decoded, ...properties } = delivery.properties
-    return { kind: 'message', message: result.message, origin: toOrigin({ ...delivery, properties }) }
-  } catch (error) {
-    // If this were thrown, it would reset the connection, and the broker would redeliver the same message forever.
-    return reject({ reason: 'internal', detail: errorChainText(error) })
-  }
 }
 
 /**
