@@ -8,7 +8,7 @@ import { suite } from '../support/harness/suite.ts'
 import { freePort, getJson, tempDir, until } from '../support/harness/wait.ts'
 import { ROOT } from '../support/servers/gateway.ts'
 
-const test = suite('npm run dev')
+const test = suite('npm run dev and npm start')
 
 /** A copy of the sources, which the tests change. */
 const clone = tempDir('gateway-dev-')
@@ -97,6 +97,19 @@ test('serves the last working page while bundling fails, and recovers a server t
 test('exits with its server', async () => {
   dev.term()
   assert.equal(await dev.end, [0, null], dev.output)
+})
+
+test('npm start passes SIGTERM on to the gateway, which stops in order', async () => {
+  const { PATH, HOME } = process.env
+  const env = { PATH, HOME, PORT: '0', DATABASE_URL: `sqlite:${join(clone, 'start.db')}`, AUTH: 'none' }
+  const npm = spawn('npm', ['start'], { cwd: ROOT, env, detached: true, stdio: 'pipe' })
+  const spare = killAtExit(-npm.pid!)
+  let output = ''
+  for (const stream of [npm.stdout, npm.stderr]) stream.on('data', (chunk) => (output += chunk))
+  await until(() => output.includes('"msg":"listening"'), { what: 'the start', saw: () => output })
+  npm.kill('SIGTERM')
+  await until(() => output.includes('"msg":"stopped"'), { what: 'the stop of the gateway', saw: () => output })
+  spare()
 })
 
 test.run()
