@@ -90,7 +90,7 @@ test('a refused call prints its code, cause and hint, with exit code 1', async (
   const cases: [string, Record<string, unknown> | null, RegExp, RegExp][] = [
     ['tail', null, /token_missing/, missing],
     ['tail', { events: '*', exp: now() - 10 }, /token_expired/, missing],
-    ['tail', { events: ['elsewhere'] }, /event_forbidden/, /events claim must name each event/],
+    ['tail', { events: ['elsewhere'] }, /event_forbidden/, /events claim must list each event/],
     ['publish', null, /token_missing/, missing],
     ['publish', { events: '*' }, /scope_missing/, /scope claim must contain/],
     ['publish', { events: ['elsewhere'], scope: 'publish' }, /event_forbidden/, /events claim/],
