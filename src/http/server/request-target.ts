@@ -14,7 +14,7 @@ export const toOriginForm = (request: IncomingMessage): void => {
   const { url = '', httpVersionMajor, headers } = request
   if (httpVersionMajor !== 1 || url.startsWith('/')) return
   const [, host, rest = ''] = ABSOLUTE_FORM.exec(url) ?? []
-  if (host === undefined) return
+  if (host === undefined || !URL.canParse(url)) return
   request.url = rest.startsWith('/') ? rest : `/${rest}`
   headers.host = host
 }
