@@ -21,7 +21,7 @@ LABEL org.opencontainers.image.title="deepsoc-gateway" \
       org.opencontainers.image.base.name="docker.io/library/debian:bookworm-slim"
 RUN groupadd --system --gid 10001 gateway \
  && useradd --system --uid 10001 --gid gateway --no-create-home --home-dir /data --shell /usr/sbin/nologin gateway \
- && install --directory --mode=0700 --owner=gateway --group=gateway /data
+ && install --directory --mode=0711 --owner=gateway --group=gateway /data
 COPY --from=build /module /usr/local/lib/deepsoc-gateway
 COPY --from=build /src/dist/deepsoc-gateway /usr/local/bin/deepsoc-gateway
 # HOST: inside a container loopback reaches nobody. So a key, or AUTH=none, must be given, or it refuses to start.

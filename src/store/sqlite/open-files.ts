@@ -26,13 +26,16 @@ const fileIdentity = (file: string): string | null => {
 export const fileIdentities = (file: string): string =>
   SUFFIXES.map((suffix) => fileIdentity(`${file}${suffix}`)).join(' ')
 
-/** Returns the files of a database, and their folder, to which other users have any access; none where files have no permissions. */
-export const sharedPaths = (file: string): string[] =>
-  process.getuid === undefined
-    ? []
-    : [dirname(resolve(file)), ...SUFFIXES.map((suffix) => `${resolve(file)}${suffix}`)].filter(
-        (path) => ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o077) !== 0,
-      )
+const hasMode = (path: string, bits: number): boolean =>
+  ((statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & bits) !== 0
+
+/** Returns the files of a database to which other users have access, and their folder if they can list or change it; none where files have no permissions. */
+export const sharedPaths = (file: string): string[] => {
+  if (process.getuid === undefined) return []
+  const [path, folder] = [resolve(file), dirname(resolve(file))]
+  const files = SUFFIXES.map((suffix) => `${path}${suffix}`).filter((one) => hasMode(one, 0o077))
+  return hasMode(folder, 0o066) ? [folder, ...files] : files
+}
 
 /**
  * The files of an open database. SQLite writes into files that were removed or replaced, and beyond the end of a truncated

@@ -78,7 +78,7 @@ const recovers = ({ log, advance }: DamagedStore): Promise<unknown> =>
       advance(1_000)
       return (await codeOf(log.check(true))) === 'none'
     },
-    { what: 'a check that passes' },
+    { what: 'a check that passes', everyMs: 5 },
   )
 
 for (const inline of [true, false]) {

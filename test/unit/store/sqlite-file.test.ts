@@ -213,7 +213,7 @@ files('to which other users have access is named, as are its folder and the file
   const log = await openSqlite(file, true)
   const paths = [dirname(file), file, `${file}-wal`, `${file}-shm`]
   for (const [path, mode] of [
-    [paths[0], 0o710],
+    [paths[0], 0o750],
     [paths[1], 0o640],
     [paths[2], 0o604],
     [paths[3], 0o620],
@@ -223,6 +223,8 @@ files('to which other users have access is named, as are its folder and the file
     assert.equal(sharedPaths(file), [path])
     chmodSync(path!, before)
   }
+  // Others can reach files whose names they know, and these are private.
+  chmodSync(dirname(file), 0o711)
   assert.equal(sharedPaths(file), [])
   await log.stop()
 })

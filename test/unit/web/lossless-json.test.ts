@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import * as assert from 'uvu/assert'
 import * as withSource from '../../../src/web/page/shared/lossless-json.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 
 /** The module as loaded by a browser whose JSON.parse passes no source text to the reviver. */
 const importWithoutSource = async (): Promise<typeof withSource> => {
@@ -89,7 +90,7 @@ for (const [path, { parseLosslessJson, stringifyLosslessJson, LosslessNumber }] 
         const printed = stringifyLosslessJson(parseLosslessJson(text))
         assert.ok(isDeepStrictEqual(JSON.parse(printed), JSON.parse(text)), printed)
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(300, 2_000) },
     )
   })
 
@@ -101,7 +102,7 @@ for (const [path, { parseLosslessJson, stringifyLosslessJson, LosslessNumber }] 
         const strings = text.replace(/"(?:[^"\\]|\\.)*"/g, (one) => JSON.stringify(JSON.parse(one)))
         assert.is(withoutSpace(stringifyLosslessJson(parseLosslessJson(text))), strings)
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(300, 2_000) },
     )
   })
 
@@ -119,7 +120,7 @@ for (const [path, { parseLosslessJson, stringifyLosslessJson, LosslessNumber }] 
       fc.property(fc.string({ unit: fc.constantFrom(...'{}[]":,01-+.eE \\untrfals') }), (text) => {
         assert.is(refuses(parseLosslessJson, text), refuses(JSON.parse, text), text)
       }),
-      { numRuns: 5_000 },
+      { numRuns: runs(500, 5_000) },
     )
   })
 
