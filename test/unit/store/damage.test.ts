@@ -162,10 +162,13 @@ damage(
       assert.is(await codeOf(log.append([entryOf({})])), 'database_corrupt')
     }
     advance(10_000)
-    await until(async () => {
-      advance(6_000)
-      return (await codeOf(log.check(false))) === 'none'
-    })
+    await until(
+      async () => {
+        advance(6_000)
+        return (await codeOf(log.check(false))) === 'none'
+      },
+      { what: 'a check that passes', everyMs: 5 },
+    )
     assert.is(reported(), 0)
     await log.stop()
   },
