@@ -74,6 +74,10 @@ const hopsOf = (request: RawRequest): Hop[] => {
     .map((entry) => ({ address: parseAddress(entry), host, port, proto }))
 }
 
+const hostOf = (request: RawRequest, { host }: Hop): string =>
+  // HTTP/2 has its own field, which takes precedence if both are present.
+  (host || header(request, ':authority') || header(request, 'host')).toLowerCase()
+
 /** Characters that would change the meaning of `https://${host}`. */
 const UNSAFE_HOST = /[\s/?#@\\]/
 
@@ -123,16 +127,15 @@ export class TrustedProxies {
 
   /** Returns the requested host in lower case, with its port if the client or a proxy named it; '' if there is none. */
   requestedHost(request: RawRequest): string {
-    // HTTP/2 has its own field, which takes precedence if both are present.
-    const host = this.#outermost(request).host || header(request, ':authority') || header(request, 'host')
-    return host.toLowerCase()
+    return hostOf(request, this.#outermost(request))
   }
 
   /** True if a page with this origin is the gateway's own. */
   isOwnOrigin(request: RawRequest, origin: string): boolean {
-    const host = this.requestedHost(request)
+    const outermost = this.#outermost(request)
+    const { port, proto } = outermost
+    const host = hostOf(request, outermost)
     if (origin === '' || host === '' || UNSAFE_HOST.test(host)) return false
-    const { port, proto } = this.#outermost(request)
     const hosts = /^\d+$/.test(port) && !/:\d+$/.test(host) ? [host, `${host}:${port}`] : [host]
     // Behind a proxy that terminates TLS, an https page reaches the gateway by plain HTTP. The reverse never occurs.
     const isHttps = 'encrypted' in request.socket || proto.toLowerCase() === 'https'
