@@ -197,19 +197,15 @@ else {
   })
 }
 
-test('writes nothing outside its data and the temporary folder', async () => {
-  const tmp = tempDir()
+/** Runs the executable with two workers under strace, passes a message and stops it. @returns the trace, and its data folder */
+const traceCalls = async (flags: readonly string[], tmp: string): Promise<{ text: string; dataDir: string }> => {
   const trace = join(tempDir(), 'trace')
-  const calls =
-    'open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,truncate,mknodat'
-  const env = { TMPDIR: tmp, PATH: '', WORKERS: '2' }
   const gateway = await startGateway({
     entry: spawnSync('which', ['strace'], { encoding: 'utf8' }).stdout.trim(),
-    args: ['-f', '-qq', '-y', '-s', '4096', '-e', `trace=${calls}`, '-o', trace, alone.file],
+    args: ['-f', '-qq', ...flags, '-o', trace, alone.file],
     cwd: alone.dir,
-    env,
+    env: { TMPDIR: tmp, PATH: '', WORKERS: '2' },
   })
-  const { dataDir } = gateway
   try {
     await passMessage(gateway)
     // The signal goes to the gateway, not to strace.
@@ -219,7 +215,15 @@ test('writes nothing outside its data and the temporary folder', async () => {
   } finally {
     await gateway.dispose()
   }
-  const changing = readFileSync(trace, 'utf8')
+  return { text: readFileSync(trace, 'utf8'), dataDir: gateway.dataDir }
+}
+
+test('writes nothing outside its data and the temporary folder', async () => {
+  const tmp = tempDir()
+  const calls =
+    'open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,truncate,mknodat'
+  const { text, dataDir } = await traceCalls(['-y', '-s', '4096', '-e', `trace=${calls}`], tmp)
+  const changing = text
     .split('\n')
     .filter((line) => !/\bopen(at)?\(/.test(line) || /O_WRONLY|O_RDWR|O_CREAT|O_TRUNC|O_APPEND/.test(line))
     .filter((line) => /"/.test(line) && !/= -1 E/.test(line))
@@ -256,22 +260,8 @@ const filtered = (name: string, body: () => Promise<void>): void =>
 filtered('makes only the system calls that the unit of systemd allows', async () => {
   const allowed = allowedCalls()
   assert.ok(allowed.has('openat') && !allowed.has('ptrace') && !allowed.has('mount'), 'the filter is read')
-  const trace = join(tempDir(), 'trace')
-  const gateway = await startGateway({
-    entry: spawnSync('which', ['strace'], { encoding: 'utf8' }).stdout.trim(),
-    args: ['-f', '-qq', '-s', '0', '-o', trace, alone.file],
-    cwd: alone.dir,
-    env: { TMPDIR: tempDir(), PATH: '', WORKERS: '2' },
-  })
-  try {
-    await passMessage(gateway)
-    const [pid] = readFileSync(`/proc/${gateway.pid}/task/${gateway.pid}/children`, 'utf8').trim().split(' ')
-    process.kill(Number(pid), 'SIGTERM')
-    await until(() => !gateway.running, { what: 'the end' })
-  } finally {
-    await gateway.dispose()
-  }
-  const made = new Set([...readFileSync(trace, 'utf8').matchAll(/^\d+ +(\w+)\(/gm)].map(([, call]) => call!))
+  const { text } = await traceCalls(['-s', '0'], tempDir())
+  const made = new Set([...text.matchAll(/^\d+ +(\w+)\(/gm)].map(([, call]) => call!))
   assert.ok(made.has('epoll_wait') || made.has('epoll_pwait'), 'it was traced')
   // SQLite calls it as root only, which the unit is not.
   if (process.getuid?.() === 0) made.delete('fchown')
