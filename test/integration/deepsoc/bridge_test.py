@@ -140,7 +140,7 @@ class BridgeTest(unittest.TestCase):
 
     def test_rows_of_every_role_are_published_in_the_order_of_their_ids_with_the_body_of_deepsoc_itself(self):
         self.work()
-        rows = [self.write(message_from=who, message_type=kind, message_content={"data": "内容"})[0] for who, kind in ROLES]
+        rows = [self.write(message_from=sender, message_type=kind, message_content={"data": "内容"})[0] for sender, kind in ROLES]
         self.work()
         self.assertEqual([item.body for item in self.sender.taken], [json.dumps(row) for row in rows])
         self.assertEqual(

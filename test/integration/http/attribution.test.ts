@@ -105,7 +105,7 @@ attribution('GET /api/session shows the caller and what the token allows', async
   isError(await getJson(`${gateway.url}/api/session`), 401, 'token_missing')
 })
 
-attribution('without authentication everybody writes as anybody, and published_by is nobody’s', async () => {
+attribution('without authentication any author is accepted, and published_by is delivered as null', async () => {
   const open = await startGateway()
   try {
     const room = newRoom()
