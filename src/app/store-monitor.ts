@@ -24,16 +24,19 @@ export class StoreMonitor {
   constructor(options: StoreMonitorOptions) {
     this.#options = options
     const { damage, peers } = options
-    damage.onDamage(({ message }) => {
+    damage.onDamage((error) => {
       this.#reportDamage()
-      peers?.broadcastDamage(message)
+      peers?.broadcastStoreFault(error)
     })
-    peers?.onDamage((text) => {
-      damage.notePeer(text)
-      this.#reportDamage()
+    peers?.onStoreFault((error) => {
+      if (error.code === 'database_corrupt') {
+        damage.notePeer(error.message)
+        this.#reportDamage()
+        return
+      }
+      // The next check finds out whether this worker can write.
+      this.#options.health.report('store_write', damage.error ?? error)
     })
-    // The next check finds out whether this worker can write.
-    peers?.onStoreFault((error) => this.#options.health.report('store_write', damage.error ?? error))
   }
 
   /** Reports the outcome of a use of the store: an error, or null if it succeeded. */
@@ -42,8 +45,7 @@ export class StoreMonitor {
     const { health, damage, peers } = this.#options
     const isNew = component === 'store_write' && !health.isFailed(component)
     health.report(component, damage.error ?? error)
-    if (isNew && error instanceof GatewayError && damage.error === null)
-      peers?.broadcastStoreFault(error.code, error.message)
+    if (isNew && error instanceof GatewayError && damage.error === null) peers?.broadcastStoreFault(error)
   }
 
   start(): void {

@@ -19,9 +19,7 @@ export type ClusterMessage =
   | { readonly gateway: 'health_report'; readonly id: number; readonly after: number; readonly report?: HealthReport }
   /** A subject was revoked, or its revocation removed. */
   | { readonly gateway: 'revocation'; readonly revocation: Revocation }
-  /** A worker has found damage in the database; repeated while its checks find it. */
-  | { readonly gateway: 'damage'; readonly text: string }
-  /** A commit of a worker has failed after one that succeeded. */
+  /** The store of a worker has failed. Damage of the database is repeated while its checks find it. */
   | { readonly gateway: 'store_fault'; readonly code: ErrorCode; readonly text: string }
   /** Requests to the coordinator, batched per event-loop iteration, and its responses in the same order. */
   | { readonly gateway: 'coordinator_request'; readonly id: number; readonly requests: readonly CoordinatorRequest[] }

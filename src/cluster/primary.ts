@@ -10,12 +10,7 @@ import { Coordinator } from './coordinator.ts'
 import { type ClusterMessage, isClusterMessage } from './messages.ts'
 
 /** Messages of a worker that all others get. */
-const BROADCASTS: ReadonlySet<ClusterMessage['gateway']> = new Set([
-  'log_appended',
-  'revocation',
-  'damage',
-  'store_fault',
-])
+const BROADCASTS: ReadonlySet<ClusterMessage['gateway']> = new Set(['log_appended', 'revocation', 'store_fault'])
 const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
 /** A worker that has run this long is considered stable and resets the crash backoff. */
 const STABLE_AFTER_MS = 30_000

@@ -1,5 +1,5 @@
 import cluster from 'node:cluster'
-import { type ErrorCode, GatewayError } from '../core/errors.ts'
+import { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import type { HealthReport } from '../monitoring/report.ts'
 import type { WorkerReport } from '../monitoring/worker-status.ts'
@@ -39,11 +39,8 @@ export interface ClusterPeers {
   readonly broadcastRevocation: (revocation: Revocation) => void
   /** Sets the listener for revocations that other workers broadcast. */
   readonly onRevocation: (listener: (revocation: Revocation) => void) => void
-  readonly broadcastDamage: (text: string) => void
-  /** Sets the listener for damage of the database that other workers broadcast. */
-  readonly onDamage: (listener: (text: string) => void) => void
-  readonly broadcastStoreFault: (code: ErrorCode, text: string) => void
-  /** Sets the listener for failed commits that other workers broadcast. */
+  readonly broadcastStoreFault: (error: GatewayError) => void
+  /** Sets the listener for faults of the store that other workers broadcast. */
   readonly onStoreFault: (listener: (error: GatewayError) => void) => void
 }
 
@@ -57,7 +54,6 @@ export class ClusterWorker implements ClusterPeers {
   readonly #sentRequests = new Map<number, readonly PendingRequest[]>()
   #queuedRequests: PendingRequest[] = []
   #onRevocation: (revocation: Revocation) => void = noop
-  #onDamage: (text: string) => void = noop
   #onStoreFault: (error: GatewayError) => void = noop
   #onUnresponsive: (error: GatewayError | null) => void = noop
   #collectStatus: (() => Promise<WorkerReport>) | null = null
@@ -72,7 +68,6 @@ export class ClusterWorker implements ClusterPeers {
       if (!isClusterMessage(message)) return
       if (message.gateway === 'log_appended') this.changes.emit()
       else if (message.gateway === 'revocation') this.#onRevocation(message.revocation)
-      else if (message.gateway === 'damage') this.#onDamage(message.text)
       else if (message.gateway === 'store_fault') this.#onStoreFault(new GatewayError(message.code, message.text))
       else if (message.gateway === 'unresponsive') this.#unresponsive(message.text)
       else if (message.gateway === 'coordinator_response') this.#onResponses(message.id, message.responses)
@@ -159,14 +154,8 @@ export class ClusterWorker implements ClusterPeers {
     this.#onRevocation = listener
   }
 
-  readonly broadcastDamage = (text: string): void => void sendToPrimary({ gateway: 'damage', text })
-
-  readonly onDamage = (listener: (text: string) => void): void => {
-    this.#onDamage = listener
-  }
-
-  readonly broadcastStoreFault = (code: ErrorCode, text: string): void =>
-    void sendToPrimary({ gateway: 'store_fault', code, text })
+  readonly broadcastStoreFault = ({ code, message }: GatewayError): void =>
+    void sendToPrimary({ gateway: 'store_fault', code, text: message })
 
   readonly onStoreFault = (listener: (error: GatewayError) => void): void => {
     this.#onStoreFault = listener
