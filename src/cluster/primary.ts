@@ -81,8 +81,8 @@ export class ClusterPrimary {
   #stopping = false
   /** Number of times that a worker has started listening, replacements included. */
   #starts = 0
-  /** Files that the running workers have open. */
-  #databaseFiles = ''
+  /** Files of the database that each worker that listens has open. */
+  readonly #openFiles = new Map<number, string>()
   #resolveExit: (code: number) => void = noop
 
   constructor(options: PrimaryOptions) {
@@ -220,7 +220,7 @@ export class ClusterPrimary {
         this.#coordinator.handle(request, sender.id, performance.now()),
       )
       send(sender, { gateway: 'coordinator_response', id: message.id, responses })
-    } else if (message.gateway === 'listening') this.#onListening(sender, message.url)
+    } else if (message.gateway === 'listening' && this.#forkedAt.has(sender.id)) this.#onListening(sender, message.url)
   }
 
   /** The first worker that listens lets the others start; the last one completes the startup. */
@@ -228,7 +228,7 @@ export class ClusterPrimary {
     this.#missedTicks.set(worker.id, 0)
     if (this.#unresponsive !== null) send(worker, { gateway: 'unresponsive', text: this.#unresponsive })
     this.#starts++
-    if (this.#workers().length === 1) this.#databaseFiles = this.#options.databaseFiles()
+    this.#openFiles.set(worker.id, this.#options.databaseFiles())
     if (this.#starts === 1) for (let count = 1; count < this.#options.workers; count++) this.#fork()
     if (this.#starts === this.#options.workers) this.#options.onListening(url)
   }
@@ -241,6 +241,7 @@ export class ClusterPrimary {
     const uptimeMs = Date.now() - (this.#forkedAt.get(worker.id) ?? 0)
     this.#forkedAt.delete(worker.id)
     this.#missedTicks.delete(worker.id)
+    this.#openFiles.delete(worker.id)
     // Its last messages can arrive after its exit.
     if (worker.isConnected()) worker.once('disconnect', () => this.#retire(worker))
     else this.#retire(worker)
@@ -264,7 +265,8 @@ export class ClusterPrimary {
     const timer = setTimeout(() => {
       this.#timers.delete(timer)
       // A new worker would open other files than the running ones, and both would give out the same ids.
-      if (this.#workers().length > 0 && this.#options.databaseFiles() !== this.#databaseFiles) {
+      const files = this.#options.databaseFiles()
+      if ([...this.#openFiles.values()].some((open) => open !== files)) {
         this.#options.logger.error(
           { code: 'database_replaced' },
           'worker not restarted: a file of the database was lost',

@@ -11,7 +11,7 @@ import { runs } from '../support/harness/tier.ts'
 import { tempDir, until } from '../support/harness/wait.ts'
 import { messageRows } from '../support/servers/database.ts'
 import { fastDir } from '../support/servers/fast-dir.ts'
-import { type Gateway, startGateway, workersOf } from '../support/servers/gateway.ts'
+import { childrenOf, type Gateway, startGateway } from '../support/servers/gateway.ts'
 import { chats, publish } from '../support/stages/rooms.ts'
 import { DiskModel, TRACED_CALLS } from '../support/store/disk-model.ts'
 
@@ -23,7 +23,7 @@ const test = suite('a loss of power')
 
 const stop = async (gateway: Gateway): Promise<void> => {
   // The signal goes to the gateway, not to strace.
-  for (const pid of workersOf(gateway)) process.kill(pid, 'SIGTERM')
+  for (const pid of childrenOf(gateway)) process.kill(pid, 'SIGTERM')
   await until(() => !gateway.running, { what: 'the end of the gateway' })
 }
 

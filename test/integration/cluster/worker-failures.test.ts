@@ -1,5 +1,6 @@
 // needs: rabbitmq, pika
 import { execFileSync } from 'node:child_process'
+import { linkSync, statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, Load } from '../../support/clients/load.ts'
@@ -53,9 +54,9 @@ const isRunning = (pid: number): boolean => {
   }
 }
 
-/** Ends each worker that runs now in turn, and waits for its replacement. */
-const replaceAll = async (signal: NodeJS.Signals): Promise<void> => {
-  for (const pid of workersOf(gateway)) {
+/** Ends the first `count` workers in turn, and waits for each replacement. */
+const replace = async (signal: NodeJS.Signals, count = WORKERS): Promise<void> => {
+  for (const pid of workersOf(gateway).slice(0, count)) {
     process.kill(pid, signal)
     await until(() => !workersOf(gateway).includes(pid) && workersOf(gateway).length === WORKERS, {
       what: 'a new worker',
@@ -74,7 +75,7 @@ test('counters and histograms never fall when workers are killed, and keep what 
   await publishEach(gateway, 100)
   const before = cumulative(await textOf())
   assert.ok(before.some(([sample]) => sample.startsWith('gateway_commit_duration_seconds_bucket')))
-  await replaceAll('SIGKILL')
+  await replace('SIGKILL')
   const after = new Map(cumulative(await textOf()))
   const fallen = before.filter(([sample, value]) => !((after.get(sample) ?? 0) >= value))
   assert.equal(fallen, [])
@@ -83,10 +84,23 @@ test('counters and histograms never fall when workers are killed, and keep what 
   assert.is(body.data.totals.stored, 100)
 })
 
+test('workers that were all killed at once are replaced when they are killed again', async () => {
+  const wal = `${gateway.dbFile}-wal`
+  const { ino } = statSync(wal)
+  // Keeps the inode in use, so that the first replacement, which makes new files, gets another one.
+  linkSync(wal, `${wal}.link`)
+  const dead = workersOf(gateway)
+  for (const pid of dead) process.kill(pid, 'SIGKILL')
+  await until(() => workersOf(gateway).filter((pid) => !dead.includes(pid)).length === WORKERS, { what: 'new workers' })
+  await until(async () => (await metric(gateway, 'gateway_workers')) === WORKERS, { what: 'all workers in /metrics' })
+  assert.is.not(statSync(wal).ino, ino)
+  await replace('SIGKILL', 1)
+})
+
 test('a worker that exits in order reports all that it has counted', async () => {
   const before = await metric(gateway, STORED)
   await publishEach(gateway, 30)
-  await replaceAll('SIGTERM')
+  await replace('SIGTERM')
   assert.is(await metric(gateway, STORED), before + 30)
 })
 

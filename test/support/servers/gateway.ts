@@ -83,9 +83,21 @@ export const everyWorker = async (look: () => Promise<boolean>): Promise<boolean
   return true
 }
 
-/** Returns the processes of a gateway's workers, from /proc. */
-export const workersOf = ({ pid }: Pick<Gateway, 'pid'>): number[] =>
+/** True for a process that node:cluster started; esbuild, which builds the pages, is a child of the primary too. */
+const isWorker = (pid: number): boolean => {
+  try {
+    return readFileSync(`/proc/${pid}/environ`, 'utf8').includes('\0NODE_UNIQUE_ID=')
+  } catch {
+    return false
+  }
+}
+
+/** Returns the child processes of a gateway, from /proc. */
+export const childrenOf = ({ pid }: Pick<Gateway, 'pid'>): number[] =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
+
+/** Returns the processes of a gateway's workers. */
+export const workersOf = (gateway: Pick<Gateway, 'pid'>): number[] => childrenOf(gateway).filter(isWorker)
 
 /**
  * Starts a gateway with only PATH, HOME and the given variables, and waits until it listens.
