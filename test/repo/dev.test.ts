@@ -80,7 +80,7 @@ test('restarts the server after a change of its sources, those of a thread among
   assert.match(await read('/page.js'), 'a changed script')
 })
 
-test('serves the last working page while bundling fails, and recovers a server that exited because of it', async () => {
+test.full('serves the last working page while bundling fails, and recovers a server that exited for it', async () => {
   const page = join(clone, 'src/web/page/app.ts')
   const good = readFileSync(page)
   change('src/web/page/app.ts', 'const ( = 1')
@@ -94,7 +94,7 @@ test('serves the last working page while bundling fails, and recovers a server t
   await untilTrue('the start with a good page', () => starts() > before)
 })
 
-test('exits with its server', async () => {
+test.full('exits with its server', async () => {
   dev.term()
   assert.equal(await dev.end, [0, null], dev.output)
 })

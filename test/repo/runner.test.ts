@@ -5,6 +5,7 @@ import * as assert from 'uvu/assert'
 import { killAtExit } from '../support/harness/cleanup.ts'
 import { ROOT } from '../support/harness/program.ts'
 import { suite } from '../support/harness/suite.ts'
+import { FULL } from '../support/harness/tier.ts'
 import { tempDir, until } from '../support/harness/wait.ts'
 import { runTests } from '../support/runner/main.ts'
 
@@ -75,7 +76,7 @@ let places = 4
 const waiting: (() => void)[] = []
 
 /** Registers a test whose body starts at once: most bodies wait for another process, so four run at a time. */
-const beside = (name: string, body: () => Promise<void>): void => {
+const add = (name: string, body: () => Promise<void>): void => {
   const start = async (): Promise<void> => {
     if (places === 0) await new Promise<void>((resolve) => waiting.push(resolve))
     else places -= 1
@@ -91,6 +92,8 @@ const beside = (name: string, body: () => Promise<void>): void => {
   done.catch(() => {})
   runner(name, () => done)
 }
+
+const beside = Object.assign(add, { full: FULL ? add : () => {} })
 
 beside('counts passing and skipped tests, gives a passing file one line, and lists the slowest files', async () => {
   const { code, lines, last, output } = await runFiles(
@@ -209,7 +212,7 @@ beside('fails what crashes, ends early, leaves a hook broken or throws anything 
   assert.not.match(result.output, 'ran after all')
 })
 
-beside('ends a test after the time limit and goes on', async () => {
+beside.full('ends a test after the time limit and goes on', async () => {
   const dir = folderOf({
     'x.test.ts': `${OURS}
 const t = suite('slow')
@@ -248,7 +251,7 @@ t.run()`,
   await until(() => !existsSync(folder as string), { what: 'the removal of the folder' })
 })
 
-beside('fails a file that stays open after its tests', async () => {
+beside.full('fails a file that stays open after its tests', async () => {
   const text = `${OURS}\nconst t = suite('s')\nt('one', () => {})\nt.run()\nsetInterval(() => {}, 1000)`
   const { last, output } = await runFiles({ 'x.test.ts': text }, { env: { TEST_TIMEOUT_FACTOR: '0.05' } })
   assert.is(last, '1 passed, 1 failed', output)
@@ -282,13 +285,14 @@ beside('leaves variants, files and long forms of the full tier to it', async () 
 import { runs } from '${import.meta.resolve('../support/harness/tier.ts')}'
 const t = suite('s')
 for (let n = 0; n < runs(2, 5); n++) t('case ' + n, () => {})
+t.full('long form', () => {})
 t.run()`,
   }
   const short = await runFiles(files, { env: {} })
   assert.is(short.last, '3 passed, 0 failed', short.output)
   assert.not.match(short.output, 'whole')
   const full = await runFiles(files, { env: { TEST_FULL: '1' } })
-  assert.is(full.last, '8 passed, 0 failed', full.output)
+  assert.is(full.last, '9 passed, 0 failed', full.output)
 })
 
 beside('runs unit tests in one process, by themselves with --unit, and lets none of them need anything', async () => {
@@ -307,7 +311,7 @@ t('shares its process', () => { if (globalThis.files !== 2) throw new Error('alo
   assert.match(needy.output, 'a unit test cannot have needs')
 })
 
-beside('rejects unknown needs', async () => {
+beside.full('rejects unknown needs', async () => {
   const { code, output, last } = await runFiles({ 'x.test.ts': `// needs: unicorn\n${PASSING}` })
   assert.is(last, '0 passed, 1 failed')
   assert.is(code, 1)
@@ -326,7 +330,7 @@ beside('runs what it can if a program is missing, prints how to install it, and 
   assert.is((await runIn(dir, { env, args: ['--allow-missing'] })).code, 0)
 })
 
-beside('runs files side by side, and those marked alone by themselves', async () => {
+beside.full('runs files side by side, and those marked alone by themselves', async () => {
   const log = join(tempDir('gateway-runner-'), 'log')
   const file = (name: string, other?: string): string => `${OURS}
 ${WAIT}
@@ -346,7 +350,7 @@ t.run()`
   assert.equal(lines.slice(4), ['begin a', 'end a'])
 })
 
-beside('repeats each file', async () => {
+beside.full('repeats each file', async () => {
   const { last, output } = await runFiles({ 'a.test.ts': PASSING, 'b.test.ts': PASSING }, { args: ['--repeat', '3'] })
   assert.is(last, '6 passed, 0 failed', output)
 })

@@ -60,7 +60,8 @@ const survive = async (event_id: string, rounds: number, end: () => Promise<void
 }
 
 for (const resource of ['memory', 'disk'] as const) {
-  test(`during a ${resource} alarm publishing is refused immediately, while queued messages are still delivered`, async () => {
+  const add = resource === 'memory' ? test : test.full
+  add(`during a ${resource} alarm publishing is refused immediately, and queued messages are delivered`, async () => {
     const stage = await openStage(broker.url, `${resource}-alarm`, { env: { RABBITMQ_PREFETCH: '10' } })
     try {
       const url = messagesUrl(stage.gateway, 'alarm')
@@ -96,10 +97,11 @@ for (const resource of ['memory', 'disk'] as const) {
 test(`a broker that is killed ${ROUNDS} times under load costs no confirmed message and doubles none`, () =>
   survive('killed', ROUNDS, () => broker.kill9()))
 
-test('a broker that is shut down gracefully and restarts loses nothing either', () =>
-  survive('stopped', 1, () => broker.stop()))
+test.full('a broker that is shut down gracefully and restarts loses nothing either', () =>
+  survive('stopped', 1, () => broker.stop()),
+)
 
-test('a message above the limit of RabbitMQ is refused with that limit, and costs no neighbour', async () => {
+test.full('a message above the limit of RabbitMQ is refused with that limit, and costs no neighbour', async () => {
   // A channel keeps the limit with which it was opened, so this gateway starts after the change.
   const setLimit = (bytes: number) => broker.evaluate(`application:set_env(rabbit, max_message_size, ${bytes})`)
   await setLimit(100_000)

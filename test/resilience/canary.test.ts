@@ -138,7 +138,7 @@ test('are in no output of a gateway with workers, used rightly or wrongly', asyn
   await gateway.dispose()
 })
 
-test('are in no text about a configuration, right or wrong', async () => {
+test.full('are in no text about a configuration, right or wrong', async () => {
   const emitted = new Emitted()
   const secrets = {
     secret: canary('s'),
@@ -178,7 +178,7 @@ test('are in no text about a configuration, right or wrong', async () => {
   emitted.assertFree(secrets)
 })
 
-test('of a failing issuer are in no log line, and neither is its response', async () => {
+test.full('of a failing issuer are in no log line, and neither is its response', async () => {
   const emitted = new Emitted()
   const answer = canary('answer')
   const issuer = await new KeySetServer().start()

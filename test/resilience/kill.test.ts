@@ -14,8 +14,8 @@ import { type ControlledBroker, controlledBroker, deleteNames, uniqueNames } fro
 import { brokerEnv } from '../support/stages/stage.ts'
 
 // A life of three workers costs as much processor as three lives of one.
-const ROUNDS = runs(6, RUN_WORKERS === 1 ? 200 : 60)
-const FAILPOINT_ROUNDS = runs(2, 20)
+const ROUNDS = runs(4, RUN_WORKERS === 1 ? 200 : 60)
+const FAILPOINT_ROUNDS = runs(1, 20)
 
 const test = suite('kill')
 

@@ -124,7 +124,7 @@ test('the gateway waits for a write lock of another process, and acknowledges no
   }
 })
 
-test('a store that fails for long gets its messages back in order, and a delivery limit drops none of them', async () => {
+test.full('a store that fails for long gets its messages back in order, and a delivery limit drops none', async () => {
   const stage = await openStage(broker.url, 'returned')
   const { gateway, names } = stage
   const undertaker = new PikaPublisher({ url: broker.url, exchange: `${names.exchange}.dead`, mandatory: true })
@@ -172,7 +172,7 @@ test('a store that fails for long gets its messages back in order, and a deliver
   }
 })
 
-test('messages that wait for the store take no more memory than INGEST_BUFFER_BYTES allows', async () => {
+test.full('messages that wait for the store take no more memory than INGEST_BUFFER_BYTES allows', async () => {
   const count = 200
   const stage = await openStage(broker.url, 'buffer', {
     env: { INGEST_BUFFER_BYTES: '4000000', NODE_OPTIONS: '--max-old-space-size=128' },
@@ -210,17 +210,18 @@ test('messages that wait for the store take no more memory than INGEST_BUFFER_BY
   }
 })
 
-for (const [what, lose] of [
-  ['removed', (file: string) => rmSync(file)],
+for (const [what, add, lose] of [
+  ['removed', test, (file: string) => rmSync(file)],
   [
     'replaced',
+    test.full,
     (file: string) => {
       renameSync(file, `${file}.moved`)
       writeFileSync(file, '')
     },
   ],
 ] as const) {
-  test(`a database file that is ${what} is named, and nothing is acknowledged any more`, async () => {
+  add(`a database file that is ${what} is named, and nothing is acknowledged any more`, async () => {
     const stage = await openStage(broker.url, what)
     try {
       const { gateway, names } = stage
@@ -251,7 +252,8 @@ for (const [what, lose] of [
 }
 
 for (const workers of ['1', '2']) {
-  test(`a -wal and -shm that are removed under ${workers} workers cost nothing that was answered with 201`, async () => {
+  const add = workers === '2' ? test : test.full
+  add(`a -wal and -shm removed under ${workers} workers cost nothing that was answered with 201`, async () => {
     const gateway = await startGateway({ env: { WORKERS: workers } })
     const url = `${gateway.url}/api/events/wal/messages`
     const accepted: string[] = []
@@ -291,7 +293,7 @@ for (const workers of ['1', '2']) {
   })
 }
 
-test('a database that is removed while nothing arrives is detected as well', async () => {
+test.full('a database that is removed while nothing arrives is detected as well', async () => {
   const stage = await openStage(broker.url, 'idle')
   try {
     rmSync(stage.gateway.dbFile)

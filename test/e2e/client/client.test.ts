@@ -148,7 +148,7 @@ client('detects a silent connection, and resumes after its last id', async () =>
   }
 })
 
-client('after a sleep, a working connection is kept and a dead one replaced', async () => {
+client.full('after a sleep, a working connection is kept and a dead one replaced', async () => {
   const it = shared
   const line = await startProxy(Number(new URL(it.url).port))
   try {
@@ -183,7 +183,7 @@ client('after a sleep, a working connection is kept and a dead one replaced', as
   }
 })
 
-client('allows the browser to freeze its tab, and continues when it wakes', async () => {
+client.full('allows the browser to freeze its tab, and continues when it wakes', async () => {
   const it = shared
   const event_id = newRoom()
   const drowsy = await launchDrowsyChromium()
@@ -242,7 +242,7 @@ client('resets when the database was replaced, or ends before its cursor', async
   assert.is((await ahead.status).reset?.reason, 'cursor_ahead')
 })
 
-client('waits if the gateway has no free slot, and reports it', async () => {
+client.full('waits if the gateway has no free slot, and reports it', async () => {
   const it = await gateway({ MAX_STREAMS: '1' })
   const event_id = newRoom()
   const [first, second] = [await tab(it.url), await tab(it.url)]
@@ -289,7 +289,7 @@ client('gets a ticket for each connection, and a new token when the old one has 
   assert.not.ok(urls.some((url) => url.includes('eyJ')))
 })
 
-client('needs no ticket if a cookie has the token, and reports why an event is not opened', async () => {
+client.full('needs no ticket if a cookie has the token, and reports why an event is not opened', async () => {
   const it = await gateway(guarded())
   const page = await tab(it.url)
   await page.follow(streamOf('room'))

@@ -119,7 +119,7 @@ sharing('have it taken over when the leading tab crashes', async () => {
   await complete(second)
 })
 
-sharing('have it taken over when the browser puts the leading tab to sleep', async () => {
+sharing.full('have it taken over when the browser puts the leading tab to sleep', async () => {
   const drowsy = await launchDrowsyChromium()
   try {
     context = drowsy.context
@@ -138,7 +138,7 @@ sharing('have it taken over when the browser puts the leading tab to sleep', asy
   }
 })
 
-sharing('take over from a leading tab that hangs', async () => {
+sharing.full('take over from a leading tab that hangs', async () => {
   const [first, second] = [await tab(), await tab()]
   await follows(second)
   await first.hang()
@@ -167,7 +167,7 @@ sharing('reconnect together after the gateway was killed', async () => {
   assert.is(await connectionOf(second), 'following')
 })
 
-sharing('reset together when the database was replaced', async () => {
+sharing.full('reset together when the database was replaced', async () => {
   const [first, second] = [await tab(), await tab()]
   await follows(second)
   await publish(gateway, event_id, chats(3))
@@ -179,7 +179,7 @@ sharing('reset together when the database was replaced', async () => {
   await streams(1)
 })
 
-sharing('share only with equal tabs: same events, same user, and only if enabled', async () => {
+sharing.full('share only with equal tabs: same events, same user, and only if enabled', async () => {
   const first = await tab({ identity: 'a' })
   await follows(await tab({ identity: 'a' }))
   const others = [await tab({ identity: 'b' }), await tab({ share: false, identity: 'a' }), await tab({}, ['x'])]

@@ -75,7 +75,7 @@ many('has all of them over HTTP/2, and calls REST at the same time', async () =>
   assert.is(gateway.running, true)
 })
 
-many('has no more than six over HTTP/1.1, which is why there is HTTP/2', async () => {
+many.full('has no more than six over HTTP/1.1, which is why there is HTTP/2', async () => {
   const { gateway, page } = await openStreams({})
   // The page itself also opens connections.
   await until(async () => (await having(page, 'caught_up')) >= 4, { what: 'as many open streams as there can be' })
@@ -84,7 +84,7 @@ many('has no more than six over HTTP/1.1, which is why there is HTTP/2', async (
   assert.ok((await having(page, 'message 1')) <= 6)
 })
 
-many('receives missed messages after the gateway was killed and restarted with another certificate', async () => {
+many.full('receives missed messages after the gateway was killed and restarted with another certificate', async () => {
   const { gateway, page } = await openStreams(secure())
   await until(async () => (await having(page, 'caught_up')) === STREAMS, { what: `${STREAMS} open streams` })
   await gateway.kill9()

@@ -77,7 +77,7 @@ test('runs alone in an empty folder, without a PATH, and serves page and client'
   assert.equal(readdirSync(alone.dir), ['deepsoc-gateway'], 'nothing was left beside it')
 })
 
-test('keeps its database in the working directory by default', async () => {
+test.full('keeps its database in the working directory by default', async () => {
   const { dir, file } = aloneInFolder(alone.file)
   const gateway = await startGateway({ entry: file, cwd: dir, args: [], env: { PATH: '', DATABASE_URL: '' } })
   await passMessage(gateway)
@@ -98,7 +98,7 @@ test('prints its components with --version, and the version alone on the first l
   for (const name of ['koa', 'rabbitmq-client', 'better-sqlite3', 'zod']) assert.is(inside[name], dependencies[name])
 })
 
-test('several workers share port and store, and drain', async () => {
+test.full('several workers share port and store, and drain', async () => {
   const gateway = await start({ WORKERS: '3' })
   try {
     const children = () => readFileSync(`/proc/${gateway.pid}/task/${gateway.pid}/children`, 'utf8').trim().split(' ')
@@ -121,7 +121,7 @@ test('several workers share port and store, and drain', async () => {
   }
 })
 
-test('has one copy of SQLite in a process, as two would drop each other’s locks', async () => {
+test.full('has one copy of SQLite in a process, as two would drop each other’s locks', async () => {
   const gateway = await start()
   try {
     await passMessage(gateway)
@@ -132,7 +132,7 @@ test('has one copy of SQLite in a process, as two would drop each other’s lock
   }
 })
 
-test('sends spans: OpenTelemetry is included, and loaded on demand', async () => {
+test.full('sends spans: OpenTelemetry is included, and loaded on demand', async () => {
   const otlp = await startOtlp()
   const gateway = await start({ OTEL_EXPORTER_OTLP_ENDPOINT: otlp.endpoint })
   try {
@@ -181,7 +181,7 @@ test('works with RabbitMQ: publishes, consumes, tails, quarantines', async () =>
 
 if (!hasTerminal) test.skip('writes readable lines on a terminal', 'util-linux has no script')
 else {
-  test('writes readable lines on a terminal', async () => {
+  test.full('writes readable lines on a terminal', async () => {
     const env = {
       PORT: '0',
       DATABASE_URL: `sqlite:${join(tempDir(), 'x.db')}`,
@@ -218,7 +218,7 @@ const traceCalls = async (flags: readonly string[], tmp: string): Promise<{ text
   return { text: readFileSync(trace, 'utf8'), dataDir: gateway.dataDir }
 }
 
-test('writes nothing outside its data and the temporary folder', async () => {
+test.full('writes nothing outside its data and the temporary folder', async () => {
   const tmp = tempDir()
   const calls =
     'open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,truncate,mknodat'
@@ -307,7 +307,7 @@ asRoot(
   },
 )
 
-test('the module is loaded through the descriptor that was checked, not by its name', () => {
+test.full('the module is loaded through the descriptor that was checked, not by its name', () => {
   const folder = tempDir()
   const trace = join(tempDir(), 'trace')
   const strace = spawnSync('which', ['strace'], { encoding: 'utf8' }).stdout.trim()
@@ -321,7 +321,7 @@ test('the module is loaded through the descriptor that was checked, not by its n
   assert.ok(mapped !== null, 'the module was mapped')
 })
 
-test('a module that was tampered with is restored before it is loaded', async () => {
+test.full('a module that was tampered with is restored before it is loaded', async () => {
   const tmp = tempDir()
   assert.is(run(alone.file, ['--version'], { NATIVE_MODULE_DIR: tmp }).code, 0)
   const [name] = readdirSync(tmp)

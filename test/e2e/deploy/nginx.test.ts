@@ -53,7 +53,7 @@ test('each event arrives as soon as it happens, whichever gateway took the messa
   several.close()
 })
 
-test('a long history passes completely, byte for byte', async () => {
+test.full('a long history passes completely, byte for byte', async () => {
   const room = newRoom()
   await publish(
     gateways[0]!,

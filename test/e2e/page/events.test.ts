@@ -94,7 +94,7 @@ test('marks messages that arrived since the last visit, in this tab and in the o
   assert.is((await textsOf(page, '#events .unread .unseen')).join(), '1 unread')
 })
 
-test('finds events by a part of their id, opens the only one, or one that is not listed', async () => {
+test.full('finds events by a part of their id, opens the only one, or one that is not listed', async () => {
   const [one, two] = [newRoom('Needle-A'), newRoom('needle-b')]
   for (const event of [one, two]) await publish(site.gateway, event, chat(1))
   const page = await site.pages.open('/')
@@ -118,7 +118,7 @@ test('finds events by a part of their id, opens the only one, or one that is not
   assert.is(new URL(page.url()).pathname, `/events/${encodeURIComponent(unknown)}`)
 })
 
-test('shows hostile ids as text, with invisible characters made visible', async () => {
+test.full('shows hostile ids as text, with invisible characters made visible', async () => {
   const hostile = [
     '<img src="http://evil.example/x" onerror="alert(1)">',
     '"><script>alert(2)</script>',
@@ -237,7 +237,7 @@ test('asks for a token if one is needed, explains why a wrong one is refused, an
   }
 })
 
-test('loads the newest of many and older ones on demand, shows this, and counts a reactivated old one completely', async () => {
+test.full('loads the newest of many, older ones on demand, and counts a reactivated old one completely', async () => {
   const [old, ...rest] = Array.from({ length: 460 }, (_, n) => `many-${String(n).padStart(3, '0')}`)
   await publish(site.gateway, old!, chats(7))
   for (const event of rest) await publish(site.gateway, event, chat(1))
@@ -262,7 +262,7 @@ test('loads the newest of many and older ones on demand, shows this, and counts 
   assert.is(await page.locator('.more-events').count(), 0)
 })
 
-test('shows an error if the list cannot be loaded, and continues when it can', async () => {
+test.full('shows an error if the list cannot be loaded, and continues when it can', async () => {
   const page = await site.pages.open('/health')
   await page.evaluate(() => {
     history.pushState(null, '', '/no/such/page')

@@ -116,7 +116,7 @@ test('shows a fault while it lasts: the broker is unreachable, and then reachabl
   await until(async () => (await page.locator('.fault').count()) === 0)
 })
 
-test('a gateway that does not respond is shown as unreachable, with its last metrics and their time', async () => {
+test.full('a gateway that does not respond is shown as unreachable, with its last metrics and their time', async () => {
   const page = await openHurried()
   await isState(page, 'ready')
   gateway.freeze()
@@ -153,7 +153,7 @@ test('a message is replayed by its button and reaches the subscribers of its eve
   stream.close()
 })
 
-test('many are replayed at once, by reason, with a correct total', async () => {
+test.full('many are replayed at once, by reason, with a correct total', async () => {
   const room = newRoom()
   const bodies = Array.from({ length: 300 }, (_, n) => (n % 10 === 0 ? 'no json' : good(room, `m${n}`)))
   add(...bodies.map((body) => ({ body, reason: 'message_unstorable' })), { body: 'x', reason: 'invalid_utf8' })
@@ -205,7 +205,7 @@ test('nothing is deleted by accident: a dialog asks, Escape and Enter keep the r
 
 const HOSTILE = `"><img src=https://evil.example/x onerror=alert(1)><script>alert(2)</script>\u202egpj.exe\u001b[2J\u0000{t}`
 
-test('hostile text in every field of the quarantine is text, with invisible characters made visible', async () => {
+test.full('hostile text in every field of the quarantine is text, with invisible characters made visible', async () => {
   const bytes = Buffer.concat([Buffer.from('<svg onload=alert(3)>\u202e'), Buffer.from([0xff, 0xfe, 0x00])])
   const [text, binary] = add(
     {
@@ -234,7 +234,7 @@ test('hostile text in every field of the quarantine is text, with invisible char
   assert.is(await page.locator('main img, main script, main svg:not(.icon)').count(), 0)
 })
 
-test('headers and body of a message are shown with every digit and character unchanged', async () => {
+test.full('headers and body of a message are shown with every digit and character unchanged', async () => {
   const body = '{"a":12302548181076029,"b":"\\ue00012345","c":1.10}'
   const raw = body.replace('\\ue000', '\ue000')
   const ids = add({ body, headers: body }, { body: raw, headers: raw })
@@ -277,7 +277,7 @@ test('a token without the scope admin is refused with an explanation and no furt
   }
 })
 
-test('nothing is requested while the tab is hidden, and immediately when it is visible again', async () => {
+test.full('nothing is requested while the tab is hidden, and immediately when it is visible again', async () => {
   const page = await pages.open('/health')
   await page.clock.install()
   await page.reload()

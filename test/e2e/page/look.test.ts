@@ -144,7 +144,7 @@ for (const name of NAMES) {
   })
 }
 
-test('axe finds no problem in what opens: filters, keys, connection, a JSON task, a search without results', async () => {
+test.full('axe finds no problem in what opens: filters, keys, connection, a JSON task, an empty search', async () => {
   const page = await show('room', { viewport: { width: 360, height: 740 }, colorScheme: 'dark', locale: 'zh-CN' })
   await page.click('#filters')
   await page.waitForSelector('#rail', { state: 'visible' })
@@ -226,7 +226,7 @@ test('keyboard users see the focus, and can skip to the content first', async ()
   }
 })
 
-test('a busy war room is announced in few words to screen readers, and a busy list not at all', async () => {
+test.full('a busy war room is announced in few words to screen readers, and a busy list not at all', async () => {
   const listen = (page: Page) =>
     page.evaluate(() => {
       const said: string[] = []
@@ -258,7 +258,7 @@ test('a busy war room is announced in few words to screen readers, and a busy li
   assert.equal(await heard(list), [])
 })
 
-test('nothing moves if reduced motion is preferred', async () => {
+test.full('nothing moves if reduced motion is preferred', async () => {
   const page = await pages.open('/')
   await isState(page, 'live')
   const moving = () => page.evaluate(() => document.getAnimations().length)
@@ -324,7 +324,7 @@ const COLOURS = {
   AI助手: '#66bb6a',
 }
 
-test('roles have the names and colours that DeepSOC gave them, in the list and in the plot, also in the dark', async () => {
+test.full('roles have the names and colours of DeepSOC, in the list and in the plot, also in the dark', async () => {
   const page = await show('room', { locale: 'zh-CN', colorScheme: 'dark' })
   const hex = (colour: string) =>
     `#${[...colour.matchAll(/\d+/g)].map(([part]) => Number(part).toString(16).padStart(2, '0')).join('')}`
@@ -407,7 +407,7 @@ test('theme and language are the system’s until they are chosen, and then stay
   assert.is(await paper(), light)
 })
 
-test('the page works in a browser without storage', async () => {
+test.full('the page works in a browser without storage', async () => {
   const page = await pages.open('/')
   await page.addInitScript(() => {
     const refuse = {

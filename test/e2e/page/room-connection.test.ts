@@ -138,7 +138,7 @@ test('loses and duplicates nothing when the gateway is killed and restarts, in t
   await holds(other, await restIds(gateway, event_id))
 })
 
-test('shows the connection state, the cursor it resumed from, and the time of the last data', async () => {
+test.full('shows the connection state, the cursor it resumed from, and the time of the last data', async () => {
   const proxy = await startProxy(Number(new URL(gateway.url).port))
   try {
     through = `http://127.0.0.1:${proxy.port}`
@@ -181,7 +181,7 @@ test('shows the connection state, the cursor it resumed from, and the time of th
   }
 })
 
-test('shows its progress while catching up', async () => {
+test.full('shows its progress while catching up', async () => {
   const event_id = newRoom()
   await publish(gateway, event_id, chats(3))
   const page = await openRoom(event_id)
@@ -213,7 +213,7 @@ test('shows its progress while catching up', async () => {
   }
 })
 
-test('continues after the machine slept', async () => {
+test.full('continues after the machine slept', async () => {
   const proxy = await startProxy(Number(new URL(gateway.url).port))
   try {
     through = `http://127.0.0.1:${proxy.port}`
@@ -327,7 +327,7 @@ test('waits for a gateway that is unreachable when the room is opened, and retri
   await holds(room.page, ids)
 })
 
-test('loses no click on its retry button during automatic retries, and treats none as an error', async () => {
+test.full('loses no click on its retry button during automatic retries, and treats none as an error', async () => {
   const event_id = newRoom()
   const ids = await publish(gateway, event_id, chats(2))
   const room = await openRefused(event_id)
@@ -410,7 +410,7 @@ test('asks for a token, shows when it has expired, and continues with the next o
 const cookieFor = (context: BrowserContext, token: string): Promise<void> =>
   context.addCookies([{ name: 'access_token', value: token, url: closed.url }])
 
-test('continues automatically if the cookie was renewed before the old token expired, and manually if after', async () => {
+test.full('continues automatically if the cookie was renewed before the expiry, and manually if after', async () => {
   const event_id = newRoom()
   const token = async (seconds: number): Promise<string> =>
     sign({ events: [event_id], scope: 'publish', exp: now() + seconds })

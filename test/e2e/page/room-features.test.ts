@@ -194,7 +194,7 @@ test('shows how much of the history is loaded, and loads the rest on request', a
   assert.equal(await readThrough(page), [long[17]])
 })
 
-test('shows when the history cannot be loaded, and retries', async () => {
+test.full('shows when the history cannot be loaded, and retries', async () => {
   const page = await site.pages.open('/')
   await page.route('**/messages?before=*limit=2000', (route) => route.abort())
   await page.goto(`${site.gateway.url}/events/long`)
@@ -206,7 +206,7 @@ test('shows when the history cannot be loaded, and retries', async () => {
   await isWhole(page)
 })
 
-test('jumps to a round, even one that is not loaded', async () => {
+test.full('jumps to a round, even one that is not loaded', async () => {
   const page = await openLong()
   await page.waitForSelector('#history[data-is="resting"]')
   assert.match(await textOf(page, '.rounds'), /Round 1not loaded yet/)
@@ -297,7 +297,7 @@ test('navigates by keys, and lists them', async () => {
   await page.waitForSelector('dialog', { state: 'detached' })
 })
 
-test('exports the shown messages as published, and loads missing ones first', async () => {
+test.full('exports the shown messages as published, and loads missing ones first', async () => {
   const page = await openLong()
   await page.waitForSelector('#history[data-is="resting"]')
   const all = await savedBy(page, () => page.click('#export'))
@@ -316,7 +316,7 @@ test('exports the shown messages as published, and loads missing ones first', as
   assert.ok(lines[0]!.startsWith('{"message_content":{ "data":12302548181076029 },"event_id"'), lines[0])
 })
 
-test('lists rounds and types in reasonable numbers, whatever was published', async () => {
+test.full('lists rounds and types in reasonable numbers, whatever was published', async () => {
   const event_id = newRoom()
   const odd = Array.from({ length: 3_000 }, (_, n) => chat(n, { round_id: n * 7, message_type: `type-${n}` }))
   await publish(site.gateway, event_id, odd)

@@ -35,7 +35,7 @@ test('shows the newest messages first, then older history, then live messages', 
   assert.is(await page.title(), `${event_id} – deepsoc-gateway`)
 })
 
-test('shows that an event has no messages, and then its first one', async () => {
+test.full('shows that an event has no messages, and then its first one', async () => {
   const { page, event_id } = await roomOf([])
   assert.match(await textOf(page, '#empty'), 'No messages in this event yet')
   const ids = await publish(site.gateway, event_id, chat(1))
@@ -227,7 +227,7 @@ test('keeps every number as it was written, wherever it is shown, copied or save
   assert.ok(copied.endsWith(`"db_id":${ids[0]}}`), copied)
 })
 
-test('shows unknown formats readably', async () => {
+test.full('shows unknown formats readably', async () => {
   const known = (message_type: string, data: Json): Json => ({
     message_from: '_manager',
     message_type,
@@ -295,7 +295,7 @@ test('follows the end only if the view is at the end', async () => {
   await sees(page, ids.at(-1))
 })
 
-test('shows new messages even on a machine that is never idle', async () => {
+test.full('shows new messages even on a machine that is never idle', async () => {
   const { page, ids, event_id } = await roomOf(chats(3))
   await page.evaluate(() => {
     let at = performance.now()
@@ -307,7 +307,7 @@ test('shows new messages even on a machine that is never idle', async () => {
   }
 })
 
-test('counts messages in the title while the tab is hidden', async () => {
+test.full('counts messages in the title while the tab is hidden', async () => {
   const { page, event_id } = await roomOf(chats(3))
   await page.evaluate(() => {
     Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })

@@ -124,7 +124,7 @@ test('gateways that are killed in a burst, one after the other, lose nothing and
     for (const reader of readers) await reader.stop()
   }))
 
-test('a database that loses its power in a burst loses nothing acknowledged; streams stay, and go on', () =>
+test.full('a database that loses its power in a burst loses nothing acknowledged; streams stay, and go on', () =>
   withHosts(async ({ url, one, other, agent }) => {
     const load = new Load(agent, 'power', PACE).start()
     const readers = [one, other].map((gateway) => new IdReader(gateway, 'power'))
@@ -151,7 +151,8 @@ test('a database that loses its power in a burst loses nothing acknowledged; str
       await reader.stop()
     }
     for (const gateway of [one, other]) assert.not.match(gateway.output(), encodeURIComponent('p@ss/word'))
-  }))
+  }),
+)
 
 test('a ticket opens one stream on either host, and a revocation applies to both', () =>
   withHosts(async ({ one, other }) => {
@@ -176,7 +177,7 @@ test('a ticket opens one stream on either host, and a revocation applies to both
     await until(async () => (await statusOf(one)) === 200, { what: 'the first host lets her in again' })
   }, guarded()))
 
-test('the quarantine is listed, replayed and emptied by the command line while gateways run', () =>
+test.full('the quarantine is listed, replayed and emptied by the command line while gateways run', () =>
   withHosts(async ({ url, one, agent }) => {
     const stream = await openSse(streamUrl(one, 'q'))
     await agent.publish({ key: KEY, body: '{"event_id":"q","x":NaN}' })
@@ -199,7 +200,8 @@ test('the quarantine is listed, replayed and emptied by the command line while g
     const missing = await callCli(['rejected', 'list'], { env: { DATABASE_URL: freshSchema(postgres.url) } })
     assert.is(missing.code, 1)
     assert.match(missing.stderr, 'has no gateway tables yet')
-  }))
+  }),
+)
 
 test('a gateway that starts before its database waits for it; one that is refused reports the reason and exits', async () => {
   await postgres.kill9()
@@ -218,7 +220,7 @@ test('a gateway that starts before its database waits for it; one that is refuse
   assert.not.match(String(error), 'not-the-word')
 })
 
-test('six gateways that start at once on a busy machine all become ready', async () => {
+test.full('six gateways that start at once on a busy machine all become ready', async () => {
   const DATABASE_URL = freshSchema(postgres.url)
   const busy = spawn(process.execPath, ['-e', 'for (;;);'])
   const spare = killAtExit(busy.pid!)
@@ -233,7 +235,7 @@ test('six gateways that start at once on a busy machine all become ready', async
   }
 })
 
-test('workers each have their connections, and all are notified of every commit', async () => {
+test.full('workers each have their connections, and all are notified of every commit', async () => {
   const gateway = await startGateway({
     env: { DATABASE_URL: freshSchema(postgres.url), WORKERS: '2', DATABASE_POOL_SIZE: '3' },
   })

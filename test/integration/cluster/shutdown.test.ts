@@ -153,7 +153,7 @@ test('messages in flight to a gateway that stops keep their order', () =>
     }
   }))
 
-test('neither a client that never reads nor one with request after request delays a shutdown by SIGINT', () =>
+test.full('neither a client that never reads nor one with request after request delays a shutdown by SIGINT', () =>
   onStage({ env: PATIENT }, async (stage) => {
     const { gateway } = stage
     const big = 'x'.repeat(500_000)
@@ -188,7 +188,8 @@ test('neither a client that never reads nor one with request after request delay
     await Promise.all(asking)
     agent.destroy()
     stalled.destroy()
-  }))
+  }),
+)
 
 test('while it drains, the gateway reports that it is not ready', () =>
   onStage({ env: PATIENT }, async (stage) => {
@@ -223,7 +224,7 @@ test('while it drains, the gateway reports that it is not ready', () =>
     assert.is(messageRows(gateway.dbFile, 'drain').length, 1, 'what was in hand is committed while it drains')
   }))
 
-test('a hanging store does not delay the shutdown, and messages that it did not store are redelivered', () =>
+test.full('a hanging store does not delay the shutdown, and messages that it did not store are redelivered', () =>
   onStage({ env: { SHUTDOWN_SECONDS: '3' } }, async (stage) => {
     const { gateway } = stage
     const stream = await stage.open('hung')
@@ -239,9 +240,10 @@ test('a hanging store does not delay the shutdown, and messages that it did not 
     assert.equal(messageRows(gateway.dbFile), [])
     await gateway.restart()
     await stage.stored(1)
-  }))
+  }),
+)
 
-test('a second signal ends the process immediately, even while the store hangs', () =>
+test.full('a second signal ends the process immediately, even while the store hangs', () =>
   onStage({ env: { SHUTDOWN_SECONDS: '60' } }, async (stage) => {
     const { gateway } = stage
     const lock = holdWriteLock(gateway.dbFile)
@@ -257,6 +259,7 @@ test('a second signal ends the process immediately, even while the store hangs',
     lock.release()
     await gateway.restart()
     await stage.stored(1)
-  }))
+  }),
+)
 
 test.run()

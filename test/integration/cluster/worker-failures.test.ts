@@ -97,7 +97,7 @@ test('workers that were all killed at once are replaced when they are killed aga
   await replace('SIGKILL', 1)
 })
 
-test('a worker that exits in order reports all that it has counted', async () => {
+test.full('a worker that exits in order reports all that it has counted', async () => {
   const before = await metric(gateway, STORED)
   await publishEach(gateway, 30)
   await replace('SIGTERM')
@@ -116,7 +116,7 @@ const underLoad = async (work: (stage: Stage, load: Load) => Promise<void>): Pro
   }
 }
 
-test('when the primary is killed under load, each worker ends its streams with closing, commits, acknowledges and exits', () =>
+test.full('workers whose primary is killed under load close their streams, commit, acknowledge and exit', () =>
   underLoad(async ({ gateway, names, open }, load) => {
     const streams = await Promise.all(Array.from({ length: STREAMS }, () => open(load.event_id)))
     await load.more(100)
@@ -147,9 +147,10 @@ test('when the primary is killed under load, each worker ends its streams with c
     await until(async () => (await queueReady(broker.url, names.queue))?.consumers === 0, { what: 'no consumer' })
     const left = (await queueReady(broker.url, names.queue))?.messages ?? -1
     assert.is(left, load.confirmed.length - countMessages(gateway.dbFile), 'each stored message is acknowledged')
-  }))
+  }),
+)
 
-test('the primary survives workers that are killed while it writes to them', () =>
+test.full('the primary survives workers that are killed while it writes to them', () =>
   underLoad(async ({ gateway }, load) => {
     const before = gateway.pid
     for (let death = 0; death < runs(4, 30); death++) {
@@ -164,7 +165,8 @@ test('the primary survives workers that are killed while it writes to them', () 
     await assertNothingLost(gateway.dbFile, [load], [])
     assert.equal([gateway.running, gateway.pid], [true, before])
     assert.not.match(gateway.output(), /EPIPE|ERR_IPC|Uncaught|node:internal/)
-  }))
+  }),
+)
 
 test('a worker that hangs is named by /readyz within 10 s, does not stop /metrics, and is killed and replaced', async () => {
   const gateway = await startGateway({ env: { WORKERS: String(WORKERS), WORKER_TIMEOUT_SECONDS: '12' } })
@@ -196,7 +198,7 @@ test('a worker that hangs is named by /readyz within 10 s, does not stop /metric
 const limitDescriptors = (pid: number, count: number): void =>
   void execFileSync('prlimit', ['--pid', String(pid), `--nofile=${count}:`])
 
-test('a primary without free descriptors replaces a worker once it has some again', async () => {
+test.full('a primary without free descriptors replaces a worker once it has some again', async () => {
   const gateway = await startGateway({ env: { WORKERS: '2', SHUTDOWN_SECONDS: '60' } })
   try {
     // Less than it has open, so that it gets no new one.
@@ -212,7 +214,7 @@ test('a primary without free descriptors replaces a worker once it has some agai
   }
 })
 
-test('a suspended machine and a stopped primary kill no worker', async () => {
+test.full('a suspended machine and a stopped primary kill no worker', async () => {
   const gateways = await Promise.all(
     [0, 1].map(() => startGateway({ env: { WORKERS: '2', WORKER_TIMEOUT_SECONDS: '6' } })),
   )

@@ -1,5 +1,5 @@
 // needs: rabbitmq, pika
-// workers: 1, 3
+// workers: 1; full: 1, 3
 // transports: http1; full: http1, https1, http2
 import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'

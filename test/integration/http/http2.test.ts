@@ -89,7 +89,7 @@ over('carries many streams on one connection, each of its own event', async () =
   assert.is(streams[0]!.headers['transfer-encoding'], undefined)
 })
 
-over('allows 250 open streams per connection, and queues the next until one ends', async () => {
+over.full('allows 250 open streams per connection, and queues the next until one ends', async () => {
   const client = await connect()
   await until(() => client.session.remoteSettings.maxConcurrentStreams === 250, { what: 'the settings' })
   const streams = await Promise.all(Array.from({ length: 250 }, () => openRoom(client, 'full')))
@@ -117,7 +117,7 @@ over('removes the subscribers of reset streams and closed connections', async ()
   assert.is(await figure(watcher, 'gateway_channels'), 0)
 })
 
-over('keeps nothing of clients that disconnect while they are being admitted', async () => {
+over.full('keeps nothing of clients that disconnect while they are being admitted', async () => {
   const [client, watcher] = [await connect(), await connect()]
   for (let n = 0; n < 50; n++) await publish(watcher, 'hasty', `message ${n}`)
   for (let n = 0; n < 100; n++) {
@@ -190,7 +190,7 @@ over('closes a connection without a request after HEADERS_TIMEOUT_SECONDS, whate
   await stream.says('still here')
 })
 
-over('responds 408 to a body that does not arrive within REQUEST_TIMEOUT_SECONDS', async () => {
+over.full('responds 408 to a body that does not arrive within REQUEST_TIMEOUT_SECONDS', async () => {
   const origin = 'https://app.example'
   const own = await other({ HEADERS_TIMEOUT_SECONDS: '1', REQUEST_TIMEOUT_SECONDS: '1', CORS_ORIGINS: origin })
   const client = await connect(own)

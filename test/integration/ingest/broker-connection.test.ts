@@ -88,7 +88,7 @@ test('a silent connection is detected by heartbeat, and nothing is lost', () =>
     await faultCleared(gateway, Date.now(), RUN_WORKERS)
   }))
 
-test('a connection that is silent for a moment loses and duplicates nothing', () =>
+test.full('a connection that is silent for a moment loses and duplicates nothing', () =>
   overProxy(async ({ proxy, load, pass }) => {
     const before = proxy.connections
     proxy.freeze()
@@ -96,9 +96,10 @@ test('a connection that is silent for a moment loses and duplicates nothing', ()
     proxy.thaw()
     await pass()
     assert.is(proxy.connections, before, 'the connections held')
-  }))
+  }),
+)
 
-test('a connection that is reset repeatedly loses nothing', () =>
+test.full('a connection that is reset repeatedly loses nothing', () =>
   overProxy(async ({ proxy, gateway, load }) => {
     for (let round = 0; round < 5; round++) {
       const before = proxy.connections
@@ -107,6 +108,7 @@ test('a connection that is reset repeatedly loses nothing', () =>
       await load.more(30)
     }
     await gateway.ready()
-  }))
+  }),
+)
 
 test.run()

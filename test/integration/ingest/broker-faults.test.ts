@@ -119,7 +119,7 @@ test('a refused login is reported, and a corrected password is detected', () =>
     })
   }))
 
-test('a missing vhost is reported, and detected once it exists', () =>
+test.full('a missing vhost is reported, and detected once it exists', () =>
   withUser(async (user) => {
     const names = uniqueNames('vhost')
     const vhost = names.queue
@@ -135,7 +135,8 @@ test('a missing vhost is reported, and detected once it exists', () =>
       await gateway.dispose()
       await call('rabbit_vhost:delete', vhost)
     }
-  }))
+  }),
+)
 
 test('a queue of the same name with other arguments is reported and left unchanged; once it is deleted, everything works', async () => {
   const names = uniqueNames('conflict')
@@ -151,7 +152,7 @@ test('a queue of the same name with other arguments is reported and left unchang
   })
 })
 
-test('an exchange of another type is reported likewise', async () => {
+test.full('an exchange of another type is reported likewise', async () => {
   const names = uniqueNames('conflict')
   const { exchange } = names
   await withChannel(broker.url, (channel) => channel.exchangeDeclare({ exchange, type: 'fanout', durable: true }))

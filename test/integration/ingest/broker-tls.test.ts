@@ -97,7 +97,7 @@ amqps('refuses a broker without a certificate of a trusted authority, and names 
   assert.match((await faultOf(wrong, 'broker_certificate_untrusted')).message, /certificate/)
 })
 
-amqps('refuses a broker whose certificate is for another name', async () => {
+amqps.full('refuses a broker whose certificate is for another name', async () => {
   const env = { RABBITMQ_CA_FILE: authority.caFile, ...client(authority) }
   const fault = await faultOf(await serve(env, '127.0.0.2'), 'broker_certificate_name')
   assert.match(fault.message, /127\.0\.0\.2/)
@@ -187,7 +187,7 @@ agents('the library reports the problem of a certificate, and rejects immediatel
   await rejection(publisherOf({ caFile, ...stranger.issue() }).send(message), 'broker_client_certificate')
 })
 
-agents('the library names a port without TLS when a deadline ends its attempts', async () => {
+agents.full('the library names a port without TLS when a deadline ends its attempts', async () => {
   const url = `amqps://guest:guest@127.0.0.1:${broker.port}`
   const publisher = publisherOf({ caFile: authority.caFile, url, sendTimeoutMs: 2_000 })
   // A slow machine may not have attempted to connect before the first deadline.
@@ -199,7 +199,7 @@ agents('the library names a port without TLS when a deadline ends its attempts',
   await until(async () => (await codeOf()) === 'broker_tls_failed', { what: 'broker_tls_failed' })
 })
 
-agents('an outbox waits for the right certificate, and continues automatically once it is there', async () => {
+agents.full('an outbox waits for the right certificate, and continues automatically once it is there', async () => {
   const dir = tempDir()
   const put = (from: Authority): void => {
     const { certFile, keyFile } = from.issue()
@@ -224,7 +224,7 @@ const variables = (): Record<string, string> => ({
   ...(client(authority) as Record<string, string>),
 })
 
-agents('the command line publishes over TLS with the variables of the gateway', async () => {
+agents.full('the command line publishes over TLS with the variables of the gateway', async () => {
   const args = ['publish', '--event', 'cli', '--content', 'x']
   const { code, stderr } = await runCli(args, { env: variables() })
   assert.is(code, 0, stderr)
@@ -234,7 +234,7 @@ agents('the command line publishes over TLS with the variables of the gateway', 
   assert.match(wrong.stderr, /broker_certificate_untrusted/)
 })
 
-agents('the Python example publishes over TLS with the variables of the gateway', async () => {
+agents.full('the Python example publishes over TLS with the variables of the gateway', async () => {
   const script = join(ROOT, 'examples', 'python', 'agent.py')
   const run = (env: Record<string, string>) =>
     spawnSync(pikaPython()!, ['-B', script, '--event-id', 'python', '--content', 'x'], {

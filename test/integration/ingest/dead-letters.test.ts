@@ -143,7 +143,7 @@ for (const stageName of ['committed', 'in_transaction'] as const) {
     ))
 }
 
-test('a dead letter that the broker gives up on as well is parked, not deleted, whatever the number of crashes', () =>
+test.full('a dead letter that the broker gives up on is parked, not deleted, whatever the number of crashes', () =>
   onStage({ gateway: { entry: failpointProgram() }, env: CRASH }, async (stage) => {
     const { names, gateway } = stage
     await limitDeliveries(names.queue, '')
@@ -160,7 +160,8 @@ test('a dead letter that the broker gives up on as well is parked, not deleted, 
       what: 'its metric',
     })
     await unlimitDeliveries(names.queue)
-  }))
+  }),
+)
 
 test('a dead-letter queue of an earlier version is kept and consumed, with one warning of each worker', async () => {
   const names = uniqueNames('earlier')

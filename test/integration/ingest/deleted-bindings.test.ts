@@ -128,7 +128,7 @@ test('an exchange that another client deletes and declares again is bound again;
   }
 })
 
-test('each exchange and binding that is deleted by itself comes back', async () => {
+test.full('each exchange and binding that is deleted by itself comes back', async () => {
   const stage = await openStage(broker.url, 'one-by-one')
   try {
     const { names } = stage

@@ -229,7 +229,7 @@ test('of two gateways on one queue one consumes; when it is killed the other tak
   }
 })
 
-test('a load over a classic queue survives a crash of its gateway too', async () => {
+test.full('a load over a classic queue survives a crash of its gateway too', async () => {
   const stage = await openStage(broker.url, 'classic', { env: { RABBITMQ_QUEUE_TYPE: 'classic' } })
   const { exchange } = stage.names
   const agent = new PikaPublisher({ url: broker.url, exchange, mandatory: true, retry: true })

@@ -83,7 +83,7 @@ figures('have every series with a known label at 0, in each worker, before anyth
   await own.dispose()
 })
 
-figures('distinguish live subscribers from stalled ones', async () => {
+figures.full('distinguish live subscribers from stalled ones', async () => {
   const room = 'states'
   await publish(gateway, room, chats(3))
   const live = await openSse(`${eventUrl(gateway, room)}/stream`)
@@ -107,7 +107,7 @@ figures('distinguish live subscribers from stalled ones', async () => {
   full.close()
 })
 
-figures('count invalid cursors, on streams and over REST', async () => {
+figures.full('count invalid cursors, on streams and over REST', async () => {
   const count = (reason: string): Promise<number> => metric(gateway, `gateway_cursor_resets_total{reason="${reason}"}`)
   assert.is(await count('cursor_ahead'), 0)
   await getJson(`${eventUrl(gateway, 'resets')}/messages?last_message_db_id=99999999`)

@@ -125,7 +125,7 @@ traces('record errors', async () => {
   assert.is(failed.facts['http.response.status_code'], 400)
 })
 
-traces('that are unsampled, or not started by an agent, produce no span', async () => {
+traces.full('that are unsampled, or not started by an agent, produce no span', async () => {
   const [quiet, none, last] = [newRoom(), newRoom(), newRoom()]
   const unsampled = newTrace('00')
   await send(`{"event_id":"${quiet}"}`, { traceparent: unsampled.traceparent })
@@ -194,7 +194,7 @@ traces(
   },
 )
 
-traces('pending spans are sent before exit', async () => {
+traces.full('pending spans are sent before exit', async () => {
   const gateway = await startGateway({ env: { OTEL_EXPORTER_OTLP_ENDPOINT: otlp.endpoint, OTEL_SERVICE_NAME: 'mine' } })
   const { spanId, traceparent } = newTrace()
   await postJson(`${eventUrl(gateway, 'e')}/messages`, { n: 1 }, { headers: { traceparent } })

@@ -93,7 +93,7 @@ test('a memory alarm is reported as such, and loses neither messages nor their o
   assertInOrder(taken, 251)
 })
 
-test('an alarm while the channel is being opened delays ready until both are over', async () => {
+test.full('an alarm while the channel is being opened delays ready until both are over', async () => {
   await declareQueue(broker.url, names)
   for (const endsFirst of ['the alarm', 'the opening']) {
     const proxy = await startAlarmProxy(Number(new URL(broker.url).port))
@@ -110,7 +110,7 @@ test('an alarm while the channel is being opened delays ready until both are ove
   }
 })
 
-test('close does not wait for the end of an alarm, and an outbox goes on where it was', async () => {
+test.full('close does not wait for the end of an alarm, and an outbox goes on where it was', async () => {
   await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
   const outbox = outboxOf('closed')
   const first = publisherOf({ outbox })
@@ -186,7 +186,7 @@ const burst = async (publisher: Publisher, from: number, count: number): Promise
   await Promise.all(sends)
 }
 
-test('a burst uses one channel, and each event stays in order', async () => {
+test.full('a burst uses one channel, and each event stays in order', async () => {
   await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
   const others = await channels()
   const publisher = publisherOf({ sendTimeoutMs: WAIT_MS })
@@ -197,7 +197,7 @@ test('a burst uses one channel, and each event stays in order', async () => {
   assertInOrder(await takeAll(broker.url, names.queue), 20 + BURST)
 })
 
-test('a burst succeeds if the broker allows a single channel', async () => {
+test.full('a burst succeeds if the broker allows a single channel', async () => {
   await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
   const others = await channels()
   await broker.evaluate('application:set_env(rabbit, channel_max, 1)')
@@ -292,7 +292,7 @@ test(`${MESSAGES} messages get through ${DEATHS} ${DEATHS === 1 ? 'death' : 'dea
   }
 })
 
-test('a broker crash in the middle of a burst of Python agents loses nothing and keeps the order', async () => {
+test.full('a broker crash in the middle of a burst of Python agents loses nothing and keeps the order', async () => {
   await declareQueue(broker.url, names, { 'x-queue-type': 'quorum' })
   const other = { ...names, exchange: `${names.exchange}.kept`, queue: `${names.queue}.kept` }
   await declareQueue(broker.url, other, { 'x-queue-type': 'quorum' })

@@ -94,7 +94,7 @@ restarts('with retention reset a client whose history was deleted', async () => 
   assert.equal(collectIds(await read('other', '', String(other[0]))), other.slice(1))
 })
 
-restarts('of streams alone happen at STREAM_MAX_SECONDS, without loss', async () => {
+restarts.full('of streams alone happen at STREAM_MAX_SECONDS, without loss', async () => {
   const clock = new Clock().install()
   const own = await startLocalGateway({ STREAM_MAX_SECONDS: '100' })
   try {

@@ -2,6 +2,7 @@ import { inspect } from 'node:util'
 import { suite as uvuSuite } from 'uvu'
 import { beginTest, printFailure } from './failure-report.ts'
 import { TEST_MS, within } from './limits.ts'
+import { FULL } from './tier.ts'
 import type { Json } from './wait.ts'
 
 export type Context = Record<string, Json>
@@ -10,6 +11,8 @@ export type Body = (context: Context) => unknown
 /** A uvu suite whose tests have a time limit and whose hooks can fail. */
 export type Suite = {
   (name: string, body: Body): void
+  /** A test of the full tier: a variant, or a longer form, of what another test of the short tier shows. */
+  full(name: string, body: Body): void
   /** Runs only this test and other `only` ones; the rest of the suite counts as skipped. */
   only(name: string, body: Body): void
   /** Counts a test as skipped and prints the reason. */
@@ -102,7 +105,10 @@ export const suite = (name: string): Suite => {
   const hook = (once: Body[], each: Body[]): Hook =>
     Object.assign((body: Body) => void once.push(body), { each: (body: Body) => void each.push(body) })
 
-  return Object.assign(register(inner), {
+  const add = register(inner)
+
+  return Object.assign(add, {
+    full: FULL ? add : () => {},
     only: register(inner.only),
     skip: (testName: string, reason: string): void => {
       notRun.add(name)

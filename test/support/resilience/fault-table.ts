@@ -151,10 +151,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     },
     readers: { en: 'streams end with `closing`; clients reconnect', zh: '流以 `closing` 结束，客户端重连' },
     tests: [
-      [
-        FAILURES,
-        'when the primary is killed under load, each worker ends its streams with closing, commits, acknowledges and exits',
-      ],
+      [FAILURES, 'workers whose primary is killed under load close their streams, commit, acknowledge and exit'],
       [WORKERS, 'workers exit when the primary is killed'],
     ],
   },
@@ -393,7 +390,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
       ],
       [
         'integration/ingest/dead-letters.test.ts',
-        'a dead letter that the broker gives up on as well is parked, not deleted, whatever the number of crashes',
+        'a dead letter that the broker gives up on is parked, not deleted, whatever the number of crashes',
       ],
     ],
   },
@@ -469,7 +466,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     readers: { en: 'continue, as far as the database can be read', zh: '只要数据库还能读，就照常' },
     tests: [
       [STORAGE, 'a full disk stops acknowledging, keeps streams open, and loses nothing'],
-      [STORAGE, 'a store that fails for long gets its messages back in order, and a delivery limit drops none of them'],
+      [STORAGE, 'a store that fails for long gets its messages back in order, and a delivery limit drops none'],
     ],
   },
   {
@@ -515,7 +512,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     tests: [
       [
         'resilience/corruption.test.ts',
-        'zeroed pages under … workers cost only what needs them, and the gateway is not ready until they are back',
+        'pages zeroed under … workers cost only what needs them; /readyz is 503 meanwhile',
       ],
       [
         'resilience/corruption.test.ts',
