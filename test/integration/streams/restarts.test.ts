@@ -5,7 +5,7 @@ import { collectIds, openSse, Reader } from '../../support/clients/sse.ts'
 import { Clock } from '../../support/harness/clock.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson } from '../../support/harness/wait.ts'
-import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { type Gateway, RUN_WORKERS, startGateway } from '../../support/servers/gateway.ts'
 import { startLocalGateway } from '../../support/servers/local-gateway.ts'
 import { isReset, named, readStream } from '../../support/stages/read-stream.ts'
 import { chats, eventUrl, metric, publish, restIds } from '../../support/stages/rooms.ts'
@@ -49,8 +49,10 @@ restarts('lose nothing for a client that resumes with Last-Event-ID', async () =
   }
   await reader.stop()
   assert.equal(reader.ids, ids)
-  const reasons = reader.control.filter(({ event }) => event === 'closing').map(({ data }) => data)
-  assert.equal(reasons, [{ reason: 'shutdown' }, { reason: 'shutdown' }])
+  const reasons = reader.control.filter(({ event }) => event === 'closing').map(({ data }) => data.reason)
+  assert.equal([...new Set(reasons)], ['shutdown'])
+  // Workers whose primary was killed end the stream in order too, unless they are killed before.
+  assert.ok(reasons.length === 2 || (RUN_WORKERS > 1 && reasons.length === 3), `${reasons.length} times`)
   assert.equal(reader.counts.reset, undefined)
 })
 
