@@ -164,15 +164,14 @@ export class Gateway {
       onResponse: this.#metrics.onResponse,
     }
     this.#healthMonitor = options.healthReport === undefined ? monitorSingleProcess(() => this.status()) : null
-    const { corsOrigins, hosts, limits, metricsPort } = config
+    const { limits, metricsPort } = config
     const streams = {
+      ...config,
       ...this.#access,
       ...metrics,
       store: this.#store,
       hub: this.#hub,
       logger,
-      corsOrigins,
-      hosts,
       onReset: (reason: ResetReason) => this.#metrics.resets.inc({ reason }),
     }
     const fastPath = new StreamFastPath({ ...streams, headersMs: limits.headersMs })
@@ -184,7 +183,6 @@ export class Gateway {
       authEnabled: config.tokens !== null,
       onDenied: (code) => this.#metrics.denied.inc({ code }),
       publisher: this.#createPublisher(),
-      maxMessageBytes: config.maxMessageBytes,
       tracer: this.#tracing.tracer,
       mode: this.mode,
       version,
@@ -204,7 +202,8 @@ export class Gateway {
     const onFault = (error: GatewayError | null) => this.#health.report('connections', error)
     this.#server = new HttpServer({ ...server, certificate, handler: app.callback(), fastPath, onFault })
     if (metricsPort !== null) {
-      this.#metricsServer = new HttpServer({ ...server, port: metricsPort, handler: createMetricsHandler(metrics) })
+      const handler = createMetricsHandler(metrics)
+      this.#metricsServer = new HttpServer({ ...server, port: metricsPort, basePath: '', handler })
     }
   }
 

@@ -19,7 +19,7 @@ const EXIT_RESERVE_MS = 500
 
 /** Returns the base URL of a gateway with this configuration that listens on this port. */
 export const baseUrl = (config: Config, port: number): string =>
-  `http${config.tls === null ? '' : 's'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}`
+  `http${config.tls === null ? '' : 's'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}${config.basePath}`
 
 /** Returns a paragraph for new users: the address, the mode, and how to listen and publish. */
 const startupBanner = (config: Config, url: string): string => {

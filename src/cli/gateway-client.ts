@@ -32,8 +32,8 @@ export const resolveGatewayUrl = (args: ParsedArgs): string => {
 const redactUrl = (text: string): string => text.replace(/[?#].*$/s, '?…').replace(/^(\w*:?\/*).*@/s, '$1…@')
 
 /** Returns the address of a local gateway with this configuration that listens on a port. */
-export const gatewayUrl = ({ host, tls }: Pick<Config, 'host' | 'tls'>, port: number): string =>
-  `http${tls === null ? '' : 's'}://${toReachableHost(host)}:${port}`
+export const gatewayUrl = ({ host, tls, basePath }: Pick<Config, 'host' | 'tls' | 'basePath'>, port: number): string =>
+  `http${tls === null ? '' : 's'}://${toReachableHost(host)}:${port}${basePath}`
 
 /** Destination of published messages. */
 export interface PublishTarget {

@@ -19,6 +19,8 @@ import type { ConfigValues } from './variables.ts'
 export interface Config {
   readonly host: string
   readonly port: number
+  /** Path under which everything is served, without a slash at its end; '' for `/`. */
+  readonly basePath: string
   /** null for plain HTTP. */
   readonly tls: CertificateFiles | null
   readonly workers: number
@@ -80,6 +82,7 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
   return Object.freeze({
     host: values.HOST,
     port: values.PORT,
+    basePath: values.BASE_PATH,
     tls,
     workers: values.WORKERS === 'auto' ? availableParallelism() : values.WORKERS,
     workerTimeoutMs: values.WORKER_TIMEOUT_SECONDS * 1_000,

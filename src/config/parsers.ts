@@ -66,6 +66,12 @@ export const parseJwksUrl = (text: string): URL | null => {
 /** Removes the brackets of an IPv6 address in a URL, which sockets do not accept. */
 export const withoutBrackets = (hostname: string): string => hostname.replace(/^\[|\]$/g, '')
 
+/** Segments that need no escapes in an address, a cookie, or the configuration of a proxy. */
+const PATH = /^(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/
+
+/** @returns the path without a slash at its end, so that `/` is '' */
+export const parseBasePath = (text: string): string | null => (PATH.test(text) ? text.replace(/\/$/, '') : null)
+
 /** One query joins all events of a subscriber, and SQLite joins at most 500 tables. */
 const MAX_EVENTS = 400
 

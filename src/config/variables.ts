@@ -3,6 +3,7 @@ import {
   isBearerToken,
   isOtlpEndpoint,
   parseAddressList,
+  parseBasePath,
   parseDatabaseUrl,
   parseEventList,
   parseHeaders,
@@ -36,6 +37,13 @@ export const CONFIG_VARIABLES = {
     schema: z.string().regex(/^[A-Za-z0-9.:_-]+$/),
   },
   PORT: integerVariable('8080', 0, 65535, 'Listening port; 0 selects a free one.'),
+  BASE_PATH: {
+    default: '/',
+    description:
+      'Path under which everything is served, such as /gateway behind a proxy. The proxy must pass the path unchanged.',
+    constraint: '/, or a path such as /gateway of letters, digits and - . _ ~',
+    schema: parsedBy(parseBasePath),
+  },
   TLS_CERT_FILE: pemFileVariable(
     'Certificate for HTTPS (HTTP/2 and HTTP/1.1), followed by its chain. A renewed file is loaded without a restart.',
   ),

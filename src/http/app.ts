@@ -20,7 +20,7 @@ import { MESSAGE_ROUTES, type MessagesOptions } from './routes/messages.ts'
 import { PUBLISH, type PublishOptions } from './routes/publish.ts'
 import { QUARANTINE_ROUTES, type QuarantineOptions } from './routes/quarantine.ts'
 import { EVENT_STREAM, EVENTS_STREAM, type StreamOptions } from './routes/streams.ts'
-import { WEB_ROUTES } from './routes/web.ts'
+import { createUnknownPathPage, WEB_ROUTES, type WebOptions } from './routes/web.ts'
 import type { FastPathErrors } from './server/stream-fast-path.ts'
 
 /** Dependencies of the handlers of all routes. */
@@ -31,7 +31,8 @@ export interface RouteOptions
     AccessOptions,
     HealthOptions,
     HealthReportOptions,
-    QuarantineOptions {}
+    QuarantineOptions,
+    WebOptions {}
 
 /** Every route. The router, the API documents and the access matrix are generated from this list. */
 export const ROUTES: readonly HttpRoute<RouteOptions & DocumentOptions>[] = [
@@ -78,6 +79,25 @@ const validateUrl = async (ctx: Context, next: Next): Promise<void> => {
   await next()
 }
 
+/**
+ * Removes the base path, so that neither routes nor metrics depend on it. Nothing else is served: a rule of a proxy for
+ * a path would otherwise not apply to its other spelling.
+ */
+const removeBasePath =
+  (basePath: string, answerUnknown: (ctx: Context) => boolean) =>
+  async (ctx: Context, next: Next): Promise<void> => {
+    if (ctx.path === basePath) {
+      ctx.status = 308
+      ctx.set('Location', `${basePath}/${ctx.search}`)
+    } else if (ctx.url.startsWith(`${basePath}/`)) {
+      ctx.url = ctx.url.slice(basePath.length)
+      await next()
+    } else if (!answerUnknown(ctx)) {
+      const hint = `Everything is below BASE_PATH, ${basePath}/. A proxy must pass this path unchanged.`
+      throw new GatewayError('not_found', `No resource at ${ctx.method} ${ctx.path.slice(0, 200)}.`, { hint })
+    }
+  }
+
 /** Rethrows errors of the fast path instead of authorizing twice: a one-use ticket would already be spent. */
 const rethrowFastPathError =
   (errors: FastPathErrors) =>
@@ -106,14 +126,20 @@ export const createApp = (options: AppOptions): Koa => {
   // Koa's own error handler would print errors that errorBoundary has already logged.
   app.silent = true
   const router = createRouter(options)
+  const answerUnknown = createUnknownPathPage(options)
   app.use(errorBoundary(options, createRouteFinder(router)))
   // Before everything that refuses requests, since pages of other sites can only read errors with CORS headers.
   app.use(corsMiddleware(options))
   app.use(validateUrl)
+  if (options.basePath !== '') app.use(removeBasePath(options.basePath, answerUnknown))
   app.use(rethrowFastPathError(options.fastPathErrors))
   if (options.hosts !== null) app.use(hostGuard(createHostCheck(options, options.hosts)))
   app.use(csrfGuard(createOriginCheck(options)))
   app.use(router.routes())
   app.use(router.allowedMethods())
+  app.use((ctx: Context & { matched?: readonly unknown[] }) => {
+    // For other methods of a known path, allowedMethods answers.
+    if (ctx.matched?.length === 0) answerUnknown(ctx)
+  })
   return app
 }

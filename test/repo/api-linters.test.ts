@@ -43,8 +43,8 @@ const withLinters = (name: string, body: () => void): void =>
   why === null ? linters(name, body) : linters.skip(name, why)
 
 linters.before(() => {
-  writeFileSync(join(dir, FILES[0]!), JSON.stringify(createOpenApi('1.0.0', ROUTES)))
-  writeFileSync(join(dir, FILES[1]!), JSON.stringify(createAsyncApi('1.0.0')))
+  writeFileSync(join(dir, FILES[0]!), JSON.stringify(createOpenApi('1.0.0', ROUTES, '/gateway')))
+  writeFileSync(join(dir, FILES[1]!), JSON.stringify(createAsyncApi('1.0.0', '/gateway')))
   writeFileSync(join(dir, 'ruleset.json'), JSON.stringify({ extends: ['spectral:oas', 'spectral:asyncapi'] }))
 })
 

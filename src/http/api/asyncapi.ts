@@ -134,8 +134,12 @@ const SECURITY_SCHEMES = {
 const securityBy = (...names: (keyof typeof SECURITY_SCHEMES)[]): JsonSchema[] =>
   names.map((name) => ({ $ref: `#/components/securitySchemes/${name}` }))
 
-/** Creates the AsyncAPI 3.0 document, which describes the AMQP interface and the events of a stream. */
-export const createAsyncApi = (version: string): JsonSchema => ({
+/**
+ * Creates the AsyncAPI 3.0 document, which describes the AMQP interface and the events of a stream.
+ *
+ * @param basePath prefix of all paths; '' if there is none
+ */
+export const createAsyncApi = (version: string, basePath: string): JsonSchema => ({
   asyncapi: '3.0.0',
   info: {
     title: 'deepsoc-gateway',
@@ -156,7 +160,12 @@ export const createAsyncApi = (version: string): JsonSchema => ({
       protocolVersion: '0.9.1',
       description: 'Configured by RABBITMQ_URL.',
     },
-    gateway: { host: 'localhost:8080', protocol: 'http', description: 'Configured by HOST and PORT.' },
+    gateway: {
+      host: 'localhost:8080',
+      protocol: 'http',
+      ...(basePath === '' ? {} : { pathname: basePath }),
+      description: 'Configured by HOST, PORT and BASE_PATH.',
+    },
   },
   channels: channels(),
   operations: {

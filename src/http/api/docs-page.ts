@@ -127,10 +127,10 @@ export const renderDocsPage = (version: string, routes: readonly RouteDescriptio
 </head>
 <body>
 <header>
-<nav aria-label="Page"><a href="/">Events</a> <a href="/health">Health</a> <a href="#calls">Calls</a> <a href="#events">Events of a stream</a> <a href="#amqp">AMQP</a> <a href="#errors">Errors</a></nav>
+<nav aria-label="Page"><a href="./">Events</a> <a href="health">Health</a> <a href="#calls">Calls</a> <a href="#events">Events of a stream</a> <a href="#amqp">AMQP</a> <a href="#errors">Errors</a></nav>
 <h1>deepsoc-gateway ${escaped(version)}</h1>
 <p>A subscriber is defined by its cursor: live or later, it receives the messages of its events with a <code>db_id</code> greater
-than the cursor, in ascending order. For programs: <a href="/openapi.json">openapi.json</a>, <a href="/asyncapi.json">asyncapi.json</a>.</p>
+than the cursor, in ascending order. For programs: <a href="openapi.json">openapi.json</a>, <a href="asyncapi.json">asyncapi.json</a>.</p>
 </header>
 <main>
 <h2 id="calls">Calls</h2>

@@ -188,11 +188,13 @@ export const TOKEN_HINT = 'A JWT with exp; its claims events and scope define wh
 
 /**
  * Creates the OpenAPI 3.1 document, which describes the HTTP interface. It needs no handlers, and therefore no store.
+ *
+ * @param basePath prefix of all paths; '' if there is none
  */
-export const createOpenApi = (version: string, routes: readonly RouteDescription[]): JsonSchema => ({
+export const createOpenApi = (version: string, routes: readonly RouteDescription[], basePath: string): JsonSchema => ({
   openapi: '3.1.0',
   info: { title: 'deepsoc-gateway', version, description: INFO, ...INFO_FIELDS },
-  servers: [{ url: '/' }],
+  servers: [{ url: basePath || '/' }],
   tags: TAGS,
   paths: pathsOf(routes),
   components: {

@@ -10,6 +10,8 @@ const JSON_TYPE = 'application/json; charset=utf-8'
 
 export interface DocumentOptions {
   readonly version: string
+  /** Prefix of all paths; '' if there is none. */
+  readonly basePath: string
   /** All routes, which the documents describe. */
   readonly routes: readonly RouteDescription[]
 }
@@ -45,8 +47,8 @@ export const DOCUMENT_ROUTES = [
     summary: 'OpenAPI document of the HTTP interface',
     description: 'Generated from the routes and schemas that the gateway runs with.',
     responses: { 200: { description: 'OpenAPI 3.1.', schema: z.looseObject({ openapi: z.literal('3.1.0') }) } },
-    handler: ({ version, routes }: DocumentOptions) =>
-      createHandler(JSON_TYPE, () => JSON.stringify(createOpenApi(version, routes))),
+    handler: ({ version, routes, basePath }: DocumentOptions) =>
+      createHandler(JSON_TYPE, () => JSON.stringify(createOpenApi(version, routes, basePath))),
   }),
   defineRoute({
     ...DOCUMENT,
@@ -54,7 +56,8 @@ export const DOCUMENT_ROUTES = [
     summary: 'AsyncAPI document of the AMQP interface and of the stream events',
     description: 'Names of exchange, queue and binding are the defaults.',
     responses: { 200: { description: 'AsyncAPI 3.0.', schema: z.looseObject({ asyncapi: z.literal('3.0.0') }) } },
-    handler: ({ version }: DocumentOptions) => createHandler(JSON_TYPE, () => JSON.stringify(createAsyncApi(version))),
+    handler: ({ version, basePath }: DocumentOptions) =>
+      createHandler(JSON_TYPE, () => JSON.stringify(createAsyncApi(version, basePath))),
   }),
   defineRoute({
     ...DOCUMENT,

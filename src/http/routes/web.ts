@@ -1,3 +1,4 @@
+import type { Context } from 'koa'
 import { z } from 'zod'
 import { EXAMPLE_EVENT, type Fields } from '../parameters.ts'
 import { defineRoute } from '../route.ts'
@@ -25,6 +26,48 @@ const CONTENT_SECURITY_POLICY = [
   'trusted-types dompurify',
 ].join('; ')
 
+export interface WebOptions {
+  /** Prefix of all paths; '' if there is none. */
+  readonly basePath: string
+}
+
+/** Returns a file with the addresses that depend on the base path. page.js finds it by its own address. */
+const withBasePath = (name: keyof typeof FILES, content: Buffer, basePath: string): Buffer | string => {
+  if (basePath === '') return content
+  if (name === 'index.html') return content.toString().replaceAll('="/page.', `="${basePath}/page.`)
+  // The default of `base`, which src/web/client/endpoint.ts reads.
+  if (name === 'client.js') return `const GATEWAY_BASE=${JSON.stringify(basePath)};${content}`
+  return content
+}
+
+const fileSender = (name: keyof typeof FILES, { basePath }: WebOptions) => {
+  const content = openWebAsset(name)
+  return (ctx: Context): void => {
+    ctx.set('Content-Security-Policy', CONTENT_SECURITY_POLICY)
+    ctx.set('Cache-Control', 'no-cache')
+    // A script tag of DeepSOC's page, which can be on another origin, has no CORS request.
+    if (name === 'deepsoc.js') ctx.set('Cross-Origin-Resource-Policy', 'cross-origin')
+    ctx.type = FILES[name]
+    ctx.body = withBasePath(name, content(), basePath)
+  }
+}
+
+/**
+ * Returns a function that answers a browser with the page and the status 404, on which the page shows that there is
+ * nothing. It returns false for other clients, which get an error in JSON.
+ */
+export const createUnknownPathPage = (options: WebOptions): ((ctx: Context) => boolean) => {
+  const send = fileSender('index.html', options)
+  return (ctx) => {
+    const isRead = ctx.method === 'GET' || ctx.method === 'HEAD'
+    ctx.vary('Accept')
+    if (!isRead || ctx.accepts('json', 'html') !== 'html') return false
+    send(ctx)
+    ctx.status = 404
+    return true
+  }
+}
+
 const webRoute = (path: string, name: keyof typeof FILES, summary: string, description: string, params: Fields = {}) =>
   defineRoute({
     method: 'GET',
@@ -35,16 +78,9 @@ const webRoute = (path: string, name: keyof typeof FILES, summary: string, descr
     description,
     params,
     responses: { 200: { description: 'The file.', text: { type: FILES[name].split(';')[0]! } } },
-    handler: () => {
-      const content = openWebAsset(name)
-      return ({ ctx }) => {
-        ctx.set('Content-Security-Policy', CONTENT_SECURITY_POLICY)
-        ctx.set('Cache-Control', 'no-cache')
-        // A script tag of DeepSOC's page, which can be on another origin, has no CORS request.
-        if (name === 'deepsoc.js') ctx.set('Cross-Origin-Resource-Policy', 'cross-origin')
-        ctx.type = FILES[name]
-        ctx.body = content()
-      }
+    handler: (options: WebOptions) => {
+      const send = fileSender(name, options)
+      return ({ ctx }) => send(ctx)
     },
   })
 

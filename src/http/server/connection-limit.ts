@@ -33,6 +33,8 @@ const maxDescriptors = (): number => {
 
 export interface ConnectionLimitOptions {
   readonly server: Server
+  /** Prefix of all paths. */
+  readonly basePath: string
   /** MAX_CONNECTIONS; 0 disables it. */
   readonly maxConnections: number
   /** Maximum number of connections to PostgreSQL. */
@@ -80,7 +82,10 @@ export class ConnectionLimit {
 
   /** Returns the error to send to a request that arrives on a connection above the limit; null if the request is served. */
   refusalOf(request: IncomingMessage): GatewayError | null {
-    if (!this.isSurplus(request.socket) || HEALTH_PATH.test(request.url ?? '')) return null
+    const { url = '' } = request
+    const { basePath } = this.#options
+    const isHealth = url.startsWith(basePath) && HEALTH_PATH.test(url.slice(basePath.length))
+    if (!this.isSurplus(request.socket) || isHealth) return null
     const hint = 'Retry after the time in Retry-After.'
     return new GatewayError('overloaded', 'All connections are in use.', { hint, retryAfterMs: RETRY_AFTER_MS })
   }

@@ -31,7 +31,7 @@ const IDLE_TIMEOUT_MS = 60_000
 /** Connections of METRICS_PORT: its clients are few, and their descriptors are reserved. */
 const METRICS_CONNECTIONS = 32
 
-export interface ServerOptions extends Pick<ConnectionLimitOptions, 'databaseConnections' | 'onFault'> {
+export interface ServerOptions extends Pick<ConnectionLimitOptions, 'basePath' | 'databaseConnections' | 'onFault'> {
   readonly handler: RequestListener
   readonly limits: Limits
   readonly proxies: TrustedProxies

@@ -27,7 +27,7 @@ export class StreamRequest implements RequestView {
 const toPattern = (path: string): string => path.replace(/:\w+/, '([^/?#\\s]+)')
 /** Derived from the routes, so that the fast path serves no other URLs. */
 const LINE = new RegExp(
-  `^GET (${toPattern(EVENT_STREAM.path)}|${toPattern(EVENTS_STREAM.path)})(?:\\?([^#\\s]*))? HTTP/1\\.1$`,
+  `^(${toPattern(EVENT_STREAM.path)}|${toPattern(EVENTS_STREAM.path)})(?:\\?([^#\\s]*))? HTTP/1\\.1$`,
 )
 /** A complete head in visible ASCII, with blanks only inside lines, and nothing after it. */
 const HEAD = /^[\x21-\x7e][\x20-\x7e\t]*(?:\r\n[\x21-\x7e][\x20-\x7e\t]*)*\r\n\r\n$/
@@ -52,12 +52,15 @@ const MAX_FIELDS = 64
  * request that a browser or a client sends is left to Node's own parser, which decides on unusual input.
  *
  * @param bytes the first bytes received on the connection
+ * @param basePath prefix of all paths, which the result does not have
  * @returns null for anything but GET /api/stream and GET /api/events/…/stream
  */
-export const parseStreamRequest = (socket: Socket, bytes: Buffer): StreamRequest | null => {
+export const parseStreamRequest = (socket: Socket, bytes: Buffer, basePath: string): StreamRequest | null => {
   if (bytes.length > MAX_BYTES || bytes[0] !== 0x47) return null
   const text = bytes.toString('latin1')
-  const [, path, segment, query = ''] = LINE.exec(text.slice(0, text.indexOf('\r\n'))) ?? []
+  const start = `GET ${basePath}`
+  if (!text.startsWith(start)) return null
+  const [, path, segment, query = ''] = LINE.exec(text.slice(start.length, text.indexOf('\r\n'))) ?? []
   if (path === undefined || !HEAD.test(text)) return null
   const event = segment === undefined ? null : decodeSegment(segment)
   if (event === undefined) return null

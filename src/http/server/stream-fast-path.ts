@@ -27,6 +27,8 @@ export type FastPathErrors = WeakMap<Socket, GatewayError>
 
 export interface FastPathOptions extends StreamOptions, OriginOptions {
   readonly authorise: Authorise
+  /** Prefix of all paths. */
+  readonly basePath: string
   /** Host names that are served in addition to IP addresses and single-label names; null if any host is served. */
   readonly hosts: readonly string[] | null
   readonly logger: Logger
@@ -62,9 +64,10 @@ export class StreamFastPath {
 
   /** @param serve passes a connection to the HTTP server, which then reads the bytes that it emits */
   accept(socket: Socket, serve: (socket: Socket) => void): void {
-    const { headersMs } = this.#options
+    const { headersMs, basePath } = this.#options
     this.#idle.add(socket)
     new PendingConnection(socket, headersMs, {
+      parse: (bytes) => parseStreamRequest(socket, bytes, basePath),
       serve,
       onFirstBytes: () => this.#idle.delete(socket),
       open: (request) => this.#open(request),
@@ -114,6 +117,8 @@ const createStreamResponse = (socket: Socket, request_id: string): StreamRespons
 })
 
 interface PendingConnectionHandlers {
+  /** @returns null for anything but a plain request for a stream */
+  readonly parse: (bytes: Buffer) => StreamRequest | null
   readonly serve: (socket: Socket) => void
   readonly onFirstBytes: () => void
   readonly open: (request: StreamRequest) => Promise<GatewayError | null>
@@ -155,7 +160,7 @@ class PendingConnection {
       return
     }
     this.#handlers.onFirstBytes()
-    const request = parseStreamRequest(this.#socket, bytes)
+    const request = this.#handlers.parse(bytes)
     if (request === null) this.#serve()
     else void this.#handlers.open(request).then((error) => (error === null ? this.#detach() : this.#serve()))
   }

@@ -9,6 +9,11 @@ const REQUEST_TIMEOUT_MS = 15_000
 /** Attempts with the same token: it can be refused for clock skew, so one 401 is not permanent. */
 const MAX_REJECTIONS = 4
 
+/** A gateway with a BASE_PATH declares it in front of its `/client.js`. */
+declare const GATEWAY_BASE: string | undefined
+/** Address of the gateway for an array of event ids. */
+const DEFAULT_BASE = typeof GATEWAY_BASE === 'string' ? GATEWAY_BASE : '/'
+
 /** Address of a stream and authentication for it. */
 export class StreamEndpoint {
   readonly #url: URL
@@ -25,7 +30,7 @@ export class StreamEndpoint {
   /** @param target the address of a stream, or the ids of its events */
   constructor(target: string | URL | readonly string[], options: ChannelOptions, platform: ClientPlatform) {
     const isAddress = typeof target === 'string' || target instanceof URL
-    this.#url = isAddress ? new URL(target, globalThis.location?.href) : toStreamUrl(options.base ?? '/')
+    this.#url = isAddress ? new URL(target, globalThis.location?.href) : toStreamUrl(options.base ?? DEFAULT_BASE)
     const query = this.#url.searchParams
     if (!isAddress) for (const id of target) query.append('event_id', id)
     this.#ticket = query.get('ticket')

@@ -113,7 +113,7 @@ export interface ChannelOptions {
   readonly fetchOptions?: RequestInit
   /** Send cookies to a gateway on another origin. */
   readonly withCredentials?: boolean
-  /** Address of the gateway for an array of event ids, with its path if it has one. Default: the origin of the page. */
+  /** Address of the gateway for an array of event ids, with its path if it has one. Default: the origin of the page, with BASE_PATH in `/client.js`. */
   readonly base?: string | URL
   /** False if this tab must always use its own connection. */
   readonly share?: boolean

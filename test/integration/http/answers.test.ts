@@ -89,6 +89,15 @@ answers('responds 404 in JSON for unknown paths', async () => {
   }
 })
 
+answers('responds 404 with the page to a browser that opens an unknown path', async () => {
+  const headers = { accept: 'text/html,*/*;q=0.8' }
+  for (const path of ['/nope', '/api/events/room', '/events/a/b']) {
+    const { status, text } = await getJson(gateway.url + path, { headers })
+    assert.is(status, 404, path)
+    assert.match(text, 'src="/page.js"')
+  }
+})
+
 answers('responds 405 with the allowed methods', async () => {
   const cases: [string, string, string[]][] = [
     ['POST', '/api/events', ['GET', 'HEAD']],

@@ -34,16 +34,21 @@ const configWith = (file: string, replacements: Readonly<Record<string, string>>
 }
 
 /**
- * Starts nginx with deploy/nginx.conf, changing only the two gateways' addresses and its own port.
+ * Starts nginx with deploy/nginx.conf, changing only the two gateways' addresses, its own port, and the path in front of
+ * each location.
  *
  * @param gateways `host:port` of each
+ * @param basePath BASE_PATH of the gateways
  */
-export const startNginx = async (gateways: readonly [string, string]): Promise<Nginx> => {
+export const startNginx = async (gateways: readonly [string, string], basePath = ''): Promise<Nginx> => {
   const port = await freePort()
   const conf = configWith('nginx.conf', {
     'server gateway-1:8080': `server ${gateways[0]}`,
     'server gateway-2:8080': `server ${gateways[1]}`,
     'listen 80;': `listen 127.0.0.1:${port};`,
+    'location / {': `location ${basePath}/ {`,
+    'location ~ ^/api/': `location ~ ^${basePath}/api/`,
+    'location = /metrics {': `location = ${basePath}/metrics {`,
   })
   return runNginx(conf, port)
 }

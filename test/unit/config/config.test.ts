@@ -49,6 +49,7 @@ const secretFile = (text: string): string => {
 const DEFAULTS: Record<string, string | null> = {
   HOST: '127.0.0.1',
   PORT: '8080',
+  BASE_PATH: '/',
   WORKERS: '1',
   WORKER_TIMEOUT_SECONDS: '30',
   DATABASE_URL: 'sqlite:data/gateway.db',
@@ -128,6 +129,7 @@ config('nothing set: embedded, on loopback, everything kept', () => {
   const expected: Omit<Config, 'trustedProxies'> = {
     host: '127.0.0.1',
     port: 8080,
+    basePath: '',
     tls: null,
     workers: 1,
     workerTimeoutMs: 30_000,
@@ -247,6 +249,32 @@ config('every secret, and nothing else, has a file form in the sample', () => {
     [...renderEnvSample().matchAll(/also (\w+)_FILE/g)].map(([, name]) => name),
     secrets,
   )
+})
+
+config('the base path is a plain path, whose last slash does not matter', () => {
+  for (const [BASE_PATH, path] of [
+    ['/', ''],
+    ['/gateway', '/gateway'],
+    ['/gateway/', '/gateway'],
+    ['/soc-1/gate.way_~', '/soc-1/gate.way_~'],
+  ] as const) {
+    assert.is(loadConfig({ BASE_PATH }).basePath, path)
+  }
+  for (const BASE_PATH of [
+    'gateway',
+    '//',
+    '/a//b',
+    '/..',
+    '/a/../b',
+    '/.',
+    '/a b',
+    '/ä',
+    '/a?b',
+    '/a%2Fb',
+    'http://h/a',
+  ]) {
+    refused({ BASE_PATH }, /^BASE_PATH must be/)
+  }
 })
 
 config('workers are a number, or one per core', () => {

@@ -11,7 +11,7 @@ import { runs } from '../../support/harness/tier.ts'
 const request = suite('the parser of stream requests')
 
 const NO_SOCKET = {} as Socket
-const read = (text: string) => parseStreamRequest(NO_SOCKET, Buffer.from(text, 'latin1'))
+const read = (text: string, basePath = '') => parseStreamRequest(NO_SOCKET, Buffer.from(text, 'latin1'), basePath)
 const PLAIN = 'GET /api/events/room/stream HTTP/1.1\r\nHost: h\r\nLast-Event-ID: 7\r\n\r\n'
 
 /** Returns the request as Node's HTTP parser reads it; null if the parser rejects it. */
@@ -35,6 +35,14 @@ request('gives path, event, query and fields', () => {
   assert.is(got?.get('x-empty'), '')
   assert.is(got?.get('absent'), '')
   assert.is(read('GET /api/stream?event_id=a HTTP/1.1\r\nHost: h\r\n\r\n')?.event, null)
+})
+
+request('finds its path below the base path only, in one spelling', () => {
+  const under = (path: string) => read(PLAIN.replace('/api', path), '/soc')
+  assert.is(under('/soc/api')?.path, '/api/events/room/stream')
+  for (const path of ['/api', '/soc/soc/api', '/SOC/api', '/so%63/api', '/soc//api', '/soc-api', 'soc/api']) {
+    assert.is(under(path), null, path)
+  }
 })
 
 const UNUSUAL: Record<string, string> = {

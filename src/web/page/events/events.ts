@@ -1,5 +1,6 @@
 import type { EventSummary } from '../../../store/store.ts'
 import { type Channel, type ChannelStatus, type Message, openChannel } from '../../client/index.ts'
+import { gatewayPath } from '../base-path.ts'
 import { type EventFacts, EventProfile, eventFactsOf } from '../room/model/event-facts.ts'
 import { type Answered, api } from '../shared/api.ts'
 import { session } from '../shared/session.ts'
@@ -117,7 +118,7 @@ export class EventListStore {
   /** @param last the greatest db_id included in the list */
   #follow(last: number, logId: string): void {
     const { token } = session.get()
-    const channel = openChannel('/api/stream?event_id=*', {
+    const channel = openChannel(gatewayPath('/api/stream?event_id=*'), {
       lastMessageDbId: last,
       logId,
       ...(token === null ? {} : { token: () => token }),

@@ -1,4 +1,5 @@
 import type { ClusterFault, WorkerSummary } from '../../../monitoring/report.ts'
+import { gatewayPath } from '../base-path.ts'
 import { errorText } from '../shared/api.ts'
 import { componentName, errorHint, errorTitle } from '../shared/error-messages-zh.ts'
 import { escapeControlChars, escapeLine } from '../shared/escape-control-chars.ts'
@@ -57,7 +58,7 @@ const Facts = ({ report, at }: { readonly report: HealthAnswer; readonly at: num
   <dl class="facts">
     <div><dt>${t('mode')}</dt><dd>${report.mode === 'embedded' ? t('modeEmbedded') : t('modeBroker')}</dd></div>
     <div><dt>${t('version')}</dt><dd class="mono">${report.version}</dd></div>
-    <div><dt>${t('api')}</dt><dd><a href="/docs">${t('apiLink')}</a></dd></div>
+    <div><dt>${t('api')}</dt><dd><a href=${gatewayPath('/docs')}>${t('apiLink')}</a></dd></div>
     <div><dt>${t('asOf')}</dt><dd><time class="number" datetime=${new Date(at).toISOString()}>${clockTime(at)}</time></dd></div>
   </dl>
 `

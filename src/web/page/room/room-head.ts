@@ -1,3 +1,4 @@
+import { gatewayPath } from '../base-path.ts'
 import { escapeLine } from '../shared/escape-control-chars.ts'
 import { html, type View } from '../shared/html.ts'
 import { Icon } from '../shared/icons.ts'
@@ -41,7 +42,7 @@ export const RoomHead = (props: RoomHeadProps): View => {
   const { room, search, filtersOpen, onSearch, onFilters, onExport, onHelp } = props
   return html`
     <div class="room-head">
-      <a class="back" href="/" aria-label=${t('allEvents')} title=${t('allEvents')}><${Icon} name="back" /></a>
+      <a class="back" href=${gatewayPath('/')} aria-label=${t('allEvents')} title=${t('allEvents')}><${Icon} name="back" /></a>
       <${Title} room=${room} />
       <${Count} room=${room} />
       <${ConnectionStatus} room=${room} />

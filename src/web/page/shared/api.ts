@@ -1,3 +1,4 @@
+import { gatewayPath } from '../base-path.ts'
 import { reasonCodeText } from './connection-messages.ts'
 import { errorHint, errorTitle } from './error-messages-zh.ts'
 import { askForToken, session } from './session.ts'
@@ -43,7 +44,7 @@ const send = async (path: string, { method = 'GET', body, headers, signal }: Api
   const type = body === undefined ? {} : { 'Content-Type': 'application/json' }
   const sent = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
   try {
-    return await fetch(path, {
+    return await fetch(gatewayPath(path), {
       method,
       headers: { ...authHeaders(), ...type, ...headers },
       ...(sent === undefined ? {} : { body: sent }),

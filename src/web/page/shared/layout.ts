@@ -1,4 +1,5 @@
 import { useEffect, useRef } from 'preact/hooks'
+import { gatewayPath } from '../base-path.ts'
 import { escapeLine } from './escape-control-chars.ts'
 import { type Children, html, type View } from './html.ts'
 import { chooseLanguage, language } from './i18n.ts'
@@ -31,7 +32,7 @@ const GatewayStatus = (): View => {
   const state = useGatewayState()
   const faults = escapeLine(faultsOf(state))
   return html`
-    <a class="gateway-mark" id="gateway" href="/health" data-is=${state.is} title=${faults || null}>
+    <a class="gateway-mark" id="gateway" href=${gatewayPath('/health')} data-is=${state.is} title=${faults || null}>
       <span class="dot" aria-hidden="true"></span>
       <span><span class="gateway-name">${t('gateway')}</span>${t(STATES[state.is])}</span>
       ${faults !== '' && html`<span class="gateway-faults">(${faults})</span>`}
@@ -76,7 +77,7 @@ const NavLink = ({
   readonly to: string
   readonly here: boolean
   readonly children?: Children
-}): View => html`<a href=${to} aria-current=${here ? 'page' : null}>${children}</a>`
+}): View => html`<a href=${gatewayPath(to)} aria-current=${here ? 'page' : null}>${children}</a>`
 
 /** Page header, and below it the page itself or the sign-in form. */
 export const Layout = ({ at, children }: { readonly at: Route['page']; readonly children?: Children }): View => {
@@ -92,7 +93,7 @@ export const Layout = ({ at, children }: { readonly at: Route['page']; readonly 
   return html`
     <a class="skip" href="#main" onClick=${skip}>${t('skip')}</a>
     <header class="bar">
-      <a class="brand" href="/" aria-label="deepsoc-gateway"><${Icon} name="logo" /><span>deepsoc-gateway</span></a>
+      <a class="brand" href=${gatewayPath('/')} aria-label="deepsoc-gateway"><${Icon} name="logo" /><span>deepsoc-gateway</span></a>
       <nav aria-label=${t('pages')}>
         <${NavLink} to="/" here=${at === 'events'}>${t('events')}</${NavLink}>
         <${NavLink} to="/health" here=${at === 'health'}>${t('health')}</${NavLink}>

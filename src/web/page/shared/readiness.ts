@@ -1,5 +1,6 @@
 import { useEffect } from 'preact/hooks'
 import type { Fault } from '../../../monitoring/health.ts'
+import { gatewayPath } from '../base-path.ts'
 import { authHeaders } from './api.ts'
 import { signal, useSignalValue } from './signal.ts'
 
@@ -18,7 +19,7 @@ const FAILED_POLL_INTERVAL_MS = 4_000
 
 const fetchReadiness = async (): Promise<GatewayState> => {
   try {
-    const answer = await fetch('/readyz', { headers: authHeaders() })
+    const answer = await fetch(gatewayPath('/readyz'), { headers: authHeaders() })
     const { data, faults = [] } = (await answer.json()) as { data?: unknown; faults?: PublicFault[] }
     return answer.ok && data ? { is: 'ready' } : { is: 'faulty', faults }
   } catch {

@@ -1,13 +1,14 @@
+import { gatewayPath, pathInGateway } from '../base-path.ts'
 import { signal } from './signal.ts'
 
 export type Route =
   | { readonly page: 'events' | 'health' | 'lost' }
   | { readonly page: 'room'; readonly eventId: string }
 
-/** Parses a path, with or without a trailing slash. Pure. */
+/** Parses a path, with or without a trailing slash. */
 const routeOf = (address: string): Route => {
-  if (address === '/') return { page: 'events' }
-  const path = address.replace(/\/$/, '')
+  if (address === gatewayPath('/')) return { page: 'events' }
+  const path = pathInGateway(address)?.replace(/\/$/, '') ?? ''
   if (path === '/health') return { page: 'health' }
   const eventId = /^\/events\/([^/]+)$/.exec(path)?.[1]
   if (eventId === undefined) return { page: 'lost' }
@@ -19,7 +20,7 @@ const routeOf = (address: string): Route => {
 }
 
 /** Returns the path of an event's war room. */
-export const roomPath = (eventId: string): string => `/events/${encodeURIComponent(eventId)}`
+export const roomPath = (eventId: string): string => gatewayPath(`/events/${encodeURIComponent(eventId)}`)
 
 /** The current route. */
 export const route = signal<Route>(routeOf(location.pathname))

@@ -1,4 +1,5 @@
 import { type Channel, type ChannelStatus, openChannel, type Reset, type StateReason } from '../../../client/index.ts'
+import { gatewayPath } from '../../base-path.ts'
 import { ApiError } from '../../shared/api.ts'
 import { session } from '../../shared/session.ts'
 import { signal } from '../../shared/signal.ts'
@@ -137,7 +138,7 @@ export class RoomModel {
 
   #follow(epoch: number, logId: string): void {
     const { token } = session.get()
-    this.#channel = openChannel(`/api/events/${encodeURIComponent(this.eventId)}/stream`, {
+    this.#channel = openChannel(gatewayPath(`/api/events/${encodeURIComponent(this.eventId)}/stream`), {
       lastMessageDbId: this.entries.at(-1)?.id ?? 0,
       logId,
       ...(token === null ? {} : { token: () => token }),
