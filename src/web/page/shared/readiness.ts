@@ -14,12 +14,15 @@ export type GatewayState =
 /** Last result of `/readyz`. */
 const gatewayState = signal<GatewayState>({ is: 'unknown' })
 
-const POLL_INTERVAL_MS = 15_000
-const FAILED_POLL_INTERVAL_MS = 4_000
+/** A gateway that is gone, or hangs, is shown as such within this time, in milliseconds. */
+const DETECTION_MS = 3_000
+const TIMEOUT_MS = 1_700
+const POLL_INTERVAL_MS = DETECTION_MS - TIMEOUT_MS
 
 const fetchReadiness = async (): Promise<GatewayState> => {
   try {
-    const answer = await fetch(gatewayPath('/readyz'), { headers: authHeaders() })
+    const signal = AbortSignal.timeout(TIMEOUT_MS)
+    const answer = await fetch(gatewayPath('/readyz'), { headers: authHeaders(), signal })
     const { data, faults = [] } = (await answer.json()) as { data?: unknown; faults?: PublicFault[] }
     return answer.ok && data ? { is: 'ready' } : { is: 'faulty', faults }
   } catch {
@@ -39,7 +42,7 @@ export const useGatewayState = (): GatewayState => {
       const next = document.hidden ? gatewayState.get() : await fetchReadiness()
       if (over) return
       if (!same(next, gatewayState.get())) gatewayState.set(next)
-      timer = window.setTimeout(ask, next.is === 'ready' ? POLL_INTERVAL_MS : FAILED_POLL_INTERVAL_MS)
+      timer = window.setTimeout(ask, POLL_INTERVAL_MS)
     }
     const back = (): void => void (document.hidden || ask())
     document.addEventListener('visibilitychange', back)
