@@ -30,6 +30,8 @@ export interface AccessControl {
   readonly revocations: Revocations
   readonly quotas: Quotas
   readonly proxies: TrustedProxies
+  /** Ends the streams of a session in all workers. */
+  readonly endSession: (tokenId: string) => void
   /** Must be called after the store is open and before the first request. @throws GatewayError storage_* */
   readonly start: () => Promise<void>
 }
@@ -42,7 +44,7 @@ export const createAccessControl = ({
   health,
   clusterPeers,
 }: AccessControlOptions): AccessControl => {
-  const { tokens, corsOrigins, trustedProxies, limits } = config
+  const { tokens, corsOrigins, trustedProxies, limits, basePath } = config
   const proxies = new TrustedProxies(trustedProxies, warnOfUntrustedProxy(logger))
   const coordinate = clusterPeers?.request ?? createLocalCoordinator()
   const tickets = new Tickets(store.tickets === undefined ? coordinate : withSharedTickets(coordinate, store.tickets))
@@ -53,13 +55,21 @@ export const createAccessControl = ({
     broadcast: clusterPeers?.broadcastRevocation ?? noop,
   })
   clusterPeers?.onRevocation((revocation) => revocations.apply(revocation))
-  const rules = { tickets, revocations, quotas: new Quotas(limits, coordinate, proxies), proxies }
+  const closeStreams = (tokenId: string): void => hub.closeWhere(({ session }) => session === tokenId)
+  clusterPeers?.onSessionEnd(closeStreams)
+  const endSession = (tokenId: string): void => {
+    closeStreams(tokenId)
+    clusterPeers?.broadcastSessionEnd(tokenId)
+  }
+  const rules = { tickets, revocations, quotas: new Quotas(limits, coordinate, proxies), proxies, endSession }
   if (tokens === null) return { ...rules, authorise: allowAll, start: () => revocations.start() }
   const { authorise, start } = createAuthorizer({
     tokens,
     tickets,
     revocations,
+    basePath,
     checkOrigin: createOriginCheck({ proxies, corsOrigins }),
+    checkOwnOrigin: createOriginCheck({ proxies, corsOrigins: [] }),
     onJwksStatus: reportJwksHealth(health, logger),
   })
   return {

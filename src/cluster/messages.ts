@@ -19,6 +19,8 @@ export type ClusterMessage =
   | { readonly gateway: 'health_report'; readonly id: number; readonly after: number; readonly report?: HealthReport }
   /** A subject was revoked, or its revocation removed. */
   | { readonly gateway: 'revocation'; readonly revocation: Revocation }
+  /** The streams of a session must end. */
+  | { readonly gateway: 'session_ended'; readonly tokenId: string }
   /** The store of a worker has failed. Damage of the database is repeated while its checks find it. */
   | { readonly gateway: 'store_fault'; readonly code: ErrorCode; readonly text: string }
   /** Requests to the coordinator, batched per event-loop iteration, and its responses in the same order. */

@@ -10,7 +10,12 @@ import { Coordinator } from './coordinator.ts'
 import { type ClusterMessage, isClusterMessage } from './messages.ts'
 
 /** Messages of a worker that all others get. */
-const BROADCASTS: ReadonlySet<ClusterMessage['gateway']> = new Set(['log_appended', 'revocation', 'store_fault'])
+const BROADCASTS: ReadonlySet<ClusterMessage['gateway']> = new Set([
+  'log_appended',
+  'revocation',
+  'session_ended',
+  'store_fault',
+])
 const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
 /** A worker that has run this long is considered stable and resets the crash backoff. */
 const STABLE_AFTER_MS = 30_000

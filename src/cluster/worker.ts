@@ -39,6 +39,9 @@ export interface ClusterPeers {
   readonly broadcastRevocation: (revocation: Revocation) => void
   /** Sets the listener for revocations that other workers broadcast. */
   readonly onRevocation: (listener: (revocation: Revocation) => void) => void
+  readonly broadcastSessionEnd: (tokenId: string) => void
+  /** Sets the listener for ends of sessions that other workers broadcast. */
+  readonly onSessionEnd: (listener: (tokenId: string) => void) => void
   readonly broadcastStoreFault: (error: GatewayError) => void
   /** Sets the listener for faults of the store that other workers broadcast. */
   readonly onStoreFault: (listener: (error: GatewayError) => void) => void
@@ -54,6 +57,7 @@ export class ClusterWorker implements ClusterPeers {
   readonly #sentRequests = new Map<number, readonly PendingRequest[]>()
   #queuedRequests: PendingRequest[] = []
   #onRevocation: (revocation: Revocation) => void = noop
+  #onSessionEnd: (tokenId: string) => void = noop
   #onStoreFault: (error: GatewayError) => void = noop
   #onUnresponsive: (error: GatewayError | null) => void = noop
   #collectStatus: (() => Promise<WorkerReport>) | null = null
@@ -68,6 +72,7 @@ export class ClusterWorker implements ClusterPeers {
       if (!isClusterMessage(message)) return
       if (message.gateway === 'log_appended') this.changes.emit()
       else if (message.gateway === 'revocation') this.#onRevocation(message.revocation)
+      else if (message.gateway === 'session_ended') this.#onSessionEnd(message.tokenId)
       else if (message.gateway === 'store_fault') this.#onStoreFault(new GatewayError(message.code, message.text))
       else if (message.gateway === 'unresponsive') this.#unresponsive(message.text)
       else if (message.gateway === 'coordinator_response') this.#onResponses(message.id, message.responses)
@@ -152,6 +157,12 @@ export class ClusterWorker implements ClusterPeers {
 
   readonly onRevocation = (listener: (revocation: Revocation) => void): void => {
     this.#onRevocation = listener
+  }
+
+  readonly broadcastSessionEnd = (tokenId: string): void => void sendToPrimary({ gateway: 'session_ended', tokenId })
+
+  readonly onSessionEnd = (listener: (tokenId: string) => void): void => {
+    this.#onSessionEnd = listener
   }
 
   readonly broadcastStoreFault = ({ code, message }: GatewayError): void =>

@@ -19,6 +19,7 @@ import { HEALTH_REPORT, type HealthReportOptions } from './routes/health-report.
 import { MESSAGE_ROUTES, type MessagesOptions } from './routes/messages.ts'
 import { PUBLISH, type PublishOptions } from './routes/publish.ts'
 import { QUARANTINE_ROUTES, type QuarantineOptions } from './routes/quarantine.ts'
+import { SESSION_ROUTES, type SessionRouteOptions } from './routes/session.ts'
 import { EVENT_STREAM, EVENTS_STREAM, type StreamOptions } from './routes/streams.ts'
 import { createUnknownPathPage, WEB_ROUTES, type WebOptions } from './routes/web.ts'
 import type { FastPathErrors } from './server/stream-fast-path.ts'
@@ -29,6 +30,7 @@ export interface RouteOptions
     PublishOptions,
     StreamOptions,
     AccessOptions,
+    SessionRouteOptions,
     HealthOptions,
     HealthReportOptions,
     QuarantineOptions,
@@ -41,6 +43,7 @@ export const ROUTES: readonly HttpRoute<RouteOptions & DocumentOptions>[] = [
   EVENT_STREAM,
   EVENTS_STREAM,
   ...ACCESS_ROUTES,
+  ...SESSION_ROUTES,
   ...HEALTH_ROUTES,
   ...DOCUMENT_ROUTES,
   ...WEB_ROUTES,

@@ -78,6 +78,9 @@ const hostOf = (request: RawRequest, { host }: Hop): string =>
   // HTTP/2 has its own field, which takes precedence if both are present.
   (host || header(request, ':authority') || header(request, 'host')).toLowerCase()
 
+const isEncrypted = (request: RawRequest, { proto }: Hop): boolean =>
+  'encrypted' in request.socket || proto.toLowerCase() === 'https'
+
 /** Characters that would change the meaning of `https://${host}`. */
 const UNSAFE_HOST = /[\s/?#@\\]/
 
@@ -130,16 +133,20 @@ export class TrustedProxies {
     return hostOf(request, this.#outermost(request))
   }
 
+  /** True if the client uses HTTPS, to the gateway itself or to a trusted proxy. */
+  isHttps(request: RawRequest): boolean {
+    return isEncrypted(request, this.#outermost(request))
+  }
+
   /** True if a page with this origin is the gateway's own. */
   isOwnOrigin(request: RawRequest, origin: string): boolean {
     const outermost = this.#outermost(request)
-    const { port, proto } = outermost
+    const { port } = outermost
     const host = hostOf(request, outermost)
     if (origin === '' || host === '' || UNSAFE_HOST.test(host)) return false
     const hosts = /^\d+$/.test(port) && !/:\d+$/.test(host) ? [host, `${host}:${port}`] : [host]
     // Behind a proxy that terminates TLS, an https page reaches the gateway by plain HTTP. The reverse never occurs.
-    const isHttps = 'encrypted' in request.socket || proto.toLowerCase() === 'https'
-    const schemes = isHttps ? ['https'] : ['https', 'http']
+    const schemes = isEncrypted(request, outermost) ? ['https'] : ['https', 'http']
     return schemes.some((scheme) => hosts.some((name) => URL.parse(`${scheme}://${name}`)?.origin === origin))
   }
 

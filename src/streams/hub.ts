@@ -53,6 +53,8 @@ export interface Subscription {
 /** Claims of a token that determine when its stream ends. Times are in milliseconds since 1970. */
 export interface StreamToken {
   readonly subject: string | null
+  /** The token's id if the stream was opened by a session, otherwise null. */
+  readonly session: string | null
   readonly issuedAt: number | null
   readonly expiresAt: number
 }

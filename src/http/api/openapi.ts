@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
+import { sessionCookieName } from '../auth/cookies.ts'
 import type { Fields } from '../parameters.ts'
 import type { ResponseSpec, RouteAccess, RouteDescription } from '../route.ts'
 import { type JsonSchema, jsonSchema } from './json-schema.ts'
@@ -32,7 +33,7 @@ const STATE_CHANGING_ERRORS: readonly ErrorCode[] = ['origin_forbidden']
 
 const securityOf = (access: RouteAccess): JsonSchema[] => {
   if (access === 'public') return []
-  return [{ bearer: [] }, ...(access === 'stream' ? [{ ticket: [] }] : []), { cookie: [] }]
+  return [{ bearer: [] }, ...(access === 'stream' ? [{ ticket: [] }] : []), { session: [] }, { cookie: [] }]
 }
 
 const TAGS = [
@@ -206,6 +207,12 @@ export const createOpenApi = (version: string, routes: readonly RouteDescription
         in: 'cookie',
         name: 'access_token',
         description: 'The same token; JWT_COOKIE sets the name of the cookie.',
+      },
+      session: {
+        type: 'apiKey',
+        in: 'cookie',
+        name: sessionCookieName(basePath),
+        description: 'The same token; set by POST /api/session, for pages of the gateway only.',
       },
       ticket: {
         type: 'apiKey',

@@ -1,7 +1,7 @@
 import { GatewayError } from '../../core/errors.ts'
 import { isSafeMethod, type RequestView } from '../request-view.ts'
 import { type ClaimDefaults, type Principal, toPrincipal } from './claims.ts'
-import { extractCredential } from './credentials.ts'
+import { type Credential, extractCredentials } from './credentials.ts'
 import type { OriginCheck } from './origin.ts'
 import type { Revocations } from './revocations.ts'
 import type { Tickets } from './tickets.ts'
@@ -49,7 +49,11 @@ export interface AuthOptions {
   readonly tokens: TokenConfig
   readonly tickets: Tickets
   readonly revocations: Revocations
+  /** Prefix of all paths; '' if there is none. */
+  readonly basePath: string
   readonly checkOrigin: OriginCheck
+  /** The same, without other origins that are configured. */
+  readonly checkOwnOrigin: OriginCheck
   readonly onJwksStatus: VerifierOptions['onJwksStatus']
 }
 
@@ -86,23 +90,38 @@ const grantEvents = (principal: Principal, action: AccessAction, events: readonl
   }
 }
 
-/** `AUTH=jwt`: accepts a token in the Authorization header or in the cookie, and on streams a ticket. */
+/** `AUTH=jwt`: accepts a token in the Authorization header or in a cookie, and on streams a ticket. */
 export const createAuthorizer = (options: AuthOptions): { authorise: Authorise; start: () => void } => {
-  const { tokens, tickets, revocations, checkOrigin, onJwksStatus } = options
+  const { tokens, tickets, revocations, basePath, checkOrigin, checkOwnOrigin, onJwksStatus } = options
+  const cookies = { cookie: tokens.cookie, basePath }
   const verifier = new TokenVerifier({ ...tokens, onJwksStatus })
 
+  const verify = async (request: RequestView, action: AccessAction, { kind, text }: Credential): Promise<Principal> => {
+    // Browsers attach cookies to requests of any page, so the origin must be checked as well.
+    if (kind === 'session') checkOwnOrigin(request)
+    if (kind === 'cookie' && (action === 'stream' || !isSafeMethod(request.method))) checkOrigin(request)
+    const principal =
+      kind === 'ticket'
+        ? await tickets.redeem(text)
+        : { ...toPrincipal(text, await verifier.verify(text), tokens), hasSession: kind === 'session' }
+    if (revocations.isRevoked(principal)) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
+    return principal
+  }
+
   const principalFor = async (request: RequestView, action: AccessAction): Promise<Principal> => {
-    const credential = extractCredential(request, tokens.cookie, action === 'stream')
-    if (credential.kind === 'ticket') return tickets.redeem(credential.text)
-    // Browsers attach the cookie to requests of any page, so the origin must be checked as well.
-    if (credential.kind === 'cookie' && (action === 'stream' || !isSafeMethod(request.method))) checkOrigin(request)
-    return toPrincipal(credential.text, await verifier.verify(credential.text), tokens)
+    const [credential, next] = extractCredentials(request, cookies, action === 'stream')
+    try {
+      return await verify(request, action, credential)
+    } catch (error) {
+      // A session that was revoked must not hide a newer token of the issuer.
+      if (next === null) throw error
+      return verify(request, action, next)
+    }
   }
 
   const authorise: Authorise = async (request, action, events) => {
     const principal = await principalFor(request, action)
     const isStillValid = () => !revocations.isRevoked(principal)
-    if (!isStillValid()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
     return {
       events: grantEvents(principal, action, events),
       readableEvents: principal.events,

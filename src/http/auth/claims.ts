@@ -29,6 +29,8 @@ export interface Principal {
   /** Events that can be published to; none without a publishScope. */
   readonly publishableEvents: readonly string[] | '*'
   readonly admin: boolean
+  /** True if the token is in the cookie of a session, or the ticket was issued for one. */
+  readonly hasSession: boolean
   readonly issuedAt: number | null
   readonly expiresAt: number
 }
@@ -107,6 +109,7 @@ export const toPrincipal = (
     publishScope,
     publishableEvents: publishScope === null ? [] : (events ?? (publishScope === 'publish' ? '*' : [])),
     admin: scopes.includes('admin'),
+    hasSession: false,
     issuedAt: typeof iat === 'number' && Number.isFinite(iat) ? iat * 1_000 : null,
     expiresAt: claims.exp * 1_000,
   }

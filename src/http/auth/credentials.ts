@@ -1,9 +1,10 @@
 import { GatewayError } from '../../core/errors.ts'
 import type { RequestView } from '../request-view.ts'
+import { readCookie, readSessionCookie } from './cookies.ts'
 
 /** A credential, and the place in the request where it was found. */
 export interface Credential {
-  readonly kind: 'bearer' | 'cookie' | 'ticket'
+  readonly kind: 'bearer' | 'cookie' | 'session' | 'ticket'
   readonly text: string
 }
 
@@ -13,50 +14,55 @@ const TOKEN_PARAMETERS = ['access_token', 'token', 'jwt', 'id_token', 'auth_toke
 const invalidToken = (reason: string): GatewayError =>
   new GatewayError('token_invalid', `The token is not accepted: ${reason}.`)
 
+/** @throws GatewayError token_invalid */
 const parseBearer = (header: string): Credential => {
   const [, text] = /^Bearer +([^\s]+) *$/i.exec(header) ?? []
   if (text === undefined) throw invalidToken('the Authorization header is not "Bearer" and one token')
   return { kind: 'bearer', text }
 }
 
-/**
- * @returns the cookie's value or null. Two different values are refused: a neighbouring site may have set one of them
- */
-const readCookie = (header: string, name: string): string | null => {
-  const values = new Set<string>()
-  for (const part of header.split(';')) {
-    const equals = part.indexOf('=')
-    if (equals < 0 || part.slice(0, equals).trim() !== name) continue
-    values.add(
-      part
-        .slice(equals + 1)
-        .trim()
-        .replace(/^"(.*)"$/, '$1'),
-    )
-  }
-  if (values.size > 1) throw invalidToken(`the cookie ${name} is there more than once`)
-  const [value = ''] = values
-  return value === '' ? null : value
+/** Returns the token of the Authorization header. @throws GatewayError token_missing or token_invalid */
+export const requireBearer = (request: Pick<RequestView, 'get'>): string => {
+  const header = request.get('authorization')
+  if (header === '') throw new GatewayError('token_missing', 'The token must be in the Authorization header.')
+  return parseBearer(header).text
+}
+
+/** Cookies that can carry a token. */
+export interface TokenCookies {
+  /** Name of the cookie of the token's issuer. */
+  readonly cookie: string
+  /** Prefix of all paths, which the name of the session's cookie contains. */
+  readonly basePath: string
 }
 
 /**
  * Extracts the caller's credential: the Authorization header, otherwise a ticket if tickets are accepted, otherwise the
- * cookie. The first one present is used; if it is malformed, the others are not tried.
+ * session, otherwise the cookie of the issuer. The first one present is used; if it is malformed, the others are not
+ * tried. A session is followed by the cookie of the issuer, which is used if the session has ended.
  *
  * @throws GatewayError token_missing, token_invalid, ticket_invalid or token_in_query
  */
-export const extractCredential = (request: RequestView, cookie: string, acceptTicket: boolean): Credential => {
+export const extractCredentials = (
+  request: RequestView,
+  { cookie, basePath }: TokenCookies,
+  acceptTicket: boolean,
+): readonly [Credential, Credential | null] => {
   const query = new URLSearchParams(request.querystring)
   const tokenParameter = TOKEN_PARAMETERS.find((name) => query.has(name))
   if (tokenParameter !== undefined) {
     throw new GatewayError('token_in_query', `A token in the query (${tokenParameter}=…) is never accepted.`)
   }
   const header = request.get('authorization')
-  if (header !== '') return parseBearer(header)
+  if (header !== '') return [parseBearer(header), null]
   const tickets = acceptTicket ? query.getAll('ticket') : []
   if (tickets.length > 1) throw new GatewayError('ticket_invalid', 'The request has more than one ticket.')
-  if (tickets[0] !== undefined) return { kind: 'ticket', text: tickets[0] }
-  const text = readCookie(request.get('cookie'), cookie)
-  if (text === null) throw new GatewayError('token_missing', 'This request needs a token.')
-  return { kind: 'cookie', text }
+  if (tickets[0] !== undefined) return [{ kind: 'ticket', text: tickets[0] }, null]
+  const cookies = request.get('cookie')
+  const session = readSessionCookie(cookies, basePath)
+  const text = readCookie(cookies, cookie)
+  const issued = text === null ? null : ({ kind: 'cookie', text } as const)
+  if (session !== null) return [{ kind: 'session', text: session }, issued]
+  if (issued === null) throw new GatewayError('token_missing', 'This request needs a token.')
+  return [issued, null]
 }

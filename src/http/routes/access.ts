@@ -58,16 +58,6 @@ const readRevocation = async (request: Parameters<typeof readBody>[0]): Promise<
   return { subject: data.sub, issued_before: data.issued_before ?? Date.now(), until: data.until ?? null }
 }
 
-/** Caller with AUTH=none, which may do everything. */
-const ANYBODY = { subject: null, name: null, publishScope: 'publish', admin: true } as const
-
-const SessionSchema = z.strictObject({
-  sub: z.string().nullable().describe('The subject of the token; null if it has none, or with AUTH=none.'),
-  name: z.string().nullable().describe('The display name: the claim name, otherwise preferred_username.'),
-  scopes: z.array(z.enum(['publish', 'chat', 'admin'])).describe('The scopes that apply; without authentication all.'),
-  events: z.union([z.literal('*'), z.array(z.string())]).describe('The events that can be read.'),
-})
-
 /** Routes for stream tickets and for revoking the tokens of a subject. */
 export const ACCESS_ROUTES = [
   defineRoute({
@@ -90,28 +80,6 @@ export const ACCESS_ROUTES = [
       async ({ ctx, access }) => {
         const ticket = await tickets.issue(access.principal)
         sendSuccess(ctx, 201, { ticket, expires_in: TICKET_TTL_MS / 1_000 })
-      },
-  }),
-  defineRoute({
-    method: 'GET',
-    path: '/api/session',
-    access: 'session',
-    tag: 'access',
-    summary: 'Return the caller and what its token allows',
-    description: 'Without authentication the caller has no sub and every scope.',
-    responses: {
-      200: {
-        description: 'The caller.',
-        schema: successSchema(SessionSchema),
-        example: { status: 'success', data: { sub: 'ann', name: 'Ann Lee', scopes: ['chat'], events: '*' } },
-      },
-    },
-    handler:
-      (_deps: AccessOptions) =>
-      ({ ctx, access }) => {
-        const { subject, name, publishScope, admin } = access.principal ?? ANYBODY
-        const scopes = [...(publishScope === null ? [] : [publishScope]), ...(admin ? ['admin'] : [])]
-        sendSuccess(ctx, 200, { sub: subject, name, scopes, events: access.readableEvents })
       },
   }),
   defineRoute({

@@ -138,8 +138,8 @@ export const openStream = async (
 /** Keeps only those fields of the token that determine when the stream ends. */
 const toStreamToken = ({ principal }: Access): StreamToken | null => {
   if (principal === null) return null
-  const { subject, issuedAt, expiresAt } = principal
-  return { subject, issuedAt, expiresAt }
+  const { subject, hasSession, tokenId, issuedAt, expiresAt } = principal
+  return { subject, session: hasSession ? tokenId : null, issuedAt, expiresAt }
 }
 
 /** @returns true if the stream is open; `onEnd` is then called when it ends */

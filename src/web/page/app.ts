@@ -1,3 +1,4 @@
+import { useLoadedCaller } from './caller.ts'
 import { EventsPage } from './events/page.ts'
 import { HealthPage } from './health/page.ts'
 import { RoomPage } from './room/page.ts'
@@ -13,6 +14,7 @@ import { useSignalValue } from './shared/signal.ts'
 export const App = (): View => {
   const at = useSignalValue(route)
   const { generation } = useSignalValue(session)
+  useLoadedCaller(generation)
   useSignalValue(language)
   // A key per page and login, so that data of another user is discarded with its page.
   return html`<${Layout} at=${at.page}>${pageOf(at, generation)}</${Layout}>`

@@ -1,5 +1,8 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect } from 'preact/hooks'
+import { gatewayPath } from './base-path.ts'
 import { ApiError, api } from './shared/api.ts'
+import { continueSession, session, startOver } from './shared/session.ts'
+import { signal, useSignalValue } from './shared/signal.ts'
 
 /** The user of the page, as the gateway knows it from the token. */
 export interface Caller {
@@ -10,22 +13,32 @@ export interface Caller {
   readonly scopes: readonly string[]
   /** Events that can be read. */
   readonly events: readonly string[] | '*'
+  /** The token was entered on a page of this gateway, and can be discarded. */
+  readonly session: boolean
 }
 
 const RETRY_MS = 3_000
 
-/** Requests the caller. @returns null until the gateway has answered, and if it refuses the token */
-export const useCaller = (): Caller | null => {
-  const [caller, setCaller] = useState<Caller | null>(null)
+const caller = signal<Caller | null>(null)
+
+/** Returns the caller; null until the gateway has answered, and if it has refused the token. */
+export const useCaller = (): Caller | null => useSignalValue(caller)
+
+const isRefused = (error: unknown): boolean =>
+  error instanceof ApiError && (error.status === 401 || error.status === 403)
+
+/** Requests the caller, once for all components. @param generation the caller is requested again when it changes */
+export const useLoadedCaller = (generation: number): void => {
   useEffect(() => {
+    if (caller.get() !== null) return
     const leave = new AbortController()
     let timer = 0
     const load = async (): Promise<void> => {
       try {
-        setCaller((await api<{ data: Caller }>('/api/session', { signal: leave.signal })).data)
+        const { data } = await api<{ data: Caller }>('/api/session', { signal: leave.signal })
+        caller.set(data)
       } catch (error) {
-        const isRefused = error instanceof ApiError && (error.status === 401 || error.status === 403)
-        if (!isRefused && !leave.signal.aborted) timer = window.setTimeout(load, RETRY_MS)
+        if (!isRefused(error) && !leave.signal.aborted) timer = window.setTimeout(load, RETRY_MS)
       }
     }
     load()
@@ -33,6 +46,48 @@ export const useCaller = (): Caller | null => {
       leave.abort()
       clearTimeout(timer)
     }
-  }, [])
-  return caller
+  }, [generation])
+}
+
+/** Applies a change of the user. @param next null after a sign-out */
+const apply = (next: Caller | null): void => {
+  const isSame = next !== null && session.get().accepted && caller.get()?.sub === next.sub
+  caller.set(next)
+  if (isSame) continueSession()
+  else startOver()
+}
+
+/** Sends changes of the user to the other tabs; opened by {@link shareCaller}. */
+let tabs: BroadcastChannel | null = null
+
+/** Lets all tabs of this gateway sign in and out together. */
+export const shareCaller = (): void => {
+  tabs = new BroadcastChannel(`deepsoc-gateway session ${gatewayPath('/')}`)
+  tabs.onmessage = ({ data }: MessageEvent<Caller | null>) => apply(data)
+}
+
+const change = (next: Caller | null): void => {
+  apply(next)
+  tabs?.postMessage(next)
+}
+
+/** Lets the gateway keep a token in this browser. @throws ApiError if it is refused */
+export const signIn = async (token: string): Promise<void> => {
+  // Not by api(), which would show the reason of a refused token as the reason of the form.
+  const headers = { Authorization: `Bearer ${token}` }
+  const answer = await fetch(gatewayPath('/api/session'), { method: 'POST', headers })
+  const body = (await answer.json().catch(() => ({}))) as Record<string, unknown>
+  if (!answer.ok) throw new ApiError(answer.status, body)
+  change(body.data as Caller)
+}
+
+/** Discards the token in this browser. @throws ApiError if the gateway does not answer */
+export const signOut = async (): Promise<void> => {
+  try {
+    await api('/api/session', { method: 'DELETE' })
+  } catch (error) {
+    // The token has ended already.
+    if (!isRefused(error)) throw error
+  }
+  change(null)
 }

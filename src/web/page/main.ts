@@ -1,10 +1,12 @@
 // The web page of deepsoc-gateway: events at `/`, a war room at `/events/:event_id`, gateway health at `/health`.
 import { render } from 'preact'
 import { App } from './app.ts'
+import { shareCaller } from './caller.ts'
 import { html } from './shared/html.ts'
 import { startRouting } from './shared/router.ts'
 import { startTheme } from './shared/theme.ts'
 
 startTheme()
 startRouting()
+shareCaller()
 render(html`<${App} />`, document.getElementById('app')!)

@@ -228,7 +228,7 @@ test('asks for a token if one is needed, explains why a wrong one is refused, an
     await page.reload()
     await isState(page, 'live')
     const kept = await page.evaluate((text) => JSON.stringify({ ...localStorage }).includes(text), token)
-    assert.is(kept, false, 'the token is not kept beyond the tab')
+    assert.is(kept, false, 'no script can read the token')
     await page.click('#sign-out')
     await page.waitForSelector('#token')
     assert.is(await page.locator('#events').count(), 0)

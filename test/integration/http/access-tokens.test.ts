@@ -307,6 +307,22 @@ workers('a stream ends at once after a revocation, on every worker; others stay'
   for (const stream of others) stream.close()
 })
 
+workers('a sign-out ends the streams of the session on every worker; other streams of the token stay', async () => {
+  const token = await sign({ events: '*' })
+  const session = `${many.url}/api/session`
+  const [pair = ''] = (await postJson(session, '', { headers: bearer(token) })).headers['set-cookie']![0]!.split(';')
+  const open = (headers: Record<string, string>) =>
+    Promise.all(Array.from({ length: 8 }, () => openSse(`${eventUrl(many, 'a')}/stream`, { headers })))
+  const [ending, staying] = [await open({ cookie: pair }), await open(bearer(token))]
+  assert.is((await request('DELETE', session, '', { headers: { cookie: pair } })).status, 200)
+  for (const stream of ending) assert.equal((await stream.next('closing')).data, { reason: 'token_expired' })
+  for (const stream of staying) {
+    await stream.next('heartbeat')
+    assert.ok(stream.events.every(({ event }) => event !== 'closing'))
+    stream.close()
+  }
+})
+
 const revocations = suite('revocations')
 
 revocations.after(() => gateway?.dispose())

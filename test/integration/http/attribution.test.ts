@@ -94,12 +94,19 @@ attribution('a message that its attribution makes too large is refused', async (
 attribution('GET /api/session shows the caller and what the token allows', async () => {
   const session = async (claims: TokenClaims): Promise<Json> =>
     (await getJson(`${gateway.url}/api/session`, { headers: bearer(await sign(claims)) })).body.data
-  assert.equal(await session(DEEPSOC_CLAIMS), { sub: 'analyst1', name: null, scopes: ['chat'], events: '*' })
+  assert.equal(await session(DEEPSOC_CLAIMS), {
+    sub: 'analyst1',
+    name: null,
+    scopes: ['chat'],
+    events: '*',
+    session: false,
+  })
   assert.equal(await session({ sub: 'ann', preferred_username: 'Ann', events: ['a'], scope: 'publish admin' }), {
     sub: 'ann',
     name: 'Ann',
     scopes: ['publish', 'admin'],
     events: ['a'],
+    session: false,
   })
   assert.equal((await session({ scope: '' })).scopes, [])
   isError(await getJson(`${gateway.url}/api/session`), 401, 'token_missing')
@@ -114,6 +121,7 @@ attribution('without authentication any author is accepted, and published_by is 
       name: null,
       scopes: ['publish', 'admin'],
       events: '*',
+      session: false,
     })
     await postJson(`${eventUrl(open, room)}/messages`, [{ message_from: '_captain' }, { published_by: 'ann' }])
     const { body } = await getJson(`${eventUrl(open, room)}/messages`)

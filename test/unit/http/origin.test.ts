@@ -2,6 +2,7 @@ import * as assert from 'uvu/assert'
 import { parseAddressList } from '../../../src/config/parsers.ts'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import { createHostCheck, createOriginCheck } from '../../../src/http/auth/origin.ts'
+import type { RawRequest } from '../../../src/http/request-view.ts'
 import { TrustedProxies } from '../../../src/http/trusted-proxies.ts'
 import { suite } from '../../support/harness/suite.ts'
 
@@ -93,6 +94,16 @@ own('is no other page', () => {
     { origin: 'https://evil.example', host: 'evil.example\\gw.example' },
   ]
   for (const sent of cases) assert.type(refusalOf(sent), 'string', JSON.stringify(sent))
+})
+
+own('is reached by HTTPS if the connection or a trusted proxy shows it', () => {
+  const isHttps = (sent: Sent): boolean => options.proxies.isHttps((toRequest(sent) as { req: RawRequest }).req)
+  for (const sent of [{ encrypted: true }, { 'x-forwarded-proto': 'HTTPS' }, { forwarded: 'proto=https' }] as const) {
+    assert.ok(isHttps(sent), JSON.stringify(sent))
+  }
+  const untrusted = { peer: '192.0.2.9', 'x-forwarded-proto': 'https' }
+  for (const sent of [{}, { 'x-forwarded-proto': 'http' }, untrusted])
+    assert.not.ok(isHttps(sent), JSON.stringify(sent))
 })
 
 const hosts = suite('host names without tokens')

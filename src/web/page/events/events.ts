@@ -3,7 +3,7 @@ import { type Channel, type ChannelStatus, type Message, openChannel } from '../
 import { gatewayPath } from '../base-path.ts'
 import { type EventFacts, EventProfile, eventFactsOf } from '../room/model/event-facts.ts'
 import { type Answered, api } from '../shared/api.ts'
-import { session } from '../shared/session.ts'
+import { renewals } from '../shared/session.ts'
 import { signal } from '../shared/signal.ts'
 
 type ListedEvent = Answered<EventSummary, 'first_at' | 'last_at'>
@@ -63,14 +63,17 @@ export class EventListStore {
   #timer = 0
   #retry = 0
   #over = false
+  #endRenewals = (): void => undefined
   /** Increments with each load of the list: the response to an earlier one is dropped. */
   #epoch = 0
 
   start(): void {
+    this.#endRenewals = renewals.subscribe(() => this.#continue())
     this.#load()
   }
 
   stop(): void {
+    this.#endRenewals()
     this.#over = true
     this.#epoch++
     clearTimeout(this.#timer)
@@ -83,6 +86,12 @@ export class EventListStore {
     this.#channel?.close()
     this.#channel = null
     this.#load()
+  }
+
+  /** Continues with a new token after a refusal. */
+  #continue(): void {
+    if (this.list.get().is === 'loaded') this.#channel?.retry()
+    else this.reload()
   }
 
   /** Loads older events. */
@@ -117,11 +126,9 @@ export class EventListStore {
 
   /** @param last the greatest db_id included in the list */
   #follow(last: number, logId: string): void {
-    const { token } = session.get()
     const channel = openChannel(gatewayPath('/api/stream?event_id=*'), {
       lastMessageDbId: last,
       logId,
-      ...(token === null ? {} : { token: () => token }),
       onMessage: (message) => {
         this.#learn(message)
         this.#count(message)

@@ -1,8 +1,7 @@
+import { signOut, useCaller } from '../caller.ts'
 import { ApiError } from '../shared/api.ts'
 import { html, type View } from '../shared/html.ts'
 import { sharedText } from '../shared/messages.ts'
-import { session, signOut } from '../shared/session.ts'
-import { useSignalValue } from '../shared/signal.ts'
 import { healthText as t } from './messages.ts'
 import { Plots } from './plots.ts'
 import { QuarantineSection } from './quarantine.ts'
@@ -11,12 +10,12 @@ import { StatusSummary } from './status-summary.ts'
 import { useReport } from './use-report.ts'
 
 const Refused = (): View => {
-  const { token } = useSignalValue(session)
+  const caller = useCaller()
   return html`
     <section class="panel refused" role="alert">
       <h2>${t('refused')}</h2>
       <p>${t('refusedHow')}</p>
-      ${token !== null && html`<button type="button" class="primary" onClick=${signOut}>${sharedText('signOut')}</button>`}
+      ${caller?.session === true && html`<button type="button" class="primary" onClick=${signOut}>${sharedText('signOut')}</button>`}
     </section>
   `
 }

@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Samples } from '../../../monitoring/samples.ts'
 import { ApiError, api } from '../shared/api.ts'
+import { renewals } from '../shared/session.ts'
 import { healthText as t } from './messages.ts'
 import { type HealthAnswer, mergeSamples } from './report.ts'
 
@@ -81,9 +82,11 @@ export const useReport = (): ReportState => {
     }
     refresh.current = () => void ask()
     document.addEventListener('visibilitychange', look)
+    const endRenewals = renewals.subscribe(look)
     void ask()
     return () => {
       over = true
+      endRenewals()
       clearTimeout(timer)
       running?.abort()
       document.removeEventListener('visibilitychange', look)

@@ -1,7 +1,7 @@
 import { gatewayPath } from '../base-path.ts'
 import { reasonCodeText } from './connection-messages.ts'
 import { errorHint, errorTitle } from './error-messages-zh.ts'
-import { askForToken, session } from './session.ts'
+import { askForToken, onAccepted } from './session.ts'
 
 /** An error response of the gateway, or no response (`status` 0, code `unreachable`). */
 export class ApiError extends Error {
@@ -34,19 +34,13 @@ interface ApiOptions {
   readonly signal?: AbortSignal
 }
 
-/** Returns the Authorization header if a token was entered; a cookie is sent by the browser. */
-export const authHeaders = (): Record<string, string> => {
-  const { token } = session.get()
-  return token === null ? {} : { Authorization: `Bearer ${token}` }
-}
-
 const send = async (path: string, { method = 'GET', body, headers, signal }: ApiOptions): Promise<Response> => {
   const type = body === undefined ? {} : { 'Content-Type': 'application/json' }
   const sent = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
   try {
     return await fetch(gatewayPath(path), {
       method,
-      headers: { ...authHeaders(), ...type, ...headers },
+      headers: { ...type, ...headers },
       ...(sent === undefined ? {} : { body: sent }),
       ...(signal === undefined ? {} : { signal }),
     })
@@ -65,7 +59,10 @@ const send = async (path: string, { method = 'GET', body, headers, signal }: Api
 export const apiText = async (path: string, options: ApiOptions = {}): Promise<string> => {
   const answer = await send(path, options)
   const text = await answer.text()
-  if (answer.ok) return text
+  if (answer.ok) {
+    onAccepted()
+    return text
+  }
   const error = new ApiError(answer.status, parsed(text))
   if (answer.status === 401) askForToken(error.message)
   throw error

@@ -61,6 +61,8 @@ export const connectionText = defineMessages({
 const REASONS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
   shutdown: ['the gateway is restarting', '网关正在重启'],
   token_expired: ['the token has expired', '令牌已过期'],
+  // The browser deletes the cookie of a token that expires.
+  token_missing: ['the token has expired', '令牌已过期'],
   max_age: ['the stream reached its maximum age', '连接已达最长时限'],
   database_corrupt: ['the database is damaged', '数据库已损坏'],
   too_slow: ['this client received too slowly', '客户端接收过慢'],

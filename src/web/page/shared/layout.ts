@@ -1,5 +1,7 @@
-import { useEffect, useRef } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { gatewayPath } from '../base-path.ts'
+import { signOut, useCaller } from '../caller.ts'
+import { errorText } from './api.ts'
 import { escapeLine } from './escape-control-chars.ts'
 import { type Children, html, type View } from './html.ts'
 import { chooseLanguage, language } from './i18n.ts'
@@ -7,7 +9,7 @@ import { Icon } from './icons.ts'
 import { sharedText as t } from './messages.ts'
 import { type GatewayState, useGatewayState } from './readiness.ts'
 import type { Route } from './router.ts'
-import { session, signOut } from './session.ts'
+import { session } from './session.ts'
 import { SignIn } from './sign-in.ts'
 import { useSignalValue } from './signal.ts'
 import { nextTheme, theme } from './theme.ts'
@@ -40,8 +42,24 @@ const GatewayStatus = (): View => {
   `
 }
 
+/** Signs out in all tabs, and shows if that has failed. Nothing if the token was not entered here. */
+const SignOut = (): View => {
+  const caller = useCaller()
+  const [problem, setProblem] = useState('')
+  if (caller?.session !== true) return null
+  const onClick = (): void => {
+    setProblem('')
+    signOut().catch((error) => setProblem(errorText(error)))
+  }
+  return html`
+    ${problem !== '' && html`<span class="problem" role="alert">${problem}</span>`}
+    <button type="button" class="quiet square" id="sign-out" aria-label=${t('signOut')} title=${t('signOut')} onClick=${onClick}>
+      <${Icon} name="out" />
+    </button>
+  `
+}
+
 const Preferences = (): View => {
-  const { token } = useSignalValue(session)
   const look = THEMES[useSignalValue(theme)]
   const other = language.get() === 'zh' ? 'en' : 'zh'
   return html`
@@ -59,12 +77,7 @@ const Preferences = (): View => {
       <button type="button" class="quiet square" id="theme" aria-label=${t(look.label)} title=${t(look.label)} onClick=${nextTheme}>
         <${Icon} name=${look.icon} />
       </button>
-      ${
-        token !== null &&
-        html`<button type="button" class="quiet square" id="sign-out" aria-label=${t('signOut')} title=${t('signOut')} onClick=${signOut}>
-          <${Icon} name="out" />
-        </button>`
-      }
+      <${SignOut} />
     </div>
   `
 }
@@ -79,17 +92,18 @@ const NavLink = ({
   readonly children?: Children
 }): View => html`<a href=${gatewayPath(to)} aria-current=${here ? 'page' : null}>${children}</a>`
 
-/** Page header, and below it the page itself or the sign-in form. */
+/** Page header, and below it the page itself, or the sign-in form if the gateway has not accepted a request yet. */
 export const Layout = ({ at, children }: { readonly at: Route['page']; readonly children?: Children }): View => {
-  const { wanted } = useSignalValue(session)
+  const { wanted, accepted } = useSignalValue(session)
+  const isCovered = wanted !== null && !accepted
   const loaded = useRef(false)
   useEffect(() => {
     // CSS: the room fills the window, the other pages scroll.
-    document.documentElement.dataset.page = wanted === null ? at : 'sign-in'
+    document.documentElement.dataset.page = isCovered ? 'sign-in' : at
     // After navigation, screen readers start at the content; after loading, at the beginning as usual.
     if (loaded.current) document.getElementById('main')?.focus({ preventScroll: true })
     loaded.current = true
-  }, [at, wanted])
+  }, [at, isCovered])
   return html`
     <a class="skip" href="#main" onClick=${skip}>${t('skip')}</a>
     <header class="bar">
@@ -101,7 +115,8 @@ export const Layout = ({ at, children }: { readonly at: Route['page']; readonly 
       <${GatewayStatus} />
       <${Preferences} />
     </header>
-    ${wanted === null ? children : html`<${SignIn} reason=${wanted} />`}
+    ${isCovered ? null : children}
+    ${wanted !== null && html`<${SignIn} reason=${wanted} isRenewal=${accepted} />`}
   `
 }
 

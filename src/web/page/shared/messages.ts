@@ -23,7 +23,10 @@ export const sharedText = defineMessages({
     tokenTitle: 'This gateway requires a token',
     tokenWhy: 'Reason: {reason}',
     tokenHow:
-      'Sign in to the system that issues your tokens, so that your browser gets the cookie, and reload this page. Or paste a token: it is kept only in this tab, sent only to this gateway, and deleted when the tab is closed.',
+      'Sign in to the system that issues your tokens, so that your browser gets the cookie, and reload this page. Or paste a token: all tabs of this browser use it until it expires or you sign out. It is sent only to this gateway, and scripts cannot read it.',
+    renewTitle: 'Your sign-in has ended',
+    renewHow: 'This page stays as it is. Paste a new token to continue where it stopped.',
+    renewLater: 'Later',
     tokenLabel: 'Token',
     tokenUse: 'Use this token',
     tokenChecking: 'Checking…',
@@ -49,7 +52,10 @@ export const sharedText = defineMessages({
     tokenTitle: '网关需要令牌',
     tokenWhy: '原因：{reason}',
     tokenHow:
-      '请先在签发令牌的系统登录，让浏览器带上 Cookie，然后重新加载本页；也可以直接粘贴令牌。令牌只保存在当前标签页，只发送给本网关，关闭标签页即清除。',
+      '请先在签发令牌的系统登录，让浏览器带上 Cookie，然后重新加载本页；也可以直接粘贴令牌：此浏览器的所有标签页都可使用，直到令牌过期或退出登录。令牌只发送给本网关，脚本无法读取。',
+    renewTitle: '登录已失效',
+    renewHow: '本页内容会保留。粘贴新令牌即可从中断处继续。',
+    renewLater: '稍后',
     tokenLabel: '令牌',
     tokenUse: '使用此令牌',
     tokenChecking: '验证中…',

@@ -1,7 +1,6 @@
 import { useEffect } from 'preact/hooks'
 import type { Fault } from '../../../monitoring/health.ts'
 import { gatewayPath } from '../base-path.ts'
-import { authHeaders } from './api.ts'
 import { signal, useSignalValue } from './signal.ts'
 
 /** The public fields of a fault; `/readyz` returns the others only to operators. */
@@ -22,7 +21,7 @@ const POLL_INTERVAL_MS = DETECTION_MS - TIMEOUT_MS
 const fetchReadiness = async (): Promise<GatewayState> => {
   try {
     const signal = AbortSignal.timeout(TIMEOUT_MS)
-    const answer = await fetch(gatewayPath('/readyz'), { headers: authHeaders(), signal })
+    const answer = await fetch(gatewayPath('/readyz'), { signal })
     const { data, faults = [] } = (await answer.json()) as { data?: unknown; faults?: PublicFault[] }
     return answer.ok && data ? { is: 'ready' } : { is: 'faulty', faults }
   } catch {

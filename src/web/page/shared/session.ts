@@ -1,32 +1,38 @@
 import { signal } from './signal.ts'
-import { load, save } from './storage.ts'
 
-const KEPT = 'token'
-
+/** Whether this page may use the gateway. The token is in a cookie that scripts cannot read. */
 export interface Session {
-  /** Token entered by the user, for this tab only; null if a cookie or no authentication is used. */
-  readonly token: string | null
   /** The gateway's message if it requires a token, else null. */
   readonly wanted: string | null
-  /** Number of logins and logouts; pages start over when it changes. */
+  /** True once the gateway has accepted a request of this user: the page then stays on screen when a token is wanted. */
+  readonly accepted: boolean
+  /** Number of changes of the user; pages start over when it changes. */
   readonly generation: number
 }
 
-/** The session of this tab. */
-export const session = signal<Session>({ token: load(KEPT, 'session'), wanted: null, generation: 0 })
+export const session = signal<Session>({ wanted: null, accepted: false, generation: 0 })
 
-/** Uses this token for all requests from now on; all pages start over. */
-export const signIn = (token: string): void => {
-  save(KEPT, token, 'session')
-  session.set({ token, wanted: null, generation: session.get().generation + 1 })
+/** Number of times that the same user has continued with a new token; refused requests are then sent again. */
+export const renewals = signal(0)
+
+/** Discards all pages, whose data belongs to another user. */
+export const startOver = (): void => {
+  session.set({ wanted: null, accepted: false, generation: session.get().generation + 1 })
 }
 
-export const signOut = (): void => {
-  save(KEPT, null, 'session')
-  session.set({ token: null, wanted: null, generation: session.get().generation + 1 })
+/** Continues with a new token of the same user. */
+export const continueSession = (): void => {
+  session.set({ ...session.get(), wanted: null })
+  renewals.set(renewals.get() + 1)
+}
+
+/** Called for each accepted request. */
+export const onAccepted = (): void => {
+  if (!session.get().accepted) session.set({ ...session.get(), accepted: true })
 }
 
 /** Shows the sign-in form. */
-export const askForToken = (reason: string): void => {
-  session.set({ ...session.get(), wanted: reason })
-}
+export const askForToken = (reason: string): void => session.set({ ...session.get(), wanted: reason })
+
+/** Hides the sign-in form, so that the page can be read without a token. */
+export const dismissSignIn = (): void => session.set({ ...session.get(), wanted: null })

@@ -1,7 +1,7 @@
 import { type Channel, type ChannelStatus, openChannel, type Reset, type StateReason } from '../../../client/index.ts'
 import { gatewayPath } from '../../base-path.ts'
 import { ApiError } from '../../shared/api.ts'
-import { session } from '../../shared/session.ts'
+import { renewals } from '../../shared/session.ts'
 import { signal } from '../../shared/signal.ts'
 import { type Entry, toEntry } from './entry.ts'
 import { EventProfile } from './event-facts.ts'
@@ -54,6 +54,7 @@ export class RoomModel {
   logId = ''
   #epoch = 0
   #over = false
+  #endRenewals = (): void => undefined
   #retry = 0
   #pending: Entry[] = []
   #flushing = false
@@ -69,10 +70,12 @@ export class RoomModel {
   }
 
   start(): void {
+    this.#endRenewals = renewals.subscribe(() => this.retry())
     this.#open(0)
   }
 
   stop(): void {
+    this.#endRenewals()
     this.#over = true
     this.#epoch++
     clearTimeout(this.#retry)
@@ -137,11 +140,9 @@ export class RoomModel {
   }
 
   #follow(epoch: number, logId: string): void {
-    const { token } = session.get()
     this.#channel = openChannel(gatewayPath(`/api/events/${encodeURIComponent(this.eventId)}/stream`), {
       lastMessageDbId: this.entries.at(-1)?.id ?? 0,
       logId,
-      ...(token === null ? {} : { token: () => token }),
       onMessage: (message, text) => {
         if (epoch !== this.#epoch) return
         this.#pending.push(toEntry(message, text))
