@@ -2,7 +2,7 @@ import { loadConfig, usesPostgres } from '../config/config.ts'
 import { GatewayError } from '../core/errors.ts'
 import { type BackupResult, createBackup } from '../store/sqlite/backup.ts'
 import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
-import { escapeForTerminal } from './terminal-escape.ts'
+import { escapeForTerminal } from './terminal/escape.ts'
 
 const MEGABYTE = 1_000_000
 

@@ -3,7 +3,7 @@ import { findConfigWarnings } from '../config/warnings.ts'
 import { readEnvLayers } from '../platform/env.ts'
 import { type CliCommand, EXIT } from './command.ts'
 import { requireNoPositionals } from './positionals.ts'
-import { escapeForTerminal } from './terminal-escape.ts'
+import { escapeForTerminal } from './terminal/escape.ts'
 
 /** `config`: the effective configuration, and whether it is valid. */
 export const config: CliCommand = {

@@ -1,6 +1,6 @@
 import type { ReadStream, WriteStream } from 'node:tty'
 import { noop } from '../core/noop.ts'
-import { ProgressReporter } from './progress.ts'
+import { ProgressReporter } from './terminal/progress.ts'
 
 /** Output stream of a command: data (stdout) or diagnostics (stderr). */
 export class Output {

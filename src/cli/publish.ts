@@ -12,7 +12,7 @@ import { readLines } from './publish/lines.ts'
 import { openTransport } from './publish/open-transport.ts'
 import type { LineResult, OutgoingLine } from './publish/transport.ts'
 import { buildMessage, type IdSource, validateLine, validateText } from './publish/validate.ts'
-import { escapeForTerminal, visibleJson } from './terminal-escape.ts'
+import { escapeForTerminal, visibleJson } from './terminal/escape.ts'
 import { TOKEN_FILE_FLAG } from './token/source.ts'
 
 const DEFAULT_TIMEOUT_SECONDS = 30

@@ -1,12 +1,12 @@
 import { parseDbId } from '../core/cursor.ts'
 import { EventId } from '../core/message.ts'
-import { createStyler, DIM } from './colours.ts'
 import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
-import { follow } from './follow.ts'
 import { resolveGatewayUrl, URL_FLAG } from './gateway-client.ts'
 import type { CommandIo } from './io.ts'
-import { formatMessageLine, type LineStyle } from './message-line.ts'
-import { escapeForTerminal, visibleJson } from './terminal-escape.ts'
+import { follow } from './tail/follow.ts'
+import { formatMessageLine, type LineStyle } from './tail/message-line.ts'
+import { createStyler, DIM } from './terminal/colours.ts'
+import { escapeForTerminal, visibleJson } from './terminal/escape.ts'
 import { openTokenSource, TOKEN_FILE_FLAG } from './token/source.ts'
 
 /** Three times the gateway's default heartbeat interval. */

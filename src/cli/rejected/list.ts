@@ -1,8 +1,8 @@
 import type { QuarantineEnvelope } from '../../core/quarantine.ts'
 import { serializeQuarantineRow } from '../../core/quarantine-json.ts'
-import { BOLD, createStyler, YELLOW } from '../colours.ts'
 import { type CliCommand, EXIT } from '../command.ts'
-import { escapeForTerminal, pad, truncate, visibleJson, widthOf } from '../terminal-escape.ts'
+import { BOLD, createStyler, YELLOW } from '../terminal/colours.ts'
+import { escapeForTerminal, pad, truncate, visibleJson, widthOf } from '../terminal/escape.ts'
 import { FILTER_FLAGS, parseQuarantineFilter, withQuarantine } from './options.ts'
 
 const DEFAULT_LIMIT = 50

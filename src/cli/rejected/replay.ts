@@ -2,7 +2,7 @@ import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
 import type { ReplayResult } from '../../store/store.ts'
 import { type CliCommand, EXIT } from '../command.ts'
 import type { CommandIo } from '../io.ts'
-import { escapeForTerminal, visibleJson } from '../terminal-escape.ts'
+import { escapeForTerminal, visibleJson } from '../terminal/escape.ts'
 import {
   FILTER_FLAGS,
   missingIds,

@@ -1,10 +1,10 @@
 import type { QuarantineRow } from '../../core/quarantine.ts'
 import { MATCH_ALL } from '../../core/quarantine-filter.ts'
 import { serializeQuarantineRow } from '../../core/quarantine-json.ts'
-import { BOLD, createStyler, DIM, type Styler } from '../colours.ts'
 import { type CliCommand, EXIT, UsageError } from '../command.ts'
 import { parseIds } from '../positionals.ts'
-import { escapeForTerminal, visibleBytes, visibleJson } from '../terminal-escape.ts'
+import { BOLD, createStyler, DIM, type Styler } from '../terminal/colours.ts'
+import { escapeForTerminal, visibleBytes, visibleJson } from '../terminal/escape.ts'
 import { withQuarantine } from './options.ts'
 
 const renderRow = (row: QuarantineRow, paint: Styler): string => {

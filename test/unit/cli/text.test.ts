@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream'
 import { stripVTControlCharacters } from 'node:util'
 import * as assert from 'uvu/assert'
-import { createStyler } from '../../../src/cli/colours.ts'
-import { formatMessageLine } from '../../../src/cli/message-line.ts'
-import { ProgressReporter, progressLine } from '../../../src/cli/progress.ts'
 import { type InputLine, readLines } from '../../../src/cli/publish/lines.ts'
 import { parseSinceFlag } from '../../../src/cli/rejected/options.ts'
-import { escapeForTerminal, truncate, visibleBytes, visibleJson, widthOf } from '../../../src/cli/terminal-escape.ts'
+import { formatMessageLine } from '../../../src/cli/tail/message-line.ts'
+import { createStyler } from '../../../src/cli/terminal/colours.ts'
+import { escapeForTerminal, truncate, visibleBytes, visibleJson, widthOf } from '../../../src/cli/terminal/escape.ts'
+import { ProgressReporter, progressLine } from '../../../src/cli/terminal/progress.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const text = suite('text for people')

@@ -1,5 +1,5 @@
-import { DIM, RED, roleStyle, type Styler } from './colours.ts'
-import { escapeForTerminal, pad, truncate, widthOf } from './terminal-escape.ts'
+import { DIM, RED, roleStyle, type Styler } from '../terminal/colours.ts'
+import { escapeForTerminal, pad, truncate, widthOf } from '../terminal/escape.ts'
 
 type Fields = Readonly<Record<string, unknown>>
 

@@ -1,10 +1,10 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
-import { backoffDelay } from '../core/backoff.ts'
-import { parseDbId } from '../core/cursor.ts'
-import { GatewayError } from '../core/errors.ts'
-import { authorizedRequest, toUnreachableError } from './gateway-client.ts'
-import { sleep } from './io.ts'
-import type { TokenSource } from './token/source.ts'
+import { backoffDelay } from '../../core/backoff.ts'
+import { parseDbId } from '../../core/cursor.ts'
+import { GatewayError } from '../../core/errors.ts'
+import { authorizedRequest, toUnreachableError } from '../gateway-client.ts'
+import { sleep } from '../io.ts'
+import type { TokenSource } from '../token/source.ts'
 
 /** An item of a followed stream. Messages are unique and in order. */
 export type StreamItem =
