@@ -1,6 +1,6 @@
 /**
  * Makes what the npm package holds beside documents: JavaScript in dist/ (Node does not strip types below node_modules),
- * its declarations in dist/types, and what browsers get in dist/web. `npm run build:package`, then `npm pack`.
+ * its declarations in dist/types, the man page, and what browsers get in dist/web. `npm run build:package`, then `npm pack`.
  */
 import { execFileSync } from 'node:child_process'
 import {
@@ -16,6 +16,9 @@ import {
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { build } from 'esbuild'
+import { renderManPage } from '../src/cli/help/man-page.ts'
+import { COMMAND_TABLE } from '../src/cli/help/table.ts'
+import { version } from '../src/platform/version.ts'
 import { buildWeb } from './web.ts'
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)))
@@ -100,6 +103,7 @@ export const buildPackage = async (): Promise<void> => {
       writeFileSync(join(types, file), text)
     }
     chmodSync(join(work, 'js', 'cli.js'), 0o755)
+    writeFileSync(join(DIST, 'deepsoc-gateway.1'), await renderManPage(COMMAND_TABLE, version()))
     for (const old of readdirSync(DIST)) {
       if (old === 'types' || old.endsWith('.js')) rmSync(join(DIST, old), { recursive: true })
     }

@@ -1,4 +1,6 @@
 import { parseArgs } from 'node:util'
+import { parseSince } from '../core/quarantine-filter.ts'
+import { findSimilarName } from '../core/similar-name.ts'
 import type { CommandIo } from './io.ts'
 
 /** Exit codes: success, failure, invalid arguments or configuration. */
@@ -28,6 +30,8 @@ export interface CliCommand {
   /** Description, wrapped for a terminal. */
   readonly about?: string
   readonly flags: Flags
+  /** Completions of an argument in a shell; none if absent. */
+  readonly completes?: 'files' | readonly string[]
   /** Valid calls with a description. */
   readonly examples: readonly (readonly [call: string, does: string])[]
   /** @returns the exit code. @throws UsageError, GatewayError */
@@ -41,52 +45,10 @@ export interface CommandGroup {
   readonly commands: Readonly<Record<string, CliCommand>>
 }
 
-const PROGRAM = 'deepsoc-gateway'
-
-const HELP_FLAG: Flag = { description: 'show this help' }
-
-const flagLines = (flags: Flags): string[] => {
-  const rows = Object.entries({ ...flags, help: HELP_FLAG }).map(
-    ([name, { value, description }]) => [`--${name}${value === undefined ? '' : ` ${value}`}`, description] as const,
-  )
-  const width = Math.max(...rows.map(([left]) => left.length))
-  return rows.map(([left, description]) => `  ${left.padEnd(width)}  ${description}`)
-}
-
-const usageLines = (command: CliCommand): string[] =>
-  command.usage.map((syntax, index) =>
-    `${index === 0 ? 'Usage:' : '      '} ${PROGRAM} ${command.name} ${syntax}`.trimEnd(),
-  )
-
-/** Returns the `--help` text of a command. */
-export const renderHelp = (command: CliCommand): string => {
-  const lines = [`${PROGRAM} ${command.name}: ${command.summary}`, '', ...usageLines(command), '']
-  if (command.about !== undefined) lines.push(command.about.trim(), '')
-  lines.push('Flags:', ...flagLines(command.flags), '', 'Examples:')
-  for (const [call, effect] of command.examples) lines.push(`  # ${effect}`, `  ${call}`)
-  return `${lines.join('\n')}\n`
-}
-
-/** Returns the `--help` text of a group: its commands, one per line. */
-export const renderGroupHelp = (group: CommandGroup): string => {
-  const names = Object.keys(group.commands)
-  const width = Math.max(...names.map((name) => name.length))
-  const rows = names.map((name) => `  ${name.padEnd(width)}  ${group.commands[name]!.summary}`)
-  return [
-    `${PROGRAM} ${group.name}: ${group.summary}`,
-    '',
-    `Usage: ${PROGRAM} ${group.name} ${names.join('|')} …`,
-    '',
-    ...rows,
-    '',
-    `Each has its own help: ${PROGRAM} ${group.name} ${names[0]} --help`,
-    '',
-  ].join('\n')
-}
-
-/** Returns the usage lines to print after a usage error. */
-export const renderUsage = (command: CliCommand): string =>
-  `${usageLines(command).join('\n')}\nMore: ${PROGRAM} ${command.name} --help`
+/** Commands and groups by name, with the summary of the help. They are loaded on demand. */
+export type CommandTable = Readonly<
+  Record<string, readonly [summary: string, load: () => Promise<CliCommand | CommandGroup>]>
+>
 
 type Values = Readonly<Record<string, string | boolean | (string | boolean)[] | undefined>>
 
@@ -147,6 +109,21 @@ export const parseInteger = (text: string, name: string, min: number, max: numbe
   throw new UsageError(`${name} must be a whole number ${range}, not ${JSON.stringify(text)}.`)
 }
 
+/** Parses an age such as `12h`, or a date. @returns milliseconds since 1970. @throws UsageError */
+export const parseSinceFlag = (text: string, now: number): number => {
+  const time = parseSince(text, now)
+  if (time !== null) return time
+  throw new UsageError(
+    `--since must be an age such as 30m, 12h or 7d, or a date such as 2026-11-22T10:00:00Z, not ${JSON.stringify(text)}.`,
+  )
+}
+
+/** Returns `; did you mean …?` if one of the names resembles the text, else an empty text. */
+export const suggestName = (text: string, names: readonly string[]): string => {
+  const similar = findSimilarName(text, names)
+  return similar === undefined ? '' : `; did you mean ${similar}?`
+}
+
 /**
  * Parses positionals and flags.
  *
@@ -171,7 +148,11 @@ export const parseCall = (command: CliCommand, argv: readonly string[]): ParsedA
     return new ParsedArgs(collectValues(command, values), positionals)
   } catch (error) {
     if (error instanceof UsageError) throw error
-    throw new UsageError((error as Error).message)
+    const { message } = error as Error
+    const [, unknown] = /^Unknown option '(-[^']+)'/.exec(message) ?? []
+    const known = [...Object.keys(command.flags), 'help'].map((name) => `--${name}`)
+    const suggestion = unknown === undefined ? '' : suggestName(unknown, known)
+    throw new UsageError(suggestion === '' ? message : `Unknown option '${unknown}'${suggestion}`)
   }
 }
 

@@ -1,7 +1,7 @@
 import cluster from 'node:cluster'
 import { noop } from '../core/noop.ts'
 import { version } from '../platform/version.ts'
-import type { CliCommand, CommandGroup } from './command.ts'
+import type { CliCommand } from './command.ts'
 import type { StandardStreams } from './io.ts'
 import { versionText } from './version.ts'
 
@@ -12,36 +12,6 @@ const EXIT = { ok: 0, failure: 1, usage: 2 } as const
 
 /** Time for an interrupted command to clean up, in milliseconds. */
 const INTERRUPT_GRACE_MS = 1_500
-
-/** Commands are imported on demand, so that a short command does not load the modules of the others. */
-const COMMANDS: Readonly<Record<string, readonly [summary: string, load: () => Promise<CliCommand | CommandGroup>]>> = {
-  serve: ['run the gateway (default)', async () => (await import('./serve.ts')).serve],
-  publish: ['publish a message, or JSON lines from stdin', async () => (await import('./publish.ts')).publish],
-  tail: ['print the messages of events as they arrive', async () => (await import('./tail.ts')).tail],
-  demo: ['publish simulated incidents of a team of agents', async () => (await import('./demo.ts')).demo],
-  rejected: ['list, show, replay or delete quarantined messages', async () => (await import('./rejected.ts')).rejected],
-  backup: ['back up the database while it is in use', async () => (await import('./backup.ts')).backup],
-  health: ['check whether a gateway is ready', async () => (await import('./health.ts')).health],
-  token: ['sign a token for testing', async () => (await import('./token.ts')).token],
-  config: ['show the effective configuration, or check it (--check)', async () => (await import('./config.ts')).config],
-}
-
-const HELP = `deepsoc-gateway streams messages from RabbitMQ to browsers
-
-Usage: deepsoc-gateway [COMMAND] [flags]
-
-Commands:
-${Object.entries(COMMANDS)
-  .map(([name, [summary]]) => `  ${name.padEnd(10)}${summary}`)
-  .join('\n')}
-
-Options:
-  --version   show the version; the single executable also lists its components
-  --help      show this help; after a command: its flags and examples
-
-Settings come from environment variables and from .env; .env.sample lists them all.
-Exit codes: 0 success, 1 failure, 2 invalid arguments or configuration, 130 interrupted.
-`
 
 const printError = ({ stderr }: StandardStreams, text: string): void => {
   stderr.write(`${text}\n`)
@@ -76,10 +46,12 @@ const findCommand = async (
   argv: readonly string[],
   streams: StandardStreams,
 ): Promise<{ command: CliCommand; rest: readonly string[] } | number> => {
-  const { renderGroupHelp, UsageError } = await import('./command.ts')
+  const { COMMAND_TABLE } = await import('./help/table.ts')
+  const { findEntry } = await import('./help/lookup.ts')
+  const { renderGroupHelp, renderOverview } = await import('./help/render.ts')
   const [first = ''] = argv
   if (first === '--help' || first === '-h') {
-    streams.stdout.write(HELP)
+    streams.stdout.write(renderOverview(COMMAND_TABLE))
     return EXIT.ok
   }
   if (first === '--version') {
@@ -88,8 +60,7 @@ const findCommand = async (
   }
   const name = first === '' || first.startsWith('-') ? 'serve' : first
   const rest = name === first ? argv.slice(1) : argv
-  if (!Object.hasOwn(COMMANDS, name)) throw new UsageError(`unknown command ${JSON.stringify(name)}`)
-  const entry = await COMMANDS[name]![1]()
+  const entry = await findEntry(name, COMMAND_TABLE)[1]()
   if (!('commands' in entry)) return { command: entry, rest }
   const [second = ''] = rest
   if (Object.hasOwn(entry.commands, second)) return { command: entry.commands[second]!, rest: rest.slice(1) }
@@ -97,14 +68,17 @@ const findCommand = async (
     streams.stdout.write(renderGroupHelp(entry))
     return EXIT.ok
   }
+  const { suggestName } = await import('./command.ts')
+  const suggestion = suggestName(second, Object.keys(entry.commands))
   const problem = second === '' ? 'a command is missing' : `unknown command ${JSON.stringify(second)}`
-  printError(streams, `deepsoc-gateway: ${problem} after ${name}\n\n${renderGroupHelp(entry)}`)
+  printError(streams, `deepsoc-gateway: ${problem} after ${name}${suggestion}\n\n${renderGroupHelp(entry)}`)
   return EXIT.usage
 }
 
 /** Runs a command until it returns, a signal arrives or stdout is closed. @returns the exit code */
 const run = async (command: CliCommand, rest: readonly string[], streams: StandardStreams): Promise<number> => {
-  const { renderHelp, parseCall, renderUsage, UsageError } = await import('./command.ts')
+  const { parseCall, UsageError } = await import('./command.ts')
+  const { renderHelp, renderUsage } = await import('./help/render.ts')
   const { createIo, PIPE_CLOSED } = await import('./io.ts')
   const stopping = new AbortController()
   const io = createIo(version(), stopping, streams)
@@ -176,7 +150,9 @@ export const runCommandLine = async (argv: readonly string[], streams: StandardS
     return typeof entry === 'number' ? entry : await run(entry.command, entry.rest, streams)
   } catch (error) {
     if (error instanceof UsageError) {
-      printError(streams, `deepsoc-gateway: ${error.message}\n\n${HELP}`)
+      const { COMMAND_TABLE } = await import('./help/table.ts')
+      const { renderOverview } = await import('./help/render.ts')
+      printError(streams, `deepsoc-gateway: ${error.message}\n\n${renderOverview(COMMAND_TABLE)}`)
       return EXIT.usage
     }
     await reportError(error, streams)

@@ -1,3 +1,4 @@
+import { isWithinOneEdit } from '../core/similar-name.ts'
 import type { EnvLayers } from '../platform/env.ts'
 import type { ConfigVariable } from './variable.ts'
 import { CONFIG_VARIABLES, DEEPSOC_SECRET } from './variables.ts'
@@ -19,17 +20,6 @@ const KNOWN_NAMES = new Set([
 export interface Misspelling {
   readonly name: string
   readonly suggestion: string
-}
-
-/** True if the texts are equal or differ by one inserted, deleted, substituted or transposed character. */
-const isWithinOneEdit = (a: string, b: string): boolean => {
-  let start = 0
-  while (start < a.length && a[start] === b[start]) start++
-  let end = 0
-  while (end < Math.min(a.length, b.length) - start && a.at(-1 - end) === b.at(-1 - end)) end++
-  const [left, right] = [a.slice(start, a.length - end), b.slice(start, b.length - end)]
-  if (left.length <= 1 && right.length <= 1) return true
-  return left.length === 2 && right.length === 2 && left[0] === right[1] && left[1] === right[0]
 }
 
 /**

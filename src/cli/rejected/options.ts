@@ -1,10 +1,10 @@
 import { createRevalidator } from '../../app/quarantine-service.ts'
 import { loadConfig } from '../../config/config.ts'
 import { GatewayError } from '../../core/errors.ts'
-import { findUnknownReason, MATCH_ALL, parseSince, type QuarantineFilter } from '../../core/quarantine-filter.ts'
+import { findUnknownReason, MATCH_ALL, type QuarantineFilter } from '../../core/quarantine-filter.ts'
 import { openQuarantine } from '../../store/open-store.ts'
 import type { QuarantineAccess } from '../../store/sqlite/quarantine.ts'
-import { type Flags, type ParsedArgs, UsageError } from '../command.ts'
+import { type Flags, type ParsedArgs, parseSinceFlag, UsageError } from '../command.ts'
 import { type CommandIo, sleep } from '../io.ts'
 import { parseIds } from '../positionals.ts'
 
@@ -16,15 +16,6 @@ export const FILTER_FLAGS: Flags = {
     value: 'TIME',
     description: 'only rows received since this age or date: 30m, 12h, 7d, 2026-11-22T10:00:00Z',
   },
-}
-
-/** Parses an age such as `12h`, or a date. @returns milliseconds since 1970. @throws UsageError */
-export const parseSinceFlag = (text: string, now: number): number => {
-  const time = parseSince(text, now)
-  if (time !== null) return time
-  throw new UsageError(
-    `--since must be an age such as 30m, 12h or 7d, or a date such as 2026-11-22T10:00:00Z, not ${JSON.stringify(text)}.`,
-  )
 }
 
 /** @throws UsageError */

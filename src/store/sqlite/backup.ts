@@ -1,12 +1,12 @@
-import { lstatSync, rmSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { chownSync, existsSync, lstatSync, renameSync, rmSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { errorChainText } from '../../core/error-text.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { createPrivateFile, publishDraft, syncPath } from './durable-file.ts'
 import { isCorrupt, storageError } from './errors.ts'
-import { assertDatabase } from './file.ts'
-import { BACKUP_APPLICATION_ID } from './header.ts'
+import { assertDatabase, makeFolder } from './file.ts'
+import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from './header.ts'
 import { rejectStaleWal } from './restore.ts'
 
 /** Pages copied between two checks of the signal: 4 MB, a few milliseconds on an SSD. */
@@ -129,4 +129,83 @@ const markAsBackup = (draft: string, copied: CopiedContent): number => {
     db.close()
   }
   return syncPath(draft)
+}
+
+/** A restored backup, and where the database that it has replaced is now; null if there was none. */
+export interface RestoreResult extends BackupResult {
+  readonly replaced: string | null
+}
+
+/** The files of a database, by the end of their names. */
+const FILE_ENDS = ['', '-wal', '-shm', '-journal']
+
+/**
+ * Puts a copy of a backup, or of any database of this application, in the place of a database that no process uses. The old files stay under
+ * another name. The copy is checked, and marked as a backup: the gateway that starts on it gives it a new identity (restore.ts).
+ *
+ * @param options.to path of the database; neither it nor its folder need exist
+ * @param now the time in the name of the old files
+ * @throws GatewayError storage_busy if a process uses the database, database_not_ours if it belongs to another application, storage_*, and the
+ * errors of `createBackup`; the database is then unchanged
+ */
+export const restoreBackup = async (options: BackupOptions, now: Date): Promise<RestoreResult> => {
+  const to = resolve(options.to)
+  const draft = `${to}.${process.pid}.restored`
+  if (resolve(options.from) === to) {
+    throw new GatewayError('backup_exists', `${to} is the database itself.`, { hint: 'Name the backup to restore.' })
+  }
+  assertUnused(to)
+  makeFolder(dirname(to))
+  const result = await createBackup({ ...options, to: draft })
+  try {
+    keepOwner(draft, existsSync(to) ? to : dirname(to))
+    // A gateway may have been started while the backup was copied.
+    assertUnused(to)
+    const replaced = moveAway(to, `${to}.replaced-${now.toISOString().replaceAll(':', '-').replace(/\.\d+/, '')}`)
+    if (!publishDraft(draft, to)) throw existsError(to)
+    return { ...result, replaced }
+  } finally {
+    rmSync(draft, { force: true })
+  }
+}
+
+/** @throws GatewayError storage_* or database_not_ours */
+const assertUnused = (file: string): void => {
+  const header = readHeader(file)
+  // SQLite cannot lock a file whose header is damaged, and no gateway works on a backup before it has changed the header.
+  if (header === null || !header.magic || header.applicationId === BACKUP_APPLICATION_ID) return
+  if (header.applicationId !== APPLICATION_ID && !header.empty) {
+    throw new GatewayError('database_not_ours', `${file} belongs to another application.`)
+  }
+  const db = reading(() => new Database(file, { fileMustExist: true, timeout: 0 }))
+  try {
+    // In this mode the first access requires that no other connection is open.
+    db.pragma('locking_mode = EXCLUSIVE')
+    db.exec('BEGIN EXCLUSIVE; ROLLBACK')
+  } catch (cause) {
+    const error = storageError(cause)
+    // A damaged database can be replaced: the lock is taken before the damage is met.
+    if (error.code === 'database_corrupt') return
+    if (error.code !== 'storage_busy') throw error
+    throw new GatewayError('storage_busy', `A process has ${file} open.`, {
+      cause,
+      hint: 'Stop every gateway and every other program that uses the database, then restore again.',
+    })
+  } finally {
+    db.close()
+  }
+}
+
+/** Gives a file the owner of another one, since root may restore for the user of the gateway. */
+const keepOwner = (file: string, model: string): void => {
+  if (process.getuid?.() !== 0) return
+  const { uid, gid } = statSync(model)
+  chownSync(file, uid, gid)
+}
+
+/** Renames the files of a database. @returns the new name; null if there was no file */
+const moveAway = (file: string, name: string): string | null => {
+  const ends = FILE_ENDS.filter((end) => existsSync(file + end))
+  for (const end of ends) renameSync(file + end, name + end)
+  return ends.length === 0 ? null : name
 }

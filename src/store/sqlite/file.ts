@@ -114,7 +114,7 @@ const openError = (file: string, error: unknown): GatewayError => {
 /**
  * Creates a directory and its parents, for its owner only. mkdir's `recursive` never returns on a file system without support for directories, such as /proc.
  */
-const makeFolder = (folder: string): void => {
+export const makeFolder = (folder: string): void => {
   if (existsSync(folder)) return
   makeFolder(dirname(folder))
   try {

@@ -16,6 +16,10 @@ import { brokerEnv } from '../../support/stages/stage.ts'
 
 const test = suite('the npm package')
 
+const manifest = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+/** npm links the man pages of a list; it ignores a single name. */
+const [MAN_PAGE] = manifest.man as [string]
+
 /** PATH with the Node of the tests first, for `npx` and npm scripts. */
 const PATH = `${dirname(process.execPath)}:${process.env.PATH}`
 
@@ -67,6 +71,7 @@ test('holds what it needs, and no sources, tests or executable', () => {
     'CHANGELOG.md',
     'schema.sql',
     'dist/cli.js',
+    MAN_PAGE,
     'dist/web/index.html',
   ]) {
     assert.ok(packed.includes(file), file)
@@ -104,11 +109,12 @@ test('serves from node_modules/.bin, with workers, page and client', async () =>
   }
 })
 
-test.full('prints its version, and reads .env of the working directory', () => {
+test('prints its version, and reads .env of the working directory', () => {
   const bin = join(project, 'node_modules', '.bin', 'deepsoc-gateway')
-  const { version } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  const { version } = manifest
   const options = { cwd: project, encoding: 'utf8', env: { PATH } } as const
   assert.is(execFileSync(bin, ['--version'], options), `${version}\n`)
+  assert.is(execFileSync(bin, ['help', '--man'], options), readFileSync(join(ROOT, MAN_PAGE), 'utf8'))
   writeFileSync(join(project, '.env'), 'PORT=4321\n')
   assert.match(execFileSync(bin, ['config'], options), /^PORT=4321\b/m)
   writeFileSync(join(project, '.env'), '')
@@ -182,7 +188,7 @@ console.log(JSON.stringify(Object.keys(client)))`) as string[]
   assert.equal(names.sort(), Object.keys(client).sort())
 })
 
-test.full('runs a gateway inside another program', () => {
+test('runs a gateway inside another program', () => {
   const told = runModule(`import { startGateway } from 'deepsoc-gateway'
 const gateway = await startGateway({ PORT: '0', DATABASE_URL: 'sqlite:inside.db', LOG_LEVEL: 'silent' })
 const url = gateway.url + '/api/events/e/messages'
@@ -195,7 +201,7 @@ console.log(JSON.stringify([made.status, read.data.length, refused]))`)
   assert.ok(readdirSync(project).includes('inside.db'))
 })
 
-test.full('has declarations that tsc accepts and holds to', () => {
+test('has declarations that tsc accepts and holds to', () => {
   const dir = join(project, 'typed')
   mkdirSync(dir, { recursive: true })
   const good = `import { startGateway, type RunningGateway } from 'deepsoc-gateway'

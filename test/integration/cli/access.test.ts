@@ -61,7 +61,7 @@ test.before(async () => {
 })
 test.after(() => gateway?.dispose())
 
-test('tail, publish and demo show the token of --token-file, of GATEWAY_TOKEN_FILE or of GATEWAY_TOKEN', async () => {
+test('events, tail, publish and demo show the token of --token-file, of GATEWAY_TOKEN_FILE or of GATEWAY_TOKEN', async () => {
   const room = newRoom()
   const token = await tokenOf({ events: '*', scope: 'publish' })
   const file = fileOf(`${token}\n`)
@@ -78,6 +78,8 @@ test('tail, publish and demo show the token of --token-file, of GATEWAY_TOKEN_FI
     assert.equal([sent.code, sent.stderr], [0, ''])
     const heard = await run(['tail', room, '--json', '--once', ...flags], more, call)
     assert.equal([heard.code, dbIds(heard.stdout).length], [0, index + 1], heard.stderr)
+    const listed = await run(['events', '--json', ...flags], more)
+    assert.match(listed.stdout, `"event_id":"${room}","messages":${index + 1},`)
   }
   const played = await run(['demo', '--events', '1', '--speed', '5000', '--token-file', file])
   assert.is(played.code, 0, played.stderr)
@@ -88,6 +90,7 @@ test('a refused call prints its code, cause and hint, with exit code 1', async (
   const room = newRoom()
   const missing = /Set a token with --token-file FILE, GATEWAY_TOKEN_FILE or GATEWAY_TOKEN/
   const cases: [string, Record<string, unknown> | null, RegExp, RegExp][] = [
+    ['events', null, /token_missing/, missing],
     ['tail', null, /token_missing/, missing],
     ['tail', { events: '*', exp: now() - 10 }, /token_expired/, missing],
     ['tail', { events: ['elsewhere'] }, /event_forbidden/, /events claim must list each event/],
@@ -99,6 +102,7 @@ test('a refused call prints its code, cause and hint, with exit code 1', async (
   for (const [command, claims, code, hint] of cases) {
     const flags = claims === null ? [] : ['--token-file', fileOf(await tokenOf(claims))]
     const words: Record<string, string[]> = {
+      events: [],
       tail: [room, '--once'],
       // It would retry for this long if the rejection were not permanent.
       publish: ['--event', room, '--content', 'x', '--timeout', '3600'],
@@ -140,7 +144,7 @@ test('--token-file is a usage error when publishing through RabbitMQ', async () 
   }
 })
 
-test.full('a tail whose token expires continues with the next one once it is in the file', async () => {
+test('a tail whose token expires continues with the next one once it is in the file', async () => {
   mock.timers.enable({ apis: ['Date'], now: Date.now() })
   const local = await startLocalGateway(guarded({ HEARTBEAT_SECONDS: '1' }))
   try {
@@ -237,7 +241,7 @@ test('serve --demo uses its own token if JWT_SECRET can sign it', async () => {
   }
 })
 
-test.full('the token of serve --demo is short-lived, has the required claims, and is renewed in time', async () => {
+test('the token of serve --demo is short-lived, has the required claims, and is renewed before it expires', async () => {
   const config = loadConfig({ JWT_SECRET: SECRET, JWT_ISSUER: 'me', JWT_AUDIENCE: 'you' })
   const source = await demoToken(new ParsedArgs({}, []), config)
   const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
@@ -258,7 +262,7 @@ test.full('the token of serve --demo is short-lived, has the required claims, an
   }
 })
 
-test.full('serve --demo with a public key reports that it needs a token, and uses the one given', async () => {
+test('serve --demo with a public key reports that it needs a token, and uses the one given', async () => {
   const pair = makePair('EdDSA')
   const keys = { JWT_PUBLIC_KEY: pair.publicPem }
   const none = await run(['serve', '--demo'], { ...keys, PORT: '0', DATABASE_URL: `sqlite:${tempDir()}/gateway.db` })

@@ -1,8 +1,9 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { VARIABLE_NAMES } from '../../../src/config/variables.ts'
-import { callCli, type Ran, runCli } from '../../support/clients/cli.ts'
+import { callCli, hasTerminal, type Ran, runCli } from '../../support/clients/cli.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { tempDir } from '../../support/harness/wait.ts'
 import { type Env, ROOT, startGateway } from '../../support/servers/gateway.ts'
@@ -150,4 +151,115 @@ command('an unusable database exits with 1 and a hint', async () => {
   assert.match(stderr, 'hint:')
 })
 
+const completion = suite('completion')
+
+const scriptOf = async (shell: string): Promise<string> => {
+  const file = join(tempDir(), `completion.${shell}`)
+  const { code, stdout, stderr } = await cli(['completion', shell])
+  assert.equal([code, stderr], [0, ''])
+  writeFileSync(file, stdout)
+  return file
+}
+
+/** Calls, with the completions of their last word. */
+const COMPLETED: readonly (readonly [call: string, words: readonly string[]])[] = [
+  ['ta', ['tail']],
+  ['--v', ['--version']],
+  ['rejected re', ['replay']],
+  ['rejected drop --rea', ['--reason']],
+  ['tail incident-17 --sin', ['--since']],
+  ['publish --event backup --con', ['--content']],
+  ['completion f', ['fish']],
+  ['help rej', ['rejected']],
+  ['backup copy-of', ['copy-of-all.db']],
+  ['tail e --token-file copy-of', ['copy-of-all.db']],
+  ['tail copy-of', []],
+  ['tail e --after copy-of', []],
+]
+
+/** Makes a folder with one file. */
+const folderWithFile = (): string => {
+  const cwd = tempDir()
+  writeFileSync(join(cwd, 'copy-of-all.db'), '')
+  return cwd
+}
+
+const isThere = (shell: string): boolean => spawnSync(shell, ['--version']).error === undefined
+
+/** Checks the output of a shell: the words that complete each call, one per line, and a line `==` after each call. */
+const assertCompleted = (output: string): void => {
+  const found = output.split(/^==\n/m).map((part) => part.split('\n').filter((line) => line !== ''))
+  assert.equal(
+    COMPLETED.map(([call], index) => [call, found[index]]),
+    COMPLETED,
+    output,
+  )
+}
+
+const CALLS = COMPLETED.map(([call]) => call)
+
+/** compopt works only while bash completes, and asks it to complete files. */
+const BASH = `source "$0"
+compopt() { offered=yes; }
+for call in "$@"; do
+  offered= COMP_WORDS=(deepsoc-gateway $call); COMP_CWORD=$((\${#COMP_WORDS[@]} - 1))
+  _deepsoc_gateway
+  printf '%s\\n' "\${COMPREPLY[@]}"
+  if [[ $offered ]]; then compgen -f -- "\${COMP_WORDS[-1]}"; fi
+  echo ==
+done`
+
+completion('bash completes commands, flags and files', async () => {
+  const file = await scriptOf('bash')
+  const options = { cwd: folderWithFile(), encoding: 'utf8' } as const
+  const { stdout, stderr } = spawnSync('bash', ['--norc', '-c', BASH, file, ...CALLS], options)
+  assert.is(stderr, '')
+  assertCompleted(stdout)
+})
+
+if (isThere('fish')) {
+  completion('fish completes commands, flags and files', async () => {
+    const script = `source ${await scriptOf('fish')}
+      for call in $argv; complete -C "deepsoc-gateway $call" | string split -f 1 \\t; echo ==; end`
+    const options = {
+      cwd: folderWithFile(),
+      encoding: 'utf8',
+      env: { PATH: process.env.PATH, HOME: tempDir() },
+    } as const
+    const { stdout, stderr } = spawnSync('fish', ['--no-config', '-c', script, ...CALLS], options)
+    assert.is(stderr, '')
+    assertCompleted(stdout)
+  })
+} else {
+  completion.skip('fish completes commands, flags and files', 'there is no fish')
+}
+
+/** Records what an interactive zsh adds to its list of matches. Ctrl-T, which a terminal passes on, removes a call. */
+const ZSHRC = `autoload -U compinit; compinit -u -D; source $SCRIPT
+compadd() {
+  if ((\${@[(I)-[OAD]*]})); then builtin compadd "$@"; return; fi
+  local -a matches
+  builtin compadd -O matches "$@"
+  print -rl -- $matches >> $ZDOTDIR/matches
+  builtin compadd "$@"
+}
+finish() { print '==' >> $ZDOTDIR/matches; comppostfuncs=(finish) }
+comppostfuncs=(finish)
+bindkey '^T' kill-whole-line
+`
+
+if (isThere('zsh') && hasTerminal) {
+  completion('zsh completes commands, flags and files', async () => {
+    const ZDOTDIR = tempDir()
+    writeFileSync(join(ZDOTDIR, '.zshrc'), ZSHRC)
+    const env = { PATH: process.env.PATH, TERM: 'xterm', HOME: ZDOTDIR, ZDOTDIR, SCRIPT: await scriptOf('zsh') }
+    const input = `${CALLS.map((call) => `deepsoc-gateway ${call}\t\x14`).join('')}exit\n`
+    spawnSync('script', ['-qec', 'zsh -i', '/dev/null'], { cwd: folderWithFile(), env, input })
+    assertCompleted(readFileSync(join(ZDOTDIR, 'matches'), 'utf8'))
+  })
+} else {
+  completion.skip('zsh completes commands, flags and files', 'there is no zsh, or no script of util-linux')
+}
+
 command.run()
+completion.run()

@@ -11,14 +11,14 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import { createBackup } from '../../../src/store/sqlite/backup.ts'
 import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from '../../../src/store/sqlite/header.ts'
 import { idGap } from '../../../src/store/sqlite/restore.ts'
-import { hasTerminal, jsonLines, runCli, startCli, startOnTerminal } from '../../support/clients/cli.ts'
+import { callCli, hasTerminal, jsonLines, runCli, startCli, startOnTerminal } from '../../support/clients/cli.ts'
 import { collectIds, openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { type Json, tempDir } from '../../support/harness/wait.ts'
@@ -66,11 +66,13 @@ const codeOf = async (work: Promise<unknown>): Promise<string> =>
     (error: GatewayError) => error.code,
   )
 
-/** Restores a backup as docs/OPERATIONS.md describes. */
-const restore = (backup: string, file: string): void => {
+/** Restores a backup by hand, as docs/OPERATIONS.md describes. */
+const restoreByHand = (backup: string, file: string): void => {
   for (const end of ['-wal', '-shm']) rmSync(file + end, { force: true })
   copyFileSync(backup, file)
 }
+
+const restore = (file: string, at: Pick<Gateway, 'dbFile'>) => callCli(['restore', file, '--json'], { env: env(at) })
 
 /** Publishes without a pause until it is stopped. */
 const underLoad = (gateway: Gateway, room: string) => {
@@ -132,8 +134,21 @@ test('under load it is consistent, and clients that resume on the restored store
   let logId = oldLogId
   const given = new Set(live.slice(said.messages).map(({ db_id }) => db_id))
   for (let time = 1; time <= 2; time++) {
-    if (gateway.running) await gateway.kill9()
-    restore(file, gateway.dbFile)
+    if (gateway.running) {
+      const inUse = await restore(file, gateway)
+      assert.is(inUse.code, 1)
+      assert.match(inUse.stderr, /storage_busy[\s\S]*hint: Stop every gateway/)
+      await gateway.kill9()
+    }
+    const { code, stdout, stderr } = await restore(file, gateway)
+    assert.equal([code, stderr], [0, ''])
+    const { replaced, ...restored } = JSON.parse(stdout)
+    assert.equal(restored, { ...said, file: gateway.dbFile })
+    assert.equal(
+      messageRows(replaced).slice(0, said.messages),
+      live.slice(0, said.messages),
+      'the old database is kept',
+    )
     await gateway.restart()
     const news = await publish(gateway, room, chats(20))
     for (const id of news) assert.ok(id > cursor && !given.has(id), `${id} after ${cursor}`)
@@ -175,7 +190,7 @@ test('a restored store skips more ids than the old one can have assigned, each t
   assert.ok(Number.isSafeInteger(5 * idGap(0, Number.MAX_SAFE_INTEGER)))
 })
 
-test.full('a copy made by other means becomes a backup by backing it up', async () => {
+test('a copy made by other means becomes a backup by backing it up', async () => {
   const file = await bigDatabase()
   const snapshot = join(tempDir(), 'snapshot.db')
   copyFileSync(file, snapshot)
@@ -267,7 +282,7 @@ test('a restored backup next to the WAL of another database is rejected unchange
   other.exec("CREATE TABLE message (x); INSERT INTO message VALUES ('of another time')")
   const wal = readFileSync(`${place}-wal`)
   other.close()
-  restore(backup, place)
+  restoreByHand(backup, place)
   writeFileSync(`${place}-wal`, wal)
   assert.is(await codeOf(openSqlite(place, true)), 'database_stale_wal')
   assert.ok(readFileSync(place).equals(readFileSync(backup)))
@@ -300,7 +315,7 @@ test('a crash during the restore leaves a backup, not a store that assigns ids t
   }
 })
 
-test.full('commands that would write into a backup refuse it', async () => {
+test('commands that would write into a backup refuse it', async () => {
   const file = await bigDatabase()
   const backup = join(tempDir(), 'b.db')
   await createBackup({ from: file, to: backup, ...still() })
@@ -310,7 +325,50 @@ test.full('commands that would write into a backup refuse it', async () => {
   assert.is(readHeader(backup)?.applicationId, BACKUP_APPLICATION_ID)
 })
 
-test.full('several workers that start on a restored backup agree on its new log_id', async () => {
+test('restore accepts any copy of a database, in an empty place and over a damaged one', async () => {
+  const file = await bigDatabase()
+  const place = join(tempDir(), 'new', 'gateway.db')
+  const made = JSON.parse((await restore(file, { dbFile: place })).stdout)
+  assert.equal([made.messages, made.replaced], [10, null])
+  assert.is(readHeader(place)?.applicationId, BACKUP_APPLICATION_ID)
+  assert.is(statSync(place).mode & 0o777, 0o600)
+  writeFileSync(place, readFileSync(place).fill(0xa5, 0, 8_192))
+  writeFileSync(`${place}-wal`, 'of the old one')
+  const damaged = readFileSync(place)
+  const { replaced } = JSON.parse((await restore(file, { dbFile: place })).stdout)
+  assert.ok(readFileSync(replaced).equals(damaged))
+  assert.is(readFileSync(`${replaced}-wal`, 'utf8'), 'of the old one')
+  assert.equal(messageRows(place), messageRows(file))
+  assert.equal(
+    readdirSync(dirname(place)).sort(),
+    ['gateway.db', basename(replaced), `${basename(replaced)}-wal`].sort(),
+  )
+})
+
+test('restore changes nothing if it cannot succeed', async () => {
+  const file = await bigDatabase()
+  const place = await bigDatabase()
+  const before = readFileSync(place)
+  const broken = join(tempDir(), 'broken.db')
+  writeFileSync(broken, readFileSync(file).subarray(0, 5_000_000))
+  const other = join(tempDir(), 'other.db')
+  new Database(other).exec('PRAGMA application_id = 7; CREATE TABLE theirs (x)').close()
+  for (const [from, to, code] of [
+    [broken, place, 'database_corrupt'],
+    [place, place, 'backup_exists'],
+    [other, place, 'database_not_ours'],
+    [file, other, 'database_not_ours'],
+    [join(tempDir(), 'none.db'), place, 'database_open_failed'],
+  ] as const) {
+    const ran = await restore(from, { dbFile: to })
+    assert.equal([ran.code, ran.stdout], [1, ''], code)
+    assert.match(ran.stderr, new RegExp(`${code}[\\s\\S]*hint: `))
+  }
+  assert.ok(readFileSync(place).equals(before))
+  assert.equal(readdirSync(dirname(place)), ['gateway.db'])
+})
+
+test('several workers that start on a restored backup agree on its new log_id', async () => {
   const file = await bigDatabase()
   const dataDir = tempDir()
   await createBackup({ from: file, to: join(dataDir, 'gateway.db'), ...still() })
@@ -327,16 +385,19 @@ test.full('several workers that start on a restored backup agree on its new log_
 })
 
 test('usage errors, and a store in PostgreSQL, are reported with a hint', async () => {
-  for (const args of [[], ['a', 'b'], ['']]) assert.is((await runCli(['backup', ...args])).code, 2)
+  for (const args of [[], ['a', 'b'], ['']]) {
+    for (const command of ['backup', 'restore']) assert.is((await callCli([command, ...args])).code, 2)
+  }
   const postgres = { DATABASE_URL: 'postgres://ann:hunter2@db.example/log' }
   const { code, stdout, stderr } = await runCli(['backup', join(tempDir(), 'b.db')], { env: postgres })
   assert.equal([code, stdout], [1, ''])
   assert.match(stderr, /backup_unsupported[\s\S]*hint: .*pg_dump/)
   assert.not.match(stderr, /hunter2|db\.example/)
+  assert.match((await callCli(['restore', 'b.db'], { env: postgres })).stderr, /backup_unsupported/)
 })
 
 if (hasTerminal) {
-  test.full('on a terminal it shows progress and rate, then the result', async () => {
+  test('on a terminal it shows progress and rate, then the result', async () => {
     const file = await bigDatabase()
     const to = join(tempDir(), 'b.db')
     const { code, stdout } = await startOnTerminal(['backup', to], { env: env({ dbFile: file }) }).done

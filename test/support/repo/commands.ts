@@ -1,23 +1,6 @@
-import { backup } from '../../../src/cli/backup.ts'
 import type { CliCommand } from '../../../src/cli/command.ts'
-import { config } from '../../../src/cli/config.ts'
-import { demo } from '../../../src/cli/demo.ts'
-import { health } from '../../../src/cli/health.ts'
-import { publish } from '../../../src/cli/publish.ts'
-import { rejected } from '../../../src/cli/rejected.ts'
-import { serve } from '../../../src/cli/serve.ts'
-import { tail } from '../../../src/cli/tail.ts'
-import { token } from '../../../src/cli/token.ts'
+import { flattenGroups, loadEntries } from '../../../src/cli/help/lookup.ts'
+import { COMMAND_TABLE } from '../../../src/cli/help/table.ts'
 
 /** Every command; one of a group with both its words. */
-export const COMMANDS: readonly CliCommand[] = [
-  serve,
-  publish,
-  tail,
-  demo,
-  ...Object.values(rejected.commands),
-  backup,
-  health,
-  token,
-  config,
-]
+export const COMMANDS: readonly CliCommand[] = flattenGroups(await loadEntries(COMMAND_TABLE))

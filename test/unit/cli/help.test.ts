@@ -1,8 +1,12 @@
+import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { type CliCommand, parseCall, renderHelp, UsageError } from '../../../src/cli/command.ts'
+import { type CliCommand, parseCall, UsageError } from '../../../src/cli/command.ts'
 import { demo } from '../../../src/cli/demo.ts'
+import { renderManPage } from '../../../src/cli/help/man-page.ts'
+import { renderHelp } from '../../../src/cli/help/render.ts'
+import { COMMAND_TABLE } from '../../../src/cli/help/table.ts'
 import type { CommandIo } from '../../../src/cli/io.ts'
 import { publish } from '../../../src/cli/publish.ts'
 import { rejected } from '../../../src/cli/rejected.ts'
@@ -72,6 +76,65 @@ help('--help answers on stdout without a valid configuration, of a group of comm
   }
 })
 
+help('help COMMAND prints what --help prints', async () => {
+  for (const words of [[], ['tail'], ['rejected'], ['rejected', 'drop'], ['help']]) {
+    const { code, stdout, stderr } = await callCli(['help', ...words])
+    assert.equal([code, stderr], [0, ''], words.join(' '))
+    assert.is(stdout, (await callCli([...words, '--help'])).stdout)
+  }
+})
+
+help('a misspelled command or flag is answered with the one that was probably meant', async () => {
+  for (const [words, suggestion] of [
+    [['tial', 'e'], 'tail'],
+    [['Backup'], 'backup'],
+    [['conf'], 'config'],
+    [['rejected', 'lst'], 'list'],
+    [['help', 'rejected', 'reply'], 'replay'],
+    [['tail', 'e', '--sinse', '2h'], '--since'],
+    [['token', '--event', 'e'], '--events'],
+    [['completion', 'bsh'], 'bash'],
+    [['bogus'], null],
+    [['tail', '--bogus'], null],
+    [['re'], null],
+  ] as const) {
+    const { code, stdout, stderr } = await callCli(words)
+    assert.equal([code, stdout], [2, ''], words.join(' '))
+    const [, suggested] = /; did you mean (.+)\?$/m.exec(stderr) ?? []
+    assert.is(suggested ?? null, suggestion, stderr)
+  }
+})
+
+const page = await renderManPage(COMMAND_TABLE, '1.2.3')
+
+help('the man page has every command with its flags and examples', () => {
+  const plain = page.replaceAll('\\-', '-').replaceAll('\\e', '\\').replaceAll('\\[u2026]', '…')
+  const sections = new Map(plain.split(/^\.SS /m).map((section) => [section.split('\n', 1)[0], section]))
+  for (const { name, flags, examples } of COMMANDS) {
+    const section = sections.get(name) ?? ''
+    const shown = [...section.matchAll(/^\.B --([\w-]+)/gm)].map(([, flag]) => flag)
+    assert.equal(shown, [...Object.keys(flags), 'help'], name)
+    for (const [call] of examples) assert.ok(section.includes(`\n${call}\n`), call)
+  }
+  assert.match(plain, '"deepsoc-gateway 1.2.3"')
+})
+
+help('no line of a text is a request of roff', async () => {
+  const about = ".env is read\n'quoted' \\fB"
+  const text = await renderManPage({ tail: ['', async () => ({ ...tail, about })] }, '')
+  assert.match(text, "\n\\&.env is read\n\\&'quoted' \\efB\n")
+})
+
+const { error, stdout, stderr } = spawnSync('groff', ['-man', '-Tutf8', '-ww'], { input: page, encoding: 'utf8' })
+if (error === undefined) {
+  help('groff formats the man page without a warning', () => {
+    assert.is(stderr, '')
+    assert.match(stdout, 'with --demo: number of incidents')
+  })
+} else {
+  help.skip('groff formats the man page without a warning', 'there is no groff')
+}
+
 /** Modules that must not be loaded before the arguments are parsed. */
 const NOWHERE = { in: { isTTY: false }, err: { isTerminal: false } } as unknown as CommandIo
 
@@ -83,10 +146,13 @@ help('a usage error is reported before anything is done, with a hint', async () 
     [tail, ['a\nb', '--url', 'http://h'], /not an event id/],
     [tail, ['e', '--after', 'x', '--url', 'http://h'], /--after must be a whole number/],
     [tail, ['e', '--after', '1', '--last', '1', '--url', 'http://h'], /cannot be combined/],
+    [tail, ['e', '--since', '1h', '--last', '1', '--url', 'http://h'], /cannot be combined/],
+    [tail, ['e', '--since', 'noon', '--url', 'http://h'], /--since must be an age/],
     [tail, ['e', '--url', 'ftp://h'], /--url must be an http/],
     [tail, ['e', '--silence', '0', '--url', 'http://h'], /--silence must be a number above 0/],
     [publish, ['word'], /unexpected argument "word"/],
     [publish, ['--content', 'x'], /--event is missing/],
+    [publish, ['--content', '-'], /--event is missing/],
     [publish, ['--event', 'e', '--round', '1.5'], /--round must be a whole number/],
     [publish, ['--event', ''], /--event needs a value/],
     [demo, ['--events', '0'], /--events must be a whole number from 1 to 100/],
@@ -117,6 +183,10 @@ help('a usage error exits with 2, leaves stdout empty and shows the usage', asyn
     [['publish', '--bogus'], /--bogus/],
     [['rejected'], /a command is missing after rejected/],
     [['rejected', 'eat'], /unknown command "eat" after rejected/],
+    [['completion'], /a shell is missing/],
+    [['restore'], /FILE is missing/],
+    [['help', 'tail', 'more'], /unexpected argument "more"/],
+    [['help', '--man', 'tail'], /--man cannot be combined/],
   ] as const) {
     const { code, stdout, stderr } = await callCli([...words])
     assert.equal([code, stdout], [2, ''], `${words.join(' ')}: ${stderr}`)
