@@ -78,7 +78,8 @@ const WIDE =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u
 const ZERO_WIDTH = /\p{Mn}|\p{Me}|\u200c|\u200d/u
 
-const widthOfChar = (char: string): number => (ZERO_WIDTH.test(char) ? 0 : WIDE.test(char) ? 2 : 1)
+const widthOfChar = (char: string): number =>
+  char >= ' ' && char <= '~' ? 1 : ZERO_WIDTH.test(char) ? 0 : WIDE.test(char) ? 2 : 1
 
 /** Returns the terminal columns that escaped text occupies. */
 export const widthOf = (text: string): number => {
@@ -100,6 +101,33 @@ export const truncate = (text: string, columns: number): string => {
     prefix += char
   }
   return `${prefix}…`
+}
+
+/** Splits escaped text into lines of at most this many columns, at spaces if there are any. */
+export const wrap = (text: string, columns: number): string[] => {
+  const lines: string[] = []
+  let line = ''
+  let width = 0
+  /** Index after the last space behind a word, in `line`; 0 if there is none. */
+  let breakAt = 0
+  let hasWord = false
+  for (const char of text) {
+    const charWidth = widthOfChar(char)
+    if (width + charWidth > columns && line !== '') {
+      const end = char === ' ' || breakAt === 0 ? line.length : breakAt
+      lines.push(line.slice(0, end).trimEnd())
+      line = line.slice(end)
+      width = widthOf(line)
+      breakAt = 0
+      if (char === ' ') continue
+    }
+    line += char
+    width += charWidth
+    if (char !== ' ') hasWord = true
+    else if (hasWord) breakAt = line.length
+  }
+  lines.push(line)
+  return lines
 }
 
 /** Pads escaped text to a number of columns. */

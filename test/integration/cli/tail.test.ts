@@ -9,7 +9,7 @@ import {
   startShell,
 } from '../../support/clients/cli.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { freePort, postJson } from '../../support/harness/wait.ts'
+import { freePort, getJson, postJson, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chats, newRoom, publish } from '../../support/stages/rooms.ts'
 
@@ -18,7 +18,10 @@ const env = () => ({ PORT: new URL(gateway.url).port })
 
 const tail = suite('tail')
 
-tail.before(async () => {
+const events = suite('events')
+
+// Both suites use this gateway; the first one needs it empty.
+events.before(async () => {
   gateway = await startGateway({ env: { HEARTBEAT_SECONDS: '1' } })
 })
 tail.after(() => gateway.dispose())
@@ -40,6 +43,28 @@ tail('--once prints the stored messages from the given cursor and exits', async 
   assert.equal(await printed('--after', 'latest'), [])
   assert.equal(await printed('--type', 'nothing,llm_response'), ids)
   assert.equal(await printed('--from', 'nobody'), [])
+})
+
+tail('--since prints the messages received since then, of all events too', async () => {
+  const room = newRoom()
+  const ids = await publish(gateway, room, chats(2))
+  const stored = async () => (await getJson(`${gateway.url}/api/events/${room}/messages`)).body.data
+  // Messages of the same millisecond cannot be told apart.
+  await until(async () => {
+    ids.push(...(await publish(gateway, room, chats(1))))
+    const [previous, last] = (await stored()).slice(-2)
+    return last.received_at > previous.received_at
+  })
+  const since: string = (await stored()).at(-1).received_at
+  for (const words of [[room], ['*', '--type', 'llm_response']]) {
+    const { code, stdout, stderr } = await callCli(['tail', ...words, '--json', '--once', '--since', since], {
+      env: env(),
+    })
+    assert.equal([code, stderr], [0, ''])
+    assert.equal(dbIds(stdout), ids.slice(-1))
+  }
+  const hour = await callCli(['tail', room, '--json', '--once', '--since', '1h'], { env: env() })
+  assert.equal(dbIds(hour.stdout), ids)
 })
 
 tail('--json prints the text that the stream carries, digit for digit', async () => {
@@ -131,7 +156,7 @@ const HOSTILE = '\x1b[2J\x1b]0;owned\x07\u009b31m\u202e\u007f'
 if (hasTerminal) {
   const ESC = '\x1b'
 
-  tail('on a terminal it colours its own text, and escapes and shortens the text of others', async () => {
+  tail('on a terminal it colours its own text, and escapes and wraps the text of others', async () => {
     const room = newRoom()
     const content = `${HOSTILE} ${'long '.repeat(100)}`
     const message = { message_from: '_captain', message_type: HOSTILE, message_content: content, raw: '\u009b' }
@@ -151,7 +176,10 @@ if (hasTerminal) {
       .split(ESC)
       .map((part, index) => (index === 0 ? part : part.replace(/^\[[\d;]*m/, '')))
       .join('')
-    assert.ok(bare.length <= 120, `${bare.length}: ${bare}`)
+    const lines = bare.split('\r\n')
+    for (const line of lines) assert.ok(line.length <= 120, `${line.length}: ${line}`)
+    assert.is(lines.slice(1).filter((line) => !/^ {50}(long ?)+$/.test(line)).length, 0, bare)
+    assert.is(bare.match(/long/g)?.length, 100)
     const json = await startOnTerminal(['tail', room, '--once', '--json'], { env: env() }).done
     assert.not.ok(/[\u007f-\u009f\u202e]/.test(json.stdout))
     assert.is(JSON.parse(json.stdout).message_content, content)
@@ -181,4 +209,31 @@ if (hasTerminal) {
   tail.skip('on a terminal it colours its own text', 'there is no script of util-linux')
 }
 
+const list = async (...flags: string[]) => {
+  const { code, stdout, stderr } = await callCli(['events', ...flags], { env: env() })
+  assert.is(code, 0, stderr)
+  return { stdout, stderr }
+}
+
+events('are listed by latest activity, over several pages', async () => {
+  assert.equal(await list(), { stdout: '', stderr: 'No event matches.\n' })
+  for (const room of ['a', 'b', 'c\u202e']) await publish(gateway, room, chats(2))
+  await publish(gateway, 'a', chats(1))
+  const { data } = (await getJson(`${gateway.url}/api/events`)).body
+  assert.equal(jsonLines((await list('--json')).stdout), data)
+  const table = (await list('--limit', '2')).stdout.split('\n')
+  assert.match(table[0]!, /^ MESSAGES {2}LAST MESSAGE \(UTC\) +LAST DB_ID {2}EVENT_ID$/)
+  const { last_at } = data[0]
+  assert.is(table[1], `        3  ${last_at.slice(0, 19).replace('T', ' ')}             7  a`)
+  assert.match(table[2]!, / 2 {2}.* {2}c\\u202e$/)
+  assert.match((await list('--limit', '2')).stderr, /^The latest 2 events; use --limit/)
+  assert.equal(jsonLines((await list('--json', '--since', data[1].last_at)).stdout), data.slice(0, 2))
+  assert.is((await list('--since', '2100-01-01')).stdout, '')
+  const many = Array.from({ length: 1_050 }, (_, n) => `{"event_id":"many-${n}"}`)
+  assert.is((await callCli(['publish', '--url', gateway.url], { input: many.join('\n') })).code, 0)
+  const all = jsonLines<{ event_id: string }>((await list('--limit', '0', '--json')).stdout)
+  assert.is(new Set(all.map(({ event_id }) => event_id)).size, 1_053)
+})
+
+events.run()
 tail.run()

@@ -3,6 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { mock } from 'node:test'
 import * as assert from 'uvu/assert'
 import { follow, type StreamItem } from '../../../src/cli/tail/follow.ts'
+import { findCursor } from '../../../src/cli/tail/since.ts'
 import { noToken } from '../../../src/cli/token/source.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
@@ -195,4 +196,62 @@ lines('slow output applies back-pressure to the stream instead of buffering it',
   played.server.close()
 })
 
+const position = suite('the cursor of --since')
+
+const DAY_MS = 86_400_000
+const NOON = Date.parse('2026-11-22T12:00:00Z')
+
+/**
+ * Serves a stream of messages with these times of receipt, by db_id.
+ *
+ * @returns its address and the number of messages that clients have requested
+ */
+const serveTimes = async (times: ReadonlyMap<number, number>) => {
+  const ids = [...times.keys()]
+  let sent = 0
+  const server = createServer((request, response) => {
+    const query = new URL(request.url!, 'http://x').searchParams
+    const after = Number(query.get('last_message_db_id'))
+    const rows = query.has('tail') ? ids.slice(-Number(query.get('tail'))) : ids.filter((id) => id > after)
+    const messages = rows.slice(0, 1_000).map((id) => {
+      const received_at = new Date(times.get(id)!).toISOString()
+      return `id: ${id}\nevent: new_message\ndata: {"received_at":"${received_at}","db_id":${id}}\n\n`
+    })
+    sent += messages.length
+    response.writeHead(200, { 'content-type': 'text/event-stream' })
+    response.write(`${hello('log', after)}${messages.join('')}event: caught_up\ndata: {}\n\n`)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  const source = { url: `http://127.0.0.1:${port}/api/stream?event_id=*`, silenceMs: 10_000, token: noToken }
+  return { server, source: { ...source, signal: new AbortController().signal }, sent: () => sent }
+}
+
+position('is in front of the first message since then, and only a part of the messages is read for it', async () => {
+  // A message a minute, with a gap in the ids as a restore leaves it, and replayed messages that are a month old.
+  const times = new Map<number, number>()
+  const replayed = NOON - 30 * DAY_MS
+  for (let n = 1; n <= 40_000; n++) {
+    const time = n % 1_000 < 150 ? replayed : NOON - (40_000 - n) * 60_000
+    times.set(n < 20_000 ? n : n + 5_000_000_000, time)
+  }
+  const { server, source, sent } = await serveTimes(times)
+  try {
+    for (const ageMs of [0, 30 * 60_000, DAY_MS, 6.9 * DAY_MS, 14 * DAY_MS, 20 * DAY_MS, 40 * DAY_MS]) {
+      const since = NOON - ageMs
+      const cursor = await findCursor(source, since)
+      const missed = [...times].filter(([id, time]) => id <= cursor && time >= since)
+      assert.equal(missed, [], `${ageMs} ms: ${cursor}`)
+      const older = [...times].filter(([id, time]) => id > cursor && time < since && time !== replayed)
+      assert.ok(older.length < 1_500, `${ageMs} ms: ${older.length} older messages follow ${cursor}`)
+    }
+    assert.is(await findCursor(source, NOON + DAY_MS), 5_000_040_000)
+    assert.ok(sent() < 8 * 40_000, `${sent()} messages`)
+  } finally {
+    server.closeAllConnections()
+    server.close()
+  }
+})
+
 lines.run()
+position.run()

@@ -1,11 +1,18 @@
 import { Readable } from 'node:stream'
 import { stripVTControlCharacters } from 'node:util'
 import * as assert from 'uvu/assert'
+import { parseSinceFlag } from '../../../src/cli/command.ts'
 import { type InputLine, readLines } from '../../../src/cli/publish/lines.ts'
-import { parseSinceFlag } from '../../../src/cli/rejected/options.ts'
-import { formatMessageLine } from '../../../src/cli/tail/message-line.ts'
+import { formatMessage, type LineStyle } from '../../../src/cli/tail/message-line.ts'
 import { createStyler } from '../../../src/cli/terminal/colours.ts'
-import { escapeForTerminal, truncate, visibleBytes, visibleJson, widthOf } from '../../../src/cli/terminal/escape.ts'
+import {
+  escapeForTerminal,
+  truncate,
+  visibleBytes,
+  visibleJson,
+  widthOf,
+  wrap,
+} from '../../../src/cli/terminal/escape.ts'
 import { ProgressReporter, progressLine } from '../../../src/cli/terminal/progress.ts'
 import { suite } from '../../support/harness/suite.ts'
 
@@ -44,11 +51,32 @@ text('wide characters take two columns, and a cut text fits', () => {
   assert.is(truncate('x'.repeat(1e6), 5), 'xxxx…')
 })
 
-const shown = (fields: object, columns = Number.POSITIVE_INFINITY) =>
-  formatMessageLine(JSON.stringify({ event_id: 'e', received_at: '2026-11-22T10:00:00.123Z', db_id: 7, ...fields }), {
-    applyStyle: createStyler(columns !== Number.POSITIVE_INFINITY),
-    columns,
-    withEvent: false,
+text('a wrapped text fits, breaks at spaces where it can, and loses no word', () => {
+  assert.equal(wrap('one two  three', 8), ['one two', 'three'])
+  assert.equal(wrap('one two', 7), ['one two'])
+  assert.equal(wrap('  indented', 6), ['  inde', 'nted'])
+  assert.equal(wrap('中文中文', 5), ['中文', '中文'])
+  assert.equal(wrap('', 5), [''])
+  const words = 'a bc  def 中文 👩‍🚒 xxxxxxxxxxxxxxxxxxxxxxxxx é '.repeat(20).trim()
+  for (const columns of [2, 3, 7, 40]) {
+    const lines = wrap(words, columns)
+    assert.is(lines.join('').replaceAll(' ', ''), words.replaceAll(' ', ''))
+    for (const line of lines) assert.ok(widthOf(line) <= columns, line)
+  }
+})
+
+const PLAIN: LineStyle = {
+  applyStyle: createStyler(false),
+  columns: Number.POSITIVE_INFINITY,
+  withEvent: false,
+  full: false,
+  utc: false,
+}
+
+const shown = (fields: object, style: Partial<LineStyle> = {}) =>
+  formatMessage(JSON.stringify({ event_id: 'e', received_at: '2026-11-22T10:00:00.123Z', db_id: 7, ...fields }), {
+    ...PLAIN,
+    ...style,
   })
 
 text('a message is one line with its summary, whatever its format', () => {
@@ -81,31 +109,88 @@ text('no name or depth that a publisher can choose crashes the command', () => {
     '['.repeat(400_000) + ']'.repeat(400_000),
     `${'{"a":'.repeat(100_000)}1${'}'.repeat(100_000)}`,
   ]) {
-    for (const columns of [80, Number.POSITIVE_INFINITY]) {
+    for (const [columns, full] of [
+      [80, false],
+      [80, true],
+      [Number.POSITIVE_INFINITY, false],
+    ] as const) {
       const data = `{"message_from":"_captain","message_content":${content},"n":12302548181076029,"db_id":7}`
-      const line = formatMessageLine(data, { applyStyle: createStyler(false), columns, withEvent: false })
-      assert.match(line, /#7 captain .*\{"message_from":"_captain"/)
+      const line = formatMessage(data, { ...PLAIN, columns, full })
+      assert.match(line, /#7 captain .*\s*\{"message_from":"_captain"/)
     }
   }
 })
 
 text('numbers of an unknown shape are shown digit for digit', () => {
   const data = '{"db_id":7,"message_content":{"n":12302548181076029,"r":1.10}}'
-  const line = formatMessageLine(data, {
-    applyStyle: createStyler(false),
-    columns: Number.POSITIVE_INFINITY,
-    withEvent: false,
-  })
-  assert.match(line, '{"n":12302548181076029,"r":1.10}')
+  assert.match(formatMessage(data, PLAIN), '{"n":12302548181076029,"r":1.10}')
+  assert.match(formatMessage(data, { ...PLAIN, full: true }), /n: 12302548181076029\n +r: 1\.10$/)
 })
 
-text('a hostile message fits its line and controls nothing but colours', () => {
-  const line = shown({ message_from: HOSTILE, message_type: HOSTILE, message_content: HOSTILE.repeat(50) }, 100)
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: our own colours
-  const bare = line.replace(/\x1b\[[\d;]*m/g, '')
-  assert.not.match(bare, OBEYED)
-  assert.ok(widthOf(bare) <= 100, bare)
-  assert.not.match(stripVTControlCharacters(line), OBEYED)
+text('a hostile message fits the terminal and controls nothing but colours', () => {
+  const fields = { message_from: HOSTILE, message_type: HOSTILE, message_content: HOSTILE.repeat(50) }
+  for (const full of [false, true]) {
+    const message = shown(fields, { applyStyle: createStyler(true), columns: 100, full })
+    for (const line of message.split('\n')) {
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: our own colours
+      const bare = line.replace(/\x1b\[[\d;]*m/g, '')
+      assert.not.match(bare, OBEYED)
+      assert.ok(widthOf(bare) <= 100, bare)
+      assert.not.match(stripVTControlCharacters(line), OBEYED)
+    }
+  }
+})
+
+text('on a terminal a text is wrapped beside the columns, or below them if there is little room', () => {
+  const fields = { message_from: '_captain', message_type: 'chat', message_content: 'word '.repeat(30) }
+  const wide = shown(fields, { columns: 120 }).split('\n')
+  assert.equal(
+    wide.map((line) => [line.indexOf('word'), line.match(/word/g)?.length]),
+    [
+      [50, 14],
+      [50, 14],
+      [50, 2],
+    ],
+  )
+  const narrow = shown(fields, { columns: 80 }).split('\n')
+  assert.match(narrow[0]!, /#7 captain {3}chat$/)
+  assert.equal(
+    narrow.slice(1).map((line) => [line.indexOf('word'), line.match(/word/g)?.length]),
+    [
+      [4, 15],
+      [4, 15],
+    ],
+  )
+  assert.match(shown({ ...fields, message_content: 'short' }, { columns: 80 }), /chat +short$/)
+})
+
+text('a summary ends after ten lines, and --full prints all of them', () => {
+  const message_content = Array.from({ length: 400 }, (_, n) => `line ${n}`).join('\n')
+  const cut = shown({ message_content }, { columns: 120 }).split('\n')
+  assert.is(cut.length, 10)
+  assert.match(cut.at(-1)!, /…$/)
+  assert.ok(cut.every((line) => widthOf(line) < 120))
+  const full = shown({ message_content }, { columns: 120, full: true }).split('\n')
+  assert.is(full.length, 400)
+  assert.match(full.at(-1)!, /^ +line 399$/)
+  assert.is(shown({ message_content }, { full: true }).split('\n').length, 401)
+})
+
+text('--full lays out JSON with a key per line, and --utc prints the date', () => {
+  const message_content = { data: { response_text: 'one\n\ttwo', tasks: [{ name: 't', of: 1.5 }, 'x'], none: [] } }
+  const lines = shown({ message_from: '_captain', message_content }, { full: true, utc: true }).split('\n')
+  assert.match(lines[0]!, /^2026-11-22 10:00:00Z {6}#7 captain/)
+  assert.equal(lines.slice(1), [
+    '    data:',
+    '      response_text:',
+    '        one',
+    '          two',
+    '      tasks:',
+    '        - name: t',
+    '          of: 1.5',
+    '        - x',
+    '      none: []',
+  ])
 })
 
 const lines = suite('lines of input')
