@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { fstatSync } from 'node:fs'
 import { loadConfig } from '../config/config.ts'
-import { ERRORS, type ErrorCode } from '../core/errors.ts'
-import type { ValidationError } from '../core/message.ts'
+import { ERRORS, type ErrorCode, GatewayError } from '../core/errors.ts'
+import { decodeUtf8, type ValidationError } from '../core/message.ts'
 import { createUuidV7Generator } from '../core/uuid.ts'
 import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
 import { resolvePublishTarget, URL_FLAG } from './gateway-client.ts'
@@ -33,7 +33,10 @@ nothing is stored twice.`,
     event: { value: 'ID', description: 'event_id; with stdin: default for lines without one' },
     from: { value: 'NAME', description: 'message_from' },
     type: { value: 'TYPE', description: 'message_type' },
-    content: { value: 'TEXT', description: 'message_content: a JSON object, array or string; anything else is text' },
+    content: {
+      value: 'TEXT',
+      description: 'message_content: a JSON object, array or string; anything else is text; - reads it from stdin',
+    },
     round: { value: 'N', description: 'round_id' },
     id: { value: 'ID', description: 'message_id (default: generated)' },
     timeout: {
@@ -49,11 +52,13 @@ nothing is stored twice.`,
       `deepsoc-gateway publish --event incident-17 --type command_result --content '{"status":"ok"}'`,
       'Publish a message with JSON content',
     ],
+    ['df -h | deepsoc-gateway publish --event incident-17 --type chat --content -', 'Publish the output of a command'],
     ['deepsoc-gateway publish < messages.jsonl > ids.jsonl', 'Publish a file and save the ids'],
   ],
   run: async (args, io) => {
     requireNoPositionals(args)
-    const text = buildMessage(args)
+    let text = buildMessage(args)
+    if (args.text('content') === '-') text = buildMessage(args, await readContent(io))
     if (text === null && io.in.isTTY) {
       throw new UsageError('nothing to publish: use --content and other flags, or pass JSON lines on stdin')
     }
@@ -70,6 +75,25 @@ nothing is stored twice.`,
     }
     return run.finish()
   },
+}
+
+/** Reads stdin to its end; a line break there is removed. @throws GatewayError body_too_large, invalid_utf8 */
+const readContent = async ({ in: input, signal }: CommandIo): Promise<string> => {
+  const { maxMessageBytes } = loadConfig()
+  const chunks: Buffer[] = []
+  let size = 0
+  const stop = () => input.destroy()
+  signal.addEventListener('abort', stop)
+  for await (const chunk of input as AsyncIterable<Buffer>) {
+    chunks.push(chunk)
+    size += chunk.length
+    if (size > maxMessageBytes) {
+      throw new GatewayError('body_too_large', `The content has more than ${maxMessageBytes} bytes.`)
+    }
+  }
+  const text = decodeUtf8(Buffer.concat(chunks))
+  if (typeof text !== 'string') throw new GatewayError(text.error.reason as ErrorCode, text.error.detail)
+  return text.replace(/\r?\n$/, '')
 }
 
 type SendLine = (line: OutgoingLine) => Promise<void>

@@ -47,13 +47,17 @@ const toJsonContent = (text: string): string => {
 
 const MESSAGE_FLAGS = ['type', 'from', 'content', 'round', 'id'] as const
 
-/** Builds a message from flags; null if no message flag is set. @throws UsageError */
-export const buildMessage = (args: ParsedArgs): string | null => {
+/**
+ * Builds a message from flags; null if no message flag is set.
+ *
+ * @param content the value of `--content`, or the text of stdin in its place
+ * @throws UsageError
+ */
+export const buildMessage = (args: ParsedArgs, content = args.text('content')): string | null => {
   if (MESSAGE_FLAGS.every((flag) => args.text(flag) === undefined)) return null
   const event_id = args.text('event')
   if (event_id === undefined) throw new UsageError('--event is missing: which event does the message belong to?')
   const round = args.integer('round', Number.MIN_SAFE_INTEGER)
-  const content = args.text('content')
   const fields: [string, string | undefined][] = [
     ['event_id', JSON.stringify(event_id)],
     ['message_id', toJsonString(args.text('id'))],

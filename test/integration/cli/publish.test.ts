@@ -56,6 +56,27 @@ publish('one message by flags, its content text or JSON as it stands', async () 
   assert.is(jsonLines<Told>(json.stdout)[0]!.message_id, rows[1]!.message_id)
 })
 
+publish('--content - publishes all of stdin as one content', async () => {
+  const room = newRoom()
+  const contentOf = async (input: string | Buffer) => {
+    const ran = await callCli(['publish', '--event', room, '--content', '-', '--url', gateway.url], { input })
+    assert.equal([ran.code, ran.stderr], [0, ''])
+    return JSON.parse(messageRows(gateway.dbFile, room).at(-1)!.body).message_content
+  }
+  assert.is(await contentOf('one\n\ttwo 中文\n\n'), 'one\n\ttwo 中文\n')
+  assert.equal(await contentOf('{"a":\n1}\n'), { a: 1 })
+  assert.is(await contentOf(''), '')
+  for (const [input, code] of [
+    [Buffer.from([0x61, 0xff]), 'invalid_utf8'],
+    ['x'.repeat(1_048_577), 'body_too_large'],
+  ] as const) {
+    const args = ['publish', '--event', room, '--content', '-', '--url', gateway.url]
+    const { code: exit, stdout, stderr } = await callCli(args, { input })
+    assert.equal([exit, stdout], [1, ''])
+    assert.match(stderr, code)
+  }
+})
+
 publish('lines of stdin arrive unchanged and in order, and a second run stores no duplicates', async () => {
   const input = `${FIXTURE.join('\n')}\n`
   const first = await callCli(['publish'], { env: env(), input })
