@@ -58,8 +58,7 @@ test('commands have the flags that they are shown with', () => {
     )) {
       const command = COMMANDS.find(({ name }) => `${words} `.startsWith(`${name} `))
       // A sentence, not a call.
-      if (command === undefined && !/^(serve|publish|tail|demo|rejected|backup|health|token|config) -/.test(words!))
-        continue
+      if (command === undefined && !COMMANDS.some(({ name }) => words!.startsWith(`${name.split(' ')[0]} -`))) continue
       assert.ok(command, `${document}: ${call}`)
       seen++
       for (const [, flag] of words!.matchAll(/ --([a-z][\w-]*)/g)) {
@@ -69,6 +68,14 @@ test('commands have the flags that they are shown with', () => {
   }
   for (const document of DOCUMENTS) check(document, readText(document))
   assert.ok(seen > 50, `${seen} calls`)
+})
+
+test('the README calls commands through npm, which runs them with the Node of package.json', () => {
+  for (const document of ['README.md', 'README.zh.md']) {
+    const shell = blocksOf(document).filter(({ language }) => language === 'sh')
+    for (const { text } of shell) assert.not.match(text, /^\s*(node|npx|deepsoc-gateway) /m, document)
+    assert.ok(shell.some(({ text }) => text.includes('npm start -- publish < messages.jsonl')))
+  }
 })
 
 test('calls over HTTP are routes of the gateway', () => {

@@ -94,8 +94,7 @@ if (call !== null) {
 } else if (name === 'curl') {
   const args = given.map((word) => word.replace('http://127.0.0.1:8080', DOC_URL))
   const follows = args.includes('-N')
-  const retryArgs = ['--fail-with-body', '--retry', '60', '--retry-delay', '1', '--retry-connrefused']
-  run('curl', [...retryArgs, ...args], { sign: follows ? /event: hello/ : null, stays: false })
+  run('curl', ['--fail-with-body', ...args], { sign: follows ? /event: hello/ : null, stays: false })
 } else {
   process.stderr.write(`${name} ${given.join(' ')}: say in test/repo/docs-commands.test.ts which test proves it\n`)
   process.exitCode = 97
