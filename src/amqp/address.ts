@@ -8,10 +8,16 @@ export interface BrokerTls {
   readonly keyFile: string | null
 }
 
-/** Address of RabbitMQ, and the credentials. */
-export interface BrokerAddress {
+/** Address of one node of RabbitMQ. */
+export interface BrokerHost {
   readonly hostname: string
   readonly port: number
+}
+
+/** Address of RabbitMQ, and the credentials. */
+export interface BrokerAddress {
+  /** Nodes of one cluster, tried in turn; at least one. */
+  readonly hosts: readonly BrokerHost[]
   readonly username: string
   readonly password: string
   readonly vhost: string
@@ -19,19 +25,32 @@ export interface BrokerAddress {
   readonly tls: BrokerTls | null
 }
 
+/** Splits a URL with several hosts, `amqp://user:password@a:5672,b/vhost`, into one URL for each. */
+export const splitBrokerUrl = (text: string): string[] => {
+  const [, start = '', hosts = text, end = ''] = /^([a-z]+:\/\/(?:[^/?#]*@)?)([^/?#]*)(.*)$/is.exec(text) ?? []
+  return hosts.split(',').map((host) => start + host + end)
+}
+
+/** Formats the hosts as in a URL. */
+export const formatHosts = ({ hosts }: BrokerAddress): string =>
+  hosts.map(({ hostname, port }) => `${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`).join(',')
+
 /**
- * Parses an `amqp://` or `amqps://` URL.
+ * Parses an `amqp://` or `amqps://` URL, which can have several hosts.
  *
  * @param tls the files to use if it is `amqps://`
  * @throws URIError if user, password or vhost is not percent-encoded
  */
 export const parseBrokerUrl = (text: string, tls: BrokerTls): BrokerAddress => {
-  const url = new URL(text)
+  const urls = splitBrokerUrl(text).map((one) => new URL(one))
+  const url = urls[0]!
   const encrypted = url.protocol === 'amqps:'
   const vhost = decodeURIComponent(url.pathname.slice(1))
   return {
-    hostname: url.hostname.replace(/^\[|\]$/g, ''),
-    port: url.port === '' ? (encrypted ? 5671 : 5672) : Number(url.port),
+    hosts: urls.map(({ hostname, port }) => ({
+      hostname: hostname.replace(/^\[|\]$/g, ''),
+      port: port === '' ? (encrypted ? 5671 : 5672) : Number(port),
+    })),
     // Default of RabbitMQ; rabbitmq-client would send an empty name.
     username: url.username === '' ? 'guest' : decodeURIComponent(url.username),
     password: url.username === '' ? 'guest' : decodeURIComponent(url.password),

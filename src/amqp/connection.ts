@@ -39,8 +39,9 @@ export interface ReconnectingConnectionOptions {
 }
 
 /**
- * A connection to the broker that reconnects until it is stopped, with jittered backoff. Each attempt creates a new Connection of
- * rabbitmq-client, whose own reconnect reports only the first error of an outage, so that the reported cause would become outdated.
+ * A connection to the broker that reconnects until it is stopped, with jittered backoff, after a failure to the next host. Each attempt
+ * creates a new Connection of rabbitmq-client, whose own reconnect reports only the first error of an outage, so that the reported cause
+ * would become outdated.
  *
  * States (internal):
  * - idle: not started.
@@ -64,7 +65,10 @@ export class ReconnectingConnection {
   #running: Promise<void> | null = null
   /** Resolves `stopping`, which also ends the current attempt or delay. */
   #interrupt: () => void = noop
+  /** Attempts since the last connection that was set up. */
   #attempt = 0
+  /** Failures so far, which decide about the host of the next attempt. */
+  #failures = 0
 
   /** @throws BrokerError amqp_client_incompatible */
   constructor(options: ReconnectingConnectionOptions) {
@@ -90,6 +94,7 @@ export class ReconnectingConnection {
       try {
         await this.#connect(interrupted)
       } catch (error) {
+        this.#failures++
         if (!this.#stopped) this.#options.onError(toBrokerError(error, false))
       }
       if (!this.#stopped) await this.#backoff(interrupted)
@@ -99,10 +104,12 @@ export class ReconnectingConnection {
   /** @throws the cause: a BrokerError, or the error of rabbitmq-client if the options are invalid */
   async #connect(stopping: Promise<void>): Promise<void> {
     const { address, name, heartbeatSeconds, readFrames, use } = this.#options
-    const { tls, ...endpoint } = address
+    const { hosts, tls, ...login } = address
+    const host = hosts[this.#failures % hosts.length]!
     const options = {
-      ...endpoint,
-      ...(tls === null ? {} : { tls: tlsOptions(address.hostname, tls) }),
+      ...login,
+      ...host,
+      ...(tls === null ? {} : { tls: tlsOptions(host.hostname, tls) }),
       connectionName: name,
       frameMax: FRAME_MAX,
       heartbeat: heartbeatSeconds,
@@ -129,7 +136,9 @@ export class ReconnectingConnection {
   }
 
   async #backoff(interrupted: Promise<void>): Promise<void> {
-    const ms = backoffDelay(this.#attempt++, BACKOFF_MS, Math.random())
+    // The delay grows once every host has failed.
+    const round = Math.floor(this.#attempt++ / this.#options.address.hosts.length)
+    const ms = backoffDelay(round, BACKOFF_MS, Math.random())
     const timer = new AbortController()
     await Promise.race([interrupted, delay(ms, undefined, { signal: timer.signal }).catch(noop)])
     timer.abort()

@@ -1,5 +1,6 @@
 import cluster from 'node:cluster'
 import type { Logger } from 'pino'
+import { formatHosts } from '../amqp/address.ts'
 import { ClusterPrimary } from '../cluster/primary.ts'
 import { reservePort } from '../cluster/reserve-port.ts'
 import { ClusterWorker } from '../cluster/worker.ts'
@@ -26,7 +27,7 @@ const startupBanner = (config: Config, url: string): string => {
   const mode =
     config.broker === null
       ? 'embedded mode (no broker: publish over HTTP)'
-      : `broker mode (queue ${config.broker.topology.queue} at ${config.broker.address.hostname}:${config.broker.address.port})`
+      : `broker mode (queue ${config.broker.topology.queue} at ${formatHosts(config.broker.address)})`
   const token = config.tokens === null ? '' : '-H "Authorization: Bearer $TOKEN" '
   return `
 deepsoc-gateway serves ${url} in ${mode} and stores messages in ${describeLocation(config)}.

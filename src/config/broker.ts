@@ -7,6 +7,8 @@ import type { ConfigValues } from './variables.ts'
 export interface BrokerConfig {
   readonly address: BrokerAddress
   readonly topology: Topology
+  /** A connection from which nothing arrives for two to two and a half times as long is lost. */
+  readonly heartbeatSeconds: number
   /** Unacknowledged deliveries per consumer. */
   readonly prefetch: number
   /** Maximum bytes of bodies held between the broker and the store. */
@@ -32,7 +34,13 @@ export const buildBrokerConfig = (values: ConfigValues): BrokerConfig | null => 
     binding: values.RABBITMQ_BINDING,
     queueType: values.RABBITMQ_QUEUE_TYPE,
   }
-  return { address, topology, prefetch: values.RABBITMQ_PREFETCH, bufferBytes: values.INGEST_BUFFER_BYTES }
+  return {
+    address,
+    topology,
+    heartbeatSeconds: values.RABBITMQ_HEARTBEAT_SECONDS,
+    prefetch: values.RABBITMQ_PREFETCH,
+    bufferBytes: values.INGEST_BUFFER_BYTES,
+  }
 }
 
 const buildAddress = (values: ConfigValues): BrokerAddress | null => {
@@ -43,8 +51,7 @@ const buildAddress = (values: ConfigValues): BrokerAddress | null => {
   }
   if (values.RABBITMQ_HOST === null) return null
   return {
-    hostname: values.RABBITMQ_HOST,
-    port: values.RABBITMQ_PORT,
+    hosts: values.RABBITMQ_HOST.map((hostname) => ({ hostname, port: values.RABBITMQ_PORT })),
     username: values.RABBITMQ_USER,
     password: values.RABBITMQ_PASSWORD,
     vhost: values.RABBITMQ_VHOST,

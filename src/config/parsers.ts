@@ -1,6 +1,6 @@
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
-import { type BrokerAddress, type BrokerTls, parseBrokerUrl } from '../amqp/address.ts'
+import { type BrokerAddress, type BrokerTls, parseBrokerUrl, splitBrokerUrl } from '../amqp/address.ts'
 import { EventId } from '../core/message.ts'
 import type { VerificationKey } from '../http/auth/token-verifier.ts'
 import type { StoreLocation } from '../store/open-store.ts'
@@ -75,7 +75,7 @@ export const parseBasePath = (text: string): string | null => (PATH.test(text) ?
 /** One query joins all events of a subscriber, and SQLite joins at most 500 tables. */
 const MAX_EVENTS = 400
 
-/** Splits a comma-separated list. */
+/** Splits a comma-separated list; empty items are dropped. */
 const splitList = (text: string): string[] =>
   text
     .split(',')
@@ -171,6 +171,12 @@ export const parseHeaders = (text: string): Readonly<Record<string, string>> | n
 /** True if the text can follow `Authorization: Bearer`: no line break that would end the header, no second word. */
 export const isBearerToken = (text: string): boolean => /^[\w.~+/-]+=*$/.test(text)
 
+/** Parses RABBITMQ_HOST. */
+export const parseBrokerHosts = (text: string): readonly string[] | null => {
+  const names = text.split(',').map((name) => name.trim())
+  return names.every((name) => name !== '' && (isIP(name) === 6 || !name.includes(':'))) ? names : null
+}
+
 const NO_FILES: BrokerTls = { caFile: null, certFile: null, keyFile: null }
 
 /**
@@ -179,8 +185,9 @@ const NO_FILES: BrokerTls = { caFile: null, certFile: null, keyFile: null }
  * @throws ConfigValueError
  */
 export const parseRabbitmqUrl = (text: string): BrokerAddress | null => {
-  const url = URL.parse(text)
-  if (url === null || !/^amqps?:$/.test(url.protocol) || url.hostname === '') return null
+  const urls = splitBrokerUrl(text).map((one) => URL.parse(one))
+  if (urls.some((one) => one === null || !/^amqps?:$/.test(one.protocol) || one.hostname === '')) return null
+  const url = urls[0]!
   if (![url.username, url.password, url.pathname].every(isDecodable)) return null
   if (url.search !== '') throw new ConfigValueError('must have no query: options in the URL are ignored.')
   return parseBrokerUrl(text, NO_FILES)

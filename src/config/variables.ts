@@ -4,6 +4,7 @@ import {
   isOtlpEndpoint,
   parseAddressList,
   parseBasePath,
+  parseBrokerHosts,
   parseDatabaseUrl,
   parseEventList,
   parseHeaders,
@@ -72,12 +73,17 @@ export const CONFIG_VARIABLES = {
   RABBITMQ_URL: {
     default: null,
     description:
-      'amqp:// or amqps:// URL with user, password and vhost. If neither this nor RABBITMQ_HOST is set: embedded mode, without a broker.',
+      'amqp:// or amqps:// URL with user, password and vhost. Several hosts of a cluster, host:port,host:port, are tried in turn. If neither this nor RABBITMQ_HOST is set: embedded mode, without a broker.',
     secret: true,
     constraint: 'an amqp:// or amqps:// URL',
     schema: parsedBy(parseRabbitmqUrl),
   },
-  RABBITMQ_HOST: textVariable(null, 'Host of RabbitMQ; RABBITMQ_URL takes precedence.', 'a host'),
+  RABBITMQ_HOST: {
+    default: null,
+    description: 'Host of RabbitMQ, or hosts of a cluster, separated by commas; RABBITMQ_URL takes precedence.',
+    constraint: 'a host, or hosts separated by commas, without a port',
+    schema: parsedBy(parseBrokerHosts),
+  },
   RABBITMQ_PORT: integerVariable('5672', 1, 65535, 'Used with RABBITMQ_HOST.'),
   RABBITMQ_USER: textVariable('guest', 'Used with RABBITMQ_HOST.'),
   RABBITMQ_PASSWORD: { ...textVariable('guest', 'Used with RABBITMQ_HOST.'), secret: true },
@@ -94,6 +100,12 @@ export const CONFIG_VARIABLES = {
   RABBITMQ_QUEUE: amqpNameVariable('frontend_notifications_queue', 'Durable queue that the gateway consumes.'),
   RABBITMQ_BINDING: amqpNameVariable('notifications.frontend.#', 'Binding key from the exchange to the queue.'),
   RABBITMQ_QUEUE_TYPE: choiceVariable('quorum', ['quorum', 'classic'], 'Type of the queue.'),
+  RABBITMQ_HEARTBEAT_SECONDS: integerVariable(
+    '4',
+    1,
+    300,
+    'A connection to RabbitMQ from which nothing arrives for two to two and a half times as long is lost. RabbitMQ may use less.',
+  ),
   RABBITMQ_PREFETCH: integerVariable('1000', 1, 65535, 'Unacknowledged messages per consumer.'),
   INGEST_BUFFER_BYTES: integerVariable(
     '33554432',

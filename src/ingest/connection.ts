@@ -5,14 +5,13 @@ import type { FrameLoop } from '../amqp/rabbitmq-client-patch.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
 
-/** A silent connection is reported within 10 seconds. */
-const HEARTBEAT_SECONDS = 4
-
 export interface ComponentConnectionOptions {
   readonly address: BrokerAddress
   /** Name of the component in `/readyz`, and of the connection at the broker. */
   readonly component: 'consumer' | 'publisher'
   readonly health: HealthRegistry
+  /** RABBITMQ_HEARTBEAT_SECONDS. */
+  readonly heartbeatSeconds: number
   readonly readFrames: FrameLoop | null
   readonly use: (open: OpenConnection) => Promise<void>
   /** Called when an attempt fails, or when an open connection is lost. */
@@ -25,7 +24,7 @@ export interface ComponentConnectionOptions {
  * @throws GatewayError amqp_client_incompatible
  */
 export const createComponentConnection = (options: ComponentConnectionOptions): ReconnectingConnection => {
-  const { address, component, health, readFrames, use, onError } = options
+  const { address, component, health, heartbeatSeconds, readFrames, use, onError } = options
   const ready = (open: OpenConnection): void => {
     open.ready()
     health.markHealthy(component)
@@ -34,7 +33,7 @@ export const createComponentConnection = (options: ComponentConnectionOptions): 
     return new ReconnectingConnection({
       address,
       name: `deepsoc-gateway ${component}`,
-      heartbeatSeconds: HEARTBEAT_SECONDS,
+      heartbeatSeconds,
       readFrames,
       use: (open) => use({ ...open, ready: () => ready(open) }),
       onError: (error) => {

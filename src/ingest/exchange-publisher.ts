@@ -19,6 +19,8 @@ export interface ExchangePublisherOptions {
   readonly address: BrokerAddress
   readonly topology: Topology
   readonly health: HealthRegistry
+  /** RABBITMQ_HEARTBEAT_SECONDS. */
+  readonly heartbeatSeconds: number
   /** Key of PUBLISHED_BY_HEADER; null if the messages have no `published_by` of the gateway. */
   readonly publishedByKey: Uint8Array | null
 }
@@ -48,6 +50,7 @@ export class ExchangePublisher {
       address: options.address,
       component: 'publisher',
       health: options.health,
+      heartbeatSeconds: options.heartbeatSeconds,
       readFrames: null,
       use: (open) => this.#use(open),
       onError: () => this.#tried.resolve(),

@@ -34,6 +34,8 @@ export interface IngestOptions extends Omit<ConsumerOptions, 'queue' | 'buffer'>
   readonly address: BrokerAddress
   readonly topology: Topology
   readonly health: HealthRegistry
+  /** RABBITMQ_HEARTBEAT_SECONDS. */
+  readonly heartbeatSeconds: number
   /** INGEST_BUFFER_BYTES. */
   readonly bufferBytes: number
   /** Called with a warning for the operator, once per cause. */
@@ -68,6 +70,7 @@ export class IngestService {
       address: options.address,
       component: 'consumer',
       health: options.health,
+      heartbeatSeconds: options.heartbeatSeconds,
       readFrames: createDeliveryFrameLoop(() => this.#buffer.full),
       use: (open) => this.#use(open),
     })

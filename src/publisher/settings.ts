@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { type BrokerAddress, type BrokerTls, parseBrokerUrl } from '../amqp/address.ts'
+import { type BrokerAddress, type BrokerTls, parseBrokerUrl, splitBrokerUrl } from '../amqp/address.ts'
 import { findTlsProblems } from '../amqp/tls.ts'
 import { errorChainText } from '../core/error-text.ts'
 import { PublishError } from './errors.ts'
@@ -53,11 +53,11 @@ const NO_FILES: BrokerTls = { caFile: null, certFile: null, keyFile: null }
 
 /** @throws PublishError config_invalid; it never contains the URL, which may hold a password */
 const parseUrl = (text: string, name: string): BrokerAddress => {
-  const url = URL.canParse(text) ? new URL(text) : null
-  if (url === null || (url.protocol !== 'amqp:' && url.protocol !== 'amqps:') || url.hostname === '') {
-    throw invalid(`${name} must be an amqp:// or amqps:// URL.`)
-  }
-  if (url.search !== '') throw invalid(`${name} must have no query: options in the URL are ignored.`)
+  const isUrl = (one: string): boolean =>
+    URL.canParse(one) && /^amqps?:$/.test(new URL(one).protocol) && new URL(one).hostname !== ''
+  const urls = splitBrokerUrl(text)
+  if (!urls.every(isUrl)) throw invalid(`${name} must be an amqp:// or amqps:// URL.`)
+  if (new URL(urls[0]!).search !== '') throw invalid(`${name} must have no query: options in the URL are ignored.`)
   try {
     return parseBrokerUrl(text, NO_FILES)
   } catch (error) {
@@ -69,11 +69,14 @@ const readAddress = (env: Environment, overrides: string | undefined): BrokerAdd
   if (overrides !== undefined) return parseUrl(overrides, 'url')
   const url = readText(env, 'RABBITMQ_URL', true)
   if (url !== undefined) return parseUrl(url, 'RABBITMQ_URL')
-  const hostname = readText(env, 'RABBITMQ_HOST')
-  if (hostname === undefined) throw invalid('No broker is configured: pass url, or set RABBITMQ_URL or RABBITMQ_HOST.')
+  const names = readText(env, 'RABBITMQ_HOST')
+    ?.split(',')
+    .map((name) => name.trim())
+  if (names?.includes('')) throw invalid('RABBITMQ_HOST must be a host, or hosts separated by commas.')
+  if (names === undefined) throw invalid('No broker is configured: pass url, or set RABBITMQ_URL or RABBITMQ_HOST.')
+  const port = readInteger(env, 'RABBITMQ_PORT', 5672, 65_535)
   return {
-    hostname,
-    port: readInteger(env, 'RABBITMQ_PORT', 5672, 65_535),
+    hosts: names.map((hostname) => ({ hostname, port })),
     username: readText(env, 'RABBITMQ_USER') ?? 'guest',
     password: readText(env, 'RABBITMQ_PASSWORD', true) ?? 'guest',
     vhost: readText(env, 'RABBITMQ_VHOST') ?? '/',

@@ -13,17 +13,10 @@ export interface BrokerTransportOptions {
   readonly onResult: OnResult
 }
 
-const toAmqpUrl = ({
-  tls,
-  username,
-  password,
-  hostname,
-  port,
-  vhost,
-}: BrokerTransportOptions['broker']['address']): string => {
+const toAmqpUrl = ({ hosts, tls, username, password, vhost }: BrokerTransportOptions['broker']['address']): string => {
   const [user, pass, host] = [username, password, vhost].map(encodeURIComponent)
-  const name = hostname.includes(':') ? `[${hostname}]` : hostname
-  return `amqp${tls ? 's' : ''}://${user}:${pass}@${name}:${port}/${host}`
+  const names = hosts.map(({ hostname, port }) => `${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`)
+  return `amqp${tls ? 's' : ''}://${user}:${pass}@${names.join(',')}/${host}`
 }
 
 /** Error codes of a single message; all others mean that the broker cannot be used. */

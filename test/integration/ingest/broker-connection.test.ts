@@ -29,7 +29,8 @@ const overProxy = async (
 ): Promise<void> => {
   const proxy = await startProxy(broker.port)
   const names = uniqueNames('line')
-  const url = `amqp://guest:guest@127.0.0.1:${proxy.port}`
+  // A host that refuses every connection comes first, so the next one must be tried.
+  const url = `amqp://guest:guest@127.0.0.1:1,127.0.0.1:${proxy.port}`
   const gateway = await startGateway({ env: brokerEnv(url, names) })
   const agent = new PikaPublisher({ url: broker.url, exchange: names.exchange, mandatory: true, retry: true })
   const load = new Load(agent, 'line', { everyMs: 5 })

@@ -31,7 +31,7 @@ test("the gateway's own variables name the broker; the URL wins over the five, o
     RABBITMQ_PASSWORD: 'p',
     RABBITMQ_VHOST: 'v',
   }
-  const host = { hostname: 'h', port: 5673, username: 'u', password: 'p', vhost: 'v', tls: null }
+  const host = { hosts: [{ hostname: 'h', port: 5673 }], username: 'u', password: 'p', vhost: 'v', tls: null }
   assert.equal(readSettings({}, five).address, host)
   const env = {
     ...five,
@@ -40,16 +40,28 @@ test("the gateway's own variables name the broker; the URL wins over the five, o
     MAX_MESSAGE_BYTES: '10',
   }
   assert.equal(readSettings({}, env), {
-    address: { hostname: '::1', port: 5671, username: 'a@', password: 'b/', vhost: 'x/y', tls: NO_FILES },
+    address: { hosts: [{ hostname: '::1', port: 5671 }], username: 'a@', password: 'b/', vhost: 'x/y', tls: NO_FILES },
     exchange: 'ours',
     maxMessageBytes: 10,
   })
   const given = readSettings({ url: 'amqp://localhost', exchange: 'mine', maxMessageBytes: 11 }, env)
   assert.equal(given, {
-    address: { hostname: 'localhost', port: 5672, username: 'guest', password: 'guest', vhost: '/', tls: null },
+    address: {
+      hosts: [{ hostname: 'localhost', port: 5672 }],
+      username: 'guest',
+      password: 'guest',
+      vhost: '/',
+      tls: null,
+    },
     exchange: 'mine',
     maxMessageBytes: 11,
   })
+  const hosts = [
+    { hostname: 'a', port: 5672 },
+    { hostname: 'b', port: 5673 },
+  ]
+  assert.equal(readSettings({ url: 'amqp://a,b:5673' }, env).address.hosts, hosts)
+  assert.equal(readSettings({}, { RABBITMQ_HOST: 'a, b' }).address.hosts, [hosts[0], { hostname: 'b', port: 5672 }])
   assert.is(readSettings({}, { RABBITMQ_HOST: 'h', RABBITMQ_USER: '' }).exchange, 'deepsoc_notifications_exchange')
 })
 
@@ -68,6 +80,8 @@ test('errors name the problem, and never a secret', () => {
   const cases: [object, Record<string, string>, RegExp][] = [
     [{}, {}, /No broker is configured/],
     [{ url: 'http://secret@h' }, {}, /url must be an amqp/],
+    [{ url: 'amqp://u:secret@a,' }, {}, /url must be an amqp/],
+    [{}, { RABBITMQ_HOST: 'a,' }, /RABBITMQ_HOST/],
     [{}, { RABBITMQ_URL: 'amqp://u:secret@h/?heartbeat=1' }, /no query/],
     [{}, { RABBITMQ_URL: 'amqp://u:secret%zz@h' }, /percent-encoded/],
     [{}, { RABBITMQ_HOST: 'h', RABBITMQ_PORT: '0' }, /RABBITMQ_PORT/],

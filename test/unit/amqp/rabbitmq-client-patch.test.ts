@@ -72,7 +72,7 @@ test('checking the members opens no connection', () => {
 })
 
 test('a connection that was never started stops at once', async () => {
-  const address = { hostname: '127.0.0.1', port: 1, username: 'u', password: 'p', vhost: '/', tls: null }
+  const address = { hosts: [{ hostname: '127.0.0.1', port: 1 }], username: 'u', password: 'p', vhost: '/', tls: null }
   const options = {
     address,
     name: 'unit',

@@ -64,6 +64,7 @@ const DEFAULTS: Record<string, string | null> = {
   RABBITMQ_QUEUE: 'frontend_notifications_queue',
   RABBITMQ_BINDING: 'notifications.frontend.#',
   RABBITMQ_QUEUE_TYPE: 'quorum',
+  RABBITMQ_HEARTBEAT_SECONDS: '4',
   RABBITMQ_PREFETCH: '1000',
   INGEST_BUFFER_BYTES: '33554432',
   MAX_MESSAGE_BYTES: '1048576',
@@ -224,7 +225,7 @@ config('reads a secret from the file that NAME_FILE names, without its last line
     const env = { RABBITMQ_HOST: 'h', RABBITMQ_PASSWORD_FILE: secretFile(`${SECRET}${end}`) }
     assert.is(addressOf(env).password, SECRET)
   }
-  assert.is(addressOf({ RABBITMQ_URL_FILE: secretFile('amqp://u:p@there') }).hostname, 'there')
+  assert.is(addressOf({ RABBITMQ_URL_FILE: secretFile('amqp://u:p@there') }).hosts[0]!.hostname, 'there')
   assert.is(loadConfig({ DATABASE_URL_FILE: secretFile('sqlite:x.db\n') }).databaseFile, 'x.db')
 })
 
@@ -294,8 +295,7 @@ config('an open address must be asked for explicitly', () => {
 
 config('reads every part of a broker URL', () => {
   const address = {
-    hostname: 'h',
-    port: 5672,
+    hosts: [{ hostname: 'h', port: 5672 }],
     username: 'guest',
     password: 'guest',
     vhost: '/',
@@ -306,15 +306,28 @@ config('reads every part of a broker URL', () => {
     ['amqp://h', {}],
     ['amqp://h/', {}],
     ['amqp://h/%2F', {}],
-    ['amqps://h', { port: 5671, tls }],
-    ['amqps://h:99', { port: 99, tls }],
+    ['amqps://h', { hosts: [{ hostname: 'h', port: 5671 }], tls }],
+    ['amqps://h:99', { hosts: [{ hostname: 'h', port: 99 }], tls }],
     ['amqp://h/team', { vhost: 'team' }],
     ['amqp://h/a%2Fb%20c', { vhost: 'a/b c' }],
     ['amqp://bob:p%40ss%2F%3A@h', { username: 'bob', password: 'p@ss/:' }],
     ['amqp://b%C3%B6b:x@h', { username: 'böb', password: 'x' }],
     ['amqp://bob@h', { username: 'bob', password: '' }],
-    ['amqp://[::1]:5673/v', { hostname: '::1', port: 5673, vhost: 'v' }],
-    ['amqp://10.0.0.1', { hostname: '10.0.0.1' }],
+    ['amqp://[::1]:5673/v', { hosts: [{ hostname: '::1', port: 5673 }], vhost: 'v' }],
+    ['amqp://10.0.0.1', { hosts: [{ hostname: '10.0.0.1', port: 5672 }] }],
+    [
+      'amqp://bob:p,%40@a,[::1]:5673,c:5674/v',
+      {
+        hosts: [
+          { hostname: 'a', port: 5672 },
+          { hostname: '::1', port: 5673 },
+          { hostname: 'c', port: 5674 },
+        ],
+        username: 'bob',
+        password: 'p,@',
+        vhost: 'v',
+      },
+    ],
   ]
   for (const [url, over] of table) assert.equal(addressOf({ RABBITMQ_URL: url }), { ...address, ...over }, url)
 })
@@ -323,6 +336,8 @@ config('rejects a broker URL that could only partly be supported', () => {
   refused({ RABBITMQ_URL: 'amqps://h?cacertfile=/x&verify=none' }, /RABBITMQ_URL must have no query/)
   refused({ RABBITMQ_URL: 'amqp://' }, /^RABBITMQ_URL must be/)
   refused({ RABBITMQ_URL: 'amqp:h' }, /^RABBITMQ_URL must be/)
+  for (const hosts of ['a,', ',a', 'a,,b', 'a,b:port', 'a:5672:b', 'a,b@c:x'])
+    refused({ RABBITMQ_URL: `amqp://${hosts}/v` }, /^RABBITMQ_URL must be/)
   refused({ RABBITMQ_URL: `amqp://u:%zz${SECRET}@h` }, /^RABBITMQ_URL must be [^%]*$/)
 })
 
@@ -334,11 +349,24 @@ config('accepts the five single variables, which the URL overrides', () => {
     RABBITMQ_PASSWORD: 'p@/',
     RABBITMQ_VHOST: 'v/1',
   }
-  const address = { hostname: 'mq', port: 5673, username: 'u', password: 'p@/', vhost: 'v/1', tls: null }
+  const address = { hosts: [{ hostname: 'mq', port: 5673 }], username: 'u', password: 'p@/', vhost: 'v/1', tls: null }
   assert.equal(addressOf(five), address)
-  assert.is(addressOf({ ...five, RABBITMQ_URL: 'amqp://winner' }).hostname, 'winner')
+  assert.is(addressOf({ ...five, RABBITMQ_URL: 'amqp://winner' }).hosts[0]!.hostname, 'winner')
   const alone = addressOf({ RABBITMQ_HOST: 'mq' })
-  assert.equal(alone, { ...address, port: 5672, username: 'guest', password: 'guest', vhost: '/' })
+  assert.equal(alone, {
+    ...address,
+    hosts: [{ hostname: 'mq', port: 5672 }],
+    username: 'guest',
+    password: 'guest',
+    vhost: '/',
+  })
+  const two = addressOf({ RABBITMQ_HOST: 'mq1, ::1', RABBITMQ_PORT: '5673' }).hosts
+  assert.equal(two, [
+    { hostname: 'mq1', port: 5673 },
+    { hostname: '::1', port: 5673 },
+  ])
+  for (const RABBITMQ_HOST of ['a,', 'a:5672', ','])
+    refused({ RABBITMQ_HOST }, /^RABBITMQ_HOST must be a host, or hosts/)
   refused({ RABBITMQ_PORT: '5673', RABBITMQ_USER: 'u' }, /RABBITMQ_PORT, RABBITMQ_USER set without RABBITMQ_HOST/)
 })
 
