@@ -153,11 +153,11 @@ export const ERRORS = {
     false,
     'Remove the -wal and -shm files next to the restored backup, or move them to the database that they belong to. Then start again.',
   ),
-  database_is_backup: define(
-    500,
-    false,
-    'Start the gateway on it once, or on a copy if you want to keep it as a backup.',
-  ),
+  database_is_backup: define(500, false, 'Start the gateway on it once, or on a copy to keep it as a backup.'),
+  database_moved: define(500, false, 'Set DATABASE_URL to the database that it was migrated to.'),
+  database_incomplete: define(500, false, 'Run migrate again, which continues, or delete the target.'),
+  database_target_used: define(500, false, 'Name a target that does not exist, or delete what is there.'),
+  database_copy_differs: define(500, false, 'The source is unchanged. Delete the target, and start again.'),
   database_unreachable: keepsRetrying('Check DATABASE_URL, that PostgreSQL is running and that its port is open.'),
   database_auth_failed: keepsRetrying('Check the user and password in DATABASE_URL, and pg_hba.conf of PostgreSQL.'),
   database_not_found: keepsRetrying(

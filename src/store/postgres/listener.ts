@@ -10,6 +10,15 @@ const PONG_MS = 10_000
 /** Average delay before a reconnect, in milliseconds; the connection factory adds its own backoff. */
 const RECONNECT_MS = 500
 
+/** First key of the advisory lock that each gateway shares while it is connected: "DSGL". */
+const LISTENER_LOCK_CLASS = 0x4453474c
+
+const listenerLock = (schema: string): string => `(${LISTENER_LOCK_CLASS}, hashtext('${schema}'))`
+
+/** SQL that takes the lock of the gateways for this connection alone, without a wait. The row has `locked`: false while a gateway is connected. */
+export const tryListenerLockSql = (schema: string): string =>
+  `SELECT pg_try_advisory_lock${listenerLock(schema)} AS locked`
+
 export interface ListenerOptions {
   readonly connector: ConnectionFactory
   readonly schema: string
@@ -57,7 +66,8 @@ export class NotificationListener {
       client.on('notification', ({ payload = '' }) => this.#onPayload(payload))
       client.on('end', () => this.#onEnd(client))
       this.#client = client
-      await client.query(`LISTEN "${this.#options.schema}"`)
+      const { schema } = this.#options
+      await client.query(`LISTEN "${schema}"; SELECT pg_advisory_lock_shared${listenerLock(schema)}`)
       this.#ping = setInterval(() => this.#pingServer(client), PING_MS)
       this.#queue('grown')
       this.#queue('revoked')

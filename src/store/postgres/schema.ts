@@ -32,6 +32,11 @@ CREATE UNLOGGED TABLE ticket (
 );
 CREATE INDEX ticket_by_end ON ticket (until);`
 
+/** `version` in `header` while a migration fills the tables: negative. */
+const UNFINISHED_VERSION = -SCHEMA_VERSION
+/** Stands for a `header` without its row: the store was moved to another database. */
+const MOVED_VERSION = 0
+
 /** Replacements that turn the SQLite dialect of schema.sql into that of PostgreSQL. */
 const DIALECT: readonly (readonly [RegExp, string])[] = [
   [/\bINTEGER PRIMARY KEY AUTOINCREMENT\b/g, 'bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY'],
@@ -56,7 +61,7 @@ WHERE nspname = $1 AND relkind IN ('r', 'p', 'v', 'm', 'i', 'f', 'S')`
  * Makes sure that the schema has the tables of this application and version, creating or upgrading them in one transaction. If the schema
  * is not usable, it is left unchanged.
  *
- * @throws GatewayError database_not_ours, database_newer or database_access_refused
+ * @throws GatewayError database_not_ours, database_newer, database_moved, database_incomplete or database_access_refused
  * @throws DatabaseError of the driver; 55P03 if the schema lock is not released within the session's lock timeout
  */
 export const ensureSchema = async (client: Client, schema: string, init: SchemaInit): Promise<void> => {
@@ -75,33 +80,55 @@ export const ensureSchema = async (client: Client, schema: string, init: SchemaI
 }
 
 const createOrUpgrade = async (client: Client, schema: string, init: SchemaInit): Promise<void> => {
-  const { rows: schemas } = await client.query(SCHEMA_OID, [schema])
-  // Not IF NOT EXISTS: that requires the CREATE privilege even if the schema exists.
-  if (schemas.length === 0) await client.query(`CREATE SCHEMA "${schema}"`)
-  const { rows: relations } = await client.query<{ relname: string }>(RELATIONS, [schema])
-  const tables = new Set(relations.map(({ relname }) => relname))
-  const version = tables.has('header') ? await selectVersion(client) : null
-  if (version === null && tables.size > 0) {
-    throw new GatewayError('database_not_ours', `The schema ${schema} contains tables of another application.`, {
-      hint: 'Choose another schema for the gateway: add ?schema=NAME to DATABASE_URL.',
-    })
-  }
-  if (version !== null && version > SCHEMA_VERSION) {
+  const version = await prepareSchema(client, schema)
+  if (version === null) return create(client, schema, init, SCHEMA_VERSION)
+  assertInUse(schema, version)
+  if (version > SCHEMA_VERSION) {
     throw new GatewayError(
       'database_newer',
       `The schema ${schema} has version ${version}; this gateway supports ${SCHEMA_VERSION}.`,
       { hint: 'These tables were created by a newer gateway. Upgrade the gateway or restore a backup.' },
     )
   }
-  if (version === null) await create(client, schema, init)
-  else await upgradeSchema(client, schema, version, init)
+  await upgradeSchema(client, schema, version, init)
 }
 
-const create = async (client: Client, schema: string, { schema: tables, logId, now }: SchemaInit): Promise<void> => {
+/** Creates the schema if it is missing. @returns the version of its tables, or null if it has none. @throws GatewayError database_not_ours */
+const prepareSchema = async (client: Client, schema: string): Promise<number | null> => {
+  const { rows: schemas } = await client.query(SCHEMA_OID, [schema])
+  // Not IF NOT EXISTS: that requires the CREATE privilege even if the schema exists.
+  if (schemas.length === 0) await client.query(`CREATE SCHEMA "${schema}"`)
+  const { rows: relations } = await client.query<{ relname: string }>(RELATIONS, [schema])
+  const tables = new Set(relations.map(({ relname }) => relname))
+  if (tables.size === 0) return null
+  if (tables.has('header')) return selectVersion(client)
+  throw new GatewayError('database_not_ours', `The schema ${schema} contains tables of another application.`, {
+    hint: 'Choose another schema for the gateway: add ?schema=NAME to DATABASE_URL.',
+  })
+}
+
+/** @throws GatewayError database_moved or database_incomplete */
+const assertInUse = (schema: string, version: number): void => {
+  if (version === MOVED_VERSION) {
+    throw new GatewayError('database_moved', `The store in the schema ${schema} was migrated to another database.`)
+  }
+  if (version > 0) return
+  throw new GatewayError(
+    'database_incomplete',
+    `The schema ${schema} is the target of a migration that has not finished.`,
+  )
+}
+
+const create = async (
+  client: Client,
+  schema: string,
+  { schema: tables, logId, now }: SchemaInit,
+  version: number,
+): Promise<void> => {
   await client.query(translateSchema(`${tables};${OWN_TABLES}`))
   await client.query('INSERT INTO log (only_row, log_id, created_at) VALUES (1, $1, $2)', [logId, now])
   await client.query('INSERT INTO header VALUES (1, $1, $2, $3)', [
-    SCHEMA_VERSION,
+    version,
     await selectSchemaOid(client, schema),
     getTimeline(client),
   ])
@@ -144,25 +171,82 @@ export const skipIdsAfterRestore = async (client: Client, now: number): Promise<
   await client.query('UPDATE header SET timeline = $1', [getTimeline(client)])
 }
 
-const selectVersion = async (client: Client): Promise<number | null> => {
+const hasHeader = async (client: Client, schema: string): Promise<boolean> =>
+  (await client.query(`SELECT 1 WHERE to_regclass('"${schema}".header') IS NOT NULL`)).rows.length > 0
+
+const selectVersion = async (client: Client): Promise<number> => {
   const { rows } = await client.query<{ version: number }>('SELECT version FROM header')
-  return rows[0]?.version ?? null
+  return rows[0]?.version ?? MOVED_VERSION
+}
+
+const targetUsed = (schema: string): GatewayError =>
+  new GatewayError('database_target_used', `The schema ${schema} contains a store already.`)
+
+/**
+ * Returns whether createUnfinishedSchema has created tables in the schema; false if there is no store.
+ *
+ * @throws GatewayError database_target_used if it is a store, or database_incomplete if another version has created them
+ */
+export const hasUnfinishedSchema = async (client: Client, schema: string): Promise<boolean> => {
+  if (!(await hasHeader(client, schema))) return false
+  const version = await selectVersion(client)
+  if (version >= 0) throw targetUsed(schema)
+  if (version === UNFINISHED_VERSION) return true
+  throw new GatewayError('database_incomplete', `The schema ${schema} was started by another version of the gateway.`, {
+    hint: 'Delete the target, and start again.',
+  })
+}
+
+/**
+ * Creates tables on which no gateway starts until `finishSchema`. Runs in the caller's transaction.
+ *
+ * @throws GatewayError database_target_used or database_not_ours
+ */
+export const createUnfinishedSchema = async (client: Client, schema: string, init: SchemaInit): Promise<void> => {
+  await client.query(schemaLockSql(schema))
+  if ((await prepareSchema(client, schema)) !== null) throw targetUsed(schema)
+  await create(client, schema, init, UNFINISHED_VERSION)
+}
+
+/** Turns the tables of createUnfinishedSchema into a store. Runs in the caller's transaction. */
+export const finishSchema = async (client: Client): Promise<void> => {
+  await client.query('UPDATE header SET version = $1, timeline = $2', [SCHEMA_VERSION, getTimeline(client)])
+}
+
+/** Marks a store as moved to another database. Without this row, the writers of running gateways fail too. */
+export const retireSchema = async (client: Client): Promise<void> => {
+  await client.query('DELETE FROM header')
+}
+
+/**
+ * Checks that the schema has tables of this version that a gateway has used, or that were moved.
+ *
+ * @returns true if they were moved
+ * @throws GatewayError database_is_backup for a restored copy that no gateway has started on; otherwise like assertSchema
+ */
+export const assertSourceSchema = async (client: Client, schema: string): Promise<boolean> => {
+  if ((await assertSchema(client, schema, { movedToo: true })) === MOVED_VERSION) return true
+  const { rows } = await client.query<{ schema_oid: number }>('SELECT schema_oid FROM header')
+  if (rows[0]?.schema_oid === (await selectSchemaOid(client, schema))) return false
+  throw new GatewayError('database_is_backup', `The schema ${schema} is a copy that no gateway has started on yet.`)
 }
 
 /**
  * Checks that the tables of this application and version exist, without creating anything; for CLI commands.
  *
- * @throws GatewayError database_not_ours, database_newer or database_open_failed
+ * @param options.movedToo accepts a store that was moved to another database
+ * @returns the version
+ * @throws GatewayError database_not_ours, database_newer, database_moved, database_incomplete or database_open_failed
  */
-export const assertSchema = async (client: Client, schema: string): Promise<void> => {
-  const { rows } = await client.query(`SELECT 1 WHERE to_regclass('"${schema}".header') IS NOT NULL`)
-  if (rows.length === 0) {
+export const assertSchema = async (client: Client, schema: string, { movedToo = false } = {}): Promise<number> => {
+  if (!(await hasHeader(client, schema))) {
     throw new GatewayError('database_open_failed', `The schema ${schema} has no gateway tables yet.`, {
       hint: 'Start a gateway on it first, or check DATABASE_URL.',
     })
   }
   const version = await selectVersion(client)
-  if (version === SCHEMA_VERSION) return
+  if (version === SCHEMA_VERSION || (movedToo && version === MOVED_VERSION)) return version
+  assertInUse(schema, version)
   throw new GatewayError('database_newer', `The schema ${schema} has version ${version}, not ${SCHEMA_VERSION}.`, {
     hint: 'Use the same version for the command as for the gateway.',
   })

@@ -39,6 +39,14 @@ export interface PostgresWriterOptions {
 export const advisoryLockSql = (schema: string): string =>
   `SELECT pg_advisory_xact_lock(${LOCK_CLASS}, hashtext('${schema}'))`
 
+/** SQL that takes this lock until the connection ends. */
+export const connectionLockSql = (schema: string): string =>
+  `SELECT pg_advisory_lock(${LOCK_CLASS}, hashtext('${schema}'))`
+
+/** Like connectionLockSql without a wait. The row has `locked`. */
+export const tryConnectionLockSql = (schema: string): string =>
+  `SELECT pg_try_advisory_lock(${LOCK_CLASS}, hashtext('${schema}')) AS locked`
+
 /** SQL that notifies the other processes once the transaction has committed. */
 const notifySql = (schema: string, instanceId: string, word: ChangeNotification): string =>
   `SELECT pg_notify('${schema}', '${word} ${instanceId}');`

@@ -9,7 +9,13 @@ import { migrate, newerSchemaError, SCHEMA_VERSION } from '../migrations.ts'
 import type { StorageSize } from '../store.ts'
 import { createPrivateFile } from './durable-file.ts'
 import { isCorrupt } from './errors.ts'
-import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from './header.ts'
+import {
+  APPLICATION_ID,
+  BACKUP_APPLICATION_ID,
+  MOVED_APPLICATION_ID,
+  readHeader,
+  UNFINISHED_APPLICATION_ID,
+} from './header.ts'
 import { activateBackup } from './restore.ts'
 
 export { APPLICATION_ID } from './header.ts'
@@ -37,13 +43,22 @@ const hasTables = (file: string): boolean => {
   }
 }
 
-/** @returns true if the schema must be created first. @throws GatewayError database_not_ours or database_newer */
-const mustCreate = (file: string): boolean => {
+/**
+ * @returns true if the schema must be created first
+ * @throws GatewayError database_not_ours, database_newer, database_moved or database_incomplete
+ */
+const mustCreate = (file: string, movedToo = false): boolean => {
   const header = readHeader(file)
   if (header === null) return true
   const notOurs = (reason: string) => new GatewayError('database_not_ours', `${file} ${reason}`)
   if (!header.magic) throw notOurs('is not an SQLite database.')
-  if (header.applicationId === APPLICATION_ID || header.applicationId === BACKUP_APPLICATION_ID) {
+  const { applicationId } = header
+  if (applicationId === UNFINISHED_APPLICATION_ID) {
+    throw new GatewayError('database_incomplete', `${file} is the target of a migration that has not finished.`)
+  }
+  const isMoved = applicationId === MOVED_APPLICATION_ID
+  if (isMoved && !movedToo) throw new GatewayError('database_moved', `${file} was migrated to another database.`)
+  if (applicationId === APPLICATION_ID || applicationId === BACKUP_APPLICATION_ID || isMoved) {
     if (header.userVersion > SCHEMA_VERSION) throw newerSchemaError(file, header.userVersion)
     return false
   }
@@ -72,7 +87,7 @@ export const applyPragmas = (db: Database.Database): void => {
   }
 }
 
-const create = (file: string, init: SchemaInit): void => {
+const create = (file: string, init: SchemaInit, applicationId = APPLICATION_ID): void => {
   createPrivateFile(file)
   const db = new Database(file, { timeout: BUSY_TIMEOUT_MS })
   try {
@@ -86,7 +101,7 @@ const create = (file: string, init: SchemaInit): void => {
     if (db.prepare('SELECT 1 FROM sqlite_master LIMIT 1').get() === undefined) {
       db.exec(init.schema)
       db.prepare('INSERT INTO log (only_row, log_id, created_at) VALUES (1, ?, ?)').run(init.logId, init.now)
-      db.pragma(`application_id = ${APPLICATION_ID}`)
+      db.pragma(`application_id = ${applicationId}`)
       db.pragma(`user_version = ${SCHEMA_VERSION}`)
     }
     db.exec('COMMIT')
@@ -129,8 +144,8 @@ export const makeFolder = (folder: string): void => {
  * Makes sure that the file is a sound database of this application and version: creates it if it is missing, upgrades one of an earlier
  * version and activates a restored backup. If the file is not usable, it is left unchanged.
  *
- * @throws GatewayError database_not_ours, database_newer, database_corrupt, database_stale_wal, database_upgrade_failed,
- * database_open_failed, or storage_busy if another process holds a lock: the same call can succeed later
+ * @throws GatewayError database_not_ours, database_newer, database_moved, database_incomplete, database_corrupt, database_stale_wal,
+ * database_upgrade_failed, database_open_failed, or storage_busy if another process holds a lock: the same call can succeed later
  */
 export const ensureDatabase = (file: string, init: SchemaInit): void => {
   try {
@@ -155,16 +170,42 @@ export const ensureDatabase = (file: string, init: SchemaInit): void => {
 }
 
 /**
+ * Returns whether an earlier call of createUnfinished has created a database there; false if there is none.
+ *
+ * @throws GatewayError database_target_used if it is a store, or like ensureDatabase
+ */
+export const hasUnfinished = (file: string): boolean => {
+  try {
+    if (readHeader(file)?.applicationId === UNFINISHED_APPLICATION_ID) return hasTables(file)
+    if (mustCreate(file, true)) return false
+  } catch (error) {
+    throw openError(file, error)
+  }
+  throw new GatewayError('database_target_used', `${file} contains a store already.`)
+}
+
+/** Creates a database on which no gateway starts until it has APPLICATION_ID. @throws GatewayError like ensureDatabase */
+export const createUnfinished = (file: string, init: SchemaInit): void => {
+  try {
+    makeFolder(dirname(resolve(file)))
+    create(file, init, UNFINISHED_APPLICATION_ID)
+  } catch (error) {
+    throw openError(file, error)
+  }
+}
+
+/**
  * Checks that the file is a database of this application and version, without creating it or checking its integrity; for CLI commands. A
  * backup that no gateway has started on must not be written to, since its ids would be assigned a second time.
  *
  * @param options.backupToo accepts such a backup
- * @throws GatewayError database_not_ours, database_newer, database_is_backup or database_open_failed
+ * @param options.movedToo accepts a store that was moved to another database
+ * @throws GatewayError database_not_ours, database_newer, database_is_backup, database_moved, database_incomplete or database_open_failed
  */
-export const assertDatabase = (file: string, { backupToo: allowBackup = false } = {}): void => {
+export const assertDatabase = (file: string, { backupToo: allowBackup = false, movedToo = false } = {}): void => {
   let missing: boolean
   try {
-    missing = mustCreate(file)
+    missing = mustCreate(file, movedToo)
   } catch (error) {
     throw openError(file, error)
   }

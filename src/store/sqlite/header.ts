@@ -4,6 +4,10 @@ import { closeSync, existsSync, openSync, readSync, statSync } from 'node:fs'
 export const APPLICATION_ID = 0x44534757
 /** "DSGB": a backup that no gateway has started on yet. */
 export const BACKUP_APPLICATION_ID = 0x44534742
+/** "DSGT": the target of a copy that has not finished. */
+export const UNFINISHED_APPLICATION_ID = 0x44534754
+/** "DSGM": a store that was moved to another database. */
+export const MOVED_APPLICATION_ID = 0x4453474d
 
 /** Fields of the first page of an SQLite file. */
 export interface DatabaseHeader {

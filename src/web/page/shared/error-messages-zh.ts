@@ -80,6 +80,10 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
     '请删除已恢复备份旁边的 -wal 和 -shm 文件，或将其移到所属数据库旁，然后重新启动。',
   ],
   database_is_backup: ['该文件是备份', '请先用它启动一次网关；如需保留备份，请用其副本启动。'],
+  database_moved: ['数据库已迁移', '请把 DATABASE_URL 设为迁移到的数据库。'],
+  database_incomplete: ['数据库迁移未完成', '请再次运行 migrate，它会继续；或删除目标数据库。'],
+  database_target_used: ['目标数据库已被使用', '请指定一个不存在的目标，或删除其中的内容。'],
+  database_copy_differs: ['副本与源数据库不同', '源数据库没有改变。请删除目标数据库，重新开始。'],
   database_unreachable: [
     '无法连接数据库',
     '请检查 DATABASE_URL、PostgreSQL 是否运行以及端口是否开放。网关会继续重试。',
