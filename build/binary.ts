@@ -108,6 +108,7 @@ const assetsOf = (work: string, metafile: Metafile): Record<string, string> => {
     'build.json': join(work, 'build.json'),
     'package.json': join(ROOT, 'package.json'),
     'schema.sql': join(ROOT, 'schema.sql'),
+    'search-index-thread.js': join(work, 'search-thread.cjs'),
     'sqlite-writer-thread.js': join(work, 'thread.cjs'),
     'better_sqlite3.node': require
       .resolve(`better-sqlite3/package.json`)
@@ -131,6 +132,7 @@ export const buildBinary = async (): Promise<string> => {
     const [main] = await Promise.all([
       bundle('src/cli.ts', join(work, 'main.cjs')),
       bundle('src/store/sqlite/writer-thread.ts', join(work, 'thread.cjs')),
+      bundle('src/store/search/index-thread.ts', join(work, 'search-thread.cjs')),
     ])
     const config = {
       main: join(work, 'main.cjs'),

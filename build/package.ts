@@ -29,6 +29,7 @@ const ENTRIES = {
   cli: 'cli.ts',
   index: 'index.ts',
   publisher: 'publisher/index.ts',
+  'search-index-thread': 'store/search/index-thread.ts',
   'sqlite-writer-thread': 'store/sqlite/writer-thread.ts',
 }
 /** What others import, and so needs declarations. */

@@ -36,7 +36,7 @@ export const repositoryFile = (name: string): string | null => {
 }
 
 /** Worker threads that have a bundle of their own, by its name. */
-export type ThreadName = 'sqlite-writer-thread'
+export type ThreadName = 'search-index-thread' | 'sqlite-writer-thread'
 
 /** Starts a worker thread of the gateway. @param source its file, if the gateway runs from the sources */
 export const startWorkerThread = (name: ThreadName, source: URL, workerData: unknown): Worker => {

@@ -4,6 +4,7 @@ import type { NewMessage, StoredMessage } from '../core/message.ts'
 import type { QuarantineRow, QuarantineSummary, ReplayRequest } from '../core/quarantine.ts'
 import type { QuarantineFilter } from '../core/quarantine-filter.ts'
 import type { SubscriptionFilter } from '../core/subscription-filter.ts'
+import type { SearchPage, SearchQuery } from './search/search.ts'
 
 /** Origin of a delivery: what an operator needs besides the body to find the sender and to replay the message. */
 export interface DeliveryOrigin {
@@ -187,6 +188,8 @@ export interface MessageStore {
   head(): Promise<number>
   /** Returns the bounds of the events of a filter; its types and senders are ignored. */
   bounds(filter: SubscriptionFilter): Promise<Bounds>
+  /** Searches by a scan of the messages. Absent if the store has an index for this (src/store/search). */
+  search?(query: SearchQuery): Promise<SearchPage>
   /**
    * Lists at most `limit` events with `last_db_id < before`, by latest activity; `before` 0 starts at the newest. `eventIds` restricts the
    * list.

@@ -76,8 +76,14 @@ export class PostgresReader {
       : { messages, readThrough: edge - 1, hasMore: true }
   }
 
-  async readBefore(filter: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage> {
-    const { rows, edge } = await this.#page(filter, 'desc', { after: 0, before, ...toRangeLimit(limit) })
+  /** @param patterns ILIKE patterns: of each list the body matches at least one */
+  async readBefore(
+    filter: SubscriptionFilter,
+    before: number,
+    limit: PageLimit,
+    patterns: readonly (readonly string[])[] = [],
+  ): Promise<MessagePage> {
+    const { rows, edge } = await this.#page(filter, 'desc', { after: 0, before, patterns, ...toRangeLimit(limit) })
     const { messages, cut: isTruncated } = takeWithinLimit(rows, limit)
     messages.reverse()
     const first = messages[0]?.db_id ?? before

@@ -7,6 +7,7 @@ import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { DamageLatch } from '../damage-latch.ts'
 import { GroupCommit } from '../group-commit.ts'
 import { retryStart } from '../retry-start.ts'
+import type { SearchPage, SearchQuery } from '../search/search.ts'
 import { readSchema } from '../sqlite/file.ts'
 import type {
   AppendEntry,
@@ -28,6 +29,7 @@ import { Pool } from './pool.ts'
 import { createQuarantine } from './quarantine-reader.ts'
 import { PostgresReader } from './reader.ts'
 import { ensureSchema } from './schema.ts'
+import { scanMessages } from './search.ts'
 import { createTicketStore } from './tickets.ts'
 import { describePostgres, type PostgresAddress } from './url.ts'
 import { type FaultPoint, PostgresWriter } from './writer.ts'
@@ -172,6 +174,10 @@ export class PostgresStore implements MessageStore {
 
   events(limit: number, before: number, eventIds: readonly string[] | '*' = '*'): Promise<EventSummary[]> {
     return this.#read(() => this.#reader.events(limit, before, eventIds))
+  }
+
+  search(query: SearchQuery): Promise<SearchPage> {
+    return this.#read(() => scanMessages(this.#reader, query))
   }
 
   async check(write: boolean): Promise<void> {

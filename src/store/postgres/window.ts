@@ -8,6 +8,8 @@ export const MAX_DB_ID = Number.MAX_SAFE_INTEGER
 
 /** Rows scanned per call if types or senders are filtered, so that a filter that matches nothing does not scan the whole store. */
 const WINDOW = 2_000
+/** Rows scanned per call of a search. */
+const SEARCH_WINDOW = 20_000
 
 export type Direction = 'asc' | 'desc'
 
@@ -19,6 +21,8 @@ export interface Range {
   readonly limit: number
   /** Rows are returned without their body once the bodies before them reach this many bytes. */
   readonly bytes: number
+  /** ILIKE patterns: of each list the body matches at least one. */
+  readonly patterns?: readonly (readonly string[])[]
 }
 
 /** A prepared statement and its values. */
@@ -79,6 +83,9 @@ export const windowQuery = (
   ] as const) {
     if (list !== null) filters.push(`message.${column} = ANY(${addParameter(list.map(escapeNul), 'text[]')})`)
   }
+  const { patterns = [] } = range
+  for (const alternatives of patterns) filters.push(`message.body ILIKE ANY(${addParameter(alternatives, 'text[]')})`)
+  const window = patterns.length > 0 ? SEARCH_WINDOW : WINDOW
 
   let tables = ''
   let edge = 'NULL::bigint'
@@ -87,8 +94,8 @@ export const windowQuery = (
     const [comparison, aggregate] = direction === 'asc' ? ['<', 'max'] : ['>', 'min']
     edge = '(SELECT edge FROM looked)'
     filters.push(`(${edge} IS NULL OR message.db_id ${comparison} ${edge})`)
-    tables = `WITH ids AS MATERIALIZED (${ids(String(WINDOW + 1))}),
-looked AS (SELECT CASE WHEN count(*) = ${WINDOW + 1} THEN ${aggregate}(db_id) END AS edge FROM ids)\n`
+    tables = `WITH ids AS MATERIALIZED (${ids(String(window + 1))}),
+looked AS (SELECT CASE WHEN count(*) = ${window + 1} THEN ${aggregate}(db_id) END AS edge FROM ids)\n`
     rows = `${joined} WHERE ${filters.join(' AND ')} ${ordered}`
   } else if (events !== null) tables = `WITH ids AS (${ids(limit)})\n`
   else rows = rowsOfAll(names.join(', '), after, before, direction, limit)
@@ -100,7 +107,7 @@ looked AS (SELECT CASE WHEN count(*) = ${WINDOW + 1} THEN ${aggregate}(db_id) EN
   }
   const selected = names.map((name) => (name === 'body' ? 'CASE WHEN fits THEN body END AS body' : name)).join(', ')
   return {
-    name: `${columns} ${direction} ${events !== null} ${filter.types !== null} ${filter.senders !== null}`,
+    name: `${columns} ${direction} ${events !== null} ${filter.types !== null} ${filter.senders !== null} ${patterns.length}`,
     text: `${tables}SELECT head, ${edge} AS edge, ${selected}
 FROM (SELECT ${HEAD_SQL}::bigint AS head) AS log LEFT JOIN (${rows}) AS page ON true ORDER BY db_id ${direction}`,
     values,

@@ -17,6 +17,7 @@ export const bundleProgram = async (): Promise<string> => {
   await build({
     entryPoints: [
       { out: 'cli', in: join(ROOT, 'src/cli.ts') },
+      { out: 'search-index-thread', in: join(ROOT, 'src/store/search/index-thread.ts') },
       { out: 'sqlite-writer-thread', in: join(ROOT, 'src/store/sqlite/writer-thread.ts') },
       { out: 'failpoint-gateway', in: join(ROOT, FAILPOINT_SOURCE) },
     ],
