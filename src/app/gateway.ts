@@ -20,8 +20,9 @@ import { withTimeout } from '../platform/with-timeout.ts'
 import { ChangeNotifier } from '../store/change-notifier.ts'
 import { DamageLatch } from '../store/damage-latch.ts'
 import { openStore } from '../store/open-store.ts'
-import { RetentionJob } from '../store/retention.ts'
+import type { RetentionJob } from '../store/retention.ts'
 import { retryStart } from '../store/retry-start.ts'
+import type { MessageSearch } from '../store/search/search.ts'
 import type { MessageStore } from '../store/store.ts'
 import { StreamHub } from '../streams/hub.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
@@ -30,6 +31,8 @@ import { type AccessControl, createAccessControl } from './access-control.ts'
 import { type CommitListener, instrumentAppend, recordCommit, recordExchange } from './ingest-metrics.ts'
 import { createExchangePublisher, createStorePublisher } from './publishers.ts'
 import { createQuarantineService } from './quarantine-service.ts'
+import { createRetention } from './retention.ts'
+import { createSearch } from './search.ts'
 import { StoreMonitor } from './store-monitor.ts'
 
 export interface GatewayOptions {
@@ -64,6 +67,7 @@ export class Gateway {
   readonly #onCommitted: CommitListener
   readonly #hub: StreamHub
   readonly #retention: RetentionJob
+  readonly #search: MessageSearch | null
   readonly #access: AccessControl
   readonly #certificates: CertificateManager | null
   readonly #healthMonitor: HealthMonitor | null
@@ -115,6 +119,7 @@ export class Gateway {
       subscribers: () => this.#hub.subscribersByState(),
       queue: () => this.#ingest?.queue ?? null,
       size: async () => this.#store.size?.() ?? null,
+      search: () => this.#search?.status ?? null,
       faults: () => this.#health.faults,
       connections: () => this.#server.connections,
       certificateExpiry: this.#certificates && (() => this.#certificates!.current.expiresAt / 1_000),
@@ -123,17 +128,8 @@ export class Gateway {
     this.#tracing = new Tracing({ config: config.tracing, version, logger })
     this.#append = instrumentAppend(this.#store, this.#metrics)
     this.#onCommitted = recordCommit({ metrics: this.#metrics, logger, changes: this.#changes })
-    this.#retention = new RetentionJob({
-      store: this.#store,
-      ...config.retention,
-      onPruned: (removed) => {
-        this.#hub.clearHistoryCache()
-        logger.info({ deleted: removed }, 'retention deleted messages')
-      },
-      onClockJump: (reason) =>
-        logger.warn({ cause: reason }, 'retention by age paused for a day because the clock may be wrong'),
-      onFault: (error) => logger.warn({ err: error }, 'retention run failed, will retry'),
-    })
+    this.#retention = createRetention(config, this.#store, this.#hub, logger)
+    this.#search = createSearch(config, this.#store, logger)
     if (config.broker !== null) {
       this.#ingest = new IngestService({
         ...config,
@@ -186,6 +182,7 @@ export class Gateway {
       tracer: this.#tracing.tracer,
       mode: this.mode,
       version,
+      search: this.#search,
       report: options.healthReport ?? ((after) => this.#healthMonitor!.report(after)),
       quarantine: createQuarantineService({
         ...config,
@@ -239,6 +236,7 @@ export class Gateway {
     this.#publisher?.start()
     this.#ingest?.start()
     this.#retention.start()
+    this.#search?.start()
     this.#metrics.eventLoopDelay.start()
     this.#certificates?.start((certificate) => this.#server.replaceCertificate(certificate))
     this.#healthMonitor?.start()
@@ -279,6 +277,8 @@ export class Gateway {
     // Only now, since requests that were accepted before publish their messages meanwhile.
     await this.#publisher?.stop()
     await this.#tracing.stop()
+    // Before the store: the last connection to close must be able to write.
+    await this.#search?.stop()
     await this.#store.stop()
   }
 

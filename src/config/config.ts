@@ -54,6 +54,8 @@ export interface Config {
   /** Minimum reconnection delay of clients when the gateway stops. */
   readonly shutdownRetryMs: number
   readonly retention: { readonly maxAgeMs: number | null; readonly messagesPerEvent: number | null }
+  /** False if SEARCH=off. */
+  readonly search: boolean
   /** null if tracing is disabled. */
   readonly tracing: TracingConfig | null
   readonly logLevel: string
@@ -105,6 +107,7 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
       maxAgeMs: values.RETENTION_DAYS === null ? null : values.RETENTION_DAYS * 86_400_000,
       messagesPerEvent: values.RETENTION_MESSAGES_PER_EVENT,
     },
+    search: values.SEARCH === 'on',
     tracing: buildTracingConfig(values),
     logLevel: values.LOG_LEVEL,
     shutdownMs: values.SHUTDOWN_SECONDS * 1_000,

@@ -168,7 +168,7 @@ export const CONFIG_VARIABLES = {
   ),
   GATEWAY_TOKEN: {
     default: null,
-    description: 'Token that the commands tail, publish and demo send to a gateway, unless --token-file is used.',
+    description: 'Token that commands send to a gateway, unless --token-file is used.',
     secret: true,
     constraint: 'a single token, without the prefix Bearer',
     schema: z.string().refine(isBearerToken),
@@ -242,6 +242,11 @@ export const CONFIG_VARIABLES = {
     1,
     1000000000,
     'Only this many newest messages of each event are kept. Not set: all.',
+  ),
+  SEARCH: choiceVariable(
+    'on',
+    ['on', 'off'],
+    'Search over all messages. SQLite: its index is a file beside the database, about half its size. off: no search and no index.',
   ),
   METRICS_PORT: integerVariable(
     null,

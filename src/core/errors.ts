@@ -48,6 +48,7 @@ export const ERRORS = {
   // Requests.
   invalid_query: define(400, false, 'See docs/PROTOCOL.md for the parameters of this call.'),
   invalid_path: define(400, false, 'Percent-encode the path as UTF-8.'),
+  search_disabled: define(404, false, 'Remove SEARCH=off from the configuration of the gateway.'),
   empty_batch: define(400, false, 'Send at least one message.'),
   batch_too_large: define(413, false, 'Send at most 1,000 messages in one request.'),
   too_many_events: define(400, false, 'Subscribe to at most 100 events on one stream, or to event_id=*.'),

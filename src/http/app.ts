@@ -19,6 +19,7 @@ import { HEALTH_REPORT, type HealthReportOptions } from './routes/health-report.
 import { MESSAGE_ROUTES, type MessagesOptions } from './routes/messages.ts'
 import { PUBLISH, type PublishOptions } from './routes/publish.ts'
 import { QUARANTINE_ROUTES, type QuarantineOptions } from './routes/quarantine.ts'
+import { SEARCH, type SearchOptions } from './routes/search.ts'
 import { SESSION_ROUTES, type SessionRouteOptions } from './routes/session.ts'
 import { EVENT_STREAM, EVENTS_STREAM, type StreamOptions } from './routes/streams.ts'
 import { createUnknownPathPage, WEB_ROUTES, type WebOptions } from './routes/web.ts'
@@ -27,6 +28,7 @@ import type { FastPathErrors } from './server/stream-fast-path.ts'
 /** Dependencies of the handlers of all routes. */
 export interface RouteOptions
   extends MessagesOptions,
+    SearchOptions,
     PublishOptions,
     StreamOptions,
     AccessOptions,
@@ -39,6 +41,7 @@ export interface RouteOptions
 /** Every route. The router, the API documents and the access matrix are generated from this list. */
 export const ROUTES: readonly HttpRoute<RouteOptions & DocumentOptions>[] = [
   ...MESSAGE_ROUTES,
+  SEARCH,
   PUBLISH,
   EVENT_STREAM,
   EVENTS_STREAM,

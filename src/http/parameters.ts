@@ -31,6 +31,21 @@ export const limitField = (defaultValue: number, max: number) =>
 /** A db_id, a time in milliseconds, or the id of a row. */
 export const dbIdField = (description: string) => DbId.optional().describe(description)
 
+/** Date and time with a time zone, as Date.parse reads it in every engine. */
+const ISO_TIME = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$/
+
+/** A time: ISO 8601, or milliseconds since 1970, which it becomes. */
+export const timeField = (description: string) =>
+  z
+    .string()
+    .transform((text) => parseDbId(text) ?? (ISO_TIME.test(text) ? Date.parse(text) : Number.NaN))
+    .refine((ms) => !Number.isNaN(ms), {
+      error: 'must be a time such as 2026-11-22T10:00:00Z, or milliseconds since 1970',
+    })
+    .pipe(z.number().int())
+    .optional()
+    .describe(`${description} ISO 8601 with a time zone, or milliseconds since 1970.`)
+
 /** Values of a comma-separated parameter; undefined if it is absent or empty. */
 export const listField = (description: string, values: z.ZodType<string[]> = ListSchema) =>
   values.optional().describe(description)
@@ -91,7 +106,9 @@ export const requestedEvents = (
   query: URLSearchParams,
 ): readonly string[] | '*' => {
   if (route.path.includes('/:event_id')) return [parseEventId(path.event_id ?? '')]
-  return route.query?.event_id === undefined ? '*' : parseEvents(query.getAll('event_id'))
+  const field = route.query?.event_id
+  if (field === undefined || (field.isOptional() && !query.has('event_id'))) return '*'
+  return parseEvents(query.getAll('event_id'))
 }
 
 const isList = (field: z.ZodType): boolean =>
@@ -100,7 +117,7 @@ const isList = (field: z.ZodType): boolean =>
 const rawValue = (query: URLSearchParams, name: string, field: z.ZodType): string | string[] | undefined => {
   const values = query.getAll(name)
   if (isList(field)) {
-    if (field.meta()?.explode === true) return values
+    if (field.meta()?.explode === true) return values.length === 0 && field.isOptional() ? undefined : values
     const items = values.flatMap((text) => text.split(',')).map((value) => value.trim())
     const nonEmpty = items.filter((value) => value !== '')
     return nonEmpty.length === 0 ? undefined : nonEmpty

@@ -6,6 +6,7 @@ import type { ClosingReason } from '../core/sse.ts'
 import type { LagReference } from '../ingest/lag.ts'
 import type { QueueStats } from '../ingest/topology.ts'
 import type { Fault } from '../monitoring/health.ts'
+import type { SearchStatus } from '../store/search/search.ts'
 import type { StorageSize } from '../store/store.ts'
 import type { HubStats } from '../streams/hub.ts'
 import type { SubscriberState } from '../streams/subscriber.ts'
@@ -43,6 +44,8 @@ export interface MetricSources {
   readonly queue: () => QueueStats | null
   /** null if unknown. */
   readonly size: () => Promise<StorageSize | null>
+  /** null if there is no search index. */
+  readonly search: () => SearchStatus | null
   readonly faults: () => readonly Fault[]
   readonly connections: () => { readonly max: number; open(): Promise<number> }
   /** Expiry of the certificate in seconds since 1970; null if HTTPS is disabled. */
@@ -93,7 +96,7 @@ const addStreams = ({ gauge, gauges, counter }: CallbackMetrics, { hubStats, sub
   counter('gateway_history_cache_misses_total', reads, () => hubStats().pageReads)
 }
 
-const addStore = ({ gauge }: CallbackMetrics, { queue, size }: MetricSources): void => {
+const addStore = ({ gauge }: CallbackMetrics, { queue, size, search }: MetricSources): void => {
   // All workers share the broker and the database.
   const ready = 'Messages ready in the queue, about a second ago.'
   gauge('gateway_queue_messages_ready', ready, () => queue()?.ready ?? null, 'max')
@@ -108,6 +111,10 @@ const addStore = ({ gauge }: CallbackMetrics, { queue, size }: MetricSources): v
   gauge('gateway_wal_bytes', wal, async () => (await size())?.wal ?? null, 'max')
   const free = 'Free space on the disk of the database.'
   gauge('gateway_database_disk_free_bytes', free, async () => (await size())?.free ?? null, 'min')
+  gauge('gateway_search_index_messages', 'Messages in the search index.', () => search()?.messages ?? null, 'max')
+  const pending = 'Stored messages that are not in the search index yet.'
+  gauge('gateway_search_index_pending_messages', pending, () => search()?.pending ?? null, 'max')
+  gauge('gateway_search_index_bytes', 'Size of the search index.', () => search()?.bytes ?? null, 'max')
 }
 
 const addHealth = ({ gauge, gauges }: CallbackMetrics, sources: MetricSources): void => {

@@ -37,7 +37,11 @@ const record = async (program: readonly string[], lives: number, count: number):
   const trace = join(tempDir(), 'trace')
   const flags = ['-f', '--seccomp-bpf', '-qq', '-y', '-xx', '-s', '65536', '-e', `trace=${TRACED_CALLS}`, '-o', trace]
   const strace = spawnSync('which', ['strace'], { encoding: 'utf8' }).stdout.trim()
-  const gateway = await startGateway({ entry: strace, args: [...flags, ...program, 'serve'], env: { WORKERS: '1' } })
+  const gateway = await startGateway({
+    entry: strace,
+    args: [...flags, ...program, 'serve'],
+    env: { WORKERS: '1', SEARCH: 'off' },
+  })
   const traces: string[] = []
   try {
     for (let life = 0; life < lives; life++) {

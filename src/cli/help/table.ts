@@ -8,6 +8,7 @@ export const COMMAND_TABLE: CommandTable = {
   publish: ['publish a message, or JSON lines from stdin', async () => (await import('../publish.ts')).publish],
   events: ['list the events, latest activity first', async () => (await import('../events.ts')).events],
   tail: ['print the messages of events as they arrive', async () => (await import('../tail.ts')).tail],
+  search: ['find messages of all events by their text', async () => (await import('../search.ts')).search],
   demo: ['publish simulated incidents of a team of agents', async () => (await import('../demo.ts')).demo],
   rejected: [
     'list, show, replay or delete quarantined messages',

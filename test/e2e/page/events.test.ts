@@ -118,7 +118,30 @@ test.full('finds events by a part of their id, opens the only one, or one that i
   assert.is(new URL(page.url()).pathname, `/events/${encodeURIComponent(unknown)}`)
 })
 
-test.full('shows hostile ids as text, with invisible characters made visible', async () => {
+test('finds messages of all events by their text, and opens one in its room', async () => {
+  const [one, two] = [newRoom('hit'), newRoom('hit')]
+  const [first] = await publish(site.gateway, one, chat(1, { message_content: '<b>攻击</b> from 203.0.113.77\u202e' }))
+  await publish(site.gateway, two, chat(1, { message_content: 'seen again: 203.0.113.77' }))
+  const page = await site.pages.open('/')
+  await isState(page, 'live')
+  await page.fill('#search', '203.0.113.77')
+  await page.waitForSelector('#hits-status:has-text("2 messages, newest first")')
+  assert.equal(await textsOf(page, '.hit-event'), [two, one])
+  assert.equal(await textsOf(page, '.hit mark'), ['203.0.113.77', '203.0.113.77'])
+  await page.fill('#search', '攻击')
+  await page.waitForSelector('#hits-status:has-text("1 message, newest first")')
+  assert.match(await textOf(page, '.hit-text'), /^<b>攻击<\/b> from 203\.0\.113\.77⟨U\+202E⟩/)
+  await page.click('.hit a')
+  await page.waitForSelector(`.row[data-id="${first}"][data-selected="true"]`)
+  assert.is(new URL(page.url()).pathname, `/events/${one}`)
+  await page.goBack()
+  await page.fill('#search', 'nowhere-to-be-found')
+  await page.waitForSelector('#hits-status:has-text("No message contains all of this.")')
+  await page.fill('#search', 'x')
+  await page.waitForSelector('#hits', { state: 'detached' })
+})
+
+test('shows hostile ids as text, with invisible characters made visible', async () => {
   const hostile = [
     '<img src="http://evil.example/x" onerror="alert(1)">',
     '"><script>alert(2)</script>',

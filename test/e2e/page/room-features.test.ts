@@ -194,7 +194,20 @@ test('shows how much of the history is loaded, and loads the rest on request', a
   assert.equal(await readThrough(page), [long[17]])
 })
 
-test.full('shows when the history cannot be loaded, and retries', async () => {
+test('searches all messages of the event beyond the loaded ones, and opens a hit', async () => {
+  const page = await openLong()
+  await page.waitForSelector('#history[data-is="resting"]')
+  await page.fill('#search', '"message 17 timestamp"')
+  await page.waitForSelector('#found:has-text("0 of 6,120 loaded messages")')
+  await page.click('#search-beyond')
+  await page.waitForSelector('#hits-status:has-text("1 message, newest first")')
+  assert.equal(await textsOf(page, '.hit mark'), ['message 17 timestamp'])
+  await page.click('.hit a')
+  await sees(page, long[17])
+  assert.is(await page.getAttribute(row(long[17]), 'data-selected'), 'true')
+})
+
+test('shows when the history cannot be loaded, and retries', async () => {
   const page = await site.pages.open('/')
   await page.route('**/messages?before=*limit=2000', (route) => route.abort())
   await page.goto(`${site.gateway.url}/events/long`)

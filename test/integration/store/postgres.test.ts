@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
+import { parseSearchTerms } from '../../../src/core/search-text.ts'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { SCHEMA_VERSION } from '../../../src/store/migrations.ts'
 import { ConnectionFactory } from '../../../src/store/postgres/connect.ts'
@@ -14,6 +15,7 @@ import type { PostgresStore } from '../../../src/store/postgres/store.ts'
 import { parsePostgresUrl } from '../../../src/store/postgres/url.ts'
 import { escapeNul, unescapeNul } from '../../../src/store/postgres/values.ts'
 import { advisoryLockSql } from '../../../src/store/postgres/writer.ts'
+import type { SearchQuery } from '../../../src/store/search/search.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
 import { startCli } from '../../support/clients/cli.ts'
 import { postgresBin } from '../../support/harness/provision.ts'
@@ -552,6 +554,42 @@ test('reads continue while a write waits', async () => {
   assert.is(await late, 'storage_busy')
   await other.end()
   assert.is((await log.append([entryOf()]))[0]!.kind, 'stored')
+})
+
+test('a search scans the messages, newest first, whatever their text is', async () => {
+  const url = freshSchema(server)
+  const log = await open(url)
+  const put = (message_content: unknown, event_id = 'a') =>
+    store(log, { event_id, body: JSON.stringify({ message_content }) }).then(([id]) => id!)
+  const escaped = await store(log, {
+    event_id: 'a',
+    body: '{"message_content":"\\u653b\\u51fb \\"100%_x\\" C:\\\\a\\/b"}',
+  })
+  const plain = await put('攻击 from 203.0.113.7\nÜBER', 'b')
+  const many = await Promise.all(Array.from({ length: 5 }, (_, n) => put(`needle ${n}`)))
+  const find = async (text: string, over: Partial<SearchQuery> = {}) => {
+    const query = {
+      terms: parseSearchTerms(text)!,
+      filter: EVERYTHING,
+      since: null,
+      until: null,
+      before: null,
+      limit: 10,
+    }
+    const { hits, nextBefore } = await log.search({ ...query, ...over })
+    return [...hits.map(({ db_id }) => db_id), ...(nextBefore === null ? [] : ['more'])]
+  }
+  assert.equal(await find('攻击'), [plain, escaped[0]])
+  assert.equal(await find('203.0.113.7 über'), [plain])
+  assert.equal(await find('"7 über"'), [plain])
+  for (const text of ['100%_X', '100%', '_x', 'c:\\A/b', '"100%_x"']) assert.equal(await find(text), [escaped[0]], text)
+  assert.equal(await find('100x_x'), [])
+  const newest = many.sort((a, b) => b - a)
+  assert.equal(await find('needle', { limit: 3 }), [...newest.slice(0, 3), 'more'])
+  assert.equal(await find('needle', { limit: 3, before: newest[2]! }), newest.slice(3))
+  assert.equal(await find('needle', { since: 2_000 }), [])
+  assert.equal(await find('攻击', { filter: createFilter(['b']) }), [plain])
+  assert.equal(await find('攻击', { filter: createFilter([]) }), [])
 })
 
 test.run()

@@ -522,6 +522,21 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     ],
   },
   {
+    fault: { en: 'The search index is deleted or damaged', zh: '搜索索引被删除或损坏' },
+    metric: 'gateway_search_index_pending_messages',
+    messages: {
+      en: 'are stored as usual; the index is rebuilt',
+      zh: '照常存储；索引自动重建',
+    },
+    readers: { en: 'continue; a search finds what is indexed so far', zh: '照常；搜索只能找到目前已建立索引的消息' },
+    tests: [
+      [
+        'unit/store/search-index.test.ts',
+        'an index that is deleted, cut off, of another version or of another store is rebuilt',
+      ],
+    ],
+  },
+  {
     fault: { en: 'The machine loses its power', zh: '机器断电' },
     messages: {
       en: 'all that was acknowledged is stored; the rest is delivered again',

@@ -108,7 +108,10 @@ help('a misspelled command or flag is answered with the one that was probably me
 const page = await renderManPage(COMMAND_TABLE, '1.2.3')
 
 help('the man page has every command with its flags and examples', () => {
-  const plain = page.replaceAll('\\-', '-').replaceAll('\\e', '\\').replaceAll('\\[u2026]', '…')
+  const plain = page
+    .replaceAll('\\-', '-')
+    .replaceAll('\\e', '\\')
+    .replace(/\\\[u([0-9A-F]+)\]/g, (_, code) => String.fromCodePoint(Number.parseInt(code, 16)))
   const sections = new Map(plain.split(/^\.SS /m).map((section) => [section.split('\n', 1)[0], section]))
   for (const { name, flags, examples } of COMMANDS) {
     const section = sections.get(name) ?? ''

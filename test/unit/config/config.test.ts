@@ -108,6 +108,7 @@ const DEFAULTS: Record<string, string | null> = {
   RABBITMQ_CERT_FILE: null,
   RABBITMQ_KEY_FILE: null,
   NATIVE_MODULE_DIR: null,
+  SEARCH: 'on',
 }
 
 const config = suite('the configuration')
@@ -163,6 +164,7 @@ config('nothing set: embedded, on loopback, everything kept', () => {
     retention: { maxAgeMs: null, messagesPerEvent: null },
     tracing: null,
     logLevel: 'info',
+    search: true,
     shutdownMs: 8_000,
   }
   assert.equal(rest, expected)

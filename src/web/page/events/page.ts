@@ -2,6 +2,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { EventSummary } from '../../../store/store.ts'
 import { useCaller } from '../caller.ts'
 import type { EventFacts } from '../room/model/event-facts.ts'
+import { MessageHits } from '../search/hits.ts'
 import { errorText } from '../shared/api.ts'
 import { connectionText, reasonCodeText } from '../shared/connection-messages.ts'
 import { html, type View } from '../shared/html.ts'
@@ -143,6 +144,7 @@ export const EventsPage = (): View => {
           <button type="button" id="more" onClick=${() => source.more()}>${t('more')}</button>
         </p>`
       }
+      <${MessageHits} query=${wanted} eventId=${null} />
     </main>
   `
 }

@@ -1,5 +1,6 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks'
 import { useCaller } from '../caller.ts'
+import { SearchBeyond } from '../search/in-room.ts'
 import { html, type View } from '../shared/html.ts'
 import { roomPath } from '../shared/router.ts'
 import { useLifecycle, useSignalValue } from '../shared/signal.ts'
@@ -165,6 +166,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
       <div class="middle">
         <${RatePlot} room=${room} onPeriod=${(from: number, to: number) => setFilter({ ...filter, from, to })} />
         <${HistoryStatus} room=${room} />
+        <${SearchBeyond} room=${room} text=${filter.text} />
         <${DisconnectedBanner} room=${room} />
         <div class="stage">
           <${Timeline}

@@ -21,6 +21,7 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   message_unstorable: ['数据库无法保存该消息', '原因见详情。请修改消息。'],
   invalid_query: ['查询参数无效', '该接口的参数见 docs/PROTOCOL.md。'],
   invalid_path: ['路径无效', '请将路径按 UTF-8 进行百分号编码。'],
+  search_disabled: ['搜索已关闭', '请从网关配置中去掉 SEARCH=off。'],
   empty_batch: ['批次为空', '请至少发送一条消息。'],
   batch_too_large: ['批次过大', '每个请求最多发送 1,000 条消息。'],
   too_many_events: ['订阅的事件过多', '一个流最多订阅 100 个事件，或使用 event_id=*。'],

@@ -1,0 +1,78 @@
+import { agentName } from '../room/role-messages.ts'
+import { errorText } from '../shared/api.ts'
+import { escapeLine } from '../shared/escape-control-chars.ts'
+import { fullTime, shortTime } from '../shared/format.ts'
+import { type Children, html, type View } from '../shared/html.ts'
+import { roomPath } from '../shared/router.ts'
+import { searchText as t } from './messages.ts'
+import { type FoundMessage, type SearchResult, termsOf, useSearch } from './use-search.ts'
+
+/** Returns a snippet with its matches marked. */
+const marked = (snippet: string, query: string): Children[] => {
+  const patterns = termsOf(query).map((term) => term.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&').replace(/\s+/g, '\\s+'))
+  // Long ones first, since the first that matches is marked.
+  const parts = snippet.split(new RegExp(`(${patterns.sort((a, b) => b.length - a.length).join('|')})`, 'i'))
+  return parts.map((part, index) => (index % 2 === 1 ? html`<mark>${escapeLine(part)}</mark>` : escapeLine(part)))
+}
+
+interface HitProps {
+  readonly hit: FoundMessage
+  readonly query: string
+  readonly withEvent: boolean
+}
+
+const Hit = ({ hit, query, withEvent }: HitProps): View => {
+  const at = Date.parse(hit.received_at)
+  return html`
+    <li class="hit">
+      <a href=${`${roomPath(hit.event_id)}#${hit.db_id}`} data-id=${hit.db_id}>
+        ${withEvent && html`<bdi class="hit-event">${escapeLine(hit.event_id)}</bdi>${' '}`}
+        <span class="hit-text" dir="auto">${marked(hit.snippet, query)}</span>
+      </a>
+      <span class="faint">${hit.message_from ? agentName(hit.message_from) : t('nobody')}</span>
+      <time class="faint number" datetime=${hit.received_at} title=${fullTime(at)}>${shortTime(at)}</time>
+    </li>
+  `
+}
+
+const statusOf = ({ is, hits, nextBefore, error }: SearchResult): string => {
+  if (is === 'failed') return t('problem', { why: errorText(error) })
+  if (is === 'searching') return t('searching')
+  if (hits.length === 0) return t('none')
+  return t(nextBefore === null ? 'hits' : 'moreHits', { n: hits.length })
+}
+
+interface MessageHitsProps {
+  readonly query: string
+  /** Searches only this event; null for all. */
+  readonly eventId: string | null
+  readonly children?: Children
+}
+
+/** The messages that contain a query, newest first, each with a link to it. Nothing if the query is too short. */
+export const MessageHits = ({ query, eventId, children }: MessageHitsProps): View => {
+  const [result, more] = useSearch(query, eventId)
+  if (result === null) return null
+  const { is, hits, nextBefore, indexed } = result
+  return html`
+    <section class="hits" id="hits" aria-labelledby="hits-title" aria-busy=${is === 'searching'}>
+      <div class="hits-head">
+        <h2 id="hits-title">${t('title', { q: escapeLine(query) })}</h2>
+        ${children}
+      </div>
+      <p class=${is === 'failed' ? 'problem' : 'faint'} id="hits-status" role="status">${statusOf(result)}</p>
+      ${indexed < 1 && html`<p class="faint" id="hits-building">${t('building', { n: Math.floor(indexed * 100) })}</p>`}
+      ${
+        hits.length > 0 &&
+        html`<ol class="hit-list">
+          ${hits.map((hit) => html`<${Hit} key=${hit.db_id} hit=${hit} query=${query} withEvent=${eventId === null} />`)}
+        </ol>`
+      }
+      ${
+        nextBefore !== null &&
+        is !== 'searching' &&
+        html`<p class="more-events"><button type="button" id="more-hits" onClick=${more}>${t('more')}</button></p>`
+      }
+    </section>
+  `
+}

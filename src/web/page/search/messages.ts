@@ -1,0 +1,31 @@
+import { defineMessages } from '../shared/i18n.ts'
+
+/** Texts of the search in messages. */
+export const searchText = defineMessages({
+  en: {
+    title: 'Messages that contain “{q}”',
+    searching: 'Searching…',
+    none: 'No message contains all of this.',
+    hits: '{n} {n:message|messages}, newest first',
+    moreHits: 'The newest {n} {n:message|messages}',
+    more: 'Show older ones',
+    building: 'The search index is being built: {n} % of the messages can be found so far.',
+    problem: 'The search failed: {why}',
+    nobody: 'no sender',
+    inEvent: 'Search all messages of this event',
+    close: 'Close the search results',
+  },
+  zh: {
+    title: '包含“{q}”的消息',
+    searching: '正在搜索…',
+    none: '没有消息包含全部搜索内容。',
+    hits: '{n} 条消息，最新的在前',
+    moreHits: '最新的 {n} 条消息',
+    more: '显示更早的',
+    building: '正在建立搜索索引：目前可以搜到 {n}% 的消息。',
+    problem: '搜索失败：{why}',
+    nobody: '无发送者',
+    inEvent: '搜索该事件的全部消息',
+    close: '关闭搜索结果',
+  },
+})

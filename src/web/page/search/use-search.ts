@@ -1,0 +1,101 @@
+import { useEffect, useState } from 'preact/hooks'
+import type { SearchHit } from '../../../store/search/search.ts'
+import { type Answered, ApiError, api } from '../shared/api.ts'
+
+export type FoundMessage = Answered<SearchHit, 'received_at'>
+
+interface Answer {
+  readonly data: readonly FoundMessage[]
+  readonly next_before: number | null
+  readonly indexed: number
+}
+
+export interface SearchResult {
+  readonly is: 'searching' | 'found' | 'failed'
+  readonly hits: readonly FoundMessage[]
+  /** Where older hits begin; null if there are none. */
+  readonly nextBefore: number | null
+  readonly indexed: number
+  readonly error: unknown
+}
+
+const EMPTY: SearchResult = { is: 'searching', hits: [], nextBefore: null, indexed: 1, error: null }
+
+/** Time without typing after which the search starts, in milliseconds. */
+const TYPING_MS = 300
+const PAGE = 50
+/** Length of a query that the gateway accepts. */
+const MAX_QUERY = 256
+
+/** Splits a query into the words and phrases that a hit contains. */
+export const termsOf = (query: string): string[] =>
+  [...query.matchAll(/"([^"]*)"?|([^\s"]+)/g)]
+    .map(([, phrase, word = '']) => (phrase ?? word).trim().toLowerCase())
+    .filter((term) => term !== '')
+
+/** Returns whether the gateway accepts a query. */
+export const isSearchable = (query: string): boolean =>
+  query.length <= MAX_QUERY && termsOf(query).some((term) => term.split(/\s+/).some((word) => word.length > 1))
+
+const load = async (
+  query: string,
+  eventId: string | null,
+  before: number | null,
+  signal: AbortSignal,
+): Promise<Answer> => {
+  const parameters = new URLSearchParams({ q: query, limit: String(PAGE) })
+  if (eventId !== null) parameters.set('event_id', eventId)
+  let next = before
+  while (true) {
+    if (next !== null) parameters.set('before', String(next))
+    const answer = await api<Answer>(`/api/search?${parameters}`, { signal })
+    // A page without hits ended at the time limit of the gateway.
+    if (answer.data.length > 0 || answer.next_before === null) return answer
+    next = answer.next_before
+  }
+}
+
+/**
+ * Searches the messages once the user pauses typing.
+ *
+ * @param query an empty one searches nothing
+ * @param eventId null for all events
+ * @returns the result, null if nothing is searched or if the gateway has no search; and a function that loads older hits
+ */
+export const useSearch = (query: string, eventId: string | null): [SearchResult | null, () => void] => {
+  const [result, setResult] = useState<SearchResult | null>(null)
+  const [from, setFrom] = useState<{ query: string; before: number } | null>(null)
+  const before = from?.query === query ? from.before : null
+
+  useEffect(() => {
+    if (!isSearchable(query)) return setResult(null)
+    const stop = new AbortController()
+    const start = async (): Promise<void> => {
+      setResult((last) => (before === null ? EMPTY : { ...(last ?? EMPTY), is: 'searching' }))
+      try {
+        const { data, next_before, indexed } = await load(query, eventId, before, stop.signal)
+        setResult((last) => ({
+          is: 'found',
+          hits: before === null ? data : [...(last?.hits ?? []), ...data],
+          nextBefore: next_before,
+          indexed,
+          error: null,
+        }))
+      } catch (error) {
+        if (stop.signal.aborted) return
+        const isOff = error instanceof ApiError && error.code === 'search_disabled'
+        setResult((last) => (isOff ? null : { ...(last ?? EMPTY), is: 'failed', error }))
+      }
+    }
+    const timer = setTimeout(start, before === null ? TYPING_MS : 0)
+    return () => {
+      clearTimeout(timer)
+      stop.abort()
+    }
+  }, [query, eventId, before])
+
+  const more = (): void => {
+    if (result !== null && result.nextBefore !== null) setFrom({ query, before: result.nextBefore })
+  }
+  return [result, more]
+}
