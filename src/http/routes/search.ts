@@ -57,7 +57,7 @@ export const SEARCH = defineRoute({
       .max(MAX_QUERY, { error: `must have at most ${MAX_QUERY} characters` })
       .meta({
         description: 'Words and "phrases".',
-        example: '203.0.113.7',
+        example: 'same address',
       }),
     event_id: EventsField.optional().meta({
       description: 'Only messages of this event; can be repeated. Absent or *: all that the caller can read.',
@@ -90,7 +90,7 @@ export const SEARCH = defineRoute({
             message_from: '_captain',
             message_type: 'llm_response',
             received_at: '2026-11-22T10:00:00.123Z',
-            snippet: 'text: Two hosts speak to 203.0.113.7 every 60 seconds.',
+            snippet: 'text: Two hosts speak to the same address every 60 seconds. _captain llm_response',
           },
         ],
         next_before: null,
