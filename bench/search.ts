@@ -4,13 +4,14 @@
  */
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { messageText, type ScheduledMessage, writeScript } from '../src/cli/demo/script.ts'
 import { parseSearchTerms } from '../src/core/search-text.ts'
 import { createFilter } from '../src/core/subscription-filter.ts'
 import { IndexSearch } from '../src/store/search/index-search.ts'
 import { SqliteStore } from '../src/store/sqlite/store.ts'
 import type { AppendEntry } from '../src/store/store.ts'
-import { tempDir, until } from '../test/support/harness/wait.ts'
+import { tempDir } from '../test/support/harness/wait.ts'
 
 /** Messages of the comparison of ingest. */
 const INGEST = 100_000
@@ -101,7 +102,7 @@ try {
   const before = search.status?.messages ?? 0
   const at = performance.now()
   const cpu = process.cpuUsage()
-  await until(() => search.status?.pending === 0, { what: 'an index of all messages', everyMs: 200 })
+  while (search.status?.pending !== 0) await sleep(200)
   const seconds = (performance.now() - at) / 1_000
   const { user, system } = process.cpuUsage(cpu)
   print('CPU time to index a message', `${Math.round((user + system) / (size - before))} µs`)

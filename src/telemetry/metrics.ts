@@ -111,7 +111,6 @@ const addStore = ({ gauge }: CallbackMetrics, { queue, size, search }: MetricSou
   gauge('gateway_wal_bytes', wal, async () => (await size())?.wal ?? null, 'max')
   const free = 'Free space on the disk of the database.'
   gauge('gateway_database_disk_free_bytes', free, async () => (await size())?.free ?? null, 'min')
-  gauge('gateway_search_index_messages', 'Messages in the search index.', () => search()?.messages ?? null, 'max')
   const pending = 'Stored messages that are not in the search index yet.'
   gauge('gateway_search_index_pending_messages', pending, () => search()?.pending ?? null, 'max')
   gauge('gateway_search_index_bytes', 'Size of the search index.', () => search()?.bytes ?? null, 'max')

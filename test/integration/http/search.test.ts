@@ -163,8 +163,8 @@ test('the metrics have the size of the index', async () => {
     assert.is(status, 200, text)
     return sampleOf(parseMetrics(text), name)
   }
-  await until(async () => (await sample('gateway_search_index_messages')) > 0, { what: 'messages in the index' })
-  assert.ok((await sample('gateway_search_index_bytes')) > 0)
+  await until(async () => (await sample('gateway_search_index_bytes')) > 0, { what: 'the size' })
+  await until(async () => (await sample('gateway_search_index_pending_messages')) === 0, { what: 'an index of all' })
 })
 
 test('SEARCH=off: no search and no index', async () => {
