@@ -1,3 +1,4 @@
+import { compileAttention, type Me, NOBODY } from './attention.ts'
 import type { Entry } from './entry.ts'
 import type { Role } from './roles.ts'
 
@@ -10,12 +11,21 @@ export interface MessageFilter {
   /** Milliseconds since 1970; `to` exclusive. */
   readonly from: number | null
   readonly to: number | null
+  /** Only messages that need attention. */
+  readonly attention: boolean
 }
 
-export const EMPTY_FILTER: MessageFilter = { roles: new Set(), types: new Set(), text: '', from: null, to: null }
+export const EMPTY_FILTER: MessageFilter = {
+  roles: new Set(),
+  types: new Set(),
+  text: '',
+  from: null,
+  to: null,
+  attention: false,
+}
 
-export const isEverything = ({ roles, types, text, from, to }: MessageFilter): boolean =>
-  roles.size === 0 && types.size === 0 && text === '' && from === null && to === null
+export const isEverything = ({ roles, types, text, from, to, attention }: MessageFilter): boolean =>
+  roles.size === 0 && types.size === 0 && text === '' && from === null && to === null && !attention
 
 const ESCAPE = /\\(?:u([0-9a-fA-F]{4})|(.))/g
 const SHORT: Readonly<Record<string, string>> = { n: '\n', r: '\r', t: '\t', b: '\b', f: '\f' }
@@ -28,8 +38,12 @@ const unescaped = (raw: string): string =>
       )
     : raw
 
-/** Returns a predicate for messages that match a filter. */
-export const compileFilter = ({ roles, types, text, from, to }: MessageFilter): ((entry: Entry) => boolean) => {
+/** Returns a predicate for messages that match a filter. @param me the user, for messages that name it */
+export const compileFilter = (
+  { roles, types, text, from, to, attention }: MessageFilter,
+  me: Me = NOBODY,
+): ((entry: Entry) => boolean) => {
+  const attentionOf = compileAttention(me)
   const wanted = text.trim().toLowerCase()
   const number = /^#(\d+)$/.exec(wanted)?.[1]
   return (entry) => {
@@ -37,6 +51,7 @@ export const compileFilter = ({ roles, types, text, from, to }: MessageFilter): 
     if (types.size > 0 && !types.has(entry.type)) return false
     if (from !== null && !(entry.at >= from)) return false
     if (to !== null && !(entry.at < to)) return false
+    if (attention && attentionOf(entry) === null) return false
     if (number !== undefined) return String(entry.id) === number
     return wanted === '' || unescaped(entry.raw).toLowerCase().includes(wanted)
   }

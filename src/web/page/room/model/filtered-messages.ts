@@ -1,3 +1,4 @@
+import { type Me, NOBODY } from './attention.ts'
 import type { Entry } from './entry.ts'
 import { compileFilter, EMPTY_FILTER, isEverything, type MessageFilter } from './filter.ts'
 import { runInSlices } from './time-slices.ts'
@@ -16,6 +17,7 @@ export class FilteredMessages {
   /** The messages before this index have not been scanned yet. */
   #unseen = 0
   #job = 0
+  #me = NOBODY
   readonly #onChange: () => void
 
   constructor(onChange: () => void) {
@@ -29,8 +31,14 @@ export class FilteredMessages {
 
   setFilter(filter: MessageFilter): void {
     this.filter = filter
-    this.#test = compileFilter(filter)
+    this.#test = compileFilter(filter, this.#me)
     this.#begin()
+  }
+
+  /** Sets the user of the page, for the messages that name it. */
+  setMe(me: Me): void {
+    this.#me = me
+    if (this.filter.attention) this.setFilter(this.filter)
   }
 
   /** Replaces all messages. */
