@@ -144,7 +144,7 @@ for (const name of NAMES) {
   })
 }
 
-test.full('axe finds no problem in what opens: filters, keys, connection, a JSON task, an empty search', async () => {
+test.full('axe finds no problem in what opens: filters, keys, connection, JSON, exports, an empty search', async () => {
   const page = await show('room', { viewport: { width: 360, height: 740 }, colorScheme: 'dark', locale: 'zh-CN' })
   await page.click('#filters')
   await page.waitForSelector('#rail', { state: 'visible' })
@@ -167,6 +167,12 @@ test.full('axe finds no problem in what opens: filters, keys, connection, a JSON
   await page.keyboard.press('Escape')
   await page.fill('#search', 'zzzz')
   await page.waitForSelector('#empty')
+  await page.click('#export')
+  await page.waitForSelector('dialog[open]')
+  assert.equal(await violations(page), [], 'the formats of an export')
+  assert.equal(await tooWide(page), [])
+  assert.equal(await cutOff(page), [])
+  await page.keyboard.press('Escape')
   assert.equal(await violations(page), [], 'nothing found')
   const list = await show('events')
   await list.fill('#search', `${'zzzz '.repeat(20)}`)
@@ -399,8 +405,13 @@ test('theme and language are the system’s until they are chosen, and then stay
   await isState(page, 'live')
   assert.is(await paper(), light)
   assert.is(await textOf(page, 'h1'), 'Events')
+  const ink = () => page.evaluate(() => getComputedStyle(document.body).color)
+  const lightInk = await ink()
   await page.click('#theme')
   assert.is(await paper(), dark)
+  await page.emulateMedia({ media: 'print' })
+  assert.equal([await ink(), await page.isVisible('nav')], [lightInk, false], 'paper is light, and has no controls')
+  await page.emulateMedia({ media: 'screen' })
   await page.click('#theme')
   assert.is(await page.getAttribute('#theme', 'aria-label'), 'Theme: system')
   await page.emulateMedia({ colorScheme: 'light' })

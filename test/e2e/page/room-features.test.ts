@@ -5,8 +5,8 @@ import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json, until } from '../../support/harness/wait.ts'
 import { addMessages, type NewMessageRow } from '../../support/servers/database.ts'
 import { isState, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
-import { below, isWhole, readThrough, row, savedBy, seenIds, sees } from '../../support/stages/room-page.ts'
-import { chat, eventUrl, newRoom, publish, restIds } from '../../support/stages/rooms.ts'
+import { below, exportAs, isWhole, readThrough, row, seenIds, sees } from '../../support/stages/room-page.ts'
+import { chat, chats, eventUrl, newRoom, publish, restIds } from '../../support/stages/rooms.ts'
 
 /** More messages than are loaded automatically. */
 const LONG = 9_000
@@ -313,7 +313,7 @@ test('navigates by keys, and lists them', async () => {
 test.full('exports the shown messages as published, and loads missing ones first', async () => {
   const page = await openLong()
   await page.waitForSelector('#history[data-is="resting"]')
-  const all = await savedBy(page, () => page.click('#export'))
+  const all = await exportAs(page, 'lines')
   assert.is(all.name, 'long.jsonl')
   assert.equal(
     all.lines.map((line) => JSON.parse(line).db_id),
@@ -324,9 +324,85 @@ test.full('exports the shown messages as published, and loads missing ones first
   await other.waitForSelector('#count:text-is("6 messages")')
   await other.fill('#search', '12302548181076029')
   await other.waitForSelector('#found:has-text("1 of 6")')
-  const { lines } = await savedBy(other, () => other.click('#export'))
+  const { lines } = await exportAs(other, 'lines')
   assert.is(lines.length, 1)
   assert.ok(lines[0]!.startsWith('{"message_content":{ "data":12302548181076029 },"event_id"'), lines[0])
+})
+
+test('exports the filtered messages or the whole event as an HTML or Markdown report', async () => {
+  const { page, ids, event_id } = await mixed()
+  await page.fill('#search', 'alpha')
+  await page.waitForSelector('#found:text-is("2 of 5 loaded messages")')
+  const idsIn = (lines: string[], pattern: RegExp): number[] =>
+    [...lines.join('\n').matchAll(pattern)].map(([, id]) => Number(id))
+  const html = await exportAs(page, 'html')
+  assert.is(html.name, `${event_id}.html`)
+  assert.equal(idsIn(html.lines, /<article id="message-(\d+)"/g), ids.slice(0, 2))
+  assert.match(html.lines.join('\n'), '<dd>“alpha”</dd>')
+  const markdown = await exportAs(page, 'markdown', true)
+  assert.is(markdown.name, `${event_id}.md`)
+  assert.equal(idsIn(markdown.lines, /^### #(\d+) /gm), ids)
+  const { lines } = await exportAs(page, 'lines', true)
+  assert.equal(
+    lines.map((line) => JSON.parse(line).db_id),
+    ids,
+  )
+})
+
+/** Fires an event of printing, as the browser does around it. */
+const fire = (page: Page, name: 'beforeprint' | 'afterprint'): Promise<unknown> =>
+  page.evaluate((name) => dispatchEvent(new Event(name)), name)
+
+/** Returns the db_ids of the messages in the printed copy that are visible. */
+const printedIds = (page: Page): Promise<number[]> =>
+  page.$$eval('.print-copy article', (all) =>
+    all.filter((one) => one.checkVisibility()).map(({ id }) => Number(id.replace('message-', ''))),
+  )
+
+test('prints all loaded messages that are shown, on light pages without controls, also from a dark theme', async () => {
+  const event_id = newRoom('print')
+  const ids = await publish(site.gateway, event_id, chats(200))
+  const page = await site.pages.room(event_id, { colorScheme: 'dark' })
+  await isState(page, 'live')
+  await isWhole(page)
+  await fire(page, 'beforeprint')
+  assert.equal(await printedIds(page), [], 'the screen does not change')
+  await page.emulateMedia({ media: 'print' })
+  assert.equal(await printedIds(page), ids)
+  const seen = await page.evaluate(() => ({
+    controls: [...document.querySelectorAll('button, input, textarea, nav')].filter((one) => one.checkVisibility())
+      .length,
+    text: document.body.innerText,
+    ink: getComputedStyle(document.querySelector('.print-copy')!).color,
+    rule: [...document.styleSheets].flatMap(({ cssRules }) => [...cssRules]).find((one) => one instanceof CSSPageRule)
+      ?.cssText,
+  }))
+  assert.is(seen.controls, 0)
+  assert.match(seen.text, `${event_id}\n`)
+  assert.match(seen.text, 'message 200')
+  assert.is(seen.ink, 'rgb(22, 28, 35)')
+  assert.match(String(seen.rule), `content: "${event_id}"`)
+  const pdf = (await page.pdf()).toString('latin1')
+  assert.ok((pdf.match(/\/Type\s*\/Page\b(?!s)/g) ?? []).length >= 10, 'at most twenty messages on a page')
+  await fire(page, 'afterprint')
+  await page.emulateMedia({ media: 'screen' })
+  assert.is(await page.locator('.print-copy').count(), 0)
+  await page.fill('#search', 'message 17"')
+  await page.waitForSelector('#found:has-text("1 of 200")')
+  // In place of the browser's dialog, which a test cannot close.
+  await page.evaluate(() => {
+    globalThis.print = () => {
+      dispatchEvent(new Event('beforeprint'))
+      Object.assign(globalThis, { printed: document.querySelector('.print-copy')!.textContent })
+      dispatchEvent(new Event('afterprint'))
+    }
+  })
+  await page.click('#export')
+  await page.click('#export-print')
+  await page.waitForFunction('globalThis.printed')
+  const printed = String(await page.evaluate('printed'))
+  assert.match(printed, `#${ids[16]}`)
+  assert.is(printed.match(/#\d+/g)?.length, 1)
 })
 
 test.full('lists rounds and types in reasonable numbers, whatever was published', async () => {

@@ -1,73 +1,31 @@
 // needs: chromium
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import type { Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
+import { violations } from '../../support/clients/axe.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { FULL } from '../../support/harness/tier.ts'
-import type { Json } from '../../support/harness/wait.ts'
+import { tempDir } from '../../support/harness/wait.ts'
+import { EVIL, HOSTILE_MARKDOWN, HOSTILE_TEXTS, hostileMessages } from '../../support/stages/hostile-texts.ts'
 import { isState, siteOf, textOf, textsOf } from '../../support/stages/pages.ts'
-import { holds, isWhole, row } from '../../support/stages/room-page.ts'
+import { exportAs, holds, isWhole, row } from '../../support/stages/room-page.ts'
 import { newRoom, publish } from '../../support/stages/rooms.ts'
-
-const EVIL = 'https://evil.example'
-
-/** Texts with a special meaning to a page, a script, a terminal, a template or a database. */
-const CORPUS: Readonly<Record<string, string>> = {
-  image: `<img src="${EVIL}/x" onerror="alert(1)">`,
-  script: `<script>alert(2);fetch('${EVIL}')</script>`,
-  attribute: `"><svg/onload=alert(3)>' onmouseover='alert(3)`,
-  address: 'javascript:alert(4)',
-  frame: `<iframe srcdoc="<script>parent.alert(5)</script>"></iframe><object data="${EVIL}"></object>`,
-  style: '</script><style>*{display:none}</style><link rel=stylesheet href=//evil.example/x.css>',
-  form: `<form action="${EVIL}"><input name=token autofocus onfocus=alert(6)></form>`,
-  toggle: '<details open ontoggle=alert(7)><summary>x</summary></details>',
-  mutation: '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=alert(8)&gt;">',
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: the point is that nobody takes it for one
-  template: '{{constructor.constructor("alert(9)")()}} ${alert(9)} <%= 7*7 %>',
-  sql: `'); DROP TABLE message; -- "`,
-  prototype: '__proto__',
-  constructor: 'constructor',
-  ansi: '\u001b[2J\u001b[31mred\u001b]0;title\u0007\u009b1m',
-  separators: 'a\u2028b\u2029c\u0085d\re\u0000f',
-  bidi: 'invoice\u202egnp.exe\u2066\u200f',
-  unseen: 'ad\u200bmin\ufeff\u00ad\u{e0041}\u{e0042}\u2060',
-  entity: '&lt;script&gt;alert(10)&lt;/script&gt;&#60;img src=x onerror=alert(10)&#62;',
-  surrogate: 'half \ud83d of a pair',
-}
 
 /** Combined into as few texts as possible in the short form, which opens a room for each text. */
 const TOGETHER = ['image script attribute', 'frame style form', 'toggle mutation entity', 'template sql', 'address']
 TOGETHER.push('prototype', 'constructor', 'ansi separators bidi unseen surrogate')
 
 const TEXTS: readonly (readonly [name: string, text: string])[] = FULL
-  ? Object.entries(CORPUS)
+  ? Object.entries(HOSTILE_TEXTS)
   : TOGETHER.map((names) => [
       names,
       names
         .split(' ')
-        .map((name) => CORPUS[name]!)
+        .map((name) => HOSTILE_TEXTS[name]!)
         .join(' '),
     ])
-
-const MARKDOWN: Readonly<Record<string, readonly [text: string, reads: RegExp]>> = {
-  link: ['[click](javascript:alert(1))', /click javascript:alert\(1\)/],
-  image: [`![picture](${EVIL}/p.png "t")`, /picture https:\/\/evil\.example\/p\.png/],
-  autolink: [`<javascript:alert(2)> ${EVIL}/beacon`, /https:\/\/evil\.example\/beacon/],
-  reference: ['[ref]\n\n[ref]: javascript:alert(3)', /ref/],
-  data: ['[d](data:text/html;base64,PHNjcmlwdD4)', /data:text\/html/],
-  title: ['[t](x "\\" onclick=alert(4) ")', /t x/],
-  html: [
-    `<img src=x onerror=alert(5)> **bold** <b onclick=alert(5)>b</b>`,
-    /<img src=x onerror=alert\(5\)> bold <b onclick/,
-  ],
-  fence: ['```html\n<script>alert(6)</script>\n```', /<script>alert\(6\)<\/script>/],
-  language: ['```"><img src=x onerror=alert(7)>\ncode\n```', /code/],
-  heading: ['# <svg onload=alert(8)>', /<svg onload=alert\(8\)>/],
-  table: ['|a|b|\n|-|-|\n|<img src=x onerror=alert(9)>|[x](javascript:alert(9))|', /<img src=x onerror=alert\(9\)>/],
-  mutation: [CORPUS.mutation!, /<mglyph>/],
-  bidi: ['**safe\u202egnp.exe**', /safe⟨U\+202E⟩gnp\.exe/],
-  nested: ['>'.repeat(2_900), />{2900}/],
-  marks: ['_a'.repeat(1_400), /(_a){1400}/],
-}
 
 const isUnseen = (char: string): boolean => /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(char) && char !== '\n' && char !== '\t'
 
@@ -76,50 +34,6 @@ const visible = (text: string): string =>
   [...text.toWellFormed()]
     .map((char) => (isUnseen(char) ? `⟨U+${char.codePointAt(0)!.toString(16).toUpperCase().padStart(4, '0')}⟩` : char))
     .join('')
-
-/** Messages that contain a text in each displayed field and in field names. */
-const messagesOf = (text: string): Json[] => {
-  const ids = { task_id: text, action_id: text, command_id: text, execution_id: text, summary_id: text }
-  const fields = (of: string): Json => ({
-    ...ids,
-    [`${of}_name`]: text,
-    [`${of}_type`]: text,
-    [`${of}_assignee`]: text,
-    [`${of}_status`]: text,
-    [text]: text,
-    params: { [text]: [text, { [text]: text }] },
-  })
-  const says = (message_from: string, message_type: string, data: Json): Json => ({
-    message_from,
-    message_type,
-    message_content: { data },
-  })
-  const orders = { response_text: text, response_type: text }
-  return [
-    says(text, text, text),
-    says(text, text, { text, [text]: text }),
-    says(text, text, { [text]: { [text]: [text] } }),
-    says('system', 'llm_request', { text }),
-    says('_captain', 'llm_response', { ...orders, tasks: [fields('task')] }),
-    says('_manager', 'manager_llm_response', { ...orders, actions: [fields('action')] }),
-    says('_operator', 'operator_llm_response', { ...orders, commands: [fields('command')] }),
-    says('_manager', 'action_created', { text, action_details: fields('action') }),
-    says('_operator', 'error_command_creation', { text, detail: text }),
-    says('_executor', 'command_result', { ...fields('command'), status: text, result: { [text]: text, list: [text] } }),
-    says('_executor', 'command_result', { ...fields('command'), status: text, result: text }),
-    says('_expert', 'execution_summary_generated', { ...ids, ai_summary: text }),
-    says('_expert', 'event_summary_generated', { event_status: text, event_summary: text, event_suggestion: text }),
-    {
-      message_from: text,
-      message_type: 'user_message',
-      sender_type: 'user',
-      user_id: text,
-      message_content: { type: 'text', text },
-    },
-    { message_from: 'ai_assistant', message_type: 'chat', sender_type: 'ai', message_content: { content: text } },
-    { [text]: text, message_id: `id-${text}`.slice(0, 255).toWellFormed(), created_at: text },
-  ]
-}
 
 const test = suite('hostile text in a war room')
 // Closing a page fails its test if a dialog opened, a request was sent, a script failed or the policy was violated.
@@ -171,7 +85,7 @@ const TALL = { viewport: { width: 1280, height: 12_000 }, deviceScaleFactor: 0.1
 for (const [name, text] of TEXTS) {
   test(`${name}: in every field it is text, all of it to be seen, and does nothing`, async () => {
     const event_id = newRoom()
-    const messages = messagesOf(text)
+    const messages = hostileMessages(text)
     const ids = await publish(site.gateway, event_id, messages)
     const page = await site.pages.room(event_id, TALL)
     await isState(page, 'live')
@@ -196,7 +110,7 @@ for (const [name, text] of TEXTS) {
 
 test('markdown: text is readable, link targets are shown, and links are inactive', async () => {
   const event_id = newRoom()
-  const all = Object.values(MARKDOWN)
+  const all = Object.values(HOSTILE_MARKDOWN)
   const ids = await publish(
     site.gateway,
     event_id,
@@ -212,6 +126,69 @@ test('markdown: text is readable, link targets are shown, and links are inactive
   assert.equal(odd, [])
   assert.is(texts.length, all.length, 'all are drawn')
   assert.is(await page.locator('.markdown :is(a, img, svg, input)').count(), 0)
+})
+
+test('an HTML report is text as well: nothing in the file runs, loads or links, and axe finds no problem', async () => {
+  const event_id = newRoom(`report-${HOSTILE_TEXTS.script}`)
+  const texts = TEXTS.map(([, text]) => text)
+  const written = Object.values(HOSTILE_MARKDOWN).map(([content]) => ({
+    message_from: 'ai_assistant',
+    message_type: 'chat',
+    message_content: { content },
+  }))
+  const ids = await publish(site.gateway, event_id, [...texts.flatMap(hostileMessages), ...written])
+  const room = await site.pages.room(event_id)
+  await isState(room, 'live')
+  await isWhole(room)
+  const { lines } = await exportAs(room, 'html')
+  const file = join(tempDir('gateway-report-'), 'report.html')
+  writeFileSync(file, lines.join('\n'))
+  const context = await site.browser.newContext({ colorScheme: 'dark' })
+  const report = await context.newPage()
+  const incidents: string[] = []
+  report.on('dialog', (dialog) => {
+    incidents.push(`dialog ${dialog.message()}`)
+    dialog.dismiss().catch(() => {})
+  })
+  report.on('request', (request) => void incidents.push(`request ${request.url()}`))
+  report.on('console', (message) => void incidents.push(`console ${message.text()}`))
+  report.on('pageerror', (error) => void incidents.push(`error ${error.message}`))
+  await report.goto(pathToFileURL(file).href)
+  assert.equal(incidents.splice(0), [`request ${pathToFileURL(file).href}`])
+  const { names, attributes, text, articles, back } = await report.evaluate(() => {
+    const all = [...document.querySelectorAll('body, body *')]
+    return {
+      names: [...new Set(all.map(({ tagName }) => tagName.toLowerCase()))],
+      attributes: [...new Set(all.flatMap((one) => [...one.attributes].map(({ name }) => name)))],
+      text: document.body.textContent ?? '',
+      articles: document.querySelectorAll('article').length,
+      back: getComputedStyle(document.body).backgroundColor,
+    }
+  })
+  const of = (all: string[], usual: string): string[] => all.filter((one) => !usual.split(' ').includes(one))
+  const elements =
+    'body main header h1 h2 h3 dl dt dd div article span time p br strong em del code pre ul ol li blockquote hr'
+  assert.equal(of(names, `${elements} table thead tbody tr th td`), [])
+  assert.equal(of(attributes, 'id class dir datetime data-tone data-depth start'), [])
+  assert.is(articles, ids.length)
+  assert.is(back, 'rgb(13, 17, 22)', 'its own style applies, in the theme of the browser')
+  for (const one of texts) assert.ok(text.toWellFormed().replaceAll('⏎', '\n').includes(visible(one)), one)
+  for (const colorScheme of FULL ? (['dark', 'light'] as const) : (['dark'] as const)) {
+    await report.emulateMedia({ colorScheme })
+    assert.equal(await violations(report), [], colorScheme)
+  }
+  // Even if a message could insert elements, the policy of the file would stop them.
+  await report.evaluate((evil) => {
+    const refused: string[] = []
+    Object.assign(window, { refused })
+    document.addEventListener('securitypolicyviolation', ({ effectiveDirective }) => refused.push(effectiveDirective))
+    document.body.append(Object.assign(document.createElement('script'), { text: 'window.ran = 1' }))
+    document.body.append(Object.assign(document.createElement('style'), { textContent: 'body{display:none}' }))
+    document.body.append(Object.assign(new Image(), { src: `${evil}/x.png`, alt: 'x' }))
+  }, EVIL)
+  await report.waitForFunction('refused.length === 3')
+  assert.equal(await report.evaluate('refused.sort()'), ['img-src', 'script-src-elem', 'style-src-elem'])
+  assert.is(await report.evaluate(() => 'ran' in window), false)
 })
 
 test.full('the name of an event is text in the head, the title and the address', async () => {
@@ -233,14 +210,14 @@ test('user input and URL contents are text as well', async () => {
   const event_id = newRoom()
   const page = await site.pages.open(`/events/${event_id}?x=<script>alert(1)</script>#<img src=x onerror=alert(1)>`)
   await isState(page, 'live')
-  for (const text of Object.values(CORPUS)) await page.fill('#search', text.replaceAll(/[\r\n]/g, ' '))
+  for (const text of Object.values(HOSTILE_TEXTS)) await page.fill('#search', text.replaceAll(/[\r\n]/g, ' '))
   await page.fill('#search', '')
-  await page.fill('#name', CORPUS.image!)
-  await page.fill('#text', CORPUS.script!)
+  await page.fill('#name', HOSTILE_TEXTS.image!)
+  await page.fill('#text', HOSTILE_TEXTS.script!)
   await page.press('#text', 'Enter')
   await page.waitForSelector('.row')
-  assert.is(await textOf(page, '.row .from'), CORPUS.image)
-  assert.is(await textOf(page, '.row .text'), CORPUS.script)
+  assert.is(await textOf(page, '.row .from'), HOSTILE_TEXTS.image)
+  assert.is(await textOf(page, '.row .text'), HOSTILE_TEXTS.script)
   assert.is(await page.locator('.row :is(img, script)').count(), 0)
 })
 

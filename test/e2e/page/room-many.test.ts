@@ -11,7 +11,7 @@ import { type Json, until } from '../../support/harness/wait.ts'
 import { addMessages, type NewMessageRow } from '../../support/servers/database.ts'
 import { type Gateway, ROOT, startGateway } from '../../support/servers/gateway.ts'
 import { isState, Pages, textOf } from '../../support/stages/pages.ts'
-import { isWhole, row, savedBy, sees } from '../../support/stages/room-page.ts'
+import { exportAs, isWhole, row, sees } from '../../support/stages/room-page.ts'
 import { chat, chats, publish, restIds } from '../../support/stages/rooms.ts'
 
 const MANY = runs(20_000, 100_000)
@@ -178,7 +178,7 @@ test('renders only what is on the screen while it searches and filters, and reac
 })
 
 test('holds all of them, once and in order', async () => {
-  const { lines } = await savedBy(page, () => page.click('#export'))
+  const { lines } = await exportAs(page, 'lines')
   // A diff of this many lines is not helpful.
   assert.is(lines.length, ids.length)
   assert.is(

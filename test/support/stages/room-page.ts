@@ -63,7 +63,7 @@ export const below = (page: Page): Promise<number> =>
   page.$eval('#box', ({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)
 
 /** Runs an action that saves a file. @returns its lines and its name */
-export const savedBy = async (page: Page, act: () => Promise<unknown>): Promise<{ lines: string[]; name: string }> => {
+const savedBy = async (page: Page, act: () => Promise<unknown>): Promise<{ lines: string[]; name: string }> => {
   const [download] = (await Promise.all([page.waitForEvent('download'), act()])) as [Download, Json]
   const chunks: Buffer[] = []
   for await (const chunk of await download.createReadStream()) chunks.push(chunk as Buffer)
@@ -71,6 +71,18 @@ export const savedBy = async (page: Page, act: () => Promise<unknown>): Promise<
   assert.ok(text.endsWith('\n'))
   return { lines: text.slice(0, -1).split('\n'), name: download.suggestedFilename() }
 }
+
+/** Saves messages by the dialog of a war room. @param isWhole what to choose if there is a filter; else the default */
+export const exportAs = (
+  page: Page,
+  format: 'html' | 'markdown' | 'lines',
+  isWhole?: boolean,
+): Promise<{ lines: string[]; name: string }> =>
+  savedBy(page, async () => {
+    await page.click('#export')
+    if (isWhole !== undefined) await page.check(`[name="scope"][value="${isWhole ? 'whole' : 'filtered'}"]`)
+    await page.click(`#export-${format}`)
+  })
 
 /** Records all texts of the connection badge from now on. @returns them */
 export const watchLine = async (page: Page): Promise<() => Promise<string[]>> => {

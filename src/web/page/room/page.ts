@@ -7,7 +7,6 @@ import { useLifecycle, useSignalValue } from '../shared/signal.ts'
 import { copyText } from './clipboard.ts'
 import { Composer } from './composer.ts'
 import { DisconnectedBanner, stateText } from './connection-status.ts'
-import { exportShown } from './export.ts'
 import { Help } from './help.ts'
 import { HistoryStatus } from './history-status.ts'
 import { roomText as t } from './messages.ts'
@@ -17,6 +16,7 @@ import { type MessageFilter, toggled } from './model/filter.ts'
 import { RoomModel } from './model/room.ts'
 import { MessageNavigator } from './navigation.ts'
 import { RatePlot } from './rate-plot.ts'
+import { Exports } from './report/dialog.ts'
 import { RoomHead } from './room-head.ts'
 import { Sidebar } from './sidebar.ts'
 import type { RowAct } from './timeline/row.ts'
@@ -96,6 +96,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
   const [unfolded, setUnfolded] = useState<ReadonlySet<number>>(new Set())
   const [filtersOpen, setFiltersOpen] = useState(false)
   const [helpOpen, setHelpOpen] = useState(false)
+  const [exportOpen, setExportOpen] = useState(false)
   const [note, setNote] = useNote()
   const [filter, setShownFilter] = useState<MessageFilter>(room.selection.filter)
   const moves = useMemo(() => new MessageNavigator(room, scroller, select), [room, scroller])
@@ -151,7 +152,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
         filtersOpen=${filtersOpen}
         onSearch=${(text: string) => setFilter({ ...filter, text })}
         onFilters=${() => setFiltersOpen(!filtersOpen)}
-        onExport=${() => exportShown(room, () => setNote(t('exportLoading')))}
+        onExport=${() => setExportOpen(true)}
         onHelp=${() => setHelpOpen(true)}
       />
       <aside class="rail" id="rail" aria-label=${t('filters')}>
@@ -183,6 +184,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
         ${caller !== null && canWrite(caller) && html`<${Composer} eventId=${eventId} caller=${caller} />`}
       </div>
       <${Note} room=${room} note=${note} />
+      <${Exports} isOpen=${exportOpen} room=${room} onNote=${setNote} onClose=${() => setExportOpen(false)} />
       ${helpOpen && html`<${Help} onClose=${() => setHelpOpen(false)} />`}
     </main>
   `

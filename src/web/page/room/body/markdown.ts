@@ -3,16 +3,7 @@ import { Marked, type Tokens } from 'marked'
 import { useLayoutEffect, useRef } from 'preact/hooks'
 import { escapeControlChars } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-}
-
-const escaped = (text: string): string => text.replace(/[&<>"']/g, (char) => ENTITIES[char]!)
+import { escapeHtml as escaped } from './escape-html.ts'
 
 /** Shows the address of a link as text: it must not be clickable, since agents often quote attackers. */
 const withAddress = (shown: string, address: string): string =>
@@ -36,7 +27,10 @@ const marked = new Marked({
   },
 })
 
-const TAGS = 'p br strong em del code pre ul ol li blockquote h3 hr table thead tbody tr th td'.split(' ')
+/** Elements that rendered Markdown can contain. */
+export const MARKDOWN_TAGS = 'p br strong em del code pre ul ol li blockquote h3 hr table thead tbody tr th td'.split(
+  ' ',
+)
 
 const KEPT = 200
 const kept = new Map<string, DocumentFragment>()
@@ -45,18 +39,22 @@ const MAX_CHARACTERS = 100_000
 /** Marks that are expensive to parse: nested, or scanned repeatedly for their end. */
 const COSTLY = /[_[>~<]/g
 
-/** Renders Markdown. Text with very many marks would take seconds or overflow the stack, so it is shown unrendered. */
-const rendered = (text: string): string => {
+/** True for a text with so many marks that rendering it would take seconds or overflow the stack. */
+export const isCostly = (text: string): boolean => {
   const costs = text.length > MAX_CHARACTERS ? Number.POSITIVE_INFINITY : (text.match(COSTLY)?.length ?? 0)
-  return costs > 400 + text.length / 20 ? `<pre>${escaped(text)}</pre>` : marked.parse(text, { async: false })
+  return costs > 400 + text.length / 20
 }
+
+/** Renders Markdown to HTML without links, images or markup of the text itself. A costly text is shown unrendered. */
+export const renderMarkdown = (text: string): string =>
+  isCostly(text) ? `<pre>${escaped(text)}</pre>` : marked.parse(text, { async: false })
 
 /** Renders Markdown to elements. The sanitizer is independent of the renderer, as a second line of defence. */
 const fragmentOf = (text: string): DocumentFragment => {
   const known = kept.get(text)
   if (known !== undefined) return known
-  const made = DOMPurify.sanitize(rendered(text), {
-    ALLOWED_TAGS: TAGS,
+  const made = DOMPurify.sanitize(renderMarkdown(text), {
+    ALLOWED_TAGS: MARKDOWN_TAGS,
     ALLOWED_ATTR: ['data-depth', 'start'],
     ALLOW_DATA_ATTR: false,
     ALLOW_ARIA_ATTR: false,

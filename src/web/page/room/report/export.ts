@@ -1,0 +1,103 @@
+import { language } from '../../shared/i18n.ts'
+import { saveText } from '../clipboard.ts'
+import type { Entry } from '../model/entry.ts'
+import type { RoomModel } from '../model/room.ts'
+import { runInSlices } from '../model/time-slices.ts'
+import { htmlFile, htmlPieces } from './html.ts'
+import { markdownPieces } from './markdown.ts'
+import { headOf, printMessages, reportStyle, sanitizePiece } from './print.ts'
+
+/** Formats of an export; `print` opens the browser's dialog. */
+export const EXPORT_FORMATS = ['html', 'markdown', 'lines', 'print'] as const
+
+export type ExportFormat = (typeof EXPORT_FORMATS)[number]
+
+/** Resolves once a condition on the room holds; it is checked whenever the room changes. */
+const when = (room: RoomModel, holds: () => boolean): Promise<void> =>
+  new Promise((resolve) => {
+    const look = (): void => {
+      if (!holds()) return
+      for (const end of ends) end()
+      resolve()
+    }
+    const ends = [room.changed.subscribe(look), room.history.subscribe(look)]
+    look()
+  })
+
+/** Returns a file name that is valid on all platforms. */
+const fileName = (eventId: string, ending: string): string =>
+  `${eventId.replace(/[^\p{L}\p{N}._-]+/gu, '_').slice(0, 80)}.${ending}`
+
+/** Loads the full history, and returns all messages or the filtered ones; null if it cannot be loaded. */
+const messagesOf = async (
+  room: RoomModel,
+  isWhole: boolean,
+  onLoading: () => void,
+): Promise<readonly Entry[] | null> => {
+  const { history, selection } = room
+  const isDone = (): boolean => ['whole', 'failed'].includes(history.get().is)
+  if (history.get().is !== 'whole') {
+    onLoading()
+    room.loadUntil(() => false)
+  }
+  await when(room, () => isDone() || !history.get().historyWanted)
+  if (history.get().is !== 'whole') return null
+  if (isWhole) return room.entries
+  await when(room, () => selection.seen === room.entries.length)
+  return selection.shown
+}
+
+const collect = async (pieces: Iterable<string>, convert: (piece: string) => string): Promise<string[]> => {
+  const parts: string[] = []
+  await runInSlices(
+    pieces,
+    (piece) => parts.push(convert(piece)),
+    () => true,
+  )
+  return parts
+}
+
+const newNonce = (): string => btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(18))))
+
+/**
+ * Saves or prints messages. Loads the full history first; if that fails, nothing is saved, since an incomplete export
+ * would look complete.
+ *
+ * @param isWhole the whole event, or what is filtered
+ * @param onLoading called if history must be loaded
+ * @returns whether there is an export
+ */
+export const exportMessages = async (
+  room: RoomModel,
+  format: ExportFormat,
+  isWhole: boolean,
+  onLoading: () => void,
+): Promise<boolean> => {
+  const entries = await messagesOf(room, isWhole, onLoading)
+  if (entries === null) return false
+  const head = headOf(room, isWhole)
+  const save = (ending: string, type: string, parts: readonly string[]): void =>
+    saveText(fileName(room.eventId, ending), type, parts)
+  switch (format) {
+    case 'print':
+      await printMessages(head, entries)
+      break
+    case 'lines':
+      // As published.
+      save(
+        'jsonl',
+        'application/x-ndjson',
+        entries.map(({ raw }) => `${raw.replaceAll(/[\r\n]+/g, ' ')}\n`),
+      )
+      break
+    case 'markdown':
+      save('md', 'text/markdown', await collect(markdownPieces(head, entries), (piece) => piece))
+      break
+    case 'html': {
+      const body = await collect(htmlPieces(head, entries), sanitizePiece)
+      const lang = language.get() === 'zh' ? 'zh-CN' : 'en'
+      save('html', 'text/html', htmlFile({ head, body, style: reportStyle(), nonce: newNonce(), lang }))
+    }
+  }
+  return true
+}
