@@ -405,6 +405,67 @@ test('prints all loaded messages that are shown, on light pages without controls
   assert.is(printed.match(/#\d+/g)?.length, 1)
 })
 
+/** Records the browser's notifications instead of showing them. Permission is granted when it is requested. */
+const recordNotifications = (page: Page): Promise<unknown> =>
+  page.addInitScript(() => {
+    const shown: unknown[] = []
+    class Recorded {
+      static permission = 'default'
+      static async requestPermission(): Promise<string> {
+        Recorded.permission = 'granted'
+        return 'granted'
+      }
+      constructor(title: string, { body, tag }: NotificationOptions) {
+        shown.push([title, body, tag])
+      }
+    }
+    Object.assign(globalThis, { Notification: Recorded, shown })
+  })
+
+const setHidden = (page: Page, hidden: boolean): Promise<void> =>
+  page.evaluate((hidden) => {
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden })
+    document.dispatchEvent(new Event('visibilitychange'))
+  }, hidden)
+
+test('notifies of messages that need attention while the tab is hidden, in the rooms where this is switched on', async () => {
+  const { page, event_id } = await mixed()
+  await recordNotifications(page)
+  await page.reload()
+  await isState(page, 'live')
+  assert.is(await page.getAttribute('#notify', 'aria-pressed'), 'false')
+  await page.click('#notify')
+  await page.waitForSelector('#notify[aria-pressed="true"]')
+  assert.is(await page.locator('#notify-state').count(), 0)
+  await page.fill('#name', 'Ann')
+  await publish(site.gateway, event_id, chat(6, { message_type: 'error_internal' }))
+  await page.waitForSelector('#count:text-is("6 messages")')
+  await setHidden(page, true)
+  await publish(site.gateway, event_id, [chat(7), chat(8, { message_content: { data: { text: 'ask ann\u202e' } } })])
+  await until(async () => (await page.title()) === `⚠ (2) ${event_id} – deepsoc-gateway`, { what: 'the mark' })
+  assert.equal(await page.evaluate('shown'), [
+    [`Your name: ${event_id}`, 'Captain: ask ann⟨U+202E⟩', `deepsoc-gateway ${event_id}`],
+  ])
+  await setHidden(page, false)
+  await until(async () => (await page.title()) === `${event_id} – deepsoc-gateway`, { what: 'the title as before' })
+  await page.reload()
+  await page.waitForSelector('#notify[aria-pressed="true"]')
+  await page.waitForSelector('#notify-state:has-text("allows no notifications")')
+  await page.goto(`${site.gateway.url}/events/${newRoom()}`)
+  await page.waitForSelector('#notify[aria-pressed="false"]')
+})
+
+test.full('filters the messages that need attention, also by the name that was typed', async () => {
+  const { page, ids, event_id } = await mixed()
+  await page.click('#attention')
+  await shows(page, [ids[0], ids[1], ids[2], ids[4]])
+  await page.fill('#name', 'Ann')
+  const [named] = await publish(site.gateway, event_id, [chat(6, { message_content: 'for Ann' }), chat(7)])
+  await shows(page, [ids[0], ids[1], ids[2], ids[4], named])
+  await page.click('#attention')
+  assert.is((await readThrough(page)).length, 7)
+})
+
 test.full('lists rounds and types in reasonable numbers, whatever was published', async () => {
   const event_id = newRoom()
   const odd = Array.from({ length: 3_000 }, (_, n) => chat(n, { round_id: n * 7, message_type: `type-${n}` }))

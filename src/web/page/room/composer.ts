@@ -7,7 +7,8 @@ import { load, save } from '../shared/storage.ts'
 import { roomText as t } from './messages.ts'
 import { authorKeys, fixedName } from './model/author.ts'
 
-const KEPT = 'name'
+/** Name of the stored name under which the user writes. */
+export const TYPED_NAME = 'name'
 
 /** A message that is being sent or has failed. A retry uses the same key, so that it is stored once. */
 interface Draft {
@@ -82,7 +83,7 @@ interface ComposerProps {
 
 /** Form for writing messages to a room, for a caller who may. */
 export const Composer = ({ eventId, caller }: ComposerProps): View => {
-  const [name, setName] = useState(load(KEPT) ?? '')
+  const [name, setName] = useState(load(TYPED_NAME) ?? '')
   const [text, setText] = useState('')
   const [draft, setDraft] = useState<Draft | null>(null)
   const sending = draft !== null && draft.problem === ''
@@ -121,7 +122,7 @@ export const Composer = ({ eventId, caller }: ComposerProps): View => {
         name=${name}
         onName=${(next: string) => {
           setName(next)
-          save(KEPT, next)
+          save(TYPED_NAME, next)
         }}
       />
       <label class="unseen" for="text">${t('write')}</label>

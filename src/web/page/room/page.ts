@@ -15,6 +15,8 @@ import type { Entry } from './model/entry.ts'
 import { type MessageFilter, toggled } from './model/filter.ts'
 import { RoomModel } from './model/room.ts'
 import { MessageNavigator } from './navigation.ts'
+import { AttentionPart } from './notices/part.ts'
+import { useNotices } from './notices/use-notices.ts'
 import { RatePlot } from './rate-plot.ts'
 import { Exports } from './report/dialog.ts'
 import { RoomHead } from './room-head.ts'
@@ -100,7 +102,8 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
   const [note, setNote] = useNote()
   const [filter, setShownFilter] = useState<MessageFilter>(room.selection.filter)
   const moves = useMemo(() => new MessageNavigator(room, scroller, select), [room, scroller])
-  useTitle(room)
+  const notices = useNotices(room, caller)
+  useTitle(room, notices.pending > 0)
   useHash(moves, (id) => setNote(t('notThere', { n: String(id) })))
 
   const setFilter = (next: MessageFilter): void => {
@@ -162,7 +165,9 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
           onFilter=${setFilter}
           onRound=${(round: number) => moves.round(round)}
           onClose=${() => setFiltersOpen(false)}
-        />
+        >
+          <${AttentionPart} filter=${filter} onFilter=${setFilter} notices=${notices} />
+        </${Sidebar}>
       </aside>
       <div class="middle">
         <${RatePlot} room=${room} onPeriod=${(from: number, to: number) => setFilter({ ...filter, from, to })} />

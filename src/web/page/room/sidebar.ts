@@ -16,6 +16,8 @@ interface RailProps {
   readonly onFilter: (next: MessageFilter) => void
   readonly onRound: (round: number) => void
   readonly onClose: () => void
+  /** Shown in front of all parts. */
+  readonly children?: Children
 }
 
 /** Maximum number of listed types; more are not expected from well-behaved publishers. */
@@ -106,7 +108,7 @@ const Period = ({ filter, onFilter }: Pick<RailProps, 'filter' | 'onFilter'>): V
 }
 
 /** List of rounds, and filters by role, type and time. */
-export const Sidebar = ({ room, filter, onFilter, onRound, onClose }: RailProps): View => {
+export const Sidebar = ({ room, filter, onFilter, onRound, onClose, children }: RailProps): View => {
   useSignalValue(room.changed)
   useSignalValue(room.history)
   const [all, setAll] = useState(false)
@@ -119,6 +121,7 @@ export const Sidebar = ({ room, filter, onFilter, onRound, onClose }: RailProps)
       <button type="button" class="quiet square" aria-label=${t('closeFilters')} onClick=${onClose}><${Icon} name="close" /></button>
     </div>
     ${!isEverything(filter) && html`<button type="button" id="clear" onClick=${() => onFilter(EMPTY_FILTER)}>${t('clear')}</button>`}
+    ${children}
     <${Part} title=${t('rounds')}><${Rounds} room=${room} onRound=${onRound} /></${Part}>
     <${Part} title=${t('roles')}>
       <ul id="roles">

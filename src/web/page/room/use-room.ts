@@ -45,8 +45,11 @@ export const useAnnouncement = (room: RoomModel): string => {
   return said
 }
 
-/** Sets the title of the tab: the event, and the number of messages received while the tab was hidden. */
-export const useTitle = (room: RoomModel): void => {
+/**
+ * Sets the title of the tab: the event, the number of messages received while the tab was hidden, and a mark if some
+ * need attention.
+ */
+export const useTitle = (room: RoomModel, isMarked: boolean): void => {
   const version = useSignalValue(room.changed)
   const seen = useRef(0)
   const [, look] = useState(0)
@@ -60,6 +63,7 @@ export const useTitle = (room: RoomModel): void => {
   useEffect(() => {
     const behind = room.entries.length - lowerBound({ entries: room.entries }, seen.current + 1)
     const name = escapeLine(room.profile.name || room.eventId)
-    document.title = `${document.hidden && behind > 0 ? `(${behind}) ` : ''}${name} – deepsoc-gateway`
-  }, [room, version, document.hidden])
+    const mark = isMarked ? '⚠ ' : ''
+    document.title = `${mark}${document.hidden && behind > 0 ? `(${behind}) ` : ''}${name} – deepsoc-gateway`
+  }, [room, version, document.hidden, isMarked])
 }
