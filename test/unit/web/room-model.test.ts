@@ -94,6 +94,31 @@ content('of a changed execution is its command and status', () => {
   assert.equal([item.title, item.status, Object.keys(item.more)], ['封禁', 'waiting', ['extra']])
 })
 
+content('has the summary of the AI among its texts, and not among its details', () => {
+  const result = read('command_result', { status: 'done', result: 'ok', ai_summary: '**fine**', note: 1 }, '_executor')
+  assert.equal([result.text, result.value, Object.keys(result.order.more)], ['**fine**', 'ok', ['note']])
+  const execution = read('execution_update', { execution_id: 'x', ai_summary: 'two', text: 'one' }, 'system')
+  assert.equal([execution.text, execution.orders[0].more], ['one\n\ntwo', null])
+  assert.is(read('llm_response', { response_text: 'a', ai_summary: 'b', tasks: [{}] }).text, 'a\n\nb')
+  assert.is(read('action_created', { text: 'a', ai_summary: 'b', action_details: {} }).text, 'a\n\nb')
+  const odd = read('of_tomorrow', { text: 'same', content: 'same', ai_summary: 'b', n: 1 })
+  assert.equal([odd.text, odd.more], ['same\n\nb', { n: 1 }])
+  assert.is(read('event_completed_by_captain', { text: 'done', ai_summary: 'b' }).text, 'done\n\nb')
+})
+
+content('is Markdown if an agent has written it, and plain text of people and of the system', () => {
+  const isMarkdown = (message: Json): boolean => parseContent(entry({ message_content: 'x', ...message })).isMarkdown
+  for (const message_from of ['_captain', '_expert', 'ai_assistant', 'threat-intel']) {
+    assert.is(isMarkdown({ message_from }), true, message_from)
+  }
+  const person = { message_from: 'ann', sender_type: 'user' }
+  const engineer = { message_from: 'ann', message_category: 'engineer_chat' }
+  for (const plain of [person, engineer, { message_from: 'system' }, { message_type: 'user_message' }]) {
+    assert.is(isMarkdown(plain), false, JSON.stringify(plain))
+  }
+  assert.is(isMarkdown({ message_from: 'ai_assistant', message_category: 'engineer_chat' }), true)
+})
+
 content.run()
 
 const facts = suite('what messages tell about their event')

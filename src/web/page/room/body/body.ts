@@ -3,15 +3,16 @@ import { html, type View } from '../../shared/html.ts'
 import { roomText as t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
 import { type ParsedContent, parseContent } from '../model/parse-content.ts'
+import { parseJsonText } from '../model/text-kind.ts'
 import { answerName, kindName } from '../role-messages.ts'
-import { Json } from './json.ts'
+import { Json, JsonBlock } from './json.ts'
 import { LongText } from './long-text.ts'
 import { Ids, Status, WorkItemList } from './work-items.ts'
 
 const KEPT = 400
-const kept = new Map<Entry, ParsedContent>()
+const kept = new Map<Entry, ReturnType<typeof parseContent>>()
 
-const readOnce = (entry: Entry): ParsedContent => {
+const readOnce = (entry: Entry): ReturnType<typeof parseContent> => {
   const known = kept.get(entry)
   if (known !== undefined) return known
   if (kept.size >= KEPT) kept.delete(kept.keys().next().value!)
@@ -25,8 +26,14 @@ const AnswerMark = ({ answer, isEmpty }: { readonly answer: string; readonly isE
   return name === '' ? null : html`<span class="status good">${name}</span>`
 }
 
-const Result = ({ reading }: { readonly reading: Extract<ParsedContent, { as: 'result' }> }): View => {
-  const { order, failed, value } = reading
+interface ResultProps {
+  readonly reading: Extract<ParsedContent, { as: 'result' }>
+  readonly isMarkdown: boolean
+}
+
+const Result = ({ reading, isMarkdown }: ResultProps): View => {
+  const { order, failed, value, text } = reading
+  const json = typeof value === 'string' ? parseJsonText(value) : undefined
   return html`
     <div class="order-head">
       <bdi class="order-title">${escapeLine(order.title)}</bdi>
@@ -34,7 +41,8 @@ const Result = ({ reading }: { readonly reading: Extract<ParsedContent, { as: 'r
       <${Status} status=${order.status} failed=${failed} />
       <${Ids} ids=${order.ids} />
     </div>
-    <${Json} value=${value} />
+    ${text !== '' && html`<${LongText} text=${text} markdown=${isMarkdown} />`}
+    <${JsonBlock} value=${json ?? value} text=${json === undefined ? undefined : value} />
     <${More} more=${order.more} />
   `
 }
@@ -47,12 +55,13 @@ const More = ({ more }: { readonly more: unknown }): View =>
 /** Content of a message, rendered by its type. */
 export const Body = ({ entry }: { readonly entry: Entry }): View => {
   const reading = readOnce(entry)
+  const { isMarkdown } = reading
   switch (reading.as) {
     case 'notice':
     case 'text':
       return html`
         <${Status} status=${reading.status} />
-        ${reading.text !== '' && html`<${LongText} text=${reading.text} />`}
+        ${reading.text !== '' && html`<${LongText} text=${reading.text} markdown=${isMarkdown} />`}
         <${More} more=${reading.more} />
       `
     case 'markdown':
@@ -70,13 +79,13 @@ export const Body = ({ entry }: { readonly entry: Entry }): View => {
     case 'orders':
       return html`
         <${AnswerMark} answer=${reading.answer} isEmpty=${reading.orders.length === 0} />
-        ${reading.text !== '' && html`<${LongText} text=${reading.text} />`}
+        ${reading.text !== '' && html`<${LongText} text=${reading.text} markdown=${isMarkdown} />`}
         <${WorkItemList} orders=${reading.orders} />
         <${More} more=${reading.more} />
       `
     case 'result':
-      return html`<${Result} reading=${reading} />`
+      return html`<${Result} reading=${reading} isMarkdown=${isMarkdown} />`
     case 'json':
-      return html`<${Json} value=${reading.value} />`
+      return html`<${JsonBlock} value=${reading.value} />`
   }
 }

@@ -1,8 +1,11 @@
-import { useState } from 'preact/hooks'
+import { useMemo, useState } from 'preact/hooks'
 import { escapeControlChars, escapeLine } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
-import { LosslessNumber } from '../../shared/lossless-json.ts'
+import { LosslessNumber, stringifyLosslessJson } from '../../shared/lossless-json.ts'
 import { roomText as t } from '../messages.ts'
+import { columnsOf, parseJsonText } from '../model/text-kind.ts'
+import { CopyButton, Preformatted } from './preformatted.ts'
+import { Table } from './table.ts'
 
 /** Entries of an object or array shown at once. */
 const PAGE = 30
@@ -31,7 +34,13 @@ const sizeOf = (value: unknown, max: number): number => {
   return size
 }
 
-const Leaf = ({ value }: { readonly value: unknown }): View => {
+interface LeafProps {
+  readonly value: unknown
+  /** Shows a string without quotation marks. */
+  readonly bare?: boolean
+}
+
+const Leaf = ({ value, bare = false }: LeafProps): View => {
   const [whole, setWhole] = useState(false)
   if (typeof value !== 'string') {
     const text = value instanceof LosslessNumber ? value.text : String(value)
@@ -39,7 +48,8 @@ const Leaf = ({ value }: { readonly value: unknown }): View => {
   }
   const long = value.length > MAX_CHARACTERS
   const shown = long && !whole ? `${value.slice(0, MAX_CHARACTERS)}…` : value
-  return html`<span class="json-text">"${escapeControlChars(shown)}"</span>${
+  const quote = bare ? '' : '"'
+  return html`<span class="json-text">${quote}${escapeControlChars(shown)}${quote}</span>${
     long &&
     html` <button type="button" class="more quiet" onClick=${() => setWhole(!whole)}>
         ${whole ? t('fold') : t('showAll', { n: value.length })}
@@ -88,16 +98,34 @@ const Value = ({ name, listed, value, depth }: ValueProps): View => {
   const inner = innerOf(value)
   const [open, setOpen] = useState(depth > 0)
   const key = name !== null && html`<${Key} name=${name} listed=${listed} />`
-  if (inner === null) return html`${key}<${Leaf} value=${value} />`
+  if (inner === null) return html`${key}<${Text} value=${value} depth=${depth} />`
   const list = Array.isArray(value)
   if (inner.length === 0) return html`${key}<span class="json-plain">${list ? '[]' : '{}'}</span>`
   const size = t(list ? 'items' : 'fields', { n: inner.length })
+  const columns = open ? columnsOf(value) : null
   return html`
     <details open=${open} onToggle=${(event: Event) => setOpen((event.currentTarget as HTMLDetailsElement).open)}>
       <summary>${key}<span class="json-size">${list ? '[' : '{'} ${size} ${list ? ']' : '}'}</span></summary>
-      ${open && html`<${Inside} inner=${inner} list=${list} depth=${depth - 1} />`}
+      ${columns !== null && html`<${Table} columns=${columns} rows=${value} cell=${cell} />`}
+      ${open && columns === null && html`<${Inside} inner=${inner} list=${list} depth=${depth - 1} />`}
     </details>
   `
+}
+
+/** A value in a table: collapsed if it has parts. */
+const cell = (value: unknown): View =>
+  innerOf(value) === null
+    ? html`<${Leaf} value=${value} bare />`
+    : html`<${Value} name=${null} listed=${false} value=${value} depth=${0} />`
+
+/** A value without parts; a string that holds JSON or several lines is shown as such. */
+const Text = ({ value, depth }: { readonly value: unknown; readonly depth: number }): View => {
+  const json = useMemo(() => (typeof value === 'string' ? parseJsonText(value) : undefined), [value])
+  // Its parts are collapsed: of a string, the size of a tree does not contain the values in it.
+  if (json !== undefined)
+    return html`<span class="json-size">JSON</span> <${Value} name=${null} listed=${false} value=${json} depth=${Math.min(depth, 1)} />`
+  const hasLines = typeof value === 'string' && /\n./s.test(value)
+  return hasLines ? html`<${Preformatted} text=${value} />` : html`<${Leaf} value=${value} />`
 }
 
 interface JsonProps {
@@ -120,3 +148,14 @@ export const Json = ({ value, bare = false }: JsonProps): View => {
     </div>
   `
 }
+
+/** A value of a message with a button that copies it. */
+export const JsonBlock = ({ value, text }: { readonly value: unknown; readonly text?: string }): View =>
+  innerOf(value) === null
+    ? html`<${Json} value=${value} />`
+    : html`
+        <div class="block">
+          <${Json} value=${value} />
+          <${CopyButton} text=${() => text ?? stringifyLosslessJson(value)} />
+        </div>
+      `

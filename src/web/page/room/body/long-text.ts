@@ -2,25 +2,29 @@ import { useState } from 'preact/hooks'
 import { escapeControlChars } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
 import { roomText as t } from '../messages.ts'
+import { isPreformatted, parseJsonText } from '../model/text-kind.ts'
+import { JsonBlock } from './json.ts'
 import { Markdown } from './markdown.ts'
+import { beginningOf, Preformatted } from './preformatted.ts'
 
 const MAX_CHARACTERS = 3_000
 const MAX_LINES = 40
 
-/** Truncates a text without splitting a character. Pure. */
-const beginningOf = (text: string, characters: number, lines: number): string => {
-  let end = -1
-  for (let line = 0; line < lines; line++) {
-    end = text.indexOf('\n', end + 1)
-    if (end < 0) break
-  }
-  const short = text.slice(0, Math.min(characters, end < 0 ? text.length : end))
-  // Drop half of a surrogate pair.
-  return short.length < text.length ? short.replace(/[\ud800-\udbff]$/, '') : short
+interface LongTextProps {
+  readonly text: string
+  readonly markdown?: boolean
 }
 
-/** Plain text or Markdown; long text is collapsed. */
-export const LongText = ({ text, markdown = false }: { readonly text: string; readonly markdown?: boolean }): View => {
+/** A text by its kind: JSON, lines as they are, Markdown, or plain text; collapsed if it is long. */
+export const LongText = ({ text, markdown = false }: LongTextProps): View => {
+  const json = parseJsonText(text)
+  if (json !== undefined) return html`<${JsonBlock} value=${json} text=${text} />`
+  return isPreformatted(text)
+    ? html`<${Preformatted} text=${text} />`
+    : html`<${Prose} text=${text} markdown=${markdown} />`
+}
+
+const Prose = ({ text, markdown }: Required<LongTextProps>): View => {
   const [whole, setWhole] = useState(false)
   const beginning = beginningOf(text, MAX_CHARACTERS, MAX_LINES)
   const cut = beginning.length < text.length

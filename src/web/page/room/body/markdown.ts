@@ -23,6 +23,8 @@ const marked = new Marked({
     heading({ tokens, depth }: Tokens.Heading) {
       return `<h3 data-depth="${depth}">${this.parser.parseInline(tokens)}</h3>`
     },
+    // Also a line break in the text, for what reads it without the elements.
+    br: () => '<br>\n',
     checkbox: ({ checked }: Tokens.Checkbox) => (checked ? '☑ ' : '☐ '),
   },
 })
@@ -47,7 +49,7 @@ export const isCostly = (text: string): boolean => {
 
 /** Renders Markdown to HTML without links, images or markup of the text itself. A costly text is shown unrendered. */
 export const renderMarkdown = (text: string): string =>
-  isCostly(text) ? `<pre>${escaped(text)}</pre>` : marked.parse(text, { async: false })
+  isCostly(text) ? `<pre>${escaped(text)}</pre>` : marked.parse(text, { async: false }).trim()
 
 /** Renders Markdown to elements. The sanitizer is independent of the renderer, as a second line of defence. */
 const fragmentOf = (text: string): DocumentFragment => {

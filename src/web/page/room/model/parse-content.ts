@@ -27,7 +27,14 @@ export type ParsedContent =
       /** Other fields of a response without a list; null if there are none. */
       readonly more: Fields | null
     }
-  | { readonly as: 'result'; readonly order: WorkItem; readonly failed: boolean; readonly value: unknown }
+  | {
+      readonly as: 'result'
+      readonly order: WorkItem
+      readonly failed: boolean
+      readonly value: unknown
+      /** What an agent wrote about the result; empty if nothing. */
+      readonly text: string
+    }
   | { readonly as: 'json'; readonly value: unknown }
 
 const isFields = (value: unknown): value is Fields =>
@@ -41,6 +48,13 @@ const textIn = (value: unknown): string => {
 const isText = (value: unknown): value is string => typeof value === 'string' && value.trim() !== ''
 
 const IDS = ['task_id', 'action_id', 'command_id', 'execution_id', 'summary_id'] as const
+
+/** Fields with what an agent has written, by rank. */
+const TEXTS = ['text', 'content', 'response_text', 'ai_summary', 'event_summary'] as const
+
+/** Returns the different texts of these fields, separated by empty lines. */
+const textsIn = (fields: Fields, names: readonly string[]): string =>
+  [...new Set(names.map((name) => fields[name]).filter(isText))].join('\n\n')
 
 const idsOf = (fields: Fields): WorkItem['ids'] =>
   IDS.flatMap((name) => {
@@ -79,11 +93,11 @@ const LISTS = { tasks: 'task', actions: 'action', commands: 'command' } as const
 /** Responses of the captain, which the language model can write without a list of tasks. */
 const ANSWERS = new Set(['TASK', 'ROGER', 'MISSION_COMPLETE'])
 
-const ANSWER_FIELDS = ['response_type', 'response_text', 'req_id', 'res_id']
+const ANSWER_FIELDS = ['response_type', 'response_text', 'ai_summary', 'req_id', 'res_id']
 
 const readOrders = (data: Fields): ParsedContent | null => {
   const answer = textIn(data.response_type)
-  const text = isText(data.response_text) ? data.response_text : ''
+  const text = textsIn(data, ['response_text', 'ai_summary'])
   for (const [list, of] of Object.entries(LISTS)) {
     const orders = data[list]
     if (!Array.isArray(orders) || !orders.every(isFields)) continue
@@ -98,19 +112,21 @@ const readCreated = (data: Fields): ParsedContent | null => {
   for (const name of ['action', 'command']) {
     const details = data[`${name}_details`]
     if (!isFields(details)) continue
-    return { as: 'orders', text: textIn(data.text), answer: '', orders: [orderOf(details, name)], more: null }
+    const text = textsIn(data, ['text', 'ai_summary'])
+    return { as: 'orders', text, answer: '', orders: [orderOf(details, name)], more: null }
   }
   return null
 }
 
 const readResult = (data: Fields): ParsedContent | null => {
   if (!('result' in data)) return null
-  const order = orderOf(data, 'command', ['result'])
+  const order = orderOf(data, 'command', ['result', ...TEXTS.filter((name) => isText(data[name]))])
   return {
     as: 'result',
     order,
     failed: /fail|error|timeout/i.test(order.status),
     value: data.result,
+    text: textsIn(data, TEXTS),
   }
 }
 
@@ -134,19 +150,32 @@ const readSummary = (data: Fields): ParsedContent | null => {
 const readExecution = (data: Fields): ParsedContent | null => {
   const ids = idsOf(data)
   if (ids.length === 0) return null
-  const order = orderOf(data, 'execution', ['command_name', 'command_type'])
+  const order = orderOf(data, 'execution', [
+    'command_name',
+    'command_type',
+    ...TEXTS.filter((name) => isText(data[name])),
+  ])
   const item = { ...order, title: textIn(data.command_name), kind: textIn(data.command_type) }
-  return { as: 'orders', text: textIn(data.text), answer: '', orders: [item], more: null }
+  return { as: 'orders', text: textsIn(data, TEXTS), answer: '', orders: [item], more: null }
 }
 
-const EVENT_FIELDS = ['text', 'details', 'event_round', 'previous_round_id', 'new_round_id', 'resolution_note']
+const EVENT_FIELDS = [
+  ...SUMMARIES,
+  'text',
+  'details',
+  'event_round',
+  'previous_round_id',
+  'new_round_id',
+  'resolution_note',
+]
 
 /** A change of the event: its text, which contains the other fields, and its status. */
 const readEvent = (data: Fields, entry: Entry): ParsedContent | null => {
   // The text of a new round is enough: that the event is pending is the same each time.
   const status = entry.type === 'event_next_round_initiated' ? '' : (entry.facts?.status ?? '')
   const details = isText(data.details) ? data.details : ''
-  const text = [data.text, details].filter(isText).join('\n')
+  const lines = [data.text, details].filter(isText).join('\n')
+  const text = [lines, textsIn(data, SUMMARIES)].filter(isText).join('\n\n')
   if (text === '' && status === '') return null
   const shown =
     details === '' && data.details !== undefined ? EVENT_FIELDS.filter((key) => key !== 'details') : EVENT_FIELDS
@@ -175,7 +204,6 @@ const READERS: Readonly<Record<string, Reader>> = {
   status: readEvent,
 }
 
-const TEXTS = ['text', 'content', 'response_text', 'ai_summary', 'event_summary'] as const
 const BESIDE = new Set<string>(['timestamp', 'type'])
 
 /** Fallback for unknown data: its text if it has one, and the rest as JSON. */
@@ -183,20 +211,34 @@ const readAny = (data: unknown, entry: Entry): ParsedContent => {
   const as = entry.tone === 'notice' ? 'notice' : 'text'
   if (isText(data)) return entry.role === 'ai' ? markdown(data) : { as, text: data, status: '', more: null }
   if (!isFields(data)) return { as: 'json', value: data }
-  const key = TEXTS.find((name) => isText(data[name]))
-  if (key === undefined) return { as: 'json', value: data }
-  const text = data[key] as string
-  const rest = Object.entries(data).filter(([name]) => name !== key && !BESIDE.has(name))
+  const text = textsIn(data, TEXTS)
+  if (text === '') return { as: 'json', value: data }
+  const isShown = (name: string): boolean => (TEXTS as readonly string[]).includes(name) && isText(data[name])
+  const rest = Object.entries(data).filter(([name]) => !isShown(name) && !BESIDE.has(name))
   if (rest.length === 0 && entry.role === 'ai') return markdown(text)
-  return { as, text, status: '', more: rest.length === 0 ? null : data }
+  return { as, text, status: '', more: rest.length === 0 ? null : Object.fromEntries(rest) }
 }
 
 const markdown = (text: string): ParsedContent => ({ as: 'markdown', parts: [text], status: '', ids: [], more: null })
 
-/** Parses the content of a message for display. Never throws: unexpected data is shown as JSON. Pure. */
-export const parseContent = (entry: Entry): ParsedContent => {
+/** Agents write Markdown; the marks of the system and of people are meant as they are. */
+const isAgent = ({ role, type }: Entry, { sender_type, message_category }: Fields): boolean => {
+  const isPerson = role === 'user' && (sender_type === 'user' || message_category === 'engineer_chat')
+  return !isPerson && role !== 'system' && type !== 'user_message'
+}
+
+/**
+ * Parses the content of a message for display. Never throws: unexpected data is shown as JSON. Pure.
+ *
+ * @returns the content, and whether its texts are Markdown
+ */
+export const parseContent = (entry: Entry): ParsedContent & { readonly isMarkdown: boolean } => {
   const message = parseLosslessJson(entry.raw)
-  if (!isFields(message)) return { as: 'json', value: message }
+  if (!isFields(message)) return { as: 'json', value: message, isMarkdown: false }
+  return { ...readContent(message, entry), isMarkdown: isAgent(entry, message) }
+}
+
+const readContent = (message: Fields, entry: Entry): ParsedContent => {
   const content = message.message_content ?? message.content
   const data = isFields(content) && content.data !== undefined ? content.data : content
   if (data === undefined || data === null) return { as: 'json', value: ownFields(message) }

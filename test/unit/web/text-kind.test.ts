@@ -1,0 +1,74 @@
+import * as assert from 'uvu/assert'
+import { columnsOf, isPreformatted, parseJsonText } from '../../../src/web/page/room/model/text-kind.ts'
+import { LosslessNumber } from '../../../src/web/page/shared/lossless-json.ts'
+import { suite } from '../../support/harness/suite.ts'
+
+const kinds = suite('the kind of a text')
+
+kinds('is JSON for an object or an array only, digit for digit', () => {
+  const parsed = parseJsonText(' {"id": 12302548181076029}\n') as { id: LosslessNumber }
+  assert.instance(parsed.id, LosslessNumber)
+  assert.is(parsed.id.text, '12302548181076029')
+  assert.equal(parseJsonText('[1]'), [1])
+  for (const text of ['', '7', '"{}"', '{not: json}', '[draft]', '{} {}', 'a [1]', `[${' '.repeat(200_000)}]`]) {
+    assert.is(parseJsonText(text), undefined, text.slice(0, 20))
+  }
+})
+
+const LINES: Readonly<Record<string, string>> = {
+  'a log with times': '2026-11-22 10:00:00,123 sshd start\n2026-11-22T10:00:01Z sshd stop',
+  syslog: 'Nov 22 10:00:00 web-03 sshd[7]: Failed password\nNov  2 10:00:01 web-03 sshd[7]: Accepted password',
+  'a log with levels': '[INFO] up\nERROR down\nsee above',
+  'an access log':
+    '203.0.113.9 - - [22/Nov/2026] "GET / HTTP/1.1" 200\n203.0.113.9 - - [22/Nov/2026] "GET /x HTTP/1.1" 404',
+  'a trace of Python':
+    'Traceback (most recent call last):\n  File "a.py", line 1, in <module>\n    run()\nValueError: no',
+  'a trace of Java': 'java.lang.IllegalStateException: closed\n\tat a.B.c(B.java:7)\n\tat a.B.d(B.java:9)',
+  'a trace of JavaScript':
+    'TypeError: x is not a function\n    at run (file:///a.js:1:2)\n    at main (file:///a.js:9:2)',
+  code: 'def f(x):\n    return x\n\nclass A:\n    pass',
+  'output in columns': 'PID   USER     COMMAND\n1     root     init\n7     www      nginx',
+  'a shell session': '$ whoami\nroot\n$ id\nuid=0(root)',
+}
+
+const PROSE: Readonly<Record<string, string>> = {
+  'two sentences': 'The address is known.\nBlock it.',
+  Chinese: '先取证\n再封禁',
+  'a list': '- 2026-11-22 10:00:00 first\n- 2026-11-22 10:00:01 second',
+  'an indented list': '1. one\n   - two\n   - three',
+  'Markdown with a fence': 'see\n```\nat x\n```\n  end',
+  'a table of Markdown': '| a  |  b  |\n|--|--|\n| 1  |  2  |',
+  'bold lines': '**10:00:00**\n  indented',
+  'one line': '2026-11-22 10:00:00 sshd start',
+  'a heading': '# ERROR\nERROR what happened',
+}
+
+kinds('is that of a log, a stack trace, code or columns by most of its lines, and never of Markdown', () => {
+  for (const [name, text] of Object.entries(LINES)) assert.is(isPreformatted(text), true, name)
+  for (const [name, text] of Object.entries(PROSE)) assert.is(isPreformatted(text), false, name)
+})
+
+kinds('is a table for objects with like keys, in the order in which the keys appear', () => {
+  assert.equal(
+    columnsOf([
+      { ip: 1, port: 2 },
+      { ip: 3, state: 4 },
+    ]),
+    ['ip', 'port', 'state'],
+  )
+  const wide = Object.fromEntries(Array.from({ length: 13 }, (_, n) => [`k${n}`, n]))
+  const others = [
+    { a: 1, b: 2 },
+    [{ a: 1, b: 2 }],
+    [{ a: 1 }, { a: 2 }],
+    [{ a: 1, b: 2 }, 7],
+    [{ a: 1, b: 2 }, null],
+    [{ a: 1, b: 2 }, new LosslessNumber('1.0')],
+    [{ a: 1, b: 2, c: 3, d: 4 }, { a: 1 }],
+    [wide, wide],
+    Array.from({ length: 1_001 }, () => ({ a: 1, b: 2 })),
+  ]
+  for (const other of others) assert.is(columnsOf(other), null, JSON.stringify(other).slice(0, 60))
+})
+
+kinds.run()
