@@ -14,7 +14,7 @@ import { isState, Pages, textOf } from '../../support/stages/pages.ts'
 import { chat, chats, newRoom, publish } from '../../support/stages/rooms.ts'
 import { FIXTURE } from '../../support/stages/stage.ts'
 
-const WIDTHS = [360, 820, 1440]
+const WIDTHS = [360, FULL ? 1280 : 820, 1920, ...(FULL ? [820] : [])]
 const THEMES = ['light', 'dark'] as const
 const LANGUAGES = ['en', 'zh-CN'] as const
 

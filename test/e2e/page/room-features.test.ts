@@ -124,6 +124,74 @@ test('searches the whole displayed text of messages, ignoring case', async () =>
   assert.is(await page.inputValue('#search'), '')
 })
 
+test('marks matches, steps through them with their number, and leaves one in view when the search is cleared', async () => {
+  const page = await openLong()
+  await page.waitForSelector('#history[data-is="resting"]')
+  assert.match(await textOf(page, '#windowed'), 'With more than 500 messages')
+  await page.fill('#search', 'ERROR_internal')
+  await page.waitForSelector('#found:text-is("6 of 6,120 loaded messages")')
+  const hits = [3_500, 4_500, 5_500, 6_500, 7_500, 8_500].map((n) => long[n]!)
+  const isAt = async (n: number): Promise<void> => {
+    await page.waitForSelector(`#hit:text-is("match ${n} of 6")`)
+    await page.waitForSelector(`${row(hits[n - 1])}[data-selected="true"]`)
+  }
+  await page.press('#search', 'Enter')
+  await isAt(1)
+  await page.press('#search', 'Shift+Enter')
+  await isAt(6)
+  await page.click('#hit-previous')
+  await isAt(5)
+  await page.click('#hit-next')
+  await page.click('#hit-next')
+  await isAt(1)
+  await page.fill('#search', '')
+  await page.waitForSelector('#found', { state: 'detached' })
+  await sees(page, hits[0])
+  await sees(page, long[3_501])
+  // Without a selection it is the last match on the screen.
+  await page.keyboard.press('Escape')
+  await page.keyboard.press('G')
+  await page.fill('#search', 'message 7123"')
+  await page.waitForSelector('#found:text-is("1 of 6,120 loaded messages")')
+  await page.fill('#search', 'message 7123')
+  const marked = (): Promise<string[]> =>
+    page.evaluate(() => [...(CSS.highlights.get('found') ?? [])].map((range) => range.startContainer.textContent ?? ''))
+  await until(async () => (await marked()).join() === 'message 7123', { what: 'the mark', saw: marked })
+  await page.fill('#search', '')
+  await sees(page, long[7_124])
+  assert.equal(await marked(), [])
+})
+
+test('has filter, search and period in the address, for a reload, a colleague, and the way back', async () => {
+  const { page, ids } = await mixed()
+  await choose(page, '#roles', 'Manager')
+  await choose(page, '#types', 'action not created')
+  await page.fill('#search', '封 epsilon')
+  await page.fill('#search', 'epsilon')
+  await page.fill('.period input >> nth=0', '2026-01-01T10:00')
+  const query = (): string => decodeURIComponent(new URL(page.url()).search)
+  const since = `&since=${await page.evaluate(() => new Date('2026-01-01T10:00').toISOString())}`
+  const all = `?q=epsilon&role=manager&message_type=error_action_creation${since}`
+  await until(() => query() === all, { what: all, saw: query })
+  await page.click(`${row(ids[4])} a.id`)
+  await page.fill('#search', 'beta')
+  await until(() => query() === all.replace('epsilon', 'beta'), { what: 'the other search', saw: query })
+  await shows(page, [ids[1]])
+  await page.goBack()
+  await shows(page, [ids[4]])
+  assert.is(await page.inputValue('#search'), 'epsilon')
+  await page.reload()
+  await isState(page, 'live')
+  await shows(page, [ids[4]])
+  assert.is(await page.inputValue('.period input >> nth=0'), '2026-01-01T10:00')
+  assert.equal(await textsOf(page, '#rail [aria-pressed="true"] .choice-label'), ['Manager', 'action not created'])
+  const other = await site.pages.open(new URL(page.url()).pathname + new URL(page.url()).search)
+  await isState(other, 'live')
+  await shows(other, [ids[4]])
+  await other.click('#clear')
+  await until(() => new URL(other.url()).search === '', { what: 'an address without a query' })
+})
+
 /** Returns the first and the last message of the timeline. */
 const ends = async (page: Page): Promise<{ first: number; last: number }> => {
   const scrollTo = (part: number) =>
@@ -239,6 +307,17 @@ test('opens at the message in its URL, and follows hash changes from there', asy
   await sees(page, long[123])
   assert.is(await page.getAttribute(row(long[123]), 'data-selected'), 'true')
   await page.waitForSelector('#to-end')
+  // Only what is around the message is loaded, beside the newest ones.
+  await page.waitForSelector('#history[data-is="resting"]:has-text("6,240 of 9,000")')
+  await page.evaluate((id) => void (location.hash = `#${id}`), long[183])
+  await sees(page, long[183])
+  await page.click('.row:has(.gap) >> nth=-1 >> button:text-is("Load")')
+  await page.waitForSelector('#history:has-text("6,804 of 9,000")')
+  await sees(page, long[184])
+  await page.click('#load-all')
+  await isWhole(page)
+  assert.is(await page.locator('.gap').count(), 0)
+  await sees(page, long[184])
   await page.fill('#search', 'error_internal')
   await page.waitForSelector('#found:has-text("9 of 9,000")')
   // A filter that hides the requested message is reset.
@@ -477,6 +556,17 @@ test.full('lists rounds and types in reasonable numbers, whatever was published'
   await page.click('#types + .more')
   assert.ok((await textsOf(page, '#types .choice')).length >= 50)
   assert.ok((await page.locator('#rail button').count()) < 400)
+  // However many there are, roles and types stay in sight, and a section can be closed.
+  await page.$eval('#rail', (rail) => rail.scrollTo(0, 0))
+  const isInSight = async (selector: string): Promise<boolean> => (await page.locator(selector).boundingBox())!.y < 600
+  assert.ok(await isInSight('#roles'))
+  assert.ok(await page.$eval('.rounds', ({ scrollHeight, clientHeight }) => scrollHeight > clientHeight))
+  await page.click('.part:has(.rounds) > summary')
+  await page.waitForSelector('.rounds', { state: 'hidden' })
+  await page.reload()
+  await isState(page, 'live')
+  await page.waitForSelector('#roles .choice')
+  assert.is(await page.isVisible('.rounds'), false)
 })
 
 test.run()

@@ -103,6 +103,7 @@ test('shows its newest message as soon as the first page of its history is there
   assert.is(pagesBefore, 1)
   await isState(page, 'live')
   await sees(page, ids.at(-1))
+  await page.waitForSelector('#windowed')
 })
 
 test('loads its history backwards, shows its progress, and keeps the scroll position', async () => {

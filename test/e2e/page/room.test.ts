@@ -33,6 +33,15 @@ test('shows the newest messages first, then older history, then live messages', 
   await sees(page, ids.at(-1))
   await holds(page, ids)
   assert.is(await page.title(), `${event_id} – deepsoc-gateway`)
+  // The browser can search, select and print all of them.
+  await until(async () => (await page.locator('.row').count()) === ids.length, { what: 'all rows in the document' })
+  await page.evaluate(() => getSelection()!.selectAllChildren(document.getElementById('box')!))
+  const selected = (): Promise<string> => page.evaluate(() => getSelection()!.toString())
+  await until(async () => /message 1\n[\s\S]*message 402/.test(await selected()), {
+    what: 'the text of all',
+    saw: selected,
+  })
+  assert.is(await page.locator('#windowed').count(), 0)
 })
 
 test.full('shows that an event has no messages, and then its first one', async () => {
@@ -267,6 +276,83 @@ test.full('shows unknown formats readably', async () => {
     const text = (await textOf(page, body(ids[n]))).trim()
     assert.match(text, says, JSON.stringify(message).slice(0, 300))
   }
+})
+
+test('keeps the lines of results, shows JSON, tables, logs and code as such, and copies them', async () => {
+  const result = (value: Json): Json => ({
+    message_from: '_executor',
+    message_type: 'command_result',
+    message_content: { data: { command_name: 'c', status: 'done', result: value } },
+  })
+  const says = (message_from: string, text: string, extra = {}): Json => ({
+    message_from,
+    message_type: 'x',
+    message_content: { data: { text, ...extra } },
+  })
+  const log = Array.from({ length: 40 }, (_, n) => `2026-11-22 10:00:${10 + n} sshd[7]: line ${n}`).join('\n')
+  const { page, ids } = await roomOf(
+    [
+      result('line one\n  line two'),
+      result('{"ip":"203.0.113.9","id":12302548181076029}'),
+      result([
+        { ip: '203.0.113.9', port: 22 },
+        { ip: '203.0.113.7', port: 443, state: { deep: 1 } },
+      ]),
+      result({ stderr: 'a\nb', inner: '{"n":[1,2]}' }),
+      says('_expert', log),
+      says('_expert', 'Traceback (most recent call last):\n  File "a.py", line 1\nValueError: no *args*'),
+      says('_operator', '**bold** and\nnext', { ai_summary: '- one\n- two', note: 1 }),
+      { ...says('ann', '**as typed**'), sender_type: 'user' },
+      says('system', '2 * 3 * 4'),
+    ],
+    { viewport: { width: 1920, height: 3_000 }, permissions: ['clipboard-read', 'clipboard-write'] },
+  )
+  await sees(page, ids[0])
+  const blockOf = (n: number): string => `${body(ids[n])} .block-text`
+  assert.is(await page.innerText(blockOf(0)), 'line one\n  line two')
+  assert.equal(await textsOf(page, `${body(ids[1])} .json-inside > li`), ['ip: "203.0.113.9"', 'id: 12302548181076029'])
+  await page.click(`${body(ids[1])} .copy`)
+  await page.waitForSelector(`${body(ids[1])} .copy:has-text("Copied")`)
+  assert.is(await page.evaluate(() => navigator.clipboard.readText()), '{"ip":"203.0.113.9","id":12302548181076029}')
+  assert.equal(await textsOf(page, `${body(ids[2])} th`), ['ip', 'port', 'state'])
+  assert.equal(await textsOf(page, `${body(ids[2])} td`), [
+    '203.0.113.9',
+    '22',
+    '',
+    '203.0.113.7',
+    '443',
+    '{ 1 field }',
+  ])
+  assert.is(await page.innerText(blockOf(3)), 'a\nb')
+  assert.match(await textOf(page, body(ids[3])), /inner: JSON \{ 1 field \}/)
+  assert.is((await page.innerText(blockOf(4))).split('\n').length, 15)
+  await page.click(`${body(ids[4])} .more:has-text("Show all 40 lines")`)
+  assert.is(await page.innerText(blockOf(4)), log)
+  assert.match(await page.innerText(blockOf(5)), '\n  File "a.py"')
+  assert.match(await textOf(page, blockOf(5)), '*args*')
+  assert.is(await page.innerText(`${body(ids[6])} strong`), 'bold')
+  assert.equal(await textsOf(page, `${body(ids[6])} .markdown li`), ['one', 'two'])
+  assert.is(await page.innerText(`${body(ids[6])} .details`), 'Details', 'the summary is not there')
+  assert.is(await textOf(page, `${body(ids[7])} .text`), '**as typed**')
+  assert.is(await textOf(page, `${body(ids[8])} .text`), '2 * 3 * 4')
+  const { width } = (await page.locator(row(ids[0])).boundingBox())!
+  assert.ok(width > 1_500, `a row is ${width} of 1920 pixels wide`)
+})
+
+test('shows the own message also to a user who has scrolled up, and says so if the filter hides it', async () => {
+  const { page, event_id } = await roomOf(chats(100))
+  await page.hover('#box')
+  await page.mouse.wheel(0, -3_000)
+  await page.waitForSelector('#to-end')
+  await page.fill('#text', 'here I am')
+  await page.press('#text', 'Enter')
+  await until(async () => (await below(page)) < 2, { what: 'the end' })
+  await page.waitForSelector('.row:has-text("here I am")')
+  await page.fill('#search', 'message 7')
+  await page.fill('#text', 'not a match')
+  await page.press('#text', 'Enter')
+  await page.waitForSelector('#note:has-text("The filter hides your message.")')
+  assert.is((await getJson(`${eventUrl(site.gateway, event_id)}/messages`)).body.data.length, 102)
 })
 
 test('follows the end only if the view is at the end', async () => {

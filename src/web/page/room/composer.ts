@@ -23,8 +23,9 @@ interface Draft {
 const newKey = (): string =>
   [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('')
 
-const post = (eventId: string, caller: Caller, { key, name, text }: Draft): Promise<unknown> =>
-  api(`/api/events/${encodeURIComponent(eventId)}/messages`, {
+/** Publishes a message. @returns its db_id, undefined if it is not stored yet. @throws ApiError */
+const post = async (eventId: string, caller: Caller, { key, name, text }: Draft): Promise<number | undefined> => {
+  const { data } = await api<{ data?: { db_id?: number } }>(`/api/events/${encodeURIComponent(eventId)}/messages`, {
     method: 'POST',
     headers: { 'Idempotency-Key': key },
     body: {
@@ -34,6 +35,8 @@ const post = (eventId: string, caller: Caller, { key, name, text }: Draft): Prom
       message_content: { type: 'text', text },
     },
   })
+  return data?.db_id
+}
 
 interface NotSentProps {
   readonly draft: Draft
@@ -79,10 +82,12 @@ const Name = ({ fixed, name, onName }: NameProps): View => {
 interface ComposerProps {
   readonly eventId: string
   readonly caller: Caller
+  /** Called with the db_id of a stored message. */
+  readonly onPosted: (id: number) => void
 }
 
 /** Form for writing messages to a room, for a caller who may. */
-export const Composer = ({ eventId, caller }: ComposerProps): View => {
+export const Composer = ({ eventId, caller, onPosted }: ComposerProps): View => {
   const [name, setName] = useState(load(TYPED_NAME) ?? '')
   const [text, setText] = useState('')
   const [draft, setDraft] = useState<Draft | null>(null)
@@ -91,8 +96,9 @@ export const Composer = ({ eventId, caller }: ComposerProps): View => {
   const send = async (next: Draft): Promise<void> => {
     setDraft({ ...next, problem: '' })
     try {
-      await post(eventId, caller, next)
+      const id = await post(eventId, caller, next)
       setDraft(null)
+      if (id !== undefined) onPosted(id)
       setText((trimmedText) => (trimmedText === next.text ? '' : trimmedText))
     } catch (error) {
       setDraft({ ...next, problem: errorText(error) })

@@ -22,6 +22,9 @@ const getReason = ({ channel, error }: ConnectionInfo): StateReason | null => er
 const getRetryAt = ({ channel, error }: ConnectionInfo): number | null =>
   error === null ? (channel?.retryAt ?? null) : error.retryAt
 
+/** True if the gateway has refused the room for good: there is nothing but the reason to show. */
+export const isRefused = ({ error }: ConnectionInfo): boolean => error !== null && error.retryAt === null
+
 /** Returns a reason as one line: the page's text for its code, else the gateway's message. */
 const reasonText = ({ code, status, message }: StateReason): string => {
   const known = reasonCodeText(code)
@@ -58,7 +61,9 @@ const LiveFacts = ({ room, line }: { readonly room: RoomModel; readonly line: Co
     const { messages, at, from, to } = progress
     return html`${connectionText('catchingUpTo', { n: messages, at: Math.max(0, at - from), to: Math.max(0, to - from) })}`
   }
-  return html`${stateText(line)}${' '}<span class="countdown">${countdown(getRetryAt(line), now)}</span>`
+  // The reason of a refusal is shown in place of the messages.
+  const text = isRefused(line) ? connectionText('closed') : stateText(line)
+  return html`${text}${' '}<span class="countdown">${countdown(getRetryAt(line), now)}</span>`
 }
 
 const Fact = ({ name, children }: { readonly name: string; readonly children?: Children }): View =>
@@ -140,11 +145,34 @@ export const ConnectionStatus = ({ room }: { readonly room: RoomModel }): View =
   `
 }
 
+/** Why the room cannot be read, in place of its messages. */
+export const Refused = ({ room }: { readonly room: RoomModel }): View => {
+  const line = useSignalValue(room.line)
+  const reason = getReason(line)
+  if (reason === null) return null
+  return html`
+    <div class="refused" id="refused">
+      <h2>${connectionText('refused')}</h2>
+      <p>${reasonText(reason)}</p>
+      ${reason.hint && html`<p class="faint">${hintText(reason)}</p>`}
+      <p class="refused-tools">
+        <button type="button" class="small" id="reopen" onClick=${() => room.retry()}>${connectionText('now')}</button>
+        ${
+          (reason.status === 401 || reason.status === 403) &&
+          html`<button type="button" class="small" id="sign-in" onClick=${() => askForToken(reasonText(reason))}>
+            ${connectionText('signIn')}
+          </button>`
+        }
+      </p>
+    </div>
+  `
+}
+
 /** Banner above the messages if the connection is closed, with hint and actions. */
 export const DisconnectedBanner = ({ room }: { readonly room: RoomModel }): View => {
   const line = useSignalValue(room.line)
   const reason = getReason(line)
-  if (getState(line) !== 'closed' || reason === null) return null
+  if (getState(line) !== 'closed' || reason === null || isRefused(line)) return null
   return html`
     <div class="closed-bar" id="closed">
       <span>${stateText(line)}${reason.hint ? ` · ${hintText(reason)}` : ''}</span>

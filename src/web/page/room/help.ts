@@ -7,6 +7,7 @@ const KEYS = [
   [[']', '['], 'keyRounds'],
   [['g', 'G'], 'keyEnds'],
   [['/'], 'keySearch'],
+  [['Enter', 'Shift+Enter'], 'keyHits'],
   [['f'], 'keyFilters'],
   [['x'], 'keyJson'],
   [['c'], 'keyCopy'],

@@ -24,6 +24,44 @@ export class MessageNavigator {
     if (next !== undefined) this.#go(next, 'near')
   }
 
+  /** Selects the next or previous of the messages found; after the last one, the first. */
+  hit(from: number | null, by: 1 | -1): void {
+    const { entries } = this.#scroller.rows
+    const at = from === null ? -1 : lowerBound(this.#scroller.rows, from)
+    const isHit = at >= 0 && entries[at]?.id === from
+    const next = by === -1 ? (from === null ? entries.length - 1 : at - 1) : isHit ? at + 1 : Math.max(0, at)
+    const entry = entries[(next + entries.length) % entries.length]
+    if (entry !== undefined) this.#go(entry, 'third')
+  }
+
+  /** Runs a change of the filter, after which the selected message, or else the last visible one, is still in view. */
+  keepInView(selected: number | null, change: () => void): void {
+    const { selection, changed } = this.#room
+    const { entries } = this.#scroller.rows
+    const id = selected !== null && this.#shows(selected) ? selected : this.#scroller.lastVisible?.id
+    change()
+    if (id === undefined || entries.length === 0) return
+    const { filter } = selection
+    const look = (): void => {
+      const isShown = this.#shows(id)
+      if (isShown || selection.filter !== filter) end()
+      if (isShown && selection.filter === filter) this.#reveal(id, 'third')
+    }
+    const end = changed.subscribe(look)
+    look()
+  }
+
+  /**
+   * Goes to the end, where a message of the user will arrive.
+   *
+   * @returns once it has, whether the filter shows it
+   */
+  async posted(id: number): Promise<boolean> {
+    this.newest()
+    await this.#when(() => (this.#room.entries.at(-1)?.id ?? 0) >= id)
+    return this.#shows(id)
+  }
+
   first(): void {
     this.#room.loadUntil(() => false)
     const first = this.#scroller.rows.entries[0]
@@ -46,9 +84,7 @@ export class MessageNavigator {
   /** Selects the first message of a round, loading history up to it. */
   async round(round: number): Promise<void> {
     const room = this.#room
-    // The first message of the round is certain only once an earlier round, or the beginning, is loaded.
-    const hasEarlierRound = (): boolean => [...room.tally.rounds.keys()].some((known) => known < round)
-    await this.#loaded(hasEarlierRound)
+    await this.#loaded(() => this.#hasBeginningOf(round))
     const found = room.tally.rounds.get(round)
     if (found === undefined) return
     const shown = this.#scroller.rows.entries
@@ -56,17 +92,39 @@ export class MessageNavigator {
     if (entry !== undefined) this.#go(entry, 'top')
   }
 
-  /** Selects a message, clearing the filter if it excludes it. @returns false if there is no such message */
+  /** The first message of a round is certain only once an earlier round, or the beginning of the event, is loaded. */
+  #hasBeginningOf(round: number): boolean {
+    const { ranges, entries } = this.#room
+    return ranges.some(({ first, last }, index) => {
+      const part = entries.slice(lowerBound({ entries }, first), lowerBound({ entries }, last + 1))
+      const hasEarlier = part.some((entry) => entry.round !== null && entry.round < round)
+      // What is before the last range is loaded only around single messages.
+      if (index === ranges.length - 1) return hasEarlier
+      return (hasEarlier || first === 0) && part.some((entry) => entry.round === round)
+    })
+  }
+
+  /**
+   * Selects a message, clearing the filter if it excludes it.
+   *
+   * @returns false if there is no such message
+   * @throws ApiError
+   */
   async message(id: number): Promise<boolean> {
     const room = this.#room
-    await this.#loaded(() => (room.entries[0]?.id ?? Number.POSITIVE_INFINITY) <= id)
+    await this.#loaded(() => room.entries.length > 0)
+    if (!room.covers(id)) await room.loadAround(id)
     const found = room.entries[lowerBound({ entries: room.entries }, id)]
     if (found?.id !== id) return false
-    const passes = (): boolean => room.selection.shown[lowerBound({ entries: room.selection.shown }, id)]?.id === id
-    if (!isEverything(room.selection.filter) && !passes()) room.selection.setFilter(EMPTY_FILTER)
-    this.#scroller.setEntries(room.selection.shown)
-    this.#go(found, 'third')
+    if (!isEverything(room.selection.filter) && !this.#shows(id)) room.selection.setFilter(EMPTY_FILTER)
+    this.#select(id)
+    this.#reveal(id, 'third')
     return true
+  }
+
+  #shows(id: number): boolean {
+    const { shown } = this.#room.selection
+    return shown[lowerBound({ entries: shown }, id)]?.id === id
   }
 
   #go(entry: Entry, how: 'third' | 'near' | 'top'): void {
@@ -74,20 +132,31 @@ export class MessageNavigator {
     this.#scroller.reveal(entry.id, how)
   }
 
+  #reveal(id: number, how: 'third'): void {
+    this.#scroller.setEntries(this.#room.selection.shown, this.#room.gaps)
+    this.#scroller.reveal(id, how)
+  }
+
   /** Resolves when `enough` holds, or when no more history can be loaded. */
   #loaded(enough: () => boolean): Promise<void> {
     const room = this.#room
+    if (!enough()) room.loadUntil(enough)
+    return this.#when(() => {
+      const { is } = room.history.get()
+      return room.entries.length === 0 ? is === 'whole' : enough() || is === 'whole' || is === 'failed'
+    })
+  }
+
+  /** Resolves once a condition on the room holds; it is checked whenever the room changes. */
+  #when(holds: () => boolean): Promise<void> {
+    const { changed, history } = this.#room
     return new Promise((resolve) => {
       const look = (): void => {
-        const { is } = room.history.get()
-        if (room.entries.length === 0 ? is !== 'whole' : !enough() && is !== 'whole' && is !== 'failed') return
-        end()
-        ended()
+        if (!holds()) return
+        for (const end of ends) end()
         resolve()
       }
-      const end = room.changed.subscribe(look)
-      const ended = room.history.subscribe(look)
-      if (!enough()) room.loadUntil(enough)
+      const ends = [changed.subscribe(look), history.subscribe(look)]
       look()
     })
   }

@@ -1,18 +1,20 @@
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks'
 import { useCaller } from '../caller.ts'
 import { SearchBeyond } from '../search/in-room.ts'
+import { errorText } from '../shared/api.ts'
 import { html, type View } from '../shared/html.ts'
 import { roomPath } from '../shared/router.ts'
 import { useLifecycle, useSignalValue } from '../shared/signal.ts'
 import { copyText } from './clipboard.ts'
 import { Composer } from './composer.ts'
-import { DisconnectedBanner, stateText } from './connection-status.ts'
+import { DisconnectedBanner, isRefused, Refused, stateText } from './connection-status.ts'
 import { Help } from './help.ts'
 import { HistoryStatus } from './history-status.ts'
 import { roomText as t } from './messages.ts'
 import { canWrite } from './model/author.ts'
 import type { Entry } from './model/entry.ts'
 import { type MessageFilter, toggled } from './model/filter.ts'
+import { filterFromQuery } from './model/filter-url.ts'
 import { RoomModel } from './model/room.ts'
 import { MessageNavigator } from './navigation.ts'
 import { AttentionPart } from './notices/part.ts'
@@ -24,6 +26,7 @@ import { Sidebar } from './sidebar.ts'
 import type { RowAct } from './timeline/row.ts'
 import { JumpToLatest, Timeline } from './timeline/timeline.ts'
 import { VirtualList } from './timeline/virtual-list.ts'
+import { useFilter } from './use-filter.ts'
 import { useAnnouncement, useTitle, useUnreadCount } from './use-room.ts'
 import { useShortcuts } from './use-shortcuts.ts'
 
@@ -41,11 +44,15 @@ const useNote = (): [string, (text: string) => void] => {
 }
 
 /** Selects the message in the hash of the address, now and whenever it changes. */
-const useHash = (moves: MessageNavigator, missing: (id: number) => void): void => {
+const useHash = (moves: MessageNavigator, onFailure: (text: string) => void): void => {
   useEffect(() => {
     const go = async (): Promise<void> => {
       const id = Number(/^#(\d{1,16})$/.exec(location.hash)?.[1])
-      if (id > 0 && !(await moves.message(id))) missing(id)
+      try {
+        if (id > 0 && !(await moves.message(id))) onFailure(t('notThere', { n: String(id) }))
+      } catch (error) {
+        onFailure(errorText(error))
+      }
     }
     go()
     addEventListener('hashchange', go)
@@ -66,6 +73,7 @@ const Note = ({ room, note }: { readonly room: RoomModel; readonly note: string 
 const Empty = ({ room }: { readonly room: RoomModel }): View => {
   useSignalValue(room.changed)
   const { is } = useSignalValue(room.history)
+  if (isRefused(useSignalValue(room.line))) return html`<${Refused} room=${room} />`
   if (room.selection.shown.length > 0) return null
   if (room.entries.length > 0) {
     if (room.selection.seen < room.entries.length) return null
@@ -91,7 +99,11 @@ const BackToEnd = ({
 
 /** The war room of one event. */
 export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
-  const room = useLifecycle(() => new RoomModel(eventId))
+  const room = useLifecycle(() => {
+    const model = new RoomModel(eventId)
+    model.selection.setFilter(filterFromQuery(location.search))
+    return model
+  })
   const caller = useCaller()
   const scroller = useMemo(() => new VirtualList(), [])
   const [selected, select] = useState<number | null>(null)
@@ -100,18 +112,31 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
   const [helpOpen, setHelpOpen] = useState(false)
   const [exportOpen, setExportOpen] = useState(false)
   const [note, setNote] = useNote()
-  const [filter, setShownFilter] = useState<MessageFilter>(room.selection.filter)
+  const [filter, setFilterAtOnce] = useFilter(room)
   const moves = useMemo(() => new MessageNavigator(room, scroller, select), [room, scroller])
   const notices = useNotices(room, caller)
   useTitle(room, notices.pending > 0)
-  useHash(moves, (id) => setNote(t('notThere', { n: String(id) })))
+  useHash(moves, setNote)
+  const refused = isRefused(useSignalValue(room.line))
 
   const setFilter = (next: MessageFilter): void => {
-    setShownFilter(next)
-    room.selection.setFilter(next)
+    const isCleared = filter.text !== '' && next.text === ''
+    if (isCleared) moves.keepInView(selected, () => setFilterAtOnce(next))
+    else setFilterAtOnce(next)
   }
-  // A permalink can clear the filter.
-  useEffect(() => room.changed.subscribe(() => setShownFilter(room.selection.filter)), [room])
+  const onGap = useCallback(
+    async ({ id }: Entry): Promise<void> => {
+      try {
+        await room.loadGap(id)
+      } catch (error) {
+        setNote(errorText(error))
+      }
+    },
+    [room],
+  )
+  const onPosted = async (id: number): Promise<void> => {
+    if (!(await moves.posted(id))) setNote(t('postedHidden'))
+  }
 
   const act = useCallback(
     async (what: RowAct, entry: Entry): Promise<void> => {
@@ -154,6 +179,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
         search=${filter.text}
         filtersOpen=${filtersOpen}
         onSearch=${(text: string) => setFilter({ ...filter, text })}
+        onHit=${(by: 1 | -1) => moves.hit(selected, by)}
         onFilters=${() => setFiltersOpen(!filtersOpen)}
         onExport=${() => setExportOpen(true)}
         onHelp=${() => setHelpOpen(true)}
@@ -171,7 +197,12 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
       </aside>
       <div class="middle">
         <${RatePlot} room=${room} onPeriod=${(from: number, to: number) => setFilter({ ...filter, from, to })} />
-        <${HistoryStatus} room=${room} />
+        <${HistoryStatus}
+          room=${room}
+          selected=${selected}
+          onHit=${(by: 1 | -1) => moves.hit(selected, by)}
+          onSearch=${() => focusOn('search')}
+        />
         <${SearchBeyond} room=${room} text=${filter.text} />
         <${DisconnectedBanner} room=${room} />
         <div class="stage">
@@ -182,11 +213,17 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
             unfolded=${unfolded}
             onAct=${act}
             onSelect=${select}
+            onGap=${onGap}
           />
           <${Empty} room=${room} />
           <${BackToEnd} room=${room} scroller=${scroller} moves=${moves} />
         </div>
-        ${caller !== null && canWrite(caller) && html`<${Composer} eventId=${eventId} caller=${caller} />`}
+        ${
+          caller !== null &&
+          canWrite(caller) &&
+          !refused &&
+          html`<${Composer} eventId=${eventId} caller=${caller} onPosted=${onPosted} />`
+        }
       </div>
       <${Note} room=${room} note=${note} />
       <${Exports} isOpen=${exportOpen} room=${room} onNote=${setNote} onClose=${() => setExportOpen(false)} />

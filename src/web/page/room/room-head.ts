@@ -13,6 +13,8 @@ interface RoomHeadProps {
   readonly search: string
   readonly filtersOpen: boolean
   readonly onSearch: (text: string) => void
+  /** Selects the next or previous of the messages found. */
+  readonly onHit: (by: 1 | -1) => void
   readonly onFilters: () => void
   readonly onExport: () => void
   readonly onHelp: () => void
@@ -39,7 +41,7 @@ const Title = ({ room }: { readonly room: RoomModel }): View => {
 
 /** Header of the room: event, connection status, search and tools. */
 export const RoomHead = (props: RoomHeadProps): View => {
-  const { room, search, filtersOpen, onSearch, onFilters, onExport, onHelp } = props
+  const { room, search, filtersOpen, onSearch, onHit, onFilters, onExport, onHelp } = props
   return html`
     <div class="room-head">
       <a class="back" href=${gatewayPath('/')} aria-label=${t('allEvents')} title=${t('allEvents')}><${Icon} name="back" /></a>
@@ -58,6 +60,7 @@ export const RoomHead = (props: RoomHeadProps): View => {
             spellcheck=${false}
             value=${search}
             onInput=${({ currentTarget }: { currentTarget: HTMLInputElement }) => onSearch(currentTarget.value)}
+            onKeyDown=${(event: KeyboardEvent) => event.key === 'Enter' && !event.isComposing && onHit(event.shiftKey ? -1 : 1)}
           />
         </search>
         <button type="button" class="quiet" id="filters" aria-expanded=${filtersOpen} aria-controls="rail" onClick=${onFilters}>

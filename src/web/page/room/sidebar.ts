@@ -1,9 +1,10 @@
-import { useState } from 'preact/hooks'
+import { useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { escapeLine } from '../shared/escape-control-chars.ts'
 import { count } from '../shared/format.ts'
 import { type Children, html, type View } from '../shared/html.ts'
 import { Icon } from '../shared/icons.ts'
 import { useSignalValue } from '../shared/signal.ts'
+import { load, save } from '../shared/storage.ts'
 import { roomText as t } from './messages.ts'
 import { EMPTY_FILTER, isEverything, type MessageFilter, toggled } from './model/filter.ts'
 import { ROLES } from './model/roles.ts'
@@ -25,8 +26,27 @@ const MAX_TYPES = 60
 /** Number of rounds listed at once, the last ones first. */
 const MAX_ROUNDS = 50
 
-const Part = ({ title, children }: { readonly title: string; readonly children?: Children }): View =>
-  html`<section class="part"><h2>${title}</h2>${children}</section>`
+interface PartProps {
+  readonly name: string
+  readonly title: string
+  readonly children?: Children
+}
+
+/** A section that can be collapsed; the browser remembers it. */
+const Part = ({ name, title, children }: PartProps): View => {
+  const key = `collapsed ${name}`
+  const [open, setOpen] = useState(load(key) === null)
+  const onToggle = ({ currentTarget }: { currentTarget: HTMLDetailsElement }): void => {
+    setOpen(currentTarget.open)
+    save(key, currentTarget.open ? null : 'yes')
+  }
+  return html`
+    <details class="part" open=${open} onToggle=${onToggle}>
+      <summary><h2>${title}</h2></summary>
+      ${children}
+    </details>
+  `
+}
 
 interface ChoiceProps {
   readonly on: boolean
@@ -47,15 +67,38 @@ const Choice = ({ on, label, hint, number, role, onClick }: ChoiceProps): View =
   </li>
 `
 
+/**
+ * Returns rounds that exist but are not loaded, MAX_ROUNDS at most: rounds are numbered from one. Pure.
+ *
+ * @param known ascending
+ * @param hasGaps rounds between the known ones can be missing too
+ */
+const missingRounds = (known: readonly number[], hasGaps: boolean): number[] => {
+  const missing: number[] = []
+  for (const [index, round] of known.entries()) {
+    if (index > 0 && !hasGaps) break
+    const from = Math.max(1, (known[index - 1] ?? 0) + 1, round - MAX_ROUNDS)
+    for (let next = from; next < round; next++) missing.push(next)
+  }
+  return missing.slice(-MAX_ROUNDS)
+}
+
 const Rounds = ({ room, onRound }: Pick<RailProps, 'room' | 'onRound'>): View => {
   const [most, setMost] = useState(MAX_ROUNDS)
+  const list = useRef<HTMLOListElement>(null)
   const all = [...room.tally.rounds.values()].sort((a, b) => a.round - b.round)
   const known = all.slice(-most)
-  const first = known[0]?.round ?? 1
-  // Rounds are numbered from one, so the rounds before the first loaded one exist.
   const isBegin = room.history.get().is === 'whole' || known.length < all.length
-  const before = isBegin ? 0 : Math.min(Math.max(0, first - 1), MAX_ROUNDS)
-  const earlier = Array.from({ length: before }, (_, index) => first - before + index)
+  const missing = isBegin
+    ? []
+    : missingRounds(
+        known.map(({ round }) => round),
+        room.gaps.length > 0,
+      )
+  const rows = [...known, ...missing.map((round) => ({ round, messages: null, errors: 0 }))]
+  rows.sort((a, b) => a.round - b.round)
+  // The newest rounds matter most; the list scrolls by itself.
+  useLayoutEffect(() => list.current?.scrollTo(0, list.current.scrollHeight), [all.at(-1)?.round])
   if (known.length === 0) return html`<p class="faint">${t('noRounds')}</p>`
   return html`
     ${
@@ -64,20 +107,18 @@ const Rounds = ({ room, onRound }: Pick<RailProps, 'room' | 'onRound'>): View =>
         ${t('moreItems', { n: all.length - known.length })}
       </button>`
     }
-    <ol class="rounds">
-      ${earlier.map(
-        (round) => html`<li>
-          <button type="button" class="choice faint" onClick=${() => onRound(round)}>
-            <span class="choice-label">${t('round', { n: round })}</span><span>${t('roundNotLoaded')}</span>
-          </button>
-        </li>`,
-      )}
-      ${known.map(
-        ({ round, messages, errors }) => html`<li>
-          <button type="button" class="choice" data-round=${round} onClick=${() => onRound(round)}>
+    <ol class="rounds" ref=${list}>
+      ${rows.map(
+        ({ round, messages, errors }) => html`<li key=${round}>
+          <button
+            type="button"
+            class=${messages === null ? 'choice faint' : 'choice'}
+            data-round=${messages === null ? null : round}
+            onClick=${() => onRound(round)}
+          >
             <span class="choice-label">${t('round', { n: round })}</span>
             ${errors > 0 && html`<span class="errors" title=${t('roundErrors', { n: errors })}><${Icon} name="warn" />${errors}</span>`}
-            <span class="number faint">${count(messages)}</span>
+            ${messages === null ? html`<span>${t('roundNotLoaded')}</span>` : html`<span class="number faint">${count(messages)}</span>`}
           </button>
         </li>`,
       )}
@@ -122,8 +163,8 @@ export const Sidebar = ({ room, filter, onFilter, onRound, onClose, children }: 
     </div>
     ${!isEverything(filter) && html`<button type="button" id="clear" onClick=${() => onFilter(EMPTY_FILTER)}>${t('clear')}</button>`}
     ${children}
-    <${Part} title=${t('rounds')}><${Rounds} room=${room} onRound=${onRound} /></${Part}>
-    <${Part} title=${t('roles')}>
+    <${Part} name="rounds" title=${t('rounds')}><${Rounds} room=${room} onRound=${onRound} /></${Part}>
+    <${Part} name="roles" title=${t('roles')}>
       <ul id="roles">
         ${ROLES.filter((role) => roles.has(role) || filter.roles.has(role)).map(
           (role) =>
@@ -138,7 +179,7 @@ export const Sidebar = ({ room, filter, onFilter, onRound, onClose, children }: 
         )}
       </ul>
     </${Part}>
-    <${Part} title=${t('types')}>
+    <${Part} name="types" title=${t('types')}>
       <ul id="types">
         ${listed.map(
           ([type, number]) =>
@@ -159,6 +200,6 @@ export const Sidebar = ({ room, filter, onFilter, onRound, onClose, children }: 
         </button>`
       }
     </${Part}>
-    <${Part} title=${t('period')}><${Period} filter=${filter} onFilter=${onFilter} /></${Part}>
+    <${Part} name="period" title=${t('period')}><${Period} filter=${filter} onFilter=${onFilter} /></${Part}>
   `
 }

@@ -28,6 +28,7 @@ export const connectionText = defineMessages({
     resetAt: '{why}, at {time}',
     now: 'Retry now',
     signIn: 'Enter a token',
+    refused: 'This room cannot be opened',
   },
   zh: {
     loading: '加载中',
@@ -55,6 +56,7 @@ export const connectionText = defineMessages({
     resetAt: '{why}，{time}',
     now: '立即重试',
     signIn: '输入令牌',
+    refused: '无法打开此作战室',
   },
 })
 

@@ -23,6 +23,7 @@ const PATHS = {
   keyboard: 'M3 6.5h18v11H3zM6.5 10h.1M10 10h.1M13.5 10h.1M17 10h.1M7.5 14h9',
   close: 'M6 6l12 12M18 6L6 18',
   down: 'M12 5v13M6.5 12.5L12 18l5.5-5.5',
+  up: 'M12 19V6M6.5 11.5L12 6l5.5 5.5',
   back: 'M19 12H5.5M11.5 6L5.5 12l6 6',
   warn: 'M12 4l9 16H3zM12 10v4.5M12 17.3v.4',
   braces:

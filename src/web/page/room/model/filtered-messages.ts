@@ -67,6 +67,19 @@ export class FilteredMessages {
     this.#look()
   }
 
+  /** @param entries the previous messages with `fresh` among them, in any place; both ascending */
+  insert(entries: readonly Entry[], fresh: readonly Entry[]): void {
+    this.#entries = entries
+    // While a scan is under way, its position in the messages is no longer valid.
+    if (isEverything(this.filter) || this.#unseen > 0) {
+      this.#begin()
+      return
+    }
+    const found = fresh.filter(this.#test)
+    if (found.length > 0) this.shown = [...this.shown, ...found].sort((a, b) => a.id - b.id)
+    this.#onChange()
+  }
+
   #begin(): void {
     this.#job++
     if (isEverything(this.filter)) {

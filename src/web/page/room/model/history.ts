@@ -2,12 +2,13 @@ import type { EventSummary } from '../../../../store/store.ts'
 import { api, apiText } from '../../shared/api.ts'
 import { findStringEnd } from '../../shared/lossless-json.ts'
 import { type Entry, toEntry } from './entry.ts'
+import type { LoadedRange } from './loaded-ranges.ts'
 import { runInSlices } from './time-slices.ts'
 
 /** Greater than every db_id, for requests of the newest messages. */
 export const END = Number.MAX_SAFE_INTEGER
 
-interface HistoryBatch {
+export interface HistoryBatch {
   /** Ascending. */
   readonly entries: readonly Entry[]
   readonly hasMore: boolean
@@ -40,23 +41,51 @@ const answerTail = (answer: string): Record<string, unknown> => {
 }
 
 /**
- * Loads the newest messages before a db_id.
+ * Loads a page of messages.
  *
+ * @param where `before`: the newest messages before a db_id; `last_message_db_id`: the first ones after it
  * @param goOn if it returns false, parsing is aborted and the result is null
  * @throws ApiError
  */
 export const readHistory = async (
   eventId: string,
-  before: number,
+  where: { readonly before: number } | { readonly last_message_db_id: number },
   limit: number,
   goOn: () => boolean,
 ): Promise<HistoryBatch | null> => {
-  const answer = await apiText(`/api/events/${encodeURIComponent(eventId)}/messages?before=${before}&limit=${limit}`)
+  const [[key, id]] = Object.entries(where) as [[string, number]]
+  const answer = await apiText(`/api/events/${encodeURIComponent(eventId)}/messages?${key}=${id}&limit=${limit}`)
   const entries: Entry[] = []
   const take = (raw: string): void => void entries.push(toEntry(JSON.parse(raw), raw))
   if (!(await runInSlices(elementTexts(answer), take, goOn))) return null
   const { has_more, log_id } = answerTail(answer)
   return { entries, hasMore: has_more === true, logId: String(log_id) }
+}
+
+/** Returns the first db_id of a page that was loaded backwards; 0 if it begins with the first message of the event. */
+export const firstOf = ({ hasMore, entries }: HistoryBatch): number => (hasMore ? entries[0]!.id : 0)
+
+/**
+ * Loads a message and those around it.
+ *
+ * @returns null if it is not in this event, or if `goOn` has aborted it
+ * @throws ApiError
+ */
+export const readAround = async (
+  eventId: string,
+  id: number,
+  limit: number,
+  goOn: () => boolean,
+): Promise<(Omit<HistoryBatch, 'hasMore'> & { readonly range: LoadedRange }) | null> => {
+  const [before, after] = await Promise.all([
+    readHistory(eventId, { before: id + 1 }, limit, goOn),
+    readHistory(eventId, { last_message_db_id: id }, limit, goOn),
+  ])
+  if (before === null || after === null) return null
+  if (before.logId !== after.logId || before.entries.at(-1)?.id !== id) return null
+  const last = after.hasMore ? after.entries.at(-1)!.id : Number.POSITIVE_INFINITY
+  const entries = [...before.entries, ...after.entries]
+  return { entries, logId: before.logId, range: { first: firstOf(before), last } }
 }
 
 /**

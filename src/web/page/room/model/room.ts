@@ -3,15 +3,20 @@ import { gatewayPath } from '../../base-path.ts'
 import { ApiError } from '../../shared/api.ts'
 import { renewals } from '../../shared/session.ts'
 import { signal } from '../../shared/signal.ts'
+import { lowerBound } from '../timeline/rows.ts'
 import { type Entry, toEntry } from './entry.ts'
 import { EventProfile } from './event-facts.ts'
 import { FilteredMessages } from './filtered-messages.ts'
-import { countMessages, END, readHistory } from './history.ts'
+import { countMessages, END, firstOf, readAround, readHistory } from './history.ts'
+import { addRange, gapsOf, insertEntries, type LoadedRange } from './loaded-ranges.ts'
 import { MessageCounts } from './message-counts.ts'
 
 /** Size of the first page: enough to fill a screen, and fast to load. */
 const FIRST_PAGE = 120
 const PAGE = 2_000
+/** Messages that are loaded before and after one that was requested by its db_id. */
+const AROUND = 60
+const GAP_PAGE = 500
 /** Messages of history that are loaded automatically; more on request. */
 const AUTO_HISTORY = 6_000
 const RETRY_MS = [1_000, 2_000, 4_000, 8_000, 15_000]
@@ -43,7 +48,12 @@ export class RoomModel {
   readonly changed = signal(0)
   readonly line = signal<ConnectionInfo>({ channel: null, error: null, reset: null })
   readonly history = signal<HistoryState>({ is: 'loading', historyWanted: false, error: null })
+  /** Ascending. There can be gaps, see `ranges`. */
   entries: readonly Entry[] = []
+  /** What is loaded, ascending; the last range ends with the newest message. */
+  ranges: readonly LoadedRange[] = []
+  /** The db_ids after which there is a gap, see gapsOf. */
+  gaps: readonly number[] = []
   tally = new MessageCounts()
   /** Name, severity and status by the loaded messages. */
   profile = new EventProfile()
@@ -97,6 +107,30 @@ export class RoomModel {
     this.#loadHistory(this.#epoch)
   }
 
+  /** Returns whether the message with this db_id would be loaded if it is in this event. */
+  covers(id: number): boolean {
+    return this.ranges.some(({ first, last }) => first <= id && id <= last)
+  }
+
+  /**
+   * Loads a message and those around it; nothing if it is not in this event.
+   *
+   * @param id before the newest message
+   * @throws ApiError
+   */
+  async loadAround(id: number, limit = AROUND): Promise<void> {
+    const epoch = this.#epoch
+    const around = await readAround(this.eventId, id, limit, () => epoch === this.#epoch)
+    if (around === null || epoch !== this.#epoch || around.logId !== this.logId) return
+    this.#insert(around.entries, around.range)
+    if (this.#isWhole && this.history.get().is !== 'loading') this.#complete()
+  }
+
+  /** Loads messages of the gap above a loaded message. @throws ApiError */
+  loadGap(id: number): Promise<void> {
+    return this.loadAround(this.gaps.findLast((gap) => gap < id) || id, GAP_PAGE)
+  }
+
   stopLoading(): void {
     this.#historyWanted = () => false
     this.#mark({ historyWanted: false })
@@ -111,9 +145,9 @@ export class RoomModel {
     this.line.set({ ...this.line.get(), channel: null, error: null })
     this.#set({ is: 'loading', historyWanted: false, error: null })
     try {
-      const page = await readHistory(this.eventId, END, FIRST_PAGE, () => epoch === this.#epoch)
+      const page = await readHistory(this.eventId, { before: END }, FIRST_PAGE, () => epoch === this.#epoch)
       if (page === null || epoch !== this.#epoch) return
-      this.#prepend(page.entries)
+      this.#insert(page.entries, { first: firstOf(page), last: Number.POSITIVE_INFINITY })
       this.#set({ is: page.hasMore ? 'resting' : 'whole', historyWanted: false, error: null })
       if (!page.hasMore) this.total = page.entries.length
       this.logId = page.logId
@@ -193,15 +227,31 @@ export class RoomModel {
     this.profile.add(entry.id, entry.facts)
   }
 
-  #prepend(entries: readonly Entry[]): void {
-    for (const entry of entries) this.#count(entry)
-    this.entries = entries.concat(this.entries)
-    this.selection.prepend(this.entries, entries.length)
+  #insert(page: readonly Entry[], range: LoadedRange): void {
+    const { all, fresh } = insertEntries(this.entries, page)
+    for (const entry of fresh) this.#count(entry)
+    const isFirst = fresh.length > 0 && fresh.at(-1) === all[fresh.length - 1]
+    this.entries = all
+    this.ranges = addRange(this.ranges, range)
+    this.gaps = gapsOf(this.ranges)
+    if (isFirst) this.selection.prepend(all, fresh.length)
+    else this.selection.insert(all, fresh)
+  }
+
+  get #isWhole(): boolean {
+    return this.ranges.length === 1 && this.ranges[0]!.first === 0
+  }
+
+  #complete(): void {
+    this.total = this.entries.length
+    this.#set({ is: 'whole', historyWanted: false, error: null })
   }
 
   #clear(): void {
     this.#pending = []
     this.entries = []
+    this.ranges = []
+    this.gaps = []
     this.tally = new MessageCounts()
     this.profile = new EventProfile()
     this.total = null
@@ -213,18 +263,17 @@ export class RoomModel {
     this.#set({ is: 'loading', historyWanted: this.#historyWanted(), error: null })
     try {
       await this.#countAll()
-      while (epoch === this.#epoch && (this.entries.length < AUTO_HISTORY || this.#historyWanted())) {
-        const page = await readHistory(this.eventId, this.entries[0]!.id, PAGE, () => epoch === this.#epoch)
+      const isWanted = (): boolean => this.entries.length < AUTO_HISTORY || this.#historyWanted()
+      while (epoch === this.#epoch && !this.#isWhole && isWanted()) {
+        const before = this.ranges.at(-1)!.first
+        const page = await readHistory(this.eventId, { before }, PAGE, () => epoch === this.#epoch)
         // The database was replaced; the stream will send a reset.
         if (page === null || epoch !== this.#epoch || page.logId !== this.logId) return
-        this.#prepend(page.entries)
-        if (!page.hasMore) {
-          this.total = this.entries.length
-          this.#set({ is: 'whole', historyWanted: false, error: null })
-          return
-        }
+        this.#insert(page.entries, { first: firstOf(page), last: before })
       }
-      if (epoch === this.#epoch) this.#set({ is: 'resting', historyWanted: false, error: null })
+      if (epoch !== this.#epoch) return
+      if (this.#isWhole) this.#complete()
+      else this.#set({ is: 'resting', historyWanted: false, error: null })
     } catch (error) {
       if (epoch === this.#epoch) this.#set({ is: 'failed', historyWanted: false, error })
     }
@@ -233,9 +282,9 @@ export class RoomModel {
   async #countAll(): Promise<void> {
     const last = this.entries.at(-1)
     if (this.total !== null || last === undefined) return
-    const before = this.entries.length
     const messages = await countMessages(this.eventId, last.id)
-    if (messages !== null) this.total = messages + this.entries.length - before
+    if (messages === null) return
+    this.total = messages + this.entries.length - lowerBound({ entries: this.entries }, last.id + 1)
   }
 
   #set(next: HistoryState): void {

@@ -4,6 +4,7 @@ import { FenwickTree } from './fenwick-tree.ts'
 /** Bits for the dividers above a row. */
 export const NEW_ROUND = 1
 export const NEW_DAY = 2
+export const GAP = 4
 
 /** Estimated height of a row that was never shown, in CSS pixels. */
 const DEFAULT_HEIGHT = 104
@@ -17,6 +18,8 @@ export interface Rows {
   readonly heights: FenwickTree
   /** Offset of local time from UTC as getTimezoneOffset returns it, but in milliseconds; for day boundaries. */
   readonly offsetMs: number
+  /** The db_ids after which messages are not loaded, ascending. */
+  readonly gaps: readonly number[]
   /** The round and the day of the last row. */
   round: number | null
   day: number
@@ -27,7 +30,8 @@ const usualHeight = ({ height, tone }: Entry): number =>
 
 /** Returns the dividers above the row that is appended next. */
 const aboveOf = (rows: Rows, entry: Entry): number => {
-  let above = 0
+  const previous = rows.above.length === 0 ? 0 : rows.entries[rows.above.length - 1]!.id
+  let above = rows.gaps.some((gap) => previous <= gap && gap < entry.id) ? GAP : 0
   const day = Math.floor((entry.at - rows.offsetMs) / DAY_MS)
   if (entry.round !== null && entry.round !== rows.round) {
     rows.round = entry.round
@@ -38,9 +42,9 @@ const aboveOf = (rows: Rows, entry: Entry): number => {
   return above
 }
 
-export const rowsOf = (entries: readonly Entry[], offsetMs: number): Rows => {
+export const rowsOf = (entries: readonly Entry[], offsetMs: number, gaps: readonly number[] = []): Rows => {
   const heights = new FenwickTree(Float64Array.from(entries, usualHeight))
-  const rows: Rows = { entries, above: [], heights, offsetMs, round: null, day: Number.NaN }
+  const rows: Rows = { entries, above: [], heights, offsetMs, gaps, round: null, day: Number.NaN }
   for (const entry of entries) rows.above.push(aboveOf(rows, entry))
   return rows
 }
@@ -49,11 +53,11 @@ export const rowsOf = (entries: readonly Entry[], offsetMs: number): Rows => {
 export const appendRows = (rows: Rows, entries: readonly Entry[]): boolean => {
   const { length } = rows.entries
   if (length === 0 || entries[0] !== rows.entries[0] || entries[length - 1] !== rows.entries[length - 1]) return false
+  rows.entries = entries
   for (const entry of entries.slice(length)) {
     rows.above.push(aboveOf(rows, entry))
     rows.heights.push(usualHeight(entry))
   }
-  rows.entries = entries
   return true
 }
 

@@ -7,8 +7,9 @@ import { useSignalValue } from '../../shared/signal.ts'
 import { roomText as t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
 import type { RoomModel } from '../model/room.ts'
+import { useHighlight } from './highlight.ts'
 import { MessageRow, type RowAct } from './row.ts'
-import { NEW_DAY, NEW_ROUND } from './rows.ts'
+import { GAP, NEW_DAY, NEW_ROUND } from './rows.ts'
 import type { VirtualList } from './virtual-list.ts'
 
 interface TimelineProps {
@@ -20,9 +21,21 @@ interface TimelineProps {
   readonly unfolded: ReadonlySet<number>
   readonly onAct: (act: RowAct, entry: Entry) => void
   readonly onSelect: (id: number) => void
+  /** Loads messages that are missing above this one. */
+  readonly onGap: (entry: Entry) => void
 }
 
-const Above = ({ bits, entry }: { readonly bits: number; readonly entry: Entry }): View => html`
+type AboveProps = Pick<TimelineProps, 'onGap'> & { readonly bits: number; readonly entry: Entry }
+
+const Above = ({ bits, entry, onGap }: AboveProps): View => html`
+  ${
+    bits & GAP
+      ? html`<div class="divider gap">
+          <span>${t('gap')}</span>
+          <button type="button" class="small" onClick=${() => onGap(entry)}>${t('loadGap')}</button>
+        </div>`
+      : null
+  }
   ${bits & NEW_DAY ? html`<div class="divider day"><span>${shortDay(entry.at)}</span></div>` : null}
   ${bits & NEW_ROUND ? html`<div class="divider round"><span>${t('round', { n: entry.round ?? 0 })}</span></div>` : null}
 `
@@ -36,17 +49,17 @@ const useMeasuring = (measure: () => void): ((row: HTMLElement | null) => void) 
   return useCallback((row: HTMLElement | null) => void (row && watch.observe(row)), [watch])
 }
 
-/** The messages of a room; only visible rows are rendered. */
+/** The messages of a room; of more than MAX_WHOLE, only visible rows are rendered. */
 export const Timeline = (props: TimelineProps): View => {
-  const { room, scroller, selected, unfolded, onAct, onSelect } = props
+  const { room, scroller, selected, unfolded, onAct, onSelect, onGap } = props
   useSignalValue(room.changed)
   useSignalValue(scroller.moved)
   const history = useSignalValue(room.history)
   const box = useRef<HTMLDivElement>(null)
   const list = useRef<HTMLDivElement>(null)
   const [, redraw] = useState(0)
-  const { shown } = room.selection
-  if (scroller.rows.entries !== shown) scroller.setEntries(shown)
+  const { shown, filter } = room.selection
+  if (scroller.rows.entries !== shown || scroller.rows.gaps !== room.gaps) scroller.setEntries(shown, room.gaps)
   const { start, end, top, total } = scroller.span()
 
   const measure = (): void => {
@@ -70,6 +83,7 @@ export const Timeline = (props: TimelineProps): View => {
     measure()
     scroller.place()
   })
+  useHighlight(() => list.current, filter.text)
 
   const whole = history.is === 'whole'
   const rows = shown.slice(start, end).map((entry, place) => {
@@ -91,7 +105,7 @@ export const Timeline = (props: TimelineProps): View => {
         tabindex=${mine ? 0 : -1}
         onFocus=${() => onSelect(entry.id)}
       >
-        <${Above} bits=${scroller.rows.above[index]} entry=${entry} />
+        <${Above} bits=${scroller.rows.above[index]} entry=${entry} onGap=${onGap} />
         <div class="line-up">
           <${MessageRow} entry=${entry} jsonShown=${unfolded.has(entry.id)} language=${language.get()} onAct=${onAct} />
         </div>
@@ -112,7 +126,7 @@ export const Timeline = (props: TimelineProps): View => {
       onScroll=${() => scroller.scrolled()}
     >
       <div class="height" role="none" style=${{ height: `${total}px` }}>
-        <div class="rows" role="none" ref=${list} style=${{ transform: `translateY(${top}px)` }}>${rows}</div>
+        <div class="rows" role="none" ref=${list} data-whole=${!scroller.isWindow} style=${{ transform: `translateY(${top}px)` }}>${rows}</div>
       </div>
     </div>
   `

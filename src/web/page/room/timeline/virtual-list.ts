@@ -10,6 +10,14 @@ const STEP_REST_MS = 20
 /** Distance from the end that counts as being at the end. */
 const NEAR_PX = 40
 
+/**
+ * Up to this many rows are all in the document, so that the browser can search, select, copy and print them. They are added
+ * a few at a time, after those on the screen.
+ */
+export const MAX_WHOLE = 500
+const ADDED_ROWS = 8
+const ADD_REST_MS = 16
+
 /** A row that keeps its position on the screen: its db_id, and the distance of its top from the top of the box. */
 interface Anchor {
   readonly id: number
@@ -39,6 +47,11 @@ export class VirtualList {
   #rest = 0
   /** The last rendered range. */
   #drawn: VisibleRange | null = null
+  /** The first and last db_id of it. */
+  #drawnIds: readonly [first: number, last: number] | null = null
+  /** Rows that are to be added on both sides by the next rendering. */
+  #adding = 0
+  #addTimer = 0
   /** Increments when the list must be rendered again. */
   readonly moved = signal(0)
 
@@ -46,16 +59,53 @@ export class VirtualList {
     this.#box = box
   }
 
-  setEntries(entries: readonly Entry[]): void {
+  setEntries(entries: readonly Entry[], gaps: readonly number[]): void {
     // Appending avoids a rebuild of all rows for each new message.
-    if (appendRows(this.rows, entries)) return
-    this.rows = rowsOf(entries, new Date().getTimezoneOffset() * 60_000)
+    if (gaps === this.rows.gaps && appendRows(this.rows, entries)) return
+    this.rows = rowsOf(entries, new Date().getTimezoneOffset() * 60_000, gaps)
+  }
+
+  /** The rows are too many to be all in the document. */
+  get isWindow(): boolean {
+    return this.rows.entries.length > MAX_WHOLE
+  }
+
+  /** The last row that is at least partly visible. */
+  get lastVisible(): Entry | undefined {
+    if (this.#box === null) return undefined
+    const { scrollTop, clientHeight } = this.#box
+    return this.rows.entries[this.rows.heights.at(scrollTop + clientHeight - 1)]
   }
 
   /** Returns the range that the caller must render now. */
   span(): VisibleRange {
     this.#drawn = this.#spanNow()
+    const { start, end } = this.#drawn
+    const { entries } = this.rows
+    this.#drawnIds = end > start ? [entries[start]!.id, entries[end - 1]!.id] : null
     return this.#drawn
+  }
+
+  /** Rows that are in the document stay there, with some more on both sides, unless there are too many. */
+  #extend(start: number, end: number): [start: number, end: number] {
+    if (this.isWindow || this.#drawn === null || this.#drawnIds === null) return [start, end]
+    const [first, last] = this.#drawnIds
+    const drawn = [lowerBound(this.rows, first), lowerBound(this.rows, last + 1)] as const
+    // After a jump, or with another filter, adding all rows in between would take too long.
+    const isNear = start <= drawn[1] && end >= drawn[0]
+    if (!isNear || drawn[1] - drawn[0] !== this.#drawn.end - this.#drawn.start) return [start, end]
+    const from = Math.max(0, Math.min(start, drawn[0] - this.#adding))
+    return [from, Math.min(this.rows.entries.length, Math.max(end, drawn[1] + this.#adding))]
+  }
+
+  #addSoon(): void {
+    const { start = 0, end = 0 } = this.#drawn ?? {}
+    if (this.isWindow || (start === 0 && end === this.rows.entries.length)) return
+    clearTimeout(this.#addTimer)
+    this.#addTimer = window.setTimeout(() => {
+      this.#adding = ADDED_ROWS
+      this.#redraw()
+    }, ADD_REST_MS)
   }
 
   #spanNow(): VisibleRange {
@@ -63,8 +113,10 @@ export class VirtualList {
     const { length, total } = heights
     const view = this.#box?.clientHeight || 800
     const top = this.#wantedTop(view)
-    const start = heights.at(Math.max(0, top - this.#margin))
-    const end = Math.min(length, heights.at(top + view + this.#margin) + 1)
+    const [start, end] = this.#extend(
+      heights.at(Math.max(0, top - this.#margin)),
+      Math.min(length, heights.at(top + view + this.#margin) + 1),
+    )
     return { start, end, top: heights.offset(start), total }
   }
 
@@ -72,6 +124,8 @@ export class VirtualList {
   place(): void {
     const box = this.#box
     if (box === null) return
+    this.#adding = 0
+    this.#addSoon()
     const top = this.#wantedTop(box.clientHeight)
     if (Math.abs(box.scrollTop - top) >= 1) box.scrollTop = top
     this.#lastTop = box.scrollTop

@@ -1,5 +1,5 @@
 import uPlot from 'uplot'
-import { clockMinute, shortDay } from '../format.ts'
+import { distinct, timeLabels } from './time-labels.ts'
 
 export interface PlotSeries {
   readonly label: string
@@ -28,7 +28,8 @@ export interface PlotProps {
 }
 
 const HEIGHT = 120
-const DAY_S = 86_400
+/** Minimum distance between two times on the axis, in pixels: a day and a time fit. */
+const TIME_SPACE_PX = 84
 /** A pointer movement of fewer pixels is a click. */
 const CLICK_PX = 4
 
@@ -81,7 +82,8 @@ export const plotOptions = (host: HTMLElement, props: PlotProps, { onHover, onSe
         grid: { show: false },
         size: 20,
         gap: 2,
-        values: (_plot, splits, _axis, space) => timesOf(splits, space),
+        space: TIME_SPACE_PX,
+        values: (_plot, splits, _axis, _space, step) => timeLabels(splits, step),
       },
       {
         ...axis,
@@ -90,7 +92,7 @@ export const plotOptions = (host: HTMLElement, props: PlotProps, { onHover, onSe
         gap: 4,
         space: 28,
         incrs: [1, 2, 5, 10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 100_000, 1_000_000],
-        ...(props.format === undefined ? {} : { values: (_plot, splits) => splits.map(props.format!) }),
+        ...(props.format === undefined ? {} : { values: (_plot, splits) => distinct(splits.map(props.format!)) }),
       },
     ],
     hooks: {
@@ -115,9 +117,4 @@ const takeClicks = (plot: uPlot, step: number, onClick: PlotHooks['onSelect']): 
     const from = plot.data[0][plot.cursor.idx ?? -1]
     if (from !== undefined && Math.abs(event.clientX - downAt) < CLICK_PX) onClick(from, from + step)
   })
-}
-
-const timesOf = (splits: readonly number[], space: number): string[] => {
-  const far = (splits.at(-1) ?? 0) - (splits[0] ?? 0) > DAY_S || space > DAY_S
-  return splits.map((at) => (far ? `${shortDay(at * 1000)} ` : '') + clockMinute(at * 1000))
 }
