@@ -102,6 +102,8 @@ export class Gateway {
       onChecked: async () => {
         if (config.postgres !== null) await this.#access.revocations.refresh()
       },
+      othersServe: () => this.#ingest?.othersConsume ?? false,
+      onCutOff: () => this.#hub.moveAll(),
     })
     this.#hub = new StreamHub({
       ...config,
@@ -120,6 +122,7 @@ export class Gateway {
       queue: () => this.#ingest?.queue ?? null,
       size: async () => this.#store.size?.() ?? null,
       search: () => this.#search?.status ?? null,
+      clockOffset: () => (this.#store.now === undefined ? null : Date.now() - this.#store.now()),
       faults: () => this.#health.faults,
       connections: () => this.#server.connections,
       certificateExpiry: this.#certificates && (() => this.#certificates!.current.expiresAt / 1_000),
@@ -146,14 +149,8 @@ export class Gateway {
       })
       this.#publisher = new ExchangePublisher({ ...config, ...config.broker, health: this.#health })
     }
-    this.#access = createAccessControl({
-      config,
-      logger,
-      store: this.#store,
-      hub: this.#hub,
-      health: this.#health,
-      clusterPeers,
-    })
+    const parts = { logger, store: this.#store, hub: this.#hub }
+    this.#access = createAccessControl({ ...parts, config, health: this.#health, clusterPeers })
     const metrics = {
       metricsText: metricsText ?? (() => this.#metrics.registry.metrics()),
       metricsType: this.#metrics.registry.contentType,
@@ -165,9 +162,7 @@ export class Gateway {
       ...config,
       ...this.#access,
       ...metrics,
-      store: this.#store,
-      hub: this.#hub,
-      logger,
+      ...parts,
       onReset: (reason: ResetReason) => this.#metrics.resets.inc({ reason }),
     }
     const fastPath = new StreamFastPath({ ...streams, headersMs: limits.headersMs })

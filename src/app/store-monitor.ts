@@ -1,11 +1,19 @@
 import type { ClusterPeers } from '../cluster/worker.ts'
 import { GatewayError } from '../core/errors.ts'
+import { createFilter } from '../core/subscription-filter.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
 import type { DamageLatch } from '../store/damage-latch.ts'
 import type { MessageStore } from '../store/store.ts'
 
+const EVERYTHING = createFilter('*')
+
 /** Interval between checks of the store, in milliseconds. */
 const CHECK_MS = 2_000
+/**
+ * The streams are ended once the store cannot be reached and another host consumes for this long, in milliseconds. Longer than hosts that
+ * fail together need until none of them consumes, or until all have recovered.
+ */
+const CUT_OFF_MS = 20_000
 
 export interface StoreMonitorOptions {
   readonly store: MessageStore
@@ -14,12 +22,20 @@ export interface StoreMonitorOptions {
   readonly peers: ClusterPeers | undefined
   /** Called after each check that has succeeded; an error counts as one of the check. */
   readonly onChecked: () => Promise<void>
+  /** Returns whether another host consumes, and can therefore write. */
+  readonly othersServe: () => boolean
+  /** Called at each interval while the store cannot be reached although another host can use it. */
+  readonly onCutOff: () => void
+  /** Milliseconds of a monotonic clock. */
+  readonly now?: () => number
 }
 
 /** Reports the health of the store: the outcome of each use, and of a periodic check. */
 export class StoreMonitor {
   readonly #options: StoreMonitorOptions
   #timer: NodeJS.Timeout | undefined
+  #checking = false
+  #cutOffSince: number | null = null
 
   constructor(options: StoreMonitorOptions) {
     this.#options = options
@@ -49,7 +65,10 @@ export class StoreMonitor {
   }
 
   start(): void {
-    this.#timer = setInterval(() => void this.#check(), CHECK_MS)
+    this.#timer = setInterval(() => {
+      this.#noteCutOff()
+      if (!this.#checking) void this.#check()
+    }, CHECK_MS)
   }
 
   stop(): void {
@@ -64,14 +83,33 @@ export class StoreMonitor {
   /** Detects a database that was removed while nothing is written, and one that has recovered. */
   async #check(): Promise<void> {
     const { store, health, onChecked } = this.#options
-    try {
-      await store.check(health.isFailed('store_write'))
-      this.report('store_write', null)
-      await store.head()
-      this.report('store_read', null)
-      await onChecked()
-    } catch (error) {
-      this.report('store_write', error)
+    this.#checking = true
+    const write = health.isFailed('store_write')
+    const [checked, read] = await Promise.allSettled([store.check(write), this.#checkRead()])
+    if (checked.status === 'rejected') this.report('store_write', checked.reason)
+    // Otherwise a write that has failed meanwhile would be forgotten.
+    else if (write) this.report('store_write', null)
+    this.report('store_read', read.status === 'rejected' ? read.reason : null)
+    if (!health.isFailed('store_write') && !health.isFailed('store_read')) {
+      await onChecked().catch((error: unknown) => this.report('store_read', error))
     }
+    this.#checking = false
+  }
+
+  async #checkRead(): Promise<void> {
+    const { store, health } = this.#options
+    const head = await store.head()
+    // The messages are in another table, which can be locked.
+    if (health.isFailed('store_read')) await store.read(EVERYTHING, head, { messages: 1, bytes: 1 })
+  }
+
+  #noteCutOff(): void {
+    const { health, othersServe, onCutOff, now = () => performance.now() } = this.#options
+    const isUnreachable = health.faults.some(
+      ({ component, code }) => component === 'store_read' && code === 'database_unreachable',
+    )
+    const isCutOff = isUnreachable && othersServe()
+    this.#cutOffSince = isCutOff ? (this.#cutOffSince ?? now()) : null
+    if (this.#cutOffSince !== null && now() - this.#cutOffSince >= CUT_OFF_MS) onCutOff()
   }
 }

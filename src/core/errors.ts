@@ -16,6 +16,9 @@ export const RETRY_NOTE = ' The gateway keeps retrying.'
 /** An error that the gateway recovers from by itself once its cause is gone. */
 const keepsRetrying = (hint: string): ErrorDefinition => define(503, true, `${hint}${RETRY_NOTE}`)
 
+/** An error that ends a start or a command. */
+const endsCommand = (hint: string): ErrorDefinition => define(500, false, hint)
+
 /**
  * Every error code of the gateway: in HTTP responses, log lines, `/readyz`, and as the reason of a quarantined message.
  * docs/OPERATIONS.md lists the same codes; a test compares the two.
@@ -136,29 +139,21 @@ export const ERRORS = {
     false,
     'A file of the database was removed, replaced or truncated while the gateway had it open. Stop the job that does this, follow the cause, then restart the gateway.',
   ),
-  database_newer: define(500, false, 'A newer gateway wrote this database. Upgrade this gateway, or restore a backup.'),
-  database_upgrade_failed: define(
-    500,
-    false,
+  database_newer: endsCommand('A newer gateway wrote this database. Upgrade this gateway, or restore a backup.'),
+  database_upgrade_failed: endsCommand(
     'The database is unchanged, and the previous version of the gateway can still use it. Fix the cause, then start again.',
   ),
-  database_not_ours: define(
-    500,
-    false,
-    'This database belongs to another application. Set DATABASE_URL to another one.',
-  ),
+  database_not_ours: endsCommand('This database belongs to another application. Set DATABASE_URL to another one.'),
   database_corrupt: define(503, false, 'Stop the gateway, check the disk, then restore a backup: docs/OPERATIONS.md.'),
-  database_open_failed: define(500, false, 'Check the path in DATABASE_URL, its directory and the permissions.'),
-  database_stale_wal: define(
-    500,
-    false,
+  database_open_failed: endsCommand('Check the path in DATABASE_URL, its directory and the permissions.'),
+  database_stale_wal: endsCommand(
     'Remove the -wal and -shm files next to the restored backup, or move them to the database that they belong to. Then start again.',
   ),
-  database_is_backup: define(500, false, 'Start the gateway on it once, or on a copy to keep it as a backup.'),
-  database_moved: define(500, false, 'Set DATABASE_URL to the database that it was migrated to.'),
-  database_incomplete: define(500, false, 'Run migrate again, which continues, or delete the target.'),
-  database_target_used: define(500, false, 'Name a target that does not exist, or delete what is there.'),
-  database_copy_differs: define(500, false, 'The source is unchanged. Delete the target, and start again.'),
+  database_is_backup: endsCommand('Start the gateway on it once, or on a copy to keep it as a backup.'),
+  database_moved: endsCommand('Set DATABASE_URL to the database that it was migrated to.'),
+  database_incomplete: endsCommand('Run migrate again, which continues, or delete the target.'),
+  database_target_used: endsCommand('Name a target that does not exist, or delete what is there.'),
+  database_copy_differs: endsCommand('The source is unchanged. Delete the target, and start again.'),
   database_unreachable: keepsRetrying('Check DATABASE_URL, that PostgreSQL is running and that its port is open.'),
   database_auth_failed: keepsRetrying('Check the user and password in DATABASE_URL, and pg_hba.conf of PostgreSQL.'),
   database_not_found: keepsRetrying(
@@ -168,14 +163,18 @@ export const ERRORS = {
   database_read_only: keepsRetrying(
     'The server is a standby or read-only. Promote it, or name the primary in DATABASE_URL. Several hosts, separated by commas, are tried in turn.',
   ),
+  database_old_timeline: keepsRetrying(
+    'The server was the primary before a failover and runs again. Stop it, and set it up as a standby of the new primary (pg_rewind).',
+  ),
+  database_standby_unavailable: keepsRetrying(
+    'Commits wait for the synchronous standby. Start it, check its replication, or change synchronous_standby_names.',
+  ),
   database_full: keepsRetrying('Free disk space on the PostgreSQL server.'),
   database_too_many_connections: keepsRetrying('Raise max_connections of PostgreSQL, or lower DATABASE_POOL_SIZE.'),
   database_tls_failed: keepsRetrying(
     'Check sslmode, sslrootcert, sslcert and sslkey in DATABASE_URL against what PostgreSQL offers.',
   ),
-  database_unsuitable: define(
-    500,
-    false,
+  database_unsuitable: endsCommand(
     'Use PostgreSQL 12 or newer, a database with the encoding UTF8, and synchronous_commit on.',
   ),
 

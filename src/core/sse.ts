@@ -7,6 +7,7 @@ export type ClosingReason =
   | 'max_age'
   | 'too_slow'
   | 'database_corrupt'
+  | 'database_unreachable'
   | 'ticket_invalid'
 
 export interface HelloData {

@@ -22,7 +22,7 @@ const MIN_COMMIT_INTERVAL_MS = 5
 const FLUSH_AT_DELIVERIES = 100
 
 /**
- * A store fault that lasts this long ends the consumer, in milliseconds: its deliveries return to the queue in order, before the
+ * A batch that could not be committed for this long ends the consumer, in milliseconds: its deliveries return to the queue in order, before the
  * broker's acknowledgement timeout (30 minutes by default) would return them, and count towards a delivery limit once.
  */
 const REQUEUE_AFTER_MS = 10_000
@@ -189,7 +189,7 @@ export class Consumer {
 
   /** Retries until the batch is committed. @returns null if the consumer has ended, since the broker then redelivers the batch */
   async #commit(entries: readonly AppendEntry[]): Promise<AppendResult[] | null> {
-    let failingSince: number | null = null
+    const startedAt = performance.now()
     for (let attempt = 0; !this.#discarded; attempt++) {
       try {
         const outcomes = await this.#options.append(entries)
@@ -198,8 +198,7 @@ export class Consumer {
       } catch (error) {
         this.#options.onStorageFault(error)
       }
-      failingSince ??= performance.now()
-      if (performance.now() - failingSince >= REQUEUE_AFTER_MS && !this.#stopping) {
+      if (performance.now() - startedAt >= REQUEUE_AFTER_MS && !this.#stopping) {
         this.#discard()
         this.#storeFailed.resolve()
       } else await this.#backoff(attempt)

@@ -60,6 +60,7 @@ export class IngestService {
   #warned = false
   /** True from a failed commit to the next one that succeeds. */
   #storeFailed = false
+  #consuming = false
 
   /** @throws GatewayError amqp_client_incompatible */
   constructor(options: IngestOptions) {
@@ -79,6 +80,11 @@ export class IngestService {
   /** Statistics of the queue, about a second old; null if there is no connection. */
   get queue(): QueueStats | null {
     return this.#queue
+  }
+
+  /** True if another worker or host consumes the queue, about a second ago, and this one does not. */
+  get othersConsume(): boolean {
+    return !this.#consuming && this.#queue !== null && this.#queue.consumers > 0
   }
 
   start(): void {
@@ -113,6 +119,7 @@ export class IngestService {
     } finally {
       over.abort()
       this.#queue = null
+      this.#consuming = false
     }
     await redeclaring
     await control.close()
@@ -138,6 +145,7 @@ export class IngestService {
   /** @returns true after `stopping`, false if the store has failed. @throws what ended a channel */
   async #consumeUntilStoreFails({ connection, stopping, failed, ready }: ConsumeOptions): Promise<boolean> {
     const { topology, prefetch } = this.#options
+    this.#consuming = true
     const live = await this.#consume(connection, topology.queue, prefetch)
     const dead = await this.#consume(connection, deadLetterQueue(topology), DEAD_LETTER_PREFETCH)
     ready()
@@ -154,6 +162,7 @@ export class IngestService {
     const consumers = [live.consumer, dead.consumer]
     await Promise.all(consumers.map((consumer) => (stopped ? consumer.stop() : consumer.requeue())))
     await Promise.all([live.channel.close(), dead.channel.close()])
+    this.#consuming = false
     return stopped
   }
 

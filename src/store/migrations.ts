@@ -16,7 +16,8 @@ export interface Migration {
 /**
  * All migrations in ascending order, without gaps. schema.sql contains the resulting schema and is used to create new databases;
  * integration/store/migrations.test.ts upgrades a file of every released version and compares. To change a table, add an entry here, make
- * the same change in schema.sql, and add a fixture of the previous version.
+ * the same change in schema.sql, and add a fixture of the previous version. On PostgreSQL the previous version of the gateway keeps using the
+ * tables until it is upgraded too: its statements must still work after the migration, and what it writes must be right for the new one.
  */
 export const MIGRATIONS: readonly Migration[] = [
   {

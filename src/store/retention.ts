@@ -19,7 +19,7 @@ export interface RetentionOptions {
   /** Called with the reason why nothing is deleted by age for a day. */
   readonly onClockJump: (reason: string) => void
   readonly onFault: (error: unknown) => void
-  /** Milliseconds since 1970. Default: the system clock. */
+  /** Milliseconds since 1970. Default: the clock of the store if it has one, since it decides for all hosts, else that of this host. */
   readonly now?: () => number
   /** Milliseconds of a clock that cannot be set. Default: the monotonic clock. */
   readonly monotonicNow?: () => number
@@ -62,7 +62,8 @@ export class RetentionJob {
   }
 
   async #prune(): Promise<void> {
-    const { store, maxAgeMs, messagesPerEvent, now = Date.now, monotonicNow = () => performance.now() } = this.#options
+    const { store, maxAgeMs, messagesPerEvent, monotonicNow = () => performance.now() } = this.#options
+    const now = this.#options.now ?? (() => store.now?.() ?? Date.now())
     try {
       if (maxAgeMs !== null) await this.#checkClock(maxAgeMs, now(), monotonicNow())
       const byAge = maxAgeMs !== null && monotonicNow() >= this.#pausedUntil

@@ -216,6 +216,12 @@ export interface MessageStore {
    */
   check(write: boolean): Promise<void>
 
+  /**
+   * Returns the time of the clock that decides for all hosts, in milliseconds since 1970. Absent if the store serves only one host, whose
+   * own clock decides.
+   */
+  now?(): number
+
   /** Tickets shared by all hosts. Absent if the store serves only one host, which keeps its tickets itself. */
   readonly tickets?: TicketStore
 

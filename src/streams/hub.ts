@@ -21,6 +21,8 @@ const STALL_TIMEOUT_MS = 30_000
 const SHUTDOWN_RETRY_SPREAD = 1.5
 /** Range of the reconnection delays of streams that need damaged rows, in milliseconds: a repair takes minutes at least. */
 const DAMAGE_RETRY_MS = { minMs: 15_000, maxMs: 30_000 }
+/** Range of the reconnection delays of streams that can continue on another host, in milliseconds. */
+const MOVE_RETRY_MS = { minMs: 100, maxMs: 3_000 }
 
 export interface HubOptions {
   readonly store: MessageStore
@@ -131,6 +133,11 @@ export class StreamHub {
     for (const subscriber of [...this.#subscribers]) this.#endAtShutdown(subscriber)
     this.#timers.stop()
     await this.#tailer.stop()
+  }
+
+  /** Ends every stream, so that its client reconnects to a host that can read the store. */
+  moveAll(): void {
+    for (const subscriber of [...this.#subscribers]) this.#endAfter(subscriber, 'database_unreachable', MOVE_RETRY_MS)
   }
 
   /** Must be called after retention has deleted messages. */

@@ -46,6 +46,8 @@ export interface MetricSources {
   readonly size: () => Promise<StorageSize | null>
   /** null if there is no search index. */
   readonly search: () => SearchStatus | null
+  /** Milliseconds that the clock of this host is ahead of the database's; null if the database has none. */
+  readonly clockOffset: () => number | null
   readonly faults: () => readonly Fault[]
   readonly connections: () => { readonly max: number; open(): Promise<number> }
   /** Expiry of the certificate in seconds since 1970; null if HTTPS is disabled. */
@@ -53,7 +55,14 @@ export interface MetricSources {
   readonly routes: readonly MeasuredRoute[]
 }
 
-const CLOSINGS: readonly ClosingReason[] = ['shutdown', 'token_expired', 'max_age', 'too_slow', 'database_corrupt']
+const CLOSINGS: readonly ClosingReason[] = [
+  'shutdown',
+  'token_expired',
+  'max_age',
+  'too_slow',
+  'database_corrupt',
+  'database_unreachable',
+]
 const RESETS: readonly ResetReason[] = ['cursor_ahead', 'cursor_invalid', 'history_pruned']
 const LAG_REFERENCES: readonly LagReference[] = ['broker', 'publisher', 'arrival']
 
@@ -96,7 +105,7 @@ const addStreams = ({ gauge, gauges, counter }: CallbackMetrics, { hubStats, sub
   counter('gateway_history_cache_misses_total', reads, () => hubStats().pageReads)
 }
 
-const addStore = ({ gauge }: CallbackMetrics, { queue, size, search }: MetricSources): void => {
+const addStore = ({ gauge }: CallbackMetrics, { queue, size, search, clockOffset }: MetricSources): void => {
   // All workers share the broker and the database.
   const ready = 'Messages ready in the queue, about a second ago.'
   gauge('gateway_queue_messages_ready', ready, () => queue()?.ready ?? null, 'max')
@@ -114,6 +123,12 @@ const addStore = ({ gauge }: CallbackMetrics, { queue, size, search }: MetricSou
   const pending = 'Stored messages that are not in the search index yet.'
   gauge('gateway_search_index_pending_messages', pending, () => search()?.pending ?? null, 'max')
   gauge('gateway_search_index_bytes', 'Size of the search index.', () => search()?.bytes ?? null, 'max')
+  const offset = 'Seconds that the clock of this host is ahead of that of PostgreSQL; negative if it is behind.'
+  const offsetSeconds = () => {
+    const ms = clockOffset()
+    return ms === null ? null : ms / 1_000
+  }
+  gauge('gateway_clock_offset_seconds', offset, offsetSeconds, 'max')
 }
 
 const addHealth = ({ gauge, gauges }: CallbackMetrics, sources: MetricSources): void => {

@@ -2,13 +2,16 @@
 import { randomBytes } from 'node:crypto'
 import { chownSync } from 'node:fs'
 import * as assert from 'uvu/assert'
+import type { GatewayError } from '../../src/core/errors.ts'
 import { assertReadOnce, assertSameOnce, IdReader, Load } from '../support/clients/load.ts'
 import { PikaPublisher } from '../support/clients/pika.ts'
 import { suite } from '../support/harness/suite.ts'
 import { runs } from '../support/harness/tier.ts'
 import { getJson, type Json, until } from '../support/harness/wait.ts'
-import type { Gateway } from '../support/servers/gateway.ts'
+import { faultNamed } from '../support/resilience/observe.ts'
+import { type Gateway, startGateway } from '../support/servers/gateway.ts'
 import {
+  connect,
   freshSchema,
   messagesIn,
   type Postgres,
@@ -20,7 +23,9 @@ import {
 } from '../support/servers/postgres.ts'
 import { type ControlledBroker, controlledBroker } from '../support/servers/rabbitmq.ts'
 import { mountTinyDisk, noTinyDisk } from '../support/servers/tiny-disk.ts'
-import { messagesOf, openStage, type Stage, waitForMessages } from '../support/stages/stage.ts'
+import { entryOf } from '../support/stages/entries.ts'
+import { brokerEnv, messagesOf, openStage, type Stage, waitForMessages } from '../support/stages/stage.ts'
+import { openPostgres } from '../support/store/postgres-store.ts'
 
 const MEGABYTE = 1024 * 1024
 
@@ -68,6 +73,104 @@ const assertComplete = async (stage: Stage, url: string, event_id: string, count
   )
   await until(async () => (await broker.queueDepth(stage.names.queue)) === 0, { what: 'an empty queue' })
 }
+
+/** Asserts that writing failed with this code from the first failure to the success of what had failed. */
+const assertFailedOnce = (gateway: Gateway, code: string): void => {
+  const lines = gateway.logs().filter(({ component }) => component === 'store_write')
+  const changes = lines.map((line) => (line.msg === 'component failed' ? line.code : line.msg))
+  const distinct = changes.filter((change, index) => change !== changes[index - 1])
+  assert.equal(distinct, [code, 'component recovered'])
+}
+
+/** Returns the server processes whose commit waits for a standby. */
+const waitingCommits = (): Promise<{ pid: number }[]> =>
+  queryRows(postgres.url, "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+
+const setStandby = async (name: string): Promise<void> => {
+  await queryRows(postgres.url, `ALTER SYSTEM SET synchronous_standby_names = '${name}'`)
+  await queryRows(postgres.url, 'SELECT pg_reload_conf()')
+}
+
+/** Makes commits wait for a standby that is not there, and returns once they do. */
+const loseStandby = async (): Promise<void> => {
+  const client = await connect(postgres.url)
+  await client.query('CREATE TABLE IF NOT EXISTS public.trial (n integer)')
+  await setStandby('missing')
+  const commitWaits = async (): Promise<boolean> => {
+    let done = false
+    client.query('INSERT INTO public.trial VALUES (1)').then(
+      () => (done = true),
+      () => undefined,
+    )
+    await until(async () => done || (await waitingCommits()).length > 0, { what: 'a commit' })
+    return !done
+  }
+  await until(commitWaits, { what: 'a commit that waits' })
+  for (const { pid } of await waitingCommits()) await queryRows(postgres.url, `SELECT pg_terminate_backend(${pid})`)
+  await until(async () => (await waitingCommits()).length === 0, { what: 'its end' })
+}
+
+test('a commit that did not wait for its standby is a failure, and whoever finds it stored waits as well', async () => {
+  const url = freshSchema(postgres.url)
+  const [one, other] = [await openPostgres(url), await openPostgres(url)]
+  const batch = [entryOf({ message_id: 'a' }), entryOf({ message_id: 'b' })]
+  await loseStandby()
+  try {
+    for (const [end, expected] of [
+      ['pg_cancel_backend', 'database_standby_unavailable'],
+      ['pg_terminate_backend', 'database_unreachable'],
+      ['pg_cancel_backend', 'database_standby_unavailable'],
+    ] as const) {
+      let outcome = ''
+      const appended = one.append(batch).then(
+        () => (outcome = 'acknowledged'),
+        ({ code }: GatewayError) => (outcome = code),
+      )
+      const waits = async () => outcome !== '' || (await waitingCommits()).length > 0
+      await until(waits, { what: 'a commit that waits' })
+      for (const { pid } of await waitingCommits()) await queryRows(url, `SELECT ${end}(${pid})`)
+      assert.is(await appended, expected)
+    }
+    const retried = other.append(batch)
+    await until(async () => (await waitingCommits()).length > 0, { what: 'a commit of the other host that waits' })
+    await setStandby('')
+    assert.equal(
+      (await retried).map(({ kind }) => kind),
+      ['duplicate', 'duplicate'],
+    )
+    assert.is((await messagesIn(url)).length, 2)
+  } finally {
+    await setStandby('')
+    await Promise.all([one.stop(), other.stop()])
+  }
+})
+
+test('commits that wait for a missing standby are named within 10 s, until they succeed, and nothing is acknowledged', async () => {
+  const url = freshSchema(postgres.url)
+  const stage = await open('standby', url)
+  try {
+    const stream = await stage.open('standby')
+    await publishNumbers(stage, 'standby', 0, 5)
+    await waitForMessages(stream, 5)
+    await loseStandby()
+    const startedAt = Date.now()
+    await publishNumbers(stage, 'standby', 5, 20)
+    const named = { component: 'store_write', code: 'database_standby_unavailable' }
+    const fault = await faultNamed(stage.gateway, named, startedAt)
+    assert.match(fault.hint, 'synchronous_standby_names')
+    assert.is((await getJson(`${stage.gateway.url}/api/events`)).status, 200, 'reading goes on')
+    assert.ok((await broker.queueDepth(stage.names.queue)) >= 15, 'what has reached no standby is not acknowledged')
+    await setStandby('')
+    await stage.gateway.ready()
+    await assertComplete(stage, url, 'standby', 20)
+    await waitForMessages(stream, 20)
+    assertFailedOnce(stage.gateway, 'database_standby_unavailable')
+    stream.close()
+  } finally {
+    await setStandby('')
+    await stage.dispose()
+  }
+})
 
 test('a role without a connection left is named, nothing is acknowledged meanwhile, and the gateway recovers', async () => {
   await queryRows(postgres.url, "CREATE ROLE limited LOGIN PASSWORD 'limited'")
@@ -132,6 +235,7 @@ else
       await assertComplete(stage, url, 'full', 60)
       await waitForMessages(stream, 60)
       assert.is(messagesOf(stream).length, 60)
+      assertFailedOnce(stage.gateway, 'database_full')
       stream.close()
     } finally {
       await stage.dispose()
@@ -141,6 +245,32 @@ else
     }
   })
 
+/** Starts the old primary again, which is named first in the URL: neither a running gateway nor a new one may use it. */
+const assertOldPrimaryUnused = async (stage: Stage, standby: Postgres, hosts: string): Promise<void> => {
+  await postgres.start()
+  const late = await startGateway({ env: brokerEnv(broker.url, stage.names, { DATABASE_URL: hosts }) })
+  try {
+    const ours = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'deepsoc-gateway'"
+    await queryRows(standby.url, ours)
+    for (const gateway of [stage.gateway, late]) {
+      await gateway.waitForLog(({ msg = '' }) =>
+        /an old primary is not used: .* timeline 1, the store is at 2/.test(msg),
+      )
+      await gateway.ready()
+    }
+    await stage.publish([JSON.stringify({ event_id: 'later' })])
+    const copy = `${standby.url}?schema=${schemaOf(hosts)}`
+    await until(async () => (await messagesIn(copy, 'later')).length === 1, { what: 'the message on the new primary' })
+    await standby.kill9()
+    const named = { component: 'store_write', code: 'database_old_timeline' }
+    assert.match((await faultNamed(stage.gateway, named)).hint, 'pg_rewind')
+    await standby.start()
+    await Promise.all([stage.gateway.ready(), late.ready()])
+  } finally {
+    await late.dispose()
+  }
+}
+
 test('a failover to a synchronous standby under load loses nothing acknowledged, and no stream ends', async () => {
   const standby = await startStandby(postgres)
   await queryRows(postgres.url, "ALTER SYSTEM SET synchronous_standby_names = '*'")
@@ -149,7 +279,8 @@ test('a failover to a synchronous standby under load loses nothing acknowledged,
   await until(async () => (await replication())[0]?.sync_state === 'sync', { what: 'a synchronous standby' })
   const url = freshSchema(postgres.url)
   const copy = `${standby.url}?schema=${schemaOf(url)}`
-  const stage = await open('failover', url.replace(/@([^/]+)/, `@$1,127.0.0.1:${standby.port}`))
+  const hosts = url.replace(/@([^/]+)/, `@$1,127.0.0.1:${standby.port}`)
+  const stage = await open('failover', hosts)
   const agent = new PikaPublisher({ url: broker.url, exchange: stage.names.exchange, mandatory: true, retry: true })
   const load = new Load(agent, 'failover', { everyMs: 10 })
   const reader = new IdReader(stage.gateway, 'failover')
@@ -178,6 +309,7 @@ test('a failover to a synchronous standby under load loses nothing acknowledged,
     await assertReadOnce([load], [reader])
     assert.is(reader.connections, 1, 'no stream was ended')
     await until(async () => (await broker.queueDepth(stage.names.queue)) === 0, { what: 'an empty queue' })
+    await assertOldPrimaryUnused(stage, standby, hosts)
   } finally {
     await reader.stop()
     await agent.kill9()

@@ -77,6 +77,7 @@ const CLOSINGS = [
   'max_age',
   'too_slow',
   'database_corrupt',
+  'database_unreachable',
   'ticket_invalid',
 ] as const satisfies readonly ClosingReason[]
 

@@ -22,6 +22,11 @@ export class Revocations {
     this.#options = options
   }
 
+  /** Returns the time by which revocations begin and expire on all hosts, in milliseconds since 1970. */
+  now(): number {
+    return this.#options.store.now?.() ?? Date.now()
+  }
+
   /** Loads the revocations. Must be called before the first request is accepted. @throws GatewayError storage_* */
   async start(): Promise<void> {
     for (const revocation of await this.#options.store.revocations())
@@ -51,7 +56,7 @@ export class Revocations {
    * @throws GatewayError storage_*
    */
   async add(revocation: Revocation): Promise<Revocation> {
-    const current = await this.#options.store.revoke(revocation, Date.now())
+    const current = await this.#options.store.revoke(revocation, this.now())
     this.apply(current)
     this.#options.broadcast(current)
     return current
@@ -69,7 +74,7 @@ export class Revocations {
   /** Sets the revocation of a subject. An expired one removes it. */
   apply(revocation: Revocation): void {
     this.#changes++
-    if (isExpired(revocation, Date.now())) {
+    if (isExpired(revocation, this.now())) {
       this.#bySubject.delete(revocation.subject)
       return
     }
@@ -87,7 +92,7 @@ export class Revocations {
   isRevoked({ subject, issuedAt }: Pick<Principal, 'subject' | 'issuedAt'>): boolean {
     const revocation = subject === null ? undefined : this.#bySubject.get(subject)
     if (revocation === undefined) return false
-    if (!isExpired(revocation, Date.now())) return coversToken(revocation, issuedAt)
+    if (!isExpired(revocation, this.now())) return coversToken(revocation, issuedAt)
     this.#bySubject.delete(revocation.subject)
     return false
   }

@@ -43,8 +43,11 @@ const toJson = ({ subject, issued_before, until }: Revocation) => ({
   until: until === null ? null : new Date(until).toISOString(),
 })
 
-/** @throws GatewayError invalid_revocation, invalid_json, invalid_utf8, and the errors of readBody */
-const readRevocation = async (request: Parameters<typeof readBody>[0]): Promise<Revocation> => {
+/**
+ * @param now default of `issued_before`, in milliseconds since 1970
+ * @throws GatewayError invalid_revocation, invalid_json, invalid_utf8, and the errors of readBody
+ */
+const readRevocation = async (request: Parameters<typeof readBody>[0], now: () => number): Promise<Revocation> => {
   const text = decodeUtf8(await readBody(request, MAX_BODY_BYTES))
   if (typeof text !== 'string') throw new GatewayError(text.error.reason, text.error.detail)
   let body: unknown
@@ -55,7 +58,7 @@ const readRevocation = async (request: Parameters<typeof readBody>[0]): Promise<
   }
   const { success, data, error } = RevocationBodySchema.safeParse(body)
   if (!success) throw new GatewayError('invalid_revocation', z.prettifyError(error).replaceAll('\n', ' '))
-  return { subject: data.sub, issued_before: data.issued_before ?? Date.now(), until: data.until ?? null }
+  return { subject: data.sub, issued_before: data.issued_before ?? now(), until: data.until ?? null }
 }
 
 /** Routes for stream tickets and for revoking the tokens of a subject. */
@@ -130,7 +133,7 @@ export const ACCESS_ROUTES = [
     handler:
       ({ revocations, logger }: AccessOptions) =>
       async ({ ctx, access }) => {
-        const revocation = toJson(await revocations.add(await readRevocation(ctx.req)))
+        const revocation = toJson(await revocations.add(await readRevocation(ctx.req, () => revocations.now())))
         logger.info({ ...revocation, actor: access.principal?.subject ?? null }, 'subject revoked')
         sendSuccess(ctx, 201, revocation)
       },

@@ -134,7 +134,8 @@ interface PendingConnectionHandlers {
  * - served: passed to the HTTP server with all bytes received so far. Final.
  *
  * The first bytes lead from silent to deciding, or to served if they are anything else. An error leads from deciding to
- * served. In the first two states, `headersMs` without data closes the connection with request_timeout.
+ * served. While it is silent, `headersMs` without data closes the connection with request_timeout. Then the client has sent
+ * everything, so it must not get that error because the store is slow.
  */
 class PendingConnection {
   readonly #socket: Socket
@@ -160,6 +161,7 @@ class PendingConnection {
       return
     }
     this.#handlers.onFirstBytes()
+    this.#socket.setTimeout(0)
     const request = this.#handlers.parse(bytes)
     if (request === null) this.#serve()
     else void this.#handlers.open(request).then((error) => (error === null ? this.#detach() : this.#serve()))

@@ -5,6 +5,7 @@ import { conflictDetail, toRejection } from '../rejections.ts'
 import type { AppendEntry, AppendResult, RejectedDelivery } from '../store.ts'
 import { isRowError } from './errors.ts'
 import { FIND_MESSAGES, FIND_REJECTED, INSERT_MESSAGES, INSERT_REJECTED } from './queries.ts'
+import { toServerTime } from './server-clock.ts'
 import { bigintArray, bytesArray, escapeNul, textArray, toNullable } from './values.ts'
 
 /** Maximum bytes per statement; PostgreSQL does not accept a protocol message of 1 GB. */
@@ -36,7 +37,8 @@ const insert = async (client: Client, messages: readonly NewMessage[]): Promise<
     textArray(messages.map((message) => toNullable(message.message_from))),
     textArray(messages.map((message) => toNullable(message.message_type))),
     bigintArray(messages.map((message) => message.round_id)),
-    bigintArray(messages.map((message) => message.received_at)),
+    // Otherwise a host whose clock is behind would store messages that retention deletes at once.
+    bigintArray(messages.map((message) => toServerTime(client, message.received_at))),
     bigintArray(messages.map((message) => message.lacks)),
     textArray(messages.map((message) => message.body)),
     textArray(messages.map((message) => message.traceparent)),
@@ -142,7 +144,7 @@ export const insertRejected = async (client: Client, rejections: readonly Reject
   for (const part of splitIntoParts(newRejections, ({ body }) => body.length)) {
     const texts = (of: (rejection: RejectedDelivery) => string) => textArray(part.map((one) => escapeNul(of(one))))
     const values = [
-      bigintArray(part.map((one) => one.received_at)),
+      bigintArray(part.map((one) => toServerTime(client, one.received_at))),
       texts((one) => one.reason),
       texts((one) => one.detail),
       texts((one) => one.origin.exchange),

@@ -2,86 +2,16 @@ import { readFileSync } from 'node:fs'
 import type { ConnectionOptions } from 'node:tls'
 import type { Client, ClientConfig } from 'pg'
 import { backoffDelay } from '../../core/backoff.ts'
-import { GatewayError } from '../../core/errors.ts'
+import { GatewayError, RETRY_NOTE } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import { errorCode, postgresError } from './errors.ts'
+import { getTimeline, type SessionOptions, setUpSession } from './session.ts'
+import { Timelines } from './timelines.ts'
 import type { PostgresAddress, PostgresHost, PostgresTls } from './url.ts'
 
 /** Range of the delay between attempts while no host is available, in milliseconds. */
 const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
-/** Oldest supported server version, PostgreSQL 12: it introduced tcp_user_timeout. */
-const MIN_SERVER_VERSION = 120_000
 const OID_BIGINT = 20
-
-/**
- * SQL that makes a commit durable at the server (L1). `remote_apply` is stricter than `on` and is kept.
- *
- * @param local true for the current transaction only, false for the connection
- */
-export const durableCommitSql = (local: boolean): string =>
-  `SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit') WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, ${local})`
-
-/** @throws GatewayError database_unsuitable */
-export const assertDurableCommit = (synchronous_commit: string): void => {
-  if (['on', 'remote_apply'].includes(synchronous_commit)) return
-  throw new GatewayError('database_unsuitable', `synchronous_commit is ${synchronous_commit}, not on.`)
-}
-
-/** Settings that are applied to each connection. */
-export interface SessionOptions {
-  /** Lock timeout of a write, in milliseconds. */
-  readonly lockTimeoutMs: number
-}
-
-/** Server settings, read back once a connection is set up. */
-interface Session {
-  readonly synchronous_commit: string
-  readonly fsync: string
-  readonly encoding: string
-  readonly version: string
-  readonly version_num: number
-  readonly recovering: boolean
-  readonly read_only: string
-  readonly backend: number
-}
-
-/**
- * SQL for the settings of a connection. If a host vanishes during a transaction, it
- * blocks all others until the server has noticed, hence the short timeouts. Sequential and bitmap scans are disabled because the planner
- * has no statistics of a table that has just started to grow.
- */
-const sessionSettings = ({ schema }: PostgresAddress, { lockTimeoutMs }: SessionOptions): string => `
-${durableCommitSql(false)};
-SET client_encoding = 'UTF8';
-SET search_path = "${schema}";
-SET lock_timeout = ${lockTimeoutMs};
-SET statement_timeout = 0;
-SET idle_in_transaction_session_timeout = 10000;
-SET tcp_keepalives_idle = 10;
-SET tcp_keepalives_interval = 5;
-SET tcp_keepalives_count = 3;
-SET tcp_user_timeout = 20000;
-SET enable_seqscan = off;
-SET enable_bitmapscan = off;
-SET jit = off`
-
-const SESSION = `SELECT current_setting('synchronous_commit') AS synchronous_commit, current_setting('fsync') AS fsync,
-current_setting('server_encoding') AS encoding, current_setting('server_version') AS version,
-current_setting('server_version_num')::int AS version_num, pg_is_in_recovery() AS recovering,
-current_setting('transaction_read_only') AS read_only, pg_backend_pid() AS backend`
-
-/** The timeline of the server. It changes when a standby is promoted, and after a point-in-time recovery. */
-const TIMELINE = 'SELECT substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline'
-
-const timelines = new WeakMap<Client, string>()
-
-/** Returns the timeline of the server of a connection, or null if the server does not report it. */
-export const getTimeline = (client: Client): string | null => timelines.get(client) ?? null
-
-const backends = new WeakMap<Client, number>()
-
-/** Returns the process id of the server process that the connection was set up with. */
-export const getBackendPid = (client: Client): number => backends.get(client)!
 
 /** Parses bigint as a number: db_ids and times stay below 2^53. */
 const types = (getTypeParser: (oid: number, format?: never) => unknown): ClientConfig['types'] =>
@@ -132,6 +62,10 @@ export const destroyConnection = (client: Client): void => {
   client.connection.stream.destroy()
 }
 
+/** Returns one of several errors: that of a standby that responded is more useful than that of an unreachable host. */
+const mostUseful = (errors: readonly unknown[]): unknown =>
+  errors.find((error) => postgresError(error).code !== 'database_unreachable') ?? errors[0]
+
 /**
  * Opens connections that are safe for writing (L1), to the first host that accepts writes. While there is none, attempts are made at
  * increasing, jittered intervals; calls in between throw the last error.
@@ -140,10 +74,13 @@ export class ConnectionFactory {
   readonly #address: PostgresAddress
   readonly #options: SessionOptions
   readonly #onWarning: (text: string) => void
+  readonly #timelines = new Timelines()
+  #hasCompared = false
+  /** Warnings that were given. */
+  readonly #warnings = new Set<string>()
   #failures = 0
   #notBefore = 0
   #error: GatewayError | null = null
-  #hasWarned = false
 
   constructor(address: PostgresAddress, options: SessionOptions, onWarning: (text: string) => void) {
     this.#address = address
@@ -166,17 +103,76 @@ export class ConnectionFactory {
     }
   }
 
+  /** Returns false if a server with a newer timeline has been seen since the connection was opened. */
+  isCurrent(client: Client): boolean {
+    const timeline = getTimeline(client)
+    return timeline === null || this.#timelines.isCurrent(timeline)
+  }
+
   async #openAny(): Promise<Client> {
-    let firstError: unknown
-    for (const host of this.#address.hosts) {
+    const { hosts } = this.#address
+    if (!this.#hasCompared && hosts.length > 1) return this.#openNewest()
+    const errors: unknown[] = []
+    for (const host of hosts) {
       try {
-        return await this.#openHost(host)
+        return this.#accept(await this.#openHost(host), host)
       } catch (error) {
-        // The error of a standby that responded is more useful than that of an unreachable host.
-        if (firstError === undefined || postgresError(firstError).code === 'database_unreachable') firstError = error
+        errors.push(error)
       }
     }
-    throw firstError
+    throw mostUseful(errors)
+  }
+
+  /** Compares all hosts, since without a known timeline an old primary that runs again looks like the right server. */
+  async #openNewest(): Promise<Client> {
+    const opened: { readonly client: Client; readonly host: PostgresHost }[] = []
+    const errors: unknown[] = []
+    const open = async (host: PostgresHost): Promise<void> => {
+      try {
+        opened.push({ client: await this.#openHost(host), host })
+      } catch (error) {
+        errors.push(error)
+      }
+    }
+    const { hosts } = this.#address
+    await Promise.all(hosts.map(open))
+    const timelineOf = ({ client }: (typeof opened)[number]): number =>
+      Number.parseInt(getTimeline(client)?.timeline ?? '0', 16)
+    opened.sort(
+      (one, other) => timelineOf(other) - timelineOf(one) || hosts.indexOf(one.host) - hosts.indexOf(other.host),
+    )
+    const [newest, ...others] = opened
+    if (newest === undefined) throw mostUseful(errors)
+    this.#accept(newest.client, newest.host)
+    this.#hasCompared = true
+    for (const { client, host } of others) {
+      try {
+        this.#accept(client, host)
+      } catch {
+        // Its warning is enough: the newest server is used.
+      }
+      destroyConnection(client)
+    }
+    return newest.client
+  }
+
+  /** @throws GatewayError database_old_timeline; the connection is then closed */
+  #accept(client: Client, { host, port }: PostgresHost): Client {
+    const timeline = getTimeline(client)
+    try {
+      if (timeline !== null) this.#timelines.accept(timeline)
+      return client
+    } catch (error) {
+      destroyConnection(client)
+      const { message, hint } = error as GatewayError
+      this.#warn(`an old primary is not used: ${host}:${port}. ${message} ${hint.replace(RETRY_NOTE, '')}`)
+      throw error
+    }
+  }
+
+  #warn(text: string): void {
+    if (!this.#warnings.has(text)) this.#onWarning(text)
+    this.#warnings.add(text)
   }
 
   async #openHost(host: PostgresHost): Promise<Client> {
@@ -214,7 +210,8 @@ export class ConnectionFactory {
     const timer = setTimeout(() => destroyConnection(client), connectTimeoutMs + 1_000)
     try {
       await client.connect()
-      await this.#setUp(client)
+      const { fsync } = await setUpSession(client, this.#address, this.#options)
+      if (!fsync) this.#warn('PostgreSQL runs with fsync=off: a crash of its server loses acknowledged messages')
       return client
     } catch (error) {
       destroyConnection(client)
@@ -222,32 +219,5 @@ export class ConnectionFactory {
     } finally {
       clearTimeout(timer)
     }
-  }
-
-  /** Applies the settings and reads back those that the guarantees depend on. */
-  async #setUp(client: Client): Promise<void> {
-    await client.query(sessionSettings(this.#address, this.#options))
-    const { rows } = await client.query<Session>(SESSION)
-    const session = rows[0]!
-    if (session.recovering || session.read_only === 'on') {
-      throw new GatewayError('database_read_only', 'The server is a standby or read-only.')
-    }
-    assertDurableCommit(session.synchronous_commit)
-    if (session.encoding !== 'UTF8') {
-      throw new GatewayError('database_unsuitable', `The database has the encoding ${session.encoding}, not UTF8.`)
-    }
-    if (session.version_num < MIN_SERVER_VERSION) {
-      throw new GatewayError(
-        'database_unsuitable',
-        `The server is PostgreSQL ${session.version}; 12 is the oldest supported version.`,
-      )
-    }
-    backends.set(client, session.backend)
-    // Some managed services do not allow this query.
-    const timelineResult = await client.query<{ timeline: string }>(TIMELINE).catch(() => null)
-    if (timelineResult !== null) timelines.set(client, timelineResult.rows[0]!.timeline)
-    if (session.fsync === 'on' || this.#hasWarned) return
-    this.#hasWarned = true
-    this.#onWarning('PostgreSQL runs with fsync=off: a crash of its server loses acknowledged messages')
   }
 }

@@ -93,12 +93,24 @@ export const postgresError = (error: unknown): GatewayError => {
   return new GatewayError(name, message, { cause: error, ...(hint !== undefined && { hint }) })
 }
 
+const TRANSIENT: readonly ErrorCode[] = ['database_unreachable', 'database_read_only', 'database_old_timeline']
+
 /**
  * Returns whether an error can pass without a change of the configuration: a lost connection, a standby that is being promoted, and the
  * SQLSTATE classes of rollbacks (40), resources (53), locks (55), intervention by an operator (57) and the system (58).
  */
 export const isTransient = ({ code, cause }: GatewayError): boolean =>
-  code === 'database_unreachable' || code === 'database_read_only' || /^(40|53|55|57|58)/.test(errorCode(cause))
+  TRANSIENT.includes(code) || /^(40|53|55|57|58)/.test(errorCode(cause))
+
+/** Creates the error for commits that wait for a synchronous standby, or did not. */
+export const standbyUnavailable = (message: string): GatewayError =>
+  new GatewayError('database_standby_unavailable', message)
+
+/** Returns whether a server did not respond in time, so that its other connections are probably dead too. */
+export const isSilence = (error: unknown): error is GatewayError =>
+  error instanceof GatewayError &&
+  error.code === 'database_unreachable' &&
+  /no response within|timeout expired/.test(error.message)
 
 /** Creates the error for a store that is no longer there. */
 export const storeReplaced = (where: string): GatewayError =>

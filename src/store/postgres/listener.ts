@@ -1,12 +1,9 @@
 import type { Client } from 'pg'
 import { noop } from '../../core/noop.ts'
 import { type ConnectionFactory, destroyConnection } from './connect.ts'
+import { isFatal, isSqlState, postgresError } from './errors.ts'
 import type { ChangeNotification } from './writer.ts'
 
-/** Interval between connection checks, in milliseconds. */
-const PING_MS = 15_000
-/** Timeout of a connection check, in milliseconds. */
-const PONG_MS = 10_000
 /** Average delay before a reconnect, in milliseconds; the connection factory adds its own backoff. */
 const RECONNECT_MS = 500
 
@@ -37,7 +34,6 @@ export class NotificationListener {
   readonly #pending = new Set<ChangeNotification>()
   #client: Client | null = null
   #reconnectTimer: NodeJS.Timeout | undefined
-  #ping: NodeJS.Timeout | undefined
   #opening: Promise<void> | null = null
   #stopped = false
 
@@ -55,9 +51,37 @@ export class NotificationListener {
     this.#stopped = true
     clearTimeout(this.#reconnectTimer)
     await this.#opening
-    clearInterval(this.#ping)
     this.#client?.end().catch(noop)
     this.#client = null
+  }
+
+  /**
+   * Runs a query on its connection, for which no read or write is waited for. This also detects that the connection is dead without an error.
+   *
+   * @param maxMs timeout in milliseconds
+   * @returns null if there is no connection
+   * @throws GatewayError the error of the server, or database_unreachable if it does not respond
+   */
+  async query<Row extends object>(sql: string, values: unknown[], maxMs: number): Promise<Row[] | null> {
+    const client = this.#client
+    if (client === null) return null
+    if (!this.#options.connector.isCurrent(client)) {
+      destroyConnection(client)
+      return null
+    }
+    let silence: Error | null = null
+    const timer = setTimeout(() => {
+      silence = new Error(`no response within ${maxMs / 1_000} seconds`)
+      client.connection.stream.destroy(silence)
+    }, maxMs)
+    try {
+      return (await client.query<Row>(sql, values)).rows
+    } catch (error) {
+      if (silence === null && (!isSqlState(error) || isFatal(error))) return null
+      throw postgresError(silence ?? error)
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   async #listen(): Promise<void> {
@@ -68,7 +92,6 @@ export class NotificationListener {
       this.#client = client
       const { schema } = this.#options
       await client.query(`LISTEN "${schema}"; SELECT pg_advisory_lock_shared${listenerLock(schema)}`)
-      this.#ping = setInterval(() => this.#pingServer(client), PING_MS)
       this.#queue('grown')
       this.#queue('revoked')
     } catch {
@@ -81,22 +104,12 @@ export class NotificationListener {
   #onEnd(client: Client): void {
     if (this.#client !== client) return
     this.#client = null
-    clearInterval(this.#ping)
     this.#scheduleReconnect()
   }
 
   #scheduleReconnect(): void {
     if (this.#stopped) return
     this.#reconnectTimer = setTimeout(() => this.start(), RECONNECT_MS * (0.5 + Math.random()))
-  }
-
-  /** Detects a connection that is dead without an error; otherwise every message would be delayed until the next poll. */
-  #pingServer(client: Client): void {
-    const timer = setTimeout(() => destroyConnection(client), PONG_MS)
-    client
-      .query('SELECT 1')
-      .catch(() => destroyConnection(client))
-      .finally(() => clearTimeout(timer))
   }
 
   #onPayload(payload: string): void {

@@ -19,7 +19,9 @@ export class Pool {
   readonly #idle: Client[] = []
   readonly #broken = new WeakSet<Client>()
   readonly #pending: PendingAcquire[] = []
+  readonly #inUse = new Set<Client>()
   #openCount = 0
+  #silence: GatewayError | null = null
   #onEnded: (() => void) | null = null
 
   constructor(connector: ConnectionFactory, maxConnections: number) {
@@ -32,14 +34,18 @@ export class Pool {
    * working connection.
    *
    * @param maxMs timeout of `work`, in milliseconds
+   * @param probes true if it runs although the server is known to be silent
    * @throws GatewayError storage_* or database_*
    */
-  async withConnection<Result>(use: (client: Client) => Promise<Result>, maxMs = MAX_USE_MS): Promise<Result> {
+  async withConnection<Result>(
+    use: (client: Client) => Promise<Result>,
+    maxMs = MAX_USE_MS,
+    probes = false,
+  ): Promise<Result> {
+    if (this.#silence !== null && !probes) throw this.#silence
     const client = await this.#acquire()
-    const timer = setTimeout(() => {
-      this.#broken.add(client)
-      client.connection.stream.destroy(new Error(`no response within ${maxMs / 1_000} seconds`))
-    }, maxMs)
+    this.#inUse.add(client)
+    const timer = setTimeout(() => this.#break(client, new Error(`no response within ${maxMs / 1_000} seconds`)), maxMs)
     try {
       return await use(client)
     } catch (error) {
@@ -49,7 +55,23 @@ export class Pool {
       throw postgresError(error)
     } finally {
       clearTimeout(timer)
+      this.#inUse.delete(client)
       this.#release(client)
+    }
+  }
+
+  /**
+   * Notes that the server does not respond: the connections are closed, calls in progress fail now instead of after their timeouts, and so
+   * do further ones, until this is called with null.
+   */
+  setSilence(error: GatewayError | null): void {
+    this.#silence = error
+    if (error === null) return
+    for (const pending of this.#pending.splice(0)) pending.reject(error)
+    for (const client of this.#inUse) this.#break(client, error)
+    for (const client of this.#idle.splice(0)) {
+      this.#broken.add(client)
+      this.#close(client)
     }
   }
 
@@ -66,8 +88,10 @@ export class Pool {
 
   async #acquire(): Promise<Client> {
     if (this.#onEnded !== null) throw new Error('the store is stopped')
-    const idle = this.#idle.pop()
-    if (idle !== undefined) return idle
+    for (let idle = this.#idle.pop(); idle !== undefined; idle = this.#idle.pop()) {
+      if (this.#connector.isCurrent(idle)) return idle
+      this.#close(idle)
+    }
     if (this.#openCount >= this.#maxConnections) {
       return new Promise((resolve, reject) => this.#pending.push({ resolve, reject }))
     }
@@ -93,13 +117,18 @@ export class Pool {
   }
 
   #release(client: Client): void {
-    if (this.#broken.has(client) || this.#onEnded !== null) {
+    if (this.#broken.has(client) || this.#onEnded !== null || !this.#connector.isCurrent(client)) {
       this.#close(client)
       return
     }
     const next = this.#pending.shift()
     if (next === undefined) this.#idle.push(client)
     else next.resolve(client)
+  }
+
+  #break(client: Client, cause: Error): void {
+    this.#broken.add(client)
+    client.connection.stream.destroy(cause)
   }
 
   #close(client: Client): void {

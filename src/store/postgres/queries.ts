@@ -1,5 +1,6 @@
 import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler, sql } from 'kysely'
 import type { Tables } from '../tables.ts'
+import { SERVER_TIME } from './server-clock.ts'
 
 /** A statement that the driver prepares once per connection. */
 export interface Prepared {
@@ -129,7 +130,25 @@ export const deleteExpiredRevocations = (now: number) => db.deleteFrom('revocati
 
 export const REVOCATIONS = db.selectFrom('revocation').selectAll().orderBy('subject').compile()
 
-export const LOG_ID = db.selectFrom('log').select('log_id').compile()
+/** Identity and state of the server. */
+export interface ServerState {
+  /** The log_id that is in the database now, or null if there is none. */
+  readonly log_id: string | null
+  /** Schema version. */
+  readonly version: number
+  /** Milliseconds since 1970. */
+  readonly now: number
+  /** True if a commit of this user waits for a synchronous standby. */
+  readonly waits_for_standby: boolean
+}
+
+/** The state without a row, as after the tables were emptied. */
+export const NO_STATE: ServerState = { log_id: null, version: 0, now: 0, waits_for_standby: false }
+
+/** Selects a ServerState. $1: whether to look for waiting commits, which costs more. */
+export const SELECT_STATE = `SELECT log_id, version, ${SERVER_TIME} AS now,
+CASE WHEN $1::boolean THEN EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'SyncRep') ELSE false END AS waits_for_standby
+FROM log, header`
 
 export const PROBE_WRITE = db.updateTable('log').set({ created_at: sql`created_at` }).compile()
 

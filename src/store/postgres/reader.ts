@@ -4,7 +4,7 @@ import type { StoredMessage } from '../../core/message.ts'
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import type { EventSummary, MessagePage, PageLimit, Revocation, StorageSize } from '../store.ts'
 import type { Pool } from './pool.ts'
-import { LOG_ID, listEvents, REVOCATIONS, SELECT_HEAD, SIZE, selectBounds } from './queries.ts'
+import { listEvents, REVOCATIONS, SELECT_HEAD, SIZE, selectBounds } from './queries.ts'
 import { escapeNul, fromNullable, unescapeNul } from './values.ts'
 import { type Direction, MAX_DB_ID, type PreparedCall, type Range, windowQuery } from './window.ts'
 
@@ -125,11 +125,6 @@ export class PostgresReader {
   async revocations(): Promise<Revocation[]> {
     const rows = await this.#rows<Revocation>(REVOCATIONS)
     return rows.map((row) => ({ ...row, subject: unescapeNul(row.subject) }))
-  }
-
-  /** Returns the log_id that is in the database now, or null if there is none. */
-  async logId(): Promise<string | null> {
-    return (await this.#rows<{ log_id: string }>(LOG_ID))[0]?.log_id ?? null
   }
 
   /** Returns the size of tables and indexes. The sizes of the WAL and of the free space are not available to a client. */

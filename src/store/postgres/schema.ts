@@ -4,8 +4,8 @@ import { noop } from '../../core/noop.ts'
 import { MIGRATIONS, SCHEMA_VERSION } from '../migrations.ts'
 import type { SchemaInit } from '../sqlite/file.ts'
 import { idGap } from '../sqlite/restore.ts'
-import { getTimeline } from './connect.ts'
 import { errorCode } from './errors.ts'
+import { getTimeline } from './session.ts'
 
 /** First key of the advisory lock for creating and upgrading the tables: "DSGM". */
 const SCHEMA_LOCK_CLASS = 0x4453474d
@@ -83,13 +83,7 @@ const createOrUpgrade = async (client: Client, schema: string, init: SchemaInit)
   const version = await prepareSchema(client, schema)
   if (version === null) return create(client, schema, init, SCHEMA_VERSION)
   assertInUse(schema, version)
-  if (version > SCHEMA_VERSION) {
-    throw new GatewayError(
-      'database_newer',
-      `The schema ${schema} has version ${version}; this gateway supports ${SCHEMA_VERSION}.`,
-      { hint: 'These tables were created by a newer gateway. Upgrade the gateway or restore a backup.' },
-    )
-  }
+  if (version > SCHEMA_VERSION) throw newerSchema(schema, version)
   await upgradeSchema(client, schema, version, init)
 }
 
@@ -119,6 +113,23 @@ const assertInUse = (schema: string, version: number): void => {
   )
 }
 
+const newerSchema = (schema: string, version: number): GatewayError =>
+  new GatewayError(
+    'database_newer',
+    `The schema ${schema} has version ${version}; this gateway supports ${SCHEMA_VERSION}.`,
+    { hint: 'These tables were created by a newer gateway. Upgrade the gateway or restore a backup.' },
+  )
+
+/**
+ * Checks the version that another gateway can have given to the tables meanwhile. One version ahead is accepted, so that hosts can be
+ * upgraded one after another; see MIGRATIONS.
+ *
+ * @throws GatewayError database_newer
+ */
+export const assertUsableVersion = (schema: string, version: number): void => {
+  if (version > SCHEMA_VERSION + 1) throw newerSchema(schema, version)
+}
+
 const create = async (
   client: Client,
   schema: string,
@@ -130,7 +141,7 @@ const create = async (
   await client.query('INSERT INTO header VALUES (1, $1, $2, $3)', [
     version,
     await selectSchemaOid(client, schema),
-    getTimeline(client),
+    getTimeline(client)?.timeline ?? null,
   ])
 }
 
@@ -168,7 +179,7 @@ export const skipIdsAfterRestore = async (client: Client, now: number): Promise<
   const sequence = "pg_get_serial_sequence('message', 'db_id')"
   const ids = idGap(rows[0]!.last_at, now)
   await client.query(`SELECT setval(${sequence}, nextval(${sequence}) + $1::bigint)`, [ids])
-  await client.query('UPDATE header SET timeline = $1', [getTimeline(client)])
+  await client.query('UPDATE header SET timeline = $1', [getTimeline(client)?.timeline ?? null])
 }
 
 const hasHeader = async (client: Client, schema: string): Promise<boolean> =>
@@ -210,7 +221,10 @@ export const createUnfinishedSchema = async (client: Client, schema: string, ini
 
 /** Turns the tables of createUnfinishedSchema into a store. Runs in the caller's transaction. */
 export const finishSchema = async (client: Client): Promise<void> => {
-  await client.query('UPDATE header SET version = $1, timeline = $2', [SCHEMA_VERSION, getTimeline(client)])
+  await client.query('UPDATE header SET version = $1, timeline = $2', [
+    SCHEMA_VERSION,
+    getTimeline(client)?.timeline ?? null,
+  ])
 }
 
 /** Marks a store as moved to another database. Without this row, the writers of running gateways fail too. */

@@ -30,8 +30,10 @@ import { createQuarantine } from './quarantine-reader.ts'
 import { PostgresReader } from './reader.ts'
 import { ensureSchema } from './schema.ts'
 import { scanMessages } from './search.ts'
+import { lateWrite, ServerMonitor } from './server-monitor.ts'
 import { createTicketStore } from './tickets.ts'
 import { describePostgres, type PostgresAddress } from './url.ts'
+import { WriteWatch } from './write-watch.ts'
 import { type FaultPoint, PostgresWriter } from './writer.ts'
 
 export interface PostgresStoreOptions {
@@ -75,6 +77,8 @@ export class PostgresStore implements MessageStore {
   readonly #damage: DamageLatch
   readonly #reader: PostgresReader
   readonly #listener: NotificationListener
+  readonly #server: ServerMonitor
+  readonly #writes = new WriteWatch()
   readonly quarantine: Quarantine
   readonly tickets: TicketStore
   #logId = ''
@@ -97,10 +101,18 @@ export class PostgresStore implements MessageStore {
     this.#reader = new PostgresReader(this.#reading)
     this.tickets = createTicketStore(this.#reading)
     this.quarantine = this.#guarded(createQuarantine(this.#reading, this.#writer))
-    this.#group = new GroupCommit((entries) => this.#write((writer) => writer.append(entries)))
+    this.#group = new GroupCommit((entries) => {
+      const append = (writer: PostgresWriter) => writer.append(entries)
+      return this.#writes.run(
+        () => this.#write(append),
+        () => this.#server.explain(append(this.#trialWriter)),
+      )
+    })
     const onNotification = (notification: 'grown' | 'revoked') =>
       notification === 'grown' ? onAppended() : onRevoked()
     this.#listener = new NotificationListener({ connector, schema, instanceId, onNotification })
+    const server = { listener: this.#listener, reading: this.#reading, writing: this.#writing, schema, onWarning }
+    this.#server = new ServerMonitor(server)
   }
 
   get logId(): string {
@@ -180,11 +192,18 @@ export class PostgresStore implements MessageStore {
     return this.#read(() => scanMessages(this.#reader, query))
   }
 
+  now(): number {
+    return this.#server.now()
+  }
+
   async check(write: boolean): Promise<void> {
-    if ((await this.#read(() => this.#reader.logId())) !== this.#logId) throw storeReplaced(this.#where)
+    const { lateMs } = this.#writes
+    const { log_id, waits_for_standby } = await this.#read(() => this.#server.check(lateMs !== null))
+    if (log_id !== this.#logId) throw storeReplaced(this.#where)
     // PostgreSQL has no check of a database that its owner may run, so only what has failed is repeated.
     this.#damage.recheck(async () => undefined)
-    if (write) await this.#write((writer) => writer.probe())
+    if (lateMs !== null) throw lateWrite(lateMs, waits_for_standby)
+    if (write) await this.#writes.recheck(() => this.#write((writer) => writer.probe()))
   }
 
   size(): Promise<StorageSize> {
@@ -197,7 +216,7 @@ export class PostgresStore implements MessageStore {
 
   #write<Result>(write: (writer: PostgresWriter) => Promise<Result>): Promise<Result> {
     return this.#damage.writing(
-      () => write(this.#writer),
+      () => this.#server.explain(write(this.#writer)),
       () => write(this.#trialWriter),
     )
   }
@@ -230,7 +249,7 @@ export class PostgresStore implements MessageStore {
     const attempt = async (): Promise<void> => {
       try {
         await this.#writing.withConnection((client) => ensureSchema(client, address.schema, init), MAX_UPGRADE_MS)
-        this.#logId = (await this.#reader.logId()) ?? ''
+        this.#logId = (await this.#server.state(false)).log_id ?? ''
       } catch (error) {
         throw withLocation(postgresError(error), this.#where)
       }

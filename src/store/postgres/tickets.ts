@@ -1,20 +1,19 @@
 import type { TicketStore } from '../store.ts'
 import type { Pool } from './pool.ts'
 import type { Prepared } from './queries.ts'
+import { SERVER_TIME } from './server-clock.ts'
 
-// Use the server's clock: the clocks of the hosts can differ by more than the lifetime of a ticket.
-const NOW = '(extract(epoch FROM clock_timestamp()) * 1000)::bigint'
-
+// By the server's clock: the clocks of the hosts can differ by more than the lifetime of a ticket.
 const PUT_TICKET: Prepared = {
   name: 'keep_ticket',
   text: `WITH over AS (
-  DELETE FROM ticket WHERE id IN (SELECT id FROM ticket WHERE until < ${NOW} LIMIT 100 FOR UPDATE SKIP LOCKED)
-) INSERT INTO ticket (id, value, until) VALUES ($1, $2, ${NOW} + $3::bigint)`,
+  DELETE FROM ticket WHERE id IN (SELECT id FROM ticket WHERE until < ${SERVER_TIME} LIMIT 100 FOR UPDATE SKIP LOCKED)
+) INSERT INTO ticket (id, value, until) VALUES ($1, $2, ${SERVER_TIME} + $3::bigint)`,
 }
 
 const TAKE_TICKET: Prepared = {
   name: 'take_ticket',
-  text: `DELETE FROM ticket WHERE id = $1 RETURNING CASE WHEN until > ${NOW} THEN value END AS value`,
+  text: `DELETE FROM ticket WHERE id = $1 RETURNING CASE WHEN until > ${SERVER_TIME} THEN value END AS value`,
 }
 
 /** Creates a ticket store shared by all hosts: only the first call of `take` returns the value. */

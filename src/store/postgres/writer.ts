@@ -3,13 +3,14 @@ import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import type { AppendEntry, AppendResult, RetentionLimits, Revocation } from '../store.ts'
 import { storeBatch } from './batch.ts'
-import { assertDurableCommit, durableCommitSql, getBackendPid, getTimeline } from './connect.ts'
-import { isRowError, storeReplaced } from './errors.ts'
+import { isRowError, standbyUnavailable, storeReplaced } from './errors.ts'
 import type { Pool } from './pool.ts'
 import { deleteExpiredRevocations, deleteRevocation, PROBE_WRITE, upsertRevocation } from './queries.ts'
 import { queryRows } from './reader.ts'
 import { pruneMessages } from './retention.ts'
-import { skipIdsAfterRestore } from './schema.ts'
+import { assertUsableVersion, skipIdsAfterRestore } from './schema.ts'
+import { noteServerTime, SERVER_TIME } from './server-clock.ts'
+import { assertDurableCommit, durableCommitSql, getBackendPid, getTimeline } from './session.ts'
 import { escapeNul, unescapeNul } from './values.ts'
 
 /** First key of the advisory lock of the writers: "DSGW". */
@@ -17,6 +18,9 @@ const LOCK_CLASS = 0x44534757
 
 /** Explicit, since a server can have other defaults. A snapshot from before the lock would not include the commit that it waited for. */
 const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
+
+/** Function of the server that waits for the synchronous standby; it reports a cancelled wait as a warning, in the server's language. */
+const STANDBY_WAIT = 'SyncRepWaitForLSN'
 
 /** Notification to other processes when a transaction commits. */
 export type ChangeNotification = 'grown' | 'revoked'
@@ -95,7 +99,7 @@ export class PostgresWriter {
     const attempt = (oneByOne: boolean) =>
       this.#transaction(async (client) => {
         const { appended, ...outcome } = await run(client, oneByOne)
-        return { ...outcome, notification: appended ? 'grown' : null }
+        return { ...outcome, notification: appended ? 'grown' : null, wrote: appended }
       })
     try {
       return await attempt(false)
@@ -110,6 +114,7 @@ export class PostgresWriter {
     return this.#transaction(async (client) => ({
       result: await pruneMessages(client, retention, limit),
       notification: null,
+      wrote: true,
     }))
   }
 
@@ -118,7 +123,7 @@ export class PostgresWriter {
     return this.#transaction(async (client) => {
       await queryRows(client, deleteExpiredRevocations(now))
       const [row] = await queryRows<Revocation>(client, upsertRevocation(escapeNul(subject), issued_before, until))
-      return { result: { ...row!, subject: unescapeNul(row!.subject) }, notification: 'revoked' }
+      return { result: { ...row!, subject: unescapeNul(row!.subject) }, notification: 'revoked', wrote: true }
     })
   }
 
@@ -127,13 +132,14 @@ export class PostgresWriter {
     return this.#transaction(async (client) => {
       const { sql, parameters } = deleteRevocation(escapeNul(subject))
       const { rowCount } = await client.query(sql, [...parameters])
-      return { result: (rowCount ?? 0) > 0, notification: 'revoked' }
+      const existed = (rowCount ?? 0) > 0
+      return { result: existed, notification: 'revoked', wrote: existed }
     })
   }
 
   /** Commits a write that changes nothing, to check whether writing works. @throws GatewayError like append */
   async probe(): Promise<void> {
-    await this.#transaction(async (client) => ({ result: await queryRows(client, PROBE_WRITE), notification: null }))
+    await this.#transaction(async () => ({ result: null, notification: null, wrote: false }))
   }
 
   #transaction<Result>(run: (client: Client) => Promise<TransactionOutcome<Result>>): Promise<Result> {
@@ -144,19 +150,25 @@ export class PostgresWriter {
           `${BEGIN}; SET LOCAL search_path = "${schema}"; ${durableCommitSql(true)}; ${advisoryLockSql(schema)}; ${SELECT_SERVER_SESSION}`,
         )
         const session = (results as unknown as QueryResult<ServerSession>[]).at(-1)!.rows[0]
-        if (session !== undefined) assertOwnSession(client, session)
+        if (session !== undefined) {
+          assertOwnSession(client, session)
+          assertUsableVersion(schema, session.version)
+          noteServerTime(client, session.now)
+        }
         if (this.#logId !== null && session?.log_id !== this.#logId) throw storeReplaced(where)
-        const timeline = getTimeline(client)
+        const timeline = getTimeline(client)?.timeline ?? null
         // A standby was promoted: the last ids that the old primary assigned may be lost, so skip them.
         if (timeline !== null && session !== undefined && timeline !== session.timeline)
-          await skipIdsAfterRestore(client, Date.now())
-        const { result, notification, entries } = await run(client)
+          await skipIdsAfterRestore(client, session.now)
+        const { result, notification, wrote, entries } = await run(client)
         if (rollBack) {
           await client.query('ROLLBACK')
           return result
         }
         onStage?.('in_transaction')
-        await this.#commit(client, notification === null ? '' : notifySql(schema, instanceId, notification), entries)
+        const notify = notification === null ? '' : notifySql(schema, instanceId, notification)
+        // A commit that writes nothing waits for no standby, although what it has found may have reached none yet.
+        await this.#commit(client, wrote ? notify : `${PROBE_WRITE.sql}; ${notify}`, entries)
         onStage?.('committed')
         return result
       } catch (error) {
@@ -167,22 +179,37 @@ export class PostgresWriter {
     })
   }
 
-  async #commit(client: Client, notify: string, entries: readonly AppendEntry[] = []): Promise<void> {
+  /** @param last statements that run directly before COMMIT */
+  async #commit(client: Client, last: string, entries: readonly AppendEntry[] = []): Promise<void> {
+    const cancelledWaits: string[] = []
+    const onNotice = ({
+      routine,
+      message,
+    }: {
+      readonly routine: string | undefined
+      readonly message: string | undefined
+    }): void => {
+      if (routine === STANDBY_WAIT) cancelledWaits.push(message ?? '')
+    }
+    client.on('notice', onNotice)
     try {
-      const outcome = await client.query(`${notify}COMMIT`)
+      const outcome = await client.query(`${last}COMMIT`)
       const { command } = [outcome].flat().at(-1)!
       // PostgreSQL answers COMMIT of a failed transaction with ROLLBACK, without an error.
       if (command !== 'COMMIT') throw new GatewayError('storage_unavailable', `COMMIT was answered by ${command}.`)
+      if (cancelledWaits.length > 0) throw standbyUnavailable(cancelledWaits.join(' '))
     } catch (error) {
       // Possibly only the confirmation was lost, so the commit may have succeeded.
       for (const entry of entries) this.#uncertain.add(entry)
       throw error
+    } finally {
+      client.off('notice', onNotice)
     }
   }
 }
 
 /** Reads what the transaction depends on, in the transaction itself. */
-const SELECT_SERVER_SESSION = `SELECT log_id, timeline, pg_backend_pid() AS backend, current_setting('synchronous_commit') AS synchronous_commit
+const SELECT_SERVER_SESSION = `SELECT log_id, version, timeline, ${SERVER_TIME} AS now, pg_backend_pid() AS backend, current_setting('synchronous_commit') AS synchronous_commit
 FROM log, header`
 
 /** A pooler in transaction mode runs each transaction in another server process, with the settings of other clients. */
@@ -202,7 +229,10 @@ interface ServerSession {
   readonly backend: number
   readonly synchronous_commit: string
   readonly log_id: string
+  readonly version: number
   readonly timeline: string | null
+  /** Milliseconds since 1970. */
+  readonly now: number
 }
 
 /** Result of the work in a transaction. */
@@ -214,6 +244,8 @@ interface TransactionResult<Result> {
 
 interface TransactionOutcome<Result> extends TransactionResult<Result> {
   readonly notification: ChangeNotification | null
+  /** False if the transaction may have changed nothing; something is then written, so that its commit waits like any other (L1). */
+  readonly wrote: boolean
 }
 
 interface AppendOutcome<Result> extends TransactionResult<Result> {

@@ -68,7 +68,7 @@ figures('have every series with a known label at 0, in each worker, before anyth
     [
       'gateway_streams_closed_total',
       'reason',
-      ['shutdown', 'token_expired', 'max_age', 'too_slow', 'database_corrupt'],
+      ['shutdown', 'token_expired', 'max_age', 'too_slow', 'database_corrupt', 'database_unreachable'],
     ],
     ['gateway_cursor_resets_total', 'reason', ['cursor_ahead', 'cursor_invalid', 'history_pruned']],
   ] as const

@@ -7,6 +7,7 @@ import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import { parseSearchTerms } from '../../../src/core/search-text.ts'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
+import { Revocations } from '../../../src/http/auth/revocations.ts'
 import { SCHEMA_VERSION } from '../../../src/store/migrations.ts'
 import { ConnectionFactory } from '../../../src/store/postgres/connect.ts'
 import { Pool } from '../../../src/store/postgres/pool.ts'
@@ -15,6 +16,7 @@ import type { PostgresStore } from '../../../src/store/postgres/store.ts'
 import { parsePostgresUrl } from '../../../src/store/postgres/url.ts'
 import { escapeNul, unescapeNul } from '../../../src/store/postgres/values.ts'
 import { advisoryLockSql } from '../../../src/store/postgres/writer.ts'
+import { RetentionJob } from '../../../src/store/retention.ts'
 import type { SearchQuery } from '../../../src/store/search/search.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
 import { startCli } from '../../support/clients/cli.ts'
@@ -32,6 +34,7 @@ import {
   schemaOf,
   sharedPostgres,
 } from '../../support/servers/postgres.ts'
+import { startProxy } from '../../support/servers/proxy.ts'
 import { appendPatiently, entryOf, originOf, rejectionOf, store } from '../../support/stages/entries.ts'
 import { openPostgres } from '../../support/store/postgres-store.ts'
 
@@ -402,6 +405,84 @@ test('tables of an earlier version are upgraded, those of a later one are reject
   assert.is(await codeOf(openPostgres(url)), 'database_newer')
 })
 
+test('tables that are upgraded under a running store are used one version ahead, with a warning, and no further', async () => {
+  const url = freshSchema(server)
+  const warnings: string[] = []
+  const log = await open(url, { onWarning: (text) => warnings.push(text) })
+  await queryRows(url, `UPDATE header SET version = ${SCHEMA_VERSION + 1}`)
+  await store(log, {})
+  for (const write of [false, true]) await log.check(write)
+  assert.is(warnings.length, 1, String(warnings))
+  assert.match(warnings[0]!, `they have version ${SCHEMA_VERSION + 1}`)
+  await queryRows(url, `UPDATE header SET version = ${SCHEMA_VERSION + 2}`)
+  assert.equal([await codeOf(log.append([entryOf()])), await codeOf(log.check(false))], Array(2).fill('database_newer'))
+  assert.is((await messagesIn(url)).length, 1)
+})
+
+/** Runs `work` on a host whose clock differs. */
+const withClock = async (aheadMs: number, work: () => Promise<void>): Promise<void> => {
+  const { now } = Date
+  Date.now = () => now() + aheadMs
+  try {
+    await work()
+  } finally {
+    Date.now = now
+  }
+}
+
+const DAY = 86_400_000
+
+test('the clock of the server decides about retention, whatever that of a host is, which is named', async () => {
+  const url = freshSchema(server)
+  const right = await open(url)
+  await store(right, { message_id: 'right', received_at: Date.now() })
+  for (const [aheadMs, name] of [
+    [31 * DAY, '2678400 seconds ahead'],
+    [-31 * DAY, '2678400 seconds behind'],
+  ] as const) {
+    await withClock(aheadMs, async () => {
+      const warnings: string[] = []
+      const wrong = await open(url, { onWarning: (text) => warnings.push(text) })
+      await store(wrong, { message_id: name, received_at: Date.now() })
+      const job = new RetentionJob({
+        store: wrong,
+        maxAgeMs: 30 * DAY,
+        messagesPerEvent: null,
+        onPruned: (count) => assert.unreachable(`${count} deleted`),
+        onClockJump: () => undefined,
+        onFault: (error) => assert.unreachable(String(error)),
+      })
+      job.start()
+      await job.stop()
+      for (const write of [false, true]) await wrong.check(write)
+      assert.is(warnings.length, 1, String(warnings))
+      assert.match(warnings[0]!, name)
+    })
+  }
+  const rows = await queryRows<{ received_at: string }>(url, 'SELECT received_at FROM message')
+  assert.is(rows.length, 3)
+  for (const { received_at } of rows) assert.ok(Math.abs(Number(received_at) - Date.now()) < DAY, received_at)
+})
+
+test('a host whose clock is ahead neither deletes the revocations of others nor revokes tokens of the future', async () => {
+  const url = freshSchema(server)
+  const until = Date.now() + DAY / 2
+  await (await open(url)).revoke({ subject: 'ann', issued_before: 1, until }, Date.now())
+  await withClock(DAY, async () => {
+    const revocations = new Revocations({
+      store: await open(url),
+      onRevoked: () => undefined,
+      broadcast: () => undefined,
+    })
+    await revocations.start()
+    await revocations.add({ subject: 'bob', issued_before: revocations.now(), until: null })
+    assert.ok(revocations.isRevoked({ subject: 'ann', issuedAt: 1 }), 'it still applies')
+  })
+  const [ann, bob] = await (await open(url)).revocations()
+  assert.equal(ann, { subject: 'ann', issued_before: 1, until })
+  assert.ok(bob!.issued_before < Date.now() + DAY / 2, 'new tokens are accepted')
+})
+
 test('a foreign schema is rejected and left unchanged', async () => {
   const url = freshSchema(server)
   const schema = schemaOf(url)
@@ -458,6 +539,35 @@ test('a listener that lost its connection listens again, and reports that notifi
   assert.is(ended.length, 1)
   await until(() => heard === 2, { what: 'it listens again' })
   await store(log, {})
+})
+
+test('a check does not pass while the table of a failed write is locked, although a smaller write succeeds', async () => {
+  const url = freshSchema(server)
+  const log = await open(url)
+  const release = await holdLocks(url, 'LOCK TABLE message')
+  assert.is(await codeOf(log.append([entryOf()])), 'storage_busy')
+  for (let n = 0; n < 2; n++) assert.is(await codeOf(log.check(true)), 'storage_busy')
+  await release()
+  assert.is(await codeOf(log.check(true)), 'none')
+  assert.is((await messagesIn(url)).length, 0, 'the check stores nothing')
+})
+
+test('a silent server is noticed by a check, fails what is in progress and further calls at once, and is used again', async () => {
+  const url = freshSchema(server)
+  const line = await startProxy(Number(new URL(server).port))
+  const log = await open(url.replace(/:\d+\//, `:${line.port}/`))
+  await store(log, {})
+  await log.check(false)
+  line.freeze()
+  const inProgress = [log.append([entryOf()]), log.head()].map(codeOf)
+  assert.is(await codeOf(log.check(false)), 'database_unreachable')
+  assert.equal(await Promise.all(inProgress), ['database_unreachable', 'database_unreachable'])
+  const errorOf = () => log.head().catch((fault: GatewayError) => fault)
+  assert.is(await errorOf(), await errorOf(), 'the server is not asked again')
+  line.thaw()
+  await until(async () => (await codeOf(log.check(true))) === 'none', { what: 'a check that passes' })
+  assert.is((await store(log, {})).length, 1)
+  await line.close()
 })
 
 test('a commit whose response is lost is detected: neither messages nor quarantined ones are stored twice', async () => {

@@ -642,6 +642,121 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     ],
   },
   {
+    fault: { en: 'PostgreSQL does not respond, without an error', zh: 'PostgreSQL 没有响应，也不报错' },
+    named: [
+      ['store_write', 'database_unreachable'],
+      ['store_read', 'database_unreachable'],
+    ],
+    messages: { en: 'as above; all calls fail at once from then on', zh: '同上；此后所有调用立即失败' },
+    readers: { en: 'as above; new streams get 503', zh: '同上；新的流得到 503' },
+    tests: [
+      [
+        'integration/store/postgres.test.ts',
+        'a silent server is noticed by a check, fails what is in progress and further calls at once, and is used again',
+      ],
+    ],
+  },
+  {
+    fault: { en: 'One of several hosts is cut off from PostgreSQL', zh: '多台主机中的一台与 PostgreSQL 断开' },
+    named: [
+      ['store_write', 'database_unreachable'],
+      ['store_read', 'database_unreachable'],
+    ],
+    metric: 'gateway_streams_closed_total',
+    messages: {
+      en: 'its deliveries return to the queue after 10 seconds, in order, and another host consumes',
+      zh: '10 秒后它的投递按顺序退回队列，由另一台主机消费',
+    },
+    readers: {
+      en: 'once another host has consumed for 20 seconds, its streams end with `closing` (`database_unreachable`), and clients resume on another host',
+      zh: '另一台主机消费满 20 秒后，它的流以 `closing`（`database_unreachable`）结束，客户端在另一台主机上继续',
+    },
+    tests: [
+      [
+        'resilience/cut-off-host.test.ts',
+        'names it within 10 s, hands the queue and its streams to another host, in order, and comes back',
+      ],
+      [
+        'unit/store/store-monitor.test.ts',
+        'ends the streams once the store cannot be read for 20 seconds although another host consumes',
+      ],
+    ],
+  },
+  {
+    fault: { en: 'The synchronous standby of PostgreSQL is gone', zh: 'PostgreSQL 的同步备机不在了' },
+    named: [['store_write', 'database_standby_unavailable']],
+    messages: {
+      en: 'nothing is acknowledged before it is on a standby, also if an operator cancels the wait',
+      zh: '到达备机之前不确认，即使有人取消了等待',
+    },
+    readers: CONTINUE,
+    tests: [
+      [
+        'resilience/postgres-faults.test.ts',
+        'commits that wait for a missing standby are named within 10 s, until they succeed, and nothing is acknowledged',
+      ],
+      [
+        'resilience/postgres-faults.test.ts',
+        'a commit that did not wait for its standby is a failure, and whoever finds it stored waits as well',
+      ],
+    ],
+  },
+  {
+    fault: {
+      en: 'An old primary of PostgreSQL runs again after a failover',
+      zh: '故障切换之后，PostgreSQL 的旧主机又运行起来',
+    },
+    named: [['store_write', 'database_old_timeline']],
+    log: 'an old primary is not used',
+    messages: {
+      en: 'no connection to it is used; the fault is only named if the new primary cannot be reached',
+      zh: '不使用到它的连接；连不上新主机时才报告故障',
+    },
+    readers: CONTINUE,
+    tests: [
+      [
+        'resilience/postgres-faults.test.ts',
+        'a failover to a synchronous standby under load loses nothing acknowledged, and no stream ends',
+      ],
+    ],
+  },
+  {
+    fault: { en: 'The clock of a host differs from that of PostgreSQL', zh: '某台主机的时钟与 PostgreSQL 不一致' },
+    metric: 'gateway_clock_offset_seconds',
+    log: 'the clocks of this host and of PostgreSQL differ',
+    messages: {
+      en: 'the clock of PostgreSQL decides about retention and revocations, and `received_at` follows it',
+      zh: '保留期限和吊销以 PostgreSQL 的时钟为准，`received_at` 也按它记录',
+    },
+    readers: CONTINUE,
+    tests: [
+      [
+        'integration/store/postgres.test.ts',
+        'the clock of the server decides about retention, whatever that of a host is, which is named',
+      ],
+      [
+        'integration/store/postgres.test.ts',
+        'a host whose clock is ahead neither deletes the revocations of others nor revokes tokens of the future',
+      ],
+    ],
+  },
+  {
+    fault: { en: 'Another gateway upgrades the tables meanwhile', zh: '另一个网关在运行期间升级了表' },
+    named: [['store_write', 'database_newer']],
+    log: 'a newer gateway has upgraded the tables',
+    messages: {
+      en: 'one version ahead: continue, with the warning; more: nothing is acknowledged ([upgrade](#upgrade-and-downgrade))',
+      zh: '只新一个版本：照常，并有警告；更新的版本：不确认（[升级](#升级与降级)）',
+    },
+    readers: CONTINUE,
+    tests: [
+      [
+        'integration/store/postgres.test.ts',
+        'tables that are upgraded under a running store are used one version ahead, with a warning, and no further',
+      ],
+    ],
+  },
+  {
     fault: { en: 'PostgreSQL is not there at a start, or locked', zh: '启动时 PostgreSQL 不可用或被锁住' },
     log: 'waiting for the database',
     messages: { en: 'the start waits, and names the cause', zh: '启动时等待，并说明原因' },

@@ -45,7 +45,15 @@ export const clientOperation = fc.oneof(
     weight: 2,
     arbitrary: fc.record({
       op: fc.constant('end' as const),
-      reason: choice('shutdown', 'token_expired', 'max_age', 'too_slow', 'database_corrupt', null),
+      reason: choice(
+        'shutdown',
+        'token_expired',
+        'max_age',
+        'too_slow',
+        'database_corrupt',
+        'database_unreachable',
+        null,
+      ),
     }),
   },
   {

@@ -115,6 +115,7 @@ line('reconnects soon after an announced end, and with random spread after a res
     ['token_expired', 250],
     ['too_slow', 1_500],
     ['database_corrupt', 1_500],
+    ['database_unreachable', 1_500],
     ['shutdown', 3_000],
   ] as const) {
     const stage = await new ClientStage().start()

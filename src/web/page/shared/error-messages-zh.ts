@@ -105,6 +105,14 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
     '数据库只读',
     '该服务器是备库或处于只读状态。请将其提升为主库，或在 DATABASE_URL 中指定主库。网关会继续重试。',
   ],
+  database_old_timeline: [
+    '旧的 PostgreSQL 主机',
+    '该服务器是故障切换之前的主机，又运行起来了。请停掉它，用 pg_rewind 把它设为新主机的备机。网关会继续重试。',
+  ],
+  database_standby_unavailable: [
+    '提交在等待同步备机',
+    '请启动备机，检查它的复制，或修改 synchronous_standby_names。网关会继续重试。',
+  ],
   database_full: ['数据库磁盘已满', '请释放 PostgreSQL 服务器的磁盘空间。网关会继续重试。'],
   database_too_many_connections: [
     '数据库连接已用尽',
