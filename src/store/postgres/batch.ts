@@ -5,7 +5,7 @@ import { conflictDetail, toRejection } from '../rejections.ts'
 import type { AppendEntry, AppendResult, RejectedDelivery } from '../store.ts'
 import { isRowError } from './errors.ts'
 import { FIND_MESSAGES, FIND_REJECTED, INSERT_MESSAGES, INSERT_REJECTED } from './queries.ts'
-import { toServerTime } from './server-clock.ts'
+import { toServerTime } from './server/server-clock.ts'
 import { bigintArray, bytesArray, escapeNul, textArray, toNullable } from './values.ts'
 
 /** Maximum bytes per statement; PostgreSQL does not accept a protocol message of 1 GB. */

@@ -5,8 +5,8 @@ import { backoffDelay } from '../../core/backoff.ts'
 import { GatewayError, RETRY_NOTE } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import { errorCode, postgresError } from './errors.ts'
-import { getTimeline, type SessionOptions, setUpSession } from './session.ts'
-import { Timelines } from './timelines.ts'
+import { getTimeline, type SessionOptions, setUpSession } from './server/session.ts'
+import { Timelines } from './server/timelines.ts'
 import type { PostgresAddress, PostgresHost, PostgresTls } from './url.ts'
 
 /** Range of the delay between attempts while no host is available, in milliseconds. */

@@ -1,6 +1,6 @@
 import { DummyDriver, Kysely, PostgresAdapter, PostgresIntrospector, PostgresQueryCompiler, sql } from 'kysely'
 import type { Tables } from '../tables.ts'
-import { SERVER_TIME } from './server-clock.ts'
+import { SERVER_TIME } from './server/server-clock.ts'
 
 /** A statement that the driver prepares once per connection. */
 export interface Prepared {

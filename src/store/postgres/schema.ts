@@ -5,7 +5,7 @@ import { MIGRATIONS, SCHEMA_VERSION } from '../migrations.ts'
 import type { SchemaInit } from '../sqlite/file.ts'
 import { idGap } from '../sqlite/restore.ts'
 import { errorCode } from './errors.ts'
-import { getTimeline } from './session.ts'
+import { getTimeline } from './server/session.ts'
 
 /** First key of the advisory lock for creating and upgrading the tables: "DSGM". */
 const SCHEMA_LOCK_CLASS = 0x4453474d

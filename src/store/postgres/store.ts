@@ -30,10 +30,10 @@ import { createQuarantine } from './quarantine-reader.ts'
 import { PostgresReader } from './reader.ts'
 import { ensureSchema } from './schema.ts'
 import { scanMessages } from './search.ts'
-import { lateWrite, ServerMonitor } from './server-monitor.ts'
+import { lateWrite, ServerMonitor } from './server/server-monitor.ts'
+import { WriteWatch } from './server/write-watch.ts'
 import { createTicketStore } from './tickets.ts'
 import { describePostgres, type PostgresAddress } from './url.ts'
-import { WriteWatch } from './write-watch.ts'
 import { type FaultPoint, PostgresWriter } from './writer.ts'
 
 export interface PostgresStoreOptions {

@@ -1,7 +1,7 @@
 import type { TicketStore } from '../store.ts'
 import type { Pool } from './pool.ts'
 import type { Prepared } from './queries.ts'
-import { SERVER_TIME } from './server-clock.ts'
+import { SERVER_TIME } from './server/server-clock.ts'
 
 // By the server's clock: the clocks of the hosts can differ by more than the lifetime of a ticket.
 const PUT_TICKET: Prepared = {

@@ -9,8 +9,8 @@ import { deleteExpiredRevocations, deleteRevocation, PROBE_WRITE, upsertRevocati
 import { queryRows } from './reader.ts'
 import { pruneMessages } from './retention.ts'
 import { assertUsableVersion, skipIdsAfterRestore } from './schema.ts'
-import { noteServerTime, SERVER_TIME } from './server-clock.ts'
-import { assertDurableCommit, durableCommitSql, getBackendPid, getTimeline } from './session.ts'
+import { noteServerTime, SERVER_TIME } from './server/server-clock.ts'
+import { assertDurableCommit, durableCommitSql, getBackendPid, getTimeline } from './server/session.ts'
 import { escapeNul, unescapeNul } from './values.ts'
 
 /** First key of the advisory lock of the writers: "DSGW". */

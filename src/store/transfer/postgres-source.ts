@@ -1,6 +1,6 @@
 import { tryListenerLockSql } from '../postgres/listener.ts'
 import { assertSourceSchema, retireSchema, skipIdsAfterRestore } from '../postgres/schema.ts'
-import { getTimeline } from '../postgres/session.ts'
+import { getTimeline } from '../postgres/server/session.ts'
 import { tryConnectionLockSql } from '../postgres/writer.ts'
 import { PostgresTables } from './postgres-tables.ts'
 import type { StoreIdentity, TransferSource } from './tables.ts'

@@ -109,7 +109,7 @@ test('serves from node_modules/.bin, with workers, page and client', async () =>
   }
 })
 
-test('prints its version, and reads .env of the working directory', () => {
+test.full('prints its version, and reads .env of the working directory', () => {
   const bin = join(project, 'node_modules', '.bin', 'deepsoc-gateway')
   const { version } = manifest
   const options = { cwd: project, encoding: 'utf8', env: { PATH } } as const
@@ -188,7 +188,7 @@ console.log(JSON.stringify(Object.keys(client)))`) as string[]
   assert.equal(names.sort(), Object.keys(client).sort())
 })
 
-test('runs a gateway inside another program', () => {
+test.full('runs a gateway inside another program', () => {
   const told = runModule(`import { startGateway } from 'deepsoc-gateway'
 const gateway = await startGateway({ PORT: '0', DATABASE_URL: 'sqlite:inside.db', LOG_LEVEL: 'silent' })
 const url = gateway.url + '/api/events/e/messages'
@@ -201,7 +201,7 @@ console.log(JSON.stringify([made.status, read.data.length, refused]))`)
   assert.ok(readdirSync(project).includes('inside.db'))
 })
 
-test('has declarations that tsc accepts and holds to', () => {
+test.full('has declarations that tsc accepts and holds to', () => {
   const dir = join(project, 'typed')
   mkdirSync(dir, { recursive: true })
   const good = `import { startGateway, type RunningGateway } from 'deepsoc-gateway'

@@ -141,7 +141,7 @@ test('finds messages of all events by their text, and opens one in its room', as
   await page.waitForSelector('#hits', { state: 'detached' })
 })
 
-test('shows hostile ids as text, with invisible characters made visible', async () => {
+test.full('shows hostile ids as text, with invisible characters made visible', async () => {
   const hostile = [
     '<img src="http://evil.example/x" onerror="alert(1)">',
     '"><script>alert(2)</script>',

@@ -275,7 +275,7 @@ test('searches all messages of the event beyond the loaded ones, and opens a hit
   assert.is(await page.getAttribute(row(long[17]), 'data-selected'), 'true')
 })
 
-test('shows when the history cannot be loaded, and retries', async () => {
+test.full('shows when the history cannot be loaded, and retries', async () => {
   const page = await site.pages.open('/')
   await page.route('**/messages?before=*limit=2000', (route) => route.abort())
   await page.goto(`${site.gateway.url}/events/long`)

@@ -144,7 +144,7 @@ test('--token-file is a usage error when publishing through RabbitMQ', async () 
   }
 })
 
-test('a tail whose token expires continues with the next one once it is in the file', async () => {
+test.full('a tail whose token expires continues with the next one once it is in the file', async () => {
   mock.timers.enable({ apis: ['Date'], now: Date.now() })
   const local = await startLocalGateway(guarded({ HEARTBEAT_SECONDS: '1' }))
   try {
@@ -241,7 +241,7 @@ test('serve --demo uses its own token if JWT_SECRET can sign it', async () => {
   }
 })
 
-test('the token of serve --demo is short-lived, has the required claims, and is renewed before it expires', async () => {
+test.full('the token of serve --demo is short-lived, has the required claims, and is renewed before it expires', async () => {
   const config = loadConfig({ JWT_SECRET: SECRET, JWT_ISSUER: 'me', JWT_AUDIENCE: 'you' })
   const source = await demoToken(new ParsedArgs({}, []), config)
   const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
@@ -262,7 +262,7 @@ test('the token of serve --demo is short-lived, has the required claims, and is 
   }
 })
 
-test('serve --demo with a public key reports that it needs a token, and uses the one given', async () => {
+test.full('serve --demo with a public key reports that it needs a token, and uses the one given', async () => {
   const pair = makePair('EdDSA')
   const keys = { JWT_PUBLIC_KEY: pair.publicPem }
   const none = await run(['serve', '--demo'], { ...keys, PORT: '0', DATABASE_URL: `sqlite:${tempDir()}/gateway.db` })

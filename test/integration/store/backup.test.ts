@@ -190,7 +190,7 @@ test('a restored store skips more ids than the old one can have assigned, each t
   assert.ok(Number.isSafeInteger(5 * idGap(0, Number.MAX_SAFE_INTEGER)))
 })
 
-test('a copy made by other means becomes a backup by backing it up', async () => {
+test.full('a copy made by other means becomes a backup by backing it up', async () => {
   const file = await bigDatabase()
   const snapshot = join(tempDir(), 'snapshot.db')
   copyFileSync(file, snapshot)
@@ -315,7 +315,7 @@ test('a crash during the restore leaves a backup, not a store that assigns ids t
   }
 })
 
-test('commands that would write into a backup refuse it', async () => {
+test.full('commands that would write into a backup refuse it', async () => {
   const file = await bigDatabase()
   const backup = join(tempDir(), 'b.db')
   await createBackup({ from: file, to: backup, ...still() })
@@ -368,7 +368,7 @@ test('restore changes nothing if it cannot succeed', async () => {
   assert.equal(readdirSync(dirname(place)), ['gateway.db'])
 })
 
-test('several workers that start on a restored backup agree on its new log_id', async () => {
+test.full('several workers that start on a restored backup agree on its new log_id', async () => {
   const file = await bigDatabase()
   const dataDir = tempDir()
   await createBackup({ from: file, to: join(dataDir, 'gateway.db'), ...still() })
@@ -397,7 +397,7 @@ test('usage errors, and a store in PostgreSQL, are reported with a hint', async 
 })
 
 if (hasTerminal) {
-  test('on a terminal it shows progress and rate, then the result', async () => {
+  test.full('on a terminal it shows progress and rate, then the result', async () => {
     const file = await bigDatabase()
     const to = join(tempDir(), 'b.db')
     const { code, stdout } = await startOnTerminal(['backup', to], { env: env({ dbFile: file }) }).done

@@ -1,4 +1,4 @@
-import { GatewayError } from '../../core/errors.ts'
+import { GatewayError } from '../../../core/errors.ts'
 
 /** Position of a server in the history of its cluster. */
 export interface Timeline {

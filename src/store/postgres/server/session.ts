@@ -1,8 +1,8 @@
 import type { Client } from 'pg'
-import { GatewayError } from '../../core/errors.ts'
-import { isSqlState } from './errors.ts'
+import { GatewayError } from '../../../core/errors.ts'
+import { isSqlState } from '../errors.ts'
+import type { PostgresAddress } from '../url.ts'
 import type { Timeline } from './timelines.ts'
-import type { PostgresAddress } from './url.ts'
 
 /** Oldest supported server version, PostgreSQL 12: it introduced tcp_user_timeout. */
 const MIN_SERVER_VERSION = 120_000

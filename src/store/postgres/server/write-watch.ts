@@ -1,4 +1,4 @@
-import type { GatewayError } from '../../core/errors.ts'
+import type { GatewayError } from '../../../core/errors.ts'
 
 /** A write that has not ended after this time is late, in milliseconds. */
 const LATE_MS = 5_000

@@ -1,10 +1,10 @@
-import { GatewayError } from '../../core/errors.ts'
-import { SCHEMA_VERSION } from '../migrations.ts'
-import { isSilence, standbyUnavailable } from './errors.ts'
-import type { NotificationListener } from './listener.ts'
-import type { Pool } from './pool.ts'
-import { NO_STATE, SELECT_STATE, type ServerState } from './queries.ts'
-import { assertUsableVersion } from './schema.ts'
+import { GatewayError } from '../../../core/errors.ts'
+import { SCHEMA_VERSION } from '../../migrations.ts'
+import { isSilence, standbyUnavailable } from '../errors.ts'
+import type { NotificationListener } from '../listener.ts'
+import type { Pool } from '../pool.ts'
+import { NO_STATE, SELECT_STATE, type ServerState } from '../queries.ts'
+import { assertUsableVersion } from '../schema.ts'
 import { ServerClock } from './server-clock.ts'
 
 /** Timeout of a check, in milliseconds. */
