@@ -60,7 +60,12 @@ const SHOWN = [
     message_type: 'command_result',
     round_id: 2,
     message_content: {
-      data: { command_name: 'block_ip', status: 'failed', result: { playbook_id: 7, lines: 'one\ntwo' } },
+      data: {
+        command_name: 'block_ip',
+        status: 'failed',
+        ai_summary: '**blocked**',
+        result: { playbook_id: 7, lines: 'one\ntwo' },
+      },
     },
   },
   {
@@ -93,6 +98,7 @@ test('has a heading with the facts of the event, sections by round, and every pa
     'for Manager',
     'task t-1',
     'block_ip',
+    '<strong>blocked</strong>',
     '&quot;playbook_id&quot;: 7',
     'Suggestion',
     'next',
@@ -222,7 +228,7 @@ test('as a file has a policy that allows its own style only, which no name of an
 test('shortens a message to one line for a notification', () => {
   const [entry] = entriesOf([{ message_type: 'x', message_content: { data: { text: `a\n b ${'😀'.repeat(20)}` } } }])
   assert.is(excerptOf(entry!, 7), 'a b 😀…')
-  assert.is(excerptOf(entriesOf(SHOWN)[1]!, 20), 'block_ip { "playbook…')
+  assert.is(excerptOf(entriesOf(SHOWN)[1]!, 20), 'block_ip **blocked**…')
 })
 
 test('contains JSON that is nested too deeply to be formatted as it was published', () => {

@@ -42,10 +42,11 @@ const workItem = ({ title, kind, assignee, status, ids }: WorkItem): readonly Bl
 /** Returns the whole content of a message, nothing folded. Pure, except for the language of the page. */
 export const blocksOf = (entry: Entry): readonly Block[] => {
   const content = parseContent(entry)
+  const as = content.isMarkdown ? 'markdown' : 'text'
   switch (content.as) {
     case 'notice':
     case 'text':
-      return [...item('', [statusFact(content.status)]), ...text('text', content.text), ...details(content.more)]
+      return [...item('', [statusFact(content.status)]), ...text(as, content.text), ...details(content.more)]
     case 'markdown':
       return [
         ...item('', [statusFact(content.status), ...idFacts(content.ids)]),
@@ -58,12 +59,17 @@ export const blocksOf = (entry: Entry): readonly Block[] => {
     case 'orders':
       return [
         ...item('', [answerName(content.answer, content.orders.length === 0)]),
-        ...text('text', content.text),
+        ...text(as, content.text),
         ...content.orders.flatMap((order) => [...workItem(order), ...(order.more === null ? [] : [code(order.more)])]),
         ...details(content.more),
       ]
     case 'result':
-      return [...workItem(content.order), code(content.value), ...details(content.order.more)]
+      return [
+        ...workItem(content.order),
+        ...text(as, content.text),
+        code(content.value),
+        ...details(content.order.more),
+      ]
     case 'json':
       return [code(content.value)]
     default:
