@@ -241,26 +241,29 @@ test('serve --demo uses its own token if JWT_SECRET can sign it', async () => {
   }
 })
 
-test.full('the token of serve --demo is short-lived, has the required claims, and is renewed before it expires', async () => {
-  const config = loadConfig({ JWT_SECRET: SECRET, JWT_ISSUER: 'me', JWT_AUDIENCE: 'you' })
-  const source = await demoToken(new ParsedArgs({}, []), config)
-  const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
-  const realNow = Date.now
-  try {
-    const first = (await source())!
-    const { iat, exp, ...claims } = claimsOf(first)
-    assert.equal(claims, { sub: 'demo', events: '*', scope: 'publish', iss: 'me', aud: 'you' })
-    assert.ok(exp - iat <= 300)
-    assert.is(await source(), first)
-    Date.now = () => realNow() + 239_000
-    assert.is(await source(), first)
-    Date.now = () => realNow() + 241_000
-    const second = (await source())!
-    assert.ok(second !== first && claimsOf(second).exp > exp)
-  } finally {
-    Date.now = realNow
-  }
-})
+test.full(
+  'the token of serve --demo is short-lived, has the required claims, and is renewed before it expires',
+  async () => {
+    const config = loadConfig({ JWT_SECRET: SECRET, JWT_ISSUER: 'me', JWT_AUDIENCE: 'you' })
+    const source = await demoToken(new ParsedArgs({}, []), config)
+    const claimsOf = (token: string) => JSON.parse(Buffer.from(token.split('.')[1]!, 'base64url').toString())
+    const realNow = Date.now
+    try {
+      const first = (await source())!
+      const { iat, exp, ...claims } = claimsOf(first)
+      assert.equal(claims, { sub: 'demo', events: '*', scope: 'publish', iss: 'me', aud: 'you' })
+      assert.ok(exp - iat <= 300)
+      assert.is(await source(), first)
+      Date.now = () => realNow() + 239_000
+      assert.is(await source(), first)
+      Date.now = () => realNow() + 241_000
+      const second = (await source())!
+      assert.ok(second !== first && claimsOf(second).exp > exp)
+    } finally {
+      Date.now = realNow
+    }
+  },
+)
 
 test.full('serve --demo with a public key reports that it needs a token, and uses the one given', async () => {
   const pair = makePair('EdDSA')

@@ -461,7 +461,7 @@ test('the clock of the server decides about retention, whatever that of a host i
   }
   const rows = await queryRows<{ received_at: string }>(url, 'SELECT received_at FROM message')
   assert.is(rows.length, 3)
-  for (const { received_at } of rows) assert.ok(Math.abs(Number(received_at) - Date.now()) < DAY, received_at)
+  for (const { received_at } of rows) assert.is(Math.round((Number(received_at) - Date.now()) / DAY), 0)
 })
 
 test('a host whose clock is ahead neither deletes the revocations of others nor revokes tokens of the future', async () => {
@@ -480,7 +480,7 @@ test('a host whose clock is ahead neither deletes the revocations of others nor 
   })
   const [ann, bob] = await (await open(url)).revocations()
   assert.equal(ann, { subject: 'ann', issued_before: 1, until })
-  assert.ok(bob!.issued_before < Date.now() + DAY / 2, 'new tokens are accepted')
+  assert.is(Math.round((bob!.issued_before - Date.now()) / DAY), 0, 'new tokens are accepted')
 })
 
 test('a foreign schema is rejected and left unchanged', async () => {

@@ -258,7 +258,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     },
     readers: CONTINUE,
     tests: [
-      [BROKER_KILL, 'during a … alarm publishing is refused immediately, while queued messages are still delivered'],
+      [BROKER_KILL, 'during a … alarm publishing is refused immediately, and queued messages are delivered'],
       [
         'integration/publisher/publisher-faults.test.ts',
         'a memory alarm is reported as such, and loses neither messages nor their order',
@@ -491,7 +491,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     readers: { en: 'continue until the restart', zh: '重启之前照常' },
     tests: [
       [STORAGE, 'a database file that is … is named, and nothing is acknowledged any more'],
-      [STORAGE, 'a -wal and -shm that are removed under … workers cost nothing that was answered with 201'],
+      [STORAGE, 'a -wal and -shm removed under … workers cost nothing that was answered with 201'],
       [STORAGE, 'a database that is removed while nothing arrives is detected as well'],
     ],
   },

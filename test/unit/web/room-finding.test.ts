@@ -17,6 +17,7 @@ const { addRange, gapsOf, insertEntries } = await import('../../../src/web/page/
 const { markedText, occurrences } = await import('../../../src/web/page/room/timeline/highlight.ts')
 const { appendRows, GAP, rowsOf } = await import('../../../src/web/page/room/timeline/rows.ts')
 const { MAX_WHOLE, VirtualList } = await import('../../../src/web/page/room/timeline/virtual-list.ts')
+const { language } = await import('../../../src/web/page/shared/i18n.ts')
 const { timeLabels } = await import('../../../src/web/page/shared/plot/time-labels.ts')
 const { suite } = await import('../../support/harness/suite.ts')
 const { until } = await import('../../support/harness/wait.ts')
@@ -220,6 +221,7 @@ axis('are never twice the same', () => {
 })
 
 axis('have the day where it changes only', () => {
+  language.set('en')
   const begin = new Date(2026, 10, 22, 23, 40).getTime() / 1_000
   assert.equal(
     timeLabels(

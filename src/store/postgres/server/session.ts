@@ -2,7 +2,7 @@ import type { Client } from 'pg'
 import { GatewayError } from '../../../core/errors.ts'
 import { isSqlState } from '../errors.ts'
 import type { PostgresAddress } from '../url.ts'
-import type { Timeline } from './timelines.ts'
+import type { ServerTimeline } from './timelines.ts'
 
 /** Oldest supported server version, PostgreSQL 12: it introduced tcp_user_timeout. */
 const MIN_SERVER_VERSION = 120_000
@@ -72,9 +72,9 @@ const TIMELINE_QUERIES = [
   `SELECT ${TIMELINE}, NULL AS cluster`,
 ]
 
-const selectTimeline = async (client: Client): Promise<Timeline | null> => {
+const selectTimeline = async (client: Client): Promise<ServerTimeline | null> => {
   for (const query of TIMELINE_QUERIES) {
-    const result = await client.query<Timeline>(query).catch((error: unknown) => {
+    const result = await client.query<ServerTimeline>(query).catch((error: unknown) => {
       if (isSqlState(error)) return null
       throw error
     })
@@ -83,10 +83,10 @@ const selectTimeline = async (client: Client): Promise<Timeline | null> => {
   return null
 }
 
-const timelines = new WeakMap<Client, Timeline>()
+const timelines = new WeakMap<Client, ServerTimeline>()
 
 /** Returns the timeline of the server of a connection, or null if the server does not report it. */
-export const getTimeline = (client: Client): Timeline | null => timelines.get(client) ?? null
+export const getTimeline = (client: Client): ServerTimeline | null => timelines.get(client) ?? null
 
 const backends = new WeakMap<Client, number>()
 

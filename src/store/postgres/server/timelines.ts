@@ -1,7 +1,7 @@
 import { GatewayError } from '../../../core/errors.ts'
 
 /** Position of a server in the history of its cluster. */
-export interface Timeline {
+export interface ServerTimeline {
   /** System identifier, which a primary and its standbys share; null if the user may not read it. */
   readonly cluster: string | null
   /** Eight hexadecimal digits. It rises when a standby is promoted, and after a point-in-time recovery. */
@@ -15,12 +15,12 @@ export interface Timeline {
 export class Timelines {
   readonly #newest = new Map<string | null, string>()
 
-  isCurrent({ cluster, timeline }: Timeline): boolean {
+  isCurrent({ cluster, timeline }: ServerTimeline): boolean {
     return timeline >= (this.#newest.get(cluster) ?? '')
   }
 
   /** Notes the timeline of a server. @throws GatewayError database_old_timeline */
-  accept(server: Timeline): void {
+  accept(server: ServerTimeline): void {
     const { cluster, timeline } = server
     if (this.isCurrent(server)) this.#newest.set(cluster, timeline)
     else {

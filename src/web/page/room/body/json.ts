@@ -5,7 +5,7 @@ import { LosslessNumber, stringifyLosslessJson } from '../../shared/lossless-jso
 import { roomText as t } from '../messages.ts'
 import { columnsOf, parseJsonText } from '../model/text-kind.ts'
 import { CopyButton, Preformatted } from './preformatted.ts'
-import { Table } from './table.ts'
+import { BodyTable } from './table.ts'
 
 /** Entries of an object or array shown at once. */
 const PAGE = 30
@@ -106,7 +106,7 @@ const Value = ({ name, listed, value, depth }: ValueProps): View => {
   return html`
     <details open=${open} onToggle=${(event: Event) => setOpen((event.currentTarget as HTMLDetailsElement).open)}>
       <summary>${key}<span class="json-size">${list ? '[' : '{'} ${size} ${list ? ']' : '}'}</span></summary>
-      ${columns !== null && html`<${Table} columns=${columns} rows=${value} cell=${cell} />`}
+      ${columns !== null && html`<${BodyTable} columns=${columns} rows=${value} cell=${cell} />`}
       ${open && columns === null && html`<${Inside} inner=${inner} list=${list} depth=${depth - 1} />`}
     </details>
   `

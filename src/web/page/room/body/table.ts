@@ -13,7 +13,7 @@ interface TableProps {
 }
 
 /** Objects with like keys as a table; it scrolls if it is wider than the message. */
-export const Table = ({ columns, rows, cell }: TableProps): View => {
+export const BodyTable = ({ columns, rows, cell }: TableProps): View => {
   const [max, setMax] = useState(PAGE)
   return html`
     <div class="table-box" role="group" aria-label=${t('items', { n: rows.length })} tabindex="0">
