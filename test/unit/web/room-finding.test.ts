@@ -136,6 +136,7 @@ ranges.run()
 const windowing = suite('the rows in the document')
 
 interface Trial {
+  readonly box: { scrollTop: number }
   readonly list: InstanceType<typeof VirtualList>
   /** Ranges of rows that were rendered one after the other. */
   readonly spans: (readonly [start: number, end: number])[]
@@ -158,7 +159,7 @@ const listOf = (): Trial => {
     list.setEntries(entries, [])
     draw()
   }
-  return { list, spans, render }
+  return { box, list, spans, render }
 }
 
 const largestStep = (spans: Trial['spans']): number =>
@@ -181,6 +182,19 @@ windowing('are all of up to 500, a few more each time, and then stay', async () 
   assert.ok(largestStep(spans) <= 16, `${largestStep(spans)} at once with another filter`)
   render([first!, ...rest])
   await until(isWhole, { what: 'an older message' })
+})
+
+windowing('stay where the user has scrolled to while more are added, before the browser reports it', async () => {
+  const { box, list, spans, render } = listOf()
+  render(upTo(MAX_WHOLE))
+  assert.ok(box.scrollTop > 1_000, 'the end')
+  const isWhole = (): boolean => spans.at(-1)!.join() === `0,${list.rows.entries.length}`
+  box.scrollTop = 7
+  await until(isWhole, { what: 'all rows' })
+  assert.equal([box.scrollTop, list.atEnd], [7, false])
+  box.scrollTop = 3_000
+  render([...list.rows.entries.slice(0, -1), ...entriesOf(MAX_WHOLE)])
+  assert.is(box.scrollTop, 3_000)
 })
 
 windowing('are only those on the screen beyond that', async () => {

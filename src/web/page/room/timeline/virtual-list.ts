@@ -60,6 +60,7 @@ export class VirtualList {
   }
 
   setEntries(entries: readonly Entry[], gaps: readonly number[]): void {
+    this.#adoptPending()
     // Appending avoids a rebuild of all rows for each new message.
     if (gaps === this.rows.gaps && appendRows(this.rows, entries)) return
     this.rows = rowsOf(entries, new Date().getTimezoneOffset() * 60_000, gaps)
@@ -103,6 +104,7 @@ export class VirtualList {
     if (this.isWindow || (start === 0 && end === this.rows.entries.length)) return
     clearTimeout(this.#addTimer)
     this.#addTimer = window.setTimeout(() => {
+      this.#adoptPending()
       this.#adding = ADDED_ROWS
       this.#redraw()
     }, ADD_REST_MS)
@@ -147,20 +149,27 @@ export class VirtualList {
 
   /** Handles a scroll event, by the user or by place(). */
   scrolled(): void {
-    const box = this.#box
-    if (box === null) return
-    const { scrollTop, scrollHeight, clientHeight } = box
-    const near = scrollHeight - scrollTop - clientHeight < NEAR_PX
-    // Rows appended between two frames also move the end away; only scrolling up leaves the end.
-    const atEnd = near || (this.atEnd && scrollTop >= this.#lastTop)
-    if (Math.abs(scrollTop - this.#lastTop) > clientHeight / 2) this.#leapt()
-    this.#lastTop = scrollTop
+    if (this.#box === null) return
     const wasAtEnd = this.atEnd
-    this.atEnd = atEnd
-    this.#anchor = this.#anchorAt(scrollTop)
+    this.#adopt()
     const { start, end, top } = this.#spanNow()
     const { start: from, end: to, top: at } = this.#drawn ?? {}
-    if (start !== from || end !== to || top !== at || atEnd !== wasAtEnd) this.#redraw()
+    if (start !== from || end !== to || top !== at || this.atEnd !== wasAtEnd) this.#redraw()
+  }
+
+  /** A position whose scroll event is still to come must not be reset by a rendering in between. */
+  #adoptPending(): void {
+    if (this.#box !== null && Math.abs(this.#box.scrollTop - this.#lastTop) >= 1) this.#adopt()
+  }
+
+  #adopt(): void {
+    const { scrollTop, scrollHeight, clientHeight } = this.#box!
+    const near = scrollHeight - scrollTop - clientHeight < NEAR_PX
+    // Rows appended between two frames also move the end away; only scrolling up leaves the end.
+    this.atEnd = near || (this.atEnd && scrollTop >= this.#lastTop)
+    if (Math.abs(scrollTop - this.#lastTop) > clientHeight / 2) this.#leapt()
+    this.#lastTop = scrollTop
+    this.#anchor = this.#anchorAt(scrollTop)
   }
 
   #redraw(): void {
