@@ -94,7 +94,7 @@ test.full('serves the last working page while bundling fails, and recovers a ser
   await untilTrue('the start with a good page', () => starts() > before)
 })
 
-test.full('exits with its server', async () => {
+test('exits with its server', async () => {
   dev.term()
   assert.equal(await dev.end, [0, null], dev.output)
 })
