@@ -15,8 +15,10 @@ export const session = signal<Session>({ wanted: null, accepted: false, generati
 /** Number of times that the same user has continued with a new token; refused requests are then sent again. */
 export const renewals = signal(0)
 
-/** Discards all pages, whose data belongs to another user. */
+/** Discards all pages, and the search and filter in the address, which belong to another user. */
 export const startOver = (): void => {
+  // Before the first user, the address is a link that somebody has sent.
+  if (session.get().accepted) history.replaceState(null, '', location.pathname)
   session.set({ wanted: null, accepted: false, generation: session.get().generation + 1 })
 }
 
