@@ -1,11 +1,9 @@
 import type { ClusterPeers } from '../cluster/worker.ts'
 import { GatewayError } from '../core/errors.ts'
-import { createFilter } from '../core/subscription-filter.ts'
+import { ALL_MESSAGES } from '../core/subscription-filter.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
 import type { DamageLatch } from '../store/damage-latch.ts'
 import type { MessageStore } from '../store/store.ts'
-
-const EVERYTHING = createFilter('*')
 
 /** Interval between checks of the store, in milliseconds. */
 const CHECK_MS = 2_000
@@ -100,7 +98,7 @@ export class StoreMonitor {
     const { store, health } = this.#options
     const head = await store.head()
     // The messages are in another table, which can be locked.
-    if (health.isFailed('store_read')) await store.read(EVERYTHING, head, { messages: 1, bytes: 1 })
+    if (health.isFailed('store_read')) await store.read(ALL_MESSAGES, head, { messages: 1, bytes: 1 })
   }
 
   #noteCutOff(): void {

@@ -1,4 +1,5 @@
 import { GatewayError } from '../core/errors.ts'
+import { parseSince } from '../core/quarantine-filter.ts'
 import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
 import { authorizedRequest, resolveGatewayUrl, URL_FLAG } from './gateway-client.ts'
 import type { CommandIo } from './io.ts'
@@ -108,14 +109,11 @@ const parseSearch = (args: ParsedArgs): URLSearchParams => {
   return parameters
 }
 
-const UNIT_MS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 }
-
 /** Returns milliseconds since 1970; null if the flag is not set. @throws UsageError */
 const parseTime = (args: ParsedArgs, flag: string): number | null => {
   const text = args.text(flag)
   if (text === undefined) return null
-  const [, amount, unit = ''] = /^(\d{1,9})([smhd])$/.exec(text) ?? []
-  const time = amount === undefined ? Date.parse(text) : Date.now() - Number(amount) * UNIT_MS[unit]!
+  const time = parseSince(text, Date.now()) ?? Date.parse(text)
   if (time >= 0) return time
   throw new UsageError(`--${flag} must be a time such as 2026-11-22T10:00 or 2h, not ${JSON.stringify(text)}.`)
 }

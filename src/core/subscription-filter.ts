@@ -27,6 +27,9 @@ export const createFilter = (
   unnamed,
 })
 
+/** Matches every message. */
+export const ALL_MESSAGES = createFilter('*')
+
 /** Returns the canonical text of a filter: equal filters, and only these, have the same text. */
 export const filterKey = (filter: SubscriptionFilter): string =>
   JSON.stringify([filter.events, filter.types, filter.senders, filter.unnamed])

@@ -1,7 +1,7 @@
 import { isDamage } from '../core/error-groups.ts'
 import { noop } from '../core/noop.ts'
 import { encodeMessageEvent } from '../core/sse.ts'
-import { createFilter, matchesFilter } from '../core/subscription-filter.ts'
+import { ALL_MESSAGES, matchesFilter } from '../core/subscription-filter.ts'
 import type { ChangeNotifier } from '../store/change-notifier.ts'
 import type { MessageStore } from '../store/store.ts'
 import type { StreamChannel } from './channel.ts'
@@ -9,7 +9,6 @@ import type { StreamChannel } from './channel.ts'
 /** Poll interval in milliseconds, in case a notification was lost (D1). */
 const POLL_MS = 1_000
 
-const ALL_MESSAGES = createFilter('*')
 const PAGE = { messages: 1_000, bytes: 4 * 1024 * 1024 }
 
 export interface TailerOptions {

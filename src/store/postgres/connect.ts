@@ -5,7 +5,7 @@ import { backoffDelay } from '../../core/backoff.ts'
 import { GatewayError, RETRY_NOTE } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import { errorCode, postgresError } from './errors.ts'
-import { getTimeline, type SessionOptions, setUpSession } from './server/session.ts'
+import { getTimeline, getTimelineId, type SessionOptions, setUpSession } from './server/session.ts'
 import { Timelines } from './server/timelines.ts'
 import type { PostgresAddress, PostgresHost, PostgresTls } from './url.ts'
 
@@ -137,7 +137,7 @@ export class ConnectionFactory {
     const { hosts } = this.#address
     await Promise.all(hosts.map(open))
     const timelineOf = ({ client }: (typeof opened)[number]): number =>
-      Number.parseInt(getTimeline(client)?.timeline ?? '0', 16)
+      Number.parseInt(getTimelineId(client) ?? '0', 16)
     opened.sort(
       (one, other) => timelineOf(other) - timelineOf(one) || hosts.indexOf(one.host) - hosts.indexOf(other.host),
     )

@@ -5,7 +5,7 @@ import { MIGRATIONS, SCHEMA_VERSION } from '../migrations.ts'
 import type { SchemaInit } from '../sqlite/file.ts'
 import { idGap } from '../sqlite/restore.ts'
 import { errorCode } from './errors.ts'
-import { getTimeline } from './server/session.ts'
+import { getTimelineId } from './server/session.ts'
 
 /** First key of the advisory lock for creating and upgrading the tables: "DSGM". */
 const SCHEMA_LOCK_CLASS = 0x4453474d
@@ -141,7 +141,7 @@ const create = async (
   await client.query('INSERT INTO header VALUES (1, $1, $2, $3)', [
     version,
     await selectSchemaOid(client, schema),
-    getTimeline(client)?.timeline ?? null,
+    getTimelineId(client),
   ])
 }
 
@@ -179,7 +179,7 @@ export const skipIdsAfterRestore = async (client: Client, now: number): Promise<
   const sequence = "pg_get_serial_sequence('message', 'db_id')"
   const ids = idGap(rows[0]!.last_at, now)
   await client.query(`SELECT setval(${sequence}, nextval(${sequence}) + $1::bigint)`, [ids])
-  await client.query('UPDATE header SET timeline = $1', [getTimeline(client)?.timeline ?? null])
+  await client.query('UPDATE header SET timeline = $1', [getTimelineId(client)])
 }
 
 const hasHeader = async (client: Client, schema: string): Promise<boolean> =>
@@ -221,10 +221,7 @@ export const createUnfinishedSchema = async (client: Client, schema: string, ini
 
 /** Turns the tables of createUnfinishedSchema into a store. Runs in the caller's transaction. */
 export const finishSchema = async (client: Client): Promise<void> => {
-  await client.query('UPDATE header SET version = $1, timeline = $2', [
-    SCHEMA_VERSION,
-    getTimeline(client)?.timeline ?? null,
-  ])
+  await client.query('UPDATE header SET version = $1, timeline = $2', [SCHEMA_VERSION, getTimelineId(client)])
 }
 
 /** Marks a store as moved to another database. Without this row, the writers of running gateways fail too. */

@@ -10,7 +10,7 @@ import { queryRows } from './reader.ts'
 import { pruneMessages } from './retention.ts'
 import { assertUsableVersion, skipIdsAfterRestore } from './schema.ts'
 import { noteServerTime, SERVER_TIME } from './server/server-clock.ts'
-import { assertDurableCommit, durableCommitSql, getBackendPid, getTimeline } from './server/session.ts'
+import { assertDurableCommit, durableCommitSql, getBackendPid, getTimelineId } from './server/session.ts'
 import { escapeNul, unescapeNul } from './values.ts'
 
 /** First key of the advisory lock of the writers: "DSGW". */
@@ -156,7 +156,7 @@ export class PostgresWriter {
           noteServerTime(client, session.now)
         }
         if (this.#logId !== null && session?.log_id !== this.#logId) throw storeReplaced(where)
-        const timeline = getTimeline(client)?.timeline ?? null
+        const timeline = getTimelineId(client)
         // A standby was promoted: the last ids that the old primary assigned may be lost, so skip them.
         if (timeline !== null && session !== undefined && timeline !== session.timeline)
           await skipIdsAfterRestore(client, session.now)

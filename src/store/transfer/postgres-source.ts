@@ -1,6 +1,6 @@
 import { tryListenerLockSql } from '../postgres/listener.ts'
 import { assertSourceSchema, retireSchema, skipIdsAfterRestore } from '../postgres/schema.ts'
-import { getTimeline } from '../postgres/server/session.ts'
+import { getTimelineId } from '../postgres/server/session.ts'
 import { tryConnectionLockSql } from '../postgres/writer.ts'
 import { PostgresTables } from './postgres-tables.ts'
 import type { StoreIdentity, TransferSource } from './tables.ts'
@@ -38,7 +38,7 @@ export class PostgresSource extends PostgresTables implements TransferSource {
 
   /** A standby was promoted, and no gateway has written since: the last ids of the old primary can be lost. */
   async #skipLostIds(): Promise<void> {
-    const timeline = getTimeline(this.client)?.timeline ?? null
+    const timeline = getTimelineId(this.client)
     const [header] = await this.query<{ timeline: string | null }>('SELECT timeline FROM header')
     if (timeline === null || header === undefined || header.timeline === timeline) return
     await this.query('BEGIN')

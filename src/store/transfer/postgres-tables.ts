@@ -15,6 +15,7 @@ import {
   type MessageRecord,
   REJECTED_COLUMNS,
   type RejectedReason,
+  SELECT_IDENTITY,
   type StoreIdentity,
   type StoreTables,
 } from './tables.ts'
@@ -49,8 +50,6 @@ const sequenceSql = (table: string, id: string): string =>
 
 const SELECT_ASSIGNED_IDS = `SELECT ${sequenceSql('message', 'db_id')} AS message,
 ${sequenceSql('rejected', 'rejected_id')} AS rejected, ${HEAD_SQL}::bigint AS head`
-
-const SELECT_IDENTITY = 'SELECT log_id, created_at FROM log'
 
 /** Larger than the bodies of any page; PostgreSQL has no infinite number in every version. */
 const MAX_BYTES = 1e15

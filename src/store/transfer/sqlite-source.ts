@@ -4,8 +4,8 @@ import { GatewayError } from '../../core/errors.ts'
 import { SCHEMA_VERSION } from '../migrations.ts'
 import { assertDatabase } from '../sqlite/file.ts'
 import { MOVED_APPLICATION_ID, readHeader } from '../sqlite/header.ts'
-import { SELECT_IDENTITY, SqliteTables } from './sqlite-tables.ts'
-import type { StoreIdentity, TransferSource } from './tables.ts'
+import { SqliteTables } from './sqlite-tables.ts'
+import { SELECT_IDENTITY, type StoreIdentity, type TransferSource } from './tables.ts'
 
 /** Lock timeout of a read in milliseconds, while a gateway recovers or checkpoints the WAL. */
 const BUSY_TIMEOUT_MS = 5_000

@@ -20,7 +20,6 @@ const SELECT_REASONS = `SELECT rejected_id, reason, detail FROM rejected
   WHERE rejected_id > ? AND rejected_id <= ? ORDER BY rejected_id LIMIT ?`
 const SELECT_EVENTS = `SELECT ${EVENT_COLUMNS.join(', ')} FROM event WHERE last_db_id > ? ORDER BY last_db_id LIMIT ?`
 const SELECT_SEQUENCES = 'SELECT name, seq FROM sqlite_sequence'
-export const SELECT_IDENTITY = 'SELECT log_id, created_at FROM log'
 
 /** The rows of a store in an SQLite file. */
 export abstract class SqliteTables implements StoreTables {

@@ -7,7 +7,7 @@ import { createUnfinished, hasUnfinished, readSchema } from '../sqlite/file.ts'
 import { APPLICATION_ID } from '../sqlite/header.ts'
 import { DELETE_ROW, UPDATE_REASON } from '../sqlite/quarantine-queries.ts'
 import type { Revocation } from '../store.ts'
-import { SELECT_IDENTITY, SqliteTables } from './sqlite-tables.ts'
+import { SqliteTables } from './sqlite-tables.ts'
 import {
   type AssignedIds,
   EVENT_COLUMNS,
@@ -16,6 +16,7 @@ import {
   type MessageRecord,
   REJECTED_COLUMNS,
   type RejectedReason,
+  SELECT_IDENTITY,
   type StoreIdentity,
   type TransferTarget,
 } from './tables.ts'

@@ -38,6 +38,9 @@ export interface StoreIdentity {
   readonly created_at: number
 }
 
+/** Selects a StoreIdentity in both databases. */
+export const SELECT_IDENTITY = 'SELECT log_id, created_at FROM log'
+
 /** Ids that a store has assigned, also to rows that are gone. */
 export interface AssignedIds {
   /** The last value of the sequence of `message`; 0 if none. */

@@ -88,6 +88,9 @@ const timelines = new WeakMap<Client, ServerTimeline>()
 /** Returns the timeline of the server of a connection, or null if the server does not report it. */
 export const getTimeline = (client: Client): ServerTimeline | null => timelines.get(client) ?? null
 
+/** Returns the eight digits of the timeline, as the row of `header` has them; null if unknown. */
+export const getTimelineId = (client: Client): string | null => getTimeline(client)?.timeline ?? null
+
 const backends = new WeakMap<Client, number>()
 
 /** Returns the process id of the server process that the connection was set up with. */
