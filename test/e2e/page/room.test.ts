@@ -339,7 +339,7 @@ test('keeps the lines of results, shows JSON, tables, logs and code as such, and
   assert.ok(width > 1_500, `a row is ${width} of 1920 pixels wide`)
 })
 
-test('shows the own message also to a user who has scrolled up, and says so if the filter hides it', async () => {
+test('shows users the message that they post, also when scrolled up, with a note if the filter hides it', async () => {
   const { page, event_id } = await roomOf(chats(100))
   await page.hover('#box')
   await page.mouse.wheel(0, -3_000)

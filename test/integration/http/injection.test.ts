@@ -22,7 +22,7 @@ const CORPUS: Record<string, string> = {
   'line separators': 'a\u2028event: hello\u2029b',
   bidi: '\u202Egnp.exe\u2066',
   html: '<img src=x onerror=alert(1)><script>alert(1)</script>',
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: the point is that nobody takes it for one
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: it must stay text
   template: '{{7*7}} ${7*7} <%= 7*7 %> #{7*7}',
   sql: `'); DROP TABLE message; --`,
   json: '","db_id":999999,"x":"',

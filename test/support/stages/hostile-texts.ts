@@ -14,7 +14,7 @@ export const HOSTILE_TEXTS: Readonly<Record<string, string>> = {
   form: `<form action="${EVIL}"><input name=token autofocus onfocus=alert(6)></form>`,
   toggle: '<details open ontoggle=alert(7)><summary>x</summary></details>',
   mutation: '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=alert(8)&gt;">',
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: the point is that nobody takes it for one
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: it must stay text
   template: '{{constructor.constructor("alert(9)")()}} ${alert(9)} <%= 7*7 %>',
   sql: `'); DROP TABLE message; -- "`,
   prototype: '__proto__',

@@ -29,7 +29,7 @@ const Hit = ({ hit, query, withEvent }: HitProps): View => {
         ${withEvent && html`<bdi class="hit-event">${escapeLine(hit.event_id)}</bdi>${' '}`}
         <span class="hit-text" dir="auto">${marked(hit.snippet, query)}</span>
       </a>
-      <span class="faint">${hit.message_from ? agentName(hit.message_from) : t('nobody')}</span>
+      <span class="faint">${hit.message_from ? agentName(hit.message_from) : t('noSender')}</span>
       <time class="faint number" datetime=${hit.received_at} title=${fullTime(at)}>${shortTime(at)}</time>
     </li>
   `

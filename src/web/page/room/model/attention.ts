@@ -54,7 +54,7 @@ function* textsIn(value: unknown): Generator<string> {
   }
 }
 
-/** Returns whether the content of a message names the user, who is not its author. */
+/** Returns a function that returns whether a message of somebody else names the user. */
 const compileMention = ({ userId, names }: Me): ((entry: Entry) => boolean) => {
   if (names.length === 0) return () => false
   const forms = names.flatMap(jsonForms)
