@@ -38,18 +38,24 @@ const reasonOf = (entry: AppendEntry, kind: AppendResult['kind']): string => {
   return kind === 'conflict' ? 'message_conflict' : 'message_unstorable'
 }
 
-/** Creates the callbacks that count and log deletions of the exchange. */
+/** Creates the callbacks that count and log deletions of the exchange and of bindings. */
 export const recordExchange = (
   metrics: Metrics,
   logger: Logger,
-): Pick<IngestOptions, 'onExchangeDeleted' | 'onWatchUnavailable'> => ({
+): Pick<IngestOptions, 'onExchangeDeleted' | 'onBindingsDeleted' | 'onWatchUnavailable'> => ({
   onExchangeDeleted: () => {
     metrics.exchangeDeletions.inc()
     const hint = 'Messages that were published without the mandatory flag before this moment can be lost.'
     logger.warn({ hint }, 'the exchange was deleted; it is declared and bound again')
   },
-  onWatchUnavailable: (error) => {
-    logger.info({ cause: errorChainText(error) }, 'deletions of the exchange cannot be detected')
+  onBindingsDeleted: (deletions) => {
+    metrics.bindingDeletions.inc(deletions)
+    const hint =
+      'While one of the two bindings exists, nothing is lost. If both were deleted, messages that were published without the mandatory flag before this moment can be lost.'
+    logger.warn({ deletions, hint }, 'a binding of the queue was deleted; it is declared again')
+  },
+  onWatchUnavailable: (what, error) => {
+    logger.info({ cause: errorChainText(error) }, `deletions of the ${what} cannot be detected`)
   },
 })
 

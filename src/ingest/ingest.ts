@@ -7,6 +7,7 @@ import { createDeliveryFrameLoop } from '../amqp/deliveries.ts'
 import type { AmqpConnection } from '../amqp/rabbitmq-client-patch.ts'
 import { noop } from '../core/noop.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
+import { BindingWatch } from './binding-watch.ts'
 import { createComponentConnection } from './connection.ts'
 import { Consumer, type ConsumerOptions } from './consumer.ts'
 import { ExchangeWatch } from './exchange-watch.ts'
@@ -44,8 +45,10 @@ export interface IngestOptions extends Omit<ConsumerOptions, 'queue' | 'buffer'>
   readonly checkStore: () => Promise<void>
   /** Called after a deleted exchange is declared and bound again. */
   readonly onExchangeDeleted: () => void
-  /** Called once, with the cause, if a deletion of the exchange cannot be detected. */
-  readonly onWatchUnavailable: (error: unknown) => void
+  /** Called with the number of bindings that were deleted and are declared again. */
+  readonly onBindingsDeleted: (deletions: number) => void
+  /** Called with the cause, once per connection at most, if deletions of the exchange or of bindings cannot be detected. */
+  readonly onWatchUnavailable: (what: 'exchange' | 'bindings', error: unknown) => void
 }
 
 /** Declares the topology, and consumes the queue and its dead-letter queue into the store. */
@@ -53,7 +56,10 @@ export class IngestService {
   readonly #options: IngestOptions
   readonly #connection: ReconnectingConnection
   readonly #buffer: IngestBuffer
-  readonly #watch: ExchangeWatch
+  readonly #exchangeWatch: ExchangeWatch
+  readonly #bindingWatch: BindingWatch
+  /** True if the exchange was deleted before the last declaration. */
+  #exchangeDeleted = false
   #queue: QueueStats | null = null
   /** False if the dead-letter queue of an earlier version exists, or the user may not declare the parking-lot queue. */
   #parks = true
@@ -66,7 +72,15 @@ export class IngestService {
   constructor(options: IngestOptions) {
     this.#options = options
     this.#buffer = new IngestBuffer(options.bufferBytes)
-    this.#watch = new ExchangeWatch({ topology: options.topology, onUnavailable: options.onWatchUnavailable })
+    const { topology, onWatchUnavailable } = options
+    this.#exchangeWatch = new ExchangeWatch({
+      topology,
+      onUnavailable: (error) => onWatchUnavailable('exchange', error),
+    })
+    this.#bindingWatch = new BindingWatch({
+      topology,
+      onUnavailable: (error) => onWatchUnavailable('bindings', error),
+    })
     this.#connection = createComponentConnection({
       address: options.address,
       component: 'consumer',
@@ -101,6 +115,7 @@ export class IngestService {
     const control = await connection.acquire({ emitErrorsFromChannel: true })
     const ended = rejectOnClose(control)
     await Promise.race([this.#declare(connection, control), ended, lost])
+    await Promise.race([this.#bindingWatch.start(connection), ended, lost])
     const failed = Promise.race([lost, ended])
     // It can reject while nothing awaits it.
     failed.catch(noop)
@@ -192,7 +207,12 @@ export class IngestService {
     const queue = await declareTopology(control, this.#options.topology, this.#parks)
     if (over?.aborted) return
     this.#queue = queue
-    if (await this.#watch.check(connection)) this.#options.onExchangeDeleted()
+    const exchangeDeleted = await this.#exchangeWatch.check(connection)
+    const deletedBindings = await this.#bindingWatch.check(connection)
+    if (exchangeDeleted) this.#options.onExchangeDeleted()
+    // The bindings of an exchange are deleted with it, and the events can be late.
+    else if (deletedBindings > 0 && !this.#exchangeDeleted) this.#options.onBindingsDeleted(deletedBindings)
+    this.#exchangeDeleted = exchangeDeleted
   }
 
   /** Tries it on a channel of its own, which an error closes. An existing queue cannot get other arguments. */

@@ -24,6 +24,7 @@ export interface Metrics {
   readonly commitEntries: Histogram
   readonly commitFailures: Counter
   readonly exchangeDeletions: Counter
+  readonly bindingDeletions: Counter
   readonly lag: Histogram<'reference'>
   readonly closed: Counter<'reason'>
   readonly resets: Counter<'reason'>
@@ -198,6 +199,10 @@ export const createMetrics = (sources: MetricSources): Metrics => {
     exchangeDeletions: counter(
       'gateway_exchange_deletions_total',
       'Deletions of the exchange, which was declared again.',
+    ),
+    bindingDeletions: counter(
+      'gateway_binding_deletions_total',
+      'Deletions of a binding of the queue, which was declared again; counted with the plugin rabbitmq_event_exchange.',
     ),
     lag,
     closed: counters('gateway_streams_closed_total', 'Streams ended by the gateway, by reason.', 'reason', CLOSINGS),

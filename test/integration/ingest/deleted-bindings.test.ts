@@ -9,10 +9,10 @@ import { messageRows } from '../../support/servers/database.ts'
 import { type LogLine, startGateway } from '../../support/servers/gateway.ts'
 import {
   type ControlledBroker,
-  controlledBroker,
   deleteNames,
   erlangBinary,
   type Names,
+  startBroker,
   uniqueNames,
   withChannel,
 } from '../../support/servers/rabbitmq.ts'
@@ -26,11 +26,13 @@ const SECOND = { note: 'second binding with this key, in case the other one is d
 const DELETIONS = 'gateway_exchange_deletions_total'
 const DELETED = 'the exchange was deleted; it is declared and bound again'
 const UNAVAILABLE = 'deletions of the exchange cannot be detected'
+const BINDING_DELETED = 'a binding of the queue was deleted; it is declared again'
+const BINDING_DELETIONS = 'gateway_binding_deletions_total'
 
 let broker: ControlledBroker
 
 test.before(async () => {
-  broker = await controlledBroker()
+  broker = await startBroker({ plugins: ['rabbitmq_event_exchange'] })
 })
 
 test.after(async () => {
@@ -90,6 +92,14 @@ test('while one binding after the other is deleted, no message of a publisher wi
     await load.stop()
     await assertNothingLost(gateway.dbFile, [load], [])
     assert.is(await metric(gateway, DELETIONS), 0)
+    assert.is(await metric(gateway, BINDING_DELETIONS), 6)
+    const lines = logged(stage, BINDING_DELETED)
+    assert.is(
+      lines.reduce((sum, { deletions }) => sum + Number(deletions), 0),
+      6,
+      'each deletion is logged once',
+    )
+    assert.match(String(lines[0]?.hint), 'mandatory')
     assert.is(messageRows(gateway.dbFile).length, load.confirmed.length, 'each message is delivered once')
   } finally {
     await agent.kill9()
@@ -119,6 +129,7 @@ test('an exchange that another client deletes and declares again is bound again;
     }
     assert.is((await getJson(`${gateway.url}/readyz`)).status, 200)
     assert.equal(logged({ gateway }, UNAVAILABLE), [], 'the documented permissions are enough')
+    assert.is(logged({ gateway }, UNAVAILABLE.replace('the exchange', 'the bindings')).length, 1, 'not for the events')
     assert.equal(logged({ gateway }, 'component failed'), [], 'the consumer goes on')
   } finally {
     await gateway.dispose()

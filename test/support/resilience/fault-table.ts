@@ -335,6 +335,9 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
   },
   {
     fault: { en: 'A binding of the queue is deleted', zh: '队列的某个绑定被删除' },
+    alert: 'GatewayBindingDeleted',
+    metric: 'gateway_binding_deletions_total',
+    log: 'a binding of the queue was deleted; it is declared again',
     messages: {
       en: 'arrive over its second binding; both are there again within a second',
       zh: '经由第二个绑定照常到达；一秒之内两个绑定都会恢复',
