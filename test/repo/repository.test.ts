@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -59,8 +60,9 @@ test('issue forms and the updates of dependencies are complete', () => {
   assert.equal(ecosystems, ['npm', 'github-actions'])
 })
 
+const TYPES = ['feat', 'fix', 'refactor', 'perf', 'docs', 'test', 'build', 'chore']
+
 test('CONTRIBUTING and the template of pull requests ask for the same form of commits', () => {
-  const TYPES = ['feat', 'fix', 'refactor', 'perf', 'docs', 'test', 'build', 'chore']
   for (const file of ['CONTRIBUTING.md', '.github/PULL_REQUEST_TEMPLATE.md']) {
     const text = readText(file).replace(/\s+/g, ' ')
     assert.match(text, '`type(scope): imperative subject`, at most 72 characters')
@@ -70,6 +72,23 @@ test('CONTRIBUTING and the template of pull requests ask for the same form of co
       file,
     )
   }
+})
+
+/** The last commit before the form was checked. */
+const UNCHECKED = '548645c'
+
+test('every commit since the form is checked has it', () => {
+  const { status, stdout } = spawnSync('git', ['log', '--no-merges', '--format=%s', `${UNCHECKED}..HEAD`], {
+    cwd: ROOT,
+    encoding: 'utf8',
+  })
+  // An archive has no history, and a shallow clone not all of it.
+  if (status !== 0) return
+  const form = new RegExp(`^(${TYPES.join('|')})(\\([a-z0-9-]+\\))?: [^A-Z].*[^.]$`)
+  assert.equal(
+    stdout.split('\n').filter((subject) => subject !== '' && (subject.length > 72 || !form.test(subject))),
+    [],
+  )
 })
 
 test.run()
