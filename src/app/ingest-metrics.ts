@@ -16,18 +16,20 @@ export const recordCommit =
   (entries, outcomes) => {
     let stored = 0
     let duplicates = 0
-    const rejected = new Map<string, number>()
+    const quarantined: Record<string, number> = {}
     for (const [index, { kind }] of outcomes.entries()) {
       if (kind === 'stored') stored++
       else if (kind === 'duplicate') duplicates++
       else {
-        const reason = reasonOf(entries[index]!, kind)
-        rejected.set(reason, (rejected.get(reason) ?? 0) + 1)
+        const entry = entries[index]!
+        const reason = reasonOf(entry, kind)
+        metrics.rejected.inc({ reason })
+        // One that came over HTTP is not quarantined: its publisher has the error.
+        if (entry.kind === 'rejection' || entry.origin !== null) quarantined[reason] = (quarantined[reason] ?? 0) + 1
       }
     }
     if (duplicates > 0) metrics.duplicates.inc(duplicates)
-    for (const [reason, count] of rejected) metrics.rejected.inc({ reason }, count)
-    if (rejected.size > 0) logger.warn({ reasons: Object.fromEntries(rejected) }, 'messages quarantined')
+    if (Object.keys(quarantined).length > 0) logger.warn({ reasons: quarantined }, 'messages quarantined')
     if (stored === 0) return
     metrics.stored.inc(stored)
     changes.notify()

@@ -202,6 +202,8 @@ publishing(
     assert.is(elsewhere.status, 201)
     assert.not(elsewhere.body.data.duplicate)
     assert.equal(await restIds(gateway, room), [first.body.data.db_id])
+    const quarantined = gateway.logs().filter(({ msg }) => msg === 'messages quarantined')
+    assert.equal(quarantined, [], 'a conflict over HTTP is answered, not quarantined')
   },
 )
 
