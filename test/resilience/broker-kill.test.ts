@@ -62,7 +62,9 @@ const survive = async (event_id: string, rounds: number, end: () => Promise<void
 for (const resource of ['memory', 'disk'] as const) {
   const add = resource === 'memory' ? test : test.full
   add(`during a ${resource} alarm publishing is refused immediately, and queued messages are delivered`, async () => {
-    const stage = await openStage(broker.url, `${resource}-alarm`, { env: { RABBITMQ_PREFETCH: '10' } })
+    // The broker must not close the connections of the frozen gateway, however long a slow machine takes.
+    const env = { RABBITMQ_PREFETCH: '10', RABBITMQ_HEARTBEAT_SECONDS: '300' }
+    const stage = await openStage(broker.url, `${resource}-alarm`, { env })
     try {
       const url = messagesUrl(stage.gateway, 'alarm')
       assert.is((await postJson(url, { message_id: 'before' })).status, 202)
