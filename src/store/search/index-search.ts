@@ -4,8 +4,8 @@ import { startWorkerThread } from '../../platform/assets.ts'
 import type { IndexReply, IndexRequest } from './index-thread.ts'
 import type { MessageSearch, SearchPage, SearchQuery, SearchStatus } from './search.ts'
 
-/** Delay of the thread after the start of the gateway, which it must not slow down, in milliseconds. */
-const START_DELAY_MS = 1_000
+/** Delay of the thread after the start of the gateway, in milliseconds: a process that ends soon needs none. A search does not wait for it. */
+const START_DELAY_MS = 10_000
 /** Pause before a thread that has ended is replaced, in milliseconds. */
 const RESTART_PAUSE_MS = 10_000
 /** Searches that wait for the thread at most; each takes at most MAX_SEARCH_MS. */

@@ -50,6 +50,7 @@ const reportStatus = (status: SearchStatus): void => {
 const advance = (): number => {
   const from = performance.now()
   try {
+    if (open().isCurrent) return POLL_INTERVAL_MS
     const hasMore = open().step()
     reportStatus(open().status)
     reportFault(null)

@@ -56,6 +56,10 @@ export class SearchIndex {
   /** Position of a sweep and the number of messages that it still has to find; null if none is under way. */
   #sweepState: { readonly after: number; readonly surplus: number } | null = null
   #nextSweepAt = 0
+  /** `data_version` of the store when the index had all of its messages; null before. */
+  #indexedAt: number | null = null
+  /** True if there was none that retention had deleted. */
+  #isSwept = false
   readonly #now: () => number
 
   /**
@@ -77,6 +81,12 @@ export class SearchIndex {
   close(): void {
     this.#index.close()
     this.#store.close()
+  }
+
+  /** True if a step would find nothing to do. Costs the store one small read. @throws GatewayError storage_* */
+  get isCurrent(): boolean {
+    const isSweepDue = this.#sweepState !== null || !(this.#isSwept || this.#now() < this.#nextSweepAt)
+    return !isSweepDue && this.#indexedAt !== null && this.#readStore(() => this.#storeVersion()) === this.#indexedAt
   }
 
   /** Adds the next messages of the store, or removes some that were deleted. @returns true if there is more to do */
@@ -147,8 +157,11 @@ export class SearchIndex {
 
   #advance(): boolean {
     const { cursor, log_id, messages } = this.#state()
-    const { head, logId, rows } = this.#readStore(() => ({
-      // Before the rows: all messages up to it are visible.
+    this.#indexedAt = null
+    this.#isSwept = false
+    const { version, head, logId, rows } = this.#readStore(() => ({
+      // Before the rows: all messages up to the head are visible, and a later commit changes the version.
+      version: this.#storeVersion(),
       head: this.#head(),
       logId: this.#store.prepare('SELECT log_id FROM log').pluck().get() as string,
       rows: this.#rowsAfter(cursor),
@@ -160,6 +173,7 @@ export class SearchIndex {
     }
     if (rows.length === 0) {
       if (cursor < head) this.#index.prepare('UPDATE state SET cursor = ?').run(head)
+      this.#indexedAt = version
       return this.#sweep(messages)
     }
     const insert = this.#index.prepare('INSERT INTO gram (rowid, grams) VALUES (?, ?)')
@@ -196,7 +210,8 @@ export class SearchIndex {
       if (now < this.#nextSweepAt) return false
       this.#nextSweepAt = now + SWEEP_INTERVAL_MS
       const surplus = messages - this.#readStore(() => this.#countMessages())
-      if (surplus <= 0) return false
+      this.#isSwept = surplus <= 0
+      if (this.#isSwept) return false
       this.#sweepState = { after: 0, surplus }
     }
     const { after, surplus } = this.#sweepState
@@ -217,6 +232,11 @@ export class SearchIndex {
 
   #state(): State {
     return this.#index.prepare('SELECT log_id, cursor, messages FROM state').get() as State
+  }
+
+  /** Changes with each commit of another connection. */
+  #storeVersion(): number {
+    return this.#store.pragma('data_version', { simple: true }) as number
   }
 
   #head(): number {

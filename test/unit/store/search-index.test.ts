@@ -239,6 +239,33 @@ test('deleted messages are not found, and leave the index', async () => {
   )
 })
 
+test('an index with everything has nothing to do until the store changes', async () => {
+  const index = openIndex()
+  const settle = (): void => {
+    catchUp(index)
+    index.step()
+  }
+  assert.is(index.isCurrent, false)
+  await put('needle')
+  settle()
+  assert.is(index.isCurrent, true)
+  await store(log, ...Array.from({ length: 5 }, () => ({})))
+  assert.is(index.isCurrent, false, 'messages were stored')
+  settle()
+  assert.is(index.isCurrent, true)
+  await log.prune({ receivedBefore: null, messagesPerEvent: 3 }, 1_000)
+  assert.is(index.isCurrent, false, 'messages were deleted')
+  settle()
+  assert.is(index.isCurrent, true, 'it looks for deleted messages only now and then')
+  clock += 10_000
+  assert.is(index.isCurrent, false)
+  settle()
+  assert.is(index.status.messages, 3)
+  clock += 10_000
+  settle()
+  assert.is(index.isCurrent, true)
+})
+
 test('several workers index each message once, and another one continues when one ends', async () => {
   const [one, two] = [openIndex(), openIndex()]
   for (let round = 0; round < 3; round++) {
