@@ -2,6 +2,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { ensureDatabase, readSchema } from '../../src/store/sqlite/file.ts'
 import { SqliteWriter } from '../../src/store/sqlite/writer.ts'
+import { WRITER_SQL } from '../../src/store/sqlite/writer-sql.ts'
 import { tempDir } from '../../test/support/harness/wait.ts'
 import { deleteNames, uniqueNames } from '../../test/support/servers/rabbitmq.ts'
 import { messageText } from '../load/message.ts'
@@ -22,7 +23,7 @@ const FEW = 100
 /** Fills a new database directly, in batches as large as they pay. */
 const fillDatabase = async (context: Context, file: string, rows: number, events: number): Promise<void> => {
   ensureDatabase(file, { schema: readSchema(), logId: 'bench', now: Date.now() })
-  const writer = new SqliteWriter(file)
+  const writer = new SqliteWriter(file, WRITER_SQL)
   const BATCH = 20_000
   for (let row = 0; row < rows; ) {
     const entries = Array.from({ length: Math.min(BATCH, rows - row) }, (_, index) => {

@@ -6,6 +6,7 @@ import { storageError } from './errors.ts'
 import { assertDatabase, openConnection } from './file.ts'
 import { QuarantineReader } from './quarantine-reader.ts'
 import { SqliteWriter } from './writer.ts'
+import { WRITER_SQL } from './writer-sql.ts'
 
 type Awaitable<T> = T | Promise<T>
 
@@ -62,7 +63,7 @@ export class SqliteQuarantine extends QuarantineReader implements QuarantineAcce
 
   #writing(): SqliteWriter {
     try {
-      return (this.#writer ??= new SqliteWriter(this.#file))
+      return (this.#writer ??= new SqliteWriter(this.#file, WRITER_SQL))
     } catch (error) {
       throw storageError(error)
     }

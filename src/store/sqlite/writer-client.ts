@@ -5,7 +5,8 @@ import { startWorkerThread } from '../../platform/assets.ts'
 import type { AppendEntry, AppendResult, ReplayResult, RetentionLimits, Revocation } from '../store.ts'
 import { toTuple } from './entry-tuple.ts'
 import { type FaultPoint, SqliteWriter } from './writer.ts'
-import type { WriterReply, WriterRequest } from './writer-thread.ts'
+import { WRITER_SQL } from './writer-sql.ts'
+import type { WriterReply, WriterRequest, WriterStart } from './writer-thread.ts'
 
 /** The writer as the store uses it, in this thread or in a worker thread. */
 export interface Writer {
@@ -31,7 +32,7 @@ type Request<R = WriterRequest> = R extends WriterRequest ? Omit<R, 'seq'> : nev
 
 /** Runs the writer in this thread, for fault injection. */
 export const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) => void) | undefined): Writer => {
-  const writer = new SqliteWriter(file, { onStage })
+  const writer = new SqliteWriter(file, WRITER_SQL, { onStage })
   return {
     append: async (entries) => writer.append(entries),
     prune: async (retention, limit) => writer.prune(retention, limit),
@@ -53,7 +54,8 @@ export class WorkerThreadWriter implements Writer {
   #failure: GatewayError | null = null
 
   constructor(file: string) {
-    this.#worker = startWorkerThread('sqlite-writer-thread', new URL('./writer-thread.ts', import.meta.url), { file })
+    const start: WriterStart = { file, sql: WRITER_SQL }
+    this.#worker = startWorkerThread('sqlite-writer-thread', new URL('./writer-thread.ts', import.meta.url), start)
     this.#worker.on('message', (reply: WriterReply) => this.#settle(reply))
     this.#worker.on('error', (error) => this.#fail(error))
     this.#worker.on('exit', (code) => this.#fail(new Error(`the writer thread ended with code ${code}`)))

@@ -5,6 +5,13 @@ import { type EntryTuple, fromTuple } from './entry-tuple.ts'
 import { storageError } from './errors.ts'
 import { WRITER_BUSY_TIMEOUT_MS } from './file.ts'
 import { SqliteWriter } from './writer.ts'
+import type { WriterSql } from './writer-sql.ts'
+
+/** What the writer thread starts with. */
+export interface WriterStart {
+  readonly file: string
+  readonly sql: WriterSql
+}
 
 /** Request to the writer thread. */
 export type WriterRequest =
@@ -22,7 +29,8 @@ export type WriterReply =
   | { readonly seq: number; readonly error: { readonly code: string; readonly message: string } }
 
 const port = parentPort!
-const writer = new SqliteWriter((workerData as { file: string }).file, { busyTimeoutMs: WRITER_BUSY_TIMEOUT_MS })
+const { file, sql } = workerData as WriterStart
+const writer = new SqliteWriter(file, sql, { busyTimeoutMs: WRITER_BUSY_TIMEOUT_MS })
 
 const perform = (request: WriterRequest): unknown => {
   switch (request.op) {

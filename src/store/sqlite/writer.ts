@@ -16,13 +16,14 @@ import type {
 import { storageError } from './errors.ts'
 import { openConnection } from './file.ts'
 import { OpenFiles, saveCommitted } from './open-files.ts'
-import { DELETE_ROW, ROW_EXISTS, UPDATE_REASON } from './quarantine-queries.ts'
-import * as queries from './queries.ts'
 import { ExpiredMessages, pruneMessages } from './retention.ts'
 import { damagedBody, dropPageCache, isBodyDamaged, verifyDatabase } from './verify.ts'
+import type { WriterSql } from './writer-sql.ts'
 
 /** Points at which a test can end the process: inside the transaction, or between the commit and its report. */
 export type FaultPoint = 'in_transaction' | 'committed'
+
+type WriterOptions = { onStage?: ((stage: FaultPoint) => void) | undefined; busyTimeoutMs?: number }
 
 /** Changes of one event by a batch. */
 interface EventDelta {
@@ -40,6 +41,7 @@ const ROW_ERROR = /^SQLITE_(CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
 /** The only connection that writes. Synchronous; it runs in a worker thread (writer-thread.ts). */
 export class SqliteWriter {
   readonly #file: string
+  readonly #sql: WriterSql
   readonly #db: Database.Database
   readonly #files: OpenFiles
   /** What was saved after a file was lost; null while that is not complete. */
@@ -61,29 +63,26 @@ export class SqliteWriter {
   readonly #oldest = new ExpiredMessages()
 
   /** @param file a file prepared by ensureDatabase */
-  constructor(
-    file: string,
-    options: { onStage?: ((stage: FaultPoint) => void) | undefined; busyTimeoutMs?: number } = {},
-  ) {
-    const { onStage, busyTimeoutMs = 0 } = options
+  constructor(file: string, sql: WriterSql, options: WriterOptions = {}) {
     this.#file = file
+    this.#sql = sql
     this.#db = openConnection(file)
-    this.#busyTimeoutMs = busyTimeoutMs
+    this.#busyTimeoutMs = options.busyTimeoutMs ?? 0
     this.#files = new OpenFiles(file, this.#db)
-    this.#onStage = onStage
+    this.#onStage = options.onStage
     // IMMEDIATE: a deferred transaction that reads first fails at once if another process has written in the meantime.
     this.#begin = this.#db.prepare('BEGIN IMMEDIATE')
     this.#commit = this.#db.prepare('COMMIT')
     this.#rollback = this.#db.prepare('ROLLBACK')
-    this.#insertMessage = this.#db.prepare(queries.INSERT_MESSAGE)
-    this.#findMessage = this.#db.prepare(queries.FIND_MESSAGE)
-    this.#upsertEvent = this.#db.prepare(queries.UPSERT_EVENT)
-    this.#insertRejected = this.#db.prepare(queries.INSERT_REJECTED)
-    this.#findRejected = this.#db.prepare(queries.FIND_REJECTED)
-    this.#deleteRejectedRow = this.#db.prepare(DELETE_ROW)
-    this.#updateReason = this.#db.prepare(UPDATE_REASON)
-    this.#isRejected = this.#db.prepare(ROW_EXISTS)
-    this.#probe = this.#db.prepare(queries.PROBE_WRITE)
+    this.#insertMessage = this.#db.prepare(sql.insertMessage)
+    this.#findMessage = this.#db.prepare(sql.findMessage)
+    this.#upsertEvent = this.#db.prepare(sql.upsertEvent)
+    this.#insertRejected = this.#db.prepare(sql.insertRejected)
+    this.#findRejected = this.#db.prepare(sql.findRejected)
+    this.#deleteRejectedRow = this.#db.prepare(sql.deleteRejected)
+    this.#updateReason = this.#db.prepare(sql.updateReason)
+    this.#isRejected = this.#db.prepare(sql.isRejected)
+    this.#probe = this.#db.prepare(sql.probe)
   }
 
   /**
@@ -138,14 +137,14 @@ export class SqliteWriter {
   /** Stores a revocation and deletes expired ones. @throws GatewayError like append */
   revoke(revocation: Revocation, now: number): Revocation {
     return this.#transaction(() => {
-      this.#db.prepare(queries.DELETE_EXPIRED_REVOCATIONS).run({ now })
-      return this.#db.prepare(queries.UPSERT_REVOCATION).get(revocation) as Revocation
+      this.#db.prepare(this.#sql.deleteExpiredRevocations).run({ now })
+      return this.#db.prepare(this.#sql.upsertRevocation).get(revocation) as Revocation
     })
   }
 
   /** Removes a revocation. @returns whether there was one. @throws GatewayError like append */
   removeRevocation(subject: string): boolean {
-    return this.#transaction(() => this.#db.prepare(queries.DELETE_REVOCATION).run({ subject }).changes > 0)
+    return this.#transaction(() => this.#db.prepare(this.#sql.deleteRevocation).run({ subject }).changes > 0)
   }
 
   /** Commits a write that changes nothing, to check whether writing works. @throws GatewayError like append */
