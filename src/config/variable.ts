@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** One environment variable of the gateway. Its name is its key in CONFIG_VARIABLES. */
 export interface ConfigVariable {

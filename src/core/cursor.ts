@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** Bounds of a store, or of the part that a client may read. All are db_ids; 0 if there is none. */
 export interface Bounds {

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { ErrorCode } from './errors.ts'
 import { appendJsonMembers } from './json-members.ts'
 import { parseTraceparent } from './trace.ts'

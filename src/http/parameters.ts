@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { DbId, parseDbId } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
 import { EventId } from '../core/message.ts'

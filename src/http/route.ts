@@ -1,5 +1,5 @@
 import type { Context } from 'koa'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { ErrorCode } from '../core/errors.ts'
 import type { Access, AccessAction, Authorise } from './auth/authorize.ts'
 import { type Fields, type FieldValues, parseFields, parseQuery, requestedEvents } from './parameters.ts'

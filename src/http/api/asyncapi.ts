@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { EXAMPLE_EVENT } from '../parameters.ts'
 import { type JsonSchema, jsonSchema } from './json-schema.ts'
 import { INFO_FIELDS, TOKEN_HINT } from './openapi.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
 import { sessionCookieName } from '../auth/cookies.ts'
 import type { Fields } from '../parameters.ts'

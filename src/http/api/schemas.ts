@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
 import { EventId, MessageId, PublishedMessage } from '../../core/message.ts'
 import type { ClosingReason, HelloData } from '../../core/sse.ts'

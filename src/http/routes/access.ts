@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { z } from 'zod'
+import * as z from 'zod'
 import { GatewayError } from '../../core/errors.ts'
 import { decodeUtf8 } from '../../core/message.ts'
 import type { Revocation } from '../../store/store.ts'

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Context } from 'koa'
-import { z } from 'zod'
+import * as z from 'zod'
 import { createAsyncApi } from '../api/asyncapi.ts'
 import { DOCS_CSP, renderDocsPage } from '../api/docs-page.ts'
 import { createOpenApi } from '../api/openapi.ts'

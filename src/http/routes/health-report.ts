@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
 import type { HealthReport } from '../../monitoring/report.ts'
 import { SAMPLE_FIELDS } from '../../monitoring/samples.ts'

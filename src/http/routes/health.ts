@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Context } from 'koa'
-import { z } from 'zod'
+import * as z from 'zod'
 import { GatewayError } from '../../core/errors.ts'
 import type { HealthRegistry } from '../../monitoring/health.ts'
 import { successSchema } from '../api/schemas.ts'

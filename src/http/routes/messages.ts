@@ -1,5 +1,5 @@
 import type { Context } from 'koa'
-import { z } from 'zod'
+import * as z from 'zod'
 import { type Bounds, Cursor, parseCursor, type ResetReason, resolveCursor, restrictBounds } from '../../core/cursor.ts'
 import { EventId, serializeDelivery } from '../../core/message.ts'
 import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import type { Context } from 'koa'
-import { z } from 'zod'
+import * as z from 'zod'
 import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 import { decodeUtf8, MessageId, type NewMessage, PublishedMessage, validateMessage } from '../../core/message.ts'
 import { splitJsonArray } from '../../core/split-json-array.ts'

@@ -1,5 +1,5 @@
 import type { Logger } from 'pino'
-import { z } from 'zod'
+import * as z from 'zod'
 import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 import type { QuarantineRow } from '../../core/quarantine.ts'
 import { findUnknownReason, MATCH_ALL, parseSince, type QuarantineFilter } from '../../core/quarantine-filter.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { GatewayError } from '../../core/errors.ts'
 import { EventId } from '../../core/message.ts'
 import { parseSearchTerms } from '../../core/search-text.ts'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { successSchema } from '../api/schemas.ts'
 import type { Access } from '../auth/authorize.ts'
 import { type SessionCookieOptions, setSessionCookie } from '../auth/cookies.ts'

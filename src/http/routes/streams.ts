@@ -1,5 +1,5 @@
 import type { Context } from 'koa'
-import { z } from 'zod'
+import * as z from 'zod'
 import { Cursor, DbId, parseCursor, type ResetReason, type ResolvedCursor, resolveCursor } from '../../core/cursor.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'

@@ -1,5 +1,5 @@
 import type { Context } from 'koa'
-import { z } from 'zod'
+import * as z from 'zod'
 import { EXAMPLE_EVENT, type Fields } from '../parameters.ts'
 import { defineRoute } from '../route.ts'
 import { openWebAsset } from '../web-assets.ts'
