@@ -25,6 +25,7 @@ import { retryStart } from '../store/retry-start.ts'
 import type { MessageSearch } from '../store/search/search.ts'
 import type { MessageStore } from '../store/store.ts'
 import { StreamHub } from '../streams/hub.ts'
+import { sumCounters } from '../telemetry/cluster-metrics.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import { Tracing } from '../telemetry/tracing.ts'
 import { type AccessControl, createAccessControl } from './access-control.ts'
@@ -239,9 +240,10 @@ export class Gateway {
   }
 
   /** Returns the current status of this process. */
-  status(): Promise<WorkerReport> {
-    return collectWorkerReport(this.#health, this.#metrics.registry)
-  }
+  readonly status = (): Promise<WorkerReport> => collectWorkerReport(this.#health, this.#metrics.registry)
+
+  /** Returns a number that grows with all that this process counts. */
+  readonly counted = (): Promise<number> => sumCounters(this.#metrics.registry)
 
   /** Reports workers that do not respond; null if all do. */
   reportWorkers(error: GatewayError | null): void {

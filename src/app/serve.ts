@@ -145,7 +145,7 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
     reusePort: true,
     clusterPeers: worker,
   })
-  worker.onStatusRequest(() => gateway.status())
+  worker.setStatusSource(gateway)
   worker.onUnresponsive((error) => gateway.reportWorkers(error))
   await gateway.start()
   worker.listening(baseUrl(config, gateway.port))

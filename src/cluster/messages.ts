@@ -9,7 +9,7 @@ export type ClusterMessage =
   | { readonly gateway: 'log_appended' }
   | { readonly gateway: 'listening'; readonly url: string }
   | { readonly gateway: 'metrics'; readonly id: number; readonly text?: string }
-  /** The primary requests the status of a worker, which replies. An id of 0 is not a reply. */
+  /** The primary requests the status of a worker, which replies; with the id 0, only if it has counted something since it sent the last one. */
   | { readonly gateway: 'worker_status'; readonly id: number; readonly report?: WorkerReport }
   /** Sent by each worker at an interval, whatever it does: without it, the worker hangs. */
   | { readonly gateway: 'heartbeat' }

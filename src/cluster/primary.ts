@@ -20,8 +20,8 @@ const BACKOFF_MS = { minMs: 100, maxMs: 10_000 }
 /** A worker that has run this long is considered stable and resets the crash backoff. */
 const STABLE_AFTER_MS = 30_000
 /**
- * Interval of the checks of all workers, in milliseconds. Each one polls their metrics: what a killed worker counted
- * after the last poll is lost.
+ * Interval of the checks of all workers, in milliseconds. At each one, those that have counted something send their metrics: what a killed
+ * worker counted afterwards is lost.
  */
 const TICK_MS = 1_000
 /** A worker without a message for this many ticks is reported as unresponsive. */
@@ -159,7 +159,7 @@ export class ClusterPrimary {
       worker.process.kill('SIGKILL')
     }
     this.#reportUnresponsive()
-    void this.#pollWorkers()
+    for (const worker of this.#workers()) if (this.#responds(worker)) send(worker, { gateway: 'worker_status', id: 0 })
   }
 
   /** Names the workers that do not respond to the others, whose /readyz reports it. */

@@ -47,6 +47,13 @@ export interface ClusterPeers {
   readonly onStoreFault: (listener: (error: GatewayError) => void) => void
 }
 
+/** Status of a worker. */
+export interface StatusSource {
+  readonly status: () => Promise<WorkerReport>
+  /** A number that grows with all that the worker counts, and costs less than the status. */
+  readonly counted: () => Promise<number>
+}
+
 /** Why a worker must stop. */
 export type DrainReason = 'drain' | 'signal' | 'primary_exited'
 
@@ -60,7 +67,9 @@ export class ClusterWorker implements ClusterPeers {
   #onSessionEnd: (tokenId: string) => void = noop
   #onStoreFault: (error: GatewayError) => void = noop
   #onUnresponsive: (error: GatewayError | null) => void = noop
-  #collectStatus: (() => Promise<WorkerReport>) | null = null
+  #status: StatusSource | null = null
+  /** What this worker had counted when it last sent its status. */
+  #sentCount = 0
   #lastId = 0
 
   constructor() {
@@ -76,7 +85,7 @@ export class ClusterWorker implements ClusterPeers {
       else if (message.gateway === 'store_fault') this.#onStoreFault(new GatewayError(message.code, message.text))
       else if (message.gateway === 'unresponsive') this.#unresponsive(message.text)
       else if (message.gateway === 'coordinator_response') this.#onResponses(message.id, message.responses)
-      else if (message.gateway === 'worker_status') void this.sendStatus(message.id)
+      else if (message.gateway === 'worker_status') void this.#onStatusRequest(message.id)
       else if (message.gateway === 'metrics' || message.gateway === 'health_report')
         this.#pendingReplies.get(message.id)?.resolve(message)
     })
@@ -106,9 +115,9 @@ export class ClusterWorker implements ClusterPeers {
     throw primaryTimeout()
   }
 
-  /** Sets the function that returns the status of this worker when the primary requests it. */
-  onStatusRequest(read: () => Promise<WorkerReport>): void {
-    this.#collectStatus = read
+  /** Sets the source of the status that the primary requests. */
+  setStatusSource(source: StatusSource): void {
+    this.#status = source
   }
 
   /** Sets the listener for workers that do not respond; null once all do again. */
@@ -122,8 +131,14 @@ export class ClusterWorker implements ClusterPeers {
 
   /** Sends the status of this worker to the primary. Resolves once it is sent. @param id the request, 0 without one */
   async sendStatus(id = 0): Promise<void> {
-    if (this.#collectStatus !== null)
-      await sendToPrimary({ gateway: 'worker_status', id, report: await this.#collectStatus() })
+    if (this.#status === null) return
+    // Before the status, so that nothing counted in between is taken for sent.
+    this.#sentCount = await this.#status.counted()
+    await sendToPrimary({ gateway: 'worker_status', id, report: await this.#status.status() })
+  }
+
+  async #onStatusRequest(id: number): Promise<void> {
+    if (id !== 0 || (await this.#status?.counted()) !== this.#sentCount) await this.sendStatus(id)
   }
 
   /** Sends a request to the coordinator in the primary. @throws GatewayError overloaded if it does not reply in time */

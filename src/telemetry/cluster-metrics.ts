@@ -1,8 +1,21 @@
-import { AggregatorRegistry } from 'prom-client'
+import { AggregatorRegistry, Counter, type Registry } from 'prom-client'
 import type { ProcessMetrics } from '../monitoring/metrics-snapshot.ts'
 
 /** Metrics whose values only rise, and must not fall when a worker exits. */
 const CUMULATIVE: readonly string[] = ['counter', 'histogram']
+
+/**
+ * Sum of the gateway's own counters: it grows whenever a process does something. Those of Node grow all the time, and what histograms
+ * observe is counted too.
+ */
+export const sumCounters = async (registry: Registry): Promise<number> => {
+  let sum = 0
+  for (const metric of registry.getMetricsAsArray()) {
+    if (!(metric instanceof Counter) || !metric.name.startsWith('gateway_')) continue
+    for (const { value } of (await metric.get()).values) sum += value
+  }
+  return sum
+}
 
 /**
  * Metrics of all workers: the last report of each running worker, and the sums of those that have exited. Without the
