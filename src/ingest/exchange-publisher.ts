@@ -154,8 +154,9 @@ export class ExchangePublisher {
   /** Waits for a confirmation until the timeout, or until the broker reports an alarm. */
   async #waitForConfirm(publishing: Promise<void>): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    const timeoutError = new GatewayError('publish_confirm_timeout', 'RabbitMQ did not confirm in time.')
-    const timer = setTimeout(reject, CONFIRM_TIMEOUT_MS, timeoutError)
+    const timer = setTimeout(() => {
+      reject(new GatewayError('publish_confirm_timeout', 'RabbitMQ did not confirm in time.'))
+    }, CONFIRM_TIMEOUT_MS)
     this.#unconfirmed.add(reject)
     publishing.then(resolve, reject)
     await promise.finally(() => {
