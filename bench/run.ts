@@ -14,9 +14,11 @@ import { idle } from './series/idle.ts'
 import { ingest } from './series/ingest.ts'
 import { latency } from './series/latency.ts'
 import { neverReads } from './series/never-read.ts'
+import { posts } from './series/post.ts'
 import { publish } from './series/publish.ts'
 import { start } from './series/start.ts'
 import { reconnectStorm } from './series/storm.ts'
+import { checkText, saveRatios } from './support/check.ts'
 import { Driver, Publisher } from './support/helpers.ts'
 import { brokerOnDemand, versions } from './support/needs.ts'
 import { type Chart, picture } from './support/plot.ts'
@@ -34,17 +36,20 @@ const ALL: readonly Series[] = [
   ingest,
   publish,
   latency,
+  posts,
   idle,
   neverReads,
   history,
   start,
 ]
 
-const HELP = `node bench/run.ts [SERIES…] [--runs N] [--quick] [--long] [--out DIR] [--workers N] [--profile DIR]
+const HELP = `node bench/run.ts [SERIES…] [--runs N] [--quick] [--check] [--save] [--long] [--out DIR] [--workers N] [--profile DIR]
 
   SERIES     ${ALL.map(({ name }) => name).join(', ')}; all of them if none is named
   --runs N   how often each series runs; medians are shown (5)
   --quick    small numbers and one run: whether everything works, in about a minute
+  --check    one run of each series that has a target, and which ratios moved against bench/ratios.json
+  --save     writes the ratios of this run to bench/ratios.json
   --long     history with ten million rows instead of one million; filling them takes minutes
   --out DIR  where results go (bench/results)
   --workers N  worker processes of the gateway (1; its peers have one in any case)
@@ -75,6 +80,8 @@ const readArguments = () => {
     options: {
       runs: { type: 'string', default: '5' },
       quick: { type: 'boolean', default: false },
+      check: { type: 'boolean', default: false },
+      save: { type: 'boolean', default: false },
       long: { type: 'boolean', default: false },
       out: { type: 'string', default: join(import.meta.dirname, 'results') },
       profile: { type: 'string' },
@@ -86,10 +93,12 @@ const readArguments = () => {
   const runs = Number(values.runs)
   if (unknown.length > 0) throw new UsageError(`there is no series ${unknown.join(', ')}`)
   if (!Number.isInteger(runs) || runs < 1 || runs > 100) throw new UsageError('--runs takes a number from 1 to 100')
-  const series = positionals.length === 0 ? ALL : ALL.filter(({ name }) => positionals.includes(name))
+  if (values.quick && (values.check || values.save)) throw new UsageError('--quick is too small to say anything')
+  const named = positionals.length === 0 ? ALL : ALL.filter(({ name }) => positionals.includes(name))
+  const series = values.check ? named.filter(({ targets }) => targets.length > 0) : named
   const workers = Number(values.workers)
   if (!Number.isInteger(workers) || workers < 1) throw new UsageError('--workers takes a number from 1 up')
-  return { ...values, series, workers, runs: values.quick ? 1 : runs }
+  return { ...values, series, workers, runs: values.quick || values.check ? 1 : runs }
 }
 
 const checkFiles = (quick: boolean): void => {
@@ -198,6 +207,9 @@ const main = async (): Promise<number> => {
   }
   const text = outcomes.map(sectionOf).join('\n\n')
   process.stdout.write(`\n${text}\n\n`)
+  const verdicts = outcomes.flatMap((outcome) => outcome.verdicts)
+  if (options.check) process.stdout.write(`${checkText(verdicts)}\n\n`)
+  if (options.save) saveRatios(verdicts, machine.date.slice(0, 10))
   if (options.series.length === ALL.length) writeFileSync(join(out, 'tables.md'), `${text}\n`)
   for (const [what, why] of missing) process.stdout.write(`missing: ${what}: ${why}\n`)
   process.stdout.write(`Results and plots are in ${out}.\n`)

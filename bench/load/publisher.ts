@@ -27,6 +27,8 @@ export interface FillOptions extends Omit<RateOptions, 'rate'> {
   readonly messages: number
   /** Messages of one event in one request, as a JSON array; HTTP only. */
   readonly batch?: number
+  /** Connections with one request under way each (16); HTTP only. */
+  readonly connections?: number
 }
 
 export interface RateReport {
@@ -100,8 +102,8 @@ class HttpLine {
   }
 }
 
-const httpSender = (to: Destination & { kind: 'http' }): Sender => {
-  const idle = Array.from({ length: HTTP_CONNECTIONS }, () => new HttpLine(to.port))
+const httpSender = (to: Destination & { kind: 'http' }, connections: number): Sender => {
+  const idle = Array.from({ length: connections }, () => new HttpLine(to.port))
   const waiting: ((line: HttpLine) => void)[] = []
   const take = async (): Promise<HttpLine> => idle.pop() ?? new Promise((resolve) => waiting.push(resolve))
   return {
@@ -150,10 +152,12 @@ const amqpSender = async (to: Destination & { kind: 'amqp' }): Promise<Sender> =
   }
 }
 
-const senderFor = async (to: Destination): Promise<Sender> => (to.kind === 'http' ? httpSender(to) : amqpSender(to))
+const senderFor = async (to: Destination, connections = HTTP_CONNECTIONS): Promise<Sender> =>
+  to.kind === 'http' ? httpSender(to, connections) : amqpSender(to)
 
-const fill = async ({ to, messages, batch = 1, events, prefix, size }: FillOptions): Promise<void> => {
-  const sender = await senderFor(to)
+const fill = async (options: FillOptions): Promise<void> => {
+  const { to, messages, batch = 1, events, prefix, size, connections = HTTP_CONNECTIONS } = options
+  const sender = await senderFor(to, connections)
   let next = 0
   const worker = async (): Promise<void> => {
     while (next < messages) {
@@ -165,7 +169,7 @@ const fill = async ({ to, messages, batch = 1, events, prefix, size }: FillOptio
     }
   }
   try {
-    await Promise.all(Array.from({ length: to.kind === 'http' ? HTTP_CONNECTIONS : AMQP_UNCONFIRMED }, worker))
+    await Promise.all(Array.from({ length: to.kind === 'http' ? connections : AMQP_UNCONFIRMED }, worker))
   } finally {
     await sender.close()
   }

@@ -29,7 +29,7 @@ const sumOf = (text: string, name: string, label: string): number =>
     .filter((line) => line.startsWith(name) && /^[ {]/.test(line.slice(name.length)) && line.includes(label))
     .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' '))), 0)
 
-/** The gateway of this repository, as an operator starts it. */
+/** The gateway of this repository, without the search index, which no peer has. */
 export const startGatewayPeer = async (
   { profileDir, workers }: Pick<Context, 'profileDir' | 'workers'>,
   options: GatewayPeerOptions = {},
@@ -44,6 +44,7 @@ export const startGatewayPeer = async (
     env: {
       LOG_LEVEL: 'info',
       AUTH: 'none',
+      SEARCH: 'off',
       WORKERS: String(workers),
       NODE_OPTIONS: profile,
       ...(broker !== undefined && {

@@ -20,6 +20,7 @@ export interface Peer {
 export const NAMES = {
   gateway: 'gateway',
   gatewayAmqp: 'gateway (RabbitMQ)',
+  gatewaySearch: 'gateway (RabbitMQ, SEARCH=on)',
   nchan: 'nchan',
   socketio: 'Socket.IO',
   flask: 'Flask-SocketIO',

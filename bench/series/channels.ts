@@ -3,7 +3,7 @@ import { startNchan } from '../peers/nchan.ts'
 import { NAMES } from '../peers/peer.ts'
 import { startSocketio } from '../peers/socketio.ts'
 import type { Context, Sample, Series } from '../support/types.ts'
-import { type PeerEntry, samplePeers, steady } from './measure.ts'
+import { atMost, type PeerEntry, samplePeers, steady } from './measure.ts'
 
 const run = async (context: Context): Promise<Sample[]> => {
   const { quick } = context
@@ -13,6 +13,10 @@ const run = async (context: Context): Promise<Sample[]> => {
   const peers: PeerEntry[] = [
     [NAMES.gateway, () => startGatewayPeer(context)],
     [NAMES.gatewayAmqp, async () => startGatewayPeer(context, { broker: await context.broker() })],
+    [
+      NAMES.gatewaySearch,
+      async () => startGatewayPeer(context, { broker: await context.broker(), env: { SEARCH: 'on' } }),
+    ],
     [NAMES.nchan, () => startNchan()],
     [NAMES.socketio, startSocketio],
   ]
@@ -27,6 +31,8 @@ const run = async (context: Context): Promise<Sample[]> => {
   )
 }
 
+const POINT = '1000 × 10'
+
 /** Many events with few readers each. */
 export const channels: Series = {
   name: 'channels',
@@ -40,7 +46,17 @@ export const channels: Series = {
     { key: 'p99', label: 'p99 ms', digits: 1 },
     { key: 'missing', label: 'missing', digits: 0 },
   ],
-  targets: [],
+  targets: [
+    atMost(1.4, 'CPU per delivery: gateway (RabbitMQ) / nchan', 'cpu', [NAMES.gatewayAmqp, NAMES.nchan], POINT),
+    atMost(2, 'CPU per delivery: gateway / nchan', 'cpu', [NAMES.gateway, NAMES.nchan], POINT),
+    {
+      what: 'p50 from publish to reader over RabbitMQ',
+      bound: 'at most',
+      value: 8,
+      unit: 'ms',
+      of: (at) => at(NAMES.gatewayAmqp, POINT, 'p50'),
+    },
+  ],
   plots: [{ kind: 'bars', key: 'cpu', label: 'server CPU, µs a delivery' }],
   run,
 }

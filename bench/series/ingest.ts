@@ -122,7 +122,7 @@ export const ingest: Series = {
     {
       what: 'messages a second: gateway / bare consumer that only acknowledges',
       bound: 'at least',
-      value: 1.2,
+      value: 1,
       of: rateOf(NAMES.gateway, NAMES.bare),
     },
     {

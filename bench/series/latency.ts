@@ -4,7 +4,16 @@ import { NAMES, type Peer } from '../peers/peer.ts'
 import { startFlask } from '../peers/socketio.ts'
 import { cpuMicros } from '../support/stats.ts'
 import type { Context, Sample, Series } from '../support/types.ts'
-import { livePeers, MESSAGE_BYTES, openReaders, type PeerEntry, ratio, samplePeers, withPeer } from './measure.ts'
+import {
+  atMost,
+  livePeers,
+  MESSAGE_BYTES,
+  openReaders,
+  type PeerEntry,
+  ratio,
+  samplePeers,
+  withPeer,
+} from './measure.ts'
 
 const LOAD = { events: 1, rate: 100 }
 const INGEST = 2_000
@@ -87,6 +96,8 @@ export const latency: Series = {
     { key: 'samples', label: 'samples', digits: 0 },
   ],
   targets: [
+    atMost(1.5, 'live p50: gateway / nchan', 'p50', [NAMES.gateway, NAMES.nchan], ALONE),
+    atMost(2, 'live p99: gateway / nchan', 'p99', [NAMES.gateway, NAMES.nchan], ALONE),
     {
       what: `live p99 beside ${INGEST} msg/s to other events / without`,
       bound: 'at most',

@@ -4,7 +4,7 @@ import { startNchan } from '../peers/nchan.ts'
 import { NAMES, type Peer } from '../peers/peer.ts'
 import { startSocketio } from '../peers/socketio.ts'
 import { cpuMicros } from '../support/stats.ts'
-import type { Context, Sample } from '../support/types.ts'
+import type { Context, Sample, Target } from '../support/types.ts'
 
 /** Bytes of a message as it is published. */
 export const MESSAGE_BYTES = 300
@@ -134,3 +134,17 @@ export const samplePeers = async (
 /** `a / b` of one run, undefined where one of them is missing. */
 export const ratio = (a: number | undefined, b: number | undefined): number | undefined =>
   a === undefined || b === undefined || b === 0 ? undefined : a / b
+
+/** The target that a figure of one peer is at most `value` times that of another at the same point. */
+export const atMost = (
+  value: number,
+  what: string,
+  key: string,
+  [ours, theirs]: readonly [string, string],
+  point: string,
+): Target => ({
+  what,
+  bound: 'at most',
+  value,
+  of: (at) => ratio(at(ours, point, key), at(theirs, point, key)),
+})

@@ -5,7 +5,7 @@ import { startNchan } from '../peers/nchan.ts'
 import { NAMES, type Peer } from '../peers/peer.ts'
 import { cpuMicros } from '../support/stats.ts'
 import type { Context, Sample, Series } from '../support/types.ts'
-import { MESSAGE_BYTES, ratio, withPeer } from './measure.ts'
+import { atMost, MESSAGE_BYTES, ratio, withPeer } from './measure.ts'
 
 const BEHIND = 10
 /** Messages a second that are ingested for events without readers while the storm lasts. */
@@ -137,6 +137,13 @@ export const reconnectStorm: Series = {
     { key: 'missing', label: 'missing', digits: 0 },
   ],
   targets: [
+    atMost(
+      1,
+      'time until all have caught up: gateway without ingest / nchan without',
+      'seconds',
+      [NAMES.gateway, NAMES.nchan],
+      POINT,
+    ),
     {
       what: 'time until all have caught up: gateway with ingest / nchan without',
       bound: 'at most',

@@ -58,7 +58,12 @@ export const verdictsOf = (series: Series, runs: readonly (readonly Sample[])[],
     return { what, bound, target: value, unit, ratio: middle ?? null, runs: ratios, met }
   })
 
-const table = (head: readonly string[], rows: readonly (readonly string[])[], right: readonly boolean[]): string => {
+/** A Markdown table; `right` aligns columns to the right. */
+export const markdownTable = (
+  head: readonly string[],
+  rows: readonly (readonly string[])[],
+  right: readonly boolean[],
+): string => {
   const widths = head.map((text, index) => Math.max(3, text.length, ...rows.map((row) => row[index]!.length)))
   const line = (cells: readonly string[]): string =>
     `| ${cells.map((cell, i) => (right[i] ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))).join(' | ')} |`
@@ -68,7 +73,7 @@ const table = (head: readonly string[], rows: readonly (readonly string[])[], ri
 
 /** The figures of a series as a Markdown table. */
 export const figuresTable = (series: Series, rows: readonly Row[]): string =>
-  table(
+  markdownTable(
     ['', 'peer', ...series.columns.map(({ label }) => label)],
     rows.map(({ point, peer, values, note }) => [
       point,
@@ -82,7 +87,7 @@ const verdictWord = (met: boolean | null): string => (met === null ? 'not measur
 
 /** The targets with their ratios as a Markdown table. */
 export const verdictsTable = (verdicts: readonly Verdict[]): string =>
-  table(
+  markdownTable(
     ['target', 'to reach', 'reached', 'runs', ''],
     verdicts.map(({ what, bound, target, unit, ratio, runs, met }) => [
       what,
