@@ -30,7 +30,9 @@ export interface AccessControl {
   readonly revocations: Revocations
   readonly quotas: Quotas
   readonly proxies: TrustedProxies
-  /** Ends the streams of a session in all workers. */
+  /** Ends the streams of a session in this process. */
+  readonly closeSession: (tokenId: string) => void
+  /** Ends the streams of a session in all workers and on all hosts. */
   readonly endSession: (tokenId: string) => void
   /** Must be called after the store is open and before the first request. @throws GatewayError storage_* */
   readonly start: () => Promise<void>
@@ -55,13 +57,16 @@ export const createAccessControl = ({
     broadcast: clusterPeers?.broadcastRevocation ?? noop,
   })
   clusterPeers?.onRevocation((revocation) => revocations.apply(revocation))
-  const closeStreams = (tokenId: string): void => hub.closeWhere(({ session }) => session === tokenId)
-  clusterPeers?.onSessionEnd(closeStreams)
+  const closeSession = (tokenId: string): void => hub.closeWhere(({ session }) => session === tokenId)
+  clusterPeers?.onSessionEnd(closeSession)
   const endSession = (tokenId: string): void => {
-    closeStreams(tokenId)
+    closeSession(tokenId)
     clusterPeers?.broadcastSessionEnd(tokenId)
+    // The browser has discarded its token already; a host that is not notified closes the streams when the token ends.
+    store.notifySessionEnd?.(tokenId).catch(noop)
   }
-  const rules = { tickets, revocations, quotas: new Quotas(limits, coordinate, proxies), proxies, endSession }
+  const quotas = new Quotas(limits, coordinate, proxies)
+  const rules = { tickets, revocations, quotas, proxies, closeSession, endSession }
   if (tokens === null) return { ...rules, authorise: allowAll, start: () => revocations.start() }
   const { authorise, start } = createAuthorizer({
     tokens,

@@ -91,6 +91,7 @@ export class Gateway {
         onAppended: () => this.#changes.emit(),
         // Ignored: the next periodic check reports the same failure and retries.
         onRevoked: () => void this.#access.revocations.refresh().catch(noop),
+        onSessionEnd: (tokenId) => this.#access.closeSession(tokenId),
         onWarning: (text) => logger.warn(text),
       })
     this.#health = new HealthRegistry((component, fault) => this.#onHealthChange(component, fault))

@@ -20,7 +20,7 @@ export interface StoreLocation {
 /** Creates the store for a location; the caller starts it. Notifications from other hosts are passed to the callbacks. */
 export const openStore = (
   { databaseFile: file, postgres, databaseConnections }: StoreLocation,
-  callbacks: Pick<PostgresStoreOptions, 'damage' | 'onAppended' | 'onRevoked' | 'onWarning'>,
+  callbacks: Pick<PostgresStoreOptions, 'damage' | 'onAppended' | 'onRevoked' | 'onSessionEnd' | 'onWarning'>,
 ): MessageStore => {
   const identity = { newLogId: randomUUID(), now: Date.now() }
   if (postgres === null) {

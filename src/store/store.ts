@@ -225,6 +225,13 @@ export interface MessageStore {
   /** Tickets shared by all hosts. Absent if the store serves only one host, which keeps its tickets itself. */
   readonly tickets?: TicketStore
 
+  /**
+   * Notifies the other hosts that a session has ended; like all notifications, it can be lost. Absent if the store serves only one host.
+   *
+   * @throws GatewayError storage_* or database_*
+   */
+  notifySessionEnd?(tokenId: string): Promise<void>
+
   /** Returns the disk usage; intended for occasional calls such as metrics. Absent if it cannot be determined. */
   size?(): Promise<StorageSize>
 

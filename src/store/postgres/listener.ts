@@ -23,6 +23,7 @@ export interface ListenerOptions {
   readonly instanceId: string
   /** Called at most once per kind of notification and event-loop iteration. */
   readonly onNotification: (notification: ChangeNotification) => void
+  readonly onSessionEnd: (tokenId: string) => void
 }
 
 /**
@@ -113,9 +114,10 @@ export class NotificationListener {
   }
 
   #onPayload(payload: string): void {
-    const [notification, instanceId] = payload.split(' ')
-    if ((notification === 'grown' || notification === 'revoked') && instanceId !== this.#options.instanceId)
-      this.#queue(notification)
+    const [notification, instanceId, tokenId = ''] = payload.split(' ')
+    if (instanceId === this.#options.instanceId) return
+    if (notification === 'grown' || notification === 'revoked') this.#queue(notification)
+    else if (notification === 'session_ended') this.#options.onSessionEnd(tokenId)
   }
 
   #queue(notification: ChangeNotification): void {

@@ -48,6 +48,8 @@ export interface PostgresStoreOptions {
   readonly onAppended?: () => void
   /** Called when another process has changed the revocations. Also only a hint. */
   readonly onRevoked?: () => void
+  /** Called when a session has ended in another process. */
+  readonly onSessionEnd?: (tokenId: string) => void
   /** Notes damage that is found. Default: one of its own. */
   readonly damage?: DamageLatch | undefined
   /** Called with warnings for the operator, once per cause. */
@@ -72,6 +74,7 @@ export class PostgresStore implements MessageStore {
   readonly #writing: Pool
   readonly #reading: Pool
   readonly #writer: PostgresWriter
+  readonly #instanceId = randomUUID()
   /** Rolls back what it writes, to check whether a failed write would succeed. */
   readonly #trialWriter: PostgresWriter
   readonly #damage: DamageLatch
@@ -84,10 +87,10 @@ export class PostgresStore implements MessageStore {
   #logId = ''
 
   constructor(options: PostgresStoreOptions) {
-    const { address, connections, onAppended = noop, onRevoked = noop, onStage } = options
+    const { address, connections, onAppended = noop, onRevoked = noop, onSessionEnd = noop, onStage } = options
     const { lockTimeoutMs = LOCK_TIMEOUT_MS, onWarning = noop } = options
     const { schema } = address
-    const instanceId = randomUUID()
+    const instanceId = this.#instanceId
     const connector = new ConnectionFactory(address, { lockTimeoutMs }, onWarning)
     this.#options = options
     this.#where = describePostgres(address)
@@ -110,7 +113,7 @@ export class PostgresStore implements MessageStore {
     })
     const onNotification = (notification: 'grown' | 'revoked') =>
       notification === 'grown' ? onAppended() : onRevoked()
-    this.#listener = new NotificationListener({ connector, schema, instanceId, onNotification })
+    this.#listener = new NotificationListener({ connector, schema, instanceId, onNotification, onSessionEnd })
     const server = { listener: this.#listener, reading: this.#reading, writing: this.#writing, schema, onWarning }
     this.#server = new ServerMonitor(server)
   }
@@ -152,6 +155,13 @@ export class PostgresStore implements MessageStore {
 
   removeRevocation(subject: string): Promise<boolean> {
     return this.#write((writer) => writer.removeRevocation(subject))
+  }
+
+  notifySessionEnd(tokenId: string): Promise<void> {
+    const values = [this.#options.address.schema, `session_ended ${this.#instanceId} ${tokenId}`]
+    return this.#reading.withConnection(async (client) => {
+      await client.query('SELECT pg_notify($1, $2)', values)
+    })
   }
 
   revocations(): Promise<Revocation[]> {

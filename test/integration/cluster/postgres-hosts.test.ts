@@ -154,7 +154,7 @@ test.full('a database that loses its power in a burst loses nothing acknowledged
   }),
 )
 
-test('a ticket opens one stream on either host, and a revocation applies to both', () =>
+test('a ticket opens one stream on either host, and a sign-out and a revocation apply to both', () =>
   withHosts(async ({ one, other }) => {
     const token = await sign({ sub: 'ann', events: '*' })
     const ticketOf = async (gateway: Gateway): Promise<string> =>
@@ -165,6 +165,10 @@ test('a ticket opens one stream on either host, and a revocation applies to both
       const again = await getJson(`${streamUrl(gateway, 'e')}?ticket=${ticket}`)
       assert.equal([again.status, again.body.code], [401, 'ticket_invalid'])
     }
+    const session = { headers: { cookie: `gateway_session=${token}` } }
+    const ofSession = await openSse(streamUrl(other, 'e'), session)
+    assert.is((await request('DELETE', `${one.url}/api/session`, '', session)).status, 200)
+    assert.equal((await ofSession.next('closing')).data, { reason: 'token_expired' })
     const admin = { headers: bearer(await sign({ sub: 'root', scope: 'admin' })) }
     const statusOf = async (gateway: Gateway): Promise<number> =>
       (await getJson(`${gateway.url}/api/events`, { headers: bearer(token) })).status

@@ -507,12 +507,13 @@ test('tables that are replaced under the store are detected before anything is w
   assert.is(await codeOf(log.append([entryOf()])), 'database_replaced')
 })
 
-test('other processes are notified of a commit and a revocation; the one that made it is not', async () => {
+test('other processes are notified of a commit, a revocation and a sign-out; the one that made it is not', async () => {
   const url = freshSchema(server)
   const heard: string[] = []
   const listening = (name: string) => ({
     onAppended: () => void heard.push(`${name} grown`),
     onRevoked: () => void heard.push(`${name} revoked`),
+    onSessionEnd: (tokenId: string) => void heard.push(`${name} ${tokenId}`),
   })
   const one = await open(url, listening('one'))
   await open(url, listening('two'))
@@ -523,7 +524,9 @@ test('other processes are notified of a commit and a revocation; the one that ma
   await one.append([rejectionOf('x')])
   await one.revoke({ subject: 's', issued_before: 1, until: null }, 0)
   await until(() => heard.length > 1, { what: 'the word of the revocation' })
-  assert.equal(heard, ['two grown', 'two revoked'])
+  await one.notifySessionEnd('token-1')
+  await until(() => heard.length > 2, { what: 'the word of the sign-out' })
+  assert.equal(heard, ['two grown', 'two revoked', 'two token-1'])
 })
 
 test('a listener that lost its connection listens again, and reports that notifications may be missing', async () => {
