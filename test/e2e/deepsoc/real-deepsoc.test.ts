@@ -8,7 +8,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json, until } from '../../support/harness/wait.ts'
 import { rejectedRows } from '../../support/servers/database.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
-import { startDeepsocNginx } from '../../support/servers/nginx.ts'
+import { type Nginx, startDeepsocNginx } from '../../support/servers/nginx.ts'
 import { type Broker, startBroker } from '../../support/servers/rabbitmq.ts'
 import { holds } from '../../support/stages/room-page.ts'
 
@@ -21,7 +21,7 @@ const test = suite('the real DeepSOC')
 let broker: Broker
 let gateway: Gateway
 let deepsoc: RealDeepsoc
-let nginx: Awaited<ReturnType<typeof startDeepsocNginx>>
+let nginx: Nginx
 let browser: Browser
 let context: BrowserContext
 
@@ -89,10 +89,10 @@ const openDeepsoc = async (eventId: string): Promise<Page> => {
   return page
 }
 
-/** The gateway's own page: the cookie of DeepSOC is valid on every port. */
+/** The gateway's own page, for which the cookie of DeepSOC is valid too. */
 const openRoom = async (eventId: string): Promise<Page> => {
   const page = await context.newPage()
-  await page.goto(`${nginx.gatewayUrl}/events/${eventId}`)
+  await page.goto(`${nginx.url}/gateway/events/${eventId}`)
   return page
 }
 
@@ -103,7 +103,13 @@ const write = async (page: Page, text: string): Promise<void> => {
 
 const setUp = async (): Promise<void> => {
   ;[broker, browser] = await Promise.all([startBroker(), launchChromium()])
-  const env = { RABBITMQ_URL: broker.url, JWT_SECRET_KEY, JWT_DEFAULT_EVENTS: '*', JWT_DEFAULT_SCOPE: 'chat' }
+  const env = {
+    BASE_PATH: '/gateway',
+    RABBITMQ_URL: broker.url,
+    JWT_SECRET_KEY,
+    JWT_DEFAULT_EVENTS: '*',
+    JWT_DEFAULT_SCOPE: 'chat',
+  }
   gateway = await startGateway({ env })
   await gateway.ready()
   deepsoc = await RealDeepsoc.start(CHECKOUT!, broker)

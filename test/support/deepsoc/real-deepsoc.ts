@@ -69,7 +69,7 @@ export class RealDeepsoc {
     const main = join(this.folder, 'main.py')
     writeFileSync(main, `import deepsoc_bridge; deepsoc_bridge.start()\n${readFileSync(main, 'utf8')}`)
     const tag = '<script src="/static/js/warroom.js"></script>'
-    edit(join(this.folder, 'app/templates/warroom.html'), tag, `${tag}\n<script src="/deepsoc.js"></script>`)
+    edit(join(this.folder, 'app/templates/warroom.html'), tag, `${tag}\n<script src="/gateway/deepsoc.js"></script>`)
     // Debian has no package of simple-websocket, without which Flask-SocketIO accepts no WebSocket.
     edit(
       join(this.folder, 'app/static/js/warroom.js'),

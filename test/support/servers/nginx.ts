@@ -54,23 +54,21 @@ export const startNginx = async (gateways: readonly [string, string], basePath =
 }
 
 /**
- * Starts nginx with deploy/deepsoc.nginx.conf, changing only addresses and ports.
+ * Starts nginx with deploy/deepsoc.nginx.conf, changing only addresses and the port.
  *
- * @param addresses `host:port` of the gateway and of DeepSOC
- * @returns nginx in front of DeepSOC, and the address of the gateway's own pages
+ * @param addresses `host:port` of DeepSOC and of the gateway, whose BASE_PATH is /gateway
  */
 export const startDeepsocNginx = async (addresses: {
   readonly gateway: string
   readonly deepsoc: string
-}): Promise<Nginx & { readonly gatewayUrl: string }> => {
-  const [port, gatewayPort] = [await freePort(), await freePort()]
+}): Promise<Nginx> => {
+  const port = await freePort()
   const conf = configWith('deepsoc.nginx.conf', {
     'server 127.0.0.1:5007;': `server ${addresses.deepsoc};`,
     'server 127.0.0.1:8080;': `server ${addresses.gateway};`,
     'listen 80;': `listen 127.0.0.1:${port};`,
-    'listen 8081;': `listen 127.0.0.1:${gatewayPort};`,
   })
-  return { ...(await runNginx(conf, port)), gatewayUrl: `http://127.0.0.1:${gatewayPort}` }
+  return runNginx(conf, port)
 }
 
 const runNginx = async (conf: string, port: number): Promise<Nginx> => {
