@@ -105,8 +105,8 @@ test('filters by role and type together, counts matches, and applies the filter 
   assert.is((await readThrough(page)).length, 7)
 })
 
-test('searches the whole displayed text of messages, ignoring case', async () => {
-  const { page, ids } = await mixed()
+test('searches the whole text of messages, ignoring case, and shows a match in a part that is folded', async () => {
+  const { page, ids, event_id } = await mixed()
   const finds = async (text: string, found: (number | undefined)[]): Promise<void> => {
     await page.fill('#search', text)
     await page.waitForSelector(`#found:text-is("${found.length} of 5 loaded messages")`)
@@ -122,6 +122,12 @@ test('searches the whole displayed text of messages, ignoring case', async () =>
   await page.press('#search', 'Escape')
   await shows(page, ids)
   assert.is(await page.inputValue('#search'), '')
+  const log = Array.from({ length: 40 }, (_, n) => `10:00:${10 + n} INFO host 10.0.0.${n} was scanned`).join('\n')
+  const [last] = await publish(site.gateway, event_id, [chat(0, { message_content: { data: { text: log } } })])
+  await page.fill('#search', '10.0.0.33')
+  await page.waitForSelector(`${row(last)} .excerpt:has-text("INFO host 10.0.0.33 was scanned 10:00:44")`)
+  await page.click(`${row(last)} .more`)
+  await page.waitForSelector(`${row(last)} .excerpt`, { state: 'detached' })
 })
 
 test('marks matches, steps through them with their number, and leaves one in view when the search is cleared', async () => {

@@ -10,7 +10,7 @@ class Turns {
 const window = { setTimeout: (act: () => void) => setImmediate(act) }
 Object.assign(globalThis, { document: { documentElement: {} }, window, MessageChannel: Turns })
 const { toEntry } = await import('../../../src/web/page/room/model/entry.ts')
-const { compileFilter, EMPTY_FILTER } = await import('../../../src/web/page/room/model/filter.ts')
+const { compileFilter, EMPTY_FILTER, excerptAround } = await import('../../../src/web/page/room/model/filter.ts')
 const { filterFromQuery, filterToQuery } = await import('../../../src/web/page/room/model/filter-url.ts')
 const { FilteredMessages } = await import('../../../src/web/page/room/model/filtered-messages.ts')
 const { addRange, gapsOf, insertEntries } = await import('../../../src/web/page/room/model/loaded-ranges.ts')
@@ -60,6 +60,19 @@ address('is without what is unknown or invalid', () => {
 })
 
 address.run()
+
+const excerpt = suite('the excerpt of a message around a match')
+
+excerpt('is on one line, decoded, and cut at both ends without half a character', () => {
+  const around = (text: string, search: string): string => excerptAround(JSON.stringify({ text }), search)
+  assert.is(excerptAround('{"a":"x\\n\\u5c01\\u7981"}', ' 封禁 '), '{"a":"x 封禁"}')
+  assert.is(around('a Host b', 'hOST'), '{"text":"a Host b"}')
+  assert.is(around(`${'😀'.repeat(40)}hit${'😀'.repeat(40)}`, 'hit'), `…${'😀'.repeat(30)}hit${'😀'.repeat(30)}…`)
+  assert.is(around(`x${'😀'.repeat(40)}hit.${'😀'.repeat(40)}`, 'hit'), `…${'😀'.repeat(30)}hit.${'😀'.repeat(29)}…`)
+  assert.is(around('a', 'b'), '')
+})
+
+excerpt.run()
 
 const ranges = suite('the loaded ranges of an event')
 

@@ -38,6 +38,23 @@ const unescaped = (raw: string): string =>
       )
     : raw
 
+/** Characters before and after a match in an excerpt. */
+const AROUND = 60
+
+/** Returns the part of a message's JSON text around the first match of a search, on one line; empty without a match. Pure. */
+export const excerptAround = (raw: string, search: string): string => {
+  const text = unescaped(raw)
+  const at = text.toLowerCase().indexOf(search.trim().toLowerCase())
+  if (at < 0) return ''
+  const [from, to] = [Math.max(0, at - AROUND), at + search.trim().length + AROUND]
+  // Half of a surrogate pair is dropped at both ends.
+  const part = text
+    .slice(from, to)
+    .replace(/^[\udc00-\udfff]|[\ud800-\udbff]$/g, '')
+    .replace(/\s+/g, ' ')
+  return `${from > 0 ? '…' : ''}${part}${to < text.length ? '…' : ''}`
+}
+
 /** Returns a predicate for messages that match a filter. @param me the user, for messages that name it */
 export const compileFilter = (
   { roles, types, text, from, to, attention }: MessageFilter,

@@ -14,6 +14,8 @@ import { agentName, roleName, typeName } from '../role-messages.ts'
 interface MessageRowProps {
   readonly entry: Entry
   readonly jsonShown: boolean
+  /** Where a search has found the message, if this cannot be seen in it; otherwise empty. */
+  readonly excerpt: string
   /** A row is rendered again if the language changes. */
   readonly language: string
   readonly onAct: (act: RowAct, entry: Entry) => void
@@ -63,12 +65,13 @@ const Time = ({ entry: { at, receivedAt } }: { readonly entry: Entry }): View =>
 /** One message. Rendered again only if its props have changed. */
 export class MessageRow extends Component<MessageRowProps> {
   override shouldComponentUpdate(next: MessageRowProps): boolean {
-    const { entry, jsonShown, language, onAct } = this.props
-    return entry !== next.entry || jsonShown !== next.jsonShown || language !== next.language || onAct !== next.onAct
+    return (['entry', 'jsonShown', 'excerpt', 'language', 'onAct'] as const).some(
+      (key) => this.props[key] !== next[key],
+    )
   }
 
   override render(): View {
-    const { entry, jsonShown } = this.props
+    const { entry, jsonShown, excerpt } = this.props
     const { id, role, type, tone, answer } = entry
     return html`
       <span class="avatar" aria-hidden="true"><${Icon} name=${role} /></span>
@@ -88,6 +91,7 @@ export class MessageRow extends Component<MessageRowProps> {
           </span>
         </div>
         <div class="body"><${Body} entry=${entry} /></div>
+        ${excerpt !== '' && html`<p class="excerpt">${t('foundHidden')} <code>${escapeLine(excerpt)}</code></p>`}
         ${jsonShown && html`<div class="whole"><${Json} value=${parseLosslessJson(entry.raw)} /></div>`}
       </div>
     `

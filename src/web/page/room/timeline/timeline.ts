@@ -6,6 +6,7 @@ import { Icon } from '../../shared/icons.ts'
 import { useSignalValue } from '../../shared/signal.ts'
 import { roomText as t } from '../messages.ts'
 import type { Entry } from '../model/entry.ts'
+import { excerptAround } from '../model/filter.ts'
 import type { RoomModel } from '../model/room.ts'
 import { useHighlight } from './highlight.ts'
 import { MessageRow, type RowAct } from './row.ts'
@@ -83,7 +84,7 @@ export const Timeline = (props: TimelineProps): View => {
     measure()
     scroller.place()
   })
-  useHighlight(() => list.current, filter.text)
+  const hiddenHits = useHighlight(() => list.current, filter.text)
 
   const whole = history.is === 'whole'
   const rows = shown.slice(start, end).map((entry, place) => {
@@ -107,7 +108,13 @@ export const Timeline = (props: TimelineProps): View => {
       >
         <${Above} bits=${scroller.rows.above[index]} entry=${entry} onGap=${onGap} />
         <div class="line-up">
-          <${MessageRow} entry=${entry} jsonShown=${unfolded.has(entry.id)} language=${language.get()} onAct=${onAct} />
+          <${MessageRow}
+            entry=${entry}
+            jsonShown=${unfolded.has(entry.id)}
+            excerpt=${hiddenHits.has(entry.id) ? excerptAround(entry.raw, filter.text) : ''}
+            language=${language.get()}
+            onAct=${onAct}
+          />
         </div>
       </article>
     `
