@@ -82,7 +82,8 @@ export const introText = (events: readonly string[], messages: number, seed: num
   `The team works on ${events.length} incident${events.length === 1 ? '' : 's'}, ${messages} messages (seed ${seed}):`
 
 /** Printed below the addresses of pages that need a token. */
-export const VIEW_HINT = `The page needs a token for these events, such as in a cookie. In a terminal, use a token file:
+export const VIEW_HINT = `The page asks for a token of a person, and tail needs it too:
+  deepsoc-gateway token --sub ann --events '*' --scope chat
   deepsoc-gateway tail '*' --token-file FILE`
 
 /** Returns the probable address of the page if the demo publishes through the broker; null if it is unknown. */

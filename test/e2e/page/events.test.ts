@@ -118,7 +118,7 @@ test.full('finds events by a part of their id, opens the only one, or one that i
   assert.is(new URL(page.url()).pathname, `/events/${encodeURIComponent(unknown)}`)
 })
 
-test('finds messages of all events by their text, and opens one in its room', async () => {
+test('finds messages of all events by their text, opens one in its room, marked, and comes back to the hits', async () => {
   const [one, two] = [newRoom('hit'), newRoom('hit')]
   const [first] = await publish(site.gateway, one, chat(1, { message_content: '<b>攻击</b> from 203.0.113.77\u202e' }))
   await publish(site.gateway, two, chat(1, { message_content: 'seen again: 203.0.113.77' }))
@@ -134,7 +134,11 @@ test('finds messages of all events by their text, and opens one in its room', as
   await page.click('.hit a')
   await page.waitForSelector(`.row[data-id="${first}"][data-selected="true"]`)
   assert.is(new URL(page.url()).pathname, `/events/${one}`)
+  assert.is(await page.inputValue('#search'), '攻击')
+  await page.waitForSelector('#found:text-is("1 of 1 loaded messages")')
   await page.goBack()
+  await page.waitForSelector('#hits-status:has-text("1 message, newest first")')
+  assert.is(await page.inputValue('#search'), '攻击')
   await page.fill('#search', 'nowhere-to-be-found')
   await page.waitForSelector('#hits-status:has-text("No message contains all of this.")')
   await page.fill('#search', 'x')

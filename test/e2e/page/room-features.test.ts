@@ -276,9 +276,11 @@ test('searches all messages of the event beyond the loaded ones, and opens a hit
   await page.click('#search-beyond')
   await page.waitForSelector('#hits-status:has-text("1 message, newest first")')
   assert.equal(await textsOf(page, '.hit mark'), ['message 17 timestamp'])
+  await page.evaluate(() => Object.assign(globalThis, { isSamePage: true }))
   await page.click('.hit a')
   await sees(page, long[17])
   assert.is(await page.getAttribute(row(long[17]), 'data-selected'), 'true')
+  assert.is(await page.evaluate(() => (globalThis as Json).isSamePage), true, 'the page was not loaded again')
 })
 
 test.full('shows when the history cannot be loaded, and retries', async () => {

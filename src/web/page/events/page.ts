@@ -33,6 +33,22 @@ const useTicks = (): [number, () => void] => {
   return [beat, next]
 }
 
+/** Delay of a change of the address, in milliseconds: browsers limit how many there can be while a search is typed. */
+const WRITE_MS = 250
+
+/** The search of the list, which is also in the address of the page, for the way back from a message. */
+const useSearchText = (): [string, (text: string) => void] => {
+  const [text, setText] = useState(() => new URLSearchParams(location.search).get('q') ?? '')
+  useEffect(() => {
+    const timer = setTimeout(() => {
+      const query = text === '' ? '' : `?${new URLSearchParams({ q: text })}`
+      if (query !== location.search) history.replaceState(history.state, '', location.pathname + query)
+    }, WRITE_MS)
+    return () => clearTimeout(timer)
+  }, [text])
+  return [text, setText]
+}
+
 const LiveIndicator = ({ events }: { readonly events: EventListStore }): View => {
   const status = useSignalValue(events.line)
   const state = status?.state ?? 'connecting'
@@ -48,7 +64,7 @@ const LiveIndicator = ({ events }: { readonly events: EventListStore }): View =>
 const Nothing = ({ loaded, is }: { readonly loaded: number; readonly is: string }): View => {
   if (is === 'loading') return html`<p class="empty-list">${t('loading')}</p>`
   if (is === 'failed') return null
-  if (loaded > 0) return html`<p class="empty-list" id="empty">${t('nothing', { n: loaded })}</p>`
+  if (loaded > 0) return html`<p class="empty-list slim" id="empty">${t('nothing', { n: loaded })}</p>`
   return html`<div class="empty-list" id="empty"><p>${t('empty')}</p><p class="faint">${t('emptyHow')}</p></div>`
 }
 
@@ -68,7 +84,7 @@ export const EventsPage = (): View => {
   const source = useLifecycle(() => new EventListStore())
   const { is, error, events, hasMore, logId, profiles } = useSignalValue(source.list)
   const readable = useCaller()?.events ?? []
-  const [text, setText] = useState('')
+  const [text, setText] = useSearchText()
   const [onlyUnread, setOnlyUnread] = useState(false)
   const [beat, next] = useTicks()
   const seen = useMemo(() => loadReadMarkers(logId), [logId, beat])

@@ -1,5 +1,5 @@
 import type { Entry } from './model/entry.ts'
-import { EMPTY_FILTER, isEverything } from './model/filter.ts'
+import { EMPTY_FILTER } from './model/filter.ts'
 import type { RoomModel } from './model/room.ts'
 import { lowerBound } from './timeline/rows.ts'
 import type { VirtualList } from './timeline/virtual-list.ts'
@@ -116,7 +116,9 @@ export class MessageNavigator {
     if (!room.covers(id)) await room.loadAround(id)
     const found = room.entries[lowerBound({ entries: room.entries }, id)]
     if (found?.id !== id) return false
-    if (!isEverything(room.selection.filter) && !this.#shows(id)) room.selection.setFilter(EMPTY_FILTER)
+    if (!room.selection.matches(found)) room.selection.setFilter(EMPTY_FILTER)
+    // A scan can be under way.
+    await this.#when(() => this.#shows(id) || !room.selection.matches(found))
     this.#select(id)
     this.#reveal(id, 'third')
     return true

@@ -1,3 +1,5 @@
+import { EMPTY_FILTER } from '../room/model/filter.ts'
+import { filterToQuery } from '../room/model/filter-url.ts'
 import { agentName } from '../room/role-messages.ts'
 import { errorText } from '../shared/api.ts'
 import { escapeLine } from '../shared/escape-control-chars.ts'
@@ -18,14 +20,22 @@ const marked = (snippet: string, query: string): Children[] => {
 interface HitProps {
   readonly hit: FoundMessage
   readonly query: string
+  /** It can be in any event, not only in that of the page. */
   readonly withEvent: boolean
+}
+
+/** Opens a hit in its room, which marks it. The room searches one text, and not several words in any order. */
+const hitPath = ({ event_id, db_id }: FoundMessage, query: string): string => {
+  const terms = termsOf(query)
+  const search = terms.length === 1 ? filterToQuery({ ...EMPTY_FILTER, text: terms[0]! }) : ''
+  return `${roomPath(event_id)}${search}#${db_id}`
 }
 
 const Hit = ({ hit, query, withEvent }: HitProps): View => {
   const at = Date.parse(hit.received_at)
   return html`
     <li class="hit">
-      <a href=${`${roomPath(hit.event_id)}#${hit.db_id}`} data-id=${hit.db_id}>
+      <a href=${withEvent ? hitPath(hit, query) : `#${hit.db_id}`} data-id=${hit.db_id}>
         ${withEvent && html`<bdi class="hit-event">${escapeLine(hit.event_id)}</bdi>${' '}`}
         <span class="hit-text" dir="auto">${marked(hit.snippet, query)}</span>
       </a>

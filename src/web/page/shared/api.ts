@@ -64,7 +64,7 @@ export const apiText = async (path: string, options: ApiOptions = {}): Promise<s
     return text
   }
   const error = new ApiError(answer.status, parsed(text))
-  if (answer.status === 401) askForToken(error.message)
+  if (answer.status === 401) askForToken(errorTitle(error.code) || error.message)
   throw error
 }
 

@@ -17,8 +17,8 @@ export const SignIn = ({ reason, isRenewal }: SignInProps): View => {
   const [problem, setProblem] = useState('')
   const [checking, setChecking] = useState(false)
   useEffect(() => {
-    if (isRenewal) document.getElementById('token')?.focus()
-  }, [isRenewal])
+    document.getElementById('token')?.focus()
+  }, [])
 
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault()

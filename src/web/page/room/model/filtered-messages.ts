@@ -29,6 +29,11 @@ export class FilteredMessages {
     return this.#entries.length - this.#unseen
   }
 
+  /** Returns whether the filter shows a message, once it has been scanned. */
+  matches(entry: Entry): boolean {
+    return this.#test(entry)
+  }
+
   setFilter(filter: MessageFilter): void {
     this.filter = filter
     this.#test = compileFilter(filter, this.#me)
