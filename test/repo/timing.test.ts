@@ -22,6 +22,7 @@ const KNOWN: Readonly<Record<string, Readonly<Partial<Record<Rule, readonly [cou
   'integration/monitoring/metrics.test.ts': { 'upper limit': [1, CLOCK] },
   'integration/streams/stream.test.ts': { 'upper limit': [1, CLOCK] },
   'resilience/kill.test.ts': { 'fixed wait': [1, 'a random moment of a start, by the length of the one before'] },
+  'support/cluster/rounds.ts': { 'fixed wait': [1, 'how long a fault goes on'] },
   'support/clients/attacker.ts': { 'fixed wait': [2, 'the pace of slow requests'] },
   'support/clients/load.ts': { 'fixed wait': [1, 'the pace of a publisher'] },
   'support/resilience/soak.ts': { 'fixed wait': [2, 'the pace of a soak, and how long it runs'] },

@@ -24,7 +24,7 @@ let names: Names
 const running = (): Broker => nodes.find(({ pid }) => pid !== undefined)!
 
 test.before(async () => {
-  nodes = await startCluster(NODES)
+  nodes = await startCluster(Array.from({ length: NODES }, () => '127.0.0.1'))
   balancer = await startProxy(() => running().port)
   names = uniqueNames('cluster')
   gateway = await startGateway({ env: brokerEnv(`amqp://guest:guest@127.0.0.1:${balancer.port}`, names) })

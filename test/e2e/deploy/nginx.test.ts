@@ -23,7 +23,7 @@ test.before.each(async () => {
   const env = { TRUSTED_PROXIES: '127.0.0.1', MAX_STREAMS_PER_ADDRESS: '1', ...HEARTBEAT }
   gateways = []
   for (let n = 0; n < 2; n++) gateways.push(await startGateway({ dataDir, env }))
-  nginx = await startNginx(gateways.map(({ url }) => new URL(url).host) as [string, string])
+  nginx = await startNginx(gateways.map(({ url }) => new URL(url).host))
 })
 test.after.each(async () => {
   await nginx?.dispose()

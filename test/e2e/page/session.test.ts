@@ -23,7 +23,7 @@ test.before(async () => {
   const env = guarded({ BASE_PATH: BASE, TRUSTED_PROXIES: '127.0.0.1' })
   ;[gateway, browser] = await Promise.all([startGateway({ env }), launchChromium()])
   const { host } = new URL(gateway.url)
-  nginx = await startNginx([host, host], BASE)
+  nginx = await startNginx([host, host], { basePath: BASE })
   pages = new Pages(browser, () => nginx.url + BASE)
 })
 test.after.each(() => pages.close())

@@ -199,7 +199,11 @@ export type ReaderOptions = {
   retryMs?: number
   /** If false, it reconnects after `retryMs`, whatever `retry:` is. */
   obeysRetry?: boolean
+  /** True if it also reconnects after 502, 503 and 504, as /client.js does. */
+  isPatient?: boolean
 }
+
+const UNAVAILABLE = [502, 503, 504]
 
 /**
  * A client that reconnects like a browser's EventSource: after any lost connection, with the original URL and the
@@ -310,7 +314,7 @@ export class Reader {
     this.#stream = stream
     const type = String(stream.headers['content-type'])
     if (stream.status !== 200 || !type.startsWith('text/event-stream')) {
-      this.failed = `${stream.status} ${type}`
+      if (!this.#options.isPatient || !UNAVAILABLE.includes(stream.status)) this.failed = `${stream.status} ${type}`
       stream.close()
       return
     }

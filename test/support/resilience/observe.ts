@@ -9,12 +9,13 @@ export const REPORT_MS = limit(10_000)
 /** A component and its error code, as in /readyz and in `gateway_component_faults`. */
 export type NamedFault = { readonly component: string; readonly code: string }
 
-type Addressed = Pick<Gateway, 'url'>
+/** `headers`: of a caller with the scope `admin`, if the gateway requires tokens. */
+type Addressed = Pick<Gateway, 'url'> & { readonly headers?: Record<string, string> }
 
 /** Returns the first answer of any worker: connections to one that hangs are not answered. */
-export const anyAnswer = async (url: string): Promise<HttpResult> => {
+export const anyAnswer = async (url: string, headers: Record<string, string> = {}): Promise<HttpResult> => {
   const leave = new AbortController()
-  const asked = Array.from({ length: 8 }, () => getJson(url, { signal: leave.signal }))
+  const asked = Array.from({ length: 8 }, () => getJson(url, { headers, signal: leave.signal }))
   try {
     return await Promise.any(asked)
   } finally {
@@ -36,16 +37,17 @@ const isMeasured = (text: string, { component, code }: NamedFault): boolean =>
  */
 export const faultNamed = async (gateway: Addressed, named: NamedFault, startedAt?: number): Promise<Json> => {
   const { component, code } = named
+  const { url, headers } = gateway
   let last = ''
   const fault = await until(
     async () => {
-      const { body, text } = await anyAnswer(`${gateway.url}/readyz`)
+      const { body, text } = await anyAnswer(`${url}/readyz`, headers)
       last = text
       return body.faults?.find((one: Json) => one.component === component && one.code === code)
     },
     { what: `${component}: ${code} in /readyz`, saw: () => last, everyMs: 50 },
   )
-  await until(async () => isMeasured((await anyAnswer(`${gateway.url}/metrics`)).text, named), {
+  await until(async () => isMeasured((await anyAnswer(`${url}/metrics`, headers)).text, named), {
     what: `gateway_component_faults of ${component}: ${code}`,
     everyMs: 50,
   })

@@ -37,7 +37,7 @@ export type Outcome = {
   /** The message_id of each quarantined message. */
   readonly quarantined: readonly string[]
   readonly readers: readonly ReaderOutcome[]
-  /** Result of SQLite's integrity_check. */
+  /** Result of SQLite's integrity_check; with PostgreSQL `ok` if the standby has what the primary has. */
   readonly integrity: string
 }
 
@@ -45,7 +45,8 @@ export type Clause = 'lost' | 'duplicate' | 'unknown' | 'order' | 'reader' | 'in
 export type Violation = { readonly clause: Clause; readonly text: string }
 
 /** The message_id in a body that is not JSON. */
-const idOf = (body: Buffer): string => /"message_id":"([^"]+)"/.exec(body.toString())?.[1] ?? body.toString('hex')
+export const idOf = (body: Buffer): string =>
+  /"message_id":"([^"]+)"/.exec(body.toString())?.[1] ?? body.toString('hex')
 
 /** Returns what a SQLite database holds; of all events, or of these. */
 export const storedIn = (

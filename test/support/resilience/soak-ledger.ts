@@ -13,6 +13,8 @@ export type Round = {
   readonly goesOnMs: number
   readonly namedMs: number | null
   readonly clearedMs: number | null
+  /** In a cluster: the longest time without a new message on any stream. */
+  readonly silentMs?: number
   /** What was violated, and the log of the gateway since the fault began; null if nothing was. */
   readonly error: string | null
 }
@@ -45,6 +47,7 @@ export const renderRound = ({
   namedMs,
   clearedMs,
   goesOnMs,
+  silentMs,
   error,
 }: Round): string => {
   const parts = [
@@ -56,9 +59,21 @@ export const renderRound = ({
     ...(namedMs === null ? [] : [`reported after ${seconds(namedMs)}`]),
     ...(clearedMs === null ? [] : [`cleared after ${seconds(clearedMs)}`]),
     `published again after ${seconds(goesOnMs)}`,
+    ...(silentMs === undefined ? [] : [`no message for ${seconds(silentMs)}`]),
     ...(error === null ? [] : [`VIOLATION ${error}`]),
   ]
   return parts.join(', ')
+}
+
+/** Of each fault of a cluster, the longest times without a new message on any stream. */
+const silences = (rounds: readonly Round[]): [string, string][] => {
+  const measured = rounds.filter(({ silentMs }) => silentMs !== undefined)
+  const kinds = Map.groupBy(measured, ({ kinds }) => kinds.join(' with '))
+  const shown = [...kinds].map(([kind, of]) => {
+    const sorted = of.map(({ silentMs = 0 }) => silentMs).sort((a, b) => a - b)
+    return `${kind} ${seconds(sorted[sorted.length >> 1]!)}, at most ${seconds(sorted.at(-1)!)}`
+  })
+  return shown.length === 0 ? [] : [['without a message', shown.join('; ')]]
 }
 
 /** Returns the ledger as lines of text. */
@@ -84,6 +99,7 @@ export const renderLedger = (ledger: Ledger): string => {
     ['reconnects', reconnects],
     ['integrity_check', outcome.integrity],
     ['faults', [...kinds].map(([kind, of]) => `${kind} ${of.length}`).join(', ')],
+    ...silences(rounds),
   ]
   const wrong = [
     ...violations.map(({ clause, text }) => `VIOLATION ${clause}: ${text}`),

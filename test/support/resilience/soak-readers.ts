@@ -1,4 +1,4 @@
-import { Reader } from '../clients/sse.ts'
+import { Reader, type ReaderOptions } from '../clients/sse.ts'
 import type { Gateway } from '../servers/gateway.ts'
 import type { ReaderOutcome } from './oracle.ts'
 
@@ -9,11 +9,18 @@ export class SoakReader extends Reader {
   readonly cursor: number
 
   /** @param events null for all */
-  constructor(gateway: Gateway, name: string, events: readonly string[] | null, cursor = 0) {
+  constructor(
+    gateway: Pick<Gateway, 'url'>,
+    name: string,
+    events: readonly string[] | null,
+    cursor = 0,
+    options: ReaderOptions = {},
+  ) {
     const selected = events === null ? 'event_id=*' : events.map((event) => `event_id=${event}`).join('&')
     super(() => `${gateway.url}/api/stream?${selected}&last_message_db_id=${cursor}`, {
       retryMs: 200,
       obeysRetry: false,
+      ...options,
     })
     this.name = name
     this.events = events

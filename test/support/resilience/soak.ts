@@ -19,7 +19,7 @@ import { FAULT_KINDS, type FaultKind, SOAK_FAULTS, type SoakFault, type SoakStag
 import type { Ledger, Round } from './soak-ledger.ts'
 import { type PlannedFault, planOf } from './soak-plan.ts'
 import { SoakReader } from './soak-readers.ts'
-import { openSources, type Source } from './sources.ts'
+import { nextConfirmations, openSources, type Source } from './sources.ts'
 
 export type SoakOptions = {
   readonly seed: number
@@ -48,16 +48,6 @@ export const possibleKinds = (ownBroker: boolean): FaultKind[] => {
 
 /** Twice the space that the messages and the database of that many seconds need. */
 const diskBytes = (seconds: number): number => (96 + Math.ceil(seconds / 8)) * 1024 * 1024
-
-/** Resolves when each publisher has had another confirmation. */
-const progress = async (sources: readonly Source[]): Promise<void> => {
-  const before = sources.map(({ count }) => count)
-  const behind = (): Source[] => sources.filter(({ count }, index) => count <= before[index]!)
-  await until(() => behind().length === 0, {
-    what: 'each publisher goes on',
-    saw: () => behind().map(({ event_id, lastError }) => `${event_id}: ${lastError}`),
-  })
-}
 
 /** Injects one fault, ends it, and waits until everything works again. */
 const endure = async (
@@ -88,7 +78,7 @@ const endure = async (
   const endMs = ended - startedAt - heldMs
   await attempt(faultCleared(stage.gateway, ended, stage.workers))
   clearedMs = Date.now() - ended
-  await attempt(progress(sources))
+  await attempt(nextConfirmations(sources))
   const goesOnMs = Date.now() - ended
   const lines = stage.gateway.logs().slice(firstLine)
   const error =
@@ -134,7 +124,7 @@ const trial = async (stage: SoakStage, sources: readonly Source[], options: Soak
   join('two events', events.slice(0, 2))
   join('one event', events.slice(2))
   for (const source of sources) source.start()
-  await progress(sources)
+  await nextConfirmations(sources)
   const rounds: Round[] = []
   const deadline = performance.now() + seconds * 1_000
   for (const planned of planOf(seed, kinds).faults) {

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Publisher } from '../../../src/publisher/index.ts'
 import { PikaPublisher } from '../clients/pika.ts'
 import { limit, within } from '../harness/limits.ts'
-import { postJson } from '../harness/wait.ts'
+import { postJson, until } from '../harness/wait.ts'
 import type { Gateway } from '../servers/gateway.ts'
 import { KEY, messagesUrl } from '../stages/stage.ts'
 import type { Confirmed } from './oracle.ts'
@@ -32,6 +32,7 @@ export class Source {
   readonly #during: () => string
   #stopping = false
   #running: Promise<void> | null = null
+  #sent = 0
   #lastError: unknown
 
   constructor(sender: Sender, { everyMs, during }: Pick<SourceOptions, 'everyMs' | 'during'>) {
@@ -54,7 +55,9 @@ export class Source {
     return this.#lastError
   }
 
+  /** Starts, or goes on after `stop`. */
   start(): this {
+    this.#stopping = false
     this.#running ??= this.#run()
     return this
   }
@@ -64,6 +67,7 @@ export class Source {
     this.#stopping = true
     const what = `the last confirmation of ${this.event_id} (${this.#lastError})`
     if (this.#running) await within(this.#running, what)
+    this.#running = null
   }
 
   async close(): Promise<void> {
@@ -72,7 +76,8 @@ export class Source {
 
   async #run(): Promise<void> {
     const { event_id, sendsInvalid } = this.#sender
-    for (let n = 1; !this.#stopping; n++) {
+    while (!this.#stopping) {
+      const n = ++this.#sent
       const message = { event_id, message_id: `${event_id}-${n}`, n }
       const invalid = sendsInvalid && n % INVALID_EVERY === 0
       const sends = await this.#untilConfirmed(message, invalid)
@@ -97,10 +102,22 @@ export class Source {
   }
 }
 
+/** Resolves when each publisher has had another confirmation. */
+export const nextConfirmations = async (sources: readonly Source[]): Promise<void> => {
+  const before = sources.map(({ count }) => count)
+  const behind = (): Source[] => sources.filter(({ count }, index) => count <= before[index]!)
+  await until(() => behind().length === 0, {
+    what: 'each publisher goes on',
+    saw: () => behind().map(({ event_id, lastError }) => `${event_id}: ${lastError}`),
+  })
+}
+
 export type SourceOptions = {
   readonly brokerUrl: string
   readonly exchange: string
-  readonly gateway: Gateway
+  readonly gateway: Pick<Gateway, 'url'>
+  /** Headers of requests to the gateway. */
+  readonly headers?: Record<string, string>
   readonly everyMs: number
   readonly during: () => string
 }
@@ -135,12 +152,13 @@ const librarySender = ({ brokerUrl: url, exchange }: SourceOptions): Sender => {
   }
 }
 
-const httpSender = ({ gateway }: SourceOptions): Sender => ({
+const httpSender = ({ gateway, headers = {} }: SourceOptions): Sender => ({
   event_id: 'http',
   sendsInvalid: false,
   async send(message) {
     const body = { ...message, message_content: CONTENT }
-    const { status, text } = await postJson(messagesUrl(gateway, 'http'), body, { timeoutMs: limit(5_000) })
+    const answer = postJson(messagesUrl(gateway, 'http'), body, { headers, timeoutMs: limit(5_000) })
+    const { status, text } = await answer
     if (status !== 202) throw new Error(`${status} ${text}`)
     return 1
   },

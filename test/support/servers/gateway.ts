@@ -44,8 +44,8 @@ export type Gateway = {
   /** Freezes the process with SIGSTOP; `thaw` resumes it. */
   freeze(): void
   thaw(): void
-  /** Restarts on the same data and port, after SIGTERM if it runs; `env` overrides the first one. */
-  restart(env?: Env): Promise<void>
+  /** Restarts on the same data and port, after SIGTERM if it runs; `env` overrides the first one, `next` is another program. */
+  restart(env?: Env, next?: string): Promise<void>
   /** Kills it and all its workers, and deletes the temporary folder. */
   dispose(): Promise<void>
 }
@@ -107,7 +107,7 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
   const { entry = PROGRAM, args = ['serve'], cwd = ROOT } = options
   const dataDir = options.dataDir ?? tempDir('gateway-data-')
   const dbFile = join(dataDir, 'gateway.db')
-  const command = [...wordsOf(entry), ...args]
+  let program = entry
   const baseEnv: Env = {
     // Empty counts as not set, and overrides a developer's own .env.
     ...Object.fromEntries(VARIABLE_NAMES.map((name) => [name, ''])),
@@ -142,6 +142,7 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     const from = lines.length
     const defined = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined))
     // A separate process group, so that its workers can be ended with it.
+    const command = [...wordsOf(program), ...args]
     const started = spawn(command[0] as string, command.slice(1), {
       cwd,
       env: defined as NodeJS.ProcessEnv,
@@ -243,9 +244,10 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
     term,
     freeze: () => void child.kill('SIGSTOP'),
     thaw: () => void child.kill('SIGCONT'),
-    async restart(env = {}) {
+    async restart(env = {}, next = program) {
       if (running()) await term()
       killGroup()
+      program = next
       await launch({ ...baseEnv, PORT: new URL(url).port, ...env })
     },
     async dispose() {

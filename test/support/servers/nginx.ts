@@ -2,23 +2,28 @@ import { spawn } from 'node:child_process'
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { killAtExit } from '../harness/cleanup.ts'
+import { killAtExit, killNow } from '../harness/cleanup.ts'
 import { nginxPath } from '../harness/provision.ts'
 import { freePort, tempDir, until } from '../harness/wait.ts'
 import { ROOT } from './gateway.ts'
 
 /** An nginx with the configuration from the repository. */
 export interface Nginx {
-  /** `http://127.0.0.1:PORT` */
+  /** `http://HOST:PORT` */
   readonly url: string
   /** Contents of its error log. */
   errors(): string
+  /** True if the process is running. */
+  readonly running: boolean
+  /** Sends SIGKILL to all its processes; `start` starts it on the same port. */
+  kill9(): Promise<void>
+  start(): Promise<void>
   dispose(): Promise<void>
 }
 
-const accepts = (port: number): Promise<boolean> =>
+const accepts = (host: string, port: number): Promise<boolean> =>
   new Promise((resolve) => {
-    const socket = connect(port, '127.0.0.1')
+    const socket = connect(port, host)
     socket.once('connect', () => resolve(true)).once('error', () => resolve(false))
     socket.once('connect', () => socket.destroy())
   })
@@ -34,23 +39,27 @@ const configWith = (file: string, replacements: Readonly<Record<string, string>>
 }
 
 /**
- * Starts nginx with deploy/nginx.conf, changing only the two gateways' addresses, its own port, and the path in front of
- * each location.
+ * Starts nginx with deploy/nginx.conf, changing only the gateways' addresses, its own address, and the path in front of
+ * each location. Answers have the header X-Gateway with the address of the gateway that served them.
  *
- * @param gateways `host:port` of each
+ * @param gateways `host:port` of each, at least two
  * @param basePath BASE_PATH of the gateways
  */
-export const startNginx = async (gateways: readonly [string, string], basePath = ''): Promise<Nginx> => {
+export const startNginx = async (
+  gateways: readonly string[],
+  { basePath = '', host = '127.0.0.1' }: { readonly basePath?: string; readonly host?: string } = {},
+): Promise<Nginx> => {
   const port = await freePort()
+  const [first, ...others] = gateways
   const conf = configWith('nginx.conf', {
-    'server gateway-1:8080': `server ${gateways[0]}`,
-    'server gateway-2:8080': `server ${gateways[1]}`,
-    'listen 80;': `listen 127.0.0.1:${port};`,
+    'server gateway-1:8080': `server ${first}`,
+    'server gateway-2:8080 max_fails=0;': others.map((other) => `server ${other} max_fails=0;`).join('\n  '),
+    'listen 80;': `listen ${host}:${port};\n  add_header X-Gateway $upstream_addr always;`,
     'location / {': `location ${basePath}/ {`,
     'location ~ ^/api/': `location ~ ^${basePath}/api/`,
     'location = /metrics {': `location = ${basePath}/metrics {`,
   })
-  return runNginx(conf, port)
+  return runNginx(conf, port, host)
 }
 
 /**
@@ -71,7 +80,7 @@ export const startDeepsocNginx = async (addresses: {
   return runNginx(conf, port)
 }
 
-const runNginx = async (conf: string, port: number): Promise<Nginx> => {
+const runNginx = async (conf: string, port: number, host = '127.0.0.1'): Promise<Nginx> => {
   const dir = tempDir('gateway-nginx-')
   writeFileSync(join(dir, 'default.conf'), conf)
   mkdirSync(join(dir, 'tmp'))
@@ -85,14 +94,9 @@ events { worker_connections 1024; }
 http { access_log off; ${temps.join(' ')} include ${dir}/default.conf; }
 `
   writeFileSync(join(dir, 'nginx.conf'), main)
-  const child = spawn(nginxPath()!, ['-p', dir, '-e', join(dir, 'error.log'), '-c', join(dir, 'nginx.conf')], {
-    detached: true,
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  const spare = killAtExit(-child.pid!)
+  let kill9 = async (): Promise<void> => undefined
   let text = ''
-  child.stderr.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
-  const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+  let running = false
   const errors = (): string => {
     try {
       return text + readFileSync(join(dir, 'error.log'), 'utf8')
@@ -100,16 +104,34 @@ http { access_log off; ${temps.join(' ')} include ${dir}/default.conf; }
       return text
     }
   }
-  await until(() => accepts(port), { what: 'nginx' }).catch((error: Error) => {
-    throw new Error(`${error.message}\n${errors()}`)
-  })
-  return {
-    url: `http://127.0.0.1:${port}`,
-    errors,
-    dispose: async () => {
-      process.kill(-child.pid!, 'SIGKILL')
+  const start = async (): Promise<void> => {
+    const child = spawn(nginxPath()!, ['-p', dir, '-e', join(dir, 'error.log'), '-c', join(dir, 'nginx.conf')], {
+      detached: true,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    const spare = killAtExit(-child.pid!)
+    child.stderr.setEncoding('utf8').on('data', (chunk: string) => (text += chunk))
+    running = true
+    const ended = new Promise<void>((resolve) => child.once('exit', () => resolve()))
+    ended.then(() => (running = false))
+    kill9 = async () => {
+      killNow(-child.pid!)
       await ended
       spare()
+    }
+    await until(() => accepts(host, port), { what: 'nginx' }).catch((error: Error) => {
+      throw new Error(`${error.message}\n${errors()}`)
+    })
+  }
+  await start()
+  return {
+    url: `http://${host}:${port}`,
+    errors,
+    get running() {
+      return running
     },
+    kill9: () => kill9(),
+    start,
+    dispose: () => kill9(),
   }
 }

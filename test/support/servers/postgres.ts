@@ -1,5 +1,5 @@
 import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
-import { chownSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { chownSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
 import { killAtExit, killNow, removeAtExit } from '../harness/cleanup.ts'
@@ -13,6 +13,7 @@ import { fastDir } from './fast-dir.ts'
 export type Postgres = {
   /** A database in which the user has all permissions, without a separate schema. */
   readonly url: string
+  readonly host: string
   readonly port: number
   readonly dir: string
   /** Contents of the server's log. */
@@ -23,6 +24,7 @@ export type Postgres = {
   start(settings?: readonly string[]): Promise<void>
   /** SIGINT: refuses new connections and closes open ones. */
   stop(): Promise<void>
+  /** Kills it and deletes its folder. */
   dispose(): Promise<void>
 }
 
@@ -46,6 +48,8 @@ export type PostgresOptions = {
   settings?: readonly string[]
   /** Location of the folder. Default: a folder in memory. */
   parent?: string
+  /** Address of loopback that it listens on. Default: 127.0.0.1. */
+  host?: string
 }
 
 /** What a server runs on. `parent` is the folder of `dir`. */
@@ -69,39 +73,52 @@ const runTool = ({ bin, spawning }: Place, tool: string, args: readonly string[]
 }
 
 /** Creates a cluster and starts it. @throws Error if its programs are missing or it does not start */
-export const startPostgres = async ({ settings = [], parent = fastDir() }: PostgresOptions = {}): Promise<Postgres> => {
+export const startPostgres = async (options: PostgresOptions = {}): Promise<Postgres> => {
+  const { settings = [], parent = fastDir(), host } = options
   const place = createPlace(parent)
   const passwordFile = join(place.dir, 'password')
   writeFileSync(passwordFile, PASSWORD, { mode: 0o644 })
   const args = ['-D', place.data, '-U', USER, '-E', 'UTF8', '--locale=C.UTF-8', '-A', 'scram-sha-256', '--no-sync']
   runTool(place, 'initdb', [...args, '--pwfile', passwordFile])
-  return serve(place, settings)
+  return serve(place, settings, host)
 }
 
-/** Copies a running cluster and starts the copy as a standby that follows it. `pg_promote()` makes it a primary. */
-export const startStandby = async (primary: Postgres): Promise<Postgres> => {
-  const place = createPlace(fastDir())
-  const from = ['-h', '127.0.0.1', '-p', String(primary.port), '-U', USER]
+/**
+ * Copies a running cluster and starts the copy as a standby that follows it. `pg_promote()` makes it a primary.
+ * @param primary where it is reached, now and while the standby follows it
+ */
+export const startStandby = async (
+  primary: Pick<Postgres, 'host' | 'port'>,
+  { settings = [], parent = fastDir(), host }: PostgresOptions = {},
+): Promise<Postgres> => {
+  const place = createPlace(parent)
+  const from = ['-h', primary.host, '-p', String(primary.port), '-U', USER]
   runTool(place, 'pg_basebackup', [...from, '-D', place.data, '--write-recovery-conf', '-c', 'fast', '--no-sync'])
-  return serve(place, [])
+  return serve(place, settings, host)
 }
 
-const serve = async ({ bin, dir, data, spawning }: Place, settings: readonly string[]): Promise<Postgres> => {
+const serve = async (
+  { bin, dir, data, spawning }: Place,
+  settings: readonly string[],
+  host = '127.0.0.1',
+): Promise<Postgres> => {
   const logFile = join(dir, 'log')
   const port = await freePort()
-  const url = `postgres://${USER}:${encodeURIComponent(PASSWORD)}@127.0.0.1:${port}/postgres`
+  const url = `postgres://${USER}:${encodeURIComponent(PASSWORD)}@${host}:${port}/postgres`
 
   let child: ChildProcess
   let spare = (): void => undefined
   let ended: Promise<unknown> = Promise.resolve()
 
   const start = async (more: readonly string[] = []): Promise<void> => {
-    const own = ['listen_addresses=127.0.0.1', `unix_socket_directories=${dir}`, 'max_connections=200']
+    const own = [`listen_addresses=${host}`, `unix_socket_directories=${dir}`, 'max_connections=200']
     const small = ['shared_buffers=32MB', 'max_wal_size=256MB', 'max_worker_processes=2']
     const set = [...own, ...small, ...settings, ...more].flatMap((setting) => ['-c', setting])
     const log = openSync(logFile, 'a')
     child = spawn(join(bin, 'postgres'), ['-D', data, '-p', String(port), ...set], {
       ...spawning,
+      // Ctrl-C is for this process, which ends its servers in order.
+      detached: true,
       stdio: ['ignore', log, log],
     })
     const started = child
@@ -134,6 +151,7 @@ const serve = async ({ bin, dir, data, spawning }: Place, settings: readonly str
   await start()
   return {
     url,
+    host,
     port,
     dir,
     output: () => readFileSync(logFile, 'utf8'),
@@ -143,7 +161,10 @@ const serve = async ({ bin, dir, data, spawning }: Place, settings: readonly str
       child.kill('SIGINT')
       await hasEnded()
     },
-    dispose: kill9,
+    async dispose() {
+      await kill9()
+      rmSync(dir, { recursive: true, force: true, maxRetries: 10 })
+    },
   }
 }
 

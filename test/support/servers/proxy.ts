@@ -14,15 +14,19 @@ export type Line = {
   close(): Promise<void>
 }
 
-/** Forwards its own port, or a given one, to a port on loopback; a function is called for each connection. */
-export const startProxy = async (target: number | (() => number), own = 0): Promise<Line> => {
+/** A port of 127.0.0.1, or the port and the host that a server is reached at. */
+export type Target = number | { readonly host: string; readonly port: number }
+
+/** Forwards its own port, or a given one, to a target on loopback; a function is called for each connection. */
+export const startProxy = async (target: Target | (() => Target), own = 0): Promise<Line> => {
   const pairs = new Set<[net.Socket, net.Socket]>()
   let frozen = false
   let connections = 0
 
   const server = net.createServer((near) => {
     connections += 1
-    const far = net.connect(typeof target === 'number' ? target : target(), '127.0.0.1')
+    const to = typeof target === 'function' ? target() : target
+    const far = net.connect(typeof to === 'number' ? { host: '127.0.0.1', port: to } : to)
     const pair: [net.Socket, net.Socket] = [near, far]
     pairs.add(pair)
     const forward = (from: net.Socket, to: net.Socket): void => {

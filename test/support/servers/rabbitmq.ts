@@ -11,9 +11,12 @@ import { freePort, tempDir, until } from '../harness/wait.ts'
 
 /** A private RabbitMQ node. Every method settles only once its effect has occurred. */
 export type Broker = {
-  /** `amqp://guest:guest@127.0.0.1:PORT`, the same for the node's whole life. */
+  /** `amqp://guest:guest@HOST:PORT`, the same for the node's whole life. */
   readonly url: string
+  readonly host: string
   readonly port: number
+  /** Name of the Erlang node. */
+  readonly name: string
   /** Address of the management API if that plugin is enabled, e.g. `http://127.0.0.1:20123` (guest, guest). */
   readonly managementUrl: string | undefined
   /** Process id of the Erlang VM, undefined while the node is down. */
@@ -58,6 +61,8 @@ export type BrokerOptions = {
   plugins?: string[]
   /** Further lines for rabbitmq.conf. */
   config?: string
+  /** Address of loopback on which it serves AMQP. Default: 127.0.0.1. */
+  host?: string
 }
 
 const ERL_CALLS = ['/usr/lib/erlang/bin/erl_call', '/usr/bin/erl_call', '/usr/local/lib/erlang/bin/erl_call']
@@ -138,9 +143,9 @@ const depthOf = async (evaluate: Broker['evaluate'], queue: string, vhost = '/')
 }
 
 /** True if a broker responds to AMQP's greeting with Connection.Start; a listening port alone proves nothing. */
-const greets = (port: number): Promise<boolean> =>
+const greets = (host: string, port: number): Promise<boolean> =>
   new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1')
+    const socket = net.connect(port, host)
     const done = (value: boolean): void => {
       socket.destroy()
       resolve(value)
@@ -187,15 +192,22 @@ export const startBroker = async (options: BrokerOptions = {}): Promise<Broker> 
   }
 }
 
-/** Starts nodes that form one cluster, on one epmd, in about 40 s. Each can be killed and restarted by itself. */
-export const startCluster = async (size: number): Promise<Broker[]> => {
+/**
+ * Starts nodes that form one cluster, on one epmd, in about 40 s. Each can be killed and restarted by itself.
+ * @param hosts address of loopback of each node
+ */
+export const startCluster = async (hosts: readonly string[], ownConfig = ''): Promise<Broker[]> => {
+  const size = hosts.length
   const [epmdPort, cookie] = [await freePort(), randomBytes(12).toString('hex')]
-  const names = Array.from({ length: size }, newNodeName)
+  const names = hosts.map(newNodeName)
   const config = [
     'cluster_formation.peer_discovery_backend = classic_config',
     ...names.map((name, index) => `cluster_formation.classic_config.nodes.${index + 1} = ${name}`),
+    ownConfig,
   ].join('\n')
-  const nodes = await Promise.all(names.map((name) => createNode({ config }, { name, cookie, epmdPort })))
+  const nodes = await Promise.all(
+    names.map((name, index) => createNode({ config, host: hosts[index]! }, { name, cookie, epmdPort })),
+  )
   try {
     // The first one starts the epmd of all; they wait for each other only to elect which of them begins.
     await Promise.all(nodes.map((node) => node.start()))
@@ -213,7 +225,8 @@ const newNodeName = (): string => `t${randomBytes(6).toString('hex')}@localhost`
 /** What the nodes of a cluster share, and the name of one. */
 type Seat = { readonly name: string; readonly cookie: string; readonly epmdPort: number }
 
-const createNode = async ({ plugins = [], config = '' }: BrokerOptions, seat?: Seat): Promise<Broker> => {
+const createNode = async (options: BrokerOptions, seat?: Seat): Promise<Broker> => {
+  const { plugins = [], config = '', host = '127.0.0.1' } = options
   const bin = RABBITMQ_BINS.find((folder) => existsSync(join(folder, 'rabbitmq-server')))
   if (!bin) throw new Error('RabbitMQ is not installed (apt-get install rabbitmq-server)')
   const dir = tempDir('gateway-rabbit-')
@@ -243,7 +256,7 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions, seat?: S
     LANG: 'C.UTF-8',
     HOME: join(dir, 'home'),
     RABBITMQ_NODENAME: name,
-    RABBITMQ_NODE_IP_ADDRESS: '127.0.0.1',
+    RABBITMQ_NODE_IP_ADDRESS: host,
     RABBITMQ_NODE_PORT: String(port),
     RABBITMQ_DIST_PORT: String(distPort),
     ERL_EPMD_PORT: String(epmdPort),
@@ -267,7 +280,8 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions, seat?: S
 
   const startEpmd = async (): Promise<void> => {
     if ((epmd && alive(epmd)) || (await accepts(epmdPort))) return
-    const child = spawn('epmd', ['-port', String(epmdPort), '-address', '127.0.0.1'], { env, stdio: 'ignore' })
+    const args = ['-port', String(epmdPort), '-address', '127.0.0.1']
+    const child = spawn('epmd', args, { env, detached: true, stdio: 'ignore' })
     child.on('error', () => {})
     guard(child)
     epmd = child
@@ -287,14 +301,15 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions, seat?: S
 
   const isUp = async (child: ChildProcess): Promise<boolean> => {
     if (!alive(child)) return true
-    return (await greets(port)) && (await evaluate('rabbit:is_running()')) === 'true'
+    return (await greets(host, port)) && (await evaluate('rabbit:is_running()')) === 'true'
   }
 
   const start = async (): Promise<void> => {
     if (node && alive(node)) return
     await startEpmd()
     output = ''
-    const child = spawn(join(bin, 'rabbitmq-server'), [], { env, stdio: ['ignore', 'pipe', 'pipe'] })
+    // Ctrl-C is for this process, which ends its servers in order.
+    const child = spawn(join(bin, 'rabbitmq-server'), [], { env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] })
     const keep = (chunk: Buffer): void => {
       output = (output + chunk.toString()).slice(-20_000)
     }
@@ -326,8 +341,10 @@ const createNode = async ({ plugins = [], config = '' }: BrokerOptions, seat?: S
   }
 
   return {
-    url: `amqp://guest:guest@127.0.0.1:${port}`,
+    url: `amqp://guest:guest@${host}:${port}`,
+    host,
     port,
+    name,
     managementUrl: management ? `http://127.0.0.1:${managementPort}` : undefined,
     get pid() {
       return node && alive(node) ? node.pid : undefined

@@ -27,7 +27,7 @@ export const brokerEnv = (url: string, { exchange, queue, binding }: Names, env:
 export const streamUrl = (gateway: Pick<Gateway, 'url'>, event_id: string): string =>
   `${gateway.url}/api/events/${encodeURIComponent(event_id)}/stream`
 
-export const messagesUrl = (gateway: Gateway, event_id: string): string =>
+export const messagesUrl = (gateway: Pick<Gateway, 'url'>, event_id: string): string =>
   `${gateway.url}/api/events/${encodeURIComponent(event_id)}/messages`
 
 /** A gateway in broker mode with unique names, and an agent that publishes to it through pika. */
