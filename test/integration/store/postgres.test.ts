@@ -20,6 +20,7 @@ import { RetentionJob } from '../../../src/store/retention.ts'
 import type { SearchQuery } from '../../../src/store/search/search.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
 import { startCli } from '../../support/clients/cli.ts'
+import { WAIT_MS } from '../../support/harness/limits.ts'
 import { postgresBin } from '../../support/harness/provision.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
@@ -113,6 +114,44 @@ test('no db_id becomes visible after a greater one, however long commits take (L
     seen,
     appended.flat().sort((a, b) => a - b),
   )
+})
+
+test('a smaller db_id that is held open while another host writes is read first (L2)', async () => {
+  const url = freshSchema(server)
+  const patient = { lockTimeoutMs: WAIT_MS }
+  const [held, other, follower] = await Promise.all([open(url, patient), open(url, patient), open(url)])
+  await store(follower, { event_id: 'before' })
+  // A commit of the event `held` waits in its transaction, after its db_id was assigned, for a lock of this test.
+  await queryRows(
+    url,
+    `CREATE FUNCTION hold() RETURNS trigger LANGUAGE plpgsql AS
+      $$BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN NULL; END$$;
+    CREATE CONSTRAINT TRIGGER hold AFTER INSERT ON message DEFERRABLE INITIALLY DEFERRED
+      FOR EACH ROW WHEN (NEW.event_id = 'held') EXECUTE FUNCTION hold()`,
+  )
+  const release = await holdLocks(url, 'SELECT pg_advisory_lock(4711)')
+  const waiting = async (): Promise<number> => {
+    const sql = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+    return (await queryRows(url, sql)).length
+  }
+  const seen: number[] = []
+  let through = 0
+  const follow = async (): Promise<void> => {
+    const page = await follower.read(EVERYTHING, through, ALL)
+    seen.push(...page.messages.map(({ db_id }) => db_id))
+    through = page.readThrough
+  }
+  const smaller = held.append([entryOf({ event_id: 'held' })])
+  await until(async () => (await waiting()) === 1, { what: 'a commit that is held open' })
+  let isDone = false
+  const greater = other.append([entryOf({ event_id: 'other' })]).finally(() => (isDone = true))
+  await until(async () => isDone || (await waiting()) === 2, { what: 'the other host waits, or has written' })
+  await follow()
+  await release()
+  const ids = (await Promise.all([smaller, greater])).flat().map(({ db_id }) => db_id)
+  await follow()
+  assert.ok(ids[0]! < ids[1]!, 'the held one was assigned first')
+  assert.equal(seen.slice(1), ids, 'no reader skips it')
 })
 
 test('commits are durable whatever the role and the database have as their defaults (L1)', async () => {
