@@ -1,9 +1,11 @@
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { type Declared, declaredMetrics, seriesOf } from '../../support/clients/metrics.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, type Json } from '../../support/harness/wait.ts'
 import { readText, readYaml } from '../../support/repo/documents.ts'
-import { startGateway } from '../../support/servers/gateway.ts'
+import { ROOT, startGateway } from '../../support/servers/gateway.ts'
 
 const deploy = suite('the dashboard and the alerts')
 
@@ -159,7 +161,7 @@ deploy('a running gateway serves the declared metrics, named by Prometheus conve
   }
 })
 
-for (const file of ['compose.yaml', 'compose.postgres.yaml']) {
+for (const file of ['compose.yaml', 'compose.postgres.yaml', 'deploy/compose-cluster.yaml']) {
   deploy(`${file} is open to this machine alone, and to no page that points its own name here`, () => {
     const { services } = readYaml(file)
     for (const [name, { ports = [], environment = {} }] of Object.entries<Json>(services)) {
@@ -167,6 +169,10 @@ for (const file of ['compose.yaml', 'compose.postgres.yaml']) {
       if (String(environment.AUTH).includes('none')) assert.match(environment.ALLOWED_HOSTS, /:-localhost\}$/, name)
     }
     assert.ok(Object.values<Json>(services).some(({ environment }) => environment?.ALLOWED_HOSTS !== undefined))
+    const files = Object.values<Json>(services)
+      .flatMap(({ volumes = [] }) => volumes.map((volume: string) => volume.split(':')[0]))
+      .filter((path) => path.startsWith('.'))
+    for (const path of files) assert.ok(existsSync(join(ROOT, dirname(file), path)), `${file}: ${path}`)
   })
 }
 

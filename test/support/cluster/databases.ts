@@ -25,13 +25,12 @@ export class DatabasePair {
 
   /** @param hosts address of loopback of each server */
   static async start(hosts: readonly [string, string]): Promise<DatabasePair> {
-    const first = await startPostgres({ host: hosts[0], settings: SETTINGS })
-    const lines: [Line, Line] = [await startProxy(first), await startProxy(() => pair.servers[1])]
-    const second = await startStandby(
-      { host: '127.0.0.1', port: lines[0].port },
-      { host: hosts[1], settings: SETTINGS },
-    )
-    const pair = new DatabasePair([first, second], lines)
+    const servers = [await startPostgres({ host: hosts[0], settings: SETTINGS })] as unknown as [Postgres, Postgres]
+    // A server that is built anew has another port.
+    const lines: [Line, Line] = [await startProxy(() => servers[0]), await startProxy(() => servers[1])]
+    const from = { host: '127.0.0.1', port: lines[0].port }
+    servers.push(await startStandby(from, { host: hosts[1], settings: SETTINGS }))
+    const pair = new DatabasePair(servers, lines)
     await pair.#setStandby('*')
     await pair.ready()
     return pair

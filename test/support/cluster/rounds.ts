@@ -68,6 +68,7 @@ class Trial {
   readonly silence = new Silence()
   is = 'the start'
   #wandering = 0
+  readonly #reported = new Set<string>()
 
   constructor(stage: ClusterStage, everyMs: number) {
     const { brokerUrl, names, nginx, headers } = stage.cluster
@@ -142,6 +143,14 @@ class Trial {
     }
   }
 
+  /** Returns what the oracle finds and no round before it had. */
+  violations(outcome: Outcome): string[] {
+    const texts = violationsOf(outcome).map(({ clause, text }) => `${clause}: ${text}`)
+    const found = texts.filter((text) => !this.#reported.has(text))
+    for (const text of found) this.#reported.add(text)
+    return found
+  }
+
   async stop(): Promise<void> {
     for (const source of this.sources) await source.close()
     for (const reader of this.readers) await reader.stop()
@@ -186,7 +195,7 @@ const playRound = async (trial: Trial, round: number, { kind, pick, holdMs }: Pl
   trial.readers.find(({ name }) => name === 'on any gateway')!.drop()
   const outcome = await trial.settle()
   await attempt(checkAccess(cluster, round))
-  errors.push(...violationsOf(outcome).map(({ clause, text }) => `${clause}: ${text}`))
+  errors.push(...trial.violations(outcome))
   return { result: { ...result, error: errors.length === 0 ? null : errors.join('; ') }, outcome }
 }
 

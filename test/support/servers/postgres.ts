@@ -1,4 +1,5 @@
-import { type ChildProcess, type SpawnOptions, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chownSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -67,9 +68,12 @@ const createPlace = (parent: string): Place => {
   return { bin, dir, data: join(dir, 'data'), spawning: { ...user, cwd: dir, env } }
 }
 
-const runTool = ({ bin, spawning }: Place, tool: string, args: readonly string[]): void => {
-  const { status, error, stderr } = spawnSync(join(bin, tool), args, { ...spawning, encoding: 'utf8' })
-  if (status !== 0) throw new Error(`${tool}: ${error?.message ?? stderr}`)
+const runTool = async ({ bin, spawning }: Place, tool: string, args: readonly string[]): Promise<void> => {
+  const child = spawn(join(bin, tool), args, { ...spawning, stdio: ['ignore', 'ignore', 'pipe'] })
+  let errors = ''
+  child.stderr!.setEncoding('utf8').on('data', (chunk: string) => (errors += chunk))
+  const [status] = await once(child, 'close')
+  if (status !== 0) throw new Error(`${tool}: ${errors}`)
 }
 
 /** Creates a cluster and starts it. @throws Error if its programs are missing or it does not start */
@@ -79,7 +83,7 @@ export const startPostgres = async (options: PostgresOptions = {}): Promise<Post
   const passwordFile = join(place.dir, 'password')
   writeFileSync(passwordFile, PASSWORD, { mode: 0o644 })
   const args = ['-D', place.data, '-U', USER, '-E', 'UTF8', '--locale=C.UTF-8', '-A', 'scram-sha-256', '--no-sync']
-  runTool(place, 'initdb', [...args, '--pwfile', passwordFile])
+  await runTool(place, 'initdb', [...args, '--pwfile', passwordFile])
   return serve(place, settings, host)
 }
 
@@ -93,7 +97,7 @@ export const startStandby = async (
 ): Promise<Postgres> => {
   const place = createPlace(parent)
   const from = ['-h', primary.host, '-p', String(primary.port), '-U', USER]
-  runTool(place, 'pg_basebackup', [...from, '-D', place.data, '--write-recovery-conf', '-c', 'fast', '--no-sync'])
+  await runTool(place, 'pg_basebackup', [...from, '-D', place.data, '--write-recovery-conf', '-c', 'fast', '--no-sync'])
   return serve(place, settings, host)
 }
 
