@@ -26,7 +26,7 @@ export class DatabasePair {
   /** @param hosts address of loopback of each server */
   static async start(hosts: readonly [string, string]): Promise<DatabasePair> {
     const servers = [await startPostgres({ host: hosts[0], settings: SETTINGS })] as unknown as [Postgres, Postgres]
-    // A server that is built anew has another port.
+    // A server that is rebuilt has another port.
     const lines: [Line, Line] = [await startProxy(() => servers[0]), await startProxy(() => servers[1])]
     const from = { host: '127.0.0.1', port: lines[0].port }
     servers.push(await startStandby(from, { host: hosts[1], settings: SETTINGS }))
@@ -60,7 +60,7 @@ export class DatabasePair {
     await this.#setStandby('')
   }
 
-  /** Starts a server again; an old primary is built anew as a standby, which commits then wait for. */
+  /** Starts a server again; an old primary is rebuilt as a standby, which commits then wait for. */
   async start(server: Postgres): Promise<void> {
     if (server === this.standby && this.#isReplaced) await this.#rebuild()
     else await server.start()

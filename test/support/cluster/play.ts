@@ -41,8 +41,7 @@ const show = async () => {
   }
   document.querySelector('tbody').replaceWith(body)
 }
-const loop = () => show().catch(() => undefined).finally(() => setTimeout(loop, 1000))
-loop()
+setInterval(() => show().catch(() => undefined), 1000)
 </script>`
 
 const silent = (): null => null
