@@ -99,7 +99,7 @@ test('exits with its server', async () => {
   assert.equal(await dev.end, [0, null], dev.output)
 })
 
-test('npm start passes SIGTERM on to the gateway, which stops in order', async () => {
+test.full('npm start passes SIGTERM on to the gateway, which stops in order', async () => {
   const { PATH, HOME } = process.env
   const env = { PATH, HOME, PORT: '0', DATABASE_URL: `sqlite:${join(clone, 'start.db')}`, AUTH: 'none' }
   const npm = spawn('npm', ['start'], { cwd: ROOT, env, detached: true, stdio: 'pipe' })

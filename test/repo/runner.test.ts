@@ -199,7 +199,8 @@ sound.run()`,
 }
 
 beside('fails what crashes, ends early, leaves a hook broken or throws anything at all', async () => {
-  const entries = Object.entries(FAILING)
+  // Each is a process: the short form runs those of our own suites.
+  const entries = Object.entries(FAILING).filter(([name]) => FULL || !/-uvu$|^(text|null|object)-/.test(name))
   const files = Object.fromEntries(entries.map(([name, [text]]) => [`${name}.test.ts`, text]))
   const result = await runFiles(files, { args: ['--jobs', '4'] })
   assert.is(result.code, 1)

@@ -118,7 +118,7 @@ const endure = async (kind: string, count: number, enough: (did: Did) => boolean
   return did
 }
 
-const LORIS = runs(600, 2_000)
+const LORIS = runs(300, 2_000)
 
 attack(`${LORIS} connections whose head never ends are ended, and honest readers miss nothing`, async () => {
   const { answers } = await endure('slowloris', LORIS, ({ closed }) => closed >= LORIS * SCALE)

@@ -1,3 +1,4 @@
+// full
 // needs: rabbitmq, pika
 // workers: 1; full: 1, 3
 import * as assert from 'uvu/assert'

@@ -12,7 +12,7 @@ import { type Call, callsOf, targetOf } from '../support/repo/api-documents.ts'
 import { type Gateway, startGateway, tellsOfFault } from '../support/servers/gateway.ts'
 
 /** Total number of requests: 100,000 in the full form. */
-const REQUESTS = runs(1_600, 100_000)
+const REQUESTS = runs(800, 100_000)
 const AT_ONCE = 20
 const ANSWER_MS = limit(30_000)
 

@@ -84,7 +84,7 @@ load.full('deliver 200 messages each to 300 subscribers of one event, in order',
   for (const one of seen) assert.equal(one, ids)
 })
 
-load('lose nothing between history and live for a subscriber that connects during a burst', async () => {
+load.full('lose nothing between history and live for a subscriber that connects during a burst', async () => {
   const room = newRoom()
   let flooding = true
   const ids: number[] = []
@@ -127,7 +127,7 @@ load.full('consist of well-formed UTF-8 without CR and NUL, however large the me
   assert.is(opened.parseErrors.length, 0)
 })
 
-load('resume when a client pauses and reads again', async () => {
+load.full('resume when a client pauses and reads again', async () => {
   const room = newRoom()
   const opened = await stream(room)
   await opened.next('caught_up')

@@ -1,3 +1,4 @@
+// full
 // needs: chromium
 import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'

@@ -1,3 +1,4 @@
+// full
 // needs: chromium, openssl
 import type { Browser, Page } from 'playwright-core'
 import * as assert from 'uvu/assert'

@@ -1,3 +1,4 @@
+// full
 // needs: rabbitmq, strace
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from 'node:fs'

@@ -322,7 +322,7 @@ const SHAPES = FULL
       { width: 1440, language: 'zh-CN', colorScheme: 'light' },
     ] as const)
 
-test('axe finds no problem, and nothing is wider than the screen, in both languages and themes, narrow and wide', async () => {
+test.full('axe finds no problem, and nothing is too wide: languages, themes, widths', async () => {
   const long = 'notifications.frontend.'.repeat(8)
   const [id] = add(
     { body: '{"event_id":7}', reason: 'invalid_event_id', detail: 'event_id: expected a string', routing_key: long },

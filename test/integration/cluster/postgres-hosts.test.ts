@@ -111,7 +111,7 @@ test('gateways that are killed in a burst, one after the other, lose nothing and
     const load = new Load(agent, 'burst', PACE).start()
     const readers = [one, other].map((gateway) => new IdReader(gateway, 'burst', { retryMs: 50 }))
     for (const reader of readers) reader.start()
-    for (const victim of [one, other, one]) {
+    for (const victim of [one, other, one].slice(0, runs(2, 3))) {
       await load.more(BURST)
       await victim.kill9()
       await load.more(BURST)

@@ -7,6 +7,7 @@ import tls, { type ConnectionOptions, type TLSSocket } from 'node:tls'
 import * as assert from 'uvu/assert'
 import { openHttp2 } from '../../support/clients/http2-client.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { testAuthority } from '../../support/harness/transport.ts'
 import { tempDir, until } from '../../support/harness/wait.ts'
 import type { Authority, Pair } from '../../support/servers/certificates.ts'
@@ -20,6 +21,15 @@ const serve = async ({ certFile, keyFile }: Pair, env: Record<string, string> = 
   const gateway = await startGateway({ env: { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile, ...env } })
   started.push(gateway)
   return gateway
+}
+
+/** One for all tests that need no settings. */
+let common: Gateway | undefined
+
+const serveCommon = async (): Promise<Gateway> => {
+  const { certFile, keyFile } = authority.issue()
+  common ??= await startGateway({ env: { TLS_CERT_FILE: certFile, TLS_KEY_FILE: keyFile } })
+  return common
 }
 
 const portOf = (gateway: Gateway): number => Number(new URL(gateway.url).port)
@@ -78,8 +88,10 @@ https.after.each(async () => {
   for (const gateway of started.splice(0)) await gateway.dispose()
 })
 
+https.after(() => common?.dispose())
+
 https('treats its http:// origin as another site, since that page could be forged in transit', async () => {
-  const gateway = await serve(authority.issue())
+  const gateway = await serveCommon()
   const post = async (origin: string): Promise<string> => {
     const headers = `Host: ${new URL(gateway.url).host}\r\nOrigin: ${origin}\r\nContent-Type: application/json`
     const body = '{"message_from":"me","message_type":"chat","message_content":"x"}'
@@ -91,7 +103,7 @@ https('treats its http:// origin as another site, since that page could be forge
 })
 
 https('speaks HTTP/2 to clients that offer it, HTTP/1.1 to all others, and at least TLS 1.2', async () => {
-  const gateway = await serve(authority.issue())
+  const gateway = await serveCommon()
   assert.match(gateway.url, /^https:/)
   const spoken = async (offered?: string[]): Promise<string | false | null> =>
     (await connect(gateway, offered === undefined ? {} : { ALPNProtocols: offered })).alpnProtocol
@@ -114,7 +126,7 @@ https('speaks HTTP/2 to clients that offer it, HTTP/1.1 to all others, and at le
 })
 
 https('offers with TLS 1.2 only ciphers with forward secrecy and authenticated encryption', async () => {
-  const gateway = await serve(authority.issue())
+  const gateway = await serveCommon()
   const strong = /^(TLS_|ECDHE-.*(GCM|CHACHA20))/
   const agreed: string[] = []
   for (const cipher of tls.getCiphers().map((name) => name.toUpperCase())) {
@@ -147,7 +159,7 @@ https('closes a connection that sends plain HTTP or nothing, and keeps running',
 
 https('reports when its certificate expires, and warns if that is soon', async () => {
   const pair = authority.issue({ days: 3 })
-  const gateway = await serve(pair, { WORKERS: '2' })
+  const gateway = await serve(pair, { WORKERS: String(runs(1, 2)) })
   await gateway.waitForLog(({ msg }) => msg === 'TLS certificate expires soon')
   const { session, open } = await openHttp2(gateway.url, authority.ca)
   const expiry = Date.parse(new X509Certificate(readFileSync(pair.certFile)).validTo) / 1_000

@@ -129,7 +129,7 @@ http('have no label that a client has chosen', async () => {
   for (const route of routes) assert.ok(known.has(route), route)
 })
 
-http('of several workers are added up', async () => {
+http.full('of several workers are added up', async () => {
   const own = await startGateway({ env: { WORKERS: '2' } })
   const get = async (): Promise<Map<string, number>> => parseMetrics((await getJson(`${own.url}/metrics`)).text)
   await until(async () => sampleOf(await get(), 'gateway_workers') === 2, { what: 'both workers' })

@@ -1,4 +1,5 @@
-// transports: http1; full: http1, http2
+// full
+// transports: http1, http2
 import * as assert from 'uvu/assert'
 import { Clock } from '../../support/harness/clock.ts'
 import { suite } from '../../support/harness/suite.ts'

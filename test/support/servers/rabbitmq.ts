@@ -269,7 +269,7 @@ const createNode = async (options: BrokerOptions, seat?: Seat): Promise<Broker> 
     RABBITMQ_CONF_ENV_FILE: '/dev/null',
     // Makes the start script exec the Erlang VM, so that the spawned process is the node itself.
     RABBITMQ_ALLOW_INPUT: 'true',
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-noinput -start_epmd false +sbwt none ${loopback}`,
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `-noinput -start_epmd false +sbwt none +sbwtdcpu none +sbwtdio none ${loopback}`,
     RABBITMQ_CTL_ERL_ARGS: loopback,
     RABBITMQ_CTL_DIST_PORT_MAX: '36671',
   }

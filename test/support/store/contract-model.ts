@@ -228,6 +228,6 @@ export const checkModel = (test: LogTest): void => {
         const trial = new Trial(log, await log.head())
         for (const one of operations) await trial.perform(one)
       }),
-      { numRuns: runs(40, 1_500) },
+      { numRuns: runs(25, 1_500) },
     ))
 }

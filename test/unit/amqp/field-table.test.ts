@@ -113,7 +113,7 @@ test('no bytes make it throw, and its result is JSON', () => {
     fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
       assert.type(JSON.stringify(decodeFieldTable(Buffer.from(bytes))), 'string')
     }),
-    { numRuns: runs(300, 2_000) },
+    { numRuns: runs(100, 2_000) },
   )
   // Plausible types and lengths reach more code than random bytes.
   const type = fc.constantFrom(...'tbBsUuIilLTfdDVSxAF')
@@ -128,7 +128,7 @@ test('no bytes make it throw, and its result is JSON', () => {
     fc.property(fields, (parts) => {
       assert.type(JSON.stringify(decodeFieldTable(Buffer.concat(parts))), 'string')
     }),
-    { numRuns: runs(300, 5_000) },
+    { numRuns: runs(100, 5_000) },
   )
 })
 

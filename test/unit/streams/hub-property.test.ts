@@ -19,7 +19,7 @@ property(
         fc.asyncProperty(fc.array(liveOperation, { minLength: 1, maxLength: 40, size: 'max' }), (operations) =>
           new LiveTrial(log, clock).run(operations),
         ),
-        { numRuns: runs(300, 3_000) },
+        { numRuns: runs(150, 3_000) },
       )
     } finally {
       clock.uninstall()

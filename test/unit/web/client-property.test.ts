@@ -5,7 +5,7 @@ import { ClientTrial, clientOperation } from '../../support/stages/client-trial.
 
 const property = suite('any failure of gateway, connection, clock and tabs')
 
-const numRuns = runs(300, 5_000)
+const numRuns = runs(150, 5_000)
 
 const operations = fc.array(clientOperation, { minLength: 1, maxLength: 60, size: 'max' })
 
