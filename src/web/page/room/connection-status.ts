@@ -32,7 +32,9 @@ const reasonText = ({ code, status, message }: StateReason): string => {
   return escapeLine([status, errorTitle(code) || (message ?? code)].filter(Boolean).join(' '))
 }
 
-const hintText = ({ code, hint = '' }: StateReason): string => escapeLine(errorHint(code, hint))
+/** Returns the hint of a reason. That of a refused token is for programs: a person signs in again. */
+const hintText = ({ code, hint = '', status }: StateReason): string =>
+  status === 401 ? '' : escapeLine(errorHint(code, hint))
 
 /** Returns state and reason as one line without countdowns, for screen readers. */
 export const stateText = (line: ConnectionInfo): string => {
@@ -77,7 +79,7 @@ const Facts = ({ room, line }: { readonly room: RoomModel; readonly line: Connec
   return html`
     <dl class="facts">
       <${Fact} name=${connectionText('state')}><${LiveFacts} room=${room} line=${line} /></${Fact}>
-      ${reason?.hint && html`<${Fact} name=${connectionText('hint')}>${hintText(reason)}</${Fact}>`}
+      ${reason !== null && hintText(reason) !== '' && html`<${Fact} name=${connectionText('hint')}>${hintText(reason)}</${Fact}>`}
       ${
         status !== null &&
         html`
@@ -154,7 +156,7 @@ export const Refused = ({ room }: { readonly room: RoomModel }): View => {
     <div class="refused" id="refused">
       <h2>${connectionText('refused')}</h2>
       <p>${reasonText(reason)}</p>
-      ${reason.hint && html`<p class="faint">${hintText(reason)}</p>`}
+      ${hintText(reason) !== '' && html`<p class="faint">${hintText(reason)}</p>`}
       <p class="refused-tools">
         <button type="button" class="small" id="reopen" onClick=${() => room.retry()}>${connectionText('now')}</button>
         ${
@@ -175,7 +177,7 @@ export const DisconnectedBanner = ({ room }: { readonly room: RoomModel }): View
   if (getState(line) !== 'closed' || reason === null || isRefused(line)) return null
   return html`
     <div class="closed-bar" id="closed">
-      <span>${stateText(line)}${reason.hint ? ` · ${hintText(reason)}` : ''}</span>
+      <span>${[stateText(line), hintText(reason)].filter(Boolean).join(' · ')}</span>
       <button type="button" class="small" id="reopen" onClick=${() => room.retry()}>${connectionText('now')}</button>
       ${
         reason.status === 401 &&
