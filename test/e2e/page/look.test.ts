@@ -33,7 +33,7 @@ const ODD = [
   '{"message_from":"x","message_type":"y","message_content":[1,{"a":12302548181076029},"z"]}',
   `{"message_from":"${'w'.repeat(200)}","message_type":"${'t'.repeat(200)}","message_content":"${'long'.repeat(400)}"}`,
   `{"message_from":"_executor","message_type":"command_result","message_content":{"data":{"command_name":"${'n'.repeat(200)}","status":"failed","result":{"${'k'.repeat(200)}":"${'v'.repeat(500)}"}}}}`,
-  `{"message_from":"_expert","message_type":"event_summary_generated","message_content":{"data":{"event_summary":"# a\\n\\n| ${'c | '.repeat(20)}\\n|${'---|'.repeat(20)}\\n| ${'cell | '.repeat(20)}\\n\\n\`\`\`\\n${'code '.repeat(80)}\\n\`\`\`"}}}`,
+  `{"message_from":"_expert","message_type":"event_summary_generated","message_content":{"data":{"event_summary":"# a\\n\\n| ${'c | '.repeat(20)}\\n|${'---|'.repeat(20)}\\n| ${'cell | '.repeat(20)}\\n\\n| | |\\n|---|---|\\n| a table | without headings |\\n\\n\`\`\`\\n${'code '.repeat(80)}\\n\`\`\`"}}}`,
 ]
 
 test.before(async () => {

@@ -25,6 +25,12 @@ const marked = new Marked({
     },
     // Also a line break in the text, for what reads it without the elements.
     br: () => '<br>\n',
+    // A heading without a text is none.
+    tablecell({ tokens, header }: Tokens.TableCell) {
+      const text = this.parser.parseInline(tokens)
+      const name = header && text.trim() !== '' ? 'th' : 'td'
+      return `<${name}>${text}</${name}>`
+    },
     checkbox: ({ checked }: Tokens.Checkbox) => (checked ? '☑ ' : '☐ '),
   },
 })

@@ -86,7 +86,7 @@ export class MessageRow extends Component<MessageRowProps> {
           ${type !== '' && html`<bdi class="type" title=${escapeLine(type)}>${typeName(type, answer)}</bdi>`}
           <span class="where">
             <${Tools} ...${this.props} />
-            <a class="id number" href=${`#${id}`} aria-label=${t('linkTo', { n: id })}>#${id}</a>
+            <a class="id number" href=${`#${id}`} aria-label=${t('linkTo', { n: String(id) })}>#${id}</a>
             <${Time} entry=${entry} />
           </span>
         </div>
