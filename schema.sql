@@ -6,7 +6,9 @@
 CREATE TABLE log (
   only_row   INTEGER PRIMARY KEY CHECK (only_row = 1),
   log_id     TEXT    NOT NULL,
-  created_at INTEGER NOT NULL          -- milliseconds since 1970
+  created_at INTEGER NOT NULL,         -- milliseconds since 1970
+  followed   TEXT,                     -- the copy of an edge: the events that it follows, as JSON; NULL: no copy
+  level_at   INTEGER                   -- the copy of an edge: when it last had all messages; NULL: never
 ) STRICT;
 
 -- The messages. AUTOINCREMENT: a db_id is never given out twice, not even after the highest row is gone.

@@ -4,11 +4,12 @@ import type { ClusterPeers } from '../cluster/worker.ts'
 import type { Config } from '../config/config.ts'
 import type { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
-import { type Authorise, allowAll, createAuthorizer } from '../http/auth/authorize.ts'
+import { type Authorise, type Authorizer, allowAll, createAuthorizer } from '../http/auth/authorize.ts'
 import { createOriginCheck } from '../http/auth/origin.ts'
 import { coversToken, Revocations } from '../http/auth/revocations.ts'
 import { Tickets } from '../http/auth/tickets.ts'
 import { Quotas } from '../http/quotas.ts'
+import type { RequestView } from '../http/request-view.ts'
 import { TrustedProxies } from '../http/trusted-proxies.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
 import type { MessageStore, TicketStore } from '../store/store.ts'
@@ -26,6 +27,7 @@ export interface AccessControlOptions {
 /** Authentication, authorization and limits of one worker. */
 export interface AccessControl {
   readonly authorise: Authorise
+  readonly callerToken: Authorizer['callerToken']
   readonly tickets: Tickets
   readonly revocations: Revocations
   readonly quotas: Quotas
@@ -67,8 +69,11 @@ export const createAccessControl = ({
   }
   const quotas = new Quotas(limits, coordinate, proxies)
   const rules = { tickets, revocations, quotas, proxies, closeSession, endSession }
-  if (tokens === null) return { ...rules, authorise: allowAll, start: () => revocations.start() }
-  const { authorise, start } = createAuthorizer({
+  if (tokens === null) {
+    const callerToken = (request: RequestView) => /^Bearer +(\S+) *$/i.exec(request.get('authorization'))?.[1] ?? null
+    return { ...rules, authorise: allowAll, callerToken, start: () => revocations.start() }
+  }
+  const { authorise, callerToken, start } = createAuthorizer({
     tokens,
     tickets,
     revocations,
@@ -80,6 +85,7 @@ export const createAccessControl = ({
   return {
     ...rules,
     authorise,
+    callerToken,
     start: async () => {
       await revocations.start()
       if (tokens.keys.kind === 'jwks') health.markPending('jwks', 'jwks_unavailable', 'not read yet')

@@ -1,6 +1,6 @@
 import type { Logger } from 'pino'
 import type { ClusterPeers } from '../cluster/worker.ts'
-import type { Config } from '../config/config.ts'
+import { type Config, type GatewayMode, modeOf } from '../config/config.ts'
 import type { ResetReason } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
@@ -13,7 +13,7 @@ import { HttpServer } from '../http/server/http-server.ts'
 import { StreamFastPath } from '../http/server/stream-fast-path.ts'
 import { ExchangePublisher } from '../ingest/exchange-publisher.ts'
 import { IngestService } from '../ingest/ingest.ts'
-import { type Fault, HealthRegistry } from '../monitoring/health.ts'
+import { HealthRegistry } from '../monitoring/health.ts'
 import { type HealthMonitor, monitorSingleProcess } from '../monitoring/health-monitor.ts'
 import { collectWorkerReport, type WorkerReport } from '../monitoring/worker-status.ts'
 import { withTimeout } from '../platform/with-timeout.ts'
@@ -29,6 +29,8 @@ import { sumCounters } from '../telemetry/cluster-metrics.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import { Tracing } from '../telemetry/tracing.ts'
 import { type AccessControl, createAccessControl } from './access-control.ts'
+import { Edge } from './edge.ts'
+import { logHealthChanges } from './health-log.ts'
 import { type CommitListener, instrumentAppend, recordCommit, recordExchange } from './ingest-metrics.ts'
 import { createExchangePublisher, createStorePublisher } from './publishers.ts'
 import { createQuarantineService } from './quarantine-service.ts'
@@ -68,6 +70,7 @@ export class Gateway {
   readonly #onCommitted: CommitListener
   readonly #hub: StreamHub
   readonly #retention: RetentionJob
+  readonly #edge: Edge | null = null
   readonly #search: MessageSearch | null
   readonly #access: AccessControl
   readonly #certificates: CertificateManager | null
@@ -94,7 +97,7 @@ export class Gateway {
         onSessionEnd: (tokenId) => this.#access.closeSession(tokenId),
         onWarning: (text) => logger.warn(text),
       })
-    this.#health = new HealthRegistry((component, fault) => this.#onHealthChange(component, fault))
+    this.#health = new HealthRegistry(logHealthChanges(logger, () => this.#metrics))
     this.#storeMonitor = new StoreMonitor({
       store: this.#store,
       damage,
@@ -124,6 +127,7 @@ export class Gateway {
       queue: () => this.#ingest?.queue ?? null,
       size: async () => this.#store.size?.() ?? null,
       search: () => this.#search?.status ?? null,
+      upstream: () => this.#edge,
       clockOffset: () => (this.#store.now === undefined ? null : Date.now() - this.#store.now()),
       faults: () => this.#health.faults,
       connections: () => this.#server.connections,
@@ -160,11 +164,23 @@ export class Gateway {
     }
     this.#healthMonitor = options.healthReport === undefined ? monitorSingleProcess(() => this.status()) : null
     const { limits, metricsPort } = config
+    const onStored = (messages: number): void => {
+      this.#metrics.stored.inc(messages)
+      this.#changes.notify()
+    }
+    const onStorageFault = (error: unknown) => this.#storeMonitor.report('store_write', error)
+    if (config.upstream !== null) {
+      const { upstreamResets } = this.#metrics
+      const { revocations } = this.#access
+      const onReset = (reason: string) => upstreamResets.inc({ reason })
+      this.#edge = new Edge({ ...parts, config, revocations, health: this.#health, onStored, onStorageFault, onReset })
+    }
     const streams = {
       ...config,
       ...this.#access,
       ...metrics,
       ...parts,
+      upstream: this.#edge,
       onReset: (reason: ResetReason) => this.#metrics.resets.inc({ reason }),
     }
     const fastPath = new StreamFastPath({ ...streams, headersMs: limits.headersMs })
@@ -181,15 +197,7 @@ export class Gateway {
       version,
       search: this.#search,
       report: options.healthReport ?? ((after) => this.#healthMonitor!.report(after)),
-      quarantine: createQuarantineService({
-        ...config,
-        store: this.#store,
-        onStored: (messages) => {
-          this.#metrics.stored.inc(messages)
-          this.#changes.notify()
-        },
-        onStorageFault: (error) => this.#storeMonitor.report('store_write', error),
-      }),
+      quarantine: createQuarantineService({ ...config, store: this.#store, onStored, onStorageFault }),
     })
     const server = { ...config, proxies: this.#access.proxies, reusePort, certificate: null }
     const certificate = this.#certificates?.current ?? null
@@ -201,8 +209,8 @@ export class Gateway {
     }
   }
 
-  get mode(): 'embedded' | 'broker' {
-    return this.#config.broker === null ? 'embedded' : 'broker'
+  get mode(): GatewayMode {
+    return modeOf(this.#config)
   }
 
   /** The port that the server listens on; valid once started. */
@@ -216,11 +224,13 @@ export class Gateway {
     try {
       await this.#tracing.start()
       const onWarning = (text: string) => this.#logger.warn(text)
-      for (const part of [this.#hub, this.#access]) await retryStart(() => part.start(), { onWarning })
+      const parts = [this.#hub, this.#access, ...(this.#edge === null ? [] : [this.#edge])]
+      for (const part of parts) await retryStart(() => part.start(), { onWarning })
       await this.#metricsServer?.listen()
       await this.#server.listen()
     } catch (error) {
       await this.#metricsServer?.stopAccepting()
+      await this.#edge?.stop()
       await this.#hub.stop()
       await this.#store.stop()
       throw error
@@ -269,6 +279,7 @@ export class Gateway {
     this.#certificates?.stop()
     // A hanging store or broker must not keep the streams from being closed properly.
     await withTimeout(this.#config.shutdownMs / 2, Promise.resolve(this.#ingest?.stop()))
+    await this.#edge?.stop()
     await this.#retention.stop()
     await this.#hub.stop()
     await this.#closing
@@ -284,14 +295,5 @@ export class Gateway {
     if (this.#publisher !== null) return createExchangePublisher(this.#publisher)
     const onFault = (error: unknown) => this.#storeMonitor.report('store_write', error)
     return createStorePublisher(this.#append, this.#onCommitted, onFault)
-  }
-
-  #onHealthChange(component: string, fault: Fault | null): void {
-    if (fault === null) this.#logger.info({ component }, 'component recovered')
-    else if (fault.code === 'shutting_down') this.#logger.info('stopping')
-    else {
-      this.#metrics.faults.inc({ code: fault.code })
-      this.#logger.warn({ component, code: fault.code, hint: fault.hint, cause: fault.message }, 'component failed')
-    }
   }
 }

@@ -4,7 +4,7 @@ import { formatHosts } from '../amqp/address.ts'
 import { ClusterPrimary } from '../cluster/primary.ts'
 import { reservePort } from '../cluster/reserve-port.ts'
 import { ClusterWorker } from '../cluster/worker.ts'
-import { type Config, loadConfig } from '../config/config.ts'
+import { type Config, loadConfig, modeOf } from '../config/config.ts'
 import { findConfigWarnings } from '../config/warnings.ts'
 import { noop } from '../core/noop.ts'
 import { ensureWebBundle } from '../http/web-assets.ts'
@@ -22,15 +22,18 @@ const EXIT_RESERVE_MS = 500
 export const baseUrl = (config: Config, port: number): string =>
   `http${config.tls === null ? '' : 's'}://${config.host.includes(':') ? `[${config.host}]` : config.host}:${port}${config.basePath}`
 
+/** Completes "serves URL". */
+const describeMode = ({ broker, upstream }: Config): string => {
+  if (upstream !== null) return `as an edge of ${upstream.url}`
+  if (broker === null) return 'in embedded mode (no broker: publish over HTTP)'
+  return `in broker mode (queue ${broker.topology.queue} at ${formatHosts(broker.address)})`
+}
+
 /** Returns a paragraph for new users: the address, the mode, and how to listen and publish. */
 const startupBanner = (config: Config, url: string): string => {
-  const mode =
-    config.broker === null
-      ? 'embedded mode (no broker: publish over HTTP)'
-      : `broker mode (queue ${config.broker.topology.queue} at ${formatHosts(config.broker.address)})`
   const token = config.tokens === null ? '' : '-H "Authorization: Bearer $TOKEN" '
   return `
-deepsoc-gateway serves ${url} in ${mode} and stores messages in ${describeLocation(config)}.
+deepsoc-gateway serves ${url} ${describeMode(config)} and stores messages in ${describeLocation(config)}.
 ${config.tokens === null ? `Open ${url}/ in a browser, or subscribe` : 'Requests need a token ($TOKEN below). Subscribe'} in one terminal and publish in another:
 
   curl -N ${token}${url}/api/events/demo/stream
@@ -62,7 +65,7 @@ export type OnListening = (port: number) => void
 /** Reports that the gateway accepts requests: a log line, and a paragraph for people. */
 const logListening = (config: Config, logger: Logger, url: string): void => {
   process.stderr.write(startupBanner(config, url))
-  const { workers, broker } = config
+  const { workers } = config
   if (config.tokens === null && config.hasTokenKey) {
     logger.warn('AUTH=none: authentication is disabled although a token key is configured')
   }
@@ -71,8 +74,9 @@ const logListening = (config: Config, logger: Logger, url: string): void => {
     const hint = `Unless they are meant to: chmod go= ${paths.join(' ')}`
     logger.warn({ paths, hint }, 'other users of this host have access to files of the database')
   }
-  const mode = broker === null ? 'embedded' : 'broker'
-  logger.info({ url, mode, database: describeLocation(config), workers }, 'listening')
+  const mode = modeOf(config)
+  const upstream = config.upstream === null ? {} : { upstream: config.upstream.url }
+  logger.info({ url, mode, ...upstream, database: describeLocation(config), workers }, 'listening')
 }
 
 /**

@@ -8,7 +8,7 @@ import { privateSigner, type SigningKey, secretSigner, signToken } from './token
 
 const UNITS: Record<string, number> = { s: 1, m: 60, h: 3_600, d: 86_400 }
 const MAX_SECONDS = 366 * 86_400
-const SCOPES = ['publish', 'chat', 'admin']
+const SCOPES = ['publish', 'chat', 'admin', 'edge']
 
 const parseLifetime = (text: string): number => {
   const [, count, unit = 's'] = /^(\d{1,9})([smhd])?$/.exec(text) ?? []
@@ -87,7 +87,7 @@ private key.`,
     sub: { value: 'NAME', description: 'subject of the token (default: trial)' },
     name: { value: 'TEXT', description: 'display name of a person (claim name)' },
     events: { value: 'LIST', description: 'allowed events, comma-separated, or * (default: JWT_DEFAULT_EVENTS)' },
-    scope: { value: 'LIST', description: 'publish, chat, admin, comma-separated (default: JWT_DEFAULT_SCOPE)' },
+    scope: { value: 'LIST', description: 'publish, chat, admin, edge, comma-separated (default: JWT_DEFAULT_SCOPE)' },
     expires: { value: 'TIME', description: 'lifetime: 90s, 15m, 8h, 7d (default: 1h)' },
     'key-file': { value: 'FILE', description: 'private key (PEM), if the gateway uses JWT_PUBLIC_KEY or JWT_JWKS_URL' },
   },

@@ -7,12 +7,14 @@ import type { CertificateFiles } from '../http/server/certificate-watcher.ts'
 import { type Env, loadEnv } from '../platform/env.ts'
 import type { PostgresAddress } from '../store/postgres/url.ts'
 import type { TracingConfig } from '../telemetry/tracing.ts'
+import type { UpstreamAddress } from '../upstream/core-client.ts'
 import { buildAllowedHosts, buildLimits, buildTokenConfig, findVerificationKey, validateAuth } from './auth.ts'
 import { type BrokerConfig, buildBrokerConfig, validateBroker } from './broker.ts'
 import { validateDatabase } from './database.ts'
 import { isPostgresUrl } from './parsers.ts'
 import { type RawConfig, readRawConfig, requireValid } from './raw-config.ts'
 import { parseTlsConfig, validateBrokerTls } from './tls.ts'
+import { buildUpstream, validateUpstream } from './upstream.ts'
 import type { ConfigValues } from './variables.ts'
 
 /** Configuration of the gateway. Durations are in milliseconds. */
@@ -32,8 +34,12 @@ export interface Config {
   readonly postgres: PostgresAddress | null
   /** Maximum number of PostgreSQL connections per worker. */
   readonly databaseConnections: number
-  /** null in embedded mode. */
+  /** null in embedded mode, and at an edge. */
   readonly broker: BrokerConfig | null
+  /** null unless this gateway is an edge. */
+  readonly upstream: UpstreamAddress | null
+  /** True if the store is the copy of an edge. */
+  readonly edge: boolean
   readonly maxMessageBytes: number
   /** null if AUTH=none. */
   readonly tokens: TokenConfig | null
@@ -62,6 +68,14 @@ export interface Config {
   readonly shutdownMs: number
 }
 
+/** `embedded`: without a broker; `edge`: follows another gateway. */
+export type GatewayMode = 'embedded' | 'broker' | 'edge'
+
+export const modeOf = ({ broker, edge }: Pick<Config, 'broker' | 'edge'>): GatewayMode => {
+  if (edge) return 'edge'
+  return broker === null ? 'embedded' : 'broker'
+}
+
 /**
  * Reads the configuration from an environment, by default that of the process merged over `.env`.
  *
@@ -76,6 +90,7 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
   validateBrokerTls(raw)
   const tls = parseTlsConfig(raw)
   validateDatabase(raw)
+  validateUpstream(raw)
   const values = requireValid(raw, env)
   const tokens = buildTokenConfig(values)
   const broker = buildBrokerConfig(values)
@@ -91,6 +106,8 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
     ...values.DATABASE_URL,
     databaseConnections: values.DATABASE_POOL_SIZE,
     broker,
+    upstream: buildUpstream(values, () => requireValid(readRawConfig(env, ['UPSTREAM_TOKEN']), env).UPSTREAM_TOKEN),
+    edge: values.UPSTREAM_URL !== null,
     maxMessageBytes: values.MAX_MESSAGE_BYTES,
     tokens,
     publishedByKey: secret === null ? null : derivePublishedByKey(secret),

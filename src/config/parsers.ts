@@ -63,6 +63,13 @@ export const parseJwksUrl = (text: string): URL | null => {
   return isSafe ? url : null
 }
 
+/** @returns the URL without a slash at its end */
+export const parseUpstreamUrl = (text: string): string | null => {
+  const url = URL.parse(text)
+  const isBare = url !== null && `${url.username}${url.password}${url.search}${url.hash}` === ''
+  return isBare && /^https?:$/.test(url.protocol) ? url.href.replace(/\/+$/, '') : null
+}
+
 /** Removes the brackets of an IPv6 address in a URL, which sockets do not accept. */
 export const withoutBrackets = (hostname: string): string => hostname.replace(/^\[|\]$/g, '')
 

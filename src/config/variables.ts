@@ -15,6 +15,7 @@ import {
   parseRabbitmqUrl,
   parseSecret,
 } from './parsers.ts'
+import { UPSTREAM_VARIABLES } from './upstream-variables.ts'
 import {
   amqpNameVariable,
   type ConfigVariable,
@@ -113,6 +114,7 @@ export const CONFIG_VARIABLES = {
     2147483647,
     'Bytes of message bodies held between the broker and the store, per worker. Nothing more is read from the broker meanwhile.',
   ),
+  ...UPSTREAM_VARIABLES,
   MAX_MESSAGE_BYTES: integerVariable(
     '1048576',
     1,

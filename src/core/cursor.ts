@@ -81,7 +81,8 @@ export const resolveCursor = (request: CursorRequest, bounds: Bounds): ResolvedC
     case 'latest':
       return { cursor: Math.max(bounds.last_db_id, bounds.pruned_db_id), reset: null }
     case 'after':
-      if (request.db_id > bounds.head_db_id) return { cursor: 0, reset: 'cursor_ahead' }
+      // The copy of an edge can have bounds beyond its head: its core has deleted messages that it never had.
+      if (request.db_id > Math.max(bounds.head_db_id, bounds.pruned_db_id)) return { cursor: 0, reset: 'cursor_ahead' }
       // A plain 0 requests everything that exists; a resumed cursor means that the client has received everything before it.
       if (request.resumed && request.db_id < bounds.pruned_db_id) return { cursor: 0, reset: 'history_pruned' }
       return { cursor: request.db_id, reset: null }

@@ -25,7 +25,9 @@ export const DENIED_CODES: ReadonlySet<ErrorCode> = new Set(
 
 /** Codes with which a component can fail while the gateway runs. */
 export const COMPONENT_FAILURE_CODES: readonly ErrorCode[] = CODES.filter((code) =>
-  /^(storage_|database_|broker_|(jwks_unavailable|too_many_connections|too_many_open_files|internal)$)/.test(code),
+  /^(storage_|database_|broker_|upstream_|(jwks_unavailable|too_many_connections|too_many_open_files|internal)$)/.test(
+    code,
+  ),
 )
 
 /** Returns whether an error of the store means that the database is damaged: the same read fails again. */

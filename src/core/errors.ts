@@ -1,23 +1,5 @@
-/** One entry of the catalogue of error codes. */
-export interface ErrorDefinition {
-  /** HTTP status of a response with this code. */
-  readonly status: number
-  /** True if the same request can succeed later without a change. */
-  readonly retryable: boolean
-  /** Instructions for fixing it, in one or two sentences. */
-  readonly hint: string
-}
-
-const define = (status: number, retryable: boolean, hint: string): ErrorDefinition => ({ status, retryable, hint })
-
-/** The end of the hints of errors that a running gateway retries. */
-export const RETRY_NOTE = ' The gateway keeps retrying.'
-
-/** An error that the gateway recovers from by itself once its cause is gone. */
-const keepsRetrying = (hint: string): ErrorDefinition => define(503, true, `${hint}${RETRY_NOTE}`)
-
-/** An error that ends a start or a command. */
-const endsCommand = (hint: string): ErrorDefinition => define(500, false, hint)
+import { define, type ErrorDefinition, endsCommand, keepsRetrying } from './error-definition.ts'
+import { UPSTREAM_ERRORS } from './upstream-errors.ts'
 
 /**
  * Every error code of the gateway: in HTTP responses, log lines, `/readyz`, and as the reason of a quarantined message.
@@ -222,6 +204,9 @@ export const ERRORS = {
     true,
     'RabbitMQ did not confirm in time, so the message may or may not be stored. Send it again with the same message_id.',
   ),
+
+  // Edges.
+  ...UPSTREAM_ERRORS,
 
   // Commands.
   backup_exists: define(500, false, 'Name a file that does not exist: a backup never overwrites one.'),

@@ -9,6 +9,7 @@ export type ClosingReason =
   | 'database_corrupt'
   | 'database_unreachable'
   | 'ticket_invalid'
+  | 'upstream_reset'
 
 export interface HelloData {
   readonly log_id: string

@@ -14,6 +14,7 @@ import { createRouteFinder } from './request-metrics.ts'
 import type { HttpRoute, RouteContext } from './route.ts'
 import { ACCESS_ROUTES, type AccessOptions } from './routes/access.ts'
 import { DOCUMENT_ROUTES, type DocumentOptions } from './routes/documents.ts'
+import { EDGE_ROUTES, type EdgeRouteOptions } from './routes/edge.ts'
 import { HEALTH_ROUTES, type HealthOptions } from './routes/health.ts'
 import { HEALTH_REPORT, type HealthReportOptions } from './routes/health-report.ts'
 import { MESSAGE_ROUTES, type MessagesOptions } from './routes/messages.ts'
@@ -32,6 +33,7 @@ export interface RouteOptions
     PublishOptions,
     StreamOptions,
     AccessOptions,
+    EdgeRouteOptions,
     SessionRouteOptions,
     HealthOptions,
     HealthReportOptions,
@@ -46,6 +48,7 @@ export const ROUTES: readonly HttpRoute<RouteOptions & DocumentOptions>[] = [
   EVENT_STREAM,
   EVENTS_STREAM,
   ...ACCESS_ROUTES,
+  ...EDGE_ROUTES,
   ...SESSION_ROUTES,
   ...HEALTH_ROUTES,
   ...DOCUMENT_ROUTES,

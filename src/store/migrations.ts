@@ -71,6 +71,13 @@ CREATE INDEX message_by_event ON message (event_id, db_id);`,
 ALTER TABLE message ADD UNIQUE (message_id, event_id);
 ALTER TABLE message DROP CONSTRAINT message_event_id_message_id_key;`,
   },
+  {
+    version: 6,
+    summary: 'the copy that an edge keeps',
+    sql: `
+ALTER TABLE log ADD COLUMN followed TEXT;
+ALTER TABLE log ADD COLUMN level_at INTEGER;`,
+  },
 ]
 
 /** The first released schema version. */

@@ -2,7 +2,7 @@ import type { Generated } from 'kysely'
 
 /** Kysely types of the tables in schema.sql. */
 export interface Tables {
-  log: { only_row: number; log_id: string; created_at: number }
+  log: { only_row: number; log_id: string; created_at: number; followed: string | null; level_at: number | null }
   message: {
     db_id: Generated<number>
     event_id: string

@@ -140,6 +140,22 @@ export class StreamHub {
     for (const subscriber of [...this.#subscribers]) this.#endAfter(subscriber, 'database_unreachable', MOVE_RETRY_MS)
   }
 
+  /**
+   * Ends every stream after the store was replaced by another one, or lacks messages that subscribers expect: their clients return with
+   * their cursors, and get the `reset` that is due.
+   */
+  restart(): void {
+    for (const subscriber of [...this.#subscribers]) this.#endAfter(subscriber, 'upstream_reset', MOVE_RETRY_MS)
+    this.#pages.clear()
+    this.#tailer.restart()
+  }
+
+  /** Ends the streams whose cursor is greater than this db_id. */
+  endBeyond(db_id: number): void {
+    for (const subscriber of [...this.#subscribers])
+      if (subscriber.cursor > db_id) this.#endAfter(subscriber, 'upstream_reset', MOVE_RETRY_MS)
+  }
+
   /** Must be called after retention has deleted messages. */
   clearHistoryCache(): void {
     this.#pages.clear()

@@ -75,6 +75,11 @@ export class Tailer {
     for (const event of channel.filter.events) if (this.#byEvent.get(event)?.size === 0) this.#byEvent.delete(event)
   }
 
+  /** Forgets the position after the store was replaced. There must be no channels. */
+  restart(): void {
+    this.#position = 0
+  }
+
   /** Called when there may be new messages. */
   notify(): void {
     this.#notified = true

@@ -10,6 +10,7 @@ import type { SearchStatus } from '../store/search/search.ts'
 import type { StorageSize } from '../store/store.ts'
 import type { HubStats } from '../streams/hub.ts'
 import type { SubscriberState } from '../streams/subscriber.ts'
+import type { UpstreamState, UpstreamStatus } from '../upstream/status.ts'
 import { createCallbackMetrics } from './callback-metrics.ts'
 import { createEventLoopDelay } from './event-loop-delay.ts'
 import { createHttpMetrics, type MeasuredRoute } from './http-metrics.ts'
@@ -29,6 +30,7 @@ export interface Metrics {
   readonly closed: Counter<'reason'>
   readonly resets: Counter<'reason'>
   readonly denied: Counter<'code'>
+  readonly upstreamResets: Counter<'reason'>
   readonly onResponse: ReturnType<typeof createHttpMetrics>
   readonly faults: Counter<'code'>
   readonly eventLoopDelay: ReturnType<typeof createEventLoopDelay>
@@ -47,6 +49,8 @@ export interface MetricSources {
   readonly size: () => Promise<StorageSize | null>
   /** null if there is no search index. */
   readonly search: () => SearchStatus | null
+  /** null unless the gateway is an edge. */
+  readonly upstream: () => { readonly status: UpstreamStatus; readonly connections: number } | null
   /** Milliseconds that the clock of this host is ahead of the database's; null if the database has none. */
   readonly clockOffset: () => number | null
   readonly faults: () => readonly Fault[]
@@ -63,8 +67,10 @@ const CLOSINGS: readonly ClosingReason[] = [
   'too_slow',
   'database_corrupt',
   'database_unreachable',
+  'upstream_reset',
 ]
 const RESETS: readonly ResetReason[] = ['cursor_ahead', 'cursor_invalid', 'history_pruned']
+const UPSTREAM_STATES: readonly UpstreamState[] = ['connecting', 'copying', 'catching_up', 'live', 'away']
 const LAG_REFERENCES: readonly LagReference[] = ['broker', 'publisher', 'arrival']
 
 type CallbackMetrics = ReturnType<typeof createCallbackMetrics>
@@ -147,6 +153,21 @@ const addHealth = ({ gauge, gauges }: CallbackMetrics, sources: MetricSources): 
   gauge('gateway_certificate_expiry_timestamp_seconds', help, certificateExpiry, 'min')
 }
 
+/** Without samples unless the gateway is an edge: they would look like a core that is away. */
+const addUpstream = ({ gauge, gauges, counter }: CallbackMetrics, { upstream }: MetricSources): void => {
+  const status = () => upstream()?.status
+  const connected = 'State of the copy that this edge keeps: 1 for the current one.'
+  gauges('gateway_upstream_state', connected, ['state'], () =>
+    upstream() === null ? [] : UPSTREAM_STATES.map((state) => [{ state }, status()?.state === state ? 1 : 0]),
+  )
+  const messages = 'Messages that the core has and this edge lacks, as last known.'
+  gauge('gateway_upstream_lag_messages', messages, () => status()?.lag_messages ?? null)
+  const seconds = 'Seconds since this edge had all messages of the core; 0 while it is up to date.'
+  gauge('gateway_upstream_lag_seconds', seconds, () => status()?.lag_seconds ?? null)
+  const connections = 'Connections to the core that were established.'
+  counter('gateway_upstream_connections_total', connections, () => upstream()?.connections ?? 0)
+}
+
 /** Creates each series at 0: rate() and increase() miss the first count of a series that starts at 1. */
 const initLabels = <Label extends string>(counter: Counter<Label>, label: Label, values: Iterable<string>) => {
   for (const value of values) counter.inc({ [label]: value } as Record<Label, string>, 0)
@@ -162,6 +183,7 @@ export const createMetrics = (sources: MetricSources): Metrics => {
   addStreams(metrics, sources)
   addStore(metrics, sources)
   addHealth(metrics, sources)
+  addUpstream(metrics, sources)
   const counter = (name: string, help: string) => new Counter({ name, help, registers })
   const counters = <Label extends string>(name: string, help: string, label: Label, values: Iterable<string>) =>
     initLabels(new Counter({ name, help, labelNames: [label], registers }), label, values)
@@ -212,6 +234,12 @@ export const createMetrics = (sources: MetricSources): Metrics => {
       'Requests denied by authorization or by a limit, by error code.',
       'code',
       DENIED_CODES,
+    ),
+    upstreamResets: counters(
+      'gateway_upstream_resets_total',
+      'Resets of the core that this edge has followed, by reason.',
+      'reason',
+      [...RESETS, 'other_store'],
     ),
     onResponse: createHttpMetrics(registry, sources.routes),
     faults: counters(

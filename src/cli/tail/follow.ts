@@ -1,7 +1,8 @@
-import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import type { EventSourceMessage } from 'eventsource-parser'
 import { backoffDelay } from '../../core/backoff.ts'
 import { parseDbId } from '../../core/cursor.ts'
 import { GatewayError } from '../../core/errors.ts'
+import { readSseEvents } from '../../upstream/sse-reader.ts'
 import { authorizedRequest, toUnreachableError } from '../gateway-client.ts'
 import { sleep } from '../io.ts'
 import type { TokenSource } from '../token/source.ts'
@@ -102,9 +103,15 @@ async function* readStream(options: FollowOptions, state: FollowState): AsyncGen
     throw new GatewayError('unexpected_response', `${url} did not respond with an event stream.`)
   }
   try {
-    for await (const event of parseEvents(response.body, silenceMs, idleTimeout, state)) {
-      yield* handleEvent(event, state)
-      if (state.ending === 'from the start') return
+    const onSilence = () => idleTimeout.abort(new Error(`nothing received for ${silenceMs / 1_000} s`))
+    const onRetry = (ms: number) => {
+      state.retryMs = ms
+    }
+    for await (const events of readSseEvents(response.body, { silenceMs, onSilence, onRetry })) {
+      for (const event of events) {
+        yield* handleEvent(event, state)
+        if (state.ending === 'from the start') return
+      }
     }
     // A stream has no length, so without `closing` the end of the body means that the gateway was killed.
     if (state.ending === null && !signal.aborted) {
@@ -115,35 +122,6 @@ async function* readStream(options: FollowOptions, state: FollowState): AsyncGen
     throw toUnreachableError(url, cause)
   } finally {
     idleTimeout.abort()
-  }
-}
-
-/** Parses the SSE events of a body, reading only as fast as they are consumed. */
-async function* parseEvents(
-  body: ReadableStream<Uint8Array>,
-  silenceMs: number,
-  idleTimeout: AbortController,
-  state: FollowState,
-) {
-  const pending: EventSourceMessage[] = []
-  const parser = createParser({
-    onEvent: (event) => pending.push(event),
-    onRetry: (ms) => {
-      state.retryMs = ms
-    },
-  })
-  const decoder = new TextDecoder()
-  const reader = body.getReader()
-  while (true) {
-    // The timer runs only while waiting for the gateway, not while the consumer of our output is slow.
-    const timer = setTimeout(
-      () => idleTimeout.abort(new Error(`nothing received for ${silenceMs / 1_000} s`)),
-      silenceMs,
-    )
-    const { done, value } = await reader.read().finally(() => clearTimeout(timer))
-    if (done) return
-    parser.feed(decoder.decode(value, { stream: true }))
-    yield* pending.splice(0)
   }
 }
 

@@ -79,6 +79,7 @@ const CLOSINGS = [
   'database_corrupt',
   'database_unreachable',
   'ticket_invalid',
+  'upstream_reset',
 ] as const satisfies readonly ClosingReason[]
 
 /**

@@ -1,6 +1,6 @@
 import { GatewayError } from '../../core/errors.ts'
 import { isSafeMethod, type RequestView } from '../request-view.ts'
-import { type ClaimDefaults, type Principal, toPrincipal } from './claims.ts'
+import { type ClaimDefaults, type Principal, tokenIdOf, toPrincipal } from './claims.ts'
 import { type Credential, extractCredentials } from './credentials.ts'
 import type { OriginCheck } from './origin.ts'
 import type { Revocations } from './revocations.ts'
@@ -8,7 +8,7 @@ import type { Tickets } from './tickets.ts'
 import { TokenVerifier, type VerificationKey, type VerifierOptions } from './token-verifier.ts'
 
 /** The action that a caller requests. */
-export type AccessAction = 'read' | 'stream' | 'publish' | 'ticket' | 'session' | 'operate'
+export type AccessAction = 'read' | 'stream' | 'follow' | 'publish' | 'ticket' | 'session' | 'operate'
 
 /** Configuration of AUTH=jwt. */
 export interface TokenConfig extends ClaimDefaults {
@@ -78,6 +78,9 @@ const grantEvents = (principal: Principal, action: AccessAction, events: readonl
     case 'read':
     case 'stream':
       return requireGranted(events, principal.events)
+    case 'follow':
+      if (!principal.edge) throw scopeMissing('edge')
+      return requireGranted(events, principal.events)
     case 'publish':
       if (principal.publishScope === null) throw scopeMissing('publish or chat')
       return requireGranted(events, principal.publishableEvents)
@@ -90,8 +93,16 @@ const grantEvents = (principal: Principal, action: AccessAction, events: readonl
   }
 }
 
+/** Authorizes requests by tokens. */
+export interface Authorizer {
+  readonly authorise: Authorise
+  /** Returns the token with which a caller was authorized; null if it used a ticket. */
+  readonly callerToken: (request: RequestView, access: Access) => string | null
+  readonly start: () => void
+}
+
 /** `AUTH=jwt`: accepts a token in the Authorization header or in a cookie, and on streams a ticket. */
-export const createAuthorizer = (options: AuthOptions): { authorise: Authorise; start: () => void } => {
+export const createAuthorizer = (options: AuthOptions): Authorizer => {
   const { tokens, tickets, revocations, basePath, checkOrigin, checkOwnOrigin, onJwksStatus } = options
   const cookies = { cookie: tokens.cookie, basePath }
   const verifier = new TokenVerifier({ ...tokens, onJwksStatus })
@@ -129,5 +140,9 @@ export const createAuthorizer = (options: AuthOptions): { authorise: Authorise; 
       isStillValid,
     }
   }
-  return { authorise, start: () => verifier.start() }
+  const callerToken = (request: RequestView, { principal }: Access): string | null => {
+    const candidates = extractCredentials(request, cookies, false)
+    return candidates.find((one) => one !== null && tokenIdOf(one.text) === principal?.tokenId)?.text ?? null
+  }
+  return { authorise, callerToken, start: () => verifier.start() }
 }

@@ -29,6 +29,8 @@ export interface Principal {
   /** Events that can be published to; none without a publishScope. */
   readonly publishableEvents: readonly string[] | '*'
   readonly admin: boolean
+  /** True if the holder is an edge, which can read what it needs to keep a copy of its events. */
+  readonly edge: boolean
   /** True if the token is in the cookie of a session, or the ticket was issued for one. */
   readonly hasSession: boolean
   readonly issuedAt: number | null
@@ -73,8 +75,8 @@ const parseNameClaims = ({ name, preferred_username }: Claims): string | null =>
   return [name, preferred_username].find(isName) ?? null
 }
 
-/** Without the signature: anybody can turn an ECDSA signature into a second valid one. */
-const tokenIdOf = (token: string): string =>
+/** Identifies a token without its signature: anybody can turn an ECDSA signature into a second valid one. */
+export const tokenIdOf = (token: string): string =>
   createHash('sha256')
     .update(token.slice(0, token.lastIndexOf('.')))
     .digest('base64url')
@@ -109,6 +111,7 @@ export const toPrincipal = (
     publishScope,
     publishableEvents: publishScope === null ? [] : (events ?? (publishScope === 'publish' ? '*' : [])),
     admin: scopes.includes('admin'),
+    edge: scopes.includes('edge'),
     hasSession: false,
     issuedAt: typeof iat === 'number' && Number.isFinite(iat) ? iat * 1_000 : null,
     expiresAt: claims.exp * 1_000,

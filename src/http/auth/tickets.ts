@@ -50,6 +50,6 @@ export class Tickets {
     const principal = value === undefined ? null : (JSON.parse(value) as Principal | null)
     if (principal === null) throw new GatewayError('ticket_invalid', 'The ticket is unknown, already used or expired.')
     if (principal.expiresAt <= Date.now()) throw new GatewayError('token_expired', 'The token has expired.')
-    return { ...principal, publishScope: null, publishableEvents: [], admin: false }
+    return { ...principal, publishScope: null, publishableEvents: [], admin: false, edge: false }
   }
 }

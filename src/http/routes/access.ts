@@ -7,13 +7,14 @@ import { successSchema } from '../api/schemas.ts'
 import type { Revocations } from '../auth/revocations.ts'
 import { TICKET_TTL_MS, type Tickets } from '../auth/tickets.ts'
 import { readBody } from '../body.ts'
+import { type ForwardOptions, forwardToCore, UPSTREAM_REFUSALS } from '../forward.ts'
 import { sendSuccess } from '../responses.ts'
 import { defineRoute, STORAGE_ERRORS } from '../route.ts'
 
 const MAX_BODY_BYTES = 4_096
 const MAX_SUBJECT = 255
 
-export interface AccessOptions {
+export interface AccessOptions extends ForwardOptions {
   /** Logs revoked subjects and the caller that revoked them. */
   readonly logger: Logger
   readonly tickets: Tickets
@@ -111,7 +112,8 @@ export const ACCESS_ROUTES = [
     access: 'operate',
     tag: 'access',
     summary: 'Revoke the tokens of a subject',
-    description: 'Its streams end within a second. Of two revocations the later times apply.',
+    description:
+      'Its streams end within a second. Of two revocations the later times apply. An edge forwards it to its core.',
     body: { schema: RevocationBodySchema, description: 'The subject to revoke.', example: EXAMPLE_REVOCATION },
     responses: {
       201: {
@@ -122,6 +124,7 @@ export const ACCESS_ROUTES = [
     },
     errors: [
       ...STORAGE_ERRORS,
+      ...UPSTREAM_REFUSALS,
       'invalid_revocation',
       'invalid_json',
       'invalid_utf8',
@@ -131,8 +134,9 @@ export const ACCESS_ROUTES = [
       'request_aborted',
     ],
     handler:
-      ({ revocations, logger }: AccessOptions) =>
+      ({ revocations, logger, upstream, callerToken }: AccessOptions) =>
       async ({ ctx, access }) => {
+        if (upstream !== null) return forwardToCore(ctx, access, upstream, callerToken)
         const revocation = toJson(await revocations.add(await readRevocation(ctx.req, () => revocations.now())))
         logger.info({ ...revocation, actor: access.principal?.subject ?? null }, 'subject revoked')
         sendSuccess(ctx, 201, revocation)
@@ -144,7 +148,7 @@ export const ACCESS_ROUTES = [
     access: 'operate',
     tag: 'access',
     summary: 'Remove a revocation',
-    description: 'Tokens of the subject are accepted again until they expire.',
+    description: 'Tokens of the subject are accepted again until they expire. An edge forwards it to its core.',
     params: { subject: z.string().min(1).meta({ description: 'The subject.', example: EXAMPLE_REVOCATION.sub }) },
     responses: {
       200: {
@@ -153,10 +157,11 @@ export const ACCESS_ROUTES = [
         example: { status: 'success', data: { lifted: true } },
       },
     },
-    errors: STORAGE_ERRORS,
+    errors: [...STORAGE_ERRORS, ...UPSTREAM_REFUSALS],
     handler:
-      ({ revocations, logger }: AccessOptions) =>
+      ({ revocations, logger, upstream, callerToken }: AccessOptions) =>
       async ({ ctx, access, params }) => {
+        if (upstream !== null) return forwardToCore(ctx, access, upstream, callerToken)
         const lifted = await revocations.remove(params.subject)
         if (lifted) {
           logger.info({ sub: params.subject, actor: access.principal?.subject ?? null }, 'revocation removed')

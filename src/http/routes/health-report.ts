@@ -3,15 +3,19 @@ import { ERRORS, type ErrorCode } from '../../core/errors.ts'
 import type { HealthReport } from '../../monitoring/report.ts'
 import { SAMPLE_FIELDS } from '../../monitoring/samples.ts'
 import type { ReasonCount } from '../../store/store.ts'
+import type { UpstreamView } from '../../upstream/status.ts'
 import { ERROR_CODES, successSchema } from '../api/schemas.ts'
 import { dbIdField } from '../parameters.ts'
 import { sendSuccess } from '../responses.ts'
 import { defineRoute } from '../route.ts'
+import { UpstreamSchema } from './health.ts'
 import type { QuarantineService } from './quarantine.ts'
 
 export interface HealthReportOptions {
   readonly mode: string
   readonly version: string
+  /** The core of this gateway if it is an edge, otherwise null. */
+  readonly upstream: UpstreamView | null
   /** @param after only samples later than this, in milliseconds since 1970 */
   readonly report: (after: number) => Promise<HealthReport>
   readonly quarantine: QuarantineService
@@ -90,8 +94,9 @@ const WorkerSchema = z.strictObject({
 })
 
 const HealthReportSchema = z.strictObject({
-  mode: z.enum(['embedded', 'broker']),
+  mode: z.enum(['embedded', 'broker', 'edge']),
   version: z.string(),
+  upstream: UpstreamSchema.nullable().describe('null unless the gateway is an edge.'),
   server_time: time,
   ready: z.boolean(),
   faults: z.array(FaultSchema),
@@ -128,12 +133,14 @@ export const HEALTH_REPORT = defineRoute({
   responses: { 200: { description: 'A value is null if it is unknown.', schema: successSchema(HealthReportSchema) } },
   errors: ['invalid_query'],
   handler: (options: HealthReportOptions) => {
-    const { mode, version, report } = options
+    const { mode, version, upstream, report } = options
     const countQuarantined = quarantineCounter(options)
     return async ({ ctx, query }) => {
       const [healthReport, quarantine] = await Promise.all([report(query.samples_after ?? 0), countQuarantined()])
       const { samples, ...rest } = healthReport
-      sendSuccess(ctx, 200, { mode, version, server_time: new Date().toISOString(), ...rest, quarantine, samples })
+      const server_time = new Date().toISOString()
+      const status = upstream?.status ?? null
+      sendSuccess(ctx, 200, { mode, version, upstream: status, server_time, ...rest, quarantine, samples })
     }
   },
 })

@@ -3,6 +3,7 @@ import type { Context } from 'koa'
 import * as z from 'zod'
 import { GatewayError } from '../../core/errors.ts'
 import type { HealthRegistry } from '../../monitoring/health.ts'
+import type { UpstreamView } from '../../upstream/status.ts'
 import { successSchema } from '../api/schemas.ts'
 import type { Authorise } from '../auth/authorize.ts'
 import { type ResponseListener, UNMATCHED_ROUTE } from '../request-metrics.ts'
@@ -15,22 +16,24 @@ export interface HealthOptions {
   readonly metricsText: () => Promise<string>
   readonly metricsType: string
   readonly authorise: Authorise
-  /** `embedded` or `broker`. */
+  /** `embedded`, `broker` or `edge`. */
   readonly mode: string
+  /** The core of this gateway if it is an edge, otherwise null. */
+  readonly upstream: UpstreamView | null
   readonly version: string
   /** True if tokens are required. Details are then only shown to tokens with the scope admin. */
   readonly authEnabled: boolean
 }
 
 /** Throws not_ready, with details if the caller is allowed to see them. */
-const throwNotReady = ({ faults }: HealthRegistry, detailed: boolean): never => {
+const throwNotReady = ({ faults }: HealthRegistry, detailed: boolean, edge: object): never => {
   if (!detailed) {
     const failures = faults.map(({ component, code }) => ({ component, code }))
     const names = failures.map(({ component }) => component).join(', ')
-    throw new GatewayError('not_ready', `Failed components: ${names}.`, { details: { faults: failures } })
+    throw new GatewayError('not_ready', `Failed components: ${names}.`, { details: { faults: failures, ...edge } })
   }
   const text = faults.map((fault) => `${fault.component}: ${fault.message}`).join('; ')
-  throw new GatewayError('not_ready', text, { hint: faults[0]!.hint, details: { faults } })
+  throw new GatewayError('not_ready', text, { hint: faults[0]!.hint, details: { faults, ...edge } })
 }
 
 const isOperator = (ctx: Context, authorise: Authorise): Promise<boolean> =>
@@ -39,11 +42,38 @@ const isOperator = (ctx: Context, authorise: Authorise): Promise<boolean> =>
     () => false,
   )
 
+/** How far an edge is behind its core. */
+export const UpstreamSchema = z.strictObject({
+  core: z.string().optional().describe('Host of the core; only for callers with a token.'),
+  state: z.enum(['connecting', 'copying', 'catching_up', 'live', 'away']),
+  lag_messages: z.number().nullable().describe('Messages that the edge lacks, as last known.'),
+  lag_seconds: z.number().nullable().describe('Seconds since the edge had all messages; null if it never had.'),
+})
+
 const ReadySchema = z.strictObject({
   ready: z.literal(true),
-  mode: z.enum(['embedded', 'broker']),
+  degraded: z.literal(true).optional().describe('Only at an edge that is not up to date: it serves what it has.'),
+  mode: z.enum(['embedded', 'broker', 'edge']),
   version: z.string().optional(),
+  upstream: UpstreamSchema.optional().describe('Only at an edge.'),
 })
+
+/** Everybody who may read can know the core. */
+const mayKnowCore = (ctx: Context, { authorise, authEnabled }: HealthOptions): Promise<boolean> =>
+  !authEnabled
+    ? Promise.resolve(true)
+    : authorise(ctx, 'session', '*').then(
+        () => true,
+        () => false,
+      )
+
+/** Members of the answer that describe an edge; none for other gateways. */
+const describeUpstream = async (ctx: Context, options: HealthOptions) => {
+  if (options.upstream === null) return {}
+  const { core, ...lag } = options.upstream.status
+  const upstream = { ...((await mayKnowCore(ctx, options)) ? { core } : {}), ...lag }
+  return lag.state === 'live' ? { upstream } : { degraded: true, upstream }
+}
 
 /** Liveness, readiness and metrics. */
 export const HEALTH_ROUTES = [
@@ -84,11 +114,13 @@ export const HEALTH_ROUTES = [
     },
     errors: ['not_ready'],
     handler:
-      ({ health, authorise, mode, version, authEnabled }: HealthOptions) =>
+      (options: HealthOptions) =>
       async ({ ctx }) => {
+        const { health, authorise, mode, version, authEnabled } = options
         const detailed = !authEnabled || (await isOperator(ctx, authorise))
-        if (health.faults.length > 0) throwNotReady(health, detailed)
-        sendSuccess(ctx, 200, detailed ? { ready: true, mode, version } : { ready: true, mode })
+        const edge = await describeUpstream(ctx, options)
+        if (health.faults.length > 0) throwNotReady(health, detailed, edge)
+        sendSuccess(ctx, 200, { ready: true, mode, ...(detailed ? { version } : {}), ...edge })
       },
   }),
   defineRoute({

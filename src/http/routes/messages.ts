@@ -1,9 +1,19 @@
 import type { Context } from 'koa'
 import * as z from 'zod'
-import { type Bounds, Cursor, parseCursor, type ResetReason, resolveCursor, restrictBounds } from '../../core/cursor.ts'
+import {
+  type Bounds,
+  Cursor,
+  type CursorRequest,
+  parseCursor,
+  type ResetReason,
+  type ResolvedCursor,
+  resolveCursor,
+  restrictBounds,
+} from '../../core/cursor.ts'
 import { EventId, serializeDelivery } from '../../core/message.ts'
 import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
 import type { EventSummary, MessagePage, MessageStore, PageLimit } from '../../store/store.ts'
+import type { UpstreamView } from '../../upstream/status.ts'
 import { DeliveredMessageSchema, EXAMPLE_MESSAGE, ResetSchema, successSchema } from '../api/schemas.ts'
 import type { Access } from '../auth/authorize.ts'
 import {
@@ -26,6 +36,8 @@ const PAGE_BYTES = 8 * 1024 * 1024
 export interface MessagesOptions {
   readonly store: MessageStore
   readonly quotas: Quotas
+  /** The core of this gateway if it is an edge, otherwise null. */
+  readonly upstream: UpstreamView | null
   /** Called for every invalid cursor. */
   readonly onReset: (reason: ResetReason) => void
 }
@@ -65,7 +77,7 @@ export const toFilter = (
  * Returns the bounds of a filter, restricted to events that the subscriber can read, and the end of the store, which
  * must not be sent to clients.
  */
-export const visibleBounds = async (
+const visibleBounds = async (
   log: MessageStore,
   filter: SubscriptionFilter,
   { readableEvents }: Access,
@@ -76,6 +88,28 @@ export const visibleBounds = async (
     bounds: readableEvents === '*' ? bounds : restrictBounds(bounds, await log.bounds(createFilter(readableEvents))),
     head,
   }
+}
+
+/**
+ * Resolves the cursor of a subscriber. At an edge, a cursor beyond the end of the copy can be valid: its client has received messages from
+ * the core or another edge that this one does not have yet.
+ */
+export const resolveStart = async (
+  request: CursorRequest,
+  { store, upstream }: Pick<MessagesOptions, 'store' | 'upstream'>,
+  filter: SubscriptionFilter,
+  access: Access,
+): Promise<{ start: ResolvedCursor; bounds: Bounds; head: number }> => {
+  if (upstream !== null) await upstream.settled()
+  const visible = await visibleBounds(store, filter, access)
+  const start = resolveCursor(request, visible.bounds)
+  if (upstream === null || request.kind !== 'after' || start.reset !== 'cursor_ahead') return { start, ...visible }
+  const isValid = await upstream.mayReach(request.db_id, access.readableEvents === '*')
+  // The copy may have caught up, or have been replaced, meanwhile.
+  await upstream.settled()
+  const { bounds, head } = await visibleBounds(store, filter, access)
+  const limit = isValid ? { ...bounds, head_db_id: Number.MAX_SAFE_INTEGER } : bounds
+  return { start: resolveCursor(request, limit), bounds, head }
 }
 
 const dbId = z.number().int().min(0)
@@ -113,10 +147,11 @@ interface PageRequest {
   readonly trackBytes: (bytes: number) => void
 }
 
-const respondAfter = async (request: PageRequest, { store, onReset }: MessagesOptions) => {
+const respondAfter = async (request: PageRequest, { store, upstream, onReset }: MessagesOptions) => {
   const { ctx, access, filter, query } = request
-  const { bounds } = await visibleBounds(store, filter, access)
-  const { cursor, reset } = resolveCursor(parseCursor(undefined, query.last_message_db_id), bounds)
+  const cursorRequest = parseCursor(undefined, query.last_message_db_id)
+  const { start, bounds } = await resolveStart(cursorRequest, { store, upstream }, filter, access)
+  const { cursor, reset } = start
   if (reset !== null) onReset(reset)
   const pages = await readPages(request, (remaining, last) =>
     store.read(filter, last?.readThrough ?? cursor, remaining),

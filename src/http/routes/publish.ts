@@ -11,6 +11,7 @@ import { EXAMPLE_MESSAGE, successSchema } from '../api/schemas.ts'
 import { attributeMessage } from '../auth/attribution.ts'
 import type { Principal } from '../auth/claims.ts'
 import { readBody } from '../body.ts'
+import { type ForwardOptions, forwardToCore, UPSTREAM_REFUSALS } from '../forward.ts'
 import { EventIdField } from '../parameters.ts'
 import type { Quotas } from '../quotas.ts'
 import { sendSuccess, toGatewayError } from '../responses.ts'
@@ -41,7 +42,7 @@ export interface MessagePublisher {
   publish(messages: readonly NewMessage[]): Promise<PublishResult[]>
 }
 
-export interface PublishOptions {
+export interface PublishOptions extends ForwardOptions {
   readonly quotas: Quotas
   readonly publisher: MessagePublisher
   readonly maxMessageBytes: number
@@ -105,7 +106,7 @@ export const PUBLISH = defineRoute({
   tag: 'messages',
   summary: 'Publish one message, or an array of up to 1,000',
   description:
-    'Requires the scope publish, or chat. If one message is invalid, none is published. The JSON text is stored and delivered unchanged; with a token, published_by (its sub) is appended. With the scope chat, message_type is chat or user_message, and message_from, user_id, user_nickname and sender_type are appended from the token.',
+    'Requires the scope publish, or chat. If one message is invalid, none is published. The JSON text is stored and delivered unchanged; with a token, published_by (its sub) is appended. With the scope chat, message_type is chat or user_message, and message_from, user_id, user_nickname and sender_type are appended from the token. An edge forwards the request to its core, and answers with its answer.',
   params: { event_id: EventIdField },
   headers: {
     traceparent: z.string().optional().describe('W3C Trace Context: continued in the delivered messages.'),
@@ -128,12 +129,13 @@ export const PUBLISH = defineRoute({
       example: { status: 'success', data: { message_id: EXAMPLE_MESSAGE.message_id } },
     },
   },
-  errors: [...MESSAGE_ERRORS, ...BROKER_ERRORS, ...STORAGE_ERRORS],
-  handler: ({ quotas, publisher, maxMessageBytes, tracer }: PublishOptions) => {
+  errors: [...MESSAGE_ERRORS, ...BROKER_ERRORS, ...STORAGE_ERRORS, ...UPSTREAM_REFUSALS],
+  handler: ({ quotas, publisher, maxMessageBytes, tracer, upstream, callerToken }: PublishOptions) => {
     const context: PublishContext = { maxMessageBytes, makeId: createUuidV7Generator(randomBytes) }
     return async ({ ctx, access, params }) => {
       // Charged before the body is read, since an invalid one costs as much.
       await quotas.consumePublish(ctx, access, 1)
+      if (upstream !== null) return forwardToCore(ctx, access, upstream, callerToken)
       await withSpan(ctx, tracer, async (traceparent) => {
         const trackBytes = quotas.trackBodyBytes(ctx, access)
         const request = { ctx, principal: access.principal, event_id: params.event_id, traceparent, trackBytes }

@@ -12,12 +12,21 @@ export interface SessionRouteOptions extends SessionCookieOptions {
 }
 
 /** Caller with AUTH=none, which may do everything. */
-const ANYBODY = { subject: null, name: null, publishScope: 'publish', admin: true, hasSession: false } as const
+const ANYBODY = {
+  subject: null,
+  name: null,
+  publishScope: 'publish',
+  admin: true,
+  edge: false,
+  hasSession: false,
+} as const
 
 const CallerSchema = z.strictObject({
   sub: z.string().nullable().describe('The subject of the token; null if it has none, or with AUTH=none.'),
   name: z.string().nullable().describe('The display name: the claim name, otherwise preferred_username.'),
-  scopes: z.array(z.enum(['publish', 'chat', 'admin'])).describe('The scopes that apply; without authentication all.'),
+  scopes: z
+    .array(z.enum(['publish', 'chat', 'admin', 'edge']))
+    .describe('The scopes that apply; without authentication all.'),
   events: z.union([z.literal('*'), z.array(z.string())]).describe('The events that can be read.'),
   session: z.boolean().describe('Whether the token is in the cookie of POST /api/session, which DELETE removes.'),
 })
@@ -25,11 +34,15 @@ const CallerSchema = z.strictObject({
 const EXAMPLE_CALLER = { sub: 'ann', name: 'Ann Lee', scopes: ['chat'], events: '*', session: true }
 
 const describeCaller = ({ principal, readableEvents }: Access) => {
-  const { subject, name, publishScope, admin, hasSession } = principal ?? ANYBODY
+  const { subject, name, publishScope, admin, edge, hasSession } = principal ?? ANYBODY
   return {
     sub: subject,
     name,
-    scopes: [...(publishScope === null ? [] : [publishScope]), ...(admin ? (['admin'] as const) : [])],
+    scopes: [
+      ...(publishScope === null ? [] : [publishScope]),
+      ...(admin ? (['admin'] as const) : []),
+      ...(edge ? (['edge'] as const) : []),
+    ],
     events: readableEvents,
     session: hasSession,
   }

@@ -1,19 +1,17 @@
 import type { Context } from 'koa'
 import * as z from 'zod'
-import { Cursor, DbId, parseCursor, type ResetReason, type ResolvedCursor, resolveCursor } from '../../core/cursor.ts'
+import { Cursor, DbId, parseCursor } from '../../core/cursor.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import { encodeHelloEvent, encodeResetEvent, type HelloData } from '../../core/sse.ts'
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
-import type { MessageStore } from '../../store/store.ts'
 import type { StreamHub, StreamToken } from '../../streams/hub.ts'
 import type { Access } from '../auth/authorize.ts'
 import { EventIdField, EventsField, EXAMPLE_EVENT, type FieldValues, MESSAGE_FILTERS } from '../parameters.ts'
-import type { Quotas } from '../quotas.ts'
 import { lastEventId, type RequestView } from '../request-view.ts'
 import { defineRoute, STORAGE_ERRORS } from '../route.ts'
 import { type DetachedResponse, detachResponse, isClientGone } from '../server/sinks.ts'
-import { toFilter, visibleBounds } from './messages.ts'
+import { type MessagesOptions, resolveStart, toFilter } from './messages.ts'
 
 /** Delay before clients reconnect, unless configured otherwise, in milliseconds. */
 const RETRY_MS = 2_000
@@ -27,12 +25,8 @@ export const STREAM_HEADERS = {
   'X-Content-Type-Options': 'nosniff',
 }
 
-export interface StreamOptions {
-  readonly store: MessageStore
+export interface StreamOptions extends MessagesOptions {
   readonly hub: StreamHub
-  readonly quotas: Quotas
-  /** Called for every invalid cursor. */
-  readonly onReset: (reason: ResetReason) => void
 }
 
 const STREAM_QUERY = {
@@ -99,19 +93,16 @@ const toStreamFilter = ({ access, query }: AdmittedStream): SubscriptionFilter =
   unnamed: query.event === 'message',
 })
 
-const resolveStart = async (
+const resolveStreamStart = async (
   request: RequestView,
   { access, query }: AdmittedStream,
-  log: MessageStore,
+  options: StreamOptions,
   filter: SubscriptionFilter,
 ) => {
   const resumedAfter = lastEventId(request)
-  const { bounds, head } = await visibleBounds(log, filter, access)
-  let start: ResolvedCursor = resolveCursor(parseCursor(resumedAfter, query.last_message_db_id), bounds)
-  if (query.tail !== undefined && resumedAfter === '') {
-    start = { cursor: await log.tailCursor(filter, query.tail), reset: null }
-  }
-  return { start, bounds, head }
+  const resolved = await resolveStart(parseCursor(resumedAfter, query.last_message_db_id), options, filter, access)
+  if (query.tail === undefined || resumedAfter !== '') return resolved
+  return { ...resolved, start: { cursor: await options.store.tailCursor(filter, query.tail), reset: null } }
 }
 
 /**
@@ -147,12 +138,13 @@ const subscribe = async (
   request: RequestView,
   admitted: AdmittedStream,
   response: StreamResponse,
-  { store, hub, onReset }: StreamOptions,
+  options: StreamOptions,
   onEnd: () => void,
 ): Promise<boolean> => {
   const { access } = admitted
+  const { store, hub, onReset } = options
   const filter = toStreamFilter(admitted)
-  const { start, bounds, head } = await resolveStart(request, admitted, store, filter)
+  const { start, bounds, head } = await resolveStreamStart(request, admitted, options, filter)
   // The client may have disconnected during the cursor lookup (S2).
   if (response.isGone()) return false
   // There is no await between this check and the subscription, so no revocation can be missed.
@@ -189,7 +181,7 @@ const handler =
   (options: StreamOptions) =>
   async ({ ctx, ...admitted }: AdmittedStream & { readonly ctx: Context }): Promise<void> => {
     if (ctx.method === 'HEAD') {
-      await resolveStart(ctx, admitted, options.store, toStreamFilter(admitted))
+      await resolveStreamStart(ctx, admitted, options, toStreamFilter(admitted))
       ctx.set(STREAM_HEADERS)
       ctx.status = 200
       return

@@ -108,6 +108,35 @@ export const listEvents = (eventIds: readonly string[] | '*', limit: number, bef
   return (eventIds === '*' ? query : query.where(sql<boolean>`event_id = ANY(${eventIds}::text[])`)).compile()
 }
 
+/** Messages after a cursor are counted up to this number. */
+export const MAX_PENDING_COUNT = 1_000
+
+const amongEvents = (events: readonly string[] | '*') =>
+  events === '*' ? sql<boolean>`true` : sql<boolean>`event_id = ANY(${events}::text[])`
+
+/** Number of messages of the events, and a text that changes whenever retention deletes some. */
+export const selectFollowTotals = (events: readonly string[] | '*') =>
+  db
+    .selectFrom('event')
+    .select([
+      sql<number>`coalesce(sum(messages), 0)::bigint`.as('total'),
+      sql<string>`concat(count(*) FILTER (WHERE pruned_db_id > 0), ' ', coalesce(sum(pruned_db_id), 0))`.as('pruned'),
+    ])
+    .where(amongEvents(events))
+    .compile()
+
+/** Events of which messages were deleted, by event_id. */
+export const listPruned = (events: readonly string[] | '*', after: string, limit: number) =>
+  db
+    .selectFrom('event')
+    .select(['event_id', 'pruned_db_id'])
+    .where('pruned_db_id', '>', 0)
+    .where('event_id', '>', after)
+    .where(amongEvents(events))
+    .orderBy('event_id')
+    .limit(limit)
+    .compile()
+
 /** If the subject already has a revocation, the later of each time applies. NULL means never, so it is the latest. */
 export const upsertRevocation = (subject: string, issued_before: number, until: number | null) =>
   db

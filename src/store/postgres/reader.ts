@@ -1,10 +1,27 @@
 import type { Client } from 'pg'
 import type { Bounds } from '../../core/cursor.ts'
 import type { StoredMessage } from '../../core/message.ts'
-import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
-import type { EventSummary, MessagePage, PageLimit, Revocation, StorageSize } from '../store.ts'
+import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
+import type {
+  EventSummary,
+  FollowState,
+  MessagePage,
+  PageLimit,
+  PrunedBound,
+  Revocation,
+  StorageSize,
+} from '../store.ts'
 import type { Pool } from './pool.ts'
-import { listEvents, REVOCATIONS, SELECT_HEAD, SIZE, selectBounds } from './queries.ts'
+import {
+  listEvents,
+  listPruned,
+  MAX_PENDING_COUNT,
+  REVOCATIONS,
+  SELECT_HEAD,
+  SIZE,
+  selectBounds,
+  selectFollowTotals,
+} from './queries.ts'
 import { escapeNul, fromNullable, unescapeNul } from './values.ts'
 import { type Direction, MAX_DB_ID, type PreparedCall, type Range, windowQuery } from './window.ts'
 
@@ -119,6 +136,20 @@ export class PostgresReader {
   async events(limit: number, before: number, eventIds: readonly string[] | '*'): Promise<EventSummary[]> {
     const escapedIds = eventIds === '*' ? '*' : eventIds.map(escapeNul)
     const rows = await this.#rows<EventSummary>(listEvents(escapedIds, limit, before === 0 ? MAX_DB_ID : before))
+    return rows.map((row) => ({ ...row, event_id: unescapeNul(row.event_id) }))
+  }
+
+  async followState(events: readonly string[] | '*', after: number): Promise<FollowState> {
+    const escapedIds = events === '*' ? '*' : events.map(escapeNul)
+    const range = { after, before: MAX_DB_ID, limit: MAX_PENDING_COUNT, bytes: NO_LIMIT }
+    const [totals] = await this.#rows<Omit<FollowState, 'pending'>>(selectFollowTotals(escapedIds))
+    const { rows } = await this.#window(windowQuery(createFilter(events), 'asc', 'db_id', range))
+    return { ...totals!, pending: rows.length }
+  }
+
+  async pruned(events: readonly string[] | '*', after: string, limit: number): Promise<PrunedBound[]> {
+    const escapedIds = events === '*' ? '*' : events.map(escapeNul)
+    const rows = await this.#rows<PrunedBound>(listPruned(escapedIds, escapeNul(after), limit))
     return rows.map((row) => ({ ...row, event_id: unescapeNul(row.event_id) }))
   }
 

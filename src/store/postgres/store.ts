@@ -13,6 +13,7 @@ import type {
   AppendEntry,
   AppendResult,
   EventSummary,
+  Following,
   MessagePage,
   MessageStore,
   PageLimit,
@@ -83,6 +84,7 @@ export class PostgresStore implements MessageStore {
   readonly #server: ServerMonitor
   readonly #writes = new WriteWatch()
   readonly quarantine: Quarantine
+  readonly following: Following
   readonly tickets: TicketStore
   #logId = ''
 
@@ -103,6 +105,10 @@ export class PostgresStore implements MessageStore {
     this.#trialWriter = new PostgresWriter(this.#writing, { ...writing, rollBack: true })
     this.#reader = new PostgresReader(this.#reading)
     this.tickets = createTicketStore(this.#reading)
+    this.following = {
+      state: (events, after) => this.#read(() => this.#reader.followState(events, after)),
+      pruned: (events, after, limit) => this.#read(() => this.#reader.pruned(events, after, limit)),
+    }
     this.quarantine = this.#guarded(createQuarantine(this.#reading, this.#writer))
     this.#group = new GroupCommit((entries) => {
       const append = (writer: PostgresWriter) => writer.append(entries)

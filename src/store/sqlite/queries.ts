@@ -2,6 +2,9 @@ import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryComp
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { DELIVERY_COLUMNS, type Tables } from '../tables.ts'
 
+/** Greater than every db_id. */
+export const END = Number.MAX_SAFE_INTEGER
+
 interface SqliteTables extends Tables {
   sqlite_sequence: { name: string; seq: number }
 }
@@ -151,6 +154,9 @@ export const listEvents = (eventIds: readonly string[] | '*'): string => {
     .limit(namedParam('limit'))
   return compileSql(eventIds === '*' ? query : query.where('event_id', 'in', listNames('e', eventIds)))
 }
+
+/** True if only some messages of the events match. */
+export const isFiltered = ({ types, senders }: SubscriptionFilter): boolean => types !== null || senders !== null
 
 /** Named parameters for the values of one list of a filter. */
 const listNames = (prefix: string, values: readonly string[]) =>

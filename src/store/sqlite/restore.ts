@@ -78,6 +78,6 @@ const assignIdentity = (db: Database.Database, file: string, logId: string, now:
     .get() as { head: number; lastAt: number }
   db.prepare("DELETE FROM sqlite_sequence WHERE name = 'message'").run()
   db.prepare("INSERT INTO sqlite_sequence (name, seq) VALUES ('message', ?)").run(head + idGap(lastAt, now))
-  db.prepare('UPDATE log SET log_id = ?, created_at = ?').run(logId, now)
+  db.prepare('UPDATE log SET log_id = ?, created_at = ?, followed = NULL, level_at = NULL').run(logId, now)
   db.pragma(`application_id = ${APPLICATION_ID}`)
 }

@@ -15,14 +15,16 @@ import type {
   MessagePage,
   MessageStore,
   PageLimit,
-  Quarantine,
   RetentionLimits,
   Revocation,
   StorageSize,
+  StoreCopy,
 } from '../store.ts'
 import { YieldQueue } from '../yield-queue.ts'
+import { assertOwnStore, createCopy } from './copy.ts'
 import { storageError } from './errors.ts'
 import { ensureDatabase, fileSizes, openReader, readSchema } from './file.ts'
+import { createFollowing } from './follow-queries.ts'
 import { OpenFiles } from './open-files.ts'
 import { createQuarantine } from './quarantine-reader.ts'
 import * as queries from './queries.ts'
@@ -39,6 +41,8 @@ export interface SqliteStoreOptions {
   readonly now: number
   /** Runs the writer in this thread instead of a worker thread, and calls back at its stages; for fault injection. */
   readonly inlineWriter?: { readonly onStage?: (stage: FaultPoint) => void }
+  /** True if the store is the copy of an edge. */
+  readonly edge?: boolean
   /** Notes damage that is found. Default: one of its own. */
   readonly damage?: DamageLatch | undefined
   /** Called once with the reason why the start waits. */
@@ -51,10 +55,6 @@ export interface SqliteStoreOptions {
 const MAX_STATEMENTS = 256
 /** Rows scanned per call if types or senders are filtered, so that a filter that matches nothing does not scan the whole store. */
 const WINDOW = 2_000
-/** Greater than every db_id. */
-const END = Number.MAX_SAFE_INTEGER
-
-const isFiltered = ({ types, senders }: SubscriptionFilter): boolean => types !== null || senders !== null
 
 /** Store in one SQLite file (WAL, synchronous=FULL), with one connection that writes and one that only reads. */
 export class SqliteStore implements MessageStore {
@@ -66,25 +66,25 @@ export class SqliteStore implements MessageStore {
   readonly #damage: DamageLatch
   #db: Database.Database | null = null
   #writer: Writer | null = null
-  readonly #quarantine = createQuarantine({
-    prepare: (sql) => this.#statement(sql, () => sql),
-    reading: (read) => this.#reading(read),
-    writing: (write) => this.#writing(write),
-  })
+  readonly #access = {
+    prepare: (sql: string) => this.#statement(sql, () => sql),
+    reading: <Result>(read: () => Result) => this.#reading(read),
+    writing: <Result>(write: (writer: Writer) => Promise<Result>) => this.#writing(write),
+  }
+  readonly quarantine = createQuarantine(this.#access)
+  readonly following = createFollowing(this.#access)
+  readonly copy?: StoreCopy
   #logId = ''
   #files: OpenFiles | null = null
 
   constructor(options: SqliteStoreOptions) {
     this.#options = options
     this.#damage = options.damage ?? new DamageLatch()
+    if (options.edge === true) this.copy = createCopy(this.#access.writing, ({ logId }) => (this.#logId = logId))
   }
 
   get logId(): string {
     return this.#logId
-  }
-
-  get quarantine(): Quarantine {
-    return this.#quarantine
   }
 
   /** @throws GatewayError database_* if the file is not usable, or storage_busy; the file is then unchanged */
@@ -141,12 +141,12 @@ export class SqliteStore implements MessageStore {
   }
 
   async read(filter: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage> {
-    if (isFiltered(filter)) await this.#yieldQueue.yieldTurn()
+    if (queries.isFiltered(filter)) await this.#yieldQueue.yieldTurn()
     return this.#reading(() => {
       // Read the head first: messages committed between the two queries are then left for the next page.
       const head = this.#head()
-      const end = this.#windowEnd(filter, 'asc', after, END)
-      const { messages, cut: isTruncated } = this.#window(filter, 'asc', after, end ?? END, limit)
+      const end = this.#windowEnd(filter, 'asc', after, queries.END)
+      const { messages, cut: isTruncated } = this.#window(filter, 'asc', after, end ?? queries.END, limit)
       const last = messages.at(-1)?.db_id ?? after
       if (isTruncated) return { messages, readThrough: last, hasMore: true }
       return end === null
@@ -156,7 +156,7 @@ export class SqliteStore implements MessageStore {
   }
 
   async readBefore(filter: SubscriptionFilter, before: number, limit: PageLimit): Promise<MessagePage> {
-    if (isFiltered(filter)) await this.#yieldQueue.yieldTurn()
+    if (queries.isFiltered(filter)) await this.#yieldQueue.yieldTurn()
     return this.#reading(() => {
       const end = this.#windowEnd(filter, 'desc', 0, before)
       const { messages, cut: isTruncated } = this.#window(filter, 'desc', end ?? 0, before, limit)
@@ -171,10 +171,10 @@ export class SqliteStore implements MessageStore {
 
   async tailCursor(filter: SubscriptionFilter, count: number): Promise<number> {
     if (filter.events.length === 0) return 0
-    let before = END
+    let before = queries.END
     let remaining = count
     while (true) {
-      if (isFiltered(filter)) await this.#yieldQueue.yieldTurn()
+      if (queries.isFiltered(filter)) await this.#yieldQueue.yieldTurn()
       const { after, ids } = this.#reading(() => this.#idsBefore(filter, before, remaining + 1))
       if (ids.length > remaining) return ids[remaining]!
       if (after === null) return 0
@@ -202,7 +202,7 @@ export class SqliteStore implements MessageStore {
       const key = `events ${filter.events === '*' ? '*' : filter.events.length}`
       const statement = this.#statement(key, () => queries.listEvents(filter.events))
       const params = queries.selectionParams(filter)
-      return statement.all({ ...params, limit, before: before === 0 ? END : before }) as EventSummary[]
+      return statement.all({ ...params, limit, before: before === 0 ? queries.END : before }) as EventSummary[]
     })
   }
 
@@ -210,6 +210,7 @@ export class SqliteStore implements MessageStore {
     const { file, newLogId, now } = this.#options
     ensureDatabase(file, { schema: readSchema(), logId: newLogId, now })
     this.#db = openReader(file)
+    assertOwnStore(this.#db, this.#options.edge === true)
     this.#logId = this.#db.prepare(queries.LOG_ID).pluck().get() as string
     this.#files = new OpenFiles(file, this.#db)
   }
@@ -251,7 +252,7 @@ export class SqliteStore implements MessageStore {
 
   /** Returns the first db_id after the window that a filtered call scans, or null if the window reaches the end or nothing is filtered. */
   #windowEnd(filter: SubscriptionFilter, direction: 'asc' | 'desc', after: number, before: number): number | null {
-    if (filter.events.length === 0 || !isFiltered(filter)) return null
+    if (filter.events.length === 0 || !queries.isFiltered(filter)) return null
     const key = `end ${direction} ${queries.filterShape(filter)}`
     const statement = this.#statement(key, () => queries.windowEnd(filter, direction))
     const params = queries.selectionParams({ ...filter, types: null, senders: null })

@@ -2,7 +2,8 @@ import type { Worker } from 'node:worker_threads'
 import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 import type { ReplayRequest } from '../../core/quarantine.ts'
 import { startWorkerThread } from '../../platform/assets.ts'
-import type { AppendEntry, AppendResult, ReplayResult, RetentionLimits, Revocation } from '../store.ts'
+import type { AppendEntry, AppendResult, CopyState, ReplayResult, RetentionLimits, Revocation } from '../store.ts'
+import type { CopyStep } from './copy.ts'
 import { toTuple } from './entry-tuple.ts'
 import { type FaultPoint, SqliteWriter } from './writer.ts'
 import { WRITER_SQL } from './writer-sql.ts'
@@ -16,6 +17,7 @@ export interface Writer {
   removeRevocation(subject: string): Promise<boolean>
   replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]>
   deleteRejected(ids: readonly number[]): Promise<number>
+  copy(step: CopyStep): Promise<CopyState>
   probe(): Promise<void>
   /** Reads the whole database, which takes seconds per gigabyte. */
   verify(): Promise<void>
@@ -40,6 +42,7 @@ export const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) =
     removeRevocation: async (subject) => writer.removeRevocation(subject),
     replay: async (replays) => writer.replay(replays),
     deleteRejected: async (ids) => writer.deleteRejected(ids),
+    copy: async (step) => writer.copy(step),
     probe: async () => writer.probe(),
     verify: async () => writer.verify(),
     close: async () => writer.close(),
@@ -83,6 +86,10 @@ export class WorkerThreadWriter implements Writer {
 
   deleteRejected(ids: readonly number[]): Promise<number> {
     return this.#call({ op: 'deleteRejected', ids }) as Promise<number>
+  }
+
+  copy(step: CopyStep): Promise<CopyState> {
+    return this.#call({ op: 'copy', step }) as Promise<CopyState>
   }
 
   async probe(): Promise<void> {

@@ -1,6 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { ReplayRequest } from '../../core/quarantine.ts'
 import type { RetentionLimits, Revocation } from '../store.ts'
+import type { CopyStep } from './copy.ts'
 import { type EntryTuple, fromTuple } from './entry-tuple.ts'
 import { storageError } from './errors.ts'
 import { WRITER_BUSY_TIMEOUT_MS } from './file.ts'
@@ -21,6 +22,7 @@ export type WriterRequest =
   | { readonly seq: number; readonly op: 'removeRevocation'; readonly subject: string }
   | { readonly seq: number; readonly op: 'replay'; readonly replays: readonly ReplayRequest[] }
   | { readonly seq: number; readonly op: 'deleteRejected'; readonly ids: readonly number[] }
+  | { readonly seq: number; readonly op: 'copy'; readonly step: CopyStep }
   | { readonly seq: number; readonly op: 'probe' | 'verify' | 'close' }
 
 /** Reply of the writer thread. An error is sent as code and text, since its class would be lost. */
@@ -46,6 +48,8 @@ const perform = (request: WriterRequest): unknown => {
       return writer.replay(request.replays)
     case 'deleteRejected':
       return writer.deleteRejected(request.ids)
+    case 'copy':
+      return writer.copy(request.step)
     case 'probe':
       return writer.probe()
     case 'verify':

@@ -7,13 +7,16 @@ import { conflictDetail, toRejection, UNSTORABLE_DETAIL } from '../rejections.ts
 import type {
   AppendEntry,
   AppendResult,
+  CopyState,
   DeliveryOrigin,
   RejectedDelivery,
   ReplayResult,
   RetentionLimits,
   Revocation,
 } from '../store.ts'
+import { type CopyStep, performCopyStep } from './copy.ts'
 import { storageError } from './errors.ts'
+import { addToDelta, type EventDelta } from './event-delta.ts'
 import { openConnection } from './file.ts'
 import { OpenFiles, saveCommitted } from './open-files.ts'
 import { ExpiredMessages, pruneMessages } from './retention.ts'
@@ -24,16 +27,6 @@ import type { WriterSql } from './writer-sql.ts'
 export type FaultPoint = 'in_transaction' | 'committed'
 
 type WriterOptions = { onStage?: ((stage: FaultPoint) => void) | undefined; busyTimeoutMs?: number }
-
-/** Changes of one event by a batch. */
-interface EventDelta {
-  event_id: string
-  messages: number
-  first_db_id: number
-  last_db_id: number
-  first_at: number
-  last_at: number
-}
 
 /** SQLite error codes that are caused by one row, not by the store. */
 const ROW_ERROR = /^SQLITE_(CONSTRAINT|MISMATCH|TOOBIG|RANGE)/
@@ -162,6 +155,11 @@ export class SqliteWriter {
     }
   }
 
+  /** Changes the copy of an edge, in one transaction. @throws GatewayError like append, database_not_copy */
+  copy(step: CopyStep): CopyState {
+    return this.#transaction(() => performCopyStep(this.#db, step, this.#sql))
+  }
+
   close(): void {
     this.#db.close()
   }
@@ -278,22 +276,4 @@ export class SqliteWriter {
     if (!isDuplicate) this.#insertRejected.run({ ...rest, ...from })
     return { kind: 'rejected', db_id: 0 }
   }
-}
-
-const addToDelta = (deltas: Map<string, EventDelta>, message: NewMessage, db_id: number): void => {
-  const delta = deltas.get(message.event_id)
-  if (delta === undefined) {
-    deltas.set(message.event_id, {
-      event_id: message.event_id,
-      messages: 1,
-      first_db_id: db_id,
-      last_db_id: db_id,
-      first_at: message.received_at,
-      last_at: message.received_at,
-    })
-    return
-  }
-  delta.messages++
-  delta.last_db_id = db_id
-  delta.last_at = Math.max(delta.last_at, message.received_at)
 }

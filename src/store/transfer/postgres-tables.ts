@@ -6,13 +6,12 @@ import { HEAD_SQL, REVOCATIONS } from '../postgres/queries.ts'
 import { queryRows } from '../postgres/reader.ts'
 import { describePostgres, type PostgresAddress } from '../postgres/url.ts'
 import { fromNullable, unescapeNul } from '../postgres/values.ts'
-import type { PageLimit, Revocation } from '../store.ts'
+import type { MessageRecord, PageLimit, Revocation } from '../store.ts'
 import {
   type AssignedIds,
   EVENT_COLUMNS,
   type EventRecord,
   MESSAGE_COLUMNS,
-  type MessageRecord,
   REJECTED_COLUMNS,
   type RejectedReason,
   SELECT_IDENTITY,

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
-import type { NewMessage } from '../../core/message.ts'
 import type { QuarantineRow } from '../../core/quarantine.ts'
-import type { PageLimit, Revocation } from '../store.ts'
+import type { MessageRecord, PageLimit, Revocation } from '../store.ts'
 import type { Tables } from '../tables.ts'
 
 /** Columns of `message`, in the order in which they are written and compared. */
@@ -20,11 +19,6 @@ export const REJECTED_COLUMNS = [
 export const EVENT_COLUMNS = [
   ...['event_id', 'messages', 'first_db_id', 'last_db_id', 'pruned_db_id', 'first_at', 'last_at'],
 ] as const
-
-/** A row of `message`, with all its columns. */
-export interface MessageRecord extends NewMessage {
-  readonly db_id: number
-}
 
 export type EventRecord = Readonly<Tables['event']>
 

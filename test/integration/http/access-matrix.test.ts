@@ -46,7 +46,7 @@ const bodyOf = ({ method, body }: AnyRoute): string | undefined =>
 const successOf = ({ responses }: AnyRoute): number => Math.min(...Object.keys(responses).map(Number))
 
 /** Permissions of a token; `read` and `publish` apply to event A. */
-type Rights = { readonly read?: true; readonly publish?: true; readonly operate?: true }
+type Rights = { readonly read?: true; readonly publish?: true; readonly operate?: true; readonly follow?: true }
 
 /** A token with its permissions, or with the error code if it is invalid. */
 type Holder = { token: string | null } & ({ code: string } | { may: Rights })
@@ -62,6 +62,8 @@ const isAllowed = (route: AnyRoute, may: Rights): boolean => {
     case 'stream':
       // Without an event the call applies to the events of the token, if any.
       return !namesEvent(route) || may.read === true
+    case 'follow':
+      return may.follow === true
     case 'publish':
       return may.publish === true
     case 'operate':
@@ -116,6 +118,7 @@ const holders = async (): Promise<Record<string, Holder>> => ({
     code: 'token_invalid',
   },
   "A's token": { token: await rs({ events: [A] }), may: { read: true } },
+  'an edge of A': { token: await rs({ events: [A], scope: 'edge' }), may: { read: true, follow: true } },
   'publish only': { token: await rs({ scope: 'publish' }), may: { publish: true } },
   'A with publish': { token: await rs({ events: [A], scope: ['publish'] }), may: { read: true, publish: true } },
   // The example of the publish route is a message of an agent.

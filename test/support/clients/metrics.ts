@@ -9,6 +9,7 @@ export const QUIET: MetricSources = {
   subscribers: () => ({ live: 0, catching_up: 0, stalled: 0 }),
   queue: () => ({ ready: 0, consumers: 0, dead: 0, parked: 0 }),
   search: () => null,
+  upstream: () => null,
   clockOffset: () => 0,
   size: async () => ({ database: 0, wal: 0, free: 0 }),
   faults: () => [],

@@ -63,6 +63,7 @@ const MAY_IMPORT: Record<string, Record<string, 'value' | 'type'>> = {
   'streams/': { 'core/': 'value', 'store/': 'type' },
   'ingest/': { 'core/': 'value', 'amqp/': 'value', 'store/': 'type', 'monitoring/': 'type' },
   'publisher/': { 'core/': 'value', 'amqp/': 'value' },
+  'upstream/': { 'core/': 'value', 'store/': 'type' },
   'telemetry/': {
     'core/': 'value',
     'platform/': 'value',
@@ -70,6 +71,7 @@ const MAY_IMPORT: Record<string, Record<string, 'value' | 'type'>> = {
     'streams/': 'type',
     'ingest/': 'type',
     'monitoring/': 'type',
+    'upstream/': 'type',
   },
   'cluster/': { 'core/': 'value', 'monitoring/': 'value', 'store/': 'value' },
   'http/': {
@@ -78,6 +80,7 @@ const MAY_IMPORT: Record<string, Record<string, 'value' | 'type'>> = {
     'monitoring/': 'value',
     'streams/': 'value',
     'store/': 'type',
+    'upstream/': 'type',
     'cluster/': 'type',
   },
   'config/': {
@@ -87,6 +90,7 @@ const MAY_IMPORT: Record<string, Record<string, 'value' | 'type'>> = {
     'store/': 'value',
     'http/': 'value',
     'ingest/': 'type',
+    'upstream/': 'type',
     'telemetry/': 'type',
   },
   'app/': {
@@ -97,6 +101,7 @@ const MAY_IMPORT: Record<string, Record<string, 'value' | 'type'>> = {
     'monitoring/': 'value',
     'streams/': 'value',
     'ingest/': 'value',
+    'upstream/': 'value',
     'telemetry/': 'value',
     'cluster/': 'value',
     'http/': 'value',
@@ -107,10 +112,11 @@ const MAY_IMPORT: Record<string, Record<string, 'value' | 'type'>> = {
     'platform/': 'value',
     'store/': 'value',
     'publisher/': 'value',
+    'upstream/': 'value',
     'config/': 'value',
     'app/': 'value',
   },
-  'web/': { 'core/': 'type', 'monitoring/': 'type', 'store/': 'type', 'http/': 'type' },
+  'web/': { 'core/': 'type', 'monitoring/': 'type', 'store/': 'type', 'http/': 'type', 'upstream/': 'type' },
 }
 
 interface Owner {
@@ -134,7 +140,7 @@ const OWNERS: readonly Owner[] = [
   owned('koa', /^http\//),
   owned('@koa/router', /^http\//),
   owned('@koa/cors', /^http\//),
-  owned('eventsource-parser', /^cli\//),
+  owned('eventsource-parser', /^upstream\/sse-reader\.ts$/, true),
   owned('jose', /^(http\/auth|cli\/token)\//),
   owned('pino', /^telemetry\//, true),
   owned('prom-client', /^telemetry\//, true),

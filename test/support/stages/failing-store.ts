@@ -5,6 +5,7 @@ import type {
   AppendEntry,
   AppendResult,
   EventSummary,
+  Following,
   MessagePage,
   MessageStore,
   PageLimit,
@@ -25,6 +26,10 @@ export class TroubledLog implements MessageStore {
 
   constructor(log: MessageStore) {
     this.#log = log
+  }
+
+  get following(): Following {
+    return this.#log.following
   }
 
   /** From now on reads run immediately, but return only after `release`. */

@@ -139,6 +139,8 @@ config('nothing set: embedded, on loopback, everything kept', () => {
     postgres: null,
     databaseConnections: 6,
     broker: null,
+    upstream: null,
+    edge: false,
     maxMessageBytes: 1_048_576,
     tokens: null,
     publishedByKey: null,

@@ -12,6 +12,7 @@ const NOBODY = {
   publishScope: null,
   publishableEvents: [],
   admin: false,
+  edge: false,
   hasSession: false,
   issuedAt: null,
   expiresAt: Number.POSITIVE_INFINITY,

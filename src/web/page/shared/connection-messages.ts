@@ -68,6 +68,7 @@ const REASONS: Readonly<Record<string, readonly [en: string, zh: string]>> = {
   max_age: ['the stream reached its maximum age', '连接已达最长时限'],
   database_corrupt: ['the database is damaged', '数据库已损坏'],
   database_unreachable: ['this gateway cannot read the database', '这个网关读不到数据库'],
+  upstream_reset: ['the messages of this edge were replaced', '边缘网关的消息已被替换'],
   too_slow: ['this client received too slowly', '客户端接收过慢'],
   connection_lost: ['the connection broke', '连接中断'],
   heartbeat_timeout: ['no data for two heartbeat intervals', '超过两个心跳周期没有数据'],

@@ -1,0 +1,41 @@
+import type { Context } from 'koa'
+import type { ErrorCode } from '../core/errors.ts'
+import type { UpstreamView } from '../upstream/status.ts'
+import type { Access } from './auth/authorize.ts'
+import type { RequestView } from './request-view.ts'
+
+/** What the routes of an edge need to forward a request to its core. */
+export interface ForwardOptions {
+  /** The core of this gateway if it is an edge, otherwise null. */
+  readonly upstream: UpstreamView | null
+  /** Returns the token with which a caller was authorized; null if there is none. */
+  readonly callerToken: (request: RequestView, access: Access) => string | null
+}
+
+/** Errors of an edge whose core does not answer. */
+export const UPSTREAM_REFUSALS: readonly ErrorCode[] = ['upstream_unreachable', 'upstream_certificate_untrusted']
+
+const PASSED_HEADERS = ['content-type', 'content-encoding', 'content-length', 'idempotency-key', 'traceparent'] as const
+
+/**
+ * Sends a request to the core, with the token of its caller, and answers with the core's answer. The body is passed on as it arrives, so that
+ * the core's limits apply.
+ *
+ * @throws GatewayError upstream_unreachable or upstream_certificate_untrusted
+ */
+export const forwardToCore = async (
+  ctx: Context,
+  access: Access,
+  upstream: UpstreamView,
+  callerToken: ForwardOptions['callerToken'],
+): Promise<void> => {
+  const token = callerToken(ctx, access)
+  const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` }
+  for (const name of PASSED_HEADERS) if (ctx.get(name) !== '') headers[name] = ctx.get(name)
+  const answer = await upstream.forward({ method: ctx.method, path: ctx.url, headers, body: ctx.req })
+  // A body that the core has not read to its end makes the connection unusable.
+  if (!ctx.req.complete && ctx.req.httpVersionMajor === 1) ctx.set('Connection', 'close')
+  ctx.status = answer.status
+  ctx.set(answer.headers)
+  ctx.body = answer.body
+}

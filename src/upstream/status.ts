@@ -1,0 +1,59 @@
+import type { Readable } from 'node:stream'
+
+/**
+ * State of the copy that an edge keeps:
+ *
+ * - `connecting`: there was no contact since the start.
+ * - `copying`: connected; the first copy is not complete.
+ * - `catching_up`: connected, and more than a few seconds behind.
+ * - `live`: connected, and up to date.
+ * - `away`: the connection is lost. What was copied is served.
+ */
+export type UpstreamState = 'connecting' | 'copying' | 'catching_up' | 'live' | 'away'
+
+/** How far an edge is behind its core. */
+export interface UpstreamStatus {
+  /** Host of the core, with its port. */
+  readonly core: string
+  readonly state: UpstreamState
+  /** Messages that the core has and the copy lacks, as last known; null before the first contact. */
+  readonly lag_messages: number | null
+  /** Seconds since the copy had all messages; 0 while it has; null if it never had. */
+  readonly lag_seconds: number | null
+}
+
+/** A request that is forwarded to the core. */
+export interface ForwardedRequest {
+  readonly method: string
+  /** With its query, below the base path. */
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Readable
+}
+
+export interface ForwardedResponse {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Buffer
+}
+
+/** The core of an edge, as its routes use it. */
+export interface UpstreamView {
+  readonly status: UpstreamStatus
+  /** True if the copy had all messages a moment ago. */
+  readonly isLevel: boolean
+  /** Resolves when the copy is not being replaced by that of another store. */
+  settled(): Promise<void>
+  /**
+   * Decides about a cursor that the copy has not reached: a client may have received the messages before it from the core, or from another
+   * edge. Waits a moment for the copy to catch up.
+   *
+   * @param readsAll true if the client may know how many messages there are in all events
+   * @returns false if the core has certainly not assigned this db_id
+   */
+  mayReach(cursor: number, readsAll: boolean): Promise<boolean>
+  /** Reads the state of the core again. Resolves also if that fails, which `isLevel` shows. */
+  refresh(): Promise<void>
+  /** @throws GatewayError upstream_unreachable or upstream_certificate_untrusted */
+  forward(request: ForwardedRequest): Promise<ForwardedResponse>
+}
