@@ -48,6 +48,7 @@ export interface FollowerOptions {
   readonly onProgress: (done: number, total: number) => void
   readonly pollMs?: number
   readonly retryMs?: BackoffOptions
+  readonly catchUpMs?: number
 }
 
 /** Follows the stream of another gateway as any client does, with the greatest db_id of the copy as its cursor. */
@@ -137,7 +138,7 @@ export class Follower {
     if (cursor <= this.#head) return false
     if (readsAll) return cursor <= state.head_db_id || !state.level
     // Whether the core has assigned the id must not depend on messages that the client cannot read.
-    if (this.#head < state.last_db_id) await this.#queue.reached(state.last_db_id, CATCH_UP_MS)
+    if (this.#head < state.last_db_id) await this.#queue.reached(state.last_db_id, this.#options.catchUpMs ?? CATCH_UP_MS)
     return this.#head < state.last_db_id || !state.level
   }
 
