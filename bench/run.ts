@@ -8,6 +8,7 @@ import { parseArgs } from 'node:util'
 import { catchingUp } from './series/catch-up.ts'
 import { ceiling } from './series/ceiling.ts'
 import { channels } from './series/channels.ts'
+import { edges } from './series/edges.ts'
 import { fanOut } from './series/fan-out.ts'
 import { history } from './series/history.ts'
 import { idle } from './series/idle.ts'
@@ -43,6 +44,7 @@ const ALL: readonly Series[] = [
   history,
   start,
   postgres,
+  edges,
 ]
 
 const HELP = `node bench/run.ts [SERIES…] [--runs N] [--quick] [--check] [--save] [--long] [--out DIR] [--workers N] [--profile DIR]

@@ -79,7 +79,7 @@ export class Edge implements UpstreamView {
     const { health } = this.#options
     await this.#follower.start()
     if (!this.#follower.isComplete)
-      health.markPending('upstream', 'upstream_copying', 'The first copy has not begun yet.')
+      health.markPending('upstream', 'upstream_copying', 'The first copy has not started yet.')
   }
 
   async stop(): Promise<void> {
@@ -108,7 +108,7 @@ export class Edge implements UpstreamView {
 
   #onReset(reason: ResetReason | null): void {
     const { config, hub, logger, onReset } = this.#options
-    logger.info({ reason: reason ?? 'other_store' }, 'the core has reset this edge; streams begin anew')
+    logger.info({ reason: reason ?? 'other_store' }, 'the core has reset this edge; its streams start over')
     onReset(reason ?? 'other_store')
     // Its ids can have been assigned a second time.
     if (reason !== 'history_pruned') removeIndex(indexFileOf(config.databaseFile))

@@ -23,7 +23,7 @@ export const UPSTREAM_VARIABLES = {
   },
   UPSTREAM_EVENTS: {
     default: '*',
-    description: 'Events that the edge copies. After a change it copies all of them anew.',
+    description: 'Events that the edge copies. After a change it copies all of them again.',
     constraint: `up to ${MAX_EVENTS} event ids, comma-separated, or *`,
     schema: parsedBy((text) => {
       const events = parseEventList(text)

@@ -36,7 +36,7 @@ export interface FollowerOptions {
   /** Called after messages were deleted, because the core has deleted them. */
   readonly onPruned: () => void
   /**
-   * Called when the streams of the edge must begin anew at the cursors of their clients: `reset` of the core, or another store (`null`).
+   * Called when the streams of the edge must end, and their clients return with their cursors: `reset` of the core, or another store (`null`).
    * The copy already is what the clients will find.
    */
   readonly onReset: (reason: ResetReason | null) => void
@@ -138,7 +138,8 @@ export class Follower {
     if (cursor <= this.#head) return false
     if (readsAll) return cursor <= state.head_db_id || !state.level
     // Whether the core has assigned the id must not depend on messages that the client cannot read.
-    if (this.#head < state.last_db_id) await this.#queue.reached(state.last_db_id, this.#options.catchUpMs ?? CATCH_UP_MS)
+    if (this.#head < state.last_db_id)
+      await this.#queue.reached(state.last_db_id, this.#options.catchUpMs ?? CATCH_UP_MS)
     return this.#head < state.last_db_id || !state.level
   }
 
@@ -169,7 +170,7 @@ export class Follower {
     }
   }
 
-  /** One connection: returns after `closing`, or if the stream must begin anew. */
+  /** One connection: returns after `closing`, or if the stream must start over. */
   async #follow(signal: AbortSignal): Promise<void> {
     const { connection } = this.#options
     this.#caughtUp = false
@@ -248,7 +249,7 @@ export class Follower {
     this.#options.onReset(reason)
   }
 
-  /** Begins the copy anew. Clients must not see a state in between. */
+  /** Starts the copy over. Clients must not see a state in between. */
   #restart(logId: string, reason: ResetReason | null): Promise<void> {
     const restart = async (): Promise<void> => {
       await this.#queue.clear()

@@ -26,7 +26,7 @@ export const syncRevocations = async (
   for (const [subject, revocation] of wanted) {
     const current = known.get(subject)
     if (current?.issued_before === revocation.issued_before && current.until === revocation.until) continue
-    // Of two revocations of a subject the later times apply, so one that was made anew with earlier ones replaces it.
+    // Of two revocations of a subject the later times apply, so one that was removed and added with earlier ones replaces it.
     if (current !== undefined && !isLater(revocation, current)) await target.remove(subject)
     await target.add(revocation)
   }

@@ -33,6 +33,7 @@ const ELSEWHERE: readonly [RegExp, string][] = [
   [/^python3 agent\.py/m, 'test/integration/publisher/python-agent.test.ts'],
   [/deepsoc_bridge/, 'test/integration/deepsoc/bridge.test.ts'],
   [/gateway\.example/, 'test/integration/cli/access.test.ts'],
+  [/UPSTREAM_URL=/, 'test/integration/upstream/edge.test.ts'],
   [/^deepsoc-gateway migrate /m, 'test/integration/store/transfer.test.ts'],
   [/\/backups\//, 'test/integration/store/backup.test.ts'],
   [/^sqlite3 captain\.db/m, 'test/integration/publisher/outbox.test.ts'],

@@ -47,6 +47,7 @@ const TOPOLOGY = 'integration/ingest/topology.test.ts'
 const WORKERS = 'integration/cluster/workers.test.ts'
 const FAILURES = 'integration/cluster/worker-failures.test.ts'
 const SHUTDOWN = 'integration/cluster/shutdown.test.ts'
+const EDGE = 'integration/upstream/edge.test.ts'
 
 /** Every kind of fault that a test injects, in the order of the documents. */
 export const FAULT_TABLE: readonly FaultExpectation[] = [
@@ -889,6 +890,25 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     messages: CONTINUE,
     readers: { en: 'continue with the previous certificate', zh: '继续使用之前的证书' },
     tests: [['integration/http/tls.test.ts', 'keeps the old pair while the new one is unusable, and logs it once']],
+  },
+  {
+    fault: { en: 'An edge is cut off from its core', zh: '边缘网关与核心网关断开' },
+    answer: 'upstream_unreachable',
+    metric: 'gateway_upstream_state',
+    log: 'no connection to the core',
+    messages: {
+      en: 'those of the core are copied afterwards, each once; publishing at the edge is refused ([EDGE.md](EDGE.md#when-the-core-is-away))',
+      zh: '核心网关的消息之后补上，每条一次；在边缘网关上发布会被拒绝（[边缘网关](EDGE.md#核心网关断开时)）',
+    },
+    readers: { en: 'continue with what is copied', zh: '用已复制的消息照常提供' },
+    tests: [
+      [EDGE, 'serve history and report the lag while the core is away, also after a restart, but publish nothing'],
+      [EDGE, 'lose and repeat nothing for a reader that moves between them, though both are killed'],
+      [
+        'unit/upstream/follower.test.ts',
+        'continues after its last message when the connection breaks and when it restarts',
+      ],
+    ],
   },
   {
     fault: { en: 'The clock jumps, while retention is set', zh: '设置了保留期限，而时钟跳变' },

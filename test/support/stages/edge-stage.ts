@@ -1,4 +1,4 @@
-import { parseCursor, resolveCursor } from '../../../src/core/cursor.ts'
+import { parseCursor } from '../../../src/core/cursor.ts'
 import type { EdgeState } from '../../../src/core/edge-state.ts'
 import { GatewayError } from '../../../src/core/errors.ts'
 import type { NewMessage } from '../../../src/core/message.ts'
@@ -51,7 +51,12 @@ export class Node {
   /** Subscribes as a request does. @param after the last id of the client; null if it has none */
   async subscribe(filter: SubscriptionFilter, after: number | null, sink: StreamSink): Promise<() => void> {
     const { store, hub, upstream } = this
-    const access: Access = { events: filter.events, readableEvents: filter.events, principal: null, isStillValid: () => true }
+    const access: Access = {
+      events: filter.events,
+      readableEvents: filter.events,
+      principal: null,
+      isStillValid: () => true,
+    }
     const request = parseCursor(after === null ? undefined : String(after), undefined)
     const { start, bounds, head } = await resolveStart(request, { store, upstream }, filter, access)
     const hello = encodeHelloEvent(

@@ -36,7 +36,10 @@ export const edgeOperation = fc.oneof(
   { weight: 1, arbitrary: op('restartCore') },
   { weight: 2, arbitrary: op('restartEdge') },
   { weight: 1, arbitrary: op('newCore') },
-  { weight: 2, arbitrary: fc.record({ op: choice('pruneCore' as const, 'pruneEdge' as const), keep: choice(1, 2, 4) }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ op: choice('pruneCore' as const, 'pruneEdge' as const), keep: choice(1, 2, 4) }),
+  },
   { weight: 6, arbitrary: fc.record({ op: fc.constant('wait' as const), turns: choice(1, 5, 30) }) },
 )
 
@@ -47,7 +50,7 @@ type Place = 'core' | 'edge'
 const turn = (): Promise<void> => new Promise(setImmediate)
 
 /**
- * A client that keeps its last id, as EventSource does, and begins anew if the log_id changes, as /client.js does. After each end of its
+ * A client that keeps its last id, as EventSource does, and starts over if the log_id changes, as /client.js does. After each end of its
  * stream it connects to its next place.
  */
 class Reader {
@@ -55,7 +58,7 @@ class Reader {
   readonly #nodeAt: (place: Place) => Node | null
   readonly #places: readonly Place[]
   readonly filter: SubscriptionFilter
-  /** Ids since it last began anew; `from`: the cursor with which it did. */
+  /** Ids since it last started over; `from`: the cursor with which it did. */
   epoch: { readonly logId: string; readonly from: number; readonly ids: number[] } = { logId: '', from: 0, ids: [] }
   caughtUp = false
   #sink: FakeSink | null = null
@@ -155,7 +158,10 @@ export class EdgeTrial {
     const edge = this.#edge!
     switch (one.op) {
       case 'append': {
-        const ids = await append(core, ...one.events.map((event_id) => ({ event_id, lacks: 3, body: one.large ? LARGE : BODY })))
+        const ids = await append(
+          core,
+          ...one.events.map((event_id) => ({ event_id, lacks: 3, body: one.large ? LARGE : BODY })),
+        )
         const assigned = this.#assigned.get(core.store.logId) ?? new Map<number, string>()
         for (const [index, id] of ids.entries()) assigned.set(id, one.events[index]!)
         this.#assigned.set(core.store.logId, assigned)
@@ -203,7 +209,7 @@ export class EdgeTrial {
     this.#connection.heal()
   }
 
-  /** Heals everything, waits until nothing is under way, and compares. */
+  /** Heals everything, waits until nothing is in progress, and compares. */
   async #judge(): Promise<void> {
     const core = this.#core!
     const edge = this.#edge!
@@ -211,12 +217,17 @@ export class EdgeTrial {
     const settled = async (): Promise<boolean> => {
       for (const reader of this.#readers) void reader.tick()
       const last = (await rowsOf(core)).at(-1)?.db_id ?? 0
-      const isCopied = edge.follower.isLevel && edge.store.logId === core.store.logId && (await edge.store.head()) >= last
+      const isCopied =
+        edge.follower.isLevel && edge.store.logId === core.store.logId && (await edge.store.head()) >= last
       return isCopied && this.#readers.every(({ epoch, caughtUp }) => caughtUp && epoch.logId === core.store.logId)
     }
     await until(settled, {
       what: 'an edge and readers that are up to date',
-      saw: () => [edge.follower.status, edge.failures.slice(-3), this.#readers.map(({ epoch, caughtUp }) => [epoch, caughtUp])],
+      saw: () => [
+        edge.follower.status,
+        edge.failures.slice(-3),
+        this.#readers.map(({ epoch, caughtUp }) => [epoch, caughtUp]),
+      ],
       everyMs: 2,
     })
     // What follows `caught_up`, and what would come twice.
@@ -226,20 +237,31 @@ export class EdgeTrial {
     const copied = (await rowsOf(edge)).map(({ db_id, event_id }) => `${db_id} ${event_id}`)
     const both = rows.map(({ db_id, event_id }) => `${db_id} ${event_id}`)
     const missing = both.filter((row) => !copied.includes(row))
-    assert.equal(copied.filter((row) => !both.includes(row)), [], 'the edge has nothing that its core lacks')
+    assert.equal(
+      copied.filter((row) => !both.includes(row)),
+      [],
+      'the edge has nothing that its core lacks',
+    )
     const prunedHere = await Promise.all(
       EVENTS.map(async (event) => [event, (await edge.store.bounds(createFilter([event]))).pruned_db_id] as const),
     )
     const wasPruned = (id: number, event: string) => id <= (prunedHere.find(([name]) => name === event)?.[1] ?? 0)
     for (const row of missing) {
       const [id, event] = row.split(' ')
-      assert.ok(wasPruned(Number(id), event!), `the edge lacks ${row}, and its retention has not deleted it (${pruned})`)
+      assert.ok(
+        wasPruned(Number(id), event!),
+        `the edge lacks ${row}, and its retention has not deleted it (${pruned})`,
+      )
     }
     const assigned = this.#assigned.get(core.store.logId) ?? new Map<number, string>()
     for (const { epoch, filter } of this.#readers) {
       const { ids, from } = epoch
       const what = `reader of ${filter.events} from ${from}: ${ids}; core ${[...assigned.keys()]}`
-      assert.equal(ids, [...new Set(ids)].sort((a, b) => a - b), `rising, none twice: ${what}`)
+      assert.equal(
+        ids,
+        [...new Set(ids)].sort((a, b) => a - b),
+        `rising, none twice: ${what}`,
+      )
       for (const id of ids) assert.ok(assigned.has(id), `${id} is an id of the core: ${what}`)
       const wanted = rows.filter(({ event_id }) => filter.events === '*' || filter.events.includes(event_id))
       for (const { db_id, event_id } of wanted) {

@@ -42,7 +42,11 @@ const withPair = async (
 test('keeps the text, the ids, the log_id and the counts of its core', () =>
   withPair(
     async (core, edge) => {
-      await append(core, { event_id: 'b', body: '{"text":"live","event_id":"b","message_id":"m-b"}', message_id: 'm-b' })
+      await append(core, {
+        event_id: 'b',
+        body: '{"text":"live","event_id":"b","message_id":"m-b"}',
+        message_id: 'm-b',
+      })
       await level(edge)
       assert.is(edge.store.logId, core.store.logId)
       assert.equal(await deliveries(edge), await deliveries(core))
@@ -50,7 +54,11 @@ test('keeps the text, the ids, the log_id and the counts of its core', () =>
       assert.equal(await edge.store.bounds(ALL), await core.store.bounds(ALL))
       const typed = createFilter('*', ['t'], ['f'])
       const limit = { messages: 10, bytes: 1_000 }
-      assert.is((await edge.store.read(typed, 0, limit)).messages.length, 1, 'types and senders are columns of the copy')
+      assert.is(
+        (await edge.store.read(typed, 0, limit)).messages.length,
+        1,
+        'types and senders are columns of the copy',
+      )
     },
     async (core) => {
       const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'
@@ -93,7 +101,7 @@ test('continues after its last message when the connection breaks and when it re
     await again.start()
     await until(async () => (await rowsOf(again)).length === 6)
     assert.equal(await deliveries(again), await deliveries(core))
-    assert.equal(again.resets, [], 'nothing began anew')
+    assert.equal(again.resets, [], 'nothing started over')
     await again.stop()
     await edge.start()
   }))
@@ -108,7 +116,11 @@ test('admits a cursor that only its core has reached, and refuses one beyond it 
     const early = new FakeSink()
     await edge.subscribe(ALL, ahead, early)
     await until(() => early.events.some(({ event }) => event === 'hello'))
-    assert.equal(early.events.map(({ event }) => event), ['hello', 'caught_up'], 'no reset while the core is away')
+    assert.equal(
+      early.events.map(({ event }) => event),
+      ['hello', 'caught_up'],
+      'no reset while the core is away',
+    )
     const beyond = new FakeSink()
     await edge.subscribe(ALL, ahead + 100, beyond)
     connection.heal()
@@ -171,28 +183,28 @@ test('with a retention of its own, has the higher bounds', () =>
     assert.is((await edge.store.bounds(ALL)).pruned_db_id, ids[2])
   }))
 
-test('begins anew with another store of its core, and tells its readers', () =>
+test('starts over with another store of its core, and tells its readers', () =>
   withPair(async (core, edge, connection) => {
     const ids = await append(core, {}, {}, {})
     await level(edge)
     const reader = new FakeSink()
     await edge.subscribe(ALL, ids[2]!, reader)
-    const anew = await startNode()
-    await append(anew, {})
-    connection.core = anew
+    const other = await startNode()
+    await append(other, {})
+    connection.core = other
     connection.reconnect()
     await until(() => reader.state === 'ended')
     await level(edge)
-    assert.is(edge.store.logId, anew.store.logId)
-    assert.equal(await deliveries(edge), await deliveries(anew))
+    assert.is(edge.store.logId, other.store.logId)
+    assert.equal(await deliveries(edge), await deliveries(other))
     const resumed = new FakeSink()
     await edge.subscribe(ALL, ids[2]!, resumed)
     await until(() => resumed.ids.length === 1)
     assert.equal(JSON.parse(resumed.events[1]!.data).reason, 'cursor_ahead', 'as at the core')
-    await anew.stop()
+    await other.stop()
   }))
 
-test('copies anew if it follows other events, and only those', async () => {
+test('copies all again if it follows other events, and only those', async () => {
   const core = await startNode()
   await append(core, { event_id: 'a' }, { event_id: 'b' }, { event_id: 'a' })
   const file = `${fastDir()}/gateway.db`
@@ -211,7 +223,11 @@ test('does not take the store of a gateway for its copy, and no gateway its copy
   const core = await startNode(file)
   await append(core, {})
   await core.stop()
-  const codeOf = async (start: Promise<void>) => start.then(() => 'started', (error: { code: string }) => error.code)
+  const codeOf = async (start: Promise<void>) =>
+    start.then(
+      () => 'started',
+      (error: { code: string }) => error.code,
+    )
   const other = await startNode()
   const connection = new LocalConnection(other)
   const wrong = new EdgeNode(file, connection)

@@ -2,12 +2,15 @@ import type { QuarantineSummary } from '../../../core/quarantine.ts'
 import type { QuarantineCounts } from '../../../http/routes/health-report.ts'
 import type { HealthReport } from '../../../monitoring/report.ts'
 import type { Samples } from '../../../monitoring/samples.ts'
+import type { UpstreamStatus } from '../../../upstream/status.ts'
 import type { Answered } from '../shared/api.ts'
 
 /** Data of `GET /api/health`. */
 export interface HealthAnswer extends HealthReport {
   readonly mode: string
   readonly version: string
+  /** null unless the gateway is an edge. */
+  readonly upstream: UpstreamStatus | null
   /** null if the store cannot be read. */
   readonly quarantine: QuarantineCounts | null
 }

@@ -1,5 +1,6 @@
 import type { ClusterFault, WorkerSummary } from '../../../monitoring/report.ts'
 import { gatewayPath } from '../base-path.ts'
+import { describeEdge } from '../edge/edge-status.ts'
 import { errorText } from '../shared/api.ts'
 import { componentName, errorHint, errorTitle } from '../shared/error-messages-zh.ts'
 import { escapeControlChars, escapeLine } from '../shared/escape-control-chars.ts'
@@ -54,9 +55,14 @@ const ariaText = (report: HealthAnswer | null, problem: unknown): string => {
   return [t('notReady'), ...faults, ...workerProblems(report)].join('. ')
 }
 
+const modeText = ({ mode, upstream }: HealthAnswer): string => {
+  if (upstream !== null) return escapeLine(describeEdge(upstream))
+  return mode === 'embedded' ? t('modeEmbedded') : t('modeBroker')
+}
+
 const Facts = ({ report, at }: { readonly report: HealthAnswer; readonly at: number }): View => html`
   <dl class="facts">
-    <div><dt>${t('mode')}</dt><dd>${report.mode === 'embedded' ? t('modeEmbedded') : t('modeBroker')}</dd></div>
+    <div><dt>${t('mode')}</dt><dd>${modeText(report)}</dd></div>
     <div><dt>${t('version')}</dt><dd class="mono">${report.version}</dd></div>
     <div><dt>${t('api')}</dt><dd><a href=${gatewayPath('/docs')}>${t('apiLink')}</a></dd></div>
     <div><dt>${t('asOf')}</dt><dd><time class="number" datetime=${new Date(at).toISOString()}>${clockTime(at)}</time></dd></div>

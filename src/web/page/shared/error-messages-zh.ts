@@ -85,6 +85,28 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   database_incomplete: ['数据库迁移未完成', '请再次运行 migrate，它会继续；或删除目标数据库。'],
   database_target_used: ['目标数据库已被使用', '请指定一个不存在的目标，或删除其中的内容。'],
   database_copy_differs: ['副本与源数据库不同', '源数据库没有改变。请删除目标数据库，重新开始。'],
+  database_is_copy: [
+    '数据库是边缘网关的副本',
+    '请照旧设置 UPSTREAM_URL。要脱离核心网关保留这些消息，请备份后恢复，恢复出来的是独立的数据库。',
+  ],
+  database_not_copy: ['数据库不是副本', '请将 DATABASE_URL 指向单独的文件：边缘网关会用核心网关的消息替换其中的内容。'],
+  upstream_unreachable: [
+    '无法连接核心网关',
+    '请检查 UPSTREAM_URL、核心网关是否运行以及两者之间的网络。期间历史消息照常可读，但不能发布。网关会继续重试。',
+  ],
+  upstream_certificate_untrusted: [
+    '核心网关的证书不受信任',
+    '请将 NODE_EXTRA_CA_CERTS 设为签发该证书的 CA 证书，并使用证书中包含的主机名。网关会继续重试。',
+  ],
+  upstream_refused: [
+    '核心网关拒绝访问',
+    '请检查 UPSTREAM_TOKEN：核心网关必须接受它，它要有 scope edge 和 UPSTREAM_EVENTS 的全部事件。网关会继续重试。',
+  ],
+  upstream_incompatible: [
+    '核心网关不兼容',
+    '请把核心网关升级到提供 GET /api/edge 的版本，并检查 UPSTREAM_URL 是否为网关的地址，包括它的 BASE_PATH。网关会继续重试。',
+  ],
+  upstream_copying: ['首次复制尚未完成', '核心网关的消息还没有全部复制过来，已复制的部分照常提供。'],
   database_unreachable: [
     '无法连接数据库',
     '请检查 DATABASE_URL、PostgreSQL 是否运行以及端口是否开放。网关会继续重试。',
@@ -174,6 +196,7 @@ const CHINESE_COMPONENTS: Readonly<Record<string, string>> = {
   store_write: '存储（写）',
   store_read: '存储（读）',
   jwks: '令牌密钥集',
+  upstream: '核心网关',
   gateway: '网关',
 }
 

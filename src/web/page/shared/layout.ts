@@ -1,6 +1,7 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import { gatewayPath } from '../base-path.ts'
 import { signOut, useCaller } from '../caller.ts'
+import { describeEdge } from '../edge/edge-status.ts'
 import { errorText } from './api.ts'
 import { escapeLine } from './escape-control-chars.ts'
 import { type Children, html, type View } from './html.ts'
@@ -17,6 +18,7 @@ import { nextTheme, theme } from './theme.ts'
 const STATES = {
   unknown: 'gatewayUnknown',
   ready: 'gatewayReady',
+  behind: 'gatewayBehind',
   faulty: 'gatewayFaulty',
   gone: 'gatewayGone',
 } as const
@@ -33,11 +35,13 @@ const faultsOf = (state: GatewayState): string =>
 const GatewayStatus = (): View => {
   const state = useGatewayState()
   const faults = escapeLine(faultsOf(state))
+  const edge = state.edge === undefined ? '' : escapeLine(describeEdge(state.edge))
   return html`
-    <a class="gateway-mark" id="gateway" href=${gatewayPath('/health')} data-is=${state.is} title=${faults || null}>
+    <a class="gateway-mark" id="gateway" href=${gatewayPath('/health')} data-is=${state.is} title=${[faults, edge].filter(Boolean).join(' · ') || null}>
       <span class="dot" aria-hidden="true"></span>
       <span><span class="gateway-name">${t('gateway')}</span>${t(STATES[state.is])}</span>
       ${faults !== '' && html`<span class="gateway-faults">(${faults})</span>`}
+      ${edge !== '' && html`<span class="gateway-faults" id="edge">${edge}</span>`}
     </a>
   `
 }

@@ -1,14 +1,25 @@
 import { useEffect } from 'preact/hooks'
 import type { Fault } from '../../../monitoring/health.ts'
 import { gatewayPath } from '../base-path.ts'
+import type { EdgeStatus } from '../edge/edge-status.ts'
 import { signal, useSignalValue } from './signal.ts'
 
 /** The public fields of a fault; `/readyz` returns the others only to operators. */
 type PublicFault = Pick<Fault, 'component' | 'code'>
 
-export type GatewayState =
-  | { readonly is: 'unknown' | 'gone' | 'ready' }
+export type GatewayState = (
+  | { readonly is: 'unknown' | 'gone' | 'ready' | 'behind' }
   | { readonly is: 'faulty'; readonly faults: readonly PublicFault[] }
+) & {
+  /** Only at an edge. */
+  readonly edge?: EdgeStatus
+}
+
+interface ReadinessAnswer {
+  readonly data?: { readonly degraded?: true; readonly upstream?: EdgeStatus }
+  readonly faults?: PublicFault[]
+  readonly upstream?: EdgeStatus
+}
 
 /** Last result of `/readyz`. */
 const gatewayState = signal<GatewayState>({ is: 'unknown' })
@@ -22,8 +33,11 @@ const fetchReadiness = async (): Promise<GatewayState> => {
   try {
     const signal = AbortSignal.timeout(TIMEOUT_MS)
     const answer = await fetch(gatewayPath('/readyz'), { signal })
-    const { data, faults = [] } = (await answer.json()) as { data?: unknown; faults?: PublicFault[] }
-    return answer.ok && data ? { is: 'ready' } : { is: 'faulty', faults }
+    const { data, faults = [], upstream } = (await answer.json()) as ReadinessAnswer
+    const edge = data?.upstream ?? upstream
+    const state: GatewayState =
+      answer.ok && data ? { is: data.degraded === true ? 'behind' : 'ready' } : { is: 'faulty', faults }
+    return edge === undefined ? state : { ...state, edge }
   } catch {
     return { is: 'gone' }
   }
