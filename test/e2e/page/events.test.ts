@@ -215,6 +215,24 @@ test('shows the state of the gateway on every page: what fails, that it is unrea
   await after('gone')
 })
 
+test('shows that the gateway is an edge, of which core, and how far it is behind, in both languages', async () => {
+  const page = await site.pages.open('/')
+  const upstream = { core: 'core.example:8080', state: 'away', lag_messages: 1, lag_seconds: 34 }
+  const answer = (data: unknown) => ({ json: { status: 'success', data } })
+  let data: unknown = { ready: true, mode: 'edge', degraded: true, upstream }
+  await page.route('**/readyz', (route) => route.fulfill(answer(data)))
+  await page.waitForSelector('#gateway[data-is="behind"]')
+  const text = 'Edge of core.example:8080 · cut off from its core · 1 message behind · 34 s behind'
+  assert.is(await textOf(page, '#edge'), text)
+  assert.is(await page.getAttribute('#gateway', 'title'), text)
+  await page.click('#language')
+  const chinese = 'core.example:8080 的边缘网关 · 与核心网关断开 · 落后 1 条消息 · 落后 34 秒'
+  await until(async () => (await textOf(page, '#edge')) === chinese)
+  data = { ready: true, mode: 'edge', upstream: { ...upstream, state: 'live', lag_messages: 0, lag_seconds: 0 } }
+  await page.waitForSelector('#gateway[data-is="ready"]')
+  assert.is(await textOf(page, '#edge'), 'core.example:8080 的边缘网关 · 已是最新')
+})
+
 test('asks for a token if one is needed, explains why a wrong one is refused, and discards it on sign-out', async () => {
   const closed = await startGateway({ env: guarded() })
   const own = new Pages(site.browser, () => closed.url)
