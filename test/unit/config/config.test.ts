@@ -67,6 +67,9 @@ const DEFAULTS: Record<string, string | null> = {
   RABBITMQ_HEARTBEAT_SECONDS: '4',
   RABBITMQ_PREFETCH: '1000',
   INGEST_BUFFER_BYTES: '33554432',
+  UPSTREAM_URL: null,
+  UPSTREAM_TOKEN: null,
+  UPSTREAM_EVENTS: '*',
   MAX_MESSAGE_BYTES: '1048576',
   JWT_SECRET: null,
   JWT_PUBLIC_KEY: null,
@@ -249,7 +252,7 @@ config('a problem is reported with variables that are probably misspelled, which
 config('every secret, and nothing else, has a file form in the sample', () => {
   const broker = ['RABBITMQ_URL', 'RABBITMQ_PASSWORD']
   const keys = ['JWT_SECRET', 'JWT_PUBLIC_KEY', 'JWT_JWKS_URL']
-  const secrets = ['DATABASE_URL', ...broker, ...keys, 'GATEWAY_TOKEN', 'OTEL_EXPORTER_OTLP_HEADERS']
+  const secrets = ['DATABASE_URL', ...broker, 'UPSTREAM_TOKEN', ...keys, 'GATEWAY_TOKEN', 'OTEL_EXPORTER_OTLP_HEADERS']
   assert.equal(
     [...renderEnvSample().matchAll(/also (\w+)_FILE/g)].map(([, name]) => name),
     secrets,
@@ -390,6 +393,29 @@ config('refuses a variable by its previous name, and names the new one', () => {
     refused({ [old]: '5' }, `${old} was renamed: set ${name} instead.`)
     assert.equal(faultsOf({ [old]: '' }), [])
   }
+})
+
+config('an edge has a core, and neither broker, PostgreSQL nor several workers', () => {
+  const url = 'https://gateway.example/soc/'
+  const { upstream, edge, broker } = loadConfig({ UPSTREAM_URL: url, UPSTREAM_TOKEN: 'a.b', UPSTREAM_EVENTS: 'a, b' })
+  assert.equal([edge, broker], [true, null])
+  assert.equal([upstream!.url, upstream!.events, upstream!.token()], ['https://gateway.example/soc', ['a', 'b'], 'a.b'])
+  const token = secretFile('first')
+  const renewed = loadConfig({ UPSTREAM_URL: url, UPSTREAM_TOKEN_FILE: token }).upstream!
+  assert.equal([renewed.events, renewed.token()], ['*', 'first'])
+  writeFileSync(token, 'second\n')
+  assert.is(renewed.token(), 'second')
+  refused(
+    { UPSTREAM_URL: url, RABBITMQ_URL: 'amqp://h/' },
+    /UPSTREAM_URL and RABBITMQ_URL are set: an edge has no broker/,
+  )
+  refused({ UPSTREAM_URL: url, RABBITMQ_HOST: 'h' }, /UPSTREAM_URL and RABBITMQ_HOST/)
+  refused({ UPSTREAM_URL: url, DATABASE_URL: 'postgres://u:p@h/d' }, /UPSTREAM_URL is set with a postgres:\/\//)
+  refused({ UPSTREAM_URL: url, WORKERS: '2' }, /several WORKERS/)
+  refused({ UPSTREAM_TOKEN: 'a.b', UPSTREAM_EVENTS: 'a' }, /^UPSTREAM_TOKEN, UPSTREAM_EVENTS set without UPSTREAM_URL/)
+  for (const bad of ['ftp://h', 'h:80', 'https://u:p@h', 'https://h/?x=1'])
+    refused({ UPSTREAM_URL: bad }, /^UPSTREAM_URL /)
+  refused({ UPSTREAM_URL: url, UPSTREAM_EVENTS: Array(101).fill(0).map(String).join() }, /^UPSTREAM_EVENTS must be/)
 })
 
 config.run()

@@ -56,7 +56,7 @@ test('each value has the source that it was taken from', () => {
 
 test('a secret is masked if it is set, and only then', () => {
   const secrets = VARIABLE_NAMES.filter((name) => 'secret' in CONFIG_VARIABLES[name])
-  assert.is(secrets.length, 8)
+  assert.is(secrets.length, 9)
   const unset = explain({})
   for (const name of secrets) {
     if (CONFIG_VARIABLES[name].default === null) assert.is(unset[name].value, null, name)
