@@ -1,7 +1,7 @@
 import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import type { ResetReason } from '../core/cursor.ts'
-import { GatewayError } from '../core/errors.ts'
+import type { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import type { Revocations } from '../http/auth/revocations.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
@@ -142,10 +142,11 @@ export class Edge implements UpstreamView {
   #reportCopy(): void {
     const { health } = this.#options
     if (this.#follower.isComplete) health.report('upstream', null)
+    else if (this.#failure !== null) health.report('upstream', this.#failure)
     else {
       const { lag_messages } = this.status
-      const text = `The first copy is not complete: ${lag_messages ?? 'unknown'} messages are missing.`
-      health.report('upstream', this.#failure ?? new GatewayError('upstream_copying', text))
+      const missing = lag_messages === null ? '' : ` ${lag_messages} messages are missing.`
+      health.markPending('upstream', 'upstream_copying', `The first copy is not complete.${missing}`)
     }
   }
 }

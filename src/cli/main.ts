@@ -19,7 +19,7 @@ const printError = ({ stderr }: StandardStreams, text: string): void => {
 
 /** Prints an error to stderr: code, message and hint. */
 const reportError = async (error: unknown, streams: StandardStreams): Promise<void> => {
-  const { RETRY_NOTE } = await import('../core/error-definition.ts')
+  const { RETRY_NOTE } = await import('../core/error-catalogue/definition.ts')
   const { escapeForTerminal } = await import('./terminal/escape.ts')
   const { code, message, hint } = error as { code?: string; message?: string; hint?: string }
   printError(streams, `deepsoc-gateway: ${escapeForTerminal(code ?? 'internal')}`)

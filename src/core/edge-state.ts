@@ -30,5 +30,8 @@ export const PrunedBoundsSchema = z.array(
   z.object({ event_id: z.string(), pruned_db_id: dbId.describe('The greatest db_id that retention has deleted.') }),
 )
 
+/** Messages after the cursor of an edge are counted up to this number. */
+export const MAX_PENDING_COUNT = 1_000
+
 /** Maximum number of events per page of `GET /api/edge/pruned`. */
 export const PRUNED_PAGE = 1_000

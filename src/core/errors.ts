@@ -1,5 +1,5 @@
-import { define, type ErrorDefinition, endsCommand, keepsRetrying } from './error-definition.ts'
-import { UPSTREAM_ERRORS } from './upstream-errors.ts'
+import { define, type ErrorDefinition, endsCommand, keepsRetrying } from './error-catalogue/definition.ts'
+import { UPSTREAM_ERRORS } from './error-catalogue/upstream.ts'
 
 /**
  * Every error code of the gateway: in HTTP responses, log lines, `/readyz`, and as the reason of a quarantined message.

@@ -5,12 +5,12 @@ import { parseDbId, type ResetReason } from '../core/cursor.ts'
 import type { EdgeState } from '../core/edge-state.ts'
 import { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
-import type { PrunedBound, StoreCopy } from '../store/store.ts'
+import type { PrunedBound } from '../store/store.ts'
+import { CopyProgress } from './copy-progress.ts'
 import { CopyQueue } from './copy-queue.ts'
-import type { CoreConnection } from './core-client.ts'
-import { Progress } from './progress.ts'
+import type { FollowerOptions } from './follower-options.ts'
 import { toMessageRecord } from './record.ts'
-import { type RevocationTarget, syncRevocations } from './revocation-sync.ts'
+import { syncRevocations } from './revocation-sync.ts'
 import { readSseEvents } from './sse-reader.ts'
 import type { UpstreamStatus } from './status.ts'
 
@@ -24,38 +24,11 @@ const CATCH_UP_MS = 2_000
 /** The time at which the copy had all messages is stored this often, in milliseconds, so that it is known after a restart. */
 const NOTE_LEVEL_MS = 60_000
 
-export interface FollowerOptions {
-  readonly connection: CoreConnection
-  /** Host of the core. */
-  readonly core: string
-  readonly events: readonly string[] | '*'
-  readonly copy: StoreCopy
-  readonly revocations: RevocationTarget
-  /** Called after messages were stored. */
-  readonly onStored: (messages: number) => void
-  /** Called after messages were deleted, because the core has deleted them. */
-  readonly onPruned: () => void
-  /**
-   * Called when the streams of the edge must end, and their clients return with their cursors: `reset` of the core, or another store (`null`).
-   * The copy already is what the clients will find.
-   */
-  readonly onReset: (reason: ResetReason | null) => void
-  /** Called when the copy has caught up. @param head the greatest db_id of the core; no valid cursor is greater */
-  readonly onLevel: (head: number) => void
-  /** Called with the error when a connection fails, and with null when one is established. */
-  readonly onConnection: (error: GatewayError | null) => void
-  /** Called with the number of messages copied so far, and of all, during a longer copy. */
-  readonly onProgress: (done: number, total: number) => void
-  readonly pollMs?: number
-  readonly retryMs?: BackoffOptions
-  readonly catchUpMs?: number
-}
-
 /** Follows the stream of another gateway as any client does, with the greatest db_id of the copy as its cursor. */
 export class Follower {
   readonly #options: FollowerOptions
   readonly #queue: CopyQueue
-  readonly #progress: Progress
+  readonly #progress: CopyProgress
   readonly #stop = new AbortController()
   #connection = new AbortController()
   #running: Promise<void> | null = null
@@ -79,7 +52,7 @@ export class Follower {
 
   constructor(options: FollowerOptions) {
     this.#options = options
-    this.#progress = new Progress(options)
+    this.#progress = new CopyProgress(options)
     this.#queue = new CopyQueue(options.copy, ({ head }, messages) => {
       this.#head = head
       this.#progress.onHead(head)

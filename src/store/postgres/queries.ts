@@ -108,9 +108,6 @@ export const listEvents = (eventIds: readonly string[] | '*', limit: number, bef
   return (eventIds === '*' ? query : query.where(sql<boolean>`event_id = ANY(${eventIds}::text[])`)).compile()
 }
 
-/** Messages after a cursor are counted up to this number. */
-export const MAX_PENDING_COUNT = 1_000
-
 const amongEvents = (events: readonly string[] | '*') =>
   events === '*' ? sql<boolean>`true` : sql<boolean>`event_id = ANY(${events}::text[])`
 

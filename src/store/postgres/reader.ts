@@ -1,5 +1,6 @@
 import type { Client } from 'pg'
 import type { Bounds } from '../../core/cursor.ts'
+import { MAX_PENDING_COUNT } from '../../core/edge-state.ts'
 import type { StoredMessage } from '../../core/message.ts'
 import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
 import type {
@@ -12,16 +13,7 @@ import type {
   StorageSize,
 } from '../store.ts'
 import type { Pool } from './pool.ts'
-import {
-  listEvents,
-  listPruned,
-  MAX_PENDING_COUNT,
-  REVOCATIONS,
-  SELECT_HEAD,
-  SIZE,
-  selectBounds,
-  selectFollowTotals,
-} from './queries.ts'
+import { listEvents, listPruned, REVOCATIONS, SELECT_HEAD, SIZE, selectBounds, selectFollowTotals } from './queries.ts'
 import { escapeNul, fromNullable, unescapeNul } from './values.ts'
 import { type Direction, MAX_DB_ID, type PreparedCall, type Range, windowQuery } from './window.ts'
 

@@ -21,10 +21,11 @@ import type {
   StoreCopy,
 } from '../store.ts'
 import { YieldQueue } from '../yield-queue.ts'
-import { assertOwnStore, createCopy } from './copy.ts'
+import { createCopy } from './edge/copy.ts'
+import { assertOwnStore } from './edge/copy-steps.ts'
+import { createFollowing } from './edge/following.ts'
 import { storageError } from './errors.ts'
 import { ensureDatabase, fileSizes, openReader, readSchema } from './file.ts'
-import { createFollowing } from './follow-queries.ts'
 import { OpenFiles } from './open-files.ts'
 import { createQuarantine } from './quarantine-reader.ts'
 import * as queries from './queries.ts'

@@ -1,7 +1,7 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import type { ReplayRequest } from '../../core/quarantine.ts'
 import type { RetentionLimits, Revocation } from '../store.ts'
-import type { CopyStep } from './copy.ts'
+import type { CopyStep } from './edge/copy-steps.ts'
 import { type EntryTuple, fromTuple } from './entry-tuple.ts'
 import { storageError } from './errors.ts'
 import { WRITER_BUSY_TIMEOUT_MS } from './file.ts'

@@ -14,7 +14,7 @@ import type {
   RetentionLimits,
   Revocation,
 } from '../store.ts'
-import { type CopyStep, performCopyStep } from './copy.ts'
+import { type CopyStep, performCopyStep } from './edge/copy-steps.ts'
 import { storageError } from './errors.ts'
 import { addToDelta, type EventDelta } from './event-delta.ts'
 import { openConnection } from './file.ts'

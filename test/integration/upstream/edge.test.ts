@@ -44,7 +44,7 @@ const metricsOf = async (gateway: Gateway): Promise<string> =>
 
 const readyz = async (gateway: Gateway, as = admin): Promise<Json> => {
   const { status, text } = await getJson(`${gateway.url}/readyz`, { headers: bearer(as) })
-  return { status, ...JSON.parse(text) }
+  return { ...JSON.parse(text), status }
 }
 
 const upstreamOf = async (gateway: Gateway): Promise<Json> => {

@@ -140,7 +140,7 @@ const OWNERS: readonly Owner[] = [
   owned('koa', /^http\//),
   owned('@koa/router', /^http\//),
   owned('@koa/cors', /^http\//),
-  owned('eventsource-parser', /^upstream\/sse-reader\.ts$/, true),
+  owned('eventsource-parser', /^(cli|upstream)\//),
   owned('jose', /^(http\/auth|cli\/token)\//),
   owned('pino', /^telemetry\//, true),
   owned('prom-client', /^telemetry\//, true),

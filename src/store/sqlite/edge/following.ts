@@ -1,10 +1,8 @@
 import type Database from 'better-sqlite3'
-import { createFilter } from '../../core/subscription-filter.ts'
-import type { Following, FollowState, PrunedBound } from '../store.ts'
-import { filterShape, selectionParams, windowMessages } from './queries.ts'
-
-/** Messages after a cursor are counted up to this number; beyond it, the greater of their bounds is taken. */
-export const MAX_PENDING_COUNT = 1_000
+import { MAX_PENDING_COUNT } from '../../../core/edge-state.ts'
+import { createFilter } from '../../../core/subscription-filter.ts'
+import type { Following, FollowState, PrunedBound } from '../../store.ts'
+import { filterShape, selectionParams, windowMessages } from '../queries.ts'
 
 /** SQL that restricts events to those of the parameters e0, e1 …; '' for all. */
 const amongEvents = (events: readonly string[] | '*', keyword: string): string =>

@@ -1,22 +1,20 @@
-import type { EdgeState } from '../core/edge-state.ts'
+import { type EdgeState, MAX_PENDING_COUNT } from '../core/edge-state.ts'
 import type { UpstreamState, UpstreamStatus } from './status.ts'
 
 /** The copy is up to date if it had all messages this recently, in milliseconds. */
 const LIVE_MS = 5_000
-/** The core counts pending messages up to this number. */
-const MAX_PENDING_COUNT = 1_000
 /** Interval of progress reports, in milliseconds. */
 const REPORT_MS = 10_000
 
-export interface ProgressOptions {
+export interface CopyProgressOptions {
   /** Host of the core. */
   readonly core: string
   readonly onProgress: (done: number, total: number) => void
 }
 
 /** How far the copy is behind. */
-export class Progress {
-  readonly #options: ProgressOptions
+export class CopyProgress {
+  readonly #options: CopyProgressOptions
   #head = 0
   #levelAt: number | null = null
   #isLevel = false
@@ -26,7 +24,7 @@ export class Progress {
   #pending: number | null = null
   #reportedAt = 0
 
-  constructor(options: ProgressOptions) {
+  constructor(options: CopyProgressOptions) {
     this.#options = options
   }
 

@@ -1,4 +1,4 @@
-import { define, endsCommand, keepsRetrying } from './error-definition.ts'
+import { define, endsCommand, keepsRetrying } from './definition.ts'
 
 /** Error codes of an edge and its core. */
 export const UPSTREAM_ERRORS = {

@@ -1,9 +1,8 @@
 import type Database from 'better-sqlite3'
-import { GatewayError } from '../../core/errors.ts'
-import type { CopyState, MessageRecord, PrunedBound, StoreCopy } from '../store.ts'
-import { addToDelta, type EventDelta } from './event-delta.ts'
-import type { Writer } from './writer-client.ts'
-import type { WriterSql } from './writer-sql.ts'
+import { GatewayError } from '../../../core/errors.ts'
+import type { CopyState, MessageRecord, PrunedBound } from '../../store.ts'
+import { addToDelta, type EventDelta } from '../event-delta.ts'
+import type { WriterSql } from '../writer-sql.ts'
 
 /** A change of the copy that an edge keeps of the store of its core. */
 export type CopyStep =
@@ -107,23 +106,4 @@ export const performCopyStep = (db: Database.Database, step: CopyStep, sql: Writ
 export const assertOwnStore = (db: Database.Database, isEdge: boolean): void => {
   if (isEdge || readState(db).followed === null) return
   throw new GatewayError('database_is_copy', `${db.name} is the copy that an edge keeps of another gateway.`)
-}
-
-/** @param onState called after each step */
-export const createCopy = (
-  writing: <Result>(write: (writer: Writer) => Promise<Result>) => Promise<Result>,
-  onState: (state: CopyState) => void,
-): StoreCopy => {
-  const perform = async (step: CopyStep): Promise<CopyState> => {
-    const state = await writing((writer) => writer.copy(step))
-    onState(state)
-    return state
-  }
-  return {
-    open: (events) => perform({ do: 'open', followed: JSON.stringify(events) }),
-    restart: (logId) => perform({ do: 'restart', logId }),
-    add: (rows) => perform({ do: 'add', rows }),
-    prune: (bounds) => perform({ do: 'prune', bounds }),
-    noteLevel: (at) => perform({ do: 'level', at }),
-  }
 }
