@@ -3,7 +3,7 @@ import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { DELIVERY_COLUMNS, type Tables } from '../tables.ts'
 
 /** Greater than every db_id. */
-export const END = Number.MAX_SAFE_INTEGER
+export const DB_ID_LIMIT = Number.MAX_SAFE_INTEGER
 
 interface SqliteTables extends Tables {
   sqlite_sequence: { name: string; seq: number }

@@ -146,8 +146,8 @@ export class SqliteStore implements MessageStore {
     return this.#reading(() => {
       // Read the head first: messages committed between the two queries are then left for the next page.
       const head = this.#head()
-      const end = this.#windowEnd(filter, 'asc', after, queries.END)
-      const { messages, cut: isTruncated } = this.#window(filter, 'asc', after, end ?? queries.END, limit)
+      const end = this.#windowEnd(filter, 'asc', after, queries.DB_ID_LIMIT)
+      const { messages, cut: isTruncated } = this.#window(filter, 'asc', after, end ?? queries.DB_ID_LIMIT, limit)
       const last = messages.at(-1)?.db_id ?? after
       if (isTruncated) return { messages, readThrough: last, hasMore: true }
       return end === null
@@ -172,7 +172,7 @@ export class SqliteStore implements MessageStore {
 
   async tailCursor(filter: SubscriptionFilter, count: number): Promise<number> {
     if (filter.events.length === 0) return 0
-    let before = queries.END
+    let before = queries.DB_ID_LIMIT
     let remaining = count
     while (true) {
       if (queries.isFiltered(filter)) await this.#yieldQueue.yieldTurn()
@@ -203,7 +203,7 @@ export class SqliteStore implements MessageStore {
       const key = `events ${filter.events === '*' ? '*' : filter.events.length}`
       const statement = this.#statement(key, () => queries.listEvents(filter.events))
       const params = queries.selectionParams(filter)
-      return statement.all({ ...params, limit, before: before === 0 ? queries.END : before }) as EventSummary[]
+      return statement.all({ ...params, limit, before: before === 0 ? queries.DB_ID_LIMIT : before }) as EventSummary[]
     })
   }
 

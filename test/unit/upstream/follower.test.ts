@@ -17,6 +17,12 @@ const deliveries = async (node: Node, events: readonly string[] | '*' = '*'): Pr
 
 const eventsOf = (node: Node) => node.store.events(100, 0)
 
+/** Runs a retention that keeps this many messages of each event. */
+const prune = async (node: Node, messagesPerEvent: number): Promise<void> => {
+  await node.store.prune({ receivedBefore: null, messagesPerEvent }, 100)
+  node.hub.clearHistoryCache()
+}
+
 /** Waits until the copy is up to date. */
 const level = (edge: EdgeNode): Promise<unknown> =>
   until(() => edge.follower.isLevel, { what: 'an edge that is level', saw: () => edge.follower.status })
@@ -144,13 +150,13 @@ test('takes over what retention has deleted, with the bounds', () =>
   withPair(async (core, edge, connection) => {
     const ids = await append(core, { event_id: 'a' }, { event_id: 'a' }, { event_id: 'b' }, { event_id: 'a' })
     await level(edge)
-    await core.store.prune({ receivedBefore: null, messagesPerEvent: 1 }, 100)
+    await prune(core, 1)
     await until(async () => (await rowsOf(edge)).length === 2)
     assert.equal(await eventsOf(edge), await eventsOf(core))
     assert.equal(await edge.store.bounds(createFilter(['a'])), await core.store.bounds(createFilter(['a'])))
     connection.cut()
     await append(core, { event_id: 'a' }, { event_id: 'a' })
-    await core.store.prune({ receivedBefore: null, messagesPerEvent: 1 }, 100)
+    await prune(core, 1)
     const reader = new FakeSink()
     await edge.subscribe(ALL, ids[3]!, reader)
     connection.heal()
@@ -170,8 +176,8 @@ test('with a retention of its own, has the higher bounds', () =>
   withPair(async (core, edge, connection) => {
     const ids = await append(core, {}, {}, {}, {})
     await level(edge)
-    await edge.store.prune({ receivedBefore: null, messagesPerEvent: 1 }, 100)
-    await core.store.prune({ receivedBefore: null, messagesPerEvent: 3 }, 100)
+    await prune(edge, 1)
+    await prune(core, 3)
     connection.reconnect()
     await append(core, {})
     await until(async () => (await edge.store.head()) === ids[3]! + 1)
