@@ -7,7 +7,6 @@ import { noop } from '../core/noop.ts'
 import { createApp, ROUTES } from '../http/app.ts'
 import { createMetricsHandler } from '../http/routes/health.ts'
 import type { HealthReportOptions } from '../http/routes/health-report.ts'
-import type { MessagePublisher } from '../http/routes/publish.ts'
 import { CertificateManager } from '../http/server/certificate-manager.ts'
 import { HttpServer } from '../http/server/http-server.ts'
 import { StreamFastPath } from '../http/server/stream-fast-path.ts'
@@ -29,6 +28,7 @@ import { sumCounters } from '../telemetry/cluster-metrics.ts'
 import { createMetrics, type Metrics } from '../telemetry/metrics.ts'
 import { Tracing } from '../telemetry/tracing.ts'
 import { type AccessControl, createAccessControl } from './access-control.ts'
+import { ClusterMonitor } from './cluster-monitor.ts'
 import { Edge } from './edge.ts'
 import { logHealthChanges } from './health-log.ts'
 import { type CommitListener, instrumentAppend, recordCommit, recordExchange } from './ingest-metrics.ts'
@@ -69,6 +69,7 @@ export class Gateway {
   readonly #append: MessageStore['append']
   readonly #onCommitted: CommitListener
   readonly #hub: StreamHub
+  readonly #cluster: ClusterMonitor
   readonly #retention: RetentionJob
   readonly #edge: Edge | null = null
   readonly #search: MessageSearch | null
@@ -118,6 +119,9 @@ export class Gateway {
       onFault: (error) => this.#storeMonitor.report('store_read', error),
       onClosing: (reason) => this.#metrics.closed.inc({ reason }),
     })
+    const parts = { logger, store: this.#store, hub: this.#hub, health: this.#health, clusterPeers }
+    const running = { ingest: () => this.#ingest, port: () => this.#server.port }
+    this.#cluster = new ClusterMonitor({ ...parts, ...running, config, version })
     this.#certificates = config.tls === null ? null : new CertificateManager({ files: config.tls, logger })
     this.#metrics = createMetrics({
       version,
@@ -130,6 +134,7 @@ export class Gateway {
       upstream: () => this.#edge,
       clockOffset: () => (this.#store.now === undefined ? null : Date.now() - this.#store.now()),
       faults: () => this.#health.faults,
+      cluster: () => this.#cluster.latest,
       connections: () => this.#server.connections,
       certificateExpiry: this.#certificates && (() => this.#certificates!.current.expiresAt / 1_000),
       routes: ROUTES,
@@ -139,6 +144,7 @@ export class Gateway {
     this.#onCommitted = recordCommit({ metrics: this.#metrics, logger, changes: this.#changes })
     this.#retention = createRetention(config, this.#store, this.#hub, logger)
     this.#search = createSearch(config, this.#store, logger)
+    const onStorageFault = (error: unknown) => this.#storeMonitor.report('store_write', error)
     if (config.broker !== null) {
       this.#ingest = new IngestService({
         ...config,
@@ -149,14 +155,13 @@ export class Gateway {
         append: this.#append,
         onCommitted: this.#onCommitted,
         onLag: (seconds, reference) => this.#metrics.lag.observe({ reference }, seconds),
-        onStorageFault: (error) => this.#storeMonitor.report('store_write', error),
+        onStorageFault,
         onWarning: (text) => logger.warn(text),
         tracer: this.#tracing.tracer,
       })
       this.#publisher = new ExchangePublisher({ ...config, ...config.broker, health: this.#health })
     }
-    const parts = { logger, store: this.#store, hub: this.#hub }
-    this.#access = createAccessControl({ ...parts, config, health: this.#health, clusterPeers })
+    this.#access = createAccessControl({ ...parts, config })
     const metrics = {
       metricsText: metricsText ?? (() => this.#metrics.registry.metrics()),
       metricsType: this.#metrics.registry.contentType,
@@ -168,12 +173,9 @@ export class Gateway {
       this.#metrics.stored.inc(messages)
       this.#changes.notify()
     }
-    const onStorageFault = (error: unknown) => this.#storeMonitor.report('store_write', error)
     if (config.upstream !== null) {
-      const { upstreamResets } = this.#metrics
-      const { revocations } = this.#access
-      const onReset = (reason: string) => upstreamResets.inc({ reason })
-      this.#edge = new Edge({ ...parts, config, revocations, health: this.#health, onStored, onStorageFault, onReset })
+      const onReset = (reason: string) => this.#metrics.upstreamResets.inc({ reason })
+      this.#edge = new Edge({ ...parts, ...this.#access, config, onStored, onStorageFault, onReset })
     }
     const streams = {
       ...config,
@@ -187,15 +189,18 @@ export class Gateway {
     const app = createApp({
       ...streams,
       fastPathErrors: fastPath.errors,
-      health: this.#health,
       listRevocations: () => this.#store.revocations(),
       authEnabled: config.tokens !== null,
       onDenied: (code) => this.#metrics.denied.inc({ code }),
-      publisher: this.#createPublisher(),
+      publisher:
+        this.#publisher === null
+          ? createStorePublisher(this.#append, this.#onCommitted, onStorageFault)
+          : createExchangePublisher(this.#publisher),
       tracer: this.#tracing.tracer,
       mode: this.mode,
       version,
       search: this.#search,
+      cluster: (whole) => this.#cluster.report(whole),
       report: options.healthReport ?? ((after) => this.#healthMonitor!.report(after)),
       quarantine: createQuarantineService({ ...config, store: this.#store, onStored, onStorageFault }),
     })
@@ -248,6 +253,7 @@ export class Gateway {
     this.#certificates?.start((certificate) => this.#server.replaceCertificate(certificate))
     this.#healthMonitor?.start()
     this.#storeMonitor.start()
+    this.#cluster.start()
   }
 
   /** Returns the current status of this process. */
@@ -274,6 +280,7 @@ export class Gateway {
   async stop(): Promise<void> {
     this.stopAccepting()
     this.#storeMonitor.stop()
+    this.#cluster.stop()
     this.#healthMonitor?.stop()
     this.#metrics.eventLoopDelay.stop()
     this.#certificates?.stop()
@@ -289,11 +296,5 @@ export class Gateway {
     // Before the store: the last connection to close must be able to write.
     await this.#search?.stop()
     await this.#store.stop()
-  }
-
-  #createPublisher(): MessagePublisher {
-    if (this.#publisher !== null) return createExchangePublisher(this.#publisher)
-    const onFault = (error: unknown) => this.#storeMonitor.report('store_write', error)
-    return createStorePublisher(this.#append, this.#onCommitted, onFault)
   }
 }

@@ -2,7 +2,7 @@ import type { Logger } from 'pino'
 import type { HealthListener } from '../monitoring/health.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 
-/** Creates the listener that logs and counts each failure of a component, and logs its recovery. */
+/** Creates the listener that logs each change of a component once, and counts its failures. */
 export const logHealthChanges =
   (logger: Logger, metrics: () => Metrics): HealthListener =>
   (component, fault) => {

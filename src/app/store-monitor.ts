@@ -13,6 +13,12 @@ const CHECK_MS = 2_000
  */
 const CUT_OFF_MS = 20_000
 
+/**
+ * A failed append of another worker counts for this long, in milliseconds. That worker repeats it with each of its checks that fails, so
+ * that all workers are ready again together: a smaller write of this one proves nothing.
+ */
+const PEER_FAULT_MS = 4_500
+
 export interface StoreMonitorOptions {
   readonly store: MessageStore
   readonly damage: DamageLatch
@@ -34,6 +40,9 @@ export class StoreMonitor {
   #timer: NodeJS.Timeout | undefined
   #checking = false
   #cutOffSince: number | null = null
+  /** True from a failed append or other write of this worker until one succeeds. */
+  #ownWriteFailed = false
+  #peerFaultUntil = 0
 
   constructor(options: StoreMonitorOptions) {
     this.#options = options
@@ -48,17 +57,26 @@ export class StoreMonitor {
         this.#reportDamage()
         return
       }
-      // The next check finds out whether this worker can write.
-      this.#options.health.report('store_write', damage.error ?? error)
+      this.#peerFaultUntil = this.#now() + PEER_FAULT_MS
+      const { health } = this.#options
+      // A fault of its own stays named.
+      if (!health.isFailed('store_write')) health.report('store_write', damage.error ?? error)
     })
   }
 
   /** Reports the outcome of a use of the store: an error, or null if it succeeded. */
   report(component: 'store_read' | 'store_write', error: unknown): void {
-    // A success means nothing while the database is damaged: other rows are still readable.
+    if (component === 'store_write') this.#ownWriteFailed = error !== null
+    this.#apply(component, error)
+  }
+
+  #apply(component: 'store_read' | 'store_write', error: unknown): void {
     const { health, damage, peers } = this.#options
+    // A success means nothing while the database is damaged: other rows are still readable.
+    const failure = damage.error ?? error
+    if (component === 'store_write' && failure === null && this.#now() < this.#peerFaultUntil) return
     const isNew = component === 'store_write' && !health.isFailed(component)
-    health.report(component, damage.error ?? error)
+    health.report(component, failure)
     if (isNew && error instanceof GatewayError && damage.error === null) peers?.broadcastStoreFault(error)
   }
 
@@ -74,17 +92,20 @@ export class StoreMonitor {
   }
 
   #reportDamage(): void {
-    this.report('store_read', null)
-    this.report('store_write', null)
+    this.#apply('store_read', null)
+    this.#apply('store_write', null)
   }
 
   /** Detects a database that was removed while nothing is written, and one that has recovered. */
   async #check(): Promise<void> {
-    const { store, health, onChecked } = this.#options
+    const { store, health, damage, peers, onChecked } = this.#options
     this.#checking = true
     const write = health.isFailed('store_write')
     const [checked, read] = await Promise.allSettled([store.check(write), this.#checkRead()])
-    if (checked.status === 'rejected') this.report('store_write', checked.reason)
+    if (checked.status === 'rejected') {
+      this.#apply('store_write', checked.reason)
+      if (this.#ownWriteFailed && damage.error === null) peers?.broadcastStoreFault(checked.reason)
+    }
     // Otherwise a write that has failed meanwhile would be forgotten.
     else if (write) this.report('store_write', null)
     this.report('store_read', read.status === 'rejected' ? read.reason : null)
@@ -101,13 +122,17 @@ export class StoreMonitor {
     if (health.isFailed('store_read')) await store.read(ALL_MESSAGES, head, { messages: 1, bytes: 1 })
   }
 
+  #now(): number {
+    return (this.#options.now ?? (() => performance.now()))()
+  }
+
   #noteCutOff(): void {
-    const { health, othersServe, onCutOff, now = () => performance.now() } = this.#options
+    const { health, othersServe, onCutOff } = this.#options
     const isUnreachable = health.faults.some(
       ({ component, code }) => component === 'store_read' && code === 'database_unreachable',
     )
     const isCutOff = isUnreachable && othersServe()
-    this.#cutOffSince = isCutOff ? (this.#cutOffSince ?? now()) : null
-    if (this.#cutOffSince !== null && now() - this.#cutOffSince >= CUT_OFF_MS) onCutOff()
+    this.#cutOffSince = isCutOff ? (this.#cutOffSince ?? this.#now()) : null
+    if (this.#cutOffSince !== null && this.#now() - this.#cutOffSince >= CUT_OFF_MS) onCutOff()
   }
 }

@@ -67,6 +67,7 @@ export class IngestService {
   /** True from a failed commit to the next one that succeeds. */
   #storeFailed = false
   #consuming = false
+  #receivedAt: number | null = null
 
   /** @throws GatewayError amqp_client_incompatible */
   constructor(options: IngestOptions) {
@@ -94,6 +95,16 @@ export class IngestService {
   /** Statistics of the queue, about a second old; null if there is no connection. */
   get queue(): QueueStats | null {
     return this.#queue
+  }
+
+  /** True if it is a consumer of the queue, the active one or one that would take over. */
+  get consuming(): boolean {
+    return this.#consuming
+  }
+
+  /** Time of performance.now() at which a message of the queue was last stored; null if none was. */
+  get receivedAt(): number | null {
+    return this.#receivedAt
   }
 
   /** True if another worker or host consumes the queue, about a second ago, and this one does not. */
@@ -240,7 +251,12 @@ export class IngestService {
       this.#storeFailed = error !== null
       this.#options.onStorageFault(error)
     }
-    const options = { ...this.#options, onStorageFault, buffer: this.#buffer, queue, prefetch }
+    const onLag: ConsumerOptions['onLag'] = (...args) => {
+      // Another host can be the active consumer of the dead-letter queue.
+      if (queue === this.#options.topology.queue) this.#receivedAt = performance.now()
+      this.#options.onLag(...args)
+    }
+    const options = { ...this.#options, onLag, onStorageFault, buffer: this.#buffer, queue, prefetch }
     const consumer = new Consumer(connection, channel, options)
     await Promise.race([consumer.start(), ended])
     return { channel, consumer, ended }

@@ -4,7 +4,9 @@ import type { NewMessage, StoredMessage } from '../core/message.ts'
 import type { QuarantineRow, QuarantineSummary, ReplayRequest } from '../core/quarantine.ts'
 import type { QuarantineFilter } from '../core/quarantine-filter.ts'
 import type { SubscriptionFilter } from '../core/subscription-filter.ts'
+import type { DatabaseState, PeerRow } from './database-state.ts'
 import type { SearchPage, SearchQuery } from './search/search.ts'
+import type { Following, StoreCopy } from './store-copy.ts'
 
 /** Origin of a delivery: what an operator needs besides the body to find the sender and to replay the message. */
 export interface DeliveryOrigin {
@@ -130,60 +132,6 @@ export interface TicketStore {
   take(id: string): Promise<string | null>
 }
 
-/** A row of `message`, with all its columns. */
-export interface MessageRecord extends NewMessage {
-  readonly db_id: number
-}
-
-/** The greatest db_id that retention has deleted of an event. */
-export interface PrunedBound {
-  readonly event_id: string
-  readonly pruned_db_id: number
-}
-
-/** What an edge compares its copy with. */
-export interface FollowState {
-  /** Messages of the events. */
-  readonly total: number
-  /** Messages after the cursor; counting stops at 1,000. */
-  readonly pending: number
-  /** Changes whenever retention deletes messages of the events. */
-  readonly pruned: string
-}
-
-/** What edges read of their core besides the messages. Methods throw the errors of MessageStore. */
-export interface Following {
-  state(events: readonly string[] | '*', after: number): Promise<FollowState>
-  /** Lists events of which messages were deleted, by event_id, at most `limit` after this one; `after` '' starts at the first. */
-  pruned(events: readonly string[] | '*', after: string, limit: number): Promise<PrunedBound[]>
-}
-
-/** The copy that an edge keeps of the store of its core. */
-export interface CopyState {
-  readonly logId: string
-  /** The greatest db_id up to which everything was copied; 0 if nothing was. */
-  readonly head: number
-  /** When the copy last had all messages, in milliseconds since 1970; null if it never had. */
-  readonly levelAt: number | null
-}
-
-/** Changes the copy; each method is one transaction, and throws the errors of MessageStore. */
-export interface StoreCopy {
-  /**
-   * Must be called before all others. Empties the copy if it is one of other events.
-   *
-   * @throws GatewayError database_not_copy if the store has messages that were not copied
-   */
-  open(events: readonly string[] | '*'): Promise<CopyState>
-  /** Deletes everything, and takes the log_id of the core. */
-  restart(logId: string): Promise<CopyState>
-  /** Stores messages with their db_ids, which must rise. Those up to the head are ignored, and those that the core has deleted. */
-  add(rows: readonly MessageRecord[]): Promise<CopyState>
-  /** Deletes the messages that the core has deleted, and takes over its bounds unless the own ones are greater. */
-  prune(bounds: readonly PrunedBound[]): Promise<CopyState>
-  noteLevel(at: number): Promise<CopyState>
-}
-
 /** Number of quarantined rows with a given reason. */
 export interface ReasonCount {
   readonly reason: string
@@ -288,6 +236,14 @@ export interface MessageStore {
    * @throws GatewayError storage_* or database_*
    */
   notifySessionEnd?(tokenId: string): Promise<void>
+
+  /**
+   * Writes a row about this process, and returns those of the others and the state of the database. Absent if the store serves only one
+   * host.
+   *
+   * @param status a JSON object
+   */
+  announce?(status: string): Promise<{ readonly peers: readonly PeerRow[]; readonly database: DatabaseState }>
 
   /** Returns the disk usage; intended for occasional calls such as metrics. Absent if it cannot be determined. */
   size?(): Promise<StorageSize>

@@ -5,6 +5,7 @@ import { COMPONENT_FAILURE_CODES, DENIED_CODES, QUARANTINE_REASONS } from '../co
 import type { ClosingReason } from '../core/sse.ts'
 import type { LagReference } from '../ingest/lag.ts'
 import type { QueueStats } from '../ingest/topology.ts'
+import type { ClusterReport } from '../monitoring/cluster-report.ts'
 import type { Fault } from '../monitoring/health.ts'
 import type { SearchStatus } from '../store/search/search.ts'
 import type { StorageSize } from '../store/store.ts'
@@ -54,6 +55,8 @@ export interface MetricSources {
   /** Milliseconds that the clock of this host is ahead of the database's; null if the database has none. */
   readonly clockOffset: () => number | null
   readonly faults: () => readonly Fault[]
+  /** null with SQLite. */
+  readonly cluster: () => ClusterReport | null
   readonly connections: () => { readonly max: number; open(): Promise<number> }
   /** Expiry of the certificate in seconds since 1970; null if HTTPS is disabled. */
   readonly certificateExpiry: (() => number) | null
@@ -168,6 +171,36 @@ const addUpstream = ({ gauge, gauges, counter }: CallbackMetrics, { upstream }: 
   counter('gateway_upstream_connections_total', connections, () => upstream()?.connections ?? 0)
 }
 
+/** With workers, each reports the same cluster. */
+const addCluster = ({ gauge, gauges }: CallbackMetrics, { cluster }: MetricSources): void => {
+  const activeHelp =
+    '1 if this gateway is the active consumer; of several gateways, the one that received the last message.'
+  const isActive = (): number | null => {
+    const own = cluster()?.gateways.find((one) => one.own)
+    if (own === undefined || own.consumer === null) return null
+    return own.consumer === 'active' ? 1 : 0
+  }
+  gauge('gateway_active_consumer', activeHelp, isActive, 'max')
+  const countGateways = (live: boolean): number => cluster()!.gateways.filter((one) => one.live === live).length
+  const seen = 'Gateways that share the store: live, or gone since minutes at most.'
+  const states = ['live', 'gone'] as const
+  const countAll = () =>
+    cluster() === null ? [] : states.map((state) => [{ state }, countGateways(state === 'live')] as const)
+  gauges('gateway_cluster_gateways', seen, ['state'], countAll, 'max')
+  const failed = '1 while a check of health --cluster has failed, or warns.'
+  const checks = () => (cluster()?.checks ?? []).map(({ check, level }) => [{ check }, level === 'ok' ? 0 : 1] as const)
+  gauges('gateway_cluster_check_failed', failed, ['check'], checks, 'max')
+  const timeline = 'Timeline of PostgreSQL; a failover raises it.'
+  gauge('gateway_database_timeline', timeline, () => cluster()?.database?.timeline ?? null, 'max')
+  const standbys =
+    'Synchronous standbys of PostgreSQL that stream; absent if none is configured, or the user may not see them.'
+  const countStandbys = (): number | null => {
+    const { synchronous_standby_names: names = '', synchronous_standbys = null } = cluster()?.database ?? {}
+    return names === '' ? null : synchronous_standbys
+  }
+  gauge('gateway_database_synchronous_standbys', standbys, countStandbys, 'min')
+}
+
 /** Creates each series at 0: rate() and increase() miss the first count of a series that starts at 1. */
 const initLabels = <Label extends string>(counter: Counter<Label>, label: Label, values: Iterable<string>) => {
   for (const value of values) counter.inc({ [label]: value } as Record<Label, string>, 0)
@@ -184,6 +217,7 @@ export const createMetrics = (sources: MetricSources): Metrics => {
   addStore(metrics, sources)
   addHealth(metrics, sources)
   addUpstream(metrics, sources)
+  addCluster(metrics, sources)
   const counter = (name: string, help: string) => new Counter({ name, help, registers })
   const counters = <Label extends string>(name: string, help: string, label: Label, values: Iterable<string>) =>
     initLabels(new Counter({ name, help, labelNames: [label], registers }), label, values)

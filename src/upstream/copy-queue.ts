@@ -1,4 +1,4 @@
-import type { CopyState, MessageRecord, StoreCopy } from '../store/store.ts'
+import type { CopyState, MessageRecord, StoreCopy } from '../store/store-copy.ts'
 
 /** Limits of one transaction. */
 const MAX_ROWS = 2_000

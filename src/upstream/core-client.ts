@@ -1,7 +1,7 @@
 import { type EdgeState, EdgeStateSchema, PRUNED_PAGE, PrunedBoundsSchema } from '../core/edge-state.ts'
 import { errorChainText } from '../core/error-text.ts'
 import { GatewayError } from '../core/errors.ts'
-import type { PrunedBound } from '../store/store.ts'
+import type { PrunedBound } from '../store/store-copy.ts'
 
 /** Timeout of a request until its answer begins, in milliseconds. */
 const RESPONSE_TIMEOUT_MS = 10_000

@@ -1,7 +1,7 @@
 import type { BackoffOptions } from '../core/backoff.ts'
 import type { ResetReason } from '../core/cursor.ts'
 import type { GatewayError } from '../core/errors.ts'
-import type { StoreCopy } from '../store/store.ts'
+import type { StoreCopy } from '../store/store-copy.ts'
 import type { CoreConnection } from './core-client.ts'
 import type { RevocationTarget } from './revocation-sync.ts'
 

@@ -1,6 +1,6 @@
 import { GatewayError } from '../core/errors.ts'
 import { validateMessage } from '../core/message.ts'
-import type { MessageRecord } from '../store/store.ts'
+import type { MessageRecord } from '../store/store-copy.ts'
 
 /** The keys that every delivered message ends with (serializeDelivery of core/message.ts). */
 const END = /^,"received_at":"([^"]+)","db_id":(\d+)\}$/

@@ -17,7 +17,7 @@ export const COMMAND_TABLE: CommandTable = {
   backup: ['back up the database while it is in use', async () => (await import('../backup.ts')).backup],
   restore: ['put a backup in the place of the database', async () => (await import('../restore.ts')).restore],
   migrate: ['move the store to another database', async () => (await import('../migrate.ts')).migrateCommand],
-  health: ['check whether a gateway is ready', async () => (await import('../health.ts')).health],
+  health: ['check whether a gateway is ready, or its cluster safe', async () => (await import('../health.ts')).health],
   token: ['sign a token for testing', async () => (await import('../token.ts')).token],
   config: [
     'show the effective configuration, or check it (--check)',

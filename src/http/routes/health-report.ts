@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
+import type { ClusterReport } from '../../monitoring/cluster-report.ts'
 import type { HealthReport } from '../../monitoring/report.ts'
 import { SAMPLE_FIELDS } from '../../monitoring/samples.ts'
 import type { ReasonCount } from '../../store/store.ts'
@@ -18,6 +19,8 @@ export interface HealthReportOptions {
   readonly upstream: UpstreamView | null
   /** @param after only samples later than this, in milliseconds since 1970 */
   readonly report: (after: number) => Promise<HealthReport>
+  /** @param whole the status of all workers */
+  readonly cluster: (whole: HealthReport) => Promise<ClusterReport>
   readonly quarantine: QuarantineService
 }
 
@@ -93,6 +96,52 @@ const WorkerSchema = z.strictObject({
   event_loop_delay_seconds: measure,
 })
 
+const ClusterSchema = z.strictObject({
+  safe: z.boolean(),
+  gateways: z.array(
+    z.strictObject({
+      gateway: z.string(),
+      own: z.boolean(),
+      live: z.boolean(),
+      ready: z.boolean(),
+      workers: count,
+      version: z.string(),
+      schema_version: count,
+      consumer: z.enum(['active', 'waiting', 'none']).nullable(),
+      clock_offset_seconds: z.number(),
+      retention_days: measure,
+      retention_messages_per_event: measure,
+      readers: count,
+      last_seen_seconds: z.number(),
+    }),
+  ),
+  database: z
+    .strictObject({
+      schema_version: count,
+      timeline: measure,
+      synchronous_standby_names: z.string(),
+      standbys: count,
+      synchronous_standbys: count.nullable(),
+      servers: z.array(
+        z.strictObject({
+          address: z.string(),
+          state: z.enum(['primary', 'old_primary', 'standby', 'unreachable']),
+        }),
+      ),
+    })
+    .nullable(),
+  checks: z.array(
+    z.strictObject({
+      check: z.enum(['database', 'standby', 'consumer', 'gateways', 'clocks', 'versions', 'retention']),
+      level: z.enum(['ok', 'warning', 'failed']),
+      code: z.string(),
+      text: z.string(),
+      hint: z.string(),
+      names: z.array(z.string()),
+    }),
+  ),
+})
+
 const HealthReportSchema = z.strictObject({
   mode: z.enum(['embedded', 'broker', 'edge']),
   version: z.string(),
@@ -108,6 +157,7 @@ const HealthReportSchema = z.strictObject({
   readers: z.strictObject({ live: count, catching_up: count, stalled: count, channels: count }),
   queue: z.strictObject({ ready: count, consumers: count.nullable(), dead: count.nullable() }).nullable(),
   database: z.strictObject({ bytes: measure, wal_bytes: measure, disk_free_bytes: measure }),
+  cluster: ClusterSchema,
   sampled_since: time,
   sample_seconds: z.number(),
   quarantine: z
@@ -128,7 +178,8 @@ export const HEALTH_REPORT = defineRoute({
   access: 'operate',
   tag: 'operation',
   summary: 'Health report: status of all workers and samples of the last hour',
-  description: 'The data of the health page: components, rates, queue, database and quarantine.',
+  description:
+    'The data of the health page: components, rates, queue, database, all gateways that share the store, and quarantine.',
   query: { samples_after: dbIdField('Only samples later than this, in milliseconds since 1970.') },
   responses: { 200: { description: 'A value is null if it is unknown.', schema: successSchema(HealthReportSchema) } },
   errors: ['invalid_query'],
@@ -138,9 +189,9 @@ export const HEALTH_REPORT = defineRoute({
     return async ({ ctx, query }) => {
       const [healthReport, quarantine] = await Promise.all([report(query.samples_after ?? 0), countQuarantined()])
       const { samples, ...rest } = healthReport
-      const server_time = new Date().toISOString()
-      const status = upstream?.status ?? null
-      sendSuccess(ctx, 200, { mode, version, upstream: status, server_time, ...rest, quarantine, samples })
+      const cluster = await options.cluster(healthReport)
+      const head = { mode, version, upstream: upstream?.status ?? null, server_time: new Date().toISOString() }
+      sendSuccess(ctx, 200, { ...head, ...rest, cluster, quarantine, samples })
     }
   },
 })

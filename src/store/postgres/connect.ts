@@ -3,8 +3,9 @@ import type { ConnectionOptions } from 'node:tls'
 import type { Client, ClientConfig } from 'pg'
 import { backoffDelay } from '../../core/backoff.ts'
 import { RETRY_NOTE } from '../../core/error-catalogue/definition.ts'
-import { GatewayError } from '../../core/errors.ts'
+import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
+import type { DatabaseServer } from '../database-state.ts'
 import { errorCode, postgresError } from './errors.ts'
 import { getTimeline, getTimelineId, type SessionOptions, setUpSession } from './server/session.ts'
 import { Timelines } from './server/timelines.ts'
@@ -13,6 +14,12 @@ import type { PostgresAddress, PostgresHost, PostgresTls } from './url.ts'
 /** Range of the delay between attempts while no host is available, in milliseconds. */
 const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
 const OID_BIGINT = 20
+
+/** State of a server by the error of a connection. */
+const STATES: Partial<Record<ErrorCode, DatabaseServer['state']>> = {
+  database_old_timeline: 'old_primary',
+  database_read_only: 'standby',
+}
 
 /** Parses bigint as a number: db_ids and times stay below 2^53. */
 const types = (getTypeParser: (oid: number, format?: never) => unknown): ClientConfig['types'] =>
@@ -108,6 +115,27 @@ export class ConnectionFactory {
   isCurrent(client: Client): boolean {
     const timeline = getTimeline(client)
     return timeline === null || this.#timelines.isCurrent(timeline)
+  }
+
+  /** Timeline of the server in use; null if it does not report one. */
+  get timeline(): number | null {
+    return this.#timelines.newest
+  }
+
+  /** Connects to each host and returns its state. A server that was promoted since is then used from the next call on. */
+  inspectHosts(): Promise<DatabaseServer[]> {
+    const inspect = async (host: PostgresHost): Promise<DatabaseServer> => {
+      const address = `${host.host}:${host.port}`
+      try {
+        this.#accept(await this.#openHost(host), host)
+          .end()
+          .catch(noop)
+        return { address, state: 'primary' }
+      } catch (error) {
+        return { address, state: STATES[postgresError(error).code] ?? 'unreachable' }
+      }
+    }
+    return Promise.all(this.#address.hosts.map(inspect))
   }
 
   async #openAny(): Promise<Client> {

@@ -3,15 +3,8 @@ import type { Bounds } from '../../core/cursor.ts'
 import { MAX_PENDING_COUNT } from '../../core/edge-state.ts'
 import type { StoredMessage } from '../../core/message.ts'
 import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
-import type {
-  EventSummary,
-  FollowState,
-  MessagePage,
-  PageLimit,
-  PrunedBound,
-  Revocation,
-  StorageSize,
-} from '../store.ts'
+import type { EventSummary, MessagePage, PageLimit, Revocation, StorageSize } from '../store.ts'
+import type { FollowState, PrunedBound } from '../store-copy.ts'
 import type { Pool } from './pool.ts'
 import { listEvents, listPruned, REVOCATIONS, SELECT_HEAD, SIZE, selectBounds, selectFollowTotals } from './queries.ts'
 import { escapeNul, fromNullable, unescapeNul } from './values.ts'

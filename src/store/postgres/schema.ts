@@ -5,6 +5,7 @@ import { MIGRATIONS, SCHEMA_VERSION } from '../migrations.ts'
 import type { SchemaInit } from '../sqlite/file.ts'
 import { idGap } from '../sqlite/restore.ts'
 import { errorCode } from './errors.ts'
+import { SERVER_TIME } from './server/server-clock.ts'
 import { getTimelineId } from './server/session.ts'
 
 /** First key of the advisory lock for creating and upgrading the tables: "DSGM". */
@@ -31,6 +32,17 @@ CREATE UNLOGGED TABLE ticket (
   until INTEGER NOT NULL
 );
 CREATE INDEX ticket_by_end ON ticket (until);`
+
+/**
+ * Processes that use the store, and when they were last seen. Not a migration: gateways without this table ignore it. Unlogged, so that
+ * its commits wait for no disk and no standby.
+ */
+const GATEWAY_TABLE = `
+CREATE UNLOGGED TABLE gateway (
+  id      TEXT    PRIMARY KEY,
+  seen_at INTEGER NOT NULL,
+  status  TEXT    NOT NULL
+);`
 
 /** `version` in `header` while a migration fills the tables: negative. */
 const UNFINISHED_VERSION = -SCHEMA_VERSION
@@ -136,7 +148,7 @@ const create = async (
   { schema: tables, logId, now }: SchemaInit,
   version: number,
 ): Promise<void> => {
-  await client.query(translateSchema(`${tables};${OWN_TABLES}`))
+  await client.query(translateSchema(`${tables};${OWN_TABLES}${GATEWAY_TABLE}`))
   await client.query('INSERT INTO log (only_row, log_id, created_at) VALUES (1, $1, $2)', [logId, now])
   await client.query('INSERT INTO header VALUES (1, $1, $2, $3)', [
     version,
@@ -153,6 +165,7 @@ const upgradeSchema = async (
 ): Promise<void> => {
   for (const step of MIGRATIONS)
     if (step.version > version) await client.query(step.postgres ?? translateSchema(step.sql))
+  if (!(await hasTable(client, schema, 'gateway'))) await client.query(translateSchema(GATEWAY_TABLE))
   await client.query('UPDATE header SET version = $1', [SCHEMA_VERSION])
   const { rows } = await client.query<{ schema_oid: number }>('SELECT schema_oid FROM header')
   const oid = await selectSchemaOid(client, schema)
@@ -160,7 +173,7 @@ const upgradeSchema = async (
   // The schema was created by pg_restore from a copy, so it becomes a separate store.
   await client.query('UPDATE header SET schema_oid = $1', [oid])
   await client.query('UPDATE log SET log_id = $1, created_at = $2', [logId, now])
-  await skipIdsAfterRestore(client, now)
+  await skipIdsAfterRestore(client)
 }
 
 const selectSchemaOid = async (client: Client, schema: string): Promise<number> =>
@@ -168,22 +181,20 @@ const selectSchemaOid = async (client: Client, schema: string): Promise<number> 
 
 /**
  * Skips ids that a lost part of this store may have used: a restored copy, or a standby that lagged when it was promoted, must not assign
- * them again (R1). Runs in the caller's transaction.
- *
- * @param now milliseconds since 1970
+ * them again (R1). Runs in the caller's transaction. The clock of the server decides, like about `received_at`.
  */
-export const skipIdsAfterRestore = async (client: Client, now: number): Promise<void> => {
-  const { rows } = await client.query<{ last_at: number }>(
-    'SELECT coalesce((SELECT max(last_at) FROM event), (SELECT created_at FROM log))::bigint AS last_at',
+export const skipIdsAfterRestore = async (client: Client): Promise<void> => {
+  const { rows } = await client.query<{ last_at: number; now: number }>(
+    `SELECT coalesce((SELECT max(last_at) FROM event), (SELECT created_at FROM log))::bigint AS last_at, ${SERVER_TIME} AS now`,
   )
   const sequence = "pg_get_serial_sequence('message', 'db_id')"
-  const ids = idGap(rows[0]!.last_at, now)
+  const ids = idGap(rows[0]!.last_at, rows[0]!.now)
   await client.query(`SELECT setval(${sequence}, nextval(${sequence}) + $1::bigint)`, [ids])
   await client.query('UPDATE header SET timeline = $1', [getTimelineId(client)])
 }
 
-const hasHeader = async (client: Client, schema: string): Promise<boolean> =>
-  (await client.query(`SELECT 1 WHERE to_regclass('"${schema}".header') IS NOT NULL`)).rows.length > 0
+const hasTable = async (client: Client, schema: string, table: string): Promise<boolean> =>
+  (await client.query(`SELECT 1 WHERE to_regclass('"${schema}".${table}') IS NOT NULL`)).rows.length > 0
 
 const selectVersion = async (client: Client): Promise<number> => {
   const { rows } = await client.query<{ version: number }>('SELECT version FROM header')
@@ -199,7 +210,7 @@ const targetUsed = (schema: string): GatewayError =>
  * @throws GatewayError database_target_used if it is a store, or database_incomplete if another version has created them
  */
 export const hasUnfinishedSchema = async (client: Client, schema: string): Promise<boolean> => {
-  if (!(await hasHeader(client, schema))) return false
+  if (!(await hasTable(client, schema, 'header'))) return false
   const version = await selectVersion(client)
   if (version >= 0) throw targetUsed(schema)
   if (version === UNFINISHED_VERSION) return true
@@ -250,7 +261,7 @@ export const assertSourceSchema = async (client: Client, schema: string): Promis
  * @throws GatewayError database_not_ours, database_newer, database_moved, database_incomplete or database_open_failed
  */
 export const assertSchema = async (client: Client, schema: string, { movedToo = false } = {}): Promise<number> => {
-  if (!(await hasHeader(client, schema))) {
+  if (!(await hasTable(client, schema, 'header'))) {
     throw new GatewayError('database_open_failed', `The schema ${schema} has no gateway tables yet.`, {
       hint: 'Start a gateway on it first, or check DATABASE_URL.',
     })

@@ -13,7 +13,6 @@ import type {
   AppendEntry,
   AppendResult,
   EventSummary,
-  Following,
   MessagePage,
   MessageStore,
   PageLimit,
@@ -23,6 +22,8 @@ import type {
   StorageSize,
   TicketStore,
 } from '../store.ts'
+import type { Following } from '../store-copy.ts'
+import { WriteWatch } from '../write-watch.ts'
 import { ConnectionFactory } from './connect.ts'
 import { isTransient, postgresError, storeReplaced } from './errors.ts'
 import { NotificationListener } from './listener.ts'
@@ -31,8 +32,8 @@ import { createQuarantine } from './quarantine-reader.ts'
 import { PostgresReader } from './reader.ts'
 import { ensureSchema } from './schema.ts'
 import { scanMessages } from './search.ts'
+import { GatewayTable } from './server/gateway-table.ts'
 import { lateWrite, ServerMonitor } from './server/server-monitor.ts'
-import { WriteWatch } from './server/write-watch.ts'
 import { createTicketStore } from './tickets.ts'
 import { describePostgres, type PostgresAddress } from './url.ts'
 import { type FaultPoint, PostgresWriter } from './writer.ts'
@@ -82,6 +83,7 @@ export class PostgresStore implements MessageStore {
   readonly #reader: PostgresReader
   readonly #listener: NotificationListener
   readonly #server: ServerMonitor
+  readonly announce: NonNullable<MessageStore['announce']>
   readonly #writes = new WriteWatch()
   readonly quarantine: Quarantine
   readonly following: Following
@@ -122,6 +124,8 @@ export class PostgresStore implements MessageStore {
     this.#listener = new NotificationListener({ connector, schema, instanceId, onNotification, onSessionEnd })
     const server = { listener: this.#listener, reading: this.#reading, writing: this.#writing, schema, onWarning }
     this.#server = new ServerMonitor(server)
+    const table = new GatewayTable({ server: this.#server, connector, address, instanceId })
+    this.announce = (status) => table.announce(status)
   }
 
   get logId(): string {

@@ -159,7 +159,7 @@ export class PostgresWriter {
         const timeline = getTimelineId(client)
         // A standby was promoted: the last ids that the old primary assigned may be lost, so skip them.
         if (timeline !== null && session !== undefined && timeline !== session.timeline)
-          await skipIdsAfterRestore(client, session.now)
+          await skipIdsAfterRestore(client)
         const { result, notification, wrote, entries } = await run(client)
         if (rollBack) {
           await client.query('ROLLBACK')

@@ -18,8 +18,8 @@ import type {
   RetentionLimits,
   Revocation,
   StorageSize,
-  StoreCopy,
 } from '../store.ts'
+import type { StoreCopy } from '../store-copy.ts'
 import { YieldQueue } from '../yield-queue.ts'
 import { createCopy } from './edge/copy.ts'
 import { assertOwnStore } from './edge/copy-steps.ts'

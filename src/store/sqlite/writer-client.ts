@@ -2,7 +2,10 @@ import type { Worker } from 'node:worker_threads'
 import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 import type { ReplayRequest } from '../../core/quarantine.ts'
 import { startWorkerThread } from '../../platform/assets.ts'
-import type { AppendEntry, AppendResult, CopyState, ReplayResult, RetentionLimits, Revocation } from '../store.ts'
+import type { AppendEntry, AppendResult, ReplayResult, RetentionLimits, Revocation } from '../store.ts'
+import type { CopyState } from '../store-copy.ts'
+import { WriteWatch } from '../write-watch.ts'
+import { assertSpaceFor } from './disk-space.ts'
 import type { CopyStep } from './edge/copy-steps.ts'
 import { toTuple } from './entry-tuple.ts'
 import { type FaultPoint, SqliteWriter } from './writer.ts'
@@ -18,6 +21,7 @@ export interface Writer {
   replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]>
   deleteRejected(ids: readonly number[]): Promise<number>
   copy(step: CopyStep): Promise<CopyState>
+  /** Commits a small write, once what has failed would succeed. */
   probe(): Promise<void>
   /** Reads the whole database, which takes seconds per gigabyte. */
   verify(): Promise<void>
@@ -51,12 +55,15 @@ export const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) =
 
 /** Runs the writer in a worker thread: a commit waits for the disk and must not block the streams (measured in docs/ARCHITECTURE.md). */
 export class WorkerThreadWriter implements Writer {
+  readonly #file: string
   readonly #worker: Worker
+  readonly #writes = new WriteWatch()
   readonly #pending = new Map<number, Pending>()
   #seq = 0
   #failure: GatewayError | null = null
 
   constructor(file: string) {
+    this.#file = file
     const start: WriterStart = { file, sql: WRITER_SQL }
     this.#worker = startWorkerThread('sqlite-writer-thread', new URL('./writer-thread.ts', import.meta.url), start)
     this.#worker.on('message', (reply: WriterReply) => this.#settle(reply))
@@ -65,7 +72,10 @@ export class WorkerThreadWriter implements Writer {
   }
 
   append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
-    return this.#call({ op: 'append', entries: entries.map(toTuple) }) as Promise<AppendResult[]>
+    return this.#writes.run(
+      () => this.#call({ op: 'append', entries: entries.map(toTuple) }) as Promise<AppendResult[]>,
+      (error) => assertSpaceFor(this.#file, entries, error),
+    )
   }
 
   prune(retention: RetentionLimits, limit: number): Promise<number> {
@@ -93,7 +103,7 @@ export class WorkerThreadWriter implements Writer {
   }
 
   async probe(): Promise<void> {
-    await this.#call({ op: 'probe' })
+    await this.#writes.recheck(() => this.#call({ op: 'probe' }) as Promise<void>)
   }
 
   async verify(): Promise<void> {

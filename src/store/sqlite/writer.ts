@@ -7,13 +7,13 @@ import { conflictDetail, toRejection, UNSTORABLE_DETAIL } from '../rejections.ts
 import type {
   AppendEntry,
   AppendResult,
-  CopyState,
   DeliveryOrigin,
   RejectedDelivery,
   ReplayResult,
   RetentionLimits,
   Revocation,
 } from '../store.ts'
+import type { CopyState } from '../store-copy.ts'
 import { type CopyStep, performCopyStep } from './edge/copy-steps.ts'
 import { storageError } from './errors.ts'
 import { addToDelta, type EventDelta } from './event-delta.ts'

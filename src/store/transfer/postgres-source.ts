@@ -42,7 +42,7 @@ export class PostgresSource extends PostgresTables implements TransferSource {
     const [header] = await this.query<{ timeline: string | null }>('SELECT timeline FROM header')
     if (timeline === null || header === undefined || header.timeline === timeline) return
     await this.query('BEGIN')
-    await this.run((client) => skipIdsAfterRestore(client, Date.now()))
+    await this.run(skipIdsAfterRestore)
     await this.query('COMMIT')
   }
 }

@@ -6,7 +6,8 @@ import { HEAD_SQL, REVOCATIONS } from '../postgres/queries.ts'
 import { queryRows } from '../postgres/reader.ts'
 import { describePostgres, type PostgresAddress } from '../postgres/url.ts'
 import { fromNullable, unescapeNul } from '../postgres/values.ts'
-import type { MessageRecord, PageLimit, Revocation } from '../store.ts'
+import type { PageLimit, Revocation } from '../store.ts'
+import type { MessageRecord } from '../store-copy.ts'
 import {
   type AssignedIds,
   EVENT_COLUMNS,

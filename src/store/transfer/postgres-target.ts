@@ -4,7 +4,8 @@ import { createUnfinishedSchema, finishSchema, hasUnfinishedSchema } from '../po
 import { bigintArray, bytesArray, escapeNul, textArray, toNullable, unescapeNul } from '../postgres/values.ts'
 import { connectionLockSql } from '../postgres/writer.ts'
 import { readSchema } from '../sqlite/file.ts'
-import type { MessageRecord, Revocation } from '../store.ts'
+import type { Revocation } from '../store.ts'
+import type { MessageRecord } from '../store-copy.ts'
 import { HEAD_EVENT_ID, PostgresTables } from './postgres-tables.ts'
 import {
   type AssignedIds,

@@ -2,7 +2,8 @@ import type Database from 'better-sqlite3'
 import type { QuarantineRow } from '../../core/quarantine.ts'
 import { storageError } from '../sqlite/errors.ts'
 import { damagedBody, isBodyDamaged } from '../sqlite/verify.ts'
-import type { MessageRecord, PageLimit, Revocation } from '../store.ts'
+import type { PageLimit, Revocation } from '../store.ts'
+import type { MessageRecord } from '../store-copy.ts'
 import {
   type AssignedIds,
   EVENT_COLUMNS,

@@ -6,7 +6,8 @@ import { storageError } from '../sqlite/errors.ts'
 import { createUnfinished, hasUnfinished, readSchema } from '../sqlite/file.ts'
 import { APPLICATION_ID } from '../sqlite/header.ts'
 import { DELETE_ROW, UPDATE_REASON } from '../sqlite/quarantine-queries.ts'
-import type { MessageRecord, Revocation } from '../store.ts'
+import type { Revocation } from '../store.ts'
+import type { MessageRecord } from '../store-copy.ts'
 import { SqliteTables } from './sqlite-tables.ts'
 import {
   type AssignedIds,

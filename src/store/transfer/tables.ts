@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import type { QuarantineRow } from '../../core/quarantine.ts'
-import type { MessageRecord, PageLimit, Revocation } from '../store.ts'
+import type { PageLimit, Revocation } from '../store.ts'
+import type { MessageRecord } from '../store-copy.ts'
 import type { Tables } from '../tables.ts'
 
 /** Columns of `message`, in the order in which they are written and compared. */

@@ -1,7 +1,9 @@
 // needs: openssl
 import { createServer } from 'node:net'
+import { hostname } from 'node:os'
 import * as assert from 'uvu/assert'
 import { callCli, runCli } from '../../support/clients/cli.ts'
+import { guarded, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { freePort } from '../../support/harness/wait.ts'
 import { makeAuthority } from '../../support/servers/certificates.ts'
@@ -15,7 +17,7 @@ let gateway: Gateway
 
 test.before(async () => {
   // The command needs no token.
-  gateway = await startGateway({ env: { JWT_SECRET: 'a-secret-of-at-least-thirty-two-bytes' } })
+  gateway = await startGateway({ env: guarded() })
 })
 test.after(() => gateway?.dispose())
 
@@ -24,6 +26,23 @@ test('reports a working gateway as ready and live, without a token', async () =>
   assert.equal(await runCli(['health'], { env }), { code: 0, signal: null, stdout: 'ready\n', stderr: '' })
   assert.equal(await callCli(['health', '--live'], { env }), { code: 0, signal: null, stdout: 'live\n', stderr: '' })
   assert.is((await callCli(['health', '--url', gateway.url])).code, 0)
+})
+
+test('reports the cluster of a gateway with SQLite to an operator alone', async () => {
+  const call = (token: string | undefined, ...flags: string[]) =>
+    callCli(['health', '--cluster', '--url', gateway.url, ...flags], { env: { GATEWAY_TOKEN: token } })
+  const { code, stdout, stderr } = await call(await sign({ scope: 'admin' }))
+  assert.equal([code, stderr], [0, ''])
+  assert.match(stdout, /^ok {7}database {3}SQLite, .*\nok {7}consumer {3}No broker.*\nok {7}gateways /)
+  assert.match(stdout, new RegExp(`\n${hostname()}:${portOf(gateway)} +ready .*\n\nsafe\n$`))
+  for (const [token, error] of [
+    [undefined, 'token_missing'],
+    [await sign({ scope: 'publish', events: '*' }), 'scope_missing'],
+  ] as const) {
+    const refused = await call(token)
+    assert.equal([refused.code, refused.stdout, refused.stderr.includes(error)], [1, '', true], refused.stderr)
+  }
+  assert.is((await call(undefined, '--live')).code, 2)
 })
 
 test('reports what is missing for a live gateway without its broker', async () => {

@@ -1,5 +1,7 @@
 // needs: postgres, rabbitmq, pika
 import { spawn } from 'node:child_process'
+import { hostname } from 'node:os'
+import pg from 'pg'
 import * as assert from 'uvu/assert'
 import { callCli, jsonLines } from '../../support/clients/cli.ts'
 import { assertReadOnce, assertSameOnce, IdReader, Load } from '../../support/clients/load.ts'
@@ -7,10 +9,12 @@ import { PikaPublisher } from '../../support/clients/pika.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { bearer, guarded, sign } from '../../support/clients/tokens.ts'
 import { killAtExit } from '../../support/harness/cleanup.ts'
+import { Clock } from '../../support/harness/clock.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 import { getJson, type Json, postJson, request, until } from '../../support/harness/wait.ts'
 import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
+import { startLocalGateway } from '../../support/servers/local-gateway.ts'
 import {
   freshSchema,
   messagesIn,
@@ -26,8 +30,10 @@ import {
   sharedBroker,
   uniqueNames,
 } from '../../support/servers/rabbitmq.ts'
-import { chat, eventUrl } from '../../support/stages/rooms.ts'
+import { store } from '../../support/stages/entries.ts'
+import { chat, eventUrl, parseMetrics } from '../../support/stages/rooms.ts'
 import { brokerEnv, KEY, streamUrl, waitForMessages } from '../../support/stages/stage.ts'
+import { openPostgres } from '../../support/store/postgres-store.ts'
 
 const test = suite('gateways on several hosts')
 
@@ -105,6 +111,102 @@ test('messages received by one host are live on both, whichever consumes, and ov
     assert.is(hellos[0]!.data.log_id, hellos[1]!.data.log_id)
     for (const stream of streams) stream.close()
   }))
+
+test('every host shows all hosts, and health --cluster names what is not safe', () =>
+  withHosts(async ({ one, other, agent }) => {
+    const readCluster = async (): Promise<Json> => (await getJson(`${one.url}/api/health`)).body.data.cluster
+    const nameOf = ({ url }: Gateway): string => `${hostname()}:${new URL(url).port}`
+    const check = () => callCli(['health', '--cluster', '--url', one.url])
+    await other.restart({ RETENTION_DAYS: '7' })
+    await other.ready()
+    await agent.publish({ key: KEY, body: '{"event_id":"c","n":1}' })
+    const cluster = await until(
+      async () => {
+        const { gateways, ...rest } = await readCluster()
+        return gateways.length === 2 && gateways.every(({ ready }: Json) => ready) && { gateways, ...rest }
+      },
+      { what: 'both hosts are ready' },
+    )
+    assert.equal(
+      cluster.gateways.map(({ gateway }: Json) => gateway).toSorted(),
+      [nameOf(one), nameOf(other)].toSorted(),
+    )
+    // The other one was restarted, so the first one consumes.
+    const active = cluster.gateways.find(({ consumer }: Json) => consumer === 'active')
+    assert.equal([active.gateway, active.own, active.retention_days], [nameOf(one), true, null])
+    assert.ok(cluster.gateways.every(({ clock_offset_seconds: offset }: Json) => Math.abs(offset) < 5))
+    assert.equal([cluster.database.timeline, cluster.database.schema_version], [1, active.schema_version])
+    assert.equal(
+      cluster.checks.map(({ code }: Json) => code),
+      [
+        ...['one_primary', 'standby_not_configured', 'one_consumer', 'gateways_ready', 'clocks_agree'],
+        ...['versions_compatible', 'retention_differs'],
+      ],
+    )
+    await one.waitForLog(({ level, msg = '' }) => level === 'warn' && /^RETENTION_DAYS or .*\(7 days\)/.test(msg))
+    const { code, stdout } = await check()
+    assert.equal([code, /\nnot safe: standby\n$/.test(stdout)], [1, true], stdout)
+    assert.match(stdout, /^failed {3}standby .*is empty\.\n {20}What to do: .*synchronous_standby_names/m)
+    assert.match(stdout, new RegExp(`^${nameOf(one)} .* active `, 'm'))
+    await other.kill9()
+    const gone = await until(
+      async () => (await readCluster()).checks.find(({ code }: Json) => code === 'gateways_gone'),
+      {
+        what: 'a host that is gone',
+      },
+    )
+    assert.equal(gone.names, [nameOf(other)])
+    assert.match((await check()).stdout, /\nnot safe: standby, gateways\n$/)
+    const metrics = parseMetrics((await getJson(`${one.url}/metrics`)).text)
+    const sample = (name: string): number | undefined => metrics.get(name)
+    assert.equal(
+      [
+        ...['gateway_active_consumer', 'gateway_cluster_gateways{state="gone"}', 'gateway_database_timeline'],
+        ...['gateway_cluster_check_failed{check="gateways"}', 'gateway_cluster_check_failed{check="clocks"}'],
+      ].map(sample),
+      [1, 1, 1, 1, 0],
+    )
+  }))
+
+test('a host without readers sends no query when another one commits', async () => {
+  const url = freshSchema(postgres.url)
+  const queries: string[] = []
+  const { query } = pg.Client.prototype
+  pg.Client.prototype.query = function (this: pg.Client & { connectionParameters: Json }, ...args: unknown[]) {
+    const [call] = args as [string | { text: string }]
+    if (this.connectionParameters.application_name === 'passive')
+      queries.push(typeof call === 'string' ? call : call.text)
+    return Reflect.apply(query, this, args)
+  } as typeof query
+  // Only what a commit causes is counted: the periodic checks do not run.
+  const clock = new Clock().install()
+  const passive = await startLocalGateway({ DATABASE_URL: `${url}&application_name=passive`, ...guarded() })
+  const active = await openPostgres(url)
+  try {
+    const notified = async (subject: string): Promise<string[]> => {
+      // Its notification comes after those of the commits, and causes one query.
+      await active.revoke({ subject, issued_before: 1, until: null }, 0)
+      await until(() => queries.some((text) => text.includes('"revocation"')), { what: 'the notification' })
+      return queries.splice(0).filter((text) => !text.includes('"revocation"'))
+    }
+    await notified('ann')
+    for (let n = 0; n < 20; n++) await store(active, { event_id: 'e' })
+    assert.equal(await notified('bob'), [])
+    const headers = bearer(await sign({ events: '*' }))
+    const stream = await openSse(streamUrl(passive, 'e'), { headers })
+    await waitForMessages(stream, 20)
+    await notified('eve')
+    await store(active, { event_id: 'e' })
+    await waitForMessages(stream, 21)
+    assert.ok((await notified('fay')).length > 0, 'with a reader it reads')
+    stream.close()
+  } finally {
+    await passive.stop()
+    await active.stop()
+    clock.uninstall()
+    pg.Client.prototype.query = query
+  }
+})
 
 test('gateways that are killed in a burst, one after the other, lose nothing and store nothing twice', () =>
   withHosts(async ({ url, one, other, agent }) => {

@@ -444,6 +444,28 @@ test('tables of an earlier version are upgraded, those of a later one are reject
   assert.is(await codeOf(openPostgres(url)), 'database_newer')
 })
 
+test('tables of a gateway without a list of the processes get one, and old rows are deleted', async () => {
+  const url = freshSchema(server)
+  await open(url)
+  await queryRows(url, 'DROP TABLE gateway')
+  const [one, other] = [await open(url), await open(url)]
+  await one.announce('{"n":1}')
+  await queryRows(url, "INSERT INTO gateway VALUES ('old', 0, '{}'), ('late', 9e15, '{}')")
+  const { peers, database } = await other.announce('{"n":2}')
+  // The rows as they were before this one.
+  assert.equal(peers.map(({ status }) => status).toSorted(), ['{"n":1}', '{}', '{}'])
+  const age = peers.find(({ status }) => status === '{"n":1}')!.age_ms
+  assert.ok(age >= 0 && age < DAY, String(age))
+  assert.equal([database.schema_version, database.timeline, database.standbys], [SCHEMA_VERSION, 1, 0])
+  assert.equal([database.synchronous_standby_names, database.synchronous_standbys, database.servers], ['', 0, []])
+  assert.equal((await one.announce('{"n":3}')).peers.length, 2)
+  const [row] = await queryRows<{ relpersistence: string }>(
+    url,
+    "SELECT relpersistence FROM pg_class WHERE oid = 'gateway'::regclass",
+  )
+  assert.is(row!.relpersistence, 'u', 'a commit that waits for no standby')
+})
+
 test('tables that are upgraded under a running store are used one version ahead, with a warning, and no further', async () => {
   const url = freshSchema(server)
   const warnings: string[] = []

@@ -4,6 +4,7 @@ import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
 import { parsePostgresUrl } from '../../../src/store/postgres/url.ts'
+import { idGap } from '../../../src/store/sqlite/restore.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
 import { createSource, createTarget } from '../../../src/store/transfer/open-ends.ts'
 import { transferStore } from '../../../src/store/transfer/transfer.ts'
@@ -98,6 +99,25 @@ test('it is the same after a move and a move back', async () => {
   const copied = await openPostgres(copy)
   assert.equal([copied.logId, await copied.head()], [logId, head + 1])
   await copied.stop()
+})
+
+test('a move after a failover skips the ids that can be lost by the clock of the server, not of this host (R1)', async () => {
+  const [url, copy] = [freshSchema(server), freshSchema(server)]
+  const day = 86_400_000
+  const log = await openPostgres(url)
+  const [first] = await store(log, { received_at: Date.now() - day })
+  await log.stop()
+  await queryRows(url, "UPDATE header SET timeline = '00000000'")
+  const { now } = Date
+  Date.now = () => now() - 31 * day
+  await move(url, copy).finally(() => {
+    Date.now = now
+  })
+  const moved = await openPostgres(copy)
+  const [next] = await store(moved, {})
+  const [atOnce, duringADay] = [idGap(0, 0), idGap(0, day)]
+  assert.ok(next! - first! > duringADay, `${next} after ${first}; ${atOnce} without the day`)
+  await moved.stop()
 })
 
 test('a gateway that writes to the target is not disturbed', async () => {

@@ -13,6 +13,7 @@ export const QUIET: MetricSources = {
   clockOffset: () => 0,
   size: async () => ({ database: 0, wal: 0, free: 0 }),
   faults: () => [],
+  cluster: () => null,
   connections: () => ({ max: 0, open: async () => 0 }),
   certificateExpiry: () => 0,
   routes: ROUTES,

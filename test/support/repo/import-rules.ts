@@ -115,6 +115,7 @@ const MAY_IMPORT: Record<string, Record<string, 'value' | 'type'>> = {
     'upstream/': 'value',
     'config/': 'value',
     'app/': 'value',
+    'monitoring/': 'type',
   },
   'web/': { 'core/': 'type', 'monitoring/': 'type', 'store/': 'type', 'http/': 'type', 'upstream/': 'type' },
 }

@@ -5,7 +5,6 @@ import type {
   AppendEntry,
   AppendResult,
   EventSummary,
-  Following,
   MessagePage,
   MessageStore,
   PageLimit,
@@ -13,6 +12,7 @@ import type {
   RetentionLimits,
   Revocation,
 } from '../../../src/store/store.ts'
+import type { Following } from '../../../src/store/store-copy.ts'
 
 /** A store whose reads can be made to fail, or to return late with data read in time. */
 export class TroubledLog implements MessageStore {

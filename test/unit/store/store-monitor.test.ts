@@ -1,5 +1,6 @@
 import * as assert from 'uvu/assert'
 import { StoreMonitor } from '../../../src/app/store-monitor.ts'
+import type { ClusterPeers } from '../../../src/cluster/worker.ts'
 import { GatewayError } from '../../../src/core/errors.ts'
 import { HealthRegistry } from '../../../src/monitoring/health.ts'
 import { DamageLatch } from '../../../src/store/damage-latch.ts'
@@ -20,7 +21,7 @@ const settled = async (): Promise<void> => {
   for (let n = 0; n < 20; n++) await null
 }
 
-const startMonitor = () => {
+const startMonitor = (peers?: ClusterPeers) => {
   const state = { readable: true, others: true, ended: 0, checks: [] as boolean[] }
   let answer: Promise<void> = Promise.resolve()
   const store = {
@@ -39,7 +40,7 @@ const startMonitor = () => {
     store,
     damage: new DamageLatch(),
     health,
-    peers: undefined,
+    peers,
     onChecked: async () => undefined,
     othersServe: () => state.others,
     onCutOff: () => state.ended++,
@@ -54,6 +55,14 @@ const startMonitor = () => {
       const { promise, resolve } = Promise.withResolvers<void>()
       answer = promise
       return resolve
+    },
+    /** Makes further checks fail. @returns a function that lets them pass */
+    failChecks: (error: GatewayError): (() => void) => {
+      answer = Promise.reject(error)
+      answer.catch(() => undefined)
+      return () => {
+        answer = Promise.resolve()
+      }
     },
     advance: async (ms: number): Promise<void> => {
       for (let passed = 0; passed < ms; passed += 1_000) {
@@ -101,6 +110,34 @@ test('a check that passes does not hide a write that has failed since it began',
   assert.equal(state.checks, [false, true])
   assert.not(health.isFailed('store_write'))
   monitor.stop()
+})
+
+test('a failed append keeps all workers from being ready until the one that has failed can write', async () => {
+  const listeners: ((error: GatewayError) => void)[] = []
+  /** What one of two workers broadcasts reaches the other. */
+  const peersOf = (own: number) =>
+    ({
+      onStoreFault: (listener: (error: GatewayError) => void) => void (listeners[own] = listener),
+      broadcastStoreFault: (error: GatewayError) => listeners[1 - own]!(error),
+    }) as unknown as ClusterPeers
+  const [one, other] = [startMonitor(peersOf(0)), startMonitor(peersOf(1))]
+  const full = new GatewayError('storage_unavailable', 'database or disk is full')
+  one.monitor.report('store_write', full)
+  const writable = one.failChecks(full)
+  for (let n = 0; n < 30; n++) {
+    await one.advance(1_000)
+    assert.equal([one.health.faults[0]?.message, other.health.faults[0]?.message], [full.message, full.message])
+    other.monitor.report('store_write', null)
+  }
+  writable()
+  await one.advance(9_000)
+  assert.equal([one.health.ready, other.health.ready], [true, true])
+  // A worker that is killed repeats nothing any more.
+  one.monitor.report('store_write', full)
+  one.monitor.stop()
+  await one.advance(9_000)
+  assert.ok(other.health.ready)
+  other.monitor.stop()
 })
 
 test.run()

@@ -55,15 +55,19 @@ export class ServerMonitor {
     }
   }
 
+  /** Runs a query on the connection of the listener, for which nothing waits, or on one for reading if there is none. */
+  async query<Row extends object>(sql: string, values: unknown[]): Promise<Row[]> {
+    const { listener, reading } = this.#options
+    return (
+      (await listener.query<Row>(sql, values, CHECK_MS)) ??
+      (await reading.withConnection((client) => client.query<Row>(sql, values), CHECK_MS, true)).rows
+    )
+  }
+
   /** @param looksForWaits true if `waits_for_standby` is needed */
   async state(looksForWaits: boolean): Promise<ServerState> {
-    const { listener, reading } = this.#options
     const askedAt = performance.now()
-    const values = [looksForWaits]
-    const rows =
-      (await listener.query<ServerState>(SELECT_STATE, values, CHECK_MS)) ??
-      (await reading.withConnection((client) => client.query<ServerState>(SELECT_STATE, values), CHECK_MS, true)).rows
-    const state = rows[0] ?? NO_STATE
+    const state = (await this.query<ServerState>(SELECT_STATE, [looksForWaits]))[0] ?? NO_STATE
     if (state !== NO_STATE) this.#clock.sync(state.now, askedAt)
     return state
   }

@@ -15,6 +15,12 @@ export interface ServerTimeline {
 export class Timelines {
   readonly #newest = new Map<string | null, string>()
 
+  /** The newest timeline of all clusters; null if none was seen. */
+  get newest(): number | null {
+    const newest = [...this.#newest.values()].map((text) => Number.parseInt(text, 16))
+    return newest.length === 0 ? null : Math.max(...newest)
+  }
+
   isCurrent({ cluster, timeline }: ServerTimeline): boolean {
     return timeline >= (this.#newest.get(cluster) ?? '')
   }

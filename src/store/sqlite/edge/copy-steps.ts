@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3'
 import { GatewayError } from '../../../core/errors.ts'
-import type { CopyState, MessageRecord, PrunedBound } from '../../store.ts'
+import type { CopyState, MessageRecord, PrunedBound } from '../../store-copy.ts'
 import { addToDelta, type EventDelta } from '../event-delta.ts'
 import type { WriterSql } from '../writer-sql.ts'
 

@@ -1,4 +1,4 @@
-import type { CopyState, StoreCopy } from '../../store.ts'
+import type { CopyState, StoreCopy } from '../../store-copy.ts'
 import type { Writer } from '../writer-client.ts'
 import type { CopyStep } from './copy-steps.ts'
 

@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3'
 import { MAX_PENDING_COUNT } from '../../../core/edge-state.ts'
 import { createFilter } from '../../../core/subscription-filter.ts'
-import type { Following, FollowState, PrunedBound } from '../../store.ts'
+import type { Following, FollowState, PrunedBound } from '../../store-copy.ts'
 import { filterShape, selectionParams, windowMessages } from '../queries.ts'
 
 /** SQL that restricts events to those of the parameters e0, e1 …; '' for all. */

@@ -2,6 +2,7 @@ import { signOut, useCaller } from '../caller.ts'
 import { ApiError } from '../shared/api.ts'
 import { html, type View } from '../shared/html.ts'
 import { sharedText } from '../shared/messages.ts'
+import { Cluster } from './cluster.ts'
 import { healthText as t } from './messages.ts'
 import { Plots } from './plots.ts'
 import { QuarantineSection } from './quarantine.ts'
@@ -34,6 +35,7 @@ export const HealthPage = (): View => {
         html`
           <${StatTiles} report=${report} />
           <${Workers} report=${report} />
+          <${Cluster} cluster=${report.cluster} />
           <${Plots} report=${report} />
           <${QuarantineSection} counted=${report.quarantine} changed=${refresh} />
         `

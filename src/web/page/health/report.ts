@@ -1,5 +1,6 @@
 import type { QuarantineSummary } from '../../../core/quarantine.ts'
 import type { QuarantineCounts } from '../../../http/routes/health-report.ts'
+import type { ClusterReport } from '../../../monitoring/cluster-report.ts'
 import type { HealthReport } from '../../../monitoring/report.ts'
 import type { Samples } from '../../../monitoring/samples.ts'
 import type { UpstreamStatus } from '../../../upstream/status.ts'
@@ -11,6 +12,7 @@ export interface HealthAnswer extends HealthReport {
   readonly version: string
   /** null unless the gateway is an edge. */
   readonly upstream: UpstreamStatus | null
+  readonly cluster: ClusterReport
   /** null if the store cannot be read. */
   readonly quarantine: QuarantineCounts | null
 }

@@ -1,15 +1,18 @@
-import type { GatewayError } from '../../../core/errors.ts'
+import type { GatewayError } from '../core/errors.ts'
 
 /** A write that has not ended after this time is late, in milliseconds. */
 const LATE_MS = 5_000
 
+/** Repeats an append without an effect. Rejects if it would fail again. @param error the error of the append */
+type Repeat = (error: GatewayError) => Promise<unknown>
+
 /** The appends in progress, and the last one if it has failed. */
 export class WriteWatch {
   readonly #running = new Set<{ readonly since: number }>()
-  #failed: { readonly error: GatewayError; readonly again: () => Promise<unknown> } | null = null
+  #failed: { readonly error: GatewayError; readonly again: Repeat } | null = null
 
-  /** Runs an append. @param again repeats it without an effect */
-  async run<Result>(append: () => Promise<Result>, again: () => Promise<unknown>): Promise<Result> {
+  /** Runs an append. */
+  async run<Result>(append: () => Promise<Result>, again: Repeat): Promise<Result> {
     const entry = { since: performance.now() }
     this.#running.add(entry)
     try {
@@ -44,7 +47,7 @@ export class WriteWatch {
       if (this.#failed !== null) throw this.#failed.error
       return
     }
-    await this.#failed?.again()
+    await this.#failed?.again(this.#failed.error)
     await probe()
     this.#failed = null
   }
