@@ -219,7 +219,7 @@ const ends = async (page: Page): Promise<{ first: number; last: number }> => {
   return { first, last: (await seenIds(page)).at(-1)! }
 }
 
-test('chooses a period by a click on the plot, by a drag, and by the two times', async () => {
+test.full('chooses a period by a click on the plot, by a drag, and by the two times', async () => {
   const page = await openLong()
   // 6,000 messages are loaded by themselves: the last twelve minutes.
   await page.waitForSelector('#history[data-is="resting"]')
