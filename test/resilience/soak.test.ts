@@ -1,4 +1,3 @@
-// full
 // needs: rabbitmq, pika
 import * as assert from 'uvu/assert'
 import { suite } from '../support/harness/suite.ts'
