@@ -2,6 +2,7 @@
  * What the search index costs, and how fast it is: messages per second into SQLite with and without it, its speed and
  * size, and the time of searches. One process, without HTTP. `npm run bench:search -- MESSAGES`, by default a million.
  */
+import { createHash } from 'node:crypto'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -26,13 +27,15 @@ const script: readonly ScheduledMessage[] = writeScript({ seed: 1, events: 40, r
 /** An address that occurs in about `messages` / 250,000 messages. */
 const addressOf = (n: number): string => `198.51.${(n * 7_919) % 500}.${(n * 104_729) % 500}`
 
+const hashOf = (n: number): string => createHash('md5').update(String(n)).digest('hex')
+
 const entryOf = (n: number): AppendEntry => {
   const cue = script[n % script.length]!
   const event_id = `${cue.event_id}-${Math.floor(n / script.length)}`
   const message_id = crypto.randomUUID()
   const received_at = Date.now() - 30 * DAY_MS + Math.floor((n / messages) * 30 * DAY_MS)
   const text = messageText({ ...cue, event_id }, { id: n, message_id, now: received_at })
-  const body = `${text.slice(0, -1)},"evidence":"${addressOf(n)} ${crypto.randomUUID()}"}`
+  const body = `${text.slice(0, -1)},"evidence":"${addressOf(n)} ${hashOf(n)}"}`
   const from = cue.step.from
   const message = { event_id, message_id, message_from: from, message_type: cue.step.type, round_id: null, received_at }
   return { kind: 'message', origin: null, message: { ...message, body, lacks: 0, traceparent: null } }
@@ -66,6 +69,8 @@ const openStore = async (name: string): Promise<{ store: SqliteStore; databaseFi
 const QUERIES: Readonly<Record<string, string>> = {
   'an address': addressOf(77),
   'an address that is nowhere': '203.0.113.7',
+  'a hash': hashOf(4_711),
+  'a word of every message': 'timestamp',
   'a word of every second message': 'captain',
   'two words': 'powershell 攻击',
   'a Chinese word of two characters': '登录',

@@ -4,6 +4,7 @@ import http from 'node:http'
 import { join } from 'node:path'
 import { build } from 'esbuild'
 import type { Browser } from 'playwright-core'
+import { writeFirefoxPreferences } from '../clients/firefox.ts'
 import type { Runtime } from '../clients/sse-clients.ts'
 import { killAtExit, killNow } from '../harness/cleanup.ts'
 import { firefoxPath } from '../harness/provision.ts'
@@ -116,16 +117,6 @@ export const missingRuntime = (runtime: Runtime, folder: string): string | null 
   return spawnSync(program, ['--version'], { stdio: 'ignore' }).status === 0 ? null : `${runtime} is not installed`
 }
 
-const FIREFOX_PREFERENCES = {
-  'app.update.enabled': false,
-  'browser.shell.checkDefaultBrowser': false,
-  'browser.startup.homepage_override.mstone': 'ignore',
-  'datareporting.policy.dataSubmissionEnabled': false,
-  'network.captive-portal-service.enabled': false,
-  'network.connectivity-service.enabled': false,
-  'toolkit.telemetry.reportingpolicy.firstRun': false,
-}
-
 /** Starts a client. @param code as in SseClient, or a Python script */
 export const startFollower = async (
   runtime: Runtime,
@@ -173,10 +164,7 @@ document.cookie = 'access_token=' + ${JSON.stringify(token)}
   const dir = tempDir('gateway-client-')
   const file = join(dir, runtime === 'Python' ? 'client.py' : 'client.mjs')
   writeFileSync(file, script)
-  const preferences = Object.entries(FIREFOX_PREFERENCES).map(
-    ([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`,
-  )
-  writeFileSync(join(dir, 'user.js'), preferences.join(''))
+  writeFirefoxPreferences(dir)
   const [program, ...args] =
     runtime === 'Firefox'
       ? [firefoxPath()!, '--headless', '--no-remote', '--profile', dir, page]
