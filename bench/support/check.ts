@@ -27,7 +27,10 @@ export const saveRatios = (verdicts: readonly Verdict[], date: string): void => 
   for (const { what, ratio, runs } of verdicts) {
     if (ratio !== null) saved[what] = { ratio: round(ratio), runs: runs.map(round), date }
   }
-  writeFileSync(FILE, `${JSON.stringify(saved, null, 2)}\n`)
+  const text = JSON.stringify(saved, null, 2).replace(/\[[^\]]*\]/g, (runs) =>
+    runs.replace(/\s+/g, ' ').replace(/ ?([[\]]) ?/g, '$1'),
+  )
+  writeFileSync(FILE, `${text}\n`)
 }
 
 /** Three digits, so that a diff shows what changed. */
