@@ -1,3 +1,4 @@
+import { limit } from '../harness/limits.ts'
 import { until } from '../harness/wait.ts'
 import { idOf, type Outcome, type StoredRow } from '../resilience/oracle.ts'
 import { type Postgres, queryRows, rejectedIn, startPostgres, startStandby } from '../servers/postgres.ts'
@@ -5,8 +6,10 @@ import { type Line, startProxy } from '../servers/proxy.ts'
 
 const SETTINGS = [
   'synchronous_commit=remote_apply',
-  // A line that is cut is noticed by both ends, and the standby finds what it missed.
-  ...['wal_sender_timeout=5s', 'wal_receiver_timeout=5s', 'wal_retrieve_retry_interval=500ms', 'wal_keep_size=128MB'],
+  // A line that is cut is noticed by both ends, but not a slow machine.
+  ...['sender', 'receiver'].map((end) => `wal_${end}_timeout=${limit(10_000)}ms`),
+  // The standby comes back soon, and finds what it missed.
+  ...['wal_retrieve_retry_interval=500ms', 'wal_keep_size=128MB'],
 ]
 
 /** Two servers of PostgreSQL: a primary, whose commits wait for its standby. */
