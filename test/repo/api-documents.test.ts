@@ -100,7 +100,7 @@ documents('name every error code, with status and hint', () => {
   const said = new Set(callsOf(openapi).flatMap(({ operation }) => JSON.stringify(operation).match(/`(\w+)`/g) ?? []))
   // Codes that no response to a described call can have: of startup, commands, readiness, and invalid requests.
   const elsewhere =
-    /^(amqp_|backup_|native_|database_|config_|certificate_|listen_|node_|gateway_unreachable|unexpected_response|broker_|not_found|method_not_allowed|shutting_down|too_many_(connections|open_files)|worker_)/
+    /^(amqp_|backup_|native_|database_|config_|certificate_|listen_|node_|gateway_unreachable|unexpected_response|broker_|not_found|method_not_allowed|shutting_down|too_many_(connections|open_files)|worker_|upstream_(refused|incompatible|copying)$)/
   for (const code of Object.keys(ERRORS)) assert.ok(said.has(`\`${code}\``) || elsewhere.test(code), code)
 })
 

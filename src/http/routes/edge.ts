@@ -5,7 +5,7 @@ import { createFilter } from '../../core/subscription-filter.ts'
 import type { MessageStore, Revocation } from '../../store/store.ts'
 import type { UpstreamView } from '../../upstream/status.ts'
 import { successSchema } from '../api/schemas.ts'
-import { dbIdField, EventsField, EXAMPLE_EVENT, limitField } from '../parameters.ts'
+import { dbIdField, EventsField, limitField } from '../parameters.ts'
 import { sendSuccess } from '../responses.ts'
 import { defineRoute, STORAGE_ERRORS } from '../route.ts'
 
@@ -55,6 +55,7 @@ export const EDGE_ROUTES = [
             pruned: '0 0',
             level: true,
             revocations_version: 'T1PNoY0wolj8iZEH',
+            revocations: [{ subject: 'ann', issued_before: 1_763_805_600_000, until: null }],
           },
         },
       },
@@ -97,7 +98,7 @@ export const EDGE_ROUTES = [
       200: {
         description: 'One page; empty at the end.',
         schema: successSchema(PrunedBoundsSchema),
-        example: { status: 'success', data: [{ event_id: EXAMPLE_EVENT, pruned_db_id: 1 }] },
+        example: { status: 'success', data: [] },
       },
     },
     errors: [...STORAGE_ERRORS, 'invalid_query', 'invalid_event_id', 'too_many_events'],

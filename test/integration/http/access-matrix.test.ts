@@ -163,8 +163,9 @@ matrix('no route that reads events or changes anything is public', () => {
     const { path, method, access } = route
     const isApi = path.startsWith('/api/')
     if (isApi || method !== 'GET') assert.is.not(access, 'public', nameOf(route))
-    if (isApi && namesEvent(route)) assert.ok(['read', 'stream', 'publish'].includes(access), nameOf(route))
+    if (isApi && namesEvent(route)) assert.ok(['read', 'stream', 'follow', 'publish'].includes(access), nameOf(route))
     if (namesEvent(route) && method !== 'GET') assert.is(access, 'publish', nameOf(route))
+    assert.is(access === 'follow', path.startsWith('/api/edge'), nameOf(route))
     // A ticket is valid for one call only.
     assert.is(access === 'ticket', path === '/api/stream-tickets', nameOf(route))
     // It shows a caller only what its own token has.

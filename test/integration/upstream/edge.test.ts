@@ -189,7 +189,9 @@ const eventsOf = async (gateway: Gateway) => {
 test('let the commands read the edge, and its backup becomes a store of its own', async () => {
   const tail = await command(['tail', '*', '--once', '--json', '--url', edge.url])
   assert.is(tail.stdout.trim().split('\n').length, collectIds({ events: await eventsOf(core) }).length)
-  await until(async () => (await command(['search', 'live', '--json', '--url', edge.url])).stdout.includes('"live"'))
+  await until(async () =>
+    (await command(['search', 'live', '--json', '--url', edge.url])).stdout.includes('"event_id":"f"'),
+  )
   const file = join(tempDir(), 'backup.db')
   const backup = await command(['backup', file], { DATABASE_URL: `sqlite:${edge.dbFile}` })
   assert.is(backup.code, 0, backup.stderr)
