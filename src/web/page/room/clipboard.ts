@@ -23,8 +23,8 @@ const copyBySelection = (text: string): boolean => {
 }
 
 /** Saves a text as a file. */
-export const saveText = (name: string, type: string, parts: readonly string[]): void => {
-  const url = URL.createObjectURL(new Blob(parts as string[], { type }))
+export const saveText = (name: string, type: string, parts: readonly BlobPart[]): void => {
+  const url = URL.createObjectURL(new Blob([...parts], { type }))
   const link = document.createElement('a')
   link.href = url
   link.download = name

@@ -47,14 +47,21 @@ const messagesOf = async (
   return selection.shown
 }
 
-const collect = async (pieces: Iterable<string>, convert: (piece: string) => string): Promise<string[]> => {
-  const parts: string[] = []
-  await runInSlices(
-    pieces,
-    (piece) => parts.push(convert(piece)),
-    () => true,
-  )
-  return parts
+/** Length of the texts of which a file is made. */
+const PART_CHARACTERS = 100_000
+
+/** Converts pieces and encodes them, both in slices: a file of all at once would block the page for seconds. */
+const collect = async <T>(pieces: Iterable<T>, convert: (piece: T) => string): Promise<Blob[]> => {
+  const parts: Blob[] = []
+  let text = ''
+  const add = (piece: T): void => {
+    text += convert(piece)
+    if (text.length < PART_CHARACTERS) return
+    parts.push(new Blob([text]))
+    text = ''
+  }
+  await runInSlices(pieces, add, () => true)
+  return [...parts, new Blob([text])]
 }
 
 const newNonce = (): string => btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(18))))
@@ -76,7 +83,7 @@ export const exportMessages = async (
   const entries = await messagesOf(room, isWhole, onLoading)
   if (entries === null) return false
   const head = headOf(room, isWhole)
-  const save = (ending: string, type: string, parts: readonly string[]): void =>
+  const save = (ending: string, type: string, parts: readonly BlobPart[]): void =>
     saveText(fileName(room.eventId, ending), type, parts)
   switch (format) {
     case 'print':
@@ -84,11 +91,7 @@ export const exportMessages = async (
       break
     case 'lines':
       // As published.
-      save(
-        'jsonl',
-        'application/x-ndjson',
-        entries.map(({ raw }) => `${raw.replaceAll(/[\r\n]+/g, ' ')}\n`),
-      )
+      save('jsonl', 'application/x-ndjson', await collect(entries, ({ raw }) => `${raw.replaceAll(/[\r\n]+/g, ' ')}\n`))
       break
     case 'markdown':
       save('md', 'text/markdown', await collect(markdownPieces(head, entries), (piece) => piece))

@@ -63,7 +63,7 @@ export const pageRule = (head: ReportHead): string => {
 interface HtmlFileOptions {
   readonly head: ReportHead
   /** Sanitised HTML. */
-  readonly body: readonly string[]
+  readonly body: readonly BlobPart[]
   /** Style sheet without a style element of its own. */
   readonly style: string
   /** Random text that no message can know, so that only the file's own style element applies. */
@@ -73,7 +73,7 @@ interface HtmlFileOptions {
 }
 
 /** Returns the parts of a self-contained HTML file. Its policy allows its style element, and nothing else. */
-export const htmlFile = ({ head, body, style, nonce, lang }: HtmlFileOptions): readonly string[] => [
+export const htmlFile = ({ head, body, style, nonce, lang }: HtmlFileOptions): readonly BlobPart[] => [
   `<!doctype html>
 <html lang="${escapeHtml(lang)}">
 <head>
