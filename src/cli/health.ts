@@ -12,6 +12,8 @@ import { openTokenSource, TOKEN_FILE_FLAG } from './token/source.ts'
 
 /** Longer than any commit blocks a worker, and shorter than the health check timeout of container engines. */
 const TIMEOUT_MS = 4_000
+/** For people, who can wait. The report of a busy gateway takes longer than the answer whether it is ready. */
+const CLUSTER_TIMEOUT_MS = 30_000
 
 /** `health`: for health checks of containers without curl. */
 export const health: CliCommand = {
@@ -49,7 +51,12 @@ name its certificate has.`,
     }
     if (args.text('token-file') !== undefined) throw new UsageError('--token-file requires --cluster.')
     const url = resolveGatewayUrl(args) + (live ? '/livez' : '/readyz')
-    const response = await fetchHealth(url, { isOwnGateway: isOwnGateway(args), signal: io.signal, token: null })
+    const response = await fetchHealth(url, {
+      isOwnGateway: isOwnGateway(args),
+      signal: io.signal,
+      token: null,
+      timeoutMs: TIMEOUT_MS,
+    })
     if (!response.ok) throw new ResponseError(response, await readErrorBody(response), false)
     await io.out.write(live ? 'live\n' : 'ready\n')
     return EXIT.ok
@@ -62,7 +69,12 @@ const runClusterCheck = async (args: ParsedArgs, io: CommandIo): Promise<number>
   // No samples of the last hour.
   const url = `${resolveGatewayUrl(args)}/api/health?samples_after=${Number.MAX_SAFE_INTEGER}`
   const token = await (await openTokenSource(args))()
-  const response = await fetchHealth(url, { isOwnGateway: isOwnGateway(args), signal: io.signal, token })
+  const response = await fetchHealth(url, {
+    isOwnGateway: isOwnGateway(args),
+    signal: io.signal,
+    token,
+    timeoutMs: CLUSTER_TIMEOUT_MS,
+  })
   if (!response.ok) throw new ResponseError(response, await readErrorBody(response), false)
   const report = (await response.json().catch(() => null)) as { data?: { cluster?: ClusterReport } } | null
   const cluster = report?.data?.cluster
@@ -74,6 +86,7 @@ interface FetchOptions {
   readonly isOwnGateway: boolean
   readonly signal: AbortSignal
   readonly token: string | null
+  readonly timeoutMs: number
 }
 
 /**
@@ -82,8 +95,11 @@ interface FetchOptions {
  *
  * @throws GatewayError gateway_unreachable
  */
-const fetchHealth = async (url: string, { isOwnGateway: own, signal, token }: FetchOptions): Promise<Response> => {
-  const requestSignal = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)])
+const fetchHealth = async (
+  url: string,
+  { isOwnGateway: own, signal, token, timeoutMs }: FetchOptions,
+): Promise<Response> => {
+  const requestSignal = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
   const headers = token === null ? {} : { authorization: `Bearer ${token}` }
   const options = { signal: requestSignal, agent: false as const, headers }
   try {

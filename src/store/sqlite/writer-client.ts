@@ -39,15 +39,20 @@ type Request<R = WriterRequest> = R extends WriterRequest ? Omit<R, 'seq'> : nev
 /** Runs the writer in this thread, for fault injection. */
 export const createInlineWriter = (file: string, onStage: ((stage: FaultPoint) => void) | undefined): Writer => {
   const writer = new SqliteWriter(file, WRITER_SQL, { onStage })
+  const writes = new WriteWatch()
   return {
-    append: async (entries) => writer.append(entries),
+    append: (entries) =>
+      writes.run(
+        async () => writer.append(entries),
+        (error) => assertSpaceFor(file, entries, error),
+      ),
     prune: async (retention, limit) => writer.prune(retention, limit),
     revoke: async (revocation, now) => writer.revoke(revocation, now),
     removeRevocation: async (subject) => writer.removeRevocation(subject),
     replay: async (replays) => writer.replay(replays),
     deleteRejected: async (ids) => writer.deleteRejected(ids),
     copy: async (step) => writer.copy(step),
-    probe: async () => writer.probe(),
+    probe: () => writes.recheck(async () => writer.probe()),
     verify: async () => writer.verify(),
     close: async () => writer.close(),
   }

@@ -97,6 +97,46 @@ test('shows that everything works, with metrics, and plots the samples', async (
   stream.close()
 })
 
+const HOST = {
+  ready: true,
+  workers: 1,
+  version: '1.0',
+  schema_version: 5,
+  readers: 3,
+  retention_messages_per_event: null,
+}
+
+test('shows the hosts of a cluster, and what to do about a failed check, in both languages', async () => {
+  const page = await pages.open('/livez')
+  await page.route('**/api/health*', async (route) => {
+    const response = await route.fetch()
+    const { data } = await response.json()
+    const consumers = { consumer: 'active', clock_offset_seconds: 0.01, retention_days: 30, last_seen_seconds: 0 }
+    const standby = { check: 'standby', level: 'failed', code: 'standby_missing', names: ['db2'] }
+    const cluster = {
+      ...{ safe: false, database: { ...data.cluster.database, timeline: 2 } },
+      checks: [{ ...standby, text: 'No synchronous standby streams.', hint: 'Start the standby.' }],
+      gateways: [
+        { ...HOST, ...consumers, gateway: 'a:80', own: true, live: true },
+        { ...HOST, ...consumers, gateway: 'b:80', own: false, live: false, ready: false, consumer: 'none' },
+      ],
+    }
+    await route.fulfill({ response, json: { status: 'success', data: { ...data, cluster } } })
+  })
+  await page.goto(`${gateway.url}/health`)
+  await page.waitForSelector('.cluster [data-check="standby"][data-level="failed"]')
+  const shown = await textOf(page, '.cluster')
+  assert.match(shown, /Not safe[\s\S]*No synchronous standby streams\.[\s\S]*What to do: Start the standby\./)
+  assert.match(await textOf(page, '[data-gateway="a:80"]'), /this one\s*ready\s*active[\s\S]*30 days/)
+  assert.match(await textOf(page, '[data-gateway="b:80"]'), /gone\s*none/)
+  await page.click('#language')
+  assert.match(
+    await textOf(page, '.cluster'),
+    /不安全[\s\S]*没有同步备库在接收数据；synchronous_standby_names 为 db2。[\s\S]*请启动备库/,
+  )
+  assert.equal(await violations(page), [])
+})
+
 test('shows a fault while it lasts: the broker is unreachable, and then reachable', async () => {
   const page = await openHurried()
   await isState(page, 'ready')

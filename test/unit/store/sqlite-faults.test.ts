@@ -286,6 +286,11 @@ withDisk(
       assert.is(await codeOf(log.append(batch)), 'storage_unavailable')
       assert.equal(await idsOf(log), ['before'], 'reading goes on')
     }
+    const filler = join(disk.dir, 'filler')
+    truncateSync(filler, statSync(filler).size - 60 * 1024)
+    for (let check = 0; check < 2; check++) {
+      assert.is(await codeOf(log.check(true)), 'storage_unavailable', 'a small commit fits, the batch does not')
+    }
     disk.free()
     await log.check(true)
     assert.equal(new Set((await log.append(batch)).map(({ kind }) => kind)), new Set(['stored', 'rejected']))

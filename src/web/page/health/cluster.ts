@@ -52,7 +52,7 @@ export const Cluster = ({ cluster }: { readonly cluster: ClusterReport }): View 
       <ul class="checks">
         ${cluster.checks.map((check) => html`<${CheckItem} key=${check.check} check=${check} />`)}
       </ul>
-      <div class="wide" tabindex="0" role="region" aria-labelledby="cluster-title">
+      <div class="wide" tabindex="0" role="region" aria-label=${t('gateways')}>
         <table>
           <thead>
             <tr>
