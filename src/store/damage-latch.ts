@@ -1,4 +1,4 @@
-import { isDamage } from '../core/error-groups.ts'
+import { isDamage } from '../core/error-catalogue/groups.ts'
 import { GatewayError } from '../core/errors.ts'
 
 /** Minimum time between two checks of a damaged database, in milliseconds. */

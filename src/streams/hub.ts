@@ -1,4 +1,4 @@
-import { isDamage } from '../core/error-groups.ts'
+import { isDamage } from '../core/error-catalogue/groups.ts'
 import type { ClosingReason } from '../core/sse.ts'
 import { filterKey, type SubscriptionFilter } from '../core/subscription-filter.ts'
 import type { ChangeNotifier } from '../store/change-notifier.ts'

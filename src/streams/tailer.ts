@@ -1,4 +1,4 @@
-import { isDamage } from '../core/error-groups.ts'
+import { isDamage } from '../core/error-catalogue/groups.ts'
 import { noop } from '../core/noop.ts'
 import { encodeMessageEvent } from '../core/sse.ts'
 import { ALL_MESSAGES, matchesFilter } from '../core/subscription-filter.ts'

@@ -1,7 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { Counter, Histogram, Registry } from 'prom-client'
 import type { ResetReason } from '../core/cursor.ts'
-import { COMPONENT_FAILURE_CODES, DENIED_CODES, QUARANTINE_REASONS } from '../core/error-groups.ts'
+import { COMPONENT_FAILURE_CODES, DENIED_CODES, QUARANTINE_REASONS } from '../core/error-catalogue/groups.ts'
 import type { ClosingReason } from '../core/sse.ts'
 import type { LagReference } from '../ingest/lag.ts'
 import type { QueueStats } from '../ingest/topology.ts'

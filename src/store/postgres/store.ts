@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Bounds } from '../../core/cursor.ts'
-import { isDamage } from '../../core/error-groups.ts'
+import { isDamage } from '../../core/error-catalogue/groups.ts'
 import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'

@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3'
 import type { Bounds } from '../../core/cursor.ts'
-import { isDamage } from '../../core/error-groups.ts'
+import { isDamage } from '../../core/error-catalogue/groups.ts'
 import type { GatewayError } from '../../core/errors.ts'
 import type { StoredMessage } from '../../core/message.ts'
 import { noop } from '../../core/noop.ts'

@@ -1,7 +1,7 @@
 // needs: rabbitmq, pika
 import { statSync } from 'node:fs'
 import * as assert from 'uvu/assert'
-import { QUARANTINE_REASONS } from '../../../src/core/error-groups.ts'
+import { QUARANTINE_REASONS } from '../../../src/core/error-catalogue/groups.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { getJson, postJson, until } from '../../support/harness/wait.ts'

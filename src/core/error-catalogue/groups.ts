@@ -1,4 +1,4 @@
-import { ERRORS, type ErrorCode, GatewayError } from './errors.ts'
+import { ERRORS, type ErrorCode, GatewayError } from '../errors.ts'
 
 const CODES = Object.keys(ERRORS) as ErrorCode[]
 
