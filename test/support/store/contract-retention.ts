@@ -51,6 +51,28 @@ export const checkRetention = (test: LogTest): void => {
     ])
   })
 
+  test('returns to edges what they lack, and what was pruned of each event', async (log) => {
+    const ids = await store(log, at('a', 1), at('b', 2), at('a', 3), at('b', 10), at('ä\0', 11))
+    const { following } = log
+    const fresh = await following.state('*', 0)
+    assert.equal([fresh.total, fresh.pending], [5, 5])
+    assert.equal(
+      [(await following.state('*', ids[2]!)).pending, (await following.state(['b'], ids[1]!)).pending],
+      [2, 1],
+    )
+    assert.equal(await following.pruned('*', '', 10), [])
+    await pruneAll(log, before(10))
+    const pruned = await following.state('*', 0)
+    assert.is(pruned.total, 2)
+    assert.is.not(pruned.pruned, fresh.pruned)
+    const a = { event_id: 'a', pruned_db_id: ids[2] }
+    const b = { event_id: 'b', pruned_db_id: ids[1] }
+    assert.equal(await following.pruned('*', '', 1), [a])
+    assert.equal(await following.pruned('*', 'a', 10), [b])
+    assert.equal(await following.pruned(['b', 'c'], '', 10), [b])
+    assert.equal((await following.state(['ä\0'], 0)).total, 1)
+  })
+
   test('removes all but the newest of each event', async (log) => {
     const ids = await store(log, at('a', 1), at('a', 2), at('b', 3), at('a', 4), at('b', 5), at('b', 6), at('c', 7))
     await pruneAll(log, keep(2))
