@@ -53,6 +53,7 @@ const openRoom =
 const openHealth = async (page: Page, { gateway }: Scene): Promise<void> => {
   await page.route(/\/api\/health/, async (route) => {
     const answer = await route.fetch()
+    if (!answer.ok()) return route.fulfill({ response: answer })
     const { data, ...rest } = await answer.json()
     await route.fulfill({ response: answer, json: { ...rest, data: withHour(data, Date.now()) } })
   })
@@ -95,6 +96,7 @@ const take = async (
   await page.waitForTimeout(1_000)
   const path = join(folder, `${name}.png`)
   await page.screenshot({ path })
+  await page.unrouteAll({ behavior: 'ignoreErrors' })
   await context.close()
   const { size } = statSync(path)
   process.stdout.write(`${path} ${Math.round(size / 1_000)} kB\n`)
