@@ -17,8 +17,8 @@ export const SignIn = ({ reason, isRenewal }: SignInProps): View => {
   const [problem, setProblem] = useState('')
   const [checking, setChecking] = useState(false)
   useEffect(() => {
-    document.getElementById('token')?.focus()
-  }, [])
+    if (isRenewal) document.getElementById('token')?.focus()
+  }, [isRenewal])
 
   const submit = async (event: Event): Promise<void> => {
     event.preventDefault()
