@@ -26,7 +26,7 @@ let broker: SharedBroker
 
 test.before(async () => {
   broker = await sharedBroker()
-  gateway = await startGateway({ env: { WORKERS: String(WORKERS), WORKER_TIMEOUT_SECONDS: '12' } })
+  gateway = await startGateway({ env: { WORKERS: String(WORKERS) } })
 })
 test.after(async () => {
   await gateway?.dispose()
@@ -169,24 +169,29 @@ test.full('the primary survives workers that are killed while it writes to them'
 )
 
 test('a worker that hangs is named by /readyz within 10 s, does not stop /metrics, and is killed and replaced', async () => {
-  await publishEach(gateway, 100)
-  const stored = await metric(gateway, STORED)
-  const [victim] = workersOf(gateway)
-  const startedAt = Date.now()
-  process.kill(victim!, 'SIGSTOP')
-  const fault = await faultNamed(gateway, { component: 'workers', code: 'worker_unresponsive' }, startedAt)
-  assert.match(fault.message, `pid ${victim}`)
-  assert.ok(isRunning(victim!), 'it is named before it is killed')
-  const { status, text } = await anyAnswer(`${gateway.url}/metrics`)
-  assert.is(status, 200, text)
-  assert.is(sampleOf(parseMetrics(text), STORED), stored, 'with the last known values of the worker that hangs')
-  await until(() => !isRunning(victim!) && workersOf(gateway).length === WORKERS, { what: 'a new worker' })
-  assert.ok(
-    gateway.logs().some(({ msg, pid }) => msg?.startsWith('worker does not respond') && pid === victim),
-    gateway.output(),
-  )
-  await gateway.ready()
-  assert.is(await metric(gateway, STORED), stored)
+  const gateway = await startGateway({ env: { WORKERS: String(WORKERS), WORKER_TIMEOUT_SECONDS: '12' } })
+  try {
+    await publishEach(gateway, 100)
+    assert.is(await metric(gateway, STORED), 100)
+    const [victim] = workersOf(gateway)
+    const startedAt = Date.now()
+    process.kill(victim!, 'SIGSTOP')
+    const fault = await faultNamed(gateway, { component: 'workers', code: 'worker_unresponsive' }, startedAt)
+    assert.match(fault.message, `pid ${victim}`)
+    assert.ok(isRunning(victim!), 'it is named before it is killed')
+    const { status, text } = await anyAnswer(`${gateway.url}/metrics`)
+    assert.is(status, 200, text)
+    assert.is(sampleOf(parseMetrics(text), STORED), 100, 'with the last known values of the worker that hangs')
+    await until(() => !isRunning(victim!) && workersOf(gateway).length === WORKERS, { what: 'a new worker' })
+    assert.ok(
+      gateway.logs().some(({ msg, pid }) => msg?.startsWith('worker does not respond') && pid === victim),
+      gateway.output(),
+    )
+    await gateway.ready()
+    assert.is(await metric(gateway, STORED), 100)
+  } finally {
+    await gateway.dispose()
+  }
 })
 
 /** Sets the limit of open descriptors of a running process. */

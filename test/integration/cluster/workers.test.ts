@@ -6,7 +6,6 @@ import { assertNothingLost, IdReader, Load } from '../../support/clients/load.ts
 import { PikaPublisher } from '../../support/clients/pika.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { runs } from '../../support/harness/tier.ts'
 import { freePort, getJson, type HttpResult, postJson, until } from '../../support/harness/wait.ts'
 import { countMessages } from '../../support/servers/database.ts'
 import { type Gateway, startGateway, workersOf } from '../../support/servers/gateway.ts'
@@ -91,19 +90,18 @@ test('a worker that dies is replaced and takes only its own connections with it'
 })
 
 test('when the consuming worker dies, the next takes over in order, and nothing is lost, nor when all die at once', async () => {
-  const count = runs(2, WORKERS)
-  const stage = await openStage(broker.url, 'workers', { env: { WORKERS: String(count) } })
+  const stage = await openStage(broker.url, 'workers', { env: { WORKERS: String(WORKERS) } })
   try {
     const agent = new PikaPublisher({ url: broker.url, exchange: stage.names.exchange, mandatory: true, retry: true })
     const load = new Load(agent, newRoom()).start()
     const reader = new IdReader(stage.gateway, load.event_id, { retryMs: 100 })
     reader.start()
-    for (let death = 0; death < count; death++) {
+    for (let death = 0; death < WORKERS; death++) {
       await load.more(100)
       // Any worker may be the consumer, so each of the initial ones is killed.
       const pid = workersOf(stage.gateway)[0]!
       process.kill(pid, 'SIGKILL')
-      await until(() => !workersOf(stage.gateway).includes(pid) && workersOf(stage.gateway).length === count, {
+      await until(() => !workersOf(stage.gateway).includes(pid) && workersOf(stage.gateway).length === WORKERS, {
         what: 'a new worker',
       })
     }
@@ -208,7 +206,7 @@ test('SIGTERM drains all workers, and each stream ends with closing', async () =
 })
 
 test('workers exit when the primary is killed', async () => {
-  await gateway.restart({ WORKERS: '2' })
+  await gateway.restart()
   const pids = workersOf(gateway)
   process.kill(gateway.pid, 'SIGKILL')
   const gone = (pid: number): boolean => {

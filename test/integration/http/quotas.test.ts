@@ -5,7 +5,6 @@ import { bearer, guarded, otherSpellings, sign } from '../../support/clients/tok
 import { WAIT_MS } from '../../support/harness/limits.ts'
 import { untilListening } from '../../support/harness/listeners.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { FULL } from '../../support/harness/tier.ts'
 import { getJson, type HttpResult, postJson, until } from '../../support/harness/wait.ts'
 import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chat, chats, eventUrl, isError } from '../../support/stages/rooms.ts'
@@ -45,8 +44,7 @@ const closeAll = (streams: SseStream[]): void => {
 /** Asserts that Retry-After is set and randomized. */
 const isLater = (answer: HttpResult): void => assert.match(String(answer.headers['retry-after']), /^[1-9]\d*$/)
 
-// The limits of one process are also those of the tests below.
-for (const WORKERS of FULL ? ['1', '3'] : ['2']) {
+for (const WORKERS of ['1', '3']) {
   limits(`streams of one token, of one address and in all: ${WORKERS} worker(s)`, () =>
     withGateway(
       guarded({
