@@ -8,8 +8,8 @@ import { until } from '../../support/harness/wait.ts'
 
 const test = suite('the status that a worker sends')
 
-const channel = process as { connected?: boolean; send?: unknown }
-const before = { ...channel, listeners: process.listeners('message') }
+const channel = process as unknown as { connected: boolean | undefined; send: unknown }
+const before = { connected: channel.connected, send: channel.send, listeners: process.listeners('message') }
 let sent: ClusterMessage[] = []
 
 test.before(() => {
