@@ -5,7 +5,6 @@ import { type Delivery, interceptDeliveries } from '../amqp/deliveries.ts'
 import { createPublishedByVerifier } from '../amqp/published-by.ts'
 import type { AmqpConnection } from '../amqp/rabbitmq-client-patch.ts'
 import { backoffDelay } from '../core/backoff.ts'
-import { CommitPace } from '../core/commit-pace.ts'
 import { noop } from '../core/noop.ts'
 import type { Span, Tracer } from '../core/trace.ts'
 import { createUuidV7Generator } from '../core/uuid.ts'
@@ -14,6 +13,13 @@ import type { IngestBuffer } from './ingest-buffer.ts'
 import { type LagReference, type PublishTime, publishTimeOf } from './lag.ts'
 import { endDeliverySpan, startDeliverySpan } from './spans.ts'
 import { validateDelivery } from './validate-delivery.ts'
+
+/**
+ * Minimum interval between a commit of several messages and the next commit, in milliseconds. A single message is not followed by a delay.
+ */
+const MIN_COMMIT_INTERVAL_MS = 5
+/** Commit immediately once this many deliveries are waiting. */
+const FLUSH_AT_DELIVERIES = 100
 
 /**
  * A batch that could not be committed for this long ends the consumer, in milliseconds: its deliveries return to the queue in order, before the
@@ -68,7 +74,8 @@ export class Consumer {
   #closed = false
   /** True once deliveries are left to be redelivered. */
   #discarded = false
-  readonly #pace = new CommitPace()
+  /** Time of performance.now() from which a small batch can be committed; 0 if immediately. */
+  #notBefore = 0
   #stopping = false
   #wake: (() => void) | null = null
   readonly #storeFailed = Promise.withResolvers<void>()
@@ -147,11 +154,10 @@ export class Consumer {
     // Wait for the other deliveries of the same socket read, so that they join the first batch.
     await new Promise(setImmediate)
     while (this.#pending.length > 0) {
-      const pauseMs = this.#pace.pauseMs(this.#pending.length, performance.now())
-      if (pauseMs > 0 && !this.#stopping) await delay(pauseMs)
+      await this.#waitForBatch()
       const batch = this.#pending
       this.#pending = []
-      this.#pace.started(batch.length, performance.now())
+      this.#notBefore = batch.length > 1 ? performance.now() + MIN_COMMIT_INTERVAL_MS : 0
       const entries = batch.map((delivery) => delivery.entry)
       const outcomes = await this.#commit(entries)
       this.#release(batch)
@@ -164,6 +170,15 @@ export class Consumer {
       if (!this.#closed) this.#channel.basicAck({ deliveryTag: batch.at(-1)!.deliveryTag, multiple: true })
     }
     this.#running = null
+  }
+
+  /**
+   * Waits, so that messages in quick succession share one commit. A commit costs the machine the same for one message as for ten, and at
+   * 1,000 msg/s there would be 600 commits a second.
+   */
+  async #waitForBatch(): Promise<void> {
+    const pauseMs = this.#notBefore - performance.now()
+    if (pauseMs > 1 && this.#pending.length < FLUSH_AT_DELIVERIES && !this.#stopping) await delay(pauseMs)
   }
 
   #reportLag(batch: readonly PendingDelivery[]): void {

@@ -1,5 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises'
-import { CommitPace } from '../core/commit-pace.ts'
 import type { AppendEntry, AppendResult } from './store.ts'
 
 interface PendingAppend {
@@ -12,23 +10,16 @@ interface PendingAppend {
 const MAX_ENTRIES = 2_000
 
 /**
- * Combines entries that arrive during a commit, or the pause after it (CommitPace), into the next one. An idle store commits a single entry
- * immediately, a busy one commits hundreds at a time. The entries of one caller stay together and in order.
+ * Combines entries that arrive during a commit into the next one. There is no timer: an idle store commits a single entry immediately, a
+ * busy one commits hundreds at a time. The entries of one caller stay together and in order.
  */
 export class GroupCommit {
   readonly #commit: (entries: readonly AppendEntry[]) => Promise<AppendResult[]>
-  readonly #now: () => number
-  readonly #pace = new CommitPace()
   #pending: PendingAppend[] = []
   #running: Promise<void> | null = null
 
-  /** @param now milliseconds of a monotonic clock */
-  constructor(
-    commit: (entries: readonly AppendEntry[]) => Promise<AppendResult[]>,
-    now = (): number => performance.now(),
-  ) {
+  constructor(commit: (entries: readonly AppendEntry[]) => Promise<AppendResult[]>) {
     this.#commit = commit
-    this.#now = now
   }
 
   /** @returns the results once they are durable; rejects with the error of `commit` */
@@ -49,11 +40,8 @@ export class GroupCommit {
     // Yield once, so that all appends of the current tick share the first commit.
     await null
     while (this.#pending.length > 0) {
-      const pauseMs = this.#pace.pauseMs(this.#pendingEntries(), this.#now())
-      if (pauseMs > 0) await delay(pauseMs)
       const group = this.#nextGroup()
       const entries = group.length === 1 ? group[0]!.entries : group.flatMap((append) => append.entries)
-      this.#pace.started(entries.length, this.#now())
       try {
         const outcomes = await this.#commit(entries)
         let at = 0
@@ -63,10 +51,6 @@ export class GroupCommit {
       }
     }
     this.#running = null
-  }
-
-  #pendingEntries(): number {
-    return this.#pending.reduce((sum, { entries }) => sum + entries.length, 0)
   }
 
   #nextGroup(): PendingAppend[] {
