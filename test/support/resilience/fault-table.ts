@@ -966,6 +966,12 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
       en: 'each client receives exactly the messages after its cursor, in order',
       zh: '每个客户端按顺序收到游标之后的所有消息，不多不少',
     },
-    tests: [['resilience/soak.test.ts', 'random faults under load lose, double and hide nothing: seed …']],
+    tests: [
+      ['resilience/soak.test.ts', 'random faults under load lose, double and hide nothing: seed …'],
+      [
+        'resilience/cluster.test.ts',
+        'loses, doubles and hides nothing in … rounds of faults under load, on any host: seed …',
+      ],
+    ],
   },
 ]

@@ -56,7 +56,7 @@ test('token reports what is missing, exits with 2, and shows no secret', async (
     [['token', 'more'], { JWT_SECRET: KEY }, /more/],
     [['token', '--expires', 'soon'], { JWT_SECRET: KEY }, /--expires takes a time such as 15m/],
     [['token', '--expires', '0s'], { JWT_SECRET: KEY }, /--expires/],
-    [['token', '--scope', 'root'], { JWT_SECRET: KEY }, /--scope takes publish, chat and admin/],
+    [['token', '--scope', 'root'], { JWT_SECRET: KEY }, /--scope takes publish, chat, admin and edge/],
     [['token', '--events', 'a,'], { JWT_SECRET: KEY }, /is not an event id/],
     [['token', '--events', 'a,..'], { JWT_SECRET: KEY }, /".." is not an event id/],
     [['token', '--key-file', '/nowhere'], {}, /cannot be read.*ENOENT/],
