@@ -24,6 +24,8 @@ export class HistoryCache {
   readonly #loading = new Map<string, Promise<HistoryPage>>()
   #bytes = 0
   #misses = 0
+  /** Number of times that the cache was cleared. */
+  #clearings = 0
 
   constructor(log: MessageStore) {
     this.#store = log
@@ -46,14 +48,19 @@ export class HistoryCache {
     const loadKey = `${cursor} ${key}`
     let loading = this.#loading.get(loadKey)
     if (loading === undefined) {
-      loading = this.#load(filter, key, cursor).finally(() => this.#loading.delete(loadKey))
-      this.#loading.set(loadKey, loading)
+      const started = this.#load(filter, key, cursor).finally(() => {
+        if (this.#loading.get(loadKey) === started) this.#loading.delete(loadKey)
+      })
+      loading = started
+      this.#loading.set(loadKey, started)
     }
     return loading
   }
 
   /** Drops all pages; called after retention has deleted messages. */
   clear(): void {
+    this.#clearings++
+    this.#loading.clear()
     this.#pages.clear()
     this.#byFilter.clear()
     this.#bytes = 0
@@ -72,11 +79,13 @@ export class HistoryCache {
 
   async #load(filter: SubscriptionFilter, key: string, cursor: number): Promise<HistoryPage> {
     this.#misses++
+    const clearings = this.#clearings
     const { messages, readThrough } = await this.#store.read(filter, cursor, PAGE)
     const buffer = new ReplayBuffer(cursor, Number.POSITIVE_INFINITY)
     for (const message of messages) buffer.append(message.db_id, encodeMessageEvent(message, filter.unnamed))
     const page = { buffer, through: readThrough }
-    if (buffer.frames > 0) this.#insert(key, page)
+    // A page that was read before the cache was cleared can have what was deleted since.
+    if (buffer.frames > 0 && clearings === this.#clearings) this.#insert(key, page)
     return page
   }
 

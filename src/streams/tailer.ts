@@ -26,6 +26,8 @@ export class Tailer {
   readonly #pending = new Set<StreamChannel>()
   #channels = 0
   #position = 0
+  /** Number of times that the store was replaced. */
+  #restarts = 0
   #notified = false
   #running: Promise<void> | null = null
   #stopped = true
@@ -78,6 +80,7 @@ export class Tailer {
   /** Forgets the position after the store was replaced. There must be no channels. */
   restart(): void {
     this.#position = 0
+    this.#restarts++
   }
 
   /** Called when there may be new messages. */
@@ -107,7 +110,10 @@ export class Tailer {
     let more = true
     while (more && !this.#stopped && this.#channels > 0) {
       if (this.#allBlocked()) return this.#skipToHead()
+      const restarts = this.#restarts
       const page = await this.#options.store.read(ALL_MESSAGES, this.#position, PAGE)
+      // A page of the store that was replaced; the next notification reads the new one.
+      if (restarts !== this.#restarts) return
       for (const message of page.messages) {
         let named: Buffer | null = null
         let unnamed: Buffer | null = null
@@ -135,7 +141,9 @@ export class Tailer {
    * skipped from the store, so only those that need the damaged row are affected by it.
    */
   async #skipToHead(): Promise<void> {
+    const restarts = this.#restarts
     const head = await this.#options.store.head()
+    if (restarts !== this.#restarts) return
     for (const channel of this.#all()) {
       channel.buffer.discardThrough(head)
       // Subscribers unblocked in the meantime must be flushed, or they would miss the skipped messages.

@@ -111,6 +111,8 @@ class Reader {
       if (isOther && this.epoch.logId !== '' && cursor !== 0) {
         this.#lastId = null
         this.#begin(log_id, 0)
+        // What still arrives on this stream is after a cursor of the other store.
+        sink.onEvent = () => {}
         setImmediate(() => this.move())
         return
       }
