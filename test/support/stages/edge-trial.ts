@@ -218,9 +218,13 @@ export class EdgeTrial {
     this.#connection.heal()
     const settled = async (): Promise<boolean> => {
       for (const reader of this.#readers) void reader.tick()
-      const last = (await rowsOf(core)).at(-1)?.db_id ?? 0
+      const rows = await rowsOf(core)
       const isCopied =
-        edge.follower.isLevel && edge.store.logId === core.store.logId && (await edge.store.head()) >= last
+        edge.follower.isLevel &&
+        edge.store.logId === core.store.logId &&
+        (await edge.store.head()) >= (rows.at(-1)?.db_id ?? 0) &&
+        // What the core deletes follows with its next state.
+        (await rowsOf(edge)).every(({ db_id }) => rows.some((row) => row.db_id === db_id))
       return isCopied && this.#readers.every(({ epoch, caughtUp }) => caughtUp && epoch.logId === core.store.logId)
     }
     await until(settled, {
