@@ -1,6 +1,6 @@
 import { loadConfig, usesPostgres } from '../config/config.ts'
 import { GatewayError } from '../core/errors.ts'
-import { type BackupOptions, type BackupResult, createBackup } from '../store/sqlite/backup.ts'
+import { type BackupOptions, type BackupResult, createBackup } from '../store/sqlite/backup/backup.ts'
 import { type CliCommand, EXIT, type ParsedArgs, UsageError } from './command.ts'
 import type { CommandIo } from './io.ts'
 import { escapeForTerminal } from './terminal/escape.ts'

@@ -1,5 +1,5 @@
 import { loadConfig } from '../config/config.ts'
-import { restoreBackup } from '../store/sqlite/backup.ts'
+import { restoreBackup } from '../store/sqlite/backup/backup.ts'
 import { assertSqlite, parseFile, showCopy } from './backup.ts'
 import { type CliCommand, EXIT } from './command.ts'
 import { escapeForTerminal } from './terminal/escape.ts'

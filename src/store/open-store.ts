@@ -3,7 +3,7 @@ import { PostgresQuarantine } from './postgres/quarantine.ts'
 import { PostgresStore, type PostgresStoreOptions } from './postgres/store.ts'
 import { describePostgres, type PostgresAddress } from './postgres/url.ts'
 import { fileIdentities, sharedPaths } from './sqlite/open-files.ts'
-import { type QuarantineAccess, SqliteQuarantine } from './sqlite/quarantine/quarantine.ts'
+import { type QuarantineAccess, SqliteQuarantine } from './sqlite/quarantine.ts'
 import { SqliteStore } from './sqlite/store.ts'
 import type { MessageStore } from './store.ts'
 

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { noop } from '../../core/noop.ts'
 import type { ReplayRequest } from '../../core/quarantine.ts'
-import type { QuarantineAccess } from '../sqlite/quarantine/quarantine.ts'
+import type { QuarantineAccess } from '../sqlite/quarantine.ts'
 import type { ReplayResult } from '../store.ts'
 import { ConnectionFactory } from './connect.ts'
 import { Pool } from './pool.ts'

@@ -7,6 +7,7 @@ import { GatewayError } from '../../core/errors.ts'
 import { readAsset } from '../../platform/assets.ts'
 import { migrate, newerSchemaError, SCHEMA_VERSION } from '../migrations.ts'
 import type { StorageSize } from '../store.ts'
+import { activateBackup } from './backup/restore.ts'
 import { createPrivateFile } from './durable-file.ts'
 import { isCorrupt } from './errors.ts'
 import {
@@ -16,7 +17,6 @@ import {
   readHeader,
   UNFINISHED_APPLICATION_ID,
 } from './header.ts'
-import { activateBackup } from './restore.ts'
 
 export { APPLICATION_ID } from './header.ts'
 

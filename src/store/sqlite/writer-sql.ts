@@ -1,4 +1,4 @@
-import { DELETE_ROW, ROW_EXISTS, UPDATE_REASON } from './quarantine/queries.ts'
+import { DELETE_ROW, ROW_EXISTS, UPDATE_REASON } from './quarantine-queries.ts'
 import * as queries from './queries.ts'
 
 /** SQL of the writer. It is passed to the writer's thread, which so does without the query builder: it doubles the cost of a thread's start. */

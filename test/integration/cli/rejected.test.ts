@@ -4,7 +4,7 @@ import * as assert from 'uvu/assert'
 import { parseCall } from '../../../src/cli/command.ts'
 import { parseQuarantineFilter } from '../../../src/cli/rejected/options.ts'
 import { rejected as group } from '../../../src/cli/rejected.ts'
-import { SqliteQuarantine } from '../../../src/store/sqlite/quarantine/quarantine.ts'
+import { SqliteQuarantine } from '../../../src/store/sqlite/quarantine.ts'
 import {
   callCli,
   hasTerminal,

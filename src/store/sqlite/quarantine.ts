@@ -1,12 +1,12 @@
 import type Database from 'better-sqlite3'
-import type { QuarantineEnvelope, QuarantineRow, ReplayRequest } from '../../../core/quarantine.ts'
-import type { QuarantineFilter } from '../../../core/quarantine-filter.ts'
-import type { ReplayResult } from '../../store.ts'
-import { storageError } from '../errors.ts'
-import { assertDatabase, openConnection } from '../file.ts'
-import { SqliteWriter } from '../writer.ts'
-import { WRITER_SQL } from '../writer-sql.ts'
-import { QuarantineReader } from './reader.ts'
+import type { QuarantineEnvelope, QuarantineRow, ReplayRequest } from '../../core/quarantine.ts'
+import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
+import type { ReplayResult } from '../store.ts'
+import { storageError } from './errors.ts'
+import { assertDatabase, openConnection } from './file.ts'
+import { QuarantineReader } from './quarantine-reader.ts'
+import { SqliteWriter } from './writer.ts'
+import { WRITER_SQL } from './writer-sql.ts'
 
 type Awaitable<T> = T | Promise<T>
 

@@ -1,12 +1,12 @@
 import { chownSync, existsSync, lstatSync, renameSync, rmSync, statSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 import Database from 'better-sqlite3'
-import { errorChainText } from '../../core/error-text.ts'
-import { GatewayError } from '../../core/errors.ts'
-import { createPrivateFile, publishDraft, syncPath } from './durable-file.ts'
-import { isCorrupt, storageError } from './errors.ts'
-import { assertDatabase, makeFolder } from './file.ts'
-import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from './header.ts'
+import { errorChainText } from '../../../core/error-text.ts'
+import { GatewayError } from '../../../core/errors.ts'
+import { createPrivateFile, publishDraft, syncPath } from '../durable-file.ts'
+import { isCorrupt, storageError } from '../errors.ts'
+import { assertDatabase, makeFolder } from '../file.ts'
+import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from '../header.ts'
 import { rejectStaleWal } from './restore.ts'
 
 /** Pages copied between two checks of the signal: 4 MB, a few milliseconds on an SSD. */

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import Database from 'better-sqlite3'
-import { GatewayError } from '../../core/errors.ts'
-import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from './header.ts'
+import { GatewayError } from '../../../core/errors.ts'
+import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from '../header.ts'
 
 /** Lock timeout in milliseconds, while another worker activates the backup and checks all of it. */
 const TIMEOUT_MS = 600_000

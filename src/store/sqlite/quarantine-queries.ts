@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
-import type { QuarantineFilter } from '../../../core/quarantine-filter.ts'
-import { QUARANTINE_ENVELOPE_COLUMNS, QUARANTINE_SUMMARY_COLUMNS } from '../../tables.ts'
-import { compileSql, db, namedParam } from '../queries.ts'
+import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
+import { QUARANTINE_ENVELOPE_COLUMNS, QUARANTINE_SUMMARY_COLUMNS } from '../tables.ts'
+import { compileSql, db, namedParam } from './queries.ts'
 
 const BY_ID = { rejected_id: namedParam('rejected_id') }
 

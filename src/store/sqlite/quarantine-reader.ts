@@ -1,10 +1,10 @@
 import type Database from 'better-sqlite3'
-import type { QuarantineEnvelope, QuarantineRow, QuarantineSummary } from '../../../core/quarantine.ts'
-import type { QuarantineFilter } from '../../../core/quarantine-filter.ts'
-import type { Quarantine } from '../../store.ts'
-import { storageError } from '../errors.ts'
-import type { Writer } from '../writer-client.ts'
-import * as queries from './queries.ts'
+import type { QuarantineEnvelope, QuarantineRow, QuarantineSummary } from '../../core/quarantine.ts'
+import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
+import type { Quarantine } from '../store.ts'
+import { storageError } from './errors.ts'
+import * as queries from './quarantine-queries.ts'
+import type { Writer } from './writer-client.ts'
 
 const END = Number.MAX_SAFE_INTEGER
 /** Limits of a page of rows with their bodies; a single body has at most MAX_MESSAGE_BYTES. */
