@@ -23,6 +23,7 @@ const SERIES = new Map<string, Declared>(
 /** Prometheus adds these to everything that it scrapes. */
 const SCRAPED = ['instance', 'job']
 const LABEL_VALUES: Record<string, RegExp> = {
+  check: /^standby$/,
   component: /^(consumer|publisher|store_write|store_read|jwks|gateway)$/,
   job: /^deepsoc-gateway$/,
   reason: /^(too_slow|cursor_ahead)$/,

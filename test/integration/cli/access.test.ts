@@ -83,7 +83,7 @@ test('events, tail, publish and demo show the token of --token-file, of GATEWAY_
   }
   const played = await run(['demo', '--events', '1', '--speed', '5000', '--token-file', file])
   assert.is(played.code, 0, played.stderr)
-  assert.match(played.stderr, /The page needs a token[\s\S]* messages published\.\n$/)
+  assert.match(played.stderr, /The page asks for a token[\s\S]* messages published\.\n$/)
 })
 
 test('a refused call prints its code, cause and hint, with exit code 1', async () => {
@@ -234,7 +234,7 @@ test('serve --demo uses its own token if JWT_SECRET can sign it', async () => {
     await played(served)
     assert.is((await served.term()).code, 0, served.output())
     said.push(served.output())
-    assert.match(served.output(), /The page needs a token/)
+    assert.match(served.output(), /The page asks for a token/)
     assert.not.match(served.output(), /eyJ[\w-]+\.eyJ|The demo (was interrupted|has ended)/)
   } finally {
     await served.dispose()

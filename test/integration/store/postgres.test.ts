@@ -431,6 +431,7 @@ test('tables of an earlier version are upgraded, those of a later one are reject
   await queryRows(
     url,
     `DROP TABLE revocation; DROP INDEX event_by_pruning; ALTER TABLE message DROP COLUMN traceparent;
+    ALTER TABLE log DROP COLUMN followed, DROP COLUMN level_at;
     ALTER TABLE message DROP CONSTRAINT message_message_id_event_id_key;
     ALTER TABLE message ADD UNIQUE (event_id, message_id); UPDATE header SET version = 1`,
   )
