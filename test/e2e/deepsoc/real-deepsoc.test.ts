@@ -151,9 +151,11 @@ const everyRole = async (): Promise<void> => {
 const faults = async (): Promise<void> => {
   const eventId = await deepsoc.createEvent('faults')
   const [war, room] = [await openDeepsoc(eventId), await openRoom(eventId)]
-  const rows = (): number => deepsoc.messageIds(eventId).length
-  /** Runs a fault and waits until DeepSOC has written on meanwhile. */
+  const events = [eventId]
+  const rows = (): number => events.reduce((sum, event) => sum + deepsoc.messageIds(event).length, 0)
+  /** Runs a fault and waits until DeepSOC has written on meanwhile; an event of its own gives it something to write. */
   const during = async (what: string, begin: () => Promise<unknown>): Promise<void> => {
+    events.push(await deepsoc.createEvent(what))
     const before = rows()
     await begin()
     await until(() => rows() >= before + 2, { what: `rows while ${what}`, saw: rows })
@@ -165,9 +167,9 @@ const faults = async (): Promise<void> => {
   await during('the web process is away', () => deepsoc.kill9('web'))
   deepsoc.run('web')
   await deepsoc.ready()
-  await deepsoc.completed(eventId)
+  for (const event of events) await deepsoc.completed(event)
   assert.equal(deepsoc.exited(), [])
-  await assertEqualToTable(eventId)
+  for (const event of events) await assertEqualToTable(event)
   await assertShowsTable(war, eventId)
   await holds(room, await dbIds(eventId))
   await war.close()
