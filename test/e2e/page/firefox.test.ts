@@ -71,7 +71,7 @@ test('sign in, show what arrives, search it, write, and sign out', async () => {
   await firefox.holds(`document.querySelector('.row[data-selected="true"]')`)
   await firefox.click('#sign-out')
   await firefox.text('#token')
-  await firefox.evaluate('location.reload()')
+  await open(`/events/${room}`)
   await firefox.text('#token')
 })
 

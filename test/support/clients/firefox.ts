@@ -95,8 +95,13 @@ export class Firefox {
 
   /** Waits for an element, and returns its text. */
   async text(selector: string): Promise<string> {
-    await this.holds(`document.querySelector(${JSON.stringify(selector)})`)
-    return this.evaluate(`document.querySelector(${JSON.stringify(selector)}).textContent`)
+    let text: string | null = null
+    const expression = `document.querySelector(${JSON.stringify(selector)})?.textContent`
+    await until(async () => (text = await this.evaluate<string | null>(expression)) !== null, {
+      what: selector,
+      saw: () => this.errors,
+    })
+    return text!
   }
 
   async click(selector: string): Promise<void> {
