@@ -5,6 +5,7 @@ import type { Config } from '../config/config.ts'
 import type { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import { type Authorise, type Authorizer, allowAll, createAuthorizer } from '../http/auth/authorize.ts'
+import { bearerOf } from '../http/auth/credentials.ts'
 import { createOriginCheck } from '../http/auth/origin.ts'
 import { coversToken, Revocations } from '../http/auth/revocations.ts'
 import { Tickets } from '../http/auth/tickets.ts'
@@ -70,7 +71,7 @@ export const createAccessControl = ({
   const quotas = new Quotas(limits, coordinate, proxies)
   const rules = { tickets, revocations, quotas, proxies, closeSession, endSession }
   if (tokens === null) {
-    const callerToken = (request: RequestView) => /^Bearer +(\S+) *$/i.exec(request.get('authorization'))?.[1] ?? null
+    const callerToken = (request: RequestView) => bearerOf(request.get('authorization'))
     return { ...rules, authorise: allowAll, callerToken, start: () => revocations.start() }
   }
   const { authorise, callerToken, start } = createAuthorizer({

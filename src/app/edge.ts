@@ -32,7 +32,7 @@ export class Edge implements UpstreamView {
   readonly #forwarder: Forwarder
   /** Code of the last failure of the connection; null while it is established. */
   #failure: GatewayError | null = null
-  #reconnects = 0
+  #connections = 0
 
   constructor(options: EdgeOptions) {
     const { config, store, hub, logger } = options
@@ -71,7 +71,7 @@ export class Edge implements UpstreamView {
 
   /** Connections that were established. */
   get connections(): number {
-    return this.#reconnects
+    return this.#connections
   }
 
   /** @throws GatewayError database_not_copy or storage_* */
@@ -127,7 +127,7 @@ export class Edge implements UpstreamView {
       onStorageFault(error)
       return
     }
-    if (error === null) this.#reconnects++
+    if (error === null) this.#connections++
     const { code = null, message = '' } = this.#failure ?? {}
     this.#failure = error
     if (error === null) logger.info({ core: this.status.core }, 'connected to the core')

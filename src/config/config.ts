@@ -38,8 +38,6 @@ export interface Config {
   readonly broker: BrokerConfig | null
   /** null unless this gateway is an edge. */
   readonly upstream: UpstreamAddress | null
-  /** True if the store is the copy of an edge. */
-  readonly edge: boolean
   readonly maxMessageBytes: number
   /** null if AUTH=none. */
   readonly tokens: TokenConfig | null
@@ -71,8 +69,8 @@ export interface Config {
 /** `embedded`: without a broker; `edge`: follows another gateway. */
 export type GatewayMode = 'embedded' | 'broker' | 'edge'
 
-export const modeOf = ({ broker, edge }: Pick<Config, 'broker' | 'edge'>): GatewayMode => {
-  if (edge) return 'edge'
+export const modeOf = ({ broker, upstream }: Pick<Config, 'broker' | 'upstream'>): GatewayMode => {
+  if (upstream !== null) return 'edge'
   return broker === null ? 'embedded' : 'broker'
 }
 
@@ -107,7 +105,6 @@ export const buildConfig = (raw: RawConfig, env: Env): Config => {
     databaseConnections: values.DATABASE_POOL_SIZE,
     broker,
     upstream: buildUpstream(values, () => requireValid(readRawConfig(env, ['UPSTREAM_TOKEN']), env).UPSTREAM_TOKEN),
-    edge: values.UPSTREAM_URL !== null,
     maxMessageBytes: values.MAX_MESSAGE_BYTES,
     tokens,
     publishedByKey: secret === null ? null : derivePublishedByKey(secret),

@@ -15,19 +15,19 @@ export interface StoreLocation {
   readonly postgres: PostgresAddress | null
   /** Maximum number of PostgreSQL connections. */
   readonly databaseConnections: number
-  /** True if the store is the copy of an edge, which is always an SQLite file. */
-  readonly edge?: boolean
+  /** Set if the store is the copy of an edge, which is always an SQLite file. */
+  readonly upstream?: object | null
 }
 
 /** Creates the store for a location; the caller starts it. Notifications from other hosts are passed to the callbacks. */
 export const openStore = (
-  { databaseFile: file, postgres, databaseConnections, edge = false }: StoreLocation,
+  { databaseFile: file, postgres, databaseConnections, upstream = null }: StoreLocation,
   callbacks: Pick<PostgresStoreOptions, 'damage' | 'onAppended' | 'onRevoked' | 'onSessionEnd' | 'onWarning'>,
 ): MessageStore => {
   const identity = { newLogId: randomUUID(), now: Date.now() }
   if (postgres === null) {
     const { damage, onWarning } = callbacks
-    return new SqliteStore({ ...identity, file, edge, damage, onWarning })
+    return new SqliteStore({ ...identity, file, edge: upstream !== null, damage, onWarning })
   }
   return new PostgresStore({ ...identity, ...callbacks, address: postgres, connections: databaseConnections })
 }

@@ -1,3 +1,4 @@
+import { noop } from '../core/noop.ts'
 import type { CopyState, MessageRecord, StoreCopy } from '../store/store-copy.ts'
 
 /** Limits of one transaction. */
@@ -44,7 +45,7 @@ export class CopyQueue {
   async clear(): Promise<void> {
     this.#rows = []
     this.#bytes = 0
-    await this.#committing?.catch(() => undefined)
+    await this.#committing?.catch(noop)
   }
 
   /** Resolves when the messages up to a db_id are stored, or after `ms`. */

@@ -1,4 +1,5 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import { noop } from '../core/noop.ts'
 
 export interface SseReaderOptions {
   /** Idle timeout in milliseconds: `onSilence` is called if nothing is received for this long. */
@@ -30,7 +31,7 @@ export async function* readSseEvents(
       if (pending.length > 0) yield pending.splice(0)
     }
   } finally {
-    // The events that were not read are of no use to anybody.
-    void reader.cancel().catch(() => undefined)
+    // The events that were not read are not needed.
+    void reader.cancel().catch(noop)
   }
 }

@@ -14,10 +14,13 @@ const TOKEN_PARAMETERS = ['access_token', 'token', 'jwt', 'id_token', 'auth_toke
 const invalidToken = (reason: string): GatewayError =>
   new GatewayError('token_invalid', `The token is not accepted: ${reason}.`)
 
+/** Returns the token of an Authorization header; null if it is not "Bearer" and one token. */
+export const bearerOf = (header: string): string | null => /^Bearer +([^\s]+) *$/i.exec(header)?.[1] ?? null
+
 /** @throws GatewayError token_invalid */
 const parseBearer = (header: string): Credential => {
-  const [, text] = /^Bearer +([^\s]+) *$/i.exec(header) ?? []
-  if (text === undefined) throw invalidToken('the Authorization header is not "Bearer" and one token')
+  const text = bearerOf(header)
+  if (text === null) throw invalidToken('the Authorization header is not "Bearer" and one token')
   return { kind: 'bearer', text }
 }
 

@@ -58,7 +58,7 @@ const ReadySchema = z.strictObject({
   upstream: UpstreamSchema.optional().describe('Only at an edge.'),
 })
 
-/** Everybody who may read can know the core. */
+/** Returns whether the host of the core can be shown: any accepted token suffices. */
 const mayKnowCore = (ctx: Context, { authorise, authEnabled }: HealthOptions): Promise<boolean> =>
   !authEnabled
     ? Promise.resolve(true)

@@ -2,6 +2,7 @@ import Database from 'better-sqlite3'
 import { GatewayError } from '../../core/errors.ts'
 import type { QuarantineRow } from '../../core/quarantine.ts'
 import { SCHEMA_VERSION } from '../migrations.ts'
+import { DELETE_PRUNED, INSERT_RECORD } from '../sqlite/edge/copy-steps.ts'
 import { storageError } from '../sqlite/errors.ts'
 import { createUnfinished, hasUnfinished, readSchema } from '../sqlite/file.ts'
 import { APPLICATION_ID } from '../sqlite/header.ts'
@@ -13,7 +14,6 @@ import {
   type AssignedIds,
   EVENT_COLUMNS,
   type EventRecord,
-  MESSAGE_COLUMNS,
   REJECTED_COLUMNS,
   type RejectedReason,
   SELECT_IDENTITY,
@@ -24,11 +24,9 @@ import {
 const insertSql = (table: string, columns: readonly string[]): string =>
   `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map((column) => `@${column}`).join(', ')})`
 
-const INSERT_MESSAGE = insertSql('message', MESSAGE_COLUMNS)
 const INSERT_REJECTED = insertSql('rejected', REJECTED_COLUMNS)
 const INSERT_EVENT = insertSql('event', EVENT_COLUMNS)
 const INSERT_REVOCATION = insertSql('revocation', ['subject', 'issued_before', 'until'])
-const DELETE_PRUNED = 'DELETE FROM message WHERE event_id = @event_id AND db_id <= @pruned_db_id'
 const COUNT_BY_EVENT = 'SELECT event_id, count(*) FROM message GROUP BY event_id'
 const LAST_IDS = `SELECT coalesce((SELECT max(db_id) FROM message), 0) AS message,
   coalesce((SELECT max(rejected_id) FROM rejected), 0) AS rejected`
@@ -71,7 +69,7 @@ export class SqliteTarget extends SqliteTables implements TransferTarget {
   }
 
   addMessages(rows: readonly MessageRecord[]): Promise<void> {
-    return this.#runEach(INSERT_MESSAGE, rows)
+    return this.#runEach(INSERT_RECORD, rows)
   }
 
   addRejected(rows: readonly QuarantineRow[]): Promise<void> {

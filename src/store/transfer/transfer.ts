@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GatewayError } from '../../core/errors.ts'
+import { noop } from '../../core/noop.ts'
 import type { PageLimit } from '../store.ts'
 import {
   digestRows,
@@ -137,7 +138,7 @@ class Transfer {
       last = rows.at(-1)![id]
       next = read(this.#source, last, PAGE)
       // Its error is thrown by the next turn.
-      next.catch(() => undefined)
+      next.catch(noop)
       await this.#target.transaction(async () => {
         await write(rows)
         const copied = await read(this.#target, after, { messages: rows.length + 1, bytes: Number.POSITIVE_INFINITY })

@@ -10,7 +10,7 @@ export type ClusterStage = {
   readonly nextProgram: () => string | undefined
 }
 
-/** Who is chosen. */
+/** Indexes of the gateways and nodes that a fault acts on. */
 export type Victims = {
   /** Index of the gateway that consumes. */
   readonly active: number

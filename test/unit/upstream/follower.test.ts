@@ -130,7 +130,9 @@ test('admits a cursor that only its core has reached, and refuses one beyond it 
     const beyond = new FakeSink()
     await edge.subscribe(ALL, ahead + 100, beyond)
     connection.heal()
-    await until(() => beyond.state === 'ended', { what: 'the end of the stream that nobody can continue' })
+    await until(() => beyond.state === 'ended', {
+      what: 'the end of the stream whose cursor the core has not assigned',
+    })
     const [next = 0] = await append(core, { event_id: 'b' })
     await until(() => early.ids.length > 0)
     assert.equal(early.ids, [next], 'neither the messages before the cursor, nor any twice')

@@ -20,7 +20,8 @@ export type CopyStep =
 const STATE = `SELECT log_id AS logId, level_at AS levelAt, followed,
   coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'message'), 0) AS head FROM log`
 
-const INSERT = `INSERT INTO message
+/** Inserts a row with its db_id. */
+export const INSERT_RECORD = `INSERT INTO message
   (db_id, event_id, message_id, message_from, message_type, round_id, received_at, lacks, body, traceparent)
   VALUES (@db_id, @event_id, @message_id, @message_from, @message_type, @round_id, @received_at, @lacks, @body, @traceparent)`
 
@@ -30,7 +31,8 @@ const INSERT_HEAD = "INSERT INTO sqlite_sequence (name, seq) VALUES ('message', 
 
 const PRUNED = 'SELECT pruned_db_id FROM event WHERE event_id = ?'
 
-const DELETE_PRUNED = 'DELETE FROM message WHERE event_id = @event_id AND db_id <= @pruned_db_id'
+/** Deletes what retention has deleted of an event. */
+export const DELETE_PRUNED = 'DELETE FROM message WHERE event_id = @event_id AND db_id <= @pruned_db_id'
 
 /** An event can have bounds without a message: all of them were deleted before the copy began. */
 const SET_PRUNED = `INSERT INTO event (event_id, messages, first_db_id, last_db_id, pruned_db_id, first_at, last_at)
@@ -62,7 +64,7 @@ const open = (db: Database.Database, followed: string): void => {
 }
 
 const addRows = (db: Database.Database, rows: readonly MessageRecord[], sql: WriterSql): void => {
-  const insert = db.prepare(INSERT)
+  const insert = db.prepare(INSERT_RECORD)
   const findPruned = db.prepare(PRUNED).pluck()
   const prunedOf = new Map<string, number>()
   const deltas = new Map<string, EventDelta>()

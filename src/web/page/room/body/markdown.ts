@@ -47,7 +47,7 @@ const MAX_CHARACTERS = 100_000
 /** Marks that are expensive to parse: nested, or scanned repeatedly for their end. */
 const COSTLY = /[_[>~<]/g
 
-/** True for a text with so many marks that rendering it would take seconds or overflow the stack. */
+/** Returns true if a text has so many Markdown characters that rendering it would take seconds or overflow the stack. */
 export const isCostly = (text: string): boolean => {
   const costs = text.length > MAX_CHARACTERS ? Number.POSITIVE_INFINITY : (text.match(COSTLY)?.length ?? 0)
   return costs > 400 + text.length / 20
