@@ -2,7 +2,6 @@ import type { Logger } from 'pino'
 import type { Config } from '../config/config.ts'
 import type { ResetReason } from '../core/cursor.ts'
 import type { GatewayError } from '../core/errors.ts'
-import { noop } from '../core/noop.ts'
 import type { Revocations } from '../http/auth/revocations.ts'
 import type { HealthRegistry } from '../monitoring/health.ts'
 import { indexFileOf, removeIndex } from '../store/search/index-database.ts'
@@ -95,14 +94,14 @@ export class Edge implements UpstreamView {
     return this.#follower.mayReach(cursor, readsAll)
   }
 
-  refresh(): Promise<void> {
+  refresh(): Promise<boolean> {
     return this.#follower.refresh()
   }
 
   async forward(request: ForwardedRequest): Promise<ForwardedResponse> {
     const response = await this.#forwarder.forward(request)
     // What was changed at the core, such as a revocation, is taken over without waiting for the next look.
-    void this.refresh().catch(noop)
+    void this.refresh()
     return response
   }
 

@@ -93,21 +93,22 @@ export class Follower {
     return this.#restarting
   }
 
-  /** Reads the state of the core, beginning after this call. Never rejects. */
-  async refresh(): Promise<void> {
-    if (!this.#connected) return
-    if (this.#reading === null) return this.#startReading().catch(noop)
-    this.#nextReading ??= this.#reading.catch(noop).then(() => {
-      this.#nextReading = null
-      return this.#startReading()
-    })
-    await this.#nextReading.catch(noop)
+  async refresh(): Promise<boolean> {
+    if (!this.#connected) return false
+    if (this.#reading !== null) {
+      this.#nextReading ??= this.#reading.catch(noop).then(() => {
+        this.#nextReading = null
+        return this.#startReading()
+      })
+    }
+    const reading = this.#nextReading ?? this.#startReading()
+    return reading.then(() => this.#connected).catch(() => false)
   }
 
   async mayReach(cursor: number, readsAll: boolean): Promise<boolean> {
-    await this.refresh()
+    const isCurrent = await this.refresh()
     const state = this.#state
-    if (!this.#connected || state === null) return true
+    if (!isCurrent || state === null) return true
     if (cursor <= this.#head) return false
     if (readsAll) return cursor <= state.head_db_id || !state.level
     // Whether the core has assigned the id must not depend on messages that the client cannot read.

@@ -52,8 +52,12 @@ export interface UpstreamView {
    * @returns false if the core has certainly not assigned this db_id
    */
   mayReach(cursor: number, readsAll: boolean): Promise<boolean>
-  /** Reads the state of the core again. Resolves also if that fails, which `isLevel` shows. */
-  refresh(): Promise<void>
+  /**
+   * Reads the state of the core again, beginning after this call. Never rejects.
+   *
+   * @returns false if the core did not answer
+   */
+  refresh(): Promise<boolean>
   /** @throws GatewayError upstream_unreachable or upstream_certificate_untrusted */
   forward(request: ForwardedRequest): Promise<ForwardedResponse>
 }

@@ -65,7 +65,7 @@ export const EDGE_ROUTES = [
       ({ store, version, upstream, listRevocations }: EdgeRouteOptions) =>
       async ({ ctx, access, query }) => {
         // An edge of this edge must learn what the core has now.
-        await upstream?.refresh()
+        const isCurrent = await upstream?.refresh()
         await upstream?.settled()
         const revocations = await listRevocations()
         const revocations_version = versionOf(revocations)
@@ -76,7 +76,7 @@ export const EDGE_ROUTES = [
           last_db_id,
           head_db_id: Math.max(head_db_id, pruned_db_id),
           ...(await store.following.state(access.events, query.after ?? 0)),
-          level: upstream?.isLevel ?? true,
+          level: upstream === null || (isCurrent === true && upstream.isLevel),
           revocations_version,
           ...(query.revocations === revocations_version ? {} : { revocations }),
         })

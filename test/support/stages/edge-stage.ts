@@ -118,6 +118,7 @@ export class LocalConnection implements CoreConnection {
   revocations: Revocation[] = []
   readonly #events: readonly string[] | '*'
   #cut = false
+  #refusesState = false
   #abort = new AbortController()
 
   constructor(core: Node, events: readonly string[] | '*' = '*') {
@@ -133,7 +134,13 @@ export class LocalConnection implements CoreConnection {
 
   heal(): void {
     this.#cut = false
+    this.#refusesState = false
     this.#abort = new AbortController()
+  }
+
+  /** Answers no more requests, while the stream still looks open: the first moment after the core was killed. */
+  refuseState(): void {
+    this.#refusesState = true
   }
 
   /** Breaks open connections. */
@@ -152,8 +159,9 @@ export class LocalConnection implements CoreConnection {
 
   async state(after: number, known: string): Promise<EdgeState> {
     this.#check()
+    if (this.#refusesState) throw new GatewayError('upstream_unreachable', 'refused')
     const { store, upstream } = this.core
-    await upstream?.refresh()
+    const isCurrent = await upstream?.refresh()
     await upstream?.settled()
     const { last_db_id, head_db_id, pruned_db_id } = await store.bounds(createFilter(this.#events))
     const revocations_version = JSON.stringify(this.revocations)
@@ -163,7 +171,7 @@ export class LocalConnection implements CoreConnection {
       last_db_id,
       head_db_id: Math.max(head_db_id, pruned_db_id),
       ...(await store.following.state(this.#events, after)),
-      level: upstream?.isLevel ?? true,
+      level: upstream === null || (isCurrent === true && upstream.isLevel),
       revocations_version,
       ...(known === revocations_version ? {} : { revocations: this.revocations }),
     }
@@ -186,7 +194,7 @@ export class EdgeNode extends Node {
   readonly failures: string[] = []
   readonly progress: [number, number][] = []
 
-  constructor(file: string, connection: CoreConnection, events: readonly string[] | '*' = '*') {
+  constructor(file: string, connection: CoreConnection, events: readonly string[] | '*' = '*', pollMs = 5) {
     super(file, true)
     this.follower = new Follower({
       connection,
@@ -209,7 +217,7 @@ export class EdgeNode extends Node {
         if (error !== null) this.failures.push(error.code)
       },
       onProgress: (done, total) => this.progress.push([done, total]),
-      pollMs: 5,
+      pollMs,
       retryMs: { minMs: 1, maxMs: 5 },
       catchUpMs: 50,
     })

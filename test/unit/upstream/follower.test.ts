@@ -6,6 +6,7 @@ import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
 import { fastDir } from '../../support/servers/fast-dir.ts'
 import { append, EdgeNode, LocalConnection, type Node, rowsOf, startNode } from '../../support/stages/edge-stage.ts'
+import { entryOf } from '../../support/stages/entries.ts'
 import { FakeSink } from '../../support/stages/fake-sink.ts'
 
 const test = suite('an edge')
@@ -111,6 +112,36 @@ test('continues after its last message when the connection breaks and when it re
     await again.stop()
     await edge.start()
   }))
+
+test('admits a cursor that only its core has reached when the core dies before it can be asked', async () => {
+  const core = await startNode()
+  const connections = [new LocalConnection(core), new LocalConnection(core)]
+  const edge = new EdgeNode(`${fastDir()}/gateway.db`, connections[0]!, '*', 60_000)
+  await edge.start()
+  const second = new EdgeNode(`${fastDir()}/gateway.db`, connections[1]!, '*', 60_000)
+  try {
+    await level(edge)
+    connections[1]!.core = edge
+    await second.start()
+    await level(second)
+    // The message reaches a client of the core, not the edge.
+    const [ahead = 0] = await core.store.append([entryOf({})]).then((stored) => stored.map(({ db_id }) => db_id))
+    connections[0]!.refuseState()
+    for (const node of [edge, second]) {
+      const sink = new FakeSink()
+      await node.subscribe(ALL, ahead, sink)
+      await until(() => sink.events.some(({ event }) => event === 'caught_up'))
+      assert.equal(
+        sink.events.map(({ event }) => event),
+        ['hello', 'caught_up'],
+      )
+    }
+  } finally {
+    await second.stop()
+    await edge.stop()
+    await core.stop()
+  }
+})
 
 test('admits a cursor that only its core has reached, and refuses one beyond it as the core does', () =>
   withPair(async (core, edge, connection) => {
