@@ -17,8 +17,18 @@ await watchWeb((isGood) => {
   isBroken = !isGood
 })
 
+// In a process group of its own, so that Ctrl+C reaches the server once, through this process.
 const server = spawn(process.execPath, ['--watch', '--watch-preserve-output', CLI, 'serve', ...process.argv.slice(2)], {
   stdio: 'inherit',
+  detached: true,
 })
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => server.kill(signal))
-server.once('exit', (code) => process.exit(code ?? 1))
+for (const signal of ['SIGHUP', 'SIGINT', 'SIGTERM'] as const) process.on(signal, () => server.kill(signal))
+server.once('exit', (code) => {
+  try {
+    // Node can leave a server behind that it was just restarting.
+    process.kill(-server.pid!, 'SIGTERM')
+  } catch {
+    // The group is empty.
+  }
+  process.exit(code ?? 1)
+})

@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { appendFileSync, cpSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
@@ -23,8 +22,12 @@ const start = () => {
   const env = { PATH, HOME, PORT: String(PORT), DATABASE_URL: `sqlite:${join(clone, 'gateway.db')}` }
   const child = spawn(process.execPath, [join(clone, 'build/dev.ts')], { env, detached: true, stdio: 'pipe' })
   const spare = killAtExit(-child.pid!)
-  const dev = { output: '', end: once(child, 'close'), term: () => child.kill('SIGTERM') }
+  const dev = { output: '', exit: undefined as unknown, term: () => child.kill('SIGTERM') }
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk) => (dev.output += chunk))
+  child.once('exit', (...exit) => {
+    dev.exit = exit
+  })
+  // The server has its output too, and ends with it.
   child.once('close', spare)
   return dev
 }
@@ -62,6 +65,9 @@ test.before(async () => {
   await untilTrue('the first start', () => starts() === 1)
 })
 
+// The server runs in a process group of its own.
+test.after(() => dev.term())
+
 test('serves a changed page at the next reload, without a restart', async () => {
   change('src/web/page/main.ts', "console.log('a changed script')")
   change('src/web/page/css/index.css', '.a-changed-style { color: red }')
@@ -96,7 +102,14 @@ test.full('serves the last working page while bundling fails, and recovers a ser
 
 test('exits with its server', async () => {
   dev.term()
-  assert.equal(await dev.end, [0, null], dev.output)
+  await untilTrue('the end', () => dev.exit !== undefined)
+  assert.equal(dev.exit, [0, null], dev.output)
+  await untilTrue('the end of the server', async () =>
+    read('/').then(
+      () => false,
+      () => true,
+    ),
+  )
 })
 
 test.full('npm start passes SIGTERM on to the gateway, which stops in order', async () => {
