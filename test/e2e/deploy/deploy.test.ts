@@ -162,7 +162,14 @@ deploy('a running gateway serves the declared metrics, named by Prometheus conve
   }
 })
 
-for (const file of ['compose.yaml', 'compose.postgres.yaml', 'deploy/compose-cluster.yaml']) {
+const COMPOSE_FILES = [
+  'compose.yaml',
+  'compose.postgres.yaml',
+  'deploy/compose-cluster.yaml',
+  'deploy/edge.compose.yaml',
+]
+
+for (const file of COMPOSE_FILES) {
   deploy(`${file} is open to this machine alone, and to no page that points its own name here`, () => {
     const { services } = readYaml(file)
     for (const [name, { ports = [], environment = {} }] of Object.entries<Json>(services)) {

@@ -165,6 +165,7 @@ inDocker('the compose files are valid, and what they start waits for what it nee
     ['compose.yaml', ['rabbitmq', 'gateway']],
     ['compose.postgres.yaml', ['rabbitmq', 'postgres', 'gateway-1', 'gateway-2', 'nginx']],
     ['deploy/compose-cluster.yaml', CLUSTER],
+    ['deploy/edge.compose.yaml', ['edge', 'nginx']],
   ] as const) {
     const call = (...args: string[]) =>
       spawnSync('docker-compose', ['-f', join(ROOT, file), ...args], { encoding: 'utf8', cwd: ROOT })

@@ -63,6 +63,21 @@ export const startNginx = async (
 }
 
 /**
+ * Starts nginx with deploy/edge.nginx.conf, changing only addresses and the port.
+ *
+ * @param edges `host:port` of each, at least two
+ */
+export const startEdgeNginx = async ([first, ...others]: readonly string[]): Promise<Nginx> => {
+  const port = await freePort()
+  const conf = configWith('edge.nginx.conf', {
+    'server edge:8080': `server ${first}`,
+    '# server edge-2:8080 max_fails=0;': others.map((other) => `server ${other} max_fails=0;`).join('\n  '),
+    'listen 80;': `listen 127.0.0.1:${port};`,
+  })
+  return runNginx(conf, port)
+}
+
+/**
  * Starts nginx with deploy/deepsoc.nginx.conf, changing only addresses and the port.
  *
  * @param addresses `host:port` of DeepSOC and of the gateway, whose BASE_PATH is /gateway
