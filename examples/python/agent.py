@@ -46,6 +46,9 @@ from urllib.parse import quote
 import pika
 import pika.exceptions
 
+# Seconds.
+ANSWER_TIMEOUT = 30.0
+
 HINTS = {
     "config_invalid": "Correct the arguments or the environment variables that the message names.",
     "invalid_message": "Correct the field that the message names.",
@@ -122,6 +125,20 @@ def tls_options(host):
     except (OSError, ValueError) as error:
         raise PublishError("broker_tls_failed", "A file cannot be used: %s." % error) from error
     return pika.SSLOptions(context, host)
+
+
+@contextlib.contextmanager
+def answer_in_time(connection):
+    """Ends a connection whose broker does not answer in time. In a cluster, a confirmation can fail to come for ever after the
+    leader of the queue has died, and pika has no timeout for it."""
+    internals = connection._impl
+    error = pika.exceptions.AMQPConnectionError("RabbitMQ has not answered for %d s." % ANSWER_TIMEOUT)
+    timer = internals.ioloop.call_later(ANSWER_TIMEOUT, lambda: internals._terminate_stream(error))
+    try:
+        yield
+    finally:
+        if connection.is_open:
+            internals.ioloop.remove_timeout(timer)
 
 
 def key_word(text):
@@ -470,7 +487,8 @@ class Publisher:
                 properties.message_id = item.message_id
             with self.changed:
                 self.store.sending(item)
-            channel.basic_publish(self.exchange, item.key, item.body, properties, mandatory=True)
+            with answer_in_time(self.connection):
+                channel.basic_publish(self.exchange, item.key, item.body, properties, mandatory=True)
         except pika.exceptions.UnroutableError as error:
             raise PublishError("publish_unroutable", "No queue takes %s." % item.key, "refused") from error
         except pika.exceptions.NackError as error:
@@ -487,9 +505,10 @@ class Publisher:
             if self.parameters.ssl_options is not None:
                 self.parameters.ssl_options = tls_options(self.parameters.host)
             self.connection = pika.BlockingConnection(self.parameters)
-            channel = self.connection.channel()
-            channel.exchange_declare(self.exchange, passive=True)
-            channel.confirm_delivery()
+            with answer_in_time(self.connection):
+                channel = self.connection.channel()
+                channel.exchange_declare(self.exchange, passive=True)
+                channel.confirm_delivery()
             self.channel = channel
         return self.channel
 

@@ -62,6 +62,7 @@ MAX_GAPS = 10_000
 LATE_POLL_SECONDS = 2.0
 # A fault that lasts is logged again after this time.
 FAULT_LOG_SECONDS = 60.0
+ANSWER_TIMEOUT = 30.0
 # Messages that RabbitMQPublisher leaves in the outbox at most.
 MAX_QUEUED = 100_000
 
@@ -548,6 +549,20 @@ def to_bridge_error(error):
     return BridgeError("broker_unreachable", text)
 
 
+@contextlib.contextmanager
+def answer_in_time(connection):
+    """Ends a connection whose broker does not answer in time. In a cluster, a confirmation can fail to come for ever after the
+    leader of the queue has died, and pika has no timeout for it."""
+    internals = connection._impl
+    error = pika.exceptions.AMQPConnectionError("RabbitMQ has not answered for %d s." % ANSWER_TIMEOUT)
+    timer = internals.ioloop.call_later(ANSWER_TIMEOUT, lambda: internals._terminate_stream(error))
+    try:
+        yield
+    finally:
+        if connection.is_open:
+            internals.ioloop.remove_timeout(timer)
+
+
 class Sender:
     """A connection to RabbitMQ that is opened when it is needed."""
 
@@ -575,7 +590,8 @@ class Sender:
             # The property holds 255 bytes; the body's own message_id wins in any case.
             if len(item.message_id.encode()) <= 255:
                 properties.message_id = item.message_id
-            channel.basic_publish(item.exchange, item.routing_key, item.body.encode(), properties, mandatory=True)
+            with answer_in_time(self.connection):
+                channel.basic_publish(item.exchange, item.routing_key, item.body.encode(), properties, mandatory=True)
         except pika.exceptions.UnroutableError as error:
             self.drop()
             raise BridgeError("publish_unroutable", "No queue takes %s." % item.routing_key) from error
@@ -594,11 +610,12 @@ class Sender:
                 # Read again, so that a renewed certificate is used.
                 self.parameters.ssl_options = tls_options(self.parameters.host)
             self.connection = pika.BlockingConnection(self.parameters)
-            channel = self.connection.channel()
-            # DeepSOC's own queue would take and confirm what the gateway's queue misses.
-            channel.queue_declare(queue_name(), passive=True)
-            self.bind()
-            channel.confirm_delivery()
+            with answer_in_time(self.connection):
+                channel = self.connection.channel()
+                # DeepSOC's own queue would take and confirm what the gateway's queue misses.
+                channel.queue_declare(queue_name(), passive=True)
+                self.bind()
+                channel.confirm_delivery()
             self.channel = channel
         return self.channel
 

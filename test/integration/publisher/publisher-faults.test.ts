@@ -1,4 +1,5 @@
 // needs: rabbitmq, pika
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { Publisher, type PublisherOptions } from '../../../src/publisher/index.ts'
@@ -9,17 +10,26 @@ import {
   declareQueue,
   firstCopies,
   pythonAgent,
+  pythonWithPika,
   rejection,
   takeAll,
 } from '../../support/clients/agents.ts'
 import { assertNothingLost, IdReader, type Load } from '../../support/clients/load.ts'
+import { killAtExit } from '../../support/harness/cleanup.ts'
 import { limit, WAIT_MS, within } from '../../support/harness/limits.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 import { tempDir, until } from '../../support/harness/wait.ts'
 import { startAlarmProxy } from '../../support/servers/alarm-proxy.ts'
-import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
-import { type Broker, deleteNames, type Names, startBroker, uniqueNames } from '../../support/servers/rabbitmq.ts'
+import { type Gateway, ROOT, startGateway } from '../../support/servers/gateway.ts'
+import {
+  type Broker,
+  deleteNames,
+  erlangBinary,
+  type Names,
+  startBroker,
+  uniqueNames,
+} from '../../support/servers/rabbitmq.ts'
 import { brokerEnv } from '../../support/stages/stage.ts'
 
 const test = suite('publisher-faults')
@@ -91,6 +101,56 @@ test('a memory alarm is reported as such, and loses neither messages nor their o
   assert.equal(states, ['connecting', 'ready', 'blocked broker_blocked', 'ready'])
   const taken = (await takeAll(broker.url, names.queue)).filter(({ event_id }) => event_id !== 'warm')
   assertInOrder(taken, 251)
+})
+
+/** What Python does: it publishes while the queue does not answer, until the first fault is reported, and then again. */
+const UNANSWERED = `
+import os, sys, threading
+import agent
+agent.ANSWER_TIMEOUT = 0.5
+faults = []
+reported = threading.Event()
+publisher = agent.Publisher(outbox=sys.argv[1], on_fault=lambda error: (faults.append(error.code), reported.set()))
+publisher.send({"event_id": "e", "message_id": "m"})
+reported.wait()
+agent.ANSWER_TIMEOUT = 600
+print(faults[0], flush=True)
+sys.stdin.read()
+print(publisher.close(3600), flush=True)
+`
+
+test('a message that RabbitMQ does not confirm in time is sent again', async () => {
+  await declareQueue(broker.url, names)
+  const queue = (what: string): Promise<string> =>
+    broker.evaluate(`begin
+      {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, ${erlangBinary(names.queue)})),
+      sys:${what}(amqqueue:get_pid(Q))
+    end`)
+  await queue('suspend')
+  const child = spawn(pythonWithPika(), ['-B', '-c', UNANSWERED, outboxOf('unanswered')], {
+    env: {
+      PATH: process.env.PATH,
+      PYTHONPATH: join(ROOT, 'examples/python'),
+      RABBITMQ_URL: broker.url,
+      RABBITMQ_EXCHANGE: names.exchange,
+    },
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  child.once('exit', killAtExit(child.pid!))
+  let output = ''
+  child.stdout.setEncoding('utf8').on('data', (chunk: string) => (output += chunk))
+  try {
+    await until(() => output === 'broker_unreachable\n', { what: 'the fault', saw: () => output })
+  } finally {
+    await queue('resume')
+  }
+  child.stdin.end()
+  await until(() => child.exitCode !== null, { what: 'an empty outbox', saw: () => output })
+  assert.is(output, 'broker_unreachable\n0\n')
+  assert.equal(
+    firstCopies(await takeAll(broker.url, names.queue)).map(({ message_id }) => message_id),
+    ['m'],
+  )
 })
 
 test.full('an alarm while the channel is being opened delays ready until both are over', async () => {

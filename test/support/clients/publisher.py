@@ -9,6 +9,7 @@ is sent as that AMQP field type. For every line one JSON line comes back on stdo
 import argparse
 import ast
 import base64
+import contextlib
 import json
 import queue
 import struct
@@ -19,6 +20,9 @@ import time
 import pika
 import pika.data
 import pika.exceptions
+
+# Seconds.
+ANSWER_TIMEOUT = 30.0
 
 # How each fixed-size AMQP field type is packed, by RabbitMQ's reading of the types.
 FIXED = {
@@ -97,6 +101,20 @@ def properties_of(line):
     return pika.BasicProperties(**given)
 
 
+@contextlib.contextmanager
+def answer_in_time(connection):
+    """Ends a connection whose broker does not answer in time. In a cluster, a confirmation can fail to come for ever after the
+    leader of the queue has died, and pika has no timeout for it."""
+    internals = connection._impl
+    error = pika.exceptions.AMQPConnectionError("RabbitMQ has not answered for %d s." % ANSWER_TIMEOUT)
+    timer = internals.ioloop.call_later(ANSWER_TIMEOUT, lambda: internals._terminate_stream(error))
+    try:
+        yield
+    finally:
+        if connection.is_open:
+            internals.ioloop.remove_timeout(timer)
+
+
 class Link:
     """One connection and channel, made when needed and replaced after a loss."""
 
@@ -111,9 +129,10 @@ class Link:
             return self.channel
         self.drop()
         self.connection = pika.BlockingConnection(pika.URLParameters(self.options.url))
-        self.channel = self.connection.channel()
-        if not self.options.no_confirms:
-            self.channel.confirm_delivery()
+        with answer_in_time(self.connection):
+            self.channel = self.connection.channel()
+            if not self.options.no_confirms:
+                self.channel.confirm_delivery()
         return self.channel
 
     def publish(self, exchange, key, body, properties):
@@ -121,7 +140,8 @@ class Link:
         if self.options.declare and exchange not in self.declared:
             channel.exchange_declare(exchange=exchange, exchange_type="topic", durable=True)
             self.declared.add(exchange)
-        channel.basic_publish(exchange, key, body, properties, mandatory=self.options.mandatory)
+        with answer_in_time(self.connection):
+            channel.basic_publish(exchange, key, body, properties, mandatory=self.options.mandatory)
 
     def idle(self):
         if self.connection is None:
