@@ -29,6 +29,7 @@ export class Edge implements UpstreamView {
   readonly #options: EdgeOptions
   readonly #follower: Follower
   readonly #forwarder: Forwarder
+  readonly #client: CoreClient
   /** Code of the last failure of the connection; null while it is established. */
   #failure: GatewayError | null = null
   #connections = 0
@@ -38,8 +39,9 @@ export class Edge implements UpstreamView {
     const address = config.upstream!
     this.#options = options
     this.#forwarder = new Forwarder(address.url)
+    this.#client = new CoreClient(address)
     this.#follower = new Follower({
-      connection: new CoreClient(address),
+      connection: this.#client,
       core: new URL(address.url).host,
       events: address.events,
       copy: store.copy!,
@@ -66,6 +68,10 @@ export class Edge implements UpstreamView {
 
   get isLevel(): boolean {
     return this.#follower.isLevel
+  }
+
+  get edges(): readonly string[] {
+    return this.#client.edges
   }
 
   /** Connections that were established. */
@@ -99,6 +105,8 @@ export class Edge implements UpstreamView {
   }
 
   async forward(request: ForwardedRequest): Promise<ForwardedResponse> {
+    // It would come back, and be forwarded again.
+    if (this.#failure?.code === 'upstream_cycle') throw this.#failure
     const response = await this.#forwarder.forward(request)
     // What was changed at the core, such as a revocation, is taken over without waiting for the next look.
     void this.refresh()

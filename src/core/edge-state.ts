@@ -20,6 +20,12 @@ export const EdgeStateSchema = z.object({
   pending: z.number().int().describe('Messages of the events after the cursor; counting stops at 1,000.'),
   pruned: z.string().describe('Changes whenever retention deletes messages of the events.'),
   level: z.boolean().describe('False if this gateway is itself an edge that may lack messages of its core.'),
+  edges: z
+    .array(z.string())
+    .optional()
+    .describe(
+      'Identifiers of the edges between the first core and the caller: this gateway, if it is one, and those it follows.',
+    ),
   revocations_version: z.string().describe('Changes with the revocations.'),
   revocations: z.array(RevocationRecordSchema).optional().describe('Absent if the version is the one in the query.'),
 })

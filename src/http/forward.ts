@@ -12,8 +12,12 @@ export interface ForwardOptions {
   readonly callerToken: (request: RequestView, access: Access) => string | null
 }
 
-/** Errors of an edge whose core does not answer. */
-export const UPSTREAM_REFUSALS: readonly ErrorCode[] = ['upstream_unreachable', 'upstream_certificate_untrusted']
+/** Errors of an edge that cannot forward a request. */
+export const UPSTREAM_REFUSALS: readonly ErrorCode[] = [
+  'upstream_unreachable',
+  'upstream_certificate_untrusted',
+  'upstream_cycle',
+]
 
 const PASSED_HEADERS = ['content-type', 'content-encoding', 'content-length', 'idempotency-key', 'traceparent'] as const
 
@@ -21,7 +25,7 @@ const PASSED_HEADERS = ['content-type', 'content-encoding', 'content-length', 'i
  * Sends a request to the core, with the token of its caller, and answers with the core's answer. The body is passed on as it arrives, so that
  * the core's limits apply.
  *
- * @throws GatewayError upstream_unreachable or upstream_certificate_untrusted
+ * @throws GatewayError upstream_unreachable, upstream_certificate_untrusted or upstream_cycle
  */
 export const forwardToCore = async (
   ctx: Context,

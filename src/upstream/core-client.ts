@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { type EdgeState, EdgeStateSchema, PRUNED_PAGE, PrunedBoundsSchema } from '../core/edge-state.ts'
 import { errorChainText } from '../core/error-text.ts'
 import { GatewayError } from '../core/errors.ts'
@@ -46,6 +47,10 @@ export const toUpstreamError = (url: string, cause: unknown): GatewayError => {
 
 /** Reads the core over HTTP. */
 export class CoreClient implements CoreConnection {
+  /** Identifies this edge while it runs. */
+  readonly #id = randomUUID()
+  /** The edges between this one and the first core, as last known. */
+  #followed: readonly string[] = []
   readonly #address: UpstreamAddress
   readonly #events: URLSearchParams
 
@@ -53,6 +58,11 @@ export class CoreClient implements CoreConnection {
     this.#address = address
     const { events } = address
     this.#events = new URLSearchParams((events === '*' ? ['*'] : events).map((event) => ['event_id', event]))
+  }
+
+  /** This edge, and those that it follows. */
+  get edges(): readonly string[] {
+    return [this.#id, ...this.#followed]
   }
 
   async stream(after: number, signal: AbortSignal): Promise<ReadableStream<Uint8Array>> {
@@ -68,8 +78,12 @@ export class CoreClient implements CoreConnection {
   async state(after: number, revocations: string, signal: AbortSignal): Promise<EdgeState> {
     const query = { after: String(after), revocations }
     const result = EdgeStateSchema.safeParse(await this.#json('/api/edge', query, signal))
-    if (result.success) return result.data
-    throw this.#incompatible('answered GET /api/edge in an unknown form')
+    if (!result.success) throw this.#incompatible('answered GET /api/edge in an unknown form')
+    const { edges = [] } = result.data
+    this.#followed = edges.filter((id) => id !== this.#id)
+    if (this.#followed.length === edges.length) return result.data
+    const { origin } = new URL(this.#address.url)
+    throw new GatewayError('upstream_cycle', `${origin} follows this gateway, or is this gateway.`)
   }
 
   async pruned(after: string, signal: AbortSignal): Promise<PrunedBound[]> {

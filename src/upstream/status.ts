@@ -42,6 +42,8 @@ export interface UpstreamView {
   readonly status: UpstreamStatus
   /** True if the copy had all messages a moment ago. */
   readonly isLevel: boolean
+  /** Identifies this edge and those that it follows, so that an edge finds out if it follows itself. */
+  readonly edges: readonly string[]
   /** Resolves when the copy is not being replaced by that of another store. */
   settled(): Promise<void>
   /**
@@ -58,6 +60,6 @@ export interface UpstreamView {
    * @returns false if the core did not answer
    */
   refresh(): Promise<boolean>
-  /** @throws GatewayError upstream_unreachable or upstream_certificate_untrusted */
+  /** @throws GatewayError upstream_unreachable, upstream_certificate_untrusted or upstream_cycle */
   forward(request: ForwardedRequest): Promise<ForwardedResponse>
 }

@@ -14,6 +14,9 @@ export const UPSTREAM_ERRORS = {
   upstream_incompatible: keepsRetrying(
     'Upgrade the core to a version that has GET /api/edge, and check that UPSTREAM_URL is the address of a gateway, with its BASE_PATH.',
   ),
+  upstream_cycle: keepsRetrying(
+    'UPSTREAM_URL leads back to this gateway, directly or over other edges. Set it to the gateway that stores the messages, or to an edge of it.',
+  ),
   upstream_copying: define(
     503,
     true,

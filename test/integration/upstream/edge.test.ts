@@ -19,6 +19,7 @@ const ALL = '/api/stream?event_id=*'
 
 let core: Gateway
 let edge: Gateway
+let upstream: Env
 let token: string
 let admin: string
 let ann: string
@@ -72,12 +73,11 @@ test.before(async () => {
   ann = await signed({ sub: 'ann', events: '*' })
   core = await startGateway({ env: guarded() })
   await publish(core, [{ message_content: 1 }, { message_content: '事件 12302548181076029' }])
-  const upstream = {
-    UPSTREAM_URL: core.url,
+  upstream = {
     UPSTREAM_TOKEN: await signed({ sub: 'edge', events: '*', scope: 'edge' }),
     ...(TRANSPORT === 'http1' ? {} : { NODE_EXTRA_CA_CERTS: testAuthority().caFile }),
   }
-  edge = await startGateway({ env: guarded(upstream) })
+  edge = await startGateway({ env: guarded({ ...upstream, UPSTREAM_URL: core.url }) })
   await isLive(edge)
 })
 test.after(async () => {
@@ -199,6 +199,24 @@ test('let the commands read the edge, and its backup becomes a store of its own'
   const [id = 0] = await store(restored, {})
   assert.ok(id > 1_000_000_000, 'beyond all ids of the core')
   await restored.stop()
+})
+
+test('name a cycle of edges, forward nothing in it, and are live once one of them follows the core', async () => {
+  const second = await startGateway({ env: guarded({ ...upstream, UPSTREAM_URL: edge.url }) })
+  try {
+    await isLive(second)
+    await edge.restart({ UPSTREAM_URL: second.url })
+    for (const gateway of [edge, second]) await gateway.waitForLog(({ code }) => code === 'upstream_cycle')
+    const refused = await publish(edge, { message_content: 'round and round' })
+    assert.equal([refused.status, JSON.parse(refused.text).code], [503, 'upstream_cycle'])
+    await edge.restart({ UPSTREAM_URL: core.url })
+    for (const gateway of [edge, second]) await isLive(gateway)
+    assert.is(await received(second), await received(core))
+    await second.restart({ UPSTREAM_URL: second.url })
+    await second.waitForLog(({ code }) => code === 'upstream_cycle')
+  } finally {
+    await second.dispose()
+  }
 })
 
 test.run()

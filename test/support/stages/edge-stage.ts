@@ -229,6 +229,7 @@ export class EdgeNode extends Node {
       get isLevel() {
         return follower.isLevel
       },
+      edges: [],
       settled: () => follower.settled(),
       mayReach: (cursor, readsAll) => follower.mayReach(cursor, readsAll),
       refresh: () => follower.refresh(),

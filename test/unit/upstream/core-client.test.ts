@@ -10,7 +10,7 @@ const test = suite('the core')
 const error = (status: number, code: string) => (response: ServerResponse) =>
   response.writeHead(status).end(JSON.stringify({ status: 'error', code, message: 'm' }))
 
-test('is told from an older one, another server, one that refuses the token, and one that is away', async () => {
+test('is told from an older one, another server, one that refuses the token, one that follows this edge, and one that is away', async () => {
   let answer: (response: ServerResponse) => unknown = () => {}
   const targets: string[] = []
   const server = createServer((request, response) => {
@@ -41,6 +41,12 @@ test('is told from an older one, another server, one that refuses the token, and
     answer = reply
     assert.match(await codeOf(client.state(7, 'v', signal)), expected)
   }
+  const [own] = client.edges
+  const state = { log_id: 'l', version: '1', last_db_id: 0, head_db_id: 0, total: 0, pending: 0, pruned: '' }
+  const followed = { ...state, level: true, revocations_version: 'v', edges: ['other', own] }
+  answer = (response) => response.end(JSON.stringify({ data: followed }))
+  assert.match(await codeOf(client.state(7, 'v', signal)), /^upstream_cycle: /)
+  assert.equal(client.edges, [own, 'other'], 'the others of the cycle find it out too, and the list does not grow')
   answer = (response) => response.end('{}')
   assert.match(await codeOf(client.stream(7, signal)), /^upstream_incompatible: .*stream/)
   await codeOf(client.stream(0, signal))

@@ -102,6 +102,10 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
     '核心网关拒绝访问',
     '请检查 UPSTREAM_TOKEN：核心网关必须接受它，它要有 scope edge 和 UPSTREAM_EVENTS 的全部事件。网关会继续重试。',
   ],
+  upstream_cycle: [
+    '边缘网关跟随了自己',
+    'UPSTREAM_URL 直接或经由其他边缘网关指回本网关。请改为存储消息的网关，或它的边缘网关。网关会继续重试。',
+  ],
   upstream_incompatible: [
     '核心网关不兼容',
     '请把核心网关升级到提供 GET /api/edge 的版本，并检查 UPSTREAM_URL 是否为网关的地址，包括它的 BASE_PATH。网关会继续重试。',
