@@ -219,4 +219,42 @@ test('name a cycle of edges, forward nothing in it, and are live once one of the
   }
 })
 
+/** What a client with this cursor gets until it has caught up: the `log_id`, and the bytes after `hello`. */
+const resumed = async (gateway: Gateway, cursor: string, as: string): Promise<[string, string]> => {
+  const headers = { ...bearer(as), 'last-event-id': cursor }
+  const stream = await openSse(`${gateway.url}/api/stream?event_id=e`, { headers })
+  const { data } = await stream.next('hello')
+  await stream.next('caught_up')
+  stream.close()
+  return [data.log_id, stream.raw().toString().split('\n\n').slice(1).join('\n\n')]
+}
+
+test('answer alike after the core was restored from a backup, whatever a client has received before', async () => {
+  const some = await signed({ sub: 'some', events: ['e'] })
+  const file = join(tempDir(), 'core.db')
+  const location = { DATABASE_URL: `sqlite:${core.dbFile}` }
+  assert.is((await command(['backup', file], location)).code, 0)
+  const kept = await received(core)
+  const { db_id } = JSON.parse((await publish(core, { message_content: 'lost' })).text).data
+  await until(async () => (await received(edge)).includes('"lost"'))
+  const stream = await openSse(`${edge.url}${ALL}`, { headers: bearer(token) })
+  await core.term()
+  const restored = await command(['restore', file], location)
+  assert.is(restored.code, 0, restored.stderr)
+  await core.restart()
+  assert.is((await stream.next('closing')).data.reason, 'upstream_reset')
+  await isLive(edge)
+  assert.is(await received(edge), kept)
+  const newer = JSON.parse((await publish(edge, { message_content: 'after' })).text).data.db_id
+  assert.ok(newer > db_id, 'no cursor is beyond it')
+  await until(async () => (await received(edge)) === (await received(core)))
+  for (const cursor of [String(db_id), '1']) {
+    for (const as of [token, some]) {
+      const [here, there] = [await resumed(edge, cursor, as), await resumed(core, cursor, as)]
+      assert.equal(here, there, `cursor ${cursor}`)
+      assert.match(here[1], `id: ${newer}`)
+    }
+  }
+})
+
 test.run()
