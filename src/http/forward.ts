@@ -36,6 +36,8 @@ export const forwardToCore = async (
   const token = callerToken(ctx, access)
   const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` }
   for (const name of PASSED_HEADERS) if (ctx.get(name) !== '') headers[name] = ctx.get(name)
+  // The core counts callers without a token by their address, if it trusts this edge as a proxy.
+  headers['x-forwarded-for'] = [ctx.get('x-forwarded-for'), ctx.req.socket.remoteAddress].filter(Boolean).join(', ')
   const answer = await upstream.forward({ method: ctx.method, path: ctx.url, headers, body: ctx.req })
   // A body that the core has not read to its end makes the connection unusable.
   if (!ctx.req.complete && ctx.req.httpVersionMajor === 1) ctx.set('Connection', 'close')
