@@ -9,6 +9,20 @@ export type ReadValue = () => number | null | Promise<number | null>
 /** Returns the samples when metrics are collected, with their labels. */
 export type ReadLabelledValues = () => Iterable<readonly [labels: Record<string, string>, value: number]>
 
+/** Makes a source that several metrics share read once for all that are collected together: prom-client begins them in one turn. */
+export const oncePerCollection = <Value>(read: () => Value): (() => Value) => {
+  let current: { readonly value: Value } | null = null
+  return () => {
+    if (current === null) {
+      current = { value: read() }
+      queueMicrotask(() => {
+        current = null
+      })
+    }
+    return current.value
+  }
+}
+
 /** Creates metrics that read plain numbers when they are collected, so that counting costs nothing extra in hot paths. */
 export const createCallbackMetrics = (registry: Registry) => {
   const registers = [registry]

@@ -12,7 +12,7 @@ import type { StorageSize } from '../store/store.ts'
 import type { HubStats } from '../streams/hub.ts'
 import type { SubscriberState } from '../streams/subscriber.ts'
 import type { UpstreamState, UpstreamStatus } from '../upstream/status.ts'
-import { createCallbackMetrics } from './callback-metrics.ts'
+import { createCallbackMetrics, oncePerCollection } from './callback-metrics.ts'
 import { createEventLoopDelay } from './event-loop-delay.ts'
 import { createHttpMetrics, type MeasuredRoute } from './http-metrics.ts'
 
@@ -172,7 +172,8 @@ const addUpstream = ({ gauge, gauges, counter }: CallbackMetrics, { upstream }: 
 }
 
 /** With workers, each reports the same cluster. */
-const addCluster = ({ gauge, gauges }: CallbackMetrics, { cluster }: MetricSources): void => {
+const addCluster = ({ gauge, gauges }: CallbackMetrics, sources: MetricSources): void => {
+  const cluster = oncePerCollection(sources.cluster)
   const activeHelp =
     '1 if this gateway is the active consumer; of several gateways, the one that received the last message.'
   const isActive = (): number | null => {

@@ -7,6 +7,8 @@ import {
   mergeProcesses,
   parseGatewayStatus,
 } from '../../../src/monitoring/cluster-report.ts'
+import { createMetrics } from '../../../src/telemetry/metrics.ts'
+import { QUIET } from '../../support/clients/metrics.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const test = suite('the report of a cluster')
@@ -122,6 +124,19 @@ test('a row of another version is shown with what it has', () => {
   const status = parseGatewayStatus('{"host":"z","port":1,"version":"9.0.0","later":{}}')
   assert.equal([status?.host, status?.version, status?.readers, status?.ready], ['z', '9.0.0', 0, false])
   assert.is(parseGatewayStatus('{"name":"z"}'), null)
+})
+
+test('is made once for all metrics of a scrape', async () => {
+  let made = 0
+  const cluster = (): null => {
+    made++
+    return null
+  }
+  const { registry } = createMetrics({ ...QUIET, cluster })
+  await registry.metrics()
+  assert.is(made, 1)
+  await registry.getMetricsAsJSON()
+  assert.is(made, 2, 'a later one has a report of its own')
 })
 
 test.run()
