@@ -22,10 +22,11 @@ const MIN_COMMIT_INTERVAL_MS = 5
 const FLUSH_AT_DELIVERIES = 100
 
 /**
- * A batch that could not be committed for this long ends the consumer, in milliseconds: its deliveries return to the queue in order, before the
- * broker's acknowledgement timeout (30 minutes by default) would return them, and count towards a delivery limit once.
+ * A batch that still cannot be committed this long after its first failure ends the consumer, in milliseconds: its deliveries return to the
+ * queue in order, and another host can consume within 10 seconds of a silent cut, which is noticed after 5 to 7. Longer than the other hosts
+ * need to notice the same fault and to stop consuming (2.2 seconds), so that the deliveries count towards a delivery limit once.
  */
-const REQUEUE_AFTER_MS = 10_000
+const REQUEUE_AFTER_MS = 2_500
 
 const BACKOFF_MS = { minMs: 100, maxMs: 5_000 }
 
@@ -189,7 +190,7 @@ export class Consumer {
 
   /** Retries until the batch is committed. @returns null if the consumer has ended, since the broker then redelivers the batch */
   async #commit(entries: readonly AppendEntry[]): Promise<AppendResult[] | null> {
-    const startedAt = performance.now()
+    let endsAt = Number.POSITIVE_INFINITY
     for (let attempt = 0; !this.#discarded; attempt++) {
       try {
         const outcomes = await this.#options.append(entries)
@@ -198,10 +199,13 @@ export class Consumer {
       } catch (error) {
         this.#options.onStorageFault(error)
       }
-      if (performance.now() - startedAt >= REQUEUE_AFTER_MS && !this.#stopping) {
+      const now = performance.now()
+      endsAt = this.#stopping ? Number.POSITIVE_INFINITY : Math.min(endsAt, now + REQUEUE_AFTER_MS)
+      if (now < endsAt) await this.#backoff(attempt, endsAt - now)
+      else {
         this.#discard()
         this.#storeFailed.resolve()
-      } else await this.#backoff(attempt)
+      }
     }
     return null
   }
@@ -218,9 +222,10 @@ export class Consumer {
     for (const { bytes } of deliveries) this.#options.buffer.remove(bytes)
   }
 
-  async #backoff(attempt: number): Promise<void> {
+  async #backoff(attempt: number, maxMs: number): Promise<void> {
+    const delayMs = Math.min(maxMs, backoffDelay(attempt, BACKOFF_MS, Math.random()))
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, backoffDelay(attempt, BACKOFF_MS, Math.random()))
+      const timer = setTimeout(resolve, delayMs)
       this.#wake = () => {
         clearTimeout(timer)
         resolve()

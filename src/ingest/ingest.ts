@@ -30,6 +30,8 @@ interface ConsumeOptions extends Pick<OpenConnection, 'stopping' | 'ready'> {
 
 /** Interval between checks of a store that has failed, in milliseconds. */
 const STORE_CHECK_MS = 1_000
+/** Time within which a consumer without deliveries ends once the store has failed, in milliseconds. */
+const IDLE_CHECK_MS = 200
 
 export interface IngestOptions extends Omit<ConsumerOptions, 'queue' | 'buffer'> {
   readonly address: BrokerAddress
@@ -198,7 +200,7 @@ export class IngestService {
    */
   async #failsWhileIdle(consumers: readonly Consumer[], over: AbortSignal): Promise<void> {
     for (;;) {
-      await delay(STORE_CHECK_MS, undefined, { signal: over }).catch(noop)
+      await delay(IDLE_CHECK_MS, undefined, { signal: over }).catch(noop)
       if (over.aborted) return
       if (!this.#options.health.isFailed('store_write') || !consumers.every(({ idle }) => idle)) continue
       this.#storeFailed = true

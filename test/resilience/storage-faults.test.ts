@@ -13,7 +13,13 @@ import { getJson, type Json, postJson, tempDir, until } from '../support/harness
 import { faultCleared, faultNamed } from '../support/resilience/observe.ts'
 import { countMessages, holdWriteLock, integrityOf, messageRows } from '../support/servers/database.ts'
 import { type Gateway, RUN_WORKERS, startGateway, workersOf } from '../support/servers/gateway.ts'
-import { type ControlledBroker, controlledBroker, erlangBinary, queueReady } from '../support/servers/rabbitmq.ts'
+import {
+  type ControlledBroker,
+  controlledBroker,
+  limitDeliveries,
+  queueReady,
+  unlimitDeliveries,
+} from '../support/servers/rabbitmq.ts'
 import { KEY, openStage, type Stage } from '../support/stages/stage.ts'
 
 const test = suite('storage-faults')
@@ -129,16 +135,7 @@ test.full('a store that fails for long gets its messages back in order, and a de
   const { gateway, names } = stage
   const undertaker = new PikaPublisher({ url: broker.url, exchange: `${names.exchange}.dead`, mandatory: true })
   const numbers = (from: number) => Array.from({ length: 100 }, (_, n) => from + n)
-  const policy = [
-    '/',
-    names.queue,
-    `^${names.queue.replaceAll('.', '\\.')}`,
-    '{"delivery-limit":2}',
-    '0',
-    'queues',
-    'test',
-  ]
-  assert.is(await broker.evaluate(`rabbit_policy:parse_set(${policy.map(erlangBinary).join()})`), 'ok')
+  await limitDeliveries(broker, names.queue, { limit: 2, end: '' })
   const lock = holdWriteLock(gateway.dbFile)
   try {
     // Without ids of their own, a second copy would be seen.
@@ -166,7 +163,7 @@ test.full('a store that fails for long gets its messages back in order, and a de
     }
     await until(async () => (await broker.queueDepth(names.queue)) === 0, { what: 'an empty queue' })
   } finally {
-    await broker.evaluate(`rabbit_policy:delete(${['/', names.queue, 'test'].map(erlangBinary).join()})`)
+    await unlimitDeliveries(broker, names.queue)
     await undertaker.close()
     await stage.dispose()
   }

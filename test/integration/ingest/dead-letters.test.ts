@@ -11,8 +11,9 @@ import {
   type ControlledBroker,
   controlledBroker,
   deleteNames,
-  erlangBinary,
+  limitDeliveries,
   uniqueNames,
+  unlimitDeliveries,
   withChannel,
 } from '../../support/servers/rabbitmq.ts'
 import { metric } from '../../support/stages/rooms.ts'
@@ -82,13 +83,6 @@ test('messages of the dead-letter queue are read back: valid ones once, invalid 
     }
   }))
 
-/** Sets a policy by which queues give a message up after its second failed delivery. */
-const limitDeliveries = async (queue: string, end = '$'): Promise<void> => {
-  const pattern = `^${queue.replaceAll('.', '\\.')}${end}`
-  const texts = ['/', queue, pattern, '{"delivery-limit":1}', '0', 'queues', 'test'].map(erlangBinary)
-  assert.is(await broker.evaluate(`rabbit_policy:parse_set(${texts.join()})`), 'ok')
-}
-
 const CRASH = { FAILPOINT_STAGE: 'in_transaction', FAILPOINT_NTH: '1' }
 
 const publishDead = (exchange: string): Promise<void> =>
@@ -97,9 +91,6 @@ const publishDead = (exchange: string): Promise<void> =>
     const envelope = { exchange: `${exchange}.dead`, routingKey: KEY, durable: true }
     await channel.basicPublish(envelope, '{"event_id":"dead","message_id":"1"}')
   })
-
-const unlimitDeliveries = (queue: string): Promise<string> =>
-  broker.evaluate(`rabbit_policy:delete(${['/', queue, 'test'].map(erlangBinary).join()})`)
 
 for (const stageName of ['committed', 'in_transaction'] as const) {
   test(`messages that the broker gives up on after crashes at ${stageName} arrive all the same, once each`, () =>
@@ -110,7 +101,7 @@ for (const stageName of ['committed', 'in_transaction'] as const) {
       },
       async (stage) => {
         const { names, gateway } = stage
-        await limitDeliveries(names.queue)
+        await limitDeliveries(broker, names.queue, { limit: 1 })
         const count = 20
         const total = count + 1
         const ids = Array.from({ length: count }, (_, n) => `d${n}`)
@@ -138,7 +129,7 @@ for (const stageName of ['committed', 'in_transaction'] as const) {
         assert.not.match(log, /uncaught/i)
         assert.equal(rejectedRows(gateway.dbFile), [])
         if (stageName === 'in_transaction') assert.is(rows.length, total, 'nothing was committed twice')
-        await unlimitDeliveries(names.queue)
+        await unlimitDeliveries(broker, names.queue)
       },
     ))
 }
@@ -146,7 +137,7 @@ for (const stageName of ['committed', 'in_transaction'] as const) {
 test.full('a dead letter that the broker gives up on is parked, not deleted, whatever the number of crashes', () =>
   onStage({ gateway: { entry: failpointProgram() }, env: CRASH }, async (stage) => {
     const { names, gateway } = stage
-    await limitDeliveries(names.queue, '')
+    await limitDeliveries(broker, names.queue, { limit: 1, end: '' })
     await publishDead(names.exchange)
     const isParked = async (): Promise<boolean> => (await broker.queueDepth(`${names.queue}.parked`)) === 1
     while (!(await isParked())) {
@@ -159,7 +150,7 @@ test.full('a dead letter that the broker gives up on is parked, not deleted, wha
     await until(async () => (await metric(gateway, 'gateway_dead_letter_messages_parked')) === 1, {
       what: 'its metric',
     })
-    await unlimitDeliveries(names.queue)
+    await unlimitDeliveries(broker, names.queue)
   }),
 )
 

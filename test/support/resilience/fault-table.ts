@@ -464,8 +464,8 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     named: [['store_write', 'storage_unavailable']],
     metric: 'gateway_commit_failures_total',
     messages: {
-      en: 'nothing is acknowledged; the same batch is retried with backoff, and after 10 seconds the deliveries return to the queue, in order, until the database can be written',
-      zh: '不确认；同一批消息以递增的间隔重试，10 秒后按顺序退回队列，直到数据库能写入',
+      en: 'nothing is acknowledged; the same batch is retried with backoff, and 2.5 seconds after the first failure the deliveries return to the queue, in order, until the database can be written',
+      zh: '不确认；同一批消息以递增的间隔重试，首次失败 2.5 秒后按顺序退回队列，直到数据库能写入',
     },
     readers: { en: 'continue, as far as the database can be read', zh: '只要数据库还能读，就照常' },
     tests: [
@@ -668,8 +668,8 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     ],
     metric: 'gateway_streams_closed_total',
     messages: {
-      en: 'its deliveries return to the queue after 10 seconds, in order, and another host consumes',
-      zh: '10 秒后它的投递按顺序退回队列，由另一台主机消费',
+      en: 'its deliveries return to the queue within 10 seconds of the cut, in order, and another host consumes',
+      zh: '断开后 10 秒之内，它的投递按顺序退回队列，由另一台主机消费',
     },
     readers: {
       en: 'once another host has consumed for 20 seconds, its streams end with `closing` (`database_unreachable`), and clients resume on another host',

@@ -452,6 +452,21 @@ export const withChannel = async <T>(url: string, work: (channel: Channel) => Pr
   }
 }
 
+/** Sets a policy by which the queues of this name (a pattern) give a message up after more than `limit` failed deliveries. */
+export const limitDeliveries = async (
+  { evaluate }: Pick<ControlledBroker, 'evaluate'>,
+  queue: string,
+  { limit, end = '$' }: { readonly limit: number; readonly end?: string },
+): Promise<void> => {
+  const pattern = `^${queue.replaceAll('.', '\\.')}${end}`
+  const texts = ['/', queue, pattern, `{"delivery-limit":${limit}}`, '0', 'queues', 'test'].map(erlangBinary)
+  const answer = await evaluate(`rabbit_policy:parse_set(${texts.join()})`)
+  if (answer !== 'ok') throw new Error(`the policy was not set: ${answer}`)
+}
+
+export const unlimitDeliveries = ({ evaluate }: Pick<ControlledBroker, 'evaluate'>, queue: string): Promise<string> =>
+  evaluate(`rabbit_policy:delete(${['/', queue, 'test'].map(erlangBinary).join()})`)
+
 /**
  * Returns the messages ready for delivery (without unacknowledged ones) and the consumers of a queue on any broker, by
  * a passive declaration; undefined if there is no such queue.

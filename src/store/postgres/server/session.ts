@@ -40,9 +40,9 @@ interface Session {
 }
 
 /**
- * SQL for the settings of a connection. If a host vanishes during a transaction, it
- * blocks all others until the server has noticed, hence the short timeouts. Sequential and bitmap scans are disabled because the planner
- * has no statistics of a table that has just started to grow.
+ * SQL for the settings of a connection. If a host vanishes during a transaction, it blocks all others until the server has noticed, hence the
+ * short timeouts: after 7 seconds another host consumes what it has returned to the queue. Sequential and bitmap scans are disabled because the
+ * planner has no statistics of a table that has just started to grow.
  */
 const sessionSettings = ({ schema }: PostgresAddress, { lockTimeoutMs }: SessionOptions): string => `
 ${durableCommitSql(false)};
@@ -50,7 +50,7 @@ SET client_encoding = 'UTF8';
 SET search_path = "${schema}";
 SET lock_timeout = ${lockTimeoutMs};
 SET statement_timeout = 0;
-SET idle_in_transaction_session_timeout = 10000;
+SET idle_in_transaction_session_timeout = 7000;
 SET tcp_keepalives_idle = 10;
 SET tcp_keepalives_interval = 5;
 SET tcp_keepalives_count = 3;
