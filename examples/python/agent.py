@@ -14,10 +14,10 @@ As a script, one message by flags or one per line on stdin:
     python3 agent.py --event-id e-1 --from _captain --type llm_response --content '{"data": {"text": "..."}}'
     python3 agent.py --outbox captain.db < messages.jsonl
 
-RabbitMQ is named by RABBITMQ_URL, or by RABBITMQ_HOST, _PORT, _USER, _PASSWORD and _VHOST; RABBITMQ_EXCHANGE and
-MAX_MESSAGE_BYTES are read too. RABBITMQ_URL and RABBITMQ_PASSWORD may lie in files that RABBITMQ_URL_FILE and
-RABBITMQ_PASSWORD_FILE name. For amqps://, RABBITMQ_CA_FILE, RABBITMQ_CERT_FILE and RABBITMQ_KEY_FILE name files in PEM,
-which are read again at each connection.
+RabbitMQ is named by RABBITMQ_URL, or by RABBITMQ_HOST, _PORT, _USER, _PASSWORD and _VHOST; the hosts of a cluster are
+separated by commas. RABBITMQ_EXCHANGE and MAX_MESSAGE_BYTES are read too. RABBITMQ_URL and RABBITMQ_PASSWORD may lie in
+files that RABBITMQ_URL_FILE and RABBITMQ_PASSWORD_FILE name. For amqps://, RABBITMQ_CA_FILE, RABBITMQ_CERT_FILE and
+RABBITMQ_KEY_FILE name files in PEM, which are read again at each connection.
 
 What `send` promises: without an outbox it returns when RabbitMQ has confirmed the message, or raises a PublishError
 within `send_timeout` seconds. With an outbox it returns when the message is durable in that SQLite file, and a thread
@@ -112,7 +112,14 @@ def broker_url():
     parts = [setting("RABBITMQ_USER", "guest"), setting("RABBITMQ_PASSWORD", "guest", secret=True)]
     user, password = (quote(part, safe="") for part in parts)
     vhost = quote(setting("RABBITMQ_VHOST", "/"), safe="")
-    return "amqp://%s:%s@%s:%s/%s" % (user, password, host, setting("RABBITMQ_PORT", "5672"), vhost)
+    hosts = ",".join("%s:%s" % (one, setting("RABBITMQ_PORT", "5672")) for one in host.split(","))
+    return "amqp://%s:%s@%s/%s" % (user, password, hosts, vhost)
+
+
+def split_hosts(url):
+    """One URL for each node of a cluster: amqp://user:password@mq1:5672,mq2/vhost."""
+    start, hosts, end = re.match(r"(\w+://(?:[^/?#]*@)?)?([^/?#]*)(.*)", url).groups()
+    return [(start or "") + host + end for host in hosts.split(",")]
 
 
 def tls_options(host):
@@ -385,11 +392,12 @@ class Publisher:
         self.most_bytes = int(setting("MAX_MESSAGE_BYTES", "1048576"))
         self.send_timeout = send_timeout
         self.on_fault = on_fault or (lambda error: None)
-        self.parameters = pika.URLParameters(url or broker_url())
-        self.parameters.heartbeat = 10
-        self.parameters.socket_timeout = 10
-        self.parameters.blocked_connection_timeout = 5
-        self.parameters.client_properties = {"connection_name": "deepsoc-gateway/agent.py"}
+        self.nodes = [pika.URLParameters(one) for one in split_hosts(url or broker_url())]
+        for node in self.nodes:
+            node.heartbeat = 10
+            node.socket_timeout = 10
+            node.blocked_connection_timeout = 5
+            node.client_properties = {"connection_name": "deepsoc-gateway/agent.py"}
         self.store = Outbox(outbox, max_queued) if outbox else Memory(max_queued)
         self.durable = outbox is not None
         self.changed = threading.Condition()
@@ -502,9 +510,10 @@ class Publisher:
     def open(self):
         if self.channel is None or not self.channel.is_open:
             self.drop()
-            if self.parameters.ssl_options is not None:
-                self.parameters.ssl_options = tls_options(self.parameters.host)
-            self.connection = pika.BlockingConnection(self.parameters)
+            for node in self.nodes:
+                if node.ssl_options is not None:
+                    node.ssl_options = tls_options(node.host)
+            self.connection = pika.BlockingConnection(self.nodes)
             with answer_in_time(self.connection):
                 channel = self.connection.channel()
                 channel.exchange_declare(self.exchange, passive=True)
