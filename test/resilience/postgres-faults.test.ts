@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { chownSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../src/core/errors.ts'
+import { callCli } from '../support/clients/cli.ts'
 import { assertReadOnce, assertSameOnce, IdReader, Load } from '../support/clients/load.ts'
 import { PikaPublisher } from '../support/clients/pika.ts'
 import { suite } from '../support/harness/suite.ts'
@@ -271,6 +272,17 @@ const assertOldPrimaryUnused = async (stage: Stage, standby: Postgres, hosts: st
   }
 }
 
+/** Waits until `health --cluster` exits with this code, and its last line matches. */
+const clusterIs = async (gateway: Gateway, code: number, last: RegExp): Promise<void> => {
+  let shown = ''
+  const matches = async (): Promise<boolean> => {
+    const ran = await callCli(['health', '--cluster', '--url', gateway.url])
+    shown = `exit ${ran.code}\n${ran.stdout}${ran.stderr}`
+    return ran.code === code && last.test(ran.stdout)
+  }
+  await until(matches, { what: `exit ${code} of health --cluster`, saw: () => shown })
+}
+
 test('a failover to a synchronous standby under load loses nothing acknowledged, and no stream ends', async () => {
   const standby = await startStandby(postgres)
   await queryRows(postgres.url, "ALTER SYSTEM SET synchronous_standby_names = '*'")
@@ -288,6 +300,11 @@ test('a failover to a synchronous standby under load loses nothing acknowledged,
     load.start()
     reader.start()
     await load.more(runs(60, 300))
+    await clusterIs(stage.gateway, 0, /\nsafe\n$/)
+    await standby.kill9()
+    await clusterIs(stage.gateway, 1, /\nnot safe: .*\bstandby\b.*\n$/)
+    await standby.start()
+    await clusterIs(stage.gateway, 0, /\nsafe\n$/)
     await postgres.kill9()
     const fault = await faultOf(stage.gateway, 'store_write', 'database_read_only')
     assert.match(fault.hint, 'standby')
