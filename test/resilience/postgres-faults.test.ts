@@ -10,6 +10,7 @@ import { suite } from '../support/harness/suite.ts'
 import { runs } from '../support/harness/tier.ts'
 import { getJson, type Json, until } from '../support/harness/wait.ts'
 import { faultNamed } from '../support/resilience/observe.ts'
+import { fastDir } from '../support/servers/fast-dir.ts'
 import { type Gateway, startGateway } from '../support/servers/gateway.ts'
 import {
   connect,
@@ -24,9 +25,10 @@ import {
 } from '../support/servers/postgres.ts'
 import { type ControlledBroker, controlledBroker } from '../support/servers/rabbitmq.ts'
 import { mountTinyDisk, noTinyDisk } from '../support/servers/tiny-disk.ts'
-import { entryOf } from '../support/stages/entries.ts'
+import { entryOf, store } from '../support/stages/entries.ts'
 import { brokerEnv, messagesOf, openStage, type Stage, waitForMessages } from '../support/stages/stage.ts'
 import { openPostgres } from '../support/store/postgres-store.ts'
+import { openSqlite } from '../support/store/sqlite-store.ts'
 
 const MEGABYTE = 1024 * 1024
 
@@ -143,6 +145,29 @@ test('a commit that did not wait for its standby is a failure, and whoever finds
   } finally {
     await setStandby('')
     await Promise.all([one.stop(), other.stop()])
+  }
+})
+
+test('a migration whose commit did not wait for its standby fails, and continues when it is called again', async () => {
+  const [file, url] = [`${fastDir()}/gateway.db`, freshSchema(postgres.url)]
+  const log = await openSqlite(file, true)
+  await store(log, {}, {})
+  await log.stop()
+  const move = () => callCli(['migrate', '--from', `sqlite:${file}`, '--to', url])
+  await loseStandby()
+  try {
+    const failed = move()
+    await until(async () => (await waitingCommits()).length > 0, { what: 'a commit that waits' })
+    for (const { pid } of await waitingCommits()) await queryRows(url, `SELECT pg_cancel_backend(${pid})`)
+    const { code, stderr } = await failed
+    assert.is(code, 1)
+    assert.match(stderr, 'database_standby_unavailable')
+    await setStandby('')
+    const { code: next, stderr: text } = await move()
+    assert.is(next, 0, text)
+    assert.is((await messagesIn(url)).length, 2)
+  } finally {
+    await setStandby('')
   }
 })
 

@@ -3,7 +3,8 @@ import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
 import type { AppendEntry, AppendResult, RetentionLimits, Revocation } from '../store.ts'
 import { storeBatch } from './batch.ts'
-import { isRowError, standbyUnavailable, storeReplaced } from './errors.ts'
+import { commitTransaction } from './commit.ts'
+import { isRowError, storeReplaced } from './errors.ts'
 import type { Pool } from './pool.ts'
 import { deleteExpiredRevocations, deleteRevocation, PROBE_WRITE, upsertRevocation } from './queries.ts'
 import { queryRows } from './reader.ts'
@@ -18,9 +19,6 @@ const LOCK_CLASS = 0x44534757
 
 /** Explicit, since a server can have other defaults. A snapshot from before the lock would not include the commit that it waited for. */
 const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
-
-/** Function of the server that waits for the synchronous standby; it reports a cancelled wait as a warning, in the server's language. */
-const STANDBY_WAIT = 'SyncRepWaitForLSN'
 
 /** Notification to other processes when a transaction commits. */
 export type ChangeNotification = 'grown' | 'revoked'
@@ -181,29 +179,12 @@ export class PostgresWriter {
 
   /** @param last statements that run directly before COMMIT */
   async #commit(client: Client, last: string, entries: readonly AppendEntry[] = []): Promise<void> {
-    const cancelledWaits: string[] = []
-    const onNotice = ({
-      routine,
-      message,
-    }: {
-      readonly routine: string | undefined
-      readonly message: string | undefined
-    }): void => {
-      if (routine === STANDBY_WAIT) cancelledWaits.push(message ?? '')
-    }
-    client.on('notice', onNotice)
     try {
-      const outcome = await client.query(`${last}COMMIT`)
-      const { command } = [outcome].flat().at(-1)!
-      // PostgreSQL answers COMMIT of a failed transaction with ROLLBACK, without an error.
-      if (command !== 'COMMIT') throw new GatewayError('storage_unavailable', `COMMIT was answered by ${command}.`)
-      if (cancelledWaits.length > 0) throw standbyUnavailable(cancelledWaits.join(' '))
+      await commitTransaction(client, last)
     } catch (error) {
       // Possibly only the confirmation was lost, so the commit may have succeeded.
       for (const entry of entries) this.#uncertain.add(entry)
       throw error
-    } finally {
-      client.off('notice', onNotice)
     }
   }
 }

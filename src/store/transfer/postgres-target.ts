@@ -1,5 +1,6 @@
 import { noop } from '../../core/noop.ts'
 import type { QuarantineRow } from '../../core/quarantine.ts'
+import { commitTransaction } from '../postgres/commit.ts'
 import { createUnfinishedSchema, finishSchema, hasUnfinishedSchema } from '../postgres/schema.ts'
 import { bigintArray, bytesArray, escapeNul, textArray, toNullable, unescapeNul } from '../postgres/values.ts'
 import { connectionLockSql } from '../postgres/writer.ts'
@@ -88,7 +89,7 @@ export class PostgresTarget extends PostgresTables implements TransferTarget {
     await this.query('BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE')
     try {
       const result = await work()
-      await this.query('COMMIT')
+      await this.run(commitTransaction)
       return result
     } catch (error) {
       await this.query('ROLLBACK').catch(noop)
