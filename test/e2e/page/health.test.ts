@@ -368,7 +368,15 @@ test.full('axe finds no problem, and nothing is too wide: languages, themes, wid
     { body: '{"event_id":7}', reason: 'invalid_event_id', detail: 'event_id: expected a string', routing_key: long },
     { body: 'x'.repeat(5_000), reason: 'invalid_json', headers: '{"a":"b"}' },
   )
-  const page = await pages.open('/health')
+  const page = await pages.open('/livez')
+  // With the table of workers.
+  await page.route('**/api/health*', async (route) => {
+    const response = await route.fetch()
+    const { data } = await response.json()
+    const workers = [...data.workers, { ...data.workers[0], worker: 2, pid: 2 }]
+    await route.fulfill({ response, json: { status: 'success', data: { ...data, workers, workers_expected: 2 } } })
+  })
+  await page.goto(`${gateway.url}/health`)
   for (const { width, language, colorScheme } of SHAPES) {
     const what = `${width} ${language} ${colorScheme}`
     await page.setViewportSize({ width, height: 900 })
@@ -376,6 +384,7 @@ test.full('axe finds no problem, and nothing is too wide: languages, themes, wid
     if ((await page.getAttribute('html', 'lang')) !== language) await page.click('#language')
     await page.reload()
     await page.waitForSelector('[data-plot] canvas')
+    await page.waitForSelector('.workers tbody tr:nth-child(2)')
     assert.is(await page.getAttribute('html', 'lang'), language)
     await page.click(`${row(id! + 1)} [aria-expanded]`)
     await page.waitForSelector('pre.body')

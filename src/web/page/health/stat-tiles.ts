@@ -99,7 +99,7 @@ export const Workers = ({ report }: { readonly report: HealthAnswer }): View =>
   report.workers_expected === 1
     ? null
     : html`
-        <section class="panel workers" aria-labelledby="workers-title">
+        <section class="panel workers">
           <h2 id="workers-title">${t('workers')}</h2>
           <div class="wide" tabindex="0" role="region" aria-labelledby="workers-title">
             <table>
