@@ -23,7 +23,7 @@ const FLUSH_AT_DELIVERIES = 100
 
 /**
  * A batch that still cannot be committed this long after its first failure ends the consumer, in milliseconds: its deliveries return to the
- * queue in order, and another host can consume within 10 seconds of a silent cut, which is noticed after 5 to 7. Longer than the other hosts
+ * queue in order, and another host can consume within 10 seconds of a silent cut, which is noticed after 4 to 6. Longer than the other hosts
  * need to notice the same fault and to stop consuming (2.2 seconds), so that the deliveries count towards a delivery limit once.
  */
 const REQUEUE_AFTER_MS = 2_500

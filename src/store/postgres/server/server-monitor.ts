@@ -8,7 +8,7 @@ import { assertUsableVersion } from '../schema.ts'
 import { ServerClock } from './server-clock.ts'
 
 /** Timeout of a check, in milliseconds. */
-const CHECK_MS = 5_000
+const CHECK_MS = 4_000
 
 const STANDBY_WAIT = 'A commit waits for a synchronous standby.'
 
@@ -41,7 +41,7 @@ export class ServerMonitor {
    * Checks that the server responds, and that its tables can be used. If it does not respond, all other calls fail too until it does.
    *
    * @param looksForWaits see `state`
-   * @throws GatewayError database_unreachable within 5 seconds, database_newer or another error of the server
+   * @throws GatewayError database_unreachable within 4 seconds, database_newer or another error of the server
    */
   async check(looksForWaits: boolean): Promise<ServerState> {
     try {
