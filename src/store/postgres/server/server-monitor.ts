@@ -9,6 +9,8 @@ import { ServerClock } from './server-clock.ts'
 
 /** Timeout of a check, in milliseconds. */
 const CHECK_MS = 4_000
+/** Minimum timeout of a check that is repeated on another connection, in milliseconds. */
+const REPEAT_MS = 500
 
 const STANDBY_WAIT = 'A commit waits for a synchronous standby.'
 
@@ -58,10 +60,12 @@ export class ServerMonitor {
   /** Runs a query on the connection of the listener, for which nothing waits, or on one for reading if there is none. */
   async query<Row extends object>(sql: string, values: unknown[]): Promise<Row[]> {
     const { listener, reading } = this.#options
-    return (
-      (await listener.query<Row>(sql, values, CHECK_MS)) ??
-      (await reading.withConnection((client) => client.query<Row>(sql, values), CHECK_MS, true)).rows
-    )
+    const endsAt = performance.now() + CHECK_MS
+    const rows = await listener.query<Row>(sql, values, CHECK_MS)
+    if (rows !== null) return rows
+    // The connection can have ended by the timeout of an earlier query: a silent server is not waited for twice.
+    const leftMs = Math.max(REPEAT_MS, Math.round((endsAt - performance.now()) / 100) * 100)
+    return (await reading.withConnection((client) => client.query<Row>(sql, values), leftMs, true)).rows
   }
 
   /** @param looksForWaits true if `waits_for_standby` is needed */
