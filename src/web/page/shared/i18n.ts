@@ -21,7 +21,8 @@ const applyLanguage = (): void => {
   document.documentElement.lang = language.get() === 'zh' ? 'zh-CN' : 'en'
 }
 applyLanguage()
-language.subscribe(applyLanguage)
+// In a task of its own, after the new texts: with other fonts, the whole page is laid out again.
+language.subscribe(() => setTimeout(applyLanguage))
 
 export const chooseLanguage = (next: Language): void => {
   save(KEPT, next)

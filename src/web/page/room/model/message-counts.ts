@@ -74,7 +74,7 @@ export const ratesOf = (minutes: ReadonlyMap<number, Uint32Array>, max: number):
   const values = ROLES.map(() => new Array<number>(length).fill(0))
   for (const [minute, counts] of minutes) {
     const at = Math.floor(minute / step) - begin
-    for (const [role, count] of counts.entries()) values[role]![at]! += count / step
+    for (let role = 0; role < counts.length; role++) values[role]![at]! += counts[role]! / step
   }
   return { times: Array.from({ length }, (_, index) => (begin + index) * step * 60), step: step * 60, values }
 }

@@ -11,42 +11,40 @@ const DEFAULT_HEIGHT = 104
 const NOTICE_HEIGHT = 32
 const DAY_MS = 86_400_000
 
-/** The rows of a timeline: messages, dividers and heights. */
+/** The rows of a timeline: messages and heights. */
 export interface Rows {
   entries: readonly Entry[]
-  readonly above: number[]
   readonly heights: FenwickTree
   /** Offset of local time from UTC as getTimezoneOffset returns it, but in milliseconds; for day boundaries. */
   readonly offsetMs: number
   /** The db_ids after which messages are not loaded, ascending. */
   readonly gaps: readonly number[]
-  /** The round and the day of the last row. */
-  round: number | null
-  day: number
 }
 
 const usualHeight = ({ height, tone }: Entry): number =>
   height > 0 ? height : tone === 'notice' ? NOTICE_HEIGHT : DEFAULT_HEIGHT
 
-/** Returns the dividers above the row that is appended next. */
-const aboveOf = (rows: Rows, entry: Entry): number => {
-  const previous = rows.above.length === 0 ? 0 : rows.entries[rows.above.length - 1]!.id
-  let above = rows.gaps.some((gap) => previous <= gap && gap < entry.id) ? GAP : 0
-  const day = Math.floor((entry.at - rows.offsetMs) / DAY_MS)
-  if (entry.round !== null && entry.round !== rows.round) {
-    rows.round = entry.round
-    above |= NEW_ROUND
-  }
-  if (day !== rows.day && rows.above.length > 0) above |= NEW_DAY
-  rows.day = day
+/** Returns the last round before a row; null if there is none. */
+const roundBefore = (entries: readonly Entry[], index: number): number | null => {
+  for (let at = index - 1; at >= 0; at--) if (entries[at]!.round !== null) return entries[at]!.round
+  return null
+}
+
+/** Returns the dividers above a row. Only rendered rows need them, of 100,000. */
+export const dividersAbove = ({ entries, offsetMs, gaps }: Rows, index: number): number => {
+  const entry = entries[index]!
+  const previous = entries[index - 1]
+  const dayOf = ({ at }: Entry): number => Math.floor((at - offsetMs) / DAY_MS)
+  let above = gaps.some((gap) => (previous?.id ?? 0) <= gap && gap < entry.id) ? GAP : 0
+  if (entry.round !== null && entry.round !== roundBefore(entries, index)) above |= NEW_ROUND
+  if (previous !== undefined && dayOf(previous) !== dayOf(entry)) above |= NEW_DAY
   return above
 }
 
 export const rowsOf = (entries: readonly Entry[], offsetMs: number, gaps: readonly number[] = []): Rows => {
-  const heights = new FenwickTree(Float64Array.from(entries, usualHeight))
-  const rows: Rows = { entries, above: [], heights, offsetMs, gaps, round: null, day: Number.NaN }
-  for (const entry of entries) rows.above.push(aboveOf(rows, entry))
-  return rows
+  const heights = new Float64Array(entries.length)
+  for (let index = 0; index < entries.length; index++) heights[index] = usualHeight(entries[index]!)
+  return { entries, heights: new FenwickTree(heights), offsetMs, gaps }
 }
 
 /** Appends rows if `entries` begins with the current ones. @returns false if it does not */
@@ -54,10 +52,7 @@ export const appendRows = (rows: Rows, entries: readonly Entry[]): boolean => {
   const { length } = rows.entries
   if (length === 0 || entries[0] !== rows.entries[0] || entries[length - 1] !== rows.entries[length - 1]) return false
   rows.entries = entries
-  for (const entry of entries.slice(length)) {
-    rows.above.push(aboveOf(rows, entry))
-    rows.heights.push(usualHeight(entry))
-  }
+  for (const entry of entries.slice(length)) rows.heights.push(usualHeight(entry))
   return true
 }
 

@@ -10,7 +10,7 @@ import { excerptAround } from '../model/filter.ts'
 import type { RoomModel } from '../model/room.ts'
 import { useHighlight } from './highlight.ts'
 import { MessageRow, type RowAct } from './row.ts'
-import { GAP, NEW_DAY, NEW_ROUND } from './rows.ts'
+import { dividersAbove, GAP, NEW_DAY, NEW_ROUND } from './rows.ts'
 import type { VirtualList } from './virtual-list.ts'
 
 interface TimelineProps {
@@ -60,6 +60,10 @@ export const Timeline = (props: TimelineProps): View => {
   const list = useRef<HTMLDivElement>(null)
   const [, redraw] = useState(0)
   const { shown, filter } = room.selection
+  const shownLanguage = language.get()
+  const lastLanguage = useRef(shownLanguage)
+  if (lastLanguage.current !== shownLanguage) scroller.restart()
+  lastLanguage.current = shownLanguage
   if (scroller.rows.entries !== shown || scroller.rows.gaps !== room.gaps) scroller.setEntries(shown, room.gaps)
   const { start, end, top, total } = scroller.span()
 
@@ -106,13 +110,13 @@ export const Timeline = (props: TimelineProps): View => {
         tabindex=${mine ? 0 : -1}
         onFocus=${() => onSelect(entry.id)}
       >
-        <${Above} bits=${scroller.rows.above[index]} entry=${entry} onGap=${onGap} />
+        <${Above} bits=${dividersAbove(scroller.rows, index)} entry=${entry} onGap=${onGap} />
         <div class="line-up">
           <${MessageRow}
             entry=${entry}
             jsonShown=${unfolded.has(entry.id)}
             excerpt=${hiddenHits.has(entry.id) ? excerptAround(entry.raw, filter.text) : ''}
-            language=${language.get()}
+            language=${shownLanguage}
             onAct=${onAct}
           />
         </div>

@@ -2,27 +2,27 @@ import { signal } from '../../shared/signal.ts'
 import type { Entry } from '../model/entry.ts'
 import { appendRows, lowerBound, type Rows, rowsOf } from './rows.ts'
 
-/** Margin above and below the viewport that is rendered too. After a jump it grows in steps. */
+/** Margin above and below the viewport that is rendered too. */
 const MARGIN_PX = 600
-const MARGIN_STEP_PX = 200
-const LEAP_REST_MS = 80
-const STEP_REST_MS = 20
 /** Distance from the end that counts as being at the end. */
 const NEAR_PX = 40
 
-/**
- * Up to this many rows are all in the document, so that the browser can search, select, copy and print them. They are added
- * a few at a time, after those on the screen.
- */
+/** Up to this many rows are all in the document, so that the browser can search, select, copy and print them. */
 export const MAX_WHOLE = 500
-const ADDED_ROWS = 8
+/** Rows beyond those on the screen are added a few at a time on each side: 16 at once took 54 ms. */
+const ADDED_ROWS = 4
 const ADD_REST_MS = 16
+/** The same after a jump, which another one can follow. */
+const LEAP_REST_MS = 80
 
 /** A row that keeps its position on the screen: its db_id, and the distance of its top from the top of the box. */
 interface Anchor {
   readonly id: number
   readonly below: number
 }
+
+/** Indexes of rows, `end` exclusive. */
+type RowRange = readonly [start: number, end: number]
 
 /** The rows to render, from `start` to `end` (exclusive), and the offset of the first. */
 interface VisibleRange {
@@ -43,8 +43,6 @@ export class VirtualList {
   #box: HTMLElement | null = null
   #anchor: Anchor | null = null
   #lastTop = 0
-  #margin = MARGIN_PX
-  #rest = 0
   /** The last rendered range. */
   #drawn: VisibleRange | null = null
   /** The first and last db_id of it. */
@@ -52,6 +50,7 @@ export class VirtualList {
   /** Rows that are to be added on both sides by the next rendering. */
   #adding = 0
   #addTimer = 0
+  #hasLeapt = false
   /** Increments when the list must be rendered again. */
   readonly moved = signal(0)
 
@@ -87,45 +86,70 @@ export class VirtualList {
     return this.#drawn
   }
 
-  /** Rows that are in the document stay there, with some more on both sides, unless there are too many. */
-  #extend(start: number, end: number): [start: number, end: number] {
-    if (this.isWindow || this.#drawn === null || this.#drawnIds === null) return [start, end]
+  /** Renders only the rows on the screen next, because all rows change, and adds the others again. */
+  restart(): void {
+    this.#drawnIds = null
+  }
+
+  /** Rows that are in the document stay there, with some more on both sides, if they are wanted. */
+  #extend([start, end]: RowRange): RowRange {
+    if (this.#drawn === null || this.#drawnIds === null) return [start, end]
     const [first, last] = this.#drawnIds
     const drawn = [lowerBound(this.rows, first), lowerBound(this.rows, last + 1)] as const
     // After a jump, or with another filter, adding all rows in between would take too long.
     const isNear = start <= drawn[1] && end >= drawn[0]
     if (!isNear || drawn[1] - drawn[0] !== this.#drawn.end - this.#drawn.start) return [start, end]
-    const from = Math.max(0, Math.min(start, drawn[0] - this.#adding))
-    return [from, Math.min(this.rows.entries.length, Math.max(end, drawn[1] + this.#adding))]
+    const [from, to] = this.#wanted()
+    return [
+      Math.max(from, Math.min(start, drawn[0] - this.#adding)),
+      Math.min(to, Math.max(end, drawn[1] + this.#adding)),
+    ]
+  }
+
+  /** The rows that are to be in the document once all have been added. */
+  #wanted(): RowRange {
+    return this.isWindow ? this.#around(MARGIN_PX) : [0, this.rows.entries.length]
+  }
+
+  /** The rows on the screen, and those within a margin. */
+  #around(margin: number): RowRange {
+    const { heights } = this.rows
+    const view = this.#view
+    const top = this.#wantedTop(view)
+    const start = heights.at(Math.max(0, top - margin))
+    return [start, Math.min(heights.length, heights.at(top + view + margin) + 1)]
+  }
+
+  get #view(): number {
+    return this.#box?.clientHeight || 800
   }
 
   #addSoon(): void {
+    const [from, to] = this.#wanted()
     const { start = 0, end = 0 } = this.#drawn ?? {}
-    if (this.isWindow || (start === 0 && end === this.rows.entries.length)) return
     clearTimeout(this.#addTimer)
-    this.#addTimer = window.setTimeout(() => {
+    const add = (): void => {
+      this.#hasLeapt = false
       this.#adoptPending()
       this.#adding = ADDED_ROWS
       this.#redraw()
-    }, ADD_REST_MS)
+    }
+    const isDone = start <= from && end >= to
+    if (isDone) this.#hasLeapt = false
+    else this.#addTimer = window.setTimeout(add, this.#hasLeapt ? LEAP_REST_MS : ADD_REST_MS)
   }
 
   #spanNow(): VisibleRange {
     const { heights } = this.rows
-    const { length, total } = heights
-    const view = this.#box?.clientHeight || 800
-    const top = this.#wantedTop(view)
-    const [start, end] = this.#extend(
-      heights.at(Math.max(0, top - this.#margin)),
-      Math.min(length, heights.at(top + view + this.#margin) + 1),
-    )
-    return { start, end, top: heights.offset(start), total }
+    const [start, end] = this.#extend(this.#around(0))
+    return { start, end, top: heights.offset(start), total: heights.total }
   }
 
   /** Sets the scroll position after the range of span() has been rendered. */
   place(): void {
     const box = this.#box
-    if (box === null) return
+    // Without rows there is nothing to place, and reading the layout of a page that has just been rendered takes long.
+    if (box === null || (this.rows.entries.length === 0 && this.#lastTop === 0)) return
     this.#adding = 0
     this.#addSoon()
     const top = this.#wantedTop(box.clientHeight)
@@ -152,6 +176,7 @@ export class VirtualList {
     if (this.#box === null) return
     const wasAtEnd = this.atEnd
     this.#adopt()
+    if (!this.#hasLeapt) this.#adding = ADDED_ROWS
     const { start, end, top } = this.#spanNow()
     const { start: from, end: to, top: at } = this.#drawn ?? {}
     if (start !== from || end !== to || top !== at || this.atEnd !== wasAtEnd) this.#redraw()
@@ -167,26 +192,13 @@ export class VirtualList {
     const near = scrollHeight - scrollTop - clientHeight < NEAR_PX
     // Rows appended between two frames also move the end away; only scrolling up leaves the end.
     this.atEnd = near || (this.atEnd && scrollTop >= this.#lastTop)
-    if (Math.abs(scrollTop - this.#lastTop) > clientHeight / 2) this.#leapt()
+    this.#hasLeapt ||= Math.abs(scrollTop - this.#lastTop) > clientHeight / 2
     this.#lastTop = scrollTop
     this.#anchor = this.#anchorAt(scrollTop)
   }
 
   #redraw(): void {
     this.moved.set(this.moved.get() + 1)
-  }
-
-  /** After a jump all rows are new: render only the visible ones first, so that the frame is not delayed. */
-  #leapt(): void {
-    this.#margin = 0
-    clearTimeout(this.#rest)
-    this.#rest = window.setTimeout(() => this.#widen(), LEAP_REST_MS)
-  }
-
-  #widen(): void {
-    this.#margin += MARGIN_STEP_PX
-    if (this.#margin < MARGIN_PX) this.#rest = window.setTimeout(() => this.#widen(), STEP_REST_MS)
-    this.#redraw()
   }
 
   /** Scrolls a message to the top, to one third from the top, or only as far as needed. */
