@@ -283,6 +283,45 @@ test('searches all messages of the event beyond the loaded ones, and opens a hit
   assert.is(await page.evaluate(() => (globalThis as Json).isSamePage), true, 'the page was not loaded again')
 })
 
+test('searches beyond the loaded messages only for what the filters show, and keeps them when a hit is opened', async () => {
+  const page = await openLong('?q=message&message_type=error_internal')
+  await page.waitForSelector('#history[data-is="resting"]')
+  await page.click('#search-beyond')
+  const finds = (ns: number[], what: string): Promise<unknown> =>
+    until(
+      async () =>
+        String(await page.$$eval('.hit a', (all) => all.map((one) => one.getAttribute('data-id')))) ===
+        String(ns.map((n) => long[n])),
+      { what },
+    )
+  const errors = Array.from({ length: ROUNDS }, (_, n) => n * 1_000 + 500)
+  await finds(errors.toReversed(), 'the errors, newest first')
+  await page.waitForSelector('#hits-filter:has-text("Only messages that the filters show")')
+  await page.fill('.period input >> nth=1', '2026-11-02T12:02')
+  await finds([500], 'the error of the first two minutes')
+  await choose(page, '#roles', 'System')
+  await finds([500], 'the same with its role')
+  await page.click('.hit a')
+  await sees(page, long[500])
+  const query = (): string => new URL(page.url()).search
+  const isQuery = (pattern: RegExp): Promise<unknown> =>
+    until(() => pattern.test(query()), { what: String(pattern), saw: query })
+  await isQuery(/^\?q=message&role=system&message_type=error_internal&until=/)
+  // The search of the gateway finds words, that of the room a text of JSON.
+  await page.fill('#search', '"message 500 timestamp"')
+  await page.waitForSelector('#hits-title:has-text("timestamp")')
+  await finds([500], 'the phrase')
+  await page.click('.hit a')
+  await isQuery(/^\?role=system&message_type=error_internal&until=/)
+  await sees(page, long[500])
+  await page.click('#clear')
+  await page.fill('#search', 'message 500')
+  await choose(page, '#roles', 'System')
+  await page.click('#attention')
+  await page.click('#search-beyond')
+  await page.waitForSelector('#hits-filter:has-text("“Needs attention” does not apply here.")')
+})
+
 test.full('shows when the history cannot be loaded, and retries', async () => {
   const page = await site.pages.open('/')
   await page.route('**/messages?before=*limit=2000', (route) => route.abort())

@@ -17,6 +17,7 @@ const { addRange, gapsOf, insertEntries } = await import('../../../src/web/page/
 const { markedText, occurrences } = await import('../../../src/web/page/room/timeline/highlight.ts')
 const { appendRows, dividersAbove, GAP, rowsOf } = await import('../../../src/web/page/room/timeline/rows.ts')
 const { MAX_WHOLE, VirtualList } = await import('../../../src/web/page/room/timeline/virtual-list.ts')
+const { filterParameters, isShown } = await import('../../../src/web/page/search/hit-filter.ts')
 const { language } = await import('../../../src/web/page/shared/i18n.ts')
 const { timeLabels } = await import('../../../src/web/page/shared/plot/time-labels.ts')
 const { suite } = await import('../../support/harness/suite.ts')
@@ -73,6 +74,52 @@ excerpt('is on one line, decoded, and cut at both ends without half a character'
 })
 
 excerpt.run()
+
+const search = suite('the filter of a room in a search of the gateway')
+
+search('is sent as far as the gateway can apply it, and decides on the hits', () => {
+  const parameters = (filter: Partial<typeof EMPTY_FILTER>): object => filterParameters({ ...EMPTY_FILTER, ...filter })
+  assert.equal(parameters({ text: 'a', attention: true }), {})
+  assert.equal(parameters({ roles: new Set(['captain', 'expert']), types: new Set(['a', 'b c']) }), {
+    message_from: '_captain,_expert',
+    message_type: 'a,b c',
+  })
+  assert.equal(parameters({ from: Date.UTC(2026, 10, 22), to: Date.UTC(2026, 10, 23) + 0.5 }), {
+    since: '2026-11-22T00:00:00.000Z',
+    until: '2026-11-23T00:00:00.000Z',
+  })
+  // Senders of these roles have any name; a list cannot have these types.
+  for (const role of ['user', 'ai', 'system'] as const)
+    assert.equal(parameters({ roles: new Set([role, 'captain']) }), {})
+  for (const type of ['', 'a,b', ' a']) assert.equal(parameters({ types: new Set(['a', type]) }), {})
+  const shown = (
+    filter: Partial<typeof EMPTY_FILTER>,
+    message_from: string | null,
+    message_type: string | null,
+  ): boolean =>
+    isShown(
+      { ...EMPTY_FILTER, ...filter },
+      {
+        message_from,
+        message_type,
+        event_id: 'e',
+        db_id: 1,
+        received_at: '2026-11-22T10:00:00.000Z',
+        snippet: '',
+      },
+    )
+  assert.is(shown({}, null, null), true)
+  assert.equal(
+    ['ann', null, 'system', '_captain', 'ai_assistant'].map((from) => shown({ roles: new Set(['user']) }, from, 'a')),
+    [true, true, false, false, false],
+  )
+  assert.equal(
+    ['a,b', 'a', null].map((type) => shown({ types: new Set(['a,b', '']) }, 'ann', type)),
+    [true, false, true],
+  )
+})
+
+search.run()
 
 const ranges = suite('the loaded ranges of an event')
 

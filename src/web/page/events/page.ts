@@ -2,6 +2,7 @@ import { useEffect, useMemo, useState } from 'preact/hooks'
 import type { EventSummary } from '../../../store/store.ts'
 import { useCaller } from '../caller.ts'
 import type { EventFacts } from '../room/model/event-facts.ts'
+import { EMPTY_FILTER } from '../room/model/filter.ts'
 import { MessageHits } from '../search/hits.ts'
 import { errorText } from '../shared/api.ts'
 import { connectionText, reasonCodeText } from '../shared/connection-messages.ts'
@@ -160,7 +161,7 @@ export const EventsPage = (): View => {
           <button type="button" id="more" onClick=${() => source.more()}>${t('more')}</button>
         </p>`
       }
-      <${MessageHits} query=${wanted} eventId=${null} />
+      <${MessageHits} query=${wanted} eventId=${null} filter=${EMPTY_FILTER} />
     </main>
   `
 }

@@ -105,7 +105,7 @@ export class MessageNavigator {
   }
 
   /**
-   * Selects a message, clearing the filter if it excludes it.
+   * Selects a message, clearing the search, or the whole filter, if it excludes it.
    *
    * @returns false if there is no such message
    * @throws ApiError
@@ -116,7 +116,9 @@ export class MessageNavigator {
     if (!room.covers(id)) await room.loadAround(id)
     const found = room.entries[lowerBound({ entries: room.entries }, id)]
     if (found?.id !== id) return false
-    if (!room.selection.matches(found)) room.selection.setFilter(EMPTY_FILTER)
+    for (const wider of [{ ...room.selection.filter, text: '' }, EMPTY_FILTER]) {
+      if (!room.selection.matches(found)) room.selection.setFilter(wider)
+    }
     // A scan can be under way.
     await this.#when(() => this.#shows(id) || !room.selection.matches(found))
     this.#select(id)

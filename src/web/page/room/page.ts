@@ -203,7 +203,7 @@ export const RoomPage = ({ eventId }: { readonly eventId: string }): View => {
           onHit=${(by: 1 | -1) => moves.hit(selected, by)}
           onSearch=${() => focusOn('search')}
         />
-        <${SearchBeyond} room=${room} text=${filter.text} />
+        <${SearchBeyond} room=${room} filter=${filter} />
         <${DisconnectedBanner} room=${room} />
         <div class="stage">
           <${Timeline}

@@ -1,4 +1,4 @@
-import { EMPTY_FILTER } from '../room/model/filter.ts'
+import { EMPTY_FILTER, isEverything } from '../room/model/filter.ts'
 import { filterToQuery } from '../room/model/filter-url.ts'
 import { agentName } from '../room/role-messages.ts'
 import { errorText } from '../shared/api.ts'
@@ -7,7 +7,7 @@ import { fullTime, shortTime } from '../shared/format.ts'
 import { type Children, html, type View } from '../shared/html.ts'
 import { roomPath } from '../shared/router.ts'
 import { searchText as t } from './messages.ts'
-import { type FoundMessage, type SearchResult, termsOf, useSearch } from './use-search.ts'
+import { type FoundMessage, type SearchRequest, type SearchResult, termsOf, useSearch } from './use-search.ts'
 
 /** Returns a snippet with its matches marked. */
 const marked = (snippet: string, query: string): Children[] => {
@@ -31,11 +31,16 @@ const hitPath = ({ event_id, db_id }: FoundMessage, query: string): string => {
   return `${roomPath(event_id)}${search}#${db_id}`
 }
 
+/** Opens a hit that has been opened before: its hash does not change. */
+const openAgain = ({ currentTarget }: { currentTarget: HTMLAnchorElement }): void => {
+  if (currentTarget.href === location.href) dispatchEvent(new HashChangeEvent('hashchange'))
+}
+
 const Hit = ({ hit, query, withEvent }: HitProps): View => {
   const at = Date.parse(hit.received_at)
   return html`
     <li class="hit">
-      <a href=${withEvent ? hitPath(hit, query) : `#${hit.db_id}`} data-id=${hit.db_id}>
+      <a href=${withEvent ? hitPath(hit, query) : `#${hit.db_id}`} data-id=${hit.db_id} onClick=${openAgain}>
         ${withEvent && html`<bdi class="hit-event">${escapeLine(hit.event_id)}</bdi>${' '}`}
         <span class="hit-text" dir="auto">${marked(hit.snippet, query)}</span>
       </a>
@@ -52,18 +57,22 @@ const statusOf = ({ is, hits, nextBefore, error }: SearchResult): string => {
   return t(nextBefore === null ? 'hits' : 'moreHits', { n: hits.length })
 }
 
-interface MessageHitsProps {
-  readonly query: string
-  /** Searches only this event; null for all. */
-  readonly eventId: string | null
-  readonly children?: Children
+/** Returns how the filter of the room applies to the hits; empty if it does not matter. */
+const filterNote = ({ filter }: SearchRequest): string => {
+  const { attention } = filter
+  const isFiltered = !isEverything({ ...filter, text: '', attention: false })
+  return [isFiltered ? t('filtered') : '', attention ? t('noAttention') : ''].filter(Boolean).join(' ')
 }
 
+type MessageHitsProps = SearchRequest & { readonly children?: Children }
+
 /** The messages that contain a query, newest first, each with a link to it. Nothing if the query is too short. */
-export const MessageHits = ({ query, eventId, children }: MessageHitsProps): View => {
-  const [result, more] = useSearch(query, eventId)
+export const MessageHits = ({ children, ...search }: MessageHitsProps): View => {
+  const [result, more] = useSearch(search)
   if (result === null) return null
   const { is, hits, nextBefore, indexed } = result
+  const { query, eventId } = search
+  const note = filterNote(search)
   return html`
     <section class="hits" id="hits" aria-labelledby="hits-title" aria-busy=${is === 'searching'}>
       <div class="hits-head">
@@ -71,6 +80,7 @@ export const MessageHits = ({ query, eventId, children }: MessageHitsProps): Vie
         ${children}
       </div>
       <p class=${is === 'failed' ? 'problem' : 'faint'} id="hits-status" role="status">${statusOf(result)}</p>
+      ${note !== '' && html`<p class="faint" id="hits-filter">${note}</p>`}
       ${indexed < 1 && html`<p class="faint" id="hits-building">${t('building', { n: Math.floor(indexed * 100) })}</p>`}
       ${
         hits.length > 0 &&

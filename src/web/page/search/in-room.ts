@@ -1,4 +1,5 @@
 import { useEffect, useState } from 'preact/hooks'
+import type { MessageFilter } from '../room/model/filter.ts'
 import type { RoomModel } from '../room/model/room.ts'
 import { html, type View } from '../shared/html.ts'
 import { Icon } from '../shared/icons.ts'
@@ -9,15 +10,15 @@ import { isSearchable } from './use-search.ts'
 
 interface SearchBeyondProps {
   readonly room: RoomModel
-  /** Text of the room's own search, which covers the loaded messages only. */
-  readonly text: string
+  /** Filter of the room, which covers the loaded messages only. */
+  readonly filter: MessageFilter
 }
 
 /** Offers to search all messages of the event while not all of them are loaded, and lists the hits. */
-export const SearchBeyond = ({ room, text }: SearchBeyondProps): View => {
+export const SearchBeyond = ({ room, filter }: SearchBeyondProps): View => {
   const { is } = useSignalValue(room.history)
   const [isOpen, open] = useState(false)
-  const query = text.trim()
+  const query = filter.text.trim()
   useEffect(() => open(false), [query === ''])
   if (!isSearchable(query) || (is === 'whole' && !isOpen)) return null
   if (!isOpen) {
@@ -27,7 +28,7 @@ export const SearchBeyond = ({ room, text }: SearchBeyondProps): View => {
   }
   return html`
     <div class="beyond">
-      <${MessageHits} query=${query} eventId=${room.eventId}>
+      <${MessageHits} query=${query} eventId=${room.eventId} filter=${filter}>
         <button type="button" class="quiet square" aria-label=${t('close')} onClick=${() => open(false)}><${Icon} name="close" /></button>
       </${MessageHits}>
     </div>

@@ -1,6 +1,9 @@
 import { useEffect, useState } from 'preact/hooks'
 import type { SearchHit } from '../../../store/search/search.ts'
+import type { MessageFilter } from '../room/model/filter.ts'
+import { filterToQuery } from '../room/model/filter-url.ts'
 import { type Answered, ApiError, api } from '../shared/api.ts'
+import { filterParameters, isShown } from './hit-filter.ts'
 
 export type FoundMessage = Answered<SearchHit, 'received_at'>
 
@@ -24,6 +27,8 @@ const EMPTY: SearchResult = { is: 'searching', hits: [], nextBefore: null, index
 /** Time without typing after which the search starts, in milliseconds. */
 const TYPING_MS = 300
 const PAGE = 50
+/** Maximum number of hits in one answer of the gateway. */
+const MAX_PAGE = 200
 /** Length of a query that the gateway accepts. */
 const MAX_QUERY = 256
 
@@ -38,34 +43,45 @@ export const isSearchable = (query: string): boolean =>
   query.length <= MAX_QUERY && termsOf(query).some((term) => term.split(/\s+/).some((word) => word.length > 1))
 
 const load = async (
-  query: string,
-  eventId: string | null,
+  { query, eventId, filter }: SearchRequest,
   before: number | null,
   signal: AbortSignal,
 ): Promise<Answer> => {
-  const parameters = new URLSearchParams({ q: query, limit: String(PAGE) })
+  const parameters = new URLSearchParams({ q: query, limit: String(PAGE), ...filterParameters(filter) })
   if (eventId !== null) parameters.set('event_id', eventId)
   let next = before
   while (true) {
     if (next !== null) parameters.set('before', String(next))
     const answer = await api<Answer>(`/api/search?${parameters}`, { signal })
-    // A page without hits ended at the time limit of the gateway.
-    if (answer.data.length > 0 || answer.next_before === null) return answer
+    const data = answer.data.filter((hit) => isShown(filter, hit))
+    // A page without hits ended at the time limit of the gateway, or has only those that are filtered.
+    if (data.length > 0 || answer.next_before === null) return { ...answer, data }
     next = answer.next_before
+    parameters.set('limit', String(MAX_PAGE))
   }
+}
+
+/** A search over the messages of the gateway. */
+export interface SearchRequest {
+  /** An empty one searches nothing. */
+  readonly query: string
+  /** Searches only this event; null for all. */
+  readonly eventId: string | null
+  /** Filter of the room; its text and `attention` are not applied. */
+  readonly filter: MessageFilter
 }
 
 /**
  * Searches the messages once the user pauses typing.
  *
- * @param query an empty one searches nothing
- * @param eventId null for all events
  * @returns the result, null if nothing is searched or if the gateway has no search; and a function that loads older hits
  */
-export const useSearch = (query: string, eventId: string | null): [SearchResult | null, () => void] => {
+export const useSearch = (search: SearchRequest): [SearchResult | null, () => void] => {
+  const { query, eventId, filter } = search
+  const key = filterToQuery({ ...filter, text: query, attention: false })
   const [result, setResult] = useState<SearchResult | null>(null)
-  const [from, setFrom] = useState<{ query: string; before: number } | null>(null)
-  const before = from?.query === query ? from.before : null
+  const [from, setFrom] = useState<{ key: string; before: number } | null>(null)
+  const before = from?.key === key ? from.before : null
 
   useEffect(() => {
     if (!isSearchable(query)) return setResult(null)
@@ -73,7 +89,7 @@ export const useSearch = (query: string, eventId: string | null): [SearchResult 
     const start = async (): Promise<void> => {
       setResult((last) => (before === null ? EMPTY : { ...(last ?? EMPTY), is: 'searching' }))
       try {
-        const { data, next_before, indexed } = await load(query, eventId, before, stop.signal)
+        const { data, next_before, indexed } = await load(search, before, stop.signal)
         setResult((last) => ({
           is: 'found',
           hits: before === null ? data : [...(last?.hits ?? []), ...data],
@@ -92,10 +108,10 @@ export const useSearch = (query: string, eventId: string | null): [SearchResult 
       clearTimeout(timer)
       stop.abort()
     }
-  }, [query, eventId, before])
+  }, [key, eventId, before])
 
   const more = (): void => {
-    if (result !== null && result.nextBefore !== null) setFrom({ query, before: result.nextBefore })
+    if (result !== null && result.nextBefore !== null) setFrom({ key, before: result.nextBefore })
   }
   return [result, more]
 }
