@@ -339,6 +339,37 @@ test('keeps the lines of results, shows JSON, tables, logs and code as such, and
   assert.ok(width > 1_500, `a row is ${width} of 1920 pixels wide`)
 })
 
+test('shows code in Markdown as other code: folded if it is long, and with a button that copies it', async () => {
+  const code = Array.from({ length: 50 }, (_, n) => `${' '.repeat(n % 3)}line_${n} <b> *`).join('\n')
+  const says = (field: string, text: string): Json => ({
+    message_from: '_expert',
+    message_type: 'x',
+    message_content: { data: { [field]: text } },
+  })
+  const listed = `1. Run\n   \`\`\`sh\n   nmap -sV\n   \`\`\`\n2. **Wait**`
+  const { page, ids } = await roomOf(
+    [says('response_text', `See **this**:\n\`\`\`py\n${code}\n\`\`\`\nThen that.`), says('ai_summary', listed)],
+    { viewport: { width: 1280, height: 2_000 }, permissions: ['clipboard-read', 'clipboard-write'] },
+  )
+  await sees(page, ids[0])
+  const [long, short] = ids.map((id) => `${body(id)} .markdown`)
+  assert.is((await page.innerText(`${long} .block-text`)).split('\n').length, 15)
+  await page.click(`${long} .more:has-text("Show all 50 lines")`)
+  assert.is(await page.innerText(`${long} .block-text`), code)
+  await page.click(`${long} .copy`)
+  await page.waitForSelector(`${long} .copy:has-text("Copied")`)
+  assert.is(await page.evaluate(() => navigator.clipboard.readText()), code)
+  // A long text ends after a code block, not within it.
+  assert.not.match(await textOf(page, long!), 'Then that.')
+  await page.click(`${body(ids[0])} > .more`)
+  assert.match(await textOf(page, long!), 'Then that.')
+  assert.is(await page.innerText(`${long} .block-text`), code, 'it is still unfolded')
+  assert.is(await page.innerText(`${short} li .block-text`), 'nmap -sV')
+  assert.is(await page.innerText(`${short} li strong`), 'Wait')
+  await page.click('#language')
+  await page.waitForSelector(`${short} .copy[title="复制"]`)
+})
+
 test('shows users the message that they post, also when scrolled up, with a note if the filter hides it', async () => {
   const { page, event_id } = await roomOf(chats(100))
   await page.hover('#box')

@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert'
-import { columnsOf, isPreformatted, parseJsonText } from '../../../src/web/page/room/model/text-kind.ts'
+import { columnsOf, endOfCode, isPreformatted, parseJsonText } from '../../../src/web/page/room/model/text-kind.ts'
 import { LosslessNumber } from '../../../src/web/page/shared/lossless-json.ts'
 import { suite } from '../../support/harness/suite.ts'
 
@@ -69,6 +69,16 @@ kinds('is a table for objects with like keys, in the order in which the keys app
     Array.from({ length: 1_001 }, () => ({ a: 1, b: 2 })),
   ]
   for (const other of others) assert.is(columnsOf(other), null, JSON.stringify(other).slice(0, 60))
+})
+
+kinds('is not cut within a code block of Markdown', () => {
+  const cut = (text: string, at: string): string => text.slice(0, endOfCode(text, text.indexOf(at)))
+  const after = ' 1. run\n    ```sh\n    one\n    ```\nand then\n'
+  assert.is(cut(`${after}~~~\n\`\`\`\ntwo\n~~~~\nthree\nfour`, 'one'), after.slice(0, after.indexOf('\nand')))
+  assert.is(cut(`${after}~~~\n\`\`\`\ntwo\n~~~~\nthree\nfour`, 'two'), `${after}~~~\n\`\`\`\ntwo\n~~~~`)
+  assert.is(cut(`${after}~~~\n\`\`\`\ntwo\n~~~~\nthree\nfour`, 'four'), `${after}~~~\n\`\`\`\ntwo\n~~~~\nthree\n`)
+  assert.is(cut(`${after}\`\`\`js\n\`\`\`js\ntwo`, 'two'), `${after}\`\`\`js\n\`\`\`js\ntwo`, 'its end is missing')
+  assert.is(cut(after, 'then'), after.slice(0, after.indexOf('then')))
 })
 
 kinds.run()

@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks'
 import { escapeControlChars } from '../../shared/escape-control-chars.ts'
 import { html, type View } from '../../shared/html.ts'
 import { roomText as t } from '../messages.ts'
-import { isPreformatted, parseJsonText } from '../model/text-kind.ts'
+import { endOfCode, isPreformatted, parseJsonText } from '../model/text-kind.ts'
 import { JsonBlock } from './json.ts'
 import { Markdown } from './markdown.ts'
 import { beginningOf, Preformatted } from './preformatted.ts'
@@ -26,7 +26,8 @@ export const LongText = ({ text, markdown = false }: LongTextProps): View => {
 
 const Prose = ({ text, markdown }: Required<LongTextProps>): View => {
   const [whole, setWhole] = useState(false)
-  const beginning = beginningOf(text, MAX_CHARACTERS, MAX_LINES)
+  const { length } = beginningOf(text, MAX_CHARACTERS, MAX_LINES)
+  const beginning = text.slice(0, markdown ? endOfCode(text, length) : length)
   const cut = beginning.length < text.length
   const shown = whole ? text : beginning
   return html`

@@ -1,9 +1,10 @@
 import DOMPurify from 'dompurify'
 import { Marked, type Tokens } from 'marked'
-import { useLayoutEffect, useRef } from 'preact/hooks'
+import { h } from 'preact'
 import { escapeControlChars } from '../../shared/escape-control-chars.ts'
-import { html, type View } from '../../shared/html.ts'
+import { type Children, html, type View } from '../../shared/html.ts'
 import { escapeHtml as escaped } from './escape-html.ts'
+import { Preformatted } from './preformatted.ts'
 
 /** Shows the address of a link as text: it must not be clickable, since agents often quote attackers. */
 const withAddress = (shown: string, address: string): string =>
@@ -73,9 +74,18 @@ const fragmentOf = (text: string): DocumentFragment => {
   return made
 }
 
+/** Renders sanitised nodes as they are, except code, which is shown as in other messages. */
+const viewsOf = ({ childNodes }: Node): Children =>
+  [...childNodes].map((node) => {
+    if (!(node instanceof Element)) return node.textContent
+    if (node.localName === 'pre') return html`<${Preformatted} text=${node.textContent.replace(/\n$/, '')} />`
+    return h(
+      node.localName,
+      Object.fromEntries([...node.attributes].map(({ name, value }) => [name, value])),
+      viewsOf(node),
+    )
+  })
+
 /** A text as Markdown, with control characters made visible. Links are not clickable. */
-export const Markdown = ({ text }: { readonly text: string }): View => {
-  const box = useRef<HTMLDivElement>(null)
-  useLayoutEffect(() => box.current!.replaceChildren(fragmentOf(escapeControlChars(text)).cloneNode(true)), [text])
-  return html`<div class="markdown" dir="auto" ref=${box}></div>`
-}
+export const Markdown = ({ text }: { readonly text: string }): View =>
+  html`<div class="markdown" dir="auto">${viewsOf(fragmentOf(escapeControlChars(text)))}</div>`

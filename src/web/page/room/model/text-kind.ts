@@ -47,6 +47,23 @@ export const isPreformatted = (text: string): boolean => {
   return lines.length > 1 && matching * 2 >= lines.length
 }
 
+/** A line that begins or ends a code block; one with a language begins it. */
+const FENCE = /^[ \t>]*(?:[-*+] |\d+[.)] )?[ \t]*(`{3,}|~{3,})(.*)$/gm
+
+/** Returns where a beginning of Markdown has to end so that no code block is cut: code is folded and copied by itself. Pure. */
+export const endOfCode = (text: string, end: number): number => {
+  let open = ''
+  for (const { 0: line, 1: fence = '', 2: language = '', index } of text.matchAll(FENCE)) {
+    if (open === '' && index >= end) return end
+    if (open === '') open = fence
+    else if (fence.startsWith(open) && language.trim() === '') {
+      open = ''
+      if (index + line.length >= end) return index + line.length
+    }
+  }
+  return open === '' ? end : text.length
+}
+
 type Fields = Readonly<Record<string, unknown>>
 
 const isFields = (value: unknown): value is Fields =>
