@@ -16,7 +16,8 @@ const MAX_VALUES = 100
 /** @returns a GatewayError with status 400 */
 export const invalidQuery = (message: string): GatewayError => new GatewayError('invalid_query', message)
 
-const formatCount = (count: number): string => count.toLocaleString('en')
+// Without Intl, whose data takes 25 ms to load at each start of a process.
+const formatCount = (count: number): string => String(count).replace(/\B(?=(\d{3})+$)/g, ',')
 
 /** Number of items per page; values above `max` are reduced to `max`. */
 export const limitField = (defaultValue: number, max: number) =>
