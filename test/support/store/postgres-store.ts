@@ -28,7 +28,6 @@ const makePostgresStore = async (): Promise<Store> => {
   const url = freshSchema(await sharedPostgres())
   const schema = schemaOf(url)
   const logs: PostgresStore[] = []
-  await (await openPostgres(url)).stop()
   const db = await connect(url)
   return {
     open: async () => {
