@@ -17,7 +17,7 @@ import { openStage, type Stage } from '../../support/stages/stage.ts'
 
 const test = suite('failures of workers')
 
-const WORKERS = 3
+const WORKERS = runs(2, 3)
 const STREAMS = 12
 const STORED = 'gateway_messages_stored_total'
 

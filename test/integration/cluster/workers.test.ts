@@ -6,6 +6,7 @@ import { assertNothingLost, IdReader, Load } from '../../support/clients/load.ts
 import { PikaPublisher } from '../../support/clients/pika.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { freePort, getJson, type HttpResult, postJson, until } from '../../support/harness/wait.ts'
 import { countMessages } from '../../support/servers/database.ts'
 import { type Gateway, startGateway, workersOf } from '../../support/servers/gateway.ts'
@@ -15,7 +16,7 @@ import { openStage } from '../../support/stages/stage.ts'
 
 const test = suite('workers')
 
-const WORKERS = 3
+const WORKERS = runs(2, 3)
 /** Enough that each worker very likely has one. */
 const STREAMS = 24
 

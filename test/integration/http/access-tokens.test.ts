@@ -4,6 +4,7 @@ import { collectIds, openSse, Reader } from '../../support/clients/sse.ts'
 import { bearer, forge, guarded, KeySetServer, makePair, now, sign } from '../../support/clients/tokens.ts'
 import { untilListening } from '../../support/harness/listeners.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { getJson, type HttpResult, type Json, postJson, request, until } from '../../support/harness/wait.ts'
 import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { type LocalGateway, startLocalGateway } from '../../support/servers/local-gateway.ts'
@@ -261,8 +262,9 @@ tickets('work without tokens too, so that clients need not distinguish', () =>
 const workers = suite('with workers')
 
 workers.before(async () => {
-  many = await startGateway({ env: guarded({ WORKERS: '3', HEARTBEAT_SECONDS: '1' }) })
-  await untilListening(many, 3)
+  const count = runs(2, 3)
+  many = await startGateway({ env: guarded({ WORKERS: String(count), HEARTBEAT_SECONDS: '1' }) })
+  await untilListening(many, count)
 })
 workers.after(() => many?.dispose())
 

@@ -5,6 +5,7 @@ import { bearer, guarded, otherSpellings, sign } from '../../support/clients/tok
 import { WAIT_MS } from '../../support/harness/limits.ts'
 import { untilListening } from '../../support/harness/listeners.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { getJson, type HttpResult, postJson, until } from '../../support/harness/wait.ts'
 import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chat, chats, eventUrl, isError } from '../../support/stages/rooms.ts'
@@ -44,7 +45,7 @@ const closeAll = (streams: SseStream[]): void => {
 /** Asserts that Retry-After is set and randomized. */
 const isLater = (answer: HttpResult): void => assert.match(String(answer.headers['retry-after']), /^[1-9]\d*$/)
 
-for (const WORKERS of ['1', '3']) {
+for (const WORKERS of ['1', String(runs(2, 3))]) {
   limits(`streams of one token, of one address and in all: ${WORKERS} worker(s)`, () =>
     withGateway(
       guarded({

@@ -4,6 +4,7 @@ import { createServer } from 'node:net'
 import * as assert from 'uvu/assert'
 import { ERRORS } from '../../../src/core/errors.ts'
 import { suite } from '../../support/harness/suite.ts'
+import { runs } from '../../support/harness/tier.ts'
 import { freePort, getJson, postJson, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chat, eventUrl, publish } from '../../support/stages/rooms.ts'
@@ -56,7 +57,7 @@ logs('logs no requests at the default level', async () => {
 })
 
 logs('names at the start the files of the database to which other users have access', async () => {
-  const own = await startGateway({ env: { WORKERS: '2' } })
+  const own = await startGateway({ env: { WORKERS: String(runs(1, 2)) } })
   await own.term()
   assert.equal(
     own.logs().filter(({ level }) => level === 'warn'),
