@@ -9,4 +9,5 @@ import { startTheme } from './shared/theme.ts'
 startTheme()
 startRouting()
 shareCaller()
-render(html`<${App} />`, document.getElementById('app')!)
+// In a task of its own: evaluating the script takes a third of the time before the page is there.
+setTimeout(() => render(html`<${App} />`, document.getElementById('app')!))

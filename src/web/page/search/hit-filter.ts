@@ -1,6 +1,6 @@
+import type { SearchHit } from '../../../store/search/search.ts'
 import type { MessageFilter } from '../room/model/filter.ts'
 import { agentRole, roleOf } from '../room/model/roles.ts'
-import type { FoundMessage } from './use-search.ts'
 
 /** Senders and types are separated by commas, and blanks around them are dropped. */
 const isListable = (name: string): boolean => name !== '' && !name.includes(',') && name.trim() === name
@@ -31,6 +31,9 @@ export const filterParameters = ({ roles, types, from, to }: MessageFilter): Rea
 }
 
 /** Returns whether the filter of a room shows a hit, by its sender and type. Pure. */
-export const isShown = ({ roles, types }: MessageFilter, { message_from, message_type }: FoundMessage): boolean =>
+export const isShown = (
+  { roles, types }: MessageFilter,
+  { message_from, message_type }: Pick<SearchHit, 'message_from' | 'message_type'>,
+): boolean =>
   (roles.size === 0 || roles.has(roleOf(message_from ?? '', null))) &&
   (types.size === 0 || types.has(message_type ?? ''))
