@@ -86,6 +86,8 @@ test('shows what the agents of DeepSOC send: orders as lists, results as JSON, s
   assert.match(hint ?? '', /^\w+_id [0-9a-f-]{36}$/)
   assert.equal((await textsOf(page, '.role')).slice(0, 3), ['System', 'Captain', 'Manager'])
   await page.click('#language')
+  // A few rows at a time.
+  await until(async () => (await page.locator('.role').count()) === ids.length)
   assert.equal(await textsOf(page, '.role'), [
     ...['系统', '安全指挥官', '安全管理员', '安全管理员', '安全工程师', '安全工程师', '执行器', '安全专家'],
     ...['安全专家', 'AI助手'],

@@ -11,6 +11,8 @@ const NEAR_PX = 40
 export const MAX_WHOLE = 500
 /** Rows beyond those on the screen are added a few at a time on each side: 16 at once took 54 ms. */
 const ADDED_ROWS = 4
+/** Rows that are rendered first when none can be kept. */
+const FIRST_ROWS = 4
 const ADD_REST_MS = 16
 /** The same after a jump, which another one can follow. */
 const LEAP_REST_MS = 80
@@ -51,6 +53,8 @@ export class VirtualList {
   #adding = 0
   #addTimer = 0
   #hasLeapt = false
+  /** Not all rows on the screen have been rendered yet. */
+  #isFilling = false
   /** Increments when the list must be rendered again. */
   readonly moved = signal(0)
 
@@ -92,18 +96,37 @@ export class VirtualList {
   }
 
   /** Rows that are in the document stay there, with some more on both sides, if they are wanted. */
-  #extend([start, end]: RowRange): RowRange {
-    if (this.#drawn === null || this.#drawnIds === null) return [start, end]
+  #extend(screen: RowRange): RowRange {
+    const kept = this.#kept(screen)
+    if (kept === null) {
+      // A jump fills the screen at once, since another one can follow before the rest is there.
+      this.#isFilling = !this.#hasLeapt
+      return this.#isFilling ? this.#nearest(screen) : screen
+    }
+    const [from, to] = this.#wanted()
+    const [start, end] = this.#isFilling ? kept : screen
+    return [
+      Math.max(from, Math.min(start, kept[0] - this.#adding)),
+      Math.min(to, Math.max(end, kept[1] + this.#adding)),
+    ]
+  }
+
+  /** The rows that are in the document and can stay there. */
+  #kept([start, end]: RowRange): RowRange | null {
+    if (this.#drawn === null || this.#drawnIds === null) return null
     const [first, last] = this.#drawnIds
     const drawn = [lowerBound(this.rows, first), lowerBound(this.rows, last + 1)] as const
     // After a jump, or with another filter, adding all rows in between would take too long.
     const isNear = start <= drawn[1] && end >= drawn[0]
-    if (!isNear || drawn[1] - drawn[0] !== this.#drawn.end - this.#drawn.start) return [start, end]
-    const [from, to] = this.#wanted()
-    return [
-      Math.max(from, Math.min(start, drawn[0] - this.#adding)),
-      Math.min(to, Math.max(end, drawn[1] + this.#adding)),
-    ]
+    return isNear && drawn[1] - drawn[0] === this.#drawn.end - this.#drawn.start ? drawn : null
+  }
+
+  /** The first rows to render of those on the screen: the last ones at the end, otherwise those at the anchor. */
+  #nearest([start, end]: RowRange): RowRange {
+    if (this.atEnd) return [Math.max(start, end - FIRST_ROWS), end]
+    const index = this.#anchor === null ? start : Math.max(start, lowerBound(this.rows, this.#anchor.id) - 1)
+    const first = Math.max(start, Math.min(index, end - FIRST_ROWS))
+    return [first, Math.min(end, first + FIRST_ROWS)]
   }
 
   /** The rows that are to be in the document once all have been added. */
@@ -134,6 +157,8 @@ export class VirtualList {
       this.#adding = ADDED_ROWS
       this.#redraw()
     }
+    const [top, bottom] = this.#around(0)
+    if (start <= top && end >= bottom) this.#isFilling = false
     const isDone = start <= from && end >= to
     if (isDone) this.#hasLeapt = false
     else this.#addTimer = window.setTimeout(add, this.#hasLeapt ? LEAP_REST_MS : ADD_REST_MS)
