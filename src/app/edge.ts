@@ -100,7 +100,7 @@ export class Edge implements UpstreamView {
     return this.#follower.mayReach(cursor, readsAll)
   }
 
-  refresh(): Promise<boolean> {
+  refresh(): Promise<void> {
     return this.#follower.refresh()
   }
 

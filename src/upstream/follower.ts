@@ -9,7 +9,7 @@ import type { PrunedBound } from '../store/store-copy.ts'
 import { CopyProgress } from './copy-progress.ts'
 import { CopyQueue } from './copy-queue.ts'
 import type { FollowerOptions } from './follower-options.ts'
-import { toMessageRecord } from './record.ts'
+import { parseControlEvent, toMessageRecord } from './record.ts'
 import { syncRevocations } from './revocation-sync.ts'
 import { readSseEvents } from './sse-reader.ts'
 import type { UpstreamStatus } from './status.ts'
@@ -64,13 +64,17 @@ export class Follower {
     return this.#progress.status(this.#connected)
   }
 
+  get #isConnected(): boolean {
+    return this.#connected && !this.#connection.signal.aborted
+  }
+
   /** True if the copy has had all messages once. */
   get isComplete(): boolean {
     return this.#progress.isComplete
   }
 
   get isLevel(): boolean {
-    return this.#connected && this.#progress.isLevel
+    return this.#isConnected && this.#progress.isLevel
   }
 
   /** @throws GatewayError database_not_copy or storage_* */
@@ -93,22 +97,21 @@ export class Follower {
     return this.#restarting
   }
 
-  async refresh(): Promise<boolean> {
-    if (!this.#connected) return false
-    if (this.#reading !== null) {
-      this.#nextReading ??= this.#reading.catch(noop).then(() => {
-        this.#nextReading = null
-        return this.#startReading()
-      })
-    }
-    const reading = this.#nextReading ?? this.#startReading()
-    return reading.then(() => this.#connected).catch(() => false)
+  /** Reads the state of the core, beginning after this call. Never rejects. */
+  async refresh(): Promise<void> {
+    if (!this.#isConnected) return
+    if (this.#reading === null) return this.#startReading().catch(noop)
+    this.#nextReading ??= this.#reading.catch(noop).then(() => {
+      this.#nextReading = null
+      return this.#startReading()
+    })
+    await this.#nextReading.catch(noop)
   }
 
   async mayReach(cursor: number, readsAll: boolean): Promise<boolean> {
-    const isCurrent = await this.refresh()
+    await this.refresh()
     const state = this.#state
-    if (!isCurrent || state === null) return true
+    if (!this.#isConnected || state === null) return true
     if (cursor <= this.#head) return false
     if (readsAll) return cursor <= state.head_db_id || !state.level
     // Whether the core has assigned the id must not depend on messages that the client cannot read.
@@ -158,7 +161,7 @@ export class Follower {
     const fail = (error: unknown): void => this.#connection.abort(error)
     const onSilence = () =>
       fail(new GatewayError('upstream_unreachable', `nothing received for ${SILENCE_MS / 1_000} s`))
-    void this.#poll(signal).catch(fail)
+    void this.#poll(signal).catch(noop)
     for await (const events of readSseEvents(body, { silenceMs: SILENCE_MS, onSilence })) {
       for (const event of events) if (await this.#handle(event)) return
       signal.throwIfAborted()
@@ -181,7 +184,7 @@ export class Follower {
   async #handle(event: EventSourceMessage): Promise<boolean> {
     switch (event.event) {
       case 'hello':
-        return this.#onHello(parseData(event))
+        return this.#onHello(parseControlEvent(event))
       case 'new_message': {
         const db_id = parseDbId(event.id ?? '')
         if (db_id === null) throw new GatewayError('upstream_incompatible', 'The core sent a message without a db_id.')
@@ -190,7 +193,7 @@ export class Follower {
       }
       case 'reset':
         await this.#queue.drain()
-        await this.#onReset(String(parseData(event).reason) as ResetReason)
+        await this.#onReset(String(parseControlEvent(event).reason) as ResetReason)
         return false
       case 'caught_up':
         await this.#queue.drain()
@@ -242,7 +245,10 @@ export class Follower {
   }
 
   #startReading(): Promise<void> {
+    const connection = this.#connection
     const reading = this.#readState()
+    // The stream of a core that has just died still looks open.
+    reading.catch((error: unknown) => connection.abort(error))
     this.#reading = reading.finally(() => {
       this.#reading = null
     })
@@ -288,13 +294,5 @@ export class Follower {
       after = page.at(-1)!.event_id
       onPruned()
     } while (page.length > 0)
-  }
-}
-
-const parseData = (event: EventSourceMessage): Readonly<Record<string, unknown>> => {
-  try {
-    return JSON.parse(event.data) as Record<string, unknown>
-  } catch (cause) {
-    throw new GatewayError('upstream_incompatible', `The core sent ${event.event} without JSON.`, { cause })
   }
 }

@@ -1,3 +1,4 @@
+import type { EventSourceMessage } from 'eventsource-parser'
 import { GatewayError } from '../core/errors.ts'
 import { validateMessage } from '../core/message.ts'
 import type { MessageRecord } from '../store/store-copy.ts'
@@ -26,4 +27,13 @@ export const toMessageRecord = (data: string, db_id: number): MessageRecord => {
   if ('error' in result) throw unexpected(db_id, result.error.detail)
   if (Number.isNaN(received_at) || result.message.message_id === '') throw unexpected(db_id, 'it has no id or time')
   return { ...result.message, lacks: 0, db_id }
+}
+
+/** Returns the fields of an event that is no message. @throws GatewayError upstream_incompatible */
+export const parseControlEvent = ({ event, data }: EventSourceMessage): Readonly<Record<string, unknown>> => {
+  try {
+    return JSON.parse(data) as Record<string, unknown>
+  } catch (cause) {
+    throw new GatewayError('upstream_incompatible', `The core sent ${event} without JSON.`, { cause })
+  }
 }

@@ -54,12 +54,8 @@ export interface UpstreamView {
    * @returns false if the core has certainly not assigned this db_id
    */
   mayReach(cursor: number, readsAll: boolean): Promise<boolean>
-  /**
-   * Reads the state of the core again, beginning after this call. Never rejects.
-   *
-   * @returns false if the core did not answer
-   */
-  refresh(): Promise<boolean>
+  /** Reads the state of the core again. Resolves also if that fails, which `isLevel` shows. */
+  refresh(): Promise<void>
   /** @throws GatewayError upstream_unreachable, upstream_certificate_untrusted or upstream_cycle */
   forward(request: ForwardedRequest): Promise<ForwardedResponse>
 }

@@ -66,7 +66,7 @@ export const EDGE_ROUTES = [
       ({ store, version, upstream, listRevocations }: EdgeRouteOptions) =>
       async ({ ctx, access, query }) => {
         // An edge of this edge must learn what the core has now.
-        const isCurrent = await upstream?.refresh()
+        await upstream?.refresh()
         await upstream?.settled()
         const revocations = await listRevocations()
         const revocations_version = versionOf(revocations)
@@ -78,7 +78,7 @@ export const EDGE_ROUTES = [
           head_db_id: Math.max(head_db_id, pruned_db_id),
           ...(await store.following.state(access.events, query.after ?? 0)),
           edges: upstream?.edges ?? [],
-          level: upstream === null || (isCurrent === true && upstream.isLevel),
+          level: upstream?.isLevel ?? true,
           revocations_version,
           ...(query.revocations === revocations_version ? {} : { revocations }),
         })

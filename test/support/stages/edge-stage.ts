@@ -161,7 +161,7 @@ export class LocalConnection implements CoreConnection {
     this.#check()
     if (this.#refusesState) throw new GatewayError('upstream_unreachable', 'refused')
     const { store, upstream } = this.core
-    const isCurrent = await upstream?.refresh()
+    await upstream?.refresh()
     await upstream?.settled()
     const { last_db_id, head_db_id, pruned_db_id } = await store.bounds(createFilter(this.#events))
     const revocations_version = JSON.stringify(this.revocations)
@@ -171,7 +171,7 @@ export class LocalConnection implements CoreConnection {
       last_db_id,
       head_db_id: Math.max(head_db_id, pruned_db_id),
       ...(await store.following.state(this.#events, after)),
-      level: upstream === null || (isCurrent === true && upstream.isLevel),
+      level: upstream?.isLevel ?? true,
       revocations_version,
       ...(known === revocations_version ? {} : { revocations: this.revocations }),
     }
