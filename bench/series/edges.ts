@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { getJson, until } from '../../test/support/harness/wait.ts'
+import { edgeIsLive } from '../../test/support/stages/rooms.ts'
 import { type GatewayPeer, startGatewayPeer } from '../peers/gateway.ts'
 import { NAMES } from '../peers/peer.ts'
 import { cpuMicros } from '../support/stats.ts'
@@ -13,9 +13,6 @@ const READERS = { quick: 20, full: 3_000 }
 const ALONE = 'core alone'
 const DIRECT = 'readers at the core'
 const edgesPoint = (edges: number): string => `${edges} ${edges === 1 ? 'edge' : 'edges'}`
-
-const isLive = (edge: GatewayPeer): Promise<unknown> =>
-  until(async () => JSON.parse((await getJson(`${edge.gateway.url}/readyz`)).text).data?.upstream?.state === 'live')
 
 /** Cores of the core and of one edge, memory of the core, and latencies of the readers. */
 const measure = async (context: Context, core: GatewayPeer, edges: readonly GatewayPeer[]) => {
@@ -51,7 +48,7 @@ const run = async (context: Context): Promise<Sample[]> => {
           for (let n = 0; n < edgeCount; n++) {
             edges.push(await startGatewayPeer({ ...context, workers: 1 }, { env: { UPSTREAM_URL: core.gateway.url } }))
           }
-          for (const edge of edges) await isLive(edge)
+          for (const edge of edges) await edgeIsLive(edge.gateway)
           for (const edge of edges) await openReaders(context, edge, { events: 1, readers, sampleEvery: 20 })
           if (atCore > 0) await openReaders(context, core, { events: 1, readers: atCore, sampleEvery: 20 })
           return await measure(context, core, edges)

@@ -125,7 +125,7 @@ test('gives deliveries back once while no host can write, so that a delivery lim
           await faultNamed(gateway, { component: 'store_write', code: 'database_unreachable' })
         }
         const ready = () => queueReady(broker.url, names.queue)
-        await until(async () => (await ready())!.consumers === 0, { what: 'nobody consumes', saw: ready })
+        await until(async () => (await ready())!.consumers === 0, { what: 'a queue without consumers', saw: ready })
         const dead = await broker.queueDepth(`${names.queue}.dead`)
         assert.equal([dead, (await ready())!.messages >= 100], [0, true])
         line.thaw()

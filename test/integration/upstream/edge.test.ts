@@ -11,6 +11,7 @@ import { TRANSPORT, testAuthority } from '../../support/harness/transport.ts'
 import { getJson, type Json, postJson, tempDir, until } from '../../support/harness/wait.ts'
 import { type Env, type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { store } from '../../support/stages/entries.ts'
+import { edgeIsLive } from '../../support/stages/rooms.ts'
 import { openSqlite } from '../../support/store/sqlite-store.ts'
 
 const test = suite('an edge and its core')
@@ -53,12 +54,6 @@ const upstreamOf = async (gateway: Gateway): Promise<Json> => {
   return upstream ?? data.upstream
 }
 
-const isLive = (gateway: Gateway) =>
-  until(async () => (await upstreamOf(gateway)).state === 'live', {
-    what: 'an edge that is live',
-    saw: () => gateway.logs().slice(-3),
-  })
-
 /** Everything that a client receives of all messages, without `hello`, whose time differs. */
 const received = async (gateway: Gateway): Promise<string> => {
   const stream = await openSse(`${gateway.url}${ALL}`, { headers: bearer(token) })
@@ -78,7 +73,7 @@ test.before(async () => {
     ...(TRANSPORT === 'http1' ? {} : { NODE_EXTRA_CA_CERTS: testAuthority().caFile }),
   }
   edge = await startGateway({ env: guarded({ ...upstream, UPSTREAM_URL: core.url }) })
-  await isLive(edge)
+  await edgeIsLive(edge)
 })
 test.after(async () => {
   await edge?.dispose()
@@ -148,7 +143,7 @@ test('serve history and report the lag while the core is away, also after a rest
   assert.equal([refused.status, JSON.parse(refused.text).code], [503, 'upstream_unreachable'])
   assert.ok(Number(refused.headers['retry-after']) > 0)
   await core.restart()
-  await isLive(edge)
+  await edgeIsLive(edge)
   assert.is(await received(edge), before)
 })
 
@@ -204,13 +199,13 @@ test('let the commands read the edge, and its backup becomes a store of its own'
 test('name a cycle of edges, forward nothing in it, and are live once one of them follows the core', async () => {
   const second = await startGateway({ env: guarded({ ...upstream, UPSTREAM_URL: edge.url }) })
   try {
-    await isLive(second)
+    await edgeIsLive(second)
     await edge.restart({ UPSTREAM_URL: second.url })
     for (const gateway of [edge, second]) await gateway.waitForLog(({ code }) => code === 'upstream_cycle')
     const refused = await publish(edge, { message_content: 'round and round' })
     assert.equal([refused.status, JSON.parse(refused.text).code], [503, 'upstream_cycle'])
     await edge.restart({ UPSTREAM_URL: core.url })
-    for (const gateway of [edge, second]) await isLive(gateway)
+    for (const gateway of [edge, second]) await edgeIsLive(gateway)
     assert.is(await received(second), await received(core))
     await second.restart({ UPSTREAM_URL: second.url })
     await second.waitForLog(({ code }) => code === 'upstream_cycle')
@@ -243,7 +238,7 @@ test('answer alike after the core was restored from a backup, whatever a client 
   assert.is(restored.code, 0, restored.stderr)
   await core.restart()
   assert.is((await stream.next('closing')).data.reason, 'upstream_reset')
-  await isLive(edge)
+  await edgeIsLive(edge)
   assert.is(await received(edge), kept)
   const newer = JSON.parse((await publish(edge, { message_content: 'after' })).text).data.db_id
   assert.ok(newer > db_id, 'no cursor is beyond it')

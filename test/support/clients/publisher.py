@@ -9,8 +9,8 @@ is sent as that AMQP field type. For every line one JSON line comes back on stdo
 import argparse
 import ast
 import base64
-import contextlib
 import json
+import os
 import queue
 import struct
 import sys
@@ -21,8 +21,10 @@ import pika
 import pika.data
 import pika.exceptions
 
-# Seconds.
-ANSWER_TIMEOUT = 30.0
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "..", "..", "examples", "python"))
+sys.dont_write_bytecode = True
+
+from agent import answer_in_time  # noqa: E402
 
 # How each fixed-size AMQP field type is packed, by RabbitMQ's reading of the types.
 FIXED = {
@@ -99,20 +101,6 @@ def properties_of(line):
     if "headers" in given:
         given["headers"] = typed(given["headers"])
     return pika.BasicProperties(**given)
-
-
-@contextlib.contextmanager
-def answer_in_time(connection):
-    """Ends a connection whose broker does not answer in time. In a cluster, a confirmation can fail to come for ever after the
-    leader of the queue has died, and pika has no timeout for it."""
-    internals = connection._impl
-    error = pika.exceptions.AMQPConnectionError("RabbitMQ has not answered for %d s." % ANSWER_TIMEOUT)
-    timer = internals.ioloop.call_later(ANSWER_TIMEOUT, lambda: internals._terminate_stream(error))
-    try:
-        yield
-    finally:
-        if connection.is_open:
-            internals.ioloop.remove_timeout(timer)
 
 
 class Link:

@@ -38,6 +38,9 @@ const configWith = (file: string, replacements: Readonly<Record<string, string>>
   return text
 }
 
+const serverLines = (servers: readonly string[]): string =>
+  servers.map((server) => `server ${server} max_fails=0;`).join('\n  ')
+
 /**
  * Starts nginx with deploy/nginx.conf, changing only the gateways' addresses, its own address, and the path in front of
  * each location. Answers have the header X-Gateway with the address of the gateway that served them.
@@ -53,7 +56,7 @@ export const startNginx = async (
   const [first, ...others] = gateways
   const conf = configWith('nginx.conf', {
     'server gateway-1:8080': `server ${first}`,
-    'server gateway-2:8080 max_fails=0;': others.map((other) => `server ${other} max_fails=0;`).join('\n  '),
+    'server gateway-2:8080 max_fails=0;': serverLines(others),
     'listen 80;': `listen ${host}:${port};\n  add_header X-Gateway $upstream_addr always;`,
     'location / {': `location ${basePath}/ {`,
     'location ~ ^/api/': `location ~ ^${basePath}/api/`,
@@ -71,7 +74,7 @@ export const startEdgeNginx = async ([first, ...others]: readonly string[]): Pro
   const port = await freePort()
   const conf = configWith('edge.nginx.conf', {
     'server edge:8080': `server ${first}`,
-    '# server edge-2:8080 max_fails=0;': others.map((other) => `server ${other} max_fails=0;`).join('\n  '),
+    '# server edge-2:8080 max_fails=0;': serverLines(others),
     'listen 80;': `listen 127.0.0.1:${port};`,
   })
   return runNginx(conf, port)

@@ -1,5 +1,5 @@
 import * as assert from 'uvu/assert'
-import { getJson, type HttpResult, type Json, postJson } from '../harness/wait.ts'
+import { getJson, type HttpResult, type Json, postJson, until } from '../harness/wait.ts'
 import type { Gateway } from '../servers/gateway.ts'
 
 let rooms = 0
@@ -110,4 +110,15 @@ export const parseMetrics = (text: string): Map<string, number> => {
     samples.set(name, Number(value))
   }
   return samples
+}
+
+/** Waits until an edge has all messages of its core. */
+export const edgeIsLive = (edge: Pick<Gateway, 'url'>): Promise<unknown> => {
+  let last = ''
+  const isLive = async (): Promise<boolean> => {
+    const { body, text } = await getJson(`${edge.url}/readyz`)
+    last = text
+    return (body.upstream ?? body.data?.upstream)?.state === 'live'
+  }
+  return until(isLive, { what: 'an edge that is live', saw: () => last })
 }
