@@ -162,9 +162,10 @@ def send(link, line, retry):
             link.publish(exchange, line["key"], body_of(line), properties_of(line))
             return attempts, None
         except (pika.exceptions.UnroutableError, pika.exceptions.NackError) as error:
-            refused = describe(error)
             if not (retry and isinstance(error, pika.exceptions.NackError)):
-                return attempts, refused
+                return attempts, describe(error)
+            # In a cluster, one channel can get a nack for every message after the queue has another leader.
+            link.drop()
         except (pika.exceptions.AMQPError, OSError) as error:
             link.drop()
             if not retry:
