@@ -322,6 +322,21 @@ test('searches beyond the loaded messages only for what the filters show, and ke
   await page.waitForSelector('#hits-filter:has-text("“Needs attention” does not apply here.")')
 })
 
+test('stops a search whose hits are all hidden by the filters, and searches older messages on request', async () => {
+  const page = await openLong('?q=message&message_type=error_internal')
+  let answers = 0
+  await page.route('**/api/search?*', (route) => {
+    answers += 1
+    return route.fulfill({ json: { status: 'success', data: [], next_before: 10_000 - answers, indexed: 1 } })
+  })
+  await page.waitForSelector('#history[data-is="resting"]')
+  await page.click('#search-beyond')
+  await page.waitForSelector('#hits-status:has-text("Older ones are not searched yet.")')
+  assert.is(answers, 10)
+  await page.click('#more-hits')
+  await until(() => answers === 20, { what: 'ten more pages', saw: () => answers })
+})
+
 test.full('shows when the history cannot be loaded, and retries', async () => {
   const page = await site.pages.open('/')
   await page.route('**/messages?before=*limit=2000', (route) => route.abort())

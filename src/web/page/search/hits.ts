@@ -53,7 +53,7 @@ const Hit = ({ hit, query, withEvent }: HitProps): View => {
 const statusOf = ({ is, hits, nextBefore, error }: SearchResult): string => {
   if (is === 'failed') return t('problem', { why: errorText(error) })
   if (is === 'searching') return t('searching')
-  if (hits.length === 0) return t('none')
+  if (hits.length === 0) return t(nextBefore === null ? 'none' : 'noneYet')
   return t(nextBefore === null ? 'hits' : 'moreHits', { n: hits.length })
 }
 

@@ -29,6 +29,8 @@ const TYPING_MS = 300
 const PAGE = 50
 /** Maximum number of hits in one answer of the gateway. */
 const MAX_PAGE = 200
+/** Pages without a shown hit after which older hits are loaded only on request. */
+const MAX_EMPTY_PAGES = 10
 /** Length of a query that the gateway accepts. */
 const MAX_QUERY = 256
 
@@ -50,12 +52,12 @@ const load = async (
   const parameters = new URLSearchParams({ q: query, limit: String(PAGE), ...filterParameters(filter) })
   if (eventId !== null) parameters.set('event_id', eventId)
   let next = before
-  while (true) {
+  for (let empty = 1; ; empty++) {
     if (next !== null) parameters.set('before', String(next))
     const answer = await api<Answer>(`/api/search?${parameters}`, { signal })
     const data = answer.data.filter((hit) => isShown(filter, hit))
     // A page without hits ended at the time limit of the gateway, or has only those that are filtered.
-    if (data.length > 0 || answer.next_before === null) return { ...answer, data }
+    if (data.length > 0 || answer.next_before === null || empty === MAX_EMPTY_PAGES) return { ...answer, data }
     next = answer.next_before
     parameters.set('limit', String(MAX_PAGE))
   }
