@@ -1,14 +1,16 @@
 import { useLoadedCaller } from './caller.ts'
-import { EventsPage } from './events/page.ts'
-import { HealthPage } from './health/page.ts'
-import { RoomPage } from './room/page.ts'
 import { html, type View } from './shared/html.ts'
 import { language } from './shared/i18n.ts'
+import { lazyPage } from './shared/lazy-page.ts'
 import { Layout } from './shared/layout.ts'
 import { NotFoundPage } from './shared/not-found.ts'
 import { route } from './shared/router.ts'
 import { session } from './shared/session.ts'
 import { useSignalValue } from './shared/signal.ts'
+
+const EventsPage = lazyPage(async () => (await import('./events/page.ts')).EventsPage)
+const HealthPage = lazyPage(async () => (await import('./health/page.ts')).HealthPage)
+const RoomPage = lazyPage(async () => (await import('./room/page.ts')).RoomPage)
 
 /** The current page inside the common layout. */
 export const App = (): View => {

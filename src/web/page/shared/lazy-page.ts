@@ -1,0 +1,27 @@
+import { useEffect, useState } from 'preact/hooks'
+import { html, type View } from './html.ts'
+
+/**
+ * Returns a component that evaluates its module when it is first shown, in a task of its own: evaluating the script of all
+ * pages at once blocks the browser for too long. Until then it shows nothing.
+ */
+export const lazyPage = <Props extends object>(load: () => Promise<(props: Props) => View>) => {
+  let page: ((props: Props) => View) | null = null
+  return (props: Props): View => {
+    const [, redraw] = useState(0)
+    useEffect(() => {
+      if (page !== null) return
+      let isLeft = false
+      const show = async (): Promise<void> => {
+        page = await load()
+        // A task of its own for the first rendering, too.
+        setTimeout(() => isLeft || redraw(1))
+      }
+      show()
+      return () => {
+        isLeft = true
+      }
+    }, [])
+    return page === null ? null : html`<${page} ...${props} />`
+  }
+}
