@@ -6,7 +6,7 @@ const waiting: (() => void)[] = []
 turns.port1.onmessage = () => waiting.shift()?.()
 
 /** Resolves in the next task, without the minimum delay of a timer. */
-const nextTurn = (): Promise<void> =>
+export const nextTask = (): Promise<void> =>
   new Promise((resolve) => {
     waiting.push(resolve)
     turns.port2.postMessage(null)
@@ -27,7 +27,7 @@ export const runInSlices = async <T>(
   for (const one of all) {
     work(one)
     if (performance.now() < until) continue
-    await nextTurn()
+    await nextTask()
     if (!goOn()) return false
     until = performance.now() + SLICE_MS
   }

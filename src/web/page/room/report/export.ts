@@ -2,7 +2,7 @@ import { language } from '../../shared/i18n.ts'
 import { saveText } from '../clipboard.ts'
 import type { Entry } from '../model/entry.ts'
 import type { RoomModel } from '../model/room.ts'
-import { runInSlices } from '../model/time-slices.ts'
+import { nextTask, runInSlices } from '../model/time-slices.ts'
 import { htmlFile, htmlPieces } from './html.ts'
 import { markdownPieces } from './markdown.ts'
 import { headOf, printMessages, reportStyle, sanitizePiece } from './print.ts'
@@ -48,9 +48,13 @@ const messagesOf = async (
 }
 
 /** Length of the texts of which a file is made. */
-const PART_CHARACTERS = 100_000
+const PART_CHARACTERS = 1_000_000
 
-/** Converts pieces and encodes them, both in slices: a file of all at once would block the page for seconds. */
+/**
+ * Converts pieces and encodes them, both in slices: a file of all at once would block the page for seconds.
+ *
+ * @returns the parts of the file, in a task of its own: the browser also waits while it joins them
+ */
 const collect = async <T>(pieces: Iterable<T>, convert: (piece: T) => string): Promise<Blob[]> => {
   const parts: Blob[] = []
   let text = ''
@@ -61,7 +65,9 @@ const collect = async <T>(pieces: Iterable<T>, convert: (piece: T) => string): P
     text = ''
   }
   await runInSlices(pieces, add, () => true)
-  return [...parts, new Blob([text])]
+  parts.push(new Blob([text]))
+  await nextTask()
+  return parts
 }
 
 const newNonce = (): string => btoa(String.fromCharCode(...crypto.getRandomValues(new Uint8Array(18))))
