@@ -102,10 +102,10 @@ export const CONFIG_VARIABLES = {
   RABBITMQ_BINDING: amqpNameVariable('notifications.frontend.#', 'Binding key from the exchange to the queue.'),
   RABBITMQ_QUEUE_TYPE: choiceVariable('quorum', ['quorum', 'classic'], 'Type of the queue.'),
   RABBITMQ_HEARTBEAT_SECONDS: integerVariable(
-    '4',
+    '2',
     1,
     300,
-    'A connection to RabbitMQ from which nothing arrives for two to two and a half times as long is lost. RabbitMQ may use less.',
+    'The gateway gives up a connection on which nothing arrives for two to two and a half times as long; RabbitMQ gives it up after two to three times. RabbitMQ may use less.',
   ),
   RABBITMQ_PREFETCH: integerVariable('1000', 1, 65535, 'Unacknowledged messages per consumer.'),
   INGEST_BUFFER_BYTES: integerVariable(

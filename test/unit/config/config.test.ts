@@ -64,7 +64,7 @@ const DEFAULTS: Record<string, string | null> = {
   RABBITMQ_QUEUE: 'frontend_notifications_queue',
   RABBITMQ_BINDING: 'notifications.frontend.#',
   RABBITMQ_QUEUE_TYPE: 'quorum',
-  RABBITMQ_HEARTBEAT_SECONDS: '4',
+  RABBITMQ_HEARTBEAT_SECONDS: '2',
   RABBITMQ_PREFETCH: '1000',
   INGEST_BUFFER_BYTES: '33554432',
   UPSTREAM_URL: null,
