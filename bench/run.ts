@@ -16,6 +16,7 @@ import { ingest } from './series/ingest.ts'
 import { latency } from './series/latency.ts'
 import { neverReads } from './series/never-read.ts'
 import { posts } from './series/post.ts'
+import { postgres } from './series/postgres.ts'
 import { publish } from './series/publish.ts'
 import { start } from './series/start.ts'
 import { reconnectStorm } from './series/storm.ts'
@@ -42,6 +43,7 @@ const ALL: readonly Series[] = [
   neverReads,
   history,
   start,
+  postgres,
   edges,
 ]
 

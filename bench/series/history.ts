@@ -93,10 +93,12 @@ const measure = async (context: Context, rows: number, events: number): Promise<
     context.say(`${rows} rows, ingest`)
     const messages = context.quick ? 1_000 : INGESTED
     await fillQueue(context, broker, names, messages, events)
-    const { seconds, cpu } = await consumeGateway({ ...context, profileDir: null }, broker, names, messages, dataDir)
+    const { seconds, cpu } = await consumeGateway({ ...context, profileDir: null }, broker, names, messages, {
+      dataDir,
+    })
     context.say(`${rows} rows, ingest to few`)
     await fillQueue(context, broker, names, messages, Math.min(FEW, events))
-    const few = await consumeGateway({ ...context, profileDir: null }, broker, names, messages, dataDir)
+    const few = await consumeGateway({ ...context, profileDir: null }, broker, names, messages, { dataDir })
     return {
       ...caught,
       ingest: messages / seconds,

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { declareTopology } from '../../src/ingest/topology.ts'
 import { type Broker, deleteNames, type Names, uniqueNames, withChannel } from '../../test/support/servers/rabbitmq.ts'
 import { type Consumed, consumeBare, consumePika } from '../peers/consumers.ts'
-import { startGatewayPeer } from '../peers/gateway.ts'
+import { type GatewayPeerOptions, startGatewayPeer } from '../peers/gateway.ts'
 import { NAMES } from '../peers/peer.ts'
 import { cpuMicros } from '../support/stats.ts'
 import type { Context, Sample, Series } from '../support/types.ts'
@@ -50,14 +50,10 @@ export const consumeGateway = async (
   broker: Broker,
   names: Names,
   messages: number,
-  dataDir?: string,
+  options: Pick<GatewayPeerOptions, 'dataDir' | 'env'> = {},
 ): Promise<Consumed> => {
   const release = await holdQueue(broker, names.queue)
-  const peer = await startGatewayPeer(context, {
-    broker,
-    names,
-    ...(dataDir === undefined ? {} : { dataDir }),
-  })
+  const peer = await startGatewayPeer(context, { broker, names, ...options })
   try {
     const [before, startedAt] = [cpuMicros(peer.pids), performance.now()]
     await release()

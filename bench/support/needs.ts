@@ -25,6 +25,7 @@ export const versions = (): Record<string, string | null> => ({
   eventlet: debianVersion('python3-eventlet'),
   pika: debianVersion('python3-pika'),
   rabbitmq: debianVersion('rabbitmq-server'),
+  postgresql: debianVersion('postgresql'),
   'rabbitmq-client': packageVersion('rabbitmq-client'),
   'better-sqlite3': packageVersion('better-sqlite3'),
 })

@@ -1,10 +1,10 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
-import { RABBITMQ_BINS } from '../../test/support/harness/provision.ts'
+import { postgresBin, RABBITMQ_BINS } from '../../test/support/harness/provision.ts'
 
 /** Programs of other people that the bench compares with. */
-export type Program = 'rabbitmq' | 'nchan' | 'flask' | 'pika'
+export type Program = 'rabbitmq' | 'postgres' | 'nchan' | 'flask' | 'pika'
 
 const NGINX = '/usr/sbin/nginx'
 const NCHAN_MODULE = '/usr/lib/nginx/modules/ngx_nchan_module.so'
@@ -19,6 +19,7 @@ const PROGRAMS: Record<Program, { packages: string[]; present: () => boolean }> 
     packages: ['rabbitmq-server'],
     present: () => RABBITMQ_BINS.some((bin) => existsSync(`${bin}/rabbitmq-server`)),
   },
+  postgres: { packages: ['postgresql'], present: () => postgresBin() !== undefined },
   nchan: {
     packages: ['nginx', 'libnginx-mod-nchan'],
     present: () => existsSync(NGINX) && existsSync(NCHAN_MODULE),
