@@ -1,4 +1,5 @@
 import { useLoadedCaller } from './caller.ts'
+import { nextTask } from './room/model/time-slices.ts'
 import { html, type View } from './shared/html.ts'
 import { language } from './shared/i18n.ts'
 import { Layout } from './shared/layout.ts'
@@ -10,7 +11,12 @@ import { useSignalValue } from './shared/signal.ts'
 
 const EventsPage = lazyPage(async () => (await import('./events/page.ts')).EventsPage)
 const HealthPage = lazyPage(async () => (await import('./health/page.ts')).HealthPage)
-const RoomPage = lazyPage(async () => (await import('./room/page.ts')).RoomPage)
+const RoomPage = lazyPage(async () => {
+  // In a task of its own, since it is half of the time.
+  await import('./room/body/markdown.ts')
+  await nextTask()
+  return (await import('./room/page.ts')).RoomPage
+})
 
 /** The current page inside the common layout. */
 export const App = (): View => {
