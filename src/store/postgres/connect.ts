@@ -117,6 +117,11 @@ export class ConnectionFactory {
     return timeline === null || this.#timelines.isCurrent(timeline)
   }
 
+  /** Error of the last attempt; null if it succeeded. */
+  get error(): GatewayError | null {
+    return this.#error
+  }
+
   /** Timeline of the server in use; null if it does not report one. */
   get timeline(): number | null {
     return this.#timelines.newest

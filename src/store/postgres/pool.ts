@@ -7,6 +7,8 @@ import { isFatal, isSqlState, postgresError, UnsupportedValueError } from './err
 /** Maximum time that one call can use a connection, in milliseconds: a connection can be dead without an error. */
 const MAX_USE_MS = 30_000
 
+const noResponse = (afterMs: number): Error => new Error(`no response within ${afterMs / 1_000} seconds`)
+
 interface PendingAcquire {
   readonly resolve: (client: Client) => void
   readonly reject: (error: unknown) => void
@@ -33,8 +35,8 @@ export class Pool {
    * Runs `work` on a connection of its own. After any failure, including an open transaction or a dead connection, the next caller gets a
    * working connection.
    *
-   * @param maxMs timeout of `work`, in milliseconds
-   * @param probes true if it runs although the server is known to be silent
+   * @param maxMs timeout of `use`, in milliseconds
+   * @param probes true if it runs although the server is known to be silent; `maxMs` then includes the wait for a connection
    * @throws GatewayError storage_* or database_*
    */
   async withConnection<Result>(
@@ -43,9 +45,11 @@ export class Pool {
     probes = false,
   ): Promise<Result> {
     if (this.#silence !== null && !probes) throw this.#silence
-    const client = await this.#acquire()
+    const startedAt = performance.now()
+    const client = await (probes ? this.#acquireWithin(maxMs) : this.#acquire())
+    const leftMs = probes ? startedAt + maxMs - performance.now() : maxMs
     this.#inUse.add(client)
-    const timer = setTimeout(() => this.#break(client, new Error(`no response within ${maxMs / 1_000} seconds`)), maxMs)
+    const timer = setTimeout(() => this.#break(client, noResponse(maxMs)), leftMs)
     try {
       return await use(client)
     } catch (error) {
@@ -96,6 +100,27 @@ export class Pool {
       return new Promise((resolve, reject) => this.#pending.push({ resolve, reject }))
     }
     return this.#open()
+  }
+
+  /**
+   * @throws the error of the last attempt to connect if it failed, otherwise that nothing responds: every connection is in use, or being
+   * opened, for longer than a server that responds would need
+   */
+  #acquireWithin(maxMs: number): Promise<Client> {
+    return new Promise((resolve, reject) => {
+      let isLate = false
+      const timer = setTimeout(() => {
+        isLate = true
+        reject(this.#connector.error ?? postgresError(noResponse(maxMs)))
+      }, maxMs)
+      const onAcquired = (client: Client): void => {
+        if (isLate) this.#release(client)
+        else resolve(client)
+      }
+      this.#acquire()
+        .then(onAcquired, reject)
+        .finally(() => clearTimeout(timer))
+    })
   }
 
   async #open(): Promise<Client> {

@@ -635,6 +635,66 @@ test('a silent server is noticed by a check, fails what is in progress and furth
   await line.close()
 })
 
+/** Ends the listener's connection, and returns once the server has done it. */
+const endListener = async (url: string): Promise<void> => {
+  const where = "FROM pg_stat_activity WHERE query LIKE 'LISTEN%' AND query LIKE $1"
+  const values = [`%${schemaOf(url)}%`]
+  assert.is((await queryRows(server, `SELECT pg_terminate_backend(pid) ${where}`, values)).length, 1)
+  await until(async () => (await queryRows(server, `SELECT 1 ${where}`, values)).length === 0, { what: 'its end' })
+}
+
+test('a check does not wait for reads that hang on a silent server, although the listener has no connection', async () => {
+  const url = freshSchema(server)
+  const line = await startProxy(Number(new URL(server).port))
+  let listens = false
+  // One connection for reading.
+  const log = await open(url.replace(/:\d+\//, `:${line.port}/`), {
+    connections: 3,
+    onAppended: () => (listens = true),
+  })
+  await until(() => listens, { what: 'it listens' })
+  await log.head()
+  await endListener(url)
+  line.freeze()
+  const errorOf = async (work: Promise<unknown>): Promise<GatewayError> => {
+    try {
+      await work
+    } catch (error) {
+      return error as GatewayError
+    }
+    throw new Error('it succeeded')
+  }
+  const read = errorOf(log.head())
+  const error = await errorOf(log.check(false))
+  assert.is(error.code, 'database_unreachable')
+  assert.match(error.message, 'no response within 4 seconds')
+  assert.is(await read, error, 'the read fails with the check, not by its own timeout')
+  line.thaw()
+  await until(async () => (await codeOf(log.check(true))) === 'none', { what: 'a check that passes' })
+  await line.close()
+})
+
+test('a check that gets no connection has the error of the last attempt, and breaks no read', async () => {
+  const own = freshSchema(server)
+  const [role, database] = [schemaOf(own), new URL(own).pathname.slice(1)]
+  await queryRows(server, `CREATE ROLE "${role}" LOGIN PASSWORD 'own'`)
+  await queryRows(server, `GRANT CREATE ON DATABASE "${database}" TO "${role}"`)
+  const url = own.replace(/\/\/[^@]+@/, `//${role}:own@`)
+  let listens = false
+  const log = await open(url, { connections: 3, lockTimeoutMs: 60_000, onAppended: () => (listens = true) })
+  await until(() => listens, { what: 'it listens' })
+  await store(log, {})
+  const release = await holdLocks(own, 'LOCK TABLE message')
+  await queryRows(server, `ALTER ROLE "${role}" CONNECTION LIMIT 0`)
+  await endListener(own)
+  const read = log.read(EVERYTHING, 0, ALL)
+  assert.is(await codeOf(log.check(false)), 'database_too_many_connections')
+  await release()
+  assert.is((await read).messages.length, 1)
+  await queryRows(server, `ALTER ROLE "${role}" CONNECTION LIMIT -1`)
+  await until(async () => (await codeOf(log.check(true))) === 'none', { what: 'a check that passes' })
+})
+
 test('a commit whose response is lost is detected: neither messages nor quarantined ones are stored twice', async () => {
   const url = freshSchema(server)
   const line = await startDeafLine(Number(new URL(server).port))

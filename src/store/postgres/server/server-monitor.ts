@@ -43,7 +43,7 @@ export class ServerMonitor {
    * Checks that the server responds, and that its tables can be used. If it does not respond, all other calls fail too until it does.
    *
    * @param looksForWaits see `state`
-   * @throws GatewayError database_unreachable within 4 seconds, database_newer or another error of the server
+   * @throws GatewayError database_unreachable within 5 seconds, database_newer or another error of the server
    */
   async check(looksForWaits: boolean): Promise<ServerState> {
     try {
@@ -65,7 +65,14 @@ export class ServerMonitor {
     if (rows !== null) return rows
     // The connection can have ended by the timeout of an earlier query: a silent server is not waited for twice.
     const leftMs = Math.max(REPEAT_MS, Math.round((endsAt - performance.now()) / 100) * 100)
-    return (await reading.withConnection((client) => client.query<Row>(sql, values), leftMs, true)).rows
+    try {
+      return (await reading.withConnection((client) => client.query<Row>(sql, values), leftMs, true)).rows
+    } catch (error) {
+      // The connections can all have been in use. The listener can have connected again meanwhile.
+      const repeated = isSilence(error) ? await listener.query<Row>(sql, values, REPEAT_MS) : null
+      if (repeated === null) throw error
+      return repeated
+    }
   }
 
   /** @param looksForWaits true if `waits_for_standby` is needed */
