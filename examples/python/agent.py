@@ -112,14 +112,14 @@ def broker_url():
     parts = [setting("RABBITMQ_USER", "guest"), setting("RABBITMQ_PASSWORD", "guest", secret=True)]
     user, password = (quote(part, safe="") for part in parts)
     vhost = quote(setting("RABBITMQ_VHOST", "/"), safe="")
-    hosts = ",".join("%s:%s" % (one, setting("RABBITMQ_PORT", "5672")) for one in host.split(","))
+    hosts = ",".join("%s:%s" % (one.strip(), setting("RABBITMQ_PORT", "5672")) for one in host.split(","))
     return "amqp://%s:%s@%s/%s" % (user, password, hosts, vhost)
 
 
 def split_hosts(url):
     """One URL for each node of a cluster: amqp://user:password@mq1:5672,mq2/vhost."""
     start, hosts, end = re.match(r"(\w+://(?:[^/?#]*@)?)?([^/?#]*)(.*)", url).groups()
-    return [(start or "") + host + end for host in hosts.split(",")]
+    return [(start or "") + host.strip() + end for host in hosts.split(",")]
 
 
 def tls_options(host):

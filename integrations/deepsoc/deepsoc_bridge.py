@@ -19,7 +19,8 @@ As a script, in DeepSOC's folder:
     python3 deepsoc_bridge.py export FILE         # all messages as JSON lines; continues a FILE that is there
 
 Environment, or .env in the current folder: DATABASE_URL and RABBITMQ_HOST, _PORT, _USER, _PASSWORD, _VHOST as DeepSOC
-reads them; or RABBITMQ_URL, for amqps:// with RABBITMQ_CA_FILE, _CERT_FILE and _KEY_FILE. RABBITMQ_EXCHANGE,
+reads them; or RABBITMQ_URL, for amqps:// with RABBITMQ_CA_FILE, _CERT_FILE and _KEY_FILE. The hosts of a cluster are
+separated by commas in RABBITMQ_URL; DeepSOC's own connections take only one RABBITMQ_HOST. RABBITMQ_EXCHANGE,
 RABBITMQ_QUEUE and RABBITMQ_BINDING as the gateway has them. BRIDGE_OUTBOX is the path of the outbox (instance/deepsoc-bridge.db).
 """
 
@@ -126,7 +127,14 @@ def broker_url():
     user, password, vhost = (quote(os.environ.get("RABBITMQ_" + name) or usual, safe="") for name, usual in names)
     host = os.environ.get("RABBITMQ_HOST") or "127.0.0.1"
     port = os.environ.get("RABBITMQ_PORT") or "5672"
-    return "amqp://%s:%s@%s:%s/%s" % (user, password, host, port, vhost)
+    hosts = ",".join("%s:%s" % (one.strip(), port) for one in host.split(","))
+    return "amqp://%s:%s@%s/%s" % (user, password, hosts, vhost)
+
+
+def split_hosts(url):
+    """One URL for each node of a cluster: amqp://user:password@mq1:5672,mq2/vhost."""
+    start, hosts, end = re.match(r"(\w+://(?:[^/?#]*@)?)?([^/?#]*)(.*)", url).groups()
+    return [(start or "") + host.strip() + end for host in hosts.split(",")]
 
 
 def configured_exchange():
@@ -567,11 +575,12 @@ class Sender:
     """A connection to RabbitMQ that is opened when it is needed."""
 
     def __init__(self):
-        self.parameters = pika.URLParameters(broker_url())
-        self.parameters.heartbeat = 10
-        self.parameters.socket_timeout = 10
-        self.parameters.blocked_connection_timeout = 5
-        self.parameters.client_properties = {"connection_name": "deepsoc-gateway/deepsoc_bridge.py"}
+        self.nodes = [pika.URLParameters(one) for one in split_hosts(broker_url())]
+        for node in self.nodes:
+            node.heartbeat = 10
+            node.socket_timeout = 10
+            node.blocked_connection_timeout = 5
+            node.client_properties = {"connection_name": "deepsoc-gateway/deepsoc_bridge.py"}
         self.connection = None
         self.channel = None
 
@@ -606,10 +615,11 @@ class Sender:
     def open(self):
         if self.channel is None or not self.channel.is_open:
             self.drop()
-            if self.parameters.ssl_options is not None:
-                # Read again, so that a renewed certificate is used.
-                self.parameters.ssl_options = tls_options(self.parameters.host)
-            self.connection = pika.BlockingConnection(self.parameters)
+            for node in self.nodes:
+                if node.ssl_options is not None:
+                    # Read again, so that a renewed certificate is used.
+                    node.ssl_options = tls_options(node.host)
+            self.connection = pika.BlockingConnection(self.nodes)
             with answer_in_time(self.connection):
                 channel = self.connection.channel()
                 # DeepSOC's own queue would take and confirm what the gateway's queue misses.

@@ -96,6 +96,17 @@ test('rows of several processes are published in the order of the table, althoug
   )
 })
 
+test('rows are published although the first node of the cluster is away', async () => {
+  await declareQueue(broker.url, names)
+  const process = deepsoc({ from: 0, count: 9, url: broker.url.replace('@', '@127.0.0.1:1,') })
+  await process.ended()
+  assert.is(process.queued, 0, process.output)
+  assert.equal(
+    (await takeAll(broker.url, names.queue)).map(({ message_id }) => message_id),
+    tableIds(),
+  )
+})
+
 test('messages wait until the queue of the gateway exists, although another queue takes them', async () => {
   const other = { ...names, queue: `${names.queue}.other` }
   await declareQueue(broker.url, other)

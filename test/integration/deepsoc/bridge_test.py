@@ -553,6 +553,23 @@ class BridgeTest(unittest.TestCase):
                 # The next attempt opens another connection.
                 self.assertIsNone(sender.channel)
 
+    def test_the_nodes_of_a_cluster_are_tried_in_turn(self):
+        os.environ["RABBITMQ_URL"] = "amqps://u:a%2Cb@mq1,mq2:5673/v?socket_timeout=3"
+        with unittest.mock.patch.object(bridge.pika, "BlockingConnection") as opened:
+            bridge.Sender().publish(bridge.Item("m", "exchange", "key", "{}"))
+        (nodes,) = opened.call_args.args
+        self.assertEqual([(node.host, node.port, node.virtual_host) for node in nodes], [("mq1", 5671, "v"), ("mq2", 5673, "v")])
+        for node in nodes:
+            self.assertEqual((node.credentials.password, node.heartbeat), ("a,b", 10))
+            self.assertEqual(node.ssl_options.server_hostname, node.host)
+
+    def test_the_host_can_be_a_list_with_one_port(self):
+        del os.environ["RABBITMQ_URL"]
+        settings = {"HOST": "mq1, mq2", "PORT": "5673", "USER": "", "PASSWORD": "p@", "VHOST": "/v"}
+        with unittest.mock.patch.dict(os.environ, {"RABBITMQ_" + name: value for name, value in settings.items()}):
+            urls = bridge.split_hosts(bridge.broker_url())
+        self.assertEqual(urls, ["amqp://guest:p%40@mq1:5673/%2Fv", "amqp://guest:p%40@mq2:5673/%2Fv"])
+
     def test_a_user_who_may_not_bind_the_queue_waits_a_second_for_the_gateway_to_bind_it(self):
         sender = bridge.Sender()
         connection = unittest.mock.MagicMock()
