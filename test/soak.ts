@@ -23,7 +23,8 @@ message was lost, doubled or not delivered, or a fault was not reported or clear
 --faults A,B     only these, of: ${FAULT_KINDS.join(', ')}
 --cluster        three gateways behind nginx, three nodes of RabbitMQ, and PostgreSQL with a standby; faults come in rounds
 --rounds N       with --cluster: how many (100)
---old PROGRAM    with --cluster: a gateway of an older version, which a rolling upgrade alternates with
+--old PROGRAM    with --cluster: a gateway of an older version, which the gateways start with and a rolling upgrade alternates
+                 with; if its schema version is lower, only the first one, since it does not start on newer tables
                  faults of a cluster: ${CLUSTER_KINDS.join(', ')}
 `
 

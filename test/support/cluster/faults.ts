@@ -7,7 +7,7 @@ type Undo = () => Promise<unknown> | unknown
 export type ClusterStage = {
   readonly cluster: Cluster
   /** Returns the program of the next rolling upgrade; undefined for the one that runs. */
-  readonly nextProgram: () => string | undefined
+  readonly nextProgram: () => Promise<string | undefined>
 }
 
 /** Indexes of the gateways and nodes that a fault acts on. */
@@ -104,7 +104,7 @@ export const CLUSTER_FAULTS = {
   rolling_upgrade: {
     leaves: 'everything',
     async begin({ cluster, nextProgram }) {
-      const program = nextProgram()
+      const program = await nextProgram()
       for (const [index, gateway] of cluster.gateways.entries()) {
         const { code } = await gateway.term()
         if (code !== 0) throw new Error(`gateway ${index + 1} ended with ${code} after SIGTERM`)

@@ -22,7 +22,10 @@ export type RoundsOptions = {
   readonly onRound: (round: Round) => void
   /** The program that runs as the gateway; the one of this run if absent. */
   readonly entry?: string
-  /** An older program, which the gateways start with and which a rolling upgrade alternates with. */
+  /**
+   * An older program, which the gateways start with. A rolling upgrade alternates with it, or only leaves it if its schema version is
+   * lower: it does not start on newer tables.
+   */
   readonly old?: string
 }
 
@@ -199,17 +202,20 @@ const playRound = async (trial: Trial, round: number, { kind, pick, holdMs }: Pl
   return { result: { ...result, error: errors.length === 0 ? null : errors.join('; ') }, outcome }
 }
 
-const commandOf = ({ seed, rounds, kinds }: RoundsOptions): string => {
+const commandOf = ({ seed, rounds, kinds, old }: RoundsOptions): string => {
   const all = kinds.length === CLUSTER_KINDS.length ? '' : ` --faults ${kinds.join()}`
-  return `npm run soak -- --cluster --seed ${seed} --rounds ${rounds}${all}`
+  return `npm run soak -- --cluster --seed ${seed} --rounds ${rounds}${all}${old === undefined ? '' : ` --old ${old}`}`
 }
 
 const play = async (cluster: Cluster, options: RoundsOptions): Promise<Omit<Ledger, 'seconds'>> => {
   const { seed, rounds, kinds, everyMs, onRound, entry, old } = options
+  const schemaVersion = async (): Promise<number | undefined> =>
+    (await queryRows<{ version: number }>(cluster.databases.primary.url, 'SELECT version FROM header'))[0]?.version
+  const oldVersion = await schemaVersion()
   let isOld = true
-  const nextProgram = (): string | undefined => {
+  const nextProgram = async (): Promise<string | undefined> => {
     if (old === undefined) return undefined
-    isOld = !isOld
+    isOld = !isOld && (await schemaVersion()) === oldVersion
     return isOld ? old : entry
   }
   const trial = new Trial({ cluster, nextProgram }, everyMs)
