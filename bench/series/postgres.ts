@@ -16,6 +16,7 @@ import { MESSAGE_BYTES, openReaders, ratio, window } from './measure.ts'
 const INGEST = 'ingest'
 const SLOW = '50 messages/s'
 const FAST = '1,000 messages/s'
+const MANY = '10 messages/s, 3,000 readers'
 
 /** The root process of the server. */
 const pidOf = ({ dir }: Postgres): number =>
@@ -51,12 +52,19 @@ const countNotifications = async (url: string): Promise<{ taken(): number; end()
   }
 }
 
+/** Messages per second and readers of each point. */
+const LOADS = [
+  { point: SLOW, rate: 50, readers: 300 },
+  { point: FAST, rate: 1_000, readers: 300 },
+  { point: MANY, rate: 10, readers: 3_000 },
+] as const
+
 /** Live readers of one event, spread evenly over some gateways on one store. */
 const live = async (
   context: Context,
   database: Postgres | null,
   gateways: number,
-  rate: number,
+  load: (typeof LOADS)[number],
 ): Promise<Sample['values']> => {
   const { driver, publisher, quick } = context
   const [broker, names] = [await context.broker(), uniqueNames('bench')]
@@ -67,12 +75,12 @@ const live = async (
     for (let n = 0; n < gateways; n++) {
       peers.push(await startGatewayPeer(context, { broker, names, env: url === null ? {} : { DATABASE_URL: url } }))
     }
-    const readers = quick ? 30 : 300
+    const readers = quick ? 30 : load.readers
     for (const peer of peers) {
       await openReaders(context, peer, { events: 1, readers: readers / gateways, sampleEvery: 10 })
     }
     const to = peers[0]!.destination
-    const stream = await publisher.start({ to, rate, prefix: 'e', events: 1, size: MESSAGE_BYTES })
+    const stream = await publisher.start({ to, rate: load.rate, prefix: 'e', events: 1, size: MESSAGE_BYTES })
     await sleep(quick ? 500 : 3_000)
     await driver.latencies()
     notifications?.taken()
@@ -107,14 +115,12 @@ const run = async (context: Context): Promise<Sample[]> => {
   try {
     await measure(NAMES.onSqlite, INGEST, () => ingest(context, null))
     await measure(NAMES.onPostgres, INGEST, () => ingest(context, database))
-    for (const [point, rate] of [
-      [SLOW, 50],
-      [FAST, 1_000],
-    ] as const) {
-      await measure(NAMES.onSqlite, point, () => live(context, null, 1, rate))
-      await measure(NAMES.onPostgres, point, () => live(context, database, 1, rate))
-      await measure(NAMES.two, point, () => live(context, database, 2, rate))
-      await measure(NAMES.three, point, () => live(context, database, 3, rate))
+    for (const load of LOADS) {
+      const { point } = load
+      await measure(NAMES.onSqlite, point, () => live(context, null, 1, load))
+      await measure(NAMES.onPostgres, point, () => live(context, database, 1, load))
+      await measure(NAMES.two, point, () => live(context, database, 2, load))
+      await measure(NAMES.three, point, () => live(context, database, 3, load))
     }
     return samples
   } finally {
@@ -128,7 +134,7 @@ const cpu = (peer: string, to: string, point: string) => (at: Lookup) =>
 /** SQLite against PostgreSQL, and several gateways on one PostgreSQL. */
 export const postgres: Series = {
   name: 'postgres',
-  title: 'PostgreSQL: 60,000 messages waiting; then 300 live readers, on one to three gateways',
+  title: 'PostgreSQL: 60,000 messages waiting; then 300 or 3,000 live readers, on one to three gateways',
   columns: [
     { key: 'taken', label: 'messages/s', digits: 0 },
     { key: 'perMessage', label: 'gateway CPU µs a message', digits: 1 },
@@ -146,7 +152,7 @@ export const postgres: Series = {
       value: 0.5,
       of: (at) => ratio(at(NAMES.onPostgres, INGEST, 'taken'), at(NAMES.onSqlite, INGEST, 'taken')),
     },
-    ...[SLOW, FAST].flatMap((point) => [
+    ...LOADS.flatMap(({ point }) => [
       {
         what: `CPU per delivery at ${point}: PostgreSQL / SQLite`,
         bound: 'at most' as const,
