@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks'
-import { html, type View } from './html.ts'
+import { html, type View } from './shared/html.ts'
 
 /**
  * Returns a component that evaluates its module when it is first shown, in a task of its own: evaluating the script of all
