@@ -247,6 +247,24 @@ windowing('stay where the user has scrolled to while more are added, before the 
   assert.is(box.scrollTop, 3_000)
 })
 
+windowing('stay where the browser has scrolled to when they are rendered again before it reports that', () => {
+  const { box, list } = listOf()
+  const draw = (): void => void list.moved.set(list.moved.get() + 1)
+  list.setEntries(upTo(MAX_WHOLE), [])
+  draw()
+  const end = box.scrollTop
+  box.scrollTop = 3_000
+  list.measure([{ index: MAX_WHOLE - 1, height: 300 }])
+  draw()
+  assert.equal([box.scrollTop, list.atEnd], [3_000, false])
+  box.scrollTop = 4_000
+  list.toEnd()
+  assert.equal([box.scrollTop > end, list.atEnd], [true, true], 'a jump has precedence')
+  box.scrollTop = 5_000
+  list.reveal(1, 'top')
+  assert.is(box.scrollTop, 0)
+})
+
 windowing('are only those on the screen beyond that', async () => {
   const { list, spans, render } = listOf()
   render(upTo(MAX_WHOLE))

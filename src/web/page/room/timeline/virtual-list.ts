@@ -83,6 +83,7 @@ export class VirtualList {
 
   /** Returns the range that the caller must render now. */
   span(): VisibleRange {
+    this.#adoptPending()
     this.#drawn = this.#spanNow()
     const { start, end } = this.#drawn
     const { entries } = this.rows
@@ -153,7 +154,6 @@ export class VirtualList {
     clearTimeout(this.#addTimer)
     const add = (): void => {
       this.#hasLeapt = false
-      this.#adoptPending()
       this.#adding = ADDED_ROWS
       this.#redraw()
     }
@@ -209,7 +209,14 @@ export class VirtualList {
 
   /** A position whose scroll event is still to come must not be reset by a rendering in between. */
   #adoptPending(): void {
-    if (this.#box !== null && Math.abs(this.#box.scrollTop - this.#lastTop) >= 1) this.#adopt()
+    // Without a height, the box is not shown and has no position.
+    if (this.#box === null || this.#box.clientHeight === 0) return
+    if (Math.abs(this.#box.scrollTop - this.#lastTop) >= 1) this.#adopt()
+  }
+
+  /** Drops a position whose scroll event is still to come. */
+  #dropPending(): void {
+    if (this.#box !== null) this.#lastTop = this.#box.scrollTop
   }
 
   #adopt(): void {
@@ -233,6 +240,7 @@ export class VirtualList {
     const box = this.#box
     if (entries[index]?.id !== id || box === null) return
     const offset = heights.offset(index)
+    this.#dropPending()
     const view = box.clientHeight
     const [above, under] = [offset < box.scrollTop, offset + heights.of(index) > box.scrollTop + view]
     this.atEnd = false
@@ -243,6 +251,7 @@ export class VirtualList {
   }
 
   toEnd(): void {
+    this.#dropPending()
     this.atEnd = true
     this.#redraw()
   }
