@@ -18,6 +18,20 @@ export const sumCounters = async (registry: Registry): Promise<number> => {
 }
 
 /**
+ * Sums of the reports. They are rounded to nanoseconds, since the last digit of a sum of durations depends on their order: when a worker
+ * exits, it would fall by 10⁻¹⁶.
+ */
+const aggregate = (reports: ProcessMetrics[]) => {
+  const sums = AggregatorRegistry.aggregate(reports)
+  for (const { values } of sums.getMetricsAsArray() as unknown as ProcessMetrics) {
+    for (const sample of values) {
+      if (!Number.isInteger(sample.value)) sample.value = Math.round(sample.value * 1e9) / 1e9
+    }
+  }
+  return sums
+}
+
+/**
  * Metrics of all workers: the last report of each running worker, and the sums of those that have exited. Without the
  * latter a counter would fall when a worker exits, which Prometheus takes for a restart of the whole gateway.
  */
@@ -35,13 +49,12 @@ export class ClusterMetrics {
     const last = (this.#running.get(worker) ?? []).filter(({ type }) => CUMULATIVE.includes(String(type)))
     this.#running.delete(worker)
     // Each aggregated metric has the fields of the exported ones.
-    const sums = AggregatorRegistry.aggregate([this.#exited, last])
-    this.#exited = sums.getMetricsAsArray() as unknown as ProcessMetrics
+    this.#exited = aggregate([this.#exited, last]).getMetricsAsArray() as unknown as ProcessMetrics
     return last
   }
 
   /** Returns the aggregated metrics as Prometheus text. */
   text(): Promise<string> {
-    return AggregatorRegistry.aggregate([...this.#running.values(), this.#exited]).metrics()
+    return aggregate([...this.#running.values(), this.#exited]).metrics()
   }
 }
