@@ -50,6 +50,29 @@ const useMeasuring = (measure: () => void): ((row: HTMLElement | null) => void) 
   return useCallback((row: HTMLElement | null) => void (row && watch.observe(row)), [watch])
 }
 
+/** Frames in which rows that come on the screen get their real heights. */
+const SETTLING_FRAMES = 4
+
+/** Keeps what has got the focus inside the box: rows above it move it out when they get their real heights. */
+const keepFocusVisible = ({
+  target,
+  currentTarget: box,
+}: {
+  target: EventTarget | null
+  currentTarget: HTMLElement
+}): void => {
+  let frames = 0
+  const look = (): void => {
+    if (target !== document.activeElement || !(target instanceof HTMLElement) || target === box) return
+    const [inner, outer] = [target.getBoundingClientRect(), box.getBoundingClientRect()]
+    const isTall = inner.height > outer.height
+    if (!isTall && (inner.top < outer.top || inner.bottom > outer.bottom)) target.scrollIntoView({ block: 'nearest' })
+    frames += 1
+    if (frames < SETTLING_FRAMES) requestAnimationFrame(look)
+  }
+  requestAnimationFrame(look)
+}
+
 /** The messages of a room; of more than MAX_WHOLE, only visible rows are rendered. */
 export const Timeline = (props: TimelineProps): View => {
   const { room, scroller, selected, unfolded, onAct, onSelect, onGap } = props
@@ -135,6 +158,7 @@ export const Timeline = (props: TimelineProps): View => {
       aria-busy=${history.is === 'loading'}
       tabindex="0"
       onScroll=${() => scroller.scrolled()}
+      onFocusIn=${keepFocusVisible}
     >
       <div class="height" role="none" style=${{ height: `${total}px` }}>
         <div class="rows" role="none" ref=${list} data-whole=${!scroller.isWindow} style=${{ transform: `translateY(${top}px)` }}>${rows}</div>
