@@ -53,7 +53,7 @@ const useMeasuring = (measure: () => void): ((row: HTMLElement | null) => void) 
 /** Frames in which rows that come on the screen get their real heights. */
 const SETTLING_FRAMES = 4
 
-/** Keeps what has got the focus inside the box: rows above it move it out when they get their real heights. */
+/** Keeps what the keyboard has reached inside the box: rows above it move it out when they get their real heights. */
 const keepFocusVisible = ({
   target,
   currentTarget: box,
@@ -64,6 +64,8 @@ const keepFocusVisible = ({
   let frames = 0
   const look = (): void => {
     if (target !== document.activeElement || !(target instanceof HTMLElement) || target === box) return
+    // A click on a row that is partly visible must not move it.
+    if (!target.matches(':focus-visible')) return
     const [inner, outer] = [target.getBoundingClientRect(), box.getBoundingClientRect()]
     const isTall = inner.height > outer.height
     if (!isTall && (inner.top < outer.top || inner.bottom > outer.bottom)) target.scrollIntoView({ block: 'nearest' })
