@@ -6,16 +6,16 @@ import { html, type View } from './shared/html.ts'
  * pages at once blocks the browser for too long. Until then it shows nothing.
  */
 export const lazyPage = <Props extends object>(load: () => Promise<(props: Props) => View>) => {
-  let page: ((props: Props) => View) | null = null
+  let loaded: ((props: Props) => View) | null = null
   return (props: Props): View => {
-    const [, redraw] = useState(0)
+    const [page, setPage] = useState(() => loaded)
     useEffect(() => {
       if (page !== null) return
       let isLeft = false
       const show = async (): Promise<void> => {
-        page = await load()
+        loaded = await load()
         // A task of its own for the first rendering, too.
-        setTimeout(() => isLeft || redraw(1))
+        setTimeout(() => isLeft || setPage(() => loaded))
       }
       show()
       return () => {
