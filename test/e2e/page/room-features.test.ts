@@ -180,6 +180,8 @@ test('has filter, search and period in the address, for a reload, a colleague, a
   const all = `?q=epsilon&role=manager&message_type=error_action_creation${since}`
   await until(() => query() === all, { what: all, saw: query })
   await page.click(`${row(ids[4])} a.id`)
+  // The event of a new hash comes later than the click.
+  await page.waitForSelector(`${row(ids[4])}[data-selected="true"]`)
   await page.fill('#search', 'beta')
   await until(() => query() === all.replace('epsilon', 'beta'), { what: 'the other search', saw: query })
   await shows(page, [ids[1]])
