@@ -168,6 +168,18 @@ test('marks matches, steps through them with their number, and leaves one in vie
   assert.equal(await marked(), [])
 })
 
+test('keeps messages where they are while the plot above them is drawn', async () => {
+  const event_id = newRoom('plotted')
+  const [id] = await publish(site.gateway, event_id, chats(1))
+  const page = await site.pages.room(event_id)
+  await page.waitForSelector(row(id))
+  const topOf = (): Promise<number> => page.$eval(row(id), (one) => one.getBoundingClientRect().top)
+  await isWhole(page)
+  const before = await topOf()
+  await page.waitForSelector('.rate canvas')
+  assert.is(await topOf(), before)
+})
+
 test('has filter, search and period in the address, for a reload, a colleague, and the way back', async () => {
   const { page, ids } = await mixed()
   await choose(page, '#roles', 'Manager')
@@ -225,11 +237,17 @@ test.full('chooses a period by a click on the plot, by a drag, and by the two ti
   const page = await openLong()
   // 6,000 messages are loaded by themselves: the last twelve minutes.
   await page.waitForSelector('#history[data-is="resting"]')
-  await page.waitForSelector('.rate canvas')
   const over = (await (await page.waitForSelector('.rate .u-over')).boundingBox())!
   const minutes = new Set(long.slice(-6_000).map((_, n) => Math.floor((BEGIN + (n + 3_000) * 120) / 60_000))).size
   const middle = over.y + over.height / 2
   const at = (part: number): number => over.x + over.width * part
+  const readout = async (part: number): Promise<string> => {
+    await page.mouse.move(at(part + 0.1 / minutes), middle)
+    await page.mouse.move(at(part), middle)
+    return textOf(page, '.rate .plot-readout')
+  }
+  // The plot is drawn again up to half a second after the last page is loaded.
+  await until(async () => (await readout(0.2 / minutes)).includes('12:05'), { what: 'the first minute in the plot' })
   await page.mouse.click(at(1.5 / minutes), middle)
   await page.waitForSelector('#found:text-is("500 of 6,120 loaded messages")')
   const clicked = await ends(page)

@@ -16,11 +16,19 @@ export const readThrough = async (page: Page): Promise<number[]> => {
     const box = document.getElementById('box')!
     const drawn = (): Promise<void> =>
       new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => resolve())))
+    // Rows on the screen are added a few per frame.
+    const isFilled = (): boolean => {
+      const [view, all, rows] = [box, ...box.querySelectorAll('.height, .rows')].map((one) =>
+        one.getBoundingClientRect(),
+      )
+      return rows!.top <= Math.max(view!.top, all!.top) + 1 && rows!.bottom >= Math.min(view!.bottom, all!.bottom) - 1
+    }
     const ids: number[] = []
     const disorder: number[][] = []
     box.scrollTop = 0
     for (;;) {
-      await drawn()
+      do await drawn()
+      while (!isFilled())
       const here = [...document.querySelectorAll<HTMLElement>('.row')].map(({ dataset }) => Number(dataset.id))
       if (here.some((id, index) => index > 0 && id <= here[index - 1]!)) disorder.push(here)
       ids.push(...here.filter((id) => id > (ids.at(-1) ?? 0)))

@@ -1,6 +1,7 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import { html, type View } from '../shared/html.ts'
 import { Plot } from '../shared/plot/plot.ts'
+import { useSignalValue } from '../shared/signal.ts'
 import { load, save } from '../shared/storage.ts'
 import { roomText as t } from './messages.ts'
 import { ratesOf } from './model/message-counts.ts'
@@ -10,6 +11,7 @@ import { roleName } from './role-messages.ts'
 
 const KEPT = 'plot'
 const MAX_STEPS = 480
+const HEIGHT_PX = 84
 /** Minimum time between two redraws of the plot, in milliseconds. */
 const REDRAW_INTERVAL_MS = 500
 
@@ -41,6 +43,7 @@ const useThrottledChange = (room: RoomModel): number => {
 
 /** Plot of loaded messages per minute by role; a period can be selected. */
 export const RatePlot = ({ room, onPeriod }: RatePlotProps): View => {
+  useSignalValue(room.changed)
   const beat = useThrottledChange(room)
   const [shown, setShown] = useState(load(KEPT) !== 'hidden')
   const { times, step, values } = useMemo(() => ratesOf(room.tally.minutes, MAX_STEPS), [beat, room.tally])
@@ -52,7 +55,8 @@ export const RatePlot = ({ room, onPeriod }: RatePlotProps): View => {
     save(KEPT, shown ? 'hidden' : null)
     setShown(!shown)
   }
-  if (times.length < 2 && shown) return null
+  // It has its place from the first message on: if it appeared later, it would move the messages that are being read.
+  if (room.entries.length === 0) return null
   return html`
     <section class="rate" aria-label=${t('plot')}>
       <div class="rate-head">
@@ -64,15 +68,20 @@ export const RatePlot = ({ room, onPeriod }: RatePlotProps): View => {
       </div>
       ${
         shown &&
-        html`<${Plot}
-          times=${times}
-          series=${series}
-          step=${step}
-          stacked
-          height=${84}
-          label=${t('plot')}
-          onRange=${(from: number, to: number) => onPeriod(from * 1000, to * 1000)}
-        />`
+        html`<div style=${{ height: `${HEIGHT_PX}px` }}>
+          ${
+            times.length > 0 &&
+            html`<${Plot}
+              times=${times}
+              series=${series}
+              step=${step}
+              stacked
+              height=${HEIGHT_PX}
+              label=${t('plot')}
+              onRange=${(from: number, to: number) => onPeriod(from * 1000, to * 1000)}
+            />`
+          }
+        </div>`
       }
     </section>
   `
