@@ -4,10 +4,13 @@ import type { HistoryPage } from './history-cache.ts'
 
 /** Destination of the bytes of a subscriber, usually a socket. */
 export interface StreamSink {
-  /** Writes bytes, and calls `done` later (never synchronously) once they have left this process. A sink that is closed never calls it. */
-  write(bytes: Buffer, done: () => void): void
-  /** True while bytes of an earlier write are still in this process. */
-  readonly pending: boolean
+  /**
+   * Writes bytes.
+   *
+   * @param done called later if bytes remain in this process, once they have left it; a sink that is closed never calls it
+   * @returns true if all of them have left this process
+   */
+  write(bytes: Buffer, done: () => void): boolean
   /** A number that changes whenever the client has accepted data. */
   readonly progress: number
   /** Ends the stream after the previous writes and `last`; nothing may be written afterwards. */
@@ -183,21 +186,28 @@ export class Subscriber {
   }
 
   #write(bytes: Buffer): void {
-    this.#writing = true
     this.#context.counters.bytes += bytes.length
-    this.#sink.write(bytes, this.#onWritten)
-    if (this.#writing && this.#sink.pending && !this.#blocked) {
-      this.#blocked = true
-      this.#context.onBlocked(this, true)
+    if (this.#sink.write(bytes, this.#onWritten)) {
+      this.#continue()
+      return
     }
+    this.#writing = true
+    this.#blocked = true
+    this.#context.onBlocked(this, true)
   }
 
   readonly #onWritten = (): void => {
     this.#writing = false
     this.#unblock()
+    this.#continue()
+  }
+
+  /** Sends what follows a write that is complete. */
+  #continue(): void {
+    const { buffer } = this.#context.channel
     // Yield, since writing page after page would block the event loop.
-    if (this.#cursor < this.#context.channel.buffer.startsAfter) setImmediate(this.#sendLater)
-    else this.sendPending()
+    if (this.#cursor < buffer.startsAfter) setImmediate(this.#sendLater)
+    else if (!this.#caughtUp || this.#cursor < buffer.last) this.sendPending()
   }
 
   readonly #sendLater = (): void => this.sendPending()

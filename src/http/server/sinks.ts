@@ -1,5 +1,6 @@
 import { constants, Http2ServerResponse, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import type { Context } from 'koa'
 import type { StreamSink } from '../../streams/subscriber.ts'
 import { detachSocket, responseHead } from './detach-socket.ts'
@@ -8,6 +9,7 @@ import { detachSocket, responseHead } from './detach-socket.ts'
 const CLOSE_TIMEOUT_MS = 5_000
 /** Maximum size of an HTTP/2 frame, in bytes. */
 const SLICE_BYTES = 16_384
+const NO_BYTES = Buffer.alloc(0)
 
 /** Writes raw bytes to a socket and bypasses the response, which would frame and count each write. */
 class SocketSink implements StreamSink {
@@ -17,12 +19,20 @@ class SocketSink implements StreamSink {
     this.#socket = socket
   }
 
-  write(bytes: Buffer, done: () => void): void {
-    if (!this.#socket.destroyed) this.#socket.write(bytes, done)
-  }
-
-  get pending(): boolean {
-    return this.#socket.writableLength > 0
+  write(bytes: Buffer, done: () => void): boolean {
+    const socket = this.#socket
+    if (socket.destroyed) return false
+    // TLS never passes bytes on at once.
+    if (socket instanceof TLSSocket) {
+      socket.write(bytes, done)
+      return false
+    }
+    // Without a callback, which would run in another tick: most writes are complete at once.
+    socket.write(bytes)
+    if (socket.writableLength === 0) return true
+    // Its callback runs once the bytes before it are written.
+    socket.write(NO_BYTES, done)
+    return false
   }
 
   get progress(): number {
@@ -58,13 +68,10 @@ class Http2Sink implements StreamSink {
     this.#stream = stream
   }
 
-  write(bytes: Buffer, done: () => void): void {
+  write(bytes: Buffer, done: () => void): boolean {
     this.#done = done
     this.#writeSlice(bytes)
-  }
-
-  get pending(): boolean {
-    return this.#done !== null
+    return false
   }
 
   get progress(): number {
@@ -141,5 +148,3 @@ export const detachResponse = (ctx: Context, onClose: () => void): DetachedRespo
 
 /** Creates the same for a socket that no HTTP server has handled. The caller writes the head. */
 export const createSocketSink = (socket: Socket): StreamSink => new SocketSink(socket)
-
-const NO_BYTES = Buffer.alloc(0)

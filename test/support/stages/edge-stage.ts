@@ -96,11 +96,10 @@ const bodyOf = (signal: AbortSignal, onEnd: () => void): { sink: StreamSink; bod
   })
   signal.addEventListener('abort', () => end(() => control.error(signal.reason)))
   const sink: StreamSink = {
-    pending: false,
     progress: 0,
-    write: (bytes, done) => {
+    write: (bytes) => {
       if (open) control.enqueue(Uint8Array.from(bytes))
-      setImmediate(() => open && done())
+      return open
     },
     end: (last) =>
       end(() => {

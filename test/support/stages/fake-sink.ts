@@ -11,7 +11,7 @@ const FIELD = /^(id|event|data|retry): (.*)$/
 
 /**
  * The client's end of a stream. While it is `slow`, a write stays pending until `take` is called; otherwise it
- * completes in the next event-loop iteration, like a socket. Violations of the sink's rules are recorded in `breaches`.
+ * is complete at once, like most on a socket. Violations of the sink's rules are recorded in `breaches`.
  */
 export class FakeSink implements StreamSink {
   readonly events: Written[] = []
@@ -36,18 +36,15 @@ export class FakeSink implements StreamSink {
     return this.#state
   }
 
-  get pending(): boolean {
-    return this.#outstanding !== null && this.slow
-  }
-
-  write(bytes: Buffer, done: () => void): void {
+  write(bytes: Buffer, done: () => void): boolean {
     if (this.#state !== 'open') this.breaches.push(`a write into a sink that is ${this.#state}`)
     if (this.#outstanding !== null) this.breaches.push('a write while another is under way')
     this.writes++
     this.largestWrite = Math.max(this.largestWrite, bytes.length)
     this.#parse(bytes)
-    this.#outstanding = done
-    if (!this.slow) setImmediate(() => this.#finish(done))
+    if (!this.slow) this.progress++
+    else this.#outstanding = done
+    return !this.slow
   }
 
   end(last: Buffer | null): void {
