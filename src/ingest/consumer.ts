@@ -17,7 +17,7 @@ import { validateDelivery } from './validate-delivery.ts'
 /**
  * Minimum interval between a commit of several messages and the next commit, in milliseconds. A single message is not followed by a delay.
  */
-const MIN_COMMIT_INTERVAL_MS = 5
+const MIN_COMMIT_INTERVAL_MS = 8
 /** Commit immediately once this many deliveries are waiting. */
 const FLUSH_AT_DELIVERIES = 100
 
