@@ -3,6 +3,13 @@ const MIN_BYTES = 4 * 1024
 /** Maximum size in bytes. Beyond it the oldest half is dropped; subscribers that need it read the store. */
 const MAX_BYTES = 256 * 1024
 
+/** All events after a cursor. */
+export interface Frames {
+  readonly bytes: Buffer
+  /** Number of events. */
+  readonly count: number
+}
+
 /**
  * SSE events in one contiguous buffer, with an index of their db_ids: everything after a cursor is one `subarray`, regardless of the number
  * of messages. It has every message of its filter with `startsAfter < db_id <= last`.
@@ -19,6 +26,8 @@ export class ReplayBuffer {
   /** End offset of each event. */
   #ends: number[] = []
   readonly #maxBytes: number
+  /** Result of the last `framesAfter`, which all subscribers of a broadcast ask for. */
+  #lastResult: { readonly cursor: number; readonly frames: Frames | null } | null = null
 
   /** @param from messages up to this db_id are not in the buffer */
   constructor(from: number, maxBytes = MAX_BYTES) {
@@ -49,22 +58,18 @@ export class ReplayBuffer {
   append(db_id: number, frame: Buffer): void {
     if (db_id <= this.last) return
     if (this.#used + frame.length > this.#buffer.length) this.#grow(frame.length)
+    this.#lastResult = null
     frame.copy(this.#buffer, this.#used)
     this.#used += frame.length
     this.#ids.push(db_id)
     this.#ends.push(this.#used)
   }
 
-  /** Returns all events after a cursor, which must not be before `startsAfter`. @returns null if there are none */
-  framesAfter(cursor: number): Buffer | null {
-    const index = this.#indexAfter(cursor)
-    if (index === this.#ids.length) return null
-    return this.#buffer.subarray(index === 0 ? 0 : this.#ends[index - 1]!, this.#used)
-  }
-
-  /** Returns the number of events that `framesAfter` returns for this cursor. */
-  countAfter(cursor: number): number {
-    return this.#ids.length - this.#indexAfter(cursor)
+  /** @param cursor not before `startsAfter` @returns null if there are no events after it */
+  framesAfter(cursor: number): Frames | null {
+    if (this.#lastResult === null || this.#lastResult.cursor !== cursor)
+      this.#lastResult = { cursor, frames: this.#findFrames(cursor) }
+    return this.#lastResult.frames
   }
 
   /** Frees the memory. Subscribers that have not received everything read the store. */
@@ -76,10 +81,18 @@ export class ReplayBuffer {
   discardThrough(db_id: number): void {
     if (db_id < this.last) return
     this.#startsAfter = db_id
+    this.#lastResult = null
     this.#buffer = Buffer.alloc(0)
     this.#used = 0
     this.#ids = []
     this.#ends = []
+  }
+
+  #findFrames(cursor: number): Frames | null {
+    const index = this.#indexAfter(cursor)
+    const count = this.#ids.length - index
+    if (count === 0) return null
+    return { bytes: this.#buffer.subarray(index === 0 ? 0 : this.#ends[index - 1]!, this.#used), count }
   }
 
   /** Returns the index of the first event after a cursor. */

@@ -1,6 +1,7 @@
 import { type ClosingReason, encodeCaughtUpEvent, encodeClosingEvent } from '../core/sse.ts'
 import type { StreamChannel } from './channel.ts'
 import type { HistoryPage } from './history-cache.ts'
+import type { Frames } from './replay-buffer.ts'
 
 /** Destination of the bytes of a subscriber, usually a socket. */
 export interface StreamSink {
@@ -129,13 +130,13 @@ export class Subscriber {
     }
     const { counters, channel } = this.#context
     const { buffer } = channel
-    const bytes = buffer.framesAfter(this.#cursor)
-    if (bytes !== null) {
-      counters.messages += buffer.countAfter(this.#cursor)
+    const frames = buffer.framesAfter(this.#cursor)
+    if (frames !== null) {
+      counters.messages += frames.count
       this.#cursor = buffer.last
       this.#lastSent = buffer.last
     }
-    this.#send(bytes)
+    this.#send(frames)
   }
 
   /** Sends a heartbeat unless a write is pending. */
@@ -171,13 +172,13 @@ export class Subscriber {
   }
 
   /** Writes messages, preceded by the preamble and followed by `caught_up` if they are due, in a single system call. */
-  #send(messages: Buffer | null): void {
+  #send(messages: Frames | null): void {
     if (messages !== null && this.#caughtUp) {
-      this.#write(messages)
+      this.#write(messages.bytes)
       return
     }
     const parts = this.#takePreamble()
-    if (messages !== null) parts.push(messages)
+    if (messages !== null) parts.push(messages.bytes)
     if (!this.#caughtUp && this.#withinBuffer && this.#cursor >= this.#context.channel.buffer.last) {
       this.#caughtUp = true
       parts.push(encodeCaughtUpEvent(this.#lastSent))
@@ -235,15 +236,15 @@ export class Subscriber {
 
   #sendPage(page: HistoryPage): void {
     const { counters } = this.#context
-    const bytes = page.buffer.framesAfter(this.#cursor)
+    const frames = page.buffer.framesAfter(this.#cursor)
     counters.pages++
-    if (bytes !== null) {
-      counters.messages += page.buffer.countAfter(this.#cursor)
+    if (frames !== null) {
+      counters.messages += frames.count
       this.#lastSent = page.buffer.last
     }
     this.#cursor = Math.max(this.#cursor, page.through)
     // An empty page is followed by the next one, unless the client has not received its first bytes yet.
-    if (bytes === null && this.#preamble === null) this.sendPending()
-    else this.#send(bytes)
+    if (frames === null && this.#preamble === null) this.sendPending()
+    else this.#send(frames)
   }
 }

@@ -62,7 +62,7 @@ replayBuffers(
           } else {
             const cursor = Math.max(buffer.startsAfter, last - one.back)
             const expected = Buffer.concat(all.filter(({ id }) => id > cursor).map(({ frame }) => frame))
-            const bytes = buffer.framesAfter(cursor)
+            const bytes = buffer.framesAfter(cursor)?.bytes ?? null
             assert.is(bytes?.toString('latin1') ?? '', expected.toString('latin1'), `after ${cursor}`)
             if (bytes !== null) handed.push({ bytes, copy: Buffer.from(bytes) })
           }
@@ -105,16 +105,16 @@ replayBuffers('holds an SSE event that is larger than itself', () => {
   const buffer = new ReplayBuffer(0, MOST)
   buffer.append(1, frameOf(1, 100))
   buffer.append(2, frameOf(2, 10 * MOST))
-  assert.ok(buffer.framesAfter(Math.max(1, buffer.startsAfter))!.equals(frameOf(2, 10 * MOST)))
+  assert.ok(buffer.framesAfter(Math.max(1, buffer.startsAfter))!.bytes.equals(frameOf(2, 10 * MOST)))
   buffer.append(3, frameOf(3, 100))
-  assert.ok(buffer.framesAfter(2)!.equals(frameOf(3, 100)))
+  assert.ok(buffer.framesAfter(2)!.bytes.equals(frameOf(3, 100)))
   assert.ok(buffer.bytes <= MOST, 'and lets it go with the next')
 })
 
 replayBuffers('a page of history is never cut', () => {
   const buffer = new ReplayBuffer(0, Number.POSITIVE_INFINITY)
   for (let id = 1; id <= 2_000; id++) buffer.append(id, frameOf(id, 1_000))
-  assert.equal([buffer.startsAfter, buffer.frames, buffer.framesAfter(0)!.length], [0, 2_000, 2_000_000])
+  assert.equal([buffer.startsAfter, buffer.frames, buffer.framesAfter(0)!.bytes.length], [0, 2_000, 2_000_000])
 })
 
 replayBuffers('an idle channel releases the memory of its buffer', () => {
