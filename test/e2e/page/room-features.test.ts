@@ -233,6 +233,59 @@ const ends = async (page: Page): Promise<{ first: number; last: number }> => {
   return { first, last: (await seenIds(page)).at(-1)! }
 }
 
+/** Returns where a message is on the screen, once it stays there: rows get their real heights within some frames. */
+const settledTop = (page: Page, id: number | undefined): Promise<number> =>
+  page.$eval(row(id), async (one) => {
+    let last = Number.NaN
+    for (let unchanged = 0; unchanged < 20; ) {
+      await new Promise(requestAnimationFrame)
+      const { top } = one.getBoundingClientRect()
+      unchanged = top === last ? unchanged + 1 : 0
+      last = top
+    }
+    return last
+  })
+
+test('keeps messages where they are on the screen when something above them goes or appears', async () => {
+  const page = await openLong()
+  await page.waitForSelector('#history[data-is="resting"]')
+  await page.$eval('#box', (box) => void (box.scrollTop -= 2_000))
+  await page.waitForSelector('#to-end')
+  const [, second] = await seenIds(page)
+  const before = await settledTop(page, second)
+  for (const state of ['detached', 'attached'] as const) {
+    await page.click('#plot-toggle')
+    await page.waitForSelector('.rate canvas', { state })
+    const top = await settledTop(page, second)
+    assert.ok(Math.abs(top - before) < 1, `${top} instead of ${before}, plot ${state}`)
+  }
+})
+
+test('does not move a row that is clicked while it is partly visible', async () => {
+  const page = await openLong()
+  await page.waitForSelector('#history[data-is="resting"]')
+  await page.$eval('#box', (box) => void (box.scrollTop -= 2_000))
+  const cut = await until(
+    async () => {
+      const found = await page.$eval('#box', (box) => {
+        const { right, bottom } = box.getBoundingClientRect()
+        const [x, y] = [right - 200, bottom - 8]
+        const one = document.elementFromPoint(x, y)?.closest<HTMLElement>('.row')
+        const rect = one?.getBoundingClientRect()
+        if (rect !== undefined && rect.bottom > bottom + 8) return { x, y, id: Number(one!.dataset.id), top: rect.top }
+        box.scrollTop -= 8
+        return null
+      })
+      return found !== null && (await settledTop(page, found.id)) === found.top ? found : null
+    },
+    { what: 'a row that is cut by the end of the box' },
+  )
+  await page.mouse.click(cut!.x, cut!.y)
+  await page.waitForSelector(`${row(cut!.id)}[data-selected="true"]`)
+  const top = await settledTop(page, cut!.id)
+  assert.ok(Math.abs(top - cut!.top) < 1, `${top} instead of ${cut!.top}`)
+})
+
 test.full('chooses a period by a click on the plot, by a drag, and by the two times', async () => {
   const page = await openLong()
   // 6,000 messages are loaded by themselves: the last twelve minutes.

@@ -196,8 +196,8 @@ interface Trial {
 /** A list of 800 pixels, rendered whenever it asks for it. */
 const listOf = (): Trial => {
   const list = new VirtualList()
-  const box = { clientHeight: 800, scrollTop: 0, scrollHeight: 1e9 }
-  list.attach(box as HTMLElement)
+  const box = { clientHeight: 800, scrollTop: 0, scrollHeight: 1e9, getBoundingClientRect: () => ({ top: 0 }) }
+  list.attach(box as unknown as HTMLElement)
   const spans: Trial['spans'] = []
   const draw = (): void => {
     const { start, end } = list.span()

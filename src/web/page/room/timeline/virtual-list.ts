@@ -35,7 +35,7 @@ interface VisibleRange {
 }
 
 /**
- * Decides which rows are rendered, and where. If rows or heights change anywhere, the visible rows keep their position;
+ * Decides which rows are rendered, and where. If rows, heights or the box itself change, the visible rows keep their position;
  * at the end of the list, the end stays visible.
  */
 export class VirtualList {
@@ -45,6 +45,8 @@ export class VirtualList {
   #box: HTMLElement | null = null
   #anchor: Anchor | null = null
   #lastTop = 0
+  /** Distance of the box from the top of the window; null before it was shown. */
+  #boxTop: number | null = null
   /** The last rendered range. */
   #drawn: VisibleRange | null = null
   /** The first and last db_id of it. */
@@ -177,9 +179,20 @@ export class VirtualList {
     if (box === null || (this.rows.entries.length === 0 && this.#lastTop === 0)) return
     this.#adding = 0
     this.#addSoon()
+    this.#followBox(box)
     const top = this.#wantedTop(box.clientHeight)
     if (Math.abs(box.scrollTop - top) >= 1) box.scrollTop = top
     this.#lastTop = box.scrollTop
+  }
+
+  /** Keeps the rows where they are on the screen when something above the box appears or goes. */
+  #followBox(box: HTMLElement): void {
+    if (box.clientHeight === 0) return
+    const { top } = box.getBoundingClientRect()
+    const moved = top - (this.#boxTop ?? top)
+    this.#boxTop = top
+    if (moved === 0 || this.#anchor === null || box.scrollTop === 0) return
+    this.#anchor = { id: this.#anchor.id, below: this.#anchor.below - moved }
   }
 
   /** @returns whether the height of any row has changed */
