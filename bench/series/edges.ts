@@ -4,7 +4,7 @@ import { type GatewayPeer, startGatewayPeer } from '../peers/gateway.ts'
 import { NAMES } from '../peers/peer.ts'
 import { cpuMicros } from '../support/stats.ts'
 import type { Context, Sample, Series } from '../support/types.ts'
-import { MESSAGE_BYTES, openReaders, ratio, withPeer } from './measure.ts'
+import { MESSAGE_BYTES, openReaders, ratio, warmUp, withPeer } from './measure.ts'
 
 /** Messages a second of the event that all readers follow. */
 const RATE = 20
@@ -19,7 +19,7 @@ const measure = async (context: Context, core: GatewayPeer, edges: readonly Gate
   const { driver, publisher, quick } = context
   const to = core.destination
   const stream = await publisher.start({ to, rate: RATE, prefix: 'e', events: 1, size: MESSAGE_BYTES })
-  await sleep(quick ? 500 : 3_000)
+  await warmUp(context)
   await driver.latencies()
   const edgePids = edges.flatMap(({ pids }) => pids)
   const cpuOf = () => [cpuMicros(core.pids), cpuMicros(edgePids)] as const

@@ -12,6 +12,7 @@ import {
   type PeerEntry,
   ratio,
   samplePeers,
+  warmUp,
   withPeer,
 } from './measure.ts'
 
@@ -38,7 +39,7 @@ const startLive = async (context: Context, peer: Peer): Promise<number> => {
     prefix: 'e',
     size: MESSAGE_BYTES,
   })
-  await sleep(context.quick ? 500 : 2_000)
+  await warmUp(context)
   return stream
 }
 

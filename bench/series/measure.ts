@@ -59,13 +59,16 @@ export const window = async (
   }
 }
 
-/** Lets readers receive at a rate: two seconds to get going, then the window that counts. */
+/** Lets a server run first: what it compiles and sets up in its first seconds is not what users have for days. */
+export const warmUp = ({ quick }: Context): Promise<void> => sleep(quick ? 500 : 10_000)
+
+/** Lets readers receive at a rate: after the warm-up comes the window that counts. */
 export const steady = async (context: Context, peer: Peer, load: Load): Promise<Record<string, number>> => {
   const { driver, publisher } = context
   await openReaders(context, peer, load)
   const { rate, events, readers, seconds } = load
   const stream = await publisher.start({ to: peer.destination, rate, prefix: 'e', events, size: MESSAGE_BYTES })
-  await sleep(Math.min(2_000, seconds * 500))
+  await warmUp(context)
   await driver.latencies()
   const sentFrom = await publisher.sent(stream)
   const measured = await window(context, peer.pids, () => sleep(seconds * 1000))

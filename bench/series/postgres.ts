@@ -9,9 +9,9 @@ import { type GatewayPeer, startGatewayPeer } from '../peers/gateway.ts'
 import { NAMES } from '../peers/peer.ts'
 import { ensure } from '../support/provision.ts'
 import { cpuMicros } from '../support/stats.ts'
-import type { Context, Lookup, Sample, Series } from '../support/types.ts'
+import type { Context, Sample, Series } from '../support/types.ts'
 import { consumeGateway, fillQueue } from './ingest.ts'
-import { MESSAGE_BYTES, openReaders, ratio, window } from './measure.ts'
+import { atMost, MESSAGE_BYTES, openReaders, ratio, warmUp, window } from './measure.ts'
 
 const INGEST = 'ingest'
 const SLOW = '50 messages/s'
@@ -81,7 +81,7 @@ const live = async (
     }
     const to = peers[0]!.destination
     const stream = await publisher.start({ to, rate: load.rate, prefix: 'e', events: 1, size: MESSAGE_BYTES })
-    await sleep(quick ? 500 : 3_000)
+    await warmUp(context)
     await driver.latencies()
     notifications?.taken()
     const pids = database === null ? [] : [pidOf(database)]
@@ -116,20 +116,15 @@ const run = async (context: Context): Promise<Sample[]> => {
     await measure(NAMES.onSqlite, INGEST, () => ingest(context, null))
     await measure(NAMES.onPostgres, INGEST, () => ingest(context, database))
     for (const load of LOADS) {
-      const { point } = load
-      await measure(NAMES.onSqlite, point, () => live(context, null, 1, load))
-      await measure(NAMES.onPostgres, point, () => live(context, database, 1, load))
-      await measure(NAMES.two, point, () => live(context, database, 2, load))
-      await measure(NAMES.three, point, () => live(context, database, 3, load))
+      await measure(NAMES.onSqlite, load.point, () => live(context, null, 1, load))
+      for (const [index, name] of [NAMES.onPostgres, NAMES.two, NAMES.three].entries())
+        await measure(name, load.point, () => live(context, database, index + 1, load))
     }
     return samples
   } finally {
     await database.dispose()
   }
 }
-
-const cpu = (peer: string, to: string, point: string) => (at: Lookup) =>
-  ratio(at(peer, point, 'cpu'), at(to, point, 'cpu'))
 
 /** SQLite against PostgreSQL, and several gateways on one PostgreSQL. */
 export const postgres: Series = {
@@ -153,24 +148,15 @@ export const postgres: Series = {
       of: (at) => ratio(at(NAMES.onPostgres, INGEST, 'taken'), at(NAMES.onSqlite, INGEST, 'taken')),
     },
     ...LOADS.flatMap(({ point }) => [
-      {
-        what: `CPU per delivery at ${point}: PostgreSQL / SQLite`,
-        bound: 'at most' as const,
-        value: 1.1,
-        of: cpu(NAMES.onPostgres, NAMES.onSqlite, point),
-      },
-      {
-        what: `CPU per delivery at ${point}: 2 gateways / 1`,
-        bound: 'at most' as const,
-        value: 1.1,
-        of: cpu(NAMES.two, NAMES.onPostgres, point),
-      },
-      {
-        what: `CPU per delivery at ${point}: 3 gateways / 1`,
-        bound: 'at most' as const,
-        value: 1.1,
-        of: cpu(NAMES.three, NAMES.onPostgres, point),
-      },
+      atMost(
+        1.1,
+        `CPU per delivery at ${point}: PostgreSQL / SQLite`,
+        'cpu',
+        [NAMES.onPostgres, NAMES.onSqlite],
+        point,
+      ),
+      atMost(1.1, `CPU per delivery at ${point}: 2 gateways / 1`, 'cpu', [NAMES.two, NAMES.onPostgres], point),
+      atMost(1.1, `CPU per delivery at ${point}: 3 gateways / 1`, 'cpu', [NAMES.three, NAMES.onPostgres], point),
     ]),
     {
       what: 'notifications a message: 1,000 messages/s / 50 messages/s',
