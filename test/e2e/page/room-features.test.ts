@@ -268,8 +268,9 @@ test('does not move a row that is clicked while it is partly visible', async () 
   const cut = await until(
     async () => {
       const found = await page.$eval('#box', (box) => {
-        const { right, bottom } = box.getBoundingClientRect()
-        const [x, y] = [right - 200, bottom - 8]
+        const { left, width, bottom } = box.getBoundingClientRect()
+        // Not to the right, where a row shows its buttons under the pointer.
+        const [x, y] = [left + width / 3, bottom - 8]
         const one = document.elementFromPoint(x, y)?.closest<HTMLElement>('.row')
         const rect = one?.getBoundingClientRect()
         if (rect !== undefined && rect.bottom > bottom + 8) return { x, y, id: Number(one!.dataset.id), top: rect.top }
