@@ -84,7 +84,7 @@ export class Subscriber {
   #cursor: number
   #lastSent: number
   #preamble: Buffer | null
-  #writing = false
+  /** Bytes of the last write are still in this process. */
   #blocked = false
   #reading = false
   #caughtUp = false
@@ -123,7 +123,7 @@ export class Subscriber {
 
   /** Sends the messages after the cursor if no write or page read is pending. Cheap if there are none. */
   sendPending(): void {
-    if (this.#writing || this.#reading || this.#closed) return
+    if (this.#blocked || this.#reading || this.#closed) return
     if (!this.#withinBuffer) {
       void this.#readPage()
       return
@@ -141,7 +141,7 @@ export class Subscriber {
 
   /** Sends a heartbeat unless a write is pending. */
   heartbeat(frame: Buffer): void {
-    if (!this.#writing && !this.#closed && this.#preamble === null) this.#write(frame)
+    if (!this.#blocked && !this.#closed && this.#preamble === null) this.#write(frame)
   }
 
   /** Ends the stream with a `closing` event. @param retryMs new reconnection delay of the client, or null if it does not change */
@@ -192,13 +192,11 @@ export class Subscriber {
       this.#continue()
       return
     }
-    this.#writing = true
     this.#blocked = true
     this.#context.onBlocked(this, true)
   }
 
   readonly #onWritten = (): void => {
-    this.#writing = false
     this.#unblock()
     this.#continue()
   }
@@ -225,12 +223,12 @@ export class Subscriber {
       const page = await this.#context.history(this.#cursor)
       this.#reading = false
       // If a heartbeat is pending, its completion calls `sendPending` again, and the page is then in the cache.
-      if (!this.#closed && !this.#writing) this.#sendPage(page)
+      if (!this.#closed && !this.#blocked) this.#sendPage(page)
     } catch (error) {
       this.#reading = false
       this.#context.onFault(this, error)
       // Send the preamble, so that the client detects the connection although there is no data yet.
-      if (!this.#closed && !this.#writing && this.#preamble !== null) this.#write(this.#takePreamble()[0]!)
+      if (!this.#closed && !this.#blocked && this.#preamble !== null) this.#write(this.#takePreamble()[0]!)
     }
   }
 

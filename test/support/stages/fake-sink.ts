@@ -59,7 +59,11 @@ export class FakeSink implements StreamSink {
 
   /** The peer reads what was written. */
   take(): void {
-    if (this.#outstanding !== null) this.#finish(this.#outstanding)
+    const done = this.#outstanding
+    if (done === null || this.#state === 'gone') return
+    this.#outstanding = null
+    this.progress++
+    done()
   }
 
   /** The peer reads a part of it. */
@@ -71,13 +75,6 @@ export class FakeSink implements StreamSink {
   vanish(): void {
     this.#state = 'gone'
     this.#outstanding = null
-  }
-
-  #finish(done: () => void): void {
-    if (this.#outstanding !== done || this.#state === 'gone') return
-    this.#outstanding = null
-    this.progress++
-    done()
   }
 
   #parse(bytes: Buffer): void {
