@@ -1,7 +1,6 @@
 import { useEffect, useMemo, useState } from 'preact/hooks'
 import { html, type View } from '../shared/html.ts'
 import { Plot } from '../shared/plot/plot.ts'
-import { useSignalValue } from '../shared/signal.ts'
 import { load, save } from '../shared/storage.ts'
 import { roomText as t } from './messages.ts'
 import { ratesOf } from './model/message-counts.ts'
@@ -41,9 +40,20 @@ const useThrottledChange = (room: RoomModel): number => {
   return beat
 }
 
+/** Rerenders only when the first message is there, unlike the signal of the room. */
+const useHasMessages = (room: RoomModel): boolean => {
+  const [hasMessages, setHasMessages] = useState(room.entries.length > 0)
+  useEffect(() => {
+    const look = (): void => setHasMessages(room.entries.length > 0)
+    look()
+    return room.changed.subscribe(look)
+  }, [room])
+  return hasMessages
+}
+
 /** Plot of loaded messages per minute by role; a period can be selected. */
 export const RatePlot = ({ room, onPeriod }: RatePlotProps): View => {
-  useSignalValue(room.changed)
+  const hasMessages = useHasMessages(room)
   const beat = useThrottledChange(room)
   const [shown, setShown] = useState(load(KEPT) !== 'hidden')
   const { times, step, values } = useMemo(() => ratesOf(room.tally.minutes, MAX_STEPS), [beat, room.tally])
@@ -56,7 +66,7 @@ export const RatePlot = ({ room, onPeriod }: RatePlotProps): View => {
     setShown(!shown)
   }
   // It has its place from the first message on: if it appeared later, it would move the messages that are being read.
-  if (room.entries.length === 0) return null
+  if (!hasMessages) return null
   return html`
     <section class="rate" aria-label=${t('plot')}>
       <div class="rate-head">
