@@ -177,9 +177,9 @@ export class VirtualList {
     const box = this.#box
     // Without rows there is nothing to place, and reading the layout of a page that has just been rendered takes long.
     if (box === null || (this.rows.entries.length === 0 && this.#lastTop === 0)) return
+    this.#followBox(box)
     this.#adding = 0
     this.#addSoon()
-    this.#followBox(box)
     const top = this.#wantedTop(box.clientHeight)
     if (Math.abs(box.scrollTop - top) >= 1) box.scrollTop = top
     this.#lastTop = box.scrollTop
