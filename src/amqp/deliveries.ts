@@ -29,8 +29,8 @@ export interface Delivery {
   readonly sha256: string | null
 }
 
-/** Interval at which a paused reader reports that the connection is alive, in milliseconds; shorter than any heartbeat. */
-const PAUSED_MS = 1_000
+/** Interval at which a paused reader reports that the connection is alive, in milliseconds; half of the shortest heartbeat interval. */
+const PAUSED_MS = 500
 
 /**
  * Creates a frame loop that decodes the frames of a delivery (method, header, body) without rabbitmq-client, whose decoder fails

@@ -11,6 +11,12 @@ import { BrokerError } from './errors.ts'
 /** Version for which the private members were checked; in another one they can have another meaning. */
 const SUPPORTED_VERSION = '5.0.8'
 
+/**
+ * A connection is stale once nothing was read for so many heartbeat intervals. RabbitMQ closes a connection on which it received nothing
+ * for two to three intervals, and the consumer sends something every second, which is half of the default interval.
+ */
+const STALE_AFTER_HEARTBEATS = 1.5
+
 /** A decoded frame; its other fields depend on its type. */
 export interface AmqpFrame {
   readonly type: number
@@ -97,16 +103,28 @@ export class AmqpConnection extends Base {
   readonly #opened = Promise.withResolvers<void>()
   readonly #interceptors = new Map<number, FrameInterceptor>()
   readonly #readFrames: FrameLoop | null
+  readonly #staleAfterMs: number
+  /** Time of Date.now(), which unlike performance.now() also counts the time for which the machine was suspended. */
+  #readAt = 0
 
   /** @param readFrames null if rabbitmq-client reads the frames */
-  constructor(options: ConnectionOptions, readFrames: FrameLoop | null) {
+  constructor(options: ConnectionOptions & { heartbeat: number }, readFrames: FrameLoop | null) {
     super(options)
     this.#readFrames = readFrames
+    this.#staleAfterMs = options.heartbeat * 1_000 * STALE_AFTER_HEARTBEATS
   }
 
   /** Resolves when channels can be opened. Failures are reported by the event `error`. */
   get opened(): Promise<void> {
     return this.#opened.promise
+  }
+
+  /**
+   * Time in milliseconds since 1970 from which the broker can have closed the connection unless something is read before, since the process
+   * or the network stands still. Another consumer can then have got and stored what was delivered on it.
+   */
+  get staleAt(): number {
+    return this.#readAt + this.#staleAfterMs
   }
 
   /** Passes every frame of a channel to `take` first, until the channel closes. */
@@ -119,9 +137,22 @@ export class AmqpConnection extends Base {
     await super._negotiate(read)
     // Channels split and count bodies by the requested frame size, but the broker may have granted a smaller one.
     this._opt.frameMax = this._state.frameMax
+    this.#readAt = Date.now()
     this.#opened.resolve()
     // rabbitmq-client starts reading when this returns, so a custom reader runs here until the socket ends, which throws.
-    await this.#readFrames?.(this._socket, (frame) => this._handleChunk(frame), decodeFrame)
+    await this.#readFrames?.(this._socket, (frame) => this.#handle(frame), decodeFrame)
+  }
+
+  /** @throws Error SOCKET_TIMEOUT, which ends the connection, if it is stale */
+  #handle(frame: AmqpFrame | undefined): void {
+    const now = Date.now()
+    if (now > this.staleAt) {
+      throw Object.assign(new Error('nothing was read for too long, and RabbitMQ can have closed the connection'), {
+        code: 'SOCKET_TIMEOUT',
+      })
+    }
+    this.#readAt = now
+    this._handleChunk(frame)
   }
 
   override _handleChunk(frame: AmqpFrame | undefined): void {

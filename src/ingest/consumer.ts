@@ -134,6 +134,7 @@ export class Consumer {
     const entry = validateDelivery(delivery, {
       limit,
       now,
+      exclusiveUntil: this.#connection.staleAt,
       makeId: this.#makeId,
       traceparent,
       verifyPublishedBy: this.#verifyPublishedBy,
@@ -156,6 +157,7 @@ export class Consumer {
     await new Promise(setImmediate)
     while (this.#pending.length > 0) {
       await this.#waitForBatch()
+      if (Date.now() > this.#connection.staleAt) this.#discard()
       const batch = this.#pending
       this.#pending = []
       this.#notBefore = batch.length > 1 ? performance.now() + MIN_COMMIT_INTERVAL_MS : 0

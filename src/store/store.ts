@@ -16,8 +16,11 @@ export interface DeliveryOrigin {
   readonly headers: string
   /** JSON object of the other AMQP properties. */
   readonly properties: string
-  /** True if the broker marked the delivery as redelivered. It is then not quarantined again if the quarantine has a copy. */
-  readonly redelivered: boolean
+  /**
+   * Time in milliseconds since 1970 until which no other consumer can have stored the delivery; 0 if the broker marked it as redelivered.
+   * Later it is not quarantined again if the quarantine has a copy.
+   */
+  readonly exclusive_until: number
 }
 
 /** A delivery to be quarantined. `received_at` is in milliseconds since 1970. */

@@ -132,12 +132,17 @@ const toCopy = ({ sha256, reason, origin }: RejectedDelivery): Copy => {
   return { sha256, reason, routing_key, properties }
 }
 
-/** Quarantines rejections in order, in the caller's transaction. A redelivered one is skipped if the quarantine has a copy. */
+/** Quarantines rejections in order, in the caller's transaction. One that another consumer can have stored is skipped if there is a copy. */
 export const insertRejected = async (client: Client, rejections: readonly RejectedDelivery[]): Promise<void> => {
-  const copies = await findCopies(client, rejections)
+  const now = Date.now()
+  const isExclusive = ({ origin }: RejectedDelivery): boolean => now <= origin.exclusive_until
+  const copies = await findCopies(
+    client,
+    rejections.filter((rejection) => !isExclusive(rejection)),
+  )
   const newRejections = rejections.filter((rejection) => {
     const key = keyOf(toCopy(rejection))
-    if (rejection.origin.redelivered && copies.has(key)) return false
+    if (!isExclusive(rejection) && copies.has(key)) return false
     copies.add(key)
     return true
   })
@@ -160,13 +165,13 @@ export const insertRejected = async (client: Client, rejections: readonly Reject
 }
 
 const findCopies = async (client: Client, rejections: readonly RejectedDelivery[]): Promise<Set<string>> => {
-  const redelivered = rejections.filter(({ origin }) => origin.redelivered).map(toCopy)
-  if (redelivered.length === 0) return new Set()
+  if (rejections.length === 0) return new Set()
+  const wanted = rejections.map(toCopy)
   const values = [
-    textArray(redelivered.map(({ sha256 }) => sha256)),
-    textArray(redelivered.map(({ reason }) => reason)),
-    textArray(redelivered.map(({ routing_key }) => routing_key)),
-    textArray(redelivered.map(({ properties }) => properties)),
+    textArray(wanted.map(({ sha256 }) => sha256)),
+    textArray(wanted.map(({ reason }) => reason)),
+    textArray(wanted.map(({ routing_key }) => routing_key)),
+    textArray(wanted.map(({ properties }) => properties)),
   ]
   const { rows } = await client.query<Copy>({ ...FIND_REJECTED, values })
   return new Set(rows.map(keyOf))
@@ -181,7 +186,7 @@ const findCopies = async (client: Client, rejections: readonly RejectedDelivery[
 export const storeBatch = async (
   client: Client,
   entries: readonly AppendEntry[],
-  { singly: oneByOne, again: redelivered }: { singly: boolean; again: (entry: AppendEntry) => boolean },
+  { singly: oneByOne, again }: { singly: boolean; again: (entry: AppendEntry) => boolean },
 ): Promise<AppendResult[]> => {
   const messageEntries = entries.filter((entry) => entry.kind === 'message')
   const stored = await storeMessages(
@@ -192,7 +197,7 @@ export const storeBatch = async (
   const rejections: RejectedDelivery[] = []
   const outcomes = entries.map((entry): AppendResult => {
     if (entry.kind === 'rejection') {
-      rejections.push(redeliveredIf(redelivered(entry), entry.rejection))
+      rejections.push(again(entry) ? notExclusive(entry.rejection) : entry.rejection)
       return { kind: 'rejected', db_id: 0 }
     }
     const { error = '', ...outcome } = stored.shift()!
@@ -202,12 +207,14 @@ export const storeBatch = async (
       outcome.kind === 'conflict'
         ? toRejection(message, origin, 'message_conflict', conflictDetail(outcome.db_id))
         : toRejection(message, origin, 'message_unstorable', error)
-    rejections.push(redeliveredIf(redelivered(entry), rejection))
+    rejections.push(again(entry) ? notExclusive(rejection) : rejection)
     return outcome
   })
   await insertRejected(client, rejections)
   return outcomes
 }
 
-const redeliveredIf = (redelivered: boolean, rejection: RejectedDelivery): RejectedDelivery =>
-  redelivered ? { ...rejection, origin: { ...rejection.origin, redelivered: true } } : rejection
+const notExclusive = (rejection: RejectedDelivery): RejectedDelivery => ({
+  ...rejection,
+  origin: { ...rejection.origin, exclusive_until: 0 },
+})

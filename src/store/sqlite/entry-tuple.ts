@@ -16,7 +16,7 @@ type PackedMessage = readonly [
   routing_key?: string,
   headers?: string,
   properties?: string,
-  redelivered?: boolean,
+  exclusive_until?: number,
 ]
 
 /** An entry as it is sent to the writer thread. */
@@ -47,7 +47,7 @@ export const toTuple = (entry: AppendEntry): EntryTuple => {
         o.routing_key,
         o.headers,
         o.properties,
-        o.redelivered,
+        o.exclusive_until,
       ]
 }
 
@@ -67,7 +67,7 @@ export const fromTuple = (packed: EntryTuple): AppendEntry => {
             routing_key: packed[10]!,
             headers: packed[11]!,
             properties: packed[12]!,
-            redelivered: packed[13]!,
+            exclusive_until: packed[13]!,
           },
   }
 }

@@ -269,10 +269,11 @@ export class SqliteWriter {
 
   #reject(rejection: RejectedDelivery): AppendResult {
     const { origin, ...rest } = rejection
-    const { redelivered, ...from } = origin
+    const { exclusive_until, ...from } = origin
     const { sha256, reason } = rest
     const { routing_key, properties } = from
-    const isDuplicate = redelivered && this.#findRejected.get({ sha256, reason, routing_key, properties }) !== undefined
+    const isDuplicate =
+      Date.now() > exclusive_until && this.#findRejected.get({ sha256, reason, routing_key, properties }) !== undefined
     if (!isDuplicate) this.#insertRejected.run({ ...rest, ...from })
     return { kind: 'rejected', db_id: 0 }
   }

@@ -37,7 +37,7 @@ export const originOf = (over: Partial<DeliveryOrigin> = {}): DeliveryOrigin => 
   routing_key: 'key',
   headers: '{}',
   properties: '{}',
-  redelivered: false,
+  exclusive_until: Number.MAX_SAFE_INTEGER,
   ...over,
 })
 

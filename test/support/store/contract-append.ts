@@ -1,7 +1,7 @@
 import * as assert from 'uvu/assert'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import { createFilter } from '../../../src/core/subscription-filter.ts'
-import type { AppendEntry, MessageStore } from '../../../src/store/store.ts'
+import type { AppendEntry, DeliveryOrigin, MessageStore } from '../../../src/store/store.ts'
 import { entryOf, newMessage, originOf, rejectionOf, store } from '../stages/entries.ts'
 import type { LogTest } from './sqlite-store.ts'
 
@@ -128,25 +128,27 @@ export const checkAppending = (test: LogTest): void => {
     assert.equal([row!.body_bytes, row!.sha256], [5_000_000, 'f'.repeat(64)])
   })
 
-  test('a redelivered rejection is not stored twice, a new one of the same body is', async (log, itsStore) => {
-    const again = { origin: originOf({ redelivered: true }) }
+  test('a rejection that can have a copy is not stored twice, a new one of the same body is', async (log, itsStore) => {
+    const again = { origin: originOf({ exclusive_until: 0 }) }
     await log.append([rejectionOf('x', again)])
     assert.is((await itsStore.rejected()).length, 1, 'redelivered, yet not known: a crash came before its commit')
     await log.append([rejectionOf('x', again), rejectionOf('x', again)])
     assert.is((await itsStore.rejected()).length, 1)
+    await log.append([rejectionOf('x', { origin: originOf({ exclusive_until: Date.now() - 1 }) })])
+    assert.is((await itsStore.rejected()).length, 1, 'it took too long to get here')
     await log.append([rejectionOf('x')])
     assert.is((await itsStore.rejected()).length, 2)
     await log.append([rejectionOf('y', again), rejectionOf('x', { ...again, reason: 'not_an_object' })])
-    await log.append([rejectionOf('x', { origin: originOf({ redelivered: true, routing_key: 'other' }) })])
+    await log.append([rejectionOf('x', { origin: originOf({ exclusive_until: 0, routing_key: 'other' }) })])
     assert.is((await itsStore.rejected()).length, 5, 'another body, reason or key is another rejection')
   })
 
-  test('a redelivered conflict is not stored twice', async (log, itsStore) => {
+  test('a conflict that can have a copy is not stored twice', async (log, itsStore) => {
     await store(log, { message_id: 'm', body: '{"a":1}' })
-    const conflict = (redelivered: boolean): AppendEntry =>
-      entryOf({ message_id: 'm', body: '{}' }, originOf({ redelivered }))
-    await log.append([conflict(false)])
-    await log.append([conflict(true)])
+    const conflict = (origin: Partial<DeliveryOrigin>): AppendEntry =>
+      entryOf({ message_id: 'm', body: '{}' }, originOf(origin))
+    await log.append([conflict({})])
+    await log.append([conflict({ exclusive_until: 0 })])
     assert.is((await itsStore.rejected()).length, 1)
   })
 
