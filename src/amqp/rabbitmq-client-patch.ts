@@ -13,9 +13,9 @@ const SUPPORTED_VERSION = '5.0.8'
 
 /**
  * A connection is stale once nothing was read for so many heartbeat intervals. RabbitMQ closes a connection on which it received nothing
- * for two to three intervals, and the consumer sends something every second, which is half of the default interval.
+ * for two to three intervals, and the consumer sends something every second, which is at most half an interval.
  */
-const STALE_AFTER_HEARTBEATS = 1.5
+const STALE_AFTER_HEARTBEATS = 1.4
 
 /** A decoded frame; its other fields depend on its type. */
 export interface AmqpFrame {
@@ -52,9 +52,18 @@ interface ConnectionInternals extends Connection {
   _connect(): unknown
   _negotiate(read: Read): Promise<void>
   _handleChunk(frame: AmqpFrame | undefined): void
+  _writeMethod(method: Method): void
 }
 
-const METHODS = ['_connect', '_negotiate', '_handleChunk'] as const
+interface Method {
+  readonly methodId: number
+  readonly params: { readonly heartbeat?: number }
+}
+
+/** connection.tune-ok: class 10, method 31. */
+const TUNE_OK = 0x000a001f
+
+const METHODS = ['_connect', '_negotiate', '_handleChunk', '_writeMethod'] as const
 
 /** Parts of the installed rabbitmq-client that are checked. */
 export interface InstalledClient {
@@ -103,15 +112,16 @@ export class AmqpConnection extends Base {
   readonly #opened = Promise.withResolvers<void>()
   readonly #interceptors = new Map<number, FrameInterceptor>()
   readonly #readFrames: FrameLoop | null
-  readonly #staleAfterMs: number
+  /** Negotiated heartbeat interval in seconds. */
+  #heartbeatSeconds = 0
   /** Time of Date.now(), which unlike performance.now() also counts the time for which the machine was suspended. */
   #readAt = 0
+  #stale = false
 
   /** @param readFrames null if rabbitmq-client reads the frames */
-  constructor(options: ConnectionOptions & { heartbeat: number }, readFrames: FrameLoop | null) {
+  constructor(options: ConnectionOptions, readFrames: FrameLoop | null) {
     super(options)
     this.#readFrames = readFrames
-    this.#staleAfterMs = options.heartbeat * 1_000 * STALE_AFTER_HEARTBEATS
   }
 
   /** Resolves when channels can be opened. Failures are reported by the event `error`. */
@@ -121,10 +131,16 @@ export class AmqpConnection extends Base {
 
   /**
    * Time in milliseconds since 1970 from which the broker can have closed the connection unless something is read before, since the process
-   * or the network stands still. Another consumer can then have got and stored what was delivered on it.
+   * or the network stands still; 0 if it is stale. Another consumer can then have got and stored what was delivered on it.
    */
   get staleAt(): number {
-    return this.#readAt + this.#staleAfterMs
+    return this.#stale ? 0 : this.#readAt + this.#heartbeatSeconds * 1_000 * STALE_AFTER_HEARTBEATS
+  }
+
+  /** True from the first time that it is found after `staleAt`; its next frame then ends the connection. */
+  get stale(): boolean {
+    this.#stale ||= Date.now() > this.staleAt
+    return this.#stale
   }
 
   /** Passes every frame of a channel to `take` first, until the channel closes. */
@@ -145,14 +161,18 @@ export class AmqpConnection extends Base {
 
   /** @throws Error SOCKET_TIMEOUT, which ends the connection, if it is stale */
   #handle(frame: AmqpFrame | undefined): void {
-    const now = Date.now()
-    if (now > this.staleAt) {
+    if (this.stale) {
       throw Object.assign(new Error('nothing was read for too long, and RabbitMQ can have closed the connection'), {
         code: 'SOCKET_TIMEOUT',
       })
     }
-    this.#readAt = now
+    this.#readAt = Date.now()
     this._handleChunk(frame)
+  }
+
+  override _writeMethod(method: Method): void {
+    if (method.methodId === TUNE_OK) this.#heartbeatSeconds = method.params.heartbeat ?? 0
+    super._writeMethod(method)
   }
 
   override _handleChunk(frame: AmqpFrame | undefined): void {

@@ -103,7 +103,7 @@ export const CONFIG_VARIABLES = {
   RABBITMQ_QUEUE_TYPE: choiceVariable('quorum', ['quorum', 'classic'], 'Type of the queue.'),
   RABBITMQ_HEARTBEAT_SECONDS: integerVariable(
     '2',
-    1,
+    2,
     300,
     'The gateway gives up a connection on which nothing arrives for two to two and a half times as long; RabbitMQ gives it up after two to three times. RabbitMQ may use less.',
   ),

@@ -70,6 +70,7 @@ export class Consumer {
   readonly #channel: Channel
   readonly #makeId = createUuidV7Generator(randomBytes)
   readonly #verifyPublishedBy: ReturnType<typeof createPublishedByVerifier>
+  readonly #exclusiveUntil = (): number => this.#connection.staleAt
   #pending: PendingDelivery[] = []
   #running: Promise<void> | null = null
   #closed = false
@@ -134,7 +135,7 @@ export class Consumer {
     const entry = validateDelivery(delivery, {
       limit,
       now,
-      exclusiveUntil: this.#connection.staleAt,
+      exclusiveUntil: this.#exclusiveUntil,
       makeId: this.#makeId,
       traceparent,
       verifyPublishedBy: this.#verifyPublishedBy,
@@ -157,7 +158,6 @@ export class Consumer {
     await new Promise(setImmediate)
     while (this.#pending.length > 0) {
       await this.#waitForBatch()
-      if (Date.now() > this.#connection.staleAt) this.#discard()
       const batch = this.#pending
       this.#pending = []
       this.#notBefore = batch.length > 1 ? performance.now() + MIN_COMMIT_INTERVAL_MS : 0
@@ -194,6 +194,10 @@ export class Consumer {
   async #commit(entries: readonly AppendEntry[]): Promise<AppendResult[] | null> {
     let endsAt = Number.POSITIVE_INFINITY
     for (let attempt = 0; !this.#discarded; attempt++) {
+      if (this.#connection.stale) {
+        this.#discard()
+        break
+      }
       try {
         const outcomes = await this.#options.append(entries)
         this.#options.onStorageFault(null)

@@ -8,7 +8,7 @@ import type { AppendEntry, DeliveryOrigin } from '../store/store.ts'
 
 const EMPTY = '{}'
 
-const toOrigin = (delivery: Delivery, exclusiveUntil: number): DeliveryOrigin => {
+const toOrigin = (delivery: Delivery, exclusiveUntil: () => number): DeliveryOrigin => {
   const { headers } = delivery.properties
   return {
     // The store holds UTF-8 only.
@@ -16,7 +16,10 @@ const toOrigin = (delivery: Delivery, exclusiveUntil: number): DeliveryOrigin =>
     routing_key: delivery.routingKey.toWellFormed(),
     headers: headers === undefined ? EMPTY : JSON.stringify(headers),
     properties: JSON.stringify({ ...delivery.properties, headers: undefined }),
-    exclusive_until: delivery.redelivered ? 0 : exclusiveUntil,
+    // Evaluated when the entry is written: a slow commit makes no copies while the connection works.
+    get exclusive_until() {
+      return delivery.redelivered ? 0 : exclusiveUntil()
+    },
   }
 }
 
@@ -26,8 +29,8 @@ interface ValidationOptions {
   readonly limit: number
   /** Milliseconds since 1970. */
   readonly now: number
-  /** Time until which no other consumer can have stored the delivery, in milliseconds since 1970. */
-  readonly exclusiveUntil: number
+  /** Returns the time until which no other consumer can have stored the delivery, in milliseconds since 1970. */
+  readonly exclusiveUntil: () => number
   readonly makeId: (now: number) => string
   /** The header traceparent, or the traceparent of the span started for this delivery. */
   readonly traceparent: unknown

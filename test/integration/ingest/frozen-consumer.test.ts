@@ -1,4 +1,5 @@
 // needs: rabbitmq, pika
+import { readdirSync, readFileSync } from 'node:fs'
 import * as assert from 'uvu/assert'
 import { PikaPublisher } from '../../support/clients/pika.ts'
 import { suite } from '../../support/harness/suite.ts'
@@ -10,6 +11,11 @@ import { controlledBroker, deleteNames, erlangBinary, queueReady, uniqueNames } 
 import { brokerEnv, KEY } from '../../support/stages/stage.ts'
 
 const test = suite('frozen-consumer')
+
+const isStopped = (pid: number): boolean =>
+  readdirSync(`/proc/${pid}/task`).every((thread) =>
+    readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').includes(') T '),
+  )
 
 test('a worker that was frozen until another one took over stores nothing again', async () => {
   const broker = await controlledBroker()
@@ -35,6 +41,8 @@ test('a worker that was frozen until another one took over stores nothing again'
       await agent.publish({ key: KEY, body: `{"n":"${round} in the writer"}` })
       await until(async () => (await queueReady(broker.url, names.queue))?.messages === 0, { what: 'it is delivered' })
       process.kill(victim, 'SIGSTOP')
+      // A thread that still runs could take the lock, and keep it.
+      await until(() => isStopped(victim), { what: 'all threads are stopped', everyMs: 1 })
       lock.release()
       // Neither has a message_id by which a second copy would be recognised.
       await agent.publish({ key: KEY, body: `{"event_id":"frozen","n":"${round} in the socket"}` })

@@ -129,8 +129,8 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     named: [['workers', 'worker_unresponsive']],
     log: 'workers do not respond',
     messages: {
-      en: 'it is killed and replaced after `WORKER_TIMEOUT_SECONDS`; what it had not acknowledged is delivered to another one. If it continues before, it does not store that again',
-      zh: '`WORKER_TIMEOUT_SECONDS` 之后它被杀死并补上；它没有确认的会投递给另一个工作进程；它若在此之前恢复，不会把这些再存一次',
+      en: 'it is killed and replaced after `WORKER_TIMEOUT_SECONDS`; what it had not acknowledged is delivered to another one. If it continues before, it does not store what it still held',
+      zh: '`WORKER_TIMEOUT_SECONDS` 之后它被杀死并补上；它没有确认的会投递给另一个工作进程；它若在此之前恢复，不会存入手里剩下的消息',
     },
     readers: {
       en: 'continue on the other workers; its own clients wait until it is killed, then resume',

@@ -11,22 +11,22 @@ import { until } from '../../support/harness/wait.ts'
 
 const test = suite('consumer')
 
-test('deliveries that wait for a commit are not committed once the connection is stale', async () => {
-  const staleness = { at: Number.POSITIVE_INFINITY }
+/** A consumer whose connection and store the test controls. */
+const startConsumer = async () => {
   let intercepted: FrameInterceptor = () => false
   const connection = {
-    get staleAt() {
-      return staleness.at
-    },
+    stale: false,
+    staleAt: Number.POSITIVE_INFINITY,
     intercept: (_channel: Channel, interceptor: FrameInterceptor) => void (intercepted = interceptor),
   }
   const channel = Object.assign(new EventEmitter(), { basicQos() {}, basicConsume() {}, basicAck() {} })
-  const commits: { size: number; finish(): void }[] = []
+  const commits: { size: number; succeed(): void; fail(): void }[] = []
   const append = (entries: readonly AppendEntry[]): Promise<AppendResult[]> =>
-    new Promise((resolve) => {
-      const finish = (): void => resolve(entries.map(() => ({ kind: 'rejected', db_id: 0 })))
-      commits.push({ size: entries.length, finish })
+    new Promise((resolve, reject) => {
+      const succeed = (): void => resolve(entries.map(() => ({ kind: 'rejected', db_id: 0 })))
+      commits.push({ size: entries.length, succeed, fail: () => reject(new Error('the store has failed')) })
     })
+  let faults = 0
   const ignore = (): void => {}
   const options: ConsumerOptions = {
     buffer: new IngestBuffer(1_000_000),
@@ -37,30 +37,51 @@ test('deliveries that wait for a commit are not committed once the connection is
     publishedByKey: null,
     onCommitted: ignore,
     onLag: ignore,
-    onStorageFault: ignore,
+    onStorageFault: (error) => void (faults += error === null ? 0 : 1),
     tracer: null,
   }
   const consumer = new Consumer(connection as unknown as AmqpConnection, channel as unknown as Channel, options)
   await consumer.start()
-  const deliver = (deliveryTag: number): void => {
-    const params = { deliveryTag, redelivered: false, exchange: 'exchange', routingKey: 'key' }
-    const frames = [
-      { type: METHOD, channelId: 1, methodId: BASIC_DELIVER, params },
-      { type: HEADER, channelId: 1, bodySize: 0, fields: {} },
-    ]
-    for (const frame of frames) intercepted(frame)
+  return {
+    connection,
+    commits,
+    faults: () => faults,
+    deliver(deliveryTag: number): void {
+      const params = { deliveryTag, redelivered: false, exchange: 'exchange', routingKey: 'key' }
+      const frames = [
+        { type: METHOD, channelId: 1, methodId: BASIC_DELIVER, params },
+        { type: HEADER, channelId: 1, bodySize: 0, fields: {} },
+      ]
+      for (const frame of frames) intercepted(frame)
+    },
+    /** Returns the size of each commit, once the consumer holds nothing or has started another commit. */
+    async sizes(): Promise<number[]> {
+      const before = commits.length
+      await until(() => consumer.idle || commits.length > before, { what: 'the end, or another commit' })
+      return commits.map(({ size }) => size)
+    },
   }
+}
+
+test('deliveries that wait for a commit are not committed once the connection is stale', async () => {
+  const { connection, commits, deliver, sizes } = await startConsumer()
   deliver(1)
   await until(() => commits.length === 1, { what: 'the first commit' })
   deliver(2)
   deliver(3)
-  staleness.at = 0
-  commits[0]!.finish()
-  await until(() => consumer.idle || commits.length > 1, { what: 'the end, or another commit' })
-  assert.equal(
-    commits.map(({ size }) => size),
-    [1],
-  )
+  connection.stale = true
+  commits[0]!.succeed()
+  assert.equal(await sizes(), [1])
+})
+
+test('a commit that has failed is not repeated once the connection is stale', async () => {
+  const { connection, commits, faults, deliver, sizes } = await startConsumer()
+  deliver(1)
+  await until(() => commits.length === 1, { what: 'the first commit' })
+  commits[0]!.fail()
+  await until(() => faults() === 1, { what: 'the fault' })
+  connection.stale = true
+  assert.equal(await sizes(), [1])
 })
 
 test.run()
