@@ -112,11 +112,8 @@ export class AmqpConnection extends Base {
   readonly #opened = Promise.withResolvers<void>()
   readonly #interceptors = new Map<number, FrameInterceptor>()
   readonly #readFrames: FrameLoop | null
-  /** Negotiated heartbeat interval in seconds. */
-  #heartbeatSeconds = 0
-  /** Time of Date.now(), which unlike performance.now() also counts the time for which the machine was suspended. */
-  #readAt = 0
-  #stale = false
+  #staleAfterMs = 0
+  #staleAt = 0
 
   /** @param readFrames null if rabbitmq-client reads the frames */
   constructor(options: ConnectionOptions, readFrames: FrameLoop | null) {
@@ -131,16 +128,17 @@ export class AmqpConnection extends Base {
 
   /**
    * Time in milliseconds since 1970 from which the broker can have closed the connection unless something is read before, since the process
-   * or the network stands still; 0 if it is stale. Another consumer can then have got and stored what was delivered on it.
+   * or the network stands still; 0 once it is stale. Another consumer can then have got and stored what was delivered on it.
    */
   get staleAt(): number {
-    return this.#stale ? 0 : this.#readAt + this.#heartbeatSeconds * 1_000 * STALE_AFTER_HEARTBEATS
+    return this.#staleAt
   }
 
   /** True from the first time that it is found after `staleAt`; its next frame then ends the connection. */
   get stale(): boolean {
-    this.#stale ||= Date.now() > this.staleAt
-    return this.#stale
+    // Unlike performance.now() it also counts the time for which the machine was suspended.
+    if (Date.now() > this.#staleAt) this.#staleAt = 0
+    return this.#staleAt === 0
   }
 
   /** Passes every frame of a channel to `take` first, until the channel closes. */
@@ -153,7 +151,7 @@ export class AmqpConnection extends Base {
     await super._negotiate(read)
     // Channels split and count bodies by the requested frame size, but the broker may have granted a smaller one.
     this._opt.frameMax = this._state.frameMax
-    this.#readAt = Date.now()
+    this.#staleAt = Date.now() + this.#staleAfterMs
     this.#opened.resolve()
     // rabbitmq-client starts reading when this returns, so a custom reader runs here until the socket ends, which throws.
     await this.#readFrames?.(this._socket, (frame) => this.#handle(frame), decodeFrame)
@@ -161,17 +159,21 @@ export class AmqpConnection extends Base {
 
   /** @throws Error SOCKET_TIMEOUT, which ends the connection, if it is stale */
   #handle(frame: AmqpFrame | undefined): void {
-    if (this.stale) {
+    const now = Date.now()
+    if (now > this.#staleAt) {
+      this.#staleAt = 0
       throw Object.assign(new Error('nothing was read for too long, and RabbitMQ can have closed the connection'), {
         code: 'SOCKET_TIMEOUT',
       })
     }
-    this.#readAt = Date.now()
+    this.#staleAt = now + this.#staleAfterMs
     this._handleChunk(frame)
   }
 
   override _writeMethod(method: Method): void {
-    if (method.methodId === TUNE_OK) this.#heartbeatSeconds = method.params.heartbeat ?? 0
+    if (method.methodId === TUNE_OK) {
+      this.#staleAfterMs = (method.params.heartbeat ?? 0) * 1_000 * STALE_AFTER_HEARTBEATS
+    }
     super._writeMethod(method)
   }
 

@@ -70,7 +70,6 @@ export class Consumer {
   readonly #channel: Channel
   readonly #makeId = createUuidV7Generator(randomBytes)
   readonly #verifyPublishedBy: ReturnType<typeof createPublishedByVerifier>
-  readonly #exclusiveUntil = (): number => this.#connection.staleAt
   #pending: PendingDelivery[] = []
   #running: Promise<void> | null = null
   #closed = false
@@ -135,7 +134,6 @@ export class Consumer {
     const entry = validateDelivery(delivery, {
       limit,
       now,
-      exclusiveUntil: this.#exclusiveUntil,
       makeId: this.#makeId,
       traceparent,
       verifyPublishedBy: this.#verifyPublishedBy,
@@ -198,6 +196,7 @@ export class Consumer {
         this.#discard()
         break
       }
+      setExclusiveUntil(entries, this.#connection.staleAt)
       try {
         const outcomes = await this.#options.append(entries)
         this.#options.onStorageFault(null)
@@ -237,5 +236,13 @@ export class Consumer {
         resolve()
       }
     })
+  }
+}
+
+/** Set at each attempt, since a commit that waits long on a connection that works gives no reason to look for copies. */
+const setExclusiveUntil = (entries: readonly AppendEntry[], time: number): void => {
+  for (const entry of entries) {
+    const origin = entry.kind === 'message' ? entry.origin : entry.rejection.origin
+    if (origin !== null && origin.exclusive_until > 0) origin.exclusive_until = time
   }
 }

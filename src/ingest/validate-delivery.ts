@@ -8,7 +8,7 @@ import type { AppendEntry, DeliveryOrigin } from '../store/store.ts'
 
 const EMPTY = '{}'
 
-const toOrigin = (delivery: Delivery, exclusiveUntil: () => number): DeliveryOrigin => {
+const toOrigin = (delivery: Delivery): DeliveryOrigin => {
   const { headers } = delivery.properties
   return {
     // The store holds UTF-8 only.
@@ -16,10 +16,7 @@ const toOrigin = (delivery: Delivery, exclusiveUntil: () => number): DeliveryOri
     routing_key: delivery.routingKey.toWellFormed(),
     headers: headers === undefined ? EMPTY : JSON.stringify(headers),
     properties: JSON.stringify({ ...delivery.properties, headers: undefined }),
-    // Evaluated when the entry is written: a slow commit makes no copies while the connection works.
-    get exclusive_until() {
-      return delivery.redelivered ? 0 : exclusiveUntil()
-    },
+    exclusive_until: delivery.redelivered ? 0 : Number.POSITIVE_INFINITY,
   }
 }
 
@@ -29,8 +26,6 @@ interface ValidationOptions {
   readonly limit: number
   /** Milliseconds since 1970. */
   readonly now: number
-  /** Returns the time until which no other consumer can have stored the delivery, in milliseconds since 1970. */
-  readonly exclusiveUntil: () => number
   readonly makeId: (now: number) => string
   /** The header traceparent, or the traceparent of the span started for this delivery. */
   readonly traceparent: unknown
@@ -40,9 +35,9 @@ interface ValidationOptions {
 /** Validates a delivery: returns a message to store, or a rejection with its reason. */
 export const validateDelivery = (
   delivery: Delivery,
-  { limit, now, exclusiveUntil, makeId, traceparent, verifyPublishedBy }: ValidationOptions,
+  { limit, now, makeId, traceparent, verifyPublishedBy }: ValidationOptions,
 ): AppendEntry => {
-  const origin = toOrigin(delivery, exclusiveUntil)
+  const origin = toOrigin(delivery)
   const reject = ({ reason, detail }: ValidationError): AppendEntry => ({
     kind: 'rejection',
     rejection: {
@@ -75,7 +70,7 @@ export const validateDelivery = (
     if (content === delivery.body) return { kind: 'message', message: result.message, origin }
     // If the store quarantines the message, its body is the decompressed text.
     const { contentEncoding: _decoded, ...properties } = delivery.properties
-    return { kind: 'message', message: result.message, origin: toOrigin({ ...delivery, properties }, exclusiveUntil) }
+    return { kind: 'message', message: result.message, origin: toOrigin({ ...delivery, properties }) }
   } catch (error) {
     // If this were thrown, it would reset the connection, and the broker would redeliver the same message forever.
     return reject({ reason: 'internal', detail: errorChainText(error) })

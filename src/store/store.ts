@@ -20,7 +20,7 @@ export interface DeliveryOrigin {
    * Time in milliseconds since 1970 until which no other consumer can have stored the delivery; 0 if the broker marked it as redelivered.
    * Later it is not quarantined again if the quarantine has a copy.
    */
-  readonly exclusive_until: number
+  exclusive_until: number
 }
 
 /** A delivery to be quarantined. `received_at` is in milliseconds since 1970. */
