@@ -362,7 +362,7 @@ test('restarts, and shows so, when the database was replaced', async () => {
   // It is shown during the first attempt to reconnect, which may end before the gateway does.
   const texts = await watchLine(page)
   await gateway.term()
-  assert.match((await texts()).join('\n'), 'the gateway is restarting')
+  await until(async () => (await texts()).join('\n').includes('the gateway is restarting'), { what: 'the restart' })
   // More messages than the page has received, so that its cursor is valid for the new database.
   await gateway.restart({ DATABASE_URL: `sqlite:${gateway.dataDir}/another.db` })
   const ids = await publish(

@@ -92,6 +92,8 @@ test('while one binding after the other is deleted, no message of a publisher wi
     await load.stop()
     await assertNothingLost(gateway.dbFile, [load], [])
     assert.is(await metric(gateway, DELETIONS), 0)
+    // Counted at the end of the round that declares the binding again.
+    await until(async () => (await metric(gateway, BINDING_DELETIONS)) >= 6, { what: 'all deletions are counted' })
     assert.is(await metric(gateway, BINDING_DELETIONS), 6)
     const lines = logged(stage, BINDING_DELETED)
     assert.is(

@@ -41,7 +41,7 @@ export type Gateway = {
   kill9(): Promise<void>
   /** Sends the signal and waits for the exit. @throws Error at the time limit, after killing the process */
   term(signal?: NodeJS.Signals): Promise<Ended>
-  /** Freezes the process with SIGSTOP; `thaw` resumes it. */
+  /** Freezes the process and its workers with SIGSTOP; `thaw` resumes them. */
   freeze(): void
   thaw(): void
   /** Restarts on the same data and port, after SIGTERM if it runs; `env` overrides the first one, `next` is another program. */
@@ -242,8 +242,8 @@ export const startGateway = async (options: GatewayOptions = {}): Promise<Gatewa
       await exit
     },
     term,
-    freeze: () => void child.kill('SIGSTOP'),
-    thaw: () => void child.kill('SIGCONT'),
+    freeze: () => void process.kill(-child.pid!, 'SIGSTOP'),
+    thaw: () => void process.kill(-child.pid!, 'SIGCONT'),
     async restart(env = {}, next = program) {
       if (running()) await term()
       killGroup()

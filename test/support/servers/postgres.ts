@@ -44,6 +44,15 @@ export const runAs = (): { uid: number; gid: number } | null => {
 const childrenOf = (pid: number): number[] =>
   readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
 
+/** False for a process that only waits for its parent, too. */
+const isRunning = (pid: number): boolean => {
+  try {
+    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')
+  } catch {
+    return false
+  }
+}
+
 export type PostgresOptions = {
   /** `name=value` of postgresql.conf. */
   settings?: readonly string[]
@@ -150,6 +159,8 @@ const serve = async (
     killNow(child.pid!)
     for (const pid of children) killNow(pid)
     await hasEnded()
+    // A new server refuses to start while one of them holds the shared memory.
+    await until(() => !children.some(isRunning), { what: 'the processes of PostgreSQL have ended' })
   }
 
   await start()
