@@ -5,13 +5,14 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as assert from 'uvu/assert'
 import { ensureDatabase, readSchema } from '../../src/store/sqlite/file.ts'
+import { childrenOf } from '../support/harness/processes.ts'
 import { isScript, PROGRAM, wordsOf } from '../support/harness/program.ts'
 import { suite } from '../support/harness/suite.ts'
 import { runs } from '../support/harness/tier.ts'
 import { tempDir, until } from '../support/harness/wait.ts'
 import { messageRows } from '../support/servers/database.ts'
 import { fastDir } from '../support/servers/fast-dir.ts'
-import { childrenOf, type Gateway, startGateway } from '../support/servers/gateway.ts'
+import { type Gateway, startGateway } from '../support/servers/gateway.ts'
 import { chats, publish } from '../support/stages/rooms.ts'
 import { DiskModel, TRACED_CALLS } from '../support/store/disk-model.ts'
 
@@ -23,7 +24,7 @@ const test = suite('a loss of power')
 
 const stop = async (gateway: Gateway): Promise<void> => {
   // The signal goes to the gateway, not to strace.
-  for (const pid of childrenOf(gateway)) process.kill(pid, 'SIGTERM')
+  for (const pid of childrenOf(gateway.pid)) process.kill(pid, 'SIGTERM')
   await until(() => !gateway.running, { what: 'the end of the gateway' })
 }
 

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 import { assertNothingLost, Load } from '../../support/clients/load.ts'
 import { PikaPublisher } from '../../support/clients/pika.ts'
+import { isRunning } from '../../support/harness/processes.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
 import { getJson, until } from '../../support/harness/wait.ts'
@@ -43,15 +44,6 @@ const textOf = async (): Promise<string> => {
 const cumulative = (text: string): [sample: string, value: number][] => {
   const names = [...text.matchAll(/^# TYPE (\S+) (?:counter|histogram)$/gm)].map(([, name]) => name!)
   return [...parseMetrics(text)].filter(([sample]) => names.some((name) => sample.startsWith(name)))
-}
-
-const isRunning = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** Ends the first `count` workers in turn, and waits for each replacement. */

@@ -1,3 +1,4 @@
+import { isRunning } from '../harness/processes.ts'
 import { until } from '../harness/wait.ts'
 import { holdWriteLock } from '../servers/database.ts'
 import { type Gateway, workersOf } from '../servers/gateway.ts'
@@ -54,15 +55,6 @@ const restarted = async ({ gateway }: SoakStage): Promise<void> => {
   await gateway.ready()
 }
 
-const isGone = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0)
-    return false
-  } catch {
-    return true
-  }
-}
-
 /** Every fault that a soak can inject, by its name in `--faults`. */
 export const SOAK_FAULTS = {
   worker_killed: {
@@ -99,7 +91,7 @@ export const SOAK_FAULTS = {
       const pid = victimOf(stage, pick)
       process.kill(pid, 'SIGSTOP')
       // It can have been killed as unresponsive meanwhile.
-      return () => isGone(pid) || process.kill(pid, 'SIGCONT')
+      return () => !isRunning(pid) || process.kill(pid, 'SIGCONT')
     },
   },
   connections_dropped: {

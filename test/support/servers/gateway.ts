@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { killAtExit, killNow } from '../harness/cleanup.ts'
 import { reportOnFailure } from '../harness/failure-report.ts'
 import { limit, within } from '../harness/limits.ts'
+import { childrenOf } from '../harness/processes.ts'
 import { isScript, PROGRAM, ROOT, wordsOf } from '../harness/program.ts'
 import { transportEnv } from '../harness/transport.ts'
 import { getJson, type Json, tempDir, until } from '../harness/wait.ts'
@@ -92,12 +93,8 @@ const isWorker = (pid: number): boolean => {
   }
 }
 
-/** Returns the child processes of a gateway, from /proc. */
-export const childrenOf = ({ pid }: Pick<Gateway, 'pid'>): number[] =>
-  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
-
 /** Returns the processes of a gateway's workers. */
-export const workersOf = (gateway: Pick<Gateway, 'pid'>): number[] => childrenOf(gateway).filter(isWorker)
+export const workersOf = (gateway: Pick<Gateway, 'pid'>): number[] => childrenOf(gateway.pid).filter(isWorker)
 
 /**
  * Starts a gateway with only PATH, HOME and the given variables, and waits until it listens.

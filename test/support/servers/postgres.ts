@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { killAtExit, killNow, removeAtExit } from '../harness/cleanup.ts'
 import { limit } from '../harness/limits.ts'
+import { childrenOf, isRunning } from '../harness/processes.ts'
 import { postgresBin } from '../harness/provision.ts'
 import { freePort, until } from '../harness/wait.ts'
 import type { MessageRow, RejectedRow } from './database.ts'
@@ -39,18 +40,6 @@ export const runAs = (): { uid: number; gid: number } | null => {
   const line = users.find((user) => /^postgres:/.test(user)) ?? users.find((user) => /^nobody:/.test(user))
   const [, , uid, gid] = (line ?? '').split(':')
   return { uid: Number(uid), gid: Number(gid) }
-}
-
-const childrenOf = (pid: number): number[] =>
-  readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').filter(Boolean).map(Number)
-
-/** False for a process that only waits for its parent, too. */
-const isRunning = (pid: number): boolean => {
-  try {
-    return !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')
-  } catch {
-    return false
-  }
 }
 
 export type PostgresOptions = {
