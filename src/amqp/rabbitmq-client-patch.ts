@@ -12,8 +12,8 @@ import { BrokerError } from './errors.ts'
 const SUPPORTED_VERSION = '5.0.8'
 
 /**
- * A connection is stale once nothing was read for so many heartbeat intervals. RabbitMQ closes a connection on which it received nothing
- * for two to three intervals, and the consumer sends something every second, which is at most half an interval.
+ * A connection is stale if nothing has been read for this many heartbeat intervals. RabbitMQ closes a connection after two to three
+ * intervals without data, and the consumer sends something every second, at most half an interval.
  */
 const STALE_AFTER_HEARTBEATS = 1.4
 
@@ -127,8 +127,8 @@ export class AmqpConnection extends Base {
   }
 
   /**
-   * Time in milliseconds since 1970 from which the broker can have closed the connection unless something is read before, since the process
-   * or the network stands still; 0 once it is stale. Another consumer can then have got and stored what was delivered on it.
+   * Time in milliseconds since 1970 after which the connection is stale unless something is read before; 0 once it is. The broker may then
+   * have closed it, and another consumer may have stored what was delivered on it.
    */
   get staleAt(): number {
     return this.#staleAt
@@ -136,9 +136,8 @@ export class AmqpConnection extends Base {
 
   /** True from the first time that it is found after `staleAt`; its next frame then ends the connection. */
   get stale(): boolean {
-    // Unlike performance.now() it also counts the time for which the machine was suspended.
-    if (Date.now() > this.#staleAt) this.#staleAt = 0
-    return this.#staleAt === 0
+    // Unlike performance.now(), this clock also counts the time for which the machine was suspended.
+    return this.#isStale(Date.now())
   }
 
   /** Passes every frame of a channel to `take` first, until the channel closes. */
@@ -157,11 +156,15 @@ export class AmqpConnection extends Base {
     await this.#readFrames?.(this._socket, (frame) => this.#handle(frame), decodeFrame)
   }
 
+  #isStale(now: number): boolean {
+    if (now > this.#staleAt) this.#staleAt = 0
+    return this.#staleAt === 0
+  }
+
   /** @throws Error SOCKET_TIMEOUT, which ends the connection, if it is stale */
   #handle(frame: AmqpFrame | undefined): void {
     const now = Date.now()
-    if (now > this.#staleAt) {
-      this.#staleAt = 0
+    if (this.#isStale(now)) {
       throw Object.assign(new Error('nothing was read for too long, and RabbitMQ can have closed the connection'), {
         code: 'SOCKET_TIMEOUT',
       })
