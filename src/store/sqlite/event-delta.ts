@@ -1,3 +1,4 @@
+import type Database from 'better-sqlite3'
 import type { NewMessage } from '../../core/message.ts'
 
 /** Changes of one event by a batch. */
@@ -31,4 +32,10 @@ export const addToDelta = (
   delta.messages++
   delta.last_db_id = db_id
   delta.last_at = Math.max(delta.last_at, message.received_at)
+}
+
+/** Writes the changes. @param statement UPSERT_EVENT; its values are bound by position, which is quicker than by name */
+export const upsertDeltas = (statement: Database.Statement, deltas: ReadonlyMap<string, EventDelta>): void => {
+  for (const { event_id, messages, first_db_id, last_db_id, first_at, last_at } of deltas.values())
+    statement.run(event_id, messages, first_db_id, last_db_id, first_at, last_at)
 }

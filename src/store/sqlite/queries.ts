@@ -71,13 +71,13 @@ export const UPSERT_EVENT = compileSql(
   db
     .insertInto('event')
     .values({
-      event_id: namedParam('event_id'),
-      messages: namedParam('messages'),
-      first_db_id: namedParam('first_db_id'),
-      last_db_id: namedParam('last_db_id'),
+      event_id: positionalParam,
+      messages: positionalParam,
+      first_db_id: positionalParam,
+      last_db_id: positionalParam,
       pruned_db_id: sql.lit(0),
-      first_at: namedParam('first_at'),
-      last_at: namedParam('last_at'),
+      first_at: positionalParam,
+      last_at: positionalParam,
     } as never)
     .onConflict((conflict) =>
       conflict.column('event_id').doUpdateSet({

@@ -7,7 +7,7 @@ import type { CopyState } from '../store-copy.ts'
 import { WriteWatch } from '../write-watch.ts'
 import { assertSpaceFor } from './disk-space.ts'
 import type { CopyStep } from './edge/copy-steps.ts'
-import { toTuple } from './entry-tuple.ts'
+import { fromResultArray, toTuple } from './entry-tuple.ts'
 import { type FaultPoint, SqliteWriter } from './writer.ts'
 import { WRITER_SQL } from './writer-sql.ts'
 import type { WriterReply, WriterRequest, WriterStart } from './writer-thread.ts'
@@ -78,7 +78,7 @@ export class WorkerThreadWriter implements Writer {
 
   append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
     return this.#writes.run(
-      () => this.#call({ op: 'append', entries: entries.map(toTuple) }) as Promise<AppendResult[]>,
+      async () => fromResultArray((await this.#call({ op: 'append', entries: entries.map(toTuple) })) as Float64Array),
       (error) => assertSpaceFor(this.#file, entries, error),
     )
   }

@@ -2,7 +2,7 @@ import { parentPort, workerData } from 'node:worker_threads'
 import type { ReplayRequest } from '../../core/quarantine.ts'
 import type { RetentionLimits, Revocation } from '../store.ts'
 import type { CopyStep } from './edge/copy-steps.ts'
-import { type EntryTuple, fromTuple } from './entry-tuple.ts'
+import { type EntryTuple, fromTuple, toResultArray } from './entry-tuple.ts'
 import { storageError } from './errors.ts'
 import { WRITER_BUSY_TIMEOUT_MS } from './file.ts'
 import { SqliteWriter } from './writer.ts'
@@ -37,7 +37,7 @@ const writer = new SqliteWriter(file, sql, { busyTimeoutMs: WRITER_BUSY_TIMEOUT_
 const perform = (request: WriterRequest): unknown => {
   switch (request.op) {
     case 'append':
-      return writer.append(request.entries.map(fromTuple))
+      return toResultArray(writer.append(request.entries.map(fromTuple)))
     case 'prune':
       return writer.prune(request.retention, request.limit)
     case 'revoke':

@@ -16,7 +16,7 @@ import type {
 import type { CopyState } from '../store-copy.ts'
 import { type CopyStep, performCopyStep } from './edge/copy-steps.ts'
 import { storageError } from './errors.ts'
-import { addToDelta, type EventDelta } from './event-delta.ts'
+import { addToDelta, type EventDelta, upsertDeltas } from './event-delta.ts'
 import { openConnection } from './file.ts'
 import { OpenFiles, saveCommitted } from './open-files.ts'
 import { ExpiredMessages, pruneMessages } from './retention.ts'
@@ -89,7 +89,7 @@ export class SqliteWriter {
       const outcomes = entries.map((entry) =>
         entry.kind === 'message' ? this.#store(entry.message, entry.origin, deltas) : this.#reject(entry.rejection),
       )
-      for (const delta of deltas.values()) this.#upsertEvent.run(delta)
+      upsertDeltas(this.#upsertEvent, deltas)
       return outcomes
     })
   }
@@ -104,7 +104,7 @@ export class SqliteWriter {
     return this.#transaction(() => {
       const deltas = new Map<string, EventDelta>()
       const outcomes = replays.map((replay) => this.#replayOne(replay, deltas))
-      for (const delta of deltas.values()) this.#upsertEvent.run(delta)
+      upsertDeltas(this.#upsertEvent, deltas)
       return outcomes
     })
   }

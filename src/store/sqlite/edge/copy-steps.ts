@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3'
 import { GatewayError } from '../../../core/errors.ts'
 import type { CopyState, MessageRecord, PrunedBound } from '../../store-copy.ts'
-import { addToDelta, type EventDelta } from '../event-delta.ts'
+import { addToDelta, type EventDelta, upsertDeltas } from '../event-delta.ts'
 import type { WriterSql } from '../writer-sql.ts'
 
 /** A change of the copy that an edge keeps of the store of its core. */
@@ -80,8 +80,7 @@ const addRows = (db: Database.Database, rows: readonly MessageRecord[], sql: Wri
     insert.run(row)
     addToDelta(deltas, row, row.db_id)
   }
-  const upsert = db.prepare(sql.upsertEvent)
-  for (const delta of deltas.values()) upsert.run(delta)
+  upsertDeltas(db.prepare(sql.upsertEvent), deltas)
   if (db.prepare(SET_HEAD).run(head).changes === 0) db.prepare(INSERT_HEAD).run(head)
 }
 
