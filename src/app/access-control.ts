@@ -39,6 +39,7 @@ export interface AccessControl {
   readonly endSession: (tokenId: string) => void
   /** Must be called after the store is open and before the first request. @throws GatewayError storage_* */
   readonly start: () => Promise<void>
+  readonly stop: () => void
 }
 
 export const createAccessControl = ({
@@ -72,9 +73,9 @@ export const createAccessControl = ({
   const rules = { tickets, revocations, quotas, proxies, closeSession, endSession }
   if (tokens === null) {
     const callerToken = (request: RequestView) => bearerOf(request.get('authorization'))
-    return { ...rules, authorise: allowAll, callerToken, start: () => revocations.start() }
+    return { ...rules, authorise: allowAll, callerToken, start: () => revocations.start(), stop: noop }
   }
-  const { authorise, callerToken, start } = createAuthorizer({
+  const { start, ...authorizer } = createAuthorizer({
     tokens,
     tickets,
     revocations,
@@ -85,8 +86,7 @@ export const createAccessControl = ({
   })
   return {
     ...rules,
-    authorise,
-    callerToken,
+    ...authorizer,
     start: async () => {
       await revocations.start()
       if (tokens.keys.kind === 'jwks') health.markPending('jwks', 'jwks_unavailable', 'not read yet')

@@ -236,6 +236,7 @@ export class Gateway {
     } catch (error) {
       await this.#metricsServer?.stopAccepting()
       await this.#edge?.stop()
+      this.#access.stop()
       await this.#hub.stop()
       await this.#store.stop()
       throw error
@@ -279,11 +280,8 @@ export class Gateway {
    */
   async stop(): Promise<void> {
     this.stopAccepting()
-    this.#storeMonitor.stop()
-    this.#cluster.stop()
-    this.#healthMonitor?.stop()
-    this.#metrics.eventLoopDelay.stop()
-    this.#certificates?.stop()
+    const timers = [this.#storeMonitor, this.#cluster, this.#healthMonitor, this.#certificates, this.#access]
+    for (const one of [...timers, this.#metrics.eventLoopDelay]) one?.stop()
     // A hanging store or broker must not keep the streams from being closed properly.
     await withTimeout(this.#config.shutdownMs / 2, Promise.resolve(this.#ingest?.stop()))
     await this.#edge?.stop()

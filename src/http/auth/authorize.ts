@@ -99,6 +99,7 @@ export interface Authorizer {
   /** Returns the token with which a caller was authorized; null if it used a ticket. */
   readonly callerToken: (request: RequestView, access: Access) => string | null
   readonly start: () => void
+  readonly stop: () => void
 }
 
 /** `AUTH=jwt`: accepts a token in the Authorization header or in a cookie, and on streams a ticket. */
@@ -144,5 +145,5 @@ export const createAuthorizer = (options: AuthOptions): Authorizer => {
     const candidates = extractCredentials(request, cookies, false)
     return candidates.find((one) => one !== null && tokenIdOf(one.text) === principal?.tokenId)?.text ?? null
   }
-  return { authorise, callerToken, start: () => verifier.start() }
+  return { authorise, callerToken, start: () => verifier.start(), stop: () => verifier.stop() }
 }

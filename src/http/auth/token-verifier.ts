@@ -30,6 +30,8 @@ const REFRESH_MS = 600_000
 const COOLDOWN_MS = 30_000
 /** The same while no key is known yet. */
 const FIRST_COOLDOWN_MS = 1_000
+/** Interval in which it is checked whether the key set must be read, so that readiness does not depend on requests. */
+const CHECK_MS = 1_000
 const TIMEOUT_MS = 3_000
 
 /** Tolerance for an issuer whose clock is ahead: `nbf` may be this far in the future. There is none for `exp`. */
@@ -74,9 +76,13 @@ class JwksCache {
     return this.#remote.jwks() !== undefined
   }
 
+  get #isDue(): boolean {
+    return !this.#hasKeys || this.#clock() - this.#loadedAt > REFRESH_MS
+  }
+
   /** @throws GatewayError jwks_unavailable; JOSEError if no key matches */
   readonly find: JWTVerifyGetKey = async (header, token) => {
-    if (!this.#hasKeys || this.#clock() - this.#loadedAt > REFRESH_MS) {
+    if (this.#isDue) {
       const refreshed = this.refresh()
       // During a known outage, do not wait for a response that may not come.
       if (!this.#hasKeys || !this.#failed) await refreshed
@@ -92,6 +98,11 @@ class JwksCache {
       }
       return this.#remote(header as JWSHeaderParameters, token)
     }
+  }
+
+  /** Fetches the key set if the last fetch has failed, or if it is too old. */
+  refreshIfDue(): void {
+    if (this.#failed || this.#isDue) void this.refresh()
   }
 
   /** Fetches the key set, unless a fetch was tried recently. Never rejects: cached keys remain in use. */
@@ -156,6 +167,7 @@ const expired = (): GatewayError => new GatewayError('token_expired', 'The token
 export class TokenVerifier {
   readonly #options: JWTVerifyOptions
   readonly #keys: JwksCache | KeyObject
+  #checkTimer: NodeJS.Timeout | undefined
 
   constructor(options: VerifierOptions) {
     const { keys, issuer, audience } = options
@@ -170,9 +182,16 @@ export class TokenVerifier {
     else this.#keys = keys.kind === 'secret' ? createSecretKey(keys.secret) : keys.key
   }
 
-  /** Fetches the key set before the first token arrives. */
+  /** Fetches the key set now, and again whenever that is due. */
   start(): void {
-    if (this.#keys instanceof JwksCache) void this.#keys.refresh()
+    const keys = this.#keys
+    if (!(keys instanceof JwksCache)) return
+    keys.refreshIfDue()
+    this.#checkTimer = setInterval(() => keys.refreshIfDue(), CHECK_MS)
+  }
+
+  stop(): void {
+    clearInterval(this.#checkTimer)
   }
 
   /** @throws GatewayError token_invalid, token_expired or jwks_unavailable */

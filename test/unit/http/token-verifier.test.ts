@@ -112,6 +112,22 @@ keys('that rotate are found, and removed ones are rejected', () =>
   }),
 )
 
+keys('are read again although no token arrives', () =>
+  withKeySet(async (issuer, verifier, pass) => {
+    const askedTimes = (count: number) => until(() => issuer.asked === count, { what: `request ${count}` })
+    await issuer.publish(...members(0))
+    verifier.start()
+    await askedTimes(1)
+    issuer.failing = true
+    pass(601_000)
+    await askedTimes(2)
+    issuer.failing = false
+    pass(31_000)
+    await askedTimes(3)
+    verifier.stop()
+  }),
+)
+
 keys('are kept through an outage of the issuer, however long', () =>
   withKeySet(async (issuer, verifier, pass) => {
     await issuer.publish(...members(0))
