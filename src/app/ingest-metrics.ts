@@ -1,6 +1,7 @@
 import type { Logger } from 'pino'
 import { errorChainText } from '../core/error-text.ts'
 import type { IngestOptions } from '../ingest/ingest.ts'
+import { rejectionReason } from '../ingest/rejection-reason.ts'
 import type { ChangeNotifier } from '../store/change-notifier.ts'
 import type { AppendEntry, AppendResult, MessageStore } from '../store/store.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
@@ -18,11 +19,12 @@ export const recordCommit =
     let duplicates = 0
     const quarantined: Record<string, number> = {}
     for (const [index, { kind }] of outcomes.entries()) {
-      if (kind === 'stored') stored++
-      else if (kind === 'duplicate') duplicates++
-      else {
-        const entry = entries[index]!
-        const reason = reasonOf(entry, kind)
+      const entry = entries[index]!
+      const reason = rejectionReason(entry, kind)
+      if (reason === null) {
+        if (kind === 'stored') stored++
+        else duplicates++
+      } else {
         metrics.rejected.inc({ reason })
         // One that came over HTTP is not quarantined: its publisher has the error.
         if (entry.kind === 'rejection' || entry.origin !== null) quarantined[reason] = (quarantined[reason] ?? 0) + 1
@@ -34,11 +36,6 @@ export const recordCommit =
     metrics.stored.inc(stored)
     changes.notify()
   }
-
-const reasonOf = (entry: AppendEntry, kind: AppendResult['kind']): string => {
-  if (entry.kind === 'rejection') return entry.rejection.reason
-  return kind === 'conflict' ? 'message_conflict' : 'message_unstorable'
-}
 
 /** Creates the callbacks that count and log deletions of the exchange and of bindings. */
 export const recordExchange = (

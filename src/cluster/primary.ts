@@ -272,7 +272,7 @@ export class ClusterPrimary {
       // A new worker would open other files than the running ones, and both would give out the same ids.
       const files = this.#options.databaseFiles()
       if ([...this.#openFiles.values()].some((open) => open !== files)) {
-        this.#options.logger.error(
+        this.#options.logger.warn(
           { code: 'database_replaced' },
           'worker not restarted: a file of the database was lost',
         )

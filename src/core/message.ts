@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import * as z from 'zod'
-import type { ErrorCode } from './errors.ts'
+import type { QuarantineReason } from './error-catalogue/groups.ts'
 import { appendJsonMembers } from './json-members.ts'
 import { parseTraceparent } from './trace.ts'
 
@@ -32,9 +32,12 @@ export interface StoredMessage extends Omit<NewMessage, 'round_id'> {
   readonly db_id: number
 }
 
+/** Code of a message that is invalid. `event_mismatch` is possible over HTTP only, where the path names the event. */
+export type ValidationReason = QuarantineReason | 'event_mismatch'
+
 /** Reason why a message is invalid. */
 export interface ValidationError {
-  readonly reason: ErrorCode
+  readonly reason: ValidationReason
   /** One sentence with the details. */
   readonly detail: string
 }
@@ -92,7 +95,7 @@ export const PublishedMessage = z.object({
   round_id: round.nullish().describe('The round of the investigation, also as a string of 1 to 15 digits.'),
 })
 
-const REASON_BY_FIELD: Record<string, ErrorCode> = {
+const REASON_BY_FIELD: Record<string, QuarantineReason> = {
   event_id: 'invalid_event_id',
   message_id: 'invalid_message_id',
   message_from: 'invalid_message_from',
@@ -119,7 +122,9 @@ export interface ReceiveContext {
 
 export type ValidationResult = { readonly message: NewMessage } | { readonly error: ValidationError }
 
-const invalid = (reason: ErrorCode, detail: string): { error: ValidationError } => ({ error: { reason, detail } })
+const invalid = (reason: ValidationReason, detail: string): { error: ValidationError } => ({
+  error: { reason, detail },
+})
 
 /**
  * Decodes a body strictly as UTF-8.

@@ -1,6 +1,5 @@
 import { decodeContent } from './content-encoding.ts'
-import type { ErrorCode } from './errors.ts'
-import { decodeUtf8, type ValidationResult, validateMessage } from './message.ts'
+import { decodeUtf8, type ValidationReason, type ValidationResult, validateMessage } from './message.ts'
 
 /** A row of the quarantine, with the fields of a list. */
 export interface QuarantineSummary {
@@ -37,7 +36,7 @@ export interface ReplayRequest {
   readonly result: ValidationResult
 }
 
-const invalid = (reason: ErrorCode, detail: string): ValidationResult => ({ error: { reason, detail } })
+const invalid = (reason: ValidationReason, detail: string): ValidationResult => ({ error: { reason, detail } })
 
 interface RevalidateOptions {
   /** MAX_MESSAGE_BYTES. */

@@ -1,6 +1,7 @@
 import type { Delivery } from '../amqp/deliveries.ts'
 import { parseTraceparent, type Span, type Tracer } from '../core/trace.ts'
 import type { AppendEntry, AppendResult } from '../store/store.ts'
+import { rejectionReason } from './rejection-reason.ts'
 
 /** Starts the span of a delivery, from its arrival to its commit. @returns null if its publisher does not trace */
 export const startDeliverySpan = (tracer: Tracer, delivery: Delivery, queue: string, at: number): Span | null => {
@@ -25,8 +26,7 @@ export const endDeliverySpan = (span: Span | null, entry: AppendEntry, { kind, d
     return
   }
   const { event_id, message_id } = entry.message
-  const failed = kind === 'conflict' || kind === 'refused'
-  span.end(failed ? `quarantined: ${kind}` : null, {
+  span.end(rejectionReason(entry, kind), {
     'gateway.outcome': kind,
     'gateway.event_id': event_id,
     'gateway.db_id': db_id === 0 ? undefined : db_id,

@@ -1,13 +1,12 @@
 import { createHash } from 'node:crypto'
-import type { ErrorCode } from '../core/errors.ts'
-import type { NewMessage } from '../core/message.ts'
+import type { NewMessage, ValidationReason } from '../core/message.ts'
 import type { DeliveryOrigin, RejectedDelivery } from './store.ts'
 
 /** Builds the quarantine entry of a message. Called only once it is certain that the message is quarantined, since it copies the body. */
 export const toRejection = (
   message: NewMessage,
   origin: DeliveryOrigin,
-  reason: ErrorCode,
+  reason: ValidationReason,
   detail: string,
 ): RejectedDelivery => {
   const body = Buffer.from(message.body)

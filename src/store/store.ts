@@ -1,6 +1,5 @@
 import type { Bounds } from '../core/cursor.ts'
-import type { ErrorCode } from '../core/errors.ts'
-import type { NewMessage, StoredMessage } from '../core/message.ts'
+import type { NewMessage, StoredMessage, ValidationReason } from '../core/message.ts'
 import type { QuarantineRow, QuarantineSummary, ReplayRequest } from '../core/quarantine.ts'
 import type { QuarantineFilter } from '../core/quarantine-filter.ts'
 import type { SubscriptionFilter } from '../core/subscription-filter.ts'
@@ -27,7 +26,7 @@ export interface DeliveryOrigin {
 export interface RejectedDelivery {
   readonly origin: DeliveryOrigin
   readonly received_at: number
-  readonly reason: ErrorCode
+  readonly reason: ValidationReason
   readonly detail: string
   /** The body, truncated to MAX_MESSAGE_BYTES. */
   readonly body: Uint8Array
@@ -124,7 +123,7 @@ export interface Revocation {
  */
 export type ReplayResult =
   | { readonly kind: 'stored' | 'duplicate'; readonly db_id: number; readonly message: NewMessage }
-  | { readonly kind: 'kept'; readonly reason: ErrorCode; readonly detail: string }
+  | { readonly kind: 'kept'; readonly reason: ValidationReason; readonly detail: string }
   | { readonly kind: 'gone' }
 
 /** Short-lived values that can be taken once, shared by all hosts. Methods throw the errors of MessageStore. */

@@ -3,8 +3,10 @@ import { ERRORS, type ErrorCode, GatewayError } from '../errors.ts'
 const CODES = Object.keys(ERRORS) as ErrorCode[]
 
 /** Reasons for which a message is quarantined, or refused by the store over HTTP. */
-export const QUARANTINE_REASONS: readonly ErrorCode[] = [
+export const QUARANTINE_REASONS = [
   'body_too_large',
+  'unsupported_content_encoding',
+  'invalid_content_encoding',
   'invalid_utf8',
   'invalid_json',
   'not_an_object',
@@ -16,7 +18,9 @@ export const QUARANTINE_REASONS: readonly ErrorCode[] = [
   'message_conflict',
   'message_unstorable',
   'internal',
-]
+] as const satisfies readonly ErrorCode[]
+
+export type QuarantineReason = (typeof QUARANTINE_REASONS)[number]
 
 /** Codes of requests that are denied by authorization or by a limit. */
 export const DENIED_CODES: ReadonlySet<ErrorCode> = new Set(
@@ -25,7 +29,7 @@ export const DENIED_CODES: ReadonlySet<ErrorCode> = new Set(
 
 /** Codes with which a component can fail while the gateway runs. */
 export const COMPONENT_FAILURE_CODES: readonly ErrorCode[] = CODES.filter((code) =>
-  /^(storage_|database_|broker_|upstream_|(jwks_unavailable|too_many_connections|too_many_open_files|internal)$)/.test(
+  /^(storage_|database_|broker_|upstream_|(jwks_unavailable|worker_unresponsive|too_many_connections|too_many_open_files|internal)$)/.test(
     code,
   ),
 )

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { Client } from 'pg'
-import type { ErrorCode } from '../../core/errors.ts'
+import type { ValidationReason } from '../../core/message.ts'
 import type { QuarantineEnvelope, QuarantineRow, QuarantineSummary, ReplayRequest } from '../../core/quarantine.ts'
 import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
 import { conflictDetail, UNSTORABLE_DETAIL } from '../rejections.ts'
@@ -183,7 +183,12 @@ const replayAll = async (
   return outcomes
 }
 
-const updateReason = async (client: Client, rejected_id: number, reason: ErrorCode, detail: string): Promise<void> => {
+const updateReason = async (
+  client: Client,
+  rejected_id: number,
+  reason: ValidationReason,
+  detail: string,
+): Promise<void> => {
   const values = { reason, detail: escapeNul(detail) }
   await queryRows(client, db.updateTable('rejected').set(values).where('rejected_id', '=', rejected_id).compile())
 }

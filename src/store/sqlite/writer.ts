@@ -1,7 +1,7 @@
 import type Database from 'better-sqlite3'
 import { errorChainText } from '../../core/error-text.ts'
-import { type ErrorCode, GatewayError } from '../../core/errors.ts'
-import type { NewMessage } from '../../core/message.ts'
+import { GatewayError } from '../../core/errors.ts'
+import type { NewMessage, ValidationReason } from '../../core/message.ts'
 import type { ReplayRequest } from '../../core/quarantine.ts'
 import { conflictDetail, toRejection, UNSTORABLE_DETAIL } from '../rejections.ts'
 import type {
@@ -253,7 +253,7 @@ export class SqliteWriter {
   }
 
   #replayOne({ rejected_id, result }: ReplayRequest, deltas: Map<string, EventDelta>): ReplayResult {
-    const updateReason = (reason: ErrorCode, detail: string): ReplayResult => {
+    const updateReason = (reason: ValidationReason, detail: string): ReplayResult => {
       const exists = this.#updateReason.run({ rejected_id, reason, detail }).changes === 1
       return exists ? { kind: 'kept', reason, detail } : { kind: 'gone' }
     }

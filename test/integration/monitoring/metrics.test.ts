@@ -66,7 +66,7 @@ figures('have every series with a known label at 0, in each worker, before anyth
     values.map((value) => samples.get(`${counter}{${label}="${value}"}`))
   const known = [
     ['gateway_messages_quarantined_total', 'reason', QUARANTINE_REASONS],
-    ['gateway_component_failures_total', 'code', ['storage_unavailable', 'broker_unreachable', 'internal']],
+    ['gateway_component_failures_total', 'code', ['storage_unavailable', 'broker_unreachable', 'worker_unresponsive']],
     ['gateway_http_requests_denied_total', 'code', ['token_missing', 'scope_missing', 'rate_limited', 'overloaded']],
     [
       'gateway_streams_closed_total',
