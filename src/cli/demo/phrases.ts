@@ -70,7 +70,7 @@ export const PHRASES: Readonly<Record<'en' | 'zh', Phrases>> = {
     answerFailed: '助手未能回答：请求超时。请稍后再试。',
     engineers: ['小王', '李工', '陈晨'],
     captainFault: '大模型的回复无法解析，指挥官重新请求。',
-    managerProse: '期望得到行动列表，却收到一段散文。已在提示词中附上格式并重新请求。',
+    managerProse: '期望得到行动列表，却收到一段自然语言文本。已在提示词中附上格式并重新请求。',
     actionFault: '有一个行动引用了不存在的任务，已忽略，其余行动不受影响。',
     managerFault: '大模型的回复无法解析，管理员重新请求。',
     operatorProse: '期望得到指令列表，却收到空回复，正在重新请求。',

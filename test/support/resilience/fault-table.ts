@@ -107,7 +107,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     log: 'worker exited, restarting',
     messages: {
       en: 'another worker consumes, in order; the worker is replaced',
-      zh: '另一个工作进程按顺序接着消费；退出的会被补上',
+      zh: '另一个工作进程按顺序接着消费；退出的会被替换',
     },
     readers: {
       en: 'only its own connections break; these clients reconnect and resume',
@@ -130,7 +130,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     log: 'workers do not respond',
     messages: {
       en: 'it is killed and replaced after `WORKER_TIMEOUT_SECONDS`; what it had not acknowledged is delivered to another one. If it continues before, it does not store what it still held',
-      zh: '`WORKER_TIMEOUT_SECONDS` 之后它被杀死并补上；它没有确认的会投递给另一个工作进程；它若在此之前恢复，不会存入手里剩下的消息',
+      zh: '`WORKER_TIMEOUT_SECONDS` 之后它被杀死并替换；它没有确认的会投递给另一个工作进程；它若在此之前恢复，不会存入手里剩下的消息',
     },
     readers: {
       en: 'continue on the other workers; its own clients wait until it is killed, then resume',
@@ -165,7 +165,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     log: 'worker error',
     messages: {
       en: 'a worker is replaced as soon as there is a descriptor',
-      zh: '一有空闲的描述符就补上工作进程',
+      zh: '一有空闲的描述符就启动缺少的工作进程',
     },
     readers: CONTINUE,
     tests: [[FAILURES, 'a primary without free descriptors replaces a worker once it has some again']],
@@ -226,7 +226,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     named: onBoth('broker_unreachable'),
     messages: {
       en: 'the gateway connects to the next node; publishing over HTTP is refused until the queue has a leader again, for seconds',
-      zh: '网关连接到下一个节点；在队列重新选出主副本之前的几秒内，通过 HTTP 发布会被拒绝',
+      zh: '网关连接到下一个节点；在队列重新选出 leader 之前的几秒内，通过 HTTP 发布会被拒绝',
     },
     readers: CONTINUE,
     tests: [
@@ -561,7 +561,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
   {
     fault: {
       en: 'The database is damaged, foreign or newer at a start',
-      zh: '启动时数据库已损坏、不属于网关，或版本更新',
+      zh: '启动时数据库已损坏、不属于网关，或版本比网关新',
     },
     startup: ['database_corrupt', 'database_not_ours', 'database_newer'],
     messages: { en: 'the gateway does not start, and changes nothing', zh: '网关不启动，也不做任何改动' },
@@ -691,11 +691,11 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     ],
   },
   {
-    fault: { en: 'The synchronous standby of PostgreSQL is gone', zh: 'PostgreSQL 的同步备机不在了' },
+    fault: { en: 'The synchronous standby of PostgreSQL is gone', zh: 'PostgreSQL 的同步备库不在了' },
     named: [['store_write', 'database_standby_unavailable']],
     messages: {
       en: 'nothing is acknowledged before it is on a standby, also if an operator cancels the wait',
-      zh: '到达备机之前不确认，即使有人取消了等待',
+      zh: '到达备库之前不确认，即使有人取消了等待',
     },
     readers: CONTINUE,
     tests: [
@@ -712,13 +712,13 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
   {
     fault: {
       en: 'An old primary of PostgreSQL runs again after a failover',
-      zh: '故障切换之后，PostgreSQL 的旧主机又运行起来',
+      zh: '故障切换之后，PostgreSQL 的旧主库又运行起来',
     },
     named: [['store_write', 'database_old_timeline']],
     log: 'an old primary is not used',
     messages: {
       en: 'no connection to it is used; the fault is only named if the new primary cannot be reached',
-      zh: '不使用到它的连接；连不上新主机时才报告故障',
+      zh: '不使用到它的连接；连不上新主库时才报告故障',
     },
     readers: CONTINUE,
     tests: [
@@ -734,7 +734,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     log: 'the clocks of this host and of PostgreSQL differ',
     messages: {
       en: 'the clock of PostgreSQL decides about retention and revocations, and `received_at` follows it',
-      zh: '保留期限和吊销以 PostgreSQL 的时钟为准，`received_at` 也按它记录',
+      zh: '保留策略和吊销以 PostgreSQL 的时钟为准，`received_at` 也按它记录',
     },
     readers: CONTINUE,
     tests: [
@@ -754,7 +754,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     log: 'a newer gateway has upgraded the tables',
     messages: {
       en: 'one version ahead: continue, with the warning; more: nothing is acknowledged ([upgrade](#upgrade-and-downgrade))',
-      zh: '只新一个版本：照常，并有警告；更新的版本：不确认（[升级](#升级与降级)）',
+      zh: '只新一个版本：照常，并有警告；新两个或更多版本：不确认（[升级](#升级与降级)）',
     },
     readers: CONTINUE,
     tests: [
@@ -915,7 +915,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     ],
   },
   {
-    fault: { en: 'The clock jumps, while retention is set', zh: '设置了保留期限，而时钟跳变' },
+    fault: { en: 'The clock jumps, while retention is set', zh: '设置了保留策略，而时钟跳变' },
     log: 'retention by age paused for a day because the clock may be wrong',
     messages: { en: 'nothing is deleted by age for a day', zh: '一天之内不按时间删除' },
     readers: CONTINUE,

@@ -68,7 +68,7 @@ const NAMES: Readonly<Record<ClusterCheck['check'], readonly [en: string, zh: st
   gateways: ['Gateways', '网关'],
   clocks: ['Clocks', '时钟'],
   versions: ['Versions', '版本'],
-  retention: ['Retention', '保留设置'],
+  retention: ['Retention', '保留策略'],
 }
 
 /** Chinese texts and hints by code; `{}` is replaced by the names. */
@@ -111,7 +111,7 @@ const CHINESE: Readonly<Record<string, readonly [text: string, hint: string]>> =
   versions_compatible: ['版本兼容：{}。', ''],
   versions_behind: ['数据库结构落后一个版本：{}。', '它会继续运行，但无法再次启动。请接着升级它。'],
   versions_incompatible: ['版本过旧：{}。', '请升级。它不会确认任何消息。'],
-  retention_agrees: ['各主机的保留设置一致。', ''],
+  retention_agrees: ['各主机的保留策略一致。', ''],
   retention_differs: [
     '各主机的 RETENTION_DAYS 或 RETENTION_MESSAGES_PER_EVENT 不一致：{}。',
     '最小的限制对所有主机生效。请在各主机上统一设置。',

@@ -63,7 +63,7 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
   shutting_down: ['正在停止', '网关正在停止，请稍后重试。'],
   too_many_connections: ['连接数已达上限', '请调高 MAX_CONNECTIONS，或找出占着空闲连接的客户端。'],
   too_many_open_files: ['打开的文件过多', '请调高 LimitNOFILE 或 ulimit -n，或找出占着空闲连接的客户端。'],
-  worker_unresponsive: ['工作进程没有响应', '这个工作进程在 WORKER_TIMEOUT_SECONDS 之后会被杀死并补上。'],
+  worker_unresponsive: ['工作进程没有响应', '该工作进程在 WORKER_TIMEOUT_SECONDS 之后会被强制终止，并由新进程替换。'],
   not_ready: ['尚未就绪', '响应中的 faults 列出了出错的组件。'],
   storage_unavailable: ['存储不可用', '请检查原因：磁盘空间、权限以及磁盘本身。'],
   storage_busy: ['数据库被占用', '另一个进程持有数据库的写锁。网关会继续重试。'],
@@ -132,12 +132,12 @@ const CHINESE: Readonly<Record<string, readonly [title: string, hint: string]>> 
     '该服务器是备库或处于只读状态。请将其提升为主库，或在 DATABASE_URL 中指定主库。网关会继续重试。',
   ],
   database_old_timeline: [
-    '旧的 PostgreSQL 主机',
-    '该服务器是故障切换之前的主机，又运行起来了。请停掉它，用 pg_rewind 把它设为新主机的备机。网关会继续重试。',
+    '旧的 PostgreSQL 主库',
+    '该服务器是故障切换之前的主库，又运行起来了。请停掉它，用 pg_rewind 将其重建为新主库的备库。网关会继续重试。',
   ],
   database_standby_unavailable: [
-    '提交在等待同步备机',
-    '请启动备机，检查它的复制，或修改 synchronous_standby_names。网关会继续重试。',
+    '提交在等待同步备库',
+    '请启动备库，检查它的复制，或修改 synchronous_standby_names。网关会继续重试。',
   ],
   database_full: ['数据库磁盘已满', '请释放 PostgreSQL 服务器的磁盘空间。网关会继续重试。'],
   database_too_many_connections: [
@@ -197,6 +197,7 @@ const CHINESE_COMPONENTS: Readonly<Record<string, string>> = {
   consumer: '消费者',
   publisher: '发布者',
   workers: '工作进程',
+  connections: '连接',
   store_write: '存储（写）',
   store_read: '存储（读）',
   jwks: '令牌密钥集',
