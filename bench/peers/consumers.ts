@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { tempDir } from '../../test/support/harness/wait.ts'
 import type { Broker } from '../../test/support/servers/rabbitmq.ts'
+import type { Batch } from '../series/ingest.ts'
 import { Program } from '../support/program.ts'
 import { ensure, PYTHON } from '../support/provision.ts'
 import { cpuMicros } from '../support/stats.ts'
@@ -29,8 +30,10 @@ const consume = async (command: string, args: string[], limitMs: number): Promis
 const script = (name: string): string => fileURLToPath(new URL(name, import.meta.url))
 
 /** Takes a queue with a consumer that only acknowledges, one by one. */
-export const consumeBare = (broker: Broker, queue: string, messages: number): Promise<Consumed> =>
-  consume(process.execPath, [script('bare-consumer.ts'), broker.url, queue, String(messages)], 120_000)
+export const consumeBare = (broker: Broker, queue: string, { warmUp, messages }: Batch): Promise<Consumed> => {
+  const args = [script('bare-consumer.ts'), broker.url, queue, String(warmUp), String(messages)]
+  return consume(process.execPath, args, 120_000)
+}
 
 /**
  * Takes a queue as the original design does.

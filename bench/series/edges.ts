@@ -4,7 +4,7 @@ import { type GatewayPeer, startGatewayPeer } from '../peers/gateway.ts'
 import { NAMES } from '../peers/peer.ts'
 import { cpuMicros } from '../support/stats.ts'
 import type { Context, Sample, Series } from '../support/types.ts'
-import { MESSAGE_BYTES, openReaders, ratio, warmUp, withPeer } from './measure.ts'
+import { openReaders, ratio, startPublishing, withPeer } from './measure.ts'
 
 /** Messages a second of the event that all readers follow. */
 const RATE = 20
@@ -17,10 +17,7 @@ const edgesPoint = (edges: number): string => `${edges} ${edges === 1 ? 'edge' :
 /** Cores of the core and of one edge, memory of the core, and latencies of the readers. */
 const measure = async (context: Context, core: GatewayPeer, edges: readonly GatewayPeer[]) => {
   const { driver, publisher, quick } = context
-  const to = core.destination
-  const stream = await publisher.start({ to, rate: RATE, prefix: 'e', events: 1, size: MESSAGE_BYTES })
-  await warmUp(context)
-  await driver.latencies()
+  const stream = await startPublishing(context, core.destination, { events: 1, rate: RATE })
   const edgePids = edges.flatMap(({ pids }) => pids)
   const cpuOf = () => [cpuMicros(core.pids), cpuMicros(edgePids)] as const
   const [from, startedAt] = [cpuOf(), performance.now()]

@@ -12,7 +12,7 @@ import {
   type PeerEntry,
   ratio,
   samplePeers,
-  warmUp,
+  startPublishing,
   withPeer,
 } from './measure.ts'
 
@@ -33,14 +33,7 @@ const listen = async (context: Context, peer: Peer, seconds: number): Promise<Re
 
 const startLive = async (context: Context, peer: Peer): Promise<number> => {
   await openReaders(context, peer, { events: 1, readers: context.quick ? 20 : 100, sampleEvery: 1 })
-  const stream = await context.publisher.start({
-    to: peer.destination,
-    ...LOAD,
-    prefix: 'e',
-    size: MESSAGE_BYTES,
-  })
-  await warmUp(context)
-  return stream
+  return startPublishing(context, peer.destination, LOAD)
 }
 
 /** The same live event without and with ingest to other events, on one gateway. */

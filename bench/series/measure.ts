@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Destination } from '../load/publisher.ts'
 import { startGatewayPeer } from '../peers/gateway.ts'
 import { startNchan } from '../peers/nchan.ts'
 import { NAMES, type Peer } from '../peers/peer.ts'
@@ -59,17 +60,29 @@ export const window = async (
   }
 }
 
-/** Lets a server run first: what it compiles and sets up in its first seconds is not what users have for days. */
-export const warmUp = ({ quick }: Context): Promise<void> => sleep(quick ? 500 : 10_000)
+/**
+ * Starts to publish at a rate, and lets the server run for a while before anything is measured: what it compiles and sets up in its first
+ * seconds is not what users have for days.
+ *
+ * @returns what stops the publisher
+ */
+export const startPublishing = async (
+  { driver, publisher, quick }: Context,
+  to: Destination,
+  { events, rate }: Pick<Load, 'events' | 'rate'>,
+): Promise<number> => {
+  const stream = await publisher.start({ to, rate, prefix: 'e', events, size: MESSAGE_BYTES })
+  await sleep(quick ? 500 : 10_000)
+  await driver.latencies()
+  return stream
+}
 
 /** Lets readers receive at a rate: after the warm-up comes the window that counts. */
 export const steady = async (context: Context, peer: Peer, load: Load): Promise<Record<string, number>> => {
   const { driver, publisher } = context
   await openReaders(context, peer, load)
-  const { rate, events, readers, seconds } = load
-  const stream = await publisher.start({ to: peer.destination, rate, prefix: 'e', events, size: MESSAGE_BYTES })
-  await warmUp(context)
-  await driver.latencies()
+  const { events, readers, seconds } = load
+  const stream = await startPublishing(context, peer.destination, load)
   const sentFrom = await publisher.sent(stream)
   const measured = await window(context, peer.pids, () => sleep(seconds * 1000))
   const sent = (await publisher.sent(stream)) - sentFrom

@@ -10,8 +10,8 @@ import { NAMES } from '../peers/peer.ts'
 import { ensure } from '../support/provision.ts'
 import { cpuMicros } from '../support/stats.ts'
 import type { Context, Sample, Series } from '../support/types.ts'
-import { consumeGateway, fillQueue } from './ingest.ts'
-import { atMost, MESSAGE_BYTES, openReaders, ratio, warmUp, window } from './measure.ts'
+import { consumeGateway, fillQueue, fullBatch } from './ingest.ts'
+import { atMost, openReaders, ratio, startPublishing, window } from './measure.ts'
 
 const INGEST = 'ingest'
 const SLOW = '50 messages/s'
@@ -25,11 +25,11 @@ const pidOf = ({ dir }: Postgres): number =>
 /** One queue that is full, into one store. */
 const ingest = async (context: Context, database: Postgres | null): Promise<Sample['values']> => {
   const [broker, names] = [await context.broker(), uniqueNames('bench')]
-  const messages = context.quick ? 2_000 : 60_000
+  const batch = fullBatch(context)
   const env: Env = database === null ? {} : { DATABASE_URL: freshSchema(database.url) }
   try {
-    await fillQueue(context, broker, names, messages, 100)
-    const { seconds, cpu } = await consumeGateway(context, broker, names, messages, { env })
+    await fillQueue(context, broker, names, batch.warmUp + batch.messages, 100)
+    const { seconds, messages, cpu } = await consumeGateway(context, broker, names, batch, { env })
     return { taken: messages / seconds, perMessage: cpu / messages }
   } finally {
     await deleteNames(broker.url, names)
@@ -79,10 +79,7 @@ const live = async (
     for (const peer of peers) {
       await openReaders(context, peer, { events: 1, readers: readers / gateways, sampleEvery: 10 })
     }
-    const to = peers[0]!.destination
-    const stream = await publisher.start({ to, rate: load.rate, prefix: 'e', events: 1, size: MESSAGE_BYTES })
-    await warmUp(context)
-    await driver.latencies()
+    const stream = await startPublishing(context, peers[0]!.destination, { events: 1, rate: load.rate })
     notifications?.taken()
     const pids = database === null ? [] : [pidOf(database)]
     const [sentFrom, databaseFrom] = [await publisher.sent(stream), cpuMicros(pids)]
@@ -129,7 +126,7 @@ const run = async (context: Context): Promise<Sample[]> => {
 /** SQLite against PostgreSQL, and several gateways on one PostgreSQL. */
 export const postgres: Series = {
   name: 'postgres',
-  title: 'PostgreSQL: 60,000 messages waiting; then 300 or 3,000 live readers, on one to three gateways',
+  title: 'PostgreSQL: 300,000 messages waiting; then 300 or 3,000 live readers, on one to three gateways',
   columns: [
     { key: 'taken', label: 'messages/s', digits: 0 },
     { key: 'perMessage', label: 'gateway CPU µs a message', digits: 1 },
