@@ -151,9 +151,15 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
   })
   worker.setStatusSource(gateway)
   worker.onUnresponsive((error) => gateway.reportWorkers(error))
-  await gateway.start()
+  const stopAccepting = Promise.withResolvers<void>()
+  const drained = worker.waitForDrain(stopAccepting.resolve)
+  const started = gateway.start()
+  started.catch(noop)
+  // Startup may still be waiting for the database, but no request has been accepted, so exit immediately.
+  if (await Promise.race([started.then(() => false), stopAccepting.promise.then(() => true), drained])) return 0
+  void stopAccepting.promise.then(() => gateway.stopAccepting())
   worker.listening(baseUrl(config, gateway.port))
-  const reason = await worker.waitForDrain(() => gateway.stopAccepting())
+  const reason = await drained
   if (reason === 'primary_exited') logger.warn('the primary exited, stopping')
   const code = await stopWithDeadline(gateway, config, logger)
   // Counted until the end, so that an orderly exit loses nothing.

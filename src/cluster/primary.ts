@@ -234,6 +234,8 @@ export class ClusterPrimary {
     if (this.#unresponsive !== null) send(worker, { gateway: 'unresponsive', text: this.#unresponsive })
     this.#starts++
     this.#openFiles.set(worker.id, this.#options.databaseFiles())
+    // It had completed its start before it was told to stop.
+    if (this.#stopping) return
     if (this.#starts === 1) for (let count = 1; count < this.#options.workers; count++) this.#fork()
     if (this.#starts === this.#options.workers) this.#options.onListening(url)
   }

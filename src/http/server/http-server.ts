@@ -108,8 +108,10 @@ export class HttpServer {
       this.#server.once('error', (cause) =>
         reject(new GatewayError('listen_failed', `Cannot listen on ${host} port ${port}.`, { cause })),
       )
-      this.#connections.start()
-      this.#server.listen({ host, port, backlog: BACKLOG, reusePort, exclusive: reusePort }, resolve)
+      this.#server.listen({ host, port, backlog: BACKLOG, reusePort, exclusive: reusePort }, () => {
+        this.#connections.start()
+        resolve()
+      })
     })
   }
 

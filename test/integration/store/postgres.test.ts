@@ -350,17 +350,20 @@ test('transient errors of PostgreSQL delay startup and do not end it', async () 
   }
 })
 
-test('a gateway that is stopped while it waits for its database exits gracefully', async () => {
-  const url = freshSchema(server)
-  await open(url)
-  const release = await holdLocks(url, 'LOCK TABLE header')
-  const starting = startCli(['serve'], { env: { DATABASE_URL: url, PORT: '0' } })
-  await starting.seen(/waiting for the database/)
-  starting.child.kill('SIGTERM')
-  const { code, stdout, stderr } = await starting.done
-  assert.is(code, 0, stdout + stderr)
-  await release()
-})
+for (const WORKERS of ['1', '2']) {
+  test(`a gateway with WORKERS=${WORKERS} that is stopped while it waits for its database exits gracefully`, async () => {
+    const url = freshSchema(server)
+    await open(url)
+    const release = await holdLocks(url, 'LOCK TABLE header')
+    const env = { DATABASE_URL: url, PORT: '0', WORKERS, SHUTDOWN_SECONDS: '10' }
+    const starting = startCli(['serve'], { env })
+    await starting.seen(/waiting for the database/)
+    starting.child.kill('SIGTERM')
+    const { code, stdout, stderr } = await starting.done
+    assert.is(code, 0, stdout + stderr)
+    await release()
+  })
+}
 
 test('a command that exits with an error does not announce a retry', async () => {
   const { code, stderr } = await startCli(['rejected', 'list'], {
