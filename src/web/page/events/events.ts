@@ -96,13 +96,15 @@ export class EventListStore {
 
   /** Loads older events. */
   async more(): Promise<void> {
+    const epoch = this.#epoch
     const last = Math.min(...[...this.#events.values()].map(({ last_db_id }) => last_db_id))
     try {
       const { data, has_more } = await api<Answer>(`/api/events?limit=${PAGE}&before=${last}`)
+      if (epoch !== this.#epoch) return
       for (const one of data) if (!this.#events.has(one.event_id)) this.#events.set(one.event_id, toSummary(one))
       this.#publish({ hasMore: has_more })
     } catch (error) {
-      this.#publish({ error })
+      if (epoch === this.#epoch) this.#publish({ error })
     }
   }
 
@@ -182,11 +184,12 @@ export class EventListStore {
 
   /** Loads the message count of an event; repeats if a new message arrives meanwhile. */
   async #ask(event_id: string): Promise<void> {
+    const epoch = this.#epoch
     const before = this.#events.get(event_id)!
     const path = `/api/events?limit=1&before=${before.last_db_id + 1}`
     const [one] = (await api<Answer>(path).catch(() => ({ data: [] }))).data
     const now = this.#events.get(event_id)
-    if (one === undefined || now === undefined || this.#over) return
+    if (one === undefined || now === undefined || epoch !== this.#epoch) return
     if (one.event_id !== event_id) {
       if (now.last_db_id > before.last_db_id) await this.#ask(event_id)
       return

@@ -262,7 +262,7 @@ export class RoomModel {
     if (this.history.get().is === 'loading' || this.history.get().is === 'whole') return
     this.#set({ is: 'loading', historyWanted: this.#historyWanted(), error: null })
     try {
-      await this.#countAll()
+      await this.#countAll(epoch)
       const isWanted = (): boolean => this.entries.length < AUTO_HISTORY || this.#historyWanted()
       while (epoch === this.#epoch && !this.#isWhole && isWanted()) {
         const before = this.ranges.at(-1)!.first
@@ -279,11 +279,11 @@ export class RoomModel {
     }
   }
 
-  async #countAll(): Promise<void> {
+  async #countAll(epoch: number): Promise<void> {
     const last = this.entries.at(-1)
     if (this.total !== null || last === undefined) return
     const messages = await countMessages(this.eventId, last.id)
-    if (messages === null) return
+    if (messages === null || epoch !== this.#epoch) return
     this.total = messages + this.entries.length - lowerBound({ entries: this.entries }, last.id + 1)
   }
 
