@@ -31,6 +31,13 @@ export const splitBrokerUrl = (text: string): string[] => {
   return hosts.split(',').map((host) => start + host + end)
 }
 
+/** Parses RABBITMQ_HOST: names or addresses, separated by commas. @returns null if one is empty or has a port */
+export const parseBrokerHosts = (text: string): readonly string[] | null => {
+  const names = text.split(',').map((name) => name.trim())
+  const isHost = (name: string): boolean => name !== '' && (!name.includes(':') || URL.canParse(`http://[${name}]`))
+  return names.every(isHost) ? names : null
+}
+
 /** Formats the hosts as in a URL. */
 export const formatHosts = ({ hosts }: BrokerAddress): string =>
   hosts.map(({ hostname, port }) => `${hostname.includes(':') ? `[${hostname}]` : hostname}:${port}`).join(',')

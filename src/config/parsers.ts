@@ -178,12 +178,6 @@ export const parseHeaders = (text: string): Readonly<Record<string, string>> | n
 /** True if the text can follow `Authorization: Bearer`: no line break that would end the header, no second word. */
 export const isBearerToken = (text: string): boolean => /^[\w.~+/-]+=*$/.test(text)
 
-/** Parses RABBITMQ_HOST. */
-export const parseBrokerHosts = (text: string): readonly string[] | null => {
-  const names = text.split(',').map((name) => name.trim())
-  return names.every((name) => name !== '' && (isIP(name) === 6 || !name.includes(':'))) ? names : null
-}
-
 const NO_FILES: BrokerTls = { caFile: null, certFile: null, keyFile: null }
 
 /**

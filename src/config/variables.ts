@@ -1,10 +1,10 @@
 import * as z from 'zod'
+import { parseBrokerHosts } from '../amqp/address.ts'
 import {
   isBearerToken,
   isOtlpEndpoint,
   parseAddressList,
   parseBasePath,
-  parseBrokerHosts,
   parseDatabaseUrl,
   parseEventList,
   parseHeaders,

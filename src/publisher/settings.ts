@@ -1,5 +1,11 @@
 import { readFileSync } from 'node:fs'
-import { type BrokerAddress, type BrokerTls, parseBrokerUrl, splitBrokerUrl } from '../amqp/address.ts'
+import {
+  type BrokerAddress,
+  type BrokerTls,
+  parseBrokerHosts,
+  parseBrokerUrl,
+  splitBrokerUrl,
+} from '../amqp/address.ts'
 import { findTlsProblems } from '../amqp/tls.ts'
 import { errorChainText } from '../core/error-text.ts'
 import { PublishError } from './errors.ts'
@@ -69,11 +75,11 @@ const readAddress = (env: Environment, overrides: string | undefined): BrokerAdd
   if (overrides !== undefined) return parseUrl(overrides, 'url')
   const url = readText(env, 'RABBITMQ_URL', true)
   if (url !== undefined) return parseUrl(url, 'RABBITMQ_URL')
-  const names = readText(env, 'RABBITMQ_HOST')
-    ?.split(',')
-    .map((name) => name.trim())
-  if (names?.includes('')) throw invalid('RABBITMQ_HOST must be a host, or hosts separated by commas.')
-  if (names === undefined) throw invalid('No broker is configured: pass url, or set RABBITMQ_URL or RABBITMQ_HOST.')
+  const host = readText(env, 'RABBITMQ_HOST')
+  if (host === undefined) throw invalid('No broker is configured: pass url, or set RABBITMQ_URL or RABBITMQ_HOST.')
+  const names = parseBrokerHosts(host)
+  if (names === null)
+    throw invalid('RABBITMQ_HOST must be a host, or hosts separated by commas; the port is RABBITMQ_PORT.')
   const port = readInteger(env, 'RABBITMQ_PORT', 5672, 65_535)
   return {
     hosts: names.map((hostname) => ({ hostname, port })),

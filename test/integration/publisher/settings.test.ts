@@ -82,6 +82,7 @@ test('errors name the problem, and never a secret', () => {
     [{ url: 'http://secret@h' }, {}, /url must be an amqp/],
     [{ url: 'amqp://u:secret@a,' }, {}, /url must be an amqp/],
     [{}, { RABBITMQ_HOST: 'a,' }, /RABBITMQ_HOST/],
+    [{}, { RABBITMQ_HOST: 'rabbit:5672' }, /RABBITMQ_HOST .* RABBITMQ_PORT/],
     [{}, { RABBITMQ_URL: 'amqp://u:secret@h/?heartbeat=1' }, /no query/],
     [{}, { RABBITMQ_URL: 'amqp://u:secret%zz@h' }, /percent-encoded/],
     [{}, { RABBITMQ_HOST: 'h', RABBITMQ_PORT: '0' }, /RABBITMQ_PORT/],
