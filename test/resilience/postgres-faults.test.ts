@@ -232,44 +232,43 @@ test('a role without a connection left is named, nothing is acknowledged meanwhi
 })
 
 const withoutDisk = noTinyDisk()
-const FULL_DISK = 'a full disk of PostgreSQL stops acknowledging, is named, and loses nothing'
-if (withoutDisk !== null) test.skip(FULL_DISK, withoutDisk)
-else
-  test(FULL_DISK, async () => {
-    const disk = mountTinyDisk(24 * MEGABYTE)
-    const user = runAs()
-    if (user !== null) chownSync(disk.dir, user.uid, user.gid)
-    await queryRows(postgres.url, `CREATE TABLESPACE tiny LOCATION '${disk.dir}'`)
-    await queryRows(postgres.url, 'CREATE DATABASE tiny TABLESPACE tiny')
-    const url = postgres.url.replace(/\/postgres$/, '/tiny')
-    const stage = await open('full', url)
-    try {
-      const stream = await stage.open('full')
-      await publishNumbers(stage, 'full', 0, 5)
-      await waitForMessages(stream, 5)
-      disk.fill()
-      await publishNumbers(stage, 'full', 5, 60)
-      const fault = await faultOf(stage.gateway, 'store_write', 'database_full')
-      assert.match(fault.hint, 'disk space')
-      const stored = (await messagesIn(url)).length
-      assert.ok(stored < 60, `${stored} stored`)
-      assert.ok((await broker.queueDepth(stage.names.queue)) >= 60 - stored, 'what is not stored is not acknowledged')
-      assert.is((await getJson(`${stage.gateway.url}/api/events`)).status, 200, 'reading goes on')
-      assert.is((await getJson(`${stage.gateway.url}/livez`)).status, 200)
-      disk.free()
-      await stage.gateway.ready()
-      await assertComplete(stage, url, 'full', 60)
-      await waitForMessages(stream, 60)
-      assert.is(messagesOf(stream).length, 60)
-      assertFailedOnce(stage.gateway, 'database_full')
-      stream.close()
-    } finally {
-      await stage.dispose()
-      await queryRows(postgres.url, 'DROP DATABASE tiny WITH (FORCE)')
-      await queryRows(postgres.url, 'DROP TABLESPACE tiny')
-      await disk.dispose()
-    }
-  })
+const onTinyDisk = withoutDisk === null ? test : (name: string, _run: unknown) => test.skip(name, withoutDisk)
+
+onTinyDisk('a full disk of PostgreSQL stops acknowledging, is named, and loses nothing', async () => {
+  const disk = mountTinyDisk(24 * MEGABYTE)
+  const user = runAs()
+  if (user !== null) chownSync(disk.dir, user.uid, user.gid)
+  await queryRows(postgres.url, `CREATE TABLESPACE tiny LOCATION '${disk.dir}'`)
+  await queryRows(postgres.url, 'CREATE DATABASE tiny TABLESPACE tiny')
+  const url = postgres.url.replace(/\/postgres$/, '/tiny')
+  const stage = await open('full', url)
+  try {
+    const stream = await stage.open('full')
+    await publishNumbers(stage, 'full', 0, 5)
+    await waitForMessages(stream, 5)
+    disk.fill()
+    await publishNumbers(stage, 'full', 5, 60)
+    const fault = await faultOf(stage.gateway, 'store_write', 'database_full')
+    assert.match(fault.hint, 'disk space')
+    const stored = (await messagesIn(url)).length
+    assert.ok(stored < 60, `${stored} stored`)
+    assert.ok((await broker.queueDepth(stage.names.queue)) >= 60 - stored, 'what is not stored is not acknowledged')
+    assert.is((await getJson(`${stage.gateway.url}/api/events`)).status, 200, 'reading goes on')
+    assert.is((await getJson(`${stage.gateway.url}/livez`)).status, 200)
+    disk.free()
+    await stage.gateway.ready()
+    await assertComplete(stage, url, 'full', 60)
+    await waitForMessages(stream, 60)
+    assert.is(messagesOf(stream).length, 60)
+    assertFailedOnce(stage.gateway, 'database_full')
+    stream.close()
+  } finally {
+    await stage.dispose()
+    await queryRows(postgres.url, 'DROP DATABASE tiny WITH (FORCE)')
+    await queryRows(postgres.url, 'DROP TABLESPACE tiny')
+    await disk.dispose()
+  }
+})
 
 /** Starts the old primary again, which is named first in the URL: neither a running gateway nor a new one may use it. */
 const assertOldPrimaryUnused = async (stage: Stage, standby: Postgres, hosts: string): Promise<void> => {

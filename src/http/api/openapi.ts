@@ -46,7 +46,7 @@ const TAGS = [
 
 const INFO = `A subscriber is defined by its cursor: live or later, it receives the messages of its events with a db_id greater than \
 the cursor, in ascending order. If authentication is enabled (AUTH=jwt), calls need a token as their security describes; otherwise \
-none does. HEAD is answered like GET, without a body. Every response has an X-Request-Id; 429 and 503 have a Retry-After.`
+none does. HEAD is answered like GET, without a body. Every response to a request that could be read has an X-Request-Id; 429 and 503 have a Retry-After.`
 
 /** For the `info` of both documents: license and authors as in package.json. The address is a placeholder: the project has no fixed one. */
 export const INFO_FIELDS = {

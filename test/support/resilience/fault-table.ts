@@ -178,8 +178,8 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
     ],
     messages: CONTINUE,
     readers: {
-      en: 'open streams continue; further connections are refused with the same code, health checks are answered',
-      zh: '已打开的流照常；更多的连接以同样的错误码被拒绝，健康检查有应答',
+      en: 'open streams continue; on further connections streams are closed and requests refused (`overloaded`), health checks are answered',
+      zh: '已打开的流照常；更多的连接上，流被关闭，请求以 `overloaded` 被拒绝，健康检查有应答',
     },
     tests: [
       [
@@ -788,7 +788,7 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
       zh: 'PostgreSQL 磁盘满，或该角色没有剩余的连接',
     },
     named: [
-      ['store_write', 'storage_unavailable'],
+      ['store_write', 'database_full'],
       ['store_write', 'database_too_many_connections'],
     ],
     messages: { en: 'nothing is acknowledged meanwhile', zh: '期间不确认' },
@@ -797,6 +797,10 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
       [
         'resilience/postgres-faults.test.ts',
         'a role without a connection left is named, nothing is acknowledged meanwhile, and the gateway recovers',
+      ],
+      [
+        'resilience/postgres-faults.test.ts',
+        'a full disk of PostgreSQL stops acknowledging, is named, and loses nothing',
       ],
     ],
   },
@@ -875,10 +879,11 @@ export const FAULT_TABLE: readonly FaultExpectation[] = [
   {
     fault: { en: 'The key set of the token issuer cannot be read', zh: '读不到令牌签发方的密钥集' },
     named: [['jwks', 'jwks_unavailable']],
+    log: 'failed to refresh the key set, keeping the cached one',
     messages: { en: 'continue over AMQP', zh: 'AMQP 照常' },
     readers: {
-      en: 'tokens with a known key are accepted, others get 503; it is retried',
-      zh: '已知密钥的令牌照常接受，其他返回 503；网关会重试',
+      en: 'tokens with a known key are accepted, others get 503; it is retried. If keys are known, only the log names the fault',
+      zh: '已知密钥的令牌照常接受，其他返回 503；网关会重试。已有密钥时，只在日志中报告',
     },
     tests: [
       [
