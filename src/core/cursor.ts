@@ -23,7 +23,10 @@ export const restrictBounds = (bounds: Bounds, readable: Bounds): Bounds => ({
   head_db_id: Math.max(readable.last_db_id, readable.pruned_db_id),
 })
 
-export type ResetReason = 'cursor_ahead' | 'cursor_invalid' | 'history_pruned'
+/** Reasons for which a cursor is invalid. */
+export const RESET_REASONS = ['cursor_ahead', 'cursor_invalid', 'history_pruned'] as const
+
+export type ResetReason = (typeof RESET_REASONS)[number]
 
 /** Start of a stream: everything with a db_id greater than `cursor`, after a `reset` if there is a reason. */
 export interface ResolvedCursor {

@@ -1,5 +1,18 @@
 import * as z from 'zod'
 
+/**
+ * States of the copy that an edge keeps:
+ *
+ * - `connecting`: there was no contact since the start.
+ * - `copying`: connected; the first copy is not complete.
+ * - `catching_up`: connected, and more than a few seconds behind.
+ * - `live`: connected, and up to date.
+ * - `away`: the connection is lost. What was copied is served.
+ */
+export const UPSTREAM_STATES = ['connecting', 'copying', 'catching_up', 'live', 'away'] as const
+
+export type UpstreamState = (typeof UPSTREAM_STATES)[number]
+
 const dbId = z.number().int().min(0)
 const milliseconds = z.number().int()
 

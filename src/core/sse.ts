@@ -1,15 +1,19 @@
 import type { ResetReason } from './cursor.ts'
 import { type StoredMessage, serializeDelivery } from './message.ts'
 
-export type ClosingReason =
-  | 'shutdown'
-  | 'token_expired'
-  | 'max_age'
-  | 'too_slow'
-  | 'database_corrupt'
-  | 'database_unreachable'
-  | 'ticket_invalid'
-  | 'upstream_reset'
+/** Reasons of the event `closing`. */
+export const CLOSING_REASONS = [
+  'shutdown',
+  'token_expired',
+  'max_age',
+  'too_slow',
+  'database_corrupt',
+  'database_unreachable',
+  'ticket_invalid',
+  'upstream_reset',
+] as const
+
+export type ClosingReason = (typeof CLOSING_REASONS)[number]
 
 export interface HelloData {
   readonly log_id: string

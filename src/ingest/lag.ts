@@ -1,12 +1,5 @@
 import type { BasicProperties } from '../amqp/delivery-frames.ts'
-
-/**
- * Start of the measured ingest lag:
- * - `broker`: the time at which RabbitMQ received the message, set by its message interceptor or by the older plugin.
- * - `publisher`: the property `timestamp`, in whole seconds, by the publisher's clock.
- * - `arrival`: the time at which the gateway received the message, since no earlier time is known.
- */
-export type LagReference = 'broker' | 'publisher' | 'arrival'
+import type { LagReference } from '../core/lag-reference.ts'
 
 /** A time in milliseconds since 1970, and its source. */
 export interface PublishTime {

@@ -1,3 +1,4 @@
+import { LAG_REFERENCES } from '../core/lag-reference.ts'
 import {
   counterDeltas,
   histogramQuantile,
@@ -15,9 +16,6 @@ export interface Baseline {
   /** What workers that have exited since then added before; absent if none has. */
   readonly exited?: MetricsSnapshot
 }
-
-/** Starting points of the ingest lag, most meaningful first: broker timestamp, publisher timestamp, arrival. */
-const LAG_REFERENCES = ['broker', 'publisher', 'arrival'] as const
 
 export interface RateSample {
   readonly sample: Sample

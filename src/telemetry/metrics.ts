@@ -1,9 +1,10 @@
 import { performance } from 'node:perf_hooks'
 import { Counter, Histogram, Registry } from 'prom-client'
-import type { ResetReason } from '../core/cursor.ts'
+import { RESET_REASONS } from '../core/cursor.ts'
+import { UPSTREAM_STATES } from '../core/edge-state.ts'
 import { COMPONENT_FAILURE_CODES, DENIED_CODES, QUARANTINE_REASONS } from '../core/error-catalogue/groups.ts'
-import type { ClosingReason } from '../core/sse.ts'
-import type { LagReference } from '../ingest/lag.ts'
+import { LAG_REFERENCES } from '../core/lag-reference.ts'
+import { CLOSING_REASONS } from '../core/sse.ts'
 import type { QueueStats } from '../ingest/topology.ts'
 import type { ClusterReport } from '../monitoring/cluster-report.ts'
 import type { Fault } from '../monitoring/health.ts'
@@ -11,7 +12,7 @@ import type { SearchStatus } from '../store/search/search.ts'
 import type { StorageSize } from '../store/store.ts'
 import type { HubStats } from '../streams/hub.ts'
 import type { SubscriberState } from '../streams/subscriber.ts'
-import type { UpstreamState, UpstreamStatus } from '../upstream/status.ts'
+import type { UpstreamStatus } from '../upstream/status.ts'
 import { createCallbackMetrics, oncePerCollection } from './callback-metrics.ts'
 import { createEventLoopDelay } from './event-loop-delay.ts'
 import { createHttpMetrics, type MeasuredRoute } from './http-metrics.ts'
@@ -63,18 +64,8 @@ export interface MetricSources {
   readonly routes: readonly MeasuredRoute[]
 }
 
-const CLOSINGS: readonly ClosingReason[] = [
-  'shutdown',
-  'token_expired',
-  'max_age',
-  'too_slow',
-  'database_corrupt',
-  'database_unreachable',
-  'upstream_reset',
-]
-const RESETS: readonly ResetReason[] = ['cursor_ahead', 'cursor_invalid', 'history_pruned']
-const UPSTREAM_STATES: readonly UpstreamState[] = ['connecting', 'copying', 'catching_up', 'live', 'away']
-const LAG_REFERENCES: readonly LagReference[] = ['broker', 'publisher', 'arrival']
+/** Without `ticket_invalid`: such a stream was never open. */
+const CLOSINGS = CLOSING_REASONS.filter((reason) => reason !== 'ticket_invalid')
 
 type CallbackMetrics = ReturnType<typeof createCallbackMetrics>
 
@@ -263,7 +254,7 @@ export const createMetrics = (sources: MetricSources): Metrics => {
     ),
     lag,
     closed: counters('gateway_streams_closed_total', 'Streams ended by the gateway, by reason.', 'reason', CLOSINGS),
-    resets: counters('gateway_cursor_resets_total', 'Invalid cursors, by reason.', 'reason', RESETS),
+    resets: counters('gateway_cursor_resets_total', 'Invalid cursors, by reason.', 'reason', RESET_REASONS),
     denied: counters(
       'gateway_http_requests_denied_total',
       'Requests denied by authorization or by a limit, by error code.',
@@ -274,7 +265,7 @@ export const createMetrics = (sources: MetricSources): Metrics => {
       'gateway_upstream_resets_total',
       'Resets of the core that this edge has followed, by reason.',
       'reason',
-      [...RESETS, 'other_store'],
+      [...RESET_REASONS, 'other_store'],
     ),
     onResponse: createHttpMetrics(registry, sources.routes),
     faults: counters(

@@ -1,5 +1,6 @@
+import type { UpstreamState } from '../core/edge-state.ts'
 import { type EdgeState, MAX_PENDING_COUNT } from '../core/edge-state.ts'
-import type { UpstreamState, UpstreamStatus } from './status.ts'
+import type { UpstreamStatus } from './status.ts'
 
 /** The copy is up to date if it had all messages this recently, in milliseconds. */
 const LIVE_MS = 5_000

@@ -1,15 +1,5 @@
 import type { Readable } from 'node:stream'
-
-/**
- * State of the copy that an edge keeps:
- *
- * - `connecting`: there was no contact since the start.
- * - `copying`: connected; the first copy is not complete.
- * - `catching_up`: connected, and more than a few seconds behind.
- * - `live`: connected, and up to date.
- * - `away`: the connection is lost. What was copied is served.
- */
-export type UpstreamState = 'connecting' | 'copying' | 'catching_up' | 'live' | 'away'
+import type { UpstreamState } from '../core/edge-state.ts'
 
 /** How far an edge is behind its core. */
 export interface UpstreamStatus {

@@ -1,7 +1,8 @@
 import * as z from 'zod'
+import { RESET_REASONS } from '../../core/cursor.ts'
 import { ERRORS, type ErrorCode } from '../../core/errors.ts'
 import { EventId, MessageId, PublishedMessage } from '../../core/message.ts'
-import type { ClosingReason, HelloData } from '../../core/sse.ts'
+import { CLOSING_REASONS, type HelloData } from '../../core/sse.ts'
 
 /** Schemas of the data that the gateway sends. Its input is described by the schemas that also validate it. */
 
@@ -54,10 +55,8 @@ export const EXAMPLE_MESSAGE = {
   round_id: 1,
 }
 
-const resetReason = z.enum(['cursor_ahead', 'cursor_invalid', 'history_pruned'])
-
 /** Why a cursor was invalid. The stream continues with everything from `first_db_id` on. */
-export const ResetSchema = z.strictObject({ reason: resetReason, first_db_id: dbId })
+export const ResetSchema = z.strictObject({ reason: z.enum(RESET_REASONS), first_db_id: dbId })
 
 const HelloDataSchema = z.strictObject({
   log_id: z.string(),
@@ -70,17 +69,6 @@ const HelloDataSchema = z.strictObject({
     .strictObject({ message_type: z.array(z.string()).nullable(), message_from: z.array(z.string()).nullable() })
     .describe('The filters that hold; null for all values.'),
 }) satisfies z.ZodType<HelloData>
-
-const CLOSINGS = [
-  'shutdown',
-  'token_expired',
-  'max_age',
-  'too_slow',
-  'database_corrupt',
-  'database_unreachable',
-  'ticket_invalid',
-  'upstream_reset',
-] as const satisfies readonly ClosingReason[]
 
 /**
  * Every event of a stream: whether it has an `id:`, and its data. test/repo/api-documents.test.ts compares them with
@@ -106,7 +94,7 @@ export const STREAM_EVENTS = {
   },
   closing: {
     id: false,
-    data: z.strictObject({ reason: z.enum(CLOSINGS) }),
+    data: z.strictObject({ reason: z.enum(CLOSING_REASONS) }),
     description: 'Sent before the server ends the stream. Reconnect with the last id.',
   },
 } as const

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Context } from 'koa'
 import * as z from 'zod'
+import { UPSTREAM_STATES } from '../../core/edge-state.ts'
 import { GatewayError } from '../../core/errors.ts'
 import type { HealthRegistry } from '../../monitoring/health.ts'
 import type { UpstreamView } from '../../upstream/status.ts'
@@ -45,7 +46,7 @@ const isOperator = (ctx: Context, authorise: Authorise): Promise<boolean> =>
 /** How far an edge is behind its core. */
 export const UpstreamSchema = z.strictObject({
   core: z.string().optional().describe('Host of the core; only for callers with a token.'),
-  state: z.enum(['connecting', 'copying', 'catching_up', 'live', 'away']),
+  state: z.enum(UPSTREAM_STATES),
   lag_messages: z.number().nullable().describe('Messages that the edge lacks, as last known.'),
   lag_seconds: z.number().nullable().describe('Seconds since the edge had all messages; null if it never had.'),
 })
