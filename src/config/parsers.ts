@@ -2,6 +2,7 @@ import { createPublicKey, type KeyObject } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
 import { type BrokerAddress, type BrokerTls, parseBrokerUrl, splitBrokerUrl } from '../amqp/address.ts'
 import { EventId } from '../core/message.ts'
+import { MAX_TOKEN_EVENTS } from '../http/auth/claims.ts'
 import type { VerificationKey } from '../http/auth/token-verifier.ts'
 import type { StoreLocation } from '../store/open-store.ts'
 import { BadPostgresUrl, parsePostgresUrl } from '../store/postgres/url.ts'
@@ -79,9 +80,6 @@ const PATH = /^(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/
 /** @returns the path without a slash at its end, so that `/` is '' */
 export const parseBasePath = (text: string): string | null => (PATH.test(text) ? text.replace(/\/$/, '') : null)
 
-/** One query joins all events of a subscriber, and SQLite joins at most 500 tables. */
-const MAX_EVENTS = 400
-
 /** Splits a comma-separated list; empty items are dropped. */
 const splitList = (text: string): string[] =>
   text
@@ -126,7 +124,7 @@ export const parseEventList = (text: string): readonly string[] | '*' | null => 
   if (text.trim() === '*') return '*'
   const ids = splitList(text)
   const areIds = ids.every((id) => id !== '*' && EventId.safeParse(id).success)
-  return areIds && ids.length > 0 && ids.length <= MAX_EVENTS ? ids : null
+  return areIds && ids.length > 0 && ids.length <= MAX_TOKEN_EVENTS ? ids : null
 }
 
 const addToBlockList = (list: BlockList, text: string): boolean => {

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { GatewayError } from '../../core/errors.ts'
 import { EventId } from '../../core/message.ts'
+import { invalidToken } from './invalid-token.ts'
 import type { Claims } from './token-verifier.ts'
 
 /** Scope that allows publishing. */
@@ -38,20 +38,17 @@ export interface Principal {
 }
 
 /** One query joins all events of a token, and SQLite joins at most 500 tables. */
-const MAX_EVENTS = 400
-
-const invalid = (reason: string): GatewayError =>
-  new GatewayError('token_invalid', `The token is not accepted: ${reason}.`)
+export const MAX_TOKEN_EVENTS = 400
 
 const parseEventsClaim = (claim: unknown): readonly string[] | '*' | null => {
   if (claim === undefined || claim === null) return null
   if (claim === '*') return '*'
   // In a list, `*` is the event of that name: an issuer that lists the events of a user must not grant all of them.
   const ids = typeof claim === 'string' ? [claim] : claim
-  if (!Array.isArray(ids)) throw invalid('its events claim is not a list')
-  if (ids.length > MAX_EVENTS) throw invalid(`its events claim names more than ${MAX_EVENTS} events`)
+  if (!Array.isArray(ids)) throw invalidToken('its events claim is not a list')
+  if (ids.length > MAX_TOKEN_EVENTS) throw invalidToken(`its events claim names more than ${MAX_TOKEN_EVENTS} events`)
   if (!ids.every((id) => EventId.safeParse(id).success))
-    throw invalid('its events claim contains a value that is not an event id')
+    throw invalidToken('its events claim contains a value that is not an event id')
   return [...new Set(ids as string[])]
 }
 
@@ -59,14 +56,14 @@ const parseScopeClaim = (claim: unknown): readonly unknown[] | null => {
   if (claim === undefined || claim === null) return null
   if (typeof claim === 'string') return claim.split(' ')
   if (Array.isArray(claim)) return claim
-  throw invalid('its scope claim is neither a string nor a list')
+  throw invalidToken('its scope claim is neither a string nor a list')
 }
 
 const parseSubjectClaim = (claim: unknown): string | null => {
   if (claim === undefined || claim === null) return null
   if (typeof claim === 'string') return claim
   if (typeof claim === 'number') return String(claim)
-  throw invalid('its sub claim is not a string')
+  throw invalidToken('its sub claim is not a string')
 }
 
 /** Returns the display name: `name`, otherwise `preferred_username`, the standard claims of OpenID Connect. */

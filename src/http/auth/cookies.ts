@@ -1,6 +1,6 @@
 import type { Context } from 'koa'
-import { GatewayError } from '../../core/errors.ts'
 import type { TrustedProxies } from '../trusted-proxies.ts'
+import { invalidToken } from './invalid-token.ts'
 
 /** Browsers store up to 4,096 bytes in a cookie, and a token with a hundred events is longer. */
 const PARTS = /.{1,3800}/g
@@ -33,7 +33,7 @@ export const readCookie = (header: string, name: string): string | null => {
     )
   }
   if (values.size > 1) {
-    throw new GatewayError('token_invalid', `The token is not accepted: the cookie ${name} is there more than once.`)
+    throw invalidToken(`the cookie ${name} is there more than once`)
   }
   const [value = ''] = values
   return value === '' ? null : value

@@ -1,6 +1,7 @@
 import { GatewayError } from '../../core/errors.ts'
 import type { RequestView } from '../request-view.ts'
 import { readCookie, readSessionCookie } from './cookies.ts'
+import { invalidToken } from './invalid-token.ts'
 
 /** A credential, and the place in the request where it was found. */
 export interface Credential {
@@ -10,9 +11,6 @@ export interface Credential {
 
 /** Query parameters that commonly contain tokens. */
 const TOKEN_PARAMETERS = ['access_token', 'token', 'jwt', 'id_token', 'auth_token', 'bearer']
-
-const invalidToken = (reason: string): GatewayError =>
-  new GatewayError('token_invalid', `The token is not accepted: ${reason}.`)
 
 /** Returns the token of an Authorization header; null if it is not "Bearer" and one token. */
 export const bearerOf = (header: string): string | null => /^Bearer +([^\s]+) *$/i.exec(header)?.[1] ?? null

@@ -10,6 +10,7 @@ import {
 } from 'jose'
 import { errorChainText } from '../../core/error-text.ts'
 import { GatewayError } from '../../core/errors.ts'
+import { invalidToken } from './invalid-token.ts'
 
 /**
  * Key for verifying tokens, of exactly one kind. The kind determines the algorithms; the header of a token never does.
@@ -142,17 +143,17 @@ const CLAIM_TEXTS: Record<string, string> = {
 /** Converts a verification error, without revealing the contents of the token. */
 const toTokenError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
-  const invalid = (reason: string) => new GatewayError('token_invalid', `The token is not accepted: ${reason}.`)
   if (error instanceof errors.JWTExpired) return expired()
   if (error instanceof errors.JWTClaimValidationFailed) {
-    return invalid(CLAIM_TEXTS[error.claim] ?? 'one of its claims is invalid')
+    return invalidToken(CLAIM_TEXTS[error.claim] ?? 'one of its claims is invalid')
   }
-  if (error instanceof errors.JOSEAlgNotAllowed) return invalid('its signature algorithm is not allowed')
-  if (error instanceof errors.JWSSignatureVerificationFailed) return invalid('its signature does not match the key')
-  if (error instanceof errors.JWKSNoMatchingKey) return invalid('its key is not in the key set')
+  if (error instanceof errors.JOSEAlgNotAllowed) return invalidToken('its signature algorithm is not allowed')
+  if (error instanceof errors.JWSSignatureVerificationFailed)
+    return invalidToken('its signature does not match the key')
+  if (error instanceof errors.JWKSNoMatchingKey) return invalidToken('its key is not in the key set')
   if (error instanceof errors.JWKSMultipleMatchingKeys)
-    return invalid('it does not name the key of the key set that signed it')
-  return invalid('it is not a readable signed token')
+    return invalidToken('it does not name the key of the key set that signed it')
+  return invalidToken('it is not a readable signed token')
 }
 
 /**
@@ -197,15 +198,13 @@ export class TokenVerifier {
   /** @throws GatewayError token_invalid, token_expired or jwks_unavailable */
   async verify(token: string): Promise<Claims> {
     try {
-      if (!isCanonical(token))
-        throw new GatewayError('token_invalid', 'The token is not accepted: it is not canonical base64url.')
+      if (!isCanonical(token)) throw invalidToken('it is not canonical base64url')
       const { payload } = await (this.#keys instanceof JwksCache
         ? jwtVerify(token, this.#keys.find, this.#options)
         : jwtVerify(token, this.#keys, this.#options))
       const { exp } = payload
       // 1e400 is a valid JSON number, but parses as Infinity and would never expire.
-      if (!Number.isFinite(exp))
-        throw new GatewayError('token_invalid', 'The token is not accepted: its exp is not a valid time.')
+      if (!Number.isFinite(exp)) throw invalidToken('its exp is not a valid time')
       // The tolerance applies to nbf only: a stream ends at exp and must not reopen for a few seconds.
       if (exp! * 1_000 <= Date.now()) throw expired()
       return payload as Claims
