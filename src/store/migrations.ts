@@ -1,6 +1,7 @@
 import type Database from 'better-sqlite3'
 import { errorChainText } from '../core/error-text.ts'
 import { GatewayError } from '../core/errors.ts'
+import { isBusy } from './sqlite/errors.ts'
 
 /** Upgrades a database from the previous schema version to `version`. */
 export interface Migration {
@@ -110,7 +111,7 @@ export const migrate = (db: Database.Database, steps: readonly Migration[] = MIG
       at = 'the commit'
     }).immediate()
   } catch (cause) {
-    if ((cause as { code?: string }).code?.startsWith('SQLITE_BUSY')) throw cause
+    if (isBusy(cause)) throw cause
     throw new GatewayError('database_upgrade_failed', `${db.name}, ${at}: ${errorChainText(cause)}`, { cause })
   }
 }

@@ -126,6 +126,9 @@ export type ReplayResult =
   | { readonly kind: 'kept'; readonly reason: ValidationReason; readonly detail: string }
   | { readonly kind: 'gone' }
 
+/** Points at which a test can end the process: inside the transaction, or between the commit and its report. */
+export type FaultPoint = 'in_transaction' | 'committed'
+
 /** Short-lived values that can be taken once, shared by all hosts. Methods throw the errors of MessageStore. */
 export interface TicketStore {
   /** @param ms lifetime in milliseconds */

@@ -3,12 +3,13 @@ import type { Bounds } from '../../core/cursor.ts'
 import { MAX_PENDING_COUNT } from '../../core/edge-state.ts'
 import type { StoredMessage } from '../../core/message.ts'
 import { createFilter, type SubscriptionFilter } from '../../core/subscription-filter.ts'
+import { MAX_DB_ID } from '../scan.ts'
 import type { EventSummary, MessagePage, PageLimit, Revocation, StorageSize } from '../store.ts'
 import type { FollowState, PrunedBound } from '../store-copy.ts'
 import type { Pool } from './pool.ts'
 import { listEvents, listPruned, REVOCATIONS, SELECT_HEAD, SIZE, selectBounds, selectFollowTotals } from './queries.ts'
 import { escapeNul, fromNullable, unescapeNul } from './values.ts'
-import { type Direction, MAX_DB_ID, type PreparedCall, type Range, windowQuery } from './window.ts'
+import { type Direction, type PreparedCall, type Range, windowQuery } from './window.ts'
 
 /** A query compiled by Kysely. */
 export interface CompiledQuery {

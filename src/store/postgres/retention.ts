@@ -1,6 +1,6 @@
 import type { Client } from 'pg'
+import { MAX_DB_ID } from '../scan.ts'
 import type { RetentionLimits } from '../store.ts'
-import { MAX_DB_ID } from './window.ts'
 
 /** Messages deleted from one event. */
 interface PrunedEvent {

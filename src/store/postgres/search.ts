@@ -1,7 +1,7 @@
+import { MAX_DB_ID } from '../scan.ts'
 import { MAX_SEARCH_MS, type SearchHit, type SearchPage, type SearchQuery, verifyHit } from '../search/search.ts'
 import type { PageLimit } from '../store.ts'
 import type { PostgresReader } from './reader.ts'
-import { MAX_DB_ID } from './window.ts'
 
 /** Bodies that one window of a scan returns at most, in bytes. */
 const WINDOW_BYTES = 4 * 1024 * 1024

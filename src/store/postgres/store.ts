@@ -13,6 +13,7 @@ import type {
   AppendEntry,
   AppendResult,
   EventSummary,
+  FaultPoint,
   MessagePage,
   MessageStore,
   PageLimit,
@@ -36,7 +37,7 @@ import { GatewayTable } from './server/gateway-table.ts'
 import { lateWrite, ServerMonitor } from './server/server-monitor.ts'
 import { createTicketStore } from './tickets.ts'
 import { describePostgres, type PostgresAddress } from './url.ts'
-import { type FaultPoint, PostgresWriter } from './writer.ts'
+import { PostgresWriter } from './writer.ts'
 
 export interface PostgresStoreOptions {
   readonly address: PostgresAddress

@@ -1,13 +1,9 @@
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
+import { SCAN_WINDOW } from '../scan.ts'
 import { DELIVERY_COLUMNS } from '../tables.ts'
 import { HEAD_SQL, type Prepared } from './queries.ts'
 import { escapeNul } from './values.ts'
 
-/** Greater than every db_id. */
-export const MAX_DB_ID = Number.MAX_SAFE_INTEGER
-
-/** Rows scanned per call if types or senders are filtered, so that a filter that matches nothing does not scan the whole store. */
-const WINDOW = 2_000
 /** Rows scanned per call of a search. */
 const SEARCH_WINDOW = 20_000
 
@@ -85,7 +81,7 @@ export const windowQuery = (
   }
   const { patterns = [] } = range
   for (const alternatives of patterns) filters.push(`message.body ILIKE ANY(${addParameter(alternatives, 'text[]')})`)
-  const window = patterns.length > 0 ? SEARCH_WINDOW : WINDOW
+  const window = patterns.length > 0 ? SEARCH_WINDOW : SCAN_WINDOW
 
   let tables = ''
   let edge = 'NULL::bigint'

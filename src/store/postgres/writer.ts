@@ -1,7 +1,7 @@
 import type { Client, QueryResult } from 'pg'
 import { GatewayError } from '../../core/errors.ts'
 import { noop } from '../../core/noop.ts'
-import type { AppendEntry, AppendResult, RetentionLimits, Revocation } from '../store.ts'
+import type { AppendEntry, AppendResult, FaultPoint, RetentionLimits, Revocation } from '../store.ts'
 import { storeBatch } from './batch.ts'
 import { commitTransaction } from './commit.ts'
 import { isRowError, storeReplaced } from './errors.ts'
@@ -22,9 +22,6 @@ const BEGIN = 'BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE'
 
 /** Notification to other processes when a transaction commits. */
 export type ChangeNotification = 'grown' | 'revoked'
-
-/** Points at which a test can end the process: inside the transaction, or between the commit and its report. */
-export type FaultPoint = 'in_transaction' | 'committed'
 
 export interface PostgresWriterOptions {
   readonly schema: string

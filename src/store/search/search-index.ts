@@ -1,6 +1,7 @@
 import type Database from 'better-sqlite3'
 import { eventGram, foldText, gramQuery, gramsOf, searchableText } from '../../core/search-text.ts'
-import { isCorrupt, storageError } from '../sqlite/errors.ts'
+import { MAX_DB_ID } from '../scan.ts'
+import { isBusy, isCorrupt, storageError, withStorageErrors } from '../sqlite/errors.ts'
 import { openReader } from '../sqlite/file.ts'
 import { fileIdentities } from '../sqlite/open-files.ts'
 import { indexBytes, indexFileOf, openIndex, removeIndex, resetIndex } from './index-database.ts'
@@ -24,7 +25,6 @@ const SWEEP_INTERVAL_MS = 10_000
 const MAX_COUNT = 10_000
 /** A range of this many db_ids has one row with its earliest and latest time. */
 const SPAN = 1_024
-const END = Number.MAX_SAFE_INTEGER
 
 interface State {
   readonly log_id: string
@@ -86,7 +86,7 @@ export class SearchIndex {
   /** True if a step would find nothing to do. Costs the store one small read. @throws GatewayError storage_* */
   get isCurrent(): boolean {
     const isSweepDue = this.#sweepState !== null || !(this.#isSwept || this.#now() < this.#nextSweepAt)
-    return !isSweepDue && this.#indexedAt !== null && this.#readStore(() => this.#storeVersion()) === this.#indexedAt
+    return !isSweepDue && this.#indexedAt !== null && withStorageErrors(() => this.#storeVersion()) === this.#indexedAt
   }
 
   /** Adds the next messages of the store, or removes some that were deleted. @returns true if there is more to do */
@@ -96,7 +96,7 @@ export class SearchIndex {
         return this.#index.transaction(() => this.#advance()).immediate()
       } catch (error) {
         // Another worker is at it.
-        if ((error as { code?: string }).code?.startsWith('SQLITE_BUSY')) return false
+        if (isBusy(error)) return false
         throw error
       }
     })
@@ -105,7 +105,7 @@ export class SearchIndex {
   get status(): SearchStatus {
     return this.#guarded(() => {
       const { cursor, messages } = this.#state()
-      const pending = this.#readStore(() => this.#countPending(cursor, messages))
+      const pending = withStorageErrors(() => this.#countPending(cursor, messages))
       return { messages, pending, bytes: indexBytes(this.#file) }
     })
   }
@@ -127,7 +127,7 @@ export class SearchIndex {
     const candidates = this.#index
       .prepare('SELECT rowid FROM gram WHERE gram MATCH ? AND rowid < ? AND rowid > ? ORDER BY rowid DESC')
       .pluck()
-      .iterate(gramQuery(terms, filter.events), Math.min(before ?? END, end), after) as IterableIterator<number>
+      .iterate(gramQuery(terms, filter.events), Math.min(before ?? MAX_DB_ID, end), after) as IterableIterator<number>
     const find = this.#store.prepare(
       'SELECT db_id, event_id, message_from, message_type, received_at, body FROM message WHERE db_id = ?',
     )
@@ -137,7 +137,7 @@ export class SearchIndex {
     const hits: SearchHit[] = []
     for (const id of candidates) {
       // Retention can have deleted it.
-      const row = this.#readStore(() => find.get(id)) as (Omit<SearchHit, 'snippet'> & { body: string }) | undefined
+      const row = withStorageErrors(() => find.get(id)) as (Omit<SearchHit, 'snippet'> & { body: string }) | undefined
       const hit = row === undefined || !isOfEvents(row) ? null : verifyHit(row, query)
       if (hit !== null) hits.push(hit)
       if (hits.length > limit) return { hits: hits.slice(0, limit), nextBefore: hits[limit - 1]!.db_id }
@@ -150,7 +150,7 @@ export class SearchIndex {
   #range(since: number | null, until: number | null): { after: number; end: number } {
     const row = this.#index
       .prepare('SELECT min(span) AS first, max(span) AS last FROM span WHERE max_at >= ? AND min_at < ?')
-      .get(since ?? 0, until ?? END) as { first: number | null; last: number | null }
+      .get(since ?? 0, until ?? Number.MAX_SAFE_INTEGER) as { first: number | null; last: number | null }
     if (row.first === null || row.last === null) return { after: 0, end: 0 }
     return { after: row.first * SPAN - 1, end: (row.last + 1) * SPAN }
   }
@@ -159,7 +159,7 @@ export class SearchIndex {
     const { cursor, log_id, messages } = this.#state()
     this.#indexedAt = null
     this.#isSwept = false
-    const { version, head, logId, rows } = this.#readStore(() => ({
+    const { version, head, logId, rows } = withStorageErrors(() => ({
       // Before the rows: all messages up to the head are visible, and a later commit changes the version.
       version: this.#storeVersion(),
       head: this.#head(),
@@ -209,7 +209,7 @@ export class SearchIndex {
       const now = this.#now()
       if (now < this.#nextSweepAt) return false
       this.#nextSweepAt = now + SWEEP_INTERVAL_MS
-      const surplus = messages - this.#readStore(() => this.#countMessages())
+      const surplus = messages - withStorageErrors(() => this.#countMessages())
       this.#isSwept = surplus <= 0
       if (this.#isSwept) return false
       this.#sweepState = { after: 0, surplus }
@@ -220,7 +220,7 @@ export class SearchIndex {
       .pluck()
       .all(after, SWEEP_ROWS) as number[]
     const find = this.#store.prepare('SELECT db_id FROM message WHERE db_id BETWEEN ? AND ?').pluck()
-    const kept = new Set(this.#readStore(() => find.all(ids[0] ?? 0, ids.at(-1) ?? 0) as number[]))
+    const kept = new Set(withStorageErrors(() => find.all(ids[0] ?? 0, ids.at(-1) ?? 0) as number[]))
     const deleted = ids.filter((id) => !kept.has(id))
     const remove = this.#index.prepare('DELETE FROM gram WHERE rowid = ?')
     for (const id of deleted) remove.run(id)
@@ -262,7 +262,10 @@ export class SearchIndex {
     return index
   }
 
-  /** Opens the index again if its files were deleted or replaced, and rebuilds it if it is damaged. */
+  /**
+   * Opens the index again if its files were deleted or replaced, and rebuilds it if it is damaged. Errors of the store are
+   * converted at each read, so that they are not taken for damage of the index.
+   */
   #guarded<Result>(work: () => Result): Result {
     try {
       if (fileIdentities(this.#file) !== this.#identities) this.#reopen()
@@ -279,14 +282,5 @@ export class SearchIndex {
   #reopen(): void {
     this.#index.close()
     this.#index = this.#open()
-  }
-
-  /** Converts errors of the store, so that they are not taken for damage of the index. */
-  #readStore<Result>(read: () => Result): Result {
-    try {
-      return read()
-    } catch (error) {
-      throw storageError(error)
-    }
   }
 }

@@ -4,17 +4,30 @@ import { type ErrorCode, GatewayError } from '../../core/errors.ts'
 /** Codes of SQLite for damaged content, including those of a file system and of a VFS that verify checksums. */
 const CORRUPT = /^SQLITE_(CORRUPT|NOTADB|IOERR_(CORRUPTFS|DATA))/
 
-/** Returns whether an error of SQLite means that the file is damaged. */
-export const isCorrupt = (error: unknown): boolean => CORRUPT.test((error as { code?: string }).code ?? '')
+const codeOf = (error: unknown): string => (error as { code?: string }).code ?? ''
 
-const nameOf = (error: unknown, code: string): ErrorCode => {
+/** Returns whether an error of SQLite means that the file is damaged. */
+export const isCorrupt = (error: unknown): boolean => CORRUPT.test(codeOf(error))
+
+/** Returns whether an error of SQLite means that another connection holds a lock. */
+export const isBusy = (error: unknown): boolean => codeOf(error).startsWith('SQLITE_BUSY')
+
+const nameOf = (error: unknown): ErrorCode => {
   if (isCorrupt(error)) return 'database_corrupt'
-  return code.startsWith('SQLITE_BUSY') ? 'storage_busy' : 'storage_unavailable'
+  return isBusy(error) ? 'storage_busy' : 'storage_unavailable'
 }
 
 /** Converts an error of SQLite to an error of the catalogue. */
 export const storageError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
-  const code = (error as { code?: string }).code ?? ''
-  return new GatewayError(nameOf(error, code), `${code} ${errorChainText(error)}`.trim(), { cause: error })
+  return new GatewayError(nameOf(error), `${codeOf(error)} ${errorChainText(error)}`.trim(), { cause: error })
+}
+
+/** Returns the result of a function, and converts an error that it throws. @throws GatewayError storage_* or database_corrupt */
+export const withStorageErrors = <Result>(run: () => Result): Result => {
+  try {
+    return run()
+  } catch (error) {
+    throw storageError(error)
+  }
 }

@@ -9,7 +9,7 @@ import { migrate, newerSchemaError, SCHEMA_VERSION } from '../migrations.ts'
 import type { StorageSize } from '../store.ts'
 import { activateBackup } from './backup/restore.ts'
 import { createPrivateFile } from './durable-file.ts'
-import { isCorrupt } from './errors.ts'
+import { isBusy, isCorrupt } from './errors.ts'
 import {
   APPLICATION_ID,
   BACKUP_APPLICATION_ID,
@@ -114,9 +114,8 @@ const create = (file: string, init: SchemaInit, applicationId = APPLICATION_ID):
 /** Converts an error of SQLite at opening to an error with a hint. */
 const openError = (file: string, error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
-  const code = (error as { code?: string }).code ?? ''
-  if (code.startsWith('SQLITE_BUSY')) {
-    return new GatewayError('storage_busy', `${file} is locked: ${code}`, { cause: error })
+  if (isBusy(error)) {
+    return new GatewayError('storage_busy', `${file} is locked: ${(error as { code: string }).code}`, { cause: error })
   }
   const corrupt = isCorrupt(error)
   return new GatewayError(

@@ -1,12 +1,12 @@
 import type Database from 'better-sqlite3'
 import type { QuarantineEnvelope, QuarantineRow, QuarantineSummary } from '../../core/quarantine.ts'
 import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
+import { MAX_DB_ID } from '../scan.ts'
 import type { Quarantine } from '../store.ts'
-import { storageError } from './errors.ts'
+import { withStorageErrors } from './errors.ts'
 import * as queries from './quarantine-queries.ts'
 import type { Writer } from './writer-client.ts'
 
-const END = Number.MAX_SAFE_INTEGER
 /** Limits of a page of rows with their bodies; a single body has at most MAX_MESSAGE_BYTES. */
 export const MAX_PAGE_ROWS = 200
 export const PAGE_BYTES = 8 * 1024 * 1024
@@ -22,7 +22,7 @@ export class QuarantineReader {
   /** Returns the number of matching rows and the greatest rejected_id among them; 0 if there are none. */
   count(filter: QuarantineFilter): { readonly rows: number; readonly last_rejected_id: number } {
     return this.#read(queries.countQuery(filter), (statement) => {
-      const params = { ...queries.filterParams(filter), after: 0, before: END }
+      const params = { ...queries.filterParams(filter), after: 0, before: MAX_DB_ID }
       return statement.get(params) as { rows: number; last_rejected_id: number }
     })
   }
@@ -84,17 +84,13 @@ export class QuarantineReader {
 
   #newest(filter: QuarantineFilter, before: number, limit: number, columns: 'line' | 'head'): unknown[] {
     return this.#read(queries.pageQuery(filter, 'desc', columns), (statement) => {
-      const params = { ...queries.filterParams(filter), after: 0, before: before === 0 ? END : before, limit }
+      const params = { ...queries.filterParams(filter), after: 0, before: before === 0 ? MAX_DB_ID : before, limit }
       return statement.all(params)
     })
   }
 
   #read<Result>(sql: string, read: (statement: Database.Statement) => Result): Result {
-    try {
-      return read(this.#prepare(sql))
-    } catch (error) {
-      throw storageError(error)
-    }
+    return withStorageErrors(() => read(this.#prepare(sql)))
   }
 }
 

@@ -2,7 +2,7 @@ import type Database from 'better-sqlite3'
 import type { QuarantineEnvelope, QuarantineRow, ReplayRequest } from '../../core/quarantine.ts'
 import type { QuarantineFilter } from '../../core/quarantine-filter.ts'
 import type { ReplayResult } from '../store.ts'
-import { storageError } from './errors.ts'
+import { withStorageErrors } from './errors.ts'
 import { assertDatabase, openConnection } from './file.ts'
 import { QuarantineReader } from './quarantine-reader.ts'
 import { SqliteWriter } from './writer.ts'
@@ -39,7 +39,7 @@ export class SqliteQuarantine extends QuarantineReader implements QuarantineAcce
   /** @throws GatewayError database_* if the database is not usable */
   constructor(file: string) {
     assertDatabase(file)
-    const db = open(file)
+    const db = withStorageErrors(() => openConnection(file, { readonly: true }))
     super((sql) => db.prepare(sql))
     this.#file = file
     this.#db = db
@@ -62,18 +62,6 @@ export class SqliteQuarantine extends QuarantineReader implements QuarantineAcce
   }
 
   #writing(): SqliteWriter {
-    try {
-      return (this.#writer ??= new SqliteWriter(this.#file, WRITER_SQL))
-    } catch (error) {
-      throw storageError(error)
-    }
-  }
-}
-
-const open = (file: string): Database.Database => {
-  try {
-    return openConnection(file, { readonly: true })
-  } catch (error) {
-    throw storageError(error)
+    return withStorageErrors(() => (this.#writer ??= new SqliteWriter(this.#file, WRITER_SQL)))
   }
 }

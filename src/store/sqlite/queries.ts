@@ -2,9 +2,6 @@ import { DummyDriver, Kysely, SqliteAdapter, SqliteIntrospector, SqliteQueryComp
 import type { SubscriptionFilter } from '../../core/subscription-filter.ts'
 import { DELIVERY_COLUMNS, type Tables } from '../tables.ts'
 
-/** Greater than every db_id. */
-export const DB_ID_LIMIT = Number.MAX_SAFE_INTEGER
-
 interface SqliteTables extends Tables {
   sqlite_sequence: { name: string; seq: number }
 }

@@ -8,10 +8,12 @@ import { createFilter, type SubscriptionFilter } from '../../core/subscription-f
 import { DamageLatch } from '../damage-latch.ts'
 import { GroupCommit } from '../group-commit.ts'
 import { retryStart } from '../retry-start.ts'
+import { MAX_DB_ID, SCAN_WINDOW } from '../scan.ts'
 import type {
   AppendEntry,
   AppendResult,
   EventSummary,
+  FaultPoint,
   MessagePage,
   MessageStore,
   PageLimit,
@@ -31,7 +33,6 @@ import { createQuarantine } from './quarantine-reader.ts'
 import * as queries from './queries.ts'
 import { StatementCache } from './statement-cache.ts'
 import { damagedBody, dropPageCache, isBodyDamaged } from './verify.ts'
-import type { FaultPoint } from './writer.ts'
 import { createInlineWriter, WorkerThreadWriter, type Writer } from './writer-client.ts'
 
 export interface SqliteStoreOptions {
@@ -54,8 +55,6 @@ export interface SqliteStoreOptions {
 
 /** Maximum number of cached prepared statements. */
 const MAX_STATEMENTS = 256
-/** Rows scanned per call if types or senders are filtered, so that a filter that matches nothing does not scan the whole store. */
-const WINDOW = 2_000
 
 /** Store in one SQLite file (WAL, synchronous=FULL), with one connection that writes and one that only reads. */
 export class SqliteStore implements MessageStore {
@@ -146,8 +145,8 @@ export class SqliteStore implements MessageStore {
     return this.#reading(() => {
       // Read the head first: messages committed between the two queries are then left for the next page.
       const head = this.#head()
-      const end = this.#windowEnd(filter, 'asc', after, queries.DB_ID_LIMIT)
-      const { messages, cut: isTruncated } = this.#window(filter, 'asc', after, end ?? queries.DB_ID_LIMIT, limit)
+      const end = this.#windowEnd(filter, 'asc', after, MAX_DB_ID)
+      const { messages, cut: isTruncated } = this.#window(filter, 'asc', after, end ?? MAX_DB_ID, limit)
       const last = messages.at(-1)?.db_id ?? after
       if (isTruncated) return { messages, readThrough: last, hasMore: true }
       return end === null
@@ -172,7 +171,7 @@ export class SqliteStore implements MessageStore {
 
   async tailCursor(filter: SubscriptionFilter, count: number): Promise<number> {
     if (filter.events.length === 0) return 0
-    let before = queries.DB_ID_LIMIT
+    let before = MAX_DB_ID
     let remaining = count
     while (true) {
       if (queries.isFiltered(filter)) await this.#yieldQueue.yieldTurn()
@@ -203,7 +202,7 @@ export class SqliteStore implements MessageStore {
       const key = `events ${filter.events === '*' ? '*' : filter.events.length}`
       const statement = this.#statement(key, () => queries.listEvents(filter.events))
       const params = queries.selectionParams(filter)
-      return statement.all({ ...params, limit, before: before === 0 ? queries.DB_ID_LIMIT : before }) as EventSummary[]
+      return statement.all({ ...params, limit, before: before === 0 ? MAX_DB_ID : before }) as EventSummary[]
     })
   }
 
@@ -257,7 +256,7 @@ export class SqliteStore implements MessageStore {
     const key = `end ${direction} ${queries.filterShape(filter)}`
     const statement = this.#statement(key, () => queries.windowEnd(filter, direction))
     const params = queries.selectionParams({ ...filter, types: null, senders: null })
-    return (statement.pluck().get({ ...params, after, before, skip: WINDOW }) as number | undefined) ?? null
+    return (statement.pluck().get({ ...params, after, before, skip: SCAN_WINDOW }) as number | undefined) ?? null
   }
 
   /** Returns the newest db_ids of one window. `after` is the end of the window, or null at the beginning of the store. */

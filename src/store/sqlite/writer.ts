@@ -8,6 +8,7 @@ import type {
   AppendEntry,
   AppendResult,
   DeliveryOrigin,
+  FaultPoint,
   RejectedDelivery,
   ReplayResult,
   RetentionLimits,
@@ -15,16 +16,13 @@ import type {
 } from '../store.ts'
 import type { CopyState } from '../store-copy.ts'
 import { type CopyStep, performCopyStep } from './edge/copy-steps.ts'
-import { storageError } from './errors.ts'
+import { isBusy, storageError, withStorageErrors } from './errors.ts'
 import { addToDelta, type EventDelta, upsertDeltas } from './event-delta.ts'
 import { openConnection } from './file.ts'
 import { OpenFiles, saveCommitted } from './open-files.ts'
 import { ExpiredMessages, pruneMessages } from './retention.ts'
 import { damagedBody, dropPageCache, isBodyDamaged, verifyDatabase } from './verify.ts'
 import type { WriterSql } from './writer-sql.ts'
-
-/** Points at which a test can end the process: inside the transaction, or between the commit and its report. */
-export type FaultPoint = 'in_transaction' | 'committed'
 
 type WriterOptions = { onStage?: ((stage: FaultPoint) => void) | undefined; busyTimeoutMs?: number }
 
@@ -119,11 +117,7 @@ export class SqliteWriter {
   /** Deletes messages by the retention rules, at most `limit`. @returns the number deleted */
   prune(retention: RetentionLimits, limit: number): number {
     const deleted = this.#transaction(() => pruneMessages(this.#db, retention, limit, this.#oldest, Date.now()))
-    try {
-      if (deleted > 0) this.#db.pragma('incremental_vacuum(256)')
-    } catch (error) {
-      throw storageError(error)
-    }
+    if (deleted > 0) withStorageErrors(() => this.#db.pragma('incremental_vacuum(256)'))
     return deleted
   }
 
@@ -147,12 +141,10 @@ export class SqliteWriter {
 
   /** Reads the whole database. @throws GatewayError database_corrupt or another error of the store */
   verify(): void {
-    try {
+    withStorageErrors(() => {
       verifyDatabase(this.#file)
       dropPageCache(this.#db)
-    } catch (error) {
-      throw storageError(error)
-    }
+    })
   }
 
   /** Changes the copy of an edge, in one transaction. @throws GatewayError like append, database_not_copy */
@@ -206,8 +198,7 @@ export class SqliteWriter {
         this.#begin.run()
         return
       } catch (error) {
-        const isBusy = (error as { code?: string }).code?.startsWith('SQLITE_BUSY') === true
-        if (!isBusy || Date.now() >= deadline) throw error
+        if (!isBusy(error) || Date.now() >= deadline) throw error
       }
     }
   }

@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import Database from 'better-sqlite3'
 import { GatewayError } from '../../core/errors.ts'
 import { SCHEMA_VERSION } from '../migrations.ts'
+import { isBusy, storageError } from '../sqlite/errors.ts'
 import { assertDatabase } from '../sqlite/file.ts'
 import { MOVED_APPLICATION_ID, readHeader } from '../sqlite/header.ts'
 import { SqliteTables } from './sqlite-tables.ts'
@@ -44,10 +45,8 @@ export class SqliteSource extends SqliteTables implements TransferSource {
     } catch (error) {
       db.close()
       this.#openReader()
-      if ((error as { code?: string }).code?.startsWith('SQLITE_BUSY')) return false
-      return this.run(() => {
-        throw error
-      })
+      if (isBusy(error)) return false
+      throw storageError(error)
     }
   }
 

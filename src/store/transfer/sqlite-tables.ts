@@ -1,6 +1,6 @@
 import type Database from 'better-sqlite3'
 import type { QuarantineRow } from '../../core/quarantine.ts'
-import { storageError } from '../sqlite/errors.ts'
+import { withStorageErrors } from '../sqlite/errors.ts'
 import { damagedBody, isBodyDamaged } from '../sqlite/verify.ts'
 import type { PageLimit, Revocation } from '../store.ts'
 import type { MessageRecord } from '../store-copy.ts'
@@ -46,11 +46,7 @@ export abstract class SqliteTables implements StoreTables {
 
   /** @throws GatewayError storage_* or database_corrupt */
   protected async run<Result>(work: (db: Database.Database) => Result): Promise<Result> {
-    try {
-      return work(this.db)
-    } catch (error) {
-      throw storageError(error)
-    }
+    return withStorageErrors(() => work(this.db))
   }
 
   messages(after: number, limit: PageLimit): Promise<MessageRecord[]> {

@@ -4,7 +4,7 @@ import Database from 'better-sqlite3'
 import { errorChainText } from '../../../core/error-text.ts'
 import { GatewayError } from '../../../core/errors.ts'
 import { createPrivateFile, publishDraft, syncPath } from '../durable-file.ts'
-import { isCorrupt, storageError } from '../errors.ts'
+import { isCorrupt, storageError, withStorageErrors } from '../errors.ts'
 import { assertDatabase, makeFolder } from '../file.ts'
 import { APPLICATION_ID, BACKUP_APPLICATION_ID, readHeader } from '../header.ts'
 import { rejectStaleWal } from './restore.ts'
@@ -73,11 +73,11 @@ export const createBackup = async (options: BackupOptions): Promise<BackupResult
 type CopiedContent = Omit<BackupResult, 'bytes'>
 
 const copy = async (from: string, draft: string, { signal, onProgress }: BackupOptions): Promise<CopiedContent> => {
-  const db = reading(() => new Database(from, { readonly: true, fileMustExist: true, timeout: 5_000 }))
+  const db = withStorageErrors(() => new Database(from, { readonly: true, fileMustExist: true, timeout: 5_000 }))
   try {
     // One read transaction for all steps: without it SQLite would start over at each commit of the gateway, and the copy would not be a
     // snapshot.
-    const copied = reading(() => {
+    const copied = withStorageErrors(() => {
       db.exec('BEGIN')
       return readContent(db)
     })
@@ -91,14 +91,6 @@ const copy = async (from: string, draft: string, { signal, onProgress }: BackupO
     return copied
   } finally {
     db.close()
-  }
-}
-
-const reading = <Result>(read: () => Result): Result => {
-  try {
-    return read()
-  } catch (error) {
-    throw storageError(error)
   }
 }
 
@@ -177,7 +169,7 @@ const assertUnused = (file: string): void => {
   if (header.applicationId !== APPLICATION_ID && !header.empty) {
     throw new GatewayError('database_not_ours', `${file} belongs to another application.`)
   }
-  const db = reading(() => new Database(file, { fileMustExist: true, timeout: 0 }))
+  const db = withStorageErrors(() => new Database(file, { fileMustExist: true, timeout: 0 }))
   try {
     // In this mode the first access requires that no other connection is open.
     db.pragma('locking_mode = EXCLUSIVE')

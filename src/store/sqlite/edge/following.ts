@@ -1,6 +1,7 @@
 import type Database from 'better-sqlite3'
 import { MAX_PENDING_COUNT } from '../../../core/edge-state.ts'
 import { createFilter } from '../../../core/subscription-filter.ts'
+import { MAX_DB_ID } from '../../scan.ts'
 import type { Following, FollowState, PrunedBound } from '../../store-copy.ts'
 import { filterShape, selectionParams, windowMessages } from '../queries.ts'
 
@@ -26,7 +27,7 @@ export const createFollowing = ({ prepare, reading }: FollowQueryOptions): Follo
     reading((): FollowState => {
       const filter = createFilter(events)
       const params = selectionParams(filter)
-      const range = { after, before: Number.MAX_SAFE_INTEGER, limit: MAX_PENDING_COUNT }
+      const range = { after, before: MAX_DB_ID, limit: MAX_PENDING_COUNT }
       const pending = filterShape(filter).startsWith('0')
         ? 0
         : prepare(windowMessages(filter, 'asc', 'db_id'))
