@@ -2,7 +2,10 @@ import { GatewayError } from '../core/errors.ts'
 import type { NewMessage } from '../core/message.ts'
 import type { MessagePublisher, PublishResult } from '../http/routes/publish.ts'
 import type { ExchangePublisher } from '../ingest/exchange-publisher.ts'
+import { conflictDetail, UNSTORABLE_DETAIL } from '../store/rejections.ts'
 import type { AppendEntry, AppendResult, MessageStore } from '../store/store.ts'
+import type { CommitListener } from './ingest-metrics.ts'
+import { withHealthReport } from './quarantine-service.ts'
 
 const toPublishResult = (message: NewMessage, outcome: AppendResult): PublishResult => {
   const { message_id } = message
@@ -11,33 +14,23 @@ const toPublishResult = (message: NewMessage, outcome: AppendResult): PublishRes
   if (kind === 'duplicate') return { message_id, db_id, duplicate: true }
   if (kind === 'conflict') {
     const details = { message_id, db_id }
-    return {
-      message_id,
-      db_id,
-      error: new GatewayError('message_conflict', `db_id ${db_id} has another body.`, { details }),
-    }
+    return { message_id, db_id, error: new GatewayError('message_conflict', conflictDetail(db_id), { details }) }
   }
-  return { message_id, error: new GatewayError('message_unstorable', 'The store cannot hold this message.') }
+  return { message_id, error: new GatewayError('message_unstorable', UNSTORABLE_DETAIL) }
 }
 
 /** Creates the publisher of embedded mode, which commits messages to the store immediately. */
 export const createStorePublisher = (
   append: MessageStore['append'],
-  onCommitted: (entries: readonly AppendEntry[], outcomes: readonly AppendResult[]) => void,
+  onCommitted: CommitListener,
   onStorageFault: (error: unknown) => void,
 ): MessagePublisher => ({
   status: 201,
   publish: async (messages) => {
     const entries: AppendEntry[] = messages.map((message) => ({ kind: 'message', message, origin: null }))
-    try {
-      const outcomes = await append(entries)
-      onStorageFault(null)
-      onCommitted(entries, outcomes)
-      return outcomes.map((outcome, index) => toPublishResult(messages[index]!, outcome))
-    } catch (error) {
-      onStorageFault(error)
-      throw error
-    }
+    const outcomes = await withHealthReport(onStorageFault, () => append(entries))
+    onCommitted(entries, outcomes)
+    return outcomes.map((outcome, index) => toPublishResult(messages[index]!, outcome))
   },
 })
 

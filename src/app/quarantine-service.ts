@@ -25,6 +25,21 @@ export const createRevalidator = ({ maxMessageBytes: limit, publishedByKey }: Va
     revalidate(rows, { limit, now: Date.now(), makeId, verifyPublishedBy })
 }
 
+/** Runs a write, and reports its error to the health of the store, or null if it succeeded. */
+export const withHealthReport = async <Result>(
+  onStorageFault: (error: unknown) => void,
+  write: () => Promise<Result>,
+): Promise<Result> => {
+  try {
+    const result = await write()
+    onStorageFault(null)
+    return result
+  } catch (error) {
+    onStorageFault(error)
+    throw error
+  }
+}
+
 /**
  * Creates the quarantine of the HTTP API. Rows are validated as in ingest, and outcomes are returned once they are
  * durable.
@@ -33,27 +48,16 @@ export const createQuarantineService = (options: QuarantineServiceOptions): Quar
   const { store, onStored, onStorageFault } = options
   const revalidateRows = createRevalidator(options)
 
-  const withHealthReport = async <Result>(write: () => Promise<Result>): Promise<Result> => {
-    try {
-      const result = await write()
-      onStorageFault(null)
-      return result
-    } catch (error) {
-      onStorageFault(error)
-      throw error
-    }
-  }
-
   return {
     ...store.quarantine,
     replay: async (rows) => {
       if (rows.length === 0) return []
       const replays = revalidateRows(rows)
-      const outcomes = await withHealthReport(() => store.quarantine.replay(replays))
+      const outcomes = await withHealthReport(onStorageFault, () => store.quarantine.replay(replays))
       const stored = outcomes.filter(({ kind }) => kind === 'stored').length
       if (stored > 0) onStored(stored)
       return outcomes
     },
-    drop: (ids) => withHealthReport(() => store.quarantine.drop(ids)),
+    drop: (ids) => withHealthReport(onStorageFault, () => store.quarantine.drop(ids)),
   }
 }

@@ -1,4 +1,5 @@
 import { type Config, loadConfig } from '../config/config.ts'
+import { untrustedCertificateCode } from '../core/error-text.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../core/errors.ts'
 import { type Flag, type ParsedArgs, UsageError } from './command.ts'
 import { noToken, openTokenSource, type TokenSource } from './token/source.ts'
@@ -99,14 +100,10 @@ export const request = async (url: string, init: RequestInit & { signal: AbortSi
   }
 }
 
-/** Error codes of OpenSSL and Node for an untrusted certificate. */
-const CERTIFICATE_ERROR = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT_|INVALID_CA$|INVALID_PURPOSE$)/
-
 export const toUnreachableError = (url: string, cause: unknown): GatewayError => {
   const { origin } = new URL(url)
-  const { code = '' } = ((cause as Error | undefined)?.cause ?? {}) as { code?: string }
-  if (!CERTIFICATE_ERROR.test(code))
-    return new GatewayError('gateway_unreachable', `${origin} does not respond.`, { cause })
+  const code = untrustedCertificateCode(cause)
+  if (code === undefined) return new GatewayError('gateway_unreachable', `${origin} does not respond.`, { cause })
   return new GatewayError('gateway_unreachable', `The certificate of ${origin} is not trusted: ${code}.`, {
     cause,
     hint: 'Set NODE_EXTRA_CA_CERTS to the certificate of its authority, and use a host name that the certificate covers.',

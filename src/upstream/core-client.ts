@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { type EdgeState, EdgeStateSchema, PRUNED_PAGE, PrunedBoundsSchema } from '../core/edge-state.ts'
-import { errorChainText } from '../core/error-text.ts'
+import { errorChainText, untrustedCertificateCode } from '../core/error-text.ts'
 import { GatewayError } from '../core/errors.ts'
 import type { PrunedBound } from '../store/store-copy.ts'
 
@@ -26,15 +26,11 @@ export interface CoreConnection {
   pruned(after: string, signal: AbortSignal): Promise<PrunedBound[]>
 }
 
-/** Error codes of OpenSSL and Node for an untrusted certificate. */
-const CERTIFICATE_CODE = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT_|INVALID_CA$|INVALID_PURPOSE$)/
-
 /** Converts an error of a connection to the core. */
 export const toUpstreamError = (url: string, cause: unknown): GatewayError => {
   if (cause instanceof GatewayError) return cause
   const { origin } = new URL(url)
-  const chain = [cause, (cause as Error | undefined)?.cause] as ({ code?: string } | undefined)[]
-  const code = chain.map((error) => error?.code ?? '').find((one) => CERTIFICATE_CODE.test(one))
+  const code = untrustedCertificateCode(cause)
   return code === undefined
     ? new GatewayError('upstream_unreachable', `${origin} does not respond: ${errorChainText(cause)}`, {
         cause,

@@ -1,9 +1,14 @@
 import type { Config } from '../../config/config.ts'
-import { appendJsonMembers } from '../../core/json-members.ts'
-import { MISSING_MESSAGE_ID } from '../../core/message.ts'
 import { noop } from '../../core/noop.ts'
 import { PublishError, Publisher } from '../../publisher/index.ts'
-import { type LineResult, MAX_IN_FLIGHT, type OnResult, type OutgoingLine, type PublishTransport } from './transport.ts'
+import {
+  type LineResult,
+  MAX_IN_FLIGHT,
+  type OnResult,
+  type OutgoingLine,
+  type PublishTransport,
+  serializeMessage,
+} from './transport.ts'
 
 export interface BrokerTransportOptions {
   readonly broker: NonNullable<Config['broker']>
@@ -58,11 +63,9 @@ export class BrokerTransport implements PublishTransport {
   }
 
   async send(line: OutgoingLine): Promise<void> {
-    const { body, lacks, event_id, message_id } = line.message
-    const text =
-      lacks & MISSING_MESSAGE_ID ? appendJsonMembers(body, `"message_id":${JSON.stringify(message_id)}`) : body
+    const { body, event_id } = line.message
     const result = this.#publisher
-      .sendText(text, { event_id })
+      .sendText(serializeMessage(line.message), { event_id })
       .then((): LineResult => ({ kind: 'published' }), toFailure)
     // Awaited later, in order; without a handler, an earlier rejection would be unhandled.
     result.catch(noop)

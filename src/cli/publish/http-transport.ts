@@ -1,11 +1,16 @@
 import { backoffDelay } from '../../core/backoff.ts'
 import { ERRORS, type ErrorCode, GatewayError } from '../../core/errors.ts'
-import { appendJsonMembers } from '../../core/json-members.ts'
-import { MISSING_MESSAGE_ID, type NewMessage } from '../../core/message.ts'
 import { authorizedRequest, ResponseError, toUnreachableError } from '../gateway-client.ts'
 import { sleep } from '../io.ts'
 import type { TokenSource } from '../token/source.ts'
-import { type LineResult, MAX_IN_FLIGHT, type OnResult, type OutgoingLine, type PublishTransport } from './transport.ts'
+import {
+  type LineResult,
+  MAX_IN_FLIGHT,
+  type OnResult,
+  type OutgoingLine,
+  type PublishTransport,
+  serializeMessage,
+} from './transport.ts'
 
 /** Maximum size of one request, below the gateway's limits of 1,000 messages and 16 MiB. */
 const BATCH = { messages: 500, bytes: 4 * 1024 * 1024 }
@@ -30,10 +35,6 @@ interface Result {
   readonly duplicate?: boolean
   readonly code?: string
 }
-
-/** Returns the text to send, always with a message_id, so that a retry does not store the message twice. */
-const serializeMessage = ({ body, lacks, message_id }: NewMessage): string =>
-  lacks & MISSING_MESSAGE_ID ? appendJsonMembers(body, `"message_id":${JSON.stringify(message_id)}`) : body
 
 const toFailure = (error: unknown, isTransportError: boolean): LineResult => {
   const { code = 'internal', message, hint = ERRORS.internal.hint } = error as Partial<GatewayError>

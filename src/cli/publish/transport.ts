@@ -1,4 +1,5 @@
-import type { NewMessage } from '../../core/message.ts'
+import { appendJsonMembers } from '../../core/json-members.ts'
+import { MISSING_MESSAGE_ID, type NewMessage } from '../../core/message.ts'
 
 /** A message to publish, validated like the gateway does. */
 export interface OutgoingLine {
@@ -33,3 +34,7 @@ export type OnResult = (line: OutgoingLine, result: LineResult) => void | Promis
 
 /** Maximum messages and bytes in flight, for both transports. */
 export const MAX_IN_FLIGHT = { messages: 2_000, bytes: 8 * 1024 * 1024 }
+
+/** Returns the text to send, always with a message_id, so that a retry does not store the message twice. */
+export const serializeMessage = ({ body, lacks, message_id }: NewMessage): string =>
+  lacks & MISSING_MESSAGE_ID ? appendJsonMembers(body, `"message_id":${JSON.stringify(message_id)}`) : body
