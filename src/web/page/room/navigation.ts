@@ -1,6 +1,7 @@
 import type { Entry } from './model/entry.ts'
 import { EMPTY_FILTER } from './model/filter.ts'
 import type { RoomModel } from './model/room.ts'
+import { when } from './model/when.ts'
 import { lowerBound } from './timeline/rows.ts'
 import type { VirtualList } from './timeline/virtual-list.ts'
 
@@ -58,7 +59,7 @@ export class MessageNavigator {
    */
   async posted(id: number): Promise<boolean> {
     this.newest()
-    await this.#when(() => (this.#room.entries.at(-1)?.id ?? 0) >= id)
+    await when(this.#room, () => (this.#room.entries.at(-1)?.id ?? 0) >= id)
     return this.#shows(id)
   }
 
@@ -120,7 +121,7 @@ export class MessageNavigator {
       if (!room.selection.matches(found)) room.selection.setFilter(wider)
     }
     // A scan can be under way.
-    await this.#when(() => this.#shows(id) || !room.selection.matches(found))
+    await when(room, () => this.#shows(id) || !room.selection.matches(found))
     this.#select(id)
     this.#reveal(id, 'third')
     return true
@@ -145,23 +146,9 @@ export class MessageNavigator {
   #loaded(enough: () => boolean): Promise<void> {
     const room = this.#room
     if (!enough()) room.loadUntil(enough)
-    return this.#when(() => {
+    return when(room, () => {
       const { is } = room.history.get()
       return room.entries.length === 0 ? is === 'whole' : enough() || is === 'whole' || is === 'failed'
-    })
-  }
-
-  /** Resolves once a condition on the room holds; it is checked whenever the room changes. */
-  #when(holds: () => boolean): Promise<void> {
-    const { changed, history } = this.#room
-    return new Promise((resolve) => {
-      const look = (): void => {
-        if (!holds()) return
-        for (const end of ends) end()
-        resolve()
-      }
-      const ends = [changed.subscribe(look), history.subscribe(look)]
-      look()
     })
   }
 }

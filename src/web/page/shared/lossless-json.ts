@@ -95,6 +95,10 @@ export const parseLosslessJson = (text: string): unknown => {
   }
 }
 
+/** Returns whether a value of parseLosslessJson is an object: no array, and no number. */
+export const isJsonObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof LosslessNumber)
+
 /** Prints a value of parseLosslessJson over several lines, as JSON.stringify with an indent of two does. */
 export const stringifyLosslessJson = (value: unknown, indent = ''): string => {
   if (value instanceof LosslessNumber) return value.text

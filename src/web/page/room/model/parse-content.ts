@@ -1,4 +1,4 @@
-import { LosslessNumber, parseLosslessJson } from '../../shared/lossless-json.ts'
+import { isJsonObject, LosslessNumber, parseLosslessJson } from '../../shared/lossless-json.ts'
 import type { Entry } from './entry.ts'
 
 type Fields = Readonly<Record<string, unknown>>
@@ -36,9 +36,6 @@ export type ParsedContent =
       readonly text: string
     }
   | { readonly as: 'json'; readonly value: unknown }
-
-const isFields = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof LosslessNumber)
 
 const textIn = (value: unknown): string => {
   if (value instanceof LosslessNumber) return value.text
@@ -100,7 +97,7 @@ const readOrders = (data: Fields): ParsedContent | null => {
   const text = textsIn(data, ['response_text', 'ai_summary'])
   for (const [list, of] of Object.entries(LISTS)) {
     const orders = data[list]
-    if (!Array.isArray(orders) || !orders.every(isFields)) continue
+    if (!Array.isArray(orders) || !orders.every(isJsonObject)) continue
     if (text === '' && orders.length === 0 && !ANSWERS.has(answer)) return null
     return { as: 'orders', text, answer, orders: orders.map((one) => orderOf(one, of)), more: null }
   }
@@ -111,7 +108,7 @@ const readOrders = (data: Fields): ParsedContent | null => {
 const readCreated = (data: Fields): ParsedContent | null => {
   for (const name of ['action', 'command']) {
     const details = data[`${name}_details`]
-    if (!isFields(details)) continue
+    if (!isJsonObject(details)) continue
     const text = textsIn(data, ['text', 'ai_summary'])
     return { as: 'orders', text, answer: '', orders: [orderOf(details, name)], more: null }
   }
@@ -210,7 +207,7 @@ const BESIDE = new Set<string>(['timestamp', 'type'])
 const readAny = (data: unknown, entry: Entry): ParsedContent => {
   const as = entry.tone === 'notice' ? 'notice' : 'text'
   if (isText(data)) return entry.role === 'ai' ? markdown(data) : { as, text: data, status: '', more: null }
-  if (!isFields(data)) return { as: 'json', value: data }
+  if (!isJsonObject(data)) return { as: 'json', value: data }
   const text = textsIn(data, TEXTS)
   if (text === '') return { as: 'json', value: data }
   const isShown = (name: string): boolean => (TEXTS as readonly string[]).includes(name) && isText(data[name])
@@ -234,15 +231,15 @@ const isAgent = ({ role, type }: Entry, { sender_type, message_category }: Field
  */
 export const parseContent = (entry: Entry): ParsedContent & { readonly isMarkdown: boolean } => {
   const message = parseLosslessJson(entry.raw)
-  if (!isFields(message)) return { as: 'json', value: message, isMarkdown: false }
+  if (!isJsonObject(message)) return { as: 'json', value: message, isMarkdown: false }
   return { ...readContent(message, entry), isMarkdown: isAgent(entry, message) }
 }
 
 const readContent = (message: Fields, entry: Entry): ParsedContent => {
   const content = message.message_content ?? message.content
-  const data = isFields(content) && content.data !== undefined ? content.data : content
+  const data = isJsonObject(content) && content.data !== undefined ? content.data : content
   if (data === undefined || data === null) return { as: 'json', value: ownFields(message) }
-  const read = isFields(data) && Object.hasOwn(READERS, entry.type) ? READERS[entry.type]!(data, entry) : null
+  const read = isJsonObject(data) && Object.hasOwn(READERS, entry.type) ? READERS[entry.type]!(data, entry) : null
   return read ?? readAny(data, entry)
 }
 

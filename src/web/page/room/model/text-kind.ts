@@ -1,4 +1,4 @@
-import { LosslessNumber, parseLosslessJson } from '../../shared/lossless-json.ts'
+import { isJsonObject, parseLosslessJson } from '../../shared/lossless-json.ts'
 
 /** Longer texts are not parsed as JSON, since rendering must not block the page. */
 const MAX_JSON_CHARACTERS = 200_000
@@ -64,14 +64,9 @@ export const endOfCode = (text: string, end: number): number => {
   return open === '' ? end : text.length
 }
 
-type Fields = Readonly<Record<string, unknown>>
-
-const isFields = (value: unknown): value is Fields =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof LosslessNumber)
-
 /** Returns the columns of an array of objects with like keys; null for any other value. Pure. */
 export const columnsOf = (value: unknown): readonly string[] | null => {
-  if (!Array.isArray(value) || value.length < 2 || value.length > MAX_ROWS || !value.every(isFields)) return null
+  if (!Array.isArray(value) || value.length < 2 || value.length > MAX_ROWS || !value.every(isJsonObject)) return null
   const columns = new Set<string>()
   for (const row of value) {
     for (const key of Object.keys(row)) columns.add(key)

@@ -3,6 +3,7 @@ import { saveText } from '../clipboard.ts'
 import type { Entry } from '../model/entry.ts'
 import type { RoomModel } from '../model/room.ts'
 import { nextTask, runInSlices } from '../model/time-slices.ts'
+import { when } from '../model/when.ts'
 import { htmlFile, htmlPieces } from './html.ts'
 import { markdownPieces } from './markdown.ts'
 import { headOf, printMessages, reportStyle, sanitizePiece } from './print.ts'
@@ -11,18 +12,6 @@ import { headOf, printMessages, reportStyle, sanitizePiece } from './print.ts'
 export const EXPORT_FORMATS = ['html', 'markdown', 'lines', 'print'] as const
 
 export type ExportFormat = (typeof EXPORT_FORMATS)[number]
-
-/** Resolves once a condition on the room holds; it is checked whenever the room changes. */
-const when = (room: RoomModel, holds: () => boolean): Promise<void> =>
-  new Promise((resolve) => {
-    const look = (): void => {
-      if (!holds()) return
-      for (const end of ends) end()
-      resolve()
-    }
-    const ends = [room.changed.subscribe(look), room.history.subscribe(look)]
-    look()
-  })
 
 /** Returns a file name that is valid on all platforms. */
 const fileName = (eventId: string, ending: string): string =>
