@@ -58,7 +58,7 @@ const selectSigner = (tokens: Config['tokens'], file: string | undefined): Signi
 }
 
 /** @returns the token and a one-line summary of its claims. @throws UsageError, GatewayError config_invalid */
-const createToken = async (args: ParsedArgs): Promise<{ token: string; says: string }> => {
+const createToken = async (args: ParsedArgs): Promise<{ token: string; summary: string }> => {
   const subject = args.text('sub') ?? 'trial'
   const name = args.text('name') ?? null
   const eventsFlag = args.text('events')
@@ -73,7 +73,7 @@ const createToken = async (args: ParsedArgs): Promise<{ token: string; says: str
     events === null ? 'the events of JWT_DEFAULT_EVENTS' : events === '*' ? 'all events' : events.join(', ')
   const scopesText = scopes.length === 0 ? '' : `, scope ${scopes.join(' ')}`
   const summary = `${signer.algorithm} token of ${JSON.stringify(subject)} for ${eventsText}${scopesText}, valid for ${lifetime} s`
-  return { token, says: summary }
+  return { token, summary }
 }
 
 /** `token`: signs a test token that the gateway of this configuration accepts. */
@@ -101,7 +101,7 @@ private key.`,
   ],
   run: async (args, io) => {
     requireNoPositionals(args)
-    const { token, says: summary } = await createToken(args)
+    const { token, summary } = await createToken(args)
     io.note(summary)
     await io.out.write(`${token}\n`)
     return EXIT.ok

@@ -128,11 +128,11 @@ const rawValue = (query: URLSearchParams, name: string, field: z.ZodType): strin
 }
 
 /** Validates the parameters of a path or of a query. @throws GatewayError invalid_query */
-export const parseFields = <F extends Fields>(schema: z.ZodObject<F>, path: unknown): FieldValues<F> => {
-  const { success, data, error } = schema.safeParse(path)
+export const parseFields = <F extends Fields>(schema: z.ZodObject<F>, values: unknown): FieldValues<F> => {
+  const { success, data, error } = schema.safeParse(values)
   if (success) return data
-  const { path: fieldPath, message } = error.issues[0]!
-  throw invalidQuery(`${String(fieldPath[0])} ${message}.`)
+  const { path, message } = error.issues[0]!
+  throw invalidQuery(`${String(path[0])} ${message}.`)
 }
 
 /** Parses the parameters of a query and ignores those that are not in the schema. @throws GatewayError invalid_query */

@@ -121,7 +121,7 @@ const checkClocks = (live: readonly ClusterGateway[]): Outcome => {
 }
 
 const checkVersions = (live: readonly ClusterGateway[], schemaVersion: number): Outcome => {
-  const behind = (most: number) => namesOf(live.filter((one) => schemaVersion - one.schema_version > most))
+  const behind = (max: number) => namesOf(live.filter((one) => schemaVersion - one.schema_version > max))
   const versions = [...new Set(live.map(({ version }) => version))].toSorted()
   const [unusable, old] = [behind(1), behind(0)]
   if (unusable.length > 0) {

@@ -56,7 +56,7 @@ export interface RefusedRow {
 export interface OutboxTransaction {
   readonly added: readonly OutboxEntry[]
   readonly confirmed: readonly number[]
-  readonly insertRefused: readonly RefusedRow[]
+  readonly refused: readonly RefusedRow[]
 }
 
 const sqliteCode = (error: unknown): string => String((error as { code?: unknown } | null)?.code ?? '')
@@ -205,7 +205,7 @@ export class OutboxFile {
        SELECT event_id, message_id, routing_key, body, ?, ? FROM outbox WHERE seq = ?`,
     )
     this.#apply = db.transaction((change: OutboxTransaction) => {
-      for (const { seq, reason } of change.insertRefused) {
+      for (const { seq, reason } of change.refused) {
         this.#insertRefused.run(reason, new Date().toISOString(), seq)
         this.#delete.run(seq)
       }

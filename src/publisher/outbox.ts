@@ -235,7 +235,7 @@ export class Outbox implements MessageQueue {
     if (adds.length + this.#confirmed.length + this.#refused.length === 0) return
     try {
       const added = adds.map(({ entry }) => entry)
-      this.#file.commit({ added, confirmed: this.#confirmed, insertRefused: this.#refused })
+      this.#file.commit({ added, confirmed: this.#confirmed, refused: this.#refused })
     } catch (error) {
       this.#notCommitted(adds, error as PublishError)
       return

@@ -71,10 +71,10 @@ const parseUrl = (text: string, name: string): BrokerAddress => {
   }
 }
 
-const readAddress = (env: Environment, overrides: string | undefined): BrokerAddress => {
-  if (overrides !== undefined) return parseUrl(overrides, 'url')
-  const url = readText(env, 'RABBITMQ_URL', true)
-  if (url !== undefined) return parseUrl(url, 'RABBITMQ_URL')
+const readAddress = (env: Environment, url: string | undefined): BrokerAddress => {
+  if (url !== undefined) return parseUrl(url, 'url')
+  const envUrl = readText(env, 'RABBITMQ_URL', true)
+  if (envUrl !== undefined) return parseUrl(envUrl, 'RABBITMQ_URL')
   const host = readText(env, 'RABBITMQ_HOST')
   if (host === undefined) throw invalid('No broker is configured: pass url, or set RABBITMQ_URL or RABBITMQ_HOST.')
   const names = parseBrokerHosts(host)

@@ -27,8 +27,8 @@ export class HistoryCache {
   /** Number of times that the cache was cleared. */
   #clearings = 0
 
-  constructor(log: MessageStore) {
-    this.#store = log
+  constructor(store: MessageStore) {
+    this.#store = store
   }
 
   /** Number of pages that were read from the store and encoded; all others came from the cache. */

@@ -33,9 +33,9 @@ export const writeScript = ({ seed, events, run }: ScriptOptions): ScheduledMess
     const scenario = SCENARIOS[(first + index) % SCENARIOS.length]!(random)
     const event_id = `${scenario.slug}-${run}-${index + 1}`
     let at = startsAt
-    for (const beat of new Incident(scenario, event_id, random).write()) {
-      at += beat.pause
-      messages.push({ at, event_id, step: beat })
+    for (const step of new Incident(scenario, event_id, random).write()) {
+      at += step.pause
+      messages.push({ at, event_id, step })
     }
     startsAt += random.integer(...STAGGER)
   }

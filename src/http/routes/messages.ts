@@ -78,14 +78,14 @@ export const toFilter = (
  * must not be sent to clients.
  */
 const visibleBounds = async (
-  log: MessageStore,
+  store: MessageStore,
   filter: SubscriptionFilter,
   { readableEvents }: Access,
 ): Promise<{ bounds: Bounds; head: number }> => {
-  const bounds = await log.bounds(filter)
+  const bounds = await store.bounds(filter)
   const head = bounds.head_db_id
   return {
-    bounds: readableEvents === '*' ? bounds : restrictBounds(bounds, await log.bounds(createFilter(readableEvents))),
+    bounds: readableEvents === '*' ? bounds : restrictBounds(bounds, await store.bounds(createFilter(readableEvents))),
     head,
   }
 }

@@ -43,8 +43,8 @@ const insert = async (client: Client, messages: readonly NewMessage[]): Promise<
     textArray(messages.map((message) => message.body)),
     textArray(messages.map((message) => message.traceparent)),
   ]
-  type BatchResult = { db_id: number; event_id: string; message_id: string }
-  const { rows } = await client.query<BatchResult>({ ...INSERT_MESSAGES, values })
+  type InsertedRow = { db_id: number; event_id: string; message_id: string }
+  const { rows } = await client.query<InsertedRow>({ ...INSERT_MESSAGES, values })
   // The returned rows are in the order of the batch.
   let next = 0
   return ids.map(([event_id, message_id]) => {
@@ -57,15 +57,15 @@ const insert = async (client: Client, messages: readonly NewMessage[]): Promise<
 
 /** Distinguishes duplicates from conflicts, for messages whose unique key exists. */
 const compareWithStored = async (client: Client, messages: readonly NewMessage[]): Promise<AppendResult[]> => {
-  const keyOf = (event_id: string, message_id: string): string => `${event_id.length} ${event_id}${message_id}`
+  const messageKey = (event_id: string, message_id: string): string => `${event_id.length} ${event_id}${message_id}`
   const events = messages.map(({ event_id }) => escapeNul(event_id))
   const names = messages.map(({ message_id }) => escapeNul(message_id))
   type StoredRow = { db_id: number; event_id: string; message_id: string; body: string }
   const values = [textArray(events), textArray(names)]
   const { rows } = await client.query<StoredRow>({ ...FIND_MESSAGES, values })
-  const storedRows = new Map(rows.map((row) => [keyOf(row.event_id, row.message_id), row]))
+  const storedRows = new Map(rows.map((row) => [messageKey(row.event_id, row.message_id), row]))
   return messages.map(({ body }, index) => {
-    const row = storedRows.get(keyOf(events[index]!, names[index]!))
+    const row = storedRows.get(messageKey(events[index]!, names[index]!))
     if (row === undefined) throw new Error('a used message_id belongs to no message')
     return { kind: row.body === body ? 'duplicate' : 'conflict', db_id: row.db_id }
   })
@@ -83,7 +83,7 @@ const storeAll = async (client: Client, messages: readonly NewMessage[]): Promis
   return outcomes
 }
 
-/** Runs `work` within a savepoint, so that a failure rolls back only its own changes. */
+/** Calls `run` within a savepoint, so that a failure rolls back only its own changes. */
 const withSavepoint = async <Result>(client: Client, run: () => Promise<Result>): Promise<Result> => {
   await client.query('SAVEPOINT guarded')
   try {
@@ -96,7 +96,7 @@ const withSavepoint = async <Result>(client: Client, run: () => Promise<Result>)
   }
 }
 
-/** Result for one message. `fault` is the reason why the store cannot hold it, if `kind` is `refused`. */
+/** Result for one message. `error` is the reason why the store cannot hold it, if `kind` is `refused`. */
 export type BatchResult = AppendResult & { readonly error?: string }
 
 /**
@@ -180,13 +180,13 @@ const findCopies = async (client: Client, rejections: readonly RejectedDelivery[
 /**
  * Stores a batch, messages and rejections together (L5), in the caller's transaction.
  *
- * @param singly see storeMessages
+ * @param oneByOne see storeMessages
  * @param again returns true for an entry of a batch whose commit may have succeeded; it is not quarantined again if a copy exists
  */
 export const storeBatch = async (
   client: Client,
   entries: readonly AppendEntry[],
-  { singly: oneByOne, again }: { singly: boolean; again: (entry: AppendEntry) => boolean },
+  { oneByOne, again }: { oneByOne: boolean; again: (entry: AppendEntry) => boolean },
 ): Promise<AppendResult[]> => {
   const messageEntries = entries.filter((entry) => entry.kind === 'message')
   const stored = await storeMessages(

@@ -109,8 +109,8 @@ export class PostgresQuarantineReader {
     return row === undefined ? null : unescapeRow(row)
   }
 
-  reasons(maxBytes: number): Promise<ReasonCount[]> {
-    const newest = db.selectFrom('rejected').select('reason').orderBy('rejected_id', 'desc').limit(maxBytes)
+  reasons(maxRows: number): Promise<ReasonCount[]> {
+    const newest = db.selectFrom('rejected').select('reason').orderBy('rejected_id', 'desc').limit(maxRows)
     const query = db.selectFrom(newest.as('newest')).select(['reason', sql<number>`count(*)`.as('rows')])
     return this.#rows<ReasonCount>(query.groupBy('reason').orderBy('rows', 'desc').compile())
   }
@@ -145,7 +145,7 @@ export const createQuarantine = (pool: Pool, writer: PostgresWriter): Quarantine
     row: (rejected_id, bytes) => reader.row(rejected_id, bytes),
     listWithBodies: (filter, after, through, bytes) => reader.after(filter, after, through, bytes),
     maxId: () => reader.lastId(),
-    countByReason: (maxBytes) => reader.reasons(maxBytes),
+    countByReason: (maxRows) => reader.reasons(maxRows),
     replay: (replays) => replayQuarantined(writer, replays),
     drop: (ids) => deleteQuarantined(writer, ids),
   }

@@ -61,9 +61,9 @@ export class PostgresReader {
 
   async read(filter: SubscriptionFilter, after: number, limit: PageLimit): Promise<MessagePage> {
     const { rows, head, edge } = await this.#page(filter, 'asc', { after, before: MAX_DB_ID, ...toRangeLimit(limit) })
-    const { messages, cut: isTruncated } = takeWithinLimit(rows, limit)
+    const { messages, truncated } = takeWithinLimit(rows, limit)
     const last = messages.at(-1)?.db_id ?? after
-    if (isTruncated) return { messages, readThrough: last, hasMore: true }
+    if (truncated) return { messages, readThrough: last, hasMore: true }
     if (edge !== null) return { messages, readThrough: edge - 1, hasMore: true }
     return { messages, readThrough: Math.max(head, last), hasMore: false }
   }
@@ -87,10 +87,10 @@ export class PostgresReader {
     patterns: readonly (readonly string[])[] = [],
   ): Promise<MessagePage> {
     const { rows, edge } = await this.#page(filter, 'desc', { after: 0, before, patterns, ...toRangeLimit(limit) })
-    const { messages, cut: isTruncated } = takeWithinLimit(rows, limit)
+    const { messages, truncated } = takeWithinLimit(rows, limit)
     messages.reverse()
     const first = messages[0]?.db_id ?? before
-    if (isTruncated) return { messages, readThrough: first, hasMore: true }
+    if (truncated) return { messages, readThrough: first, hasMore: true }
     return edge === null
       ? { messages, readThrough: 0, hasMore: false }
       : { messages, readThrough: edge + 1, hasMore: true }
@@ -171,11 +171,14 @@ const toRangeLimit = ({ messages, bytes }: PageLimit): Pick<Range, 'limit' | 'by
   bytes: Math.min(bytes, NO_LIMIT),
 })
 
-const takeWithinLimit = (rows: readonly WindowRow[], limit: PageLimit): { messages: StoredMessage[]; cut: boolean } => {
+const takeWithinLimit = (
+  rows: readonly WindowRow[],
+  limit: PageLimit,
+): { messages: StoredMessage[]; truncated: boolean } => {
   const messages: StoredMessage[] = []
   for (const row of rows) {
-    if (messages.length === limit.messages || row.body === null) return { messages, cut: true }
+    if (messages.length === limit.messages || row.body === null) return { messages, truncated: true }
     messages.push(toStoredMessage(row))
   }
-  return { messages, cut: false }
+  return { messages, truncated: false }
 }

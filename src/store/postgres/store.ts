@@ -254,7 +254,7 @@ export class PostgresStore implements MessageStore {
       row: (...args) => this.#read(() => quarantine.row(...args)),
       listWithBodies: (...args) => this.#read(() => quarantine.listWithBodies(...args)),
       maxId: () => this.#read(() => quarantine.maxId()),
-      countByReason: (most) => this.#read(() => quarantine.countByReason(most)),
+      countByReason: (maxRows) => this.#read(() => quarantine.countByReason(maxRows)),
       replay: (replays) => write((part) => part.replay(replays)),
       drop: (ids) => write((part) => part.drop(ids)),
     }

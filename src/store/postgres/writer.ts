@@ -47,8 +47,8 @@ export const tryConnectionLockSql = (schema: string): string =>
   `SELECT pg_try_advisory_lock(${LOCK_CLASS}, hashtext('${schema}')) AS locked`
 
 /** SQL that notifies the other processes once the transaction has committed. */
-const notifySql = (schema: string, instanceId: string, word: ChangeNotification): string =>
-  `SELECT pg_notify('${schema}', '${word} ${instanceId}');`
+const notifySql = (schema: string, instanceId: string, notification: ChangeNotification): string =>
+  `SELECT pg_notify('${schema}', '${notification} ${instanceId}');`
 
 /**
  * All writes to the store. Each transaction first takes one lock shared by all hosts, which is released only after the commit is visible,
@@ -79,14 +79,14 @@ export class PostgresWriter {
   async append(entries: readonly AppendEntry[]): Promise<AppendResult[]> {
     const isUncertain = (entry: AppendEntry) => this.#uncertain.has(entry)
     return this.run(async (client, oneByOne) => {
-      const outcomes = await storeBatch(client, entries, { singly: oneByOne, again: isUncertain })
+      const outcomes = await storeBatch(client, entries, { oneByOne, again: isUncertain })
       return { result: outcomes, appended: outcomes.some(({ kind }) => kind === 'stored'), entries }
     })
   }
 
   /**
-   * Runs `work` in a transaction that excludes all other writers of the schema. If a row cannot be stored, `work` runs again with `singly`
-   * true.
+   * Calls `run` in a transaction that excludes all other writers of the schema. If a row cannot be stored, `run` is called again with
+   * `oneByOne` true.
    *
    * @throws GatewayError like append
    */

@@ -197,11 +197,11 @@ export const createUnfinished = (file: string, init: SchemaInit): void => {
  * Checks that the file is a database of this application and version, without creating it or checking its integrity; for CLI commands. A
  * backup that no gateway has started on must not be written to, since its ids would be assigned a second time.
  *
- * @param options.backupToo accepts such a backup
+ * @param options.allowBackup accepts such a backup
  * @param options.movedToo accepts a store that was moved to another database
  * @throws GatewayError database_not_ours, database_newer, database_is_backup, database_moved, database_incomplete or database_open_failed
  */
-export const assertDatabase = (file: string, { backupToo: allowBackup = false, movedToo = false } = {}): void => {
+export const assertDatabase = (file: string, { allowBackup = false, movedToo = false } = {}): void => {
   let missing: boolean
   try {
     missing = mustCreate(file, movedToo)

@@ -71,11 +71,11 @@ export const SELECT_ROW = compileSql(
     .where('rejected_id', '=', BY_ID.rejected_id),
 )
 
-/** Number of rows per reason, among the newest @most rows. */
+/** Number of rows per reason, among the newest @limit rows. */
 export const REASONS = compileSql(
   db
     .selectFrom(
-      db.selectFrom('rejected').select('reason').orderBy('rejected_id', 'desc').limit(namedParam('most')).as('newest'),
+      db.selectFrom('rejected').select('reason').orderBy('rejected_id', 'desc').limit(namedParam('limit')).as('newest'),
     )
     .select(['reason', sql<number>`count(*)`.as('rows')])
     .groupBy('reason')

@@ -40,9 +40,9 @@ export class QuarantineReader {
   /**
    * Returns rows with their bodies with `after < rejected_id <= through`, oldest first, as many as fit into a page. Empty at the end.
    *
-   * @param most bytes of bodies at which the page ends; its first row is always included
+   * @param maxBytes bytes of bodies at which the page ends; its first row is always included
    */
-  after(filter: QuarantineFilter, after: number, through: number, most = PAGE_BYTES): QuarantineRow[] {
+  after(filter: QuarantineFilter, after: number, through: number, maxBytes = PAGE_BYTES): QuarantineRow[] {
     return this.#read(queries.pageQuery(filter, 'asc', 'whole'), (statement) => {
       const params = { ...queries.filterParams(filter), after, before: through + 1, limit: MAX_PAGE_ROWS }
       const page: QuarantineRow[] = []
@@ -50,7 +50,7 @@ export class QuarantineReader {
       for (const row of statement.iterate(params) as Iterable<QuarantineRow>) {
         page.push(row)
         bytes += row.body.length
-        if (bytes >= most) break
+        if (bytes >= maxBytes) break
       }
       return page
     })
@@ -72,9 +72,12 @@ export class QuarantineReader {
     )
   }
 
-  /** Counts the newest `most` rows by reason, most frequent first. */
-  reasons(most: number): { readonly reason: string; readonly rows: number }[] {
-    return this.#read(queries.REASONS, (statement) => statement.all({ most }) as { reason: string; rows: number }[])
+  /** Counts the newest `maxRows` rows by reason, most frequent first. */
+  reasons(maxRows: number): { readonly reason: string; readonly rows: number }[] {
+    return this.#read(
+      queries.REASONS,
+      (statement) => statement.all({ limit: maxRows }) as { reason: string; rows: number }[],
+    )
   }
 
   /** Returns the greatest rejected_id, or 0 if there is none. */
@@ -109,7 +112,7 @@ export const createQuarantine = ({ prepare, reading, writing }: QuarantineConnec
     row: async (rejected_id, bytes) => reading(() => reader.row(rejected_id, bytes)),
     listWithBodies: async (filter, after, through, bytes) => reading(() => reader.after(filter, after, through, bytes)),
     maxId: async () => reading(() => reader.lastId()),
-    countByReason: async (most) => reading(() => reader.reasons(most)),
+    countByReason: async (maxRows) => reading(() => reader.reasons(maxRows)),
     replay: (replays) => writing((writer) => writer.replay(replays)),
     drop: (ids) => writing((writer) => writer.deleteRejected(ids)),
   }

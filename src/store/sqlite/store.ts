@@ -146,9 +146,9 @@ export class SqliteStore implements MessageStore {
       // Read the head first: messages committed between the two queries are then left for the next page.
       const head = this.#head()
       const end = this.#windowEnd(filter, 'asc', after, MAX_DB_ID)
-      const { messages, cut: isTruncated } = this.#window(filter, 'asc', after, end ?? MAX_DB_ID, limit)
+      const { messages, truncated } = this.#window(filter, 'asc', after, end ?? MAX_DB_ID, limit)
       const last = messages.at(-1)?.db_id ?? after
-      if (isTruncated) return { messages, readThrough: last, hasMore: true }
+      if (truncated) return { messages, readThrough: last, hasMore: true }
       return end === null
         ? { messages, readThrough: Math.max(head, last), hasMore: false }
         : { messages, readThrough: end - 1, hasMore: true }
@@ -159,10 +159,10 @@ export class SqliteStore implements MessageStore {
     if (queries.isFiltered(filter)) await this.#yieldQueue.yieldTurn()
     return this.#reading(() => {
       const end = this.#windowEnd(filter, 'desc', 0, before)
-      const { messages, cut: isTruncated } = this.#window(filter, 'desc', end ?? 0, before, limit)
+      const { messages, truncated } = this.#window(filter, 'desc', end ?? 0, before, limit)
       messages.reverse()
       const first = messages[0]?.db_id ?? before
-      if (isTruncated) return { messages, readThrough: first, hasMore: true }
+      if (truncated) return { messages, readThrough: first, hasMore: true }
       return end === null
         ? { messages, readThrough: 0, hasMore: false }
         : { messages, readThrough: end + 1, hasMore: true }
@@ -274,8 +274,8 @@ export class SqliteStore implements MessageStore {
     after: number,
     before: number,
     limit: PageLimit,
-  ): { messages: StoredMessage[]; cut: boolean } {
-    if (filter.events.length === 0) return { messages: [], cut: false }
+  ): { messages: StoredMessage[]; truncated: boolean } {
+    if (filter.events.length === 0) return { messages: [], truncated: false }
     const key = `messages ${direction} ${queries.filterShape(filter)}`
     const statement = this.#statement(key, () => queries.windowMessages(filter, direction, 'all'))
     const params = { ...queries.selectionParams(filter), after, before, limit: limit.messages + 1 }
@@ -284,7 +284,7 @@ export class SqliteStore implements MessageStore {
     try {
       // The loop closes the iterator before this call returns: an open one would pin the WAL.
       for (const row of statement.iterate(params) as IterableIterator<StoredMessage>) {
-        if (messages.length === limit.messages || bytes >= limit.bytes) return { messages, cut: true }
+        if (messages.length === limit.messages || bytes >= limit.bytes) return { messages, truncated: true }
         if (isBodyDamaged(row.body)) throw damagedBody(row.db_id)
         messages.push(row)
         bytes += row.body.length
@@ -292,8 +292,8 @@ export class SqliteStore implements MessageStore {
     } catch (error) {
       // The messages in front of a damaged row are still delivered; the next page begins with it.
       if (!isDamage(this.#damage.note(storageError(error))) || messages.length === 0) throw error
-      return { messages, cut: true }
+      return { messages, truncated: true }
     }
-    return { messages, cut: false }
+    return { messages, truncated: false }
   }
 }

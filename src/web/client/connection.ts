@@ -8,7 +8,7 @@ const BACKOFF_MS = { minMs: 2_000, maxMs: 30_000 }
 /** Time to process events that arrived while the tab was suspended, in milliseconds. */
 const GRACE_MS = 2_000
 /** Reconnect delay after these reasons: the gateway is available or about to return. */
-const RECONNECT_AFTER_CLOSE_MS: Record<string, readonly [least: number, most: number]> = {
+const RECONNECT_AFTER_CLOSE_MS: Record<string, readonly [min: number, max: number]> = {
   shutdown: [1_000, 5_000],
   token_expired: [0, 500],
   max_age: [0, 500],

@@ -106,9 +106,9 @@ export class StreamEndpoint {
     })
   }
 
-  async #requestToken(token: () => string | Promise<string>): Promise<string> {
-    const options = await Promise.resolve()
-      .then(token)
+  async #requestToken(getToken: () => string | Promise<string>): Promise<string> {
+    const token = await Promise.resolve()
+      .then(getToken)
       .catch((error) => {
         throw new RejectedError({
           reason: { code: 'token_failed', message: String(error) },
@@ -116,9 +116,9 @@ export class StreamEndpoint {
           waitMs: 0,
         })
       })
-    if (options !== this.#token) this.#rejections = 0
-    this.#token = options
-    return options
+    if (token !== this.#token) this.#rejections = 0
+    this.#token = token
+    return token
   }
 
   async #toRejection(response: Response): Promise<Rejection> {

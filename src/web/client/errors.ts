@@ -13,9 +13,9 @@ export interface Rejection {
 export class RejectedError extends Error {
   readonly rejection: Rejection
 
-  constructor(refusal: Rejection) {
-    super(refusal.reason.message ?? refusal.reason.code)
-    this.rejection = refusal
+  constructor(rejection: Rejection) {
+    super(rejection.reason.message ?? rejection.reason.code)
+    this.rejection = rejection
   }
 }
 

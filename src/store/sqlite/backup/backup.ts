@@ -49,7 +49,7 @@ const existsError = (to: string): GatewayError => new GatewayError('backup_exist
 export const createBackup = async (options: BackupOptions): Promise<BackupResult> => {
   const from = resolve(options.from)
   const to = resolve(options.to)
-  assertDatabase(from, { backupToo: true, movedToo: true })
+  assertDatabase(from, { allowBackup: true, movedToo: true })
   rejectStaleWal(from)
   if (lstatSync(to, { throwIfNoEntry: false }) !== undefined) throw existsError(to)
   const draft = `${to}.${process.pid}.part`

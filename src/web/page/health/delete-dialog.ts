@@ -2,14 +2,14 @@ import { useEffect, useRef } from 'preact/hooks'
 import { html, type View } from '../shared/html.ts'
 import { healthText as t } from './messages.ts'
 
-interface DropDialogProps {
+interface DeleteDialogProps {
   readonly id: number
   /** Called with true to delete the message. */
   readonly onAnswer: (yes: boolean) => void
 }
 
 /** Confirms a deletion. Enter and Escape cancel. */
-export const DeleteDialog = ({ id, onAnswer }: DropDialogProps): View => {
+export const DeleteDialog = ({ id, onAnswer }: DeleteDialogProps): View => {
   const dialog = useRef<HTMLDialogElement>(null)
   useEffect(() => {
     dialog.current!.showModal()

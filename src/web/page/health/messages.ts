@@ -77,7 +77,7 @@ export const healthText = defineMessages({
     plotAll: 'all',
     plotStalled: 'stalled',
     plotWal: 'Write-ahead log, MiB',
-    plotIs: '{what}, last hour. Current {now}, maximum {most}.',
+    plotIs: '{what}, last hour. Current {now}, maximum {max}.',
     quarantineTitle: 'Quarantine',
     quarantineNothing: 'The quarantine is empty.',
     quarantineWhat:
@@ -194,7 +194,7 @@ export const healthText = defineMessages({
     plotAll: '全部',
     plotStalled: '阻塞',
     plotWal: '预写日志（MiB）',
-    plotIs: '最近一小时：{what}。当前 {now}，最高 {most}。',
+    plotIs: '最近一小时：{what}。当前 {now}，最高 {max}。',
     quarantineTitle: '隔离区',
     quarantineNothing: '隔离区为空。',
     quarantineWhat: '网关未能接收的消息。“重放”会重新校验，通过的消息将入库，并推送给所属事件的订阅者。',

@@ -118,7 +118,7 @@ const Drawn = ({
   const label = t('plotIs', {
     what: drawing.title,
     now: all.length === 0 ? '–' : formatCompact(all.at(-1)!),
-    most: all.length === 0 ? '–' : formatCompact(Math.max(...all)),
+    max: all.length === 0 ? '–' : formatCompact(Math.max(...all)),
   })
   return html`
     <div class="panel" data-plot=${drawing.name}>

@@ -14,10 +14,10 @@ import { type QuarantineView, useQuarantine } from './use-quarantine.ts'
 interface FilterProps {
   readonly counted: QuarantineCounts
   readonly chosen: string | null
-  readonly choose: (reason: string | null) => void
+  readonly onChoose: (reason: string | null) => void
 }
 
-const ReasonFilter = ({ counted, chosen, choose: onSelect }: FilterProps): View => {
+const ReasonFilter = ({ counted, chosen, onChoose }: FilterProps): View => {
   const chip = (reason: string | null, label: string, rows: string): View => html`
     <button
       key=${reason ?? ''}
@@ -25,7 +25,7 @@ const ReasonFilter = ({ counted, chosen, choose: onSelect }: FilterProps): View 
       class="chip"
       data-reason=${reason ?? ''}
       aria-pressed=${chosen === reason}
-      onClick=${() => onSelect(reason)}
+      onClick=${() => onChoose(reason)}
     >
       ${label} <span class="number">${rows}</span>
     </button>
@@ -57,7 +57,7 @@ export const QuarantineSection = ({
   readonly counted: QuarantineCounts | null
   readonly changed: () => void
 }): View => {
-  const [chosen, onSelect] = useState<string | null>(null)
+  const [chosen, setChosen] = useState<string | null>(null)
   const [deletingId, setDeletingId] = useState<number | null>(null)
   const heading = useRef<HTMLHeadingElement>(null)
   // If no rows with the chosen reason are left, show all.
@@ -87,7 +87,7 @@ export const QuarantineSection = ({
     <section class="quarantine" aria-labelledby="quarantine-title">
       <h2 id="quarantine-title" tabindex="-1" ref=${heading}>${t('quarantineTitle')}</h2>
       <p class="faint">${t('quarantineWhat')}</p>
-      ${counted !== null && counted.rows > 0 && html`<${ReasonFilter} counted=${counted} chosen=${reason} choose=${onSelect} />`}
+      ${counted !== null && counted.rows > 0 && html`<${ReasonFilter} counted=${counted} chosen=${reason} onChoose=${setChosen} />`}
       ${hint !== undefined && reason !== null && html`<p><span class="faint">${t('hint')}: </span>${escapeControlChars(errorHint(reason, hint))}</p>`}
       ${view.rows.length > 1 && html`<${Bulk} view=${view} reason=${reason} />`}
       <${Results} results=${view.results} />

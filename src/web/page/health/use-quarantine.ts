@@ -7,7 +7,7 @@ import type { QuarantineLine } from './report.ts'
 /** Rows per page. */
 const PAGE = 20
 /** Maximum rows per request. */
-const MOST = 200
+const MAX_ROWS = 200
 
 interface Page {
   readonly data: readonly QuarantineLine[]
@@ -97,7 +97,7 @@ export const useQuarantine = (
   useEffect(() => {
     const kept = seen.current === reason ? page.data.length : 0
     seen.current = reason
-    void read(Math.min(MOST, Math.max(PAGE, kept)))
+    void read(Math.min(MAX_ROWS, Math.max(PAGE, kept)))
   }, [reason, signature])
 
   const acting = async (

@@ -99,7 +99,7 @@ export const Composer = ({ eventId, caller, onPosted }: ComposerProps): View => 
       const id = await post(eventId, caller, next)
       setDraft(null)
       if (id !== undefined) onPosted(id)
-      setText((trimmedText) => (trimmedText === next.text ? '' : trimmedText))
+      setText((current) => (current === next.text ? '' : current))
     } catch (error) {
       setDraft({ ...next, problem: errorText(error) })
     }

@@ -11,7 +11,7 @@ import { ROLES } from './model/roles.ts'
 import type { RoomModel } from './model/room.ts'
 import { roleName, typeName } from './role-messages.ts'
 
-interface RailProps {
+interface SidebarProps {
   readonly room: RoomModel
   readonly filter: MessageFilter
   readonly onFilter: (next: MessageFilter) => void
@@ -83,11 +83,11 @@ const missingRounds = (known: readonly number[], hasGaps: boolean): number[] => 
   return missing.slice(-MAX_ROUNDS)
 }
 
-const Rounds = ({ room, onRound }: Pick<RailProps, 'room' | 'onRound'>): View => {
-  const [most, setMost] = useState(MAX_ROUNDS)
+const Rounds = ({ room, onRound }: Pick<SidebarProps, 'room' | 'onRound'>): View => {
+  const [max, setMax] = useState(MAX_ROUNDS)
   const list = useRef<HTMLOListElement>(null)
   const all = [...room.tally.rounds.values()].sort((a, b) => a.round - b.round)
-  const known = all.slice(-most)
+  const known = all.slice(-max)
   const isBegin = room.history.get().is === 'whole' || known.length < all.length
   const missing = isBegin
     ? []
@@ -103,7 +103,7 @@ const Rounds = ({ room, onRound }: Pick<RailProps, 'room' | 'onRound'>): View =>
   return html`
     ${
       known.length < all.length &&
-      html`<button type="button" class="quiet more" onClick=${() => setMost(most + MAX_ROUNDS)}>
+      html`<button type="button" class="quiet more" onClick=${() => setMax(max + MAX_ROUNDS)}>
         ${t('moreItems', { n: all.length - known.length })}
       </button>`
     }
@@ -131,7 +131,7 @@ const localText = (ms: number | null): string => {
   return new Date(ms - new Date(ms).getTimezoneOffset() * 60_000).toISOString().slice(0, 16)
 }
 
-const Period = ({ filter, onFilter }: Pick<RailProps, 'filter' | 'onFilter'>): View => {
+const Period = ({ filter, onFilter }: Pick<SidebarProps, 'filter' | 'onFilter'>): View => {
   const field = (name: 'from' | 'to', label: string): View => html`
     <label class="period">
       <span>${label}</span>
@@ -149,7 +149,7 @@ const Period = ({ filter, onFilter }: Pick<RailProps, 'filter' | 'onFilter'>): V
 }
 
 /** List of rounds, and filters by role, type and time. */
-export const Sidebar = ({ room, filter, onFilter, onRound, onClose, children }: RailProps): View => {
+export const Sidebar = ({ room, filter, onFilter, onRound, onClose, children }: SidebarProps): View => {
   useSignalValue(room.changed)
   useSignalValue(room.history)
   const [all, setAll] = useState(false)

@@ -41,9 +41,9 @@ const STEPS = [
 export const ago = (ms: number, now: number): string => {
   const relative = new Intl.RelativeTimeFormat(locale(), { numeric: 'auto', style: 'narrow' })
   let left = Math.min(0, Math.round((ms - now) / 1000))
-  for (const [unit, most] of STEPS) {
-    if (Math.abs(left) < most) return relative.format(left, unit)
-    left = Math.round(left / most)
+  for (const [unit, max] of STEPS) {
+    if (Math.abs(left) < max) return relative.format(left, unit)
+    left = Math.round(left / max)
   }
   return relative.format(left, 'day')
 }

@@ -10,7 +10,7 @@ export interface ReadMarker {
 
 const STORAGE_KEY = 'seen'
 /** Maximum number of markers; the least recently updated are dropped. */
-const MOST = 1_000
+const MAX_MARKERS = 1_000
 
 type Marks = Record<string, ReadMarker>
 
@@ -44,7 +44,7 @@ export const saveReadMarker = (logId: string, eventId: string, seen: ReadMarker)
   // Reinsert at the end, since the first ones are dropped.
   marks.delete(eventId)
   marks.set(eventId, seen)
-  save(STORAGE_KEY, JSON.stringify({ logId, marks: Object.fromEntries([...marks].slice(-MOST)) }))
+  save(STORAGE_KEY, JSON.stringify({ logId, marks: Object.fromEntries([...marks].slice(-MAX_MARKERS)) }))
 }
 
 /** Calls back when another tab has saved a marker. @returns a function that unsubscribes */

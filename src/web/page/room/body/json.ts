@@ -66,14 +66,14 @@ const Inside = ({
   readonly list: boolean
   readonly depth: number
 }): View => {
-  const [max, setMost] = useState(PAGE)
+  const [max, setMax] = useState(PAGE)
   return html`
     <ul class="json-inside">
       ${inner.slice(0, max).map(([key, value]) => html`<li><${Value} name=${key} listed=${list} value=${value} depth=${depth} /></li>`)}
       ${
         inner.length > max &&
         html`<li>
-          <button type="button" class="more quiet" onClick=${() => setMost(max + PAGE)}>
+          <button type="button" class="more quiet" onClick=${() => setMax(max + PAGE)}>
             ${t('moreItems', { n: inner.length - max })}
           </button>
         </li>`

@@ -278,10 +278,10 @@ export class VirtualList {
 
   #wantedTop(view: number): number {
     const { heights, entries } = this.rows
-    const most = Math.max(0, heights.total - view)
-    if (this.atEnd || this.#anchor === null) return this.atEnd ? most : 0
+    const maxTop = Math.max(0, heights.total - view)
+    if (this.atEnd || this.#anchor === null) return this.atEnd ? maxTop : 0
     const { id, below } = this.#anchor
     const index = Math.min(lowerBound(this.rows, id), entries.length - 1)
-    return Math.min(most, Math.max(0, heights.offset(index) - below))
+    return Math.min(maxTop, Math.max(0, heights.offset(index) - below))
   }
 }

@@ -73,8 +73,8 @@ export const plotOptions = (host: HTMLElement, props: PlotProps, { onHover, onSe
     // The top of a stack is drawn first, so that the lower bars cover it.
     series: [{}, ...(stacked ? drawn.reverse() : drawn)],
     scales: {
-      x: { time: true, ...(step === undefined ? {} : { range: (_plot, least, most) => [least, most + step] }) },
-      y: { range: (_plot, _least, most) => [0, Math.max(1, most * 1.05)] },
+      x: { time: true, ...(step === undefined ? {} : { range: (_plot, min, max) => [min, max + step] }) },
+      y: { range: (_plot, _min, max) => [0, Math.max(1, max * 1.05)] },
     },
     axes: [
       {
