@@ -72,7 +72,7 @@ export const parseUpstreamUrl = (text: string): string | null => {
 }
 
 /** Removes the brackets of an IPv6 address in a URL, which sockets do not accept. */
-export const withoutBrackets = (hostname: string): string => hostname.replace(/^\[|\]$/g, '')
+const withoutBrackets = (hostname: string): string => hostname.replace(/^\[|\]$/g, '')
 
 /** Segments that need no escapes in an address, a cookie, or the configuration of a proxy. */
 const PATH = /^(?:\/(?!\.{1,2}(?:\/|$))[\w.~-]+)*\/?$/

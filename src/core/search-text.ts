@@ -7,7 +7,7 @@
 const MAX_TEXT = 1_048_576
 const MAX_TERMS = 20
 /** Minimum length of a term that an index can find; shorter ones are only verified. */
-export const MIN_TERM = 2
+const MIN_TERM = 2
 /** Maximum number of grams of one term that are looked up: the verification does the rest. */
 const MAX_GRAMS = 24
 /** In front of the gram of an event; a private character, so that no text has it. */

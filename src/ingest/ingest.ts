@@ -176,18 +176,18 @@ export class IngestService {
     this.#consuming = true
     const live = await this.#consume(connection, topology.queue, prefetch)
     const dead = await this.#consume(connection, deadLetterQueue(topology), DEAD_LETTER_PREFETCH)
+    const consumers = [live.consumer, dead.consumer]
     ready()
     const storeFailed = Promise.race([live.consumer.storeFailed, dead.consumer.storeFailed])
     const over = new AbortController()
     const stopped = await Promise.race([
       stopping.then(() => true),
       storeFailed.then(() => false),
-      this.#failsWhileIdle([live.consumer, dead.consumer], over.signal).then(() => false),
+      this.#failsWhileIdle(consumers, over.signal).then(() => false),
       failed,
       live.ended,
       dead.ended,
     ]).finally(() => over.abort())
-    const consumers = [live.consumer, dead.consumer]
     await Promise.all(consumers.map((consumer) => (stopped ? consumer.stop() : consumer.requeue())))
     await Promise.all([live.channel.close(), dead.channel.close()])
     this.#consuming = false

@@ -8,7 +8,7 @@ export interface Topology {
 }
 
 /** Exchange and queue for dead letters. They are consumed with the same validation as other messages. */
-export const deadLetterExchange = (topology: Topology): string => `${topology.exchange}.dead`
+const deadLetterExchange = (topology: Topology): string => `${topology.exchange}.dead`
 export const deadLetterQueue = (topology: Topology): string => `${topology.queue}.dead`
 
 /**
@@ -18,8 +18,8 @@ export const deadLetterQueue = (topology: Topology): string => `${topology.queue
 const SECOND_BINDING = { note: 'second binding with this key, in case the other one is deleted' }
 
 /** Exchange and queue for dead letters that the broker gives up on too. Without a consumer, no delivery limit applies to them. */
-export const parkingExchange = (topology: Topology): string => `${topology.exchange}.parked`
-export const parkingQueue = (topology: Topology): string => `${topology.queue}.parked`
+const parkingExchange = (topology: Topology): string => `${topology.exchange}.parked`
+const parkingQueue = (topology: Topology): string => `${topology.queue}.parked`
 
 /** None of these arguments depends on the version of the broker, so that its upgrade never causes a conflicting declaration. */
 const queueArguments = (topology: Topology, deadLettersTo: string | null): Record<string, unknown> => {

@@ -143,7 +143,7 @@ const checkVersions = (live: readonly ClusterGateway[], schemaVersion: number): 
 }
 
 /** Describes the retention of a gateway: `30 days, 1000 per event`. */
-export const describeRetention = ({
+const describeRetention = ({
   retention_days: days,
   retention_messages_per_event: messages,
 }: Pick<ClusterGateway, 'retention_days' | 'retention_messages_per_event'>): string => {

@@ -15,9 +15,7 @@ export interface StreamSink {
   /** A number that changes whenever the client has accepted data. */
   readonly progress: number
   /** Ends the stream after the previous writes and `last`; nothing may be written afterwards. */
-  end(last: Buffer | null): void
-  /** Ends the stream immediately. */
-  destroy(): void
+  end(last: Buffer): void
 }
 
 /** Totals over all subscribers since the start. Plain numbers, since they are updated at each write. */
@@ -102,10 +100,6 @@ export class Subscriber {
   /** The db_id up to which everything has been sent. */
   get cursor(): number {
     return this.#cursor
-  }
-
-  get caughtUp(): boolean {
-    return this.#caughtUp
   }
 
   get state(): SubscriberState {

@@ -5,7 +5,6 @@ import { parseDbId, type ResetReason } from '../core/cursor.ts'
 import type { EdgeState } from '../core/edge-state.ts'
 import { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
-import type { PrunedBound } from '../store/store-copy.ts'
 import { CopyProgress } from './copy-progress.ts'
 import { CopyQueue } from './copy-queue.ts'
 import type { FollowerOptions } from './follower-options.ts'
@@ -165,7 +164,7 @@ export class Follower {
     for await (const events of readSseEvents(body, { silenceMs: SILENCE_MS, onSilence })) {
       for (const event of events) if (await this.#handle(event)) return
       signal.throwIfAborted()
-      await this.#queue.flush(fail)
+      this.#queue.flush(fail)
     }
     await this.#queue.drain()
     signal.throwIfAborted()
@@ -285,14 +284,13 @@ export class Follower {
   /** Takes over what retention has deleted at the core. */
   async #takePruned(): Promise<void> {
     const { connection, copy, onPruned } = this.#options
-    let page: PrunedBound[]
     let after = ''
-    do {
-      page = await connection.pruned(after, this.#connection.signal)
-      if (page.length === 0) break
+    for (;;) {
+      const page = await connection.pruned(after, this.#connection.signal)
+      if (page.length === 0) return
       await copy.prune(page)
       after = page.at(-1)!.event_id
       onPruned()
-    } while (page.length > 0)
+    }
   }
 }

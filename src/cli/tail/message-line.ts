@@ -46,7 +46,7 @@ const summarizeData = (data: unknown): string | null => {
 }
 
 /** Returns a summary of message_content. Control characters are not escaped yet. */
-export const summarizeContent = (content: unknown): string => {
+const summarizeContent = (content: unknown): string => {
   if (content === undefined || content === null) return ''
   if (typeof content === 'string') return content
   if (isFields(content)) {

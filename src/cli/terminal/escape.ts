@@ -19,7 +19,7 @@ const escapeChar = (char: string): string => {
 export const escapeForTerminal = (text: string): string => text.replace(UNSAFE, escapeChar)
 
 /** Escapes text of several lines; line breaks and tabs are kept. */
-export const visibleLines = (text: string): string =>
+const visibleLines = (text: string): string =>
   text.replace(UNSAFE, (char) => (char === '\n' || char === '\t' ? char : escapeChar(char)))
 
 /** Escapes JSON text with `\u` sequences, so that its value does not change. */

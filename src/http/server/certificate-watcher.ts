@@ -30,7 +30,7 @@ export interface Certificate {
 const POLL_INTERVAL_MS = 1_000
 
 /** @throws GatewayError certificate_invalid with the problem; it never contains parts of the key */
-export const parseCertificatePair = (cert: Buffer, key: Buffer): Certificate => {
+const parseCertificatePair = (cert: Buffer, key: Buffer): Certificate => {
   try {
     const { fingerprint256, subjectAltName, subject, validTo } = new X509Certificate(cert)
     createSecureContext({ cert, key })

@@ -41,15 +41,11 @@ class SocketSink implements StreamSink {
     return this.#socket.writableLength * 2 ** 31 + (handle?.writeQueueSize ?? 0)
   }
 
-  end(last: Buffer | null): void {
+  end(last: Buffer): void {
     if (this.#socket.destroyed) return
-    if (last !== null) this.#socket.write(last)
+    this.#socket.write(last)
     this.#socket.destroySoon()
     setTimeout(() => this.#socket.destroy(), CLOSE_TIMEOUT_MS).unref()
-  }
-
-  destroy(): void {
-    this.#socket.destroy()
   }
 }
 
@@ -78,17 +74,17 @@ class Http2Sink implements StreamSink {
     return this.#slices
   }
 
-  end(last: Buffer | null): void {
+  end(last: Buffer): void {
     const stream = this.#stream
     if (stream.destroyed) return
     if (this.#rest !== null) stream.write(this.#rest)
     this.#rest = null
     this.#done = null
-    stream.end(last ?? undefined)
-    setTimeout(() => this.destroy(), CLOSE_TIMEOUT_MS).unref()
+    stream.end(last)
+    setTimeout(() => this.#destroy(), CLOSE_TIMEOUT_MS).unref()
   }
 
-  destroy(): void {
+  #destroy(): void {
     if (this.#stream.destroyed) return
     this.#stream.close(constants.NGHTTP2_CANCEL)
     this.#stream.destroy()

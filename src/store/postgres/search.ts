@@ -26,7 +26,7 @@ const characterPatterns = (character: string): readonly [raw: string, escaped: s
  * Returns ILIKE patterns of which the JSON text of every message with a term matches at least one. They may match other
  * messages as well. Empty if the term cannot be expressed.
  */
-export const likePatterns = (term: string): string[] => {
+const likePatterns = (term: string): string[] => {
   const characters = Array.from(term, characterPatterns)
   const patterns = [0, 1].map((form) => `%${characters.map((pair) => pair[form]).join('')}%`)
   return patterns.some((pattern) => /^%+$/.test(pattern)) ? [] : [...new Set(patterns)]

@@ -72,7 +72,7 @@ const mustCreate = (file: string, movedToo = false): boolean => {
  * Sets the pragmas of one connection and reads back those that the guarantees depend on (L1): a WAL file reopens with NORMAL, which can
  * lose acknowledged commits on a power failure.
  */
-export const applyPragmas = (db: Database.Database): void => {
+const applyPragmas = (db: Database.Database): void => {
   // A file is not in WAL mode yet if it was restored from a copy, or if a crash interrupted its creation before this switch.
   if (!db.readonly) db.pragma('journal_mode = WAL')
   db.pragma('synchronous = FULL')

@@ -205,14 +205,15 @@ export const windowEnd = (filter: SubscriptionFilter, direction: Direction): str
 
 /** The matching messages between @after and @before, at most @limit, in either direction; or only their db_ids. */
 export const windowMessages = (filter: SubscriptionFilter, direction: Direction, columns: 'all' | 'db_id'): string => {
-  const filtered = filter.types !== null || filter.senders !== null
   let query = db.selectFrom('message').select(columns === 'all' ? DELIVERY_COLUMNS : ['db_id' as const])
   if (filter.events === '*' || filter.events.length === 1) {
     query = query.where('db_id', '>', namedParam('after')).where('db_id', '<', namedParam('before'))
     if (filter.events !== '*') query = query.where('event_id', '=', namedParam<string>('e0'))
   } else {
     // If types or senders are filtered, only the window limits the ids; a limit here would apply before the filter.
-    const ids = filtered ? selectIds(filter, direction) : selectIds(filter, direction).limit(namedParam('limit'))
+    const ids = isFiltered(filter)
+      ? selectIds(filter, direction)
+      : selectIds(filter, direction).limit(namedParam('limit'))
     query = query.where('db_id', 'in', (inner) => inner.selectFrom(ids.as('ids')).select('db_id'))
   }
   if (filter.types !== null) query = query.where('message_type', 'in', listNames('t', filter.types))

@@ -103,10 +103,9 @@ const bodyOf = (signal: AbortSignal, onEnd: () => void): { sink: StreamSink; bod
     },
     end: (last) =>
       end(() => {
-        if (last !== null) control.enqueue(Uint8Array.from(last))
+        control.enqueue(Uint8Array.from(last))
         control.close()
       }),
-    destroy: () => end(() => control.close()),
   }
   return { sink, body }
 }

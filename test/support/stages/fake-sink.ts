@@ -47,9 +47,9 @@ export class FakeSink implements StreamSink {
     return !this.slow
   }
 
-  end(last: Buffer | null): void {
+  end(last: Buffer): void {
     if (this.#state !== 'open') this.breaches.push(`an end of a sink that is ${this.#state}`)
-    if (last !== null) this.#parse(last)
+    this.#parse(last)
     this.#state = 'ended'
   }
 

@@ -3,7 +3,7 @@ import { MAX_PENDING_COUNT } from '../../../core/edge-state.ts'
 import { createFilter } from '../../../core/subscription-filter.ts'
 import { MAX_DB_ID } from '../../scan.ts'
 import type { Following, FollowState, PrunedBound } from '../../store-copy.ts'
-import { filterShape, selectionParams, windowMessages } from '../queries.ts'
+import { selectionParams, windowMessages } from '../queries.ts'
 
 /** SQL that restricts events to those of the parameters e0, e1 …; '' for all. */
 const amongEvents = (events: readonly string[] | '*', keyword: string): string =>
@@ -28,11 +28,12 @@ export const createFollowing = ({ prepare, reading }: FollowQueryOptions): Follo
       const filter = createFilter(events)
       const params = selectionParams(filter)
       const range = { after, before: MAX_DB_ID, limit: MAX_PENDING_COUNT }
-      const pending = filterShape(filter).startsWith('0')
-        ? 0
-        : prepare(windowMessages(filter, 'asc', 'db_id'))
-            .pluck()
-            .all({ ...params, ...range }).length
+      const pending =
+        filter.events.length === 0
+          ? 0
+          : prepare(windowMessages(filter, 'asc', 'db_id'))
+              .pluck()
+              .all({ ...params, ...range }).length
       const { total, pruned } = prepare(totals(filter.events)).get(params) as { total: number; pruned: string }
       return { total, pruned, pending }
     }),
