@@ -140,7 +140,7 @@ export class AmqpConnection extends Base {
     return this.#isStale(Date.now())
   }
 
-  /** Passes every frame of a channel to `take` first, until the channel closes. */
+  /** Passes every frame of a channel to `interceptor` first, until the channel closes. */
   intercept(channel: Channel, interceptor: FrameInterceptor): void {
     this.#interceptors.set(channel.id, interceptor)
     channel.once('close', () => this.#interceptors.delete(channel.id))

@@ -119,7 +119,7 @@ const INTERRUPTS = [
   ['SIGTERM', 143],
 ] as const
 
-/** Aborts on the first signal. `overdue` resolves after a grace period, or on the second signal. */
+/** Aborts on the first signal. `graceExpired` resolves after a grace period, or on the second signal. */
 const listenForInterrupt = (stopping: AbortController): { graceExpired: Promise<number>; dispose: () => void } => {
   const { promise, resolve } = Promise.withResolvers<number>()
   const listeners = INTERRUPTS.map(([signal, code]) => {

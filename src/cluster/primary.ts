@@ -64,7 +64,7 @@ export interface PrimaryOptions {
  * - running: from `listening` on. Any other worker that exits is replaced after a backoff of at most 10 s, but not while a
  *   lost file of the database is open in others. One that sends no heartbeat is reported after 5 s and killed after
  *   WORKER_TIMEOUT_SECONDS.
- * - draining: `stop` sends `refuse` to all workers, then `drain` to one after another.
+ * - draining: `stop` sends `stop_accepting` to all workers, then `drain` to one after another.
  * - exited: exit code 0 if it stopped in order. Workers that still run at the deadline are killed.
  */
 export class ClusterPrimary {

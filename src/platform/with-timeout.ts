@@ -1,4 +1,4 @@
-/** Waits for `work`, but at most `ms` milliseconds. Does not report whether it timed out. */
+/** Waits for `promise`, but at most `ms` milliseconds. Does not report whether it timed out. */
 export const withTimeout = async (ms: number, promise: Promise<unknown>): Promise<void> => {
   let timer: NodeJS.Timeout | undefined
   const timeout = new Promise<void>((resolve) => {

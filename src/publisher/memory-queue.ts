@@ -22,7 +22,7 @@ export class MemoryQueue implements MessageQueue {
   readonly #limits: MemoryQueueLimits
   /** All unconfirmed messages, in flight or not, in the order of the calls and therefore of their deadlines. */
   readonly #pending = new Map<number, Pending>()
-  /** The messages of #open that still have to be sent; can also contain ones that have timed out since. */
+  /** The messages of #pending that still have to be sent; can also contain ones that have timed out since. */
   #unsent: Pending[] = []
   #head = 0
   #seq = 0
@@ -118,7 +118,7 @@ export class MemoryQueue implements MessageQueue {
     if (oldest !== undefined) this.#timer = setTimeout(this.#onTimeout, Math.max(1, oldest.deadline - now))
   }
 
-  /** Rejects messages that will not be sent any more, starting with the oldest, until `when` returns false. */
+  /** Rejects messages that will not be sent any more, starting with the oldest, until `predicate` returns false. */
   #rejectWhere(predicate: (pending: Pending) => boolean): void {
     for (const pending of this.#pending.values()) {
       if (!predicate(pending)) return

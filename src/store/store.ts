@@ -153,7 +153,7 @@ export interface Quarantine {
   listWithBodies(filter: QuarantineFilter, after: number, through: number, bytes: number): Promise<QuarantineRow[]>
   /** Returns the greatest rejected_id, or 0 if the quarantine is empty. */
   maxId(): Promise<number>
-  /** Counts the newest `most` rows by reason, most frequent first. */
+  /** Counts the newest `maxRows` rows by reason, most frequent first. */
   countByReason(maxRows: number): Promise<ReasonCount[]>
   /** Stores the accepted messages and deletes or updates their rows, in one transaction. Results are in the order of `replays`. */
   replay(replays: readonly ReplayRequest[]): Promise<ReplayResult[]>

@@ -119,7 +119,7 @@ export class ReplayBuffer {
     this.#used = keptBytes
   }
 
-  /** Drops the oldest events until at most `keep` bytes are left. @returns the offset where the rest begins */
+  /** Drops the oldest events until at most `maxKept` bytes are left. @returns the offset where the rest begins */
   #dropOldest(maxKept: number): number {
     const minOffset = this.#used - maxKept
     let index = 0

@@ -147,7 +147,7 @@ const addHealth = ({ gauge, gauges }: CallbackMetrics, sources: MetricSources): 
   gauge('gateway_certificate_expiry_timestamp_seconds', help, certificateExpiry, 'min')
 }
 
-/** Without samples unless the gateway is an edge: they would look like a core that is away. */
+/** The gauges have no samples unless the gateway is an edge: they would look like a core that is away. */
 const addUpstream = ({ gauge, gauges, counter }: CallbackMetrics, { upstream }: MetricSources): void => {
   const status = () => upstream()?.status
   const connected = 'State of the copy that this edge keeps: 1 for the current one.'

@@ -17,7 +17,7 @@ interface WorkItem extends WorkTemplate {
   readonly entity: { readonly playbook_id: unknown; readonly playbook_name: string }
 }
 
-/** Generates the messages of an incident. Deterministic: all variation comes from `chance`. */
+/** Generates the messages of an incident. Deterministic: all variation comes from `random`. */
 export class Incident {
   readonly #event_id: string
   readonly #scenario: Scenario

@@ -17,7 +17,7 @@ export interface PlayOptions extends Omit<ScriptOptions, 'run'>, PublishTarget {
   readonly signal: AbortSignal
   /** Called at the start of each run with its events and its number of messages. */
   readonly onStart: (events: readonly string[], messages: number) => void
-  /** Called with the number of messages pushed in this run. */
+  /** Called with the number of messages sent in this run. */
   readonly onProgress: (done: number) => void
 }
 

@@ -50,7 +50,7 @@ const toLineResult = ({ db_id, duplicate, code }: Result): LineResult => {
 }
 
 /**
- * Publishes over HTTP in the order of the pushes. Messages of one event that are pushed during a request are sent with
+ * Publishes over HTTP in the order of the calls of `send`. Messages of one event that are sent during a request go with
  * the next. Requests to an unreachable gateway are retried until the timeout.
  */
 export class HttpTransport implements PublishTransport {
@@ -84,7 +84,7 @@ export class HttpTransport implements PublishTransport {
   }
 
   async #run(): Promise<void> {
-    // Wait one turn, so that messages pushed in the same turn share the first request.
+    // Wait one turn, so that messages sent in the same turn share the first request.
     await new Promise(setImmediate)
     while (this.#pending.length > 0) {
       const batch = this.#nextBatch()

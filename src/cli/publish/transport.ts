@@ -20,9 +20,9 @@ export type LineResult =
       readonly isTransportError: boolean
     }
 
-/** Publishes messages. Each result is reported once, in the order of the pushes. */
+/** Publishes messages. Each result is reported once, in the order of the calls of `send`. */
 export interface PublishTransport {
-  /** Queues a message; resolves when the next one can be pushed (back-pressure). */
+  /** Queues a message; resolves when the next one can be sent (back-pressure). */
   send(line: OutgoingLine): Promise<void>
   /** Resolves when all results have been reported. */
   finish(): Promise<void>

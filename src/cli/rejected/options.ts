@@ -53,7 +53,7 @@ export interface OpenQuarantine {
   readonly revalidate: ReturnType<typeof createRevalidator>
 }
 
-/** Opens the quarantine of the configured database for `work`. @throws GatewayError config_invalid, database_* */
+/** Opens the quarantine of the configured database for `use`. @throws GatewayError config_invalid, database_* */
 export const withQuarantine = async (use: (open: OpenQuarantine) => Promise<number>): Promise<number> => {
   const config = loadConfig()
   const quarantine = await openQuarantine(config)

@@ -30,7 +30,7 @@ const MAX_COUNTED_ROWS = 10_000
 const COUNT_PAUSE_FACTOR = 20
 
 export interface QuarantineCounts {
-  /** At most MAX_COUNTED. */
+  /** At most MAX_COUNTED_ROWS. */
   readonly rows: number
   /** True if there are more rows than were counted. */
   readonly more: boolean

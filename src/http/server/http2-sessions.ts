@@ -24,10 +24,10 @@ const SWEEP_INTERVAL_MS = 1_000
  *
  * A session passes through these states:
  *
- * - new: until its first request. Destroyed after `firstMs`.
+ * - new: until its first request. Destroyed after `handshakeTimeoutMs`.
  * - active: while at least one request is open. It has no timeout.
- * - idle: without an open request. Closed gracefully after `idleMs`; a new request makes it active again.
- * - closing: destroyed if it is still open, without a request, another `idleMs` later.
+ * - idle: without an open request. Closed gracefully after `idleTimeoutMs`; a new request makes it active again.
+ * - closing: destroyed if it is still open, without a request, another `idleTimeoutMs` later.
  */
 export class Http2SessionReaper {
   readonly #limits: SessionLimits

@@ -114,7 +114,7 @@ export const isSilence = (error: unknown): error is GatewayError =>
 
 /** Creates the error for a store that is no longer there. */
 export const storeReplaced = (where: string): GatewayError =>
-  new GatewayError('database_replaced', `The log at ${where} was removed or replaced.`, { hint: LOST_HINT })
+  new GatewayError('database_replaced', `The store at ${where} was removed or replaced.`, { hint: LOST_HINT })
 
 /** Returns whether an error is caused by one row (its values or size), not by the store. */
 export const isRowError = (error: unknown): boolean =>

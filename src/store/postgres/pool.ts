@@ -32,7 +32,7 @@ export class Pool {
   }
 
   /**
-   * Runs `work` on a connection of its own. After any failure, including an open transaction or a dead connection, the next caller gets a
+   * Calls `use` with a connection of its own. After any failure, including an open transaction or a dead connection, the next caller gets a
    * working connection.
    *
    * @param maxMs timeout of `use`, in milliseconds

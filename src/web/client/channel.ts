@@ -15,10 +15,10 @@ const SLEEP_THRESHOLD_MS = 10_000
  * cursor and no message can be missing in between; otherwise the tab opens its own connection.
  *
  * - inactive: `start()`, or `retry()` after a refusal → own. Final after `close()`.
- * - own: has a connection for itself. Lock granted → leading; caught up with the leader (`#join`) → following.
+ * - own: has a connection for itself. Lock granted → leading; caught up with the leader (`#follow`) → following.
  * - leading: has the lock and a connection, and relays its messages. Lock lost → own.
  * - following: has no connection; the leader relays messages. Lock granted → leading; a gap, another log_id or a silent
- *   leader (`#part`) → own.
+ *   leader (`#stopFollowing`) → own.
  *
  * `suspend()`, `close()` or a permanent refusal → inactive.
  */

@@ -4,7 +4,8 @@ export type ChannelState = 'connecting' | 'catching_up' | 'live' | 'waiting' | '
 /**
  * Why a channel is waiting or closed. `code` is an error code of the gateway if it refused the stream, else one of
  *
- * - `shutdown`, `token_expired`, `max_age`, `too_slow`, `database_corrupt`, `database_unreachable`: reason in the gateway's `closing` event;
+ * - `shutdown`, `token_expired`, `max_age`, `too_slow`, `database_corrupt`, `database_unreachable`, `upstream_reset`: reason in the
+ *   gateway's `closing` event;
  * - `log_changed`: the database was replaced, and is read from the beginning;
  * - `connection_lost`: the connection broke; `heartbeat_timeout`: nothing was received for two heartbeat intervals;
  * - `unreachable`: the connection failed; `offline`: the same, and the browser reports that it is offline;
