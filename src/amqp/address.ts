@@ -31,11 +31,14 @@ export const splitBrokerUrl = (text: string): string[] => {
   return hosts.split(',').map((host) => start + host + end)
 }
 
+/** Returns whether a text is an IPv6 address, possibly with a zone id, which a URL cannot have. */
+const isIpv6 = (text: string): boolean =>
+  /^[\da-f:.]+(%[\w.-]+)?$/i.test(text) && URL.canParse(`http://[${text.replace(/%.*/, '')}]`)
+
 /** Parses RABBITMQ_HOST: names or addresses, separated by commas. @returns null if one is empty or has a port */
 export const parseBrokerHosts = (text: string): readonly string[] | null => {
   const names = text.split(',').map((name) => name.trim())
-  const isHost = (name: string): boolean => name !== '' && (!name.includes(':') || URL.canParse(`http://[${name}]`))
-  return names.every(isHost) ? names : null
+  return names.every((name) => name !== '' && (!name.includes(':') || isIpv6(name))) ? names : null
 }
 
 /** Formats the hosts as in a URL. */

@@ -366,10 +366,11 @@ config('accepts the five single variables, which the URL overrides', () => {
     password: 'guest',
     vhost: '/',
   })
-  const two = addressOf({ RABBITMQ_HOST: 'mq1, ::1', RABBITMQ_PORT: '5673' }).hosts
+  const two = addressOf({ RABBITMQ_HOST: 'mq1, ::1, fe80::1%eth0', RABBITMQ_PORT: '5673' }).hosts
   assert.equal(two, [
     { hostname: 'mq1', port: 5673 },
     { hostname: '::1', port: 5673 },
+    { hostname: 'fe80::1%eth0', port: 5673 },
   ])
   for (const RABBITMQ_HOST of ['a,', 'a:5672', ','])
     refused({ RABBITMQ_HOST }, /^RABBITMQ_HOST must be a host, or hosts/)
