@@ -255,8 +255,8 @@ export class ClusterPrimary {
     this.#coordinator.releaseOwner(worker.id)
     if (this.#stopping) return
     if (this.#starts === 0) {
-      // The worker has already logged why it cannot start.
-      this.#resolveExit(code ?? 1)
+      // The worker has already logged why it cannot start. One that got a signal exits with 0, but the gateway has not been stopped.
+      this.#resolveExit(code || 1)
       return
     }
     this.#crashes = uptimeMs > STABLE_AFTER_MS ? 0 : this.#crashes + 1

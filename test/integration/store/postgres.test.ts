@@ -21,6 +21,7 @@ import type { SearchQuery } from '../../../src/store/search/search.ts'
 import type { MessageStore } from '../../../src/store/store.ts'
 import { startCli } from '../../support/clients/cli.ts'
 import { WAIT_MS } from '../../support/harness/limits.ts'
+import { childrenOf } from '../../support/harness/processes.ts'
 import { postgresBin } from '../../support/harness/provision.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { until } from '../../support/harness/wait.ts'
@@ -364,6 +365,18 @@ for (const WORKERS of ['1', '2']) {
     await release()
   })
 }
+
+test('a gateway whose first worker is stopped alone while it waits for its database exits with an error', async () => {
+  const url = freshSchema(server)
+  await open(url)
+  const release = await holdLocks(url, 'LOCK TABLE header')
+  const starting = startCli(['serve'], { env: { DATABASE_URL: url, PORT: '0', WORKERS: '2' } })
+  await starting.seen(/waiting for the database/)
+  for (const pid of childrenOf(starting.child.pid!)) process.kill(pid, 'SIGTERM')
+  const { code, stdout, stderr } = await starting.done
+  assert.is(code, 1, stdout + stderr)
+  await release()
+})
 
 test('a command that exits with an error does not announce a retry', async () => {
   const { code, stderr } = await startCli(['rejected', 'list'], {
