@@ -66,6 +66,8 @@ export class EventListStore {
   #endRenewals = (): void => undefined
   /** Increments with each load of the list: the response to an earlier one is dropped. */
   #epoch = 0
+  /** The last load that is complete. */
+  #loadedEpoch = 0
 
   start(): void {
     this.#endRenewals = renewals.subscribe(() => this.#continue())
@@ -97,6 +99,7 @@ export class EventListStore {
   /** Loads older events. */
   async more(): Promise<void> {
     const epoch = this.#epoch
+    if (epoch !== this.#loadedEpoch) return
     const last = Math.min(...[...this.#events.values()].map(({ last_db_id }) => last_db_id))
     try {
       const { data, has_more } = await api<Answer>(`/api/events?limit=${PAGE}&before=${last}`)
@@ -114,7 +117,9 @@ export class EventListStore {
     try {
       const { data, has_more, log_id } = await api<Answer>(`/api/events?limit=${PAGE}`)
       if (epoch !== this.#epoch) return
+      this.#loadedEpoch = epoch
       this.#events.clear()
+      this.#profiles.clear()
       for (const one of data) this.#events.set(one.event_id, toSummary(one))
       this.#publish({ is: 'loaded', error: null, hasMore: has_more, logId: log_id })
       this.#follow(data[0]?.last_db_id ?? 0, log_id)
@@ -148,6 +153,7 @@ export class EventListStore {
       const query = `before=${last_db_id + 1}&limit=${PROFILE_MESSAGES}&message_type=${PROFILE_TYPES}`
       const path = `/api/events/${encodeURIComponent(event_id)}/messages?${query}`
       const { data } = await api<{ data: readonly Message[] }>(path).catch(() => ({ data: [] }))
+      if (epoch !== this.#epoch) return
       for (const message of data) this.#learn(message)
     }
   }
