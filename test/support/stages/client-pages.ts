@@ -2,6 +2,7 @@ import type { Browser, BrowserContext, CDPSession, Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import type { ChannelStatus } from '../../../src/web/client/index.ts'
 import { type Json, until } from '../harness/wait.ts'
+import { closeContexts } from './pages.ts'
 
 /** Options of openChannel that can be passed to a page. `token`: returned by the function `freshToken` of the page. */
 export type TrialOptions = Record<string, Json> & { token?: boolean }
@@ -130,7 +131,7 @@ export class Tab {
 
 /** Closes all pages of a browser. @throws if one of them had an error or violated the policy */
 export const closeTabs = async (browser: Browser, tabs: Tab[]): Promise<void> => {
-  for (const context of browser.contexts()) await context.close()
+  await closeContexts(browser)
   assert.equal(
     tabs.splice(0).flatMap(({ faults }) => faults),
     [],
