@@ -104,14 +104,23 @@ export const runGateway = async (
   onListening: OnListening = noop,
 ): Promise<number> => {
   const signalReceived = waitForSignal(logger)
-  const started = gateway.start()
-  started.catch(noop)
-  // Startup may still be waiting for the database, but no request has been accepted, so exit immediately.
-  if ((await Promise.race([started, signalReceived])) !== undefined) return 0
+  if (!(await startUnlessStopped(gateway, signalReceived))) return 0
   logListening(config, logger, baseUrl(config, gateway.port))
   onListening(gateway.port)
   await signalReceived
   return stopWithDeadline(gateway, config, logger)
+}
+
+/**
+ * Starts a gateway, unless `stopped` resolves first: startup may still be waiting for the database, but no request has been accepted, so
+ * the process can exit immediately.
+ *
+ * @returns whether it has started
+ */
+const startUnlessStopped = (gateway: Gateway, stopped: Promise<unknown>): Promise<boolean> => {
+  const started = gateway.start()
+  started.catch(noop)
+  return Promise.race([started.then(() => true), stopped.then(() => false)])
 }
 
 const serveAsPrimary = async (config: Config, logger: Logger, onListening: OnListening): Promise<number> => {
@@ -153,10 +162,7 @@ const serveAsWorker = async (config: Config, logger: Logger, version: string): P
   worker.onUnresponsive((error) => gateway.reportWorkers(error))
   const stopAccepting = Promise.withResolvers<void>()
   const drained = worker.waitForDrain(stopAccepting.resolve)
-  const started = gateway.start()
-  started.catch(noop)
-  // Startup may still be waiting for the database, but no request has been accepted, so exit immediately.
-  if (await Promise.race([started.then(() => false), stopAccepting.promise.then(() => true), drained])) return 0
+  if (!(await startUnlessStopped(gateway, Promise.race([stopAccepting.promise, drained])))) return 0
   void stopAccepting.promise.then(() => gateway.stopAccepting())
   worker.listening(baseUrl(config, gateway.port))
   const reason = await drained
