@@ -149,7 +149,6 @@ export class EventListStore {
   /** Loads the names of the newest events, one after the other, since the list itself has only ids. */
   async #loadProfiles(events: readonly ListedEvent[], epoch: number): Promise<void> {
     for (const { event_id, last_db_id } of events.slice(0, MAX_PROFILES)) {
-      if (this.#over || epoch !== this.#epoch) return
       const query = `before=${last_db_id + 1}&limit=${PROFILE_MESSAGES}&message_type=${PROFILE_TYPES}`
       const path = `/api/events/${encodeURIComponent(event_id)}/messages?${query}`
       const { data } = await api<{ data: readonly Message[] }>(path).catch(() => ({ data: [] }))
