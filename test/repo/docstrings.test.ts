@@ -32,11 +32,12 @@ const parametersOf = (code: string): string => {
 }
 
 /** Returns the names in docstrings that do not exist. Of `@param options.x` the parameter list has either part. */
-const unknownNames = (text: string): string[] =>
-  [...text.matchAll(/\/\*\*[\s\S]*?\*\//g)].flatMap(({ 0: doc, index }) => {
+const unknownNames = (text: string): string[] => {
+  const code = withoutComments(text)
+  return [...text.matchAll(/\/\*\*[\s\S]*?\*\//g)].flatMap(({ 0: doc, index }) => {
     const names = (pattern: RegExp): string[] => [...doc.matchAll(pattern)].map(([, name]) => name!)
     const isMissing = (name: string): boolean =>
-      !EXTERNAL.has(name) && !hasWord(withoutComments(text), name) && (name.startsWith('#') || !isDeclared(name))
+      !EXTERNAL.has(name) && !hasWord(code, name) && (name.startsWith('#') || !isDeclared(name))
     const isParameter = (name: string): boolean =>
       name.split('.').some((part) => hasWord(parametersOf(withoutComments(text.slice(index + doc.length))), part))
     return [
@@ -44,6 +45,7 @@ const unknownNames = (text: string): string[] =>
       ...names(/`(#?[a-z]\w*)`/g).filter(isMissing),
     ]
   })
+}
 
 const test = suite('the docstrings of src')
 

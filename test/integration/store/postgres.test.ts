@@ -351,14 +351,19 @@ test('transient errors of PostgreSQL delay startup and do not end it', async () 
   }
 })
 
+/** Starts a gateway that waits for its database until `release` is called. */
+const startWaiting = async (env: Record<string, string>) => {
+  const url = freshSchema(server)
+  await open(url)
+  const release = await holdLocks(url, 'LOCK TABLE header')
+  const starting = startCli(['serve'], { env: { DATABASE_URL: url, PORT: '0', ...env } })
+  await starting.seen(/waiting for the database/)
+  return { starting, release }
+}
+
 for (const WORKERS of ['1', '2']) {
   test(`a gateway with WORKERS=${WORKERS} that is stopped while it waits for its database exits gracefully`, async () => {
-    const url = freshSchema(server)
-    await open(url)
-    const release = await holdLocks(url, 'LOCK TABLE header')
-    const env = { DATABASE_URL: url, PORT: '0', WORKERS, SHUTDOWN_SECONDS: '10' }
-    const starting = startCli(['serve'], { env })
-    await starting.seen(/waiting for the database/)
+    const { starting, release } = await startWaiting({ WORKERS, SHUTDOWN_SECONDS: '10' })
     starting.child.kill('SIGTERM')
     const { code, stdout, stderr } = await starting.done
     assert.is(code, 0, stdout + stderr)
@@ -367,11 +372,7 @@ for (const WORKERS of ['1', '2']) {
 }
 
 test('a gateway whose first worker is stopped alone while it waits for its database exits with an error', async () => {
-  const url = freshSchema(server)
-  await open(url)
-  const release = await holdLocks(url, 'LOCK TABLE header')
-  const starting = startCli(['serve'], { env: { DATABASE_URL: url, PORT: '0', WORKERS: '2' } })
-  await starting.seen(/waiting for the database/)
+  const { starting, release } = await startWaiting({ WORKERS: '2' })
   for (const pid of childrenOf(starting.child.pid!)) process.kill(pid, 'SIGTERM')
   const { code, stdout, stderr } = await starting.done
   assert.is(code, 1, stdout + stderr)
