@@ -3,10 +3,16 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { tempDir } from '../../test/support/harness/wait.ts'
 import type { Broker } from '../../test/support/servers/rabbitmq.ts'
-import type { Batch } from '../series/ingest.ts'
 import { Program } from '../support/program.ts'
 import { ensure, PYTHON } from '../support/provision.ts'
 import { cpuMicros } from '../support/stats.ts'
+
+/** Messages that a consumer takes from a full queue. */
+export interface Batch {
+  /** Those that come first and do not count, while V8 compiles. */
+  readonly warmUp: number
+  readonly messages: number
+}
 
 export interface Consumed {
   readonly seconds: number

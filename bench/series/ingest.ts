@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { declareTopology } from '../../src/ingest/topology.ts'
 import { type Broker, deleteNames, type Names, uniqueNames, withChannel } from '../../test/support/servers/rabbitmq.ts'
-import { type Consumed, consumeBare, consumePika } from '../peers/consumers.ts'
+import { type Batch, type Consumed, consumeBare, consumePika } from '../peers/consumers.ts'
 import { type GatewayPeerOptions, startGatewayPeer } from '../peers/gateway.ts'
 import { NAMES } from '../peers/peer.ts'
 import { cpuMicros } from '../support/stats.ts'
@@ -44,13 +44,6 @@ export const holdQueue = async (broker: Broker, queue: string): Promise<() => Pr
   }
 }
 
-/** Messages that a consumer takes from a full queue. */
-export interface Batch {
-  /** Those that come first and do not count, while V8 compiles. */
-  readonly warmUp: number
-  readonly messages: number
-}
-
 /** Lets a gateway take a queue that is full. @returns from the last commit of the warm-up to the last of all */
 export const consumeGateway = async (
   context: Context,
@@ -61,7 +54,7 @@ export const consumeGateway = async (
 ): Promise<Consumed> => {
   const release = await holdQueue(broker, names.queue)
   const peer = await startGatewayPeer(context, { broker, names, ...options })
-  /** Waits until so many are stored. @returns how many are, when, and the CPU time until then */
+  /** Waits until `count` messages are stored. @returns the number stored, the time, and the CPU time used so far */
   const waitFor = async (count: number) => {
     const deadline = performance.now() + 120_000
     while (true) {

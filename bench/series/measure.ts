@@ -64,7 +64,7 @@ export const window = async (
  * Starts to publish at a rate, and lets the server run for a while before anything is measured: what it compiles and sets up in its first
  * seconds is not what users have for days.
  *
- * @returns what stops the publisher
+ * @returns the stream for `publisher.sent` and `publisher.stop`
  */
 export const startPublishing = async (
   { driver, publisher, quick }: Context,
