@@ -1,4 +1,5 @@
 // needs: chromium
+import { rmSync } from 'node:fs'
 import type { Page } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { suite } from '../../support/harness/suite.ts'
@@ -357,24 +358,30 @@ test('searches all messages of the event beyond the loaded ones, and opens a hit
   assert.is(await page.evaluate(() => (globalThis as Json).isSamePage), true, 'the page was not loaded again')
 })
 
+const showsHits = async (page: Page, ns: number[], what: string): Promise<void> => {
+  let last: (string | null)[] = []
+  await until(
+    async () => {
+      last = await page.$$eval('.hit a', (all) => all.map((one) => one.getAttribute('data-id')))
+      return String(last) === String(ns.map((n) => long[n]))
+    },
+    { what, saw: () => String(last) },
+  )
+}
+
+/** The errors of the long event, newest first. */
+const errors = Array.from({ length: ROUNDS }, (_, n) => n * 1_000 + 500).toReversed()
+
 test('searches beyond the loaded messages only for what the filters show, and keeps them when a hit is opened', async () => {
   const page = await openLong('?q=message&message_type=error_internal')
   await page.waitForSelector('#history[data-is="resting"]')
   await page.click('#search-beyond')
-  const finds = (ns: number[], what: string): Promise<unknown> =>
-    until(
-      async () =>
-        String(await page.$$eval('.hit a', (all) => all.map((one) => one.getAttribute('data-id')))) ===
-        String(ns.map((n) => long[n])),
-      { what },
-    )
-  const errors = Array.from({ length: ROUNDS }, (_, n) => n * 1_000 + 500)
-  await finds(errors.toReversed(), 'the errors, newest first')
+  await showsHits(page, errors, 'the errors, newest first')
   await page.waitForSelector('#hits-filter:has-text("Only messages that the filters show")')
   await page.fill('.period input >> nth=1', '2026-11-02T12:02')
-  await finds([500], 'the error of the first two minutes')
+  await showsHits(page, [500], 'the error of the first two minutes')
   await choose(page, '#roles', 'System')
-  await finds([500], 'the same with its role')
+  await showsHits(page, [500], 'the same with its role')
   await page.click('.hit a')
   await sees(page, long[500])
   const query = (): string => new URL(page.url()).search
@@ -384,7 +391,7 @@ test('searches beyond the loaded messages only for what the filters show, and ke
   // The search of the gateway finds words, that of the room a text of JSON.
   await page.fill('#search', '"message 500 timestamp"')
   await page.waitForSelector('#hits-title:has-text("timestamp")')
-  await finds([500], 'the phrase')
+  await showsHits(page, [500], 'the phrase')
   await page.click('.hit a')
   await isQuery(/^\?role=system&message_type=error_internal&until=/)
   await sees(page, long[500])
@@ -394,6 +401,52 @@ test('searches beyond the loaded messages only for what the filters show, and ke
   await page.click('#attention')
   await page.click('#search-beyond')
   await page.waitForSelector('#hits-filter:has-text("“Needs attention” does not apply here.")')
+})
+
+test('completes the hits of a search while the index is built', async () => {
+  await site.gateway.term()
+  for (const suffix of ['', '-wal', '-shm']) rmSync(`${site.gateway.dbFile}.search${suffix}`, { force: true })
+  await site.gateway.restart()
+  const page = await openLong('?q=message&message_type=error_internal')
+  await page.waitForSelector('#history[data-is="resting"]')
+  await page.click('#search-beyond')
+  await page.waitForSelector('#hits-building')
+  await showsHits(page, errors, 'the errors, newest first')
+  await page.waitForSelector('#hits-building', { state: 'detached' })
+})
+
+test('continues a search after an answer that ended early, and after a failure on request', async () => {
+  const page = await openLong('?q=message')
+  let isFailing = true
+  await page.route('**/api/search?*', async (route) => {
+    const { searchParams } = new URL(route.request().url())
+    const before = searchParams.get('before')
+    if (searchParams.get('q') !== 'message') return route.fallback()
+    if (before === '1500' && isFailing)
+      return route.fulfill({ status: 503, json: { status: 'error', code: 'overloaded' } })
+    const n = before === null ? 2_500 : Number(before) - 1_000
+    const message = {
+      event_id: 'long',
+      message_from: 'system',
+      message_type: 'chat',
+      received_at: new Date().toISOString(),
+    }
+    const data = [{ ...message, db_id: long[n], snippet: 'message' }]
+    await route.fulfill({ json: { status: 'success', data, next_before: n === 500 ? null : n, indexed: 1 } })
+  })
+  await page.waitForSelector('#history[data-is="resting"]')
+  await page.click('#search-beyond')
+  await page.waitForSelector('#hits-status:has-text("The search failed: 503 overloaded")')
+  await showsHits(page, [2_500, 1_500], 'the hits before the failure')
+  isFailing = false
+  await page.click('#more-hits:has-text("Retry")')
+  await page.waitForSelector('#hits-status:has-text("3 messages, newest first")')
+  await showsHits(page, [2_500, 1_500, 500], 'all hits')
+  await page.fill('#search', 'nothing-like-this')
+  await page.waitForSelector('#hits-status:has-text("No message contains all of this.")')
+  await page.fill('#search', 'message')
+  await page.waitForSelector('#hits-status:has-text("3 messages, newest first")')
+  await showsHits(page, [2_500, 1_500, 500], 'the same hits once more')
 })
 
 test('stops a search whose hits are all hidden by the filters, and searches older messages on request', async () => {

@@ -89,9 +89,10 @@ export const MessageHits = ({ children, ...search }: MessageHitsProps): View => 
         </ol>`
       }
       ${
-        nextBefore !== null &&
-        is !== 'searching' &&
-        html`<p class="more-events"><button type="button" id="more-hits" onClick=${more}>${t('more')}</button></p>`
+        (is === 'failed' || (is === 'found' && nextBefore !== null)) &&
+        html`<p class="more-events">
+          <button type="button" id="more-hits" onClick=${more}>${t(is === 'failed' ? 'retry' : 'more')}</button>
+        </p>`
       }
     </section>
   `

@@ -13,12 +13,17 @@ interface Answer {
   readonly indexed: number
 }
 
-export interface SearchResult {
-  readonly is: 'searching' | 'found' | 'failed'
+/** What a search has found so far. */
+interface Found {
   readonly hits: readonly FoundMessage[]
   /** Where older hits begin; null if there are none. */
   readonly nextBefore: number | null
+  /** Share of the stored messages that can be found, from 0 to 1. */
   readonly indexed: number
+}
+
+export interface SearchResult extends Found {
+  readonly is: 'searching' | 'found' | 'failed'
   readonly error: unknown
 }
 
@@ -26,11 +31,14 @@ const EMPTY: SearchResult = { is: 'searching', hits: [], nextBefore: null, index
 
 /** Time without typing after which the search starts, in milliseconds. */
 const TYPING_MS = 300
+/** Pause before the search is repeated while the index is built, in milliseconds. */
+const REPEAT_MS = 5_000
+/** Hits that are loaded at once, if there are as many. */
 const PAGE = 50
 /** Maximum number of hits in one answer of the gateway. */
 const MAX_PAGE = 200
-/** Pages without a shown hit after which older hits are loaded only on request. */
-const MAX_EMPTY_PAGES = 10
+/** Answers after which older hits are loaded only on request, even if they had fewer hits than a page. */
+const MAX_ANSWERS = 10
 /** Length of a query that the gateway accepts. */
 const MAX_QUERY = 256
 
@@ -44,25 +52,6 @@ export const termsOf = (query: string): string[] =>
 export const isSearchable = (query: string): boolean =>
   query.length <= MAX_QUERY && termsOf(query).some((term) => term.split(/\s+/).some((word) => word.length > 1))
 
-const load = async (
-  { query, eventId, filter }: SearchRequest,
-  before: number | null,
-  signal: AbortSignal,
-): Promise<Answer> => {
-  const parameters = new URLSearchParams({ q: query, limit: String(PAGE), ...filterParameters(filter) })
-  if (eventId !== null) parameters.set('event_id', eventId)
-  let next = before
-  for (let empty = 1; ; empty++) {
-    if (next !== null) parameters.set('before', String(next))
-    const answer = await api<Answer>(`/api/search?${parameters}`, { signal })
-    const data = answer.data.filter((hit) => isShown(filter, hit))
-    // A page without hits ended at the time limit of the gateway, or has only those that are filtered.
-    if (data.length > 0 || answer.next_before === null || empty === MAX_EMPTY_PAGES) return { ...answer, data }
-    next = answer.next_before
-    parameters.set('limit', String(MAX_PAGE))
-  }
-}
-
 /** A search over the messages of the gateway. */
 export interface SearchRequest {
   /** An empty one searches nothing. */
@@ -73,47 +62,92 @@ export interface SearchRequest {
   readonly filter: MessageFilter
 }
 
+/** Searches downwards from a db_id, or from the newest message. Yields all hits so far after each answer. */
+async function* find(search: SearchRequest, before: number | null, signal: AbortSignal): AsyncGenerator<Found> {
+  const { query, eventId, filter } = search
+  const parameters = new URLSearchParams({ q: query, limit: String(PAGE), ...filterParameters(filter) })
+  if (eventId !== null) parameters.set('event_id', eventId)
+  const hits: FoundMessage[] = []
+  for (let next = before; ; ) {
+    if (next !== null) parameters.set('before', String(next))
+    const { data, next_before, indexed } = await api<Answer>(`/api/search?${parameters}`, { signal })
+    hits.push(...data.filter((hit) => isShown(filter, hit)))
+    yield { hits: [...hits], nextBefore: next_before, indexed }
+    if (next_before === null) return
+    // The answer ended at the time limit of the gateway, or some of its hits are not shown.
+    parameters.set('limit', String(MAX_PAGE))
+    next = next_before
+  }
+}
+
+/** Searches until there is a page of hits. Yields all hits so far after each answer. */
+async function* findPage(
+  search: SearchRequest,
+  before: number | null,
+  signal: AbortSignal,
+): AsyncGenerator<SearchResult> {
+  let answers = 0
+  for await (const found of find(search, before, signal)) {
+    answers += 1
+    const isDone = found.nextBefore === null || found.hits.length >= PAGE || answers === MAX_ANSWERS
+    yield { ...found, is: isDone ? 'found' : 'searching', error: null }
+    if (isDone) return
+  }
+}
+
+/** Searches again what a result covers. */
+const findAgain = async (search: SearchRequest, last: Found, signal: AbortSignal): Promise<SearchResult> => {
+  let again: Found = last
+  for await (const found of find(search, null, signal)) {
+    again = found
+    const isCovered = found.nextBefore !== null && last.nextBefore !== null && found.nextBefore <= last.nextBefore
+    if (isCovered || found.hits.length >= Math.max(PAGE, last.hits.length)) break
+  }
+  return { ...again, is: 'found', error: null }
+}
+
 /**
- * Searches the messages once the user pauses typing.
+ * Searches the messages once the user pauses typing, and repeats the search while the index is built.
  *
- * @returns the result, null if nothing is searched or if the gateway has no search; and a function that loads older hits
+ * @returns the result, null if nothing is searched or if the gateway has no search; and a function that loads older hits, or retries a failed search
  */
 export const useSearch = (search: SearchRequest): [SearchResult | null, () => void] => {
   const { query, eventId, filter } = search
-  const key = filterToQuery({ ...filter, text: query, attention: false })
+  const key = `${eventId ?? ''}${filterToQuery({ ...filter, text: query, attention: false })}`
   const [result, setResult] = useState<SearchResult | null>(null)
-  const [from, setFrom] = useState<{ key: string; before: number } | null>(null)
-  const before = from?.key === key ? from.before : null
+  const [request, setRequest] = useState<{ key: string; newer: SearchResult } | null>(null)
 
   useEffect(() => {
     if (!isSearchable(query)) return setResult(null)
+    const newer = request?.key === key && request.newer.nextBefore !== null ? request.newer : EMPTY
     const stop = new AbortController()
+    let last = newer
+    const show = (next: SearchResult): void => {
+      last = next
+      if (!stop.signal.aborted) setResult(next)
+    }
     const start = async (): Promise<void> => {
-      setResult((last) => (before === null ? EMPTY : { ...(last ?? EMPTY), is: 'searching' }))
+      show({ ...newer, is: 'searching', error: null })
       try {
-        const { data, next_before, indexed } = await load(search, before, stop.signal)
-        setResult((last) => ({
-          is: 'found',
-          hits: before === null ? data : [...(last?.hits ?? []), ...data],
-          nextBefore: next_before,
-          indexed,
-          error: null,
-        }))
+        for await (const found of findPage(search, newer.nextBefore, stop.signal)) {
+          show({ ...found, hits: [...newer.hits, ...found.hits] })
+        }
+        while (last.indexed < 1) {
+          await new Promise((resolve) => setTimeout(resolve, REPEAT_MS))
+          show(await findAgain(search, last, stop.signal))
+        }
       } catch (error) {
         if (stop.signal.aborted) return
-        const isOff = error instanceof ApiError && error.code === 'search_disabled'
-        setResult((last) => (isOff ? null : { ...(last ?? EMPTY), is: 'failed', error }))
+        if (error instanceof ApiError && error.code === 'search_disabled') setResult(null)
+        else show({ ...last, is: 'failed', error })
       }
     }
-    const timer = setTimeout(start, before === null ? TYPING_MS : 0)
+    const timer = setTimeout(start, newer === EMPTY ? TYPING_MS : 0)
     return () => {
       clearTimeout(timer)
       stop.abort()
     }
-  }, [key, eventId, before])
+  }, [key, request])
 
-  const more = (): void => {
-    if (result !== null && result.nextBefore !== null) setFrom({ key, before: result.nextBefore })
-  }
-  return [result, more]
+  return [result, () => result !== null && setRequest({ key, newer: result })]
 }
