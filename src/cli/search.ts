@@ -66,7 +66,7 @@ put into double quotes, which the shell must pass on. A word has at least two ch
       parameters.set('limit', String(Math.min(left, PAGE)))
       const response = await authorizedRequest(url + parameters, { headers: {}, signal: io.signal }, token)
       const { data, next_before, indexed } = await readAnswer(response)
-      if (indexed < 1 && printed === 0) {
+      if (indexed < 1 && !parameters.has('before')) {
         io.note(`The search index is being built: ${Math.floor(indexed * 100)} % of the messages can be found so far.`)
       }
       for (const hit of data) await io.out.write(`${format(hit)}\n`)
