@@ -1,9 +1,7 @@
 import * as z from 'zod'
+import { MAX_FILTER_EVENTS } from '../core/subscription-filter.ts'
 import { isBearerToken, parseEventList, parseUpstreamUrl } from './parsers.ts'
 import { parsedBy } from './variable.ts'
-
-/** One stream can have this many events. */
-const MAX_EVENTS = 100
 
 /** Variables that turn the gateway into an edge. */
 export const UPSTREAM_VARIABLES = {
@@ -24,10 +22,10 @@ export const UPSTREAM_VARIABLES = {
   UPSTREAM_EVENTS: {
     default: '*',
     description: 'Events that the edge copies. After a change it copies all of them again.',
-    constraint: `up to ${MAX_EVENTS} event ids, comma-separated, or *`,
+    constraint: `up to ${MAX_FILTER_EVENTS} event ids, comma-separated, or *`,
     schema: parsedBy((text) => {
       const events = parseEventList(text)
-      return events === null || events === '*' || events.length <= MAX_EVENTS ? events : null
+      return events === null || events === '*' || events.length <= MAX_FILTER_EVENTS ? events : null
     }),
   },
 } as const

@@ -12,6 +12,9 @@ export interface SubscriptionFilter {
   readonly unnamed: boolean
 }
 
+/** A stream and a request name at most this many events. */
+export const MAX_FILTER_EVENTS = 100
+
 const distinct = (values: readonly string[]): string[] => [...new Set(values)].sort()
 
 /** Creates a filter in canonical form, so that equal filters share one channel. */

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { DbId, parseDbId } from '../core/cursor.ts'
 import { GatewayError } from '../core/errors.ts'
 import { EventId } from '../core/message.ts'
+import { MAX_FILTER_EVENTS } from '../core/subscription-filter.ts'
 
 /** Schemas of the path or query parameters of a route, by name. The API documents show their output. */
 export type Fields = Readonly<Record<string, z.ZodType>>
@@ -10,7 +11,6 @@ export type FieldValues<F extends Fields> = z.output<z.ZodObject<F>>
 
 /** The event that examples use. */
 export const EXAMPLE_EVENT = 'incident-7'
-const MAX_EVENTS = 100
 const MAX_VALUES = 100
 
 /** @returns a GatewayError with status 400 */
@@ -67,7 +67,7 @@ export const EventIdField = EventId.meta({ description: 'The event, percent-enco
 export const EventsField = z
   .array(z.union([z.literal('*'), EventId]))
   .min(1)
-  .max(MAX_EVENTS)
+  .max(MAX_FILTER_EVENTS)
   .meta({
     description: 'Repeated for each event; * alone selects all readable events.',
     explode: true,
@@ -87,10 +87,10 @@ const parseEvents = (ids: readonly string[]): string[] | '*' => {
     if (ids.length > 1) throw invalidQuery('event_id=* cannot be combined with other events.')
     return '*'
   }
-  if (ids.length > MAX_EVENTS)
+  if (ids.length > MAX_FILTER_EVENTS)
     throw new GatewayError(
       'too_many_events',
-      `The request names ${ids.length} events; at most ${MAX_EVENTS} are allowed.`,
+      `The request names ${ids.length} events; at most ${MAX_FILTER_EVENTS} are allowed.`,
     )
   return ids.map(parseEventId)
 }
