@@ -112,8 +112,9 @@ export class SearchIndex {
 
   search(query: SearchQuery): SearchPage {
     return this.#guarded(() => {
-      const { hits, nextBefore } = this.#find(query)
+      // Before the search, so that messages that arrive meanwhile do not count as pending.
       const { messages, pending } = this.status
+      const { hits, nextBefore } = this.#find(query)
       // Rounded down, so that 1 means all.
       const indexed = pending === 0 ? 1 : Math.min(0.999, Math.floor((messages / (messages + pending)) * 1_000) / 1_000)
       return { hits, nextBefore, indexed }

@@ -415,38 +415,65 @@ test('completes the hits of a search while the index is built', async () => {
   await page.waitForSelector('#hits-building', { state: 'detached' })
 })
 
+/** Answers searches for "message" with the next of these messages of the long event; null fails. Returns where each one began. */
+const answerSearches = async (
+  page: Page,
+  answers: ({ n: number; indexed?: number } | null)[],
+): Promise<(string | null)[]> => {
+  const begins: (string | null)[] = []
+  await page.route('**/api/search?*', (route) => {
+    const { searchParams } = new URL(route.request().url())
+    if (searchParams.get('q') !== 'message') return route.fallback()
+    begins.push(searchParams.get('before'))
+    const next = answers.shift()
+    if (!next) return route.fulfill({ status: 503, json: { status: 'error', code: 'overloaded' } })
+    const { n, indexed = 1 } = next
+    const data = [
+      {
+        db_id: long[n],
+        event_id: 'long',
+        message_from: 'system',
+        message_type: 'chat',
+        received_at: new Date().toISOString(),
+        snippet: 'message',
+      },
+    ]
+    return route.fulfill({ json: { status: 'success', data, next_before: n === 500 ? null : n, indexed } })
+  })
+  return begins
+}
+
+const ALL_ANSWERS = [{ n: 2_500 }, { n: 1_500 }, { n: 500 }]
+const ALL_BEGINS = [null, '2500', '1500']
+
 test('continues a search after an answer that ended early, and after a failure on request', async () => {
   const page = await openLong('?q=message')
-  let isFailing = true
-  await page.route('**/api/search?*', async (route) => {
-    const { searchParams } = new URL(route.request().url())
-    const before = searchParams.get('before')
-    if (searchParams.get('q') !== 'message') return route.fallback()
-    if (before === '1500' && isFailing)
-      return route.fulfill({ status: 503, json: { status: 'error', code: 'overloaded' } })
-    const n = before === null ? 2_500 : Number(before) - 1_000
-    const message = {
-      event_id: 'long',
-      message_from: 'system',
-      message_type: 'chat',
-      received_at: new Date().toISOString(),
-    }
-    const data = [{ ...message, db_id: long[n], snippet: 'message' }]
-    await route.fulfill({ json: { status: 'success', data, next_before: n === 500 ? null : n, indexed: 1 } })
-  })
+  const begins = await answerSearches(page, [{ n: 2_500 }, { n: 1_500 }, null, { n: 500 }, ...ALL_ANSWERS])
   await page.waitForSelector('#history[data-is="resting"]')
   await page.click('#search-beyond')
   await page.waitForSelector('#hits-status:has-text("The search failed: 503 overloaded")')
   await showsHits(page, [2_500, 1_500], 'the hits before the failure')
-  isFailing = false
   await page.click('#more-hits:has-text("Retry")')
   await page.waitForSelector('#hits-status:has-text("3 messages, newest first")')
   await showsHits(page, [2_500, 1_500, 500], 'all hits')
+  assert.equal(begins.splice(0), [...ALL_BEGINS, '1500'])
   await page.fill('#search', 'nothing-like-this')
   await page.waitForSelector('#hits-status:has-text("No message contains all of this.")')
   await page.fill('#search', 'message')
   await page.waitForSelector('#hits-status:has-text("3 messages, newest first")')
   await showsHits(page, [2_500, 1_500, 500], 'the same hits once more')
+  assert.equal(begins, ALL_BEGINS)
+})
+
+test('repeats a search if one of its answers came while the index was built', async () => {
+  const page = await openLong('?q=message')
+  const [first, ...others] = ALL_ANSWERS
+  const begins = await answerSearches(page, [{ ...first!, indexed: 0.5 }, ...others, { n: 3_500 }, ...ALL_ANSWERS])
+  await page.waitForSelector('#history[data-is="resting"]')
+  await page.click('#search-beyond')
+  await page.waitForSelector('#hits-building:has-text("50 %")')
+  await showsHits(page, [3_500, 2_500, 1_500, 500], 'the hits once the index was complete')
+  assert.equal(begins, [...ALL_BEGINS, null, '3500', '2500', '1500'])
 })
 
 test('stops a search whose hits are all hidden by the filters, and searches older messages on request', async () => {

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import type { SearchHit } from '../../../store/search/search.ts'
 import type { MessageFilter } from '../room/model/filter.ts'
 import { filterToQuery } from '../room/model/filter-url.ts'
@@ -31,8 +31,9 @@ const EMPTY: SearchResult = { is: 'searching', hits: [], nextBefore: null, index
 
 /** Time without typing after which the search starts, in milliseconds. */
 const TYPING_MS = 300
-/** Pause before the search is repeated while the index is built, in milliseconds. */
-const REPEAT_MS = 5_000
+/** First and longest pause before the search is repeated while the index is built, in milliseconds; each one is twice as long. */
+const REPEAT_MS = 2_000
+const MAX_REPEAT_MS = 60_000
 /** Hits that are loaded at once, if there are as many. */
 const PAGE = 50
 /** Maximum number of hits in one answer of the gateway. */
@@ -67,17 +68,20 @@ async function* find(search: SearchRequest, before: number | null, signal: Abort
   const { query, eventId, filter } = search
   const parameters = new URLSearchParams({ q: query, limit: String(PAGE), ...filterParameters(filter) })
   if (eventId !== null) parameters.set('event_id', eventId)
-  const hits: FoundMessage[] = []
-  for (let next = before; ; ) {
-    if (next !== null) parameters.set('before', String(next))
+  let found: Found = { hits: [], nextBefore: before, indexed: 1 }
+  do {
+    if (found.nextBefore !== null) parameters.set('before', String(found.nextBefore))
     const { data, next_before, indexed } = await api<Answer>(`/api/search?${parameters}`, { signal })
-    hits.push(...data.filter((hit) => isShown(filter, hit)))
-    yield { hits: [...hits], nextBefore: next_before, indexed }
-    if (next_before === null) return
+    found = {
+      hits: [...found.hits, ...data.filter((hit) => isShown(filter, hit))],
+      nextBefore: next_before,
+      // The newest messages are indexed last, so a later answer does not make up for an earlier one.
+      indexed: Math.min(found.indexed, indexed),
+    }
+    yield found
     // The answer ended at the time limit of the gateway, or some of its hits are not shown.
     parameters.set('limit', String(MAX_PAGE))
-    next = next_before
-  }
+  } while (found.nextBefore !== null)
 }
 
 /** Searches until there is a page of hits. Yields all hits so far after each answer. */
@@ -114,31 +118,34 @@ const findAgain = async (search: SearchRequest, last: Found, signal: AbortSignal
 export const useSearch = (search: SearchRequest): [SearchResult | null, () => void] => {
   const { query, eventId, filter } = search
   const key = `${eventId ?? ''}${filterToQuery({ ...filter, text: query, attention: false })}`
-  const [result, setResult] = useState<SearchResult | null>(null)
-  const [request, setRequest] = useState<{ key: string; newer: SearchResult } | null>(null)
+  const [state, setState] = useState<{ readonly key: string; readonly result: SearchResult } | null>(null)
+  const [attempt, setAttempt] = useState(0)
+  const continued = useRef<typeof state>(null)
 
   useEffect(() => {
-    if (!isSearchable(query)) return setResult(null)
-    const newer = request?.key === key && request.newer.nextBefore !== null ? request.newer : EMPTY
+    const newer = continued.current?.key === key ? continued.current.result : EMPTY
+    continued.current = null
+    if (!isSearchable(query)) return setState(null)
     const stop = new AbortController()
     let last = newer
-    const show = (next: SearchResult): void => {
-      last = next
-      if (!stop.signal.aborted) setResult(next)
+    const show = (result: SearchResult): void => {
+      last = result
+      if (!stop.signal.aborted) setState({ key, result })
     }
     const start = async (): Promise<void> => {
       show({ ...newer, is: 'searching', error: null })
       try {
         for await (const found of findPage(search, newer.nextBefore, stop.signal)) {
-          show({ ...found, hits: [...newer.hits, ...found.hits] })
+          const indexed = Math.min(newer.indexed, found.indexed)
+          show({ ...found, hits: [...newer.hits, ...found.hits], indexed })
         }
-        while (last.indexed < 1) {
-          await new Promise((resolve) => setTimeout(resolve, REPEAT_MS))
+        for (let pause = REPEAT_MS; last.indexed < 1; pause = Math.min(2 * pause, MAX_REPEAT_MS)) {
+          await new Promise((resolve) => setTimeout(resolve, pause))
           show(await findAgain(search, last, stop.signal))
         }
       } catch (error) {
         if (stop.signal.aborted) return
-        if (error instanceof ApiError && error.code === 'search_disabled') setResult(null)
+        if (error instanceof ApiError && error.code === 'search_disabled') setState(null)
         else show({ ...last, is: 'failed', error })
       }
     }
@@ -147,7 +154,14 @@ export const useSearch = (search: SearchRequest): [SearchResult | null, () => vo
       clearTimeout(timer)
       stop.abort()
     }
-  }, [key, request])
+  }, [key, attempt])
 
-  return [result, () => result !== null && setRequest({ key, newer: result })]
+  const isCurrent = state?.key === key
+  const more = (): void => {
+    if (!isCurrent) return
+    continued.current = state.result.nextBefore === null ? null : state
+    setAttempt(attempt + 1)
+  }
+  // Hits of the last search stay until the next one starts, so that nothing flickers while the user types.
+  return [state === null || isCurrent ? (state?.result ?? null) : { ...state.result, is: 'searching' }, more]
 }
