@@ -19,7 +19,8 @@ export const UPSTREAM_REFUSALS: readonly ErrorCode[] = [
   'upstream_cycle',
 ]
 
-const PASSED_HEADERS = ['content-type', 'content-encoding', 'content-length', 'idempotency-key', 'traceparent'] as const
+const PASSED_HEADERS = ['idempotency-key', 'traceparent'] as const
+const BODY_HEADERS = ['content-type', 'content-encoding'] as const
 
 /**
  * Sends a request to the core, with the token of its caller, and answers with the core's answer. The body is passed on as it arrives, so that
@@ -35,10 +36,13 @@ export const forwardToCore = async (
 ): Promise<void> => {
   const token = callerToken(ctx, access)
   const headers: Record<string, string> = token === null ? {} : { authorization: `Bearer ${token}` }
-  for (const name of PASSED_HEADERS) if (ctx.get(name) !== '') headers[name] = ctx.get(name)
+  const hasBody = ctx.method !== 'DELETE'
+  for (const name of hasBody ? [...PASSED_HEADERS, ...BODY_HEADERS] : PASSED_HEADERS) {
+    if (ctx.get(name) !== '') headers[name] = ctx.get(name)
+  }
   // The core counts callers without a token by their address, if it trusts this edge as a proxy.
   headers['x-forwarded-for'] = [ctx.get('x-forwarded-for'), ctx.req.socket.remoteAddress].filter(Boolean).join(', ')
-  const answer = await upstream.forward({ method: ctx.method, path: ctx.url, headers, body: ctx.req })
+  const answer = await upstream.forward({ method: ctx.method, path: ctx.url, headers, body: hasBody ? ctx.req : null })
   // A body that the core has not read to its end makes the connection unusable.
   if (!ctx.req.complete && ctx.req.httpVersionMajor === 1) ctx.set('Connection', 'close')
   ctx.status = answer.status

@@ -50,9 +50,15 @@ export class Forwarder {
       request.once('error', reject)
       request.once('response', (response) => {
         // The core can answer before it has read the whole body, for example if that is too large.
-        body.unpipe(request)
+        body?.unpipe(request)
         resolve(response)
       })
+      if (body === null) {
+        request.end()
+        return
+      }
+      // The frame must be the edge's own: what a client sends beyond a length would be read as the next request.
+      request.setHeader('Transfer-Encoding', 'chunked')
       body.once('error', (error) => request.destroy(error))
       body.once('close', () => {
         if (!body.readableEnded) request.destroy(new GatewayError('request_aborted', 'The request was aborted.'))

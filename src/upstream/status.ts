@@ -18,7 +18,8 @@ export interface ForwardedRequest {
   /** With its query, below the base path. */
   readonly path: string
   readonly headers: Readonly<Record<string, string>>
-  readonly body: Readable
+  /** null if there is none: what a client sends with a DELETE is not passed on. */
+  readonly body: Readable | null
 }
 
 export interface ForwardedResponse {
