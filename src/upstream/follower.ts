@@ -111,8 +111,7 @@ export class Follower {
     await this.refresh()
     const state = this.#state
     if (!this.#isConnected || state === null) return true
-    if (cursor <= this.#head) return false
-    if (readsAll) return cursor <= state.head_db_id || !state.level
+    if (readsAll) return cursor > this.#head && (cursor <= state.head_db_id || !state.level)
     // Whether the core has assigned the id must not depend on messages that the client cannot read.
     if (this.#head < state.last_db_id)
       await this.#queue.reached(state.last_db_id, this.#options.catchUpMs ?? CATCH_UP_MS)

@@ -307,6 +307,8 @@ test('can be the core of another edge, which knows when the first one is behind'
     const reader = new FakeSink()
     await outer.subscribe(ALL, ahead, reader)
     assert.is(await outer.follower.mayReach(ahead, true), true, 'the core of its core may have it')
+    const answers = await Promise.all([id, ahead].map((cursor) => outer.follower.mayReach(cursor, false)))
+    assert.equal(answers, [true, true], 'who cannot read everything does not learn where the copy ends')
     connection.heal()
     await level(outer)
     const [next = 0] = await append(core, {})
