@@ -15,7 +15,8 @@ const EVENT_MARK = '\ue000'
 
 const SEPARATORS = /[\s\p{Cc}]+/gu
 const LONG_DIGITS = /\d{16,}/g
-const ESCAPE = /\\+u([0-9a-fA-F]{4})/g
+// Only from the first backslash of a run, since trying each one is quadratic.
+const ESCAPE = /(?<!\\)\\+u([0-9a-fA-F]{4})/g
 
 /** JSON in a string, as Python writes it, has its characters escaped once more. Only those beyond ASCII are decoded: `C:\u0041` can be a path. */
 const decodeInnerEscapes = (text: string): string =>

@@ -57,7 +57,7 @@ const unquote = (text: string | undefined): string => text?.replaceAll('"', '') 
 /** Parses Forwarded (RFC 7239). Addresses and hosts need no escapes in their quotes, so none are supported. */
 const parseForwarded = (text: string): Hop[] =>
   (text.match(/(?:"[^"]*"|[^",])+/g) ?? []).map((element) => {
-    const pairs = element.matchAll(/([a-z]+)=("[^"]*"|[^\s;"]*)/gi)
+    const pairs = element.matchAll(/(?<![a-z])([a-z]+)=("[^"]*"|[^\s;"]*)/gi)
     const values = new Map([...pairs].map(([, name = '', value]) => [name.toLowerCase(), unquote(value)]))
     const [host = '', proto = ''] = [values.get('host'), values.get('proto')]
     return { address: parseAddress(values.get('for') ?? ''), host, port: '', proto }

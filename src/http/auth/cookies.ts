@@ -20,21 +20,29 @@ export const sessionCookieName = (basePath: string): string => `gateway_session$
  *
  * @throws GatewayError token_invalid for two different values, of which a neighbouring site may have set one
  */
-export const readCookie = (header: string, name: string): string | null => {
-  const values = new Set<string>()
+export const readCookie = (header: string, name: string): string | null => findCookie(parseCookies(header), name)
+
+/** Returns the values of each cookie by its name. */
+const parseCookies = (header: string): ReadonlyMap<string, ReadonlySet<string>> => {
+  const cookies = new Map<string, Set<string>>()
   for (const part of header.split(';')) {
     const equals = part.indexOf('=')
-    if (equals < 0 || part.slice(0, equals).trim() !== name) continue
-    values.add(
-      part
-        .slice(equals + 1)
-        .trim()
-        .replace(/^"(.*)"$/, '$1'),
-    )
+    if (equals < 0) continue
+    const name = part.slice(0, equals).trim()
+    const value = part
+      .slice(equals + 1)
+      .trim()
+      .replace(/^"(.*)"$/, '$1')
+    const values = cookies.get(name)
+    if (values === undefined) cookies.set(name, new Set([value]))
+    else values.add(value)
   }
-  if (values.size > 1) {
-    throw invalidToken(`the cookie ${name} is there more than once`)
-  }
+  return cookies
+}
+
+const findCookie = (cookies: ReadonlyMap<string, ReadonlySet<string>>, name: string): string | null => {
+  const values = cookies.get(name) ?? new Set()
+  if (values.size > 1) throw invalidToken(`the cookie ${name} is there more than once`)
   const [value = ''] = values
   return value === '' ? null : value
 }
@@ -43,9 +51,10 @@ const partName = (name: string, part: number): string => (part === 0 ? name : `$
 
 /** Returns the values of the cookie's parts, in order. @throws GatewayError token_invalid if a part has several values */
 const readParts = (header: string, name: string): string[] => {
+  const cookies = parseCookies(header)
   const parts: string[] = []
   for (;;) {
-    const value = readCookie(header, partName(name, parts.length))
+    const value = findCookie(cookies, partName(name, parts.length))
     if (value === null) return parts
     parts.push(value)
   }

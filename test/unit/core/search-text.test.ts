@@ -1,5 +1,6 @@
 import * as assert from 'uvu/assert'
 import { matchesTerms, parseSearchTerms, searchableText, snippetOf } from '../../../src/core/search-text.ts'
+import { growthOf } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const test = suite('the text of a search')
@@ -27,6 +28,13 @@ test('escapes, escapes within JSON in a string, and all digits of a number are d
   assert.match(searchableText(JSON.stringify({ message_content: inner })), /攻击/)
   assert.match(searchableText('{"playbook_id":12302548181076029}'), /12302548181076029/)
   assert.match(searchableText('{"message_content":"a\\n\\u0000  b"}'), /^a b$/)
+})
+
+test('a run of backslashes costs time linear in its length', () => {
+  const growth = growthOf((size) => {
+    searchableText(JSON.stringify({ message_content: `\\u${'\\'.repeat(size)}` }))
+  }, 20_000)
+  assert.ok(growth < 40, `ten times the backslashes take ${growth} times the processor`)
 })
 
 test('JSON that is nested too deeply is searched as it is', () => {

@@ -5,6 +5,7 @@ import { parseAddressList } from '../../../src/config/parsers.ts'
 import type { GatewayError } from '../../../src/core/errors.ts'
 import { Quotas } from '../../../src/http/quotas.ts'
 import { TrustedProxies } from '../../../src/http/trusted-proxies.ts'
+import { growthOf } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const gate = suite('bodies in memory')
@@ -114,6 +115,13 @@ proxies('is found in Forwarded if no other header reports it', () => {
   // A proxy that writes only X-Forwarded-For passes on what its client claims in the other header.
   const both = requestFrom('10.1.1.1', { 'x-forwarded-for': '192.0.2.60', forwarded: 'for=203.0.113.9' })
   assert.is(new TrustedProxies(parseAddressList('10.0.0.0/8')!).clientAddress(both), '192.0.2.60')
+})
+
+proxies('is found in Forwarded in linear time', () => {
+  const growth = growthOf((size) => {
+    assert.is(clientOf('10.0.0.0/8', '10.1.1.1', 'a'.repeat(size), 'forwarded'), '10.1.1.1')
+  }, 20_000)
+  assert.ok(growth < 40, `ten times the letters take ${growth} times the processor`)
 })
 
 proxies('that is hidden by a proxy without trust is reported once', () => {

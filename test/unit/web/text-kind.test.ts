@@ -1,6 +1,7 @@
 import * as assert from 'uvu/assert'
 import { columnsOf, endOfCode, isPreformatted, parseJsonText } from '../../../src/web/page/room/model/text-kind.ts'
 import { LosslessNumber } from '../../../src/web/page/shared/lossless-json.ts'
+import { growthOf } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
 
 const kinds = suite('the kind of a text')
@@ -79,6 +80,17 @@ kinds('is not cut within a code block of Markdown', () => {
   assert.is(cut(`${after}~~~\n\`\`\`\ntwo\n~~~~\nthree\nfour`, 'four'), `${after}~~~\n\`\`\`\ntwo\n~~~~\nthree\n`)
   assert.is(cut(`${after}\`\`\`js\n\`\`\`js\ntwo`, 'two'), `${after}\`\`\`js\n\`\`\`js\ntwo`, 'its end is missing')
   assert.is(cut(after, 'then'), after.slice(0, after.indexOf('then')))
+})
+
+kinds('is found in linear time', () => {
+  for (const text of [' ', '[', '[a](', '**', '`']) {
+    const growth = growthOf((size) => {
+      const long = text.repeat(size / text.length)
+      endOfCode(long, size / 2)
+      isPreformatted(`${long}\n`)
+    }, 20_000)
+    assert.ok(growth < 40, `ten times ${text} takes ${growth} times the processor`)
+  }
 })
 
 kinds.run()

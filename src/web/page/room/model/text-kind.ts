@@ -18,7 +18,7 @@ export const parseJsonText = (text: string): object | undefined => {
   }
 }
 
-const MARKDOWN = /^ {0,3}(#{1,6} |```|~~~|\|.*\||> |[-*+] |\d{1,3}[.)] )|\*\*[^*\n]+\*\*|\[[^\]\n]+\]\([^)\n]+\)/m
+const MARKDOWN = /^ {0,3}(#{1,6} |```|~~~|\|.*\||> |[-*+] |\d{1,3}[.)] )|\*\*[^*\n]+\*\*|\[[^[\]\n]+\]\([^()\n]+\)/m
 
 /** Lines of logs, stack traces, code and the output of commands. */
 const PREFORMATTED: readonly RegExp[] = [
@@ -48,7 +48,7 @@ export const isPreformatted = (text: string): boolean => {
 }
 
 /** A line that begins or ends a code block; one with a language begins it. */
-const FENCE = /^[ \t>]*(?:[-*+] |\d+[.)] )?[ \t]*(`{3,}|~{3,})(.*)$/gm
+const FENCE = /^[ \t>]*(?:(?:[-*+] |\d+[.)] )[ \t]*)?(`{3,}|~{3,})(.*)$/gm
 
 /** Returns where a beginning of Markdown has to end so that no code block is cut: code is folded and copied by itself. Pure. */
 export const endOfCode = (text: string, end: number): number => {
