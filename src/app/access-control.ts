@@ -6,6 +6,7 @@ import type { GatewayError } from '../core/errors.ts'
 import { noop } from '../core/noop.ts'
 import { type Authorise, type Authorizer, allowAll, createAuthorizer } from '../http/auth/authorize.ts'
 import { bearerOf } from '../http/auth/credentials.ts'
+import { EndedSessions } from '../http/auth/ended-sessions.ts'
 import { createOriginCheck } from '../http/auth/origin.ts'
 import { coversToken, Revocations } from '../http/auth/revocations.ts'
 import { Tickets } from '../http/auth/tickets.ts'
@@ -53,7 +54,9 @@ export const createAccessControl = ({
   const { tokens, corsOrigins, trustedProxies, limits, basePath } = config
   const proxies = new TrustedProxies(trustedProxies, warnOfUntrustedProxy(logger))
   const coordinate = clusterPeers?.request ?? createLocalCoordinator()
-  const tickets = new Tickets(store.tickets === undefined ? coordinate : withSharedTickets(coordinate, store.tickets))
+  const endedSessions = new EndedSessions()
+  const ticketStore = store.tickets === undefined ? coordinate : withSharedTickets(coordinate, store.tickets)
+  const tickets = new Tickets(ticketStore, endedSessions)
   const revocations = new Revocations({
     store,
     onRevoked: (revocation) =>
@@ -61,7 +64,11 @@ export const createAccessControl = ({
     broadcast: clusterPeers?.broadcastRevocation ?? noop,
   })
   clusterPeers?.onRevocation((revocation) => revocations.apply(revocation))
-  const closeSession = (tokenId: string): void => hub.closeWhere(({ session }) => session === tokenId)
+  const closeSession = (tokenId: string): void => {
+    // Before the streams are closed, so that none opens in between.
+    endedSessions.add(tokenId)
+    hub.closeWhere(({ session }) => session === tokenId)
+  }
   clusterPeers?.onSessionEnd(closeSession)
   const endSession = (tokenId: string): void => {
     closeSession(tokenId)
@@ -79,6 +86,7 @@ export const createAccessControl = ({
     tokens,
     tickets,
     revocations,
+    endedSessions,
     basePath,
     checkOrigin: createOriginCheck({ proxies, corsOrigins }),
     checkOwnOrigin: createOriginCheck({ proxies, corsOrigins: [] }),

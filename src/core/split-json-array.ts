@@ -11,9 +11,10 @@ const trimRange = (text: string, from: number, to: number): string => {
  * Returns the texts of the elements of a JSON array unchanged, so that a batch keeps all digits of its numbers. The elements are not
  * parsed: the caller validates them one by one, since parsing a large crafted array at once takes seconds.
  *
- * @returns null if the text is not an array
+ * @param max the text is read only as far as this many elements and one more
+ * @returns null if the text is not an array, as far as it was read
  */
-export const splitJsonArray = (text: string): string[] | null => {
+export const splitJsonArray = (text: string, max: number): string[] | null => {
   const elements: string[] = []
   let depth = 0
   let inString = false
@@ -31,6 +32,7 @@ export const splitJsonArray = (text: string): string[] | null => {
       const isLast = char === ']'
       if (element !== '') elements.push(element)
       else if (!isLast || elements.length > 0) return null
+      if (elements.length > max) return elements
       if (isLast) return trimRange(text, at + 1, text.length) === '' ? elements : null
       start = at + 1
     } else if (char === '}' || char === ']') {

@@ -1,11 +1,13 @@
 import { GatewayError } from '../../core/errors.ts'
+import { noop } from '../../core/noop.ts'
 import { isSafeMethod, type RequestView } from '../request-view.ts'
 import { type ClaimDefaults, type Principal, tokenIdOf, toPrincipal } from './claims.ts'
 import { type Credential, extractCredentials } from './credentials.ts'
+import { type EndedSessions, signedOut } from './ended-sessions.ts'
 import type { OriginCheck } from './origin.ts'
 import type { Revocations } from './revocations.ts'
 import type { Tickets } from './tickets.ts'
-import { TokenVerifier, type VerificationKey, type VerifierOptions } from './token-verifier.ts'
+import { TokenVerifier, tokenExpired, type VerificationKey, type VerifierOptions } from './token-verifier.ts'
 
 /** The action that a caller requests. */
 export type AccessAction = 'read' | 'stream' | 'follow' | 'publish' | 'ticket' | 'session' | 'operate'
@@ -27,8 +29,12 @@ export interface Access {
   readonly readableEvents: readonly string[] | '*'
   /** null if everybody is allowed everything (AUTH=none). */
   readonly principal: Principal | null
-  /** Returns false if the subject was revoked meanwhile. Must be checked again after asynchronous work. */
-  readonly isStillValid: () => boolean
+  /**
+   * Must be called after asynchronous work.
+   *
+   * @throws GatewayError token_revoked or token_expired if the access has ended meanwhile
+   */
+  readonly requireValid: () => void
 }
 
 /**
@@ -40,7 +46,7 @@ export interface Access {
  */
 export type Authorise = (request: RequestView, action: AccessAction, events: readonly string[] | '*') => Promise<Access>
 
-const ALL: Omit<Access, 'events'> = { readableEvents: '*', principal: null, isStillValid: () => true }
+const ALL: Omit<Access, 'events'> = { readableEvents: '*', principal: null, requireValid: noop }
 
 /** `AUTH=none`: everybody who can reach the address is allowed everything. */
 export const allowAll: Authorise = async (_request, _action, events) => ({ ...ALL, events })
@@ -49,6 +55,7 @@ export interface AuthOptions {
   readonly tokens: TokenConfig
   readonly tickets: Tickets
   readonly revocations: Revocations
+  readonly endedSessions: EndedSessions
   /** Prefix of all paths; '' if there is none. */
   readonly basePath: string
   readonly checkOrigin: OriginCheck
@@ -104,9 +111,13 @@ export interface Authorizer {
 
 /** `AUTH=jwt`: accepts a token in the Authorization header or in a cookie, and on streams a ticket. */
 export const createAuthorizer = (options: AuthOptions): Authorizer => {
-  const { tokens, tickets, revocations, basePath, checkOrigin, checkOwnOrigin, onJwksStatus } = options
+  const { tokens, tickets, revocations, endedSessions, basePath, checkOrigin, checkOwnOrigin, onJwksStatus } = options
   const cookies = { cookie: tokens.cookie, basePath }
   const verifier = new TokenVerifier({ ...tokens, onJwksStatus })
+
+  const requireNotRevoked = (principal: Principal): void => {
+    if (revocations.isRevoked(principal)) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
+  }
 
   const verify = async (request: RequestView, action: AccessAction, { kind, text }: Credential): Promise<Principal> => {
     // Browsers attach cookies to requests of any page, so the origin must be checked as well.
@@ -116,7 +127,7 @@ export const createAuthorizer = (options: AuthOptions): Authorizer => {
       kind === 'ticket'
         ? await tickets.redeem(text)
         : { ...toPrincipal(text, await verifier.verify(text), tokens), hasSession: kind === 'session' }
-    if (revocations.isRevoked(principal)) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
+    requireNotRevoked(principal)
     return principal
   }
 
@@ -132,13 +143,18 @@ export const createAuthorizer = (options: AuthOptions): Authorizer => {
   }
 
   const authorise: Authorise = async (request, action, events) => {
+    const from = performance.now()
     const principal = await principalFor(request, action)
-    const isStillValid = () => !revocations.isRevoked(principal)
+    const requireValid = (): void => {
+      requireNotRevoked(principal)
+      if (principal.hasSession && endedSessions.hasEndedSince(principal.tokenId, from)) throw signedOut()
+      if (principal.expiresAt <= Date.now()) throw tokenExpired()
+    }
     return {
       events: grantEvents(principal, action, events),
       readableEvents: principal.events,
       principal,
-      isStillValid,
+      requireValid,
     }
   }
   const callerToken = (request: RequestView, { principal }: Access): string | null => {

@@ -2,6 +2,8 @@ import { createHash, randomBytes } from 'node:crypto'
 import type { CoordinatorClient } from '../../cluster/coordinator.ts'
 import { GatewayError } from '../../core/errors.ts'
 import type { Principal } from './claims.ts'
+import { type EndedSessions, signedOut } from './ended-sessions.ts'
+import { tokenExpired } from './token-verifier.ts'
 
 /** Lifetime of a ticket, in milliseconds. */
 export const TICKET_TTL_MS = 30_000
@@ -13,9 +15,11 @@ const ticketKey = (ticket: string): string => `ticket ${createHash('sha256').upd
 /** One-use tickets for streams: EventSource cannot send headers, and a token in a URL would be written to logs. */
 export class Tickets {
   readonly #coordinate: CoordinatorClient
+  readonly #endedSessions: EndedSessions
 
-  constructor(coordinate: CoordinatorClient) {
+  constructor(coordinate: CoordinatorClient, endedSessions: EndedSessions) {
     this.#coordinate = coordinate
+    this.#endedSessions = endedSessions
   }
 
   /**
@@ -43,13 +47,19 @@ export class Tickets {
   /**
    * Consumes a ticket, even if it turns out to be invalid. The result only allows opening streams.
    *
-   * @throws GatewayError ticket_invalid, or token_expired if its token has expired meanwhile
+   * @throws GatewayError ticket_invalid, or token_expired if its token has expired or its session has ended meanwhile
    */
   async redeem(ticket: string): Promise<Principal> {
     const { value } = await this.#coordinate({ do: 'take', id: ticketKey(ticket) })
     const principal = value === undefined ? null : (JSON.parse(value) as Principal | null)
     if (principal === null) throw new GatewayError('ticket_invalid', 'The ticket is unknown, already used or expired.')
-    if (principal.expiresAt <= Date.now()) throw new GatewayError('token_expired', 'The token has expired.')
+    if (principal.expiresAt <= Date.now()) throw tokenExpired()
+    if (
+      principal.hasSession &&
+      this.#endedSessions.hasEndedSince(principal.tokenId, performance.now() - TICKET_TTL_MS)
+    ) {
+      throw signedOut()
+    }
     return { ...principal, publishScope: null, publishableEvents: [], admin: false, edge: false }
   }
 }

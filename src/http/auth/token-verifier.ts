@@ -143,7 +143,7 @@ const CLAIM_TEXTS: Record<string, string> = {
 /** Converts a verification error, without revealing the contents of the token. */
 const toTokenError = (error: unknown): GatewayError => {
   if (error instanceof GatewayError) return error
-  if (error instanceof errors.JWTExpired) return expired()
+  if (error instanceof errors.JWTExpired) return tokenExpired()
   if (error instanceof errors.JWTClaimValidationFailed) {
     return invalidToken(CLAIM_TEXTS[error.claim] ?? 'one of its claims is invalid')
   }
@@ -162,7 +162,7 @@ const toTokenError = (error: unknown): GatewayError => {
 const isCanonical = (token: string): boolean =>
   token.split('.').every((part) => Buffer.from(part, 'base64url').toString('base64url') === part)
 
-const expired = (): GatewayError => new GatewayError('token_expired', 'The token has expired.')
+export const tokenExpired = (): GatewayError => new GatewayError('token_expired', 'The token has expired.')
 
 /** Verifies signature, times, issuer and audience of tokens. claims.ts derives the permissions. */
 export class TokenVerifier {
@@ -206,7 +206,7 @@ export class TokenVerifier {
       // 1e400 is a valid JSON number, but parses as Infinity and would never expire.
       if (!Number.isFinite(exp)) throw invalidToken('its exp is not a valid time')
       // The tolerance applies to nbf only: a stream ends at exp and must not reopen for a few seconds.
-      if (exp! * 1_000 <= Date.now()) throw expired()
+      if (exp! * 1_000 <= Date.now()) throw tokenExpired()
       return payload as Claims
     } catch (error) {
       throw toTokenError(error)

@@ -141,6 +141,7 @@ export const PUBLISH = defineRoute({
         const request = { ctx, principal: access.principal, event_id: params.event_id, traceparent, trackBytes }
         const { messages, batch } = await readMessages(request, context)
         await quotas.consumePublish(ctx, access, messages.length - 1)
+        access.requireValid()
         respondPublished(ctx, publisher.status, await publisher.publish(messages), batch)
       })
     }
@@ -247,11 +248,11 @@ const attribute = (message: NewMessage, principal: Principal, index: number | nu
 }
 
 const parseElements = (text: string): string[] => {
-  const elements = splitJsonArray(text)
+  const elements = splitJsonArray(text, BATCH.messages)
   if (elements === null) throw validationError('invalid_json', 'The body is not a complete array.', null)
   if (elements.length === 0) throw new GatewayError('empty_batch', 'The array is empty.')
   if (elements.length > BATCH.messages) {
-    throw new GatewayError('batch_too_large', `The array has ${elements.length} messages.`)
+    throw new GatewayError('batch_too_large', `The array has more than ${BATCH.messages} messages.`)
   }
   return elements
 }

@@ -148,7 +148,7 @@ const subscribe = async (
   // The client may have disconnected during the cursor lookup (S2).
   if (response.isGone()) return false
   // There is no await between this check and the subscription, so no revocation can be missed.
-  if (!access.isStillValid()) throw new GatewayError('token_revoked', 'The token’s subject was revoked.')
+  access.requireValid()
   let unsubscribe: () => void = noop
   const { sink, head: responseBytes } = response.detach(() => {
     unsubscribe()

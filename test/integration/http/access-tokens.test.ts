@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import http from 'node:http'
 import { mock } from 'node:test'
 import * as assert from 'uvu/assert'
 import { collectIds, openSse, Reader } from '../../support/clients/sse.ts'
@@ -342,6 +344,21 @@ revocations('apply to earlier tokens, also after a kill -9; a token issued later
   isError(await list(gateway, bearer(await sign({ sub: 'bob', iat: undefined } as Json))), 401, 'token_revoked')
   assert.is((await list(gateway, bearer(await sign({ sub: 'bob', iat: now() + 2 })))).status, 200)
   assert.is((await list(gateway, bearer(await sign({ sub: 'rob', iat: now() - 5 })))).status, 200)
+})
+
+revocations('apply to a message whose body is still arriving', async () => {
+  const token = await sign({ sub: 'slow', events: '*', scope: 'publish', iat: now() - 10 })
+  const url = new URL(`${eventUrl(gateway, 'a')}/messages`)
+  const headers = { ...bearer(token), 'content-type': 'application/json', expect: '100-continue' }
+  const sent = http.request(url, { method: 'POST', headers })
+  const response = once(sent, 'response') as Promise<[http.IncomingMessage]>
+  sent.flushHeaders()
+  await once(sent, 'continue')
+  sent.write('{"message_content":')
+  await revoke(gateway, { sub: 'slow' })
+  sent.end('1}')
+  const [{ statusCode }] = await response
+  assert.is(statusCode, 401)
 })
 
 revocations('apply to tickets issued before', async () => {

@@ -3,7 +3,7 @@ import { callCli } from '../../support/clients/cli.ts'
 import { openSse } from '../../support/clients/sse.ts'
 import { bearer, guarded, now, sign } from '../../support/clients/tokens.ts'
 import { suite } from '../../support/harness/suite.ts'
-import { getJson, type HttpResult, postJson, request } from '../../support/harness/wait.ts'
+import { getJson, type HttpResult, postJson, request, until } from '../../support/harness/wait.ts'
 import { type Gateway, startGateway } from '../../support/servers/gateway.ts'
 import { chat, eventUrl, isError, newRoom } from '../../support/stages/rooms.ts'
 
@@ -169,6 +169,27 @@ session('ends with its streams at the sign-out; other streams of the token count
   await postJson(`${eventUrl(gateway, room)}/messages`, chat(1), { headers: bearer(token) })
   await staying.next('new_message')
   staying.close()
+})
+
+session('takes its unused tickets with it at the sign-out, but not those of the token', async () => {
+  const token = await sign({ events: '*' })
+  const jar = new Jar()
+  jar.keep(await post(token))
+  const ticketFor = async (headers: Record<string, string>): Promise<string> =>
+    (await postJson(`${gateway.url}/api/stream-tickets`, '', { headers })).body.data.ticket
+  const [ofSession, ofToken] = [await ticketFor(jar.header), await ticketFor(bearer(token))]
+  await request('DELETE', `${gateway.url}/api/session`, '', { headers: jar.header })
+  const stream = `${eventUrl(gateway, newRoom())}/stream?ticket=`
+  await until(async () => (await getJson(stream + ofSession)).body?.code === 'token_expired', {
+    what: 'the end of the ticket',
+  })
+  const open = await openSse(stream + ofToken)
+  await open.next('hello')
+  open.close()
+  jar.keep(await post(token))
+  const again = await openSse(stream.split('?')[0]!, { headers: jar.header })
+  await again.next('hello')
+  again.close()
 })
 
 const base = suite('a gateway with a BASE_PATH')

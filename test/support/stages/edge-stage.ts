@@ -56,7 +56,7 @@ export class Node {
       events: filter.events,
       readableEvents: filter.events,
       principal: null,
-      isStillValid: () => true,
+      requireValid: () => {},
     }
     const request = parseCursor(after === null ? undefined : String(after), undefined)
     const { start, bounds, head } = await resolveStart(request, { store, upstream }, filter, access)

@@ -1,10 +1,12 @@
 import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import * as assert from 'uvu/assert'
-import { splitJsonArray } from '../../../src/core/split-json-array.ts'
+import { splitJsonArray as split } from '../../../src/core/split-json-array.ts'
 import { growthOf } from '../../support/harness/processor-time.ts'
 import { suite } from '../../support/harness/suite.ts'
 import { runs } from '../../support/harness/tier.ts'
+
+const splitJsonArray = (text: string): string[] | null => split(text, Number.POSITIVE_INFINITY)
 
 const splitting = suite('splitting a batch')
 
@@ -53,6 +55,11 @@ splitting('text that is not an array is rejected, wherever it is malformed', () 
   for (const text of [...broken, '[1]\u00a0', '\ufeff[1]']) assert.is(splitJsonArray(text), null, text)
   // Invalid JSON inside is kept and reported later.
   assert.equal(splitJsonArray('[{"a":1} {"b":2},{],{"c":}, \u00a0{}]'), ['{"a":1} {"b":2}', '{]', '{"c":}', '\u00a0{}'])
+})
+
+splitting('stops one element after the maximum', () => {
+  assert.equal(split('[1,2,3,4,]]', 2), ['1', '2', '3'])
+  assert.equal(split('[1,2]', 2), ['1', '2'])
 })
 
 splitting('endless whitespace between two tokens costs time linear in its length', () => {

@@ -13,7 +13,7 @@ const request = (querystring: string): RequestView => ({
   req: { headers: {}, socket: {} as RequestView['req']['socket'] },
 })
 
-const ACCESS: Access = { events: [], readableEvents: [], principal: null, isStillValid: () => true }
+const ACCESS: Access = { events: [], readableEvents: [], principal: null, requireValid: () => {} }
 
 /** Records its calls. */
 const recorder = (refusal?: Error) => {

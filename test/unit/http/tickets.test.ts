@@ -1,6 +1,7 @@
 import * as assert from 'uvu/assert'
 import { Coordinator } from '../../../src/cluster/coordinator.ts'
 import type { GatewayError } from '../../../src/core/errors.ts'
+import { EndedSessions } from '../../../src/http/auth/ended-sessions.ts'
 import { Tickets } from '../../../src/http/auth/tickets.ts'
 import { suite } from '../../support/harness/suite.ts'
 
@@ -23,7 +24,7 @@ const tickets = suite('tickets')
 tickets('of one token are bounded, and those of others are not', async () => {
   const coordinator = new Coordinator()
   let now = 0
-  const own = new Tickets(async (request) => coordinator.handle(request, 0, now))
+  const own = new Tickets(async (request) => coordinator.handle(request, 0, now), new EndedSessions())
   const issue = (tokenId: string): Promise<string> =>
     own.issue({ ...NOBODY, tokenId }).then(
       () => 'issued',
