@@ -15,6 +15,11 @@ export const routingKeyFor = (binding: string, event_id: string, message_type: s
   return words.join('.')
 }
 
-/** Returns the AMQP property message_id of a message. It holds 255 bytes, so a longer id is only in the body. */
-export const amqpMessageId = (message_id: string): string =>
-  message_id.length <= 85 || Buffer.byteLength(message_id) <= 255 ? message_id : `long:${message_id.slice(0, 60)}`
+/**
+ * Returns the AMQP property message_id of a message. It holds 255 bytes, so a longer id is only in the body. Half a surrogate pair would
+ * come back changed, and a message that the broker returns is known by this id.
+ */
+export const amqpMessageId = (message_id: string): string => {
+  const fits = message_id.length <= 85 || Buffer.byteLength(message_id) <= 255
+  return (fits ? message_id : `long:${message_id.slice(0, 60)}`).toWellFormed()
+}

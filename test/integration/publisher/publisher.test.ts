@@ -96,7 +96,7 @@ test('bodies of many frames arrive byte for byte', async () => {
 test('an unroutable message is refused, and only that one', async () => {
   await declareQueue(broker.url, { ...names, binding: 'notifications.frontend.*.good' })
   const publisher = publisherOf()
-  const ids = ['m', '消息'.repeat(127), '']
+  const ids = ['m', '消息'.repeat(127), `a${'😀'.repeat(64)}`, '']
   const sends = ids.flatMap((id) => {
     const message_id = id === '' ? null : id
     return ['bad', 'good', 'bad', 'good'].map((message_type) =>
@@ -112,7 +112,7 @@ test('an unroutable message is refused, and only that one', async () => {
   assert.is(error.deliveryStatus, 'refused')
   assert.is(error.message_id, 'm')
   assert.ok(error.message.includes('notifications.frontend.e.bad'))
-  assert.is((await takeAll(broker.url, names.queue)).length, 6)
+  assert.is((await takeAll(broker.url, names.queue)).length, 8)
 })
 
 test('a missing exchange is reported immediately, and messages are sent once it exists', async () => {

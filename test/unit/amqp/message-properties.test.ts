@@ -21,7 +21,10 @@ test('the property message_id never has more than the 255 bytes that AMQP carrie
   assert.is(amqpMessageId('消'.repeat(85)), '消'.repeat(85))
   assert.is(amqpMessageId('消'.repeat(86)), `long:${'消'.repeat(60)}`)
   fc.assert(
-    fc.property(fc.string({ unit: 'binary', maxLength: 300 }), (id) => Buffer.byteLength(amqpMessageId(id)) <= 255),
+    fc.property(fc.string({ unit: 'binary', maxLength: 300 }), (id) => {
+      const property = amqpMessageId(id)
+      return Buffer.byteLength(property) <= 255 && property.isWellFormed()
+    }),
   )
 })
 
