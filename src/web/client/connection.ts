@@ -111,8 +111,10 @@ export class StreamConnection {
     this.#receivedHello = false
     this.#reason = this.#retryAt = this.#dueAt = null
     this.#resumedFrom = this.#listener.cursor
+    const attempt = this.#attempt
     this.#setState('connecting')
-    void this.#connect(this.#attempt)
+    // A callback of the page may have closed the channel.
+    if (attempt === this.#attempt) void this.#connect(attempt)
   }
 
   /** Closes the connection until `open()`. @param state the state to report meanwhile */
@@ -218,8 +220,9 @@ export class StreamConnection {
     this.#receivedHello = true
     // There are no messages between last_db_id and a cursor beyond it, so a tab that has all of them misses none.
     this.at = Math.min(hello.cursor, hello.last_db_id)
-    if (!this.#listener.onHello(hello)) this.#lose({ code: 'log_changed' })
-    else this.#setState('catching_up')
+    const attempt = this.#attempt
+    if (this.#listener.onHello(hello)) this.#setState('catching_up')
+    else if (attempt === this.#attempt) this.#lose({ code: 'log_changed' })
   }
 
   async #probe(attempt: number): Promise<void> {

@@ -322,4 +322,24 @@ line('calls no callback once it is closed, not even from within one', async () =
   assert.is(stage.tab.state, 'closed')
 })
 
+line('stays closed if it is closed while it reconnects', async () => {
+  let closesAt: string | null = null
+  const stage: ClientStage = new ClientStage({ onState: (state) => state === closesAt && stage.tab.close() })
+  await stage.start()
+  closesAt = 'connecting'
+  stage.gateway.end('max_age')
+  await stage.settle()
+  await stage.pass(60_000)
+  assert.is(stage.tab.state, 'closed')
+  assert.is(stage.gateway.sources.size, 0)
+})
+
+line('stays closed if it is closed by the reset for another database', async () => {
+  const stage: ClientStage = new ClientStage({ lastMessageDbId: 1, logId: 'another', onReset: () => stage.tab.close() })
+  await stage.start()
+  await stage.pass(60_000)
+  assert.is(stage.tab.state, 'closed')
+  assert.is(stage.gateway.sources.size, 0)
+})
+
 line.run()
