@@ -1,5 +1,5 @@
 // needs: rabbitmq, pika, chromium
-import type { Browser, Page } from 'playwright-core'
+import type { Browser, Page, Route } from 'playwright-core'
 import * as assert from 'uvu/assert'
 import { violations } from '../../support/clients/axe.ts'
 import { launchChromium } from '../../support/clients/browser.ts'
@@ -213,6 +213,84 @@ test.full('many are replayed at once, by reason, with a correct total', async ()
   await page.waitForSelector('.chip[data-reason="invalid_json"]')
 })
 
+const rejectedFor = (reason: string, rows: number): NewRejected[] =>
+  Array.from({ length: rows }, () => ({ body: 'x', reason }))
+
+/** Chooses a reason. @returns once its button is pressed, which can be before its rows are loaded */
+const choose = async (page: Page, reason: string): Promise<void> => {
+  await page.click(`.chip[data-reason="${reason}"]`)
+  await page.waitForSelector(`.chip[data-reason="${reason}"][aria-pressed="true"]`)
+}
+
+/** Waits for rows, all of one reason. */
+const hasRows = async (page: Page, reason: string, rows: number): Promise<void> => {
+  const all = page.locator('.rejected')
+  const chosen = all.filter({ hasText: reason })
+  await until(async () => (await all.count()) === rows && (await chosen.count()) === rows, {
+    what: `${rows} rows of ${reason}`,
+  })
+}
+
+test('shows no rows of another reason before those of the chosen one are loaded', async () => {
+  add(...rejectedFor('invalid_utf8', 30), ...rejectedFor('invalid_json', 5))
+  const page = await pages.open('/health')
+  const held: Route[] = []
+  await page.route(/rejected\?.*invalid_json/, (route) => void held.push(route))
+  await choose(page, 'invalid_utf8')
+  await hasRows(page, 'invalid_utf8', 20)
+  await choose(page, 'invalid_json')
+  assert.equal(await textsOf(page, '.rejected, .quarantine .more'), [])
+  await until(() => held.length === 1, { what: 'the request for the other rows' })
+  await held.pop()!.continue()
+  await hasRows(page, 'invalid_json', 5)
+})
+
+test('loads the rows of the chosen reason after a bulk replay of another one', async () => {
+  add(...rejectedFor('invalid_utf8', 30), ...rejectedFor('invalid_json', 5))
+  const page = await pages.open('/health')
+  const held: Route[] = []
+  await page.route('**/api/rejected/replay?*', (route) => void held.push(route))
+  await choose(page, 'invalid_json')
+  await hasRows(page, 'invalid_json', 5)
+  await page.click('.replay-all')
+  await until(() => held.length === 1, { what: 'the bulk replay' })
+  await choose(page, 'invalid_utf8')
+  await hasRows(page, 'invalid_utf8', 20)
+  const reread = page.waitForRequest(/rejected\?/)
+  await held.pop()!.fulfill({ json: { status: 'success', data: [], has_more: false, after: 0, through: 0 } })
+  assert.match((await reread).url(), 'reason=invalid_utf8')
+})
+
+test('rows that could not be loaded are loaded on request', async () => {
+  add(...rejectedFor('invalid_utf8', 3), ...rejectedFor('invalid_json', 2))
+  const page = await pages.open('/health')
+  await hasRows(page, '', 5)
+  const json = { status: 'error', code: 'storage_unavailable', message: 'disk', hint: 'look' }
+  await page.route(/rejected\?.*invalid_json/, (route) => route.fulfill({ status: 503, json }), { times: 1 })
+  await choose(page, 'invalid_json')
+  await page.waitForSelector('.quarantine .problem:has-text("storage_unavailable")')
+  assert.equal(await textsOf(page, '.rejected'), [])
+  assert.equal(await textsOf(page, '.quarantine .problem button'), ['Retry'])
+  await page.click('.quarantine .problem button')
+  await hasRows(page, 'invalid_json', 2)
+  assert.is(await page.locator('.quarantine .problem').count(), 0)
+})
+
+test.full('more rows than one request returns stay when another message is quarantined', async () => {
+  add(...rejectedFor('invalid_json', 210))
+  const page = await openHurried()
+  for (let rows = 20; rows < 200; rows += 20) {
+    await hasRows(page, '', rows)
+    await page.click('.quarantine .more')
+  }
+  await hasRows(page, '', 200)
+  await page.click('.quarantine .more')
+  await hasRows(page, '', 210)
+  const [newest] = add(...rejectedFor('invalid_json', 1))
+  await soon(page, row(newest))
+  assert.is(await page.locator('.rejected').count(), 211)
+})
+
 test('nothing is deleted by accident: a dialog asks, Escape and Enter keep the row, and focus returns afterwards', async () => {
   const ids = add({ body: 'one' }, { body: 'two' }, { body: 'three' })
   const [first, second, third] = ids
@@ -308,8 +386,13 @@ test('a token without the scope admin is refused with an explanation and no furt
     assert.equal(await violations(page), [])
     await page.click('.refused .primary')
     await page.waitForSelector('#token')
+    const json = { status: 'error', code: 'token_expired', message: 'expired', hint: 'renew' }
+    await page.route('**/api/rejected?*', (route) => route.fulfill({ status: 401, json }), { times: 1 })
     await use(await sign({ scope: 'admin' }))
     await isState(page, 'ready')
+    // A new sign-in loads what was refused.
+    await page.waitForSelector('#token')
+    await use(await sign({ scope: 'admin' }))
     await page.waitForSelector('.rejected')
   } finally {
     await own.close()

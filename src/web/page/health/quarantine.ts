@@ -89,9 +89,15 @@ export const QuarantineSection = ({
       <p class="faint">${t('quarantineWhat')}</p>
       ${counted !== null && counted.rows > 0 && html`<${ReasonFilter} counted=${counted} chosen=${reason} onChoose=${setChosen} />`}
       ${hint !== undefined && reason !== null && html`<p><span class="faint">${t('hint')}: </span>${escapeControlChars(errorHint(reason, hint))}</p>`}
-      ${view.rows.length > 1 && html`<${Bulk} view=${view} reason=${reason} />`}
+      ${(view.rows.length > 1 || view.bulk !== null) && html`<${Bulk} view=${view} reason=${reason} />`}
       <${Results} results=${view.results} />
-      ${view.problem !== null && html`<p class="problem" role="alert">${escapeLine(errorText(view.problem))}</p>`}
+      ${
+        view.problem !== null &&
+        html`<p class="problem" role="alert">
+          ${escapeLine(errorText(view.problem))}${' '}
+          <button type="button" class="small" onClick=${view.retry}>${t('retry')}</button>
+        </p>`
+      }
       ${counted?.rows === 0 && view.rows.length === 0 && html`<p class="panel nothing">${t('quarantineNothing')}</p>`}
       <ul class="rejected-list" aria-label=${t('rows')}>
         ${view.rows.map(

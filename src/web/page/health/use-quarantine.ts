@@ -2,6 +2,8 @@ import { useEffect, useRef, useState } from 'preact/hooks'
 import type { QuarantineCounts } from '../../../http/routes/health-report.ts'
 import type { ReplayOutcome } from '../../../http/routes/quarantine.ts'
 import { api } from '../shared/api.ts'
+import { renewals } from '../shared/session.ts'
+import { useSignalValue } from '../shared/signal.ts'
 import type { QuarantineLine } from './report.ts'
 
 /** Rows per page. */
@@ -12,6 +14,11 @@ const MAX_ROWS = 200
 interface Page {
   readonly data: readonly QuarantineLine[]
   readonly has_more: boolean
+}
+
+/** The rows that were loaded for a reason; null for all reasons. */
+interface LoadedRows extends Page {
+  readonly reason: string | null
 }
 
 interface BulkPage {
@@ -47,6 +54,8 @@ export interface QuarantineView {
   /** Rows processed by the running bulk replay; null if none is running. */
   readonly bulk: number | null
   readonly more: () => void
+  /** Loads the rows again after a problem. */
+  readonly retry: () => void
   readonly replay: (id: number) => Promise<void>
   readonly drop: (id: number) => Promise<void>
   readonly replayAll: () => Promise<void>
@@ -66,7 +75,7 @@ export const useQuarantine = (
   count: QuarantineCounts | null,
   changed: () => void,
 ): QuarantineView => {
-  const [page, setPage] = useState<Page>({ data: [], has_more: false })
+  const [page, setPage] = useState<LoadedRows>({ reason, data: [], has_more: false })
   const [problem, setProblem] = useState<unknown>(null)
   const [results, setResults] = useState<readonly Result[]>([])
   const [busy, setBusy] = useState<ReadonlySet<number>>(new Set())
@@ -78,27 +87,41 @@ export const useQuarantine = (
   const tell = (outcome: Outcome): void =>
     setResults((last) => [{ ...outcome, key: ++keys.current } as Result, ...last].slice(0, MAX_RESULTS))
 
-  const read = async (limit: number, before = 0): Promise<void> => {
+  const shown: Page = page.reason === reason ? page : { data: [], has_more: false }
+  const wanted = useRef({ reason, rows: PAGE })
+  if (wanted.current.reason !== reason) wanted.current = { reason, rows: PAGE }
+
+  /** Loads as many of the newest rows as are wanted. */
+  const read = async (): Promise<void> => {
     const turn = ++reading.current
+    const { reason, rows } = wanted.current
+    let data: readonly QuarantineLine[] = []
+    let has_more = true
     try {
-      const path = `/api/rejected?limit=${limit}${before === 0 ? '' : `&before=${before}`}${query(reason)}`
-      const next = await api<Page>(path)
-      // Ignore the response if a later request was sent.
-      if (turn !== reading.current) return
-      setPage((last) => (before === 0 ? next : { ...next, data: [...last.data, ...next.data] }))
+      while (has_more && data.length < rows) {
+        const limit = Math.min(MAX_ROWS, rows - data.length)
+        const before = data.length === 0 ? '' : `&before=${data.at(-1)!.rejected_id}`
+        const next = await api<Page>(`/api/rejected?limit=${limit}${before}${query(reason)}`)
+        // Ignore the response if a later request was sent.
+        if (turn !== reading.current) return
+        data = [...data, ...next.data]
+        has_more = next.has_more
+      }
+      setPage({ reason, data, has_more })
       setProblem(null)
     } catch (error) {
       if (turn === reading.current) setProblem(error)
     }
   }
 
+  const more = (): void => {
+    wanted.current.rows = shown.data.length + PAGE
+    void read()
+  }
+
   const signature = JSON.stringify(count)
-  const seen = useRef(reason)
-  useEffect(() => {
-    const kept = seen.current === reason ? page.data.length : 0
-    seen.current = reason
-    void read(Math.min(MAX_ROWS, Math.max(PAGE, kept)))
-  }, [reason, signature])
+  const renewed = useSignalValue(renewals)
+  useEffect(() => void read(), [reason, signature, renewed])
 
   const acting = async (
     id: number,
@@ -157,18 +180,19 @@ export const useQuarantine = (
       tell({ is: 'failed', id: null, error })
     }
     setBulk(null)
-    await read(PAGE)
+    await read()
     changed()
   }
 
   return {
-    rows: page.data,
-    hasMore: page.has_more,
+    rows: shown.data,
+    hasMore: shown.has_more,
     problem,
     results,
     busy,
     bulk,
-    more: () => void read(PAGE, page.data.at(-1)?.rejected_id ?? 0),
+    more,
+    retry: () => void read(),
     replay,
     drop,
     replayAll,
