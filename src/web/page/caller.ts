@@ -1,6 +1,6 @@
 import { useEffect } from 'preact/hooks'
 import { gatewayPath } from './base-path.ts'
-import { ApiError, api } from './shared/api.ts'
+import { ApiError, api, isDenied } from './shared/api.ts'
 import { continueSession, session, startOver } from './shared/session.ts'
 import { signal, useSignalValue } from './shared/signal.ts'
 
@@ -24,9 +24,6 @@ const caller = signal<Caller | null>(null)
 /** Returns the caller; null until the gateway has answered, and if it has refused the token. */
 export const useCaller = (): Caller | null => useSignalValue(caller)
 
-const isRefused = (error: unknown): boolean =>
-  error instanceof ApiError && (error.status === 401 || error.status === 403)
-
 /** Requests the caller, once for all components. @param generation the caller is requested again when it changes */
 export const useLoadedCaller = (generation: number): void => {
   useEffect(() => {
@@ -38,7 +35,7 @@ export const useLoadedCaller = (generation: number): void => {
         const { data } = await api<{ data: Caller }>('/api/session', { signal: leave.signal })
         caller.set(data)
       } catch (error) {
-        if (!isRefused(error) && !leave.signal.aborted) timer = window.setTimeout(load, RETRY_MS)
+        if (!isDenied(error) && !leave.signal.aborted) timer = window.setTimeout(load, RETRY_MS)
       }
     }
     load()
@@ -87,7 +84,7 @@ export const signOut = async (): Promise<void> => {
     await api('/api/session', { method: 'DELETE' })
   } catch (error) {
     // The token has ended already.
-    if (!isRefused(error)) throw error
+    if (!isDenied(error)) throw error
   }
   change(null)
 }

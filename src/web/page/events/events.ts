@@ -2,7 +2,7 @@ import type { EventSummary } from '../../../store/store.ts'
 import { type Channel, type ChannelStatus, type Message, openChannel } from '../../client/index.ts'
 import { gatewayPath } from '../base-path.ts'
 import { type EventFacts, EventProfile, eventFactsOf } from '../room/model/event-facts.ts'
-import { type Answered, api } from '../shared/api.ts'
+import { type Answered, api, isDenied } from '../shared/api.ts'
 import { renewals } from '../shared/session.ts'
 import { signal } from '../shared/signal.ts'
 
@@ -105,7 +105,7 @@ export class EventListStore {
       const { data, has_more } = await api<Answer>(`/api/events?limit=${PAGE}&before=${last}`)
       if (epoch !== this.#epoch) return
       for (const one of data) if (!this.#events.has(one.event_id)) this.#events.set(one.event_id, toSummary(one))
-      this.#publish({ hasMore: has_more })
+      this.#publish({ hasMore: has_more, error: null })
     } catch (error) {
       if (epoch === this.#epoch) this.#publish({ error })
     }
@@ -127,7 +127,7 @@ export class EventListStore {
     } catch (error) {
       if (epoch !== this.#epoch) return
       this.#publish({ is: 'failed', error })
-      this.#retry = window.setTimeout(() => this.#load(), RETRY_MS)
+      if (!isDenied(error)) this.#retry = window.setTimeout(() => this.#load(), RETRY_MS)
     }
   }
 

@@ -1,6 +1,6 @@
 import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Samples } from '../../../monitoring/samples.ts'
-import { ApiError, api } from '../shared/api.ts'
+import { ApiError, api, isDenied } from '../shared/api.ts'
 import { renewals } from '../shared/session.ts'
 import { healthText as t } from './messages.ts'
 import { type HealthAnswer, mergeSamples } from './report.ts'
@@ -20,9 +20,6 @@ const POLL_INTERVAL_MS = 3_000
 const FAILED_POLL_INTERVAL_MS = 5_000
 /** Request timeout in milliseconds: a hung process accepts the connection but never responds. */
 const TIMEOUT_MS = 8_000
-
-/** After 401 or 403 a retry is useless. */
-const isFinal = (error: unknown): boolean => error instanceof ApiError && (error.status === 403 || error.status === 401)
 
 /** Polls `/api/health` while the tab is visible. */
 export const useReport = (): ReportState => {
@@ -69,7 +66,7 @@ export const useReport = (): ReportState => {
         // A later request is running, or the component was unmounted.
         if (over || running !== own) return
         setSeen((last) => ({ ...last, problem }))
-        rest = isFinal(problem) ? Number.POSITIVE_INFINITY : FAILED_POLL_INTERVAL_MS
+        rest = isDenied(problem) ? Number.POSITIVE_INFINITY : FAILED_POLL_INTERVAL_MS
       } finally {
         clearTimeout(late)
       }

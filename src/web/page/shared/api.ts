@@ -21,6 +21,10 @@ export class ApiError extends Error {
   }
 }
 
+/** Returns whether a request was answered with 401 or 403: it would be refused again without another token. */
+export const isDenied = (error: unknown): boolean =>
+  error instanceof ApiError && (error.status === 401 || error.status === 403)
+
 const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
 
 /** A server type as it is serialized: times in milliseconds become ISO 8601 strings. */
