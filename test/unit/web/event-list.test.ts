@@ -1,3 +1,4 @@
+import { setImmediate as immediate } from 'node:timers/promises'
 import * as assert from 'uvu/assert'
 
 // The texts follow the language of the document, which does not exist here.
@@ -5,15 +6,14 @@ Object.assign(globalThis, { document: Object.assign(new EventTarget(), { documen
 const { EventListStore } = await import('../../../src/web/page/events/events.ts')
 const { continueSession } = await import('../../../src/web/page/shared/session.ts')
 const { suite } = await import('../../support/harness/suite.ts')
-const { until } = await import('../../support/harness/wait.ts')
 
 const list = suite('the list of events')
 
-/** A request of the list; the test answers it. */
+/** A request of the list. It ends once the list has processed the answer of the test. */
 interface Request {
   readonly path: string
-  answer(data: readonly unknown[]): void
-  refuse(status: number): void
+  answer(data: readonly unknown[]): Promise<void>
+  refuse(status: number): Promise<void>
 }
 
 /** An event as the gateway lists it. */
@@ -45,27 +45,36 @@ const fakeBrowser = () => {
     },
     fetch: (path: string) =>
       new Promise<Response>((resolve) => {
+        const respond = (body: unknown, status = 200): Promise<void> =>
+          new Promise((done) => {
+            const text = async (): Promise<string> => {
+              setImmediate(done)
+              return JSON.stringify(body)
+            }
+            resolve({ ok: status === 200, status, text } as Response)
+          })
         requests.push({
           path,
-          answer: (data) => resolve(Response.json({ data, has_more: true, log_id: 'a log' })),
-          refuse: (status) => resolve(Response.json({ code: 'a_code', message: 'a message' }, { status })),
+          answer: (data) => respond({ data, has_more: true, log_id: 'a log' }),
+          refuse: (status) => respond({ code: 'a_code', message: 'a message' }, status),
         })
       }),
   })
   return {
     timers,
-    /** Waits for the next request of events, or of names. */
-    async next(path: string): Promise<Request> {
-      const isNext = (request: Request): boolean => request.path.startsWith(path)
-      await until(() => requests.some(isNext), { what: `a request of ${path}` })
-      return requests.splice(requests.findIndex(isNext), 1)[0]!
+    /** Returns the first request of this kind that has not been taken. */
+    take(kind: string): Request {
+      const at = requests.findIndex(({ path }) => path.startsWith(kind))
+      assert.ok(at >= 0, `a request of ${kind}`)
+      return requests.splice(at, 1)[0]!
     },
-    hasRequest: (path: string): boolean => requests.some((request) => request.path.startsWith(path)),
-    endPauses(): void {
+    waiting: (kind: string): number => requests.filter(({ path }) => path.startsWith(kind)).length,
+    /** Ends all pauses. */
+    async wake(): Promise<void> {
       for (const act of timers.splice(0)) act()
+      await immediate()
     },
-    async receive(event_id: string, db_id: number): Promise<void> {
-      await until(() => streams.length > 0, { what: 'the stream' })
+    receive(event_id: string, db_id: number): void {
       const send = (name: string, data: unknown): unknown =>
         streams[0]!.dispatchEvent(
           Object.assign(new Event(name), { data: JSON.stringify(data), lastEventId: `${db_id}` }),
@@ -92,54 +101,108 @@ const withList = async (body: (store: InstanceType<typeof EventListStore>, brows
   }
 }
 
-const EVENTS = '/api/events?'
+const EVENTS = '/api/events?limit=200'
 const OLDER = '/api/events?limit=200&before='
+const COUNT = '/api/events?limit=1&before='
 
 list('drops older events that were asked for before the database was replaced', () =>
   withList(async (store, browser) => {
-    const ids = () => store.list.get().events.map(({ event_id }) => event_id)
-    ;(await browser.next(EVENTS)).answer([listed('before', 9)])
-    await until(() => ids().length > 0, { what: 'the list' })
-    const more = store.more()
-    const older = await browser.next(OLDER)
+    await browser.take(EVENTS).answer([listed('before', 9)])
+    void store.more()
+    const older = browser.take(OLDER)
     store.reload()
-    ;(await browser.next(EVENTS)).answer([listed('after', 9)])
-    await until(() => ids()[0] === 'after', { what: 'the new list' })
-    older.answer([listed('older', 1)])
-    await more
-    assert.equal(ids(), ['after'])
+    await browser.take(EVENTS).answer([listed('after', 9)])
+    await older.answer([listed('older', 1)])
+    assert.equal(
+      store.list.get().events.map(({ event_id }) => event_id),
+      ['after'],
+    )
   }),
 )
 
 list('forgets an error once older events are loaded after all', () =>
   withList(async (store, browser) => {
-    ;(await browser.next(EVENTS)).answer([listed('a', 9)])
-    await until(() => store.list.get().is === 'loaded', { what: 'the list' })
-    const failing = store.more()
-    ;(await browser.next(OLDER)).refuse(503)
-    await failing
+    await browser.take(EVENTS).answer([listed('a', 9)])
+    void store.more()
+    await browser.take(OLDER).refuse(503)
     assert.ok(store.list.get().error)
-    const more = store.more()
-    ;(await browser.next(OLDER)).answer([listed('older', 1)])
-    await more
+    void store.more()
+    await browser.take(OLDER).answer([listed('older', 1)])
     assert.is(store.list.get().error, null)
   }),
 )
 
 list('loads itself again after an error, and after a denial only with a new token', () =>
   withList(async (store, browser) => {
-    ;(await browser.next(EVENTS)).refuse(503)
-    await until(() => store.list.get().is === 'failed', { what: 'the error' })
-    browser.endPauses()
+    await browser.take(EVENTS).refuse(503)
+    await browser.wake()
     for (const status of [401, 403]) {
-      const before = store.list.get().error
-      ;(await browser.next(EVENTS)).refuse(status)
-      await until(() => store.list.get().error !== before, { what: `the error ${status}` })
+      await browser.take(EVENTS).refuse(status)
+      assert.is(store.list.get().is, 'failed')
       assert.is(browser.timers.length, 0)
       continueSession()
     }
-    ;(await browser.next(EVENTS)).answer([listed('a', 9)])
-    await until(() => store.list.get().is === 'loaded', { what: 'the list' })
+    await browser.take(EVENTS).answer([listed('a', 9)])
+    assert.is(store.list.get().is, 'loaded')
+  }),
+)
+
+/** Returns what the list shows of an event: its number of messages and the time of the first. */
+const shownOf = (store: InstanceType<typeof EventListStore>, id: string) => {
+  const { messages, first_db_id } = store.list.get().events.find(({ event_id }) => event_id === id)!
+  return [messages, first_db_id]
+}
+
+list('requests the count of an old event until it has one', () =>
+  withList(async (store, browser) => {
+    await browser.take(EVENTS).answer([listed('a', 100)])
+    browser.receive('old', 101)
+    await browser.take(COUNT).refuse(503)
+    await browser.wake()
+    await browser.take(COUNT).refuse(401)
+    await browser.wake()
+    assert.is(browser.waiting(COUNT), 0)
+    continueSession()
+    await immediate()
+    await browser.take(COUNT).answer([listed('old', 101, 5_001)])
+    assert.equal(shownOf(store, 'old'), [5_001, 1])
+  }),
+)
+
+list('counts an old event with its next message if that was stored before the count was requested', () =>
+  withList(async (store, browser) => {
+    await browser.take(EVENTS).answer([listed('a', 100)])
+    browser.receive('old', 101)
+    // Its last message is 102 by now, so it is not the newest event before 102.
+    await browser.take(COUNT).answer([listed('a', 100)])
+    browser.receive('old', 102)
+    browser.receive('old', 103)
+    const count = browser.take(COUNT)
+    assert.is(count.path, `${COUNT}103`)
+    assert.is(browser.waiting(COUNT), 0, 'one request at a time')
+    await count.answer([listed('old', 102, 5_002)])
+    assert.equal(shownOf(store, 'old'), [5_003, 1])
+    browser.receive('old', 104)
+    assert.is(browser.waiting(COUNT), 0)
+  }),
+)
+
+list('loads the names of the other events after an error, and none in vain', () =>
+  withList(async (store, browser) => {
+    const named = (event_name: string) => [{ event_id: event_name, db_id: 1, message_content: { event_name } }]
+    const shown = () => [...store.list.get().profiles.values()].map(({ name }) => name)
+    await browser.take(EVENTS).answer([listed('a', 3), listed('b', 2), listed('c', 1)])
+    await browser.take('/api/events/a/messages?').refuse(503)
+    await browser.wake()
+    await browser.take('/api/events/a/messages?').answer(named('a'))
+    await browser.take('/api/events/b/messages?').refuse(404)
+    await browser.take('/api/events/c/messages?').refuse(401)
+    await browser.wake()
+    assert.is(browser.waiting('/api/events/c/messages?'), 0)
+    continueSession()
+    await immediate()
+    await browser.take('/api/events/c/messages?').answer(named('c'))
+    assert.equal(shown(), ['a', 'c'])
   }),
 )
 

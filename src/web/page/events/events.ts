@@ -2,7 +2,7 @@ import type { EventSummary } from '../../../store/store.ts'
 import { type Channel, type ChannelStatus, type Message, openChannel } from '../../client/index.ts'
 import { gatewayPath } from '../base-path.ts'
 import { type EventFacts, EventProfile, eventFactsOf } from '../room/model/event-facts.ts'
-import { type Answered, api, isDenied } from '../shared/api.ts'
+import { type Answered, type ApiError, api, isDenied } from '../shared/api.ts'
 import { renewals } from '../shared/session.ts'
 import { signal } from '../shared/signal.ts'
 
@@ -40,6 +40,16 @@ const PAGE = 200
 const UPDATE_INTERVAL_MS = 500
 const RETRY_MS = 3_000
 
+/** Ends when a request that failed can be repeated: after a denial with a new token, else after a pause. */
+const untilRetry = (error: unknown): Promise<void> =>
+  new Promise((resolve) => {
+    if (!isDenied(error)) return void window.setTimeout(resolve, RETRY_MS)
+    const end = renewals.subscribe(() => {
+      end()
+      resolve()
+    })
+  })
+
 const toSummary = (event: ListedEvent): EventSummary => ({
   ...event,
   first_at: Date.parse(event.first_at),
@@ -59,6 +69,8 @@ export class EventListStore {
   })
   readonly line = signal<ChannelStatus | null>(null)
   readonly #events = new Map<string, EventSummary>()
+  /** Events that may have messages that are not counted; their count is requested with their next message. */
+  readonly #uncounted = new Set<string>()
   #channel: Channel | null = null
   #timer = 0
   #retry = 0
@@ -119,6 +131,7 @@ export class EventListStore {
       if (epoch !== this.#epoch) return
       this.#loadedEpoch = epoch
       this.#events.clear()
+      this.#uncounted.clear()
       this.#profiles.clear()
       for (const one of data) this.#events.set(one.event_id, toSummary(one))
       this.#publish({ is: 'loaded', error: null, hasMore: has_more, logId: log_id })
@@ -151,9 +164,9 @@ export class EventListStore {
     for (const { event_id, last_db_id } of events.slice(0, MAX_PROFILES)) {
       const query = `before=${last_db_id + 1}&limit=${PROFILE_MESSAGES}&message_type=${PROFILE_TYPES}`
       const path = `/api/events/${encodeURIComponent(event_id)}/messages?${query}`
-      const { data } = await api<{ data: readonly Message[] }>(path).catch(() => ({ data: [] }))
+      const answer = await this.#request<{ data: readonly Message[] }>(path)
       if (epoch !== this.#epoch) return
-      for (const message of data) this.#learn(message)
+      for (const message of answer?.data ?? []) this.#learn(message)
     }
   }
 
@@ -183,7 +196,8 @@ export class EventListStore {
       last_at: at,
     })
     // An event that is not in the list may be an old one with messages that were not counted.
-    if (known === undefined && this.list.get().hasMore) this.#ask(event_id)
+    if (known === undefined && this.list.get().hasMore) this.#uncounted.add(event_id)
+    if (this.#uncounted.delete(event_id)) void this.#ask(event_id)
     this.#publishSoon()
   }
 
@@ -191,18 +205,33 @@ export class EventListStore {
   async #ask(event_id: string): Promise<void> {
     const epoch = this.#epoch
     const before = this.#events.get(event_id)!
-    const path = `/api/events?limit=1&before=${before.last_db_id + 1}`
-    const [one] = (await api<Answer>(path).catch(() => ({ data: [] }))).data
-    const now = this.#events.get(event_id)
-    if (one === undefined || now === undefined || epoch !== this.#epoch) return
-    if (one.event_id !== event_id) {
-      if (now.last_db_id > before.last_db_id) await this.#ask(event_id)
-      return
+    const answer = await this.#request<Answer>(`/api/events?limit=1&before=${before.last_db_id + 1}`)
+    if (epoch !== this.#epoch) return
+    const now = this.#events.get(event_id)!
+    const one = answer?.data[0]
+    if (one?.event_id === event_id) {
+      const messages = one.messages + now.messages - before.messages
+      const { first_db_id, first_at } = toSummary(one)
+      this.#events.set(event_id, { ...now, messages, first_db_id, first_at })
+      this.#publish({})
+    } else if (now.last_db_id > before.last_db_id) void this.#ask(event_id)
+    // A newer message is stored and not received yet.
+    else this.#uncounted.add(event_id)
+  }
+
+  /** Repeats a request until it succeeds. @returns null if that is useless, or if the list was loaded again meanwhile */
+  async #request<T>(path: string): Promise<T | null> {
+    const epoch = this.#epoch
+    while (epoch === this.#epoch) {
+      try {
+        return await api<T>(path)
+      } catch (error) {
+        const { status } = error as ApiError
+        if (status >= 400 && status < 500 && status !== 429 && !isDenied(error)) return null
+        await untilRetry(error)
+      }
     }
-    const messages = one.messages + now.messages - before.messages
-    const { first_db_id, first_at } = toSummary(one)
-    this.#events.set(event_id, { ...now, messages, first_db_id, first_at })
-    this.#publish({})
+    return null
   }
 
   #publish(change: Partial<EventList>): void {
