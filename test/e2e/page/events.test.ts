@@ -94,6 +94,36 @@ test('marks messages that arrived since the last visit, in this tab and in the o
   assert.is((await textsOf(page, '#events .unread .unseen')).join(), '1 unread')
 })
 
+test('marks the newest events as read if more are loaded than the browser keeps marks of', async () => {
+  const at = new Date().toISOString()
+  const listed = (n: number) => ({
+    event_id: `e-${n}`,
+    messages: 1,
+    first_db_id: n,
+    last_db_id: n,
+    first_at: at,
+    last_at: at,
+  })
+  const all = Array.from({ length: 1_001 }, (_, n) => listed(1_001 - n))
+  let data = all.slice(0, 1)
+  const page = await site.pages.open('/livez')
+  // The stream would reset the list, whose messages do not exist.
+  await page.route('**/api/stream?*', (route) => route.abort())
+  await page.route('**/api/events?*', (route) =>
+    route.fulfill({ json: { status: 'success', data, has_more: false, log_id: 'a log' } }),
+  )
+  await page.goto(site.gateway.url)
+  await becomes(page, ['e-1001 | new | 1 message'])
+  await page.click('#mark-all')
+  await becomes(page, ['e-1001 | - | 1 message'])
+  data = all
+  await page.reload()
+  await becomes(page, ['e-1001 | - | 1 message', 'e-1000 | new | 1 message'])
+  await page.click('#mark-all')
+  await page.waitForSelector('#summary:has-text(", 1 unread message")')
+  assert.equal(await top(page, 2), ['e-1001 | - | 1 message', 'e-1000 | - | 1 message'])
+})
+
 test.full('finds events by a part of their id, opens the only one, or one that is not listed', async () => {
   const [one, two] = [newRoom('Needle-A'), newRoom('needle-b')]
   for (const event of [one, two]) await publish(site.gateway, event, chat(1))

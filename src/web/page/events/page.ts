@@ -105,7 +105,8 @@ export const EventsPage = (): View => {
     if (wanted !== '') navigate(roomPath(shown.length === 1 ? shown[0]!.event_id : wanted))
   }
   const markAll = (): void => {
-    for (const { event_id, last_db_id, messages } of events)
+    // The newest last, since the first markers are dropped.
+    for (const { event_id, last_db_id, messages } of events.toReversed())
       saveReadMarker(logId, event_id, { id: last_db_id, messages })
     next()
   }

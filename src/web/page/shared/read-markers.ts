@@ -40,10 +40,10 @@ export const loadReadMarkers = (logId: string): ReadonlyMap<string, ReadMarker> 
 export const saveReadMarker = (logId: string, eventId: string, seen: ReadMarker): void => {
   const kept = read()
   const marks = new Map(kept.logId === logId ? Object.entries(kept.marks) : [])
-  if ((marks.get(eventId)?.id ?? -1) >= seen.id) return
+  const last = marks.get(eventId)
   // Reinsert at the end, since the first ones are dropped.
   marks.delete(eventId)
-  marks.set(eventId, seen)
+  marks.set(eventId, last !== undefined && last.id >= seen.id ? last : seen)
   save(STORAGE_KEY, JSON.stringify({ logId, marks: Object.fromEntries([...marks].slice(-MAX_MARKERS)) }))
 }
 
